@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: Apache-2.0
+"""MWAA's environment classes and the task sizes that Fargate accepts.
+
+Source of the classes: Amazon MWAA user guide, "Amazon MWAA environment class" (environment-class.md).
+Source of the Fargate sizes: Amazon ECS developer guide, "Task CPU and memory" (fargate-tasks-services.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final
+
+
+@dataclass(frozen=True)
+class TaskSize:
+    """CPU and memory of one Fargate task: CPU units (1024 = 1 vCPU) and MiB."""
+
+    cpu: int
+    memory: int
+
+
+@dataclass(frozen=True)
+class EnvironmentClass:
+    """One of MWAA's environment classes: the size of each component, and the slots of a worker."""
+
+    name: str
+    worker: TaskSize
+    slots: int
+    scheduler: TaskSize
+    webserver: TaskSize
+
+
+def _class(name: str, slots: int, worker: tuple[int, int], webserver: tuple[int, int]) -> EnvironmentClass:
+    # Schedulers have the worker's size in every class; in mw1.micro both share one task of MWAA's.
+    size = TaskSize(worker[0] * 1024, worker[1] * 1024)
+    return EnvironmentClass(name, size, slots, size, TaskSize(webserver[0] * 1024, webserver[1] * 1024))
+
+
+ENVIRONMENT_CLASSES: Final[Mapping[str, EnvironmentClass]] = MappingProxyType(
+    {
+        environment_class.name: environment_class
+        for environment_class in (
+            _class("mw1.micro", 3, (1, 3), (1, 3)),
+            _class("mw1.small", 5, (1, 2), (1, 2)),
+            _class("mw1.medium", 10, (2, 4), (1, 2)),
+            _class("mw1.large", 20, (4, 8), (2, 4)),
+            _class("mw1.xlarge", 40, (8, 24), (4, 12)),
+            _class("mw1.2xlarge", 80, (16, 48), (8, 24)),
+        )
+    }
+)
+
+# CPU units -> (least MiB, most MiB, step MiB). 256 CPU units admit 512, 1024 and 2048 MiB only.
+_FARGATE_MEMORY: Final[Mapping[int, tuple[int, int, int]]] = MappingProxyType(
+    {
+        512: (1024, 4096, 1024),
+        1024: (2048, 8192, 1024),
+        2048: (4096, 16384, 1024),
+        4096: (8192, 30720, 1024),
+        8192: (16384, 61440, 4096),
+        16384: (32768, 122880, 8192),
+    }
+)
+
+
+def fargate_memory(cpu: int) -> tuple[int, ...]:
+    """Return every memory size, in MiB, that Fargate accepts beside `cpu` CPU units; empty when it has no such CPU."""
+    if cpu == 256:  # noqa: PLR2004 - the one row of the table that is no range
+        return (512, 1024, 2048)
+    if cpu not in _FARGATE_MEMORY:
+        return ()
+    least, most, step = _FARGATE_MEMORY[cpu]
+    return tuple(range(least, most + 1, step))
+
+
+def fargate_cpus() -> tuple[int, ...]:
+    """Return every CPU size, in CPU units, that Fargate offers."""
+    return (256, *_FARGATE_MEMORY)

@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command line `openmwaa`, one module a command.
+
+What a user can mend is an `OpenmwaaError`: it is printed as one message without a traceback and ends with exit code 1.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from openmwaa.cli import schema, synth, validate
+from openmwaa.cli.output import error_console
+from openmwaa.errors import OpenmwaaError
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    name="openmwaa",
+    help="Amazon MWAA in your own AWS account, in the open.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command()(validate.validate)
+app.command()(synth.synth)
+app.command()(schema.schema)
+
+
+def main() -> None:
+    """Run the command line; exit 1 on an error the user can mend, 130 on Ctrl-C."""
+    try:
+        app()
+    except OpenmwaaError as error:
+        error_console().print(str(error), style="red", markup=False, highlight=False, soft_wrap=True)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        error_console().print("Interrupted.", style="yellow")
+        sys.exit(130)

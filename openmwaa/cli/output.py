@@ -1,0 +1,33 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How commands write: people read tables and sentences, programs read `--json`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+EnvironmentPath = Annotated[
+    Path, typer.Argument(help="The environment's YAML file.", metavar="ENVIRONMENT.YAML", show_default=True)
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Write one JSON document in place of text.")]
+
+DEFAULT_FILE = Path("environment.yaml")
+
+
+def console() -> Console:
+    """Return a console on standard output."""
+    return Console(highlight=False)
+
+
+def error_console() -> Console:
+    """Return a console on standard error."""
+    return Console(stderr=True, highlight=False)
+
+
+def write_json(document: Any) -> None:
+    """Write one JSON document to standard output."""
+    typer.echo(json.dumps(document, indent=2, ensure_ascii=False, default=str))

@@ -1,0 +1,13 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`openmwaa schema`: the JSON Schema of an environment file, for editors."""
+
+from __future__ import annotations
+
+import typer
+
+from openmwaa.environment_file import json_schema
+
+
+def schema() -> None:
+    """Write the JSON Schema of environment.yaml to standard output."""
+    typer.echo(json_schema(), nl=False)

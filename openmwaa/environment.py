@@ -1,0 +1,278 @@
+# SPDX-License-Identifier: Apache-2.0
+"""An environment as its YAML file says it, with MWAA's names.
+
+The models here are the whole vocabulary of the file; `environment_file` reads the file itself and says on which line a
+field is wrong. What MWAA has keeps MWAA's name, default and limits (CreateEnvironment in botocore's model of `mwaa`).
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import cached_property
+from ipaddress import IPv4Network
+from typing import Annotated, Any, Final, Literal, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, field_validator, model_validator
+
+from openmwaa.classes import ENVIRONMENT_CLASSES, EnvironmentClass, fargate_cpus, fargate_memory
+
+AIRFLOW_VERSIONS: Final = ("3.3.2",)
+DEFAULT_QUEUE: Final = "default"
+
+_CLASS_NAMES = tuple(ENVIRONMENT_CLASSES)
+_OPTION_KEY = r"^[a-z]+[a-z0-9_]*\.[a-z0-9._]*[a-z0-9_]$"
+
+AirflowVersion = Literal["3.3.2"]
+ClassName = Literal["mw1.micro", "mw1.small", "mw1.medium", "mw1.large", "mw1.xlarge", "mw1.2xlarge"]
+LogLevel = Literal["CRITICAL", "ERROR", "WARNING", "INFO", "DEBUG"]
+QueueName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,40}$")]
+FleetName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,19}$")]
+
+
+def _option_text(value: object) -> object:
+    """Write a YAML scalar as Airflow's configuration spells it: `true` is `True`, 5 is `5`."""
+    return str(value) if isinstance(value, bool | int | float) else value
+
+
+OptionValue = Annotated[str, BeforeValidator(_option_text), StringConstraints(pattern=r"^[ -~]*$", max_length=65_536)]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, use_attribute_docstrings=True)
+
+
+class ModuleLogging(_Model):
+    """One of MWAA's log modules."""
+
+    enabled: bool = True
+    """Whether the module's log group receives anything below WARNING."""
+    log_level: LogLevel = "INFO"
+    """The least severe level that is written."""
+
+
+class LoggingConfiguration(_Model):
+    """MWAA's five log modules, each a CloudWatch log group `airflow-NAME-MODULE`."""
+
+    dag_processing_logs: ModuleLogging = ModuleLogging()
+    scheduler_logs: ModuleLogging = ModuleLogging()
+    task_logs: ModuleLogging = ModuleLogging()
+    webserver_logs: ModuleLogging = ModuleLogging()
+    worker_logs: ModuleLogging = ModuleLogging()
+    retention_days: Literal[1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1827, 3653] = 30
+    """Days a log group keeps what it has; the values are CloudWatch's."""
+
+
+class Network(_Model):
+    """The VPC that is built for the environment."""
+
+    vpc_cidr: str = "10.192.0.0/16"
+    """IPv4 range of the VPC, /16 to /20; two public and two private subnets are cut from it."""
+
+    @field_validator("vpc_cidr")
+    @classmethod
+    def _is_a_private_range(cls, value: str) -> str:
+        try:
+            network = IPv4Network(value)
+        except ValueError as error:
+            raise ValueError(f"not an IPv4 range ({error}); for example 10.192.0.0/16") from error
+        if not 16 <= network.prefixlen <= 20:  # noqa: PLR2004 - the documented bounds
+            raise ValueError(f"a /{network.prefixlen}; a VPC of openmwaa is a /16 to /20, for example 10.192.0.0/16")
+        if not network.is_private:
+            raise ValueError("not a private range (RFC 1918); for example 10.192.0.0/16")
+        return str(network)
+
+
+class FleetSpec(_Model):
+    """One fleet of workers as the file says it; what is left out comes from the environment."""
+
+    queues: Annotated[tuple[QueueName, ...], Field(min_length=1)]
+    """Airflow queues that the fleet's workers serve."""
+    environment_class: ClassName | None = Field(default=None, alias="class")
+    """Size and slots by an MWAA class; or give `cpu`, `memory` and `slots`."""
+    cpu: int | None = None
+    """CPU units of a worker, 1024 = 1 vCPU."""
+    memory: int | None = None
+    """MiB of a worker."""
+    slots: Annotated[int, Field(ge=1, le=512)] | None = None
+    """Celery processes of a worker: the tasks it runs at once."""
+    min: Annotated[int, Field(ge=1, le=5000)] | None = None
+    """Fewest workers; the environment's `min_workers` when left out."""
+    max: Annotated[int, Field(ge=1, le=5000)] | None = None
+    """Most workers; the environment's `max_workers` when left out."""
+
+    @model_validator(mode="after")
+    def _size_is_whole(self) -> Self:
+        if (self.cpu is None) != (self.memory is None):
+            raise ValueError("`cpu` and `memory` go together; give both, or a `class`")
+        if self.cpu is None or self.memory is None:
+            return self
+        if self.environment_class is not None:
+            raise ValueError("give a `class`, or `cpu` and `memory`, not both")
+        if self.slots is None:
+            raise ValueError("a size of your own needs `slots` too")
+        sizes = fargate_memory(self.cpu)
+        if not sizes:
+            raise ValueError(f"Fargate has no task of {self.cpu} CPU units; it has {_words(fargate_cpus())}")
+        if self.memory not in sizes:
+            raise ValueError(
+                f"Fargate has no task of {self.cpu} CPU units with {self.memory} MiB; with that CPU it has "
+                f"{_words(sizes if len(sizes) < 6 else (*sizes[:3], '…', sizes[-1]))}"  # noqa: PLR2004
+            )
+        return self
+
+
+@dataclass(frozen=True)
+class Fleet:
+    """A fleet with nothing left open: workers that serve the same queues and look alike."""
+
+    name: str
+    queues: tuple[str, ...]
+    cpu: int
+    memory: int
+    slots: int
+    min: int
+    max: int
+
+
+class Images(_Model):
+    """Images of your own, by digest or immutable tag; left out, the stack's own ECR repositories are used."""
+
+    airflow: str | None = None
+    scaler: str | None = None
+
+
+class ScalerSettings(_Model):
+    """How the scaler looks and how long it remembers."""
+
+    interval_seconds: Annotated[float, Field(ge=1, le=60)] = 5
+    """Seconds from one look at the backlog to the next."""
+    scale_in_window_seconds: Annotated[float, Field(ge=0, le=3600)] = 60
+    """A fleet shrinks to the greatest need of this many seconds past."""
+
+
+class Environment(_Model):
+    """One Airflow environment."""
+
+    name: Annotated[str, StringConstraints(pattern=r"^[a-zA-Z][0-9a-zA-Z_-]{0,79}$")]
+    """A letter, then letters, digits, `-` and `_`; at most 80, as in MWAA."""
+    airflow_version: AirflowVersion = "3.3.2"
+    environment_class: ClassName = "mw1.small"
+    """Size of scheduler, web server and, unless a fleet says otherwise, workers."""
+    region: Annotated[str, StringConstraints(pattern=r"^[a-z]{2}(-[a-z]+)+-\d$")] = "us-east-1"
+    """An AWS Region, such as eu-central-1."""
+    schedulers: Annotated[int, Field(ge=1, le=5)] = 2
+    min_workers: Annotated[int, Field(ge=1, le=5000)] = 1
+    """Fewest workers of a fleet that gives no `min`. Zero is not built yet."""
+    max_workers: Annotated[int, Field(ge=1, le=5000)] = 10
+    """Most workers of a fleet that gives no `max`."""
+    webserver_access_mode: Literal["PRIVATE_ONLY", "PUBLIC_ONLY", "PUBLIC_AND_PRIVATE"] = "PRIVATE_ONLY"
+    airflow_configuration_options: dict[Annotated[str, StringConstraints(pattern=_OPTION_KEY)], OptionValue] = Field(
+        default_factory=dict
+    )
+    """Airflow's own configuration, `section.key: value`; it wins over every default of openmwaa."""
+    logging_configuration: LoggingConfiguration = LoggingConfiguration()
+    source_bucket: Annotated[str, StringConstraints(pattern=r"^(arn:aws[a-z-]*:s3:::)?[a-z0-9.-]{3,63}$")] | None = None
+    """The name or ARN of an S3 bucket that exists; left out, the stack has its own."""
+    dag_s3_path: Annotated[str, StringConstraints(pattern=r"^[^/].*[^/]$|^[^/]$", max_length=1024)] = "dags"
+    """A folder of the bucket without a slash at either end, such as dags."""
+    execution_role_arn: Annotated[str, StringConstraints(pattern=r"^arn:aws[a-z-]*:iam::\d{12}:role/.+$")] | None = None
+    """The ARN of the role that tasks run with; left out, the stack writes MWAA's execution role."""
+    kms_key: Annotated[str, StringConstraints(pattern=r"^arn:aws[a-z-]*:kms:[a-z0-9-]+:\d{12}:key/.+$")] | None = None
+    """The ARN of a customer-managed KMS key; left out, the stack makes one."""
+    network: Network = Network()
+    tags: dict[Annotated[str, StringConstraints(max_length=128)], Annotated[str, StringConstraints(max_length=256)]] = (
+        Field(default_factory=dict, max_length=50)
+    )
+    fleet_specs: dict[FleetName, FleetSpec] = Field(default_factory=dict, alias="fleets")
+    """Worker fleets by name; left out, one fleet `default` serves the queue `default`."""
+    images: Images = Images()
+    scaler: ScalerSettings = ScalerSettings()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _micro_has_one_scheduler(cls, data: Any) -> Any:
+        if isinstance(data, dict) and data.get("environment_class") == "mw1.micro":
+            return {"schedulers": 1, **data}
+        return data
+
+    @field_validator("webserver_access_mode")
+    @classmethod
+    def _is_private(cls, value: str) -> str:
+        if value != "PRIVATE_ONLY":
+            raise ValueError(
+                f"{value} is refused: login by IAM is not built yet and a password alone must not face the internet; "
+                "say PRIVATE_ONLY"
+            )
+        return value
+
+    @field_validator("source_bucket")
+    @classmethod
+    def _bucket_name(cls, value: str | None) -> str | None:
+        return value.rpartition(":")[2] if value else value
+
+    @model_validator(mode="after")
+    def _fleets_fit_together(self) -> Self:
+        served: dict[str, str] = {}
+        for fleet in self.fleets.values():
+            if fleet.min > fleet.max:
+                raise ValueError(
+                    f"fleet {fleet.name}: the fewest workers ({fleet.min}) are more than the most ({fleet.max}); "
+                    f"raise `{'max' if self.fleet_specs else 'max_workers'}`"
+                )
+            for queue in fleet.queues:
+                if queue in served:
+                    raise ValueError(
+                        f"queue {queue} is served by the fleets {served[queue]} and {fleet.name}; "
+                        "one queue belongs to one fleet"
+                    )
+                served[queue] = fleet.name
+        if DEFAULT_QUEUE not in served:
+            raise ValueError(
+                f"no fleet serves the queue `{DEFAULT_QUEUE}`, where Airflow puts tasks that name no queue; "
+                "add it to a fleet's `queues`"
+            )
+        return self
+
+    @cached_property
+    def size(self) -> EnvironmentClass:
+        """Return the sizes of the environment's class."""
+        return ENVIRONMENT_CLASSES[self.environment_class]
+
+    @cached_property
+    def fleets(self) -> dict[str, Fleet]:
+        """Return every fleet by name with its size, slots and bounds; there is always one."""
+        specs = self.fleet_specs or {"default": FleetSpec(queues=(DEFAULT_QUEUE,))}
+        return {name: self._fleet(name, spec) for name, spec in specs.items()}
+
+    def _fleet(self, name: str, spec: FleetSpec) -> Fleet:
+        size = ENVIRONMENT_CLASSES[spec.environment_class or self.environment_class]
+        return Fleet(
+            name=name,
+            queues=spec.queues,
+            cpu=spec.cpu or size.worker.cpu,
+            memory=spec.memory or size.worker.memory,
+            slots=spec.slots or size.slots,
+            min=spec.min if spec.min is not None else self.min_workers,
+            max=spec.max if spec.max is not None else self.max_workers,
+        )
+
+    @property
+    def queues(self) -> tuple[str, ...]:
+        """Return every worker queue of the environment, in the order of the fleets."""
+        return tuple(queue for fleet in self.fleets.values() for queue in fleet.queues)
+
+    @property
+    def total_slots(self) -> int:
+        """Return the slots of all fleets at their greatest: Airflow's parallelism must not be less."""
+        return sum(fleet.max * fleet.slots for fleet in self.fleets.values())
+
+
+def option_variable(option: str) -> str:
+    """Return the environment variable of an Airflow option: `core.parallelism` is AIRFLOW__CORE__PARALLELISM."""
+    section, _, key = option.partition(".")
+    return f"AIRFLOW__{re.sub(r'[^A-Z0-9]', '_', section.upper())}__{key.upper()}"
+
+
+def _words(values: tuple[object, ...]) -> str:
+    return ", ".join(str(value) for value in values)
