@@ -166,7 +166,7 @@ def _description(at: Location) -> str | None:
     for name, field in _model_of(at).model_fields.items():
         if (field.alias or name) in at and field.description:
             text = field.description.split("; left out")[0].rstrip(".")
-            return text[:1].lower() + text[1:] if not text[:2].isupper() else text
+            return text[:1].lower() + text[1:]
     return None
 
 

@@ -33,7 +33,7 @@ def main() -> None:
     try:
         app()
     except OpenmwaaError as error:
-        error_console().print(str(error), style="red", markup=False, highlight=False, soft_wrap=True)
+        error_console().print(str(error), style="red", markup=False, highlight=False)
         sys.exit(1)
     except KeyboardInterrupt:
         error_console().print("Interrupted.", style="yellow")

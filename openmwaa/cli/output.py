@@ -20,12 +20,12 @@ DEFAULT_FILE = Path("environment.yaml")
 
 def console() -> Console:
     """Return a console on standard output."""
-    return Console(highlight=False)
+    return Console(highlight=False, soft_wrap=True)
 
 
 def error_console() -> Console:
     """Return a console on standard error."""
-    return Console(stderr=True, highlight=False)
+    return Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 def write_json(document: Any) -> None:

@@ -128,6 +128,6 @@ class LocalImages:
     def find(self, container_definition: Mapping[str, Any]) -> LocalImage | None:
         """The image of a container definition (API shape `ContainerDefinition`); None when there is none here."""
         label = (container_definition.get("dockerLabels") or {}).get("openmwaa.image")
-        if label in self.by_label:
+        if isinstance(label, str) and label in self.by_label:
             return self.by_label[label]
         return self.by_reference.get(container_definition.get("image", ""))

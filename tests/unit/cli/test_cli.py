@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command line: exit codes, one message without a traceback, and JSON for programs."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+
+def run(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", "from openmwaa.cli import main; main()", *arguments]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_a_right_file_is_summed_up(tmp_path: Path) -> None:
+    (tmp_path / "environment.yaml").write_text("name: example")
+    done = run("validate", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "default: 1 to 10 workers of 5 slots" in done.stdout
+
+
+def test_a_wrong_file_ends_with_one_message_and_exit_code_1(tmp_path: Path) -> None:
+    (tmp_path / "environment.yaml").write_text("name: example\nmax_worker: 3")
+    done = run("validate", cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.startswith("environment.yaml:2: max_worker: there is no such field"), done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_json_tells_programs_the_same(tmp_path: Path) -> None:
+    (tmp_path / "environment.yaml").write_text("name: example\nmax_worker: 3")
+    done = run("validate", "--json", cwd=tmp_path)
+    assert done.returncode == 1
+    problem = json.loads(done.stdout)["problems"][0]
+    assert (problem["line"], problem["field"]) == (2, "max_worker")
+    (tmp_path / "environment.yaml").write_text("name: example")
+    assert json.loads(run("validate", "--json", cwd=tmp_path).stdout)["environment"]["max_workers"] == 10
+
+
+def test_the_schema_is_json(tmp_path: Path) -> None:
+    assert "fleets" in json.loads(run("schema", cwd=tmp_path).stdout)["properties"]
