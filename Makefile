@@ -1,0 +1,44 @@
+# Two commands on a fresh machine: `make demo` and `make test`. Everything they need they install themselves.
+ROOT := $(dir $(abspath $(lastword $(MAKEFILE_LIST))))
+BIN := $(ROOT).venv/bin
+.DEFAULT_GOAL := help
+.PHONY: help bootstrap demo test unit contract lint format bench synth docs lock clean
+
+help: ## What there is
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
+
+bootstrap:
+	@$(ROOT)tools/bootstrap
+
+demo: bootstrap ## A whole environment here: a burst of tasks, workers that grow and shrink (KEEP=1 leaves it up)
+	@cd $(ROOT) && $(BIN)/openmwaa local demo examples/quickstart/environment.yaml $(if $(KEEP),--keep)
+
+test: bootstrap lint ## Everything that CI runs
+	@cd $(ROOT) && $(BIN)/pytest
+
+unit: bootstrap ## The quick tests
+	@cd $(ROOT) && $(BIN)/pytest tests/unit
+
+contract: bootstrap ## What ECS does, as tests; AWS=real runs them in your account for cents
+	@cd $(ROOT) && AWS=$(AWS) $(BIN)/pytest tests/contract
+
+lint: bootstrap ## Style, types, import contracts
+	@cd $(ROOT) && $(BIN)/ruff check --quiet . && $(BIN)/ruff format --quiet --check . && $(BIN)/mypy && $(BIN)/lint-imports --no-logo
+
+format: bootstrap ## Mend the style
+	@cd $(ROOT) && $(BIN)/ruff check --fix . ; $(BIN)/ruff format .
+
+synth: bootstrap ## The Terraform of every example, into terraform/
+	@cd $(ROOT) && for file in examples/*/environment.yaml; do $(BIN)/openmwaa synth $$file || exit 1; done
+
+bench: bootstrap ## Measure; JSON under build/bench
+	@cd $(ROOT) && $(BIN)/python -m benchmarks
+
+docs: bootstrap ## Write the generated reference pages anew
+	@cd $(ROOT) && $(BIN)/python tools/generate_reference.py
+
+lock: bootstrap ## Write the lock files anew
+	@cd $(ROOT) && PATH=$(BIN):$$PATH requirements/generate
+
+clean: ## Remove what make made here
+	@cd $(ROOT) && rm -rf .venv build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
