@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A burst of tasks. Each try writes its start and its end to the ledger that the run names in its configuration."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import time
+from typing import Any
+
+from airflow.sdk import dag, get_current_context, task
+
+DAG_ID = "openmwaa_burst"
+TASKS = 60
+SECONDS = 10.0
+
+
+def _write(event: str, ledger: str, context: Any) -> None:
+    instance = context["ti"]
+    line = {
+        "event": event,
+        "task": f"work[{instance.map_index}]",
+        "try": instance.try_number,
+        "at": time.time(),
+        "worker": os.environ.get("OPENMWAA_TASK_ADDRESS") or socket.gethostname(),
+    }
+    descriptor = os.open(ledger, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+    try:
+        os.write(descriptor, (json.dumps(line) + "\n").encode())
+    finally:
+        os.close(descriptor)
+
+
+@dag(dag_id=DAG_ID, schedule=None, catchup=False, tags=["openmwaa"])
+def burst() -> None:
+    """Run TASKS tasks of SECONDS seconds, all at once."""
+
+    @task(queue=os.environ.get("OPENMWAA_BURST_QUEUE", "default"))
+    def work(number: int) -> None:
+        context = get_current_context()
+        ledger = context["dag_run"].conf["ledger"]
+        _write("start", ledger, context)
+        print(f"task {number} begins")
+        time.sleep(SECONDS)
+        _write("end", ledger, context)
+        print(f"task {number} is done")
+
+    work.expand(number=list(range(TASKS)))
+
+
+burst()

@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the demonstration comes to: counts from the ledger, waits from Airflow, reaction from the local ECS."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any
+
+from openmwaa.local.airflow_api import TaskInstance
+from openmwaa.local.ledger import Ledger
+
+
+@dataclass(frozen=True)
+class Percentiles:
+    """Median and 95th percentile of some seconds."""
+
+    p50: float
+    p95: float
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The document `build/demo.json`; every duration is in seconds, None where it could not be measured."""
+
+    tasks_succeeded: int
+    tasks_failed: int
+    tasks_retried: int
+    workers_min: int
+    workers_peak: int
+    workers_end: int
+    tasks_lost: int
+    tasks_duplicated: int
+    tasks_interrupted: int
+    queue_wait_s: Percentiles | None
+    backlog_to_update_service_s: float | None
+    up_s: float
+    total_s: float
+
+    @property
+    def is_flawless(self) -> bool:
+        """Say whether every task succeeded at its first try and the workers are back where they were."""
+        return (
+            self.tasks_succeeded > 0
+            and not self.tasks_failed
+            and not self.tasks_retried
+            and not self.tasks_lost
+            and not self.tasks_duplicated
+            and not self.tasks_interrupted
+            and self.workers_end == self.workers_min
+        )
+
+    def as_data(self) -> dict[str, Any]:
+        """Return the summary as plain data for JSON."""
+        return asdict(self)
+
+
+def percentiles(seconds: Sequence[float]) -> Percentiles | None:
+    """Return median and 95th percentile, interpolated between neighbours; None of nothing."""
+    if not seconds:
+        return None
+    if len(seconds) == 1:
+        return Percentiles(round(seconds[0], 2), round(seconds[0], 2))
+    cuts = statistics.quantiles(seconds, n=100, method="inclusive")
+    return Percentiles(round(cuts[49], 2), round(cuts[94], 2))
+
+
+def backlog_began(tasks: Sequence[TaskInstance], free_slots: int) -> datetime | None:
+    """Return when the first task was queued that found no free slot; None when every task found one."""
+    queued = sorted(task.queued_at for task in tasks if task.queued_at is not None)
+    return queued[free_slots] if len(queued) > free_slots else None
+
+
+def reaction_s(began: datetime | None, growths: Sequence[datetime]) -> float | None:
+    """Return the seconds from the backlog's beginning to the first answer of an UpdateService that grew the fleet."""
+    answers = [at for at in growths if began is not None and at >= began]
+    return round((min(answers) - began).total_seconds(), 2) if began is not None and answers else None
+
+
+def summarise(
+    *,
+    tasks: Sequence[TaskInstance],
+    ledger: Ledger,
+    workers: Sequence[int],
+    free_slots: int,
+    growths: Sequence[datetime],
+    up_s: float,
+    total_s: float,
+) -> Summary:
+    """Return the summary; `workers` are the running workers as seen once a second from before the burst to the end."""
+    waits = [task.queue_wait_s for task in tasks if task.queue_wait_s is not None]
+    return Summary(
+        tasks_succeeded=sum(task.state == "success" for task in tasks),
+        tasks_failed=sum(task.state in {"failed", "upstream_failed"} for task in tasks),
+        tasks_retried=sum(task.try_number > 1 for task in tasks),
+        workers_min=workers[0] if workers else 0,
+        workers_peak=max(workers, default=0),
+        workers_end=workers[-1] if workers else 0,
+        tasks_lost=len(ledger.lost),
+        tasks_duplicated=len(ledger.duplicated),
+        tasks_interrupted=len(ledger.interrupted),
+        queue_wait_s=percentiles(waits),
+        backlog_to_update_service_s=reaction_s(backlog_began(tasks, free_slots), growths),
+        up_s=round(up_s, 1),
+        total_s=round(total_s, 1),
+    )

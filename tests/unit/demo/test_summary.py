@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Lost, duplicated and interrupted are counted from the ledger alone; the summary is arithmetic on what was seen."""
+
+import ast
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from openmwaa.local import ledger
+from openmwaa.local.airflow_api import TaskInstance
+from openmwaa.local.demo import summary
+
+NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
+
+
+def write(path: Path, *lines: tuple[str, str, int]) -> Path:
+    entries = [{"event": event, "task": task, "try": number, "at": 0.0, "worker": "w"} for event, task, number in lines]
+    path.write_text("".join(json.dumps(entry) + "\n" for entry in entries))
+    return path
+
+
+CASES = {
+    "all well": ([("start", "a", 1), ("end", "a", 1)], [], [], []),
+    "never began": ([], ["a"], [], []),
+    "began and was killed": ([("start", "a", 1)], ["a"], [], ["a#1"]),
+    "killed, then retried to its end": ([("start", "a", 1), ("start", "a", 2), ("end", "a", 2)], [], [], ["a#1"]),
+    "ran twice": ([("start", "a", 1), ("end", "a", 1), ("start", "a", 2), ("end", "a", 2)], [], ["a"], []),
+    "the same try twice, one killed": ([("start", "a", 1), ("start", "a", 1), ("end", "a", 1)], [], [], ["a#1"]),
+}
+
+
+@pytest.mark.parametrize(("lines", "lost", "duplicated", "interrupted"), CASES.values(), ids=CASES.keys())
+def test_ledger_counts(
+    tmp_path: Path, lines: list[tuple[str, str, int]], lost: list[str], duplicated: list[str], interrupted: list[str]
+) -> None:
+    read = ledger.read(write(tmp_path / "ledger", *lines), ["a"])
+    assert (list(read.lost), list(read.duplicated), list(read.interrupted)) == (lost, duplicated, interrupted)
+
+
+def test_a_ledger_that_is_not_there_has_lost_everything(tmp_path: Path) -> None:
+    assert ledger.read(tmp_path / "none", ["a", "b"]).lost == ("a", "b")
+
+
+def test_a_torn_last_line_is_no_line(tmp_path: Path) -> None:
+    path = write(tmp_path / "ledger", ("start", "a", 1))
+    path.write_text(path.read_text() + '{"event": "end", "task"')
+    assert ledger.read(path, ["a"]).interrupted == ("a#1",)
+
+
+def task(
+    index: int, *, queued_s: float, wait_s: float = 1, state: str = "success", try_number: int = 1
+) -> TaskInstance:
+    queued = NOON + timedelta(seconds=queued_s)
+    started = queued + timedelta(seconds=wait_s)
+    return TaskInstance("work", index, state, try_number, queued, started, started, "host")
+
+
+def test_reaction_counts_from_the_first_task_beyond_the_free_slots() -> None:
+    tasks = [task(index, queued_s=index) for index in range(10)]
+    began = summary.backlog_began(tasks, free_slots=5)
+    assert began == NOON + timedelta(seconds=5), "five tasks find a slot; the sixth, queued at 5 s, is the backlog"
+    growths = [NOON + timedelta(seconds=at) for at in (2, 8.5, 11)]
+    assert summary.reaction_s(began, growths) == 3.5, "an UpdateService before the backlog is no answer to it"
+
+
+def test_no_backlog_and_no_answer_are_unknown_not_zero() -> None:
+    assert summary.backlog_began([task(0, queued_s=0)], free_slots=5) is None
+    assert summary.reaction_s(None, [NOON]) is None
+    assert summary.reaction_s(NOON, []) is None
+    assert summary.percentiles([]) is None
+
+
+@given(st.lists(st.floats(0, 1e4), min_size=1, max_size=50))
+def test_percentiles_lie_within_what_was_measured(seconds: list[float]) -> None:
+    result = summary.percentiles(seconds)
+    assert result is not None
+    assert min(seconds) - 0.01 <= result.p50 <= result.p95 <= max(seconds) + 0.01
+
+
+FLAWS = {
+    "nothing": ({}, True),
+    "a failed task": ({"state": "failed"}, False),
+    "a retried task": ({"try_number": 2}, False),
+}
+
+
+@pytest.mark.parametrize(("change", "flawless"), FLAWS.values(), ids=FLAWS.keys())
+def test_a_flaw_shows(tmp_path: Path, change: dict[str, object], *, flawless: bool) -> None:
+    book = ledger.read(write(tmp_path / "ledger", ("start", "work[0]", 1), ("end", "work[0]", 1)), ["work[0]"])
+    result = summary.summarise(
+        tasks=[task(0, queued_s=0, **change)],  # type: ignore[arg-type]
+        ledger=book,
+        workers=[1, 4, 1],
+        free_slots=5,
+        growths=[],
+        up_s=1,
+        total_s=2,
+    )
+    assert result.is_flawless is flawless
+    assert (result.workers_min, result.workers_peak, result.workers_end) == (1, 4, 1)
+
+
+def test_the_burst_dag_says_how_many_tasks_in_one_place() -> None:
+    source = (Path(summary.__file__).parent / "burst_dag.py").read_text()
+    names = {node.targets[0].id for node in ast.parse(source).body if isinstance(node, ast.Assign)}  # type: ignore[attr-defined]
+    assert {"DAG_ID", "TASKS", "SECONDS"} <= names
