@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The live table: backlog, slots, workers by what they do, and the scaler's last decision with its reason."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+from rich.console import Group, RenderableType
+from rich.panel import Panel
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+_BARS = " ▁▂▃▄▅▆▇█"
+
+
+@dataclass(frozen=True)
+class Workers:
+    """Workers of a fleet by what they do."""
+
+    starting: int = 0
+    busy: int = 0
+    idle: int = 0
+    draining: int = 0
+    unknown: int = 0
+
+    @property
+    def total(self) -> int:
+        """Return all workers, whatever they do."""
+        return self.starting + self.busy + self.idle + self.draining + self.unknown
+
+    def as_text(self) -> Text:
+        """Draw one block a worker, coloured by what it does."""
+        text = Text()
+        for count, style in (
+            (self.busy, "green"),
+            (self.idle, "cyan"),
+            (self.starting, "yellow"),
+            (self.draining, "magenta"),
+            (self.unknown, "red"),
+        ):
+            text.append("■ " * count, style=style)
+        return text
+
+
+@dataclass(frozen=True)
+class FleetView:
+    """What the scaler says of one fleet (`GET /v1/fleets`)."""
+
+    name: str
+    desired: int | None
+    minimum: int
+    maximum: int
+    queued: int | None
+    running: int | None
+    slots: int | None
+    free: int | None
+    workers: Workers
+    reason: str
+
+    @classmethod
+    def of(cls, document: Mapping[str, Any]) -> Self:
+        """Read one fleet of the scaler's answer; what it could not read stays None."""
+        workers = document["workers"]
+        demand = document.get("demand") or {}
+        slots = document.get("slots") or {}
+        return cls(
+            name=document["fleet"],
+            desired=document["desired"],
+            minimum=document["min"],
+            maximum=document["max"],
+            queued=demand.get("queued"),
+            running=demand.get("running"),
+            slots=slots.get("total"),
+            free=slots.get("free"),
+            workers=Workers(
+                starting=workers["starting"],
+                busy=workers["busy"],
+                idle=workers["consuming_idle"],
+                draining=workers["draining"] + workers["released"],
+                unknown=workers["unknown"],
+            ),
+            reason=document["reason"] or "",
+        )
+
+
+@dataclass(frozen=True)
+class View:
+    """One moment of the demonstration."""
+
+    elapsed_s: float
+    phase: str
+    done: int
+    total: int
+    fleets: Sequence[FleetView] = ()
+    history: Sequence[int] = field(default=())
+
+
+def _number(value: int | None) -> str:
+    return "?" if value is None else str(value)
+
+
+def history_line(history: Sequence[int], width: int = 60) -> str:
+    """Draw the workers of every second as a line of blocks, thinned to `width` characters."""
+    if not history:
+        return ""
+    step = max(1, -(-len(history) // width))
+    thinned = [max(history[at : at + step]) for at in range(0, len(history), step)]
+    most = max(*thinned, 1)
+    return "".join(_BARS[round(value / most * (len(_BARS) - 1))] for value in thinned)
+
+
+def render(view: View) -> RenderableType:
+    """Draw one moment as a panel of a width that any terminal has."""
+    table = Table(expand=True, box=None, pad_edge=False)
+    for title, justify in (("fleet", "left"), ("queued", "right"), ("running", "right"), ("free slots", "right")):
+        table.add_column(title, justify=justify)  # type: ignore[arg-type]
+    table.add_column("workers (bounds)", justify="right")
+    table.add_column("", ratio=1)
+    for fleet in view.fleets:
+        table.add_row(
+            fleet.name,
+            _number(fleet.queued),
+            _number(fleet.running),
+            f"{_number(fleet.free)} of {_number(fleet.slots)}",
+            f"{fleet.workers.total} → {_number(fleet.desired)} ({fleet.minimum} to {fleet.maximum})",
+            fleet.workers.as_text(),
+        )
+    legend = Text.assemble(
+        ("■", "green"),
+        " busy  ",
+        ("■", "cyan"),
+        " idle  ",
+        ("■", "yellow"),
+        " starting  ",
+        ("■", "magenta"),
+        " draining",
+    )
+    bar = ProgressBar(total=max(view.total, 1), completed=view.done, width=40)
+    progress = Table.grid(padding=(0, 1))
+    progress.add_row("tasks", bar, f"{view.done} of {view.total}", Text(view.phase, style="dim"))
+    decisions = [Text(f"why: {fleet.reason}", style="bold") for fleet in view.fleets if fleet.reason]
+    workers = Text(f"workers over time  {history_line(view.history)}", style="dim")
+    return Panel(
+        Group(table, legend, Text(), progress, *decisions, workers),
+        title=f"openmwaa · {view.elapsed_s:.0f} s",
+        title_align="left",
+        border_style="blue",
+    )
+
+
+def line(view: View) -> str:
+    """Write one moment as one line, for a log or a pipe."""
+    fleets = "; ".join(
+        f"{fleet.name}: {_number(fleet.queued)} queued, {_number(fleet.running)} running, workers {fleet.workers.total}"
+        f" → {_number(fleet.desired)} ({fleet.workers.busy} busy, {fleet.workers.idle} idle,"
+        f" {fleet.workers.starting} starting, {fleet.workers.draining} draining): {fleet.reason}"
+        for fleet in view.fleets
+    )
+    return f"{view.elapsed_s:5.0f} s  {view.done} of {view.total} tasks done  {fleets or view.phase}"
