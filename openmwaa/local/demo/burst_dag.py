@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import time
+import urllib.request
 from typing import Any
 
 from airflow.sdk import dag, get_current_context, task
@@ -16,6 +16,13 @@ TASKS = 60
 SECONDS = 10.0
 
 
+def _worker_address() -> str:
+    """Return the address of the ECS task that this runs in, as ECS tells it."""
+    with urllib.request.urlopen(os.environ["ECS_CONTAINER_METADATA_URI_V4"] + "/task", timeout=10) as answer:
+        task: dict[str, Any] = json.load(answer)
+    return str(task["Containers"][0]["Networks"][0]["IPv4Addresses"][0])
+
+
 def _write(event: str, ledger: str, context: Any) -> None:
     instance = context["ti"]
     line = {
@@ -23,7 +30,7 @@ def _write(event: str, ledger: str, context: Any) -> None:
         "task": f"work[{instance.map_index}]",
         "try": instance.try_number,
         "at": time.time(),
-        "worker": os.environ.get("OPENMWAA_TASK_ADDRESS") or socket.gethostname(),
+        "worker": _worker_address(),
     }
     descriptor = os.open(ledger, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
     try:

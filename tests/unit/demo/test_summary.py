@@ -2,6 +2,7 @@
 """Lost, duplicated and interrupted are counted from the ledger alone; the summary is arithmetic on what was seen."""
 
 import ast
+import io
 import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -9,10 +10,13 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.console import Console
 
 from openmwaa.local import ledger
 from openmwaa.local.airflow_api import TaskInstance
 from openmwaa.local.demo import summary
+from openmwaa.local.demo.run import DAG_ID, Burst, dag_source
+from openmwaa.local.demo.table import FleetView, View, Workers, history_line, line, render
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
@@ -104,7 +108,40 @@ def test_a_flaw_shows(tmp_path: Path, change: dict[str, object], *, flawless: bo
     assert (result.workers_min, result.workers_peak, result.workers_end) == (1, 4, 1)
 
 
-def test_the_burst_dag_says_how_many_tasks_in_one_place() -> None:
-    source = (Path(summary.__file__).parent / "burst_dag.py").read_text()
-    names = {node.targets[0].id for node in ast.parse(source).body if isinstance(node, ast.Assign)}  # type: ignore[attr-defined]
-    assert {"DAG_ID", "TASKS", "SECONDS"} <= names
+def test_the_burst_dag_is_written_for_the_burst_that_is_asked_for() -> None:
+    tree = ast.parse(dag_source(Burst(tasks=7, seconds=1.5)))
+    constants = {
+        node.targets[0].id: ast.literal_eval(node.value)
+        for node in tree.body
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
+    }
+    assert constants == {"DAG_ID": DAG_ID, "TASKS": 7, "SECONDS": 1.5}
+
+
+def test_the_table_and_the_line_show_what_the_scaler_says_and_unknown_as_a_question_mark() -> None:
+    document = {
+        "fleet": "default",
+        "desired": None,
+        "min": 1,
+        "max": 5,
+        "workers": {"starting": 1, "busy": 2, "consuming_idle": 3, "draining": 4, "released": 5, "unknown": 6},
+        "demand": {"queued": None, "running": 7},
+        "slots": {"total": 25, "free": 3},
+        "reason": "Hold: the database is unknown.",
+    }
+    fleet = FleetView.of(document)
+    assert fleet.workers == Workers(starting=1, busy=2, idle=3, draining=9, unknown=6)
+    view = View(12.0, "the burst runs", 3, 60, (fleet,), (1, 2, 3))
+    told = line(view)
+    for part in ("? queued", "7 running", "3 of 60", "9 draining", "Hold: the database is unknown."):
+        assert part in told, f"{part!r} is missing in {told!r}"
+    console = Console(width=100, record=True, file=io.StringIO())
+    console.print(render(view))
+    drawn = console.export_text()
+    for part in ("21 → ?", "(1 to 5)", "3 of 25", "why: Hold", "3 of 60"):
+        assert part in drawn, f"{part!r} is missing in the table:\n{drawn}"
+
+
+@given(st.lists(st.integers(0, 500), max_size=500))
+def test_the_line_of_workers_never_outgrows_the_terminal(history: list[int]) -> None:
+    assert len(history_line(history, width=60)) <= 60

@@ -1,0 +1,194 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The story of the demonstration: upload a DAG, run a burst, wait until the fleets are small again, count."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import aiohttp
+
+from openmwaa.environment import Environment
+from openmwaa.local import ledger
+from openmwaa.local.airflow_api import AirflowApi, AirflowApiError, TaskInstance
+from openmwaa.local.demo.summary import Summary, summarise
+from openmwaa.local.demo.table import FleetView, View
+from openmwaa.local.demo.watch import Endpoints, Watcher, aws
+from openmwaa.local.errors import LocalError
+
+DAG_ID: Final = "openmwaa_burst"
+_DAG_DEADLINE_S: Final = 180.0
+_LOG_DEADLINE_S: Final = 60.0
+
+
+@dataclass(frozen=True)
+class Burst:
+    """How many tasks of how many seconds, and how long the whole may take."""
+
+    tasks: int = 60
+    seconds: float = 10.0
+    deadline_s: float = 900.0
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What was counted, and the last log line of a task whose worker is gone."""
+
+    summary: Summary
+    log_task: str | None
+    log_line: str | None
+    history: tuple[int, ...]
+
+
+class BurstTimeoutError(LocalError):
+    """The demonstration took longer than it may."""
+
+
+def dag_source(burst: Burst) -> str:
+    """Return the DAG's source for a burst of that size.
+
+    Raises:
+        ValueError: when the DAG no longer has its two constants.
+    """
+    source = (Path(__file__).parent / "burst_dag.py").read_text(encoding="utf-8")
+    for constant, value in (("TASKS", burst.tasks), ("SECONDS", burst.seconds)):
+        source, times = re.subn(rf"(?m)^{constant} = .*$", f"{constant} = {value!r}", source)
+        if times != 1:
+            raise ValueError(f"burst_dag.py has {times} lines `{constant} = …`, not one")
+    return source
+
+
+class Demonstration:
+    """One run of the story on an environment that is up."""
+
+    def __init__(
+        self,
+        environment: Environment,
+        endpoints: Endpoints,
+        burst: Burst,
+        *,
+        ledger_path: Path,
+        show: Callable[[View], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._environment = environment
+        self._endpoints = endpoints
+        self._burst = burst
+        self._ledger_path = ledger_path
+        self._show = show
+        self._clock = clock
+        self._began = clock()
+        self._expected = [f"work[{index}]" for index in range(burst.tasks)]
+        self._views: tuple[FleetView, ...] = ()
+
+    async def run(self, *, up_s: float) -> Outcome:
+        """Tell the whole story; `up_s` is what bringing the environment up took.
+
+        Raises:
+            BurstTimeoutError: a step did not come to its end.
+            AirflowApiError: Airflow refused a call.
+        """
+        self._ledger_path.parent.mkdir(parents=True, exist_ok=True)
+        self._ledger_path.unlink(missing_ok=True)
+        async with (
+            aiohttp.ClientSession(trust_env=False) as http,
+            aws(self._endpoints, "ecs") as ecs,
+            AirflowApi(self._endpoints.web_url, "admin", self._endpoints.admin_password) as airflow,
+        ):
+            watcher = Watcher(self._endpoints, ecs, http)
+            await self._upload()
+            await self._until(watcher, "Airflow reads the DAG", lambda: airflow.dag_is_known(DAG_ID), _DAG_DEADLINE_S)
+            await airflow.unpause(DAG_ID)
+            await self._until(watcher, "the fleets are at rest", lambda: self._at_rest(watcher), self._burst.deadline_s)
+            free_slots = sum(view.free or 0 for view in self._views)
+            watcher.history.clear()
+            await self._look(watcher, "the burst begins")
+            run_id = await airflow.trigger(DAG_ID, {"ledger": str(self._ledger_path)})
+
+            async def ended() -> bool:
+                return await airflow.run_state(DAG_ID, run_id) in {"success", "failed"}
+
+            deadline_s = self._burst.deadline_s
+            await self._until(watcher, "the burst runs", ended, deadline_s)
+            await self._until(watcher, "workers drain and go", lambda: self._at_rest(watcher), deadline_s)
+            tasks = await airflow.task_instances(DAG_ID, run_id)
+            log_task, log_line = await self._log_of_a_gone_worker(watcher, airflow, run_id, tasks)
+        summary = summarise(
+            tasks=tasks,
+            ledger=self._ledger(),
+            workers=watcher.history,
+            free_slots=free_slots,
+            growths=watcher.growths,
+            up_s=up_s,
+            total_s=up_s + self._clock() - self._began,
+        )
+        return Outcome(summary, log_task, log_line, tuple(watcher.history))
+
+    async def _upload(self) -> None:
+        key = f"{self._endpoints.dag_prefix.strip('/')}/{DAG_ID}.py"
+        async with asyncio.timeout(30), aws(self._endpoints, "s3") as s3:
+            await s3.put_object(Bucket=self._endpoints.bucket, Key=key, Body=dag_source(self._burst).encode())
+
+    def _ledger(self) -> ledger.Ledger:
+        return ledger.read(self._ledger_path, self._expected)
+
+    async def _look(self, watcher: Watcher, phase: str) -> None:
+        self._views = await watcher.look() or self._views
+        done = len(self._ledger().completions)
+        elapsed = self._clock() - self._began
+        self._show(View(elapsed, phase, done, self._burst.tasks, self._views, tuple(watcher.history)))
+
+    async def _until(
+        self, watcher: Watcher, phase: str, condition: Callable[[], object], deadline_s: float, every_s: float = 1.0
+    ) -> None:
+        """Look once a second until the condition holds."""
+        try:
+            async with asyncio.timeout(deadline_s):
+                while True:
+                    await self._look(watcher, phase)
+                    if await condition():  # type: ignore[misc]
+                        return
+                    await asyncio.sleep(every_s)
+        except TimeoutError:
+            raise BurstTimeoutError(
+                f"after {deadline_s:.0f} s still: {phase}. `openmwaa local status` tells which service is not well, "
+                "`openmwaa local logs SERVICE` what it said."
+            ) from None
+
+    async def _at_rest(self, watcher: Watcher) -> bool:
+        """Say whether every fleet has its fewest workers, all of them consuming, and nothing to do."""
+        fewest = {fleet.name: fleet.min for fleet in self._environment.fleets.values()}
+        views = {view.name: view for view in self._views}
+        return (
+            set(views) == set(fewest)
+            and len(await watcher.workers()) == sum(fewest.values())
+            and all(
+                view.workers.idle == fewest[name]
+                and view.workers.total == fewest[name]
+                and view.desired == fewest[name]
+                for name, view in views.items()
+            )
+        )
+
+    async def _log_of_a_gone_worker(
+        self, watcher: Watcher, airflow: AirflowApi, run_id: str, tasks: tuple[TaskInstance, ...]
+    ) -> tuple[str | None, str | None]:
+        """Read the last log line of a task whose worker is gone; None when no worker went."""
+        here = {worker.address for worker in await watcher.workers()}
+        book = self._ledger()
+        for task in tasks:
+            name = f"{task.task_id}[{task.map_index}]"
+            worker = book.worker_of(name)
+            if worker is not None and worker not in here:
+                async with asyncio.timeout(_LOG_DEADLINE_S):
+                    lines = await airflow.log_lines(DAG_ID, run_id, task)
+                said = [each for each in lines if "is done" in each]
+                if not said:
+                    raise AirflowApiError(f"the log of {name}, whose worker is gone, does not hold its last line")
+                return name, said[-1].strip()
+        return None, None

@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Looks at a running environment from outside: ECS tells the workers, the scaler tells its reasons."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final
+
+import aiohttp
+from aiobotocore.session import get_session
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from openmwaa.local.demo.table import FleetView
+
+_DEADLINE_S: Final = 3.0
+SCALER_PORT: Final = 8082
+
+
+@dataclass(frozen=True)
+class Endpoints:
+    """Where an environment on this machine answers; `secret` values are never shown."""
+
+    aws_url: str
+    ecs_url: str
+    web_url: str
+    region: str
+    cluster: str
+    bucket: str
+    dag_prefix: str
+    worker_services: tuple[str, ...]
+    admin_password: str = field(repr=False)
+
+
+@dataclass(frozen=True)
+class WorkerTask:
+    """A running task of a worker service; `address` is its own IPv4 address."""
+
+    arn: str
+    address: str
+
+
+@asynccontextmanager
+async def aws(endpoints: Endpoints, service: str) -> AsyncIterator[Any]:
+    """Open a client of one AWS service of the local environment; its key is no secret, the emulator takes any."""
+    url = endpoints.ecs_url if service == "ecs" else endpoints.aws_url
+    config = Config(
+        connect_timeout=2,
+        read_timeout=10,
+        retries={"total_max_attempts": 3},
+        s3={"addressing_style": "path"},
+        proxies={},
+    )
+    async with get_session().create_client(
+        service,
+        region_name=endpoints.region,
+        endpoint_url=url,
+        aws_access_key_id="local",
+        aws_secret_access_key="local",  # noqa: S106 - the emulator takes any key
+        config=config,
+    ) as client:
+        yield client
+
+
+class Watcher:
+    """Reads workers and the scaler's view once a call; what does not answer is left as it was and told as unknown."""
+
+    def __init__(self, endpoints: Endpoints, ecs: Any, http: aiohttp.ClientSession) -> None:
+        self._endpoints = endpoints
+        self._ecs = ecs
+        self._http = http
+        self._scaler_address: str | None = None
+        self.history: list[int] = []
+        self._growths: dict[str, datetime] = {}
+
+    async def workers(self) -> tuple[WorkerTask, ...]:
+        """Return the running worker tasks of all fleets."""
+        found: list[WorkerTask] = []
+        for service in self._endpoints.worker_services:
+            found += [task for task in await self._tasks(service) if task.address]
+        return tuple(found)
+
+    async def look(self) -> tuple[FleetView, ...]:
+        """Return the scaler's view of every fleet and remember workers and growths; empty while it does not answer."""
+        async with asyncio.timeout(4 * _DEADLINE_S):
+            self.history.append(len(await self.workers()))
+            document = await self._scaler("/v1/fleets")
+            decisions = await self._scaler("/v1/decisions?limit=50")
+        for decision in (decisions or {}).get("decisions", []):
+            update = decision.get("update_service") or {}
+            before, desired = decision.get("desired_before"), decision.get("desired")
+            if update.get("sent") and before is not None and desired is not None and desired > before:
+                self._growths[update["answered_at"]] = datetime.fromisoformat(update["answered_at"])
+        return tuple(FleetView.of(fleet) for fleet in (document or {}).get("fleets", []))
+
+    @property
+    def growths(self) -> Sequence[datetime]:
+        """Return when each UpdateService that grew a fleet was answered."""
+        return sorted(self._growths.values())
+
+    async def _tasks(self, service: str) -> tuple[WorkerTask, ...]:
+        try:
+            listed = await self._ecs.list_tasks(cluster=self._endpoints.cluster, serviceName=service)
+            if not listed["taskArns"]:
+                return ()
+            described = await self._ecs.describe_tasks(cluster=self._endpoints.cluster, tasks=listed["taskArns"])
+        except (BotoCoreError, ClientError):
+            return ()
+        return tuple(
+            WorkerTask(task["taskArn"], _address(task))
+            for task in described["tasks"]
+            if task["lastStatus"] == "RUNNING"
+        )
+
+    async def _scaler(self, path: str) -> dict[str, Any] | None:
+        if self._scaler_address is None:
+            tasks = await self._tasks("scaler")
+            self._scaler_address = tasks[0].address if tasks else None
+        if self._scaler_address is None:
+            return None
+        try:
+            timeout = aiohttp.ClientTimeout(total=_DEADLINE_S)
+            async with self._http.get(f"http://{self._scaler_address}:{SCALER_PORT}{path}", timeout=timeout) as answer:
+                answer.raise_for_status()
+                document: dict[str, Any] = await answer.json()
+                return document
+        except (aiohttp.ClientError, TimeoutError):
+            self._scaler_address = None  # the scaler may be another task by now
+            return None
+
+
+def _address(task: dict[str, Any]) -> str:
+    for attachment in task.get("attachments", []):
+        for detail in attachment.get("details", []):
+            if detail["name"] == "privateIPv4Address":
+                return str(detail["value"])
+    return ""
