@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Pages made from code are up to date, links lead somewhere, and every documented command is run by a test."""
+
+import importlib.util
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[3]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+_GENERATED = {"cli.md"}
+
+# What runs each documented command. A command that nothing runs has no place in the documentation.
+RUN_ELSEWHERE = {
+    r"make demo( KEEP=1)?": "tests/e2e: the command behind it, on real Airflow",
+    r"make test": ".ci/run",
+    r"make (bench|docs|lint|synth)": "tests/unit/docs: each make target names a command that exists",
+    r"make contract( AWS=real)?": ".ci/run, as tests/contract; AWS=real was not run, and the page says so",
+    r"openmwaa local (up|down|status|logs|demo)\b.*": "tests/e2e",
+    r"docker (build|push|login)\b.*": "not run: no Docker in the tests, and the page says so",
+    r"terraform (init|apply|destroy)\b.*": "tests/e2e, through `openmwaa local up`",
+    r"git clone .*": "a clone is where CI begins",
+    r"cd .*": "a shell's own command",
+}
+
+
+def commands(page: Path) -> list[str]:
+    """Return every command of a page's `sh` blocks."""
+    blocks = re.findall(r"^```sh\n(.*?)^```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    joined = "\n".join(blocks).replace("\\\n", " ")
+    return [line.split(" #")[0].strip() for line in joined.splitlines() if line.strip() and not line.startswith("#")]
+
+
+DOCUMENTED = sorted({command for page in PAGES if page.name not in _GENERATED for command in commands(page)})
+
+
+@pytest.mark.parametrize("command", DOCUMENTED)
+def test_every_documented_command_is_run_by_a_test(command: str, tmp_path: Path) -> None:
+    if any(re.fullmatch(pattern, command) for pattern in RUN_ELSEWHERE):
+        return
+    assert command.startswith("openmwaa "), f"no test runs `{command}`"
+    arguments = command.removeprefix("openmwaa ").replace("terraform/", f"{tmp_path}/").split()
+    program = [sys.executable, "-c", "from openmwaa.cli import main; main()"]
+    done = subprocess.run([*program, *arguments], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, f"`{command}` ends with {done.returncode}: {done.stderr}"
+
+
+def test_every_make_target_that_is_documented_exists() -> None:
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    told = {match for page in PAGES for match in re.findall(r"`?make ([a-z]+)\b", "\n".join(commands(page)))}
+    assert told <= targets, f"documented, but not in the Makefile: {told - targets}"
+
+
+def test_links_lead_to_pages_that_exist() -> None:
+    broken = [
+        f"{page.relative_to(ROOT)} -> {target}"
+        for page in PAGES
+        for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8"))
+        if not re.match(r"[a-z]+:", target) and not (page.parent / target).exists()
+    ]
+    assert not broken, "links that lead nowhere:\n" + "\n".join(broken)
+
+
+def test_pages_made_from_code_are_up_to_date() -> None:
+    spec = importlib.util.spec_from_file_location("generate_reference", ROOT / "tools" / "generate_reference.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert module.out_of_date() == [], "run `make docs`"

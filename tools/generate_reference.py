@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Writes the reference pages that are made from code: environment.yaml, its JSON Schema, and the command line.
+
+`make docs` calls it; a test calls it with `--check` and fails when a page is out of date.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import typer
+import typer.cli
+import typer.main
+
+from openmwaa.cli import app
+from openmwaa.environment_file import json_schema
+
+REFERENCE = Path(__file__).parents[1] / "docs" / "reference"
+
+
+def environment_page() -> str:
+    """Return the page of every field of environment.yaml, from the JSON Schema of the models."""
+    schema = json.loads(json_schema())
+    lines = [
+        "# environment.yaml",
+        "",
+        "Made from the models by `make docs`. Editors read [the JSON Schema](environment.schema.json): put",
+        "`# yaml-language-server: $schema=` and its place on the first line.",
+        "",
+    ]
+    lines += _fields("An environment", schema, schema["$defs"])
+    for name, model in sorted(schema["$defs"].items()):
+        lines += _fields(name, model, schema["$defs"])
+    return "\n".join(lines) + "\n"
+
+
+def _fields(title: str, model: Mapping[str, Any], models: Mapping[str, Any]) -> Iterator[str]:
+    yield f"## {title}"
+    yield ""
+    yield model.get("description", "").replace("\n", " ")
+    yield ""
+    yield "| field | takes | default | |"
+    yield "|---|---|---|---|"
+    required = model.get("required", [])
+    for name, field in model.get("properties", {}).items():
+        default = "**required**" if name in required else f"`{_default(field)}`"
+        yield f"| `{name}` | {_takes(field)} | {default} | {field.get('description', '')} |"
+    yield ""
+
+
+def _default(field: Mapping[str, Any]) -> str:
+    value = field.get("default")
+    if value is None:
+        return "none"
+    return "as below" if isinstance(value, dict) and value else json.dumps(value)
+
+
+def _takes(field: Mapping[str, Any]) -> str:
+    if "anyOf" in field:
+        return " or ".join(_takes(each) for each in field["anyOf"] if each.get("type") != "null")
+    if "$ref" in field:
+        name = field["$ref"].rpartition("/")[2]
+        return f"[{name}](#{name.lower()})"
+    if "enum" in field:
+        return ", ".join(f"`{value}`" for value in field["enum"])
+    if "const" in field:
+        return f"`{field['const']}`"
+    if field.get("type") == "array":
+        return f"list of {_takes(field['items'])}"
+    if "patternProperties" in field:
+        return f"mapping of names to {_takes(next(iter(field['patternProperties'].values())))}"
+    if field.get("type") == "object":
+        return "mapping of text to text"
+    bounds = [f"≥ {field['minimum']}"] if "minimum" in field else []
+    bounds += [f"≤ {field['maximum']}"] if "maximum" in field else []
+    return " ".join([str(field.get("type", "anything")), *bounds])
+
+
+def command_line_page() -> str:
+    """Return the page of every command with its options, from the commands themselves."""
+    command = typer.main.get_command(app)
+    context = typer.Context(command, info_name="openmwaa")
+    return typer.cli.get_docs_for_click(obj=command, ctx=context, name="openmwaa", title="Command line")
+
+
+PAGES: Mapping[str, Callable[[], str]] = {
+    "environment.schema.json": json_schema,
+    "environment.md": environment_page,
+    "cli.md": command_line_page,
+}
+
+
+def out_of_date() -> list[str]:
+    """Return the names of the pages that differ from what the code says now."""
+    return [
+        name
+        for name, page in PAGES.items()
+        if not (REFERENCE / name).exists() or (REFERENCE / name).read_text(encoding="utf-8") != page()
+    ]
+
+
+def main() -> None:
+    """Write every page, or with `--check` say which is out of date and exit 1."""
+    if "--check" in sys.argv[1:]:
+        stale = out_of_date()
+        if stale:
+            sys.exit(f"run `make docs`: {', '.join(stale)} differ from the code")
+        return
+    for name, page in PAGES.items():
+        (REFERENCE / name).write_text(page(), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
