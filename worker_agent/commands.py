@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Who may tell this worker to drain: the holder of the scaler's Ed25519 key, once a nonce, for this task, in time.
+
+DAG code runs beside the agent and may reach its port, so an unsigned word is never obeyed.
+"""
+
+import base64
+import binascii
+import json
+import threading
+import time
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any, Final
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from worker_agent.errors import CommandRefused
+from worker_agent.machine import Drain, Resume
+
+SIGNATURE_HEADER: Final = "X-Openmwaa-Signature"
+BODY_LIMIT: Final = 4096
+CLOCK_SKEW_S: Final = 30.0
+LONGEST_LIFE_S: Final = 900.0
+LONGEST_LEASE_S: Final = 3600
+NONCES_KEPT: Final = 4096
+NONCE_LENGTHS: Final = range(8, 129)
+
+
+class CommandVerifier:
+    """Turns a signed body into what it asks for, or refuses it; safe to use from several threads."""
+
+    def __init__(self, public_key: bytes | None, *, wall: Callable[[], float] = time.time) -> None:
+        self._key = Ed25519PublicKey.from_public_bytes(public_key) if public_key else None
+        self._wall = wall
+        self._nonces: dict[str, float] = {}  # nonce -> when it expires (epoch seconds)
+        self._lock = threading.Lock()
+
+    def verify(self, command: str, body: bytes, signature: str | None, *, task_arn: str) -> Drain | Resume:
+        """Return what `command` ("drain" or "resume") asks for; raises CommandRefused."""
+        self._check_signature(body, signature)
+        fields = _parse(body)
+        if fields.get("version") != 1 or fields.get("command") != command:
+            raise CommandRefused(400, f"the body is not a {command} of version 1")
+        nonce, expires_at, lease_s = _nonce(fields), _moment(fields, "expires_at"), _lease(fields, command)
+        issued_at = _moment(fields, "issued_at")
+        if not task_arn or fields.get("task_arn") != task_arn:
+            raise CommandRefused(403, "the command is for another task")
+        now = self._wall()
+        if issued_at > now + CLOCK_SKEW_S or expires_at <= now:
+            raise CommandRefused(403, "the command has expired or is not valid yet")
+        if expires_at - issued_at > LONGEST_LIFE_S:
+            raise CommandRefused(403, f"the command is valid for more than {LONGEST_LIFE_S:.0f} s")
+        self._spend(nonce, expires_at, now)
+        return Resume() if lease_s is None else Drain(lease_s=float(lease_s))
+
+    def _check_signature(self, body: bytes, signature: str | None) -> None:
+        if self._key is None:
+            raise CommandRefused(401, "this agent has no public key, so it obeys nobody")
+        try:
+            self._key.verify(base64.b64decode(signature or "", validate=True), body)
+        except (InvalidSignature, binascii.Error, ValueError) as error:
+            raise CommandRefused(401, "the signature does not fit") from error
+
+    def _spend(self, nonce: str, expires_at: float, now: float) -> None:
+        with self._lock:
+            if nonce in self._nonces:
+                raise CommandRefused(403, "the command was sent before")
+            if len(self._nonces) >= NONCES_KEPT:
+                self._nonces = {seen: until for seen, until in self._nonces.items() if until > now}
+            if len(self._nonces) >= NONCES_KEPT:
+                raise CommandRefused(403, "too many commands")
+            self._nonces[nonce] = expires_at
+
+
+def _parse(body: bytes) -> Mapping[str, Any]:
+    try:
+        fields = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise CommandRefused(400, "the body is not JSON") from error
+    if not isinstance(fields, dict):
+        raise CommandRefused(400, "the body is not a JSON object")
+    return fields
+
+
+def _nonce(fields: Mapping[str, Any]) -> str:
+    nonce = fields.get("nonce")
+    if not isinstance(nonce, str) or len(nonce) not in NONCE_LENGTHS:
+        raise CommandRefused(400, "nonce must be a string of 8 to 128 characters")
+    return nonce
+
+
+def _moment(fields: Mapping[str, Any], name: str) -> float:
+    try:
+        moment = datetime.fromisoformat(fields[name])
+    except (KeyError, TypeError, ValueError) as error:
+        raise CommandRefused(400, f"{name} must be a date and time (RFC 3339)") from error
+    if moment.tzinfo is None:
+        raise CommandRefused(400, f"{name} must have a time zone")
+    return moment.timestamp()
+
+
+def _lease(fields: Mapping[str, Any], command: str) -> int | None:
+    lease_s = fields.get("lease_s")
+    if command == "resume":
+        return None
+    if not isinstance(lease_s, int) or isinstance(lease_s, bool) or not 1 <= lease_s <= LONGEST_LEASE_S:
+        raise CommandRefused(400, f"lease_s must be a whole number from 1 to {LONGEST_LEASE_S}")
+    return lease_s

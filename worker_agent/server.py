@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The agent's HTTP: `GET /v1/state`, `POST /v1/drain`, `POST /v1/resume`.
+
+Handlers read the published report and post commands; they never touch the consumer. A connection that is slow is cut
+after 5 s, and at most 16 are served at once.
+"""
+
+import contextlib
+import json
+import os
+import socket
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, Final, Protocol
+
+from celery.utils.log import get_logger
+
+from worker_agent.commands import BODY_LIMIT, SIGNATURE_HEADER, CommandVerifier
+from worker_agent.errors import CommandRefused
+from worker_agent.machine import Drain, Resume
+from worker_agent.wire import Report
+
+logger = get_logger(__name__)
+
+SOCKET_TIMEOUT_S: Final = 5.0
+CONNECTIONS: Final = 16
+ALLOWED: Final = {"/v1/state": "GET", "/v1/drain": "POST", "/v1/resume": "POST"}
+
+
+class Obeys(Protocol):
+    """What the server needs of the agent."""
+
+    def report(self) -> Report:
+        """Return the latest published state."""
+        ...
+
+    def obey(self, command: Drain | Resume) -> Report:
+        """Apply a verified command and return the state after it; raises CommandRefused."""
+        ...
+
+
+class AgentServer(ThreadingHTTPServer):
+    """Serves one agent on one address; `port` 0 lets the system choose."""
+
+    daemon_threads = True
+    block_on_close = False
+
+    def __init__(self, address: str, port: int, *, agent: Obeys, verifier: CommandVerifier) -> None:
+        self.agent = agent
+        self.verifier = verifier
+        self._connections = threading.BoundedSemaphore(CONNECTIONS)
+        super().__init__((address, port), _Handler)
+        # Pool processes forked later must not keep the port when the main process is gone.
+        os.register_at_fork(after_in_child=self._forget_in_child)
+
+    def serve_in_background(self) -> None:
+        """Start answering in a daemon thread."""
+        threading.Thread(target=self.serve_forever, name="worker-agent-http", daemon=True).start()
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Serve in a thread of its own, or hang up where too many are served already."""
+        if not self._connections.acquire(blocking=False):
+            self.shutdown_request(request)
+            return
+        super().process_request(request, client_address)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        """Serve one connection."""
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._connections.release()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Keep a caller's broken connection out of the worker's error log."""
+        logger.debug("worker agent: a connection of %s broke", client_address, exc_info=True)
+
+    def _forget_in_child(self) -> None:
+        with contextlib.suppress(OSError):
+            self.socket.close()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: AgentServer
+    timeout = SOCKET_TIMEOUT_S
+    server_version = "openmwaa-worker-agent"
+    sys_version = ""
+
+    def do_GET(self) -> None:
+        if self._allowed("GET"):
+            self._answer(200, self.server.agent.report().to_wire())
+
+    def do_POST(self) -> None:
+        if not self._allowed("POST"):
+            return
+        agent, command = self.server.agent, self.path.removeprefix("/v1/")
+        try:
+            wanted = self.server.verifier.verify(
+                command, self._body(), self.headers.get(SIGNATURE_HEADER), task_arn=agent.report().task_arn
+            )
+            report = agent.obey(wanted)
+        except CommandRefused as refused:
+            logger.warning("worker agent: %s from %s refused: %s", command, self.client_address[0], refused.reason)
+            self._answer(refused.status, {"error": refused.reason})
+        else:
+            self._answer(200, report.to_wire())
+
+    def do_PUT(self) -> None:
+        self._allowed("PUT")
+
+    do_DELETE = do_PATCH = do_HEAD = do_OPTIONS = do_PUT  # noqa: N815
+
+    def _allowed(self, method: str) -> bool:
+        allowed = ALLOWED.get(self.path)
+        if allowed is None:
+            self._answer(404, {"error": f"there is no {self.path}"})
+        elif self.command != allowed:
+            self._answer(405, {"error": f"{self.path} takes {allowed}"}, allow=allowed)
+        return allowed == method == self.command
+
+    def _body(self) -> bytes:
+        try:
+            length = int(self.headers.get("Content-Length", ""))
+        except ValueError:
+            raise CommandRefused(400, "Content-Length is missing") from None
+        if not 0 <= length <= BODY_LIMIT:
+            raise CommandRefused(400, f"the body is longer than {BODY_LIMIT} bytes")
+        try:
+            body = self.rfile.read(length)
+        except OSError as error:
+            raise CommandRefused(400, "the body did not arrive in time") from error
+        if len(body) != length:
+            raise CommandRefused(400, "the body is shorter than it said")
+        return body
+
+    def _answer(self, status: int, fields: dict[str, Any], *, allow: str | None = None) -> None:
+        body = json.dumps(fields).encode()
+        with contextlib.suppress(OSError, socket.timeout):
+            self.send_response(status)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(body)))
+            if allow:
+                self.send_header("Allow", allow)
+            self.end_headers()
+            if self.command != "HEAD":
+                self.wfile.write(body)
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
+        logger.debug("worker agent: " + format, *args)
