@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The Airflow components: what each runs, and what it waits for before."""
+
+import os
+import sys
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from pathlib import Path
+from typing import NoReturn
+
+import psycopg2
+
+from openmwaa_runtime.database import Login, connect, first_line, installed_airflow, wait_until_prepared
+from openmwaa_runtime.errors import NotPrepared
+from openmwaa_runtime.passwords import write_passwords
+from openmwaa_runtime.settings import airflow_environment
+from openmwaa_runtime.task_metadata import HOSTNAME_VARIABLE, TaskIdentity, read_identity
+
+PUBLIC_KEY_VARIABLE = "WORKER_AGENT_PUBLIC_KEY"
+
+
+def arguments(component: str, environ: Mapping[str, str]) -> tuple[str, ...]:
+    """What `airflow` is called with."""
+    if component == "worker":
+        queues, slots = environ["OPENMWAA_WORKER_QUEUES"], environ["OPENMWAA_WORKER_SLOTS"]
+        # No --celery-hostname: its check asks other workers, over queues that predefined queues forbid. Mingle and
+        # gossip ask them too. Logs are in CloudWatch, so nobody serves files.
+        quiet = ("--skip-serve-logs", "--without-mingle", "--without-gossip")
+        return ("celery", "worker", *quiet, "--queues", queues, "--concurrency", slots)
+    return {
+        "scheduler": ("scheduler", "--skip-serve-logs"),
+        "dag-processor": ("dag-processor",),
+        "triggerer": ("triggerer", "--skip-serve-logs"),
+        "execution-api": ("api-server", "--apps", "execution"),
+        "web-server": ("api-server", "--apps", "core"),
+    }[component]
+
+
+def login_for(component: str, environ: Mapping[str, str]) -> Login:
+    """The login a component waits with: a worker knows the results' database alone."""
+    if component == "worker":
+        password = environ["OPENMWAA_CELERY_DATABASE_PASSWORD"]
+        return Login.read(environ, database="celery", role="celery_results", password=password)
+    password = environ["OPENMWAA_AIRFLOW_DATABASE_PASSWORD"]
+    return Login.read(environ, database="airflow", role="airflow", password=password)
+
+
+def hostname_for(component: str, identity: TaskIdentity) -> str | None:
+    """What Airflow is to call this task; None outside ECS, where the machine's own name will do."""
+    if identity.task_id is None:
+        return None
+    return identity.task_id if component == "worker" else identity.address
+
+
+def start(
+    component: str, environ: Mapping[str, str], *, become: Callable[[list[str], dict[str, str]], NoReturn] | None = None
+) -> NoReturn:
+    """Wait for the database, then become Airflow.
+
+    Raises:
+        UsageProblem: a variable is missing or wrong.
+        NotPrepared: the database was not prepared within 10 minutes.
+    """
+    identity = read_identity(environ)
+    additions = airflow_environment(component, environ, identity.address)
+    name = hostname_for(component, identity)
+    if name is not None:
+        additions[HOSTNAME_VARIABLE] = name
+    login = login_for(component, environ)
+    wait_until_prepared(login, installed_airflow())
+    if component == "worker" and PUBLIC_KEY_VARIABLE not in environ:
+        additions[PUBLIC_KEY_VARIABLE] = read_public_key(login)
+    full = {**additions, **environ}
+    Path(full["AIRFLOW_HOME"]).mkdir(parents=True, exist_ok=True)
+    if component == "web-server":
+        write_passwords(
+            Path(full["AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE"]), full["OPENMWAA_ADMIN_PASSWORD"]
+        )
+    # `python -m` and not the script beside it: a virtual environment's script names one interpreter path for ever.
+    (become or _exec)([sys.executable, "-m", "airflow", *arguments(component, environ)], full)
+
+
+def read_public_key(login: Login) -> str:
+    """The key with which the worker agent checks the scaler's commands, base64.
+
+    Raises:
+        NotPrepared: prepare-database has not written it.
+    """
+    try:
+        with closing(connect(login)) as connection, connection.cursor() as cursor:
+            cursor.execute("SELECT value FROM openmwaa.public_key WHERE name = 'scaler'")
+            row = cursor.fetchone()
+    except psycopg2.Error as error:
+        raise NotPrepared(f"the scaler's public key cannot be read: {first_line(error)}") from error
+    if row is None:
+        raise NotPrepared("the scaler's public key is not in the database; run prepare-database again")
+    return str(row[0])
+
+
+def _exec(command: list[str], environ: dict[str, str]) -> NoReturn:
+    sys.stdout.flush()
+    os.execvpe(command[0], command, environ)  # noqa: S606 - becoming Airflow is the point: signals reach it directly

@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What can go wrong before Airflow runs, each with the status the container exits with.
+
+RuntimeProblem
+ ├─ UsageProblem            2: what the container was told is incomplete or wrong; starting again does not help
+ │   └─ MissingVariable
+ ├─ NotPrepared             3: the database was not ready before the deadline; starting again may help
+ └─ PreparationFailed       4: prepare-database could not do its work
+"""
+
+from typing import ClassVar
+
+
+class RuntimeProblem(Exception):  # noqa: N818 - problems are what the user reads
+    """One line for the log and an exit status; never a traceback."""
+
+    exit_status: ClassVar[int] = 1
+
+
+class UsageProblem(RuntimeProblem):
+    """The word or a variable is wrong."""
+
+    exit_status: ClassVar[int] = 2
+
+
+class MissingVariable(UsageProblem):
+    """A variable that the component cannot do without is not set, or empty."""
+
+    def __init__(self, component: str, names: tuple[str, ...]) -> None:
+        plural = "s" if len(names) > 1 else ""
+        super().__init__(f"{component} needs the environment variable{plural} {', '.join(names)}")
+        self.names = names
+
+
+class NotPrepared(RuntimeProblem):
+    """The database did not become ready in time."""
+
+    exit_status: ClassVar[int] = 3
+
+
+class PreparationFailed(RuntimeProblem):
+    """The database could not be prepared."""
+
+    exit_status: ClassVar[int] = 4

@@ -1,0 +1,284 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`prepare-database`: databases, roles, tables and rights, before anything else runs.
+
+It runs at each start of a scheduler, so it is idempotent and takes 0.3 s when nothing is to be done: Airflow is started
+(12 s on an empty database) only if the note in `openmwaa.prepared` names another version. An advisory lock makes two of
+them take turns. The master of RDS is no superuser: it may create roles and databases, and may give a database only to a
+role it is a member of. Passwords travel as SCRAM verifiers, for a server may log statements.
+
+| role             | database           | may                                                     |
+|------------------|--------------------|---------------------------------------------------------|
+| `airflow`        | `airflow` (owner)  | everything there                                        |
+| `celery_results` | `celery` (owner)   | everything there, but only read the scaler's public key |
+| `scaler`         | `airflow`          | read some columns of `task_instance`                    |
+"""
+
+import base64
+import hashlib
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg2
+from psycopg2 import sql
+from psycopg2.extensions import encrypt_password
+
+from openmwaa_runtime.database import WAIT_S, Login, connect, first_line, installed_airflow, prepared_for
+from openmwaa_runtime.errors import PreparationFailed, UsageProblem
+from openmwaa_runtime.settings import airflow_environment
+
+ADVISORY_LOCK = 0x6F70656E6D776161  # "openmwaa"
+MIGRATION_S = 1800
+"""`airflow db migrate` of a large environment rewrites tables; AWS's own upgrades may take longer than this."""
+SCALER_COLUMNS = (
+    "id",
+    "dag_id",
+    "task_id",
+    "run_id",
+    "map_index",
+    "try_number",
+    "state",
+    "queue",
+    "pool",
+    "pool_slots",
+    "priority_weight",
+    "hostname",
+    "external_executor_id",
+    "queued_dttm",
+    "scheduled_dttm",
+    "start_date",
+    "end_date",
+    "last_heartbeat_at",
+    "updated_at",
+)
+"""What the scaler may read of `task_instance`: no arguments, no results, nothing a DAG's author wrote."""
+
+
+@dataclass(frozen=True)
+class Secrets:
+    """What prepare-database was given; never shown."""
+
+    master: str
+    master_password: str
+    passwords: Mapping[str, str]
+    signing_seed: str
+
+    def __repr__(self) -> str:
+        return "Secrets(…)"
+
+    @classmethod
+    def read(cls, environ: Mapping[str, str]) -> "Secrets":
+        """Take them from the environment.
+
+        Raises:
+            UsageProblem: OPENMWAA_DATABASE_MASTER is not what RDS writes.
+        """
+        try:
+            master = json.loads(environ["OPENMWAA_DATABASE_MASTER"])
+            name, password = str(master["username"]), str(master["password"])
+        except (ValueError, KeyError, TypeError):
+            problem = 'OPENMWAA_DATABASE_MASTER must be {"username": …, "password": …}, as RDS writes it'
+            raise UsageProblem(problem) from None
+        passwords = {
+            "airflow": environ["OPENMWAA_AIRFLOW_DATABASE_PASSWORD"],
+            "celery_results": environ["OPENMWAA_CELERY_DATABASE_PASSWORD"],
+            "scaler": environ["OPENMWAA_SCALER_DATABASE_PASSWORD"],
+        }
+        return cls(name, password, passwords, environ["OPENMWAA_SCALER_SIGNING_SEED"])
+
+
+def public_key(seed: str) -> str:
+    """The scaler's Ed25519 public key, base64 of its 32 bytes; the private key is SHA-256 of the seed's UTF-8."""
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey  # noqa: PLC0415 - 20 MiB, used once
+
+    private = Ed25519PrivateKey.from_private_bytes(hashlib.sha256(seed.encode()).digest())
+    return base64.b64encode(private.public_key().public_bytes_raw()).decode()
+
+
+def main(environ: Mapping[str, str], *, say: Callable[[str], None] = print) -> None:
+    """Prepare the database; return when it is ready.
+
+    Raises:
+        UsageProblem: a variable is missing or wrong.
+        PreparationFailed: the server is out of reach for 10 minutes, or refuses.
+    """
+    additions = airflow_environment("prepare-database", environ, "")
+    preparation = Preparation(environ, Secrets.read(environ), {**additions, **environ}, say)
+    started = time.monotonic()
+    try:
+        with closing(_connect_patiently(preparation.master("postgres"), say)) as server:
+            preparation.run(server)
+    except psycopg2.Error as error:
+        raise PreparationFailed(f"PostgreSQL refused: {first_line(error)}") from error
+    say(f"the database is prepared for Airflow {installed_airflow()} ({time.monotonic() - started:.1f} s)")
+
+
+def _connect_patiently(login: Login, say: Callable[[str], None]) -> Any:
+    """Wait for a server that is being created or failing over; a refused password is refused at once."""
+    end = time.monotonic() + WAIT_S
+    while True:
+        try:
+            return connect(login, statement_timeout_ms=int(WAIT_S * 1000))
+        except psycopg2.OperationalError as error:
+            if "password authentication failed" in str(error) or time.monotonic() >= end:
+                raise PreparationFailed(f"{login!r} does not answer: {first_line(error)}") from error
+            say(f"waiting for {login!r}: {first_line(error)}")
+            time.sleep(2.0)
+
+
+class Preparation:
+    """One run; the steps in their order are in `run`."""
+
+    def __init__(
+        self, environ: Mapping[str, str], secrets: Secrets, airflow: Mapping[str, str], say: Callable[[str], None]
+    ) -> None:
+        self._environ = environ
+        self._secrets = secrets
+        self._airflow = airflow
+        self._say = say
+
+    def master(self, database: str) -> Login:
+        """The master's login to one database."""
+        name, password = self._secrets.master, self._secrets.master_password
+        return Login.read(self._environ, database=database, role=name, password=password)
+
+    def run(self, server: Any) -> None:
+        """Do everything, holding the advisory lock on `server` (which its end releases)."""
+        with server.cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_lock(%s)", (ADVISORY_LOCK,))
+            for role, password in self._secrets.passwords.items():
+                self._role(cursor, role, password)
+            self._database(cursor, "airflow", owner="airflow")
+            self._database(cursor, "celery", owner="celery_results")
+            cursor.execute("GRANT CONNECT ON DATABASE airflow TO scaler")
+        with closing(connect(self.master("airflow"))) as metadata, closing(connect(self.master("celery"))) as results:
+            self._metadata(metadata)
+            self._results(results)
+
+    def _role(self, cursor: Any, role: str, password: str) -> None:
+        cursor.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", (role,))
+        known = cursor.fetchone() is not None
+        verifier = encrypt_password(password, role, scope=cursor.connection, algorithm="scram-sha-256")
+        statement = "ALTER ROLE {} LOGIN PASSWORD {}" if known else "CREATE ROLE {} LOGIN PASSWORD {}"
+        cursor.execute(sql.SQL(statement).format(sql.Identifier(role), sql.Literal(verifier)))
+        if role == "scaler":
+            return  # it owns nothing, so the master need not be able to become it
+        cursor.execute("SELECT pg_has_role(current_user, %s, 'USAGE')", (role,))
+        if not cursor.fetchone()[0]:
+            cursor.execute(sql.SQL("GRANT {} TO CURRENT_USER").format(sql.Identifier(role)))
+
+    def _database(self, cursor: Any, name: str, *, owner: str) -> None:
+        cursor.execute("SELECT 1 FROM pg_database WHERE datname = %s", (name,))
+        if cursor.fetchone() is None:
+            # Every template but template0 may carry what someone put there, and another encoding.
+            create = "CREATE DATABASE {} OWNER {} TEMPLATE template0 ENCODING 'UTF8'"
+            cursor.execute(sql.SQL(create).format(sql.Identifier(name), sql.Identifier(owner)))
+            self._say(f"created database {name}")
+        cursor.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(sql.Identifier(name)))
+
+    def _metadata(self, connection: Any) -> None:
+        wanted, found = installed_airflow(), prepared_for(connection)
+        if found != wanted:
+            self._refuse_downgrade(found, wanted)
+            self._say(f"migrating the metadata database from {found or 'nothing'} to Airflow {wanted}")
+            self._migrate()
+        columns = sql.SQL(", ").join(map(sql.Identifier, self._columns(connection)))
+        with connection.cursor() as cursor:
+            # A migration may have made the table anew, without the rights.
+            cursor.execute("GRANT USAGE ON SCHEMA public TO scaler")
+            cursor.execute(sql.SQL("GRANT SELECT ({}) ON task_instance TO scaler").format(columns))
+            write_note(cursor, wanted, reader="airflow")
+
+    @staticmethod
+    def _columns(connection: Any) -> list[str]:
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT attname FROM pg_attribute WHERE attrelid = 'public.task_instance'::regclass AND attnum > 0"
+                " AND NOT attisdropped"
+            )
+            present = {row[0] for row in cursor.fetchall()}
+        return [name for name in SCALER_COLUMNS if name in present]
+
+    @staticmethod
+    def _refuse_downgrade(found: str | None, wanted: str) -> None:
+        if found is not None and _order(found) > _order(wanted):
+            raise PreparationFailed(
+                f"the database is prepared for Airflow {found}, and {wanted} is older: Airflow cannot go back; "
+                "restore a snapshot of the database, or run the newer image"
+            )
+
+    def _migrate(self) -> None:
+        command = [sys.executable, "-m", "airflow", "db", "migrate"]
+        try:
+            done = subprocess.run(command, env=dict(self._airflow), check=False, timeout=MIGRATION_S)
+        except subprocess.TimeoutExpired:
+            raise PreparationFailed(f"airflow db migrate did not end within {MIGRATION_S} s") from None
+        if done.returncode != 0:
+            raise PreparationFailed(f"airflow db migrate ended with status {done.returncode}; its messages are above")
+
+    def _results(self, connection: Any) -> None:
+        wanted = installed_airflow()
+        if prepared_for(connection) != wanted:
+            self._create_result_tables()
+        with connection.cursor() as cursor:
+            cursor.execute("CREATE SCHEMA IF NOT EXISTS openmwaa")
+            cursor.execute("GRANT USAGE ON SCHEMA openmwaa TO celery_results")
+            cursor.execute(
+                "CREATE TABLE IF NOT EXISTS openmwaa.public_key (name text PRIMARY KEY, value text NOT NULL)"
+            )
+            cursor.execute("GRANT SELECT ON openmwaa.public_key TO celery_results")
+            cursor.execute(
+                "INSERT INTO openmwaa.public_key VALUES ('scaler', %s) ON CONFLICT (name) DO UPDATE"
+                " SET value = excluded.value WHERE public_key.value <> excluded.value",
+                (public_key(self._secrets.signing_seed),),
+            )
+            write_note(cursor, wanted, reader="celery_results")
+
+    def _create_result_tables(self) -> None:
+        # Only here, for most runs have nothing to make. Celery makes them at a worker's start, where several first
+        # workers race for it.
+        from celery.backends.database import models  # noqa: F401, PLC0415 - defines the tables
+        from celery.backends.database.session import ResultModelBase  # type: ignore[attr-defined] # noqa: PLC0415
+        from sqlalchemy import create_engine  # noqa: PLC0415
+
+        login = Login.read(
+            self._environ,
+            database="celery",
+            role="celery_results",
+            password=self._secrets.passwords["celery_results"],
+        )
+        engine = create_engine("postgresql+psycopg2://", creator=lambda: _transactional(login))
+        ResultModelBase.metadata.create_all(engine)
+        engine.dispose()
+
+
+def _transactional(login: Login) -> Any:
+    connection = connect(login)
+    connection.autocommit = False
+    return connection
+
+
+def write_note(cursor: Any, airflow_version: str, *, reader: str) -> None:
+    """Say in the cursor's database which Airflow version it is prepared for; `reader` may read it, and no more."""
+    cursor.execute("CREATE SCHEMA IF NOT EXISTS openmwaa")
+    cursor.execute(
+        "CREATE TABLE IF NOT EXISTS openmwaa.prepared (one boolean PRIMARY KEY DEFAULT true CHECK (one),"
+        " airflow_version text NOT NULL, at timestamptz NOT NULL DEFAULT now())"
+    )
+    cursor.execute(sql.SQL("GRANT USAGE ON SCHEMA openmwaa TO {}").format(sql.Identifier(reader)))
+    cursor.execute(sql.SQL("GRANT SELECT ON openmwaa.prepared TO {}").format(sql.Identifier(reader)))
+    cursor.execute(
+        "INSERT INTO openmwaa.prepared (airflow_version) VALUES (%s) ON CONFLICT (one) DO UPDATE"
+        " SET airflow_version = excluded.airflow_version, at = now()"
+        " WHERE prepared.airflow_version <> excluded.airflow_version",
+        (airflow_version,),
+    )
+
+
+def _order(text: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in text.split(".")[:3] if part.isdecimal())
