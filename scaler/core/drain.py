@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Shrinking without loss: whom to drain, whom to call back, and when the desired count may be lowered.
+
+ECS stops whichever unprotected task it likes. So the count is lowered only when, in one observation, the unprotected
+running tasks are exactly the workers that say they have released; until then a victim merely takes nothing new. Every
+line may be the scaler's last: a victim that hears nothing more goes back to work when its lease ends.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from scaler.core.explain import Trail, count, names
+from scaler.core.model import Fleet, Known, Observation, Service
+from scaler.core.roster import Roster, Worker
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Who is in drain after this tick, who of them was chosen now, and who is called back."""
+
+    drains: tuple[str, ...]
+    chosen: tuple[str, ...]
+    resumes: tuple[str, ...]
+    called: int = 0
+    """How many of `resumes` were called back now; the others were before and do not consume yet."""
+
+
+def places_lost(roster: Roster, desired: int) -> int:
+    """Return how many places within `desired` are held by workers that give no capacity: in drain, or stuck.
+
+    Where there are more tasks than desired, ECS is stopping the surplus: those hold no place any more.
+    """
+    useless = len(roster.of("draining", "released", "stuck"))
+    return max(0, useless - max(0, len(roster.workers) - desired))
+
+
+def plan(roster: Roster, wanted: int, desired: int, *, may_drain: bool, trail: Trail) -> Plan:
+    """Choose victims where more than `wanted` consume; call victims back where fewer serve."""
+    victims = roster.of("draining", "released")
+    still = tuple(worker.arn for worker in roster.of("launching", "stuck") if worker.called_back)
+    serving = roster.of("launching", "consuming", "unknown")
+    missing = wanted - len(serving)
+    if missing > 0 and victims:
+        # ECS is stopping the surplus above `desired`, and only the released are unprotected: those are gone.
+        doomed = max(0, len(roster.workers) - desired)
+        callable_ = sorted(victims, key=_first_to_resume)
+        callable_ = callable_[: max(0, len(callable_) - doomed)]
+        back = tuple(worker.arn for worker in callable_[:missing])
+        if back:
+            trail.add("drain", f"calls back {count(len(back), 'worker')} in drain: {names(back)}")
+        return Plan(tuple(worker.arn for worker in victims if worker.arn not in back), (), back + still, len(back))
+    held = tuple(worker.arn for worker in victims)
+    consuming = roster.of("consuming")
+    surplus = len(consuming) - wanted
+    if surplus <= 0 or not may_drain:
+        if held:
+            trail.add("drain", f"goes on draining {names(held)}")
+        return Plan(held, (), still)
+    chosen = tuple(worker.arn for worker in sorted(consuming, key=_first_to_drain)[:surplus])
+    trail.add("drain", f"{len(consuming)} consume, {wanted} wanted: drains {names(chosen)}")
+    return Plan(held + chosen, chosen, still)
+
+
+def _first_to_drain(worker: Worker) -> tuple[bool, int, float, str]:
+    """Old revisions first, then the fewest tasks, then the longest idle, then by name."""
+    return (not worker.old_revision, worker.load, worker.since, worker.arn)
+
+
+def _first_to_resume(worker: Worker) -> tuple[bool, bool, int, str]:
+    """Those that still hold protection first, of the new revision, then the busiest."""
+    return (worker.role == "released", worker.old_revision, -worker.load, worker.arn)
+
+
+def floor(
+    fleet: Fleet, service: Service, roster: Roster, resumes: frozenset[str], needed: int | None
+) -> tuple[int, str]:
+    """Return protected + about to be protected, and the words for it.
+
+    ECS refuses protection above `desired`. While a deployment rolls, its own new tasks are about to be protected, and
+    raising `desired` for them makes it start still more: there the floor stops at what is protected on the old
+    revision plus the workers that the demand of this moment needs on the new one (a held count would feed itself).
+    """
+    kept = [worker for worker in roster.workers if not worker.let_go or worker.arn in resumes]
+    protected = [worker for worker in kept if worker.protected]
+    lowest = len(kept)
+    why = f"{len(protected)} protected + {lowest - len(protected)} about to be"
+    if any(worker.protected is None for worker in roster.running):
+        why = f"{lowest} protected or about to be (ECS was not heard)"
+    refused = sum(1 for worker in kept if worker.agent is not None and worker.agent.phase == "refused")
+    if refused:
+        why += f" ({refused} refused by ECS)"
+    if service.rolling:
+        old = sum(1 for worker in protected if worker.old_revision)
+        fresh = 0 if needed is None else max(fleet.minimum, min(fleet.maximum, needed))
+        cap = max(len(protected), old + fresh)
+        if cap < lowest:
+            return cap, f"{why}, held to {cap} while a deployment rolls"
+    return lowest, why
+
+
+def reducible(
+    fleet: Fleet, observation: Observation, roster: Roster, short_s: float, trail: Trail
+) -> tuple[str, ...] | None:
+    """Return the released workers a reduction may count on, None when the count must not be lowered now."""
+    service, asked = observation.service, observation.protected
+    if not isinstance(service, Known) or not isinstance(asked, Known):
+        return None
+    obstacle = _obstacle(service.value, roster)
+    unprotected = {worker.arn for worker in roster.running if not worker.protected}
+    released = {worker.arn for worker in roster.of("released")}
+    if obstacle is None and unprotected != released:
+        odd = names(unprotected ^ released)
+        obstacle = f"unprotected and released are not the same workers ({odd})"
+    if obstacle is None and len(roster.running) < service.value.desired and short_s < fleet.launch_deadline_s:
+        obstacle = f"ECS is about to start {count(service.value.desired - len(roster.running), 'task')}"
+    if obstacle is not None:
+        if released:
+            trail.add("reduce", f"not yet: {obstacle}")
+        return None
+    return tuple(sorted(released))
+
+
+def _obstacle(service: Service, roster: Roster) -> str | None:
+    unread = [worker.arn for worker in roster.running if worker.agent is None]
+    if unread:
+        return f"no answer from the agent of {names(unread)}"
+    if roster.pending or service.pending:
+        return f"{count(max(len(roster.pending), service.pending), 'task')} on the way up"
+    if service.rolling:
+        return f"{len(service.deployments)} deployments are unfinished"
+    if service.running > len(roster.running):
+        return f"ECS counts {service.running} running tasks, listed are {len(roster.running)}"
+    return None

@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How a decision explains itself: one line a step, in the order in which the steps were taken."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from scaler.core.state import Demand, Kind
+
+
+class Trail:
+    """The lines of one decision; the only thing that changes while a decision is made, and it is never read back."""
+
+    def __init__(self) -> None:
+        self._lines: list[str] = []
+
+    def add(self, step: str, text: str) -> None:
+        """Append a line."""
+        self._lines.append(f"{step}: {text}")
+
+    def lines(self) -> tuple[str, ...]:
+        """Return the lines so far."""
+        return tuple(self._lines)
+
+
+def count(number: int, noun: str) -> str:
+    """Return "1 worker", "2 workers"."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def names(arns: Collection[str]) -> str:
+    """Return the short ids of tasks, at most five of them."""
+    short = sorted(arn.rsplit("/", 1)[-1][:12] for arn in arns)
+    return ", ".join(short[:5]) + (f" and {len(short) - 5} more" if len(short) > len(short[:5]) else "")
+
+
+def sentence(
+    kind: Kind, before: int, after: int, demand: Demand | None, wanted: int, *, chosen: int, called: int, draining: int
+) -> str:
+    """Return why, in one sentence."""
+    need = "The demand is unknown" if demand is None else f"{count(demand.slots, 'slot')} wanted"
+    if kind == "grow":
+        return f"{need}, that is {count(wanted, 'worker')}: desired {before} -> {after}."
+    if kind == "protect":
+        return f"ECS must not refuse protection to a worker: desired {before} -> {after}."
+    if kind == "shrink":
+        return f"{need}, {count(wanted, 'worker')} suffice and the surplus has released: desired {before} -> {after}."
+    if kind == "drain":
+        return f"{need}, {count(wanted, 'worker')} suffice: drains {count(chosen, 'worker')} more."
+    if kind == "resume":
+        return f"{need}, that is {count(wanted, 'worker')}: calls {called} back from drain."
+    rest = f", {draining} in drain" if draining else ""
+    return f"{need}, {count(wanted, 'worker')} meant to serve: holds at {after}{rest}."

@@ -1,0 +1,156 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the core reads: a fleet's settings and one observation of the world, as frozen data.
+
+Times are seconds on one monotonic clock that the caller chooses; wall-clock times never enter the core, so a clock
+that jumps cannot shrink a fleet. A reading is `Known`, `Stale` or `Unknown`, and **unknown is never zero**: there is
+no default value to fall back to by accident.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Generic, Literal, TypeAlias, TypeVar
+
+T_co = TypeVar("T_co", covariant=True)
+
+Phase = Literal["starting", "refused", "consuming", "draining", "releasing", "released", "stopping"]
+
+
+@dataclass(frozen=True, slots=True)
+class Known(Generic[T_co]):
+    """A value that was read in this tick, at `at` (seconds, monotonic)."""
+
+    value: T_co
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Stale(Generic[T_co]):
+    """The last known value, `age_s` seconds old: it may raise a fleet and never lower it."""
+
+    value: T_co
+    age_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """Nothing is known, and why."""
+
+    reason: str
+
+
+Reading: TypeAlias = Known[T_co] | Stale[T_co] | Unknown
+
+
+@dataclass(frozen=True, slots=True)
+class Fleet:
+    """One worker fleet and how it is to be scaled."""
+
+    name: str
+    queues: tuple[str, ...]
+    slots: int
+    """Celery processes of one worker, until the agents report another number."""
+    minimum: int
+    maximum: int
+    interval_s: float = 5.0
+    scale_in_window_s: float = 60.0
+    """A fleet shrinks only to the largest need of this many seconds."""
+    launch_deadline_s: float = 300.0
+    """A worker that does not consume after this long is no longer counted as capacity on its way."""
+    disagreement_limit_s: float = 60.0
+    """How long the broker may raise the demand above the database: SQS settles within about a minute, while the
+    ghosts of a killed worker stay for a whole visibility timeout (hours)."""
+
+    @property
+    def drain_lease_s(self) -> float:
+        """Seconds a drain holds without being posted again: three missed ticks, and at least 30 s."""
+        return max(30.0, 3 * self.interval_s)
+
+    @property
+    def knowledge_gap_s(self) -> float:
+        """Longest pause between two known readings that still count as one uninterrupted window."""
+        return 3 * self.interval_s
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseCount:
+    """Task instances of the fleet's queues in Airflow's database; `running` includes `restarting`."""
+
+    queued: int
+    running: int
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerCount:
+    """Messages of the fleet's queues; `in_flight` was received and not yet deleted, `delayed` is not yet due."""
+
+    visible: int
+    in_flight: int
+    delayed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """One deployment of an ECS service."""
+
+    status: str
+    task_definition: str
+    rollout_state: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """An ECS service as DescribeServices told it."""
+
+    desired: int
+    running: int
+    pending: int
+    deployments: tuple[Deployment, ...] = ()
+
+    @property
+    def primary(self) -> Deployment | None:
+        """The deployment whose task definition new tasks get."""
+        return next((each for each in self.deployments if each.status == "PRIMARY"), None)
+
+    @property
+    def rolling(self) -> bool:
+        """Whether a deployment beside the primary one is unfinished."""
+        return len(self.deployments) > 1
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """An ECS task of the service."""
+
+    arn: str
+    last_status: str
+    desired_status: str = "RUNNING"
+    address: str | None = None
+    task_definition: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class AgentState:
+    """What the agent inside a worker says about it."""
+
+    phase: Phase
+    running: int
+    reserved: int
+    concurrency: int
+    protected: bool
+    refusal: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """The world as one tick saw it; `database` is None for fleets that have no Airflow database (plain Celery)."""
+
+    service: Reading[Service]
+    tasks: Reading[tuple[Task, ...]]
+    protected: Reading[frozenset[str]]
+    """ARNs of the running tasks that ECS says are protected; every running task was asked about."""
+    agents: Mapping[str, Reading[AgentState]]
+    """By task ARN; a running task without an entry counts as unknown."""
+    broker: Reading[BrokerCount]
+    database: Reading[DatabaseCount] | None = None

@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Steps 2 to 5: from demand to the number of workers wanted. Each is a function that leaves its line behind."""
+
+from __future__ import annotations
+
+from scaler.core.explain import Trail, count
+from scaler.core.model import Fleet, Known, Observation
+from scaler.core.roster import Roster
+from scaler.core.state import Attempt, Demand, State
+from scaler.core.window import Window
+
+ZERO_WITNESSES = 2
+ZERO_AGREEMENTS = 2
+"""SQS counts are approximate, and a database that says idle is early: one look is not enough to stop everything."""
+
+
+def slots_to_workers(fleet: Fleet, demand: Demand, roster: Roster | None, trail: Trail) -> int:
+    """Return ceil(demand / slots a worker); no dead band, for at 20 workers a need of 21 is one worker short."""
+    agents = [worker.agent for worker in roster.of("consuming", "draining")] if roster else []
+    reported = sorted({agent.concurrency for agent in agents if agent is not None})
+    # Where workers differ the smallest number counts: a worker too many costs, a worker too few delays.
+    slots = reported[0] if reported else fleet.slots
+    needed = -(-demand.slots // slots)
+    source = "as the agents report" if reported else "as configured, no agent reports yet"
+    trail.add("slots", f"{count(demand.slots, 'slot')} at {slots} a worker ({source}) need {count(needed, 'worker')}")
+    return needed
+
+
+def remember(fleet: Fleet, window: Window, needed: int | None, now: float, *, known: bool) -> Window:
+    """Return the window with this tick's need in it."""
+    if needed is None:
+        return window
+    return window.note(now, needed, known=known, length_s=fleet.scale_in_window_s, gap_s=fleet.knowledge_gap_s)
+
+
+def hold_down(
+    fleet: Fleet, needed: int | None, serving: int, window: Window, now: float, *, may_shrink: bool, trail: Trail
+) -> int:
+    """Return the workers wanted before bounds: up at once, down only to the window's maximum on known readings.
+
+    `serving` is how many workers the service is meant to have now, those in drain not counted.
+    """
+    if needed is None:
+        trail.add("window", f"demand unknown: holds {count(serving, 'worker')}")
+        return serving
+    if needed >= serving:
+        if needed > serving:
+            trail.add("up", f"from {serving} to {count(needed, 'worker')} at once")
+        return needed
+    if not may_shrink:
+        trail.add("window", f"needs {needed} of {serving}, but not every source is known: holds")
+        return serving
+    length = fleet.scale_in_window_s
+    if not window.full(now, length):
+        seen = f"{window.covered_s(now):.0f} of {length:.0f} s"
+        trail.add("window", f"needs {needed} of {serving}, but only {seen} were seen without a gap: holds")
+        return serving
+    wanted = max(needed, min(window.maximum, serving))
+    trail.add("window", f"the largest need of the last {length:.0f} s is {window.maximum}: wants {wanted} of {serving}")
+    return wanted
+
+
+def zero(
+    fleet: Fleet, observation: Observation, roster: Roster | None, wanted: int, desired: int, seen: int, trail: Trail
+) -> tuple[int, int]:
+    """Let a fleet go to zero only when two witnesses agree twice in a row; return (wanted, times agreed)."""
+    if wanted > 0 or desired == 0 or fleet.minimum > 0:
+        return wanted, 0
+    witnesses = [
+        isinstance(observation.database, Known)
+        and observation.database.value.queued + observation.database.value.running == 0,
+        isinstance(observation.broker, Known)
+        and observation.broker.value.visible + observation.broker.value.in_flight + observation.broker.value.delayed
+        == 0,
+        roster is not None and all(worker.agent is not None and worker.load == 0 for worker in roster.running),
+    ]
+    if sum(witnesses) < ZERO_WITNESSES:
+        trail.add("zero", "fewer than two of database, broker and agents say that nothing is wanted: keeps one worker")
+        return 1, 0
+    if seen + 1 < ZERO_AGREEMENTS:
+        trail.add("zero", "two witnesses agree for the first time: keeps one worker until they agree again")
+        return 1, seen + 1
+    trail.add("zero", "two witnesses agree again: none is wanted")
+    return 0, seen + 1
+
+
+def bound(fleet: Fleet, wanted: int, serving: int, *, may_shrink: bool, trail: Trail) -> int:
+    """Return `wanted` within the fleet's bounds; a fleet above its maximum is not lowered on guesses."""
+    if wanted < fleet.minimum:
+        trail.add("bounds", f"at least {fleet.minimum}")
+        return fleet.minimum
+    top = fleet.maximum if may_shrink else max(fleet.maximum, min(wanted, serving))
+    if wanted > top:
+        trail.add("bounds", f"at most {top}: {count(wanted - top, 'worker')} short")
+        return top
+    return wanted
+
+
+def notice(state: State, observed: int, trail: Trail) -> tuple[int | None, Attempt | None]:
+    """Compare the service with what was last decided; return (somebody else's count, our write without effect)."""
+    attempt = state.attempt
+    if attempt is not None and observed == attempt.instead_of:
+        trail.add(
+            "service", f"desired is still {observed} after {count(attempt.count, 'attempt')} to write {attempt.desired}"
+        )
+        return None, attempt
+    if state.expected is not None and observed != state.expected:
+        trail.add("service", f"somebody else wrote desired {observed} where {state.expected} was ours")
+        return observed, None
+    return None, None
