@@ -1,0 +1,219 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What every Airflow container is told, and which secrets it is given: the contract with the image's runtime.
+
+DAG code runs in workers, beside their agent: a worker gets the password of Celery's results and no other secret. It
+reaches Airflow's database through the execution API alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Final
+
+from cdktn import Fn
+
+from cdktf_app.containers import LONGEST_STOP_TIMEOUT_S, STOP_TIMEOUT_S, Container, Health, Mount
+from cdktf_app.images import Image
+from cdktf_app.load_balancer import LoadBalancer
+from cdktf_app.logs import Logs, level
+from cdktf_app.metadata_database import MetadataDatabase
+from cdktf_app.names import literal
+from cdktf_app.ports import AGENT_PORT, DATABASE_PORT, EXECUTION_API_PORT, WEB_PORT
+from cdktf_app.secrets import Generated, Secrets
+from openmwaa.environment import Environment, Fleet, option_variable
+
+DAG_FOLDER: Final = "/opt/openmwaa/dags"
+_DAG_VOLUME: Final = "dags"
+_SYNCER: Final = "dag-syncer"
+_MASTER: Final = "OPENMWAA_DATABASE_MASTER"
+
+_VARIABLE: Final[Mapping[Generated, str]] = {
+    Generated.AIRFLOW_DATABASE_PASSWORD: "OPENMWAA_AIRFLOW_DATABASE_PASSWORD",
+    Generated.CELERY_DATABASE_PASSWORD: "OPENMWAA_CELERY_DATABASE_PASSWORD",
+    Generated.SCALER_DATABASE_PASSWORD: "OPENMWAA_SCALER_DATABASE_PASSWORD",
+    Generated.FERNET_KEY: "OPENMWAA_FERNET_KEY",
+    Generated.API_SECRET_KEY: "OPENMWAA_API_SECRET_KEY",
+    Generated.JWT_SECRET: "OPENMWAA_JWT_SECRET",
+    Generated.ADMIN_PASSWORD: "OPENMWAA_ADMIN_PASSWORD",
+    Generated.SCALER_SIGNING_SEED: "OPENMWAA_SCALER_SIGNING_SEED",
+}
+
+# Who is given which secret.
+SECRETS: Final[Mapping[str, tuple[Generated, ...]]] = {
+    "prepare-database": (
+        Generated.AIRFLOW_DATABASE_PASSWORD,
+        Generated.CELERY_DATABASE_PASSWORD,
+        Generated.SCALER_DATABASE_PASSWORD,
+        Generated.SCALER_SIGNING_SEED,
+        Generated.FERNET_KEY,
+    ),
+    "scheduler": (
+        Generated.AIRFLOW_DATABASE_PASSWORD,
+        Generated.CELERY_DATABASE_PASSWORD,
+        Generated.FERNET_KEY,
+        Generated.API_SECRET_KEY,
+        Generated.JWT_SECRET,
+    ),
+    "dag-processor": (Generated.AIRFLOW_DATABASE_PASSWORD, Generated.FERNET_KEY),
+    "triggerer": (Generated.AIRFLOW_DATABASE_PASSWORD, Generated.FERNET_KEY),
+    "execution-api": (
+        Generated.AIRFLOW_DATABASE_PASSWORD,
+        Generated.FERNET_KEY,
+        Generated.API_SECRET_KEY,
+        Generated.JWT_SECRET,
+    ),
+    "web-server": (
+        Generated.AIRFLOW_DATABASE_PASSWORD,
+        Generated.FERNET_KEY,
+        Generated.API_SECRET_KEY,
+        Generated.JWT_SECRET,
+        Generated.ADMIN_PASSWORD,
+    ),
+    "worker": (Generated.CELERY_DATABASE_PASSWORD,),
+}
+
+# Component -> the log module whose group and level it has.
+_MODULE: Final[Mapping[str, str]] = {
+    "prepare-database": "scheduler",
+    "scheduler": "scheduler",
+    "dag-processor": "dag_processing",
+    "triggerer": "scheduler",
+    "execution-api": "webserver",
+    "web-server": "webserver",
+    "worker": "worker",
+}
+_PORT: Final[Mapping[str, int]] = {"execution-api": EXECUTION_API_PORT, "web-server": WEB_PORT, "worker": AGENT_PORT}
+_READS_DAGS: Final = frozenset({"dag-processor", "triggerer", "worker"})
+_STOP_TIMEOUT_S: Final[Mapping[str, int]] = {
+    "scheduler": 60,
+    "triggerer": 60,
+    "execution-api": 60,  # requests of running tasks end first
+    "worker": LONGEST_STOP_TIMEOUT_S,
+}
+
+# Healthy once the first sync is done: what depends on it starts then, and never without DAGs.
+_FIRST_SYNC: Final = Health(
+    command=("python", "-m", "openmwaa_runtime", "health", "sync-dags"),
+    interval_s=5,
+    timeout_s=5,
+    retries=10,
+    start_period_s=300,
+)
+
+
+@dataclass(frozen=True)
+class Connections:
+    """What the containers of an environment are connected to."""
+
+    environment: Environment
+    image: Image
+    secrets: Secrets
+    database: MetadataDatabase
+    database_sslmode: str
+    queue_urls: Mapping[str, str]
+    load_balancer: LoadBalancer
+    bucket_name: str
+    dag_sync_interval_s: str
+    logs: Logs
+
+
+class AirflowContainers:
+    """Writes the containers of Airflow's components."""
+
+    def __init__(self, connections: Connections) -> None:
+        self._to = connections
+        self._environment = connections.environment
+
+    def prepare_database(self) -> Container:
+        """Return the container that makes databases, roles and tables, and ends."""
+        container = self._component("prepare-database")
+        secrets = {**container.secrets, _MASTER: self._to.database.master_secret_arn}
+        return replace(container, secrets=secrets, essential=False)
+
+    def control_plane(self, component: str) -> list[Container]:
+        """Return the containers of one component's task."""
+        if component == "scheduler":
+            prepare = self.prepare_database()
+            return [prepare, replace(self._component("scheduler"), after={prepare.name: "SUCCESS"})]
+        return self._with_dags(self._component(component))
+
+    def worker(self, fleet: Fleet) -> list[Container]:
+        """Return the containers of a worker's task of `fleet`."""
+        container = self._component("worker")
+        mine = {
+            "OPENMWAA_WORKER_QUEUES": ",".join(fleet.queues),
+            "OPENMWAA_WORKER_SLOTS": str(fleet.slots),
+            # A worker's tasks write at their own level.
+            "AIRFLOW__LOGGING__LOGGING_LEVEL": level(self._environment.logging_configuration, "task"),
+            "AIRFLOW__LOGGING__CELERY_LOGGING_LEVEL": level(self._environment.logging_configuration, "worker"),
+        }
+        return self._with_dags(replace(container, environment={**container.environment, **mine, **self._options()}))
+
+    def _component(self, component: str) -> Container:
+        module = _MODULE[component]
+        environment = {
+            **self._place(),
+            **self._addresses(),
+            "AIRFLOW__LOGGING__LOGGING_LEVEL": level(self._environment.logging_configuration, module),
+            **self._options(),
+        }
+        return Container(
+            name=component,
+            image=self._to.image,
+            log_group=self._to.logs.group(module),
+            region=self._environment.region,
+            command=(component,),
+            environment=environment,
+            secrets={_VARIABLE[secret]: self._to.secrets.arn(secret) for secret in SECRETS[component]},
+            port=_PORT.get(component),
+            stop_timeout_s=_STOP_TIMEOUT_S.get(component, STOP_TIMEOUT_S),
+        )
+
+    def _with_dags(self, container: Container) -> list[Container]:
+        if container.name not in _READS_DAGS:
+            return [container]
+        syncer = Container(
+            name=_SYNCER,
+            image=self._to.image,
+            log_group=container.log_group,
+            region=self._environment.region,
+            command=("sync-dags",),
+            environment={**self._place(), **self._dags()},
+            essential=False,
+            health=_FIRST_SYNC,
+            mounts=(Mount(_DAG_VOLUME, DAG_FOLDER, read_only=False),),
+        )
+        reader = replace(
+            container, after={_SYNCER: "HEALTHY"}, mounts=(Mount(_DAG_VOLUME, DAG_FOLDER, read_only=True),)
+        )
+        return [syncer, reader]
+
+    def _place(self) -> dict[str, str]:
+        return {"OPENMWAA_ENVIRONMENT": self._environment.name, "AWS_DEFAULT_REGION": self._environment.region}
+
+    def _dags(self) -> dict[str, str]:
+        return {
+            "OPENMWAA_DAG_BUCKET": self._to.bucket_name,
+            "OPENMWAA_DAG_PREFIX": literal(self._environment.dag_s3_path),
+            "OPENMWAA_DAG_FOLDER": DAG_FOLDER,
+            "OPENMWAA_DAG_SYNC_INTERVAL_S": self._to.dag_sync_interval_s,
+        }
+
+    def _addresses(self) -> dict[str, str]:
+        return {
+            **self._dags(),
+            "OPENMWAA_DATABASE_HOST": self._to.database.host,
+            "OPENMWAA_DATABASE_PORT": str(DATABASE_PORT),
+            "OPENMWAA_DATABASE_SSLMODE": self._to.database_sslmode,
+            "OPENMWAA_QUEUES": Fn.jsonencode(self._to.queue_urls),
+            "OPENMWAA_TOTAL_SLOTS": str(self._environment.total_slots),
+            "OPENMWAA_EXECUTION_API_URL": self._to.load_balancer.execution_api_url,
+            "OPENMWAA_WEB_URL": self._to.load_balancer.web_url,
+            "OPENMWAA_TASK_LOG_GROUP_ARN": self._to.logs.group("task").arn,
+        }
+
+    def _options(self) -> dict[str, str]:
+        """Return the user's own configuration, which wins over everything else."""
+        options = self._environment.airflow_configuration_options
+        return {option_variable(key): literal(value) for key, value in options.items()}

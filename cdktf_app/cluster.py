@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The ECS cluster that everything runs in, on Fargate."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from cdktn import ITerraformDependable
+from cdktn_provider_aws.ecs_cluster import EcsCluster, EcsClusterSetting
+from cdktn_provider_aws.ecs_cluster_capacity_providers import (
+    EcsClusterCapacityProviders,
+    EcsClusterCapacityProvidersDefaultCapacityProviderStrategy,
+)
+from constructs import Construct
+
+from cdktf_app.place import Place
+
+ON_DEMAND: Final = "FARGATE"
+SPOT: Final = "FARGATE_SPOT"
+
+
+class Cluster(Construct):
+    """The cluster of an environment, without Container Insights, which would cost more than a small environment."""
+
+    def __init__(self, scope: Construct, construct_id: str, *, name: str, place: Place) -> None:
+        super().__init__(scope, construct_id)
+        self.name = name
+        self._place = place
+        cluster = EcsCluster(
+            self, "cluster", name=name, setting=[EcsClusterSetting(name="containerInsights", value="disabled")]
+        )
+        self.arn: str = cluster.arn
+        self.capacity: ITerraformDependable = EcsClusterCapacityProviders(
+            self,
+            "capacity_providers",
+            cluster_name=cluster.name,
+            capacity_providers=[ON_DEMAND, SPOT],
+            default_capacity_provider_strategy=[
+                EcsClusterCapacityProvidersDefaultCapacityProviderStrategy(capacity_provider=ON_DEMAND, weight=1)
+            ],
+        )
+
+    def service_arn(self, service: str) -> str:
+        """Return the ARN of the cluster's service `service`."""
+        return self._place.arn("ecs", f"service/{self.name}/{service}")
+
+    @property
+    def every_task(self) -> str:
+        """The ARN pattern of the cluster's tasks, whose ids nobody can know."""
+        return self._place.arn("ecs", f"task/{self.name}/*")

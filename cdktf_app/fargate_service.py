@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: Apache-2.0
+"""An ECS service on Fargate: a task definition, and how many of it run where."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from cdktn import ITerraformDependable, TerraformLocal, TerraformResourceLifecycle
+from cdktn_provider_aws.ecs_service import (
+    EcsService,
+    EcsServiceCapacityProviderStrategy,
+    EcsServiceDeploymentCircuitBreaker,
+    EcsServiceLoadBalancer,
+    EcsServiceNetworkConfiguration,
+)
+from cdktn_provider_aws.ecs_task_definition import (
+    EcsTaskDefinition,
+    EcsTaskDefinitionRuntimePlatform,
+    EcsTaskDefinitionVolume,
+)
+from constructs import Construct
+
+from cdktf_app.cluster import ON_DEMAND, Cluster
+from cdktf_app.containers import Container
+from cdktf_app.load_balancer import Target
+from openmwaa.classes import TaskSize
+
+_GRACE_S: Final = 300
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What every service of an environment shares."""
+
+    name: str
+    cluster: Cluster
+    subnet_ids: Sequence[str]
+    ready: Sequence[ITerraformDependable]
+    """What has to exist before the first task can start, beyond what a service refers to."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a service runs: containers of one size, with what they may do and whom they may talk to."""
+
+    size: TaskSize
+    containers: Sequence[Container]
+    execution_role_arn: str
+    task_role_arn: str
+    security_group_id: str
+
+
+@dataclass(frozen=True)
+class Replicas:
+    """How many tasks run.
+
+    `least_percent` and `most_percent` bound them while a new version rolls out. With `sized_by_scaler`, Terraform gives
+    the first count alone.
+    """
+
+    count: int
+    least_percent: int = 100
+    most_percent: int = 200
+    over_zones: bool = False
+    """Whether ECS may stop a task by itself to even the zones out; never for workers."""
+    sized_by_scaler: bool = False
+
+
+class FargateService(Construct):
+    """A service called `service`, of one task definition."""
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        service: str,
+        surroundings: Surroundings,
+        task: Task,
+        replicas: Replicas,
+        target: Target | None = None,
+        ready: Sequence[ITerraformDependable] = (),
+    ) -> None:
+        super().__init__(scope, construct_id)
+        self.name = service
+        balanced = [target.listens] if target else []
+        EcsService(
+            self,
+            "service",
+            name=service,
+            cluster=surroundings.cluster.arn,
+            task_definition=self._task_definition(f"{surroundings.name}-{service}", task).arn,
+            desired_count=replicas.count,
+            capacity_provider_strategy=[EcsServiceCapacityProviderStrategy(capacity_provider=ON_DEMAND, weight=1)],
+            network_configuration=EcsServiceNetworkConfiguration(
+                subnets=list(surroundings.subnet_ids),
+                security_groups=[task.security_group_id],
+                assign_public_ip=False,
+            ),
+            deployment_minimum_healthy_percent=replicas.least_percent,
+            deployment_maximum_percent=replicas.most_percent,
+            deployment_circuit_breaker=EcsServiceDeploymentCircuitBreaker(enable=True, rollback=True),
+            availability_zone_rebalancing="ENABLED" if replicas.over_zones else "DISABLED",
+            enable_execute_command=False,
+            enable_ecs_managed_tags=True,
+            propagate_tags="SERVICE",
+            load_balancer=_load_balancer(task, target),
+            health_check_grace_period_seconds=_GRACE_S if target else None,
+            lifecycle=TerraformResourceLifecycle(ignore_changes=["desired_count"])
+            if replicas.sized_by_scaler
+            else None,
+            depends_on=[surroundings.cluster.capacity, *surroundings.ready, *balanced, *ready],
+        )
+
+    def _task_definition(self, family: str, task: Task) -> EcsTaskDefinition:
+        # As a local value, so that a review reads containers and not one string of JSON.
+        containers = TerraformLocal(self, "containers", [container.definition() for container in task.containers])
+        volumes = sorted({mount.volume for container in task.containers for mount in container.mounts})
+        return EcsTaskDefinition(
+            self,
+            "task_definition",
+            family=family,
+            requires_compatibilities=["FARGATE"],
+            network_mode="awsvpc",
+            cpu=str(task.size.cpu),
+            memory=str(task.size.memory),
+            runtime_platform=EcsTaskDefinitionRuntimePlatform(
+                operating_system_family="LINUX", cpu_architecture="X86_64"
+            ),
+            execution_role_arn=task.execution_role_arn,
+            task_role_arn=task.task_role_arn,
+            volume=[EcsTaskDefinitionVolume(name=volume) for volume in volumes] or None,
+            container_definitions=f"${{jsonencode({containers.fqn})}}",
+        )
+
+
+def _load_balancer(task: Task, target: Target | None) -> list[EcsServiceLoadBalancer] | None:
+    if target is None:
+        return None
+    name = next(container.name for container in task.containers if container.port == target.port)
+    return [EcsServiceLoadBalancer(target_group_arn=target.group_arn, container_name=name, container_port=target.port)]

@@ -1,0 +1,33 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where an environment is built: the provider, and the account and partition that Terraform finds itself in."""
+
+from __future__ import annotations
+
+from cdktn_provider_aws.data_aws_caller_identity import DataAwsCallerIdentity
+from cdktn_provider_aws.data_aws_partition import DataAwsPartition
+from cdktn_provider_aws.provider import AwsProvider, AwsProviderDefaultTags
+from constructs import Construct
+
+from cdktf_app.names import literal
+from openmwaa.environment import Environment
+
+
+class Place(Construct):
+    """Region, account and partition of an environment, and the tags that everything in it has."""
+
+    def __init__(self, scope: Construct, construct_id: str, *, environment: Environment) -> None:
+        super().__init__(scope, construct_id)
+        tags = {literal(key): literal(value) for key, value in environment.tags.items()}
+        AwsProvider(
+            self,
+            "aws",
+            region=environment.region,
+            default_tags=[AwsProviderDefaultTags(tags={**tags, "openmwaa:environment": environment.name})],
+        )
+        self.region = environment.region
+        self.account: str = DataAwsCallerIdentity(self, "caller").account_id
+        self.partition: str = DataAwsPartition(self, "partition").partition
+
+    def arn(self, service: str, resource: str) -> str:
+        """Return the ARN of `resource` of `service` in this account and Region."""
+        return f"arn:{self.partition}:{service}:{self.region}:{self.account}:{resource}"

@@ -1,0 +1,13 @@
+# SPDX-License-Identifier: Apache-2.0
+"""TCP ports that the parts of an environment listen on."""
+
+from __future__ import annotations
+
+from typing import Final
+
+WEB_PORT: Final = 8080
+EXECUTION_API_PORT: Final = 8081
+SCALER_PORT: Final = 8082
+AGENT_PORT: Final = 8790
+DATABASE_PORT: Final = 5432
+HTTPS_PORT: Final = 443

@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Secrets that the environment makes for itself, without Terraform ever remembering one.
+
+Each value is an ephemeral resource handed to a write-only argument, so it is in neither plan nor state. It changes only
+when `VALUE_VERSION` is raised.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum, auto
+from typing import Final
+
+from cdktn import Fn, ITerraformDependable
+from cdktn_provider_aws.ephemeral_aws_secretsmanager_random_password import (
+    EphemeralAwsSecretsmanagerRandomPassword,
+)
+from cdktn_provider_aws.secretsmanager_secret import SecretsmanagerSecret
+from cdktn_provider_aws.secretsmanager_secret_version import SecretsmanagerSecretVersion
+from constructs import Construct
+
+VALUE_VERSION: Final = 1
+# Letters and digits: 64 of them carry 380 bits and need no escaping in a URL, a shell or a connection string.
+_LENGTH: Final = 64
+_ADMIN_LENGTH: Final = 24  # a person types this one: 142 bits
+
+
+class Generated(StrEnum):
+    """A secret that the environment makes for itself."""
+
+    AIRFLOW_DATABASE_PASSWORD = auto()
+    CELERY_DATABASE_PASSWORD = auto()
+    SCALER_DATABASE_PASSWORD = auto()
+    FERNET_KEY = auto()
+    API_SECRET_KEY = auto()
+    JWT_SECRET = auto()
+    ADMIN_PASSWORD = auto()
+    SCALER_SIGNING_SEED = auto()
+
+
+class Secrets(Construct):
+    """Every generated secret of an environment, in Secrets Manager."""
+
+    def __init__(self, scope: Construct, construct_id: str, *, name: str, key_arn: str) -> None:
+        super().__init__(scope, construct_id)
+        self._name = name
+        self._key_arn = key_arn
+        self._versions = {secret: self._made(secret) for secret in Generated}
+
+    @property
+    def values(self) -> list[ITerraformDependable]:
+        """What has to exist before a container can be given its secrets."""
+        return list(self._versions.values())
+
+    def arn(self, secret: Generated) -> str:
+        """Return the ARN of `secret`, whose whole value is the secret."""
+        return self._versions[secret].arn
+
+    def _made(self, secret: Generated) -> SecretsmanagerSecretVersion:
+        scope = Construct(self, secret.value)
+        password = EphemeralAwsSecretsmanagerRandomPassword(
+            scope,
+            "random_password",
+            password_length=_ADMIN_LENGTH if secret is Generated.ADMIN_PASSWORD else _LENGTH,
+            exclude_punctuation=True,
+        ).random_password
+        stored = SecretsmanagerSecret(
+            scope,
+            "secret",
+            name=f"{self._name}/{secret.value.replace('_', '-')}",
+            kms_key_id=self._key_arn,
+            # A deleted secret keeps its name until its recovery window ends; the next apply of the name would fail.
+            recovery_window_in_days=0,
+        )
+        return SecretsmanagerSecretVersion(
+            scope,
+            "version",
+            secret_id=stored.id,
+            secret_string_wo=_fernet_key(password) if secret is Generated.FERNET_KEY else password,
+            secret_string_wo_version=VALUE_VERSION,
+        )
+
+
+def _fernet_key(password: str) -> str:
+    """Return an expression for a Fernet key: 32 bytes, the password's SHA-256, in the URL-safe alphabet of base64."""
+    return Fn.replace(Fn.replace(Fn.base64sha256(password), "+", "-"), "/", "_")
