@@ -41,10 +41,12 @@ class ContainerProcess:
         marks: Mapping[str, str],
         on_lines: Callable[[Sequence[str]], None],
         adopt_orphans: bool = True,
+        user: tuple[int, int] | None = None,
     ) -> "ContainerProcess":
         """Start a program with exactly this environment plus its marks, in the folder `home`.
 
         `adopt_orphans`: whoever works in `home` and has lost its parent belongs to this program.
+        `user`: number of the user and group to become, for whom runs as root.
 
         Raises:
             StartError: the program is not there or may not be run.
@@ -62,6 +64,9 @@ class ContainerProcess:
                 cwd=home,
                 env={**environment, **marks},
                 start_new_session=True,
+                user=user[0] if user else None,
+                group=user[1] if user else None,
+                extra_groups=[] if user else None,
             )
         except (OSError, ValueError, IndexError) as error:
             program = argv[0] if argv else "(no command)"
@@ -87,10 +92,10 @@ class ContainerProcess:
                 await self._reader.finished.wait()
         return 128 - code if code < 0 else code
 
-    def terminate(self) -> None:
-        """SIGTERM to the main process alone, as a container runtime does."""
+    def terminate(self, with_signal: int = signal.SIGTERM) -> None:
+        """SIGTERM (or another signal) to the main process alone, as a container runtime does."""
         with contextlib.suppress(ProcessLookupError):
-            self._process.send_signal(signal.SIGTERM)
+            self._process.send_signal(with_signal)
 
     async def kill(self) -> None:
         """SIGKILL everything. The offspring is listed first: once its parents are gone it is harder to find."""

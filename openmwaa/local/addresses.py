@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The addresses of an environment: a block 127.B.0.0/16 of the loopback network of its own.
+
+So two environments run beside each other with the same ports, and each task has an address as on AWS. Linux answers on
+all of 127.0.0.0/8 without configuration; other systems do not.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import socket
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from openmwaa.local.errors import AddressTakenError
+
+FIRST_BLOCK, LAST_BLOCK = 16, 239
+
+
+@dataclass(frozen=True)
+class Addresses:
+    """Who listens where in block B."""
+
+    block: int
+
+    emulator_port: int = 4566
+    ecs_port: int = 4670
+    database_port: int = 5432
+
+    @property
+    def emulator(self) -> str:
+        """The emulated AWS APIs."""
+        return f"127.{self.block}.0.1"
+
+    @property
+    def ecs(self) -> str:
+        """The local ECS: its API, and the agent and metadata endpoints of tasks."""
+        return f"127.{self.block}.0.2"
+
+    @property
+    def database(self) -> str:
+        """PostgreSQL."""
+        return f"127.{self.block}.0.3"
+
+    @property
+    def emulator_url(self) -> str:
+        """The endpoint of every API but ECS."""
+        return f"http://{self.emulator}:{self.emulator_port}"
+
+    @property
+    def ecs_url(self) -> str:
+        """The endpoint of ECS."""
+        return f"http://{self.ecs}:{self.ecs_port}"
+
+    def load_balancer(self, index: int) -> str:
+        """The address of the load balancer number `index`, from 0; 250 fit."""
+        if not 0 <= index < 250:  # noqa: PLR2004
+            raise AddressTakenError("An environment on one machine has room for 250 load balancers.")
+        return f"127.{self.block}.0.{4 + index}"
+
+    def tasks(self) -> Iterator[str]:
+        """Addresses for tasks, about 65 thousand."""
+        return (f"127.{self.block}.{high}.{low}" for high in range(1, 255) for low in range(1, 255))
+
+    def listeners(self) -> tuple[tuple[str, int, str], ...]:
+        """Address, port and name of what the infrastructure listens on."""
+        return (
+            (self.emulator, self.emulator_port, "the emulated AWS APIs"),
+            (self.ecs, self.ecs_port, "the local ECS"),
+            (self.database, self.database_port, "PostgreSQL"),
+        )
+
+
+def choose_block(state_root: Path, remembered: Path, *, is_free: Callable[[Addresses], bool]) -> Addresses:
+    """The block of an environment: the remembered one, else by a hash of its folder the next that is free.
+
+    A remembered block stays, even when somebody listens there: Terraform's state and queue URLs hold its addresses.
+
+    Raises:
+        AddressTakenError: no block is free.
+    """
+    with contextlib.suppress(OSError, ValueError):
+        block = int(remembered.read_text())
+        if FIRST_BLOCK <= block <= LAST_BLOCK:
+            return Addresses(block)
+    count = LAST_BLOCK - FIRST_BLOCK + 1
+    start = int.from_bytes(hashlib.sha256(str(state_root).encode()).digest()[:4], "big")
+    for offset in range(count):
+        addresses = Addresses(FIRST_BLOCK + (start + offset) % count)
+        if is_free(addresses):
+            remembered.parent.mkdir(parents=True, exist_ok=True)
+            remembered.write_text(f"{addresses.block}\n")
+            return addresses
+    raise AddressTakenError(
+        f"None of the address blocks 127.{FIRST_BLOCK}.0.0 to 127.{LAST_BLOCK}.0.0 is free. Stop other "
+        "environments with `openmwaa local down`."
+    )
+
+
+def taken(addresses: Addresses) -> tuple[tuple[str, int, str], ...]:
+    """Those of the infrastructure's listeners whose address and port somebody holds already."""
+    return tuple(one for one in addresses.listeners() if not can_listen(one[0], one[1]))
+
+
+def check_free(addresses: Addresses) -> None:
+    """Make sure that the infrastructure can listen.
+
+    Raises:
+        AddressTakenError: names who listens and what to do.
+    """
+    for address, port, what in taken(addresses):
+        raise AddressTakenError(
+            f"{what[0].upper()}{what[1:]} cannot listen on {address}:{port}: {_who(address, port)} listens there. "
+            "End it, then run the command again."
+        )
+
+
+def can_listen(address: str, port: int) -> bool:
+    """Whether a server could bind to this address and port now."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((address, port))
+            probe.listen(1)
+        except OSError:
+            return False
+    return True
+
+
+def _who(address: str, port: int) -> str:
+    """The process that listens, as far as this user may know."""
+    try:
+        for connection in psutil.net_connections(kind="tcp4"):
+            if (
+                connection.status == psutil.CONN_LISTEN
+                and connection.laddr
+                and connection.laddr.port == port
+                and connection.laddr.ip in {address, "0.0.0.0"}  # noqa: S104 - a comparison
+                and connection.pid
+            ):
+                return f"process {connection.pid} ({psutil.Process(connection.pid).name()})"
+    except (psutil.Error, OSError):
+        pass
+    return "another process"

@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Clients of the emulated APIs, with deadlines and without the user's own account, proxies or certificates."""
+
+from __future__ import annotations
+
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+
+from aiobotocore.config import AioConfig  # type: ignore[import-untyped]
+from aiobotocore.session import get_session  # type: ignore[import-untyped]
+
+ACCOUNT = "123456789012"
+REGION = "us-east-1"
+
+
+def client(
+    service: str, endpoint_url: str, *, region: str = REGION, read_timeout_s: float = 5.0
+) -> AbstractAsyncContextManager[Any]:
+    """An aiobotocore client of one service at one endpoint; one try a call, at most about 7 s."""
+    context: AbstractAsyncContextManager[Any] = get_session().create_client(
+        service,
+        endpoint_url=endpoint_url,
+        region_name=region,
+        aws_access_key_id="test",
+        aws_secret_access_key="test",  # noqa: S106 - emulators take anything
+        config=AioConfig(
+            connect_timeout=2,
+            read_timeout=read_timeout_s,
+            retries={"total_max_attempts": 1, "mode": "standard"},
+            proxies={},
+            max_pool_connections=10,
+        ),
+    )
+    return context

@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What `secrets[].valueFrom` of a container means, asked of the emulated Secrets Manager and Parameter Store."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from openmwaa.local import aws
+from openmwaa.local.containers.errors import SecretError
+
+_SECRET_ARN_PARTS = 7
+
+
+@dataclass(frozen=True)
+class SecretReference:
+    """A reference to a secret, as ECS reads it."""
+
+    secret_id: str
+    json_key: str = ""
+    version_stage: str = ""
+    version_id: str = ""
+
+    @classmethod
+    def parse(cls, value_from: str) -> SecretReference:
+        """Read `arn:aws:secretsmanager:REGION:ACCOUNT:secret:NAME[:json-key:version-stage:version-id]`."""
+        parts = value_from.split(":")
+        more = [*parts[_SECRET_ARN_PARTS:], "", "", ""]
+        return cls(":".join(parts[:_SECRET_ARN_PARTS]), more[0], more[1], more[2])
+
+
+MasterSeen = Callable[[str, str], Awaitable[None]]
+
+
+class EmulatedSecrets:
+    """A `SecretResolver`.
+
+    RDS itself would make its server accept the master password it manages. The emulator has no server, so when such a
+    secret (`rds!…`) is read, `on_master` is told name and password before the value is given out.
+    """
+
+    def __init__(self, endpoint_url: str, *, region: str = aws.REGION, on_master: MasterSeen | None = None) -> None:
+        self._endpoint_url = endpoint_url
+        self._region = region
+        self._on_master = on_master
+
+    async def resolve(self, value_from: str) -> str:
+        """The secret's value; see `SecretResolver`.
+
+        Raises:
+            SecretError: it cannot be read; the text never holds a value.
+        """
+        try:
+            if ":secretsmanager:" in value_from:
+                return await self._secret(SecretReference.parse(value_from))
+            return await self._parameter(value_from)
+        except ClientError as error:
+            raise SecretError(error.response.get("Error", {}).get("Message", "refused")) from error
+        except (BotoCoreError, OSError) as error:
+            raise SecretError(f"the emulator does not answer ({type(error).__name__})") from error
+
+    async def _secret(self, reference: SecretReference) -> str:
+        request = {"SecretId": reference.secret_id}
+        if reference.version_stage:
+            request["VersionStage"] = reference.version_stage
+        if reference.version_id:
+            request["VersionId"] = reference.version_id
+        async with aws.client("secretsmanager", self._endpoint_url, region=self._region) as secrets:
+            text: str = (await secrets.get_secret_value(**request))["SecretString"]
+        if ":secret:rds!" in reference.secret_id and self._on_master:
+            await self._on_master(_field(text, "username"), _field(text, "password"))
+        return _field(text, reference.json_key) if reference.json_key else text
+
+    async def _parameter(self, value_from: str) -> str:
+        name = value_from
+        if value_from.startswith("arn:"):
+            name = value_from.split(":parameter", 1)[-1]  # `…:parameter/a/b` is /a/b, `…:parameter/a` may be a or /a
+        async with aws.client("ssm", self._endpoint_url, region=self._region) as ssm:
+            try:
+                answer = await ssm.get_parameter(Name=name, WithDecryption=True)
+            except ssm.exceptions.ParameterNotFound:
+                answer = await ssm.get_parameter(Name=name.removeprefix("/"), WithDecryption=True)
+        value: str = answer["Parameter"]["Value"]
+        return value
+
+
+def _field(text: str, key: str) -> str:
+    try:
+        value = json.loads(text)[key]
+    except (ValueError, KeyError, TypeError):
+        raise SecretError(f"the secret holds no JSON object with the key {key!r}") from None
+    return value if isinstance(value, str) else json.dumps(value)
