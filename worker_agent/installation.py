@@ -41,10 +41,15 @@ def _on_worker_init(sender: Any = None, **_: Any) -> None:
         raise SystemExit(70) from error  # EX_SOFTWARE
 
 
+def _say_that_nothing_protects(**_: Any) -> None:
+    logger.info("worker agent: no ECS_AGENT_URI, so this worker is not in ECS and nothing protects it")
+
+
 def _protect(worker: Any) -> None:
     settings = Settings.from_environment(os.environ)
     if settings is None:
-        logger.info("worker agent: no ECS_AGENT_URI, so this worker is not in ECS and nothing protects it")
+        # Celery sets its logging up after this signal; a worker that is ready can be heard.
+        signals.worker_ready.connect(_say_that_nothing_protects, weak=False, dispatch_uid=_UID)
         return
     if settings.public_key is None:
         logger.warning("worker agent: no WORKER_AGENT_PUBLIC_KEY, so no drain is obeyed")

@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A plain Celery app on SQS with the worker agent in it; its tasks write a ledger, one line an event."""
+
+import json
+import os
+import time
+from pathlib import Path
+
+from celery import Celery
+
+import worker_agent
+
+worker_agent.install()
+
+LEDGER = Path(os.environ["TEST_LEDGER"])
+QUEUES = json.loads(os.environ["TEST_QUEUES"])  # name -> URL
+
+app = Celery("tests.support.celery_app", broker="sqs://")
+app.conf.update(
+    broker_transport_options={
+        "predefined_queues": {name: {"url": url} for name, url in QUEUES.items()},
+        "wait_time_seconds": int(os.environ.get("TEST_WAIT_S", "2")),
+        "polling_interval": float(os.environ.get("TEST_POLLING_INTERVAL_S", "0")),
+        "is_secure": False,
+    },
+    task_default_queue=next(iter(QUEUES)),
+    task_ignore_result=True,
+    task_acks_late=os.environ.get("TEST_ACKS_LATE", "1") == "1",
+    worker_prefetch_multiplier=int(os.environ.get("TEST_PREFETCH", "1")),
+    worker_enable_remote_control=False,
+    worker_send_task_events=False,
+    broker_connection_retry_on_startup=True,
+)
+
+
+def write(event: str, number: int) -> None:
+    """Append one line; O_APPEND keeps lines of several processes whole."""
+    with LEDGER.open("ab", buffering=0) as ledger:
+        ledger.write(f"{event} {number} {os.getpid()}\n".encode())
+
+
+@app.task
+def work(number: int, seconds: float) -> None:
+    """Work for `seconds`."""
+    write("start", number)
+    time.sleep(seconds)
+    write("end", number)
