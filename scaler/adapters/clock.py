@@ -1,0 +1,19 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Real time."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+
+
+class SystemClock:
+    """The port `Clock`."""
+
+    def monotonic(self) -> float:
+        """Return the machine's monotonic seconds."""
+        return time.monotonic()
+
+    def wall(self) -> datetime:
+        """Return the time of day in UTC."""
+        return datetime.now(UTC)

@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The agents inside the workers, over HTTP inside the VPC: read their state, post signed drains and resumes.
+
+A command is JSON bytes and an Ed25519 signature over exactly those bytes; it names the task, cannot be used twice
+(nonce) and ends soon (expiry). Workers hold the public key only, for the users' code lives beside them.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import math
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any, get_args
+
+import aiohttp
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from scaler.adapters.deadline import calling, natural
+from scaler.core.model import AgentState, Phase, Task
+from scaler.errors import BadAnswerError, SourceError
+
+SOURCE = "agent"
+PHASES = frozenset(get_args(Phase))
+COMMAND_LIFE = timedelta(seconds=30)
+ANSWER_LIMIT = 16 * 1024
+CONCURRENCY_LIMIT = 1000
+OK = 200
+
+
+def signing_key(seed: str) -> Ed25519PrivateKey:
+    """Return the private key made from the seed, any string: the key's seed is its SHA-256."""
+    return Ed25519PrivateKey.from_private_bytes(hashlib.sha256(seed.encode()).digest())
+
+
+class WorkerAgents:
+    """The port `Workers`."""
+
+    def __init__(
+        self,
+        session: aiohttp.ClientSession,
+        key: Ed25519PrivateKey,
+        *,
+        port: int,
+        wall: Callable[[], datetime],
+        nonce: Callable[[], str],
+        deadline_s: float = 2.0,
+    ) -> None:
+        self._session = session
+        self._key = key
+        self._port = port
+        self._wall = wall
+        self._nonce = nonce
+        self._deadline_s = deadline_s
+
+    async def state(self, task: Task) -> AgentState:
+        """Return what the agent of `task` says."""
+        return await self._ask("GET", "state", task, None)
+
+    async def drain(self, task: Task, lease_s: float) -> AgentState:
+        """Post a drain that holds `lease_s` seconds."""
+        return await self._ask("POST", "drain", task, {"lease_s": math.ceil(lease_s)})
+
+    async def resume(self, task: Task) -> AgentState:
+        """Post a resume."""
+        return await self._ask("POST", "resume", task, {})
+
+    async def _ask(self, method: str, word: str, task: Task, command: dict[str, Any] | None) -> AgentState:
+        if task.address is None:
+            raise SourceError(SOURCE, "the task has no address yet")
+        body, headers = (None, {}) if command is None else self._signed(word, task, command)
+        url = f"http://{task.address}:{self._port}/v1/{word}"
+        async with (
+            calling(SOURCE, self._deadline_s, aiohttp.ClientError, OSError),
+            self._session.request(method, url, data=body, headers=headers, allow_redirects=False) as answer,
+        ):
+            text = await answer.content.read(ANSWER_LIMIT)
+            if answer.status != OK:
+                raise SourceError(SOURCE, f"{word} answered {answer.status}: {text[:200].decode(errors='replace')}")
+            return parse_state(text, task.arn, self._wall())
+
+    def _signed(self, word: str, task: Task, command: dict[str, Any]) -> tuple[bytes, dict[str, str]]:
+        now = self._wall()
+        document = {
+            "version": 1,
+            "command": word,
+            "task_arn": task.arn,
+            "nonce": self._nonce(),
+            "issued_at": _rfc3339(now),
+            "expires_at": _rfc3339(now + COMMAND_LIFE),
+            **command,
+        }
+        body = json.dumps(document, separators=(",", ":")).encode()
+        signature = base64.b64encode(self._key.sign(body)).decode()
+        return body, {"Content-Type": "application/json", "X-Openmwaa-Signature": signature}
+
+
+def parse_state(text: bytes, arn: str, now: datetime) -> AgentState:
+    """Read an agent's answer; raises `BadAnswerError` for another task's, an unknown phase or an absurd number."""
+    try:
+        said = json.loads(text)
+        if said["task_arn"] != arn:
+            raise BadAnswerError(SOURCE, f"another task answered: {said['task_arn']}")
+        if said["version"] != 1 or said["phase"] not in PHASES:
+            raise BadAnswerError(SOURCE, f"version {said['version']!r}, phase {said['phase']!r}")
+        until = said["protected_until"]
+        concurrency = natural(SOURCE, "concurrency", said["concurrency"])
+        # A worker that starts may not know its pool yet; one that consumes does.
+        if not (0 if said["phase"] in ("starting", "refused", "stopping") else 1) <= concurrency <= CONCURRENCY_LIMIT:
+            raise BadAnswerError(SOURCE, f"concurrency {concurrency}")
+        return AgentState(
+            phase=said["phase"],
+            running=natural(SOURCE, "running", said["running"]),
+            reserved=natural(SOURCE, "reserved", said["reserved"]),
+            concurrency=concurrency,
+            protected=until is not None and datetime.fromisoformat(until) > now,
+            refusal=said["protection_refusal"],
+        )
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise BadAnswerError(SOURCE, f"unreadable state: {type(error).__name__} {error}") from error
+
+
+def _rfc3339(time: datetime) -> str:
+    return time.isoformat(timespec="milliseconds").replace("+00:00", "Z")

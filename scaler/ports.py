@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the scaler needs from the world, one small protocol each; `scaler.adapters` has the real ones.
+
+Every method raises `SourceError` and nothing else, and keeps its own deadline: no call may hang.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Protocol
+
+from scaler.core.model import AgentState, BrokerCount, DatabaseCount, Service, Task
+
+
+class Clock(Protocol):
+    """Time, passed in."""
+
+    def monotonic(self) -> float:
+        """Return seconds that never go back; what decisions are made with."""
+        ...
+
+    def wall(self) -> datetime:
+        """Return the time of day in UTC; for logs and signatures only."""
+        ...
+
+
+class Database(Protocol):
+    """Airflow's metadata database."""
+
+    async def counts(self) -> Mapping[str, DatabaseCount]:
+        """Return the task instances queued and running, by queue; a queue without any is absent."""
+        ...
+
+
+class Broker(Protocol):
+    """The message broker."""
+
+    async def depth(self, queue_url: str) -> BrokerCount:
+        """Return the messages of one queue."""
+        ...
+
+
+class Cluster(Protocol):
+    """The ECS cluster the fleets live in."""
+
+    async def service(self, name: str) -> Service:
+        """Return the service as it is now."""
+        ...
+
+    async def tasks(self, service: str) -> tuple[Task, ...]:
+        """Return the tasks that ECS wants to run for the service."""
+        ...
+
+    async def protected(self, arns: Sequence[str]) -> frozenset[str]:
+        """Return those of the tasks that are protected; an answer for each, or an error."""
+        ...
+
+    async def set_desired(self, service: str, desired: int) -> None:
+        """Write the desired count, an absolute number."""
+        ...
+
+
+class Workers(Protocol):
+    """The agents inside the workers."""
+
+    async def state(self, task: Task) -> AgentState:
+        """Return what the worker says about itself."""
+        ...
+
+    async def drain(self, task: Task, lease_s: float) -> AgentState:
+        """Ask the worker to take nothing new for `lease_s` seconds and to let go of its protection when it is idle."""
+        ...
+
+    async def resume(self, task: Task) -> AgentState:
+        """Ask the worker to protect itself again and to consume."""
+        ...
