@@ -143,6 +143,10 @@ class Services:
         owner = self._state.cluster(cluster)
         return [s for s in self._state.services.values() if s.cluster_arn == owner.arn and s.status == "ACTIVE"]
 
+    def everywhere(self) -> list[Service]:
+        """List the services of all clusters, deleted ones too."""
+        return list(self._state.services.values())
+
     def tasks(self, service: Service) -> list[Task]:
         """List a service's tasks that are not STOPPED."""
         return self._state.tasks_of(service.key)

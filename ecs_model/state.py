@@ -145,5 +145,5 @@ class State:
 
 
 def merged(base: Mapping[str, Any], patch: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Lay a patch over a shape; what the patch leaves out stays."""
-    return {**base, **(patch or {})}
+    """Lay a patch over a shape; what the patch leaves out stays, what it maps to None goes."""
+    return {k: v for k, v in {**base, **(patch or {})}.items() if v is not None}

@@ -1,0 +1,171 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`LocalEcs`: an ECS endpoint on this machine that runs tasks as real processes."""
+
+import asyncio
+import random
+from typing import Any
+
+from aiohttp import web
+
+from ecs_model import Ecs, RandomIds, Service, Settings, Task
+from openmwaa.local.containers.api import TaskRunner
+from openmwaa.local.ecs.agent_endpoint import AgentEndpoint
+from openmwaa.local.ecs.backend import Backend
+from openmwaa.local.ecs.clock import Clock, SystemClock
+from openmwaa.local.ecs.driver import Driver
+from openmwaa.local.ecs.faults import LocalFaults
+from openmwaa.local.ecs.journal import EventLog, Journal
+from openmwaa.local.ecs.operations_clusters import ClusterOperations, TagOperations, TaskDefinitionOperations
+from openmwaa.local.ecs.operations_services import ServiceOperations
+from openmwaa.local.ecs.operations_tasks import ProtectionOperations, TaskOperations, rfc3339
+from openmwaa.local.ecs.protocol import Handlers
+from openmwaa.local.ecs.server import ApiEndpoint, application
+from openmwaa.local.ecs.settings import Addresses, BlockAddresses, LocalEcsSettings, NoTargets, TargetRegistry
+from openmwaa.local.ecs.state_file import StateFile
+from openmwaa.local.ecs.throttle import Throttle
+
+EVENTS_SHOWN = 5
+
+
+class LocalEcs:
+    """An ECS for one environment; all calls belong to the event loop that called `start`."""
+
+    def __init__(
+        self,
+        settings: LocalEcsSettings,
+        *,
+        runner: TaskRunner,
+        addresses: Addresses | None = None,
+        targets: TargetRegistry | None = None,
+        clock: Clock | None = None,
+        generator: random.Random | None = None,
+    ) -> None:
+        self.settings = settings
+        clock = clock or SystemClock()
+        numbers = Settings(
+            region=settings.region,
+            account=settings.account,
+            zones=(f"{settings.region}a", f"{settings.region}b"),
+            provisioning_s=settings.provisioning_s,
+            pending_s=settings.pending_s,
+            backoff_first_s=settings.backoff_first_s,
+        )
+        self.model = Ecs(numbers, now=clock.now(), ids=RandomIds(generator or random.SystemRandom()))
+        self.journal = Journal(clock.now, length=settings.journal_length)
+        if settings.event_log is not None:
+            self.journal.listen(EventLog(settings.event_log))
+        self._state_file = StateFile(settings.state_file)
+        self.driver = Driver(
+            self.model,
+            runner,
+            clock=clock,
+            addresses=addresses or BlockAddresses(16),
+            targets=targets or NoTargets(),
+            journal=self.journal,
+            ecs_environment=self._ecs_environment,
+            save=lambda: self._state_file.save(self.model),
+        )
+        self._throttle = Throttle(clock.now, enabled=settings.throttling)
+        backend = Backend(self.driver, self.journal)
+        self._protection = ProtectionOperations(backend)
+        self._agent = AgentEndpoint(backend, self._protection, self._throttle)
+        self.faults = LocalFaults(self.driver, self._throttle, self._agent)
+        self._api = ApiEndpoint(self.driver, self._handlers(backend), self._throttle)
+        self._port = settings.port
+        self._web: web.AppRunner | None = None
+        self._drive: asyncio.Task[None] | None = None
+
+    @property
+    def endpoint(self) -> str:
+        """The URL for AWS_ENDPOINT_URL_ECS."""
+        return f"http://{self.settings.host}:{self._port}"
+
+    async def start(self) -> None:
+        """Restore the state, listen, and launch what the services want.
+
+        Raises StateFileError for a state file that cannot be read and OSError when the port is taken.
+        """
+        self._state_file.restore(self.model)
+        self._web = web.AppRunner(application(self._api, self._agent.routes()), access_log=None)
+        await self._web.setup()
+        try:
+            await web.TCPSite(self._web, self.settings.host, self.settings.port).start()
+        except OSError:
+            await self._web.cleanup()
+            raise
+        self._port = self._web.addresses[0][1]
+        self._drive = asyncio.create_task(self.driver.run(), name="ecs")
+
+    async def stop(self) -> None:
+        """Stop all tasks, then the server: workers that end may still ask their agent."""
+        if self._drive is not None:
+            self._drive.cancel()
+            (ended,) = await asyncio.gather(self._drive, return_exceptions=True)
+            self._drive = None
+        else:
+            ended = None
+        await self.driver.close()
+        if self._web is not None:
+            await self._web.cleanup()
+            self._web = None
+        if isinstance(ended, Exception):
+            raise ended
+
+    @property
+    def fault(self) -> BaseException | None:
+        """What ended the driver, which should never end."""
+        if self._drive is None or not self._drive.done() or self._drive.cancelled():
+            return None
+        return self._drive.exception()
+
+    def status(self) -> dict[str, Any]:
+        """Summarise services and their tasks as JSON data."""
+        fault = self.fault
+        return {
+            "endpoint": self.endpoint,
+            "fault": None if fault is None else f"{type(fault).__name__}: {fault}",
+            "services": [self._service_status(s) for s in self.model.services.everywhere() if s.status == "ACTIVE"],
+        }
+
+    def _service_status(self, service: Service) -> dict[str, Any]:
+        counts = self.model.services.counts(service)
+        return {
+            "name": service.name,
+            "cluster": service.cluster_arn.rpartition("/")[2],
+            "desired": service.desired_count,
+            "running": counts.running,
+            "pending": counts.pending,
+            "deployments": len(service.deployments),
+            "rollout": str(service.primary.rollout_state),
+            "steady": service.steady,
+            "tasks": [self._task_status(t) for t in self.model.services.tasks(service)],
+            "events": [{"at": rfc3339(e.at), "message": e.message} for e in service.events[:EVENTS_SHOWN]],
+        }
+
+    def _task_status(self, task: Task) -> dict[str, Any]:
+        return {
+            "id": task.id,
+            "arn": task.arn,
+            "status": str(task.status),
+            "health": str(task.health),
+            "address": self.driver.address(task.arn),
+            "task_definition": task.task_definition_arn.rpartition("/")[2],
+            "created_at": rfc3339(task.created_at),
+            "protected_until": None if task.protected_until is None else rfc3339(task.protected_until),
+        }
+
+    def _ecs_environment(self, token: str) -> dict[str, str]:
+        return {
+            "ECS_AGENT_URI": f"{self.endpoint}/api/{token}",
+            "ECS_CONTAINER_METADATA_URI_V4": f"{self.endpoint}/v4/{token}",
+        }
+
+    def _handlers(self, backend: Backend) -> Handlers:
+        return {
+            **ClusterOperations(backend).handlers,
+            **TaskDefinitionOperations(backend).handlers,
+            **TagOperations(backend).handlers,
+            **ServiceOperations(backend).handlers,
+            **TaskOperations(backend).handlers,
+            **self._protection.handlers,
+        }

@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The state on disk: replaced atomically, so that a killed daemon leaves the old or the new one.
+
+It is not synced to the disk: what counts is the death of a process, not of the machine.
+"""
+
+import json
+from pathlib import Path
+
+from ecs_model import Ecs
+from openmwaa.local.ecs.errors import StateFileError
+
+
+class StateFile:
+    """Keeps a model's lasting part in a file; does nothing without a path."""
+
+    def __init__(self, path: Path | None) -> None:
+        self._path = path
+        self._written = ""
+
+    def restore(self, ecs: Ecs) -> bool:
+        """Fill a model from the file; tells whether there was one. Raises StateFileError when it cannot be read."""
+        if self._path is None or not self._path.exists():
+            return False
+        try:
+            text = self._path.read_text(encoding="utf-8")
+            ecs.restore(json.loads(text))
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise StateFileError(
+                f"{self._path} is not a state file of this version ({error}). Delete it; then apply again."
+            ) from error
+        self._written = text
+        return True
+
+    def save(self, ecs: Ecs) -> None:
+        """Write the model's lasting part if it changed."""
+        if self._path is None:
+            return
+        text = json.dumps(ecs.snapshot(), separators=(",", ":"))
+        if text == self._written:
+            return
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        draft = self._path.with_name(f"{self._path.name}.new")
+        draft.write_text(text, encoding="utf-8")
+        draft.chmod(0o600)
+        draft.replace(self._path)
+        self._written = text
