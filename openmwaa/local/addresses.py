@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,10 +61,6 @@ class Addresses:
         if not 0 <= index < 250:  # noqa: PLR2004
             raise AddressTakenError("An environment on one machine has room for 250 load balancers.")
         return f"127.{self.block}.0.{4 + index}"
-
-    def tasks(self) -> Iterator[str]:
-        """Addresses for tasks, about 65 thousand."""
-        return (f"127.{self.block}.{high}.{low}" for high in range(1, 255) for low in range(1, 255))
 
     def listeners(self) -> tuple[tuple[str, int, str], ...]:
         """Address, port and name of what the infrastructure listens on."""

@@ -13,7 +13,7 @@ from openmwaa.local.addresses import Addresses
 from openmwaa.local.child_environment import child_environment
 from openmwaa.local.containers.log_files import LogFile
 from openmwaa.local.containers.process import ContainerProcess
-from openmwaa.local.containers.process_tree import ENVIRONMENT_MARK
+from openmwaa.local.containers.process_tree import CONTAINER_MARK, ENVIRONMENT_MARK
 from openmwaa.local.errors import InfrastructureError
 from openmwaa.local.supervisor import Part
 
@@ -81,7 +81,7 @@ class Emulator:
             (str(self._python), "-m", "ministack"),
             environment=environment,
             home=self._folder,
-            marks={ENVIRONMENT_MARK: self._environment_id},
+            marks={ENVIRONMENT_MARK: self._environment_id, CONTAINER_MARK: NAME},
             on_lines=self._log.write,
             adopt_orphans=False,
         )

@@ -22,7 +22,7 @@ import asyncpg
 from openmwaa.local.addresses import Addresses
 from openmwaa.local.containers.log_files import LogFile
 from openmwaa.local.containers.process import ContainerProcess
-from openmwaa.local.containers.process_tree import ENVIRONMENT_MARK
+from openmwaa.local.containers.process_tree import CONTAINER_MARK, ENVIRONMENT_MARK
 from openmwaa.local.errors import InfrastructureError
 from openmwaa.local.supervisor import Part
 
@@ -145,7 +145,7 @@ class Postgres:
             (str(programs / "postgres"), "-D", str(data), *listen, *settings),
             environment={"PATH": os.defpath, "LC_ALL": "C.UTF-8", "TZ": "UTC"},
             home=data,
-            marks={ENVIRONMENT_MARK: self._environment_id},
+            marks={ENVIRONMENT_MARK: self._environment_id, CONTAINER_MARK: NAME},
             on_lines=self._log.write,
             adopt_orphans=False,
             user=self._owner.user,

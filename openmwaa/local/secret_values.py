@@ -3,15 +3,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+import aiohttp
 from botocore.exceptions import BotoCoreError, ClientError
 
 from openmwaa.local import aws
 from openmwaa.local.containers.errors import SecretError
 
+logger = logging.getLogger(__name__)
+
+RETRY_S = 0.3
 _SECRET_ARN_PARTS = 7
 
 
@@ -48,19 +54,21 @@ class EmulatedSecrets:
         self._on_master = on_master
 
     async def resolve(self, value_from: str) -> str:
-        """The secret's value; see `SecretResolver`.
+        """The secret's value; while the emulator is away it tries again until the caller's deadline.
 
         Raises:
             SecretError: it cannot be read; the text never holds a value.
         """
-        try:
-            if ":secretsmanager:" in value_from:
-                return await self._secret(SecretReference.parse(value_from))
-            return await self._parameter(value_from)
-        except ClientError as error:
-            raise SecretError(error.response.get("Error", {}).get("Message", "refused")) from error
-        except (BotoCoreError, OSError) as error:
-            raise SecretError(f"the emulator does not answer ({type(error).__name__})") from error
+        while True:
+            try:
+                if ":secretsmanager:" in value_from:
+                    return await self._secret(SecretReference.parse(value_from))
+                return await self._parameter(value_from)
+            except ClientError as error:
+                raise SecretError(error.response.get("Error", {}).get("Message", "refused")) from error
+            except (BotoCoreError, aiohttp.ClientError, OSError) as error:
+                logger.info("secret %s: the emulator does not answer (%s)", value_from, type(error).__name__)
+            await asyncio.sleep(RETRY_S)
 
     async def _secret(self, reference: SecretReference) -> str:
         request = {"SecretId": reference.secret_id}

@@ -45,6 +45,7 @@ class ContainerProcess:
     ) -> "ContainerProcess":
         """Start a program with exactly this environment plus its marks, in the folder `home`.
 
+        `marks` must belong to this program alone: whoever carries all of them ends with it.
         `adopt_orphans`: whoever works in `home` and has lost its parent belongs to this program.
         `user`: number of the user and group to become, for whom runs as root.
 

@@ -35,6 +35,12 @@ class SessionRegister:
             for file in self._folder.glob(f"{task_id}.*.json"):
                 file.unlink(missing_ok=True)
 
+    def clear(self) -> None:
+        """Nothing is left of any task."""
+        with contextlib.suppress(OSError):
+            for file in self._folder.glob("*.json"):
+                file.unlink(missing_ok=True)
+
     def trace(self) -> Trace:
         """Finds what is left of the noted sessions.
 

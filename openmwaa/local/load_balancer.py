@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Load balancers as TCP proxies: each has an address of its own and listens where Terraform put its listeners.
+
+What is not imitated: HTTP routing, health checks of targets (a target counts when it accepts a connection), TLS.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+logger = logging.getLogger(__name__)
+
+CONNECT_WITHIN_S = 1.0
+_CHUNK = 64 * 1024
+
+Target = tuple[str, int]
+
+
+@dataclass(frozen=True)
+class Listener:
+    """One listener of one load balancer and the target groups that its actions and rules forward to."""
+
+    load_balancer: str
+    """DNS name, which is also the host name clients use."""
+    port: int
+    target_groups: tuple[str, ...]
+
+
+class LoadBalancers:
+    """A `TargetRegistry` with a TCP proxy for every listener it was told of; lives in one event loop."""
+
+    def __init__(self, address_of: Callable[[int], str], remembered: Path | None = None) -> None:
+        self._address_of = address_of
+        self._remembered = remembered
+        self._numbers: dict[str, int] = _read_numbers(remembered)
+        self._targets: dict[str, list[Target]] = {}
+        self._turn: dict[str, int] = {}
+        self._listeners: dict[tuple[str, int], Listener] = {}
+        self._servers: dict[tuple[str, int], asyncio.Server] = {}
+        self._connections: set[asyncio.Task[None]] = set()
+
+    def register(self, target_group_arn: str, address: str, port: int) -> None:
+        """Add a target: the task runs."""
+        targets = self._targets.setdefault(target_group_arn, [])
+        if (address, port) not in targets:
+            targets.append((address, port))
+
+    def deregister(self, target_group_arn: str, address: str, port: int) -> None:
+        """Remove a target; its open connections go on."""
+        with contextlib.suppress(ValueError):
+            self._targets.get(target_group_arn, []).remove((address, port))
+
+    def address(self, load_balancer: str) -> str:
+        """The local address of a load balancer, by its DNS name; the same for good once given."""
+        if load_balancer not in self._numbers:
+            taken = set(self._numbers.values())
+            self._numbers[load_balancer] = next(number for number in range(len(taken) + 1) if number not in taken)
+            if self._remembered:
+                self._remembered.write_text(json.dumps(self._numbers))
+        return self._address_of(self._numbers[load_balancer])
+
+    async def serve(self, listeners: tuple[Listener, ...]) -> None:
+        """Listen for exactly these listeners; a port that is taken is told in the log and tried again next time."""
+        wanted = {(one.load_balancer, one.port): one for one in listeners}
+        for key in set(self._servers) - set(wanted):
+            self._servers.pop(key).close()
+        self._listeners = wanted
+        for key, listener in wanted.items():
+            if key not in self._servers:
+                await self._listen(key, listener)
+
+    async def close(self) -> None:
+        """Stop listening and end every connection."""
+        for server in self._servers.values():
+            server.close()
+        self._servers.clear()
+        for connection in tuple(self._connections):
+            connection.cancel()
+        await asyncio.gather(*self._connections, return_exceptions=True)
+
+    async def _listen(self, key: tuple[str, int], listener: Listener) -> None:
+        address = self.address(listener.load_balancer)
+
+        def accepted(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            task = asyncio.ensure_future(self._forward(key, reader, writer))
+            self._connections.add(task)
+            task.add_done_callback(self._connections.discard)
+
+        try:
+            self._servers[key] = await asyncio.start_server(accepted, address, listener.port)
+        except OSError as error:
+            logger.warning("load balancer %s cannot listen on %s:%s: %s", key[0], address, listener.port, error)
+
+    async def _forward(self, key: tuple[str, int], reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            listener = self._listeners.get(key)
+            target = await self._connect(listener.target_groups) if listener else None
+            if target is None:
+                return
+            target_reader, target_writer = target
+            try:
+                async with asyncio.TaskGroup() as group:
+                    group.create_task(_copy(reader, target_writer))
+                    group.create_task(_copy(target_reader, writer))
+            finally:
+                target_writer.close()
+        except* OSError:
+            pass  # either end went away
+        finally:
+            writer.close()
+
+    async def _connect(
+        self, target_groups: tuple[str, ...]
+    ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter] | None:
+        """A connection to the next target that takes one; None when there is none."""
+        for group in target_groups:
+            targets = tuple(self._targets.get(group, ()))
+            turn = self._turn.get(group, 0)
+            self._turn[group] = turn + 1
+            for offset in range(len(targets)):
+                address, port = targets[(turn + offset) % len(targets)]
+                with contextlib.suppress(OSError, TimeoutError):
+                    async with asyncio.timeout(CONNECT_WITHIN_S):
+                        return await asyncio.open_connection(address, port)
+        return None
+
+
+async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    while data := await reader.read(_CHUNK):
+        writer.write(data)
+        await writer.drain()
+    with contextlib.suppress(OSError, RuntimeError):  # the other side is closed already
+        if writer.can_write_eof():
+            writer.write_eof()
+
+
+def _read_numbers(remembered: Path | None) -> dict[str, int]:
+    if remembered is None:
+        return {}
+    try:
+        numbers: Mapping[str, int] = json.loads(remembered.read_text())
+        return {str(name): int(number) for name, number in numbers.items()}
+    except (OSError, ValueError, AttributeError):
+        return {}

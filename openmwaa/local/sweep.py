@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Whether a daemon lives, and ending what a dead one left behind."""
+
+from __future__ import annotations
+
+import fcntl
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psutil
+
+from openmwaa.local.containers.process_tree import ENVIRONMENT_MARK, Trace, find, kill_all
+from openmwaa.local.containers.sessions import SessionRegister
+from openmwaa.local.errors import DaemonError
+from openmwaa.local.paths import LocalPaths
+
+
+@contextmanager
+def daemon_lock(paths: LocalPaths) -> Iterator[None]:
+    """Hold what the daemon holds for its whole life; the kernel lets go of it however the daemon ends.
+
+    Raises:
+        DaemonError: a daemon of this environment lives.
+    """
+    paths.root.mkdir(parents=True, exist_ok=True)
+    with (paths.root / "daemon.lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise DaemonError(f"The environment {paths.name} is running already.") from None
+        yield
+
+
+def daemon_lives(paths: LocalPaths) -> bool:
+    """Whether some process holds the daemon's lock."""
+    if not paths.root.is_dir():
+        return False
+    try:
+        with daemon_lock(paths):
+            return False
+    except DaemonError:
+        return True
+
+
+def traces(paths: LocalPaths) -> Trace:
+    """Everything by which the environment's processes are found."""
+    sessions = SessionRegister(paths.tasks).trace().sessions
+    return Trace(marks={ENVIRONMENT_MARK: paths.environment_id}, sessions=sessions)
+
+
+def remains(paths: LocalPaths) -> list[psutil.Process]:
+    """The environment's living processes, this one excepted."""
+    return find(traces(paths))
+
+
+async def sweep(paths: LocalPaths) -> int:
+    """End every process that a dead daemon left; how many there were.
+
+    Raises:
+        DaemonError: some do not end.
+    """
+    trace = traces(paths)
+    found = find(trace)
+    if left := await kill_all(trace, within_s=10):
+        pids = ", ".join(str(process.pid) for process in left)
+        raise DaemonError(f"Processes of an earlier run do not end: {pids}. End them (kill -9), then try again.")
+    SessionRegister(paths.tasks).clear()
+    return len(found)
