@@ -10,6 +10,8 @@ from typing import Any
 
 from airflow.providers.celery.executors.default_celery import DEFAULT_CELERY_CONFIG
 
+from openmwaa_runtime import task_logs
+
 CELERY_CONFIG: dict[str, Any] = {
     **DEFAULT_CELERY_CONFIG,
     # Celery gives a pool process 4 s to say that it is up; forking five beside a busy neighbour has taken longer.
@@ -25,3 +27,4 @@ def is_worker(words: list[str]) -> bool:
 if is_worker(sys.argv):
     # By name, for the agent is a package that plain Celery workers install too: neither imports the other.
     importlib.import_module("worker_agent").install()
+    task_logs.install()

@@ -73,7 +73,7 @@ CONNECTIONS: tuple[Setting, ...] = (
     ),
     fixed(
         "database.sql_alchemy_conn",
-        "sqlite:///:memory:",
+        "sqlite://",
         "A worker speaks to the execution API alone. DAG code runs beside it, so it has no way to the metadata "
         "database.",
         frozenset({"worker"}),
