@@ -46,13 +46,11 @@ SECRETS: Final[Mapping[str, tuple[Generated, ...]]] = {
         Generated.CELERY_DATABASE_PASSWORD,
         Generated.SCALER_DATABASE_PASSWORD,
         Generated.SCALER_SIGNING_SEED,
-        Generated.FERNET_KEY,
     ),
     "scheduler": (
         Generated.AIRFLOW_DATABASE_PASSWORD,
         Generated.CELERY_DATABASE_PASSWORD,
         Generated.FERNET_KEY,
-        Generated.API_SECRET_KEY,
         Generated.JWT_SECRET,
     ),
     "dag-processor": (Generated.AIRFLOW_DATABASE_PASSWORD, Generated.FERNET_KEY),
@@ -110,7 +108,6 @@ class Connections:
     image: Image
     secrets: Secrets
     database: MetadataDatabase
-    database_sslmode: str
     queue_urls: Mapping[str, str]
     load_balancer: LoadBalancer
     bucket_name: str
@@ -205,7 +202,7 @@ class AirflowContainers:
             **self._dags(),
             "OPENMWAA_DATABASE_HOST": self._to.database.host,
             "OPENMWAA_DATABASE_PORT": str(DATABASE_PORT),
-            "OPENMWAA_DATABASE_SSLMODE": self._to.database_sslmode,
+            "OPENMWAA_DATABASE_SSLMODE": self._to.database.sslmode,
             "OPENMWAA_QUEUES": Fn.jsonencode(self._to.queue_urls),
             "OPENMWAA_TOTAL_SLOTS": str(self._environment.total_slots),
             "OPENMWAA_EXECUTION_API_URL": self._to.load_balancer.execution_api_url,

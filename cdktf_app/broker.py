@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from cdktn_provider_aws.sqs_queue import SqsQueue
@@ -51,9 +51,9 @@ class Broker(Construct):
         dead_letters = self._queue(
             "dead_letters",
             fitted(f"airflow-celery-{environment_name}-dead-letters", limit=_NAME_LIMIT),
-            redrive_allow_policy=json.dumps(allowed),
+            redrive_allow_policy=_compact(allowed),
         )
-        redrive = json.dumps({"deadLetterTargetArn": dead_letters.arn, "maxReceiveCount": MAX_RECEIVE_COUNT})
+        redrive = _compact({"deadLetterTargetArn": dead_letters.arn, "maxReceiveCount": MAX_RECEIVE_COUNT})
         made = {queue: self._queue(f"queue_{queue}", name, redrive_policy=redrive) for queue, name in names.items()}
         self.urls = {queue: sqs.url for queue, sqs in made.items()}
         self.arns = {queue: sqs.arn for queue, sqs in made.items()}
@@ -79,3 +79,8 @@ class Broker(Construct):
             redrive_allow_policy=redrive_allow_policy,
             policy=policy_json(self, f"{construct_id}_tls_only", [tls_only((self._place.arn("sqs", name),), "sqs:*")]),
         )
+
+
+def _compact(document: Mapping[str, object]) -> str:
+    """Return JSON as the provider compares it: without spaces."""
+    return json.dumps(document, separators=(",", ":"))

@@ -6,7 +6,7 @@ from __future__ import annotations
 import itertools
 from typing import Final, cast
 
-from cdktn import TerraformElement, TerraformLocal, TerraformOutput, TerraformStack
+from cdktn import TerraformElement, TerraformOutput, TerraformStack
 from constructs import Construct, Node
 
 from cdktf_app.airflow_containers import AirflowContainers, Connections
@@ -24,6 +24,7 @@ from cdktf_app.logs import GROUPS, Logs, group_pattern
 from cdktf_app.metadata_database import MetadataDatabase
 from cdktf_app.names import PREFIX
 from cdktf_app.network import Network
+from cdktf_app.overridable import overridable
 from cdktf_app.place import Place
 from cdktf_app.roles import Roles
 from cdktf_app.scaler_service import ScalerService
@@ -80,20 +81,16 @@ class EnvironmentStack(TerraformStack):
 
         roles = Roles(self, "roles", name=name, place=place, key_arn=key)
         identities = Identities(place, key, storage, broker, logs, log_groups, cluster)
-        # A place that is not AWS says these otherwise, by a Terraform override of the local values.
-        sslmode = _said(self, "database_sslmode", "require")
-        sync_interval = _said(self, "dag_sync_interval_s", str(_DAG_SYNC_INTERVAL_S))
         containers = AirflowContainers(
             Connections(
                 environment=environment,
                 image=images.airflow,
                 secrets=secrets,
                 database=database,
-                database_sslmode=sslmode,
                 queue_urls=broker.urls,
                 load_balancer=load_balancer,
                 bucket_name=storage.bucket_name,
-                dag_sync_interval_s=sync_interval,
+                dag_sync_interval_s=overridable(self, "dag_sync_interval_s", str(_DAG_SYNC_INTERVAL_S)),
                 logs=logs,
             )
         )
@@ -135,7 +132,6 @@ class EnvironmentStack(TerraformStack):
             roles=roles,
             identities=identities,
             database=database,
-            database_sslmode=sslmode,
             queue_urls=broker.urls,
             security_group_id=groups.id_of("scaler"),
         )
@@ -178,7 +174,3 @@ class EnvironmentStack(TerraformStack):
         if taken != path:
             raise AddressTakenError(f"{kind}.{address}", taken, path)
         return address
-
-
-def _said(stack: TerraformStack, name: str, value: str) -> str:
-    return f"${{{TerraformLocal(stack, name, value).fqn}}}"

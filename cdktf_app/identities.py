@@ -34,8 +34,8 @@ class Identities:
     def control_plane(self) -> Mapping[str, Sequence[Statement]]:
         """Return the statements of every component of the control plane."""
         return {
-            "scheduler": [*self._send_messages(), *self._write_task_logs()],
-            "dag-processor": [*self._read_dags(), *self._write_task_logs()],
+            "scheduler": self._send_messages(),
+            "dag-processor": self._read_dags(),
             "triggerer": [*self._read_dags(), *self._write_task_logs()],
             "execution-api": [],
             "web-server": [self._read_task_logs()],

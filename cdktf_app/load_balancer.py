@@ -26,6 +26,7 @@ from constructs import Construct
 
 from cdktf_app.names import host_name
 from cdktf_app.network import Network
+from cdktf_app.overridable import overridable
 from cdktf_app.ports import EXECUTION_API_PORT, WEB_PORT
 
 _NAME_LIMIT = 32
@@ -59,18 +60,19 @@ class LoadBalancer(Construct):
             security_groups=[security_group_id],
             drop_invalid_header_fields=True,
         )
+        self._host = overridable(self, "host", self._balancer.dns_name)
         self.web = self._web()
         self.execution_api = self._execution_api()
 
     @property
     def web_url(self) -> str:
         """Where people find the web server, without a slash at the end."""
-        return f"http://{self._balancer.dns_name}:{WEB_PORT}"
+        return f"http://{self._host}:{WEB_PORT}"
 
     @property
     def execution_api_url(self) -> str:
         """Where workers find the execution API."""
-        return f"http://{self._balancer.dns_name}:{EXECUTION_API_PORT}/execution/"
+        return f"http://{self._host}:{EXECUTION_API_PORT}/execution/"
 
     def _web(self) -> Target:
         group = self._group("web", WEB_PORT, "/api/v2/monitor/health")

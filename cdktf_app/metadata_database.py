@@ -17,6 +17,7 @@ from cdktn_provider_aws.rds_cluster_parameter_group import (
 from constructs import Construct
 
 from cdktf_app.names import PREFIX, host_name
+from cdktf_app.overridable import overridable
 from cdktf_app.ports import DATABASE_PORT
 
 ENGINE: Final = "aurora-postgresql"
@@ -37,7 +38,7 @@ _NAME_LIMIT: Final = 50
 
 
 class MetadataDatabase(Construct):
-    """The cluster and its one instance, in the private subnets."""
+    """The cluster and its one instance, in the private subnets; the writer answers at `host`, port 5432."""
 
     def __init__(
         self,
@@ -101,11 +102,8 @@ class MetadataDatabase(Construct):
             # AWS would move past the version above by itself, and Terraform would then plan a downgrade.
             auto_minor_version_upgrade=False,
         )
-
-    @property
-    def host(self) -> str:
-        """The writer's host name."""
-        return self._cluster.endpoint
+        self.host = overridable(self, "host", self._cluster.endpoint)
+        self.sslmode = overridable(self, "sslmode", "require")
 
     @property
     def master_secret_arn(self) -> str:

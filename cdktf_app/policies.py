@@ -1,26 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
 """Policies as typed statements that are checked while they are written.
 
-No statement may have a wildcard in an action, and `*` as a resource needs a reason beside it. Documents are Terraform's
-`aws_iam_policy_document`, so that a review reads structured JSON and not a string of it.
+No statement may have a wildcard in an action, and `*` as a resource needs a reason beside it. Documents are local
+values, so that a review reads structured JSON and not one string of it. Terraform's `aws_iam_policy_document` gives that
+too, but shows every policy as unknown in the plan when anything changes that the policy names.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
-from cdktn_provider_aws.data_aws_iam_policy_document import (
-    DataAwsIamPolicyDocument,
-    DataAwsIamPolicyDocumentStatement,
-    DataAwsIamPolicyDocumentStatementCondition,
-    DataAwsIamPolicyDocumentStatementPrincipals,
-)
+from cdktn import TerraformLocal
 from constructs import Construct
 
 EVERY: Final = ("*",)
-PrincipalKind = Literal["AWS", "Service", "*"]
+PrincipalKind = Literal["AWS", "Service"]
 
 
 @dataclass(frozen=True)
@@ -57,11 +53,9 @@ class Statement:
 
 
 def policy_json(scope: Construct, construct_id: str, statements: Sequence[Statement]) -> str:
-    """Return the JSON of a policy with `statements`, as a reference to the document that is added to `scope`."""
-    document = DataAwsIamPolicyDocument(
-        scope, construct_id, statement=[_written(statement) for statement in statements]
-    )
-    return document.json
+    """Return an expression for the JSON of a policy with `statements`; the policy is added to `scope` as a local."""
+    document = {"Version": "2012-10-17", "Statement": [_written(statement) for statement in statements]}
+    return f"${{jsonencode({TerraformLocal(scope, construct_id, document).fqn})}}"
 
 
 def tls_only(resources: tuple[str, ...], action: str) -> Statement:
@@ -71,27 +65,22 @@ def tls_only(resources: tuple[str, ...], action: str) -> Statement:
         effect="Deny",
         actions=(action,),
         resources=resources,
-        principals={"*": EVERY},
+        principals={"AWS": EVERY},
         conditions=(Condition("Bool", "aws:SecureTransport", ("false",)),),
     )
 
 
-def _written(statement: Statement) -> DataAwsIamPolicyDocumentStatement:
-    return DataAwsIamPolicyDocumentStatement(
-        sid=statement.sid,
-        effect=statement.effect,
-        actions=list(statement.actions),
-        resources=list(statement.resources),
-        principals=[
-            DataAwsIamPolicyDocumentStatementPrincipals(type=kind, identifiers=list(identifiers))
-            for kind, identifiers in statement.principals.items()
-        ]
-        or None,
-        condition=[
-            DataAwsIamPolicyDocumentStatementCondition(
-                test=condition.test, variable=condition.variable, values=list(condition.values)
-            )
-            for condition in statement.conditions
-        ]
-        or None,
-    )
+def _written(statement: Statement) -> dict[str, Any]:
+    conditions: dict[str, dict[str, list[str]]] = {}
+    for condition in statement.conditions:
+        conditions.setdefault(condition.test, {})[condition.variable] = list(condition.values)
+    written = {
+        "Sid": statement.sid,
+        "Effect": statement.effect,
+        "Principal": {kind: list(identifiers) for kind, identifiers in statement.principals.items()},
+        "Action": list(statement.actions),
+        "Resource": list(statement.resources),
+        "Condition": conditions,
+    }
+    # A trust policy names no resource, an identity's policy no principal.
+    return {key: value for key, value in written.items() if value}

@@ -45,7 +45,6 @@ class ScalerService(Construct):
         roles: Roles,
         identities: Identities,
         database: MetadataDatabase,
-        database_sslmode: str,
         queue_urls: Mapping[str, str],
         security_group_id: str,
     ) -> None:
@@ -55,7 +54,7 @@ class ScalerService(Construct):
             "port": DATABASE_PORT,
             "name": "airflow",
             "user": "scaler",
-            "sslmode": database_sslmode,
+            "sslmode": database.sslmode,
         }
         config = TerraformLocal(
             self, "config", scaler_config(environment, surroundings.cluster.name, where, queue_urls)
