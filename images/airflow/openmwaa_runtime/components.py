@@ -4,13 +4,10 @@
 import os
 import sys
 from collections.abc import Callable, Mapping
-from contextlib import closing
 from pathlib import Path
 from typing import NoReturn
 
-import psycopg2
-
-from openmwaa_runtime.database import Login, connect, first_line, installed_airflow, wait_until_prepared
+from openmwaa_runtime.database import Login, connect, installed_airflow, wait_until_prepared
 from openmwaa_runtime.errors import NotPrepared
 from openmwaa_runtime.passwords import write_passwords
 from openmwaa_runtime.settings import airflow_environment
@@ -85,13 +82,10 @@ def read_public_key(login: Login) -> str:
 
     Raises:
         NotPrepared: prepare-database has not written it.
+        DatabaseProblem: the database cannot be asked.
     """
-    try:
-        with closing(connect(login)) as connection, connection.cursor() as cursor:
-            cursor.execute("SELECT value FROM openmwaa.public_key WHERE name = 'scaler'")
-            row = cursor.fetchone()
-    except psycopg2.Error as error:
-        raise NotPrepared(f"the scaler's public key cannot be read: {first_line(error)}") from error
+    with connect(login) as connection:
+        row = connection.one("SELECT value FROM openmwaa.public_key WHERE name = 'scaler'")
     if row is None:
         raise NotPrepared("the scaler's public key is not in the database; run prepare-database again")
     return str(row[0])

@@ -8,13 +8,11 @@ for people: no health check that load can fail may end a worker that works.
 import sys
 import urllib.request
 from collections.abc import Callable, Mapping
-from contextlib import closing
 from pathlib import Path
 
-import psycopg2
-
 from openmwaa_runtime.components import hostname_for, login_for
-from openmwaa_runtime.database import connect, first_line, installed_airflow, prepared_for
+from openmwaa_runtime.database import connect, installed_airflow, prepared_for
+from openmwaa_runtime.errors import DatabaseProblem
 from openmwaa_runtime.settings.connections import EXECUTION_API_PORT, WEB_PORT
 from openmwaa_runtime.sync_dags.folder import VersionedFolder
 from openmwaa_runtime.task_metadata import ANY_ADDRESS, TaskIdentity, read_identity
@@ -66,12 +64,11 @@ def _heartbeat(job: str, component: str, environ: Mapping[str, str]) -> str | No
         " AND (%s::text IS NULL OR hostname = %s) ORDER BY latest_heartbeat DESC LIMIT 1"
     )
     try:
-        with closing(connect(login_for(component, environ))) as connection, connection.cursor() as cursor:
-            cursor.execute(query, (job, host, host))
-            row = cursor.fetchone()
-    except psycopg2.Error as error:
+        with connect(login_for(component, environ)) as connection:
+            row = connection.one(query, (job, host, host))
+    except DatabaseProblem as problem:
         # The database's illness is not the component's: restarting every component would not heal it.
-        _complain(f"cannot tell: the database does not answer: {first_line(error)}")
+        _complain(f"cannot tell: {problem}")
         return None
     if row is None:
         return "no heartbeat yet"
@@ -80,10 +77,10 @@ def _heartbeat(job: str, component: str, environ: Mapping[str, str]) -> str | No
 
 def _prepared(environ: Mapping[str, str]) -> str | None:
     try:
-        with closing(connect(login_for("scheduler", environ))) as connection:
+        with connect(login_for("scheduler", environ)) as connection:
             found = prepared_for(connection)
-    except psycopg2.Error as error:
-        return f"the database does not answer: {first_line(error)}"
+    except DatabaseProblem as problem:
+        return str(problem)
     return None if found == installed_airflow() else f"the database is prepared for {found or 'nothing'}"
 
 

@@ -13,24 +13,21 @@ role it is a member of. Passwords travel as SCRAM verifiers, for a server may lo
 | `scaler`         | `airflow`          | read some columns of `task_instance`                    |
 """
 
-import base64
-import hashlib
 import json
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
-from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
-import psycopg2
 from psycopg2 import sql
 from psycopg2.extensions import encrypt_password
 
-from openmwaa_runtime.database import WAIT_S, Login, connect, first_line, installed_airflow, prepared_for
-from openmwaa_runtime.errors import PreparationFailed, UsageProblem
+from openmwaa_runtime.database import WAIT_S, Connection, Login, PostgresConnection, installed_airflow, prepared_for
+from openmwaa_runtime.errors import DatabaseProblem, PreparationFailed, UsageProblem
 from openmwaa_runtime.settings import airflow_environment
+from openmwaa_runtime.signing import public_key
 
 ADVISORY_LOCK = 0x6F70656E6D776161  # "openmwaa"
 MIGRATION_S = 1800
@@ -92,42 +89,32 @@ class Secrets:
         return cls(name, password, passwords, environ["OPENMWAA_SCALER_SIGNING_SEED"])
 
 
-def public_key(seed: str) -> str:
-    """The scaler's Ed25519 public key, base64 of its 32 bytes; the private key is SHA-256 of the seed's UTF-8."""
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey  # noqa: PLC0415 - 20 MiB, used once
-
-    private = Ed25519PrivateKey.from_private_bytes(hashlib.sha256(seed.encode()).digest())
-    return base64.b64encode(private.public_key().public_bytes_raw()).decode()
-
-
 def main(environ: Mapping[str, str], *, say: Callable[[str], None] = print) -> None:
     """Prepare the database; return when it is ready.
 
     Raises:
         UsageProblem: a variable is missing or wrong.
-        PreparationFailed: the server is out of reach for 10 minutes, or refuses.
+        DatabaseProblem: the server is out of reach for 10 minutes, or refuses.
+        PreparationFailed: Airflow's migration failed, or would be a downgrade.
     """
     additions = airflow_environment("prepare-database", environ, "")
     preparation = Preparation(environ, Secrets.read(environ), {**additions, **environ}, say)
     started = time.monotonic()
-    try:
-        with closing(_connect_patiently(preparation.master("postgres"), say)) as server:
-            preparation.run(server)
-    except psycopg2.Error as error:
-        raise PreparationFailed(f"PostgreSQL refused: {first_line(error)}") from error
+    with _connect_patiently(preparation.master("postgres"), say) as server:
+        preparation.run(server)
     say(f"the database is prepared for Airflow {installed_airflow()} ({time.monotonic() - started:.1f} s)")
 
 
-def _connect_patiently(login: Login, say: Callable[[str], None]) -> Any:
+def _connect_patiently(login: Login, say: Callable[[str], None]) -> PostgresConnection:
     """Wait for a server that is being created or failing over; a refused password is refused at once."""
     end = time.monotonic() + WAIT_S
     while True:
         try:
-            return connect(login, statement_timeout_ms=int(WAIT_S * 1000))
-        except psycopg2.OperationalError as error:
-            if "password authentication failed" in str(error) or time.monotonic() >= end:
-                raise PreparationFailed(f"{login!r} does not answer: {first_line(error)}") from error
-            say(f"waiting for {login!r}: {first_line(error)}")
+            return PostgresConnection(login, statement_timeout_ms=int(WAIT_S * 1000))
+        except DatabaseProblem as problem:
+            if "password authentication failed" in str(problem) or time.monotonic() >= end:
+                raise
+            say(f"waiting: {problem}")
             time.sleep(2.0)
 
 
@@ -147,62 +134,50 @@ class Preparation:
         name, password = self._secrets.master, self._secrets.master_password
         return Login.read(self._environ, database=database, role=name, password=password)
 
-    def run(self, server: Any) -> None:
+    def run(self, server: PostgresConnection) -> None:
         """Do everything, holding the advisory lock on `server` (which its end releases)."""
-        with server.cursor() as cursor:
-            cursor.execute("SELECT pg_advisory_lock(%s)", (ADVISORY_LOCK,))
-            for role, password in self._secrets.passwords.items():
-                self._role(cursor, role, password)
-            self._database(cursor, "airflow", owner="airflow")
-            self._database(cursor, "celery", owner="celery_results")
-            cursor.execute("GRANT CONNECT ON DATABASE airflow TO scaler")
-        with closing(connect(self.master("airflow"))) as metadata, closing(connect(self.master("celery"))) as results:
+        server.one("SELECT pg_advisory_lock(%s)", (ADVISORY_LOCK,))
+        for role, password in self._secrets.passwords.items():
+            self._role(server, role, password)
+        self._database(server, "airflow", owner="airflow")
+        self._database(server, "celery", owner="celery_results")
+        server.one("GRANT CONNECT ON DATABASE airflow TO scaler")
+        with PostgresConnection(self.master("airflow")) as metadata:
             self._metadata(metadata)
+        with PostgresConnection(self.master("celery")) as results:
             self._results(results)
 
-    def _role(self, cursor: Any, role: str, password: str) -> None:
-        cursor.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", (role,))
-        known = cursor.fetchone() is not None
-        verifier = encrypt_password(password, role, scope=cursor.connection, algorithm="scram-sha-256")
+    def _role(self, server: PostgresConnection, role: str, password: str) -> None:
+        known = server.one("SELECT 1 FROM pg_roles WHERE rolname = %s", (role,))
+        verifier = encrypt_password(password, role, scope=server.raw, algorithm="scram-sha-256")
         statement = "ALTER ROLE {} LOGIN PASSWORD {}" if known else "CREATE ROLE {} LOGIN PASSWORD {}"
-        cursor.execute(sql.SQL(statement).format(sql.Identifier(role), sql.Literal(verifier)))
+        server.one(_with(statement, sql.Identifier(role), sql.Literal(verifier)))
         if role == "scaler":
             return  # it owns nothing, so the master need not be able to become it
-        cursor.execute("SELECT pg_has_role(current_user, %s, 'USAGE')", (role,))
-        if not cursor.fetchone()[0]:
-            cursor.execute(sql.SQL("GRANT {} TO CURRENT_USER").format(sql.Identifier(role)))
+        # MEMBER is not enough: who creates a role is its member (PostgreSQL 16), without its rights.
+        usable = server.one("SELECT pg_has_role(current_user, %s, 'USAGE')", (role,))
+        if not (usable and usable[0]):
+            server.one(_with("GRANT {} TO CURRENT_USER", sql.Identifier(role)))
 
-    def _database(self, cursor: Any, name: str, *, owner: str) -> None:
-        cursor.execute("SELECT 1 FROM pg_database WHERE datname = %s", (name,))
-        if cursor.fetchone() is None:
+    def _database(self, server: PostgresConnection, name: str, *, owner: str) -> None:
+        if server.one("SELECT 1 FROM pg_database WHERE datname = %s", (name,)) is None:
             # Every template but template0 may carry what someone put there, and another encoding.
             create = "CREATE DATABASE {} OWNER {} TEMPLATE template0 ENCODING 'UTF8'"
-            cursor.execute(sql.SQL(create).format(sql.Identifier(name), sql.Identifier(owner)))
+            server.one(_with(create, sql.Identifier(name), sql.Identifier(owner)))
             self._say(f"created database {name}")
-        cursor.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(sql.Identifier(name)))
+        server.one(_with("REVOKE ALL ON DATABASE {} FROM PUBLIC", sql.Identifier(name)))
 
-    def _metadata(self, connection: Any) -> None:
-        wanted, found = installed_airflow(), prepared_for(connection)
+    def _metadata(self, metadata: PostgresConnection) -> None:
+        wanted, found = installed_airflow(), prepared_for(metadata)
         if found != wanted:
             self._refuse_downgrade(found, wanted)
             self._say(f"migrating the metadata database from {found or 'nothing'} to Airflow {wanted}")
             self._migrate()
-        columns = sql.SQL(", ").join(map(sql.Identifier, self._columns(connection)))
-        with connection.cursor() as cursor:
-            # A migration may have made the table anew, without the rights.
-            cursor.execute("GRANT USAGE ON SCHEMA public TO scaler")
-            cursor.execute(sql.SQL("GRANT SELECT ({}) ON task_instance TO scaler").format(columns))
-            write_note(cursor, wanted, reader="airflow")
-
-    @staticmethod
-    def _columns(connection: Any) -> list[str]:
-        with connection.cursor() as cursor:
-            cursor.execute(
-                "SELECT attname FROM pg_attribute WHERE attrelid = 'public.task_instance'::regclass AND attnum > 0"
-                " AND NOT attisdropped"
-            )
-            present = {row[0] for row in cursor.fetchall()}
-        return [name for name in SCALER_COLUMNS if name in present]
+        columns = sql.SQL(", ").join(sql.Identifier(name) for name in _present_columns(metadata))
+        # Each time, for a migration may have made the table anew, without the rights.
+        metadata.one("GRANT USAGE ON SCHEMA public TO scaler")
+        metadata.one(_with("GRANT SELECT ({}) ON public.task_instance TO scaler", columns))
+        write_note(metadata, wanted, reader="airflow")
 
     @staticmethod
     def _refuse_downgrade(found: str | None, wanted: str) -> None:
@@ -221,58 +196,63 @@ class Preparation:
         if done.returncode != 0:
             raise PreparationFailed(f"airflow db migrate ended with status {done.returncode}; its messages are above")
 
-    def _results(self, connection: Any) -> None:
+    def _results(self, results: PostgresConnection) -> None:
         wanted = installed_airflow()
-        if prepared_for(connection) != wanted:
+        if prepared_for(results) != wanted:
             self._create_result_tables()
-        with connection.cursor() as cursor:
-            cursor.execute("CREATE SCHEMA IF NOT EXISTS openmwaa")
-            cursor.execute("GRANT USAGE ON SCHEMA openmwaa TO celery_results")
-            cursor.execute(
-                "CREATE TABLE IF NOT EXISTS openmwaa.public_key (name text PRIMARY KEY, value text NOT NULL)"
-            )
-            cursor.execute("GRANT SELECT ON openmwaa.public_key TO celery_results")
-            cursor.execute(
-                "INSERT INTO openmwaa.public_key VALUES ('scaler', %s) ON CONFLICT (name) DO UPDATE"
-                " SET value = excluded.value WHERE public_key.value <> excluded.value",
-                (public_key(self._secrets.signing_seed),),
-            )
-            write_note(cursor, wanted, reader="celery_results")
+        results.one("CREATE SCHEMA IF NOT EXISTS openmwaa")
+        results.one("GRANT USAGE ON SCHEMA openmwaa TO celery_results")
+        results.one("CREATE TABLE IF NOT EXISTS openmwaa.public_key (name text PRIMARY KEY, value text NOT NULL)")
+        results.one("GRANT SELECT ON openmwaa.public_key TO celery_results")
+        results.one(
+            "INSERT INTO openmwaa.public_key VALUES ('scaler', %s) ON CONFLICT (name) DO UPDATE"
+            " SET value = excluded.value WHERE public_key.value <> excluded.value",
+            (public_key(self._secrets.signing_seed),),
+        )
+        write_note(results, wanted, reader="celery_results")
 
     def _create_result_tables(self) -> None:
-        # Only here, for most runs have nothing to make. Celery makes them at a worker's start, where several first
-        # workers race for it.
+        # Celery makes them at a worker's start, where several first workers race for it.
         from celery.backends.database import models  # noqa: F401, PLC0415 - defines the tables
         from celery.backends.database.session import ResultModelBase  # type: ignore[attr-defined] # noqa: PLC0415
         from sqlalchemy import create_engine  # noqa: PLC0415
 
-        login = Login.read(
-            self._environ,
-            database="celery",
-            role="celery_results",
-            password=self._secrets.passwords["celery_results"],
-        )
+        password = self._secrets.passwords["celery_results"]
+        login = Login.read(self._environ, database="celery", role="celery_results", password=password)
         engine = create_engine("postgresql+psycopg2://", creator=lambda: _transactional(login))
         ResultModelBase.metadata.create_all(engine)
         engine.dispose()
 
 
 def _transactional(login: Login) -> Any:
-    connection = connect(login)
+    connection = PostgresConnection(login).raw
     connection.autocommit = False
     return connection
 
 
-def write_note(cursor: Any, airflow_version: str, *, reader: str) -> None:
-    """Say in the cursor's database which Airflow version it is prepared for; `reader` may read it, and no more."""
-    cursor.execute("CREATE SCHEMA IF NOT EXISTS openmwaa")
-    cursor.execute(
+def _with(statement: str, *parts: sql.Composable) -> sql.Composed:
+    return sql.SQL(statement).format(*parts)
+
+
+def _present_columns(metadata: Connection) -> list[str]:
+    row = metadata.one(
+        "SELECT array_agg(attname::text) FROM pg_attribute"
+        " WHERE attrelid = 'public.task_instance'::regclass AND attnum > 0 AND NOT attisdropped"
+    )
+    present = set(row[0]) if row else set()
+    return [name for name in SCALER_COLUMNS if name in present]
+
+
+def write_note(connection: PostgresConnection, airflow_version: str, *, reader: str) -> None:
+    """Say in this database which Airflow version it is prepared for; `reader` may read it, and no more."""
+    connection.one("CREATE SCHEMA IF NOT EXISTS openmwaa")
+    connection.one(
         "CREATE TABLE IF NOT EXISTS openmwaa.prepared (one boolean PRIMARY KEY DEFAULT true CHECK (one),"
         " airflow_version text NOT NULL, at timestamptz NOT NULL DEFAULT now())"
     )
-    cursor.execute(sql.SQL("GRANT USAGE ON SCHEMA openmwaa TO {}").format(sql.Identifier(reader)))
-    cursor.execute(sql.SQL("GRANT SELECT ON openmwaa.prepared TO {}").format(sql.Identifier(reader)))
-    cursor.execute(
+    connection.one(_with("GRANT USAGE ON SCHEMA openmwaa TO {}", sql.Identifier(reader)))
+    connection.one(_with("GRANT SELECT ON openmwaa.prepared TO {}", sql.Identifier(reader)))
+    connection.one(
         "INSERT INTO openmwaa.prepared (airflow_version) VALUES (%s) ON CONFLICT (one) DO UPDATE"
         " SET airflow_version = excluded.airflow_version, at = now()"
         " WHERE prepared.airflow_version <> excluded.airflow_version",
