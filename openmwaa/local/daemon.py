@@ -34,11 +34,9 @@ logger = logging.getLogger(__name__)
 class Daemon:
     """Runs one `Machine` from the first signal of life to the last."""
 
-    def __init__(self, paths: LocalPaths, *, region: str, airflow_python: Path, emulator_python: Path) -> None:
+    def __init__(self, paths: LocalPaths, *, options: argparse.Namespace) -> None:
         self._paths = paths
-        self._region = region
-        self._airflow_python = airflow_python
-        self._emulator_python = emulator_python
+        self._options = options
         self._stop = asyncio.Event()
         self._machine: Machine | None = None
         self._phase = "starting"
@@ -84,7 +82,14 @@ class Daemon:
         self._block = chosen.block
         self._note()
         self._machine = machine = Machine(
-            MachineSettings(self._paths, chosen, self._region, self._airflow_python, self._emulator_python)
+            MachineSettings(
+                paths=self._paths,
+                addresses=chosen,
+                region=self._options.region,
+                airflow_python=self._options.airflow_python,
+                airflow_ready=self._options.airflow_ready,
+                emulator_python=self._options.emulator_python,
+            )
         )
         starting = asyncio.create_task(machine.start(), name="start")
         stopping = asyncio.create_task(self._stop.wait(), name="stop")
@@ -113,7 +118,9 @@ class Daemon:
 
     async def _status(self) -> Mapping[str, Any]:
         machine = self._machine.status() if self._machine else {}
-        return {"phase": self._phase, "pid": os.getpid(), "block": self._block, **machine}
+        # The options let a command see whether this daemon is the one it would start.
+        own = {"phase": self._phase, "pid": os.getpid(), "block": self._block, "options": sys.argv[3:]}
+        return {**own, **machine}
 
     async def _order_stop(self) -> Mapping[str, Any]:
         self._stop.set()
@@ -126,6 +133,7 @@ def main() -> None:
     parser.add_argument("--root", type=Path, required=True)
     parser.add_argument("--region", required=True)
     parser.add_argument("--airflow-python", type=Path, required=True)
+    parser.add_argument("--airflow-ready", type=Path, required=True, help="a file; tasks wait until it is there")
     parser.add_argument("--emulator-python", type=Path, required=True)
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
@@ -143,13 +151,7 @@ def main() -> None:
 
 
 async def _run(paths: LocalPaths, options: argparse.Namespace) -> None:
-    daemon = Daemon(
-        paths,
-        region=options.region,
-        airflow_python=options.airflow_python,
-        emulator_python=options.emulator_python,
-    )
-    await daemon.run()
+    await Daemon(paths, options=options).run()
 
 
 if __name__ == "__main__":

@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +30,7 @@ from openmwaa.local.supervisor import Supervisor
 logger = logging.getLogger(__name__)
 
 WEB_PORT = 8080
+INSTALLED_WITHIN_S = 900.0
 # The scaler goes first, that nothing is started anew; the execution API last, that running tasks can still report.
 _STOP_ORDER = {"service:scaler": 0, "service:execution-api": 3}
 
@@ -40,6 +43,8 @@ class MachineSettings:
     addresses: Addresses
     region: str
     airflow_python: Path
+    airflow_ready: Path
+    """A file that is there once Airflow is installed; it is installed while Terraform is applied."""
     emulator_python: Path
 
 
@@ -87,7 +92,7 @@ class Machine:
                 environment_id=identity,
                 work_dir=paths.tasks,
                 task_environment=self._task_environment(),
-                host_names=self._host_names.learn,
+                host_names=self._before_task,
                 stop_first=stop_order,
             ),
             images=local_images(settings.airflow_python, paths.packages),
@@ -183,6 +188,14 @@ class Machine:
             if name.endswith(".elb.amazonaws.com"):
                 return f"http://{address}:{WEB_PORT}"
         return None
+
+    async def _before_task(self) -> Callable[[str], str]:
+        """Wait until Airflow is installed, then learn the host names; `ProcessSettings.host_names`."""
+        with contextlib.suppress(TimeoutError):  # then the task fails to start and says so
+            async with asyncio.timeout(INSTALLED_WITHIN_S):
+                while not self._settings.airflow_ready.exists():  # noqa: ASYNC110 - another process installs it
+                    await asyncio.sleep(0.5)
+        return await self._host_names.learn()
 
     def _task_environment(self) -> dict[str, str]:
         addresses, region = self._settings.addresses, self._settings.region

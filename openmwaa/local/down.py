@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`openmwaa local down`: stops an environment, makes sure that no process is left, keeps or deletes its data."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from openmwaa.local import daemon_client, postgres, sweep
+from openmwaa.local.paths import LocalPaths
+
+
+@dataclass(frozen=True)
+class Down:
+    """What `down` found and did."""
+
+    was_running: bool
+    kept: bool
+
+
+def down(paths: LocalPaths, *, delete_data: bool, say: Callable[[str], None]) -> Down:
+    """Stop, verify, and delete when asked.
+
+    Raises:
+        DaemonError: processes are left.
+    """
+    was_running = sweep.daemon_lives(paths) or bool(sweep.remains(paths))
+    if was_running:
+        say(f"Stopping {paths.name}: tasks, PostgreSQL, the emulated AWS APIs")
+        daemon_client.stop(paths)
+    exists = paths.root.exists()
+    if delete_data and exists:
+        postgres.remove_data(paths.postgres)
+        shutil.rmtree(paths.root, ignore_errors=True)
+        shutil.rmtree(paths.runtime, ignore_errors=True)
+    return Down(was_running, kept=exists and not delete_data)

@@ -1,0 +1,256 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`openmwaa local up`: an environment on this machine, from its file to healthy services.
+
+Every step may be interrupted and run again. What takes long runs beside the rest: Airflow is installed while Terraform
+is applied.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+from openmwaa import environment_file
+from openmwaa.environment import Environment
+from openmwaa.local import access, applied, daemon_client, health, prerequisites, venvs
+from openmwaa.local.addresses import Addresses
+from openmwaa.local.applied import Applied
+from openmwaa.local.child_environment import child_environment
+from openmwaa.local.errors import LocalError, NotHealthyError
+from openmwaa.local.logs import tail
+from openmwaa.local.paths import LocalPaths
+from openmwaa.local.programs import Program, run
+from openmwaa.local.terraform import Terraform
+from openmwaa.local.terraform_override import FILE as OVERRIDE_FILE
+from openmwaa.local.terraform_override import override
+
+SYNTH_WITHIN_S = 180.0
+HEALTHY_WITHIN_S = 600.0
+PROGRESS_EVERY_S = 15.0
+WEB_HEALTH = "/api/v2/monitor/health"
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Ready:
+    """An environment that is up."""
+
+    paths: LocalPaths
+    status: Mapping[str, Any]
+    seconds: float
+    terraform_ran: bool
+
+    @property
+    def web_address(self) -> str:
+        """Where the web server is."""
+        return str(self.status["web_address"])
+
+
+def up(file: Path, *, say: Say) -> Ready:
+    """Bring an environment up, or repair one that runs.
+
+    Raises:
+        OpenmwaaError: with what to do about it.
+        KeyboardInterrupt: after everything this call started has ended.
+    """
+    return Up(file, say=say).run()
+
+
+class Up:
+    """The steps of one `up`."""
+
+    def __init__(self, file: Path, *, say: Say) -> None:
+        self._environment: Environment = environment_file.load(file)
+        self._file = file.absolute()
+        self._paths = LocalPaths.of(file, self._environment.name)
+        self._say = say
+        self._started_daemon = False
+        self._terraform_ran = False
+        self._install_error: LocalError | None = None
+
+    def run(self) -> Ready:
+        """All steps."""
+        began = time.monotonic()
+        with _terminate_as_interrupt():
+            try:
+                status = self._run()
+            except KeyboardInterrupt:
+                self._interrupted()
+                raise
+        return Ready(self._paths, status, time.monotonic() - began, self._terraform_ran)
+
+    def _run(self) -> Mapping[str, Any]:
+        programs = prerequisites.check()
+        self._paths.make()
+        installing = self._install()
+        self._start_daemon()
+        addresses = Addresses(int((daemon_client.status(self._paths) or {})["block"]))
+        self._build(programs.terraform, addresses)
+        while installing.is_alive():
+            installing.join(0.5)  # in slices: a join without end would hold back Ctrl-C
+        if self._install_error:
+            raise self._install_error
+        return self._wait_healthy()
+
+    def _install(self) -> threading.Thread:
+        """Install the emulator now and Airflow beside what follows."""
+        venvs.ensure(venvs.emulator_venv(), say=self._say)
+
+        def install_airflow() -> None:
+            try:
+                venvs.ensure(venvs.airflow_venv(self._environment.airflow_version), say=self._say)
+            except LocalError as error:
+                self._install_error = error
+
+        thread = threading.Thread(target=install_airflow, name="install airflow", daemon=True)
+        thread.start()
+        return thread
+
+    def _start_daemon(self) -> None:
+        airflow = venvs.airflow_venv(self._environment.airflow_version)
+        options = daemon_client.DaemonOptions(
+            region=self._environment.region,
+            airflow_python=airflow.interpreter,
+            airflow_ready=airflow.folder / venvs.COMPLETE,
+            emulator_python=venvs.emulator_venv().interpreter,
+        )
+        self._started_daemon = True  # also while it is being started
+        self._started_daemon = daemon_client.ensure_running(self._paths, options)
+        self._say(f"The emulated AWS APIs and PostgreSQL {'run' if self._started_daemon else 'are running already'}")
+
+    def _build(self, terraform: str, addresses: Addresses) -> None:
+        """Synthesise and apply, each only when something changed."""
+        region = self._environment.region
+        before = Applied.read(self._paths.applied)
+        inputs = applied.inputs_hash(self._environment)
+        folder = self._paths.terraform
+        configuration = folder / self._environment.name / "cdk.tf.json"
+        if before.inputs != inputs or not configuration.exists():
+            self._synth(folder)
+        document = json.loads(configuration.read_text())
+        override_file = configuration.parent / OVERRIDE_FILE
+        change = override(document, addresses=addresses, state_file=access.state_file(self._paths))
+        override_file.write_text(json.dumps(change, indent=2) + "\n")
+        result = applied.result_hash(configuration, override_file)
+        intact = before.result == result and asyncio.run(
+            applied.is_intact(addresses.emulator_url, result, region=region)
+        )
+        if intact:
+            self._say("Terraform is skipped: nothing changed since it was last applied")
+        else:
+            Applied(inputs).write(self._paths.applied)
+            self._apply(terraform, configuration.parent, addresses)
+            asyncio.run(applied.mark_intact(addresses.emulator_url, result, region=region))
+            Applied(inputs, result).write(self._paths.applied)
+            daemon_client.order(self._paths, "checkpoint")
+        daemon_client.order(self._paths, "learn")
+
+    def _synth(self, folder: Path) -> None:
+        self._say("Writing the environment as Terraform")
+        lines: list[str] = []
+        # A process of its own: the CDK brings Node and 200 MB, and Ctrl-C must end both without a word.
+        words = ("-c", "from openmwaa.cli import main; main()", "synth", str(self._file), "--out", str(folder))
+        search_path = os.pathsep.join(filter(None, (_package_folder(), os.environ.get("PYTHONPATH"))))
+        environment = child_environment({"PYTHONPATH": search_path})
+        program = Program((sys.executable, *words), self._paths.root, environment, self._paths.environment_id)
+        if run(program, within_s=SYNTH_WITHIN_S, on_line=lines.append):
+            raise LocalError("The environment could not be written as Terraform:\n" + "\n".join(lines[-20:]))
+
+    def _apply(self, program: str, folder: Path, addresses: Addresses) -> None:
+        terraform = Terraform(
+            program, folder, environment_id=self._paths.environment_id, endpoint_url=addresses.emulator_url
+        )
+        self._terraform_ran = True
+        self._say("Terraform prepares")
+        terraform.init(say=self._say)
+        self._say("Terraform applies the environment (load balancer and database take it about 90 s)")
+        began = time.monotonic()
+        changed = terraform.apply(say=self._say)
+        self._say(f"Terraform applied {changed} changes in {time.monotonic() - began:.0f} s")
+
+    def _wait_healthy(self) -> Mapping[str, Any]:
+        """Wait until every service is well and the web server answers.
+
+        Raises:
+            NotHealthyError: names what is not, with the last lines it printed.
+        """
+        began = told = time.monotonic()
+        awaited = [("daemon", "starting")]
+        while time.monotonic() - began < HEALTHY_WITHIN_S:
+            status = daemon_client.status(self._paths)
+            if status is None:
+                raise NotHealthyError(f"The daemon ended. {self._paths.logs / 'daemon.log'} tells why.")
+            awaited = list(health.troubles(status))
+            if not awaited and (trouble := asyncio.run(_web_trouble(status["web_address"]))):
+                awaited = [("web-server", trouble)]
+            if not awaited:
+                return status
+            if time.monotonic() - told > PROGRESS_EVERY_S:
+                told = time.monotonic()
+                what = ", ".join(f"{name} ({trouble})" for name, trouble in awaited)
+                self._say(f"Waiting for {what}; {told - began:.0f} s")
+            time.sleep(1)
+        name, trouble = awaited[0]
+        last = "\n".join(f"  {line}" for line in tail(self._paths.logs / f"{name}.log", 15))
+        raise NotHealthyError(
+            f"{name} is not healthy after {HEALTHY_WITHIN_S:g} s: {trouble}. It printed last:\n{last}\n"
+            f"More: openmwaa local logs {name}. The rest runs; `openmwaa local down` stops it."
+        )
+
+    def _interrupted(self) -> None:
+        """End what this call started; an environment that ran before goes on."""
+        ignored = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        try:
+            if self._started_daemon:
+                self._say("Interrupted: stopping what was started")
+                daemon_client.stop(self._paths)
+        finally:
+            signal.signal(signal.SIGINT, ignored)
+
+
+async def _web_trouble(address: str | None) -> str | None:
+    """Why the web server does not answer; None when it does."""
+    if address is None:
+        return "it has no address yet"
+    try:
+        async with (
+            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)) as session,
+            session.get(address + WEB_HEALTH) as response,
+        ):
+            return None if response.status < 500 else f"it answers {response.status}"  # noqa: PLR2004
+    except (aiohttp.ClientError, OSError):
+        return "it does not answer yet"
+
+
+@contextmanager
+def _terminate_as_interrupt() -> Iterator[None]:
+    """Let SIGTERM end a command as Ctrl-C does."""
+
+    def interrupt(_number: int, _frame: Any) -> None:
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _package_folder() -> str:
+    return str(Path(__file__).resolve().parents[2])
