@@ -35,8 +35,9 @@ def take(state: State) -> Snapshot:
 
 def restore(state: State, snapshot: Snapshot) -> None:
     """Fill an empty state; raises ValueError for a version this code does not know."""
-    if snapshot.get("version") != VERSION:
-        raise ValueError(f"snapshot version {snapshot.get('version')!r} is not {VERSION}")
+    version = snapshot.get("version")
+    if version != VERSION:
+        raise ValueError(f"snapshot version {version!r} is not {VERSION}")
     for shape in snapshot["clusters"]:
         state.clusters[shape["arn"]] = Cluster(**shape)
     for shape in snapshot["task_definitions"]:

@@ -54,14 +54,17 @@ class ClusterOperations:
 
     def update(self, request: Json, caller: Caller) -> Json:
         """Change settings, configuration or Service Connect defaults."""
-        patch = {k: v for k, v in request.items() if k != "cluster"}
-        changed = self._model.clusters.update(request["cluster"], patch)
-        self._backend.journal.add("UpdateCluster", cluster=changed.name, who=caller.name)
-        return {"cluster": shapes.cluster(self._model, changed, tags=True)}
+        return self._change("UpdateCluster", request, caller)
 
     def put_capacity_providers(self, request: Json, caller: Caller) -> Json:
         """Set the capacity providers and the default strategy."""
-        return self.update(request, caller)
+        return self._change("PutClusterCapacityProviders", request, caller)
+
+    def _change(self, operation: str, request: Json, caller: Caller) -> Json:
+        patch = {k: v for k, v in request.items() if k != "cluster"}
+        changed = self._model.clusters.update(request["cluster"], patch)
+        self._backend.journal.add(operation, cluster=changed.name, who=caller.name)
+        return {"cluster": shapes.cluster(self._model, changed, tags=True)}
 
     def delete(self, request: Json, caller: Caller) -> Json:
         """Delete an empty cluster."""

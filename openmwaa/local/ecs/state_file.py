@@ -6,6 +6,7 @@ It is not synced to the disk: what counts is the death of a process, not of the 
 
 import json
 from pathlib import Path
+from typing import Any
 
 from ecs_model import Ecs
 from openmwaa.local.ecs.errors import StateFileError
@@ -24,7 +25,7 @@ class StateFile:
             return False
         try:
             text = self._path.read_text(encoding="utf-8")
-            ecs.restore(json.loads(text))
+            ecs.restore(_object(json.loads(text)))
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise StateFileError(
                 f"{self._path} is not a state file of this version ({error}). Delete it; then apply again."
@@ -45,3 +46,9 @@ class StateFile:
         draft.chmod(0o600)
         draft.replace(self._path)
         self._written = text
+
+
+def _object(value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise ValueError("no JSON object")  # noqa: TRY004 - it is the file that is wrong, as for the errors of json
+    return value

@@ -90,8 +90,11 @@ class World:
         await self.settled()
 
 
+SESSION = boto3.Session()  # one loader: the service model is read once, not for every test
+
+
 def client_for(endpoint: str) -> BaseClient:
-    return boto3.client(
+    return SESSION.client(
         "ecs",
         endpoint_url=endpoint,
         region_name="us-east-1",
