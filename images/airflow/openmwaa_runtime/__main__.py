@@ -44,9 +44,7 @@ def run(words: Sequence[str], environ: Mapping[str, str]) -> int:
 
 def main() -> int:
     """Run the words of the command line; a problem is one line and a status."""
-    # Process 1 of a container has no default action for SIGTERM. What becomes Airflow gets Airflow's own handlers.
-    signal.signal(signal.SIGTERM, _stop)
-    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr] # logs line by line, also through a pipe
+    _install_stop()
     try:
         return run(sys.argv[1:], os.environ)
     except RuntimeProblem as problem:
@@ -54,6 +52,12 @@ def main() -> int:
         return problem.exit_status
     except KeyboardInterrupt:
         return 130
+
+
+def _install_stop() -> None:
+    # Process 1 of a container has no default action for SIGTERM. What becomes Airflow gets Airflow's own handlers.
+    signal.signal(signal.SIGTERM, _stop)
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr] # logs line by line, also through a pipe
 
 
 def _stop(number: int, _frame: FrameType | None) -> NoReturn:

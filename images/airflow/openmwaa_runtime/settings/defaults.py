@@ -58,7 +58,6 @@ DEFAULTS: tuple[Setting, ...] = (
         "retry left. A task that must not run twice says `retries=0`.",
     ),
     fixed("core.load_examples", "False", "An environment holds its own DAGs."),
-    fixed("usage_data_collection.enabled", "False", "Nothing leaves the account."),
     # --- an execution API that is away for ten minutes
     fixed(
         "workers.execution_api_retries",

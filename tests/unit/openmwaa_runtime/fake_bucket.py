@@ -1,0 +1,35 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A bucket in memory, which may change or fail between LIST and GET."""
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+from openmwaa_runtime.sync_dags.manifest import SourceObject
+
+
+class FakeBucket:
+    def __init__(self, objects: dict[str, bytes] | None = None) -> None:
+        self.objects = dict(objects or {})
+        self.fetched: list[str] = []
+        self.before_get: Callable[[str], None] = lambda _key: None
+        self.list_fails: Exception | None = None
+
+    def list(self) -> Iterator[SourceObject]:
+        for key, content in sorted(self.objects.items()):
+            yield SourceObject(key, etag(content), len(content))
+        if self.list_fails is not None:
+            raise self.list_fails  # as a second page would: what came before is no list
+
+    def fetch(self, wanted: Iterable[tuple[SourceObject, Path]]) -> None:
+        for one, target in wanted:
+            self.before_get(one.key)
+            content = self.objects[one.key]
+            if etag(content) != one.etag:
+                raise OSError("412 Precondition Failed")
+            self.fetched.append(one.key)
+            target.write_bytes(content)
+
+
+def etag(content: bytes) -> str:
+    return f'"{hashlib.md5(content, usedforsecurity=False).hexdigest()}"'

@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Airflow ignores an option it does not know; so every name must be one of the installed version's."""
+
+import ast
+import os
+from pathlib import Path
+
+import pytest
+import yaml
+
+from openmwaa_runtime.settings.connections import CONNECTIONS
+from openmwaa_runtime.settings.defaults import DEFAULTS
+
+CACHE = Path(os.environ.get("OPENMWAA_CACHE", Path.home() / ".cache" / "openmwaa-dev"))
+# Read by kombu, which takes any transport option.
+TRANSPORT = "celery_broker_transport_options."
+KOMBU = {"region", "visibility_timeout", "wait_time_seconds", "predefined_queues"}
+
+
+def _options_of_core(airflow: Path) -> set[str]:
+    sections = yaml.safe_load((airflow / "config_templates" / "config.yml").read_text(encoding="utf-8"))
+    return {f"{section}.{option}" for section, content in sections.items() for option in content["options"]}
+
+
+def _options_of_celery(airflow: Path) -> set[str]:
+    module = ast.parse((airflow / "providers" / "celery" / "get_provider_info.py").read_text(encoding="utf-8"))
+    (answer,) = [ast.literal_eval(one.value) for one in ast.walk(module) if isinstance(one, ast.Return) and one.value]
+    return {f"{section}.{option}" for section, content in answer["config"].items() for option in content["options"]}
+
+
+def test_every_option_exists_in_the_installed_airflow() -> None:
+    found = sorted(CACHE.glob("airflow/lib/python3.*/site-packages/airflow/config_templates/config.yml"))
+    if not found:
+        pytest.skip("Airflow is not installed here")
+    airflow = found[0].parents[1]
+    known = _options_of_core(airflow) | _options_of_celery(airflow) | {TRANSPORT + option for option in KOMBU}
+    unknown = {setting.name for setting in (*CONNECTIONS, *DEFAULTS)} - known
+    assert not unknown, f"Airflow would ignore {sorted(unknown)}"

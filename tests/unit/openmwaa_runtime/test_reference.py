@@ -1,0 +1,17 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The page of defaults is made from the table of defaults."""
+
+from pathlib import Path
+
+from openmwaa_runtime.settings.reference import page
+
+PAGE = Path(__file__).parents[3] / "docs" / "reference" / "airflow-defaults.md"
+
+
+def test_the_page_is_up_to_date() -> None:
+    command = "PYTHONPATH=images/airflow python -m openmwaa_runtime.settings.reference"
+    assert PAGE.read_text(encoding="utf-8") == page(), f"run {command} > docs/reference/airflow-defaults.md"
+
+
+def test_a_row_says_option_value_place_and_reason() -> None:
+    assert "| `celery.task_acks_late` | `False` | scheduler, worker | A message is deleted when" in page()

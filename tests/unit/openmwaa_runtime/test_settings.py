@@ -1,0 +1,218 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Airflow's settings as they follow from a container's variables."""
+
+import itertools
+import json
+import random
+from urllib.parse import unquote, urlsplit
+
+import pytest
+
+from openmwaa_runtime.errors import MissingVariable, UsageProblem
+from openmwaa_runtime.settings import COMPONENTS, airflow_environment
+from openmwaa_runtime.settings.connections import CONNECTIONS
+from openmwaa_runtime.settings.defaults import (
+    DEFAULTS,
+    HEARTBEAT_TIMEOUT_S,
+    OUTAGE_S,
+    RETRIES,
+    RETRY_WAIT_MAX_S,
+    TOKEN_LIFETIME_S,
+    heartbeat_interval,
+)
+from openmwaa_runtime.settings.facts import AIRFLOW_COMPONENTS, REQUIRED
+
+AIRFLOW = sorted(AIRFLOW_COMPONENTS)
+ADDRESS = "127.40.1.7"
+
+
+@pytest.mark.parametrize(
+    ("component", "variable", "value"),
+    [
+        ("scheduler", "AIRFLOW__CORE__EXECUTOR", "CeleryExecutor"),
+        ("scheduler", "AIRFLOW__CORE__PARALLELISM", "10000"),
+        ("scheduler", "AIRFLOW__CORE__MAX_ACTIVE_TASKS_PER_DAG", "10000"),
+        ("prepare-database", "AIRFLOW__CORE__DEFAULT_POOL_TASK_SLOT_COUNT", "10000"),
+        ("scheduler", "AIRFLOW__CELERY__BROKER_URL", "sqs://"),
+        ("scheduler", "AIRFLOW__API_AUTH__JWT_SECRET", "secret-jwt"),
+        ("worker", "AIRFLOW__CELERY__TASK_ACKS_LATE", "False"),
+        ("worker", "AIRFLOW__CELERY__WORKER_CONCURRENCY", "5"),
+        ("worker", "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL", "1"),
+        ("worker", "AIRFLOW__CORE__EXECUTION_API_SERVER_URL", "http://api.internal:8081/execution/"),
+        ("worker", "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN", "sqlite://"),
+        ("worker", "AIRFLOW__CELERY_BROKER_TRANSPORT_OPTIONS__REGION", "eu-west-1"),
+        ("execution-api", "AIRFLOW__API__HOST", ADDRESS),
+        ("execution-api", "AIRFLOW__API__PORT", "8081"),
+        ("web-server", "AIRFLOW__API__PORT", "8080"),
+        ("web-server", "AIRFLOW__API__BASE_URL", "http://web.internal:8080"),
+        ("web-server", "AIRFLOW__LOGGING__REMOTE_LOGGING", "True"),
+        (
+            "worker",
+            "AIRFLOW__LOGGING__REMOTE_BASE_LOG_FOLDER",
+            "cloudwatch://arn:aws:logs:eu-west-1:123456789012:log-group:airflow-demo-Task",
+        ),
+        ("worker", "AIRFLOW_CONN_AWS_DEFAULT", "aws://"),
+        ("dag-processor", "AIRFLOW__LOGGING__DAG_PROCESSOR_LOG_TARGET", "stdout"),
+        (
+            "dag-processor",
+            "AIRFLOW__LOGGING__DAG_PROCESSOR_CHILD_PROCESS_LOG_DIRECTORY",
+            "/home/airflow/airflow/logs/dag_processor",
+        ),
+        ("dag-processor", "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_STORAGE_PATH", "/home/airflow/airflow/bundles"),
+    ],
+)
+def test_a_component_gets(container: dict[str, str], component: str, variable: str, value: str) -> None:
+    assert airflow_environment(component, container, ADDRESS)[variable] == value
+
+
+@pytest.mark.parametrize(
+    ("component", "variable"),
+    [
+        ("worker", "AIRFLOW__CORE__FERNET_KEY"),
+        ("worker", "AIRFLOW__API_AUTH__JWT_SECRET"),
+        ("worker", "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN_ASYNC"),
+        ("dag-processor", "AIRFLOW__LOGGING__REMOTE_LOGGING"),
+        ("scheduler", "AIRFLOW__LOGGING__REMOTE_LOGGING"),
+        ("web-server", "AIRFLOW__CELERY__RESULT_BACKEND"),
+        ("scheduler", "AIRFLOW__OPERATORS__DEFAULT_QUEUE"),
+    ],
+)
+def test_a_component_does_not_get(container: dict[str, str], component: str, variable: str) -> None:
+    assert variable not in airflow_environment(component, container, ADDRESS)
+
+
+def test_a_worker_is_told_no_secret_but_the_results_password(container: dict[str, str]) -> None:
+    told = " ".join(airflow_environment("worker", container, ADDRESS).values())
+    assert [word for word in container.values() if word.startswith("secret-") and word in told] == ["secret-celery"]
+
+
+@pytest.mark.parametrize("component", sorted(AIRFLOW_COMPONENTS - {"worker"}))
+def test_the_metadata_url_carries_any_password_and_the_ssl_mode(container: dict[str, str], component: str) -> None:
+    environment = airflow_environment(component, container, ADDRESS)
+    url = urlsplit(environment["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"])
+    assert (url.scheme, url.username, url.hostname, url.port) == ("postgresql+psycopg2", "airflow", "db.internal", 5432)
+    assert unquote(url.password or "") == container["OPENMWAA_AIRFLOW_DATABASE_PASSWORD"]
+    assert (url.path, url.query) == ("/airflow", "sslmode=require")
+    assert environment["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN_ASYNC"].startswith("postgresql+asyncpg://")
+    assert environment["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN_ASYNC"].endswith("/airflow?ssl=require")
+
+
+def test_the_result_backend_is_a_database_of_its_own(container: dict[str, str]) -> None:
+    for component in ("scheduler", "worker"):
+        backend = airflow_environment(component, container, ADDRESS)["AIRFLOW__CELERY__RESULT_BACKEND"]
+        expected = "db+postgresql+psycopg2://celery_results:secret-celery@db.internal:5432/celery?sslmode=require"
+        assert backend == expected
+
+
+def test_queues_are_predefined(container: dict[str, str]) -> None:
+    variable = "AIRFLOW__CELERY_BROKER_TRANSPORT_OPTIONS__PREDEFINED_QUEUES"
+    queues = json.loads(airflow_environment("worker", container, ADDRESS)[variable])
+    assert queues == {"default": {"url": "https://sqs/default"}, "high": {"url": "https://sqs/high"}}
+
+
+def test_without_a_queue_named_default_the_first_one_is(container: dict[str, str]) -> None:
+    container["OPENMWAA_QUEUES"] = '{"etl": "https://sqs/etl", "ml": "https://sqs/ml"}'
+    assert airflow_environment("scheduler", container, ADDRESS)["AIRFLOW__OPERATORS__DEFAULT_QUEUE"] == "etl"
+
+
+@pytest.mark.parametrize(
+    ("component", "bundle"),
+    [
+        ("worker", "openmwaa_runtime.dag_bundle.WholeVersionDagBundle"),
+        ("triggerer", "openmwaa_runtime.dag_bundle.WholeVersionDagBundle"),
+        ("dag-processor", "airflow.dag_processing.bundles.local.LocalDagBundle"),
+    ],
+)
+def test_tasks_read_one_version_and_the_processor_follows_the_link(
+    container: dict[str, str], component: str, bundle: str
+) -> None:
+    environment = airflow_environment(component, container, ADDRESS)
+    (only,) = json.loads(environment["AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST"])
+    assert only == {"name": "dags", "classpath": bundle, "kwargs": {"path": "/opt/openmwaa/dags/current"}}
+
+
+@pytest.mark.parametrize("component", AIRFLOW)
+def test_nothing_that_is_set_is_set_again(container: dict[str, str], component: str) -> None:
+    first = airflow_environment(component, container, ADDRESS)
+    assert first, "a component without defaults would make this test empty"
+    mine = dict.fromkeys(first, "mine")
+    assert airflow_environment(component, {**container, **mine}, ADDRESS) == {}
+
+
+@pytest.mark.parametrize("suffix", ["_CMD", "_SECRET"])
+def test_a_value_by_command_or_secret_is_not_hidden_by_a_default(container: dict[str, str], suffix: str) -> None:
+    container[f"AIRFLOW__CORE__FERNET_KEY{suffix}"] = "the user's way"
+    assert "AIRFLOW__CORE__FERNET_KEY" not in airflow_environment("scheduler", container, ADDRESS)
+
+
+def test_a_moved_log_folder_takes_the_processors_folder_along(container: dict[str, str]) -> None:
+    container["AIRFLOW__LOGGING__BASE_LOG_FOLDER"] = "/var/log/airflow"
+    environment = airflow_environment("dag-processor", container, ADDRESS)
+    assert (
+        environment["AIRFLOW__LOGGING__DAG_PROCESSOR_CHILD_PROCESS_LOG_DIRECTORY"] == "/var/log/airflow/dag_processor"
+    )
+
+
+@pytest.mark.parametrize(("component", "variable"), [(c, v) for c in COMPONENTS for v in REQUIRED[c]])
+@pytest.mark.parametrize("how", ["absent", "empty"])
+def test_a_missing_variable_is_named(container: dict[str, str], component: str, variable: str, how: str) -> None:
+    if how == "absent":
+        del container[variable]
+    else:
+        container[variable] = ""
+    with pytest.raises(MissingVariable, match=f"^{component} needs the environment variable {variable}$"):
+        airflow_environment(component, container, ADDRESS)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("OPENMWAA_QUEUES", "default"),
+        ("OPENMWAA_QUEUES", "[]"),
+        ("OPENMWAA_QUEUES", "{}"),
+        ("OPENMWAA_QUEUES", '{"default": 1}'),
+        ("OPENMWAA_TOTAL_SLOTS", "many"),
+        ("OPENMWAA_TOTAL_SLOTS", "-1"),
+    ],
+)
+def test_a_wrong_variable_is_named(container: dict[str, str], variable: str, value: str) -> None:
+    container[variable] = value
+    with pytest.raises(UsageProblem, match=f"^{variable} "):
+        airflow_environment("scheduler", container, ADDRESS)
+
+
+def test_parallelism_never_caps_a_large_environment(container: dict[str, str]) -> None:
+    container["OPENMWAA_TOTAL_SLOTS"] = "8000"
+    environment = airflow_environment("scheduler", container, ADDRESS)
+    assert environment["AIRFLOW__CORE__PARALLELISM"] == "16000"
+    assert environment["AIRFLOW__CORE__MAX_ACTIVE_TASKS_PER_DAG"] == "16000"
+
+
+@pytest.mark.parametrize(("slots", "seconds"), [(0, 1), (1, 1), (100, 1), (101, 2), (250, 3), (500, 5), (100_000, 5)])
+def test_heartbeats_slow_down_with_the_environment(slots: int, seconds: int) -> None:
+    assert heartbeat_interval(slots) == seconds
+
+
+def test_each_setting_says_why_and_is_told_once_a_component() -> None:
+    for one, other in itertools.combinations((*CONNECTIONS, *DEFAULTS), 2):
+        assert one.name != other.name or not (one.on & other.on), f"{one.name} is set twice on {one.on & other.on}"
+    for setting in (*CONNECTIONS, *DEFAULTS):
+        assert setting.reason.endswith("."), f"{setting.name} has no reason that is a sentence"
+        assert setting.on <= AIRFLOW_COMPONENTS, f"{setting.name} is for components that do not exist"
+
+
+def test_a_request_outlasts_the_outage() -> None:
+    # tenacity's wait_random_exponential, as Airflow's client uses it: attempt k waits from 1 s to 2^(k-1) s, capped.
+    chance = random.Random(7)
+    for _ in range(2000):
+        waits = (
+            chance.uniform(1, max(1, min(2.0 ** (attempt - 1), RETRY_WAIT_MAX_S))) for attempt in range(1, RETRIES)
+        )
+        assert sum(waits) > OUTAGE_S
+
+
+def test_the_scheduler_and_the_token_outlast_the_outage_and_the_last_wait_after_it() -> None:
+    back_after = OUTAGE_S + RETRY_WAIT_MAX_S
+    assert back_after + 60 < HEARTBEAT_TIMEOUT_S, "no room for the API's start and its backlog"
+    # A token is renewed when less than a fifth of its life is left; heartbeats are at most 5 s apart.
+    assert back_after + 60 < TOKEN_LIFETIME_S / 5 - 5

@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: Apache-2.0
+"""S3 as the syncer asks it, against botocore's own model."""
+
+import io
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+from botocore.response import StreamingBody
+from botocore.session import Session
+from botocore.stub import Stubber
+
+from openmwaa_runtime.sync_dags.bucket import S3Bucket
+from openmwaa_runtime.sync_dags.manifest import SourceObject
+
+
+@pytest.fixture
+def client() -> Iterator[tuple[Any, Stubber]]:
+    made = Session().create_client("s3", "us-east-1", aws_access_key_id="a", aws_secret_access_key="b")
+    with Stubber(made) as stubber:
+        yield made, stubber
+    stubber.assert_no_pending_responses()
+    made.close()
+
+
+def test_every_page_is_listed(client: tuple[Any, Stubber]) -> None:
+    made, stubber = client
+    page = {
+        "Contents": [{"Key": "dags/a.py", "ETag": '"1"', "Size": 3}],
+        "IsTruncated": True,
+        "NextContinuationToken": "t",
+    }
+    stubber.add_response("list_objects_v2", page, {"Bucket": "b", "Prefix": "dags/"})
+    last = {"Contents": [{"Key": "dags/b.py", "ETag": '"2"', "Size": 0}], "IsTruncated": False}
+    stubber.add_response("list_objects_v2", last, {"Bucket": "b", "Prefix": "dags/", "ContinuationToken": "t"})
+    found = list(S3Bucket("b", "/dags", client=made).list())
+    assert found == [SourceObject("dags/a.py", '"1"', 3), SourceObject("dags/b.py", '"2"', 0)]
+
+
+def test_an_empty_bucket_has_no_contents(client: tuple[Any, Stubber]) -> None:
+    client[1].add_response("list_objects_v2", {"IsTruncated": False}, {"Bucket": "b", "Prefix": ""})
+    assert list(S3Bucket("b", "", client=client[0]).list()) == []
+
+
+def test_an_object_is_brought_only_as_it_was_listed(client: tuple[Any, Stubber], tmp_path: Path) -> None:
+    asked = {"Bucket": "b", "Key": "dags/a.py", "IfMatch": '"1"'}
+    client[1].add_response("get_object", {"Body": StreamingBody(io.BytesIO(b"abc"), 3)}, asked)
+    bucket = S3Bucket("b", "dags", client=client[0])
+    bucket.fetch([(SourceObject("dags/a.py", '"1"', 3), tmp_path / "a.py")])
+    assert (tmp_path / "a.py").read_bytes() == b"abc"
+    client[1].add_client_error("get_object", "PreconditionFailed", http_status_code=412, expected_params=asked)
+    with pytest.raises(ClientError, match="PreconditionFailed"):
+        bucket.fetch([(SourceObject("dags/a.py", '"1"', 3), tmp_path / "a.py")])

@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Who and where a task is, as the metadata endpoint says."""
+
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from openmwaa_runtime import task_metadata
+from openmwaa_runtime.task_metadata import TaskIdentity, hostname, identity_of, read_identity
+
+ARN = "arn:aws:ecs:us-east-1:123456789012:task/openmwaa-demo/0123456789abcdef"
+ANSWER = {
+    "TaskARN": ARN,
+    "Containers": [
+        {"Name": "~internal~ecs~pause"},
+        {"Networks": [{"NetworkMode": "awsvpc", "IPv4Addresses": ["10.0.1.7"]}]},
+    ],
+}
+
+
+@pytest.fixture
+def endpoint() -> Iterator[tuple[str, list[bytes]]]:
+    """A metadata endpoint that gives the answers in the list, then repeats the last one; [] ends the connection."""
+    answers = [json.dumps(ANSWER).encode()]
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            body = answers.pop(0) if len(answers) > 1 else answers[0]
+            self.send_response(200 if self.path == "/v4/token/task" else 404)
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}/v4/token", answers
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.mark.parametrize(
+    ("answer", "identity"),
+    [
+        (ANSWER, TaskIdentity("10.0.1.7", "0123456789abcdef")),
+        ({"TaskARN": ARN, "Containers": []}, TaskIdentity("0.0.0.0", "0123456789abcdef")),
+        ({}, TaskIdentity("0.0.0.0", None)),
+        ({"Containers": [{"Networks": None}, {"Networks": [{"IPv4Addresses": []}]}]}, TaskIdentity("0.0.0.0", None)),
+    ],
+    ids=["as ECS answers", "no network yet", "nothing", "empty networks"],
+)
+def test_identity_of(answer: dict[str, object], identity: TaskIdentity) -> None:
+    assert identity_of(answer) == identity
+
+
+def test_the_endpoint_is_asked_past_any_proxy(
+    endpoint: tuple[str, list[bytes]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    monkeypatch.delenv("no_proxy", raising=False)
+    assert read_identity({"ECS_CONTAINER_METADATA_URI_V4": endpoint[0]}).address == "10.0.1.7"
+
+
+def test_an_answer_that_is_no_json_is_asked_for_again(endpoint: tuple[str, list[bytes]]) -> None:
+    endpoint[1].insert(0, b"throttled")
+    assert read_identity({"ECS_CONTAINER_METADATA_URI_V4": endpoint[0] + "/"}).task_id == "0123456789abcdef"
+
+
+def test_outside_ecs_a_server_binds_everywhere() -> None:
+    assert read_identity({}) == TaskIdentity("0.0.0.0", None)
+
+
+def test_an_endpoint_that_is_gone_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(task_metadata, "_ATTEMPTS", 2)
+    with pytest.raises(OSError, match="refused"):
+        read_identity({"ECS_CONTAINER_METADATA_URI_V4": "http://127.0.0.1:9/v4/token"})
+
+
+def test_airflow_is_told_the_name_computed_at_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENMWAA_HOSTNAME", "0123456789abcdef")
+    assert hostname() == "0123456789abcdef"
