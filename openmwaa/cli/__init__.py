@@ -10,7 +10,7 @@ import sys
 
 import typer
 
-from openmwaa.cli import local, schema, synth, validate
+from openmwaa.cli import demo, local, schema, synth, validate
 from openmwaa.cli.output import error_console
 from openmwaa.errors import OpenmwaaError
 
@@ -26,6 +26,7 @@ app = typer.Typer(
 app.command()(validate.validate)
 app.command()(synth.synth)
 app.command()(schema.schema)
+local.app.command()(demo.demo)
 app.add_typer(local.app, name="local")
 
 
