@@ -37,7 +37,7 @@ def wait_for(what: str, condition: Callable[[], Any], *, seconds: float = 30, lo
     raise AssertionError(f"not within {seconds} s: {what}\n{tail}")
 
 
-def sign(key: Ed25519PrivateKey, command: str, task_arn: str, **changes: Any) -> tuple[bytes, str]:
+def sign(key: Ed25519PrivateKey, command: str, task_arn: str, /, **changes: Any) -> tuple[bytes, str]:
     """A command's body and its signature, as the scaler makes them."""
     now = datetime.now(UTC)
     fields: dict[str, Any] = {
