@@ -106,7 +106,7 @@ def _desired(tick: _Tick, service: Service, state: State, want: _Want, drains: d
     if stuck := roster.of("stuck"):
         late = f"{count(len(stuck), 'worker')} not consuming after {fleet.launch_deadline_s:.0f} s"
         trail.add("launch", f"{late}, no longer counted: {names([worker.arn for worker in stuck])}")
-    if floor > max(desired, proposal):
+    if floor > desired and floor >= proposal:
         above = f", above the maximum of {fleet.maximum}" if floor > fleet.maximum else ""
         trail.add("protection", f"{why}: desired must not be below {floor}{above}")
         return _Desired(floor, "protect", floor, ())
@@ -161,9 +161,11 @@ def _blind(tick: _Tick, state: State) -> tuple[Decision, State]:
     why = service.reason if isinstance(service, Unknown) else "only an old reading"
     tick.trail.add("service", f"unknown ({why}): nothing is written")
     demand, needed, state = _need(tick, state)
-    victims = roster.of("draining", "released") if roster else ()
-    held = tuple(worker.arn for worker in victims) if roster else tuple(sorted(state.drains))
-    drains = drain.Plan(held, (), tuple(sorted(state.resumes)))
+    held, back = tuple(sorted(state.drains)), tuple(sorted(state.resumes))
+    if roster is not None:
+        held = tuple(worker.arn for worker in roster.of("draining", "released"))
+        back = tuple(worker.arn for worker in roster.of("launching", "stuck") if worker.called_back)
+    drains = drain.Plan(held, (), back)
     decision = Decision(
         desired=None,
         observed=None,

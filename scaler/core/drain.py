@@ -26,13 +26,17 @@ class Plan:
     """How many of `resumes` were called back now; the others were before and do not consume yet."""
 
 
+def doomed(roster: Roster, desired: int) -> int:
+    """Return how many tasks ECS is stopping: those above `desired`, but only workers that were let go."""
+    return max(0, len(roster.workers) - max(desired, roster.floor))
+
+
 def places_lost(roster: Roster, desired: int) -> int:
     """Return how many places within `desired` are held by workers that give no capacity: in drain, or stuck.
 
-    Where there are more tasks than desired, ECS is stopping the surplus: those hold no place any more.
+    The doomed hold no place any more.
     """
-    useless = len(roster.of("draining", "released", "stuck"))
-    return max(0, useless - max(0, len(roster.workers) - desired))
+    return max(0, len(roster.of("draining", "released", "stuck")) - doomed(roster, desired))
 
 
 def plan(roster: Roster, wanted: int, desired: int, *, may_drain: bool, trail: Trail) -> Plan:
@@ -42,10 +46,9 @@ def plan(roster: Roster, wanted: int, desired: int, *, may_drain: bool, trail: T
     serving = roster.of("launching", "consuming", "unknown")
     missing = wanted - len(serving)
     if missing > 0 and victims:
-        # ECS is stopping the surplus above `desired`, and only the released are unprotected: those are gone.
-        doomed = max(0, len(roster.workers) - desired)
+        # Who was let go stands last, so the doomed are cut off.
         callable_ = sorted(victims, key=_first_to_resume)
-        callable_ = callable_[: max(0, len(callable_) - doomed)]
+        callable_ = callable_[: max(0, len(callable_) - doomed(roster, desired))]
         back = tuple(worker.arn for worker in callable_[:missing])
         if back:
             trail.add("drain", f"calls back {count(len(back), 'worker')} in drain: {names(back)}")

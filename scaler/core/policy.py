@@ -16,8 +16,9 @@ ZERO_AGREEMENTS = 2
 
 def slots_to_workers(fleet: Fleet, demand: Demand, roster: Roster | None, trail: Trail) -> int:
     """Return ceil(demand / slots a worker); no dead band, for at 20 workers a need of 21 is one worker short."""
-    agents = [worker.agent for worker in roster.of("consuming", "draining")] if roster else []
-    reported = sorted({agent.concurrency for agent in agents if agent is not None})
+    agents = [worker.agent for worker in roster.running] if roster else []
+    # An agent that starts reports 0 until its pool stands.
+    reported = sorted({agent.concurrency for agent in agents if agent is not None and agent.concurrency})
     # Where workers differ the smallest number counts: a worker too many costs, a worker too few delays.
     slots = reported[0] if reported else fleet.slots
     needed = -(-demand.slots // slots)
@@ -64,7 +65,8 @@ def zero(
     fleet: Fleet, observation: Observation, roster: Roster | None, wanted: int, desired: int, seen: int, trail: Trail
 ) -> tuple[int, int]:
     """Let a fleet go to zero only when two witnesses agree twice in a row; return (wanted, times agreed)."""
-    if wanted > 0 or desired == 0 or fleet.minimum > 0:
+    nobody = desired == 0 and (roster is None or roster.floor == 0)
+    if wanted > 0 or nobody or fleet.minimum > 0:
         return wanted, 0
     witnesses = [
         isinstance(observation.database, Known)

@@ -1,0 +1,274 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A small world in virtual time for the scaler's loop: an ECS service, its workers with their agents, and a queue.
+
+ECS stops *any* unprotected task above the desired count, in random order, and refuses protection above it. Every call
+of a port takes a moment, so the world moves between what the scaler reads and what it does; it may fail, and the
+scaler may be killed before or after it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+from scaler.core.model import AgentState, BrokerCount, DatabaseCount, Deployment, Fleet, Phase, Service, Task
+from scaler.errors import SourceError
+from scaler.runtime.fleet_loop import FleetLoop
+from scaler.runtime.observe import Observer, World
+from scaler.runtime.report import Report
+
+STEP_S = 0.1
+
+
+class KilledError(Exception):
+    """The scaler's process is gone."""
+
+
+@dataclass
+class FakeWorker:
+    """A task and the agent in it."""
+
+    arn: str
+    up_at: float
+    slots: int
+    up: bool = False
+    protected: bool = False
+    drain_until: float | None = None
+    released: bool = False
+    refusals: int = 0
+    stop_at: float | None = None
+    running: list[float] = field(default_factory=list)
+    asks_at: float = 0.0
+
+    @property
+    def phase(self) -> Phase:
+        if self.stop_at is not None:
+            return "stopping"
+        if self.drain_until is not None:
+            return "released" if self.released else "draining"
+        if self.protected:
+            return "consuming"
+        return "refused" if self.refusals else "starting"
+
+
+class FakeWorld:
+    """All ports in one; `advance` moves time."""
+
+    def __init__(
+        self,
+        seed: int,
+        *,
+        desired: int = 1,
+        slots: int = 5,
+        kill: float = 0.0,
+        fail: float = 0.0,
+        latency_s: float = 0.3,
+    ) -> None:
+        self.random = random.Random(seed)
+        self.now = 0.0
+        self.desired = desired
+        self.slots = slots
+        self.kill, self.fail, self.latency_s = kill, fail, latency_s
+        self.workers: dict[str, FakeWorker] = {}
+        self.queue: deque[float] = deque()
+        self.done = self.interrupted = self.kills = self.launched = 0
+        self.writes: list[int] = []
+        self.broken: list[str] = []
+        self._balance()
+        for worker in self.workers.values():
+            worker.up_at = 0.0
+
+    # --- the scaler under test
+
+    def loop(self, fleet: Fleet) -> FleetLoop:
+        """Return a scaler that was just started."""
+        world = World(clock=self, cluster=self, workers=_Agents(self), broker=self, database=self)
+        return FleetLoop(
+            fleet, "worker-default", Observer(fleet, "worker-default", {"default": "url"}, world), world, ()
+        )
+
+    async def turn(self, loop: FleetLoop) -> tuple[FleetLoop, Report | None]:
+        """Tick once and move to the next tick; a killed scaler is started anew, some seconds later."""
+        began, report, pause = self.now, None, loop.fleet.interval_s
+        try:
+            report = await loop.tick()
+        except* KilledError:
+            loop = self.loop(loop.fleet)
+            pause += self.random.uniform(0, 10)
+        self.advance(max(STEP_S, began + pause - self.now))
+        return loop, report
+
+    # --- Clock
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def wall(self) -> datetime:
+        return datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=self.now)
+
+    # --- Cluster
+
+    async def service(self, name: str) -> Service:
+        await self._call()
+        alive = self._alive()
+        up = sum(1 for worker in alive if worker.up)
+        return Service(self.desired, up, len(alive) - up, (Deployment("PRIMARY", "worker:1", "COMPLETED"),))
+
+    async def tasks(self, service: str) -> tuple[Task, ...]:
+        await self._call()
+        return tuple(
+            Task(worker.arn, "RUNNING" if worker.up else "PENDING", "RUNNING", "10.0.0.1", "worker:1")
+            for worker in self._alive()
+        )
+
+    async def protected(self, arns: Sequence[str]) -> frozenset[str]:
+        await self._call()
+        if any(arn not in self.workers for arn in arns):
+            raise SourceError("ecs", "MISSING")
+        return frozenset(arn for arn in arns if self.workers[arn].protected)
+
+    async def set_desired(self, service: str, desired: int) -> None:
+        await self._call(before=True)
+        self.desired = desired
+        self.writes.append(desired)
+        self._check("the scaler wrote")
+        await self._call()
+
+    # --- Broker and Database
+
+    async def depth(self, queue_url: str) -> BrokerCount:
+        await self._call()
+        return BrokerCount(len(self.queue), self._at_work())
+
+    async def counts(self) -> Mapping[str, DatabaseCount]:
+        await self._call()
+        return {"default": DatabaseCount(len(self.queue), self._at_work())}
+
+    # --- time
+
+    def advance(self, seconds: float) -> None:
+        """Let the world move."""
+        end = self.now + seconds
+        while self.now < end:
+            self.now = min(end, self.now + STEP_S)
+            self._step()
+
+    def call(self) -> None:
+        """What happens around any call: time passes, it fails, or it is the scaler's last."""
+        self.advance(self.random.uniform(0, self.latency_s))
+        if self.random.random() < self.kill:
+            self.kills += 1
+            raise KilledError
+        if self.random.random() < self.fail:
+            raise SourceError("fake", "fails on demand")
+
+    async def _call(self, *, before: bool = False) -> None:
+        await asyncio.sleep(0)
+        if before and self.random.random() < self.kill:
+            self.kills += 1
+            raise KilledError
+        self.call()
+
+    def _step(self) -> None:
+        for worker in list(self.workers.values()):
+            if worker.stop_at is not None and self.now >= worker.stop_at:
+                self.interrupted += len(worker.running)
+                del self.workers[worker.arn]
+                continue
+            worker.up = worker.up or self.now >= worker.up_at
+            self.done += sum(1 for end in worker.running if end <= self.now)
+            worker.running = [end for end in worker.running if end > self.now]
+            if worker.up and worker.stop_at is None:
+                self._agent(worker)
+        self._balance()
+        self._check("time passed")
+
+    def _agent(self, worker: FakeWorker) -> None:
+        if worker.drain_until is not None and self.now >= worker.drain_until:
+            self.resume(worker)
+        if worker.drain_until is not None:
+            if not worker.running and worker.protected:
+                worker.protected, worker.released = False, True
+            return
+        if not worker.protected:
+            self._ask_protection(worker)
+        while worker.protected and len(worker.running) < worker.slots and self.queue:
+            worker.running.append(self.now + self.queue.popleft())
+
+    def _ask_protection(self, worker: FakeWorker) -> None:
+        if self.now < worker.asks_at:
+            return
+        if self._protected() + 1 > self.desired:
+            worker.refusals += 1
+            worker.asks_at = self.now + 2.0
+            return
+        worker.protected, worker.refusals = True, 0
+
+    def resume(self, worker: FakeWorker) -> None:
+        """Ask for protection again first, then consume."""
+        worker.drain_until, worker.released, worker.asks_at = None, False, self.now
+
+    def _balance(self) -> None:
+        alive = self._alive()
+        idle = [worker for worker in alive if not worker.protected]
+        self.random.shuffle(idle)
+        for worker in idle[: max(0, len(alive) - self.desired)]:
+            worker.stop_at = self.now + 2.0
+        for _ in range(self.desired - len(alive)):
+            self.launched += 1
+            arn = f"task/{self.launched:04d}"
+            self.workers[arn] = FakeWorker(arn, self.now + self.random.uniform(5, 20), self.slots)
+
+    def _check(self, when: str) -> None:
+        if self._protected() > self.desired:
+            self.broken.append(f"{when} at {self.now:.1f}: {self._protected()} protected > {self.desired} desired")
+
+    def _alive(self) -> list[FakeWorker]:
+        return [worker for worker in self.workers.values() if worker.stop_at is None]
+
+    def _protected(self) -> int:
+        return sum(1 for worker in self.workers.values() if worker.protected)
+
+    def _at_work(self) -> int:
+        return sum(len(worker.running) for worker in self.workers.values())
+
+
+class _Agents:
+    """The port `Workers` on a fake world."""
+
+    def __init__(self, world: FakeWorld) -> None:
+        self._world = world
+
+    async def state(self, task: Task) -> AgentState:
+        return self._say(await self._reach(task))
+
+    async def drain(self, task: Task, lease_s: float) -> AgentState:
+        worker = await self._reach(task)
+        if worker.stop_at is None:
+            worker.drain_until = self._world.now + lease_s
+            worker.released = not worker.protected
+        self._world.call()
+        return self._say(worker)
+
+    async def resume(self, task: Task) -> AgentState:
+        worker = await self._reach(task)
+        if worker.drain_until is not None:
+            self._world.resume(worker)
+        self._world.call()
+        return self._say(worker)
+
+    async def _reach(self, task: Task) -> FakeWorker:
+        await asyncio.sleep(0)
+        self._world.call()
+        worker = self._world.workers.get(task.arn)
+        if worker is None or not worker.up:
+            raise SourceError("agent", "connection refused")
+        return worker
+
+    def _say(self, worker: FakeWorker) -> AgentState:
+        busy = len(worker.running)
+        return AgentState(worker.phase, busy, busy, worker.slots, protected=worker.protected)

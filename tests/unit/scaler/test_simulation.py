@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The whole loop in virtual time: it grows, shrinks, is killed anywhere, and nothing is lost or interrupted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pytest
+
+from scaler.core import decide as core
+from scaler.core.model import Fleet, Observation
+from scaler.core.roster import Roster
+from tests.support.scaler_world import FakeWorld
+
+FLEET = Fleet(name="default", queues=("default",), slots=5, minimum=1, maximum=5, scale_in_window_s=30.0)
+TASKS = 18
+
+
+@dataclass
+class Outcome:
+    world: FakeWorld
+    peak: int
+    settled_s: float | None
+
+
+async def live(world: FakeWorld, *, tasks: int = TASKS, longest_s: float = 90.0, limit_s: float = 1500.0) -> Outcome:
+    """Burst of tasks, some of them long, at 20 s; run until everything is done and the fleet is small again."""
+    loop = world.loop(FLEET)
+    peak, burst = 0, False
+    while world.now < limit_s:
+        loop, _ = await world.turn(loop)
+        peak = max(peak, world.desired)
+        if not burst and world.now >= 20:
+            world.queue.extend(world.random.uniform(10, longest_s) for _ in range(tasks))
+            burst = True
+        if burst and world.done + world.interrupted == tasks and world.desired == len(world.workers) == FLEET.minimum:
+            return Outcome(world, peak, world.now)
+    return Outcome(world, peak, None)
+
+
+def healthy(outcome: Outcome) -> None:
+    world = outcome.world
+    assert world.interrupted == 0, "a worker that worked was stopped"
+    assert world.done == TASKS
+    assert not world.broken, world.broken[:3]
+    assert outcome.settled_s is not None, (
+        f"not back at the minimum: desired {world.desired}, {len(world.workers)} workers"
+    )
+
+
+async def test_grows_from_one_to_four_and_back() -> None:
+    outcome = await live(FakeWorld(1))
+    healthy(outcome)
+    assert outcome.peak == 4
+    assert len(outcome.world.writes) <= 4, f"writes only when different: {outcome.world.writes}"
+
+
+@pytest.mark.parametrize("seed", range(40))
+async def test_killed_between_any_two_actions(seed: int) -> None:
+    outcome = await live(FakeWorld(seed, kill=0.03), limit_s=6000.0)
+    healthy(outcome)
+    assert outcome.world.kills > 0
+
+
+@pytest.mark.parametrize("seed", range(40))
+async def test_killed_and_every_source_failing_now_and_then(seed: int) -> None:
+    outcome = await live(FakeWorld(1000 + seed, kill=0.005, fail=0.01), limit_s=9000.0)
+    healthy(outcome)
+
+
+@pytest.mark.parametrize("seed", range(10))
+async def test_two_scalers_at_once(seed: int) -> None:
+    world = FakeWorld(2000 + seed)
+    loops = [world.loop(FLEET), world.loop(FLEET)]
+    world.queue.extend(world.random.uniform(10, 90) for _ in range(TASKS))
+    while world.now < 900:
+        for loop in loops:
+            await loop.tick()
+        world.advance(5.0)
+    assert (world.done, world.interrupted, world.broken[:1]) == (TASKS, 0, [])
+    assert world.desired == 1
+
+
+@pytest.mark.parametrize("seed", range(10))
+async def test_a_hand_that_writes_desired(seed: int) -> None:
+    """Somebody sets desired to anything every 50 s; protection outlives it and the scaler has the last word."""
+    world = FakeWorld(3000 + seed)
+    loop = world.loop(FLEET)
+    world.queue.extend(world.random.uniform(10, 90) for _ in range(TASKS))
+    while world.now < 1200:
+        loop, _ = await world.turn(loop)
+        if world.now % 50 < 5 and world.now < 600:
+            world.desired = world.random.randint(0, 7)
+    assert (world.done, world.interrupted, world.desired) == (TASKS, 0, 1)
+
+
+class TestControls:
+    """Each takes one step away and must lose tasks, else the tests above prove nothing."""
+
+    async def test_reducing_before_release(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def anybody(
+            fleet: Fleet, observation: Observation, roster: Roster, short_s: float, trail: object
+        ) -> tuple[str, ...]:
+            return ()
+
+        def no_floor(*_: object) -> tuple[int, str]:
+            return 0, ""
+
+        monkeypatch.setattr(core.drain, "reducible", anybody)
+        monkeypatch.setattr(core.drain, "floor", no_floor)
+        broken = 0
+        for seed in range(5):
+            broken += len((await live(FakeWorld(seed), longest_s=300.0)).world.broken)
+        assert broken > 0
+
+    async def test_consuming_without_protection(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def consume_at_once(world: FakeWorld, worker: object) -> None:
+            while len(worker.running) < worker.slots and world.queue:  # type: ignore[attr-defined]
+                worker.running.append(world.now + world.queue.popleft())  # type: ignore[attr-defined]
+
+        monkeypatch.setattr(FakeWorld, "_agent", consume_at_once)
+        lost = 0
+        for seed in range(5):
+            world = FakeWorld(seed)
+            loop = world.loop(FLEET)
+            world.queue.extend(world.random.uniform(10, 300) for _ in range(TASKS))
+            while world.now < 400:
+                loop, _ = await world.turn(loop)
+                world.desired = min(world.desired, 2)
+            lost += world.interrupted
+        assert lost > 0
