@@ -67,8 +67,12 @@ class TaskDefinition:
 
     @property
     def has_health_check(self) -> bool:
-        """Whether a container has a health check, so that RUNNING alone does not mean healthy."""
-        return any("healthCheck" in c for c in self.details.get("containerDefinitions", ()))
+        """Whether an essential container has a health check, so that RUNNING alone does not mean healthy.
+
+        ECS derives a task's health from its essential containers; a sidecar's check only serves `dependsOn`.
+        """
+        containers = [c for c in self.details.get("containerDefinitions", ()) if c.get("essential", True)]
+        return any(c.get("healthCheck", {}).get("command", ["NONE"])[0] != "NONE" for c in containers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,8 +178,8 @@ class Task:
         return "STOPPED" if self.stopping else "RUNNING"
 
     def protected(self, now: float) -> bool:
-        """Tell whether scale-in and deployments must leave this task alone at `now`."""
-        return self.protected_until is not None and now < self.protected_until and not self.stopping
+        """Tell whether scale-in and deployments must leave this task alone at `now`; a stop ends protection."""
+        return self.protected_until is not None and now < self.protected_until
 
 
 @dataclass(frozen=True, slots=True)

@@ -103,8 +103,7 @@ class Services:
             changed = replace(
                 changed, deployments=state.services[service.key].deployments, failed_launches=0, next_launch_at=0.0
             )
-        steady = service.steady and not deploys and changed.desired_count == service.desired_count
-        state.put_service(replace(changed, steady=steady))
+        state.put_service(changed)
         state.reconcile_soon(service.key)
         return state.services[service.key]
 

@@ -194,6 +194,23 @@ def test_without_the_circuit_breaker_the_rollout_goes_on_for_ever() -> None:
     assert states(world) == ["COMPLETED"]
 
 
+def test_a_sidecars_health_check_delays_nothing() -> None:
+    world = World()
+    world.definition(healthCheck={"command": ["CMD", "true"]}, essential=False)
+    world.service(1)
+    world.update(force_new_deployment=True)
+    assert world.counts == (1, 0)
+    assert states(world) == ["COMPLETED"]
+
+
+def test_a_steady_state_is_announced_each_time_it_is_reached() -> None:
+    world = World()
+    world.service(1)
+    world.update(desired_count=2)
+    world.update(desired_count=2)
+    assert sum("steady state" in m for m in world.messages) == 2
+
+
 def test_health_checks_delay_the_old_tasks_end() -> None:
     world = World()
     world.definition(healthCheck={"command": ["CMD", "true"]})

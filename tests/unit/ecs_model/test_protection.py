@@ -134,6 +134,18 @@ def test_stopping_a_task_by_hand_ignores_protection() -> None:
     assert world.counts == (1, 0), "the service replaces it"
 
 
+def test_a_stop_ends_protection() -> None:
+    world = World(lazy_stops=True)
+    world.service(2)
+    first, second = world.live
+    world.protect(first, second)
+    world.ecs.tasks.stop(first.arn, cluster=CLUSTER)
+    world.settle()
+    replacement = next(t for t in world.live if t.arn != second.arn)
+    assert world.protect(replacement) == [], "a stopping task no longer counts as protected"
+    assert world.protect(first) == ["TASK_NOT_VALID"]
+
+
 def test_too_many_tasks_in_one_call() -> None:
     world = World()
     world.service(11)
