@@ -13,6 +13,8 @@ import json
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,8 +22,7 @@ from cdktf_app.errors import CdkMissingError, NodeMissingError
 from openmwaa.environment import Environment
 
 _CDK_TARGETS: Final = {"terraform": ">=1.11.0"}
-# Node 20 still runs the CDK and says on every start that it is old.
-_QUIET: Final = "20"
+_LAZY_PROVIDER: Final = Path(__file__).with_name("lazy_provider.cjs")
 
 
 def synth(environment: Environment, outdir: Path) -> Path:
@@ -43,11 +44,11 @@ def synth(environment: Environment, outdir: Path) -> Path:
 def document(environment: Environment) -> dict[str, Any]:
     """Return the Terraform of `environment` as the JSON document that `synth` writes."""
     _require()
-    os.environ.setdefault("JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION", _QUIET)
-    # Importing the CDK starts Node and loads the provider's bindings: seconds that only synthesis pays for.
-    from cdktn import App  # noqa: PLC0415
+    with _environment(_how_the_cdk_starts()):
+        # Importing the CDK starts Node and loads the provider's bindings: only synthesis pays for that.
+        from cdktn import App  # noqa: PLC0415
 
-    from cdktf_app.environment_stack import EnvironmentStack  # noqa: PLC0415
+        from cdktf_app.environment_stack import EnvironmentStack  # noqa: PLC0415
 
     with tempfile.TemporaryDirectory(prefix="openmwaa-synth-") as scratch:
         app = App(outdir=scratch, context={"targetVersions": _CDK_TARGETS})
@@ -67,10 +68,39 @@ def cleaned(written: dict[str, Any], name: str) -> dict[str, Any]:
 
 def _without_metadata(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: _without_metadata(item) for key, item in value.items() if key != "//"}
+        return {key: _without_metadata(item) for key, item in value.items() if not _is_metadata(key, item)}
     if isinstance(value, list):
         return [_without_metadata(item) for item in value]
     return value
+
+
+def _how_the_cdk_starts() -> dict[str, str]:
+    """Return the variables with which the CDK's Node starts quietly, and loads of the provider only what is used."""
+    # Quoted as Node wants it: a folder may have a blank in its name.
+    lazily = '--require "{}"'.format(str(_LAZY_PROVIDER).replace("\\", "\\\\").replace('"', '\\"'))
+    return {
+        "NODE_OPTIONS": f"{os.environ.get('NODE_OPTIONS', '')} {lazily}".strip(),
+        # Node 20 runs the CDK, which says on every start that it is old.
+        "JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION": "20",
+    }
+
+
+def _is_metadata(key: str, value: Any) -> bool:
+    return key == "//" and isinstance(value, dict)
+
+
+@contextmanager
+def _environment(variables: Mapping[str, str]) -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
 
 
 def _require() -> None:

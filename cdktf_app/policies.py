@@ -2,7 +2,7 @@
 """Policies as typed statements that are checked while they are written.
 
 No statement may have a wildcard in an action, and `*` as a resource needs a reason beside it. Documents are local
-values, so that a review reads structured JSON and not one string of it. Terraform's `aws_iam_policy_document` gives that
+values, so that a review reads structured JSON and not one string of it. Terraform's `aws_iam_policy_document` gives it
 too, but shows every policy as unknown in the plan when anything changes that the policy names.
 """
 
