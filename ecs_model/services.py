@@ -82,30 +82,22 @@ class Services:
         if task_definition is not None:
             definition_arn = state.task_definition(task_definition, active=True).arn
         new_template = merged(service.template, template)
-        changed = replace(
-            service,
-            desired_count=service.desired_count if desired_count is None else _count(desired_count),
-            minimum_healthy_percent=_or(minimum_healthy_percent, service.minimum_healthy_percent),
-            maximum_percent=_or(maximum_percent, service.maximum_percent),
-            circuit_breaker=circuit_breaker or service.circuit_breaker,
-            template=new_template,
-            details=merged(service.details, details),
-        )
+        changes: dict[str, Any] = {
+            "desired_count": service.desired_count if desired_count is None else _count(desired_count),
+            "minimum_healthy_percent": _or(minimum_healthy_percent, service.minimum_healthy_percent),
+            "maximum_percent": _or(maximum_percent, service.maximum_percent),
+            "circuit_breaker": circuit_breaker or service.circuit_breaker,
+            "template": new_template,
+            "details": merged(service.details, details),
+        }
         if state.ignored_updates.get(service.name, 0) > 0:
             state.ignored_updates[service.name] -= 1
-            return changed  # the fault: accepted, answered, never applied
-        deploys = force_new_deployment or (definition_arn, new_template) != (
-            service.primary.task_definition_arn,
-            service.template,
-        )
-        if deploys:
+            return replace(service, **changes)  # the fault: accepted, answered, never applied
+        current = (service.primary.task_definition_arn, service.template)
+        if force_new_deployment or (definition_arn, new_template) != current:
             rollout.begin(state, service.key, definition_arn, new_template)  # refuses before anything is changed
-            changed = replace(
-                changed, deployments=state.services[service.key].deployments, failed_launches=0, next_launch_at=0.0
-            )
-        state.put_service(changed)
         state.reconcile_soon(service.key)
-        return state.services[service.key]
+        return state.change_service(service.key, **changes)
 
     def delete(self, name: str, *, cluster: str | None = None, force: bool = False) -> Service:
         """Delete a service: DRAINING while tasks run, then INACTIVE, and describable all the while."""
