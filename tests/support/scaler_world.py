@@ -78,6 +78,7 @@ class FakeWorld:
         self.done = self.interrupted = self.kills = self.launched = 0
         self.writes: list[int] = []
         self.broken: list[str] = []
+        self.agents = FakeAgents(self)
         self._balance()
         for worker in self.workers.values():
             worker.up_at = 0.0
@@ -86,7 +87,7 @@ class FakeWorld:
 
     def loop(self, fleet: Fleet) -> FleetLoop:
         """Return a scaler that was just started."""
-        world = World(clock=self, cluster=self, workers=_Agents(self), broker=self, database=self)
+        world = World(clock=self, cluster=self, workers=self.agents, broker=self, database=self)
         return FleetLoop(
             fleet, "worker-default", Observer(fleet, "worker-default", {"default": "url"}, world), world, ()
         )
@@ -237,7 +238,7 @@ class FakeWorld:
         return sum(len(worker.running) for worker in self.workers.values())
 
 
-class _Agents:
+class FakeAgents:
     """The port `Workers` on a fake world."""
 
     def __init__(self, world: FakeWorld) -> None:

@@ -1,0 +1,184 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The scaler as a process: starts, decides, answers over HTTP, ends cleanly on SIGTERM, and says what is wrong."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+
+from tests.support.fake_aws import fake_aws
+
+ROOT = Path(__file__).parents[3]
+DEADLINE_S = 60.0
+SERVICE = {
+    "serviceName": "worker-default",
+    "status": "ACTIVE",
+    "desiredCount": 1,
+    "runningCount": 0,
+    "pendingCount": 0,
+    "deployments": [{"status": "PRIMARY", "taskDefinition": "worker:1", "rolloutState": "COMPLETED"}],
+}
+ATTRIBUTES = {
+    "ApproximateNumberOfMessages": "12",
+    "ApproximateNumberOfMessagesNotVisible": "0",
+    "ApproximateNumberOfMessagesDelayed": "0",
+}
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def settings(port: int, **changes: Any) -> dict[str, Any]:
+    fleet = {"name": "default", "service": "worker-default", "queues": {"default": "http://sqs/1/default"}}
+    return {
+        "version": 1,
+        "environment": "test",
+        "region": "us-east-1",
+        "cluster": "openmwaa-test",
+        "interval_s": 1.0,
+        "http_port": port,
+        "database": None,
+        "fleets": [fleet | {"slots": 5, "min": 1, "max": 5}],
+        **changes,
+    }
+
+
+@asynccontextmanager
+async def scaler(config: dict[str, Any], **environment: str) -> AsyncIterator[asyncio.subprocess.Process]:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "scaler.main",
+        cwd=ROOT,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env={
+            "PATH": os.environ["PATH"],
+            "HOME": "/nonexistent",
+            "SCALER_CONFIG": json.dumps(config),
+            "AWS_ACCESS_KEY_ID": "testing",
+            "AWS_SECRET_ACCESS_KEY": "testing",
+            **environment,
+        },
+    )
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.communicate()
+
+
+async def get(url: str) -> tuple[int, str]:
+    """Return status and text, once somebody listens."""
+    async with asyncio.timeout(DEADLINE_S), aiohttp.ClientSession() as session:
+        while True:
+            try:
+                async with session.get(url) as answer:
+                    return answer.status, await answer.text()
+            except aiohttp.ClientConnectionError:
+                await asyncio.sleep(0.1)
+
+
+async def fleets_seen(base: str) -> list[dict[str, Any]]:
+    """Return /v1/fleets once a decision was made."""
+    async with asyncio.timeout(DEADLINE_S):
+        while True:
+            fleets: list[dict[str, Any]] = json.loads((await get(f"{base}/v1/fleets"))[1])["fleets"]
+            if fleets:
+                return fleets
+            await asyncio.sleep(0.1)
+
+
+async def test_decides_answers_and_ends_cleanly() -> None:
+    written = asyncio.Event()
+
+    def update(request: dict[str, Any]) -> dict[str, Any]:
+        SERVICE["desiredCount"] = request["desiredCount"]
+        written.set()
+        return {"service": SERVICE}
+
+    port = free_port()
+    operations = {
+        "DescribeServices": lambda _: {"services": [SERVICE]},
+        "ListTasks": lambda _: {"taskArns": []},
+        "UpdateService": update,
+        "GetQueueAttributes": lambda _: {"Attributes": ATTRIBUTES},
+    }
+    metadata = {"Containers": [{"Networks": [{"NetworkMode": "awsvpc", "IPv4Addresses": ["127.0.0.1"]}]}]}
+
+    async def task(_: web.Request) -> web.Response:
+        return web.json_response(metadata)
+
+    app = web.Application()
+    app.router.add_get("/v4/token/task", task)
+    ecs_agent = TestServer(app)
+    await ecs_agent.start_server()
+    variables = {
+        "SCALER_SIGNING_SEED": "seed",
+        "ECS_CONTAINER_METADATA_URI_V4": str(ecs_agent.make_url("/v4/token")),
+    }
+    async with (
+        fake_aws(operations) as url,
+        scaler(settings(port), AWS_ENDPOINT_URL=url, **variables) as process,
+    ):
+        base = f"http://127.0.0.1:{port}"
+        assert (await get(f"{base}/healthz"))[0] == 200
+        async with asyncio.timeout(DEADLINE_S):
+            await written.wait()
+            fleets = await fleets_seen(base)
+        assert SERVICE["desiredCount"] == 3
+        assert fleets[0]["fleet"] == "default"
+        assert "openmwaa_scaler_desired_workers" in (await get(f"{base}/metrics"))[1]
+        assert json.loads((await get(f"{base}/v1/decisions?limit=1"))[1])["decisions"][0]["event"] == "decision"
+        assert (await get(f"{base}/v1/decisions?limit=many"))[0] == 400
+        process.send_signal(signal.SIGTERM)
+        out, errors = await asyncio.wait_for(process.communicate(), DEADLINE_S)
+    await ecs_agent.close()
+    assert process.returncode == 0, errors.decode()
+    assert errors == b""
+    lines = [json.loads(line) for line in out.splitlines()]
+    assert lines[0]["event"] == "started"
+    assert lines[0]["address"] == "127.0.0.1"
+    assert lines[-1]["event"] == "stopped"
+    assert any(line["event"] == "decision" and line.get("update_service", {}).get("sent") for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("config", "environment", "code", "words"),
+    [
+        pytest.param(settings(8082, fleets=[]), {"SCALER_SIGNING_SEED": "s"}, 2, "SCALER_CONFIG.fleets", id="config"),
+        pytest.param(settings(8082), {}, 2, "SCALER_SIGNING_SEED is not set", id="no seed"),
+        pytest.param(
+            settings(8082),
+            {"SCALER_SIGNING_SEED": "s", "ECS_CONTAINER_METADATA_URI_V4": "http://127.0.0.1:9/v4/x"},
+            1,
+            "the task's address is unknown",
+            id="no metadata",
+        ),
+    ],
+)
+async def test_says_what_is_wrong_in_one_line(
+    config: dict[str, Any], environment: dict[str, str], code: int, words: str
+) -> None:
+    async with scaler(config, **environment) as process:
+        _, errors = await asyncio.wait_for(process.communicate(), DEADLINE_S)
+    assert process.returncode == code
+    assert words in errors.decode()
+    assert len(errors.decode().splitlines()) == 1, errors.decode()

@@ -1,0 +1,355 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The loop around the core: readings, the last doubt before a reduction, reports, and one fleet's failure."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+import pytest
+
+from scaler.core.model import AgentState, BrokerCount, DatabaseCount, Fleet, Known, Service, Stale, Task, Unknown
+from scaler.errors import SourceError
+from scaler.runtime.decision_log import DecisionLog
+from scaler.runtime.fleet_loop import FleetLoop
+from scaler.runtime.metrics import Metrics
+from scaler.runtime.observe import Observer, SharedDatabase, World
+from scaler.runtime.report import Report
+from scaler.runtime.supervisor import Supervisor
+from tests.support.scaler_world import FakeWorld
+
+FLEET = Fleet("default", ("default",), 5, 1, 5, scale_in_window_s=30.0)
+
+
+class Ports(FakeWorld):
+    """The fake world with the parts a test wants to break replaced."""
+
+    def world(self, **replaced: Any) -> World:
+        parts: dict[str, Any] = {
+            "clock": self,
+            "cluster": self,
+            "workers": self.agents,
+            "broker": self,
+            "database": self,
+        }
+        return World(**(parts | replaced))
+
+    def fleet_loop(self, *listeners: Any, **replaced: Any) -> FleetLoop:
+        world = self.world(**replaced)
+        observer = Observer(FLEET, "worker-default", {"default": "url"}, world)
+        return FleetLoop(FLEET, "worker-default", observer, world, listeners)
+
+
+async def hang(*_: Any) -> Any:
+    await asyncio.Event().wait()
+
+
+async def fail(*_: Any) -> Any:
+    raise SourceError("fake", "is down")
+
+
+def ports(seed: int = 1) -> Ports:
+    world = Ports(seed, latency_s=0.05)
+    world.advance(1.0)
+    return world
+
+
+# --- readings
+
+
+async def test_every_reading_is_known_when_all_answer() -> None:
+    world = ports()
+    observation, errors = await Observer(FLEET, "s", {"default": "url"}, world.world()).observe(3.0)
+    readings = [observation.service, observation.tasks, observation.protected, observation.broker, observation.database]
+    assert all(isinstance(each, Known) for each in [*readings, *observation.agents.values()])
+    assert not errors
+
+
+@pytest.mark.parametrize("broken", [hang, fail], ids=["silent", "down"])
+@pytest.mark.parametrize("source", ["service", "tasks", "protected", "state", "depth", "counts"])
+async def test_a_broken_source_is_unknown_and_the_others_are_not(
+    source: str, broken: Callable[..., Awaitable[Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = ports()
+    monkeypatch.setattr(world.agents if source == "state" else world, source, broken)
+    observation, errors = await Observer(FLEET, "s", {"default": "url"}, world.world()).observe(0.2)
+    unknown = {
+        "service": isinstance(observation.service, Unknown),
+        "tasks": isinstance(observation.tasks, Unknown),
+        "protected": isinstance(observation.protected, Unknown),
+        "state": any(isinstance(each, Unknown) for each in observation.agents.values()),
+        "depth": isinstance(observation.broker, Unknown),
+        "counts": isinstance(observation.database, Unknown),
+    }
+    # Without tasks there is nobody to ask about protection.
+    expected = {source} | ({"protected"} if source == "tasks" else set())
+    assert {name for name, is_unknown in unknown.items() if is_unknown} == expected
+    assert len(errors) == 1
+
+
+async def test_demand_is_stale_for_three_ticks_and_then_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = ports()
+    observer = Observer(FLEET, "s", {"default": "url"}, world.world())
+    await observer.observe(3.0)
+    monkeypatch.setattr(world, "counts", fail)
+    kinds = []
+    for _ in range(4):
+        world.advance(5.0)
+        observation, _ = await observer.observe(3.0)
+        kinds.append(type(observation.database))
+    assert kinds == [Stale, Stale, Unknown, Unknown]
+
+
+async def test_all_fleets_of_a_tick_share_one_query() -> None:
+    world, asked = ports(), []
+
+    class Counting:
+        async def counts(self) -> Mapping[str, DatabaseCount]:
+            asked.append(world.now)
+            await asyncio.sleep(0)
+            return {"default": DatabaseCount(1, 2)}
+
+    shared = SharedDatabase(Counting(), world, max_age_s=2.5)
+    assert [await each for each in [shared.counts() for _ in range(5)]] == [{"default": DatabaseCount(1, 2)}] * 5
+    assert len(asked) == 1
+    world.advance(3.0)
+    await shared.counts()
+    assert len(asked) == 2
+
+
+async def test_several_queues_are_one_demand() -> None:
+    world = ports()
+
+    class Queues:
+        async def depth(self, queue_url: str) -> BrokerCount:
+            return {"a": BrokerCount(1, 2, 0), "b": BrokerCount(10, 20, 5)}[queue_url]
+
+        async def counts(self) -> Mapping[str, DatabaseCount]:
+            return {"a": DatabaseCount(1, 2), "b": DatabaseCount(10, 20), "other": DatabaseCount(99, 99)}
+
+    fleet = Fleet("two", ("a", "b", "never used"), 5, 1, 5)
+    queues = Queues()
+    observer = Observer(fleet, "s", {"a": "a", "b": "b"}, world.world(broker=queues, database=queues))
+    observation, _ = await observer.observe(3.0)
+    assert isinstance(observation.broker, Known)
+    assert isinstance(observation.database, Known)
+    assert observation.broker.value == BrokerCount(11, 22, 5)
+    assert observation.database.value == DatabaseCount(11, 22)
+
+
+# --- the last doubt before a reduction
+
+
+async def shrinking(world: Ports) -> FleetLoop:
+    """Return a loop whose next tick reduces from 2 to 1."""
+    world.desired = 2
+    world.advance(60.0)
+    loop = world.fleet_loop()
+    for _ in range(60):
+        report = await loop.tick()
+        if any(worker.phase == "released" for worker in world.workers.values()):
+            return loop
+        world.advance(max(0.1, 5.0 - report.duration_s))
+    raise AssertionError("nobody was drained")
+
+
+async def test_reduces_after_everybody_confirmed() -> None:
+    world = ports()
+    report = await (await shrinking(world)).tick()
+    assert report.tick.decision.reduces
+    assert report.write is not None
+    assert report.write.answered_at is not None
+    assert world.desired == 1
+
+
+async def test_does_not_reduce_when_a_released_worker_does_not_confirm(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = ports()
+    loop = await shrinking(world)
+
+    async def consumes(task: Task, lease_s: float) -> AgentState:
+        return AgentState("consuming", 0, 0, 5, protected=True)
+
+    for answer in (fail, consumes):
+        monkeypatch.setattr(world.agents, "drain", answer)
+        report = await loop.tick()
+        assert report.tick.decision.reduces
+        assert report.write is not None
+        assert "did not confirm" in (report.write.left_out or "")
+    assert world.desired == 2
+
+
+@pytest.mark.parametrize(
+    ("again", "words"),
+    [
+        pytest.param(Service(5, 2, 0), "desired is 5 by now", id="somebody wrote meanwhile"),
+        pytest.param(SourceError("ecs", "down"), "could not be read again", id="the service is silent"),
+    ],
+)
+async def test_does_not_reduce_when_the_service_changed(
+    again: Service | SourceError, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = ports()
+    loop = await shrinking(world)
+    real, looks = world.service, []
+
+    async def second_look(name: str) -> Service:
+        looks.append(name)
+        if len(looks) == 1:
+            return await real(name)
+        if isinstance(again, SourceError):
+            raise again
+        return again
+
+    monkeypatch.setattr(world, "service", second_look)
+    report = await loop.tick()
+    assert report.write is not None
+    assert words in (report.write.left_out or "")
+    assert world.desired == 2
+
+
+async def test_growing_does_not_wait_for_silent_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = ports()
+    world.queue.extend([10.0] * 12)
+    monkeypatch.setattr(world.agents, "state", fail)
+    report = await world.fleet_loop().tick()
+    assert report.write is not None
+    assert world.desired == 3
+    assert [str(error) for error in report.errors] == ["fake: is down"]
+
+
+async def test_a_write_that_fails_is_reported_and_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = ports()
+    world.queue.extend([10.0] * 12)
+    loop = world.fleet_loop()
+    with monkeypatch.context() as patch:
+        patch.setattr(world, "set_desired", fail)
+        report = await loop.tick()
+        assert report.write is not None
+        assert str(report.write.error) == "fake: is down"
+    await loop.tick()
+    assert world.desired == 3
+
+
+# --- reports
+
+
+async def reported(world: Ports, ticks: int = 1) -> tuple[list[dict[str, Any]], DecisionLog, Metrics]:
+    out, metrics = io.StringIO(), Metrics()
+    log = DecisionLog("test", out, world.wall, kept=3)
+    loop = world.fleet_loop(log, metrics)
+    for _ in range(ticks):
+        await loop.tick()
+    return [json.loads(line) for line in out.getvalue().splitlines()], log, metrics
+
+
+async def test_one_line_a_decision() -> None:
+    world = ports()
+    world.queue.extend([10.0] * 12)
+    (line,), log, _ = await reported(world)
+    assert line["event"] == "decision"
+    assert (line["environment"], line["fleet"]) == ("test", "default")
+    assert (line["desired_before"], line["desired"]) == (1, 3)
+    assert line["demand"]["queued"] + line["demand"]["running"] == 12
+    assert line["update_service"]["sent"] is True
+    assert line["update_service"]["answered_at"].endswith("Z")
+    assert line["explanation"][0].startswith("demand: the database says")
+    assert line["reason"].endswith("desired 1 -> 3.")
+    assert log.decisions(10) == [line]
+
+
+async def test_decisions_are_kept_up_to_a_limit() -> None:
+    _, log, _ = await reported(ports(), ticks=5)
+    assert len(log.decisions(100)) == 3
+    assert len(log.decisions(2)) == 2
+    assert log.decisions(0) == []
+
+
+async def test_the_view_of_a_fleet() -> None:
+    _, log, _ = await reported(ports())
+    (view,) = log.fleets()
+    assert isinstance(view, dict)
+    assert set(view) == {
+        *("fleet", "at", "desired", "min", "max", "slots_per_worker", "workers", "demand", "slots", "reason"),
+        "explanation",
+    }
+    assert view["workers"] == {
+        "starting": 0, "consuming_idle": 1, "busy": 0, "draining": 0, "released": 0, "unknown": 0,
+    }  # fmt: skip
+    assert view["slots"] == {"total": 5, "free": 5}
+
+
+async def test_metrics_say_what_was_seen_and_never_zero_for_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = ports()
+    _, _, metrics = await reported(world)
+    text = metrics.text().decode()
+    for line in (
+        'openmwaa_scaler_desired_workers{fleet="default"} 1.0',
+        'openmwaa_scaler_workers{fleet="default",state="consuming_idle"} 1.0',
+        'openmwaa_scaler_demand_slots{fleet="default",state="queued"} 0.0',
+        'openmwaa_scaler_decisions_total{fleet="default",kind="hold"} 1.0',
+    ):
+        assert line in text
+    for name in ("service", "counts", "depth"):
+        monkeypatch.setattr(world, name, fail)
+    _, _, metrics = await reported(world)
+    text = metrics.text().decode()
+    for line in (
+        'openmwaa_scaler_desired_workers{fleet="default"} NaN',
+        'openmwaa_scaler_demand_slots{fleet="default",state="queued"} NaN',
+        'openmwaa_scaler_reading_age_seconds{fleet="default",source="database"} NaN',
+        'openmwaa_scaler_errors_total{fleet="default",kind="SourceError",source="fake"} 3.0',
+    ):
+        assert line in text
+
+
+# --- the supervisor
+
+
+class Turning:
+    """A loop that does what it is told and counts."""
+
+    def __init__(self, name: str, body: Callable[[], Awaitable[Any]]) -> None:
+        self.fleet = Fleet(name, (name,), 1, 1, 1, interval_s=0.01)
+        self.body, self.ticks, self.failures = body, 0, []  # type: ignore[var-annotated]
+        self.ticked = asyncio.Event()
+
+    async def tick(self) -> Report | None:
+        self.ticks += 1
+        if self.ticks >= 3:
+            self.ticked.set()
+        await self.body()
+        return None
+
+    def failed(self, error: BaseException) -> None:
+        self.failures.append(error)
+
+
+async def test_one_fleets_failure_does_not_stop_the_others() -> None:
+    async def defect() -> None:
+        raise ZeroDivisionError("a defect")
+
+    async def fine() -> None:
+        return None
+
+    poisonous, silent, good = Turning("poisonous", defect), Turning("silent", hang), Turning("good", fine)
+    supervisor = Supervisor([poisonous, silent, good], ports())  # type: ignore[list-item]
+    running = asyncio.create_task(supervisor.run())
+    async with asyncio.timeout(20):
+        await asyncio.gather(*(loop.ticked.wait() for loop in (poisonous, silent, good)))
+    assert isinstance(poisonous.failures[0], ZeroDivisionError)
+    assert isinstance(silent.failures[0], TimeoutError)
+    assert set(supervisor.failing()) == {"poisonous", "silent"}
+    assert supervisor.problem() is None, "a fleet that fails does turn"
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_a_loop_that_does_not_turn_is_a_problem() -> None:
+    world = ports()
+    supervisor = Supervisor([Turning("stuck", hang)], world)  # type: ignore[list-item]
+    assert supervisor.problem() is None
+    world.advance(100.0)
+    assert "fleet stuck has not ticked for 100 s" in (supervisor.problem() or "")
