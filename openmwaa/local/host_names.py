@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The one place that maps the host names the emulator invents to the servers of this machine.
 
-Terraform puts these names into task definitions; nothing answers under them. They are learned by describe calls, which
-also say where load balancers listen.
+Terraform puts these names into task definitions; nothing answers under them. Load balancers are learned by describe
+calls, which also say where they listen. Databases are known by what their names look like: ministack names a cluster
+`NAME.cluster-….REGION.rds.amazonaws.com` when it is made, Terraform keeps that name, and once the cluster has an
+instance ministack says its own address instead (where PostgreSQL listens, too).
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ logger = logging.getLogger(__name__)
 
 LEARN_WITHIN_S = 15.0
 RETRY_S = 0.3
+_DATABASE = r"[A-Za-z0-9.-]+\.rds\.amazonaws\.com"
 
 
 class HostNames:
@@ -54,30 +57,17 @@ class HostNames:
                     await asyncio.sleep(RETRY_S)
         except TimeoutError:
             logger.warning("the emulator names no hosts within %g s; the known ones stay", LEARN_WITHIN_S)
-        return replacer(self._names)
+        return replacer(self._names, database=self._database)
 
     async def _learn_once(self) -> bool:
         try:
-            databases = await self._database_hosts()
             listeners = await self._listeners()
         except (BotoCoreError, ClientError, aiohttp.ClientError, OSError) as error:
             logger.info("host names: the emulator does not answer: %s", error)
             return False
-        self._names = dict.fromkeys(databases, self._database)
-        for listener in listeners:
-            self._names[listener.load_balancer] = self._load_balancers.address(listener.load_balancer)
+        self._names = {one.load_balancer: self._load_balancers.address(one.load_balancer) for one in listeners}
         await self._load_balancers.serve(listeners)
         return True
-
-    async def _database_hosts(self) -> set[str]:
-        hosts: set[str] = set()
-        async with aws.client("rds", self._endpoint_url, region=self._region) as rds:
-            for cluster in (await rds.describe_db_clusters())["DBClusters"]:
-                hosts |= {cluster.get("Endpoint", ""), cluster.get("ReaderEndpoint", "")}
-            for instance in (await rds.describe_db_instances())["DBInstances"]:
-                hosts.add(instance.get("Endpoint", {}).get("Address", ""))
-        # An instance outside a cluster is given the emulator's own address, which is no invention.
-        return {host for host in hosts if host.endswith(".amazonaws.com")}
 
     async def _listeners(self) -> tuple[Listener, ...]:
         found = []
@@ -102,12 +92,9 @@ def _target_groups(actions: list[dict[str, Any]]) -> tuple[str, ...]:
     return tuple(arns)
 
 
-def replacer(names: Mapping[str, str]) -> Callable[[str], str]:
+def replacer(names: Mapping[str, str], *, database: str) -> Callable[[str], str]:
     """A function that replaces each name in a text, and nothing that only begins or ends with one."""
-    if not names:
-        return lambda text: text
     longest_first = sorted(names, key=len, reverse=True)
-    pattern = re.compile(
-        rf"(?<![A-Za-z0-9.-])(?:{'|'.join(map(re.escape, longest_first))})(?![A-Za-z0-9-]|\.[A-Za-z0-9])"
-    )
-    return lambda text: pattern.sub(lambda match: names[match.group()], text)
+    alternatives = "|".join([*map(re.escape, longest_first), _DATABASE])
+    pattern = re.compile(rf"(?<![A-Za-z0-9.-])(?:{alternatives})(?![A-Za-z0-9-]|\.[A-Za-z0-9])")
+    return lambda text: pattern.sub(lambda match: names.get(match.group(), database), text)

@@ -140,7 +140,9 @@ class Postgres:
     async def _start(self) -> ContainerProcess:
         programs, data = await asyncio.to_thread(self._prepare)
         settings = [word for name, value in _SETTINGS.items() for word in ("-c", f"{name}={value}")]
-        listen = ("-h", self._addresses.database, "-p", str(self._addresses.database_port), "-k", str(self._sockets))
+        # The emulator gives its own address for a database instance: somebody has to answer there as well.
+        hosts = f"{self._addresses.database},{self._addresses.emulator}"
+        listen = ("-h", hosts, "-p", str(self._addresses.database_port), "-k", str(self._sockets))
         return await ContainerProcess.start(
             (str(programs / "postgres"), "-D", str(data), *listen, *settings),
             environment={"PATH": os.defpath, "LC_ALL": "C.UTF-8", "TZ": "UTC"},

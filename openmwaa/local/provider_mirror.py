@@ -60,16 +60,14 @@ def named_mirror() -> Path | None:
 
 
 def find_on_disk(*, own_mirror: Path, say: Callable[[str], None], roots: Sequence[Path] | None = None) -> Path | None:
-    """A mirror with the newest fitting provider found on this disk; None when there is none.
+    """A mirror with a fitting provider found on this disk; None when there is none.
 
     First in Terraform's usual places, then in a search of the disk that ends after 20 s.
     """
     usual = [Path(place).expanduser() for place in _usual_places()]
     began = time.monotonic()
     for places, deadline_s in ((usual, 5.0), (roots or [Path("/")], SEARCH_WITHIN_S)):
-        found = [one for one in search(places, within_s=deadline_s) if one.fits]
-        if found:
-            best = max(found)
+        if best := _first(search(places, within_s=deadline_s)):
             seconds = time.monotonic() - began
             say(f"Terraform's AWS provider is taken from {best.binary} (searched the disk for {seconds:.0f} s)")
             return make_mirror(best, own_mirror)
