@@ -4,6 +4,7 @@
 RuntimeProblem
  ├─ UsageProblem            2: what the container was told is incomplete or wrong; starting again does not help
  │   └─ MissingVariable
+ ├─ MetadataProblem         3: the ECS task metadata endpoint does not answer; starting again may help
  ├─ DatabaseProblem         3: PostgreSQL does not answer or refuses; starting again may help
  ├─ NotPrepared             3: the database was not ready before the deadline; starting again may help
  └─ PreparationFailed       4: prepare-database could not do its work
@@ -31,6 +32,12 @@ class MissingVariable(UsageProblem):
         plural = "s" if len(names) > 1 else ""
         super().__init__(f"{component} needs the environment variable{plural} {', '.join(names)}")
         self.names = names
+
+
+class MetadataProblem(RuntimeProblem):
+    """The ECS task metadata endpoint does not answer."""
+
+    exit_status: ClassVar[int] = 3
 
 
 class DatabaseProblem(RuntimeProblem):

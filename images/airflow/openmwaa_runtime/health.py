@@ -14,6 +14,7 @@ from openmwaa_runtime.components import hostname_for, login_for
 from openmwaa_runtime.database import connect, installed_airflow, prepared_for
 from openmwaa_runtime.errors import DatabaseProblem
 from openmwaa_runtime.settings.connections import EXECUTION_API_PORT, WEB_PORT
+from openmwaa_runtime.settings.facts import Facts
 from openmwaa_runtime.sync_dags.folder import VersionedFolder
 from openmwaa_runtime.task_metadata import ANY_ADDRESS, TaskIdentity, read_identity
 
@@ -43,7 +44,12 @@ def check(component: str, environ: Mapping[str, str], *, say: Callable[[str], No
 
 
 def problem_of(component: str, environ: Mapping[str, str]) -> str | None:
-    """What is wrong with the component, in a few words; None when nothing is."""
+    """What is wrong with the component, in a few words; None when nothing is.
+
+    Raises:
+        UsageProblem: a variable that the component needs is missing or wrong.
+    """
+    Facts.read(component, environ, "")
     if component == "sync-dags":
         folder = VersionedFolder(Path(environ["OPENMWAA_DAG_FOLDER"]))
         return None if folder.current() is not None else "the first sync is not done"

@@ -4,17 +4,20 @@
 import json
 import os
 import socket
+import time
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.error import URLError
+
+from openmwaa_runtime.errors import MetadataProblem
 
 METADATA_VARIABLE = "ECS_CONTAINER_METADATA_URI_V4"
 HOSTNAME_VARIABLE = "OPENMWAA_HOSTNAME"
 ANY_ADDRESS = "0.0.0.0"  # noqa: S104 - outside ECS there is one address a host, and its firewall
 _TIMEOUT_S = 2.0
 _ATTEMPTS = 5
+_PAUSE_S = 0.5
 
 
 @dataclass(frozen=True)
@@ -35,25 +38,26 @@ def identity_of(answer: Mapping[str, Any]) -> TaskIdentity:
     return TaskIdentity(ANY_ADDRESS, str(answer.get("TaskARN") or "").rpartition("/")[2] or None)
 
 
-def read_identity(environ: Mapping[str, str]) -> TaskIdentity:
-    """Ask the metadata endpoint, at most 5 times 2 s; without the variable the answer is "every address".
+def read_identity(environ: Mapping[str, str], *, sleep: Callable[[float], None] = time.sleep) -> TaskIdentity:
+    """Ask the metadata endpoint, for at most 15 s; without the variable the answer is "every address".
 
     Raises:
-        OSError: the variable is set and the endpoint does not answer.
+        MetadataProblem: the variable is set and the endpoint does not answer.
     """
     base = environ.get(METADATA_VARIABLE)
     if not base:
         return TaskIdentity(ANY_ADDRESS, None)
     # The endpoint is link-local: a proxy for the world must not see the request.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    failure: OSError = URLError("not asked")
-    for _ in range(_ATTEMPTS):
+    failure = ""
+    for attempt in range(_ATTEMPTS):
+        sleep(attempt * _PAUSE_S)
         try:
             with opener.open(f"{base.rstrip('/')}/task", timeout=_TIMEOUT_S) as response:
                 return identity_of(json.load(response))
         except (OSError, ValueError) as error:
-            failure = error if isinstance(error, OSError) else URLError(str(error))
-    raise failure
+            failure = str(error)
+    raise MetadataProblem(f"the task metadata endpoint {base} does not answer: {failure}")
 
 
 def hostname() -> str:

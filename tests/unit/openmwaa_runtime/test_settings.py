@@ -173,6 +173,7 @@ def test_a_missing_variable_is_named(container: dict[str, str], component: str, 
         ("OPENMWAA_QUEUES", '{"default": 1}'),
         ("OPENMWAA_TOTAL_SLOTS", "many"),
         ("OPENMWAA_TOTAL_SLOTS", "-1"),
+        ("OPENMWAA_DATABASE_PORT", "postgres"),
     ],
 )
 def test_a_wrong_variable_is_named(container: dict[str, str], variable: str, value: str) -> None:

@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from openmwaa_runtime import task_metadata
+from openmwaa_runtime.errors import MetadataProblem
 from openmwaa_runtime.task_metadata import TaskIdentity, hostname, identity_of, read_identity
 
 ARN = "arn:aws:ecs:us-east-1:123456789012:task/openmwaa-demo/0123456789abcdef"
@@ -69,17 +69,19 @@ def test_the_endpoint_is_asked_past_any_proxy(
 
 def test_an_answer_that_is_no_json_is_asked_for_again(endpoint: tuple[str, list[bytes]]) -> None:
     endpoint[1].insert(0, b"throttled")
-    assert read_identity({"ECS_CONTAINER_METADATA_URI_V4": endpoint[0] + "/"}).task_id == "0123456789abcdef"
+    environ = {"ECS_CONTAINER_METADATA_URI_V4": endpoint[0] + "/"}
+    assert read_identity(environ, sleep=lambda _seconds: None).task_id == "0123456789abcdef"
 
 
 def test_outside_ecs_a_server_binds_everywhere() -> None:
     assert read_identity({}) == TaskIdentity("0.0.0.0", None)
 
 
-def test_an_endpoint_that_is_gone_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(task_metadata, "_ATTEMPTS", 2)
-    with pytest.raises(OSError, match="refused"):
-        read_identity({"ECS_CONTAINER_METADATA_URI_V4": "http://127.0.0.1:9/v4/token"})
+def test_an_endpoint_that_is_gone_is_one_line() -> None:
+    pauses: list[float] = []
+    with pytest.raises(MetadataProblem, match=r"endpoint http://127\.0\.0\.1:9/v4/token does not answer: .*refused"):
+        read_identity({"ECS_CONTAINER_METADATA_URI_V4": "http://127.0.0.1:9/v4/token"}, sleep=pauses.append)
+    assert pauses == [0.0, 0.5, 1.0, 1.5, 2.0]
 
 
 def test_airflow_is_told_the_name_computed_at_the_start(monkeypatch: pytest.MonkeyPatch) -> None:

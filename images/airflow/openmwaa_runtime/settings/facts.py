@@ -61,6 +61,7 @@ class Facts:
         missing = tuple(name for name in REQUIRED[component] if not environ.get(name))
         if missing:
             raise MissingVariable(component, missing)
+        _count(environ, "OPENMWAA_DATABASE_PORT")
         home = environ.get("AIRFLOW_HOME") or f"{environ.get('HOME') or '/tmp'}/airflow"  # noqa: S108 - no HOME at all
         return cls(component, environ, address, _queues(environ), _count(environ, "OPENMWAA_TOTAL_SLOTS"), home)
 

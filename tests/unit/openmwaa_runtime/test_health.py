@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a health check of a container says."""
+
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, Self
+
+import pytest
+
+from openmwaa_runtime import health
+from openmwaa_runtime.database import Login
+from openmwaa_runtime.errors import DatabaseProblem, MissingVariable
+from openmwaa_runtime.health import HEARTBEAT_OLD_S, check, problem_of
+from openmwaa_runtime.sync_dags.folder import VersionedFolder
+from openmwaa_runtime.sync_dags.manifest import Manifest
+from openmwaa_runtime.task_metadata import TaskIdentity
+
+
+class FakeConnection:
+    """A database whose every answer is one row, or none."""
+
+    asked: list[tuple[Any, ...]]
+
+    def __init__(self, row: tuple[Any, ...] | None) -> None:
+        self.row = row
+        self.asked = []
+
+    def one(self, _query: str, parameters: tuple[Any, ...] = ()) -> tuple[Any, ...] | None:
+        self.asked.append(parameters)
+        return self.row
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture(autouse=True)
+def _identity(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(health, "read_identity", lambda _environ: TaskIdentity("127.0.0.1", "0123456789abcdef"))
+
+
+@pytest.mark.parametrize(
+    ("row", "problem"),
+    [
+        ((3.2,), None),
+        ((float(HEARTBEAT_OLD_S),), None),
+        ((61.4,), "the last heartbeat is 61 s old"),
+        (None, "no heartbeat yet"),
+    ],
+)
+@pytest.mark.parametrize(
+    ("component", "job"),
+    [("scheduler", "SchedulerJob"), ("dag-processor", "DagProcessorJob"), ("triggerer", "TriggererJob")],
+)
+def test_a_component_with_a_heartbeat(
+    container: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+    component: str,
+    job: str,
+    row: tuple[float] | None,
+    problem: str | None,
+) -> None:
+    connection = FakeConnection(row)
+    monkeypatch.setattr(health, "connect", lambda _login: connection)
+    assert problem_of(component, container) == problem
+    assert connection.asked == [(job, "127.0.0.1", "127.0.0.1")], "another task's heartbeat must not count"
+
+
+def test_an_unreachable_database_ends_no_component(container: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_login: Login) -> FakeConnection:
+        raise DatabaseProblem("fail-over")
+
+    monkeypatch.setattr(health, "connect", fail)
+    assert check("scheduler", container) == 0
+
+
+def test_the_syncer_is_well_after_its_first_sync(container: dict[str, str], tmp_path: Path) -> None:
+    container["OPENMWAA_DAG_FOLDER"] = str(tmp_path)
+    said: list[str] = []
+    assert check("sync-dags", container, say=said.append) == 1
+    assert said == ["sync-dags is not well: the first sync is not done"]
+    folder = VersionedFolder(tmp_path)
+    folder.recover()
+    folder.install(Manifest({}), lambda _wanted: None, now=0.0)
+    assert check("sync-dags", container) == 0
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
+    """An API server that answers with the status in the list."""
+    status = [200]
+    paths: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            paths.append(self.path)
+            self.send_response(status[0])
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    found = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=found.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    monkeypatch.setattr(health, "_PATHS", {"execution-api": (found.server_port, "/execution/health")})
+    yield status
+    found.shutdown()
+    thread.join()
+    found.server_close()
+    assert set(paths) <= {"/execution/health"}
+
+
+@pytest.mark.parametrize(("status", "exit_status"), [(200, 0), (500, 1), (404, 1), (204, 1)])
+def test_a_server_that_answers(container: dict[str, str], server: list[int], status: int, exit_status: int) -> None:
+    server[0] = status
+    assert check("execution-api", container, say=lambda _text: None) == exit_status
+
+
+def test_a_server_that_does_not_answer(container: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(health, "_PATHS", {"web-server": (9, "/")})
+    assert "http://127.0.0.1:9/ does not answer" in str(problem_of("web-server", container))
+
+
+def test_a_check_in_an_incomplete_container_names_the_variable(container: dict[str, str]) -> None:
+    del container["OPENMWAA_DAG_FOLDER"]
+    with pytest.raises(MissingVariable, match="OPENMWAA_DAG_FOLDER"):
+        check("sync-dags", container)
