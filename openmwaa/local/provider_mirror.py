@@ -74,6 +74,11 @@ def find_on_disk(*, own_mirror: Path, say: Callable[[str], None], roots: Sequenc
     return None
 
 
+def _first(found: Iterator[Provider]) -> Provider | None:
+    """The first that fits: another version elsewhere would cost a search of the whole disk."""
+    return next((one for one in found if one.fits), None)
+
+
 def search(
     places: Sequence[Path], *, within_s: float, clock: Callable[[], float] = time.monotonic
 ) -> Iterator[Provider]:
