@@ -82,7 +82,7 @@ async def run(settings: Settings, hidden: Secrets) -> None:
 async def _world(
     settings: Settings, hidden: Secrets, clock: SystemClock
 ) -> AsyncIterator[tuple[World, aiohttp.ClientSession]]:
-    # No call may outlast a fifth of a tick by much, and none needs more than two seconds.
+    # No single call may eat up a tick, and none needs more than two seconds.
     deadline_s = min(2.0, settings.interval_s * 0.4)
     async with AsyncExitStack() as stack:
         ecs, sqs = await stack.enter_async_context(clients(settings.region, "ecs", "sqs"))
@@ -99,7 +99,8 @@ async def _world(
         if settings.database is not None and hidden.database_password is not None:
             airflow = AirflowDatabase(settings.database, hidden.database_password, deadline_s=deadline_s)
             stack.push_async_callback(airflow.close)
-            database = SharedDatabase(airflow, clock, max_age_s=settings.interval_s / 2)
+            # Fleets tick at their own offsets: at most ten queries an interval, however many fleets.
+            database = SharedDatabase(airflow, clock, max_age_s=settings.interval_s / 10)
         world = World(
             clock=clock,
             cluster=Ecs(ecs, settings.cluster, deadline_s=deadline_s),

@@ -39,14 +39,15 @@ def sentence(
 ) -> str:
     """Return why, in one sentence."""
     need = "The demand is unknown" if demand is None else f"{count(demand.slots, 'slot')} wanted"
+    enough = f"{count(wanted, 'worker')} {'suffices' if wanted == 1 else 'suffice'}"
     if kind == "grow":
         return f"{need}, that is {count(wanted, 'worker')}: desired {before} -> {after}."
     if kind == "protect":
         return f"ECS must not refuse protection to a worker: desired {before} -> {after}."
     if kind == "shrink":
-        return f"{need}, {count(wanted, 'worker')} suffice and the surplus has released: desired {before} -> {after}."
+        return f"{need}, {enough} and the surplus has released: desired {before} -> {after}."
     if kind == "drain":
-        return f"{need}, {count(wanted, 'worker')} suffice: drains {count(chosen, 'worker')} more."
+        return f"{need}, {enough}: drains {count(chosen, 'worker')} more."
     if kind == "resume":
         return f"{need}, that is {count(wanted, 'worker')}: calls {called} back from drain."
     rest = f", {draining} in drain" if draining else ""

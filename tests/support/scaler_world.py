@@ -41,6 +41,7 @@ class FakeWorker:
     released: bool = False
     refusals: int = 0
     stop_at: float | None = None
+    revision: int = 1
     running: list[float] = field(default_factory=list)
     asks_at: float = 0.0
 
@@ -71,6 +72,7 @@ class FakeWorld:
         self.random = random.Random(seed)
         self.now = 0.0
         self.desired = desired
+        self.revision = 1
         self.slots = slots
         self.kill, self.fail, self.latency_s = kill, fail, latency_s
         self.workers: dict[str, FakeWorker] = {}
@@ -117,12 +119,15 @@ class FakeWorld:
         await self._call()
         alive = self._alive()
         up = sum(1 for worker in alive if worker.up)
-        return Service(self.desired, up, len(alive) - up, (Deployment("PRIMARY", "worker:1", "COMPLETED"),))
+        deployments = [Deployment("PRIMARY", f"worker:{self.revision}", "COMPLETED")]
+        if any(worker.revision < self.revision for worker in alive):
+            deployments.append(Deployment("ACTIVE", "worker:old", "IN_PROGRESS"))
+        return Service(self.desired, up, len(alive) - up, tuple(deployments))
 
     async def tasks(self, service: str) -> tuple[Task, ...]:
         await self._call()
         return tuple(
-            Task(worker.arn, "RUNNING" if worker.up else "PENDING", "RUNNING", "10.0.0.1", "worker:1")
+            Task(worker.arn, "RUNNING" if worker.up else "PENDING", "RUNNING", "10.0.0.1", f"worker:{worker.revision}")
             for worker in self._alive()
         )
 
@@ -214,15 +219,24 @@ class FakeWorld:
         worker.drain_until, worker.released, worker.asks_at = None, False, self.now
 
     def _balance(self) -> None:
+        """Do what the service scheduler does; a rolling update starts `desired` new tasks beside the old ones."""
         alive = self._alive()
-        idle = [worker for worker in alive if not worker.protected]
-        self.random.shuffle(idle)
-        for worker in idle[: max(0, len(alive) - self.desired)]:
-            worker.stop_at = self.now + 2.0
-        for _ in range(self.desired - len(alive)):
+        old = [worker for worker in alive if worker.revision < self.revision]
+        fresh = [worker for worker in alive if worker.revision == self.revision]
+        # An old task goes when healthy ones of either revision are more than desired.
+        self._stop(old, len(old) + sum(1 for worker in fresh if worker.up) - self.desired)
+        self._stop(fresh, len(fresh) - self.desired)
+        for _ in range(self.desired - len(fresh)):
             self.launched += 1
             arn = f"task/{self.launched:04d}"
-            self.workers[arn] = FakeWorker(arn, self.now + self.random.uniform(5, 20), self.slots)
+            worker = FakeWorker(arn, self.now + self.random.uniform(5, 20), self.slots, revision=self.revision)
+            self.workers[arn] = worker
+
+    def _stop(self, workers: list[FakeWorker], number: int) -> None:
+        idle = [worker for worker in workers if not worker.protected]
+        self.random.shuffle(idle)
+        for worker in idle[: max(0, number)]:
+            worker.stop_at = self.now + 2.0
 
     def _check(self, when: str) -> None:
         if self._protected() > self.desired:

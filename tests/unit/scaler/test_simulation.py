@@ -94,6 +94,30 @@ async def test_a_hand_that_writes_desired(seed: int) -> None:
     assert (world.done, world.interrupted, world.desired) == (TASKS, 0, 1)
 
 
+@pytest.mark.parametrize("seed", range(20))
+async def test_a_rolling_update_of_a_busy_fleet(seed: int) -> None:
+    """Long tasks on every old worker: the new revision consumes soon, desired stays bounded, nothing is interrupted."""
+    world = FakeWorld(4000 + seed, desired=3, kill=0.005)
+    loop = world.loop(FLEET)
+    world.queue.extend(world.random.uniform(300, 600) for _ in range(15))
+    while world.now < 60:
+        loop, _ = await world.turn(loop)
+    world.revision = 2
+    world.queue.extend(world.random.uniform(10, 20) for _ in range(5))
+    peak, waited_s = 0, None
+    while world.now < 3000:
+        loop, _ = await world.turn(loop)
+        peak = max(peak, world.desired)
+        if waited_s is None and not world.queue:
+            waited_s = world.now - 60
+    assert (world.done, world.interrupted, world.broken[:1]) == (20, 0, [])
+    assert waited_s is not None
+    assert waited_s < 120, "the new revision waited for the old tasks"
+    assert peak <= 3 + FLEET.maximum, "desired ran after its own new tasks"
+    assert {worker.revision for worker in world.workers.values()} == {2}
+    assert world.desired == 1
+
+
 class TestControls:
     """Each takes one step away and must lose tasks, else the tests above prove nothing."""
 
