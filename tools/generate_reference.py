@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Writes the reference pages that are made from code: environment.yaml, its JSON Schema, and the command line.
+"""Writes the reference pages that are made from code: environment.yaml, its JSON Schema, commands, Airflow's defaults.
 
 `make docs` calls it; a test calls it with `--check` and fails when a page is out of date.
 """
@@ -18,6 +18,7 @@ import typer.main
 
 from openmwaa.cli import app
 from openmwaa.environment_file import json_schema
+from openmwaa_runtime.settings.reference import page as airflow_defaults_page
 
 REFERENCE = Path(__file__).parents[1] / "docs" / "reference"
 
@@ -91,6 +92,7 @@ PAGES: Mapping[str, Callable[[], str]] = {
     "environment.schema.json": json_schema,
     "environment.md": environment_page,
     "cli.md": command_line_page,
+    "airflow-defaults.md": airflow_defaults_page,
 }
 
 
