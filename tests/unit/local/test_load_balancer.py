@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: Apache-2.0
+"""TCP proxies on real sockets."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from openmwaa.local.load_balancer import Listener, LoadBalancers
+
+NAME = "lb.us-east-1.elb.amazonaws.com"
+
+
+class Echo:
+    """A server that says its name and then what it hears."""
+
+    def __init__(self, name: str, address: str, port: int = 0) -> None:
+        self.name, self.address, self.port = name, address, port
+        self._server: asyncio.Server | None = None
+
+    async def start(self) -> "Echo":
+        self._server = await asyncio.start_server(self._serve, self.address, self.port)
+        self.port = self._server.sockets[0].getsockname()[1]
+        return self
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError):
+            data = await reader.read()
+            writer.write(f"{self.name}:".encode() + data)
+            await writer.drain()
+        writer.close()
+
+    async def stop(self) -> None:
+        if self._server:
+            self._server.close()
+            await self._server.wait_closed()
+            self._server = None
+
+
+@pytest.fixture
+async def port() -> int:
+    server = await asyncio.start_server(lambda _r, w: w.close(), "127.15.0.4", 0)
+    number: int = server.sockets[0].getsockname()[1]
+    server.close()
+    await server.wait_closed()
+    return number
+
+
+@pytest.fixture
+async def balancers(tmp_path: Path) -> AsyncIterator[LoadBalancers]:
+    one = LoadBalancers(lambda number: f"127.15.0.{4 + number}", tmp_path / "numbers.json")
+    yield one
+    await one.close()
+
+
+async def ask(address: str, port: int, text: str = "hello") -> str:
+    async with asyncio.timeout(10):
+        reader, writer = await asyncio.open_connection(address, port)
+        writer.write(text.encode())
+        writer.write_eof()
+        try:
+            return (await reader.read()).decode()
+        except ConnectionResetError:  # closed before what was sent was read
+            return ""
+        finally:
+            writer.close()
+
+
+async def test_it_forwards_in_turn_and_passes_over_the_dead(balancers: LoadBalancers, port: int) -> None:
+    one, two = await Echo("one", "127.15.1.1").start(), await Echo("two", "127.15.1.2").start()
+    await balancers.serve((Listener(NAME, port, ("group",)),))
+    for echo in (one, two):
+        balancers.register("group", echo.address, echo.port)
+    assert [await ask("127.15.0.4", port) for _ in range(4)] == ["one:hello", "two:hello", "one:hello", "two:hello"]
+    await one.stop()
+    assert {await ask("127.15.0.4", port) for _ in range(3)} == {"two:hello"}
+    balancers.deregister("group", two.address, two.port)
+    assert await ask("127.15.0.4", port) == "", "a target that was deregistered got a connection"
+    await two.stop()
+
+
+async def test_a_listener_without_targets_closes(balancers: LoadBalancers, port: int) -> None:
+    await balancers.serve((Listener(NAME, port, ("group",)),))
+    assert await ask("127.15.0.4", port) == ""
+
+
+async def test_much_data_both_ways(balancers: LoadBalancers, port: int) -> None:
+    echo = await Echo("one", "127.15.1.1").start()
+    await balancers.serve((Listener(NAME, port, ("group",)),))
+    balancers.register("group", echo.address, echo.port)
+    text = "x" * 1_000_000
+    assert await ask("127.15.0.4", port, text) == f"one:{text}"
+    await echo.stop()
+
+
+async def test_a_listener_that_is_gone_is_closed(balancers: LoadBalancers, port: int) -> None:
+    await balancers.serve((Listener(NAME, port, ("group",)),))
+    await balancers.serve(())
+    with pytest.raises(ConnectionRefusedError):
+        await ask("127.15.0.4", port)
+
+
+async def test_a_taken_port_is_tried_again(balancers: LoadBalancers, port: int) -> None:
+    squatter = await asyncio.start_server(lambda _r, w: w.close(), "127.15.0.4", port)
+    await balancers.serve((Listener(NAME, port, ("group",)),))
+    squatter.close()
+    await squatter.wait_closed()
+    await balancers.serve((Listener(NAME, port, ("group",)),))
+    assert await ask("127.15.0.4", port) == ""
+
+
+def test_addresses_are_kept(tmp_path: Path) -> None:
+    numbers = tmp_path / "numbers.json"
+    first = LoadBalancers(lambda number: f"a{number}", numbers)
+    assert [first.address(name) for name in ("x", "y", "x")] == ["a0", "a1", "a0"]
+    assert LoadBalancers(lambda number: f"a{number}", numbers).address("y") == "a1"
+    numbers.write_text("spoilt")
+    assert LoadBalancers(lambda number: f"a{number}", numbers).address("y") == "a0"
