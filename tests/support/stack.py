@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Reads a synthesised stack the way a reviewer does: containers, policies and rules by name."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+Json = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Stack:
+    """A `cdk.tf.json`."""
+
+    document: Json
+
+    def resources(self, kind: str) -> dict[str, Json]:
+        """The resources of a type by name."""
+        found: dict[str, Json] = self.document["resource"].get(kind, {})
+        return found
+
+    def one(self, kind: str) -> Json:
+        """The only resource of a type."""
+        (resource,) = self.resources(kind).values()
+        return resource
+
+    @property
+    def services(self) -> dict[str, Json]:
+        """ECS services by the name they have in ECS."""
+        return {service["name"]: service for service in self.resources("aws_ecs_service").values()}
+
+    @property
+    def tasks(self) -> dict[str, list[Json]]:
+        """The container definitions of every service's task."""
+        prefix = f"{self.one('aws_ecs_cluster')['name']}-"
+        return {
+            task["family"].removeprefix(prefix): self.local(task["container_definitions"])
+            for task in self.resources("aws_ecs_task_definition").values()
+        }
+
+    @property
+    def containers(self) -> dict[str, Json]:
+        """Container definitions by SERVICE/CONTAINER."""
+        return {
+            f"{service}/{container['name']}": container
+            for service, containers in self.tasks.items()
+            for container in containers
+        }
+
+    @property
+    def policies(self) -> dict[str, Json]:
+        """Every policy document, of identities and of resources, by the local value's name."""
+        return {
+            name: value
+            for name, value in self.document["locals"].items()
+            if isinstance(value, dict) and "Statement" in value
+        }
+
+    def local(self, expression: str) -> Any:
+        """The local value that `${jsonencode(local.NAME)}` writes."""
+        name = expression.removeprefix("${jsonencode(local.").removesuffix(")}")
+        return self.document["locals"][name]
+
+    def role_policy(self, name: str) -> list[Json]:
+        """The statements of a role's own policy; none when it has no policy."""
+        policies = self.resources("aws_iam_role_policy")
+        statements: list[Json] = self.local(policies[name]["policy"])["Statement"] if name in policies else []
+        return statements
+
+
+def environment_of(container: Json) -> dict[str, str]:
+    """The plain variables of a container."""
+    return {entry["name"]: entry["value"] for entry in container.get("environment", ())}
+
+
+def secrets_of(container: Json) -> dict[str, str]:
+    """The secrets of a container: variable to ARN."""
+    return {entry["name"]: entry["valueFrom"] for entry in container.get("secrets", ())}
+
+
+def walk(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Every value inside a document with the keys that lead to it."""
+    yield path, value
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from walk(item, (*path, key))
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from walk(item, (*path, str(index)))

@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Stacks that many tests look at, each synthesised once."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cdktf_app.main import document
+from openmwaa.environment import Environment
+from openmwaa.environment_file import load
+from tests.support.stack import Stack
+
+ROOT = Path(__file__).parents[3]
+
+
+def stack_of(**fields: Any) -> Stack:
+    """The stack of an environment that says `fields`."""
+    return Stack(document(Environment.model_validate({"name": "example", **fields})))
+
+
+@pytest.fixture(scope="session")
+def quickstart_environment() -> Environment:
+    return load(ROOT / "examples/quickstart/environment.yaml")
+
+
+@pytest.fixture(scope="session")
+def quickstart(quickstart_environment: Environment) -> Stack:
+    return Stack(document(quickstart_environment))
+
+
+@pytest.fixture(scope="session")
+def given() -> Stack:
+    """An environment that brings its own key, bucket, role and images, and has two fleets."""
+    return stack_of(
+        kms_key="arn:aws:kms:us-east-1:123456789012:key/11111111-2222-3333-4444-555555555555",
+        source_bucket="arn:aws:s3:::given-bucket",
+        execution_role_arn="arn:aws:iam::123456789012:role/given",
+        images={
+            "airflow": "123456789012.dkr.ecr.us-east-1.amazonaws.com/teams/airflow@sha256:" + "a" * 64,
+            "scaler": "example.com/scaler:1",
+        },
+        fleets={
+            "default": {"queues": ["default", "high"], "class": "mw1.micro", "min": 2, "max": 4},
+            "gpu-like": {"queues": ["heavy"], "cpu": 4096, "memory": 16384, "slots": 2, "max": 7},
+        },
+        airflow_configuration_options={"core.parallelism": 7, "smtp.smtp_mail_from": "${injected} %{if}"},
+        logging_configuration={"worker_logs": {"enabled": False}, "task_logs": {"log_level": "DEBUG"}},
+        tags={"team": "${data}", "cost": "a"},
+    )

@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Names fit what each service accepts, and names that differ stay apart."""
+
+import re
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from cdktf_app.names import fitted, host_name, literal
+from tests.support.stack import Stack
+from tests.unit.cdktf_app.conftest import stack_of
+
+NAMES = st.from_regex(r"[a-zA-Z][0-9a-zA-Z_-]{0,79}", fullmatch=True)
+
+
+@given(NAMES)
+def test_host_names_are_what_load_balancers_take(name: str) -> None:
+    fit = host_name(f"openmwaa-{name}", limit=32)
+    assert re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", fit), fit
+    assert len(fit) <= 32
+
+
+@given(NAMES, NAMES)
+def test_names_that_differ_stay_apart(one: str, other: str) -> None:
+    assume(one != other)
+    assert host_name(one, limit=32) != host_name(other, limit=32)
+    assert fitted(one, limit=20) != fitted(other, limit=20)
+
+
+def test_a_name_that_fits_is_left_alone() -> None:
+    assert (
+        fitted("openmwaa-quickstart", limit=32) == host_name("openmwaa-quickstart", limit=32) == "openmwaa-quickstart"
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("plain", "plain"), ("${var.x}", "$${var.x}"), ("%{ if }", "%%{ if }"), ("100 % $", "100 % $")],
+    ids=["plain", "interpolation", "directive", "signs-alone"],
+)
+def test_terraforms_templates_are_taken_literally(text: str, expected: str) -> None:
+    assert literal(text) == expected
+
+
+def test_the_longest_name_fits_every_service() -> None:
+    name = "Z" + "a_B-" * 19 + "end"
+    assert len(name) == 80
+    stack = stack_of(name=name, region="ap-southeast-2")
+    limits = {
+        "aws_lb": (32, r"[a-zA-Z0-9-]+"),
+        "aws_lb_target_group": (32, r"[a-zA-Z0-9-]+"),
+        "aws_iam_role": (64, r"[\w+=,.@-]+"),
+        "aws_sqs_queue": (80, r"[a-zA-Z0-9_-]+"),
+        "aws_db_subnet_group": (255, r"[a-z0-9._-]+"),
+        "aws_security_group": (255, r"[\w .:/()#,@\[\]+=&;{}!$*-]+"),
+        "aws_secretsmanager_secret": (512, r"[\w/+=.@-]+"),
+        "aws_cloudwatch_log_group": (512, r"[\w./#-]+"),
+        "aws_ecs_cluster": (255, r"[a-zA-Z0-9_-]+"),
+        "aws_kms_alias": (256, r"alias/[a-zA-Z0-9/_-]+"),
+        "aws_ecr_repository": (256, r"[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*(/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*)*"),
+    }
+    for kind, (limit, pattern) in limits.items():
+        for address, resource in stack.resources(kind).items():
+            assert len(resource["name"]) <= limit, f"{kind}.{address}: {resource['name']} is too long"
+            assert re.fullmatch(pattern, resource["name"]), f"{kind}.{address}: {resource['name']}"
+    identifiers = [
+        stack.one("aws_rds_cluster")["cluster_identifier"],
+        stack.one("aws_rds_cluster_instance")["identifier"],
+    ]
+    assert all(re.fullmatch(r"[a-z](-?[a-z0-9])*", each) and len(each) <= 63 for each in identifiers), identifiers
+    bucket = stack.one("aws_s3_bucket")["bucket"].replace(
+        "${data.aws_caller_identity.place_caller.account_id}", "1" * 12
+    )
+    assert re.fullmatch(r"[a-z0-9]([a-z0-9-]{1,61})[a-z0-9]", bucket), bucket
+    families = [task["family"] for task in stack.resources("aws_ecs_task_definition").values()]
+    assert all(re.fullmatch(r"[a-zA-Z0-9_-]{1,255}", family) for family in families)
+
+
+def test_two_environments_share_no_name() -> None:
+    one, other = (_names(stack_of(name=name)) for name in ("Team_a", "team-a"))
+    assert not one & other, f"both are called {sorted(one & other)}"
+
+
+def _names(stack: Stack) -> set[str]:
+    keys = ("name", "bucket", "family", "cluster_identifier", "identifier")
+    found = set()
+    for kind, resources in stack.document["resource"].items():
+        if kind in {"aws_ecs_service", "aws_iam_role_policy"}:
+            continue  # named within the cluster, within the role
+        for resource in resources.values():
+            # A parameter group's `family` is PostgreSQL's.
+            named = [
+                key for key in keys if key in resource and (kind, key) != ("aws_rds_cluster_parameter_group", "family")
+            ]
+            found |= {f"{kind} {resource[key]}".lower() for key in named}
+    return {name for name in found if "${" not in name or "openmwaa" in name}

@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: Apache-2.0
+"""No secret's value is in the JSON, nor could it come into plan or state; and who is given which."""
+
+import pytest
+
+from tests.support.stack import Stack, environment_of, secrets_of, walk
+
+AIRFLOW, CELERY, SCALER = (f"OPENMWAA_{name}_DATABASE_PASSWORD" for name in ("AIRFLOW", "CELERY", "SCALER"))
+FERNET, API, JWT = "OPENMWAA_FERNET_KEY", "OPENMWAA_API_SECRET_KEY", "OPENMWAA_JWT_SECRET"
+SEED = "OPENMWAA_SCALER_SIGNING_SEED"
+
+GIVEN = {
+    "scheduler/prepare-database": {"OPENMWAA_DATABASE_MASTER", AIRFLOW, CELERY, SCALER, SEED},
+    "scheduler/scheduler": {AIRFLOW, CELERY, FERNET, JWT},
+    "dag-processor/dag-syncer": set[str](),
+    "dag-processor/dag-processor": {AIRFLOW, FERNET},
+    "triggerer/dag-syncer": set[str](),
+    "triggerer/triggerer": {AIRFLOW, FERNET},
+    "execution-api/execution-api": {AIRFLOW, FERNET, API, JWT},
+    "web-server/web-server": {AIRFLOW, FERNET, API, JWT, "OPENMWAA_ADMIN_PASSWORD"},
+    "worker-default/dag-syncer": set[str](),
+    "worker-default/worker": {CELERY},
+    "scaler/scaler": {"SCALER_DATABASE_PASSWORD", "SCALER_SIGNING_SEED"},
+}
+
+
+def test_who_is_given_which_secret(quickstart: Stack) -> None:
+    assert {name: set(secrets_of(container)) for name, container in quickstart.containers.items()} == GIVEN
+
+
+def test_no_secret_is_a_plain_variable(quickstart: Stack, given: Stack) -> None:
+    every = {name for names in GIVEN.values() for name in names}
+    for stack in (quickstart, given):
+        for name, container in stack.containers.items():
+            plain = environment_of(container)
+            assert not every & set(plain), f"{name} has a secret among its plain variables"
+            refers = [key for key, value in plain.items() if "aws_secretsmanager" in value or "ephemeral." in value]
+            assert not refers, f"{name} refers to a secret in {refers}"
+
+
+def test_values_are_ephemeral_and_write_only(quickstart: Stack) -> None:
+    versions = quickstart.resources("aws_secretsmanager_secret_version")
+    assert len(versions) == 8
+    for name, version in versions.items():
+        assert set(version) == {"secret_id", "secret_string_wo", "secret_string_wo_version"}, name
+        assert f"ephemeral.aws_secretsmanager_random_password.{name}." in version["secret_string_wo"], name
+
+
+@pytest.mark.parametrize("kind", ["random_password", "random_string", "tls_private_key", "aws_ssm_parameter"])
+def test_nothing_makes_values_that_the_state_keeps(quickstart: Stack, kind: str) -> None:
+    assert not quickstart.resources(kind)
+    assert kind not in quickstart.document["data"]
+
+
+def test_no_attribute_holds_a_value_that_the_state_keeps(quickstart: Stack) -> None:
+    kept = {"password", "master_password", "secret_string", "secret_binary", "auth_token", "secret_key", "access_key"}
+    found = [".".join(path) for path, _ in walk(quickstart.document) if path and path[-1] in kept]
+    assert not found
+
+
+def test_ephemeral_values_go_to_write_only_arguments_alone(quickstart: Stack) -> None:
+    for path, value in walk(quickstart.document):
+        if isinstance(value, str) and "ephemeral." in value:
+            assert path[-1] == "secret_string_wo", f"{'.'.join(path)} would leave the ephemeral world"
+
+
+def test_fernet_key_is_made_of_32_bytes_in_the_url_safe_alphabet(quickstart: Stack) -> None:
+    expression = quickstart.resources("aws_secretsmanager_secret_version")["secrets_fernet_key"]["secret_string_wo"]
+    password = "ephemeral.aws_secretsmanager_random_password.secrets_fernet_key.random_password"
+    assert expression == f'${{replace(replace(base64sha256({password}), "+", "-"), "/", "_")}}'
+
+
+def test_secrets_can_be_made_again_under_their_names(quickstart: Stack) -> None:
+    for name, secret in quickstart.resources("aws_secretsmanager_secret").items():
+        assert secret["recovery_window_in_days"] == 0, f"{name} would keep its name after destroy"
+        assert secret["kms_key_id"] == "${aws_kms_key.keys.arn}"
+
+
+def test_rds_keeps_the_master_password(quickstart: Stack) -> None:
+    cluster = quickstart.one("aws_rds_cluster")
+    assert cluster["manage_master_user_password"] is True
+    assert cluster["master_user_secret_kms_key_id"] == "${aws_kms_key.keys.arn}"
+
+
+def test_execution_roles_read_exactly_their_containers_secrets(quickstart: Stack) -> None:
+    for task in quickstart.resources("aws_ecs_task_definition").values():
+        containers = quickstart.local(task["container_definitions"])
+        needed = {arn for container in containers for arn in secrets_of(container).values()}
+        role = task["execution_role_arn"].removeprefix("${aws_iam_role.").removesuffix(".arn}")
+        read = {
+            arn
+            for statement in quickstart.role_policy(role)
+            if "secretsmanager:GetSecretValue" in statement["Action"]
+            for arn in statement["Resource"]
+        }
+        assert read == needed, f"{role} does not fit {task['family']}"
+
+
+def test_no_task_role_reads_secrets(quickstart: Stack) -> None:
+    roles = {task["task_role_arn"] for task in quickstart.resources("aws_ecs_task_definition").values()}
+    for role in roles:
+        name = role.removeprefix("${aws_iam_role.").removesuffix(".arn}")
+        for statement in quickstart.role_policy(name):
+            assert not any(action.startswith("secretsmanager:") for action in statement["Action"]), name

@@ -1,0 +1,236 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Services, tasks and containers: what ECS is told, and that the runtime and the scaler understand it."""
+
+import copy
+import json
+import re
+from typing import Any
+
+import botocore.session
+import pytest
+from botocore.validate import ParamValidator
+
+from cdktf_app.containers import Container
+from cdktf_app.images import Image
+from cdktf_app.logs import LogGroup
+from openmwaa.classes import fargate_memory
+from openmwaa_runtime.settings.facts import REQUIRED
+from scaler.config import Settings
+from tests.support.stack import Stack, environment_of, secrets_of
+
+COMPONENTS = ["scheduler", "dag-processor", "triggerer", "execution-api", "web-server"]
+
+
+def test_there_is_a_service_for_each_component_and_fleet(quickstart: Stack, given: Stack) -> None:
+    assert set(quickstart.services) == {*COMPONENTS, "worker-default", "scaler"}
+    assert set(given.services) == {*COMPONENTS, "worker-default", "worker-gpu-like", "scaler"}
+
+
+def test_counts(quickstart: Stack, given: Stack) -> None:
+    assert {name: service["desired_count"] for name, service in quickstart.services.items()} == {
+        "scheduler": 1,
+        "dag-processor": 1,
+        "triggerer": 1,
+        "execution-api": 2,
+        "web-server": 1,
+        "worker-default": 1,
+        "scaler": 1,
+    }
+    counts = {name: service["desired_count"] for name, service in given.services.items()}
+    assert (counts["scheduler"], counts["worker-default"], counts["worker-gpu-like"]) == (2, 2, 1)
+
+
+def test_terraform_leaves_the_number_of_workers_to_the_scaler(given: Stack) -> None:
+    left = {name: service.get("lifecycle", {}).get("ignore_changes", []) for name, service in given.services.items()}
+    assert {name for name, ignored in left.items() if ignored == ["desired_count"]} == {
+        "worker-default",
+        "worker-gpu-like",
+    }
+    assert not any(ignored for name, ignored in left.items() if not name.startswith("worker-"))
+
+
+def test_ecs_never_stops_a_worker_of_its_own_accord(given: Stack) -> None:
+    for name in ("worker-default", "worker-gpu-like"):
+        service = given.services[name]
+        assert service["availability_zone_rebalancing"] == "DISABLED", name
+        assert (service["deployment_minimum_healthy_percent"], service["deployment_maximum_percent"]) == (100, 200)
+        worker = given.containers[f"{name}/worker"]
+        assert "healthCheck" not in worker, f"{name}: a busy worker could fail it"
+        assert worker["stopTimeout"] == 120, f"{name}: Fargate gives 120 s"
+        assert worker["essential"] is True
+        assert given.containers[f"{name}/dag-syncer"]["essential"] is False, f"{name}: a sidecar's end ends the task"
+
+
+def test_there_are_never_two_scalers(quickstart: Stack) -> None:
+    service = quickstart.services["scaler"]
+    assert (service["deployment_minimum_healthy_percent"], service["deployment_maximum_percent"]) == (0, 100)
+
+
+def test_a_failed_rollout_goes_back_by_itself(quickstart: Stack) -> None:
+    for name, service in quickstart.services.items():
+        assert service["deployment_circuit_breaker"] == {"enable": True, "rollback": True}, name
+
+
+def test_services_start_when_everything_they_need_is_there(quickstart: Stack) -> None:
+    for name, service in quickstart.services.items():
+        needed = " ".join(service["depends_on"])
+        for kind in ("aws_ecs_cluster_capacity_providers", "aws_rds_cluster_instance", "aws_route.network_private_out"):
+            assert kind in needed, f"{name} could start before {kind}"
+        assert needed.count("aws_secretsmanager_secret_version.") == 8, f"{name} could start before its secrets"
+        own = f"aws_iam_role_policy.roles_{name.removesuffix('-default').replace('-', '_')}_execution"
+        assert own in service["depends_on"], f"{name} could start before {own}"
+    assert "aws_lb_listener_rule.load_balancer_execution_rule" in quickstart.services["execution-api"]["depends_on"]
+    assert "aws_lb_listener.load_balancer_web_listener" in quickstart.services["web-server"]["depends_on"]
+
+
+@pytest.mark.parametrize(("service", "port"), [("web-server", 8080), ("execution-api", 8081)])
+def test_balanced_services_register_their_own_container(quickstart: Stack, service: str, port: int) -> None:
+    (target,) = quickstart.services[service]["load_balancer"]
+    assert (target["container_name"], target["container_port"]) == (service, port)
+    assert quickstart.containers[f"{service}/{service}"]["portMappings"][0]["containerPort"] == port
+
+
+def test_the_database_is_prepared_before_the_scheduler(quickstart: Stack) -> None:
+    prepare, scheduler = quickstart.tasks["scheduler"]
+    assert (prepare["name"], prepare["essential"], prepare["command"]) == (
+        "prepare-database",
+        False,
+        ["prepare-database"],
+    )
+    assert scheduler["dependsOn"] == [{"containerName": "prepare-database", "condition": "SUCCESS"}]
+
+
+@pytest.mark.parametrize("service", ["dag-processor", "triggerer", "worker-default"])
+def test_what_reads_dags_waits_for_the_first_sync(quickstart: Stack, service: str) -> None:
+    syncer, reader = quickstart.tasks[service]
+    assert (syncer["name"], syncer["command"], syncer["essential"]) == ("dag-syncer", ["sync-dags"], False)
+    assert syncer["healthCheck"]["command"] == ["CMD", "python", "-m", "openmwaa_runtime", "health", "sync-dags"]
+    assert reader["dependsOn"] == [{"containerName": "dag-syncer", "condition": "HEALTHY"}]
+    mounts = [
+        (mount["sourceVolume"], mount["containerPath"], mount["readOnly"])
+        for container in (syncer, reader)
+        for mount in container["mountPoints"]
+    ]
+    assert mounts == [("dags", "/opt/openmwaa/dags", False), ("dags", "/opt/openmwaa/dags", True)]
+
+
+def test_the_runtime_is_told_what_it_cannot_do_without(quickstart: Stack) -> None:
+    for name, container in quickstart.containers.items():
+        if name == "scaler/scaler":
+            continue
+        (word,) = container["command"]
+        told = {*environment_of(container), *secrets_of(container)}
+        assert not set(REQUIRED[word]) - told, f"{name} is not told {set(REQUIRED[word]) - told}"
+
+
+def test_the_scaler_understands_its_settings(given: Stack) -> None:
+    container = given.containers["scaler/scaler"]
+    config = copy.deepcopy(given.local(environment_of(container)["SCALER_CONFIG"]))
+    assert config["database"]["sslmode"] == "${local.metadata_database_sslmode}"
+    config["database"]["sslmode"] = given.document["locals"]["metadata_database_sslmode"]
+    settings = Settings.model_validate(config)
+    assert (settings.cluster, settings.agent_port, settings.http_port) == ("openmwaa-example", 8790, 8082)
+    fleets = {fleet.service: (fleet.slots, fleet.min, fleet.max, tuple(fleet.queues)) for fleet in settings.fleets}
+    assert fleets == {
+        "worker-default": (3, 2, 4, ("default", "high")),
+        "worker-gpu-like": (2, 1, 7, ("heavy",)),
+    }
+    assert container["portMappings"][0]["containerPort"] == 8082
+    assert "command" not in container
+
+
+def test_workers_are_told_their_fleet(given: Stack) -> None:
+    told = environment_of(given.containers["worker-default/worker"])
+    assert (told["OPENMWAA_WORKER_QUEUES"], told["OPENMWAA_WORKER_SLOTS"]) == ("default,high", "3")
+    assert told["OPENMWAA_TOTAL_SLOTS"] == str(4 * 3 + 7 * 2)
+    assert given.containers["worker-default/worker"]["portMappings"][0]["containerPort"] == 8790
+
+
+def test_queues_are_told_with_their_urls(given: Stack) -> None:
+    told = environment_of(given.containers["scheduler/scheduler"])["OPENMWAA_QUEUES"]
+    for queue in ("default", "high", "heavy"):
+        assert f'"{queue}" = aws_sqs_queue.broker_queue_{queue}.url' in told
+
+
+def test_the_users_options_win_and_are_taken_literally(given: Stack) -> None:
+    for name in (*(f"{component}/{component}" for component in COMPONENTS), "worker-gpu-like/worker"):
+        told = environment_of(given.containers[name])
+        assert told["AIRFLOW__CORE__PARALLELISM"] == "7", name
+        assert told["AIRFLOW__SMTP__SMTP_MAIL_FROM"] == "$${injected} %%{if}", "Terraform would read it as a template"
+    assert not [key for key in environment_of(given.containers["triggerer/dag-syncer"]) if key.startswith("AIRFLOW__")]
+
+
+def test_log_levels_follow_the_modules(given: Stack) -> None:
+    worker = environment_of(given.containers["worker-default/worker"])
+    assert worker["AIRFLOW__LOGGING__LOGGING_LEVEL"] == "DEBUG"
+    assert worker["AIRFLOW__LOGGING__CELERY_LOGGING_LEVEL"] == "WARNING", "a module that is off still warns"
+    assert environment_of(given.containers["scheduler/scheduler"])["AIRFLOW__LOGGING__LOGGING_LEVEL"] == "INFO"
+
+
+def test_components_log_where_mwaa_logs(quickstart: Stack) -> None:
+    groups = {
+        name: container["logConfiguration"]["options"]["awslogs-group"]
+        for name, container in quickstart.containers.items()
+    }
+    named = {
+        name: quickstart.resources("aws_cloudwatch_log_group")[reference.split(".")[1]]["name"]
+        for name, reference in groups.items()
+    }
+    assert named == {
+        "scheduler/prepare-database": "airflow-quickstart-Scheduler",
+        "scheduler/scheduler": "airflow-quickstart-Scheduler",
+        "dag-processor/dag-syncer": "airflow-quickstart-DAGProcessing",
+        "dag-processor/dag-processor": "airflow-quickstart-DAGProcessing",
+        "triggerer/dag-syncer": "airflow-quickstart-Scheduler",
+        "triggerer/triggerer": "airflow-quickstart-Scheduler",
+        "execution-api/execution-api": "airflow-quickstart-WebServer",
+        "web-server/web-server": "airflow-quickstart-WebServer",
+        "worker-default/dag-syncer": "airflow-quickstart-Worker",
+        "worker-default/worker": "airflow-quickstart-Worker",
+        "scaler/scaler": "airflow-quickstart-Scaler",
+    }
+
+
+def test_images_are_labelled_for_what_runs_them(quickstart: Stack) -> None:
+    for name, container in quickstart.containers.items():
+        expected = "scaler" if name == "scaler/scaler" else "airflow"
+        assert container["dockerLabels"] == {"openmwaa.image": expected}, name
+        assert container["image"] == f"${{aws_ecr_repository.images_{expected}.repository_url}}:3.3.2", name
+
+
+def test_tasks_have_sizes_that_fargate_sells(quickstart: Stack, given: Stack) -> None:
+    for stack in (quickstart, given):
+        for task in stack.resources("aws_ecs_task_definition").values():
+            assert int(task["memory"]) in fargate_memory(int(task["cpu"])), task["family"]
+    sizes = {
+        task["family"]: (task["cpu"], task["memory"]) for task in given.resources("aws_ecs_task_definition").values()
+    }
+    assert sizes["openmwaa-example-worker-gpu-like"] == ("4096", "16384")
+    assert sizes["openmwaa-example-worker-default"] == ("1024", "3072")
+
+
+def test_ecs_accepts_every_container_definition(quickstart: Stack, given: Stack) -> None:
+    model = botocore.session.get_session().get_service_model("ecs")
+    shape = model.shape_for("ContainerDefinitions")
+    for stack in (quickstart, given):
+        for family, containers in stack.tasks.items():
+            report = ParamValidator().validate(_resolved(containers), shape)
+            assert not report.has_errors(), f"{family}: {report.generate_report()}"
+
+
+def _resolved(value: Any) -> Any:
+    """What Terraform would send: references are some text."""
+    return json.loads(re.sub(r"\$\{[^}]*\}", "x", json.dumps(value)))
+
+
+def test_a_variable_cannot_be_both_plain_and_secret() -> None:
+    container = Container(
+        name="both",
+        image=Image("airflow", "image", None),
+        log_group=LogGroup("group", "arn"),
+        region="us-east-1",
+        environment={"NAME": "1"},
+        secrets={"NAME": "arn"},
+    )
+    with pytest.raises(ValueError, match="NAME is both plain and secret"):
+        container.definition()

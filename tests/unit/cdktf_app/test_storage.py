@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What an environment stores: encrypted, private, kept as long as it should be; and what is given instead."""
+
+import json
+
+from cdktf_app.broker import MAX_RECEIVE_COUNT, VISIBILITY_TIMEOUT_S
+from openmwaa_runtime.settings.connections import VISIBILITY_TIMEOUT_S as TOLD_TO_CELERY
+from tests.support.stack import Stack, environment_of
+from tests.unit.cdktf_app.conftest import stack_of
+
+KEY = "${aws_kms_key.keys.arn}"
+
+
+def test_everything_at_rest_is_encrypted_with_the_environments_key(quickstart: Stack) -> None:
+    assert {group["kms_key_id"] for group in quickstart.resources("aws_cloudwatch_log_group").values()} == {KEY}
+    assert {queue["kms_master_key_id"] for queue in quickstart.resources("aws_sqs_queue").values()} == {KEY}
+    cluster = quickstart.one("aws_rds_cluster")
+    assert (cluster["storage_encrypted"], cluster["kms_key_id"]) == (True, KEY)
+    (rule,) = quickstart.one("aws_s3_bucket_server_side_encryption_configuration")["rule"]
+    assert rule["apply_server_side_encryption_by_default"] == {"sse_algorithm": "aws:kms", "kms_master_key_id": KEY}
+    for repository in quickstart.resources("aws_ecr_repository").values():
+        assert repository["encryption_configuration"] == [{"encryption_type": "KMS", "kms_key": KEY}]
+    assert quickstart.one("aws_kms_key")["enable_key_rotation"] is True
+
+
+def test_the_bucket_is_private_and_versioned(quickstart: Stack) -> None:
+    block = quickstart.one("aws_s3_bucket_public_access_block")
+    switches = ("block_public_acls", "block_public_policy", "ignore_public_acls", "restrict_public_buckets")
+    assert all(block[switch] is True for switch in switches)
+    assert quickstart.one("aws_s3_bucket_versioning")["versioning_configuration"] == {"status": "Enabled"}
+    assert quickstart.one("aws_s3_bucket")["force_destroy"] is False
+
+
+def test_each_worker_queue_has_a_queue_and_all_share_the_dead_letters(given: Stack) -> None:
+    queues = given.resources("aws_sqs_queue")
+    assert {queue["name"] for queue in queues.values()} == {
+        "airflow-celery-example-default",
+        "airflow-celery-example-high",
+        "airflow-celery-example-heavy",
+        "airflow-celery-example-dead-letters",
+    }
+    for name, queue in queues.items():
+        if name == "broker_dead_letters":
+            continue
+        redrive = json.loads(queue["redrive_policy"])
+        assert redrive == {
+            "deadLetterTargetArn": "${aws_sqs_queue.broker_dead_letters.arn}",
+            "maxReceiveCount": MAX_RECEIVE_COUNT,
+        }
+        assert queue["visibility_timeout_seconds"] == VISIBILITY_TIMEOUT_S == TOLD_TO_CELERY
+    allowed = json.loads(queues["broker_dead_letters"]["redrive_allow_policy"])
+    assert len(allowed["sourceQueueArns"]) == 3
+
+
+def test_draining_workers_do_not_bury_healthy_messages() -> None:
+    assert MAX_RECEIVE_COUNT >= 100, "every message that a draining worker gives back is received once more"
+
+
+def test_more_than_ten_queues_share_dead_letters_without_being_named() -> None:
+    fleets = {"default": {"queues": ["default", *(f"q{number}" for number in range(11))]}}
+    queue = stack_of(fleets=fleets).resources("aws_sqs_queue")["broker_dead_letters"]
+    assert json.loads(queue["redrive_allow_policy"]) == {"redrivePermission": "allowAll"}
+
+
+def test_queues_that_differ_in_a_dash_stay_apart() -> None:
+    stack = stack_of(fleets={"default": {"queues": ["default", "a-b", "a_b"]}})
+    assert {"broker_queue_a-b", "broker_queue_a_b"} <= set(stack.resources("aws_sqs_queue"))
+
+
+def test_the_database_speaks_tls_and_is_backed_up(quickstart: Stack) -> None:
+    assert quickstart.one("aws_rds_cluster_parameter_group")["parameter"] == [{"name": "rds.force_ssl", "value": "1"}]
+    assert quickstart.one("aws_rds_cluster")["backup_retention_period"] == 7
+    told = environment_of(quickstart.containers["worker-default/worker"])
+    assert told["OPENMWAA_DATABASE_SSLMODE"] == "${local.metadata_database_sslmode}"
+    assert quickstart.document["locals"]["metadata_database_sslmode"] == "require"
+
+
+def test_what_is_given_is_used_and_not_made(given: Stack) -> None:
+    key = "arn:aws:kms:us-east-1:123456789012:key/11111111-2222-3333-4444-555555555555"
+    for kind in ("aws_kms_key", "aws_kms_alias", "aws_s3_bucket", "aws_s3_bucket_policy", "aws_ecr_repository"):
+        assert not given.resources(kind), f"{kind} is made beside the one that is given"
+    assert "roles_worker" not in given.resources("aws_iam_role")
+    assert {queue["kms_master_key_id"] for queue in given.resources("aws_sqs_queue").values()} == {key}
+    tasks = given.resources("aws_ecs_task_definition")
+    assert tasks["fleets_default"]["task_role_arn"] == "arn:aws:iam::123456789012:role/given"
+    assert tasks["fleets_default"]["execution_role_arn"] == "${aws_iam_role.roles_worker_execution.arn}"
+    assert environment_of(given.containers["triggerer/dag-syncer"])["OPENMWAA_DAG_BUCKET"] == "given-bucket"
+
+
+def test_a_given_image_is_pulled_from_its_own_repository_alone(given: Stack) -> None:
+    (pull,) = [each for each in given.role_policy("roles_worker_execution") if each["Sid"] == "PullImages"]
+    assert pull["Resource"] == [
+        "arn:${data.aws_partition.place.partition}:ecr:us-east-1:123456789012:repository/teams/airflow"
+    ]
+    scaler = {statement["Sid"] for statement in given.role_policy("roles_scaler_execution")}
+    assert "PullImages" not in scaler, "an image outside ECR needs no right in ECR"
+
+
+def test_everything_is_tagged_with_the_users_words(given: Stack) -> None:
+    (provider,) = given.document["provider"]["aws"]
+    assert provider["default_tags"] == [{"tags": {"cost": "a", "openmwaa:environment": "example", "team": "$${data}"}}]

@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Synthesis writes one file, the same on every machine, that Terraform accepts."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cdktf_app import main
+from cdktf_app.errors import CdkMissingError, NodeMissingError
+from openmwaa.environment import Environment
+from tests.support.stack import Stack, walk
+from tests.support.terraform import terraform_environment
+
+ROOT = Path(__file__).parents[3]
+QUICKSTART = ROOT / "examples/quickstart/environment.yaml"
+PROGRAM = """
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from cdktf_app.main import synth
+from openmwaa.environment_file import load
+print(synth(load(Path(sys.argv[1])), Path(sys.argv[2])))
+"""
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A stack written by another process, with another hash seed, from another folder."""
+    out = tmp_path_factory.mktemp("a folder")
+    answer = subprocess.run(
+        [sys.executable, "-c", PROGRAM, str(QUICKSTART), "terraform"],
+        cwd=out,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONHASHSEED": "7"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert answer.returncode == 0, answer.stderr
+    assert answer.stdout.strip() == "terraform/quickstart/cdk.tf.json"
+    assert not answer.stderr, f"the CDK is not quiet: {answer.stderr}"
+    return out / answer.stdout.strip()
+
+
+def test_the_same_environment_gives_the_same_bytes(
+    written: Path, quickstart: Stack, tmp_path: Path, quickstart_environment: Environment
+) -> None:
+    again = main.synth(quickstart_environment, tmp_path)
+    assert again == tmp_path / "quickstart/cdk.tf.json"
+    assert again.read_bytes() == written.read_bytes()
+    assert json.loads(again.read_text()) == quickstart.document
+
+
+def test_one_file_is_written_and_nothing_else(written: Path) -> None:
+    root = written.parents[2]
+    assert [str(path.relative_to(root)) for path in sorted(root.rglob("*")) if path.is_file()] == [
+        "terraform/quickstart/cdk.tf.json"
+    ]
+
+
+def test_nothing_names_this_machine(written: Path, quickstart: Stack) -> None:
+    text = written.read_text()
+    for word in (str(written.parents[2]), str(ROOT), str(Path.home()), os.uname().nodename, "/tmp/"):
+        assert word not in text, f"{word} is in the JSON"
+    assert "backend" not in quickstart.document["terraform"], "a pipeline says where the state is"
+    assert not [path for path, value in walk(quickstart.document) if path[-1:] == ("//",) and len(path) > 1]
+
+
+def test_versions_are_ranges_of_what_was_applied(quickstart: Stack) -> None:
+    assert quickstart.document["terraform"] == {
+        "required_providers": {"aws": {"source": "hashicorp/aws", "version": "~> 5.100"}},
+        "required_version": ">= 1.11",
+    }
+
+
+def test_addresses_read_like_the_picture(quickstart: Stack) -> None:
+    expected = {
+        "aws_vpc": "network",
+        "aws_lb": "load_balancer",
+        "aws_rds_cluster": "metadata_database",
+        "aws_ecs_service": "airflow_scheduler",
+        "aws_sqs_queue": "broker_queue_default",
+        "aws_secretsmanager_secret": "secrets_fernet_key",
+        "aws_iam_role": "roles_worker",
+    }
+    missing = [f"{kind}.{name}" for kind, name in expected.items() if name not in quickstart.resources(kind)]
+    assert not missing, "addresses are what people import, override and target: they must not change by accident"
+
+
+def test_people_are_told_where_to_go(quickstart: Stack) -> None:
+    outputs: dict[str, Any] = quickstart.document["output"]
+    assert {"web_url", "admin_password_secret_arn", "source_bucket", "cluster_name", "log_groups"} <= set(outputs)
+    assert all(output["description"] for output in outputs.values())
+
+
+def test_a_missing_node_is_said_in_words(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(NodeMissingError, match=r"Node\.js is missing"):
+        main.synth(Environment(name="example"), tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_missing_cdk_is_said_in_words(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    with pytest.raises(CdkMissingError, match=r"openmwaa\[infra\]"):
+        main.synth(Environment(name="example"), tmp_path)
+
+
+def test_the_users_environment_variables_stay_as_they_are(
+    quickstart: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert quickstart.document
+    monkeypatch.setenv("NODE_OPTIONS", "--no-warnings")
+    before = dict(os.environ)
+    main.synth(Environment(name="example"), tmp_path)
+    assert dict(os.environ) == before
+
+
+def test_terraform_accepts_it(given: Stack, written: Path, tmp_path: Path) -> None:
+    terraform = shutil.which("terraform")
+    if terraform is None:
+        pytest.skip("there is no terraform on PATH")
+    environment = terraform_environment(tmp_path)
+    file = tmp_path / "cdk.tf.json"
+    file.write_bytes(written.read_bytes())
+    _terraform(terraform, "init", "-input=false", "-backend=false", folder=tmp_path, environment=environment)
+    _terraform(terraform, "validate", folder=tmp_path, environment=environment)
+    file.write_text(json.dumps(given.document))
+    _terraform(terraform, "validate", folder=tmp_path, environment=environment)
+
+
+def _terraform(program: str, *words: str, folder: Path, environment: Mapping[str, str]) -> None:
+    answer = subprocess.run(
+        [program, *words, "-no-color"],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert answer.returncode == 0, f"terraform {words[0]}: {answer.stderr}"
