@@ -23,6 +23,8 @@ _TUNING = """
 
 Ten minutes without the execution API cost no task: requests are repeated for longer than that, the scheduler waits
 longer than that for heartbeats, and tokens live longer than that. The four numbers hang together; change them together.
+Tried with real Airflow: the API away for 600 s under three running tasks without retries, one of which ended meanwhile;
+all of them succeeded, and so did five that waited in the queue.
 """
 _WIRING = """
 ## Connections
