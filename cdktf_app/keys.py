@@ -96,7 +96,7 @@ def _statements(log_groups: str, place: Place) -> list[Statement]:
             actions=_USE,
             resources=EVERY,
             every_resource_because=_THIS_KEY,
-            principals={"Service": (f"logs.{place.region}.amazonaws.com",)},
+            principals={"Service": (place.host("logs"),)},
             conditions=(
                 Condition(
                     "ArnLike",

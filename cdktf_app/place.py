@@ -26,8 +26,14 @@ class Place(Construct):
         )
         self.region = environment.region
         self.account: str = DataAwsCallerIdentity(self, "caller").account_id
-        self.partition: str = DataAwsPartition(self, "partition").partition
+        partition = DataAwsPartition(self, "partition")
+        self.partition: str = partition.partition
+        self._dns_suffix: str = partition.dns_suffix
 
     def arn(self, service: str, resource: str) -> str:
         """Return the ARN of `resource` of `service` in this account and Region."""
         return f"arn:{self.partition}:{service}:{self.region}:{self.account}:{resource}"
+
+    def host(self, service: str) -> str:
+        """Return the host name of `service` in this Region, by which policies know it: China's ends in another way."""
+        return f"{service}.{self.region}.{self._dns_suffix}"

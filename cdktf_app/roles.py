@@ -96,7 +96,7 @@ def execution_statements(containers: Sequence[Container], place: Place, key_arn:
 
 def via(place: Place, *services: str) -> Condition:
     """Return the condition that KMS is asked by one of `services` on the caller's behalf."""
-    hosts = tuple(f"{service}.{place.region}.amazonaws.com" for service in services)
+    hosts = tuple(place.host(service) for service in services)
     return Condition("StringEquals", "kms:ViaService", hosts)
 
 
