@@ -22,7 +22,7 @@ from cdktf_app.keys import Keys
 from cdktf_app.load_balancer import LoadBalancer
 from cdktf_app.logs import GROUPS, Logs, group_pattern
 from cdktf_app.metadata_database import MetadataDatabase
-from cdktf_app.names import PREFIX
+from cdktf_app.names import PREFIX, literal
 from cdktf_app.network import Network
 from cdktf_app.overridable import overridable
 from cdktf_app.place import Place
@@ -46,114 +46,139 @@ class EnvironmentStack(TerraformStack):
         self._addresses: dict[str, str] = {}
         self.add_override("terraform.required_version", TERRAFORM_VERSION)
         self.add_override("terraform.required_providers.aws.version", PROVIDER_VERSION)
-        name = f"{PREFIX}-{environment.name}"
-        place = Place(self, "place", environment=environment)
-        log_groups = group_pattern(environment.name, place)
+        self._environment = environment
+        self._name = f"{PREFIX}-{environment.name}"
+        self._place = Place(self, "place", environment=environment)
+        self._lay_the_ground()
+        self._store_things()
+        self._run_tasks()
+        self._say_where_things_are()
 
-        key = Keys(self, "keys", name=name, log_groups=log_groups, place=place, given=environment.kms_key).arn
-        network = Network(self, "network", name=name, region=place.region, cidr=environment.network.vpc_cidr)
-        groups = SecurityGroups(self, "security_groups", name=name, network=network)
-        logs = Logs(self, "logs", environment=environment, key_arn=key)
-        secrets = Secrets(self, "secrets", name=name, key_arn=key)
-        images = Images(self, "images", environment=environment, name=name, place=place, key_arn=key)
-        storage = Storage(self, "storage", name=name, place=place, key_arn=key, given=environment.source_bucket)
-        broker = Broker(
+    def _lay_the_ground(self) -> None:
+        """Add what everything else stands on: key, network, log groups, secrets, images, cluster, roles."""
+        environment, name, place = self._environment, self._name, self._place
+        self._log_groups = group_pattern(environment.name, place)
+        keys = Keys(self, "keys", name=name, log_groups=self._log_groups, place=place, given=environment.kms_key)
+        key = self._key = keys.arn
+        self._network = Network(self, "network", name=name, region=place.region, cidr=environment.network.vpc_cidr)
+        self._groups = SecurityGroups(self, "security_groups", name=name, network=self._network)
+        self._logs = Logs(self, "logs", environment=environment, key_arn=key)
+        self._secrets = Secrets(self, "secrets", name=name, key_arn=key)
+        self._images = Images(self, "images", environment=environment, name=name, place=place, key_arn=key)
+        self._cluster = Cluster(self, "cluster", name=name, place=place)
+        self._roles = Roles(self, "roles", name=name, place=place, key_arn=key)
+
+    def _store_things(self) -> None:
+        """Add what keeps DAGs, messages and metadata, and the load balancer that tasks find one another by."""
+        environment, name, place = self._environment, self._name, self._place
+        self._storage = Storage(
+            self, "storage", name=name, place=place, key_arn=self._key, given=environment.source_bucket
+        )
+        self._broker = Broker(
             self,
             "broker",
             environment_name=environment.name,
             queues=environment.queues,
             place=place,
-            key_arn=key,
+            key_arn=self._key,
         )
-        database = MetadataDatabase(
+        self._database = MetadataDatabase(
             self,
             "metadata_database",
             name=name,
             environment_class=environment.environment_class,
-            subnet_ids=network.private_subnet_ids,
-            security_group_id=groups.id_of("database"),
-            key_arn=key,
+            subnet_ids=self._network.private_subnet_ids,
+            security_group_id=self._groups.id_of("database"),
+            key_arn=self._key,
         )
-        load_balancer = LoadBalancer(
-            self, "load_balancer", name=name, network=network, security_group_id=groups.id_of("load_balancer")
-        )
-        cluster = Cluster(self, "cluster", name=name, place=place)
-
-        roles = Roles(self, "roles", name=name, place=place, key_arn=key)
-        identities = Identities(place, key, storage, broker, logs, log_groups, cluster)
-        containers = AirflowContainers(
-            Connections(
-                environment=environment,
-                image=images.airflow,
-                secrets=secrets,
-                database=database,
-                queue_urls=broker.urls,
-                load_balancer=load_balancer,
-                bucket_name=storage.bucket_name,
-                dag_sync_interval_s=overridable(self, "dag_sync_interval_s", str(_DAG_SYNC_INTERVAL_S)),
-                logs=logs,
-            )
-        )
-        surroundings = Surroundings(
+        self._load_balancer = LoadBalancer(
+            self,
+            "load_balancer",
             name=name,
-            cluster=cluster,
-            subnet_ids=network.private_subnet_ids,
-            ready=[network.way_out, database.answers, *secrets.values],
+            network=self._network,
+            security_group_id=self._groups.id_of("load_balancer"),
+        )
+
+    def _run_tasks(self) -> None:
+        """Add Airflow's control plane, the worker fleets, and the scaler."""
+        identities = Identities(
+            self._place, self._key, self._storage, self._broker, self._logs, self._log_groups, self._cluster
+        )
+        containers = self._airflow_containers()
+        surroundings = Surroundings(
+            name=self._name,
+            cluster=self._cluster,
+            subnet_ids=self._network.private_subnet_ids,
+            ready=[self._network.way_out, self._database.answers, *self._secrets.values],
         )
         AirflowServices(
             self,
             "airflow",
-            environment=environment,
+            environment=self._environment,
             surroundings=surroundings,
             containers=containers,
-            roles=roles,
+            roles=self._roles,
             statements=identities.control_plane(),
-            load_balancer=load_balancer,
-            security_group_id=groups.id_of("control_plane"),
+            load_balancer=self._load_balancer,
+            security_group_id=self._groups.id_of("control_plane"),
         )
         Fleets(
             self,
             "fleets",
-            environment=environment,
+            environment=self._environment,
             surroundings=surroundings,
             containers=containers,
-            roles=roles,
+            roles=self._roles,
             identities=identities,
-            security_group_id=groups.id_of("workers"),
+            security_group_id=self._groups.id_of("workers"),
         )
         ScalerService(
             self,
             "scaler",
-            environment=environment,
+            environment=self._environment,
             surroundings=surroundings,
-            image=images.scaler,
-            secrets=secrets,
-            logs=logs,
-            roles=roles,
+            image=self._images.scaler,
+            secrets=self._secrets,
+            logs=self._logs,
+            roles=self._roles,
             identities=identities,
-            database=database,
-            queue_urls=broker.urls,
-            security_group_id=groups.id_of("scaler"),
-        )
-        self._say(
-            {
-                "web_url": ("Where the web server is, from within the VPC", load_balancer.web_url),
-                "admin_password_secret_arn": (
-                    "The secret with the password of the user `admin`",
-                    secrets.arn(Generated.ADMIN_PASSWORD),
-                ),
-                "source_bucket": ("The bucket that DAGs are read from", storage.bucket_name),
-                "dag_s3_path": ("The folder of the bucket", environment.dag_s3_path),
-                "cluster_name": ("The ECS cluster", cluster.name),
-                "execution_api_url": ("Where workers find the execution API", load_balancer.execution_api_url),
-                "queue_urls": ("SQS queues by worker queue", broker.urls),
-                "dead_letters_url": ("The queue of messages given back too often", broker.dead_letters_url),
-                "log_groups": ("Log groups by module", {module: logs.group(module).name for module in GROUPS}),
-                "images": ("What tasks run", {"airflow": images.airflow.reference, "scaler": images.scaler.reference}),
-            }
+            database=self._database,
+            queue_urls=self._broker.urls,
+            security_group_id=self._groups.id_of("scaler"),
         )
 
-    def _say(self, outputs: dict[str, tuple[str, object]]) -> None:
+    def _airflow_containers(self) -> AirflowContainers:
+        return AirflowContainers(
+            Connections(
+                environment=self._environment,
+                image=self._images.airflow,
+                secrets=self._secrets,
+                database=self._database,
+                queue_urls=self._broker.urls,
+                load_balancer=self._load_balancer,
+                bucket_name=self._storage.bucket_name,
+                dag_sync_interval_s=overridable(self, "dag_sync_interval_s", str(_DAG_SYNC_INTERVAL_S)),
+                logs=self._logs,
+            )
+        )
+
+    def _say_where_things_are(self) -> None:
+        balancer, broker, images = self._load_balancer, self._broker, self._images
+        outputs: dict[str, tuple[str, object]] = {
+            "web_url": ("Where the web server is, from within the VPC", balancer.web_url),
+            "admin_password_secret_arn": (
+                "The secret with the password of the user `admin`",
+                self._secrets.arn(Generated.ADMIN_PASSWORD),
+            ),
+            "source_bucket": ("The bucket that DAGs are read from", self._storage.bucket_name),
+            "dag_s3_path": ("The folder of the bucket", literal(self._environment.dag_s3_path)),
+            "cluster_name": ("The ECS cluster", self._cluster.name),
+            "execution_api_url": ("Where workers find the execution API", balancer.execution_api_url),
+            "queue_urls": ("SQS queues by worker queue", broker.urls),
+            "dead_letters_url": ("The queue of messages given back too often", broker.dead_letters_url),
+            "log_groups": ("Log groups by module", {module: self._logs.group(module).name for module in GROUPS}),
+            "images": ("What tasks run", {"airflow": images.airflow.reference, "scaler": images.scaler.reference}),
+        }
         for name, (description, value) in outputs.items():
             TerraformOutput(self, f"output_{name}", description=description, value=value).override_logical_id(name)
 

@@ -14,6 +14,7 @@ from cdktn_provider_aws.ecr_repository import (
 )
 from constructs import Construct
 
+from cdktf_app.names import literal
 from cdktf_app.place import Place
 from openmwaa.environment import Environment
 
@@ -48,7 +49,7 @@ class Images(Construct):
 
     def _image(self, kind: ImageKind, given: str | None) -> Image:
         if given is not None:
-            return Image(kind, given, _repository_arn(given, self._place.partition))
+            return Image(kind, literal(given), _repository_arn(given, self._place.partition))
         repository = EcrRepository(
             self,
             kind,
