@@ -27,7 +27,9 @@ from openmwaa.local.paths import LocalPaths
 
 START_WITHIN_S = 120.0
 STOP_WITHIN_S = 240.0
+ANSWER_WITHIN_S = 10.0
 _POLL_S = 0.1
+_spawned: list[subprocess.Popen[bytes]] = []
 
 
 @dataclass(frozen=True)
@@ -92,13 +94,14 @@ def stop(paths: LocalPaths) -> None:
         DaemonError: processes are left.
     """
     with contextlib.suppress(DaemonError):
-        order(paths, "stop", within_s=5)
+        order(paths, "stop", within_s=ANSWER_WITHIN_S)
     deadline = time.monotonic() + STOP_WITHIN_S
     while sweep.daemon_lives(paths) and time.monotonic() < deadline:
         if not _answers_or_stops(paths):
             break
         time.sleep(_POLL_S)
     _kill(paths)
+    _reap()
     if paths.root.is_dir():
         asyncio.run(sweep.sweep(paths))
     if left := sweep.remains(paths):
@@ -112,7 +115,7 @@ def _spawn(paths: LocalPaths, options: DaemonOptions) -> subprocess.Popen[bytes]
     search_path = os.pathsep.join(filter(None, (package_folder, os.environ.get("PYTHONPATH"))))
     more = {ENVIRONMENT_MARK: paths.environment_id, "PYTHONPATH": search_path, "PYTHONUNBUFFERED": "1"}
     with (paths.logs / "daemon.log").open("ab") as log:
-        return subprocess.Popen(
+        process = subprocess.Popen(
             (sys.executable, "-m", "openmwaa.local.daemon", "--root", str(paths.root), *options.words),
             cwd=paths.root,
             env=child_environment(more),
@@ -121,12 +124,20 @@ def _spawn(paths: LocalPaths, options: DaemonOptions) -> subprocess.Popen[bytes]
             stderr=log,
             start_new_session=True,
         )
+    _spawned.append(process)
+    return process
+
+
+def _reap() -> None:
+    """Let go of daemons of this process that have ended; the others outlive the command, as they should."""
+    _spawned[:] = [process for process in _spawned if process.poll() is None]
 
 
 def _wait_ready(paths: LocalPaths, process: subprocess.Popen[bytes] | None) -> Mapping[str, Any]:
     deadline = time.monotonic() + START_WITHIN_S
     while time.monotonic() < deadline:
         if process is not None and process.poll() is not None:
+            _reap()
             raise DaemonError(_reason(paths, process.returncode))
         with contextlib.suppress(DaemonError):
             known = asyncio.run(call(paths.control_socket, "GET", "/status"))
@@ -149,7 +160,7 @@ def _reason(paths: LocalPaths, code: int) -> str:
 def _answers_or_stops(paths: LocalPaths) -> bool:
     """Whether the daemon still answers, or has shut its door to stop."""
     try:
-        known = asyncio.run(call(paths.control_socket, "GET", "/status", within_s=10))
+        known = asyncio.run(call(paths.control_socket, "GET", "/status", within_s=ANSWER_WITHIN_S))
     except DaemonError:
         return not paths.control_socket.exists()
     return known["phase"] == "stopping" or bool(known)

@@ -149,7 +149,7 @@ class Postgres:
             home=data,
             marks={ENVIRONMENT_MARK: self._environment_id, CONTAINER_MARK: NAME},
             on_lines=self._log.write,
-            adopt_orphans=False,
+            adopt_orphans=True,  # backends have sessions of their own; they work in `data`
             user=self._owner.user,
         )
 
@@ -161,9 +161,10 @@ class Postgres:
         data = _data_folder(self._data, self._environment_id, self._owner)
         if not (data / "openmwaa.complete").exists():
             self._initdb(programs, data)
-        # The server that wrote it is gone (the daemon sweeps before it starts anything), but its number may be
-        # somebody else's by now, and then PostgreSQL would not start.
-        (data / "postmaster.pid").unlink(missing_ok=True)
+        # The server that wrote these is gone (the daemon sweeps before it starts anything), but its number may be a
+        # zombie's or somebody else's by now, and then PostgreSQL would not start.
+        for lock in (data / "postmaster.pid", *self._sockets.glob(".s.PGSQL.*")):
+            lock.unlink(missing_ok=True)
         return programs, data
 
     def _initdb(self, programs: Path, data: Path) -> None:

@@ -13,9 +13,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from openmwaa.local.containers.process_tree import ENVIRONMENT_MARK
+from openmwaa.local.containers.process_tree import CONTAINER_MARK, ENVIRONMENT_MARK
 from openmwaa.local.errors import LocalError
 
+COMMAND = "command"
+"""What programs of a command are marked with, so that the next command finds what a killed one left."""
 GRACE_S = 20.0
 """Terraform, told to stop, finishes the calls under way and writes its state."""
 
@@ -37,7 +39,7 @@ def run(program: Program, *, within_s: float, on_line: Callable[[str], None]) ->
         LocalError: it cannot be started, or does not end in time.
         KeyboardInterrupt: after the program and its children have ended.
     """
-    marks = {ENVIRONMENT_MARK: program.environment_id} if program.environment_id else {}
+    marks = {ENVIRONMENT_MARK: program.environment_id, CONTAINER_MARK: COMMAND} if program.environment_id else {}
     try:
         process = subprocess.Popen(
             program.argv,

@@ -3,16 +3,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import fcntl
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import psutil
 
-from openmwaa.local.containers.process_tree import ENVIRONMENT_MARK, Trace, find, kill_all
+from openmwaa.local.containers.process_tree import CONTAINER_MARK, ENVIRONMENT_MARK, Trace, find, kill_all
 from openmwaa.local.containers.sessions import SessionRegister
 from openmwaa.local.errors import DaemonError
 from openmwaa.local.paths import LocalPaths
+from openmwaa.local.programs import COMMAND
 
 
 @contextmanager
@@ -22,12 +25,35 @@ def daemon_lock(paths: LocalPaths) -> Iterator[None]:
     Raises:
         DaemonError: a daemon of this environment lives.
     """
-    paths.root.mkdir(parents=True, exist_ok=True)
-    with (paths.root / "daemon.lock").open("w") as file:
+    with _lock(paths.root / "daemon.lock", f"The environment {paths.name} is running already."):
+        yield
+
+
+@contextmanager
+def command_lock(paths: LocalPaths) -> Iterator[None]:
+    """Be the only `up` of this environment, after ending what a killed one left (Terraform runs on without it).
+
+    Raises:
+        DaemonError: another `up` is at work, or its remains do not end.
+    """
+    with _lock(
+        paths.root / "up.lock",
+        f"Another `openmwaa local up` works on {paths.name}; wait for it, or end it with Ctrl-C.",
+    ):
+        marks = {ENVIRONMENT_MARK: paths.environment_id, CONTAINER_MARK: COMMAND}
+        if left := asyncio.run(kill_all(Trace(marks=marks), within_s=10)):
+            raise DaemonError(f"Processes of an earlier `up` do not end: {left[0].pid}. End them with kill -9.")
+        yield
+
+
+@contextmanager
+def _lock(file: Path, taken: str) -> Iterator[None]:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.open("w") as held:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise DaemonError(f"The environment {paths.name} is running already.") from None
+            raise DaemonError(taken) from None
         yield
 
 

@@ -24,7 +24,7 @@ import aiohttp
 
 from openmwaa import environment_file
 from openmwaa.environment import Environment
-from openmwaa.local import access, applied, daemon_client, health, prerequisites, venvs
+from openmwaa.local import access, applied, daemon_client, health, prerequisites, sweep, venvs
 from openmwaa.local.addresses import Addresses
 from openmwaa.local.applied import Applied
 from openmwaa.local.child_environment import child_environment
@@ -95,10 +95,14 @@ class Up:
     def _run(self) -> Mapping[str, Any]:
         programs = prerequisites.check()
         self._paths.make()
+        with sweep.command_lock(self._paths):
+            return self._bring_up(programs.terraform)
+
+    def _bring_up(self, terraform: str) -> Mapping[str, Any]:
         installing = self._install()
         self._start_daemon()
         addresses = Addresses(int((daemon_client.status(self._paths) or {})["block"]))
-        self._build(programs.terraform, addresses)
+        self._build(terraform, addresses)
         while installing.is_alive():
             installing.join(0.5)  # in slices: a join without end would hold back Ctrl-C
         if self._install_error:

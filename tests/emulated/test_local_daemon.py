@@ -1,0 +1,249 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The daemon with the real emulator and the real PostgreSQL: what dies is started again, and nothing is left behind."""
+
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+
+from openmwaa.local import aws, daemon_client, sweep, venvs
+from openmwaa.local.addresses import Addresses
+from openmwaa.local.daemon_client import DaemonOptions
+from openmwaa.local.errors import DaemonError
+from openmwaa.local.paths import LocalPaths
+
+pytestmark = pytest.mark.emulated
+
+DEADLINE_S = 60.0
+
+
+def eventually(condition: Callable[[], Any], what: str) -> Any:
+    deadline = time.monotonic() + DEADLINE_S
+    while not (result := condition()):
+        assert time.monotonic() < deadline, f"after {DEADLINE_S:g} s still waiting for: {what}"
+        time.sleep(0.1)
+    return result
+
+
+class Trial:
+    """One environment without Terraform and without tasks."""
+
+    def __init__(self, folder: Path, emulator: Path) -> None:
+        self.paths = LocalPaths.of(folder / "environment.yaml", "trial")
+        python = Path(sys.executable)
+        self.options = DaemonOptions("us-east-1", python, python, emulator)
+
+    def start(self) -> None:
+        daemon_client.ensure_running(self.paths, self.options)
+
+    def status(self) -> Mapping[str, Any]:
+        status = daemon_client.status(self.paths)
+        assert status is not None, "the daemon is gone"
+        return status
+
+    def part(self, name: str) -> dict[str, Any]:
+        part: dict[str, Any] = self.status()["infrastructure"][name]
+        return part
+
+    @property
+    def addresses(self) -> Addresses:
+        return Addresses(self.status()["block"])
+
+    def kill(self, part: str) -> None:
+        before = self.part(part)
+        os.kill(before["pid"], signal.SIGKILL)
+        eventually(
+            lambda: self.part(part)["restarts"] > before["restarts"] and self.part(part)["state"] == "running",
+            f"{part} to be running again",
+        )
+
+    def sql(self, *statements: str) -> Any:
+        """Run statements as the master user RDS would have made; the value of the last."""
+        addresses = self.addresses
+
+        async def run() -> Any:
+            async with asyncio.timeout(20):
+                connection = await asyncpg.connect(
+                    host=addresses.database, port=5432, user="master", password="pw", database="postgres"
+                )
+                try:
+                    return [await connection.fetchval(one) for one in statements][-1]
+                finally:
+                    await connection.close()
+
+        return asyncio.run(run())
+
+    def make_master(self) -> None:
+        """Have the embedded server know the master, as reading RDS's secret would."""
+        socket_folder, port = self.paths.runtime / "pg", 5432
+
+        async def run() -> None:
+            connection = await asyncpg.connect(host=str(socket_folder), port=port, user="postgres", database="postgres")
+            await connection.execute("CREATE ROLE master LOGIN CREATEDB PASSWORD 'pw'")
+            await connection.execute("GRANT CREATE ON SCHEMA public TO master")
+            await connection.close()
+
+        asyncio.run(run())
+
+    def put(self, name: str) -> None:
+        url = self.addresses.emulator_url
+
+        async def run() -> None:
+            async with aws.client("ssm", url) as ssm:
+                await ssm.put_parameter(Name=name, Value="1", Type="String", Overwrite=True)
+
+        asyncio.run(run())
+
+    def has(self, name: str) -> bool:
+        url = self.addresses.emulator_url
+
+        async def run() -> bool:
+            async with aws.client("ssm", url) as ssm:
+                return bool((await ssm.get_parameters(Names=[name]))["Parameters"])
+
+        return asyncio.run(run())
+
+
+@pytest.fixture(scope="session")
+def emulator() -> Path:
+    return venvs.ensure(venvs.emulator_venv(), say=print)
+
+
+@pytest.fixture
+def trial(tmp_path: Path, emulator: Path) -> Iterator[Trial]:
+    trial = Trial(tmp_path, emulator)
+    yield trial
+    daemon_client.stop(trial.paths)
+    assert not sweep.remains(trial.paths), "processes outlived the environment"
+
+
+def test_an_emulator_that_is_killed_comes_back_with_its_last_checkpoint(trial: Trial) -> None:
+    trial.start()
+    trial.put("/kept")
+    daemon_client.order(trial.paths, "checkpoint")
+    assert trial.part("emulator")["restarts"] == 0, "an orderly stop and start is no restart"
+    trial.kill("emulator")
+    assert trial.has("/kept")
+    assert "137" in trial.part("emulator")["last_end"]
+
+
+def test_a_postgresql_that_is_killed_comes_back_with_its_data(trial: Trial) -> None:
+    trial.start()
+    trial.make_master()
+    trial.sql("CREATE TABLE t (x int)", "INSERT INTO t SELECT generate_series(1, 1500)")
+    trial.kill("postgresql")
+    assert trial.sql("SELECT count(*) FROM t") == 1500
+
+
+def test_a_clean_stop_keeps_everything_and_leaves_no_process(trial: Trial) -> None:
+    trial.start()
+    block = trial.addresses
+    trial.put("/kept")
+    trial.make_master()
+    trial.sql("CREATE TABLE t ()")
+    daemon_client.stop(trial.paths)
+    assert not sweep.remains(trial.paths)
+    assert daemon_client.status(trial.paths) is None
+    trial.start()
+    assert trial.addresses == block
+    assert trial.has("/kept")
+    assert trial.sql("SELECT count(*) FROM t") == 0
+
+
+def test_after_a_daemon_was_killed_the_next_start_sweeps_and_works(trial: Trial) -> None:
+    trial.start()
+    status = trial.status()
+    orphans = {part["pid"] for part in status["infrastructure"].values()}
+    os.kill(status["pid"], signal.SIGKILL)
+    eventually(lambda: not sweep.daemon_lives(trial.paths), "the daemon's lock to be free")
+    assert orphans <= {process.pid for process in sweep.remains(trial.paths)}, "this test needs orphans"
+    trial.start()
+    now = {part["pid"] for part in trial.status()["infrastructure"].values()}
+    assert not orphans & {process.pid for process in sweep.remains(trial.paths)}
+    assert len(now) == 2
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_stops_everything(trial: Trial, number: signal.Signals) -> None:
+    trial.start()
+    os.kill(trial.status()["pid"], number)
+    eventually(lambda: not sweep.remains(trial.paths), "every process to end")
+    assert not trial.paths.control_socket.exists()
+
+
+def test_a_second_start_takes_the_running_daemon(trial: Trial) -> None:
+    trial.start()
+    pid = trial.status()["pid"]
+    assert not daemon_client.ensure_running(trial.paths, trial.options)
+    assert trial.status()["pid"] == pid
+
+
+def test_a_hanging_daemon_is_replaced(trial: Trial, monkeypatch: pytest.MonkeyPatch) -> None:
+    trial.start()
+    pid = trial.status()["pid"]
+    os.kill(pid, signal.SIGSTOP)
+    monkeypatch.setattr(daemon_client, "START_WITHIN_S", 1.0)
+    monkeypatch.setattr(daemon_client, "ANSWER_WITHIN_S", 1.0)
+    daemon_client.stop(trial.paths)
+    monkeypatch.undo()
+    trial.start()
+    assert trial.status()["pid"] != pid
+
+
+def test_a_taken_port_is_one_message_and_no_process(trial: Trial) -> None:
+    trial.start()
+    addresses = trial.addresses
+    daemon_client.stop(trial.paths)
+    with socket.socket() as squatter:
+        squatter.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        squatter.bind((addresses.database, addresses.database_port))
+        squatter.listen()
+        with pytest.raises(DaemonError, match=rf"PostgreSQL cannot listen on {addresses.database}:5432: process"):
+            trial.start()
+        assert not sweep.remains(trial.paths)
+    trial.start()
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root has folders that PostgreSQL's user cannot reach")
+def test_data_below_a_closed_folder_is_kept_elsewhere(tmp_path: Path, emulator: Path) -> None:
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o700)
+    trial = Trial(closed, emulator)
+    try:
+        trial.start()
+        trial.make_master()
+        assert trial.sql("SELECT 1") == 1
+        place = trial.paths.postgres.resolve()
+        assert not place.is_relative_to(closed)
+    finally:
+        daemon_client.stop(trial.paths)
+    from openmwaa.local.down import down
+
+    down(trial.paths, delete_data=True, say=print)
+    assert not place.exists()
+    assert not trial.paths.root.exists()
+
+
+def test_a_daemon_without_its_program_says_why(tmp_path: Path) -> None:
+    trial = Trial(tmp_path, tmp_path / "no-python")
+    with pytest.raises(DaemonError, match="emulator cannot be started"):
+        trial.start()
+    assert not sweep.remains(trial.paths)
+
+
+def test_nobody_else_may_talk_to_the_daemon(trial: Trial) -> None:
+    trial.start()
+    assert trial.paths.control_socket.stat().st_mode & 0o077 == 0
+    if os.getuid() == 0:
+        command = ["/bin/ls", str(trial.paths.runtime)]
+        done = subprocess.run(command, user=65534, group=65534, extra_groups=[], capture_output=True, check=False)
+        assert done.returncode != 0, "others may list the folder of sockets"
