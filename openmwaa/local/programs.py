@@ -18,8 +18,6 @@ from openmwaa.local.errors import LocalError
 
 COMMAND = "command"
 """What programs of a command are marked with, so that the next command finds what a killed one left."""
-GRACE_S = 20.0
-"""Terraform, told to stop, finishes the calls under way and writes its state."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +28,8 @@ class Program:
     folder: Path
     environment: Mapping[str, str]
     environment_id: str = ""
+    grace_s: float = 20.0
+    """Between SIGINT and SIGKILL: Terraform, told to stop, finishes the calls under way and writes its state."""
 
 
 def run(program: Program, *, within_s: float, on_line: Callable[[str], None]) -> int:
@@ -59,7 +59,7 @@ def run(program: Program, *, within_s: float, on_line: Callable[[str], None]) ->
         except subprocess.TimeoutExpired:
             raise LocalError(f"`{' '.join(program.argv[:2])}` did not end within {within_s:g} s.") from None
         finally:
-            _end(process)
+            _end(process, program.grace_s)
 
 
 def _read(process: subprocess.Popen[bytes], within_s: float, on_line: Callable[[str], None]) -> None:
@@ -85,12 +85,12 @@ def _read(process: subprocess.Popen[bytes], within_s: float, on_line: Callable[[
         on_line(rest.decode("utf-8", "replace"))
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
+def _end(process: subprocess.Popen[bytes], grace_s: float) -> None:
     """SIGINT and time to finish, then SIGKILL of the whole group; nothing when it has ended."""
     if process.poll() is None:
         process.send_signal(signal.SIGINT)
         with contextlib.suppress(subprocess.TimeoutExpired, KeyboardInterrupt):
-            process.communicate(timeout=GRACE_S)
+            process.communicate(timeout=grace_s)
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
     with contextlib.suppress(subprocess.TimeoutExpired):

@@ -169,7 +169,9 @@ class Up:
         words = ("-c", "from openmwaa.cli import main; main()", "synth", str(self._file), "--out", str(folder))
         search_path = os.pathsep.join(filter(None, (_package_folder(), os.environ.get("PYTHONPATH"))))
         environment = child_environment({"PYTHONPATH": search_path})
-        program = Program((sys.executable, *words), self._paths.root, environment, self._paths.environment_id)
+        program = Program(
+            (sys.executable, *words), self._paths.root, environment, self._paths.environment_id, grace_s=1
+        )
         if run(program, within_s=SYNTH_WITHIN_S, on_line=lines.append):
             raise LocalError("The environment could not be written as Terraform:\n" + "\n".join(lines[-20:]))
 
