@@ -40,10 +40,19 @@ def command_lock(paths: LocalPaths) -> Iterator[None]:
         paths.root / "up.lock",
         f"Another `openmwaa local up` works on {paths.name}; wait for it, or end it with Ctrl-C.",
     ):
-        marks = {ENVIRONMENT_MARK: paths.environment_id, CONTAINER_MARK: COMMAND}
-        if left := asyncio.run(kill_all(Trace(marks=marks), within_s=10)):
-            raise DaemonError(f"Processes of an earlier `up` do not end: {left[0].pid}. End them with kill -9.")
+        asyncio.run(end_commands(paths))
         yield
+
+
+async def end_commands(paths: LocalPaths) -> None:
+    """End the programs that an `up` of this environment started: Terraform, installers.
+
+    Raises:
+        DaemonError: some do not end.
+    """
+    marks = {ENVIRONMENT_MARK: paths.environment_id, CONTAINER_MARK: COMMAND}
+    if left := await kill_all(Trace(marks=marks), within_s=10):
+        raise DaemonError(f"Processes of `openmwaa local up` do not end: {left[0].pid}. End them with kill -9.")
 
 
 @contextmanager

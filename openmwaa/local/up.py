@@ -80,6 +80,7 @@ class Up:
         self._started_daemon = False
         self._terraform_ran = False
         self._install_error: LocalError | None = None
+        self._cancelled = threading.Event()
 
     def run(self) -> Ready:
         """All steps."""
@@ -111,17 +112,21 @@ class Up:
 
     def _install(self) -> threading.Thread:
         """Install the emulator now and Airflow beside what follows."""
-        venvs.ensure(venvs.emulator_venv(), say=self._say)
+        self._ensure(venvs.emulator_venv())
 
         def install_airflow() -> None:
             try:
-                venvs.ensure(venvs.airflow_venv(self._environment.airflow_version), say=self._say)
+                self._ensure(venvs.airflow_venv(self._environment.airflow_version))
             except LocalError as error:
                 self._install_error = error
 
         thread = threading.Thread(target=install_airflow, name="install airflow", daemon=True)
         thread.start()
         return thread
+
+    def _ensure(self, venv: venvs.Venv) -> None:
+        identity = self._paths.environment_id
+        venvs.ensure(venv, say=self._say, environment_id=identity, cancelled=self._cancelled)
 
     def _start_daemon(self) -> None:
         airflow = venvs.airflow_venv(self._environment.airflow_version)
@@ -220,6 +225,8 @@ class Up:
         """End what this call started; an environment that ran before goes on."""
         ignored = signal.signal(signal.SIGINT, signal.SIG_IGN)
         try:
+            self._cancelled.set()
+            asyncio.run(sweep.end_commands(self._paths))
             if self._started_daemon:
                 self._say("Interrupted: stopping what was started")
                 daemon_client.stop(self._paths)

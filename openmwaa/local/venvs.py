@@ -12,14 +12,16 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from openmwaa.local.containers.process_tree import ENVIRONMENT_MARK
+from openmwaa.local.containers.process_tree import CONTAINER_MARK, ENVIRONMENT_MARK
 from openmwaa.local.errors import InstallError
+from openmwaa.local.programs import COMMAND
 
 COMPLETE = ".complete"
 BUILD_WITHIN_S = 1800.0
@@ -92,10 +94,11 @@ def lock_file(name: str) -> Path:
     raise InstallError(f"The lock file {name} is missing from this installation of openmwaa; install it again.")
 
 
-def ensure(venv: Venv, *, say: Say, environment_id: str = "") -> Path:
+def ensure(venv: Venv, *, say: Say, environment_id: str = "", cancelled: threading.Event | None = None) -> Path:
     """Build a virtual environment unless it is there, and return its Python.
 
-    Several `up` may ask at once: one builds, the others wait. An interrupted build is begun anew.
+    Several `up` may ask at once: one builds, the others wait. An interrupted build is begun anew. Once `cancelled` is
+    set no further program is started; whoever sets it ends the one that runs, by its marks.
 
     Raises:
         InstallError: it could not be built.
@@ -106,13 +109,13 @@ def ensure(venv: Venv, *, say: Say, environment_id: str = "") -> Path:
         venv.cache.mkdir(parents=True, exist_ok=True)
         with _lock(venv.folder.with_name(venv.folder.name + ".lock"), say=say, what=venv.name):
             if not venv.is_complete:
-                _build(venv, say=say, environment_id=environment_id)
+                _build(venv, say=say, environment_id=environment_id, cancelled=cancelled or threading.Event())
     except OSError as error:
         raise InstallError(f"The virtual environment {venv.folder} could not be built: {error}.") from error
     return venv.interpreter
 
 
-def _build(venv: Venv, *, say: Say, environment_id: str) -> None:
+def _build(venv: Venv, *, say: Say, environment_id: str, cancelled: threading.Event) -> None:
     started = time.monotonic()
     say(f"Installing {venv.name} into {venv.folder} (once; kept for every environment)")
     failures = []
@@ -123,6 +126,8 @@ def _build(venv: Venv, *, say: Say, environment_id: str) -> None:
             (venv.folder / COMPLETE).touch()
             say(f"Installed {venv.name} in {time.monotonic() - started:.0f} s")
             return
+        if cancelled.is_set():
+            raise InstallError(f"Installing {venv.name} was interrupted.")
         failures.append(failure)
         say(f"Installing {venv.name} with {Path(attempt[0][0]).name} failed")
     shutil.rmtree(venv.folder, ignore_errors=True)
@@ -156,7 +161,8 @@ def _find_uv() -> str | None:
 
 def _run_all(commands: Sequence[tuple[str, ...]], environment_id: str) -> str | None:
     """Run commands one after the other; None, or the end of what the first that failed printed."""
-    environment = {**os.environ, ENVIRONMENT_MARK: environment_id} if environment_id else dict(os.environ)
+    marks = {ENVIRONMENT_MARK: environment_id, CONTAINER_MARK: COMMAND} if environment_id else {}
+    environment = {**os.environ, **marks}
     environment.setdefault("UV_HTTP_TIMEOUT", "60")
     environment.setdefault("PIP_DISABLE_PIP_VERSION_CHECK", "1")
     environment.pop("VIRTUAL_ENV", None)
