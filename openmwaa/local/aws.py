@@ -4,20 +4,27 @@
 from __future__ import annotations
 
 from contextlib import AbstractAsyncContextManager
+from functools import cache
 from typing import Any
 
 from aiobotocore.config import AioConfig  # type: ignore[import-untyped]
-from aiobotocore.session import get_session  # type: ignore[import-untyped]
+from aiobotocore.session import AioSession, get_session  # type: ignore[import-untyped]
 
 ACCOUNT = "123456789012"
 REGION = "us-east-1"
+
+
+@cache
+def _session() -> AioSession:
+    """One session for all clients: each new one would parse its services' models anew (tens of milliseconds)."""
+    return get_session()
 
 
 def client(
     service: str, endpoint_url: str, *, region: str = REGION, read_timeout_s: float = 5.0
 ) -> AbstractAsyncContextManager[Any]:
     """An aiobotocore client of one service at one endpoint; one try a call, at most about 7 s."""
-    context: AbstractAsyncContextManager[Any] = get_session().create_client(
+    context: AbstractAsyncContextManager[Any] = _session().create_client(
         service,
         endpoint_url=endpoint_url,
         region_name=region,

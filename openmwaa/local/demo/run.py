@@ -21,7 +21,6 @@ from openmwaa.local.demo.table import FleetView, View
 from openmwaa.local.demo.watch import Endpoints, Watcher, aws
 from openmwaa.local.errors import LocalError
 
-DAG_ID: Final = "openmwaa_burst"
 _DAG_DEADLINE_S: Final = 180.0
 _LOG_DEADLINE_S: Final = 60.0
 
@@ -33,6 +32,11 @@ class Burst:
     tasks: int = 60
     seconds: float = 10.0
     deadline_s: float = 900.0
+
+    @property
+    def dag_id(self) -> str:
+        """Return the DAG's id: another burst is another DAG, so that Airflow never runs the one it parsed before."""
+        return f"openmwaa_burst_{self.tasks}x{self.seconds:g}"
 
 
 @dataclass(frozen=True)
@@ -53,14 +57,21 @@ def dag_source(burst: Burst) -> str:
     """Return the DAG's source for a burst of that size.
 
     Raises:
-        ValueError: when the DAG no longer has its two constants.
+        ValueError: when the DAG no longer has its three constants.
     """
     source = (Path(__file__).parent / "burst_dag.py").read_text(encoding="utf-8")
-    for constant, value in (("TASKS", burst.tasks), ("SECONDS", burst.seconds)):
+    for constant, value in (("DAG_ID", burst.dag_id), ("TASKS", burst.tasks), ("SECONDS", burst.seconds)):
         source, times = re.subn(rf"(?m)^{constant} = .*$", f"{constant} = {value!r}", source)
         if times != 1:
             raise ValueError(f"burst_dag.py has {times} lines `{constant} = …`, not one")
     return source
+
+
+async def upload(endpoints: Endpoints, burst: Burst) -> None:
+    """Put the DAG of a burst into the environment's bucket."""
+    key = f"{endpoints.dag_prefix.strip('/')}/{burst.dag_id}.py"
+    async with asyncio.timeout(30), aws(endpoints, "s3") as s3:
+        await s3.put_object(Bucket=endpoints.bucket, Key=key, Body=dag_source(burst).encode())
 
 
 class Demonstration:
@@ -95,28 +106,29 @@ class Demonstration:
         """
         self._ledger_path.parent.mkdir(parents=True, exist_ok=True)
         self._ledger_path.unlink(missing_ok=True)
+        dag_id = self._burst.dag_id
         async with (
             aiohttp.ClientSession(trust_env=False) as http,
             aws(self._endpoints, "ecs") as ecs,
             AirflowApi(self._endpoints.web_url, "admin", self._endpoints.admin_password) as airflow,
         ):
             watcher = Watcher(self._endpoints, ecs, http)
-            await self._upload()
-            await self._until(watcher, "Airflow reads the DAG", lambda: airflow.dag_is_known(DAG_ID), _DAG_DEADLINE_S)
-            await airflow.unpause(DAG_ID)
+            await upload(self._endpoints, self._burst)
+            await self._until(watcher, "Airflow reads the DAG", lambda: airflow.dag_is_known(dag_id), _DAG_DEADLINE_S)
+            await airflow.unpause(dag_id)
             await self._until(watcher, "the fleets are at rest", lambda: self._at_rest(watcher), self._burst.deadline_s)
             free_slots = sum(view.free or 0 for view in self._views)
             watcher.history.clear()
             await self._look(watcher, "the burst begins")
-            run_id = await airflow.trigger(DAG_ID, {"ledger": str(self._ledger_path)})
+            run_id = await airflow.trigger(dag_id, {"ledger": str(self._ledger_path)})
 
             async def ended() -> bool:
-                return await airflow.run_state(DAG_ID, run_id) in {"success", "failed"}
+                return await airflow.run_state(dag_id, run_id) in {"success", "failed"}
 
             deadline_s = self._burst.deadline_s
             await self._until(watcher, "the burst runs", ended, deadline_s)
             await self._until(watcher, "workers drain and go", lambda: self._at_rest(watcher), deadline_s)
-            tasks = await airflow.task_instances(DAG_ID, run_id)
+            tasks = await airflow.task_instances(dag_id, run_id)
             log_task, log_line = await self._log_of_a_gone_worker(watcher, airflow, run_id, tasks)
         summary = summarise(
             tasks=tasks,
@@ -128,11 +140,6 @@ class Demonstration:
             total_s=up_s + self._clock() - self._began,
         )
         return Outcome(summary, log_task, log_line, tuple(watcher.history))
-
-    async def _upload(self) -> None:
-        key = f"{self._endpoints.dag_prefix.strip('/')}/{DAG_ID}.py"
-        async with asyncio.timeout(30), aws(self._endpoints, "s3") as s3:
-            await s3.put_object(Bucket=self._endpoints.bucket, Key=key, Body=dag_source(self._burst).encode())
 
     def _ledger(self) -> ledger.Ledger:
         return ledger.read(self._ledger_path, self._expected)
@@ -186,7 +193,7 @@ class Demonstration:
             worker = book.worker_of(name)
             if worker is not None and worker not in here:
                 async with asyncio.timeout(_LOG_DEADLINE_S):
-                    lines = await airflow.log_lines(DAG_ID, run_id, task)
+                    lines = await airflow.log_lines(self._burst.dag_id, run_id, task)
                 said = [each for each in lines if "is done" in each]
                 if not said:
                     raise AirflowApiError(f"the log of {name}, whose worker is gone, does not hold its last line")

@@ -4,17 +4,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
 import aiohttp
-from aiobotocore.session import get_session
-from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from openmwaa.local.aws import client
 from openmwaa.local.demo.table import FleetView
 
 _DEADLINE_S: Final = 3.0
@@ -44,26 +43,10 @@ class WorkerTask:
     address: str
 
 
-@asynccontextmanager
-async def aws(endpoints: Endpoints, service: str) -> AsyncIterator[Any]:
-    """Open a client of one AWS service of the local environment; its key is no secret, the emulator takes any."""
+def aws(endpoints: Endpoints, service: str) -> AbstractAsyncContextManager[Any]:
+    """Open a client of one AWS service of the local environment."""
     url = endpoints.ecs_url if service == "ecs" else endpoints.aws_url
-    config = Config(
-        connect_timeout=2,
-        read_timeout=10,
-        retries={"total_max_attempts": 3},
-        s3={"addressing_style": "path"},
-        proxies={},
-    )
-    async with get_session().create_client(
-        service,
-        region_name=endpoints.region,
-        endpoint_url=url,
-        aws_access_key_id="local",
-        aws_secret_access_key="local",  # noqa: S106 - the emulator takes any key
-        config=config,
-    ) as client:
-        yield client
+    return client(service, url, region=endpoints.region)
 
 
 class Watcher:

@@ -15,7 +15,7 @@ from rich.console import Console
 from openmwaa.local import ledger
 from openmwaa.local.airflow_api import TaskInstance
 from openmwaa.local.demo import summary
-from openmwaa.local.demo.run import DAG_ID, Burst, dag_source
+from openmwaa.local.demo.run import Burst, dag_source
 from openmwaa.local.demo.table import FleetView, View, Workers, history_line, line, render
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -115,7 +115,7 @@ def test_the_burst_dag_is_written_for_the_burst_that_is_asked_for() -> None:
         for node in tree.body
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
     }
-    assert constants == {"DAG_ID": DAG_ID, "TASKS": 7, "SECONDS": 1.5}
+    assert constants == {"DAG_ID": "openmwaa_burst_7x1.5", "TASKS": 7, "SECONDS": 1.5}
 
 
 def test_the_table_and_the_line_show_what_the_scaler_says_and_unknown_as_a_question_mark() -> None:

@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One real environment for all end-to-end tests: Airflow, Celery on SQS, the scaler, all of it by `openmwaa local`."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from openmwaa.environment import Environment
+from openmwaa.environment_file import load
+from openmwaa.local.paths import LocalPaths
+
+# Airflow declares a task dead after 720 s without a heartbeat (an outage of the execution API must be survived); a test
+# of a killed worker does not wait that long.
+YAML = """
+name: e2e
+schedulers: 1
+airflow_configuration_options:
+  scheduler.task_instance_heartbeat_timeout: 20
+  scheduler.task_instance_heartbeat_timeout_detection_interval: 5
+fleets:
+  default: {queues: [default], cpu: 1024, memory: 2048, slots: 3, min: 1, max: 4}
+scaler:
+  scale_in_window_seconds: 10
+"""
+COMMAND_WITHIN_S = 900
+
+
+@dataclass(frozen=True)
+class E2E:
+    """The environment under test and the command line that a user would type."""
+
+    file: Path
+    environment: Environment
+
+    @property
+    def paths(self) -> LocalPaths:
+        return LocalPaths.of(self.file, self.environment.name)
+
+    def openmwaa(self, *words: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-c", "from openmwaa.cli import main; main()", *words]
+        return subprocess.run(
+            command, cwd=self.file.parent, capture_output=True, text=True, timeout=COMMAND_WITHIN_S, check=False
+        )
+
+
+@pytest.fixture(scope="session")
+def e2e(tmp_path_factory: pytest.TempPathFactory) -> Iterator[E2E]:
+    file = tmp_path_factory.mktemp("e2e") / "environment.yaml"
+    file.write_text(YAML)
+    under_test = E2E(file, load(file))
+    try:
+        done = under_test.openmwaa("local", "up", "environment.yaml")
+        assert done.returncode == 0, f"`openmwaa local up` ends with {done.returncode}:\n{done.stdout}\n{done.stderr}"
+        yield under_test
+    finally:
+        under_test.openmwaa("local", "down", "environment.yaml", "--delete-data")
