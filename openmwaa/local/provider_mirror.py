@@ -22,6 +22,8 @@ SOURCE = "registry.terraform.io/hashicorp/aws"
 SEARCH_WITHIN_S = 20.0
 SEARCH_DEPTH = 12
 _NOT_SEARCHED = {"proc", "sys", "dev", "run", "snap", "lost+found", "node_modules", "__pycache__", ".git"}
+_ELF = b"\x7fELF"
+_LEAST_BYTES = 10 << 20
 _BINARY = re.compile(r"terraform-provider-aws_v(\d+)\.(\d+)\.(\d+)(?:_x\d+)?$")
 
 
@@ -100,8 +102,19 @@ def search(
                 if entry.is_dir(follow_symlinks=False):
                     if depth < SEARCH_DEPTH and entry.name not in _NOT_SEARCHED and _on(entry, device):
                         todo.append((Path(entry.path), depth + 1))
-                elif (provider := Provider.at(Path(entry.path))) and os.access(entry.path, os.X_OK):
+                elif (provider := Provider.at(Path(entry.path))) and _is_program(entry):
                     yield provider
+
+
+def _is_program(entry: os.DirEntry[str]) -> bool:
+    """Whether a file of a provider's name is one, and not another's stand-in: the real ones have 700 MB."""
+    try:
+        if entry.stat().st_size < _LEAST_BYTES or not os.access(entry.path, os.X_OK):
+            return False
+        with Path(entry.path).open("rb") as file:
+            return file.read(len(_ELF)) == _ELF
+    except OSError:
+        return False
 
 
 def make_mirror(provider: Provider, folder: Path) -> Path:

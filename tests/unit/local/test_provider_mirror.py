@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Where the provider comes from when the registry is out of reach."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,8 @@ from openmwaa.local.provider_mirror import Provider, find_on_disk, named_mirror,
 def binary(folder: Path, version: str, suffix: str = "_x5") -> Path:
     file = folder / f"terraform-provider-aws_v{version}{suffix}"
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text("#!/bin/sh\n")
+    file.write_bytes(b"\x7fELF")
+    os.truncate(file, 20 << 20)  # sparse: it takes no room
     file.chmod(0o755)
     return file
 
@@ -94,3 +96,10 @@ def test_the_configuration_names_the_mirror_and_nothing_else(tmp_path: Path) -> 
     text = write_cli_config(tmp_path / "x/c.tfrc", tmp_path / 'odd "name"').read_text()
     assert f'path    = "{tmp_path}/odd \\"name\\""' in text
     assert "disable_checkpoint = true" in text
+
+
+def test_a_file_that_only_has_a_providers_name_is_none(tmp_path: Path) -> None:
+    script = tmp_path / "terraform-provider-aws_v5.100.0"
+    script.write_text("#!/bin/sh\n")
+    script.chmod(0o755)
+    assert list(search([tmp_path], within_s=60)) == []
