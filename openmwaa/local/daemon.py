@@ -12,6 +12,7 @@ import contextlib
 import json
 import logging
 import os
+import shutil
 import signal
 import sys
 from collections.abc import Mapping
@@ -20,13 +21,13 @@ from pathlib import Path
 from typing import Any
 
 from openmwaa.local import addresses as addressing
-from openmwaa.local.containers.process_tree import ENVIRONMENT_MARK, Trace, kill_all
+from openmwaa.local.containers.process_tree import kill_all
 from openmwaa.local.control import ControlServer
 from openmwaa.local.errors import LocalError
 from openmwaa.local.machine import Machine, MachineSettings
 from openmwaa.local.paths import LocalPaths
 from openmwaa.local.reaper import become_subreaper, reap_adopted
-from openmwaa.local.sweep import daemon_lock, sweep
+from openmwaa.local.sweep import daemon_lock, sweep, traces
 
 logger = logging.getLogger(__name__)
 
@@ -63,7 +64,7 @@ class Daemon:
         )
         reaping = asyncio.create_task(reap_adopted(), name="reaper")
         try:
-            if ended := await sweep(self._paths):
+            if ended := await sweep(self._paths, spare_commands=True):
                 logger.warning("%d processes of an earlier run were ended", ended)
             await control.start()
             await self._serve()
@@ -71,8 +72,9 @@ class Daemon:
             await control.stop()
             reaping.cancel()
             await asyncio.gather(reaping, return_exceptions=True)
-            await kill_all(Trace(marks={ENVIRONMENT_MARK: self._paths.environment_id}))
+            await kill_all(traces(self._paths, spare_commands=True))
             self._paths.daemon.unlink(missing_ok=True)
+            shutil.rmtree(self._paths.runtime, ignore_errors=True)
 
     async def _serve(self) -> None:
         chosen = addressing.choose_block(

@@ -6,6 +6,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from openmwaa.local import daemon_client, postgres, sweep
 from openmwaa.local.paths import LocalPaths
@@ -34,4 +35,11 @@ def down(paths: LocalPaths, *, delete_data: bool, say: Callable[[str], None]) ->
         postgres.remove_data(paths.postgres)
         shutil.rmtree(paths.root, ignore_errors=True)
         shutil.rmtree(paths.runtime, ignore_errors=True)
+        _remove_if_bare(paths.root.parent)
     return Down(was_running, kept=exists and not delete_data)
+
+
+def _remove_if_bare(folder: Path) -> None:
+    """Remove the folder of all environments when it holds none."""
+    if {one.name for one in folder.iterdir()} <= {".gitignore"}:
+        shutil.rmtree(folder, ignore_errors=True)

@@ -77,10 +77,13 @@ def daemon_lives(paths: LocalPaths) -> bool:
         return True
 
 
-def traces(paths: LocalPaths) -> Trace:
-    """Everything by which the environment's processes are found."""
-    sessions = SessionRegister(paths.tasks).trace().sessions
-    return Trace(marks={ENVIRONMENT_MARK: paths.environment_id}, sessions=sessions)
+def traces(paths: LocalPaths, *, spare_commands: bool = False) -> Trace:
+    """Everything by which the environment's processes are found; a command's own programs among them or not."""
+    return Trace(
+        marks={ENVIRONMENT_MARK: paths.environment_id},
+        sessions=SessionRegister(paths.tasks).trace().sessions,
+        spared={CONTAINER_MARK: COMMAND} if spare_commands else {},
+    )
 
 
 def remains(paths: LocalPaths) -> list[psutil.Process]:
@@ -88,13 +91,15 @@ def remains(paths: LocalPaths) -> list[psutil.Process]:
     return find(traces(paths))
 
 
-async def sweep(paths: LocalPaths) -> int:
+async def sweep(paths: LocalPaths, *, spare_commands: bool = False) -> int:
     """End every process that a dead daemon left; how many there were.
+
+    The daemon spares what a command runs beside it: `up` installs Airflow while the daemon starts.
 
     Raises:
         DaemonError: some do not end.
     """
-    trace = traces(paths)
+    trace = traces(paths, spare_commands=spare_commands)
     found = find(trace)
     if left := await kill_all(trace, within_s=10):
         pids = ", ".join(str(process.pid) for process in left)

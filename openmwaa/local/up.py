@@ -160,6 +160,8 @@ class Up:
         if intact:
             self._say("Terraform is skipped: nothing changed since it was last applied")
         else:
+            if self._install_error:  # known already: better than after two minutes
+                raise self._install_error
             Applied(inputs).write(self._paths.applied)
             self._apply(terraform, configuration.parent, addresses)
             asyncio.run(applied.mark_intact(addresses.emulator_url, result, region=region))

@@ -17,9 +17,11 @@ import pytest
 
 from openmwaa.local import aws, daemon_client, sweep, venvs
 from openmwaa.local.addresses import Addresses
+from openmwaa.local.containers.process_tree import CONTAINER_MARK, ENVIRONMENT_MARK
 from openmwaa.local.daemon_client import DaemonOptions
 from openmwaa.local.errors import DaemonError
 from openmwaa.local.paths import LocalPaths
+from openmwaa.local.programs import COMMAND
 
 pytestmark = pytest.mark.emulated
 
@@ -178,6 +180,15 @@ def test_a_signal_stops_everything(trial: Trial, number: signal.Signals) -> None
     os.kill(trial.status()["pid"], number)
     eventually(lambda: not sweep.remains(trial.paths), "every process to end")
     assert not trial.paths.control_socket.exists()
+
+
+def test_a_daemon_that_starts_spares_what_its_command_runs_beside_it(trial: Trial) -> None:
+    marks = {ENVIRONMENT_MARK: trial.paths.environment_id, CONTAINER_MARK: COMMAND}
+    with subprocess.Popen(["/bin/sleep", "1000"], env=marks) as installer:
+        trial.start()
+        assert installer.poll() is None, "the daemon ended the installation of Airflow"
+        daemon_client.stop(trial.paths)
+        assert installer.wait(timeout=DEADLINE_S) == -signal.SIGKILL, "down left it"
 
 
 def test_a_second_start_takes_the_running_daemon(trial: Trial) -> None:

@@ -33,6 +33,8 @@ class Trace:
     sessions: Collection[int] = ()
     roots: Collection[int] = ()
     """Processes that match, with all their descendants."""
+    spared: Mapping[str, str] = field(default_factory=dict)
+    """Variables whose carriers do not match whatever else they have; empty spares nobody."""
     home: Path | None = None
     """Orphans adopted by this process whose working directory lies below it."""
 
@@ -47,7 +49,7 @@ class _Seen:
 def find(trace: Trace) -> list[psutil.Process]:
     """Living processes (no zombies, never this one) that match the trace, and all their descendants."""
     seen = {entry.process.pid: entry for entry in _running()}
-    wanted = tuple(f"{name}={value}".encode() for name, value in trace.marks.items())
+    wanted = _as_environment(trace.marks)
     matched = {pid for pid, entry in seen.items() if _matches(entry, trace, wanted)}
     children: dict[int, list[int]] = {}
     for pid, entry in seen.items():
@@ -59,6 +61,8 @@ def find(trace: Trace) -> list[psutil.Process]:
                 matched.add(child)
                 todo.append(child)
     matched.discard(os.getpid())
+    if spared := _as_environment(trace.spared):
+        matched = {pid for pid in matched if not spared <= _initial_environment(pid)}
     return [seen[pid].process for pid in sorted(matched)]
 
 
@@ -93,11 +97,15 @@ def _running() -> Iterable[_Seen]:
             yield _Seen(process=process, parent=process.info["ppid"] or 0, session=os.getsid(process.pid))
 
 
-def _matches(entry: _Seen, trace: Trace, wanted: tuple[bytes, ...]) -> bool:
+def _as_environment(marks: Mapping[str, str]) -> frozenset[bytes]:
+    return frozenset(f"{name}={value}".encode() for name, value in marks.items())
+
+
+def _matches(entry: _Seen, trace: Trace, wanted: frozenset[bytes]) -> bool:
     pid = entry.process.pid
     if pid in trace.roots or entry.session in trace.sessions:
         return True
-    if wanted and all(mark in _initial_environment(pid) for mark in wanted):
+    if wanted and wanted <= _initial_environment(pid):
         return True
     return trace.home is not None and entry.parent == os.getpid() and works_below(pid, trace.home)
 
