@@ -31,6 +31,7 @@ _SERVICES = (
     *("route53", "s3", "s3control", "secretsmanager", "servicediscovery", "sns", "sqs", "ssm", "sts", "wafv2"),
 )
 _DATABASE = "metadata_database"
+DAG_SYNC_INTERVAL_S = 5
 # What ministack 1.5.33 does not give back, so that a second plan would want to change it for ever.
 _NOT_RETURNED = {"aws_vpc_endpoint": ("private_dns_enabled", "security_group_ids")}
 
@@ -57,8 +58,13 @@ def override(document: Mapping[str, Any], *, addresses: Addresses, state_file: P
     }
     # The emulator changes its mind about the database's host name, and the embedded server has no TLS.
     known = document.get("locals") or {}
-    own = {"host": addresses.database, "sslmode": "disable"}
-    if local := {f"{_DATABASE}_{name}": value for name, value in own.items() if f"{_DATABASE}_{name}" in known}:
+    own = {
+        f"{_DATABASE}_host": addresses.database,
+        f"{_DATABASE}_sslmode": "disable",
+        # Here a LIST costs nothing, and a new DAG should be there before one looks for it.
+        "dag_sync_interval_s": DAG_SYNC_INTERVAL_S,
+    }
+    if local := {name: value for name, value in own.items() if name in known}:
         result["locals"] = local
     if resources := _lifecycles(document):
         result["resource"] = resources
