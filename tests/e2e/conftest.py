@@ -19,6 +19,7 @@ YAML = """
 name: e2e
 schedulers: 1
 airflow_configuration_options:
+  core.default_task_retry_delay: 5
   scheduler.task_instance_heartbeat_timeout: 20
   scheduler.task_instance_heartbeat_timeout_detection_interval: 5
 fleets:
