@@ -31,7 +31,7 @@ _SERVICES = (
     *("route53", "s3", "s3control", "secretsmanager", "servicediscovery", "sns", "sqs", "ssm", "sts", "wafv2"),
 )
 _DATABASE = "metadata_database"
-DAG_SYNC_INTERVAL_S = 5
+DAG_SYNC_INTERVAL_S = "5"
 # What ministack 1.5.33 does not give back, so that a second plan would want to change it for ever.
 _NOT_RETURNED = {"aws_vpc_endpoint": ("private_dns_enabled", "security_group_ids")}
 
