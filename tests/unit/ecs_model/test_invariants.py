@@ -8,7 +8,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from ecs_model import CircuitBreaker, Ecs, LaunchTask, Settings, StopTask, Task, shuffled
+from ecs_model import CircuitBreaker, Ecs, LaunchTask, Service, Settings, StopTask, Task, shuffled
 from tests.unit.ecs_model.world import code_of
 
 CLUSTER = "c"
@@ -65,7 +65,7 @@ class ServiceMachine(RuleBasedStateMachine):
         raise AssertionError("never at rest")
 
     @property
-    def service(self):
+    def service(self) -> Service:
         return self.ecs.services.describe(["w"], cluster=CLUSTER)[0][0]
 
     @property

@@ -2,6 +2,7 @@
 """Clusters, task definitions, deletion, tags, faults and the snapshot."""
 
 import json
+from collections.abc import Callable
 
 import pytest
 
@@ -73,7 +74,7 @@ def test_revisions_count_up_and_are_never_reused() -> None:
     ],
     ids=["cluster", "service", "definition", "stop", "no tasks", "11 services", "11 tasks", "tags"],
 )
-def test_what_ecs_refuses(call, code: str) -> None:
+def test_what_ecs_refuses(call: Callable[[Ecs], object], code: str) -> None:
     world = World()
     with pytest.raises(EcsError) as refused:
         call(world.ecs)

@@ -5,6 +5,7 @@ import asyncio
 import os
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,10 @@ from tests.unit.containers.conftest import eventually
 
 async def at_once() -> None:
     return None
+
+
+def running_after(one: Supervisor, restarts: int) -> bool:
+    return one.status.restarts == restarts and one.status.state == "running"
 
 
 def part(folder: Path, script: str, ready: Callable[[], Awaitable[None]] = at_once) -> Part:
@@ -51,7 +56,7 @@ async def test_what_is_killed_is_started_again(keep: Callable[..., Supervisor]) 
     for restarts in (1, 2):
         assert one.pid
         os.kill(one.pid, signal.SIGKILL)
-        await eventually(lambda n=restarts: one.status.restarts == n and one.status.state == "running", "a restart")
+        await eventually(partial(running_after, one, restarts), "a restart")
     assert one.status.last_end == "ended with 137"
 
 

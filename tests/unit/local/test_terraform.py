@@ -95,14 +95,20 @@ def _bare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 @pytest.mark.usefixtures("_bare")
 def test_init_takes_the_provider_from_the_disk_and_remembers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     mirror = tmp_path / "mirror"
-    searches: list[int] = []
-    monkeypatch.setattr(provider_mirror, "find_on_disk", lambda **_: searches.append(1) or mirror)
+    searches = 0
+
+    def found(**_: object) -> Path:
+        nonlocal searches
+        searches += 1
+        return mirror
+
+    monkeypatch.setattr(provider_mirror, "find_on_disk", found)
     terraform = fake(tmp_path, OFFLINE)
     terraform.init(say=print)
     terraform.init(say=print)
     seen = (tmp_path / "seen").read_text().splitlines()
     assert seen == ["", str(tmp_path / "openmwaa.tfrc"), str(tmp_path / "openmwaa.tfrc")]
-    assert len(searches) == 1
+    assert searches == 1
 
 
 @pytest.mark.usefixtures("_bare")

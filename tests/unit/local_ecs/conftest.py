@@ -2,15 +2,15 @@
 """A local ECS with a fake runner and a clock that stands still, and an AWS client for it."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import boto3
 import pytest
-from botocore.client import BaseClient
 from botocore.config import Config
+from mypy_boto3_ecs import ECSClient
 
 from openmwaa.local.ecs import LocalEcs, LocalEcsSettings, ManualClock
 from tests.support.fake_task_runner import FakeTaskRunner
@@ -35,11 +35,11 @@ class World:
     runner: FakeTaskRunner
     clock: ManualClock
     targets: Targets
-    client: BaseClient
+    client: ECSClient
 
     async def call(self, operation: str, **request: Any) -> dict[str, Any]:
         """Call an operation (snake case) in a thread, for botocore blocks."""
-        answer = await asyncio.to_thread(getattr(self.client, operation), **request)
+        answer: dict[str, Any] = await asyncio.to_thread(getattr(self.client, operation), **request)
         del answer["ResponseMetadata"]
         return answer
 
@@ -55,14 +55,14 @@ class World:
     async def register(self, **container: Any) -> str:
         definition = {"name": "web", "image": "nginx", **container}
         answer = await self.call("register_task_definition", family="web", containerDefinitions=[definition])
-        return answer["taskDefinition"]["taskDefinitionArn"]
+        return str(answer["taskDefinition"]["taskDefinitionArn"])
 
     async def service(self, **request: Any) -> dict[str, Any]:
         answer = await self.call("describe_services", cluster="c", services=["web"], **request)
-        return answer["services"][0]
+        return dict(answer["services"][0])
 
     async def task(self, arn: str) -> dict[str, Any]:
-        return (await self.call("describe_tasks", cluster="c", tasks=[arn]))["tasks"][0]
+        return dict((await self.call("describe_tasks", cluster="c", tasks=[arn]))["tasks"][0])
 
     @property
     def live(self) -> list[Any]:
@@ -72,7 +72,7 @@ class World:
     async def until(self, condition: Callable[[], bool], what: str) -> None:
         """Let the loop run until a condition holds; the clock stands still, so nothing is waited for but turns."""
         async with asyncio.timeout(20):
-            while not condition():  # noqa: ASYNC110 - conditions of a model have no event
+            while not condition():  # conditions of a model have no event
                 await asyncio.sleep(0.001)
         assert condition(), what
 
@@ -93,19 +93,19 @@ class World:
 SESSION = boto3.Session()  # one loader: the service model is read once, not for every test
 
 
-def client_for(endpoint: str) -> BaseClient:
+def client_for(endpoint: str) -> ECSClient:
     return SESSION.client(
         "ecs",
         endpoint_url=endpoint,
         region_name="us-east-1",
         aws_access_key_id="test",
         aws_secret_access_key="test",
-        config=Config(retries={"total_max_attempts": 1}, user_agent_appid="unit-tests"),
+        config=Config(retries={"total_max_attempts": 1}, user_agent_extra="app/unit-tests"),
     )
 
 
 @pytest.fixture
-async def start(tmp_path: Path) -> AsyncIterator[Callable[..., Any]]:
+async def start(tmp_path: Path) -> AsyncIterator[Callable[..., Awaitable[World]]]:
     """Start a world; its ECS is stopped at the end. Durations are zero unless given."""
     worlds: list[World] = []
 
@@ -124,5 +124,5 @@ async def start(tmp_path: Path) -> AsyncIterator[Callable[..., Any]]:
 
 
 @pytest.fixture
-async def world(start: Callable[..., Any]) -> World:
+async def world(start: Callable[..., Awaitable[World]]) -> World:
     return await start()

@@ -4,6 +4,7 @@
 from collections.abc import Callable
 from typing import Any
 
+from openmwaa.local.containers.api import TaskEvent, TaskToRun
 from tests.support.fake_task_runner import FakeTaskRunner
 from tests.unit.local_ecs.conftest import World
 
@@ -92,11 +93,13 @@ async def test_a_task_that_cannot_start_is_tried_again_later(start: Callable[...
     assert (shown["stopCode"], shown["stoppedReason"]) == ("TaskFailedToStart", "no such image")
 
 
-async def test_a_runner_that_raises_fails_the_task_only(world: World) -> None:
-    async def broken(_task: object, _on_event: object) -> None:
+class BrokenRunner(FakeTaskRunner):
+    async def start(self, task: TaskToRun, on_event: Callable[[TaskEvent], None]) -> None:
         raise OSError("too many open files")
 
-    world.runner.start = broken
+
+async def test_a_runner_that_raises_fails_the_task_only(start: Callable[..., Any]) -> None:
+    world = await start(runner=BrokenRunner())
     await world.prepare(0)
     await world.call("update_service", cluster="c", service="web", desiredCount=1)
     await world.settled()

@@ -9,7 +9,6 @@ from typing import Any
 import asyncpg
 import pytest
 
-from scaler.adapters import airflow_database
 from scaler.adapters.airflow_database import AirflowDatabase
 from scaler.config import DatabaseSettings
 from scaler.core.model import DatabaseCount
@@ -43,7 +42,7 @@ class Server:
         self.answers = list(answers)
         self.connections: list[Connection] = []
         self.options: dict[str, Any] = {}
-        monkeypatch.setattr(airflow_database.asyncpg, "connect", self.connect)
+        monkeypatch.setattr(asyncpg, "connect", self.connect)
 
     async def connect(self, **options: Any) -> Connection:
         self.options = options

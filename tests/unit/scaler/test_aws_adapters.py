@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import pytest
+from aiobotocore.session import get_session
 
 from scaler.adapters import aws
 from scaler.adapters.ecs import Ecs
@@ -31,7 +32,7 @@ ATTRIBUTES = {
 
 
 # One session for all tests: it keeps AWS's service models, half a second a client otherwise.
-SESSION = aws.get_session()
+SESSION = get_session()
 
 
 @pytest.fixture(autouse=True)

@@ -32,7 +32,8 @@ demands = st.tuples(st.integers(0, 60), st.integers(0, 40))
 @st.composite
 def databases(draw: st.DrawFn, queued: int, running: int) -> Reading[DatabaseCount]:
     count = DatabaseCount(queued, running)
-    return draw(st.sampled_from([Known(count, 0.0), Known(count, 0.0), Stale(count, 7.0), Unknown("down")]))
+    readings: list[Reading[DatabaseCount]] = [Known(count, 0.0), Known(count, 0.0), Stale(count, 7.0), Unknown("down")]
+    return draw(st.sampled_from(readings))
 
 
 @st.composite
@@ -52,10 +53,13 @@ def observations(draw: st.DrawFn, *, known: bool = False, rolling: bool = True) 
     messages = BrokerCount(draw(st.integers(0, 60)), draw(st.integers(0, 40)))
     broker = draw(st.sampled_from([seen.broker, Known(messages, 0.0), Stale(messages, 5.0), Unknown("down")]))
     seen = replace(seen, database=draw(databases(queued, running)), broker=broker)
-    for name in ("service", "tasks", "protected"):
-        if draw(st.integers(0, 9)) == 0:
-            seen = replace(seen, **{name: SILENT})
-    return seen
+    silent = [draw(st.integers(0, 9)) == 0 for _ in range(3)]
+    return replace(
+        seen,
+        service=SILENT if silent[0] else seen.service,
+        tasks=SILENT if silent[1] else seen.tasks,
+        protected=SILENT if silent[2] else seen.protected,
+    )
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from scaler.core import decide as core
+from scaler.core import drain
 from scaler.core.model import Fleet, Observation
 from scaler.core.roster import Roster
 from tests.support.scaler_world import FakeWorld
@@ -130,8 +130,8 @@ class TestControls:
         def no_floor(*_: object) -> tuple[int, str]:
             return 0, ""
 
-        monkeypatch.setattr(core.drain, "reducible", anybody)
-        monkeypatch.setattr(core.drain, "floor", no_floor)
+        monkeypatch.setattr(drain, "reducible", anybody)
+        monkeypatch.setattr(drain, "floor", no_floor)
         broken = 0
         for seed in range(5):
             broken += len((await live(FakeWorld(seed), longest_s=300.0)).world.broken)
