@@ -1,0 +1,155 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What tasks get from the emulated APIs: secrets, a place for their lines, and host names that answer."""
+
+import asyncio
+import shutil
+import tempfile
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from openmwaa.local import aws, venvs
+from openmwaa.local.addresses import Addresses
+from openmwaa.local.cloudwatch_logs import CloudWatchLogs
+from openmwaa.local.containers.errors import SecretError
+from openmwaa.local.containers.log_files import LogFiles
+from openmwaa.local.emulator import Emulator
+from openmwaa.local.host_names import HostNames
+from openmwaa.local.load_balancer import LoadBalancers
+from openmwaa.local.postgres import Postgres
+from openmwaa.local.secret_values import EmulatedSecrets
+from openmwaa.local.supervisor import Supervisor
+
+pytestmark = pytest.mark.emulated
+
+HERE = Addresses(14)  # below the blocks that environments choose from
+
+
+@pytest.fixture
+async def url(tmp_path: Path) -> AsyncIterator[str]:
+    files = LogFiles(tmp_path / "logs")
+    python = venvs.ensure(venvs.emulator_venv(), say=print)
+    part = Emulator(
+        python=python,
+        folder=tmp_path / "emulator",
+        addresses=HERE,
+        region="us-east-1",
+        environment_id=f"test-{tmp_path.name}",
+        log=files.of("emulator"),
+    ).part()
+    emulator = Supervisor(part)
+    await emulator.start()
+    yield HERE.emulator_url
+    await emulator.stop()
+    files.close()
+
+
+async def test_lines_reach_the_log_group_in_order(url: str) -> None:
+    sink = CloudWatchLogs(url, interval_s=0.05)
+    async with aws.client("logs", url) as logs:
+        await logs.create_log_group(logGroupName="airflow-x-Worker")
+        sink.start()
+        options = {"awslogs-group": "airflow-x-Worker"}
+        lines = [f"line {number}" for number in range(12_000)]
+        sink.write(options, "worker/worker/1", [*lines[:6000], "", *lines[6000:]])
+        sink.write({"awslogs-group": "there-is-none"}, "s", ["lost"])
+        await sink.close()
+        answer = await logs.filter_log_events(
+            logGroupName="airflow-x-Worker", logStreamNames=["worker/worker/1"], limit=10_000
+        )
+        assert [one["message"] for one in answer["events"][:3]] == lines[:3]
+        assert len(answer["events"]) == 10_000, "as many as one answer holds"
+
+
+async def test_writing_never_waits_for_an_emulator_that_is_away() -> None:
+    sink = CloudWatchLogs("http://127.14.0.9:4566", interval_s=0.01)
+    sink.start()
+    sink.write({"awslogs-group": "g"}, "s", ["x"] * 100_000)
+    async with asyncio.timeout(20):
+        await sink.close()
+
+
+async def test_secrets_and_parameters(url: str) -> None:
+    secrets = EmulatedSecrets(url)
+    async with aws.client("secretsmanager", url) as manager, aws.client("ssm", url) as ssm:
+        arn = (await manager.create_secret(Name="a/b", SecretString='{"k": "v", "n": 5}'))["ARN"]
+        await ssm.put_parameter(Name="/p/q", Value="w", Type="SecureString")
+    assert await secrets.resolve(arn) == '{"k": "v", "n": 5}'
+    assert await secrets.resolve(f"{arn}:k::") == "v"
+    assert await secrets.resolve(f"{arn}:n:AWSCURRENT:") == "5"
+    assert await secrets.resolve("arn:aws:ssm:us-east-1:123456789012:parameter/p/q") == "w"
+    assert await secrets.resolve("/p/q") == "w"
+    for wrong in (f"{arn}:other::", arn.replace("a/b", "nope"), "/nope"):
+        with pytest.raises(SecretError) as caught:
+            await secrets.resolve(wrong)
+        assert '"v"' not in str(caught.value)
+
+
+async def test_the_server_accepts_the_master_that_rds_manages(url: str, tmp_path: Path) -> None:
+    files = LogFiles(tmp_path / "pg-logs")
+    runtime = Path(tempfile.mkdtemp(prefix="omw-", dir="/tmp"))  # short: AF_UNIX takes 108 bytes
+    runtime.chmod(0o711)
+    postgres = Postgres(
+        data=tmp_path / "pg",
+        runtime=runtime,
+        addresses=HERE,
+        environment_id=f"test-{tmp_path.name}",
+        log=files.of("postgresql"),
+    )
+    server = Supervisor(postgres.part())
+    await server.start()
+    try:
+        async with aws.client("rds", url) as rds:
+            cluster = await rds.create_db_cluster(
+                DBClusterIdentifier="c",
+                Engine="aurora-postgresql",
+                MasterUsername="boss",
+                ManageMasterUserPassword=True,
+            )
+        arn = cluster["DBCluster"]["MasterUserSecret"]["SecretArn"]
+        password = await EmulatedSecrets(url, on_master=postgres.ensure_master).resolve(f"{arn}:password::")
+        connection = await asyncpg.connect(host=HERE.database, user="boss", password=password, database="postgres")
+        assert not await connection.fetchval("SELECT rolsuper FROM pg_roles WHERE rolname = 'boss'")
+        await connection.execute("CREATE ROLE airflow LOGIN")
+        await connection.close()
+        with pytest.raises(asyncpg.InvalidAuthorizationSpecificationError):
+            await asyncpg.connect(host=HERE.database, user="postgres", database="postgres")
+    finally:
+        await server.stop()
+        files.close()
+        shutil.rmtree(runtime)
+
+
+async def test_a_load_balancer_answers_under_its_learned_address(url: str) -> None:
+    async with aws.client("ec2", url) as ec2, aws.client("elbv2", url) as elb:
+        subnets = (await ec2.describe_subnets())["Subnets"][:2]
+        balancer = await elb.create_load_balancer(Name="l", Subnets=[one["SubnetId"] for one in subnets])
+        arn, name = (balancer["LoadBalancers"][0][key] for key in ("LoadBalancerArn", "DNSName"))
+        groups = []
+        for word in ("default", "rule"):
+            made = await elb.create_target_group(
+                Name=word, Protocol="HTTP", Port=80, VpcId=subnets[0]["VpcId"], TargetType="ip"
+            )
+            groups.append(made["TargetGroups"][0]["TargetGroupArn"])
+        fixed = {"Type": "fixed-response", "FixedResponseConfig": {"StatusCode": "404"}}
+        listener = await elb.create_listener(LoadBalancerArn=arn, Protocol="HTTP", Port=18081, DefaultActions=[fixed])
+        await elb.create_rule(
+            ListenerArn=listener["Listeners"][0]["ListenerArn"],
+            Priority=1,
+            Conditions=[{"Field": "path-pattern", "Values": ["/execution/*"]}],
+            Actions=[{"Type": "forward", "TargetGroupArn": groups[1]}],
+        )
+    balancers = LoadBalancers(HERE.load_balancer)
+    names = HostNames(url, database=HERE.database, load_balancers=balancers)
+    replace = await names.learn()
+    assert replace(f"http://{name}:18081/execution/") == f"http://{HERE.load_balancer(0)}:18081/execution/"
+    target = await asyncio.start_server(lambda _r, w: (w.write(b"here"), w.close()), "127.14.1.1", 0)  # type: ignore[arg-type,return-value]
+    balancers.register(groups[1], *target.sockets[0].getsockname())
+    async with asyncio.timeout(10):
+        reader, writer = await asyncio.open_connection(HERE.load_balancer(0), 18081)
+        assert await reader.read() == b"here"
+        writer.close()
+    await balancers.close()
+    target.close()
