@@ -233,7 +233,8 @@ def _data_folder(wanted: Path, environment_id: str, owner: _Owner) -> Path:
             wanted.mkdir()
         else:
             place = Path("/var/tmp") / f"openmwaa-{environment_id}"  # noqa: S108 - made by root for nobody else
-            place.mkdir(mode=0o700, exist_ok=True)
+            shutil.rmtree(place, ignore_errors=True)  # of a state folder that somebody removed by hand
+            place.mkdir(mode=0o700)
             wanted.symlink_to(place)
         owner.own(wanted.resolve())
     return wanted.resolve()

@@ -129,7 +129,7 @@ class Supervisor:
     async def _start_once(self) -> None:
         try:
             self._process = await self.part.start()
-        except ContainerError as error:
+        except (ContainerError, OSError) as error:
             raise LocalError(f"{self.part.name} cannot be started: {error}") from error
         self._watched = asyncio.create_task(self._process.wait(), name=f"wait {self.part.name}")
         ready = asyncio.ensure_future(self.part.ready())

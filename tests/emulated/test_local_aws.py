@@ -4,7 +4,7 @@
 import asyncio
 import shutil
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import asyncpg
@@ -18,7 +18,7 @@ from openmwaa.local.containers.log_files import LogFiles
 from openmwaa.local.emulator import Emulator
 from openmwaa.local.host_names import HostNames
 from openmwaa.local.load_balancer import LoadBalancers
-from openmwaa.local.postgres import Postgres
+from openmwaa.local.postgres import Postgres, remove_data
 from openmwaa.local.secret_values import EmulatedSecrets
 from openmwaa.local.supervisor import Supervisor
 
@@ -87,10 +87,17 @@ async def test_secrets_and_parameters(url: str) -> None:
         assert '"v"' not in str(caught.value)
 
 
-async def test_the_server_accepts_the_master_that_rds_manages(url: str, tmp_path: Path) -> None:
+@pytest.fixture
+def runtime() -> Iterator[Path]:
+    """A short folder for sockets: AF_UNIX takes 108 bytes."""
+    folder = Path(tempfile.mkdtemp(prefix="omw-", dir="/tmp"))
+    folder.chmod(0o711)
+    yield folder
+    shutil.rmtree(folder)
+
+
+async def test_the_server_accepts_the_master_that_rds_manages(url: str, tmp_path: Path, runtime: Path) -> None:
     files = LogFiles(tmp_path / "pg-logs")
-    runtime = Path(tempfile.mkdtemp(prefix="omw-", dir="/tmp"))  # short: AF_UNIX takes 108 bytes
-    runtime.chmod(0o711)
     postgres = Postgres(
         data=tmp_path / "pg",
         runtime=runtime,
@@ -119,7 +126,7 @@ async def test_the_server_accepts_the_master_that_rds_manages(url: str, tmp_path
     finally:
         await server.stop()
         files.close()
-        shutil.rmtree(runtime)
+        remove_data(tmp_path / "pg")
 
 
 async def test_a_load_balancer_answers_under_its_learned_address(url: str) -> None:
