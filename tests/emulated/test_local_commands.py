@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from openmwaa.local import daemon_client, sweep
+from openmwaa.local.down import down
 from openmwaa.local.paths import LocalPaths
 
 pytestmark = pytest.mark.emulated
@@ -76,7 +77,7 @@ class User:
 def user(tmp_path: Path) -> Iterator[User]:
     user = User(tmp_path)
     yield user
-    daemon_client.stop(user.paths)
+    down(user.paths, delete_data=True, say=print)
     assert not sweep.remains(user.paths), "processes outlived the test"
 
 

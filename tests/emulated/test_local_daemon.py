@@ -19,6 +19,7 @@ from openmwaa.local import aws, daemon_client, sweep, venvs
 from openmwaa.local.addresses import Addresses
 from openmwaa.local.containers.process_tree import CONTAINER_MARK, ENVIRONMENT_MARK
 from openmwaa.local.daemon_client import DaemonOptions
+from openmwaa.local.down import down
 from openmwaa.local.errors import DaemonError
 from openmwaa.local.paths import LocalPaths
 from openmwaa.local.programs import COMMAND
@@ -124,7 +125,7 @@ def emulator() -> Path:
 def trial(tmp_path: Path, emulator: Path) -> Iterator[Trial]:
     trial = Trial(tmp_path, emulator)
     yield trial
-    daemon_client.stop(trial.paths)
+    down(trial.paths, delete_data=True, say=print)
     assert not sweep.remains(trial.paths), "processes outlived the environment"
 
 
@@ -237,8 +238,6 @@ def test_data_below_a_closed_folder_is_kept_elsewhere(tmp_path: Path, emulator: 
         assert not place.is_relative_to(closed)
     finally:
         daemon_client.stop(trial.paths)
-    from openmwaa.local.down import down
-
     down(trial.paths, delete_data=True, say=print)
     assert not place.exists()
     assert not trial.paths.root.exists()
