@@ -152,7 +152,12 @@ async def test_a_load_balancer_answers_under_its_learned_address(url: str) -> No
     names = HostNames(url, database=HERE.database, load_balancers=balancers)
     replace = await names.learn()
     assert replace(f"http://{name}:18081/execution/") == f"http://{HERE.load_balancer(0)}:18081/execution/"
-    target = await asyncio.start_server(lambda _r, w: (w.write(b"here"), w.close()), "127.14.1.1", 0)  # type: ignore[func-returns-value]
+
+    def greet(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"here")
+        writer.close()
+
+    target = await asyncio.start_server(greet, "127.14.1.1", 0)
     balancers.register(groups[1], *target.sockets[0].getsockname())
     async with asyncio.timeout(10):
         reader, writer = await asyncio.open_connection(HERE.load_balancer(0), 18081)

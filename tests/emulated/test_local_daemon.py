@@ -248,6 +248,7 @@ def test_a_daemon_without_its_program_says_why(tmp_path: Path) -> None:
     with pytest.raises(DaemonError, match="emulator cannot be started"):
         trial.start()
     assert not sweep.remains(trial.paths)
+    down(trial.paths, delete_data=True, say=print)
 
 
 def test_nobody_else_may_talk_to_the_daemon(trial: Trial) -> None:
