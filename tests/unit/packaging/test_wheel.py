@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the wheel holds: everything that is needed where there is no checkout, and nothing else."""
+
+from collections.abc import Iterator
+from email import message_from_bytes
+from pathlib import Path
+from zipfile import ZipFile
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[3]
+PACKAGES = {"cdktf_app", "ecs_model", "openmwaa", "openmwaa_runtime", "scaler", "worker_agent"}
+LOCKS = "openmwaa/local/requirements/"
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ZipFile]:
+    """The wheel of this checkout, built in this process and without a network."""
+    backend = pytest.importorskip(
+        "hatchling.builders.wheel", reason="the build backend is not installed: make bootstrap"
+    )
+    (built,) = backend.WheelBuilder(str(REPOSITORY)).build(
+        directory=str(tmp_path_factory.mktemp("wheel")), versions=["standard"]
+    )
+    with ZipFile(built) as file:
+        yield file
+
+
+def sources(folder: Path) -> set[str]:
+    """The files of a package, as paths in the wheel."""
+    files = (one for one in folder.rglob("*") if one.is_file() and one.parent.name != "__pycache__")
+    return {one.relative_to(folder.parent).as_posix() for one in files}
+
+
+def test_it_holds_every_file_of_the_packages_the_lock_files_and_nothing_else(wheel: ZipFile) -> None:
+    folders = [REPOSITORY / name for name in PACKAGES - {"openmwaa_runtime"}]
+    folders.append(REPOSITORY / "images/airflow/openmwaa_runtime")
+    airflow_locks = (REPOSITORY / "images/airflow/requirements").glob("*.txt")  # one a version
+    held = {name for name in wheel.namelist() if ".dist-info/" not in name}
+    locks = {name for name in held if name.startswith(LOCKS)}
+    assert held - locks == set().union(*map(sources, folders))
+    assert locks == {LOCKS + "emulator.txt"} | {LOCKS + file.name for file in airflow_locks}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "cdktf_app/lazy_provider.cjs",
+        "openmwaa/local/demo/burst_dag.py",
+        "openmwaa/local/requirements/airflow-3.3.2.txt",
+        "openmwaa_runtime/__main__.py",
+        "worker_agent/wire.schema.json",
+        *(f"{package}/py.typed" for package in sorted(PACKAGES)),
+    ],
+)
+def test_what_is_read_at_run_time_is_in_it(wheel: ZipFile, name: str) -> None:
+    assert name in wheel.namelist()
+
+
+def test_it_says_its_licence_and_its_commands(wheel: ZipFile) -> None:
+    (folder,) = {name.split("/")[0] for name in wheel.namelist() if ".dist-info/" in name}
+    metadata = message_from_bytes(wheel.read(f"{folder}/METADATA"))
+    assert (metadata["License-Expression"], metadata["License-File"]) == ("Apache-2.0", "LICENSE")
+    assert wheel.read(f"{folder}/licenses/LICENSE") == (REPOSITORY / "LICENSE").read_bytes()
+    commands = wheel.read(f"{folder}/entry_points.txt").decode()
+    assert "openmwaa = openmwaa.cli:main" in commands
+    assert "openmwaa-scaler = scaler.main:main" in commands
