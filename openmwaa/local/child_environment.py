@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The environment of programs that talk to the emulators: no certificates and no proxy on the way."""
+"""The environment of programs that talk to the emulators: no certificates and no proxy on the way.
+
+Nor this process's Python packages: the emulator has its own, and a PYTHONPATH would put ours before them.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,7 @@ _HARMFUL = {
     "HTTPS_PROXY",
     "HTTP_PROXY",
     "NO_PROXY",
+    "PYTHONPATH",
 }
 # The user's own account must not be reachable by mistake: everything of AWS is ours or absent.
 _OWN = {

@@ -165,7 +165,9 @@ def _run_all(commands: Sequence[tuple[str, ...]], environment_id: str) -> str | 
     environment = {**os.environ, **marks}
     environment.setdefault("UV_HTTP_TIMEOUT", "60")
     environment.setdefault("PIP_DISABLE_PIP_VERSION_CHECK", "1")
-    environment.pop("VIRTUAL_ENV", None)
+    # pip takes for installed what a PYTHONPATH shows it.
+    for name in ("PYTHONPATH", "VIRTUAL_ENV"):
+        environment.pop(name, None)
     if index := environment.get("PIP_INDEX_URL"):
         environment.setdefault("UV_DEFAULT_INDEX", index)
     if bundle := environment.get("PIP_CERT"):

@@ -4,7 +4,7 @@
 from openmwaa.local.child_environment import child_environment
 
 
-def test_certificates_proxies_and_the_users_account_stay_outside() -> None:
+def test_certificates_proxies_python_packages_and_the_users_account_stay_outside() -> None:
     base = {
         "PATH": "/bin",
         "HOME": "/home/x",
@@ -14,6 +14,7 @@ def test_certificates_proxies_and_the_users_account_stay_outside() -> None:
         "https_proxy": "p",
         "HTTP_PROXY": "p",
         "no_proxy": "elsewhere",
+        "PYTHONPATH": "/site-packages/with/another/botocore",
         "AWS_PROFILE": "production",
         "AWS_SESSION_TOKEN": "real",
         "AWS_ENDPOINT_URL": "https://real",

@@ -79,6 +79,12 @@ def test_two_at_once_build_one(venv: Venv, monkeypatch: pytest.MonkeyPatch, tmp_
     assert (tmp_path / "runs").read_text() == "x\n"
 
 
+def test_what_is_installed_elsewhere_does_not_count(venv: Venv, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", "/elsewhere")
+    ways(monkeypatch, 'test -z "$PYTHONPATH" || exit 1; MAKE')
+    assert venvs.ensure(venv, say=print) == venv.interpreter
+
+
 def test_another_lock_is_another_environment(venv: Venv) -> None:
     before = venv.folder
     venv.lock.write_text("a==2\n")
