@@ -3,17 +3,15 @@
 
 import contextlib
 import json
-import os
-import uuid
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
 
 import pytest
 
-from tests.support.emulator import child_environment, find_emulator, free_port, running_emulator
+from tests.support.emulator import free_port
 from tests.support.fake_ecs_agent import FakeEcsAgent
+from tests.support.sqs_queue import Queue
 from tests.support.sqs_recorder import SqsRecorder
 from tests.support.worker import Worker, finished, ledger, start_worker, wait_for
 
@@ -21,15 +19,6 @@ pytestmark = [pytest.mark.emulated, pytest.mark.filterwarnings("default::Depreca
 
 SLOTS = 4
 StartWorker = Callable[..., Worker]
-
-
-@pytest.fixture(scope="module")
-def emulator() -> Iterator[str]:
-    environment = find_emulator()
-    if environment is None:
-        pytest.skip("no emulator on this machine: set OPENMWAA_EMULATOR")
-    with running_emulator(environment) as url:
-        yield url
 
 
 @pytest.fixture
@@ -48,53 +37,13 @@ def all_finished(folder: Path, count: int) -> bool:
     return finished(folder) == count
 
 
-class Queue:
-    """One SQS queue, used straight at the emulator."""
-
-    def __init__(self, emulator: str, name: str, visibility_s: int) -> None:
-        import boto3
-
-        self.client = boto3.client(
-            "sqs",
-            endpoint_url=emulator,
-            region_name="us-east-1",
-            aws_access_key_id="test",
-            aws_secret_access_key="test",
-        )
-        self.name = name
-        made = self.client.create_queue(QueueName=name, Attributes={"VisibilityTimeout": str(visibility_s)})
-        self.url = made["QueueUrl"]
-
-    def counts(self) -> tuple[int, int]:
-        """Visible and hidden messages."""
-        visible: Literal["ApproximateNumberOfMessages"] = "ApproximateNumberOfMessages"
-        hidden: Literal["ApproximateNumberOfMessagesNotVisible"] = "ApproximateNumberOfMessagesNotVisible"
-        answer = self.client.get_queue_attributes(QueueUrl=self.url, AttributeNames=[visible, hidden])
-        return int(answer["Attributes"][visible]), int(answer["Attributes"][hidden])
-
-    def publish(self, numbers: range, seconds: float) -> None:
-        """Send one Celery message a number, as a Celery client would."""
-        from celery import Celery
-
-        options: dict[str, Any] = {"predefined_queues": {self.name: {"url": self.url}}, "is_secure": False}
-        app = Celery("client", broker="sqs://test:test@", broker_transport_options=options, set_as_current=False)
-        app.conf.task_default_queue = self.name
-        endpoint = {"AWS_ENDPOINT_URL_SQS": self.client.meta.endpoint_url, "AWS_DEFAULT_REGION": "us-east-1"}
-        with pytest.MonkeyPatch.context() as patch, app.connection_for_write() as connection:
-            for name, value in endpoint.items():
-                patch.setenv(name, value)
-            for name in set(os.environ) - set(child_environment()):
-                patch.delenv(name)
-            for number in numbers:
-                app.send_task(
-                    "tests.support.celery_app.work", (number, seconds), connection=connection, ignore_result=True
-                )
+def publish(queue: Queue, numbers: range, seconds: float) -> None:
+    queue.publish("tests.support.celery_app.work", ((number, seconds) for number in numbers))
 
 
 @pytest.fixture
 def queue(emulator: str) -> Queue:
-    # A queue of its own: a long poll of a killed worker takes what is sent next.
-    return Queue(emulator, f"worker-agent-{uuid.uuid4()}", visibility_s=600)
+    return Queue.of_its_own(emulator, "worker-agent", visibility_s=600)
 
 
 @pytest.fixture
@@ -120,7 +69,7 @@ def test_nothing_is_received_before_the_task_is_protected(
     start: StartWorker, ecs: FakeEcsAgent, sqs: SqsRecorder, queue: Queue, tmp_path: Path
 ) -> None:
     ecs.mode = "refuse"
-    queue.publish(range(8), 0.05)
+    publish(queue, range(8), 0.05)
     worker = start()
     worker.wait_for_phase("refused")
     wait_for("three refusals", lambda: len(ecs.calls) >= 3, log=worker.log)
@@ -143,7 +92,7 @@ def test_a_drain_releases_after_the_last_task_and_a_kill_then_loses_nothing(
 ) -> None:
     worker = start()
     worker.wait_for_phase("consuming")
-    queue.publish(range(40), 0.3)
+    publish(queue, range(40), 0.3)
     wait_for("a burst under way", lambda: finished(tmp_path) >= 4, log=worker.log)
     assert worker.command("drain")["phase"] == "draining"
     wait_for("released", lambda: not ecs.protected, log=worker.log)
@@ -167,7 +116,7 @@ def test_a_hundred_cycles_never_leave_a_second_poll_behind(
 ) -> None:
     worker = start()
     worker.wait_for_phase("consuming")
-    queue.publish(range(60), 0.2)
+    publish(queue, range(60), 0.2)
     most_reserved = 0
     for cycle in range(100):
         most_reserved = max(most_reserved, worker.command("drain")["reserved"])
@@ -190,7 +139,7 @@ def test_early_acknowledgement_takes_messages_for_free_slots_only(
 ) -> None:
     held: list[int] = []
     sqs.on_delivery = lambda received: held.append(received - finished(tmp_path))
-    queue.publish(range(24), 0.2)
+    publish(queue, range(24), 0.2)
     worker = start(TEST_ACKS_LATE="0", TEST_PREFETCH=prefetch)
     wait_for("all 24 tasks", lambda: finished(tmp_path) == 24, log=worker.log)
     assert max(held) <= SLOTS, f"{max(held)} unfinished messages on {SLOTS} slots"
@@ -208,7 +157,7 @@ def test_a_receive_that_fails_is_tried_again_and_the_worker_lives(
         wait_for(f"a receive answered with {status}", lambda: sqs.failed_receives >= 2, log=worker.log)
         sqs.fail_receives_with = None
         before = finished(tmp_path)
-        queue.publish(range(before, before + 4), 0.05)
+        publish(queue, range(before, before + 4), 0.05)
         wait_for("the tasks after it", partial(all_finished, tmp_path, before + 4), log=worker.log)
     assert worker.process.poll() is None
 
@@ -220,7 +169,7 @@ def test_a_lease_that_ends_protects_first_and_consumes_again(
     worker.wait_for_phase("consuming")
     worker.command("drain", lease_s=4)
     worker.wait_for_phase("released", seconds=3.5)
-    queue.publish(range(4), 0.05)
+    publish(queue, range(4), 0.05)
     worker.wait_for_phase("consuming")
     assert ecs.protected
     wait_for("the tasks", lambda: finished(tmp_path) == 4, log=worker.log)
@@ -232,7 +181,7 @@ def test_sigterm_lets_running_tasks_finish_and_leaves_nothing_hidden(
 ) -> None:
     worker = start()
     worker.wait_for_phase("consuming")
-    queue.publish(range(12), 0.5)
+    publish(queue, range(12), 0.5)
     wait_for("four running", lambda: len(ledger(tmp_path)) >= SLOTS, log=worker.log)
     worker.process.terminate()
     wait_for("the end", lambda: worker.process.poll() is not None, log=worker.log)
@@ -247,8 +196,8 @@ def test_two_queues_share_the_slots_and_neither_waits_for_ever(
     other = Queue(emulator, f"{queue.name}-high", visibility_s=600)
     worker = start(QUEUES=json.dumps({queue.name: queue.url, other.name: other.url}))
     worker.wait_for_phase("consuming")
-    queue.publish(range(20), 0.3)
-    other.publish(range(20, 26), 0.3)
+    publish(queue, range(20), 0.3)
+    publish(other, range(20, 26), 0.3)
     wait_for("all 26 tasks", lambda: finished(tmp_path) == 26, log=worker.log)
     assert sqs.most_held <= SLOTS, f"the worker held {sqs.most_held} messages on {SLOTS} slots"
     assert sqs.most_polls <= 2
@@ -257,7 +206,7 @@ def test_two_queues_share_the_slots_and_neither_waits_for_ever(
 def test_outside_ecs_the_worker_works_as_if_the_agent_were_not_there(
     start: StartWorker, queue: Queue, tmp_path: Path
 ) -> None:
-    queue.publish(range(4), 0.05)
+    publish(queue, range(4), 0.05)
     worker = start(ECS_AGENT_URI="")
     wait_for("the tasks", lambda: finished(tmp_path) == 4, log=worker.log)
     assert worker.log.read_text().count("no ECS_AGENT_URI") == 1

@@ -11,14 +11,20 @@ import urllib.request
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from openmwaa.local import venvs
+
 CA_VARIABLES = ("AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
-DEFAULT_ENVIRONMENT = Path.home() / ".cache" / "openmwaa-dev" / "emulator"
 
 
-def find_emulator() -> Path | None:
-    """The virtual environment that holds ministack: $OPENMWAA_EMULATOR, else the development cache."""
-    environment = Path(os.environ.get("OPENMWAA_EMULATOR") or DEFAULT_ENVIRONMENT)
-    return environment if (environment / "bin" / "ministack").exists() else None
+def find_emulator() -> Path:
+    """The virtual environment that holds ministack: $OPENMWAA_EMULATOR, else the product's own, installed if need be.
+
+    Raises:
+        InstallError: it could not be installed.
+    """
+    if chosen := os.environ.get("OPENMWAA_EMULATOR"):
+        return Path(chosen)
+    return venvs.ensure(venvs.emulator_venv(), say=print).parent.parent
 
 
 def child_environment(**extra: str) -> dict[str, str]:

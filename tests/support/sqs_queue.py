@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One SQS queue of the emulator, filled as a Celery client fills it."""
+
+import os
+import uuid
+from collections.abc import Iterable
+from typing import Any, Literal
+
+import boto3
+import pytest
+from celery import Celery
+
+from tests.support.emulator import child_environment
+
+
+class Queue:
+    """One SQS queue, used straight at the emulator."""
+
+    def __init__(self, emulator: str, name: str, visibility_s: int) -> None:
+        self.client = boto3.client(
+            "sqs",
+            endpoint_url=emulator,
+            region_name="us-east-1",
+            aws_access_key_id="test",
+            aws_secret_access_key="test",
+        )
+        self.name = name
+        made = self.client.create_queue(QueueName=name, Attributes={"VisibilityTimeout": str(visibility_s)})
+        self.url = made["QueueUrl"]
+
+    @classmethod
+    def of_its_own(cls, emulator: str, prefix: str, visibility_s: int) -> "Queue":
+        """A queue nobody else has: a long poll of a killed worker takes what is sent next."""
+        return cls(emulator, f"{prefix}-{uuid.uuid4()}", visibility_s)
+
+    def counts(self) -> tuple[int, int]:
+        """Visible and hidden messages."""
+        visible: Literal["ApproximateNumberOfMessages"] = "ApproximateNumberOfMessages"
+        hidden: Literal["ApproximateNumberOfMessagesNotVisible"] = "ApproximateNumberOfMessagesNotVisible"
+        answer = self.client.get_queue_attributes(QueueUrl=self.url, AttributeNames=[visible, hidden])
+        return int(answer["Attributes"][visible]), int(answer["Attributes"][hidden])
+
+    def publish(self, task: str, arguments: Iterable[tuple[Any, ...]]) -> None:
+        """Send a Celery message for each tuple of arguments."""
+        options: dict[str, Any] = {"predefined_queues": {self.name: {"url": self.url}}, "is_secure": False}
+        app = Celery("client", broker="sqs://test:test@", broker_transport_options=options, set_as_current=False)
+        app.conf.task_default_queue = self.name
+        endpoint = {"AWS_ENDPOINT_URL_SQS": self.client.meta.endpoint_url, "AWS_DEFAULT_REGION": "us-east-1"}
+        with pytest.MonkeyPatch.context() as patch, app.connection_for_write() as connection:
+            for name, value in endpoint.items():
+                patch.setenv(name, value)
+            for name in set(os.environ) - set(child_environment()):
+                patch.delenv(name)
+            for one in arguments:
+                app.send_task(task, one, connection=connection, ignore_result=True)
