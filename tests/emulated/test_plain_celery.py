@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Plain Celery on SQS as ECS services, scaled by the real scaler: what happens when things go right, and wrong.
+
+Judged by the ledger that the tasks write and by what ECS did; never by what Celery or the scaler believe.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from tests.support.fleet_world import CLUSTER, WORKERS, FleetSettings, FleetWorld
+
+pytestmark = [pytest.mark.emulated, pytest.mark.filterwarnings("default::DeprecationWarning")]
+
+StartWorld = Callable[..., FleetWorld]
+
+
+@pytest.fixture
+def start(emulator: str, tmp_path: Path) -> Iterator[StartWorld]:
+    """Start a fleet of one worker and its scaler, with settings."""
+    with ExitStack() as worlds:
+        yield lambda **settings: worlds.enter_context(FleetWorld(emulator, tmp_path, FleetSettings(**settings)))
+
+
+def assert_nothing_was_hurt(world: FleetWorld) -> None:
+    """Every task ended exactly once, nobody was stopped while protected, nothing ran unprotected."""
+    found = world.ledger()
+    assert (found.lost, found.duplicated, found.interrupted) == ((), (), ())
+    assert world.audit().violations == []
+    assert world.queue.counts() == (0, 0)
+
+
+def test_a_burst_grows_the_fleet_and_every_scale_in_is_a_drain(start: StartWorld) -> None:
+    world = start()
+    tasks = world.burst(60, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+    world.until_fleet_is(4)
+    world.until_finished(tasks)
+    world.until_fleet_is(1)
+
+    assert_nothing_was_hurt(world)
+    audit = world.audit()
+    assert audit.scale_outs == [(1, 4)], "60 tasks on 3 slots need the maximum at once"
+    assert audit.most_running == 4
+    drained = {arn for decision in world.decisions() for arn in decision["drain"]}
+    released = {arn for scale_in in audit.scale_ins for arn in scale_in.released}
+    assert audit.stopped_by_ecs == released
+    assert released <= drained, "a worker was released that nobody had drained"
+    assert len(released) == 3
+
+
+def test_a_scaler_killed_between_any_two_steps_of_a_drain_loses_nothing(start: StartWorld) -> None:
+    world = start()
+    held = world.hold(12)
+    world.until_started(held)
+    by_worker = world.under_way()
+    assert [len(tasks) for tasks in by_worker.values()] == [3, 3, 3, 3]
+    rest = {worker: tasks[0] for worker, tasks in by_worker.items()}
+    world.let_go(set(held) - set(rest.values()))  # four slots are wanted now, two workers are too many
+
+    victims = world.until("two workers drain", lambda: _in(world, "draining", 2))
+    assert world.desired() == 4
+    world.kill_scaler()
+    adopted = "the next scaler goes on with their drain"
+    world.until(adopted, lambda: _lives(world) == 2 and set(world.decisions()[-1]["drain"]) == victims)
+
+    world.inject(
+        lambda faults: faults.throttle("UpdateService", 8)
+    )  # they will be let go, and ECS does not take the lower count
+    addresses = world.addresses()
+    world.let_go(rest[addresses[arn]] for arn in victims)
+    world.until("the lower count is refused", lambda: world.journal("Throttled"))
+    assert _in(world, "released", 2) == victims
+    assert world.desired() == 4
+    world.kill_scaler()
+    world.until("a third scaler decides", lambda: _lives(world) == 3)
+
+    world.let_go(held)
+    world.until_fleet_is(1)
+    world.until_finished(held)
+    assert_nothing_was_hurt(world)
+
+
+def test_a_count_lowered_behind_the_scalers_back_stops_nobody_and_is_raised_again(start: StartWorld) -> None:
+    world = start()
+    held = world.hold(6)
+    world.until_started(held)
+    with world.scaler_frozen():
+        world.client.update_service(cluster=CLUSTER, service=WORKERS, desiredCount=1)
+        world.until_ecs_acted()
+        assert world.service()["runningCount"] == 2
+        assert len(world.protected()) == 2
+    world.until("the scaler raises it", lambda: world.desired() == 2)
+    protects = [decision for decision in world.decisions() if decision["kind"] == "protect"]
+    assert (protects[0]["desired_before"], protects[0]["desired"]) == (1, 2)
+    assert world.audit().stopped_by_ecs == set()
+
+    world.let_go(held)
+    world.until_fleet_is(1)
+    assert_nothing_was_hurt(world)
+
+
+def test_a_worker_that_ecs_refuses_to_protect_takes_nothing_until_the_scaler_makes_room(start: StartWorld) -> None:
+    world = start()
+    held = world.hold(3)
+    world.until_started(held)
+    (old,) = world.addresses()
+    revision = world.register_worker()
+    with world.scaler_frozen():  # nobody raises the count for the deployment's new worker
+        world.client.update_service(cluster=CLUSTER, service=WORKERS, taskDefinition=revision)
+        more = world.burst(3, 0.1)
+        (new,) = world.until("ECS refuses a worker twice", lambda: _refused(world, 2))
+        assert new != old
+        state = world.states()[new]
+        assert (state["phase"], state["gate"], state["protected_until"]) == ("refused", "shut", None)
+        assert "DEPLOYMENT_BLOCKED" in state["protection_refusal"]
+        assert world.queue.counts()[0] == 3, "a refused worker took a message"
+    world.until_finished(more)
+    assert world.addresses()[old] in world.under_way(), "the old worker works on"
+
+    world.let_go(held)
+    world.until_fleet_is(1)
+    assert_nothing_was_hurt(world)
+    assert old in world.audit().stopped_by_ecs
+
+
+def test_the_tasks_of_a_killed_worker_come_back_after_the_visibility_timeout(start: StartWorld) -> None:
+    """A killed worker's tasks run again: each was interrupted once, and none is lost or completed twice."""
+    world = start(visibility_s=8)
+    held = world.hold(3)
+    world.until_started(held)
+    (victim,) = world.addresses()
+    others = world.burst(12, 0.5)
+    world.kill(victim)
+    world.let_go(held)
+    world.until_finished([*held, *others])
+    world.until_fleet_is(1)
+
+    found = world.ledger()
+    assert (found.lost, found.duplicated) == ((), ())
+    assert set(found.interrupted) == {f"{task}#1" for task in held}
+    audit = world.audit()
+    assert audit.violations == []
+    assert audit.tasks[victim].exit_codes == {"worker": 137}
+    assert world.queue.counts() == (0, 0)
+
+
+def _in(world: FleetWorld, phase: str, number: int) -> set[str]:
+    """The workers in a phase, once there are so many."""
+    found = {arn for arn, now in world.phases().items() if now == phase}
+    return found if len(found) == number else set()
+
+
+def _lives(world: FleetWorld) -> int:
+    """How many scalers have decided anything."""
+    return len({decision["task"] for decision in world.decisions()})
+
+
+def _refused(world: FleetWorld, times: int) -> list[str]:
+    """The workers that ECS refused to protect so often."""
+    return [task.arn for task in world.audit().tasks.values() if len(task.refusals) >= times]
