@@ -36,7 +36,7 @@ def _on_worker_init(sender: Any = None, **_: Any) -> None:
     except SettingsError as error:
         logger.critical("worker agent: %s", error)
         raise SystemExit(78) from error  # EX_CONFIG
-    except Exception as error:
+    except Exception as error:  # whatever it is, nothing would protect this worker
         logger.critical("worker agent: cannot be installed", exc_info=True)
         raise SystemExit(70) from error  # EX_SOFTWARE
 

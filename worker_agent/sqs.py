@@ -174,7 +174,7 @@ class SqsGate:
         held_before = self.unacked()
         try:
             callback(response)
-        except BaseException:
+        except BaseException:  # the receive is over whatever came of it; else it would count as in flight for ever
             self._end_and_retry(queue)
             raise
         self._polls.pop(queue, None)

@@ -23,6 +23,8 @@ def test_a_new_task_is_pending_first(world: World) -> None:
     world.update(service, desiredCount=1)
     world.until(lambda: world.shown(service)["pendingCount"] + world.shown(service)["runningCount"] == 1, "a task")
     world.until_running(service, 1)
+    task = world.task(world.running(service)[0])
+    assert task["createdAt"] < task["startedAt"], "it ran the moment it was made"
 
 
 def test_a_task_in_full(world: World) -> None:
@@ -87,5 +89,6 @@ def test_a_service_without_tasks_is_deleted_without_force(world: World) -> None:
     service = world.service(1)
     world.update(service, desiredCount=0)
     world.until_running(service, 0)
-    world.client.delete_service(cluster=world.cluster, service=service)
+    gone = world.client.delete_service(cluster=world.cluster, service=service)["service"]
+    assert (gone["desiredCount"], gone["runningCount"]) == (0, 0)
     world.until(lambda: world.shown(service)["status"] == "INACTIVE", "INACTIVE")

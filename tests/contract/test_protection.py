@@ -94,6 +94,7 @@ def test_protection_expires(world: World) -> None:
     world.stays(lambda: world.running(service) == [task], "protected until it expires")
     world.place.pass_time(60)
     world.until_running(service, 0)
+    assert world.until_stopped(task)["stopCode"] == "ServiceSchedulerInitiated"
 
 
 def test_renewal_moves_the_expiry(world: World) -> None:
@@ -137,6 +138,7 @@ def test_deleting_the_service_takes_a_protected_task(world: World) -> None:
     service = world.service(1)
     (task,) = world.running(service)
     world.protect(task)
+    assert world.protected(task) == [task]
     world.client.delete_service(cluster=world.cluster, service=service, force=True)
     world.until_stopped(task)
 

@@ -144,13 +144,15 @@ def test_terraform_accepts_it(given: Stack, written: Path, tmp_path: Path) -> No
     environment = terraform_environment(tmp_path)
     file = tmp_path / "cdk.tf.json"
     file.write_bytes(written.read_bytes())
-    _terraform(terraform, "init", "-input=false", "-backend=false", folder=tmp_path, environment=environment)
-    _terraform(terraform, "validate", folder=tmp_path, environment=environment)
+    init = ("init", "-input=false", "-backend=false")
+    assert not _complaint(terraform, *init, folder=tmp_path, environment=environment)
+    assert not _complaint(terraform, "validate", folder=tmp_path, environment=environment)
     file.write_text(json.dumps(given.document))
-    _terraform(terraform, "validate", folder=tmp_path, environment=environment)
+    assert not _complaint(terraform, "validate", folder=tmp_path, environment=environment)
 
 
-def _terraform(program: str, *words: str, folder: Path, environment: Mapping[str, str]) -> None:
+def _complaint(program: str, *words: str, folder: Path, environment: Mapping[str, str]) -> str:
+    """What terraform has against it; nothing when it is content."""
     answer = subprocess.run(
         [program, *words, "-no-color"],
         cwd=folder,
@@ -160,4 +162,4 @@ def _terraform(program: str, *words: str, folder: Path, environment: Mapping[str
         timeout=120,
         check=False,
     )
-    assert answer.returncode == 0, f"terraform {words[0]}: {answer.stderr}"
+    return f"terraform {words[0]} ended with {answer.returncode}: {answer.stderr}" if answer.returncode else ""

@@ -3,6 +3,7 @@
 
 import queue
 import threading
+from types import SimpleNamespace
 from typing import Any
 
 from openmwaa_runtime.task_logs import end_streams_of
@@ -49,5 +50,7 @@ def test_a_hundred_tasks_leave_no_thread_and_lose_no_line() -> None:
 
 
 def test_logs_that_go_elsewhere_are_left_alone() -> None:
-    end_streams_of(None)
-    end_streams_of(object())
+    elsewhere = SimpleNamespace(queues={"task": "not watchtower's"})
+    for handler in (None, elsewhere):
+        end_streams_of(handler)
+    assert elsewhere == SimpleNamespace(queues={"task": "not watchtower's"})

@@ -85,6 +85,20 @@ async def scaler(config: dict[str, Any], **environment: str) -> AsyncIterator[as
         await process.communicate()
 
 
+@asynccontextmanager
+async def task_metadata() -> AsyncIterator[str]:
+    """Serve what ECS tells a task on 127.0.0.1; gives the metadata URI."""
+    metadata = {"Containers": [{"Networks": [{"NetworkMode": "awsvpc", "IPv4Addresses": ["127.0.0.1"]}]}]}
+
+    async def task(_: web.Request) -> web.Response:
+        return web.json_response(metadata)
+
+    app = web.Application()
+    app.router.add_get("/v4/token/task", task)
+    async with TestServer(app) as server:
+        yield str(server.make_url("/v4/token"))
+
+
 async def get(url: str) -> tuple[int, str]:
     """Return status and text, once somebody listens."""
     async with asyncio.timeout(DEADLINE_S), aiohttp.ClientSession() as session:
@@ -121,22 +135,12 @@ async def test_decides_answers_and_ends_cleanly() -> None:
         "UpdateService": update,
         "GetQueueAttributes": lambda _: {"Attributes": ATTRIBUTES},
     }
-    metadata = {"Containers": [{"Networks": [{"NetworkMode": "awsvpc", "IPv4Addresses": ["127.0.0.1"]}]}]}
-
-    async def task(_: web.Request) -> web.Response:
-        return web.json_response(metadata)
-
-    app = web.Application()
-    app.router.add_get("/v4/token/task", task)
-    ecs_agent = TestServer(app)
-    await ecs_agent.start_server()
-    variables = {
-        "SCALER_SIGNING_SEED": "seed",
-        "ECS_CONTAINER_METADATA_URI_V4": str(ecs_agent.make_url("/v4/token")),
-    }
     async with (
         fake_aws(operations) as url,
-        scaler(settings(port), AWS_ENDPOINT_URL=url, **variables) as process,
+        task_metadata() as uri,
+        scaler(
+            settings(port), AWS_ENDPOINT_URL=url, SCALER_SIGNING_SEED="seed", ECS_CONTAINER_METADATA_URI_V4=uri
+        ) as process,
     ):
         base = f"http://127.0.0.1:{port}"
         assert (await get(f"{base}/healthz"))[0] == 200
@@ -150,7 +154,6 @@ async def test_decides_answers_and_ends_cleanly() -> None:
         assert (await get(f"{base}/v1/decisions?limit=many"))[0] == 400
         process.send_signal(signal.SIGTERM)
         out, errors = await asyncio.wait_for(process.communicate(), DEADLINE_S)
-    await ecs_agent.close()
     assert process.returncode == 0, errors.decode()
     assert errors == b""
     lines = [json.loads(line) for line in out.splitlines()]

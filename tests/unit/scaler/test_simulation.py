@@ -38,7 +38,7 @@ async def live(world: FakeWorld, *, tasks: int = TASKS, longest_s: float = 90.0,
     return Outcome(world, peak, None)
 
 
-def healthy(outcome: Outcome) -> None:
+def assert_healthy(outcome: Outcome) -> None:
     world = outcome.world
     assert world.interrupted == 0, "a worker that worked was stopped"
     assert world.done == TASKS
@@ -50,7 +50,7 @@ def healthy(outcome: Outcome) -> None:
 
 async def test_grows_from_one_to_four_and_back() -> None:
     outcome = await live(FakeWorld(1))
-    healthy(outcome)
+    assert_healthy(outcome)
     assert outcome.peak == 4
     assert len(outcome.world.writes) <= 4, f"writes only when different: {outcome.world.writes}"
 
@@ -58,14 +58,14 @@ async def test_grows_from_one_to_four_and_back() -> None:
 @pytest.mark.parametrize("seed", range(40))
 async def test_killed_between_any_two_actions(seed: int) -> None:
     outcome = await live(FakeWorld(seed, kill=0.03), limit_s=6000.0)
-    healthy(outcome)
+    assert_healthy(outcome)
     assert outcome.world.kills > 0
 
 
 @pytest.mark.parametrize("seed", range(40))
 async def test_killed_and_every_source_failing_now_and_then(seed: int) -> None:
     outcome = await live(FakeWorld(1000 + seed, kill=0.005, fail=0.01), limit_s=9000.0)
-    healthy(outcome)
+    assert_healthy(outcome)
 
 
 @pytest.mark.parametrize("seed", range(10))

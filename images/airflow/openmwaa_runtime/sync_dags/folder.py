@@ -90,7 +90,7 @@ class VersionedFolder:
                 target.chmod(0o444)  # its bytes may be shared by later versions
             self._manifest_file(manifest.name).write_text(manifest.to_json(), encoding="utf-8")
             building.rename(self._versions / manifest.name)
-        except BaseException:
+        except BaseException:  # also when told to end: half a version must not stay
             shutil.rmtree(building, ignore_errors=True)
             raise
 
