@@ -152,8 +152,8 @@ class Terraform:
         for name in list(environment):
             if name.startswith(("TF_CLI_ARGS", "TF_WORKSPACE", "TF_DATA_DIR", "AWS_")):
                 del environment[name]
-        # A variable that points to a missing file would only make Terraform warn and forget its defaults.
-        if not Path(environment.get("TF_CLI_CONFIG_FILE") or "/nonexistent").is_file():
+        # A variable that points to what cannot be read would only make Terraform warn and forget its defaults.
+        if not os.access(environment.get("TF_CLI_CONFIG_FILE", ""), os.R_OK):
             environment.pop("TF_CLI_CONFIG_FILE", None)
         if cli_config:
             environment["TF_CLI_CONFIG_FILE"] = str(cli_config)
