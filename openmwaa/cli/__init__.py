@@ -7,6 +7,8 @@ What a user can mend is an `OpenmwaaError`: it is printed as one message without
 from __future__ import annotations
 
 import sys
+from importlib.metadata import version
+from typing import Annotated
 
 import typer
 
@@ -18,11 +20,28 @@ __all__ = ["app", "main"]
 
 app = typer.Typer(
     name="openmwaa",
-    help="Amazon MWAA in your own AWS account, in the open.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"openmwaa {version('openmwaa')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    *,
+    _version: Annotated[
+        bool, typer.Option("--version", help="Say the version.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Amazon MWAA in your own AWS account, in the open."""
+
+
 app.command()(validate.validate)
 app.command()(synth.synth)
 app.command()(schema.schema)

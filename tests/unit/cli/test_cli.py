@@ -4,6 +4,7 @@
 import json
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 
@@ -39,3 +40,8 @@ def test_json_tells_programs_the_same(tmp_path: Path) -> None:
 
 def test_the_schema_is_json(tmp_path: Path) -> None:
     assert "fleets" in json.loads(run("schema", cwd=tmp_path).stdout)["properties"]
+
+
+def test_the_version_is_told(tmp_path: Path) -> None:
+    done = run("--version", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (0, f"openmwaa {version('openmwaa')}\n"), done.stderr
