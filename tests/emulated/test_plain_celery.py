@@ -65,20 +65,18 @@ def test_a_scaler_killed_between_any_two_steps_of_a_drain_loses_nothing(start: S
     adopted = "the next scaler goes on with their drain"
     world.until(adopted, lambda: _lives(world) == 2 and set(world.decisions()[-1]["drain"]) == victims)
 
-    world.inject(
-        lambda faults: faults.throttle("UpdateService", 8)
-    )  # they will be let go, and ECS does not take the lower count
     addresses = world.addresses()
-    world.let_go(rest[addresses[arn]] for arn in victims)
-    world.until("the lower count is refused", lambda: world.journal("Throttled"))
-    assert _in(world, "released", 2) == victims
-    assert world.desired() == 4
-    world.kill_scaler()
+    with world.updates_refused():
+        world.let_go(rest[addresses[arn]] for arn in victims)
+        world.until("both are let go", lambda: _in(world, "released", 2) == victims)
+        world.until("the lower count is refused", lambda: world.journal("Throttled"))
+        assert world.desired() == 4
+        world.kill_scaler()  # between release and write
     world.until("a third scaler decides", lambda: _lives(world) == 3)
 
     world.let_go(held)
-    world.until_fleet_is(1)
     world.until_finished(held)
+    world.until_fleet_is(1)
     assert_nothing_was_hurt(world)
 
 
@@ -92,11 +90,12 @@ def test_a_count_lowered_behind_the_scalers_back_stops_nobody_and_is_raised_agai
         assert world.service()["runningCount"] == 2
         assert len(world.protected()) == 2
     world.until("the scaler raises it", lambda: world.desired() == 2)
-    protects = [decision for decision in world.decisions() if decision["kind"] == "protect"]
-    assert (protects[0]["desired_before"], protects[0]["desired"]) == (1, 2)
+    protects = [(each["desired_before"], each["desired"]) for each in world.decisions() if each["kind"] == "protect"]
+    assert protects == [(1, 2)], "the scaler raised the count, but not because two workers are protected"
     assert world.audit().stopped_by_ecs == set()
 
     world.let_go(held)
+    world.until_finished(held)
     world.until_fleet_is(1)
     assert_nothing_was_hurt(world)
 
@@ -120,6 +119,7 @@ def test_a_worker_that_ecs_refuses_to_protect_takes_nothing_until_the_scaler_mak
     assert world.addresses()[old] in world.under_way(), "the old worker works on"
 
     world.let_go(held)
+    world.until_finished(held)
     world.until_fleet_is(1)
     assert_nothing_was_hurt(world)
     assert old in world.audit().stopped_by_ecs

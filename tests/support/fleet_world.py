@@ -38,7 +38,6 @@ from openmwaa.local.containers.process_tree import ENVIRONMENT_MARK, Trace, find
 from openmwaa.local.containers.processes import ProcessSettings, ProcessTaskRunner
 from openmwaa.local.containers.sessions import SessionRegister
 from openmwaa.local.ecs import BlockAddresses, Entry, LocalEcs, LocalEcsSettings
-from openmwaa.local.ecs.faults import LocalFaults
 from scaler.adapters.worker_agent import signing_key
 from tests.support.fleet_audit import OPERATOR, Audit
 from tests.support.sqs_queue import Queue
@@ -312,13 +311,21 @@ class FleetWorld:
         finally:
             os.kill(pid, signal.SIGCONT)
 
-    def inject(self, fault: Callable[[LocalFaults], None]) -> None:
-        """Let ECS fail on demand."""
+    @contextlib.contextmanager
+    def updates_refused(self) -> Iterator[None]:
+        """Let ECS answer every UpdateService with ThrottlingException for a while."""
+        many = 1_000_000
+        self._throttle(many)
+        try:
+            yield
+        finally:
+            self._throttle(-many)
 
-        async def put() -> None:
-            fault(self.ecs.faults)
+    def _throttle(self, number: int) -> None:
+        async def throttle() -> None:
+            self.ecs.faults.throttle("UpdateService", number)
 
-        self._call(put())
+        self._call(throttle())
 
     def _pid(self, arn: str) -> int:
         async def pid() -> int | None:
@@ -376,7 +383,7 @@ class FleetWorld:
         )
 
     def _register(self, name: str, *, image: str, environment: Mapping[str, str], **more: Any) -> str:
-        container = {
+        container: Any = {
             "name": name,
             "image": image,
             "dockerLabels": {"openmwaa.image": image},
