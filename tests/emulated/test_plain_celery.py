@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.fleet_world import CLUSTER, WORKERS, FleetSettings, FleetWorld
+from tests.support.fleet_place import CLUSTER, WORKERS, FleetSettings
+from tests.support.fleet_world import FleetWorld
 
 pytestmark = [pytest.mark.emulated, pytest.mark.filterwarnings("default::DeprecationWarning")]
 

@@ -12,99 +12,39 @@ ECS and its tasks run in a thread of their own; what a test sees comes from ECS 
 that the tasks write, and from the agents' HTTP.
 """
 
-import asyncio
-import base64
 import contextlib
 import json
 import os
 import signal
-import sys
-import threading
 import time
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Self, TypeVar
-from uuid import uuid4
-
-import boto3
-from botocore.config import Config
 
 from openmwaa.local import ledger
-from openmwaa.local.addresses import Addresses, choose_block, taken
-from openmwaa.local.containers.api import LocalImage, LocalImages
-from openmwaa.local.containers.log_files import LogFiles
-from openmwaa.local.containers.process_tree import ENVIRONMENT_MARK, Trace, find
-from openmwaa.local.containers.processes import ProcessSettings, ProcessTaskRunner
-from openmwaa.local.containers.sessions import SessionRegister
-from openmwaa.local.ecs import BlockAddresses, Entry, LocalEcs, LocalEcsSettings
-from scaler.adapters.worker_agent import signing_key
-from tests.support.fleet_audit import OPERATOR, Audit
-from tests.support.sqs_queue import Queue
-from tests.support.worker import REPOSITORY, request
+from openmwaa.local.containers.process_tree import Trace, find
+from openmwaa.local.ecs import Entry
+from tests.support.fleet_audit import Audit
+from tests.support.fleet_place import AGENT_PORT, CLUSTER, SCALER, WORKERS, FleetPlace, FleetSettings
+from tests.support.worker import request
 
 T = TypeVar("T")
 
-CLUSTER = "openmwaa-fleet"
-WORKERS, SCALER = "worker-default", "scaler"
-SEED, SEED_ARN = "a seed for tests", "arn:aws:secretsmanager:us-east-1:123456789012:secret:scaler-seed"
-AGENT_PORT = 8790
 PATIENCE_S = 90.0
 """For any one thing that has to happen; minutes are a hang, a busy machine is not."""
 Json = dict[str, Any]
 
 
-@dataclass(frozen=True)
-class FleetSettings:
-    """The fleet, and how it is scaled; seconds."""
-
-    slots: int = 3
-    minimum: int = 1
-    maximum: int = 4
-    interval_s: float = 1.0
-    scale_in_window_s: float = 3.0
-    visibility_s: int = 600
-
-
-class _Seed:
-    async def resolve(self, value_from: str) -> str:
-        return {SEED_ARN: SEED}[value_from]
-
-
-class _NoCloudWatch:
-    def write(self, options: Mapping[str, str], stream: str, lines: Sequence[str]) -> None:
-        """Drop the lines; `LogFiles` keeps them."""
-
-
-class FleetWorld:
-    """One fleet, its queue and its scaler, until `close`."""
+class FleetWorld(FleetPlace):
+    """One fleet, its queue and its scaler, with the verbs and the eyes of a test."""
 
     def __init__(self, emulator: str, folder: Path, settings: FleetSettings | None = None) -> None:
-        self.settings = settings or FleetSettings()
-        self.queue = Queue.of_its_own(emulator, "fleet", self.settings.visibility_s)
-        self._emulator = emulator
-        self._folder = folder
-        self._ledger = folder / "ledger"
+        super().__init__(emulator, folder, settings or FleetSettings())
         self._tasks: list[str] = []
-        self._mark = f"fleet-{uuid4().hex}"
-        addresses = choose_block(folder, folder / "block", is_free=lambda block: not taken(block))
-        self._files = LogFiles(folder / "logs")
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="local ECS", daemon=True)
-        self._thread.start()
-        self.ecs = self._call(self._start(addresses))
-        self.client = boto3.client(
-            "ecs",
-            endpoint_url=self.ecs.endpoint,
-            region_name="us-east-1",
-            aws_access_key_id="test",
-            aws_secret_access_key="test",
-            config=Config(user_agent_extra=f"app/{OPERATOR}"),
-        )
 
     def __enter__(self) -> Self:
         try:
-            self._create_services()
+            self.create_services()
             self.until("a worker consumes", lambda: [*self.phases().values()] == ["consuming"])
             self.until("the scaler decides", lambda: any(d["running"] == 1 for d in self.decisions()))
         except BaseException:
@@ -114,19 +54,6 @@ class FleetWorld:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-    def close(self) -> None:
-        """Stop all; asserts that no process is left."""
-        self.client.close()
-        self.queue.client.close()
-        self._call(self.ecs.stop())
-        self._files.close()
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(timeout=10)
-        self._loop.close()
-        sessions = SessionRegister(self._folder / "tasks").trace().sessions
-        left = find(Trace(marks={ENVIRONMENT_MARK: self._mark}, sessions=sessions))
-        assert not left, f"processes are left: {left}"
 
     # --- work -------------------------------------------------------------------------------------------------
 
@@ -152,7 +79,7 @@ class FleetWorld:
 
     def ledger(self) -> ledger.Ledger:
         """Return what the tasks wrote; expected is all that was sent."""
-        return ledger.read(self._ledger, self._tasks)
+        return ledger.read(self.ledger_file, self._tasks)
 
     def under_way(self) -> dict[str, list[str]]:
         """Return the tasks that started and did not end, by the address of their worker."""
@@ -170,7 +97,7 @@ class FleetWorld:
         return names
 
     def _gate(self, name: str) -> Path:
-        return self._folder / f"{name}.end"
+        return self.folder / f"{name}.end"
 
     # --- what ECS and the agents say --------------------------------------------------------------------------
 
@@ -220,7 +147,7 @@ class FleetWorld:
         async def entries() -> list[Entry]:
             return self.ecs.journal.entries(*kinds)
 
-        return self._call(entries())
+        return self.call(entries())
 
     def audit(self) -> Audit:
         """Hold all that happened to the promise."""
@@ -229,7 +156,7 @@ class FleetWorld:
     def decisions(self) -> list[Json]:
         """Return what the scaler decided, in all its lives; `task` is the beginning of its task's id."""
         found = []
-        path = self._folder / "logs" / f"{SCALER}.log"
+        path = self.folder / "logs" / f"{SCALER}.log"
         for line in path.read_text().splitlines() if path.exists() else ():
             head, _, text = line.partition(" | ")
             with contextlib.suppress(ValueError):
@@ -274,12 +201,12 @@ class FleetWorld:
         async def busy() -> bool:
             return self.ecs.driver.busy
 
-        self.until("ECS acts", lambda: not self._call(busy()))
+        self.until("ECS acts", lambda: not self.call(busy()))
 
     def _story(self) -> str:
         decisions = [f"  {d['task']} {d['at']} {d['reason']} {d['errors']}" for d in self.decisions()[-8:]]
         entries = [f"  {e.at:.2f} {e.kind} {dict(e.detail)}" for e in self.journal()[-25:]]
-        log = self._folder / "logs" / f"{WORKERS}.log"
+        log = self.folder / "logs" / f"{WORKERS}.log"
         tail = log.read_text(errors="replace").splitlines()[-15:] if log.exists() else []
         return "\n".join(
             ["phases:", f"  {self.phases()}", "decisions:", *decisions, "ECS:", *entries, "workers:", *tail]
@@ -325,141 +252,12 @@ class FleetWorld:
         async def throttle() -> None:
             self.ecs.faults.throttle("UpdateService", number)
 
-        self._call(throttle())
+        self.call(throttle())
 
     def _pid(self, arn: str) -> int:
         async def pid() -> int | None:
             return self.ecs.driver.containers(arn)[0].pid
 
-        found = self._call(pid())
+        found = self.call(pid())
         assert found is not None, f"{arn} has no process"
         return found
-
-    # --- setting up -------------------------------------------------------------------------------------------
-
-    def register_worker(self) -> str:
-        """Register a revision of the workers' task definition; returns its ARN."""
-        public = signing_key(SEED).public_key().public_bytes_raw()
-        command = ["worker", "-Q", self.queue.name, "-c", str(self.settings.slots), "-l", "INFO"]
-        return self._register(
-            "worker",
-            image="celery-worker",
-            command=[*command, "--without-gossip", "--without-mingle", "--without-heartbeat"],
-            stopTimeout=20,
-            environment={
-                "WORKER_AGENT_PUBLIC_KEY": base64.b64encode(public).decode(),
-                "FLEET_LEDGER": str(self._ledger),
-                "FLEET_QUEUES": json.dumps({self.queue.name: self.queue.url}),
-            },
-        )
-
-    def _register_scaler(self) -> str:
-        settings = self.settings
-        fleet = {
-            "name": "default",
-            "service": WORKERS,
-            "queues": {self.queue.name: self.queue.url},
-            "slots": settings.slots,
-            "min": settings.minimum,
-            "max": settings.maximum,
-        }
-        config = {
-            "version": 1,
-            "environment": "fleet",
-            "region": "us-east-1",
-            "cluster": CLUSTER,
-            "interval_s": settings.interval_s,
-            "scale_in_window_s": settings.scale_in_window_s,
-            "agent_port": AGENT_PORT,
-            "database": None,
-            "fleets": [fleet],
-        }
-        return self._register(
-            "scaler",
-            image="scaler",
-            stopTimeout=5,
-            environment={"SCALER_CONFIG": json.dumps(config)},
-            secrets=[{"name": "SCALER_SIGNING_SEED", "valueFrom": SEED_ARN}],
-        )
-
-    def _register(self, name: str, *, image: str, environment: Mapping[str, str], **more: Any) -> str:
-        container: Any = {
-            "name": name,
-            "image": image,
-            "dockerLabels": {"openmwaa.image": image},
-            "environment": [{"name": key, "value": value} for key, value in environment.items()],
-            **more,
-        }
-        answer = self.client.register_task_definition(
-            family=f"{CLUSTER}-{name}",
-            requiresCompatibilities=["FARGATE"],
-            networkMode="awsvpc",
-            cpu="256",
-            memory="512",
-            containerDefinitions=[container],
-        )
-        return str(answer["taskDefinition"]["taskDefinitionArn"])
-
-    def _create_services(self) -> None:
-        self.client.create_cluster(clusterName=CLUSTER)
-        self.client.create_service(
-            cluster=CLUSTER,
-            serviceName=WORKERS,
-            taskDefinition=self.register_worker(),
-            desiredCount=self.settings.minimum,
-            launchType="FARGATE",
-        )
-        self.client.create_service(
-            cluster=CLUSTER,
-            serviceName=SCALER,
-            taskDefinition=self._register_scaler(),
-            desiredCount=1,
-            launchType="FARGATE",
-            deploymentConfiguration={"minimumHealthyPercent": 0, "maximumPercent": 100},
-        )
-
-    async def _start(self, addresses: Addresses) -> LocalEcs:
-        runner = ProcessTaskRunner(
-            ProcessSettings(
-                environment_id=self._mark,
-                work_dir=self._folder / "tasks",
-                task_environment=self._task_environment(addresses),
-                longest_stop_on_close_s=8,
-            ),
-            images=_images(),
-            secrets=_Seed(),
-            logs=_NoCloudWatch(),
-            files=self._files,
-        )
-        settings = LocalEcsSettings(
-            host=addresses.ecs, port=addresses.ecs_port, provisioning_s=0.1, pending_s=0.1, journal_length=20_000
-        )
-        ecs = LocalEcs(settings, runner=runner, addresses=BlockAddresses(addresses.block))
-        await ecs.start()
-        return ecs
-
-    def _task_environment(self, addresses: Addresses) -> dict[str, str]:
-        return {
-            "AWS_ENDPOINT_URL": self._emulator,
-            "AWS_ENDPOINT_URL_SQS": self._emulator,
-            "AWS_ENDPOINT_URL_ECS": addresses.ecs_url,
-            "AWS_DEFAULT_REGION": "us-east-1",
-            "AWS_ACCESS_KEY_ID": "test",
-            "AWS_SECRET_ACCESS_KEY": "test",
-            "AWS_EC2_METADATA_DISABLED": "true",
-        }
-
-    def _call(self, work: Coroutine[Any, Any, T]) -> T:
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(timeout=60)
-
-
-def _images() -> LocalImages:
-    """The two container images: this Python with this repository."""
-    environment = {"PYTHONPATH": str(REPOSITORY), "PYTHONUNBUFFERED": "1"}
-    celery = (sys.executable, "-m", "celery", "-A", "tests.support.fleet_app")
-    return LocalImages(
-        by_label={
-            "celery-worker": LocalImage("celery-worker", celery, environment),
-            "scaler": LocalImage("scaler", (sys.executable, "-m", "scaler.main"), environment),
-        }
-    )
