@@ -32,6 +32,8 @@ class Burst:
     tasks: int = 60
     seconds: float = 10.0
     deadline_s: float = 900.0
+    pause_s: float = 0.0
+    """Rest before the burst begins; a random one keeps measurements from falling in step with the scaler."""
 
     @property
     def dag_id(self) -> str:
@@ -118,6 +120,7 @@ class Demonstration:
             await airflow.unpause(dag_id)
             await self._until(watcher, "the fleets are at rest", lambda: self._at_rest(watcher), self._burst.deadline_s)
             free_slots = sum(view.free or 0 for view in self._views)
+            await asyncio.sleep(self._burst.pause_s)
             watcher.history.clear()
             await self._look(watcher, "the burst begins")
             run_id = await airflow.trigger(dag_id, {"ledger": str(self._ledger_path)})
