@@ -6,7 +6,7 @@ import http.client
 import json
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -36,8 +36,14 @@ def verifier() -> CommandVerifier:
     return CommandVerifier(KEY.public_key().public_bytes_raw())
 
 
-def moment(seconds: float) -> str:
-    return (datetime.now(UTC) + timedelta(seconds=seconds)).isoformat()
+@dataclass(frozen=True)
+class In:
+    """A moment so many seconds after the test began; tests are collected many minutes before they run."""
+
+    seconds: float
+
+    def __str__(self) -> str:
+        return (datetime.now(UTC) + timedelta(seconds=self.seconds)).isoformat()
 
 
 def test_a_signed_drain_and_resume_are_understood_and_fit_the_schema(verifier: CommandVerifier) -> None:
@@ -51,9 +57,9 @@ def test_a_signed_drain_and_resume_are_understood_and_fit_the_schema(verifier: C
     ("changes", "status"),
     [
         pytest.param({"task_arn": ARN + "d"}, 403, id="another task"),
-        pytest.param({"expires_at": moment(-1)}, 403, id="expired"),
-        pytest.param({"issued_at": moment(600), "expires_at": moment(700)}, 403, id="from the future"),
-        pytest.param({"expires_at": moment(100_000)}, 403, id="valid for too long"),
+        pytest.param({"expires_at": In(-1)}, 403, id="expired"),
+        pytest.param({"issued_at": In(600), "expires_at": In(700)}, 403, id="from the future"),
+        pytest.param({"expires_at": In(100_000)}, 403, id="valid for too long"),
         pytest.param({"command": "resume"}, 400, id="another command than the path"),
         pytest.param({"version": 2}, 400, id="another version"),
         pytest.param({"nonce": "short"}, 400, id="short nonce"),
@@ -68,6 +74,7 @@ def test_a_signed_drain_and_resume_are_understood_and_fit_the_schema(verifier: C
 def test_a_signed_command_that_does_not_fit_is_refused(
     verifier: CommandVerifier, changes: dict[str, Any], status: int
 ) -> None:
+    changes = {name: str(value) if isinstance(value, In) else value for name, value in changes.items()}
     body, signature = sign(KEY, "drain", ARN, **changes)
     with pytest.raises(CommandRefused) as refused:
         verifier.verify("drain", body, signature, task_arn=ARN)
