@@ -78,11 +78,11 @@ def running_emulator(environment: Path) -> Iterator[str]:
 
 
 def _wait_until_up(url: str, process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         if process.poll() is not None:
             raise RuntimeError(f"ministack ended with {process.returncode}")
         with contextlib.suppress(OSError), urllib.request.urlopen(f"{url}/_ministack/health", timeout=2):
             return
         time.sleep(0.05)
-    raise RuntimeError("ministack was not up within 30 s")
+    raise RuntimeError("ministack was not up within 60 s")

