@@ -54,6 +54,9 @@ class AwsPlace:
         """Only the task itself can ask its agent on AWS, and busybox has no HTTP client that can PUT."""
         return
 
+    def until_it_traps(self, task_arn: str) -> None:
+        time.sleep(5)
+
     def family(self) -> str:
         self._families.append(f"{self.cluster}-{len(self._families)}")
         return self._families[-1]

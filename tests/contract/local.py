@@ -3,7 +3,9 @@
 
 import asyncio
 import json
+import signal
 import threading
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Coroutine, Mapping, Sequence
@@ -105,6 +107,17 @@ class LocalPlace:
         pid = self._ecs.driver.containers(task_arn)[0].pid
         assert pid is not None
         return pid
+
+    def until_it_traps(self, task_arn: str) -> None:
+        sigterm = 1 << (signal.SIGTERM - 1)
+        deadline = time.monotonic() + self.patience_s
+        while True:
+            status = Path(f"/proc/{self._call(self._pid(task_arn))}/status").read_text()
+            masks = (int(line.split()[1], 16) for line in status.splitlines() if line.startswith(("SigCgt", "SigIgn")))
+            if any(mask & sigterm for mask in masks):
+                return
+            assert time.monotonic() < deadline, f"{task_arn} sets no trap"
+            time.sleep(0.01)
 
     def family(self) -> str:
         return f"contract-{uuid4().hex[:8]}"

@@ -31,6 +31,10 @@ class Place(Protocol):
         """Ask a task's agent endpoint as the task; None where only the task itself can."""
         ...
 
+    def until_it_traps(self, task_arn: str) -> None:
+        """Wait until a task's shell has set its trap for SIGTERM: RUNNING is told before its first line has run."""
+        ...
+
     def family(self) -> str:
         """Return a name for a new family, to be removed at the end."""
         ...
