@@ -11,7 +11,7 @@ import asyncpg
 import pytest
 
 from openmwaa.local import aws, venvs
-from openmwaa.local.addresses import Addresses
+from openmwaa.local.addresses import Addresses, choose_block, taken
 from openmwaa.local.cloudwatch_logs import CloudWatchLogs
 from openmwaa.local.containers.errors import SecretError
 from openmwaa.local.containers.log_files import LogFiles
@@ -24,24 +24,28 @@ from openmwaa.local.supervisor import Supervisor
 
 pytestmark = pytest.mark.emulated
 
-HERE = Addresses(14)  # below the blocks that environments choose from
+
+@pytest.fixture
+def here(tmp_path: Path) -> Addresses:
+    """Addresses that neither an environment nor another run of these tests has."""
+    return choose_block(tmp_path, tmp_path / "block", is_free=lambda one: not taken(one))
 
 
 @pytest.fixture
-async def url(tmp_path: Path) -> AsyncIterator[str]:
+async def url(tmp_path: Path, here: Addresses) -> AsyncIterator[str]:
     files = LogFiles(tmp_path / "logs")
     python = venvs.ensure(venvs.emulator_venv(), say=print)
     part = Emulator(
         python=python,
         folder=tmp_path / "emulator",
-        addresses=HERE,
+        addresses=here,
         region="us-east-1",
         environment_id=f"test-{tmp_path.name}",
         log=files.of("emulator"),
     ).part()
     emulator = Supervisor(part)
     await emulator.start()
-    yield HERE.emulator_url
+    yield here.emulator_url
     await emulator.stop()
     files.close()
 
@@ -96,12 +100,14 @@ def runtime() -> Iterator[Path]:
     shutil.rmtree(folder)
 
 
-async def test_the_server_accepts_the_master_that_rds_manages(url: str, tmp_path: Path, runtime: Path) -> None:
+async def test_the_server_accepts_the_master_that_rds_manages(
+    url: str, here: Addresses, tmp_path: Path, runtime: Path
+) -> None:
     files = LogFiles(tmp_path / "pg-logs")
     postgres = Postgres(
         data=tmp_path / "pg",
         runtime=runtime,
-        addresses=HERE,
+        addresses=here,
         environment_id=f"test-{tmp_path.name}",
         log=files.of("postgresql"),
     )
@@ -117,19 +123,19 @@ async def test_the_server_accepts_the_master_that_rds_manages(url: str, tmp_path
             )
         arn = cluster["DBCluster"]["MasterUserSecret"]["SecretArn"]
         password = await EmulatedSecrets(url, on_master=postgres.ensure_master).resolve(f"{arn}:password::")
-        connection = await asyncpg.connect(host=HERE.database, user="boss", password=password, database="postgres")
+        connection = await asyncpg.connect(host=here.database, user="boss", password=password, database="postgres")
         assert not await connection.fetchval("SELECT rolsuper FROM pg_roles WHERE rolname = 'boss'")
         await connection.execute("CREATE ROLE airflow LOGIN")
         await connection.close()
         with pytest.raises(asyncpg.InvalidAuthorizationSpecificationError):
-            await asyncpg.connect(host=HERE.database, user="postgres", database="postgres")
+            await asyncpg.connect(host=here.database, user="postgres", database="postgres")
     finally:
         await server.stop()
         files.close()
         remove_data(tmp_path / "pg")
 
 
-async def test_a_load_balancer_answers_under_its_learned_address(url: str) -> None:
+async def test_a_load_balancer_answers_under_its_learned_address(url: str, here: Addresses) -> None:
     async with aws.client("ec2", url) as ec2, aws.client("elbv2", url) as elb:
         subnets = (await ec2.describe_subnets())["Subnets"][:2]
         balancer = await elb.create_load_balancer(Name="l", Subnets=[one["SubnetId"] for one in subnets])
@@ -148,19 +154,19 @@ async def test_a_load_balancer_answers_under_its_learned_address(url: str) -> No
             Conditions=[{"Field": "path-pattern", "Values": ["/execution/*"]}],
             Actions=[{"Type": "forward", "TargetGroupArn": groups[1]}],
         )
-    balancers = LoadBalancers(HERE.load_balancer)
-    names = HostNames(url, database=HERE.database, load_balancers=balancers)
+    balancers = LoadBalancers(here.load_balancer)
+    names = HostNames(url, database=here.database, load_balancers=balancers)
     replace = await names.learn()
-    assert replace(f"http://{name}:18081/execution/") == f"http://{HERE.load_balancer(0)}:18081/execution/"
+    assert replace(f"http://{name}:18081/execution/") == f"http://{here.load_balancer(0)}:18081/execution/"
 
     def greet(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"here")
         writer.close()
 
-    target = await asyncio.start_server(greet, "127.14.1.1", 0)
+    target = await asyncio.start_server(greet, f"127.{here.block}.1.1", 0)
     balancers.register(groups[1], *target.sockets[0].getsockname())
     async with asyncio.timeout(10):
-        reader, writer = await asyncio.open_connection(HERE.load_balancer(0), 18081)
+        reader, writer = await asyncio.open_connection(here.load_balancer(0), 18081)
         assert await reader.read() == b"here"
         writer.close()
     await balancers.close()
