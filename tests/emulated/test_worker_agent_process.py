@@ -165,10 +165,10 @@ def test_a_receive_that_fails_is_tried_again_and_the_worker_lives(
 def test_a_lease_that_ends_protects_first_and_consumes_again(
     start: StartWorker, ecs: FakeEcsAgent, queue: Queue, tmp_path: Path
 ) -> None:
-    worker = start()
+    worker = start(TEST_WAIT_S="1")  # a drain waits for the long poll under way
     worker.wait_for_phase("consuming")
-    worker.command("drain", lease_s=4)
-    worker.wait_for_phase("released", seconds=3.5)
+    worker.command("drain", lease_s=8)
+    worker.wait_for_phase("released")
     publish(queue, range(4), 0.05)
     worker.wait_for_phase("consuming")
     assert ecs.protected
