@@ -14,13 +14,13 @@ from openmwaa.environment_file import load
 from openmwaa.local.paths import LocalPaths
 
 # Airflow declares a task dead after 720 s without a heartbeat (an outage of the execution API must be survived); a test
-# of a killed worker does not wait that long.
+# of a killed worker does not wait that long. On two busy cores a heartbeat may be late by many seconds.
 YAML = """
 name: e2e
 schedulers: 1
 airflow_configuration_options:
   core.default_task_retry_delay: 5
-  scheduler.task_instance_heartbeat_timeout: 20
+  scheduler.task_instance_heartbeat_timeout: 40
   scheduler.task_instance_heartbeat_timeout_detection_interval: 5
 fleets:
   default: {queues: [default], cpu: 1024, memory: 2048, slots: 3, min: 1, max: 4}

@@ -19,7 +19,8 @@ from openmwaa.local.demo.watch import Watcher, aws
 from openmwaa.local.up import Ready
 from tests.e2e.conftest import E2E
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1200)]
+# The first test waits for the environment too, which a fresh machine installs: its commands end before this does.
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(2400)]
 AGENT_PORT = 8790
 
 

@@ -68,7 +68,8 @@ def test_one_file_is_written_and_nothing_else(written: Path) -> None:
 
 def test_nothing_names_this_machine(written: Path, quickstart: Stack) -> None:
     text = written.read_text()
-    for word in (str(written.parents[2]), str(ROOT), str(Path.home()), os.uname().nodename, "/tmp/"):
+    words = {str(written.parents[2]), str(ROOT), str(Path.home()), os.uname().nodename, "/tmp/"}
+    for word in words - {"/", "localhost"}:  # the home of a user without one, a machine without a name
         assert word not in text, f"{word} is in the JSON"
     assert "backend" not in quickstart.document["terraform"], "a pipeline says where the state is"
     assert not [path for path, value in walk(quickstart.document) if path[-1:] == ("//",) and len(path) > 1]
@@ -137,6 +138,7 @@ def test_the_users_environment_variables_stay_as_they_are(
     assert dict(os.environ) == before
 
 
+@pytest.mark.timeout(900)
 def test_terraform_accepts_it(given: Stack, written: Path, tmp_path: Path) -> None:
     terraform = shutil.which("terraform")
     if terraform is None:
@@ -159,7 +161,7 @@ def _complaint(program: str, *words: str, folder: Path, environment: Mapping[str
         env=environment,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=240,  # the provider is 150 MB where it comes from the registry
         check=False,
     )
     return f"terraform {words[0]} ended with {answer.returncode}: {answer.stderr}" if answer.returncode else ""
