@@ -6,6 +6,7 @@ task's ARN, a protection without an end, a time-out. The end is the earlier of w
 a clock that differs can only shorten it.
 """
 
+import http.client
 import json
 import time
 import urllib.error
@@ -37,8 +38,11 @@ UNKNOWN_IDENTITY: Final = Identity(task_arn="", address="0.0.0.0")  # noqa: S104
 
 def read_identity(metadata_uri: str) -> Identity:
     """Ask the metadata endpoint (version 4) who this task is; raises OSError or ValueError."""
-    with _OPENER.open(f"{metadata_uri}/task", timeout=CALL_TIMEOUT_S) as response:
-        task = json.loads(response.read(ANSWER_LIMIT * 4))
+    try:
+        with _OPENER.open(f"{metadata_uri}/task", timeout=CALL_TIMEOUT_S) as response:
+            task = json.loads(response.read(ANSWER_LIMIT * 4))
+    except http.client.HTTPException as error:
+        raise ValueError(f"the metadata endpoint's answer is no HTTP: {error!r}") from error
     try:
         addresses = [
             address
@@ -75,7 +79,8 @@ class ProtectionEndpoint:
         asked_at = self._clock()
         try:
             answer = self._put(body)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError, http.client.HTTPException) as error:
+            # An answer that is no HTTP at all is none of the first two; with the thread that asks, renewals would end.
             return Answered(call.number, Verdict.FAILED, reason=f"no answer from the ECS agent: {error}")
         if self._clock() - asked_at > 2 * CALL_TIMEOUT_S:
             return Answered(call.number, Verdict.FAILED, reason="the ECS agent's answer came too late")

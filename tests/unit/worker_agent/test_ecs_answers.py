@@ -2,6 +2,8 @@
 """What the ECS agent's answers mean, over real HTTP, and what the environment says."""
 
 import base64
+import socket
+import threading
 import urllib.error
 from collections.abc import Iterator
 
@@ -79,6 +81,33 @@ def test_an_answer_for_another_task_counts_for_nothing(endpoint: ProtectionEndpo
 def test_nobody_there_is_an_unknown_answer() -> None:
     endpoint = ProtectionEndpoint("http://127.0.0.1:9", minutes=60)
     assert endpoint.perform(PROTECT, task_arn=TASK_ARN).verdict is Verdict.FAILED
+
+
+@pytest.fixture
+def babbler() -> Iterator[str]:
+    """An endpoint whose answers are no HTTP."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def babble() -> None:
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(65536)
+                connection.sendall(b"what?\r\n\r\n")
+
+        thread = threading.Thread(target=babble)
+        thread.start()
+        yield f"http://127.0.0.1:{server.getsockname()[1]}"
+        thread.join()
+
+
+def test_an_answer_that_is_no_http_is_an_unknown_answer(babbler: str) -> None:
+    answer = ProtectionEndpoint(babbler, minutes=60).perform(PROTECT, task_arn=TASK_ARN)
+    assert (answer.verdict, answer.until) == (Verdict.FAILED, None)
+
+
+def test_metadata_that_is_no_http_is_an_error_that_is_tried_again(babbler: str) -> None:
+    with pytest.raises(ValueError, match="no HTTP"):
+        read_identity(babbler)
 
 
 def test_the_task_learns_its_name_and_address(ecs: FakeEcsAgent) -> None:
