@@ -262,7 +262,8 @@ def _consume_again(state: State, now: float) -> State:
 
 def _learn_protect(state: State, answer: Answered, now: float) -> State:
     if answer.verdict is Verdict.PROTECTED and answer.until is not None:
-        renew = now + (answer.until - now) * state.policy.renew_at
+        # A clock that is an hour ahead makes every protection end in the past: then ask no faster than after a failure.
+        renew = now + max((answer.until - now) * state.policy.renew_at, state.policy.backoff_s[0])
         return replace(state, protected_until=answer.until, refusal=None, failures=0, next_call_at=renew)
     state = _count_failure(replace(state, refusal=answer.reason or answer.verdict.value), now)
     # A refused renewal leaves the protection that is held; only ECS saying "not protected" takes it away.

@@ -255,3 +255,12 @@ def test_it_sleeps_until_the_next_thing_is_due(consuming: Driver) -> None:
 
 def test_released_has_nothing_due_but_the_end_of_the_lease(released: Driver) -> None:
     assert wake_at(released.state) == 60
+
+
+def test_protections_that_end_in_the_past_are_not_asked_for_in_a_hurry() -> None:
+    driver = Driver(now=100.0)
+    driver.wait(0)
+    driver.answer(Verdict.PROTECTED, until=40.0)
+    assert driver.state.call is None, "asked again in the moment of the answer"
+    assert wake_at(driver.state) == 101.0
+    assert driver.state.gate_until is None
