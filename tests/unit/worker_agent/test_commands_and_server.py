@@ -18,7 +18,7 @@ from tests.support.worker import sign
 from worker_agent.commands import NONCES_KEPT, CommandVerifier
 from worker_agent.errors import CommandRefused
 from worker_agent.machine import Drain, Resume, Snapshot, State
-from worker_agent.server import AgentServer
+from worker_agent.server import CONNECTIONS, AgentServer
 from worker_agent.wire import Report, schema
 
 ARN = "arn:aws:ecs:us-east-1:123456789012:task/openmwaa-test/abc"
@@ -225,3 +225,18 @@ def test_an_unsigned_and_an_overlong_body_are_refused(exchange: Exchange, agent:
     assert exchange("POST", "/v1/drain", b"{}")[0] == 401
     assert exchange("POST", "/v1/drain", b" " * 4097)[0] == 400
     assert agent.told == []
+
+
+def test_a_connection_that_gets_no_thread_gives_its_place_back(
+    agent: Obedient, verifier: CommandVerifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_thread(_self: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    server = AgentServer("127.0.0.1", 0, agent=agent, verifier=verifier)
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", no_thread)
+        for _ in range(CONNECTIONS + 1):
+            with pytest.raises(RuntimeError):
+                server.process_request(None, ("127.0.0.1", 1))
+    server.server_close()
