@@ -63,6 +63,17 @@ def status(paths: LocalPaths) -> Mapping[str, Any] | None:
     return asyncio.run(call(paths.control_socket, "GET", "/status"))
 
 
+def block(paths: LocalPaths) -> int:
+    """The address block of the daemon that is ready.
+
+    Raises:
+        DaemonError: it is gone, or does not answer.
+    """
+    if (known := status(paths)) is None:
+        raise DaemonError(f"The daemon of {paths.name} ended; {paths.logs / 'daemon.log'} tells why.")
+    return int(known["block"])
+
+
 def order(paths: LocalPaths, what: str, *, within_s: float = 60.0) -> Mapping[str, Any]:
     """Tell the daemon `checkpoint`, `learn` or `stop`."""
     return asyncio.run(call(paths.control_socket, "POST", f"/{what}", within_s=within_s))
@@ -81,30 +92,30 @@ def ensure_running(paths: LocalPaths, options: DaemonOptions) -> bool:
             known = _wait_ready(paths, None)
             if known.get("options") == list(options.words):
                 return False
-        stop(paths)
+        stop(paths, spare_commands=True)
     process = _spawn(paths, options)
     _wait_ready(paths, process)
     return True
 
 
-def stop(paths: LocalPaths) -> None:
+def stop(paths: LocalPaths, *, spare_commands: bool = False) -> None:
     """Stop the daemon orderly; one that does not end is killed, and what it leaves is swept.
+
+    Who starts another at once spares what its own command runs beside it.
 
     Raises:
         DaemonError: processes are left.
     """
-    with contextlib.suppress(DaemonError):
-        order(paths, "stop", within_s=ANSWER_WITHIN_S)
     deadline = time.monotonic() + STOP_WITHIN_S
     while sweep.daemon_lives(paths) and time.monotonic() < deadline:
-        if not _answers_or_stops(paths):
+        if not _hears_or_stops(paths):
             break
         time.sleep(_POLL_S)
     _kill(paths)
     _reap()
     if paths.root.is_dir():
-        asyncio.run(sweep.sweep(paths))
-    if left := sweep.remains(paths):
+        asyncio.run(sweep.sweep(paths, spare_commands=spare_commands))
+    if left := sweep.remains(paths, spare_commands=spare_commands):
         raise DaemonError(f"Processes are left: {', '.join(f'{one.pid}' for one in left)}. End them with kill -9.")
 
 
@@ -157,13 +168,16 @@ def _reason(paths: LocalPaths, code: int) -> str:
     return f"The daemon of {paths.name} ended with {code} while it started; {paths.logs / 'daemon.log'} tells why."
 
 
-def _answers_or_stops(paths: LocalPaths) -> bool:
-    """Whether the daemon still answers, or has shut its door to stop."""
+def _hears_or_stops(paths: LocalPaths) -> bool:
+    """Tell the daemon to stop, again and again: one that has just begun does not listen yet.
+
+    False when it listens and does not answer; True also while its door is not open, or shut to stop.
+    """
     try:
-        known = asyncio.run(call(paths.control_socket, "GET", "/status", within_s=ANSWER_WITHIN_S))
+        order(paths, "stop", within_s=ANSWER_WITHIN_S)
     except DaemonError:
         return not paths.control_socket.exists()
-    return known["phase"] == "stopping" or bool(known)
+    return True
 
 
 def _kill(paths: LocalPaths) -> None:
@@ -173,6 +187,7 @@ def _kill(paths: LocalPaths) -> None:
     with contextlib.suppress(OSError, ValueError, KeyError, psutil.Error):
         pid = int(json.loads(paths.daemon.read_text())["pid"])
         process = psutil.Process(pid)
-        if "openmwaa.local.daemon" in process.cmdline():
+        # Its number may be another environment's daemon's by now.
+        if {"openmwaa.local.daemon", str(paths.root)} <= set(process.cmdline()):
             process.send_signal(signal.SIGKILL)
             process.wait(timeout=10)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from openmwaa.local import daemon_client, postgres, sweep
+from openmwaa.local.errors import StateFolderError
 from openmwaa.local.paths import LocalPaths
 
 
@@ -25,6 +26,7 @@ def down(paths: LocalPaths, *, delete_data: bool, say: Callable[[str], None]) ->
 
     Raises:
         DaemonError: processes are left.
+        StateFolderError: data could not be deleted.
     """
     was_running = sweep.daemon_lives(paths) or bool(sweep.remains(paths))
     if was_running:
@@ -35,6 +37,8 @@ def down(paths: LocalPaths, *, delete_data: bool, say: Callable[[str], None]) ->
         postgres.remove_data(paths.postgres)
         shutil.rmtree(paths.root, ignore_errors=True)
         shutil.rmtree(paths.runtime, ignore_errors=True)
+        if paths.root.exists():
+            raise StateFolderError(f"{paths.root} could not be deleted entirely; delete it as the user who owns it.")
         _remove_if_bare(paths.root.parent)
     return Down(was_running, kept=exists and not delete_data)
 

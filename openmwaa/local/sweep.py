@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +18,9 @@ from openmwaa.local.errors import DaemonError
 from openmwaa.local.paths import LocalPaths
 from openmwaa.local.programs import COMMAND
 
+PROBES_PASS_WITHIN_S = 2.0
+"""A command that looks whether a daemon lives holds its lock for microseconds, on a busy machine for longer."""
+
 
 @contextmanager
 def daemon_lock(paths: LocalPaths) -> Iterator[None]:
@@ -25,7 +29,8 @@ def daemon_lock(paths: LocalPaths) -> Iterator[None]:
     Raises:
         DaemonError: a daemon of this environment lives.
     """
-    with _lock(paths.root / "daemon.lock", f"The environment {paths.name} is running already."):
+    taken = f"The environment {paths.name} is running already."
+    with _lock(_daemon_lock(paths), taken, patience_s=PROBES_PASS_WITHIN_S):
         yield
 
 
@@ -56,25 +61,36 @@ async def end_commands(paths: LocalPaths) -> None:
 
 
 @contextmanager
-def _lock(file: Path, taken: str) -> Iterator[None]:
+def _lock(file: Path, taken: str, *, patience_s: float = 0.0) -> Iterator[None]:
     file.parent.mkdir(parents=True, exist_ok=True)
+    deadline = time.monotonic() + patience_s
     with file.open("w") as held:
-        try:
-            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise DaemonError(taken) from None
+        while True:
+            try:
+                fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() >= deadline:
+                    raise DaemonError(taken) from None
+                time.sleep(0.02)
         yield
+
+
+def _daemon_lock(paths: LocalPaths) -> Path:
+    return paths.root / "daemon.lock"
 
 
 def daemon_lives(paths: LocalPaths) -> bool:
     """Whether some process holds the daemon's lock."""
-    if not paths.root.is_dir():
-        return False
+    # Who looks takes a shared lock for an instant: others may look too, and a daemon that starts waits for it.
     try:
-        with daemon_lock(paths):
-            return False
-    except DaemonError:
+        with _daemon_lock(paths).open("r") as looked_at:
+            fcntl.flock(looked_at, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
         return True
+    except FileNotFoundError:
+        return False
+    return False
 
 
 def traces(paths: LocalPaths, *, spare_commands: bool = False) -> Trace:
@@ -86,9 +102,9 @@ def traces(paths: LocalPaths, *, spare_commands: bool = False) -> Trace:
     )
 
 
-def remains(paths: LocalPaths) -> list[psutil.Process]:
-    """The environment's living processes, this one excepted."""
-    return find(traces(paths))
+def remains(paths: LocalPaths, *, spare_commands: bool = False) -> list[psutil.Process]:
+    """The environment's living processes, this one excepted; a command's own programs among them or not."""
+    return find(traces(paths, spare_commands=spare_commands))
 
 
 async def sweep(paths: LocalPaths, *, spare_commands: bool = False) -> int:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -190,6 +191,19 @@ def test_a_daemon_that_starts_spares_what_its_command_runs_beside_it(trial: Tria
         assert installer.poll() is None, "the daemon ended the installation of Airflow"
         daemon_client.stop(trial.paths)
         assert installer.wait(timeout=DEADLINE_S) == -signal.SIGKILL, "down left it"
+
+
+def test_a_daemon_that_is_replaced_spares_what_its_command_runs_beside_it(trial: Trial) -> None:
+    trial.start()
+    pid = trial.status()["pid"]
+    marks = {ENVIRONMENT_MARK: trial.paths.environment_id, CONTAINER_MARK: COMMAND}
+    with subprocess.Popen(["/bin/sleep", "1000"], env=marks) as installer:
+        try:
+            assert daemon_client.ensure_running(trial.paths, replace(trial.options, region="eu-west-1"))
+            assert trial.status()["pid"] != pid
+            assert installer.poll() is None, "the stop of the old daemon ended the installation of Airflow"
+        finally:
+            installer.kill()
 
 
 def test_a_second_start_takes_the_running_daemon(trial: Trial) -> None:
