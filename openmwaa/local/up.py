@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ from openmwaa.local import access, applied, daemon_client, health, prerequisites
 from openmwaa.local.addresses import Addresses
 from openmwaa.local.applied import Applied
 from openmwaa.local.child_environment import child_environment
-from openmwaa.local.errors import LocalError, NotHealthyError
+from openmwaa.local.errors import DaemonError, LocalError, NotHealthyError
 from openmwaa.local.logs import tail
 from openmwaa.local.paths import LocalPaths
 from openmwaa.local.programs import Program, run
@@ -86,23 +86,28 @@ class Up:
         """All steps."""
         began = time.monotonic()
         with _terminate_as_interrupt():
-            try:
-                status = self._run()
-            except KeyboardInterrupt:
-                self._interrupted()
-                raise
+            status = self._run()
         return Ready(self._paths, status, time.monotonic() - began, self._terraform_ran)
 
     def _run(self) -> Mapping[str, Any]:
         programs = prerequisites.check()
         self._paths.make()
         with sweep.command_lock(self._paths):
-            return self._bring_up(programs.terraform)
+            # Only here the programs of this environment are ours to end: before, they may be another `up`'s.
+            try:
+                return self._bring_up(programs.terraform)
+            except KeyboardInterrupt:
+                self._interrupted()
+                raise
+            except BaseException:
+                with suppress(DaemonError):  # what went wrong first is what the user has to know
+                    self._end_programs()  # an installation without its `up` would be for nothing
+                raise
 
     def _bring_up(self, terraform: str) -> Mapping[str, Any]:
         installing = self._install()
         self._start_daemon()
-        addresses = Addresses(int((daemon_client.status(self._paths) or {})["block"]))
+        addresses = Addresses(daemon_client.block(self._paths))
         self._build(terraform, addresses)
         while installing.is_alive():
             installing.join(0.5)  # in slices: a join without end would hold back Ctrl-C
@@ -136,7 +141,7 @@ class Up:
             airflow_ready=airflow.folder / venvs.COMPLETE,
             emulator_python=venvs.emulator_venv().interpreter,
         )
-        self._started_daemon = True  # also while it is being started
+        self._started_daemon = not sweep.daemon_lives(self._paths)  # also while it is being started
         self._started_daemon = daemon_client.ensure_running(self._paths, options)
         self._say(f"The emulated AWS APIs and PostgreSQL {'run' if self._started_daemon else 'are running already'}")
 
@@ -227,13 +232,16 @@ class Up:
         """End what this call started; an environment that ran before goes on."""
         ignored = signal.signal(signal.SIGINT, signal.SIG_IGN)
         try:
-            self._cancelled.set()
-            asyncio.run(sweep.end_commands(self._paths))
+            self._end_programs()
             if self._started_daemon:
                 self._say("Interrupted: stopping what was started")
                 daemon_client.stop(self._paths)
         finally:
             signal.signal(signal.SIGINT, ignored)
+
+    def _end_programs(self) -> None:
+        self._cancelled.set()
+        asyncio.run(sweep.end_commands(self._paths))
 
 
 async def _web_trouble(address: str | None) -> str | None:
