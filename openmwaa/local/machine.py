@@ -120,7 +120,10 @@ class Machine:
         Raises:
             LocalError: a part does not start.
         """
-        await asyncio.gather(self._emulator.start(), self._postgres.start())
+        # Both to their ends: what goes on starting while the rest is stopped would outlive it.
+        for failure in await asyncio.gather(self._emulator.start(), self._postgres.start(), return_exceptions=True):
+            if failure is not None:
+                raise failure
         self._logs.start()
         await self._host_names.learn()
         try:
