@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What keeps the tests from failing because a machine is slow."""
+"""What keeps the tests from failing because a machine is slow, or wants colours in its log."""
+
+import os
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -7,6 +9,10 @@ from hypothesis import HealthCheck, settings
 # Two busy cores stop a process for longer than Hypothesis' 200 ms an example; pytest-timeout finds what hangs.
 settings.register_profile("openmwaa", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("openmwaa")
+
+# Many CI systems ask for colours; what commands print is compared as text.
+for name in ("FORCE_COLOR", "CLICOLOR_FORCE", "PY_COLORS", "TTY_COMPATIBLE", "TTY_INTERACTIVE", "GITHUB_ACTIONS"):
+    os.environ.pop(name, None)
 
 INSTALLS_WITHIN_S = 1800
 """The first emulated test of a fresh machine installs the emulator and Airflow: a minute with uv, many with pip."""
