@@ -2,6 +2,8 @@
 """Whose programs an `up` ends when it does not come to its end."""
 
 import fcntl
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn
 
@@ -15,9 +17,11 @@ from openmwaa.local.up import Up
 
 
 @pytest.fixture
-def up(tmp_path: Path) -> Up:
+def up(tmp_path: Path) -> Iterator[Up]:
     (tmp_path / "environment.yaml").write_text("name: trial\n")
-    return Up(tmp_path / "environment.yaml", say=print)
+    made = Up(tmp_path / "environment.yaml", say=print)
+    yield made
+    shutil.rmtree(made._paths.runtime, ignore_errors=True)
 
 
 @pytest.fixture
