@@ -86,6 +86,7 @@ class Stack:
             "HOME": str(self.folder),
             "GATEWAY_PORT": "4566",
             "BIND_HOST": self.address("0.1"),
+            "TMPDIR": str(self.folder),
             "MINISTACK_ACCOUNT_ID": "123456789012",
         }
         self.spawn("ministack", [str(_program("OPENMWAA_EMULATOR", emulator_venv(), "ministack"))], environ)

@@ -32,11 +32,11 @@ def down(paths: LocalPaths, *, delete_data: bool, say: Callable[[str], None]) ->
     if was_running:
         say(f"Stopping {paths.name}: tasks, PostgreSQL, the emulated AWS APIs")
         daemon_client.stop(paths)
+    shutil.rmtree(paths.runtime, ignore_errors=True)  # sockets and tasks' temporary files: nobody is left to use them
     exists = paths.root.exists()
     if delete_data and exists:
         postgres.remove_data(paths.postgres)
         shutil.rmtree(paths.root, ignore_errors=True)
-        shutil.rmtree(paths.runtime, ignore_errors=True)
         if paths.root.exists():
             raise StateFolderError(f"{paths.root} could not be deleted entirely; delete it as the user who owns it.")
         _remove_if_bare(paths.root.parent)

@@ -57,8 +57,8 @@ class Emulator:
             ) from None
 
     async def _start(self) -> ContainerProcess:
-        state, objects = self._folder / "state", self._folder / "s3"
-        for folder in (state, objects):
+        state, objects, temporary = (self._folder / name for name in ("state", "s3", "tmp"))
+        for folder in (state, objects, temporary):
             folder.mkdir(parents=True, exist_ok=True)
         environment = child_environment(
             {
@@ -72,6 +72,8 @@ class Emulator:
                 "S3_PERSIST": "1",
                 "S3_DATA_DIR": str(objects),
                 "LOG_LEVEL": "WARNING",
+                # It writes a file named by its port there, which another environment's or user's must not be.
+                "TMPDIR": str(temporary),
                 # Where there is a Docker engine it would start databases of its own.
                 "DOCKER_HOST": "unix:///nonexistent",
                 "PYTHONUNBUFFERED": "1",

@@ -91,6 +91,7 @@ class Machine:
             ProcessSettings(
                 environment_id=identity,
                 work_dir=paths.tasks,
+                temporary_dir=paths.runtime / "tmp",
                 task_environment=self._task_environment(),
                 host_names=self._before_task,
                 stop_first=stop_order,

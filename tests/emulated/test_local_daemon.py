@@ -130,6 +130,12 @@ def trial(tmp_path: Path, emulator: Path) -> Iterator[Trial]:
     assert not sweep.remains(trial.paths), "processes outlived the environment"
 
 
+def test_the_emulator_writes_nothing_that_another_user_or_environment_would_meet(trial: Trial) -> None:
+    trial.start()
+    noted = list((trial.paths.emulator / "tmp").glob("ministack-*.pid"))
+    assert noted, "the emulator notes its pid outside the environment's folder, where all environments share it"
+
+
 def test_an_emulator_that_is_killed_comes_back_with_its_last_checkpoint(trial: Trial) -> None:
     trial.start()
     trial.put("/kept")

@@ -43,6 +43,8 @@ class ProcessSettings:
     """The value of the marker variable by which every process of the environment is found again."""
     work_dir: Path
     """A task's folders live in `work_dir/TASK_ID` while it runs."""
+    temporary_dir: Path | None = None
+    """A short folder for the tasks' own /tmp; None: beside their other folders."""
     task_environment: Mapping[str, str] = field(default_factory=dict)
     """What AWS would give: region, endpoints, credentials."""
     host_names: Callable[[], Awaitable[Callable[[str], str]]] = no_host_names
@@ -147,7 +149,8 @@ class ProcessTaskRunner:
             self._tasks.pop(task.task_arn, None)
             self._runs.pop(task.task_arn, None)
             self._sessions.forget(task.task_id)
-            await asyncio.to_thread(shutil.rmtree, self._settings.work_dir / task.task_id, ignore_errors=True)
+            for folder in (self._settings.work_dir / task.task_id, self._temporary(task)):
+                await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
 
     async def _environment(
         self, task: TaskToRun, container: ContainerPlan, home: Path, rename: Callable[[str], str]
@@ -156,10 +159,13 @@ class ProcessTaskRunner:
         volumes = {path: home / "volumes" / volume for path, volume in container.mounts.items()}
         for volume in volumes.values():
             volume.mkdir(parents=True, exist_ok=True)
+        temporary = self._temporary(task) / container.name
+        temporary.mkdir(parents=True, exist_ok=True)
         secrets = {name: await self._secret(value_from) for name, value_from in container.secrets.items()}
         return {
             "PATH": _path(container),
             "HOME": str(folder),
+            "TMPDIR": str(temporary),
             "LANG": "C.UTF-8",
             **container.image.environment,
             **self._settings.task_environment,
@@ -167,6 +173,10 @@ class ProcessTaskRunner:
             **secrets,
             **task.ecs_environment,
         }
+
+    def _temporary(self, task: TaskToRun) -> Path:
+        """The task's own /tmp, as a container has one; on a short path, for programs put sockets there (108 bytes)."""
+        return (self._settings.temporary_dir or self._settings.work_dir / "tmp") / task.task_id[:12]
 
     async def _secret(self, value_from: str) -> str:
         try:

@@ -5,6 +5,7 @@ import asyncio
 import os
 import signal
 import sys
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -35,6 +36,17 @@ async def test_a_container_that_is_not_essential_may_exit(bench: Bench) -> None:
     await eventually(lambda: any(one.exit_code == 1 for one in bench.runner.containers(arn)), "side to have exited")
     await eventually(lambda: bench.of(TaskRunning, arn), "TaskRunning")
     assert {one.name: one.status for one in bench.runner.containers(arn)} == {"main": "RUNNING", "side": "STOPPED"}
+
+
+async def test_a_task_has_a_tmp_of_its_own_that_ends_with_it(bench: Bench) -> None:
+    script = 'touch "$TMPDIR/left" && echo "$TMPDIR" && exit 0'
+    one, other = await bench.start(shell("main", script)), await bench.start(shell("main", script), task_id="t2")
+    await bench.stopped(one)
+    await bench.stopped(other)
+    await eventually(lambda: len(bench.log()) == 2, "both to say where their /tmp is")
+    folders = {Path(line) for line in bench.log()}
+    assert len(folders) == 2, f"two tasks shared one /tmp: {folders}"
+    await eventually(lambda: not any(folder.exists() for folder in folders), f"{folders} to be removed")
 
 
 async def test_the_environment_is_the_definitions_and_nothing_of_ours(
