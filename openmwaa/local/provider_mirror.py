@@ -23,7 +23,7 @@ SEARCH_WITHIN_S = 20.0
 SEARCH_DEPTH = 12
 _NOT_SEARCHED = {"proc", "sys", "dev", "run", "snap", "lost+found", "node_modules", "__pycache__", ".git"}
 _ELF = b"\x7fELF"
-_LEAST_BYTES = 10 << 20
+LEAST_BYTES = 100 << 20
 _BINARY = re.compile(r"terraform-provider-aws_v(\d+)\.(\d+)\.(\d+)(?:_x\d+)?$")
 
 
@@ -109,7 +109,7 @@ def search(
 def _is_program(entry: os.DirEntry[str]) -> bool:
     """Whether a file of a provider's name is one, and not another's stand-in: the real ones have 700 MB."""
     try:
-        if entry.stat().st_size < _LEAST_BYTES or not os.access(entry.path, os.X_OK):
+        if entry.stat().st_size < LEAST_BYTES or not os.access(entry.path, os.X_OK):
             return False
         with Path(entry.path).open("rb") as file:
             return file.read(len(_ELF)) == _ELF
