@@ -71,8 +71,9 @@ async def test_writing_never_waits_for_an_emulator_that_is_away() -> None:
     sink = CloudWatchLogs("http://127.14.0.9:4566", interval_s=0.01)
     sink.start()
     sink.write({"awslogs-group": "g"}, "s", ["x"] * 100_000)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(20) as deadline:
         await sink.close()
+    assert not deadline.expired(), "closing waits for an emulator that is away"
 
 
 async def test_secrets_and_parameters(url: str) -> None:

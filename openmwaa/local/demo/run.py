@@ -18,7 +18,7 @@ from openmwaa.local import ledger
 from openmwaa.local.airflow_api import AirflowApi, AirflowApiError, TaskInstance
 from openmwaa.local.demo.summary import Summary, summarise
 from openmwaa.local.demo.table import FleetView, View
-from openmwaa.local.demo.watch import Endpoints, Watcher, aws
+from openmwaa.local.demo.watch import Endpoints, Watcher, WorkersUnknownError, aws
 from openmwaa.local.errors import LocalError
 
 _DAG_DEADLINE_S: Final = 180.0
@@ -173,10 +173,14 @@ class Demonstration:
     async def _at_rest(self, watcher: Watcher) -> bool:
         """Say whether every fleet has its fewest workers, all of them consuming, and nothing to do."""
         fewest = {fleet.name: fleet.min for fleet in self._environment.fleets.values()}
+        try:
+            running = len(await watcher.workers())
+        except WorkersUnknownError:
+            return False
         views = {view.name: view for view in self._views}
         return (
             set(views) == set(fewest)
-            and len(await watcher.workers()) == sum(fewest.values())
+            and running == sum(fewest.values())
             and all(
                 view.workers.idle == fewest[name]
                 and view.workers.total == fewest[name]

@@ -15,6 +15,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from openmwaa.local.aws import client
 from openmwaa.local.demo.table import FleetView
+from openmwaa.local.errors import LocalError
 
 _DEADLINE_S: Final = 3.0
 SCALER_PORT: Final = 8082
@@ -43,6 +44,10 @@ class WorkerTask:
     address: str
 
 
+class WorkersUnknownError(LocalError):
+    """ECS did not say which tasks run."""
+
+
 def aws(endpoints: Endpoints, service: str) -> AbstractAsyncContextManager[Any]:
     """Open a client of one AWS service of the local environment."""
     url = endpoints.ecs_url if service == "ecs" else endpoints.aws_url
@@ -61,7 +66,11 @@ class Watcher:
         self._growths: dict[str, datetime] = {}
 
     async def workers(self) -> tuple[WorkerTask, ...]:
-        """Return the running worker tasks of all fleets."""
+        """Return the running worker tasks of all fleets.
+
+        Raises:
+            WorkersUnknownError: ECS did not answer; that is not "no workers".
+        """
         found: list[WorkerTask] = []
         for service in self._endpoints.worker_services:
             found += [task for task in await self._tasks(service) if task.address]
@@ -69,10 +78,13 @@ class Watcher:
 
     async def look(self) -> tuple[FleetView, ...]:
         """Return the scaler's view of every fleet and remember workers and growths; empty while it does not answer."""
-        async with asyncio.timeout(4 * _DEADLINE_S):
-            self.history.append(len(await self.workers()))
-            document = await self._scaler("/v1/fleets")
-            decisions = await self._scaler("/v1/decisions?limit=50")
+        try:
+            async with asyncio.timeout(4 * _DEADLINE_S):
+                self.history.append(len(await self.workers()))
+                document = await self._scaler("/v1/fleets")
+                decisions = await self._scaler("/v1/decisions?limit=50")
+        except (TimeoutError, WorkersUnknownError):
+            return ()
         for decision in (decisions or {}).get("decisions", []):
             update = decision.get("update_service") or {}
             before, desired = decision.get("desired_before"), decision.get("desired")
@@ -91,8 +103,8 @@ class Watcher:
             if not listed["taskArns"]:
                 return ()
             described = await self._ecs.describe_tasks(cluster=self._endpoints.cluster, tasks=listed["taskArns"])
-        except (BotoCoreError, ClientError):
-            return ()
+        except (BotoCoreError, ClientError) as error:
+            raise WorkersUnknownError(f"The tasks of {service} are unknown: {error}") from error
         return tuple(
             WorkerTask(task["taskArn"], _address(task))
             for task in described["tasks"]
