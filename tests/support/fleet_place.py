@@ -120,14 +120,14 @@ class FleetPlace:
         settings = self.settings
         fleet = {
             "name": "default",
-            "service": WORKERS,
+            "services": [WORKERS],
             "queues": {self.queue.name: self.queue.url},
             "slots": settings.slots,
             "min": settings.minimum,
             "max": settings.maximum,
         }
         config = {
-            "version": 1,
+            "version": 2,
             "environment": "fleet",
             "region": "us-east-1",
             "cluster": CLUSTER,

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,9 +12,17 @@ import pytest
 from scaler import config
 from scaler.errors import ConfigurationError
 
-FLEET = {"name": "default", "service": "worker-default", "queues": {"default": "url"}, "slots": 5, "min": 1, "max": 5}
+FLEET: dict[str, Any] = {
+    "name": "default",
+    "services": ["worker-default-a", "worker-default-b"],
+    "queues": {"default": "url"},
+    "slots": 5,
+    "min": 1,
+    "max": 5,
+}
+OTHER = {"name": "high", "services": ["worker-high-a"], "queues": {"high": "url"}, "slots": 5, "min": 0, "max": 5}
 GOOD: dict[str, Any] = {
-    "version": 1,
+    "version": 2,
     "environment": "quickstart",
     "region": "us-east-1",
     "cluster": "openmwaa-quickstart",
@@ -21,20 +30,57 @@ GOOD: dict[str, Any] = {
     "fleets": [FLEET],
 }
 SECRETS = {"SCALER_DATABASE_PASSWORD": "hunter2", "SCALER_SIGNING_SEED": "seed"}
+REDIS = {"kind": "redis", "url": "redis://:hunter2@broker:6379/0"}
+MORNING = {"cron": "0 6 * * 1-5", "minutes": 720, "min": 4, "timezone": "Europe/Zurich"}
 
 
 def environment(**changes: Any) -> dict[str, str]:
     return {"SCALER_CONFIG": json.dumps(GOOD | changes), **SECRETS}
 
 
+def fleet(**changes: Any) -> dict[str, Any]:
+    return {"fleets": [FLEET | changes]}
+
+
 def test_reads_and_fills_in() -> None:
     settings, hidden = config.read(environment())
     assert (settings.interval_s, settings.scale_in_window_s, settings.launch_deadline_s) == (5.0, 60.0, 300.0)
     assert (settings.agent_port, settings.http_port) == (8790, 8082)
-    fleet = settings.core_fleet(settings.fleets[0])
-    assert (fleet.name, fleet.queues, fleet.slots, fleet.minimum, fleet.maximum) == ("default", ("default",), 5, 1, 5)
+    assert settings.broker.kind == "sqs"
+    assert (settings.controls_prefix, settings.metrics_namespace, settings.record_dir) == (None, None, None)
+    assert (settings.calls.writes_per_s, settings.calls.burst) == (5.0, 20)
+    core = settings.core_fleet(settings.fleets[0])
+    assert (core.name, core.queues, core.slots, core.minimum, core.maximum) == ("default", ("default",), 5, 1, 5)
     assert hidden.signing_seed == "seed"
     assert "hunter2" not in repr(hidden) + repr(settings)
+
+
+def test_reads_everything_that_can_be_said() -> None:
+    said = {
+        "broker": {"kind": "redis", "url": "rediss://broker:6379/0", "global_keyprefix": "celery-"},
+        "controls_prefix": "/openmwaa/quickstart/scaler/",
+        "metrics_namespace": "openmwaa",
+        "record_dir": "/var/lib/openmwaa",
+        "calls": {"writes_per_s": 2, "burst": 4},
+        **fleet(
+            min=0,
+            schedule=[MORNING],
+            fallback={"mode": "fixed", "count": 3, "after_s": 60},
+            foreign_desired="adopt",
+        ),
+    }
+    settings, _ = config.read(environment(**said))
+    assert settings.fleets[0].services == ("worker-default-a", "worker-default-b")
+    assert settings.fleets[0].schedule[0].timezone == "Europe/Zurich"
+    assert settings.fleets[0].fallback.count == 3
+    assert json.loads(settings.model_dump_json())["controls_prefix"] == "/openmwaa/quickstart/scaler/"
+
+
+def test_reads_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "scaler.json"
+    path.write_text(json.dumps(GOOD), encoding="utf-8")
+    settings, _ = config.read({"SCALER_CONFIG_FILE": str(path), **SECRETS})
+    assert settings.environment == "quickstart"
 
 
 def test_a_fleet_without_database_needs_no_password() -> None:
@@ -45,33 +91,50 @@ def test_a_fleet_without_database_needs_no_password() -> None:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        pytest.param({"version": 2}, "SCALER_CONFIG.version", id="version"),
+        pytest.param({"version": 1}, "SCALER_CONFIG.version", id="version"),
         pytest.param({"interval_s": 0}, "SCALER_CONFIG.interval_s", id="interval"),
         pytest.param({"interval_s": float("nan")}, "SCALER_CONFIG.interval_s", id="not a number"),
+        pytest.param({"interval_s": "5"}, "SCALER_CONFIG.interval_s", id="a number in quotes"),
         pytest.param({"fleets": []}, "SCALER_CONFIG.fleets", id="no fleet"),
-        pytest.param({"fleets": [FLEET | {"slots": 0}]}, "SCALER_CONFIG.fleets.0.slots", id="no slots"),
-        pytest.param({"fleets": [FLEET | {"min": 6}]}, r"min \(6\) must not be above max \(5\)", id="min above max"),
-        pytest.param({"fleets": [FLEET | {"queues": {}}]}, "SCALER_CONFIG.fleets.0.queues", id="no queue"),
-        pytest.param({"fleets": [FLEET | {"maximum": 6}]}, "SCALER_CONFIG.fleets.0.maximum", id="unknown field"),
-        pytest.param(
-            {"fleets": [FLEET, FLEET | {"name": "high", "service": "high"}]}, "queue default is used twice", id="queue"
-        ),
+        pytest.param(fleet(slots=0), "SCALER_CONFIG.fleets.0.slots", id="no slots"),
+        pytest.param(fleet(min=6), r"min \(6\) must not be above max \(5\)", id="min above max"),
+        pytest.param(fleet(min=-1), r"SCALER_CONFIG.fleets.0.min", id="negative min"),
+        pytest.param(fleet(services=[]), r"SCALER_CONFIG.fleets.0.services", id="no service"),
+        pytest.param(fleet(queues={}), "SCALER_CONFIG.fleets.0.queues", id="no queue"),
+        pytest.param(fleet(maximum=6), "SCALER_CONFIG.fleets.0.maximum", id="unknown field"),
+        pytest.param(fleet(services=["a", "a"]), "service a is used twice", id="one service for two generations"),
+        pytest.param(fleet(schedule=[MORNING | {"cron": "6 o'clock"}]), "is no cron expression", id="cron"),
+        pytest.param(fleet(schedule=[MORNING | {"timezone": "Zurich"}]), "no time zone", id="time zone"),
+        pytest.param(fleet(schedule=[MORNING | {"min": 6}]), r"min \(6\) of .* above max", id="schedule above max"),
+        pytest.param(fleet(fallback={"mode": "fixed", "count": 6}), r"count \(6\) .* above max", id="fallback"),
+        pytest.param({"fleets": [FLEET, OTHER | {"queues": {"default": "x"}}]}, "queue default is used", id="queue"),
+        pytest.param({"fleets": [FLEET, OTHER | {"services": ["worker-default-b"]}]}, "service worker", id="service"),
         pytest.param({"database": {"host": "db", "port": 0}}, "SCALER_CONFIG.database.port", id="port"),
+        pytest.param({"broker": {"kind": "kafka"}}, "SCALER_CONFIG.broker", id="unknown broker"),
+        pytest.param({"broker": REDIS}, "belongs to SCALER_REDIS_PASSWORD", id="password in a URL"),
+        pytest.param({"broker": {"kind": "redis", "url": "broker:6379"}}, "must look like redis://", id="no URL"),
+        pytest.param({"metrics_namespace": "AWS/ECS"}, "SCALER_CONFIG.metrics_namespace", id="Amazon's namespace"),
+        pytest.param({"controls_prefix": "openmwaa"}, "SCALER_CONFIG.controls_prefix", id="prefix"),
+        pytest.param({"calls": {"writes_per_s": 0}}, "SCALER_CONFIG.calls.writes_per_s", id="no writes"),
     ],
 )
 def test_every_mistake_names_its_field(changes: dict[str, Any], words: str) -> None:
-    with pytest.raises(ConfigurationError, match=words):
+    with pytest.raises(ConfigurationError, match=words) as caught:
         config.read(environment(**changes))
+    assert len(caught.value.problems) == 1, "one mistake is one line"
+    assert "hunter2" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
     ("given", "words"),
     [
         pytest.param({}, "SCALER_CONFIG is not set", id="nothing"),
-        pytest.param({"SCALER_CONFIG": '{"version": '}, "not JSON", id="half-written"),
+        pytest.param({"SCALER_CONFIG": '{"version": '}, "Invalid JSON", id="half-written"),
         pytest.param({"SCALER_CONFIG": "[]"}, "SCALER_CONFIG", id="no object"),
         pytest.param({"SCALER_CONFIG": json.dumps(GOOD)}, "SCALER_DATABASE_PASSWORD", id="no password"),
         pytest.param({"SCALER_CONFIG": json.dumps(GOOD)}, "SCALER_SIGNING_SEED", id="no seed"),
+        pytest.param({"SCALER_CONFIG_FILE": "/nonexistent/scaler.json"}, "cannot be read", id="no file"),
+        pytest.param({"SCALER_CONFIG_FILE": "/x", "SCALER_CONFIG": "{}"}, "both set", id="both"),
     ],
 )
 def test_every_missing_variable_is_named(given: dict[str, str], words: str) -> None:
@@ -80,6 +143,22 @@ def test_every_missing_variable_is_named(given: dict[str, str], words: str) -> N
 
 
 def test_all_mistakes_at_once() -> None:
+    given = environment(interval_s=-1, agent_port=0, region="", fleets=[FLEET | {"slots": 0}, OTHER | {"min": 9}])
     with pytest.raises(ConfigurationError) as caught:
-        config.read(environment(interval_s=-1, agent_port=0, region=""))
-    assert len(caught.value.problems) == 3
+        config.read({"SCALER_CONFIG": given["SCALER_CONFIG"]})
+    places = [problem.split(":")[0] for problem in caught.value.problems]
+    assert places == [
+        "SCALER_CONFIG.region",
+        "SCALER_CONFIG.interval_s",
+        "SCALER_CONFIG.agent_port",
+        "SCALER_CONFIG.fleets.0.slots",
+        "SCALER_CONFIG.fleets.1",
+        "SCALER_SIGNING_SEED is not set; workers obey signed commands only",
+    ]
+
+
+def test_says_what_only_a_new_start_can_change() -> None:
+    before = config.parse(json.dumps(GOOD))
+    after = config.parse(json.dumps(GOOD | {"region": "eu-west-1", "http_port": 1, "interval_s": 7, **fleet(max=9)}))
+    assert before.changes_at_start_only(after) == ["http_port", "region"]
+    assert not before.changes_at_start_only(before)

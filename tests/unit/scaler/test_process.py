@@ -45,9 +45,9 @@ def free_port() -> int:
 
 
 def settings(port: int, **changes: Any) -> dict[str, Any]:
-    fleet = {"name": "default", "service": "worker-default", "queues": {"default": "http://sqs/1/default"}}
+    fleet = {"name": "default", "services": ["worker-default"], "queues": {"default": "http://sqs/1/default"}}
     return {
-        "version": 1,
+        "version": 2,
         "environment": "test",
         "region": "us-east-1",
         "cluster": "openmwaa-test",
