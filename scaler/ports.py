@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
-from scaler.core.model import AgentState, BrokerCount, DatabaseCount, Service, Task
+from scaler.core.model import AgentState, BrokerCount, Controls, DatabaseCount, Service, Task
+from scaler.errors import SourceError
 
 
 class Clock(Protocol):
@@ -38,6 +39,17 @@ class Broker(Protocol):
 
     async def depth(self, queue_url: str) -> BrokerCount:
         """Return the messages of one queue."""
+        ...
+
+
+class ControlsSource(Protocol):
+    """What people ordered, live."""
+
+    async def read(self, fleets: Sequence[str]) -> Mapping[str, Controls | SourceError]:
+        """Return each fleet's controls, expired ones too, or why they cannot be known; without an order `Controls()`.
+
+        It raises nothing: what cannot be read for one fleet says nothing of the others.
+        """
         ...
 
 
