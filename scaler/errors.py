@@ -6,6 +6,7 @@ ScalerError
 └── SourceError             one source could not be read or written; becomes `Unknown(reason)`
     ├── DeadlineError    it did not answer in time
     ├── ThrottledError           it answered that it is asked too often
+    ├── RejectedError            it answered that the question is wrong: asking again is no use
     └── BadAnswerError           it answered something that cannot be true
 """
 
@@ -43,6 +44,10 @@ class DeadlineError(SourceError):
 
 class ThrottledError(SourceError):
     """The source answered that it is asked too often."""
+
+
+class RejectedError(SourceError):
+    """The source answered that the question is wrong: an unknown name, a malformed identifier."""
 
 
 class BadAnswerError(SourceError):

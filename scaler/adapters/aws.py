@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
@@ -13,22 +14,66 @@ from aiobotocore.session import get_session
 from botocore.exceptions import BotoCoreError, ClientError
 
 from scaler.adapters.deadline import calling
-from scaler.errors import BadAnswerError, SourceError, ThrottledError
+from scaler.errors import BadAnswerError, RejectedError, SourceError, ThrottledError
 
 # botocore's own defaults (60 s to connect, 60 s to read, 5 attempts) would be minutes of silence.
 CONFIG = AioConfig(connect_timeout=1, read_timeout=2, retries={"total_max_attempts": 2, "mode": "standard"})
-THROTTLES = frozenset({"ThrottlingException", "Throttling", "TooManyRequestsException", "RequestThrottled"})
+THROTTLES = frozenset(
+    {
+        "ThrottlingException",
+        "Throttling",
+        "ThrottledException",
+        "TooManyRequestsException",
+        "RequestThrottled",
+        "RequestThrottledException",
+        "RequestLimitExceeded",
+        "LimitExceeded",
+    }
+)
+REJECTIONS = frozenset({"InvalidParameterException", "ClientException", "ValidationException"})
+"""The question is wrong; ECS says so of a whole call for one bad name in it."""
+
+
+class ApiCalls:
+    """Counts what goes over the wire, botocore's repetitions too, as AWS's quotas do."""
+
+    def __init__(self) -> None:
+        self.sent: Counter[tuple[str, str]] = Counter()
+        """Requests by service and operation."""
+        self.throttled: Counter[tuple[str, str]] = Counter()
+        """Answers that it was asked too often, by service and operation."""
+
+    def attach(self, client: Any) -> None:
+        """Count this client's calls from now on."""
+        client.meta.events.register("before-send", self._send)
+        client.meta.events.register("response-received", self._received)
+
+    def _send(self, event_name: str, **_: Any) -> None:
+        self.sent[_operation(event_name)] += 1
+
+    def _received(self, event_name: str, parsed_response: Mapping[str, Any] | None = None, **_: Any) -> None:
+        if parsed_response and parsed_response.get("Error", {}).get("Code") in THROTTLES:
+            self.throttled[_operation(event_name)] += 1
+
+
+def _operation(event_name: str) -> tuple[str, str]:
+    _, service, operation = event_name.split(".", 2)
+    return service, operation
 
 
 @asynccontextmanager
-async def clients(region: str, *names: str) -> AsyncIterator[list[Any]]:
+async def clients(region: str, *names: str, calls: ApiCalls | None = None) -> AsyncIterator[list[Any]]:
     """Open the named AWS clients; endpoints and credentials come from the standard variables."""
     session = get_session()
     async with AsyncExitStack() as stack:
-        yield [
+        opened = [
             await stack.enter_async_context(session.create_client(name, region_name=region, config=CONFIG))
             for name in names
         ]
+        if calls is not None:
+            for client in opened:
+                calls.attach(client)
+        yield opened
 
 
 @asynccontextmanager
@@ -40,16 +85,7 @@ async def aws_call(source: str, seconds: float) -> AsyncIterator[None]:
         except ClientError as error:
             code = error.response.get("Error", {}).get("Code", "")
             message = error.response.get("Error", {}).get("Message", "")
-            kind = ThrottledError if code in THROTTLES else SourceError
+            kind = ThrottledError if code in THROTTLES else RejectedError if code in REJECTIONS else SourceError
             raise kind(source, f"{code}: {message}") from error
         except (KeyError, TypeError) as error:
             raise BadAnswerError(source, f"unexpected answer: {type(error).__name__} {error}") from error
-
-
-def no_failures(source: str, answer: Mapping[str, Any]) -> None:
-    """Raise where a 200 carries `failures`: half an answer is none."""
-    failures = answer.get("failures") or []
-    if failures:
-        first = failures[0]
-        words = " ".join(str(first.get(key)) for key in ("arn", "reason", "detail") if first.get(key))
-        raise SourceError(source, f"{len(failures)} failures in the answer, the first: {words}")

@@ -1,92 +1,178 @@
 # SPDX-License-Identifier: Apache-2.0
-"""ECS: services, tasks, protection, and the one write the scaler makes."""
+"""ECS: services, tasks, protection, and the one write the scaler makes.
+
+Fleets that tick together share calls: DescribeServices in tens, DescribeTasks and GetTaskProtection in hundreds, and
+one list of the whole cluster's tasks where that takes fewer pages than a list a service. ListTasks and DescribeTasks
+share a quota of 20 calls a second in an account and region (100 at once), DescribeServices has the same for itself.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
-from scaler.adapters.aws import aws_call, no_failures
-from scaler.adapters.deadline import natural
+from scaler.adapters.aws import aws_call
+from scaler.adapters.batching import WINDOW_S, Answers, Batcher
+from scaler.adapters.deadline import calling, natural
 from scaler.core.model import Deployment, Service, Task
-from scaler.errors import BadAnswerError
+from scaler.errors import BadAnswerError, SourceError
+
+T = TypeVar("T")
 
 SOURCE = "ecs"
-BATCH = 100
-"""DescribeTasks and GetTaskProtection take so many tasks a call."""
+SERVICES = 10
+"""DescribeServices takes so many services a call."""
+TASKS = 100
+"""DescribeTasks and GetTaskProtection take so many tasks a call, and a page of ListTasks has so many."""
 PAGES = 50
 """A service has at most 5 000 tasks, 100 a page; a list that goes on is a loop."""
+CLUSTER_PAGES = 10
+"""Pages come one after the other, some 60 ms each: more would eat up the deadline."""
+GROUPS = 20_000
+"""Tasks whose service is remembered; a few megabytes."""
+LOOK_AGAIN = 60
+"""After so many lists a service, see whether the cluster's list has become shorter."""
 
 
 class Ecs:
     """The port `Cluster`."""
 
-    def __init__(self, client: Any, cluster: str, *, deadline_s: float = 2.0) -> None:
+    def __init__(self, client: Any, cluster: str, *, deadline_s: float = 2.0, window_s: float = WINDOW_S) -> None:
         self._client = client
         self._cluster = cluster
         self._deadline_s = deadline_s
+        self._services: Batcher[str, Service] = Batcher(
+            SOURCE, self._describe_services, size=SERVICES, window_s=window_s
+        )
+        self._tasks: Batcher[str, Task] = Batcher(SOURCE, self._describe_tasks, size=TASKS, window_s=window_s)
+        self._protection: Batcher[str, bool] = Batcher(SOURCE, self._get_protection, size=TASKS, window_s=window_s)
+        self._lists: Batcher[str, tuple[str, ...] | None] = Batcher(
+            SOURCE, self._list_cluster, size=PAGES * TASKS, window_s=window_s
+        )
+        self._groups: dict[str, str] = {}
+        """Task ARN to the service that started it, of the cluster's last list: it never changes."""
+        self._pages = 0
+        """Of the cluster's last list."""
+        self._skipped = 0
 
     async def service(self, name: str) -> Service:
         """Return the service as DescribeServices tells it."""
-        async with aws_call(SOURCE, self._deadline_s):
-            answer = await self._client.describe_services(cluster=self._cluster, services=[name])
-            no_failures(SOURCE, answer)
-            found = [each for each in answer["services"] if each["serviceName"] == name]
-            if len(found) != 1 or found[0]["status"] != "ACTIVE":
-                raise BadAnswerError(SOURCE, f"service {name} is {found[0]['status'] if found else 'absent'}")
-            return _service(found[0])
+        async with calling(SOURCE, self._deadline_s):
+            return await self._services.get(name)
 
     async def tasks(self, service: str) -> tuple[Task, ...]:
         """Return the tasks of the service whose desired status is RUNNING, whatever they do now."""
-        async with aws_call(SOURCE, self._deadline_s):
-            arns = await self._list(service)
-            found: list[Task] = []
-            for batch in _batches(arns):
-                answer = await self._client.describe_tasks(cluster=self._cluster, tasks=batch)
-                no_failures(SOURCE, answer)
-                found += [_task(each) for each in answer["tasks"]]
-            missing = set(arns) - {task.arn for task in found}
-            if missing:
-                raise BadAnswerError(SOURCE, f"{len(missing)} of {len(arns)} tasks were not described")
-            return tuple(sorted(found, key=lambda task: task.arn))
+        async with calling(SOURCE, self._deadline_s):
+            listed = await self._lists.get(service)
+            arns = await self._list(serviceName=service) if listed is None else listed
+            found = await self._tasks.get_all(arns)
+        return tuple(sorted(found, key=lambda task: task.arn))
 
     async def protected(self, arns: Sequence[str]) -> frozenset[str]:
         """Return those of the tasks that are protected; every task must be answered for."""
-        async with aws_call(SOURCE, self._deadline_s):
-            found: dict[str, bool] = {}
-            for batch in _batches(arns):
-                answer = await self._client.get_task_protection(cluster=self._cluster, tasks=batch)
-                no_failures(SOURCE, answer)
-                found |= {each["taskArn"]: each["protectionEnabled"] is True for each in answer["protectedTasks"]}
-            if set(found) != set(arns):
-                raise BadAnswerError(SOURCE, f"protection of {len(set(arns) ^ set(found))} tasks was not answered")
-            return frozenset(arn for arn, protected in found.items() if protected)
+        async with calling(SOURCE, self._deadline_s):
+            found = await self._protection.get_all(arns)
+        return frozenset(arn for arn, protected in zip(arns, found, strict=True) if protected)
 
     async def set_desired(self, service: str, desired: int) -> None:
         """Write the desired count; ECS starts no deployment for it."""
         async with aws_call(SOURCE, self._deadline_s):
             await self._client.update_service(cluster=self._cluster, service=service, desiredCount=desired)
 
-    async def _list(self, service: str) -> list[str]:
+    async def _describe_services(self, names: Sequence[str]) -> Answers[str, Service]:
+        async with aws_call(SOURCE, self._deadline_s):
+            answer = await self._client.describe_services(cluster=self._cluster, services=list(names))
+            failed = _failures(answer, names)
+            described = {each["serviceName"]: each for each in answer["services"]}
+            return {**{name: _named(name, described.get(name)) for name in names}, **failed}
+
+    async def _describe_tasks(self, arns: Sequence[str]) -> Answers[str, Task]:
+        async with aws_call(SOURCE, self._deadline_s):
+            answer = await self._client.describe_tasks(cluster=self._cluster, tasks=list(arns))
+            found: dict[str, Task | SourceError] = {**_failures(answer, arns)}
+            for each in answer["tasks"]:
+                self._groups[each["taskArn"]] = each.get("group", "")
+                found[each["taskArn"]] = _sound(_task, each)
+            return _complete(found, arns, "not described")
+
+    async def _get_protection(self, arns: Sequence[str]) -> Answers[str, bool]:
+        async with aws_call(SOURCE, self._deadline_s):
+            answer = await self._client.get_task_protection(cluster=self._cluster, tasks=list(arns))
+            told = {each["taskArn"]: each["protectionEnabled"] is True for each in answer["protectedTasks"]}
+            return _complete({**told, **_failures(answer, arns)}, arns, "not answered for by GetTaskProtection")
+
+    async def _list_cluster(self, services: Sequence[str]) -> Answers[str, tuple[str, ...] | None]:
+        """Return the tasks of each service by one list of the cluster, or None: a list a service is cheaper."""
+        alone: Answers[str, tuple[str, ...] | None] = dict.fromkeys(services)
+        if len(self._groups) > GROUPS:
+            self._groups.clear()
+        most = min(CLUSTER_PAGES, len(services) - 1)
+        if most < 1 or (self._pages > most and self._skipped < LOOK_AGAIN):
+            self._skipped += 1
+            return alone
+        self._skipped = 0
+        try:
+            async with asyncio.timeout(self._deadline_s / 2):
+                arns = await self._list(most)
+                await self._tasks.get_all([arn for arn in arns if arn not in self._groups])
+        except (SourceError, TimeoutError):
+            self._pages = max(self._pages, most + 1)
+            return alone
+        self._pages = 1 + len(arns) // TASKS
+        self._groups = {arn: self._groups[arn] for arn in arns}
+        return {
+            name: tuple(arn for arn, group in self._groups.items() if group == f"service:{name}") for name in services
+        }
+
+    async def _list(self, pages: int = PAGES, **which: str) -> list[str]:
         arns: list[str] = []
         more: dict[str, str] = {}
-        for _ in range(PAGES):
-            answer = await self._client.list_tasks(
-                cluster=self._cluster, serviceName=service, desiredStatus="RUNNING", **more
-            )
-            arns += answer["taskArns"]
+        for _ in range(pages):
+            async with aws_call(SOURCE, self._deadline_s):
+                answer = await self._client.list_tasks(cluster=self._cluster, desiredStatus="RUNNING", **which, **more)
+                arns += answer["taskArns"]
             if not answer.get("nextToken"):
                 return sorted(set(arns))
             more = {"nextToken": answer["nextToken"]}
-        raise BadAnswerError(SOURCE, f"the list of tasks does not end after {PAGES} pages")
+        raise BadAnswerError(SOURCE, f"the list of tasks does not end after {pages} pages")
 
 
-def _batches(arns: Sequence[str]) -> Iterator[list[str]]:
-    for start in range(0, len(arns), BATCH):
-        yield list(arns[start : start + BATCH])
+def _failures(answer: Mapping[str, Any], keys: Sequence[str]) -> dict[str, SourceError]:
+    """Return the error of each key that the answer's `failures` name; one that names none of them is everybody's."""
+    failed: dict[str, SourceError] = {}
+    for failure in answer.get("failures") or []:
+        words = " ".join(str(failure.get(key)) for key in ("arn", "reason", "detail") if failure.get(key))
+        arn = str(failure.get("arn") or "")
+        # A service is asked for by name and fails by ARN.
+        concerned = [key for key in keys if arn in (key, key.rsplit("/", 1)[-1]) or arn.rsplit("/", 1)[-1] == key]
+        failed |= dict.fromkeys(concerned or keys, SourceError(SOURCE, f"failure in the answer: {words}"))
+    return failed
 
 
-def _service(answer: dict[str, Any]) -> Service:
+def _complete(found: Mapping[str, T | SourceError], keys: Sequence[str], what: str) -> Answers[str, T]:
+    missing = [key for key in keys if key not in found]
+    error = BadAnswerError(SOURCE, f"{len(missing)} of {len(keys)} tasks were {what}")
+    return {**found, **dict.fromkeys(missing, error)}
+
+
+def _sound(read: Callable[[Mapping[str, Any]], T], answer: Mapping[str, Any]) -> T | SourceError:
+    """Read one item; what is wrong with it concerns it alone."""
+    try:
+        return read(answer)
+    except SourceError as error:
+        return error
+    except (KeyError, TypeError) as error:
+        return BadAnswerError(SOURCE, f"unexpected answer: {type(error).__name__} {error}")
+
+
+def _named(name: str, answer: Mapping[str, Any] | None) -> Service | SourceError:
+    if answer is None or answer.get("status") != "ACTIVE":
+        return BadAnswerError(SOURCE, f"service {name} is {answer.get('status') if answer else 'absent'}")
+    return _sound(_service, answer)
+
+
+def _service(answer: Mapping[str, Any]) -> Service:
     return Service(
         desired=natural(SOURCE, "desiredCount", answer["desiredCount"]),
         running=natural(SOURCE, "runningCount", answer["runningCount"]),
@@ -98,7 +184,7 @@ def _service(answer: dict[str, Any]) -> Service:
     )
 
 
-def _task(answer: dict[str, Any]) -> Task:
+def _task(answer: Mapping[str, Any]) -> Task:
     address = next(
         (
             detail["value"]

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
@@ -12,8 +14,8 @@ from aiobotocore.session import get_session
 from scaler.adapters import aws
 from scaler.adapters.ecs import Ecs
 from scaler.adapters.sqs import Sqs
-from scaler.core.model import BrokerCount, Task
-from scaler.errors import BadAnswerError, DeadlineError, SourceError, ThrottledError
+from scaler.core.model import BrokerCount, Service, Task
+from scaler.errors import BadAnswerError, DeadlineError, RejectedError, SourceError, ThrottledError
 from tests.support.fake_aws import Failure, black_hole, fake_aws
 
 SERVICE = {
@@ -53,6 +55,7 @@ class Aws:
         self.ecs: Ecs
         self.hasty_ecs: Ecs
         self.sqs: Sqs
+        self.calls = aws.ApiCalls()
 
     def says(self, **answers: Any) -> None:
         for name, answer in answers.items():
@@ -73,7 +76,7 @@ async def world(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Aws]:
     found = Aws()
     async with fake_aws(found.operations) as url:
         monkeypatch.setenv("AWS_ENDPOINT_URL", url)
-        async with aws.clients("us-east-1", "ecs", "sqs") as (ecs, sqs):
+        async with aws.clients("us-east-1", "ecs", "sqs", calls=found.calls) as (ecs, sqs):
             found.ecs = Ecs(ecs, "openmwaa-test", deadline_s=20.0)
             found.hasty_ecs = Ecs(ecs, "openmwaa-test", deadline_s=0.2)
             found.sqs = Sqs(sqs, deadline_s=20.0)
@@ -178,9 +181,9 @@ ONE = {"taskArn": "task/1", "protectionEnabled": True}
         ),
         pytest.param(
             service,
-            {"DescribeServices": {"services": [{"serviceName": "worker-default"}]}},
+            {"DescribeServices": {"services": [{"serviceName": "worker-default", "status": "ACTIVE"}]}},
             BadAnswerError,
-            "status",
+            "desiredCount",
             id="half an answer",
         ),
         pytest.param(
@@ -208,7 +211,7 @@ ONE = {"taskArn": "task/1", "protectionEnabled": True}
             protected,
             {"GetTaskProtection": {"protectedTasks": [ONE]}},
             BadAnswerError,
-            "1 tasks",
+            "1 of 2 tasks were not answered for",
             id="one not answered",
         ),
         pytest.param(
@@ -226,6 +229,131 @@ async def test_what_ecs_must_not_be_believed(
     world.says(**answers)
     with pytest.raises(kind, match=words):
         await call(world.ecs)
+
+
+# --- shared calls: whoever asks together is answered together, and nobody pays for another's failure
+
+
+def services_of(*broken: str) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    """Answer for every service, with a failure for the broken ones and an error for a malformed name."""
+
+    def answer(request: dict[str, Any]) -> dict[str, Any]:
+        names = request["services"]
+        if any("!" in name for name in names):
+            raise Failure("InvalidParameterException")
+        return {
+            "services": [SERVICE | {"serviceName": name} for name in names if name not in broken],
+            "failures": [
+                {"arn": f"arn:aws:ecs:us-east-1:1:service/openmwaa-test/{name}", "reason": "MISSING"}
+                for name in names
+                if name in broken
+            ],
+        }
+
+    return answer
+
+
+async def ask_together(ecs: Ecs, names: list[str]) -> dict[str, object]:
+    found = await asyncio.gather(*(ecs.service(name) for name in names), return_exceptions=True)
+    return dict(zip(names, found, strict=True))
+
+
+async def test_services_are_described_in_tens(world: Aws) -> None:
+    names = [f"worker-{number:02d}" for number in range(25)]
+    world.says(DescribeServices=services_of())
+    found = await ask_together(world.ecs, names)
+    assert all(isinstance(each, Service) for each in found.values()), found
+    assert sorted(len(request["services"]) for _, request in world.asked) == [5, 10, 10]
+
+
+async def test_a_missing_service_fails_alone(world: Aws) -> None:
+    world.says(DescribeServices=services_of("worker-b"))
+    found = await ask_together(world.ecs, ["worker-a", "worker-b", "worker-c"])
+    assert {name for name, each in found.items() if isinstance(each, Service)} == {"worker-a", "worker-c"}
+    assert "MISSING" in str(found["worker-b"])
+    assert len(world.asked) == 1
+
+
+async def test_a_name_that_spoils_calls_is_asked_alone_from_then_on(world: Aws) -> None:
+    names = [f"worker-{number}" for number in range(7)] + ["worker-!"]
+    world.says(DescribeServices=services_of())
+    for calls in (7, 2, 2):
+        world.asked.clear()
+        found = await ask_together(world.ecs, names)
+        assert {name for name, each in found.items() if not isinstance(each, Service)} == {"worker-!"}
+        assert len(world.asked) == calls, [request["services"] for _, request in world.asked]
+    assert isinstance(found["worker-!"], RejectedError)
+
+
+def cluster_of(fleets: int, others: int = 3) -> dict[str, Any]:
+    """Return the answers of a cluster with two workers a fleet."""
+    groups = {
+        f"task/{fleet:03d}-{number}": f"service:worker-{fleet:03d}" for fleet in range(fleets) for number in range(2)
+    } | {f"task/other-{number}": "service:scheduler" for number in range(others)}
+
+    def listed(request: dict[str, Any]) -> dict[str, Any]:
+        wanted = request.get("serviceName")
+        arns = sorted(arn for arn, group in groups.items() if wanted is None or group == f"service:{wanted}")
+        start = int(request.get("nextToken", "0"))
+        more = {"nextToken": str(start + 100)} if start + 100 < len(arns) else {}
+        return {"taskArns": arns[start : start + 100], **more}
+
+    return {
+        "ListTasks": listed,
+        "DescribeTasks": lambda request: {
+            "tasks": [described(arn) | {"group": groups[arn]} for arn in request["tasks"]],
+            "failures": [],
+        },
+    }
+
+
+async def test_tasks_of_many_fleets_take_one_list_of_the_cluster(world: Aws) -> None:
+    world.says(**cluster_of(60))
+    names = [f"worker-{number:03d}" for number in range(60)]
+    for calls in ({"ListTasks": 2, "DescribeTasks": 4}, {"ListTasks": 2, "DescribeTasks": 2}):
+        world.asked.clear()
+        found = await asyncio.gather(*(world.ecs.tasks(name) for name in names))
+        assert [[task.arn for task in tasks] for tasks in found] == [
+            [f"task/{number:03d}-0", f"task/{number:03d}-1"] for number in range(60)
+        ]
+        assert Counter(name for name, _ in world.asked) == calls
+
+
+async def test_few_fleets_in_a_big_cluster_are_listed_one_by_one(world: Aws) -> None:
+    world.says(**cluster_of(2, others=900))
+    names = ["worker-000", "worker-001"]
+    await asyncio.gather(*(world.ecs.tasks(name) for name in names))
+    world.asked.clear()
+    await asyncio.gather(*(world.ecs.tasks(name) for name in names))
+    assert [request.get("serviceName") for name, request in world.asked if name == "ListTasks"] == names
+    assert Counter(name for name, _ in world.asked)["DescribeTasks"] == 1, "their tasks share a call"
+
+
+async def test_a_task_that_vanished_fails_its_own_fleet(world: Aws) -> None:
+    answers = cluster_of(2)
+    describe = answers["DescribeTasks"]
+
+    def one_is_gone(request: dict[str, Any]) -> dict[str, Any]:
+        tasks = [each for each in describe(request)["tasks"] if each["taskArn"] != "task/001-1"]
+        gone = [{"arn": "task/001-1", "reason": "MISSING"}] if "task/001-1" in request["tasks"] else []
+        return {"tasks": tasks, "failures": gone}
+
+    world.says(**answers | {"DescribeTasks": one_is_gone})
+    good, bad = await asyncio.gather(
+        world.ecs.tasks("worker-000"), world.ecs.tasks("worker-001"), return_exceptions=True
+    )
+    assert isinstance(good, tuple), good
+    assert "MISSING" in str(bad)
+
+
+async def test_calls_and_throttles_are_counted_by_operation(world: Aws) -> None:
+    world.says(DescribeServices=Failure("ThrottlingException"), GetQueueAttributes={"Attributes": ATTRIBUTES})
+    with pytest.raises(ThrottledError):
+        await world.ecs.service("worker-default")
+    await world.sqs.depth("http://sqs/1/default")
+    # botocore asks twice, and AWS counts both.
+    assert world.calls.sent == {("ecs", "DescribeServices"): 2, ("sqs", "GetQueueAttributes"): 1}
+    assert world.calls.throttled == {("ecs", "DescribeServices"): 2}
 
 
 async def test_a_black_hole_costs_the_deadline_only(world: Aws) -> None:
