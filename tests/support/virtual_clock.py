@@ -1,0 +1,19 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The port `Clock` on the running loop's time, which tests let jump."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+
+EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+class LoopClock:
+    """Monotonic and wall time as the loop tells it."""
+
+    def monotonic(self) -> float:
+        return asyncio.get_running_loop().time()
+
+    def wall(self) -> datetime:
+        return EPOCH + timedelta(seconds=self.monotonic())
