@@ -16,6 +16,7 @@ from celery.worker import state as worker_state
 from worker_agent.agent import Agent
 from worker_agent.errors import UnsupportedTransport
 from worker_agent.gate import ChannelGate, Gate, Slots
+from worker_agent.leaving import Leaving
 from worker_agent.machine import Phase, Snapshot
 from worker_agent.redis import RedisGate
 from worker_agent.sqs import SqsGate
@@ -49,6 +50,7 @@ class ProtectionStep(bootsteps.StartStopStep):
         self._channel_gate: ChannelGate | None = None
         self._abandoned: list[tuple[int, float]] = []  # receives of a lost connection, and when they end
         self._timer: Any = None
+        self._leaving: Leaving | None = None
         self._started = False
 
     def start(self, consumer: Any) -> None:
@@ -66,6 +68,10 @@ class ProtectionStep(bootsteps.StartStopStep):
             self._wait_for_protection()
         else:
             self._timer = consumer.timer.call_repeatedly(TICK_S, self._tick, (consumer,))
+            if self._leaving is None:
+                self._leaving = Leaving(seal=self.agent.terminate)
+                self._leaving.install()
+            self._leaving.consuming = True
 
     def stop(self, consumer: Any) -> None:
         """Let go of a channel that is about to close; its open receives count until they are over for certain."""
@@ -75,6 +81,8 @@ class ProtectionStep(bootsteps.StartStopStep):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        if self._leaving is not None:
+            self._leaving.stop_looking()
         if self._channel_gate is not None:
             polls = self._channel_gate.polls_in_flight()
             self._abandoned.append((polls, self._channel_gate.detach()))
@@ -99,7 +107,10 @@ class ProtectionStep(bootsteps.StartStopStep):
         )
 
     def _tick(self, consumer: Any) -> None:
-        self.agent.see(self.look(consumer))
+        snapshot = self.look(consumer)
+        self.agent.see(snapshot)
+        if self._leaving is not None:
+            self._leaving.look(snapshot.polls_in_flight, consumer.task_consumer.cancel)
 
     def _wait_for_protection(self) -> None:
         while self.agent.report().state.phase is not Phase.CONSUMING:

@@ -34,6 +34,11 @@ class Gate:
         """The order in force."""
         return Order(self._order.generation, None) if self._sealed else self._order
 
+    @property
+    def sealed(self) -> bool:
+        """Whether it is shut for good: what arrives now is given back, not begun."""
+        return self._sealed
+
     def set(self, order: Order) -> None:
         """Put another order in force."""
         self._order = order

@@ -171,6 +171,8 @@ class SqsGate:
             logger.error("ReceiveMessage on %s was answered with %s, trying again", queue, response.status)
             self._end_and_retry(queue)
             return
+        if self._gate.sealed:  # without a consumer's callback kombu makes what it received visible again
+            self._channel.connection._callbacks.pop(queue, None)  # noqa: SLF001
         held_before = self.unacked()
         try:
             callback(response)

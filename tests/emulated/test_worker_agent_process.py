@@ -190,6 +190,32 @@ def test_sigterm_lets_running_tasks_finish_and_leaves_nothing_hidden(
     assert (visible + finished(tmp_path), hidden) == (12, 0)
 
 
+def test_what_arrives_after_sigterm_is_given_back_at_once_while_a_task_runs_on(
+    start: StartWorker, sqs: SqsRecorder, queue: Queue, tmp_path: Path
+) -> None:
+    worker = start(TEST_WAIT_S="5")
+    publish(queue, range(1), 8)
+    wait_for("a task that runs, and a receive in flight", lambda: ledger(tmp_path) and sqs.polls, log=worker.log)
+    worker.process.terminate()
+    wait_for("the worker heard it", lambda: worker.phase() == "stopping", log=worker.log)
+    publish(queue, range(1, SLOTS), 0.05)  # the open receive brings them
+    wait_for("an open receive brings messages", lambda: sqs.received > 1, log=worker.log)
+    wait_for("they are given back", lambda: queue.counts() == (SLOTS - 1, 1), seconds=4, log=worker.log)
+    assert ledger(tmp_path) == {("start", 0): 1}, "a task began after SIGTERM, or the running one had ended before"
+    wait_for("the end", lambda: worker.process.poll() is not None, log=worker.log)
+    assert (worker.process.returncode, finished(tmp_path), queue.counts()) == (0, 1, (SLOTS - 1, 0))
+
+
+def test_an_idle_worker_does_not_end_before_its_open_receive(
+    start: StartWorker, sqs: SqsRecorder, queue: Queue, tmp_path: Path
+) -> None:
+    worker = start(TEST_WAIT_S="5")
+    wait_for("a receive in flight", lambda: sqs.polls, log=worker.log)
+    worker.process.terminate()
+    wait_for("the end", lambda: worker.process.poll() is not None, log=worker.log)
+    assert sqs.polls == 0, "SQS may answer a receive whose worker is gone: what it hands over is hidden for minutes"
+
+
 def test_two_queues_share_the_slots_and_neither_waits_for_ever(
     start: StartWorker, sqs: SqsRecorder, queue: Queue, emulator: str, tmp_path: Path
 ) -> None:
