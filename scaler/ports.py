@@ -7,6 +7,7 @@ Every method raises `SourceError` and nothing else, and keeps its own deadline: 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
@@ -86,4 +87,22 @@ class Workers(Protocol):
 
     async def resume(self, task: Task) -> AgentState:
         """Ask the worker to protect itself again and to consume."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Datum:
+    """One value of one CloudWatch metric, as of now."""
+
+    namespace: str
+    name: str
+    dimensions: tuple[tuple[str, str], ...]
+    value: float
+
+
+class MetricSink(Protocol):
+    """Where metrics of the environment are kept."""
+
+    async def put(self, data: Sequence[Datum]) -> None:
+        """Keep the values, each of this moment."""
         ...

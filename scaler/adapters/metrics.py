@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: Apache-2.0
+"""CloudWatch as the place where metrics are kept: PutMetricData, a namespace and a thousand values a call."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import groupby
+from operator import attrgetter
+from typing import Any
+
+from scaler.adapters.aws import aws_call
+from scaler.ports import Datum
+
+SOURCE = "cloudwatch"
+BATCH = 1000
+"""PutMetricData takes so many values a call, and a megabyte: ours are some 200 bytes each."""
+
+
+class CloudWatchMetrics:
+    """The port `MetricSink`."""
+
+    def __init__(self, client: Any, *, deadline_s: float = 10.0) -> None:
+        self._client = client
+        self._deadline_s = deadline_s
+
+    async def put(self, data: Sequence[Datum]) -> None:
+        """Put all values; the first call that fails leaves the rest out, for a minute later there are newer ones."""
+        async with aws_call(SOURCE, self._deadline_s):
+            for namespace, each in groupby(sorted(data, key=attrgetter("namespace")), key=attrgetter("namespace")):
+                values = list(each)
+                for start in range(0, len(values), BATCH):
+                    entries = [_entry(datum) for datum in values[start : start + BATCH]]
+                    await self._client.put_metric_data(Namespace=namespace, MetricData=entries)
+
+
+def _entry(datum: Datum) -> dict[str, Any]:
+    return {
+        "MetricName": datum.name,
+        "Dimensions": [{"Name": name, "Value": value} for name, value in datum.dimensions],
+        "Value": datum.value,
+        "Unit": "Count",
+    }
