@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What keeps the tests from failing because a machine is slow, or wants colours in its log."""
 
+import json
 import os
 from pathlib import Path
 
@@ -27,3 +28,41 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("emulated") and not item.get_closest_marker("timeout"):
             item.add_marker(pytest.mark.timeout(INSTALLS_WITHIN_S))
+
+
+FAULTS = Path(__file__).parents[1] / "build" / "faults.json"
+
+
+class FaultReport:
+    """Writes what became of the tests marked `fault`, by fault, to build/faults.json."""
+
+    def __init__(self) -> None:
+        self._marks: dict[str, tuple[str, str]] = {}
+        self._outcomes: dict[str, str] = {}
+
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        for item in session.items:
+            for mark in item.iter_markers("fault"):
+                self._marks[item.nodeid] = (str(mark.args[0]), str(mark.args[1]))
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.nodeid in self._marks and (report.when == "call" or report.outcome != "passed"):
+            self._outcomes[report.nodeid] = report.outcome
+
+    def pytest_sessionfinish(self) -> None:
+        if not self._outcomes or not os.access(FAULTS.parents[1], os.W_OK):
+            return
+        faults: dict[str, dict[str, object]] = {}
+        for test, (fault, answer) in sorted(self._marks.items()):
+            row = faults.setdefault(fault, {"answer": answer, "virtual": [], "real": [], "outcome": "passed"})
+            tests = row["virtual" if test.startswith("tests/unit/") else "real"]
+            assert isinstance(tests, list)
+            tests.append(test)
+            if self._outcomes.get(test, "not run") != "passed":
+                row["outcome"] = self._outcomes.get(test, "not run")
+        FAULTS.parent.mkdir(exist_ok=True)
+        FAULTS.write_text(json.dumps(faults, indent=2) + "\n", encoding="utf-8")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(FaultReport(), "openmwaa-faults")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Writes the reference pages that are made from code: environment.yaml, its JSON Schema, commands, Airflow's defaults.
+"""Writes the reference pages made from code: environment.yaml, its JSON Schema, commands, Airflow's defaults, faults.
 
 `make docs` calls it; a test calls it with `--check` and fails when a page is out of date.
 """
@@ -19,6 +19,7 @@ import typer.main
 from openmwaa.cli import app
 from openmwaa.environment_file import json_schema
 from openmwaa_runtime.settings.reference import page as airflow_defaults_page
+from tools.fault_reference import page as faults_page
 
 REFERENCE = Path(__file__).parents[1] / "docs" / "reference"
 
@@ -93,6 +94,7 @@ PAGES: Mapping[str, Callable[[], str]] = {
     "environment.md": environment_page,
     "cli.md": command_line_page,
     "airflow-defaults.md": airflow_defaults_page,
+    "faults.md": faults_page,
 }
 
 
