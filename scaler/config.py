@@ -56,17 +56,29 @@ class RedisSettings(_Model):
 
     kind: Literal["redis"]
     url: Text
+    ca_file: Text | None = None
+    """Certificates that a rediss:// server is checked against; None: those of the system."""
     global_keyprefix: Annotated[str, Field(max_length=255)] = ""
+    """This and what follows are kombu's transport options; here they must be what the workers have."""
+    sep: Annotated[str, Field(min_length=1, max_length=8)] = "\x06\x16"
+    priority_steps: Annotated[tuple[Annotated[int, Field(ge=0, le=255)], ...], Field(min_length=1)] = (0, 3, 6, 9)
+    unacked_key: Name = "unacked"
 
     @field_validator("url")
     @classmethod
     def _without_password(cls, url: str) -> str:
         parts = urlsplit(url)
-        if parts.scheme not in ("redis", "rediss") or not parts.hostname:
+        if parts.scheme not in ("redis", "rediss") or not parts.hostname or parts.port == 0:
             raise ValueError("must look like redis://HOST:PORT/NUMBER or rediss://…")
         if parts.password:
             raise ValueError("must not hold a password; it belongs to SCALER_REDIS_PASSWORD")
         return url
+
+    @model_validator(mode="after")
+    def _certificates_for_tls(self) -> Self:
+        if self.ca_file is not None and not self.url.startswith("rediss:"):
+            raise ValueError("ca_file is for rediss:// only; this connection is not encrypted")
+        return self
 
 
 class CloudWatchSettings(_Model):

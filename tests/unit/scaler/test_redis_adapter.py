@@ -1,0 +1,294 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a Redis may answer, and that nothing but a count is taken for one; a scripted server speaks the protocol."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+
+from scaler.adapters.redis import IN_FLIGHT_LIMIT, RedisBroker
+from scaler.adapters.shared import Shared
+from scaler.config import RedisSettings
+from scaler.core.model import BrokerCount
+from scaler.errors import BadAnswerError, DeadlineError, SourceError
+
+MASTER = b"*3\r\n$6\r\nmaster\r\n:0\r\n*0\r\n"
+EMPTY = b"*0\r\n"
+Answers = dict[str, bytes | Callable[[list[bytes]], bytes]]
+
+
+def bulk(*values: bytes) -> bytes:
+    return b"*%d\r\n" % len(values) + b"".join(b"$%d\r\n%s\r\n" % (len(each), each) for each in values)
+
+
+def entry(exchange: str, routing_key: str) -> bytes:
+    return json.dumps([{"body": "e30="}, exchange, routing_key]).encode()
+
+
+class Server:
+    """Answers each command from a table; everything else is empty."""
+
+    def __init__(self) -> None:
+        self.answers: Answers = {}
+        self.connections = 0
+        self.asked: list[str] = []
+        self.port = 0
+        self.serving: set[asyncio.Task[None]] = set()
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        this = asyncio.current_task()
+        assert this is not None
+        self.serving.add(this)
+        try:
+            while header := await reader.readline():
+                words = []
+                for _ in range(int(header[1:])):
+                    length = int((await reader.readline())[1:])
+                    words.append((await reader.readexactly(length + 2))[:-2])
+                writer.write(await self._answer(words))
+        except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            pass
+        finally:
+            self.serving.discard(this)
+            writer.close()
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()
+
+    async def _answer(self, words: list[bytes]) -> bytes:
+        name = words[0].decode().upper()
+        self.asked.append(name)
+        defaults: Answers = {"ROLE": MASTER, "LLEN": b":0\r\n", "HLEN": b":0\r\n", "HKEYS": EMPTY, "SMEMBERS": EMPTY}
+        answer = (defaults | self.answers).get(name, b"+OK\r\n")
+        if answer == b"":
+            await asyncio.Event().wait()
+        return answer if isinstance(answer, bytes) else answer(words)
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[Server]:
+    found = Server()
+    listening = await asyncio.start_server(found.serve, "127.0.0.1", 0)
+    found.port = listening.sockets[0].getsockname()[1]
+    try:
+        yield found
+    finally:
+        listening.close()
+        for each in found.serving.copy():
+            each.cancel()
+        await asyncio.gather(*found.serving, return_exceptions=True)
+
+
+@asynccontextmanager
+async def broker(server: Server, *, max_age_s: float = 0.0, deadline_s: float = 20.0) -> AsyncIterator[RedisBroker]:
+    settings = RedisSettings(kind="redis", url=f"redis://127.0.0.1:{server.port}/0")
+    found = RedisBroker(
+        settings, None, monotonic=asyncio.get_running_loop().time, max_age_s=max_age_s, deadline_s=deadline_s
+    )
+    try:
+        yield found
+    finally:
+        await found.close()
+
+
+@pytest.mark.parametrize(
+    ("command", "answer", "words"),
+    [
+        pytest.param("LLEN", b"-LOADING Redis is loading the dataset in memory\r\n", "loading", id="loading"),
+        pytest.param("LLEN", b"-READONLY You can't write against a read only replica.\r\n", "read only", id="readonly"),
+        pytest.param("LLEN", b"-MASTERDOWN Link with MASTER is down\r\n", "Link with MASTER", id="master down"),
+        pytest.param("LLEN", b"-NOAUTH Authentication required.\r\n", "Authentication", id="no password"),
+        pytest.param("LLEN", b"-NOPERM this user has no permissions\r\n", "no permissions", id="not allowed"),
+        pytest.param("LLEN", b"-MOVED 3999 10.0.0.1:6381\r\n", "redis", id="cluster"),
+        pytest.param("LLEN", b"-WRONGTYPE Operation against a key\r\n", "Operation", id="no list"),
+        pytest.param("LLEN", b":-1\r\n", "no count", id="negative"),
+        pytest.param("LLEN", b":99999999999\r\n", "no count", id="absurd"),
+        pytest.param("LLEN", b"$3\r\nNaN\r\n", "no count", id="NaN"),
+        pytest.param("LLEN", b"$-1\r\n", "no count", id="nothing"),
+        pytest.param("LLEN", b"?what\r\n", "Protocol", id="another protocol"),
+        pytest.param("HLEN", b"-ERR no\r\n", "no", id="in flight unknown"),
+        pytest.param("HLEN", b":%d\r\n" % (IN_FLIGHT_LIMIT + 1), "are not read", id="too many in flight"),
+        pytest.param("ROLE", b"*2\r\n$5\r\nslave\r\n$1\r\nx\r\n", "replica", id="replica"),
+        pytest.param("ROLE", b"-LOADING no\r\n", "no", id="role unknown while loading"),
+    ],
+)
+async def test_what_is_no_count_is_unknown_and_the_connection_is_not_used_again(
+    server: Server, command: str, answer: bytes, words: str
+) -> None:
+    async with broker(server) as scaler:
+        server.answers[command] = answer
+        for _ in range(2):
+            with pytest.raises(SourceError, match=words):
+                await scaler.depth("default")
+        del server.answers[command]
+        assert await scaler.depth("default") == BrokerCount(0, 0)
+    assert server.connections == 3
+
+
+async def test_a_black_hole_costs_the_deadline_and_a_new_connection(server: Server) -> None:
+    async with broker(server, deadline_s=0.2) as scaler:
+        server.answers["LLEN"] = b""
+        with pytest.raises(DeadlineError):
+            await scaler.depth("default")
+        del server.answers["LLEN"]
+        assert await scaler.depth("default") == BrokerCount(0, 0)
+    assert server.connections == 2
+
+
+@pytest.mark.parametrize("answer", [b"-ERR unknown command `ROLE`\r\n", b"-NOPERM no permissions to run 'role'\r\n"])
+async def test_a_server_that_does_not_say_its_role_is_believed(server: Server, answer: bytes) -> None:
+    server.answers["ROLE"] = answer
+    async with broker(server) as scaler:
+        assert await scaler.depth("default") == BrokerCount(0, 0)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param(b"not JSON", id="no JSON"),
+        pytest.param(b"\xff\xfe", id="no text"),
+        pytest.param(b'{"a": 1}', id="no list"),
+        pytest.param(b'[1, "exchange"]', id="two"),
+        pytest.param(b"[{}, 5, 6]", id="numbers for names"),
+        pytest.param(b"7", id="a number"),
+    ],
+)
+async def test_an_entry_that_is_not_kombus_is_an_error_and_not_nobodys(server: Server, text: bytes) -> None:
+    server.answers |= {"HLEN": b":1\r\n", "HKEYS": bulk(b"tag"), "HMGET": bulk(text)}
+    async with broker(server) as scaler:
+        with pytest.raises(BadAnswerError, match="unacked"):
+            await scaler.depth("default")
+
+
+async def test_an_entry_that_went_meanwhile_and_one_that_no_binding_leads_to_count_for_nobody(server: Server) -> None:
+    server.answers |= {
+        "HLEN": b":3\r\n",
+        "HKEYS": bulk(b"1", b"2", b"3"),
+        "HMGET": b"*3\r\n$-1\r\n" + bulk(entry("", "default"), entry("deleted", "key")).removeprefix(b"*2\r\n"),
+    }
+    async with broker(server) as scaler:
+        assert await scaler.depth("default") == BrokerCount(0, 1)
+
+
+async def test_a_binding_that_is_no_pattern_is_an_error(server: Server) -> None:
+    binding = b"\x06\x16".join((b"key", b"(", b"default"))
+    server.answers |= {
+        "HLEN": b":1\r\n",
+        "HKEYS": bulk(b"1"),
+        "HMGET": bulk(entry("topic", "key")),
+        "SMEMBERS": bulk(binding),
+    }
+    async with broker(server) as scaler:
+        with pytest.raises(BadAnswerError, match="no pattern"):
+            await scaler.depth("default")
+
+
+async def test_a_first_read_that_is_too_long_for_a_deadline_goes_on_in_the_next(server: Server) -> None:
+    tags = [b"%d" % number for number in range(300)]
+    calls = 0
+
+    def messages(words: list[bytes]) -> bytes:
+        nonlocal calls
+        calls += 1
+        return b"-ERR busy\r\n" if calls in (2, 4) else bulk(*[entry("", "default")] * (len(words) - 2))
+
+    server.answers |= {"HLEN": b":300\r\n", "HKEYS": bulk(*tags), "HMGET": messages}
+    async with broker(server) as scaler:
+        for _ in range(2):
+            with pytest.raises(SourceError, match="busy"):
+                await scaler.depth("default")
+        assert await scaler.depth("default") == BrokerCount(0, 300)
+    assert calls == 5, "messages that were read before were read again"
+
+
+async def test_all_queues_of_a_tick_share_one_pipeline(server: Server) -> None:
+    async with broker(server, max_age_s=1000.0) as scaler:
+        await asyncio.gather(*(scaler.depth(f"queue-{number}") for number in range(50)))
+        asked = len(server.asked)
+        for number in range(50):
+            assert await scaler.depth(f"queue-{number}") == BrokerCount(0, 0)
+    assert server.asked.count("ROLE") <= 2
+    assert len(server.asked) == asked, "an answer of this tick was asked for again"
+    assert server.connections == 1
+
+
+# --- what is shared ---------------------------------------------------------------------------------------------------
+
+
+class Source:
+    def __init__(self) -> None:
+        self.now, self.reads = 100.0, 0
+        self.go = asyncio.Event()
+        self.fails = False
+        self.shared = Shared(self.read, lambda: self.now, max_age_s=5.0, max_failure_age_s=1.0)
+
+    async def read(self) -> int:
+        self.reads += 1
+        answer, fails = self.reads, self.fails
+        await self.go.wait()
+        if fails:
+            raise SourceError("source", "no")
+        return answer
+
+
+async def test_an_answer_is_as_old_as_its_question() -> None:
+    source = Source()
+    waiting = asyncio.create_task(source.shared.get())
+    await asyncio.sleep(0)
+    source.now += 4.0
+    source.go.set()
+    assert await waiting == 1
+    source.now += 1.0
+    assert await source.shared.get() == 1
+    source.now += 0.1
+    assert await source.shared.get() == 2
+    source.now -= 50.0  # a clock that goes back keeps nothing alive
+    assert await source.shared.get() == 3
+
+
+async def test_whoever_loses_patience_does_not_take_the_answer_from_the_others() -> None:
+    source = Source()
+    first, second = (asyncio.create_task(source.shared.get()) for _ in range(2))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    first.cancel()
+    await asyncio.sleep(0)
+    source.go.set()
+    assert await second == 1
+    assert first.cancelled()
+
+
+async def test_a_failure_is_shared_for_its_own_time() -> None:
+    source = Source()
+    source.go.set()
+    source.fails = True
+    for _ in range(2):
+        with pytest.raises(SourceError):
+            await source.shared.get()
+    assert source.reads == 1
+    source.now += 1.1
+    source.fails = False
+    assert await source.shared.get() == 2
+
+
+async def test_what_is_forgotten_is_read_again_by_one_for_all() -> None:
+    source = Source()
+    source.go.set()
+    assert await source.shared.get() == 1
+    source.shared.forget()
+    assert [await each for each in [asyncio.create_task(source.shared.get()) for _ in range(3)]] == [2, 2, 2]
+
+
+async def test_closing_ends_a_read_under_way() -> None:
+    source = Source()
+    waiting = asyncio.create_task(source.shared.get())
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    await source.shared.close()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
