@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from cronsim import CronSim, CronSimError
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from scaler.core.model import Fleet
+from scaler.core.model import Fallback, Fleet
 from scaler.errors import ConfigurationError
 
 Port = Annotated[int, Field(ge=1, le=65535)]
@@ -218,6 +218,9 @@ class Settings(_Model):
             interval_s=self.interval_s,
             scale_in_window_s=self.scale_in_window_s,
             launch_deadline_s=self.launch_deadline_s,
+            launch_budget=fleet.launch_budget,
+            fallback=Fallback(fleet.fallback.mode, fleet.fallback.count, fleet.fallback.after_s),
+            foreign_desired=fleet.foreign_desired,
         )
 
     def changes_at_start_only(self, other: Settings) -> list[str]:

@@ -59,8 +59,8 @@ async def run(settings: Settings, hidden: Secrets) -> None:
         loops = []
         for fleet in settings.fleets:
             core = settings.core_fleet(fleet)
-            observer = Observer(core, fleet.services[0], fleet.queues, world)
-            loops.append(FleetLoop(core, fleet.services[0], observer, world, (log, metrics)))
+            observer = Observer(core, fleet.services, fleet.queues, world)
+            loops.append(FleetLoop(core, observer, world, (log, metrics)))
         supervisor = Supervisor(loops, clock)
         host = await task_address(session, os.environ.get("ECS_CONTAINER_METADATA_URI_V4"))
         async with serving(application(supervisor, log, metrics), host, settings.http_port):

@@ -2,30 +2,22 @@
 """`decide`: one fleet, one observation, what is remembered, now -> what to do and why.
 
 The same input gives the same output, so every tick can be recorded and replayed. The steps stand in the order of the
-explanation: demand, slots, window, zero, bounds, drain, desired, protection, reduce.
+explanation: demand, slots, window, zero, bounds, generations, then for each service drain, launch, protection and
+reduce, and last what a person forbade.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from scaler.core import bounds, policy
 from scaler.core import demand as demands
-from scaler.core import drain, policy
+from scaler.core.bounds import Limits
 from scaler.core.explain import Trail, count, names, sentence
-from scaler.core.model import Fleet, Known, Observation, Service, Unknown
-from scaler.core.roster import Roster, muster
-from scaler.core.state import Attempt, Decision, Demand, Kind, State, WorkerCounts
-
-
-@dataclass(frozen=True, slots=True)
-class _Tick:
-    """The input of one decision, and the trail it leaves."""
-
-    fleet: Fleet
-    observation: Observation
-    now: float
-    roster: Roster | None
-    trail: Trail
+from scaler.core.generation import Share, Step, View, look, notice, settle
+from scaler.core.model import Fleet, Observation
+from scaler.core.state import Decision, Demand, State, WorkerCounts, loudest
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,171 +27,206 @@ class _Want:
     demand: Demand | None
     needed: int | None
     wanted: int
+    growth: int
+    """What new workers are started for: `wanted`, but never to stand in for old ones twice."""
     may_shrink: bool
-    settled: bool
-    """A whole window of knowledge lies behind."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Desired:
-    desired: int
-    kind: Kind
-    floor: int | None
-    released: tuple[str, ...]
+class _Tick:
+    """The input of one decision, and the trail it leaves."""
+
+    fleet: Fleet
+    observation: Observation
+    limits: Limits
+    views: Sequence[View]
+    current: View | None
+    now: float
+    trail: Trail
+
+    @property
+    def older(self) -> list[View]:
+        """The services new workers do not start on, the newest first."""
+        rest = [view for view in self.views if view is not self.current]
+        return sorted(rest, key=lambda view: (-(view.service.revision if view.service else 0), view.name))
 
 
 def decide(fleet: Fleet, observation: Observation, state: State, now: float) -> tuple[Decision, State]:
     """Return what to do with the fleet now, and what to remember; nothing here does anything."""
-    tick = _Tick(fleet, observation, now, muster(fleet, observation, state, now), Trail())
-    if not isinstance(observation.service, Known):
-        return _blind(tick, state)
-    service, roster = observation.service.value, tick.roster
-    state = replace(state, short_since=_short_since(service, roster, state, now))
-    foreign, unanswered = policy.notice(state, service.desired, tick.trail)
-    lost = drain.places_lost(roster, service.desired) if roster else 0
-    want, state = _want(tick, state, service.desired, service.desired - lost)
-    drains = drain.Plan(tuple(sorted(state.drains)), (), tuple(sorted(state.resumes)))
-    if roster is not None:
-        may_drain = want.may_shrink and want.settled and isinstance(observation.protected, Known)
-        drains = drain.plan(roster, want.wanted, service.desired, may_drain=may_drain, trail=tick.trail)
-    target = _desired(tick, service, state, want, drains)
-    decision = _decision(tick, service, want, drains, target, foreign)
-    attempt = None
-    if decision.writes:
-        again = unanswered if unanswered is not None and unanswered.desired == target.desired else None
-        attempt = Attempt(target.desired, service.desired, again.count + 1 if again else 1)
-    state = _remember(state, roster, drains, now)
-    return decision, replace(state, expected=target.desired, attempt=attempt)
+    views = [look(fleet, name, seen, state.of(name), now) for name, seen in sorted(observation.generations.items())]
+    limits, silent_since = bounds.in_force(
+        fleet, observation.controls, observation.schedule, state.controls_unknown_since, now
+    )
+    current = _current(views, state.current)
+    tick = _Tick(fleet, observation, limits, views, current, now, Trail())
+    state = replace(state, current=current.name if current else state.current, controls_unknown_since=silent_since)
+    want, state = _want(tick, state)
+    _tell_generations(tick)
+    steps = _settle(tick, want)
+    if limits.pause_words:
+        tick.trail.add("pause", limits.pause_words)
+    said = _reason(steps, want)
+    if limits.dry_run:
+        said, steps = _rehearse(steps, said, tick.trail)
+    decisions = {step.name: step.decision for step in steps}
+    workers = WorkerCounts(protected=0)
+    for each in decisions.values():
+        workers = workers.plus(each.workers)
+    decision = Decision(
+        generations=decisions,
+        current=current.name if current else None,
+        kind=loudest(each.kind for each in decisions.values()),
+        reason=said,
+        explanation=tick.trail.lines(),
+        demand=want.demand,
+        needed=want.needed,
+        wanted=want.wanted,
+        minimum=limits.minimum,
+        maximum=limits.maximum,
+        controls=observation.controls,
+        workers=workers,
+    )
+    return decision, replace(state, generations={step.name: step.memory for step in steps})
 
 
-def _want(tick: _Tick, state: State, desired: int, serving: int) -> tuple[_Want, State]:
-    fleet, now, trail = tick.fleet, tick.now, tick.trail
+def _current(views: Sequence[View], remembered: str | None) -> View | None:
+    """Return the service new workers start on: the one with the newest revision, as long as that can be known."""
+    known = [view for view in views if view.service is not None]
+    if len(known) < len(views):
+        # Which is the newest cannot be compared now; what was the newest may go on growing.
+        return next((view for view in known if view.name == remembered), None)
+    return max(known, key=lambda view: _newest(view, remembered), default=None)
+
+
+def _newest(view: View, remembered: str | None) -> tuple[int, int, bool, str]:
+    service = view.service
+    return (service.revision, service.desired, view.name == remembered, view.name) if service else (-1, 0, False, "")
+
+
+def _want(tick: _Tick, state: State) -> tuple[_Want, State]:
+    fleet, limits, now, trail = tick.fleet, tick.limits, tick.now, tick.trail
     demand, needed, state = _need(tick, state)
     may_shrink = demand is not None and demand.may_shrink
-    wanted = policy.hold_down(fleet, needed, serving, state.window, now, may_shrink=may_shrink, trail=trail)
     settled = state.window.full(now, fleet.scale_in_window_s)
-    wanted, zero_seen = policy.zero(fleet, tick.observation, tick.roster, wanted, desired, state.zero_seen, trail)
-    wanted = policy.bound(fleet, wanted, serving, may_shrink=may_shrink and settled, trail=trail)
-    return _Want(demand, needed, wanted, may_shrink, settled), replace(state, zero_seen=zero_seen)
+    old_places = sum(view.places for view in tick.older)
+    places, consuming = (tick.current.places, tick.current.consuming) if tick.current else (0, 0)
+    serving = max(places, consuming + old_places)
+    if limits.fixed:
+        trail.add("fixed", f"ordered to be {limits.maximum}: the demand does not count")
+        return _Want(demand, needed, limits.maximum, limits.maximum, may_shrink=True), replace(state, zero_seen=0)
+    wanted = policy.hold_down(fleet, needed, serving, state.window, now, may_shrink=may_shrink, trail=trail)
+    rosters = [view.roster for view in tick.views]
+    nobody = all(
+        view.service is not None and view.service.desired == 0 and not (view.roster and view.roster.floor)
+        for view in tick.views
+    )
+    zero_seen = 0
+    if limits.minimum == 0:
+        wanted, zero_seen = policy.zero(
+            tick.observation, rosters, wanted, nobody=nobody, seen=state.zero_seen, trail=trail
+        )
+    wanted = bounds.bound(limits, wanted, serving, may_shrink=may_shrink and settled, trail=trail)
+    # While old workers stand beside their replacements, both serve; nothing new is started for the sum of them.
+    hold = max(places, old_places, needed or 0, limits.minimum)
+    growth = wanted if wanted > serving else min(wanted, hold)
+    state = replace(state, zero_seen=zero_seen)
+    return _Want(demand, needed, wanted, growth, may_shrink=may_shrink and settled), state
 
 
 def _need(tick: _Tick, state: State) -> tuple[Demand | None, int | None, State]:
     """Return the demand, the workers it needs, and the state that remembers both."""
     fleet, now = tick.fleet, tick.now
     demand, broker_above = demands.assess(fleet, tick.observation, state, now, tick.trail)
-    needed = None if demand is None else policy.slots_to_workers(fleet, demand, tick.roster, tick.trail)
+    needed = None
+    if demand is not None:
+        others = [view.roster for view in tick.older if view.roster is not None]
+        needed = policy.slots_to_workers(
+            fleet, demand, tick.current.roster if tick.current else None, others, tick.trail
+        )
     known = demand is not None and demand.may_shrink
     window = policy.remember(fleet, state.window, needed, now, known=known)
     return demand, needed, replace(state, window=window, broker_above_since=broker_above)
 
 
-def _desired(tick: _Tick, service: Service, state: State, want: _Want, drains: drain.Plan) -> _Desired:
-    """Turn workers wanted into the absolute desired count: raise, respect protection, or reduce."""
-    fleet, roster, trail, desired = tick.fleet, tick.roster, tick.trail, service.desired
-    if roster is None:
-        trail.add("protection", "the tasks are unknown: desired is not lowered")
-        return _Desired(max(desired, want.wanted), "grow" if want.wanted > desired else "hold", None, ())
-    lost = max(0, drain.places_lost(roster, desired) - drains.called)
-    # A place lost to a drain or a stuck launch is made good, but never above the maximum.
-    proposal = max(want.wanted, min(fleet.maximum, want.wanted + lost))
-    floor, why = drain.floor(fleet, service, roster, frozenset(drains.resumes), want.needed)
-    if stuck := roster.of("stuck"):
-        late = f"{count(len(stuck), 'worker')} not consuming after {fleet.launch_deadline_s:.0f} s"
-        trail.add("launch", f"{late}, no longer counted: {names([worker.arn for worker in stuck])}")
-    if floor > desired and floor >= proposal:
-        above = f", above the maximum of {fleet.maximum}" if floor > fleet.maximum else ""
-        trail.add("protection", f"{why}: desired must not be below {floor}{above}")
-        return _Desired(floor, "protect", floor, ())
-    trail.add("protection", f"{why}: desired may not go below {floor}")
-    if proposal > desired:
-        return _Desired(proposal, "grow", floor, ())
-    hold = _Desired(desired, "resume" if drains.called else "drain" if drains.chosen else "hold", floor, ())
-    if not (want.may_shrink and want.settled) or drains.resumes:
-        return hold
-    short_s = 0.0 if state.short_since is None else tick.now - state.short_since
-    released = drain.reducible(fleet, tick.observation, roster, short_s, trail)
-    lowest = max(want.wanted, floor)
-    if released is None or lowest >= desired:
-        return hold
-    trail.add("reduce", f"{count(len(released), 'worker')} released, nobody else is unprotected: {desired} -> {lowest}")
-    return _Desired(lowest, "shrink", floor, released)
+def _tell_generations(tick: _Tick) -> None:
+    for view in tick.views:
+        if words := notice(view)[1]:
+            tick.trail.add("service", words)
+    if len(tick.views) > 1:
+        newest = f"new workers start on {tick.current.name}" if tick.current else "which is the newest is not known"
+        tick.trail.add("generations", newest)
 
 
-def _decision(
-    tick: _Tick, service: Service, want: _Want, drains: drain.Plan, target: _Desired, foreign: int | None
-) -> Decision:
-    workers = tick.roster.counts() if tick.roster else WorkerCounts()
-    return Decision(
-        desired=target.desired,
-        observed=service.desired,
-        drains=drains.drains,
-        resumes=drains.resumes,
-        released=target.released,
-        kind=target.kind,
-        reason=sentence(
-            target.kind,
-            service.desired,
-            target.desired,
-            want.demand,
-            want.wanted,
-            chosen=len(drains.chosen),
-            called=drains.called,
-            draining=len(drains.drains),
-        ),
-        explanation=tick.trail.lines(),
-        demand=want.demand,
-        needed=want.needed,
-        floor=target.floor,
-        workers=workers,
-        foreign_desired=foreign,
+def _settle(tick: _Tick, want: _Want) -> list[Step]:
+    limits = tick.limits
+    certain = all(view.service is not None for view in tick.views)
+    may_drain = want.may_shrink and certain and not limits.pause_in
+    room = max(0, tick.fleet.launch_budget - sum(view.not_running for view in tick.views))
+    room_words = f"{tick.fleet.launch_budget} tasks at most may be asked for and not run yet"
+    if limits.pause_out:
+        room, room_words = 0, limits.pause_words
+    left = max(0, want.wanted - (tick.current.consuming if tick.current else 0))
+    steps = []
+    for view in [*([tick.current] if tick.current else []), *tick.older]:
+        newest = view is tick.current
+        wanted = want.growth if newest else min(left, view.places)
+        left -= 0 if newest else wanted
+        bounded = max(limits.minimum, min(limits.maximum, want.needed or 0)) if newest else wanted
+        share = Share(
+            wanted=wanted,
+            maximum=limits.maximum,
+            fresh=bounded,
+            room=room if newest else 0,
+            room_words=room_words if newest else "",
+            may_drain=may_drain,
+            recall=limits.recall,
+        )
+        steps.append(settle(tick.fleet, view, share, tick.trail.of(view.name if len(tick.views) > 1 else ""), tick.now))
+    return sorted(steps, key=lambda step: step.name)
+
+
+def _reason(steps: Sequence[Step], want: _Want) -> str:
+    kind = loudest(step.decision.kind for step in steps)
+    known = [step.decision for step in steps if step.decision.desired is not None]
+    if kind == "blind":
+        blind = next(step for step in steps if step.decision.kind == "blind")
+        return f"The service {blind.name} is unknown ({blind.why}): nothing is lowered, nothing is written to it."
+    return sentence(
+        kind,
+        sum(each.observed or 0 for each in known),
+        sum(each.desired or 0 for each in known),
+        want.demand,
+        want.wanted,
+        chosen=sum(len(step.plan.chosen) for step in steps),
+        called=sum(step.plan.called for step in steps),
+        draining=sum(len(step.plan.drains) for step in steps),
     )
 
 
-def _blind(tick: _Tick, state: State) -> tuple[Decision, State]:
-    """Decide without the service: drains are kept alive, nothing is written, knowledge goes on being gathered."""
-    service, roster = tick.observation.service, tick.roster
-    why = service.reason if isinstance(service, Unknown) else "only an old reading"
-    tick.trail.add("service", f"unknown ({why}): nothing is written")
-    demand, needed, state = _need(tick, state)
-    held, back = tuple(sorted(state.drains)), tuple(sorted(state.resumes))
-    if roster is not None:
-        held = tuple(worker.arn for worker in roster.of("draining", "released"))
-        back = tuple(worker.arn for worker in roster.of("launching", "stuck") if worker.called_back)
-    drains = drain.Plan(held, (), back)
-    decision = Decision(
-        desired=None,
-        observed=None,
-        drains=drains.drains,
-        resumes=drains.resumes,
-        released=(),
-        kind="blind",
-        reason=f"The service is unknown ({why}): nothing is written.",
-        explanation=tick.trail.lines(),
-        demand=demand,
-        needed=needed,
-        floor=roster.floor if roster else None,
-        workers=roster.counts() if roster else WorkerCounts(),
-    )
-    return decision, _remember(replace(state, zero_seen=0), roster, drains, tick.now)
-
-
-def _remember(state: State, roster: Roster | None, drains: drain.Plan, now: float) -> State:
-    if roster is None:
-        return state
-    launching = roster.of("launching", "stuck")
-    return replace(
-        state,
-        drains={arn: state.drains.get(arn, now) for arn in drains.drains},
-        resumes={arn: state.resumes.get(arn, now) for arn in drains.resumes},
-        launching={worker.arn: state.launching.get(worker.arn, now) for worker in launching},
-        idle={worker.arn: worker.since for worker in roster.of("consuming") if not worker.load},
-    )
-
-
-def _short_since(service: Service, roster: Roster | None, state: State, now: float) -> float | None:
-    """Since when ECS has fewer tasks than desired and none on the way up."""
-    if roster is None:
-        return state.short_since
-    if len(roster.running) >= service.desired or roster.pending:
-        return None
-    return now if state.short_since is None else state.short_since
+def _rehearse(steps: Sequence[Step], said: str, trail: Trail) -> tuple[str, list[Step]]:
+    """Turn what would be done into words, and do nothing: nothing is written and nobody is told anything."""
+    for step in steps:
+        decision = step.decision
+        if decision.writes:
+            trail.add("dry run", f"would set {step.name} from {decision.observed} to {decision.desired}")
+        if step.plan.chosen:
+            trail.add("dry run", f"would drain {names(step.plan.chosen)}")
+        if step.plan.called:
+            trail.add("dry run", f"would call {count(step.plan.called, 'worker')} back")
+    quiet = [
+        replace(
+            step,
+            decision=replace(
+                step.decision, desired=step.decision.observed, drains=(), resumes=(), released=(), kind="hold"
+            ),
+            memory=replace(
+                step.memory,
+                drains={},
+                resumes={},
+                expected=step.decision.observed or step.memory.expected,
+                attempt=None,
+            ),
+        )
+        for step in steps
+    ]
+    return f"Dry run, nothing is done: {said}", quiet

@@ -17,7 +17,8 @@ def assess(
     fleet: Fleet, observation: Observation, state: State, now: float, trail: Trail
 ) -> tuple[Demand | None, float | None]:
     """Return the demand, None when nobody knows it, and since when the broker says more than the database."""
-    at_work = sum(reading.value.running for reading in observation.agents.values() if isinstance(reading, Known))
+    agents = [agent for seen in observation.generations.values() for agent in seen.agents.values()]
+    at_work = sum(reading.value.running for reading in agents if isinstance(reading, Known))
     database = observation.database
     if database is None:
         return _broker_alone(observation.broker, at_work, trail, first_witness=True), None

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from scaler.core.explain import Trail, count, names
-from scaler.core.model import Fleet, Known, Observation, Service
+from scaler.core.model import Fleet, Generation, Known, Service
 from scaler.core.roster import Roster, Worker
 
 
@@ -39,12 +39,12 @@ def places_lost(roster: Roster, desired: int) -> int:
     return max(0, len(roster.of("draining", "released", "stuck")) - doomed(roster, desired))
 
 
-def plan(roster: Roster, wanted: int, desired: int, *, may_drain: bool, trail: Trail) -> Plan:
-    """Choose victims where more than `wanted` consume; call victims back where fewer serve."""
+def plan(roster: Roster, wanted: int, desired: int, *, may_drain: bool, trail: Trail, recall: bool = False) -> Plan:
+    """Choose victims where more than `wanted` consume; call victims back where fewer serve, or all to `recall`."""
     victims = roster.of("draining", "released")
     still = tuple(worker.arn for worker in roster.of("launching", "stuck") if worker.called_back)
     serving = roster.of("launching", "consuming", "unknown")
-    missing = wanted - len(serving)
+    missing = len(victims) if recall else wanted - len(serving)
     if missing > 0 and victims:
         # Who was let go stands last, so the doomed are cut off.
         callable_ = sorted(victims, key=_first_to_resume)
@@ -75,16 +75,15 @@ def _first_to_resume(worker: Worker) -> tuple[bool, bool, int, str]:
     return (worker.role == "released", worker.old_revision, -worker.load, worker.arn)
 
 
-def floor(
-    fleet: Fleet, service: Service, roster: Roster, resumes: frozenset[str], needed: int | None
-) -> tuple[int, str]:
+def floor(service: Service, roster: Roster, resumes: frozenset[str], fresh: int) -> tuple[int, str]:
     """Return protected + about to be protected, and the words for it.
 
     ECS refuses protection above `desired`. While a deployment rolls, its own new tasks are about to be protected, and
     raising `desired` for them makes it start still more: there the floor stops at what is protected on the old
-    revision plus the workers that the demand of this moment needs on the new one (a held count would feed itself).
+    revision plus the `fresh` workers that the demand of this moment needs on the new one (a held count would feed
+    itself). A task that ECS cannot start is not about to be protected.
     """
-    kept = [worker for worker in roster.workers if not worker.let_go or worker.arn in resumes]
+    kept = [w for w in roster.workers if w.arn in resumes or not (w.let_go or w.never_started)]
     protected = [worker for worker in kept if worker.protected]
     lowest = len(kept)
     why = f"{len(protected)} protected + {lowest - len(protected)} about to be"
@@ -95,18 +94,15 @@ def floor(
         why += f" ({refused} refused by ECS)"
     if service.rolling:
         old = sum(1 for worker in protected if worker.old_revision)
-        fresh = 0 if needed is None else max(fleet.minimum, min(fleet.maximum, needed))
         cap = max(len(protected), old + fresh)
         if cap < lowest:
             return cap, f"{why}, held to {cap} while a deployment rolls"
     return lowest, why
 
 
-def reducible(
-    fleet: Fleet, observation: Observation, roster: Roster, short_s: float, trail: Trail
-) -> tuple[str, ...] | None:
+def reducible(fleet: Fleet, seen: Generation, roster: Roster, short_s: float, trail: Trail) -> tuple[str, ...] | None:
     """Return the released workers a reduction may count on, None when the count must not be lowered now."""
-    service, asked = observation.service, observation.protected
+    service, asked = seen.service, seen.protected
     if not isinstance(service, Known) or not isinstance(asked, Known):
         return None
     obstacle = _obstacle(service.value, roster)
@@ -115,8 +111,9 @@ def reducible(
     if obstacle is None and unprotected != released:
         odd = names(unprotected ^ released)
         obstacle = f"unprotected and released are not the same workers ({odd})"
-    if obstacle is None and len(roster.running) < service.value.desired and short_s < fleet.launch_deadline_s:
-        obstacle = f"ECS is about to start {count(service.value.desired - len(roster.running), 'task')}"
+    absent = service.value.desired - len(roster.workers)
+    if obstacle is None and absent > 0 and short_s < fleet.launch_deadline_s:
+        obstacle = f"ECS is about to start {count(absent, 'task')}"
     if obstacle is not None:
         if released:
             trail.add("reduce", f"not yet: {obstacle}")
@@ -125,11 +122,14 @@ def reducible(
 
 
 def _obstacle(service: Service, roster: Roster) -> str | None:
-    unread = [worker.arn for worker in roster.running if worker.agent is None]
+    # A worker that ECS protects cannot be taken by mistake, and one that ECS cannot start has nothing to lose.
+    unread = [worker.arn for worker in roster.running if worker.agent is None and not worker.protected]
     if unread:
-        return f"no answer from the agent of {names(unread)}"
-    if roster.pending or service.pending:
-        return f"{count(max(len(roster.pending), service.pending), 'task')} on the way up"
+        return f"no answer from the agent of {names(unread)}, which is not protected"
+    hopeless = sum(1 for worker in roster.pending if worker.never_started)
+    starting = max(len(roster.pending), service.pending) - hopeless
+    if starting > 0:
+        return f"{count(starting, 'task')} on the way up"
     if service.rolling:
         return f"{len(service.deployments)} deployments are unfinished"
     if service.running > len(roster.running):

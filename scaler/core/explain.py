@@ -11,12 +11,17 @@ from scaler.core.state import Demand, Kind
 class Trail:
     """The lines of one decision; the only thing that changes while a decision is made, and it is never read back."""
 
-    def __init__(self) -> None:
-        self._lines: list[str] = []
+    def __init__(self, lines: list[str] | None = None, subject: str = "") -> None:
+        self._lines: list[str] = [] if lines is None else lines
+        self._subject = f"{subject}: " if subject else ""
 
     def add(self, step: str, text: str) -> None:
         """Append a line."""
-        self._lines.append(f"{step}: {text}")
+        self._lines.append(f"{step}: {self._subject}{text}")
+
+    def of(self, subject: str) -> Trail:
+        """Return the same trail for lines that are about one service."""
+        return Trail(self._lines, subject)
 
     def lines(self) -> tuple[str, ...]:
         """Return the lines so far."""

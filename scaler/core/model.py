@@ -44,6 +44,19 @@ Reading: TypeAlias = Known[T_co] | Stale[T_co] | Unknown
 
 
 @dataclass(frozen=True, slots=True)
+class Fallback:
+    """What to do when nobody has known the demand for `after_s` seconds.
+
+    `hold` keeps what there is; `hold-if-higher` keeps it, but at least `count`; `fixed` goes to `count`: upward at
+    once, downward only by the ordinary drain, which needs the services, the tasks and the protection to be known.
+    """
+
+    mode: Literal["hold", "hold-if-higher", "fixed"] = "hold"
+    count: int = 0
+    after_s: float = 180.0
+
+
+@dataclass(frozen=True, slots=True)
 class Fleet:
     """One worker fleet and how it is to be scaled."""
 
@@ -61,6 +74,13 @@ class Fleet:
     disagreement_limit_s: float = 60.0
     """How long the broker may raise the demand above the database: SQS settles within about a minute, while the
     ghosts of a killed worker stay for a whole visibility timeout (hours)."""
+    launch_budget: int = 50
+    """The most tasks that may be asked for and not yet RUNNING, over all generations."""
+    fallback: Fallback = Fallback()
+    foreign_desired: Literal["adopt", "correct"] = "correct"
+    """A desired count that somebody wrote by hand. `correct`: what is needed counts, upward at once, downward by the
+    ordinary drain. `adopt`: a count above ours is moreover kept for one scale-in window; one below what is needed is
+    corrected at once in both, for tasks would wait."""
 
     @property
     def drain_lease_s(self) -> float:
@@ -114,9 +134,20 @@ class Service:
         return next((each for each in self.deployments if each.status == "PRIMARY"), None)
 
     @property
+    def revision(self) -> int:
+        """The revision number of the primary task definition; 0 where there is none."""
+        number = self.primary.task_definition.rpartition(":")[2] if self.primary else ""
+        return int(number) if number.isascii() and number.isdigit() else 0
+
+    @property
     def rolling(self) -> bool:
         """Whether a deployment beside the primary one is unfinished."""
         return len(self.deployments) > 1
+
+    @property
+    def empty(self) -> bool:
+        """Whether it has no task and wants none."""
+        return self.desired == self.running == self.pending == 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,8 +174,8 @@ class AgentState:
 
 
 @dataclass(frozen=True, slots=True)
-class Observation:
-    """The world as one tick saw it; `database` is None for fleets that have no Airflow database (plain Celery)."""
+class Generation:
+    """One ECS service of a fleet, and everybody in it."""
 
     service: Reading[Service]
     tasks: Reading[tuple[Task, ...]]
@@ -152,5 +183,39 @@ class Observation:
     """ARNs of the running tasks that ECS says are protected; every running task was asked about."""
     agents: Mapping[str, Reading[AgentState]]
     """By task ARN; a running task without an entry counts as unknown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Controls:
+    """What a person ordered for a fleet, live; what is None or `none` was not ordered."""
+
+    minimum: int | None = None
+    maximum: int | None = None
+    fixed: int | None = None
+    pause: Literal["none", "in", "out", "both"] = "none"
+    dry_run: bool = False
+    by: str = ""
+    at: str = ""
+    why: str = ""
+    until: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """The scheduled minimum that is in force now; what cron and time zone make of it is computed outside."""
+
+    minimum: int
+    words: str
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """The world as one tick saw it; `database` is None for fleets that have no Airflow database (plain Celery)."""
+
+    generations: Mapping[str, Generation]
+    """By the name of the ECS service."""
     broker: Reading[BrokerCount]
+    controls: Reading[Controls]
+    """`Unknown` only until they were read for the first time; later the last known ones are given as `Stale`."""
     database: Reading[DatabaseCount] | None = None
+    schedule: Schedule | None = None

@@ -6,7 +6,7 @@ from __future__ import annotations
 from scaler.core.explain import Trail, count
 from scaler.core.model import Fleet, Known, Observation
 from scaler.core.roster import Roster
-from scaler.core.state import Attempt, Demand, State
+from scaler.core.state import Demand
 from scaler.core.window import Window
 
 ZERO_WITNESSES = 2
@@ -14,17 +14,24 @@ ZERO_AGREEMENTS = 2
 """SQS counts are approximate, and a database that says idle is early: one look is not enough to stop everything."""
 
 
-def slots_to_workers(fleet: Fleet, demand: Demand, roster: Roster | None, trail: Trail) -> int:
+def slots_to_workers(fleet: Fleet, demand: Demand, current: Roster | None, others: list[Roster], trail: Trail) -> int:
     """Return ceil(demand / slots a worker); no dead band, for at 20 workers a need of 21 is one worker short."""
-    agents = [worker.agent for worker in roster.running] if roster else []
-    # An agent that starts reports 0 until its pool stands.
-    reported = sorted({agent.concurrency for agent in agents if agent is not None and agent.concurrency})
     # Where workers differ the smallest number counts: a worker too many costs, a worker too few delays.
-    slots = reported[0] if reported else fleet.slots
+    reported = min(_concurrency(current), default=None)
+    slots, source = fleet.slots, "as configured, no agent reports yet"
+    if reported is not None:
+        slots, source = reported, "as the agents report"
+    elif old := [number for roster in others for number in _concurrency(roster)]:
+        slots, source = min(fleet.slots, *old), "as configured or as the old generation reports, the smaller"
     needed = -(-demand.slots // slots)
-    source = "as the agents report" if reported else "as configured, no agent reports yet"
     trail.add("slots", f"{count(demand.slots, 'slot')} at {slots} a worker ({source}) need {count(needed, 'worker')}")
     return needed
+
+
+def _concurrency(roster: Roster | None) -> list[int]:
+    """Return what the agents report; one that starts reports 0 until its pool stands."""
+    agents = [worker.agent for worker in roster.running] if roster else []
+    return [agent.concurrency for agent in agents if agent is not None and agent.concurrency]
 
 
 def remember(fleet: Fleet, window: Window, needed: int | None, now: float, *, known: bool) -> Window:
@@ -62,11 +69,13 @@ def hold_down(
 
 
 def zero(
-    fleet: Fleet, observation: Observation, roster: Roster | None, wanted: int, desired: int, seen: int, trail: Trail
+    observation: Observation, rosters: list[Roster | None], wanted: int, *, nobody: bool, seen: int, trail: Trail
 ) -> tuple[int, int]:
-    """Let a fleet go to zero only when two witnesses agree twice in a row; return (wanted, times agreed)."""
-    nobody = desired == 0 and (roster is None or roster.floor == 0)
-    if wanted > 0 or nobody or fleet.minimum > 0:
+    """Let a fleet go to zero only when two witnesses agree twice in a row; return (wanted, times agreed).
+
+    `nobody` says that there is no worker and none is wanted already.
+    """
+    if wanted > 0 or nobody:
         return wanted, 0
     witnesses = [
         isinstance(observation.database, Known)
@@ -74,7 +83,10 @@ def zero(
         isinstance(observation.broker, Known)
         and observation.broker.value.visible + observation.broker.value.in_flight + observation.broker.value.delayed
         == 0,
-        roster is not None and all(worker.agent is not None and worker.load == 0 for worker in roster.running),
+        all(
+            roster is not None and all(worker.agent is not None and worker.load == 0 for worker in roster.running)
+            for roster in rosters
+        ),
     ]
     if sum(witnesses) < ZERO_WITNESSES:
         trail.add("zero", "fewer than two of database, broker and agents say that nothing is wanted: keeps one worker")
@@ -84,29 +96,3 @@ def zero(
         return 1, seen + 1
     trail.add("zero", "two witnesses agree again: none is wanted")
     return 0, seen + 1
-
-
-def bound(fleet: Fleet, wanted: int, serving: int, *, may_shrink: bool, trail: Trail) -> int:
-    """Return `wanted` within the fleet's bounds; a fleet above its maximum is not lowered on guesses."""
-    if wanted < fleet.minimum:
-        trail.add("bounds", f"at least {fleet.minimum}")
-        return fleet.minimum
-    top = fleet.maximum if may_shrink else max(fleet.maximum, min(wanted, serving))
-    if wanted > top:
-        trail.add("bounds", f"at most {top}: {count(wanted - top, 'worker')} short")
-        return top
-    return wanted
-
-
-def notice(state: State, observed: int, trail: Trail) -> tuple[int | None, Attempt | None]:
-    """Compare the service with what was last decided; return (somebody else's count, our write without effect)."""
-    attempt = state.attempt
-    if attempt is not None and observed == attempt.instead_of:
-        trail.add(
-            "service", f"desired is still {observed} after {count(attempt.count, 'attempt')} to write {attempt.desired}"
-        )
-        return None, attempt
-    if state.expected is not None and observed != state.expected:
-        trail.add("service", f"somebody else wrote desired {observed} where {state.expected} was ours")
-        return observed, None
-    return None, None

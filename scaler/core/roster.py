@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Who is who among the tasks of a fleet: ECS's view, protection and the agents' words brought together.
+"""Who is who among the tasks of one service: ECS's view, protection and the agents' words brought together.
 
 A task that ECS wants stopped is nobody's capacity and is left out. Everything uncertain is classed on the careful
 side: an agent that cannot be read is a worker that may be busy, and an unprotected task is about to be protected
@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from scaler.core.model import AgentState, Fleet, Known, Observation, Phase, Task, Unknown
-from scaler.core.state import State, WorkerCounts
+from scaler.core.model import AgentState, Fleet, Generation, Known, Phase, Task, Unknown
+from scaler.core.state import GenerationState, WorkerCounts
 
 Role = Literal["launching", "stuck", "consuming", "unknown", "draining", "released", "stopping"]
 
@@ -32,7 +32,7 @@ LETTING_GO = frozenset({"draining", "releasing", "released"})
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """One task of the fleet that ECS wants to run."""
+    """One task of the service that ECS wants to run."""
 
     arn: str
     role: Role
@@ -57,6 +57,11 @@ class Worker:
         """Whether it will not ask for protection any more: ECS may stop it."""
         return self.role in ("released", "stopping") and not self.protected
 
+    @property
+    def never_started(self) -> bool:
+        """Whether ECS has not started it within the launch deadline: it is not about to be protected."""
+        return self.pending and self.role == "stuck"
+
 
 @dataclass(frozen=True, slots=True)
 class Roster:
@@ -80,8 +85,8 @@ class Roster:
 
     @property
     def floor(self) -> int:
-        """Protected + about to be protected: every task except those let go."""
-        return sum(1 for worker in self.workers if not worker.let_go)
+        """Protected + about to be protected: every task except those let go and those ECS cannot start."""
+        return sum(1 for worker in self.workers if not worker.let_go and not worker.never_started)
 
     def counts(self) -> WorkerCounts:
         """Return how many do what, and their slots."""
@@ -102,27 +107,27 @@ class Roster:
         )
 
 
-def muster(fleet: Fleet, observation: Observation, state: State, now: float) -> Roster | None:
+def muster(fleet: Fleet, seen: Generation, state: GenerationState, now: float) -> Roster | None:
     """Class every task that ECS wants to run; None when the tasks are not known in this tick."""
-    if not isinstance(observation.tasks, Known):
+    if not isinstance(seen.tasks, Known):
         return None
-    service = observation.service
+    service = seen.service
     primary = None if isinstance(service, Unknown) else service.value.primary
     workers = []
-    for task in sorted(observation.tasks.value, key=lambda each: each.arn):
+    for task in sorted(seen.tasks.value, key=lambda each: each.arn):
         if task.desired_status != "RUNNING":
             continue
         old = primary is not None and bool(task.task_definition) and task.task_definition != primary.task_definition
-        workers.append(_classify(fleet, task, observation, state, now, old_revision=old))
+        workers.append(_classify(fleet, task, seen, state, now, old_revision=old))
     return Roster(tuple(workers))
 
 
 def _classify(
-    fleet: Fleet, task: Task, observation: Observation, state: State, now: float, *, old_revision: bool
+    fleet: Fleet, task: Task, seen: Generation, state: GenerationState, now: float, *, old_revision: bool
 ) -> Worker:
-    reading = observation.agents.get(task.arn)
+    reading = seen.agents.get(task.arn)
     agent = reading.value if isinstance(reading, Known) else None
-    asked = observation.protected
+    asked = seen.protected
     protected = task.arn in asked.value if isinstance(asked, Known) else None
     pending = task.last_status in PENDING
     role = _role(task, agent, protected=protected, state=state)
@@ -139,14 +144,16 @@ def _classify(
     return Worker(task.arn, role, pending, protected, agent, since, old_revision, called_back=back)
 
 
-def _launch_clock(fleet: Fleet, arn: str, agent: AgentState | None, state: State) -> tuple[Mapping[str, float], float]:
+def _launch_clock(
+    fleet: Fleet, arn: str, agent: AgentState | None, state: GenerationState
+) -> tuple[Mapping[str, float], float]:
     """A worker called back counts as capacity until its drain lease would have ended, a new one longer."""
     if arn in state.resumes and agent is not None and agent.phase in LETTING_GO:
         return state.resumes, min(fleet.drain_lease_s, fleet.launch_deadline_s)
     return state.launching, fleet.launch_deadline_s
 
 
-def _role(task: Task, agent: AgentState | None, *, protected: bool | None, state: State) -> Role:
+def _role(task: Task, agent: AgentState | None, *, protected: bool | None, state: GenerationState) -> Role:
     if task.last_status in PENDING:
         return "launching"
     if task.last_status != "RUNNING":

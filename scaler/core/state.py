@@ -7,10 +7,11 @@ the agents (a worker in drain is recognised by its agent's phase), and nothing s
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from scaler.core.model import Controls, Reading
 from scaler.core.window import Window
 
 Kind = Literal["hold", "grow", "protect", "resume", "drain", "shrink", "blind"]
@@ -27,10 +28,9 @@ class Attempt:
 
 
 @dataclass(frozen=True, slots=True)
-class State:
-    """The memory of one fleet."""
+class GenerationState:
+    """The memory of one service of a fleet."""
 
-    window: Window = field(default_factory=Window)
     drains: Mapping[str, float] = field(default_factory=dict)
     """Victims in drain, by task ARN: since when."""
     resumes: Mapping[str, float] = field(default_factory=dict)
@@ -39,14 +39,34 @@ class State:
     """Tasks that do not consume yet: first seen when."""
     idle: Mapping[str, float] = field(default_factory=dict)
     """Workers without a task: since when."""
-    broker_above_since: float | None = None
     short_since: float | None = None
     """Since when ECS has fewer tasks than desired and none on the way."""
-    zero_seen: int = 0
-    """How many ticks in a row two witnesses agreed that nothing is wanted."""
     expected: int | None = None
     """The desired count the service should show if nobody else wrote it."""
     attempt: Attempt | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """The memory of one fleet."""
+
+    window: Window = field(default_factory=Window)
+    broker_above_since: float | None = None
+    zero_seen: int = 0
+    """How many ticks in a row two witnesses agreed that nothing is wanted."""
+    unknown_since: float | None = None
+    """Since when nobody knows the demand."""
+    controls_unknown_since: float | None = None
+    """Since when what a person ordered could not be read at all."""
+    adopted: tuple[int, float] | None = None
+    """A desired count somebody wrote by hand that is kept for a while, and since when."""
+    current: str | None = None
+    """The service that new workers start on."""
+    generations: Mapping[str, GenerationState] = field(default_factory=dict)
+
+    def of(self, service: str) -> GenerationState:
+        """Return what is remembered of a service."""
+        return self.generations.get(service, GenerationState())
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,10 +96,25 @@ class WorkerCounts:
     slots_total: int = 0
     slots_free: int = 0
 
+    def plus(self, other: WorkerCounts) -> WorkerCounts:
+        """Return both together; what is unknown in one is unknown in the sum."""
+        return WorkerCounts(
+            starting=self.starting + other.starting,
+            stuck=self.stuck + other.stuck,
+            consuming_idle=self.consuming_idle + other.consuming_idle,
+            busy=self.busy + other.busy,
+            draining=self.draining + other.draining,
+            released=self.released + other.released,
+            unknown=self.unknown + other.unknown,
+            protected=total((self.protected, other.protected)),
+            slots_total=self.slots_total + other.slots_total,
+            slots_free=self.slots_free + other.slots_free,
+        )
+
 
 @dataclass(frozen=True, slots=True)
-class Decision:
-    """What to do now, absolute, and why."""
+class GenerationDecision:
+    """What to do with one service now, absolute."""
 
     desired: int | None
     """The desired count the service should have; None when that cannot be said, and then nothing is written."""
@@ -91,10 +126,6 @@ class Decision:
     released: tuple[str, ...]
     """The released workers that a reduction counts on; empty unless this decision reduces."""
     kind: Kind
-    reason: str
-    explanation: tuple[str, ...]
-    demand: Demand | None
-    needed: int | None
     floor: int | None
     """Protected + about to be protected; None when the tasks could not be read."""
     workers: WorkerCounts
@@ -110,3 +141,85 @@ class Decision:
     def reduces(self) -> bool:
         """Whether the write lowers the desired count."""
         return self.desired is not None and self.observed is not None and self.desired < self.observed
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What to do now with every service of a fleet, and why."""
+
+    generations: Mapping[str, GenerationDecision]
+    current: str | None
+    """The service that new workers start on; None when that is not known."""
+    kind: Kind
+    reason: str
+    explanation: tuple[str, ...]
+    demand: Demand | None
+    needed: int | None
+    wanted: int | None
+    minimum: int
+    maximum: int
+    """The bounds in force, after schedule and controls."""
+    controls: Reading[Controls]
+    workers: WorkerCounts
+
+    @property
+    def desired(self) -> int | None:
+        """The sum of what the services should have; None when one cannot be said."""
+        return total(each.desired for each in self.generations.values())
+
+    @property
+    def observed(self) -> int | None:
+        """The sum of what the services had; None when one is unknown."""
+        return total(each.observed for each in self.generations.values())
+
+    @property
+    def floor(self) -> int | None:
+        """The sum of what protection demands; None when one is unknown."""
+        return total(each.floor for each in self.generations.values())
+
+    @property
+    def drains(self) -> tuple[str, ...]:
+        """All tasks to post a drain to."""
+        return tuple(arn for each in self.generations.values() for arn in each.drains)
+
+    @property
+    def resumes(self) -> tuple[str, ...]:
+        """All tasks to post a resume to."""
+        return tuple(arn for each in self.generations.values() for arn in each.resumes)
+
+    @property
+    def released(self) -> tuple[str, ...]:
+        """All released workers that reductions count on."""
+        return tuple(arn for each in self.generations.values() for arn in each.released)
+
+    @property
+    def foreign_desired(self) -> int | None:
+        """A desired count that somebody else wrote, seen in this tick."""
+        return next(
+            (each.foreign_desired for each in self.generations.values() if each.foreign_desired is not None), None
+        )
+
+    @property
+    def writes(self) -> bool:
+        """Whether any UpdateService is to be called."""
+        return any(each.writes for each in self.generations.values())
+
+    @property
+    def reduces(self) -> bool:
+        """Whether any write lowers a desired count."""
+        return any(each.reduces for each in self.generations.values())
+
+
+def total(numbers: Iterable[int | None]) -> int | None:
+    """Return the sum; None when one of the numbers is not known, for unknown is never zero."""
+    found = list(numbers)
+    known = [number for number in found if number is not None]
+    return sum(known) if len(known) == len(found) else None
+
+
+LOUDEST: Sequence[Kind] = ("protect", "grow", "shrink", "resume", "drain", "blind", "hold")
+
+
+def loudest(kinds: Iterable[Kind]) -> Kind:
+    """Return what a decision over several services is called: by the most that any of them does."""
+    return min(kinds, key=LOUDEST.index, default="hold")

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from scaler.core.decide import decide
 from scaler.core.model import AgentState, Fleet, Known, Observation, Task
 from scaler.core.record import Tick
-from scaler.core.state import Decision, State
+from scaler.core.state import Decision, GenerationDecision, State
 from scaler.errors import SourceError
 from scaler.runtime.observe import Observer, World
 from scaler.runtime.report import Listener, Report, Write
@@ -26,14 +26,26 @@ class FleetLoop:
     """The loop of one fleet; `tick` is one turn of it."""
 
     def __init__(
-        self, fleet: Fleet, service: str, observer: Observer, world: World, listeners: Sequence[Listener]
+        self,
+        fleet: Fleet,
+        observer: Observer,
+        world: World,
+        listeners: Sequence[Listener],
+        *,
+        deciding: Callable[[Fleet, Observation, State, float], tuple[Decision, State]] = decide,
     ) -> None:
         self.fleet = fleet
-        self._service = service
+        self._decide = deciding
         self._observer = observer
         self._world = world
         self._listeners = listeners
         self._state = State()
+
+    def take_over(self, before: FleetLoop) -> None:
+        """Go on with what another loop of the same fleet remembers; its settings changed."""
+        if before is not self:
+            self._state = before._state
+            self._observer.take_over(before._observer)
 
     async def tick(self) -> Report:
         """Observe, decide, act; the caller sets the deadline."""
@@ -41,10 +53,10 @@ class FleetLoop:
         began = clock.monotonic()
         observation, errors = await self._observer.observe(self.fleet.interval_s * OBSERVE_SHARE)
         now, before = clock.monotonic(), self._state
-        decision, self._state = decide(self.fleet, observation, before, now)
+        decision, self._state = self._decide(self.fleet, observation, before, now)
         tick = Tick(self.fleet, observation, before, now, decision)
-        write, refused = await self._act(decision, _tasks(observation))
-        report = Report(clock.wall(), tick, write, (*errors, *refused), clock.monotonic() - began)
+        writes, refused = await self._act(decision, _tasks(observation))
+        report = Report(clock.wall(), tick, writes, (*errors, *refused), clock.monotonic() - began)
         for listener in self._listeners:
             listener.ticked(report)
         return report
@@ -54,38 +66,43 @@ class FleetLoop:
         for listener in self._listeners:
             listener.failed(self.fleet.name, error)
 
-    async def _act(self, decision: Decision, tasks: dict[str, Task]) -> tuple[Write | None, list[SourceError]]:
-        if not decision.reduces:
-            # More workers, or protection, cannot wait for a worker that does not answer.
-            write = await self._write(decision.desired) if decision.writes and decision.desired is not None else None
-            _, errors = await self._command(decision, tasks)
-            return write, errors
-        assert decision.desired is not None  # noqa: S101  it reduces
+    async def _act(self, decision: Decision, tasks: dict[str, Task]) -> tuple[dict[str, Write], list[SourceError]]:
+        # More workers, or protection, cannot wait for a worker that does not answer.
+        writes = await self._each(decision, self._write, reduces=False)
         answers, errors = await self._command(decision, tasks)
-        doubt = await self._doubt(decision, answers)
-        if doubt is not None:
-            return Write(decision.desired, left_out=doubt), errors
-        return await self._write(decision.desired), errors
 
-    async def _doubt(self, decision: Decision, answers: dict[str, AgentState]) -> str | None:
+        async def reduce(service: str, order: GenerationDecision) -> Write:
+            doubt = await self._doubt(service, order, answers)
+            return Write(_count(order), left_out=doubt) if doubt else await self._write(service, order)
+
+        return writes | await self._each(decision, reduce, reduces=True), errors
+
+    async def _each(
+        self, decision: Decision, write: Callable[[str, GenerationDecision], Awaitable[Write]], *, reduces: bool
+    ) -> dict[str, Write]:
+        """Write the services whose count is to be raised, or those whose count is to be lowered, side by side."""
+        due = {name: each for name, each in decision.generations.items() if each.writes and each.reduces is reduces}
+        return dict(zip(due, await asyncio.gather(*(write(name, each) for name, each in due.items())), strict=True))
+
+    async def _doubt(self, name: str, order: GenerationDecision, answers: dict[str, AgentState]) -> str | None:
         """Look once more before the only step that can stop a worker."""
-        for arn in decision.released:
+        for arn in order.released:
             answer = answers.get(arn)
             if answer is None or answer.phase != "released":
                 return f"{arn} did not confirm that it is released"
         try:
-            service = await self._world.cluster.service(self._service)
+            service = await self._world.cluster.service(name)
         except SourceError as error:
             return f"the service could not be read again: {error}"
-        if service.desired != decision.observed:
-            return f"desired is {service.desired} by now, {decision.observed} was decided upon"
+        if service.desired != order.observed:
+            return f"desired is {service.desired} by now, {order.observed} was decided upon"
         return "a deployment began" if service.rolling else None
 
-    async def _write(self, desired: int) -> Write:
-        clock = self._world.clock
+    async def _write(self, service: str, order: GenerationDecision) -> Write:
+        clock, desired = self._world.clock, _count(order)
         began = clock.monotonic()
         try:
-            await self._world.cluster.set_desired(self._service, desired)
+            await self._world.cluster.set_desired(service, desired)
         except SourceError as error:
             return Write(desired, error=error, duration_s=clock.monotonic() - began)
         return Write(desired, answered_at=clock.wall(), duration_s=clock.monotonic() - began)
@@ -114,4 +131,10 @@ class FleetLoop:
 
 
 def _tasks(observation: Observation) -> dict[str, Task]:
-    return {task.arn: task for task in observation.tasks.value} if isinstance(observation.tasks, Known) else {}
+    readings = [seen.tasks for seen in observation.generations.values()]
+    return {task.arn: task for tasks in readings if isinstance(tasks, Known) for task in tasks.value}
+
+
+def _count(order: GenerationDecision) -> int:
+    assert order.desired is not None  # noqa: S101  it writes
+    return order.desired

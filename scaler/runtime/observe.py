@@ -7,17 +7,21 @@ All answers of one observation belong to one tick; only demand may be remembered
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Generic, TypeVar
 
 from scaler.core.model import (
     BrokerCount,
+    Controls,
     DatabaseCount,
     Fleet,
+    Generation,
     Known,
     Observation,
     Reading,
+    Schedule,
     Stale,
     Task,
     Unknown,
@@ -25,6 +29,7 @@ from scaler.core.model import (
 from scaler.core.roster import PENDING
 from scaler.errors import DeadlineError, SourceError
 from scaler.ports import Broker, Clock, Cluster, Database, Workers
+from scaler.runtime.controls import ControlsMemory, SharedControls
 
 T = TypeVar("T")
 
@@ -38,6 +43,8 @@ class World:
     workers: Workers
     broker: Broker
     database: Database | None
+    controls: SharedControls | None = None
+    """What people order; None where there is no place for orders."""
 
 
 class Memory(Generic[T]):
@@ -84,45 +91,87 @@ class SharedDatabase:
 
 
 class Observer:
-    """Observes one fleet."""
+    """Observes one fleet: its services, and what is to be done."""
 
-    def __init__(self, fleet: Fleet, service: str, queues: Mapping[str, str], world: World) -> None:
+    def __init__(
+        self,
+        fleet: Fleet,
+        services: Sequence[str],
+        queues: Mapping[str, str],
+        world: World,
+        *,
+        schedule: Callable[[datetime], Schedule | None] = lambda _: None,
+    ) -> None:
         self._fleet = fleet
-        self._service = service
+        self._services = sorted(services)
         self._queues = queues
         self._world = world
+        self._schedule = schedule
         self._database: Memory[DatabaseCount] = Memory(fleet.knowledge_gap_s)
         self._broker: Memory[BrokerCount] = Memory(fleet.knowledge_gap_s)
+        self._controls = ControlsMemory()
+        self._empty: set[str] = set()
         self._errors: list[SourceError] = []
+
+    def take_over(self, before: Observer) -> None:
+        """Go on with the orders that another observer of the same fleet remembers; demand is read anew."""
+        self._controls = before._controls
 
     async def observe(self, seconds: float) -> tuple[Observation, tuple[SourceError, ...]]:
         """Return one observation within `seconds`, and what failed on the way."""
         self._errors = []
-        end = asyncio.get_running_loop().time() + seconds
+        begins = asyncio.get_running_loop().time()
+        end = begins + seconds
         async with asyncio.TaskGroup() as group:
             database = group.create_task(self._read_database(end))
             broker = group.create_task(self._read(self._depths(), "sqs", end))
-            service = group.create_task(self._read(self._world.cluster.service(self._service), "ecs", end))
-            # Tasks leave time for the protection and the agents behind them.
-            tasks_end = end - seconds * 0.4
-            tasks = await self._read(self._world.cluster.tasks(self._service), "ecs", tasks_end)
+            controls = group.create_task(self._read_controls(end))
+            generations = {
+                service: group.create_task(self._generation(service, begins, end)) for service in self._services
+            }
+        now = self._world.clock.monotonic()
+        observation = Observation(
+            generations={service: await generation for service, generation in generations.items()},
+            broker=self._broker.of(await broker, now),
+            controls=self._controls.of(await controls, self._world.clock),
+            database=await database,
+            schedule=self._schedule(self._world.clock.wall()),
+        )
+        return observation, tuple(self._errors)
+
+    async def _generation(self, name: str, begins: float, end: float) -> Generation:
+        """Read a service and everybody in it; one that is known to be empty is not asked about its tasks."""
+        # Tasks leave time for the protection and the agents behind them.
+        tasks_end = begins + (end - begins) * 0.6
+        async with asyncio.TaskGroup() as group:
+            asking = group.create_task(self._read(self._world.cluster.service(name), "ecs", end))
+            tasks: Known[tuple[Task, ...]] | Unknown
+            if name in self._empty:
+                service = await asking
+                if isinstance(service, Known) and service.value.empty:
+                    return Generation(service, Known((), service.at), Known(frozenset(), service.at), {})
+            tasks = await self._read(self._world.cluster.tasks(name), "ecs", tasks_end)
             running = () if isinstance(tasks, Unknown) else self._running(tasks.value)
             arns = [task.arn for task in running]
-            protected = group.create_task(self._read(self._world.cluster.protected(arns), "ecs", end))
+            protected: Known[frozenset[str]] | Unknown = Known(frozenset(), self._world.clock.monotonic())
+            if isinstance(tasks, Unknown):
+                protected = Unknown("the tasks are unknown")
             agents = {
                 task.arn: group.create_task(self._read(self._world.workers.state(task), "agent", end))
                 for task in running
             }
-        now = self._world.clock.monotonic()
-        observation = Observation(
-            service=await service,
-            tasks=tasks,
-            protected=await protected if isinstance(tasks, Known) else Unknown("the tasks are unknown"),
-            agents={arn: await agent for arn, agent in agents.items()},
-            broker=self._broker.of(await broker, now),
-            database=await database,
-        )
-        return observation, tuple(self._errors)
+            if arns:
+                protected = await self._read(self._world.cluster.protected(arns), "ecs", end)
+        service = await asking
+        self._empty.discard(name)
+        if isinstance(service, Known) and service.value.empty:
+            self._empty.add(name)
+        return Generation(service, tasks, protected, {arn: await agent for arn, agent in agents.items()})
+
+    async def _read_controls(self, end: float) -> Known[Controls] | Unknown:
+        if self._world.controls is None:
+            return Known(Controls(), self._world.clock.monotonic())
+        return await self._read(self._world.controls.controls(self._fleet.name), "controls", end)
 
     async def _read(self, answer: Awaitable[T], source: str, end: float) -> Known[T] | Unknown:
         try:

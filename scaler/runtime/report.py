@@ -3,13 +3,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from scaler.core.model import Known, Reading, Stale, Unknown
+from scaler.core.model import Controls, Known, Reading, Service, Stale, Unknown
 from scaler.core.record import Json, Tick
+from scaler.core.state import Demand, WorkerCounts, total
 from scaler.errors import SourceError
 
 
@@ -30,9 +31,15 @@ class Report:
 
     at: datetime
     tick: Tick
-    write: Write | None
+    writes: Mapping[str, Write]
+    """By the name of the service; what was not written is not there."""
     errors: Sequence[SourceError]
     duration_s: float
+
+    @property
+    def write(self) -> Write | None:
+        """The write of the first service that was written."""
+        return next(iter(self.writes.values()), None)
 
 
 class Listener(Protocol):
@@ -50,30 +57,92 @@ class Listener(Protocol):
 def decision_line(report: Report, environment: str) -> dict[str, Json]:
     """Return the log line of a decision."""
     tick, decision = report.tick, report.tick.decision
-    service = tick.observation.service
-    seen = service.value if isinstance(service, Known) else None
-    demand = decision.demand
+    seen = services(report)
+    workers = decision.workers
     line: dict[str, Json] = {
         "event": "decision",
         "at": rfc3339(report.at),
         "environment": environment,
         "fleet": tick.fleet.name,
+        "current": decision.current,
         "desired_before": decision.observed,
         "desired": decision.desired,
-        "running": seen.running if seen else None,
-        "pending": seen.pending if seen else None,
-        "protected": decision.workers.protected,
-        "demand": {"queued": demand.queued, "running": demand.running, "source": demand.source} if demand else None,
+        "needed": decision.needed,
+        "wanted": decision.wanted,
+        "min": decision.minimum,
+        "max": decision.maximum,
+        "running": total(each.running if each else None for each in seen.values()),
+        "pending": total(each.pending if each else None for each in seen.values()),
+        "protected": workers.protected,
+        "demand": _demand_line(decision.demand),
+        "workers": worker_states(workers),
+        "slots": {"total": workers.slots_total, "free": workers.slots_free},
+        "controls": _controls_line(decision.controls),
+        "controls_state": type(decision.controls).__name__.lower(),
         "drain": list(decision.drains),
         "resume": list(decision.resumes),
         "kind": decision.kind,
         "reason": decision.reason,
         "explanation": list(decision.explanation),
         "errors": [str(error) for error in report.errors],
+        "readings": {name: None if age is None else round(age, 3) for name, age in reading_ages(report).items()},
+        "generations": {name: _generation_line(report, name, service) for name, service in seen.items()},
     }
     if report.write is not None:
         line["update_service"] = _write_line(report.write)
     return line
+
+
+def services(report: Report) -> dict[str, Service | None]:
+    """Return each service as this tick saw it; None where it is not known."""
+    readings = {name: seen.service for name, seen in report.tick.observation.generations.items()}
+    return {name: each.value if isinstance(each, Known) else None for name, each in readings.items()}
+
+
+def worker_states(workers: WorkerCounts) -> dict[str, Json]:
+    """Return how many workers do what."""
+    states = ("starting", "stuck", "consuming_idle", "busy", "draining", "released", "unknown")
+    return {state: getattr(workers, state) for state in states}
+
+
+def _generation_line(report: Report, name: str, service: Service | None) -> dict[str, Json]:
+    decision = report.tick.decision.generations[name]
+    line: dict[str, Json] = {
+        "revision": service.revision if service else None,
+        "desired_before": decision.observed,
+        "desired": decision.desired,
+        "running": service.running if service else None,
+        "pending": service.pending if service else None,
+        "kind": decision.kind,
+        "floor": decision.floor,
+    }
+    if name in report.writes:
+        line["update_service"] = _write_line(report.writes[name])
+    return line
+
+
+def _demand_line(demand: Demand | None) -> Json:
+    if demand is None:
+        return None
+    return {"queued": demand.queued, "running": demand.running, "slots": demand.slots, "source": demand.source}
+
+
+def _controls_line(reading: Reading[Controls]) -> Json:
+    """Return what was ordered; None when nothing is in force or nothing is known."""
+    if isinstance(reading, Unknown) or reading.value == Controls():
+        return None
+    ordered = reading.value
+    return {
+        "min": ordered.minimum,
+        "max": ordered.maximum,
+        "fixed": ordered.fixed,
+        "pause": ordered.pause,
+        "dry_run": ordered.dry_run,
+        "by": ordered.by,
+        "at": ordered.at,
+        "why": ordered.why,
+        "until": ordered.until,
+    }
 
 
 def _write_line(write: Write) -> dict[str, Json]:
@@ -91,23 +160,16 @@ def _write_line(write: Write) -> dict[str, Json]:
 def fleet_view(report: Report) -> dict[str, Json]:
     """Return what /v1/fleets says of a fleet."""
     tick, decision = report.tick, report.tick.decision
-    demand, workers = decision.demand, decision.workers
+    workers = decision.workers
     return {
         "fleet": tick.fleet.name,
         "at": rfc3339(report.at),
         "desired": decision.desired,
-        "min": tick.fleet.minimum,
-        "max": tick.fleet.maximum,
+        "min": decision.minimum,
+        "max": decision.maximum,
         "slots_per_worker": tick.fleet.slots,
-        "workers": {
-            "starting": workers.starting,
-            "consuming_idle": workers.consuming_idle,
-            "busy": workers.busy,
-            "draining": workers.draining,
-            "released": workers.released,
-            "unknown": workers.unknown,
-        },
-        "demand": {"queued": demand.queued, "running": demand.running, "source": demand.source} if demand else None,
+        "workers": worker_states(workers),
+        "demand": _demand_line(decision.demand),
         "slots": {"total": workers.slots_total, "free": workers.slots_free},
         "reason": decision.reason,
         "explanation": list(decision.explanation),
@@ -115,17 +177,25 @@ def fleet_view(report: Report) -> dict[str, Json]:
 
 
 def reading_ages(report: Report) -> dict[str, float | None]:
-    """Return the age in seconds of each source's reading; None where nothing is known."""
+    """Return the age in seconds of each source's reading, of several services the oldest; None: one is not known."""
     seen = report.tick.observation
-    sources: dict[str, Reading[object]] = {
-        "service": seen.service,
-        "tasks": seen.tasks,
-        "protection": seen.protected,
-        "broker": seen.broker,
+    generations = seen.generations.values()
+    sources: dict[str, list[Reading[object]]] = {
+        "service": [each.service for each in generations],
+        "tasks": [each.tasks for each in generations],
+        "protection": [each.protected for each in generations],
+        "broker": [seen.broker],
+        "controls": [seen.controls],
     }
     if seen.database is not None:
-        sources["database"] = seen.database
-    return {name: _age(reading, report.tick.now) for name, reading in sources.items()}
+        sources["database"] = [seen.database]
+    return {name: _oldest(_age(each, report.tick.now) for each in readings) for name, readings in sources.items()}
+
+
+def _oldest(ages: Iterable[float | None]) -> float | None:
+    found = list(ages)
+    known = [age for age in found if age is not None]
+    return max(known) if known and len(known) == len(found) else None
 
 
 def _age(reading: Reading[object], now: float) -> float | None:

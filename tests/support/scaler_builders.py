@@ -5,23 +5,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from scaler.core.decide import decide
 from scaler.core.model import (
     AgentState,
     BrokerCount,
+    Controls,
     DatabaseCount,
     Deployment,
     Fleet,
+    Generation,
     Known,
     Observation,
     Reading,
+    Schedule,
     Service,
-    Stale,
     Task,
     Unknown,
 )
-from scaler.core.state import Decision, State
+from scaler.core.state import Decision, GenerationState, State
 
 FLEET = Fleet(name="default", queues=("default",), slots=5, minimum=1, maximum=10)
 SILENT = Unknown("no answer")
@@ -47,9 +50,83 @@ WORKERS: Mapping[str, tuple[str, AgentState | None, bool]] = {
 }
 
 
-def arn(number: int) -> str:
+SERVICE = "worker-default"
+NOTHING_ORDERED = Controls()
+
+
+def arn(number: int, service: str = SERVICE) -> str:
     """Return the ARN of worker number `number`."""
-    return f"arn:aws:ecs:us-east-1:123456789012:task/openmwaa-test/{number:032x}"
+    place = "" if service == SERVICE else f"{service}-"
+    return f"arn:aws:ecs:us-east-1:123456789012:task/openmwaa-test/{place}{number:032x}"
+
+
+def generation(
+    workers: Sequence[str],
+    *,
+    service: str = SERVICE,
+    desired: int | None = None,
+    revision: int = 2,
+    protected: Unknown | None = None,
+    old: Sequence[int] = (),
+    now: float = 0.0,
+) -> Generation:
+    """Build a service and its workers.
+
+    `old` are the numbers of the workers on the previous revision; with any, a deployment rolls.
+    """
+    newest, previous = f"worker:{revision}", f"worker:{revision - 1}"
+    tasks = [
+        Task(arn(i, service), WORKERS[word][0], address=f"10.0.0.{i}", task_definition=previous if i in old else newest)
+        for i, word in enumerate(workers)
+    ]
+    up = [i for i, task in enumerate(tasks) if task.last_status == "RUNNING"]
+    deployments = [Deployment("PRIMARY", newest, "COMPLETED")]
+    if old:
+        deployments.append(Deployment("ACTIVE", previous, "COMPLETED"))
+    agents: dict[str, Reading[AgentState]] = {}
+    for i in up:
+        agent = WORKERS[workers[i]][1]
+        agents[arn(i, service)] = SILENT if agent is None else Known(agent, now)
+    return Generation(
+        service=Known(
+            Service(
+                desired=len(workers) if desired is None else desired,
+                running=len(up),
+                pending=len(tasks) - len(up),
+                deployments=tuple(deployments),
+            ),
+            now,
+        ),
+        tasks=Known(tuple(tasks), now),
+        protected=protected or Known(frozenset(arn(i, service) for i in up if WORKERS[workers[i]][2]), now),
+        agents=agents,
+    )
+
+
+def world(
+    generations: Mapping[str, Generation],
+    *,
+    queued: int = 0,
+    running: int = 0,
+    broker: Reading[BrokerCount] | None = None,
+    database: Reading[DatabaseCount] | None = None,
+    controls: Reading[Controls] | None = None,
+    schedule: Schedule | None = None,
+    now: float = 0.0,
+) -> Observation:
+    """Build an observation of several services; the broker agrees with the database unless it is given."""
+    agents = [agent for each in generations.values() for agent in each.agents.values()]
+    at_work = sum(each.value.running for each in agents if isinstance(each, Known))
+    if broker is None:
+        in_flight = min(max(running, at_work), queued + running)
+        broker = Known(BrokerCount(visible=queued + running - in_flight, in_flight=in_flight), now)
+    return Observation(
+        generations=generations,
+        broker=broker,
+        controls=controls or Known(NOTHING_ORDERED, now),
+        database=database or Known(DatabaseCount(queued, running), now),
+        schedule=schedule,
+    )
 
 
 def observe(
@@ -61,43 +138,44 @@ def observe(
     broker: Reading[BrokerCount] | None = None,
     database: Reading[DatabaseCount] | None = None,
     protected: Unknown | None = None,
+    controls: Controls | None = None,
+    schedule: Schedule | None = None,
     old: Sequence[int] = (),
     now: float = 0.0,
 ) -> Observation:
-    """Build an observation; the broker agrees with the database unless it is given.
-
-    `old` are the numbers of the workers on the previous revision; with any, a deployment rolls.
-    """
-    tasks = [
-        Task(arn(i), WORKERS[word][0], address=f"10.0.0.{i}", task_definition="worker:1" if i in old else "worker:2")
-        for i, word in enumerate(workers)
-    ]
-    up = [i for i, task in enumerate(tasks) if task.last_status == "RUNNING"]
-    deployments = [Deployment("PRIMARY", "worker:2", "COMPLETED")]
-    if old:
-        deployments.append(Deployment("ACTIVE", "worker:1", "COMPLETED"))
-    service = Service(
-        desired=len(workers) if desired is None else desired,
-        running=len(up),
-        pending=len(tasks) - len(up),
-        deployments=tuple(deployments),
-    )
-    agents: dict[str, Reading[AgentState]] = {}
-    for i in up:
-        agent = WORKERS[workers[i]][1]
-        agents[arn(i)] = SILENT if agent is None else Known(agent, now)
-    at_work = sum(each.value.running for each in agents.values() if isinstance(each, Known))
-    if broker is None:
-        in_flight = min(max(running, at_work), queued + running)
-        broker = Known(BrokerCount(visible=queued + running - in_flight, in_flight=in_flight), now)
-    return Observation(
-        service=Known(service, now),
-        tasks=Known(tuple(tasks), now),
-        protected=protected or Known(frozenset(arn(i) for i in up if WORKERS[workers[i]][2]), now),
-        agents=agents,
+    """Build an observation of a fleet with one service."""
+    return world(
+        {SERVICE: generation(workers, desired=desired, protected=protected, old=old, now=now)},
+        queued=queued,
+        running=running,
         broker=broker,
-        database=database or Known(DatabaseCount(queued, running), now),
+        database=database,
+        controls=Known(controls, now) if controls else None,
+        schedule=schedule,
+        now=now,
     )
+
+
+def but(observation: Observation, of: str = SERVICE, **changes: Any) -> Observation:
+    """Return the observation with other readings of one service."""
+    changed = replace(observation.generations[of], **changes)
+    return replace(observation, generations={**observation.generations, of: changed})
+
+
+def only(observation: Observation) -> Generation:
+    """Return the one service of the fleet."""
+    (generation,) = observation.generations.values()
+    return generation
+
+
+def kept(state: State, service: str = SERVICE) -> GenerationState:
+    """Return what is remembered of one service."""
+    return state.of(service)
+
+
+def remembering(state: State, of: str = SERVICE, **changes: Any) -> State:
+    """Return the state with something else remembered of one service."""
+    return replace(state, generations={**state.generations, of: replace(state.of(of), **changes)})
 
 
 def settled(observation: Observation, fleet: Fleet = FLEET, state: State | None = None, start: float = 0.0) -> State:
@@ -107,15 +185,16 @@ def settled(observation: Observation, fleet: Fleet = FLEET, state: State | None 
     while now < start + fleet.scale_in_window_s:
         _, state = decide(fleet, observation, state, now)
         now += fleet.interval_s
-    return replace(state, drains={}, resumes={}, attempt=None, expected=None)
+    forgotten = {
+        name: replace(each, drains={}, resumes={}, attempt=None, expected=None)
+        for name, each in state.generations.items()
+    }
+    return replace(state, generations=forgotten)
 
 
 def after_window(
     observation: Observation, fleet: Fleet = FLEET, *, draining: Sequence[int] = ()
 ) -> tuple[Decision, State]:
     """Decide on an observation that has been the same for a full window."""
-    state = replace(settled(observation, fleet), drains={arn(i): 0.0 for i in draining})
+    state = remembering(settled(observation, fleet), drains={arn(i): 0.0 for i in draining})
     return decide(fleet, observation, state, fleet.scale_in_window_s)
-
-
-__all__ = ["FLEET", "SILENT", "WORKERS", "Stale", "after_window", "arn", "observe", "settled"]

@@ -90,9 +90,7 @@ class FakeWorld:
     def loop(self, fleet: Fleet) -> FleetLoop:
         """Return a scaler that was just started."""
         world = World(clock=self, cluster=self, workers=self.agents, broker=self, database=self)
-        return FleetLoop(
-            fleet, "worker-default", Observer(fleet, "worker-default", {"default": "url"}, world), world, ()
-        )
+        return FleetLoop(fleet, Observer(fleet, ["worker-default"], {"default": "url"}, world), world, ())
 
     async def turn(self, loop: FleetLoop) -> tuple[FleetLoop, Report | None]:
         """Tick once and move to the next tick; a killed scaler is started anew, some seconds later."""

@@ -1,0 +1,228 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One service of a fleet: from its share of the workers wanted to drains, calls back and an absolute desired count."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from scaler.core import drain
+from scaler.core.explain import Trail, count, names
+from scaler.core.model import Fleet, Generation, Known, Service, Unknown
+from scaler.core.roster import Roster, muster
+from scaler.core.state import Attempt, GenerationDecision, GenerationState, Kind, WorkerCounts
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """One service as this tick sees it."""
+
+    name: str
+    seen: Generation
+    memory: GenerationState
+    service: Service | None
+    """None when it is not known in this tick."""
+    roster: Roster | None
+    """None when its tasks are not known in this tick."""
+
+    @property
+    def places(self) -> int:
+        """How many workers the service is meant to have now, those in drain and those stuck not counted."""
+        if self.service is None:
+            return 0
+        lost = drain.places_lost(self.roster, self.service.desired) if self.roster else 0
+        return max(0, self.service.desired - lost)
+
+    @property
+    def consuming(self) -> int:
+        """How many workers take tasks, as far as is known."""
+        return len(self.roster.of("consuming")) if self.roster else 0
+
+    @property
+    def not_running(self) -> int:
+        """Tasks asked for that ECS does not run yet."""
+        if self.service is None:
+            return 0
+        running = len(self.roster.running) if self.roster else self.service.running
+        return max(0, self.service.desired - running)
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """What the fleet wants of one service."""
+
+    wanted: int
+    """Workers that are to serve."""
+    maximum: int
+    fresh: int
+    """Workers that a rolling deployment inside this service may start now."""
+    room: int
+    """How many tasks more than now may be asked for; 0 for every generation but the current one."""
+    room_words: str
+    """Why there is no more room."""
+    may_drain: bool
+    """Whether anybody may be told to go, and the count be lowered."""
+    recall: bool = False
+    """Whether everybody in drain is called back."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What is to be done with a service, and what to remember of it."""
+
+    name: str
+    decision: GenerationDecision
+    memory: GenerationState
+    plan: drain.Plan
+    why: str = ""
+    """Why nothing is known of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Target:
+    desired: int
+    kind: Kind
+    floor: int | None
+    released: tuple[str, ...] = ()
+
+
+def look(fleet: Fleet, name: str, seen: Generation, memory: GenerationState, now: float) -> View:
+    """Bring together what is known of a service."""
+    service = seen.service.value if isinstance(seen.service, Known) else None
+    roster = muster(fleet, seen, memory, now)
+    if service is not None:
+        memory = replace(memory, short_since=_short_since(service, roster, memory, now))
+    return View(name, seen, memory, service, roster)
+
+
+def notice(view: View) -> tuple[int | None, str]:
+    """Compare a service with what was last decided; return somebody else's count, and words for what is odd."""
+    if view.service is None:
+        return None, ""
+    observed, attempt, expected = view.service.desired, view.memory.attempt, view.memory.expected
+    if attempt is not None and observed == attempt.instead_of:
+        return None, f"desired is still {observed} after {count(attempt.count, 'attempt')} to write {attempt.desired}"
+    if expected is not None and observed != expected:
+        return observed, f"somebody else wrote desired {observed} where {expected} was ours"
+    return None, ""
+
+
+def settle(fleet: Fleet, view: View, share: Share, trail: Trail, now: float) -> Step:
+    """Return what to do with a service, and what to remember of it."""
+    if view.service is None:
+        return _blind(view, trail, now)
+    foreign, _ = notice(view)
+    plan = drain.Plan(tuple(sorted(view.memory.drains)), (), tuple(sorted(view.memory.resumes)))
+    if view.roster is not None:
+        may_drain = share.may_drain and isinstance(view.seen.protected, Known)
+        plan = drain.plan(
+            view.roster, share.wanted, view.service.desired, may_drain=may_drain, trail=trail, recall=share.recall
+        )
+    target = _target(fleet, view, view.service, share, plan, trail, now)
+    decision = GenerationDecision(
+        desired=target.desired,
+        observed=view.service.desired,
+        drains=plan.drains,
+        resumes=plan.resumes,
+        released=target.released,
+        kind=target.kind,
+        floor=target.floor,
+        workers=view.roster.counts() if view.roster else WorkerCounts(),
+        foreign_desired=foreign,
+    )
+    return Step(view.name, decision, _remember(view, view.service, decision, now), plan)
+
+
+def _target(
+    fleet: Fleet, view: View, service: Service, share: Share, plan: drain.Plan, trail: Trail, now: float
+) -> _Target:
+    """Turn workers wanted into the absolute desired count: raise, respect protection, or reduce."""
+    roster, desired = view.roster, service.desired
+    if roster is None:
+        trail.add("protection", "the tasks are unknown: desired is not lowered")
+        target = _within(desired, max(desired, share.wanted), share, trail)
+        return _Target(target, "grow" if target > desired else "hold", None)
+    lost = max(0, drain.places_lost(roster, desired) - plan.called)
+    if stuck := roster.of("stuck"):
+        late = f"{count(len(stuck), 'worker')} not consuming after {fleet.launch_deadline_s:.0f} s"
+        trail.add("launch", f"{late}, no longer counted: {names([worker.arn for worker in stuck])}")
+    # A place lost to a drain or a stuck launch is made good, but never above the maximum.
+    proposal = _within(desired, max(share.wanted, min(share.maximum, share.wanted + lost)), share, trail)
+    floor, why = drain.floor(service, roster, frozenset(plan.resumes), share.fresh)
+    if floor > desired and floor >= proposal:
+        above = f", above the maximum of {share.maximum}" if floor > share.maximum else ""
+        trail.add("protection", f"{why}: desired must not be below {floor}{above}")
+        return _Target(floor, "protect", floor)
+    trail.add("protection", f"{why}: desired may not go below {floor}")
+    if proposal > desired:
+        return _Target(proposal, "grow", floor)
+    hold = _Target(desired, "resume" if plan.called else "drain" if plan.chosen else "hold", floor)
+    if not share.may_drain or plan.resumes:
+        return hold
+    short_s = 0.0 if view.memory.short_since is None else now - view.memory.short_since
+    released = drain.reducible(fleet, view.seen, roster, short_s, trail)
+    lowest = max(share.wanted, floor)
+    if released is None or lowest >= desired:
+        return hold
+    trail.add("reduce", f"{count(len(released), 'worker')} released, nobody else is unprotected: {desired} -> {lowest}")
+    return _Target(lowest, "shrink", floor, released)
+
+
+def _within(desired: int, proposal: int, share: Share, trail: Trail) -> int:
+    """Return the proposal, no further above what is desired than there is room."""
+    if proposal <= desired + share.room:
+        return proposal
+    if share.room_words:
+        trail.add("launch", f"{proposal} would be right, but {share.room_words}")
+    return desired + share.room
+
+
+def _blind(view: View, trail: Trail, now: float) -> Step:
+    """Decide without the service: drains are kept alive, nothing is written."""
+    service, roster = view.seen.service, view.roster
+    why = service.reason if isinstance(service, Unknown) else "only an old reading"
+    trail.add("service", f"unknown ({why}): nothing is written")
+    held, back = tuple(sorted(view.memory.drains)), tuple(sorted(view.memory.resumes))
+    if roster is not None:
+        held = tuple(worker.arn for worker in roster.of("draining", "released"))
+        back = tuple(worker.arn for worker in roster.of("launching", "stuck") if worker.called_back)
+    decision = GenerationDecision(
+        desired=None,
+        observed=None,
+        drains=held,
+        resumes=back,
+        released=(),
+        kind="blind",
+        floor=roster.floor if roster else None,
+        workers=roster.counts() if roster else WorkerCounts(),
+    )
+    return Step(view.name, decision, _remember(view, None, decision, now), drain.Plan(held, (), back), why)
+
+
+def _remember(view: View, service: Service | None, decision: GenerationDecision, now: float) -> GenerationState:
+    memory, roster = view.memory, view.roster
+    if service is not None:
+        attempt = None
+        if decision.writes and decision.desired is not None:
+            before = memory.attempt
+            again = before is not None and (before.desired, before.instead_of) == (decision.desired, service.desired)
+            attempt = Attempt(decision.desired, service.desired, before.count + 1 if before and again else 1)
+        memory = replace(memory, expected=decision.desired, attempt=attempt)
+    if roster is None:
+        return memory
+    launching = roster.of("launching", "stuck")
+    return replace(
+        memory,
+        drains={arn: memory.drains.get(arn, now) for arn in decision.drains},
+        resumes={arn: memory.resumes.get(arn, now) for arn in decision.resumes},
+        launching={worker.arn: memory.launching.get(worker.arn, now) for worker in launching},
+        idle={worker.arn: worker.since for worker in roster.of("consuming") if not worker.load},
+    )
+
+
+def _short_since(service: Service, roster: Roster | None, memory: GenerationState, now: float) -> float | None:
+    """Since when ECS has fewer tasks than desired and none on the way up."""
+    if roster is None:
+        return memory.short_since
+    if len(roster.workers) >= service.desired or any(not worker.never_started for worker in roster.pending):
+        return None
+    return now if memory.short_since is None else memory.short_since
