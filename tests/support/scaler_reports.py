@@ -1,0 +1,35 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Reports of ticks in a few words, for those who listen to them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from scaler.core.decide import decide
+from scaler.core.model import Fleet, Observation
+from scaler.core.record import Tick
+from scaler.core.state import State
+from scaler.errors import SourceError
+from scaler.runtime.report import Report
+from tests.support.scaler_builders import FLEET, observe
+
+AT = datetime(2026, 1, 1, 12, tzinfo=UTC)
+
+
+def report(
+    observation: Observation | None = None,
+    *,
+    name: str = "default",
+    fleet: Fleet = FLEET,
+    state: State | None = None,
+    now: float = 0.0,
+    errors: Sequence[SourceError] = (),
+) -> Report:
+    """Decide on the observation (a quiet fleet with one busy worker unless it is given) and report it."""
+    fleet = replace(fleet, name=name)
+    seen = observe(["busy"], running=2) if observation is None else observation
+    before = State() if state is None else state
+    decision, _ = decide(fleet, seen, before, now)
+    return Report(AT, Tick(fleet, seen, before, now, decision), {}, tuple(errors), 0.1)

@@ -1,0 +1,174 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The alert rules: every name and label is the scaler's own, and each fires for what it says and nothing else."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import promql_parser as grammar
+import pytest
+import yaml
+
+from scaler.adapters.aws import ApiCalls
+from scaler.errors import SourceError
+from scaler.runtime.metrics import CONTROLS, WORKER_STATES, Metrics
+from tests.support.promql import Evaluator, Series, series
+from tests.support.scaler_reports import report
+
+ROOT = Path(__file__).parents[3]
+PATH = ROOT / "scaler" / "rules" / "openmwaa-scaler.rules.yaml"
+RULES: dict[str, dict[str, Any]] = {
+    rule["alert"]: rule for group in yaml.safe_load(PATH.read_text())["groups"] for rule in group["rules"]
+}
+NOW = 1_000_000.0
+FLEET = {"fleet": "default"}
+
+
+def registry() -> dict[str, set[str]]:
+    """Return every sample's name and labels, of a scaler that has done everything once."""
+    metrics, calls = Metrics(), ApiCalls()
+    calls.sent["ecs", "DescribeServices"] = calls.throttled["ecs", "DescribeServices"] = 1
+    metrics.watch(calls, lambda: {"default": 5.0})
+    metrics.ticked(report(errors=[SourceError("ecs", "down")]))
+    metrics.failed("default", ValueError())
+    return {sample.name: set(sample.labels) for family in metrics.families() for sample in family.samples}
+
+
+KNOWN = registry()
+
+
+def nodes(expression: Any) -> Iterator[Any]:
+    yield expression
+    inner = [getattr(expression, name, None) for name in ("lhs", "rhs", "expr", "vector_selector")]
+    for each in [*inner, *getattr(expression, "args", [])]:
+        if isinstance(each, grammar.Expr):
+            yield from nodes(each)
+
+
+def selectors(alert: str) -> list[Any]:
+    return [node for node in nodes(grammar.parse(RULES[alert]["expr"])) if isinstance(node, grammar.VectorSelector)]
+
+
+@pytest.mark.parametrize("alert", RULES)
+def test_a_rule_asks_for_what_the_scaler_has(alert: str) -> None:
+    found = selectors(alert)
+    assert found, "the walk found no selector: the parser has changed"
+    for node in found:
+        assert node.name in KNOWN, f"{node.name} is no metric of the scaler"
+        for matcher in node.matchers.matchers:
+            assert matcher.name in KNOWN[node.name], f"{node.name} has no label {matcher.name}"
+            values = {"state": {*WORKER_STATES, "queued"}, "control": set(CONTROLS)}[matcher.name]
+            assert set(matcher.value.split("|")) <= values, f"{matcher.name} is never {matcher.value}"
+
+
+@pytest.mark.parametrize("alert", RULES)
+def test_a_rule_tells_who_how_bad_and_where_to_read_on(alert: str) -> None:
+    rule = RULES[alert]
+    assert rule["labels"]["severity"] in ("critical", "warning", "info")
+    used = set(re.findall(r"\$labels\.(\w+)", rule["annotations"]["summary"]))
+    (fires, _), *_ = CASES[alert]
+    for labels in Evaluator(fires, NOW).evaluate(rule["expr"]):
+        assert used <= {name for name, _ in labels}, f"the summary asks for {used}, the alert has {dict(labels)}"
+    assert f"`{alert}`" in (ROOT / "docs" / "how-to" / "watch-the-scaler.md").read_text(), (
+        "the page explains every alert"
+    )
+
+
+def now(name: str, value: float, **labels: str) -> Series:
+    return series(
+        f"openmwaa_scaler_{name}", (NOW, value), **(labels if name in ("config_applied",) else FLEET | labels)
+    )
+
+
+def growing(name: str, by: float, **labels: str) -> Series:
+    return series(f"openmwaa_scaler_{name}", (NOW - 300, 100.0), (NOW, 100.0 + by), **labels)
+
+
+INTERVAL = now("interval_seconds", 5)
+CALL = {"service": "ecs", "operation": "DescribeServices"}
+Case = tuple[Sequence[Series], int]
+# alert: samples and how many alerts they are; each alert has samples that fire and samples just beside them
+CASES: dict[str, list[Case]] = {
+    "OpenmwaaScalerAbsent": [([], 1), ([INTERVAL], 0)],
+    "OpenmwaaScalerNoDecision": [
+        ([INTERVAL, now("last_decision_timestamp_seconds", NOW - 61)], 1),
+        ([INTERVAL, now("last_decision_timestamp_seconds", NOW - 59)], 0),
+        ([now("interval_seconds", 60), now("last_decision_timestamp_seconds", NOW - 290)], 0),
+        ([now("interval_seconds", 60), now("last_decision_timestamp_seconds", NOW - 301)], 1),
+    ],
+    "OpenmwaaScalerNeverDecided": [
+        ([INTERVAL], 1),
+        ([INTERVAL, now("last_decision_timestamp_seconds", NOW)], 0),
+    ],
+    "OpenmwaaScalerSourceUnknown": [
+        ([now("reading_known", 0, source="database"), now("reading_known", 1, source="broker")], 1),
+        ([now("reading_known", 1, source="database")], 0),
+    ],
+    "OpenmwaaScalerDrainTooOld": [
+        ([now("oldest_drain_seconds", 43201)], 1),
+        ([now("oldest_drain_seconds", 43199)], 0),
+    ],
+    "OpenmwaaScalerProtectionRefused": [
+        ([now("protection_refused_workers", 1)], 1),
+        ([now("protection_refused_workers", 0)], 0),
+    ],
+    "OpenmwaaScalerAtMaximumWithBacklog": [
+        ([now("desired_workers", 5), now("maximum_workers", 5), now("demand_slots", 3, state="queued")], 1),
+        ([now("desired_workers", 6), now("maximum_workers", 5), now("demand_slots", 3, state="queued")], 1),
+        ([now("desired_workers", 4), now("maximum_workers", 5), now("demand_slots", 3, state="queued")], 0),
+        ([now("desired_workers", 5), now("maximum_workers", 5), now("demand_slots", 0, state="queued")], 0),
+        ([now("desired_workers", 5), now("maximum_workers", 5), now("demand_slots", 3, state="running")], 0),
+        ([now("desired_workers", math.nan), now("maximum_workers", 5), now("demand_slots", 3, state="queued")], 0),
+    ],
+    "OpenmwaaScalerLaunchesStuck": [
+        ([now("workers", 2, state="stuck")], 1),
+        ([now("workers", 0, state="stuck"), now("workers", 2, state="starting")], 0),
+    ],
+    "OpenmwaaScalerApiThrottled": [
+        ([growing("api_throttles_total", 30, **CALL)], 1),
+        ([growing("api_throttles_total", 3, **CALL)], 0),
+    ],
+    "OpenmwaaScalerConfigNotApplied": [([now("config_applied", 0)], 1), ([now("config_applied", 1)], 0)],
+    "OpenmwaaScalerTicksFail": [
+        ([growing("tick_failures_total", 3, **FLEET)], 1),
+        ([growing("tick_failures_total", 0, **FLEET)], 0),
+    ],
+    "OpenmwaaScalerControlForgotten": [
+        ([now("controls_in_force", 1, control="pause_in"), now("controls_in_force", 1, control="fixed")], 2),
+        ([now("controls_in_force", 0, control="pause_in"), now("controls_in_force", 1, control="min")], 0),
+        ([now("controls_in_force", math.nan, control="pause_in")], 0),
+    ],
+}
+
+
+def test_every_rule_has_cases_on_both_sides() -> None:
+    assert CASES.keys() == RULES.keys()
+    assert all({bool(number) for _, number in cases} == {True, False} for cases in CASES.values())
+
+
+@pytest.mark.parametrize(
+    ("alert", "samples", "alerts"),
+    [
+        pytest.param(alert, samples, number, id=f"{alert}-{place}")
+        for alert, cases in CASES.items()
+        for place, (samples, number) in enumerate(cases)
+    ],
+)
+def test_a_rule_fires_for_what_it_says(alert: str, samples: Sequence[Series], alerts: int) -> None:
+    for each in samples:
+        assert {name for name, _ in each.labels} == KNOWN[each.name], "the samples are what the scaler would say"
+    assert len(Evaluator(samples, NOW).evaluate(RULES[alert]["expr"])) == alerts
+
+
+def test_the_page_lists_every_metric_of_the_scaler() -> None:
+    page = (ROOT / "docs" / "how-to" / "watch-the-scaler.md").read_text()
+    names = {
+        re.sub(r"^openmwaa_scaler_|_(bucket|sum|count|created)$", "", re.sub(r"_(bucket|sum|count|created)$", "", name))
+        for name in KNOWN
+    }
+    missing = {name for name in names if f"`{name}`" not in page and f"`{name}_total`" not in page}
+    assert not missing
