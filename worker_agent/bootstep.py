@@ -44,6 +44,7 @@ class ProtectionStep(bootsteps.StartStopStep):
     requires = ("celery.worker.consumer.tasks:Tasks",)
     agent: Agent
     gate: Gate
+    on_sigterm: Callable[[], None] = staticmethod(lambda: None)
 
     def __init__(self, consumer: Any, **kwargs: Any) -> None:
         super().__init__(consumer, **kwargs)
@@ -69,7 +70,7 @@ class ProtectionStep(bootsteps.StartStopStep):
         else:
             self._timer = consumer.timer.call_repeatedly(TICK_S, self._tick, (consumer,))
             if self._leaving is None:
-                self._leaving = Leaving(seal=self.agent.terminate)
+                self._leaving = Leaving(seal=self.agent.terminate, told=self.on_sigterm)
                 self._leaving.install()
             self._leaving.consuming = True
 

@@ -2,6 +2,8 @@
 """How the agent gets into a worker: by Celery's signals, so that importing it elsewhere does nothing."""
 
 import os
+from collections.abc import Callable
+from functools import partial
 from typing import Any, Final
 
 from celery import signals
@@ -20,19 +22,25 @@ _UID: Final = "openmwaa.worker_agent"
 _STEP: Final = "InstalledProtectionStep"
 
 
-def install() -> None:
+def install(*, on_sigterm: Callable[[], None] | None = None) -> None:
     """Have every Celery worker of this process protect itself before it consumes.
 
     Call it once or often, from any module that the worker imports before it starts: Airflow's
-    `[celery] celery_config_options` module or a plain Celery app's tasks. Other processes are not changed.
+    `[celery] celery_config_options` module or a plain Celery app's tasks. Other processes are not changed. `on_sigterm`
+    is called in the signal handler, when the container's stopTimeout begins to run.
     """
-    signals.worker_init.connect(_on_worker_init, weak=False, dispatch_uid=_UID)
+    on_worker_init = partial(_on_worker_init, on_sigterm or _nothing)
+    signals.worker_init.connect(on_worker_init, weak=False, dispatch_uid=_UID)
 
 
-def _on_worker_init(sender: Any = None, **_: Any) -> None:
+def _nothing() -> None:
+    """Nobody else wants to know of SIGTERM."""
+
+
+def _on_worker_init(on_sigterm: Callable[[], None], sender: Any = None, **_: Any) -> None:
     # Celery logs an Exception of a signal handler and goes on; an unprotected worker must not.
     try:
-        _protect(sender)
+        _protect(sender, on_sigterm)
     except SettingsError as error:
         logger.critical("worker agent: %s", error)
         raise SystemExit(78) from error  # EX_CONFIG
@@ -45,7 +53,7 @@ def _say_that_nothing_protects(**_: Any) -> None:
     logger.info("worker agent: no ECS_AGENT_URI, so this worker is not in ECS and nothing protects it")
 
 
-def _protect(worker: Any) -> None:
+def _protect(worker: Any, on_sigterm: Callable[[], None]) -> None:
     settings = Settings.from_environment(os.environ)
     if settings is None:
         # Celery sets its logging up after this signal; a worker that is ready can be heard.
@@ -56,7 +64,8 @@ def _protect(worker: Any) -> None:
     gate = Gate()
     endpoint = ProtectionEndpoint(settings.ecs_agent_uri, minutes=settings.protection_minutes)
     agent = Agent(settings, gate=gate, protection=endpoint)
-    step = type(_STEP, (ProtectionStep,), {"__module__": ProtectionStep.__module__, "agent": agent, "gate": gate})
+    parts = {"agent": agent, "gate": gate, "on_sigterm": staticmethod(on_sigterm)}
+    step = type(_STEP, (ProtectionStep,), {"__module__": ProtectionStep.__module__, **parts})
     worker.app.steps["consumer"].add(step)
 
     def on_shutting_down(**_: Any) -> None:

@@ -28,8 +28,15 @@ Handler = Callable[[int, FrameType | None], Any] | int | None
 class Leaving:
     """Stands before Celery's handler of SIGTERM, for one worker process."""
 
-    def __init__(self, *, seal: Callable[[], None], clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        *,
+        seal: Callable[[], None],
+        told: Callable[[], None] = lambda: None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._seal = seal
+        self._told = told
         self._clock = clock
         self._celery: Handler = None
         self._since: float | None = None
@@ -49,6 +56,7 @@ class Leaving:
         self._seal()
         if self._since is None:
             self._since = self._clock()
+            self._told()
         if not self.consuming:
             self._hand_over()
 
