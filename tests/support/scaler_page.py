@@ -1,0 +1,180 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A scaler that only tells: decisions as they would be logged, served by the real application."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from scaler.runtime.decision_log import DecisionLog
+from scaler.runtime.http import application, serving
+from scaler.runtime.metrics import Metrics
+from scaler.runtime.report import rfc3339
+from scaler.runtime.supervisor import Supervisor
+from tests.support.emulator import free_port
+
+TASK = "arn:aws:ecs:eu-central-1:123456789012:task/openmwaa-analytics/{:032x}"
+
+
+def workers(**counts: int) -> dict[str, int]:
+    """Workers by state; what is not said is 0."""
+    states = ("starting", "stuck", "consuming_idle", "busy", "draining", "released", "unknown")
+    return dict.fromkeys(states, 0) | counts
+
+
+def line(
+    fleet: str = "default", *, at: datetime | None = None, queued: int = 28, running: int = 5, **more: Any
+) -> dict[str, Any]:
+    """A decision of a fleet with five slots a worker that has just what it needs, but for what `more` says."""
+    slots = queued + running
+    needed = -(-slots // 5)
+    wanted = more.get("wanted", max(1, min(20, needed)))
+    desired = more.get("desired", wanted)
+    up = more.get("running_workers", desired)
+    busy = min(up, -(-running // 5))
+    told: dict[str, Any] = {
+        "event": "decision",
+        "at": rfc3339(at or datetime.now(UTC)),
+        "environment": "analytics",
+        "fleet": fleet,
+        "current": f"worker-{fleet}-a",
+        "kind": "hold",
+        "reason": f"{slots} slots wanted, {wanted} workers meant to serve: holds at {desired}.",
+        "explanation": [
+            f"demand: the database says {queued} queued + {running} running = {slots}",
+            f"slots: {slots} slots at 5 a worker (as the agents report) need {needed} workers",
+            f"protection: {up} protected + 0 about to be: desired may not go below {up}",
+        ],
+        "desired_before": desired,
+        "desired": desired,
+        "needed": needed,
+        "wanted": wanted,
+        "min": 1,
+        "max": 20,
+        "bounds": {"min": 1, "max": 20},
+        "running": up,
+        "pending": max(0, desired - up),
+        "protected": up,
+        "demand": {"queued": queued, "running": running, "slots": slots, "source": "database"},
+        "workers": workers(starting=max(0, desired - up), consuming_idle=up - busy, busy=busy),
+        "slots": {"total": up * 5, "free": up * 5 - running, "per_worker": 5},
+        "controls": None,
+        "controls_state": "known",
+        "drain": [],
+        "resume": [],
+        "errors": [],
+        "readings": {"service": 0.1, "tasks": 0.2, "protection": 0.1, "broker": 0.3, "controls": 1.2, "database": 0.2},
+        "generations": {f"worker-{fleet}-a": {"revision": 7, "desired": desired, "running": up, "kind": "hold"}},
+    }
+    more.pop("running_workers", None)
+    return told | more
+
+
+@dataclass
+class Stage:
+    """The log behind a page, and where the page is."""
+
+    log: DecisionLog
+    out: io.StringIO
+    url: str = ""
+    now: datetime = field(default_factory=lambda: datetime.now(UTC))
+
+    def decide(self, told: Mapping[str, Any], *, ago_s: float = 0.0) -> None:
+        """Let the scaler have decided so."""
+        at = self.now - timedelta(seconds=ago_s)
+        self.log.decided(at, {**told, "at": rfc3339(at)}, {"slots_per_worker": 5, "interval_s": 5.0})
+
+
+def stage() -> Stage:
+    """A log that nobody serves yet."""
+    out = io.StringIO()
+    return Stage(DecisionLog("analytics", out, lambda: datetime.now(UTC)), out)
+
+
+@asynccontextmanager
+async def served(told: Stage) -> AsyncIterator[Stage]:
+    """Serve the page of a stage."""
+    port = free_port()
+    app = application(Supervisor([], _Clock()), told.log, Metrics())
+    async with serving(app, "127.0.0.1", port):
+        told.url = f"http://127.0.0.1:{port}/"
+        yield told
+
+
+def a_day_at_work(told: Stage, fleet: str = "default", *, hours: float = 6.0) -> None:
+    """Six hours of a fleet: waves of work, growth at once, shrinking by drain; now it grows to seven."""
+    desired, running, drains, step = 2, 2, 0, 20
+    for ago in range(int(hours * 3600), 20, -step):
+        turn = ago / 3600
+        slots = int(26 + 22 * math.sin(turn * 2.4 + 1.2) + 9 * math.sin(turn * 13)) if ago > 240 else 12
+        slots = max(0, slots)
+        needed = max(1, -(-slots // 5))
+        before, kind, reason = desired, "hold", f"{slots} slots wanted, {needed} workers meant to serve: holds."
+        running = min(desired, running + 1) if running < desired and ago % 40 == 0 else min(running, desired)
+        if needed > desired:
+            desired, kind, drains = min(20, needed), "grow", 0
+            reason = f"{slots} slots wanted, that is {desired} workers: desired {before} -> {desired}."
+        elif needed < desired and not drains:
+            drains, kind = desired - needed, "drain"
+            reason = f"{slots} slots wanted, {needed} workers suffice: drains {drains} more."
+        elif drains and ago % 160 == 0:
+            desired, kind, drains = max(needed, desired - drains), "shrink", 0
+            reason = f"{slots} slots wanted, {needed} workers suffice: desired {before} -> {desired}."
+        busy = min(slots, 5 * running)
+        told.decide(
+            line(
+                fleet,
+                queued=slots - busy,
+                running=busy,
+                desired=desired,
+                desired_before=before,
+                running_workers=running,
+                kind=kind,
+                reason=reason,
+                workers={
+                    **{
+                        "starting": desired - running,
+                        "busy": max(0, running - drains),
+                        "draining": min(drains, running),
+                    },
+                    **{"consuming_idle": 0, "stuck": 0, "released": 0, "unknown": 0},
+                },
+            ),
+            ago_s=ago,
+        )
+    grows_to_seven(told, fleet)
+
+
+def grows_to_seven(told: Stage, fleet: str = "default") -> None:
+    """33 slots wanted at five a worker: the question everybody asks."""
+    why = "33 slots wanted, that is 7 workers: desired 3 -> 7."
+    steps = [
+        "demand: the database says 13 queued + 20 running = 33",
+        "slots: 33 slots at 5 a worker (as the agents report) need 7 workers",
+        "up: from 3 to 7 workers at once",
+        "protection: 5 protected + 2 about to be: desired may not go below 7",
+    ]
+    grown = line(
+        fleet,
+        queued=13,
+        running=20,
+        running_workers=5,
+        workers=workers(starting=2, consuming_idle=1, busy=4),
+        explanation=steps,
+    )
+    update = {"sent": True, "desired": 7, "answered_at": rfc3339(told.now), "duration_s": 0.08}
+    told.decide(grown | {"kind": "grow", "desired_before": 3, "reason": why, "update_service": update}, ago_s=12)
+    told.decide(grown | {"explanation": [*steps[:2], steps[3]]}, ago_s=1)
+
+
+class _Clock:
+    def monotonic(self) -> float:
+        return 0.0
+
+    def wall(self) -> datetime:
+        return datetime.now(UTC)
