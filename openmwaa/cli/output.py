@@ -13,6 +13,7 @@ from rich.console import Console
 EnvironmentPath = Annotated[
     Path, typer.Argument(help="The environment's YAML file.", metavar="ENVIRONMENT.YAML", show_default=True)
 ]
+Local = Annotated[bool, typer.Option("--local", help="Talk to the environment on this machine, not to AWS.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Write one JSON document in place of text.")]
 
 DEFAULT_FILE = Path("environment.yaml")
