@@ -77,6 +77,10 @@ class DecisionLog:
             self._fleets[fleet].failed = {"at": rfc3339(self._wall()), "error": told}
         self.event("tick_failed", fleet=fleet, error=told, where=[str(at) for at in where])
 
+    def removed(self, fleet: str) -> None:
+        """Forget a fleet that is no longer configured; the log has its decisions."""
+        self._fleets.pop(fleet, None)
+
     def event(self, event: str, **values: Json) -> None:
         """Write a line that is no decision."""
         self._write({"event": event, "at": rfc3339(self._wall()), "environment": self.environment, **values})

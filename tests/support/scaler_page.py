@@ -136,14 +136,9 @@ def a_day_at_work(told: Stage, fleet: str = "default", *, hours: float = 6.0) ->
                 running_workers=running,
                 kind=kind,
                 reason=reason,
-                workers={
-                    **{
-                        "starting": desired - running,
-                        "busy": max(0, running - drains),
-                        "draining": min(drains, running),
-                    },
-                    **{"consuming_idle": 0, "stuck": 0, "released": 0, "unknown": 0},
-                },
+                workers=workers(
+                    starting=desired - running, busy=max(0, running - drains), draining=min(drains, running)
+                ),
             ),
             ago_s=ago,
         )
