@@ -14,12 +14,15 @@ from scaler.core.decide import decide
 from scaler.core.model import AgentState, Fleet, Known, Observation, Task
 from scaler.core.record import Tick
 from scaler.core.state import Decision, GenerationDecision, State
-from scaler.errors import SourceError
+from scaler.errors import SourceError, ThrottledError
+from scaler.runtime.budget import Urgency
 from scaler.runtime.observe import Observer, World
 from scaler.runtime.report import Listener, Report, Write
 
 OBSERVE_SHARE = 0.6
 """Of the interval: what remains belongs to the commands and the write."""
+PATIENCE_SHARE = 0.15
+"""Of the interval: a write waits no longer for its turn."""
 
 
 class FleetLoop:
@@ -68,11 +71,12 @@ class FleetLoop:
 
     async def _act(self, decision: Decision, tasks: dict[str, Task]) -> tuple[dict[str, Write], list[SourceError]]:
         # More workers, or protection, cannot wait for a worker that does not answer.
-        writes = await self._each(decision, self._write, reduces=False)
+        writes = await self._each(decision, self._raise, reduces=False)
         answers, errors = await self._command(decision, tasks)
 
         async def reduce(service: str, order: GenerationDecision) -> Write:
-            doubt = await self._doubt(service, order, answers)
+            # The turn first: nothing may come between the last look and the write.
+            doubt = await self._turn(order) or await self._doubt(service, order, answers)
             return Write(_count(order), left_out=doubt) if doubt else await self._write(service, order)
 
         return writes | await self._each(decision, reduce, reduces=True), errors
@@ -98,12 +102,26 @@ class FleetLoop:
             return f"desired is {service.desired} by now, {order.observed} was decided upon"
         return "a deployment began" if service.rolling else None
 
+    async def _turn(self, order: GenerationDecision) -> str | None:
+        """Wait for this write's turn in the account's budget; return why it is left out instead."""
+        urgency = Urgency.SHRINK if order.reduces else Urgency.PROTECT if order.kind == "protect" else Urgency.GROW
+        patience_s = self.fleet.interval_s * PATIENCE_SHARE
+        if self._world.writes is None or await self._world.writes.take(urgency, patience_s):
+            return None
+        return f"too many writes at once: no turn within {patience_s:g} s; decided anew at the next tick"
+
+    async def _raise(self, service: str, order: GenerationDecision) -> Write:
+        waits_too_long = await self._turn(order)
+        return Write(_count(order), left_out=waits_too_long) if waits_too_long else await self._write(service, order)
+
     async def _write(self, service: str, order: GenerationDecision) -> Write:
         clock, desired = self._world.clock, _count(order)
         began = clock.monotonic()
         try:
             await self._world.cluster.set_desired(service, desired)
         except SourceError as error:
+            if isinstance(error, ThrottledError) and self._world.writes is not None:
+                self._world.writes.throttled()
             return Write(desired, error=error, duration_s=clock.monotonic() - began)
         return Write(desired, answered_at=clock.wall(), duration_s=clock.monotonic() - began)
 

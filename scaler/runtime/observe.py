@@ -29,6 +29,7 @@ from scaler.core.model import (
 from scaler.core.roster import PENDING
 from scaler.errors import DeadlineError, SourceError
 from scaler.ports import Broker, Clock, Cluster, Database, Workers
+from scaler.runtime.budget import WriteBudget
 from scaler.runtime.controls import ControlsMemory, SharedControls
 
 T = TypeVar("T")
@@ -45,6 +46,8 @@ class World:
     database: Database | None
     controls: SharedControls | None = None
     """What people order; None where there is no place for orders."""
+    writes: WriteBudget | None = None
+    """How fast UpdateService may be called; None: as fast as decided."""
 
 
 class Memory(Generic[T]):
