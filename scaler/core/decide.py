@@ -2,53 +2,22 @@
 """`decide`: one fleet, one observation, what is remembered, now -> what to do and why.
 
 The same input gives the same output, so every tick can be recorded and replayed. The steps stand in the order of the
-explanation: demand, slots, window, zero, bounds, generations, then for each service drain, launch, protection and
-reduce, and last what a person forbade.
+explanation: demand, slots, up or window, fallback, zero, bounds, generations, then for each service drain, launch,
+protection and reduce, and last what a person forbade.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-from scaler.core import bounds, policy
-from scaler.core import demand as demands
-from scaler.core.bounds import Limits
+from scaler.core import bounds
+from scaler.core.drain import Share
 from scaler.core.explain import Trail, count, names, sentence
-from scaler.core.generation import Share, Step, View, look, notice, settle
+from scaler.core.generation import Step, View, look, notice, settle
 from scaler.core.model import Fleet, Observation
-from scaler.core.state import Decision, Demand, State, WorkerCounts, loudest
-
-
-@dataclass(frozen=True, slots=True)
-class _Want:
-    """How many workers are wanted, and what led there."""
-
-    demand: Demand | None
-    needed: int | None
-    wanted: int
-    growth: int
-    """What new workers are started for: `wanted`, but never to stand in for old ones twice."""
-    may_shrink: bool
-
-
-@dataclass(frozen=True, slots=True)
-class _Tick:
-    """The input of one decision, and the trail it leaves."""
-
-    fleet: Fleet
-    observation: Observation
-    limits: Limits
-    views: Sequence[View]
-    current: View | None
-    now: float
-    trail: Trail
-
-    @property
-    def older(self) -> list[View]:
-        """The services new workers do not start on, the newest first."""
-        rest = [view for view in self.views if view is not self.current]
-        return sorted(rest, key=lambda view: (-(view.service.revision if view.service else 0), view.name))
+from scaler.core.state import Decision, Kind, State, WorkerCounts, loudest
+from scaler.core.want import Tick, Want, assess
 
 
 def decide(fleet: Fleet, observation: Observation, state: State, now: float) -> tuple[Decision, State]:
@@ -58,10 +27,9 @@ def decide(fleet: Fleet, observation: Observation, state: State, now: float) -> 
         fleet, observation.controls, observation.schedule, state.controls_unknown_since, now
     )
     current = _current(views, state.current)
-    tick = _Tick(fleet, observation, limits, views, current, now, Trail())
+    tick = Tick(fleet, observation, limits, views, current, now, Trail())
     state = replace(state, current=current.name if current else state.current, controls_unknown_since=silent_since)
-    want, state = _want(tick, state)
-    _tell_generations(tick)
+    want, state = assess(tick, state)
     steps = _settle(tick, want)
     if limits.pause_words:
         tick.trail.add("pause", limits.pause_words)
@@ -103,89 +71,55 @@ def _newest(view: View, remembered: str | None) -> tuple[int, int, bool, str]:
     return (service.revision, service.desired, view.name == remembered, view.name) if service else (-1, 0, False, "")
 
 
-def _want(tick: _Tick, state: State) -> tuple[_Want, State]:
-    fleet, limits, now, trail = tick.fleet, tick.limits, tick.now, tick.trail
-    demand, needed, state = _need(tick, state)
-    may_shrink = demand is not None and demand.may_shrink
-    settled = state.window.full(now, fleet.scale_in_window_s)
-    old_places = sum(view.places for view in tick.older)
-    places, consuming = (tick.current.places, tick.current.consuming) if tick.current else (0, 0)
-    serving = max(places, consuming + old_places)
-    if limits.fixed:
-        trail.add("fixed", f"ordered to be {limits.maximum}: the demand does not count")
-        return _Want(demand, needed, limits.maximum, limits.maximum, may_shrink=True), replace(state, zero_seen=0)
-    wanted = policy.hold_down(fleet, needed, serving, state.window, now, may_shrink=may_shrink, trail=trail)
-    rosters = [view.roster for view in tick.views]
-    nobody = all(
-        view.service is not None and view.service.desired == 0 and not (view.roster and view.roster.floor)
-        for view in tick.views
-    )
-    zero_seen = 0
-    if limits.minimum == 0:
-        wanted, zero_seen = policy.zero(
-            tick.observation, rosters, wanted, nobody=nobody, seen=state.zero_seen, trail=trail
-        )
-    wanted = bounds.bound(limits, wanted, serving, may_shrink=may_shrink and settled, trail=trail)
-    # While old workers stand beside their replacements, both serve; nothing new is started for the sum of them.
-    hold = max(places, old_places, needed or 0, limits.minimum)
-    growth = wanted if wanted > serving else min(wanted, hold)
-    state = replace(state, zero_seen=zero_seen)
-    return _Want(demand, needed, wanted, growth, may_shrink=may_shrink and settled), state
-
-
-def _need(tick: _Tick, state: State) -> tuple[Demand | None, int | None, State]:
-    """Return the demand, the workers it needs, and the state that remembers both."""
-    fleet, now = tick.fleet, tick.now
-    demand, broker_above = demands.assess(fleet, tick.observation, state, now, tick.trail)
-    needed = None
-    if demand is not None:
-        others = [view.roster for view in tick.older if view.roster is not None]
-        needed = policy.slots_to_workers(
-            fleet, demand, tick.current.roster if tick.current else None, others, tick.trail
-        )
-    known = demand is not None and demand.may_shrink
-    window = policy.remember(fleet, state.window, needed, now, known=known)
-    return demand, needed, replace(state, window=window, broker_above_since=broker_above)
-
-
-def _tell_generations(tick: _Tick) -> None:
-    for view in tick.views:
-        if words := notice(view)[1]:
-            tick.trail.add("service", words)
-    if len(tick.views) > 1:
-        newest = f"new workers start on {tick.current.name}" if tick.current else "which is the newest is not known"
-        tick.trail.add("generations", newest)
-
-
-def _settle(tick: _Tick, want: _Want) -> list[Step]:
-    limits = tick.limits
-    certain = all(view.service is not None for view in tick.views)
-    may_drain = want.may_shrink and certain and not limits.pause_in
-    room = max(0, tick.fleet.launch_budget - sum(view.not_running for view in tick.views))
-    room_words = f"{tick.fleet.launch_budget} tasks at most may be asked for and not run yet"
-    if limits.pause_out:
-        room, room_words = 0, limits.pause_words
-    left = max(0, want.wanted - (tick.current.consuming if tick.current else 0))
+def _settle(tick: Tick, want: Want) -> list[Step]:
+    """Share what is wanted out among the services: the current one serves, the older ones what it does not yet."""
+    limits, current = tick.limits, tick.current
+    _tell(tick)
+    may_drain = want.may_shrink and not limits.pause_in and all(view.service is not None for view in tick.views)
     steps = []
-    for view in [*([tick.current] if tick.current else []), *tick.older]:
-        newest = view is tick.current
-        wanted = want.growth if newest else min(left, view.places)
-        left -= 0 if newest else wanted
-        bounded = max(limits.minimum, min(limits.maximum, want.needed or 0)) if newest else wanted
-        share = Share(
-            wanted=wanted,
-            maximum=limits.maximum,
-            fresh=bounded,
-            room=room if newest else 0,
-            room_words=room_words if newest else "",
-            may_drain=may_drain,
-            recall=limits.recall,
-        )
-        steps.append(settle(tick.fleet, view, share, tick.trail.of(view.name if len(tick.views) > 1 else ""), tick.now))
+    consuming = promised = 0
+    if current is not None:
+        asked = sum(view.not_running for view in tick.views)
+        room, why = max(0, tick.fleet.launch_budget - asked), f"{asked} tasks are asked for and do not run yet"
+        if limits.pause_out:
+            room, why = 0, limits.pause_words
+        fresh = max(limits.minimum, min(limits.maximum, want.needed or 0))
+        share = Share(want.growth, want.growth, limits.maximum, fresh, room, why, may_drain, limits.recall)
+        step = settle(tick.fleet, current, share, _trail(tick, current), tick.now)
+        steps.append(step)
+        consuming, promised = current.consuming, step.promised
+    left, missing = max(0, want.wanted - consuming), max(0, want.wanted - promised)
+    for view in tick.older:
+        places = view.service.desired if view.service else 0
+        keep, back = min(left, places), min(missing, places)
+        left, missing = left - keep, missing - back
+        if current is not None and places > keep:
+            words = f"{count(consuming, 'worker')} of {want.wanted} consume on {current.name}"
+            tick.trail.add("generations", f"{words}, so {keep} of {places} are wanted on {view.name}")
+        share = Share(keep, back, limits.maximum, keep, 0, "", may_drain, limits.recall)
+        steps.append(settle(tick.fleet, view, share, _trail(tick, view), tick.now))
     return sorted(steps, key=lambda step: step.name)
 
 
-def _reason(steps: Sequence[Step], want: _Want) -> str:
+def _trail(tick: Tick, view: View) -> Trail:
+    """Return the trail of one service; where there is only one its name says nothing."""
+    return tick.trail.of(view.name) if len(tick.views) > 1 else tick.trail
+
+
+def _tell(tick: Tick) -> None:
+    for view in tick.views:
+        if words := notice(view)[1]:
+            _trail(tick, view).add("service", words)
+    if len(tick.views) == 1:
+        return
+    if tick.current is None or tick.current.service is None:
+        tick.trail.add("generations", "which service is the newest is not known, so no worker is started")
+    else:
+        newest = f"{tick.current.name} (revision {tick.current.service.revision})"
+        tick.trail.add("generations", f"new workers start on {newest}")
+
+
+def _reason(steps: Sequence[Step], want: Want) -> str:
     kind = loudest(step.decision.kind for step in steps)
     known = [step.decision for step in steps if step.decision.desired is not None]
     if kind == "blind":
@@ -196,6 +130,7 @@ def _reason(steps: Sequence[Step], want: _Want) -> str:
         sum(each.observed or 0 for each in known),
         sum(each.desired or 0 for each in known),
         want.demand,
+        want.needed,
         want.wanted,
         chosen=sum(len(step.plan.chosen) for step in steps),
         called=sum(step.plan.called for step in steps),
@@ -213,20 +148,15 @@ def _rehearse(steps: Sequence[Step], said: str, trail: Trail) -> tuple[str, list
             trail.add("dry run", f"would drain {names(step.plan.chosen)}")
         if step.plan.called:
             trail.add("dry run", f"would call {count(step.plan.called, 'worker')} back")
-    quiet = [
-        replace(
-            step,
-            decision=replace(
-                step.decision, desired=step.decision.observed, drains=(), resumes=(), released=(), kind="hold"
-            ),
-            memory=replace(
-                step.memory,
-                drains={},
-                resumes={},
-                expected=step.decision.observed or step.memory.expected,
-                attempt=None,
-            ),
-        )
-        for step in steps
-    ]
-    return f"Dry run, nothing is done: {said}", quiet
+    return f"Dry run, nothing is done: {said}", [_quiet(step) for step in steps]
+
+
+def _quiet(step: Step) -> Step:
+    observed = step.decision.observed
+    kind: Kind = "blind" if step.decision.kind == "blind" else "hold"
+    expected = step.memory.expected if observed is None else observed
+    return replace(
+        step,
+        decision=replace(step.decision, desired=observed, drains=(), resumes=(), released=(), kind=kind),
+        memory=replace(step.memory, drains={}, resumes={}, expected=expected, attempt=None),
+    )

@@ -16,6 +16,27 @@ from scaler.core.roster import Roster, Worker
 
 
 @dataclass(frozen=True, slots=True)
+class Share:
+    """What the fleet wants of one service."""
+
+    wanted: int
+    """Workers that are to serve: whoever consumes beyond it may be drained."""
+    back: int
+    """Workers that must serve: where fewer do, those in drain are called back."""
+    maximum: int
+    fresh: int
+    """Workers that a rolling deployment inside this service may start now."""
+    room: int
+    """How many tasks more than now may be asked for; 0 for every generation but the current one."""
+    room_words: str
+    """Why there is no more room."""
+    may_drain: bool
+    """Whether anybody may be told to go, and the count be lowered."""
+    recall: bool = False
+    """Whether everybody in drain is called back."""
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """Who is in drain after this tick, who of them was chosen now, and who is called back."""
 
@@ -39,30 +60,49 @@ def places_lost(roster: Roster, desired: int) -> int:
     return max(0, len(roster.of("draining", "released", "stuck")) - doomed(roster, desired))
 
 
-def plan(roster: Roster, wanted: int, desired: int, *, may_drain: bool, trail: Trail, recall: bool = False) -> Plan:
-    """Choose victims where more than `wanted` consume; call victims back where fewer serve, or all to `recall`."""
+def plan(service: Service, roster: Roster, share: Share, *, may_drain: bool, trail: Trail) -> Plan:
+    """Choose victims where more consume than are wanted; call victims back where fewer serve than must."""
     victims = roster.of("draining", "released")
     still = tuple(worker.arn for worker in roster.of("launching", "stuck") if worker.called_back)
     serving = roster.of("launching", "consuming", "unknown")
-    missing = len(victims) if recall else wanted - len(serving)
+    missing = len(victims) if share.recall else share.back - len(serving)
     if missing > 0 and victims:
         # Who was let go stands last, so the doomed are cut off.
         callable_ = sorted(victims, key=_first_to_resume)
-        callable_ = callable_[: max(0, len(callable_) - doomed(roster, desired))]
+        callable_ = callable_[: max(0, len(callable_) - doomed(roster, service.desired))]
         back = tuple(worker.arn for worker in callable_[:missing])
         if back:
             trail.add("drain", f"calls back {count(len(back), 'worker')} in drain: {names(back)}")
         return Plan(tuple(worker.arn for worker in victims if worker.arn not in back), (), back + still, len(back))
     held = tuple(worker.arn for worker in victims)
-    consuming = roster.of("consuming")
-    surplus = len(consuming) - wanted
-    if surplus <= 0 or not may_drain:
-        if held:
-            trail.add("drain", f"goes on draining {names(held)}")
-        return Plan(held, (), still)
-    chosen = tuple(worker.arn for worker in sorted(consuming, key=_first_to_drain)[:surplus])
-    trail.add("drain", f"{len(consuming)} consume, {wanted} wanted: drains {names(chosen)}")
+    if held:
+        trail.add("drain", f"{count(len(held), 'worker')} in drain: {names(held)}")
+    chosen = _choose(service, roster, share, trail) if may_drain else ()
     return Plan(held + chosen, chosen, still)
+
+
+def _choose(service: Service, roster: Roster, share: Share, trail: Trail) -> tuple[str, ...]:
+    """Return who is to leave: of those who consume the surplus, and whoever came up and never began to."""
+    consuming = roster.of("consuming")
+    surplus = len(consuming) - share.wanted
+    if surplus < 0:
+        return ()
+    chosen = tuple(worker.arn for worker in sorted(consuming, key=_first_to_drain)[:surplus])
+    if chosen:
+        trail.add("drain", f"{len(consuming)} consume, {share.wanted} wanted: drains {names(chosen)}")
+    # While a deployment rolls, new tasks are refused until the old ones leave: they did nothing wrong.
+    hopeless = [] if service.rolling else [worker for worker in roster.of("stuck") if _answers_and_idles(worker)]
+    if hopeless:
+        arns = tuple(worker.arn for worker in hopeless)
+        trail.add(
+            "drain", f"{count(len(arns), 'worker')} never began to consume and is not wanted: drains {names(arns)}"
+        )
+        chosen += arns
+    return chosen
+
+
+def _answers_and_idles(worker: Worker) -> bool:
+    return not worker.pending and worker.agent is not None and not worker.called_back
 
 
 def _first_to_drain(worker: Worker) -> tuple[bool, int, float, str]:

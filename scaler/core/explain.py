@@ -40,20 +40,34 @@ def names(arns: Collection[str]) -> str:
 
 
 def sentence(
-    kind: Kind, before: int, after: int, demand: Demand | None, wanted: int, *, chosen: int, called: int, draining: int
+    kind: Kind,
+    before: int,
+    after: int,
+    demand: Demand | None,
+    needed: int | None,
+    wanted: int,
+    *,
+    chosen: int,
+    called: int,
+    draining: int,
 ) -> str:
     """Return why, in one sentence."""
-    need = "The demand is unknown" if demand is None else f"{count(demand.slots, 'slot')} wanted"
-    enough = f"{count(wanted, 'worker')} {'suffices' if wanted == 1 else 'suffice'}"
-    if kind == "grow":
-        return f"{need}, that is {count(wanted, 'worker')}: desired {before} -> {after}."
     if kind == "protect":
-        return f"ECS must not refuse protection to a worker: desired {before} -> {after}."
-    if kind == "shrink":
-        return f"{need}, {enough} and the surplus has released: desired {before} -> {after}."
-    if kind == "drain":
-        return f"{need}, {enough}: drains {count(chosen, 'worker')} more."
-    if kind == "resume":
-        return f"{need}, that is {count(wanted, 'worker')}: calls {called} back from drain."
-    rest = f", {draining} in drain" if draining else ""
-    return f"{need}, {count(wanted, 'worker')} meant to serve: holds at {after}{rest}."
+        return f"ECS must not refuse protection to a worker that works or is about to: desired {before} -> {after}."
+    need = "Nobody knows the demand"
+    if demand is not None and needed is not None:
+        takes = f", which {'takes' if demand.slots == 1 else 'take'} {count(needed, 'worker')}" if needed else ""
+        verb = "is" if demand.slots == 1 else "are"
+        need = f"{count(demand.slots, 'task slot') if demand.slots else 'No task slot'} {verb} wanted{takes}"
+    if wanted != needed:
+        need += f"; {count(wanted, 'worker')} {'is' if wanted == 1 else 'are'} to serve"
+    match kind:
+        case "grow":
+            return f"{need}: desired {before} -> {after}."
+        case "shrink":
+            return f"{need}, and who is too many has let go: desired {before} -> {after}."
+        case "drain":
+            return f"{need}: drains {count(chosen, 'worker')} more."
+        case "resume":
+            return f"{need}: calls {count(called, 'worker')} back from drain."
+    return f"{need}: desired stays {after}{f', {draining} in drain' if draining else ''}."

@@ -6,10 +6,13 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from scaler.core import drain
+from scaler.core.drain import Share
 from scaler.core.explain import Trail, count, names
 from scaler.core.model import Fleet, Generation, Known, Service, Unknown
 from scaler.core.roster import Roster, muster
 from scaler.core.state import Attempt, GenerationDecision, GenerationState, Kind, WorkerCounts
+
+VAIN_ATTEMPTS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,25 +50,6 @@ class View:
 
 
 @dataclass(frozen=True, slots=True)
-class Share:
-    """What the fleet wants of one service."""
-
-    wanted: int
-    """Workers that are to serve."""
-    maximum: int
-    fresh: int
-    """Workers that a rolling deployment inside this service may start now."""
-    room: int
-    """How many tasks more than now may be asked for; 0 for every generation but the current one."""
-    room_words: str
-    """Why there is no more room."""
-    may_drain: bool
-    """Whether anybody may be told to go, and the count be lowered."""
-    recall: bool = False
-    """Whether everybody in drain is called back."""
-
-
-@dataclass(frozen=True, slots=True)
 class Step:
     """What is to be done with a service, and what to remember of it."""
 
@@ -75,6 +59,8 @@ class Step:
     plan: drain.Plan
     why: str = ""
     """Why nothing is known of it."""
+    promised: int = 0
+    """How many workers serve or are on their way and have not been for too long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,9 +100,7 @@ def settle(fleet: Fleet, view: View, share: Share, trail: Trail, now: float) -> 
     plan = drain.Plan(tuple(sorted(view.memory.drains)), (), tuple(sorted(view.memory.resumes)))
     if view.roster is not None:
         may_drain = share.may_drain and isinstance(view.seen.protected, Known)
-        plan = drain.plan(
-            view.roster, share.wanted, view.service.desired, may_drain=may_drain, trail=trail, recall=share.recall
-        )
+        plan = drain.plan(view.service, view.roster, share, may_drain=may_drain, trail=trail)
     target = _target(fleet, view, view.service, share, plan, trail, now)
     decision = GenerationDecision(
         desired=target.desired,
@@ -129,7 +113,8 @@ def settle(fleet: Fleet, view: View, share: Share, trail: Trail, now: float) -> 
         workers=view.roster.counts() if view.roster else WorkerCounts(),
         foreign_desired=foreign,
     )
-    return Step(view.name, decision, _remember(view, view.service, decision, now), plan)
+    memory = _remember(view, view.service, decision, now)
+    return Step(view.name, decision, memory, plan, promised=_promised(fleet, view, view.service, target, memory, now))
 
 
 def _target(
@@ -196,6 +181,17 @@ def _blind(view: View, trail: Trail, now: float) -> Step:
         workers=roster.counts() if roster else WorkerCounts(),
     )
     return Step(view.name, decision, _remember(view, None, decision, now), drain.Plan(held, (), back), why)
+
+
+def _promised(fleet: Fleet, view: View, service: Service, target: _Target, memory: GenerationState, now: float) -> int:
+    """Return how many workers serve or may be counted on to serve soon."""
+    # A count that ECS does not take, however often it is written, brings nobody.
+    desired = service.desired if memory.attempt and memory.attempt.count >= VAIN_ATTEMPTS else target.desired
+    if view.roster is None:
+        return desired
+    short_s = 0.0 if memory.short_since is None else now - memory.short_since
+    absent = max(0, service.desired - len(view.roster.workers)) if short_s >= fleet.launch_deadline_s else 0
+    return max(0, desired - drain.places_lost(view.roster, service.desired) - absent)
 
 
 def _remember(view: View, service: Service | None, decision: GenerationDecision, now: float) -> GenerationState:

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from scaler.core.explain import Trail, count
-from scaler.core.model import Fleet, Known, Observation
+from scaler.core.model import Fallback, Fleet, Known, Observation
 from scaler.core.roster import Roster
 from scaler.core.state import Demand
 from scaler.core.window import Window
@@ -49,23 +49,40 @@ def hold_down(
     `serving` is how many workers the service is meant to have now, those in drain not counted.
     """
     if needed is None:
-        trail.add("window", f"demand unknown: holds {count(serving, 'worker')}")
+        trail.add("window", f"nobody knows the demand: holds {count(serving, 'worker')}")
         return serving
     if needed >= serving:
         if needed > serving:
             trail.add("up", f"from {serving} to {count(needed, 'worker')} at once")
         return needed
+    fewer = f"{count(needed, 'worker')} of {serving} would do"
     if not may_shrink:
-        trail.add("window", f"needs {needed} of {serving}, but not every source is known: holds")
+        trail.add("window", f"{fewer}, but not every source is known: holds {serving}")
         return serving
     length = fleet.scale_in_window_s
     if not window.full(now, length):
         seen = f"{window.covered_s(now):.0f} of {length:.0f} s"
-        trail.add("window", f"needs {needed} of {serving}, but only {seen} were seen without a gap: holds")
+        trail.add("window", f"{fewer}, but only {seen} were seen without a gap: holds {serving}")
         return serving
     wanted = max(needed, min(window.maximum, serving))
-    trail.add("window", f"the largest need of the last {length:.0f} s is {window.maximum}: wants {wanted} of {serving}")
+    trail.add("window", f"{fewer}; the most that the last {length:.0f} s needed is {window.maximum}, so {wanted} stay")
     return wanted
+
+
+def fall_back(
+    fallback: Fallback, holding: int, unknown_since: float | None, now: float, trail: Trail
+) -> tuple[int, bool]:
+    """Return the workers wanted while nobody knows the demand, and whether the fleet may shrink to that."""
+    unknown_s = 0.0 if unknown_since is None else now - unknown_since
+    if fallback.mode == "hold" or unknown_s < fallback.after_s:
+        return holding, False
+    words = f"the demand has been unknown for {unknown_s:.0f} s"
+    if fallback.mode == "fixed":
+        trail.add("fallback", f"{words}: {count(fallback.count, 'worker')}, as configured for that")
+        return fallback.count, True
+    if fallback.count > holding:
+        trail.add("fallback", f"{words}: at least {count(fallback.count, 'worker')}, as configured for that")
+    return max(holding, fallback.count), False
 
 
 def zero(
