@@ -8,14 +8,14 @@ field is wrong. What MWAA has keeps MWAA's name, default and limits (CreateEnvir
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from functools import cached_property
 from ipaddress import IPv4Network
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, field_validator, model_validator
+from pydantic import BeforeValidator, Field, StringConstraints, field_validator, model_validator
 
-from openmwaa.classes import ENVIRONMENT_CLASSES, EnvironmentClass, fargate_cpus, fargate_memory
+from openmwaa.classes import ENVIRONMENT_CLASSES, EnvironmentClass
+from openmwaa.fleet import ClassName, Fleet, FleetName, FleetSpec, StrictModel
 
 AIRFLOW_VERSIONS: Final = ("3.3.2",)
 DEFAULT_QUEUE: Final = "default"
@@ -24,10 +24,7 @@ _CLASS_NAMES = tuple(ENVIRONMENT_CLASSES)
 _OPTION_KEY = r"^[a-z]+[a-z0-9_]*\.[a-z0-9._]*[a-z0-9_]$"
 
 AirflowVersion = Literal["3.3.2"]
-ClassName = Literal["mw1.micro", "mw1.small", "mw1.medium", "mw1.large", "mw1.xlarge", "mw1.2xlarge"]
 LogLevel = Literal["CRITICAL", "ERROR", "WARNING", "INFO", "DEBUG"]
-QueueName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,40}$")]
-FleetName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,19}$")]
 
 
 def _option_text(value: object) -> object:
@@ -38,11 +35,7 @@ def _option_text(value: object) -> object:
 OptionValue = Annotated[str, BeforeValidator(_option_text), StringConstraints(pattern=r"^[ -~]*$", max_length=65_536)]
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, use_attribute_docstrings=True)
-
-
-class ModuleLogging(_Model):
+class ModuleLogging(StrictModel):
     """One of MWAA's log modules."""
 
     enabled: bool = True
@@ -51,7 +44,7 @@ class ModuleLogging(_Model):
     """The least severe level that is written."""
 
 
-class LoggingConfiguration(_Model):
+class LoggingConfiguration(StrictModel):
     """MWAA's five log modules, each a CloudWatch log group `airflow-NAME-MODULE`."""
 
     dag_processing_logs: ModuleLogging = ModuleLogging()
@@ -63,7 +56,7 @@ class LoggingConfiguration(_Model):
     """Days a log group keeps what it has; the values are CloudWatch's."""
 
 
-class Network(_Model):
+class Network(StrictModel):
     """The VPC that is built for the environment."""
 
     vpc_cidr: str = "10.192.0.0/16"
@@ -83,66 +76,14 @@ class Network(_Model):
         return str(network)
 
 
-class FleetSpec(_Model):
-    """One fleet of workers as the file says it; what is left out comes from the environment."""
-
-    queues: Annotated[tuple[QueueName, ...], Field(min_length=1)]
-    """Airflow queues that the fleet's workers serve."""
-    environment_class: ClassName | None = Field(default=None, alias="class")
-    """Size and slots by an MWAA class; or give `cpu`, `memory` and `slots`."""
-    cpu: int | None = None
-    """CPU units of a worker, 1024 = 1 vCPU."""
-    memory: int | None = None
-    """MiB of a worker."""
-    slots: Annotated[int, Field(ge=1, le=512)] | None = None
-    """Celery processes of a worker: the tasks it runs at once."""
-    min: Annotated[int, Field(ge=1, le=5000)] | None = None
-    """Fewest workers; the environment's `min_workers` when left out."""
-    max: Annotated[int, Field(ge=1, le=5000)] | None = None
-    """Most workers; the environment's `max_workers` when left out."""
-
-    @model_validator(mode="after")
-    def _size_is_whole(self) -> Self:
-        if (self.cpu is None) != (self.memory is None):
-            raise ValueError("`cpu` and `memory` go together; give both, or a `class`")
-        if self.cpu is None or self.memory is None:
-            return self
-        if self.environment_class is not None:
-            raise ValueError("give a `class`, or `cpu` and `memory`, not both")
-        if self.slots is None:
-            raise ValueError("a size of your own needs `slots` too")
-        sizes = fargate_memory(self.cpu)
-        if not sizes:
-            raise ValueError(f"Fargate has no task of {self.cpu} CPU units; it has {_words(fargate_cpus())}")
-        if self.memory not in sizes:
-            raise ValueError(
-                f"Fargate has no task of {self.cpu} CPU units with {self.memory} MiB; with that CPU it has "
-                f"{_words(sizes if len(sizes) < 6 else (*sizes[:3], '…', sizes[-1]))}"  # noqa: PLR2004
-            )
-        return self
-
-
-@dataclass(frozen=True)
-class Fleet:
-    """A fleet with nothing left open: workers that serve the same queues and look alike."""
-
-    name: str
-    queues: tuple[str, ...]
-    cpu: int
-    memory: int
-    slots: int
-    min: int
-    max: int
-
-
-class Images(_Model):
+class Images(StrictModel):
     """Images of your own, by digest or immutable tag; left out, the stack's own ECR repositories are used."""
 
     airflow: str | None = None
     scaler: str | None = None
 
 
-class ScalerSettings(_Model):
+class ScalerSettings(StrictModel):
     """How the scaler looks and how long it remembers."""
 
     interval_seconds: Annotated[float, Field(ge=1, le=60)] = 5
@@ -151,7 +92,7 @@ class ScalerSettings(_Model):
     """A fleet shrinks to the greatest need of this many seconds past."""
 
 
-class Environment(_Model):
+class Environment(StrictModel):
     """One Airflow environment."""
 
     name: Annotated[str, StringConstraints(pattern=r"^[a-zA-Z][0-9a-zA-Z_-]{0,79}$")]
@@ -162,8 +103,8 @@ class Environment(_Model):
     region: Annotated[str, StringConstraints(pattern=r"^[a-z]{2}(-[a-z]+)+-\d$")] = "us-east-1"
     """An AWS Region, such as eu-central-1."""
     schedulers: Annotated[int, Field(ge=1, le=5)] = 2
-    min_workers: Annotated[int, Field(ge=1, le=5000)] = 1
-    """Fewest workers of a fleet that gives no `min`. Zero is not built yet."""
+    min_workers: Annotated[int, Field(ge=0, le=5000)] = 1
+    """Fewest workers of a fleet that gives no `min`; with 0, a task that comes to none waits for one to start."""
     max_workers: Annotated[int, Field(ge=1, le=5000)] = 10
     """Most workers of a fleet that gives no `max`."""
     webserver_access_mode: Literal["PRIVATE_ONLY", "PUBLIC_ONLY", "PUBLIC_AND_PRIVATE"] = "PRIVATE_ONLY"
@@ -215,11 +156,7 @@ class Environment(_Model):
     def _fleets_fit_together(self) -> Self:
         served: dict[str, str] = {}
         for fleet in self.fleets.values():
-            if fleet.min > fleet.max:
-                raise ValueError(
-                    f"fleet {fleet.name}: the fewest workers ({fleet.min}) are more than the most ({fleet.max}); "
-                    f"raise `{'max' if self.fleet_specs else 'max_workers'}`"
-                )
+            fleet.check_bounds(called="max" if self.fleet_specs else "max_workers")
             for queue in fleet.queues:
                 if queue in served:
                     raise ValueError(
@@ -255,6 +192,10 @@ class Environment(_Model):
             slots=spec.slots or size.slots,
             min=spec.min if spec.min is not None else self.min_workers,
             max=spec.max if spec.max is not None else self.max_workers,
+            capacity=spec.capacity,
+            schedule=spec.schedule,
+            fallback=spec.fallback,
+            hand_made_desired=spec.hand_made_desired,
         )
 
     @property
@@ -272,7 +213,3 @@ def option_variable(option: str) -> str:
     """Return the environment variable of an Airflow option: `core.parallelism` is AIRFLOW__CORE__PARALLELISM."""
     section, _, key = option.partition(".")
     return f"AIRFLOW__{re.sub(r'[^A-Z0-9]', '_', section.upper())}__{key.upper()}"
-
-
-def _words(values: tuple[object, ...]) -> str:
-    return ", ".join(str(value) for value in values)

@@ -13,16 +13,9 @@ import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from openmwaa.environment import (
-    Environment,
-    FleetSpec,
-    Images,
-    LoggingConfiguration,
-    ModuleLogging,
-    Network,
-    ScalerSettings,
-)
+from openmwaa.environment import Environment, Images, LoggingConfiguration, ModuleLogging, Network, ScalerSettings
 from openmwaa.errors import EnvironmentFileError, Problem
+from openmwaa.fleet import Fallback, FleetSpec, ScheduledMinimum
 
 Location = tuple[int | str, ...]
 
@@ -33,6 +26,7 @@ _NESTED: Mapping[str, type[BaseModel]] = {
     "network": Network,
     "scaler": ScalerSettings,
 }
+_OF_FLEET: Mapping[str, type[BaseModel]] = {"fallback": Fallback, "schedule": ScheduledMinimum}
 
 
 def load(path: Path) -> Environment:
@@ -150,6 +144,8 @@ def _model_of(at: Location) -> type[BaseModel]:
         return Environment
     if at[0] == "logging_configuration" and len(at) > 2:  # noqa: PLR2004 - a module's own fields
         return ModuleLogging
+    if at[0] == "fleets" and len(at) > 3:  # noqa: PLR2004 - fleets, the fleet's name, a part of it, the part's own fields
+        return _OF_FLEET.get(str(at[2]), FleetSpec)
     return _NESTED[str(at[0])]
 
 

@@ -11,9 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from openmwaa.classes import ENVIRONMENT_CLASSES, fargate_cpus, fargate_memory
-from openmwaa.environment import Fleet, option_variable
+from openmwaa.environment import option_variable
 from openmwaa.environment_file import as_data, json_schema, load, loads
 from openmwaa.errors import EnvironmentFileError
+from openmwaa.fleet import Fallback, Fleet
 
 ROOT = Path(__file__).parents[3]
 FILE = Path("environment.yaml")
@@ -75,6 +76,14 @@ def test_fleets_take_from_the_environment_what_they_leave_out() -> None:
     assert environment.total_slots == 2 * 3 + 7 * 5 + 7 * 10
 
 
+def _scheduled(words: str) -> str:
+    return f"name: a\nfleets:\n  x:\n    queues: [default]\n    schedule: [{{{words}}}]"
+
+
+def _falling_back(words: str) -> str:
+    return f"name: a\nfleets:\n  x: {{queues: [default],\n    fallback: {{{words}}}}}"
+
+
 WRONG = {
     "unknown field": ("name: a\nmax_worker: 3", 2, "max_worker", "did you mean `max_workers`?"),
     "unknown field of a fleet": (
@@ -93,7 +102,82 @@ WRONG = {
     "bad name": ("name: 5x", 1, "name", "a letter, then letters"),
     "unknown class": ("name: a\nenvironment_class: mw1.tiny", 2, "environment_class", "'mw1.small'"),
     "unsupported Airflow": ("name: a\nairflow_version: 2.9.2", 2, "airflow_version", "3.3.2"),
-    "zero workers": ("name: a\nmin_workers: 0", 2, "min_workers", "greater than or equal to 1"),
+    "fewer than no workers": ("name: a\nmin_workers: -1", 2, "min_workers", "greater than or equal to 0"),
+    "no workers at most": ("name: a\nmax_workers: 0", 2, "max_workers", "greater than or equal to 1"),
+    "unknown capacity": (
+        "name: a\nfleets:\n  x:\n    queues: [default]\n    capacity: SPOT",
+        5,
+        "fleets.x.capacity",
+        "'FARGATE' or 'FARGATE_SPOT'",
+    ),
+    "cron of six fields": (
+        _scheduled("cron: '0 0 6 * * 1-5', minutes: 60, min: 2"),
+        5,
+        "fleets.x.schedule[0].cron",
+        "has 6 fields; cron has 5: minute, hour",
+    ),
+    "no cron": (
+        _scheduled("cron: '0 25 * * *', minutes: 60, min: 2"),
+        5,
+        "fleets.x.schedule[0].cron",
+        "no cron expression (Bad hour)",
+    ),
+    "a cron that never comes": (
+        _scheduled("cron: '0 0 31 2 *', minutes: 60, min: 2"),
+        5,
+        "fleets.x.schedule[0].cron",
+        "Bad day-of-month",
+    ),
+    "unknown time zone": (
+        _scheduled("cron: '0 6 * * *', minutes: 60, min: 2, timezone: Mars/Base"),
+        5,
+        "fleets.x.schedule[0].timezone",
+        "such as Europe/Zurich",
+    ),
+    "a time zone's folder": (
+        _scheduled("cron: '0 6 * * *', minutes: 60, min: 2, timezone: Europe"),
+        5,
+        "fleets.x.schedule[0].timezone",
+        "'Europe', which the IANA database does not have",
+    ),
+    "unknown field of a schedule": (
+        _scheduled("cron: '0 6 * * *', minute: 60, min: 2"),
+        5,
+        "fleets.x.schedule[0].minutes",
+        "is missing",
+    ),
+    "a schedule of more than the most": (
+        _scheduled("cron: '0 6 * * *', minutes: 60, min: 30"),
+        1,
+        "",
+        "wants at least 30 workers; it must be more than the fewest (1) and no more than the most (10)",
+    ),
+    "a schedule that changes nothing": (
+        _scheduled("cron: '0 6 * * *', minutes: 60, min: 1"),
+        1,
+        "",
+        "more than the fewest",
+    ),
+    "a week and a minute": (
+        _scheduled("cron: '0 6 * * *', minutes: 10081, min: 2"),
+        5,
+        "fleets.x.schedule[0].minutes",
+        "less than or equal to 10080",
+    ),
+    "a fallback without a count": (_falling_back("mode: fixed"), 4, "fleets.x.fallback", "`fixed` needs a `count`"),
+    "a count that is not used": (_falling_back("count: 3"), 4, "fleets.x.fallback", "takes no `count`"),
+    "a fallback above the most": (
+        _falling_back("mode: hold-if-higher, count: 11"),
+        1,
+        "",
+        "the fallback's `count` (11) is more than the most workers (10)",
+    ),
+    "unknown field of a fallback": (
+        _falling_back("mode: hold, after_second: 5"),
+        4,
+        "fleets.x.fallback.after_second",
+        "did you mean `after_seconds`?",
+    ),
     "text for a number": ("name: a\nmax_workers: many", 2, "max_workers", "valid integer"),
     "more than the most": ("name: a\nmin_workers: 4\nmax_workers: 2", 1, "", "raise `max_workers`"),
     "public web server": ("name: a\nwebserver_access_mode: PUBLIC_ONLY", 2, "webserver_access_mode", "PRIVATE_ONLY"),
@@ -193,6 +277,34 @@ def test_no_text_whatever_ends_in_a_traceback(text: str) -> None:
 )
 def test_what_is_read_and_written_and_read_again_is_the_same(data: dict[str, object]) -> None:
     environment = loads(yaml.safe_dump(data), FILE)
+    assert loads(yaml.safe_dump(as_data(environment)), FILE) == environment
+
+
+def test_a_fleet_says_how_it_is_scaled() -> None:
+    text = """
+        name: example
+        fleets:
+          default: {queues: [default], min: 0}
+          nightly:
+            queues: [nightly]
+            capacity: FARGATE_SPOT
+            schedule:
+              - {cron: "30  22 * * 1-5", minutes: 90, min: 4, timezone: Europe/Zurich}
+              - {cron: "0 0 1 * *", minutes: 10080, min: 10}
+            fallback: {mode: fixed, count: 3, after_seconds: 60}
+            hand_made_desired: adopt
+        """
+    environment = loads(text, FILE)
+    plain, nightly = environment.fleets.values()
+    assert (plain.min, plain.capacity, plain.schedule, plain.fallback.mode) == (0, "FARGATE", (), "hold")
+    assert plain.hand_made_desired == "correct"
+    assert [(one.cron, one.timezone) for one in nightly.schedule] == [
+        ("30 22 * * 1-5", "Europe/Zurich"),
+        ("0 0 1 * *", "UTC"),
+    ]
+    assert (nightly.capacity, nightly.hand_made_desired) == ("FARGATE_SPOT", "adopt")
+    assert nightly.fallback == Fallback(mode="fixed", count=3, after_seconds=60)
+    jsonschema.validate(yaml.safe_load(text), json.loads(json_schema()))
     assert loads(yaml.safe_dump(as_data(environment)), FILE) == environment
 
 
