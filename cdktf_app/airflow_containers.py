@@ -21,7 +21,8 @@ from cdktf_app.metadata_database import MetadataDatabase
 from cdktf_app.names import literal
 from cdktf_app.ports import AGENT_PORT, DATABASE_PORT, EXECUTION_API_PORT, WEB_PORT
 from cdktf_app.secrets import Generated, Secrets
-from openmwaa.environment import Environment, Fleet, option_variable
+from openmwaa.environment import Environment, option_variable
+from openmwaa.fleet import Fleet
 
 DAG_FOLDER: Final = "/opt/openmwaa/dags"
 _DAG_VOLUME: Final = "dags"
@@ -98,6 +99,8 @@ _FIRST_SYNC: Final = Health(
     retries=10,
     start_period_s=300,
 )
+_SLOT_STEP: Final = 100
+_SLOWEST_SLOTS: Final = 500
 
 
 @dataclass(frozen=True)
@@ -152,6 +155,7 @@ class AirflowContainers:
         environment = {
             **self._place(),
             **self._addresses(),
+            **self._greatest(component),
             "AIRFLOW__LOGGING__LOGGING_LEVEL": level(self._environment.logging_configuration, module),
             **self._options(),
         }
@@ -204,11 +208,18 @@ class AirflowContainers:
             "OPENMWAA_DATABASE_PORT": str(DATABASE_PORT),
             "OPENMWAA_DATABASE_SSLMODE": self._to.database.sslmode,
             "OPENMWAA_QUEUES": Fn.jsonencode(self._to.queue_urls),
-            "OPENMWAA_TOTAL_SLOTS": str(self._environment.total_slots),
             "OPENMWAA_EXECUTION_API_URL": self._to.load_balancer.execution_api_url,
             "OPENMWAA_WEB_URL": self._to.load_balancer.web_url,
             "OPENMWAA_TASK_LOG_GROUP_ARN": self._to.logs.group("task").arn,
         }
+
+    def _greatest(self, component: str) -> dict[str, str]:
+        slots = self._environment.total_slots
+        if component == "worker":
+            # Its heartbeats slow down by the hundred, up to 500 slots. With the exact number a new `max` of one fleet
+            # would be a new revision of all of them.
+            slots = min(_SLOWEST_SLOTS, -(-slots // _SLOT_STEP) * _SLOT_STEP)
+        return {"OPENMWAA_TOTAL_SLOTS": str(slots)}
 
     def _options(self) -> dict[str, str]:
         """Return the user's own configuration, which wins over everything else."""

@@ -52,6 +52,7 @@ class Container:
     health: Health | None = None
     mounts: tuple[Mount, ...] = ()
     stop_timeout_s: int = STOP_TIMEOUT_S
+    labels: Mapping[str, str] = field(default_factory=dict)
 
     def definition(self) -> dict[str, Any]:
         """Return the container definition as RegisterTaskDefinition takes it; what is empty is left out."""
@@ -73,7 +74,7 @@ class Container:
                 for mount in self.mounts
             ],
             "stopTimeout": self.stop_timeout_s,
-            "dockerLabels": {"openmwaa.image": self.image.kind},
+            "dockerLabels": {"openmwaa.image": self.image.kind, **self.labels},
             # The init reaps what DAG code leaves behind, and passes SIGTERM on.
             "linuxParameters": {"initProcessEnabled": True},
             "logConfiguration": self._log_configuration(),

@@ -27,7 +27,7 @@ from cdktf_app.network import Network
 from cdktf_app.overridable import overridable
 from cdktf_app.place import Place
 from cdktf_app.roles import Roles
-from cdktf_app.scaler_service import ScalerService
+from cdktf_app.scaler_service import ScalerService, controls_prefix
 from cdktf_app.secrets import Generated, Secrets
 from cdktf_app.security_groups import SecurityGroups
 from cdktf_app.storage import Storage
@@ -122,7 +122,7 @@ class EnvironmentStack(TerraformStack):
             load_balancer=self._load_balancer,
             security_group_id=self._groups.id_of("control_plane"),
         )
-        Fleets(
+        fleets = Fleets(
             self,
             "fleets",
             environment=self._environment,
@@ -145,6 +145,8 @@ class EnvironmentStack(TerraformStack):
             database=self._database,
             queue_urls=self._broker.urls,
             security_group_id=self._groups.id_of("scaler"),
+            target=self._load_balancer.scaler,
+            fleets=fleets.services,
         )
 
     def _airflow_containers(self) -> AirflowContainers:
@@ -174,6 +176,18 @@ class EnvironmentStack(TerraformStack):
             "dag_s3_path": ("The folder of the bucket", literal(self._environment.dag_s3_path)),
             "cluster_name": ("The ECS cluster", self._cluster.name),
             "execution_api_url": ("Where workers find the execution API", balancer.execution_api_url),
+            "scaler_url": (
+                "The scaler's page, from within the VPC: why there are so many workers",
+                balancer.scaler_url,
+            ),
+            "scaler_controls": (
+                "SSM parameters with what people ordered by `openmwaa scale`: an apply leaves them in force",
+                {fleet: f"{controls_prefix(self._environment)}{fleet}" for fleet in self._environment.fleets},
+            ),
+            "kept_by_destroy": (
+                "What destroy leaves, at no cost: revisions of these families, and the parameters of scaler_controls",
+                [f"{self._name}-worker-{fleet}" for fleet in self._environment.fleets],
+            ),
             "queue_urls": ("SQS queues by worker queue", broker.urls),
             "dead_letters_url": ("The queue of messages given back too often", broker.dead_letters_url),
             "log_groups": ("Log groups by module", {module: self._logs.group(module).name for module in GROUPS}),

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from cdktn import ITerraformDependable, TerraformLocal, TerraformResourceLifecycle
+from cdktn import ITerraformDependable, TerraformLocal
 from cdktn_provider_aws.ecs_service import (
     EcsService,
     EcsServiceCapacityProviderStrategy,
@@ -54,18 +54,13 @@ class Task:
 
 @dataclass(frozen=True)
 class Replicas:
-    """How many tasks run.
-
-    `least_percent` and `most_percent` bound them while a new version rolls out. With `sized_by_scaler`, Terraform gives
-    the first count alone.
-    """
+    """How many tasks run; `least_percent` and `most_percent` bound them while a new version rolls out."""
 
     count: int
     least_percent: int = 100
     most_percent: int = 200
     over_zones: bool = False
-    """Whether ECS may stop a task by itself to even the zones out; never for workers."""
-    sized_by_scaler: bool = False
+    """Whether ECS may stop a task by itself to even the zones out."""
 
 
 class FargateService(Construct):
@@ -91,14 +86,10 @@ class FargateService(Construct):
             "service",
             name=service,
             cluster=surroundings.cluster.arn,
-            task_definition=self._task_definition(f"{surroundings.name}-{service}", task).arn,
+            task_definition=task_definition(self, f"{surroundings.name}-{service}", task).arn,
             desired_count=replicas.count,
             capacity_provider_strategy=[EcsServiceCapacityProviderStrategy(capacity_provider=ON_DEMAND, weight=1)],
-            network_configuration=EcsServiceNetworkConfiguration(
-                subnets=list(surroundings.subnet_ids),
-                security_groups=[task.security_group_id],
-                assign_public_ip=False,
-            ),
+            network_configuration=private_network(surroundings, task),
             deployment_minimum_healthy_percent=replicas.least_percent,
             deployment_maximum_percent=replicas.most_percent,
             deployment_circuit_breaker=EcsServiceDeploymentCircuitBreaker(enable=True, rollback=True),
@@ -108,32 +99,37 @@ class FargateService(Construct):
             propagate_tags="SERVICE",
             load_balancer=_load_balancer(task, target),
             health_check_grace_period_seconds=_GRACE_S if target else None,
-            lifecycle=TerraformResourceLifecycle(ignore_changes=["desired_count"])
-            if replicas.sized_by_scaler
-            else None,
             depends_on=[surroundings.cluster.capacity, *surroundings.ready, *balanced, *ready],
         )
 
-    def _task_definition(self, family: str, task: Task) -> EcsTaskDefinition:
-        # As a local value, so that a review reads containers and not one string of JSON.
-        containers = TerraformLocal(self, "containers", [container.definition() for container in task.containers])
-        volumes = sorted({mount.volume for container in task.containers for mount in container.mounts})
-        return EcsTaskDefinition(
-            self,
-            "task_definition",
-            family=family,
-            requires_compatibilities=["FARGATE"],
-            network_mode="awsvpc",
-            cpu=str(task.size.cpu),
-            memory=str(task.size.memory),
-            runtime_platform=EcsTaskDefinitionRuntimePlatform(
-                operating_system_family="LINUX", cpu_architecture="X86_64"
-            ),
-            execution_role_arn=task.execution_role_arn,
-            task_role_arn=task.task_role_arn,
-            volume=[EcsTaskDefinitionVolume(name=volume) for volume in volumes] or None,
-            container_definitions=f"${{jsonencode({containers.fqn})}}",
-        )
+
+def task_definition(scope: Construct, family: str, task: Task, *, kept: bool = False) -> EcsTaskDefinition:
+    """Return the task definition of `task` in `scope`; one that is `kept` is never deregistered."""
+    # As a local value, so that a review reads containers and not one string of JSON.
+    containers = TerraformLocal(scope, "containers", [container.definition() for container in task.containers])
+    volumes = sorted({mount.volume for container in task.containers for mount in container.mounts})
+    return EcsTaskDefinition(
+        scope,
+        "task_definition",
+        family=family,
+        requires_compatibilities=["FARGATE"],
+        network_mode="awsvpc",
+        cpu=str(task.size.cpu),
+        memory=str(task.size.memory),
+        runtime_platform=EcsTaskDefinitionRuntimePlatform(operating_system_family="LINUX", cpu_architecture="X86_64"),
+        execution_role_arn=task.execution_role_arn,
+        task_role_arn=task.task_role_arn,
+        volume=[EcsTaskDefinitionVolume(name=volume) for volume in volumes] or None,
+        container_definitions=f"${{jsonencode({containers.fqn})}}",
+        skip_destroy=True if kept else None,
+    )
+
+
+def private_network(surroundings: Surroundings, task: Task) -> EcsServiceNetworkConfiguration:
+    """Return the network of a service: private subnets, its own group, no public address."""
+    return EcsServiceNetworkConfiguration(
+        subnets=list(surroundings.subnet_ids), security_groups=[task.security_group_id], assign_public_ip=False
+    )
 
 
 def _load_balancer(task: Task, target: Target | None) -> list[EcsServiceLoadBalancer] | None:

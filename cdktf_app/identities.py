@@ -15,6 +15,8 @@ from cdktf_app.policies import EVERY, Condition, Statement
 from cdktf_app.roles import via
 from cdktf_app.storage import Storage
 
+METRICS_NAMESPACE: Final = "openmwaa"
+"""In CloudWatch; only the scaler writes to it."""
 _ACCOUNT_WIDE: Final = "the operation knows no resource"
 
 
@@ -82,8 +84,11 @@ class Identities:
             ),
         ]
 
-    def scaler(self, services: Sequence[str]) -> list[Statement]:
-        """Return what the scaler needs to size the ECS services called `services`, and no other."""
+    def scaler(self, services: Sequence[str], controls_prefix: str) -> list[Statement]:
+        """Return what the scaler needs to size the ECS services called `services`, and no other.
+
+        It reads what people ordered under `controls_prefix`, and cannot order anything itself.
+        """
         of_cluster = Condition("ArnEquals", "ecs:cluster", (self.cluster.arn,))
         return [
             Statement(
@@ -106,6 +111,18 @@ class Identities:
                 conditions=(of_cluster,),
             ),
             Statement(sid="SeeBacklog", actions=("sqs:GetQueueAttributes",), resources=self._queues),
+            Statement(
+                sid="ReadControls",
+                actions=("ssm:GetParameters",),
+                resources=(self.place.arn("ssm", f"parameter{controls_prefix}*"),),
+            ),
+            Statement(
+                sid="PublishScalerMetrics",
+                actions=("cloudwatch:PutMetricData",),
+                resources=EVERY,
+                every_resource_because=_ACCOUNT_WIDE,
+                conditions=(Condition("StringEquals", "cloudwatch:namespace", (METRICS_NAMESPACE,)),),
+            ),
         ]
 
     @property
@@ -232,9 +249,11 @@ class Identities:
 
     @staticmethod
     def _publish_metrics() -> Statement:
+        # As in MWAA's role, but for the scaler's own numbers: DAG code must not tell what alarms watch.
         return Statement(
             sid="PublishMetrics",
             actions=("cloudwatch:PutMetricData",),
             resources=EVERY,
             every_resource_because=_ACCOUNT_WIDE,
+            conditions=(Condition("StringNotEquals", "cloudwatch:namespace", (METRICS_NAMESPACE,)),),
         )

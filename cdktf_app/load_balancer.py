@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The internal load balancer in front of the web server and the execution API.
+"""The internal load balancer in front of the web server, the execution API and the scaler's page.
 
 HTTP for now: nothing of it leaves the VPC. HTTPS comes with a domain.
 """
@@ -27,7 +27,7 @@ from constructs import Construct
 from cdktf_app.names import host_name
 from cdktf_app.network import Network
 from cdktf_app.overridable import overridable
-from cdktf_app.ports import EXECUTION_API_PORT, WEB_PORT
+from cdktf_app.ports import EXECUTION_API_PORT, SCALER_PORT, WEB_PORT
 
 _NAME_LIMIT = 32
 
@@ -42,7 +42,7 @@ class Target:
 
 
 class LoadBalancer(Construct):
-    """An internal application load balancer with a listener for people and one for workers."""
+    """An internal application load balancer with listeners for people and one for workers."""
 
     def __init__(
         self, scope: Construct, construct_id: str, *, name: str, network: Network, security_group_id: str
@@ -63,6 +63,7 @@ class LoadBalancer(Construct):
         self._host = overridable(self, "host", self._balancer.dns_name)
         self.web = self._web()
         self.execution_api = self._execution_api()
+        self.scaler = self._scaler()
 
     @property
     def web_url(self) -> str:
@@ -74,6 +75,11 @@ class LoadBalancer(Construct):
         """Where workers find the execution API."""
         return f"http://{self._host}:{EXECUTION_API_PORT}/execution/"
 
+    @property
+    def scaler_url(self) -> str:
+        """Where the scaler's page is."""
+        return f"http://{self._host}:{SCALER_PORT}/"
+
     def _web(self) -> Target:
         group = self._group("web", WEB_PORT, "/api/v2/monitor/health")
         forward = LbListenerDefaultAction(type="forward", target_group_arn=group.arn)
@@ -82,26 +88,35 @@ class LoadBalancer(Construct):
     def _execution_api(self) -> Target:
         group = self._group("execution", EXECUTION_API_PORT, "/execution/health")
         # Only /execution/ is served here: the API server's other paths are not for DAG code.
+        return self._only("execution", EXECUTION_API_PORT, ["/execution/*"], group)
+
+    def _scaler(self) -> Target:
+        # ECS replaces a scaler that has not been well for five minutes, and not one that is slow once.
+        group = self._group("scaler", SCALER_PORT, "/healthz", interval_s=30, unhealthy_threshold=10)
+        return self._only("scaler", SCALER_PORT, ["/", "/v1/*", "/metrics"], group)
+
+    def _only(self, word: str, port: int, paths: list[str], group: LbTargetGroup) -> Target:
+        """Return a target that is reached under `paths` and under nothing else."""
         nothing = LbListenerDefaultAction(
             type="fixed-response",
             fixed_response=LbListenerDefaultActionFixedResponse(
                 content_type="text/plain", message_body="Not found", status_code="404"
             ),
         )
-        listener = self._listener("execution", EXECUTION_API_PORT, nothing)
+        listener = self._listener(word, port, nothing)
         rule = LbListenerRule(
             self,
-            "execution_rule",
+            f"{word}_rule",
             listener_arn=listener.arn,
             priority=1,
-            condition=[
-                LbListenerRuleCondition(path_pattern=LbListenerRuleConditionPathPattern(values=["/execution/*"]))
-            ],
+            condition=[LbListenerRuleCondition(path_pattern=LbListenerRuleConditionPathPattern(values=paths))],
             action=[LbListenerRuleAction(type="forward", target_group_arn=group.arn)],
         )
-        return Target(group.arn, EXECUTION_API_PORT, rule)
+        return Target(group.arn, port, rule)
 
-    def _group(self, word: str, port: int, health_path: str) -> LbTargetGroup:
+    def _group(
+        self, word: str, port: int, health_path: str, *, interval_s: int = 10, unhealthy_threshold: int = 5
+    ) -> LbTargetGroup:
         return LbTargetGroup(
             self,
             f"{word}_group",
@@ -112,7 +127,12 @@ class LoadBalancer(Construct):
             vpc_id=self._network.vpc.id,
             deregistration_delay="30",
             health_check=LbTargetGroupHealthCheck(
-                path=health_path, matcher="200", interval=10, timeout=5, healthy_threshold=2, unhealthy_threshold=5
+                path=health_path,
+                matcher="200",
+                interval=interval_s,
+                timeout=5,
+                healthy_threshold=2,
+                unhealthy_threshold=unhealthy_threshold,
             ),
         )
 

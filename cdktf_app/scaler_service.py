@@ -3,30 +3,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from cdktn import TerraformLocal
+from cdktn import ITerraformDependable, TerraformLocal
 from constructs import Construct
 
 from cdktf_app.containers import Container
 from cdktf_app.fargate_service import FargateService, Replicas, Surroundings, Task
-from cdktf_app.fleets import service_name
-from cdktf_app.identities import Identities
+from cdktf_app.fleets import service_names
+from cdktf_app.identities import METRICS_NAMESPACE, Identities
 from cdktf_app.images import Image
+from cdktf_app.load_balancer import Target
 from cdktf_app.logs import Logs
 from cdktf_app.metadata_database import MetadataDatabase
+from cdktf_app.names import PREFIX
 from cdktf_app.ports import AGENT_PORT, DATABASE_PORT, SCALER_PORT
 from cdktf_app.roles import Roles
 from cdktf_app.secrets import Generated, Secrets
 from openmwaa.classes import TaskSize
 from openmwaa.environment import Environment
+from openmwaa.fleet import Fleet
 
 # 70 MiB are measured; a quarter of a vCPU is Fargate's smallest.
 _SIZE: Final = TaskSize(256, 512)
 # A task that has not started within this many seconds no longer counts as one that is about to.
 _LAUNCH_DEADLINE_S: Final = 300
-_CONFIG_VERSION: Final = 1
+_CONFIG_VERSION: Final = 2
 
 
 class ScalerService(Construct):
@@ -47,6 +50,8 @@ class ScalerService(Construct):
         database: MetadataDatabase,
         queue_urls: Mapping[str, str],
         security_group_id: str,
+        target: Target,
+        fleets: Sequence[ITerraformDependable],
     ) -> None:
         super().__init__(scope, construct_id)
         where = {
@@ -75,7 +80,7 @@ class ScalerService(Construct):
             port=SCALER_PORT,
         )
         execution = roles.execution_role("scaler", [container])
-        own = roles.role("scaler", identities.scaler([service_name(fleet) for fleet in environment.fleets]))
+        own = roles.role("scaler", identities.scaler(_services(environment), controls_prefix(environment)))
         FargateService(
             self,
             "scaler",
@@ -90,7 +95,9 @@ class ScalerService(Construct):
             ),
             # The old one ends before the new one begins: two would undo each other's decisions.
             replicas=Replicas(1, least_percent=0, most_percent=100),
-            ready=[execution.ready, own.ready],
+            target=target,
+            # After the fleets, and destroyed before them: it would size again what `destroy` has set to zero.
+            ready=[execution.ready, own.ready, *fleets],
         )
 
 
@@ -109,15 +116,35 @@ def scaler_config(
         "agent_port": AGENT_PORT,
         "http_port": SCALER_PORT,
         "database": dict(database),
-        "fleets": [
-            {
-                "name": fleet.name,
-                "service": service_name(fleet.name),
-                "queues": {queue: queue_urls[queue] for queue in fleet.queues},
-                "slots": fleet.slots,
-                "min": fleet.min,
-                "max": fleet.max,
-            }
-            for fleet in environment.fleets.values()
-        ],
+        "broker": {"kind": "sqs"},
+        "controls_prefix": controls_prefix(environment),
+        "metrics_namespace": METRICS_NAMESPACE,
+        "fleets": [_fleet_config(fleet, queue_urls) for fleet in environment.fleets.values()],
     }
+
+
+def controls_prefix(environment: Environment) -> str:
+    """Return what the names of the SSM parameters with a person's orders begin with; a fleet's name follows."""
+    return f"/{PREFIX}/{environment.name}/scaler/"
+
+
+def _fleet_config(fleet: Fleet, queue_urls: Mapping[str, str]) -> dict[str, Any]:
+    return {
+        "name": fleet.name,
+        "services": list(service_names(fleet.name)),
+        "queues": {queue: queue_urls[queue] for queue in fleet.queues},
+        "slots": fleet.slots,
+        "min": fleet.min,
+        "max": fleet.max,
+        "schedule": [one.model_dump() for one in fleet.schedule],
+        "fallback": {
+            "mode": fleet.fallback.mode,
+            "count": fleet.fallback.count or 0,
+            "after_s": fleet.fallback.after_seconds,
+        },
+        "foreign_desired": fleet.hand_made_desired,
+    }
+
+
+def _services(environment: Environment) -> list[str]:
+    return [service for fleet in environment.fleets for service in service_names(fleet)]

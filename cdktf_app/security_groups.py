@@ -16,7 +16,7 @@ from cdktn_provider_aws.vpc_security_group_ingress_rule import VpcSecurityGroupI
 from constructs import Construct
 
 from cdktf_app.network import ANYWHERE, Network
-from cdktf_app.ports import AGENT_PORT, DATABASE_PORT, EXECUTION_API_PORT, HTTPS_PORT, WEB_PORT
+from cdktf_app.ports import AGENT_PORT, DATABASE_PORT, EXECUTION_API_PORT, HTTPS_PORT, SCALER_PORT, WEB_PORT
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,7 @@ GROUPS: Final = {
 CONVERSATIONS: Final = (
     Conversation("load_balancer", "control_plane", WEB_PORT),
     Conversation("load_balancer", "control_plane", EXECUTION_API_PORT),
+    Conversation("load_balancer", "scaler", SCALER_PORT),
     Conversation("control_plane", "load_balancer", EXECUTION_API_PORT),
     Conversation("workers", "load_balancer", EXECUTION_API_PORT),
     Conversation("control_plane", "database", DATABASE_PORT),
@@ -69,17 +70,10 @@ class SecurityGroups(Construct):
             self._allow(conversation)
         for group in HTTPS_OUT:
             self._outward(group)
-        # People reach the private web server from within the VPC or what is connected to it.
-        VpcSecurityGroupIngressRule(
-            self,
-            "web_from_vpc",
-            security_group_id=self.id_of("load_balancer"),
-            description="Web server from within the VPC",
-            cidr_ipv4=network.cidr,
-            ip_protocol="tcp",
-            from_port=WEB_PORT,
-            to_port=WEB_PORT,
-        )
+        # People reach both from within the VPC or what is connected to it; DAG code does not: workers have no way out
+        # to these ports.
+        self._from_vpc("web", "Web server", WEB_PORT, network.cidr)
+        self._from_vpc("scaler", "The scaler's page and metrics", SCALER_PORT, network.cidr)
 
     def id_of(self, group: str) -> str:
         """Return the id of the group that is called `group` here."""
@@ -103,6 +97,18 @@ class SecurityGroups(Construct):
             security_group_id=self.id_of(listener),
             description=f"From {caller.replace('_', ' ')}",
             referenced_security_group_id=self.id_of(caller),
+            ip_protocol="tcp",
+            from_port=port,
+            to_port=port,
+        )
+
+    def _from_vpc(self, word: str, what: str, port: int, cidr: str) -> None:
+        VpcSecurityGroupIngressRule(
+            self,
+            f"{word}_from_vpc",
+            security_group_id=self.id_of("load_balancer"),
+            description=f"{what} from within the VPC",
+            cidr_ipv4=cidr,
             ip_protocol="tcp",
             from_port=port,
             to_port=port,

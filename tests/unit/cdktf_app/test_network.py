@@ -47,6 +47,7 @@ def test_every_conversation_is_allowed_at_both_ends(quickstart: Stack) -> None:
     assert callers == {
         ("load_balancer", "control_plane", 8080),
         ("load_balancer", "control_plane", 8081),
+        ("load_balancer", "scaler", 8082),
         ("control_plane", "load_balancer", 8081),
         ("workers", "load_balancer", 8081),
         ("control_plane", "database", 5432),
@@ -79,7 +80,8 @@ def test_services_run_in_private_subnets_with_their_own_group(quickstart: Stack)
         "triggerer": "control_plane",
         "execution-api": "control_plane",
         "web-server": "control_plane",
-        "worker-default": "workers",
+        "worker-default-a": "workers",
+        "worker-default-b": "workers",
         "scaler": "scaler",
     }
 
@@ -100,8 +102,24 @@ def test_public_subnets_give_no_public_addresses(quickstart: Stack) -> None:
 def test_workers_reach_only_the_execution_part_of_the_api(quickstart: Stack) -> None:
     listener = quickstart.resources("aws_lb_listener")["load_balancer_execution_listener"]
     assert [action["type"] for action in listener["default_action"]] == ["fixed-response"]
-    (condition,) = quickstart.one("aws_lb_listener_rule")["condition"]
+    (condition,) = quickstart.resources("aws_lb_listener_rule")["load_balancer_execution_rule"]["condition"]
     assert condition == {"path_pattern": {"values": ["/execution/*"]}}
+
+
+def test_the_scalers_page_is_for_people_in_the_vpc_and_not_for_dag_code(quickstart: Stack) -> None:
+    listener = quickstart.resources("aws_lb_listener")["load_balancer_scaler_listener"]
+    assert (listener["port"], [action["type"] for action in listener["default_action"]]) == (8082, ["fixed-response"])
+    (condition,) = quickstart.resources("aws_lb_listener_rule")["load_balancer_scaler_rule"]["condition"]
+    assert condition == {"path_pattern": {"values": ["/", "/v1/*", "/metrics"]}}
+    from_vpc = {rule["from_port"] for rule in quickstart.resources(INGRESS).values() if "cidr_ipv4" in rule}
+    assert from_vpc == {8080, 8082}
+    callers = {
+        caller
+        for caller, listener, port in _conversations(quickstart, EGRESS)
+        if (listener, port) == ("load_balancer", 8082)
+    }
+    assert not callers, f"{callers} could look at, and overload, the scaler"
+    assert quickstart.document["output"]["scaler_url"]["value"] == "http://${local.load_balancer_host}:8082/"
 
 
 def test_target_groups_ask_the_health_that_components_answer(quickstart: Stack) -> None:
@@ -109,7 +127,13 @@ def test_target_groups_ask_the_health_that_components_answer(quickstart: Stack) 
         (group["port"], group["health_check"]["path"], group["target_type"])
         for group in quickstart.resources("aws_lb_target_group").values()
     }
-    assert asked == {(8080, "/api/v2/monitor/health", "ip"), (8081, "/execution/health", "ip")}
+    assert asked == {
+        (8080, "/api/v2/monitor/health", "ip"),
+        (8081, "/execution/health", "ip"),
+        (8082, "/healthz", "ip"),
+    }
+    check = quickstart.resources("aws_lb_target_group")["load_balancer_scaler_group"]["health_check"]
+    assert check["interval"] * check["unhealthy_threshold"] >= 300, "ECS replaces a scaler that is unwell for so long"
 
 
 def test_nothing_opens_a_shell_in_a_task(quickstart: Stack) -> None:

@@ -12,6 +12,10 @@ from tests.support.stack import Json, Stack
 EVERY_RESOURCE = {
     ("keys_policy", "AccountByIam"): "in a key's policy, `*` is that key",
     ("keys_policy", "LogGroups"): "in a key's policy, `*` is that key",
+    (
+        "roles_scaler_policy",
+        "PublishScalerMetrics",
+    ): "PutMetricData knows no resource; the condition names the namespace",
     ("roles_scaler_policy", "ListTasks"): "Fargate tasks have no container instance; the condition names the cluster",
     ("roles_triggerer_policy", "FindLogGroups"): "DescribeLogGroups knows no resource",
     ("roles_worker_policy", "AccountPublicAccessBlock"): "the setting is the account's",
@@ -83,11 +87,18 @@ def test_scaler_may_size_its_fleets_and_nothing_else(given: Stack) -> None:
         "ecs:ListTasks",
         "ecs:UpdateService",
         "sqs:GetQueueAttributes",
+        "ssm:GetParameters",
+        "cloudwatch:PutMetricData",
     }
     assert [arn.rpartition(":")[2] for arn in statements["SizeFleets"]["Resource"]] == [
-        "service/openmwaa-example/worker-default",
-        "service/openmwaa-example/worker-gpu-like",
+        "service/openmwaa-example/worker-default-a",
+        "service/openmwaa-example/worker-default-b",
+        "service/openmwaa-example/worker-gpu-like-a",
+        "service/openmwaa-example/worker-gpu-like-b",
     ]
+    (controls,) = statements["ReadControls"]["Resource"]
+    assert controls.endswith(":parameter/openmwaa/example/scaler/*"), "another environment's orders could be read"
+    assert statements["PublishScalerMetrics"]["Condition"] == {"StringEquals": {"cloudwatch:namespace": ["openmwaa"]}}
     assert statements["SeeBacklog"]["Resource"] == [
         "${aws_sqs_queue.broker_queue_default.arn}",
         "${aws_sqs_queue.broker_queue_high.arn}",
@@ -148,6 +159,19 @@ def test_control_plane_may_no_more_than_its_code_calls(quickstart: Stack) -> Non
         "execution_api": set(),
         "web_server": {"logs"},
     }
+
+
+def test_nobody_in_the_environment_orders_workers(quickstart: Stack) -> None:
+    for name, policy in quickstart.policies.items():
+        granted = _actions(policy["Statement"])
+        assert not {action for action in granted if action.startswith("ssm:Put")}, f"{name} could write controls"
+        reads = {action for action in granted if action.startswith("ssm:")}
+        assert reads == ({"ssm:GetParameters"} if name == "roles_scaler_policy" else set()), name
+
+
+def test_dag_code_cannot_write_the_scalers_metrics(quickstart: Stack) -> None:
+    (own,) = [each for each in quickstart.role_policy("roles_worker") if each["Sid"] == "PublishMetrics"]
+    assert own["Condition"]["StringNotEquals"] == {"cloudwatch:namespace": ["openmwaa"]}
 
 
 def test_nobody_but_workers_receives_messages(quickstart: Stack) -> None:

@@ -14,16 +14,19 @@ from cdktf_app.containers import Container
 from cdktf_app.images import Image
 from cdktf_app.logs import LogGroup
 from openmwaa.classes import fargate_memory
+from openmwaa_runtime.settings.defaults import heartbeat_interval
 from openmwaa_runtime.settings.facts import REQUIRED
-from scaler.config import Settings
+from scaler.config import parse
 from tests.support.stack import Stack, environment_of, secrets_of
+from tests.unit.cdktf_app.conftest import stack_of
 
 COMPONENTS = ["scheduler", "dag-processor", "triggerer", "execution-api", "web-server"]
+WORKERS = ["worker-default-a", "worker-default-b", "worker-gpu-like-a", "worker-gpu-like-b"]
 
 
 def test_there_is_a_service_for_each_component_and_fleet(quickstart: Stack, given: Stack) -> None:
-    assert set(quickstart.services) == {*COMPONENTS, "worker-default", "scaler"}
-    assert set(given.services) == {*COMPONENTS, "worker-default", "worker-gpu-like", "scaler"}
+    assert set(quickstart.services) == {*COMPONENTS, "worker-default-a", "worker-default-b", "scaler"}
+    assert set(given.services) == {*COMPONENTS, *WORKERS, "scaler"}
 
 
 def test_counts(quickstart: Stack, given: Stack) -> None:
@@ -33,27 +36,28 @@ def test_counts(quickstart: Stack, given: Stack) -> None:
         "triggerer": 1,
         "execution-api": 2,
         "web-server": 1,
-        "worker-default": 1,
+        "worker-default-a": "${local.fleets_default_newest % 2 == 1 ? 1 : 0}",
+        "worker-default-b": "${local.fleets_default_newest % 2 == 0 ? 1 : 0}",
         "scaler": 1,
     }
-    counts = {name: service["desired_count"] for name, service in given.services.items()}
-    assert (counts["scheduler"], counts["worker-default"], counts["worker-gpu-like"]) == (2, 2, 1)
+    assert given.services["scheduler"]["desired_count"] == 2
+    assert given.services["worker-gpu-like-a"]["desired_count"] == "${local.fleets_gpu-like_newest % 2 == 1 ? 0 : 0}"
 
 
 def test_terraform_leaves_the_number_of_workers_to_the_scaler(given: Stack) -> None:
     left = {name: service.get("lifecycle", {}).get("ignore_changes", []) for name, service in given.services.items()}
-    assert {name for name, ignored in left.items() if ignored == ["desired_count"]} == {
-        "worker-default",
-        "worker-gpu-like",
-    }
+    assert {name for name, ignored in left.items() if ignored == ["desired_count"]} == set(WORKERS)
     assert not any(ignored for name, ignored in left.items() if not name.startswith("worker-"))
 
 
 def test_ecs_never_stops_a_worker_of_its_own_accord(given: Stack) -> None:
-    for name in ("worker-default", "worker-gpu-like"):
+    for name in WORKERS:
         service = given.services[name]
         assert service["availability_zone_rebalancing"] == "DISABLED", name
-        assert (service["deployment_minimum_healthy_percent"], service["deployment_maximum_percent"]) == (100, 200)
+        percentages = (service["deployment_minimum_healthy_percent"], service["deployment_maximum_percent"])
+        assert percentages == (0, 100), f"{name}: a rollout would start workers that nobody protects"
+        assert service["deployment_circuit_breaker"] == {"enable": False, "rollback": False}, name
+    for name in ("worker-default", "worker-gpu-like"):
         worker = given.containers[f"{name}/worker"]
         assert "healthCheck" not in worker, f"{name}: a busy worker could fail it"
         assert worker["stopTimeout"] == 120, f"{name}: Fargate gives 120 s"
@@ -68,7 +72,8 @@ def test_there_are_never_two_scalers(quickstart: Stack) -> None:
 
 def test_a_failed_rollout_goes_back_by_itself(quickstart: Stack) -> None:
     for name, service in quickstart.services.items():
-        assert service["deployment_circuit_breaker"] == {"enable": True, "rollback": True}, name
+        if not name.startswith("worker-"):  # there the scaler leaves the work to the older generation
+            assert service["deployment_circuit_breaker"] == {"enable": True, "rollback": True}, name
 
 
 def test_services_start_when_everything_they_need_is_there(quickstart: Stack) -> None:
@@ -77,13 +82,13 @@ def test_services_start_when_everything_they_need_is_there(quickstart: Stack) ->
         for kind in ("aws_ecs_cluster_capacity_providers", "aws_rds_cluster_instance", "aws_route.network_private_out"):
             assert kind in needed, f"{name} could start before {kind}"
         assert needed.count("aws_secretsmanager_secret_version.") == 8, f"{name} could start before its secrets"
-        own = f"aws_iam_role_policy.roles_{name.removesuffix('-default').replace('-', '_')}_execution"
+        own = f"aws_iam_role_policy.roles_{re.sub('-default-[ab]$', '', name).replace('-', '_')}_execution"
         assert own in service["depends_on"], f"{name} could start before {own}"
     assert "aws_lb_listener_rule.load_balancer_execution_rule" in quickstart.services["execution-api"]["depends_on"]
     assert "aws_lb_listener.load_balancer_web_listener" in quickstart.services["web-server"]["depends_on"]
 
 
-@pytest.mark.parametrize(("service", "port"), [("web-server", 8080), ("execution-api", 8081)])
+@pytest.mark.parametrize(("service", "port"), [("web-server", 8080), ("execution-api", 8081), ("scaler", 8082)])
 def test_balanced_services_register_their_own_container(quickstart: Stack, service: str, port: int) -> None:
     (target,) = quickstart.services[service]["load_balancer"]
     assert (target["container_name"], target["container_port"]) == (service, port)
@@ -128,13 +133,20 @@ def test_the_scaler_understands_its_settings(given: Stack) -> None:
     config = copy.deepcopy(given.local(environment_of(container)["SCALER_CONFIG"]))
     assert config["database"]["sslmode"] == "${local.metadata_database_sslmode}"
     config["database"]["sslmode"] = given.document["locals"]["metadata_database_sslmode"]
-    settings = Settings.model_validate(config)
+    settings = parse(json.dumps(config))
     assert (settings.cluster, settings.agent_port, settings.http_port) == ("openmwaa-example", 8790, 8082)
-    fleets = {fleet.service: (fleet.slots, fleet.min, fleet.max, tuple(fleet.queues)) for fleet in settings.fleets}
+    fleets = {fleet.services: (fleet.slots, fleet.min, fleet.max, tuple(fleet.queues)) for fleet in settings.fleets}
     assert fleets == {
-        "worker-default": (3, 2, 4, ("default", "high")),
-        "worker-gpu-like": (2, 1, 7, ("heavy",)),
+        ("worker-default-a", "worker-default-b"): (3, 2, 4, ("default", "high")),
+        ("worker-gpu-like-a", "worker-gpu-like-b"): (2, 0, 7, ("heavy",)),
     }
+    assert (settings.controls_prefix, settings.metrics_namespace) == ("/openmwaa/example/scaler/", "openmwaa")
+    default, heavy = settings.fleets
+    assert (default.schedule, default.fallback.mode, default.foreign_desired) == ((), "hold", "correct")
+    (mornings,) = heavy.schedule
+    assert (mornings.cron, mornings.minutes, mornings.min, mornings.timezone) == ("0 6 * * 1-5", 90, 3, "Europe/Zurich")
+    assert (heavy.fallback.mode, heavy.fallback.count, heavy.fallback.after_s) == ("hold-if-higher", 2, 300)
+    assert heavy.foreign_desired == "adopt"
     assert container["portMappings"][0]["containerPort"] == 8082
     assert "command" not in container
 
@@ -142,7 +154,8 @@ def test_the_scaler_understands_its_settings(given: Stack) -> None:
 def test_workers_are_told_their_fleet(given: Stack) -> None:
     told = environment_of(given.containers["worker-default/worker"])
     assert (told["OPENMWAA_WORKER_QUEUES"], told["OPENMWAA_WORKER_SLOTS"]) == ("default,high", "3")
-    assert told["OPENMWAA_TOTAL_SLOTS"] == str(4 * 3 + 7 * 2)
+    scheduler = environment_of(given.containers["scheduler/scheduler"])
+    assert scheduler["OPENMWAA_TOTAL_SLOTS"] == str(4 * 3 + 7 * 2)
     assert given.containers["worker-default/worker"]["portMappings"][0]["containerPort"] == 8790
 
 
@@ -194,7 +207,7 @@ def test_components_log_where_mwaa_logs(quickstart: Stack) -> None:
 def test_images_are_labelled_for_what_runs_them(quickstart: Stack) -> None:
     for name, container in quickstart.containers.items():
         expected = "scaler" if name == "scaler/scaler" else "airflow"
-        assert container["dockerLabels"] == {"openmwaa.image": expected}, name
+        assert container["dockerLabels"]["openmwaa.image"] == expected, name
         assert container["image"] == f"${{aws_ecr_repository.images_{expected}.repository_url}}:3.3.2", name
 
 
@@ -207,6 +220,44 @@ def test_tasks_have_sizes_that_fargate_sells(quickstart: Stack, given: Stack) ->
     }
     assert sizes["openmwaa-example-worker-gpu-like"] == ("4096", "16384")
     assert sizes["openmwaa-example-worker-default"] == ("1024", "3072")
+
+
+def test_a_fleet_is_two_generations_of_one_family(given: Stack) -> None:
+    local = given.document["locals"]
+    for fleet, capacity in (("default", "FARGATE"), ("gpu-like", "FARGATE_SPOT")):
+        definition = given.resources("aws_ecs_task_definition")[f"fleets_{fleet}"]
+        assert definition["family"] == f"openmwaa-example-worker-{fleet}"
+        assert definition["skip_destroy"] is True, f"{fleet}: the older generation's revision would be deregistered"
+        newest = f"local.fleets_{fleet}_newest"
+        assert local[f"fleets_{fleet}_newest"] == f"${{aws_ecs_task_definition.fleets_{fleet}.revision}}"
+        for generation, parity in (("a", 1), ("b", 0)):
+            service = given.services[f"worker-{fleet}-{generation}"]
+            revision = f"local.fleets_{fleet}_{generation}_revision"
+            arn = f"${{aws_ecs_task_definition.fleets_{fleet}.arn_without_revision}}"
+            assert service["task_definition"] == f"{arn}:${{{revision}}}"
+            assert local[revision.removeprefix("local.")] == (
+                f"${{{newest} % 2 == {parity} ? {newest} : max({newest} - 1, 1)}}"
+            )
+            assert service["capacity_provider_strategy"] == [{"capacity_provider": capacity, "weight": 1}]
+            assert service["force_new_deployment"] is True, "without it a change of capacity replaces busy services"
+        labels = given.containers[f"worker-{fleet}/worker"]["dockerLabels"]
+        assert labels["openmwaa.capacity"] == capacity, f"{fleet}: a change of capacity must be a new revision"
+
+
+def test_the_scaler_comes_after_its_fleets_and_goes_before_them(given: Stack) -> None:
+    needed = given.services["scaler"]["depends_on"]
+    assert {f"aws_ecs_service.fleets_{fleet}_{each}" for fleet in ("default", "gpu-like") for each in "ab"} <= set(
+        needed
+    ), "destroy would leave a scaler that raises again what it has set to zero"
+
+
+@pytest.mark.parametrize(("most", "told"), [(1, "100"), (19, "100"), (21, "200"), (90, "500"), (900, "500")])
+def test_workers_are_not_replaced_for_a_few_workers_more(most: int, told: str) -> None:
+    stack = stack_of(max_workers=most, environment_class="mw1.small")
+    worker = environment_of(stack.containers["worker-default/worker"])
+    exactly = int(environment_of(stack.containers["scheduler/scheduler"])["OPENMWAA_TOTAL_SLOTS"])
+    assert (worker["OPENMWAA_TOTAL_SLOTS"], exactly) == (told, most * 5)
+    assert heartbeat_interval(int(told)) == heartbeat_interval(exactly), "heartbeats are not what they would be"
 
 
 def test_ecs_accepts_every_container_definition(quickstart: Stack, given: Stack) -> None:
