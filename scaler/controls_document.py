@@ -97,13 +97,17 @@ def parse(text: str) -> ControlsDocument:
     if len(text) > SIZE_LIMIT:
         raise ControlsDocumentError(f"has {len(text)} characters; a document has at most {SIZE_LIMIT}")
     try:
-        return ControlsDocument.model_validate(json.loads(text, object_pairs_hook=_without_twins))
+        found = json.loads(text, object_pairs_hook=_without_twins)
     except ControlsDocumentError:
         raise
-    except ValidationError as error:
-        raise ControlsDocumentError("; ".join(_problem(each) for each in error.errors(include_url=False))) from error
     except (ValueError, RecursionError) as error:
         raise ControlsDocumentError(f"is not JSON: {error}") from error
+    if not isinstance(found, dict) or "version" not in found:
+        raise ControlsDocumentError("is no JSON object with a version")
+    try:
+        return ControlsDocument.model_validate(found)
+    except ValidationError as error:
+        raise ControlsDocumentError("; ".join(_problem(each) for each in error.errors(include_url=False))) from error
 
 
 def in_force(controls: Controls, now: datetime) -> Controls:

@@ -15,7 +15,7 @@ from typing import Any
 from scaler.adapters.aws import aws_call
 from scaler.controls_document import ControlsDocumentError, parse
 from scaler.core.model import Controls
-from scaler.errors import BadAnswerError, SourceError
+from scaler.errors import BadAnswerError, DeadlineError, SourceError
 
 SOURCE = "controls"
 BATCH = 10
@@ -41,7 +41,7 @@ class SsmControls:
 
         async def read(batch: Sequence[str]) -> None:
             async with turn:
-                found.update(await self._read(batch, max(0.0, end - clock())))
+                found.update(await self._read(batch, end - clock()))
 
         async with asyncio.TaskGroup() as group:
             for start in range(0, len(fleets), BATCH):
@@ -50,6 +50,8 @@ class SsmControls:
 
     async def _read(self, fleets: Sequence[str], seconds: float) -> Mapping[str, Controls | SourceError]:
         names = [f"{self._prefix}{fleet}" for fleet in fleets]
+        if seconds <= 0:
+            return dict.fromkeys(fleets, DeadlineError(SOURCE, f"no turn within {self._deadline_s:g} s"))
         try:
             async with aws_call(SOURCE, seconds):
                 answer = await self._client.get_parameters(Names=names, WithDecryption=False)

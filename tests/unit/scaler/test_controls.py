@@ -1,0 +1,260 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What people order: strict documents, ten fleets a call, each failing alone, remembered, and over when it is over."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from scaler.adapters.controls import SsmControls
+from scaler.controls_document import ControlsDocument, ControlsDocumentError, in_force, parse
+from scaler.core.model import Controls, Known, Stale, Unknown
+from scaler.errors import BadAnswerError, DeadlineError, SourceError
+from scaler.runtime.controls import ControlsMemory, SharedControls
+
+START = datetime(2027, 3, 1, 12, 0, tzinfo=UTC)
+PREFIX = "/openmwaa/test/scaler/"
+
+
+class Ssm:
+    """The one call of SSM that is used, from a table."""
+
+    def __init__(self, **values: str) -> None:
+        self.values: dict[str, Any] = {f"{PREFIX}{fleet}": value for fleet, value in values.items()}
+        self.asked: list[list[str]] = []
+        self.answer: Mapping[str, Any] | None = None
+        self.fails_for: set[str] = set()
+        self.hangs_for: set[str] = set()
+
+    async def get_parameters(self, *, Names: list[str], WithDecryption: bool) -> Mapping[str, Any]:  # noqa: N803
+        assert not WithDecryption
+        self.asked.append(Names)
+        if self.hangs_for & set(Names):
+            await asyncio.Event().wait()
+        if self.fails_for & set(Names):
+            raise OSError("connection reset")
+        if self.answer is not None:
+            return self.answer
+        found = [{"Name": name, "Type": "String", "Value": self.values[name]} for name in Names if name in self.values]
+        return {"Parameters": found, "InvalidParameters": [name for name in Names if name not in self.values]}
+
+
+def source(ssm: Ssm, *, deadline_s: float = 20.0) -> SsmControls:
+    return SsmControls(ssm, PREFIX, deadline_s=deadline_s)
+
+
+# --- the document -----------------------------------------------------------------------------------------------------
+
+
+def test_a_document_says_all_there_is() -> None:
+    text = (
+        '{"version":1,"min":2,"max":3,"pause":"in","dry_run":true,"by":"arn","at":"now","why":"a reason",'
+        '"until":"2027-03-01T18:00:00+00:00"}'
+    )
+    expected = Controls(2, 3, None, "in", True, "arn", "now", "a reason", "2027-03-01T18:00:00+00:00")
+    assert parse(text).to_core() == expected
+    assert parse('{"version":1,"fixed":0}').to_core() == Controls(fixed=0)
+    assert parse('{"version":1}').to_core() == Controls()
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        pytest.param("", "not JSON", id="empty"),
+        pytest.param('{"version":1,"max":3', "not JSON", id="half"),
+        pytest.param("[]", "no JSON object", id="a list"),
+        pytest.param("null", "no JSON object", id="null"),
+        pytest.param("{}", "version", id="no version"),
+        pytest.param('{"version":2}', "version", id="a version of the future"),
+        pytest.param('{"version":1,"max":NaN}', "max", id="NaN"),
+        pytest.param('{"version":1,"max":Infinity}', "max", id="infinite"),
+        pytest.param('{"version":1,"max":-1}', "max", id="negative"),
+        pytest.param('{"version":1,"max":5001}', "max", id="absurd"),
+        pytest.param('{"version":1,"max":3.0}', "max", id="not whole"),
+        pytest.param('{"version":1,"max":true}', "max", id="a boolean for a number"),
+        pytest.param('{"version":1,"max":"3"}', "max", id="text for a number"),
+        pytest.param('{"version":1,"dry_run":1}', "dry_run", id="a number for a boolean"),
+        pytest.param('{"version":1,"pause":"all"}', "pause", id="no such pause"),
+        pytest.param('{"version":1,"maximum":3}', "maximum", id="unknown field"),
+        pytest.param('{"version":1,"max":3,"max":4}', "twice", id="a field twice"),
+        pytest.param('{"version":1,"min":4,"max":3}', "above", id="min above max"),
+        pytest.param('{"version":1,"fixed":4,"max":5}', "no room", id="fixed and max"),
+        pytest.param('{"version":1,"until":"tomorrow"}', "until", id="no time"),
+        pytest.param('{"version":1,"until":"2027-03-01T18:00:00"}', "offset", id="a time without offset"),
+        pytest.param('{"version":1,"until":5}', "until", id="a number for a time"),
+        pytest.param("[" * 4000, "not JSON", id="deep"),
+        pytest.param('{"version":1,"why":"' + "x" * 5000 + '"}', "characters", id="long"),
+    ],
+)
+def test_half_an_order_is_none(text: str, words: str) -> None:
+    with pytest.raises(ControlsDocumentError, match=words):
+        parse(text)
+
+
+@given(st.text(max_size=200) | st.binary(max_size=200).map(lambda raw: raw.decode("latin-1")))
+def test_whatever_somebody_writes_by_hand_is_an_order_or_an_error(text: str) -> None:
+    with contextlib.suppress(ControlsDocumentError):
+        assert isinstance(parse(text), ControlsDocument)
+
+
+counts = st.none() | st.integers(0, 5000)
+
+
+@given(counts, counts, st.sampled_from(["none", "in", "out", "both"]), st.booleans(), st.text(max_size=100))
+def test_what_is_written_is_read_back(low: int | None, high: int | None, pause: Any, dry_run: bool, why: str) -> None:
+    if low is not None and high is not None and low > high:
+        low, high = high, low
+    document = ControlsDocument(min=low, max=high, pause=pause, dry_run=dry_run, why=why)
+    assert parse(document.to_text()) == document
+
+
+def test_an_order_is_over_at_its_time_whatever_the_offset() -> None:
+    order = Controls(maximum=3, until="2027-03-01T13:00:00+01:00")  # 12:00 UTC
+    assert in_force(order, START - timedelta(microseconds=1)) == order
+    assert in_force(order, START) == Controls()
+    assert in_force(Controls(maximum=3), START) == Controls(maximum=3)
+
+
+# --- SSM --------------------------------------------------------------------------------------------------------------
+
+
+async def test_ten_names_a_call_and_every_fleet_is_answered() -> None:
+    fleets = [f"fleet-{number}" for number in range(25)]
+    ssm = Ssm(**{"fleet-3": '{"version":1,"max":3}'})
+    found = await source(ssm).read(fleets)
+    assert sorted(len(names) for names in ssm.asked) == [5, 10, 10]
+    assert found == {each: Controls(maximum=3) if each == "fleet-3" else Controls() for each in fleets}
+
+
+async def test_no_fleets_need_no_call() -> None:
+    ssm = Ssm()
+    assert await source(ssm).read([]) == {}
+    assert ssm.asked == []
+
+
+async def test_a_broken_document_is_unknown_for_its_fleet_alone() -> None:
+    ssm = Ssm(a='{"version":1,"fixed":2}', b="pause everything!")
+    found = await source(ssm).read(["a", "b", "c"])
+    assert (found["a"], found["c"]) == (Controls(fixed=2), Controls())
+    assert isinstance(found["b"], BadAnswerError)
+    assert f"{PREFIX}b" in str(found["b"]), "somebody has to find it"
+
+
+async def test_a_call_that_fails_or_hangs_fails_for_its_ten_alone() -> None:
+    ssm = Ssm()
+    ssm.fails_for, ssm.hangs_for = {f"{PREFIX}0"}, {f"{PREFIX}10"}
+    found = await source(ssm, deadline_s=0.2).read([str(number) for number in range(30)])
+    kinds = [type(found[str(number)]) for number in range(30)]
+    assert kinds == [SourceError] * 10 + [DeadlineError] * 10 + [Controls] * 10
+
+
+async def test_no_fleet_waits_longer_for_having_many_neighbours() -> None:
+    ssm = Ssm()
+    fleets = [str(number) for number in range(1000)]
+    ssm.hangs_for = {f"{PREFIX}{each}" for each in fleets}
+    async with asyncio.timeout(20):  # a hundred calls of 0.2 s each, four at once, would be 5 s; one deadline is 0.2 s
+        found = await source(ssm, deadline_s=0.2).read(fleets)
+    assert {type(each) for each in found.values()} == {DeadlineError}
+    assert len(ssm.asked) <= 4, "calls went out after the deadline"
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        pytest.param({"Parameters": [], "InvalidParameters": []}, "not answered", id="passed over in silence"),
+        pytest.param({"InvalidParameters": [f"{PREFIX}a"]}, "unexpected", id="half an answer"),
+        pytest.param(
+            {"Parameters": [{"Name": f"{PREFIX}a", "Type": "SecureString", "Value": "{}"}]}, "SecureString", id="secret"
+        ),
+        pytest.param({"Parameters": [{"Name": f"{PREFIX}a"}]}, "unexpected", id="without a value"),
+    ],
+)
+async def test_what_ssm_must_not_be_believed(answer: Mapping[str, Any], words: str) -> None:
+    ssm = Ssm()
+    ssm.answer = answer
+    found = (await source(ssm).read(["a"]))["a"]
+    assert isinstance(found, BadAnswerError)
+    assert words in str(found)
+
+
+# --- shared and remembered --------------------------------------------------------------------------------------------
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def wall(self) -> datetime:
+        return START + timedelta(seconds=self.now)
+
+
+class Source:
+    def __init__(self) -> None:
+        self.found: dict[str, Controls | SourceError] = {}
+        self.calls: list[tuple[str, ...]] = []
+
+    async def read(self, fleets: Sequence[str]) -> Mapping[str, Controls | SourceError]:
+        self.calls.append(tuple(fleets))
+        await asyncio.sleep(0)
+        return self.found
+
+
+async def test_all_fleets_of_a_tick_share_one_reading_and_each_fails_alone() -> None:
+    clock, read = Clock(), Source()
+    shared = SharedControls(read, ["a", "b"], clock, max_age_s=4.5)
+    read.found = {"a": Controls(maximum=3), "b": BadAnswerError("controls", "nonsense")}
+    first, second = await asyncio.gather(shared.controls("a"), shared.controls("b"), return_exceptions=True)
+    assert first == Controls(maximum=3)
+    assert isinstance(second, BadAnswerError)
+    clock.now = 4.5
+    await shared.controls("a")
+    assert read.calls == [("a", "b")]
+    clock.now = 5.0
+    await shared.controls("a")
+    assert len(read.calls) == 2
+
+
+async def test_fleets_that_come_with_new_settings_are_asked_for_at_once() -> None:
+    read = Source()
+    shared = SharedControls(read, ["a"], Clock(), max_age_s=4.5)
+    read.found = {"a": Controls()}
+    await shared.controls("a")
+    with pytest.raises(SourceError, match="not asked for"):
+        await shared.controls("b")
+    read.found = {"a": Controls(), "b": Controls(fixed=1)}
+    shared.watch(["a", "b"])
+    assert await shared.controls("b") == Controls(fixed=1)
+    assert read.calls == [("a",), ("a", "b")]
+
+
+def test_an_order_is_remembered_for_ever_and_over_in_time_all_the_same() -> None:
+    clock, memory = Clock(), ControlsMemory()
+    silence = Unknown("no answer")
+    assert memory.of(silence, clock) == silence
+    order = Controls(pause="both", until="2027-03-01T18:00:00+00:00")
+    assert memory.of(Known(order, 0.0), clock) == Known(order, 0.0)
+    clock.now = 5 * 3600.0
+    assert memory.of(silence, clock) == Stale(order, 5 * 3600.0)
+    clock.now = 6 * 3600.0
+    assert memory.of(silence, clock) == Stale(Controls(), 6 * 3600.0)
+
+
+def test_a_clock_that_goes_back_gives_no_age_below_zero() -> None:
+    clock, memory = Clock(), ControlsMemory()
+    memory.of(Known(Controls(fixed=1), 100.0), clock)
+    assert memory.of(Unknown("no answer"), clock) == Stale(Controls(fixed=1), 0.0)
+
+
+def test_a_document_leaves_out_what_is_not_ordered() -> None:
+    assert json.loads(ControlsDocument(max=0).to_text()) == {"version": 1, "max": 0}
