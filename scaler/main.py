@@ -5,29 +5,30 @@ from __future__ import annotations
 
 import asyncio
 import os
-import secrets
+import resource
 import signal
 import sys
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
-
-import aiohttp
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 
 from scaler import config
-from scaler.adapters.airflow_database import AirflowDatabase
-from scaler.adapters.aws import clients
 from scaler.adapters.clock import SystemClock
-from scaler.adapters.ecs import Ecs
-from scaler.adapters.sqs import Sqs
-from scaler.adapters.worker_agent import WorkerAgents, signing_key
-from scaler.config import Secrets, Settings
+from scaler.config import FleetSettings, Secrets, Settings
 from scaler.errors import ConfigurationError, ScalerError
+from scaler.runtime.bounded import BoundedWorkers
 from scaler.runtime.decision_log import DecisionLog
 from scaler.runtime.fleet_loop import FleetLoop
 from scaler.runtime.http import application, serving, task_address
 from scaler.runtime.metrics import Metrics
-from scaler.runtime.observe import Observer, SharedDatabase, World
+from scaler.runtime.observe import Observer, World
+from scaler.runtime.publisher import Publisher
+from scaler.runtime.recorder import Recorder
+from scaler.runtime.reload import ConfigFile
+from scaler.runtime.report import Listener
+from scaler.runtime.schedule import Schedules
 from scaler.runtime.supervisor import Supervisor
+from scaler.world import Opened, opened
 
 EXIT_CONFIGURATION = 2
 EXIT_FAILED = 1
@@ -37,7 +38,7 @@ def main() -> int:
     """Run the scaler; return the exit code: 0 after SIGTERM or SIGINT, 2 for wrong settings."""
     try:
         settings, hidden = config.read(os.environ)
-        asyncio.run(run(settings, hidden))
+        asyncio.run(run(settings, hidden, os.environ))
     except ConfigurationError as error:
         for problem in error.problems:
             print(f"openmwaa-scaler: {problem}", file=sys.stderr)
@@ -48,67 +49,129 @@ def main() -> int:
     return 0
 
 
-async def run(settings: Settings, hidden: Secrets) -> None:
+async def run(settings: Settings, hidden: Secrets, environment: Mapping[str, str]) -> None:
     """Run until SIGTERM or SIGINT. Nothing needs to be given back: drains are leases, counts are absolute."""
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    _many_files()
     clock = SystemClock()
-    log, metrics = DecisionLog(settings.environment, sys.stdout, clock.wall), Metrics()
-    async with _world(settings, hidden, clock) as (world, session):
-        loops = []
-        for fleet in settings.fleets:
-            core = settings.core_fleet(fleet)
-            observer = Observer(core, fleet.services, fleet.queues, world)
-            loops.append(FleetLoop(core, observer, world, (log, metrics)))
-        supervisor = Supervisor(loops, clock)
-        host = await task_address(session, os.environ.get("ECS_CONTAINER_METADATA_URI_V4"))
-        async with serving(application(supervisor, log, metrics), host, settings.http_port):
-            log.event(
-                "started", fleets=[fleet.name for fleet in settings.fleets], address=host, port=settings.http_port
+    async with opened(settings, hidden, clock) as given:
+        with _process(settings, given, clock) as process:
+            host = await task_address(given.session, environment.get("ECS_CONTAINER_METADATA_URI_V4"))
+            file = process.file(environment.get("SCALER_CONFIG_FILE", ""))
+            app = application(
+                process.supervisor, process.log, process.metrics, config=lambda: file.problem if file else None
             )
-            running = asyncio.create_task(supervisor.run())
-            stopping = asyncio.create_task(stop.wait())
-            await asyncio.wait({running, stopping}, return_when=asyncio.FIRST_COMPLETED)
-            stopping.cancel()
-            running.cancel()
-            outcome = (await asyncio.gather(running, return_exceptions=True))[0]
-            log.event("stopped")
-            if isinstance(outcome, Exception):
-                raise outcome
+            async with serving(app, host, settings.http_port):
+                names = [fleet.name for fleet in settings.fleets]
+                process.log.event("started", fleets=list(names), address=host, port=settings.http_port)
+                await _until(stop, process, file)
+                process.log.event("stopped")
 
 
-@asynccontextmanager
-async def _world(
-    settings: Settings, hidden: Secrets, clock: SystemClock
-) -> AsyncIterator[tuple[World, aiohttp.ClientSession]]:
-    # No single call may eat up a tick, and none needs more than two seconds.
-    deadline_s = min(2.0, settings.interval_s * 0.4)
-    async with AsyncExitStack() as stack:
-        ecs, sqs = await stack.enter_async_context(clients(settings.region, "ecs", "sqs"))
-        session = await stack.enter_async_context(aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=100)))
-        agents = WorkerAgents(
-            session,
-            signing_key(hidden.signing_seed),
-            port=settings.agent_port,
-            wall=clock.wall,
-            nonce=lambda: secrets.token_urlsafe(18),
-            deadline_s=deadline_s,
-        )
-        database = None
-        if settings.database is not None and hidden.database_password is not None:
-            airflow = AirflowDatabase(settings.database, hidden.database_password, deadline_s=deadline_s)
-            stack.push_async_callback(airflow.close)
-            # Fleets tick at their own offsets: at most ten queries an interval, however many fleets.
-            database = SharedDatabase(airflow, clock, max_age_s=settings.interval_s / 10)
+async def _until(stop: asyncio.Event, process: Process, file: ConfigFile | None) -> None:
+    """Run everything that runs for ever, until `stop` is set or one of it fails."""
+
+    async def end() -> None:
+        await stop.wait()
+        for each in running:
+            each.cancel()
+
+    async with asyncio.TaskGroup() as group:
+        running = [group.create_task(process.supervisor.run())]
+        if file is not None:
+            running.append(group.create_task(file.watch()))
+        if process.publisher is not None:
+            running.append(group.create_task(process.publisher.run()))
+        group.create_task(end())
+
+
+class Process:
+    """What runs in one process for all fleets."""
+
+    def __init__(self, settings: Settings, given: Opened, clock: SystemClock, recorder: Recorder | None) -> None:
+        self._given = given
+        self._settings = settings
+        self.log = DecisionLog(settings.environment, sys.stdout, clock.wall)
+        self.metrics = Metrics()
+        self.supervisor = Supervisor((), clock, on_lag=self.metrics.lagged, on_gone=self._gone)
+        self.metrics.watch(given.calls, self.supervisor.paces)
+        self.publisher = None
+        if given.sink is not None and settings.metrics_namespace is not None:
+            self.publisher = Publisher(
+                settings.environment,
+                settings.metrics_namespace,
+                given.sink,
+                clock,
+                paces=self.supervisor.paces,
+                on_failure=self.metrics.not_published,
+            )
+        everybody: Sequence[Listener | None] = (self.log, self.metrics, self.publisher, recorder)
+        self._listeners = [each for each in everybody if each is not None]
+        self.apply(settings)
+
+    def apply(self, settings: Settings) -> None:
+        """Take these settings from the next tick of each fleet on."""
+        loops = [self._loop(settings, fleet) for fleet in settings.fleets]
+        if self._given.world.controls is not None:
+            self._given.world.controls.watch([fleet.name for fleet in settings.fleets])
+        self._given.writes.resize(per_s=settings.calls.writes_per_s, burst=settings.calls.burst)
+        self.supervisor.apply(loops)
+
+    def file(self, path: str) -> ConfigFile | None:
+        """Return the settings' file to watch, if there is one."""
+        return ConfigFile(path, self._settings, self.apply, (self.metrics, self)) if path else None
+
+    def config_applied(self) -> None:
+        """Write that the settings' file is in force."""
+        self.log.event("config_applied")
+
+    def config_rejected(self, problems: tuple[str, ...]) -> None:
+        """Write why the settings' file is not in force."""
+        self.log.event("config_rejected", problems=list(problems))
+
+    def _loop(self, settings: Settings, fleet: FleetSettings) -> FleetLoop:
+        shared = self._given.world
         world = World(
-            clock=clock,
-            cluster=Ecs(ecs, settings.cluster, deadline_s=deadline_s),
-            workers=agents,
-            broker=Sqs(sqs, deadline_s=deadline_s),
-            database=database,
+            clock=shared.clock,
+            cluster=shared.cluster,
+            workers=BoundedWorkers(shared.workers),
+            broker=shared.broker,
+            database=shared.database,
+            controls=shared.controls,
+            writes=shared.writes,
         )
-        yield world, session
+        core, schedule = settings.core_fleet(fleet), Schedules(fleet.schedule)
+        observer = Observer(core, fleet.services, fleet.queues, world, schedule=schedule.at)
+        return FleetLoop(core, observer, world, self._listeners)
+
+    def _gone(self, fleet: str) -> None:
+        self.log.removed(fleet)
+        self.metrics.removed(fleet)
+        if self.publisher is not None:
+            self.publisher.removed(fleet)
+        self.log.event("fleet_removed", fleet=fleet)
+
+
+@contextmanager
+def _process(settings: Settings, given: Opened, clock: SystemClock) -> Iterator[Process]:
+    """Assemble the process, with the recorder's thread around it where ticks are recorded."""
+    with ExitStack() as stack:
+        recorder = None
+        if settings.record_dir is not None:
+            recorder = Recorder(Path(settings.record_dir))
+            recorder.start()
+            stack.callback(recorder.close)
+        yield Process(settings, given, clock, recorder)
+
+
+def _many_files() -> None:
+    """Allow as many connections as the system does: a thousand fleets keep some thousands to their workers."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 65536 if hard == resource.RLIM_INFINITY else hard
+    if soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ port belongs behind the environment's internal load balancer and into its securi
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import NoReturn
@@ -38,7 +38,9 @@ _HEADERS = {
 }
 
 
-def application(supervisor: Supervisor, log: DecisionLog, metrics: Metrics) -> web.Application:
+def application(
+    supervisor: Supervisor, log: DecisionLog, metrics: Metrics, *, config: Callable[[], str | None] = lambda: None
+) -> web.Application:
     """Return the application; it reads and never changes anything."""
     document = page.load()
 
@@ -49,9 +51,9 @@ def application(supervisor: Supervisor, log: DecisionLog, metrics: Metrics) -> w
     async def healthz(_: web.Request) -> web.Response:
         problem = supervisor.problem()
         status = 200 if problem is None else 503
-        return web.json_response(
-            {"ok": problem is None, "problem": problem, "failing": supervisor.failing()}, status=status
-        )
+        # A settings' file that is not in force is no reason for a restart: with it, the scaler would not start.
+        answer = {"ok": problem is None, "problem": problem, "failing": supervisor.failing(), "config": config()}
+        return web.json_response(answer, status=status)
 
     async def prometheus(_: web.Request) -> web.Response:
         return web.Response(body=metrics.text(), headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
