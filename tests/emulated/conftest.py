@@ -2,10 +2,14 @@
 """The emulated AWS APIs, once for all tests."""
 
 from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 
 from tests.support.emulator import find_emulator, running_emulator
+from tests.support.fleet_place import FleetSettings
+from tests.support.fleet_world import FleetWorld, StartWorld
 
 
 @pytest.fixture(scope="session")
@@ -13,3 +17,10 @@ def emulator() -> Iterator[str]:
     """The emulator's URL."""
     with running_emulator(find_emulator()) as url:
         yield url
+
+
+@pytest.fixture
+def start(emulator: str, tmp_path: Path) -> Iterator[StartWorld]:
+    """Start a fleet of one worker and its scaler, with settings."""
+    with ExitStack() as worlds:
+        yield lambda **settings: worlds.enter_context(FleetWorld(emulator, tmp_path, FleetSettings(**settings)))

@@ -4,33 +4,12 @@
 Judged by the ledger that the tasks write and by what ECS did; never by what Celery or the scaler believe.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
-from pathlib import Path
-
 import pytest
 
-from tests.support.fleet_place import CLUSTER, WORKERS, FleetSettings
-from tests.support.fleet_world import FleetWorld
+from tests.support.fleet_place import CLUSTER, A
+from tests.support.fleet_world import FleetWorld, StartWorld, assert_nothing_was_hurt
 
 pytestmark = [pytest.mark.emulated, pytest.mark.filterwarnings("default::DeprecationWarning")]
-
-StartWorld = Callable[..., FleetWorld]
-
-
-@pytest.fixture
-def start(emulator: str, tmp_path: Path) -> Iterator[StartWorld]:
-    """Start a fleet of one worker and its scaler, with settings."""
-    with ExitStack() as worlds:
-        yield lambda **settings: worlds.enter_context(FleetWorld(emulator, tmp_path, FleetSettings(**settings)))
-
-
-def assert_nothing_was_hurt(world: FleetWorld) -> None:
-    """Every task ended exactly once, nobody was stopped while protected, nothing ran unprotected."""
-    found = world.ledger()
-    assert (found.lost, found.duplicated, found.interrupted) == ((), (), ())
-    assert world.audit().violations == []
-    assert world.queue.counts() == (0, 0)
 
 
 def test_a_burst_grows_the_fleet_and_every_scale_in_is_a_drain(start: StartWorld) -> None:
@@ -52,6 +31,10 @@ def test_a_burst_grows_the_fleet_and_every_scale_in_is_a_drain(start: StartWorld
     assert len(released) == 3
 
 
+@pytest.mark.fault(
+    "scaler SIGKILLed at every step of a drain",
+    "The next scaler finds the drain in what ECS and the agents say, and goes on with it.",
+)
 def test_a_scaler_killed_between_any_two_steps_of_a_drain_loses_nothing(start: StartWorld) -> None:
     world = start()
     held = world.hold(12)
@@ -82,12 +65,16 @@ def test_a_scaler_killed_between_any_two_steps_of_a_drain_loses_nothing(start: S
     assert_nothing_was_hurt(world)
 
 
+@pytest.mark.fault(
+    "someone else writes desiredCount",
+    "ECS stops nobody, for all are protected; the scaler raises the count to the protected workers.",
+)
 def test_a_count_lowered_behind_the_scalers_back_stops_nobody_and_is_raised_again(start: StartWorld) -> None:
     world = start()
     held = world.hold(6)
     world.until_started(held)
     with world.scaler_frozen():
-        world.client.update_service(cluster=CLUSTER, service=WORKERS, desiredCount=1)
+        world.client.update_service(cluster=CLUSTER, service=A, desiredCount=1)
         world.until_ecs_acted()
         assert world.service()["runningCount"] == 2
         assert len(world.protected()) == 2
@@ -102,6 +89,10 @@ def test_a_count_lowered_behind_the_scalers_back_stops_nobody_and_is_raised_agai
     assert_nothing_was_hurt(world)
 
 
+@pytest.mark.fault(
+    "protection refused",
+    "The worker takes no message until the scaler has raised the count for it.",
+)
 def test_a_worker_that_ecs_refuses_to_protect_takes_nothing_until_the_scaler_makes_room(start: StartWorld) -> None:
     world = start()
     held = world.hold(3)
@@ -109,7 +100,7 @@ def test_a_worker_that_ecs_refuses_to_protect_takes_nothing_until_the_scaler_mak
     (old,) = world.addresses()
     revision = world.register_worker()
     with world.scaler_frozen():  # nobody raises the count for the deployment's new worker
-        world.client.update_service(cluster=CLUSTER, service=WORKERS, taskDefinition=revision)
+        world.client.update_service(cluster=CLUSTER, service=A, taskDefinition=revision)
         more = world.burst(3, 0.1)
         (new,) = world.until("ECS refuses a worker twice", lambda: _refused(world, 2))
         assert new != old
@@ -127,6 +118,10 @@ def test_a_worker_that_ecs_refuses_to_protect_takes_nothing_until_the_scaler_mak
     assert old in world.audit().stopped_by_ecs
 
 
+@pytest.mark.fault(
+    "worker SIGKILLed",
+    "ECS replaces the worker; its messages come back after the visibility timeout and run again.",
+)
 def test_the_tasks_of_a_killed_worker_come_back_after_the_visibility_timeout(start: StartWorld) -> None:
     """A killed worker's tasks run again: each was interrupted once, and none is lost or completed twice."""
     world = start(visibility_s=8)

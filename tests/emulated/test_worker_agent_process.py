@@ -111,6 +111,10 @@ def test_a_drain_releases_after_the_last_task_and_a_kill_then_loses_nothing(
     assert all(count == 1 for count in ledger(tmp_path).values()), "a task ran twice"
 
 
+@pytest.mark.fault(
+    "drain and resume 100 times",
+    "One receive in flight at most, and never more messages held than slots.",
+)
 def test_a_hundred_cycles_never_leave_a_second_poll_behind(
     start: StartWorker, ecs: FakeEcsAgent, sqs: SqsRecorder, queue: Queue, tmp_path: Path
 ) -> None:

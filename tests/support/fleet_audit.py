@@ -16,10 +16,12 @@ OPERATOR = "operator"
 
 @dataclass
 class Seen:
-    """One task of the fleet's service, as ECS saw it."""
+    """One task of the fleet's services, as ECS saw it."""
 
     arn: str
     address: str
+    service: str
+    started_at: float
     protections: list[tuple[float, bool]] = field(default_factory=list)
     """When ECS granted (True) or took back (False) its protection, as asked."""
     refusals: list[float] = field(default_factory=list)
@@ -50,8 +52,9 @@ class Seen:
 
 @dataclass(frozen=True)
 class ScaleIn:
-    """The scaler lowered the desired count."""
+    """The scaler lowered the desired count of a service."""
 
+    service: str
     before: int
     after: int
     released: frozenset[str]
@@ -60,8 +63,8 @@ class ScaleIn:
 class Audit:
     """Replays a journal; `violations` says in a sentence each what must never happen and did."""
 
-    def __init__(self, entries: Iterable[Entry], service: str, ledger: Iterable[Line] = ()) -> None:
-        self.service = service
+    def __init__(self, entries: Iterable[Entry], *services: str, ledger: Iterable[Line] = ()) -> None:
+        self.services = services
         self.tasks: dict[str, Seen] = {}
         self.scale_ins: list[ScaleIn] = []
         self.scale_outs: list[tuple[int, int]] = []
@@ -83,12 +86,13 @@ class Audit:
 
     def _replay(self, entry: Entry) -> None:
         detail = entry.detail
-        if entry.kind == "UpdateService" and detail["service"] == self.service:
-            self._updated(detail["desired_before"], detail["desired"], detail["who"])
-        if detail.get("group") != f"service:{self.service}":
+        if entry.kind == "UpdateService" and detail["service"] in self.services:
+            self._updated(detail["service"], detail["desired_before"], detail["desired"], detail["who"])
+        service = str(detail.get("group", "")).removeprefix("service:")
+        if service not in self.services:
             return
         if entry.kind == "TaskStarted":
-            self.tasks[detail["task"]] = Seen(detail["task"], detail["address"])
+            self.tasks[detail["task"]] = Seen(detail["task"], detail["address"], service, entry.at)
             return
         task = self.tasks[detail["task"]]
         match entry.kind:
@@ -106,14 +110,15 @@ class Audit:
             case "TaskStopped":
                 task.running, task.stopped, task.exit_codes = False, True, detail["exit_codes"]
 
-    def _updated(self, before: int, after: int, who: str) -> None:
+    def _updated(self, service: str, before: int, after: int, who: str) -> None:
         if after > before:
             self.scale_outs.append((before, after))
         if after >= before or who == OPERATOR:
             return
-        free = {task.arn for task in self.tasks.values() if task.live and not task.protected}
-        released = {task.arn for task in self.tasks.values() if task.live and task.released}
-        self.scale_ins.append(ScaleIn(before, after, frozenset(released)))
+        live = [task for task in self.tasks.values() if task.live and task.service == service]
+        free = {task.arn for task in live if not task.protected}
+        released = {task.arn for task in live if task.released}
+        self.scale_ins.append(ScaleIn(service, before, after, frozenset(released)))
         if free - released:
             self.violations.append(f"desired {before} -> {after} while unprotected and not released: {free - released}")
         # One more may have released itself between the scaler's look and its write: it works no more than the others.

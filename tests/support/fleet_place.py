@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where a fleet lives on this machine: a local ECS in a thread of its own, a queue, the two services."""
+"""Where a fleet lives on this machine: a local ECS in a thread of its own, a queue, two generations and a scaler."""
 
 import asyncio
 import base64
@@ -7,7 +7,7 @@ import json
 import sys
 import threading
 from collections.abc import Coroutine, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 from uuid import uuid4
@@ -30,7 +30,10 @@ from tests.support.worker import REPOSITORY
 T = TypeVar("T")
 
 CLUSTER = "openmwaa-fleet"
-WORKERS, SCALER = "worker-default", "scaler"
+A, B = "worker-default-a", "worker-default-b"
+GENERATIONS = (A, B)
+SCALER = "scaler"
+ON_DEMAND, SPOT = "FARGATE", "FARGATE_SPOT"
 SEED, SEED_ARN = "a seed for tests", "arn:aws:secretsmanager:us-east-1:123456789012:secret:scaler-seed"
 AGENT_PORT = 8790
 
@@ -45,6 +48,12 @@ class FleetSettings:
     interval_s: float = 1.0
     scale_in_window_s: float = 3.0
     visibility_s: int = 600
+    stop_timeout_s: int = 20
+    max_receives: int | None = None
+    """After so many receives a message is a dead letter."""
+    workers_sqs: str = ""
+    scaler_sqs: str = ""
+    """Where workers and scaler find SQS; the emulator itself unless said."""
 
 
 class _Seed:
@@ -62,10 +71,11 @@ class FleetPlace:
 
     def __init__(self, emulator: str, folder: Path, settings: FleetSettings) -> None:
         self.settings = settings
-        self.queue = Queue.of_its_own(emulator, "fleet", self.settings.visibility_s)
+        self.queue = Queue.of_its_own(emulator, "fleet", settings.visibility_s, max_receives=settings.max_receives)
         self._emulator = emulator
         self.folder = folder
         self.ledger_file = folder / "ledger"
+        self._scaler_file = folder / "scaler.json"
         self._mark = f"fleet-{uuid4().hex}"
         addresses = choose_block(folder, folder / "block", is_free=lambda block: not taken(block))
         self._files = LogFiles(folder / "logs")
@@ -100,7 +110,7 @@ class FleetPlace:
         """Run something in ECS's own thread, the only one that may touch it."""
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(timeout=60)
 
-    def register_worker(self) -> str:
+    def register_worker(self, *, cpu: str = "256", **environment: str) -> str:
         """Register a revision of the workers' task definition; returns its ARN."""
         public = signing_key(SEED).public_key().public_bytes_raw()
         command = ["worker", "-Q", self.queue.name, "-c", str(self.settings.slots), "-l", "INFO"]
@@ -108,19 +118,23 @@ class FleetPlace:
             "worker",
             image="celery-worker",
             command=[*command, "--without-gossip", "--without-mingle", "--without-heartbeat"],
-            stopTimeout=20,
+            cpu=cpu,
+            stopTimeout=self.settings.stop_timeout_s,
             environment={
+                "AWS_ENDPOINT_URL_SQS": self.settings.workers_sqs or self._emulator,
                 "WORKER_AGENT_PUBLIC_KEY": base64.b64encode(public).decode(),
                 "FLEET_LEDGER": str(self.ledger_file),
                 "FLEET_QUEUES": json.dumps({self.queue.name: self.queue.url}),
+                **environment,
             },
         )
 
-    def _register_scaler(self) -> str:
-        settings = self.settings
+    def configure_scaler(self, **changes: Any) -> None:
+        """Write the scaler's file; a scaler that runs takes the change over by itself."""
+        settings = self.settings = replace(self.settings, **changes)
         fleet = {
             "name": "default",
-            "services": [WORKERS],
+            "services": GENERATIONS,
             "queues": {self.queue.name: self.queue.url},
             "slots": settings.slots,
             "min": settings.minimum,
@@ -137,15 +151,23 @@ class FleetPlace:
             "database": None,
             "fleets": [fleet],
         }
+        written = self._scaler_file.with_suffix(".new")
+        written.write_text(json.dumps(config))
+        written.replace(self._scaler_file)
+
+    def _register_scaler(self) -> str:
         return self._register(
             "scaler",
             image="scaler",
             stopTimeout=5,
-            environment={"SCALER_CONFIG": json.dumps(config)},
+            environment={
+                "AWS_ENDPOINT_URL_SQS": self.settings.scaler_sqs or self._emulator,
+                "SCALER_CONFIG_FILE": str(self._scaler_file),
+            },
             secrets=[{"name": "SCALER_SIGNING_SEED", "valueFrom": SEED_ARN}],
         )
 
-    def _register(self, name: str, *, image: str, environment: Mapping[str, str], **more: Any) -> str:
+    def _register(self, name: str, *, image: str, environment: Mapping[str, str], cpu: str = "256", **more: Any) -> str:
         container: Any = {
             "name": name,
             "image": image,
@@ -157,22 +179,29 @@ class FleetPlace:
             family=f"{CLUSTER}-{name}",
             requiresCompatibilities=["FARGATE"],
             networkMode="awsvpc",
-            cpu="256",
-            memory="512",
+            cpu=cpu,
+            memory="1024",
             containerDefinitions=[container],
         )
         return str(answer["taskDefinition"]["taskDefinitionArn"])
 
     def create_services(self) -> None:
-        """Create the fleet's service and the scaler's, as the stack does."""
+        """Create the fleet's services and the scaler's, as the stack does."""
         self.client.create_cluster(clusterName=CLUSTER)
-        self.client.create_service(
-            cluster=CLUSTER,
-            serviceName=WORKERS,
-            taskDefinition=self.register_worker(),
-            desiredCount=self.settings.minimum,
-            launchType="FARGATE",
+        self.client.put_cluster_capacity_providers(
+            cluster=CLUSTER, capacityProviders=[ON_DEMAND, SPOT], defaultCapacityProviderStrategy=[]
         )
+        revision = self.register_worker()
+        for service in GENERATIONS:
+            self.client.create_service(
+                cluster=CLUSTER,
+                serviceName=service,
+                taskDefinition=revision,
+                desiredCount=self.settings.minimum if service == A else 0,
+                capacityProviderStrategy=[{"capacityProvider": ON_DEMAND, "weight": 1}],
+                deploymentConfiguration={"minimumHealthyPercent": 0, "maximumPercent": 200},
+            )
+        self.configure_scaler()
         self.client.create_service(
             cluster=CLUSTER,
             serviceName=SCALER,
@@ -181,6 +210,18 @@ class FleetPlace:
             launchType="FARGATE",
             deploymentConfiguration={"minimumHealthyPercent": 0, "maximumPercent": 100},
         )
+
+    def roll(self, revision: str, *, capacity: str = ON_DEMAND) -> str:
+        """Deploy a revision as the stack does: odd ones to generation a, even ones to b; returns the service's name."""
+        service = A if int(revision.rpartition(":")[2]) % 2 else B
+        self.client.update_service(
+            cluster=CLUSTER,
+            service=service,
+            taskDefinition=revision,
+            capacityProviderStrategy=[{"capacityProvider": capacity, "weight": 1}],
+            forceNewDeployment=True,
+        )
+        return service
 
     async def _start(self, addresses: Addresses) -> LocalEcs:
         runner = ProcessTaskRunner(
@@ -205,7 +246,6 @@ class FleetPlace:
     def _task_environment(self, addresses: Addresses) -> dict[str, str]:
         return {
             "AWS_ENDPOINT_URL": self._emulator,
-            "AWS_ENDPOINT_URL_SQS": self._emulator,
             "AWS_ENDPOINT_URL_ECS": addresses.ecs_url,
             "AWS_DEFAULT_REGION": "us-east-1",
             "AWS_ACCESS_KEY_ID": "test",

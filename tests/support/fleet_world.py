@@ -25,7 +25,7 @@ from openmwaa.local import ledger
 from openmwaa.local.containers.process_tree import Trace, find
 from openmwaa.local.ecs import Entry
 from tests.support.fleet_audit import Audit
-from tests.support.fleet_place import AGENT_PORT, CLUSTER, SCALER, WORKERS, FleetPlace, FleetSettings
+from tests.support.fleet_place import AGENT_PORT, CLUSTER, GENERATIONS, SCALER, A, FleetPlace, FleetSettings
 from tests.support.worker import request
 
 T = TypeVar("T")
@@ -33,6 +33,7 @@ T = TypeVar("T")
 PATIENCE_S = 90.0
 """For any one thing that has to happen; minutes are a hang, a busy machine is not."""
 Json = dict[str, Any]
+StartWorld = Callable[..., "FleetWorld"]
 
 
 class FleetWorld(FleetPlace):
@@ -45,8 +46,9 @@ class FleetWorld(FleetPlace):
     def __enter__(self) -> Self:
         try:
             self.create_services()
-            self.until("a worker consumes", lambda: [*self.phases().values()] == ["consuming"])
-            self.until("the scaler decides", lambda: any(d["running"] == 1 for d in self.decisions()))
+            first = ["consuming"] * self.settings.minimum
+            self.until("the first workers consume", lambda: [*self.phases().values()] == first)
+            self.until("the scaler decides", lambda: any(d["running"] == len(first) for d in self.decisions()))
         except BaseException:
             self.close()
             raise
@@ -101,16 +103,19 @@ class FleetWorld(FleetPlace):
 
     # --- what ECS and the agents say --------------------------------------------------------------------------
 
-    def service(self, name: str = WORKERS) -> Any:
+    def service(self, name: str = A) -> Any:
         """Return a service as DescribeServices tells it."""
         return self.client.describe_services(cluster=CLUSTER, services=[name])["services"][0]
 
-    def desired(self) -> int:
-        """Return the fleet's desired count."""
-        return int(self.service()["desiredCount"])
+    def desired(self, *names: str) -> int:
+        """Return the desired count of services together; of the fleet's unless said."""
+        return sum(int(self.service(name)["desiredCount"]) for name in names or GENERATIONS)
 
-    def addresses(self, name: str = WORKERS) -> dict[str, str]:
-        """Return the addresses of a service's running tasks by ARN."""
+    def addresses(self, *names: str) -> dict[str, str]:
+        """Return the addresses of the running tasks of services by ARN; of the fleet's unless said."""
+        return {arn: address for name in names or GENERATIONS for arn, address in self._addresses(name).items()}
+
+    def _addresses(self, name: str) -> dict[str, str]:
         arns = self.client.list_tasks(cluster=CLUSTER, serviceName=name)["taskArns"]
         found = self.client.describe_tasks(cluster=CLUSTER, tasks=arns)["tasks"] if arns else []
         return {
@@ -151,7 +156,7 @@ class FleetWorld(FleetPlace):
 
     def audit(self) -> Audit:
         """Hold all that happened to the promise."""
-        return Audit(self.journal(), WORKERS, self.ledger().lines)
+        return Audit(self.journal(), *GENERATIONS, ledger=self.ledger().lines)
 
     def decisions(self) -> list[Json]:
         """Return what the scaler decided, in all its lives; `task` is the beginning of its task's id."""
@@ -179,9 +184,9 @@ class FleetWorld(FleetPlace):
         """Wait until the fleet has this size: desired, running, and nothing on its way."""
 
         def reached() -> bool:
-            seen = self.service()
-            counts = (seen["desiredCount"], seen["runningCount"], seen["pendingCount"])
-            return counts == (number, number, 0) and len(seen["deployments"]) == 1
+            seen = [self.service(name) for name in GENERATIONS]
+            counts = [sum(each[count] for each in seen) for count in ("desiredCount", "runningCount", "pendingCount")]
+            return counts == [number, number, 0] and all(len(each["deployments"]) == 1 for each in seen)
 
         self.until(f"a fleet of {number}", reached)
 
@@ -206,8 +211,8 @@ class FleetWorld(FleetPlace):
     def _story(self) -> str:
         decisions = [f"  {d['task']} {d['at']} {d['reason']} {d['errors']}" for d in self.decisions()[-8:]]
         entries = [f"  {e.at:.2f} {e.kind} {dict(e.detail)}" for e in self.journal()[-25:]]
-        log = self.folder / "logs" / f"{WORKERS}.log"
-        tail = log.read_text(errors="replace").splitlines()[-15:] if log.exists() else []
+        logs = [self.folder / "logs" / f"{name}.log" for name in GENERATIONS]
+        tail = [line for log in logs if log.exists() for line in log.read_text(errors="replace").splitlines()[-10:]]
         return "\n".join(
             ["phases:", f"  {self.phases()}", "decisions:", *decisions, "ECS:", *entries, "workers:", *tail]
         )
@@ -261,3 +266,11 @@ class FleetWorld(FleetPlace):
         found = self.call(pid())
         assert found is not None, f"{arn} has no process"
         return found
+
+
+def assert_nothing_was_hurt(world: FleetWorld) -> None:
+    """Every task ended exactly once, nobody was stopped while protected, nothing ran unprotected."""
+    found = world.ledger()
+    assert (found.lost, found.duplicated, found.interrupted) == ((), (), ())
+    assert world.audit().violations == []
+    assert world.queue.counts() == (0, 0)

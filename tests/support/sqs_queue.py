@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """One SQS queue of the emulator, filled as a Celery client fills it."""
 
+import json
 import os
 import uuid
 from collections.abc import Iterable
@@ -16,7 +17,7 @@ from tests.support.emulator import child_environment
 class Queue:
     """One SQS queue, used straight at the emulator."""
 
-    def __init__(self, emulator: str, name: str, visibility_s: int) -> None:
+    def __init__(self, emulator: str, name: str, visibility_s: int, *, max_receives: int | None = None) -> None:
         self.client = boto3.client(
             "sqs",
             endpoint_url=emulator,
@@ -25,13 +26,18 @@ class Queue:
             aws_secret_access_key="test",
         )
         self.name = name
-        made = self.client.create_queue(QueueName=name, Attributes={"VisibilityTimeout": str(visibility_s)})
-        self.url = made["QueueUrl"]
+        redrive = {}
+        if max_receives is not None:
+            dead = self.client.create_queue(QueueName=f"{name}-dead")["QueueUrl"]
+            arn = self.client.get_queue_attributes(QueueUrl=dead, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+            redrive["RedrivePolicy"] = json.dumps({"deadLetterTargetArn": arn, "maxReceiveCount": max_receives})
+        attributes: Any = {"VisibilityTimeout": str(visibility_s), **redrive}
+        self.url = self.client.create_queue(QueueName=name, Attributes=attributes)["QueueUrl"]
 
     @classmethod
-    def of_its_own(cls, emulator: str, prefix: str, visibility_s: int) -> "Queue":
+    def of_its_own(cls, emulator: str, prefix: str, visibility_s: int, *, max_receives: int | None = None) -> "Queue":
         """A queue nobody else has: a long poll of a killed worker takes what is sent next."""
-        return cls(emulator, f"{prefix}-{uuid.uuid4()}", visibility_s)
+        return cls(emulator, f"{prefix}-{uuid.uuid4()}", visibility_s, max_receives=max_receives)
 
     def counts(self) -> tuple[int, int]:
         """Visible and hidden messages."""
@@ -39,6 +45,14 @@ class Queue:
         hidden: Literal["ApproximateNumberOfMessagesNotVisible"] = "ApproximateNumberOfMessagesNotVisible"
         answer = self.client.get_queue_attributes(QueueUrl=self.url, AttributeNames=[visible, hidden])
         return int(answer["Attributes"][visible]), int(answer["Attributes"][hidden])
+
+    def give_back(self, times: int) -> None:
+        """Receive the one message that waits and make it visible again, so often."""
+        for _ in range(times):
+            (message,) = self.client.receive_message(QueueUrl=self.url, WaitTimeSeconds=5)["Messages"]
+            self.client.change_message_visibility(
+                QueueUrl=self.url, ReceiptHandle=message["ReceiptHandle"], VisibilityTimeout=0
+            )
 
     def publish(self, task: str, arguments: Iterable[tuple[Any, ...]]) -> None:
         """Send a Celery message for each tuple of arguments."""

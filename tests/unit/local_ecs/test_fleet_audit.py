@@ -41,7 +41,7 @@ RELEASED = protection(10, "2", enabled=False)
 
 def test_a_scale_in_through_a_release_is_right() -> None:
     lines = [Line("start", "a", 1, 5, "127.0.0.2"), Line("end", "a", 1, 9, "127.0.0.2")]
-    audit = Audit([*TWO, RELEASED, lowered(11, 2, 1), stopping(12, "2")], "worker", lines)
+    audit = Audit([*TWO, RELEASED, lowered(11, 2, 1), stopping(12, "2")], "worker", ledger=lines)
     assert audit.violations == []
     assert [(each.before, each.after, each.released) for each in audit.scale_ins] == [(2, 1, frozenset({"2"}))]
     assert (audit.stopped_by_ecs, audit.most_running) == ({"2"}, 2)
@@ -71,8 +71,21 @@ def test_a_wrong_is_seen(entries: list[Entry], says: str) -> None:
     ("event", "at"), [("start", 1.5), ("end", 10.5)], ids=["before-protection", "after-the-release"]
 )
 def test_work_without_protection_is_seen(event: Any, at: float) -> None:
-    audit = Audit([*TWO, RELEASED], "worker", [Line(event, "a", 1, at, "127.0.0.2")])
+    audit = Audit([*TWO, RELEASED], "worker", ledger=[Line(event, "a", 1, at, "127.0.0.2")])
     assert audit.violations == [f"a: {event} on 2, which was not protected"]
+
+
+def test_a_worker_of_the_other_generation_is_not_counted_as_released() -> None:
+    old = {"group": "service:old"}
+    entries = [
+        Entry(0, "TaskStarted", {**old, "task": "3", "address": "127.0.0.3"}),
+        Entry(1, "TaskRunning", {**old, "task": "3"}),
+        Entry(2, "Protection", {**old, "task": "3", "enabled": True, "refused": None}),
+        Entry(3, "Protection", {**old, "task": "3", "enabled": False, "refused": None}),
+    ]
+    audit = Audit([*TWO, *entries, lowered(11, 2, 1)], "worker", "old")
+    assert audit.violations == ["desired 2 -> 1, but 0 were released"]
+    assert audit.most_running == 3
 
 
 def test_a_refusal_protects_nobody() -> None:
