@@ -1,0 +1,218 @@
+# SPDX-License-Identifier: Apache-2.0
+"""When a rollout of workers is finished, and how a pipeline waits for it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError, EndpointConnectionError
+
+from openmwaa.cli.rollout import follow
+from openmwaa.environment import Environment
+from openmwaa.live.connection import Connection
+from openmwaa.live.errors import NotRunningError, PermissionMissingError, UnreachableError
+from openmwaa.live.rollouts import look
+
+
+def service(name: str, revision: int, desired: int = 0, running: int | None = None, **more: Any) -> dict[str, Any]:
+    running = desired if running is None else running
+    deployment = {
+        "status": "PRIMARY",
+        "taskDefinition": f"arn:aws:ecs:us-east-1:1:task-definition/openmwaa-example-worker-default:{revision}",
+        "runningCount": running,
+        "pendingCount": 0,
+    }
+    return {
+        "serviceName": f"worker-{name}",
+        "status": "ACTIVE",
+        "desiredCount": desired,
+        "runningCount": running,
+        "pendingCount": 0,
+        "deployments": [deployment],
+        **more,
+    }
+
+
+Answer = list[dict[str, Any]] | Exception
+
+
+class Ecs:
+    """DescribeServices from a list of answers, the last one again and again."""
+
+    def __init__(self, *answers: Answer) -> None:
+        self._answers = list(answers)
+        self.asked: list[list[str]] = []
+
+    def describe_services(self, *, cluster: str, services: list[str]) -> Any:
+        assert cluster == "openmwaa-example"
+        self.asked.append(services)
+        answer = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
+        if isinstance(answer, Exception):
+            raise answer
+        return {"services": [each for each in answer if each["serviceName"] in services], "failures": []}
+
+
+@dataclass(frozen=True)
+class Fake(Connection):
+    """A connection whose every client is the one given."""
+
+    fake: Any = None
+
+    def client(self, service: str) -> Any:
+        assert service == "ecs"
+        return self.fake
+
+
+def connection(ecs: Ecs, **more: Any) -> Fake:
+    return Fake(Environment.model_validate({"name": "example", **more}), Path("environment.yaml"), fake=ecs)
+
+
+class Time:
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def clock(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+ROLLING = [service("default-a", 3, desired=4), service("default-b", 4, desired=2)]
+FINISHED = [service("default-a", 3), service("default-b", 4, desired=4)]
+
+
+@pytest.mark.parametrize(
+    ("services", "current", "left", "finished"),
+    [
+        pytest.param(ROLLING, "b", 4, False, id="the older one has workers"),
+        pytest.param(FINISHED, "b", 0, True, id="the older one is empty"),
+        pytest.param([service("default-a", 1, 2), service("default-b", 1)], "a", 0, True, id="after the first apply"),
+        pytest.param([service("default-a", 1), service("default-b", 1)], "b", 0, True, id="no workers at all"),
+        pytest.param(
+            [service("default-a", 3, desired=1, running=0), service("default-b", 4, 1)],
+            "b",
+            1,
+            False,
+            id="still wanted",
+        ),
+        pytest.param(
+            [service("default-a", 3, desired=0, running=1), service("default-b", 4, 1)], "b", 1, False, id="stopping"
+        ),
+        pytest.param(
+            [service("default-a", 3), service("default-b", 4, desired=2, running=0)],
+            "b",
+            0,
+            False,
+            id="none has started",
+        ),
+        pytest.param([service("default-a", 9, 1), service("default-b", 10)], "b", 1, False, id="numbers, not words"),
+    ],
+)
+def test_when_a_rollout_is_finished(services: Any, current: str, left: int, finished: bool) -> None:
+    (fleet,) = look(connection(Ecs(services)))
+    assert (fleet.current.service, fleet.left, fleet.finished) == (f"worker-default-{current}", left, finished)
+
+
+def test_a_rolling_update_inside_the_current_generation_is_a_rollout_too() -> None:
+    current = service("default-b", 6, desired=3)
+    current["deployments"].append({"status": "ACTIVE", "taskDefinition": "x:4", "runningCount": 2, "pendingCount": 0})
+    (fleet,) = look(connection(Ecs([service("default-a", 5), current])))
+    assert (fleet.left, fleet.finished) == (2, False)
+
+
+def test_ten_services_a_call() -> None:
+    fleets = {"default": {"queues": ["default"]}} | {f"f{number}": {"queues": [f"q{number}"]} for number in range(11)}
+    ecs = Ecs([service(f"{name}-{each}", 1) for name in fleets for each in "ab"])
+    assert len(look(connection(ecs, fleets=fleets))) == 12
+    assert [len(each) for each in ecs.asked] == [10, 10, 4]
+
+
+@pytest.mark.parametrize(
+    "services",
+    [[service("default-a", 3)], [service("default-a", 3), service("default-b", 4, status="INACTIVE")]],
+    ids=["absent", "deleted"],
+)
+def test_a_fleet_that_is_not_there_is_told(services: Any) -> None:
+    with pytest.raises(NotRunningError, match="no service worker-default-b"):
+        look(connection(Ecs(services)))
+
+
+def refused(code: str) -> ClientError:
+    return ClientError({"Error": {"Code": code, "Message": "no"}}, "DescribeServices")
+
+
+def test_a_missing_permission_is_named() -> None:
+    with pytest.raises(PermissionMissingError, match="ecs:DescribeServices"):
+        look(connection(Ecs(refused("AccessDeniedException"))))
+    with pytest.raises(NotRunningError, match=r"(?s)no ECS cluster openmwaa-example in us-east-1.*terraform apply"):
+        look(connection(Ecs(refused("ClusterNotFoundException"))))
+
+
+def waited(ecs: Ecs, limit_s: float) -> tuple[bool, list[str], float]:
+    time, said = Time(), list[str]()
+    fleets = follow(connection(ecs), limit_s=limit_s, say=said.append, clock=time.clock, sleep=time.sleep)
+    return all(fleet.finished for fleet in fleets), said, time.now
+
+
+def test_waits_until_it_is_finished_and_says_only_what_is_new() -> None:
+    finished, said, seconds = waited(Ecs(ROLLING, ROLLING, ROLLING, FINISHED), 3600)
+    assert (finished, seconds) == (True, 30.0)
+    assert said == ["default: 4 workers left before revision 4, 2 on it"]
+
+
+def test_gives_up_at_the_end_of_its_time() -> None:
+    finished, _, seconds = waited(Ecs(ROLLING), 25)
+    assert (finished, seconds) == (False, 25.0)
+
+
+@pytest.mark.parametrize(
+    "silence",
+    [EndpointConnectionError(endpoint_url="https://ecs"), refused("ThrottlingException")],
+    ids=["no network", "throttled"],
+)
+def test_a_silence_is_waited_out(silence: Exception) -> None:
+    finished, said, _ = waited(Ecs(ROLLING, silence, silence, FINISHED), 3600)
+    assert finished
+    assert len(said) == 2
+
+
+def test_a_silence_to_the_end_is_an_error_and_no_answer() -> None:
+    with pytest.raises(UnreachableError):
+        waited(Ecs(EndpointConnectionError(endpoint_url="https://ecs")), 60)
+
+
+def test_a_refusal_is_not_waited_for() -> None:
+    with pytest.raises(PermissionMissingError):
+        waited(Ecs(ROLLING, refused("AccessDeniedException")), 3600)
+
+
+@pytest.mark.parametrize(("services", "code"), [(FINISHED, 0), (ROLLING, 3)], ids=["finished", "unfinished"])
+def test_the_commands_exit_code(
+    services: Any, code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from openmwaa.cli import app, rollout
+
+    monkeypatch.setattr(rollout, "connect", lambda path, *, local: connection(Ecs(services)))
+    for words in (["rollout"], ["rollout", "--json"]):
+        with pytest.raises(SystemExit) as ended:
+            app(words)
+        assert ended.value.code == code, capsys.readouterr()
+    assert "worker-default-b" in capsys.readouterr().out
+
+
+def test_ctrl_c_ends_the_waiting_alone(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    from openmwaa.cli import app, rollout
+
+    def interrupted(*_: Any, **__: Any) -> Any:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(rollout, "connect", lambda path, *, local: connection(Ecs(ROLLING)))
+    monkeypatch.setattr(rollout, "follow", interrupted)
+    with pytest.raises(SystemExit) as ended:
+        app(["rollout", "--wait"])
+    assert ended.value.code == 130
+    assert "the scaler goes on" in capsys.readouterr().err
