@@ -87,6 +87,8 @@ def assess(tick: Tick, state: State) -> tuple[Want, State]:
     growth = wanted
     if wanted <= serving.total:
         growth = min(wanted, max(serving.one_generation, needed or 0, limits.minimum))
+    # A fleet in a rollout may have more workers than its maximum; that it is not lowered is no reason to start more.
+    growth = min(growth, max(limits.maximum, tick.current.places if tick.current else 0))
     return Want(demand, needed, wanted, growth, may_shrink=settled), replace(state, zero_seen=zero_seen)
 
 
