@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from scaler import config
+from scaler import config, replay
 from scaler.adapters.clock import SystemClock
 from scaler.config import FleetSettings, Secrets, Settings
 from scaler.errors import ConfigurationError, ScalerError
@@ -35,7 +35,12 @@ EXIT_FAILED = 1
 
 
 def main() -> int:
-    """Run the scaler; return the exit code: 0 after SIGTERM or SIGINT, 2 for wrong settings."""
+    """Run the scaler; return the exit code: 0 after SIGTERM or SIGINT, 2 for wrong settings.
+
+    `openmwaa-scaler replay FILE` decides recorded ticks again instead.
+    """
+    if sys.argv[1:2] == ["replay"]:
+        return replay.main(sys.argv[2:])
     try:
         settings, hidden = config.read(os.environ)
         asyncio.run(run(settings, hidden, os.environ))
@@ -161,9 +166,11 @@ def _process(settings: Settings, given: Opened, clock: SystemClock) -> Iterator[
         recorder = None
         if settings.record_dir is not None:
             recorder = Recorder(Path(settings.record_dir))
-            recorder.start()
+        process = Process(settings, given, clock, recorder)
+        if recorder is not None:
+            recorder.start(on_left_out=process.metrics.not_recorded)
             stack.callback(recorder.close)
-        yield Process(settings, given, clock, recorder)
+        yield process
 
 
 def _many_files() -> None:

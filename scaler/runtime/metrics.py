@@ -95,6 +95,9 @@ class Metrics:
         self._unpublished = Counter(
             f"{PREFIX}_publish_failures", "Minutes that CloudWatch did not take", registry=self._registry
         )
+        self._unrecorded = Counter(
+            f"{PREFIX}_ticks_not_recorded", "Ticks that found no room on disk", registry=self._registry
+        )
         self._rejected = Counter(
             f"{PREFIX}_config_rejections", "Changes of the settings' file that were not taken", registry=self._registry
         )
@@ -155,6 +158,10 @@ class Metrics:
         """Count a minute that CloudWatch did not take."""
         del error
         self._unpublished.inc()
+
+    def not_recorded(self) -> None:
+        """Count a tick that `replay` will not find."""
+        self._unrecorded.inc()
 
     def config_applied(self) -> None:
         """Take note that the settings' file is in force."""

@@ -12,6 +12,7 @@ import json
 import os
 import queue
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 from scaler.core.record import Tick, to_json
@@ -44,13 +45,15 @@ class Recorder:
         self._ring = _Ring(folder, segment_bytes=segment_bytes, kept=kept)
         self._waiting: queue.Queue[tuple[str, Tick] | None] = queue.Queue(BACKLOG)
         self._thread = threading.Thread(target=self._work, name="recorder", daemon=True)
+        self._on_left_out: Callable[[], None] = lambda: None
         self.left_out = 0
         """Ticks that were not written, for whatever reason."""
         self.problem: str | None = None
         """Why the last tick that was left out was left out; None once one was written again."""
 
-    def start(self) -> None:
-        """Start the thread."""
+    def start(self, *, on_left_out: Callable[[], None] | None = None) -> None:
+        """Start the thread; `on_left_out` is called for each tick left out, from any thread."""
+        self._on_left_out = on_left_out or self._on_left_out
         self._thread.start()
 
     def ticked(self, report: Report) -> None:
@@ -84,6 +87,7 @@ class Recorder:
     def _leave_out(self, why: str) -> None:
         self.left_out += 1
         self.problem = why
+        self._on_left_out()
 
 
 class _Ring:

@@ -163,6 +163,59 @@ async def test_decides_answers_and_ends_cleanly() -> None:
     assert any(line["event"] == "decision" and line.get("update_service", {}).get("sent") for line in lines)
 
 
+async def test_obeys_an_order_and_a_schedule_and_records_what_replay_decides_again(tmp_path: Path) -> None:
+    order = {
+        "Name": "/openmwaa/test/scaler/default",
+        "Type": "String",
+        "Value": '{"version":1,"max":2,"by":"somebody"}',
+    }
+    service = SERVICE | {"desiredCount": 0}
+    writes = list[int]()
+
+    def update(request: dict[str, Any]) -> dict[str, Any]:
+        service["desiredCount"] = request["desiredCount"]
+        writes.append(request["desiredCount"])
+        return {"service": service}
+
+    operations = {
+        "DescribeServices": lambda _: {"services": [service]},
+        "ListTasks": lambda _: {"taskArns": []},
+        "UpdateService": update,
+        "GetQueueAttributes": lambda _: {"Attributes": ATTRIBUTES},
+        "GetParameters": lambda _: {"Parameters": [order], "InvalidParameters": []},
+    }
+    port = free_port()
+    config = settings(port, controls_prefix="/openmwaa/test/scaler/", record_dir=str(tmp_path / "ticks"))
+    config["fleets"][0]["schedule"] = [{"cron": "* * * * *", "minutes": 5, "min": 4}]
+    async with (
+        fake_aws(operations) as url,
+        task_metadata() as uri,
+        scaler(config, AWS_ENDPOINT_URL=url, SCALER_SIGNING_SEED="seed", ECS_CONTAINER_METADATA_URI_V4=uri) as process,
+    ):
+        await fleets_seen(f"http://127.0.0.1:{port}")
+        async with asyncio.timeout(DEADLINE_S):
+            while not writes:
+                await asyncio.sleep(0.1)
+        process.send_signal(signal.SIGTERM)
+        out, errors = await asyncio.wait_for(process.communicate(), DEADLINE_S)
+    assert process.returncode == 0, errors.decode()
+    decisions = [line for line in map(json.loads, out.splitlines()) if line["event"] == "decision"]
+    assert set(writes) == {2}, "12 messages want 3 workers, the schedule 4, somebody allowed 2"
+    assert decisions[0]["controls"]["by"] == "somebody"
+    assert any("at least 4" in words for words in decisions[0]["explanation"]), decisions[0]["explanation"]
+    again = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "scaler.main", "replay", str(tmp_path / "ticks"), "--json"),
+        cwd=ROOT,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    out, errors = await asyncio.wait_for(again.communicate(), DEADLINE_S)
+    assert again.returncode == 0, errors.decode()
+    told = json.loads(out)
+    assert told["ticks"] >= 1
+    assert told["different"] == 0
+
+
 @pytest.mark.parametrize(
     ("config", "environment", "code", "words"),
     [
