@@ -7,6 +7,7 @@ as it was logged, so that a decision of last week is told like one of this secon
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeAlias
 
@@ -24,6 +25,7 @@ _PAUSES: Mapping[str, str] = {
     "out": "paused scale-out, so no worker is added",
     "both": "paused scaling, so the count stays",
 }
+_AT_A_WORKER = re.compile(r" at (\d+) a worker")
 _REASONS_TO_DIFFER = ("window", "up", "zero", "launch", "budget", "schedule", "fallback", "look-ahead")
 
 
@@ -83,6 +85,12 @@ def steps(line: Line, *names: str) -> Iterator[str]:
             yield rest
 
 
+def slots_per_worker(line: Line) -> int | None:
+    """Return the slots a worker that the decision reckoned with; agents may report others than are configured."""
+    found = (_AT_A_WORKER.search(text) for text in steps(line, "slots"))
+    return next((int(match[1]) for match in found if match), None)
+
+
 def is_change(line: Line) -> bool:
     """Whether the decision did or tried something: who asks what happened wants to see these."""
     acted = line.get("kind") not in {"hold", "blind"}
@@ -113,7 +121,7 @@ def _demand(line: Line) -> Iterator[str]:
         return
     yield f"{_plural(slots, 'task slot')} wanted: {demand['queued']} queued + {demand['running']} running ({source})."
     if needed is not None:
-        each = _mapping(line, "slots").get("per_worker")
+        each = slots_per_worker(line)
         takes = f"that takes {_plural(needed, 'worker')}."
         yield f"A worker has {_plural(each, 'slot')}, so {takes}" if each else takes.capitalize()
 

@@ -17,7 +17,7 @@ from itertools import islice
 from typing import TextIO
 
 from scaler.core.record import Json
-from scaler.runtime.answer import answer, outlook
+from scaler.runtime.answer import answer, outlook, slots_per_worker
 from scaler.runtime.history import Decisions, Timeline, essence
 from scaler.runtime.report import Report, decision_line, fleet_view, rfc3339
 
@@ -120,11 +120,11 @@ class DecisionLog:
 
     def _whole(self, fleet: _Fleet) -> dict[str, Json]:
         latest = fleet.decisions.latest
-        # The line is in the view, so both say one thing; `event` and `environment` are the log's.
-        whole = {**latest, **fleet.view, "failed": fleet.failed}
-        whole.pop("event", None)
-        whole.pop("environment", None)
-        return {**whole, "answer": list(answer(latest)), "outlook": list(outlook(latest))}
+        whole = {key: value for key, value in latest.items() if key not in {"event", "environment"}}
+        reckoned = slots_per_worker(latest)
+        counted = {} if reckoned is None else {"slots_per_worker": reckoned}
+        told: dict[str, Json] = {"answer": list(answer(latest)), "outlook": list(outlook(latest))}
+        return whole | fleet.view | counted | told | {"failed": fleet.failed}
 
     def _limit(self) -> int:
         return min(self._kept, max(KEPT_AT_LEAST, KEPT_IN_ALL // max(1, len(self._fleets))))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from scaler.core.model import Controls, Known, Reading, Service, Stale, Unknown
+from scaler.core.model import Controls, Known, Reading, Schedule, Service, Stale, Unknown
 from scaler.core.record import Json, Tick
 from scaler.core.state import Demand, WorkerCounts, total
 from scaler.errors import SourceError
@@ -71,6 +71,8 @@ def decision_line(report: Report, environment: str) -> dict[str, Json]:
         "wanted": decision.wanted,
         "min": decision.minimum,
         "max": decision.maximum,
+        "bounds": {"min": tick.fleet.minimum, "max": tick.fleet.maximum},
+        "schedule": _schedule_line(tick.observation.schedule),
         "running": total(each.running if each else None for each in seen.values()),
         "pending": total(each.pending if each else None for each in seen.values()),
         "protected": workers.protected,
@@ -127,6 +129,10 @@ def _demand_line(demand: Demand | None) -> Json:
     return {"queued": demand.queued, "running": demand.running, "slots": demand.slots, "source": demand.source}
 
 
+def _schedule_line(schedule: Schedule | None) -> Json:
+    return None if schedule is None else {"min": schedule.minimum, "words": schedule.words}
+
+
 def _controls_line(reading: Reading[Controls]) -> Json:
     """Return what was ordered; None when nothing is in force or nothing is known."""
     if isinstance(reading, Unknown) or reading.value == Controls():
@@ -158,22 +164,8 @@ def _write_line(write: Write) -> dict[str, Json]:
 
 
 def fleet_view(report: Report) -> dict[str, Json]:
-    """Return what /v1/fleets says of a fleet."""
-    tick, decision = report.tick, report.tick.decision
-    workers = decision.workers
-    return {
-        "fleet": tick.fleet.name,
-        "at": rfc3339(report.at),
-        "desired": decision.desired,
-        "min": decision.minimum,
-        "max": decision.maximum,
-        "slots_per_worker": tick.fleet.slots,
-        "workers": worker_states(workers),
-        "demand": _demand_line(decision.demand),
-        "slots": {"total": workers.slots_total, "free": workers.slots_free},
-        "reason": decision.reason,
-        "explanation": list(decision.explanation),
-    }
+    """Return what /v1/fleets says of a fleet beside its last decision."""
+    return {"slots_per_worker": report.tick.fleet.slots, "interval_s": report.tick.fleet.interval_s}
 
 
 def reading_ages(report: Report) -> dict[str, float | None]:

@@ -62,7 +62,7 @@ def line(
         "protected": up,
         "demand": {"queued": queued, "running": running, "slots": slots, "source": "database"},
         "workers": workers(starting=max(0, desired - up), consuming_idle=up - busy, busy=busy),
-        "slots": {"total": up * 5, "free": up * 5 - running, "per_worker": 5},
+        "slots": {"total": up * 5, "free": up * 5 - running},
         "controls": None,
         "controls_state": "known",
         "drain": [],
