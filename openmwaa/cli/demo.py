@@ -47,7 +47,8 @@ def demo(
     environment = load(path)
     ready = up(path, say=_say)
     try:
-        _say(f"{environment.name} is up after {ready.seconds:.0f} s: {ready.web_address}\n")
+        _say(f"{environment.name} is up after {ready.seconds:.0f} s: {ready.web_address}")
+        _say(f"How many workers, and why: {ready.scaler_address}\n")
         out.mkdir(parents=True, exist_ok=True)
         with _shown(out / "demo.svg") as show:
             demonstration = Demonstration(

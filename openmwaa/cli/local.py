@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,6 +15,7 @@ from openmwaa.environment_file import load
 from openmwaa.local.errors import PrerequisiteError
 
 if TYPE_CHECKING:
+    from openmwaa.live.controls import Order
     from openmwaa.local.paths import LocalPaths
 
 app = typer.Typer(help="An environment on this machine: no AWS account, no Docker.", no_args_is_help=True)
@@ -38,6 +40,7 @@ def up(path: EnvironmentPath = DEFAULT_FILE) -> None:
     out = console()
     out.print(f"\n{ready.paths.name} is up after {ready.seconds:.0f} s.")
     out.print(f"  Web      {ready.web_address}")
+    out.print(f"  Workers  {ready.scaler_address}  (how many, and why)")
     out.print(f"  User     {USER}")
     out.print(f"  Password openmwaa local password {_shown(path)}".rstrip())
 
@@ -47,16 +50,27 @@ def status(path: EnvironmentPath = DEFAULT_FILE, *, as_json: AsJson = False) -> 
     """Tell how the environment is; exit code 0 healthy, 1 degraded, 3 not running."""
     paths = _paths(path)
     from openmwaa.local import daemon_client, health  # noqa: PLC0415
+    from openmwaa.local.fleets import fleets  # noqa: PLC0415
 
     known = daemon_client.status(paths)
     verdict = health.verdict(known)
+    found = fleets((known or {}).get("services", ()))
+    orders = _orders(path) if found else {}
     if as_json:
-        write_json({"state": verdict, **(known or {"environment": paths.name, "services": []})})
+        shown = {"fleets": [{**fleet.as_data(), "controls": _order_data(orders.get(fleet.name))} for fleet in found]}
+        write_json({"state": verdict, **(known or {"environment": paths.name, "services": []}), **shown})
     elif known is None:
         console().print(f"{paths.name} is not running. `openmwaa local up {_shown(path)}` starts it.")
     else:
         console().print(f"{paths.name} is {verdict}. Web: {known.get('web_address') or 'not there yet'}")
         console().print(_table(known))
+        for fleet in found:
+            if fleet.sentence:
+                _say(f"{fleet.sentence}.")
+        for name, order in orders.items():
+            _say(f"{name}: {_order_words(order)}")
+        if scaler := known.get("scaler_address"):
+            _say(f"How many workers, and why: {scaler}")
     raise typer.Exit(health.EXIT_CODES[verdict])
 
 
@@ -127,6 +141,43 @@ def _paths(path: Path) -> LocalPaths:
     from openmwaa.local.paths import LocalPaths  # noqa: PLC0415
 
     return LocalPaths.of(path, load(path).name)
+
+
+def _orders(path: Path) -> dict[str, Order]:
+    """What people ordered by `openmwaa scale` and is in force, by fleet; nothing where nobody can tell."""
+    from openmwaa.live.connection import connect  # noqa: PLC0415
+    from openmwaa.live.controls import ControlsStore  # noqa: PLC0415
+    from openmwaa.live.errors import LiveError  # noqa: PLC0415
+
+    try:
+        connection = connect(path, local=True)
+        kept = ControlsStore(connection).read(list(connection.environment.fleets))
+    except LiveError:  # the emulator restarts: status still tells the rest
+        return {}
+    now = datetime.now(UTC)
+    return {
+        name: order
+        for name, order in kept.items()
+        if order.problem or (order.document and order.document.orders and not order.document.expired(now))
+    }
+
+
+def _order_words(order: Order) -> str:
+    from openmwaa.live.controls import describe  # noqa: PLC0415
+
+    if order.document is None:
+        return f"{order.parameter} holds no order ({order.problem}); `openmwaa scale --local --clear` replaces it"
+    until = f" until {order.document.until}" if order.document.until else ""
+    why = f", because: {order.document.why}" if order.document.why else ""
+    return (
+        f"{order.document.by or 'somebody'} ordered {describe(order.document)}{until}{why}; `up` leaves that in force"
+    )
+
+
+def _order_data(order: Order | None) -> Any:
+    if order is None:
+        return None
+    return order.document.model_dump() if order.document else {"problem": order.problem}
 
 
 def _say(line: str) -> None:

@@ -6,9 +6,10 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 from botocore.exceptions import BotoCoreError, ClientError
@@ -19,6 +20,7 @@ from openmwaa.local.errors import InfrastructureError
 
 PARAMETER = "/openmwaa/local/applied"
 """In the emulator's Parameter Store: gone when the emulator lost its state."""
+_OF_FLEET = "fleets_"
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,8 @@ class Applied:
     """Hash of what synthesis reads."""
     result: str = ""
     """Hash of what Terraform was given; empty until it was applied to the end."""
+    workers: Mapping[str, str] = field(default_factory=dict)
+    """Hash of each fleet's task definition: another one is a new revision, and other workers."""
 
     @classmethod
     def read(cls, file: Path) -> Applied:
@@ -55,6 +59,17 @@ def inputs_hash(environment: Environment) -> str:
 def result_hash(*files: Path) -> str:
     """The hash of what Terraform is given."""
     return _hash(file.read_bytes() for file in files)
+
+
+def worker_hashes(document: Mapping[str, Any]) -> dict[str, str]:
+    """The hash of what each fleet's workers are made of, by fleet."""
+    found = {}
+    for name, definition in document["resource"]["aws_ecs_task_definition"].items():
+        if name.startswith(_OF_FLEET):
+            containers = document["locals"][f"{name}_containers"]
+            text = json.dumps([definition, containers], sort_keys=True)
+            found[name.removeprefix(_OF_FLEET)] = _hash([text.encode()])
+    return found
 
 
 async def is_intact(endpoint_url: str, result: str, *, region: str) -> bool:

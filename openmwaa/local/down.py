@@ -22,25 +22,32 @@ class Down:
 
 
 def down(paths: LocalPaths, *, delete_data: bool, say: Callable[[str], None]) -> Down:
-    """Stop, verify, and delete when asked.
+    """Stop, verify, and delete when asked; never while an `up` builds on what would be stopped.
 
     Raises:
-        DaemonError: processes are left.
+        DaemonError: processes are left, or an `up` is at work.
         StateFolderError: data could not be deleted.
     """
+    if not paths.root.exists():  # and no lock makes it
+        shutil.rmtree(paths.runtime, ignore_errors=True)
+        return Down(was_running=False, kept=False)
+    with sweep.command_lock(paths):
+        return _down(paths, delete_data=delete_data, say=say)
+
+
+def _down(paths: LocalPaths, *, delete_data: bool, say: Callable[[str], None]) -> Down:
     was_running = sweep.daemon_lives(paths) or bool(sweep.remains(paths))
     if was_running:
         say(f"Stopping {paths.name}: tasks, PostgreSQL, the emulated AWS APIs")
         daemon_client.stop(paths)
     shutil.rmtree(paths.runtime, ignore_errors=True)  # sockets and tasks' temporary files: nobody is left to use them
-    exists = paths.root.exists()
-    if delete_data and exists:
+    if delete_data:
         postgres.remove_data(paths.postgres)
         shutil.rmtree(paths.root, ignore_errors=True)
         if paths.root.exists():
             raise StateFolderError(f"{paths.root} could not be deleted entirely; delete it as the user who owns it.")
         _remove_if_bare(paths.root.parent)
-    return Down(was_running, kept=exists and not delete_data)
+    return Down(was_running, kept=not delete_data)
 
 
 def _remove_if_bare(folder: Path) -> None:

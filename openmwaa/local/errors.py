@@ -26,6 +26,10 @@ class PrerequisiteError(LocalError):
     """A program is missing or too old."""
 
 
+class RolloutUnfinishedError(LocalError):
+    """Workers of an older revision still work, and another revision would have to take their place."""
+
+
 class StateFolderError(LocalError):
     """The state folder cannot be used."""
 

@@ -6,6 +6,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
+from openmwaa.local.fleets import WORKER_SERVICE, fleets
+
 Verdict = Literal["healthy", "degraded", "stopped"]
 EXIT_CODES: Mapping[Verdict, int] = {"healthy": 0, "degraded": 1, "stopped": 3}
 
@@ -30,19 +32,17 @@ def troubles(status: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     services = status.get("services", [])
     if not services:
         yield "services", "there are none yet"
+    in_fleets = {fleet.current.service: fleet for fleet in fleets(services)}
     for service in services:
-        if trouble := service_trouble(service):
+        fleet = in_fleets.get(service["name"])
+        if trouble := (fleet.trouble if fleet else None) or service_trouble(service):
             yield service["name"], trouble
 
 
 def service_trouble(service: Mapping[str, Any]) -> str | None:
-    """What is wrong with a service; None when it is well.
-
-    A worker service changes its size all day: one running worker is enough.
-    """
+    """What is wrong with a service; None when it is well. How many workers are enough is not said by one generation."""
     desired, running = service["desired"], service["running"]
-    enough = min(desired, 1) if service["name"].startswith("worker-") else desired
-    if running < enough:
+    if running < desired and not WORKER_SERVICE.match(service["name"]):
         return f"{running} of {desired} running"
     current = [task for task in service.get("tasks", ()) if task["status"] == "RUNNING"]
     unwell = sum(task["health"] == "UNHEALTHY" for task in current)

@@ -30,6 +30,7 @@ from openmwaa.local.supervisor import Supervisor
 logger = logging.getLogger(__name__)
 
 WEB_PORT = 8080
+SCALER_PORT = 8082
 INSTALLED_WITHIN_S = 900.0
 # The scaler goes first, that nothing is started anew; the execution API last, that running tasks can still report.
 _STOP_ORDER = {"service:scaler": 0, "service:execution-api": 3}
@@ -175,7 +176,8 @@ class Machine:
         }
         return {
             "environment": self._settings.paths.name,
-            "web_address": self.web_address(),
+            "web_address": self._balanced(WEB_PORT),
+            "scaler_address": self._balanced(SCALER_PORT),
             "endpoints": {
                 "aws": self._settings.addresses.emulator_url,
                 "ecs": self._settings.addresses.ecs_url,
@@ -186,11 +188,11 @@ class Machine:
             "services": sorted(ecs["services"], key=lambda one: str(one["name"])),
         }
 
-    def web_address(self) -> str | None:
-        """Where the web server is found; None before there is a load balancer."""
+    def _balanced(self, port: int) -> str | None:
+        """Where a listener of the load balancer is found; None before there is one."""
         for name, address in self._host_names.names.items():
             if name.endswith(".elb.amazonaws.com"):
-                return f"http://{address}:{WEB_PORT}"
+                return f"http://{address}:{port}"
         return None
 
     async def _before_task(self) -> Callable[[str], str]:

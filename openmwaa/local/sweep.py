@@ -36,14 +36,14 @@ def daemon_lock(paths: LocalPaths) -> Iterator[None]:
 
 @contextmanager
 def command_lock(paths: LocalPaths) -> Iterator[None]:
-    """Be the only `up` of this environment, after ending what a killed one left (Terraform runs on without it).
+    """Be the only `up` or `down` of this environment, after ending what a killed `up` left: its Terraform runs on.
 
     Raises:
-        DaemonError: another `up` is at work, or its remains do not end.
+        DaemonError: an `up` or `down` is at work, or a dead one's remains do not end.
     """
     with _lock(
         paths.root / "up.lock",
-        f"Another `openmwaa local up` works on {paths.name}; wait for it, or end it with Ctrl-C.",
+        f"Another `openmwaa local up` or `down` works on {paths.name}; wait for it, or end it with Ctrl-C.",
     ):
         asyncio.run(end_commands(paths))
         yield

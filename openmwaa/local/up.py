@@ -24,7 +24,7 @@ import aiohttp
 
 from openmwaa import environment_file
 from openmwaa.environment import Environment
-from openmwaa.local import access, applied, daemon_client, health, prerequisites, sweep, venvs
+from openmwaa.local import access, applied, daemon_client, health, prerequisites, rollout, sweep, venvs
 from openmwaa.local.addresses import Addresses
 from openmwaa.local.applied import Applied
 from openmwaa.local.child_environment import child_environment
@@ -58,6 +58,11 @@ class Ready:
         """Where the web server is."""
         return str(self.status["web_address"])
 
+    @property
+    def scaler_address(self) -> str:
+        """Where the scaler's page is: why there are so many workers."""
+        return str(self.status["scaler_address"])
+
 
 def up(file: Path, *, say: Say) -> Ready:
     """Bring an environment up, or repair one that runs.
@@ -79,6 +84,7 @@ class Up:
         self._say = say
         self._started_daemon = False
         self._terraform_ran = False
+        self._rolls: set[str] = set()
         self._install_error: LocalError | None = None
         self._cancelled = threading.Event()
 
@@ -113,7 +119,10 @@ class Up:
             installing.join(0.5)  # in slices: a join without end would hold back Ctrl-C
         if self._install_error:
             raise self._install_error
-        return self._wait_healthy()
+        status = self._wait_healthy()
+        for sentence in rollout.sentences(status, self._rolls, file=self._file):
+            self._say(sentence)
+        return status
 
     def _install(self) -> threading.Thread:
         """Install the emulator now and Airflow beside what follows."""
@@ -167,10 +176,13 @@ class Up:
         else:
             if self._install_error:  # known already: better than after two minutes
                 raise self._install_error
-            Applied(inputs).write(self._paths.applied)
+            workers = applied.worker_hashes(document)
+            self._rolls = {name for name, made in workers.items() if before.workers.get(name, made) != made}
+            rollout.refuse_a_second(daemon_client.status(self._paths), self._rolls, file=self._file)
+            Applied(inputs, workers=before.workers).write(self._paths.applied)
             self._apply(terraform, configuration.parent, addresses)
             asyncio.run(applied.mark_intact(addresses.emulator_url, result, region=region))
-            Applied(inputs, result).write(self._paths.applied)
+            Applied(inputs, result, workers).write(self._paths.applied)
             daemon_client.order(self._paths, "checkpoint")
         daemon_client.order(self._paths, "learn")
 

@@ -186,7 +186,10 @@ def test_after_a_killed_up_the_next_one_ends_its_terraform(user: User) -> None:
         assert "are running already" in user.until(process, "Terraform applies"), "the daemon was not taken over"
         assert not {one.pid for one in sweep.remains(user.paths)} & set(sleeping)
         code, output = user.run("up")
-        assert (code, "Another `openmwaa local up` works on impatient" in output) == (1, True), output
+        assert (code, "Another `openmwaa local up` or `down` works on impatient" in output) == (1, True), output
+        code, output = user.run("down")
+        assert (code, "wait for it, or end it with Ctrl-C" in output) == (1, True), output
+        assert daemon_client.status(user.paths) is not None, "`down` took away what `up` builds on"
         process.send_signal(signal.SIGINT)
         output, _ = process.communicate(timeout=DEADLINE_S)
     assert "stopping what was started" not in output, "a daemon that ran before was stopped"

@@ -25,6 +25,6 @@ def endpoints_of(ready: Ready, environment: Environment) -> Endpoints:
         cluster=outputs["cluster_name"],
         bucket=outputs["source_bucket"],
         dag_prefix=environment.dag_s3_path,
-        worker_services=tuple(f"worker-{name}" for name in environment.fleets),
+        worker_services=tuple(f"worker-{name}-{generation}" for name in environment.fleets for generation in "ab"),
         admin_password=access.admin_password(ready.paths, addresses["aws"], region=environment.region),
     )

@@ -171,22 +171,18 @@ class Demonstration:
             ) from None
 
     async def _at_rest(self, watcher: Watcher) -> bool:
-        """Say whether every fleet has its fewest workers, all of them consuming, and nothing to do."""
-        fewest = {fleet.name: fleet.min for fleet in self._environment.fleets.values()}
+        """Say whether every fleet has its fewest workers, all of them consuming, and nothing to do.
+
+        The fewest are those in force: a person's orders and a schedule may have changed the file's.
+        """
         try:
             running = len(await watcher.workers())
         except WorkersUnknownError:
             return False
-        views = {view.name: view for view in self._views}
         return (
-            set(views) == set(fewest)
-            and running == sum(fewest.values())
-            and all(
-                view.workers.idle == fewest[name]
-                and view.workers.total == fewest[name]
-                and view.desired == fewest[name]
-                for name, view in views.items()
-            )
+            {view.name for view in self._views} == set(self._environment.fleets)
+            and running == sum(view.minimum for view in self._views)
+            and all(view.workers.idle == view.workers.total == view.desired == view.minimum for view in self._views)
         )
 
     async def _log_of_a_gone_worker(

@@ -132,6 +132,8 @@ class LocalEcs:
         return {
             "name": service.name,
             "cluster": service.cluster_arn.rpartition("/")[2],
+            "task_definition": service.primary.task_definition_arn.rpartition("/")[2],
+            "capacity": _capacity(service),
             "desired": service.desired_count,
             "running": counts.running,
             "pending": counts.pending,
@@ -169,3 +171,9 @@ class LocalEcs:
             **TaskOperations(backend).handlers,
             **self._protection.handlers,
         }
+
+
+def _capacity(service: Service) -> str:
+    strategy = service.template.get("capacityProviderStrategy") or ()
+    providers = [str(each["capacityProvider"]) for each in strategy]
+    return ", ".join(providers) or str(service.template.get("launchType", "EC2"))
