@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shlex
 import subprocess
 import sys
 import uuid
@@ -157,6 +159,15 @@ async def test_nonsense_written_by_hand(shell: Shell, scaler_reads: Callable[[],
     assert "Traceback" not in refused.stderr
     shell.done("--fleet", "default", "--clear", "--max", "5")
     assert (await scaler_reads())["default"].maximum == 5
+
+
+def test_every_command_of_the_page_does_what_it_says(shell: Shell) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "how-to" / "scale-by-hand.md").read_text(encoding="utf-8")
+    documented = [shlex.split(line) for line in re.findall(r"^openmwaa scale (.*)$", page, re.MULTILINE)]
+    assert len(documented) > 8
+    for words in documented:
+        done = shell.run(*[word for word in words if word != "--local"])
+        assert done.returncode == 0, f"{shlex.join(words)}: {done.stderr}"
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -202,6 +203,19 @@ def test_the_commands_exit_code(
             app(words)
         assert ended.value.code == code, capsys.readouterr()
     assert "worker-default-b" in capsys.readouterr().out
+
+
+def test_every_command_of_the_page_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    from openmwaa.cli import app, rollout
+
+    page = (Path(__file__).parents[3] / "docs" / "how-to" / "scale-by-hand.md").read_text(encoding="utf-8")
+    documented = re.findall(r"^openmwaa (rollout.*)$", page, re.MULTILINE)
+    assert documented
+    monkeypatch.setattr(rollout, "connect", lambda path, *, local: connection(Ecs(FINISHED)))
+    for words in documented:
+        with pytest.raises(SystemExit) as ended:
+            app(words.split())
+        assert ended.value.code == 0, words
 
 
 def test_ctrl_c_ends_the_waiting_alone(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
