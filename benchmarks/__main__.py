@@ -14,10 +14,14 @@ from typing import Any
 
 import psutil
 
-from benchmarks import environment, synth
+from benchmarks import environment, scaler, synth
 
 OUT = Path(__file__).resolve().parents[1] / "build" / "bench"
-SUBJECTS: Mapping[str, Callable[[], dict[str, Any]]] = {"synth": synth.measure, "environment": environment.measure}
+SUBJECTS: Mapping[str, Callable[[], dict[str, Any]]] = {
+    "synth": synth.measure,
+    "environment": environment.measure,
+    "scaler": scaler.measure,  # last: it takes in what the others measured
+}
 
 
 def main() -> None:

@@ -57,7 +57,8 @@ def draw(seed: int, removed: Removed = Removed.NOTHING) -> Setting:
     nature = Nature(
         slots=fleet.slots,
         wait_s=rng.choice((5.0, 20.0, 20.0)),
-        early_ack=rng.random() < 0.5,
+        # Where a step is missing, what a stopped worker had is to count: early, as in Airflow, it never comes back.
+        early_ack=rng.random() < 0.5 or removed is not Removed.NOTHING,
         upload_s=rng.uniform(0.5, 5.0),
         protection_minutes=rng.choice((4, 4, 8)),
     )
@@ -113,8 +114,9 @@ class Director:
         judge = sim.loop.create_task(self._judge())
         trouble = sim.loop.create_task(self._trouble())
         while sim.loop.time() < self._length_s:
-            sim.send([self._work_s() for _ in range(self._rng.randint(1, 5 * self._fleet.slots))])
-            await asyncio.sleep(self._rng.expovariate(1 / 40.0))
+            most = self._fleet.maximum * self._fleet.slots
+            sim.send([self._work_s() for _ in range(self._rng.randint(1, most))])
+            await asyncio.sleep(self._rng.uniform(20.0, 140.0))
         trouble.cancel()
         await asyncio.wait({trouble})
         self._calm()
@@ -154,9 +156,9 @@ class Director:
 
     def _work_s(self) -> float:
         kind = self._rng.random()
-        if kind < 0.8:
-            return self._rng.uniform(2.0, 40.0)
-        return self._rng.uniform(40.0, 200.0) if kind < 0.96 else self._rng.uniform(200.0, 900.0)
+        if kind < 0.9:
+            return self._rng.uniform(2.0, 70.0)
+        return self._rng.uniform(70.0, 200.0) if kind < 0.985 else self._rng.uniform(200.0, 900.0)
 
     # --- trouble
 
@@ -278,7 +280,7 @@ class Director:
                 Odds(silent=share),
                 Odds(unheard=share),
                 Odds(late=share),
-                Odds(latency_s=(0.5, 3.0)),
+                Odds(slow=1.0, latency_s=(0.5, 3.0)),
             )
         )
         self._sim.weather.odds[source] = odds

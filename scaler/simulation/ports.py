@@ -57,7 +57,7 @@ class Line:
         self.calls[source] = self.calls.get(source, 0) + 1
         odds = self.weather.of(source)
         fate = odds.draw(self.rng)
-        latency_s = self.rng.uniform(*odds.latency_s)
+        latency_s = self.rng.uniform(*odds.latency_s) if self.rng.random() < odds.slow else 0.0
         await self._survive()
         if fate is Fate.FAILS:
             await asyncio.sleep(latency_s)
@@ -67,14 +67,14 @@ class Line:
         if fate is Fate.LATE:
             asyncio.get_running_loop().call_later(deadline_s + self.rng.uniform(*odds.late_s), _quietly, perform)
             await self._in_vain(source, deadline_s)
-        before = self.rng.choice((True, False))
+        before = latency_s > 0.0 and self.rng.random() < 0.5
         if before:
             await asyncio.sleep(latency_s)
         answer = perform()
         if fate is Fate.UNHEARD:
             await self._in_vain(source, deadline_s)
         await self._survive()
-        if not before:
+        if latency_s and not before:
             await asyncio.sleep(latency_s)
         return answer
 

@@ -39,7 +39,7 @@ class Setting:
 
     fleets: Sequence[Fleet] = (Fleet("default", ("default",), 4, 1, 8, scale_in_window_s=20.0),)
     generations: int = 2
-    nature: Nature = Nature()
+    nature: Nature = field(default_factory=Nature)
     visibility_s: float = 86400.0
     lag_s: float = 2.0
     launch_s: tuple[float, float] = (5.0, 25.0)

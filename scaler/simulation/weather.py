@@ -35,6 +35,8 @@ class Odds:
     silent: float = 0.0
     late: float = 0.0
     unheard: float = 0.0
+    slow: float = 0.5
+    """The share of calls that take time at all; the others answer at once."""
     latency_s: tuple[float, float] = (0.01, 0.15)
     late_s: tuple[float, float] = (2.0, 4.0)
     reason: str = "fails on demand"

@@ -90,6 +90,7 @@ class Worker:
         self._released = False
         self.state = machine.State(next_call_at=self._loop.time())
         self.step(machine.Seen(self._look()))
+        self._changed()
 
     def restart(self, after_s: float) -> None:
         """Let the agent end, and begin anew some seconds later: meanwhile it is deaf and its gate is shut."""
