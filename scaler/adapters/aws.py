@@ -17,7 +17,12 @@ from scaler.adapters.deadline import calling
 from scaler.errors import BadAnswerError, RejectedError, SourceError, ThrottledError
 
 # botocore's own defaults (60 s to connect, 60 s to read, 5 attempts) would be minutes of silence.
-CONFIG = AioConfig(connect_timeout=1, read_timeout=2, retries={"total_max_attempts": 2, "mode": "standard"})
+CONFIG = AioConfig(
+    connect_timeout=1,
+    read_timeout=2,
+    retries={"total_max_attempts": 2, "mode": "standard"},
+    max_pool_connections=50,  # twenty fleets that tick together ask for their queues at once
+)
 THROTTLES = frozenset(
     {
         "ThrottlingException",

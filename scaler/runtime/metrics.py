@@ -219,7 +219,7 @@ class _Collector(Collector):
             ("api_throttles", "Requests that AWS answered with: too often", self._calls.throttled),
         ):
             counter = CounterMetricFamily(f"{PREFIX}_{name}", words, labels=["service", "operation"])
-            for key, number in sorted(counted.items()):
+            for key, number in sorted([*counted.items()]):
                 counter.add_metric(key, number)
             yield counter
         words = "Seconds between two ticks; more than the setting while AWS throttles"

@@ -114,7 +114,7 @@ class Supervisor:
 
     def paces(self) -> dict[str, float]:
         """Return the seconds between two ticks of each fleet, as of now."""
-        return {name: seat.pace.seconds for name, seat in self._seats.items()}
+        return {name: seat.pace.seconds for name, seat in [*self._seats.items()]}
 
     def _silent_s(self, seat: _Seat) -> float:
         return self._clock.monotonic() - seat.ticked_at
