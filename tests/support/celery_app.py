@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A plain Celery app on SQS with the worker agent in it; its tasks write a ledger, one line an event."""
+"""A plain Celery app on SQS or Redis with the worker agent in it; its tasks write a ledger, one line an event."""
 
 import json
 import os
 import time
 from pathlib import Path
+from typing import Any
 
 from celery import Celery
 
@@ -15,14 +16,21 @@ worker_agent.install()
 LEDGER = Path(os.environ["TEST_LEDGER"])
 QUEUES = json.loads(os.environ["TEST_QUEUES"])  # name -> URL
 
-app = Celery("tests.support.celery_app", broker="sqs://")
+BROKER = os.environ.get("TEST_BROKER", "sqs://")
+OPTIONS: dict[str, Any] = {
+    "predefined_queues": {name: {"url": url} for name, url in QUEUES.items()},
+    "wait_time_seconds": int(os.environ.get("TEST_WAIT_S", "2")),
+    "polling_interval": float(os.environ.get("TEST_POLLING_INTERVAL_S", "0")),
+    "is_secure": False,
+}
+if not BROKER.startswith("sqs:"):
+    # Redis: messages of a dead worker are looked for every second instead of every 100.
+    visibility_s = float(os.environ.get("TEST_VISIBILITY_S", "600"))
+    OPTIONS = {"visibility_timeout": visibility_s, "unacked_restore_interval": 1, "unacked_restore_throttle": 1}
+
+app = Celery("tests.support.celery_app", broker=BROKER)
 app.conf.update(
-    broker_transport_options={
-        "predefined_queues": {name: {"url": url} for name, url in QUEUES.items()},
-        "wait_time_seconds": int(os.environ.get("TEST_WAIT_S", "2")),
-        "polling_interval": float(os.environ.get("TEST_POLLING_INTERVAL_S", "0")),
-        "is_secure": False,
-    },
+    broker_transport_options=OPTIONS,
     task_default_queue=next(iter(QUEUES)),
     task_ignore_result=True,
     task_acks_late=os.environ.get("TEST_ACKS_LATE", "1") == "1",

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from worker_agent import redis as redis_gate
 from worker_agent.gate import Gate, Order, Slots
-from worker_agent.redis import RedisGate
+from worker_agent.redis import RETRY_FOR_S, Debts, RedisGate
 from worker_agent.sqs import ERROR_RETRY_S, RETRY_S, SqsGate
 
 
@@ -228,10 +229,169 @@ def test_the_blocking_receive_counts_as_a_poll() -> None:
     ],
 )
 def test_the_redis_gate(*, in_poll: bool, is_open: bool, busy: int, expected: bool) -> None:
-    gate = Gate()
-    gate.set(Order(1, 100.0 if is_open else None))
-    qos = SimpleNamespace(_delivered=OrderedDict(), _dirty=set(), can_consume=lambda: True)
-    channel = SimpleNamespace(qos=qos, _in_poll=in_poll, brpop_timeout=1)
-    redis = RedisGate(channel, gate=gate, slots=Slots(lambda: 4, lambda: busy), clock=lambda: 0.0)
-    assert channel.qos.can_consume() is expected
-    assert redis.polls_in_flight() == int(in_poll)
+    scene = RedisScene(in_poll=in_poll, is_open=is_open, busy=busy)
+    assert scene.channel.qos.can_consume() is expected
+    assert scene.redis.polls_in_flight() == int(in_poll)
+
+
+class Qos:
+    """What the Redis gate needs of kombu's QoS; the broker fails as often as `failures` says."""
+
+    def __init__(self) -> None:
+        self._delivered: dict[str, object] = {}
+        self._dirty: set[str] = set()
+        self.failures = 0
+        self.told: list[tuple[object, ...]] = []
+
+    def can_consume(self) -> bool:
+        return True
+
+    def append(self, message: object, tag: str) -> None:
+        self._tell("append", tag)
+        self._delivered[tag] = message
+
+    def ack(self, tag: str) -> None:
+        self._tell("ack", tag)
+        self._dirty.add(tag)
+
+    def reject(self, tag: str, requeue: bool = False) -> None:
+        self._tell("reject", tag, requeue)
+        self._dirty.add(tag)
+
+    def restore_by_tag(self, tag: str, *, leftmost: bool) -> None:
+        self._tell("restore", tag, leftmost)
+
+    def restore_unacked_once(self, _stderr: Any = None) -> None:
+        for tag in set(self._delivered) - self._dirty:
+            self._tell("restore", tag)
+        self._delivered.clear()
+
+    def _remove_from_indices(self, tag: str) -> Any:
+        return SimpleNamespace(execute=lambda: self._tell("remove", tag))
+
+    def _tell(self, *words: object) -> None:
+        if self.failures:
+            self.failures -= 1
+            raise OSError("the broker restarts")
+        self.told.append(words)
+
+
+class RedisScene:
+    """Gates before the channels of one connection after the other; four slots, a clock."""
+
+    def __init__(self, *, in_poll: bool = False, is_open: bool = True, busy: int = 0) -> None:
+        self.gate, self.now, self.debts = Gate(), 0.0, Debts()
+        self.gate.set(Order(1, 100.0 if is_open else None))
+        self._slots = Slots(lambda: 4, lambda: busy)
+        self.connect(in_poll=in_poll)
+
+    def connect(self, *, in_poll: bool = False) -> None:
+        self.qos: Any = Qos()
+        self.callbacks = {"default": object(), "another channel's": object()}
+        self.channel: Any = SimpleNamespace(
+            qos=self.qos,
+            _in_poll=in_poll,
+            brpop_timeout=1,
+            handlers={},
+            _brpop_read=lambda: dict(self.callbacks),
+            _active_queues=["default"],
+            connection=SimpleNamespace(_callbacks=self.callbacks),
+        )
+        self.redis = RedisGate(
+            self.channel, gate=self.gate, slots=self._slots, clock=lambda: self.now, debts=self.debts
+        )
+
+    def held(self) -> int:
+        self.now += redis_gate.RETRY_S
+        return self.redis.unacked()
+
+
+@pytest.mark.parametrize(
+    ("settle", "told"),
+    [
+        pytest.param(lambda qos: qos.ack("a"), ("remove", "a"), id="acknowledged"),
+        pytest.param(lambda qos: qos.reject("a"), ("remove", "a"), id="rejected"),
+        pytest.param(lambda qos: qos.reject("a", requeue=True), ("restore", "a", True), id="given back"),
+    ],
+)
+def test_what_the_broker_could_not_be_told_is_told_later_and_the_message_is_held_until_then(
+    settle: Callable[[Any], None], told: tuple[object, ...]
+) -> None:
+    scene = RedisScene()
+    scene.qos.append("message", "a")
+    scene.qos.failures = 3
+    with pytest.raises(OSError, match="restarts"):
+        settle(scene.qos)
+    assert [scene.held(), scene.held()] == [1, 1]
+    assert scene.held() == 0
+    assert scene.qos.told == [("append", "a"), told]
+    assert scene.held() == 0
+    assert len(scene.qos.told) == 2, "the broker was told twice"
+
+
+def test_what_is_owed_is_tried_once_a_second_and_after_a_minute_on_a_working_connection_no_longer_holds_a_drain() -> (
+    None
+):
+    scene = RedisScene()
+    for tag in "ab":
+        scene.qos.append("message", tag)
+    scene.qos.failures = many = 1000
+    with pytest.raises(OSError, match="restarts"):
+        scene.qos.ack("a")
+    scene.now = 3600.0  # nobody looked: the broker was away for an hour
+    for _ in range(8):
+        assert scene.redis.unacked() == 2
+    assert many - scene.qos.failures == 2, "it was tried more often than once a second"
+    scene.now += RETRY_FOR_S
+    assert scene.redis.unacked() == 1, "b was never acknowledged: its task may still run"
+
+
+def test_a_popped_message_that_cannot_be_noted_goes_back_to_its_queue_on_the_next_connection() -> None:
+    scene = RedisScene()
+    scene.qos.failures = 1
+    with pytest.raises(OSError, match="restarts"):
+        scene.qos.append("message", "a")
+    scene.qos.restore_unacked_once()
+    scene.connect()
+    assert scene.held() == 0
+    assert scene.qos.told == [("append", "a"), ("reject", "a", True)]
+
+
+def test_the_messages_of_tasks_that_run_on_are_not_given_back_with_the_connection(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    scene = RedisScene()
+    for tag in ("runs", "cancelled", "waits"):
+        scene.qos.append("message", tag)
+    monkeypatch.setattr(
+        "worker_agent.redis.worker_state.active_requests", [_request("runs"), _request("cancelled", cancels=True)]
+    )
+    old = scene.qos
+    old.restore_unacked_once()
+    assert sorted(old.told[3:]) == [("restore", "cancelled"), ("restore", "waits")]
+    scene.connect()
+    old.ack("runs")
+    assert scene.redis.unacked() == 0
+    assert scene.qos.told == [("remove", "runs")]
+
+
+def test_at_the_end_of_the_worker_everything_that_is_held_is_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    scene = RedisScene()
+    scene.qos.append("message", "runs")
+    monkeypatch.setattr("worker_agent.redis.worker_state.active_requests", [_request("runs")])
+    scene.gate.seal()
+    scene.qos.restore_unacked_once()
+    assert scene.qos.told[1:] == [("restore", "runs")]
+
+
+def _request(tag: str, *, cancels: bool = False) -> Any:
+    conf = SimpleNamespace(worker_cancel_long_running_tasks_on_connection_loss=cancels)
+    task = SimpleNamespace(app=SimpleNamespace(conf=conf))
+    return SimpleNamespace(message=SimpleNamespace(delivery_tag=tag), task=task)
+
+
+def test_behind_a_sealed_gate_a_popped_message_finds_no_consumer() -> None:
+    scene = RedisScene()
+    assert "default" in scene.channel.handlers["BRPOP"]()
+    scene.gate.seal()
+    assert set(scene.channel._brpop_read()) == {"another channel's"}

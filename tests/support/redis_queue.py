@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One Celery queue on a real Redis, filled as a Celery client fills it; the same face as `sqs_queue.Queue`."""
+
+import uuid
+from collections.abc import Iterable
+from typing import Any
+
+import redis
+from celery import Celery
+
+STEPS = (0, 3, 6, 9)
+
+
+class RedisQueue:
+    """One queue; `client` asks the server itself."""
+
+    def __init__(self, port: int, name: str) -> None:
+        self.client = redis.Redis(port=port, socket_timeout=10)
+        self.name = name
+        self.broker = f"redis://127.0.0.1:{port}/0"
+        self.url = name
+        """What the scaler's settings call it."""
+
+    @classmethod
+    def of_its_own(cls, port: int, prefix: str) -> "RedisQueue":
+        """A queue nobody else has."""
+        return cls(port, f"{prefix}-{uuid.uuid4()}")
+
+    def counts(self) -> tuple[int, int]:
+        """Messages that wait in this queue, and messages in flight of all queues of the server."""
+        with self.client.pipeline() as pipeline:
+            for step in STEPS:
+                pipeline.llen(f"{self.name}\x06\x16{step}" if step else self.name)
+            pipeline.hlen("unacked")
+            *waiting, in_flight = pipeline.execute()
+        return sum(waiting), in_flight
+
+    def publish(self, task: str, arguments: Iterable[tuple[Any, ...]], *, priority: int = 0) -> None:
+        """Send a Celery message for each tuple of arguments."""
+        app = Celery("client", broker=self.broker, set_as_current=False)
+        app.conf.task_default_queue = self.name
+        with app.connection_for_write() as connection:
+            for one in arguments:
+                app.send_task(task, one, connection=connection, ignore_result=True, priority=priority)
