@@ -51,7 +51,7 @@ def test_a_scaler_killed_between_any_two_steps_of_a_drain_loses_nothing(start: S
     world.until(adopted, lambda: _lives(world) == 2 and set(world.decisions()[-1]["drain"]) == victims)
 
     addresses = world.addresses()
-    with world.updates_refused():
+    with world.throttled("UpdateService"):
         world.let_go(rest[addresses[arn]] for arn in victims)
         world.until("both are let go", lambda: _in(world, "released", 2) == victims)
         world.until("the lower count is refused", lambda: world.journal("Throttled"))

@@ -18,8 +18,11 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Self, TypeVar
+
+import psutil
 
 from openmwaa.local import ledger
 from openmwaa.local.containers.process_tree import Trace, find
@@ -74,9 +77,9 @@ class FleetWorld(FleetPlace):
         self.queue.publish("tests.support.fleet_app.hold", [(name, str(self._gate(name))) for name in names])
         return names
 
-    def let_go(self, tasks: Iterable[str]) -> None:
-        """Let held tasks end."""
-        for name in tasks:
+    def let_go(self, tasks: Iterable[str] | None = None) -> None:
+        """Let held tasks end; all of them unless said."""
+        for name in self._tasks if tasks is None else tasks:
             self._gate(name).touch()
 
     def ledger(self) -> ledger.Ledger:
@@ -200,6 +203,28 @@ class FleetWorld(FleetPlace):
         wanted = set(tasks)
         self.until("tasks end", lambda: wanted <= set(self.ledger().completions))
 
+    def until_ticks(self, seconds: float) -> None:
+        """Wait until a scaler has looked for so long; its log leaves out what says nothing new."""
+        asked = datetime.now(UTC)
+
+        def looked() -> bool:
+            for address in self._scalers():
+                with contextlib.suppress(OSError):
+                    for fleet in request(f"http://{address}:8082/v1/fleets")[1]["fleets"]:
+                        return datetime.fromisoformat(fleet["at"]) - asked >= timedelta(seconds=seconds)
+            return False
+
+        self.until(f"the scaler looks for {seconds:g} s", looked)
+
+    def _scalers(self) -> list[str]:
+        """Return their addresses, without a call that may be throttled."""
+
+        async def services() -> list[Json]:
+            return list(self.ecs.status()["services"])
+
+        tasks = [task for each in self.call(services()) if each["name"] == SCALER for task in each["tasks"]]
+        return [str(task["address"]) for task in tasks if task["status"] == "RUNNING"]
+
     def until_ecs_acted(self) -> None:
         """Wait until ECS has seen to all that was asked of it."""
 
@@ -244,20 +269,49 @@ class FleetWorld(FleetPlace):
             os.kill(pid, signal.SIGCONT)
 
     @contextlib.contextmanager
-    def updates_refused(self) -> Iterator[None]:
-        """Let ECS answer every UpdateService with ThrottlingException for a while."""
+    def throttled(self, *operations: str) -> Iterator[None]:
+        """Let ECS answer every call of some operations with ThrottlingException for a while."""
         many = 1_000_000
-        self._throttle(many)
+        self._throttle(operations, many)
         try:
             yield
         finally:
-            self._throttle(-many)
+            self._throttle(operations, -many)
 
-    def _throttle(self, number: int) -> None:
+    def _throttle(self, operations: Iterable[str], number: int) -> None:
         async def throttle() -> None:
-            self.ecs.faults.throttle("UpdateService", number)
+            for operation in operations:
+                self.ecs.faults.throttle(operation, number)
 
         self.call(throttle())
+
+    def interrupt(self, arn: str) -> None:
+        """Stop a task as AWS does when it wants a Spot task's place back."""
+
+        async def interrupt() -> None:
+            self.ecs.faults.interrupt(arn)
+
+        self.call(interrupt())
+
+    def freeze_pool(self, arn: str) -> None:
+        """Stop the processes that run a worker's tasks; its main process goes on."""
+        for child in psutil.Process(self._pid(arn)).children():
+            child.suspend()
+
+    @contextlib.contextmanager
+    def agent_outage(self) -> Iterator[None]:
+        """Let ECS's agent answer every worker's call for protection with 500 for a while."""
+        self._agent_outage(out=True)
+        try:
+            yield
+        finally:
+            self._agent_outage(out=False)
+
+    def _agent_outage(self, *, out: bool) -> None:
+        async def outage() -> None:
+            self.ecs.faults.agent_outage(out=out)
+
+        self.call(outage())
 
     def _pid(self, arn: str) -> int:
         async def pid() -> int | None:

@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Workers that end when nobody wanted it, for real: plain Celery, late acknowledgement, a short visibility timeout.
+
+One fleet lives through the accidents one after the other; each begins with one idle worker.
+"""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.fleet_place import FleetSettings
+from tests.support.fleet_world import FleetWorld
+
+pytestmark = [pytest.mark.emulated, pytest.mark.filterwarnings("default::DeprecationWarning")]
+
+VISIBILITY_S = 15
+
+
+@pytest.fixture(scope="module")
+def fleet(emulator: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FleetWorld]:
+    settings = FleetSettings(visibility_s=VISIBILITY_S)
+    with FleetWorld(emulator, tmp_path_factory.mktemp("fleet"), settings) as world:
+        yield world
+
+
+@pytest.fixture
+def world(fleet: FleetWorld) -> Iterator[FleetWorld]:
+    fleet.until_fleet_is(1)
+    fleet.until("it consumes", lambda: [*fleet.phases().values()] == ["consuming"])
+    yield fleet
+    fleet.let_go()  # also after a failure: the next test begins with an idle worker
+    fleet.until_fleet_is(1)
+    found = fleet.ledger()
+    assert (found.lost, found.duplicated) == ((), ())
+    assert fleet.queue.counts() == (0, 0)
+
+
+def ended(world: FleetWorld, arn: str) -> bool:
+    return any(entry.detail["task"] == arn for entry in world.journal("TaskStopped"))
+
+
+def test_a_spot_interruption_takes_nothing_new_and_lets_finish_what_fits_into_the_notice(world: FleetWorld) -> None:
+    interrupted = set(world.ledger().interrupted)
+    held = world.hold(3)
+    world.until_started(held)
+    (victim,) = world.addresses()
+    with world.scaler_frozen():
+        more = world.burst(3, 0.1)  # it waits: every slot is taken
+        world.interrupt(victim)
+        world.until("another worker takes it", lambda: set(more) <= set(world.ledger().completions))
+    world.let_go(held)
+    world.until("the worker ends", lambda: ended(world, victim))
+    assert world.audit().tasks[victim].exit_codes == {"worker": 0}, "it was killed before it had finished"
+    world.until_finished(held)
+    assert set(world.ledger().interrupted) == interrupted
+
+
+@pytest.mark.fault(
+    "worker dies between receive and start",
+    "Late acknowledgement: the message comes back. Airflow: it is deleted only when the execution API took the task.",
+)
+def test_messages_of_a_worker_that_dies_before_it_begins_them_come_back(world: FleetWorld) -> None:
+    (victim,) = world.addresses()
+    world.freeze_pool(victim)
+    tasks = world.burst(3, 0.1)
+    world.until("they are received", lambda: world.states()[victim]["reserved"] == 3)
+    starts = {line.task for line in world.ledger().lines}
+    world.kill(victim)
+    assert not starts & set(tasks), "they had begun, so nothing was proven"
+    world.until_finished(tasks)
+
+
+@pytest.mark.fault(
+    "agent restarts in drain", "The drain ends with the worker; its successor is protected, then consumes."
+)
+def test_a_worker_killed_in_its_drain_is_replaced_and_its_task_runs_again(world: FleetWorld) -> None:
+    held = world.hold(6)
+    world.until_started(held)
+    busy = world.under_way()
+    rest = {address: tasks[0] for address, tasks in busy.items()}
+    world.let_go(set(held) - set(rest.values()))
+    (victim,) = world.until("one drains", lambda: {a for a, p in world.phases().items() if p == "draining"})
+    address = world.addresses()[victim]
+    world.kill(victim)
+    world.let_go(held)
+    world.until_finished(held)
+    assert rest[address] in {name.partition("#")[0] for name in world.ledger().interrupted}
+    assert not world.audit().stopped_by_ecs & {victim}
