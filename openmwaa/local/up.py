@@ -16,7 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -163,6 +163,8 @@ class Up:
         configuration = folder / self._environment.name / "cdk.tf.json"
         if before.inputs != inputs or not configuration.exists():
             self._synth(folder)
+            before = replace(before, inputs=inputs)
+            before.write(self._paths.applied)  # of what lies there now, also where it is not applied
         document = json.loads(configuration.read_text())
         override_file = configuration.parent / OVERRIDE_FILE
         change = override(document, addresses=addresses, state_file=access.state_file(self._paths))

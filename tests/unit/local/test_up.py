@@ -10,7 +10,8 @@ from typing import NoReturn
 import pytest
 
 from openmwaa.local import prerequisites, sweep
-from openmwaa.local.errors import DaemonError, LocalError
+from openmwaa.local.addresses import Addresses
+from openmwaa.local.errors import DaemonError, LocalError, RolloutUnfinishedError
 from openmwaa.local.paths import LocalPaths
 from openmwaa.local.prerequisites import Programs
 from openmwaa.local.up import Up
@@ -70,3 +71,31 @@ def test_one_that_fails_ends_what_it_runs_beside(
     with pytest.raises(LocalError, match="could not apply"):
         up.run()
     assert ended == [up._paths], "an installation of Airflow goes on without its command"
+
+
+def test_what_was_refused_is_not_what_the_next_one_takes_for_its_own(up: Up, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An `up` writes Terraform and refuses to apply it; the file is changed back, and that counts."""
+    folder = up._paths.terraform / "trial"
+    written: list[str] = []
+
+    def synth(_folder: Path) -> None:
+        written.append(up._environment.environment_class)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "cdk.tf.json").write_text('{"resource": {"aws_ecs_task_definition": {}}}')
+
+    def refuse(*_: object, **__: object) -> NoReturn:
+        raise RolloutUnfinishedError("wait")
+
+    async def nothing(*_: object, **__: object) -> bool:
+        return False
+
+    monkeypatch.setattr(up, "_synth", synth)
+    monkeypatch.setattr("openmwaa.local.applied.is_intact", nothing)
+    monkeypatch.setattr("openmwaa.local.rollout.refuse_a_second", refuse)
+    monkeypatch.setattr("openmwaa.local.daemon_client.status", lambda _: None)
+    first = up._environment
+    for environment in (first, first.model_copy(update={"environment_class": "mw1.large"}), first):
+        up._environment = environment
+        with pytest.raises(RolloutUnfinishedError):
+            up._build("terraform", Addresses(17))
+    assert written == ["mw1.small", "mw1.large", "mw1.small"]
