@@ -26,6 +26,16 @@ class Faults:
             if not task.launched and not task.stopping:
                 self._state.agenda.wake(("task", task.arn), max(self._state.now, task.launch_at))
 
+    def refuse_launches(self, service: str, reason: str | None) -> None:
+        """Let the service place no task at all, with ECS's words for it (a quota, no capacity); None: it may again."""
+        if reason is None:
+            self._state.unplaceable.pop(service, None)
+            for key in self._state.services:
+                if key[1] == service:
+                    self._state.reconcile_soon(key)
+        else:
+            self._state.unplaceable[service] = reason
+
     def ignore_updates(self, service: str, number: int = 1) -> None:
         """Accept and answer the next `number` UpdateService calls, without applying them."""
         self._state.ignored_updates[service] = number

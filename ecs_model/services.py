@@ -175,6 +175,9 @@ class Services:
     def _launch(self, key: ServiceKey, number: int) -> None:
         state = self._state
         service = state.services[key]
+        if (reason := state.unplaceable.get(service.name)) is not None:
+            state.say(key, f"was unable to place a task. Reason: {reason}.")
+            return
         definition = state.task_definitions[service.primary.task_definition_arn]
         cluster = state.clusters[service.cluster_arn]
         tags = _propagated(service, definition.tags)

@@ -65,6 +65,7 @@ class State:
         self.effects: list[Effect] = []
         self.launch_failures: dict[str, int] = {}  # service name or family -> how many of the next launches fail
         self.held: set[str] = set()  # services whose launches stay PENDING
+        self.unplaceable: dict[str, str] = {}  # service -> why it can place no task
         self.ignored_updates: dict[str, int] = {}  # service -> how many of the next UpdateService are not applied
         self._service_tasks: dict[ServiceKey, dict[str, None]] = defaultdict(dict)
 

@@ -275,7 +275,7 @@ class Director:
         share = self._rng.choice((0.1, 0.4, 1.0))
         odds = self._rng.choice(
             (
-                Odds(fails=share, reason="ThrottlingException: Rate exceeded"),
+                Odds(fails=share, throttled=True, reason="ThrottlingException: Rate exceeded"),
                 Odds(fails=share, reason="500 InternalServerError"),
                 Odds(silent=share),
                 Odds(unheard=share),

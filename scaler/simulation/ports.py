@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from ecs_model import EcsError, TaskStatus
 from scaler.core.model import AgentState, BrokerCount, Controls, DatabaseCount, Deployment, Service, Task
-from scaler.errors import BadAnswerError, DeadlineError, SourceError
+from scaler.errors import BadAnswerError, DeadlineError, SourceError, ThrottledError
 from scaler.simulation.cloud import CLUSTER, Cloud
 from scaler.simulation.queue import Queue
 from scaler.simulation.removed import Removed
@@ -50,6 +50,8 @@ class Line:
     weather: Weather
     kill: Callable[[], None] = lambda: None
     """Ends the scaler's process at this very call."""
+    kill_in: int | None = None
+    """Ends it at the so-maniest place from now, counted twice a call: before it happens, and after."""
     calls: dict[str, int] = field(default_factory=dict)
 
     async def call(self, source: str, perform: Callable[[], T], deadline_s: float = DEADLINE_S) -> T:
@@ -61,7 +63,7 @@ class Line:
         await self._survive()
         if fate is Fate.FAILS:
             await asyncio.sleep(latency_s)
-            raise SourceError(source, odds.reason)
+            raise (ThrottledError if odds.throttled else SourceError)(source, odds.reason)
         if fate is Fate.SILENT or latency_s > deadline_s:
             await self._in_vain(source, deadline_s)
         if fate is Fate.LATE:
@@ -80,7 +82,12 @@ class Line:
 
     async def _survive(self) -> None:
         odds = self.weather.kill_scaler
-        if odds and self.rng.random() < odds:
+        due = bool(odds) and self.rng.random() < odds
+        if self.kill_in is not None:
+            self.kill_in -= 1
+            if self.kill_in <= 0:
+                due, self.kill_in = True, None
+        if due:
             self.kill()
             await asyncio.get_running_loop().create_future()  # until the process is gone
 

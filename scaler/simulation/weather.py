@@ -40,6 +40,8 @@ class Odds:
     latency_s: tuple[float, float] = (0.01, 0.15)
     late_s: tuple[float, float] = (2.0, 4.0)
     reason: str = "fails on demand"
+    throttled: bool = False
+    """Whether a call that fails says that it came too often."""
 
     def draw(self, rng: random.Random) -> Fate:
         """Decide one call."""

@@ -287,8 +287,19 @@ class Worker:
     # --- its end
 
     def terminate(self) -> None:
-        """SIGTERM: take nothing more, finish what runs."""
+        """SIGTERM: take nothing more, give back what has not begun, finish what runs."""
         self.step(machine.Terminate())
+        for message in self.reserved.values():
+            self._queue.give_back(message)
+        self.reserved.clear()
+
+    def fail(self, number: int) -> None:
+        """Let a running task end in an error, as it does without the execution API: Airflow may queue it again."""
+        message, timer = self.running.pop(number)
+        timer.cancel()
+        self._queue.rows.running.discard(number)
+        self._queue.delete(message)
+        self._changed()
 
     def kill(self, *, explained: bool) -> None:
         """SIGKILL: everything in hand is gone."""

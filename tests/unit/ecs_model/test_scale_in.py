@@ -155,3 +155,15 @@ def test_stopped_tasks_are_forgotten_after_their_hour() -> None:
     assert world.ecs.task(task.arn) is not None
     world.settle(3600)
     assert world.ecs.task(task.arn) is None
+
+
+def test_a_service_that_may_place_no_task_says_so_and_fills_up_later() -> None:
+    world = World()
+    world.service(1)
+    world.ecs.faults.refuse_launches("w", "You've reached the limit on the number of vCPUs you can run concurrently")
+    world.update(desired_count=3)
+    assert world.counts == (1, 0)
+    assert "was unable to place a task. Reason: You've reached the limit" in world.messages[0]
+    world.ecs.faults.refuse_launches("w", None)
+    world.settle(1)
+    assert world.counts == (3, 0)

@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: Apache-2.0
+"""boto's ECS client on the simulated cluster: what the scaler's real adapter asks, answered in the API's own shapes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from ecs_model import EcsError
+from scaler.simulation.cloud import CLUSTER, Cloud
+
+
+class ModelClient:
+    """The five operations that the adapter uses."""
+
+    def __init__(self, cloud: Cloud) -> None:
+        self._cloud = cloud
+        self.failing: dict[str, Callable[[Sequence[str]], Sequence[str]]] = {}
+        """Operation -> which of the things asked about stand in `failures` of an answer with HTTP 200."""
+        self.bend: dict[str, Callable[[dict[str, Any]], None]] = {}
+        """Operation -> what spoils its answer."""
+
+    async def describe_services(self, *, cluster: str, services: Sequence[str]) -> dict[str, Any]:
+        bad = self._bad("describe_services", services)
+        found, missing = self._cloud.ecs.services.describe([s for s in services if s not in bad] or ["-"], cluster=CLUSTER)
+        counts = {each.name: self._cloud.ecs.services.counts(each) for each in found}
+        answer = {
+            "services": [
+                {
+                    "serviceName": each.name,
+                    "status": each.status,
+                    "desiredCount": each.desired_count,
+                    "runningCount": counts[each.name].running,
+                    "pendingCount": counts[each.name].pending,
+                    "deployments": [
+                        {
+                            "status": "ACTIVE" if number else "PRIMARY",
+                            "taskDefinition": deployment.task_definition_arn,
+                            "rolloutState": deployment.rollout_state.value,
+                        }
+                        for number, deployment in enumerate(each.deployments)
+                    ],
+                }
+                for each in found
+            ],
+            "failures": [
+                {"arn": f"arn:aws:ecs:us-east-1:123456789012:service/{CLUSTER}/{name}", "reason": "MISSING"}
+                for name in (*bad, *(each.arn.rsplit("/", 1)[-1] for each in missing if not each.arn.endswith("/-")))
+            ],
+        }
+        return await self._answer("describe_services", answer)
+
+    async def list_tasks(self, *, cluster: str, desiredStatus: str, **only: str) -> dict[str, Any]:  # noqa: N803
+        service = only.get("serviceName")
+        names = [service] if service else list(self._cloud.sites)
+        arns = [task.arn for name in names for task in self._cloud.tasks(name)]
+        return await self._answer("list_tasks", {"taskArns": arns})
+
+    async def describe_tasks(self, *, cluster: str, tasks: Sequence[str]) -> dict[str, Any]:
+        bad = self._bad("describe_tasks", tasks)
+        found, missing = self._cloud.ecs.tasks.describe(tasks, cluster=CLUSTER)
+        answer = {
+            "tasks": [
+                {
+                    "taskArn": each.arn,
+                    "lastStatus": each.status.value,
+                    "desiredStatus": each.desired_status,
+                    "taskDefinitionArn": each.task_definition_arn,
+                    "group": each.group,
+                    "attachments": [{"details": [{"name": "privateIPv4Address", "value": "10.0.0.1"}]}],
+                }
+                for each in found
+                if each.arn not in bad
+            ],
+            "failures": [{"arn": arn, "reason": "MISSING"} for arn in (*bad, *(each.arn for each in missing))],
+        }
+        return await self._answer("describe_tasks", answer)
+
+    async def get_task_protection(self, *, cluster: str, tasks: Sequence[str]) -> dict[str, Any]:
+        bad = self._bad("get_task_protection", tasks)
+        self._cloud.poke()
+        found, missing = self._cloud.ecs.protection.get(tasks, cluster=CLUSTER)
+        answer = {
+            "protectedTasks": [
+                {"taskArn": each.arn, "protectionEnabled": each.protected(self._cloud.ecs.now)}
+                for each in found
+                if each.arn not in bad
+            ],
+            "failures": [{"arn": arn, "reason": "TASK_NOT_VALID"} for arn in (*bad, *(each.arn for each in missing))],
+        }
+        return await self._answer("get_task_protection", answer)
+
+    async def update_service(self, *, cluster: str, service: str, desiredCount: int) -> dict[str, Any]:  # noqa: N803
+        try:
+            self._cloud.set_desired(service, desiredCount)
+        except EcsError as error:
+            raise ClientError({"Error": {"Code": error.code, "Message": error.message}}, "UpdateService") from error
+        return await self._answer("update_service", {})
+
+    def _bad(self, operation: str, asked: Sequence[str]) -> Sequence[str]:
+        return self.failing.get(operation, lambda _: ())(asked)
+
+    async def _answer(self, operation: str, answer: dict[str, Any]) -> dict[str, Any]:
+        await asyncio.sleep(0.05)
+        self.bend.get(operation, lambda _: None)(answer)
+        return answer
