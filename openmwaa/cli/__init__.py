@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from openmwaa.cli import demo, local, rollout, scale, schema, synth, validate
+from openmwaa.cli import demo, explain, local, rollout, scale, schema, synth, validate
 from openmwaa.cli.output import error_console
 from openmwaa.errors import OpenmwaaError
 
@@ -45,6 +45,7 @@ def _options(
 app.command()(validate.validate)
 app.command()(synth.synth)
 app.command()(schema.schema)
+app.command()(explain.explain)
 app.command()(scale.scale)
 app.command()(rollout.rollout)
 local.app.command()(demo.demo)

@@ -53,7 +53,7 @@ def running_emulator(environment: Path) -> Iterator[str]:
             "GATEWAY_PORT": str(port),
             "BIND_HOST": "127.0.0.1",
             "MINISTACK_ACCOUNT_ID": "123456789012",
-            "SERVICES": "sqs,ssm,sts",
+            "SERVICES": "logs,sqs,ssm,sts",
             "TMPDIR": folder,
         }
         with (Path(folder) / "log").open("wb") as log:

@@ -151,7 +151,7 @@ def refusal(code: str, kind: type[ClientError] = ClientError) -> ClientError:
 def test_a_log_group_that_is_missing_names_the_command() -> None:
     logs = Logs([])
     logs.fails = refusal("ResourceNotFoundException", NotFoundError)
-    with pytest.raises(NotRunningError, match="no log group airflow-example-Scaler in eu-central-1.*terraform apply"):
+    with pytest.raises(NotRunningError, match=r"no log group airflow-example-Scaler in eu-central-1.*terraform apply"):
         asked(logs, 0)
 
 

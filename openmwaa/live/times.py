@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A moment as people say it: `14:30`, `2h ago`, `2026-01-31T14:30:00Z`."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, time, timedelta, tzinfo
+
+FORMS = "2026-01-31T14:30:00Z, 2026-01-31 14:30, 14:30, yesterday 14:30, or 2h ago"
+_AGO = re.compile(r"((?:\d{1,6}\s*[smhd]\s*)+)(?:ago)?", re.ASCII)
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def parse(text: str, now: datetime, zone: tzinfo | None = None) -> datetime:
+    """Return the moment that `text` names, in UTC; without an offset it is a time of `zone`, or of this machine.
+
+    A time of day that is still to come is yesterday's.
+
+    Raises:
+        ValueError: it names none.
+    """
+    words = " ".join(text.split()).lower()
+    if words == "now":
+        return now.astimezone(UTC)
+    if ago := _AGO.fullmatch(words):
+        seconds = sum(int(number) * _UNITS[unit] for number, unit in re.findall(r"(\d+)\s*([smhd])", ago[1]))
+        return _earlier(now, timedelta(seconds=seconds), text)
+    try:
+        if day := re.fullmatch(r"(yesterday|today) (.+)", words):
+            return _on(now, _time(day[2]), zone, days=int(day[1] == "yesterday"))
+        if re.fullmatch(r"\d\d?:.*", words):
+            found = _on(now, _time(words), zone, days=0)
+            return found if found <= now else _on(now, _time(words), zone, days=1)
+        return _in(zone, datetime.fromisoformat(words.upper())).astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise ValueError(f"{text!r} is no time such as {FORMS}") from None
+
+
+def _time(words: str) -> time:
+    return time.fromisoformat(f"0{words}".upper() if words[1:2] == ":" else words.upper())
+
+
+def _on(now: datetime, at: time, zone: tzinfo | None, *, days: int) -> datetime:
+    date = now.astimezone(at.tzinfo or zone).date() - timedelta(days=days)
+    return _in(zone, datetime.combine(date, at)).astimezone(UTC)
+
+
+def _in(zone: tzinfo | None, at: datetime) -> datetime:
+    """Return a wall-clock time of the zone; without one, of this machine, which knows its own summer time."""
+    if at.tzinfo is not None:
+        return at
+    return at.astimezone() if zone is None else at.replace(tzinfo=zone)
+
+
+def _earlier(now: datetime, by: timedelta, text: str) -> datetime:
+    try:
+        return (now - by).astimezone(UTC)
+    except OverflowError:
+        raise ValueError(f"{text!r} is before all time") from None
