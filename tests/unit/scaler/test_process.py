@@ -201,8 +201,10 @@ async def test_obeys_an_order_and_a_schedule_and_records_what_replay_decides_aga
     assert process.returncode == 0, errors.decode()
     decisions = [line for line in map(json.loads, out.splitlines()) if line["event"] == "decision"]
     assert set(writes) == {2}, "12 messages want 3 workers, the schedule 4, somebody allowed 2"
-    assert decisions[0]["controls"]["by"] == "somebody"
-    assert any("at least 4" in words for words in decisions[0]["explanation"]), decisions[0]["explanation"]
+    # On a busy machine the first ticks may pass before anybody has answered.
+    obeying = next(line for line in decisions if line.get("update_service", {}).get("sent"))
+    assert obeying["controls"]["by"] == "somebody"
+    assert any("at least 4" in words for words in obeying["explanation"]), obeying["explanation"]
     again = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "scaler.main", "replay", str(tmp_path / "ticks"), "--json"),
         cwd=ROOT,
