@@ -82,9 +82,37 @@ class RedisSettings(_Model):
 
 
 class CloudWatchSettings(_Model):
-    """The broker is read from CloudWatch's metrics of SQS; a fleet's `queues` hold the queues' names."""
+    """The broker is read from CloudWatch's metrics; a fleet's `queues` hold the values of `dimension`.
+
+    Without more it reads SQS's own metrics by the queues' names.
+    """
 
     kind: Literal["cloudwatch"]
+    namespace: Name = "AWS/SQS"
+    dimension: Name = "QueueName"
+    dimensions: Annotated[dict[Name, Name], Field(max_length=29)] = {}
+    """Dimensions that all queues' metrics have besides."""
+    visible: Name = "ApproximateNumberOfMessagesVisible"
+    in_flight: Name | None = "ApproximateNumberOfMessagesNotVisible"
+    delayed: Name | None = "ApproximateNumberOfMessagesDelayed"
+    """Metrics; None: the broker has no such number."""
+    period_s: Annotated[int, Field(ge=1, le=3600)] = 60
+    delay_s: Annotated[int, Field(ge=0, le=3600)] = 60
+    """How late a period's last value may reach CloudWatch."""
+
+    @field_validator("period_s")
+    @classmethod
+    def _is_a_period(cls, period_s: int) -> int:
+        if period_s not in (1, 5, 10, 20, 30) and period_s % 60:
+            raise ValueError("must be 1, 5, 10, 20, 30 or a multiple of 60: CloudWatch has no other periods")
+        return period_s
+
+    @model_validator(mode="after")
+    def _metrics_are_apart(self) -> Self:
+        names = [name for name in (self.visible, self.in_flight, self.delayed) if name]
+        if len(set(names)) < len(names):
+            raise ValueError("visible, in_flight and delayed must be different metrics")
+        return self
 
 
 BrokerSettings = Annotated[SqsSettings | RedisSettings | CloudWatchSettings, Field(discriminator="kind")]

@@ -13,13 +13,13 @@ import aiohttp
 
 from scaler.adapters.airflow_database import AirflowDatabase
 from scaler.adapters.aws import ApiCalls, clients
+from scaler.adapters.cloudwatch import CloudWatchBroker
 from scaler.adapters.controls import SsmControls
 from scaler.adapters.ecs import Ecs
 from scaler.adapters.metrics import CloudWatchMetrics
 from scaler.adapters.sqs import Sqs
 from scaler.adapters.worker_agent import WorkerAgents, signing_key
 from scaler.config import CloudWatchSettings, RedisSettings, Secrets, Settings
-from scaler.errors import ConfigurationError
 from scaler.ports import Broker, Clock, MetricSink
 from scaler.runtime.budget import WriteBudget
 from scaler.runtime.controls import SharedControls
@@ -98,8 +98,17 @@ async def _broker(
             )
             stack.push_async_callback(broker.close)
             return broker
-        case CloudWatchSettings():
-            raise ConfigurationError(["SCALER_CONFIG.broker: cloudwatch is not built yet"])
+        case CloudWatchSettings() as metrics:
+            watched = CloudWatchBroker(
+                await client("cloudwatch"),
+                metrics,
+                monotonic=clock.monotonic,
+                wall=clock.wall,
+                max_failure_age_s=_shared_s(settings),
+                deadline_s=deadline_s,
+            )
+            stack.push_async_callback(watched.close)
+            return watched
         case _:
             return Sqs(await client("sqs"), deadline_s=deadline_s)
 

@@ -60,7 +60,10 @@ class Shared(Generic[T]):
             return None
         at, answer = self._last
         limit = self._max_failure_age_s if isinstance(answer, SourceError) else self._max_age_s
-        return answer if 0 <= self._monotonic() - at <= limit else None
+        return answer if self._fresh(at, limit) else None
+
+    def _fresh(self, at: float, limit_s: float) -> bool:
+        return 0 <= self._monotonic() - at <= limit_s
 
     async def _fetch(self, asked_at: float) -> T | SourceError:
         answer: T | SourceError

@@ -1,0 +1,252 @@
+# SPDX-License-Identifier: Apache-2.0
+"""CloudWatch's metrics of queues as the broker, for brokers that the scaler cannot ask themselves.
+
+GetMetricData answers for 500 metrics a call, so all queues of all fleets share calls, and an answer serves a third of a
+period. The window ends on a period's end (`EndTime` is exclusive), `delay_s` ago for late data, and is two periods
+long: what is older is not believed. No data is unknown and never zero: SQS stops sending metrics of an idle queue, and
+CloudWatch drops what is late.
+
+The values describe the world one or two minutes ago. They may raise a fleet like any other reading, and shrink it like
+any known reading: to the largest need of a whole window, by draining, so that a late value costs time and no task.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+from scaler.adapters.aws import aws_call
+from scaler.adapters.deadline import COUNT_LIMIT
+from scaler.adapters.shared import Shared
+from scaler.config import CloudWatchSettings
+from scaler.core.model import BrokerCount
+from scaler.errors import BadAnswerError, SourceError
+
+SOURCE = "cloudwatch"
+QUERIES_A_CALL = 500
+PAGES = 20
+"""Two values of 500 metrics are one page; an answer that never ends is none."""
+PERIODS = 2
+COMPLETE, PARTIAL = "Complete", "PartialData"
+
+Values = Mapping[datetime, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Whole periods; the end is exclusive."""
+
+    start: datetime
+    end: datetime
+
+    @classmethod
+    def at(cls, now: datetime, period_s: int, delay_s: int) -> Window:
+        """Return the newest window that should be complete."""
+        end = (now.timestamp() - delay_s) // period_s * period_s
+        return cls(*(datetime.fromtimestamp(each, UTC) for each in (end - PERIODS * period_s, end)))
+
+    def holds(self, at: datetime) -> bool:
+        """Whether a period that begins at `at` lies in it."""
+        return self.start <= at < self.end
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """What a queue held in the period that begins at `at`."""
+
+    at: datetime
+    count: BrokerCount
+
+
+@dataclass(slots=True)
+class _Series:
+    """One metric's part of an answer, gathered from its pages."""
+
+    status: str = ""
+    messages: list[str] = field(default_factory=list)
+    points: list[tuple[object, object]] = field(default_factory=list)
+
+
+class CloudWatchBroker:
+    """The port `Broker`."""
+
+    def __init__(
+        self,
+        client: Any,
+        settings: CloudWatchSettings,
+        *,
+        monotonic: Callable[[], float],
+        wall: Callable[[], datetime],
+        max_failure_age_s: float,
+        deadline_s: float = 2.0,
+    ) -> None:
+        self._client = client
+        self._settings = settings
+        self._wall = wall
+        self._deadline_s = deadline_s
+        self._metrics = [name for name in (settings.visible, settings.in_flight, settings.delayed) if name]
+        self._queues: dict[str, None] = {}
+        self._last: dict[str, Sample] = {}
+        self._shared: Shared[Mapping[str, Sample | SourceError]] = Shared(
+            self._read, monotonic, max_age_s=settings.period_s / 3, max_failure_age_s=max_failure_age_s
+        )
+
+    async def depth(self, queue_url: str) -> BrokerCount:
+        """Return the newest count of a queue, which is the value of `dimension`."""
+        self._queues[queue_url] = None
+        samples = await self._shared.get()
+        if queue_url not in samples:  # that read began before anybody asked for this queue
+            self._shared.forget()
+            samples = await self._shared.get()
+        sample = samples[queue_url]
+        if isinstance(sample, SourceError):
+            raise sample
+        return sample.count
+
+    async def close(self) -> None:
+        """Give up a call that is under way."""
+        await self._shared.close()
+
+    async def _read(self) -> Mapping[str, Sample | SourceError]:
+        queues = list(self._queues)
+        window = Window.at(self._wall(), self._settings.period_s, self._settings.delay_s)
+        size = QUERIES_A_CALL // len(self._metrics)
+        parts = [queues[first : first + size] for first in range(0, len(queues), size)]
+        answers = await asyncio.gather(*(self._part(part, window) for part in parts))
+        failures = [answer for answer in answers if isinstance(answer, SourceError)]
+        if failures and len(failures) == len(answers):
+            raise failures[0]  # and asks again with the next tick, not after a third of a period
+        found: dict[str, Sample | SourceError] = {}
+        for part, answer in zip(parts, answers, strict=True):
+            found.update(dict.fromkeys(part, answer) if isinstance(answer, SourceError) else answer)
+        return found
+
+    async def _part(self, queues: Sequence[str], window: Window) -> Mapping[str, Sample | SourceError] | SourceError:
+        queries = {f"m{number}": each for number, each in enumerate((q, m) for q in queues for m in self._metrics)}
+        try:
+            async with aws_call(SOURCE, self._deadline_s):
+                series, words = await self._pages(queries, window)
+        except SourceError as error:
+            return error
+        found: dict[str, Sample | SourceError] = {}
+        for queue in queues:
+            mine = {metric: series.get(key) for key, (owner, metric) in queries.items() if owner == queue}
+            try:
+                found[queue] = self._newest(queue, self._sample(mine, words, window), window)
+            except SourceError as error:
+                found[queue] = error
+        return found
+
+    async def _pages(
+        self, queries: Mapping[str, tuple[str, str]], window: Window
+    ) -> tuple[dict[str, _Series], Sequence[str]]:
+        request: dict[str, Any] = {
+            "MetricDataQueries": [self._query(key, *each) for key, each in queries.items()],
+            "StartTime": window.start,
+            "EndTime": window.end,
+            "ScanBy": "TimestampDescending",
+        }
+        series: dict[str, _Series] = {}
+        words: list[str] = []
+        for _ in range(PAGES):
+            answer = await self._client.get_metric_data(**request)
+            self._same_time(answer)
+            words += _words(answer)
+            for result in answer["MetricDataResults"]:
+                mine = series.setdefault(result["Id"], _Series())
+                mine.status = result["StatusCode"]
+                mine.messages += _words(result)
+                times, values = result["Timestamps"], result["Values"]
+                if len(times) != len(values):
+                    mine.status = f"{len(values)} values for {len(times)} times"
+                mine.points += zip(times, values, strict=False)
+            if not answer.get("NextToken"):
+                return series, words
+            request["NextToken"] = answer["NextToken"]
+        raise BadAnswerError(SOURCE, f"the answer has more than {PAGES} pages")
+
+    def _query(self, key: str, queue: str, metric: str) -> dict[str, Any]:
+        dimensions = self._settings.dimensions | {self._settings.dimension: queue}
+        return {
+            "Id": key,
+            "MetricStat": {
+                "Metric": {
+                    "Namespace": self._settings.namespace,
+                    "MetricName": metric,
+                    "Dimensions": [{"Name": name, "Value": value} for name, value in dimensions.items()],
+                },
+                "Period": self._settings.period_s,
+                "Stat": "Maximum",
+            },
+        }
+
+    def _same_time(self, answer: Mapping[str, Any]) -> None:
+        """Refuse an answer to a clock that is wrong: a window in the past would bring old values as new ones."""
+        text = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date")
+        if text is None:
+            return
+        try:
+            ahead = self._wall() - parsedate_to_datetime(text)
+        except (ValueError, TypeError):
+            return
+        if abs(ahead) > timedelta(seconds=self._settings.period_s):
+            raise BadAnswerError(SOURCE, f"this machine's clock is {ahead.total_seconds():+.0f} s from AWS's")
+
+    def _sample(self, series: Mapping[str, _Series | None], words: Sequence[str], window: Window) -> Sample:
+        values = {metric: _values(metric, each, words, window) for metric, each in series.items()}
+        common = set.intersection(*(set(each) for each in values.values()))
+        if not common:
+            raise SourceError(
+                SOURCE, f"no data of {' and '.join(values)} in the same period since {window.start:%H:%M}"
+            )
+        at = max(common)
+
+        def value(metric: str | None) -> int:
+            return values[metric][at] if metric else 0
+
+        wanted = self._settings
+        return Sample(at, BrokerCount(value(wanted.visible), value(wanted.in_flight), value(wanted.delayed)))
+
+    def _newest(self, queue: str, sample: Sample, window: Window) -> Sample:
+        """Keep the newer one: an answer that comes out of order brings back no past."""
+        last = self._last.get(queue)
+        if last is not None and window.holds(last.at) and last.at > sample.at:
+            return last
+        self._last[queue] = sample
+        return sample
+
+
+def _values(metric: str, series: _Series | None, words: Sequence[str], window: Window) -> Values:
+    if series is None:
+        raise BadAnswerError(SOURCE, f"{metric} is not in the answer{_said(words)}")
+    if series.status != COMPLETE:
+        kind = "only partly" if series.status == PARTIAL else f"not ({series.status})"
+        raise SourceError(SOURCE, f"{metric} was {kind} answered{_said([*series.messages, *words])}")
+    found = {}
+    for at, value in series.points:
+        if not isinstance(at, datetime) or at.tzinfo is None:
+            raise BadAnswerError(SOURCE, f"{metric} has the time {at!r}")
+        if window.holds(at):
+            found[at] = _count(metric, value)
+    if not found:
+        raise SourceError(SOURCE, f"no data of {metric} since {window.start:%H:%M}{_said(series.messages)}")
+    return found
+
+
+def _count(metric: str, value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= COUNT_LIMIT:
+        raise BadAnswerError(SOURCE, f"{metric} is {value!r}, which is no count")
+    return math.ceil(value)
+
+
+def _words(part: Mapping[str, Any]) -> list[str]:
+    return [f"{each.get('Code')}: {each.get('Value')}" for each in part.get("Messages") or ()]
+
+
+def _said(words: Sequence[str]) -> str:
+    return f"; CloudWatch says {'; '.join(words)}" if words else ""
