@@ -78,17 +78,18 @@ def _settle(tick: Tick, want: Want) -> list[Step]:
     may_drain = want.may_shrink and not limits.pause_in and all(view.service is not None for view in tick.views)
     steps = []
     consuming = promised = 0
+    # Not what is held: a count that protection raised would raise itself further.
+    fresh = max(limits.minimum, min(limits.maximum, want.needed or 0))
     if current is not None:
-        asked = sum(view.not_running for view in tick.views)
+        asked = sum(max(0, view.asked) for view in tick.older) + current.asked
         room, why = max(0, tick.fleet.launch_budget - asked), f"{asked} tasks are asked for and do not run yet"
         if limits.pause_out:
             room, why = 0, limits.pause_words
-        fresh = max(limits.minimum, min(limits.maximum, want.needed or 0))
         share = Share(want.growth, want.growth, limits.maximum, fresh, room, why, may_drain, limits.recall)
         step = settle(tick.fleet, current, share, _trail(tick, current), tick.now)
         steps.append(step)
         consuming, promised = current.consuming, step.promised
-    left, missing = max(0, want.wanted - consuming), max(0, want.wanted - promised)
+    left, missing = max(0, want.wanted - consuming), max(0, want.growth - promised)
     for view in tick.older:
         places = view.service.desired if view.service else 0
         keep, back = min(left, places), min(missing, places)
@@ -96,7 +97,7 @@ def _settle(tick: Tick, want: Want) -> list[Step]:
         if current is not None and places > keep:
             words = f"{count(consuming, 'worker')} of {want.wanted} consume on {current.name}"
             tick.trail.add("generations", f"{words}, so {keep} of {places} are wanted on {view.name}")
-        share = Share(keep, back, limits.maximum, keep, 0, "", may_drain, limits.recall)
+        share = Share(keep, back, limits.maximum, max(0, fresh - consuming), 0, "", may_drain, limits.recall)
         steps.append(settle(tick.fleet, view, share, _trail(tick, view), tick.now))
     return sorted(steps, key=lambda step: step.name)
 

@@ -121,7 +121,7 @@ def floor(service: Service, roster: Roster, resumes: frozenset[str], fresh: int)
     ECS refuses protection above `desired`. While a deployment rolls, its own new tasks are about to be protected, and
     raising `desired` for them makes it start still more: there the floor stops at what is protected on the old
     revision plus the `fresh` workers that the demand of this moment needs on the new one (a held count would feed
-    itself). A task that ECS cannot start is not about to be protected.
+    itself), but never below those who work already. A task that ECS cannot start is not about to be protected.
     """
     kept = [w for w in roster.workers if w.arn in resumes or not (w.let_go or w.never_started)]
     protected = [worker for worker in kept if worker.protected]
@@ -134,7 +134,8 @@ def floor(service: Service, roster: Roster, resumes: frozenset[str], fresh: int)
         why += f" ({refused} refused by ECS)"
     if service.rolling:
         old = sum(1 for worker in protected if worker.old_revision)
-        cap = max(len(protected), old + fresh)
+        working = sum(1 for worker in kept if worker.protected or worker.role in ("consuming", "draining"))
+        cap = max(working, old + fresh)
         if cap < lowest:
             return cap, f"{why}, held to {cap} while a deployment rolls"
     return lowest, why

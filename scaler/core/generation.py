@@ -41,12 +41,12 @@ class View:
         return len(self.roster.of("consuming")) if self.roster else 0
 
     @property
-    def not_running(self) -> int:
-        """Tasks asked for that ECS does not run yet."""
+    def asked(self) -> int:
+        """Tasks asked for that ECS does not run yet; negative where it runs more than are asked for."""
         if self.service is None:
             return 0
         running = len(self.roster.running) if self.roster else self.service.running
-        return max(0, self.service.desired - running)
+        return self.service.desired - running
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,8 +113,8 @@ def settle(fleet: Fleet, view: View, share: Share, trail: Trail, now: float) -> 
         workers=view.roster.counts() if view.roster else WorkerCounts(),
         foreign_desired=foreign,
     )
-    memory = _remember(view, view.service, decision, now)
-    return Step(view.name, decision, memory, plan, promised=_promised(fleet, view, view.service, target, memory, now))
+    step = Step(view.name, decision, _remember(view, view.service, decision, now), plan)
+    return replace(step, promised=_promised(fleet, view, view.service, step, now))
 
 
 def _target(
@@ -145,7 +145,8 @@ def _target(
         return hold
     short_s = 0.0 if view.memory.short_since is None else now - view.memory.short_since
     released = drain.reducible(fleet, view.seen, roster, short_s, trail)
-    lowest = max(share.wanted, floor)
+    # Who is still in drain keeps a place, else the count would creep below what is wanted where launches fail.
+    lowest = max(floor, share.wanted, min(share.maximum, share.wanted + len(roster.of("draining"))))
     if released is None or lowest >= desired:
         return hold
     trail.add("reduce", f"{count(len(released), 'worker')} released, nobody else is unprotected: {desired} -> {lowest}")
@@ -183,15 +184,16 @@ def _blind(view: View, trail: Trail, now: float) -> Step:
     return Step(view.name, decision, _remember(view, None, decision, now), drain.Plan(held, (), back), why)
 
 
-def _promised(fleet: Fleet, view: View, service: Service, target: _Target, memory: GenerationState, now: float) -> int:
+def _promised(fleet: Fleet, view: View, service: Service, step: Step, now: float) -> int:
     """Return how many workers serve or may be counted on to serve soon."""
+    attempt, roster, decided = step.memory.attempt, view.roster, step.decision.desired or 0
     # A count that ECS does not take, however often it is written, brings nobody.
-    desired = service.desired if memory.attempt and memory.attempt.count >= VAIN_ATTEMPTS else target.desired
-    if view.roster is None:
-        return desired
-    short_s = 0.0 if memory.short_since is None else now - memory.short_since
-    absent = max(0, service.desired - len(view.roster.workers)) if short_s >= fleet.launch_deadline_s else 0
-    return max(0, desired - drain.places_lost(view.roster, service.desired) - absent)
+    more = 0 if attempt is not None and attempt.count >= VAIN_ATTEMPTS else max(0, decided - service.desired)
+    if roster is None:
+        return service.desired + more
+    short_s = 0.0 if view.memory.short_since is None else now - view.memory.short_since
+    absent = service.desired - len(roster.workers) if short_s < fleet.launch_deadline_s else 0
+    return len(roster.of("launching", "consuming", "unknown")) + step.plan.called + max(0, absent) + more
 
 
 def _remember(view: View, service: Service | None, decision: GenerationDecision, now: float) -> GenerationState:

@@ -43,17 +43,9 @@ class Want:
     needed: int | None
     wanted: int
     growth: int
-    """What new workers are started for: `wanted`, but not once more for old ones whose replacements serve already."""
+    """What new workers are started for: old ones who are merely held, because the window is not over or something is
+    unknown, need no replacement."""
     may_shrink: bool
-
-
-@dataclass(frozen=True, slots=True)
-class _Serving:
-    """How many workers there are meant to be, those in drain not counted."""
-
-    total: int
-    one_generation: int
-    """Without counting old workers and their replacements twice."""
 
 
 def assess(tick: Tick, state: State) -> tuple[Want, State]:
@@ -64,10 +56,10 @@ def assess(tick: Tick, state: State) -> tuple[Want, State]:
     if limits.fixed:
         trail.add("fixed", f"{count(limits.maximum, 'worker')}, whatever the demand")
         return Want(demand, needed, limits.maximum, limits.maximum, may_shrink=True), replace(state, zero_seen=0)
-    serving = _serving(tick)
+    places, serving = _serving(tick)
     known = demand is not None and demand.may_shrink
     settled = known and state.window.full(now, fleet.scale_in_window_s)
-    wanted = policy.hold_down(fleet, needed, serving.total, state.window, now, may_shrink=known, trail=trail)
+    wanted = policy.hold_down(fleet, needed, serving, state.window, now, may_shrink=known, trail=trail)
     if demand is None:
         wanted, settled = policy.fall_back(fleet.fallback, wanted, state.unknown_since, now, trail)
     if state.adopted is not None and state.adopted[0] > wanted:
@@ -83,10 +75,10 @@ def assess(tick: Tick, state: State) -> tuple[Want, State]:
             seen=state.zero_seen,
             trail=trail,
         )
-    wanted = bounds.bound(limits, wanted, serving.total, may_shrink=settled, trail=trail)
+    wanted = bounds.bound(limits, wanted, serving, may_shrink=settled, trail=trail)
     growth = wanted
-    if wanted <= serving.total:
-        growth = min(wanted, max(serving.one_generation, needed or 0, limits.minimum))
+    if wanted <= serving:
+        growth = min(wanted, max(places, needed or 0, limits.minimum))
     # A fleet in a rollout may have more workers than its maximum; that it is not lowered is no reason to start more.
     growth = min(growth, max(limits.maximum, tick.current.places if tick.current else 0))
     return Want(demand, needed, wanted, growth, may_shrink=settled), replace(state, zero_seen=zero_seen)
@@ -121,10 +113,11 @@ def _adopt(tick: Tick, state: State) -> State:
     return replace(state, adopted=adopted)
 
 
-def _serving(tick: Tick) -> _Serving:
+def _serving(tick: Tick) -> tuple[int, int]:
+    """Return how many workers are meant to serve on the current service, and on all, those in drain not counted."""
     old = sum(view.places for view in tick.older)
     places, consuming = (tick.current.places, tick.current.consuming) if tick.current else (0, 0)
-    return _Serving(total=max(places, consuming + old), one_generation=max(places, old))
+    return places, max(places, consuming + old)
 
 
 def _nobody(tick: Tick) -> bool:

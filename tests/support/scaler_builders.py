@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -36,6 +37,7 @@ WORKERS: Mapping[str, tuple[str, AgentState | None, bool]] = {
     "full": ("RUNNING", AgentState("consuming", 5, 5, 5, protected=True), True),
     "idle": ("RUNNING", AgentState("consuming", 0, 0, 5, protected=True), True),
     "draining": ("RUNNING", AgentState("draining", 1, 1, 5, protected=True), True),
+    "emptied": ("RUNNING", AgentState("draining", 0, 0, 5, protected=True), True),
     "releasing": ("RUNNING", AgentState("releasing", 0, 0, 5, protected=True), False),
     "released": ("RUNNING", AgentState("released", 0, 0, 5, protected=False), False),
     "released but protected": ("RUNNING", AgentState("released", 0, 0, 5, protected=False), True),
@@ -56,8 +58,8 @@ NOTHING_ORDERED = Controls()
 
 def arn(number: int, service: str = SERVICE) -> str:
     """Return the ARN of worker number `number`."""
-    place = "" if service == SERVICE else f"{service}-"
-    return f"arn:aws:ecs:us-east-1:123456789012:task/openmwaa-test/{place}{number:032x}"
+    place = 0 if service == SERVICE else zlib.crc32(service.encode())
+    return f"arn:aws:ecs:us-east-1:123456789012:task/openmwaa-test/{number:08x}{place:024x}"
 
 
 def generation(
@@ -68,15 +70,17 @@ def generation(
     revision: int = 2,
     protected: Unknown | None = None,
     old: Sequence[int] = (),
+    arns: Sequence[str] | None = None,
     now: float = 0.0,
 ) -> Generation:
-    """Build a service and its workers.
+    """Build a service and its workers; `arns` where these are not to be numbered from 0.
 
     `old` are the numbers of the workers on the previous revision; with any, a deployment rolls.
     """
+    arns = arns or [arn(i, service) for i in range(len(workers))]
     newest, previous = f"worker:{revision}", f"worker:{revision - 1}"
     tasks = [
-        Task(arn(i, service), WORKERS[word][0], address=f"10.0.0.{i}", task_definition=previous if i in old else newest)
+        Task(arns[i], WORKERS[word][0], address=f"10.0.0.{i}", task_definition=previous if i in old else newest)
         for i, word in enumerate(workers)
     ]
     up = [i for i, task in enumerate(tasks) if task.last_status == "RUNNING"]
@@ -86,7 +90,7 @@ def generation(
     agents: dict[str, Reading[AgentState]] = {}
     for i in up:
         agent = WORKERS[workers[i]][1]
-        agents[arn(i, service)] = SILENT if agent is None else Known(agent, now)
+        agents[arns[i]] = SILENT if agent is None else Known(agent, now)
     return Generation(
         service=Known(
             Service(
@@ -98,7 +102,7 @@ def generation(
             now,
         ),
         tasks=Known(tuple(tasks), now),
-        protected=protected or Known(frozenset(arn(i, service) for i in up if WORKERS[workers[i]][2]), now),
+        protected=protected or Known(frozenset(arns[i] for i in up if WORKERS[workers[i]][2]), now),
         agents=agents,
     )
 
