@@ -5,12 +5,21 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any
 
 from botocore.exceptions import ClientError
+from botocore.session import get_session
 
 from ecs_model import EcsError
 from scaler.simulation.cloud import CLUSTER, Cloud
+
+
+@cache
+def _meta() -> Any:
+    """Return what boto knows of ECS's operations; the adapter reads their shapes."""
+    keys = {"aws_access_key_id": "none", "aws_secret_access_key": "none"}
+    return get_session().create_client("ecs", region_name="us-east-1", **keys).meta
 
 
 class ModelClient:
@@ -18,6 +27,7 @@ class ModelClient:
 
     def __init__(self, cloud: Cloud) -> None:
         self._cloud = cloud
+        self.meta = _meta()
         self.failing: dict[str, Callable[[Sequence[str]], Sequence[str]]] = {}
         """Operation -> which of the things asked about stand in `failures` of an answer with HTTP 200."""
         self.bend: dict[str, Callable[[dict[str, Any]], None]] = {}

@@ -91,7 +91,8 @@ class Stage(Simulation):
     def clean(self) -> None:
         """Hold the ledger to nothing lost, nothing interrupted, nothing broken."""
         self.cloud.judge()
-        assert (self.ledger.lost, self.ledger.interrupted, self.ledger.broken) == (set(), set(), [])
+        assert not self.ledger.broken, f"invariants broken: {self.ledger.broken}"
+        assert not self.ledger.interrupted, f"tasks interrupted: {self.ledger.interrupted}"
 
 
 def stage(play: Play, *, seed: int = 1, setting: Setting = SETTING, begin: bool = True, **changes: Any) -> None:
