@@ -26,7 +26,8 @@ _PAUSES: Mapping[str, str] = {
     "both": "paused scaling, so the count stays",
 }
 _AT_A_WORKER = re.compile(r" at (\d+) a worker")
-_REASONS_TO_DIFFER = ("window", "up", "zero", "launch", "budget", "schedule", "fallback", "look-ahead")
+_WHY_WANTED_DIFFERS = ("window", "zero", "fallback", "adopted", "bounds")
+_WHY_DESIRED_IS_LESS = ("launch", "pause", "generations")
 
 
 def answer(line: Line) -> tuple[str, ...]:
@@ -48,7 +49,17 @@ def outlook(line: Line) -> tuple[str, ...]:
     ):
         if number > 0:
             said.append(words.format(_plural(number, "worker")))
-    said += [_sentence(text) for text in steps(line, "window", "zero") if "holds" in text or "keeps" in text]
+    said += _rollout(line)
+    said += [_sentence(text) for text in steps(line, "dry run")]
+    said += [
+        f"No reduction yet: {text.removeprefix('not yet: ')}."
+        for text in steps(line, "reduce")
+        if text.startswith("not yet")
+    ]
+    needed, wanted, low = line.get("needed"), line.get("wanted"), line.get("min")
+    if needed is not None and wanted is not None and low is not None and max(needed, low) < wanted:
+        goal = _plural(max(needed, low), "worker")
+        said.append(f"Falls to {goal} if no more is needed for a whole scale-in window and all sources are known.")
     if until := _mapping(line, "controls").get("until"):
         said.append(f"What was ordered ends at {until}.")
     return tuple(said or ["Nothing is under way: the count changes when the demand does."])
@@ -129,14 +140,8 @@ def _demand(line: Line) -> Iterator[str]:
 def _deviation(line: Line) -> Iterator[str]:
     """Yield why the count is not simply what the demand takes."""
     needed, wanted, desired = line.get("needed"), line.get("wanted"), line.get("desired")
-    low, high = line.get("min"), line.get("max")
-    if needed is not None and wanted is not None and needed != wanted:
-        if needed < wanted == low:
-            yield f"The minimum is {low}."
-        elif needed > wanted == high:
-            yield f"The maximum is {high}, so there {'is' if needed - high == 1 else 'are'} {needed - high} too few."
-        else:
-            yield from map(_sentence, steps(line, *_REASONS_TO_DIFFER))
+    if wanted is not None and needed != wanted:
+        yield from _bounded(line, needed, wanted)
     if wanted is None or desired is None or wanted == desired:
         return
     if desired > wanted:
@@ -145,7 +150,28 @@ def _deviation(line: Line) -> Iterator[str]:
             f"task has ended ({_held(line)})."
         )
     else:
-        yield _sentence(str(line.get("reason", "")))
+        why = [_sentence(text) for text in steps(line, *_WHY_DESIRED_IS_LESS)]
+        yield " ".join([f"{wanted} are wanted.", *(why or [_sentence(str(line.get("reason", "")))])])
+
+
+def _bounded(line: Line, needed: int | None, wanted: int) -> Iterator[str]:
+    """Yield why other than what is needed is wanted."""
+    low, high = line.get("min"), line.get("max")
+    if low == high == wanted:
+        yield f"The size is fixed at {low}."
+    elif needed is not None and needed < wanted == low:
+        yield f"The minimum is {low}."
+    elif needed is not None and needed > wanted == high:
+        yield f"The maximum is {high}, so there {'is' if needed - high == 1 else 'are'} {needed - high} too few."
+    else:
+        yield from map(_sentence, steps(line, *_WHY_WANTED_DIFFERS))
+
+
+def _rollout(line: Line) -> Iterator[str]:
+    """Yield which workers leave because a newer revision serves."""
+    for name, each in _mapping(line, "generations").items():
+        if line.get("current") not in {None, name} and _number(each, "running"):
+            yield f"Rollout: {_plural(each['running'], 'worker')} of {name} let go, each when its last task has ended."
 
 
 def _held(line: Line) -> str:

@@ -40,6 +40,16 @@ LINES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
         ),
         ("The largest need of the last 60 s is 4: wants 4 of 6.",),
     ),
+    "fixed": (line(wanted=3, min=3, max=3), ("The size is fixed at 3.",)),
+    "launch budget": (
+        line(queued=300, running=0, max=100, wanted=60, desired=50, explanation=["launch: 60 would be right, but 50"]),
+        ("60 are wanted. 60 would be right, but 50.",),
+    ),
+    "a demand nobody knows": (
+        line(wanted=4, explanation=["window: nobody knows the demand: holds 4 workers"])
+        | {"demand": None, "needed": None},
+        ("Nobody knows the demand: holds 4 workers.",),
+    ),
     "drain": (
         line(queued=0, running=5, desired=4, workers=workers(busy=1, draining=3)),
         ("Only 1 wanted now; 3 more stay, because no worker is stopped before its last task has ended",),
@@ -79,7 +89,9 @@ def test_the_outlook_tells_who_comes_and_who_leaves() -> None:
     said = outlook(
         line(
             workers=workers(starting=3, stuck=1, draining=2, released=1),
-            explanation=["window: needs 1 of 2, but only 20 of 60 s were seen without a gap: holds"],
+            wanted=8,
+            explanation=["reduce: not yet: 1 task on the way up"],
+            generations={"worker-default-a": {"running": 4}, "worker-default-b": {"running": 3}},
             controls=ORDERS | {"until": "2026-03-01T18:00:00Z"},
         )
     )
@@ -88,7 +100,9 @@ def test_the_outlook_tells_who_comes_and_who_leaves() -> None:
         "Not counted on, for it did not start to work in time: 1 worker.",
         "In drain: 2 workers; takes nothing new and leaves when its last task has ended.",
         "Released: 1 worker; has nothing left to do and is stopped next.",
-        "Needs 1 of 2, but only 20 of 60 s were seen without a gap: holds.",
+        "Rollout: 3 workers of worker-default-b let go, each when its last task has ended.",
+        "No reduction yet: 1 task on the way up.",
+        "Falls to 7 workers if no more is needed for a whole scale-in window and all sources are known.",
         "What was ordered ends at 2026-03-01T18:00:00Z.",
     )
     assert outlook(line()) == ("Nothing is under way: the count changes when the demand does.",)
