@@ -17,6 +17,10 @@ from typing import Any
 import boto3
 import pytest
 
+from openmwaa.local import daemon_client, venvs
+from openmwaa.local.daemon_client import DaemonOptions
+from openmwaa.local.down import down
+from openmwaa.local.paths import LocalPaths
 from scaler.adapters.aws import clients
 from scaler.adapters.controls import SsmControls
 from scaler.core.model import Controls
@@ -159,6 +163,24 @@ async def test_nonsense_written_by_hand(shell: Shell, scaler_reads: Callable[[],
     assert "Traceback" not in refused.stderr
     shell.done("--fleet", "default", "--clear", "--max", "5")
     assert (await scaler_reads())["default"].maximum == 5
+
+
+def test_on_this_machine_orders_outlive_a_stop_of_the_environment(shell: Shell, tmp_path: Path) -> None:
+    not_up = shell.run("--local")
+    assert (not_up.returncode, "openmwaa local up" in not_up.stderr) == (1, True), not_up.stderr
+    paths = LocalPaths.of(tmp_path / "environment.yaml", shell.name)
+    python = Path(sys.executable)
+    options = DaemonOptions("us-east-1", python, python, venvs.ensure(venvs.emulator_venv(), say=print))
+    try:
+        daemon_client.ensure_running(paths, options)
+        shell.done("--local", "--fleet", "default", "--fixed", "3")
+        daemon_client.stop(paths)
+        daemon_client.ensure_running(paths, options)
+        shown = shell.done("--local", "--history")["default"]
+    finally:
+        down(paths, delete_data=True, say=print)
+    assert (shown["in_force"], shown["version"], len(shown["history"])) == ({"min": 3, "max": 3}, 1, 1)
+    assert "@" in shown["controls"]["by"], "who it was on this machine"
 
 
 def test_every_command_of_the_page_does_what_it_says(shell: Shell) -> None:
