@@ -1,0 +1,248 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The supervisor in virtual time: one poisonous fleet, the grid, the pace while throttled, fleets that come and go."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from scaler.core.model import Fleet, Task
+from scaler.errors import SourceError, ThrottledError
+from scaler.runtime.bounded import BoundedWorkers
+from scaler.runtime.supervisor import Supervisor
+from scaler.simulation.loop import run
+from tests.support.virtual_clock import LoopClock
+
+THROTTLED = ThrottledError("ecs", "ThrottlingException: Rate exceeded")
+
+
+async def nothing() -> None:
+    return None
+
+
+class Turning:
+    """A loop that does what it is told and counts."""
+
+    def __init__(
+        self,
+        name: str,
+        body: Callable[[], Awaitable[None]] = nothing,
+        *,
+        interval_s: float = 5.0,
+        errors: tuple[SourceError, ...] = (),
+        kind: str = "hold",
+    ) -> None:
+        self.fleet = Fleet(name, (name,), 1, 1, 1, interval_s=interval_s)
+        self.body, self.errors, self.kind = body, errors, kind
+        self.ticked: list[float] = []
+        self.failures: list[BaseException] = []
+        self.memory = "fresh"
+
+    async def tick(self) -> Any:
+        self.ticked.append(asyncio.get_running_loop().time())
+        await self.body()
+        return SimpleNamespace(errors=self.errors, tick=SimpleNamespace(decision=SimpleNamespace(kind=self.kind)))
+
+    def failed(self, error: BaseException) -> None:
+        self.failures.append(error)
+
+    def take_over(self, before: Turning) -> None:
+        self.memory = before.memory
+
+
+def turn(loops: list[Turning], seconds: float, meanwhile: Callable[[Supervisor], Awaitable[None]] | None = None) -> Any:
+    """Let the supervisor turn for so long; return what `problem` and `failing` say then."""
+
+    async def main() -> Any:
+        supervisor = Supervisor(loops, LoopClock())  # type: ignore[arg-type]
+        running = asyncio.create_task(supervisor.run())
+        if meanwhile is not None:
+            await meanwhile(supervisor)
+        await asyncio.sleep(seconds)
+        found = supervisor.problem(), supervisor.failing()
+        assert not running.done(), f"the supervisor ended: {running}"
+        running.cancel()
+        await asyncio.wait({running})
+        return found
+
+    return run(main())
+
+
+async def raises() -> None:
+    raise ZeroDivisionError("a defect")
+
+
+async def raises_a_group() -> None:
+    raise BaseExceptionGroup("several", [ValueError(), GeneratorExit()])
+
+
+async def cancels_itself() -> None:
+    raise asyncio.CancelledError
+
+
+async def hangs() -> None:
+    await asyncio.Event().wait()
+
+
+async def does_not_end_when_cancelled() -> None:
+    while True:
+        try:
+            await asyncio.sleep(3600)
+        except asyncio.CancelledError:
+            if asyncio.get_running_loop().time() > 600:  # the test is over
+                raise
+
+
+async def floods() -> None:
+    async with asyncio.TaskGroup() as group:
+        for _ in range(500):
+            group.create_task(asyncio.sleep(0.1))
+
+
+POISONS = [raises, raises_a_group, cancels_itself, hangs, does_not_end_when_cancelled, floods]
+
+
+@pytest.mark.fault(
+    "one poisonous fleet of 100", "it is reported and left to itself; the other 99 tick as if it were not there"
+)
+@pytest.mark.parametrize("poison", POISONS, ids=lambda poison: poison.__name__)
+def test_a_poisonous_fleet_harms_nobody(poison: Callable[[], Awaitable[None]]) -> None:
+    fleets = [Turning(f"fleet-{number:02d}") for number in range(99)]
+    poisonous = Turning("poisonous", poison)
+    problem, failing = turn([*fleets, poisonous], 600.5)
+    assert {len(each.ticked) for each in fleets} <= {120, 121}, "every other fleet ticks every 5 s"
+    assert not any(each.failures for each in fleets)
+    assert problem is None, "no reason for a restart, which would cost every fleet its window"
+    assert set(failing) == ({"poisonous"} if poison is not floods else set())
+    if poison is does_not_end_when_cancelled:
+        assert len(poisonous.ticked) == 1, "a second tick beside the first could contradict it"
+
+
+def test_a_fleet_with_many_silent_workers_leaves_room_for_others() -> None:
+    class Silent:
+        at_once = most = 0
+
+        async def state(self, task: Task) -> Any:
+            self.at_once += 1
+            self.most = max(self.most, self.at_once)
+            await asyncio.sleep(2)
+            self.at_once -= 1
+
+    async def main() -> int:
+        silent = Silent()
+        bounded = BoundedWorkers(silent, 32)  # type: ignore[arg-type]
+        await asyncio.gather(*(bounded.state(Task(f"task/{number}", "RUNNING")) for number in range(500)))
+        return silent.most
+
+    assert run(main()) == 32
+
+
+def test_fleets_tick_on_a_grid_in_groups_however_long_a_tick_takes() -> None:
+    async def takes_long() -> None:
+        await asyncio.sleep(1.3)
+
+    fleets = [Turning(f"fleet-{number:02d}", takes_long) for number in range(100)]
+    turn(fleets, 60.0)
+    offsets = {round(each.ticked[0], 6) for each in fleets}
+    assert offsets == {0.0, 1.0, 2.0, 3.0, 4.0}, "a hundred fleets are five groups, spread over the interval"
+    for each in fleets:
+        assert [round(at - each.ticked[0], 6) for at in each.ticked] == [5.0 * n for n in range(len(each.ticked))]
+
+
+@pytest.mark.fault(
+    "API throttled", "a throttled fleet looks half as often, up to a minute, and comes back step by step"
+)
+def test_throttled_fleets_look_more_rarely_and_come_back() -> None:
+    loop = Turning("default", errors=(THROTTLED,))
+    other = Turning("other")
+
+    async def ends(_: Supervisor) -> None:
+        await asyncio.sleep(200)
+        loop.errors = ()
+
+    turn([loop, other], 300, ends)
+    gaps = [round(after - before) for before, after in zip(loop.ticked, loop.ticked[1:], strict=False)]
+    assert gaps[:5] == [10, 20, 40, 60, 60], "twice as slow, at most a minute"
+    assert gaps[-2:] == [gaps[-3] - 5, gaps[-3] - 10], "and back, an interval a tick"
+    assert len(other.ticked) >= 100, "who is not throttled is not slower"
+
+
+def test_a_throttled_fleet_that_protects_workers_does_not_wait() -> None:
+    loop = Turning("default", errors=(THROTTLED,), kind="protect")
+    turn([loop], 100)
+    assert len(loop.ticked) == 21
+
+
+def test_failing_fleets_slow_down_and_the_first_failure_may_be_an_accident() -> None:
+    loop = Turning("default", raises)
+    turn([loop], 300)
+    gaps = [round(after - before) for before, after in zip(loop.ticked, loop.ticked[1:], strict=False)]
+    assert gaps[:6] == [5, 10, 20, 40, 60, 60]
+
+
+def test_settings_change_between_two_ticks_and_keep_what_the_fleet_remembers() -> None:
+    old, gone, new = Turning("default"), Turning("gone"), Turning("new")
+    old.memory = "a drain under way"
+    changed = Turning("default", interval_s=10.0)
+    removed: list[str] = []
+
+    async def change(supervisor: Supervisor) -> None:
+        supervisor._on_gone = removed.append
+        await asyncio.sleep(12)
+        supervisor.apply([changed, new])  # type: ignore[list-item]
+
+    turn([old, gone], 48, change)
+    assert old.ticked == [0.0, 5.0, 10.0]
+    assert gone.ticked == [0.0, 5.0, 10.0]
+    assert removed == ["gone"]
+    assert changed.memory == "a drain under way"
+    assert changed.ticked[0] == 12.0, "a changed fleet looks at once"
+    assert [after - before for before, after in zip(changed.ticked[1:], changed.ticked[2:], strict=False)] == [10] * 3
+    assert new.ticked[0] == 12.0
+
+
+def test_a_change_waits_for_the_tick_that_goes_on() -> None:
+    active: list[str] = []
+
+    def body(name: str) -> Callable[[], Awaitable[None]]:
+        async def takes_long() -> None:
+            assert not active, f"{name} began while {active} went on"
+            active.append(name)
+            await asyncio.sleep(3)
+            active.remove(name)
+
+        return takes_long
+
+    old, changed = Turning("default", body("old")), Turning("default", body("changed"))
+
+    async def change(supervisor: Supervisor) -> None:
+        await asyncio.sleep(6)
+        supervisor.apply([changed])  # type: ignore[list-item]
+
+    turn([old], 30, change)
+    assert changed.ticked[0] == 8.0
+    assert not old.failures + changed.failures
+
+
+def test_a_process_in_which_nothing_turns_is_to_be_restarted() -> None:
+    problem, failing = turn([Turning("a", does_not_end_when_cancelled), Turning("b", hangs)], 600.5)
+    assert problem is None, "they fail, and are heard of"
+    assert set(failing) == {"a", "b"}
+
+
+def test_the_lag_of_the_loop_is_measured() -> None:
+    lags: list[float] = []
+
+    async def main() -> None:
+        supervisor = Supervisor((), LoopClock(), on_lag=lags.append)
+        running = asyncio.create_task(supervisor.run())
+        await asyncio.sleep(10.5)
+        running.cancel()
+        await asyncio.wait({running})
+
+    run(main())
+    assert lags == [0.0] * 10
