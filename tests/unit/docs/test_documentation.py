@@ -21,6 +21,7 @@ RUN_ELSEWHERE = {
     r"make contract( AWS=real)?": ".ci/run, as tests/contract; AWS=real was not run, and the page says so",
     r"openmwaa local (up|down|status|logs|demo)\b.*": "tests/e2e",
     r"openmwaa scale\b.*": "tests/emulated/test_scale_command.py: every one of the page",
+    r"openmwaa explain\b.*": "tests/emulated/test_explain_command.py: every one of the page",
     r"openmwaa rollout\b.*": "tests/unit/live/test_rollouts.py: every one of the page",
     r"openmwaa-scaler replay .*": "tests/unit/scaler/test_process.py",
     r"docker (build|push|login)\b.*": "not run: no Docker in the tests, and the page says so",
