@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Settings that change in the middle of a drain, and an UpdateService that lands after everybody gave it up."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+
+import pytest
+
+from scaler.core.model import Fleet
+from scaler.errors import DeadlineError
+from scaler.simulation.loop import run
+from scaler.simulation.simulation import Setting, Simulation
+from scaler.simulation.worker import Worker
+
+FLEET = Fleet("default", ("default",), 4, 1, 8, scale_in_window_s=20.0)
+DRAINING = {"draining", "releasing", "released", "stopping"}
+
+
+def simulate(main: Callable[[Simulation], Awaitable[None]], seed: int = 1) -> Simulation:
+    """Run a simulation with one scaler; what it must never do was not done."""
+
+    async def body() -> Simulation:
+        simulation = Simulation(Setting(fleets=(FLEET,)), seed)
+        simulation.start_scaler()
+        await main(simulation)
+        await simulation.until(lambda: not simulation.ledger.lost, 600)
+        await simulation.end()
+        return simulation
+
+    found = run(body())
+    assert not found.ledger.lost, "every task that was sent was done"
+    assert not found.ledger.interrupted, "no task was stopped"
+    assert not found.ledger.broken, found.ledger.broken
+    assert not found.memory.failures, found.memory.failures
+    return found
+
+
+async def in_a_drain(simulation: Simulation) -> list[Worker]:
+    """Roll out while two workers have long tasks; return the old ones, which drain with tasks in hand."""
+    simulation.send([150.0] * 8)
+    assert await simulation.until(lambda: len(simulation.workers()) == 2, 120), "the fleet grows"
+    await asyncio.sleep(30)
+    simulation.cloud.roll_out(simulation.site)
+
+    def at_work() -> list[Worker]:
+        return [worker for worker in simulation.workers() if worker.says().phase == "draining" and worker.holds]
+
+    assert await simulation.until(at_work, 120), "old workers drain with tasks in hand"
+    return at_work()
+
+
+@pytest.mark.fault(
+    "config reloaded in a drain", "the fleet keeps what it remembers: the drain goes on and nobody is stopped"
+)
+def test_new_bounds_in_a_drain_let_it_go_on() -> None:
+    async def main(simulation: Simulation) -> None:
+        victims = await in_a_drain(simulation)
+        supervisor = simulation.scalers[0].supervisor
+        supervisor.apply([simulation.fleet_loop(replace(FLEET, maximum=6, scale_in_window_s=30.0))])
+        for _ in range(5):
+            await asyncio.sleep(4)
+            assert {worker.says().phase for worker in victims if worker in simulation.workers()} <= DRAINING
+        assert await simulation.until(lambda: not set(victims) & set(simulation.workers()), 600), "and ends"
+        assert simulation.memory.last["default"].tick.fleet.maximum == 6
+
+    assert simulate(main).scale_ins >= 1
+
+
+@pytest.mark.fault(
+    "config reloaded in a drain", "a fleet that is taken out leaves its workers alone: they consume when leases end"
+)
+def test_a_fleet_taken_out_in_a_drain_leaves_its_workers_alone() -> None:
+    async def main(simulation: Simulation) -> None:
+        victims = await in_a_drain(simulation)
+        simulation.scalers[0].supervisor.apply([])
+        writes = len(simulation.cluster.writes)
+        resumed = await simulation.until(
+            lambda: all(worker.says().phase == "consuming" for worker in victims), FLEET.drain_lease_s + 60
+        )
+        assert resumed, [worker.says().phase for worker in victims]
+        assert len(simulation.cluster.writes) == writes, "nobody writes for a fleet that is no more"
+
+    simulate(main)
+
+
+@pytest.mark.fault("API times out", "counts are absolute and read again: a write that lands late stops nobody at work")
+@pytest.mark.parametrize("late_s", [3.0, 12.0, 40.0, 90.0])
+def test_a_reduction_that_lands_late_stops_nobody(late_s: float) -> None:
+    late: list[int] = []
+
+    async def main(simulation: Simulation) -> None:
+        real = simulation.cluster.set_desired
+
+        def land(service: str, desired: int) -> None:
+            # Below what is protected at that instant, by nobody's fault; the next ticks put it right.
+            simulation.cloud.excused_until[service] = simulation.loop.time() + 3 * FLEET.interval_s
+            simulation.cluster._set_desired(service, desired)
+
+        async def set_desired(service: str, desired: int) -> None:
+            before = simulation.desired()[service]
+            if desired >= before or late:
+                await real(service, desired)
+                return
+            late.append(desired)
+            simulation.loop.call_later(late_s, land, service, desired)
+            # Work comes before it lands, so that who was released is called back.
+            simulation.send([30.0] * 14)
+            await asyncio.sleep(2)
+            raise DeadlineError("ecs", "no answer within 2 s")
+
+        simulation.cluster.set_desired = set_desired  # type: ignore[method-assign]
+        simulation.send([10.0] * 16)
+        assert await simulation.until(lambda: late, 300), "a reduction was tried"
+        await asyncio.sleep(late_s + 120)
+
+    simulate(main)
+    assert late
