@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""10 000 randomized scale-ins and rollouts with faults in virtual time, and what each removed step of the protocol loses.
+"""10 000 randomized scale-ins with faults in virtual time, and what each removed step of the protocol loses.
 
 `python -m benchmarks scaler`, about six minutes of one core. Ends with an error when a task was lost or interrupted, an
 invariant was broken, or a negative control lost nothing. What other measurements wrote to build/bench (real scale-ins,
@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.scaler_picture import draw
-from scaler.simulation.report import Summary, control, protocol
 from scaler.simulation.removed import CONTROLS
+from scaler.simulation.report import Summary, control, protocol
 
 OUT = Path(__file__).resolve().parents[1] / "build" / "bench"
 SCALE_INS = int(os.environ.get("BENCH_SCALE_INS", "10000"))

@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Generic, TypeVar
 
 from scaler.core.model import (
@@ -127,7 +128,7 @@ class Observer:
         end = begins + seconds
         async with asyncio.TaskGroup() as group:
             database = group.create_task(self._read_database(end))
-            broker = group.create_task(self._read(self._depths(), "sqs", end))
+            broker = group.create_task(self._read(self._depths, "sqs", end))
             controls = group.create_task(self._read_controls(end))
             generations = {
                 service: group.create_task(self._generation(service, begins, end)) for service in self._services
@@ -147,24 +148,24 @@ class Observer:
         # Tasks leave time for the protection and the agents behind them.
         tasks_end = begins + (end - begins) * 0.6
         async with asyncio.TaskGroup() as group:
-            asking = group.create_task(self._read(self._world.cluster.service(name), "ecs", end))
+            asking = group.create_task(self._read(lambda: self._world.cluster.service(name), "ecs", end))
             tasks: Known[tuple[Task, ...]] | Unknown
             if name in self._empty:
                 service = await asking
                 if isinstance(service, Known) and service.value.empty:
                     return Generation(service, Known((), service.at), Known(frozenset(), service.at), {})
-            tasks = await self._read(self._world.cluster.tasks(name), "ecs", tasks_end)
+            tasks = await self._read(lambda: self._world.cluster.tasks(name), "ecs", tasks_end)
             running = () if isinstance(tasks, Unknown) else self._running(tasks.value)
             arns = [task.arn for task in running]
             protected: Known[frozenset[str]] | Unknown = Known(frozenset(), self._world.clock.monotonic())
             if isinstance(tasks, Unknown):
                 protected = Unknown("the tasks are unknown")
             agents = {
-                task.arn: group.create_task(self._read(self._world.workers.state(task), "agent", end))
+                task.arn: group.create_task(self._read(partial(self._world.workers.state, task), "agent", end))
                 for task in running
             }
             if arns:
-                protected = await self._read(self._world.cluster.protected(arns), "ecs", end)
+                protected = await self._read(lambda: self._world.cluster.protected(arns), "ecs", end)
         service = await asking
         self._empty.discard(name)
         if isinstance(service, Known) and service.value.empty:
@@ -174,12 +175,12 @@ class Observer:
     async def _read_controls(self, end: float) -> Known[Controls] | Unknown:
         if self._world.controls is None:
             return Known(Controls(), self._world.clock.monotonic())
-        return await self._read(self._world.controls.controls(self._fleet.name), "controls", end)
+        return await self._read(partial(self._world.controls.controls, self._fleet.name), "controls", end)
 
-    async def _read(self, answer: Awaitable[T], source: str, end: float) -> Known[T] | Unknown:
+    async def _read(self, ask: Callable[[], Awaitable[T]], source: str, end: float) -> Known[T] | Unknown:
         try:
             async with asyncio.timeout_at(end):
-                return Known(await answer, self._world.clock.monotonic())
+                return Known(await ask(), self._world.clock.monotonic())
         except TimeoutError:
             error: SourceError = DeadlineError(source, "no answer before the tick's deadline")
         except SourceError as failure:
@@ -190,7 +191,7 @@ class Observer:
     async def _read_database(self, end: float) -> Reading[DatabaseCount] | None:
         if self._world.database is None:
             return None
-        reading = await self._read(self._world.database.counts(), "database", end)
+        reading = await self._read(self._world.database.counts, "database", end)
         if isinstance(reading, Known):
             ours = [reading.value.get(queue, DatabaseCount(0, 0)) for queue in self._fleet.queues]
             total = DatabaseCount(sum(each.queued for each in ours), sum(each.running for each in ours))

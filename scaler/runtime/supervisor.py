@@ -142,6 +142,7 @@ class Supervisor:
             due += seat.pace.seconds
             if due < seat.ticked_at:
                 due += interval_s * -(-(seat.ticked_at - due) // interval_s)
+            due = min(due, seat.ticked_at + seat.pace.seconds)  # whatever a clock says that went back
             await self._sleep_until(seat, due)
         self._on_gone(seat.loop.fleet.name)
 

@@ -288,7 +288,7 @@ class Cloud:
             self._end(worker, explained)
 
         worker.on_idle = idle
-        if not worker.holds:
+        if worker.empty:
             end.cancel()
             self._loop.call_later(0.5, self._end, worker, explained)
 

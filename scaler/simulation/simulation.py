@@ -150,9 +150,10 @@ class Simulation:
         listeners = (self.memory, *self.listeners)
         return FleetLoop(fleet, observer, world, listeners, deciding=deciding(self.setting.removed))
 
-    def start_scaler(self) -> Scaler:
+    def start_scaler(self, loops: Sequence[FleetLoop] | None = None) -> Scaler:
         """Start a scaler, beside others that may run."""
-        scaler = Scaler(Supervisor([self.fleet_loop(fleet) for fleet in self.setting.fleets], self.clock))
+        own = loops or [self.fleet_loop(fleet) for fleet in self.setting.fleets]
+        scaler = Scaler(Supervisor(own, self.clock))
         scaler.task = self.loop.create_task(scaler.supervisor.run())
         self.scalers.append(scaler)
         return scaler

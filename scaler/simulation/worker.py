@@ -249,6 +249,11 @@ class Worker:
                 if self._explained:
                     self._ledger.explained.add(message.number)
             return
+        if self.state.want is machine.Want.STOP:
+            for message in messages:
+                self._queue.give_back(message)
+            self._leave()
+            return
         for message in messages:
             self._judge("takes a message")
             self._ledger.explained.discard(message.number)
@@ -281,8 +286,7 @@ class Worker:
         self._queue.delete(message)
         self._ledger.done.add(message.number)
         self._changed()
-        if not self.holds and self.on_idle is not None:
-            self.on_idle()
+        self._leave()
 
     # --- its end
 
@@ -292,6 +296,15 @@ class Worker:
         for message in self.reserved.values():
             self._queue.give_back(message)
         self.reserved.clear()
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing is in hand, and no poll may still bring something."""
+        return not self.holds and self.poll is None
+
+    def _leave(self) -> None:
+        if self.empty and self.on_idle is not None:
+            self.on_idle()
 
     def fail(self, number: int) -> None:
         """Let a running task end in an error, as it does without the execution API: Airflow may queue it again."""

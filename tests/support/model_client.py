@@ -18,8 +18,10 @@ from scaler.simulation.cloud import CLUSTER, Cloud
 @cache
 def _meta() -> Any:
     """Return what boto knows of ECS's operations; the adapter reads their shapes."""
-    keys = {"aws_access_key_id": "none", "aws_secret_access_key": "none"}
-    return get_session().create_client("ecs", region_name="us-east-1", **keys).meta
+    client = get_session().create_client(
+        "ecs", region_name="us-east-1", aws_access_key_id="none", aws_secret_access_key="none"
+    )
+    return client.meta
 
 
 class ModelClient:
@@ -35,7 +37,9 @@ class ModelClient:
 
     async def describe_services(self, *, cluster: str, services: Sequence[str]) -> dict[str, Any]:
         bad = self._bad("describe_services", services)
-        found, missing = self._cloud.ecs.services.describe([s for s in services if s not in bad] or ["-"], cluster=CLUSTER)
+        found, missing = self._cloud.ecs.services.describe(
+            [s for s in services if s not in bad] or ["-"], cluster=CLUSTER
+        )
         counts = {each.name: self._cloud.ecs.services.counts(each) for each in found}
         answer = {
             "services": [
@@ -111,9 +115,11 @@ class ModelClient:
         return await self._answer("update_service", {})
 
     def _bad(self, operation: str, asked: Sequence[str]) -> Sequence[str]:
-        return self.failing.get(operation, lambda _: ())(asked)
+        choose = self.failing.get(operation)
+        return choose(asked) if choose else ()
 
     async def _answer(self, operation: str, answer: dict[str, Any]) -> dict[str, Any]:
         await asyncio.sleep(0.05)
-        self.bend.get(operation, lambda _: None)(answer)
+        if spoil := self.bend.get(operation):
+            spoil(answer)
         return answer

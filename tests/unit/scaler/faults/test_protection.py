@@ -17,7 +17,7 @@ SHORT = replace(SETTING, nature=replace(NATURE, protection_minutes=4))
 
 @pytest.mark.fault(
     "protection refused",
-    "The worker does not consume and says why; the scaler raises the count above the maximum if need be, and then it does",
+    "The worker does not consume and says why; the scaler raises the count, above the maximum too, and then it does",
 )
 def test_protection_refused() -> None:
     """A rolling update starts new tasks beside old ones that are all protected: ECS refuses the new ones."""
@@ -69,7 +69,7 @@ def test_protection_expires_while_busy() -> None:
 
 @pytest.mark.fault(
     "protection answered 200 with a failure",
-    "A `failure` with HTTP 200 is a refusal, never protection: a renewal so answered leaves what is held until its end, "
+    "A `failure` with HTTP 200 is a refusal, never protection: a renewal so answered leaves what is held, "
     "and the scaler has raised the count long before",
 )
 def test_protection_answered_200_with_a_failure() -> None:

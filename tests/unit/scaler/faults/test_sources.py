@@ -136,10 +136,19 @@ class SqsClient:
         self.attributes = attributes
 
     async def get_queue_attributes(self, **_: Any) -> dict[str, Any]:
-        return {"Attributes": {VISIBLE: "0", IN_FLIGHT: "0", "ApproximateNumberOfMessagesDelayed": "0", **self.attributes}}
+        return {
+            "Attributes": {VISIBLE: "0", IN_FLIGHT: "0", "ApproximateNumberOfMessagesDelayed": "0", **self.attributes}
+        }
 
 
-ABSURD = {"NaN": "NaN", "negative": "-1", "infinite": "Infinity", "half": "1.5", "absurd": "99999999999", "words": "many"}
+ABSURD = {
+    "NaN": "NaN",
+    "negative": "-1",
+    "infinite": "Infinity",
+    "half": "1.5",
+    "absurd": "99999999999",
+    "words": "many",
+}
 
 
 def absurd_broker(said: str) -> None:

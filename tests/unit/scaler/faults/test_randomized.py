@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Some hundred randomized scale-ins with faults, and the eight negative controls; `make bench` has 10 000."""
+
+from __future__ import annotations
+
+import pytest
+
+from scaler.simulation.director import draw, play
+from scaler.simulation.loop import run
+from scaler.simulation.removed import CONTROLS, Removed
+from scaler.simulation.report import control, protocol
+
+SCALE_INS = 250
+FIRST_SEED = 20_000
+"""Other runs than those of the benchmark, which begins at 1."""
+
+
+def test_nothing_is_lost_interrupted_or_broken() -> None:
+    summary = protocol(scale_ins=SCALE_INS, seed=FIRST_SEED, length_s=2000.0)
+    assert (summary.lost, summary.interrupted, summary.broken) == (0, 0, 0), "\n".join(summary.blame)
+    assert summary.rollouts > 10, "there was nothing to lose in rollouts"
+    assert summary.counts["events"] > 50, "there were hardly any faults"
+
+
+@pytest.mark.parametrize("removed", CONTROLS, ids=lambda each: each.value)
+def test_a_removed_step_loses_tasks(removed: Removed) -> None:
+    summary = control(removed, seed=1, runs=25, enough=1)
+    assert summary.lost > 0, (
+        f"nothing was lost in {summary.scale_ins} scale-ins, so the simulation proves nothing of it"
+    )
+
+
+def test_a_seed_gives_the_same_run_again() -> None:
+    first, again = (run(play(FIRST_SEED, length_s=400.0)) for _ in range(2))
+    assert (first.scale_ins, first.ticks, first.seconds, first.ledger) == (
+        again.scale_ins,
+        again.ticks,
+        again.seconds,
+        again.ledger,
+    )
+    assert draw(1) != draw(2)

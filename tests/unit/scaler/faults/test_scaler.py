@@ -1,0 +1,247 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Faults of the scaler itself: its end, a second one, its clock, its settings, and one fleet among a hundred."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from scaler import config
+from scaler.config import Settings
+from scaler.core.model import Fleet, Observation
+from scaler.core.state import Decision, State
+from scaler.runtime.fleet_loop import FleetLoop
+from scaler.runtime.reload import ConfigFile
+from tests.support.stage import FLEET, NATURE, SETTING, Stage, fleets, stage
+from tests.unit.scaler.test_config import GOOD
+
+
+async def begins_to_drain(scene: Stage) -> None:
+    """Let the work of three workers end, up to the tick that will choose the first victim."""
+    await scene.works(3, work_s=25.0)
+    await scene.becomes(lambda: not scene.busy, 60.0, "the work was to end")
+
+
+@pytest.mark.parametrize("step", range(1, 61, 2))
+@pytest.mark.fault(
+    "scaler SIGKILLed at every step of a drain",
+    "Nothing is lost: what it needs to know it reads again, an agent that hears nothing goes back to work, and a new "
+    "scaler lowers nothing before a whole window",
+)
+def test_scaler_sigkilled_at_every_step_of_a_drain(step: int) -> None:
+    async def play(scene: Stage) -> None:
+        await begins_to_drain(scene)
+        draining = await scene.until(lambda: bool(scene.memory.last["default"].tick.decision.drains), 90.0)
+        assert draining, scene.why
+        scene.line.kill_in = step
+        await scene.becomes(lambda: scene.kills == 1, 60.0, "the scaler was to be killed")
+        scene.send([20.0] * 4)
+        await scene.rests()
+
+    stage(play, seed=step)
+
+
+@pytest.mark.parametrize("seed", range(1, 6))
+@pytest.mark.fault(
+    "two scalers at once",
+    "Counts are absolute and read again right before they are lowered; two may cost a worker too many for a while, and "
+    "lose nothing",
+)
+def test_two_scalers_at_once(seed: int) -> None:
+    async def play(scene: Stage) -> None:
+        # Between the second look of one and its write the other may call a worker back: repaired within two ticks.
+        scene.start_scaler()
+        for _ in range(10):
+            scene.cloud.excused_until = dict.fromkeys(scene.site.services, scene.loop.time() + 100.0)
+            scene.send([scene.rng.uniform(5.0, 90.0) for _ in range(scene.rng.randint(1, 12))])
+            await asyncio.sleep(scene.rng.uniform(20.0, 90.0))
+        await scene.rests()
+        assert scene.scale_ins >= 3, "two at once were to shrink the fleet all the same"
+
+    stage(play, seed=seed)
+
+
+@pytest.mark.parametrize("jump_s", [86400.0, -86400.0, 3600.0, -3600.0], ids=["+1 d", "-1 d", "+1 h", "-1 h"])
+@pytest.mark.fault(
+    "clock jumps",
+    "Decisions are made with a clock that never goes back; one that jumps all the same breaks the window, and nothing "
+    "shrinks before a whole one was seen again",
+)
+def test_clock_jumps(jump_s: float) -> None:
+    async def play(scene: Stage) -> None:
+        await begins_to_drain(scene)
+        scene.clock.wall_offset_s += jump_s
+        scene.clock.monotonic_offset_s += jump_s
+        jumped_at = scene.loop.time()
+        known = len(scene.reductions)
+        await scene.becomes(lambda: scene.total == 1, 300.0, "it was to shrink after a new window")
+        assert not known
+        assert scene.reductions[0][0] >= jumped_at + FLEET.scale_in_window_s, "it shrank on a window that was broken"
+        assert not scene.memory.failures
+        await scene.rests()
+
+    stage(play, seed=3)
+
+
+# --- settings
+
+
+class File:
+    """The settings' file in memory, watched as in life, and applied to the scene's scaler."""
+
+    def __init__(self, scene: Stage) -> None:
+        self.scene = scene
+        self.content = json.dumps(GOOD).encode()
+        self.rejected: list[str] = []
+        self.watched = ConfigFile("scaler.json", config.parse(json.dumps(GOOD)), self.apply, (self,), read=self.read)
+        self.task = scene.loop.create_task(self.watched.watch())
+
+    async def read(self) -> bytes:
+        return self.content
+
+    def write(self, **fleet: Any) -> None:
+        first, *others = GOOD["fleets"]
+        self.content = json.dumps({**GOOD, "fleets": [{**first, **fleet}, *others]}).encode()
+
+    def apply(self, settings: Settings) -> None:
+        changed = replace(FLEET, maximum=settings.fleets[0].max)
+        self.scene.scalers[0].supervisor.apply([self.scene.fleet_loop(changed)])
+
+    def problem(self) -> str | None:
+        return self.watched.problem
+
+    def config_applied(self) -> None:
+        self.rejected.clear()
+
+    def config_rejected(self, problems: tuple[str, ...]) -> None:
+        self.rejected.extend(problems)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"{",
+        json.dumps({**GOOD, "fleets": []}).encode(),
+        json.dumps({**GOOD, "interval_s": "soon"}).encode(),
+        b"\xff\xfe",
+    ],
+    ids=["empty", "no JSON", "no fleets", "a wrong value", "no text"],
+)
+@pytest.mark.fault(
+    "config broken",
+    "The settings in force stay in force, and what is wrong with the file is reported, every field at once",
+)
+def test_config_broken(content: bytes) -> None:
+    async def play(scene: Stage) -> None:
+        file = File(scene)
+        await scene.works(3, work_s=60.0)
+        file.content = content
+        await scene.ticks(3)
+        assert file.rejected
+        assert file.problem()
+        scene.send([20.0] * 8)
+        await scene.becomes(lambda: scene.total == 6, 30.0, "the old settings were to be in force")
+        file.write()
+        await scene.ticks(1)
+        assert file.problem() is None
+        file.task.cancel()
+        await scene.rests()
+
+    stage(play)
+
+
+@pytest.mark.fault(
+    "config half-written", "Half a file is a broken file: it is refused as a whole, and taken when the rest is there"
+)
+def test_config_half_written() -> None:
+    async def play(scene: Stage) -> None:
+        file = File(scene)
+        await scene.works(2, work_s=60.0)
+        file.write(max=3)
+        whole = file.content
+        for share in (0.1, 0.5, 0.9, 0.99):
+            file.content = whole[: int(len(whole) * share)]
+            await scene.ticks(1)
+            assert file.rejected, f"{share:.0%} of the file was taken"
+            assert scene.decision.maximum == 6
+        file.content = whole
+        await scene.ticks(2)
+        assert scene.decision.maximum == 3
+        file.task.cancel()
+        await scene.rests()
+
+    stage(play)
+
+
+@pytest.mark.fault(
+    "config reloaded in a drain", "The fleet's loop changes and its memory stays: workers in drain stay in drain"
+)
+def test_config_reloaded_in_a_drain() -> None:
+    async def play(scene: Stage) -> None:
+        file = File(scene)
+        for _ in range(4):
+            scene.send([30.0, 200.0])
+        await scene.becomes(lambda: len(scene.busy) >= 4, 90.0, "four were to work")
+        await scene.becomes(lambda: bool(scene.decision.drains), 120.0, "somebody was to be in drain")
+        drained = set(scene.decision.drains)
+        file.write(max=4)
+        await scene.ticks(2)
+        assert scene.decision.maximum == 4
+        alive = {worker.arn for worker in scene.workers()}
+        assert drained & alive <= set(scene.decision.drains) | set(scene.decision.resumes), "drains were forgotten"
+        await scene.becomes(lambda: scene.total < 4, 400.0, "the drain was to go on to its end")
+        file.task.cancel()
+        await scene.rests()
+
+    stage(play)
+
+
+# --- many fleets
+
+
+@pytest.mark.parametrize("poison", ["raises", "hangs", "floods"])
+@pytest.mark.fault(
+    "one poisonous fleet of 100", "It fails alone, ever more rarely and named; the other 99 tick, grow and shrink"
+)
+def test_one_poisonous_fleet_of_100(poison: str) -> None:
+    many = fleets(100 if poison == "raises" else 20)
+    bad = many[-7].name
+
+    async def play(scene: Stage) -> None:
+        loops = [poisoned(scene, fleet, poison) if fleet.name == bad else scene.fleet_loop(fleet) for fleet in many]
+        scene.start_scaler(loops)
+        await scene.ticks(4)
+        for fleet in many:
+            scene.send([15.0] * 4, fleet.name)
+        await asyncio.sleep(40.0)
+        good = [fleet.name for fleet in many if fleet.name != bad]
+        served = [name for name in good if not scene.queues[name].visible]
+        assert served == good, f"{len(good) - len(served)} fleets waited for the poisonous one"
+        assert all(scene.memory.last[name].tick.now > scene.loop.time() - 11.0 for name in good)
+        assert {failure.partition(":")[0] for failure in scene.memory.failures} == {bad}
+        scene.clean()
+
+    nature = replace(NATURE, wait_s=20.0)
+    stage(play, setting=replace(SETTING, fleets=many, nature=nature), begin=False)
+
+
+def poisoned(scene: Stage, fleet: Fleet, poison: str) -> FleetLoop:
+    """Return a loop whose every tick raises, never ends, or raises what is no `Exception`."""
+
+    def decide(_: Fleet, __: Observation, ___: State, ____: float) -> tuple[Decision, State]:
+        raise ZeroDivisionError("poison") if poison == "raises" else MemoryError("poison")
+
+    loop = scene.fleet_loop(fleet)
+    loop._decide = decide
+    if poison == "hangs":
+
+        async def hang() -> Any:
+            await asyncio.Event().wait()
+
+        loop.tick = hang  # type: ignore[method-assign]
+    return loop
