@@ -43,6 +43,11 @@ class DatabaseSettings(_Model):
     name: Name = "airflow"
     user: Name = "scaler"
     sslmode: Literal["disable", "allow", "prefer", "require", "verify-ca", "verify-full"] = "require"
+    executors: Annotated[tuple[Name, ...], Field(min_length=1)] = (
+        "CeleryExecutor",
+        "airflow.providers.celery.executors.celery_executor.CeleryExecutor",
+    )
+    """What a task's `executor` may say for the workers; an alias of `[core] executor` belongs here too."""
 
 
 class SqsSettings(_Model):

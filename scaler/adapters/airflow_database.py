@@ -1,7 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Airflow's metadata database: one aggregated query, read only, with a statement timeout.
 
-asyncpg without SQLAlchemy (25 MiB less). The query uses the index `ti_state`, which 2.x and 3.x both have.
+asyncpg without SQLAlchemy (25 MiB less). The query uses the index `ti_state`, which 2.x and 3.x both have. Airflow 2.10
+and later may give a task to another executor than Celery, by name in the column `executor`; null is the default
+executor, which is Celery wherever this scaler runs. Older tables have no such column.
+
+After a failover the connection dies and the next one resolves the host anew. A server in recovery is refused: it may
+lag, and an old primary that came back as one would tell the past.
 """
 
 from __future__ import annotations
@@ -10,18 +15,26 @@ import asyncio
 from collections.abc import Mapping
 
 import asyncpg
+from asyncpg.connect_utils import SessionAttribute
 
 from scaler.adapters.deadline import calling, natural
 from scaler.config import DatabaseSettings
 from scaler.core.model import DatabaseCount
 
 SOURCE = "database"
+HAS_EXECUTOR = """
+select exists (
+    select from pg_catalog.pg_attribute
+    where attrelid = to_regclass('task_instance') and attname = 'executor' and not attisdropped
+)
+"""
 QUERY = """
 select coalesce(queue, 'default'), state, count(*) from task_instance
-where state in ('queued', 'running', 'restarting') group by 1, 2
+where state in ('queued', 'running', 'restarting') and {ours} group by 1, 2
 """
+OURS, ALL = "(executor is null or executor = any($1::text[]))", "$1::text[] is not null"
 # asyncpg raises its own errors, OSError while connecting, and InterfaceError where the connection is gone.
-ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError)
+ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
 
 
 class AirflowDatabase:
@@ -32,6 +45,7 @@ class AirflowDatabase:
         self._password = password
         self._deadline_s = deadline_s
         self._connection: asyncpg.Connection | None = None
+        self._query = ""
         self._one_at_a_time = asyncio.Lock()
 
     async def counts(self) -> Mapping[str, DatabaseCount]:
@@ -39,7 +53,7 @@ class AirflowDatabase:
         async with calling(SOURCE, self._deadline_s, *ERRORS), self._one_at_a_time:
             try:
                 connection = await self._connected()
-                rows = await connection.fetch(QUERY)
+                rows = await connection.fetch(self._query, self._settings.executors)
             except BaseException:
                 # After a deadline or an error the connection may be half-way through an answer: never reuse it.
                 self._forget()
@@ -60,6 +74,7 @@ class AirflowDatabase:
                 password=self._password,
                 database=where.name,
                 ssl=where.sslmode,
+                target_session_attrs=SessionAttribute.primary,
                 timeout=self._deadline_s,
                 server_settings={
                     "application_name": "openmwaa-scaler",
@@ -67,6 +82,9 @@ class AirflowDatabase:
                     "statement_timeout": str(int(self._deadline_s * 1000)),
                 },
             )
+            # With each connection: a migration may have added the column since the last one.
+            has_executor = await self._connection.fetchval(HAS_EXECUTOR)
+            self._query = QUERY.format(ours=OURS if has_executor else ALL)
         return self._connection
 
     def _forget(self) -> None:

@@ -9,71 +9,93 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from openmwaa.local.postgres import _Owner, _programs
 
 SUPERUSER_PASSWORD = "superuser-password"
 NOBODY = 65534
+READY = b"ready to accept connections"
 
 
-@dataclass(frozen=True)
+@dataclass
 class Server:
+    """One server; it can be stopped and started again, also as what a failover makes of it."""
+
     host: str
     port: int
     log: Path
+    data: Path
+    programs: Path
+    _process: "subprocess.Popen[bytes] | None" = None
+
+    def start(self, *settings: str) -> None:
+        """Start it with more `-c` settings, and wait until it accepts connections; in recovery, until it listens."""
+        before = self.log.stat().st_size if self.log.exists() else 0
+        fixed = ["fsync=off", "log_statement=all", f"listen_addresses={self.host}", f"port={self.port}"]
+        options = [word for each in (*fixed, "unix_socket_directories=", *settings) for word in ("-c", each)]
+        with self.log.open("ab") as output:
+            self._process = subprocess.Popen(
+                [self.programs / "postgres", "-D", self.data, *options], stdout=output, stderr=output, **_as_nobody()
+            )
+        _wait("listens", partial(_listens, self.host, self.port), self._process)
+        if not (self.data / "standby.signal").exists():
+            _wait("accepts connections", lambda: READY in self.log.read_bytes()[before:], self._process)
+
+    def stop(self, how: signal.Signals = signal.SIGINT) -> None:
+        """Stop it; SIGQUIT is a crash of which nothing is left behind."""
+        if self._process is None:
+            return
+        self._process.send_signal(how)
+        try:
+            self._process.wait(30)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait(10)
+        self._process = None
+
+    def standby(self, *, on: bool) -> None:
+        """Let the next start be in recovery, as a replica is; or no longer."""
+        mark = self.data / "standby.signal"
+        if on:
+            mark.touch()
+        else:
+            mark.unlink()
 
 
 @contextlib.contextmanager
-def running_postgres() -> Iterator[Server]:
+def running_postgres(host: str = "127.0.0.1", port: int | None = None) -> Iterator[Server]:
     """The server; run as `nobody` by root, also from a checkout that `nobody` cannot reach."""
     programs = _programs(_Owner.here())
     with tempfile.TemporaryDirectory(prefix="openmwaa-pg-", dir="/var/tmp") as name:
         folder = Path(name)
         folder.chmod(0o755)
-        data, user = folder / "data", NOBODY if os.getuid() == 0 else None
+        data = folder / "data"
         data.mkdir(mode=0o700)
         password = folder / "password"
         password.write_text(SUPERUSER_PASSWORD)
-        if user is not None:
-            shutil.chown(data, user, user)
+        if os.getuid() == 0:
+            shutil.chown(data, NOBODY, NOBODY)
         options = ["-U", "postgres", "-A", "scram-sha-256", f"--pwfile={password}", "--no-sync", "--locale=C.UTF-8"]
-        groups: list[str | int] | None = None if user is None else []
         subprocess.run(
-            [programs / "initdb", "-D", data, *options],
-            check=True,
-            capture_output=True,
-            timeout=120,
-            user=user,
-            group=user,
-            extra_groups=groups,
-            cwd="/",
+            [programs / "initdb", "-D", data, *options], check=True, capture_output=True, timeout=120, **_as_nobody()
         )
-        port = _free_port()
-        settings = ["-c", "fsync=off", "-c", "log_statement=all", "-h", "127.0.0.1", "-p", str(port), "-k", ""]
-        log = folder / "log"
-        with log.open("wb") as output:
-            server = subprocess.Popen(
-                [programs / "postgres", "-D", data, *settings],
-                stdout=output,
-                stderr=output,
-                user=user,
-                group=user,
-                extra_groups=groups,
-                cwd="/",
-            )
+        server = Server(host, port or _free_port(), folder / "log", data, programs)
         try:
-            _wait(port, server)
-            yield Server("127.0.0.1", port, log)
+            server.start()
+            yield server
         finally:
-            server.send_signal(signal.SIGINT)
-            try:
-                server.wait(30)
-            except subprocess.TimeoutExpired:
-                server.kill()
-                server.wait(10)
+            server.stop()
+
+
+def _as_nobody() -> dict[str, Any]:
+    if os.getuid() != 0:
+        return {"cwd": "/"}
+    return {"cwd": "/", "user": NOBODY, "group": NOBODY, "extra_groups": []}
 
 
 def _free_port() -> int:
@@ -83,14 +105,17 @@ def _free_port() -> int:
         return port
 
 
-def _wait(port: int, server: "subprocess.Popen[bytes]") -> None:
+def _listens(host: str, port: int) -> bool:
+    try:
+        socket.create_connection((host, port), 1).close()
+    except OSError:
+        return False
+    return True
+
+
+def _wait(what: str, condition: Callable[[], bool], server: "subprocess.Popen[bytes]") -> None:
     end = time.monotonic() + 60
-    while True:
-        try:
-            socket.create_connection(("127.0.0.1", port), 1).close()
-        except OSError:
-            if time.monotonic() > end or server.poll() is not None:
-                raise
-            time.sleep(0.05)
-        else:
-            return
+    while not condition():
+        assert server.poll() is None, f"PostgreSQL ended before it {what}"
+        assert time.monotonic() < end, f"PostgreSQL never {what}"
+        time.sleep(0.05)

@@ -41,6 +41,7 @@ SCALER_COLUMNS = (
     "try_number",
     "state",
     "queue",
+    "executor",
     "pool",
     "pool_slots",
     "priority_weight",

@@ -27,7 +27,11 @@ class Connection:
     def terminate(self) -> None:
         self.terminated = True
 
-    async def fetch(self, query: str) -> Any:
+    async def fetchval(self, query: str) -> bool:
+        return True
+
+    async def fetch(self, query: str, executors: tuple[str, ...]) -> Any:
+        assert "CeleryExecutor" in executors
         if isinstance(self.answer, Exception):
             raise self.answer
         if self.answer is None:
