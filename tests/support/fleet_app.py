@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A plain Celery app for a worker fleet on ECS: SQS, the worker agent, tasks that write the ledger.
+"""A plain Celery app for a worker fleet on ECS: SQS or Redis, the worker agent, tasks that write the ledger.
 
 This is all that a Celery project adds to be scaled: one call of `worker_agent.install()`.
 """
@@ -23,14 +23,19 @@ QUEUES = json.loads(os.environ["FLEET_QUEUES"])  # name -> URL
 ADDRESS = read_identity(os.environ["ECS_CONTAINER_METADATA_URI_V4"]).address
 HELD_AT_MOST_S = 240.0
 
-app = Celery("tests.support.fleet_app", broker="sqs://")
+BROKER = os.environ["FLEET_BROKER"]
+OPTIONS: dict[str, Any] = {
+    "predefined_queues": {name: {"url": url} for name, url in QUEUES.items()},
+    "wait_time_seconds": 1,
+    "polling_interval": 0,
+    "is_secure": False,
+}
+if BROKER.startswith("redis:"):
+    OPTIONS = {"visibility_timeout": float(os.environ["FLEET_VISIBILITY_S"])}
+
+app = Celery("tests.support.fleet_app", broker=BROKER)
 app.conf.update(
-    broker_transport_options={
-        "predefined_queues": {name: {"url": url} for name, url in QUEUES.items()},
-        "wait_time_seconds": 1,
-        "polling_interval": 0,
-        "is_secure": False,
-    },
+    broker_transport_options=OPTIONS,
     task_default_queue=next(iter(QUEUES)),
     task_ignore_result=True,
     task_acks_late=True,

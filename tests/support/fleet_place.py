@@ -24,6 +24,7 @@ from openmwaa.local.containers.processes import ProcessSettings, ProcessTaskRunn
 from openmwaa.local.ecs import BlockAddresses, LocalEcs, LocalEcsSettings
 from scaler.adapters.worker_agent import signing_key
 from tests.support.fleet_audit import OPERATOR
+from tests.support.redis_queue import RedisQueue
 from tests.support.sqs_queue import Queue
 from tests.support.worker import REPOSITORY
 
@@ -54,6 +55,10 @@ class FleetSettings:
     workers_sqs: str = ""
     scaler_sqs: str = ""
     """Where workers and scaler find SQS; the emulator itself unless said."""
+    redis_port: int | None = None
+    """The broker is the Redis on this port of 127.0.0.1, and there is no SQS."""
+    services: tuple[str, ...] = GENERATIONS
+    """The fleet's ECS services; a fleet that is not openmwaa's own may have one."""
 
 
 class _Seed:
@@ -71,7 +76,11 @@ class FleetPlace:
 
     def __init__(self, emulator: str, folder: Path, settings: FleetSettings) -> None:
         self.settings = settings
-        self.queue = Queue.of_its_own(emulator, "fleet", settings.visibility_s, max_receives=settings.max_receives)
+        self.queue: Queue | RedisQueue
+        if settings.redis_port is None:
+            self.queue = Queue.of_its_own(emulator, "fleet", settings.visibility_s, max_receives=settings.max_receives)
+        else:
+            self.queue = RedisQueue.of_its_own(settings.redis_port, "fleet")
         self._emulator = emulator
         self.folder = folder
         self.ledger_file = folder / "ledger"
@@ -125,6 +134,8 @@ class FleetPlace:
                 "WORKER_AGENT_PUBLIC_KEY": base64.b64encode(public).decode(),
                 "FLEET_LEDGER": str(self.ledger_file),
                 "FLEET_QUEUES": json.dumps({self.queue.name: self.queue.url}),
+                "FLEET_BROKER": self.queue.broker,
+                "FLEET_VISIBILITY_S": str(self.settings.visibility_s),
                 **environment,
             },
         )
@@ -134,7 +145,7 @@ class FleetPlace:
         settings = self.settings = replace(self.settings, **changes)
         fleet = {
             "name": "default",
-            "services": GENERATIONS,
+            "services": settings.services,
             "queues": {self.queue.name: self.queue.url},
             "slots": settings.slots,
             "min": settings.minimum,
@@ -151,6 +162,8 @@ class FleetPlace:
             "database": None,
             "fleets": [fleet],
         }
+        if settings.redis_port is not None:
+            config["broker"] = {"kind": "redis", "url": self.queue.broker}
         written = self._scaler_file.with_suffix(".new")
         written.write_text(json.dumps(config))
         written.replace(self._scaler_file)
@@ -192,7 +205,7 @@ class FleetPlace:
             cluster=CLUSTER, capacityProviders=[ON_DEMAND, SPOT], defaultCapacityProviderStrategy=[]
         )
         revision = self.register_worker()
-        for service in GENERATIONS:
+        for service in self.settings.services:
             self.client.create_service(
                 cluster=CLUSTER,
                 serviceName=service,

@@ -28,7 +28,7 @@ from openmwaa.local import ledger
 from openmwaa.local.containers.process_tree import Trace, find
 from openmwaa.local.ecs import Entry
 from tests.support.fleet_audit import Audit
-from tests.support.fleet_place import AGENT_PORT, CLUSTER, GENERATIONS, SCALER, A, FleetPlace, FleetSettings
+from tests.support.fleet_place import AGENT_PORT, CLUSTER, SCALER, A, FleetPlace, FleetSettings
 from tests.support.worker import request
 
 T = TypeVar("T")
@@ -112,11 +112,13 @@ class FleetWorld(FleetPlace):
 
     def desired(self, *names: str) -> int:
         """Return the desired count of services together; of the fleet's unless said."""
-        return sum(int(self.service(name)["desiredCount"]) for name in names or GENERATIONS)
+        return sum(int(self.service(name)["desiredCount"]) for name in names or self.settings.services)
 
     def addresses(self, *names: str) -> dict[str, str]:
         """Return the addresses of the running tasks of services by ARN; of the fleet's unless said."""
-        return {arn: address for name in names or GENERATIONS for arn, address in self._addresses(name).items()}
+        return {
+            arn: address for name in names or self.settings.services for arn, address in self._addresses(name).items()
+        }
 
     def _addresses(self, name: str) -> dict[str, str]:
         arns = self.client.list_tasks(cluster=CLUSTER, serviceName=name)["taskArns"]
@@ -159,7 +161,7 @@ class FleetWorld(FleetPlace):
 
     def audit(self) -> Audit:
         """Hold all that happened to the promise."""
-        return Audit(self.journal(), *GENERATIONS, ledger=self.ledger().lines)
+        return Audit(self.journal(), *self.settings.services, ledger=self.ledger().lines)
 
     def decisions(self) -> list[Json]:
         """Return what the scaler decided, in all its lives; `task` is the beginning of its task's id."""
@@ -187,7 +189,7 @@ class FleetWorld(FleetPlace):
         """Wait until the fleet has this size: desired, running, and nothing on its way."""
 
         def reached() -> bool:
-            seen = [self.service(name) for name in GENERATIONS]
+            seen = [self.service(name) for name in self.settings.services]
             counts = [sum(each[count] for each in seen) for count in ("desiredCount", "runningCount", "pendingCount")]
             return counts == [number, number, 0] and all(len(each["deployments"]) == 1 for each in seen)
 
@@ -236,7 +238,7 @@ class FleetWorld(FleetPlace):
     def _story(self) -> str:
         decisions = [f"  {d['task']} {d['at']} {d['reason']} {d['errors']}" for d in self.decisions()[-8:]]
         entries = [f"  {e.at:.2f} {e.kind} {dict(e.detail)}" for e in self.journal()[-25:]]
-        logs = [self.folder / "logs" / f"{name}.log" for name in GENERATIONS]
+        logs = [self.folder / "logs" / f"{name}.log" for name in self.settings.services]
         tail = [line for log in logs if log.exists() for line in log.read_text(errors="replace").splitlines()[-10:]]
         return "\n".join(
             ["phases:", f"  {self.phases()}", "decisions:", *decisions, "ECS:", *entries, "workers:", *tail]

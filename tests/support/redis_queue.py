@@ -18,6 +18,7 @@ class RedisQueue:
         self.client = redis.Redis(port=port, socket_timeout=10)
         self.name = name
         self.broker = f"redis://127.0.0.1:{port}/0"
+        """Its server, as Celery calls it."""
         self.url = name
         """What the scaler's settings call it."""
 

@@ -17,6 +17,9 @@ from tests.support.emulator import child_environment
 class Queue:
     """One SQS queue, used straight at the emulator."""
 
+    broker = "sqs://"
+    """Its server, as Celery calls it."""
+
     def __init__(self, emulator: str, name: str, visibility_s: int, *, max_receives: int | None = None) -> None:
         self.client = boto3.client(
             "sqs",
