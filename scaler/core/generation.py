@@ -27,18 +27,10 @@ class View:
     roster: Roster | None
     """None when its tasks are not known in this tick."""
 
-    @property
-    def places(self) -> int:
-        """How many workers the service is meant to have now, those in drain and those stuck not counted."""
-        if self.service is None:
-            return 0
-        lost = drain.places_lost(self.roster, self.service.desired) if self.roster else 0
-        return max(0, self.service.desired - lost)
-
-    @property
-    def consuming(self) -> int:
-        """How many workers take tasks, as far as is known."""
-        return len(self.roster.of("consuming")) if self.roster else 0
+    places: int
+    """How many workers the service is meant to have now, those in drain and those stuck not counted."""
+    consuming: int
+    """How many workers take tasks, as far as is known."""
 
     @property
     def asked(self) -> int:
@@ -75,9 +67,13 @@ def look(fleet: Fleet, name: str, seen: Generation, memory: GenerationState, now
     """Bring together what is known of a service."""
     service = seen.service.value if isinstance(seen.service, Known) else None
     roster = muster(fleet, seen, memory, now)
-    if service is not None:
-        memory = replace(memory, short_since=_short_since(service, roster, memory, now))
-    return View(name, seen, memory, service, roster)
+    short_since = _short_since(service, roster, memory, now) if service else memory.short_since
+    if short_since != memory.short_since:
+        memory = replace(memory, short_since=short_since)
+    places = service.desired if service else 0
+    if service is not None and roster is not None:
+        places = max(0, places - drain.places_lost(roster, service.desired))
+    return View(name, seen, memory, service, roster, places, len(roster.of("consuming")) if roster else 0)
 
 
 def notice(view: View) -> tuple[int | None, str]:
@@ -202,7 +198,8 @@ def _remember(view: View, service: Service | None, decision: GenerationDecision,
         attempt = None
         if decision.writes and decision.desired is not None:
             before = memory.attempt
-            again = before is not None and (before.desired, before.instead_of) == (decision.desired, service.desired)
+            # Another target does not make a count that stands still a new one.
+            again = before is not None and before.instead_of == service.desired
             attempt = Attempt(decision.desired, service.desired, before.count + 1 if before and again else 1)
         memory = replace(memory, expected=decision.desired, attempt=attempt)
     if roster is None:

@@ -8,6 +8,7 @@ unless its agent says that it was let go.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -90,20 +91,23 @@ class Roster:
 
     def counts(self) -> WorkerCounts:
         """Return how many do what, and their slots."""
-        consuming = [worker.agent for worker in self.of("consuming") if worker.agent]
-        total = sum(agent.concurrency for agent in consuming)
-        asked = all(worker.protected is not None for worker in self.running)
+        roles = Counter(worker.role for worker in self.workers)
+        consuming = [worker for worker in self.workers if worker.role == "consuming" and worker.agent]
+        busy = sum(1 for worker in consuming if worker.load)
+        total = sum(worker.agent.concurrency for worker in consuming if worker.agent)
+        running = sum(worker.agent.running for worker in consuming if worker.agent)
+        protection = [worker.protected for worker in self.workers if not worker.pending]
         return WorkerCounts(
-            starting=len(self.of("launching", "stuck")),
-            stuck=len(self.of("stuck")),
-            consuming_idle=sum(1 for worker in self.of("consuming") if not worker.load),
-            busy=sum(1 for worker in self.of("consuming") if worker.load),
-            draining=len(self.of("draining")),
-            released=len(self.of("released")),
-            unknown=len(self.of("unknown", "stopping")),
-            protected=sum(1 for worker in self.running if worker.protected) if asked else None,
+            starting=roles["launching"] + roles["stuck"],
+            stuck=roles["stuck"],
+            consuming_idle=len(consuming) - busy,
+            busy=busy,
+            draining=roles["draining"],
+            released=roles["released"],
+            unknown=roles["unknown"] + roles["stopping"],
+            protected=None if None in protection else sum(1 for each in protection if each),
             slots_total=total,
-            slots_free=max(0, total - sum(agent.running for agent in consuming)),
+            slots_free=max(0, total - running),
         )
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A small world in virtual time for the scaler's loop: an ECS service, its workers with their agents, and a queue.
+"""A small world in virtual time for the scaler's loop: ECS services, their workers with their agents, and a queue.
 
 ECS stops *any* unprotected task above the desired count, in random order, and refuses protection above it. Every call
 of a port takes a moment, so the world moves between what the scaler reads and what it does; it may fail, and the
@@ -33,6 +33,7 @@ class FakeWorker:
     """A task and the agent in it."""
 
     arn: str
+    service: str
     up_at: float
     slots: int
     up: bool = False
@@ -56,8 +57,16 @@ class FakeWorker:
         return "refused" if self.refusals else "starting"
 
 
+@dataclass
+class FakeService:
+    """What ECS was asked for."""
+
+    desired: int
+    revision: int
+
+
 class FakeWorld:
-    """All ports in one; `advance` moves time."""
+    """All ports in one; `advance` moves time. The first service is the fleet's own, a second one another generation."""
 
     def __init__(
         self,
@@ -68,11 +77,12 @@ class FakeWorld:
         kill: float = 0.0,
         fail: float = 0.0,
         latency_s: float = 0.3,
+        services: Sequence[str] = ("worker-default",),
     ) -> None:
         self.random = random.Random(seed)
         self.now = 0.0
+        self.services = {name: FakeService(0, 1) for name in services}
         self.desired = desired
-        self.revision = 1
         self.slots = slots
         self.kill, self.fail, self.latency_s = kill, fail, latency_s
         self.workers: dict[str, FakeWorker] = {}
@@ -85,12 +95,33 @@ class FakeWorld:
         for worker in self.workers.values():
             worker.up_at = 0.0
 
+    @property
+    def desired(self) -> int:
+        """The desired count of all services; written, that of the first."""
+        return sum(service.desired for service in self.services.values())
+
+    @desired.setter
+    def desired(self, desired: int) -> None:
+        self._first().desired = desired
+
+    @property
+    def revision(self) -> int:
+        """The revision of the first service."""
+        return self._first().revision
+
+    @revision.setter
+    def revision(self, revision: int) -> None:
+        self._first().revision = revision
+
+    def _first(self) -> FakeService:
+        return next(iter(self.services.values()))
+
     # --- the scaler under test
 
     def loop(self, fleet: Fleet) -> FleetLoop:
         """Return a scaler that was just started."""
         world = World(clock=self, cluster=self, workers=self.agents, broker=self, database=self)
-        return FleetLoop(fleet, Observer(fleet, ["worker-default"], {"default": "url"}, world), world, ())
+        return FleetLoop(fleet, Observer(fleet, list(self.services), {"default": "url"}, world), world, ())
 
     async def turn(self, loop: FleetLoop) -> tuple[FleetLoop, Report | None]:
         """Tick once and move to the next tick; a killed scaler is started anew, some seconds later."""
@@ -115,18 +146,18 @@ class FakeWorld:
 
     async def service(self, name: str) -> Service:
         await self._call()
-        alive = self._alive()
+        service, alive = self.services[name], self._alive(name)
         up = sum(1 for worker in alive if worker.up)
-        deployments = [Deployment("PRIMARY", f"worker:{self.revision}", "COMPLETED")]
-        if any(worker.revision < self.revision for worker in alive):
+        deployments = [Deployment("PRIMARY", f"worker:{service.revision}", "COMPLETED")]
+        if any(worker.revision < service.revision for worker in alive):
             deployments.append(Deployment("ACTIVE", "worker:old", "IN_PROGRESS"))
-        return Service(self.desired, up, len(alive) - up, tuple(deployments))
+        return Service(service.desired, up, len(alive) - up, tuple(deployments))
 
     async def tasks(self, service: str) -> tuple[Task, ...]:
         await self._call()
         return tuple(
             Task(worker.arn, "RUNNING" if worker.up else "PENDING", "RUNNING", "10.0.0.1", f"worker:{worker.revision}")
-            for worker in self._alive()
+            for worker in self._alive(service)
         )
 
     async def protected(self, arns: Sequence[str]) -> frozenset[str]:
@@ -137,7 +168,7 @@ class FakeWorld:
 
     async def set_desired(self, service: str, desired: int) -> None:
         await self._call(before=True)
-        self.desired = desired
+        self.services[service].desired = desired
         self.writes.append(desired)
         self._check("the scaler wrote")
         await self._call()
@@ -206,7 +237,7 @@ class FakeWorld:
     def _ask_protection(self, worker: FakeWorker) -> None:
         if self.now < worker.asks_at:
             return
-        if self._protected() + 1 > self.desired:
+        if self._protected(worker.service) + 1 > self.services[worker.service].desired:
             worker.refusals += 1
             worker.asks_at = self.now + 2.0
             return
@@ -218,17 +249,21 @@ class FakeWorld:
 
     def _balance(self) -> None:
         """Do what the service scheduler does; a rolling update starts `desired` new tasks beside the old ones."""
-        alive = self._alive()
-        old = [worker for worker in alive if worker.revision < self.revision]
-        fresh = [worker for worker in alive if worker.revision == self.revision]
-        # An old task goes when healthy ones of either revision are more than desired.
-        self._stop(old, len(old) + sum(1 for worker in fresh if worker.up) - self.desired)
-        self._stop(fresh, len(fresh) - self.desired)
-        for _ in range(self.desired - len(fresh)):
-            self.launched += 1
-            arn = f"task/{self.launched:04d}"
-            worker = FakeWorker(arn, self.now + self.random.uniform(5, 20), self.slots, revision=self.revision)
-            self.workers[arn] = worker
+        for name, service in self.services.items():
+            alive = self._alive(name)
+            old = [worker for worker in alive if worker.revision < service.revision]
+            fresh = [worker for worker in alive if worker.revision == service.revision]
+            # An old task goes when healthy ones of either revision are more than desired.
+            self._stop(old, len(old) + sum(1 for worker in fresh if worker.up) - service.desired)
+            self._stop(fresh, len(fresh) - service.desired)
+            for _ in range(service.desired - len(fresh)):
+                self._launch(name, service.revision)
+
+    def _launch(self, service: str, revision: int) -> None:
+        self.launched += 1
+        arn = f"task/{self.launched:04d}"
+        up_at = self.now + self.random.uniform(5, 20)
+        self.workers[arn] = FakeWorker(arn, service, up_at, self.slots, revision=revision)
 
     def _stop(self, workers: list[FakeWorker], number: int) -> None:
         idle = [worker for worker in workers if not worker.protected]
@@ -237,14 +272,16 @@ class FakeWorld:
             worker.stop_at = self.now + 2.0
 
     def _check(self, when: str) -> None:
-        if self._protected() > self.desired:
-            self.broken.append(f"{when} at {self.now:.1f}: {self._protected()} protected > {self.desired} desired")
+        for name, service in self.services.items():
+            if self._protected(name) > service.desired:
+                told = f"{self._protected(name)} protected > {service.desired} desired"
+                self.broken.append(f"{when} at {self.now:.1f}: {name}: {told}")
 
-    def _alive(self) -> list[FakeWorker]:
-        return [worker for worker in self.workers.values() if worker.stop_at is None]
+    def _alive(self, service: str) -> list[FakeWorker]:
+        return [worker for worker in self.workers.values() if worker.stop_at is None and worker.service == service]
 
-    def _protected(self) -> int:
-        return sum(1 for worker in self.workers.values() if worker.protected)
+    def _protected(self, service: str) -> int:
+        return sum(1 for worker in self.workers.values() if worker.protected and worker.service == service)
 
     def _at_work(self) -> int:
         return sum(len(worker.running) for worker in self.workers.values())

@@ -63,7 +63,7 @@ def ports(seed: int = 1) -> Ports:
 
 async def test_every_reading_is_known_when_all_answer() -> None:
     world = ports()
-    observation, errors = await Observer(FLEET, ["s"], {"default": "url"}, world.world()).observe(3.0)
+    observation, errors = await Observer(FLEET, ["worker-default"], {"default": "url"}, world.world()).observe(3.0)
     seen = only(observation)
     readings = [seen.service, seen.tasks, seen.protected, *seen.agents.values()]
     assert all(isinstance(each, Known) for each in [*readings, observation.broker, observation.database])
@@ -77,7 +77,7 @@ async def test_a_broken_source_is_unknown_and_the_others_are_not(
 ) -> None:
     world = ports()
     monkeypatch.setattr(world.agents if source == "state" else world, source, broken)
-    observation, errors = await Observer(FLEET, ["s"], {"default": "url"}, world.world()).observe(0.2)
+    observation, errors = await Observer(FLEET, ["worker-default"], {"default": "url"}, world.world()).observe(0.2)
     seen = only(observation)
     unknown = {
         "service": isinstance(seen.service, Unknown),
@@ -95,7 +95,7 @@ async def test_a_broken_source_is_unknown_and_the_others_are_not(
 
 async def test_demand_is_stale_for_three_ticks_and_then_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
     world = ports()
-    observer = Observer(FLEET, ["s"], {"default": "url"}, world.world())
+    observer = Observer(FLEET, ["worker-default"], {"default": "url"}, world.world())
     await observer.observe(3.0)
     monkeypatch.setattr(world, "counts", fail)
     kinds = []
@@ -135,7 +135,7 @@ async def test_several_queues_are_one_demand() -> None:
 
     fleet = Fleet("two", ("a", "b", "never used"), 5, 1, 5)
     queues = Queues()
-    observer = Observer(fleet, ["s"], {"a": "a", "b": "b"}, world.world(broker=queues, database=queues))
+    observer = Observer(fleet, ["worker-default"], {"a": "a", "b": "b"}, world.world(broker=queues, database=queues))
     observation, _ = await observer.observe(3.0)
     assert isinstance(observation.broker, Known)
     assert isinstance(observation.database, Known)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pytest
 
 from scaler.core import drain
-from scaler.core.model import Fleet, Observation
+from scaler.core.model import Fleet, Generation
 from scaler.core.roster import Roster
 from tests.support.scaler_world import FakeWorld
 
@@ -118,13 +118,61 @@ async def test_a_rolling_update_of_a_busy_fleet(seed: int) -> None:
     assert world.desired == 1
 
 
+GENERATIONS = ("worker-default-a", "worker-default-b")
+
+
+@pytest.mark.parametrize("seed", range(20))
+async def test_a_rollout_over_two_generations(seed: int) -> None:
+    """Long tasks on every old worker, the scaler killed, sources failing: the new generation consumes soon anyway."""
+    world = FakeWorld(5000 + seed, desired=3, kill=0.01, fail=0.01, services=GENERATIONS)
+    old, new = world.services["worker-default-a"], world.services["worker-default-b"]
+    loop = world.loop(FLEET)
+    world.queue.extend(world.random.uniform(300, 600) for _ in range(15))
+    while world.now < 60:
+        loop, _ = await world.turn(loop)
+    new.revision = 2
+    world.queue.extend(world.random.uniform(10, 20) for _ in range(5))
+    waited_s, grew = None, old.desired
+    while world.now < 3000:
+        loop, _ = await world.turn(loop)
+        grew = max(grew, old.desired)
+        if waited_s is None and not world.queue:
+            waited_s = world.now - 60
+    assert (world.done, world.interrupted, world.broken[:1]) == (20, 0, [])
+    assert waited_s is not None
+    assert waited_s < 120, "the new generation waited for the old tasks"
+    assert grew <= 3, "the old generation grew"
+    assert (old.desired, new.desired) == (0, 1)
+    assert {worker.service for worker in world.workers.values()} == {"worker-default-b"}
+
+
+@pytest.mark.parametrize("seed", range(10))
+async def test_rollout_after_rollout_under_changing_load(seed: int) -> None:
+    """A revision every few minutes, each on the idle service if there is one; whatever was begun is finished."""
+    world = FakeWorld(6000 + seed, kill=0.01, fail=0.005, services=GENERATIONS)
+    loop, revision, tasks = world.loop(FLEET), 1, 0
+    while world.now < 1800:
+        loop, _ = await world.turn(loop)
+        if world.random.random() < 0.03:
+            revision += 1
+            # As Terraform does: odd revisions on a, even ones on b; busy or not.
+            world.services[GENERATIONS[(revision + 1) % 2]].revision = revision
+        if world.random.random() < 0.05:
+            number = world.random.randint(1, 12)
+            world.queue.extend(world.random.uniform(5, 120) for _ in range(number))
+            tasks += number
+    while world.now < 6000 and (world.done, world.desired, len(world.workers)) != (tasks, 1, 1):
+        loop, _ = await world.turn(loop)
+    assert (world.done, world.interrupted, world.broken[:1]) == (tasks, 0, [])
+    assert world.desired == len(world.workers) == 1
+    assert {worker.revision for worker in world.workers.values()} == {revision}
+
+
 class TestControls:
     """Each takes one step away and must lose tasks, else the tests above prove nothing."""
 
     async def test_reducing_before_release(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        def anybody(
-            fleet: Fleet, observation: Observation, roster: Roster, short_s: float, trail: object
-        ) -> tuple[str, ...]:
+        def anybody(fleet: Fleet, seen: Generation, roster: Roster, short_s: float, trail: object) -> tuple[str, ...]:
             return ()
 
         def no_floor(*_: object) -> tuple[int, str]:
