@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from scaler.adapters.aws import aws_call
@@ -36,10 +37,21 @@ UNREAD = {
     "DescribeTasks": ("tasks", ("containers", "overrides", "attributes")),
 }
 """The last hundred events of a service alone were a third of the scaler's time, for their times of day."""
+LIST_EVERY = 12
+"""So many ticks in a row are without a list of the service's tasks at most."""
+LIVING = frozenset({"PROVISIONING", "PENDING", "ACTIVATING", "RUNNING"})
 SOON = 5
 """After a list of the cluster that failed, so many times a list a service."""
 LOOK_AGAIN = 60
 """After so many lists a service, see whether the cluster's list has become shorter."""
+
+
+@dataclass(slots=True)
+class _Listed:
+    """The tasks of a service as they were listed, and how often that served since."""
+
+    arns: tuple[str, ...]
+    used: int = 0
 
 
 class Ecs:
@@ -64,6 +76,7 @@ class Ecs:
         """Of the cluster's last list."""
         self._skipped = 0
         self._not_now = 0
+        self._last: dict[str, _Listed] = {}
 
     async def service(self, name: str) -> Service:
         """Return the service as DescribeServices tells it."""
@@ -73,12 +86,37 @@ class Ecs:
     async def tasks(self, service: str) -> tuple[Task, ...]:
         """Return the tasks of the service whose desired status is RUNNING, whatever they do now."""
         async with calling(SOURCE, self._deadline_s):
-            listed = await self._lists.get(service)
-            arns = await self._list(serviceName=service) if listed is None else listed
-            if arns is None:
-                raise BadAnswerError(SOURCE, f"the list of tasks does not end after {PAGES} pages")
-            found = await self._tasks.get_all(arns)
+            found = await self._unchanged(service)
+            if found is None:
+                listed = await self._lists.get(service)
+                arns = await self._list(serviceName=service) if listed is None else listed
+                if arns is None:
+                    raise BadAnswerError(SOURCE, f"the list of tasks does not end after {PAGES} pages")
+                found = await self._tasks.get_all(arns)
+                self._last[service] = _Listed(tuple(arns))
         return tuple(sorted(found, key=lambda task: task.arn))
+
+    async def _unchanged(self, service: str) -> list[Task] | None:
+        """Return the tasks of the last list where they are provably all there are; None: list them again.
+
+        ECS counts the service's tasks in the answer to DescribeServices, which is asked for in every tick anyway. Where
+        all tasks of the last list live and are as many, there is no other.
+        """
+        last = self._last.get(service)
+        if last is None or last.used >= LIST_EVERY:
+            return None
+        number = len(last.arns)
+        try:
+            counted = await self._services.get(service)
+            if not number == counted.running + counted.pending == counted.desired:
+                return None
+            found = await self._tasks.get_all(last.arns)
+        except SourceError:
+            return None
+        if number != sum(1 for task in found if task.desired_status == "RUNNING" and task.last_status in LIVING):
+            return None
+        last.used += 1
+        return found
 
     async def protected(self, arns: Sequence[str]) -> frozenset[str]:
         """Return those of the tasks that are protected; every task must be answered for."""

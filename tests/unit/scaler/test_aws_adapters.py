@@ -299,6 +299,10 @@ def cluster_of(fleets: int, others: int = 3) -> dict[str, Any]:
         return {"taskArns": arns[start : start + 100], **more}
 
     return {
+        # Counts that say nothing, so that tasks are listed.
+        "DescribeServices": lambda request: {
+            "services": [SERVICE | {"serviceName": each} for each in request["services"]]
+        },
         "ListTasks": listed,
         "DescribeTasks": lambda request: {
             "tasks": [described(arn) | {"group": groups[arn]} for arn in request["tasks"]],
@@ -310,13 +314,63 @@ def cluster_of(fleets: int, others: int = 3) -> dict[str, Any]:
 async def test_tasks_of_many_fleets_take_one_list_of_the_cluster(world: Aws) -> None:
     world.says(**cluster_of(60))
     names = [f"worker-{number:03d}" for number in range(60)]
-    for calls in ({"ListTasks": 2, "DescribeTasks": 4}, {"ListTasks": 2, "DescribeTasks": 2}):
+    again = {"ListTasks": 2, "DescribeTasks": 2, "DescribeServices": 6}
+    for calls in ({"ListTasks": 2, "DescribeTasks": 4}, again):
         world.asked.clear()
         found = await asyncio.gather(*(world.ecs.tasks(name) for name in names))
         assert [[task.arn for task in tasks] for tasks in found] == [
             [f"task/{number:03d}-0", f"task/{number:03d}-1"] for number in range(60)
         ]
         assert Counter(name for name, _ in world.asked) == calls
+
+
+async def test_tasks_that_are_all_there_are_need_no_list(world: Aws) -> None:
+    answers = cluster_of(1)
+    counts = {"desiredCount": 2, "runningCount": 2, "pendingCount": 0}
+    world.says(
+        **answers
+        | {"DescribeServices": lambda request: {"services": [SERVICE | counts | {"serviceName": "worker-000"}]}}
+    )
+
+    async def asked_for() -> Counter[str]:
+        world.asked.clear()
+        await asyncio.gather(world.ecs.service("worker-000"), world.ecs.tasks("worker-000"))
+        return Counter(name for name, _ in world.asked)
+
+    described = {"DescribeServices": 1, "DescribeTasks": 1}
+    assert await asked_for() == described | {"ListTasks": 1}, "nothing is known at first"
+    assert await asked_for() == described, "two tasks live, and ECS counts two"
+    for changed in (
+        {"runningCount": 1, "pendingCount": 0},
+        {"runningCount": 2, "pendingCount": 1},
+        {"desiredCount": 3},
+    ):
+        before = dict(counts)
+        counts.update(changed)
+        assert (await asked_for())["ListTasks"] == 1, f"{changed}: there may be another"
+        counts.update(before)
+        assert "ListTasks" not in await asked_for()
+    often = [(await asked_for())["ListTasks"] for _ in range(26)]
+    assert sum(often) == 2, "and now and then a list all the same"
+
+
+async def test_a_task_that_ended_is_not_taken_for_one_that_lives(world: Aws) -> None:
+    answers = cluster_of(1)
+    status = {"task/000-0": "RUNNING", "task/000-1": "RUNNING"}
+    two = {"desiredCount": 2, "runningCount": 2, "pendingCount": 0}
+    world.says(
+        **answers
+        | {
+            "DescribeTasks": lambda request: {
+                "tasks": [described(arn) | {"desiredStatus": status[arn]} for arn in request["tasks"]]
+            },
+            "ListTasks": lambda request: {"taskArns": [arn for arn, each in status.items() if each == "RUNNING"]},
+            "DescribeServices": {"services": [SERVICE | two | {"serviceName": "worker-000"}]},
+        }
+    )
+    assert len(await world.ecs.tasks("worker-000")) == 2
+    status["task/000-1"] = "STOPPED"
+    assert [task.arn for task in await world.ecs.tasks("worker-000")] == ["task/000-0"], "ECS's count comes late"
 
 
 async def test_few_fleets_in_a_big_cluster_are_listed_one_by_one(world: Aws) -> None:

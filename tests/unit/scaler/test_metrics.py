@@ -1,0 +1,256 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Prometheus and CloudWatch: what is known is told, what is not is NaN or absent, and a failure hurts nobody."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from aiobotocore.session import get_session
+from prometheus_client.parser import text_string_to_metric_families
+
+from scaler.adapters import aws
+from scaler.adapters.aws import ApiCalls
+from scaler.adapters.metrics import CloudWatchMetrics
+from scaler.core.model import Unknown
+from scaler.core.state import GenerationState, State
+from scaler.errors import SourceError
+from scaler.ports import Datum
+from scaler.runtime.metrics import Metrics
+from scaler.runtime.publisher import MWAA, Publisher
+from scaler.simulation.loop import run
+from tests.support.scaler_builders import FLEET, SILENT, arn, observe
+from tests.support.scaler_reports import report
+from tests.support.virtual_clock import LoopClock
+
+
+def sample(metrics: Metrics, name: str, **labels: str) -> float | None:
+    """Return a sample as a scrape would read it; None where there is none."""
+    for family in text_string_to_metric_families(metrics.text().decode()):
+        for each in family.samples:
+            if each.name == f"openmwaa_scaler_{name}" and each.labels == labels:
+                return float(each.value)
+    return None
+
+
+# --- Prometheus
+
+
+def test_tells_what_a_tick_saw() -> None:
+    metrics = Metrics()
+    seen = observe(["busy", "draining", "refused"], queued=3, running=3, now=100.0)
+    metrics.ticked(report(seen, now=100.0))
+    told = {
+        name: sample(metrics, name, fleet="default")
+        for name in ("running_tasks", "maximum_workers", "minimum_workers", "protection_refused_workers")
+    }
+    assert told == {
+        "running_tasks": 3, "maximum_workers": FLEET.maximum, "minimum_workers": FLEET.minimum,
+        "protection_refused_workers": 1,
+    }  # fmt: skip
+    assert sample(metrics, "demand_slots", fleet="default", state="queued") == 3
+    assert sample(metrics, "reading_known", fleet="default", source="database") == 1
+
+
+def test_the_longest_drain_has_an_age() -> None:
+    metrics = Metrics()
+    seen = observe(["busy", "draining"], now=100.0)
+    (service,) = seen.generations
+    drains = {arn(0): 70.0, arn(1): 40.0}
+    metrics.ticked(report(seen, state=State(generations={service: GenerationState(drains=drains)}), now=100.0))
+    assert sample(metrics, "oldest_drain_seconds", fleet="default") == 60.0
+
+
+def test_unknown_is_nan_and_never_zero() -> None:
+    metrics = Metrics()
+    metrics.ticked(report(observe(["busy"], broker=SILENT, database=SILENT)))
+    for state in ("queued", "running", "slots"):
+        assert math.isnan(sample(metrics, "demand_slots", fleet="default", state=state) or 0.0)
+    assert sample(metrics, "reading_known", fleet="default", source="database") == 0
+    assert math.isnan(sample(metrics, "reading_age_seconds", fleet="default", source="database") or 0.0)
+
+
+def test_the_last_decision_is_the_last_that_said_a_count() -> None:
+    metrics, decided = Metrics(), report()
+    decision = decided.tick.decision
+    nothing = {name: replace(each, desired=None) for name, each in decision.generations.items()}
+    blind = replace(
+        decided,
+        at=decided.at + timedelta(minutes=1),
+        tick=replace(decided.tick, decision=replace(decision, generations=nothing)),
+    )
+    for each in (decided, blind):
+        metrics.ticked(each)
+    assert sample(metrics, "last_decision_timestamp_seconds", fleet="default") == decided.at.timestamp()
+
+
+def test_a_fleet_that_is_no_more_leaves_no_values() -> None:
+    metrics = Metrics()
+    for name in ("default", "other"):
+        metrics.ticked(report(name=name, errors=[SourceError("ecs", "down")]))
+        metrics.failed(name, ValueError())
+    metrics.removed("other")
+    fleets = {
+        each.labels.get("fleet")
+        for family in text_string_to_metric_families(metrics.text().decode())
+        for each in family.samples
+    }
+    assert fleets == {"default", None}
+
+
+def test_calls_paces_and_settings_are_told() -> None:
+    metrics, calls = Metrics(), ApiCalls()
+    metrics.watch(calls, lambda: {"default": 20.0})
+    calls.sent["ecs", "DescribeServices"] += 7
+    calls.throttled["ecs", "DescribeServices"] += 2
+    labels = {"service": "ecs", "operation": "DescribeServices"}
+    assert sample(metrics, "api_calls_total", **labels) == 7
+    assert sample(metrics, "api_throttles_total", **labels) == 2
+    assert sample(metrics, "interval_seconds", fleet="default") == 20
+    assert sample(metrics, "config_applied") == 1
+    metrics.config_rejected(("broken",))
+    assert (sample(metrics, "config_applied"), sample(metrics, "config_rejections_total")) == (0, 1)
+    metrics.config_applied()
+    assert sample(metrics, "config_applied") == 1
+
+
+# --- CloudWatch
+
+
+class Sink:
+    """Keeps what is put, unless it is told to do something else."""
+
+    def __init__(self, body: Callable[[], Awaitable[None]] | None = None) -> None:
+        self.put_data: list[list[Datum]] = []
+        self.body = body
+
+    async def put(self, data: Sequence[Datum]) -> None:
+        if self.body is not None:
+            await self.body()
+        self.put_data.append(list(data))
+
+
+def published(
+    *reports: Any, fleets: Sequence[str] = ("default",), later_s: float = 0.0
+) -> dict[tuple[str, ...], float]:
+    """Return what is published after these reports, by namespace, name and the dimensions' values."""
+
+    async def main() -> list[Datum]:
+        paces = dict.fromkeys(fleets, 5.0)
+        publisher = Publisher(
+            "test", "openmwaa", Sink(), LoopClock(), paces=lambda: paces, on_failure=lambda error: None
+        )
+        for each in reports:
+            publisher.ticked(each)
+        await asyncio.sleep(later_s)
+        return publisher.data()
+
+    return {(each.namespace, each.name, *(value for _, value in each.dimensions)): each.value for each in run(main())}
+
+
+def test_publishes_mwaas_metrics_and_ours() -> None:
+    found = published(report(observe(["busy", "draining"], queued=3, running=3)))
+    assert found[MWAA, "RunningTasks", "Executor", "test"] == 3
+    assert found[MWAA, "QueuedTasks", "Executor", "test"] == 3
+    ours = {name: value for (namespace, name, *_), value in found.items() if namespace == "openmwaa"}
+    assert ours["RunningWorkers"] == 2
+    assert ours["BacklogSlots"] == 3
+    assert ours["NoDecision"] == 0
+    assert {tuple(key[2:]) for key in found if key[0] == "openmwaa"} == {("test", "default")}
+
+
+@pytest.mark.parametrize(
+    ("seen", "absent"),
+    [
+        pytest.param(observe(["busy"], database=SILENT), {"RunningTasks", "QueuedTasks"}, id="database silent"),
+        pytest.param(
+            observe(["busy"], database=SILENT, broker=SILENT),
+            {"RunningTasks", "QueuedTasks", "BacklogSlots"},
+            id="nobody knows the demand",
+        ),
+        pytest.param(observe(["busy"], protected=Unknown("silent")), {"ProtectedWorkers"}, id="protection silent"),
+    ],
+)
+def test_what_is_not_known_is_not_published(seen: Any, absent: set[str]) -> None:
+    every = {key[1] for key in published(report())}
+    assert every - {key[1] for key in published(report(seen))} == absent
+
+
+def test_mwaas_metrics_need_every_fleet() -> None:
+    both = published(report(name="a"), report(name="b"), fleets=("a", "b"))
+    assert both[MWAA, "RunningTasks", "Executor", "test"] == 4, "the sum over all fleets"
+    for found in (
+        published(report(name="a"), fleets=("a", "b")),
+        published(report(name="a"), report(observe(["busy"], database=SILENT), name="b"), fleets=("a", "b")),
+    ):
+        assert not [key for key in found if key[0] == MWAA], "half a sum is none"
+
+
+def test_a_fleet_that_does_not_tick_has_no_decision_and_nothing_else() -> None:
+    found = published(report(), later_s=120.0)
+    assert {key[1]: value for key, value in found.items()} == {"NoDecision": 1.0}
+
+
+async def fails() -> None:
+    raise SourceError("cloudwatch", "down")
+
+
+async def has_a_defect() -> None:
+    raise ZeroDivisionError("a defect")
+
+
+async def hangs() -> None:
+    await asyncio.Event().wait()
+
+
+@pytest.mark.parametrize("body", [fails, has_a_defect, hangs], ids=lambda body: body.__name__)
+def test_cloudwatch_that_fails_is_counted_and_asked_again(body: Callable[[], Awaitable[None]]) -> None:
+    async def main() -> tuple[int, int]:
+        sink, failures = Sink(body), list[SourceError]()
+        publisher = Publisher(
+            "test", "openmwaa", sink, LoopClock(), paces=lambda: {"default": 5.0}, on_failure=failures.append
+        )
+        running = asyncio.create_task(publisher.run())
+        await asyncio.sleep(200)
+        failed, sink.body = len(failures), None
+        await asyncio.sleep(100)
+        running.cancel()
+        await asyncio.wait({running})
+        return failed, len(sink.put_data)
+
+    failed, put = run(main())
+    assert failed >= 2
+    assert put >= 1, "and it goes on when CloudWatch is back"
+
+
+SESSION = get_session()
+
+
+def data_of(namespace: str, number: int) -> list[Datum]:
+    return [Datum(namespace, f"metric-{each}", (("Environment", "test"),), float(each)) for each in range(number)]
+
+
+async def test_puts_a_namespace_and_a_thousand_values_a_call() -> None:
+    asked: list[tuple[str, int]] = []
+
+    class Client:
+        async def put_metric_data(self, Namespace: str, MetricData: list[Any]) -> None:  # noqa: N803  AWS's names
+            asked.append((Namespace, len(MetricData)))
+
+    await CloudWatchMetrics(Client()).put([*data_of("openmwaa", 2300), *data_of(MWAA, 2)])
+    assert asked == [(MWAA, 2), ("openmwaa", 1000), ("openmwaa", 1000), ("openmwaa", 300)]
+
+
+async def test_cloudwatch_that_is_away_is_an_error_of_the_source(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(aws, "get_session", lambda: SESSION)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    async with aws.clients("us-east-1", "cloudwatch") as (client,):
+        with pytest.raises(SourceError, match="cloudwatch"):
+            await CloudWatchMetrics(client, deadline_s=5.0).put(data_of("openmwaa", 1))
