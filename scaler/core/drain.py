@@ -74,11 +74,32 @@ def plan(service: Service, roster: Roster, share: Share, *, may_drain: bool, tra
         if back:
             trail.add("drain", f"calls back {count(len(back), 'worker')} in drain: {names(back)}")
         return Plan(tuple(worker.arn for worker in victims if worker.arn not in back), (), back + still, len(back))
+    exchanged = _exchange(service, roster, share) if may_drain and not still else ()
+    if exchanged:
+        trail.add("drain", f"calls back {names(exchanged)}, to stand in for the old revision")
+        rest = tuple(worker.arn for worker in victims if worker.arn not in exchanged)
+        return Plan(rest, (), exchanged, len(exchanged))
     held = tuple(worker.arn for worker in victims)
     if held:
         trail.add("drain", f"{count(len(held), 'worker')} in drain: {names(held)}")
     chosen = _choose(service, roster, share, trail) if may_drain else ()
     return Plan(held + chosen, chosen, still)
+
+
+def _exchange(service: Service, roster: Roster, share: Share) -> tuple[str, ...]:
+    """Return whom to call back so that workers of the old revision can leave.
+
+    Where no more consume than are wanted nobody is chosen, and one old worker among them would keep the deployment
+    unfinished for ever, and with it every reduction.
+    """
+    consuming = roster.of("consuming")
+    old = sum(1 for worker in consuming if worker.old_revision)
+    if not service.rolling or not old or len(consuming) > share.wanted:
+        return ()
+    fresh = [worker for worker in roster.of("draining", "released") if not worker.old_revision]
+    fresh.sort(key=_first_to_resume)
+    able = max(0, len(fresh) - doomed(roster, service.desired))
+    return tuple(worker.arn for worker in fresh[: min(old, able)])
 
 
 def _choose(service: Service, roster: Roster, share: Share, trail: Trail) -> tuple[str, ...]:
