@@ -9,6 +9,7 @@ from pathlib import Path
 
 import asyncpg
 import pytest
+from botocore.exceptions import ClientError
 
 from openmwaa.local import aws, venvs
 from openmwaa.local.addresses import Addresses, choose_block, taken
@@ -32,7 +33,7 @@ def here(tmp_path: Path) -> Addresses:
 
 
 @pytest.fixture
-async def url(tmp_path: Path, here: Addresses) -> AsyncIterator[str]:
+async def part(tmp_path: Path, here: Addresses) -> AsyncIterator[Supervisor]:
     files = LogFiles(tmp_path / "logs")
     python = venvs.ensure(venvs.emulator_venv(), say=print)
     part = Emulator(
@@ -45,9 +46,15 @@ async def url(tmp_path: Path, here: Addresses) -> AsyncIterator[str]:
     ).part()
     emulator = Supervisor(part)
     await emulator.start()
-    yield here.emulator_url
+    yield emulator
     await emulator.stop()
     files.close()
+
+
+@pytest.fixture
+def url(part: Supervisor, here: Addresses) -> str:
+    assert part.status.state == "running"
+    return here.emulator_url
 
 
 async def test_lines_reach_the_log_group_in_order(url: str) -> None:
@@ -90,6 +97,27 @@ async def test_secrets_and_parameters(url: str) -> None:
         with pytest.raises(SecretError) as caught:
             await secrets.resolve(wrong)
         assert '"v"' not in str(caught.value)
+
+
+async def test_what_people_order_is_kept_with_its_history_over_a_restart(url: str, part: Supervisor) -> None:
+    """The scaler reads by GetParameters, `openmwaa scale` writes with Overwrite and shows GetParameterHistory."""
+    name = "/openmwaa/x/scaler/default"
+    async with aws.client("ssm", url) as ssm:
+        for text in ('{"version": 1, "min": 2}', '{"version": 1, "min": 3}'):
+            await ssm.put_parameter(Name=name, Value=text, Type="String", Overwrite=True)
+        with pytest.raises(ClientError, match="ParameterAlreadyExists"):
+            await ssm.put_parameter(Name=name, Value="{}", Type="String")
+    await part.stop_and_start()
+    async with aws.client("ssm", url) as ssm:
+        answer = await ssm.get_parameters(Names=[name, "/openmwaa/x/scaler/other"])
+        assert [(one["Value"], one["Version"]) for one in answer["Parameters"]] == [('{"version": 1, "min": 3}', 2)]
+        assert answer["InvalidParameters"] == ["/openmwaa/x/scaler/other"], "a fleet without orders is told apart"
+        history = (await ssm.get_parameter_history(Name=name))["Parameters"]
+    assert [(one["Version"], one["Value"]) for one in history] == [
+        (1, '{"version": 1, "min": 2}'),
+        (2, '{"version": 1, "min": 3}'),
+    ]
+    assert all(one["LastModifiedUser"].startswith("arn:aws:") for one in history)
 
 
 @pytest.fixture
