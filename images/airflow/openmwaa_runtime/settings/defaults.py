@@ -112,10 +112,10 @@ DEFAULTS: tuple[Setting, ...] = (
     fixed(
         "celery.task_acks_late",
         "False",
-        "A message is deleted when a free process takes it. Late acknowledgement redelivers every task that outlives "
-        "the visibility timeout; if the token in the message has expired by then, the healthy task is killed "
-        "(measured: explanation/acknowledgement.md). Redelivery is no safety here: Airflow never runs a redelivered "
-        "message again.",
+        "A message is deleted when the execution API has taken the task (a worker that dies before leaves it to "
+        "another). Late acknowledgement redelivers every task that outlives the visibility timeout; if the token in "
+        "the message has expired by then, the healthy task is killed (measured: explanation/acknowledgement.md). "
+        "Redelivery is no safety here: Airflow never runs a message again whose task had begun.",
         _CELERY,
     ),
     fixed("celery.worker_prefetch_multiplier", "1", "A reserved message waits while other workers are free.", _CELERY),
@@ -151,8 +151,8 @@ DEFAULTS: tuple[Setting, ...] = (
         "scheduler.task_queued_timeout",
         "3600",
         "How long a task may wait in a queue, and how long the token in its message lives: longer than a cold start "
-        "with a full backlog, not far longer, for it is also how long a lost hand-over stays stuck. Airflow: 600, "
-        "MWAA: 1800.",
+        "with a full backlog, not far longer, for it is also how long a hand-over stays stuck that no visibility "
+        "timeout brings back. Airflow: 600, MWAA: 1800.",
         frozenset({"scheduler"}),
     ),
     fixed(
