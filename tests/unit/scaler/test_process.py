@@ -9,7 +9,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -60,7 +60,7 @@ def settings(port: int, **changes: Any) -> dict[str, Any]:
 
 
 @asynccontextmanager
-async def scaler(config: dict[str, Any], **environment: str) -> AsyncIterator[asyncio.subprocess.Process]:
+async def scaler(config: dict[str, Any] | None, **environment: str) -> AsyncIterator[asyncio.subprocess.Process]:
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
@@ -71,7 +71,7 @@ async def scaler(config: dict[str, Any], **environment: str) -> AsyncIterator[as
         env={
             "PATH": os.environ["PATH"],
             "HOME": "/nonexistent",
-            "SCALER_CONFIG": json.dumps(config),
+            **({} if config is None else {"SCALER_CONFIG": json.dumps(config)}),
             "AWS_ACCESS_KEY_ID": "testing",
             "AWS_SECRET_ACCESS_KEY": "testing",
             **environment,
@@ -118,6 +118,62 @@ async def fleets_seen(base: str) -> list[dict[str, Any]]:
             if fleets:
                 return fleets
             await asyncio.sleep(0.1)
+
+
+async def until(base: str, path: str, holds: Callable[[Any], bool]) -> None:
+    """Wait until what the scaler says at `path` is what is waited for."""
+    said: Any = None
+    try:
+        async with asyncio.timeout(DEADLINE_S):
+            while not holds(said := json.loads((await get(base + path))[1])):
+                await asyncio.sleep(0.1)
+    except TimeoutError:
+        pytest.fail(f"{path} still says {said}")
+
+
+@pytest.mark.fault("config broken", "the old settings stay in force, and log, metric and /healthz say why")
+@pytest.mark.fault("config half-written", "the old settings stay in force until the file is whole")
+async def test_reads_its_file_again_when_it_changes(tmp_path: Path) -> None:
+    port, path = free_port(), tmp_path / "scaler.json"
+    before = settings(port)
+    other = before["fleets"][0] | {"name": "other", "services": ["other"], "queues": {"other": "http://sqs/1/other"}}
+    path.write_text(json.dumps(before))
+    described = {"desiredCount": 0, "runningCount": 0, "pendingCount": 0}
+    operations = {
+        "DescribeServices": lambda request: {
+            "services": [SERVICE | described | {"serviceName": name} for name in request["services"]]
+        },
+        "ListTasks": lambda _: {"taskArns": []},
+        "UpdateService": lambda _: {"service": SERVICE},
+        "GetQueueAttributes": lambda _: {"Attributes": ATTRIBUTES},
+    }
+    async with (
+        fake_aws(operations) as url,
+        task_metadata() as uri,
+        scaler(
+            None,
+            AWS_ENDPOINT_URL=url,
+            SCALER_SIGNING_SEED="seed",
+            SCALER_CONFIG_FILE=str(path),
+            ECS_CONTAINER_METADATA_URI_V4=uri,
+        ) as process,
+    ):
+        base = f"http://127.0.0.1:{port}"
+        await until(base, "/v1/fleets", lambda said: [each["fleet"] for each in said["fleets"]] == ["default"])
+        path.write_text(json.dumps(before)[:-20])
+        await until(base, "/healthz", lambda said: said["ok"] and "Invalid JSON" in (said["config"] or ""))
+        assert "openmwaa_scaler_config_applied 0.0" in (await get(f"{base}/metrics"))[1]
+        path.write_text(json.dumps(before | {"fleets": [*before["fleets"], other]}))
+        await until(base, "/v1/fleets", lambda said: {each["fleet"] for each in said["fleets"]} == {"default", "other"})
+        await until(base, "/healthz", lambda said: said["config"] is None)
+        path.write_text(json.dumps(before | {"fleets": [other]}))
+        await until(base, "/v1/fleets", lambda said: [each["fleet"] for each in said["fleets"]] == ["other"])
+        process.send_signal(signal.SIGTERM)
+        out, errors = await asyncio.wait_for(process.communicate(), DEADLINE_S)
+    assert (process.returncode, errors) == (0, b"")
+    events = [json.loads(line)["event"] for line in out.splitlines()]
+    assert "config_rejected" in events
+    assert "fleet_removed" in events
 
 
 async def test_decides_answers_and_ends_cleanly() -> None:
