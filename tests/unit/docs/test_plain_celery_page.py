@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The page about plain Celery: its settings are read as the scaler reads them, its programs run."""
+
+import base64
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from celery.app.defaults import NAMESPACES, flatten
+
+from scaler import config
+from scaler.adapters.worker_agent import signing_key
+from scaler.config import CloudWatchSettings, RedisSettings, SqsSettings
+from tests.support.emulator import child_environment
+
+ROOT = Path(__file__).parents[3]
+PAGE = (ROOT / "docs" / "how-to" / "plain-celery.md").read_text(encoding="utf-8")
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+
+
+CONFIGS, PROGRAMS = blocks("json"), blocks("python")
+
+
+def test_the_page_shows_every_broker_once() -> None:
+    kinds = [type(config.read({"SCALER_CONFIG": text, "SCALER_SIGNING_SEED": "seed"})[0].broker) for text in CONFIGS]
+    assert kinds == [SqsSettings, RedisSettings, CloudWatchSettings]
+
+
+@pytest.mark.parametrize("text", CONFIGS, ids=["SQS", "Redis", "CloudWatch"])
+def test_no_setting_of_the_page_is_silently_something_else(text: str) -> None:
+    """What the page says is what the scaler reads: nothing dropped, nothing turned into another type."""
+    said = json.loads(text)
+    read = json.loads(config.parse(text).model_dump_json())
+    assert _within(said, read) == []
+
+
+def _within(said: object, read: object, place: str = "") -> list[str]:
+    if isinstance(said, dict) and isinstance(read, dict):
+        return [found for key, value in said.items() for found in _within(value, read.get(key), f"{place}.{key}")]
+    if isinstance(said, list) and isinstance(read, list) and len(said) == len(read):
+        pairs = enumerate(zip(said, read, strict=True))
+        return [found for index, (one, other) in pairs for found in _within(one, other, f"{place}[{index}]")]
+    return [] if said == read else [f"{place}: the page says {said!r}, the scaler reads {read!r}"]
+
+
+def test_every_celery_setting_of_the_page_exists() -> None:
+    known = {pair[0] for pair in flatten(NAMESPACES)}
+    used = {name for text in PROGRAMS for name in re.findall(r"^    (\w+)=", text, re.MULTILINE)}
+    assert used
+    assert used <= known, f"Celery knows nothing of {used - known}"
+
+
+@pytest.mark.parametrize("number", range(len(PROGRAMS)))
+def test_the_programs_of_the_page_run(number: int, tmp_path: Path) -> None:
+    program = tmp_path / "jobs.py"
+    program.write_text(PROGRAMS[number])
+    done = subprocess.run(
+        [sys.executable, "-W", "error", program],
+        env=child_environment(PYTHONPATH=str(ROOT), SCALER_SIGNING_SEED="a seed"),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    if "signing_key" in PROGRAMS[number]:
+        public = signing_key("a seed").public_key().public_bytes_raw()
+        assert base64.b64decode(done.stdout) == public
