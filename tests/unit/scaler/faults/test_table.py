@@ -20,6 +20,11 @@ def test_every_fault_has_a_test_in_virtual_time(fault: str) -> None:
     assert any(mark.fault == fault for mark in VIRTUAL)
 
 
+@pytest.mark.parametrize("fault", [fault.name for fault in FAULTS if fault.real])
+def test_every_fault_that_must_be_shown_for_real_is(fault: str) -> None:
+    assert any(mark.fault == fault for mark in FOR_REAL)
+
+
 def test_every_name_is_in_the_table() -> None:
     names = {fault.name for fault in FAULTS}
     assert {mark.fault for mark in (*VIRTUAL, *FOR_REAL)} <= names
