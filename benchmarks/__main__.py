@@ -14,12 +14,14 @@ from typing import Any
 
 import psutil
 
-from benchmarks import environment, scaler, synth
+from benchmarks import environment, fleet_shape, real_scale_ins, scaler, synth
 
 OUT = Path(__file__).resolve().parents[1] / "build" / "bench"
 SUBJECTS: Mapping[str, Callable[[], dict[str, Any]]] = {
     "synth": synth.measure,
     "environment": environment.measure,
+    "fleet_shape": fleet_shape.measure,
+    "real": real_scale_ins.measure,
     "scaler": scaler.measure,  # last: it takes in what the others measured
 }
 
