@@ -29,8 +29,8 @@ class Limits:
     recall: bool = False
     """Workers in drain are called back, since nobody is to go."""
     dry_run: bool = False
-    words: tuple[str, ...] = ()
-    """Where the bounds come from."""
+    words: tuple[tuple[str, str], ...] = ()
+    """Where the bounds come from: step and text."""
     pause_words: str = ""
 
 
@@ -52,36 +52,37 @@ def in_force(
 
 def bound(limits: Limits, wanted: int, serving: int, *, may_shrink: bool, trail: Trail) -> int:
     """Return `wanted` within the bounds; a fleet above its maximum is not lowered on guesses."""
-    for words in limits.words:
-        trail.add("bounds", words)
+    for step, text in limits.words:
+        trail.add(step, text)
     if wanted < limits.minimum:
-        trail.add("bounds", f"at least {limits.minimum}")
+        trail.add("bounds", f"the minimum is {limits.minimum}, {limits.minimum - wanted} more than needed")
         return limits.minimum
     top = limits.maximum if may_shrink else max(limits.maximum, min(wanted, serving))
     if wanted > top:
-        trail.add("bounds", f"at most {top}: {count(wanted - top, 'worker')} short")
+        held = f"; {top} are held, for not everything is known" if top > limits.maximum else ""
+        trail.add("bounds", f"the maximum is {limits.maximum}: {count(wanted - limits.maximum, 'worker')} short{held}")
         return top
     return wanted
 
 
 def _limits(fleet: Fleet, controls: Controls, schedule: Schedule | None) -> Limits:
     words = []
-    who = f" by {controls.by}" if controls.by else ""
+    who, why = controls.by or "somebody", f" ({controls.why})" if controls.why else ""
     minimum, maximum = fleet.minimum, fleet.maximum
     if schedule is not None and schedule.minimum > minimum:
         minimum = schedule.minimum
-        words.append(f"the schedule asks for at least {minimum} now ({schedule.words})")
+        words.append(("schedule", f"the schedule asks for at least {minimum} ({schedule.words})"))
     if controls.minimum is not None:
         minimum = controls.minimum
-        words.append(f"ordered{who}: at least {minimum}")
+        words.append(("orders", f"{who} ordered at least {minimum}{why}"))
     if controls.maximum is not None:
         maximum = controls.maximum
-        words.append(f"ordered{who}: at most {maximum}")
+        words.append(("orders", f"{who} ordered at most {maximum}{why}"))
     if controls.fixed is not None:
         minimum = maximum = controls.fixed
-        words.append(f"ordered{who}: exactly {controls.fixed}, whatever the demand")
+        words.append(("orders", f"{who} ordered exactly {controls.fixed}{why}"))
     elif minimum > maximum:
-        words.append(f"the minimum of {minimum} is above the maximum of {maximum}, which counts")
+        words.append(("bounds", f"the minimum of {minimum} is above the maximum of {maximum}, which counts"))
         minimum = maximum
     pause_in, pause_out = controls.pause in ("in", "both"), controls.pause in ("out", "both")
     ways = {"in": "no worker is let go", "out": "no worker is started", "both": "no worker is started or let go"}
@@ -94,5 +95,5 @@ def _limits(fleet: Fleet, controls: Controls, schedule: Schedule | None) -> Limi
         recall=pause_in,
         dry_run=controls.dry_run,
         words=tuple(words),
-        pause_words=f"paused{who}: {ways[controls.pause]}" if controls.pause != "none" else "",
+        pause_words=f"{who} paused it{why}: {ways[controls.pause]}" if controls.pause != "none" else "",
     )

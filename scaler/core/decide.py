@@ -12,8 +12,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from scaler.core import bounds
+from scaler.core.bounds import Limits
 from scaler.core.drain import Share
-from scaler.core.explain import Trail, count, names, sentence
+from scaler.core.explain import Trail, count, names, need, sentence
 from scaler.core.generation import Step, View, look, notice, settle
 from scaler.core.model import Fleet, Observation
 from scaler.core.state import Decision, Kind, State, WorkerCounts, loudest
@@ -33,7 +34,7 @@ def decide(fleet: Fleet, observation: Observation, state: State, now: float) -> 
     steps = _settle(tick, want)
     if limits.pause_words:
         tick.trail.add("pause", limits.pause_words)
-    said = _reason(steps, want)
+    said = _reason(steps, want, limits)
     if limits.dry_run:
         said, steps = _rehearse(steps, said, tick.trail)
     decisions = {step.name: step.decision for step in steps}
@@ -95,8 +96,8 @@ def _settle(tick: Tick, want: Want) -> list[Step]:
         keep, back = min(left, places), min(missing, places)
         left, missing = left - keep, missing - back
         if current is not None and places > keep:
-            words = f"{count(consuming, 'worker')} of {want.wanted} consume on {current.name}"
-            tick.trail.add("generations", f"{words}, so {keep} of {places} are wanted on {view.name}")
+            words = f"{consuming} of {count(want.wanted, 'worker')} wanted consume on {current.name} already"
+            tick.trail.add("generations", f"{words}, so {view.name} keeps {keep} of its {places}")
         share = Share(keep, back, limits.maximum, max(0, fresh - consuming), 0, "", may_drain, limits.recall)
         steps.append(settle(tick.fleet, view, share, _trail(tick, view), tick.now))
     return sorted(steps, key=lambda step: step.name)
@@ -120,23 +121,22 @@ def _tell(tick: Tick) -> None:
         tick.trail.add("generations", f"new workers start on {newest}")
 
 
-def _reason(steps: Sequence[Step], want: Want) -> str:
+def _reason(steps: Sequence[Step], want: Want, limits: Limits) -> str:
     kind = loudest(step.decision.kind for step in steps)
     known = [step.decision for step in steps if step.decision.desired is not None]
     if kind == "blind":
         blind = next(step for step in steps if step.decision.kind == "blind")
         return f"The service {blind.name} is unknown ({blind.why}): nothing is lowered, nothing is written to it."
-    return sentence(
+    told = sentence(
         kind,
+        need(want.demand, want.needed, want.wanted, limits.minimum, limits.maximum),
         sum(each.observed or 0 for each in known),
         sum(each.desired or 0 for each in known),
-        want.demand,
-        want.needed,
-        want.wanted,
         chosen=sum(len(step.plan.chosen) for step in steps),
         called=sum(step.plan.called for step in steps),
         draining=sum(len(step.plan.drains) for step in steps),
     )
+    return f"{told.removesuffix('.')}; {limits.pause_words}." if limits.pause_words else told
 
 
 def _rehearse(steps: Sequence[Step], said: str, trail: Trail) -> tuple[str, list[Step]]:

@@ -110,14 +110,14 @@ def _choose(service: Service, roster: Roster, share: Share, trail: Trail) -> tup
         return ()
     chosen = tuple(worker.arn for worker in sorted(consuming, key=_first_to_drain)[:surplus])
     if chosen:
-        trail.add("drain", f"{len(consuming)} consume, {share.wanted} wanted: drains {names(chosen)}")
+        trail.add(
+            "drain", f"{count(len(consuming), 'worker')} at work, {share.wanted} wanted: tells {names(chosen)} to leave"
+        )
     # While a deployment rolls, new tasks are refused until the old ones leave: they did nothing wrong.
     hopeless = [] if service.rolling else [worker for worker in roster.of("stuck") if _answers_and_idles(worker)]
     if hopeless:
         arns = tuple(worker.arn for worker in hopeless)
-        trail.add(
-            "drain", f"{count(len(arns), 'worker')} never began to consume and is not wanted: drains {names(arns)}"
-        )
+        trail.add("drain", f"came up, never began to work and not wanted: tells {names(arns)} to leave")
         chosen += arns
     return chosen
 

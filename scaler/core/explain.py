@@ -39,35 +39,37 @@ def names(arns: Collection[str]) -> str:
     return ", ".join(short[:5]) + (f" and {len(short) - 5} more" if len(short) > len(short[:5]) else "")
 
 
-def sentence(
-    kind: Kind,
-    before: int,
-    after: int,
-    demand: Demand | None,
-    needed: int | None,
-    wanted: int,
-    *,
-    chosen: int,
-    called: int,
-    draining: int,
-) -> str:
-    """Return why, in one sentence."""
-    if kind == "protect":
-        return f"ECS must not refuse protection to a worker that works or is about to: desired {before} -> {after}."
-    need = "Nobody knows the demand"
-    if demand is not None and needed is not None:
-        takes = f", which {'takes' if demand.slots == 1 else 'take'} {count(needed, 'worker')}" if needed else ""
-        verb = "is" if demand.slots == 1 else "are"
-        need = f"{count(demand.slots, 'task slot') if demand.slots else 'No task slot'} {verb} wanted{takes}"
-    if wanted != needed:
-        need += f"; {count(wanted, 'worker')} {'is' if wanted == 1 else 'are'} to serve"
+def need(demand: Demand | None, needed: int | None, wanted: int, minimum: int, maximum: int) -> str:
+    """Return what is wanted, and why it is not simply what the demand needs."""
+    if demand is None or needed is None:
+        told = "Nobody knows the demand"
+    elif demand.slots == 0:
+        told = "No task slot is wanted"
+    else:
+        is_, takes = ("is", "takes") if demand.slots == 1 else ("are", "take")
+        told = f"{count(demand.slots, 'task slot')} {is_} wanted, which {takes} {count(needed, 'worker')}"
+    if wanted == needed:
+        return told
+    if minimum == maximum == wanted:
+        return f"{told}; the size is {count(wanted, 'worker')}"
+    if needed is not None and wanted == maximum < needed:
+        return f"{told}; the maximum is {wanted}"
+    if needed is not None and wanted == minimum > needed:
+        return f"{told}; the minimum is {wanted}"
+    return f"{told}; {count(wanted, 'worker')} {'is' if wanted == 1 else 'are'} to serve"
+
+
+def sentence(kind: Kind, told: str, before: int, after: int, *, chosen: int, called: int, draining: int) -> str:
+    """Return why, in one sentence; `told` is what `need` said."""
     match kind:
+        case "protect":
+            return f"ECS must not refuse protection to a worker that works or is about to: desired {before} -> {after}."
         case "grow":
-            return f"{need}: desired {before} -> {after}."
+            return f"{told}: desired {before} -> {after}."
         case "shrink":
-            return f"{need}, and who is too many has let go: desired {before} -> {after}."
+            return f"{told}, and who is too many has let go: desired {before} -> {after}."
         case "drain":
-            return f"{need}: drains {count(chosen, 'worker')} more."
+            return f"{told}: drains {count(chosen, 'worker')}, desired stays {after} until they let go."
         case "resume":
-            return f"{need}: calls {count(called, 'worker')} back from drain."
-    return f"{need}: desired stays {after}{f', {draining} in drain' if draining else ''}."
+            return f"{told}: calls {count(called, 'worker')} back from drain."
+    return f"{told}: desired stays {after}{f', {draining} in drain' if draining else ''}."

@@ -131,7 +131,7 @@ def _target(
     floor, why = drain.floor(service, roster, frozenset(plan.resumes), share.fresh)
     if floor > desired and floor >= proposal:
         above = f", above the maximum of {share.maximum}" if floor > share.maximum else ""
-        trail.add("protection", f"{why}: desired must not be below {floor}{above}")
+        trail.add("protection", f"{why}: ECS would refuse somebody, so desired must not be below {floor}{above}")
         return _Target(floor, "protect", floor)
     trail.add("protection", f"{why}: desired may not go below {floor}")
     if proposal > desired:
@@ -145,7 +145,7 @@ def _target(
     lowest = max(floor, share.wanted, min(share.maximum, share.wanted + len(roster.of("draining"))))
     if released is None or lowest >= desired:
         return hold
-    trail.add("reduce", f"{count(len(released), 'worker')} released, nobody else is unprotected: {desired} -> {lowest}")
+    trail.add("reduce", f"{count(len(released), 'worker')} let go, nobody else is unprotected: {desired} -> {lowest}")
     return _Target(lowest, "shrink", floor, released)
 
 
@@ -187,6 +187,8 @@ def _promised(fleet: Fleet, view: View, service: Service, step: Step, now: float
     more = 0 if attempt is not None and attempt.count >= VAIN_ATTEMPTS else max(0, decided - service.desired)
     if roster is None:
         return service.desired + more
+    if roster.of("stuck"):
+        more = 0  # stand-ins for those who never came are no promise
     short_s = 0.0 if view.memory.short_since is None else now - view.memory.short_since
     absent = service.desired - len(roster.workers) if short_s < fleet.launch_deadline_s else 0
     return len(roster.of("launching", "consuming", "unknown")) + step.plan.called + max(0, absent) + more

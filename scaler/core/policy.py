@@ -22,9 +22,9 @@ def slots_to_workers(fleet: Fleet, demand: Demand, current: Roster | None, other
     if reported is not None:
         slots, source = reported, "as the agents report"
     elif old := [number for roster in others for number in _concurrency(roster)]:
-        slots, source = min(fleet.slots, *old), "as configured or as the old generation reports, the smaller"
+        slots, source = min(fleet.slots, *old), "as configured or as other workers report, the smaller"
     needed = -(-demand.slots // slots)
-    trail.add("slots", f"{count(demand.slots, 'slot')} at {slots} a worker ({source}) need {count(needed, 'worker')}")
+    trail.add("slots", f"{count(demand.slots, 'slot')} at {slots} a worker ({source}) take {count(needed, 'worker')}")
     return needed
 
 
@@ -53,7 +53,7 @@ def hold_down(
         return serving
     if needed >= serving:
         if needed > serving:
-            trail.add("up", f"from {serving} to {count(needed, 'worker')} at once")
+            trail.add("up", f"{count(needed, 'worker')} needed, {serving} meant to serve: grows at once")
         return needed
     fewer = f"{count(needed, 'worker')} of {serving} would do"
     if not may_shrink:

@@ -54,6 +54,8 @@ def assess(tick: Tick, state: State) -> tuple[Want, State]:
     demand, needed, state = _need(tick, state)
     state = _adopt(tick, state)
     if limits.fixed:
+        for step, text in limits.words:
+            trail.add(step, text)
         trail.add("fixed", f"{count(limits.maximum, 'worker')}, whatever the demand")
         return Want(demand, needed, limits.maximum, limits.maximum, may_shrink=True), replace(state, zero_seen=0)
     places, serving = _serving(tick)

@@ -1,0 +1,201 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A fleet of two services: which of them grows, how the other is drained, and what is done while one is unknown."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import pytest
+
+from scaler.core.decide import decide
+from scaler.core.model import Fleet, Observation, Unknown
+from scaler.core.state import Decision, State
+from tests.support.scaler_builders import FLEET, SILENT, arn, but, generation, remembering, settled, world
+
+A, B = "worker-default-a", "worker-default-b"
+
+
+def both(
+    a: Sequence[str],
+    b: Sequence[str],
+    *,
+    revisions: tuple[int, int] = (7, 8),
+    desired: tuple[int | None, int | None] = (None, None),
+    queued: int = 0,
+    running: int = 0,
+) -> Observation:
+    return world(
+        {
+            A: generation(a, service=A, revision=revisions[0], desired=desired[0]),
+            B: generation(b, service=B, revision=revisions[1], desired=desired[1]),
+        },
+        queued=queued,
+        running=running,
+    )
+
+
+def late(observation: Observation, fleet: Fleet = FLEET, **drains: Mapping[str, float]) -> tuple[Decision, State]:
+    """Decide after a full window of the same; `a` and `b` are those in drain."""
+    state = settled(observation, fleet)
+    for name, given in drains.items():
+        state = remembering(state, {"a": A, "b": B}[name], drains=given)
+    return decide(fleet, observation, state, fleet.scale_in_window_s)
+
+
+def counts(decision: Decision) -> tuple[int | None, int | None]:
+    return decision.generations[A].desired, decision.generations[B].desired
+
+
+# --- which is the newest
+
+
+@pytest.mark.parametrize(
+    ("revisions", "desired", "remembered", "current"),
+    [
+        pytest.param((7, 8), (3, 0), None, B, id="the highest revision, also while it is empty"),
+        pytest.param((9, 8), (0, 3), B, A, id="the highest revision, whatever was before"),
+        pytest.param((100, 99), (0, 3), None, A, id="revisions are numbers, not words"),
+        pytest.param((1, 1), (2, 0), B, A, id="of two alike the one with more"),
+        pytest.param((1, 1), (0, 0), A, A, id="of two alike and empty the one that was"),
+        pytest.param((1, 1), (0, 0), None, B, id="of two alike and empty at a start: by name, always the same"),
+    ],
+)
+def test_new_workers_start_on_the_newest_service(
+    revisions: tuple[int, int], desired: tuple[int, int], remembered: str | None, current: str
+) -> None:
+    seen = both(["busy"] * desired[0], ["busy"] * desired[1], revisions=revisions, queued=30)
+    decision, after = decide(FLEET, seen, State(current=remembered), 0.0)
+    assert decision.current == after.current == current
+    other = A if current == B else B
+    mine, before = decision.generations[current].desired, decision.generations[current].observed
+    assert mine is not None
+    assert before is not None
+    assert mine > before
+    assert not decision.generations[other].writes
+
+
+def test_one_service_unknown_lowers_nothing_and_what_was_newest_goes_on_growing() -> None:
+    seen = both(["idle", "released"], ["full", "released"], queued=20, running=5)
+    blind = but(seen, A, service=Unknown("throttled"))
+    decision, after = decide(FLEET, blind, replace(settled(seen), current=B), 60.0)
+    assert decision.current == B
+    assert counts(decision) == (None, 5)
+    assert after.current == B
+    assert decision.desired is None, "a sum with an unknown part is unknown"
+    quiet = but(both(["idle", "released"], ["full", "released"]), A, service=SILENT)
+    decision, _ = decide(FLEET, quiet, replace(settled(both(["idle"], ["full"])), current=B), 60.0)
+    assert not decision.reduces
+    assert decision.generations[B].kind == "hold"
+
+
+def test_at_a_start_nothing_grows_while_the_newest_is_not_known_but_protection_is_served() -> None:
+    seen = but(both(["full"], ["busy", "refused"], desired=(None, 1), queued=50), A, service=SILENT)
+    decision, after = decide(FLEET, seen, State(), 0.0)
+    assert (decision.current, after.current) == (None, None)
+    assert decision.generations[B].desired == 2
+    assert decision.generations[B].kind == "protect"
+    assert any("not known" in line for line in decision.explanation)
+
+
+# --- the old one leaves as the new one consumes
+
+
+@pytest.mark.parametrize(
+    ("new", "drained"),
+    [
+        pytest.param([], 0, id="none is there yet"),
+        pytest.param(["pending", "booting", "starting"], 0, id="none consumes yet"),
+        pytest.param(["idle", "pending"], 1, id="one consumes, one leaves"),
+        pytest.param(["idle", "idle", "idle"], 3, id="all consume, all leave"),
+        pytest.param(["refused", "silent"], 0, id="who is refused or silent does not serve"),
+    ],
+)
+def test_an_old_worker_leaves_for_each_new_one_that_consumes(new: list[str], drained: int) -> None:
+    decision, _ = late(both(["full"] * 3, new, queued=0, running=15))
+    assert len(decision.generations[A].drains) == drained
+    assert decision.generations[A].desired == 3, "the old count follows who released, not who is told to"
+    assert decision.generations[B].desired == 3, "the new generation is not asked for at once"
+
+
+def test_the_old_generation_shrinks_to_zero_under_its_own_count() -> None:
+    seen = both(["released", "draining", "released"], ["idle", "idle"], running=6)
+    decision, _ = late(seen, a={arn(0, A): 0.0, arn(1, A): 0.0, arn(2, A): 0.0})
+    assert counts(decision) == (1, 2), "the one in drain is protected and stays"
+    assert set(decision.generations[A].released) == {arn(0, A), arn(2, A)}
+    decision, _ = late(both([], ["idle", "idle"], running=6))
+    assert counts(decision) == (0, 2)
+
+
+def test_old_workers_never_grow_except_for_protection() -> None:
+    decision, _ = decide(FLEET, both(["full", "refused"], [], desired=(1, 0), queued=40, running=5), State(), 0.0)
+    assert counts(decision) == (2, 9)
+    assert decision.generations[A].kind == "protect"
+
+
+def test_what_is_not_known_of_the_new_ones_drains_no_old_one() -> None:
+    seen = both(["full"] * 2, ["idle"] * 2, running=10)
+    decision, _ = late(but(seen, B, tasks=SILENT))
+    assert not decision.drains
+    decision, _ = late(seen)
+    assert len(decision.drains) == 2
+
+
+def test_a_burst_in_a_rollout_is_for_the_new_generation() -> None:
+    """Else a fleet with bursts would give old workers new tasks for ever."""
+    seen = both(["draining", "draining"], ["full", "full"], queued=10, running=12)
+    decision, _ = late(seen, a={arn(0, A): 0.0, arn(1, A): 0.0})
+    assert decision.generations[B].desired == 5
+    assert decision.generations[A].resumes == ()
+
+
+@pytest.mark.parametrize(
+    "new",
+    [pytest.param(["pending", "starting"], id="they never consume"), pytest.param([], id="they end at once")],
+)
+def test_old_workers_are_called_back_where_new_ones_cannot_serve(new: list[str]) -> None:
+    seen = both(["draining", "draining"], new, desired=(None, 2), running=4, queued=6)
+    state = State()
+    for tick in range(62):
+        decision, state = decide(FLEET, seen, state, tick * 5.0)
+        if tick == 30:
+            assert not decision.resumes, "called back although the new ones may still come"
+    assert set(decision.resumes) == {arn(0, A), arn(1, A)}
+
+
+def test_nothing_is_started_for_old_workers_that_are_merely_held() -> None:
+    decision, _ = decide(FLEET, both(["idle"] * 5, [], queued=1), State(), 0.0)
+    assert counts(decision) == (5, 1), "one is needed; the window holds the others, not replacements for them"
+
+
+def test_three_generations_leave_oldest_first() -> None:
+    third = "worker-default-c"
+    seen = both(["idle", "idle"], ["idle", "idle"], revisions=(6, 7), queued=15)
+    seen = replace(seen, generations={**seen.generations, third: generation(["idle"], service=third, revision=8)})
+    decision, _ = late(seen)
+    assert len(decision.generations[A].drains) == 2, "the oldest go first"
+    assert len(decision.generations[B].drains) == 0, "two are still needed of the one before"
+
+
+# --- the launch budget
+
+
+def test_the_launch_budget_counts_all_generations_and_failed_launches_do_not_escalate() -> None:
+    fleet = replace(FLEET, maximum=100, launch_budget=10)
+    state = State()
+    decision, state = decide(fleet, both(["full"], ["full"], desired=(3, 1), queued=400), state, 0.0)
+    assert decision.generations[B].desired == 1 + 8, "two are asked for on the old generation"
+    assert any("do not run yet" in line for line in decision.explanation)
+    for tick in range(1, 100):
+        decision, state = decide(fleet, both(["full"], ["full"], desired=(3, 9), queued=400), state, tick * 5.0)
+        assert not decision.writes, "asked for more although nothing came of what was asked for"
+    decision, _ = decide(fleet, both(["full"], ["full"] * 6, desired=(3, 9), queued=400), state, 500.0)
+    assert decision.generations[B].desired == 6 + 8
+
+
+def test_explanations_name_the_service_and_the_split() -> None:
+    decision, _ = late(both(["full", "full"], ["idle", "pending"], running=10))
+    told = "\n".join(decision.explanation)
+    assert f"new workers start on {B} (revision 8)" in told
+    assert f"1 of 2 workers wanted consume on {B} already, so {A} keeps 1 of its 2" in told
+    assert f"drain: {A}: " in told
