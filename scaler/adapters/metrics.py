@@ -9,6 +9,7 @@ from operator import attrgetter
 from typing import Any
 
 from scaler.adapters.aws import aws_call
+from scaler.errors import SourceError
 from scaler.ports import Datum
 
 SOURCE = "cloudwatch"
@@ -19,18 +20,25 @@ BATCH = 1000
 class CloudWatchMetrics:
     """The port `MetricSink`."""
 
-    def __init__(self, client: Any, *, deadline_s: float = 10.0) -> None:
+    def __init__(self, client: Any, *, deadline_s: float = 8.0) -> None:
         self._client = client
         self._deadline_s = deadline_s
 
     async def put(self, data: Sequence[Datum]) -> None:
-        """Put all values; the first call that fails leaves the rest out, for a minute later there are newer ones."""
+        """Put all values; what fails of one namespace keeps nothing of another back, and is raised at the end."""
+        failure: SourceError | None = None
+        for namespace, each in groupby(sorted(data, key=attrgetter("namespace")), key=attrgetter("namespace")):
+            try:
+                await self._put(namespace, [_entry(datum) for datum in each])
+            except SourceError as error:
+                failure = error
+        if failure is not None:
+            raise failure
+
+    async def _put(self, namespace: str, entries: list[dict[str, Any]]) -> None:
         async with aws_call(SOURCE, self._deadline_s):
-            for namespace, each in groupby(sorted(data, key=attrgetter("namespace")), key=attrgetter("namespace")):
-                values = list(each)
-                for start in range(0, len(values), BATCH):
-                    entries = [_entry(datum) for datum in values[start : start + BATCH]]
-                    await self._client.put_metric_data(Namespace=namespace, MetricData=entries)
+            for start in range(0, len(entries), BATCH):
+                await self._client.put_metric_data(Namespace=namespace, MetricData=entries[start : start + BATCH])
 
 
 def _entry(datum: Datum) -> dict[str, Any]:

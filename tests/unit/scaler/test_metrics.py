@@ -246,6 +246,21 @@ async def test_puts_a_namespace_and_a_thousand_values_a_call() -> None:
     assert asked == [(MWAA, 2), ("openmwaa", 1000), ("openmwaa", 1000), ("openmwaa", 300)]
 
 
+async def test_a_namespace_that_is_refused_keeps_nothing_of_another_back() -> None:
+    asked: list[str] = []
+
+    class Client:
+        async def put_metric_data(self, Namespace: str, MetricData: list[Any]) -> None:  # noqa: N803  AWS's names
+            del MetricData
+            asked.append(Namespace)
+            if Namespace == MWAA:
+                raise OSError("refused")
+
+    with pytest.raises(SourceError, match="refused"):
+        await CloudWatchMetrics(Client()).put([*data_of(MWAA, 2), *data_of("openmwaa", 1)])
+    assert asked == [MWAA, "openmwaa"]
+
+
 async def test_cloudwatch_that_is_away_is_an_error_of_the_source(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(aws, "get_session", lambda: SESSION)
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
