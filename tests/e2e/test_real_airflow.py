@@ -50,6 +50,9 @@ FLAWLESS = {
 }
 
 
+@pytest.mark.fault(
+    "worker SIGKILLed", "ECS replaces the worker; Airflow misses the heartbeats of its tasks and retries them."
+)
 async def test_a_killed_workers_tasks_are_retried_by_airflow_and_finished(e2e: E2E) -> None:
     status = await asyncio.to_thread(daemon_client.status, e2e.paths)
     assert status is not None, "the environment is not running"

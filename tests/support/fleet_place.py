@@ -55,6 +55,9 @@ class FleetSettings:
     workers_sqs: str = ""
     scaler_sqs: str = ""
     """Where workers and scaler find SQS; the emulator itself unless said."""
+    database: Mapping[str, Any] | None = None
+    database_password: str = ""
+    """Airflow's metadata database as the scaler's settings name it; plain Celery has none."""
     redis_port: int | None = None
     """The broker is the Redis on this port of 127.0.0.1, and there is no SQS."""
     services: tuple[str, ...] = GENERATIONS
@@ -159,7 +162,7 @@ class FleetPlace:
             "interval_s": settings.interval_s,
             "scale_in_window_s": settings.scale_in_window_s,
             "agent_port": AGENT_PORT,
-            "database": None,
+            "database": settings.database,
             "fleets": [fleet],
         }
         if settings.redis_port is not None:
@@ -176,6 +179,7 @@ class FleetPlace:
             environment={
                 "AWS_ENDPOINT_URL_SQS": self.settings.scaler_sqs or self._emulator,
                 "SCALER_CONFIG_FILE": str(self._scaler_file),
+                "SCALER_DATABASE_PASSWORD": self.settings.database_password,
             },
             secrets=[{"name": "SCALER_SIGNING_SEED", "valueFrom": SEED_ARN}],
         )
