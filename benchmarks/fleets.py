@@ -109,7 +109,7 @@ def processes(fleets: int, folder: Path) -> Iterator[tuple[psutil.Process, str, 
 
 
 def get(url: str) -> str:
-    with urllib.request.urlopen(url, timeout=10) as answer:
+    with urllib.request.urlopen(url, timeout=60) as answer:
         return str(answer.read().decode())
 
 
