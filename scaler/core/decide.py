@@ -29,7 +29,6 @@ def decide(fleet: Fleet, observation: Observation, state: State, now: float) -> 
     )
     current = _current(views, state.current)
     tick = Tick(fleet, observation, limits, views, current, now, Trail())
-    state = replace(state, current=current.name if current else state.current, controls_unknown_since=silent_since)
     want, state = assess(tick, state)
     steps = _settle(tick, want)
     if limits.pause_words:
@@ -55,7 +54,12 @@ def decide(fleet: Fleet, observation: Observation, state: State, now: float) -> 
         controls=observation.controls,
         workers=workers,
     )
-    return decision, replace(state, generations={step.name: step.memory for step in steps})
+    return decision, replace(
+        state,
+        current=current.name if current else state.current,
+        controls_unknown_since=silent_since,
+        generations={step.name: step.memory for step in steps},
+    )
 
 
 def _current(views: Sequence[View], remembered: str | None) -> View | None:
@@ -67,9 +71,12 @@ def _current(views: Sequence[View], remembered: str | None) -> View | None:
     return max(known, key=lambda view: _newest(view, remembered), default=None)
 
 
-def _newest(view: View, remembered: str | None) -> tuple[int, int, bool, str]:
-    service = view.service
-    return (service.revision, service.desired, view.name == remembered, view.name) if service else (-1, 0, False, "")
+def _newest(view: View, remembered: str | None) -> tuple[int, bool, int, bool, str]:
+    """Order by revision; of two alike the one that was the newest stays it while it has workers, so nothing flaps."""
+    if view.service is None:
+        return (-1, False, 0, False, "")
+    desired, was = view.service.desired, view.name == remembered
+    return (view.service.revision, was and desired > 0, desired, was, view.name)
 
 
 def _settle(tick: Tick, want: Want) -> list[Step]:

@@ -109,8 +109,9 @@ def settle(fleet: Fleet, view: View, share: Share, trail: Trail, now: float) -> 
         workers=view.roster.counts() if view.roster else WorkerCounts(),
         foreign_desired=foreign,
     )
-    step = Step(view.name, decision, _remember(view, view.service, decision, now), plan)
-    return replace(step, promised=_promised(fleet, view, view.service, step, now))
+    memory = _remember(view, view.service, decision, now)
+    promised = _promised(fleet, view, view.service, target.desired, memory.attempt, plan.called, now)
+    return Step(view.name, decision, memory, plan, promised=promised)
 
 
 def _target(
@@ -180,9 +181,11 @@ def _blind(view: View, trail: Trail, now: float) -> Step:
     return Step(view.name, decision, _remember(view, None, decision, now), drain.Plan(held, (), back), why)
 
 
-def _promised(fleet: Fleet, view: View, service: Service, step: Step, now: float) -> int:
+def _promised(
+    fleet: Fleet, view: View, service: Service, decided: int, attempt: Attempt | None, called: int, now: float
+) -> int:
     """Return how many workers serve or may be counted on to serve soon."""
-    attempt, roster, decided = step.memory.attempt, view.roster, step.decision.desired or 0
+    roster = view.roster
     # A count that ECS does not take, however often it is written, brings nobody.
     more = 0 if attempt is not None and attempt.count >= VAIN_ATTEMPTS else max(0, decided - service.desired)
     if roster is None:
@@ -191,21 +194,20 @@ def _promised(fleet: Fleet, view: View, service: Service, step: Step, now: float
         more = 0  # stand-ins for those who never came are no promise
     short_s = 0.0 if view.memory.short_since is None else now - view.memory.short_since
     absent = service.desired - len(roster.workers) if short_s < fleet.launch_deadline_s else 0
-    return len(roster.of("launching", "consuming", "unknown")) + step.plan.called + max(0, absent) + more
+    return len(roster.of("launching", "consuming", "unknown")) + called + max(0, absent) + more
 
 
 def _remember(view: View, service: Service | None, decision: GenerationDecision, now: float) -> GenerationState:
     memory, roster = view.memory, view.roster
+    expected, attempt = memory.expected, memory.attempt
     if service is not None:
-        attempt = None
+        # Another target does not make a count that stands still a new one.
+        tries = attempt.count if attempt is not None and attempt.instead_of == service.desired else 0
+        expected, attempt = decision.desired, None
         if decision.writes and decision.desired is not None:
-            before = memory.attempt
-            # Another target does not make a count that stands still a new one.
-            again = before is not None and before.instead_of == service.desired
-            attempt = Attempt(decision.desired, service.desired, before.count + 1 if before and again else 1)
-        memory = replace(memory, expected=decision.desired, attempt=attempt)
+            attempt = Attempt(decision.desired, service.desired, tries + 1)
     if roster is None:
-        return memory
+        return replace(memory, expected=expected, attempt=attempt)
     launching = roster.of("launching", "stuck")
     return replace(
         memory,
@@ -213,6 +215,8 @@ def _remember(view: View, service: Service | None, decision: GenerationDecision,
         resumes={arn: memory.resumes.get(arn, now) for arn in decision.resumes},
         launching={worker.arn: memory.launching.get(worker.arn, now) for worker in launching},
         idle={worker.arn: worker.since for worker in roster.of("consuming") if not worker.load},
+        expected=expected,
+        attempt=attempt,
     )
 
 

@@ -23,6 +23,8 @@ Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
 Reader = Callable[[Any], Any]
 
 READINGS: Mapping[str, type] = {"known": Known, "stale": Stale, "unknown": Unknown}
+WORDS: Mapping[type, str] = {kind: word for word, kind in READINGS.items()}
+PLAIN = frozenset({type(None), bool, int, float, str})
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +44,13 @@ class RecordError(ValueError):
 
 def to_json(value: object) -> Json:
     """Return frozen data as JSON-able values; a reading carries its kind, a set is a sorted list."""
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
-    if is_dataclass(value):
-        document: dict[str, Json] = {each.name: to_json(getattr(value, each.name)) for each in fields(value)}
-        if isinstance(value, Known | Stale | Unknown):
-            document["reading"] = type(value).__name__.lower()
+    kind = type(value)
+    if kind in PLAIN:
+        return cast("Json", value)
+    if is_dataclass(kind):
+        document: dict[str, Json] = {name: to_json(getattr(value, name)) for name in _names(kind)}
+        if kind in WORDS:
+            document["reading"] = WORDS[kind]
         return document
     if isinstance(value, Mapping):
         return {str(key): to_json(each) for key, each in sorted(value.items())}
@@ -55,7 +58,12 @@ def to_json(value: object) -> Json:
         return sorted((to_json(each) for each in value), key=str)
     if isinstance(value, tuple | list):
         return [to_json(each) for each in value]
-    raise TypeError(f"{type(value).__name__} is no frozen data")
+    raise TypeError(f"{kind.__name__} is no frozen data")
+
+
+@cache
+def _names(kind: Any) -> tuple[str, ...]:
+    return tuple(each.name for each in fields(kind))
 
 
 def from_json(document: Json) -> Tick:
@@ -125,7 +133,13 @@ def _dataclass(kind: type, arguments: tuple[Any, ...]) -> Reader:
         if document.keys() != names:
             odd = ", ".join(sorted(document.keys() ^ names))
             raise RecordError(f"{kind.__name__} has not these fields, or lacks them: {odd}")
-        return kind(**{name: _at(name, reader, document[name]) for name, reader in readers.items()})
+        values, name = {}, ""
+        try:
+            for name, reader in readers.items():
+                values[name] = reader(document[name])
+        except RecordError as error:
+            raise RecordError(f"{name}: {error}") from error
+        return kind(**values)
 
     return read
 

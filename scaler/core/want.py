@@ -52,20 +52,22 @@ def assess(tick: Tick, state: State) -> tuple[Want, State]:
     """Return what is wanted of the whole fleet, and what to remember of it."""
     fleet, limits, now, trail = tick.fleet, tick.limits, tick.now, tick.trail
     demand, needed, state = _need(tick, state)
-    state = _adopt(tick, state)
+    adopted = _adopt(tick, state)
     if limits.fixed:
         for step, text in limits.words:
             trail.add(step, text)
         trail.add("fixed", f"{count(limits.maximum, 'worker')}, whatever the demand")
-        return Want(demand, needed, limits.maximum, limits.maximum, may_shrink=True), replace(state, zero_seen=0)
+        return Want(demand, needed, limits.maximum, limits.maximum, may_shrink=True), replace(
+            state, zero_seen=0, adopted=adopted
+        )
     places, serving = _serving(tick)
     known = demand is not None and demand.may_shrink
     settled = known and state.window.full(now, fleet.scale_in_window_s)
     wanted = policy.hold_down(fleet, needed, serving, state.window, now, may_shrink=known, trail=trail)
     if demand is None:
         wanted, settled = policy.fall_back(fleet.fallback, wanted, state.unknown_since, now, trail)
-    if state.adopted is not None and state.adopted[0] > wanted:
-        wanted = state.adopted[0]
+    if adopted is not None and adopted[0] > wanted:
+        wanted = adopted[0]
         trail.add("adopted", f"somebody set desired to {wanted} by hand, which holds for one scale-in window")
     zero_seen = 0
     if limits.minimum == 0:
@@ -83,7 +85,9 @@ def assess(tick: Tick, state: State) -> tuple[Want, State]:
         growth = min(wanted, max(places, needed or 0, limits.minimum))
     # A fleet in a rollout may have more workers than its maximum; that it is not lowered is no reason to start more.
     growth = min(growth, max(limits.maximum, tick.current.places if tick.current else 0))
-    return Want(demand, needed, wanted, growth, may_shrink=settled), replace(state, zero_seen=zero_seen)
+    return Want(demand, needed, wanted, growth, may_shrink=settled), replace(
+        state, zero_seen=zero_seen, adopted=adopted
+    )
 
 
 def _need(tick: Tick, state: State) -> tuple[Demand | None, int | None, State]:
@@ -102,8 +106,8 @@ def _need(tick: Tick, state: State) -> tuple[Demand | None, int | None, State]:
     return demand, needed, replace(state, window=window, broker_above_since=broker_above, unknown_since=unknown_since)
 
 
-def _adopt(tick: Tick, state: State) -> State:
-    """Remember a count that somebody wrote by hand, where hands are to be followed, for one window."""
+def _adopt(tick: Tick, state: State) -> tuple[int, float] | None:
+    """Return a count that somebody wrote by hand, where hands are to be followed, for one window."""
     adopted, length_s = state.adopted, tick.fleet.scale_in_window_s
     if adopted is not None and not 0 <= tick.now - adopted[1] < length_s:
         adopted = None
@@ -112,7 +116,7 @@ def _adopt(tick: Tick, state: State) -> State:
         foreign, _ = notice(view)
         if foreign is not None and view.memory.expected is not None:
             adopted = (foreign, tick.now) if foreign > view.memory.expected else None
-    return replace(state, adopted=adopted)
+    return adopted
 
 
 def _serving(tick: Tick) -> tuple[int, int]:

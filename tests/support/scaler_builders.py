@@ -6,6 +6,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 from scaler.core.decide import decide
@@ -56,6 +57,7 @@ SERVICE = "worker-default"
 NOTHING_ORDERED = Controls()
 
 
+@cache
 def arn(number: int, service: str = SERVICE) -> str:
     """Return the ARN of worker number `number`."""
     place = 0 if service == SERVICE else zlib.crc32(service.encode())

@@ -15,7 +15,7 @@ from scaler.core.state import State
 from tests.support.scaler_builders import arn, generation, world
 from tests.support.scaler_moments import SERVICES, Dimensions
 
-WINDOW_S = 10.0
+WINDOW_S = 5.0
 NEXT = {"pending": "starting", "starting": "idle", "emptied": "released"}
 
 
@@ -33,12 +33,13 @@ class Rehearsal:
         self.fleet = Fleet("default", ("default",), 5, minimum, maximum, scale_in_window_s=WINDOW_S)
         self.interval_s = self.fleet.interval_s
         self.slots_base = rng.randint(0, 20)
+        self.noise = [rng.randint(0, 9) for _ in range(rng.randint(3, 5))]
         self.services: dict[str, dict[str, str]] = {name: {} for name in SERVICES[:generations]}
         self.revisions = dict(zip(SERVICES, rng.choice(((7, 8), (8, 7))), strict=True))
         self.current = max(self.services, key=lambda name: self.revisions[name])
         self.started = 0
         for name in self.services:
-            self._start(name, rng.randint(0, workers), rng)
+            self._start(name, rng.randint(0, min(workers, 4)), rng)
         self.desired = {name: len(workers) for name, workers in self.services.items()}
         self.state, self.now = State(), 100.0
         self.needs: list[tuple[float, int]] = []

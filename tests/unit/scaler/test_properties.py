@@ -77,10 +77,11 @@ def test_what_was_decided_is_a_fixpoint(drawn: Dimensions) -> None:
 
 
 @EXAMPLES
-@given(dimensions, st.lists(st.integers(0, 9), min_size=3, max_size=6))
-def test_noise_moves_a_fleet_seldom_and_calm_brings_it_to_rest(drawn: Dimensions, noise: list[int]) -> None:
+@given(dimensions)
+def test_noise_moves_a_fleet_seldom_and_calm_brings_it_to_rest(drawn: Dimensions) -> None:
     """A fleet shrinks only to what nobody needed more of for a window, and settles where the demand says."""
     fleet = Rehearsal(drawn)
+    noise = fleet.noise
     for more in noise:
         fleet.turn(more)
     fleet.quiet_turns, base = 0, noise[-1]
