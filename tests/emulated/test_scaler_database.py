@@ -155,7 +155,7 @@ async def test_the_connection_can_write_nothing_whatever_the_role_may(tables: Se
             await database._connection.execute("delete from task_instance")
 
 
-@pytest.mark.fault("source slow", "the database's own statement timeout ends the query; nothing is left running there")
+@pytest.mark.fault("source slow", "The database's own statement timeout ends the query; nothing is left running there")
 async def test_a_query_that_waits_is_ended_in_the_server_too(tables: Server) -> None:
     settings = DatabaseSettings(host=tables.host, port=tables.port, name="postgres", sslmode="disable")
     database = AirflowDatabase(settings, PASSWORD, deadline_s=0.5)
@@ -178,7 +178,7 @@ async def test_a_query_that_waits_is_ended_in_the_server_too(tables: Server) -> 
     await database.close()
 
 
-@pytest.mark.fault("database fails over", "unknown while it is away or in recovery, then known on one new connection")
+@pytest.mark.fault("database fails over", "Unknown while it is away or in recovery, then known on one new connection")
 async def test_a_server_that_crashes_and_comes_back_is_unknown_then_known(tables: Server) -> None:
     await insert(tables, 3, "queued")
     async with airflow(tables) as database:
@@ -195,7 +195,7 @@ async def test_a_server_that_crashes_and_comes_back_is_unknown_then_known(tables
                 assert await connection.fetchval(ours) == 1
 
 
-@pytest.mark.fault("database fails over", "a server in recovery is refused: a replica may lag behind")
+@pytest.mark.fault("database fails over", "A server in recovery is refused: a replica may lag behind")
 @pytest.mark.parametrize("hot_standby", ["on", "off"])
 async def test_a_server_in_recovery_is_unknown_until_it_is_the_primary(tables: Server, hot_standby: str) -> None:
     await insert(tables, 3, "queued")

@@ -161,8 +161,8 @@ async def test_the_newest_period_that_all_metrics_have_counts(scene: Scene) -> N
     assert await scene.depth() == BrokerCount(6, 2, 1)
 
 
-@pytest.mark.fault("NaN", "no number is no count: the reading is unknown, and the fleet holds")
-@pytest.mark.fault("negative", "a negative count is refused at the edge: the reading is unknown, and the fleet holds")
+@pytest.mark.fault("NaN", "No number is no count: the reading is unknown, and the fleet holds")
+@pytest.mark.fault("negative", "A negative count is refused at the edge: the reading is unknown, and the fleet holds")
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, -1.0, -0.5, 1e12, "7", None, True])
 async def test_what_is_no_count_is_refused(scene: Scene, value: object) -> None:
     scene.client.holds("q", {2: value})
@@ -180,7 +180,7 @@ def _result(answer: dict[str, Any], number: int) -> dict[str, Any]:
     return found
 
 
-@pytest.mark.fault("partial failures in a 200", "a metric that was answered in part or not at all is unknown")
+@pytest.mark.fault("partial failures in a 200", "A metric that was answered in part or not at all is unknown")
 @pytest.mark.parametrize(
     ("status", "words"),
     [
@@ -263,7 +263,7 @@ async def test_half_an_answer_is_none(scene: Scene, change: dict[str, Any], word
         await scene.depth()
 
 
-@pytest.mark.fault("out of order", "a sample that is older than the last one never replaces it")
+@pytest.mark.fault("out of order", "A sample that is older than the last one never replaces it")
 async def test_an_older_sample_never_replaces_a_newer_one(scene: Scene) -> None:
     scene.client.holds("q", {2: 40, 3: 1})
     assert await scene.depth() == BrokerCount(40, 0)
@@ -280,7 +280,7 @@ async def test_an_older_sample_never_replaces_a_newer_one(scene: Scene) -> None:
     assert await scene.depth() == BrokerCount(15, 0)
 
 
-@pytest.mark.fault("stale", "what is older than two periods is unknown, and what was known before is not kept alive")
+@pytest.mark.fault("stale", "What is older than two periods is unknown, and what was known before is not kept alive")
 async def test_a_metric_that_stops_is_unknown_after_two_periods(scene: Scene) -> None:
     scene.client.holds("q", {2: 40})
     assert await scene.depth() == BrokerCount(40, 0)
