@@ -6,14 +6,26 @@ from __future__ import annotations
 import asyncio
 import io
 import json
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from scaler.core.model import AgentState, BrokerCount, DatabaseCount, Fleet, Known, Service, Stale, Task, Unknown
+from scaler.core.model import (
+    AgentState,
+    BrokerCount,
+    Controls,
+    DatabaseCount,
+    Fleet,
+    Known,
+    Service,
+    Stale,
+    Task,
+    Unknown,
+)
 from scaler.errors import SourceError
+from scaler.runtime.controls import SharedControls
 from scaler.runtime.decision_log import DecisionLog
 from scaler.runtime.fleet_loop import FleetLoop
 from scaler.runtime.metrics import Metrics
@@ -141,6 +153,92 @@ async def test_several_queues_are_one_demand() -> None:
     assert isinstance(observation.database, Known)
     assert observation.broker.value == BrokerCount(11, 22, 5)
     assert observation.database.value == DatabaseCount(11, 22)
+
+
+async def test_a_service_that_was_empty_is_asked_about_tasks_only_when_it_is_not_any_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = Ports(1, latency_s=0.05, services=("a", "b"))
+    observer = Observer(FLEET, ["a", "b"], {"default": "url"}, world.world())
+    asked: list[str] = []
+    real = world.tasks
+
+    async def counting(service: str) -> tuple[Task, ...]:
+        asked.append(service)
+        return await real(service)
+
+    monkeypatch.setattr(world, "tasks", counting)
+    for _ in range(3):
+        observation, _ = await observer.observe(3.0)
+        assert observation.generations["b"].tasks == Known((), observation.generations["b"].tasks.at)  # type: ignore[union-attr]
+    assert asked.count("b") == 1, "the first time it was not known to be empty"
+    assert asked.count("a") == 3
+    world.services["b"].desired = 1
+    world.advance(60.0)
+    observation, _ = await observer.observe(3.0)
+    tasks = observation.generations["b"].tasks
+    assert isinstance(tasks, Known)
+    assert len(tasks.value) == 1
+
+
+async def test_an_order_that_was_read_once_stays_in_force_while_ssm_is_silent() -> None:
+    world = ports()
+    answers: list[Controls | SourceError] = [SourceError("controls", "denied"), Controls(maximum=2)]
+
+    class Ssm:
+        async def read(self, fleets: Sequence[str]) -> Mapping[str, Controls | SourceError]:
+            return {fleet: answers.pop(0) if answers else SourceError("controls", "down") for fleet in fleets}
+
+    shared = SharedControls(Ssm(), ["default"], world, max_age_s=1.0)
+    observer = Observer(FLEET, ["worker-default"], {"default": "url"}, world.world(controls=shared))
+    seen = []
+    for _ in range(4):
+        observation, _ = await observer.observe(3.0)
+        seen.append(observation.controls)
+        world.advance(600.0)
+    assert [type(each) for each in seen] == [Unknown, Known, Stale, Stale]
+    assert all(each.value.maximum == 2 for each in seen[1:] if not isinstance(each, Unknown))
+
+
+async def test_a_loop_takes_over_what_another_of_its_fleet_remembers() -> None:
+    world = ports()
+    before, after = world.fleet_loop(), world.fleet_loop()
+    for _ in range(8):
+        await before.tick()
+        world.advance(5.0)
+    after.take_over(before)
+    report = await after.tick()
+    assert report.tick.before.window.covered_s(world.now) > 30.0, "a changed setting cost the fleet its window"
+
+
+async def test_both_generations_are_written_and_growth_does_not_wait_for_the_drain(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = Ports(1, latency_s=0.05, services=("a", "b"))
+    world.services["a"].desired = 2
+    world.advance(60.0)
+    observer = Observer(FLEET, ["a", "b"], {"default": "url"}, world.world())
+    loop = FleetLoop(FLEET, observer, world.world(), ())
+    order: list[str] = []
+    writes, drains = world.set_desired, world.agents.drain
+
+    async def set_desired(service: str, desired: int) -> None:
+        order.append(f"{service}={desired}")
+        await writes(service, desired)
+
+    async def drain(task: Task, lease_s: float) -> AgentState:
+        order.append("drain")
+        return await drains(task, lease_s)
+
+    monkeypatch.setattr(world, "set_desired", set_desired)
+    monkeypatch.setattr(world.agents, "drain", drain)
+    for tick in range(60):
+        if tick == 8:
+            world.services["b"].revision = 2
+        report = await loop.tick()
+        world.advance(max(0.1, 5.0 - report.duration_s))
+    assert (world.services["a"].desired, world.services["b"].desired) == (0, 1)
+    assert order.index("b=1") < order.index("a=0")
 
 
 # --- the last doubt before a reduction
