@@ -16,6 +16,8 @@ from cdktf_app.roles import via
 from cdktf_app.storage import Storage
 
 METRICS_NAMESPACE: Final = "openmwaa"
+# Where MWAA has RunningTasks and QueuedTasks; the scaler says them there too.
+MWAA_NAMESPACE: Final = "AmazonMWAA"
 """In CloudWatch; only the scaler writes to it."""
 _ACCOUNT_WIDE: Final = "the operation knows no resource"
 
@@ -121,7 +123,7 @@ class Identities:
                 actions=("cloudwatch:PutMetricData",),
                 resources=EVERY,
                 every_resource_because=_ACCOUNT_WIDE,
-                conditions=(Condition("StringEquals", "cloudwatch:namespace", (METRICS_NAMESPACE,)),),
+                conditions=(Condition("StringEquals", "cloudwatch:namespace", (METRICS_NAMESPACE, MWAA_NAMESPACE)),),
             ),
         ]
 

@@ -13,6 +13,7 @@ from cdktf_app.broker import MAX_RECEIVE_COUNT
 from tests.support.breakable_proxy import BreakableProxy
 from tests.support.fleet_place import CLUSTER, SCALER, FleetSettings
 from tests.support.fleet_world import FleetWorld, assert_nothing_was_hurt
+from tests.support.sqs_queue import Queue
 
 pytestmark = [pytest.mark.emulated, pytest.mark.filterwarnings("default::DeprecationWarning")]
 
@@ -135,6 +136,7 @@ def test_two_scalers_at_once_are_harmless(world: BreakableWorld) -> None:
 def test_a_message_given_back_20_times_still_runs(world: BreakableWorld) -> None:
     held = world.hold(3)  # every slot is taken
     world.until_started(held)
+    assert isinstance(world.queue, Queue)
     with world.scaler_frozen():
         late = world.burst(1, 0.1)
         world.queue.give_back(20)

@@ -15,7 +15,7 @@ EVERY_RESOURCE = {
     (
         "roles_scaler_policy",
         "PublishScalerMetrics",
-    ): "PutMetricData knows no resource; the condition names the namespace",
+    ): "PutMetricData knows no resource; the condition names the namespaces",
     ("roles_scaler_policy", "ListTasks"): "Fargate tasks have no container instance; the condition names the cluster",
     ("roles_triggerer_policy", "FindLogGroups"): "DescribeLogGroups knows no resource",
     ("roles_worker_policy", "AccountPublicAccessBlock"): "the setting is the account's",
@@ -98,7 +98,9 @@ def test_scaler_may_size_its_fleets_and_nothing_else(given: Stack) -> None:
     ]
     (controls,) = statements["ReadControls"]["Resource"]
     assert controls.endswith(":parameter/openmwaa/example/scaler/*"), "another environment's orders could be read"
-    assert statements["PublishScalerMetrics"]["Condition"] == {"StringEquals": {"cloudwatch:namespace": ["openmwaa"]}}
+    assert statements["PublishScalerMetrics"]["Condition"] == {
+        "StringEquals": {"cloudwatch:namespace": ["openmwaa", "AmazonMWAA"]}
+    }
     assert statements["SeeBacklog"]["Resource"] == [
         "${aws_sqs_queue.broker_queue_default.arn}",
         "${aws_sqs_queue.broker_queue_high.arn}",

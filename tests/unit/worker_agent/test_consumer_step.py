@@ -128,10 +128,14 @@ def test_a_consumer_that_stops_because_the_worker_ends_shuts_the_gate(step: Prot
     assert step.agent.terminated == 1  # type: ignore[attr-defined]
 
 
+def _nobody_listens() -> None:
+    pass
+
+
 def test_outside_ecs_no_step_is_added(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("ECS_AGENT_URI", raising=False)
     app = Celery("outside", set_as_current=False)
-    installation._on_worker_init(SimpleNamespace(app=app))
+    installation._on_worker_init(_nobody_listens, SimpleNamespace(app=app))
     assert app.steps["consumer"] == set()
 
 
@@ -139,7 +143,7 @@ def test_a_worker_that_cannot_be_protected_does_not_start(monkeypatch: pytest.Mo
     monkeypatch.setenv("ECS_AGENT_URI", "http://127.0.0.1:9")
     monkeypatch.setenv("WORKER_AGENT_PORT", "none")
     with pytest.raises(SystemExit):
-        installation._on_worker_init(SimpleNamespace(app=Celery("wrong", set_as_current=False)))
+        installation._on_worker_init(_nobody_listens, SimpleNamespace(app=Celery("wrong", set_as_current=False)))
     monkeypatch.delenv("WORKER_AGENT_PORT")
     with pytest.raises(SystemExit):
-        installation._on_worker_init(None)
+        installation._on_worker_init(_nobody_listens, None)
