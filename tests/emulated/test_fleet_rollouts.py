@@ -48,6 +48,7 @@ def end(world: FleetWorld, old: str, held: list[str]) -> None:
     assert_nothing_was_hurt(world)
 
 
+@pytest.mark.slow
 def test_a_change_of_size_and_one_to_spot_each_roll_a_busy_fleet_and_nothing_is_lost(start: StartWorld) -> None:
     world = start()
     for capacity in (ON_DEMAND, SPOT):
