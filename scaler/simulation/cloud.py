@@ -40,6 +40,8 @@ class Site:
     launch_s: tuple[float, float] = (5.0, 25.0)
     patience_s: float = 20.0
     """A new revision must consume after one launch and so many seconds, when nothing else is wrong."""
+    never_empty: bool = True
+    """Whether some worker always serves; a fleet that may have none waits for a task, not for its launch."""
     maximum: int = 1000
     """What the scaler may ask for in one service, if no worker needs protection."""
     revision: int = 1
@@ -257,7 +259,7 @@ class Cloud:
             return
         took_s = self._loop.time() - since
         self.rollouts_s.append(took_s)
-        if self._loop.time() <= self.disturbed_until or since <= self.disturbed_until:
+        if not site.never_empty or self._loop.time() <= self.disturbed_until or since <= self.disturbed_until:
             return
         self._ledger.counts["rollouts_timed"] += 1
         limit_s = site.launch_s[1] + self.ecs.settings.pending_s + BOOT_S[1] + site.patience_s

@@ -169,7 +169,8 @@ class Director:
             weights = [weight for weight, _ in self._events]
             event = self._rng.choices([each for _, each in self._events], weights)[0]
             lasts_s = event()
-            self._sim.cloud.disturbed_until = self._sim.loop.time() + lasts_s + 60.0
+            if event != self._roll_out:  # how long that takes is judged, unless a fault is near
+                self._sim.cloud.disturbed_until = self._sim.loop.time() + lasts_s + 60.0
             self._sim.ledger.counts["events"] += 1
             await asyncio.sleep(lasts_s)
 

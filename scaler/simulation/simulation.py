@@ -125,6 +125,7 @@ class Simulation:
             launch_s=self.setting.launch_s,
             patience_s=4 * fleet.interval_s + self.setting.scheduler_delay_s,
             maximum=fleet.maximum,
+            never_empty=fleet.minimum > 0,
         )
         self.cloud.found(site, fleet.minimum)
         return site
