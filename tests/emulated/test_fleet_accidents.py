@@ -70,6 +70,7 @@ def test_messages_of_a_worker_that_dies_before_it_begins_them_come_back(world: F
     world.until_finished(tasks)
 
 
+@pytest.mark.slow
 @pytest.mark.fault(
     "agent restarts in drain", "The drain ends with the worker; its successor is protected, then consumes."
 )

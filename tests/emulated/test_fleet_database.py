@@ -38,6 +38,7 @@ def errors(world: FleetWorld) -> str:
     return " ".join(world.decisions()[-1]["errors"])
 
 
+@pytest.mark.slow
 @pytest.mark.fault(
     "database fails over", "The broker may raise the fleet meanwhile; nothing lowers it until the primary answers."
 )
