@@ -14,7 +14,7 @@ from typing import Any
 
 import psutil
 
-from benchmarks import environment, fleet_shape, real_scale_ins, scaler, synth
+from benchmarks import environment, fleet_shape, fleets, real_scale_ins, scaler, synth
 
 OUT = Path(__file__).resolve().parents[1] / "build" / "bench"
 SUBJECTS: Mapping[str, Callable[[], dict[str, Any]]] = {
@@ -22,6 +22,7 @@ SUBJECTS: Mapping[str, Callable[[], dict[str, Any]]] = {
     "environment": environment.measure,
     "fleet_shape": fleet_shape.measure,
     "real": real_scale_ins.measure,
+    "fleets": fleets.measure,
     "scaler": scaler.measure,  # last: it takes in what the others measured
 }
 
