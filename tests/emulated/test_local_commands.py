@@ -34,6 +34,10 @@ case "$1" in
 esac
 """
 
+# `make test &` in a script has Ctrl-C ignored, and a child would inherit that.
+COMMAND = """import signal; signal.signal(signal.SIGINT, signal.default_int_handler)
+from openmwaa.cli import main; main()"""
+
 
 class User:
     """Somebody at a terminal, in a folder with an environment file."""
@@ -49,7 +53,7 @@ class User:
 
     def start(self, *words: str, **more: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
-            (sys.executable, "-c", "from openmwaa.cli import main; main()", "local", *words),
+            (sys.executable, "-c", COMMAND, "local", *words),
             cwd=self.folder,
             env={**self.environment, "PYTHONPATH": str(Path(__file__).parents[2]), **more},
             stdout=subprocess.PIPE,
