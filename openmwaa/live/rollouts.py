@@ -107,5 +107,5 @@ def _generation(service: Mapping[str, Any]) -> Generation:
 
 def _fleet(fleet: str, generations: Sequence[Generation]) -> FleetRollout:
     # The scaler's own order; where revisions are equal it is the one with the workers.
-    current = max(generations, key=lambda each: (each.revision, each.desired, each.service))
+    current = max(sorted(generations, key=lambda each: each.service), key=lambda each: (each.revision, each.desired))
     return FleetRollout(fleet, current, tuple(each for each in generations if each is not current))

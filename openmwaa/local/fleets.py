@@ -99,7 +99,7 @@ def fleets(services: Sequence[Mapping[str, Any]]) -> tuple[FleetStatus, ...]:
 
 def _fleet(name: str, generations: Sequence[Generation]) -> FleetStatus:
     # The scaler's own order; a family of one revision has both generations on it, and workers in one.
-    current = max(generations, key=lambda each: (each.revision, each.desired, each.service))
+    current = max(sorted(generations, key=lambda each: each.service), key=lambda each: (each.revision, each.desired))
     return FleetStatus(name, current, tuple(each for each in generations if each is not current))
 
 

@@ -71,12 +71,16 @@ def _current(views: Sequence[View], remembered: str | None) -> View | None:
     return max(known, key=lambda view: _newest(view, remembered), default=None)
 
 
-def _newest(view: View, remembered: str | None) -> tuple[int, bool, int, bool, str]:
-    """Order by revision; of two alike the one that was the newest stays it while it has workers, so nothing flaps."""
+def _newest(view: View, remembered: str | None) -> tuple[int, bool, int, bool]:
+    """Order by revision; of two alike the one that was the newest stays it while it has workers, so nothing flaps.
+
+    Of two alike, empty and not remembered `max` takes the first by name: a family's second revision lands on the
+    second service, and must find nobody there.
+    """
     if view.service is None:
-        return (-1, False, 0, False, "")
+        return (-1, False, 0, False)
     desired, was = view.service.desired, view.name == remembered
-    return (view.service.revision, was and desired > 0, desired, was, view.name)
+    return (view.service.revision, was and desired > 0, desired, was)
 
 
 def _settle(tick: Tick, want: Want) -> list[Step]:

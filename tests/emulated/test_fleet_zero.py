@@ -3,6 +3,7 @@
 
 import pytest
 
+from tests.support.fleet_place import B
 from tests.support.fleet_world import StartWorld, assert_nothing_was_hurt
 
 pytestmark = [pytest.mark.emulated, pytest.mark.filterwarnings("default::DeprecationWarning")]
@@ -15,6 +16,7 @@ def test_a_fleet_at_zero_is_woken_by_one_message_and_goes_back_to_zero_twice(sta
         held = world.hold(1)
         world.until_started(held)
         assert len(world.addresses()) == 1
+        assert world.desired(B) == 0, "the next revision would land on the service that works"
         world.let_go(held)
         world.until_finished(held)
         world.until_fleet_is(0)

@@ -92,7 +92,7 @@ FINISHED = [service("default-a", 3), service("default-b", 4, desired=4)]
         pytest.param(ROLLING, "b", 4, False, id="the older one has workers"),
         pytest.param(FINISHED, "b", 0, True, id="the older one is empty"),
         pytest.param([service("default-a", 1, 2), service("default-b", 1)], "a", 0, True, id="after the first apply"),
-        pytest.param([service("default-a", 1), service("default-b", 1)], "b", 0, True, id="no workers at all"),
+        pytest.param([service("default-a", 1), service("default-b", 1)], "a", 0, True, id="no workers at all"),
         pytest.param(
             [service("default-a", 3, desired=1, running=0), service("default-b", 4, 1)],
             "b",

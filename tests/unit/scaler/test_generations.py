@@ -60,7 +60,13 @@ def counts(decision: Decision) -> tuple[int | None, int | None]:
         pytest.param((1, 1), (2, 3), A, A, id="of two alike the one that was, while it has workers"),
         pytest.param((1, 1), (2, 0), B, A, id="of two alike the one that has workers"),
         pytest.param((1, 1), (0, 0), A, A, id="of two alike and empty the one that was"),
-        pytest.param((1, 1), (0, 0), None, B, id="of two alike and empty at a start: by name, always the same"),
+        pytest.param(
+            (1, 1),
+            (0, 0),
+            None,
+            A,
+            id="of two alike and empty at a start: the first, for the next revision lands on the second",
+        ),
     ],
 )
 def test_new_workers_start_on_the_newest_service(
