@@ -19,7 +19,7 @@ import pytest
 from benchmarks.airflow_stack import Stack
 from tests.support.celery_message import with_expired_token
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(2400)]
+pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(2400)]
 
 SLOTS = 2
 VISIBILITY_S = 15
@@ -215,7 +215,6 @@ def test_before_the_containers_end_tasks_are_ended_through_airflow_and_retried(w
     assert (run.states(), run.tries()) == ({"success"}, [2, 2])
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("outage_s", [60, 300])
 @pytest.mark.fault(
     "execution API gone", "Running tasks go on; their heartbeats and results are repeated until it is back."

@@ -123,6 +123,7 @@ async def test_a_new_revision_goes_to_the_idle_generation_and_never_to_the_busy_
     assert world.runs(A)[2] == 4
 
 
+@pytest.mark.slow
 async def test_what_touches_a_busy_generation_loses_nothing_and_destroy_leaves_nothing_running(world: World) -> None:
     await world.apply(environment())
     await world.size(A, 3)
