@@ -60,7 +60,7 @@ class EnvironmentStack(TerraformStack):
         self._log_groups = group_pattern(environment.name, place)
         keys = Keys(self, "keys", name=name, log_groups=self._log_groups, place=place, given=environment.kms_key)
         key = self._key = keys.arn
-        self._network = Network(self, "network", name=name, region=place.region, cidr=environment.network.vpc_cidr)
+        self._network = Network(self, "network", name=name, region=place.region, cidr=environment.network.cidr)
         self._groups = SecurityGroups(self, "security_groups", name=name, network=self._network)
         self._logs = Logs(self, "logs", environment=environment, key_arn=key)
         self._secrets = Secrets(self, "secrets", name=name, key_arn=key)

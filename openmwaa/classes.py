@@ -10,7 +10,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Final
+from typing import Final, Literal
+
+Architecture = Literal["X86_64", "ARM64"]
 
 
 @dataclass(frozen=True)

@@ -9,13 +9,20 @@ from __future__ import annotations
 
 import re
 from functools import cached_property
-from ipaddress import IPv4Network
 from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import BeforeValidator, Field, StringConstraints, field_validator, model_validator
 
-from openmwaa.classes import ENVIRONMENT_CLASSES, EnvironmentClass
-from openmwaa.fleet import ClassName, Fleet, FleetName, FleetSpec, StrictModel
+from openmwaa.broker import Broker, Sqs
+from openmwaa.classes import ENVIRONMENT_CLASSES, Architecture, EnvironmentClass, TaskSize, fargate_cpus, fargate_memory
+from openmwaa.fleet import ClassName, Fleet, FleetName, FleetSpec
+from openmwaa.identity import Identity
+from openmwaa.metadata_database import AuroraServerless, ExistingPostgresql, MetadataDatabase
+from openmwaa.monitoring import Monitoring
+from openmwaa.network import Network
+from openmwaa.strict_model import StrictModel
+from openmwaa.terraform_state import TerraformState
+from openmwaa.web_access import WebAccess
 
 AIRFLOW_VERSIONS: Final = ("3.3.2",)
 DEFAULT_QUEUE: Final = "default"
@@ -56,31 +63,48 @@ class LoggingConfiguration(StrictModel):
     """Days a log group keeps what it has; the values are CloudWatch's."""
 
 
-class Network(StrictModel):
-    """The VPC that is built for the environment."""
-
-    vpc_cidr: str = "10.192.0.0/16"
-    """IPv4 range of the VPC, /16 to /20; two public and two private subnets are cut from it."""
-
-    @field_validator("vpc_cidr")
-    @classmethod
-    def _is_a_private_range(cls, value: str) -> str:
-        try:
-            network = IPv4Network(value)
-        except ValueError as error:
-            raise ValueError(f"not an IPv4 range ({error}); for example 10.192.0.0/16") from error
-        if not 16 <= network.prefixlen <= 20:  # noqa: PLR2004 - the documented bounds
-            raise ValueError(f"a /{network.prefixlen}; a VPC of openmwaa is a /16 to /20, for example 10.192.0.0/16")
-        if not network.is_private:
-            raise ValueError("not a private range (RFC 1918); for example 10.192.0.0/16")
-        return str(network)
-
-
 class Images(StrictModel):
     """Images of your own, by digest or immutable tag; left out, the stack's own ECR repositories are used."""
 
     airflow: str | None = None
     scaler: str | None = None
+
+
+class Size(StrictModel):
+    """CPU and memory of a Fargate task."""
+
+    cpu: int
+    """CPU units, 1024 = 1 vCPU."""
+    memory: int
+    """MiB."""
+
+    @model_validator(mode="after")
+    def _is_offered(self) -> Self:
+        sizes = fargate_memory(self.cpu)
+        if not sizes:
+            offered = ", ".join(map(str, fargate_cpus()))
+            raise ValueError(f"Fargate has no task of {self.cpu} CPU units; it has {offered}")
+        if self.memory not in sizes:
+            raise ValueError(
+                f"Fargate has no task of {self.cpu} CPU units with {self.memory} MiB; with that CPU it has "
+                f"{sizes[0]} to {sizes[-1]} in steps of {sizes[1] - sizes[0]}"
+            )
+        return self
+
+    @property
+    def task_size(self) -> TaskSize:
+        """Return the size as the stack has it."""
+        return TaskSize(self.cpu, self.memory)
+
+
+class Sizes(StrictModel):
+    """Sizes of the control plane, where the environment class is not right."""
+
+    scheduler: Size | None = None
+    dag_processor: Size | None = None
+    triggerer: Size | None = None
+    webserver: Size | None = None
+    execution_api: Size | None = None
 
 
 class ScalerSettings(StrictModel):
@@ -102,7 +126,15 @@ class Environment(StrictModel):
     """Size of scheduler, web server and, unless a fleet says otherwise, workers."""
     region: Annotated[str, StringConstraints(pattern=r"^[a-z]{2}(-[a-z]+)+-\d$")] = "us-east-1"
     """An AWS Region, such as eu-central-1."""
+    architecture: Architecture = "X86_64"
+    """X86_64, or ARM64 by Graviton, a fifth cheaper; images must be built for it."""
+    sizes: Sizes = Sizes()
     schedulers: Annotated[int, Field(ge=1, le=5)] = 2
+    min_webservers: Annotated[int, Field(ge=1, le=5)] = 2
+    """Fewest web servers; more start while their CPU is above 70 % or connections are above 15 each."""
+    max_webservers: Annotated[int, Field(ge=1, le=5)] = 2
+    enable_execute_command: bool = False
+    """ECS Exec into the control plane's tasks; never into workers, where it would be a way around their role."""
     min_workers: Annotated[int, Field(ge=0, le=5000)] = 1
     """Fewest workers of a fleet that gives no `min`; with 0, a task that comes to none waits for one to start."""
     max_workers: Annotated[int, Field(ge=1, le=5000)] = 10
@@ -115,6 +147,8 @@ class Environment(StrictModel):
     logging_configuration: LoggingConfiguration = LoggingConfiguration()
     source_bucket: Annotated[str, StringConstraints(pattern=r"^(arn:aws[a-z-]*:s3:::)?[a-z0-9.-]{3,63}$")] | None = None
     """The name or ARN of an S3 bucket that exists; left out, the stack has its own."""
+    source_bucket_force_destroy: bool = False
+    """Whether destroy empties the stack's own bucket; otherwise a destroy stops at a bucket with objects in it."""
     dag_s3_path: Annotated[str, StringConstraints(pattern=r"^[^/].*[^/]$|^[^/]$", max_length=1024)] = "dags"
     """A folder of the bucket without a slash at either end, such as dags."""
     execution_role_arn: Annotated[str, StringConstraints(pattern=r"^arn:aws[a-z-]*:iam::\d{12}:role/.+$")] | None = None
@@ -122,6 +156,13 @@ class Environment(StrictModel):
     kms_key: Annotated[str, StringConstraints(pattern=r"^arn:aws[a-z-]*:kms:[a-z0-9-]+:\d{12}:key/.+$")] | None = None
     """The ARN of a customer-managed KMS key; left out, the stack makes one."""
     network: Network = Network()
+    web_access: WebAccess = WebAccess()
+    metadata_database: MetadataDatabase = AuroraServerless()
+    broker: Broker = Sqs()
+    identity: Identity = Identity()
+    monitoring: Monitoring = Monitoring()
+    terraform_state: TerraformState | None = None
+    """Where Terraform keeps its state; left out, in the folder that it is applied from."""
     tags: dict[Annotated[str, StringConstraints(max_length=128)], Annotated[str, StringConstraints(max_length=256)]] = (
         Field(default_factory=dict, max_length=50)
     )
@@ -132,20 +173,10 @@ class Environment(StrictModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _micro_has_one_scheduler(cls, data: Any) -> Any:
+    def _micro_has_one_of_each(cls, data: Any) -> Any:
         if isinstance(data, dict) and data.get("environment_class") == "mw1.micro":
-            return {"schedulers": 1, **data}
+            return {"schedulers": 1, "min_webservers": 1, "max_webservers": 1, **data}
         return data
-
-    @field_validator("webserver_access_mode")
-    @classmethod
-    def _is_private(cls, value: str) -> str:
-        if value != "PRIVATE_ONLY":
-            raise ValueError(
-                f"{value} is refused: login by IAM is not built yet and a password alone must not face the internet; "
-                "say PRIVATE_ONLY"
-            )
-        return value
 
     @field_validator("source_bucket")
     @classmethod
@@ -171,6 +202,22 @@ class Environment(StrictModel):
             )
         return self
 
+    @model_validator(mode="after")
+    def _parts_fit_together(self) -> Self:
+        self.web_access.check(self.webserver_access_mode)
+        if self.min_webservers > self.max_webservers:
+            raise ValueError(
+                f"the fewest web servers ({self.min_webservers}) are more than the most ({self.max_webservers}); "
+                "raise `max_webservers`"
+            )
+        database = self.metadata_database
+        if not isinstance(database, ExistingPostgresql) and database.final_snapshot and self.kms_key is None:
+            raise ValueError(
+                "`metadata_database.final_snapshot` needs a `kms_key`: the environment's own key is deleted with it, "
+                "and nobody could read the snapshot"
+            )
+        return self
+
     @cached_property
     def size(self) -> EnvironmentClass:
         """Return the sizes of the environment's class."""
@@ -193,6 +240,7 @@ class Environment(StrictModel):
             min=spec.min if spec.min is not None else self.min_workers,
             max=spec.max if spec.max is not None else self.max_workers,
             capacity=spec.capacity,
+            architecture=spec.architecture or self.architecture,
             schedule=spec.schedule,
             fallback=spec.fallback,
             hand_made_desired=spec.hand_made_desired,

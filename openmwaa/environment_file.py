@@ -10,23 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from openmwaa.environment import Environment, Images, LoggingConfiguration, ModuleLogging, Network, ScalerSettings
+from openmwaa.environment import Environment
 from openmwaa.errors import EnvironmentFileError, Problem
-from openmwaa.fleet import Fallback, FleetSpec, ScheduledMinimum
-
-Location = tuple[int | str, ...]
-
-_NESTED: Mapping[str, type[BaseModel]] = {
-    "fleets": FleetSpec,
-    "images": Images,
-    "logging_configuration": LoggingConfiguration,
-    "network": Network,
-    "scaler": ScalerSettings,
-}
-_OF_FLEET: Mapping[str, type[BaseModel]] = {"fallback": Fallback, "schedule": ScheduledMinimum}
+from openmwaa.fields import Location, model_of, without_tags
 
 
 def load(path: Path) -> Environment:
@@ -112,7 +101,7 @@ def _twice(node: yaml.Node | None, at: str = "") -> Iterator[tuple[str, int]]:
 
 
 def _problem(details: ErrorDetails, lines: Mapping[Location, int], path: Path) -> Problem:
-    at = tuple(part for part in details["loc"] if part != "[key]")
+    at = without_tags(tuple(part for part in details["loc"] if part != "[key]"))
     line = next((lines[at[:n]] for n in range(len(at), -1, -1) if at[:n] in lines), None)
     field = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in at).lstrip(".")
     return Problem(path, line, field, _message(details, at))
@@ -138,19 +127,8 @@ def _message(details: ErrorDetails, at: Location) -> str:
     return message[:1].lower() + message[1:] + shown
 
 
-def _model_of(at: Location) -> type[BaseModel]:
-    """Return the model that the field at `at` belongs to."""
-    if len(at) <= 1 or at[0] not in _NESTED:
-        return Environment
-    if at[0] == "logging_configuration" and len(at) > 2:  # noqa: PLR2004 - a module's own fields
-        return ModuleLogging
-    if at[0] == "fleets" and len(at) > 3:  # noqa: PLR2004 - fleets, the fleet's name, a part of it, the part's own fields
-        return _OF_FLEET.get(str(at[2]), FleetSpec)
-    return _NESTED[str(at[0])]
-
-
 def _known_fields(at: Location) -> list[str]:
-    return sorted(field.alias or name for name, field in _model_of(at).model_fields.items())
+    return sorted(field.alias or name for name, field in model_of(at).model_fields.items())
 
 
 def _description(at: Location) -> str | None:
@@ -159,7 +137,7 @@ def _description(at: Location) -> str | None:
         return "`section.key` in lower case, with a value of printable ASCII"
     if at[:1] == ("fleets",) and len(at) == 2:  # noqa: PLR2004 - the fleet's own name
         return "a lower-case letter, then letters, digits and `-`; at most 20"
-    for name, field in _model_of(at).model_fields.items():
+    for name, field in model_of(at).model_fields.items():
         if (field.alias or name) in at and field.description:
             text = field.description.split("; left out")[0].rstrip(".")
             return text[:1].lower() + text[1:]

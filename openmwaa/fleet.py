@@ -9,9 +9,10 @@ from typing import Annotated, Final, Literal, Self
 from zoneinfo import ZoneInfo
 
 from cronsim import CronSim, CronSimError
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
+from pydantic import Field, StringConstraints, field_validator, model_validator
 
-from openmwaa.classes import fargate_cpus, fargate_memory
+from openmwaa.classes import Architecture, fargate_cpus, fargate_memory
+from openmwaa.strict_model import StrictModel
 
 ClassName = Literal["mw1.micro", "mw1.small", "mw1.medium", "mw1.large", "mw1.xlarge", "mw1.2xlarge"]
 QueueName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,40}$")]
@@ -21,12 +22,6 @@ HandMadeDesired = Literal["adopt", "correct"]
 
 _CRON_FIELDS: Final = 5
 _ANY_TIME: Final = datetime(2026, 1, 1, tzinfo=UTC)
-
-
-class StrictModel(BaseModel):
-    """A part of the file: unknown fields are refused, and the docstrings are the reference."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, use_attribute_docstrings=True)
 
 
 class ScheduledMinimum(StrictModel):
@@ -106,6 +101,8 @@ class FleetSpec(StrictModel):
     """Most workers; the environment's `max_workers` when left out."""
     capacity: Capacity = "FARGATE"
     """On demand, or FARGATE_SPOT: cheaper, and AWS may take a worker back at two minutes' notice."""
+    architecture: Architecture | None = None
+    """X86_64, or ARM64 by Graviton; the environment's `architecture` when left out."""
     schedule: tuple[ScheduledMinimum, ...] = ()
     """Times with a higher minimum."""
     fallback: Fallback = Fallback()
@@ -145,6 +142,7 @@ class Fleet:
     min: int
     max: int
     capacity: Capacity = "FARGATE"
+    architecture: Architecture = "X86_64"
     schedule: tuple[ScheduledMinimum, ...] = ()
     fallback: Fallback = _HOLD
     hand_made_desired: HandMadeDesired = "correct"

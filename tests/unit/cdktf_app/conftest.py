@@ -9,6 +9,7 @@ import pytest
 from cdktf_app.main import document
 from openmwaa.environment import Environment
 from openmwaa.environment_file import load
+from tests.support.environments import LEAST
 from tests.support.stack import Stack
 
 ROOT = Path(__file__).parents[3]
@@ -16,7 +17,7 @@ ROOT = Path(__file__).parents[3]
 
 def stack_of(**fields: Any) -> Stack:
     """The stack of an environment that says `fields`."""
-    return Stack(document(Environment.model_validate({"name": "example", **fields})))
+    return Stack(document(Environment.model_validate({**LEAST, **fields})))
 
 
 @pytest.fixture(scope="session")

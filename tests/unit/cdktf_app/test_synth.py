@@ -16,6 +16,7 @@ from cdktf_app import main
 from cdktf_app.errors import CdkMissingError, NodeMissingError
 from openmwaa.environment import Environment
 from openmwaa.environment_file import load
+from tests.support.environments import LEAST
 from tests.support.stack import Stack, walk
 from tests.support.terraform import terraform_environment
 
@@ -118,14 +119,14 @@ def test_people_are_told_where_to_go(quickstart: Stack) -> None:
 def test_a_missing_node_is_said_in_words(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(NodeMissingError, match=r"Node\.js is missing"):
-        main.synth(Environment(name="example"), tmp_path)
+        main.synth(Environment.model_validate(LEAST), tmp_path)
     assert not list(tmp_path.iterdir())
 
 
 def test_a_missing_cdk_is_said_in_words(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     with pytest.raises(CdkMissingError, match=r"openmwaa\[infra\]"):
-        main.synth(Environment(name="example"), tmp_path)
+        main.synth(Environment.model_validate(LEAST), tmp_path)
 
 
 def test_the_users_environment_variables_stay_as_they_are(
@@ -134,7 +135,7 @@ def test_the_users_environment_variables_stay_as_they_are(
     assert quickstart.document
     monkeypatch.setenv("NODE_OPTIONS", "--no-warnings")
     before = dict(os.environ)
-    main.synth(Environment(name="example"), tmp_path)
+    main.synth(Environment.model_validate(LEAST), tmp_path)
     assert dict(os.environ) == before
 
 

@@ -7,6 +7,8 @@ import sys
 from importlib.metadata import version
 from pathlib import Path
 
+from tests.support.environments import LEAST_YAML
+
 
 def run(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-c", "from openmwaa.cli import main; main()", *arguments]
@@ -14,7 +16,7 @@ def run(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
 
 
 def test_a_right_file_is_summed_up(tmp_path: Path) -> None:
-    (tmp_path / "environment.yaml").write_text("name: example")
+    (tmp_path / "environment.yaml").write_text(LEAST_YAML)
     done = run("validate", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "default: 1 to 10 workers of 5 slots" in done.stdout
@@ -34,7 +36,7 @@ def test_json_tells_programs_the_same(tmp_path: Path) -> None:
     assert done.returncode == 1
     problem = json.loads(done.stdout)["problems"][0]
     assert (problem["line"], problem["field"]) == (2, "max_worker")
-    (tmp_path / "environment.yaml").write_text("name: example")
+    (tmp_path / "environment.yaml").write_text(LEAST_YAML)
     assert json.loads(run("validate", "--json", cwd=tmp_path).stdout)["environment"]["max_workers"] == 10
 
 

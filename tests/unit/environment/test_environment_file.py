@@ -15,6 +15,7 @@ from openmwaa.environment import option_variable
 from openmwaa.environment_file import as_data, json_schema, load, loads
 from openmwaa.errors import EnvironmentFileError
 from openmwaa.fleet import Fallback, Fleet
+from tests.support.environments import LEAST_YAML
 
 ROOT = Path(__file__).parents[3]
 FILE = Path("environment.yaml")
@@ -41,7 +42,7 @@ def test_the_committed_json_schema_is_what_the_models_say() -> None:
 
 
 def test_a_name_alone_is_an_environment_with_mwaas_defaults() -> None:
-    environment = loads("name: example", FILE)
+    environment = loads(LEAST_YAML, FILE)
     assert (environment.environment_class, environment.min_workers, environment.max_workers) == ("mw1.small", 1, 10)
     assert environment.schedulers == 2
     assert environment.webserver_access_mode == "PRIVATE_ONLY"
@@ -50,14 +51,15 @@ def test_a_name_alone_is_an_environment_with_mwaas_defaults() -> None:
 
 
 def test_micro_has_one_scheduler_unless_told() -> None:
-    assert loads("{name: a, environment_class: mw1.micro}", FILE).schedulers == 1
-    assert loads("{name: a, environment_class: mw1.micro, schedulers: 2}", FILE).schedulers == 2
+    assert loads(LEAST_YAML + "environment_class: mw1.micro", FILE).schedulers == 1
+    assert loads(LEAST_YAML + "environment_class: mw1.micro\nschedulers: 2", FILE).schedulers == 2
 
 
 def test_fleets_take_from_the_environment_what_they_leave_out() -> None:
     environment = loads(
         """
         name: example
+        web_access: {http_inside_vpc: true}
         environment_class: mw1.medium
         max_workers: 7
         fleets:
@@ -180,7 +182,8 @@ WRONG = {
     ),
     "text for a number": ("name: a\nmax_workers: many", 2, "max_workers", "valid integer"),
     "more than the most": ("name: a\nmin_workers: 4\nmax_workers: 2", 1, "", "raise `max_workers`"),
-    "public web server": ("name: a\nwebserver_access_mode: PUBLIC_ONLY", 2, "webserver_access_mode", "PRIVATE_ONLY"),
+    "public web server": ("name: a\nwebserver_access_mode: PUBLIC_ONLY", 1, "", "login by IAM is not built yet"),
+    "plain HTTP unsaid": ("name: a", 1, "", "http_inside_vpc: true"),
     "CPU without memory": (
         "name: a\nfleets:\n  x:\n    queues: [default]\n    cpu: 1024",
         3,
@@ -283,6 +286,7 @@ def test_what_is_read_and_written_and_read_again_is_the_same(data: dict[str, obj
 def test_a_fleet_says_how_it_is_scaled() -> None:
     text = """
         name: example
+        web_access: {http_inside_vpc: true}
         fleets:
           default: {queues: [default], min: 0}
           nightly:

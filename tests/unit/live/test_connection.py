@@ -24,6 +24,7 @@ from openmwaa.live.errors import (
     UnreachableError,
 )
 from openmwaa.local import daemon_client
+from tests.support.environments import LEAST, LEAST_YAML
 
 HERE = {"aws": "http://127.0.0.2:4566", "ecs": "http://127.0.0.3:4567", "database": "127.0.0.4:5432"}
 
@@ -41,7 +42,7 @@ def no_aws(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
     path = tmp_path / "environment.yaml"
-    path.write_text("name: example\nregion: eu-central-1\n")
+    path.write_text(f"{LEAST_YAML}region: eu-central-1\n")
     return path
 
 
@@ -117,7 +118,7 @@ def test_a_profile_that_does_not_exist_is_named(file: Path, monkeypatch: pytest.
 
 
 def test_a_silent_emulator_is_told_with_the_command_that_looks(file: Path) -> None:
-    connection = Connection(Environment(name="example"), file, HERE)
+    connection = Connection(Environment.model_validate(LEAST), file, HERE)
     with pytest.raises(UnreachableError, match="openmwaa local status"), asking(connection, "ssm:GetParameters", "it"):
         raise botocore_errors.EndpointConnectionError(endpoint_url=HERE["aws"])
 

@@ -17,6 +17,7 @@ from openmwaa.live.connection import Connection
 from openmwaa.live.controls import ControlsStore, describe
 from openmwaa.live.errors import ControlsError, LiveError, PermissionMissingError
 from scaler.controls_document import ControlsDocument, parse
+from tests.support.environments import LEAST
 
 NAME = "/openmwaa/example/scaler/default"
 NOW = datetime(2027, 3, 1, tzinfo=UTC)
@@ -83,7 +84,7 @@ class Fake(Connection):
 
 
 def store(ssm: Ssm) -> ControlsStore:
-    return ControlsStore(Fake(Environment(name="example"), Path("environment.yaml"), fake=ssm))
+    return ControlsStore(Fake(Environment.model_validate(LEAST), Path("environment.yaml"), fake=ssm))
 
 
 def at_most(number: int) -> Callable[[ControlsDocument], ControlsDocument]:

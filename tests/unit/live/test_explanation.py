@@ -17,6 +17,7 @@ from openmwaa.live.decisions import DecisionsLog
 from openmwaa.live.errors import NotRunningError, PermissionMissingError, UnreachableError
 from openmwaa.live.explanation import Explanation, explain
 from scaler.runtime.report import rfc3339
+from tests.support.environments import LEAST
 from tests.support.scaler_page import line
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -66,7 +67,7 @@ def history() -> list[dict[str, Any]]:
 
 
 def log(logs: Logs, **more: Any) -> DecisionsLog:
-    environment = Environment.model_validate({"name": "example", "region": "eu-central-1"})
+    environment = Environment.model_validate({**LEAST, "region": "eu-central-1"})
     return DecisionsLog(Connection(environment, Path("example.yaml")), logs, **more)
 
 

@@ -11,12 +11,13 @@ import pytest
 from openmwaa.environment import Environment
 from openmwaa.live.orders import Bound, Duration, OrderRefusedError, Request, in_force, notes
 from scaler.controls_document import ControlsDocument
+from tests.support.environments import LEAST
 
 NOW = datetime(2027, 3, 1, 6, 30, tzinfo=UTC)  # a Monday
 LATER = "2027-03-01T08:30:00+00:00"
 FLEET = Environment.model_validate(
     {
-        "name": "example",
+        **LEAST,
         "fleets": {
             "default": {
                 "queues": ["default"],

@@ -16,6 +16,7 @@ from openmwaa.environment import Environment
 from openmwaa.live.connection import Connection
 from openmwaa.live.errors import NotRunningError, PermissionMissingError, UnreachableError
 from openmwaa.live.rollouts import look
+from tests.support.environments import LEAST
 
 
 def service(name: str, revision: int, desired: int = 0, running: int | None = None, **more: Any) -> dict[str, Any]:
@@ -68,7 +69,7 @@ class Fake(Connection):
 
 
 def connection(ecs: Ecs, **more: Any) -> Fake:
-    return Fake(Environment.model_validate({"name": "example", **more}), Path("environment.yaml"), fake=ecs)
+    return Fake(Environment.model_validate({**LEAST, **more}), Path("environment.yaml"), fake=ecs)
 
 
 class Time:
