@@ -268,7 +268,10 @@ def test_no_text_whatever_ends_in_a_traceback(text: str) -> None:
 
 @given(
     st.fixed_dictionaries(
-        {"name": st.from_regex(r"\A[a-zA-Z][0-9a-zA-Z_-]{0,79}\Z")},
+        {
+            "name": st.from_regex(r"\A[a-zA-Z][0-9a-zA-Z_-]{0,79}\Z"),
+            "web_access": st.just({"http_inside_vpc": True}),
+        },
         optional={
             "schedulers": st.integers(1, 5),
             "environment_class": st.sampled_from(sorted(ENVIRONMENT_CLASSES)),
