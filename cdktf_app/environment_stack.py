@@ -31,6 +31,7 @@ from cdktf_app.scaler_service import ScalerService, controls_prefix
 from cdktf_app.secrets import Generated, Secrets
 from cdktf_app.security_groups import SecurityGroups
 from cdktf_app.storage import Storage
+from cdktf_app.terraform_state import keep_state
 from openmwaa.environment import Environment
 
 TERRAFORM_VERSION: Final = ">= 1.11"  # ephemeral values and write-only arguments
@@ -46,6 +47,7 @@ class EnvironmentStack(TerraformStack):
         self._addresses: dict[str, str] = {}
         self.add_override("terraform.required_version", TERRAFORM_VERSION)
         self.add_override("terraform.required_providers.aws.version", PROVIDER_VERSION)
+        keep_state(self, environment)
         self._environment = environment
         self._name = f"{PREFIX}-{environment.name}"
         self._place = Place(self, "place", environment=environment)
@@ -65,7 +67,8 @@ class EnvironmentStack(TerraformStack):
         self._logs = Logs(self, "logs", environment=environment, key_arn=key)
         self._secrets = Secrets(self, "secrets", name=name, key_arn=key)
         self._images = Images(self, "images", environment=environment, name=name, place=place, key_arn=key)
-        self._cluster = Cluster(self, "cluster", name=name, place=place)
+        insights = environment.monitoring.container_insights
+        self._cluster = Cluster(self, "cluster", name=name, place=place, key_arn=key, insights=insights)
         self._roles = Roles(self, "roles", name=name, place=place, key_arn=key)
 
     def _store_things(self) -> None:

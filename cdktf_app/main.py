@@ -59,9 +59,13 @@ def document(environment: Environment) -> dict[str, Any]:
 
 
 def cleaned(written: dict[str, Any], name: str) -> dict[str, Any]:
-    """Return the CDK's document without its own metadata and its backend, and with a word on where it comes from."""
+    """Return the CDK's document without its own metadata, and with a word on where it comes from.
+
+    Its local backend goes too: it names a file of this machine. An S3 backend is the user's own, and stays.
+    """
     document: dict[str, Any] = _without_metadata(written)
-    document["terraform"].pop("backend", None)
+    if "s3" not in document["terraform"].get("backend", {}):
+        document["terraform"].pop("backend", None)
     document["//"] = f"Written by `openmwaa synth` from the environment {name}: change its YAML file, not this."
     return document
 
