@@ -73,10 +73,11 @@ def plan(service: Service, roster: Roster, share: Share, *, may_drain: bool, tra
         back = tuple(worker.arn for worker in callable_[:missing])
         if back:
             trail.add("drain", f"calls back {count(len(back), 'worker')} in drain: {names(back)}")
+        exchanged = _exchange(service, roster, share, back) if may_drain and not still else ()
+        back += _told(exchanged, trail)
         return Plan(tuple(worker.arn for worker in victims if worker.arn not in back), (), back + still, len(back))
-    exchanged = _exchange(service, roster, share) if may_drain and not still else ()
+    exchanged = _told(_exchange(service, roster, share) if may_drain and not still else (), trail)
     if exchanged:
-        trail.add("drain", f"calls back {names(exchanged)}, to stand in for the old revision")
         rest = tuple(worker.arn for worker in victims if worker.arn not in exchanged)
         return Plan(rest, (), exchanged, len(exchanged))
     held = tuple(worker.arn for worker in victims)
@@ -86,8 +87,8 @@ def plan(service: Service, roster: Roster, share: Share, *, may_drain: bool, tra
     return Plan(held + chosen, chosen, still)
 
 
-def _exchange(service: Service, roster: Roster, share: Share) -> tuple[str, ...]:
-    """Return whom to call back so that workers of the old revision can leave.
+def _exchange(service: Service, roster: Roster, share: Share, back: tuple[str, ...] = ()) -> tuple[str, ...]:
+    """Return whom to call back, beside those of `back`, so that workers of the old revision can leave.
 
     Where no more consume than are wanted nobody is chosen, and one old worker among them would keep the deployment
     unfinished for ever, and with it every reduction.
@@ -99,7 +100,13 @@ def _exchange(service: Service, roster: Roster, share: Share) -> tuple[str, ...]
     fresh = [worker for worker in roster.of("draining", "released") if not worker.old_revision]
     fresh.sort(key=_first_to_resume)
     able = max(0, len(fresh) - doomed(roster, service.desired))
-    return tuple(worker.arn for worker in fresh[: min(old, able)])
+    return tuple(worker.arn for worker in fresh[:able] if worker.arn not in back)[:old]
+
+
+def _told(exchanged: tuple[str, ...], trail: Trail) -> tuple[str, ...]:
+    if exchanged:
+        trail.add("drain", f"calls back {names(exchanged)}, to stand in for the old revision")
+    return exchanged
 
 
 def _choose(service: Service, roster: Roster, share: Share, trail: Trail) -> tuple[str, ...]:

@@ -248,6 +248,19 @@ def test_drains_are_posted_again_each_tick_also_blind() -> None:
 
 
 @pytest.mark.parametrize(
+    ("queued", "resumes"),
+    [
+        pytest.param(0, {2, 3}, id="as many as are of the old revision"),
+        pytest.param(1, {2, 3, 4}, id="one more is needed, and they are stood in for still"),
+    ],
+)
+def test_the_new_revision_stands_in_for_the_old_whatever_more_is_wanted(queued: int, resumes: set[int]) -> None:
+    observation = observe(["full", "full", *["released"] * 3], queued=queued, running=10, desired=5, old=(0, 1))
+    decision, _ = after_window(observation)
+    assert set(decision.resumes) == {arn(i) for i in resumes}
+
+
+@pytest.mark.parametrize(
     ("workers", "queued", "resumes", "desired"),
     [
         pytest.param(["full", "draining"], 5, {1}, 2, id="called back instead of a new one"),

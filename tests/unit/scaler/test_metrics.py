@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 from aiobotocore.session import get_session
+from hypothesis import given
+from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
 from scaler.adapters import aws
@@ -20,11 +22,12 @@ from scaler.adapters.metrics import CloudWatchMetrics
 from scaler.core.model import Unknown
 from scaler.core.state import GenerationState, State
 from scaler.errors import SourceError
-from scaler.ports import Datum
+from scaler.ports import Datum, Vitals
 from scaler.runtime.metrics import Metrics
-from scaler.runtime.publisher import MWAA, Publisher
+from scaler.runtime.publisher import PERIOD_S, Publisher
+from scaler.runtime.published import MWAA, OF_AIRFLOW, OF_FLEETS, OF_SERVICES
 from scaler.simulation.loop import run
-from tests.support.scaler_builders import FLEET, SILENT, arn, observe
+from tests.support.scaler_builders import FLEET, SERVICE, SILENT, WORKERS, arn, but, observe
 from tests.support.scaler_reports import report
 from tests.support.virtual_clock import LoopClock
 
@@ -161,7 +164,9 @@ def test_publishes_mwaas_metrics_and_ours() -> None:
     assert ours["RunningWorkers"] == 2
     assert ours["BacklogSlots"] == 3
     assert ours["NoDecision"] == 0
-    assert {tuple(key[2:]) for key in found if key[0] == "openmwaa"} == {("test", "default")}
+    fleet, service = ("test", "default"), ("test", "default", SERVICE)
+    ours_by = {tuple(key[2:]): {each[1] for each in found if each[2:] == key[2:]} for key in found if key[0] == "openmwaa"}
+    assert ours_by == {fleet: set(OF_FLEETS), service: set(OF_SERVICES)}, "all that is known is published"
 
 
 @pytest.mark.parametrize(
@@ -170,10 +175,16 @@ def test_publishes_mwaas_metrics_and_ours() -> None:
         pytest.param(observe(["busy"], database=SILENT), {"RunningTasks", "QueuedTasks"}, id="database silent"),
         pytest.param(
             observe(["busy"], database=SILENT, broker=SILENT),
-            {"RunningTasks", "QueuedTasks", "BacklogSlots"},
+            {"RunningTasks", "QueuedTasks", "BacklogSlots", "AtMaximumWithBacklog"},
             id="nobody knows the demand",
         ),
         pytest.param(observe(["busy"], protected=Unknown("silent")), {"ProtectedWorkers"}, id="protection silent"),
+        pytest.param(observe(["busy", "silent"]), {"ProtectionRefusedWorkers"}, id="a worker silent"),
+        pytest.param(
+            but(observe(["busy"]), tasks=SILENT, protected=SILENT),
+            {"ProtectedWorkers", "DrainingWorkers", "StuckWorkers", "OldestDrainSeconds", "ProtectionRefusedWorkers"},
+            id="tasks silent",
+        ),
     ],
 )
 def test_what_is_not_known_is_not_published(seen: Any, absent: set[str]) -> None:
@@ -194,6 +205,87 @@ def test_mwaas_metrics_need_every_fleet() -> None:
 def test_a_fleet_that_does_not_tick_has_no_decision_and_nothing_else() -> None:
     found = published(report(), later_s=120.0)
     assert {key[1]: value for key, value in found.items()} == {"NoDecision": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("seen", "name", "value"),
+    [
+        pytest.param(observe(["busy"]), "UnknownSources", 0, id="every source known"),
+        pytest.param(observe(["busy"], database=SILENT, broker=SILENT), "UnknownSources", 2, id="two sources silent"),
+        pytest.param(observe(["busy", "refused", "silent"]), "ProtectionRefusedWorkers", 1, id="refused beside silent"),
+        pytest.param(observe(["full"] * 10, queued=99, running=50), "AtMaximumWithBacklog", 1, id="at the maximum"),
+        pytest.param(observe(["full"] * 10, running=50), "AtMaximumWithBacklog", 0, id="maximum without backlog"),
+        pytest.param(observe(["full"], queued=5, running=5), "AtMaximumWithBacklog", 0, id="backlog below the maximum"),
+    ],
+)
+def test_what_alarms_watch(seen: Any, name: str, value: float) -> None:
+    assert published(report(seen))["openmwaa", name, "test", "default"] == value
+
+
+def test_the_longest_drain_is_published_in_seconds() -> None:
+    seen = observe(["busy", "draining"], now=100.0)
+    (service,) = seen.generations
+    drains = State(generations={service: GenerationState(drains={arn(1): 40.0})})
+    assert published(report(seen, state=drains, now=100.0))["openmwaa", "OldestDrainSeconds", "test", "default"] == 60
+
+
+READINGS = ("database", "broker", "tasks", "protected", "service")
+
+
+@given(st.sets(st.sampled_from(READINGS)), st.lists(st.sampled_from(sorted(WORKERS)), max_size=5), st.integers(0, 99))
+def test_unknown_is_never_published_as_a_number(silent: set[str], workers: list[str], queued: int) -> None:
+    whole = observe(workers, queued=queued, running=len(workers))
+    found = published(report(but(whole, **dict.fromkeys(silent, SILENT))))
+    told = {key[1] for key in found if len(key) == 4 and key[0] == "openmwaa"}
+    assert all(math.isfinite(value) and value >= 0 for value in found.values())
+    if "tasks" in silent:
+        assert not told & {"DrainingWorkers", "StuckWorkers", "OldestDrainSeconds", "ProtectedWorkers"}
+    if "service" in silent:
+        assert "RunningWorkers" not in told
+    if {"database", "broker"} <= silent:
+        assert not told & {"BacklogSlots", "AtMaximumWithBacklog"}
+    assert {"NoDecision", "UnknownSources", "MaximumWorkers"} <= told, "these are known whenever a tick was finished"
+    assert (found["openmwaa", "UnknownSources", "test", "default"] > 0) == bool(silent)
+
+
+class Heart:
+    """Airflow's database, as far as its vitals go."""
+
+    def __init__(self, answer: Vitals | SourceError) -> None:
+        self.answer = answer
+
+    async def vitals(self, within_s: float) -> Vitals:
+        assert within_s == PERIOD_S, "each publishing tells of the time since the last"
+        if isinstance(self.answer, SourceError):
+            raise self.answer
+        return self.answer
+
+
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        pytest.param(Vitals(2, 30.0), {"SchedulerHeartbeat": 2, "ApproximateAgeOfOldestTask": 30}, id="alive"),
+        pytest.param(Vitals(0, 0.0), {"SchedulerHeartbeat": 0, "ApproximateAgeOfOldestTask": 0}, id="dead"),
+        pytest.param(SourceError("database", "no right"), {}, id="not known"),
+    ],
+)
+def test_airflows_heart_is_felt_once_a_minute(answer: Vitals | SourceError, told: dict[str, float]) -> None:
+    async def main() -> tuple[list[Datum], int]:
+        sink, failures = Sink(), list[SourceError]()
+        publisher = Publisher(
+            "test", "openmwaa", sink, LoopClock(), paces=lambda: {"default": 5.0}, on_failure=failures.append,
+            vitals=Heart(answer),
+        )  # fmt: skip
+        await publisher.publish()
+        return sink.put_data[0], len(failures)
+
+    data, failures = run(main())
+    found = {each.name: each.value for each in data if each.name in OF_AIRFLOW}
+    assert found == told
+    assert failures == (not told), "what could not be said is counted"
+    assert {each.name for each in data} > found.keys(), "and the rest is published whatever the database says"
+    heart = next((each for each in data if each.name == "SchedulerHeartbeat"), None)
+    assert heart is None or heart.dimensions == (("Function", "Scheduler"), ("Environment", "test")), "as MWAA has it"
 
 
 async def fails() -> None:
