@@ -6,7 +6,12 @@ from __future__ import annotations
 from typing import Final
 
 from cdktn import ITerraformDependable
-from cdktn_provider_aws.ecs_cluster import EcsCluster, EcsClusterSetting
+from cdktn_provider_aws.ecs_cluster import (
+    EcsCluster,
+    EcsClusterConfiguration,
+    EcsClusterConfigurationManagedStorageConfiguration,
+    EcsClusterSetting,
+)
 from cdktn_provider_aws.ecs_cluster_capacity_providers import (
     EcsClusterCapacityProviders,
     EcsClusterCapacityProvidersDefaultCapacityProviderStrategy,
@@ -20,14 +25,24 @@ SPOT: Final = "FARGATE_SPOT"
 
 
 class Cluster(Construct):
-    """The cluster of an environment, without Container Insights, which would cost more than a small environment."""
+    """The cluster of an environment; its tasks' disks are encrypted with `key_arn`.
 
-    def __init__(self, scope: Construct, construct_id: str, *, name: str, place: Place) -> None:
+    Container Insights cost more than a small environment, so they are asked for.
+    """
+
+    def __init__(
+        self, scope: Construct, construct_id: str, *, name: str, place: Place, key_arn: str, insights: bool
+    ) -> None:
         super().__init__(scope, construct_id)
         self.name = name
         self._place = place
+        storage = EcsClusterConfigurationManagedStorageConfiguration(fargate_ephemeral_storage_kms_key_id=key_arn)
         cluster = EcsCluster(
-            self, "cluster", name=name, setting=[EcsClusterSetting(name="containerInsights", value="disabled")]
+            self,
+            "cluster",
+            name=name,
+            setting=[EcsClusterSetting(name="containerInsights", value="enabled" if insights else "disabled")],
+            configuration=EcsClusterConfiguration(managed_storage_configuration=storage),
         )
         self.arn: str = cluster.arn
         self.capacity: ITerraformDependable = EcsClusterCapacityProviders(

@@ -1,25 +1,29 @@
 # SPDX-License-Identifier: Apache-2.0
 """The KMS key that everything at rest is encrypted with: the environment's own, or one that is given.
 
-A given key's policy is its owner's; CloudWatch Logs needs the statement `LogGroups` below in it, as for MWAA.
+Whoever IAM lets use it may do so through the services that store something, and not by asking KMS for a decryption of
+something else. Services that act on nobody's behalf are let in by name, each held to what it encrypts here.
+
+A given key's policy is its owner's: the output `kms_key_policy` is what has to be in it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
+from cdktn import TerraformOutput
 from cdktn_provider_aws.kms_alias import KmsAlias
 from cdktn_provider_aws.kms_key import KmsKey
 from constructs import Construct
 
 from cdktf_app.place import Place
-from cdktf_app.policies import EVERY, Condition, Statement, policy_json
+from cdktf_app.policies import EVERY, Condition, PrincipalKind, Statement, policy_json
 
-# What AWS's default key policy grants the account with `kms:*`: administration, and use by whom IAM allows it.
+# Administration, as AWS's default key policy grants it to the account; less the use and the grants, which are below.
 _ADMINISTER: Final = (
     "kms:CancelKeyDeletion",
     "kms:CreateAlias",
-    "kms:CreateGrant",
     "kms:DeleteAlias",
     "kms:DescribeKey",
     "kms:DisableKey",
@@ -51,6 +55,8 @@ _USE: Final = (
     "kms:ReEncryptFrom",
     "kms:ReEncryptTo",
 )
+# What stores something of an environment under its key.
+SERVICES: Final = ("ecr", "elasticache", "rds", "s3", "secretsmanager", "sns", "sqs", "ssm")
 _THIS_KEY: Final = "`*` in a key's policy is that key; KMS accepts nothing else"
 
 
@@ -68,41 +74,85 @@ class Keys(Construct):
         given: str | None,
     ) -> None:
         super().__init__(scope, construct_id)
+        users = [*_account(place), _log_groups(log_groups, place), _alarms(place), *_task_storage(name, place)]
         if given is not None:
             self.arn = given
+            self._say_what_its_policy_needs(users)
             return
         key = KmsKey(
             self,
             "key",
             description=f"{name}: everything the environment stores",
             enable_key_rotation=True,
-            policy=policy_json(self, "policy", _statements(log_groups, place)),
+            policy=policy_json(self, "policy", [_administration(place), *users]),
         )
         KmsAlias(self, "alias", name=f"alias/{name}", target_key_id=key.key_id)
         self.arn = key.arn
 
+    def _say_what_its_policy_needs(self, users: list[Statement]) -> None:
+        TerraformOutput(
+            self,
+            "kms_key_policy",
+            description="What has to be in the policy of the key that is given; `terraform plan` shows it already",
+            value=policy_json(self, "policy", users),
+        ).override_logical_id("kms_key_policy")
 
-def _statements(log_groups: str, place: Place) -> list[Statement]:
+
+def _administration(place: Place) -> Statement:
+    return _statement("AdministerByIam", _ADMINISTER, _root(place))
+
+
+def _account(place: Place) -> list[Statement]:
+    """Return the use of the key by whom IAM allows it, and the grants that services ask their callers for."""
+    through = Condition("StringEquals", "kms:ViaService", tuple(place.host(service) for service in SERVICES))
+    from_here = Condition("StringEquals", "kms:CallerAccount", (place.account,))
+    for_services = Condition("Bool", "kms:GrantIsForAWSResource", ("true",))
     return [
-        Statement(
-            sid="AccountByIam",
-            actions=tuple(sorted({*_ADMINISTER, *_USE})),
-            resources=EVERY,
-            every_resource_because=_THIS_KEY,
-            principals={"AWS": (f"arn:{place.partition}:iam::{place.account}:root",)},
-        ),
-        Statement(
-            sid="LogGroups",
-            actions=_USE,
-            resources=EVERY,
-            every_resource_because=_THIS_KEY,
-            principals={"Service": (place.host("logs"),)},
-            conditions=(
-                Condition(
-                    "ArnLike",
-                    "kms:EncryptionContext:aws:logs:arn",
-                    (log_groups,),
-                ),
-            ),
-        ),
+        _statement("UseThroughServices", _USE, _root(place), through, from_here),
+        # Databases, repositories and caches live on after the call that makes them.
+        _statement("GrantsOfServices", ("kms:CreateGrant",), _root(place), through, from_here, for_services),
     ]
+
+
+def _log_groups(log_groups: str, place: Place) -> Statement:
+    context = Condition("ArnLike", "kms:EncryptionContext:aws:logs:arn", (log_groups,))
+    return _statement("LogGroups", _USE, {"Service": (place.host("logs"),)}, context)
+
+
+def _alarms(place: Place) -> Statement:
+    """Return what an alarm needs to publish to an encrypted topic: without it CloudWatch fails, in its history only."""
+    here = Condition("StringEquals", "aws:SourceAccount", (place.account,))
+    return _statement(
+        "AlarmsToTopic", ("kms:Decrypt", "kms:GenerateDataKey"), {"Service": ("cloudwatch.amazonaws.com",)}, here
+    )
+
+
+def _task_storage(cluster: str, place: Place) -> list[Statement]:
+    """Return what Fargate needs to encrypt the disks of tasks of `cluster`."""
+    fargate: Mapping[PrincipalKind, tuple[str, ...]] = {"Service": ("fargate.amazonaws.com",)}
+    of_cluster = (
+        Condition("StringEquals", "kms:EncryptionContext:aws:ecs:clusterAccount", (place.account,)),
+        Condition("StringEquals", "kms:EncryptionContext:aws:ecs:clusterName", (cluster,)),
+    )
+    reading = Condition("ForAllValues:StringEquals", "kms:GrantOperations", ("Decrypt",))
+    return [
+        _statement("TaskStorageKeys", ("kms:GenerateDataKeyWithoutPlaintext",), fargate, *of_cluster),
+        _statement("TaskStorageGrants", ("kms:CreateGrant",), fargate, *of_cluster, reading),
+    ]
+
+
+def _root(place: Place) -> Mapping[PrincipalKind, tuple[str, ...]]:
+    return {"AWS": (f"arn:{place.partition}:iam::{place.account}:root",)}
+
+
+def _statement(
+    sid: str, actions: tuple[str, ...], principals: Mapping[PrincipalKind, tuple[str, ...]], *conditions: Condition
+) -> Statement:
+    return Statement(
+        sid=sid,
+        actions=actions,
+        resources=EVERY,
+        every_resource_because=_THIS_KEY,
+        principals=principals,
+        conditions=conditions,
+    )
