@@ -14,7 +14,7 @@ demo: bootstrap ## A whole environment here: a burst of tasks, workers that grow
 	@cd $(ROOT) && $(BIN)/openmwaa local demo examples/quickstart/environment.yaml $(if $(KEEP),--keep)
 
 test: bootstrap lint ## Everything that CI runs
-	@cd $(ROOT) && $(BIN)/pytest
+	@cd $(ROOT) && $(BIN)/pytest -n auto --maxprocesses 4 --dist loadgroup
 
 unit: bootstrap ## The quick tests
 	@cd $(ROOT) && $(BIN)/pytest tests/unit

@@ -4,6 +4,7 @@
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -28,40 +29,49 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("emulated") and not item.get_closest_marker("timeout"):
             item.add_marker(pytest.mark.timeout(INSTALLS_WITHIN_S))
+        # Where tests run in several processes, those of a file share its fixtures, and all of real Airflow one Airflow.
+        item.add_marker(pytest.mark.xdist_group("e2e" if "tests/e2e/" in item.nodeid else item.nodeid.split("::")[0]))
 
 
 FAULTS = Path(__file__).parents[1] / "build" / "faults.json"
 
 
 class FaultReport:
-    """Writes what became of the tests marked `fault`, by fault, to build/faults.json."""
+    """Writes what became of the tests marked `fault`, by fault, to build/faults.json.
+
+    A report carries its test's marks: where tests run in processes of their own, reports are all that comes back.
+    """
 
     def __init__(self) -> None:
-        self._marks: dict[str, tuple[str, str]] = {}
-        self._outcomes: dict[str, str] = {}
+        self._faults: dict[str, dict[str, Any]] = {}
 
-    def pytest_collection_finish(self, session: pytest.Session) -> None:
-        for item in session.items:
-            for mark in item.iter_markers("fault"):
-                self._marks[item.nodeid] = (str(mark.args[0]), str(mark.args[1]))
+    def pytest_runtest_setup(self, item: pytest.Item) -> None:
+        for mark in item.iter_markers("fault"):
+            item.user_properties.append(("fault", [str(mark.args[0]), str(mark.args[1])]))
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        if report.nodeid in self._marks and (report.when == "call" or report.outcome != "passed"):
-            self._outcomes[report.nodeid] = report.outcome
-
-    def pytest_sessionfinish(self) -> None:
-        if not self._outcomes or not os.access(FAULTS.parents[1], os.W_OK):
+        if report.when != "call" and report.outcome == "passed":
             return
-        faults: dict[str, dict[str, object]] = {}
-        for test, (fault, answer) in sorted(self._marks.items()):
-            row = faults.setdefault(fault, {"answer": answer, "virtual": [], "real": [], "outcome": "passed"})
-            tests = row["virtual" if test.startswith("tests/unit/") else "real"]
-            assert isinstance(tests, list)
-            tests.append(test)
-            if self._outcomes.get(test, "not run") != "passed":
-                row["outcome"] = self._outcomes.get(test, "not run")
+        for name, words in report.user_properties:
+            if name != "fault" or not isinstance(words, list):
+                continue
+            fault, answer = words
+            row = self._faults.setdefault(fault, {"answer": answer, "virtual": [], "real": [], "outcome": "passed"})
+            tests = row["virtual" if report.nodeid.startswith("tests/unit/") else "real"]
+            if report.nodeid not in tests:
+                tests.append(report.nodeid)
+            if report.outcome != "passed":
+                row["outcome"] = report.outcome
+
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        is_one_of_several = hasattr(session.config, "workerinput")
+        if is_one_of_several or not self._faults or not os.access(FAULTS.parents[1], os.W_OK):
+            return
+        for row in self._faults.values():
+            row["virtual"].sort()
+            row["real"].sort()
         FAULTS.parent.mkdir(exist_ok=True)
-        FAULTS.write_text(json.dumps(faults, indent=2) + "\n", encoding="utf-8")
+        FAULTS.write_text(json.dumps(dict(sorted(self._faults.items())), indent=2) + "\n", encoding="utf-8")
 
 
 def pytest_configure(config: pytest.Config) -> None:
