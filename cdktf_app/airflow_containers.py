@@ -92,6 +92,11 @@ _STOP_TIMEOUT_S: Final[Mapping[str, int]] = {
 }
 
 # Healthy once the first sync is done: what depends on it starts then, and never without DAGs.
+# A check costs 0.2 s of CPU: 0.7 % of a vCPU. None for workers, whose load alone could fail it.
+_CHECKED: Final = frozenset({"scheduler", "dag-processor", "triggerer", "execution-api", "web-server"})
+# Airflow writes its configuration, logs and process files; what it runs writes to the usual places. Volumes of the
+# task, three a container, that begin as the image has these folders.
+_WRITABLE: Final[Mapping[str, str]] = {"airflow": "/opt/airflow", "home": "/home/airflow", "tmp": "/tmp"}  # noqa: S108
 _FIRST_SYNC: Final = Health(
     command=("python", "-m", "openmwaa_runtime", "health", "sync-dags"),
     interval_s=5,
@@ -99,6 +104,19 @@ _FIRST_SYNC: Final = Health(
     retries=10,
     start_period_s=300,
 )
+
+
+def _well(component: str) -> Health:
+    """Return the health check of `component`: replaced after 2.5 minutes, or 7.5 where it never was well."""
+    return Health(
+        command=("python", "-m", "openmwaa_runtime", "health", component),
+        interval_s=30,
+        timeout_s=20,
+        retries=5,
+        start_period_s=300,  # the most that ECS takes
+    )
+
+
 _SLOT_STEP: Final = 100
 _SLOWEST_SLOTS: Final = 500
 
@@ -140,7 +158,8 @@ class AirflowContainers:
 
     def worker(self, fleet: Fleet) -> list[Container]:
         """Return the containers of a worker's task of `fleet`."""
-        container = self._component("worker")
+        # Never open to ECS Exec, so always sealed.
+        container = replace(self._component("worker"), sealed=True)
         mine = {
             "OPENMWAA_WORKER_QUEUES": ",".join(fleet.queues),
             "OPENMWAA_WORKER_SLOTS": str(fleet.slots),
@@ -168,6 +187,9 @@ class AirflowContainers:
             environment=environment,
             secrets={_VARIABLE[secret]: self._to.secrets.arn(secret) for secret in SECRETS[component]},
             port=_PORT.get(component),
+            health=_well(component) if component in _CHECKED else None,
+            mounts=tuple(Mount(f"{component}-{word}", path, read_only=False) for word, path in _WRITABLE.items()),
+            sealed=not self._environment.enable_execute_command,
             stop_timeout_s=_STOP_TIMEOUT_S.get(component, STOP_TIMEOUT_S),
         )
 
@@ -184,10 +206,10 @@ class AirflowContainers:
             essential=False,
             health=_FIRST_SYNC,
             mounts=(Mount(_DAG_VOLUME, DAG_FOLDER, read_only=False),),
+            sealed=container.sealed,
         )
-        reader = replace(
-            container, after={_SYNCER: "HEALTHY"}, mounts=(Mount(_DAG_VOLUME, DAG_FOLDER, read_only=True),)
-        )
+        dags = Mount(_DAG_VOLUME, DAG_FOLDER, read_only=True)
+        reader = replace(container, after={_SYNCER: "HEALTHY"}, mounts=(*container.mounts, dags))
         return [syncer, reader]
 
     def _place(self) -> dict[str, str]:

@@ -11,13 +11,26 @@ from constructs import Construct
 from cdktf_app.airflow_containers import AirflowContainers
 from cdktf_app.fargate_service import FargateService, Replicas, Surroundings, Task
 from cdktf_app.load_balancer import LoadBalancer
-from cdktf_app.policies import Statement
+from cdktf_app.policies import EVERY, Statement
 from cdktf_app.roles import Roles
+from cdktf_app.web_autoscaling import WebAutoscaling
 from openmwaa.classes import TaskSize
 from openmwaa.environment import Environment
 
 # Running tasks fail without the execution API: two tasks, in two zones, and never fewer while a new version rolls out.
 _EXECUTION_APIS: Final = 2
+_RUNS_DAG_CODE: Final = frozenset({"dag-processor", "triggerer"})
+_SESSIONS: Final = Statement(
+    sid="ExecuteCommand",
+    actions=(
+        "ssmmessages:CreateControlChannel",
+        "ssmmessages:CreateDataChannel",
+        "ssmmessages:OpenControlChannel",
+        "ssmmessages:OpenDataChannel",
+    ),
+    resources=EVERY,
+    every_resource_because="ECS Exec's channels have no ARN",
+)
 
 
 class AirflowServices(Construct):
@@ -38,11 +51,13 @@ class AirflowServices(Construct):
     ) -> None:
         super().__init__(scope, construct_id)
         targets = {"web-server": load_balancer.web, "execution-api": load_balancer.execution_api}
+        sessions = [_SESSIONS] if environment.enable_execute_command else []
         for component, replicas in _replicas(environment).items():
             parts = containers.control_plane(component)
             execution = roles.execution_role(component, parts)
-            own = roles.role(component, statements[component])
-            FargateService(
+            own = roles.role(component, [*statements[component], *sessions])
+            groups = environment.network.security_group_ids if component in _RUNS_DAG_CODE else ()
+            service = FargateService(
                 self,
                 component.replace("-", "_"),
                 service=component,
@@ -52,25 +67,47 @@ class AirflowServices(Construct):
                     containers=parts,
                     execution_role_arn=execution.arn,
                     task_role_arn=own.arn,
-                    security_group_id=security_group_id,
+                    security_group_ids=(security_group_id, *groups),
+                    architecture=environment.architecture,
                 ),
                 replicas=replicas,
                 target=targets.get(component),
                 ready=[execution.ready, own.ready],
+                execute_command=environment.enable_execute_command,
             )
+            if replicas.scaled:
+                WebAutoscaling(
+                    self,
+                    "web_autoscaling",
+                    name=surroundings.name,
+                    cluster=surroundings.cluster.name,
+                    service=service.name,
+                    least=environment.min_webservers,
+                    most=environment.max_webservers,
+                    internal=load_balancer.web_measured,
+                    public=None,
+                )
 
 
 def _replicas(environment: Environment) -> Mapping[str, Replicas]:
+    least, most = environment.min_webservers, environment.max_webservers
     return {
         "scheduler": Replicas(environment.schedulers),
         "dag-processor": Replicas(1),
         "triggerer": Replicas(1),
         "execution-api": Replicas(_EXECUTION_APIS, over_zones=True),
-        "web-server": Replicas(1),
+        "web-server": Replicas(least, over_zones=least > 1, scaled=most > least),
     }
 
 
 def _size(environment: Environment, component: str) -> TaskSize:
-    if component in {"web-server", "execution-api"}:
-        return environment.size.webserver
-    return environment.size.scheduler
+    """Return what `sizes` says, else what the environment's class has: those that serve HTTP are web servers."""
+    of_class, sizes = environment.size, environment.sizes
+    said, otherwise = {
+        "scheduler": (sizes.scheduler, of_class.scheduler),
+        "dag-processor": (sizes.dag_processor, of_class.scheduler),
+        "triggerer": (sizes.triggerer, of_class.scheduler),
+        "execution-api": (sizes.execution_api, of_class.webserver),
+        "web-server": (sizes.webserver, of_class.webserver),
+    }[component]
+    return said.task_size if said else otherwise

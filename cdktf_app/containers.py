@@ -35,6 +35,10 @@ class Mount:
     read_only: bool
 
 
+AIRFLOW_USER: Final = "50000:0"
+SCALER_USER: Final = "50001:0"
+
+
 @dataclass(frozen=True)
 class Container:
     """One container of a task; `secrets` are ARNs that ECS reads and injects when the container starts."""
@@ -53,6 +57,13 @@ class Container:
     mounts: tuple[Mount, ...] = ()
     stop_timeout_s: int = STOP_TIMEOUT_S
     labels: Mapping[str, str] = field(default_factory=dict)
+    user: str = AIRFLOW_USER
+    """Said although the image says it: an image of one's own that ends as root runs as nobody in particular too."""
+    sealed: bool = True
+    """Whether the image's own files cannot be changed, and no capability is left: what is written goes to `mounts`.
+
+    ECS Exec needs both: its agent writes below /var, as root.
+    """
 
     def definition(self) -> dict[str, Any]:
         """Return the container definition as RegisterTaskDefinition takes it; what is empty is left out."""
@@ -75,8 +86,10 @@ class Container:
             ],
             "stopTimeout": self.stop_timeout_s,
             "dockerLabels": {"openmwaa.image": self.image.kind, **self.labels},
-            # The init reaps what DAG code leaves behind, and passes SIGTERM on.
-            "linuxParameters": {"initProcessEnabled": True},
+            "user": self.user,
+            "privileged": False,
+            "readonlyRootFilesystem": self.sealed,
+            "linuxParameters": self._linux(),
             "logConfiguration": self._log_configuration(),
         }
         return {key: value for key, value in written.items() if value not in ([], {}, None)}
@@ -85,6 +98,11 @@ class Container:
         if self.port is None:
             return []
         return [{"containerPort": self.port, "hostPort": self.port, "protocol": "tcp"}]
+
+    def _linux(self) -> dict[str, Any]:
+        # The init reaps what DAG code leaves behind, and passes SIGTERM on.
+        init = {"initProcessEnabled": True}
+        return {**init, "capabilities": {"drop": ["ALL"]}} if self.sealed else init
 
     def _health_check(self) -> dict[str, Any] | None:
         if self.health is None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from cdktn import ITerraformDependable, TerraformLocal
+from cdktn import ITerraformDependable, TerraformLocal, TerraformResourceLifecycle
 from cdktn_provider_aws.ecs_service import (
     EcsService,
     EcsServiceCapacityProviderStrategy,
@@ -25,7 +25,7 @@ from constructs import Construct
 from cdktf_app.cluster import ON_DEMAND, Cluster
 from cdktf_app.containers import Container
 from cdktf_app.load_balancer import Target
-from openmwaa.classes import TaskSize
+from openmwaa.classes import Architecture, TaskSize
 
 _GRACE_S: Final = 300
 
@@ -49,7 +49,8 @@ class Task:
     containers: Sequence[Container]
     execution_role_arn: str
     task_role_arn: str
-    security_group_id: str
+    security_group_ids: Sequence[str]
+    architecture: Architecture = "X86_64"
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,8 @@ class Replicas:
     most_percent: int = 200
     over_zones: bool = False
     """Whether ECS may stop a task by itself to even the zones out."""
+    scaled: bool = False
+    """Whether `count` is only the first: the number belongs to Application Auto Scaling then, and not to Terraform."""
 
 
 class FargateService(Construct):
@@ -77,11 +80,11 @@ class FargateService(Construct):
         replicas: Replicas,
         target: Target | None = None,
         ready: Sequence[ITerraformDependable] = (),
+        execute_command: bool = False,
     ) -> None:
         super().__init__(scope, construct_id)
-        self.name = service
         balanced = [target.listens] if target else []
-        EcsService(
+        made = EcsService(
             self,
             "service",
             name=service,
@@ -94,13 +97,16 @@ class FargateService(Construct):
             deployment_maximum_percent=replicas.most_percent,
             deployment_circuit_breaker=EcsServiceDeploymentCircuitBreaker(enable=True, rollback=True),
             availability_zone_rebalancing="ENABLED" if replicas.over_zones else "DISABLED",
-            enable_execute_command=False,
+            enable_execute_command=execute_command,
             enable_ecs_managed_tags=True,
             propagate_tags="SERVICE",
             load_balancer=_load_balancer(task, target),
             health_check_grace_period_seconds=_GRACE_S if target else None,
+            lifecycle=TerraformResourceLifecycle(ignore_changes=["desired_count"]) if replicas.scaled else None,
             depends_on=[surroundings.cluster.capacity, *surroundings.ready, *balanced, *ready],
         )
+        self.name: str = made.name
+        """A reference: what is given it comes after the service, and is destroyed before it."""
 
 
 def task_definition(scope: Construct, family: str, task: Task, *, kept: bool = False) -> EcsTaskDefinition:
@@ -116,7 +122,9 @@ def task_definition(scope: Construct, family: str, task: Task, *, kept: bool = F
         network_mode="awsvpc",
         cpu=str(task.size.cpu),
         memory=str(task.size.memory),
-        runtime_platform=EcsTaskDefinitionRuntimePlatform(operating_system_family="LINUX", cpu_architecture="X86_64"),
+        runtime_platform=EcsTaskDefinitionRuntimePlatform(
+            operating_system_family="LINUX", cpu_architecture=task.architecture
+        ),
         execution_role_arn=task.execution_role_arn,
         task_role_arn=task.task_role_arn,
         volume=[EcsTaskDefinitionVolume(name=volume) for volume in volumes] or None,
@@ -128,7 +136,7 @@ def task_definition(scope: Construct, family: str, task: Task, *, kept: bool = F
 def private_network(surroundings: Surroundings, task: Task) -> EcsServiceNetworkConfiguration:
     """Return the network of a service: private subnets, its own group, no public address."""
     return EcsServiceNetworkConfiguration(
-        subnets=list(surroundings.subnet_ids), security_groups=[task.security_group_id], assign_public_ip=False
+        subnets=list(surroundings.subnet_ids), security_groups=list(task.security_group_ids), assign_public_ip=False
     )
 
 

@@ -59,7 +59,7 @@ class Fleets(Construct):
         ready = [execution.ready]
         worker_role_arn = environment.execution_role_arn
         if worker_role_arn is None:
-            own = roles.role("worker", identities.worker())
+            own = roles.role("worker", identities.worker(), environment.identity.worker_policy_arns)
             worker_role_arn = own.arn
             ready.append(own.ready)
         self.services: list[ITerraformDependable] = []
@@ -69,7 +69,8 @@ class Fleets(Construct):
                 containers=_labelled(containers.worker(fleet), fleet),
                 execution_role_arn=execution.arn,
                 task_role_arn=worker_role_arn,
-                security_group_id=security_group_id,
+                security_group_ids=(security_group_id, *environment.network.security_group_ids),
+                architecture=fleet.architecture,
             )
             around = replace(surroundings, ready=[*surroundings.ready, *ready])
             self.services += FleetServices(self, fleet.name, fleet=fleet, task=task, surroundings=around).services

@@ -28,6 +28,7 @@ from cdktf_app.names import host_name
 from cdktf_app.network import Network
 from cdktf_app.overridable import overridable
 from cdktf_app.ports import EXECUTION_API_PORT, SCALER_PORT, WEB_PORT
+from cdktf_app.web_autoscaling import Balancer
 
 _NAME_LIMIT = 32
 
@@ -82,6 +83,7 @@ class LoadBalancer(Construct):
 
     def _web(self) -> Target:
         group = self._group("web", WEB_PORT, "/api/v2/monitor/health")
+        self.web_measured = Balancer(self._balancer.arn_suffix, group.arn_suffix)
         forward = LbListenerDefaultAction(type="forward", target_group_arn=group.arn)
         return Target(group.arn, WEB_PORT, self._listener("web", WEB_PORT, forward))
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 from cdktn import ITerraformDependable, TerraformLocal
 from constructs import Construct
 
-from cdktf_app.containers import Container
+from cdktf_app.containers import SCALER_USER, Container
 from cdktf_app.fargate_service import FargateService, Replicas, Surroundings, Task
 from cdktf_app.fleets import service_names
 from cdktf_app.identities import METRICS_NAMESPACE, Identities
@@ -54,17 +54,35 @@ class ScalerService(Construct):
         fleets: Sequence[ITerraformDependable],
     ) -> None:
         super().__init__(scope, construct_id)
-        where = {
-            "host": database.host,
-            "port": DATABASE_PORT,
-            "name": "airflow",
-            "user": "scaler",
-            "sslmode": database.sslmode,
-        }
-        config = TerraformLocal(
-            self, "config", scaler_config(environment, surroundings.cluster.name, where, queue_urls)
+        settings = scaler_config(environment, surroundings.cluster.name, _login(database), queue_urls)
+        container = self._container(environment, settings, image, secrets, logs)
+        execution = roles.execution_role("scaler", [container])
+        own = roles.role("scaler", identities.scaler(_services(environment), controls_prefix(environment)))
+        FargateService(
+            self,
+            "scaler",
+            service="scaler",
+            surroundings=surroundings,
+            task=Task(
+                size=_SIZE,
+                containers=[container],
+                execution_role_arn=execution.arn,
+                task_role_arn=own.arn,
+                security_group_ids=(security_group_id,),
+                architecture=environment.architecture,
+            ),
+            # The old one ends before the new one begins: two would undo each other's decisions.
+            replicas=Replicas(1, least_percent=0, most_percent=100),
+            target=target,
+            # After the fleets, and destroyed before them: it would size again what `destroy` has set to zero.
+            ready=[execution.ready, own.ready, *fleets],
         )
-        container = Container(
+
+    def _container(
+        self, environment: Environment, settings: dict[str, Any], image: Image, secrets: Secrets, logs: Logs
+    ) -> Container:
+        config = TerraformLocal(self, "config", settings)
+        return Container(
             name="scaler",
             image=image,
             log_group=logs.group("scaler"),
@@ -78,27 +96,18 @@ class ScalerService(Construct):
                 "SCALER_SIGNING_SEED": secrets.arn(Generated.SCALER_SIGNING_SEED),
             },
             port=SCALER_PORT,
+            user=SCALER_USER,
         )
-        execution = roles.execution_role("scaler", [container])
-        own = roles.role("scaler", identities.scaler(_services(environment), controls_prefix(environment)))
-        FargateService(
-            self,
-            "scaler",
-            service="scaler",
-            surroundings=surroundings,
-            task=Task(
-                size=_SIZE,
-                containers=[container],
-                execution_role_arn=execution.arn,
-                task_role_arn=own.arn,
-                security_group_id=security_group_id,
-            ),
-            # The old one ends before the new one begins: two would undo each other's decisions.
-            replicas=Replicas(1, least_percent=0, most_percent=100),
-            target=target,
-            # After the fleets, and destroyed before them: it would size again what `destroy` has set to zero.
-            ready=[execution.ready, own.ready, *fleets],
-        )
+
+
+def _login(database: MetadataDatabase) -> dict[str, Any]:
+    return {
+        "host": database.host,
+        "port": DATABASE_PORT,
+        "name": "airflow",
+        "user": "scaler",
+        "sslmode": database.sslmode,
+    }
 
 
 def scaler_config(

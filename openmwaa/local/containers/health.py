@@ -9,7 +9,9 @@ from openmwaa.local.containers.api import Health
 from openmwaa.local.containers.plan import HealthCheck
 
 FIRST_PROBES_S = 1.0
-"""Until a container is healthy it is probed this often: nobody waits 30 s for what is ready after 3.
+FIRST_PROBES_SHARE = 0.1
+"""Until a container is healthy it is probed this often, or every tenth of its interval where that is longer: nobody
+waits 30 s for what is ready after 3, and the first probes of a whole control plane leave it the CPU to start.
 
 Early failures are counted only as often as ECS would have probed, so nothing becomes unhealthy sooner than there."""
 
@@ -40,7 +42,7 @@ class HealthRecord:
         """Until the next probe."""
         if self.health == "HEALTHY":
             return self.check.interval_s
-        return min(self.check.interval_s, FIRST_PROBES_S)
+        return min(self.check.interval_s, max(FIRST_PROBES_S, self.check.interval_s * FIRST_PROBES_SHARE))
 
 
 async def watch(

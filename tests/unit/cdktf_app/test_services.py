@@ -115,6 +115,7 @@ def test_what_reads_dags_waits_for_the_first_sync(quickstart: Stack, service: st
         (mount["sourceVolume"], mount["containerPath"], mount["readOnly"])
         for container in (syncer, reader)
         for mount in container["mountPoints"]
+        if mount["sourceVolume"] == "dags"
     ]
     assert mounts == [("dags", "/opt/openmwaa/dags", False), ("dags", "/opt/openmwaa/dags", True)]
 
