@@ -256,6 +256,21 @@ class Environment(StrictModel):
         """Return the slots of all fleets at their greatest: Airflow's parallelism must not be less."""
         return sum(fleet.max * fleet.slots for fleet in self.fleets.values())
 
+    @property
+    def has_private_web(self) -> bool:
+        """Whether the web server answers at the internal load balancer."""
+        return self.webserver_access_mode != "PUBLIC_ONLY"
+
+    @property
+    def has_public_load_balancer(self) -> bool:
+        """Whether a second load balancer faces the internet: with a domain alone."""
+        return self.webserver_access_mode != "PRIVATE_ONLY" and self.web_access.domain is not None
+
+    @property
+    def has_cloudfront(self) -> bool:
+        """Whether CloudFront stands in front of the internal load balancer: public, and without a domain."""
+        return self.webserver_access_mode != "PRIVATE_ONLY" and self.web_access.domain is None
+
 
 def option_variable(option: str) -> str:
     """Return the environment variable of an Airflow option: `core.parallelism` is AIRFLOW__CORE__PARALLELISM."""
