@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from openmwaa.cli import demo, explain, local, rollout, scale, schema, synth, validate
+from openmwaa.cli import demo, explain, local, rollout, scale, schema, synth, validate, wait
 from openmwaa.cli.output import error_console
 from openmwaa.errors import OpenmwaaError
 
@@ -48,6 +48,7 @@ app.command()(schema.schema)
 app.command()(explain.explain)
 app.command()(scale.scale)
 app.command()(rollout.rollout)
+app.command()(wait.wait)
 local.app.command()(demo.demo)
 app.add_typer(local.app, name="local")
 

@@ -11,12 +11,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from openmwaa.live.connection import Connection, asking
-from openmwaa.live.errors import NotRunningError
+from openmwaa.live import services
+from openmwaa.live.connection import Connection
+from openmwaa.live.waiting import Seen
 
 GENERATIONS = ("a", "b")
-_BATCH = 10
-"""DescribeServices takes so many services a call."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +56,35 @@ class FleetRollout:
         """Whether all workers are on the newest revision, and it runs where any is wanted."""
         return self.left == 0 and (self.current.running > 0 or self.current.desired == 0)
 
+    @property
+    def sentence(self) -> str:
+        """How far it is."""
+        plural = "" if self.left == 1 else "s"
+        return (
+            f"{self.fleet}: {self.left} worker{plural} left before revision {self.current.revision}, "
+            f"{self.current.running - self.current.behind} on it"
+        )
+
+    def as_data(self) -> dict[str, Any]:
+        """Return plain data for `--json`."""
+        return {
+            "fleet": self.fleet,
+            "finished": self.finished,
+            "left": self.left,
+            "current": self.current.service,
+            "generations": {
+                each.service: {
+                    "revision": each.revision,
+                    "desired": each.desired,
+                    "running": each.running,
+                    "pending": each.pending,
+                    "behind": each.behind,
+                    "failed": each.failed,
+                }
+                for each in (self.current, *self.older)
+            },
+        }
+
 
 def look(connection: Connection) -> Sequence[FleetRollout]:
     """Return how far every fleet is.
@@ -66,42 +94,43 @@ def look(connection: Connection) -> Sequence[FleetRollout]:
         NotRunningError: a fleet of the file has no services there.
     """
     names = {fleet: [f"worker-{fleet}-{each}" for each in GENERATIONS] for fleet in connection.environment.fleets}
-    found = _describe(connection, [name for pair in names.values() for name in pair])
-    missing = [name for pair in names.values() for name in pair if name not in found]
-    if missing:
-        raise NotRunningError(
-            f"The cluster {connection.resource_name} has no service {', '.join(missing)}. Was this file applied?"
-        )
-    return [_fleet(fleet, [found[name] for name in pair]) for fleet, pair in names.items()]
+    found = services.describe(connection, [name for pair in names.values() for name in pair])
+    return [_fleet(fleet, [_generation(found[name]) for name in pair]) for fleet, pair in names.items()]
 
 
-def _describe(connection: Connection, names: Sequence[str]) -> Mapping[str, Generation]:
-    ecs = connection.client("ecs")
-    found: dict[str, Generation] = {}
-    for start in range(0, len(names), _BATCH):
-        with asking(connection, "ecs:DescribeServices", f"the services of the cluster {connection.resource_name}"):
-            answer = ecs.describe_services(
-                cluster=connection.resource_name, services=list(names[start : start + _BATCH])
-            )
-        for service in answer["services"]:
-            if service["status"] == "ACTIVE":
-                found[service["serviceName"]] = _generation(service)
-    return found
+def watch(connection: Connection) -> Seen:
+    """Return how far all fleets are, for somebody who waits for them.
+
+    Raises:
+        LiveError: ECS cannot be asked.
+        NotRunningError: a fleet of the file has no services there.
+    """
+    fleets = look(connection)
+    return Seen(
+        awaited=tuple(fleet.sentence for fleet in fleets if not fleet.finished),
+        # ECS starts no more tasks of a deployment that failed.
+        failures=tuple(
+            f"{fleet.fleet}: ECS gave up on revision {fleet.current.revision} of {fleet.current.service}: "
+            f"{fleet.current.failed}"
+            for fleet in fleets
+            if fleet.current.failed
+        ),
+        data={"fleets": [fleet.as_data() for fleet in fleets]},
+    )
 
 
 def _generation(service: Mapping[str, Any]) -> Generation:
     deployments = service.get("deployments", ())
-    primary: Mapping[str, Any] = next((each for each in deployments if each["status"] == "PRIMARY"), {})
-    revision = str(primary.get("taskDefinition", "")).rpartition(":")[2]
-    reason = str(primary.get("rolloutStateReason", ""))
+    newest = services.primary(service)
+    reason = str(newest.get("rolloutStateReason", ""))
     return Generation(
         service=service["serviceName"],
-        revision=int(revision) if revision.isascii() and revision.isdigit() else 0,
+        revision=services.revision(str(newest.get("taskDefinition", ""))),
         desired=service["desiredCount"],
         running=service["runningCount"],
         pending=service["pendingCount"],
-        behind=sum(each["runningCount"] + each["pendingCount"] for each in deployments if each is not primary),
-        failed=(reason or "no reason given") if primary.get("rolloutState") == "FAILED" else None,
+        behind=sum(each["runningCount"] + each["pendingCount"] for each in deployments if each is not newest),
+        failed=(reason or "no reason given") if newest.get("rolloutState") == "FAILED" else None,
     )
 
 

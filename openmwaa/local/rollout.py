@@ -21,7 +21,7 @@ def refuse_a_second(status: Mapping[str, Any] | None, rolls: Collection[str], *,
         if fleet.name in rolls and fleet.left:
             raise RolloutUnfinishedError(
                 f"The last change of the workers is not finished. {fleet.sentence}. The next one waits for them: "
-                f"`openmwaa rollout --local --wait {file}` tells when. Nothing was applied."
+                f"`openmwaa wait --for workers --local {file}` tells when. Nothing was applied."
             )
 
 

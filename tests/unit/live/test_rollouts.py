@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""When a rollout of workers is finished, and how a pipeline waits for it."""
+"""When a rollout of workers is finished."""
 
 from __future__ import annotations
 
@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError, EndpointConnectionError
+from botocore.exceptions import ClientError
 
-from openmwaa.cli.rollout import follow
 from openmwaa.environment import Environment
 from openmwaa.live.connection import Connection
-from openmwaa.live.errors import NotRunningError, PermissionMissingError, UnreachableError
-from openmwaa.live.rollouts import look
+from openmwaa.live.errors import NotRunningError, PermissionMissingError
+from openmwaa.live.rollouts import look, watch
 from tests.support.environments import LEAST
 
 
@@ -70,17 +69,6 @@ class Fake(Connection):
 
 def connection(ecs: Ecs, **more: Any) -> Fake:
     return Fake(Environment.model_validate({**LEAST, **more}), Path("environment.yaml"), fake=ecs)
-
-
-class Time:
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def clock(self) -> float:
-        return self.now
-
-    def sleep(self, seconds: float) -> None:
-        self.now += seconds
 
 
 ROLLING = [service("default-a", 3, desired=4), service("default-b", 4, desired=2)]
@@ -154,44 +142,6 @@ def test_a_missing_permission_is_named() -> None:
         look(connection(Ecs(refused("ClusterNotFoundException"))))
 
 
-def waited(ecs: Ecs, limit_s: float) -> tuple[bool, list[str], float]:
-    time, said = Time(), list[str]()
-    fleets = follow(connection(ecs), limit_s=limit_s, say=said.append, clock=time.clock, sleep=time.sleep)
-    return all(fleet.finished for fleet in fleets), said, time.now
-
-
-def test_waits_until_it_is_finished_and_says_only_what_is_new() -> None:
-    finished, said, seconds = waited(Ecs(ROLLING, ROLLING, ROLLING, FINISHED), 3600)
-    assert (finished, seconds) == (True, 30.0)
-    assert said == ["default: 4 workers left before revision 4, 2 on it"]
-
-
-def test_gives_up_at_the_end_of_its_time() -> None:
-    finished, _, seconds = waited(Ecs(ROLLING), 25)
-    assert (finished, seconds) == (False, 25.0)
-
-
-@pytest.mark.parametrize(
-    "silence",
-    [EndpointConnectionError(endpoint_url="https://ecs"), refused("ThrottlingException")],
-    ids=["no network", "throttled"],
-)
-def test_a_silence_is_waited_out(silence: Exception) -> None:
-    finished, said, _ = waited(Ecs(ROLLING, silence, silence, FINISHED), 3600)
-    assert finished
-    assert len(said) == 2
-
-
-def test_a_silence_to_the_end_is_an_error_and_no_answer() -> None:
-    with pytest.raises(UnreachableError):
-        waited(Ecs(EndpointConnectionError(endpoint_url="https://ecs")), 60)
-
-
-def test_a_refusal_is_not_waited_for() -> None:
-    with pytest.raises(PermissionMissingError):
-        waited(Ecs(ROLLING, refused("AccessDeniedException")), 3600)
-
-
 @pytest.mark.parametrize(("services", "code"), [(FINISHED, 0), (ROLLING, 3)], ids=["finished", "unfinished"])
 def test_the_commands_exit_code(
     services: Any, code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -219,15 +169,14 @@ def test_every_command_of_the_page_is_one(monkeypatch: pytest.MonkeyPatch) -> No
         assert ended.value.code == 0, words
 
 
-def test_ctrl_c_ends_the_waiting_alone(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    from openmwaa.cli import app, rollout
+def test_who_waits_is_told_how_far_it_is() -> None:
+    seen = watch(connection(Ecs(ROLLING)))
+    assert (seen.outcome, seen.awaited) == ("unfinished", ("default: 4 workers left before revision 4, 2 on it",))
+    assert watch(connection(Ecs(FINISHED))).outcome == "done"
 
-    def interrupted(*_: Any, **__: Any) -> Any:
-        raise KeyboardInterrupt
 
-    monkeypatch.setattr(rollout, "connect", lambda path, *, local: connection(Ecs(ROLLING)))
-    monkeypatch.setattr(rollout, "follow", interrupted)
-    with pytest.raises(SystemExit) as ended:
-        app(["rollout", "--wait"])
-    assert ended.value.code == 130
-    assert "the scaler goes on" in capsys.readouterr().err
+def test_a_revision_that_ecs_gave_up_on_is_not_waited_for() -> None:
+    current = service("default-b", 4, desired=2, running=0)
+    current["deployments"][0] |= {"rolloutState": "FAILED", "rolloutStateReason": "tasks failed to start."}
+    seen = watch(connection(Ecs([service("default-a", 3, desired=4), current])))
+    assert seen.failures == ("default: ECS gave up on revision 4 of worker-default-b: tasks failed to start.",)

@@ -37,7 +37,7 @@ def test_fleets_whose_names_look_alike_stay_apart() -> None:
 
 def test_a_second_rollout_waits_for_the_first() -> None:
     unfinished = status(*generations(a=(1, 2, 2), b=(2, 2, 2)))
-    with pytest.raises(RolloutUnfinishedError, match=r"2 workers of revision 1 .*openmwaa rollout --local --wait"):
+    with pytest.raises(RolloutUnfinishedError, match=r"2 workers of revision 1 .*openmwaa wait --for workers --local"):
         refuse_a_second(unfinished, {"default"}, file=FILE)
     refuse_a_second(unfinished, {"other"}, file=FILE)
     refuse_a_second(status(*generations(a=(1, 0, 0), b=(2, 2, 2))), {"default"}, file=FILE)
