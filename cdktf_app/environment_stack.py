@@ -59,8 +59,8 @@ class EnvironmentStack(TerraformStack):
     def _lay_the_ground(self) -> None:
         """Add what everything else stands on: key, network, log groups, secrets, images, cluster, roles."""
         environment, name, place = self._environment, self._name, self._place
-        self._log_groups = group_pattern(environment.name, place)
-        keys = Keys(self, "keys", name=name, log_groups=self._log_groups, place=place, given=environment.kms_key)
+        groups = group_pattern(environment.name, place)
+        keys = Keys(self, "keys", name=name, log_groups=groups, place=place, given=environment.kms_key)
         key = self._key = keys.arn
         self._network = Network(self, "network", name=name, region=place.region, cidr=environment.network.cidr)
         self._groups = SecurityGroups(self, "security_groups", name=name, network=self._network)
@@ -69,7 +69,7 @@ class EnvironmentStack(TerraformStack):
         self._images = Images(self, "images", environment=environment, name=name, place=place, key_arn=key)
         insights = environment.monitoring.container_insights
         self._cluster = Cluster(self, "cluster", name=name, place=place, key_arn=key, insights=insights)
-        self._roles = Roles(self, "roles", name=name, place=place, key_arn=key)
+        self._roles = Roles(self, "roles", name=name, place=place, key_arn=key, identity=environment.identity)
 
     def _store_things(self) -> None:
         """Add what keeps DAGs, messages and metadata, and the load balancer that tasks find one another by."""
@@ -104,9 +104,7 @@ class EnvironmentStack(TerraformStack):
 
     def _run_tasks(self) -> None:
         """Add Airflow's control plane, the worker fleets, and the scaler."""
-        identities = Identities(
-            self._place, self._key, self._storage, self._broker, self._logs, self._log_groups, self._cluster
-        )
+        identities = Identities(self._place, self._key, self._storage, self._broker, self._logs, self._cluster)
         containers = self._airflow_containers()
         surroundings = Surroundings(
             name=self._name,

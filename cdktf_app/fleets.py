@@ -62,6 +62,8 @@ class Fleets(Construct):
             own = roles.role("worker", identities.worker(), environment.identity.worker_policy_arns)
             worker_role_arn = own.arn
             ready.append(own.ready)
+        else:
+            roles.say_what_it_needs("execution_role", identities.worker())
         self.services: list[ITerraformDependable] = []
         for fleet in fleets:
             task = Task(

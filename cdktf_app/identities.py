@@ -9,16 +9,16 @@ from typing import Final
 
 from cdktf_app.broker import Broker
 from cdktf_app.cluster import Cluster
-from cdktf_app.logs import Logs
+from cdktf_app.logs import GROUPS, Logs
 from cdktf_app.place import Place
 from cdktf_app.policies import EVERY, Condition, Statement
 from cdktf_app.roles import via
 from cdktf_app.storage import Storage
 
 METRICS_NAMESPACE: Final = "openmwaa"
+"""In CloudWatch; only the scaler writes to it."""
 # Where MWAA has RunningTasks and QueuedTasks; the scaler says them there too.
 MWAA_NAMESPACE: Final = "AmazonMWAA"
-"""In CloudWatch; only the scaler writes to it."""
 _ACCOUNT_WIDE: Final = "the operation knows no resource"
 
 
@@ -31,8 +31,6 @@ class Identities:
     storage: Storage
     broker: Broker
     logs: Logs
-    log_groups: str
-    """ARN pattern of the environment's log groups."""
     cluster: Cluster
 
     def control_plane(self) -> Mapping[str, Sequence[Statement]]:
@@ -208,6 +206,8 @@ class Identities:
         ]
 
     def _worker_logs(self) -> list[Statement]:
+        # MWAA's role says `airflow-NAME-*`, which lets DAG code into the groups of an environment NAME-too.
+        groups = [self.logs.group(module).arn for module in GROUPS if module != "scaler"]
         return [
             Statement(
                 sid="OwnLogGroups",
@@ -220,7 +220,7 @@ class Identities:
                     "logs:GetQueryResults",
                     "logs:PutLogEvents",
                 ),
-                resources=(self.log_groups, f"{self.log_groups}:*"),
+                resources=(*groups, *(f"{group}:*" for group in groups)),
             ),
             self._find_log_groups(),
         ]

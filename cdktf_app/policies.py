@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Policies as typed statements that are checked while they are written.
 
-No statement may have a wildcard in an action, and `*` as a resource needs a reason beside it. Documents are local
-values, so that a review reads structured JSON and not one string of it. Terraform's `aws_iam_policy_document` gives it
-too, but shows every policy as unknown in the plan when anything changes that the policy names.
+No statement may have a wildcard in an action, and `*` as a resource needs a reason, which is written beside the policy.
+Documents are local values, so that a review reads structured JSON and not one string of it. Terraform's
+`aws_iam_policy_document` gives it too, but shows every policy as unknown in the plan when anything changes that the
+policy names.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from cdktn import TerraformLocal
 from constructs import Construct
 
 EVERY: Final = ("*",)
+REASONS: Final = "every_resource_because"
+"""What the name of the local value ends in that says, by `Sid`, why a policy's resource is `*`."""
 PrincipalKind = Literal["AWS", "Service"]
 
 
@@ -54,6 +57,8 @@ class Statement:
 
 def policy_json(scope: Construct, construct_id: str, statements: Sequence[Statement]) -> str:
     """Return an expression for the JSON of a policy with `statements`; the policy is added to `scope` as a local."""
+    if reasons := {each.sid: each.every_resource_because for each in statements if each.every_resource_because}:
+        TerraformLocal(scope, f"{construct_id}_{REASONS}", reasons)
     document = {"Version": "2012-10-17", "Statement": [_written(statement) for statement in statements]}
     return f"${{jsonencode({TerraformLocal(scope, construct_id, document).fqn})}}"
 

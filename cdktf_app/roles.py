@@ -3,37 +3,72 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 from collections.abc import Sequence
 from typing import Final
 
-from cdktn import ITerraformDependable
+from cdktn import ITerraformDependable, TerraformOutput
 from cdktn_provider_aws.iam_role import IamRole
 from cdktn_provider_aws.iam_role_policy import IamRolePolicy
+from cdktn_provider_aws.iam_role_policy_attachment import IamRolePolicyAttachment
 from constructs import Construct
 
 from cdktf_app.containers import Container
-from cdktf_app.names import fitted
+from cdktf_app.names import fitted, literal
 from cdktf_app.place import Place
 from cdktf_app.policies import EVERY, Condition, Statement, policy_json
+from openmwaa.identity import Identity
 
 _NAME_LIMIT: Final = 64
 
 
 class Roles(Construct):
-    """Makes the roles of an environment, all assumed by its tasks alone."""
+    """Makes the roles of an environment as `identity` wants them, all assumed by its tasks alone."""
 
-    def __init__(self, scope: Construct, construct_id: str, *, name: str, place: Place, key_arn: str) -> None:
+    def __init__(
+        self, scope: Construct, construct_id: str, *, name: str, place: Place, key_arn: str, identity: Identity
+    ) -> None:
         super().__init__(scope, construct_id)
         self._name = name
         self._place = place
         self._key_arn = key_arn
+        self._identity = identity
         self._trust = policy_json(self, "trust", [_trust(place)])
 
-    def role(self, word: str, statements: Sequence[Statement]) -> Role:
-        """Return a new role called `word`, which may do what `statements` say and no more."""
+    def role(
+        self, word: str, statements: Sequence[Statement], attached: Sequence[str] = (), *, trust: str | None = None
+    ) -> Role:
+        """Return a new role called `word`, which may do what `statements` and the `attached` policies say.
+
+        The environment's tasks may take it, unless `trust` is the policy of who else may.
+        """
+        identity = self._identity
         # IAM is global: the Region in the name lets one environment exist in two of them.
-        name = fitted(f"{self._name}-{self._place.region}-{word}", limit=_NAME_LIMIT)
-        return Role(self, word.replace("-", "_"), name=name, trust=self._trust, statements=statements)
+        name = f"{identity.role_name_prefix}{self._name}-{self._place.region}-{word}"
+        return Role(
+            self,
+            word.replace("-", "_"),
+            name=fitted(name, limit=_NAME_LIMIT),
+            identity=identity,
+            trust=trust or self._trust,
+            statements=statements,
+            attached=attached,
+        )
+
+    def service_role(self, word: str, statements: Sequence[Statement], *, service: str, source: str) -> Role:
+        """Return a new role that AWS's `service` may take on behalf of what has the ARN pattern `source`."""
+        trust = policy_json(self, f"{word.replace('-', '_')}_trust", [_trust_in("Service", service, self._place, source)])
+        return self.role(word, statements, trust=trust)
+
+    def say_what_it_needs(self, output: str, statements: Sequence[Statement]) -> None:
+        """Add an output with the trust and the policy that a role which is given must have."""
+        TerraformOutput(
+            self,
+            output,
+            description="What the role that is given needs; `terraform plan` shows it already",
+            value={"trust": self._trust, "policy": policy_json(self, f"{output}_policy", statements)},
+        ).override_logical_id(output)
 
     def execution_role(self, word: str, containers: Sequence[Container]) -> Role:
         """Return a new role by which ECS starts `containers`: their images, their logs and exactly their secrets."""
@@ -41,18 +76,46 @@ class Roles(Construct):
 
 
 class Role(Construct):
-    """A role with one inline policy, or none."""
+    """A role with one inline policy, or none, and policies that exist; `ready` is when it may do all that."""
 
     def __init__(
-        self, scope: Construct, construct_id: str, *, name: str, trust: str, statements: Sequence[Statement]
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        name: str,
+        identity: Identity,
+        trust: str,
+        statements: Sequence[Statement],
+        attached: Sequence[str],
     ) -> None:
         super().__init__(scope, construct_id)
-        role = IamRole(self, "role", name=name, assume_role_policy=trust)
+        bound = identity.permissions_boundary_arn
+        role = IamRole(
+            self,
+            "role",
+            name=name,
+            path=literal(identity.path),
+            assume_role_policy=trust,
+            permissions_boundary=literal(bound) if bound else None,
+        )
         self.arn: str = role.arn
         self.ready: ITerraformDependable = role
+        first = [
+            IamRolePolicyAttachment(self, _address(arn), role=role.name, policy_arn=literal(arn)) for arn in attached
+        ]
         if statements:
             policy = policy_json(self, "policy", statements)
-            self.ready = IamRolePolicy(self, "role_policy", name=name, role=role.id, policy=policy)
+            # The last of all, so that whoever waits for it waits for all.
+            self.ready = IamRolePolicy(
+                self, "role_policy", name=name, role=role.id, policy=policy, depends_on=first or None
+            )
+
+
+def _address(policy_arn: str) -> str:
+    """Return an address that stays when another policy goes from the list; two paths may have one name."""
+    name = re.sub(r"\W", "_", policy_arn.rpartition("/")[2])
+    return f"{name}_{hashlib.sha256(policy_arn.encode()).hexdigest()[:6]}"
 
 
 def execution_statements(containers: Sequence[Container], place: Place, key_arn: str) -> list[Statement]:
@@ -101,13 +164,17 @@ def via(place: Place, *services: str) -> Condition:
 
 
 def _trust(place: Place) -> Statement:
+    return _trust_in("TasksOfThisAccount", "ecs-tasks.amazonaws.com", place, place.arn("ecs", "*"))
+
+
+def _trust_in(sid: str, service: str, place: Place, source: str) -> Statement:
     return Statement(
-        sid="TasksOfThisAccount",
+        sid=sid,
         actions=("sts:AssumeRole",),
         resources=(),
-        principals={"Service": ("ecs-tasks.amazonaws.com",)},
+        principals={"Service": (service,)},
         conditions=(
             Condition("StringEquals", "aws:SourceAccount", (place.account,)),
-            Condition("ArnLike", "aws:SourceArn", (place.arn("ecs", "*"),)),
+            Condition("ArnLike", "aws:SourceArn", (source,)),
         ),
     )
