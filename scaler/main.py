@@ -15,7 +15,7 @@ from pathlib import Path
 from scaler import config, replay
 from scaler.adapters.clock import SystemClock
 from scaler.config import FleetSettings, Secrets, Settings
-from scaler.errors import ConfigurationError, ScalerError
+from scaler.errors import ConfigurationError, ScalerError, SourceError
 from scaler.runtime.bounded import BoundedWorkers
 from scaler.runtime.decision_log import DecisionLog
 from scaler.runtime.fleet_loop import FleetLoop
@@ -110,7 +110,8 @@ class Process:
                 given.sink,
                 clock,
                 paces=self.supervisor.paces,
-                on_failure=self.metrics.not_published,
+                on_failure=self._not_published,
+                vitals=given.vitals,
             )
         everybody: Sequence[Listener | None] = (self.log, self.metrics, self.publisher, recorder)
         self._listeners = [each for each in everybody if each is not None]
@@ -150,6 +151,10 @@ class Process:
         core, schedule = settings.core_fleet(fleet), Schedules(fleet.schedule)
         observer = Observer(core, fleet.services, fleet.queues, world, schedule=schedule.at)
         return FleetLoop(core, observer, world, self._listeners)
+
+    def _not_published(self, error: SourceError) -> None:
+        self.metrics.not_published(error)
+        self.log.event("not_published", error=str(error))
 
     def _gone(self, fleet: str) -> None:
         self.log.removed(fleet)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import Literal, Protocol
 
 from scaler.core.model import AgentState, BrokerCount, Controls, DatabaseCount, Service, Task
 from scaler.errors import SourceError
@@ -91,6 +91,24 @@ class Workers(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Vitals:
+    """What Airflow's metadata database says of Airflow itself."""
+
+    schedulers: int
+    """Schedulers whose heart has beaten within the time that was asked for."""
+    oldest_queued_s: float
+    """How long the task that is queued the longest has been; 0 without any."""
+
+
+class AirflowVitals(Protocol):
+    """Whether Airflow is alive."""
+
+    async def vitals(self, within_s: float) -> Vitals:
+        """Return the schedulers with a heartbeat in the last `within_s` seconds, and the age of the oldest task."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
 class Datum:
     """One value of one CloudWatch metric, as of now."""
 
@@ -98,6 +116,7 @@ class Datum:
     name: str
     dimensions: tuple[tuple[str, str], ...]
     value: float
+    unit: Literal["Count", "Seconds"] = "Count"
 
 
 class MetricSink(Protocol):

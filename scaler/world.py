@@ -20,13 +20,15 @@ from scaler.adapters.metrics import CloudWatchMetrics
 from scaler.adapters.sqs import Sqs
 from scaler.adapters.worker_agent import WorkerAgents, signing_key
 from scaler.config import CloudWatchSettings, RedisSettings, Secrets, Settings
-from scaler.ports import Broker, Clock, MetricSink
+from scaler.ports import AirflowVitals, Broker, Clock, MetricSink
 from scaler.runtime.budget import WriteBudget
 from scaler.runtime.controls import SharedControls
 from scaler.runtime.observe import SharedDatabase, World
 
 CONNECTIONS = 500
 """To agents, at once; a fleet takes at most 32 of them."""
+VITALS_DEADLINE_S = 8.0
+"""Nobody waits for it but the minute's metrics."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,8 @@ class Opened:
     calls: ApiCalls
     sink: MetricSink | None
     """Where metrics are published; None: nowhere."""
+    vitals: AirflowVitals | None
+    """Whether Airflow lives; None: nobody is to be told, or there is no database."""
 
 
 @asynccontextmanager
@@ -79,7 +83,8 @@ async def opened(settings: Settings, hidden: Secrets, clock: Clock) -> AsyncIter
             writes=writes,
         )
         sink = None if settings.metrics_namespace is None else CloudWatchMetrics(await client("cloudwatch"))
-        yield Opened(world, writes, session, calls, sink)
+        vitals = None if sink is None else _airflow(settings, hidden, VITALS_DEADLINE_S, stack)
+        yield Opened(world, writes, session, calls, sink, vitals)
 
 
 async def _broker(
@@ -116,11 +121,17 @@ async def _broker(
 def _database(
     settings: Settings, hidden: Secrets, clock: Clock, deadline_s: float, stack: AsyncExitStack
 ) -> SharedDatabase | None:
+    airflow = _airflow(settings, hidden, deadline_s, stack)
+    return None if airflow is None else SharedDatabase(airflow, clock, max_age_s=_shared_s(settings))
+
+
+def _airflow(settings: Settings, hidden: Secrets, deadline_s: float, stack: AsyncExitStack) -> AirflowDatabase | None:
+    """Return a connection of its own; None where there is no database."""
     if settings.database is None or hidden.database_password is None:
         return None
     airflow = AirflowDatabase(settings.database, hidden.database_password, deadline_s=deadline_s)
     stack.push_async_callback(airflow.close)
-    return SharedDatabase(airflow, clock, max_age_s=_shared_s(settings))
+    return airflow
 
 
 def _shared_s(settings: Settings) -> float:

@@ -46,5 +46,5 @@ def _entry(datum: Datum) -> dict[str, Any]:
         "MetricName": datum.name,
         "Dimensions": [{"Name": name, "Value": value} for name, value in datum.dimensions],
         "Value": datum.value,
-        "Unit": "Count",
+        "Unit": datum.unit,
     }

@@ -14,10 +14,18 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from scaler.core.model import Controls, Known, Reading, Unknown
+from scaler.core.model import Controls, Reading, Unknown
 from scaler.core.state import WorkerCounts, total
 from scaler.errors import SourceError
-from scaler.runtime.report import Report, Write, reading_ages, services
+from scaler.runtime.report import (
+    Report,
+    Write,
+    oldest_drain_s,
+    reading_ages,
+    refused_workers,
+    services,
+    tasks_known,
+)
 
 PREFIX = "openmwaa_scaler"
 WORKER_STATES = ("starting", "stuck", "consuming_idle", "busy", "draining", "released", "unknown", "protected")
@@ -55,6 +63,8 @@ class Metrics:
         self._floor = self._gauge("floor_workers", "Protected + about to be protected")
         self._running = self._gauge("running_tasks", "Running tasks as ECS counts them")
         self._pending = self._gauge("pending_tasks", "Pending tasks as ECS counts them")
+        self._desired_of = self._gauge("service_desired_workers", "Desired count of one generation", "service")
+        self._running_of = self._gauge("service_running_tasks", "Running tasks of one generation", "service")
         self._workers = self._gauge("workers", "Workers by what they do", "state")
         self._refused = self._gauge(
             "protection_refused_workers", "Workers that ECS refuses to protect: they do nothing"
@@ -93,7 +103,7 @@ class Metrics:
             buckets=(0.005, 0.02, 0.1, 0.5, 1, 2, 5),
         )
         self._unpublished = Counter(
-            f"{PREFIX}_publish_failures", "Minutes that CloudWatch did not take", registry=self._registry
+            f"{PREFIX}_publish_failures", "Minutes of which CloudWatch was not told all", registry=self._registry
         )
         self._unrecorded = Counter(
             f"{PREFIX}_ticks_not_recorded", "Ticks that found no room on disk", registry=self._registry
@@ -118,7 +128,8 @@ class Metrics:
         self._minimum.labels(fleet).set(decision.minimum)
         self._maximum.labels(fleet).set(decision.maximum)
         self._floor.labels(fleet).set(_number(decision.floor))
-        self._count_workers(fleet, decision.workers)
+        self._count_workers(fleet, decision.workers if tasks_known(report) else None)
+        self._count_generations(fleet, report)
         seen = services(report).values()
         self._running.labels(fleet).set(_number(total(each.running if each else None for each in seen)))
         self._pending.labels(fleet).set(_number(total(each.pending if each else None for each in seen)))
@@ -130,8 +141,8 @@ class Metrics:
             self._known.labels(fleet, source).set(age is not None)
         for control, value in controls_in_force(decision.controls).items():
             self._controls.labels(fleet, control).set(value)
-        self._oldest_drain.labels(fleet).set(oldest_drain_s(report))
-        self._refused.labels(fleet).set(refused_workers(report))
+        self._oldest_drain.labels(fleet).set(_number(oldest_drain_s(report) if tasks_known(report) else None))
+        self._refused.labels(fleet).set(_number(refused_workers(report)))
         if decision.foreign_desired is not None:
             self._foreign.labels(fleet).inc()
         for error in report.errors:
@@ -181,9 +192,15 @@ class Metrics:
         """Return every metric with its samples."""
         return list(self._registry.collect())
 
-    def _count_workers(self, fleet: str, workers: WorkerCounts) -> None:
+    def _count_workers(self, fleet: str, workers: WorkerCounts | None) -> None:
         for state in WORKER_STATES:
-            self._workers.labels(fleet, state).set(_number(getattr(workers, state)))
+            self._workers.labels(fleet, state).set(_number(getattr(workers, state, None)))
+
+    def _count_generations(self, fleet: str, report: Report) -> None:
+        for name, service in services(report).items():
+            decided = report.tick.decision.generations[name].desired
+            self._desired_of.labels(fleet, name).set(_number(decided))
+            self._running_of.labels(fleet, name).set(_number(service.running if service else None))
 
     def _count_write(self, fleet: str, write: Write) -> None:
         result = "answered" if write.answered_at is not None else "left_out"
@@ -242,18 +259,6 @@ def controls_in_force(reading: Reading[Controls]) -> dict[str, float]:
         "pause_out": float(ordered.pause in ("out", "both")),
         "dry_run": float(ordered.dry_run),
     }
-
-
-def oldest_drain_s(report: Report) -> float:
-    """Return for how long the longest drain goes on, in seconds; 0 without any."""
-    began = [at for state in report.tick.before.generations.values() for at in state.drains.values()]
-    return max(0.0, report.tick.now - min(began)) if began else 0.0
-
-
-def refused_workers(report: Report) -> int:
-    """Return how many workers say that ECS refuses to protect them."""
-    readings = [agent for seen in report.tick.observation.generations.values() for agent in seen.agents.values()]
-    return sum(1 for each in readings if isinstance(each, Known) and each.value.phase == "refused")
 
 
 def _number(value: float | None) -> float:

@@ -1,26 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Publishes to CloudWatch once a minute what the last ticks saw: MWAA's RunningTasks and QueuedTasks, and ours.
+"""Publishes to CloudWatch once a minute what the last ticks saw, and whether Airflow's schedulers live.
 
-What is not known is not published: a gap in a graph is honest, a zero is not. Nothing here can hold up a tick.
+What is not known is not published (`scaler.runtime.published`). Nothing here can hold up a tick.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 
-from scaler.core.model import Known
-from scaler.core.state import total
 from scaler.errors import SourceError
-from scaler.ports import Clock, Datum, MetricSink
-from scaler.runtime.report import Report, services
+from scaler.ports import AirflowVitals, Clock, Datum, MetricSink
+from scaler.runtime.published import of_fleet, of_tasks, of_vitals
+from scaler.runtime.report import Report
 
 PERIOD_S = 60.0
 DEADLINE_S = 20.0
 MISSED_TICKS = 3
 """A report older than so many intervals tells of the past."""
-MWAA = "AmazonMWAA"
-"""The namespace in which MWAA publishes the metrics of Airflow."""
 
 
 class Publisher:
@@ -35,6 +32,7 @@ class Publisher:
         *,
         paces: Callable[[], Mapping[str, float]],
         on_failure: Callable[[SourceError], None],
+        vitals: AirflowVitals | None = None,
     ) -> None:
         self._environment = environment
         self._namespace = namespace
@@ -42,6 +40,7 @@ class Publisher:
         self._clock = clock
         self._paces = paces
         self._on_failure = on_failure
+        self._vitals = vitals
         self._latest: dict[str, tuple[float, Report]] = {}
 
     def ticked(self, report: Report) -> None:
@@ -65,7 +64,8 @@ class Publisher:
         """Publish what is known now; a failure is told and forgotten."""
         try:
             async with asyncio.timeout(DEADLINE_S):
-                await self._sink.put(self.data())
+                felt = await self._felt()
+                await self._sink.put(self.data() + felt)
         except SourceError as error:
             self._on_failure(error)
         except Exception as error:  # noqa: BLE001  metrics must never end the process that keeps workers alive
@@ -80,42 +80,18 @@ class Publisher:
             if fleet in paces and now - at <= MISSED_TICKS * paces[fleet] + PERIOD_S / 2
         }
         data = [
-            Datum(self._namespace, name, self._of_fleet(fleet), value)
+            datum
             for fleet in sorted(paces)
-            for name, value in _values(fresh.get(fleet))
-            if value is not None
+            for datum in of_fleet(self._namespace, self._environment, fleet, fresh.get(fleet))
         ]
-        return data + self._airflow([fresh.get(fleet) for fleet in paces])
+        return [*data, *of_tasks(self._environment, [fresh.get(fleet) for fleet in paces])]
 
-    def _of_fleet(self, fleet: str) -> tuple[tuple[str, str], ...]:
-        return (("Environment", self._environment), ("Fleet", fleet))
-
-    def _airflow(self, reports: Iterable[Report | None]) -> list[Datum]:
-        """Return MWAA's two metrics; nothing unless every fleet's queues are known from the database."""
-        readings = [report.tick.observation.database if report else None for report in reports]
-        counts = [each.value for each in readings if isinstance(each, Known)]
-        if not counts or len(counts) < len(readings):
+    async def _felt(self) -> list[Datum]:
+        """Return whether Airflow's heart beats; nothing when that cannot be said."""
+        if self._vitals is None:
             return []
-        dimensions = (("Function", "Executor"), ("Environment", self._environment))
-        return [
-            Datum(MWAA, "RunningTasks", dimensions, sum(each.running for each in counts)),
-            Datum(MWAA, "QueuedTasks", dimensions, sum(each.queued for each in counts)),
-        ]
-
-
-def _values(report: Report | None) -> Iterable[tuple[str, float | None]]:
-    if report is None:
-        yield "NoDecision", 1
-        return
-    decision = report.tick.decision
-    workers = decision.workers
-    yield "NoDecision", float(decision.desired is None)
-    yield "DesiredWorkers", decision.desired
-    yield "MaximumWorkers", decision.maximum
-    yield "RunningWorkers", total(each.running if each else None for each in services(report).values())
-    yield "ProtectedWorkers", workers.protected
-    tasks_known = all(isinstance(each.tasks, Known) for each in report.tick.observation.generations.values())
-    yield "DrainingWorkers", workers.draining + workers.released if tasks_known else None
-    yield "StuckWorkers", workers.stuck if tasks_known else None
-    demand = decision.demand
-    yield "BacklogSlots", demand.queued if demand and "stale" not in demand.source else None
+        try:
+            return [*of_vitals(self._environment, await self._vitals.vitals(PERIOD_S))]
+        except SourceError as error:
+            self._on_failure(error)
+            return []

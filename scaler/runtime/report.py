@@ -101,6 +101,25 @@ def services(report: Report) -> dict[str, Service | None]:
     return {name: each.value if isinstance(each, Known) else None for name, each in readings.items()}
 
 
+def tasks_known(report: Report) -> bool:
+    """Return whether the tasks of every service are known: otherwise who does what is not known either."""
+    return all(isinstance(each.tasks, Known) for each in report.tick.observation.generations.values())
+
+
+def oldest_drain_s(report: Report) -> float:
+    """Return for how long the longest drain goes on, in seconds; 0 without any."""
+    began = [at for state in report.tick.before.generations.values() for at in state.drains.values()]
+    return max(0.0, report.tick.now - min(began)) if began else 0.0
+
+
+def refused_workers(report: Report) -> int | None:
+    """Return how many workers say that ECS refuses to protect them; None where nobody says so and some are silent."""
+    readings = [agent for seen in report.tick.observation.generations.values() for agent in seen.agents.values()]
+    refused = sum(1 for each in readings if isinstance(each, Known) and each.value.phase == "refused")
+    heard = tasks_known(report) and all(isinstance(each, Known) for each in readings)
+    return refused if refused or heard else None
+
+
 def worker_states(workers: WorkerCounts) -> dict[str, Json]:
     """Return how many workers do what."""
     states = ("starting", "stuck", "consuming_idle", "busy", "draining", "released", "unknown")

@@ -34,6 +34,7 @@ def migrate(self):
     password = os.environ["OPENMWAA_AIRFLOW_DATABASE_PASSWORD"]
     with PostgresConnection(Login.read(os.environ, database="airflow", role="airflow", password=password)) as metadata:
         metadata.one("CREATE TABLE IF NOT EXISTS task_instance (id int, state text, queue text, next_kwargs text)")
+        metadata.one("CREATE TABLE IF NOT EXISTS job (job_type text, state text, dag_id text, latest_heartbeat date)")
     print("migrated")
 
 module.Preparation._migrate = migrate
@@ -151,10 +152,17 @@ MAY = [
     ("celery_results", "celery", "INSERT INTO celery_taskmeta (id, task_id) VALUES (1, 'x')"),
     ("celery_results", "celery", "SELECT value FROM openmwaa.public_key"),
     ("scaler", "airflow", "SELECT count(state) FROM task_instance WHERE queue = 'default'"),
+    (
+        "scaler",
+        "airflow",
+        "SELECT max(latest_heartbeat) FROM job WHERE job_type = 'SchedulerJob' AND state = 'running'",
+    ),
 ]
 MAY_NOT = [
     ("scaler", "airflow", "SELECT next_kwargs FROM task_instance"),
     ("scaler", "airflow", "UPDATE task_instance SET state = 'failed'"),
+    ("scaler", "airflow", "SELECT dag_id FROM job"),
+    ("scaler", "airflow", "UPDATE job SET latest_heartbeat = now()"),
     ("scaler", "airflow", "CREATE TABLE mine (x int)"),
     ("scaler", "celery", "SELECT 1"),
     ("airflow", "celery", "SELECT 1"),

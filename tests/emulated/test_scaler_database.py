@@ -16,6 +16,7 @@ from scaler.adapters.airflow_database import AirflowDatabase
 from scaler.config import DatabaseSettings
 from scaler.core.model import DatabaseCount
 from scaler.errors import SourceError
+from scaler.ports import Vitals
 from tests.support.postgres import SUPERUSER_PASSWORD, Server, running_postgres
 
 pytestmark = pytest.mark.emulated
@@ -38,6 +39,8 @@ SCHEMAS = {
         executor varchar(1000), dag_version_id uuid, last_heartbeat_at timestamptz,
         unique (dag_id, task_id, run_id, map_index))""",
 }
+JOBS = """create table job (id serial primary key, job_type varchar(30), state varchar(20),
+    latest_heartbeat timestamptz, hostname varchar(500))"""
 MODULE = "airflow.providers.celery.executors.celery_executor.CeleryExecutor"
 
 
@@ -71,13 +74,15 @@ async def airflow(server: Server, host: str | None = None, **settings: Any) -> A
 
 async def create(server: Server, version: str) -> None:
     async with superuser(server) as connection:
-        await connection.execute("drop table if exists task_instance")
+        await connection.execute("drop table if exists task_instance, job")
         await connection.execute(SCHEMAS[version])
+        await connection.execute(JOBS)
         await connection.execute("create index ti_state on task_instance (state)")
         if not await connection.fetchval("select 1 from pg_roles where rolname = 'scaler'"):
             await connection.execute(f"create role scaler login password '{PASSWORD}'")
-        columns = "state, queue" if version == "2.9" else "state, queue, executor"
+        columns = "state, queue, queued_dttm" if version == "2.9" else "state, queue, queued_dttm, executor"
         await connection.execute(f"grant select ({columns}) on task_instance to scaler")
+        await connection.execute("grant select (job_type, state, latest_heartbeat) on job to scaler")
 
 
 async def insert(server: Server, number: int, state: str, queue: str | None = "default", **columns: str) -> None:
@@ -128,6 +133,56 @@ async def test_tasks_of_other_executors_do_not_count(server: Server, version: st
         assert await database.counts() == {"default": DatabaseCount(2, 4)}
     async with airflow(server, executors=("our_alias",)) as database:
         assert await database.counts() == {"default": DatabaseCount(2, 40)}
+
+
+async def job(server: Server, kind: str, state: str, beat_s_ago: float) -> None:
+    async with superuser(server) as connection:
+        await connection.execute(
+            "insert into job (job_type, state, latest_heartbeat) values ($1, $2, now() - make_interval(secs => $3))",
+            kind,
+            state,
+            beat_s_ago,
+        )
+
+
+@pytest.mark.parametrize("version", SCHEMAS)
+async def test_schedulers_live_while_their_heart_beats(server: Server, version: str) -> None:
+    await create(server, version)
+    async with airflow(server) as database:
+        assert await database.vitals(60.0) == Vitals(0, 0.0), "nobody lives, and nothing waits"
+        for kind, state, ago in (
+            ("SchedulerJob", "running", 5.0),
+            ("SchedulerJob", "running", 30.0),
+            ("SchedulerJob", "running", 3600.0),  # crashed: its row says running for ever
+            ("SchedulerJob", "success", 5.0),
+            ("TriggererJob", "running", 5.0),
+        ):
+            await job(server, kind, state, ago)
+        assert (await database.vitals(60.0)).schedulers == 2
+        assert (await database.vitals(10.0)).schedulers == 1
+
+
+async def test_the_oldest_task_is_the_one_that_is_queued_the_longest(tables: Server) -> None:
+    for state, ago in (("queued", 90), ("queued", 700), ("running", 9000), ("scheduled", 9000)):
+        await insert(tables, 1, state)
+        async with superuser(tables) as connection:
+            await connection.execute(
+                "update task_instance set queued_dttm = now() - make_interval(secs => $1) where queued_dttm is null",
+                ago,
+            )
+    await insert(tables, 1, "queued", executor="KubernetesExecutor")
+    await insert(tables, 1, "queued")  # of an Airflow that has not said since when
+    async with airflow(tables) as database:
+        assert 700 <= (await database.vitals(60.0)).oldest_queued_s < 700 + SOON_S
+
+
+async def test_without_the_right_to_look_nothing_is_said(tables: Server) -> None:
+    async with superuser(tables) as connection:
+        await connection.execute("revoke select (latest_heartbeat) on job from scaler")
+    async with airflow(tables) as database:
+        with pytest.raises(SourceError, match="permission denied"):
+            await database.vitals(60.0)
+        assert await database.counts() == {}, "and what may be asked still is"
 
 
 async def test_a_migration_is_understood_without_a_new_scaler(server: Server) -> None:

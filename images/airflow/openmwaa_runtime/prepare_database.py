@@ -10,7 +10,7 @@ role it is a member of. Passwords travel as SCRAM verifiers, for a server may lo
 |------------------|--------------------|---------------------------------------------------------|
 | `airflow`        | `airflow` (owner)  | everything there                                        |
 | `celery_results` | `celery` (owner)   | everything there, but only read the scaler's public key |
-| `scaler`         | `airflow`          | read some columns of `task_instance`                    |
+| `scaler`         | `airflow`          | read some columns of `task_instance` and of `job`       |
 """
 
 import json
@@ -55,6 +55,8 @@ SCALER_COLUMNS = (
     "updated_at",
 )
 """What the scaler may read of `task_instance`: no arguments, no results, nothing a DAG's author wrote."""
+SCALER_JOB_COLUMNS = ("id", "job_type", "state", "hostname", "start_date", "end_date", "latest_heartbeat")
+"""And of `job`: which schedulers live."""
 
 
 @dataclass(frozen=True)
@@ -174,10 +176,12 @@ class Preparation:
             self._refuse_downgrade(found, wanted)
             self._say(f"migrating the metadata database from {found or 'nothing'} to Airflow {wanted}")
             self._migrate()
-        columns = sql.SQL(", ").join(sql.Identifier(name) for name in _present_columns(metadata))
-        # Each time, for a migration may have made the table anew, without the rights.
+        # Each time, for a migration may have made a table anew, without the rights.
         metadata.one("GRANT USAGE ON SCHEMA public TO scaler")
-        metadata.one(_with("GRANT SELECT ({}) ON public.task_instance TO scaler", columns))
+        for table, readable in (("task_instance", SCALER_COLUMNS), ("job", SCALER_JOB_COLUMNS)):
+            present = _present_columns(metadata, table)
+            columns = sql.SQL(", ").join(sql.Identifier(name) for name in readable if name in present)
+            metadata.one(_with("GRANT SELECT ({}) ON public.{} TO scaler", columns, sql.Identifier(table)))
         write_note(metadata, wanted, reader="airflow")
 
     @staticmethod
@@ -235,13 +239,13 @@ def _with(statement: str, *parts: sql.Composable) -> sql.Composed:
     return sql.SQL(statement).format(*parts)
 
 
-def _present_columns(metadata: Connection) -> list[str]:
+def _present_columns(metadata: Connection, table: str) -> set[str]:
     row = metadata.one(
         "SELECT array_agg(attname::text) FROM pg_attribute"
-        " WHERE attrelid = 'public.task_instance'::regclass AND attnum > 0 AND NOT attisdropped"
+        " WHERE attrelid = to_regclass('public.' || %s) AND attnum > 0 AND NOT attisdropped",
+        (table,),
     )
-    present = set(row[0]) if row else set()
-    return [name for name in SCALER_COLUMNS if name in present]
+    return set(row[0]) if row and row[0] else set()
 
 
 def write_note(connection: PostgresConnection, airflow_version: str, *, reader: str) -> None:

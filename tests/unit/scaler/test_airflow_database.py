@@ -13,6 +13,7 @@ from scaler.adapters.airflow_database import AirflowDatabase
 from scaler.config import DatabaseSettings
 from scaler.core.model import DatabaseCount
 from scaler.errors import BadAnswerError, DeadlineError, SourceError
+from scaler.ports import Vitals
 
 SETTINGS = DatabaseSettings(host="db")
 
@@ -30,7 +31,7 @@ class Connection:
     async def fetchval(self, query: str) -> bool:
         return True
 
-    async def fetch(self, query: str, executors: tuple[str, ...]) -> Any:
+    async def fetch(self, query: str, executors: tuple[str, ...], *more: Any) -> Any:
         assert "CeleryExecutor" in executors
         if isinstance(self.answer, Exception):
             raise self.answer
@@ -102,3 +103,15 @@ async def test_a_negative_count_is_not_believed(monkeypatch: pytest.MonkeyPatch)
     Server(monkeypatch, [("default", "queued", -1)])
     with pytest.raises(BadAnswerError):
         await AirflowDatabase(SETTINGS, "secret").counts()
+
+
+async def test_vitals_are_one_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    Server(monkeypatch, [(2, 31.5)])
+    assert await AirflowDatabase(SETTINGS, "secret").vitals(60.0) == Vitals(2, 31.5)
+
+
+@pytest.mark.parametrize("row", [(-1, 0.0), (1, -1.0), (1, float("nan")), (1, float("inf"))], ids=str)
+async def test_vitals_that_cannot_be_are_not_believed(row: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    Server(monkeypatch, [row])
+    with pytest.raises(BadAnswerError):
+        await AirflowDatabase(SETTINGS, "secret").vitals(60.0)
