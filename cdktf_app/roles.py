@@ -58,7 +58,8 @@ class Roles(Construct):
 
     def service_role(self, word: str, statements: Sequence[Statement], *, service: str, source: str) -> Role:
         """Return a new role that AWS's `service` may take on behalf of what has the ARN pattern `source`."""
-        trust = policy_json(self, f"{word.replace('-', '_')}_trust", [_trust_in("Service", service, self._place, source)])
+        trusted = _trust_in("ServiceOfThisAccount", service, self._place, source)
+        trust = policy_json(self, f"{word.replace('-', '_')}_trust", [trusted])
         return self.role(word, statements, trust=trust)
 
     def say_what_it_needs(self, output: str, statements: Sequence[Statement]) -> None:
