@@ -18,7 +18,6 @@ FILE = "local_override.tf.json"
 _SERVICES = (
     *(
         "acm",
-        "applicationautoscaling",
         "autoscaling",
         "cloudfront",
         "cloudwatch",
@@ -30,6 +29,7 @@ _SERVICES = (
     *("efs", "elasticache", "elbv2", "events", "iam", "kms", "lambda", "logs", "rds", "resourcegroupstaggingapi"),
     *("route53", "s3", "s3control", "secretsmanager", "servicediscovery", "sns", "sqs", "ssm", "sts", "wafv2"),
 )
+_OF_ECS = ("applicationautoscaling", "ecs")
 _DATABASE = "metadata_database"
 DAG_SYNC_INTERVAL_S = "5"
 # What ministack 1.5.33 does not give back, so that a second plan would want to change it for ever.
@@ -38,7 +38,7 @@ _NOT_RETURNED = {"aws_vpc_endpoint": ("private_dns_enabled", "security_group_ids
 
 def override(document: Mapping[str, Any], *, addresses: Addresses, state_file: Path) -> dict[str, Any]:
     """The override of a synthesised `cdk.tf.json`: endpoints, dummy keys, a local backend."""
-    endpoints = dict.fromkeys(_SERVICES, addresses.emulator_url) | {"ecs": addresses.ecs_url}
+    endpoints = dict.fromkeys(_SERVICES, addresses.emulator_url) | dict.fromkeys(_OF_ECS, addresses.ecs_url)
     result: dict[str, Any] = {
         "terraform": {"backend": {"local": {"path": str(state_file)}}},
         "provider": {
@@ -80,4 +80,8 @@ def _lifecycles(document: Mapping[str, Any]) -> dict[str, Any]:
                 continue
             ignored = [*lifecycle.get("ignore_changes", ()), *attributes]
             found.setdefault(kind, {})[name] = {"lifecycle": {"ignore_changes": list(dict.fromkeys(ignored))}}
+    for name, service in (document.get("resource") or {}).get("aws_ecs_service", {}).items():
+        if service.get("wait_for_steady_state"):
+            # `up` waits for health by itself, tells what it waits for, and installs Airflow beside the apply.
+            found.setdefault("aws_ecs_service", {}).setdefault(name, {})["wait_for_steady_state"] = False
     return found

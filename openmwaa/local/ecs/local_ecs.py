@@ -3,6 +3,7 @@
 
 import asyncio
 import random
+from pathlib import Path
 from typing import Any
 
 from aiohttp import web
@@ -10,6 +11,7 @@ from aiohttp import web
 from ecs_model import Ecs, RandomIds, Service, Settings, Task
 from openmwaa.local.containers.api import TaskRunner
 from openmwaa.local.ecs.agent_endpoint import AgentEndpoint
+from openmwaa.local.ecs.application_autoscaling import ApplicationAutoScaling
 from openmwaa.local.ecs.backend import Backend
 from openmwaa.local.ecs.clock import Clock, SystemClock
 from openmwaa.local.ecs.driver import Driver
@@ -54,7 +56,9 @@ class LocalEcs:
         self.journal = Journal(clock.now, length=settings.journal_length)
         if settings.event_log is not None:
             self.journal.listen(EventLog(settings.event_log))
+        self.autoscaling = ApplicationAutoScaling(self.model, self.journal, clock.now)
         self._state_file = StateFile(settings.state_file)
+        self._autoscaling_file = StateFile(_beside(settings.state_file))
         self.driver = Driver(
             self.model,
             runner,
@@ -63,14 +67,14 @@ class LocalEcs:
             targets=targets or NoTargets(),
             journal=self.journal,
             ecs_environment=self._ecs_environment,
-            save=lambda: self._state_file.save(self.model),
+            save=self._save,
         )
         self._throttle = Throttle(clock.now, enabled=settings.throttling)
         backend = Backend(self.driver, self.journal)
         self._protection = ProtectionOperations(backend)
         self._agent = AgentEndpoint(backend, self._protection, self._throttle)
         self.faults = LocalFaults(self.driver, self._throttle, self._agent)
-        self._api = ApiEndpoint(self.driver, self._handlers(backend), self._throttle)
+        self._api = ApiEndpoint(self.driver, self._handlers(backend), self.autoscaling.handlers, self._throttle)
         self._port = settings.port
         self._web: web.AppRunner | None = None
         self._drive: asyncio.Task[None] | None = None
@@ -86,6 +90,7 @@ class LocalEcs:
         Raises StateFileError for a state file that cannot be read and OSError when the port is taken.
         """
         self._state_file.restore(self.model)
+        self._autoscaling_file.restore(self.autoscaling)
         self._web = web.AppRunner(application(self._api, self._agent.routes()), access_log=None)
         await self._web.setup()
         try:
@@ -156,6 +161,10 @@ class LocalEcs:
             "protected_until": None if task.protected_until is None else rfc3339(task.protected_until),
         }
 
+    def _save(self) -> None:
+        self._state_file.save(self.model)
+        self._autoscaling_file.save(self.autoscaling)
+
     def _ecs_environment(self, token: str) -> dict[str, str]:
         return {
             "ECS_AGENT_URI": f"{self.endpoint}/api/{token}",
@@ -171,6 +180,10 @@ class LocalEcs:
             **TaskOperations(backend).handlers,
             **self._protection.handlers,
         }
+
+
+def _beside(state_file: Path | None) -> Path | None:
+    return state_file and state_file.with_name(f"{state_file.stem}-autoscaling.json")
 
 
 def _capacity(service: Service) -> str:

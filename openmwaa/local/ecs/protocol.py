@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""AWS's JSON 1.1 protocol, with every request and every answer checked against botocore's model of ECS."""
+"""AWS's JSON 1.1 protocol, with every request and every answer checked against botocore's model of the service."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -14,8 +14,19 @@ from botocore.validate import ParamValidator
 from ecs_model import EcsError
 from openmwaa.local.ecs.errors import AnswerNotValidError, not_well_formed, unknown_operation
 
-TARGET_PREFIX = "AmazonEC2ContainerServiceV20141113."
 CONTENT_TYPE = "application/x-amz-json-1.1"
+
+
+@dataclass(frozen=True)
+class Api:
+    """A service by botocore's name, and what its targets begin with."""
+
+    service: str
+    target_prefix: str
+
+
+ECS = Api("ecs", "AmazonEC2ContainerServiceV20141113.")
+APPLICATION_AUTO_SCALING = Api("application-autoscaling", "AnyScaleFrontendService.")
 
 
 @dataclass(frozen=True)
@@ -39,17 +50,17 @@ Handlers = Mapping[str, Handler]
 
 
 @cache
-def service_model() -> ServiceModel:
-    """Load botocore's model of ECS (about 0.1 s, once)."""
-    return botocore.session.get_session().get_service_model("ecs")
+def service_model(service: str) -> ServiceModel:
+    """Load botocore's model of a service (about 0.1 s, once)."""
+    return botocore.session.get_session().get_service_model(service)
 
 
-def answer(handlers: Handlers, target: str, body: bytes, caller: Caller) -> dict[str, Any]:
+def answer(handlers: Handlers, target: str, body: bytes, caller: Caller, api: Api = ECS) -> dict[str, Any]:
     """Answer one request; raises EcsError for refusals and AnswerNotValidError for our own faults."""
-    name = target.removeprefix(TARGET_PREFIX)
+    name = target.removeprefix(api.target_prefix)
     if name == target or name not in handlers:
         raise unknown_operation(target)
-    operation = service_model().operation_model(name)
+    operation = service_model(api.service).operation_model(name)
     request = _without_nulls(_parsed(body))
     if problems := _problems(operation.input_shape, request):
         raise not_well_formed(problems)
@@ -85,7 +96,7 @@ def _without_nulls(value: Any) -> Any:
 
 def _problems(shape: Shape | None, value: dict[str, Any]) -> str:
     """Tell what of a request or answer does not fit its shape; empty when all does."""
-    if shape is None:  # the operation has no such shape; ECS has none of these
+    if shape is None:  # the operation has no such shape; none of these has
         return ""
     report = ParamValidator().validate(value, shape)
     return report.generate_report() if report.has_errors() else "\n".join(_bad_enums(shape, value, ""))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The HTTP face of the local ECS: AWS's API at `/`, what containers ask below `/v4` and `/api`."""
+"""The HTTP face of the local ECS: AWS's APIs at `/`, what containers ask below `/v4` and `/api`."""
 
 import json
 import logging
@@ -12,7 +12,15 @@ from aiohttp import web
 from ecs_model import EcsError
 from openmwaa.local.ecs.driver import Driver
 from openmwaa.local.ecs.errors import AnswerNotValidError
-from openmwaa.local.ecs.protocol import CONTENT_TYPE, TARGET_PREFIX, Caller, Handlers, answer, error_body
+from openmwaa.local.ecs.protocol import (
+    APPLICATION_AUTO_SCALING,
+    CONTENT_TYPE,
+    ECS,
+    Caller,
+    Handlers,
+    answer,
+    error_body,
+)
 from openmwaa.local.ecs.throttle import Throttle
 
 logger = logging.getLogger(__name__)
@@ -23,9 +31,9 @@ READING = ("Describe", "Get", "List")
 class ApiEndpoint:
     """`POST /` with an X-Amz-Target. Signatures are not checked: this is a machine of one user."""
 
-    def __init__(self, driver: Driver, handlers: Handlers, throttle: Throttle) -> None:
+    def __init__(self, driver: Driver, handlers: Handlers, autoscaling: Handlers, throttle: Throttle) -> None:
         self._driver = driver
-        self._handlers = handlers
+        self._handlers = {ECS: handlers, APPLICATION_AUTO_SCALING: autoscaling}
         self._throttle = throttle
 
     async def post(self, request: web.Request) -> web.Response:
@@ -33,15 +41,18 @@ class ApiEndpoint:
         target = request.headers.get("X-Amz-Target", "")
         caller = Caller(request.headers.get("User-Agent", ""))
         body = await request.read()
+        api = next((one for one in self._handlers if target.startswith(one.target_prefix)), ECS)
+        operation = target.removeprefix(api.target_prefix)
         try:
-            self._spend(target.removeprefix(TARGET_PREFIX), caller)
-            reply = self._driver.act(lambda: answer(self._handlers, target, body, caller))
+            if api is ECS:
+                self._spend(operation, caller)
+            reply = self._driver.act(lambda: answer(self._handlers[api], target, body, caller, api))
         except EcsError as refusal:
             return _response(error_body(refusal), status=400)
         except AnswerNotValidError as fault:
             logger.exception("%s", target)
             return _response({"__type": "ServerException", "message": str(fault)}, status=500)
-        if not target.removeprefix(TARGET_PREFIX).startswith(READING):
+        if not operation.startswith(READING):
             self._driver.save()  # before the caller hears that it is done
         return _response(reply)
 

@@ -5,11 +5,23 @@ It is not synced to the disk: what counts is the death of a process, not of the 
 """
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from ecs_model import Ecs
 from openmwaa.local.ecs.errors import StateFileError
+
+
+class Lasting(Protocol):
+    """A model that has a lasting part."""
+
+    def snapshot(self) -> Mapping[str, Any]:
+        """Return it as JSON data."""
+        ...
+
+    def restore(self, data: dict[str, Any]) -> None:
+        """Take what `snapshot` gave; raises KeyError, TypeError or ValueError for anything else."""
+        ...
 
 
 class StateFile:
@@ -19,13 +31,13 @@ class StateFile:
         self._path = path
         self._written = ""
 
-    def restore(self, ecs: Ecs) -> bool:
+    def restore(self, model: Lasting) -> bool:
         """Fill a model from the file; tells whether there was one. Raises StateFileError when it cannot be read."""
         if self._path is None or not self._path.exists():
             return False
         try:
             text = self._path.read_text(encoding="utf-8")
-            ecs.restore(_object(json.loads(text)))
+            model.restore(_object(json.loads(text)))
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise StateFileError(
                 f"{self._path} is not a state file of this version ({error}). Delete it; then apply again."
@@ -33,11 +45,11 @@ class StateFile:
         self._written = text
         return True
 
-    def save(self, ecs: Ecs) -> None:
+    def save(self, model: Lasting) -> None:
         """Write the model's lasting part if it changed."""
         if self._path is None:
             return
-        text = json.dumps(ecs.snapshot(), separators=(",", ":"))
+        text = json.dumps(model.snapshot(), separators=(",", ":"))
         if text == self._written:
             return
         self._path.parent.mkdir(parents=True, exist_ok=True)

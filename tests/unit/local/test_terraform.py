@@ -31,13 +31,20 @@ def test_the_override_turns_every_endpoint_to_this_machine_and_ecs_to_ours() -> 
     result = override(document, addresses=Addresses(20), state_file=Path("/state/terraform.tfstate"))
     (provider,) = result["provider"]["aws"]
     (endpoints,) = provider["endpoints"]
-    assert endpoints.pop("ecs") == "http://127.20.0.2:4670"
+    assert {endpoints.pop(word) for word in ("ecs", "applicationautoscaling")} == {"http://127.20.0.2:4670"}
     assert set(endpoints.values()) == {"http://127.20.0.1:4566"}
     assert {"s3", "sqs", "rds", "iam", "sts", "kms", "ec2", "elbv2", "logs", "secretsmanager"} <= set(endpoints)
     assert result["terraform"]["backend"]["local"]["path"] == "/state/terraform.tfstate"
     assert result["locals"] == {"metadata_database_host": "127.20.0.3"}, "a local value that is not there is an error"
     ignored = result["resource"]["aws_vpc_endpoint"]["s3"]["lifecycle"]["ignore_changes"]
     assert ignored == ["tags", "private_dns_enabled", "security_group_ids"]
+
+
+def test_an_apply_on_this_machine_leaves_the_waiting_to_up() -> None:
+    services = {"airflow_scheduler": {"wait_for_steady_state": True}, "fleets_default_a": {}}
+    document = {"resource": {"aws_ecs_service": services}}
+    result = override(document, addresses=Addresses(20), state_file=Path("/state/terraform.tfstate"))
+    assert result["resource"]["aws_ecs_service"] == {"airflow_scheduler": {"wait_for_steady_state": False}}
 
 
 def test_progress_counts_and_keeps_errors() -> None:
