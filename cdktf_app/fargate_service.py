@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from cdktn import ITerraformDependable, TerraformLocal, TerraformResourceLifecycle
+from cdktn import ITerraformDependable, Postcondition, TerraformLocal, TerraformResourceLifecycle
 from cdktn_provider_aws.ecs_service import (
     EcsService,
     EcsServiceCapacityProviderStrategy,
@@ -84,12 +84,13 @@ class FargateService(Construct):
     ) -> None:
         super().__init__(scope, construct_id)
         balanced = [target.listens] if target else []
+        definition = task_definition(self, f"{surroundings.name}-{service}", task)
         made = EcsService(
             self,
             "service",
             name=service,
             cluster=surroundings.cluster.arn,
-            task_definition=task_definition(self, f"{surroundings.name}-{service}", task).arn,
+            task_definition=definition.arn,
             desired_count=replicas.count,
             capacity_provider_strategy=[EcsServiceCapacityProviderStrategy(capacity_provider=ON_DEMAND, weight=1)],
             network_configuration=private_network(surroundings, task),
@@ -102,7 +103,13 @@ class FargateService(Construct):
             propagate_tags="SERVICE",
             load_balancer=_load_balancer(task, target),
             health_check_grace_period_seconds=_GRACE_S if target else None,
-            lifecycle=TerraformResourceLifecycle(ignore_changes=["desired_count"]) if replicas.scaled else None,
+            # An apply ends when the service is healthy, or fails after 20 minutes. One that ECS rolled back is healthy
+            # too, and the provider (5.x) is content with it: the postcondition is not.
+            wait_for_steady_state=True,
+            lifecycle=TerraformResourceLifecycle(
+                ignore_changes=["desired_count"] if replicas.scaled else None,
+                postcondition=[_runs(definition, service)],
+            ),
             depends_on=[surroundings.cluster.capacity, *surroundings.ready, *balanced, *ready],
         )
         self.name: str = made.name
@@ -130,6 +137,17 @@ def task_definition(scope: Construct, family: str, task: Task, *, kept: bool = F
         volume=[EcsTaskDefinitionVolume(name=volume) for volume in volumes] or None,
         container_definitions=f"${{jsonencode({containers.fqn})}}",
         skip_destroy=True if kept else None,
+    )
+
+
+def _runs(definition: EcsTaskDefinition, service: str) -> Postcondition:
+    """Return the condition that `service` runs what was applied."""
+    return Postcondition(
+        condition=f"${{self.task_definition == {definition.fqn}.arn}}",
+        error_message=(
+            f"ECS rolled {service} back: its new tasks did not become healthy. "
+            "`openmwaa wait --for control-plane` tells why."
+        ),
     )
 
 
