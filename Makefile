@@ -2,7 +2,7 @@
 ROOT := $(dir $(abspath $(lastword $(MAKEFILE_LIST))))
 BIN := $(ROOT).venv/bin
 .DEFAULT_GOAL := help
-.PHONY: help bootstrap demo test unit contract faults lint format bench synth docs lock clean
+.PHONY: help bootstrap demo test unit contract faults verify lint format bench synth docs lock clean
 
 help: ## What there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -24,6 +24,10 @@ contract: bootstrap ## What ECS does, as tests; AWS=real runs them in your accou
 
 faults: bootstrap ## Every fault, for real and in virtual time, the long ones too; what came of it in build/faults.json
 	@cd $(ROOT) && $(BIN)/pytest -m "fault or slow"
+
+verify: bootstrap ## Every example applied, planned again, destroyed, checked; EXAMPLE=name, ENDPOINT=url, AWS=real, PAGE=1
+	@cd $(ROOT) && $(BIN)/python -m tools.verify $(addprefix --example ,$(EXAMPLE)) $(addprefix --endpoint ,$(ENDPOINT)) \
+	  $(addprefix --aws ,$(AWS)) $(if $(PAGE),--page) $(if $(JSON),--json)
 
 lint: bootstrap ## Style, types, import contracts
 	@cd $(ROOT) && $(BIN)/ruff check --quiet . && $(BIN)/ruff format --quiet --check . && $(BIN)/mypy && $(BIN)/lint-imports --no-logo

@@ -69,6 +69,11 @@ def emulator_venv() -> Venv:
     return Venv("emulator", lock_file("emulator.txt"), _base_python(), cache_folder())
 
 
+def checkout_venv(name: str) -> Venv:
+    """A tool of this repository that must not meet other packages, such as checkov: its lock is in requirements/."""
+    return Venv(name, lock_file(f"{name}.txt"), _base_python(), cache_folder())
+
+
 def _base_python() -> Path:
     """The interpreter behind this process's own virtual environment: every checkout then shares what is built."""
     return Path(sys.executable).resolve()

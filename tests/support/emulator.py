@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Finds the AWS emulator (ministack) and runs one for tests."""
+"""Finds the AWS emulators (ministack and moto), and runs them for tests and for `make verify`."""
 
 import contextlib
 import os
@@ -8,7 +8,7 @@ import subprocess
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from openmwaa.local import venvs
@@ -44,29 +44,46 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def running_emulator(environment: Path) -> Iterator[str]:
-    """Run ministack, yield its URL, end it."""
+def running_emulator(environment: Path, *, services: str = "logs,sqs,ssm,sts") -> Iterator[str]:
+    """Run ministack with some services (all: an empty text), yield its URL, end it."""
     port = free_port()
+    settings = {
+        "GATEWAY_PORT": str(port),
+        "BIND_HOST": "127.0.0.1",
+        "MINISTACK_ACCOUNT_ID": "123456789012",
+        # Where there is a Docker engine it would start databases of its own.
+        "DOCKER_HOST": "unix:///nonexistent",
+        **({"SERVICES": services} if services else {}),
+    }
+    with _running([str(environment / "bin" / "ministack")], port, settings, health="/_ministack/health") as url:
+        yield url
+
+
+@contextlib.contextmanager
+def running_moto() -> Iterator[str]:
+    """Run moto's server out of a virtual environment of its own, yield its URL, end it."""
+    environment = venvs.ensure(venvs.checkout_venv("moto"), say=print).parent.parent
+    port = free_port()
+    command = [str(environment / "bin" / "moto_server"), "-H", "127.0.0.1", "-p", str(port)]
+    with _running(command, port, {}, health="/moto-api/") as url:
+        yield url
+
+
+@contextlib.contextmanager
+def _running(command: Sequence[str], port: int, settings: Mapping[str, str], *, health: str) -> Iterator[str]:
     url = f"http://127.0.0.1:{port}"
-    with tempfile.TemporaryDirectory(prefix="ministack-") as folder:
-        settings: Mapping[str, str] = {
-            "GATEWAY_PORT": str(port),
-            "BIND_HOST": "127.0.0.1",
-            "MINISTACK_ACCOUNT_ID": "123456789012",
-            "SERVICES": "logs,sqs,ssm,sts",
-            "TMPDIR": folder,
-        }
+    with tempfile.TemporaryDirectory(prefix="emulator-") as folder:
         with (Path(folder) / "log").open("wb") as log:
             process = subprocess.Popen(
-                [environment / "bin" / "ministack"],
-                env=child_environment(**settings),
+                command,
+                env=child_environment(**settings, TMPDIR=folder),
                 cwd=folder,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
             )
         try:
-            _wait_until_up(url, process)
+            _wait_until_up(url + health, process)
             yield url
         finally:
             process.terminate()
@@ -81,8 +98,8 @@ def _wait_until_up(url: str, process: subprocess.Popen[bytes]) -> None:
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         if process.poll() is not None:
-            raise RuntimeError(f"ministack ended with {process.returncode}")
-        with contextlib.suppress(OSError), urllib.request.urlopen(f"{url}/_ministack/health", timeout=2):
+            raise RuntimeError(f"{process.args!r} ended with {process.returncode}")
+        with contextlib.suppress(OSError), urllib.request.urlopen(url, timeout=2):
             return
         time.sleep(0.05)
-    raise RuntimeError("ministack was not up within 60 s")
+    raise RuntimeError(f"nothing answered at {url} within 60 s")

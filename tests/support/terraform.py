@@ -15,11 +15,16 @@ def terraform_environment(folder: Path) -> dict[str, str]:
     """Variables for Terraform: the provider from the named mirror, else from this disk, else from the registry."""
     environment = {**os.environ, "CHECKPOINT_DISABLE": "1"}
     environment.pop("TF_CLI_CONFIG_FILE", None)
-    mirror = provider_mirror.named_mirror() or _found(folder / "mirror")
+    mirror = terraform_mirror(folder / "mirror")
     if mirror is not None:
         config = provider_mirror.write_cli_config(folder / "terraform.rc", mirror)
         environment["TF_CLI_CONFIG_FILE"] = str(config)
     return environment
+
+
+def terraform_mirror(folder: Path) -> Path | None:
+    """The named mirror, else one made in `folder` from a provider on this disk; None leaves it to the registry."""
+    return provider_mirror.named_mirror() or _found(folder)
 
 
 def _found(mirror: Path) -> Path | None:

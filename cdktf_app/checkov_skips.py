@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The findings of checkov that stay, each with the reason why.
+
+checkov reads comments for its inline skips, which JSON has not: `make verify` holds these rows against what checkov
+says of every example. A finding without a row fails, and so does a row that no example needs any more.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+from dataclasses import dataclass
+from typing import Final
+
+
+@dataclass(frozen=True)
+class Skip:
+    """A finding that stays."""
+
+    check: str
+    """checkov's name of the check, such as CKV_AWS_18."""
+    resource: str
+    """The Terraform address, with `*` for any text."""
+    reason: str
+    """Why it is right, or what mending it would cost."""
+
+    def covers(self, check: str, address: str) -> bool:
+        """Whether a finding is this one."""
+        return check == self.check and fnmatch.fnmatchcase(address, self.resource)
+
+
+_HTTP_INSIDE_VPC: Final = (
+    "an environment without a domain has no certificate; its file has to say `http_inside_vpc: true`, and nothing "
+    "listens outside the VPC"
+)
+
+SKIPS: Final = (
+    # Web
+    Skip("CKV2_AWS_20", "aws_lb.*", _HTTP_INSIDE_VPC + "; with a domain there is no HTTP listener to redirect from"),
+    Skip("CKV_AWS_2", "aws_lb_listener.*", _HTTP_INSIDE_VPC),
+    Skip("CKV_AWS_103", "aws_lb_listener.*", _HTTP_INSIDE_VPC),
+    Skip(
+        "CKV_AWS_378",
+        "aws_lb_target_group.*",
+        "TLS ends at the load balancer; from there to the task it is one hop, and security groups let nobody else in",
+    ),
+    Skip("CKV_AWS_150", "aws_lb.*", "a load balancer holds no data, and destroy must be able to remove it"),
+    Skip(
+        "CKV_AWS_91",
+        "aws_lb.*",
+        "access logs need another bucket, with SSE-S3 in place of the environment's key; the web server logs its own "
+        "requests to CloudWatch",
+    ),
+    # Network
+    Skip(
+        "CKV2_AWS_11",
+        "aws_vpc.*",
+        "flow logs cost 0.50 USD a GB, more than a small environment's tasks; a company turns them on for its VPCs at "
+        "one place, or gives the VPC",
+    ),
+    Skip(
+        "CKV_AWS_394",
+        "data.aws_availability_zones.*",
+        "the stack takes the first zones by name; a new zone comes after them, and `lifecycle` keeps subnets in theirs",
+    ),
+    # Database
+    Skip(
+        "CKV2_AWS_27",
+        "aws_rds_cluster.*",
+        "statements hold what people put into variables and connections; slow ones are found by Performance Insights",
+    ),
+    Skip("CKV2_AWS_8", "aws_rds_cluster.*", "RDS's own backups go back to any second of `backup_retention_days`"),
+    Skip("CKV_AWS_118", "aws_rds_cluster_instance.*", "the operating system's numbers cost CloudWatch Logs by the GB"),
+    Skip(
+        "CKV_AWS_139",
+        "aws_rds_cluster.*",
+        "on by default; the examples that are for trying out say `deletion_protection: false`",
+    ),
+    Skip(
+        "CKV_AWS_162",
+        "aws_rds_cluster.*",
+        "Airflow holds connections longer than the 15 minutes of an IAM token; passwords are in Secrets Manager",
+    ),
+    # Secrets
+    Skip(
+        "CKV2_AWS_57",
+        "aws_secretsmanager_secret.*",
+        "rotating by itself would stop what runs: a new Fernet key needs Airflow's own rotation first, other values a "
+        "rollout of every component; the master password, which RDS keeps, is rotated",
+    ),
+    # Storage
+    Skip("CKV2_AWS_62", "aws_s3_bucket.*", "nothing waits for events of this bucket: DAGs are read by listing"),
+    Skip("CKV_AWS_144", "aws_s3_bucket.*", "DAGs come from the pipeline that writes them; a copy would cost twice"),
+    Skip("CKV_AWS_18", "aws_s3_bucket.*", "who read what is CloudTrail's to say, at one place for an account"),
+    # Monitoring
+    Skip("CKV_AWS_338", "aws_cloudwatch_log_group.*", "`retention_days` of the file; a year is paid for by the GB"),
+    Skip("CKV_AWS_65", "aws_ecs_cluster.*", "`monitoring.container_insights` of the file; it costs by the task"),
+)
