@@ -12,7 +12,8 @@ from tests.support.environments import LEAST
 from tests.support.fake_task_runner import FakeTaskRunner
 from tests.support.fleet_terraform import FleetTerraform
 
-pytestmark = pytest.mark.emulated
+# Four applies of a cluster: a minute.
+pytestmark = [pytest.mark.emulated, pytest.mark.slow]
 
 
 def of(least: int, most: int) -> Environment:
