@@ -94,7 +94,7 @@ class Identities:
             Statement(
                 sid="SizeFleets",
                 actions=("ecs:DescribeServices", "ecs:UpdateService"),
-                resources=tuple(self.cluster.service_arn(service) for service in services),
+                resources=tuple(self.cluster.service_arn(service) for service in _generations(services)),
             ),
             Statement(
                 sid="SeeTasks",
@@ -259,3 +259,8 @@ class Identities:
             every_resource_because=_ACCOUNT_WIDE,
             conditions=(Condition("StringNotEquals", "cloudwatch:namespace", (METRICS_NAMESPACE,)),),
         )
+
+
+def _generations(services: Sequence[str]) -> list[str]:
+    """Return `services` with `?` for the letter of the generation: spelled out, twenty fleets are too long for IAM."""
+    return sorted({f"{service[:-1]}?" for service in services})

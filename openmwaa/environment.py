@@ -210,6 +210,11 @@ class Environment(StrictModel):
                 f"the fewest web servers ({self.min_webservers}) are more than the most ({self.max_webservers}); "
                 "raise `max_webservers`"
             )
+        if self.execution_role_arn and self.identity.worker_policy_arns:
+            raise ValueError(
+                "`identity.worker_policy_arns` are for the role that the stack makes; attach them to "
+                "`execution_role_arn` yourself, or leave that out"
+            )
         database = self.metadata_database
         if not isinstance(database, ExistingPostgresql) and database.final_snapshot and self.kms_key is None:
             raise ValueError(

@@ -60,3 +60,40 @@ def given() -> Stack:
         logging_configuration={"worker_logs": {"enabled": False}, "task_logs": {"log_level": "DEBUG"}},
         tags={"team": "${data}", "cost": "a"},
     )
+
+
+@pytest.fixture(scope="session")
+def wide() -> Stack:
+    """An environment with the longest names, twenty fleets of two queues, and all that a company asks of roles."""
+    return stack_of(
+        name="e" * 80,
+        region="ap-northeast-1",
+        enable_execute_command=True,
+        identity={
+            "path": "/data-platform/airflow/",
+            "role_name_prefix": "company-data-airflow",
+            "permissions_boundary_arn": "arn:aws:iam::123456789012:policy/boundaries/data",
+            "worker_policy_arns": [
+                "arn:aws:iam::123456789012:policy/lake/read",
+                "arn:aws:iam::123456789012:policy/warehouse/read",
+            ],
+        },
+        fleets={
+            f"{number:02}".translate(str.maketrans("0123456789", "abcdefghij")).ljust(20, "x"): {
+                "queues": ["default" if number == 0 else f"q{number:02}" + "q" * 37, f"r{number:02}" + "r" * 37],
+            }
+            for number in range(20)
+        },
+    )
+
+
+@pytest.fixture(scope="session")
+def other_stores() -> Stack:
+    """An environment with the other broker and the other database, both of AWS's."""
+    return stack_of(broker={"kind": "ELASTICACHE"}, metadata_database={"kind": "RDS_POSTGRESQL"})
+
+
+@pytest.fixture(scope="session")
+def variants(quickstart: Stack, given: Stack, wide: Stack, other_stores: Stack) -> dict[str, Stack]:
+    """Stacks that between them have everything which is a role, a policy or under the key."""
+    return {"quickstart": quickstart, "given": given, "wide": wide, "other stores": other_stores}

@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The policies of a synthesised stack as AWS would have them: every reference replaced by what it would be."""
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from tests.support.stack import Json, Stack
+
+ACCOUNT = "123456789012"
+KEY_ID = "aaaaaaaa-bbbb-cccc-dddd-eeeeeeeeeeee"
+_REFERENCE = re.compile(r"\$\{(data\.\w+|\w+)\.([\w-]+)\.([\w.\[\]]+)\}")
+_PLACE = {"partition": "aws", "account_id": ACCOUNT, "dns_suffix": "amazonaws.com"}
+# What Secrets Manager adds to a secret's name.
+_SUFFIX = "AbCdEf"
+
+
+class Applied:
+    """A stack whose ARNs are known."""
+
+    def __init__(self, stack: Stack) -> None:
+        self.stack = stack
+        (provider,) = stack.document["provider"]["aws"]
+        self.region: str = provider["region"]
+
+    def policy(self, role: str) -> list[Json]:
+        """The statements of a role's own policy, resolved."""
+        return [self.resolved(statement) for statement in self.stack.role_policy(role)]
+
+    def resolved(self, value: Any) -> Any:
+        """The value with every reference replaced."""
+        if isinstance(value, dict):
+            return {key: self.resolved(item) for key, item in value.items()}
+        if isinstance(value, list):
+            return [self.resolved(item) for item in value]
+        return _REFERENCE.sub(self._referred, value) if isinstance(value, str) else value
+
+    def arn(self, service: str, resource: str) -> str:
+        """An ARN of this account and Region."""
+        return f"arn:aws:{service}:{self.region}:{ACCOUNT}:{resource}"
+
+    def _referred(self, match: re.Match[str]) -> str:
+        kind, name, attribute = match.groups()
+        if kind.startswith("data."):
+            return _PLACE[attribute]
+        resource = self.stack.resources(kind)[name]
+        if kind == "aws_secretsmanager_secret_version":
+            return str(self.resolved(resource["secret_id"]))
+        if "master_user_secret" in attribute:
+            return self.arn("secretsmanager", f"secret:rds!cluster-{KEY_ID}-{_SUFFIX}")
+        if kind not in _ARNS or attribute not in {"arn", "id"}:
+            raise KeyError(f"nobody said what {match[0]} is")
+        return _ARNS[kind](self, resource)
+
+
+_ARNS: Final[Mapping[str, Callable[[Applied, Json], str]]] = {
+    "aws_cloudwatch_log_group": lambda to, one: to.arn("logs", f"log-group:{one['name']}"),
+    "aws_ecr_repository": lambda to, one: to.arn("ecr", f"repository/{one['name']}"),
+    "aws_ecs_cluster": lambda to, one: to.arn("ecs", f"cluster/{one['name']}"),
+    "aws_kms_key": lambda to, _: to.arn("kms", f"key/{KEY_ID}"),
+    "aws_s3_bucket": lambda to, one: f"arn:aws:s3:::{to.resolved(one['bucket'])}",
+    "aws_secretsmanager_secret": lambda to, one: to.arn("secretsmanager", f"secret:{one['name']}-{_SUFFIX}"),
+    "aws_sns_topic": lambda to, one: to.arn("sns", one["name"]),
+    "aws_sqs_queue": lambda to, one: to.arn("sqs", one["name"]),
+}
+
+
+def characters(statements: list[Json]) -> int:
+    """The size of a policy as IAM counts it, which leaves white space out."""
+    return len(json.dumps({"Version": "2012-10-17", "Statement": statements}, separators=(",", ":")))
