@@ -36,7 +36,7 @@ format: bootstrap ## Mend the style
 	@cd $(ROOT) && $(BIN)/ruff check --fix . ; $(BIN)/ruff format .
 
 synth: bootstrap ## The Terraform of every example, into terraform/
-	@cd $(ROOT) && for file in examples/*/environment.yaml; do $(BIN)/openmwaa synth $$file || exit 1; done
+	@cd $(ROOT) && $(BIN)/python -m tools.synthesise_examples
 
 bench: bootstrap ## Measure; JSON under build/bench
 	@cd $(ROOT) && $(BIN)/python -m benchmarks

@@ -31,14 +31,19 @@ def synth(environment: Environment, outdir: Path) -> Path:
     Raises:
         SynthError: when the CDK or Node.js is missing.
     """
-    text = json.dumps(document(environment), indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+    written = text(environment)
     target = outdir / environment.name / "cdk.tf.json"
     target.parent.mkdir(parents=True, exist_ok=True)
     # Whole or not at all: a Terraform that runs meanwhile never reads half a file.
     partial = target.with_name(f".{target.name}.{os.getpid()}")
-    partial.write_text(text, encoding="utf-8")
+    partial.write_text(written, encoding="utf-8")
     partial.replace(target)
     return target
+
+
+def text(environment: Environment) -> str:
+    """Return what `synth` writes: the same bytes for the same environment."""
+    return json.dumps(document(environment), indent=2, sort_keys=True, ensure_ascii=False) + "\n"
 
 
 def document(environment: Environment) -> dict[str, Any]:

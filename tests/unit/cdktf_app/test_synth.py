@@ -97,19 +97,6 @@ def test_addresses_read_like_the_picture(quickstart: Stack) -> None:
     assert not missing, "addresses are what people import, override and target: they must not change by accident"
 
 
-@pytest.mark.parametrize(
-    "path", sorted((ROOT / "examples").glob("*/environment.yaml")), ids=lambda path: path.parent.name
-)
-def test_the_committed_terraform_is_what_the_examples_say(path: Path, tmp_path: Path) -> None:
-    environment = load(path)
-    committed = ROOT / "terraform" / environment.name / "cdk.tf.json"
-    written = main.synth(environment, tmp_path).read_bytes()
-    assert committed.is_file(), f"{committed} is not written"
-    assert committed.read_bytes() == written, (
-        f"run `openmwaa synth {path.relative_to(ROOT)} --out terraform` and review the difference"
-    )
-
-
 def test_people_are_told_where_to_go(quickstart: Stack) -> None:
     outputs: dict[str, Any] = quickstart.document["output"]
     assert {"web_url", "admin_password_secret_arn", "source_bucket", "cluster_name", "log_groups"} <= set(outputs)

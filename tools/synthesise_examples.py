@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Writes what is committed under terraform/: the stack of every example, synthesised in one process.
+
+`make synth` calls it. With `--check` it says which are out of date and exits 1; a test asks for the same.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from cdktf_app.main import text
+from openmwaa.environment_file import load
+
+ROOT = Path(__file__).parents[1]
+TERRAFORM = ROOT / "terraform"
+
+
+def examples() -> dict[str, Path]:
+    """Return the file of every example by the example's name."""
+    return {path.parent.name: path for path in sorted((ROOT / "examples").glob("*/environment.yaml"))}
+
+
+def files() -> dict[Path, str]:
+    """Return what every committed file of terraform/ that is written by a program has to be."""
+    return {TERRAFORM / name / "cdk.tf.json": text(load(path)) for name, path in examples().items()}
+
+
+def out_of_date(written: Mapping[Path, str]) -> list[str]:
+    """Return the paths of the files that differ from what was `written` now, or are missing."""
+    return [
+        str(path.relative_to(ROOT))
+        for path, content in written.items()
+        if not path.is_file() or path.read_text(encoding="utf-8") != content
+    ]
+
+
+def main() -> None:
+    """Write every file, or with `--check` say which is out of date and exit 1."""
+    written = files()
+    stale = out_of_date(written)
+    if "--check" in sys.argv[1:]:
+        if stale:
+            sys.exit(f"run `make synth` and review the difference: {', '.join(stale)}")
+        return
+    for path, content in written.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content, encoding="utf-8")
+        print(path.relative_to(ROOT), "is written" if str(path.relative_to(ROOT)) in stale else "is as it was")
+
+
+if __name__ == "__main__":
+    main()
