@@ -13,6 +13,7 @@ from cdktf_app.fargate_service import FargateService, Replicas, Surroundings, Ta
 from cdktf_app.load_balancer import LoadBalancer
 from cdktf_app.policies import EVERY, Statement
 from cdktf_app.roles import Roles
+from cdktf_app.security_groups import SecurityGroups
 from cdktf_app.web_autoscaling import WebAutoscaling
 from openmwaa.classes import TaskSize
 from openmwaa.environment import Environment
@@ -47,7 +48,7 @@ class AirflowServices(Construct):
         roles: Roles,
         statements: Mapping[str, Sequence[Statement]],
         load_balancer: LoadBalancer,
-        security_group_id: str,
+        groups: SecurityGroups,
     ) -> None:
         super().__init__(scope, construct_id)
         targets = {"web-server": load_balancer.web, "execution-api": load_balancer.execution_api}
@@ -56,18 +57,18 @@ class AirflowServices(Construct):
             parts = containers.control_plane(component)
             execution = roles.execution_role(component, parts)
             own = roles.role(component, [*statements[component], *sessions])
-            groups = environment.network.security_group_ids if component in _RUNS_DAG_CODE else ()
+            given = environment.network.security_group_ids if component in _RUNS_DAG_CODE else ()
             service = FargateService(
                 self,
                 component.replace("-", "_"),
                 service=component,
-                surroundings=surroundings,
+                surroundings=surroundings.after(groups.rules_of(component)),
                 task=Task(
                     size=_size(environment, component),
                     containers=parts,
                     execution_role_arn=execution.arn,
                     task_role_arn=own.arn,
-                    security_group_ids=(security_group_id, *groups),
+                    security_group_ids=(groups.of_components[component], *given),
                     architecture=environment.architecture,
                 ),
                 replicas=replicas,

@@ -23,7 +23,7 @@ from cdktf_app.load_balancer import LoadBalancer
 from cdktf_app.logs import GROUPS, Logs, group_pattern
 from cdktf_app.metadata_database import MetadataDatabase
 from cdktf_app.names import PREFIX, literal
-from cdktf_app.network import Network
+from cdktf_app.network import network_of
 from cdktf_app.overridable import overridable
 from cdktf_app.place import Place
 from cdktf_app.roles import Roles
@@ -32,6 +32,7 @@ from cdktf_app.secrets import Generated, Secrets
 from cdktf_app.security_groups import SecurityGroups
 from cdktf_app.storage import Storage
 from cdktf_app.terraform_state import keep_state
+from cdktf_app.vpc_endpoints import VpcEndpoints
 from openmwaa.environment import Environment
 
 TERRAFORM_VERSION: Final = ">= 1.11"  # ephemeral values and write-only arguments
@@ -59,11 +60,16 @@ class EnvironmentStack(TerraformStack):
     def _lay_the_ground(self) -> None:
         """Add what everything else stands on: key, network, log groups, secrets, images, cluster, roles."""
         environment, name, place = self._environment, self._name, self._place
-        groups = group_pattern(environment.name, place)
-        keys = Keys(self, "keys", name=name, log_groups=groups, place=place, given=environment.kms_key)
+        log_groups = group_pattern(environment.name, place)
+        keys = Keys(self, "keys", name=name, log_groups=log_groups, place=place, given=environment.kms_key)
         key = self._key = keys.arn
-        self._network = Network(self, "network", name=name, region=place.region, cidr=environment.network.cidr)
-        self._groups = SecurityGroups(self, "security_groups", name=name, network=self._network)
+        network = self._network = network_of(self, "network", environment=environment, name=name, region=place.region)
+        groups = self._groups = SecurityGroups(
+            self, "security_groups", name=name, environment=environment, network=network
+        )
+        self._endpoints = VpcEndpoints(
+            self, "endpoints", name=name, environment=environment, network=network, groups=groups, place=place
+        )
         self._logs = Logs(self, "logs", environment=environment, key_arn=key)
         self._secrets = Secrets(self, "secrets", name=name, key_arn=key)
         self._images = Images(self, "images", environment=environment, name=name, place=place, key_arn=key)
@@ -99,7 +105,7 @@ class EnvironmentStack(TerraformStack):
             "load_balancer",
             name=name,
             network=self._network,
-            security_group_id=self._groups.id_of("load_balancer"),
+            security_group_id=self._groups.id_of("internal_load_balancer"),
         )
 
     def _run_tasks(self) -> None:
@@ -110,7 +116,12 @@ class EnvironmentStack(TerraformStack):
             name=self._name,
             cluster=self._cluster,
             subnet_ids=self._network.private_subnet_ids,
-            ready=[self._network.way_out, self._database.answers, *self._secrets.values],
+            ready=[
+                *self._network.way_out,
+                *self._endpoints.ready,
+                self._database.answers,
+                *self._secrets.values,
+            ],
         )
         AirflowServices(
             self,
@@ -121,13 +132,13 @@ class EnvironmentStack(TerraformStack):
             roles=self._roles,
             statements=identities.control_plane(),
             load_balancer=self._load_balancer,
-            security_group_id=self._groups.id_of("control_plane"),
+            groups=self._groups,
         )
         fleets = Fleets(
             self,
             "fleets",
             environment=self._environment,
-            surroundings=surroundings,
+            surroundings=surroundings.after(self._groups.rules_of("workers")),
             containers=containers,
             roles=self._roles,
             identities=identities,
@@ -137,7 +148,7 @@ class EnvironmentStack(TerraformStack):
             self,
             "scaler",
             environment=self._environment,
-            surroundings=surroundings,
+            surroundings=surroundings.after(self._groups.rules_of("scaler")),
             image=self._images.scaler,
             secrets=self._secrets,
             logs=self._logs,

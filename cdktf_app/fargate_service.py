@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from cdktn import ITerraformDependable, Postcondition, TerraformLocal, TerraformResourceLifecycle
@@ -39,6 +39,10 @@ class Surroundings:
     subnet_ids: Sequence[str]
     ready: Sequence[ITerraformDependable]
     """What has to exist before the first task can start, beyond what a service refers to."""
+
+    def after(self, more: Sequence[ITerraformDependable]) -> Surroundings:
+        """Return the same for services that need `more`: theirs before the first task, and until the last is gone."""
+        return replace(self, ready=[*self.ready, *more])
 
 
 @dataclass(frozen=True)

@@ -57,7 +57,7 @@ class LoadBalancer(Construct):
             name=host_name(name, limit=_NAME_LIMIT),
             load_balancer_type="application",
             internal=True,
-            subnets=network.private_subnet_ids,
+            subnets=network.private_subnet_ids_by_zone,
             security_groups=[security_group_id],
             drop_invalid_header_fields=True,
         )
@@ -126,7 +126,7 @@ class LoadBalancer(Construct):
             target_type="ip",
             protocol="HTTP",
             port=port,
-            vpc_id=self._network.vpc.id,
+            vpc_id=self._network.vpc_id,
             deregistration_delay="30",
             health_check=LbTargetGroupHealthCheck(
                 path=health_path,

@@ -36,6 +36,7 @@ class Statement:
     """One statement of a policy.
 
     `every_resource_because` is the reason why `resources` is `*`; a statement without it must name its resources.
+    `every_action_because` is for endpoints' policies alone, which grant nothing.
     """
 
     sid: str
@@ -45,11 +46,12 @@ class Statement:
     principals: Mapping[PrincipalKind, tuple[str, ...]] = field(default_factory=dict)
     conditions: tuple[Condition, ...] = ()
     every_resource_because: str = ""
+    every_action_because: str = ""
 
     def __post_init__(self) -> None:
         wild = [action for action in self.actions if "*" in action]
         # A denial may be as wide as it likes: less is allowed, not more.
-        if wild and self.effect == "Allow":
+        if wild and self.effect == "Allow" and not self.every_action_because:
             raise ValueError(f"statement {self.sid}: spell out {', '.join(wild)}")
         if "*" in self.resources and not self.every_resource_because:
             raise ValueError(f"statement {self.sid}: every resource, and no reason why")

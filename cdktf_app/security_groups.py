@@ -1,127 +1,206 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Who talks to whom: five groups, and a rule for every conversation there is.
+"""A security group a part, and two rules for every conversation there is: `conversations` says which.
 
-Nothing is open inward from outside the VPC. Outward, everybody has HTTPS for AWS's own APIs. Name resolution and the
-ECS agent's link-local address need no rule: security groups do not filter them.
+Nothing is open inward from outside the VPC but what the file's `web_access` names. Outward, tasks have HTTPS for AWS's
+APIs and what else answers there; with ENDPOINTS_ONLY, for the VPC's endpoints and S3 alone.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Final
+from collections.abc import Mapping, Sequence
 
+from cdktn import ITerraformDependable
+from cdktn_provider_aws.data_aws_ec2_managed_prefix_list import DataAwsEc2ManagedPrefixList
 from cdktn_provider_aws.security_group import SecurityGroup
 from cdktn_provider_aws.vpc_security_group_egress_rule import VpcSecurityGroupEgressRule
 from cdktn_provider_aws.vpc_security_group_ingress_rule import VpcSecurityGroupIngressRule
 from constructs import Construct
 
-from cdktf_app.network import ANYWHERE, Network
-from cdktf_app.ports import AGENT_PORT, DATABASE_PORT, EXECUTION_API_PORT, HTTPS_PORT, SCALER_PORT, WEB_PORT
-
-
-@dataclass(frozen=True)
-class Conversation:
-    """`caller` opens connections to `port` of `listener`, both names of groups."""
-
-    caller: str
-    listener: str
-    port: int
-
-
-GROUPS: Final = {
-    "load_balancer": "Internal load balancer of the web server and the execution API",
-    "control_plane": "Scheduler, DAG processor, triggerer, execution API and web server",
-    "workers": "Celery workers, where DAG code runs",
-    "scaler": "Scaler",
-    "database": "Metadata database",
-}
-CONVERSATIONS: Final = (
-    Conversation("load_balancer", "control_plane", WEB_PORT),
-    Conversation("load_balancer", "control_plane", EXECUTION_API_PORT),
-    Conversation("load_balancer", "scaler", SCALER_PORT),
-    Conversation("control_plane", "load_balancer", EXECUTION_API_PORT),
-    Conversation("workers", "load_balancer", EXECUTION_API_PORT),
-    Conversation("control_plane", "database", DATABASE_PORT),
-    Conversation("workers", "database", DATABASE_PORT),  # Celery's results, as a role that sees nothing else
-    Conversation("scaler", "database", DATABASE_PORT),
-    Conversation("scaler", "workers", AGENT_PORT),
+from cdktf_app.conversations import (
+    CLOUDFRONT,
+    DATABASE,
+    ENDPOINTS,
+    INTERNAL,
+    TASKS,
+    Opening,
+    balancer_that_asks,
+    conversations,
+    groups,
+    openings,
 )
-# AWS's APIs, and for DAG code whatever answers on HTTPS.
-HTTPS_OUT: Final = ("control_plane", "workers", "scaler")
+from cdktf_app.network import Network
+from cdktf_app.overridable import overridable
+from cdktf_app.ports import HTTPS_PORT
+from cdktf_app.vpc_cidrs import ANYWHERE
+from openmwaa.environment import Environment
+from openmwaa.metadata_database import ExistingPostgresql
+
+_CLOUDFRONT_LIST = "com.amazonaws.global.cloudfront.origin-facing"
 
 
 class SecurityGroups(Construct):
     """The groups of an environment and the rules between them."""
 
-    def __init__(self, scope: Construct, construct_id: str, *, name: str, network: Network) -> None:
+    def __init__(
+        self, scope: Construct, construct_id: str, *, name: str, environment: Environment, network: Network
+    ) -> None:
         super().__init__(scope, construct_id)
-        self._groups = {
-            group: SecurityGroup(
-                self,
-                group,
-                name=f"{name}-{group.replace('_', '-')}",
-                description=description,
-                vpc_id=network.vpc.id,
-                tags={"Name": f"{name}-{group.replace('_', '-')}"},
-            )
-            for group, description in GROUPS.items()
-        }
-        for conversation in CONVERSATIONS:
-            self._allow(conversation)
-        for group in HTTPS_OUT:
-            self._outward(group)
-        # People reach both from within the VPC or what is connected to it; DAG code does not: workers have no way out
-        # to these ports.
-        self._from_vpc("web", "Web server", WEB_PORT, network.cidr)
-        self._from_vpc("scaler", "The scaler's page and metrics", SCALER_PORT, network.cidr)
+        self._environment = environment
+        self._network = network
+        self._rules: dict[str, list[ITerraformDependable]] = {}
+        self._ids = {group: self._group(group, f"{name}-", words) for group, words in groups(environment).items()}
+        if isinstance(environment.metadata_database, ExistingPostgresql):
+            self._ids[DATABASE] = environment.metadata_database.security_group_id
+        for row in conversations(environment):
+            self._allow(row.caller, row.listener, row.port, row.why)
+        for opening in openings(environment):
+            self._open(opening)
+        self._https_out()
 
     def id_of(self, group: str) -> str:
-        """Return the id of the group that is called `group` here."""
-        return self._groups[group].id
+        """Return the id of the group that `conversations` calls `group`."""
+        return self._ids[group]
 
-    def _allow(self, conversation: Conversation) -> None:
-        caller, listener, port = conversation.caller, conversation.listener, conversation.port
-        VpcSecurityGroupEgressRule(
+    @property
+    def of_components(self) -> Mapping[str, str]:
+        """The group of every ECS service of the control plane, by the service's name."""
+        return {task.replace("_", "-"): self._ids[task] for task in TASKS}
+
+    @property
+    def of_internal_load_balancer(self) -> Sequence[str]:
+        """The groups of the internal load balancer."""
+        return [self._ids[group] for group in (INTERNAL, CLOUDFRONT) if group in self._ids]
+
+    def rules_of(self, *names: str) -> list[ITerraformDependable]:
+        """Return the rules of groups: what is there before the first of their members, and after the last."""
+        return [rule for name in names for rule in self._rules.get(name.replace("-", "_"), ())]
+
+    def reach_prefix_list(self, word: str, what: str, prefix_list_id: str) -> None:
+        """Let every task open HTTPS connections to what a prefix list names."""
+        for task in TASKS:
+            self._out(task, f"{task}_to_{word}", f"HTTPS to {what}", prefix_list_id=prefix_list_id)
+
+    def _group(self, group: str, prefix: str, description: str) -> str:
+        name = prefix + group.replace("_", "-")
+        made = SecurityGroup(
             self,
+            group,
+            name=name,
+            description=description,
+            vpc_id=self._network.vpc_id,
+            tags={"Name": name},
+        )
+        return made.id
+
+    def _https_out(self) -> None:
+        for task in TASKS:
+            if self._environment.network.way_out != "ENDPOINTS_ONLY":
+                self._out(task, f"{task}_https_out", "HTTPS outward", cidr_ipv4=ANYWHERE)
+            elif self._environment.network.vpc_id is None:
+                self._allow(task, ENDPOINTS, HTTPS_PORT, "APIs of AWS")
+            else:
+                self._out(
+                    task,
+                    f"{task}_to_{ENDPOINTS}_{HTTPS_PORT}",
+                    "To endpoints: APIs of AWS",
+                    referenced_security_group_id=self._ids[ENDPOINTS],
+                )
+        if ENDPOINTS in self._ids and self._environment.network.vpc_id is not None:
+            # Their private names are the whole VPC's: whoever else is in it asks AWS by these endpoints from now on.
+            self._open(Opening(ENDPOINTS, HTTPS_PORT, "VPC", "APIs of AWS"))
+        if asks := balancer_that_asks(self._environment):
+            self._out(asks, f"{asks}_https_out", "HTTPS to the identity provider", cidr_ipv4=ANYWHERE)
+
+    def _allow(self, caller: str, listener: str, port: int, why: str) -> None:
+        self._out(
+            caller,
             f"{caller}_to_{listener}_{port}",
-            security_group_id=self.id_of(caller),
-            description=f"To {listener.replace('_', ' ')}",
-            referenced_security_group_id=self.id_of(listener),
-            ip_protocol="tcp",
-            from_port=port,
-            to_port=port,
+            f"To {_words(listener)}: {why}",
+            port=port,
+            referenced_security_group_id=self._ids[listener],
         )
-        VpcSecurityGroupIngressRule(
-            self,
+        self._in(
+            listener,
             f"{listener}_from_{caller}_{port}",
-            security_group_id=self.id_of(listener),
-            description=f"From {caller.replace('_', ' ')}",
-            referenced_security_group_id=self.id_of(caller),
+            f"From {_words(caller)}: {why}",
+            port=port,
+            referenced_security_group_id=self._ids[caller],
+        )
+
+    def _open(self, opening: Opening) -> None:
+        listener, port = opening.listener, opening.port
+        if opening.reach == "ALLOWED":
+            for cidr in self._environment.web_access.allowed_cidrs:
+                word = f"{listener}_from_{cidr.replace('.', '_').replace('/', '_')}_{port}"
+                self._in(listener, word, f"{opening.why} from a range that is allowed", port=port, cidr_ipv4=cidr)
+            return
+        if opening.reach == "CLOUDFRONT":
+            listed = DataAwsEc2ManagedPrefixList(self, "cloudfront_addresses", name=_CLOUDFRONT_LIST)
+            # A local value, so that a place without AWS's own lists can leave it out.
+            list_id = overridable(self, "cloudfront_prefix_list", listed.id)
+            word = f"{listener}_from_cloudfront_{port}"
+            self._in(listener, word, f"{opening.why} by CloudFront", port=port, prefix_list_id=list_id)
+            return
+        word, words = f"{listener}_from_vpc_{port}", f"{opening.why} from within the VPC"
+        cidrs = self._network.vpc_cidrs
+        if cidrs.known:
+            (cidr,) = cidrs.known
+            self._in(listener, word, words, port=port, cidr_ipv4=cidr)
+        else:
+            rule = self._in(listener, word, words, port=port, cidr_ipv4="${each.value}")
+            rule.add_override("for_each", f"${{toset({cidrs.expression})}}")
+
+    def _in(
+        self,
+        group: str,
+        word: str,
+        description: str,
+        *,
+        port: int,
+        cidr_ipv4: str | None = None,
+        prefix_list_id: str | None = None,
+        referenced_security_group_id: str | None = None,
+    ) -> VpcSecurityGroupIngressRule:
+        rule = VpcSecurityGroupIngressRule(
+            self,
+            word,
+            security_group_id=self._ids[group],
+            description=description,
+            cidr_ipv4=cidr_ipv4,
+            prefix_list_id=prefix_list_id,
+            referenced_security_group_id=referenced_security_group_id,
             ip_protocol="tcp",
             from_port=port,
             to_port=port,
         )
+        self._rules.setdefault(group, []).append(rule)
+        return rule
 
-    def _from_vpc(self, word: str, what: str, port: int, cidr: str) -> None:
-        VpcSecurityGroupIngressRule(
+    def _out(
+        self,
+        group: str,
+        word: str,
+        description: str,
+        *,
+        port: int = HTTPS_PORT,
+        cidr_ipv4: str | None = None,
+        prefix_list_id: str | None = None,
+        referenced_security_group_id: str | None = None,
+    ) -> None:
+        rule = VpcSecurityGroupEgressRule(
             self,
-            f"{word}_from_vpc",
-            security_group_id=self.id_of("load_balancer"),
-            description=f"{what} from within the VPC",
-            cidr_ipv4=cidr,
+            word,
+            security_group_id=self._ids[group],
+            description=description,
+            cidr_ipv4=cidr_ipv4,
+            prefix_list_id=prefix_list_id,
+            referenced_security_group_id=referenced_security_group_id,
             ip_protocol="tcp",
             from_port=port,
             to_port=port,
         )
+        self._rules.setdefault(group, []).append(rule)
 
-    def _outward(self, group: str) -> None:
-        VpcSecurityGroupEgressRule(
-            self,
-            f"{group}_https_out",
-            security_group_id=self.id_of(group),
-            description="HTTPS outward",
-            cidr_ipv4=ANYWHERE,
-            ip_protocol="tcp",
-            from_port=HTTPS_PORT,
-            to_port=HTTPS_PORT,
-        )
+
+def _words(group: str) -> str:
+    return group.replace("_", " ")
