@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The alarms of an environment in CloudWatch: `alarm_table` as resources."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from cdktn_provider_aws.cloudwatch_metric_alarm import CloudwatchMetricAlarm
+from constructs import Construct
+
+from cdktf_app.alarm_table import PERIOD_S, Alarm
+from cdktf_app.place import Place
+
+_RUNBOOK: Final = "What to do: docs/how-to/alarms.md"
+
+
+class Alarms(Construct):
+    """One alarm a row; each tells `topic_arn` when it begins and when it ends."""
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        name: str,
+        place: Place,
+        topic_arn: str,
+        alarms: Sequence[Alarm],
+    ) -> None:
+        super().__init__(scope, construct_id)
+        for alarm in alarms:
+            self._alarm(f"{name}/{alarm.id}", alarm, topic_arn)
+        # By name: a place without alarms has nobody to ask for their ARNs.
+        self.arns = [place.arn("cloudwatch", f"alarm:{name}/{alarm.id}") for alarm in alarms]
+
+    def _alarm(self, name: str, alarm: Alarm, topic_arn: str) -> None:
+        kind, metric = alarm.kind, alarm.metric
+        CloudwatchMetricAlarm(
+            self,
+            alarm.id,
+            alarm_name=name,
+            alarm_description=f"{alarm.words} {_RUNBOOK}#{anchor(kind.name)}",
+            namespace=metric.namespace,
+            metric_name=metric.name,
+            dimensions=dict(metric.dimensions),
+            statistic=metric.statistic,
+            period=PERIOD_S,
+            evaluation_periods=kind.periods,
+            datapoints_to_alarm=kind.periods,
+            comparison_operator=kind.comparison,
+            threshold=kind.threshold,
+            treat_missing_data=kind.missing,
+            alarm_actions=[topic_arn],
+            ok_actions=[topic_arn],
+        )
+
+
+def anchor(heading: str) -> str:
+    """Return the fragment by which a page's heading is linked to."""
+    return heading.lower().replace(" ", "-")

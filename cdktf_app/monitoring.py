@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What watches an environment: alarms, the topic that they go to, and a dashboard."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from cdktn import Fn
+from constructs import Construct
+
+from cdktf_app.alarm_table import alarms_of
+from cdktf_app.alarms import Alarms
+from cdktf_app.dashboard import Dashboard
+from cdktf_app.fleets import service_names
+from cdktf_app.logs import Logs
+from cdktf_app.panels import panels_of
+from cdktf_app.place import Place
+from cdktf_app.topic import Topic
+from cdktf_app.watched import Balanced, Dimensions, Watched
+from openmwaa.environment import Environment
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What there is to watch."""
+
+    logs: Logs
+    queue_urls: Mapping[str, str]
+    """SQS queues by worker queue; empty with another broker."""
+    dead_letters_url: str | None
+    database: Mapping[str, str]
+    """By which CloudWatch knows the metadata database; empty where it is not ours."""
+    balanced: Sequence[Balanced]
+
+
+def monitor(scope: Construct, *, environment: Environment, name: str, place: Place, key_arn: str, parts: Parts) -> None:
+    """Add to `scope` what `environment` wants watched, and by whom."""
+    wanted = environment.monitoring
+    watched = watched_of(environment, name, parts)
+    arns: Sequence[str] = ()
+    if wanted.alarms:
+        topic = Topic(scope, "alarm_topic", name=name, place=place, key_arn=key_arn, monitoring=wanted)
+        alarms = alarms_of(watched)
+        arns = Alarms(scope, "alarms", name=name, place=place, topic_arn=topic.arn, alarms=alarms).arns
+    if wanted.dashboard:
+        Dashboard(
+            scope,
+            "dashboard",
+            # The console lists dashboards of all Regions together.
+            name=f"{name}-{place.region}",
+            region=place.region,
+            scaler_log=parts.logs.group("scaler").name,
+            panels=panels_of(watched),
+            alarm_arns=arns,
+        )
+
+
+def watched_of(environment: Environment, name: str, parts: Parts) -> Watched:
+    """Return what alarms and panels of `environment` look at."""
+    return Watched(
+        environment=environment.name,
+        cluster=name,
+        fleets={fleet: service_names(fleet) for fleet in environment.fleets},
+        queues={queue: Fn.basename(url) for queue, url in parts.queue_urls.items()},
+        dead_letters=None if parts.dead_letters_url is None else Fn.basename(parts.dead_letters_url),
+        database=_writer(parts.database),
+        balanced=parts.balanced,
+    )
+
+
+def _writer(database: Mapping[str, str]) -> Dimensions:
+    """Return the dimensions of the one that writes: a cluster has readers too."""
+    writer = {"Role": "WRITER"} if "DBClusterIdentifier" in database else {}
+    return tuple({**database, **writer}.items())
