@@ -13,6 +13,7 @@ from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import BeforeValidator, Field, StringConstraints, field_validator, model_validator
 
+from openmwaa import regions
 from openmwaa.broker import Broker, Sqs
 from openmwaa.classes import ENVIRONMENT_CLASSES, Architecture, EnvironmentClass, TaskSize, fargate_cpus, fargate_memory
 from openmwaa.fleet import ClassName, Fleet, FleetName, FleetSpec
@@ -221,6 +222,8 @@ class Environment(StrictModel):
                 "`metadata_database.final_snapshot` needs a `kms_key`: the environment's own key is deleted with it, "
                 "and nobody could read the snapshot"
             )
+        self.network.check(self.region, self.images.airflow, self.images.scaler)
+        regions.check(self)
         return self
 
     @cached_property

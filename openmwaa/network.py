@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from ipaddress import IPv4Network
 from typing import Annotated, Final, Literal, Self
 
@@ -39,6 +40,11 @@ class Network(StrictModel):
     """Its subnets with a route to an internet gateway, for a public load balancer."""
     security_group_ids: Annotated[tuple[SecurityGroupId, ...], Field(max_length=4)] = ()
     """Security groups that DAG code has besides the environment's own: workers, DAG processor and triggerer."""
+    flow_logs: Literal["ALL", "REJECT", "NONE"] = "REJECT"
+    """What a VPC of its own writes down of its connections: all, or those that were refused.
+
+    CloudWatch takes about 0.50 USD a GB; what is refused is little, and tells which rule is missing.
+    """
 
     @field_validator("vpc_cidr")
     @classmethod
@@ -71,19 +77,18 @@ class Network(StrictModel):
             raise ValueError(f"`{given[0]}` belongs to a VPC that exists; give its `vpc_id` too")
 
     def _is_given(self) -> None:
-        if self.vpc_cidr is not None or "zones" in self.model_fields_set:
-            raise ValueError("`vpc_cidr` and `zones` are for a VPC of its own; a VPC that exists has its own")
+        for field in ("vpc_cidr", "zones", "flow_logs"):
+            if field in self.model_fields_set:
+                raise ValueError(f"`{field}` is for a VPC that is built; one that exists has its own")
         if self.egress not in (None, "ENDPOINTS_ONLY"):
             raise ValueError(
                 f"{self.egress} makes routes, and those of a VPC that exists are its owner's; leave `egress` out, "
                 "or say ENDPOINTS_ONLY to have the endpoints made in it"
             )
-        for field, subnets in (
-            ("private_subnet_ids", self.private_subnet_ids),
-            ("public_subnet_ids", self.public_subnet_ids),
-        ):
-            if len(set(subnets)) != len(subnets):
-                raise ValueError(f"`{field}` names a subnet twice")
+        for field in ("private_subnet_ids", "public_subnet_ids", "security_group_ids"):
+            given = getattr(self, field)
+            if twice := next((one for index, one in enumerate(given) if one in given[:index]), None):
+                raise ValueError(f"`{field}` names {twice} twice")
         if len(self.private_subnet_ids) < _LEAST_ZONES:
             raise ValueError("a VPC that exists needs `private_subnet_ids`: two or more, in two zones")
         both = sorted(set(self.private_subnet_ids) & set(self.public_subnet_ids))
@@ -101,3 +106,13 @@ class Network(StrictModel):
         if self.egress is None and self.vpc_id is None:
             return "NAT_GATEWAY"
         return self.egress
+
+    def check(self, region: str, *images: str | None) -> None:
+        """Raise ValueError where tasks in `region` could not pull one of the `images` that are given."""
+        registry = re.compile(rf"^\d{{12}}\.dkr\.ecr\.{re.escape(region)}\.amazonaws\.com(\.cn)?/")
+        for image in images if self.way_out == "ENDPOINTS_ONLY" else ():
+            if image is not None and not registry.match(image):
+                raise ValueError(
+                    f"`network.egress`: with ENDPOINTS_ONLY tasks reach ECR in {region} and no other registry, and "
+                    f"`images` names {image}; push it there, or say NAT_GATEWAY"
+                )
