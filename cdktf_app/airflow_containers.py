@@ -13,14 +13,15 @@ from typing import Final
 
 from cdktn import Fn
 
+from cdktf_app.broker import Broker
 from cdktf_app.containers import LONGEST_STOP_TIMEOUT_S, STOP_TIMEOUT_S, Container, Health, Mount
 from cdktf_app.images import Image
-from cdktf_app.load_balancer import LoadBalancer
 from cdktf_app.logs import Logs, level
 from cdktf_app.metadata_database import MetadataDatabase
 from cdktf_app.names import literal
-from cdktf_app.ports import AGENT_PORT, DATABASE_PORT, EXECUTION_API_PORT, WEB_PORT
+from cdktf_app.ports import AGENT_PORT, EXECUTION_API_PORT, WEB_PORT
 from cdktf_app.secrets import Generated, Secrets
+from cdktf_app.web_access import WebAccess
 from openmwaa.environment import Environment, option_variable
 from openmwaa.fleet import Fleet
 
@@ -38,6 +39,8 @@ _VARIABLE: Final[Mapping[Generated, str]] = {
     Generated.JWT_SECRET: "OPENMWAA_JWT_SECRET",
     Generated.ADMIN_PASSWORD: "OPENMWAA_ADMIN_PASSWORD",
     Generated.SCALER_SIGNING_SEED: "OPENMWAA_SCALER_SIGNING_SEED",
+    Generated.BROKER_PASSWORD: "OPENMWAA_BROKER_PASSWORD",
+    Generated.SCALER_BROKER_PASSWORD: "OPENMWAA_SCALER_BROKER_PASSWORD",
 }
 
 # Who is given which secret.
@@ -71,6 +74,9 @@ SECRETS: Final[Mapping[str, tuple[Generated, ...]]] = {
     ),
     "worker": (Generated.CELERY_DATABASE_PASSWORD,),
 }
+
+# Who talks to the broker, and is given the password where there is one.
+_CELERY: Final = frozenset({"scheduler", "worker"})
 
 # Component -> the log module whose group and level it has.
 _MODULE: Final[Mapping[str, str]] = {
@@ -129,8 +135,8 @@ class Connections:
     image: Image
     secrets: Secrets
     database: MetadataDatabase
-    queue_urls: Mapping[str, str]
-    load_balancer: LoadBalancer
+    broker: Broker
+    access: WebAccess
     bucket_name: str
     dag_sync_interval_s: str
     logs: Logs
@@ -147,13 +153,31 @@ class AirflowContainers:
         """Return the container that makes databases, roles and tables, and ends."""
         container = self._component("prepare-database")
         secrets = {**container.secrets, _MASTER: self._to.database.master_secret_arn}
-        return replace(container, secrets=secrets, essential=False)
+        keys = (self._to.database.master_key_arn,)
+        return replace(container, secrets=secrets, secret_keys=keys, essential=False)
+
+    def prepare_broker(self) -> Container:
+        """Return the container that gives the broker's users their passwords and rights, and ends."""
+        broker, of_scheduler = self._to.broker, self._component("scheduler")
+        return replace(
+            of_scheduler,
+            name="prepare-broker",
+            command=("prepare-broker",),
+            environment={**self._place(), **broker.variables, **broker.users},
+            secrets={_VARIABLE[secret]: self._to.secrets.arn(secret) for secret in broker.secrets.values()},
+            health=None,
+            mounts=(),
+            essential=False,
+        )
 
     def control_plane(self, component: str) -> list[Container]:
         """Return the containers of one component's task."""
         if component == "scheduler":
-            prepare = self.prepare_database()
-            return [prepare, replace(self._component("scheduler"), after={prepare.name: "SUCCESS"})]
+            # Nothing else starts before the database is prepared, so the broker is prepared before it.
+            before = [self.prepare_broker()] if self._to.broker.users else []
+            database = replace(self.prepare_database(), after={one.name: "SUCCESS" for one in before})
+            scheduler = replace(self._component("scheduler"), after={database.name: "SUCCESS"})
+            return [*before, database, scheduler]
         return self._with_dags(self._component(component))
 
     def worker(self, fleet: Fleet) -> list[Container]:
@@ -175,6 +199,7 @@ class AirflowContainers:
             **self._place(),
             **self._addresses(),
             **self._greatest(component),
+            **(self._proxies() if component == "web-server" else {}),
             "AIRFLOW__LOGGING__LOGGING_LEVEL": level(self._environment.logging_configuration, module),
             **self._options(),
         }
@@ -185,7 +210,7 @@ class AirflowContainers:
             region=self._environment.region,
             command=(component,),
             environment=environment,
-            secrets={_VARIABLE[secret]: self._to.secrets.arn(secret) for secret in SECRETS[component]},
+            secrets={_VARIABLE[secret]: self._to.secrets.arn(secret) for secret in self._secrets_of(component)},
             port=_PORT.get(component),
             health=_well(component) if component in _CHECKED else None,
             mounts=tuple(Mount(f"{component}-{word}", path, read_only=False) for word, path in _WRITABLE.items()),
@@ -212,6 +237,10 @@ class AirflowContainers:
         reader = replace(container, after={_SYNCER: "HEALTHY"}, mounts=(*container.mounts, dags))
         return [syncer, reader]
 
+    def _secrets_of(self, component: str) -> list[Generated]:
+        broker = self._to.broker.secrets if component in _CELERY else {}
+        return [*SECRETS[component], *(secret for party, secret in broker.items() if party == "celery")]
+
     def _place(self) -> dict[str, str]:
         return {"OPENMWAA_ENVIRONMENT": self._environment.name, "AWS_DEFAULT_REGION": self._environment.region}
 
@@ -227,13 +256,19 @@ class AirflowContainers:
         return {
             **self._dags(),
             "OPENMWAA_DATABASE_HOST": self._to.database.host,
-            "OPENMWAA_DATABASE_PORT": str(DATABASE_PORT),
+            "OPENMWAA_DATABASE_PORT": str(self._to.database.port),
             "OPENMWAA_DATABASE_SSLMODE": self._to.database.sslmode,
-            "OPENMWAA_QUEUES": Fn.jsonencode(self._to.queue_urls),
-            "OPENMWAA_EXECUTION_API_URL": self._to.load_balancer.execution_api_url,
-            "OPENMWAA_WEB_URL": self._to.load_balancer.web_url,
+            "OPENMWAA_QUEUES": Fn.jsonencode(self._to.broker.urls),
+            **self._to.broker.variables,
+            "OPENMWAA_EXECUTION_API_URL": self._to.access.execution_api_url,
+            "OPENMWAA_WEB_URL": self._to.access.web_url,
             "OPENMWAA_TASK_LOG_GROUP_ARN": self._to.logs.group("task").arn,
         }
+
+    def _proxies(self) -> dict[str, str]:
+        # uvicorn's own name. Behind TLS that ends at a load balancer, it says what people asked and from where; nobody
+        # else reaches the port.
+        return {"FORWARDED_ALLOW_IPS": self._to.access.proxies}
 
     def _greatest(self, component: str) -> dict[str, str]:
         slots = self._environment.total_slots

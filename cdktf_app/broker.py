@@ -1,86 +1,67 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Celery's broker: an SQS queue a worker queue, and one for what was given back too often."""
+"""Celery's broker: what the rest of a stack knows of it, be it SQS or Redis by ElastiCache."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from typing import Final
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
 
-from cdktn_provider_aws.sqs_queue import SqsQueue
+from cdktn import ITerraformDependable
 from constructs import Construct
 
-from cdktf_app.names import fitted
 from cdktf_app.place import Place
-from cdktf_app.policies import policy_json, tls_only
+from cdktf_app.secrets import Generated
+from openmwaa.broker import Sqs
+from openmwaa.environment import Environment
 
-# Workers acknowledge a message before its task begins, so it is in flight only from receipt to start: seconds, however
-# long the task is. Five minutes bear a slow start, and a worker killed in between costs its message no more than that.
-VISIBILITY_TIMEOUT_S: Final = 300
-# Every give-back by a worker that drains counts as a receipt; a lower count would bury healthy messages.
-MAX_RECEIVE_COUNT: Final = 100
-_RETENTION_S: Final = 14 * 24 * 3600
-_NAME_LIMIT: Final = 80
-# SQS takes at most ten source queues by name.
-_NAMED_SOURCES: Final = 10
+Party = Literal["celery", "scaler"]
+"""Who talks to the broker: schedulers and workers, or the scaler, which counts and no more."""
 
 
-class Broker(Construct):
-    """The queues of an environment: `urls` and `arns` by worker queue."""
+class Broker(Protocol):
+    """Where messages wait for workers."""
 
-    def __init__(
-        self,
-        scope: Construct,
-        construct_id: str,
-        *,
-        environment_name: str,
-        queues: Sequence[str],
-        place: Place,
-        key_arn: str,
-    ) -> None:
-        super().__init__(scope, construct_id)
-        self._place = place
-        self._key_arn = key_arn
-        names = {queue: fitted(f"airflow-celery-{environment_name}-{queue}", limit=_NAME_LIMIT) for queue in queues}
-        sources = [place.arn("sqs", name) for name in names.values()]
-        allowed = (
-            {"redrivePermission": "byQueue", "sourceQueueArns": sources}
-            if len(sources) <= _NAMED_SOURCES
-            else {"redrivePermission": "allowAll"}
-        )
-        dead_letters = self._queue(
-            "dead_letters",
-            fitted(f"airflow-celery-{environment_name}-dead-letters", limit=_NAME_LIMIT),
-            redrive_allow_policy=_compact(allowed),
-        )
-        redrive = _compact({"deadLetterTargetArn": dead_letters.arn, "maxReceiveCount": MAX_RECEIVE_COUNT})
-        made = {queue: self._queue(f"queue_{queue}", name, redrive_policy=redrive) for queue, name in names.items()}
-        self.urls = {queue: sqs.url for queue, sqs in made.items()}
-        self.arns = {queue: sqs.arn for queue, sqs in made.items()}
-        self.dead_letters_url = dead_letters.url
-
-    def _queue(
-        self,
-        construct_id: str,
-        name: str,
-        *,
-        redrive_policy: str | None = None,
-        redrive_allow_policy: str | None = None,
-    ) -> SqsQueue:
-        # The policies are attributes and not resources of their own: the provider waits 25 s for each of those.
-        return SqsQueue(
-            self,
-            construct_id,
-            name=name,
-            kms_master_key_id=self._key_arn,
-            visibility_timeout_seconds=VISIBILITY_TIMEOUT_S,
-            message_retention_seconds=_RETENTION_S,
-            redrive_policy=redrive_policy,
-            redrive_allow_policy=redrive_allow_policy,
-            policy=policy_json(self, f"{construct_id}_tls_only", [tls_only((self._place.arn("sqs", name),), "sqs:*")]),
-        )
+    urls: Mapping[str, str]
+    """What the broker calls each worker queue: an SQS queue's URL, a Redis list's key."""
+    arns: Mapping[str, str]
+    """SQS queues by worker queue; none of Redis."""
+    dead_letters_url: str | None
+    variables: Mapping[str, str]
+    """What Airflow's containers are told of it besides `urls`."""
+    secrets: Mapping[Party, Generated]
+    """The password of each who needs one."""
+    user_arns: Sequence[str]
+    """Users that `prepare-broker` gives their passwords and rights; none of SQS, where IAM does."""
+    users: Mapping[str, str]
+    """What `prepare-broker` is told of them; empty where there is nothing to prepare."""
+    for_scaler: Mapping[str, Any]
+    """The scaler's settings of its broker."""
+    ready: Sequence[ITerraformDependable]
+    """What has to exist before a task can reach it."""
 
 
-def _compact(document: Mapping[str, object]) -> str:
-    """Return JSON as the provider compares it: without spaces."""
-    return json.dumps(document, separators=(",", ":"))
+@dataclass(frozen=True)
+class Ground:
+    """What a broker stands on."""
+
+    environment: Environment
+    name: str
+    place: Place
+    subnet_ids: Sequence[str]
+    security_group_id: str | None
+    """The broker's own group; None for SQS, which is not in the VPC."""
+    key_arn: str
+
+
+def broker(scope: Construct, construct_id: str, ground: Ground) -> Broker:
+    """Return the broker that the environment asks for, made in `scope`."""
+    wanted = ground.environment.broker
+    # Each of them brings bindings that the other does not need.
+    if isinstance(wanted, Sqs):
+        from cdktf_app.sqs import SqsBroker  # noqa: PLC0415
+
+        return SqsBroker(scope, construct_id, ground, wanted)
+    from cdktf_app.elasticache import ElastiCacheBroker  # noqa: PLC0415
+
+    return ElastiCacheBroker(scope, construct_id, ground, wanted)

@@ -50,6 +50,8 @@ class Container:
     command: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
     secrets: Mapping[str, str] = field(default_factory=dict)
+    secret_keys: tuple[str, ...] = ()
+    """Keys of secrets that are not encrypted with the environment's."""
     essential: bool = True
     port: int | None = None
     after: Mapping[str, DependencyCondition] = field(default_factory=dict)

@@ -11,7 +11,8 @@ from constructs import Construct, Node
 
 from cdktf_app.airflow_containers import AirflowContainers, Connections
 from cdktf_app.airflow_services import AirflowServices
-from cdktf_app.broker import Broker
+from cdktf_app.broker import Ground as BrokerGround
+from cdktf_app.broker import broker
 from cdktf_app.cluster import Cluster
 from cdktf_app.errors import AddressTakenError
 from cdktf_app.fargate_service import Surroundings
@@ -19,9 +20,9 @@ from cdktf_app.fleets import Fleets
 from cdktf_app.identities import Identities
 from cdktf_app.images import Images
 from cdktf_app.keys import Keys
-from cdktf_app.load_balancer import LoadBalancer
 from cdktf_app.logs import GROUPS, Logs, group_pattern
-from cdktf_app.metadata_database import MetadataDatabase
+from cdktf_app.metadata_database import Ground as DatabaseGround
+from cdktf_app.metadata_database import metadata_database
 from cdktf_app.names import PREFIX, literal
 from cdktf_app.network import network_of
 from cdktf_app.overridable import overridable
@@ -33,6 +34,7 @@ from cdktf_app.security_groups import SecurityGroups
 from cdktf_app.storage import Storage
 from cdktf_app.terraform_state import keep_state
 from cdktf_app.vpc_endpoints import VpcEndpoints
+from cdktf_app.web_access import WebAccess
 from openmwaa.environment import Environment
 
 TERRAFORM_VERSION: Final = ">= 1.11"  # ephemeral values and write-only arguments
@@ -50,6 +52,7 @@ class EnvironmentStack(TerraformStack):
         self.add_override("terraform.required_providers.aws.version", PROVIDER_VERSION)
         keep_state(self, environment)
         self._environment = environment
+        self._redis = environment.broker.kind == "ELASTICACHE"
         self._name = f"{PREFIX}-{environment.name}"
         self._place = Place(self, "place", environment=environment)
         self._lay_the_ground()
@@ -71,41 +74,52 @@ class EnvironmentStack(TerraformStack):
             self, "endpoints", name=name, environment=environment, network=network, groups=groups, place=place
         )
         self._logs = Logs(self, "logs", environment=environment, key_arn=key)
-        self._secrets = Secrets(self, "secrets", name=name, key_arn=key)
+        self._secrets = Secrets(self, "secrets", name=name, key_arn=key, redis=self._redis)
         self._images = Images(self, "images", environment=environment, name=name, place=place, key_arn=key)
         insights = environment.monitoring.container_insights
         self._cluster = Cluster(self, "cluster", name=name, place=place, key_arn=key, insights=insights)
         self._roles = Roles(self, "roles", name=name, place=place, key_arn=key, identity=environment.identity)
 
     def _store_things(self) -> None:
-        """Add what keeps DAGs, messages and metadata, and the load balancer that tasks find one another by."""
+        """Add what keeps DAGs, messages and metadata, and the load balancers that tasks and people enter by."""
         environment, name, place = self._environment, self._name, self._place
         self._storage = Storage(
             self, "storage", name=name, place=place, key_arn=self._key, given=environment.source_bucket
         )
-        self._broker = Broker(
+        self._broker = broker(
             self,
             "broker",
-            environment_name=environment.name,
-            queues=environment.queues,
-            place=place,
-            key_arn=self._key,
+            BrokerGround(
+                environment=environment,
+                name=name,
+                place=place,
+                subnet_ids=self._network.private_subnet_ids,
+                security_group_id=self._groups.id_of("broker") if self._redis else None,
+                key_arn=self._key,
+            ),
         )
-        self._database = MetadataDatabase(
+        self._database = metadata_database(
             self,
             "metadata_database",
-            name=name,
-            environment_class=environment.environment_class,
-            subnet_ids=self._network.private_subnet_ids,
-            security_group_id=self._groups.id_of("database"),
-            key_arn=self._key,
+            DatabaseGround(
+                environment=environment,
+                name=name,
+                place=place,
+                roles=self._roles,
+                subnet_ids=self._network.private_subnet_ids,
+                security_group_id=self._groups.id_of("database"),
+                key_arn=self._key,
+                creation=self._secrets.arn(Generated.AIRFLOW_DATABASE_PASSWORD),
+            ),
         )
-        self._load_balancer = LoadBalancer(
+        self._access = WebAccess(
             self,
-            "load_balancer",
+            environment=environment,
             name=name,
+            place=place,
             network=self._network,
-            security_group_id=self._groups.id_of("internal_load_balancer"),
+            groups=self._groups,
+            key_arn=self._key,
         )
 
     def _run_tasks(self) -> None:
@@ -119,7 +133,8 @@ class EnvironmentStack(TerraformStack):
             ready=[
                 *self._network.way_out,
                 *self._endpoints.ready,
-                self._database.answers,
+                *self._database.answers,
+                *self._broker.ready,
                 *self._secrets.values,
             ],
         )
@@ -131,7 +146,7 @@ class EnvironmentStack(TerraformStack):
             containers=containers,
             roles=self._roles,
             statements=identities.control_plane(),
-            load_balancer=self._load_balancer,
+            access=self._access,
             groups=self._groups,
         )
         fleets = Fleets(
@@ -155,9 +170,9 @@ class EnvironmentStack(TerraformStack):
             roles=self._roles,
             identities=identities,
             database=self._database,
-            queue_urls=self._broker.urls,
+            broker=self._broker,
             security_group_id=self._groups.id_of("scaler"),
-            target=self._load_balancer.scaler,
+            target=self._access.internal.scaler,
             fleets=fleets.services,
         )
 
@@ -168,8 +183,8 @@ class EnvironmentStack(TerraformStack):
                 image=self._images.airflow,
                 secrets=self._secrets,
                 database=self._database,
-                queue_urls=self._broker.urls,
-                load_balancer=self._load_balancer,
+                broker=self._broker,
+                access=self._access,
                 bucket_name=self._storage.bucket_name,
                 dag_sync_interval_s=overridable(self, "dag_sync_interval_s", str(_DAG_SYNC_INTERVAL_S)),
                 logs=self._logs,
@@ -177,9 +192,9 @@ class EnvironmentStack(TerraformStack):
         )
 
     def _say_where_things_are(self) -> None:
-        balancer, broker, images = self._load_balancer, self._broker, self._images
+        access, broker, images = self._access, self._broker, self._images
         outputs: dict[str, tuple[str, object]] = {
-            "web_url": ("Where the web server is, from within the VPC", balancer.web_url),
+            "web_url": ("Where the web server is", access.web_url),
             "admin_password_secret_arn": (
                 "The secret with the password of the user `admin`",
                 self._secrets.arn(Generated.ADMIN_PASSWORD),
@@ -187,11 +202,13 @@ class EnvironmentStack(TerraformStack):
             "source_bucket": ("The bucket that DAGs are read from", self._storage.bucket_name),
             "dag_s3_path": ("The folder of the bucket", literal(self._environment.dag_s3_path)),
             "cluster_name": ("The ECS cluster", self._cluster.name),
-            "execution_api_url": ("Where workers find the execution API", balancer.execution_api_url),
+            "execution_api_url": ("Where workers find the execution API", access.execution_api_url),
             "scaler_url": (
                 "The scaler's page, from within the VPC: why there are so many workers",
-                balancer.scaler_url,
+                access.scaler_url,
             ),
+            "private_web_url": ("Where the web server is within the VPC, beside a public way", access.private_web_url),
+            "names_to_make": ("Names that are yours to make, and the load balancer of each", access.names_to_make),
             "scaler_controls": (
                 "SSM parameters with what people ordered by `openmwaa scale`: an apply leaves them in force",
                 {fleet: f"{controls_prefix(self._environment)}{fleet}" for fleet in self._environment.fleets},
@@ -206,6 +223,8 @@ class EnvironmentStack(TerraformStack):
             "images": ("What tasks run", {"airflow": images.airflow.reference, "scaler": images.scaler.reference}),
         }
         for name, (description, value) in outputs.items():
+            if value is None:
+                continue
             TerraformOutput(self, f"output_{name}", description=description, value=value).override_logical_id(name)
 
     def _allocate_logical_id(self, tf_element: Node | TerraformElement) -> str:

@@ -36,7 +36,7 @@ class Identities:
     def control_plane(self) -> Mapping[str, Sequence[Statement]]:
         """Return the statements of every component of the control plane."""
         return {
-            "scheduler": self._send_messages(),
+            "scheduler": self._send_messages() if self._queues else self._prepare_broker(),
             "dag-processor": self._read_dags(),
             "triggerer": [*self._read_dags(), *self._write_task_logs()],
             "execution-api": [],
@@ -52,18 +52,7 @@ class Identities:
             *self._read_source_bucket(),
             *self._worker_logs(),
             self._publish_metrics(),
-            Statement(
-                sid="WorkerQueues",
-                actions=(
-                    "sqs:ChangeMessageVisibility",
-                    "sqs:DeleteMessage",
-                    "sqs:GetQueueAttributes",
-                    "sqs:GetQueueUrl",
-                    "sqs:ReceiveMessage",
-                    "sqs:SendMessage",
-                ),
-                resources=self._queues,
-            ),
+            *self._work_off_queues(),
             Statement(
                 sid="KeyOfBucketAndQueues",
                 actions=(
@@ -110,7 +99,7 @@ class Identities:
                 "the condition holds it to this cluster",
                 conditions=(of_cluster,),
             ),
-            Statement(sid="SeeBacklog", actions=("sqs:GetQueueAttributes",), resources=self._queues),
+            *self._see_backlog(),
             Statement(
                 sid="ReadControls",
                 actions=("ssm:GetParameters",),
@@ -128,6 +117,33 @@ class Identities:
     @property
     def _queues(self) -> tuple[str, ...]:
         return tuple(self.broker.arns.values())
+
+    def _prepare_broker(self) -> list[Statement]:
+        # The container before the scheduler gives Redis's users what Terraform must not know.
+        return [
+            Statement(
+                sid="PrepareBroker",
+                actions=("elasticache:DescribeUsers", "elasticache:ModifyUser"),
+                resources=tuple(self.broker.user_arns),
+            )
+        ]
+
+    def _work_off_queues(self) -> list[Statement]:
+        if not self._queues:
+            return []
+        actions = ("ChangeMessageVisibility", "DeleteMessage", "GetQueueAttributes", "GetQueueUrl", "ReceiveMessage")
+        return [
+            Statement(
+                sid="WorkerQueues",
+                actions=tuple(f"sqs:{action}" for action in (*actions, "SendMessage")),
+                resources=self._queues,
+            )
+        ]
+
+    def _see_backlog(self) -> list[Statement]:
+        if not self._queues:
+            return []
+        return [Statement(sid="SeeBacklog", actions=("sqs:GetQueueAttributes",), resources=self._queues)]
 
     def _send_messages(self) -> list[Statement]:
         return [

@@ -151,7 +151,7 @@ def execution_statements(containers: Sequence[Container], place: Place, key_arn:
             Statement(
                 sid="DecryptSecrets",
                 actions=("kms:Decrypt",),
-                resources=(key_arn,),
+                resources=(key_arn, *sorted({key for one in containers for key in one.secret_keys} - {key_arn})),
                 conditions=(via(place, "secretsmanager"),),
             ),
         ]

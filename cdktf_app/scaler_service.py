@@ -9,16 +9,17 @@ from typing import Any, Final
 from cdktn import ITerraformDependable, TerraformLocal
 from constructs import Construct
 
+from cdktf_app.broker import Broker
 from cdktf_app.containers import SCALER_USER, Container
 from cdktf_app.fargate_service import FargateService, Replicas, Surroundings, Task
 from cdktf_app.fleets import service_names
 from cdktf_app.identities import METRICS_NAMESPACE, Identities
 from cdktf_app.images import Image
-from cdktf_app.load_balancer import Target
+from cdktf_app.targets import Target
 from cdktf_app.logs import Logs
 from cdktf_app.metadata_database import MetadataDatabase
 from cdktf_app.names import PREFIX
-from cdktf_app.ports import AGENT_PORT, DATABASE_PORT, SCALER_PORT
+from cdktf_app.ports import AGENT_PORT, SCALER_PORT
 from cdktf_app.roles import Roles
 from cdktf_app.secrets import Generated, Secrets
 from openmwaa.classes import TaskSize
@@ -48,14 +49,14 @@ class ScalerService(Construct):
         roles: Roles,
         identities: Identities,
         database: MetadataDatabase,
-        queue_urls: Mapping[str, str],
+        broker: Broker,
         security_group_id: str,
         target: Target,
         fleets: Sequence[ITerraformDependable],
     ) -> None:
         super().__init__(scope, construct_id)
-        settings = scaler_config(environment, surroundings.cluster.name, _login(database), queue_urls)
-        container = self._container(environment, settings, image, secrets, logs)
+        settings = scaler_config(environment, surroundings.cluster.name, _login(database), broker)
+        container = self._container(environment, settings, image, _secrets(secrets, broker), logs)
         execution = roles.execution_role("scaler", [container])
         own = roles.role("scaler", identities.scaler(_services(environment), controls_prefix(environment)))
         FargateService(
@@ -73,13 +74,13 @@ class ScalerService(Construct):
             ),
             # The old one ends before the new one begins: two would undo each other's decisions.
             replicas=Replicas(1, least_percent=0, most_percent=100),
-            target=target,
+            targets=[target],
             # After the fleets, and destroyed before them: it would size again what `destroy` has set to zero.
             ready=[execution.ready, own.ready, *fleets],
         )
 
     def _container(
-        self, environment: Environment, settings: dict[str, Any], image: Image, secrets: Secrets, logs: Logs
+        self, environment: Environment, settings: dict[str, Any], image: Image, secrets: Mapping[str, str], logs: Logs
     ) -> Container:
         config = TerraformLocal(self, "config", settings)
         return Container(
@@ -91,19 +92,26 @@ class ScalerService(Construct):
                 "AWS_DEFAULT_REGION": environment.region,
                 "SCALER_CONFIG": f"${{jsonencode({config.fqn})}}",
             },
-            secrets={
-                "SCALER_DATABASE_PASSWORD": secrets.arn(Generated.SCALER_DATABASE_PASSWORD),
-                "SCALER_SIGNING_SEED": secrets.arn(Generated.SCALER_SIGNING_SEED),
-            },
+            secrets=secrets,
             port=SCALER_PORT,
             user=SCALER_USER,
         )
 
 
+def _secrets(secrets: Secrets, broker: Broker) -> dict[str, str]:
+    known = {
+        "SCALER_DATABASE_PASSWORD": Generated.SCALER_DATABASE_PASSWORD,
+        "SCALER_SIGNING_SEED": Generated.SCALER_SIGNING_SEED,
+    }
+    if "scaler" in broker.secrets:
+        known["SCALER_REDIS_PASSWORD"] = broker.secrets["scaler"]
+    return {variable: secrets.arn(secret) for variable, secret in known.items()}
+
+
 def _login(database: MetadataDatabase) -> dict[str, Any]:
     return {
         "host": database.host,
-        "port": DATABASE_PORT,
+        "port": database.port,
         "name": "airflow",
         "user": "scaler",
         "sslmode": database.sslmode,
@@ -111,7 +119,7 @@ def _login(database: MetadataDatabase) -> dict[str, Any]:
 
 
 def scaler_config(
-    environment: Environment, cluster: str, database: Mapping[str, Any], queue_urls: Mapping[str, str]
+    environment: Environment, cluster: str, database: Mapping[str, Any], broker: Broker
 ) -> dict[str, Any]:
     """Return what the scaler reads from SCALER_CONFIG."""
     return {
@@ -125,10 +133,10 @@ def scaler_config(
         "agent_port": AGENT_PORT,
         "http_port": SCALER_PORT,
         "database": dict(database),
-        "broker": {"kind": "sqs"},
+        "broker": dict(broker.for_scaler),
         "controls_prefix": controls_prefix(environment),
         "metrics_namespace": METRICS_NAMESPACE,
-        "fleets": [_fleet_config(fleet, queue_urls) for fleet in environment.fleets.values()],
+        "fleets": [_fleet_config(fleet, broker.urls) for fleet in environment.fleets.values()],
     }
 
 

@@ -35,16 +35,21 @@ class Generated(StrEnum):
     JWT_SECRET = auto()
     ADMIN_PASSWORD = auto()
     SCALER_SIGNING_SEED = auto()
+    BROKER_PASSWORD = auto()
+    SCALER_BROKER_PASSWORD = auto()
+
+
+OF_REDIS: Final = frozenset({Generated.BROKER_PASSWORD, Generated.SCALER_BROKER_PASSWORD})
 
 
 class Secrets(Construct):
-    """Every generated secret of an environment, in Secrets Manager."""
+    """Every generated secret of an environment, in Secrets Manager; those of Redis where it is the broker."""
 
-    def __init__(self, scope: Construct, construct_id: str, *, name: str, key_arn: str) -> None:
+    def __init__(self, scope: Construct, construct_id: str, *, name: str, key_arn: str, redis: bool = False) -> None:
         super().__init__(scope, construct_id)
         self._name = name
         self._key_arn = key_arn
-        self._versions = {secret: self._made(secret) for secret in Generated}
+        self._versions = {secret: self._made(secret) for secret in Generated if redis or secret not in OF_REDIS}
 
     @property
     def values(self) -> list[ITerraformDependable]:

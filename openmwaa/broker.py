@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
+from openmwaa.metadata_database import WeeklyWindow
 from openmwaa.strict_model import StrictModel
 
 
@@ -19,12 +20,14 @@ class Sqs(StrictModel):
 
 
 class ElastiCache(StrictModel):
-    """Valkey by ElastiCache, with TLS and a password of its own."""
+    """Valkey by ElastiCache, with TLS and users of its own."""
 
     kind: Literal["ELASTICACHE"]
     node_type: Annotated[str, StringConstraints(pattern=r"^cache\.[a-z0-9]+\.[a-z0-9]+$")] = "cache.t4g.small"
     replicas: Annotated[int, Field(ge=0, le=5)] = 1
-    """Nodes that take over; with 0 the broker's loss is a loss of the messages in it."""
+    """Nodes in other zones that take over; with 0 the broker's loss is a loss of the messages in it."""
+    maintenance_window: WeeklyWindow = "sun:05:00-sun:06:00"
+    """When AWS may patch it, in UTC, at least an hour."""
 
 
 Broker = Annotated[Sqs | ElastiCache, Field(discriminator="kind")]

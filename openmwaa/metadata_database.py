@@ -10,15 +10,33 @@ from pydantic import Field, StringConstraints, model_validator
 from openmwaa.strict_model import StrictModel
 
 Days = Annotated[int, Field(ge=1, le=35)]
+_TIME = r"([01]\d|2[0-3]):[0-5]\d"
+_DAY = r"(mon|tue|wed|thu|fri|sat|sun)"
+DailyWindow = Annotated[str, StringConstraints(pattern=rf"^{_TIME}-{_TIME}$")]
+WeeklyWindow = Annotated[str, StringConstraints(pattern=rf"^{_DAY}:{_TIME}-{_DAY}:{_TIME}$")]
 
 
 class _OfOurs(StrictModel):
+    engine_version: Annotated[str, StringConstraints(pattern=r"^1[5-7](\.\d{1,2})?$")] = "16"
+    """PostgreSQL's version, such as 16: AWS then moves to newer minor ones in the maintenance window. With a minor one,
+    such as 16.8, nobody moves but you."""
     backup_retention_days: Days = 7
     """Days that RDS keeps its daily backups, and can go back to any second of."""
+    backup_window: DailyWindow = "02:00-03:00"
+    """When the daily backup is taken, in UTC."""
+    maintenance_window: WeeklyWindow = "sun:04:00-sun:05:00"
+    """When AWS may restart it for patches, in UTC; not within the backup window."""
     deletion_protection: bool = True
     """Whether AWS refuses to delete it: a destroy then needs an apply with `false` before it."""
     final_snapshot: bool = False
     """Whether destroy leaves a last snapshot; it needs a `kms_key` of yours, for the environment's own goes with it."""
+    performance_insights: bool = True
+    """What the server waits for, by statement, for seven days: at no cost."""
+    enhanced_monitoring_seconds: Literal[0, 1, 5, 10, 15, 30, 60] = 60
+    """How often the server's machine says what it does, 0 for never; you pay for it as for logs of CloudWatch, and at
+    60 an instance writes a few hundred MiB a month."""
+    log_exports: bool = True
+    """Whether the server's log goes to CloudWatch, where you pay for it by the GiB; it holds errors and slow locks."""
 
 
 class AuroraServerless(_OfOurs):
@@ -48,6 +66,11 @@ class RdsPostgresql(_OfOurs):
     allocated_storage: Annotated[int, Field(ge=20, le=65_536)] = 20
     """GiB at first; it grows by itself to five times as many."""
 
+    @property
+    def max_allocated_storage(self) -> int:
+        """The most that the storage grows to by itself, in GiB."""
+        return min(5 * self.allocated_storage, 65_536)
+
 
 class ExistingPostgresql(StrictModel):
     """A PostgreSQL server that exists; `prepare-database` makes databases and roles on it."""
@@ -55,6 +78,8 @@ class ExistingPostgresql(StrictModel):
     kind: Literal["EXISTING"]
     host: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9.-]{1,255}$")]
     port: Annotated[int, Field(ge=1, le=65_535)] = 5432
+    sslmode: Literal["require", "verify-full"] = "require"
+    """How its certificate is checked: not at all, or against the authorities that the image trusts and its name."""
     master_secret_arn: Annotated[str, StringConstraints(pattern=r"^arn:aws[a-z-]*:secretsmanager:.+:secret:.+$")]
     """A secret {"username", "password"} of a role that may make roles and databases: for `prepare-database` alone."""
     master_secret_kms_key: Annotated[str, StringConstraints(pattern=r"^arn:aws[a-z-]*:kms:.+:key/.+$")] | None = None

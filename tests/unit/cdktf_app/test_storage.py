@@ -3,7 +3,8 @@
 
 import json
 
-from cdktf_app.broker import MAX_RECEIVE_COUNT, VISIBILITY_TIMEOUT_S
+from cdktf_app.sqs import VISIBILITY_TIMEOUT_S
+from openmwaa.broker import Sqs
 from openmwaa_runtime.settings.connections import VISIBILITY_TIMEOUT_S as TOLD_TO_CELERY
 from tests.support.stack import Stack, environment_of
 from tests.unit.cdktf_app.conftest import stack_of
@@ -45,7 +46,7 @@ def test_each_worker_queue_has_a_queue_and_all_share_the_dead_letters(given: Sta
         redrive = json.loads(queue["redrive_policy"])
         assert redrive == {
             "deadLetterTargetArn": "${aws_sqs_queue.broker_dead_letters.arn}",
-            "maxReceiveCount": MAX_RECEIVE_COUNT,
+            "maxReceiveCount": 100,
         }
         assert queue["visibility_timeout_seconds"] == VISIBILITY_TIMEOUT_S == TOLD_TO_CELERY
     allowed = json.loads(queues["broker_dead_letters"]["redrive_allow_policy"])
@@ -53,7 +54,7 @@ def test_each_worker_queue_has_a_queue_and_all_share_the_dead_letters(given: Sta
 
 
 def test_draining_workers_do_not_bury_healthy_messages() -> None:
-    assert MAX_RECEIVE_COUNT >= 100, "every message that a draining worker gives back is received once more"
+    assert Sqs().max_receive_count >= 100, "every message that a draining worker gives back is received once more"
 
 
 def test_more_than_ten_queues_share_dead_letters_without_being_named() -> None:
