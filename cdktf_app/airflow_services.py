@@ -10,10 +10,10 @@ from constructs import Construct
 
 from cdktf_app.airflow_containers import AirflowContainers
 from cdktf_app.fargate_service import FargateService, Replicas, Surroundings, Task
-from cdktf_app.load_balancer import LoadBalancer
 from cdktf_app.policies import EVERY, Statement
 from cdktf_app.roles import Roles
 from cdktf_app.security_groups import SecurityGroups
+from cdktf_app.web_access import WebAccess
 from cdktf_app.web_autoscaling import WebAutoscaling
 from openmwaa.classes import TaskSize
 from openmwaa.environment import Environment
@@ -47,11 +47,11 @@ class AirflowServices(Construct):
         containers: AirflowContainers,
         roles: Roles,
         statements: Mapping[str, Sequence[Statement]],
-        load_balancer: LoadBalancer,
+        access: WebAccess,
         groups: SecurityGroups,
     ) -> None:
         super().__init__(scope, construct_id)
-        targets = {"web-server": load_balancer.web, "execution-api": load_balancer.execution_api}
+        targets = {"web-server": access.web, "execution-api": [access.internal.execution_api]}
         sessions = [_SESSIONS] if environment.enable_execute_command else []
         for component, replicas in _replicas(environment).items():
             parts = containers.control_plane(component)
@@ -72,7 +72,7 @@ class AirflowServices(Construct):
                     architecture=environment.architecture,
                 ),
                 replicas=replicas,
-                target=targets.get(component),
+                targets=targets.get(component, ()),
                 ready=[execution.ready, own.ready],
                 execute_command=environment.enable_execute_command,
             )
@@ -85,8 +85,8 @@ class AirflowServices(Construct):
                     service=service.name,
                     least=environment.min_webservers,
                     most=environment.max_webservers,
-                    internal=load_balancer.web_measured,
-                    public=None,
+                    internal=access.internal.web,
+                    public=access.public.web if access.public else None,
                 )
 
 

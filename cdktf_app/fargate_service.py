@@ -24,7 +24,7 @@ from constructs import Construct
 
 from cdktf_app.cluster import ON_DEMAND, Cluster
 from cdktf_app.containers import Container
-from cdktf_app.load_balancer import Target
+from cdktf_app.targets import Target
 from openmwaa.classes import Architecture, TaskSize
 
 _GRACE_S: Final = 300
@@ -82,12 +82,12 @@ class FargateService(Construct):
         surroundings: Surroundings,
         task: Task,
         replicas: Replicas,
-        target: Target | None = None,
+        targets: Sequence[Target] = (),
         ready: Sequence[ITerraformDependable] = (),
         execute_command: bool = False,
     ) -> None:
         super().__init__(scope, construct_id)
-        balanced = [target.listens] if target else []
+        balanced = [target.listens for target in targets]
         definition = task_definition(self, f"{surroundings.name}-{service}", task)
         made = EcsService(
             self,
@@ -105,8 +105,8 @@ class FargateService(Construct):
             enable_execute_command=execute_command,
             enable_ecs_managed_tags=True,
             propagate_tags="SERVICE",
-            load_balancer=_load_balancer(task, target),
-            health_check_grace_period_seconds=_GRACE_S if target else None,
+            load_balancer=[_load_balancer(task, target) for target in targets] or None,
+            health_check_grace_period_seconds=_GRACE_S if targets else None,
             # An apply ends when the service is healthy, or fails after 20 minutes. One that ECS rolled back is healthy
             # too, and the provider (5.x) is content with it: the postcondition is not.
             wait_for_steady_state=True,
@@ -162,8 +162,6 @@ def private_network(surroundings: Surroundings, task: Task) -> EcsServiceNetwork
     )
 
 
-def _load_balancer(task: Task, target: Target | None) -> list[EcsServiceLoadBalancer] | None:
-    if target is None:
-        return None
+def _load_balancer(task: Task, target: Target) -> EcsServiceLoadBalancer:
     name = next(container.name for container in task.containers if container.port == target.port)
-    return [EcsServiceLoadBalancer(target_group_arn=target.group_arn, container_name=name, container_port=target.port)]
+    return EcsServiceLoadBalancer(target_group_arn=target.group_arn, container_name=name, container_port=target.port)

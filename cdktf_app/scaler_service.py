@@ -15,13 +15,13 @@ from cdktf_app.fargate_service import FargateService, Replicas, Surroundings, Ta
 from cdktf_app.fleets import service_names
 from cdktf_app.identities import METRICS_NAMESPACE, Identities
 from cdktf_app.images import Image
-from cdktf_app.targets import Target
 from cdktf_app.logs import Logs
 from cdktf_app.metadata_database import MetadataDatabase
 from cdktf_app.names import PREFIX
 from cdktf_app.ports import AGENT_PORT, SCALER_PORT
 from cdktf_app.roles import Roles
 from cdktf_app.secrets import Generated, Secrets
+from cdktf_app.targets import Target
 from openmwaa.classes import TaskSize
 from openmwaa.environment import Environment
 from openmwaa.fleet import Fleet

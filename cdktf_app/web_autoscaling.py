@@ -11,7 +11,6 @@ page that is open asks about once a second, so that 15 requests a second are MWA
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
 from cdktn_provider_aws.appautoscaling_policy import (
@@ -26,6 +25,8 @@ from cdktn_provider_aws.appautoscaling_policy import (
 )
 from cdktn_provider_aws.appautoscaling_target import AppautoscalingTarget
 from constructs import Construct
+
+from cdktf_app.targets import Target
 
 _Tracking = AppautoscalingPolicyTargetTrackingScalingPolicyConfiguration
 _Predefined = AppautoscalingPolicyTargetTrackingScalingPolicyConfigurationPredefinedMetricSpecification
@@ -45,14 +46,6 @@ _OUT_COOLDOWN_S: Final = 120
 _IN_COOLDOWN_S: Final = 900
 
 
-@dataclass(frozen=True)
-class Balancer:
-    """A load balancer and its group of web servers, as CloudWatch names them (`arn_suffix`)."""
-
-    balancer: str
-    group: str
-
-
 class WebAutoscaling(Construct):
     """Keeps the service `service` of `cluster` between `least` and `most` tasks."""
 
@@ -66,8 +59,8 @@ class WebAutoscaling(Construct):
         service: str,
         least: int,
         most: int,
-        internal: Balancer | None,
-        public: Balancer | None,
+        internal: Target | None,
+        public: Target | None,
     ) -> None:
         super().__init__(scope, construct_id)
         self._name = name
@@ -111,7 +104,7 @@ class WebAutoscaling(Construct):
         )
 
 
-def _connections_each(public: Balancer) -> _Customized:
+def _connections_each(public: Target) -> _Customized:
     """Return the public load balancer's connections, divided by the web servers that answer."""
     balancer = _Dimension(name="LoadBalancer", value=public.balancer)
     group = _Dimension(name="TargetGroup", value=public.group)

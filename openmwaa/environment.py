@@ -205,7 +205,7 @@ class Environment(StrictModel):
 
     @model_validator(mode="after")
     def _parts_fit_together(self) -> Self:
-        self.web_access.check(self.webserver_access_mode)
+        self.web_access.check(self.webserver_access_mode, region=self.region, network=self.network)
         if self.min_webservers > self.max_webservers:
             raise ValueError(
                 f"the fewest web servers ({self.min_webservers}) are more than the most ({self.max_webservers}); "

@@ -1,0 +1,28 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Names of load balancers in a zone of Route 53."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from cdktn_provider_aws.lb import Lb
+from cdktn_provider_aws.route53_record import Route53Record, Route53RecordAlias
+from constructs import Construct
+
+
+class HostNames(Construct):
+    """An alias a name: it follows the load balancer's addresses, and costs nothing to ask for."""
+
+    def __init__(self, scope: Construct, construct_id: str, *, zone_id: str, aliases: Mapping[str, Lb]) -> None:
+        super().__init__(scope, construct_id)
+        for word, (name, balancer) in zip(("web", "internal"), aliases.items(), strict=True):
+            Route53Record(
+                self,
+                word,
+                zone_id=zone_id,
+                name=name,
+                type="A",
+                alias=Route53RecordAlias(
+                    name=balancer.dns_name, zone_id=balancer.zone_id, evaluate_target_health=False
+                ),
+            )
