@@ -29,6 +29,10 @@ def run(words: Sequence[str], environ: Mapping[str, str]) -> int:
             from openmwaa_runtime.prepare_database import main as prepare  # noqa: PLC0415
 
             prepare(environ)
+        case ["prepare-broker"]:
+            from openmwaa_runtime.prepare_broker import main as prepare_broker  # noqa: PLC0415
+
+            prepare_broker(environ)
         case ["sync-dags"]:
             from openmwaa_runtime.sync_dags.main import main as sync  # noqa: PLC0415
 

@@ -9,6 +9,7 @@ from typing import NoReturn
 
 from openmwaa_runtime.database import Login, connect, installed_airflow, wait_until_prepared
 from openmwaa_runtime.errors import NotPrepared
+from openmwaa_runtime.logins import Credentials
 from openmwaa_runtime.passwords import write_passwords
 from openmwaa_runtime.settings import airflow_environment
 from openmwaa_runtime.task_metadata import HOSTNAME_VARIABLE, TaskIdentity, read_identity
@@ -36,10 +37,10 @@ def arguments(component: str, environ: Mapping[str, str]) -> tuple[str, ...]:
 def login_for(component: str, environ: Mapping[str, str]) -> Login:
     """The login a component waits with: a worker knows the results' database alone."""
     if component == "worker":
-        password = environ["OPENMWAA_CELERY_DATABASE_PASSWORD"]
-        return Login.read(environ, database="celery", role="celery_results", password=password)
-    password = environ["OPENMWAA_AIRFLOW_DATABASE_PASSWORD"]
-    return Login.read(environ, database="airflow", role="airflow", password=password)
+        found = Credentials.read(environ["OPENMWAA_CELERY_DATABASE_PASSWORD"], "celery_results")
+        return Login.read(environ, database="celery", role=found.role, password=found.password)
+    found = Credentials.read(environ["OPENMWAA_AIRFLOW_DATABASE_PASSWORD"], "airflow")
+    return Login.read(environ, database="airflow", role=found.role, password=found.password)
 
 
 def hostname_for(component: str, identity: TaskIdentity) -> str | None:

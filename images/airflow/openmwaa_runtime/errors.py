@@ -6,8 +6,9 @@ RuntimeProblem
  │   └─ MissingVariable
  ├─ MetadataProblem         3: the ECS task metadata endpoint does not answer; starting again may help
  ├─ DatabaseProblem         3: PostgreSQL does not answer or refuses; starting again may help
+ ├─ BrokerProblem           3: Redis or its users cannot be asked; starting again may help
  ├─ NotPrepared             3: the database was not ready before the deadline; starting again may help
- └─ PreparationFailed       4: prepare-database could not do its work
+ └─ PreparationFailed       4: prepare-database or prepare-broker could not do its work
 """
 
 from typing import ClassVar
@@ -46,6 +47,12 @@ class DatabaseProblem(RuntimeProblem):
     exit_status: ClassVar[int] = 3
 
 
+class BrokerProblem(RuntimeProblem):
+    """Redis does not answer, or its users cannot be changed."""
+
+    exit_status: ClassVar[int] = 3
+
+
 class NotPrepared(RuntimeProblem):
     """The database did not become ready in time."""
 
@@ -53,6 +60,6 @@ class NotPrepared(RuntimeProblem):
 
 
 class PreparationFailed(RuntimeProblem):
-    """The database could not be prepared."""
+    """The database or the broker could not be prepared."""
 
     exit_status: ClassVar[int] = 4

@@ -53,6 +53,10 @@ def problem_of(component: str, environ: Mapping[str, str]) -> str | None:
     if component == "sync-dags":
         folder = VersionedFolder(Path(environ["OPENMWAA_DAG_FOLDER"]))
         return None if folder.current() is not None else "the first sync is not done"
+    if component == "prepare-broker":
+        from openmwaa_runtime.prepare_broker import trouble  # noqa: PLC0415 - few have this broker
+
+        return trouble(environ)
     if component in _JOBS:
         return _heartbeat(_JOBS[component], component, environ)
     if component in _PATHS:

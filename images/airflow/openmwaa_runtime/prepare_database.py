@@ -26,6 +26,7 @@ from psycopg2.extensions import encrypt_password
 
 from openmwaa_runtime.database import WAIT_S, Connection, Login, PostgresConnection, installed_airflow, prepared_for
 from openmwaa_runtime.errors import DatabaseProblem, PreparationFailed, UsageProblem
+from openmwaa_runtime.logins import Credentials
 from openmwaa_runtime.settings import airflow_environment
 from openmwaa_runtime.signing import public_key
 
@@ -65,7 +66,7 @@ class Secrets:
 
     master: str
     master_password: str
-    passwords: Mapping[str, str]
+    logins: Mapping[str, Credentials]
     signing_seed: str
 
     def __repr__(self) -> str:
@@ -84,12 +85,13 @@ class Secrets:
         except (ValueError, KeyError, TypeError):
             problem = 'OPENMWAA_DATABASE_MASTER must be {"username": …, "password": …}, as RDS writes it'
             raise UsageProblem(problem) from None
-        passwords = {
+        logins = {
             "airflow": environ["OPENMWAA_AIRFLOW_DATABASE_PASSWORD"],
             "celery_results": environ["OPENMWAA_CELERY_DATABASE_PASSWORD"],
             "scaler": environ["OPENMWAA_SCALER_DATABASE_PASSWORD"],
         }
-        return cls(name, password, passwords, environ["OPENMWAA_SCALER_SIGNING_SEED"])
+        found = {owner: Credentials.read(secret, owner) for owner, secret in logins.items()}
+        return cls(name, password, found, environ["OPENMWAA_SCALER_SIGNING_SEED"])
 
 
 def main(environ: Mapping[str, str], *, say: Callable[[str], None] = print) -> None:
@@ -140,8 +142,8 @@ class Preparation:
     def run(self, server: PostgresConnection) -> None:
         """Do everything, holding the advisory lock on `server` (which its end releases)."""
         server.one("SELECT pg_advisory_lock(%s)", (ADVISORY_LOCK,))
-        for role, password in self._secrets.passwords.items():
-            self._role(server, role, password)
+        for owner, login in self._secrets.logins.items():
+            self._role(server, owner, login)
         self._database(server, "airflow", owner="airflow")
         self._database(server, "celery", owner="celery_results")
         server.one("GRANT CONNECT ON DATABASE airflow TO scaler")
@@ -150,11 +152,25 @@ class Preparation:
         with PostgresConnection(self.master("celery")) as results:
             self._results(results)
 
-    def _role(self, server: PostgresConnection, role: str, password: str) -> None:
+    def _role(self, server: PostgresConnection, owner: str, login: Credentials) -> None:
+        verifier = encrypt_password(login.password, login.role, scope=server.raw, algorithm="scram-sha-256")
+        if login.role != owner:
+            self._create_or_alter(server, owner, "NOLOGIN")
+        self._create_or_alter(server, login.role, "LOGIN PASSWORD {}", sql.Literal(verifier))
+        if login.role != owner:
+            server.one(_with("GRANT {} TO {}", sql.Identifier(owner), sql.Identifier(login.role)))
+            # What one of the two makes is the owner's, and so the other one's too.
+            server.one(_with("ALTER ROLE {} SET role TO {}", sql.Identifier(login.role), sql.Identifier(owner)))
+        self._let_the_master_become(server, owner)
+
+    @staticmethod
+    def _create_or_alter(server: PostgresConnection, role: str, options: str, *parts: sql.Composable) -> None:
         known = server.one("SELECT 1 FROM pg_roles WHERE rolname = %s", (role,))
-        verifier = encrypt_password(password, role, scope=server.raw, algorithm="scram-sha-256")
-        statement = "ALTER ROLE {} LOGIN PASSWORD {}" if known else "CREATE ROLE {} LOGIN PASSWORD {}"
-        server.one(_with(statement, sql.Identifier(role), sql.Literal(verifier)))
+        verb = "ALTER" if known else "CREATE"
+        server.one(_with(f"{verb} ROLE {{}} {options}", sql.Identifier(role), *parts))
+
+    @staticmethod
+    def _let_the_master_become(server: PostgresConnection, role: str) -> None:
         if role == "scaler":
             return  # it owns nothing, so the master need not be able to become it
         # MEMBER is not enough: who creates a role is its member (PostgreSQL 16), without its rights.
@@ -222,8 +238,8 @@ class Preparation:
         from celery.backends.database.session import ResultModelBase  # type: ignore[attr-defined] # noqa: PLC0415
         from sqlalchemy import create_engine  # noqa: PLC0415
 
-        password = self._secrets.passwords["celery_results"]
-        login = Login.read(self._environ, database="celery", role="celery_results", password=password)
+        found = self._secrets.logins["celery_results"]
+        login = Login.read(self._environ, database="celery", role=found.role, password=found.password)
         engine = create_engine("postgresql+psycopg2://", creator=lambda: _transactional(login))
         ResultModelBase.metadata.create_all(engine)
         engine.dispose()

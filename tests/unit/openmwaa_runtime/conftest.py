@@ -7,6 +7,13 @@ import pytest
 
 
 @pytest.fixture
+def on_redis(container: dict[str, str]) -> dict[str, str]:
+    """The same with Redis as the broker."""
+    queues = json.dumps({"default": "default", "high": "high"})
+    return {**container, "OPENMWAA_QUEUES": queues, "OPENMWAA_BROKER_URL": "rediss://celery@redis.internal:6379/0"}
+
+
+@pytest.fixture
 def container() -> dict[str, str]:
     return {
         "HOME": "/home/airflow",
@@ -31,5 +38,8 @@ def container() -> dict[str, str]:
         "OPENMWAA_WEB_URL": "http://web.internal:8080",
         "OPENMWAA_DAG_BUCKET": "bucket",
         "OPENMWAA_DAG_FOLDER": "/opt/openmwaa/dags",
+        "OPENMWAA_BROKER_USER_IDS": json.dumps({"celery": "demo-celery", "scaler": "demo-scaler"}),
+        "OPENMWAA_BROKER_PASSWORD": "secret-broker/?@:%",
+        "OPENMWAA_SCALER_BROKER_PASSWORD": "secret-scaler-broker",
         "OPENMWAA_TASK_LOG_GROUP_ARN": "arn:aws:logs:eu-west-1:123456789012:log-group:airflow-demo-Task:*",
     }

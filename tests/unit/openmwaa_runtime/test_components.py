@@ -111,7 +111,7 @@ def test_a_worker_has_the_slots_of_its_fleet(container: dict[str, str]) -> None:
 
 @pytest.mark.parametrize("words", [[], ["webserver"], ["health"], ["health", "all"], ["scheduler", "now"]])
 def test_another_word_is_refused_with_the_right_ones(words: list[str]) -> None:
-    with pytest.raises(UsageProblem, match="prepare-database, scheduler, dag-processor"):
+    with pytest.raises(UsageProblem, match="prepare-database, prepare-broker, scheduler, dag-processor"):
         entry.run(words, {})
 
 

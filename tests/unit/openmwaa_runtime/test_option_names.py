@@ -13,7 +13,10 @@ from tests.support.airflow import find_airflow
 
 # Read by kombu, which takes any transport option.
 TRANSPORT = "celery_broker_transport_options."
-KOMBU = {"region", "visibility_timeout", "wait_time_seconds", "predefined_queues"}
+KOMBU = {
+    *("region", "visibility_timeout", "wait_time_seconds", "predefined_queues"),
+    *("socket_timeout", "socket_connect_timeout", "socket_keepalive"),
+}
 
 
 def _options_of_core(airflow: Path) -> set[str]:

@@ -110,6 +110,35 @@ def test_queues_are_predefined(container: dict[str, str]) -> None:
     assert queues == {"default": {"url": "https://sqs/default"}, "high": {"url": "https://sqs/high"}}
 
 
+def test_redis_has_an_address_with_its_password_and_checks_the_certificate(on_redis: dict[str, str]) -> None:
+    for component in ("scheduler", "worker"):
+        url = urlsplit(airflow_environment(component, on_redis, ADDRESS)["AIRFLOW__CELERY__BROKER_URL"])
+        assert (url.scheme, url.username, url.hostname, url.port) == ("rediss", "celery", "redis.internal", 6379)
+        assert unquote(url.password or "") == on_redis["OPENMWAA_BROKER_PASSWORD"]
+        assert (url.path, url.query) == ("/0", "ssl_cert_reqs=required&ssl_check_hostname=true")
+
+
+@pytest.mark.parametrize("option", ["PREDEFINED_QUEUES", "REGION", "WAIT_TIME_SECONDS"])
+def test_redis_is_told_nothing_that_is_sqss(on_redis: dict[str, str], container: dict[str, str], option: str) -> None:
+    variable = f"AIRFLOW__CELERY_BROKER_TRANSPORT_OPTIONS__{option}"
+    assert variable in airflow_environment("worker", container, ADDRESS)
+    assert variable not in airflow_environment("worker", on_redis, ADDRESS)
+
+
+def test_the_visibility_timeout_is_the_same_with_either_broker(
+    on_redis: dict[str, str], container: dict[str, str]
+) -> None:
+    variable = "AIRFLOW__CELERY_BROKER_TRANSPORT_OPTIONS__VISIBILITY_TIMEOUT"
+    told = {airflow_environment("worker", each, ADDRESS)[variable] for each in (on_redis, container)}
+    assert told == {"300"}, "a message is given back while its worker still tries to begin it, or far too late"
+
+
+def test_an_address_with_a_user_needs_a_password(on_redis: dict[str, str]) -> None:
+    del on_redis["OPENMWAA_BROKER_PASSWORD"]
+    with pytest.raises(MissingVariable, match="worker needs the environment variable OPENMWAA_BROKER_PASSWORD"):
+        airflow_environment("worker", on_redis, ADDRESS)
+
+
 def test_without_a_queue_named_default_the_first_one_is(container: dict[str, str]) -> None:
     container["OPENMWAA_QUEUES"] = '{"etl": "https://sqs/etl", "ml": "https://sqs/ml"}'
     assert airflow_environment("scheduler", container, ADDRESS)["AIRFLOW__OPERATORS__DEFAULT_QUEUE"] == "etl"
@@ -155,7 +184,8 @@ def test_a_moved_log_folder_takes_the_processors_folder_along(container: dict[st
 
 @pytest.mark.parametrize(("component", "variable"), [(c, v) for c in COMPONENTS for v in REQUIRED[c]])
 @pytest.mark.parametrize("how", ["absent", "empty"])
-def test_a_missing_variable_is_named(container: dict[str, str], component: str, variable: str, how: str) -> None:
+def test_a_missing_variable_is_named(on_redis: dict[str, str], component: str, variable: str, how: str) -> None:
+    container = on_redis
     if how == "absent":
         del container[variable]
     else:

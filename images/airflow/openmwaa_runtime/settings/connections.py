@@ -33,7 +33,19 @@ def _result_backend(facts: Facts) -> str | None:
 
 
 def _predefined_queues(facts: Facts) -> str | None:
-    return json.dumps({name: {"url": url} for name, url in facts.queues.items()}) if facts.queues else None
+    if facts.on_redis or not facts.queues:
+        return None
+    return json.dumps({name: {"url": url} for name, url in facts.queues.items()})
+
+
+def _on_redis(name: str, value: str, reason: str) -> Setting:
+    return Setting(
+        f"celery_broker_transport_options.{name}",
+        lambda facts: value if facts.on_redis else None,
+        f"`{value}` with Redis",
+        reason,
+        _BROKER,
+    )
 
 
 def _default_queue(facts: Facts) -> str | None:
@@ -107,7 +119,13 @@ CONNECTIONS: tuple[Setting, ...] = (
         "A worker's tasks carry its ECS task id, so that what a dead worker held can be named; others carry an "
         "address.",
     ),
-    fixed("celery.broker_url", "sqs://", "The task role signs; no key in a URL.", _BROKER),
+    Setting(
+        "celery.broker_url",
+        lambda facts: facts.broker_url(),
+        "`sqs://`, or `rediss://` and the user `celery`",
+        "For SQS the task role signs, and no key is in a URL. Redis's certificate and name are checked.",
+        _BROKER,
+    ),
     Setting(
         "celery_broker_transport_options.predefined_queues",
         _predefined_queues,
@@ -115,9 +133,18 @@ CONNECTIONS: tuple[Setting, ...] = (
         "No right to list or create queues is needed, and a mistyped queue is an error instead of a new queue.",
         _BROKER,
     ),
-    _variable(
-        "celery_broker_transport_options.region", "AWS_DEFAULT_REGION", "the region", "kombu does not ask.", _BROKER
+    Setting(
+        "celery_broker_transport_options.region",
+        lambda facts: None if facts.on_redis else facts.get("AWS_DEFAULT_REGION"),
+        "the region, with SQS",
+        "kombu does not ask.",
+        _BROKER,
     ),
+    _on_redis("socket_timeout", "30", "A node that died says nothing; without a limit a worker waits for it for ever."),
+    _on_redis(
+        "socket_connect_timeout", "10", "The same while connecting: the name soon leads to the node that took over."
+    ),
+    _on_redis("socket_keepalive", "True", "A connection that idles for long must not be forgotten on the way."),
     fixed(
         "celery_broker_transport_options.visibility_timeout",
         str(VISIBILITY_TIMEOUT_S),

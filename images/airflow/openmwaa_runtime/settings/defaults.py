@@ -134,9 +134,10 @@ DEFAULTS: tuple[Setting, ...] = (
     ),
     fixed("celery.operation_timeout", "10", "Airflow's 1 s ran out at the first message to SQS (measured).", _CELERY),
     fixed("celery.sync_parallelism", "1", "No process pool beside the scheduler for each batch; as MWAA.", _SCHEDULER),
-    fixed(
+    Setting(
         "celery_broker_transport_options.wait_time_seconds",
-        "5",
+        lambda facts: None if facts.on_redis else "5",
+        "`5`, with SQS",
         "Long polling. A drain ends when the open polls have ended, so 20 s would be 15 s slower to shrink; an idle "
         "worker makes 17 000 requests a day.",
         _WORKER,

@@ -4,13 +4,16 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit, urlunsplit
 
 from openmwaa_runtime.errors import MissingVariable, UsageProblem
+from openmwaa_runtime.logins import Credentials
 
 _DATABASE = ("OPENMWAA_DATABASE_HOST",)
 _METADATA = (*_DATABASE, "OPENMWAA_AIRFLOW_DATABASE_PASSWORD")
 _CELERY = ("OPENMWAA_CELERY_DATABASE_PASSWORD", "OPENMWAA_QUEUES", "OPENMWAA_EXECUTION_API_URL")
+
+BROKER_PASSWORD = "OPENMWAA_BROKER_PASSWORD"  # noqa: S105 - the variable's name
 
 REQUIRED: Mapping[str, tuple[str, ...]] = {
     "prepare-database": (
@@ -19,6 +22,12 @@ REQUIRED: Mapping[str, tuple[str, ...]] = {
         "OPENMWAA_CELERY_DATABASE_PASSWORD",
         "OPENMWAA_SCALER_DATABASE_PASSWORD",
         "OPENMWAA_SCALER_SIGNING_SEED",
+    ),
+    "prepare-broker": (
+        "OPENMWAA_BROKER_URL",
+        "OPENMWAA_BROKER_USER_IDS",
+        BROKER_PASSWORD,
+        "OPENMWAA_SCALER_BROKER_PASSWORD",
     ),
     "scheduler": (*_METADATA, *_CELERY, "OPENMWAA_TOTAL_SLOTS", "OPENMWAA_FERNET_KEY", "OPENMWAA_JWT_SECRET"),
     "dag-processor": (*_METADATA, "OPENMWAA_FERNET_KEY", "OPENMWAA_DAG_FOLDER"),
@@ -37,7 +46,7 @@ REQUIRED: Mapping[str, tuple[str, ...]] = {
 """What each word cannot do without. A worker has neither metadata database nor keys: DAG code runs beside it."""
 
 COMPONENTS = tuple(REQUIRED)
-AIRFLOW_COMPONENTS = frozenset(COMPONENTS) - {"sync-dags"}
+AIRFLOW_COMPONENTS = frozenset(COMPONENTS) - {"sync-dags", "prepare-broker"}
 
 
 @dataclass(frozen=True)
@@ -79,16 +88,44 @@ class Facts:
         """Airflow's base log folder, which users may move."""
         return self.environ.get("AIRFLOW__LOGGING__BASE_LOG_FOLDER") or f"{self.home}/logs"
 
-    def database_url(self, driver: str, role: str, database: str, password_variable: str) -> str | None:
-        """A SQLAlchemy URL; None without the host or the password."""
-        host, password = self.get("OPENMWAA_DATABASE_HOST"), self.get(password_variable)
-        if host is None or password is None:
+    @property
+    def on_redis(self) -> bool:
+        """Whether the broker is Redis, which has an address; SQS has none of its own."""
+        return self.get("OPENMWAA_BROKER_URL") is not None
+
+    def broker_url(self, *, user: str | None = None, given_in: str = BROKER_PASSWORD) -> str:
+        """Celery's broker for the user in the address or for `user`, with the password that a variable gives.
+
+        Raises:
+            MissingVariable: the address has a user, and there is no password.
+        """
+        url = self.get("OPENMWAA_BROKER_URL")
+        if url is None:
+            return "sqs://"
+        parts = urlsplit(url)
+        if parts.username is None:
+            return url
+        password = self.get(given_in)
+        if password is None:
+            raise MissingVariable(self.component, (given_in,))
+        place = parts.netloc.rpartition("@")[2]
+        login = f"{user or parts.username}:{quote(password, safe='')}"
+        # kombu would leave out both checks without a word.
+        checks = "ssl_cert_reqs=required&ssl_check_hostname=true" if parts.scheme == "rediss" else parts.query
+        return urlunsplit((parts.scheme, f"{login}@{place}", parts.path, checks, ""))
+
+    def database_url(self, driver: str, owner: str, database: str, password_variable: str) -> str | None:
+        """A SQLAlchemy URL for the owner's login; None without the host or the password."""
+        host, secret = self.get("OPENMWAA_DATABASE_HOST"), self.get(password_variable)
+        if host is None or secret is None:
             return None
+        login = Credentials.read(secret, owner)
         port = self.environ.get("OPENMWAA_DATABASE_PORT") or "5432"
         # asyncpg knows libpq's words under the name `ssl`.
         option = "ssl" if driver == "asyncpg" else "sslmode"
         mode = self.environ.get("OPENMWAA_DATABASE_SSLMODE") or "require"
-        return f"postgresql+{driver}://{role}:{quote(password, safe='')}@{host}:{port}/{database}?{option}={mode}"
+        who = f"{quote(login.role, safe='')}:{quote(login.password, safe='')}"
+        return f"postgresql+{driver}://{who}@{host}:{port}/{database}?{option}={mode}"
 
 
 def _queues(environ: Mapping[str, str]) -> Mapping[str, str]:
