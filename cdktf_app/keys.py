@@ -74,7 +74,9 @@ class Keys(Construct):
         given: str | None,
     ) -> None:
         super().__init__(scope, construct_id)
-        users = [*_account(place), _log_groups(log_groups, place), _alarms(place), *_task_storage(name, place)]
+        # WAF takes log groups of no other beginning.
+        waf = place.arn("logs", f"log-group:aws-waf-logs-{name}-*")
+        users = [*_account(place), _log_groups((log_groups, waf), place), _alarms(place), *_task_storage(name, place)]
         if given is not None:
             self.arn = given
             self._say_what_its_policy_needs(users)
@@ -114,8 +116,8 @@ def _account(place: Place) -> list[Statement]:
     ]
 
 
-def _log_groups(log_groups: str, place: Place) -> Statement:
-    context = Condition("ArnLike", "kms:EncryptionContext:aws:logs:arn", (log_groups,))
+def _log_groups(log_groups: tuple[str, ...], place: Place) -> Statement:
+    context = Condition("ArnLike", "kms:EncryptionContext:aws:logs:arn", log_groups)
     return _statement("LogGroups", _USE, {"Service": (place.host("logs"),)}, context)
 
 
