@@ -17,6 +17,7 @@ from cdktf_app.cluster import Cluster
 from cdktf_app.errors import AddressTakenError
 from cdktf_app.fargate_service import Surroundings
 from cdktf_app.fleets import Fleets
+from cdktf_app.flow_logs import FlowLogs
 from cdktf_app.identities import Identities
 from cdktf_app.images import Images
 from cdktf_app.keys import Keys
@@ -79,6 +80,17 @@ class EnvironmentStack(TerraformStack):
         insights = environment.monitoring.container_insights
         self._cluster = Cluster(self, "cluster", name=name, place=place, key_arn=key, insights=insights)
         self._roles = Roles(self, "roles", name=name, place=place, key_arn=key, identity=environment.identity)
+        if environment.network.vpc_id is None and environment.network.flow_logs != "NONE":
+            FlowLogs(
+                self,
+                "flow_logs",
+                name=name,
+                environment=environment,
+                vpc_id=network.vpc_id,
+                place=place,
+                roles=self._roles,
+                key_arn=key,
+            )
 
     def _store_things(self) -> None:
         """Add what keeps DAGs, messages and metadata, and the load balancers that tasks and people enter by."""

@@ -94,6 +94,18 @@ def other_stores() -> Stack:
 
 
 @pytest.fixture(scope="session")
-def variants(quickstart: Stack, given: Stack, wide: Stack, other_stores: Stack) -> dict[str, Stack]:
+def no_internet() -> Stack:
+    """An environment in a VPC of three zones, with endpoints and no way out."""
+    return stack_of(network={"egress": "ENDPOINTS_ONLY", "zones": 3})
+
+
+@pytest.fixture(scope="session")
+def variants(quickstart: Stack, given: Stack, wide: Stack, other_stores: Stack, no_internet: Stack) -> dict[str, Stack]:
     """Stacks that between them have everything which is a role, a policy or under the key."""
-    return {"quickstart": quickstart, "given": given, "wide": wide, "other stores": other_stores}
+    return {
+        "quickstart": quickstart,
+        "given": given,
+        "wide": wide,
+        "other stores": other_stores,
+        "no internet": no_internet,
+    }

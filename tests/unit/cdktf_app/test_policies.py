@@ -21,10 +21,13 @@ EVERY_RESOURCE = (
         ("keys_policy", "TaskStorageGrants"),
         ("keys_policy", "TaskStorageKeys"),
         ("keys_policy", "UseThroughServices"),
+        ("endpoints_policy", "IdentitiesOfThisAccount"),
+        ("endpoints_s3_policy", "IdentitiesOfThisAccount"),
         ("roles_execution_role_policy", "AccountPublicAccessBlock"),
         ("roles_execution_role_policy", "FindLogGroups"),
         ("roles_execution_role_policy", "NoOtherBuckets"),
         ("roles_execution_role_policy", "PublishMetrics"),
+        ("roles_flow_logs_policy", "FindLogGroups"),
         ("roles_scaler_policy", "ListTasks"),
         ("roles_scaler_policy", "PublishScalerMetrics"),
         ("roles_triggerer_policy", "FindLogGroups"),
@@ -42,6 +45,13 @@ EVERY_RESOURCE = (
         for service in ("scheduler", "dag_processor", "triggerer", "execution_api", "web_server", "worker", "scaler")
     }
 )
+# An endpoint's policy grants nothing: it keeps out whoever is of another account.
+EVERY_ACTION = {("endpoints_policy", "IdentitiesOfThisAccount"), ("endpoints_s3_policy", "IdentitiesOfThisAccount")}
+# Roles that another service of AWS takes.
+TRUSTED = {
+    "roles_database_monitoring": "monitoring.rds.amazonaws.com",
+    "roles_flow_logs": "vpc-flow-logs.amazonaws.com",
+}
 # IAM takes 10 240 characters of inline policies a role.
 LONGEST_INLINE = 10_240
 LONGEST_KEY_POLICY = 32_768
@@ -80,8 +90,18 @@ def _statements(stack: Stack) -> dict[tuple[str, str], Json]:
 def test_no_action_has_a_wildcard(variants: dict[str, Stack]) -> None:
     for variant, stack in variants.items():
         for key, statement in _statements(stack).items():
-            if statement["Effect"] == "Allow":
+            if statement["Effect"] == "Allow" and key not in EVERY_ACTION:
                 assert not [each for each in statement["Action"] if "*" in each], f"{variant}: {key} has a wildcard"
+
+
+def test_endpoints_let_nobody_through_but_this_accounts_identities(no_internet: Stack) -> None:
+    statements = _statements(no_internet)
+    for key in EVERY_ACTION:
+        (account,) = statements[key]["Condition"]["StringEquals"]["aws:PrincipalAccount"]
+        assert account.endswith(".account_id}"), f"{key} lets {account} through"
+    layers = statements["endpoints_s3_policy", "LayersOfImages"]
+    assert layers["Action"] == ["s3:GetObject"]
+    assert [arn.rpartition(":")[2] for arn in layers["Resource"]] == ["prod-us-east-1-starport-layer-bucket/*"]
 
 
 def test_every_action_exists(variants: dict[str, Stack]) -> None:
@@ -91,7 +111,7 @@ def test_every_action_exists(variants: dict[str, Stack]) -> None:
         for key, statement in _statements(stack).items():
             for action in statement["Action"]:
                 service, _, operation = NOT_OPERATIONS.get(action, action).partition(":")
-                if service in UNMODELLED or operation == "*":
+                if service in UNMODELLED or operation == "*" or action == "*":
                     continue
                 if service not in known:
                     model = session.get_service_model(OF_BOTOCORE.get(service, service))
@@ -143,7 +163,7 @@ def test_principals_are_the_account_services_or_in_a_denial(quickstart: Stack) -
 def test_roles_are_assumed_by_this_accounts_tasks_alone(quickstart: Stack) -> None:
     for name, role in quickstart.resources("aws_iam_role").items():
         (statement,) = quickstart.local(role["assume_role_policy"])["Statement"]
-        assert statement["Principal"] == {"Service": ["ecs-tasks.amazonaws.com"]}, name
+        assert statement["Principal"] == {"Service": [TRUSTED.get(name, "ecs-tasks.amazonaws.com")]}, name
         assert set(statement["Condition"]) == {"StringEquals", "ArnLike"}, f"{name}: another account's tasks could come"
 
 
