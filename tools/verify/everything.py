@@ -94,10 +94,9 @@ def _applied(files: Sequence[Path], wishes: Wishes, say: Say) -> list[ExampleRep
 
         def one(file: Path) -> ExampleReport:
             report = Path(scratch) / f"{file.parent.name}.json"
-            if not stopped.is_set():
-                _child(file, report, wishes, variables, running, say)
+            last = "" if stopped.is_set() else _child(file, report, wishes, variables, running, say)
             if not report.exists():
-                return ExampleReport(file.parent.name, error="its process ended without a report")
+                return ExampleReport(file.parent.name, error=f"its process ended without a report: {last}")
             return ExampleReport.read(json.loads(report.read_text()))
 
         try:
@@ -123,7 +122,8 @@ def _child(
     variables: dict[str, str],
     running: set[subprocess.Popen[bytes]],
     say: Say,
-) -> None:
+) -> str:
+    """Run the process of one example and return the last line that it said."""
     settings = {
         "file": str(file),
         "report": str(report),
@@ -142,10 +142,12 @@ def _child(
         start_new_session=True,  # Ctrl-C reaches us alone, and we tell each once
     )
     running.add(process)
+    line = ""
     with process:
         for line in _lines(process):
             say(f"{file.parent.name}: {line}")
     running.discard(process)
+    return line
 
 
 def _lines(process: subprocess.Popen[bytes]) -> Iterator[str]:

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from typing import Any
 
 from openmwaa.environment import Environment
-from openmwaa.environment_file import as_data
 from openmwaa.metadata_database import ExistingPostgresql
 from tools.verify.places import Place
 
@@ -18,7 +17,7 @@ def provide(environment: Environment, place: Place) -> Environment:
     names = dict(_made(environment, place))
     if not names:
         return environment
-    text = json.dumps(as_data(environment))
+    text = environment.model_dump_json(by_alias=True, exclude_unset=True)
     for written, made in names.items():
         text = text.replace(written, made)
     return Environment.model_validate(json.loads(text))

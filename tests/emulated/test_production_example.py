@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The production example by the real Terraform: applied, planned again, destroyed. `make verify` does it to every one.
+
+Three minutes, nearly all of it pauses of the AWS provider.
+"""
+
+from pathlib import Path
+
+import pytest
+
+from tools.verify.example import Settings, verify
+from tools.verify.report import ROOT, ExampleReport
+
+pytestmark = [pytest.mark.emulated, pytest.mark.timeout(1800)]
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> ExampleReport:
+    return verify(
+        ROOT / "examples/production/environment.yaml",
+        Settings(folder=Path(tmp_path_factory.mktemp("production"))),
+        say=print,
+    )
+
+
+def test_production_is_applied_and_destroyed(report: ExampleReport) -> None:
+    assert not report.error
+    assert report.resources > 100
+
+
+def test_a_second_plan_of_production_changes_nothing(report: ExampleReport) -> None:
+    assert report.changes == []
+
+
+def test_destroying_production_leaves_only_what_the_stack_says_it_keeps(report: ExampleReport) -> None:
+    assert report.leftovers == []
+    assert report.kept, "the task definitions of workers are kept, for a worker that still runs on one"

@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: Apache-2.0
+"""checkov's findings against the rows that let them stay; checkov itself runs in `make verify`."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cdktf_app.checkov_skips import SKIPS, Skip
+from tools.verify import checkov
+from tools.verify.errors import ToolError
+
+STACK = {
+    "data": {"aws_partition": {"place": {}}},
+    "locals": {"policy": {"Statement": []}},
+    "resource": {
+        "aws_rds_cluster": {"database": {"port": 5432}},
+        "aws_rds_cluster_instance": {"database": {"tags": {"a": "b"}}},
+    },
+}
+
+
+def said(*findings: tuple[str, int], parsing_errors: int = 0) -> dict[str, Any]:
+    return {
+        "summary": {"passed": 7, "parsing_errors": parsing_errors},
+        "results": {
+            "failed_checks": [
+                {
+                    "check_id": check,
+                    "check_name": "do it",
+                    "resource": "resource.database",
+                    "file_line_range": [line, 99],
+                }
+                for check, line in findings
+            ]
+        },
+    }
+
+
+@pytest.fixture
+def where(tmp_path: Path) -> dict[int, str]:
+    file = tmp_path / "main.tf.json"
+    file.write_text(json.dumps(STACK, indent=1))
+    return checkov.addresses(file)
+
+
+def line_of(where: dict[int, str], address: str) -> int:
+    return min(line for line, at in where.items() if at == address)
+
+
+def test_a_line_tells_which_of_two_resources_of_one_name_is_meant(where: dict[int, str]) -> None:
+    assert {"data.aws_partition.place", "aws_rds_cluster.database", "aws_rds_cluster_instance.database"} <= set(
+        where.values()
+    )
+
+
+def test_a_row_lets_its_own_resource_stay_and_no_other(where: dict[int, str]) -> None:
+    row, other = Skip("CKV_1", "aws_rds_cluster.*", "why"), Skip("CKV_2", "*", "why")
+    findings = said(
+        ("CKV_1", line_of(where, "aws_rds_cluster.database")),
+        ("CKV_1", line_of(where, "aws_rds_cluster_instance.database")),
+    )
+    used: set[Skip] = set()
+    report = checkov.judge(findings, where, [row, other], used)
+    assert (report.passed, report.failed, report.skipped) == (7, 1, 1)
+    assert report.findings == ["CKV_1 aws_rds_cluster_instance.database: do it"]
+    assert used == {row}, "the other row is needed by nothing"
+
+
+def test_a_stack_that_checkov_cannot_read_is_no_success(where: dict[int, str]) -> None:
+    with pytest.raises(ToolError, match="cannot read"):
+        checkov.judge(said(parsing_errors=1), where, SKIPS, set())
+
+
+def test_checkov_sees_policies_where_they_are_used() -> None:
+    stack = {**STACK, "terraform": {"required_version": ">= 1", "required_providers": {}}}
+    stack["resource"] = {"aws_iam_policy": {"some": {"policy": "${jsonencode(local.policy)}"}}}
+    readable = checkov.readable(stack)
+    assert json.loads(readable["resource"]["aws_iam_policy"]["some"]["policy"]) == {"Statement": []}
+    assert readable["terraform"] == {"required_providers": {}}, "its reader fails on anything else"
+
+
+@pytest.mark.parametrize("skip", SKIPS, ids=lambda skip: f"{skip.check} {skip.resource}")
+def test_a_row_names_a_check_an_address_and_a_reason_in_words(skip: Skip) -> None:
+    assert re.fullmatch(r"CKV2?_AWS_\d+", skip.check)
+    assert re.fullmatch(r"(data\.)?aws_\w+\.[\w*]+", skip.resource), "the type is named, so that no other is covered"
+    assert len(skip.reason.split()) >= 8, "a reason that convinces somebody else"
+
+
+def test_no_row_is_there_twice() -> None:
+    pairs = [(skip.check, skip.resource) for skip in SKIPS]
+    assert sorted(pairs) == sorted(set(pairs))
