@@ -6,6 +6,7 @@ A file is read again when it changes (`scaler.runtime.reload`); `LIVE` names wha
 
 from __future__ import annotations
 
+import json
 import zoneinfo
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -36,7 +37,10 @@ class _Model(BaseModel):
 
 
 class DatabaseSettings(_Model):
-    """Where Airflow's metadata database is; the password comes in SCALER_DATABASE_PASSWORD."""
+    """Where Airflow's metadata database is; the password comes in SCALER_DATABASE_PASSWORD.
+
+    That may be Secrets Manager's {"username", "password"} too, and then says who logs in instead of `user`.
+    """
 
     host: Name
     port: Port = 5432
@@ -267,6 +271,8 @@ class Settings(_Model):
 class Secrets(_Model):
     """What must not be logged."""
 
+    database_user: str | None = None
+    """Who logs in instead of the settings' user, when the password's secret says so."""
     database_password: str | None = Field(default=None, repr=False)
     redis_password: str | None = Field(default=None, repr=False)
     signing_seed: str = Field(min_length=1, repr=False)
@@ -284,7 +290,7 @@ def read(environment: Mapping[str, str]) -> tuple[Settings, Secrets]:
         settings = _settings(environment)
     except ConfigurationError as error:
         problems += error.problems
-    password = environment.get("SCALER_DATABASE_PASSWORD") or None
+    user, password = _login(environment.get("SCALER_DATABASE_PASSWORD", ""))
     seed = environment.get("SCALER_SIGNING_SEED", "")
     if settings is not None and settings.database is not None and not password:
         problems.append("SCALER_DATABASE_PASSWORD is not set, but the settings have a database")
@@ -293,10 +299,20 @@ def read(environment: Mapping[str, str]) -> tuple[Settings, Secrets]:
     if settings is None or problems:
         raise ConfigurationError(problems)
     return settings, Secrets(
+        database_user=user,
         database_password=password,
         redis_password=environment.get("SCALER_REDIS_PASSWORD") or None,
         signing_seed=seed,
     )
+
+
+def _login(secret: str) -> tuple[str | None, str | None]:
+    """Return user and password of a secret as Secrets Manager has a database's; a plain password names no user."""
+    try:
+        found = json.loads(secret)
+        return str(found["username"]), str(found["password"])
+    except (ValueError, KeyError, TypeError):
+        return None, secret or None
 
 
 def parse(text: str | bytes, source: str = "SCALER_CONFIG") -> Settings:

@@ -129,7 +129,9 @@ def _airflow(settings: Settings, hidden: Secrets, deadline_s: float, stack: Asyn
     """Return a connection of its own; None where there is no database."""
     if settings.database is None or hidden.database_password is None:
         return None
-    airflow = AirflowDatabase(settings.database, hidden.database_password, deadline_s=deadline_s)
+    user = hidden.database_user or settings.database.user
+    login = settings.database.model_copy(update={"user": user})
+    airflow = AirflowDatabase(login, hidden.database_password, deadline_s=deadline_s)
     stack.push_async_callback(airflow.close)
     return airflow
 

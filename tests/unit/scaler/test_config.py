@@ -83,6 +83,22 @@ def test_reads_a_file(tmp_path: Path) -> None:
     assert settings.environment == "quickstart"
 
 
+@pytest.mark.parametrize(
+    ("secret", "user", "password"),
+    [
+        ('{"username": "scaler_b", "password": "hunter2"}', "scaler_b", "hunter2"),
+        ("hunter2", None, "hunter2"),
+        ("1234", None, "1234"),
+    ],
+    ids=["object", "plain", "digits"],
+)
+def test_a_secret_may_say_who_logs_in(secret: str, user: str | None, password: str) -> None:
+    settings, hidden = config.read(environment() | {"SCALER_DATABASE_PASSWORD": secret})
+    assert (hidden.database_user, hidden.database_password) == (user, password)
+    assert settings == config.read(environment())[0], "a reload would take the login for a change of the settings"
+    assert "hunter2" not in repr(hidden)
+
+
 def test_a_fleet_without_database_needs_no_password() -> None:
     settings, _ = config.read({"SCALER_CONFIG": json.dumps(GOOD | {"database": None}), "SCALER_SIGNING_SEED": "seed"})
     assert settings.database is None

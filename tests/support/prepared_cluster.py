@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A PostgreSQL whose master, as on RDS, is no superuser, and prepare-database on it in Airflow's own environment.
+
+Only `airflow db migrate` (8 s) is replaced by the one table that rights are given on. The end-to-end tests run the
+real one.
+"""
+
+import contextlib
+import json
+import os
+import subprocess
+import uuid
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+
+from tests.support.postgres import SUPERUSER_PASSWORD, Server
+
+ROOT = Path(__file__).parents[2]
+OWNERS = ("airflow", "celery_results", "scaler")
+PREPARED_WITHIN_S = 180
+PROGRAM = """
+import os, sys
+from openmwaa_runtime import prepare_database as module
+from openmwaa_runtime.database import Login, PostgresConnection
+from openmwaa_runtime.errors import RuntimeProblem
+from openmwaa_runtime.logins import Credentials
+
+def migrate(self):
+    found = Credentials.read(os.environ["OPENMWAA_AIRFLOW_DATABASE_PASSWORD"], "airflow")
+    login = Login.read(os.environ, database="airflow", role=found.role, password=found.password)
+    with PostgresConnection(login) as metadata:
+        metadata.one("CREATE TABLE IF NOT EXISTS task_instance (id int, state text, queue text, next_kwargs text)")
+        metadata.one("CREATE TABLE IF NOT EXISTS job (job_type text, state text, dag_id text, latest_heartbeat date)")
+    print("migrated")
+
+module.Preparation._migrate = migrate
+module.installed_airflow = lambda: sys.argv[1]
+try:
+    module.main(os.environ)
+except RuntimeProblem as problem:
+    print(problem)
+    sys.exit(problem.exit_status)
+"""
+
+
+class Cluster:
+    """One server, with the databases and roles of one test."""
+
+    def __init__(self, server: Server, airflow: Path) -> None:
+        self.server = server
+        self.airflow = airflow
+        self.passwords = {role: f"{role}-{uuid.uuid4().hex}?/@'" for role in OWNERS}
+        self.master_password = "master-password"
+
+    def environ(self) -> dict[str, str]:
+        master = {"username": "master-of-rds", "password": self.master_password}
+        return {
+            "PATH": os.environ["PATH"],
+            "PYTHONPATH": str(ROOT / "images" / "airflow"),
+            "OPENMWAA_DATABASE_HOST": self.server.host,
+            "OPENMWAA_DATABASE_PORT": str(self.server.port),
+            "OPENMWAA_DATABASE_SSLMODE": "disable",
+            "OPENMWAA_DATABASE_MASTER": json.dumps(master),
+            "OPENMWAA_AIRFLOW_DATABASE_PASSWORD": self.passwords["airflow"],
+            "OPENMWAA_CELERY_DATABASE_PASSWORD": self.passwords["celery_results"],
+            "OPENMWAA_SCALER_DATABASE_PASSWORD": self.passwords["scaler"],
+            "OPENMWAA_SCALER_SIGNING_SEED": "seed",
+        }
+
+    def begin(self, version: str = "3.3.2") -> "subprocess.Popen[str]":
+        command = [str(self.airflow / "bin" / "python"), "-c", PROGRAM, version]
+        return subprocess.Popen(
+            command, env=self.environ(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd="/"
+        )
+
+    def prepare(self, version: str = "3.3.2") -> tuple[int, str]:
+        process = self.begin(version)
+        said, _ = process.communicate(timeout=PREPARED_WITHIN_S)
+        return process.returncode, said
+
+    async def connect(self, role: str, database: str, password: str | None = None) -> Any:
+        chosen = SUPERUSER_PASSWORD if role == "postgres" else self.passwords[role] if password is None else password
+        host, port = self.server.host, self.server.port
+        return await asyncpg.connect(host=host, port=port, user=role, password=chosen, database=database, timeout=10)
+
+    async def ask(self, role: str, database: str, statement: str) -> Any:
+        connection = await self.connect(role, database)
+        try:
+            return await connection.fetchval(statement)
+        finally:
+            await connection.close(timeout=5)
+
+
+@contextlib.asynccontextmanager
+async def new_cluster(server: Server, airflow: Path) -> AsyncIterator[Cluster]:
+    """A cluster with its master; what it made is gone afterwards."""
+    found = Cluster(server, airflow)
+    create = f"CREATE ROLE \"master-of-rds\" LOGIN CREATEDB CREATEROLE PASSWORD '{found.master_password}'"
+    await found.ask("postgres", "postgres", create)
+    try:
+        yield found
+    finally:
+        await found.ask("postgres", "postgres", "DROP DATABASE IF EXISTS airflow WITH (FORCE)")
+        await found.ask("postgres", "postgres", "DROP DATABASE IF EXISTS celery WITH (FORCE)")
+        logins = ", ".join(f"{owner}_{turn}" for owner in OWNERS for turn in "ab")
+        await found.ask("postgres", "postgres", f"DROP ROLE IF EXISTS {logins}, {', '.join(OWNERS)}")
+        await found.ask("postgres", "postgres", 'DROP ROLE "master-of-rds"')
