@@ -24,6 +24,7 @@ from cdktf_app.keys import Keys
 from cdktf_app.logs import GROUPS, Logs, group_pattern
 from cdktf_app.metadata_database import Ground as DatabaseGround
 from cdktf_app.metadata_database import metadata_database
+from cdktf_app.monitoring import Parts, monitor
 from cdktf_app.names import PREFIX, literal
 from cdktf_app.network import network_of
 from cdktf_app.overridable import overridable
@@ -59,6 +60,14 @@ class EnvironmentStack(TerraformStack):
         self._lay_the_ground()
         self._store_things()
         self._run_tasks()
+        monitor(
+            self,
+            environment=environment,
+            name=self._name,
+            place=self._place,
+            key_arn=self._key,
+            parts=Parts(self._logs, self._broker, self._database, self._access),
+        )
         self._say_where_things_are()
 
     def _lay_the_ground(self) -> None:

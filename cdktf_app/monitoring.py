@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from cdktn import Fn
@@ -11,13 +11,17 @@ from constructs import Construct
 
 from cdktf_app.alarm_table import alarms_of
 from cdktf_app.alarms import Alarms
+from cdktf_app.broker import Broker
 from cdktf_app.dashboard import Dashboard
 from cdktf_app.fleets import service_names
 from cdktf_app.logs import Logs
+from cdktf_app.metadata_database import MetadataDatabase
 from cdktf_app.panels import panels_of
 from cdktf_app.place import Place
+from cdktf_app.targets import Target
 from cdktf_app.topic import Topic
 from cdktf_app.watched import Balanced, Dimensions, Watched
+from cdktf_app.web_access import WebAccess
 from openmwaa.environment import Environment
 
 
@@ -26,12 +30,9 @@ class Parts:
     """What there is to watch."""
 
     logs: Logs
-    queue_urls: Mapping[str, str]
-    """SQS queues by worker queue; empty with another broker."""
-    dead_letters_url: str | None
-    database: Mapping[str, str]
-    """By which CloudWatch knows the metadata database; empty where it is not ours."""
-    balanced: Sequence[Balanced]
+    broker: Broker
+    database: MetadataDatabase
+    access: WebAccess
 
 
 def monitor(scope: Construct, *, environment: Environment, name: str, place: Place, key_arn: str, parts: Parts) -> None:
@@ -58,14 +59,17 @@ def monitor(scope: Construct, *, environment: Environment, name: str, place: Pla
 
 def watched_of(environment: Environment, name: str, parts: Parts) -> Watched:
     """Return what alarms and panels of `environment` look at."""
+    broker = parts.broker
+    # Redis has no queue in SQS, and its lists' keys are no names there.
+    urls = broker.urls if broker.arns else {}
     return Watched(
         environment=environment.name,
         cluster=name,
         fleets={fleet: service_names(fleet) for fleet in environment.fleets},
-        queues={queue: Fn.basename(url) for queue, url in parts.queue_urls.items()},
-        dead_letters=None if parts.dead_letters_url is None else Fn.basename(parts.dead_letters_url),
-        database=_writer(parts.database),
-        balanced=parts.balanced,
+        queues={queue: Fn.basename(url) for queue, url in urls.items()},
+        dead_letters=None if broker.dead_letters_url is None else Fn.basename(broker.dead_letters_url),
+        database=_writer(parts.database.dimensions),
+        balanced=list(_balanced(parts.access)),
     )
 
 
@@ -73,3 +77,14 @@ def _writer(database: Mapping[str, str]) -> Dimensions:
     """Return the dimensions of the one that writes: a cluster has readers too."""
     writer = {"Role": "WRITER"} if "DBClusterIdentifier" in database else {}
     return tuple({**database, **writer}.items())
+
+
+def _balanced(access: WebAccess) -> Iterator[Balanced]:
+    targets: tuple[tuple[str, str, Target | None], ...] = (
+        ("execution API", "execution-api", access.internal.execution_api),
+        ("web server", "web-server", access.internal.web),
+        ("public web server", "web-server", access.public.web if access.public else None),
+    )
+    for word, service, target in targets:
+        if target is not None:
+            yield Balanced(word, service, target.balancer, target.group)

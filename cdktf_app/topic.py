@@ -6,6 +6,7 @@ from __future__ import annotations
 import hashlib
 from typing import Final
 
+from cdktn import TerraformOutput
 from cdktn_provider_aws.sns_topic import SnsTopic
 from cdktn_provider_aws.sns_topic_subscription import SnsTopicSubscription
 from constructs import Construct
@@ -41,6 +42,9 @@ class Topic(Construct):
             policy=policy_json(self, "policy", _statements(place.arn("sns", named), place)),
         )
         self.arn = topic.arn
+        TerraformOutput(
+            self, "output", description="Where alarms go; whoever is to hear of them subscribes to it", value=topic.arn
+        ).override_logical_id("alarm_topic_arn")
         for email in monitoring.alarm_emails:
             # Named by the address: one more or less asks nobody else to follow the link again that AWS sends them.
             digest = hashlib.sha256(email.encode()).hexdigest()[:8]

@@ -18,7 +18,7 @@ WATCHED: Final = Watched(
     dead_letters="airflow-celery-demo-dead-letters",
     database=(("DBClusterIdentifier", "openmwaa-demo"), ("Role", "WRITER")),
     balanced=(
-        Balanced("Web server", "web-server", "app/openmwaa-demo/1", "targetgroup/openmwaa-demo-web/1"),
-        Balanced("Execution API", "execution-api", "app/openmwaa-demo/1", "targetgroup/openmwaa-demo-execution/1"),
+        Balanced("web server", "web-server", "app/openmwaa-demo/1", "targetgroup/openmwaa-demo-web/1"),
+        Balanced("execution API", "execution-api", "app/openmwaa-demo/1", "targetgroup/openmwaa-demo-execution/1"),
     ),
 )
