@@ -7,7 +7,7 @@ import json
 import sys
 import threading
 from collections.abc import Coroutine, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 from uuid import uuid4
@@ -60,6 +60,8 @@ class FleetSettings:
     """Airflow's metadata database as the scaler's settings name it; plain Celery has none."""
     redis_port: int | None = None
     """The broker is the Redis on this port of 127.0.0.1, and there is no SQS."""
+    redis_passwords: Mapping[str, str] = field(default_factory=dict)
+    """Of the users `celery` and `scaler`, where workers and scaler log in to Redis as these."""
     services: tuple[str, ...] = GENERATIONS
     """The fleet's ECS services; a fleet that is not openmwaa's own may have one."""
 
@@ -137,7 +139,7 @@ class FleetPlace:
                 "WORKER_AGENT_PUBLIC_KEY": base64.b64encode(public).decode(),
                 "FLEET_LEDGER": str(self.ledger_file),
                 "FLEET_QUEUES": json.dumps({self.queue.name: self.queue.url}),
-                "FLEET_BROKER": self.queue.broker,
+                "FLEET_BROKER": self._broker("celery"),
                 "FLEET_VISIBILITY_S": str(self.settings.visibility_s),
                 **environment,
             },
@@ -166,10 +168,15 @@ class FleetPlace:
             "fleets": [fleet],
         }
         if settings.redis_port is not None:
-            config["broker"] = {"kind": "redis", "url": self.queue.broker}
+            user = "scaler@" if self.settings.redis_passwords else ""
+            config["broker"] = {"kind": "redis", "url": self.queue.broker.replace("//", f"//{user}")}
         written = self._scaler_file.with_suffix(".new")
         written.write_text(json.dumps(config))
         written.replace(self._scaler_file)
+
+    def _broker(self, user: str) -> str:
+        password = self.settings.redis_passwords.get(user)
+        return self.queue.broker.replace("//", f"//{user}:{password}@") if password else self.queue.broker
 
     def _register_scaler(self) -> str:
         return self._register(
@@ -180,6 +187,7 @@ class FleetPlace:
                 "AWS_ENDPOINT_URL_SQS": self.settings.scaler_sqs or self._emulator,
                 "SCALER_CONFIG_FILE": str(self._scaler_file),
                 "SCALER_DATABASE_PASSWORD": self.settings.database_password,
+                "SCALER_REDIS_PASSWORD": self.settings.redis_passwords.get("scaler", ""),
             },
             secrets=[{"name": "SCALER_SIGNING_SEED", "valueFrom": SEED_ARN}],
         )

@@ -54,9 +54,9 @@ def problem_of(component: str, environ: Mapping[str, str]) -> str | None:
         folder = VersionedFolder(Path(environ["OPENMWAA_DAG_FOLDER"]))
         return None if folder.current() is not None else "the first sync is not done"
     if component == "prepare-broker":
-        from openmwaa_runtime.prepare_broker import trouble  # noqa: PLC0415 - few have this broker
+        from openmwaa_runtime.prepare_broker import problem_of as problem_of_broker  # noqa: PLC0415 - few have this broker
 
-        return trouble(environ)
+        return problem_of_broker(environ)
     if component in _JOBS:
         return _heartbeat(_JOBS[component], component, environ)
     if component in _PATHS:

@@ -6,13 +6,14 @@ who can log in already and has the rights below is left alone, so it is idempote
 
 | user     | may                                                               |
 |----------|-------------------------------------------------------------------|
-| `celery` | what kombu does: lists, `unacked`, bindings; no administration      |
+| `celery` | read and write every key, as kombu does; no administration        |
 | `scaler` | count, and read to which queue a message in flight belongs           |
 """
 
 import json
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from openmwaa_runtime.errors import BrokerProblem, PreparationFailed, UsageProblem
@@ -22,25 +23,12 @@ WAIT_S = 600.0
 POLL_S = 2.0
 ANSWER_WITHIN_S = 5.0
 
-_KOMBU = (
-    *("blpop", "brpop", "llen", "lpop", "lpush", "lrem", "lrange", "rpop", "rpush"),
-    *("hdel", "hget", "hkeys", "hlen", "hmget", "hset"),
-    *("zadd", "zrem", "zrevrangebyscore", "zrangebyscore", "zcard"),
-    *("sadd", "scard", "sismember", "smembers", "srem"),
-    *("del", "exists", "expire", "get", "pexpire", "pttl", "set", "setnx"),
-    *("discard", "exec", "multi", "unwatch", "watch"),
-    *("eval", "evalsha", "script"),
-    *("ping", "select"),
-)
-_COUNTING = ("hkeys", "hlen", "hmget", "llen", "smembers")
-
-
-def access(commands: tuple[str, ...]) -> str:
-    """Return a user's access string: these commands on every key, and no channel."""
-    return " ".join(("on", "~*", "resetchannels", "-@all", *(f"+{command}" for command in commands)))
-
-
-RIGHTS: Mapping[str, str] = {"celery": access(_KOMBU), "scaler": access(_COUNTING)}
+RIGHTS: Mapping[str, str] = {
+    # By kind and not by name: each kombu calls some others (5.7 has scripts that ask for the time).
+    "celery": "on ~* resetchannels -@all +@read +@write +@connection +@transaction +@scripting +time "
+    "-@admin -@dangerous",
+    "scaler": "on ~* resetchannels -@all +hkeys +hlen +hmget +llen +smembers",
+}
 _PASSWORDS: Mapping[str, str] = {
     "celery": "OPENMWAA_BROKER_PASSWORD",
     "scaler": "OPENMWAA_SCALER_BROKER_PASSWORD",
@@ -75,10 +63,10 @@ def main(
     say(f"the broker is prepared for {' and '.join(users)}")
 
 
-def trouble(environ: Mapping[str, str]) -> str | None:
+def problem_of(environ: Mapping[str, str]) -> str | None:
     """What keeps a user from logging in; None when all can."""
     facts = Facts.read("prepare-broker", environ, "")
-    return next((problem for party in user_ids(environ) if (problem := login_problem(facts, party))), None)
+    return next((found.text for party in user_ids(environ) if (found := login_trouble(facts, party))), None)
 
 
 def user_ids(environ: Mapping[str, str]) -> dict[str, str]:
@@ -95,17 +83,27 @@ def user_ids(environ: Mapping[str, str]) -> dict[str, str]:
         raise UsageProblem(f"OPENMWAA_BROKER_USER_IDS must be a JSON object {{{wanted}}}") from None
 
 
-def login_problem(facts: Facts, party: str) -> str | None:
-    """Why `party` cannot log in and count; None when it can."""
+@dataclass(frozen=True)
+class Trouble:
+    """Why a user cannot log in and count."""
+
+    text: str
+    is_refused: bool
+    """Whether Redis said no; else it did not answer."""
+
+
+def login_trouble(facts: Facts, party: str) -> Trouble | None:
+    """What keeps `party` from logging in; None when nothing does."""
     import redis  # noqa: PLC0415 - lives in the image; only this broker needs it
 
     url = facts.broker_url(user=party, given_in=_PASSWORDS[party])
-    limits = {"socket_timeout": ANSWER_WITHIN_S, "socket_connect_timeout": ANSWER_WITHIN_S}
-    client = redis.Redis.from_url(url, **limits)
+    client = redis.Redis.from_url(url, socket_timeout=ANSWER_WITHIN_S, socket_connect_timeout=ANSWER_WITHIN_S)
     try:
         client.llen("openmwaa")
     except (redis.RedisError, OSError) as error:
-        return f"{party} cannot log in: {str(error).splitlines()[0][:200]}"
+        said = (str(error).splitlines() or [type(error).__name__])[0][:200]
+        refusals = (redis.exceptions.AuthenticationError, redis.exceptions.NoPermissionError)
+        return Trouble(f"{party} cannot log in: {said}", isinstance(error, refusals))
     finally:
         client.close()
     return None
@@ -118,15 +116,16 @@ def has_rights(found: str, wanted: str) -> bool:
 
 def _prepare(facts: Facts, api: Any, party: str, user_id: str, say: Callable[[str], None]) -> str | None:
     """Bring one user a step further; what is not ready yet, None when all is."""
-    problem = login_problem(facts, party)
+    trouble = login_trouble(facts, party)
     try:
         user = api.describe_users(UserId=user_id)["Users"][0]
         if user["Status"] != "active":
             return f"{user_id} is {user['Status']}"
-        if problem is None and has_rights(user["AccessString"], RIGHTS[party]):
-            return None
-        if has_rights(user["AccessString"], RIGHTS[party]) and not _refused(problem):
-            return problem  # Redis itself is away: another password would not help
+        if has_rights(user["AccessString"], RIGHTS[party]):
+            if trouble is None:
+                return None
+            if not trouble.is_refused:
+                return trouble.text  # Redis itself is away: another password would not help
         password = facts.environ[_PASSWORDS[party]]
         mode = {"Type": "password", "Passwords": [password]}
         api.modify_user(UserId=user_id, AccessString=RIGHTS[party], AuthenticationMode=mode)
@@ -138,10 +137,6 @@ def _prepare(facts: Facts, api: Any, party: str, user_id: str, say: Callable[[st
         raise BrokerProblem(f"ElastiCache refuses to prepare {user_id}: {code}") from None
     say(f"gave {user_id} its password and rights")
     return f"{user_id} is being changed"
-
-
-def _refused(problem: str | None) -> bool:
-    return problem is not None and ("WRONGPASS" in problem or "NOAUTH" in problem or "NOPERM" in problem)
 
 
 def _code(error: Exception) -> str:
