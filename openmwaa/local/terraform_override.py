@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from openmwaa.local.addresses import Addresses
+from openmwaa.local.web_override import web_override
 
 FILE = "local_override.tf.json"
 
@@ -36,25 +37,17 @@ DAG_SYNC_INTERVAL_S = "5"
 _NOT_RETURNED = {"aws_vpc_endpoint": ("private_dns_enabled", "security_group_ids")}
 
 
-def override(document: Mapping[str, Any], *, addresses: Addresses, state_file: Path) -> dict[str, Any]:
-    """The override of a synthesised `cdk.tf.json`: endpoints, dummy keys, a local backend."""
+def override(
+    document: Mapping[str, Any], *, addresses: Addresses, state_file: Path, leave_out: bool = True
+) -> dict[str, Any]:
+    """The override of a synthesised `cdk.tf.json`: endpoints, dummy keys, a local backend.
+
+    With `leave_out`, what nothing on this machine answers for is not made: TLS, names, CloudFront.
+    """
     endpoints = dict.fromkeys(_SERVICES, addresses.emulator_url) | dict.fromkeys(_OF_ECS, addresses.ecs_url)
     result: dict[str, Any] = {
         "terraform": {"backend": {"local": {"path": str(state_file)}}},
-        "provider": {
-            "aws": [
-                {
-                    "access_key": "test",
-                    "secret_key": "test",
-                    "endpoints": [endpoints],
-                    "max_retries": 5,
-                    "s3_use_path_style": True,
-                    "skip_credentials_validation": True,
-                    "skip_metadata_api_check": "true",
-                    "skip_region_validation": True,
-                }
-            ]
-        },
+        "provider": {"aws": [_provider(one, endpoints) for one in _providers(document)]},
     }
     # The emulator changes its mind about the database's host name, and the embedded server has no TLS.
     known = document.get("locals") or {}
@@ -64,11 +57,37 @@ def override(document: Mapping[str, Any], *, addresses: Addresses, state_file: P
         # Here a LIST costs nothing, and a new DAG should be there before one looks for it.
         "dag_sync_interval_s": DAG_SYNC_INTERVAL_S,
     }
-    if local := {name: value for name, value in own.items() if name in known}:
+    web = web_override(document) if leave_out else {}
+    if local := {name: value for name, value in own.items() if name in known} | web.get("locals", {}):
         result["locals"] = local
-    if resources := _lifecycles(document):
+    if resources := {**_lifecycles(document), **web.get("resource", {})}:
         result["resource"] = resources
+    if data := web.get("data"):
+        result["data"] = data
     return result
+
+
+def _providers(document: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The providers of a stack: one, and a second by an alias where CloudFront is."""
+    found: list[Mapping[str, Any]] = (document.get("provider") or {}).get("aws") or [{}]
+    for kind in _LEFT_OUT:
+        for name in (document.get("resource") or {}).get(kind, {}):
+            found.setdefault(kind, {})[name] = {"count": 0}
+    return found
+
+
+def _provider(provider: Mapping[str, Any], endpoints: Mapping[str, str]) -> dict[str, Any]:
+    return {
+        **({"alias": provider["alias"]} if "alias" in provider else {}),
+        "access_key": "test",
+        "secret_key": "test",
+        "endpoints": [dict(endpoints)],
+        "max_retries": 5,
+        "s3_use_path_style": True,
+        "skip_credentials_validation": True,
+        "skip_metadata_api_check": "true",
+        "skip_region_validation": True,
+    }
 
 
 def _lifecycles(document: Mapping[str, Any]) -> dict[str, Any]:

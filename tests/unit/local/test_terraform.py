@@ -47,6 +47,17 @@ def test_an_apply_on_this_machine_leaves_the_waiting_to_up() -> None:
     assert result["resource"]["aws_ecs_service"] == {"airflow_scheduler": {"wait_for_steady_state": False}}
 
 
+def test_alarms_and_dashboards_are_left_out_where_nothing_is_measured() -> None:
+    resources = {"aws_cloudwatch_metric_alarm": {"a": {}, "b": {}}, "aws_cloudwatch_dashboard": {"d": {}}}
+    document = {"resource": {**resources, "aws_sns_topic": {"t": {}}}}
+    result = override(document, addresses=Addresses(20), state_file=Path("/state/terraform.tfstate"))
+    none = {"count": 0}
+    assert result["resource"] == {
+        "aws_cloudwatch_metric_alarm": {"a": none, "b": none},
+        "aws_cloudwatch_dashboard": {"d": none},
+    }
+
+
 def test_progress_counts_and_keeps_errors() -> None:
     progress = Progress()
     progress.read(event(type="change_summary", changes={"operation": "plan", "add": 3, "change": 1, "remove": 0}))
