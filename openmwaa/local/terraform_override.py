@@ -35,6 +35,8 @@ _DATABASE = "metadata_database"
 DAG_SYNC_INTERVAL_S = "5"
 # What ministack 1.5.33 does not give back, so that a second plan would want to change it for ever.
 _NOT_RETURNED = {"aws_vpc_endpoint": ("private_dns_enabled", "security_group_ids")}
+# Nothing here measures what alarms and dashboards look at.
+_LEFT_OUT = ("aws_cloudwatch_metric_alarm", "aws_cloudwatch_dashboard")
 
 
 def override(
@@ -42,7 +44,7 @@ def override(
 ) -> dict[str, Any]:
     """The override of a synthesised `cdk.tf.json`: endpoints, dummy keys, a local backend.
 
-    With `leave_out`, what nothing on this machine answers for is not made: TLS, names, CloudFront.
+    With `leave_out`, what nothing on this machine answers for is not made: TLS, names, CloudFront, alarms.
     """
     endpoints = dict.fromkeys(_SERVICES, addresses.emulator_url) | dict.fromkeys(_OF_ECS, addresses.ecs_url)
     result: dict[str, Any] = {
@@ -60,7 +62,8 @@ def override(
     web = web_override(document) if leave_out else {}
     if local := {name: value for name, value in own.items() if name in known} | web.get("locals", {}):
         result["locals"] = local
-    if resources := {**_lifecycles(document), **web.get("resource", {})}:
+    unmeasured = _left_out(document) if leave_out else {}
+    if resources := {**_lifecycles(document), **unmeasured, **web.get("resource", {})}:
         result["resource"] = resources
     if data := web.get("data"):
         result["data"] = data
@@ -70,9 +73,6 @@ def override(
 def _providers(document: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     """The providers of a stack: one, and a second by an alias where CloudFront is."""
     found: list[Mapping[str, Any]] = (document.get("provider") or {}).get("aws") or [{}]
-    for kind in _LEFT_OUT:
-        for name in (document.get("resource") or {}).get(kind, {}):
-            found.setdefault(kind, {})[name] = {"count": 0}
     return found
 
 
@@ -104,3 +104,8 @@ def _lifecycles(document: Mapping[str, Any]) -> dict[str, Any]:
             # `up` waits for health by itself, tells what it waits for, and installs Airflow beside the apply.
             found.setdefault("aws_ecs_service", {}).setdefault(name, {})["wait_for_steady_state"] = False
     return found
+
+
+def _left_out(document: Mapping[str, Any]) -> dict[str, Any]:
+    resources = document.get("resource") or {}
+    return {kind: {name: {"count": 0} for name in resources[kind]} for kind in _LEFT_OUT if kind in resources}
