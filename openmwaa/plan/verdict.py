@@ -1,0 +1,177 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Judges a plan: refused where something ends that must not, by the field of environment.yaml that causes it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Final, Literal
+
+from openmwaa.environment import Environment
+from openmwaa.plan import constant
+from openmwaa.plan.changes import Change, Plan
+
+Word = Literal["unchanged", "changed", "refused"]
+EXIT_CODES: Final[Mapping[Word, int]] = {"unchanged": 0, "changed": 2, "refused": 4}
+"""0 and 2 as of `terraform plan -detailed-exitcode`; 1 is an error there and here."""
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A reason not to apply: the field that causes it where it is known, why, what to do, and the resource."""
+
+    field: str | None
+    because: str
+    instead: str
+    address: str | None = None
+
+    def __str__(self) -> str:
+        what = f"`{self.field}`" if self.field else self.address
+        return f"{what}: {self.because}. Instead: {self.instead}."
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A plan with what is to be said of it."""
+
+    word: Word
+    plan: Plan
+    refusals: tuple[Refusal, ...] = ()
+    notes: tuple[str, ...] = field(default=())
+
+    @property
+    def exit_code(self) -> int:
+        """The exit code of `openmwaa plan`."""
+        return EXIT_CODES[self.word]
+
+
+@dataclass(frozen=True)
+class Protected:
+    """A kind of resource that no plan may end, and what is lost with it."""
+
+    types: frozenset[str]
+    names: Callable[[str, Environment], bool]
+    lost: str
+    field: str | None = None
+
+
+def _named(*names: str) -> Callable[[str, Environment], bool]:
+    return lambda name, _environment: name in names
+
+
+def _is_worker(name: str, environment: Environment) -> bool:
+    return _fleet_of(name) in environment.fleets
+
+
+def _is_queue(name: str, environment: Environment) -> bool:
+    return name == "broker_dead_letters" or name.removeprefix("broker_queue_") in environment.queues
+
+
+_REDIS: Final = frozenset({"aws_elasticache_replication_group"})
+PROTECTED: Final = (
+    Protected(frozenset({"aws_ecs_service"}), _is_worker, "every task that the fleet's workers run would be killed"),
+    Protected(
+        frozenset({"aws_rds_cluster", "aws_db_instance"}),
+        _named("metadata_database"),
+        "the metadata database would be deleted with every run, variable and connection in it",
+    ),
+    Protected(frozenset({"aws_sqs_queue"}), _is_queue, "messages of queued tasks would be lost"),
+    Protected(_REDIS, _named("broker"), "messages of queued tasks would be lost"),
+    Protected(
+        frozenset({"aws_s3_bucket"}),
+        _named("storage"),
+        "the bucket would be deleted with the DAGs in it",
+        field="source_bucket",
+    ),
+    Protected(frozenset({"aws_kms_key"}), _named("keys"), "nobody could read any more what it encrypts"),
+    Protected(
+        frozenset({"aws_secretsmanager_secret"}),
+        _named("secrets_fernet_key"),
+        "nobody could read the connections and variables in the database any more",
+    ),
+    Protected(
+        frozenset({"aws_vpc", "aws_subnet"}),
+        lambda name, _environment: name == "network" or name.startswith("network_private_"),
+        "everything in it would be replaced, database and workers too",
+    ),
+)
+
+
+def judge(plan: Plan, environment: Environment, *, destroying: bool = False) -> Verdict:
+    """Return what is to be said of `plan`; with `destroying` everything may end, for that was asked."""
+    if not plan.changes and not plan.outputs_changed:
+        return Verdict("unchanged", plan)
+    if destroying:
+        note = "This plan destroys the environment; docs/how-to/destroy.md says what is left."
+        return Verdict("changed", plan, notes=(note,))
+    refusals = tuple(_refusals(plan, environment))
+    return Verdict("refused" if refusals else "changed", plan, refusals, tuple(_notes(plan, environment)))
+
+
+def _refusals(plan: Plan, environment: Environment) -> Iterator[Refusal]:
+    fields = constant.changed(environment, plan.before)
+    for one in fields:
+        because = f"was {one.applied} and is now {one.said}, and it cannot change: {one.constant.because}"
+        yield Refusal(one.constant.field, because, one.constant.instead)
+    if fields:  # which explain what ends
+        return
+    for change in plan.changes:
+        if change.ends:
+            yield from _refusal(change, environment)
+
+
+def _refusal(change: Change, environment: Environment) -> Iterator[Refusal]:
+    for protected in PROTECTED:
+        if change.type in protected.types and protected.names(change.name, environment):
+            done = "replaced" if change.action == "replace" else "destroyed"
+            why = "".join(
+                f"; {one.path} cannot change in place" + (f" ({one.before} to {one.after})" if one.after else "")
+                for one in change.replaced_for
+            )
+            where = "" if protected.field is None else f" ({change.address})"
+            because = f"would be {done}{where}, and {protected.lost}{why}"
+            yield Refusal(protected.field, because, _instead(change, protected), change.address)
+
+
+def _instead(change: Change, protected: Protected) -> str:
+    if protected.field is not None:
+        return f"take `{protected.field}` back, or empty it, and take it out of the state by `terraform state rm`"
+    if change.replaced_for:
+        return "find the field by a look at the difference of the file, and take it back"
+    return "take the change back that removes it"
+
+
+def _notes(plan: Plan, environment: Environment) -> Iterator[str]:
+    revised = {change.name for change in plan.changes if change.action == "revise"}
+    rolled = [fleet for fleet in environment.fleets if f"fleets_{fleet}" in revised]
+    if rolled:
+        yield (
+            f"New revision of the workers of {', '.join(rolled)}: new workers start with it, those that run finish "
+            "their tasks first. `openmwaa wait` watches that, which may take as long as the longest task."
+        )
+    ended = sorted({_fleet_of(c.name) for c in plan.changes if _is_fleet_service(c) and c.action == "destroy"})
+    for fleet in ended:
+        if fleet not in environment.fleets:
+            yield (
+                f"Fleet {fleet} is no longer in the file: its workers end with its services, and a task that still "
+                f"runs is killed. Empty it first: `openmwaa scale --fleet {fleet} --fixed 0`, then apply."
+            )
+    for change in plan.changes:
+        if change.type == "aws_sqs_queue" and change.action == "destroy":
+            yield f"{change.address} is destroyed with the messages in it: no task may be queued there any more."
+        elif change.type == "aws_lb" and change.ends:
+            yield f"{change.address} is replaced or destroyed: its host name changes, and tasks that run lose it."
+    if any(change.part == "Workers" or change.name == "scaler" for change in plan.changes):
+        yield (
+            "What people ordered by `openmwaa scale` stays in force: an apply does not touch it. "
+            "`openmwaa scale` shows it, and `--clear` takes it back."
+        )
+
+
+def _is_fleet_service(change: Change) -> bool:
+    return change.type == "aws_ecs_service" and change.name.startswith("fleets_")
+
+
+def _fleet_of(name: str) -> str:
+    """Return the fleet of a worker service: the resource `fleets_etl_a` is of `etl`."""
+    return name.removeprefix("fleets_").rpartition("_")[0] if name.startswith("fleets_") else ""
