@@ -15,6 +15,7 @@ from cdktn import Fn
 
 from cdktf_app.broker import Broker
 from cdktf_app.containers import LONGEST_STOP_TIMEOUT_S, STOP_TIMEOUT_S, Container, Health, Mount
+from cdktf_app.expressions import ceiling_step, expression_of, least
 from cdktf_app.images import Image
 from cdktf_app.logs import Logs, level
 from cdktf_app.metadata_database import MetadataDatabase
@@ -198,6 +199,8 @@ class AirflowContainers:
         environment = {
             **self._place(),
             **self._addresses(),
+            # New passwords are a new revision: ECS gives out secrets only when a container starts.
+            "OPENMWAA_DATABASE_PASSWORDS": str(self._environment.rotation.database_passwords),
             **self._greatest(component),
             **(self._proxies() if component == "web-server" else {}),
             "AIRFLOW__LOGGING__LOGGING_LEVEL": level(self._environment.logging_configuration, module),
@@ -271,11 +274,11 @@ class AirflowContainers:
         return {"FORWARDED_ALLOW_IPS": self._to.access.proxies}
 
     def _greatest(self, component: str) -> dict[str, str]:
-        slots = self._environment.total_slots
+        slots: float = self._environment.total_slots
         if component == "worker":
             # Its heartbeats slow down by the hundred, up to 500 slots. With the exact number a new `max` of one fleet
             # would be a new revision of all of them.
-            slots = min(_SLOWEST_SLOTS, -(-slots // _SLOT_STEP) * _SLOT_STEP)
+            slots = least(_SLOWEST_SLOTS, ceiling_step(slots, _SLOT_STEP))
         return {"OPENMWAA_TOTAL_SLOTS": str(slots)}
 
     def _options(self) -> dict[str, str]:

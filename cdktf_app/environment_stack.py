@@ -24,6 +24,7 @@ from cdktf_app.keys import Keys
 from cdktf_app.logs import GROUPS, Logs, group_pattern
 from cdktf_app.metadata_database import Ground as DatabaseGround
 from cdktf_app.metadata_database import metadata_database
+from cdktf_app.metadata_database_parts import log_group_pattern
 from cdktf_app.monitoring import Parts, monitor
 from cdktf_app.names import PREFIX, literal
 from cdktf_app.network import network_of
@@ -73,7 +74,7 @@ class EnvironmentStack(TerraformStack):
     def _lay_the_ground(self) -> None:
         """Add what everything else stands on: key, network, log groups, secrets, images, cluster, roles."""
         environment, name, place = self._environment, self._name, self._place
-        log_groups = group_pattern(environment.name, place)
+        log_groups = (group_pattern(environment.name, place), log_group_pattern(name, place))
         keys = Keys(self, "keys", name=name, log_groups=log_groups, place=place, given=environment.kms_key)
         key = self._key = keys.arn
         network = self._network = network_of(self, "network", environment=environment, name=name, region=place.region)
@@ -84,7 +85,15 @@ class EnvironmentStack(TerraformStack):
             self, "endpoints", name=name, environment=environment, network=network, groups=groups, place=place
         )
         self._logs = Logs(self, "logs", environment=environment, key_arn=key)
-        self._secrets = Secrets(self, "secrets", name=name, key_arn=key, redis=self._redis)
+        self._secrets = Secrets(
+            self,
+            "secrets",
+            name=name,
+            key_arn=key,
+            redis=self._redis,
+            rotation=environment.rotation,
+            keeps_snapshot=environment.leaves_snapshot,
+        )
         self._images = Images(self, "images", environment=environment, name=name, place=place, key_arn=key)
         insights = environment.monitoring.container_insights
         self._cluster = Cluster(self, "cluster", name=name, place=place, key_arn=key, insights=insights)
@@ -235,8 +244,8 @@ class EnvironmentStack(TerraformStack):
                 {fleet: f"{controls_prefix(self._environment)}{fleet}" for fleet in self._environment.fleets},
             ),
             "kept_by_destroy": (
-                "What destroy leaves, at no cost: revisions of these families, and the parameters of scaler_controls",
-                [f"{self._name}-worker-{fleet}" for fleet in self._environment.fleets],
+                "What destroy leaves: revisions of these families, the parameters of scaler_controls, a last snapshot",
+                [f"{self._name}-worker-{fleet}" for fleet in self._environment.fleets] + self._kept_snapshot(),
             ),
             "queue_urls": ("SQS queues by worker queue", broker.urls),
             "dead_letters_url": ("The queue of messages given back too often", broker.dead_letters_url),
@@ -247,6 +256,11 @@ class EnvironmentStack(TerraformStack):
             if value is None:
                 continue
             TerraformOutput(self, f"output_{name}", description=description, value=value).override_logical_id(name)
+
+    def _kept_snapshot(self) -> list[str]:
+        """Return the last snapshot where the file asks for one, and the Fernet key of the connections in it."""
+        snapshot = self._database.final_snapshot
+        return [] if snapshot is None else [snapshot, self._secrets.arn(Generated.FERNET_KEY)]
 
     def _allocate_logical_id(self, tf_element: Node | TerraformElement) -> str:
         """Name a resource by its construct's path, without a last word that its type says already.

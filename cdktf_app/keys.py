@@ -69,14 +69,14 @@ class Keys(Construct):
         construct_id: str,
         *,
         name: str,
-        log_groups: str,
+        log_groups: tuple[str, ...],
         place: Place,
         given: str | None,
     ) -> None:
         super().__init__(scope, construct_id)
         # WAF takes log groups of no other beginning.
         waf = place.arn("logs", f"log-group:aws-waf-logs-{name}-*")
-        users = [*_account(place), _log_groups((log_groups, waf), place), _alarms(place), *_task_storage(name, place)]
+        users = [*_account(place), _log_groups((*log_groups, waf), place), _alarms(place), *_task_storage(name, place)]
         if given is not None:
             self.arn = given
             self._say_what_its_policy_needs(users)

@@ -90,6 +90,7 @@ class ScalerService(Construct):
             region=environment.region,
             environment={
                 "AWS_DEFAULT_REGION": environment.region,
+                "OPENMWAA_DATABASE_PASSWORDS": str(environment.rotation.database_passwords),
                 "SCALER_CONFIG": f"${{jsonencode({config.fqn})}}",
             },
             secrets=secrets,

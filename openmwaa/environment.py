@@ -21,6 +21,7 @@ from openmwaa.identity import Identity
 from openmwaa.metadata_database import AuroraServerless, ExistingPostgresql, MetadataDatabase
 from openmwaa.monitoring import Monitoring
 from openmwaa.network import Network
+from openmwaa.rotation import Rotation
 from openmwaa.strict_model import StrictModel
 from openmwaa.terraform_state import TerraformState
 from openmwaa.web_access import WebAccess
@@ -161,6 +162,7 @@ class Environment(StrictModel):
     metadata_database: MetadataDatabase = AuroraServerless()
     broker: Broker = Sqs()
     identity: Identity = Identity()
+    rotation: Rotation = Rotation()
     monitoring: Monitoring = Monitoring()
     terraform_state: TerraformState | None = None
     """Where Terraform keeps its state; left out, in the folder that it is applied from."""
@@ -216,8 +218,7 @@ class Environment(StrictModel):
                 "`identity.worker_policy_arns` are for the role that the stack makes; attach them to "
                 "`execution_role_arn` yourself, or leave that out"
             )
-        database = self.metadata_database
-        if not isinstance(database, ExistingPostgresql) and database.final_snapshot and self.kms_key is None:
+        if self.leaves_snapshot and self.kms_key is None:
             raise ValueError(
                 "`metadata_database.final_snapshot` needs a `kms_key`: the environment's own key is deleted with it, "
                 "and nobody could read the snapshot"
@@ -238,7 +239,7 @@ class Environment(StrictModel):
         return {name: self._fleet(name, spec) for name, spec in specs.items()}
 
     def _fleet(self, name: str, spec: FleetSpec) -> Fleet:
-        size = ENVIRONMENT_CLASSES[spec.environment_class or self.environment_class]
+        size = ENVIRONMENT_CLASSES[spec.environment_class] if spec.environment_class else self.size
         return Fleet(
             name=name,
             queues=spec.queues,
@@ -260,9 +261,25 @@ class Environment(StrictModel):
         return tuple(queue for fleet in self.fleets.values() for queue in fleet.queues)
 
     @property
+    def leaves_snapshot(self) -> bool:
+        """Return whether a destroy leaves the database's last snapshot."""
+        database = self.metadata_database
+        return not isinstance(database, ExistingPostgresql) and database.final_snapshot
+
+    @property
     def total_slots(self) -> int:
         """Return the slots of all fleets at their greatest: Airflow's parallelism must not be less."""
         return sum(fleet.max * fleet.slots for fleet in self.fleets.values())
+
+    @property
+    def scales_webservers(self) -> bool:
+        """Whether the number of web servers follows their load."""
+        return self.max_webservers > self.min_webservers
+
+    @property
+    def has_many_webservers(self) -> bool:
+        """Whether there are always two web servers or more."""
+        return self.min_webservers > 1
 
     @property
     def has_private_web(self) -> bool:

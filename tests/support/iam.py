@@ -54,13 +54,18 @@ class Applied:
         return _ARNS[kind](self, resource)
 
 
+def _secret_name(secret: Json) -> str:
+    # Terraform adds 26 characters to a prefix.
+    return str(secret["name"] if "name" in secret else f"{secret['name_prefix']}{'0' * 26}")
+
+
 _ARNS: Final[Mapping[str, Callable[[Applied, Json], str]]] = {
     "aws_cloudwatch_log_group": lambda to, one: to.arn("logs", f"log-group:{one['name']}"),
     "aws_ecr_repository": lambda to, one: to.arn("ecr", f"repository/{one['name']}"),
     "aws_ecs_cluster": lambda to, one: to.arn("ecs", f"cluster/{one['name']}"),
     "aws_kms_key": lambda to, _: to.arn("kms", f"key/{KEY_ID}"),
     "aws_s3_bucket": lambda to, one: f"arn:aws:s3:::{to.resolved(one['bucket'])}",
-    "aws_secretsmanager_secret": lambda to, one: to.arn("secretsmanager", f"secret:{one['name']}-{_SUFFIX}"),
+    "aws_secretsmanager_secret": lambda to, one: to.arn("secretsmanager", f"secret:{_secret_name(one)}-{_SUFFIX}"),
     "aws_sns_topic": lambda to, one: to.arn("sns", one["name"]),
     "aws_sqs_queue": lambda to, one: to.arn("sqs", one["name"]),
 }

@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """The key's policy: who may use it, through what, and for what; and that everything at rest is under it."""
 
+from fnmatch import fnmatchcase as fnmatch
+
 import pytest
 
 from tests.support.iam import ACCOUNT, Applied
 from tests.support.stack import Json, Stack, walk
 
 KEY = "${aws_kms_key.keys.arn}"
-# KMS takes 32 768 characters.
-LONGEST = 32_768
 
 
 @pytest.fixture(scope="module")
@@ -38,13 +38,23 @@ def test_account_administers_it_without_using_it(key_policy: dict[str, Json]) ->
 def test_log_groups_of_the_environment_alone_are_encrypted(key_policy: dict[str, Json]) -> None:
     statement = key_policy["LogGroups"]
     assert statement["Principal"] == {"Service": ["logs.us-east-1.amazonaws.com"]}
-    assert statement["Condition"] == {
-        "ArnLike": {
-            "kms:EncryptionContext:aws:logs:arn": [
-                f"arn:aws:logs:us-east-1:{ACCOUNT}:log-group:airflow-quickstart-*",
-            ]
-        }
-    }
+    (patterns,) = statement["Condition"]["ArnLike"].values()
+    for pattern in patterns:
+        assert pattern.startswith(f"arn:aws:logs:us-east-1:{ACCOUNT}:log-group:"), pattern
+        assert "quickstart" in pattern, f"{pattern} is not of this environment"
+
+
+def test_every_log_group_is_one_that_the_key_is_for(variants: dict[str, Stack]) -> None:
+    for variant, stack in variants.items():
+        applied = Applied(stack)
+        policy = stack.document["locals"]["keys_policy"]["Statement"]
+        (statement,) = [each for each in policy if each["Sid"] == "LogGroups"]
+        (patterns,) = applied.resolved(statement)["Condition"]["ArnLike"].values()
+        for name, group in stack.resources("aws_cloudwatch_log_group").items():
+            arn = applied.arn("logs", f"log-group:{applied.resolved(group['name'])}")
+            assert any(fnmatch(arn, pattern) for pattern in patterns), (
+                f"{variant}: {name} ({arn}) could not be made: its key's policy does not name it"
+            )
 
 
 def test_alarms_of_this_account_can_publish_to_an_encrypted_topic(key_policy: dict[str, Json]) -> None:
