@@ -13,6 +13,23 @@ from tests.support.environments import LEAST
 from tests.support.stack import Stack
 
 ROOT = Path(__file__).parents[3]
+VPC = "vpc-0a0a0a0a"
+PRIVATE = ["subnet-1a1a1a1a", "subnet-2b2b2b2b", "subnet-3c3c3c3c"]
+PUBLIC = ["subnet-4d4d4d4d", "subnet-5e5e5e5e"]
+GROUP = "sg-6f6f6f6f"
+PUBLIC_WEB: dict[str, Any] = {
+    "webserver_access_mode": "PUBLIC_ONLY",
+    "web_access": {
+        "domain": "airflow.example.com",
+        "hosted_zone_id": "Z0123456789",
+        "allowed_cidrs": ["203.0.113.0/24"],
+        "cognito": {
+            "user_pool_arn": "arn:aws:cognito-idp:us-east-1:123456789012:userpool/us-east-1_abc",
+            "user_pool_client_id": "abc",
+            "user_pool_domain": "abc",
+        },
+    },
+}
 
 
 def stack_of(**fields: Any) -> Stack:
@@ -97,6 +114,39 @@ def other_stores() -> Stack:
 def no_internet() -> Stack:
     """An environment in a VPC of three zones, with endpoints and no way out."""
     return stack_of(network={"egress": "ENDPOINTS_ONLY", "zones": 3})
+
+
+@pytest.fixture(scope="session")
+def a_nat_a_zone() -> Stack:
+    return stack_of(network={"egress": "NAT_GATEWAY_PER_ZONE", "zones": 3, "flow_logs": "ALL"}, region="us-west-1")
+
+
+@pytest.fixture(scope="session")
+def existing() -> Stack:
+    """A VPC of others, a database of others, and groups of theirs for DAG code."""
+    return stack_of(
+        network={
+            "vpc_id": VPC,
+            "private_subnet_ids": PRIVATE,
+            "public_subnet_ids": PUBLIC,
+            "security_group_ids": [GROUP],
+            "egress": "ENDPOINTS_ONLY",
+        },
+        metadata_database={
+            "kind": "EXISTING",
+            "host": "db.example.com",
+            "port": 6432,
+            "master_secret_arn": "arn:aws:secretsmanager:us-east-1:123456789012:secret:db-abcdef",
+            "security_group_id": "sg-7a7a7a7a",
+        },
+        broker={"kind": "ELASTICACHE"},
+        web_access={"http_inside_vpc": True, "allowed_cidrs": ["10.20.0.0/16", "10.30.0.0/16"]},
+    )
+
+
+@pytest.fixture(scope="session")
+def public_without_a_way_out() -> Stack:
+    return stack_of(network={"egress": "ENDPOINTS_ONLY"}, **PUBLIC_WEB)
 
 
 @pytest.fixture(scope="session")

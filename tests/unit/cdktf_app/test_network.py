@@ -1,89 +1,151 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Nothing is reachable from outside, and everybody reaches whom they need and nobody else."""
+"""The VPC has what its way out needs and nothing beyond; one that exists is looked at before anything is made in it."""
 
 from ipaddress import IPv4Network
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cdktf_app.network import subnet_ranges
+from cdktf_app.network_own import FARGATE_ZONES, subnet_ranges
 from tests.support.stack import Stack, walk
-
-INGRESS = "aws_vpc_security_group_ingress_rule"
-EGRESS = "aws_vpc_security_group_egress_rule"
+from tests.unit.cdktf_app.conftest import PRIVATE, PUBLIC, PUBLIC_WEB, VPC, stack_of
 
 
-def _group(reference: str) -> str:
-    return reference.removeprefix("${aws_security_group.security_groups_").removesuffix(".id}")
-
-
-def _conversations(stack: Stack, kind: str) -> set[tuple[str, str, int]]:
-    """(caller, listener, port) as the rules of one direction say it."""
-    found = set()
-    for rule in stack.resources(kind).values():
-        assert rule["from_port"] == rule["to_port"], f"{rule['description']}: one port a rule, no range"
-        if "referenced_security_group_id" not in rule:
-            continue
-        own, other = _group(rule["security_group_id"]), _group(rule["referenced_security_group_id"])
-        found.add((own, other, rule["from_port"]) if kind == EGRESS else (other, own, rule["from_port"]))
-    return found
-
-
-def test_no_rule_lets_the_internet_in(quickstart: Stack) -> None:
-    for name, rule in quickstart.resources(INGRESS).items():
-        assert rule.get("cidr_ipv4") in (None, "10.192.0.0/16"), f"{name} is open to {rule['cidr_ipv4']}"
-        assert not {"cidr_ipv6", "prefix_list_id"} & set(rule), f"{name} is open beyond the VPC"
-    for name, group in quickstart.resources("aws_security_group").items():
-        assert not {"ingress", "egress"} & set(group), f"{name} has rules of its own beside the rule resources"
-
-
-def test_the_group_that_aws_makes_is_emptied(quickstart: Stack) -> None:
-    assert not {"ingress", "egress"} & set(quickstart.one("aws_default_security_group"))
-
-
-def test_every_conversation_is_allowed_at_both_ends(quickstart: Stack) -> None:
-    callers, listeners = _conversations(quickstart, EGRESS), _conversations(quickstart, INGRESS)
-    assert callers == listeners, "a rule at one end alone allows nothing"
-    assert callers == {
-        ("load_balancer", "control_plane", 8080),
-        ("load_balancer", "control_plane", 8081),
-        ("load_balancer", "scaler", 8082),
-        ("control_plane", "load_balancer", 8081),
-        ("workers", "load_balancer", 8081),
-        ("control_plane", "database", 5432),
-        ("workers", "database", 5432),
-        ("scaler", "database", 5432),
-        ("scaler", "workers", 8790),
+def _routes_out(stack: Stack) -> dict[str, str]:
+    """Route table -> what it leaves the VPC by."""
+    return {
+        route["route_table_id"].removeprefix("${aws_route_table.network_").removesuffix("_routes.id}"): next(
+            value.split(".")[1] for key, value in route.items() if key in ("nat_gateway_id", "gateway_id")
+        )
+        for route in stack.resources("aws_route").values()
     }
 
 
-def test_outward_there_is_https_alone(quickstart: Stack) -> None:
-    outward = {
-        (_group(rule["security_group_id"]), rule["from_port"])
-        for rule in quickstart.resources(EGRESS).values()
-        if "cidr_ipv4" in rule
+def test_one_nat_serves_every_zone(quickstart: Stack) -> None:
+    assert len(quickstart.resources("aws_nat_gateway")) == len(quickstart.resources("aws_eip")) == 1
+    assert _routes_out(quickstart) == {
+        "private_1": "network_nat_1",
+        "private_2": "network_nat_1",
+        "public": "network",
     }
-    assert outward == {("control_plane", 443), ("workers", 443), ("scaler", 443)}
 
 
-def test_services_run_in_private_subnets_with_their_own_group(quickstart: Stack) -> None:
-    groups = {}
-    for name, service in quickstart.services.items():
-        network = service["network_configuration"]
-        assert network["assign_public_ip"] is False, f"{name} would have a public address"
-        assert all(".network_private_" in subnet for subnet in network["subnets"]), f"{name} leaves the private subnets"
-        (group,) = network["security_groups"]
-        groups[name] = _group(group)
-    assert groups == {
-        "scheduler": "control_plane",
-        "dag-processor": "control_plane",
-        "triggerer": "control_plane",
-        "execution-api": "control_plane",
-        "web-server": "control_plane",
-        "worker-default-a": "workers",
-        "worker-default-b": "workers",
-        "scaler": "scaler",
+def test_a_nat_a_zone_is_each_zones_own_way_out(a_nat_a_zone: Stack) -> None:
+    assert _routes_out(a_nat_a_zone) == {
+        "private_1": "network_nat_1",
+        "private_2": "network_nat_2",
+        "private_3": "network_nat_3",
+        "public": "network",
     }
+    lies_in = {name: nat["subnet_id"] for name, nat in a_nat_a_zone.resources("aws_nat_gateway").items()}
+    assert lies_in == {f"network_nat_{n}": f"${{aws_subnet.network_public_{n}.id}}" for n in (1, 2, 3)}
+
+
+def test_with_endpoints_only_nothing_leads_out(no_internet: Stack) -> None:
+    for kind in ("aws_nat_gateway", "aws_eip", "aws_internet_gateway", "aws_route"):
+        assert not no_internet.resources(kind), f"{kind} leads to the internet"
+    assert set(no_internet.resources("aws_subnet")) == {"network_private_1", "network_private_2", "network_private_3"}
+
+
+def test_a_public_load_balancer_has_public_subnets_and_tasks_no_way_to_them(public_without_a_way_out: Stack) -> None:
+    assert _routes_out(public_without_a_way_out) == {"public": "network"}
+    assert not public_without_a_way_out.resources("aws_nat_gateway")
+
+
+def test_cloudfront_asks_for_a_gateway_and_no_public_subnet() -> None:
+    stack = stack_of(
+        network={"egress": "ENDPOINTS_ONLY"},
+        webserver_access_mode="PUBLIC_AND_PRIVATE",
+        web_access={"http_inside_vpc": True, "allowed_cidrs": ["203.0.113.0/24"]},
+    )
+    assert len(stack.resources("aws_internet_gateway")) == 1, "a VPC origin needs a gateway that is attached"
+    assert not stack.resources("aws_route"), "the gateway is for CloudFront; nothing routes to it"
+    assert all(name.startswith("network_private") for name in stack.resources("aws_subnet"))
+
+
+def test_services_wait_for_their_way_out(quickstart: Stack, no_internet: Stack) -> None:
+    for stack, kind in ((quickstart, "aws_route"), (no_internet, "aws_vpc_endpoint")):
+        ways = {f"{kind}.{name}" for name in stack.resources(kind) if name != "network_public_out"}
+        for name, service in stack.services.items():
+            assert ways <= set(service["depends_on"]), f"{name} starts before it reaches a registry"
+
+
+def test_zones_are_those_of_fargate_and_enough(a_nat_a_zone: Stack) -> None:
+    zones = a_nat_a_zone.document["data"]["aws_availability_zones"]["network"]
+    asked = {each["name"]: each["values"] for each in zones["filter"]}
+    assert asked == {"opt-in-status": ["opt-in-not-required"], "zone-id": list(FARGATE_ZONES["us-west-1"])}
+    (condition,) = zones["lifecycle"]["postcondition"]
+    assert condition["condition"] == "${length(self.names) >= 3}"
+    assert "`network.zones`" in condition["error_message"]
+
+
+@pytest.mark.parametrize(("stack", "traffic", "every_s"), [("quickstart", "REJECT", 600), ("a_nat_a_zone", "ALL", 60)])
+def test_the_vpc_writes_down_its_connections(
+    stack: str, traffic: str, every_s: int, request: pytest.FixtureRequest
+) -> None:
+    made: Stack = request.getfixturevalue(stack)
+    log = made.one("aws_flow_log")
+    assert (log["traffic_type"], log["max_aggregation_interval"]) == (traffic, every_s)
+    group = made.resources("aws_cloudwatch_log_group")["flow_logs"]
+    assert group["name"].startswith("airflow-"), "the key lets CloudWatch encrypt for the environment's groups alone"
+    actions = {action for each in made.role_policy("roles_flow_logs") for action in each["Action"]}
+    assert "logs:CreateLogGroup" not in actions, "what is delivered late would bring a destroyed group back"
+
+
+def test_a_vpc_of_others_is_not_changed(existing: Stack) -> None:
+    for kind in ("aws_vpc", "aws_subnet", "aws_route", "aws_route_table", "aws_flow_log", "aws_internet_gateway"):
+        assert not existing.resources(kind), f"{kind} is the owner's"
+
+
+def test_a_vpc_of_others_is_looked_at_in_the_plan(existing: Stack) -> None:
+    data = existing.document["data"]
+    conditions = {
+        f"{kind}.{name}": [each["condition"] for each in found["lifecycle"]["postcondition"]]
+        for kind in ("aws_vpc", "aws_subnet")
+        for name, found in data[kind].items()
+    }
+    belongs = f'${{self.vpc_id == "{VPC}"}}'
+    private = ", ".join(f"data.aws_subnet.network_private_{n}.availability_zone" for n in (1, 2))
+    assert conditions == {
+        "aws_vpc.network": ["${self.enable_dns_support}", "${self.enable_dns_hostnames}"],
+        "aws_subnet.network_private_1": [belongs],
+        "aws_subnet.network_private_2": [belongs],
+        "aws_subnet.network_private_3": [
+            belongs,
+            f"${{length(distinct([{private}, self.availability_zone])) >= 2}}",
+        ],
+        "aws_subnet.network_public_1": [belongs],
+        "aws_subnet.network_public_2": [
+            belongs,
+            "${length(distinct([data.aws_subnet.network_public_1.availability_zone, self.availability_zone])) >= 2}",
+        ],
+    }
+    assert "aws_internet_gateway" not in data, "nobody comes from the internet"
+
+
+def test_load_balancers_and_endpoints_take_one_subnet_a_zone(existing: Stack) -> None:
+    by_zone = existing.document["locals"]["network_private_by_zone"]
+    assert by_zone.endswith(": subnet.availability_zone => subnet.id... } : ids[0]]}")
+    assert existing.one("aws_lb")["subnets"] == "${local.network_private_by_zone}"
+    for name, endpoint in existing.resources("aws_vpc_endpoint").items():
+        if endpoint["vpc_endpoint_type"] == "Interface":
+            assert endpoint["subnet_ids"] == "${local.network_private_by_zone}", name
+
+
+def test_a_public_load_balancer_in_a_vpc_of_others_asks_for_its_gateway() -> None:
+    network = {"vpc_id": VPC, "private_subnet_ids": PRIVATE, "public_subnet_ids": PUBLIC}
+    data = stack_of(network=network, **PUBLIC_WEB).document["data"]
+    (asked,) = data["aws_internet_gateway"]["network"]["filter"]
+    assert asked == {"name": "attachment.vpc-id", "values": ["${data.aws_vpc.network.id}"]}
+
+
+def test_services_run_in_private_subnets_without_public_addresses(quickstart: Stack, existing: Stack) -> None:
+    for stack in (quickstart, existing):
+        for name, service in stack.services.items():
+            network = service["network_configuration"]
+            assert network["assign_public_ip"] is False, f"{name} would have a public address"
+            assert all(".network_private_" in subnet for subnet in network["subnets"]), f"{name} leaves them"
 
 
 def test_load_balancer_and_database_are_private(quickstart: Stack) -> None:
@@ -99,41 +161,8 @@ def test_public_subnets_give_no_public_addresses(quickstart: Stack) -> None:
         assert not subnet.get("map_public_ip_on_launch"), f"{name} makes what is put there public"
 
 
-def test_workers_reach_only_the_execution_part_of_the_api(quickstart: Stack) -> None:
-    listener = quickstart.resources("aws_lb_listener")["load_balancer_execution_listener"]
-    assert [action["type"] for action in listener["default_action"]] == ["fixed-response"]
-    (condition,) = quickstart.resources("aws_lb_listener_rule")["load_balancer_execution_rule"]["condition"]
-    assert condition == {"path_pattern": {"values": ["/execution/*"]}}
-
-
-def test_the_scalers_page_is_for_people_in_the_vpc_and_not_for_dag_code(quickstart: Stack) -> None:
-    listener = quickstart.resources("aws_lb_listener")["load_balancer_scaler_listener"]
-    assert (listener["port"], [action["type"] for action in listener["default_action"]]) == (8082, ["fixed-response"])
-    (condition,) = quickstart.resources("aws_lb_listener_rule")["load_balancer_scaler_rule"]["condition"]
-    assert condition == {"path_pattern": {"values": ["/", "/v1/*", "/metrics"]}}
-    from_vpc = {rule["from_port"] for rule in quickstart.resources(INGRESS).values() if "cidr_ipv4" in rule}
-    assert from_vpc == {8080, 8082}
-    callers = {
-        caller
-        for caller, listener, port in _conversations(quickstart, EGRESS)
-        if (listener, port) == ("load_balancer", 8082)
-    }
-    assert not callers, f"{callers} could look at, and overload, the scaler"
-    assert quickstart.document["output"]["scaler_url"]["value"] == "http://${local.load_balancer_host}:8082/"
-
-
-def test_target_groups_ask_the_health_that_components_answer(quickstart: Stack) -> None:
-    asked = {
-        (group["port"], group["health_check"]["path"], group["target_type"])
-        for group in quickstart.resources("aws_lb_target_group").values()
-    }
-    assert asked == {
-        (8080, "/api/v2/monitor/health", "ip"),
-        (8081, "/execution/health", "ip"),
-        (8082, "/healthz", "ip"),
-    }
-    check = quickstart.resources("aws_lb_target_group")["load_balancer_scaler_group"]["health_check"]
-    assert check["interval"] * check["unhealthy_threshold"] >= 300, "ECS replaces a scaler that is unwell for so long"
+def test_the_group_that_aws_makes_is_emptied(quickstart: Stack) -> None:
+    assert not {"ingress", "egress"} & set(quickstart.one("aws_default_security_group"))
 
 
 def test_nothing_opens_a_shell_in_a_task(quickstart: Stack) -> None:
@@ -141,11 +170,11 @@ def test_nothing_opens_a_shell_in_a_task(quickstart: Stack) -> None:
     assert not allowed
 
 
-@given(st.integers(16, 20), st.integers(0, 255))
-def test_subnets_lie_apart_inside_the_vpc(prefix: int, second: int) -> None:
+@given(st.integers(16, 20), st.integers(0, 255), st.sampled_from([2, 3]))
+def test_subnets_lie_apart_inside_the_vpc(prefix: int, second: int, zones: int) -> None:
     vpc = IPv4Network(f"10.{second}.0.0/{prefix}")
-    ranges = [IPv4Network(part) for kind in subnet_ranges(str(vpc)) for part in kind]
-    assert len(ranges) == 4
+    ranges = [IPv4Network(part) for kind in subnet_ranges(str(vpc), zones) for part in kind]
+    assert len(ranges) == 2 * zones
     for index, part in enumerate(ranges):
         assert part.subnet_of(vpc)
         assert part.num_addresses >= 16, f"{part} is smaller than AWS's smallest subnet"

@@ -1,0 +1,215 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Nothing is reachable from outside, and everybody reaches whom they need and nobody else."""
+
+import re
+from ipaddress import IPv4Network
+
+import pytest
+
+from tests.support.stack import Json, Stack
+from tests.unit.cdktf_app.conftest import GROUP
+
+INGRESS = "aws_vpc_security_group_ingress_rule"
+EGRESS = "aws_vpc_security_group_egress_rule"
+# What EC2 takes as a description.
+DESCRIPTION = re.compile(r"^[A-Za-z0-9 ._\-:/()#,@\[\]+=&;{}!$*]{0,255}$")
+TASKS = ("scheduler", "dag_processor", "triggerer", "execution_api", "web_server", "workers", "scaler")
+# Without a domain, on SQS, with a database of ours.
+LEAST_CONVERSATIONS = {
+    ("internal_load_balancer", "web_server", 8080),
+    ("internal_load_balancer", "execution_api", 8081),
+    ("internal_load_balancer", "scaler", 8082),
+    ("workers", "internal_load_balancer", 8081),
+    ("dag_processor", "internal_load_balancer", 8081),
+    ("triggerer", "internal_load_balancer", 8081),
+    ("scaler", "workers", 8790),
+    *((task, "database", 5432) for task in TASKS),
+}
+
+
+def _group(reference: str) -> str:
+    return reference.removeprefix("${aws_security_group.security_groups_").removesuffix(".id}")
+
+
+def _rules(stack: Stack, kind: str) -> list[Json]:
+    return list(stack.resources(kind).values())
+
+
+def _conversations(stack: Stack, kind: str) -> set[tuple[str, str, int]]:
+    """(caller, listener, port) as the rules of one direction say it."""
+    found = set()
+    for rule in _rules(stack, kind):
+        assert rule["from_port"] == rule["to_port"], f"{rule['description']}: one port a rule, no range"
+        if "referenced_security_group_id" in rule:
+            own, other = _group(rule["security_group_id"]), _group(rule["referenced_security_group_id"])
+            found.add((own, other, rule["from_port"]) if kind == EGRESS else (other, own, rule["from_port"]))
+    return found
+
+
+def _from_ranges(stack: Stack) -> set[tuple[str, str, int]]:
+    """(range, listener, port) of what is open to addresses."""
+    return {
+        (rule["cidr_ipv4"], _group(rule["security_group_id"]), rule["from_port"])
+        for rule in _rules(stack, INGRESS)
+        if "cidr_ipv4" in rule
+    }
+
+
+@pytest.fixture(scope="session")
+def every(
+    variants: dict[str, Stack], existing: Stack, a_nat_a_zone: Stack, public_without_a_way_out: Stack
+) -> dict[str, Stack]:
+    more = {"existing": existing, "a NAT a zone": a_nat_a_zone, "public": public_without_a_way_out}
+    return {**variants, **more}
+
+
+def test_nothing_is_open_to_everybody(every: dict[str, Stack]) -> None:
+    for variant, stack in every.items():
+        for name, rule in stack.resources(INGRESS).items():
+            assert "cidr_ipv6" not in rule, f"{variant}: {name} is open to IPv6"
+            cidr = rule.get("cidr_ipv4", "")
+            if cidr and cidr != "${each.value}":
+                assert IPv4Network(cidr).prefixlen >= 8, f"{variant}: {name} is open to {cidr}"
+            ways = {"cidr_ipv4", "prefix_list_id", "referenced_security_group_id"} & set(rule)
+            assert len(ways) == 1, f"{variant}: {name} is open to {ways or 'nobody'}"
+        for name, group in stack.resources("aws_security_group").items():
+            assert not {"ingress", "egress"} & set(group), f"{variant}: {name} has rules of its own beside the rules"
+
+
+def test_every_rule_says_what_it_is_for_in_words_that_ec2_takes(every: dict[str, Stack]) -> None:
+    for variant, stack in every.items():
+        for kind in (INGRESS, EGRESS, "aws_security_group"):
+            for name, rule in stack.resources(kind).items():
+                assert rule["description"], f"{variant}: {name} does not say why"
+                assert DESCRIPTION.match(rule["description"]), f"{variant}: {name}: EC2 refuses {rule['description']!r}"
+
+
+def test_no_group_has_more_rules_than_ec2_allows(every: dict[str, Stack]) -> None:
+    for variant, stack in every.items():
+        for kind in (INGRESS, EGRESS):
+            groups = [rule["security_group_id"] for rule in _rules(stack, kind)]
+            for group in set(groups):
+                assert groups.count(group) <= 60, f"{variant}: {group} has {groups.count(group)} rules"
+
+
+@pytest.mark.parametrize("variant", ["quickstart", "no internet", "public", "other stores", "a NAT a zone"])
+def test_every_conversation_is_allowed_at_both_ends(every: dict[str, Stack], variant: str) -> None:
+    callers, listeners = _conversations(every[variant], EGRESS), _conversations(every[variant], INGRESS)
+    assert callers == listeners, "a rule at one end alone allows nothing"
+
+
+def test_the_least_environment_has_these_conversations_and_no_other(quickstart: Stack) -> None:
+    assert _conversations(quickstart, EGRESS) == LEAST_CONVERSATIONS
+
+
+def test_a_broker_in_the_vpc_is_for_who_sends_receives_and_counts(other_stores: Stack) -> None:
+    more = {(caller, "broker", 6379) for caller in ("scheduler", "workers", "scaler")}
+    assert _conversations(other_stores, EGRESS) == LEAST_CONVERSATIONS | more
+
+
+def test_a_public_load_balancer_reaches_the_web_server_and_nothing_else(public_without_a_way_out: Stack) -> None:
+    found = _conversations(public_without_a_way_out, EGRESS)
+    assert {one for one in found if "public_load_balancer" in one} == {("public_load_balancer", "web_server", 8080)}
+    assert ("internal_load_balancer", "web_server", 8080) not in found, "nobody comes by the internal one"
+    assert _from_ranges(public_without_a_way_out) == {
+        ("203.0.113.0/24", "public_load_balancer", 443),
+        ("10.192.0.0/16", "internal_load_balancer", 8082),
+    }
+
+
+def test_people_come_from_the_vpc_and_where_the_file_says(quickstart: Stack, existing: Stack) -> None:
+    assert _from_ranges(quickstart) == {
+        ("10.192.0.0/16", "internal_load_balancer", 8080),
+        ("10.192.0.0/16", "internal_load_balancer", 8082),
+    }
+    assert _from_ranges(existing) == {
+        *((cidr, "internal_load_balancer", port) for port in (8080, 8082) for cidr in ("10.20.0.0/16", "10.30.0.0/16")),
+        *(("${each.value}", "internal_load_balancer", port) for port in (8080, 8082)),
+        ("${each.value}", "endpoints", 443),
+    }
+    for rule in _rules(existing, INGRESS):
+        if rule.get("cidr_ipv4") == "${each.value}":
+            assert rule["for_each"] == "${toset(data.aws_vpc.network.cidr_block_associations[*].cidr_block)}"
+
+
+def test_dag_code_reaches_no_page_for_people(quickstart: Stack) -> None:
+    pages = {("internal_load_balancer", port) for port in (8080, 8082)}
+    callers = {caller for caller, listener, port in _conversations(quickstart, EGRESS) if (listener, port) in pages}
+    assert not callers, f"{callers} could look at, and overload, what people look at"
+
+
+def test_outward_there_is_https_alone(quickstart: Stack) -> None:
+    outward = {
+        (_group(rule["security_group_id"]), rule["from_port"])
+        for rule in _rules(quickstart, EGRESS)
+        if "cidr_ipv4" in rule
+    }
+    assert outward == {(task, 443) for task in TASKS}
+
+
+def test_with_endpoints_only_https_goes_to_endpoints_and_s3(no_internet: Stack) -> None:
+    assert not [rule for rule in _rules(no_internet, EGRESS) if "cidr_ipv4" in rule], "something leads to the internet"
+    to_endpoints = {(task, "endpoints", 443) for task in TASKS}
+    assert _conversations(no_internet, EGRESS) == LEAST_CONVERSATIONS | to_endpoints
+    to_s3 = {
+        _group(rule["security_group_id"]): rule["prefix_list_id"]
+        for rule in _rules(no_internet, EGRESS)
+        if "prefix_list_id" in rule
+    }
+    assert to_s3 == dict.fromkeys(TASKS, "${aws_vpc_endpoint.endpoints_s3.prefix_list_id}")
+
+
+def test_only_a_load_balancer_that_asks_who_people_are_leaves_a_vpc_without_internet(
+    public_without_a_way_out: Stack,
+) -> None:
+    outward = {_group(r["security_group_id"]) for r in _rules(public_without_a_way_out, EGRESS) if "cidr_ipv4" in r}
+    assert outward == {"public_load_balancer"}
+
+
+def test_a_database_of_others_lets_the_tasks_in_on_its_own_port(existing: Stack) -> None:
+    assert "security_groups_database" not in existing.resources("aws_security_group")
+    at = {
+        (_group(rule["referenced_security_group_id"]), rule["from_port"])
+        for rule in _rules(existing, INGRESS)
+        if rule["security_group_id"] == "sg-7a7a7a7a"
+    }
+    assert at == {(task, 6432) for task in TASKS}
+    out = {
+        (_group(rule["security_group_id"]), rule["from_port"])
+        for rule in _rules(existing, EGRESS)
+        if rule.get("referenced_security_group_id") == "sg-7a7a7a7a"
+    }
+    assert out == at
+
+
+def test_each_service_has_its_own_group_and_dag_code_the_given_ones(quickstart: Stack, existing: Stack) -> None:
+    own = {
+        "scheduler": ["scheduler"],
+        "dag-processor": ["dag_processor"],
+        "triggerer": ["triggerer"],
+        "execution-api": ["execution_api"],
+        "web-server": ["web_server"],
+        "worker-default-a": ["workers"],
+        "worker-default-b": ["workers"],
+        "scaler": ["scaler"],
+    }
+    dag_code = ("dag-processor", "triggerer", "worker-default-a", "worker-default-b")
+    for stack, given in ((quickstart, []), (existing, [GROUP])):
+        groups = {
+            name: [_group(group) for group in service["network_configuration"]["security_groups"]]
+            for name, service in stack.services.items()
+        }
+        assert groups == {name: [*ids, *(given if name in dag_code else [])] for name, ids in own.items()}
+
+
+def test_rules_are_there_before_a_service_and_until_it_is_gone(quickstart: Stack) -> None:
+    for name, service in quickstart.services.items():
+        (group, *_) = service["network_configuration"]["security_groups"]
+        rules = {
+            f"{kind}.{rule_name}"
+            for kind in (INGRESS, EGRESS)
+            for rule_name, rule in quickstart.resources(kind).items()
+            if rule["security_group_id"] == group
+        }
+        assert rules, f"{name} talks to nobody"
+        assert rules <= set(service["depends_on"]), f"{name}: a destroy would cut off tasks that are ending"

@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The table of who calls which service is what the roles say, and endpoints are made of it."""
+
+from collections.abc import Mapping
+
+import pytest
+
+from cdktf_app.service_calls import CALLS, START, WITHOUT_POLICY, endpoints_of
+from openmwaa.environment import Environment
+from tests.support.environments import LEAST
+from tests.support.stack import Json, Stack
+from tests.unit.cdktf_app.conftest import stack_of
+
+COMPONENTS = ("scheduler", "dag-processor", "triggerer", "execution-api", "web-server", "worker", "scaler")
+SQS: Mapping[str, object] = {"network": {"egress": "ENDPOINTS_ONLY"}, "enable_execute_command": True}
+REDIS: Mapping[str, object] = {"network": {"egress": "ENDPOINTS_ONLY"}, "broker": {"kind": "ELASTICACHE"}}
+
+
+@pytest.fixture(scope="session")
+def by_sqs() -> tuple[Environment, Stack]:
+    return Environment.model_validate({**LEAST, **SQS}), stack_of(**SQS)
+
+
+@pytest.fixture(scope="session")
+def by_redis() -> tuple[Environment, Stack]:
+    return Environment.model_validate({**LEAST, **REDIS}), stack_of(**REDIS)
+
+
+def _prefixes(statements: list[Json]) -> set[str]:
+    allowed = (each for each in statements if each["Effect"] == "Allow")
+    return {action.partition(":")[0] for each in allowed for action in each["Action"]}
+
+
+def _rows(environment: Environment, component: str) -> set[str]:
+    return {call.prefix for call in CALLS if call.component == component and call.by_policy and call.when(environment)}
+
+
+@pytest.mark.parametrize("world", ["by_sqs", "by_redis"])
+@pytest.mark.parametrize("component", COMPONENTS)
+def test_a_component_calls_what_its_role_allows(world: str, component: str, request: pytest.FixtureRequest) -> None:
+    environment, stack = request.getfixturevalue(world)
+    allowed = _prefixes(stack.role_policy(f"roles_{component.replace('-', '_')}"))
+    rows = _rows(environment, component)
+    assert allowed - rows == set(), f"{component} may call {allowed - rows}, and no row of CALLS says by which endpoint"
+    assert rows - allowed == set(), (
+        f"CALLS says that {component} calls {rows - allowed}, and its role does not allow it"
+    )
+
+
+@pytest.mark.parametrize("world", ["by_sqs", "by_redis"])
+def test_tasks_start_with_what_execution_roles_allow(world: str, request: pytest.FixtureRequest) -> None:
+    environment, stack = request.getfixturevalue(world)
+    roles = [f"roles_{component.replace('-', '_')}_execution" for component in COMPONENTS]
+    assert set().union(*(_prefixes(stack.role_policy(role)) for role in roles)) == _rows(environment, START)
+
+
+def test_components_are_the_services_of_the_stack(by_sqs: tuple[Environment, Stack]) -> None:
+    services = {name.replace("-default-a", "").replace("-default-b", "") for name in by_sqs[1].services}
+    assert services == set(COMPONENTS)
+
+
+def _made(stack: Stack) -> dict[str, Json]:
+    """The endpoints by what follows the Region in their service's name."""
+    return {
+        one["service_name"].removeprefix("com.amazonaws.us-east-1."): one
+        for one in stack.resources("aws_vpc_endpoint").values()
+    }
+
+
+ALWAYS = {"s3", "ecr.api", "ecr.dkr", "ecs", "logs", "monitoring", "secretsmanager", "ssm"}
+
+
+@pytest.mark.parametrize(
+    ("world", "more"), [("by_sqs", {"sqs", "ssmmessages"}), ("by_redis", {"elasticache"})], ids=["SQS", "ElastiCache"]
+)
+def test_endpoints_are_those_of_the_table(world: str, more: set[str], request: pytest.FixtureRequest) -> None:
+    environment, stack = request.getfixturevalue(world)
+    assert set(_made(stack)) == set(endpoints_of(environment)) == ALWAYS | more
+
+
+def test_interface_endpoints_have_private_names_their_own_group_and_a_policy(by_sqs: tuple[Environment, Stack]) -> None:
+    for name, endpoint in _made(by_sqs[1]).items():
+        if name == "s3":
+            continue
+        assert endpoint["private_dns_enabled"] is True, f"{name}: the SDK would ask the internet"
+        assert endpoint["security_group_ids"] == ["${aws_security_group.security_groups_endpoints.id}"], name
+        assert ("policy" in endpoint) == (name not in WITHOUT_POLICY), name
+
+
+def test_s3s_gateway_is_in_every_private_route_table(no_internet: Stack, quickstart: Stack, existing: Stack) -> None:
+    for stack in (no_internet, quickstart):
+        s3 = _made(stack)["s3"]
+        tables = {f"${{aws_route_table.{name}.id}}" for name in stack.resources("aws_route_table") if "private" in name}
+        assert (s3["vpc_endpoint_type"], set(s3["route_table_ids"])) == ("Gateway", tables)
+    assert _made(existing)["s3"]["route_table_ids"] == "${local.network_private_route_table_ids}"
+
+
+def test_with_a_way_out_s3_alone_has_an_endpoint_which_is_free(quickstart: Stack, existing: Stack) -> None:
+    assert set(_made(quickstart)) == {"s3"}
+    assert "policy" not in _made(quickstart)["s3"]
+    given = stack_of(network={"vpc_id": "vpc-0a0a0a0a", "private_subnet_ids": ["subnet-1a1a1a1a", "subnet-2b2b2b2b"]})
+    assert not given.resources("aws_vpc_endpoint"), "routes and endpoints of a VPC that exists are its owner's"
+
+
+def test_newer_regions_have_the_agents_endpoints_too() -> None:
+    environment = Environment.model_validate({**LEAST, **SQS, "region": "ca-west-1"})
+    assert {"ecs", "ecs-agent", "ecs-telemetry"} <= set(endpoints_of(environment))
