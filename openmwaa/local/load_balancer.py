@@ -65,6 +65,10 @@ class LoadBalancers:
                 self._remembered.write_text(json.dumps(self._numbers))
         return self._address_of(self._numbers[load_balancer])
 
+    def listening_at(self, port: int) -> str | None:
+        """The local address of a load balancer that listens on a port; None when there is none."""
+        return next((self.address(name) for name, listened in self._listeners if listened == port), None)
+
     async def serve(self, listeners: tuple[Listener, ...]) -> None:
         """Listen for exactly these listeners; a port that is taken is told in the log and tried again next time."""
         wanted = {(one.load_balancer, one.port): one for one in listeners}

@@ -189,11 +189,9 @@ class Machine:
         }
 
     def _balanced(self, port: int) -> str | None:
-        """Where a listener of the load balancer is found; None before there is one."""
-        for name, address in self._host_names.names.items():
-            if name.endswith(".elb.amazonaws.com"):
-                return f"http://{address}:{port}"
-        return None
+        """Where a listener of a load balancer is found; None before there is one."""
+        address = self._load_balancers.listening_at(port)
+        return None if address is None else f"http://{address}:{port}"
 
     async def _before_task(self) -> Callable[[str], str]:
         """Wait until Airflow is installed, then learn the host names; `ProcessSettings.host_names`."""

@@ -6,6 +6,7 @@ Terraform merges a file of this name over the rest, so the applied resources are
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -62,8 +63,8 @@ def override(
     web = web_override(document) if leave_out else {}
     if local := {name: value for name, value in own.items() if name in known} | web.get("locals", {}):
         result["locals"] = local
-    unmeasured = _left_out(document) if leave_out else {}
-    if resources := {**_lifecycles(document), **unmeasured, **web.get("resource", {})}:
+    parts = (_left_out(document), web.get("resource", {})) if leave_out else (_logins(document),)
+    if resources := functools.reduce(_merged, parts, _lifecycles(document)):
         result["resource"] = resources
     if data := web.get("data"):
         result["data"] = data
@@ -90,6 +91,17 @@ def _provider(provider: Mapping[str, Any], endpoints: Mapping[str, str]) -> dict
     }
 
 
+def _merged(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
+    """What two overrides say of resources, together."""
+    return {
+        kind: {
+            name: {**first.get(kind, {}).get(name, {}), **second.get(kind, {}).get(name, {})}
+            for name in {**first.get(kind, {}), **second.get(kind, {})}
+        }
+        for kind in {**first, **second}
+    }
+
+
 def _lifecycles(document: Mapping[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for kind, attributes in _NOT_RETURNED.items():
@@ -104,6 +116,17 @@ def _lifecycles(document: Mapping[str, Any]) -> dict[str, Any]:
             # `up` waits for health by itself, tells what it waits for, and installs Airflow beside the apply.
             found.setdefault("aws_ecs_service", {}).setdefault(name, {})["wait_for_steady_state"] = False
     return found
+
+
+def _logins(document: Mapping[str, Any]) -> dict[str, Any]:
+    """Listeners whose Cognito action ministack 1.5.33 forgets; one by OIDC it knows."""
+    listeners = (document.get("resource") or {}).get("aws_lb_listener", {})
+    forgotten = {
+        name: {"lifecycle": {"ignore_changes": ["default_action"]}}
+        for name, listener in listeners.items()
+        if any("authenticate_cognito" in action for action in listener.get("default_action", ()))
+    }
+    return {"aws_lb_listener": forgotten} if forgotten else {}
 
 
 def _left_out(document: Mapping[str, Any]) -> dict[str, Any]:

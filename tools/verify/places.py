@@ -77,7 +77,7 @@ class Emulated:
 
     def override(self, document: Mapping[str, Any], state_file: Path) -> dict[str, Any]:
         """Return the override of `openmwaa local`, with endpoints of our own and nothing left out."""
-        turned = override(document, addresses=Addresses(block=127), state_file=state_file)
+        turned = override(document, addresses=Addresses(block=127), state_file=state_file, leave_out=False)
         for provider in turned["provider"]["aws"]:
             (endpoints,) = provider["endpoints"]
             old = Addresses(block=127)

@@ -30,7 +30,9 @@ def arguments(component: str, environ: Mapping[str, str]) -> tuple[str, ...]:
         "dag-processor": ("dag-processor",),
         "triggerer": ("triggerer", "--skip-serve-logs"),
         "execution-api": ("api-server", "--apps", "execution"),
-        "web-server": ("api-server", "--apps", "core"),
+        # Load balancers end TLS: what people asked and from where, they say in headers. FORWARDED_ALLOW_IPS names whose
+        # word counts.
+        "web-server": ("api-server", "--apps", "core", "--proxy-headers"),
     }[component]
 
 

@@ -102,6 +102,14 @@ async def test_a_listener_that_is_gone_is_closed(balancers: LoadBalancers, port:
         await ask("127.15.0.4", port)
 
 
+async def test_a_listener_is_found_by_its_port_whichever_load_balancer_has_it(
+    balancers: LoadBalancers, port: int
+) -> None:
+    await balancers.serve((Listener("public.elb", port + 1, ()), Listener("internal.elb", port, ("group",))))
+    assert balancers.listening_at(port) == "127.15.0.5", "the load balancer that was told of second"
+    assert balancers.listening_at(1) is None
+
+
 async def test_a_taken_port_is_tried_again(balancers: LoadBalancers, port: int) -> None:
     squatter = await asyncio.start_server(lambda _r, w: w.close(), "127.15.0.4", port)
     await balancers.serve((Listener(NAME, port, ("group",)),))

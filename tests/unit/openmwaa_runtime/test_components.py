@@ -48,7 +48,7 @@ def waited(monkeypatch: pytest.MonkeyPatch) -> list[Login]:
         ("dag-processor", "dag-processor"),
         ("triggerer", "triggerer --skip-serve-logs"),
         ("execution-api", "api-server --apps execution"),
-        ("web-server", "api-server --apps core"),
+        ("web-server", "api-server --apps core --proxy-headers"),
         (
             "worker",
             "celery worker --skip-serve-logs --without-mingle --without-gossip --queues default,high --concurrency 5",

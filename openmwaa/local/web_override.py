@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What of web access is another on this machine: load balancers are TCP proxies, so there is no TLS and no login page.
+
+Certificates' proofs, names in Route 53, CloudFront and WAF are left out: nothing here would ask for them, and some wait
+for an answer that never comes. URLs are those of the load balancers, whose host names `host_names` turns to addresses.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+HTTPS_PORT: Final = 443
+WEB_PORT: Final = 8080
+"""Where a proxy listens for 443, which is for root alone."""
+EXECUTION_API_PORT: Final = 8081
+SCALER_PORT: Final = 8082
+
+_LEFT_OUT: Final = re.compile(
+    r"aws_(acm_certificate_validation|route53_record|cloudfront_\w+|wafv2_\w+|cloudwatch_log_delivery\w*)$"
+)
+_LEFT_OUT_DATA: Final = ("aws_secretsmanager_secret_version.oidc_client",)
+_AUTHENTICATES: Final = "authenticate-"
+
+Json = dict[str, Any]
+
+
+def web_override(document: Mapping[str, Any]) -> Json:
+    """The override of a stack's web access: `locals`, `resource` and `data`, each only when there is any."""
+    resources: dict[str, Json] = {}
+    for kind, named in (document.get("resource") or {}).items():
+        if _LEFT_OUT.match(kind):
+            resources[kind] = {name: dict(resource) for name, resource in named.items()}
+    left_out = _left_out(resources)
+    for name, listener in (document.get("resource") or {}).get("aws_lb_listener", {}).items():
+        if listener.get("protocol") == "HTTPS":
+            left_out.setdefault("aws_lb_listener", {})[name] = _plain(listener)
+    data = {
+        kind: {name: {"count": 0} for name in named if f"{kind}.{name}" in _LEFT_OUT_DATA}
+        for kind, named in (document.get("data") or {}).items()
+    }
+    parts = {
+        "locals": _locals(document),
+        "resource": left_out,
+        "data": {kind: named for kind, named in data.items() if named},
+    }
+    return {word: part for word, part in parts.items() if part}
+
+
+def _left_out(resources: Mapping[str, Json]) -> dict[str, Json]:
+    """Say of each resource that there is none.
+
+    Terraform wants an index at every mention of a resource that is counted, so where they mention one another there is
+    one; it never looks what is there.
+    """
+    counted = [
+        re.compile(rf"\b{kind}\.{name}\.")
+        for kind, named in resources.items()
+        for name, resource in named.items()
+        if "for_each" not in resource
+    ]
+    result: dict[str, Json] = {}
+    for kind, named in resources.items():
+        for name, resource in named.items():
+            none: Json = {"for_each": {}} if "for_each" in resource else {"count": 0}
+            for word, value in resource.items():
+                if word in ("depends_on", "for_each"):
+                    continue
+                before = after = json.dumps(value)
+                for address in counted:
+                    after = address.sub(lambda mention: f"{mention.group()[:-1]}[0].", after)
+                if after != before:
+                    none[word] = json.loads(after)
+            result.setdefault(kind, {})[name] = none
+    return result
+
+
+def _plain(listener: Mapping[str, Any]) -> Json:
+    """An HTTPS listener as HTTP that asks nobody who they are."""
+    actions = [
+        {key: value for key, value in action.items() if key != "order"}
+        for action in listener["default_action"]
+        if not action["type"].startswith(_AUTHENTICATES)
+    ]
+    port = WEB_PORT if listener["port"] == HTTPS_PORT else listener["port"]
+    return {"protocol": "HTTP", "port": port, "certificate_arn": None, "ssl_policy": None, "default_action": actions}
+
+
+def _locals(document: Mapping[str, Any]) -> Json:
+    known = document.get("locals") or {}
+    urls = dict(_urls(document))
+    others = {"certificate_arn": "", "oidc_client_secret": ""}
+    return {name: value for name, value in {**urls, **others}.items() if name in known}
+
+
+def _urls(document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    balancers = (document.get("resource") or {}).get("aws_lb", {})
+    web: str | None = None
+    # The internal one first: where both have the web server, it is the one that also has the rest.
+    for name, balancer in sorted(balancers.items(), key=lambda one: not one[1].get("internal")):
+        host = f"http://${{aws_lb.{name}.dns_name}}"
+        if balancer.get("internal"):
+            yield "execution_api_url", f"{host}:{EXECUTION_API_PORT}/execution/"
+            yield "scaler_url", f"{host}:{SCALER_PORT}/"
+        if web is None and _has_web(document, name):
+            web = f"{host}:{WEB_PORT}"
+            yield "web_url", web
+
+
+def _has_web(document: Mapping[str, Any], balancer: str) -> bool:
+    listeners = document["resource"].get("aws_lb_listener", {}).values()
+    return any(
+        listener["load_balancer_arn"] == f"${{aws_lb.{balancer}.arn}}"
+        and any(action["type"] == "forward" for action in listener["default_action"])
+        for listener in listeners
+    )
