@@ -86,7 +86,8 @@ def watched(ground: Ground, database: Ours) -> Watched:
     if not database.enhanced_monitoring_seconds:
         return Watched(0, None, ())
     place = ground.place
-    group = place.arn("logs", "log-group:RDS*")
+    # AWS's own policy says `RDS*`; this is the one group that enhanced monitoring writes to.
+    group = place.arn("logs", "log-group:RDSOSMetrics")
     role = ground.roles.service_role(
         "database-monitoring",
         service="monitoring.rds.amazonaws.com",
