@@ -215,3 +215,8 @@ def _of_fleet(watched: Watched, fleet: str) -> Iterator[Alarm]:
         yield Alarm(f"{service}_memory", WORKER_MEMORY, watched.service(service, "MemoryUtilization"), service)
     for word, kind, name, statistic in _OF_FLEETS:
         yield Alarm(f"fleet_{fleet}_{word}", kind, watched.fleet(fleet, name, statistic), fleet)
+
+
+def anchor(heading: str) -> str:
+    """Return the fragment by which a page's heading is linked to."""
+    return heading.lower().replace(" ", "-")

@@ -9,7 +9,7 @@ from typing import Final
 from cdktn_provider_aws.cloudwatch_metric_alarm import CloudwatchMetricAlarm
 from constructs import Construct
 
-from cdktf_app.alarm_table import PERIOD_S, Alarm
+from cdktf_app.alarm_table import PERIOD_S, Alarm, anchor
 from cdktf_app.place import Place
 
 _RUNBOOK: Final = "What to do: docs/how-to/alarms.md"
@@ -54,8 +54,3 @@ class Alarms(Construct):
             alarm_actions=[topic_arn],
             ok_actions=[topic_arn],
         )
-
-
-def anchor(heading: str) -> str:
-    """Return the fragment by which a page's heading is linked to."""
-    return heading.lower().replace(" ", "-")

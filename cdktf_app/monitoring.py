@@ -69,6 +69,7 @@ def watched_of(environment: Environment, name: str, parts: Parts) -> Watched:
         queues={queue: Fn.basename(url) for queue, url in urls.items()},
         dead_letters=None if broker.dead_letters_url is None else Fn.basename(broker.dead_letters_url),
         database=_writer(parts.database.dimensions),
+        serverless="DBClusterIdentifier" in parts.database.dimensions,
         balanced=list(_balanced(parts.access)),
     )
 

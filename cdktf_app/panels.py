@@ -88,7 +88,7 @@ def panels_of(watched: Watched) -> list[Panel]:
     watched = replace(watched, fleets=dict(islice(watched.fleets.items(), MOST_FLEETS)))
     return [
         *_tasks(watched),
-        *(_workers(watched, fleet, services) for fleet, services in watched.fleets.items()),
+        *(panel for fleet, services in watched.fleets.items() for panel in _workers(watched, fleet, services)),
         _health(watched),
         _DECISIONS,
         _WHY,
@@ -132,11 +132,11 @@ def _tasks(watched: Watched) -> Iterator[Panel]:
     )
 
 
-def _workers(watched: Watched, fleet: str, services: Sequence[str]) -> Graph:
+def _workers(watched: Watched, fleet: str, services: Sequence[str]) -> Iterator[Graph]:
     def query(label: str, metric: str) -> Query:
         return Query(label, f'{PREFIX}{metric}{{job=~"$job", fleet="{fleet}"}}')
 
-    return Graph(
+    yield Graph(
         f"Workers of {fleet}",
         "count",
         (
@@ -160,6 +160,18 @@ def _workers(watched: Watched, fleet: str, services: Sequence[str]) -> Graph:
             query("desired: {{service}}", "service_desired_workers"),
             query("running: {{service}}", "service_running_tasks"),
         ),
+        width=HALF,
+        fleet=fleet,
+    )
+    yield Graph(
+        f"CPU and memory of {fleet}",
+        "percent",
+        [
+            Series(f"{word}: {service}", watched.service(service, metric))
+            for service in services
+            for word, metric in (("CPU", "CPUUtilization"), ("memory", "MemoryUtilization"))
+        ],
+        width=HALF,
         fleet=fleet,
     )
 
@@ -192,22 +204,16 @@ def _health(watched: Watched) -> Graph:
 def _schedulers(watched: Watched) -> Iterator[Graph]:
     heart = watched.airflow("SchedulerHeartbeat", "Scheduler", "Maximum")
     yield Graph("Schedulers whose heart beats", "count", (Series("schedulers", heart),))
-    services = ("scheduler", "dag-processor", "triggerer", "web-server", "execution-api")
-    workers = tuple(service for fleet in watched.fleets.values() for service in fleet)
+    services = ("scheduler", "dag-processor", "triggerer", "web-server", "execution-api", "scaler")
     for word, metric in (("CPU", "CPUUtilization"), ("Memory", "MemoryUtilization")):
-        yield Graph(
-            word,
-            "percent",
-            [Series(service, watched.service(service, metric)) for service in (*services, *workers)],
-        )
+        yield Graph(word, "percent", [Series(service, watched.service(service, metric)) for service in services])
 
 
 def _database(watched: Watched) -> Iterator[Graph]:
     if not watched.database:
         return
-    busy: tuple[tuple[str, str], ...] = (("CPU", "CPUUtilization"),)
-    if any(name == "DBClusterIdentifier" for name, _ in watched.database):
-        busy = (*busy, ("capacity", "ACUUtilization"))
+    capacity = (("capacity", "ACUUtilization"),) if watched.serverless else ()
+    busy = (("CPU", "CPUUtilization"), *capacity)
     yield Graph(
         "Database: how busy",
         "percent",

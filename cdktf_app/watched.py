@@ -58,6 +58,8 @@ class Watched:
     """Name in SQS."""
     database: Dimensions
     """Empty where the database is not ours to watch."""
+    serverless: bool
+    """Whether the database grows by Aurora capacity units."""
     balanced: Sequence[Balanced]
 
     def service(self, name: str, metric: str, statistic: Statistic = "Average") -> Metric:

@@ -17,6 +17,7 @@ WATCHED: Final = Watched(
     queues={"default": "airflow-celery-demo-default", "heavy": "airflow-celery-demo-heavy"},
     dead_letters="airflow-celery-demo-dead-letters",
     database=(("DBClusterIdentifier", "openmwaa-demo"), ("Role", "WRITER")),
+    serverless=True,
     balanced=(
         Balanced("web server", "web-server", "app/openmwaa-demo/1", "targetgroup/openmwaa-demo-web/1"),
         Balanced("execution API", "execution-api", "app/openmwaa-demo/1", "targetgroup/openmwaa-demo-execution/1"),

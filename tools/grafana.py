@@ -1,0 +1,199 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The Grafana dashboard, of the panels that the CloudWatch dashboard is made of: `monitoring/grafana/openmwaa.json`.
+
+What the scaler tells Prometheus is drawn from there, all else from CloudWatch; both are chosen when it is imported.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from cdktf_app.panels import PREFIX, THIRD, WHOLE, Graph, LogTable, Panel, Query, Series, panels_of
+from cdktf_app.watched import Balanced, Watched
+
+_SCHEMA: Final = 39
+_HEIGHT: Final = 8
+_UNITS: Final = {"count": "short", "percent": "percent", "seconds": "s", "bytes": "bytes"}
+_PROMETHEUS: Final = {"type": "prometheus", "uid": "${prometheus}"}
+_CLOUDWATCH: Final = {"type": "cloudwatch", "uid": "${cloudwatch}"}
+_SCALER_LOG: Final = "airflow-$environment-Scaler"
+
+# The same panels as of one environment, with Grafana's variables for names.
+WATCHED: Final = Watched(
+    environment="$environment",
+    cluster="openmwaa-$environment",
+    fleets={"$fleet": ("worker-$fleet-a", "worker-$fleet-b")},
+    queues={"$queue": "$queue"},
+    dead_letters="airflow-celery-$environment-dead-letters",
+    database=(("DBInstanceIdentifier", "$database"),),
+    serverless=True,
+    balanced=(
+        Balanced("execution API", "execution-api", "$load_balancer", "$execution_targets"),
+        Balanced("web server", "web-server", "$load_balancer", "$web_targets"),
+    ),
+)
+_ALERTS: Final = Graph(
+    "Alerts of the scaler's rules that fire",
+    "count",
+    queries=(Query("{{alertname}} {{fleet}}", 'ALERTS{alertname=~"OpenmwaaScaler.*", alertstate="firing"}'),),
+    width=WHOLE,
+)
+
+
+def page() -> str:
+    """Return the dashboard as the file has it."""
+    return json.dumps(dashboard(), indent=2, ensure_ascii=False) + "\n"
+
+
+def dashboard() -> dict[str, Any]:
+    """Return the dashboard's model."""
+    return {
+        "uid": "openmwaa",
+        "title": "openmwaa",
+        "description": "Made from the panels of the CloudWatch dashboard by `make docs`.",
+        "tags": ["airflow", "openmwaa"],
+        "schemaVersion": _SCHEMA,
+        "editable": True,
+        "refresh": "1m",
+        "time": {"from": "now-6h", "to": "now"},
+        "templating": {"list": list(_variables())},
+        "panels": list(_laid_out([_ALERTS, *panels_of(WATCHED)])),
+    }
+
+
+def _variables() -> Iterator[dict[str, Any]]:
+    for kind in ("prometheus", "cloudwatch"):
+        yield {"name": kind, "label": f"{kind} data source", "type": "datasource", "query": kind}
+    for name, value in (("environment", "quickstart"), ("region", "us-east-1")):
+        yield {
+            "name": name,
+            "type": "textbox",
+            "query": value,
+            "current": {"text": value, "value": value, "selected": True},
+        }
+    scaler = f"{PREFIX}interval_seconds"
+    yield _asked("job", f"label_values({scaler}, job)")
+    yield _asked("fleet", f'label_values({scaler}{{job=~"$job"}}, fleet)')
+    yield _found("queue", "AWS/SQS", "ApproximateAgeOfOldestMessage", "QueueName", "/^airflow-celery-$environment-/")
+    yield _found("database", "AWS/RDS", "CPUUtilization", "DBInstanceIdentifier", "/^openmwaa-/", many=False)
+    yield _found("load_balancer", "AWS/ApplicationELB", "RequestCount", "LoadBalancer", "/^app.openmwaa-/", many=False)
+    for word in ("execution", "web"):
+        expression = f"/^targetgroup.openmwaa-.*{word}/"
+        yield _found(f"{word}_targets", "AWS/ApplicationELB", "RequestCount", "TargetGroup", expression, many=False)
+
+
+def _asked(name: str, query: str) -> dict[str, Any]:
+    return {
+        "name": name,
+        "type": "query",
+        "datasource": _PROMETHEUS,
+        "query": {"query": query, "refId": name},
+        "definition": query,
+        "refresh": 2,
+        "multi": True,
+        "includeAll": True,
+        "current": {"text": ["All"], "value": ["$__all"], "selected": True},
+    }
+
+
+def _found(
+    name: str, namespace: str, metric: str, dimension: str, expression: str, *, many: bool = True
+) -> dict[str, Any]:
+    return {
+        "name": name,
+        "type": "query",
+        "datasource": _CLOUDWATCH,
+        "query": {
+            "queryType": "dimensionValues",
+            "region": "$region",
+            "namespace": namespace,
+            "metricName": metric,
+            "dimensionKey": dimension,
+            "dimensionFilters": {},
+            "refId": name,
+        },
+        "regex": expression,
+        "refresh": 1,
+        "multi": many,
+        "includeAll": many,
+        **({"current": {"text": ["All"], "value": ["$__all"], "selected": True}} if many else {}),
+    }
+
+
+def _laid_out(panels: list[Panel]) -> Iterator[dict[str, Any]]:
+    x = y = 0
+    for number, panel in enumerate(panels, start=1):
+        repeated = isinstance(panel, Graph) and bool(panel.fleet)
+        width = WHOLE if repeated else panel.width
+        if x + width > WHOLE:
+            x, y = 0, y + _HEIGHT
+        place = {"x": x, "y": y, "w": width, "h": _HEIGHT}
+        # Grafana draws a repeated panel once a fleet, side by side.
+        more = {"repeat": "fleet", "repeatDirection": "h", "maxPerRow": WHOLE // THIRD} if repeated else {}
+        yield {"id": number, "title": panel.title, "gridPos": place, **_drawn(panel), **more}
+        x += width
+
+
+def _drawn(panel: Panel) -> dict[str, Any]:
+    if panel.queries:
+        targets = [_of_prometheus(letter, query) for letter, query in zip(_letters(), panel.queries, strict=False)]
+        bars = isinstance(panel, LogTable)
+        unit = "short" if isinstance(panel, LogTable) else _UNITS[panel.unit]
+        return {"type": "timeseries", "datasource": _PROMETHEUS, "targets": targets, **_field(unit, bars=bars)}
+    if isinstance(panel, LogTable):
+        return {"type": "table", "datasource": _CLOUDWATCH, "targets": [_of_logs(panel)]}
+    targets = [_of_cloudwatch(letter, series) for letter, series in zip(_letters(), panel.series, strict=False)]
+    return {
+        "type": "timeseries",
+        "datasource": _CLOUDWATCH,
+        "targets": targets,
+        **_field(_UNITS[panel.unit], most=100 if panel.unit == "percent" else None),
+    }
+
+
+def _field(unit: str, *, bars: bool = False, most: int | None = None) -> dict[str, Any]:
+    custom = {"drawStyle": "bars", "stacking": {"mode": "normal"}} if bars else {"drawStyle": "line"}
+    # Where nothing is known nothing is drawn: unknown is not zero.
+    defaults: dict[str, Any] = {"unit": unit, "min": 0, "custom": {**custom, "spanNulls": False}}
+    return {"fieldConfig": {"defaults": defaults if most is None else {**defaults, "max": most}, "overrides": []}}
+
+
+def _of_prometheus(letter: str, query: Query) -> dict[str, Any]:
+    return {"refId": letter, "datasource": _PROMETHEUS, "expr": query.expression, "legendFormat": query.label}
+
+
+def _of_cloudwatch(letter: str, series: Series) -> dict[str, Any]:
+    metric = series.metric
+    return {
+        "refId": letter,
+        "datasource": _CLOUDWATCH,
+        "queryMode": "Metrics",
+        "metricQueryType": 0,
+        "metricEditorMode": 0,
+        "region": "$region",
+        "namespace": metric.namespace,
+        "metricName": metric.name,
+        "dimensions": dict(metric.dimensions),
+        "matchExact": True,
+        "statistic": metric.statistic,
+        "period": "",
+        # A variable of many values would name all of them in every line.
+        "label": "${PROP('Dim.QueueName')}" if "$queue" in series.label else series.label,
+    }
+
+
+def _of_logs(table: LogTable) -> Mapping[str, Any]:
+    return {
+        "refId": "A",
+        "datasource": _CLOUDWATCH,
+        "queryMode": "Logs",
+        "region": "$region",
+        "logGroupNames": [_SCALER_LOG],
+        "expression": table.query,
+    }
+
+
+def _letters() -> Iterator[str]:
+    return (chr(ord("A") + number) for number in range(26))
