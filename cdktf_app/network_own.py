@@ -8,7 +8,7 @@ a VPC only that has a gateway attached. With ENDPOINTS_ONLY and a private web se
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from ipaddress import IPv4Network
 from typing import Final
 
@@ -28,17 +28,11 @@ from cdktn_provider_aws.subnet import Subnet
 from cdktn_provider_aws.vpc import Vpc
 from constructs import Construct
 
+from cdktf_app.network_zones import FARGATE_ZONES
 from cdktf_app.vpc_cidrs import ANYWHERE, VpcCidrs
 from openmwaa.environment import Environment
 
 _NAT: Final = ("NAT_GATEWAY", "NAT_GATEWAY_PER_ZONE")
-# Zones that AWS documents Fargate for, in Regions where it is not in all of them.
-FARGATE_ZONES: Final[Mapping[str, tuple[str, ...]]] = {
-    "us-west-1": ("usw1-az1", "usw1-az3"),
-    "ap-northeast-1": ("apne1-az1", "apne1-az2", "apne1-az4"),
-    "ca-central-1": ("cac1-az1", "cac1-az2"),
-    "cn-north-1": ("cnn1-az1", "cnn1-az2"),
-}
 
 
 class OwnNetwork(Construct):

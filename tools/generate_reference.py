@@ -19,7 +19,10 @@ import typer.main
 from openmwaa.cli import app
 from openmwaa.environment_file import json_schema
 from openmwaa_runtime.settings.reference import page as airflow_defaults_page
+from tools.alarm_reference import page as alarms_page
 from tools.fault_reference import page as faults_page
+from tools.grafana import page as grafana_page
+from tools.network_reference import endpoints_page, regions_page, security_groups_page
 
 REFERENCE = Path(__file__).parents[1] / "docs" / "reference"
 
@@ -95,6 +98,11 @@ PAGES: Mapping[str, Callable[[], str]] = {
     "cli.md": command_line_page,
     "airflow-defaults.md": airflow_defaults_page,
     "faults.md": faults_page,
+    "endpoints.md": endpoints_page,
+    "security-groups.md": security_groups_page,
+    "regions.md": regions_page,
+    "alarms.md": alarms_page,
+    "../../monitoring/grafana/openmwaa.json": grafana_page,
 }
 
 

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cdktf_app.network_own import FARGATE_ZONES, subnet_ranges
+from cdktf_app.network_own import subnet_ranges
+from cdktf_app.network_zones import FARGATE_ZONES
 from tests.support.stack import Stack, walk
 from tests.unit.cdktf_app.conftest import PRIVATE, PUBLIC, PUBLIC_WEB, VPC, stack_of
 

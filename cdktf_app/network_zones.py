@@ -1,0 +1,15 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Zones that AWS documents Fargate for, in Regions where it is not in all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+FARGATE_ZONES: Final[Mapping[str, tuple[str, ...]]] = {
+    "us-west-1": ("usw1-az1", "usw1-az3"),
+    "ap-northeast-1": ("apne1-az1", "apne1-az2", "apne1-az4"),
+    "ca-central-1": ("cac1-az1", "cac1-az2"),
+    "cn-north-1": ("cnn1-az1", "cnn1-az2"),
+}
+"""Zone ids by Region."""
