@@ -6,7 +6,7 @@ from __future__ import annotations
 import itertools
 from typing import Final, cast
 
-from cdktn import TerraformElement, TerraformOutput, TerraformStack
+from cdktn import TerraformElement, TerraformOutput, TerraformResource, TerraformStack
 from constructs import Construct, Node
 
 from cdktf_app.airflow_containers import AirflowContainers, Connections
@@ -48,8 +48,8 @@ _DAG_SYNC_INTERVAL_S: Final = 30
 class EnvironmentStack(TerraformStack):
     """Everything that an environment is made of."""
 
-    def __init__(self, scope: Construct, environment: Environment) -> None:
-        super().__init__(scope, environment.name)
+    def __init__(self, scope: Construct, environment: Environment, *, stack_id: str | None = None) -> None:
+        super().__init__(scope, stack_id or environment.name)
         self._addresses: dict[str, str] = {}
         self.add_override("terraform.required_version", TERRAFORM_VERSION)
         self.add_override("terraform.required_providers.aws.version", PROVIDER_VERSION)
@@ -113,9 +113,7 @@ class EnvironmentStack(TerraformStack):
     def _store_things(self) -> None:
         """Add what keeps DAGs, messages and metadata, and the load balancers that tasks and people enter by."""
         environment, name, place = self._environment, self._name, self._place
-        self._storage = Storage(
-            self, "storage", name=name, place=place, key_arn=self._key, given=environment.source_bucket
-        )
+        self._storage = Storage(self, "storage", environment=environment, name=name, place=place, key_arn=self._key)
         self._broker = broker(
             self,
             "broker",
@@ -261,6 +259,15 @@ class EnvironmentStack(TerraformStack):
         """Return the last snapshot where the file asks for one, and the Fernet key of the connections in it."""
         snapshot = self._database.final_snapshot
         return [] if snapshot is None else [snapshot, self._secrets.arn(Generated.FERNET_KEY)]
+
+    @property
+    def taggable(self) -> frozenset[str]:
+        """The addresses of the resources that can have tags."""
+        return frozenset(
+            f"{one.terraform_resource_type}.{one.friendly_unique_id}"
+            for one in self.node.find_all()
+            if isinstance(one, TerraformResource) and hasattr(type(one), "tags_input")
+        )
 
     def _allocate_logical_id(self, tf_element: Node | TerraformElement) -> str:
         """Name a resource by its construct's path, without a last word that its type says already.

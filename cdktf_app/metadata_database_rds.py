@@ -42,7 +42,9 @@ class Rds(Construct):
         self.host = overridable(self, "host", instance.address)
         self.port = DATABASE_PORT
         self.sslmode = overridable(self, "sslmode", "require")
-        self.master_secret_arn: str = instance.master_user_secret.get(0).secret_arn
+        secret: str = instance.master_user_secret.get(0).secret_arn
+        # No emulator has a secret of an instance.
+        self.master_secret_arn = overridable(self, "master_secret_arn", secret)
         self.master_key_arn = ground.key_arn
         self.dimensions = {"DBInstanceIdentifier": identifier(ground)}
 

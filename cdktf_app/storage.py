@@ -8,7 +8,9 @@ from cdktn_provider_aws.s3_bucket_lifecycle_configuration import (
     S3BucketLifecycleConfiguration,
     S3BucketLifecycleConfigurationRule,
     S3BucketLifecycleConfigurationRuleAbortIncompleteMultipartUpload,
+    S3BucketLifecycleConfigurationRuleExpiration,
     S3BucketLifecycleConfigurationRuleFilter,
+    S3BucketLifecycleConfigurationRuleNoncurrentVersionExpiration,
 )
 from cdktn_provider_aws.s3_bucket_ownership_controls import (
     S3BucketOwnershipControls,
@@ -27,6 +29,7 @@ from constructs import Construct
 from cdktf_app.names import host_name
 from cdktf_app.place import Place
 from cdktf_app.policies import policy_json, tls_only
+from openmwaa.environment import Environment
 
 # 63 are allowed; the account's 12 digits and two hyphens follow the rest.
 _NAME_LIMIT = 63 - 12 - 1
@@ -36,16 +39,18 @@ class Storage(Construct):
     """The source bucket of an environment, versioned and private when it is ours."""
 
     def __init__(
-        self, scope: Construct, construct_id: str, *, name: str, place: Place, key_arn: str, given: str | None
+        self, scope: Construct, construct_id: str, *, environment: Environment, name: str, place: Place, key_arn: str
     ) -> None:
         super().__init__(scope, construct_id)
+        self._versions_days = environment.source_bucket_versions_days
+        given = environment.source_bucket
         if given is not None:
             self.bucket_name = given
             self.bucket_arn = f"arn:{place.partition}:s3:::{given}"
             return
         # Bucket names are the world's: account and Region make this one ours.
         own = f"{host_name(name, limit=_NAME_LIMIT - len(place.region) - 1)}-{place.region}-{place.account}"
-        bucket = S3Bucket(self, "bucket", bucket=own, force_destroy=False)
+        bucket = S3Bucket(self, "bucket", bucket=own, force_destroy=environment.source_bucket_force_destroy)
         self.bucket_name = bucket.bucket
         self.bucket_arn = bucket.arn
         self._protect(bucket, key_arn)
@@ -87,7 +92,7 @@ class Storage(Construct):
         S3BucketPolicy(self, "policy", bucket=bucket.id, policy=policy, depends_on=[block])
 
     def _keep_tidy(self, bucket: S3Bucket) -> None:
-        S3BucketVersioningA(
+        versioning = S3BucketVersioningA(
             self,
             "versioning",
             bucket=bucket.id,
@@ -105,6 +110,19 @@ class Storage(Construct):
                     abort_incomplete_multipart_upload=[
                         S3BucketLifecycleConfigurationRuleAbortIncompleteMultipartUpload(days_after_initiation=7)
                     ],
-                )
+                ),
+                S3BucketLifecycleConfigurationRule(
+                    id="old-versions",
+                    status="Enabled",
+                    filter=[S3BucketLifecycleConfigurationRuleFilter(prefix="")],
+                    noncurrent_version_expiration=[
+                        S3BucketLifecycleConfigurationRuleNoncurrentVersionExpiration(
+                            noncurrent_days=self._versions_days
+                        )
+                    ],
+                    # What is left of a deleted object when its versions are gone.
+                    expiration=[S3BucketLifecycleConfigurationRuleExpiration(expired_object_delete_marker=True)],
+                ),
             ],
+            depends_on=[versioning],
         )

@@ -18,6 +18,7 @@ from openmwaa.broker import Broker, Sqs
 from openmwaa.classes import ENVIRONMENT_CLASSES, Architecture, EnvironmentClass, TaskSize, fargate_cpus, fargate_memory
 from openmwaa.fleet import ClassName, Fleet, FleetName, FleetSpec
 from openmwaa.identity import Identity
+from openmwaa.images import Images
 from openmwaa.metadata_database import AuroraServerless, ExistingPostgresql, MetadataDatabase
 from openmwaa.monitoring import Monitoring
 from openmwaa.network import Network
@@ -63,13 +64,6 @@ class LoggingConfiguration(StrictModel):
     worker_logs: ModuleLogging = ModuleLogging()
     retention_days: Literal[1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1827, 3653] = 30
     """Days a log group keeps what it has; the values are CloudWatch's."""
-
-
-class Images(StrictModel):
-    """Images of your own, by digest or immutable tag; left out, the stack's own ECR repositories are used."""
-
-    airflow: str | None = None
-    scaler: str | None = None
 
 
 class Size(StrictModel):
@@ -151,6 +145,8 @@ class Environment(StrictModel):
     """The name or ARN of an S3 bucket that exists; left out, the stack has its own."""
     source_bucket_force_destroy: bool = False
     """Whether destroy empties the stack's own bucket; otherwise a destroy stops at a bucket with objects in it."""
+    source_bucket_versions_days: Annotated[int, Field(ge=1, le=3650)] = 90
+    """Days that the stack's own bucket keeps what was replaced or deleted in it."""
     dag_s3_path: Annotated[str, StringConstraints(pattern=r"^[^/].*[^/]$|^[^/]$", max_length=1024)] = "dags"
     """A folder of the bucket without a slash at either end, such as dags."""
     execution_role_arn: Annotated[str, StringConstraints(pattern=r"^arn:aws[a-z-]*:iam::\d{12}:role/.+$")] | None = None
