@@ -4,6 +4,7 @@
 import pytest
 
 from tests.support.stack import Stack, environment_of, secrets_of, walk
+from tests.unit.cdktf_app.conftest import stack_of
 
 AIRFLOW, CELERY, SCALER = (f"OPENMWAA_{name}_DATABASE_PASSWORD" for name in ("AIRFLOW", "CELERY", "SCALER"))
 FERNET, API, JWT = "OPENMWAA_FERNET_KEY", "OPENMWAA_API_SECRET_KEY", "OPENMWAA_JWT_SECRET"
@@ -21,6 +22,11 @@ GIVEN = {
     "worker-default/dag-syncer": set[str](),
     "worker-default/worker": {CELERY},
     "scaler/scaler": {"SCALER_DATABASE_PASSWORD", "SCALER_SIGNING_SEED"},
+}
+LOGINS = {
+    "secrets_airflow_database_password": "airflow",
+    "secrets_celery_database_password": "celery_results",
+    "secrets_scaler_database_password": "scaler",
 }
 
 
@@ -74,6 +80,45 @@ def test_secrets_can_be_made_again_under_their_names(quickstart: Stack) -> None:
     for name, secret in quickstart.resources("aws_secretsmanager_secret").items():
         assert secret["recovery_window_in_days"] == 0, f"{name} would keep its name after destroy"
         assert secret["kms_key_id"] == "${aws_kms_key.keys.arn}"
+
+
+def test_a_last_snapshots_fernet_key_outlives_the_environment() -> None:
+    key = "arn:aws:kms:us-east-1:123456789012:key/11111111-2222-3333-4444-555555555555"
+    without = stack_of(kms_key=key)
+    with_one = stack_of(kms_key=key, metadata_database={"kind": "AURORA_SERVERLESS_V2", "final_snapshot": True})
+    secrets = with_one.resources("aws_secretsmanager_secret")
+    assert {name for name, one in secrets.items() if one["recovery_window_in_days"]} == {"secrets_fernet_key"}
+    kept = secrets["secrets_fernet_key"]
+    assert kept["recovery_window_in_days"] == 30
+    before = without.resources("aws_secretsmanager_secret")["secrets_fernet_key"]
+    assert "name" not in kept, "the next environment of the name could not be made for 30 days"
+    assert before["name_prefix"] == kept["name_prefix"], (
+        "final_snapshot would replace a living environment's Fernet key"
+    )
+    assert (
+        "${aws_secretsmanager_secret_version.secrets_fernet_key.arn}"
+        in with_one.document["output"]["kept_by_destroy"]["value"]
+    )
+
+
+@pytest.mark.parametrize(("version", "turn"), [(1, "a"), (2, "b"), (3, "a")])
+def test_database_roles_log_in_by_turns(version: int, turn: str) -> None:
+    stack = stack_of(rotation={"database_passwords": version})
+    versions = stack.resources("aws_secretsmanager_secret_version")
+    raised = {name: one for name, one in versions.items() if one["secret_string_wo_version"] == version}
+    for secret, owner in LOGINS.items():
+        assert f'"username" = "{owner}_{turn}"' in raised[secret]["secret_string_wo"], secret
+    if version > 1:
+        assert set(raised) == set(LOGINS), "a rotation of the database's passwords changes something else"
+
+
+def test_new_passwords_are_a_new_revision_of_whoever_holds_one(quickstart: Stack) -> None:
+    rotated = stack_of(rotation={"database_passwords": 2})
+    for name, container in rotated.containers.items():
+        holds = any("DATABASE_PASSWORD" in variable for variable in secrets_of(container))
+        said = environment_of(container).get("OPENMWAA_DATABASE_PASSWORDS")
+        assert not holds or said == "2", f"{name} would run on with the old password until it is started again"
+    assert environment_of(quickstart.containers["scheduler/scheduler"])["OPENMWAA_DATABASE_PASSWORDS"] == "1"
 
 
 def test_rds_keeps_the_master_password(quickstart: Stack) -> None:
