@@ -3,6 +3,7 @@
 
 LocalError
 ├── PrerequisiteError        a program is missing or too old
+├── UnsuitableError          the file asks for what this machine cannot be
 ├── StateFolderError         the state folder cannot be used
 ├── AddressTakenError        somebody else listens where the environment has to
 ├── InstallError             a virtual environment could not be built
@@ -24,6 +25,10 @@ class LocalError(OpenmwaaError):
 
 class PrerequisiteError(LocalError):
     """A program is missing or too old."""
+
+
+class UnsuitableError(LocalError):
+    """The file asks for what this machine cannot be."""
 
 
 class RolloutUnfinishedError(LocalError):

@@ -6,8 +6,10 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import Final
 
 import aiohttp
 from botocore.exceptions import BotoCoreError, ClientError
@@ -19,6 +21,8 @@ logger = logging.getLogger(__name__)
 
 RETRY_S = 0.3
 _SECRET_ARN_PARTS = 7
+LOCAL_MASTER_SECRET: Final = f"arn:aws:secretsmanager:{aws.REGION}:{aws.ACCOUNT}:secret:rds!local"
+"""Of a master that is on this machine alone: its password is made anew by every daemon."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,7 @@ class EmulatedSecrets:
         self._endpoint_url = endpoint_url
         self._region = region
         self._on_master = on_master
+        self._local_master = json.dumps({"username": "openmwaa", "password": secrets.token_urlsafe(24)})
 
     async def resolve(self, value_from: str) -> str:
         """The secret's value; while the emulator is away it tries again until the caller's deadline.
@@ -76,8 +81,10 @@ class EmulatedSecrets:
             request["VersionStage"] = reference.version_stage
         if reference.version_id:
             request["VersionId"] = reference.version_id
-        async with aws.client("secretsmanager", self._endpoint_url, region=self._region) as secrets:
-            text: str = (await secrets.get_secret_value(**request))["SecretString"]
+        text = self._local_master
+        if reference.secret_id != LOCAL_MASTER_SECRET:
+            async with aws.client("secretsmanager", self._endpoint_url, region=self._region) as manager:
+                text = (await manager.get_secret_value(**request))["SecretString"]
         if ":secret:rds!" in reference.secret_id and self._on_master:
             await self._on_master(_field(text, "username"), _field(text, "password"))
         return _field(text, reference.json_key) if reference.json_key else text

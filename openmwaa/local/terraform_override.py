@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from openmwaa.local.addresses import Addresses
+from openmwaa.local.secret_values import LOCAL_MASTER_SECRET
 from openmwaa.local.web_override import web_override
 
 FILE = "local_override.tf.json"
@@ -35,7 +36,13 @@ _OF_ECS = ("applicationautoscaling", "ecs")
 _DATABASE = "metadata_database"
 DAG_SYNC_INTERVAL_S = "5"
 # What ministack 1.5.33 does not give back, so that a second plan would want to change it for ever.
-_NOT_RETURNED = {"aws_vpc_endpoint": ("private_dns_enabled", "security_group_ids")}
+_NOT_RETURNED = {
+    "aws_vpc_endpoint": ("private_dns_enabled", "security_group_ids"),
+    "aws_rds_cluster": ("enabled_cloudwatch_logs_exports",),
+    "aws_rds_cluster_instance": ("performance_insights_kms_key_id",),
+    "aws_elasticache_parameter_group": ("parameter",),  # every default too, as if somebody had set it
+    "aws_elasticache_replication_group": ("kms_key_id", "auto_minor_version_upgrade"),
+}
 # Nothing here measures what alarms and dashboards look at.
 _LEFT_OUT = ("aws_cloudwatch_metric_alarm", "aws_cloudwatch_dashboard")
 
@@ -57,6 +64,8 @@ def override(
     own = {
         f"{_DATABASE}_host": addresses.database,
         f"{_DATABASE}_sslmode": "disable",
+        # The emulator keeps a master's secret of clusters, and none of instances.
+        f"{_DATABASE}_master_secret_arn": LOCAL_MASTER_SECRET,
         # Here a LIST costs nothing, and a new DAG should be there before one looks for it.
         "dag_sync_interval_s": DAG_SYNC_INTERVAL_S,
     }

@@ -24,7 +24,7 @@ import aiohttp
 
 from openmwaa import environment_file
 from openmwaa.environment import Environment
-from openmwaa.local import access, applied, daemon_client, health, prerequisites, rollout, sweep, venvs
+from openmwaa.local import access, applied, daemon_client, health, prerequisites, rollout, suitable, sweep, venvs
 from openmwaa.local.addresses import Addresses
 from openmwaa.local.applied import Applied
 from openmwaa.local.child_environment import child_environment
@@ -91,6 +91,7 @@ class Up:
     def run(self) -> Ready:
         """All steps."""
         began = time.monotonic()
+        suitable.check(self._environment)
         with _terminate_as_interrupt():
             status = self._run()
         return Ready(self._paths, status, time.monotonic() - began, self._terraform_ran)

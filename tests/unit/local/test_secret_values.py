@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """How ECS's references to secrets are read."""
 
+import json
+
 import pytest
 
-from openmwaa.local.secret_values import SecretReference
+from openmwaa.local.secret_values import LOCAL_MASTER_SECRET, EmulatedSecrets, SecretReference
 
 ARN = "arn:aws:secretsmanager:us-east-1:123456789012:secret:rds!cluster-1-AbCdEf"
 
@@ -20,3 +22,15 @@ ARN = "arn:aws:secretsmanager:us-east-1:123456789012:secret:rds!cluster-1-AbCdEf
 )
 def test_reading_a_reference(text: str, expected: SecretReference) -> None:
     assert SecretReference.parse(text) == expected
+
+
+async def test_a_master_of_this_machine_is_told_to_postgresql_before_anybody_uses_it() -> None:
+    told: list[tuple[str, str]] = []
+
+    async def on_master(name: str, password: str) -> None:
+        told.append((name, password))
+
+    secrets = EmulatedSecrets("http://127.0.0.1:9", on_master=on_master)  # nobody is asked there
+    master = json.loads(await secrets.resolve(LOCAL_MASTER_SECRET))
+    assert told == [("openmwaa", master["password"])]
+    assert await secrets.resolve(f"{LOCAL_MASTER_SECRET}:password::") == master["password"], "it changed meanwhile"

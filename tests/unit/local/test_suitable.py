@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What cannot run on this machine is refused at once, with what to say instead."""
+
+from typing import Any
+
+import pytest
+
+from openmwaa.environment import Environment
+from openmwaa.local import suitable
+from openmwaa.local.errors import UnsuitableError
+from tests.support.environments import LEAST
+
+EXISTING = {
+    "kind": "EXISTING",
+    "host": "db.example.com",
+    "master_secret_arn": "arn:aws:secretsmanager:us-east-1:123456789012:secret:master-AbCdEf",
+    "security_group_id": "sg-12345678",
+}
+VPC = {"vpc_id": "vpc-12345678", "private_subnet_ids": ["subnet-12345678", "subnet-87654321"]}
+
+
+def environment(**fields: Any) -> Environment:
+    return Environment.model_validate({**LEAST, **fields})
+
+
+@pytest.mark.parametrize("fields", [{}, {"metadata_database": {"kind": "RDS_POSTGRESQL"}}], ids=["least", "rds"])
+def test_what_can_run_here_passes(fields: dict[str, Any]) -> None:
+    suitable.check(environment(**fields))
+
+
+@pytest.mark.parametrize(
+    ("fields", "says"),
+    [
+        ({"broker": {"kind": "ELASTICACHE"}}, r"`broker.kind: ELASTICACHE`.*Say `SQS` here"),
+        ({"metadata_database": EXISTING}, r"`metadata_database.kind: EXISTING`.*Say `AURORA_SERVERLESS_V2` here"),
+        ({"network": VPC}, r"`network.vpc_id`.*Leave `network` out here"),
+        ({"source_bucket": "given-bucket"}, r"`source_bucket`.*Leave it out here"),
+    ],
+    ids=["broker", "database", "vpc", "bucket"],
+)
+def test_what_cannot_is_named_with_what_to_say_instead(fields: dict[str, Any], says: str) -> None:
+    with pytest.raises(UnsuitableError, match=says):
+        suitable.check(environment(**fields))
+
+
+def test_all_of_it_is_named_at_once() -> None:
+    with pytest.raises(UnsuitableError) as caught:
+        suitable.check(environment(broker={"kind": "ELASTICACHE"}, source_bucket="given-bucket"))
+    assert "`broker.kind: ELASTICACHE`" in str(caught.value)
+    assert "`source_bucket`" in str(caught.value)
