@@ -84,8 +84,8 @@ def test_services_start_when_everything_they_need_is_there(quickstart: Stack) ->
         assert needed.count("aws_secretsmanager_secret_version.") == 8, f"{name} could start before its secrets"
         own = f"aws_iam_role_policy.roles_{re.sub('-default-[ab]$', '', name).replace('-', '_')}_execution"
         assert own in service["depends_on"], f"{name} could start before {own}"
-    assert "aws_lb_listener_rule.load_balancer_execution_rule" in quickstart.services["execution-api"]["depends_on"]
-    assert "aws_lb_listener.load_balancer_web_listener" in quickstart.services["web-server"]["depends_on"]
+    assert "aws_lb_listener_rule.internal_load_balancer_execution" in quickstart.services["execution-api"]["depends_on"]
+    assert "aws_lb_listener.internal_load_balancer_web" in quickstart.services["web-server"]["depends_on"]
 
 
 @pytest.mark.parametrize(("service", "port"), [("web-server", 8080), ("execution-api", 8081), ("scaler", 8082)])

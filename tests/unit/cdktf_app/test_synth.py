@@ -86,7 +86,7 @@ def test_versions_are_ranges_of_what_was_applied(quickstart: Stack) -> None:
 def test_addresses_read_like_the_picture(quickstart: Stack) -> None:
     expected = {
         "aws_vpc": "network",
-        "aws_lb": "load_balancer",
+        "aws_lb": "internal_load_balancer",
         "aws_rds_cluster": "metadata_database",
         "aws_ecs_service": "airflow_scheduler",
         "aws_sqs_queue": "broker_queue_default",
