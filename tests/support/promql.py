@@ -7,9 +7,9 @@ Parsed by `promql_parser`, which is Prometheus' own grammar. What is not here ra
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import promql_parser as grammar
 
@@ -36,6 +36,21 @@ class Series:
 
 def series(name: str, *points: tuple[float, float], **labels: str) -> Series:
     return Series(name, frozenset(labels.items()), points)
+
+
+def selectors_of(expression: str) -> list[grammar.VectorSelector]:
+    """Return every series that an expression selects."""
+    found = [node for node in _nodes(grammar.parse(expression)) if isinstance(node, grammar.VectorSelector)]
+    assert found, f"the walk found no selector in {expression}: the parser has changed"
+    return found
+
+
+def _nodes(expression: Any) -> Iterator[Any]:
+    yield expression
+    inner = [getattr(expression, name, None) for name in ("lhs", "rhs", "expr", "vector_selector")]
+    for each in [*inner, *getattr(expression, "args", [])]:
+        if isinstance(each, grammar.Expr):
+            yield from _nodes(each)
 
 
 class Evaluator:

@@ -5,19 +5,16 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import promql_parser as grammar
 import pytest
 import yaml
 
-from scaler.adapters.aws import ApiCalls
-from scaler.errors import SourceError
-from scaler.runtime.metrics import CONTROLS, WORKER_STATES, Metrics
-from tests.support.promql import Evaluator, Series, series
-from tests.support.scaler_reports import report
+from scaler.runtime.metrics import CONTROLS, WORKER_STATES
+from tests.support.promql import Evaluator, Series, selectors_of, series
+from tests.support.scaler_metrics import of_prometheus
 
 ROOT = Path(__file__).parents[3]
 PATH = ROOT / "scaler" / "rules" / "openmwaa-scaler.rules.yaml"
@@ -28,36 +25,12 @@ NOW = 1_000_000.0
 FLEET = {"fleet": "default"}
 
 
-def registry() -> dict[str, set[str]]:
-    """Return every sample's name and labels, of a scaler that has done everything once."""
-    metrics, calls = Metrics(), ApiCalls()
-    calls.sent["ecs", "DescribeServices"] = calls.throttled["ecs", "DescribeServices"] = 1
-    metrics.watch(calls, lambda: {"default": 5.0})
-    metrics.ticked(report(errors=[SourceError("ecs", "down")]))
-    metrics.failed("default", ValueError())
-    return {sample.name: set(sample.labels) for family in metrics.families() for sample in family.samples}
-
-
-KNOWN = registry()
-
-
-def nodes(expression: Any) -> Iterator[Any]:
-    yield expression
-    inner = [getattr(expression, name, None) for name in ("lhs", "rhs", "expr", "vector_selector")]
-    for each in [*inner, *getattr(expression, "args", [])]:
-        if isinstance(each, grammar.Expr):
-            yield from nodes(each)
-
-
-def selectors(alert: str) -> list[Any]:
-    return [node for node in nodes(grammar.parse(RULES[alert]["expr"])) if isinstance(node, grammar.VectorSelector)]
+KNOWN = of_prometheus()
 
 
 @pytest.mark.parametrize("alert", RULES)
 def test_a_rule_asks_for_what_the_scaler_has(alert: str) -> None:
-    found = selectors(alert)
-    assert found, "the walk found no selector: the parser has changed"
-    for node in found:
+    for node in selectors_of(RULES[alert]["expr"]):
         assert node.name in KNOWN, f"{node.name} is no metric of the scaler"
         for matcher in node.matchers.matchers:
             assert matcher.name in KNOWN[node.name], f"{node.name} has no label {matcher.name}"

@@ -1,0 +1,35 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every metric that the scaler has, out of itself: for Prometheus and for CloudWatch."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from scaler.adapters.aws import ApiCalls
+from scaler.errors import SourceError
+from scaler.runtime.metrics import Metrics
+from scaler.runtime.published import MWAA, OF_AIRFLOW, OF_FLEETS, OF_SERVICES
+from tests.support.scaler_reports import report
+
+NAMESPACE: Final = "openmwaa"
+"""What the stack tells the scaler to publish to."""
+
+
+def of_prometheus() -> dict[str, set[str]]:
+    """Every sample's name and labels, of a scaler that has done everything once."""
+    metrics, calls = Metrics(), ApiCalls()
+    calls.sent["ecs", "DescribeServices"] = calls.throttled["ecs", "DescribeServices"] = 1
+    metrics.watch(calls, lambda: {"default": 5.0})
+    metrics.ticked(report(errors=[SourceError("ecs", "down")]))
+    metrics.failed("default", ValueError())
+    return {sample.name: set(sample.labels) for family in metrics.families() for sample in family.samples}
+
+
+def of_cloudwatch() -> set[tuple[str, str, tuple[str, ...]]]:
+    """Namespace, name and dimensions of everything that the scaler publishes; a function is named with its value."""
+    fleet = ("Environment", "Fleet")
+    return {
+        *((NAMESPACE, name, fleet) for name in OF_FLEETS),
+        *((NAMESPACE, name, (*fleet, "Service")) for name in OF_SERVICES),
+        *((MWAA, name, ("=".join(function), "Environment")) for name, function in OF_AIRFLOW.items()),
+    }

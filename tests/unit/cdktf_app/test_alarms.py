@@ -1,0 +1,257 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Alarms: MWAA's with MWAA's numbers, on metrics that somebody publishes, and somebody is told."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import botocore.session
+import pytest
+from botocore.validate import ParamValidator
+
+from cdktf_app.alarm_table import PERIOD_S, Alarm, alarms_of, anchor
+from tests.support.metrics_known import who_says
+from tests.support.stack import Stack
+from tests.support.watched import WATCHED
+from tests.unit.cdktf_app.conftest import stack_of
+
+RUNBOOK = Path(__file__).parents[3] / "docs/how-to/alarms.md"
+ALARMS = {alarm.id: alarm for alarm in alarms_of(WATCHED)}
+MIB = 1024 * 1024
+MODEL: Any = (
+    botocore.session.get_session().get_service_model("cloudwatch").operation_model("PutMetricAlarm").input_shape
+)
+
+# What MWAA's own template for an environment says.
+OF_MWAA = {
+    "scheduler_heartbeat": ("SchedulerHeartbeat", "Sum", "LessThanThreshold", 1, 2, "breaching"),
+    "oldest_task_default": ("ApproximateAgeOfOldestMessage", "Maximum", "GreaterThanThreshold", 1800, 3, None),
+    "scheduler_cpu": ("CPUUtilization", "Average", "GreaterThanThreshold", 95, 3, None),
+    "scheduler_memory": ("MemoryUtilization", "Average", "GreaterThanThreshold", 95, 3, None),
+    "worker-default-a_cpu": ("CPUUtilization", "Average", "GreaterThanThreshold", 95, 6, None),
+    "worker-default-a_memory": ("MemoryUtilization", "Average", "GreaterThanThreshold", 95, 6, None),
+    "web_server_cpu": ("CPUUtilization", "Average", "GreaterThanThreshold", 95, 3, None),
+    "web_server_memory": ("MemoryUtilization", "Average", "GreaterThanThreshold", 95, 3, None),
+    "database_cpu": ("CPUUtilization", "Average", "GreaterThanThreshold", 95, 3, None),
+    "database_memory": ("FreeableMemory", "Average", "LessThanThreshold", 512 * MIB, 3, None),
+}
+
+
+@pytest.mark.parametrize("name", OF_MWAA)
+def test_mwaas_alarms_have_mwaas_numbers(name: str) -> None:
+    metric, statistic, comparison, threshold, periods, missing = OF_MWAA[name]
+    alarm = ALARMS[name]
+    assert alarm.kind.of_mwaa
+    assert (alarm.metric.name, alarm.metric.statistic) == (metric, statistic)
+    assert (alarm.kind.comparison, alarm.kind.threshold, alarm.kind.periods) == (comparison, threshold, periods)
+    assert missing in (None, alarm.kind.missing)
+    assert PERIOD_S == 300
+
+
+def test_every_kind_that_mwaa_has_is_listed_above() -> None:
+    assert {alarm.kind for alarm in ALARMS.values() if alarm.kind.of_mwaa} == {ALARMS[name].kind for name in OF_MWAA}
+
+
+@pytest.mark.parametrize("name", ALARMS)
+def test_somebody_publishes_what_an_alarm_watches(name: str) -> None:
+    metric = ALARMS[name].metric
+    assert who_says(metric), f"nobody publishes {metric.namespace} {metric.name} by {metric.dimensions}"
+
+
+def state_of(alarm: Alarm, values: Sequence[float | None]) -> str:
+    """The state that CloudWatch gives an alarm after these periods, oldest first; None where there was no data."""
+    kind = alarm.kind
+    last = values[-kind.periods :]
+    if all(value is None for value in last):
+        return {"breaching": "ALARM", "notBreaching": "OK", "missing": "INSUFFICIENT_DATA"}[kind.missing]
+    over = [
+        kind.missing == "breaching"
+        if value is None
+        else (value > kind.threshold if kind.comparison == "GreaterThanThreshold" else value < kind.threshold)
+        for value in last
+    ]
+    return "ALARM" if all(over) and len(over) == kind.periods else "OK"
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "state"),
+    [
+        pytest.param("scheduler_heartbeat", [10, 10], "OK", id="schedulers live"),
+        pytest.param("scheduler_heartbeat", [10, 0], "OK", id="schedulers silent for one period"),
+        pytest.param("scheduler_heartbeat", [0, 0], "ALARM", id="no scheduler for two periods"),
+        pytest.param("scheduler_heartbeat", [None, None], "ALARM", id="nobody could ask"),
+        pytest.param("worker-default-b_cpu", [None] * 6, "OK", id="a generation without workers"),
+        pytest.param("worker-default-b_cpu", [99.0] * 6, "ALARM", id="busy workers"),
+        pytest.param("worker-default-b_cpu", [*[99.0] * 5, 90.0], "OK", id="workers that were busy"),
+        pytest.param("scheduler_cpu", [None] * 3, "INSUFFICIENT_DATA", id="no schedulers: another alarm says so"),
+        pytest.param("oldest_task_default", [None] * 3, "OK", id="an idle queue, of which SQS says nothing"),
+        pytest.param("dead_letters", [0.0], "OK", id="no dead letter"),
+        pytest.param("dead_letters", [1.0], "ALARM", id="one dead letter"),
+        pytest.param("fleet_default_no_decision", [None], "ALARM", id="no scaler"),
+        pytest.param("fleet_default_no_decision", [1.0], "ALARM", id="a blind scaler"),
+        pytest.param("fleet_default_no_decision", [0.0], "OK", id="a scaler that decided once in five minutes"),
+        pytest.param("fleet_default_source_unknown", [None], "OK", id="no scaler is told once"),
+        pytest.param("fleet_default_source_unknown", [1.0], "ALARM", id="a source is unknown"),
+        pytest.param("fleet_default_drain_too_old", [43201.0], "ALARM", id="a drain of half a day"),
+        pytest.param("fleet_default_drain_too_old", [43200.0], "OK", id="a drain of less"),
+        pytest.param("fleet_default_at_maximum", [0.0, 1.0], "OK", id="at the maximum for five minutes"),
+        pytest.param("fleet_default_at_maximum", [1.0, 1.0], "ALARM", id="at the maximum for ten"),
+        pytest.param("fleet_default_protection_refused", [1.0], "ALARM", id="protection refused"),
+        pytest.param("fleet_default_launches_stuck", [2.0], "ALARM", id="launches stuck"),
+        pytest.param("execution_api_down", [None], "ALARM", id="no execution API registered"),
+        pytest.param("execution_api_down", [0.0], "ALARM", id="no execution API healthy"),
+        pytest.param("execution_api_unhealthy", [1.0, 1.0, 0.0], "OK", id="a task that was replaced"),
+        pytest.param("execution_api_unhealthy", [1.0, 1.0, 1.0], "ALARM", id="tasks that cannot be replaced"),
+        pytest.param("database_memory", [511.0 * MIB] * 3, "ALARM", id="little memory"),
+    ],
+)
+def test_an_alarm_tells_what_it_says(name: str, values: list[float | None], state: str) -> None:
+    assert state_of(ALARMS[name], values) == state
+
+
+def test_each_kind_has_a_runbook() -> None:
+    headings = {anchor(each) for each in re.findall(r"^### (.+)$", RUNBOOK.read_text(), re.MULTILINE)}
+    assert {anchor(alarm.kind.name) for alarm in ALARMS.values()} == headings
+
+
+@pytest.mark.parametrize(
+    ("watched", "gone", "new"),
+    [
+        pytest.param(
+            replace(WATCHED, queues={}, dead_letters=None),
+            {"oldest_task_default", "oldest_task_heavy", "dead_letters"},
+            {"oldest_task"},
+            id="Redis",
+        ),
+        pytest.param(
+            replace(WATCHED, database=()), {"database_cpu", "database_memory"}, set(), id="database that exists"
+        ),
+        pytest.param(
+            replace(WATCHED, balanced=WATCHED.balanced[:1]),
+            {"execution_api_down", "execution_api_unhealthy"},
+            set(),
+            id="no execution API",
+        ),
+    ],
+)
+def test_what_is_not_there_is_not_watched(watched: Any, gone: set[str], new: set[str]) -> None:
+    found = {alarm.id: alarm for alarm in alarms_of(watched)}
+    assert found.keys() == (ALARMS.keys() - gone) | new
+    assert all(who_says(found[name].metric) for name in new)
+
+
+# --- in the stack
+
+
+@pytest.fixture(scope="session")
+def told() -> Stack:
+    return stack_of(monitoring={"alarm_emails": ["a@example.com", "b+${c}@example.com"], "dashboard": False})
+
+
+@pytest.fixture(scope="session")
+def unwatched() -> Stack:
+    return stack_of(monitoring={"alarms": False})
+
+
+def alarms(stack: Stack) -> dict[str, Any]:
+    return stack.resources("aws_cloudwatch_metric_alarm")
+
+
+@pytest.mark.parametrize("where", ["quickstart", "given"])
+def test_aws_takes_every_alarm(where: str, request: pytest.FixtureRequest) -> None:
+    stack = request.getfixturevalue(where)
+    assert len(alarms(stack)) > 20
+    for address, alarm in alarms(stack).items():
+        parameters = {_parameter(name): value for name, value in alarm.items()}
+        parameters["Dimensions"] = [{"Name": name, "Value": value} for name, value in alarm["dimensions"].items()]
+        parameters["Threshold"] = float(alarm["threshold"])
+        report = ParamValidator().validate(parameters, MODEL)
+        assert not report.has_errors(), f"{address}: {report.generate_report()}"
+        for name in ("ComparisonOperator", "Statistic"):
+            assert parameters[name] in MODEL.members[name].enum, f"{address}: {name}"
+        assert alarm["treat_missing_data"] in {"breaching", "notBreaching", "ignore", "missing"}, address
+        assert alarm["period"] * alarm["evaluation_periods"] <= 86_400, f"{address}: AWS looks back a day at most"
+        assert alarm["datapoints_to_alarm"] <= alarm["evaluation_periods"], address
+
+
+def _parameter(name: str) -> str:
+    special = {"ok_actions": "OKActions"}
+    return special.get(name, "".join(word.capitalize() for word in name.split("_")))
+
+
+def test_every_alarm_tells_the_topic_when_it_begins_and_when_it_ends(quickstart: Stack) -> None:
+    (topic,) = quickstart.resources("aws_sns_topic")
+    arn = [f"${{aws_sns_topic.{topic}.arn}}"]
+    assert {address for address, alarm in alarms(quickstart).items() if alarm["alarm_actions"] != arn} == set()
+    assert {address for address, alarm in alarms(quickstart).items() if alarm["ok_actions"] != arn} == set()
+    assert quickstart.document["output"]["alarm_topic_arn"]["value"] == arn[0]
+
+
+def test_alarms_carry_the_environments_name_and_lead_to_the_runbook(quickstart: Stack) -> None:
+    names = [alarm["alarm_name"] for alarm in alarms(quickstart).values()]
+    assert len(set(names)) == len(names)
+    assert all(name.startswith("openmwaa-quickstart/") for name in names), "no other environment's begin like that"
+    for alarm in alarms(quickstart).values():
+        assert "docs/how-to/alarms.md#" in alarm["alarm_description"]
+
+
+def test_fleets_are_watched_by_the_names_that_ecs_and_the_scaler_have(given: Stack) -> None:
+    cluster = given.one("aws_ecs_cluster")["name"]
+    watched = {
+        alarm["dimensions"]["ServiceName"]: alarm["dimensions"]["ClusterName"]
+        for alarm in alarms(given).values()
+        if alarm["namespace"] == "AWS/ECS"
+    }
+    assert watched.keys() <= given.services.keys(), "an alarm on a service that is not there is never in alarm"
+    assert set(watched.values()) == {cluster}
+    fleets = {alarm["dimensions"].get("Fleet") for alarm in alarms(given).values()} - {None}
+    assert fleets == {"default", "gpu-like"}
+    environments = {
+        alarm["dimensions"]["Environment"] for alarm in alarms(given).values() if "Environment" in alarm["dimensions"]
+    }
+    (container,) = given.tasks["scaler"]
+    (config,) = (entry["value"] for entry in container["environment"] if entry["name"] == "SCALER_CONFIG")
+    assert environments == {given.local(config)["environment"]}, "what the scaler calls it"
+
+
+def test_the_topic_is_encrypted_and_written_to_by_the_accounts_alarms_alone(quickstart: Stack) -> None:
+    topic = quickstart.one("aws_sns_topic")
+    assert topic["kms_master_key_id"] == "${aws_kms_key.keys.arn}"
+    allowed, denied = quickstart.local(topic["policy"])["Statement"]
+    assert allowed["Principal"] == {"Service": ["cloudwatch.amazonaws.com"]}
+    assert allowed["Action"] == ["sns:Publish"]
+    assert allowed["Condition"]["StringEquals"].keys() == {"aws:SourceAccount"}
+    (source,) = allowed["Condition"]["ArnLike"]["aws:SourceArn"]
+    assert source.endswith(":alarm:*")
+    assert (denied["Effect"], denied["Condition"]) == ("Deny", {"Bool": {"aws:SecureTransport": ["false"]}})
+
+
+def test_who_is_named_is_written_to(told: Stack) -> None:
+    subscriptions = told.resources("aws_sns_topic_subscription")
+    assert {each["protocol"] for each in subscriptions.values()} == {"email"}
+    assert {each["endpoint"] for each in subscriptions.values()} == {"a@example.com", "b+$${c}@example.com"}
+    assert not told.resources("aws_cloudwatch_dashboard")
+
+
+def test_one_address_more_leaves_the_others_subscribed(told: Stack) -> None:
+    emails = ["new@example.com", "a@example.com", "b+${c}@example.com"]
+    more = stack_of(monitoring={"alarm_emails": emails}).resources("aws_sns_topic_subscription")
+    assert told.resources("aws_sns_topic_subscription").items() < more.items()
+
+
+def test_a_topic_that_exists_is_used() -> None:
+    arn = "arn:aws:sns:us-east-1:123456789012:given"
+    stack = stack_of(monitoring={"alarm_topic_arn": arn})
+    assert not stack.resources("aws_sns_topic")
+    assert {tuple(alarm["alarm_actions"]) for alarm in alarms(stack).values()} == {(arn,)}
+
+
+def test_without_alarms_there_is_no_topic_and_still_a_dashboard(unwatched: Stack) -> None:
+    assert not alarms(unwatched)
+    assert not unwatched.resources("aws_sns_topic")
+    body = unwatched.local(unwatched.one("aws_cloudwatch_dashboard")["dashboard_body"])
+    assert "alarm" not in {widget["type"] for widget in body["widgets"]}

@@ -1,0 +1,188 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Dashboards: what they draw exists, all of a glance is in them, and CloudWatch and Grafana draw the same."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cdktf_app.panels import Graph, LogTable, Query, panels_of
+from cdktf_app.watched import Watched
+from cdktf_app.widgets import widgets
+from scaler.runtime.report import decision_line
+from tests.support.metrics_known import who_says
+from tests.support.promql import selectors_of
+from tests.support.scaler_metrics import of_prometheus
+from tests.support.scaler_reports import report
+from tests.support.stack import Stack, walk
+from tests.support.watched import WATCHED
+from tools import grafana
+
+COMMITTED = Path(__file__).parents[3] / "monitoring/grafana/openmwaa.json"
+KNOWN = of_prometheus()
+# What Prometheus adds to everything it scrapes, and what it says of rules.
+LABELS_OF_PROMETHEUS = {"job"}
+OF_PROMETHEUS = {"ALERTS": {"alertname", "alertstate"}}
+PLACES = pytest.mark.parametrize(
+    "watched", [pytest.param(WATCHED, id="CloudWatch"), pytest.param(grafana.WATCHED, id="Grafana")]
+)
+
+
+@PLACES
+def test_somebody_publishes_what_is_drawn(watched: Watched) -> None:
+    metrics = {series.metric for panel in panels_of(watched) if isinstance(panel, Graph) for series in panel.series}
+    assert len(metrics) > 30
+    strange = [f"{each.namespace} {each.name} by {each.dimensions}" for each in metrics if not who_says(each)]
+    assert not strange, f"nobody publishes {strange}"
+
+
+def queries() -> Iterator[Query]:
+    """Every query of the Grafana dashboard, labelled with its panel too."""
+    model = grafana.dashboard()
+    for panel in model["panels"]:
+        for target in panel["targets"]:
+            if "expr" in target:
+                yield Query(f"{panel['title']}: {target['legendFormat']}", target["expr"])
+
+
+QUERIES = list(queries())
+
+
+def filled(expression: str) -> str:
+    """The expression with Grafana's variables as Grafana fills them in."""
+    return expression.replace("$job", "openmwaa.*").replace("$fleet", "default")
+
+
+@pytest.mark.parametrize("query", QUERIES, ids=lambda query: query.label)
+def test_what_grafana_asks_prometheus_exists(query: Query) -> None:
+    known = KNOWN | OF_PROMETHEUS
+    for selector in selectors_of(filled(query.expression)):
+        assert selector.name in known, f"{selector.name} is no metric of the scaler"
+        asked = {matcher.name for matcher in selector.matchers.matchers}
+        assert asked <= known[selector.name] | LABELS_OF_PROMETHEUS, f"{selector.name} has no such labels: {asked}"
+
+
+@pytest.mark.parametrize("query", QUERIES, ids=lambda query: query.label)
+def test_a_line_is_named_by_labels_that_its_metric_has(query: Query) -> None:
+    selected = [str(selector.name) for selector in selectors_of(filled(query.expression))]
+    has = {label for name in selected for label in (KNOWN | OF_PROMETHEUS)[name]}
+    named = set(re.findall(r"\{\{(\w+)\}\}", query.label))
+    assert named <= has | ({"fleet"} if "ALERTS" in query.expression else set())
+
+
+@pytest.mark.parametrize(
+    "about",
+    ["queued", "running", "desired", "oldest", "dead letters", "schedulers", "scheduler", "connections", "requests"],
+)
+def test_a_glance_has_it_all(about: str) -> None:
+    labels = {series.label for panel in panels_of(WATCHED) if isinstance(panel, Graph) for series in panel.series}
+    assert any(about in label for label in labels), f"no line says anything about {about}"
+
+
+def test_each_fleet_has_a_panel_with_both_its_generations() -> None:
+    for fleet, services in WATCHED.fleets.items():
+        panel = next(each for each in panels_of(WATCHED) if isinstance(each, Graph) and each.fleet == fleet)
+        drawn = {dict(series.metric.dimensions).get("Service") for series in panel.series}
+        assert set(services) <= drawn
+
+
+def test_logs_are_searched_for_what_the_scaler_writes() -> None:
+    line = decision_line(report(), "demo")
+    tables = [panel for panel in panels_of(WATCHED) if isinstance(panel, LogTable)]
+    assert len(tables) == 2
+    words = {
+        "filter",
+        "event",
+        "stats",
+        "count",
+        "as",
+        "decisions",
+        "by",
+        "bin",
+        "and",
+        "fields",
+        "sort",
+        "desc",
+        "limit",
+    }
+    for table in tables:
+        named = set(re.findall(r"[a-z_]+", re.sub(r'"[^"]*"|\d+m|@\w+', "", table.query))) - words
+        assert named <= line.keys(), f"no decision has {named - line.keys()}"
+
+
+# --- CloudWatch
+
+
+def test_the_stack_draws_what_the_table_says(quickstart: Stack) -> None:
+    dashboard = quickstart.one("aws_cloudwatch_dashboard")
+    assert dashboard["dashboard_name"] == "openmwaa-quickstart-us-east-1"
+    body = quickstart.local(dashboard["dashboard_body"])
+    (alarms,) = (each for each in body["widgets"] if each["type"] == "alarm")
+    names = {arn.partition(":alarm:")[2] for arn in alarms["properties"]["alarms"]}
+    assert names == {each["alarm_name"] for each in quickstart.resources("aws_cloudwatch_metric_alarm").values()}
+    groups = {each["name"] for each in quickstart.resources("aws_cloudwatch_log_group").values()}
+    for widget in body["widgets"]:
+        if widget["type"] == "log":
+            source = re.match(r"SOURCE '(.+?)' \|", widget["properties"]["query"])
+            assert source is not None
+            assert source[1] in {*groups, "${aws_cloudwatch_log_group.logs_scaler.name}"}
+
+
+@pytest.mark.parametrize("fleets", [1, 7, 200])
+def test_a_dashboard_is_within_cloudwatchs_limits(fleets: int) -> None:
+    many = {f"fleet-{number}": (f"worker-fleet-{number}-a", f"worker-fleet-{number}-b") for number in range(fleets)}
+    arns = [f"arn:{number}" for number in range(10 * fleets)]
+    drawn = widgets(panels_of(replace(WATCHED, fleets=many)), arns, "us-east-1", "log")
+    lines = [len(widget["properties"].get("metrics", ())) for widget in drawn]
+    assert len(drawn) <= 500
+    assert max(lines) <= 500
+    assert sum(lines) <= 2500
+    assert all(len(widget["properties"].get("alarms", ())) <= 100 for widget in drawn)
+    shown = {arn for widget in drawn for arn in widget["properties"].get("alarms", ())}
+    assert shown == set(arns), "every alarm's state is shown, whatever is drawn"
+
+
+def test_no_widget_lies_on_another() -> None:
+    drawn = widgets(panels_of(WATCHED), ["arn"], "us-east-1", "log")
+    assert all(widget["x"] + widget["width"] <= 24 for widget in drawn)
+    for one, other in combinations(drawn, 2):
+        beside = one["x"] + one["width"] <= other["x"] or other["x"] + other["width"] <= one["x"]
+        below = one["y"] + one["height"] <= other["y"] or other["y"] + other["height"] <= one["y"]
+        assert beside or below, f"{one['properties']['title']} and {other['properties']['title']}"
+
+
+# --- Grafana
+
+
+def test_both_dashboards_draw_the_same() -> None:
+    titles = [panel["title"] for panel in grafana.dashboard()["panels"]]
+    assert titles[1:] == [panel.title for panel in panels_of(grafana.WATCHED)]
+    ours = {re.sub("default|heavy", "$fleet", panel.title) for panel in panels_of(WATCHED)}
+    assert set(titles[1:]) == ours, "and those of one environment are the same too"
+
+
+def test_grafana_knows_every_variable_that_is_used() -> None:
+    model = grafana.dashboard()
+    known = {variable["name"] for variable in model["templating"]["list"]}
+    texts = [value for _, value in walk(model) if isinstance(value, str)]
+    used = {name for text in texts for name in re.findall(r"\$\{?([a-z_]+)", text)}
+    assert used - {"__all"} <= known
+    assert known <= used | {"job"}, "and has none that nobody uses"
+
+
+def test_every_panel_of_grafana_has_a_place_and_a_number_of_its_own() -> None:
+    panels: list[dict[str, Any]] = json.loads(COMMITTED.read_text())["panels"]
+    assert len({panel["id"] for panel in panels}) == len(panels)
+    assert len({(panel["gridPos"]["x"], panel["gridPos"]["y"]) for panel in panels}) == len(panels)
+    assert all(panel["gridPos"]["x"] + panel["gridPos"]["w"] <= 24 for panel in panels)
+    assert {panel["title"] for panel in panels if panel.get("repeat") == "fleet"} == {
+        "Workers of $fleet",
+        "CPU and memory of $fleet",
+    }
