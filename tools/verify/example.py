@@ -18,8 +18,7 @@ from openmwaa.environment import Environment
 from openmwaa.environment_file import load
 from openmwaa.errors import OpenmwaaError
 from openmwaa.local.terraform_override import FILE as OVERRIDE_FILE
-from openmwaa.metadata_database import ExistingPostgresql
-from tools.verify import given, places
+from tools.verify import exposure, given, places
 from tools.verify.errors import FlakeError, ToolError, VerifyError
 from tools.verify.leftovers import parted
 from tools.verify.places import Place
@@ -28,6 +27,7 @@ from tools.verify.terraform import Events, Workspace
 
 _ATTEMPTS: Final = 2
 STACK_FILE: Final = "cdk.tf.json"
+STATE_FILE: Final = "terraform.tfstate"
 
 Say = Callable[[str], None]
 
@@ -82,6 +82,7 @@ class Run:
             self._note_waits(events)
             with self._phase("plan"):
                 self._report.changes = workspace.plan()
+            self._look_for_secrets(place, workspace)
             kept = _texts(workspace.outputs().get("kept_by_destroy", []))
             if unprotected := without_protection(environment):
                 with self._phase("unprotect"):
@@ -96,6 +97,16 @@ class Run:
             self._note_waits(workspace.destroy())
         left = place.standing(environment.name) - before
         self._report.leftovers, self._report.kept = parted(left, kept)
+
+    def _look_for_secrets(self, place: Place, workspace: Workspace) -> None:
+        stack = self._folder / STACK_FILE
+        if not (known := json.loads(stack.read_text())).get("resource", {}).get("aws_secretsmanager_secret"):
+            return
+        with self._phase("secrets"):
+            files = (stack, self._folder / OVERRIDE_FILE, self._folder / STATE_FILE)
+            texts = {file.name: file.read_text() for file in files} | {"plan": workspace.shown_plan()}
+            report, client = self._report, place.client("secretsmanager")
+            report.secrets, report.exposed = exposure.search(known, texts, STATE_FILE, client)
 
     def _tear_down(self, environment: Environment, place: Place, workspace: Workspace) -> None:
         self._say("destroying what was applied")
@@ -121,7 +132,7 @@ class Run:
 
     def _write(self, environment: Environment, place: Place) -> None:
         stack = document(environment)
-        turned = place.override(stack, self._folder / "terraform.tfstate")
+        turned = place.override(stack, self._folder / STATE_FILE)
         (self._folder / STACK_FILE).write_text(json.dumps(stack, indent=1))
         (self._folder / OVERRIDE_FILE).write_text(json.dumps(turned, indent=1))
 
@@ -162,12 +173,13 @@ def verify(file: Path, settings: Settings, say: Say) -> ExampleReport:
 
 def without_protection(environment: Environment) -> Environment | None:
     """Return the environment as it has to be applied before a destroy; None when nothing protects it."""
-    database = environment.metadata_database
-    if isinstance(database, ExistingPostgresql) or not database.deletion_protection:
-        return None
-    return environment.model_copy(
-        update={"metadata_database": database.model_copy(update={"deletion_protection": False})}
-    )
+    parts = {"metadata_database": environment.metadata_database, "web_access": environment.web_access}
+    off = {
+        name: part.model_copy(update={"deletion_protection": False})
+        for name, part in parts.items()
+        if getattr(part, "deletion_protection", False)
+    }
+    return environment.model_copy(update=off) if off else None
 
 
 def _texts(value: Any) -> list[str]:

@@ -85,7 +85,6 @@ class Emulated:
                 endpoints[service] = self.ecs_url if at == old.ecs_url else self.url
                 if (name := _BOTO.get(service, service)) in self.others:
                     endpoints[service] = self.others[name]
-        _keep_everything(turned)
         return turned
 
     def variables(self, folder: Path) -> dict[str, str]:
@@ -109,14 +108,6 @@ class Emulated:
 
     def _list(self, listing: Listing) -> set[str]:
         return listing.read(self.client(listing.service))
-
-
-def _keep_everything(turned: dict[str, Any]) -> None:
-    """Take back what `openmwaa local` leaves out (`count` 0): here it has an emulator."""
-    for named in turned.get("resource", {}).values():
-        for resource in named.values():
-            if resource.get("count") == 0:
-                del resource["count"]
 
 
 @dataclass

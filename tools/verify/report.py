@@ -12,7 +12,7 @@ from typing import Any, Final
 ROOT: Final = Path(__file__).parents[2]
 FILE: Final = ROOT / "build" / "verify.json"
 PAGE: Final = ROOT / "docs" / "reference" / "verified.md"
-PHASES: Final = ("synth", "init", "validate", "apply", "plan", "unprotect", "destroy")
+PHASES: Final = ("synth", "init", "validate", "apply", "plan", "secrets", "unprotect", "destroy")
 _TELLING_WAIT_S: Final = 10
 
 
@@ -42,6 +42,10 @@ class ExampleReport:
     leftovers: list[str] = field(default_factory=list)
     kept: list[str] = field(default_factory=list)
     """What destroy leaves on purpose, as the output `kept_by_destroy` says."""
+    secrets: int = 0
+    """Values of generated secrets that stack, plan and state were searched for."""
+    exposed: list[str] = field(default_factory=list)
+    """Where one was found."""
     waits: dict[str, dict[str, float]] = field(default_factory=dict)
     """Longest seconds of a resource type by what was done: create, update, delete."""
     checkov: Checkov | None = None
@@ -50,7 +54,8 @@ class ExampleReport:
     @property
     def ok(self) -> bool:
         """Whether nothing failed, drifted, stayed or was found."""
-        return not (self.error or self.changes or self.leftovers or (self.checkov and self.checkov.failed))
+        bad = self.error or self.changes or self.leftovers or self.exposed
+        return not (bad or (self.checkov and self.checkov.failed))
 
     @property
     def verdict(self) -> str:
@@ -61,6 +66,8 @@ class ExampleReport:
         parts += [f"{phase} {self.seconds[phase]:.0f} s" for phase in PHASES if phase in self.seconds]
         parts += [f"second plan changes {', '.join(self.changes)}"] if self.changes else []
         parts += [f"destroy leaves {', '.join(self.leftovers)}"] if self.leftovers else []
+        parts += [f"{self.secrets} secrets in sight of nobody"] if self.secrets and not self.exposed else []
+        parts += [f"SECRETS EXPOSED: {', '.join(self.exposed)}"] if self.exposed else []
         if self.checkov:
             parts.append(f"checkov {self.checkov.passed}/{self.checkov.failed}/{self.checkov.skipped}")
         return ", ".join(parts)

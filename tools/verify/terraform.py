@@ -20,6 +20,7 @@ _LAST_LINES: Final = 15
 # A response that got lost is asked for again by the SDK, and the second call finds what the first made.
 _FLAKES: Final = ("ResourceAlreadyExistsException", "connection reset", "EOF", "timeout awaiting response")
 _CHANGES: Final = 2
+_PLAN: Final = "last.tfplan"
 
 Say = Callable[[str], None]
 Event = Mapping[str, Any]
@@ -101,8 +102,13 @@ class Workspace:
 
     def plan(self) -> list[str]:
         """Return what a plan would change now, by action and address."""
-        events = self._watched("plan", "-detailed-exitcode", f"-parallelism={self.parallelism}", fine=(0, _CHANGES))
+        words = ("-detailed-exitcode", f"-out={_PLAN}", f"-parallelism={self.parallelism}")
+        events = self._watched("plan", *words, fine=(0, _CHANGES))
         return events.changes or (["outputs"] if events.code == _CHANGES else [])
+
+    def shown_plan(self) -> str:
+        """Return the last plan as JSON, with the state that it began with."""
+        return self._plain("show", "-json", _PLAN)
 
     def outputs(self) -> dict[str, Any]:
         """Return the outputs of the stack."""
