@@ -14,6 +14,10 @@ from tools.verify.report import ROOT, ExampleReport
 pytestmark = [pytest.mark.emulated, pytest.mark.timeout(1800)]
 
 
+# Eight of the stack's own at least, and RDS's master.
+GENERATED = 9
+
+
 @pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory) -> ExampleReport:
     return verify(
@@ -30,6 +34,11 @@ def test_production_is_applied_and_destroyed(report: ExampleReport) -> None:
 
 def test_a_second_plan_of_production_changes_nothing(report: ExampleReport) -> None:
     assert report.changes == []
+
+
+def test_no_generated_secret_is_in_the_stack_the_plan_or_the_state(report: ExampleReport) -> None:
+    assert report.exposed == []
+    assert report.secrets >= GENERATED, "the search did not know every secret"
 
 
 def test_destroying_production_leaves_only_what_the_stack_says_it_keeps(report: ExampleReport) -> None:
