@@ -9,10 +9,12 @@ from typing import Annotated
 import typer
 
 from openmwaa.cli.output import DEFAULT_FILE, AsJson, EnvironmentPath, console, write_json
+from openmwaa.environment import Environment
 from openmwaa.environment_file import load
 from openmwaa.plan import changes, render
+from openmwaa.plan.errors import TerraformFailedError
 from openmwaa.plan.terraform import Terraform
-from openmwaa.plan.verdict import judge
+from openmwaa.plan.verdict import Verdict, judge, judge_failure
 
 
 def plan(
@@ -40,10 +42,7 @@ def plan(
 
     folder = synthesise(environment, terraform_dir).parent
     terraform = Terraform(folder, loud=full)
-    terraform.init()
-    given = arguments or []
-    document = terraform.plan(given)
-    verdict = judge(changes.read(document), environment, destroying="-destroy" in given)
+    verdict = _verdict(terraform, environment, arguments or [])
     if verdict.word == "refused":
         terraform.forget()
     kept = str(terraform.plan_file) if verdict.word == "changed" else None
@@ -56,3 +55,16 @@ def plan(
         if kept:
             console().print(f"\nTo do it: terraform -chdir={folder} apply {terraform.plan_file.name}", markup=False)
     raise typer.Exit(verdict.exit_code)
+
+
+def _verdict(terraform: Terraform, environment: Environment, arguments: list[str]) -> Verdict:
+    terraform.init()
+    try:
+        document = terraform.plan(arguments)
+    except TerraformFailedError:
+        # In another Region even reading what exists fails, by an error that nobody understands.
+        verdict = judge_failure(changes.read_state(terraform.state()), environment)
+        if verdict is None:
+            raise
+        return verdict
+    return judge(changes.read(document), environment, destroying="-destroy" in arguments)

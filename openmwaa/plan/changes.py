@@ -93,7 +93,6 @@ class Plan:
     outputs_changed: tuple[str, ...]
     before: tuple[Resource, ...]
     """What exists, as the state said before the plan asked AWS."""
-    errored: bool = False
 
 
 @dataclass(frozen=True)
@@ -120,8 +119,12 @@ def read(document: Mapping[str, Any]) -> Plan:
         changes=tuple(change for change in changes if change is not None),
         outputs_changed=tuple(sorted(name for name, one in outputs.items() if one["actions"] != ["no-op"])),
         before=tuple(_before(document)),
-        errored=bool(document.get("errored", False)),
     )
+
+
+def read_state(document: Mapping[str, Any]) -> Plan:
+    """Return a plan that changes nothing, with what `terraform show -json` says of a state."""
+    return Plan(changes=(), outputs_changed=(), before=tuple(_before({"prior_state": document})))
 
 
 def _change(one: Mapping[str, Any]) -> Change | None:

@@ -52,16 +52,27 @@ class Terraform:
         self._run("plan", "-input=false", "-detailed-exitcode", f"-out={PLAN_FILE}", *arguments, fine=(0, _CHANGES))
         # The plan holds what the state holds: it is nobody else's to read.
         self.plan_file.chmod(0o600)
-        shown = self._run("show", "-json", PLAN_FILE, quiet=True)
-        try:
-            document: dict[str, Any] = json.loads(shown)
-        except ValueError as error:
-            raise PlanUnreadableError(f"`terraform show -json` wrote no JSON: {error}") from error
-        return document
+        return self._shown(PLAN_FILE)
+
+    def state(self) -> dict[str, Any]:
+        """Return what was applied last, without asking AWS.
+
+        Raises:
+            TerraformFailedError: with Terraform's own words.
+            PlanUnreadableError: what it wrote is not JSON.
+        """
+        return self._shown()
 
     def forget(self) -> None:
         """Delete the plan, so that nobody applies it."""
         self.plan_file.unlink(missing_ok=True)
+
+    def _shown(self, *what: str) -> dict[str, Any]:
+        try:
+            document: dict[str, Any] = json.loads(self._run("show", "-json", *what, quiet=True))
+        except ValueError as error:
+            raise PlanUnreadableError(f"`terraform show -json` wrote no JSON: {error}") from error
+        return document
 
     def _run(self, *words: str, fine: tuple[int, ...] = (0,), quiet: bool = False) -> str:
         done = subprocess.run(

@@ -53,6 +53,7 @@ class Protected:
     names: Callable[[str, Environment], bool]
     lost: str
     field: str | None = None
+    """What causes it to be destroyed, where there is one field alone."""
 
 
 def _named(*names: str) -> Callable[[str, Environment], bool]:
@@ -104,16 +105,29 @@ def judge(plan: Plan, environment: Environment, *, destroying: bool = False) -> 
     if destroying:
         note = "This plan destroys the environment; docs/how-to/destroy.md says what is left."
         return Verdict("changed", plan, notes=(note,))
-    refusals = tuple(_refusals(plan, environment))
-    return Verdict("refused" if refusals else "changed", plan, refusals, tuple(_notes(plan, environment)))
+    if refusals := tuple(_refusals(plan, environment)):
+        return Verdict("refused", plan, refusals)
+    return Verdict("changed", plan, notes=tuple(_notes(plan, environment)))
+
+
+def judge_failure(state: Plan, environment: Environment) -> Verdict | None:
+    """Return a refusal where a plan could not even be made because of a field that cannot change, such as the Region.
+
+    `state` is what was applied last; None where it explains nothing.
+    """
+    refusals = tuple(_constant(state, environment))
+    return Verdict("refused", state, refusals) if refusals else None
+
+
+def _constant(plan: Plan, environment: Environment) -> Iterator[Refusal]:
+    for one in constant.changed(environment, plan.before):
+        because = f"was {one.applied} and is now {one.said}, and it cannot change: {one.constant.because}"
+        yield Refusal(one.constant.field, because, one.constant.instead)
 
 
 def _refusals(plan: Plan, environment: Environment) -> Iterator[Refusal]:
-    fields = constant.changed(environment, plan.before)
-    for one in fields:
-        because = f"was {one.applied} and is now {one.said}, and it cannot change: {one.constant.because}"
-        yield Refusal(one.constant.field, because, one.constant.instead)
-    if fields:  # which explain what ends
+    if fields := tuple(_constant(plan, environment)):  # which explain what ends
+        yield from fields
         return
     for change in plan.changes:
         if change.ends:
@@ -128,14 +142,18 @@ def _refusal(change: Change, environment: Environment) -> Iterator[Refusal]:
                 f"; {one.path} cannot change in place" + (f" ({one.before} to {one.after})" if one.after else "")
                 for one in change.replaced_for
             )
-            where = "" if protected.field is None else f" ({change.address})"
+            field = protected.field if change.action == "destroy" else None
+            where = "" if field is None else f" ({change.address})"
             because = f"would be {done}{where}, and {protected.lost}{why}"
-            yield Refusal(protected.field, because, _instead(change, protected), change.address)
+            yield Refusal(field, because, _instead(change, field), change.address)
 
 
-def _instead(change: Change, protected: Protected) -> str:
-    if protected.field is not None:
-        return f"take `{protected.field}` back, or empty it, and take it out of the state by `terraform state rm`"
+def _instead(change: Change, field: str | None) -> str:
+    if field is not None:
+        return (
+            f"take `{field}` back; or copy what the bucket has, and let go of it by "
+            f"`terraform state rm {change.address}` and of what belongs to it"
+        )
     if change.replaced_for:
         return "find the field by a look at the difference of the file, and take it back"
     return "take the change back that removes it"

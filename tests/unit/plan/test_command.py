@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`openmwaa plan` around a Terraform that is a script: what it is asked, what is kept, and the exit codes."""
+
+import json
+import stat
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from openmwaa.cli import app
+from openmwaa.errors import OpenmwaaError
+from openmwaa.plan.terraform import PLAN_FILE
+from tests.support.environments import LEAST
+from tests.unit.plan.conftest import CHANGES, FLEETS, RECORDED
+
+SCRIPT = """#!/bin/sh
+echo "$@" >> calls
+case "$1" in
+  plan) [ -e fail ] && { echo "Error: no such Region" >&2; exit 1; }
+        touch openmwaa.tfplan; exit 2 ;;
+  show) if [ "$#" = 3 ]; then cat plan.json; else cat state.json; fi ;;
+esac
+"""
+
+
+class Folder:
+    """A folder with an environment's file, its Terraform, and a program called terraform."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.terraform = path / "terraform" / "example"
+
+    def say(self, name: str, *words: str, recorded: str | None = None) -> Result:
+        """Run the command on an environment that says what the recording `name` is of."""
+        fields = {**LEAST, "fleets": FLEETS, **CHANGES[name], "name": "example"}
+        (self.path / "environment.yaml").write_text(json.dumps(fields))
+        plan = json.loads((RECORDED / f"{recorded or name}.json").read_text())
+        (self.terraform / "plan.json").write_text(json.dumps(plan))
+        (self.terraform / "state.json").write_text(json.dumps(plan["prior_state"]))
+        return CliRunner().invoke(app, ["plan", "environment.yaml", *words])
+
+    @property
+    def calls(self) -> list[str]:
+        return (self.terraform / "calls").read_text().splitlines()
+
+    @property
+    def plan_is_kept(self) -> bool:
+        return (self.terraform / PLAN_FILE).exists()
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Folder:
+    made = Folder(tmp_path)
+    made.terraform.mkdir(parents=True)
+    program = tmp_path / "bin" / "terraform"
+    program.parent.mkdir()
+    program.write_text(SCRIPT)
+    program.chmod(0o755)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", str(program.parent), prepend=":")
+    monkeypatch.setattr("cdktf_app.main.synth", lambda environment, out: out / environment.name / "cdk.tf.json")
+    return made
+
+
+def test_terraform_prepares_plans_and_shows(folder: Folder) -> None:
+    result = folder.say("capacity", "--", "-lock=false")
+    assert result.exit_code == 2, result.output
+    assert folder.calls == [
+        "init -no-color -input=false",
+        f"plan -no-color -input=false -detailed-exitcode -out={PLAN_FILE} -lock=false",
+        f"show -json {PLAN_FILE}",
+    ]
+    assert f"terraform -chdir=terraform/example apply {PLAN_FILE}" in result.output
+
+
+def test_a_plan_that_is_let_through_is_kept_for_its_owner_alone(folder: Folder) -> None:
+    folder.say("capacity")
+    assert stat.S_IMODE((folder.terraform / PLAN_FILE).stat().st_mode) == 0o600, "it holds what the state holds"
+
+
+def test_a_refused_plan_is_thrown_away(folder: Folder) -> None:
+    result = folder.say("key")
+    assert result.exit_code == 4, result.output
+    assert not folder.plan_is_kept, "somebody would apply it"
+    assert "apply" not in result.output.split("REFUSED")[0]
+
+
+def test_no_changes_are_0(folder: Folder) -> None:
+    assert folder.say("none").exit_code == 0
+
+
+def test_json_and_markdown_are_all_that_is_written(folder: Folder) -> None:
+    document = json.loads(folder.say("capacity", "--json").output)
+    assert (document["verdict"], document["plan_file"]) == ("changed", f"terraform/example/{PLAN_FILE}")
+    assert folder.say("capacity", "--markdown").output.startswith("### Plan of `example`: changes")
+    assert folder.say("capacity", "--markdown", "--json").exit_code == 2
+
+
+def test_a_destroy_is_not_refused(folder: Folder) -> None:
+    result = folder.say("key", "--", "-destroy")
+    assert result.exit_code == 2, result.output
+    assert folder.plan_is_kept
+
+
+def test_a_failed_plan_names_the_field_or_terraforms_words(folder: Folder) -> None:
+    (folder.terraform / "fail").touch()
+    result = folder.say("key", "--json")
+    assert result.exit_code == 4, result.output
+    assert [one["field"] for one in json.loads(result.output)["refusals"]] == ["kms_key"]
+    result = folder.say("capacity")
+    assert isinstance(result.exception, OpenmwaaError)
+    assert "no such Region" in str(result.exception)
+
+
+def test_without_terraform_it_is_said(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nonexistent")
+    result = folder.say("none")
+    assert isinstance(result.exception, OpenmwaaError)
+    assert "no `terraform` on PATH" in str(result.exception)
