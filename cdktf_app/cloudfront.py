@@ -198,7 +198,9 @@ class CloudFront(Construct):
             delivery_source_name=source.name,
             delivery_destination_arn=destination.arn,
             s3_delivery_configuration=[
-                CloudwatchLogDeliveryS3DeliveryConfiguration(suffix_path="/{DistributionId}/{yyyy}/{MM}/{dd}/{HH}")
+                CloudwatchLogDeliveryS3DeliveryConfiguration(
+                    suffix_path="/{DistributionId}/{yyyy}/{MM}/{dd}/{HH}", enable_hive_compatible_path=False
+                )
             ],
             provider=provider,
         )
