@@ -48,6 +48,8 @@ class Logs(Construct):
         return LogGroup(group.name, group.arn)
 
     def _group(self, module: str, name: str, environment: Environment, key_arn: str) -> CloudwatchLogGroup:
+        # Of the class STANDARD, which is what a group is that says none, and stays: the web server reads task logs by
+        # GetLogEvents, which INFREQUENT_ACCESS has not.
         days = environment.logging_configuration.retention_days
         return CloudwatchLogGroup(self, module, name=name, retention_in_days=days, kms_key_id=key_arn)
 
