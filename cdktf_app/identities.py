@@ -267,13 +267,13 @@ class Identities:
 
     @staticmethod
     def _publish_metrics() -> Statement:
-        # As in MWAA's role, but for the scaler's own numbers: DAG code must not tell what alarms watch.
+        # As in MWAA's role, but for the numbers that the scaler publishes: DAG code must not tell what alarms watch.
         return Statement(
             sid="PublishMetrics",
             actions=("cloudwatch:PutMetricData",),
             resources=EVERY,
             every_resource_because=_ACCOUNT_WIDE,
-            conditions=(Condition("StringNotEquals", "cloudwatch:namespace", (METRICS_NAMESPACE,)),),
+            conditions=(Condition("StringNotEquals", "cloudwatch:namespace", (METRICS_NAMESPACE, MWAA_NAMESPACE)),),
         )
 
 

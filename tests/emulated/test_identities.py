@@ -139,6 +139,7 @@ WITH_CONTEXT: list[tuple[Row, Mapping[str, str]]] = [
     (Row("worker", "kms:Decrypt", KEY, False), {VIA: "rds.us-east-1.amazonaws.com"}),
     (Row("worker", "cloudwatch:PutMetricData", "*", True), {"cloudwatch:namespace": "mine"}),
     (Row("worker", "cloudwatch:PutMetricData", "*", False), {"cloudwatch:namespace": "openmwaa"}),
+    (Row("worker", "cloudwatch:PutMetricData", "*", False), {"cloudwatch:namespace": "AmazonMWAA"}),
     (Row("scaler", "cloudwatch:PutMetricData", "*", True), {"cloudwatch:namespace": "openmwaa"}),
     (Row("scaler", "cloudwatch:PutMetricData", "*", False), {"cloudwatch:namespace": "AWS/ECS"}),
     (Row("scaler", "ecs:ListTasks", "*", True), {"ecs:cluster": f"{ECS}:cluster/openmwaa-example"}),

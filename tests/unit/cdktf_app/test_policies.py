@@ -269,7 +269,7 @@ def test_nobody_in_the_environment_orders_workers(quickstart: Stack) -> None:
 
 def test_dag_code_cannot_write_the_scalers_metrics(quickstart: Stack) -> None:
     (own,) = [each for each in quickstart.role_policy("roles_worker") if each["Sid"] == "PublishMetrics"]
-    assert own["Condition"]["StringNotEquals"] == {"cloudwatch:namespace": ["openmwaa"]}
+    assert own["Condition"]["StringNotEquals"] == {"cloudwatch:namespace": ["openmwaa", "AmazonMWAA"]}
 
 
 def test_nobody_but_workers_receives_messages(quickstart: Stack) -> None:
