@@ -185,9 +185,12 @@ class AirflowContainers:
         """Return the containers of a worker's task of `fleet`."""
         # Never open to ECS Exec, so always sealed.
         container = replace(self._component("worker"), sealed=True)
+        urls = self._to.broker.urls
         mine = {
             "OPENMWAA_WORKER_QUEUES": ",".join(fleet.queues),
             "OPENMWAA_WORKER_SLOTS": str(fleet.slots),
+            # Its own alone: with all of them a new fleet would be a new revision of every other one.
+            "OPENMWAA_QUEUES": Fn.jsonencode({queue: urls[queue] for queue in fleet.queues if queue in urls}),
             # A worker's tasks write at their own level.
             "AIRFLOW__LOGGING__LOGGING_LEVEL": level(self._environment.logging_configuration, "task"),
             "AIRFLOW__LOGGING__CELERY_LOGGING_LEVEL": level(self._environment.logging_configuration, "worker"),

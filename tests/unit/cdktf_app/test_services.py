@@ -166,6 +166,17 @@ def test_queues_are_told_with_their_urls(given: Stack) -> None:
         assert f'"{queue}" = aws_sqs_queue.broker_queue_{queue}.url' in told
 
 
+def test_a_fleet_knows_nothing_of_other_fleets(given: Stack) -> None:
+    """A fleet that comes, goes or changes must not be a new revision of the others, whose workers are busy."""
+    for fleet, own, others in (
+        ("default", ("default", "high"), ("heavy",)),
+        ("gpu-like", ("heavy",), ("default", "high")),
+    ):
+        text = json.dumps(given.tasks[f"worker-{fleet}"])
+        assert all(f"broker_queue_{queue}.url" in text for queue in own), fleet
+        assert not any(f"broker_queue_{queue}.url" in text for queue in others), fleet
+
+
 def test_the_users_options_win_and_are_taken_literally(given: Stack) -> None:
     for name in (*(f"{component}/{component}" for component in COMPONENTS), "worker-gpu-like/worker"):
         told = environment_of(given.containers[name])
