@@ -1,0 +1,458 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Each access mode has the ways in that it names and no other, TLS wherever there is a certificate, and no port 80."""
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.stack import Json, Stack, environment_of, walk
+from tests.unit.cdktf_app.conftest import GROUP, PRIVATE, PUBLIC, VPC, stack_of
+
+DOMAIN = {"domain": "airflow.example.com", "hosted_zone_id": "Z0123456789"}
+CERTIFICATE = "arn:aws:acm:us-east-1:123456789012:certificate/11111111-2222-3333-4444-555555555555"
+OFFICE = {"allowed_cidrs": ["203.0.113.0/24", "198.51.100.7"]}
+COGNITO = {
+    "user_pool_arn": "arn:aws:cognito-idp:us-east-1:123456789012:userpool/us-east-1_abc",
+    "user_pool_client_id": "abc",
+    "user_pool_domain": "people",
+}
+OIDC = {
+    "issuer": "https://idp.example.com",
+    "authorization_endpoint": "https://idp.example.com/authorize",
+    "token_endpoint": "https://idp.example.com/token",
+    "user_info_endpoint": "https://idp.example.com/user",
+    "client_id": "${injected}",
+    "client_secret_arn": "arn:aws:secretsmanager:us-east-1:123456789012:secret:oidc-AbCdEf",
+}
+INTERNAL, PUBLIC_LB = "internal_load_balancer", "public_load_balancer"
+FUNCTION = Path(__file__).parents[3] / "cdktf_app/viewer_response.js"
+
+
+def web(mode: str, access: dict[str, Any], **fields: Any) -> Stack:
+    return stack_of(webserver_access_mode=mode, web_access=access, **fields)
+
+
+@pytest.fixture(scope="module")
+def private() -> Stack:
+    return web("PRIVATE_ONLY", {**DOMAIN, "allowed_cidrs": ["10.0.0.0/8"]})
+
+
+@pytest.fixture(scope="module")
+def given_certificate() -> Stack:
+    return web("PRIVATE_ONLY", {"domain": "airflow.example.com", "certificate_arn": CERTIFICATE, "oidc": OIDC})
+
+
+@pytest.fixture(scope="module")
+def public() -> Stack:
+    return web("PUBLIC_ONLY", {**DOMAIN, **OFFICE, "cognito": COGNITO})
+
+
+@pytest.fixture(scope="module")
+def both() -> Stack:
+    more = {"waf": True, "access_logs_days": 30, "deletion_protection": True}
+    return web("PUBLIC_AND_PRIVATE", {**DOMAIN, **OFFICE, "oidc": OIDC, **more})
+
+
+@pytest.fixture(scope="module")
+def cloudfront() -> Stack:
+    return web("PUBLIC_AND_PRIVATE", {**OFFICE, "http_inside_vpc": True, "access_logs_days": 7})
+
+
+@pytest.fixture(scope="module")
+def modes(
+    quickstart: Stack, private: Stack, given_certificate: Stack, public: Stack, both: Stack, cloudfront: Stack
+) -> dict[str, Stack]:
+    return {
+        "private-http": quickstart,
+        "private": private,
+        "given-certificate": given_certificate,
+        "public": public,
+        "both": both,
+        "cloudfront": cloudfront,
+    }
+
+
+MODES = ("private-http", "private", "given-certificate", "public", "both", "cloudfront")
+TLS = frozenset({"private", "given-certificate", "public", "both"})
+
+
+def listeners(stack: Stack) -> dict[str, Json]:
+    return stack.resources("aws_lb_listener")
+
+
+def actions(listener: Json) -> list[str]:
+    return [action["type"] for action in listener["default_action"]]
+
+
+def worker_of(stack: Stack) -> Json:
+    """The container of the only fleet's workers."""
+    (worker,) = [one for containers in stack.tasks.values() for one in containers if one["name"] == "worker"]
+    return worker
+
+
+def local(stack: Stack, name: str) -> str:
+    """A local value; outputs and containers must refer to it, so that another place may say otherwise."""
+    assert stack.document["output"][name]["value"] == f"${{local.{name}}}"
+    value: str = stack.document["locals"][name]
+    return value
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_where_there_is_a_certificate_nothing_listens_without_it(modes: dict[str, Stack], mode: str) -> None:
+    for name, listener in listeners(modes[mode]).items():
+        assert listener["port"] != 80, f"{name}: what is sent to port 80 first crosses the network in the clear"
+        if mode in TLS:
+            assert listener["protocol"] == "HTTPS", f"{name} is open beside the certificate"
+            assert listener["ssl_policy"] == "ELBSecurityPolicy-TLS13-1-2-2021-06"
+            assert listener["certificate_arn"] in ("${local.certificate_arn}", CERTIFICATE)
+        else:
+            assert listener["protocol"] == "HTTP"
+            assert not {"certificate_arn", "ssl_policy"} & set(listener)
+
+
+@pytest.mark.parametrize(
+    ("mode", "ports"),
+    [
+        ("private-http", {f"{INTERNAL}_web": 8080}),
+        ("private", {f"{INTERNAL}_web": 443}),
+        ("given-certificate", {f"{INTERNAL}_web": 443}),
+        ("public", {f"{PUBLIC_LB}_web": 443}),
+        ("both", {f"{INTERNAL}_web": 443, f"{PUBLIC_LB}_web": 443}),
+        ("cloudfront", {f"{INTERNAL}_web": 8080}),
+    ],
+)
+def test_the_web_server_is_where_the_mode_says_and_nowhere_else(
+    modes: dict[str, Stack], mode: str, ports: dict[str, int]
+) -> None:
+    stack = modes[mode]
+    found = {name: listener["port"] for name, listener in listeners(stack).items() if "forward" in actions(listener)}
+    assert found == ports
+    targets = {one["target_group_arn"] for one in stack.services["web-server"]["load_balancer"]}
+    assert targets == {f"${{aws_lb_target_group.{name}.arn}}" for name in ports}, "web servers register with each"
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_the_execution_api_and_the_scaler_serve_by_their_paths_alone(modes: dict[str, Stack], mode: str) -> None:
+    stack = modes[mode]
+    for word, port, paths in (("execution", 8081, ["/execution/*"]), ("scaler", 8082, ["/", "/v1/*", "/metrics"])):
+        listener = listeners(stack)[f"{INTERNAL}_{word}"]
+        assert (listener["port"], actions(listener)) == (port, ["fixed-response"])
+        rule = stack.resources("aws_lb_listener_rule")[f"{INTERNAL}_{word}"]
+        assert rule["condition"] == [{"path_pattern": {"values": paths}}]
+        assert rule["action"] == [
+            {"type": "forward", "target_group_arn": f"${{aws_lb_target_group.{INTERNAL}_{word}.arn}}"}
+        ]
+    assert set(stack.resources("aws_lb_listener_rule")) == {f"{INTERNAL}_execution", f"{INTERNAL}_scaler"}
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_one_load_balancer_has_a_target_group(modes: dict[str, Stack], mode: str) -> None:
+    stack = modes[mode]
+    used = [value for _, value in walk(listeners(stack)) if str(value).startswith("${aws_lb_target_group.")]
+    used += [rule["action"][0]["target_group_arn"] for rule in stack.resources("aws_lb_listener_rule").values()]
+    assert len(used) == len(set(used)), "AWS refuses a target group at a second load balancer"
+    assert len(used) == len(stack.resources("aws_lb_target_group"))
+
+
+@pytest.mark.parametrize(
+    ("mode", "urls"),
+    [
+        (
+            "private-http",
+            (
+                f"http://${{aws_lb.{INTERNAL}.dns_name}}:8080",
+                f"http://${{aws_lb.{INTERNAL}.dns_name}}:8081/execution/",
+                f"http://${{aws_lb.{INTERNAL}.dns_name}}:8082/",
+            ),
+        ),
+        (
+            "cloudfront",
+            (
+                "https://${aws_cloudfront_distribution.cloudfront.domain_name}",
+                f"http://${{aws_lb.{INTERNAL}.dns_name}}:8081/execution/",
+                f"http://${{aws_lb.{INTERNAL}.dns_name}}:8082/",
+            ),
+        ),
+        *(
+            (
+                mode,
+                (
+                    "https://airflow.example.com",
+                    "https://internal.airflow.example.com:8081/execution/",
+                    "https://internal.airflow.example.com:8082/",
+                ),
+            )
+            for mode in sorted(TLS)
+        ),
+    ],
+)
+def test_urls_are_those_of_the_mode(modes: dict[str, Stack], mode: str, urls: tuple[str, str, str]) -> None:
+    stack = modes[mode]
+    assert tuple(local(stack, name) for name in ("web_url", "execution_api_url", "scaler_url")) == urls
+    for container in (
+        stack.containers["web-server/web-server"],
+        stack.containers["scheduler/scheduler"],
+        worker_of(stack),
+    ):
+        told = environment_of(container)
+        assert told["OPENMWAA_WEB_URL"] == "${local.web_url}"
+        assert told["OPENMWAA_EXECUTION_API_URL"] == "${local.execution_api_url}"
+
+
+def test_beside_a_public_way_the_private_one_is_said(modes: dict[str, Stack]) -> None:
+    said = {
+        mode: stack.document["output"]["private_web_url"]["value"]
+        for mode, stack in modes.items()
+        if "private_web_url" in stack.document["output"]
+    }
+    assert said == {
+        "both": "https://internal.airflow.example.com",
+        "cloudfront": f"http://${{aws_lb.{INTERNAL}.dns_name}}:8080",
+    }
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_the_web_server_believes_addresses_of_the_vpc_alone(modes: dict[str, Stack], mode: str) -> None:
+    containers = modes[mode].containers
+    assert environment_of(containers["web-server/web-server"])["FORWARDED_ALLOW_IPS"] == "10.192.0.0/16"
+    others = [name for name, one in containers.items() if "FORWARDED_ALLOW_IPS" in environment_of(one)]
+    assert others == ["web-server/web-server"]
+
+
+def test_in_a_vpc_that_exists_all_its_ranges_are_believed_and_its_subnets_used() -> None:
+    network = {
+        "vpc_id": VPC,
+        "private_subnet_ids": PRIVATE,
+        "public_subnet_ids": PUBLIC,
+        "security_group_ids": [GROUP],
+    }
+    stack = web("PUBLIC_ONLY", {**DOMAIN, **OFFICE, "cognito": COGNITO}, network=network)
+    believed = environment_of(stack.containers["web-server/web-server"])["FORWARDED_ALLOW_IPS"]
+    assert believed.startswith('${join(",", ')
+    assert "cidr_block_associations" in believed
+    balancers = stack.resources("aws_lb")
+    assert balancers[INTERNAL]["subnets"] != balancers[PUBLIC_LB]["subnets"]
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_load_balancers_face_where_they_should(modes: dict[str, Stack], mode: str) -> None:
+    stack = modes[mode]
+    faces = {name: balancer["internal"] for name, balancer in stack.resources("aws_lb").items()}
+    assert faces == {INTERNAL: True} | ({PUBLIC_LB: False} if mode in ("public", "both") else {})
+    for name, balancer in stack.resources("aws_lb").items():
+        kind = "private" if balancer["internal"] else "public"
+        assert all(f".network_{kind}_" in subnet for subnet in balancer["subnets"]), f"{name} is in another subnet"
+        assert balancer["drop_invalid_header_fields"] is True
+
+
+def test_whoever_comes_from_the_internet_is_asked_who_they_are(public: Stack, both: Stack) -> None:
+    for stack, action in ((public, "authenticate-cognito"), (both, "authenticate-oidc")):
+        listener = listeners(stack)[f"{PUBLIC_LB}_web"]
+        assert actions(listener) == [action, "forward"]
+        assert [one["order"] for one in listener["default_action"]] == [1, 2]
+        asked = listener["default_action"][0][action.replace("-", "_")]
+        assert asked["on_unauthenticated_request"] == "authenticate"
+        assert asked["session_timeout"] == 12 * 3600, "ELB's default is a week"
+
+
+def test_the_internal_load_balancer_asks_only_where_it_is_the_only_way(both: Stack, given_certificate: Stack) -> None:
+    assert actions(listeners(both)[f"{INTERNAL}_web"]) == ["forward"], "programs could not come in any more"
+    assert actions(listeners(given_certificate)[f"{INTERNAL}_web"]) == ["authenticate-oidc", "forward"]
+
+
+def test_the_clients_secret_is_read_by_terraform_and_written_nowhere(both: Stack) -> None:
+    asked = listeners(both)[f"{PUBLIC_LB}_web"]["default_action"][0]["authenticate_oidc"]
+    assert asked["client_secret"] == "${local.oidc_client_secret}"
+    assert both.document["locals"]["oidc_client_secret"] == (
+        "${data.aws_secretsmanager_secret_version.oidc_client.secret_string}"
+    )
+    assert asked["client_id"] == "$${injected}", "what the user wrote is no Terraform"
+
+
+def test_a_certificate_is_made_for_both_names_and_proven_in_the_zone(private: Stack) -> None:
+    certificate = private.one("aws_acm_certificate")
+    names = [certificate["domain_name"], *certificate["subject_alternative_names"]]
+    assert names == ["airflow.example.com", "internal.airflow.example.com"]
+    assert certificate["validation_method"] == "DNS"
+    assert certificate["lifecycle"] == {"create_before_destroy": True}, "a listener may never be without one"
+    records = private.resources("aws_route53_record")
+    assert {record["zone_id"] for record in records.values()} == {"Z0123456789"}
+    proof = records["certificate_proof"]
+    assert proof["for_each"] == (
+        "${{for option in aws_acm_certificate.certificate.domain_validation_options : option.domain_name => option}}"
+    )
+    validation = private.one("aws_acm_certificate_validation")
+    assert validation["validation_record_fqdns"] == (
+        "${[for record in aws_route53_record.certificate_proof : record.fqdn]}"
+    )
+    arn = "${aws_acm_certificate_validation.certificate.certificate_arn}"
+    assert private.document["locals"]["certificate_arn"] == arn, "a listener takes no certificate that is not issued"
+
+
+@pytest.mark.parametrize(("mode", "balancer"), [("private", INTERNAL), ("public", PUBLIC_LB), ("both", PUBLIC_LB)])
+def test_names_are_aliases_of_the_load_balancers(modes: dict[str, Stack], mode: str, balancer: str) -> None:
+    stack = modes[mode]
+    records = stack.resources("aws_route53_record")
+    aliases = {record["name"]: record["alias"]["name"] for name, record in records.items() if name.startswith("names_")}
+    assert aliases == {
+        "airflow.example.com": f"${{aws_lb.{balancer}.dns_name}}",
+        "internal.airflow.example.com": f"${{aws_lb.{INTERNAL}.dns_name}}",
+    }
+    assert stack.document["output"]["names_to_make"]["value"] == {}
+
+
+def test_with_a_certificate_and_no_zone_the_user_is_told_which_names_to_make(given_certificate: Stack) -> None:
+    assert not given_certificate.resources("aws_route53_record")
+    assert not given_certificate.resources("aws_acm_certificate")
+    assert given_certificate.document["output"]["names_to_make"]["value"] == {
+        "airflow.example.com": f"${{aws_lb.{INTERNAL}.dns_name}}",
+        "internal.airflow.example.com": f"${{aws_lb.{INTERNAL}.dns_name}}",
+    }
+
+
+def test_a_given_certificate_and_a_zone_make_the_names_and_no_second_certificate() -> None:
+    stack = web("PRIVATE_ONLY", {**DOMAIN, "certificate_arn": CERTIFICATE})
+    assert set(stack.resources("aws_route53_record")) == {"names_web", "names_internal"}
+    assert not stack.resources("aws_acm_certificate")
+
+
+def test_logs_and_protection_come_when_asked_for(both: Stack, private: Stack) -> None:
+    for balancer in both.resources("aws_lb").values():
+        assert balancer["access_logs"] == {"bucket": "${aws_s3_bucket_policy.access_logs.bucket}", "enabled": True}
+        assert balancer["enable_deletion_protection"] is True
+    writers = {one["Sid"]: one for one in both.policies["access_logs_writers"]["Statement"]}
+    assert set(writers) == {"TlsOnly", "LoadBalancers"}
+    assert writers["LoadBalancers"]["Condition"]["ArnLike"]["aws:SourceArn"][0].endswith(":loadbalancer/*")
+    (rule,) = both.resources("aws_s3_bucket_lifecycle_configuration")["access_logs_lifecycle"]["rule"]
+    assert rule["expiration"] == [{"days": 30}]
+    (encryption,) = both.resources("aws_s3_bucket_server_side_encryption_configuration")["access_logs_encryption"][
+        "rule"
+    ]
+    assert encryption["apply_server_side_encryption_by_default"] == {"sse_algorithm": "AES256"}, "ELB takes no other"
+    (plain,) = private.resources("aws_lb").values()
+    assert "access_logs" not in plain
+    assert plain["enable_deletion_protection"] is False, "a destroy would fail"
+
+
+def test_waf_on_the_public_load_balancer_counts_logins_and_lets_the_rest_in(both: Stack) -> None:
+    acl = both.one("aws_wafv2_web_acl")
+    assert (acl["scope"], acl["default_action"]) == ("REGIONAL", {"allow": {}})
+    assert [rule["name"] for rule in acl["rule"]] == ["known-bad-inputs", "logins"]
+    association = both.one("aws_wafv2_web_acl_association")
+    assert association["resource_arn"] == f"${{aws_lb.{PUBLIC_LB}.arn}}"
+    assert "provider" not in acl
+    (group,) = [one for one in both.resources("aws_cloudwatch_log_group").values() if "waf" in one["name"]]
+    assert group["name"] == "aws-waf-logs-openmwaa-example-web"
+    pattern = both.policies["keys_policy"]["Statement"]
+    allowed = json.dumps([one for one in pattern if one["Sid"] == "LogGroups"])
+    assert "aws-waf-logs-openmwaa-example-*" in allowed, "CloudWatch could not use the key for it"
+
+
+def test_cloudfront_speaks_https_to_people_and_keeps_nothing(cloudfront: Stack) -> None:
+    distribution = cloudfront.one("aws_cloudfront_distribution")
+    behavior = distribution["default_cache_behavior"]
+    assert behavior["viewer_protocol_policy"] == "https-only"
+    assert set(behavior["allowed_methods"]) == {"GET", "HEAD", "OPTIONS", "PUT", "POST", "PATCH", "DELETE"}
+    # AWS's CachingDisabled, AllViewer and SecurityHeadersPolicy.
+    assert behavior["cache_policy_id"] == "4135ea2d-6df8-44a3-9df3-4b5a84be39ad"
+    assert behavior["origin_request_policy_id"] == "216adef6-5c7f-47e4-b989-5492eafa07d3"
+    assert behavior["response_headers_policy_id"] == "67f7725c-6f97-4210-82d7-5512b31e9d03"
+    assert distribution["is_ipv6_enabled"] is False, "the ranges that may come are IPv4"
+    assert not behavior.get("default_ttl")
+
+
+def test_cloudfront_reaches_the_internal_load_balancer_by_a_vpc_origin(cloudfront: Stack) -> None:
+    (endpoint,) = cloudfront.one("aws_cloudfront_vpc_origin")["vpc_origin_endpoint_config"]
+    assert endpoint["arn"] == f"${{aws_lb.{INTERNAL}.arn}}"
+    assert (endpoint["http_port"], endpoint["origin_protocol_policy"]) == (8080, "http-only")
+    assert endpoint["http_port"] == listeners(cloudfront)[f"{INTERNAL}_web"]["port"]
+    (origin,) = cloudfront.one("aws_cloudfront_distribution")["origin"]
+    assert origin["vpc_origin_config"]["vpc_origin_id"] == "${aws_cloudfront_vpc_origin.cloudfront.id}"
+    assert len(cloudfront.resources("aws_lb")[INTERNAL]["security_groups"]) == 2, "CloudFront has a door of its own"
+
+
+def test_nobody_passes_cloudfront_from_an_address_that_is_not_named(cloudfront: Stack) -> None:
+    acl = cloudfront.one("aws_wafv2_web_acl")
+    assert (acl["scope"], acl["default_action"]) == ("CLOUDFRONT", {"block": {}})
+    letting_in = {rule["name"]: rule["priority"] for rule in acl["rule"] if rule.get("action") == {"allow": {}}}
+    assert letting_in == {"allowed": max(rule["priority"] for rule in acl["rule"])}, "later rules would never be asked"
+    assert cloudfront.one("aws_wafv2_ip_set")["addresses"] == ["203.0.113.0/24", "198.51.100.7/32"]
+    assert cloudfront.one("aws_cloudfront_distribution")["web_acl_id"] == "${aws_wafv2_web_acl.cloudfront_acl.arn}"
+
+
+def test_what_belongs_to_cloudfront_is_made_in_its_region(cloudfront: Stack) -> None:
+    (_, alias) = cloudfront.document["provider"]["aws"]
+    assert (alias["alias"], alias["region"]) == ("global", "us-east-1")
+    assert alias["default_tags"][0]["tags"]["openmwaa:environment"] == "example"
+    there = {
+        f"{kind}.{name}"
+        for kind, named in cloudfront.document["resource"].items()
+        for name, resource in named.items()
+        if resource.get("provider") == "aws.global"
+    }
+    assert there == {
+        "aws_wafv2_ip_set.cloudfront_acl_allowed",
+        "aws_wafv2_web_acl.cloudfront_acl",
+        "aws_wafv2_web_acl_logging_configuration.cloudfront_acl_log",
+        "aws_cloudwatch_log_group.cloudfront_acl_blocked",
+        "aws_cloudwatch_log_delivery.cloudfront",
+        "aws_cloudwatch_log_delivery_source.cloudfront_log_source",
+        "aws_cloudwatch_log_delivery_destination.cloudfront_log_destination",
+    }
+
+
+def test_what_waf_writes_down_has_no_cookie_and_no_token(both: Stack, cloudfront: Stack) -> None:
+    for stack in (both, cloudfront):
+        log = stack.one("aws_wafv2_web_acl_logging_configuration")
+        redacted = {field["single_header"]["name"] for field in log["redacted_fields"]}
+        assert redacted == {"authorization", "cookie"}
+        for rule in stack.one("aws_wafv2_web_acl")["rule"]:
+            assert rule["visibility_config"]["sampled_requests_enabled"] is False, "samples show headers"
+
+
+def test_two_regions_share_no_name_of_cloudfront(cloudfront: Stack) -> None:
+    names = {cloudfront.one(kind)["name"] for kind in ("aws_cloudfront_function", "aws_cloudwatch_log_delivery_source")}
+    assert all("us-east-1" in name for name in names), f"{names}: CloudFront is one for all Regions"
+
+
+def through_cloudfront(response: dict[str, Any]) -> dict[str, Any]:
+    node = shutil.which("node")
+    assert node, "the CDK needs Node too"
+    event = {"request": {"headers": {"host": {"value": "d111.cloudfront.net"}}}, "response": response}
+    program = f"{FUNCTION.read_text()}\nconsole.log(JSON.stringify(handler({json.dumps(event)})));"
+    done = subprocess.run([node, "-e", program], capture_output=True, text=True, check=True, timeout=30)
+    changed: dict[str, Any] = json.loads(done.stdout)
+    return changed
+
+
+def test_cookies_leave_cloudfront_secure() -> None:
+    response = {
+        "headers": {},
+        "cookies": {
+            "_token": {"value": "a", "attributes": "Path=/; HttpOnly", "multiValue": [{"value": "a"}, {"value": "b"}]},
+            "theirs": {"value": "c", "attributes": "secure; Path=/"},
+        },
+    }
+    cookies = through_cloudfront(response)["cookies"]
+    assert cookies["_token"]["attributes"] == "Path=/; HttpOnly; Secure"
+    assert [one["attributes"] for one in cookies["_token"]["multiValue"]] == ["Secure", "Secure"]
+    assert cookies["theirs"]["attributes"] == "secure; Path=/"
+
+
+@pytest.mark.parametrize(
+    ("sent", "arrives"),
+    [
+        ("http://d111.cloudfront.net/dags?x=1", "https://d111.cloudfront.net/dags?x=1"),
+        ("http://d111.cloudfront.net", "https://d111.cloudfront.net"),
+        ("http://d111.cloudfront.net.example.com/", "http://d111.cloudfront.net.example.com/"),
+        ("https://idp.example.com/", "https://idp.example.com/"),
+        ("/relative", "/relative"),
+    ],
+)
+def test_redirects_of_a_server_that_sees_http_lead_to_https(sent: str, arrives: str) -> None:
+    response = {"headers": {"location": {"value": sent}}, "cookies": {}}
+    assert through_cloudfront(response)["headers"]["location"]["value"] == arrives
