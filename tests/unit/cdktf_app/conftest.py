@@ -150,7 +150,14 @@ def public_without_a_way_out() -> Stack:
 
 
 @pytest.fixture(scope="session")
-def variants(quickstart: Stack, given: Stack, wide: Stack, other_stores: Stack, no_internet: Stack) -> dict[str, Stack]:
+def variants(
+    quickstart: Stack,
+    given: Stack,
+    wide: Stack,
+    other_stores: Stack,
+    no_internet: Stack,
+    public_without_a_way_out: Stack,
+) -> dict[str, Stack]:
     """Stacks that between them have everything which is a role, a policy or under the key."""
     return {
         "quickstart": quickstart,
@@ -158,4 +165,5 @@ def variants(quickstart: Stack, given: Stack, wide: Stack, other_stores: Stack, 
         "wide": wide,
         "other stores": other_stores,
         "no internet": no_internet,
+        "public": public_without_a_way_out,
     }
