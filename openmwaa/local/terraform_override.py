@@ -38,6 +38,8 @@ DAG_SYNC_INTERVAL_S = "5"
 # What ministack 1.5.33 does not give back, so that a second plan would want to change it for ever.
 _NOT_RETURNED = {
     "aws_vpc_endpoint": ("private_dns_enabled", "security_group_ids"),
+    "aws_vpc_security_group_egress_rule": ("prefix_list_id",),
+    "aws_vpc_security_group_ingress_rule": ("prefix_list_id",),
     "aws_rds_cluster": ("enabled_cloudwatch_logs_exports",),
     "aws_rds_cluster_instance": ("performance_insights_kms_key_id",),
     "aws_elasticache_parameter_group": ("parameter",),  # every default too, as if somebody had set it
@@ -118,7 +120,9 @@ def _lifecycles(document: Mapping[str, Any]) -> dict[str, Any]:
             lifecycle = dict(resource.get("lifecycle") or {})
             if lifecycle.get("ignore_changes") == "all":
                 continue
-            ignored = [*lifecycle.get("ignore_changes", ()), *attributes]
+            if not (forgotten := [attribute for attribute in attributes if attribute in resource]):
+                continue
+            ignored = [*lifecycle.get("ignore_changes", ()), *forgotten]
             found.setdefault(kind, {})[name] = {"lifecycle": {"ignore_changes": list(dict.fromkeys(ignored))}}
     for name, service in (document.get("resource") or {}).get("aws_ecs_service", {}).items():
         if service.get("wait_for_steady_state"):

@@ -26,7 +26,16 @@ def event(**fields: object) -> str:
 def test_the_override_turns_every_endpoint_to_this_machine_and_ecs_to_ours() -> None:
     document = {
         "locals": {"metadata_database_host": "x", "other": "y"},
-        "resource": {"aws_vpc_endpoint": {"s3": {"lifecycle": {"ignore_changes": ["tags"]}}}},
+        "resource": {
+            "aws_vpc_endpoint": {
+                "s3": {"vpc_endpoint_type": "Gateway"},
+                "sqs": {
+                    "private_dns_enabled": True,
+                    "security_group_ids": ["sg-1"],
+                    "lifecycle": {"ignore_changes": ["tags"]},
+                },
+            }
+        },
     }
     result = override(document, addresses=Addresses(20), state_file=Path("/state/terraform.tfstate"))
     (provider,) = result["provider"]["aws"]
@@ -36,8 +45,8 @@ def test_the_override_turns_every_endpoint_to_this_machine_and_ecs_to_ours() -> 
     assert {"s3", "sqs", "rds", "iam", "sts", "kms", "ec2", "elbv2", "logs", "secretsmanager"} <= set(endpoints)
     assert result["terraform"]["backend"]["local"]["path"] == "/state/terraform.tfstate"
     assert result["locals"] == {"metadata_database_host": "127.20.0.3"}, "a local value that is not there is an error"
-    ignored = result["resource"]["aws_vpc_endpoint"]["s3"]["lifecycle"]["ignore_changes"]
-    assert ignored == ["tags", "private_dns_enabled", "security_group_ids"]
+    ignored = {"ignore_changes": ["tags", "private_dns_enabled", "security_group_ids"]}
+    assert result["resource"]["aws_vpc_endpoint"] == {"sqs": {"lifecycle": ignored}}, "only what a resource says is lost"
 
 
 def test_an_apply_on_this_machine_leaves_the_waiting_to_up() -> None:
