@@ -46,7 +46,7 @@ def test_the_override_turns_every_endpoint_to_this_machine_and_ecs_to_ours() -> 
     assert result["terraform"]["backend"]["local"]["path"] == "/state/terraform.tfstate"
     assert result["locals"] == {"metadata_database_host": "127.20.0.3"}, "a local value that is not there is an error"
     ignored = {"ignore_changes": ["tags", "private_dns_enabled", "security_group_ids"]}
-    assert result["resource"]["aws_vpc_endpoint"] == {"sqs": {"lifecycle": ignored}}, "only what a resource says is lost"
+    assert result["resource"]["aws_vpc_endpoint"] == {"sqs": {"lifecycle": ignored}}, "only what is said is lost"
 
 
 def test_an_apply_on_this_machine_leaves_the_waiting_to_up() -> None:
