@@ -26,6 +26,17 @@ Say = Callable[[str], None]
 Event = Mapping[str, Any]
 
 
+def changed(planned: Mapping[str, Any]) -> str:
+    """Return an entry of a plan as ACTION ADDRESS (ATTRIBUTES); nothing when nothing of it is changed."""
+    change = planned["change"]
+    if change["actions"] in (["no-op"], ["read"], ["open"]):
+        return ""
+    before, after = change.get("before") or {}, change.get("after") or {}
+    names = {name for name in {*before, *after} if before.get(name) != after.get(name)}
+    unknown = {name for name in names if (change.get("after_unknown") or {}).get(name)}
+    return f"{'/'.join(change['actions'])} {planned['address']} ({', '.join(sorted(names - unknown))})"
+
+
 @dataclass
 class Events:
     """What `terraform -json` said in one step."""
@@ -33,7 +44,6 @@ class Events:
     planned: int | None = None
     done: int = 0
     added: int = 0
-    changes: list[str] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
     waits: dict[str, dict[str, float]] = field(default_factory=dict)
     unread: list[str] = field(default_factory=list)
@@ -51,16 +61,10 @@ class Events:
             self.planned = sum(event["changes"].get(word, 0) for word in ("add", "change", "remove"))
         elif kind == "change_summary":
             self.added = event["changes"].get("add", 0)
-        elif kind == "planned_change":
-            self._change(event["change"])
         elif kind == "apply_complete":
             self._complete(event["hook"])
         elif kind == "diagnostic" and event["diagnostic"].get("severity") == "error":
             self._error(event["diagnostic"])
-
-    def _change(self, change: Event) -> None:
-        if change["action"] != "noop":
-            self.changes.append(f"{change['action']} {change['resource']['addr']}")
 
     def _complete(self, hook: Event) -> None:
         self.done += 1
@@ -101,10 +105,13 @@ class Workspace:
         return self._watched("destroy", "-auto-approve", f"-parallelism={self.parallelism}")
 
     def plan(self) -> list[str]:
-        """Return what a plan would change now, by action and address."""
+        """Return what a plan would change now, by action, address and attributes."""
         words = ("-detailed-exitcode", f"-out={_PLAN}", f"-parallelism={self.parallelism}")
         events = self._watched("plan", *words, fine=(0, _CHANGES))
-        return events.changes or (["outputs"] if events.code == _CHANGES else [])
+        if events.code != _CHANGES:
+            return []
+        planned = json.loads(self.shown_plan())["resource_changes"]
+        return sorted(filter(None, map(changed, planned))) or ["outputs"]
 
     def shown_plan(self) -> str:
         """Return the last plan as JSON, with the state that it began with."""

@@ -23,7 +23,16 @@ APPLIED = [
     },
     {"type": "change_summary", "changes": {"operation": "apply", "add": 2, "change": 0, "remove": 0}},
 ]
-PLANNED_CHANGE = {"type": "planned_change", "change": {"action": "update", "resource": {"addr": "aws_lb.web"}}}
+PLANNED = {
+    "resource_changes": [
+        {
+            "address": "aws_lb.web",
+            "change": {"actions": ["update"], "before": {"idle": 1, "name": "a"}, "after": {"idle": 2, "name": "a"}},
+        },
+        {"address": "aws_vpc.network", "change": {"actions": ["no-op"]}},
+        {"address": "data.aws_partition.place", "change": {"actions": ["read"]}},
+    ]
+}
 
 
 def error(text: str) -> dict[str, Any]:
@@ -121,12 +130,12 @@ def test_a_protected_database_is_applied_without_protection_before_the_destroy(r
 
 
 def test_what_a_second_plan_changes_fails_the_example(run: Verify) -> None:
-    report = run(fields=UNPROTECTED, plan=[([PLANNED_CHANGE], 2)])
-    assert (report.ok, report.changes) == (False, ["update aws_lb.web"])
+    report = run(fields=UNPROTECTED, plan=[([], 2)], show=[(PLANNED, 0)])
+    assert (report.ok, report.changes) == (False, ["update aws_lb.web (idle)"])
 
 
 def test_changed_outputs_alone_are_a_change_too(run: Verify) -> None:
-    report = run(fields=UNPROTECTED, plan=[([], 2)])
+    report = run(fields=UNPROTECTED, plan=[([], 2)], show=[({"resource_changes": []}, 0)])
     assert (report.ok, report.changes) == (False, ["outputs"])
 
 
