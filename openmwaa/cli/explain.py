@@ -106,7 +106,8 @@ def _rows(one: Explanation, now: datetime, is_now: bool) -> Iterator[tuple[str, 
     line = one.decision or {}
     workers = line.get("workers") or {}
     states = [f"{workers[key]} {word}" for key, word in _STATES.items() if workers.get(key)]
-    yield "workers", f"{', '.join(states) or 'none'}; {_number(line.get('protected'))} protected"
+    nobody = "unknown" if "busy" in workers and workers["busy"] is None else "none"
+    yield "workers", f"{', '.join(states) or nobody}; {_number(line.get('protected'))} protected"
     yield "bounds", _bounds(line)
     yield "orders", " ".join(orders(line)) or "none"
     names = ["steps", *[""] * len(line.get("explanation") or ())]

@@ -41,6 +41,8 @@ def outlook(line: Line) -> tuple[str, ...]:
     workers = _mapping(line, "workers")
     stuck = _number(workers, "stuck")
     said: list[str] = []
+    if workers and workers.get("busy", 0) is None:
+        said.append("What the workers do is unknown: their tasks cannot be read.")
     for number, words in (
         (_number(workers, "starting") - stuck, "On the way up: {}."),
         (stuck, "Not counted on, for it did not start to work in time: {}."),

@@ -19,6 +19,7 @@ from datetime import datetime
 from typing import Any
 
 from scaler.core.record import Json
+from scaler.core.state import total
 from scaler.runtime.answer import is_change
 
 Line = Mapping[str, Any]
@@ -139,7 +140,7 @@ class Timeline:
         bucket = int(at.timestamp()) // BUCKET_S * BUCKET_S
         found = (
             *(demand.get("queued"), demand.get("slots"), line.get("needed"), line.get("desired"), line.get("running")),
-            *(line.get("protected"), (workers.get("draining") or 0) + (workers.get("released") or 0)),
+            *(line.get("protected"), total((workers.get("draining"), workers.get("released")))),
         )
         values = [bucket, *(_ABSENT if value is None else int(value) for value in found)]
         width = len(SERIES)

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from scaler.core.model import Controls, Known, Reading, Schedule, Service, Stale, Unknown
 from scaler.core.record import Json, Tick
-from scaler.core.state import Demand, WorkerCounts, total
+from scaler.core.state import Demand, total
 from scaler.errors import SourceError
 
 
@@ -77,8 +77,8 @@ def decision_line(report: Report, environment: str) -> dict[str, Json]:
         "pending": total(each.pending if each else None for each in seen.values()),
         "protected": workers.protected,
         "demand": _demand_line(decision.demand),
-        "workers": worker_states(workers),
-        "slots": {"total": workers.slots_total, "free": workers.slots_free},
+        "workers": worker_states(report),
+        "slots": _slots_line(report),
         "controls": _controls_line(decision.controls),
         "controls_state": type(decision.controls).__name__.lower(),
         "drain": list(decision.drains),
@@ -120,10 +120,16 @@ def refused_workers(report: Report) -> int | None:
     return refused if refused or heard else None
 
 
-def worker_states(workers: WorkerCounts) -> dict[str, Json]:
-    """Return how many workers do what."""
+def worker_states(report: Report) -> dict[str, Json]:
+    """Return how many workers do what; None of each where the tasks of a service are unknown."""
+    workers = report.tick.decision.workers if tasks_known(report) else None
     states = ("starting", "stuck", "consuming_idle", "busy", "draining", "released", "unknown")
-    return {state: getattr(workers, state) for state in states}
+    return {state: getattr(workers, state, None) for state in states}
+
+
+def _slots_line(report: Report) -> dict[str, Json]:
+    workers, known = report.tick.decision.workers, tasks_known(report)
+    return {"total": workers.slots_total if known else None, "free": workers.slots_free if known else None}
 
 
 def _generation_line(report: Report, name: str, service: Service | None) -> dict[str, Json]:

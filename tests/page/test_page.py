@@ -168,12 +168,15 @@ async def test_unknown_is_shown_as_unknown() -> None:
     told = stage()
     nothing: dict[str, Any] = dict.fromkeys(("desired", "desired_before", "running", "pending", "wanted", "needed"))
     blind = {"kind": "blind", "demand": None, "reason": "The service is unknown (no answer): nothing is written."}
-    told.decide(line() | nothing | blind | {"workers": workers(), "slots": {"total": 0, "free": 0}})
+    unread = {"workers": dict.fromkeys(workers()), "slots": {"total": None, "free": None}}
+    told.decide(line() | nothing | blind | unread)
     async with opened(told) as page:
         await expect(page.locator("h1")).to_have_text("Why are there ? workers?")
         await expect(page.locator("#answer")).to_contain_text("How many workers there are is unknown.")
         await expect(page.locator("#answer")).to_contain_text("unknown is never taken for nothing")
         await expect(page.locator("#notes")).to_contain_text("demand unknown")
+        await expect(page.locator("#legend")).to_contain_text("What they do is unknown.")
+        await expect(page.locator("#readout")).to_contain_text("in drain ?")
 
 
 async def test_a_hundred_fleets_are_searched_and_sorted_and_opened() -> None:

@@ -63,7 +63,8 @@ class FleetView:
     @classmethod
     def of(cls, document: Mapping[str, Any]) -> Self:
         """Read one fleet of the scaler's answer; what it could not read stays None."""
-        workers = document["workers"]
+        # Where tasks are unknown nobody is drawn; the reason says it.
+        workers = {state: number or 0 for state, number in document["workers"].items()}
         demand = document.get("demand") or {}
         slots = document.get("slots") or {}
         return cls(

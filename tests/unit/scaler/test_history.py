@@ -176,3 +176,10 @@ def test_a_clock_that_went_back_changes_the_last_point_only() -> None:
     series.add(START, line())
     series.add(START - timedelta(hours=1), line(desired=9))
     assert len(series.points()) == 1
+
+
+def test_a_plot_has_a_gap_while_nobody_knows_who_drains() -> None:
+    timeline = Timeline()
+    for number, states in enumerate((workers(draining=2, released=1), dict.fromkeys(workers()), workers())):
+        timeline.add(START + timedelta(seconds=number * BUCKET_S), line(workers=states))
+    assert [row[SERIES.index("draining")] for row in timeline.points() if isinstance(row, list)] == [3, None, 0]

@@ -23,9 +23,11 @@ from scaler.core.model import Unknown
 from scaler.core.state import GenerationState, State
 from scaler.errors import SourceError
 from scaler.ports import Datum, Vitals
+from scaler.runtime.answer import outlook
 from scaler.runtime.metrics import Metrics
 from scaler.runtime.published import MWAA, OF_AIRFLOW, OF_FLEETS, OF_SERVICES
 from scaler.runtime.publisher import PERIOD_S, Publisher
+from scaler.runtime.report import decision_line
 from scaler.simulation.loop import run
 from tests.support.scaler_builders import FLEET, SERVICE, SILENT, WORKERS, arn, but, observe
 from tests.support.scaler_reports import report
@@ -76,6 +78,18 @@ def test_unknown_is_nan_and_never_zero() -> None:
         assert math.isnan(sample(metrics, "demand_slots", fleet="default", state=state) or 0.0)
     assert sample(metrics, "reading_known", fleet="default", source="database") == 0
     assert math.isnan(sample(metrics, "reading_age_seconds", fleet="default", source="database") or 0.0)
+
+
+def test_who_does_what_is_unknown_while_a_services_tasks_are() -> None:
+    metrics, blind = Metrics(), report(but(observe(["busy", "draining"]), tasks=SILENT, protected=SILENT))
+    metrics.ticked(blind)
+    for state in ("busy", "draining", "stuck", "protected"):
+        assert math.isnan(sample(metrics, "workers", fleet="default", state=state) or 0.0)
+    assert math.isnan(sample(metrics, "oldest_drain_seconds", fleet="default") or 0.0)
+    told = decision_line(blind, "test")
+    assert set(told["workers"].values()) == {None}  # type: ignore[union-attr]
+    assert told["slots"] == {"total": None, "free": None}
+    assert "What the workers do is unknown: their tasks cannot be read." in outlook(told)
 
 
 def test_the_last_decision_is_the_last_that_said_a_count() -> None:
