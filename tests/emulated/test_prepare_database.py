@@ -136,3 +136,42 @@ async def test_a_wrong_master_password_is_one_line_at_once(cluster: Cluster) -> 
     assert status == 3
     assert said.splitlines() == [said.strip()]
     assert 'password authentication failed for user "master-of-rds"' in said
+
+
+async def test_an_airflow_of_somebody_else_is_left_alone(cluster: Cluster) -> None:
+    await cluster.ask("postgres", "postgres", "CREATE ROLE airflow LOGIN PASSWORD 'theirs'")
+    await cluster.ask("postgres", "postgres", "CREATE DATABASE airflow OWNER airflow")
+    status, said = cluster.prepare()
+    assert status == 4
+    assert "the database airflow exists and has no comment: give this environment a server of its own" in said
+    await (await cluster.connect("airflow", "airflow", "theirs")).close(timeout=5)  # its password is as it was
+    assert await cluster.ask("postgres", "postgres", "SELECT 1 FROM pg_roles WHERE rolname = 'celery_results'") is None
+
+
+async def test_a_role_of_somebody_else_is_left_alone(cluster: Cluster) -> None:
+    await cluster.ask("postgres", "postgres", "CREATE ROLE scaler LOGIN PASSWORD 'theirs'")
+    status, said = cluster.prepare()
+    assert (status, "the role scaler exists and has no comment" in said) == (4, True), said
+    await (await cluster.connect("scaler", "postgres", "theirs")).close(timeout=5)  # its password is as it was
+
+
+async def test_another_environment_is_left_alone_and_can_be_taken_over_by_hand(prepared: Cluster) -> None:
+    prepared.environment = "other"
+    status, said = prepared.prepare()
+    assert (status, "the database airflow exists and belongs to 'openmwaa: demo'" in said) == (4, True), said
+    assert await prepared.ask("airflow", "airflow", "SELECT 1"), "its password was changed"
+    for kind, names in (("DATABASE", ("airflow", "celery")), ("ROLE", ("airflow", "celery_results", "scaler"))):
+        for name in names:
+            await prepared.ask("postgres", "postgres", f"COMMENT ON {kind} {name} IS 'openmwaa: other'")
+    status, said = prepared.prepare()
+    assert status == 0, said
+
+
+async def test_a_database_from_a_dump_has_no_comment_and_is_known_by_the_note_in_it(prepared: Cluster) -> None:
+    for kind, names in (("DATABASE", ("airflow", "celery")), ("ROLE", ("airflow", "celery_results", "scaler"))):
+        for name in names:
+            await prepared.ask("postgres", "postgres", f"COMMENT ON {kind} {name} IS NULL")
+    status, said = prepared.prepare()
+    assert status == 0, said
+    comment = "SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = 'airflow'"
+    assert await prepared.ask("postgres", "postgres", comment) == "openmwaa: demo"

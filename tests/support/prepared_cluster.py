@@ -54,12 +54,14 @@ class Cluster:
         self.airflow = airflow
         self.passwords = {role: f"{role}-{uuid.uuid4().hex}?/@'" for role in OWNERS}
         self.master_password = "master-password"
+        self.environment = "demo"
 
     def environ(self) -> dict[str, str]:
         master = {"username": "master-of-rds", "password": self.master_password}
         return {
             "PATH": os.environ["PATH"],
             "PYTHONPATH": str(ROOT / "images" / "airflow"),
+            "OPENMWAA_ENVIRONMENT": self.environment,
             "OPENMWAA_DATABASE_HOST": self.server.host,
             "OPENMWAA_DATABASE_PORT": str(self.server.port),
             "OPENMWAA_DATABASE_SSLMODE": "disable",

@@ -24,6 +24,7 @@ from typing import Any
 from psycopg2 import sql
 from psycopg2.extensions import encrypt_password
 
+from openmwaa_runtime.belongings import mark, refuse_strangers
 from openmwaa_runtime.database import WAIT_S, Connection, Login, PostgresConnection, installed_airflow, prepared_for
 from openmwaa_runtime.errors import DatabaseProblem, PreparationFailed, UsageProblem
 from openmwaa_runtime.logins import Credentials
@@ -133,6 +134,7 @@ class Preparation:
         self._secrets = secrets
         self._airflow = airflow
         self._say = say
+        self._mark = mark(environ)
 
     def master(self, database: str) -> Login:
         """The master's login to one database."""
@@ -142,6 +144,8 @@ class Preparation:
     def run(self, server: PostgresConnection) -> None:
         """Do everything, holding the advisory lock on `server` (which its end releases)."""
         server.one("SELECT pg_advisory_lock(%s)", (ADVISORY_LOCK,))
+        roles = {*self._secrets.logins, *(login.role for login in self._secrets.logins.values())}
+        refuse_strangers(server, self._mark, sorted(roles), self._is_prepared)
         for owner, login in self._secrets.logins.items():
             self._role(server, owner, login)
         self._database(server, "airflow", owner="airflow")
@@ -151,6 +155,10 @@ class Preparation:
             self._metadata(metadata)
         with PostgresConnection(self.master("celery")) as results:
             self._results(results)
+
+    def _is_prepared(self, database: str) -> bool:
+        with PostgresConnection(self.master(database)) as connection:
+            return prepared_for(connection) is not None
 
     def _role(self, server: PostgresConnection, owner: str, login: Credentials) -> None:
         verifier = encrypt_password(login.password, login.role, scope=server.raw, algorithm="scram-sha-256")
@@ -163,11 +171,12 @@ class Preparation:
             server.one(_with("ALTER ROLE {} SET role TO {}", sql.Identifier(login.role), sql.Identifier(owner)))
         self._let_the_master_become(server, owner)
 
-    @staticmethod
-    def _create_or_alter(server: PostgresConnection, role: str, options: str, *parts: sql.Composable) -> None:
+    def _create_or_alter(self, server: PostgresConnection, role: str, options: str, *parts: sql.Composable) -> None:
         known = server.one("SELECT 1 FROM pg_roles WHERE rolname = %s", (role,))
-        verb = "ALTER" if known else "CREATE"
-        server.one(_with(f"{verb} ROLE {{}} {options}", sql.Identifier(role), *parts))
+        verb, name = "ALTER" if known else "CREATE", sql.Identifier(role)
+        # One string is one transaction: no role is ever there without its mark.
+        comment = _with("COMMENT ON ROLE {} IS {}", name, sql.Literal(self._mark))
+        server.one(sql.SQL("; ").join((_with(f"{verb} ROLE {{}} {options}", name, *parts), comment)))
 
     @staticmethod
     def _let_the_master_become(server: PostgresConnection, role: str) -> None:
@@ -184,6 +193,7 @@ class Preparation:
             create = "CREATE DATABASE {} OWNER {} TEMPLATE template0 ENCODING 'UTF8'"
             server.one(_with(create, sql.Identifier(name), sql.Identifier(owner)))
             self._say(f"created database {name}")
+        server.one(_with("COMMENT ON DATABASE {} IS {}", sql.Identifier(name), sql.Literal(self._mark)))
         server.one(_with("REVOKE ALL ON DATABASE {} FROM PUBLIC", sql.Identifier(name)))
 
     def _metadata(self, metadata: PostgresConnection) -> None:

@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Celery's broker by either kind: who may do what with it, and that no message is lost by its settings."""
+
+import json
+
+import pytest
+
+from openmwaa_runtime import prepare_broker
+from openmwaa_runtime.settings.facts import REQUIRED
+from scaler import config as scaler_config
+from tests.support.stack import Stack, environment_of, secrets_of
+from tests.unit.cdktf_app.conftest import stack_of
+
+QUEUES = {"default": {"queues": ["default", "high"]}}
+
+
+@pytest.fixture(scope="session")
+def redis() -> Stack:
+    return stack_of(broker={"kind": "ELASTICACHE", "replicas": 2}, fleets=QUEUES)
+
+
+def test_redis_is_encrypted_and_knows_its_users(redis: Stack) -> None:
+    group = redis.one("aws_elasticache_replication_group")
+    assert (group["transit_encryption_enabled"], group["transit_encryption_mode"]) == (True, "required")
+    assert (group["at_rest_encryption_enabled"], group["kms_key_id"]) == ("true", "${aws_kms_key.keys.arn}")
+    assert group["user_group_ids"] == ["${aws_elasticache_user_group.broker.id}"]
+    assert "auth_token" not in group
+
+
+@pytest.mark.parametrize(("replicas", "takes_over"), [(0, False), (1, True)])
+def test_with_a_replica_another_zone_takes_over(replicas: int, takes_over: bool) -> None:
+    group = stack_of(broker={"kind": "ELASTICACHE", "replicas": replicas}).one("aws_elasticache_replication_group")
+    assert group["num_cache_clusters"] == replicas + 1
+    assert (group["multi_az_enabled"], group["automatic_failover_enabled"]) == (takes_over, takes_over)
+
+
+def test_redis_never_evicts_a_message(redis: Stack) -> None:
+    (parameter,) = redis.one("aws_elasticache_parameter_group")["parameter"]
+    assert parameter == {"name": "maxmemory-policy", "value": "noeviction"}
+
+
+def test_users_are_made_switched_off_and_without_a_password(redis: Stack) -> None:
+    users = redis.resources("aws_elasticache_user")
+    assert {user["user_name"] for user in users.values()} == {"default", "celery", "scaler"}
+    for name, user in users.items():
+        assert user["access_string"] == "off -@all", name
+        assert user["authentication_mode"] == {"type": "no-password-required"}, f"{name}: a password is in the state"
+        # What prepare-broker sets must not be taken back by the next apply.
+        ignored = set(user["lifecycle"]["ignore_changes"])
+        assert {"access_string", "authentication_mode", "passwords"} <= ignored, name
+
+
+def test_a_group_with_users_without_a_password_is_rediss_own(redis: Stack) -> None:
+    # ElastiCache refuses them in a group of the engine `valkey`; one of `redis` serves Valkey too, and needs `default`.
+    group = redis.one("aws_elasticache_user_group")
+    assert group["engine"] == "redis"
+    assert "${aws_elasticache_user.broker_user_default.user_id}" in group["user_ids"]
+    assert len(group["user_ids"]) == 3
+
+
+def test_prepare_broker_comes_first_and_is_told_everything(redis: Stack) -> None:
+    first, second, third = redis.tasks["scheduler"]
+    assert (first["name"], first["command"], first["essential"]) == ("prepare-broker", ["prepare-broker"], False)
+    assert "dependsOn" not in first
+    assert second["dependsOn"] == [{"containerName": "prepare-broker", "condition": "SUCCESS"}]
+    assert third["dependsOn"] == [{"containerName": "prepare-database", "condition": "SUCCESS"}]
+    told = {**environment_of(first), **secrets_of(first)}
+    assert set(REQUIRED["prepare-broker"]) <= set(told)
+    users = json.loads(told["OPENMWAA_BROKER_USER_IDS"])
+    assert set(users) == set(prepare_broker.RIGHTS)
+    made = {user["user_id"] for user in redis.resources("aws_elasticache_user").values()}
+    assert set(users.values()) <= made
+
+
+def test_only_the_schedulers_task_may_change_users_and_only_ours(redis: Stack) -> None:
+    asking = {
+        name: statement
+        for name, document in redis.policies.items()
+        for statement in document["Statement"]
+        if any(action.startswith("elasticache:") for action in statement["Action"]) and "Principal" not in statement
+    }
+    assert set(asking) == {"roles_scheduler_policy"}
+    statement = asking["roles_scheduler_policy"]
+    assert set(statement["Action"]) == {"elasticache:DescribeUsers", "elasticache:ModifyUser"}
+    assert set(statement["Resource"]) == {
+        "${aws_elasticache_user.broker_user_celery.arn}",
+        "${aws_elasticache_user.broker_user_scaler.arn}",
+    }
+
+
+def test_nobody_has_a_right_in_sqs_where_there_is_none(redis: Stack) -> None:
+    roles = {name: text for name, text in redis.policies.items() if name.startswith("roles_")}
+    assert "sqs:" not in json.dumps(roles)
+    assert not redis.resources("aws_sqs_queue")
+    assert "dead_letters_url" not in redis.document["output"]
+
+
+def test_celery_and_the_scaler_have_a_password_each_and_nobody_else_has_one(redis: Stack) -> None:
+    holders: dict[str, set[str]] = {}
+    for name, container in redis.containers.items():
+        for variable, arn in secrets_of(container).items():
+            if "broker_password" in arn:
+                holders.setdefault(arn.removeprefix("${aws_secretsmanager_secret_version.secrets_"), set()).add(
+                    f"{name} {variable}"
+                )
+    assert holders == {
+        "broker_password.arn}": {
+            "scheduler/prepare-broker OPENMWAA_BROKER_PASSWORD",
+            "scheduler/scheduler OPENMWAA_BROKER_PASSWORD",
+            "worker-default/worker OPENMWAA_BROKER_PASSWORD",
+        },
+        "scaler_broker_password.arn}": {
+            "scheduler/prepare-broker OPENMWAA_SCALER_BROKER_PASSWORD",
+            "scaler/scaler SCALER_REDIS_PASSWORD",
+        },
+    }
+
+
+def test_the_scaler_counts_the_lists_that_celery_uses(redis: Stack) -> None:
+    config = redis.local(environment_of(redis.containers["scaler/scaler"])["SCALER_CONFIG"])
+    urls = redis.document["locals"]
+    assert config["broker"] == {"kind": "redis", "url": "${local.broker_scaler_url}"}
+    assert urls["broker_scaler_url"].startswith("rediss://scaler@")
+    assert urls["broker_url"].startswith("rediss://celery@")
+    config["broker"]["url"] = "rediss://scaler@redis.example.com:6379/0"
+    config["database"]["sslmode"] = "require"
+    (fleet,) = scaler_config.parse(json.dumps(config)).fleets
+    assert fleet.queues == {"default": "default", "high": "high"}
+    told = environment_of(redis.containers["worker-default/worker"])
+    assert told["OPENMWAA_QUEUES"] == '${jsonencode({"default" = "default", "high" = "high"})}'
+    assert told["OPENMWAA_BROKER_URL"] == "${local.broker_url}"
+
+
+def test_redis_is_in_a_group_that_three_parts_reach(redis: Stack) -> None:
+    group = redis.one("aws_elasticache_replication_group")
+    assert group["security_group_ids"] == ["${aws_security_group.security_groups_broker.id}"]
+    rules = redis.resources("aws_vpc_security_group_ingress_rule").values()
+    into = [rule for rule in rules if rule["security_group_id"] == group["security_group_ids"][0]]
+    assert {rule["from_port"] for rule in into} == {6379}
+    assert {rule["referenced_security_group_id"] for rule in into} == {
+        f"${{aws_security_group.security_groups_{caller}.id}}" for caller in ("scheduler", "workers", "scaler")
+    }
+
+
+def test_services_wait_for_redis(redis: Stack) -> None:
+    for name, service in redis.services.items():
+        assert "aws_elasticache_replication_group.broker" in service["depends_on"], f"{name} could start before Redis"
+
+
+def test_the_receive_count_is_the_files() -> None:
+    stack = stack_of(broker={"kind": "SQS", "max_receive_count": 250})
+    redrive = json.loads(stack.resources("aws_sqs_queue")["broker_queue_default"]["redrive_policy"])
+    assert redrive["maxReceiveCount"] == 250

@@ -1,0 +1,212 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Three kinds of metadata database behind one face; none of them is lost by a change or by a destroy."""
+
+import re
+from typing import Any
+
+import pytest
+
+from openmwaa.environment import Environment
+from tests.support.environments import LEAST
+from tests.support.stack import Stack, environment_of, secrets_of
+from tests.unit.cdktf_app.conftest import stack_of
+
+KEY = "arn:aws:kms:us-east-1:123456789012:key/11111111-2222-3333-4444-555555555555"
+EXISTING = {
+    "kind": "EXISTING",
+    "host": "db.example.com",
+    "port": 6432,
+    "sslmode": "verify-full",
+    "master_secret_arn": "arn:aws:secretsmanager:us-east-1:123456789012:secret:company/postgres-AbCdEf",
+    "master_secret_kms_key": "arn:aws:kms:us-east-1:123456789012:key/99999999-2222-3333-4444-555555555555",
+    "security_group_id": "sg-0123456789abcdef0",
+}
+
+
+@pytest.fixture(scope="session")
+def aurora() -> Stack:
+    """With three instances and a last snapshot."""
+    database = {"kind": "AURORA_SERVERLESS_V2", "instances": 3, "min_capacity": 3, "final_snapshot": True}
+    return stack_of(kms_key=KEY, metadata_database={**database, "engine_version": "16.8"})
+
+
+@pytest.fixture(scope="session")
+def rds() -> Stack:
+    """With a standby and a last snapshot."""
+    database = {"kind": "RDS_POSTGRESQL", "multi_az": True, "allocated_storage": 40, "final_snapshot": True}
+    return stack_of(kms_key=KEY, metadata_database={**database, "backup_retention_days": 21})
+
+
+@pytest.fixture(scope="session")
+def existing_database() -> Stack:
+    return stack_of(metadata_database=EXISTING)
+
+
+@pytest.fixture(params=["aurora", "rds"])
+def ours(request: pytest.FixtureRequest) -> tuple[Stack, dict[str, Any]]:
+    """A stack, and its database."""
+    stack: Stack = request.getfixturevalue(request.param)
+    kind = {"aurora": "aws_rds_cluster", "rds": "aws_db_instance"}[request.param]
+    return stack, dict(stack.one(kind))
+
+
+def test_ours_is_encrypted_private_backed_up_and_protected(ours: tuple[Stack, dict[str, Any]]) -> None:
+    stack, database = ours
+    assert (database["storage_encrypted"], database["kms_key_id"]) == (True, KEY)
+    assert database["deletion_protection"] is True
+    assert database["backup_retention_period"] >= 7
+    assert database["copy_tags_to_snapshot"] is True
+    instances = [*stack.resources("aws_rds_cluster_instance").values(), *stack.resources("aws_db_instance").values()]
+    assert instances
+    assert {instance["publicly_accessible"] for instance in instances} == {False}
+
+
+def test_ours_speaks_tls_alone(ours: tuple[Stack, dict[str, Any]]) -> None:
+    stack, _ = ours
+    groups = stack.resources("aws_rds_cluster_parameter_group") or stack.resources("aws_db_parameter_group")
+    assert [group["parameter"] for group in groups.values()] == [[{"name": "rds.force_ssl", "value": "1"}]]
+
+
+def test_a_new_major_version_has_its_parameters_before_the_old_ones_go(ours: tuple[Stack, dict[str, Any]]) -> None:
+    stack, database = ours
+    groups = stack.resources("aws_rds_cluster_parameter_group") or stack.resources("aws_db_parameter_group")
+    (group,) = groups.values()
+    assert group["name"].endswith(group["family"]), "two groups of one name cannot be there at once"
+    assert group["lifecycle"] == {"create_before_destroy": True}
+    assert database["allow_major_version_upgrade"] is True
+
+
+def test_the_masters_password_is_rdss_own(ours: tuple[Stack, dict[str, Any]]) -> None:
+    _, database = ours
+    assert database["manage_master_user_password"] is True
+    assert not {"password", "master_password", "password_wo", "master_password_wo"} & set(database)
+
+
+def test_a_last_snapshot_has_another_name_in_every_creation(ours: tuple[Stack, dict[str, Any]]) -> None:
+    stack, database = ours
+    assert database["skip_final_snapshot"] is False
+    name = database["final_snapshot_identifier"]
+    secret = "aws_secretsmanager_secret_version.secrets_airflow_database_password"
+    assert re.fullmatch(rf"openmwaa-example-final-\$\{{lower\(substr\({secret}\.arn, -6, -1\)\)\}}", name), name
+    assert name in stack.document["output"]["kept_by_destroy"]["value"], "what destroy leaves is not said"
+
+
+def test_ours_is_watched_by_a_role_that_rds_alone_may_take(ours: tuple[Stack, dict[str, Any]]) -> None:
+    stack, _ = ours
+    instances = [*stack.resources("aws_rds_cluster_instance").values(), *stack.resources("aws_db_instance").values()]
+    for instance in instances:
+        assert instance["monitoring_interval"] == 60
+        assert instance["monitoring_role_arn"] == "${aws_iam_role.roles_database_monitoring.arn}"
+        assert instance["performance_insights_enabled"] is True
+        assert instance["performance_insights_kms_key_id"] == KEY
+        assert instance["performance_insights_retention_period"] == 7, "more than seven days cost"
+    trust = stack.local(stack.resources("aws_iam_role")["roles_database_monitoring"]["assume_role_policy"])
+    (statement,) = trust["Statement"]
+    assert statement["Principal"] == {"Service": ["monitoring.rds.amazonaws.com"]}
+    assert "aws:SourceArn" in statement["Condition"]["ArnLike"], "any database of any account could take it"
+
+
+def test_the_servers_log_has_a_group_that_a_destroy_takes_along(ours: tuple[Stack, dict[str, Any]]) -> None:
+    stack, database = ours
+    group = stack.resources("aws_cloudwatch_log_group")["metadata_database_log"]
+    assert database["enabled_cloudwatch_logs_exports"] == ["postgresql"]
+    assert re.fullmatch("/aws/rds/(cluster|instance)/openmwaa-example/postgresql", group["name"])
+    assert group["kms_key_id"] == KEY
+    assert "aws_cloudwatch_log_group.metadata_database_log" in database["depends_on"], "RDS would make it first"
+
+
+def test_what_costs_can_be_left_out() -> None:
+    wished = {"log_exports": False, "enhanced_monitoring_seconds": 0, "performance_insights": False}
+    stack = stack_of(metadata_database={"kind": "AURORA_SERVERLESS_V2", **wished})
+    assert "metadata_database_log" not in stack.resources("aws_cloudwatch_log_group")
+    assert "roles_database_monitoring" not in stack.resources("aws_iam_role")
+    assert stack.one("aws_rds_cluster_instance")["performance_insights_enabled"] is False
+
+
+def test_auroras_readers_take_over_at_once(aurora: Stack) -> None:
+    instances = aurora.resources("aws_rds_cluster_instance")
+    assert {one["identifier"] for one in instances.values()} == {f"openmwaa-example-{n}" for n in (1, 2, 3)}
+    # Above tier 1 a serverless reader does not scale with its writer, and takes over too small.
+    assert {one["promotion_tier"] for one in instances.values()} == {0, 1}
+    assert aurora.one("aws_rds_cluster")["serverlessv2_scaling_configuration"] == {"min_capacity": 3, "max_capacity": 3}
+
+
+def test_a_minor_version_in_the_file_stays(aurora: Stack, quickstart: Stack) -> None:
+    named, left = aurora.resources("aws_rds_cluster_instance"), quickstart.resources("aws_rds_cluster_instance")
+    assert {one["auto_minor_version_upgrade"] for one in named.values()} == {False}, "AWS would move past the file"
+    assert {one["auto_minor_version_upgrade"] for one in left.values()} == {True}
+    assert quickstart.one("aws_rds_cluster")["engine_version"] == "16"
+
+
+def test_rdss_storage_grows_by_itself_and_its_standby_is_elsewhere(rds: Stack) -> None:
+    instance = rds.one("aws_db_instance")
+    assert (instance["storage_type"], instance["allocated_storage"]) == ("gp3", 40)
+    assert instance["max_allocated_storage"] == 200
+    assert instance["multi_az"] is True
+
+
+def test_the_tasks_are_told_where_an_existing_server_is(existing_database: Stack) -> None:
+    stack = existing_database
+    assert not [kind for kind in stack.document["resource"] if kind.startswith(("aws_rds", "aws_db"))]
+    told = environment_of(stack.containers["scheduler/scheduler"])
+    assert told["OPENMWAA_DATABASE_HOST"] == "${local.metadata_database_host}"
+    assert told["OPENMWAA_DATABASE_PORT"] == "6432"
+    known = stack.document["locals"]
+    assert known["metadata_database_host"] == "db.example.com"
+    assert known["metadata_database_sslmode"] == "verify-full"
+    config = stack.local(environment_of(stack.containers["scaler/scaler"])["SCALER_CONFIG"])
+    assert config["database"]["port"] == 6432
+
+
+def test_the_tasks_are_let_into_an_existing_servers_group(existing_database: Stack) -> None:
+    rules = existing_database.resources("aws_vpc_security_group_ingress_rule").values()
+    into = [rule for rule in rules if rule["security_group_id"] == EXISTING["security_group_id"]]
+    assert into
+    assert {(rule["from_port"], rule["to_port"]) for rule in into} == {(6432, 6432)}
+    assert all("referenced_security_group_id" in rule for rule in into), "a range is more than our tasks"
+    assert "security_groups_database" not in existing_database.resources("aws_security_group")
+
+
+@pytest.mark.parametrize("kind", ["aurora", "rds", "existing_database"])
+def test_the_masters_secret_is_for_prepare_database_alone(kind: str, request: pytest.FixtureRequest) -> None:
+    stack: Stack = request.getfixturevalue(kind)
+    holders = {
+        name for name, container in stack.containers.items() if "OPENMWAA_DATABASE_MASTER" in secrets_of(container)
+    }
+    assert holders == {"scheduler/prepare-database"}
+    (master,) = {secrets_of(stack.containers[name])["OPENMWAA_DATABASE_MASTER"] for name in holders}
+    readers = {
+        name
+        for name, document in stack.policies.items()
+        for statement in document["Statement"]
+        if "secretsmanager:GetSecretValue" in statement["Action"] and master in statement["Resource"]
+    }
+    assert readers == {"roles_scheduler_execution_policy"}
+
+
+def test_ecs_may_decrypt_an_existing_secret_with_its_own_key(existing_database: Stack) -> None:
+    (decrypt,) = [
+        statement
+        for statement in existing_database.role_policy("roles_scheduler_execution")
+        if statement["Sid"] == "DecryptSecrets"
+    ]
+    assert EXISTING["master_secret_kms_key"] in decrypt["Resource"]
+    others = existing_database.role_policy("roles_web_server_execution")
+    assert EXISTING["master_secret_kms_key"] not in str(others)
+
+
+@pytest.mark.parametrize(
+    ("database", "says"),
+    [
+        ({"kind": "AURORA_SERVERLESS_V2", "min_capacity": 8, "max_capacity": 4}, "is more than"),
+        ({"kind": "AURORA_SERVERLESS_V2", "final_snapshot": True}, "needs a `kms_key`"),
+        ({"kind": "RDS_POSTGRESQL", "final_snapshot": True}, "needs a `kms_key`"),
+        ({"kind": "RDS_POSTGRESQL", "engine_version": "9.6"}, "engine_version"),
+        ({"kind": "RDS_POSTGRESQL", "maintenance_window": "sunday"}, "maintenance_window"),
+        ({**EXISTING, "sslmode": "disable"}, "sslmode"),
+    ],
+    ids=["capacity", "aurora-snapshot", "rds-snapshot", "version", "window", "no-tls"],
+)
+def test_what_cannot_be_is_refused(database: dict[str, Any], says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        Environment.model_validate({**LEAST, "metadata_database": database})
