@@ -10,7 +10,7 @@ nothing. From then on, a plan of another environment shows what the provider wou
 import json
 import shutil
 import subprocess
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -74,10 +74,6 @@ class SettledTerraform:
         self._write(environment)
         self._run("init", "-input=false", "-no-color")
         return self._planned()
-
-    def write(self, environment: Environment) -> Path:
-        """Write the Terraform of `environment` alone; return its file."""
-        return self._write(environment)
 
     def _write(self, environment: Environment) -> Path:
         written = document(environment)
@@ -169,7 +165,11 @@ def _block(block: Json, after: Json, unknown: Any, where: str, before: Json | No
 def _is_choice(name: str, attribute: Json) -> bool:
     """Whether AWS chooses among some words where nothing is said: none of them is made up, nothing refers to them."""
     words = ("arn", "id", "ids", "name", "prefix", "identifier", "zone", "endpoint", "url")
-    return attribute["type"] == "string" and attribute.get("optional", False) and name.split("_")[-1] not in words
+    return (
+        attribute["type"] == "string"
+        and attribute.get("optional", False)
+        and name.rsplit("_", maxsplit=1)[-1] not in words
+    )
 
 
 def _value(kind: Any, after: Any, unknown: Any, where: str, before: Any) -> Any:
@@ -215,9 +215,3 @@ def _made_up(kind: Any, where: str) -> Any:
             return {member: _made_up(of, f"{where}.{member}") for member, of in kind[1].items()}
         case _:
             return [_made_up(kind[1], where)] if isinstance(kind[1], list) else []
-
-
-def existing(resources: Iterable[Json]) -> Json:
-    """A state as `terraform show -json` writes it within a plan."""
-    values = [{"mode": "managed", "type": o["type"], "name": o["name"], "values": o["attributes"]} for o in resources]
-    return {"values": {"root_module": {"resources": values}}}
