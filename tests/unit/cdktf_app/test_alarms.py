@@ -255,3 +255,58 @@ def test_without_alarms_there_is_no_topic_and_still_a_dashboard(unwatched: Stack
     assert not unwatched.resources("aws_sns_topic")
     body = unwatched.local(unwatched.one("aws_cloudwatch_dashboard")["dashboard_body"])
     assert "alarm" not in {widget["type"] for widget in body["widgets"]}
+
+
+def metrics_of(stack: Stack) -> dict[str, tuple[str, str, dict[str, str]]]:
+    return {
+        address.removeprefix("alarms_"): (alarm["namespace"], alarm["metric_name"], alarm["dimensions"])
+        for address, alarm in alarms(stack).items()
+    }
+
+
+def test_redis_and_rds_are_watched_by_what_they_have(other_stores: Stack) -> None:
+    found = metrics_of(other_stores)
+    dimensions = {"Function": "Executor", "Environment": "example"}
+    assert found["oldest_task"] == ("AmazonMWAA", "ApproximateAgeOfOldestTask", dimensions)
+    assert not {namespace for namespace, _, _ in found.values()} & {"AWS/SQS"}
+    (instance,) = other_stores.resources("aws_db_instance").values()
+    database = {"DBInstanceIdentifier": instance["identifier"]}
+    assert found["database_cpu"] == ("AWS/RDS", "CPUUtilization", database)
+    assert found["database_memory"] == ("AWS/RDS", "FreeableMemory", database)
+
+
+def test_of_aurora_the_writer_is_watched(quickstart: Stack) -> None:
+    cluster = quickstart.one("aws_rds_cluster")["cluster_identifier"]
+    dimensions = {"DBClusterIdentifier": cluster, "Role": "WRITER"}
+    assert metrics_of(quickstart)["database_cpu"] == ("AWS/RDS", "CPUUtilization", dimensions)
+
+
+def test_a_database_of_others_is_theirs_to_watch(existing: Stack) -> None:
+    assert "AWS/RDS" not in {namespace for namespace, _, _ in metrics_of(existing).values()}
+    body = existing.local(existing.one("aws_cloudwatch_dashboard")["dashboard_body"])
+    assert not [widget for widget in body["widgets"] if widget["properties"]["title"].startswith("Database")]
+
+
+def test_every_target_group_of_people_and_tasks_is_watched(public_without_a_way_out: Stack, quickstart: Stack) -> None:
+    for stack, doors in ((quickstart, {"web_server"}), (public_without_a_way_out, {"public_web_server"})):
+        balanced = {
+            address.removesuffix("_down"): dimensions
+            for address, (_, name, dimensions) in metrics_of(stack).items()
+            if name == "HealthyHostCount"
+        }
+        assert balanced.keys() == {"execution_api", *doors}
+        groups = {each["TargetGroup"] for each in balanced.values()}
+        assert len(groups) == len(balanced)
+        for group in groups:
+            assert group.removeprefix("${aws_lb_target_group.").removesuffix(".arn_suffix}") in stack.resources(
+                "aws_lb_target_group"
+            )
+
+
+def test_names_fit_whatever_an_environment_and_its_fleets_are_called(wide: Stack) -> None:
+    assert len(alarms(wide)) > 200
+    assert max(len(alarm["alarm_name"]) for alarm in alarms(wide).values()) <= 255
+    assert max(len(alarm["alarm_description"]) for alarm in alarms(wide).values()) <= 1024
+    assert max(len(alarm["dimensions"]) for alarm in alarms(wide).values()) <= 30
+    name = wide.one("aws_cloudwatch_dashboard")["dashboard_name"]
+    assert re.fullmatch(r"[A-Za-z0-9_-]{1,255}", name)
