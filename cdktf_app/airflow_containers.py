@@ -216,6 +216,7 @@ class AirflowContainers:
             region=self._environment.region,
             command=(component,),
             environment=environment,
+            more_environment=expression_of(self._environment.airflow_configuration_options),
             secrets={_VARIABLE[secret]: self._to.secrets.arn(secret) for secret in self._secrets_of(component)},
             port=_PORT.get(component),
             health=_well(component) if component in _CHECKED else None,

@@ -91,13 +91,16 @@ class AirflowServices(Construct):
 
 
 def _replicas(environment: Environment) -> Mapping[str, Replicas]:
-    least, most = environment.min_webservers, environment.max_webservers
     return {
         "scheduler": Replicas(environment.schedulers),
         "dag-processor": Replicas(1),
         "triggerer": Replicas(1),
         "execution-api": Replicas(_EXECUTION_APIS, over_zones=True),
-        "web-server": Replicas(least, over_zones=least > 1, scaled=most > least),
+        "web-server": Replicas(
+            environment.min_webservers,
+            over_zones=environment.has_many_webservers,
+            scaled=environment.scales_webservers,
+        ),
     }
 
 

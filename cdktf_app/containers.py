@@ -49,6 +49,8 @@ class Container:
     region: str
     command: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
+    more_environment: str | None = None
+    """An expression of more variables, which win: those that only Terraform knows."""
     secrets: Mapping[str, str] = field(default_factory=dict)
     secret_keys: tuple[str, ...] = ()
     """Keys of secrets that are not encrypted with the environment's."""

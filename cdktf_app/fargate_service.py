@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Any, Final
 
 from cdktn import ITerraformDependable, Postcondition, TerraformLocal, TerraformResourceLifecycle
 from cdktn_provider_aws.ecs_service import (
@@ -123,7 +123,7 @@ class FargateService(Construct):
 def task_definition(scope: Construct, family: str, task: Task, *, kept: bool = False) -> EcsTaskDefinition:
     """Return the task definition of `task` in `scope`; one that is `kept` is never deregistered."""
     # As a local value, so that a review reads containers and not one string of JSON.
-    containers = TerraformLocal(scope, "containers", [container.definition() for container in task.containers])
+    containers = TerraformLocal(scope, "containers", [_definition(scope, container) for container in task.containers])
     volumes = sorted({mount.volume for container in task.containers for mount in container.mounts})
     return EcsTaskDefinition(
         scope,
@@ -142,6 +142,15 @@ def task_definition(scope: Construct, family: str, task: Task, *, kept: bool = F
         container_definitions=f"${{jsonencode({containers.fqn})}}",
         skip_destroy=True if kept else None,
     )
+
+
+def _definition(scope: Construct, container: Container) -> dict[str, Any]:
+    written = container.definition()
+    if container.more_environment is not None:
+        known = TerraformLocal(scope, f"{container.name}_environment", dict(container.environment)).fqn
+        every = f"merge({known}, {container.more_environment})"
+        written["environment"] = f"${{[for name, value in {every} : {{ name = name, value = value }}]}}"
+    return written
 
 
 def _runs(definition: EcsTaskDefinition, service: str) -> Postcondition:

@@ -25,6 +25,7 @@ from constructs import Construct
 
 from cdktf_app.airflow_containers import AirflowContainers
 from cdktf_app.containers import Container
+from cdktf_app.expressions import hcl
 from cdktf_app.fargate_service import Surroundings, Task, private_network, task_definition
 from cdktf_app.identities import Identities
 from cdktf_app.roles import Roles
@@ -125,7 +126,7 @@ class FleetServices(Construct):
             lifecycle=TerraformResourceLifecycle(ignore_changes=["desired_count"]),
             depends_on=[surroundings.cluster.capacity, *surroundings.ready],
         )
-        service.add_override("desired_count", f"${{{is_newest} ? {fleet.min} : 0}}")
+        service.add_override("desired_count", f"${{{is_newest} ? {hcl(fleet.min)} : 0}}")
         return service
 
 

@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from cdktn_provider_aws.ecr_lifecycle_policy import EcrLifecyclePolicy
 from cdktn_provider_aws.ecr_repository import (
     EcrRepository,
     EcrRepositoryEncryptionConfiguration,
@@ -14,13 +16,38 @@ from cdktn_provider_aws.ecr_repository import (
 )
 from constructs import Construct
 
-from cdktf_app.names import literal
+from cdktf_app.expressions import said
+from cdktf_app.names import host_name, literal
 from cdktf_app.place import Place
 from openmwaa.environment import Environment
+from openmwaa.images import SCALER_VERSION
 
 ImageKind = Literal["airflow", "scaler"]
+_NAME_LIMIT: Final = 256 - len("/airflow")
 _ECR: Final = re.compile(
     r"^(?P<account>\d{12})\.dkr\.ecr\.(?P<region>[a-z0-9-]+)\.amazonaws\.com(?:\.cn)?/(?P<repository>[^:@]+)"
+)
+
+
+# Nothing can run an image that has lost its tag, or is a layer of one that was never finished. Those with a tag stay:
+# a workers' old revision may still have to start another task.
+_WITHOUT_TAG: Final = json.dumps(
+    {
+        "rules": [
+            {
+                "rulePriority": 1,
+                "description": "Images without a tag",
+                "selection": {
+                    "tagStatus": "untagged",
+                    "countType": "sinceImagePushed",
+                    "countUnit": "days",
+                    "countNumber": 14,
+                },
+                "action": {"type": "expire"},
+            }
+        ]
+    },
+    separators=(",", ":"),
 )
 
 
@@ -41,15 +68,15 @@ class Images(Construct):
     ) -> None:
         super().__init__(scope, construct_id)
         self._place = place
-        self._repository_prefix = name.lower()
+        self._repository_prefix = host_name(name, limit=_NAME_LIMIT)
         self._key_arn = key_arn
-        self._tag = environment.airflow_version
-        self.airflow = self._image("airflow", environment.images.airflow)
-        self.scaler = self._image("scaler", environment.images.scaler)
+        images = environment.images
+        self.airflow = self._image("airflow", images.airflow, images.airflow_tag or environment.airflow_version)
+        self.scaler = self._image("scaler", images.scaler, images.scaler_tag or SCALER_VERSION)
 
-    def _image(self, kind: ImageKind, given: str | None) -> Image:
+    def _image(self, kind: ImageKind, given: str | None, tag: str) -> Image:
         if given is not None:
-            return Image(kind, literal(given), _repository_arn(given, self._place.partition))
+            return Image(kind, literal(given), _repository_arn(said(given), self._place.partition))
         repository = EcrRepository(
             self,
             kind,
@@ -62,7 +89,8 @@ class Images(Construct):
             # Images can be built again: destroy must not stop at them.
             force_delete=True,
         )
-        return Image(kind, f"{repository.repository_url}:{self._tag}", repository.arn)
+        EcrLifecyclePolicy(self, f"{kind}_lifecycle", repository=repository.name, policy=_WITHOUT_TAG)
+        return Image(kind, f"{repository.repository_url}:{tag}", repository.arn)
 
 
 def _repository_arn(reference: str, partition: str) -> str | None:

@@ -48,6 +48,12 @@ def text(environment: Environment) -> str:
 
 def document(environment: Environment) -> dict[str, Any]:
     """Return the Terraform of `environment` as the JSON document that `synth` writes."""
+    written, _ = synthesised(environment, stack_id=environment.name)
+    return written
+
+
+def synthesised(environment: Environment, *, stack_id: str) -> tuple[dict[str, Any], frozenset[str]]:
+    """Return the Terraform of `environment`, and the addresses of its resources that can have tags."""
     _require()
     with _environment(_how_the_cdk_starts()):
         # Importing the CDK starts Node and loads the provider's bindings: only synthesis pays for that.
@@ -57,10 +63,11 @@ def document(environment: Environment) -> dict[str, Any]:
 
     with tempfile.TemporaryDirectory(prefix="openmwaa-synth-") as scratch:
         app = App(outdir=scratch, context={"targetVersions": _CDK_TARGETS})
-        EnvironmentStack(app, environment)
+        stack = EnvironmentStack(app, environment, stack_id=stack_id)
         app.synth()
-        written = Path(scratch, "stacks", environment.name, "cdk.tf.json").read_text(encoding="utf-8")
-    return cleaned(json.loads(written), environment.name)
+        written = Path(scratch, "stacks", stack_id, "cdk.tf.json").read_text(encoding="utf-8")
+        taggable = stack.taggable
+    return cleaned(json.loads(written), environment.name), taggable
 
 
 def cleaned(written: dict[str, Any], name: str) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Final
 
 from cdktn import ITerraformDependable, TerraformResourceLifecycle
@@ -15,6 +14,7 @@ from cdktn_provider_aws.rds_cluster_parameter_group import (
 )
 from constructs import Construct
 
+from cdktf_app.expressions import most
 from cdktf_app.metadata_database import Ground
 from cdktf_app.metadata_database_parts import (
     INSIGHTS_DAYS,
@@ -33,15 +33,6 @@ from cdktf_app.ports import DATABASE_PORT
 from openmwaa.metadata_database import AuroraServerless
 
 ENGINE: Final = "aurora-postgresql"
-# An Aurora capacity unit is about 2 GiB: the most is the memory that MWAA's database of the class has.
-_MAX_CAPACITY: Final[Mapping[str, int]] = {
-    "mw1.micro": 2,
-    "mw1.small": 2,
-    "mw1.medium": 4,
-    "mw1.large": 4,
-    "mw1.xlarge": 16,
-    "mw1.2xlarge": 32,
-}
 
 
 class Aurora(Construct):
@@ -58,7 +49,7 @@ class Aurora(Construct):
         self.answers: list[ITerraformDependable] = [self._instance(n) for n in range(1, database.instances + 1)]
         self.host = overridable(self, "host", self._cluster.endpoint)
         self.port = DATABASE_PORT
-        self.sslmode = overridable(self, "sslmode", "require")
+        self.sslmode = overridable(self, "sslmode", database.sslmode)
         self.master_secret_arn: str = self._cluster.master_user_secret.get(0).secret_arn
         self.master_key_arn = ground.key_arn
         self.dimensions = {"DBClusterIdentifier": identifier(ground)}
@@ -113,8 +104,8 @@ class Aurora(Construct):
         )
 
     def _max_capacity(self) -> float:
-        most = self._database.max_capacity or _MAX_CAPACITY[self._ground.environment.environment_class]
-        return max(most, self._database.min_capacity)
+        of_class = self._ground.environment.size.database_capacity
+        return most(self._database.max_capacity or of_class, self._database.min_capacity)
 
     def _instance(self, number: int) -> RdsClusterInstance:
         ground, database, watched_by = self._ground, self._database, self._watched

@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from cdktn import ITerraformDependable
+from cdktn import Fn, ITerraformDependable
 from cdktn_provider_aws.cloudwatch_log_group import CloudwatchLogGroup
 from cdktn_provider_aws.db_subnet_group import DbSubnetGroup
 from constructs import Construct
@@ -57,7 +57,7 @@ def snapshot_name(ground: Ground, database: Ours) -> str | None:
     if not database.final_snapshot:
         return None
     # The last characters of a secret's ARN are Secrets Manager's own, and random. RDS wants lower case.
-    digits = f"${{lower(substr({_bare(ground.creation)}, -{_CREATION_DIGITS}, -1))}}"
+    digits = Fn.lower(Fn.substr(ground.creation, -_CREATION_DIGITS, -1))
     return f"{identifier(ground)}-final-{digits}"
 
 
@@ -111,7 +111,3 @@ def watched(ground: Ground, database: Ours) -> Watched:
         ],
     )
     return Watched(database.enhanced_monitoring_seconds, role.arn, (role.ready,))
-
-
-def _bare(expression: str) -> str:
-    return expression.removeprefix("${").removesuffix("}")

@@ -10,28 +10,64 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Final
+
+from cdktf_app.expressions import TextExpression
 
 PREFIX: Final = "openmwaa"
 _DIGITS: Final = 6
+_later_names: ContextVar[dict[str, str]] = ContextVar("later_names")
+_INTERPOLATION: Final = "${"  # an environment's name has no such thing; a module's is a variable
 
 
 def fitted(text: str, *, limit: int) -> str:
     """Return `text`, shortened to `limit` characters with a digest at its end when it is longer."""
+    if _INTERPOLATION in text:
+        return _later(text, "whole", limit)
     return text if len(text) <= limit else _with_digest(text, text, limit)
 
 
 def host_name(text: str, *, limit: int) -> str:
     """Return `text` in lower-case letters, digits and single hyphens, as S3, RDS and load balancers want it."""
+    if _INTERPOLATION in text:
+        return _later(text, 'trim(replace(lower(whole), "/[^a-z0-9]+/", "-"), "-")', limit)
     plain = re.sub(r"-+", "-", re.sub(r"[^a-z0-9]", "-", text.lower())).strip("-")
     return plain if plain == text and len(text) <= limit else _with_digest(plain, text, limit)
 
 
 def literal(text: str) -> str:
     """Return the user's `text` so that Terraform takes `${` and `%{` in it as they stand, not as its own templates."""
+    if isinstance(text, TextExpression):
+        return text
     return text.replace("${", "$${").replace("%{", "%%{")
 
 
 def _with_digest(text: str, whole: str, limit: int) -> str:
     digest = hashlib.sha256(whole.encode()).hexdigest()[:_DIGITS]
     return f"{text[: limit - _DIGITS - 1].rstrip('-')}-{digest}"
+
+
+@contextmanager
+def later_names() -> Iterator[Mapping[str, str]]:
+    """Collect the local values that `fitted` and `host_name` ask for in the body: names that only Terraform knows."""
+    asked: dict[str, str] = {}
+    token = _later_names.set(asked)
+    try:
+        yield asked
+    finally:
+        _later_names.reset(token)
+
+
+def _later(text: str, plain: str, limit: int) -> str:
+    """Return a reference to the local value that does the same as an expression; HCL's `let` is a loop over one."""
+    shortened = f'replace(substr(plain, 0, {limit - _DIGITS - 1}), "/-+$/", "")'
+    digest = f"substr(sha256(whole), 0, {_DIGITS})"
+    chosen = f'plain == whole && length(plain) <= {limit} ? plain : "${{{shortened}}}-${{{digest}}}"'
+    expression = f'${{[for whole in ["{text}"] : [for plain in [{plain}] : {chosen}][0]][0]}}'
+    words = re.sub(r"\W+", "_", re.sub(r"\$\{(var\.|local\.|[^}]*\.)?(\w+)\}", r"\2", text)).strip("_")
+    name = f"{words}_in_{limit}" if plain == "whole" else f"{words}_as_host_in_{limit}"
+    _later_names.get()[name] = expression
+    return f"${{local.{name}}}"

@@ -32,24 +32,29 @@ class EnvironmentClass:
     slots: int
     scheduler: TaskSize
     webserver: TaskSize
+    database_capacity: int
+    """Most Aurora capacity units, of about 2 GiB: the memory that MWAA's database of the class has."""
 
 
-def _class(name: str, slots: int, worker: tuple[int, int], webserver: tuple[int, int]) -> EnvironmentClass:
+def _class(
+    name: str, slots: int, worker: tuple[int, int], webserver: tuple[int, int], database_capacity: int
+) -> EnvironmentClass:
     # Schedulers have the worker's size in every class; in mw1.micro both share one task of MWAA's.
     size = TaskSize(worker[0] * 1024, worker[1] * 1024)
-    return EnvironmentClass(name, size, slots, size, TaskSize(webserver[0] * 1024, webserver[1] * 1024))
+    web = TaskSize(webserver[0] * 1024, webserver[1] * 1024)
+    return EnvironmentClass(name, size, slots, size, web, database_capacity)
 
 
 ENVIRONMENT_CLASSES: Final[Mapping[str, EnvironmentClass]] = MappingProxyType(
     {
         environment_class.name: environment_class
         for environment_class in (
-            _class("mw1.micro", 3, (1, 3), (1, 3)),
-            _class("mw1.small", 5, (1, 2), (1, 2)),
-            _class("mw1.medium", 10, (2, 4), (1, 2)),
-            _class("mw1.large", 20, (4, 8), (2, 4)),
-            _class("mw1.xlarge", 40, (8, 24), (4, 12)),
-            _class("mw1.2xlarge", 80, (16, 48), (8, 24)),
+            _class("mw1.micro", 3, (1, 3), (1, 3), 2),
+            _class("mw1.small", 5, (1, 2), (1, 2), 2),
+            _class("mw1.medium", 10, (2, 4), (1, 2), 4),
+            _class("mw1.large", 20, (4, 8), (2, 4), 4),
+            _class("mw1.xlarge", 40, (8, 24), (4, 12), 16),
+            _class("mw1.2xlarge", 80, (16, 48), (8, 24), 32),
         )
     }
 )

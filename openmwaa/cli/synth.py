@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from openmwaa.cli.output import DEFAULT_FILE, AsJson, EnvironmentPath, console, write_json
+from openmwaa.environment import Environment
 from openmwaa.environment_file import load
 
 
@@ -16,10 +17,17 @@ def synth(
     path: EnvironmentPath = DEFAULT_FILE,
     *,
     out: Annotated[Path, typer.Option(help="Folder that gets NAME/cdk.tf.json.")] = Path("terraform"),
+    module: Annotated[
+        Path | None,
+        typer.Option(help="Write the stack as a module that other Terraform calls, to this folder instead."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Write the Terraform of an environment to OUT/NAME/cdk.tf.json."""
+    """Write the Terraform of an environment to OUT/NAME/cdk.tf.json, or as a module with variables."""
     environment = load(path)
+    if module is not None:
+        _write_module(environment, module, as_json=as_json)
+        return
     # The CDK takes seconds to import; no other command pays for it.
     from cdktf_app.main import synth as synthesise  # noqa: PLC0415
 
@@ -28,3 +36,13 @@ def synth(
         write_json({"environment": environment.name, "terraform": str(written)})
     else:
         console().print(f"{written} is written. To build it: cd {written.parent} && terraform init && terraform apply")
+
+
+def _write_module(environment: Environment, folder: Path, *, as_json: bool) -> None:
+    from cdktf_app.module.main import synth_module  # noqa: PLC0415 - as above
+
+    written = synth_module(environment, folder)
+    if as_json:
+        write_json({"environment": environment.name, "module": [str(path) for path in written]})
+    else:
+        console().print(f"The module is written to {folder}; {folder / 'README.md'} tells its inputs and outputs.")

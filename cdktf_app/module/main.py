@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Synthesis of the module: main.tf.json, variables.tf.json, outputs.tf.json and a README made from them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Final
+
+from cdktf_app.main import synthesised
+from cdktf_app.module.module_environment import CLASSES, OPTIONS, TAGS, module_environment
+from cdktf_app.module.readme import readme
+from cdktf_app.module.variables import variables
+from cdktf_app.names import later_names
+from openmwaa.classes import ENVIRONMENT_CLASSES
+from openmwaa.environment import Environment
+
+PROVIDER_VERSION: Final = ">= 5.100, < 7"
+_STACK: Final = "module"
+# `core.default_task_retries` is AIRFLOW__CORE__DEFAULT_TASK_RETRIES, as `option_variable` writes it.
+_OPTION_VARIABLE: Final = (
+    'format("AIRFLOW__%s__%s", replace(upper(split(".", option)[0]), "/[^A-Z0-9]/", "_"), '
+    'upper(join(".", slice(split(".", option), 1, length(split(".", option))))))'
+)
+
+
+def synth_module(environment: Environment, folder: Path) -> list[Path]:
+    """Write the environment's module to `folder` and return what was written.
+
+    Raises:
+        SynthError: when the CDK or Node.js is missing.
+    """
+    written = []
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in files(environment).items():
+        path = folder / name
+        path.write_text(content, encoding="utf-8")
+        written.append(path)
+    return written
+
+
+def files(environment: Environment) -> dict[str, str]:
+    """Return the module's files by name: the same bytes for the same environment."""
+    known = variables(environment)
+    with later_names() as names:
+        written, taggable = synthesised(module_environment(environment, known), stack_id=_STACK)
+    written["locals"] |= names
+    outputs = written.pop("output")
+    return {
+        "main.tf.json": _json(_module(written, environment, taggable)),
+        "variables.tf.json": _json({"variable": {name: one.as_terraform() for name, one in known.items()}}),
+        "outputs.tf.json": _json({"output": outputs}),
+        "README.md": readme(environment, list(known.values()), outputs, PROVIDER_VERSION),
+    }
+
+
+def _module(document: dict[str, Any], environment: Environment, taggable: Collection[str]) -> dict[str, Any]:
+    """Return the stack's document as a module's: its caller has the provider, the state and the provider's tags."""
+    aliases = [one["alias"] for one in document.pop("provider")["aws"] if "alias" in one]
+    terraform = document["terraform"]
+    terraform["required_providers"]["aws"]["version"] = PROVIDER_VERSION
+    if aliases:
+        terraform["required_providers"]["aws"]["configuration_aliases"] = [f"aws.{alias}" for alias in aliases]
+    document["//"] = (
+        f"Written by `openmwaa synth --module` from the environment {environment.name}: change its YAML file, not this."
+    )
+    document["locals"] |= _locals(environment)
+    _tag(document, taggable)
+    _stay_in_region(document, environment.region)
+    return document
+
+
+def _locals(environment: Environment) -> dict[str, Any]:
+    classes = {name: asdict(one) for name, one in ENVIRONMENT_CLASSES.items()}
+    options = f"${{{{ for option, value in var.airflow_configuration_options : {_OPTION_VARIABLE} => value }}}}"
+    return {
+        CLASSES: classes,
+        OPTIONS: options,
+        TAGS: '${merge(var.tags, { "openmwaa:environment" = var.name })}',
+    }
+
+
+def _tag(document: dict[str, Any], taggable: Collection[str]) -> None:
+    """Give every resource the tags that the stack's own provider would: a module has none."""
+    for kind, resources in document["resource"].items():
+        for name, resource in resources.items():
+            if f"{kind}.{name}" not in taggable:
+                continue
+            tags = f"local.{TAGS}"
+            if own := resource.get("tags"):
+                document["locals"][f"{kind}_{name}_tags"] = own
+                tags = f"merge(local.{TAGS}, local.{kind}_{name}_tags)"
+            resource["tags"] = f"${{{tags}}}"
+
+
+def _stay_in_region(document: dict[str, Any], region: str) -> None:
+    """Refuse a provider of another Region: policies and host names of the stack name this one."""
+    document["data"].setdefault("aws_region", {})["module"] = {
+        "lifecycle": {
+            "postcondition": [
+                {
+                    "condition": f'${{self.id == "{region}"}}',
+                    "error_message": f"This module was synthesised for {region}: give it a provider of that Region.",
+                }
+            ]
+        }
+    }
+
+
+def _json(document: Any) -> str:
+    return json.dumps(document, indent=2, sort_keys=True, ensure_ascii=False) + "\n"

@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: Apache-2.0
+"""An environment of whose values some are variables: what the stack is synthesised from to be a module."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any, Final
+
+from cdktf_app.expressions import MapExpression, NumberExpression, TextExpression
+from cdktf_app.module.variables import Variable
+from openmwaa.classes import EnvironmentClass, TaskSize
+from openmwaa.environment import Environment, LoggingConfiguration
+from openmwaa.images import Images
+
+CLASSES: Final = "environment_classes"
+OPTIONS: Final = "airflow_configuration"
+TAGS: Final = "tags"
+_IMAGES: Final = ("airflow", "scaler")
+
+
+class ModuleEnvironment(Environment):
+    """The file's environment with expressions in it; what the file decides at synthesis stays decided."""
+
+    scaled: bool
+    many: bool
+
+    @property
+    def scales_webservers(self) -> bool:
+        """What the file says: a target for Application Auto Scaling is there or not."""
+        return self.scaled
+
+    @property
+    def has_many_webservers(self) -> bool:
+        """What the file says."""
+        return self.many
+
+    @cached_property
+    def size(self) -> EnvironmentClass:
+        """Return the sizes of the class that the caller chooses."""
+        chosen = f"local.{CLASSES}[var.environment_class]"
+
+        def number(path: str) -> Any:
+            return NumberExpression(f"{chosen}.{path}")
+
+        def size(part: str) -> TaskSize:
+            return TaskSize(number(f"{part}.cpu"), number(f"{part}.memory"))
+
+        return EnvironmentClass(
+            name=self.environment_class,
+            worker=size("worker"),
+            slots=number("slots"),
+            scheduler=size("scheduler"),
+            webserver=size("webserver"),
+            database_capacity=number("database_capacity"),
+        )
+
+
+def module_environment(environment: Environment, known: dict[str, Variable]) -> ModuleEnvironment:
+    """Return the environment with an expression for each of the `known` variables."""
+    values = {name: getattr(environment, name) for name in Environment.model_fields}
+    values["terraform_state"] = None  # a module has no state: its caller has
+    values |= {name: _expression(one) for name, one in known.items() if name in values}
+    values["airflow_configuration_options"] = MapExpression(f"local.{OPTIONS}")
+    values["logging_configuration"] = _logging(environment.logging_configuration, known)
+    values["images"] = Images.model_construct(
+        **{
+            kind: _expression(known[f"{kind}_image"]) if f"{kind}_image" in known else getattr(environment.images, kind)
+            for kind in _IMAGES
+        }
+    )
+    return ModuleEnvironment.model_construct(
+        **values, scaled=environment.scales_webservers, many=environment.has_many_webservers
+    )
+
+
+def _expression(variable: Variable) -> Any:
+    reference = f"var.{variable.name}"
+    if variable.type == "number":
+        return NumberExpression(reference)
+    if variable.type == "string":
+        return TextExpression(reference, variable.default)
+    return MapExpression(reference)
+
+
+def _logging(logging: LoggingConfiguration, known: dict[str, Variable]) -> LoggingConfiguration:
+    values: dict[str, Any] = {name: getattr(logging, name) for name in LoggingConfiguration.model_fields}
+    for field, module in values.items():
+        variable = known.get(f"{field.removesuffix('_logs')}_log_level")
+        if variable is not None:
+            values[field] = module.model_copy(update={"log_level": _expression(variable)})
+    values["retention_days"] = _expression(known["log_retention_days"])
+    return LoggingConfiguration.model_construct(**values)
