@@ -74,3 +74,14 @@ _ARNS: Final[Mapping[str, Callable[[Applied, Json], str]]] = {
 def characters(statements: list[Json]) -> int:
     """The size of a policy as IAM counts it, which leaves white space out."""
     return len(json.dumps({"Version": "2012-10-17", "Statement": statements}, separators=(",", ":")))
+
+
+def statements_of(stack: Stack) -> dict[tuple[str, str], Json]:
+    """Every statement of a stack's policies by policy and Sid."""
+    found = {}
+    for name, policy in stack.policies.items():
+        for statement in policy["Statement"]:
+            key = (name, statement["Sid"])
+            assert key not in found, f"{name} says {statement['Sid']} twice"
+            found[key] = statement
+    return found

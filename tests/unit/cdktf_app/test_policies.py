@@ -8,7 +8,7 @@ import botocore.session
 import pytest
 
 from cdktf_app.policies import REASONS, Statement
-from tests.support.iam import Applied, characters
+from tests.support.iam import Applied, characters, statements_of
 from tests.support.stack import Json, Stack
 
 # Resources that a policy may name by `*`, as every variant of a stack says them: policy's end, statement.
@@ -47,11 +47,6 @@ EVERY_RESOURCE = (
 )
 # An endpoint's policy grants nothing: it keeps out whoever is of another account.
 EVERY_ACTION = {("endpoints_policy", "IdentitiesOfThisAccount"), ("endpoints_s3_policy", "IdentitiesOfThisAccount")}
-# Roles that another service of AWS takes.
-TRUSTED = {
-    "roles_database_monitoring": "monitoring.rds.amazonaws.com",
-    "roles_flow_logs": "vpc-flow-logs.amazonaws.com",
-}
 # IAM takes 10 240 characters of inline policies a role.
 LONGEST_INLINE = 10_240
 LONGEST_KEY_POLICY = 32_768
@@ -77,25 +72,15 @@ def _actions(statements: list[Json]) -> set[str]:
     return {action for statement in statements if statement["Effect"] == "Allow" for action in statement["Action"]}
 
 
-def _statements(stack: Stack) -> dict[tuple[str, str], Json]:
-    found = {}
-    for name, policy in stack.policies.items():
-        for statement in policy["Statement"]:
-            key = (name, statement["Sid"])
-            assert key not in found, f"{name} says {statement['Sid']} twice"
-            found[key] = statement
-    return found
-
-
 def test_no_action_has_a_wildcard(variants: dict[str, Stack]) -> None:
     for variant, stack in variants.items():
-        for key, statement in _statements(stack).items():
+        for key, statement in statements_of(stack).items():
             if statement["Effect"] == "Allow" and key not in EVERY_ACTION:
                 assert not [each for each in statement["Action"] if "*" in each], f"{variant}: {key} has a wildcard"
 
 
 def test_endpoints_let_nobody_through_but_this_accounts_identities(no_internet: Stack) -> None:
-    statements = _statements(no_internet)
+    statements = statements_of(no_internet)
     for key in EVERY_ACTION:
         (account,) = statements[key]["Condition"]["StringEquals"]["aws:PrincipalAccount"]
         assert account.endswith(".account_id}"), f"{key} lets {account} through"
@@ -108,7 +93,7 @@ def test_every_action_exists(variants: dict[str, Stack]) -> None:
     session = botocore.session.get_session()
     known: dict[str, set[str]] = {}
     for variant, stack in variants.items():
-        for key, statement in _statements(stack).items():
+        for key, statement in statements_of(stack).items():
             for action in statement["Action"]:
                 service, _, operation = NOT_OPERATIONS.get(action, action).partition(":")
                 if service in UNMODELLED or operation == "*" or action == "*":
@@ -122,7 +107,7 @@ def test_every_action_exists(variants: dict[str, Stack]) -> None:
 def test_every_resource_only_with_a_reason_beside_it(variants: dict[str, Stack]) -> None:
     wide = set()
     for variant, stack in variants.items():
-        for (policy, sid), statement in _statements(stack).items():
+        for (policy, sid), statement in statements_of(stack).items():
             if "*" not in statement.get("Resource", ()):
                 continue
             reason = stack.document["locals"].get(f"{policy}_{REASONS}", {}).get(sid)
@@ -135,7 +120,7 @@ def test_every_resource_only_with_a_reason_beside_it(variants: dict[str, Stack])
 def test_patterns_in_resources_end_in_what_nobody_can_know(variants: dict[str, Stack]) -> None:
     """Ids of tasks, objects of a bucket, streams of a group, orders for fleets: behind what is the environment's."""
     for variant, stack in variants.items():
-        for key, statement in _statements(stack).items():
+        for key, statement in statements_of(stack).items():
             for resource in statement.get("Resource", ()):
                 if resource == "*" or "*" not in resource:
                     continue
@@ -150,21 +135,6 @@ def test_policies_fit_into_iam_with_twenty_fleets_and_the_longest_names(wide: St
         assert size <= LONGEST_INLINE, f"{name} has {size} characters"
     key = wide.local(wide.one("aws_kms_key")["policy"])["Statement"]
     assert characters(applied.resolved(key)) <= LONGEST_KEY_POLICY
-
-
-def test_principals_are_the_account_services_or_in_a_denial(quickstart: Stack) -> None:
-    for key, statement in _statements(quickstart).items():
-        for kind, identifiers in statement.get("Principal", {}).items():
-            for identifier in identifiers:
-                known = kind == "Service" or identifier.endswith(":root") or statement["Effect"] == "Deny"
-                assert known, f"{key} lets {identifier} in"
-
-
-def test_roles_are_assumed_by_this_accounts_tasks_alone(quickstart: Stack) -> None:
-    for name, role in quickstart.resources("aws_iam_role").items():
-        (statement,) = quickstart.local(role["assume_role_policy"])["Statement"]
-        assert statement["Principal"] == {"Service": [TRUSTED.get(name, "ecs-tasks.amazonaws.com")]}, name
-        assert set(statement["Condition"]) == {"StringEquals", "ArnLike"}, f"{name}: another account's tasks could come"
 
 
 def test_each_component_has_a_role_of_its_own(quickstart: Stack) -> None:
@@ -281,19 +251,11 @@ def test_nobody_but_workers_receives_messages(quickstart: Stack) -> None:
 
 def test_roles_use_the_key_through_services_alone(variants: dict[str, Stack]) -> None:
     for variant, stack in variants.items():
-        for (policy, sid), statement in _statements(stack).items():
+        for (policy, sid), statement in statements_of(stack).items():
             if not policy.startswith("roles_") or not any(each.startswith("kms:") for each in statement["Action"]):
                 continue
             variables = {variable for test in statement["Condition"].values() for variable in test}
             assert "kms:ViaService" in variables, f"{variant}: {policy} uses the key for anything in {sid}"
-
-
-@pytest.mark.parametrize("kind", ["aws_sqs_queue", "aws_s3_bucket_policy"])
-def test_queues_and_bucket_refuse_what_is_not_tls(quickstart: Stack, kind: str) -> None:
-    for name, resource in quickstart.resources(kind).items():
-        (statement,) = quickstart.local(resource["policy"])["Statement"]
-        assert statement["Effect"] == "Deny", name
-        assert statement["Condition"] == {"Bool": {"aws:SecureTransport": ["false"]}}, name
 
 
 @pytest.mark.parametrize(
