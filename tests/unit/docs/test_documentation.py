@@ -23,6 +23,7 @@ RUN_ELSEWHERE = {
     r"openmwaa scale\b.*": "tests/emulated/test_scale_command.py: every one of the page",
     r"openmwaa explain\b.*": "tests/emulated/test_explain_command.py: every one of the page",
     r"openmwaa rollout\b.*": "tests/unit/live/test_rollouts.py: every one of the page",
+    r"openmwaa plan\b.*": "tests/unit/plan/test_command.py",
     r"openmwaa wait\b.*": "tests/unit/live/test_waiting.py: every one of the pages",
     r"openmwaa-scaler replay .*": "tests/unit/scaler/test_process.py",
     r"docker (build|push|login)\b.*": "not run: no Docker in the tests, and the page says so",

@@ -2,6 +2,7 @@
 """What is refused, by which field, and what is let through: on plans of a real Terraform."""
 
 import copy
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from openmwaa.plan.verdict import EXIT_CODES, PROTECTED, judge, judge_failure
 from tests.support.environments import LEAST
 from tests.unit.plan.conftest import CHANGES, FLEETS, document, environment, plan_of, verdict_of
 
+PAGE = Path(__file__).parents[3] / "docs/how-to/plan.md"
 REFUSED = {
     "renamed": "name",
     "key": "kms_key",
@@ -190,6 +192,12 @@ def test_what_is_no_plan_is_said_so(text: dict[str, Any]) -> None:
 
 def test_exit_codes_are_terraforms_and_one_more() -> None:
     assert EXIT_CODES == {"unchanged": 0, "changed": 2, "refused": 4}
+
+
+def test_the_page_has_the_fields_that_cannot_change() -> None:
+    page = PAGE.read_text(encoding="utf-8").split("## Fields that cannot change")[1]
+    rows = [line for line in page.splitlines() if line.startswith("| `")]
+    assert rows == [f"| `{one.field}` | {one.because} | {one.instead} |" for one in CONSTANT_FIELDS]
 
 
 def test_every_reason_ends_a_sentence() -> None:
