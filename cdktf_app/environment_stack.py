@@ -20,6 +20,8 @@ from cdktf_app.fleets import Fleets
 from cdktf_app.flow_logs import FlowLogs
 from cdktf_app.identities import Identities
 from cdktf_app.images import Images
+from cdktf_app.kept import DESCRIPTION as KEPT
+from cdktf_app.kept import kept_by_destroy
 from cdktf_app.keys import Keys
 from cdktf_app.logs import GROUPS, Logs, group_pattern
 from cdktf_app.metadata_database import Ground as DatabaseGround
@@ -241,10 +243,7 @@ class EnvironmentStack(TerraformStack):
                 "SSM parameters with what people ordered by `openmwaa scale`: an apply leaves them in force",
                 {fleet: f"{controls_prefix(self._environment)}{fleet}" for fleet in self._environment.fleets},
             ),
-            "kept_by_destroy": (
-                "What destroy leaves: revisions of these families, the parameters of scaler_controls, a last snapshot",
-                [f"{self._name}-worker-{fleet}" for fleet in self._environment.fleets] + self._kept_snapshot(),
-            ),
+            "kept_by_destroy": (KEPT, self._kept()),
             "queue_urls": ("SQS queues by worker queue", broker.urls),
             "dead_letters_url": ("The queue of messages given back too often", broker.dead_letters_url),
             "log_groups": ("Log groups by module", {module: self._logs.group(module).name for module in GROUPS}),
@@ -255,10 +254,10 @@ class EnvironmentStack(TerraformStack):
                 continue
             TerraformOutput(self, f"output_{name}", description=description, value=value).override_logical_id(name)
 
-    def _kept_snapshot(self) -> list[str]:
-        """Return the last snapshot where the file asks for one, and the Fernet key of the connections in it."""
-        snapshot = self._database.final_snapshot
-        return [] if snapshot is None else [snapshot, self._secrets.arn(Generated.FERNET_KEY)]
+    def _kept(self) -> list[str]:
+        return kept_by_destroy(
+            self._environment, self._name, key_arn=self._key, database=self._database, secrets=self._secrets
+        )
 
     @property
     def taggable(self) -> frozenset[str]:
