@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+from cdktn import ITerraformDependable
 from constructs import Construct
 
 from cdktf_app.airflow_containers import AirflowContainers
@@ -52,6 +53,7 @@ class AirflowServices(Construct):
     ) -> None:
         super().__init__(scope, construct_id)
         targets = {"web-server": access.web, "execution-api": [access.internal.execution_api]}
+        self.healthy: list[ITerraformDependable] = []
         sessions = [_SESSIONS] if environment.enable_execute_command else []
         for component, replicas in _replicas(environment).items():
             parts = containers.control_plane(component)
@@ -76,6 +78,7 @@ class AirflowServices(Construct):
                 ready=[execution.ready, own.ready],
                 execute_command=environment.enable_execute_command,
             )
+            self.healthy.append(service.healthy)
             if replicas.scaled:
                 WebAutoscaling(
                     self,

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from cdktn import ITerraformDependable
 from cdktn_provider_aws.cloudwatch_metric_alarm import CloudwatchMetricAlarm
 from constructs import Construct
 
@@ -16,7 +17,11 @@ _RUNBOOK: Final = "What to do: docs/how-to/alarms.md"
 
 
 class Alarms(Construct):
-    """One alarm a row; each tells `topic_arn` when it begins and when it ends."""
+    """One alarm a row; each tells `topic_arn` when it begins and when it ends.
+
+    Those for which silence is an alarm come `after` the services that are to speak, and go before them: nobody is
+    woken by an environment that is made or destroyed.
+    """
 
     def __init__(
         self,
@@ -27,8 +32,10 @@ class Alarms(Construct):
         place: Place,
         topic_arn: str,
         alarms: Sequence[Alarm],
+        after: Sequence[ITerraformDependable] = (),
     ) -> None:
         super().__init__(scope, construct_id)
+        self._after = list(after)
         for alarm in alarms:
             self._alarm(f"{name}/{alarm.id}", alarm, topic_arn)
         # By name: a place without alarms has nobody to ask for their ARNs.
@@ -53,4 +60,5 @@ class Alarms(Construct):
             treat_missing_data=kind.missing,
             alarm_actions=[topic_arn],
             ok_actions=[topic_arn],
+            depends_on=self._after if kind.missing == "breaching" and self._after else None,
         )

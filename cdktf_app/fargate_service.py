@@ -118,6 +118,8 @@ class FargateService(Construct):
         )
         self.name: str = made.name
         """A reference: what is given it comes after the service, and is destroyed before it."""
+        self.healthy: ITerraformDependable = made
+        """What comes after it finds the service healthy."""
 
 
 def task_definition(scope: Construct, family: str, task: Task, *, kept: bool = False) -> EcsTaskDefinition:

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from cdktn import Fn
+from cdktn import Fn, ITerraformDependable
 from constructs import Construct
 
 from cdktf_app.alarm_table import alarms_of
@@ -33,6 +33,8 @@ class Parts:
     broker: Broker
     database: MetadataDatabase
     access: WebAccess
+    healthy: Sequence[ITerraformDependable] = ()
+    """Services that are healthy before anybody is told that they are not."""
 
 
 def monitor(scope: Construct, *, environment: Environment, name: str, place: Place, key_arn: str, parts: Parts) -> None:
@@ -43,7 +45,9 @@ def monitor(scope: Construct, *, environment: Environment, name: str, place: Pla
     if wanted.alarms:
         topic = Topic(scope, "alarm_topic", name=name, place=place, key_arn=key_arn, monitoring=wanted)
         alarms = alarms_of(watched)
-        arns = Alarms(scope, "alarms", name=name, place=place, topic_arn=topic.arn, alarms=alarms).arns
+        arns = Alarms(
+            scope, "alarms", name=name, place=place, topic_arn=topic.arn, alarms=alarms, after=parts.healthy
+        ).arns
     if wanted.dashboard:
         Dashboard(
             scope,

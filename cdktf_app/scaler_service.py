@@ -59,7 +59,7 @@ class ScalerService(Construct):
         container = self._container(environment, settings, image, _secrets(secrets, broker), logs)
         execution = roles.execution_role("scaler", [container])
         own = roles.role("scaler", identities.scaler(_services(environment), controls_prefix(environment)))
-        FargateService(
+        self.healthy = FargateService(
             self,
             "scaler",
             service="scaler",
@@ -77,7 +77,7 @@ class ScalerService(Construct):
             targets=[target],
             # After the fleets, and destroyed before them: it would size again what `destroy` has set to zero.
             ready=[execution.ready, own.ready, *fleets],
-        )
+        ).healthy
 
     def _container(
         self, environment: Environment, settings: dict[str, Any], image: Image, secrets: Mapping[str, str], logs: Logs
