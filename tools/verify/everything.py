@@ -22,7 +22,7 @@ from openmwaa.local import provider_mirror
 from tests.support.terraform import terraform_mirror
 from tools.verify import checkov, prices
 from tools.verify.errors import RefusedError, VerifyError
-from tools.verify.report import ROOT, ExampleReport
+from tools.verify.report import ROOT, ExampleReport, write
 
 Say = Callable[[str], None]
 EXAMPLES: Final = ROOT / "examples"
@@ -55,6 +55,7 @@ def verify_all(wishes: Wishes, *, say: Say) -> list[ExampleReport]:
         _ask(files)
     bare = [ExampleReport(file.parent.name) for file in files]
     reports = bare if wishes.is_static else _applied(files, wishes, say)
+    write(reports, wishes.endpoint or wishes.kind)  # what was seen is kept, whatever comes next
     say("checkov")
     checked = checkov.check({file.parent.name: load(file) for file in files}, all_examples=not wishes.examples)
     for report in reports:
@@ -97,7 +98,9 @@ def _applied(files: Sequence[Path], wishes: Wishes, say: Say) -> list[ExampleRep
             last = "" if stopped.is_set() else _child(file, report, wishes, variables, running, say)
             if not report.exists():
                 return ExampleReport(file.parent.name, error=f"its process ended without a report: {last}")
-            return ExampleReport.read(json.loads(report.read_text()))
+            seen = ExampleReport.read(json.loads(report.read_text()))
+            say(f"{seen.name}: {seen.verdict}")
+            return seen
 
         try:
             return list(pool.map(one, files))

@@ -54,6 +54,7 @@ def test_an_account_is_not_touched_before_a_person_agrees(
 ) -> None:
     monkeypatch.setattr(prices, "usd_an_hour", lambda _: 1.25)
     monkeypatch.setattr(everything, "_applied", lambda *_: pytest.fail("it was applied"))
+    monkeypatch.setattr(everything, "write", lambda *_: pytest.fail("a report was written"))
     monkeypatch.setattr(sys, "stdin", StringIO("yes\n"))
     with pytest.raises(RefusedError, match="Nothing was applied"):
         verify_all(Wishes(examples=("quickstart",), kind="real"), say=lambda _: None)

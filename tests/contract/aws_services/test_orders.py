@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: Apache-2.0
+"""SSM as `openmwaa scale` writes it and the scaler reads it."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from openmwaa.environment import Environment
+from openmwaa.live.connection import Connection
+from openmwaa.live.controls import ControlsStore
+from scaler.adapters.controls import SsmControls
+from scaler.controls_document import ControlsDocument
+from scaler.core.model import Controls
+from scaler.errors import BadAnswerError
+from tests.contract.aws_services.conftest import Emulator, Open
+from tests.support.environments import LEAST
+
+pytestmark = [pytest.mark.emulated]
+
+
+@pytest.fixture
+def store(emulator: Emulator, name: str) -> ControlsStore:
+    environment = Environment.model_validate({**LEAST, "name": name})
+    return ControlsStore(Connection(environment, Path("environment.yaml"), {"aws": emulator.url}))
+
+
+def at_most(number: int) -> ControlsDocument:
+    return ControlsDocument(
+        max=number, by="somebody", at=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"), why="a test"
+    )
+
+
+async def test_what_is_ordered_is_read_and_what_is_not_is_no_order(
+    store: ControlsStore, scalers_client: Open, name: str
+) -> None:
+    before = store.read(["default"])["default"]
+    assert (before.version, before.document) == (0, None)
+    order = at_most(3)
+    store.change(before, lambda _: order)
+    fleets = ["default", *(f"other-{number}" for number in range(15))]
+    read = await SsmControls(await scalers_client("ssm"), f"/openmwaa/{name}/scaler/").read(fleets)
+    ordered = {fleet: controls for fleet, controls in read.items() if controls != Controls()}
+    assert set(read) == set(fleets), "two calls, and each fleet is answered"
+    assert ordered == {"default": order.to_core()}
+
+
+async def test_every_write_has_a_number_and_is_kept(store: ControlsStore) -> None:
+    order = store.read(["default"])["default"]
+    for number in (1, 2, 3):
+        order, others = store.change(order, lambda _, number=number: at_most(number))  # type: ignore[misc]
+        assert (order.version, others) == (number, [])
+    assert [version.document.max for version in store.history("default") if version.document] == [3, 2, 1]
+
+
+async def test_a_first_write_does_not_hide_another_first_write(store: ControlsStore) -> None:
+    nothing = store.read(["default"])["default"]
+    store.change(nothing, lambda _: at_most(1))
+    _, others = store.change(nothing, lambda _: at_most(2))
+    assert [order.document.max for order in others if order.document] == [1], "the other's order is told"
+
+
+async def test_a_secret_parameter_is_no_order(emulator: Emulator, scalers_client: Open, name: str) -> None:
+    emulator.client("ssm").put_parameter(Name=f"/openmwaa/{name}/scaler/default", Value="{}", Type="SecureString")
+    read = await SsmControls(await scalers_client("ssm"), f"/openmwaa/{name}/scaler/").read(["default"])
+    assert isinstance(read["default"], BadAnswerError)
