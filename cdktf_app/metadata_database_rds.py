@@ -41,7 +41,7 @@ class Rds(Construct):
         self.answers: list[ITerraformDependable] = [instance]
         self.host = overridable(self, "host", instance.address)
         self.port = DATABASE_PORT
-        self.sslmode = overridable(self, "sslmode", "require")
+        self.sslmode = overridable(self, "sslmode", database.sslmode)
         secret: str = instance.master_user_secret.get(0).secret_arn
         # No emulator has a secret of an instance.
         self.master_secret_arn = overridable(self, "master_secret_arn", secret)

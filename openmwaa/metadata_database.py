@@ -10,6 +10,7 @@ from pydantic import Field, StringConstraints, model_validator
 from openmwaa.strict_model import StrictModel
 
 Days = Annotated[int, Field(ge=1, le=35)]
+SslMode = Literal["require", "verify-full"]
 _TIME = r"([01]\d|2[0-3]):[0-5]\d"
 _DAY = r"(mon|tue|wed|thu|fri|sat|sun)"
 DailyWindow = Annotated[str, StringConstraints(pattern=rf"^{_TIME}-{_TIME}$")]
@@ -20,6 +21,8 @@ class _OfOurs(StrictModel):
     engine_version: Annotated[str, StringConstraints(pattern=r"^1[5-7](\.\d{1,2})?$")] = "16"
     """PostgreSQL's version, such as 16: AWS then moves to newer minor ones in the maintenance window. With a minor one,
     such as 16.8, nobody moves but you."""
+    sslmode: SslMode = "require"
+    """How clients check the server's certificate: not at all, or against RDS's bundle in your images and its name."""
     backup_retention_days: Days = 7
     """Days that RDS keeps its daily backups, and can go back to any second of."""
     backup_window: DailyWindow = "02:00-03:00"
@@ -78,7 +81,7 @@ class ExistingPostgresql(StrictModel):
     kind: Literal["EXISTING"]
     host: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9.-]{1,255}$")]
     port: Annotated[int, Field(ge=1, le=65_535)] = 5432
-    sslmode: Literal["require", "verify-full"] = "require"
+    sslmode: SslMode = "require"
     """How its certificate is checked: not at all, or against the authorities that the image trusts and its name."""
     master_secret_arn: Annotated[str, StringConstraints(pattern=r"^arn:aws[a-z-]*:secretsmanager:.+:secret:.+$")]
     """A secret {"username", "password"} of a role that may make roles and databases: for `prepare-database` alone."""

@@ -42,6 +42,7 @@ _NOT_RETURNED = {
     "aws_vpc_security_group_ingress_rule": ("prefix_list_id",),
     "aws_rds_cluster": ("enabled_cloudwatch_logs_exports",),
     "aws_rds_cluster_instance": ("performance_insights_kms_key_id",),
+    "aws_db_instance": ("backup_window", "enabled_cloudwatch_logs_exports", "performance_insights_kms_key_id"),
     "aws_elasticache_parameter_group": ("parameter",),  # every default too, as if somebody had set it
     "aws_elasticache_replication_group": ("kms_key_id", "auto_minor_version_upgrade"),
 }

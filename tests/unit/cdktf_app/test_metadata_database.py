@@ -34,7 +34,7 @@ def aurora() -> Stack:
 def rds() -> Stack:
     """With a standby and a last snapshot."""
     database = {"kind": "RDS_POSTGRESQL", "multi_az": True, "allocated_storage": 40, "final_snapshot": True}
-    return stack_of(kms_key=KEY, metadata_database={**database, "backup_retention_days": 21})
+    return stack_of(kms_key=KEY, metadata_database={**database, "backup_retention_days": 21, "sslmode": "verify-full"})
 
 
 @pytest.fixture(scope="session")
@@ -143,6 +143,13 @@ def test_rdss_storage_grows_by_itself_and_its_standby_is_elsewhere(rds: Stack) -
     assert (instance["storage_type"], instance["allocated_storage"]) == ("gp3", 40)
     assert instance["max_allocated_storage"] == 200
     assert instance["multi_az"] is True
+
+
+def test_clients_check_the_servers_certificate_where_the_file_says_so(rds: Stack, quickstart: Stack) -> None:
+    assert rds.document["locals"]["metadata_database_sslmode"] == "verify-full"
+    assert quickstart.document["locals"]["metadata_database_sslmode"] == "require"
+    config = rds.local(environment_of(rds.containers["scaler/scaler"])["SCALER_CONFIG"])
+    assert config["database"]["sslmode"] == "${local.metadata_database_sslmode}"
 
 
 def test_the_tasks_are_told_where_an_existing_server_is(existing_database: Stack) -> None:

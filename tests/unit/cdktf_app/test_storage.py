@@ -3,8 +3,11 @@
 
 import json
 
+import pytest
+
 from cdktf_app.sqs import VISIBILITY_TIMEOUT_S
 from openmwaa.broker import Sqs
+from openmwaa.images import Images
 from openmwaa_runtime.settings.connections import VISIBILITY_TIMEOUT_S as TOLD_TO_CELERY
 from tests.support.stack import Stack, environment_of
 from tests.unit.cdktf_app.conftest import stack_of
@@ -30,6 +33,45 @@ def test_the_bucket_is_private_and_versioned(quickstart: Stack) -> None:
     assert all(block[switch] is True for switch in switches)
     assert quickstart.one("aws_s3_bucket_versioning")["versioning_configuration"] == {"status": "Enabled"}
     assert quickstart.one("aws_s3_bucket")["force_destroy"] is False
+
+
+def test_old_versions_and_abandoned_uploads_of_the_bucket_expire() -> None:
+    stack = stack_of(source_bucket_versions_days=30)
+    uploads, versions = stack.resources("aws_s3_bucket_lifecycle_configuration")["storage_lifecycle"]["rule"]
+    assert uploads["abort_incomplete_multipart_upload"] == [{"days_after_initiation": 7}]
+    assert versions["noncurrent_version_expiration"] == [{"noncurrent_days": 30}]
+    assert versions["expiration"] == [{"expired_object_delete_marker": True}], "deleted objects leave a marker for ever"
+    assert {rule["status"] for rule in (uploads, versions)} == {"Enabled"}
+
+
+def test_repositories_scan_keep_tags_for_ever_and_forget_what_has_none(quickstart: Stack) -> None:
+    repositories = quickstart.resources("aws_ecr_repository")
+    assert set(repositories) == {"images_airflow", "images_scaler"}
+    for name, repository in repositories.items():
+        assert repository["image_tag_mutability"] == "IMMUTABLE", name
+        assert repository["image_scanning_configuration"] == {"scan_on_push": True}, name
+    for policy in quickstart.resources("aws_ecr_lifecycle_policy").values():
+        (rule,) = json.loads(policy["policy"])["rules"]
+        assert rule["selection"]["tagStatus"] == "untagged", (
+            "an old revision could not start a task any more"
+        )
+    assert len(quickstart.resources("aws_ecr_lifecycle_policy")) == 2
+
+
+@pytest.mark.parametrize(
+    ("images", "airflow", "scaler"),
+    [({}, "3.3.2", "0.1.0"), ({"airflow_tag": "3.3.2-7", "scaler_tag": "abc"}, "3.3.2-7", "abc")],
+    ids=["left out", "given"],
+)
+def test_each_image_has_a_tag_of_its_own(images: dict[str, str], airflow: str, scaler: str) -> None:
+    said = stack_of(images=images).document["output"]["images"]["value"]
+    assert said["airflow"] == f"${{aws_ecr_repository.images_airflow.repository_url}}:{airflow}"
+    assert said["scaler"] == f"${{aws_ecr_repository.images_scaler.repository_url}}:{scaler}"
+
+
+def test_a_tag_beside_a_whole_name_is_refused() -> None:
+    with pytest.raises(ValueError, match="put the tag into `airflow`"):
+        Images.model_validate({"airflow": "example.com/airflow:1", "airflow_tag": "2"})
 
 
 def test_each_worker_queue_has_a_queue_and_all_share_the_dead_letters(given: Stack) -> None:
