@@ -69,7 +69,7 @@ class EnvironmentStack(TerraformStack):
             name=self._name,
             place=self._place,
             key_arn=self._key,
-            parts=Parts(self._logs, self._broker, self._database, self._access),
+            parts=Parts(self._logs, self._broker, self._database, self._access, self._healthy),
         )
         self._say_where_things_are()
 
@@ -168,7 +168,7 @@ class EnvironmentStack(TerraformStack):
                 *self._secrets.values,
             ],
         )
-        AirflowServices(
+        airflow = AirflowServices(
             self,
             "airflow",
             environment=self._environment,
@@ -189,7 +189,7 @@ class EnvironmentStack(TerraformStack):
             identities=identities,
             security_group_id=self._groups.id_of("workers"),
         )
-        ScalerService(
+        scaler = ScalerService(
             self,
             "scaler",
             environment=self._environment,
@@ -205,6 +205,7 @@ class EnvironmentStack(TerraformStack):
             target=self._access.internal.scaler,
             fleets=fleets.services,
         )
+        self._healthy = [*airflow.healthy, scaler.healthy]
 
     def _airflow_containers(self) -> AirflowContainers:
         return AirflowContainers(

@@ -166,7 +166,7 @@ def test_aws_takes_every_alarm(where: str, request: pytest.FixtureRequest) -> No
     stack = request.getfixturevalue(where)
     assert len(alarms(stack)) > 20
     for address, alarm in alarms(stack).items():
-        parameters = {_parameter(name): value for name, value in alarm.items()}
+        parameters = {_parameter(name): value for name, value in alarm.items() if name != "depends_on"}
         parameters["Dimensions"] = [{"Name": name, "Value": value} for name, value in alarm["dimensions"].items()]
         parameters["Threshold"] = float(alarm["threshold"])
         report = ParamValidator().validate(parameters, MODEL)
@@ -310,3 +310,16 @@ def test_names_fit_whatever_an_environment_and_its_fleets_are_called(wide: Stack
     assert max(len(alarm["dimensions"]) for alarm in alarms(wide).values()) <= 30
     name = wide.one("aws_cloudwatch_dashboard")["dashboard_name"]
     assert re.fullmatch(r"[A-Za-z0-9_-]{1,255}", name)
+
+
+def test_nobody_is_woken_by_an_environment_that_is_made_or_destroyed(quickstart: Stack) -> None:
+    silent = {name: alarm for name, alarm in alarms(quickstart).items() if alarm["treat_missing_data"] == "breaching"}
+    assert silent.keys() == {
+        "alarms_scheduler_heartbeat",
+        "alarms_execution_api_down",
+        "alarms_web_server_down",
+        "alarms_fleet_default_no_decision",
+    }
+    speak = {f"aws_ecs_service.{name}" for name in ("airflow_scheduler", "airflow_execution_api", "airflow_web_server")}
+    for name, alarm in silent.items():
+        assert speak | {"aws_ecs_service.scaler"} <= set(alarm["depends_on"]), name
