@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from scaler.runtime.metrics import CONTROLS, WORKER_STATES
+from scaler.runtime.published import OF_AIRFLOW, OF_FLEETS, OF_SERVICES
 from tests.support.promql import Evaluator, Series, selectors_of, series
 from tests.support.scaler_metrics import of_prometheus
 
@@ -145,3 +146,17 @@ def test_the_page_lists_every_metric_of_the_scaler() -> None:
     }
     missing = {name for name in names if f"`{name}`" not in page and f"`{name}_total`" not in page}
     assert not missing
+
+
+def test_the_page_lists_every_metric_of_cloudwatch_and_what_they_cost() -> None:
+    page = (ROOT / "docs" / "how-to" / "watch-the-scaler.md").read_text()
+    missing = {name for name in (*OF_FLEETS, *OF_SERVICES, *OF_AIRFLOW) if f"`{name}`" not in page}
+    assert not missing
+    of_fleet, of_environment = len(OF_FLEETS) + 2 * len(OF_SERVICES), len(OF_AIRFLOW)
+    assert f"{of_fleet} metrics a fleet and {of_environment} an environment" in page
+    calls = 2 * 730 * 60  # a namespace a minute
+    assert f"{calls:,} a month".replace(",", " ") in page.replace("\n", " ")
+    month = 0.3 * (of_fleet + of_environment) + 0.01 * calls / 1000
+    assert f"That is {month:.1f} USD a month for one fleet, and {0.3 * of_fleet:.1f} more for each" in page.replace(
+        "\n", " "
+    )
