@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From the scaler's report to the metric that an alarm watches: CloudWatch finds one by the names of the other."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from cdktf_app.alarm_table import Alarm, alarms_of
+from cdktf_app.watched import MWAA, SCALER
+from scaler.adapters.clock import SystemClock
+from scaler.adapters.metrics import CloudWatchMetrics
+from scaler.ports import Vitals
+from scaler.runtime.publisher import Publisher
+from tests.contract.aws_services.conftest import Emulator, Open
+from tests.support.scaler_builders import SERVICE, observe
+from tests.support.scaler_reports import report
+from tests.support.watched import WATCHED
+
+pytestmark = [pytest.mark.emulated]
+
+
+class Heart:
+    """Airflow's database, with a scheduler that has died and a task that has waited for an hour."""
+
+    async def vitals(self, within_s: float) -> Vitals:
+        return Vitals(0, 3600.0)
+
+
+def own_alarms(environment: str) -> dict[str, Alarm]:
+    """The alarms on what the scaler publishes, of an environment with one fleet and Redis."""
+    watched = replace(
+        WATCHED, environment=environment, fleets={"default": (SERVICE,)}, queues={}, dead_letters=None, balanced=()
+    )
+    return {alarm.id: alarm for alarm in alarms_of(watched) if alarm.metric.namespace in (SCALER, MWAA)}
+
+
+def values(emulator: Emulator, alarm: Alarm) -> list[float]:
+    """What CloudWatch makes of the metric's last minutes, as the alarm asks."""
+    now, metric = datetime.now(UTC), alarm.metric
+    answer = emulator.client("cloudwatch").get_metric_statistics(
+        Namespace=metric.namespace,
+        MetricName=metric.name,
+        Dimensions=[{"Name": name, "Value": value} for name, value in metric.dimensions],
+        StartTime=now - timedelta(minutes=10),
+        EndTime=now + timedelta(minutes=5),
+        Period=300,
+        Statistics=[metric.statistic],
+    )
+    return [point[metric.statistic] for point in answer["Datapoints"]]
+
+
+async def test_alarms_find_what_the_scaler_publishes(emulator: Emulator, scalers_client: Open, name: str) -> None:
+    publisher = Publisher(
+        name,
+        "openmwaa",
+        CloudWatchMetrics(await scalers_client("cloudwatch")),
+        SystemClock(),
+        paces=lambda: {"default": 5.0},
+        on_failure=lambda error: pytest.fail(str(error)),
+        vitals=Heart(),
+    )
+    publisher.ticked(report(observe(["full"] * 9 + ["refused"], queued=50, running=45)))
+    await publisher.publish()
+    found = {alarm.id: values(emulator, alarm) for alarm in own_alarms(name).values()}
+    assert found == {
+        "scheduler_heartbeat": [0.0],
+        "oldest_task": [3600.0],
+        "fleet_default_no_decision": [0.0],
+        "fleet_default_source_unknown": [0.0],
+        "fleet_default_drain_too_old": [0.0],
+        "fleet_default_protection_refused": [1.0],
+        "fleet_default_at_maximum": [1.0],
+        "fleet_default_launches_stuck": [0.0],
+    }
