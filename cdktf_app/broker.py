@@ -22,23 +22,41 @@ Party = Literal["celery", "scaler"]
 class Broker(Protocol):
     """Where messages wait for workers."""
 
-    urls: Mapping[str, str]
-    """What the broker calls each worker queue: an SQS queue's URL, a Redis list's key."""
-    arns: Mapping[str, str]
-    """SQS queues by worker queue; none of Redis."""
-    dead_letters_url: str | None
-    variables: Mapping[str, str]
-    """What Airflow's containers are told of it besides `urls`."""
-    secrets: Mapping[Party, Generated]
-    """The password of each who needs one."""
-    user_arns: Sequence[str]
-    """Users that `prepare-broker` gives their passwords and rights; none of SQS, where IAM does."""
-    users: Mapping[str, str]
-    """What `prepare-broker` is told of them; empty where there is nothing to prepare."""
-    for_scaler: Mapping[str, Any]
-    """The scaler's settings of its broker."""
-    ready: Sequence[ITerraformDependable]
-    """What has to exist before a task can reach it."""
+    @property
+    def urls(self) -> Mapping[str, str]:
+        """What the broker calls each worker queue: an SQS queue's URL, a Redis list's key."""
+
+    @property
+    def arns(self) -> Mapping[str, str]:
+        """SQS queues by worker queue; none of Redis."""
+
+    @property
+    def dead_letters_url(self) -> str | None:
+        """The queue of messages that were given back too often; Redis has none."""
+
+    @property
+    def variables(self) -> Mapping[str, str]:
+        """What Airflow's containers are told of it besides `urls`."""
+
+    @property
+    def secrets(self) -> Mapping[Party, Generated]:
+        """The password of each who needs one."""
+
+    @property
+    def user_arns(self) -> Sequence[str]:
+        """Users that `prepare-broker` gives their passwords and rights; none of SQS, where IAM does."""
+
+    @property
+    def users(self) -> Mapping[str, str]:
+        """What `prepare-broker` is told of them; empty where there is nothing to prepare."""
+
+    @property
+    def for_scaler(self) -> Mapping[str, Any]:
+        """The scaler's settings of its broker."""
+
+    @property
+    def ready(self) -> Sequence[ITerraformDependable]:
+        """What has to exist before a task can reach it."""
 
 
 @dataclass(frozen=True)

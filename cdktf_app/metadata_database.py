@@ -19,19 +19,37 @@ from openmwaa.metadata_database import AuroraServerless, RdsPostgresql
 class MetadataDatabase(Protocol):
     """A PostgreSQL server, whoever made it."""
 
-    host: str
-    port: int
-    sslmode: str
-    master_secret_arn: str
-    """The secret {"username", "password"} of who may make roles and databases; `prepare-database` alone reads it."""
-    master_key_arn: str
-    """The key that the secret is encrypted with."""
-    answers: Sequence[ITerraformDependable]
-    """What has to exist before anybody answers at `host`."""
-    dimensions: Mapping[str, str]
-    """By which CloudWatch knows it; empty when it is not ours."""
-    final_snapshot: str | None
-    """The name of the snapshot that destroy leaves, if any."""
+    @property
+    def host(self) -> str:
+        """Where the writer answers."""
+
+    @property
+    def port(self) -> int:
+        """At which port."""
+
+    @property
+    def sslmode(self) -> str:
+        """How clients check its certificate, in libpq's words."""
+
+    @property
+    def master_secret_arn(self) -> str:
+        """The secret {"username", "password"} of who may make roles and databases, for `prepare-database` alone."""
+
+    @property
+    def master_key_arn(self) -> str:
+        """The key that the secret is encrypted with."""
+
+    @property
+    def answers(self) -> Sequence[ITerraformDependable]:
+        """What has to exist before anybody answers at `host`."""
+
+    @property
+    def dimensions(self) -> Mapping[str, str]:
+        """By which CloudWatch knows it; empty when it is not ours."""
+
+    @property
+    def final_snapshot(self) -> str | None:
+        """The name of the snapshot that destroy leaves, if any."""
 
 
 @dataclass(frozen=True)

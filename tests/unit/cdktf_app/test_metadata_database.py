@@ -2,6 +2,7 @@
 """Three kinds of metadata database behind one face; none of them is lost by a change or by a destroy."""
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from tests.support.stack import Stack, environment_of, secrets_of
 from tests.unit.cdktf_app.conftest import stack_of
 
 KEY = "arn:aws:kms:us-east-1:123456789012:key/11111111-2222-3333-4444-555555555555"
-EXISTING = {
+EXISTING: Mapping[str, Any] = {
     "kind": "EXISTING",
     "host": "db.example.com",
     "port": 6432,

@@ -52,9 +52,7 @@ def test_repositories_scan_keep_tags_for_ever_and_forget_what_has_none(quickstar
         assert repository["image_scanning_configuration"] == {"scan_on_push": True}, name
     for policy in quickstart.resources("aws_ecr_lifecycle_policy").values():
         (rule,) = json.loads(policy["policy"])["rules"]
-        assert rule["selection"]["tagStatus"] == "untagged", (
-            "an old revision could not start a task any more"
-        )
+        assert rule["selection"]["tagStatus"] == "untagged", "an old revision could not start a task any more"
     assert len(quickstart.resources("aws_ecr_lifecycle_policy")) == 2
 
 
