@@ -2,13 +2,17 @@
 """Every way to the web server that must not be is refused, in words that name the field and the reason."""
 
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from pydantic import ValidationError
 
 from openmwaa.environment import Environment
 
+PAGE = Path(__file__).parents[3] / "docs/how-to/web-access.md"
+SHOWN = re.findall(r"^## (\S.*?)\n.*?^```yaml\n(.*?)^```", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
 DOMAIN: dict[str, Any] = {"domain": "airflow.example.com", "hosted_zone_id": "Z0123456789"}
 CERTIFICATE = "arn:aws:acm:us-east-1:123456789012:certificate/11111111-2222-3333-4444-555555555555"
 COGNITO = {
@@ -155,3 +159,15 @@ def test_an_address_alone_is_a_range_as_security_groups_spell_it() -> None:
 
 def test_cloudfront_in_a_vpc_that_exists_needs_no_public_subnets() -> None:
     assert environment("PUBLIC_AND_PRIVATE", {**OPEN, **OFFICE}, network=GIVEN_VPC).has_cloudfront
+
+
+@pytest.mark.parametrize(("heading", "text"), SHOWN, ids=[heading for heading, _ in SHOWN])
+def test_what_the_page_shows_under_a_mode_is_that_mode(heading: str, text: str) -> None:
+    fields = {"name": "example", "region": "eu-central-1", **yaml.safe_load(text)}
+    found = Environment.model_validate(fields)
+    assert found.webserver_access_mode == heading.split(maxsplit=1)[0]
+    assert found.has_cloudfront == ("CloudFront" in heading)
+
+
+def test_the_page_has_a_section_for_every_way_in() -> None:
+    assert len(SHOWN) == 5
