@@ -2,7 +2,7 @@
 ROOT := $(dir $(abspath $(lastword $(MAKEFILE_LIST))))
 BIN := $(ROOT).venv/bin
 .DEFAULT_GOAL := help
-.PHONY: help bootstrap demo test unit contract faults verify lint format bench synth docs lock clean
+.PHONY: help bootstrap demo test unit contract faults verify images snapshots lint format bench synth docs lock clean
 
 help: ## What there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -29,6 +29,12 @@ verify: bootstrap ## Every example applied, planned again, destroyed, checked; E
 	@cd $(ROOT) && $(BIN)/python -m tools.verify $(addprefix --example ,$(EXAMPLE)) $(addprefix --endpoint ,$(ENDPOINT)) \
 	  $(addprefix --aws ,$(AWS)) $(if $(PAGE),--page) $(if $(JSON),--json)
 
+images: bootstrap ## Both Dockerfiles checked, built by buildah and started (BASE_IMAGE=name); Linux and root
+	@cd $(ROOT) && $(BIN)/python -m tools.images
+
+snapshots: bootstrap ## The stacks of the examples in lines, for a review, from terraform/
+	@cd $(ROOT) && $(BIN)/python -m tools.write_snapshots
+
 lint: bootstrap ## Style, types, import contracts
 	@cd $(ROOT) && $(BIN)/ruff check --quiet . && $(BIN)/ruff format --quiet --check . && $(BIN)/mypy && $(BIN)/lint-imports --no-logo
 
@@ -42,7 +48,7 @@ bench: bootstrap ## Measure; JSON under build/bench
 	@cd $(ROOT) && $(BIN)/python -m benchmarks
 
 docs: bootstrap ## Write the generated reference pages anew
-	@cd $(ROOT) && $(BIN)/python tools/generate_reference.py
+	@cd $(ROOT) && $(BIN)/python tools/generate_reference.py && $(BIN)/python -m tools.architecture_picture
 
 lock: bootstrap ## Write the lock files anew
 	@cd $(ROOT) && PATH=$(BIN):$$PATH requirements/generate
