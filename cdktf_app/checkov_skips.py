@@ -32,6 +32,9 @@ _HTTP_INSIDE_VPC: Final = (
     "an environment without a domain has no certificate; its file has to say `http_inside_vpc: true`, and nothing "
     "listens outside the VPC"
 )
+_NO_IAM_LOGIN: Final = (
+    "Airflow holds connections longer than the 15 minutes of an IAM token; passwords are in Secrets Manager"
+)
 
 SKIPS: Final = (
     # Web
@@ -69,17 +72,13 @@ SKIPS: Final = (
         "statements hold what people put into variables and connections; slow ones are found by Performance Insights",
     ),
     Skip("CKV2_AWS_8", "aws_rds_cluster.*", "RDS's own backups go back to any second of `backup_retention_days`"),
-    Skip("CKV_AWS_118", "aws_rds_cluster_instance.*", "the operating system's numbers cost CloudWatch Logs by the GB"),
     Skip(
         "CKV_AWS_139",
         "aws_rds_cluster.*",
         "on by default; the examples that are for trying out say `deletion_protection: false`",
     ),
-    Skip(
-        "CKV_AWS_162",
-        "aws_rds_cluster.*",
-        "Airflow holds connections longer than the 15 minutes of an IAM token; passwords are in Secrets Manager",
-    ),
+    Skip("CKV_AWS_161", "aws_db_instance.*", _NO_IAM_LOGIN),
+    Skip("CKV_AWS_162", "aws_rds_cluster.*", _NO_IAM_LOGIN),
     # Secrets
     Skip(
         "CKV2_AWS_57",
