@@ -93,6 +93,8 @@ class Plan:
     outputs_changed: tuple[str, ...]
     before: tuple[Resource, ...]
     """What exists, as the state said before the plan asked AWS."""
+    outputs_moved: tuple[str, ...] = ()
+    """Of the outputs that change, those that had another value before."""
 
 
 @dataclass(frozen=True)
@@ -119,6 +121,7 @@ def read(document: Mapping[str, Any]) -> Plan:
         changes=tuple(change for change in changes if change is not None),
         outputs_changed=tuple(sorted(name for name, one in outputs.items() if one["actions"] != ["no-op"])),
         before=tuple(_before(document)),
+        outputs_moved=tuple(sorted(name for name, one in outputs.items() if one["actions"] == ["update"])),
     )
 
 

@@ -64,6 +64,20 @@ def _region(state: State) -> str | None:
     return str(cluster.values["arn"]).split(":")[_REGION_OF_ARN] if cluster else None
 
 
+def _role(state: State) -> Resource | None:
+    return _one(state, "aws_iam_role", "roles_scheduler")
+
+
+def _role_path(state: State) -> str | None:
+    role = _role(state)
+    return str(role.values["path"]) if role else None
+
+
+def _role_name_prefix(state: State) -> str | None:
+    role = _role(state)
+    return str(role.values["name"]).partition(_PREFIX)[0] if role else None
+
+
 def _vpc(state: State) -> str | None:
     if _one(state, "aws_vpc", "network"):
         return OWN
@@ -101,6 +115,13 @@ def _key(state: State) -> str | None:
         return OWN
     secret = _one(state, "aws_secretsmanager_secret")
     return str(secret.values["kms_key_id"]) if secret and secret.values.get("kms_key_id") else None
+
+
+def database_passwords(state: State) -> int | None:
+    """Return the number that the database's passwords were made with."""
+    version = _one(state, "aws_secretsmanager_secret_version", "secrets_celery_database_password")
+    found = version.values.get("secret_string_wo_version") if version else None
+    return None if found is None else int(found)
 
 
 OWN: Final = "its own"
@@ -155,6 +176,20 @@ CONSTANT_FIELDS: Final = (
         f"take the kind back, or {_ANEW}",
         lambda environment: environment.broker.kind,
         _broker,
+    ),
+    ConstantField(
+        "identity.path",
+        "the roles would be made anew, and workers that run lose theirs",
+        f"take the path back, or {_ANEW}",
+        lambda environment: environment.identity.path,
+        _role_path,
+    ),
+    ConstantField(
+        "identity.role_name_prefix",
+        "the roles would be made anew, and workers that run lose theirs",
+        f"take the prefix back, or {_ANEW}",
+        lambda environment: environment.identity.role_name_prefix,
+        _role_name_prefix,
     ),
     ConstantField(
         "kms_key",

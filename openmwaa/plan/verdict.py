@@ -68,6 +68,7 @@ def _is_queue(name: str, environment: Environment) -> bool:
     return name == "broker_dead_letters" or name.removeprefix("broker_queue_") in environment.queues
 
 
+_EXECUTION_API: Final = "execution_api_url"
 _REDIS: Final = frozenset({"aws_elasticache_replication_group"})
 PROTECTED: Final = (
     Protected(frozenset({"aws_ecs_service"}), _is_worker, "every task that the fleet's workers run would be killed"),
@@ -83,6 +84,22 @@ PROTECTED: Final = (
         _named("storage"),
         "the bucket would be deleted with the DAGs in it",
         field="source_bucket",
+    ),
+    Protected(
+        frozenset({"aws_iam_role"}),
+        _named("roles_worker"),
+        "workers that run would lose the role that they read their queues with",
+        field="execution_role_arn",
+    ),
+    Protected(
+        frozenset({"aws_iam_role"}),
+        _named("roles_worker_execution"),
+        "nobody would write the logs of workers that run any more",
+    ),
+    Protected(
+        frozenset({"aws_security_group"}),
+        _named("security_groups_workers"),
+        "workers that run would be cut off",
     ),
     Protected(frozenset({"aws_kms_key"}), _named("keys"), "nobody could read any more what it encrypts"),
     Protected(
@@ -129,9 +146,21 @@ def _refusals(plan: Plan, environment: Environment) -> Iterator[Refusal]:
     if fields := tuple(_constant(plan, environment)):  # which explain what ends
         yield from fields
         return
+    yield from _rotation(plan, environment)
     for change in plan.changes:
         if change.ends:
             yield from _refusal(change, environment)
+
+
+def _rotation(plan: Plan, environment: Environment) -> Iterator[Refusal]:
+    """Refuse new passwords for the role that is in use: each owner has two, which log in by turns."""
+    before, said = constant.database_passwords(plan.before), environment.rotation.database_passwords
+    if before is not None and said != before and (said - before) % 2 == 0:
+        because = (
+            f"was {before} and is now {said}: roles log in by turns, and the one in use would get a new password, "
+            "which shuts out everybody who runs with the old one"
+        )
+        yield Refusal("rotation.database_passwords", because, f"make it {before + 1}")
 
 
 def _refusal(change: Change, environment: Environment) -> Iterator[Refusal]:
@@ -151,8 +180,8 @@ def _refusal(change: Change, environment: Environment) -> Iterator[Refusal]:
 def _instead(change: Change, field: str | None) -> str:
     if field is not None:
         return (
-            f"take `{field}` back; or copy what the bucket has, and let go of it by "
-            f"`terraform state rm {change.address}` and of what belongs to it"
+            f"take `{field}` back; or let go of {change.address} and of what belongs to it by `terraform state rm`, "
+            "and delete them yourself when nobody needs them any more"
         )
     if change.replaced_for:
         return "find the field by a look at the difference of the file, and take it back"
@@ -174,6 +203,11 @@ def _notes(plan: Plan, environment: Environment) -> Iterator[str]:
                 f"Fleet {fleet} is no longer in the file: its workers end with its services, and a task that still "
                 f"runs is killed. Empty it first: `openmwaa scale --fleet {fleet} --fixed 0`, then apply."
             )
+    if _EXECUTION_API in plan.outputs_moved:
+        yield (
+            "The execution API moves to another address: tasks that run now lose it, and fail after 10 minutes. Let "
+            "them end first: `openmwaa scale --all --fixed 0`, apply when no worker is left, then `--clear`."
+        )
     for change in plan.changes:
         if change.type == "aws_sqs_queue" and change.action == "destroy":
             yield f"{change.address} is destroyed with the messages in it: no task may be queued there any more."

@@ -130,6 +130,7 @@ def _database(kind: str, base: Base) -> dict[str, Row]:
         f"{at}.performance_insights": of(performance_insights=False),
         f"{at}.enhanced_monitoring_seconds": of(enhanced_monitoring_seconds=30),
         f"{at}.log_exports": of(log_exports=False),
+        f"{at}.sslmode": of(sslmode="verify-full"),
     }
 
 
@@ -169,7 +170,7 @@ ROWS: Mapping[str, Row] = {
     "source_bucket_force_destroy": May({"source_bucket_force_destroy": True}),
     "source_bucket_versions_days": May({"source_bucket_versions_days": 7}),
     "dag_s3_path": May({"dag_s3_path": "other"}),
-    "execution_role_arn": May({"execution_role_arn": "arn:aws:iam::123456789012:role/given"}),
+    "execution_role_arn": Stays({"execution_role_arn": "arn:aws:iam::123456789012:role/given"}),
     "kms_key": Stays({"kms_key": OTHER_KEY}, "given"),
     "network.vpc_cidr": Stays({"network": {"vpc_cidr": "10.200.0.0/16"}}),
     "network.zones": Stays({"network": {"zones": 3}}),
@@ -236,8 +237,8 @@ ROWS: Mapping[str, Row] = {
     "broker(ELASTICACHE).node_type": May({"broker": {"node_type": "cache.m7g.large"}}, "given"),
     "broker(ELASTICACHE).replicas": May({"broker": {"replicas": 2}}, "given"),
     "broker(ELASTICACHE).maintenance_window": May({"broker": {"maintenance_window": "mon:05:00-mon:06:00"}}, "given"),
-    "identity.path": May({"identity": {"path": "/data/"}}),
-    "identity.role_name_prefix": May({"identity": {"role_name_prefix": "data-"}}),
+    "identity.path": Stays({"identity": {"path": "/data/"}}),
+    "identity.role_name_prefix": Stays({"identity": {"role_name_prefix": "data-"}}),
     "identity.permissions_boundary_arn": May(
         {"identity": {"permissions_boundary_arn": "arn:aws:iam::123456789012:policy/boundary"}}
     ),

@@ -2,6 +2,7 @@
 """What is refused, by which field, and what is let through: on plans of a real Terraform."""
 
 import copy
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 
 from openmwaa.environment import Environment
 from openmwaa.plan import changes
-from openmwaa.plan.changes import Plan, read
+from openmwaa.plan.changes import Plan, Resource, read
 from openmwaa.plan.constant import CONSTANT_FIELDS
 from openmwaa.plan.errors import PlanUnreadableError
 from openmwaa.plan.verdict import EXIT_CODES, PROTECTED, judge, judge_failure
@@ -110,6 +111,9 @@ def test_the_first_plan_is_only_additions() -> None:
         ("aws_s3_bucket", "storage"),
         ("aws_kms_key", "keys"),
         ("aws_secretsmanager_secret", "secrets_fernet_key"),
+        ("aws_iam_role", "roles_worker"),
+        ("aws_iam_role", "roles_worker_execution"),
+        ("aws_security_group", "security_groups_workers"),
         ("aws_vpc", "network"),
         ("aws_subnet", "network_private_2"),
     ],
@@ -131,6 +135,7 @@ def test_what_is_protected_may_neither_go_nor_be_replaced(kind: str, name: str, 
         ("aws_ecs_task_definition", "fleets_default"),
         ("aws_rds_cluster_instance", "metadata_database_instance_2"),
         ("aws_s3_bucket", "access_logs"),
+        ("aws_iam_role", "roles_triggerer"),
         ("aws_subnet", "network_public_1"),
     ],
 )
@@ -141,6 +146,30 @@ def test_the_rest_may(kind: str, name: str) -> None:
 def test_another_load_balancer_is_told_of() -> None:
     (note,) = judge(only("aws_lb", "internal_load_balancer", "delete", "create"), said()).notes
     assert "host name" in note
+
+
+def test_an_execution_api_that_moves_is_told_of() -> None:
+    moved = read({**document("none"), "output_changes": {"execution_api_url": {"actions": ["update"]}}})
+    verdict = judge(moved, said())
+    assert verdict.word == "changed"
+    assert [note for note in verdict.notes if "tasks that run now lose it" in note]
+    new = read({**document("none"), "output_changes": {"execution_api_url": {"actions": ["create"]}}})
+    assert judge(new, said()).notes == (), "an output that is new moves nothing"
+
+
+@pytest.mark.parametrize(
+    ("identity", "field"),
+    [({"path": "/data/"}, "identity.path"), ({"role_name_prefix": "data-"}, "identity.role_name_prefix")],
+)
+def test_other_names_of_roles_are_refused(identity: dict[str, str], field: str) -> None:
+    base = document("capacity")
+    role = {"name": "openmwaa-example-us-east-1-scheduler", "path": "/"}
+    existing = base["prior_state"]["values"]["root_module"]["resources"]
+    existing.append(
+        {"mode": "managed", "type": "aws_iam_role", "name": "roles_scheduler", "address": "r", "values": role}
+    )
+    assert judge(read(base), said()).word == "changed"
+    assert [refusal.field for refusal in judge(read(base), said(identity=identity)).refusals] == [field]
 
 
 def test_a_region_is_refused_by_what_aws_no_longer_shows() -> None:
@@ -205,3 +234,17 @@ def test_every_reason_ends_a_sentence() -> None:
         assert not one.because.endswith("."), one.field
         assert not one.instead.endswith("."), one.field
     assert not [one.lost for one in PROTECTED if one.lost.endswith(".")]
+
+
+@pytest.mark.parametrize(
+    ("before", "number", "refused"),
+    [(1, 1, False), (1, 2, False), (2, 1, False), (1, 3, True), (4, 2, True)],
+    ids=["unchanged", "one-more", "one-less", "two-more", "two-less"],
+)
+def test_new_passwords_for_the_role_that_is_in_use_are_refused(before: int, number: int, refused: bool) -> None:
+    secret = Resource(
+        "aws_secretsmanager_secret_version", "secrets_celery_database_password", {"secret_string_wo_version": before}
+    )
+    change = dataclasses.replace(plan_of("capacity"), before=(secret,))
+    fields = [one.field for one in judge(change, said(rotation={"database_passwords": number})).refusals]
+    assert ("rotation.database_passwords" in fields) is refused
