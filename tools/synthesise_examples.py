@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Writes what is committed under terraform/: the stack of every example, synthesised in one process.
+"""Writes what is committed under terraform/: the stack of every example, and the module, in one process.
 
 `make synth` calls it. With `--check` it says which are out of date and exits 1; a test asks for the same.
 """
@@ -11,10 +11,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from cdktf_app.main import text
+from cdktf_app.module.main import files as module_files
 from openmwaa.environment_file import load
 
 ROOT = Path(__file__).parents[1]
 TERRAFORM = ROOT / "terraform"
+MODULE_OF = "production"  # the example with the most variables
 
 
 def examples() -> dict[str, Path]:
@@ -24,7 +26,9 @@ def examples() -> dict[str, Path]:
 
 def files() -> dict[Path, str]:
     """Return what every committed file of terraform/ that is written by a program has to be."""
-    return {TERRAFORM / name / "cdk.tf.json": text(load(path)) for name, path in examples().items()}
+    stacks = {TERRAFORM / name / "cdk.tf.json": text(load(path)) for name, path in examples().items()}
+    module = module_files(load(examples()[MODULE_OF]))
+    return stacks | {TERRAFORM / "module" / name: content for name, content in module.items()}
 
 
 def out_of_date(written: Mapping[Path, str]) -> list[str]:

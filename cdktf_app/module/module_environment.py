@@ -15,7 +15,6 @@ from openmwaa.images import Images
 CLASSES: Final = "environment_classes"
 OPTIONS: Final = "airflow_configuration"
 TAGS: Final = "tags"
-_IMAGES: Final = ("airflow", "scaler")
 
 
 class ModuleEnvironment(Environment):
@@ -62,10 +61,12 @@ def module_environment(environment: Environment, known: dict[str, Variable]) -> 
     values |= {name: _expression(one) for name, one in known.items() if name in values}
     values["airflow_configuration_options"] = MapExpression(f"local.{OPTIONS}")
     values["logging_configuration"] = _logging(environment.logging_configuration, known)
-    values["images"] = Images.model_construct(
-        **{
-            kind: _expression(known[f"{kind}_image"]) if f"{kind}_image" in known else getattr(environment.images, kind)
-            for kind in _IMAGES
+    # `images.airflow` is the variable airflow_image, `images.airflow_tag` airflow_tag.
+    values["images"] = environment.images.model_copy(
+        update={
+            field: _expression(one)
+            for field in Images.model_fields
+            if (one := known.get(field if field.endswith("_tag") else f"{field}_image"))
         }
     )
     return ModuleEnvironment.model_construct(

@@ -8,7 +8,7 @@ queues, fleets or zones, is the file's, and so is a value that the file leaves o
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal, get_args
 
@@ -17,8 +17,13 @@ from pydantic import StringConstraints
 
 from openmwaa.classes import ENVIRONMENT_CLASSES
 from openmwaa.environment import Environment, LoggingConfiguration, LogLevel
+from openmwaa.images import SCALER_VERSION
 
 Type = Literal["string", "number", "map(string)"]
+_VERSIONS: Final[Mapping[str, Callable[[Environment], str]]] = {
+    "airflow": lambda environment: environment.airflow_version,
+    "scaler": lambda _: SCALER_VERSION,
+}
 _OPTION: Final = r"^[a-z]+[a-z0-9_]*\.[a-z0-9._]*[a-z0-9_]$"
 
 
@@ -186,7 +191,11 @@ def _given(environment: Environment) -> Iterator[Variable]:
             yield Variable(field, "string", value, description, (_pattern(field, told),))
     for kind in ("airflow", "scaler"):
         reference = getattr(environment.images, kind)
-        if reference is not None:
+        if reference is None:
+            tag = getattr(environment.images, f"{kind}_tag") or _VERSIONS[kind](environment)
+            words = f"Tag of the {kind} image in the stack's own repository, whose tags never move."
+            yield Variable(f"{kind}_tag", "string", tag, words, (_tag(f"{kind}_tag"),))
+        else:
             # What may be pulled is in a role's policy: another repository is another stack.
             repository = _repository(reference)
             name = f"{kind}_image"
@@ -194,6 +203,11 @@ def _given(environment: Environment) -> Iterator[Variable]:
             condition = f"can(regex({json.dumps('^' + _quoted(repository) + '[:@].+$')}, var.{name}))"
             words = f"Image that {kind} containers run, by an immutable tag or digest."
             yield Variable(name, "string", reference, words, (Validation(condition, told),))
+
+
+def _tag(name: str) -> Validation:
+    told = f"{name} is a tag: letters, digits, `_`, `.` and `-`, at most 128."
+    return Validation(_matches(f"var.{name}", r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$"), told)
 
 
 def _number(environment: Environment, name: str, description: str, *more: Validation) -> Variable:
