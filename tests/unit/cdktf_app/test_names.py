@@ -57,13 +57,16 @@ def test_the_longest_name_fits_every_service() -> None:
         "aws_secretsmanager_secret": (512, r"[\w/+=.@-]+"),
         "aws_cloudwatch_log_group": (512, r"[\w./#-]+"),
         "aws_ecs_cluster": (255, r"[a-zA-Z0-9_-]+"),
+        "aws_sns_topic": (256, r"[a-zA-Z0-9_-]+"),
         "aws_kms_alias": (256, r"alias/[a-zA-Z0-9/_-]+"),
         "aws_ecr_repository": (256, r"[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*(/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*)*"),
     }
     for kind, (limit, pattern) in limits.items():
         for address, resource in stack.resources(kind).items():
-            assert len(resource["name"]) <= limit, f"{kind}.{address}: {resource['name']} is too long"
-            assert re.fullmatch(pattern, resource["name"]), f"{kind}.{address}: {resource['name']}"
+            # Terraform makes a prefix unique by 26 digits.
+            called = resource.get("name") or resource["name_prefix"] + "0" * 26
+            assert len(called) <= limit, f"{kind}.{address}: {called} is too long"
+            assert re.fullmatch(pattern, called), f"{kind}.{address}: {called}"
     identifiers = [
         stack.one("aws_rds_cluster")["cluster_identifier"],
         stack.one("aws_rds_cluster_instance")["identifier"],
@@ -83,7 +86,7 @@ def test_two_environments_share_no_name() -> None:
 
 
 def _names(stack: Stack) -> set[str]:
-    keys = ("name", "bucket", "family", "cluster_identifier", "identifier")
+    keys = ("name", "bucket", "family", "cluster_identifier", "identifier", "alarm_name", "dashboard_name")
     found = set()
     for kind, resources in stack.document["resource"].items():
         if kind in {"aws_ecs_service", "aws_iam_role_policy"}:
