@@ -14,13 +14,16 @@ import redis
 
 from openmwaa_runtime import prepare_broker
 from openmwaa_runtime.errors import BrokerProblem, PreparationFailed
+from openmwaa_runtime.settings import Facts
 from scaler.adapters.redis import RedisBroker
 from scaler.config import RedisSettings
 from scaler.core.model import BrokerCount
+from tests.support.certificates import certificate_for_localhost
 from tests.support.fleet_place import A, FleetSettings
 from tests.support.fleet_world import FleetWorld, assert_nothing_was_hurt
 from tests.support.redis_server import RedisServer
 from tests.support.redis_users import USER_IDS, ElastiCacheUsers
+from tests.support.tls import encrypted
 
 pytestmark = [pytest.mark.emulated, pytest.mark.filterwarnings("default::DeprecationWarning")]
 
@@ -133,6 +136,34 @@ async def test_celerys_user_works_off_queues_and_the_scalers_counts_them(
         await scaler.close()
 
 
+async def test_kombu_checks_rediss_certificate_and_its_name(
+    container: dict[str, str],
+    users: ElastiCacheUsers,
+    server: RedisServer,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    prepare(container, users)
+    certificate = certificate_for_localhost(tmp_path / "authority")
+
+    def connect(url: str) -> None:
+        facts = Facts.read("prepare-broker", {**container, "OPENMWAA_BROKER_URL": url}, "")
+        with kombu.Connection(facts.broker_url()) as connection:
+            connection.ensure_connection(max_retries=1, timeout=5)
+
+    async with (
+        encrypted(server.port, certificate) as port,
+        encrypted(server.port, certificate, "127.0.0.2") as other,
+    ):
+        right, wrong = f"rediss://celery@127.0.0.1:{port}/0", f"rediss://celery@127.0.0.2:{other}/0"
+        with pytest.raises(kombu.exceptions.OperationalError, match=r"(?i)self.signed certificate"):
+            await asyncio.to_thread(connect, right)
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+        await asyncio.to_thread(connect, right)
+        with pytest.raises(kombu.exceptions.OperationalError, match=r"(?i)not valid for '127.0.0.2'"):
+            await asyncio.to_thread(connect, wrong)
+
+
 MAY_NOT = [
     ("scaler", ("LPUSH", "default", "x")),
     ("scaler", ("BRPOP", "default", "1")),
@@ -167,7 +198,7 @@ def test_a_fleet_is_scaled_by_users_with_these_rights(
     with FleetWorld(NO_EMULATOR, tmp_path, settings) as world:
         with world.scaler_frozen():
             tasks = world.burst(18, 0.5, 0.8)
-        world.until_fleet_is(3)
+        world.until_fleet_is(4)
         world.until_finished(tasks)
         world.until_fleet_is(1)
         assert_nothing_was_hurt(world)

@@ -3,7 +3,6 @@
 
 import asyncio
 import json
-import ssl
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, asynccontextmanager, closing
 from pathlib import Path
@@ -19,6 +18,7 @@ from scaler.core.model import BrokerCount
 from scaler.errors import SourceError
 from tests.support.certificates import certificate_for_localhost
 from tests.support.redis_server import RedisServer
+from tests.support.tls import encrypted
 
 pytestmark = pytest.mark.emulated
 
@@ -243,30 +243,3 @@ async def test_a_password_and_tls_are_spoken_and_a_stranger_is_not_believed(tmp_
             async with broker(server, None, url=url, ca_file=str(ours)) as scaler:
                 with pytest.raises(SourceError, match=r"(?i)auth"):
                     await scaler.depth("default")
-
-
-@asynccontextmanager
-async def encrypted(port: int, certificate: Path) -> AsyncIterator[int]:
-    """TLS in front of a port, as ElastiCache has it; yields the port to connect to."""
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(certificate)
-
-    async def pump(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
-        try:
-            while data := await source.read(65536):
-                sink.write(data)
-                await sink.drain()
-        except OSError:
-            pass
-        finally:
-            sink.close()
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        server_reader, server_writer = await asyncio.open_connection("127.0.0.1", port)
-        await asyncio.gather(pump(reader, server_writer), pump(server_reader, writer))
-
-    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=context)
-    try:
-        yield server.sockets[0].getsockname()[1]
-    finally:
-        server.close()
