@@ -18,6 +18,8 @@ _DONE: Final[Mapping[Action, str]] = {
     "destroy": "destroyed",
 }
 _SIGNS: Final[Mapping[Action, str]] = {"add": "+", "change": "~", "revise": "~", "replace": "-/+", "destroy": "-"}
+# GitHub colours a line of a difference by its first sign.
+_COLOURS: Final[Mapping[Action, str]] = {**_SIGNS, "change": "!", "revise": "!", "replace": "-"}
 _MANY: Final = 6
 
 
@@ -65,7 +67,7 @@ def markdown(name: str, verdict: Verdict) -> str:
             lines.append(f"| {part} | " + " | ".join(str(counts[action] or "") for action in _DONE) + " |")
         lines += ["", "<details><summary>Every resource</summary>", "", "```diff"]
         for changes in parts.values():
-            lines += [f"{_SIGNS[change.action][0]} {_line(change)}" for change in changes]
+            lines += [f"{_COLOURS[change.action]} {_line(change)}" for change in changes]
         lines += ["```", "", "</details>"]
     return "\n".join(lines)
 
