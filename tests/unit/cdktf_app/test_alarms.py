@@ -12,6 +12,8 @@ from typing import Any
 import botocore.session
 import pytest
 from botocore.validate import ParamValidator
+from hypothesis import given
+from hypothesis import strategies as st
 
 from cdktf_app.alarm_table import PERIOD_S, Alarm, alarms_of, anchor
 from tests.support.metrics_known import who_says
@@ -323,3 +325,21 @@ def test_nobody_is_woken_by_an_environment_that_is_made_or_destroyed(quickstart:
     speak = {f"aws_ecs_service.{name}" for name in ("airflow_scheduler", "airflow_execution_api", "airflow_web_server")}
     for name, alarm in silent.items():
         assert speak | {"aws_ecs_service.scaler"} <= set(alarm["depends_on"]), name
+
+
+NAMES = st.from_regex(r"[a-z][a-z0-9-]{0,19}", fullmatch=True)
+QUEUES = st.from_regex(r"[A-Za-z0-9_-]{1,40}", fullmatch=True)
+
+
+@given(st.lists(NAMES, min_size=1, max_size=6, unique=True), st.lists(QUEUES, max_size=6, unique=True))
+def test_no_two_alarms_are_called_the_same(fleets: list[str], queues: list[str]) -> None:
+    watched = replace(
+        WATCHED,
+        fleets={fleet: (f"worker-{fleet}-a", f"worker-{fleet}-b") for fleet in fleets},
+        queues={queue: f"airflow-celery-demo-{queue}" for queue in queues},
+    )
+    ids = [alarm.id for alarm in alarms_of(watched)]
+    assert len(set(ids)) == len(ids)
+    assert all(re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]*", one) for one in ids), "they are Terraform's addresses too"
+    of_environment = {one for one in ids if not one.startswith(("worker-", "fleet_", "oldest_task"))}
+    assert len(ids) == len(of_environment) + 10 * len(fleets) + max(1, len(queues))
