@@ -37,8 +37,9 @@ _DATABASE = "metadata_database"
 DAG_SYNC_INTERVAL_S = "5"
 # What ministack 1.5.33 does not give back, so that a second plan would want to change it for ever.
 _NOT_RETURNED = {
-    "aws_vpc_endpoint": ("private_dns_enabled", "security_group_ids"),
-    "aws_vpc_security_group_egress_rule": ("prefix_list_id",),
+    "aws_flow_log": ("deliver_cross_account_role", "iam_role_arn", "max_aggregation_interval", "tags", "tags_all"),
+    "aws_vpc_endpoint": ("policy", "private_dns_enabled", "security_group_ids"),
+    "aws_vpc_security_group_egress_rule": ("description", "prefix_list_id"),  # of a rule for a prefix list
     "aws_vpc_security_group_ingress_rule": ("prefix_list_id",),
     "aws_rds_cluster": ("enabled_cloudwatch_logs_exports",),
     "aws_rds_cluster_instance": ("performance_insights_kms_key_id",),
@@ -46,6 +47,8 @@ _NOT_RETURNED = {
     "aws_elasticache_parameter_group": ("parameter",),  # every default too, as if somebody had set it
     "aws_elasticache_replication_group": ("kms_key_id", "auto_minor_version_upgrade"),
 }
+# Attributes that a plan has also where the stack does not say them.
+_UNSAID = ("deliver_cross_account_role", "tags_all")
 # Nothing here measures what alarms and dashboards look at.
 _LEFT_OUT = ("aws_cloudwatch_metric_alarm", "aws_cloudwatch_dashboard")
 
@@ -121,7 +124,9 @@ def _lifecycles(document: Mapping[str, Any]) -> dict[str, Any]:
             lifecycle = dict(resource.get("lifecycle") or {})
             if lifecycle.get("ignore_changes") == "all":
                 continue
-            if not (forgotten := [attribute for attribute in attributes if attribute in resource]):
+            if kind.endswith("gress_rule") and "prefix_list_id" not in resource:
+                continue
+            if not (forgotten := [one for one in attributes if one in resource or one in _UNSAID]):
                 continue
             ignored = [*lifecycle.get("ignore_changes", ()), *forgotten]
             found.setdefault(kind, {})[name] = {"lifecycle": {"ignore_changes": list(dict.fromkeys(ignored))}}
@@ -133,14 +138,14 @@ def _lifecycles(document: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _logins(document: Mapping[str, Any]) -> dict[str, Any]:
-    """Listeners whose Cognito action ministack 1.5.33 forgets; one by OIDC it knows."""
+    """Listeners without their Cognito action, which ministack 1.5.33 forgets; one by OIDC it knows."""
     listeners = (document.get("resource") or {}).get("aws_lb_listener", {})
-    forgotten = {
-        name: {"lifecycle": {"ignore_changes": ["default_action"]}}
+    plain = {
+        name: {"default_action": [one for one in listener["default_action"] if "authenticate_cognito" not in one]}
         for name, listener in listeners.items()
         if any("authenticate_cognito" in action for action in listener.get("default_action", ()))
     }
-    return {"aws_lb_listener": forgotten} if forgotten else {}
+    return {"aws_lb_listener": plain} if plain else {}
 
 
 def _left_out(document: Mapping[str, Any]) -> dict[str, Any]:

@@ -22,7 +22,6 @@ from openmwaa.local.terraform_override import override
 from tests.support.terraform import terraform_environment
 from tools.verify import emulators
 from tools.verify.leftovers import LISTINGS, Listing, tagged
-from tools.verify.not_returned import ignoring
 
 # What Terraform calls a service and boto3 another name.
 _BOTO: Final = {"applicationautoscaling": "application-autoscaling", "cognitoidp": "cognito-idp"}
@@ -86,7 +85,6 @@ class Emulated:
                 endpoints[service] = self.ecs_url if at == old.ecs_url else self.url
                 if (name := _BOTO.get(service, service)) in self.others:
                     endpoints[service] = self.others[name]
-        ignoring(document, turned)
         return turned
 
     def variables(self, folder: Path) -> dict[str, str]:
