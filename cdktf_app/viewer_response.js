@@ -15,6 +15,9 @@ function handler(event) {
     if ((location.value + '/').indexOf(here) === 0) {
       location.value = 'https' + location.value.slice(4);
     }
+    // The login is told in its query where to lead to afterwards.
+    var next = encodeURIComponent(here);
+    location.value = location.value.split(next).join(encodeURIComponent('https' + here.slice(4)));
   }
   return response;
 }

@@ -451,6 +451,12 @@ def test_cookies_leave_cloudfront_secure() -> None:
         ("http://d111.cloudfront.net.example.com/", "http://d111.cloudfront.net.example.com/"),
         ("https://idp.example.com/", "https://idp.example.com/"),
         ("/relative", "/relative"),
+        # As Airflow answers who has not logged in.
+        (
+            "/auth/login?next=http%3A%2F%2Fd111.cloudfront.net%2Fdags",
+            "/auth/login?next=https%3A%2F%2Fd111.cloudfront.net%2Fdags",
+        ),
+        ("/auth/login?next=http%3A%2F%2Fexample.com%2F", "/auth/login?next=http%3A%2F%2Fexample.com%2F"),
     ],
 )
 def test_redirects_of_a_server_that_sees_http_lead_to_https(sent: str, arrives: str) -> None:
