@@ -89,6 +89,7 @@ _BROKER_CALLERS: Final = {
 
 def groups(environment: Environment) -> dict[str, str]:
     """Return the security groups that the stack makes, by name, with what is in them."""
+    # EC2 never changes a description: another word here would replace a group that is in use.
     rows: tuple[tuple[str, str, bool], ...] = (
         (INTERNAL, "Internal load balancer", True),
         (PUBLIC, "Load balancer that faces the internet", environment.has_public_load_balancer),
