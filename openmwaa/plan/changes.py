@@ -25,6 +25,7 @@ _FORMAT: Final = "1."
 
 # What a resource's name begins with -> the part of the environment that it is of. The longest that fits counts.
 _PARTS: Final[Mapping[str, str]] = {
+    "access_logs": "Web access",
     "airflow": "Airflow's control plane",
     "alarms": "Monitoring",
     "broker": "Broker",
@@ -38,9 +39,9 @@ _PARTS: Final[Mapping[str, str]] = {
     "images": "Images",
     "internal_load_balancer": "Web access",
     "keys": "Encryption key",
-    "load_balancer": "Web access",
     "logs": "Logs",
     "metadata_database": "Metadata database",
+    "names": "Web access",
     "network": "Network",
     "public_load_balancer": "Web access",
     "roles": "Roles",
@@ -49,7 +50,7 @@ _PARTS: Final[Mapping[str, str]] = {
     "security_groups": "Network",
     "storage": "Storage",
     "topic": "Monitoring",
-    "web_access": "Web access",
+    "web_acl": "Web access",
 }
 OTHER: Final = "Other"
 
