@@ -26,15 +26,23 @@ _INTERPOLATION: Final = "${"  # an environment's name has no such thing; a modul
 def fitted(text: str, *, limit: int) -> str:
     """Return `text`, shortened to `limit` characters with a digest at its end when it is longer."""
     if _INTERPOLATION in text:
-        return _later(text, "whole", limit)
+        return _later(text, "whole", limit, word="in")
     return text if len(text) <= limit else _with_digest(text, text, limit)
 
 
 def host_name(text: str, *, limit: int) -> str:
     """Return `text` in lower-case letters, digits and single hyphens, as S3, RDS and load balancers want it."""
     if _INTERPOLATION in text:
-        return _later(text, 'trim(replace(lower(whole), "/[^a-z0-9]+/", "-"), "-")', limit)
+        return _later(text, 'trim(replace(lower(whole), "/[^a-z0-9]+/", "-"), "-")', limit, word="as_host_in")
     plain = re.sub(r"-+", "-", re.sub(r"[^a-z0-9]", "-", text.lower())).strip("-")
+    return plain if plain == text and len(text) <= limit else _with_digest(plain, text, limit)
+
+
+def caseless(text: str, *, limit: int) -> str:
+    """Return `text` fitted to `limit`, in lower case: IAM does not tell `Data` from `data`."""
+    if _INTERPOLATION in text:
+        return _later(text, "lower(whole)", limit, word="caseless_in")
+    plain = text.lower()
     return plain if plain == text and len(text) <= limit else _with_digest(plain, text, limit)
 
 
@@ -61,13 +69,13 @@ def later_names() -> Iterator[Mapping[str, str]]:
         _later_names.reset(token)
 
 
-def _later(text: str, plain: str, limit: int) -> str:
+def _later(text: str, plain: str, limit: int, *, word: str) -> str:
     """Return a reference to the local value that does the same as an expression; HCL's `let` is a loop over one."""
     shortened = f'replace(substr(plain, 0, {limit - _DIGITS - 1}), "/-+$/", "")'
     digest = f"substr(sha256(whole), 0, {_DIGITS})"
     chosen = f'plain == whole && length(plain) <= {limit} ? plain : "${{{shortened}}}-${{{digest}}}"'
     expression = f'${{[for whole in ["{text}"] : [for plain in [{plain}] : {chosen}][0]][0]}}'
     words = re.sub(r"\W+", "_", re.sub(r"\$\{(var\.|local\.|[^}]*\.)?(\w+)\}", r"\2", text)).strip("_")
-    name = f"{words}_in_{limit}" if plain == "whole" else f"{words}_as_host_in_{limit}"
+    name = f"{words}_{word}_{limit}"
     _later_names.get()[name] = expression
     return f"${{local.{name}}}"

@@ -15,7 +15,7 @@ from cdktn_provider_aws.iam_role_policy_attachment import IamRolePolicyAttachmen
 from constructs import Construct
 
 from cdktf_app.containers import Container
-from cdktf_app.names import fitted, literal
+from cdktf_app.names import caseless, literal
 from cdktf_app.place import Place
 from cdktf_app.policies import EVERY, Condition, Statement, policy_json
 from openmwaa.identity import Identity
@@ -49,7 +49,7 @@ class Roles(Construct):
         return Role(
             self,
             word.replace("-", "_"),
-            name=fitted(name, limit=_NAME_LIMIT),
+            name=caseless(name, limit=_NAME_LIMIT),
             identity=identity,
             trust=trust or self._trust,
             statements=statements,

@@ -25,9 +25,10 @@ RUN_ELSEWHERE = {
     r"openmwaa rollout\b.*": "tests/unit/live/test_rollouts.py: every one of the page",
     r"openmwaa plan\b.*": "tests/unit/plan/test_command.py",
     r"openmwaa wait\b.*": "tests/unit/live/test_waiting.py: every one of the pages",
+    r"openmwaa synth .* --module .*": "tests/unit/cdktf_app/test_module.py",
     r"openmwaa-scaler replay .*": "tests/unit/scaler/test_process.py",
     r"docker (build|push|login)\b.*": "not run: no Docker in the tests, and the page says so",
-    r"terraform (init|apply|destroy)\b.*": "tests/e2e, through `openmwaa local up`",
+    r"terraform (init|apply|destroy)\b.*": "tests/e2e, through `openmwaa local up`; tests/emulated/test_bootstrap.py",
     r"git clone .*": "a clone is where CI begins",
     r"cd .*": "a shell's own command",
 }
