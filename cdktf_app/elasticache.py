@@ -7,11 +7,10 @@ runs before each scheduler, gives them password and rights, and Terraform leaves
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from cdktn import ITerraformDependable, TerraformResourceLifecycle
+from cdktn import Fn, ITerraformDependable, TerraformResourceLifecycle
 from cdktn_provider_aws.elasticache_parameter_group import (
     ElasticacheParameterGroup,
     ElasticacheParameterGroupParameter,
@@ -69,7 +68,7 @@ class ElastiCacheBroker(Construct):
         }
         self.user_arns: Sequence[str] = [user.arn for user in users.values()]
         self.users = {
-            "OPENMWAA_BROKER_USER_IDS": json.dumps({party: f"{self._name}-{party}" for party in _PARTIES}),
+            "OPENMWAA_BROKER_USER_IDS": Fn.jsonencode({party: user.user_id for party, user in users.items()}),
         }
         scaler_url = overridable(self, "scaler_url", f"rediss://scaler@{host}:{REDIS_PORT}/0")
         self.for_scaler: Mapping[str, Any] = {"kind": "redis", "url": scaler_url}
