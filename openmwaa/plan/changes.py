@@ -27,6 +27,7 @@ _FORMAT: Final = "1."
 _PARTS: Final[Mapping[str, str]] = {
     "access_logs": "Web access",
     "airflow": "Airflow's control plane",
+    "alarm_topic": "Monitoring",
     "alarms": "Monitoring",
     "broker": "Broker",
     "certificate": "Web access",
@@ -49,7 +50,6 @@ _PARTS: Final[Mapping[str, str]] = {
     "secrets": "Secrets",
     "security_groups": "Network",
     "storage": "Storage",
-    "topic": "Monitoring",
     "web_acl": "Web access",
 }
 OTHER: Final = "Other"

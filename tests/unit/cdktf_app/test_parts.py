@@ -1,0 +1,16 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`openmwaa plan` knows of every resource which part of the environment it is of."""
+
+from openmwaa.plan.changes import OTHER, Change
+from tests.support.stack import Stack
+
+
+def test_every_resource_is_of_a_part(quickstart: Stack, given: Stack) -> None:
+    resources = {
+        (kind, name)
+        for stack in (quickstart, given)
+        for kind, named in stack.document["resource"].items()
+        for name in named
+    }
+    lost = sorted(f"{kind}.{name}" for kind, name in resources if Change("", kind, name, "add").part == OTHER)
+    assert not lost, f"say in openmwaa.plan.changes of which part they are: {', '.join(lost)}"
