@@ -51,7 +51,8 @@ locals {
       "cognito-idp:DescribeUserPool", "ecr:ListTagsForResource", "ecs:DescribeServices",
       "ecs:DescribeTaskDefinition", "ecs:DescribeTasks", "ecs:ListTagsForResource", "ecs:ListTasks",
       "elasticache:ListTagsForResource", "kms:ListResourceTags", "logs:ListTagsForResource",
-      "s3:GetBucketOwnershipControls", "secretsmanager:DescribeSecret", "sqs:ListQueueTags",
+      "s3:GetBucketOwnershipControls", "secretsmanager:DescribeSecret", "secretsmanager:GetRandomPassword",
+      "sqs:ListQueueTags", "wafv2:ListTagsForResource",
     ]
     Resource = ["*"]
   }]
@@ -94,7 +95,7 @@ locals {
       Action   = ["iam:PassRole"]
       Resource = [local.roles]
       Condition = {
-        StringEquals = { "iam:PassedToService" = ["ecs-tasks.amazonaws.com", "monitoring.rds.amazonaws.com"] }
+        StringEquals = { "iam:PassedToService" = ["ecs-tasks.amazonaws.com", "monitoring.rds.amazonaws.com", "vpc-flow-logs.amazonaws.com"] }
       }
     },
     {

@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Values that only Terraform knows: what can be computed with them is, and nothing is decided by them."""
+
+from collections.abc import Callable
+
+import pytest
+
+from cdktf_app.expressions import NumberExpression, TextExpression, ceiling_step, hcl, least, most, said
+from cdktf_app.names import caseless, fitted, host_name, later_names, literal
+
+
+@pytest.fixture(scope="module")
+def number() -> NumberExpression:
+    return NumberExpression("var.max_workers")
+
+
+def test_arithmetic_is_terraforms(number: NumberExpression) -> None:
+    slots = NumberExpression("local.slots")
+    assert hcl(sum([number * slots, number * 5])) == "((var.max_workers * local.slots) + (var.max_workers * 5))"
+    assert hcl(least(500, ceiling_step(number, 100))) == "min(500, (ceil(var.max_workers / 100) * 100))"
+    assert hcl(most(number, 0.5)) == "max(var.max_workers, 0.5)"
+    assert f"{number}" == str(number) == "${tostring(var.max_workers)}", "where Python makes a text, Terraform does"
+
+
+def test_numbers_that_are_known_stay_numbers() -> None:
+    assert (least(500, ceiling_step(101, 100)), most(2, 4), hcl(3)) == (200, 4, "3")
+
+
+@pytest.mark.parametrize(
+    "decision",
+    [
+        pytest.param(lambda n: n > 1, id="greater"),
+        pytest.param(lambda n: n == 1, id="equal"),
+        pytest.param(bool, id="truth"),
+        pytest.param(int, id="int"),
+        pytest.param(lambda n: max(n, 1), id="max"),
+        pytest.param(lambda n: n - 1, id="minus"),
+        pytest.param(lambda n: f"{n:>5}", id="format"),
+    ],
+)
+def test_a_decision_at_synthesis_is_an_error(number: NumberExpression, decision: Callable[[float], object]) -> None:
+    with pytest.raises(TypeError, match=r"var\.max_workers is known to Terraform alone"):
+        decision(number)
+
+
+def test_a_text_is_not_escaped_and_tells_what_the_file_says() -> None:
+    image = TextExpression("var.airflow_image", "example.com/airflow:1")
+    assert (literal(image), said(image)) == ("${var.airflow_image}", "example.com/airflow:1")
+    assert (literal("${mine}"), said("mine")) == ("$${mine}", "mine")
+
+
+def test_a_name_is_fitted_by_terraform_once() -> None:
+    with later_names() as names:
+        made = {
+            fitted("a-${var.name}", limit=9),
+            host_name("a-${var.name}", limit=9),
+            caseless("a-${var.name}", limit=9),
+        }
+        again = fitted("a-${var.name}", limit=9)
+    assert made == {"${local.a_name_in_9}", "${local.a_name_as_host_in_9}", "${local.a_name_caseless_in_9}"}
+    assert again in made
+    assert len(names) == 3
+
+
+def test_a_name_that_nobody_collects_is_an_error() -> None:
+    with pytest.raises(LookupError):
+        fitted("a-${var.name}", limit=9)
