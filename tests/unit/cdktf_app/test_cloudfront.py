@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: Apache-2.0
+"""CloudFront keeps nothing, lets pass whom the file names, and mends what Airflow cannot know behind it."""
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.stack import Stack
+from tests.unit.cdktf_app.conftest import stack_of
+
+INTERNAL = "internal_load_balancer"
+FUNCTION = Path(__file__).parents[3] / "cdktf_app/viewer_response.js"
+
+
+@pytest.fixture(scope="module")
+def cloudfront() -> Stack:
+    access = {
+        "allowed_cidrs": ["203.0.113.0/24", "198.51.100.7"],
+        "http_inside_vpc": True,
+        "access_logs_days": 7,
+    }
+    return stack_of(webserver_access_mode="PUBLIC_AND_PRIVATE", web_access=access)
+
+
+def test_cloudfront_speaks_https_to_people_and_keeps_nothing(cloudfront: Stack) -> None:
+    distribution = cloudfront.one("aws_cloudfront_distribution")
+    behavior = distribution["default_cache_behavior"]
+    assert behavior["viewer_protocol_policy"] == "https-only"
+    assert set(behavior["allowed_methods"]) == {"GET", "HEAD", "OPTIONS", "PUT", "POST", "PATCH", "DELETE"}
+    # AWS's CachingDisabled, AllViewer and SecurityHeadersPolicy.
+    assert behavior["cache_policy_id"] == "4135ea2d-6df8-44a3-9df3-4b5a84be39ad"
+    assert behavior["origin_request_policy_id"] == "216adef6-5c7f-47e4-b989-5492eafa07d3"
+    assert behavior["response_headers_policy_id"] == "67f7725c-6f97-4210-82d7-5512b31e9d03"
+    assert distribution["is_ipv6_enabled"] is False, "the ranges that may come are IPv4"
+    assert not behavior.get("default_ttl")
+
+
+def test_cloudfront_reaches_the_internal_load_balancer_by_a_vpc_origin(cloudfront: Stack) -> None:
+    (endpoint,) = cloudfront.one("aws_cloudfront_vpc_origin")["vpc_origin_endpoint_config"]
+    assert endpoint["arn"] == f"${{aws_lb.{INTERNAL}.arn}}"
+    assert (endpoint["http_port"], endpoint["origin_protocol_policy"]) == (8080, "http-only")
+    assert endpoint["http_port"] == cloudfront.resources("aws_lb_listener")[f"{INTERNAL}_web"]["port"]
+    (origin,) = cloudfront.one("aws_cloudfront_distribution")["origin"]
+    assert origin["vpc_origin_config"]["vpc_origin_id"] == "${aws_cloudfront_vpc_origin.cloudfront.id}"
+    assert len(cloudfront.resources("aws_lb")[INTERNAL]["security_groups"]) == 2, "CloudFront has a door of its own"
+
+
+def test_nobody_passes_cloudfront_from_an_address_that_is_not_named(cloudfront: Stack) -> None:
+    acl = cloudfront.one("aws_wafv2_web_acl")
+    assert (acl["scope"], acl["default_action"]) == ("CLOUDFRONT", {"block": {}})
+    letting_in = {rule["name"]: rule["priority"] for rule in acl["rule"] if rule.get("action") == {"allow": {}}}
+    assert letting_in == {"allowed": max(rule["priority"] for rule in acl["rule"])}, "later rules would never be asked"
+    assert cloudfront.one("aws_wafv2_ip_set")["addresses"] == ["203.0.113.0/24", "198.51.100.7/32"]
+    assert cloudfront.one("aws_cloudfront_distribution")["web_acl_id"] == "${aws_wafv2_web_acl.cloudfront_acl.arn}"
+
+
+def test_what_belongs_to_cloudfront_is_made_in_its_region(cloudfront: Stack) -> None:
+    (_, alias) = cloudfront.document["provider"]["aws"]
+    assert (alias["alias"], alias["region"]) == ("global", "us-east-1")
+    assert alias["default_tags"][0]["tags"]["openmwaa:environment"] == "example"
+    there = {
+        f"{kind}.{name}"
+        for kind, named in cloudfront.document["resource"].items()
+        for name, resource in named.items()
+        if resource.get("provider") == "aws.global"
+    }
+    assert there == {
+        "aws_wafv2_ip_set.cloudfront_acl_allowed",
+        "aws_wafv2_web_acl.cloudfront_acl",
+        "aws_wafv2_web_acl_logging_configuration.cloudfront_acl_log",
+        "aws_cloudwatch_log_group.cloudfront_acl_blocked",
+        "aws_cloudwatch_log_delivery.cloudfront",
+        "aws_cloudwatch_log_delivery_source.cloudfront_log_source",
+        "aws_cloudwatch_log_delivery_destination.cloudfront_log_destination",
+    }
+
+
+def test_two_regions_share_no_name_of_cloudfront(cloudfront: Stack) -> None:
+    names = {cloudfront.one(kind)["name"] for kind in ("aws_cloudfront_function", "aws_cloudwatch_log_delivery_source")}
+    assert all("us-east-1" in name for name in names), f"{names}: CloudFront is one for all Regions"
+
+
+def through_cloudfront(response: dict[str, Any]) -> dict[str, Any]:
+    node = shutil.which("node")
+    assert node, "the CDK needs Node too"
+    event = {"request": {"headers": {"host": {"value": "d111.cloudfront.net"}}}, "response": response}
+    program = f"{FUNCTION.read_text()}\nconsole.log(JSON.stringify(handler({json.dumps(event)})));"
+    done = subprocess.run([node, "-e", program], capture_output=True, text=True, check=True, timeout=30)
+    changed: dict[str, Any] = json.loads(done.stdout)
+    return changed
+
+
+def test_cookies_leave_cloudfront_secure() -> None:
+    response = {
+        "headers": {},
+        "cookies": {
+            "_token": {"value": "a", "attributes": "Path=/; HttpOnly", "multiValue": [{"value": "a"}, {"value": "b"}]},
+            "theirs": {"value": "c", "attributes": "secure; Path=/"},
+        },
+    }
+    cookies = through_cloudfront(response)["cookies"]
+    assert cookies["_token"]["attributes"] == "Path=/; HttpOnly; Secure"
+    assert [one["attributes"] for one in cookies["_token"]["multiValue"]] == ["Secure", "Secure"]
+    assert cookies["theirs"]["attributes"] == "secure; Path=/"
+
+
+@pytest.mark.parametrize(
+    ("sent", "arrives"),
+    [
+        ("http://d111.cloudfront.net/dags?x=1", "https://d111.cloudfront.net/dags?x=1"),
+        ("http://d111.cloudfront.net", "https://d111.cloudfront.net"),
+        ("http://d111.cloudfront.net.example.com/", "http://d111.cloudfront.net.example.com/"),
+        ("https://idp.example.com/", "https://idp.example.com/"),
+        ("/relative", "/relative"),
+        # As Airflow answers who has not logged in.
+        (
+            "/auth/login?next=http%3A%2F%2Fd111.cloudfront.net%2Fdags",
+            "/auth/login?next=https%3A%2F%2Fd111.cloudfront.net%2Fdags",
+        ),
+        ("/auth/login?next=http%3A%2F%2Fexample.com%2F", "/auth/login?next=http%3A%2F%2Fexample.com%2F"),
+    ],
+)
+def test_redirects_of_a_server_that_sees_http_lead_to_https(sent: str, arrives: str) -> None:
+    response = {"headers": {"location": {"value": sent}}, "cookies": {}}
+    assert through_cloudfront(response)["headers"]["location"]["value"] == arrives
