@@ -55,6 +55,8 @@ def _read(client: Any, arn: str) -> str:
 
 def _values(secret: str) -> Iterator[str]:
     """Return the parts of a secret that must not be seen: all of it, or what a JSON object holds."""
+    if not secret:
+        return
     try:
         parts = json.loads(secret)
     except ValueError:

@@ -5,6 +5,7 @@ import json
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 from tools.verify.errors import StepError
 from tools.verify.exposure import search
@@ -70,3 +71,13 @@ def test_a_value_that_is_too_short_to_be_looked_for_is_a_failure(monkeypatch: py
     monkeypatch.setitem(VALUES, "openmwaa-some/jwt-secret-AbCdEf", "short")
     with pytest.raises(StepError, match="5 characters"):
         search(STACK, texts(), "state", SecretsManager())
+
+
+def test_a_masters_secret_that_an_emulator_only_names_is_none() -> None:
+    class Forgetful(SecretsManager):
+        def get_secret_value(self, **request: Any) -> dict[str, str]:
+            if "rds!" in request["SecretId"]:
+                raise ClientError({"Error": {"Code": "ResourceNotFoundException"}}, "GetSecretValue")
+            return super().get_secret_value(**request)
+
+    assert search(STACK, texts(), "state", Forgetful()) == (3, [])
