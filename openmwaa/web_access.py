@@ -144,8 +144,8 @@ class WebAccess(StrictModel):
             raise ValueError("`web_access.waf` is for a load balancer that faces the internet; PRIVATE_ONLY has none")
         if self.authenticates and network.way_out == "ENDPOINTS_ONLY":
             raise ValueError(
-                f"`web_access.{'oidc' if self.oidc else 'cognito'}`: the internal load balancer asks it over the internet, "
-                "and `network.egress: ENDPOINTS_ONLY` has no way there; give a NAT gateway or leave it out"
+                f"`web_access.{'oidc' if self.oidc else 'cognito'}`: the internal load balancer asks it over the "
+                "internet, and `network.egress: ENDPOINTS_ONLY` has no way there; give a NAT gateway or leave it out"
             )
 
     def _check_public(self, access_mode: AccessMode, network: Network) -> None:
