@@ -53,13 +53,13 @@ SKIPS: Final = (
         "access logs need another bucket, with SSE-S3 in place of the environment's key; the web server logs its own "
         "requests to CloudWatch",
     ),
-    # Network
     Skip(
-        "CKV2_AWS_11",
-        "aws_vpc.*",
-        "flow logs cost 0.50 USD a GB, more than a small environment's tasks; a company turns them on for its VPCs at "
-        "one place, or gives the VPC",
+        "CKV2_AWS_28",
+        "aws_lb.public_load_balancer",
+        "only `allowed_cidrs` reach it, and it asks an identity provider before a request gets to Airflow; a web ACL "
+        "of yours is associated with its ARN, from 5 USD a month",
     ),
+    # Network
     Skip(
         "CKV_AWS_394",
         "data.aws_availability_zones.*",
