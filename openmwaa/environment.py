@@ -11,7 +11,7 @@ import re
 from functools import cached_property
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import BeforeValidator, Field, StringConstraints, field_validator, model_validator
+from pydantic import BeforeValidator, Field, StringConstraints, ValidationInfo, field_validator, model_validator
 
 from openmwaa import regions
 from openmwaa.broker import Broker, Sqs
@@ -176,6 +176,12 @@ class Environment(StrictModel):
         if isinstance(data, dict) and data.get("environment_class") == "mw1.micro":
             return {"schedulers": 1, "min_webservers": 1, "max_webservers": 1, **data}
         return data
+
+    @field_validator("metadata_database", "broker", mode="before")
+    @classmethod
+    def _kind_may_be_left_out(cls, value: Any, info: ValidationInfo) -> Any:
+        kinds = {"metadata_database": "AURORA_SERVERLESS_V2", "broker": "SQS"}
+        return {"kind": kinds[str(info.field_name)], **value} if isinstance(value, dict) else value
 
     @field_validator("source_bucket")
     @classmethod

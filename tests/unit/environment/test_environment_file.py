@@ -50,6 +50,11 @@ def test_a_name_alone_is_an_environment_with_mwaas_defaults() -> None:
     assert environment.total_slots == 50
 
 
+def test_what_is_left_as_it_is_needs_no_kind() -> None:
+    environment = loads(LEAST_YAML + "metadata_database: {instances: 2}\nbroker: {max_receive_count: 50}", FILE)
+    assert (environment.metadata_database.kind, environment.broker.kind) == ("AURORA_SERVERLESS_V2", "SQS")
+
+
 def test_micro_has_one_scheduler_unless_told() -> None:
     assert loads(LEAST_YAML + "environment_class: mw1.micro", FILE).schedulers == 1
     assert loads(LEAST_YAML + "environment_class: mw1.micro\nschedulers: 2", FILE).schedulers == 2
