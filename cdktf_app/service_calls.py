@@ -45,7 +45,7 @@ def _with_agent(environment: Environment) -> bool:
 
 @dataclass(frozen=True)
 class Call:
-    """`component` calls the service whose IAM actions begin with `prefix`, by `endpoints`; or without a packet of its own."""
+    """`component` calls the service whose IAM actions begin with `prefix`, by `endpoints`, or by none."""
 
     component: str
     prefix: str

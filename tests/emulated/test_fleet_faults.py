@@ -9,7 +9,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from cdktf_app.broker import MAX_RECEIVE_COUNT
+from openmwaa.broker import Sqs
 from tests.support.breakable_proxy import BreakableProxy
 from tests.support.fleet_place import CLUSTER, SCALER, FleetSettings
 from tests.support.fleet_world import FleetWorld, assert_nothing_was_hurt
@@ -28,7 +28,7 @@ class BreakableWorld(FleetWorld):
             self.workers_sqs = stack.enter_context(BreakableProxy(emulator))
             self.scaler_sqs = stack.enter_context(BreakableProxy(emulator))
             settings = FleetSettings(
-                workers_sqs=self.workers_sqs.url, scaler_sqs=self.scaler_sqs.url, max_receives=MAX_RECEIVE_COUNT
+                workers_sqs=self.workers_sqs.url, scaler_sqs=self.scaler_sqs.url, max_receives=Sqs().max_receive_count
             )
             super().__init__(emulator, tmp_path_factory.mktemp("fleet"), settings)
             self._stack = stack.pop_all()

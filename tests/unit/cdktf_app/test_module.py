@@ -13,7 +13,7 @@ from cdktf_app.main import document
 from cdktf_app.module.main import files
 from openmwaa.environment import Environment
 from tests.support.environments import LEAST
-from tests.support.module import complaints, planned, terraform_test, mockable
+from tests.support.module import complaints, mockable, planned, terraform_test
 from tests.support.terraform import terraform_environment
 
 ROOT = Path(__file__).parents[3]

@@ -79,7 +79,11 @@ def test_a_failed_rollout_goes_back_by_itself(quickstart: Stack) -> None:
 def test_services_start_when_everything_they_need_is_there(quickstart: Stack) -> None:
     for name, service in quickstart.services.items():
         needed = " ".join(service["depends_on"])
-        for kind in ("aws_ecs_cluster_capacity_providers", "aws_rds_cluster_instance", "aws_route.network_private_2_out"):
+        for kind in (
+            "aws_ecs_cluster_capacity_providers",
+            "aws_rds_cluster_instance",
+            "aws_route.network_private_2_out",
+        ):
             assert kind in needed, f"{name} could start before {kind}"
         assert needed.count("aws_secretsmanager_secret_version.") == 8, f"{name} could start before its secrets"
         own = f"aws_iam_role_policy.roles_{re.sub('-default-[ab]$', '', name).replace('-', '_')}_execution"

@@ -15,7 +15,6 @@ import pytest
 from cdktf_app import main
 from cdktf_app.errors import CdkMissingError, NodeMissingError
 from openmwaa.environment import Environment
-from openmwaa.environment_file import load
 from tests.support.environments import LEAST
 from tests.support.stack import Stack, walk
 from tests.support.terraform import terraform_environment

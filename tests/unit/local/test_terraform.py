@@ -57,7 +57,10 @@ def test_an_apply_on_this_machine_leaves_the_waiting_to_up() -> None:
 
 
 def test_alarms_and_dashboards_are_left_out_where_nothing_is_measured() -> None:
-    resources = {"aws_cloudwatch_metric_alarm": {"a": {}, "b": {}}, "aws_cloudwatch_dashboard": {"d": {}}}
+    resources: dict[str, dict[str, object]] = {
+        "aws_cloudwatch_metric_alarm": {"a": {}, "b": {}},
+        "aws_cloudwatch_dashboard": {"d": {}},
+    }
     document = {"resource": {**resources, "aws_sns_topic": {"t": {}}}}
     result = override(document, addresses=Addresses(20), state_file=Path("/state/terraform.tfstate"))
     none = {"count": 0}

@@ -373,7 +373,9 @@ async def test_a_task_that_ended_is_not_taken_for_one_that_lives(world: Aws) -> 
     )
     assert len(await world.patient_ecs.tasks("worker-000")) == 2
     status["task/000-1"] = "STOPPED"
-    assert [task.arn for task in await world.patient_ecs.tasks("worker-000")] == ["task/000-0"], "ECS's count comes late"
+    assert [task.arn for task in await world.patient_ecs.tasks("worker-000")] == ["task/000-0"], (
+        "ECS's count comes late"
+    )
 
 
 async def test_few_fleets_in_a_big_cluster_are_listed_one_by_one(world: Aws) -> None:
