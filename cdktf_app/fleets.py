@@ -28,6 +28,7 @@ from cdktf_app.containers import Container
 from cdktf_app.expressions import hcl
 from cdktf_app.fargate_service import Surroundings, Task, private_network, task_definition
 from cdktf_app.identities import Identities
+from cdktf_app.names import unmistakable
 from cdktf_app.roles import Roles
 from openmwaa.classes import TaskSize
 from openmwaa.environment import Environment
@@ -88,7 +89,7 @@ class FleetServices(Construct):
         super().__init__(scope, construct_id)
         self._fleet, self._task, self._surroundings = fleet, task, surroundings
         # Kept: the older generation's revision must stay usable, and a rollback must find it.
-        self._newest = task_definition(self, f"{surroundings.name}-worker-{fleet.name}", task, kept=True)
+        self._newest = task_definition(self, family(surroundings.name, fleet.name), task, kept=True)
         self._number = TerraformLocal(self, "newest", f"${{{self._newest.fqn}.revision}}").fqn
         self.services = [self._service(generation) for generation in GENERATIONS]
 
@@ -128,6 +129,12 @@ class FleetServices(Construct):
         )
         service.add_override("desired_count", f"${{{is_newest} ? {hcl(fleet.min)} : 0}}")
         return service
+
+
+def family(name: str, fleet: str) -> str:
+    """Return the family of a fleet's task definitions, in the environment whose resources are called `name`."""
+    # The scheduler of the environment `x-worker` is no fleet of `x`.
+    return f"{name}-worker-{unmistakable(fleet, ours={'scheduler', 'triggerer', 'scaler'})}"
 
 
 def service_names(fleet: str) -> tuple[str, ...]:

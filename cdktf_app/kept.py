@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from cdktf_app.fleets import family
 from cdktf_app.metadata_database import MetadataDatabase
 from cdktf_app.scaler_service import controls_prefix
 from cdktf_app.secrets import Generated, Secrets
@@ -22,7 +23,7 @@ def kept_by_destroy(
 
     The other services' inactive revisions, and RDS's log group for the whole account, are nobody's in particular.
     """
-    kept = [f"{name}-worker-{fleet}" for fleet in environment.fleets]
+    kept = [family(name, fleet) for fleet in environment.fleets]
     kept += [f"{controls_prefix(environment)}{fleet}" for fleet in environment.fleets]
     if environment.kms_key is None:
         kept.append(key_arn)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Final
@@ -44,6 +44,15 @@ def caseless(text: str, *, limit: int) -> str:
         return _later(text, "lower(whole)", limit, word="caseless_in")
     plain = text.lower()
     return plain if plain == text and len(text) <= limit else _with_digest(plain, text, limit)
+
+
+def unmistakable(word: str, ours: Container[str] = ()) -> str:
+    """Return the user's `word` so that NAME-WORD is no name of another environment.
+
+    Queue `b-c` of the environment `a` and queue `c` of `a-b` would have one name; so would the user's word and one of
+    `ours`. Such a word ends in a digest of itself.
+    """
+    return _with_digest(word, word, len(word) + _DIGITS + 1) if "-" in word or word in ours else word
 
 
 def literal(text: str) -> str:

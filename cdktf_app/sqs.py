@@ -12,7 +12,7 @@ from cdktn_provider_aws.sqs_queue import SqsQueue
 from constructs import Construct
 
 from cdktf_app.broker import Ground, Party
-from cdktf_app.names import fitted
+from cdktf_app.names import fitted, unmistakable
 from cdktf_app.place import Place
 from cdktf_app.policies import policy_json, tls_only
 from cdktf_app.secrets import Generated
@@ -36,7 +36,9 @@ class SqsBroker(Construct):
         self._key_arn = ground.key_arn
         environment = ground.environment
         prefix = f"airflow-celery-{environment.name}"
-        names = {queue: fitted(f"{prefix}-{queue}", limit=_NAME_LIMIT) for queue in environment.queues}
+        # `letters` of the environment `x-dead` would be the dead letters of `x`.
+        words = {queue: unmistakable(queue, ours={"letters"}) for queue in environment.queues}
+        names = {queue: fitted(f"{prefix}-{word}", limit=_NAME_LIMIT) for queue, word in words.items()}
         sources = [self._place.arn("sqs", name) for name in names.values()]
         allowed = (
             {"redrivePermission": "byQueue", "sourceQueueArns": sources}

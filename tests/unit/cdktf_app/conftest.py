@@ -60,7 +60,7 @@ def given() -> Stack:
         },
         fleets={
             "default": {"queues": ["default", "high"], "class": "mw1.micro", "min": 2, "max": 4},
-            "gpu-like": {
+            "graphics": {
                 "queues": ["heavy"],
                 "cpu": 4096,
                 "memory": 16384,

@@ -211,7 +211,7 @@ def test_fleets_are_watched_by_the_names_that_ecs_and_the_scaler_have(given: Sta
     assert watched.keys() <= given.services.keys(), "an alarm on a service that is not there is never in alarm"
     assert set(watched.values()) == {cluster}
     fleets = {alarm["dimensions"].get("Fleet") for alarm in alarms(given).values()} - {None}
-    assert fleets == {"default", "gpu-like"}
+    assert fleets == {"default", "graphics"}
     environments = {
         alarm["dimensions"]["Environment"] for alarm in alarms(given).values() if "Environment" in alarm["dimensions"]
     }

@@ -40,7 +40,7 @@ def said() -> Stack:
         },
         fleets={
             "default": {"queues": ["default"], "capacity": "FARGATE_SPOT"},
-            "gpu-like": {"queues": ["heavy"], "architecture": "X86_64"},
+            "graphics": {"queues": ["heavy"], "architecture": "X86_64"},
         },
     )
 
@@ -54,7 +54,7 @@ def platforms(stack: Stack) -> dict[str, str]:
 
 def test_the_processor_is_the_environments_and_a_fleets_own(said: Stack, given: Stack) -> None:
     assert set(platforms(given).values()) == {"X86_64"}
-    assert platforms(said).pop("gpu-like") == "X86_64"
+    assert platforms(said).pop("graphics") == "X86_64"
     assert {name for name, kind in platforms(said).items() if kind == "ARM64"} == {
         *(component.replace("-", "_") for component in COMPONENTS),
         "default",  # Spot: Fargate has it on Graviton since 2024

@@ -160,7 +160,7 @@ def test_scaler_may_size_its_fleets_and_nothing_else(given: Stack) -> None:
     }
     assert [arn.rpartition(":")[2] for arn in statements["SizeFleets"]["Resource"]] == [
         "service/openmwaa-example/worker-default-?",
-        "service/openmwaa-example/worker-gpu-like-?",
+        "service/openmwaa-example/worker-graphics-?",
     ]
     (controls,) = statements["ReadControls"]["Resource"]
     assert controls.endswith(":parameter/openmwaa/example/scaler/*"), "another environment's orders could be read"

@@ -14,6 +14,7 @@ from cdktf_app.containers import Container
 from cdktf_app.images import Image
 from cdktf_app.logs import LogGroup
 from openmwaa.classes import fargate_memory
+from openmwaa.images import SCALER_VERSION
 from openmwaa_runtime.settings.defaults import heartbeat_interval
 from openmwaa_runtime.settings.facts import REQUIRED
 from scaler.config import parse
@@ -21,7 +22,7 @@ from tests.support.stack import Stack, environment_of, secrets_of
 from tests.unit.cdktf_app.conftest import stack_of
 
 COMPONENTS = ["scheduler", "dag-processor", "triggerer", "execution-api", "web-server"]
-WORKERS = ["worker-default-a", "worker-default-b", "worker-gpu-like-a", "worker-gpu-like-b"]
+WORKERS = ["worker-default-a", "worker-default-b", "worker-graphics-a", "worker-graphics-b"]
 
 
 def test_there_is_a_service_for_each_component_and_fleet(quickstart: Stack, given: Stack) -> None:
@@ -41,7 +42,7 @@ def test_counts(quickstart: Stack, given: Stack) -> None:
         "scaler": 1,
     }
     assert given.services["scheduler"]["desired_count"] == 2
-    assert given.services["worker-gpu-like-a"]["desired_count"] == "${local.fleets_gpu-like_newest % 2 == 1 ? 0 : 0}"
+    assert given.services["worker-graphics-a"]["desired_count"] == "${local.fleets_graphics_newest % 2 == 1 ? 0 : 0}"
 
 
 def test_terraform_leaves_the_number_of_workers_to_the_scaler(given: Stack) -> None:
@@ -57,7 +58,7 @@ def test_ecs_never_stops_a_worker_of_its_own_accord(given: Stack) -> None:
         percentages = (service["deployment_minimum_healthy_percent"], service["deployment_maximum_percent"])
         assert percentages == (0, 100), f"{name}: a rollout would start workers that nobody protects"
         assert service["deployment_circuit_breaker"] == {"enable": False, "rollback": False}, name
-    for name in ("worker-default", "worker-gpu-like"):
+    for name in ("worker-default", "worker-graphics"):
         worker = given.containers[f"{name}/worker"]
         assert "healthCheck" not in worker, f"{name}: a busy worker could fail it"
         assert worker["stopTimeout"] == 120, f"{name}: Fargate gives 120 s"
@@ -143,7 +144,7 @@ def test_the_scaler_understands_its_settings(given: Stack) -> None:
     fleets = {fleet.services: (fleet.slots, fleet.min, fleet.max, tuple(fleet.queues)) for fleet in settings.fleets}
     assert fleets == {
         ("worker-default-a", "worker-default-b"): (3, 2, 4, ("default", "high")),
-        ("worker-gpu-like-a", "worker-gpu-like-b"): (2, 0, 7, ("heavy",)),
+        ("worker-graphics-a", "worker-graphics-b"): (2, 0, 7, ("heavy",)),
     }
     assert (settings.controls_prefix, settings.metrics_namespace) == ("/openmwaa/example/scaler/", "openmwaa")
     default, heavy = settings.fleets
@@ -174,7 +175,7 @@ def test_a_fleet_knows_nothing_of_other_fleets(given: Stack) -> None:
     """A fleet that comes, goes or changes must not be a new revision of the others, whose workers are busy."""
     for fleet, own, others in (
         ("default", ("default", "high"), ("heavy",)),
-        ("gpu-like", ("heavy",), ("default", "high")),
+        ("graphics", ("heavy",), ("default", "high")),
     ):
         text = json.dumps(given.tasks[f"worker-{fleet}"])
         assert all(f"broker_queue_{queue}.url" in text for queue in own), fleet
@@ -182,7 +183,7 @@ def test_a_fleet_knows_nothing_of_other_fleets(given: Stack) -> None:
 
 
 def test_the_users_options_win_and_are_taken_literally(given: Stack) -> None:
-    for name in (*(f"{component}/{component}" for component in COMPONENTS), "worker-gpu-like/worker"):
+    for name in (*(f"{component}/{component}" for component in COMPONENTS), "worker-graphics/worker"):
         told = environment_of(given.containers[name])
         assert told["AIRFLOW__CORE__PARALLELISM"] == "7", name
         assert told["AIRFLOW__SMTP__SMTP_MAIL_FROM"] == "$${injected} %%{if}", "Terraform would read it as a template"
@@ -222,9 +223,9 @@ def test_components_log_where_mwaa_logs(quickstart: Stack) -> None:
 
 def test_images_are_labelled_for_what_runs_them(quickstart: Stack) -> None:
     for name, container in quickstart.containers.items():
-        expected = "scaler" if name == "scaler/scaler" else "airflow"
-        assert container["dockerLabels"]["openmwaa.image"] == expected, name
-        assert container["image"] == f"${{aws_ecr_repository.images_{expected}.repository_url}}:3.3.2", name
+        kind, tag = ("scaler", SCALER_VERSION) if name == "scaler/scaler" else ("airflow", "3.3.2")
+        assert container["dockerLabels"]["openmwaa.image"] == kind, name
+        assert container["image"] == f"${{aws_ecr_repository.images_{kind}.repository_url}}:{tag}", name
 
 
 def test_tasks_have_sizes_that_fargate_sells(quickstart: Stack, given: Stack) -> None:
@@ -234,13 +235,13 @@ def test_tasks_have_sizes_that_fargate_sells(quickstart: Stack, given: Stack) ->
     sizes = {
         task["family"]: (task["cpu"], task["memory"]) for task in given.resources("aws_ecs_task_definition").values()
     }
-    assert sizes["openmwaa-example-worker-gpu-like"] == ("4096", "16384")
+    assert sizes["openmwaa-example-worker-graphics"] == ("4096", "16384")
     assert sizes["openmwaa-example-worker-default"] == ("1024", "3072")
 
 
 def test_a_fleet_is_two_generations_of_one_family(given: Stack) -> None:
     local = given.document["locals"]
-    for fleet, capacity in (("default", "FARGATE"), ("gpu-like", "FARGATE_SPOT")):
+    for fleet, capacity in (("default", "FARGATE"), ("graphics", "FARGATE_SPOT")):
         definition = given.resources("aws_ecs_task_definition")[f"fleets_{fleet}"]
         assert definition["family"] == f"openmwaa-example-worker-{fleet}"
         assert definition["skip_destroy"] is True, f"{fleet}: the older generation's revision would be deregistered"
@@ -262,7 +263,7 @@ def test_a_fleet_is_two_generations_of_one_family(given: Stack) -> None:
 
 def test_the_scaler_comes_after_its_fleets_and_goes_before_them(given: Stack) -> None:
     needed = given.services["scaler"]["depends_on"]
-    assert {f"aws_ecs_service.fleets_{fleet}_{each}" for fleet in ("default", "gpu-like") for each in "ab"} <= set(
+    assert {f"aws_ecs_service.fleets_{fleet}_{each}" for fleet in ("default", "graphics") for each in "ab"} <= set(
         needed
     ), "destroy would leave a scaler that raises again what it has set to zero"
 

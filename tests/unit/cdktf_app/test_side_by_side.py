@@ -75,6 +75,23 @@ def test_no_name_of_other_stores_is_the_same_in_both() -> None:
     assert not one & other
 
 
+MISTAKABLE = {
+    "a queue with a hyphen": (("x", ("y-default",)), ("x-y", ())),
+    "a queue that ends as dead letters do": (("x", ()), ("x-dead", ("letters",))),
+    "a fleet called as a component": (("x", ("scheduler",)), ("x-worker", ())),
+    "a fleet with a hyphen": (("x", ("a-worker-b",)), ("x-worker-a", ("b",))),
+}
+
+
+@pytest.mark.parametrize("pair", MISTAKABLE.values(), ids=MISTAKABLE)
+def test_no_word_of_the_users_makes_them_the_same(pair: tuple[tuple[str, tuple[str, ...]], ...]) -> None:
+    one, other = (
+        set(physical_names(stack(name, fleets={word: {"queues": [word]} for word in ("default", *words)})))
+        for name, words in pair
+    )
+    assert not one & other
+
+
 def test_names_are_unique_within_one_environment() -> None:
     names = Counter(physical_names(stack("e" * 80)))
     assert not [name for name, times in names.items() if times > 1]
