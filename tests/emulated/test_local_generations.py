@@ -15,6 +15,7 @@ import pytest
 from ecs_model import Service, Task
 from openmwaa.environment import Environment
 from openmwaa.local.ecs import LocalEcs, LocalEcsSettings
+from tests.support.environments import LEAST
 from tests.support.fake_task_runner import FakeTaskRunner
 from tests.support.fleet_terraform import FleetTerraform
 
@@ -31,6 +32,7 @@ def environment(**fleet: Any) -> Environment:
     """An environment with one fleet of at least two workers."""
     return Environment.model_validate(
         {
+            **LEAST,
             "name": "rolling",
             "images": {"airflow": fleet.pop("image", "example.com/airflow:1"), "scaler": "example.com/scaler:1"},
             "fleets": {"default": {"queues": ["default"], "min": 2, "max": 6, **fleet}},

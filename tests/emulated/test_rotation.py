@@ -46,6 +46,7 @@ def work(after):
 def begin(**_):
     for task_id, after in (("before", folder), ("during", f"{folder}/rotated"), ("after", f"{folder}/rotated")):
         work.apply_async((after,), task_id=task_id)
+        time.sleep(0.01)  # the folder's order is that of milliseconds
 
 app.worker_main(["worker", "--concurrency", "1", "--without-mingle", "--without-gossip", "--loglevel", "info"])
 """

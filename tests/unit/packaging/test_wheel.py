@@ -35,7 +35,7 @@ def sources(folder: Path) -> set[str]:
 def test_it_holds_every_file_of_the_packages_the_lock_files_and_nothing_else(wheel: ZipFile) -> None:
     folders = [REPOSITORY / name for name in PACKAGES - {"openmwaa_runtime"}]
     folders.append(REPOSITORY / "images/airflow/openmwaa_runtime")
-    airflow_locks = (REPOSITORY / "images/airflow/requirements").glob("*.txt")  # one a version
+    airflow_locks = (REPOSITORY / "images/airflow/requirements").glob("airflow-*.txt")  # one a version
     held = {name for name in wheel.namelist() if ".dist-info/" not in name}
     locks = {name for name in held if name.startswith(LOCKS)}
     assert held - locks == set().union(*map(sources, folders))
