@@ -7,7 +7,6 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final
 
-from cdktf_app.fleets import service_names
 from cdktf_app.main import document
 from openmwaa.environment import Environment
 
@@ -31,11 +30,8 @@ def usd_an_hour(environment: Environment) -> float:
     total = sum(price * len(resources.get(kind, {})) for kind, price in _EACH.items())
     tasks = resources["aws_ecs_task_definition"]
     # A fleet's fewest workers are in one of its generations.
-    workers = {
-        service: fleet.min if service.endswith("-a") else 0
-        for fleet in environment.fleets.values()
-        for service in service_names(fleet.name)
-    }
+    workers = {f"worker-{fleet.name}-a": fleet.min for fleet in environment.fleets.values()}
+    workers |= {f"worker-{fleet}-b": 0 for fleet in environment.fleets}
     for name, service in resources["aws_ecs_service"].items():
         task = tasks.get(name) or tasks[_definition_of(service)]
         count = workers.get(service["name"], service.get("desired_count") or 0)
