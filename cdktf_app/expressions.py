@@ -10,6 +10,8 @@ from __future__ import annotations
 import math
 from typing import Any, NoReturn
 
+from cdktf_app.node import cdk_starting
+
 
 class TextExpression(str):
     """A text that Terraform knows, such as `${var.name}`; `said` is what the environment's file says."""
@@ -32,7 +34,8 @@ class NumberExpression(float):
 
     def __new__(cls, expression: str) -> NumberExpression:
         """Make a token of the CDK's: the import starts Node, which only synthesis pays for."""
-        from cdktn import Token  # noqa: PLC0415
+        with cdk_starting():
+            from cdktn import Token  # noqa: PLC0415
 
         made = super().__new__(cls, Token.as_number(f"${{{expression}}}"))
         made.expression = expression

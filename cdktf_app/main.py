@@ -8,21 +8,16 @@ alone.
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
-import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from cdktf_app.errors import CdkMissingError, NodeMissingError
+from cdktf_app.node import cdk_starting
 from openmwaa.environment import Environment
 
 _CDK_TARGETS: Final = {"terraform": ">=1.11.0"}
-_LAZY_PROVIDER: Final = Path(__file__).with_name("lazy_provider.cjs")
 
 
 def synth(environment: Environment, outdir: Path) -> Path:
@@ -54,8 +49,7 @@ def document(environment: Environment) -> dict[str, Any]:
 
 def synthesised(environment: Environment, *, stack_id: str) -> tuple[dict[str, Any], frozenset[str]]:
     """Return the Terraform of `environment`, and the addresses of its resources that can have tags."""
-    _require()
-    with _environment(_how_the_cdk_starts()):
+    with cdk_starting():
         # Importing the CDK starts Node and loads the provider's bindings: only synthesis pays for that.
         from cdktn import App  # noqa: PLC0415
 
@@ -90,39 +84,5 @@ def _without_metadata(value: Any) -> Any:
     return value
 
 
-def _how_the_cdk_starts() -> dict[str, str]:
-    """Return the variables with which the CDK's Node starts quietly, and loads of the provider only what is used."""
-    # Quoted as Node wants it: a folder may have a blank in its name.
-    lazily = '--require "{}"'.format(str(_LAZY_PROVIDER).replace("\\", "\\\\").replace('"', '\\"'))
-    return {
-        "NODE_OPTIONS": f"{os.environ.get('NODE_OPTIONS', '')} {lazily}".strip(),
-        # Node 20 runs the CDK, which says on every start that it is old.
-        "JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION": "20",
-    }
-
-
 def _is_metadata(key: str, value: Any) -> bool:
     return key == "//" and isinstance(value, dict)
-
-
-@contextmanager
-def _environment(variables: Mapping[str, str]) -> Iterator[None]:
-    before = {name: os.environ.get(name) for name in variables}
-    os.environ.update(variables)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
-
-
-def _require() -> None:
-    for package in ("cdktn", "cdktn_provider_aws"):
-        if importlib.util.find_spec(package) is None:
-            raise CdkMissingError(package)
-    node = os.environ.get("JSII_NODE", "node")
-    if shutil.which(node) is None:
-        raise NodeMissingError(node)
