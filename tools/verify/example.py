@@ -112,8 +112,8 @@ class Run:
         try:
             return workspace.destroy()
         except StepError as error:
-            # On a busy machine an emulator's answer gets lost, and what it deleted is deleted once more: seen once in
-            # some thirty destroys, for a target group. A person would say it again too.
+            # On a busy machine an answer of the emulator gets lost, and what it deleted is deleted once more: seen twice in
+            # some twenty destroys, for a target group and a listener. A person would say it again too.
             if "not found" not in str(error):
                 raise
             self._say(f"once more, for something was gone already: {error}")
