@@ -112,7 +112,7 @@ class Run:
         try:
             return workspace.destroy()
         except StepError as error:
-            # On a busy machine an answer of the emulator gets lost, and what it deleted is deleted once more: seen twice in
+            # On a busy machine an emulator's answer gets lost, and what it deleted is deleted once more: seen twice in
             # some twenty destroys, for a target group and a listener. A person would say it again too.
             if "not found" not in str(error):
                 raise
