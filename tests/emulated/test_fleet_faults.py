@@ -65,9 +65,11 @@ def test_a_fleet_whose_queue_cannot_be_read_is_not_shrunk(world: BreakableWorld)
     world.until_started(held)
     with world.scaler_sqs.down():
         world.until("the scaler is told that SQS is away", lambda: world.decisions()[-1]["errors"])
+        asked_for = world.desired()  # two; once, on a busy machine, three
+        assert asked_for >= 2
         finish(world, held)  # the workers' own SQS is there
         world.until_ticks(3 * world.settings.scale_in_window_s)
-        assert world.desired() == 2, "a fleet was shrunk on no knowledge"
+        assert world.desired() >= asked_for, "a fleet was shrunk on no knowledge"
         assert set(world.phases().values()) == {"consuming"}, "a worker was drained on no knowledge"
 
 
