@@ -85,12 +85,12 @@ def _shown(picture: Path) -> Iterator[Callable[[View], None]]:
     told: list[tuple[float, str]] = []
 
     def remember(view: View) -> None:
-        if not busiest or sum(f.workers.busy for f in view.fleets) > sum(f.workers.busy for f in busiest[0].fleets):
+        if not busiest or view.busy > busiest[0].busy:
             busiest[:] = [view]
 
     def tell(view: View) -> None:
         remember(view)
-        reasons = " ".join(f"{fleet.workers.total}{fleet.reason}" for fleet in view.fleets)
+        reasons = " ".join(f"{fleet.workers.total if fleet.workers else '?'}{fleet.reason}" for fleet in view.fleets)
         if not told or view.elapsed_s - told[-1][0] >= _LINE_EVERY_S or reasons != told[-1][1]:
             told[:] = [(view.elapsed_s, reasons)]
             out.print(line(view), markup=False)

@@ -182,7 +182,10 @@ class Demonstration:
         return (
             {view.name for view in self._views} == set(self._environment.fleets)
             and running == sum(view.minimum for view in self._views)
-            and all(view.workers.idle == view.workers.total == view.desired == view.minimum for view in self._views)
+            and all(
+                view.workers is not None and view.workers.idle == view.workers.total == view.desired == view.minimum
+                for view in self._views
+            )
         )
 
     async def _log_of_a_gone_worker(

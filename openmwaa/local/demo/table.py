@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from rich.console import Group, RenderableType
 from rich.panel import Panel
@@ -14,6 +14,9 @@ from rich.table import Table
 from rich.text import Text
 
 _BARS = " ▁▂▃▄▅▆▇█"
+
+
+_STATES: Final = ("starting", "busy", "consuming_idle", "draining", "released", "unknown")
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,20 @@ class Workers:
     idle: int = 0
     draining: int = 0
     unknown: int = 0
+
+    @classmethod
+    def of(cls, counts: Mapping[str, int | None]) -> Self | None:
+        """Read the scaler's counts; None where it could not see every task: then nobody knows them."""
+        known = {state: number for state in _STATES if (number := counts[state]) is not None}
+        if len(known) < len(_STATES):
+            return None
+        return cls(
+            starting=known["starting"],
+            busy=known["busy"],
+            idle=known["consuming_idle"],
+            draining=known["draining"] + known["released"],
+            unknown=known["unknown"],
+        )
 
     @property
     def total(self) -> int:
@@ -57,14 +74,12 @@ class FleetView:
     running: int | None
     slots: int | None
     free: int | None
-    workers: Workers
+    workers: Workers | None
     reason: str
 
     @classmethod
     def of(cls, document: Mapping[str, Any]) -> Self:
         """Read one fleet of the scaler's answer; what it could not read stays None."""
-        # Where tasks are unknown nobody is drawn; the reason says it.
-        workers = {state: number or 0 for state, number in document["workers"].items()}
         demand = document.get("demand") or {}
         slots = document.get("slots") or {}
         return cls(
@@ -76,13 +91,7 @@ class FleetView:
             running=demand.get("running"),
             slots=slots.get("total"),
             free=slots.get("free"),
-            workers=Workers(
-                starting=workers["starting"],
-                busy=workers["busy"],
-                idle=workers["consuming_idle"],
-                draining=workers["draining"] + workers["released"],
-                unknown=workers["unknown"],
-            ),
+            workers=Workers.of(document["workers"]),
             reason=document["reason"] or "",
         )
 
@@ -97,6 +106,21 @@ class View:
     total: int
     fleets: Sequence[FleetView] = ()
     history: Sequence[int] = field(default=())
+
+    @property
+    def busy(self) -> int:
+        """Return the workers that are seen to run tasks."""
+        return sum(fleet.workers.busy for fleet in self.fleets if fleet.workers)
+
+
+def _total(workers: Workers | None) -> str:
+    return _number(workers.total if workers else None)
+
+
+def _activities(workers: Workers | None) -> str:
+    if workers is None:
+        return "nobody knows what they do"
+    return f"{workers.busy} busy, {workers.idle} idle, {workers.starting} starting, {workers.draining} draining"
 
 
 def _number(value: int | None) -> str:
@@ -126,8 +150,8 @@ def render(view: View) -> RenderableType:
             _number(fleet.queued),
             _number(fleet.running),
             f"{_number(fleet.free)} of {_number(fleet.slots)}",
-            f"{fleet.workers.total} → {_number(fleet.desired)} ({fleet.minimum} to {fleet.maximum})",
-            fleet.workers.as_text(),
+            f"{_total(fleet.workers)} → {_number(fleet.desired)} ({fleet.minimum} to {fleet.maximum})",
+            fleet.workers.as_text() if fleet.workers else Text("unknown"),
         )
     legend = Text.assemble(
         ("■", "green"),
@@ -155,9 +179,8 @@ def render(view: View) -> RenderableType:
 def line(view: View) -> str:
     """Write one moment as one line, for a log or a pipe."""
     fleets = "; ".join(
-        f"{fleet.name}: {_number(fleet.queued)} queued, {_number(fleet.running)} running, workers {fleet.workers.total}"
-        f" → {_number(fleet.desired)} ({fleet.workers.busy} busy, {fleet.workers.idle} idle,"
-        f" {fleet.workers.starting} starting, {fleet.workers.draining} draining): {fleet.reason}"
+        f"{fleet.name}: {_number(fleet.queued)} queued, {_number(fleet.running)} running, "
+        f"workers {_total(fleet.workers)} → {_number(fleet.desired)} ({_activities(fleet.workers)}): {fleet.reason}"
         for fleet in view.fleets
     )
     return f"{view.elapsed_s:5.0f} s  {view.done} of {view.total} tasks done  {fleets or view.phase}"

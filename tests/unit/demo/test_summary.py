@@ -142,6 +142,18 @@ def test_the_table_and_the_line_show_what_the_scaler_says_and_unknown_as_a_quest
         assert part in drawn, f"{part!r} is missing in the table:\n{drawn}"
 
 
+def test_workers_that_nobody_could_count_are_not_drawn_as_none() -> None:
+    states = ("starting", "busy", "consuming_idle", "draining", "released", "unknown")
+    document = {"fleet": "default", "desired": 3, "min": 1, "max": 5, "reason": "Hold: the tasks are unknown."}
+    fleet = FleetView.of(document | {"workers": dict.fromkeys(states)})
+    assert fleet.workers is None
+    view = View(12.0, "the burst runs", 3, 60, (fleet,), (1, 2, 3))
+    assert "workers ? → 3 (nobody knows what they do)" in line(view)
+    console = Console(width=100, record=True, file=io.StringIO())
+    console.print(render(view))
+    assert "? → 3" in console.export_text()
+
+
 @given(st.lists(st.integers(0, 500), max_size=500))
 def test_the_line_of_workers_never_outgrows_the_terminal(history: list[int]) -> None:
     assert len(history_line(history, width=60)) <= 60
