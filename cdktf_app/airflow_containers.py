@@ -13,12 +13,12 @@ from typing import Final
 
 from cdktn import Fn
 
-from cdktf_app.broker import Broker
+from cdktf_app.broker_base import Broker
 from cdktf_app.containers import LONGEST_STOP_TIMEOUT_S, STOP_TIMEOUT_S, Container, Health, Mount
 from cdktf_app.expressions import ceiling_step, expression_of, least
 from cdktf_app.images import Image
 from cdktf_app.logs import Logs, level
-from cdktf_app.metadata_database import MetadataDatabase
+from cdktf_app.metadata_database_base import MetadataDatabase
 from cdktf_app.names import literal
 from cdktf_app.ports import AGENT_PORT, EXECUTION_API_PORT, WEB_PORT
 from cdktf_app.secrets import Generated, Secrets

@@ -10,6 +10,7 @@ from cdktn import ITerraformDependable
 from constructs import Construct
 
 from cdktf_app.airflow_containers import AirflowContainers
+from cdktf_app.execution_role import execution_role
 from cdktf_app.fargate_service import FargateService, Replicas, Surroundings, Task
 from cdktf_app.policies import EVERY, Statement
 from cdktf_app.roles import Roles
@@ -57,7 +58,7 @@ class AirflowServices(Construct):
         sessions = [_SESSIONS] if environment.enable_execute_command else []
         for component, replicas in _replicas(environment).items():
             parts = containers.control_plane(component)
-            execution = roles.execution_role(component, parts)
+            execution = execution_role(roles, component, parts)
             own = roles.role(component, [*statements[component], *sessions])
             given = environment.network.security_group_ids if component in _RUNS_DAG_CODE else ()
             service = FargateService(

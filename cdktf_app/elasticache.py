@@ -21,7 +21,7 @@ from cdktn_provider_aws.elasticache_user import ElasticacheUser, ElasticacheUser
 from cdktn_provider_aws.elasticache_user_group import ElasticacheUserGroup
 from constructs import Construct
 
-from cdktf_app.broker import Ground, Party
+from cdktf_app.broker_base import Ground, Party
 from cdktf_app.names import host_name
 from cdktf_app.overridable import overridable
 from cdktf_app.ports import REDIS_PORT

@@ -11,8 +11,8 @@ from constructs import Construct, Node
 
 from cdktf_app.airflow_containers import AirflowContainers, Connections
 from cdktf_app.airflow_services import AirflowServices
-from cdktf_app.broker import Ground as BrokerGround
 from cdktf_app.broker import broker
+from cdktf_app.broker_base import Ground as BrokerGround
 from cdktf_app.cluster import Cluster
 from cdktf_app.errors import AddressTakenError
 from cdktf_app.fargate_service import Surroundings
@@ -24,8 +24,8 @@ from cdktf_app.kept import DESCRIPTION as KEPT
 from cdktf_app.kept import kept_by_destroy
 from cdktf_app.keys import Keys
 from cdktf_app.logs import GROUPS, Logs, group_pattern
-from cdktf_app.metadata_database import Ground as DatabaseGround
 from cdktf_app.metadata_database import metadata_database
+from cdktf_app.metadata_database_base import Ground as DatabaseGround
 from cdktf_app.metadata_database_parts import log_group_pattern
 from cdktf_app.monitoring import Parts, monitor
 from cdktf_app.names import PREFIX, literal

@@ -25,6 +25,7 @@ from constructs import Construct
 
 from cdktf_app.airflow_containers import AirflowContainers
 from cdktf_app.containers import Container
+from cdktf_app.execution_role import execution_role
 from cdktf_app.expressions import hcl
 from cdktf_app.fargate_service import Surroundings, Task, private_network, task_definition
 from cdktf_app.identities import Identities
@@ -57,7 +58,7 @@ class Fleets(Construct):
         super().__init__(scope, construct_id)
         fleets = list(environment.fleets.values())
         # Workers of every fleet are given the same image, log group and secret.
-        execution = roles.execution_role("worker", containers.worker(fleets[0]))
+        execution = execution_role(roles, "worker", containers.worker(fleets[0]))
         ready = [execution.ready]
         worker_role_arn = environment.execution_role_arn
         if worker_role_arn is None:

@@ -7,12 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from cdktf_app.broker import Broker
+from cdktf_app.broker_base import Broker
 from cdktf_app.cluster import Cluster
 from cdktf_app.logs import GROUPS, Logs
 from cdktf_app.place import Place
-from cdktf_app.policies import EVERY, Condition, Statement
-from cdktf_app.roles import via
+from cdktf_app.policies import EVERY, Condition, Statement, via
 from cdktf_app.storage import Storage
 
 METRICS_NAMESPACE: Final = "openmwaa"

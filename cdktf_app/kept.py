@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from cdktf_app.fleets import family
-from cdktf_app.metadata_database import MetadataDatabase
+from cdktf_app.metadata_database_base import MetadataDatabase
 from cdktf_app.scaler_service import controls_prefix
 from cdktf_app.secrets import Generated, Secrets
 from openmwaa.environment import Environment

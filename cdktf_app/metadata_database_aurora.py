@@ -15,7 +15,7 @@ from cdktn_provider_aws.rds_cluster_parameter_group import (
 from constructs import Construct
 
 from cdktf_app.expressions import most
-from cdktf_app.metadata_database import Ground
+from cdktf_app.metadata_database_base import Ground
 from cdktf_app.metadata_database_parts import (
     INSIGHTS_DAYS,
     Watched,

@@ -11,7 +11,7 @@ from cdktn_provider_aws.cloudwatch_log_group import CloudwatchLogGroup
 from cdktn_provider_aws.db_subnet_group import DbSubnetGroup
 from constructs import Construct
 
-from cdktf_app.metadata_database import Ground
+from cdktf_app.metadata_database_base import Ground
 from cdktf_app.names import host_name
 from cdktf_app.place import Place
 from cdktf_app.policies import Statement

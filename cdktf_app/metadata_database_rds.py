@@ -10,7 +10,7 @@ from cdktn_provider_aws.db_instance import DbInstance
 from cdktn_provider_aws.db_parameter_group import DbParameterGroup, DbParameterGroupParameter
 from constructs import Construct
 
-from cdktf_app.metadata_database import Ground
+from cdktf_app.metadata_database_base import Ground
 from cdktf_app.metadata_database_parts import (
     INSIGHTS_DAYS,
     family,

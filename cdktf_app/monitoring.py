@@ -11,11 +11,11 @@ from constructs import Construct
 
 from cdktf_app.alarm_table import alarms_of
 from cdktf_app.alarms import Alarms
-from cdktf_app.broker import Broker
+from cdktf_app.broker_base import Broker
 from cdktf_app.dashboard import Dashboard
 from cdktf_app.fleets import service_names
 from cdktf_app.logs import Logs
-from cdktf_app.metadata_database import MetadataDatabase
+from cdktf_app.metadata_database_base import MetadataDatabase
 from cdktf_app.panels import panels_of
 from cdktf_app.place import Place
 from cdktf_app.targets import Target

@@ -16,6 +16,8 @@ from typing import Any, Final, Literal
 from cdktn import TerraformLocal
 from constructs import Construct
 
+from cdktf_app.place import Place
+
 EVERY: Final = ("*",)
 REASONS: Final = "every_resource_because"
 """What the name of the local value ends in that says, by `Sid`, why a policy's resource is `*`."""
@@ -91,3 +93,9 @@ def _written(statement: Statement) -> dict[str, Any]:
     }
     # A trust policy names no resource, an identity's policy no principal.
     return {key: value for key, value in written.items() if value}
+
+
+def via(place: Place, *services: str) -> Condition:
+    """Return the condition that KMS is asked by one of `services` on the caller's behalf."""
+    hosts = tuple(place.host(service) for service in services)
+    return Condition("StringEquals", "kms:ViaService", hosts)

@@ -14,10 +14,9 @@ from cdktn_provider_aws.iam_role_policy import IamRolePolicy
 from cdktn_provider_aws.iam_role_policy_attachment import IamRolePolicyAttachment
 from constructs import Construct
 
-from cdktf_app.containers import Container
 from cdktf_app.names import caseless, literal
 from cdktf_app.place import Place
-from cdktf_app.policies import EVERY, Condition, Statement, policy_json
+from cdktf_app.policies import Condition, Statement, policy_json
 from openmwaa.identity import Identity
 
 _NAME_LIMIT: Final = 64
@@ -31,8 +30,8 @@ class Roles(Construct):
     ) -> None:
         super().__init__(scope, construct_id)
         self._name = name
-        self._place = place
-        self._key_arn = key_arn
+        self.place = place
+        self.key_arn = key_arn
         self._identity = identity
         self._trust = policy_json(self, "trust", [_trust(place)])
 
@@ -45,7 +44,7 @@ class Roles(Construct):
         """
         identity = self._identity
         # IAM is global: the Region in the name lets one environment exist in two of them.
-        name = f"{identity.role_name_prefix}{self._name}-{self._place.region}-{word}"
+        name = f"{identity.role_name_prefix}{self._name}-{self.place.region}-{word}"
         return Role(
             self,
             word.replace("-", "_"),
@@ -58,7 +57,7 @@ class Roles(Construct):
 
     def service_role(self, word: str, statements: Sequence[Statement], *, service: str, source: str) -> Role:
         """Return a new role that AWS's `service` may take on behalf of what has the ARN pattern `source`."""
-        trusted = _trust_in("ServiceOfThisAccount", service, self._place, source)
+        trusted = _trust_in("ServiceOfThisAccount", service, self.place, source)
         trust = policy_json(self, f"{word.replace('-', '_')}_trust", [trusted])
         return self.role(word, statements, trust=trust)
 
@@ -70,10 +69,6 @@ class Roles(Construct):
             description="What the role that is given needs; `terraform plan` shows it already",
             value={"trust": self._trust, "policy": policy_json(self, f"{output}_policy", statements)},
         ).override_logical_id(output)
-
-    def execution_role(self, word: str, containers: Sequence[Container]) -> Role:
-        """Return a new role by which ECS starts `containers`: their images, their logs and exactly their secrets."""
-        return self.role(f"{word}-execution", execution_statements(containers, self._place, self._key_arn))
 
 
 class Role(Construct):
@@ -117,51 +112,6 @@ def _address(policy_arn: str) -> str:
     """Return an address that stays when another policy goes from the list; two paths may have one name."""
     name = re.sub(r"\W", "_", policy_arn.rpartition("/")[2])
     return f"{name}_{hashlib.sha256(policy_arn.encode()).hexdigest()[:6]}"
-
-
-def execution_statements(containers: Sequence[Container], place: Place, key_arn: str) -> list[Statement]:
-    """Return what ECS needs to start `containers`."""
-    groups = sorted({container.log_group.arn for container in containers})
-    statements = [
-        Statement(
-            sid="WriteLogs",
-            actions=("logs:CreateLogStream", "logs:PutLogEvents"),
-            resources=tuple(f"{group}:*" for group in groups),
-        )
-    ]
-    repositories = sorted({c.image.repository_arn for c in containers if c.image.repository_arn})
-    if repositories:
-        statements += [
-            Statement(
-                sid="LogInToRegistry",
-                actions=("ecr:GetAuthorizationToken",),
-                resources=EVERY,
-                every_resource_because="ECR's token is the account's, not a repository's",
-            ),
-            Statement(
-                sid="PullImages",
-                actions=("ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"),
-                resources=tuple(repositories),
-            ),
-        ]
-    secrets = sorted({arn for container in containers for arn in container.secrets.values()})
-    if secrets:
-        statements += [
-            Statement(sid="ReadSecrets", actions=("secretsmanager:GetSecretValue",), resources=tuple(secrets)),
-            Statement(
-                sid="DecryptSecrets",
-                actions=("kms:Decrypt",),
-                resources=(key_arn, *sorted({key for one in containers for key in one.secret_keys} - {key_arn})),
-                conditions=(via(place, "secretsmanager"),),
-            ),
-        ]
-    return statements
-
-
-def via(place: Place, *services: str) -> Condition:
-    """Return the condition that KMS is asked by one of `services` on the caller's behalf."""
-    hosts = tuple(place.host(service) for service in services)
-    return Condition("StringEquals", "kms:ViaService", hosts)
 
 
 def _trust(place: Place) -> Statement:

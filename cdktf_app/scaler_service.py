@@ -9,14 +9,15 @@ from typing import Any, Final
 from cdktn import ITerraformDependable, TerraformLocal
 from constructs import Construct
 
-from cdktf_app.broker import Broker
+from cdktf_app.broker_base import Broker
 from cdktf_app.containers import SCALER_USER, Container
+from cdktf_app.execution_role import execution_role
 from cdktf_app.fargate_service import FargateService, Replicas, Surroundings, Task
 from cdktf_app.fleets import service_names
 from cdktf_app.identities import METRICS_NAMESPACE, Identities
 from cdktf_app.images import Image
 from cdktf_app.logs import Logs
-from cdktf_app.metadata_database import MetadataDatabase
+from cdktf_app.metadata_database_base import MetadataDatabase
 from cdktf_app.names import PREFIX
 from cdktf_app.ports import AGENT_PORT, SCALER_PORT
 from cdktf_app.roles import Roles
@@ -57,7 +58,7 @@ class ScalerService(Construct):
         super().__init__(scope, construct_id)
         settings = scaler_config(environment, surroundings.cluster.name, _login(database), broker)
         container = self._container(environment, settings, image, _secrets(secrets, broker), logs)
-        execution = roles.execution_role("scaler", [container])
+        execution = execution_role(roles, "scaler", [container])
         own = roles.role("scaler", identities.scaler(_services(environment), controls_prefix(environment)))
         self.healthy = FargateService(
             self,

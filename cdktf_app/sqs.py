@@ -11,7 +11,7 @@ from cdktn import ITerraformDependable
 from cdktn_provider_aws.sqs_queue import SqsQueue
 from constructs import Construct
 
-from cdktf_app.broker import Ground, Party
+from cdktf_app.broker_base import Ground, Party
 from cdktf_app.names import fitted, unmistakable
 from cdktf_app.place import Place
 from cdktf_app.policies import policy_json, tls_only

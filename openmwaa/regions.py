@@ -12,17 +12,40 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
-from typing import TYPE_CHECKING, Final
+from typing import Final, Protocol
 
-from openmwaa.broker import ElastiCache, Sqs
-from openmwaa.metadata_database import ExistingPostgresql
-
-if TYPE_CHECKING:
-    from openmwaa.environment import Environment
+from openmwaa.broker import Broker, ElastiCache, Sqs
+from openmwaa.images import Images
+from openmwaa.metadata_database import ExistingPostgresql, MetadataDatabase
+from openmwaa.monitoring import Monitoring
+from openmwaa.network import Network
+from openmwaa.web_access import WebAccess
 
 DATA: Final = "regions.json"
 # Names of endpoints elsewhere differ from service to service.
 _ENDPOINTS_KNOWN: Final = ("aws", "aws-us-gov")
+
+
+class RegionalEnvironment(Protocol):
+    """The fields of an environment that decide which AWS services it uses.
+
+    A protocol, because the model of an environment imports this module for its check.
+    """
+
+    region: str
+    images: Images
+    broker: Broker
+    metadata_database: MetadataDatabase
+    monitoring: Monitoring
+    network: Network
+    web_access: WebAccess
+    max_webservers: int
+    min_webservers: int
+
+    @property
+    def has_cloudfront(self) -> bool: ...  # noqa: D102
+    @property
+    def has_public_load_balancer(self) -> bool: ...  # noqa: D102
 
 
 @dataclass(frozen=True)
@@ -32,7 +55,7 @@ class Service:
     endpoint: str
     name: str
     why: str
-    used: Callable[[Environment], bool] = lambda _: True
+    used: Callable[[RegionalEnvironment], bool] = lambda _: True
     condition: str = ""
     """When it is used, in words; always when empty."""
 
@@ -142,7 +165,7 @@ def offers() -> Offers:
     )
 
 
-def check(environment: Environment) -> None:
+def check(environment: RegionalEnvironment) -> None:
     """Raise ValueError where the Region of `environment` is unknown or has not what it needs."""
     region, table = environment.region, offers()
     partition = table.partitions.get(region)

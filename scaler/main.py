@@ -25,9 +25,9 @@ from scaler.runtime.observe import Observer, World
 from scaler.runtime.publisher import Publisher
 from scaler.runtime.recorder import Recorder
 from scaler.runtime.reload import ConfigFile
-from scaler.runtime.report import Listener
 from scaler.runtime.schedule import Schedules
 from scaler.runtime.supervisor import Supervisor
+from scaler.runtime.tick_result import Listener
 from scaler.world import Opened, opened
 
 EXIT_CONFIGURATION = 2

@@ -14,7 +14,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from scaler.core.record import Tick, from_json, replay
+from scaler.core.record import from_json, replay
+from scaler.core.tick import Tick
 from scaler.runtime.recorder import VERSION, segments
 
 EXIT_SAME = 0

@@ -11,13 +11,13 @@ from __future__ import annotations
 import math
 import types
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import fields, is_dataclass
 from functools import cache
 from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 from scaler.core.decide import decide
-from scaler.core.model import Fleet, Known, Observation, Stale, Unknown
-from scaler.core.state import Decision, State
+from scaler.core.model import Known, Stale, Unknown
+from scaler.core.tick import Tick
 
 Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
 Reader = Callable[[Any], Any]
@@ -25,17 +25,6 @@ Reader = Callable[[Any], Any]
 READINGS: Mapping[str, type] = {"known": Known, "stale": Stale, "unknown": Unknown}
 WORDS: Mapping[type, str] = {kind: word for word, kind in READINGS.items()}
 PLAIN = frozenset({type(None), bool, int, float, str})
-
-
-@dataclass(frozen=True, slots=True)
-class Tick:
-    """The input of one `decide` and its decision."""
-
-    fleet: Fleet
-    observation: Observation
-    before: State
-    now: float
-    decision: Decision
 
 
 class RecordError(ValueError):

@@ -19,7 +19,8 @@ from typing import TextIO
 from scaler.core.record import Json
 from scaler.runtime.answer import answer, outlook, slots_per_worker
 from scaler.runtime.history import Decisions, Timeline, essence
-from scaler.runtime.report import Report, decision_line, fleet_view, rfc3339
+from scaler.runtime.report import decision_line, fleet_view, rfc3339
+from scaler.runtime.tick_result import Report
 
 KEPT = 300
 """Entries of one fleet, unless there are so many fleets that each gets its share of `KEPT_IN_ALL`."""

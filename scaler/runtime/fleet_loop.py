@@ -12,12 +12,12 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from scaler.core.decide import decide
 from scaler.core.model import AgentState, Fleet, Known, Observation, Task
-from scaler.core.record import Tick
 from scaler.core.state import Decision, GenerationDecision, State
+from scaler.core.tick import Tick
 from scaler.errors import SourceError, ThrottledError
 from scaler.runtime.budget import Urgency
 from scaler.runtime.observe import Observer, World
-from scaler.runtime.report import Listener, Report, Write
+from scaler.runtime.tick_result import Listener, Report, Write
 
 OBSERVE_SHARE = 0.6
 """Of the interval: what remains belongs to the commands and the write."""

@@ -17,15 +17,8 @@ from prometheus_client.registry import Collector
 from scaler.core.model import Controls, Reading, Unknown
 from scaler.core.state import WorkerCounts, total
 from scaler.errors import SourceError
-from scaler.runtime.report import (
-    Report,
-    Write,
-    oldest_drain_s,
-    reading_ages,
-    refused_workers,
-    services,
-    tasks_known,
-)
+from scaler.runtime.report import oldest_drain_s, reading_ages, refused_workers, services, tasks_known
+from scaler.runtime.tick_result import Report, Write
 
 PREFIX = "openmwaa_scaler"
 WORKER_STATES = ("starting", "stuck", "consuming_idle", "busy", "draining", "released", "unknown", "protected")

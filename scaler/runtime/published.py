@@ -14,7 +14,8 @@ from typing import Final, Literal
 from scaler.core.model import Known
 from scaler.core.state import total
 from scaler.ports import Datum, Vitals
-from scaler.runtime.report import Report, oldest_drain_s, reading_ages, refused_workers, services, tasks_known
+from scaler.runtime.report import oldest_drain_s, reading_ages, refused_workers, services, tasks_known
+from scaler.runtime.tick_result import Report
 
 MWAA: Final = "AmazonMWAA"
 """The namespace in which MWAA publishes the metrics of Airflow."""

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from scaler.errors import SourceError
 from scaler.ports import AirflowVitals, Clock, Datum, MetricSink
 from scaler.runtime.published import of_fleet, of_tasks, of_vitals
-from scaler.runtime.report import Report
+from scaler.runtime.tick_result import Report
 
 PERIOD_S = 60.0
 DEADLINE_S = 20.0

@@ -15,8 +15,10 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from scaler.core.record import Tick, to_json
-from scaler.runtime.report import Report, rfc3339
+from scaler.core.record import to_json
+from scaler.core.tick import Tick
+from scaler.runtime.report import rfc3339
+from scaler.runtime.tick_result import Report
 
 VERSION = 1
 SEGMENT_BYTES = 8 * 1024 * 1024

@@ -16,7 +16,7 @@ from scaler.errors import ThrottledError
 from scaler.ports import Clock
 from scaler.runtime.fleet_loop import FleetLoop
 from scaler.runtime.pace import SLOWEST_S, Pace, offset_s
-from scaler.runtime.report import Report
+from scaler.runtime.tick_result import Report
 
 TICK_SHARE = 0.95
 """A tick that takes longer than this part of its interval is given up: the next one sees the world anew."""

@@ -13,8 +13,8 @@ from scaler.core.model import Controls, Fleet
 from scaler.runtime.controls import SharedControls
 from scaler.runtime.fleet_loop import FleetLoop
 from scaler.runtime.observe import Observer, SharedDatabase, World
-from scaler.runtime.report import Listener, Report
 from scaler.runtime.supervisor import Supervisor
+from scaler.runtime.tick_result import Listener, Report
 from scaler.simulation.cloud import Cloud, Site
 from scaler.simulation.ledger import Ledger
 from scaler.simulation.mutated import deciding

@@ -9,10 +9,10 @@ from datetime import UTC, datetime
 
 from scaler.core.decide import decide
 from scaler.core.model import Fleet, Observation
-from scaler.core.record import Tick
 from scaler.core.state import State
+from scaler.core.tick import Tick
 from scaler.errors import SourceError
-from scaler.runtime.report import Report
+from scaler.runtime.tick_result import Report
 from tests.support.scaler_builders import FLEET, observe
 
 AT = datetime(2026, 1, 1, 12, tzinfo=UTC)

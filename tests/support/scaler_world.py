@@ -19,7 +19,7 @@ from scaler.core.model import AgentState, BrokerCount, DatabaseCount, Deployment
 from scaler.errors import SourceError
 from scaler.runtime.fleet_loop import FleetLoop
 from scaler.runtime.observe import Observer, World
-from scaler.runtime.report import Report
+from scaler.runtime.tick_result import Report
 
 STEP_S = 0.1
 

@@ -9,7 +9,8 @@ import pytest
 
 from scaler.core.state import Kind
 from scaler.runtime.answer import answer, outlook, slots_per_worker
-from scaler.runtime.report import Report, decision_line
+from scaler.runtime.report import decision_line
+from scaler.runtime.tick_result import Report
 from tests.support.scaler_page import line, workers
 from tests.unit.scaler.test_runtime import ports
 

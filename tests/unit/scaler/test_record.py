@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 from scaler.core.decide import decide
-from scaler.core.record import RecordError, Tick, from_json, replay, to_json
+from scaler.core.record import RecordError, from_json, replay, to_json
 from scaler.core.state import State
+from scaler.core.tick import Tick
 from tests.support.scaler_builders import FLEET, SERVICE, SILENT, but, observe
 
 

@@ -17,11 +17,11 @@ import pytest
 from scaler import replay
 from scaler.core.decide import decide
 from scaler.core.model import Controls, Schedule, Unknown
-from scaler.core.record import Tick
 from scaler.core.state import State
+from scaler.core.tick import Tick
 from scaler.runtime import recorder as recorder_module
 from scaler.runtime.recorder import Recorder, segments
-from scaler.runtime.report import Report
+from scaler.runtime.tick_result import Report
 from tests.support.scaler_builders import FLEET, observe
 
 AT = datetime(2027, 3, 1, 6, 0, tzinfo=UTC)

@@ -1,0 +1,20 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One tick as data: what `decide` was given, and its decision."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from scaler.core.model import Fleet, Observation
+from scaler.core.state import Decision, State
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """The input of one `decide` and its decision."""
+
+    fleet: Fleet
+    observation: Observation
+    before: State
+    now: float
+    decision: Decision
