@@ -26,7 +26,7 @@ from typing import Any, Literal
 import boto3
 import psutil
 
-from openmwaa.local.venvs import Venv, airflow_venv, emulator_venv, ensure
+from openmwaa.local.install.venvs import Venv, airflow_venv, emulator_venv, ensure
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 REGION = "us-east-1"

@@ -11,8 +11,8 @@ from typing import Any
 
 import psutil
 
-from openmwaa.environment_file import load
-from openmwaa.local import sweep
+from openmwaa.config.environment_file import load
+from openmwaa.local.daemon import orphans
 from openmwaa.local.demo.endpoints import endpoints_of
 from openmwaa.local.demo.run import Burst, Demonstration
 from openmwaa.local.demo.summary import percentiles
@@ -52,7 +52,7 @@ def weigh(ready: Ready) -> dict[str, Any]:
     """Return PSS in MiB of every process of the environment, by what it is, and the scaler's RSS."""
     pss: dict[str, float] = {}
     scaler_rss = 0.0
-    for process in sweep.remains(ready.paths):
+    for process in orphans.remains(ready.paths):
         try:
             memory, what = process.memory_full_info(), _kind(process)
         except psutil.Error:
@@ -88,7 +88,7 @@ def _kind(process: psutil.Process) -> str:
     line = " ".join(process.cmdline()) or process.name()
     kinds = {
         "scaler.main": "scaler",
-        "openmwaa.local.daemon": "daemon",
+        "openmwaa.local.daemon.daemon": "daemon",
         "sync-dags": "dag-syncer",
         "ministack": "emulator",
         "postgres": "postgresql",

@@ -17,10 +17,10 @@ from typing import Any
 
 from benchmarks.fleet_shape_local import measure_calls
 from scaler.core.model import Fleet
-from scaler.simulation.cloud import CLUSTER
-from scaler.simulation.loop import run
-from scaler.simulation.simulation import Setting, Simulation
-from scaler.simulation.worker import Nature
+from simulation.fake_ecs import CLUSTER
+from simulation.loop import run
+from simulation.simulation import Setting, Simulation
+from simulation.worker import Nature
 
 SEEDS = (1, 2, 3)
 SLOTS = 4

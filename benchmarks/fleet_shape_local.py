@@ -15,7 +15,7 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from openmwaa.local.ecs import LocalEcs, LocalEcsSettings, ManualClock
+from local_ecs.api import LocalEcs, LocalEcsSettings, ManualClock
 from tests.support.fake_task_runner import FakeTaskRunner
 
 BUSY: Final = 4

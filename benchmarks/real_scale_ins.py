@@ -15,11 +15,11 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from local_ecs.api import Entry
 from openmwaa.local.demo.summary import percentiles
-from openmwaa.local.ecs import Entry
+from tests.support.celery_fleet import FleetWorld
 from tests.support.emulator import find_emulator, running_emulator
-from tests.support.fleet_place import FleetSettings
-from tests.support.fleet_world import FleetWorld
+from tests.support.local_fleet import FleetSettings
 
 SEED = 20261122
 SCALE_INS = 50

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.scaler_picture import draw
-from scaler.simulation.removed import CONTROLS
-from scaler.simulation.report import Summary, control, protocol
+from simulation.negative_controls import CONTROLS
+from simulation.report import Summary, control, protocol
 
 OUT = Path(__file__).resolve().parents[1] / "build" / "bench"
 SCALE_INS = int(os.environ.get("BENCH_SCALE_INS", "10000"))

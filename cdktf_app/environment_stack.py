@@ -9,38 +9,38 @@ from typing import Final, cast
 from cdktn import TerraformElement, TerraformOutput, TerraformResource, TerraformStack
 from constructs import Construct, Node
 
-from cdktf_app.airflow_containers import AirflowContainers, Connections
-from cdktf_app.airflow_services import AirflowServices
-from cdktf_app.broker import broker
-from cdktf_app.broker_base import Ground as BrokerGround
-from cdktf_app.cluster import Cluster
+from cdktf_app.base.aws_scope import Place
+from cdktf_app.base.local_values import overridable
+from cdktf_app.base.log_groups import GROUPS, Logs, group_pattern
+from cdktf_app.base.resource_names import PREFIX, literal
+from cdktf_app.broker.base import Ground as BrokerGround
+from cdktf_app.broker.factory import broker
+from cdktf_app.compute.airflow_containers import AirflowContainers, Connections
+from cdktf_app.compute.airflow_services import AirflowServices
+from cdktf_app.compute.cluster import Cluster
+from cdktf_app.compute.fargate_service import Surroundings
+from cdktf_app.compute.images import Images
+from cdktf_app.compute.scaler_service import ScalerService, controls_prefix
+from cdktf_app.compute.task_policies import Identities
+from cdktf_app.compute.worker_fleets import Fleets
+from cdktf_app.database.base import Ground as DatabaseGround
+from cdktf_app.database.common import log_group_pattern
+from cdktf_app.database.factory import metadata_database
+from cdktf_app.environment_monitoring import Parts, monitor
 from cdktf_app.errors import AddressTakenError
-from cdktf_app.fargate_service import Surroundings
-from cdktf_app.fleets import Fleets
-from cdktf_app.flow_logs import FlowLogs
-from cdktf_app.identities import Identities
-from cdktf_app.images import Images
-from cdktf_app.kept import DESCRIPTION as KEPT
-from cdktf_app.kept import kept_by_destroy
-from cdktf_app.keys import Keys
-from cdktf_app.logs import GROUPS, Logs, group_pattern
-from cdktf_app.metadata_database import metadata_database
-from cdktf_app.metadata_database_base import Ground as DatabaseGround
-from cdktf_app.metadata_database_parts import log_group_pattern
-from cdktf_app.monitoring import Parts, monitor
-from cdktf_app.names import PREFIX, literal
-from cdktf_app.network import network_of
-from cdktf_app.overridable import overridable
-from cdktf_app.place import Place
-from cdktf_app.roles import Roles
-from cdktf_app.scaler_service import ScalerService, controls_prefix
-from cdktf_app.secrets import Generated, Secrets
-from cdktf_app.security_groups import SecurityGroups
-from cdktf_app.storage import Storage
-from cdktf_app.terraform_state import keep_state
-from cdktf_app.vpc_endpoints import VpcEndpoints
-from cdktf_app.web_access import WebAccess
-from openmwaa.environment import Environment
+from cdktf_app.network.flow_logs import FlowLogs
+from cdktf_app.network.security_groups import SecurityGroups
+from cdktf_app.network.vpc import network_of
+from cdktf_app.network.vpc_endpoints import VpcEndpoints
+from cdktf_app.retained_resources import DESCRIPTION as KEPT
+from cdktf_app.retained_resources import kept_by_destroy
+from cdktf_app.security.kms_key import Keys
+from cdktf_app.security.roles import Roles
+from cdktf_app.security.secrets import Generated, Secrets
+from cdktf_app.storage.dag_bucket import Storage
+from cdktf_app.storage.state_backend import keep_state
+from cdktf_app.web.web_access import WebAccess
+from openmwaa.config.environment import Environment
 
 TERRAFORM_VERSION: Final = ">= 1.11"  # ephemeral values and write-only arguments
 PROVIDER_VERSION: Final = "~> 5.100"  # what was applied

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from cdktf_app.node import cdk_starting
-from openmwaa.environment import Environment
+from openmwaa.config.environment import Environment
 
 _CDK_TARGETS: Final = {"terraform": ">=1.11.0"}
 

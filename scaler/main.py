@@ -12,23 +12,23 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from scaler import config, replay
 from scaler.adapters.clock import SystemClock
-from scaler.config import FleetSettings, Secrets, Settings
+from scaler.config.reload import ConfigFile
+from scaler.config.schedule import Schedules
+from scaler.config.settings import FleetSettings, Secrets, Settings, read_settings
 from scaler.errors import ConfigurationError, ScalerError, SourceError
-from scaler.runtime.bounded import BoundedWorkers
-from scaler.runtime.decision_log import DecisionLog
+from scaler.reporting import replay
+from scaler.reporting.cloudwatch_publisher import Publisher
+from scaler.reporting.decision_log import DecisionLog
+from scaler.reporting.http import application, serving, task_address
+from scaler.reporting.prometheus_metrics import Metrics
+from scaler.reporting.tick_recorder import Recorder
+from scaler.runtime.agent_concurrency import BoundedWorkers
 from scaler.runtime.fleet_loop import FleetLoop
-from scaler.runtime.http import application, serving, task_address
-from scaler.runtime.metrics import Metrics
 from scaler.runtime.observe import Observer, World
-from scaler.runtime.publisher import Publisher
-from scaler.runtime.recorder import Recorder
-from scaler.runtime.reload import ConfigFile
-from scaler.runtime.schedule import Schedules
 from scaler.runtime.supervisor import Supervisor
 from scaler.runtime.tick_result import Listener
-from scaler.world import Opened, opened
+from scaler.wiring import Opened, opened
 
 EXIT_CONFIGURATION = 2
 EXIT_FAILED = 1
@@ -42,7 +42,7 @@ def main() -> int:
     if sys.argv[1:2] == ["replay"]:
         return replay.main(sys.argv[2:])
     try:
-        settings, hidden = config.read(os.environ)
+        settings, hidden = read_settings(os.environ)
         asyncio.run(run(settings, hidden, os.environ))
     except ConfigurationError as error:
         for problem in error.problems:

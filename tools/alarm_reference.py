@@ -6,8 +6,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from cdktf_app.alarm_table import PERIOD_S, Alarm, alarms_of, anchor
-from cdktf_app.watched import Balanced, Watched
+from cdktf_app.monitoring.alarm_definitions import PERIOD_S, Alarm, alarms_of, anchor
+from cdktf_app.monitoring.metrics import Balanced, Watched
 
 _QUEUE: Final = "airflow-celery-NAME-QUEUE"
 _WATCHED: Final = Watched(

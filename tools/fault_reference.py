@@ -143,7 +143,7 @@ def page() -> str:
         "",
         "What the scaler and its workers do when something fails, and the tests that show it. Written by `make docs`",
         "from the marks of the tests. Tests in virtual time run the real scaler and the real state machine of the",
-        "worker agent against a model of ECS (`scaler/simulation`); tests for real run on the local ECS with Celery or",
+        "worker agent against a model of ECS (`simulation`); tests for real run on the local ECS with Celery or",
         "Airflow. What KEDA and MWAA document for the same fault was read in their sources and guides in 2026;",
         f"“{SILENT}” means that nothing was found.",
         "",

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Writes openmwaa/regions.json: where botocore's own data says that AWS offers each service an environment may use.
+"""Writes openmwaa/config/regions.json from botocore's data: where AWS offers each service an environment may use.
 
 Run it by hand when AWS opens Regions: `python -m tools.generate_regions`. Partitions that nobody outside can reach are
 left out.
@@ -16,9 +16,9 @@ from typing import Any
 import botocore
 import botocore.session
 
-from openmwaa.regions import DATA, SERVICES
+from openmwaa.config.regions import DATA, SERVICES
 
-TARGET = Path(__file__).parents[1] / "openmwaa" / DATA
+TARGET = Path(__file__).parents[1] / "openmwaa" / "config" / DATA
 PARTITIONS = ("aws", "aws-cn", "aws-us-gov")
 
 

@@ -10,8 +10,18 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from cdktf_app.panels import PREFIX, THIRD, WHOLE, Graph, LogTable, Panel, Query, Series, panels_of
-from cdktf_app.watched import Balanced, Watched
+from cdktf_app.monitoring.dashboard_panels import (
+    PREFIX,
+    THIRD,
+    WHOLE,
+    Graph,
+    LogTable,
+    Panel,
+    Query,
+    Series,
+    panels_of,
+)
+from cdktf_app.monitoring.metrics import Balanced, Watched
 
 _SCHEMA: Final = 39
 _HEIGHT: Final = 8

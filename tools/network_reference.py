@@ -7,11 +7,11 @@ import textwrap
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
-from cdktf_app.conversations import conversations, groups, openings
-from cdktf_app.network_zones import FARGATE_ZONES
-from cdktf_app.service_calls import CALLS, S3, WITHOUT_POLICY, Call, endpoints_of
-from openmwaa.environment import Environment
-from openmwaa.regions import SERVICES, offers
+from cdktf_app.network.endpoint_table import CALLS, S3, WITHOUT_POLICY, Call, endpoints_of
+from cdktf_app.network.traffic_rules import conversations, groups, openings
+from cdktf_app.network.zones import FARGATE_ZONES
+from openmwaa.config.environment import Environment
+from openmwaa.config.regions import SERVICES, offers
 
 _LEAST: Final[Mapping[str, Any]] = {"name": "example", "web_access": {"http_inside_vpc": True}}
 _HOURS: Final = 730
@@ -37,8 +37,8 @@ _CLOUDFRONT: Final[Mapping[str, Any]] = {
 
 
 _ENDPOINTS_MADE: Final = """
-Made by `make docs` from the table that the stack is made from (`cdktf_app/service_calls.py`). A test holds the table
-to the roles of synthesised stacks: who may call a service has a row here, and the reverse.
+`make docs` makes this page from the table of the stack (`cdktf_app/network/endpoint_table.py`). A test compares the
+table with the roles of synthesised stacks: each role that may call a service has a row here, and the reverse.
 """
 _ENDPOINTS_RULES: Final = """
 An interface endpoint costs 0.01 USD an hour and zone, and 0.01 a GB (us-east-1). S3's gateway endpoint costs nothing
@@ -71,7 +71,7 @@ URLs ECR signs itself. `ecs-agent` and `ecs-telemetry` are for EC2 instances; Fa
 the Regions named above.
 """
 _GROUPS_MADE: Final = """
-Made by `make docs` from the table that the stack is made from (`cdktf_app/conversations.py`). Every row is a rule at
+`make docs` makes this page from the table of the stack (`cdktf_app/network/traffic_rules.py`). Every row is a rule at
 both ends, of one port. Nothing is open to 0.0.0.0/0.
 """
 _GROUPS_GIVEN: Final = """
@@ -87,8 +87,8 @@ With a domain the internal web server is on port 443, and workers with HTTPS out
 VPC does, and are asked to log in. Without one it is on 8080, which they do not reach.
 """
 _REGIONS_MADE: Final = """
-Made by `make docs` from `openmwaa/regions.json`, which `python -m tools.generate_regions` made on {made_on} from the
-endpoints that {source} knows. A Region that lacks a service which the file asks for is refused by
+`make docs` makes this page from `openmwaa/config/regions.json`. `python -m tools.generate_regions` made that file on
+{made_on} from the endpoints that {source} knows. A Region that lacks a service which the file asks for is refused by
 `openmwaa validate`, and so is one that is not in the table.
 
 What the table cannot say, since botocore has no data of it: whether a Region has Fargate Spot, Fargate on ARM64

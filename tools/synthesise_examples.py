@@ -12,7 +12,7 @@ from pathlib import Path
 
 from cdktf_app.main import text
 from cdktf_app.module.main import files as module_files
-from openmwaa.environment_file import load
+from openmwaa.config.environment_file import load
 
 ROOT = Path(__file__).parents[1]
 TERRAFORM = ROOT / "terraform"

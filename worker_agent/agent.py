@@ -22,7 +22,9 @@ from worker_agent.commands import CommandVerifier
 from worker_agent.ecs import UNKNOWN_IDENTITY, Identity, read_identity
 from worker_agent.errors import CommandRefused
 from worker_agent.gate import Gate, Order
-from worker_agent.machine import (
+from worker_agent.server import AgentServer
+from worker_agent.settings import Settings
+from worker_agent.state_machine import (
     Action,
     Answered,
     Call,
@@ -39,8 +41,6 @@ from worker_agent.machine import (
     step,
     wake_at,
 )
-from worker_agent.server import AgentServer
-from worker_agent.settings import Settings
 from worker_agent.wire import Report
 
 logger = get_logger(__name__)

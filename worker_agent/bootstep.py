@@ -14,13 +14,13 @@ from celery.utils.log import get_logger
 from celery.worker import state as worker_state
 
 from worker_agent.agent import Agent
+from worker_agent.consumer_state import concurrency, look
 from worker_agent.errors import UnsupportedTransport
 from worker_agent.gate import ChannelGate, Gate, Slots
-from worker_agent.leaving import Leaving
-from worker_agent.machine import Phase, Snapshot
 from worker_agent.redis import RedisGate
+from worker_agent.sigterm import Leaving
 from worker_agent.sqs import SqsGate
-from worker_agent.work import concurrency, look
+from worker_agent.state_machine import Phase, Snapshot
 
 logger = get_logger(__name__)
 

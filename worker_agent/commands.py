@@ -17,7 +17,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from worker_agent.errors import CommandRefused
-from worker_agent.machine import Drain, Resume
+from worker_agent.state_machine import Drain, Resume
 
 SIGNATURE_HEADER: Final = "X-Openmwaa-Signature"
 BODY_LIMIT: Final = 4096

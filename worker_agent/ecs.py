@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from worker_agent.machine import Answered, Ask, Call, Verdict
+from worker_agent.state_machine import Answered, Ask, Call, Verdict
 
 CALL_TIMEOUT_S: Final = 5.0
 """The ECS agent gives up on its own call to ECS after 4 s."""

@@ -17,7 +17,7 @@ from celery.utils.log import get_logger
 
 from worker_agent.commands import BODY_LIMIT, SIGNATURE_HEADER, CommandVerifier
 from worker_agent.errors import CommandRefused
-from worker_agent.machine import Drain, Resume
+from worker_agent.state_machine import Drain, Resume
 from worker_agent.wire import Report
 
 logger = get_logger(__name__)

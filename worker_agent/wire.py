@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from importlib import resources
 from typing import Any
 
-from worker_agent.machine import Phase, Snapshot, State
+from worker_agent.state_machine import Phase, Snapshot, State
 
 
 @dataclass(frozen=True)

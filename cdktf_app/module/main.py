@@ -9,13 +9,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
+from cdktf_app.base.resource_names import later_names
 from cdktf_app.main import synthesised
 from cdktf_app.module.module_environment import CLASSES, OPTIONS, TAGS, module_environment
 from cdktf_app.module.readme import readme
 from cdktf_app.module.variables import variables
-from cdktf_app.names import later_names
-from openmwaa.classes import ENVIRONMENT_CLASSES
-from openmwaa.environment import Environment
+from openmwaa.config.environment import Environment
+from openmwaa.config.environment_classes import ENVIRONMENT_CLASSES
 
 PROVIDER_VERSION: Final = ">= 5.100, < 7"
 _STACK: Final = "module"

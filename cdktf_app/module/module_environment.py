@@ -6,11 +6,11 @@ from __future__ import annotations
 from functools import cached_property
 from typing import Any, Final
 
-from cdktf_app.expressions import MapExpression, NumberExpression, TextExpression
+from cdktf_app.base.expressions import MapExpression, NumberExpression, TextExpression
 from cdktf_app.module.variables import Variable
-from openmwaa.classes import EnvironmentClass, TaskSize
-from openmwaa.environment import Environment, LoggingConfiguration
-from openmwaa.images import Images
+from openmwaa.config.environment import Environment, LoggingConfiguration
+from openmwaa.config.environment_classes import EnvironmentClass, TaskSize
+from openmwaa.config.images import Images
 
 CLASSES: Final = "environment_classes"
 OPTIONS: Final = "airflow_configuration"

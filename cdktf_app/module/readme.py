@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from cdktf_app.module.variables import Variable
-from openmwaa.environment import Environment
+from openmwaa.config.environment import Environment
 
 _DECIDED: Final[Mapping[str, str]] = {
     "region": "policies, endpoints and host names name it; the module refuses a provider of another",

@@ -15,9 +15,9 @@ from typing import Any, Final, Literal, get_args
 from annotated_types import Ge, Le
 from pydantic import StringConstraints
 
-from openmwaa.classes import ENVIRONMENT_CLASSES
-from openmwaa.environment import Environment, LoggingConfiguration, LogLevel
-from openmwaa.images import SCALER_VERSION
+from openmwaa.config.environment import Environment, LoggingConfiguration, LogLevel
+from openmwaa.config.environment_classes import ENVIRONMENT_CLASSES
+from openmwaa.config.images import SCALER_VERSION
 
 Type = Literal["string", "number", "map(string)"]
 _VERSIONS: Final[Mapping[str, Callable[[Environment], str]]] = {

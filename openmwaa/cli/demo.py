@@ -16,7 +16,7 @@ from rich.live import Live
 from rich.table import Table
 
 from openmwaa.cli.output import DEFAULT_FILE, EnvironmentPath, console
-from openmwaa.environment_file import load
+from openmwaa.config.environment_file import load
 
 if TYPE_CHECKING:
     from openmwaa.local.demo.run import Outcome

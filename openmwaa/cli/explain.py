@@ -13,11 +13,11 @@ from rich.table import Table
 from rich.text import Text
 
 from openmwaa.cli.output import DEFAULT_FILE, AsJson, EnvironmentPath, Local, console, write_json
-from openmwaa.live import explanation, times
-from openmwaa.live.connection import Connection, connect
-from openmwaa.live.decisions import DecisionsLog, Line, moment
-from openmwaa.live.explanation import Explanation
-from scaler.runtime.answer import orders, slots_per_worker
+from openmwaa.operate import explanation, times
+from openmwaa.operate.connection import Connection, connect
+from openmwaa.operate.decisions import DecisionsLog, Line, moment
+from openmwaa.operate.explanation import Explanation
+from scaler.reporting.explanation import orders, slots_per_worker
 
 EXIT_NO_DECISION = 3
 _STATES = {

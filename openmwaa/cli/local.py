@@ -11,12 +11,12 @@ import typer
 from rich.table import Table
 
 from openmwaa.cli.output import DEFAULT_FILE, AsJson, EnvironmentPath, console, error_console, write_json
-from openmwaa.environment_file import load
+from openmwaa.config.environment_file import load
 from openmwaa.local.errors import PrerequisiteError
 
 if TYPE_CHECKING:
-    from openmwaa.live.controls import Order
     from openmwaa.local.paths import LocalPaths
+    from openmwaa.operate.override_store import Order
 
 app = typer.Typer(help="An environment on this machine: no AWS account, no Docker.", no_args_is_help=True)
 
@@ -29,7 +29,7 @@ EnvironmentOption = Annotated[
 def up(path: EnvironmentPath = DEFAULT_FILE) -> None:
     """Bring the environment up, or repair one that runs."""
     _require()
-    from openmwaa.local.access import USER  # noqa: PLC0415 - needs the extra `local`
+    from openmwaa.local.login import USER  # noqa: PLC0415 - needs the extra `local`
     from openmwaa.local.up import up as bring_up  # noqa: PLC0415
 
     try:
@@ -49,7 +49,8 @@ def up(path: EnvironmentPath = DEFAULT_FILE) -> None:
 def status(path: EnvironmentPath = DEFAULT_FILE, *, as_json: AsJson = False) -> None:
     """Tell how the environment is; exit code 0 healthy, 1 degraded, 3 not running."""
     paths = _paths(path)
-    from openmwaa.local import daemon_client, health  # noqa: PLC0415
+    from openmwaa.local import health  # noqa: PLC0415
+    from openmwaa.local.daemon import daemon_client  # noqa: PLC0415
     from openmwaa.local.fleets import fleets  # noqa: PLC0415
 
     known = daemon_client.status(paths)
@@ -116,13 +117,14 @@ def down(
 def password(path: EnvironmentPath = DEFAULT_FILE) -> None:
     """Print the password of the user `admin`."""
     paths = _paths(path)
-    from openmwaa.local import access, daemon_client  # noqa: PLC0415
+    from openmwaa.local import login  # noqa: PLC0415
+    from openmwaa.local.daemon import daemon_client  # noqa: PLC0415
     from openmwaa.local.errors import DaemonError  # noqa: PLC0415
 
     known = daemon_client.status(paths)
     if known is None or "endpoints" not in known:
         raise DaemonError(f"{paths.name} is not running. `openmwaa local up {_shown(path)}` starts it.")
-    typer.echo(access.admin_password(paths, known["endpoints"]["aws"], region=load(path).region))
+    typer.echo(login.admin_password(paths, known["endpoints"]["aws"], region=load(path).region))
 
 
 def _require() -> None:
@@ -145,9 +147,9 @@ def _paths(path: Path) -> LocalPaths:
 
 def _orders(path: Path) -> dict[str, Order]:
     """What people ordered by `openmwaa scale` and is in force, by fleet; nothing where nobody can tell."""
-    from openmwaa.live.connection import connect  # noqa: PLC0415
-    from openmwaa.live.controls import ControlsStore  # noqa: PLC0415
-    from openmwaa.live.errors import LiveError  # noqa: PLC0415
+    from openmwaa.operate.connection import connect  # noqa: PLC0415
+    from openmwaa.operate.errors import LiveError  # noqa: PLC0415
+    from openmwaa.operate.override_store import ControlsStore  # noqa: PLC0415
 
     try:
         connection = connect(path, local=True)
@@ -163,7 +165,7 @@ def _orders(path: Path) -> dict[str, Order]:
 
 
 def _order_words(order: Order) -> str:
-    from openmwaa.live.controls import describe  # noqa: PLC0415
+    from openmwaa.operate.override_store import describe  # noqa: PLC0415
 
     if order.document is None:
         return f"{order.parameter} holds no order ({order.problem}); `openmwaa scale --local --clear` replaces it"

@@ -9,8 +9,8 @@ import typer
 from rich.table import Table
 
 from openmwaa.cli.output import DEFAULT_FILE, AsJson, EnvironmentPath, Local, console, write_json
-from openmwaa.live.connection import connect
-from openmwaa.live.rollouts import FleetRollout, look
+from openmwaa.operate.connection import connect
+from openmwaa.operate.rollouts import FleetRollout, look
 
 EXIT_UNFINISHED = 3
 

@@ -13,12 +13,12 @@ import typer
 from rich.table import Table
 
 from openmwaa.cli.output import DEFAULT_FILE, AsJson, EnvironmentPath, Local, console, error_console, write_json
-from openmwaa.environment import Environment
-from openmwaa.fleet import Fleet
-from openmwaa.live.connection import Connection, connect
-from openmwaa.live.controls import ControlsStore, Order, Version, as_data, describe
-from openmwaa.live.orders import Bound, Duration, OrderRefusedError, Request, in_force, notes
-from scaler.controls_document import ControlsDocument, Pause
+from openmwaa.config.environment import Environment
+from openmwaa.config.fleet import Fleet
+from openmwaa.operate.connection import Connection, connect
+from openmwaa.operate.override_request import Bound, Duration, OrderRefusedError, Request, in_force, notes
+from openmwaa.operate.override_store import ControlsStore, Order, Version, as_data, describe
+from scaler.config.overrides import ControlsDocument, Pause
 
 T = TypeVar("T")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import typer
 
-from openmwaa.environment_file import json_schema
+from openmwaa.config.environment_file import json_schema
 
 
 def schema() -> None:

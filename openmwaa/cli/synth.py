@@ -9,8 +9,8 @@ from typing import Annotated
 import typer
 
 from openmwaa.cli.output import DEFAULT_FILE, AsJson, EnvironmentPath, console, write_json
-from openmwaa.environment import Environment
-from openmwaa.environment_file import load
+from openmwaa.config.environment import Environment
+from openmwaa.config.environment_file import load
 
 
 def synth(

@@ -6,7 +6,7 @@ from __future__ import annotations
 import typer
 
 from openmwaa.cli.output import DEFAULT_FILE, AsJson, EnvironmentPath, console, write_json
-from openmwaa.environment_file import as_data, load
+from openmwaa.config.environment_file import as_data, load
 from openmwaa.errors import EnvironmentFileError
 
 

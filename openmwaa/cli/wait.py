@@ -10,11 +10,11 @@ from typing import Annotated, Literal
 import typer
 
 from openmwaa.cli.output import DEFAULT_FILE, AsJson, EnvironmentPath, Local, console, error_console, write_json
-from openmwaa.live import control_plane, rollouts
-from openmwaa.live.connection import Connection, connect
-from openmwaa.live.orders import Duration
-from openmwaa.live.waiting import Outcome, Seen
-from openmwaa.live.waiting import wait as wait_for
+from openmwaa.operate import control_plane, rollouts
+from openmwaa.operate.connection import Connection, connect
+from openmwaa.operate.override_request import Duration
+from openmwaa.operate.waiting import Outcome, Seen
+from openmwaa.operate.waiting import wait as wait_for
 
 Awaited = Literal["control-plane", "workers", "all"]
 

@@ -8,9 +8,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from openmwaa.local import daemon_client, postgres, sweep
+from openmwaa.local.daemon import daemon_client, orphans
 from openmwaa.local.errors import StateFolderError
 from openmwaa.local.paths import LocalPaths
+from openmwaa.local.services import postgres
 
 
 @dataclass(frozen=True)
@@ -31,12 +32,12 @@ def down(paths: LocalPaths, *, delete_data: bool, say: Callable[[str], None]) ->
     if not paths.root.exists():  # and no lock makes it
         shutil.rmtree(paths.runtime, ignore_errors=True)
         return Down(was_running=False, kept=False)
-    with sweep.command_lock(paths):
+    with orphans.command_lock(paths):
         return _down(paths, delete_data=delete_data, say=say)
 
 
 def _down(paths: LocalPaths, *, delete_data: bool, say: Callable[[str], None]) -> Down:
-    was_running = sweep.daemon_lives(paths) or bool(sweep.remains(paths))
+    was_running = orphans.daemon_lives(paths) or bool(orphans.remains(paths))
     if was_running:
         say(f"Stopping {paths.name}: tasks, PostgreSQL, the emulated AWS APIs")
         daemon_client.stop(paths)

@@ -22,19 +22,22 @@ from typing import Any
 
 import aiohttp
 
-from openmwaa import environment_file
-from openmwaa.environment import Environment
-from openmwaa.local import access, applied, daemon_client, health, prerequisites, rollout, suitable, sweep, venvs
+from openmwaa.config import environment_file
+from openmwaa.config.environment import Environment
+from openmwaa.local import health, login, rollout
 from openmwaa.local.addresses import Addresses
-from openmwaa.local.applied import Applied
 from openmwaa.local.child_environment import child_environment
+from openmwaa.local.daemon import daemon_client, orphans
 from openmwaa.local.errors import DaemonError, LocalError, NotHealthyError
+from openmwaa.local.install import prerequisites, supported, venvs
 from openmwaa.local.logs import tail
 from openmwaa.local.paths import LocalPaths
-from openmwaa.local.programs import Program, run
-from openmwaa.local.terraform import Terraform
-from openmwaa.local.terraform_override import FILE as OVERRIDE_FILE
-from openmwaa.local.terraform_override import override
+from openmwaa.local.subprocesses import Program, run
+from openmwaa.local.terraform import fingerprint
+from openmwaa.local.terraform.fingerprint import Applied
+from openmwaa.local.terraform.terraform import Terraform
+from openmwaa.local.terraform.terraform_override import FILE as OVERRIDE_FILE
+from openmwaa.local.terraform.terraform_override import override
 
 SYNTH_WITHIN_S = 180.0
 HEALTHY_WITHIN_S = 600.0
@@ -91,7 +94,7 @@ class Up:
     def run(self) -> Ready:
         """All steps."""
         began = time.monotonic()
-        suitable.check(self._environment)
+        supported.check(self._environment)
         with _terminate_as_interrupt():
             status = self._run()
         return Ready(self._paths, status, time.monotonic() - began, self._terraform_ran)
@@ -99,7 +102,7 @@ class Up:
     def _run(self) -> Mapping[str, Any]:
         programs = prerequisites.check()
         self._paths.make()
-        with sweep.command_lock(self._paths):
+        with orphans.command_lock(self._paths):
             # Only here the programs of this environment are ours to end: before, they may be another `up`'s.
             try:
                 return self._bring_up(programs.terraform)
@@ -151,7 +154,7 @@ class Up:
             airflow_ready=airflow.folder / venvs.COMPLETE,
             emulator_python=venvs.emulator_venv().interpreter,
         )
-        self._started_daemon = not sweep.daemon_lives(self._paths)  # also while it is being started
+        self._started_daemon = not orphans.daemon_lives(self._paths)  # also while it is being started
         self._started_daemon = daemon_client.ensure_running(self._paths, options)
         self._say(f"The emulated AWS APIs and PostgreSQL {'run' if self._started_daemon else 'are running already'}")
 
@@ -159,7 +162,7 @@ class Up:
         """Synthesise and apply, each only when something changed."""
         region = self._environment.region
         before = Applied.read(self._paths.applied)
-        inputs = applied.inputs_hash(self._environment)
+        inputs = fingerprint.inputs_hash(self._environment)
         folder = self._paths.terraform
         configuration = folder / self._environment.name / "cdk.tf.json"
         if before.inputs != inputs or not configuration.exists():
@@ -168,23 +171,23 @@ class Up:
             before.write(self._paths.applied)  # of what lies there now, also where it is not applied
         document = json.loads(configuration.read_text())
         override_file = configuration.parent / OVERRIDE_FILE
-        change = override(document, addresses=addresses, state_file=access.state_file(self._paths))
+        change = override(document, addresses=addresses, state_file=login.state_file(self._paths))
         override_file.write_text(json.dumps(change, indent=2) + "\n")
-        result = applied.result_hash(configuration, override_file)
+        result = fingerprint.result_hash(configuration, override_file)
         intact = before.result == result and asyncio.run(
-            applied.is_intact(addresses.emulator_url, result, region=region)
+            fingerprint.is_intact(addresses.emulator_url, result, region=region)
         )
         if intact:
             self._say("Terraform is skipped: nothing changed since it was last applied")
         else:
             if self._install_error:  # known already: better than after two minutes
                 raise self._install_error
-            workers = applied.worker_hashes(document)
+            workers = fingerprint.worker_hashes(document)
             self._rolls = {name for name, made in workers.items() if before.workers.get(name, made) != made}
             rollout.refuse_a_second(daemon_client.status(self._paths), self._rolls, file=self._file)
             Applied(inputs, workers=before.workers).write(self._paths.applied)
             self._apply(terraform, configuration.parent, addresses)
-            asyncio.run(applied.mark_intact(addresses.emulator_url, result, region=region))
+            asyncio.run(fingerprint.mark_intact(addresses.emulator_url, result, region=region))
             Applied(inputs, result, workers).write(self._paths.applied)
             daemon_client.order(self._paths, "checkpoint")
         daemon_client.order(self._paths, "learn")
@@ -256,7 +259,7 @@ class Up:
 
     def _end_programs(self) -> None:
         self._cancelled.set()
-        asyncio.run(sweep.end_commands(self._paths))
+        asyncio.run(orphans.end_commands(self._paths))
 
 
 async def _web_trouble(address: str | None) -> str | None:

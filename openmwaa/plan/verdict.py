@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
-from openmwaa.environment import Environment
-from openmwaa.plan import constant
+from openmwaa.config.environment import Environment
+from openmwaa.plan import immutable_fields
 from openmwaa.plan.changes import Change, Plan
 
 Word = Literal["unchanged", "changed", "refused"]
@@ -137,7 +137,7 @@ def judge_failure(state: Plan, environment: Environment) -> Verdict | None:
 
 
 def _constant(plan: Plan, environment: Environment) -> Iterator[Refusal]:
-    for one in constant.changed(environment, plan.before):
+    for one in immutable_fields.changed(environment, plan.before):
         because = f"was {one.applied} and is now {one.said}, and it cannot change: {one.constant.because}"
         yield Refusal(one.constant.field, because, one.constant.instead)
 
@@ -154,7 +154,7 @@ def _refusals(plan: Plan, environment: Environment) -> Iterator[Refusal]:
 
 def _rotation(plan: Plan, environment: Environment) -> Iterator[Refusal]:
     """Refuse new passwords for the role that is in use: each owner has two, which log in by turns."""
-    before, said = constant.database_passwords(plan.before), environment.rotation.database_passwords
+    before, said = immutable_fields.database_passwords(plan.before), environment.rotation.database_passwords
     if before is not None and said != before and (said - before) % 2 == 0:
         because = (
             f"was {before} and is now {said}: roles log in by turns, and the one in use would get a new password, "

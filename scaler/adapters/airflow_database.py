@@ -19,7 +19,7 @@ import asyncpg
 from asyncpg.connect_utils import SessionAttribute
 
 from scaler.adapters.deadline import calling, natural
-from scaler.config import DatabaseSettings
+from scaler.config.settings import DatabaseSettings
 from scaler.core.model import DatabaseCount
 from scaler.errors import BadAnswerError
 from scaler.ports import Vitals

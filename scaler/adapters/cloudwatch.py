@@ -23,7 +23,7 @@ from typing import Any
 from scaler.adapters.aws import aws_call
 from scaler.adapters.deadline import COUNT_LIMIT
 from scaler.adapters.shared import Shared
-from scaler.config import CloudWatchSettings
+from scaler.config.settings import CloudWatchSettings
 from scaler.core.model import BrokerCount
 from scaler.errors import BadAnswerError, SourceError
 

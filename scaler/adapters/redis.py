@@ -35,7 +35,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from scaler.adapters.deadline import calling, natural
 from scaler.adapters.shared import Shared
-from scaler.config import RedisSettings
+from scaler.config.settings import RedisSettings
 from scaler.core.model import BrokerCount
 from scaler.errors import BadAnswerError, DeadlineError, SourceError
 

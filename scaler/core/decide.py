@@ -15,10 +15,10 @@ from scaler.core import bounds
 from scaler.core.bounds import Limits
 from scaler.core.drain import Share
 from scaler.core.explain import Trail, count, names, need, sentence
-from scaler.core.generation import Step, View, look, notice, settle
 from scaler.core.model import Fleet, Observation
+from scaler.core.service_plan import Step, View, look, notice, settle
 from scaler.core.state import Decision, Kind, State, WorkerCounts, loudest
-from scaler.core.want import Tick, Want, assess
+from scaler.core.target import Tick, Want, assess
 
 
 def decide(fleet: Fleet, observation: Observation, state: State, now: float) -> tuple[Decision, State]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from scaler.core.explain import Trail, count, names
 from scaler.core.model import Fleet, Generation, Known, Service
-from scaler.core.roster import Roster, Worker
+from scaler.core.workers import Roster, Worker
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,9 +5,9 @@ from __future__ import annotations
 
 from scaler.core.explain import Trail, count
 from scaler.core.model import Fallback, Fleet, Known, Observation
-from scaler.core.roster import Roster
 from scaler.core.state import Demand
 from scaler.core.window import Window
+from scaler.core.workers import Roster
 
 ZERO_WITNESSES = 2
 ZERO_AGREEMENTS = 2

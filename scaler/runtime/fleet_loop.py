@@ -15,9 +15,9 @@ from scaler.core.model import AgentState, Fleet, Known, Observation, Task
 from scaler.core.state import Decision, GenerationDecision, State
 from scaler.core.tick import Tick
 from scaler.errors import SourceError, ThrottledError
-from scaler.runtime.budget import Urgency
 from scaler.runtime.observe import Observer, World
 from scaler.runtime.tick_result import Listener, Report, Write
+from scaler.runtime.write_rate_limit import Urgency
 
 OBSERVE_SHARE = 0.6
 """Of the interval: what remains belongs to the commands and the write."""

@@ -27,11 +27,11 @@ from scaler.core.model import (
     Task,
     Unknown,
 )
-from scaler.core.roster import PENDING
+from scaler.core.workers import PENDING
 from scaler.errors import DeadlineError, SourceError
 from scaler.ports import Broker, Clock, Cluster, Database, Workers
-from scaler.runtime.budget import WriteBudget
-from scaler.runtime.controls import ControlsMemory, SharedControls
+from scaler.runtime.overrides import ControlsMemory, SharedControls
+from scaler.runtime.write_rate_limit import WriteBudget
 
 T = TypeVar("T")
 

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 
 from scaler.errors import ThrottledError
 from scaler.ports import Clock
+from scaler.runtime.backoff import SLOWEST_S, Pace, offset_s
 from scaler.runtime.fleet_loop import FleetLoop
-from scaler.runtime.pace import SLOWEST_S, Pace, offset_s
 from scaler.runtime.tick_result import Report
 
 TICK_SHARE = 0.95

@@ -16,10 +16,10 @@ from uuid import uuid4
 import boto3
 from botocore.config import Config
 
-from openmwaa.local.containers.api import LocalImages
-from openmwaa.local.containers.log_files import LogFiles
-from openmwaa.local.containers.processes import ProcessSettings, ProcessTaskRunner
-from openmwaa.local.ecs import BlockAddresses, LocalEcs, LocalEcsSettings, ShiftedClock
+from local_ecs.api import BlockAddresses, LocalEcs, LocalEcsSettings, ShiftedClock
+from local_ecs.runtime.api import LocalImages
+from local_ecs.runtime.log_files import LogFiles
+from local_ecs.runtime.processes import ProcessSettings, ProcessTaskRunner
 
 T = TypeVar("T")
 

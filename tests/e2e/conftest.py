@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from openmwaa.environment import Environment
-from openmwaa.environment_file import load
+from openmwaa.config.environment import Environment
+from openmwaa.config.environment_file import load
 from openmwaa.local.paths import LocalPaths
 
 # Airflow declares a task dead after 720 s without a heartbeat (an outage of the execution API must be survived); a test

@@ -11,11 +11,12 @@ import aiohttp
 import psutil
 import pytest
 
-from openmwaa.local import daemon_client, ledger, sweep
-from openmwaa.local.airflow_api import AirflowApi
+from openmwaa.local import task_journal
+from openmwaa.local.daemon import daemon_client, orphans
 from openmwaa.local.demo.endpoints import endpoints_of
 from openmwaa.local.demo.run import Burst, upload
 from openmwaa.local.demo.watch import Watcher, aws
+from openmwaa.local.services.airflow_api import AirflowApi
 from openmwaa.local.up import Ready
 from tests.e2e.conftest import E2E
 
@@ -75,10 +76,10 @@ async def test_a_killed_workers_tasks_are_retried_by_airflow_and_finished(e2e: E
         run_id = await airflow.trigger(burst.dag_id, {"ledger": str(book)})
 
         async def begun() -> bool:
-            return bool(ledger.read(book, expected).lines)
+            return bool(task_journal.read(book, expected).lines)
 
         await until("a task begins", begun, 120)
-        victim = ledger.read(book, expected).lines[0].worker
+        victim = task_journal.read(book, expected).lines[0].worker
         killed = kill_session_of(victim)
         assert killed, f"no process listens on {victim}:{AGENT_PORT}, so no worker was killed"
 
@@ -90,7 +91,7 @@ async def test_a_killed_workers_tasks_are_retried_by_airflow_and_finished(e2e: E
             "Airflow did not retry the killed worker's task"
         )
         after = {worker.arn for worker in await watcher.workers()}
-    counted = ledger.read(book, expected)
+    counted = task_journal.read(book, expected)
     assert counted.interrupted, "nothing was interrupted, so the kill proved nothing"
     assert not counted.lost, f"never finished: {counted.lost}"
     assert not counted.duplicated, f"finished twice: {counted.duplicated}"
@@ -100,7 +101,7 @@ async def test_a_killed_workers_tasks_are_retried_by_airflow_and_finished(e2e: E
 def test_down_leaves_no_process(e2e: E2E) -> None:
     done = e2e.openmwaa("local", "down", "environment.yaml")
     assert done.returncode == 0, done.stderr
-    left = sweep.remains(e2e.paths)
+    left = orphans.remains(e2e.paths)
     assert not left, f"left behind: {[(one.pid, one.name()) for one in left]}"
     assert e2e.openmwaa("local", "status", "environment.yaml").returncode == 3
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.celery_fleet import FleetWorld, StartWorld
 from tests.support.emulator import find_emulator, running_emulator
-from tests.support.fleet_place import FleetSettings
-from tests.support.fleet_world import FleetWorld, StartWorld
+from tests.support.local_fleet import FleetSettings
 
 
 @pytest.fixture(scope="session")

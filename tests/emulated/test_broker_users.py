@@ -16,11 +16,11 @@ from openmwaa_runtime import prepare_broker
 from openmwaa_runtime.errors import BrokerProblem, PreparationFailed
 from openmwaa_runtime.settings import Facts
 from scaler.adapters.redis import RedisBroker
-from scaler.config import RedisSettings
+from scaler.config.settings import RedisSettings
 from scaler.core.model import BrokerCount
+from tests.support.celery_fleet import FleetWorld, assert_nothing_was_hurt
 from tests.support.certificates import certificate_for_localhost
-from tests.support.fleet_place import A, FleetSettings
-from tests.support.fleet_world import FleetWorld, assert_nothing_was_hurt
+from tests.support.local_fleet import A, FleetSettings
 from tests.support.redis_server import RedisServer
 from tests.support.redis_users import USER_IDS, ElastiCacheUsers
 from tests.support.tls import encrypted

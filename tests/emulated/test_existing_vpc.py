@@ -15,7 +15,7 @@ import boto3
 import pytest
 
 from cdktf_app.main import document
-from openmwaa.environment import Environment
+from openmwaa.config.environment import Environment
 from tests.support.emulator import child_environment, find_emulator, running_emulator
 from tests.support.environments import LEAST
 from tests.support.terraform import terraform_environment

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.fleet_place import FleetSettings
-from tests.support.fleet_world import FleetWorld
+from tests.support.celery_fleet import FleetWorld
+from tests.support.local_fleet import FleetSettings
 
 pytestmark = [pytest.mark.emulated, pytest.mark.filterwarnings("default::DeprecationWarning")]
 

@@ -9,7 +9,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from tests.support.fleet_world import FleetWorld, StartWorld, assert_nothing_was_hurt
+from tests.support.celery_fleet import FleetWorld, StartWorld, assert_nothing_was_hurt
 from tests.support.postgres import SUPERUSER_PASSWORD, Server, running_postgres
 
 pytestmark = [pytest.mark.emulated, pytest.mark.filterwarnings("default::DeprecationWarning")]

@@ -9,10 +9,10 @@ from contextlib import ExitStack
 
 import pytest
 
-from openmwaa.broker import Sqs
+from openmwaa.config.broker import Sqs
 from tests.support.breakable_proxy import BreakableProxy
-from tests.support.fleet_place import CLUSTER, SCALER, FleetSettings
-from tests.support.fleet_world import FleetWorld, assert_nothing_was_hurt
+from tests.support.celery_fleet import FleetWorld, assert_nothing_was_hurt
+from tests.support.local_fleet import CLUSTER, SCALER, FleetSettings
 from tests.support.sqs_queue import Queue
 
 pytestmark = [pytest.mark.emulated, pytest.mark.filterwarnings("default::DeprecationWarning")]

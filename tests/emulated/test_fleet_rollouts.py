@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.fleet_place import ON_DEMAND, SPOT, A, B
-from tests.support.fleet_world import FleetWorld, StartWorld, assert_nothing_was_hurt
+from tests.support.celery_fleet import FleetWorld, StartWorld, assert_nothing_was_hurt
+from tests.support.local_fleet import ON_DEMAND, SPOT, A, B
 
 pytestmark = [pytest.mark.emulated, pytest.mark.filterwarnings("default::DeprecationWarning")]
 

@@ -3,8 +3,8 @@
 
 import pytest
 
-from tests.support.fleet_place import B
-from tests.support.fleet_world import StartWorld, assert_nothing_was_hurt
+from tests.support.celery_fleet import StartWorld, assert_nothing_was_hurt
+from tests.support.local_fleet import B
 
 pytestmark = [pytest.mark.emulated, pytest.mark.filterwarnings("default::DeprecationWarning")]
 

@@ -11,17 +11,18 @@ import asyncpg
 import pytest
 from botocore.exceptions import ClientError
 
-from openmwaa.local import aws, venvs
+from local_ecs.runtime.errors import SecretError
+from local_ecs.runtime.log_files import LogFiles
 from openmwaa.local.addresses import Addresses, choose_block, taken
-from openmwaa.local.cloudwatch_logs import CloudWatchLogs
-from openmwaa.local.containers.errors import SecretError
-from openmwaa.local.containers.log_files import LogFiles
-from openmwaa.local.emulator import Emulator
-from openmwaa.local.host_names import HostNames
-from openmwaa.local.load_balancer import LoadBalancers
-from openmwaa.local.postgres import Postgres, remove_data
-from openmwaa.local.secret_values import EmulatedSecrets
-from openmwaa.local.supervisor import Supervisor
+from openmwaa.local.install import venvs
+from openmwaa.local.services import aws
+from openmwaa.local.services.cloudwatch_logs import CloudWatchLogs
+from openmwaa.local.services.emulator import Emulator
+from openmwaa.local.services.host_names import HostNames
+from openmwaa.local.services.load_balancer import LoadBalancers
+from openmwaa.local.services.postgres import Postgres, remove_data
+from openmwaa.local.services.secrets import EmulatedSecrets
+from openmwaa.local.services.supervisor import Supervisor
 
 pytestmark = pytest.mark.emulated
 

@@ -18,9 +18,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from openmwaa.local import daemon_client, sweep, venvs
 from openmwaa.local.addresses import choose_block, taken
+from openmwaa.local.daemon import daemon_client, orphans
 from openmwaa.local.down import down
+from openmwaa.local.install import venvs
 from openmwaa.local.paths import LocalPaths
 
 pytestmark = pytest.mark.emulated
@@ -86,7 +87,7 @@ def user(tmp_path: Path) -> Iterator[User]:
     user = User(tmp_path)
     yield user
     down(user.paths, delete_data=True, say=print)
-    assert not sweep.remains(user.paths), "processes outlived the test"
+    assert not orphans.remains(user.paths), "processes outlived the test"
 
 
 def named(process: psutil.Process, name: str) -> bool:
@@ -141,7 +142,7 @@ def test_a_taken_port_is_one_message_and_the_next_up_works(user: User) -> None:
     assert code == 1
     assert f"{block.emulator}:4566: process {os.getpid()}" in output
     assert_one_message(output)
-    assert not sweep.remains(user.paths)
+    assert not orphans.remains(user.paths)
     with user.start("up") as process:
         user.until(process, "Terraform applies")
         process.send_signal(signal.SIGINT)
@@ -171,7 +172,7 @@ def test_ctrl_c_ends_everything_with_one_line(
         "Interrupted: stopping what was started",
         "Interrupted. `openmwaa local up` goes on from here.",
     ]
-    assert not sweep.remains(user.paths)
+    assert not orphans.remains(user.paths)
     with user.start("up") as process:
         user.until(process, "Terraform applies")
         process.send_signal(signal.SIGINT)
@@ -182,13 +183,13 @@ def test_after_a_killed_up_the_next_one_ends_its_terraform(user: User) -> None:
     with user.start("up") as process:
         user.until(process, "Terraform applies")
         deadline = time.monotonic() + DEADLINE_S
-        while not (sleeping := [one.pid for one in sweep.remains(user.paths) if named(one, "sleep")]):
+        while not (sleeping := [one.pid for one in orphans.remains(user.paths) if named(one, "sleep")]):
             assert time.monotonic() < deadline, "Terraform does not start"
             time.sleep(0.1)
         process.kill()
     with user.start("up") as process:
         assert "are running already" in user.until(process, "Terraform applies"), "the daemon was not taken over"
-        assert not {one.pid for one in sweep.remains(user.paths)} & set(sleeping)
+        assert not {one.pid for one in orphans.remains(user.paths)} & set(sleeping)
         code, output = user.run("up")
         assert (code, "Another `openmwaa local up` or `down` works on impatient" in output) == (1, True), output
         code, output = user.run("down")

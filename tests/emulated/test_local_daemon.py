@@ -16,14 +16,16 @@ from typing import Any
 import asyncpg
 import pytest
 
-from openmwaa.local import aws, daemon_client, sweep, venvs
+from local_ecs.runtime.process_tree import CONTAINER_MARK, ENVIRONMENT_MARK
 from openmwaa.local.addresses import Addresses
-from openmwaa.local.containers.process_tree import CONTAINER_MARK, ENVIRONMENT_MARK
-from openmwaa.local.daemon_client import DaemonOptions
+from openmwaa.local.daemon import daemon_client, orphans
+from openmwaa.local.daemon.daemon_client import DaemonOptions
 from openmwaa.local.down import down
 from openmwaa.local.errors import DaemonError
+from openmwaa.local.install import venvs
 from openmwaa.local.paths import LocalPaths
-from openmwaa.local.programs import COMMAND
+from openmwaa.local.services import aws
+from openmwaa.local.subprocesses import COMMAND
 
 pytestmark = pytest.mark.emulated
 
@@ -127,7 +129,7 @@ def trial(tmp_path: Path, emulator: Path) -> Iterator[Trial]:
     trial = Trial(tmp_path, emulator)
     yield trial
     down(trial.paths, delete_data=True, say=print)
-    assert not sweep.remains(trial.paths), "processes outlived the environment"
+    assert not orphans.remains(trial.paths), "processes outlived the environment"
 
 
 def test_the_emulator_writes_nothing_that_another_user_or_environment_would_meet(trial: Trial) -> None:
@@ -161,7 +163,7 @@ def test_a_clean_stop_keeps_everything_and_leaves_no_process(trial: Trial) -> No
     trial.make_master()
     trial.sql("CREATE TABLE t ()")
     daemon_client.stop(trial.paths)
-    assert not sweep.remains(trial.paths)
+    assert not orphans.remains(trial.paths)
     assert daemon_client.status(trial.paths) is None
     trial.start()
     assert trial.addresses == block
@@ -172,13 +174,13 @@ def test_a_clean_stop_keeps_everything_and_leaves_no_process(trial: Trial) -> No
 def test_after_a_daemon_was_killed_the_next_start_sweeps_and_works(trial: Trial) -> None:
     trial.start()
     status = trial.status()
-    orphans = {part["pid"] for part in status["infrastructure"].values()}
+    left = {part["pid"] for part in status["infrastructure"].values()}
     os.kill(status["pid"], signal.SIGKILL)
-    eventually(lambda: not sweep.daemon_lives(trial.paths), "the daemon's lock to be free")
-    assert orphans <= {process.pid for process in sweep.remains(trial.paths)}, "this test needs orphans"
+    eventually(lambda: not orphans.daemon_lives(trial.paths), "the daemon's lock to be free")
+    assert left <= {process.pid for process in orphans.remains(trial.paths)}, "this test needs orphans"
     trial.start()
     now = {part["pid"] for part in trial.status()["infrastructure"].values()}
-    assert not orphans & {process.pid for process in sweep.remains(trial.paths)}
+    assert not left & {process.pid for process in orphans.remains(trial.paths)}
     assert len(now) == 2
 
 
@@ -186,7 +188,7 @@ def test_after_a_daemon_was_killed_the_next_start_sweeps_and_works(trial: Trial)
 def test_a_signal_stops_everything(trial: Trial, number: signal.Signals) -> None:
     trial.start()
     os.kill(trial.status()["pid"], number)
-    eventually(lambda: not sweep.remains(trial.paths), "every process to end")
+    eventually(lambda: not orphans.remains(trial.paths), "every process to end")
     assert not trial.paths.control_socket.exists()
 
 
@@ -241,7 +243,7 @@ def test_a_taken_port_is_one_message_and_no_process(trial: Trial) -> None:
         squatter.listen()
         with pytest.raises(DaemonError, match=rf"PostgreSQL cannot listen on {addresses.database}:5432: process"):
             trial.start()
-        assert not sweep.remains(trial.paths)
+        assert not orphans.remains(trial.paths)
     trial.start()
 
 
@@ -267,7 +269,7 @@ def test_a_daemon_without_its_program_says_why(tmp_path: Path) -> None:
     trial = Trial(tmp_path, tmp_path / "no-python")
     with pytest.raises(DaemonError, match="emulator cannot be started"):
         trial.start()
-    assert not sweep.remains(trial.paths)
+    assert not orphans.remains(trial.paths)
     down(trial.paths, delete_data=True, say=print)
 
 

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from ecs_model import Service, Task
-from openmwaa.environment import Environment
-from openmwaa.local.ecs import LocalEcs, LocalEcsSettings
+from local_ecs.api import LocalEcs, LocalEcsSettings
+from local_ecs.model import Service, Task
+from openmwaa.config.environment import Environment
 from tests.support.environments import LEAST
 from tests.support.fake_task_runner import FakeTaskRunner
 from tests.support.fleet_terraform import FleetTerraform

@@ -6,8 +6,8 @@ Judged by the ledger that the tasks write and by what ECS did; never by what Cel
 
 import pytest
 
-from tests.support.fleet_place import CLUSTER, A
-from tests.support.fleet_world import FleetWorld, StartWorld, assert_nothing_was_hurt
+from tests.support.celery_fleet import FleetWorld, StartWorld, assert_nothing_was_hurt
+from tests.support.local_fleet import CLUSTER, A
 
 pytestmark = [pytest.mark.emulated, pytest.mark.filterwarnings("default::DeprecationWarning")]
 

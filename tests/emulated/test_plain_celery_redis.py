@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.fleet_place import A, FleetSettings
-from tests.support.fleet_world import FleetWorld, StartWorld, assert_nothing_was_hurt
+from tests.support.celery_fleet import FleetWorld, StartWorld, assert_nothing_was_hurt
+from tests.support.local_fleet import A, FleetSettings
 from tests.support.redis_server import RedisServer
 
 pytestmark = [pytest.mark.emulated, pytest.mark.filterwarnings("default::DeprecationWarning")]

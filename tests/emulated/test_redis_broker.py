@@ -13,7 +13,7 @@ import pytest
 import redis
 
 from scaler.adapters.redis import RedisBroker
-from scaler.config import RedisSettings
+from scaler.config.settings import RedisSettings
 from scaler.core.model import BrokerCount
 from scaler.errors import SourceError
 from tests.support.certificates import certificate_for_localhost

@@ -17,12 +17,13 @@ from typing import Any
 import boto3
 import pytest
 
-from openmwaa.local import daemon_client, venvs
-from openmwaa.local.daemon_client import DaemonOptions
+from openmwaa.local.daemon import daemon_client
+from openmwaa.local.daemon.daemon_client import DaemonOptions
 from openmwaa.local.down import down
+from openmwaa.local.install import venvs
 from openmwaa.local.paths import LocalPaths
 from scaler.adapters.aws import clients
-from scaler.adapters.controls import SsmControls
+from scaler.adapters.override_store import SsmControls
 from scaler.core.model import Controls
 from scaler.errors import BadAnswerError
 from tests.support.emulator import child_environment

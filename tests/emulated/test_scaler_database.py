@@ -13,7 +13,7 @@ import asyncpg
 import pytest
 
 from scaler.adapters.airflow_database import AirflowDatabase
-from scaler.config import DatabaseSettings
+from scaler.config.settings import DatabaseSettings
 from scaler.core.model import DatabaseCount
 from scaler.errors import SourceError
 from scaler.ports import Vitals

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from ecs_model import Service
-from openmwaa.environment import Environment
-from openmwaa.local.ecs import LocalEcs, LocalEcsSettings
+from local_ecs.api import LocalEcs, LocalEcsSettings
+from local_ecs.model import Service
+from openmwaa.config.environment import Environment
 from tests.support.environments import LEAST
 from tests.support.fake_task_runner import FakeTaskRunner
 from tests.support.fleet_terraform import FleetTerraform

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import pytest
 from playwright.async_api import Page, expect
 
-from scaler.runtime import page as scaler_page
+from scaler.reporting import page as scaler_page
 from tests.support.chromium import axe, browser
 from tests.support.scaler_page import Stage, a_day_at_work, grows_to_seven, line, served, stage, workers
 

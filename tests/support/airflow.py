@@ -4,7 +4,7 @@
 import os
 from pathlib import Path
 
-from openmwaa.local import venvs
+from openmwaa.local.install import venvs
 
 VERSION = "3.3.2"
 

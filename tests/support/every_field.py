@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel
 
-from openmwaa.environment import Environment
+from openmwaa.config.environment import Environment
 from tests.support.environments import LEAST
 
 Base = Literal["own", "given"]

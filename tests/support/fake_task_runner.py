@@ -4,14 +4,7 @@
 from collections.abc import Callable
 from typing import Literal
 
-from openmwaa.local.containers.api import (
-    ContainerState,
-    TaskEvent,
-    TaskHealth,
-    TaskRunning,
-    TaskStopped,
-    TaskToRun,
-)
+from local_ecs.runtime.api import ContainerState, TaskEvent, TaskHealth, TaskRunning, TaskStopped, TaskToRun
 
 
 class FakeTaskRunner:

@@ -47,7 +47,7 @@ app.conf.update(
 
 
 def write(event: Literal["start", "end"], task: str, try_number: int) -> None:
-    """Append one line in the format of `openmwaa.local.ledger`."""
+    """Append one line in the format of `openmwaa.local.task_journal`."""
     line = {"event": event, "task": task, "try": try_number, "at": time.time(), "worker": ADDRESS}
     with LEDGER.open("ab", buffering=0) as ledger:
         ledger.write(json.dumps(line).encode() + b"\n")

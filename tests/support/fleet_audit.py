@@ -7,8 +7,8 @@ Reads ECS's journal and the tasks' ledger only; nothing that Celery, the agents 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from openmwaa.local.ecs import Entry
-from openmwaa.local.ledger import Line
+from local_ecs.api import Entry
+from openmwaa.local.task_journal import Line
 
 OPERATOR = "operator"
 """Application id of a client that plays somebody who is not the scaler."""

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from cdktf_app.watched import Metric
+from cdktf_app.monitoring.metrics import Metric
 from tests.support import aws_metrics, scaler_metrics
 
 
@@ -11,6 +11,6 @@ def who_says(metric: Metric) -> str | None:
     """The scaler, or the page on which AWS says so; None when nobody publishes it by these dimensions."""
     names = tuple("=".join((name, value)) if name == "Function" else name for name, value in metric.dimensions)
     if (metric.namespace, metric.name, names) in scaler_metrics.of_cloudwatch():
-        return "scaler/runtime/published.py"
+        return "scaler/reporting/cloudwatch_metrics.py"
     dimensions, page = aws_metrics.DOCUMENTED.get((metric.namespace, metric.name), (set[tuple[str, ...]](), ""))
     return page if names in dimensions else None

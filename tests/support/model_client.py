@@ -11,8 +11,8 @@ from typing import Any
 from botocore.exceptions import ClientError
 from botocore.session import get_session
 
-from ecs_model import EcsError
-from scaler.simulation.cloud import CLUSTER, Cloud
+from local_ecs.model import EcsError
+from simulation.fake_ecs import CLUSTER, Cloud
 
 
 @cache

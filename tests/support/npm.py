@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from openmwaa.local.venvs import cache_folder
+from openmwaa.local.install.venvs import cache_folder
 
 FETCHED_WITHIN_S = 600
 

@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from openmwaa.local.postgres import _Owner, _programs
+from openmwaa.local.services.postgres import _Owner, _programs
 
 SUPERUSER_PASSWORD = "superuser-password"
 NOBODY = 65534

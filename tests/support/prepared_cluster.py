@@ -26,7 +26,7 @@ import os, sys
 from openmwaa_runtime import prepare_database as module
 from openmwaa_runtime.database import Login, PostgresConnection
 from openmwaa_runtime.errors import RuntimeProblem
-from openmwaa_runtime.logins import Credentials
+from openmwaa_runtime.credentials import Credentials
 
 def migrate(self):
     found = Credentials.read(os.environ["OPENMWAA_AIRFLOW_DATABASE_PASSWORD"], "airflow")

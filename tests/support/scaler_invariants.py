@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterator
 
 from scaler.core.decide import decide
 from scaler.core.model import Controls, Generation, Known, Service, Task, Unknown
-from scaler.core.record import from_json, to_json
-from scaler.core.roster import PENDING
 from scaler.core.state import Decision, GenerationDecision, State
 from scaler.core.tick import Tick
-from tests.support.scaler_moments import Moment
+from scaler.core.workers import PENDING
+from scaler.reporting.tick_codec import from_json, to_json
+from tests.support.observations import Moment
 
 SILENCE_S = 60.0
 LETTING_GO = {"draining", "releasing", "released"}

@@ -7,8 +7,8 @@ from typing import Final
 
 from scaler.adapters.aws import ApiCalls
 from scaler.errors import SourceError
-from scaler.runtime.metrics import Metrics
-from scaler.runtime.published import MWAA, OF_AIRFLOW, OF_FLEETS, OF_SERVICES
+from scaler.reporting.cloudwatch_metrics import MWAA, OF_AIRFLOW, OF_FLEETS, OF_SERVICES
+from scaler.reporting.prometheus_metrics import Metrics
 from tests.support.scaler_reports import report
 
 NAMESPACE: Final = "openmwaa"

@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from scaler.runtime.decision_log import DecisionLog
-from scaler.runtime.http import application, serving
-from scaler.runtime.metrics import Metrics
-from scaler.runtime.report import rfc3339
+from scaler.reporting.decision_line import rfc3339
+from scaler.reporting.decision_log import DecisionLog
+from scaler.reporting.http import application, serving
+from scaler.reporting.prometheus_metrics import Metrics
 from scaler.runtime.supervisor import Supervisor
 from tests.support.emulator import free_port
 

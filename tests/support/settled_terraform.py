@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from cdktf_app.main import document
-from openmwaa.environment import Environment
+from openmwaa.config.environment import Environment
 from tests.support.emulator import child_environment
 from tests.support.terraform import terraform_environment
 

@@ -4,7 +4,7 @@
 import os
 from pathlib import Path
 
-from openmwaa.local import provider_mirror
+from openmwaa.local.terraform import provider_mirror
 
 # Other tests leave files of this name that are no provider; the real one has 600 MB.
 REAL_BYTES = 100_000_000

@@ -12,8 +12,8 @@ import time
 from pathlib import Path
 from typing import Final
 
-from openmwaa.local import venvs
 from openmwaa.local.errors import InstallError
+from openmwaa.local.install import venvs
 from tools.images import buildah as builder
 from tools.images.base import base_image, volumes
 from tools.images.buildah import Buildah

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""checkov over every example, held against the rows of cdktf_app/checkov_skips.py.
+"""checkov over every example, held against the rows of tools/verify/checkov_skips.py.
 
 It pins boto3 and brings 250 MB, so it runs out of a virtual environment of its own, built from its lock when needed.
 """
@@ -14,11 +14,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from cdktf_app.checkov_skips import SKIPS, Skip
 from cdktf_app.main import document
-from openmwaa.environment import Environment
-from openmwaa.local import venvs
+from openmwaa.config.environment import Environment
 from openmwaa.local.errors import InstallError
+from openmwaa.local.install import venvs
+from tools.verify.checkov_skips import SKIPS, Skip
 from tools.verify.errors import ToolError
 from tools.verify.report import ROOT, Checkov
 

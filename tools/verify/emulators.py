@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from openmwaa.local.ecs import LocalEcs, LocalEcsSettings
+from local_ecs.api import LocalEcs, LocalEcsSettings
 from tests.support.emulator import find_emulator, running_emulator, running_moto
 from tests.support.fake_task_runner import FakeTaskRunner
 from tools.verify.errors import ToolError

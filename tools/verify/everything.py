@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
-from openmwaa.environment_file import load
-from openmwaa.local import provider_mirror
+from openmwaa.config.environment_file import load
+from openmwaa.local.terraform import provider_mirror
 from tests.support.terraform import terraform_mirror
 from tools.verify import checkov, prices
 from tools.verify.errors import RefusedError, VerifyError

@@ -14,10 +14,10 @@ from typing import Any, Final, Literal
 
 from cdktf_app.errors import SynthError
 from cdktf_app.main import document
-from openmwaa.environment import Environment
-from openmwaa.environment_file import load
+from openmwaa.config.environment import Environment
+from openmwaa.config.environment_file import load
 from openmwaa.errors import OpenmwaaError
-from openmwaa.local.terraform_override import FILE as OVERRIDE_FILE
+from openmwaa.local.terraform.terraform_override import FILE as OVERRIDE_FILE
 from tools.verify import exposure, given, places
 from tools.verify.errors import FlakeError, StepError, ToolError, VerifyError
 from tools.verify.leftovers import parted

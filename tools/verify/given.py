@@ -7,8 +7,8 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from openmwaa.environment import Environment
-from openmwaa.metadata_database import ExistingPostgresql
+from openmwaa.config.environment import Environment
+from openmwaa.config.metadata_database import ExistingPostgresql
 from tools.verify.places import Place
 
 

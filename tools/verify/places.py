@@ -15,10 +15,10 @@ from typing import Any, Final, Literal, Protocol
 import boto3
 from botocore.config import Config
 
-from openmwaa.environment import Environment
+from openmwaa.config.environment import Environment
 from openmwaa.local.addresses import Addresses
 from openmwaa.local.child_environment import child_environment
-from openmwaa.local.terraform_override import override
+from openmwaa.local.terraform.terraform_override import override
 from tests.support.terraform import terraform_environment
 from tools.verify import emulators
 from tools.verify.leftovers import LISTINGS, Listing, tagged

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from cdktf_app.main import document
-from openmwaa.environment import Environment
+from openmwaa.config.environment import Environment
 
 # USD an hour in us-east-1, on demand.
 _EACH: Final[Mapping[str, float]] = {

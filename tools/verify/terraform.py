@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from openmwaa.local.errors import LocalError
-from openmwaa.local.programs import Program, run
+from openmwaa.local.subprocesses import Program, run
 from tools.verify.errors import FlakeError, StepError, ToolError
 
 WITHIN_S: Final = 1800.0

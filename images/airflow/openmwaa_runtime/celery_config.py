@@ -10,7 +10,7 @@ from typing import Any
 
 from airflow.providers.celery.executors.default_celery import DEFAULT_CELERY_CONFIG
 
-from openmwaa_runtime import beginnings, ending, task_logs
+from openmwaa_runtime import ack_on_start, graceful_stop, task_logs
 
 CELERY_CONFIG: dict[str, Any] = {
     **DEFAULT_CELERY_CONFIG,
@@ -26,6 +26,6 @@ def is_worker(words: list[str]) -> bool:
 
 if is_worker(sys.argv):
     # By name, for the agent is a package that plain Celery workers install too: neither imports the other.
-    importlib.import_module("worker_agent").install(on_sigterm=ending.install())
-    beginnings.install()
+    importlib.import_module("worker_agent").install(on_sigterm=graceful_stop.install())
+    ack_on_start.install()
     task_logs.install()

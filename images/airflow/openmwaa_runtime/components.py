@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NoReturn
 
+from openmwaa_runtime.admin_password import write_passwords
+from openmwaa_runtime.credentials import Credentials
 from openmwaa_runtime.database import Login, connect, installed_airflow, wait_until_prepared
 from openmwaa_runtime.errors import NotPrepared
-from openmwaa_runtime.logins import Credentials
-from openmwaa_runtime.passwords import write_passwords
 from openmwaa_runtime.settings import airflow_environment
 from openmwaa_runtime.task_metadata import HOSTNAME_VARIABLE, TaskIdentity, read_identity
 

@@ -14,7 +14,7 @@ from openmwaa_runtime.components import hostname_for, login_for
 from openmwaa_runtime.database import connect, installed_airflow, prepared_for
 from openmwaa_runtime.errors import DatabaseProblem
 from openmwaa_runtime.settings.connections import EXECUTION_API_PORT, WEB_PORT
-from openmwaa_runtime.settings.facts import Facts
+from openmwaa_runtime.settings.container_env import Facts
 from openmwaa_runtime.sync_dags.folder import VersionedFolder
 from openmwaa_runtime.task_metadata import ANY_ADDRESS, TaskIdentity, read_identity
 

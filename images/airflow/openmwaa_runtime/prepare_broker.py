@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from openmwaa_runtime.errors import BrokerProblem, PreparationFailed, UsageProblem
-from openmwaa_runtime.settings.facts import Facts
+from openmwaa_runtime.settings.container_env import Facts
 
 WAIT_S = 600.0
 POLL_S = 2.0

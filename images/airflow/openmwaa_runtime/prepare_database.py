@@ -24,10 +24,10 @@ from typing import Any
 from psycopg2 import sql
 from psycopg2.extensions import encrypt_password
 
-from openmwaa_runtime.belongings import mark, refuse_strangers
+from openmwaa_runtime.credentials import Credentials
 from openmwaa_runtime.database import WAIT_S, Connection, Login, PostgresConnection, installed_airflow, prepared_for
 from openmwaa_runtime.errors import DatabaseProblem, PreparationFailed, UsageProblem
-from openmwaa_runtime.logins import Credentials
+from openmwaa_runtime.ownership import mark, refuse_strangers
 from openmwaa_runtime.settings import airflow_environment
 from openmwaa_runtime.signing import public_key
 

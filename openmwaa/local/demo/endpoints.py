@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
-from openmwaa.environment import Environment
-from openmwaa.local import access
+from openmwaa.config.environment import Environment
+from openmwaa.local import login
 from openmwaa.local.demo.watch import Endpoints
 from openmwaa.local.up import Ready
 
@@ -16,7 +16,7 @@ def endpoints_of(ready: Ready, environment: Environment) -> Endpoints:
         DaemonError: the administrator's password cannot be read.
     """
     addresses = ready.status["endpoints"]
-    outputs = access.outputs(ready.paths)
+    outputs = login.outputs(ready.paths)
     return Endpoints(
         aws_url=addresses["aws"],
         ecs_url=addresses["ecs"],
@@ -26,5 +26,5 @@ def endpoints_of(ready: Ready, environment: Environment) -> Endpoints:
         bucket=outputs["source_bucket"],
         dag_prefix=environment.dag_s3_path,
         worker_services=tuple(f"worker-{name}-{generation}" for name in environment.fleets for generation in "ab"),
-        admin_password=access.admin_password(ready.paths, addresses["aws"], region=environment.region),
+        admin_password=login.admin_password(ready.paths, addresses["aws"], region=environment.region),
     )

@@ -13,13 +13,13 @@ from typing import Final
 
 import aiohttp
 
-from openmwaa.environment import Environment
-from openmwaa.local import ledger
-from openmwaa.local.airflow_api import AirflowApi, AirflowApiError, TaskInstance
+from openmwaa.config.environment import Environment
+from openmwaa.local import task_journal
 from openmwaa.local.demo.summary import Summary, summarise
 from openmwaa.local.demo.table import FleetView, View
 from openmwaa.local.demo.watch import Endpoints, Watcher, WorkersUnknownError, aws
 from openmwaa.local.errors import LocalError
+from openmwaa.local.services.airflow_api import AirflowApi, AirflowApiError, TaskInstance
 
 _DAG_DEADLINE_S: Final = 180.0
 _LOG_DEADLINE_S: Final = 60.0
@@ -144,8 +144,8 @@ class Demonstration:
         )
         return Outcome(summary, log_task, log_line, tuple(watcher.history))
 
-    def _ledger(self) -> ledger.Ledger:
-        return ledger.read(self._ledger_path, self._expected)
+    def _ledger(self) -> task_journal.Ledger:
+        return task_journal.read(self._ledger_path, self._expected)
 
     async def _look(self, watcher: Watcher, phase: str) -> None:
         self._views = await watcher.look() or self._views

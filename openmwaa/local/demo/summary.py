@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
-from openmwaa.local.airflow_api import TaskInstance
-from openmwaa.local.ledger import Ledger
+from openmwaa.local.services.airflow_api import TaskInstance
+from openmwaa.local.task_journal import Ledger
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,9 @@ from typing import Any, Final
 import aiohttp
 from botocore.exceptions import BotoCoreError, ClientError
 
-from openmwaa.local.aws import client
 from openmwaa.local.demo.table import FleetView
 from openmwaa.local.errors import LocalError
+from openmwaa.local.services.aws import client
 
 _DEADLINE_S: Final = 3.0
 SCALER_PORT: Final = 8082

@@ -6,16 +6,16 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from cdktf_app.alarm_table import Alarm, alarms_of
-from cdktf_app.watched import MWAA, SCALER
+from cdktf_app.monitoring.alarm_definitions import Alarm, alarms_of
+from cdktf_app.monitoring.metrics import MWAA, SCALER
 from scaler.adapters.clock import SystemClock
 from scaler.adapters.metrics import CloudWatchMetrics
 from scaler.ports import Vitals
-from scaler.runtime.publisher import Publisher
+from scaler.reporting.cloudwatch_publisher import Publisher
 from tests.contract.aws_services.conftest import Emulator, Open
+from tests.support.monitored_resources import WATCHED
 from tests.support.scaler_builders import SERVICE, observe
 from tests.support.scaler_reports import report
-from tests.support.watched import WATCHED
 
 pytestmark = [pytest.mark.emulated]
 

@@ -9,15 +9,15 @@ from typing import Any
 
 import pytest
 
-from openmwaa.environment import Environment
-from openmwaa.live.connection import Connection
-from openmwaa.live.decisions import DecisionsLog
-from openmwaa.live.errors import NotRunningError
+from openmwaa.config.environment import Environment
+from openmwaa.operate.connection import Connection
+from openmwaa.operate.decisions import DecisionsLog
+from openmwaa.operate.errors import NotRunningError
 from openmwaa_runtime.sync_dags.bucket import S3Bucket
 from openmwaa_runtime.sync_dags.manifest import SourceObject
 from scaler.adapters.cloudwatch import CloudWatchBroker
 from scaler.adapters.metrics import CloudWatchMetrics
-from scaler.config import CloudWatchSettings
+from scaler.config.settings import CloudWatchSettings
 from scaler.core.model import BrokerCount
 from scaler.errors import SourceError
 from scaler.ports import Datum

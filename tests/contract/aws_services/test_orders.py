@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from openmwaa.environment import Environment
-from openmwaa.live.connection import Connection
-from openmwaa.live.controls import ControlsStore
-from scaler.adapters.controls import SsmControls
-from scaler.controls_document import ControlsDocument
+from openmwaa.config.environment import Environment
+from openmwaa.operate.connection import Connection
+from openmwaa.operate.override_store import ControlsStore
+from scaler.adapters.override_store import SsmControls
+from scaler.config.overrides import ControlsDocument
 from scaler.core.model import Controls
 from scaler.errors import BadAnswerError
 from tests.contract.aws_services.conftest import Emulator, Open

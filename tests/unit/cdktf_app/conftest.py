@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from cdktf_app.main import document
-from openmwaa.environment import Environment
-from openmwaa.environment_file import load
+from openmwaa.config.environment import Environment
+from openmwaa.config.environment_file import load
 from tests.support.environments import LEAST
 from tests.support.stack import Stack
 

@@ -15,10 +15,10 @@ from botocore.validate import ParamValidator
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cdktf_app.alarm_table import PERIOD_S, Alarm, alarms_of, anchor
+from cdktf_app.monitoring.alarm_definitions import PERIOD_S, Alarm, alarms_of, anchor
 from tests.support.metrics_known import who_says
+from tests.support.monitored_resources import WATCHED
 from tests.support.stack import Stack
-from tests.support.watched import WATCHED
 from tests.unit.cdktf_app.conftest import stack_of
 
 RUNBOOK = Path(__file__).parents[3] / "docs/how-to/alarms.md"

@@ -7,8 +7,8 @@ import re
 import pytest
 
 from openmwaa_runtime import prepare_broker
-from openmwaa_runtime.settings.facts import REQUIRED
-from scaler import config as scaler_config
+from openmwaa_runtime.settings.container_env import REQUIRED
+from scaler.config import settings as scaler_config
 from tests.support.stack import Stack, environment_of, secrets_of
 from tests.unit.cdktf_app.conftest import stack_of
 
@@ -123,7 +123,7 @@ def test_the_scaler_counts_the_lists_that_celery_uses(redis: Stack) -> None:
     assert urls["broker_url"].startswith("rediss://celery@")
     config["broker"]["url"] = "rediss://scaler@redis.example.com:6379/0"
     config["database"]["sslmode"] = "require"
-    (fleet,) = scaler_config.parse(json.dumps(config)).fleets
+    (fleet,) = scaler_config.parse_settings(json.dumps(config)).fleets
     assert fleet.queues == {"default": "default", "high": "high"}
     told = environment_of(redis.containers["worker-default/worker"])
     assert told["OPENMWAA_QUEUES"] == '${jsonencode({"default" = "default", "high" = "high"})}'

@@ -13,7 +13,7 @@ from tests.support.stack import Stack
 from tests.unit.cdktf_app.conftest import stack_of
 
 INTERNAL = "internal_load_balancer"
-FUNCTION = Path(__file__).parents[3] / "cdktf_app/viewer_response.js"
+FUNCTION = Path(__file__).parents[3] / "cdktf_app/web/viewer_response.js"
 
 
 @pytest.fixture(scope="module")

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from cdktf_app.containers import AIRFLOW_USER, SCALER_USER
-from openmwaa.classes import ENVIRONMENT_CLASSES
+from cdktf_app.compute.container_definition import AIRFLOW_USER, SCALER_USER
+from openmwaa.config.environment_classes import ENVIRONMENT_CLASSES
 from tests.support.stack import Stack
 from tests.unit.cdktf_app.conftest import stack_of
 from tests.unit.cdktf_app.test_services import COMPONENTS, WORKERS

@@ -5,8 +5,8 @@ from collections.abc import Callable
 
 import pytest
 
-from cdktf_app.expressions import NumberExpression, TextExpression, ceiling_step, hcl, least, most, said
-from cdktf_app.names import caseless, fitted, host_name, later_names, literal
+from cdktf_app.base.expressions import NumberExpression, TextExpression, ceiling_step, hcl, least, most, said
+from cdktf_app.base.resource_names import caseless, fitted, host_name, later_names, literal
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from openmwaa.environment import Environment
+from openmwaa.config.environment import Environment
 from tests.support.environments import LEAST
 from tests.support.stack import Stack, environment_of, secrets_of
 from tests.unit.cdktf_app.conftest import stack_of

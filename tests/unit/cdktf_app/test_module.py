@@ -11,7 +11,7 @@ import pytest
 
 from cdktf_app.main import document
 from cdktf_app.module.main import files
-from openmwaa.environment import Environment
+from openmwaa.config.environment import Environment
 from tests.support.environments import LEAST
 from tests.support.module import complaints, mockable, planned, terraform_test
 from tests.support.terraform import terraform_environment

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from cdktf_app.names import fitted, host_name, literal
+from cdktf_app.base.resource_names import fitted, host_name, literal
 from tests.support.stack import Stack
 from tests.unit.cdktf_app.conftest import stack_of
 

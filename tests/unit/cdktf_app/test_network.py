@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cdktf_app.network_own import subnet_ranges
-from cdktf_app.network_zones import FARGATE_ZONES
+from cdktf_app.network.own_vpc import subnet_ranges
+from cdktf_app.network.zones import FARGATE_ZONES
 from tests.support.stack import Stack, walk
 from tests.unit.cdktf_app.conftest import PRIVATE, PUBLIC, PUBLIC_WEB, VPC, stack_of
 

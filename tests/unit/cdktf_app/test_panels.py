@@ -13,16 +13,16 @@ from typing import Any
 
 import pytest
 
-from cdktf_app.panels import Graph, LogTable, Query, panels_of
-from cdktf_app.watched import Watched
-from cdktf_app.widgets import widgets
-from scaler.runtime.report import decision_line
+from cdktf_app.monitoring.dashboard_panels import Graph, LogTable, Query, panels_of
+from cdktf_app.monitoring.metrics import Watched
+from cdktf_app.monitoring.widgets import widgets
+from scaler.reporting.decision_line import decision_line
 from tests.support.metrics_known import who_says
+from tests.support.monitored_resources import WATCHED
 from tests.support.promql import selectors_of
 from tests.support.scaler_metrics import of_prometheus
 from tests.support.scaler_reports import report
 from tests.support.stack import Stack, walk
-from tests.support.watched import WATCHED
 from tools import grafana
 
 COMMITTED = Path(__file__).parents[3] / "monitoring/grafana/openmwaa.json"

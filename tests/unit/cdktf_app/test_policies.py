@@ -7,7 +7,7 @@ from typing import Any
 import botocore.session
 import pytest
 
-from cdktf_app.policies import REASONS, Statement
+from cdktf_app.base.policies import REASONS, Statement
 from tests.support.iam import Applied, characters, statements_of
 from tests.support.stack import Json, Stack
 

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Whatever a stack makes is of a service in the table of Regions: else a Region without it would be found out late."""
 
-from openmwaa.environment import Environment
-from openmwaa.environment_file import load
-from openmwaa.regions import SERVICES
+from openmwaa.config.environment import Environment
+from openmwaa.config.environment_file import load
+from openmwaa.config.regions import SERVICES
 from tests.support.environments import LEAST
 from tests.support.stack import Stack
 from tests.unit.cdktf_app.conftest import PUBLIC_WEB, ROOT
@@ -63,7 +63,7 @@ def _services(stack: Stack) -> set[str]:
             found.add("ec2")
             continue
         service = next((each for start, each in SERVICE_OF.items() if kind.startswith(start)), None)
-        assert service, f"{kind} is of a service that openmwaa/regions.py does not know; add a row of it"
+        assert service, f"{kind} is of a service that openmwaa/config/regions.py does not know; add a row of it"
         found.add(service)
     return found
 

@@ -4,7 +4,7 @@
 import pytest
 from pydantic import ValidationError
 
-from openmwaa.environment import Environment
+from openmwaa.config.environment import Environment
 from tests.support.environments import LEAST
 from tests.support.stack import Stack
 

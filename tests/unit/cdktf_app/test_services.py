@@ -10,14 +10,14 @@ import botocore.session
 import pytest
 from botocore.validate import ParamValidator
 
-from cdktf_app.containers import Container
-from cdktf_app.images import Image
-from cdktf_app.logs import LogGroup
-from openmwaa.classes import fargate_memory
-from openmwaa.images import SCALER_VERSION
+from cdktf_app.base.log_groups import LogGroup
+from cdktf_app.compute.container_definition import Container
+from cdktf_app.compute.images import Image
+from openmwaa.config.environment_classes import fargate_memory
+from openmwaa.config.images import SCALER_VERSION
+from openmwaa_runtime.settings.container_env import REQUIRED
 from openmwaa_runtime.settings.defaults import heartbeat_interval
-from openmwaa_runtime.settings.facts import REQUIRED
-from scaler.config import parse
+from scaler.config.settings import parse_settings
 from tests.support.stack import Stack, environment_of, secrets_of
 from tests.unit.cdktf_app.conftest import stack_of
 
@@ -139,7 +139,7 @@ def test_the_scaler_understands_its_settings(given: Stack) -> None:
     config = copy.deepcopy(given.local(environment_of(container)["SCALER_CONFIG"]))
     assert config["database"]["sslmode"] == "${local.metadata_database_sslmode}"
     config["database"]["sslmode"] = given.document["locals"]["metadata_database_sslmode"]
-    settings = parse(json.dumps(config))
+    settings = parse_settings(json.dumps(config))
     assert (settings.cluster, settings.agent_port, settings.http_port) == ("openmwaa-example", 8790, 8082)
     fleets = {fleet.services: (fleet.slots, fleet.min, fleet.max, tuple(fleet.queues)) for fleet in settings.fleets}
     assert fleets == {

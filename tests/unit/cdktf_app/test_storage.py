@@ -5,9 +5,9 @@ import json
 
 import pytest
 
-from cdktf_app.sqs import VISIBILITY_TIMEOUT_S
-from openmwaa.broker import Sqs
-from openmwaa.images import Images
+from cdktf_app.broker.sqs import VISIBILITY_TIMEOUT_S
+from openmwaa.config.broker import Sqs
+from openmwaa.config.images import Images
 from openmwaa_runtime.settings.connections import VISIBILITY_TIMEOUT_S as TOLD_TO_CELERY
 from tests.support.stack import Stack, environment_of
 from tests.unit.cdktf_app.conftest import stack_of

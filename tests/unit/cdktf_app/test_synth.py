@@ -14,7 +14,7 @@ import pytest
 
 from cdktf_app import main
 from cdktf_app.errors import CdkMissingError, NodeMissingError
-from openmwaa.environment import Environment
+from openmwaa.config.environment import Environment
 from tests.support.environments import LEAST
 from tests.support.stack import Stack, walk
 from tests.support.terraform import terraform_environment
@@ -26,7 +26,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 from cdktf_app.main import synth
-from openmwaa.environment_file import load
+from openmwaa.config.environment_file import load
 print(synth(load(Path(sys.argv[1])), Path(sys.argv[2])))
 """
 

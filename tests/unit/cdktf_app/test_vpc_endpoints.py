@@ -5,8 +5,8 @@ from collections.abc import Mapping
 
 import pytest
 
-from cdktf_app.service_calls import CALLS, START, WITHOUT_POLICY, endpoints_of
-from openmwaa.environment import Environment
+from cdktf_app.network.endpoint_table import CALLS, START, WITHOUT_POLICY, endpoints_of
+from openmwaa.config.environment import Environment
 from tests.support.environments import LEAST
 from tests.support.stack import Json, Stack
 from tests.unit.cdktf_app.conftest import stack_of

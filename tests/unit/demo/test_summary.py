@@ -12,11 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from openmwaa.local import ledger
-from openmwaa.local.airflow_api import TaskInstance
+from openmwaa.local import task_journal
 from openmwaa.local.demo import summary
 from openmwaa.local.demo.run import Burst, dag_source
 from openmwaa.local.demo.table import FleetView, View, Workers, history_line, line, render
+from openmwaa.local.services.airflow_api import TaskInstance
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
@@ -41,18 +41,18 @@ CASES = {
 def test_ledger_counts(
     tmp_path: Path, lines: list[tuple[str, str, int]], lost: list[str], duplicated: list[str], interrupted: list[str]
 ) -> None:
-    read = ledger.read(write(tmp_path / "ledger", *lines), ["a"])
+    read = task_journal.read(write(tmp_path / "ledger", *lines), ["a"])
     assert (list(read.lost), list(read.duplicated), list(read.interrupted)) == (lost, duplicated, interrupted)
 
 
 def test_a_ledger_that_is_not_there_has_lost_everything(tmp_path: Path) -> None:
-    assert ledger.read(tmp_path / "none", ["a", "b"]).lost == ("a", "b")
+    assert task_journal.read(tmp_path / "none", ["a", "b"]).lost == ("a", "b")
 
 
 def test_a_torn_last_line_is_no_line(tmp_path: Path) -> None:
     path = write(tmp_path / "ledger", ("start", "a", 1))
     path.write_text(path.read_text() + '{"event": "end", "task"')
-    assert ledger.read(path, ["a"]).interrupted == ("a#1",)
+    assert task_journal.read(path, ["a"]).interrupted == ("a#1",)
 
 
 def task(
@@ -94,7 +94,7 @@ FLAWS = {
 
 @pytest.mark.parametrize(("change", "flawless"), FLAWS.values(), ids=FLAWS.keys())
 def test_a_flaw_shows(tmp_path: Path, change: dict[str, object], *, flawless: bool) -> None:
-    book = ledger.read(write(tmp_path / "ledger", ("start", "work[0]", 1), ("end", "work[0]", 1)), ["work[0]"])
+    book = task_journal.read(write(tmp_path / "ledger", ("start", "work[0]", 1), ("end", "work[0]", 1)), ["work[0]"])
     result = summary.summarise(
         tasks=[task(0, queued_s=0, **change)],  # type: ignore[arg-type]
         ledger=book,

@@ -3,7 +3,7 @@
 
 import re
 
-from openmwaa.local import terraform_override
+from openmwaa.local.terraform import terraform_override
 from tools.verify.report import ROOT
 
 

@@ -11,9 +11,8 @@ from pathlib import Path
 import pytest
 from celery.app.defaults import NAMESPACES, flatten
 
-from scaler import config
 from scaler.adapters.worker_agent import signing_key
-from scaler.config import CloudWatchSettings, RedisSettings, SqsSettings
+from scaler.config.settings import CloudWatchSettings, RedisSettings, SqsSettings, parse_settings, read_settings
 from tests.support.emulator import child_environment
 
 ROOT = Path(__file__).parents[3]
@@ -28,7 +27,7 @@ CONFIGS, PROGRAMS = blocks("json"), blocks("python")
 
 
 def test_the_page_shows_every_broker_once() -> None:
-    kinds = [type(config.read({"SCALER_CONFIG": text, "SCALER_SIGNING_SEED": "seed"})[0].broker) for text in CONFIGS]
+    kinds = [type(read_settings({"SCALER_CONFIG": text, "SCALER_SIGNING_SEED": "seed"})[0].broker) for text in CONFIGS]
     assert kinds == [SqsSettings, RedisSettings, CloudWatchSettings]
 
 
@@ -36,7 +35,7 @@ def test_the_page_shows_every_broker_once() -> None:
 def test_no_setting_of_the_page_is_silently_something_else(text: str) -> None:
     """What the page says is what the scaler reads: nothing dropped, nothing turned into another type."""
     said = json.loads(text)
-    read = json.loads(config.parse(text).model_dump_json())
+    read = json.loads(parse_settings(text).model_dump_json())
     assert _within(said, read) == []
 
 

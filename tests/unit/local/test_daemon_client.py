@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from openmwaa.local import daemon_client, down, sweep
+from openmwaa.local import down
+from openmwaa.local.daemon import daemon_client, orphans
 from openmwaa.local.errors import DaemonError, StateFolderError
 from openmwaa.local.paths import LocalPaths
 
@@ -24,17 +25,17 @@ def paths(tmp_path: Path) -> LocalPaths:
 
 
 def test_a_daemon_lives_while_it_holds_its_lock(paths: LocalPaths) -> None:
-    assert not sweep.daemon_lives(paths)
-    with sweep.daemon_lock(paths):
-        assert sweep.daemon_lives(paths)
-    assert not sweep.daemon_lives(paths)
+    assert not orphans.daemon_lives(paths)
+    with orphans.daemon_lock(paths):
+        assert orphans.daemon_lives(paths)
+    assert not orphans.daemon_lives(paths)
 
 
 def test_who_looks_is_not_taken_for_a_daemon(paths: LocalPaths) -> None:
     (paths.root / "daemon.lock").touch()
     with (paths.root / "daemon.lock").open() as looks:
         fcntl.flock(looks, fcntl.LOCK_SH)
-        assert not sweep.daemon_lives(paths)
+        assert not orphans.daemon_lives(paths)
 
 
 def test_a_daemon_that_starts_waits_for_who_looks(paths: LocalPaths, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -42,13 +43,13 @@ def test_a_daemon_that_starts_waits_for_who_looks(paths: LocalPaths, monkeypatch
     with (paths.root / "daemon.lock").open() as looks:
         fcntl.flock(looks, fcntl.LOCK_SH)
         monkeypatch.setattr("time.sleep", lambda _: looks.close())
-        with sweep.daemon_lock(paths):
-            assert sweep.daemon_lives(paths)
+        with orphans.daemon_lock(paths):
+            assert orphans.daemon_lives(paths)
 
 
 def test_looking_makes_no_folder(tmp_path: Path) -> None:
     paths = LocalPaths.of(tmp_path / "environment.yaml", "nothing")
-    assert not sweep.daemon_lives(paths)
+    assert not orphans.daemon_lives(paths)
     assert not paths.root.exists()
 
 
@@ -67,7 +68,7 @@ def test_a_daemon_that_does_not_listen_yet_is_told_to_stop_again(
 
     monkeypatch.setattr(daemon_client, "order", order)
     monkeypatch.setattr(daemon_client, "_POLL_S", 0)
-    monkeypatch.setattr(sweep, "daemon_lives", lambda _: len(told) < 3)
+    monkeypatch.setattr(orphans, "daemon_lives", lambda _: len(told) < 3)
     daemon_client.stop(paths)
     assert told == ["stop", "stop", "stop"]
 
@@ -75,7 +76,7 @@ def test_a_daemon_that_does_not_listen_yet_is_told_to_stop_again(
 @pytest.fixture
 def foreigner() -> Iterator[subprocess.Popen[bytes]]:
     """What looks like the daemon of another environment."""
-    words = ("-c", "import time; time.sleep(1000)", "openmwaa.local.daemon", "--root", "/another")
+    words = ("-c", "import time; time.sleep(1000)", "openmwaa.local.daemon.daemon", "--root", "/another")
     with subprocess.Popen((sys.executable, *words)) as process:
         yield process
         process.kill()
@@ -85,7 +86,7 @@ def test_another_environments_daemon_is_not_killed(
     paths: LocalPaths, foreigner: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     paths.daemon.write_text(json.dumps({"pid": foreigner.pid}))  # a number that was given anew
-    monkeypatch.setattr(sweep, "daemon_lives", lambda _: True)
+    monkeypatch.setattr(orphans, "daemon_lives", lambda _: True)
     daemon_client._kill(paths)
     assert foreigner.poll() is None
 

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from openmwaa.local.applied import Applied, worker_hashes
 from openmwaa.local.errors import RolloutUnfinishedError
 from openmwaa.local.fleets import fleets
 from openmwaa.local.rollout import refuse_a_second, sentences
+from openmwaa.local.terraform.fingerprint import Applied, worker_hashes
 from tests.unit.local.test_health import generations, service, status
 
 FILE = Path("/e/environment.yaml")

@@ -3,7 +3,7 @@
 
 import pytest
 
-from openmwaa.local.host_names import replacer
+from openmwaa.local.services.host_names import replacer
 
 LB = "openmwaa-x-1a2b.us-east-1.elb.amazonaws.com"
 DB = "openmwaa-x.cluster-f0e5.us-east-1.rds.amazonaws.com"

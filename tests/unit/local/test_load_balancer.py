@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from openmwaa.local.load_balancer import Listener, LoadBalancers
+from openmwaa.local.services.load_balancer import Listener, LoadBalancers
 
 NAME = "lb.us-east-1.elb.amazonaws.com"
 

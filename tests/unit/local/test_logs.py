@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from openmwaa.local.containers.log_files import LogFile
+from local_ecs.runtime.log_files import LogFile
 from openmwaa.local.errors import LocalError
 from openmwaa.local.logs import follow, log_file, tail
 

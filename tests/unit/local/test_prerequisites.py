@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import pytest
 
 from openmwaa.local.errors import PrerequisiteError
-from openmwaa.local.prerequisites import Programs, check
+from openmwaa.local.install.prerequisites import Programs, check
 
 TERRAFORM = '\nWarning: something\n{"terraform_version": "%s", "platform": "linux_amd64"}'
 

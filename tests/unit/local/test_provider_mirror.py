@@ -5,9 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from openmwaa.local import provider_mirror
 from openmwaa.local.errors import ProviderError
-from openmwaa.local.provider_mirror import Provider, find_on_disk, named_mirror, search, write_cli_config
+from openmwaa.local.terraform import provider_mirror
+from openmwaa.local.terraform.provider_mirror import (
+    Provider,
+    find_on_disk,
+    named_mirror,
+    search,
+    write_cli_config,
+)
 
 
 @pytest.fixture(autouse=True)

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from openmwaa.local.secret_values import LOCAL_MASTER_SECRET, EmulatedSecrets, SecretReference
+from openmwaa.local.services.secrets import LOCAL_MASTER_SECRET, EmulatedSecrets, SecretReference
 
 ARN = "arn:aws:secretsmanager:us-east-1:123456789012:secret:rds!cluster-1-AbCdEf"
 

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from openmwaa.environment import Environment
-from openmwaa.local import suitable
+from openmwaa.config.environment import Environment
 from openmwaa.local.errors import UnsuitableError
+from openmwaa.local.install import supported
 from tests.support.environments import LEAST
 
 EXISTING = {
@@ -25,7 +25,7 @@ def environment(**fields: Any) -> Environment:
 
 @pytest.mark.parametrize("fields", [{}, {"metadata_database": {"kind": "RDS_POSTGRESQL"}}], ids=["least", "rds"])
 def test_what_can_run_here_passes(fields: dict[str, Any]) -> None:
-    suitable.check(environment(**fields))
+    supported.check(environment(**fields))
 
 
 @pytest.mark.parametrize(
@@ -40,11 +40,11 @@ def test_what_can_run_here_passes(fields: dict[str, Any]) -> None:
 )
 def test_what_cannot_is_named_with_what_to_say_instead(fields: dict[str, Any], says: str) -> None:
     with pytest.raises(UnsuitableError, match=says):
-        suitable.check(environment(**fields))
+        supported.check(environment(**fields))
 
 
 def test_all_of_it_is_named_at_once() -> None:
     with pytest.raises(UnsuitableError) as caught:
-        suitable.check(environment(broker={"kind": "ELASTICACHE"}, source_bucket="given-bucket"))
+        supported.check(environment(broker={"kind": "ELASTICACHE"}, source_bucket="given-bucket"))
     assert "`broker.kind: ELASTICACHE`" in str(caught.value)
     assert "`source_bucket`" in str(caught.value)

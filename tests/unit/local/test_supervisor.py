@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from openmwaa.local.containers.process import ContainerProcess
+from local_ecs.runtime.process import ContainerProcess
 from openmwaa.local.errors import InfrastructureError, LocalError
-from openmwaa.local.supervisor import Part, Supervisor
-from tests.unit.containers.conftest import eventually
+from openmwaa.local.services.supervisor import Part, Supervisor
+from tests.unit.local_ecs.runtime.conftest import eventually
 
 
 async def at_once() -> None:

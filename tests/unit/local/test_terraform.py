@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from openmwaa.local import provider_mirror
 from openmwaa.local.addresses import Addresses
 from openmwaa.local.errors import ProviderError, TerraformError
-from openmwaa.local.terraform import Progress, Terraform
-from openmwaa.local.terraform_override import override
+from openmwaa.local.terraform import provider_mirror
+from openmwaa.local.terraform.terraform import Progress, Terraform
+from openmwaa.local.terraform.terraform_override import override
 
 ERROR = {
     "type": "diagnostic",

@@ -9,11 +9,12 @@ from typing import NoReturn
 
 import pytest
 
-from openmwaa.local import prerequisites, sweep
 from openmwaa.local.addresses import Addresses
+from openmwaa.local.daemon import orphans
 from openmwaa.local.errors import DaemonError, LocalError, RolloutUnfinishedError
+from openmwaa.local.install import prerequisites
+from openmwaa.local.install.prerequisites import Programs
 from openmwaa.local.paths import LocalPaths
-from openmwaa.local.prerequisites import Programs
 from openmwaa.local.up import Up
 
 
@@ -33,7 +34,7 @@ def ended(monkeypatch: pytest.MonkeyPatch) -> list[LocalPaths]:
     async def end(paths: LocalPaths) -> None:
         found.append(paths)
 
-    monkeypatch.setattr(sweep, "end_commands", end)
+    monkeypatch.setattr(orphans, "end_commands", end)
     monkeypatch.setattr(prerequisites, "check", lambda: Programs("/bin/terraform", "/bin/node"))
     return found
 
@@ -90,9 +91,9 @@ def test_what_was_refused_is_not_what_the_next_one_takes_for_its_own(up: Up, mon
         return False
 
     monkeypatch.setattr(up, "_synth", synth)
-    monkeypatch.setattr("openmwaa.local.applied.is_intact", nothing)
+    monkeypatch.setattr("openmwaa.local.terraform.fingerprint.is_intact", nothing)
     monkeypatch.setattr("openmwaa.local.rollout.refuse_a_second", refuse)
-    monkeypatch.setattr("openmwaa.local.daemon_client.status", lambda _: None)
+    monkeypatch.setattr("openmwaa.local.daemon.daemon_client.status", lambda _: None)
     first = up._environment
     for environment in (first, first.model_copy(update={"environment_class": "mw1.large"}), first):
         up._environment = environment

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from openmwaa.local import venvs
 from openmwaa.local.errors import InstallError
-from openmwaa.local.venvs import Venv
+from openmwaa.local.install import venvs
+from openmwaa.local.install.venvs import Venv
 
 
 @pytest.fixture

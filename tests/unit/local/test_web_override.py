@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from cdktf_app.main import document
-from openmwaa.environment import Environment
+from openmwaa.config.environment import Environment
 from openmwaa.local.addresses import Addresses
-from openmwaa.local.terraform_override import override
+from openmwaa.local.terraform.terraform_override import override
 
 DOMAIN = {"domain": "airflow.example.com", "hosted_zone_id": "Z0123456789", "allowed_cidrs": ["203.0.113.0/24"]}
 OIDC = {

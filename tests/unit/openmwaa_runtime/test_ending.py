@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from openmwaa_runtime.ending import Ending, Processes, TaskProcess, end_tasks
+from openmwaa_runtime.graceful_stop import Ending, Processes, TaskProcess, end_tasks
 
 POOL_PROCESS = """
 import subprocess, sys

@@ -4,7 +4,7 @@
 import pytest
 
 from openmwaa_runtime.components import login_for
-from openmwaa_runtime.logins import Credentials
+from openmwaa_runtime.credentials import Credentials
 from openmwaa_runtime.settings import airflow_environment
 
 SECRET = '{"username": "airflow_b", "password": "p/w"}'

@@ -11,6 +11,7 @@ import pytest
 from openmwaa_runtime.errors import MissingVariable, UsageProblem
 from openmwaa_runtime.settings import COMPONENTS, airflow_environment
 from openmwaa_runtime.settings.connections import CONNECTIONS
+from openmwaa_runtime.settings.container_env import AIRFLOW_COMPONENTS, REQUIRED
 from openmwaa_runtime.settings.defaults import (
     DEFAULTS,
     HEARTBEAT_TIMEOUT_S,
@@ -20,7 +21,6 @@ from openmwaa_runtime.settings.defaults import (
     TOKEN_LIFETIME_S,
     heartbeat_interval,
 )
-from openmwaa_runtime.settings.facts import AIRFLOW_COMPONENTS, REQUIRED
 
 AIRFLOW = sorted(AIRFLOW_COMPONENTS)
 ADDRESS = "127.40.1.7"

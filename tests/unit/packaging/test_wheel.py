@@ -9,7 +9,7 @@ from zipfile import ZipFile
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[3]
-PACKAGES = {"cdktf_app", "ecs_model", "openmwaa", "openmwaa_runtime", "scaler", "worker_agent"}
+PACKAGES = {"cdktf_app", "local_ecs", "simulation", "openmwaa", "openmwaa_runtime", "scaler", "worker_agent"}
 LOCKS = "openmwaa/local/requirements/"
 
 

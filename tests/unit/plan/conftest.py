@@ -8,7 +8,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from openmwaa.environment import Environment
+from openmwaa.config.environment import Environment
 from openmwaa.plan.changes import Plan, read
 from openmwaa.plan.verdict import Verdict, judge
 from tests.support.environments import LEAST

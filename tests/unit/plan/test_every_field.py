@@ -3,7 +3,7 @@
 
 import pytest
 
-from openmwaa.plan.constant import CONSTANT_FIELDS
+from openmwaa.plan.immutable_fields import CONSTANT_FIELDS
 from openmwaa.plan.verdict import PROTECTED
 from tests.support.every_field import BASES, ROWS, Base, NotTried, Stays, environment, fields, groups
 

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from openmwaa.environment import Environment
+from openmwaa.config.environment import Environment
 from openmwaa.plan import changes
 from openmwaa.plan.changes import Plan, Resource, read
-from openmwaa.plan.constant import CONSTANT_FIELDS
 from openmwaa.plan.errors import PlanUnreadableError
+from openmwaa.plan.immutable_fields import CONSTANT_FIELDS
 from openmwaa.plan.verdict import EXIT_CODES, PROTECTED, judge, judge_failure
 from tests.support.environments import LEAST
 from tests.unit.plan.conftest import CHANGES, FLEETS, document, environment, plan_of, verdict_of

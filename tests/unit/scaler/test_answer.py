@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from scaler.core.state import Kind
-from scaler.runtime.answer import answer, outlook, slots_per_worker
-from scaler.runtime.report import decision_line
+from scaler.reporting.decision_line import decision_line
+from scaler.reporting.explanation import answer, outlook, slots_per_worker
 from scaler.runtime.tick_result import Report
 from tests.support.scaler_page import line, workers
 from tests.unit.scaler.test_runtime import ports

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from scaler.runtime.budget import Urgency, WriteBudget
-from scaler.simulation.loop import run
+from scaler.runtime.write_rate_limit import Urgency, WriteBudget
+from simulation.loop import run
 from tests.support.virtual_clock import LoopClock
 
 PROTECT, GROW, SHRINK = Urgency.PROTECT, Urgency.GROW, Urgency.SHRINK

@@ -14,7 +14,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from scaler.adapters.cloudwatch import CloudWatchBroker
-from scaler.config import CloudWatchSettings
+from scaler.config.settings import CloudWatchSettings
 from scaler.core.model import BrokerCount
 from scaler.errors import BadAnswerError, DeadlineError, SourceError, ThrottledError
 

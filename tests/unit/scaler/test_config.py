@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from scaler import config
+from scaler.config.settings import parse_settings, read_settings
 from scaler.errors import ConfigurationError
 
 FLEET: dict[str, Any] = {
@@ -43,7 +43,7 @@ def fleet(**changes: Any) -> dict[str, Any]:
 
 
 def test_reads_and_fills_in() -> None:
-    settings, hidden = config.read(environment())
+    settings, hidden = read_settings(environment())
     assert (settings.interval_s, settings.scale_in_window_s, settings.launch_deadline_s) == (5.0, 60.0, 300.0)
     assert (settings.agent_port, settings.http_port) == (8790, 8082)
     assert settings.broker.kind == "sqs"
@@ -69,7 +69,7 @@ def test_reads_everything_that_can_be_said() -> None:
             foreign_desired="adopt",
         ),
     }
-    settings, _ = config.read(environment(**said))
+    settings, _ = read_settings(environment(**said))
     assert settings.fleets[0].services == ("worker-default-a", "worker-default-b")
     assert settings.fleets[0].schedule[0].timezone == "Europe/Zurich"
     assert settings.fleets[0].fallback.count == 3
@@ -79,7 +79,7 @@ def test_reads_everything_that_can_be_said() -> None:
 def test_reads_a_file(tmp_path: Path) -> None:
     path = tmp_path / "scaler.json"
     path.write_text(json.dumps(GOOD), encoding="utf-8")
-    settings, _ = config.read({"SCALER_CONFIG_FILE": str(path), **SECRETS})
+    settings, _ = read_settings({"SCALER_CONFIG_FILE": str(path), **SECRETS})
     assert settings.environment == "quickstart"
 
 
@@ -93,14 +93,14 @@ def test_reads_a_file(tmp_path: Path) -> None:
     ids=["object", "plain", "digits"],
 )
 def test_a_secret_may_say_who_logs_in(secret: str, user: str | None, password: str) -> None:
-    settings, hidden = config.read(environment() | {"SCALER_DATABASE_PASSWORD": secret})
+    settings, hidden = read_settings(environment() | {"SCALER_DATABASE_PASSWORD": secret})
     assert (hidden.database_user, hidden.database_password) == (user, password)
-    assert settings == config.read(environment())[0], "a reload would take the login for a change of the settings"
+    assert settings == read_settings(environment())[0], "a reload would take the login for a change of the settings"
     assert "hunter2" not in repr(hidden)
 
 
 def test_a_fleet_without_database_needs_no_password() -> None:
-    settings, _ = config.read({"SCALER_CONFIG": json.dumps(GOOD | {"database": None}), "SCALER_SIGNING_SEED": "seed"})
+    settings, _ = read_settings({"SCALER_CONFIG": json.dumps(GOOD | {"database": None}), "SCALER_SIGNING_SEED": "seed"})
     assert settings.database is None
 
 
@@ -136,7 +136,7 @@ def test_a_fleet_without_database_needs_no_password() -> None:
 )
 def test_every_mistake_names_its_field(changes: dict[str, Any], words: str) -> None:
     with pytest.raises(ConfigurationError, match=words) as caught:
-        config.read(environment(**changes))
+        read_settings(environment(**changes))
     assert len(caught.value.problems) == 1, "one mistake is one line"
     assert "hunter2" not in str(caught.value)
 
@@ -155,13 +155,13 @@ def test_every_mistake_names_its_field(changes: dict[str, Any], words: str) -> N
 )
 def test_every_missing_variable_is_named(given: dict[str, str], words: str) -> None:
     with pytest.raises(ConfigurationError, match=words):
-        config.read(given)
+        read_settings(given)
 
 
 def test_all_mistakes_at_once() -> None:
     given = environment(interval_s=-1, agent_port=0, region="", fleets=[FLEET | {"slots": 0}, OTHER | {"min": 9}])
     with pytest.raises(ConfigurationError) as caught:
-        config.read({"SCALER_CONFIG": given["SCALER_CONFIG"]})
+        read_settings({"SCALER_CONFIG": given["SCALER_CONFIG"]})
     places = [problem.split(":")[0] for problem in caught.value.problems]
     assert places == [
         "SCALER_CONFIG.region",
@@ -174,7 +174,7 @@ def test_all_mistakes_at_once() -> None:
 
 
 def test_says_what_only_a_new_start_can_change() -> None:
-    before = config.parse(json.dumps(GOOD))
-    after = config.parse(json.dumps(GOOD | {"region": "eu-west-1", "http_port": 1, "interval_s": 7, **fleet(max=9)}))
+    before = parse_settings(json.dumps(GOOD))
+    after = parse_settings(json.dumps(GOOD | {"region": "eu-west-1", "http_port": 1, "interval_s": 7, **fleet(max=9)}))
     assert before.changes_at_start_only(after) == ["http_port", "region"]
     assert not before.changes_at_start_only(before)

@@ -14,11 +14,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scaler.adapters.controls import SsmControls
-from scaler.controls_document import ControlsDocument, ControlsDocumentError, in_force, parse
+from scaler.adapters.override_store import SsmControls
+from scaler.config.overrides import ControlsDocument, ControlsDocumentError, in_force, parse
 from scaler.core.model import Controls, Known, Stale, Unknown
 from scaler.errors import BadAnswerError, DeadlineError, SourceError
-from scaler.runtime.controls import ControlsMemory, SharedControls
+from scaler.runtime.overrides import ControlsMemory, SharedControls
 
 START = datetime(2027, 3, 1, 12, 0, tzinfo=UTC)
 PREFIX = "/openmwaa/test/scaler/"

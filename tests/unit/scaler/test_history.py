@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from scaler.runtime.decision_log import KEPT_AT_LEAST, KEPT_IN_ALL
-from scaler.runtime.history import BUCKET_S, SERIES, Timeline, essence
+from scaler.reporting.decision_log import KEPT_AT_LEAST, KEPT_IN_ALL
+from scaler.reporting.history import BUCKET_S, SERIES, Timeline, essence
 from tests.support.scaler_page import Stage, line, stage, workers
 
 START = datetime(2026, 1, 31, 12, tzinfo=UTC)

@@ -23,12 +23,12 @@ from scaler.core.model import Unknown
 from scaler.core.state import GenerationState, State
 from scaler.errors import SourceError
 from scaler.ports import Datum, Vitals
-from scaler.runtime.answer import outlook
-from scaler.runtime.metrics import Metrics
-from scaler.runtime.published import MWAA, OF_AIRFLOW, OF_FLEETS, OF_SERVICES
-from scaler.runtime.publisher import PERIOD_S, Publisher
-from scaler.runtime.report import decision_line
-from scaler.simulation.loop import run
+from scaler.reporting.cloudwatch_metrics import MWAA, OF_AIRFLOW, OF_FLEETS, OF_SERVICES
+from scaler.reporting.cloudwatch_publisher import PERIOD_S, Publisher
+from scaler.reporting.decision_line import decision_line
+from scaler.reporting.explanation import outlook
+from scaler.reporting.prometheus_metrics import Metrics
+from simulation.loop import run
 from tests.support.scaler_builders import FLEET, SERVICE, SILENT, WORKERS, arn, but, observe
 from tests.support.scaler_reports import report
 from tests.support.virtual_clock import LoopClock

@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 
 from scaler.core.model import Known
 from scaler.core.state import State
+from tests.support.decision_replay import Rehearsal
+from tests.support.observations import Dimensions, Moment, dimensions, moment
 from tests.support.scaler_builders import but
 from tests.support.scaler_invariants import INVARIANTS, service_in
-from tests.support.scaler_moments import Dimensions, Moment, dimensions, moment
-from tests.support.scaler_rehearsal import Rehearsal
 
 EXAMPLES = settings(
     max_examples=int(os.environ.get("SCALER_EXAMPLES", "10000")),

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from scaler.core.decide import decide
-from scaler.core.record import RecordError, from_json, replay, to_json
 from scaler.core.state import State
 from scaler.core.tick import Tick
+from scaler.reporting.tick_codec import RecordError, from_json, replay, to_json
 from tests.support.scaler_builders import FLEET, SERVICE, SILENT, but, observe
 
 

@@ -14,13 +14,13 @@ from typing import Any
 
 import pytest
 
-from scaler import replay
 from scaler.core.decide import decide
 from scaler.core.model import Controls, Schedule, Unknown
 from scaler.core.state import State
 from scaler.core.tick import Tick
-from scaler.runtime import recorder as recorder_module
-from scaler.runtime.recorder import Recorder, segments
+from scaler.reporting import replay
+from scaler.reporting import tick_recorder as recorder_module
+from scaler.reporting.tick_recorder import Recorder, segments
 from scaler.runtime.tick_result import Report
 from tests.support.scaler_builders import FLEET, observe
 

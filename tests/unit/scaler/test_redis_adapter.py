@@ -13,7 +13,7 @@ import pytest
 
 from scaler.adapters.redis import IN_FLIGHT_LIMIT, RedisBroker
 from scaler.adapters.shared import Shared
-from scaler.config import RedisSettings
+from scaler.config.settings import RedisSettings
 from scaler.core.model import BrokerCount
 from scaler.errors import BadAnswerError, DeadlineError, SourceError
 

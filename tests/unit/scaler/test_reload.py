@@ -8,10 +8,9 @@ from typing import Any
 
 import pytest
 
-from scaler import config
-from scaler.config import Settings
-from scaler.runtime.reload import PERIOD_S, ConfigFile
-from scaler.simulation.loop import run
+from scaler.config.reload import PERIOD_S, ConfigFile
+from scaler.config.settings import Settings, parse_settings
+from simulation.loop import run
 from tests.unit.scaler.test_config import FLEET, GOOD, OTHER
 
 PATH = "/etc/openmwaa/scaler.json"
@@ -25,7 +24,7 @@ class Watched:
         self.applied: list[Settings] = []
         self.told: list[str] = []
         self.broken = False
-        self.file = ConfigFile(PATH, config.parse(json.dumps(GOOD)), self.apply, (self,), read=self.read)
+        self.file = ConfigFile(PATH, parse_settings(json.dumps(GOOD)), self.apply, (self,), read=self.read)
 
     @staticmethod
     def written(document: dict[str, Any]) -> bytes:

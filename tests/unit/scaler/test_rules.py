@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 import yaml
 
-from scaler.runtime.metrics import CONTROLS, WORKER_STATES
-from scaler.runtime.published import OF_AIRFLOW, OF_FLEETS, OF_SERVICES
+from scaler.reporting.cloudwatch_metrics import OF_AIRFLOW, OF_FLEETS, OF_SERVICES
+from scaler.reporting.prometheus_metrics import CONTROLS, WORKER_STATES
 from tests.support.promql import Evaluator, Series, selectors_of, series
 from tests.support.scaler_metrics import of_prometheus
 

@@ -25,11 +25,11 @@ from scaler.core.model import (
     Unknown,
 )
 from scaler.errors import SourceError
-from scaler.runtime.controls import SharedControls
-from scaler.runtime.decision_log import DecisionLog
+from scaler.reporting.decision_log import DecisionLog
+from scaler.reporting.prometheus_metrics import Metrics
 from scaler.runtime.fleet_loop import FleetLoop
-from scaler.runtime.metrics import Metrics
 from scaler.runtime.observe import Observer, SharedDatabase, World
+from scaler.runtime.overrides import SharedControls
 from scaler.runtime.supervisor import Supervisor
 from tests.support.scaler_builders import only
 from tests.support.scaler_world import FakeWorld

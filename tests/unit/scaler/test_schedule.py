@@ -12,7 +12,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from scaler.runtime.schedule import Schedules
+from scaler.config.schedule import Schedules
 
 
 @dataclass(frozen=True)

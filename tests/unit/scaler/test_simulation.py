@@ -9,7 +9,7 @@ import pytest
 
 from scaler.core import drain
 from scaler.core.model import Fleet, Generation
-from scaler.core.roster import Roster
+from scaler.core.workers import Roster
 from tests.support.scaler_world import FakeWorld
 
 FLEET = Fleet(name="default", queues=("default",), slots=5, minimum=1, maximum=5, scale_in_window_s=30.0)

@@ -12,9 +12,9 @@ import pytest
 
 from scaler.core.model import Fleet, Task
 from scaler.errors import SourceError, ThrottledError
-from scaler.runtime.bounded import BoundedWorkers
+from scaler.runtime.agent_concurrency import BoundedWorkers
 from scaler.runtime.supervisor import Supervisor
-from scaler.simulation.loop import run
+from simulation.loop import run
 from tests.support.virtual_clock import LoopClock
 
 THROTTLED = ThrottledError("ecs", "ThrottlingException: Rate exceeded")

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from cdktf_app.checkov_skips import SKIPS, Skip
 from tools.verify import checkov
+from tools.verify.checkov_skips import SKIPS, Skip
 from tools.verify.errors import ToolError
 
 STACK = {

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from openmwaa.environment import Environment
+from openmwaa.config.environment import Environment
 from tests.support.environments import LEAST
 from tools.verify import everything, prices
 from tools.verify.errors import RefusedError, VerifyError

@@ -17,8 +17,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from tests.support.worker import sign
 from worker_agent.commands import NONCES_KEPT, CommandVerifier
 from worker_agent.errors import CommandRefused
-from worker_agent.machine import Drain, Resume, Snapshot, State
 from worker_agent.server import CONNECTIONS, AgentServer
+from worker_agent.state_machine import Drain, Resume, Snapshot, State
 from worker_agent.wire import Report, schema
 
 ARN = "arn:aws:ecs:us-east-1:123456789012:task/openmwaa-test/abc"

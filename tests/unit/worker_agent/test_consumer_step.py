@@ -11,9 +11,9 @@ from celery.worker import state
 
 from worker_agent import installation
 from worker_agent.bootstep import ProtectionStep
+from worker_agent.consumer_state import look
 from worker_agent.gate import Gate, Order
-from worker_agent.machine import Snapshot
-from worker_agent.work import look
+from worker_agent.state_machine import Snapshot
 
 
 class Request:

@@ -13,8 +13,8 @@ import worker_agent
 from tests.support.fake_ecs_agent import TASK_ARN, FakeEcsAgent, Mode
 from worker_agent.ecs import Identity, ProtectionEndpoint, read_identity
 from worker_agent.errors import SettingsError
-from worker_agent.machine import Ask, Call, Verdict
 from worker_agent.settings import Settings
+from worker_agent.state_machine import Ask, Call, Verdict
 
 PROTECT, RELEASE = Call(1, Ask.PROTECT), Call(2, Ask.RELEASE)
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from worker_agent.leaving import LONGEST_WAIT_S, Leaving
+from worker_agent.sigterm import LONGEST_WAIT_S, Leaving
 
 
 class Told:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
-from worker_agent.machine import (
+from worker_agent.state_machine import (
     EXPIRED,
     Action,
     Answered,

@@ -7,7 +7,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from worker_agent.machine import (
+from worker_agent.state_machine import (
     Action,
     Answered,
     Ask,

@@ -4,8 +4,8 @@
 from collections.abc import Mapping
 
 from openmwaa_runtime.settings.connections import CONNECTIONS
+from openmwaa_runtime.settings.container_env import Facts
 from openmwaa_runtime.settings.defaults import DEFAULTS
-from openmwaa_runtime.settings.facts import Facts
 
 _PROCESS: Mapping[str, str] = {
     # Each thread that allocates gets an own malloc arena of up to 64 MiB address space; two are enough under the GIL.

@@ -3,7 +3,7 @@
 
 import json
 
-from openmwaa_runtime.settings.facts import AIRFLOW_COMPONENTS, Facts
+from openmwaa_runtime.settings.container_env import AIRFLOW_COMPONENTS, Facts
 from openmwaa_runtime.settings.model import Setting, fixed
 
 VISIBILITY_TIMEOUT_S = 300

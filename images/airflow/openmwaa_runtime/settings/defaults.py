@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Defaults that differ from Airflow's, each with its reason; `airflow_configuration_options` win over all of them."""
 
-from openmwaa_runtime.settings.facts import Facts
+from openmwaa_runtime.settings.container_env import Facts
 from openmwaa_runtime.settings.model import Setting, fixed
 
 _WORKER = frozenset({"worker"})

@@ -4,7 +4,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from openmwaa_runtime.settings.facts import AIRFLOW_COMPONENTS, Facts
+from openmwaa_runtime.settings.container_env import AIRFLOW_COMPONENTS, Facts
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ import sys
 from collections.abc import Iterable, Iterator
 
 from openmwaa_runtime.settings.connections import CONNECTIONS
+from openmwaa_runtime.settings.container_env import AIRFLOW_COMPONENTS
 from openmwaa_runtime.settings.defaults import DEFAULTS
-from openmwaa_runtime.settings.facts import AIRFLOW_COMPONENTS
 from openmwaa_runtime.settings.model import Setting
 
 _HEAD = """\

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from openmwaa_runtime.errors import UsageProblem
-from openmwaa_runtime.settings.facts import Facts
+from openmwaa_runtime.settings.container_env import Facts
 from openmwaa_runtime.sync_dags.bucket import Bucket, S3Bucket
 from openmwaa_runtime.sync_dags.folder import VersionedFolder
 from openmwaa_runtime.sync_dags.manifest import read_listing

@@ -9,10 +9,10 @@ from dataclasses import replace
 import pytest
 
 from scaler.adapters.ecs import Ecs
-from scaler.simulation.cloud import CLUSTER
-from scaler.simulation.weather import Odds
+from simulation.fake_ecs import CLUSTER
+from simulation.fault_injection import Odds
+from tests.support.fault_scenario import FLEET, SETTING, Stage, stage
 from tests.support.model_client import ModelClient
-from tests.support.stage import FLEET, SETTING, Stage, stage
 
 ONE = replace(SETTING, generations=1)
 

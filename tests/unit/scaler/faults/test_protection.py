@@ -8,8 +8,8 @@ from dataclasses import replace
 import pytest
 
 from scaler.core.model import Controls
-from scaler.simulation.weather import Odds
-from tests.support.stage import NATURE, SETTING, Stage, stage
+from simulation.fault_injection import Odds
+from tests.support.fault_scenario import NATURE, SETTING, Stage, stage
 
 SHORT = replace(SETTING, nature=replace(NATURE, protection_minutes=4))
 """Protection that ends while a task of some minutes runs."""

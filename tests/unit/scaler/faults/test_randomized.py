@@ -5,10 +5,10 @@ from __future__ import annotations
 
 import pytest
 
-from scaler.simulation.director import draw, play
-from scaler.simulation.loop import run
-from scaler.simulation.removed import CONTROLS, Removed
-from scaler.simulation.report import control, protocol
+from simulation.loop import run
+from simulation.negative_controls import CONTROLS, Removed
+from simulation.random_run import draw, play
+from simulation.report import control, protocol
 
 SCALE_INS = 250
 FIRST_SEED = 20_000

@@ -10,13 +10,12 @@ from typing import Any
 
 import pytest
 
-from scaler import config
-from scaler.config import Settings
+from scaler.config.reload import ConfigFile
+from scaler.config.settings import Settings, parse_settings
 from scaler.core.model import Fleet, Observation
 from scaler.core.state import Decision, State
 from scaler.runtime.fleet_loop import FleetLoop
-from scaler.runtime.reload import ConfigFile
-from tests.support.stage import FLEET, NATURE, SETTING, Stage, fleets, stage
+from tests.support.fault_scenario import FLEET, NATURE, SETTING, Stage, fleets, stage
 from tests.unit.scaler.test_config import GOOD
 
 
@@ -97,7 +96,7 @@ class File:
         self.scene = scene
         self.content = json.dumps(GOOD).encode()
         self.rejected: list[str] = []
-        self.watched = ConfigFile("scaler.json", config.parse(json.dumps(GOOD)), self.apply, (self,), read=self.read)
+        self.watched = ConfigFile("scaler.json", parse_settings(json.dumps(GOOD)), self.apply, (self,), read=self.read)
         self.task = scene.loop.create_task(self.watched.watch())
 
     async def read(self) -> bytes:

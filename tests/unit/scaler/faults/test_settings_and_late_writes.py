@@ -11,9 +11,9 @@ import pytest
 
 from scaler.core.model import Fleet
 from scaler.errors import DeadlineError
-from scaler.simulation.loop import run
-from scaler.simulation.simulation import Setting, Simulation
-from scaler.simulation.worker import Worker
+from simulation.loop import run
+from simulation.simulation import Setting, Simulation
+from simulation.worker import Worker
 
 FLEET = Fleet("default", ("default",), 4, 1, 8, scale_in_window_s=20.0)
 DRAINING = {"draining", "releasing", "released", "stopping"}

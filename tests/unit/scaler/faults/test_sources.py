@@ -12,8 +12,8 @@ import pytest
 from scaler.adapters.deadline import natural
 from scaler.adapters.sqs import IN_FLIGHT, VISIBLE, Sqs
 from scaler.core.model import BrokerCount, DatabaseCount
-from scaler.simulation.weather import Odds
-from tests.support.stage import Stage, stage
+from simulation.fault_injection import Odds
+from tests.support.fault_scenario import Stage, stage
 
 BOTH = pytest.mark.parametrize("source", ["database", "broker"])
 

@@ -8,9 +8,9 @@ from dataclasses import replace
 
 import pytest
 
-from scaler.simulation.worker import Worker
-from tests.support.stage import NATURE, SETTING, Stage, stage
-from worker_agent.machine import Drain, Resume
+from simulation.worker import Worker
+from tests.support.fault_scenario import NATURE, SETTING, Stage, stage
+from worker_agent.state_machine import Drain, Resume
 
 LATE = replace(SETTING, nature=replace(NATURE, early_ack=False), visibility_s=120.0)
 """Messages are deleted when their task ends, and come back after two minutes."""

@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where an environment is built: the provider, and the account and partition that Terraform finds itself in."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from cdktn_provider_aws.data_aws_caller_identity import DataAwsCallerIdentity
+from cdktn_provider_aws.data_aws_partition import DataAwsPartition
+from cdktn_provider_aws.provider import AwsProvider, AwsProviderDefaultTags
+from constructs import Construct
+
+from cdktf_app.base.resource_names import literal
+from openmwaa.config.environment import Environment
+
+GLOBAL_REGION: Final = "us-east-1"
+
+
+class Place(Construct):
+    """Region, account and partition of an environment, and the tags that everything in it has."""
+
+    def __init__(self, scope: Construct, construct_id: str, *, environment: Environment) -> None:
+        super().__init__(scope, construct_id)
+        tags = {literal(key): literal(value) for key, value in environment.tags.items()}
+        self._tags = {**tags, "openmwaa:environment": environment.name}
+        AwsProvider(
+            self, "aws", region=environment.region, default_tags=[AwsProviderDefaultTags(tags=dict(self._tags))]
+        )
+        self.region = environment.region
+        self.account: str = DataAwsCallerIdentity(self, "caller").account_id
+        partition = DataAwsPartition(self, "partition")
+        self.partition: str = partition.partition
+        self._dns_suffix: str = partition.dns_suffix
+
+    def global_provider(self) -> AwsProvider:
+        """Return a new provider of the Region in which CloudFront looks for what belongs to it."""
+        return AwsProvider(
+            self,
+            "global",
+            alias="global",
+            region=GLOBAL_REGION,
+            default_tags=[AwsProviderDefaultTags(tags=dict(self._tags))],
+        )
+
+    def arn(self, service: str, resource: str) -> str:
+        """Return the ARN of `resource` of `service` in this account and Region."""
+        return f"arn:{self.partition}:{service}:{self.region}:{self.account}:{resource}"
+
+    def host(self, service: str) -> str:
+        """Return the host name of `service` in this Region, by which policies know it: China's ends in another way."""
+        return f"{service}.{self.region}.{self._dns_suffix}"

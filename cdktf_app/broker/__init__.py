@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Celery's broker: SQS, or Redis by ElastiCache."""

@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Redis as the broker: Valkey by ElastiCache, encrypted on the wire and at rest, with a user for each who talks to it.
+
+Terraform makes the users switched off and without a password, so that none is in its state. `prepare-broker`, which
+runs before each scheduler, gives them password and rights, and Terraform leaves both alone from then on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from cdktn import Fn, ITerraformDependable, TerraformResourceLifecycle
+from cdktn_provider_aws.elasticache_parameter_group import (
+    ElasticacheParameterGroup,
+    ElasticacheParameterGroupParameter,
+)
+from cdktn_provider_aws.elasticache_replication_group import ElasticacheReplicationGroup
+from cdktn_provider_aws.elasticache_subnet_group import ElasticacheSubnetGroup
+from cdktn_provider_aws.elasticache_user import ElasticacheUser, ElasticacheUserAuthenticationMode
+from cdktn_provider_aws.elasticache_user_group import ElasticacheUserGroup
+from constructs import Construct
+
+from cdktf_app.base.local_values import overridable
+from cdktf_app.base.ports import REDIS_PORT
+from cdktf_app.base.resource_names import host_name
+from cdktf_app.broker.base import Ground, Party
+from cdktf_app.security.secrets import Generated
+from openmwaa.config.broker import ElastiCache
+
+ENGINE: Final = "valkey"
+ENGINE_VERSION: Final = "8.0"
+_FAMILY: Final = "valkey8"
+# Groups of this engine serve Valkey too, and only they may have users without a password.
+_USER_ENGINE: Final = "redis"
+_OFF: Final = "off -@all"
+_NAME_LIMIT: Final = 40  # a replication group's; users and their group have the same name and a word
+_PARTIES: Final[tuple[Party, ...]] = ("celery", "scaler")
+
+
+class ElastiCacheBroker(Construct):
+    """One primary and its replicas, in the private subnets; workers, schedulers and the scaler log in to it."""
+
+    def __init__(self, scope: Construct, construct_id: str, ground: Ground, wanted: ElastiCache) -> None:
+        super().__init__(scope, construct_id)
+        self._name = host_name(ground.name, limit=_NAME_LIMIT)
+        self._ground = ground
+        self._wanted = wanted
+        users = {party: self._user(party, party) for party in _PARTIES}
+        # ElastiCache's own `default` may do everything without a password; ours is off, and stays so.
+        nobody = self._user("default", "default")
+        group = ElasticacheUserGroup(
+            self,
+            "user_group",
+            user_group_id=f"{self._name}-users",
+            engine=_USER_ENGINE,
+            user_ids=[nobody.user_id, *(user.user_id for user in users.values())],
+        )
+        redis = self._replication_group(group)
+        host = redis.primary_endpoint_address
+        self.urls = {queue: queue for queue in ground.environment.queues}
+        self.arns: Mapping[str, str] = {}
+        self.dead_letters_url: str | None = None
+        self.variables = {"OPENMWAA_BROKER_URL": overridable(self, "url", f"rediss://celery@{host}:{REDIS_PORT}/0")}
+        self.secrets: Mapping[Party, Generated] = {
+            "celery": Generated.BROKER_PASSWORD,
+            "scaler": Generated.SCALER_BROKER_PASSWORD,
+        }
+        self.user_arns: Sequence[str] = [user.arn for user in users.values()]
+        self.users = {
+            "OPENMWAA_BROKER_USER_IDS": Fn.jsonencode({party: user.user_id for party, user in users.items()}),
+        }
+        scaler_url = overridable(self, "scaler_url", f"rediss://scaler@{host}:{REDIS_PORT}/0")
+        self.for_scaler: Mapping[str, Any] = {"kind": "redis", "url": scaler_url}
+        self.ready: Sequence[ITerraformDependable] = [redis]
+
+    def _user(self, word: str, user_name: str) -> ElasticacheUser:
+        return ElasticacheUser(
+            self,
+            f"user_{word}",
+            user_id=f"{self._name}-{word}",
+            user_name=user_name,
+            engine=_USER_ENGINE,
+            access_string=_OFF,
+            authentication_mode=ElasticacheUserAuthenticationMode(type="no-password-required"),
+            lifecycle=TerraformResourceLifecycle(
+                ignore_changes=["access_string", "authentication_mode", "no_password_required", "passwords"]
+            ),
+        )
+
+    def _replication_group(self, users: ElasticacheUserGroup) -> ElasticacheReplicationGroup:
+        ground, wanted = self._ground, self._wanted
+        subnets = ElasticacheSubnetGroup(self, "subnet_group", name=self._name, subnet_ids=list(ground.subnet_ids))
+        # A broker that runs full refuses messages; one that evicts loses them without a word.
+        parameters = ElasticacheParameterGroup(
+            self,
+            "parameters",
+            name=f"{self._name}-{_FAMILY}",
+            family=_FAMILY,
+            description=f"{self._name}: never evict",
+            parameter=[ElasticacheParameterGroupParameter(name="maxmemory-policy", value="noeviction")],
+            lifecycle=TerraformResourceLifecycle(create_before_destroy=True),
+        )
+        takes_over = wanted.replicas > 0
+        return ElasticacheReplicationGroup(
+            self,
+            "replication_group",
+            replication_group_id=self._name,
+            description=f"{ground.name}: Celery's broker",
+            engine=ENGINE,
+            engine_version=ENGINE_VERSION,
+            node_type=wanted.node_type,
+            num_cache_clusters=1 + wanted.replicas,
+            automatic_failover_enabled=takes_over,
+            multi_az_enabled=takes_over,
+            port=REDIS_PORT,
+            parameter_group_name=parameters.name,
+            subnet_group_name=subnets.name,
+            security_group_ids=[ground.security_group_id] if ground.security_group_id else None,
+            transit_encryption_enabled=True,
+            transit_encryption_mode="required",
+            at_rest_encryption_enabled="true",
+            kms_key_id=ground.key_arn,
+            user_group_ids=[users.id],
+            # Messages of yesterday are worse than none: Airflow hands out again what is lost.
+            snapshot_retention_limit=0,
+            maintenance_window=wanted.maintenance_window,
+            auto_minor_version_upgrade="true",
+            apply_immediately=True,
+        )

@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: Apache-2.0
+"""SQS as the broker: a queue a worker queue, and one for what was given back too often."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from cdktn import ITerraformDependable
+from cdktn_provider_aws.sqs_queue import SqsQueue
+from constructs import Construct
+
+from cdktf_app.base.aws_scope import Place
+from cdktf_app.base.policies import policy_json, tls_only
+from cdktf_app.base.resource_names import fitted, unmistakable
+from cdktf_app.broker.base import Ground, Party
+from cdktf_app.security.secrets import Generated
+from openmwaa.config.broker import Sqs
+
+# Workers acknowledge a message before its task begins, so it is in flight only from receipt to start: seconds, however
+# long the task is. Five minutes bear a slow start, and a worker killed in between costs its message no more than that.
+VISIBILITY_TIMEOUT_S: Final = 300
+_RETENTION_S: Final = 14 * 24 * 3600
+_NAME_LIMIT: Final = 80
+# SQS takes at most ten source queues by name.
+_NAMED_SOURCES: Final = 10
+
+
+class SqsBroker(Construct):
+    """The queues of an environment."""
+
+    def __init__(self, scope: Construct, construct_id: str, ground: Ground, wanted: Sqs) -> None:
+        super().__init__(scope, construct_id)
+        self._place: Place = ground.place
+        self._key_arn = ground.key_arn
+        environment = ground.environment
+        prefix = f"airflow-celery-{environment.name}"
+        # `letters` of the environment `x-dead` would be the dead letters of `x`.
+        words = {queue: unmistakable(queue, ours={"letters"}) for queue in environment.queues}
+        names = {queue: fitted(f"{prefix}-{word}", limit=_NAME_LIMIT) for queue, word in words.items()}
+        sources = [self._place.arn("sqs", name) for name in names.values()]
+        allowed = (
+            {"redrivePermission": "byQueue", "sourceQueueArns": sources}
+            if len(sources) <= _NAMED_SOURCES
+            else {"redrivePermission": "allowAll"}
+        )
+        dead_letters = self._queue(
+            "dead_letters", fitted(f"{prefix}-dead-letters", limit=_NAME_LIMIT), redrive_allow_policy=_compact(allowed)
+        )
+        redrive = _compact({"deadLetterTargetArn": dead_letters.arn, "maxReceiveCount": wanted.max_receive_count})
+        made = {queue: self._queue(f"queue_{queue}", name, redrive_policy=redrive) for queue, name in names.items()}
+        self.urls = {queue: sqs.url for queue, sqs in made.items()}
+        self.arns = {queue: sqs.arn for queue, sqs in made.items()}
+        self.dead_letters_url: str | None = dead_letters.url
+        self.variables: Mapping[str, str] = {}
+        self.secrets: Mapping[Party, Generated] = {}
+        self.user_arns: Sequence[str] = ()
+        self.users: Mapping[str, str] = {}
+        self.for_scaler: Mapping[str, Any] = {"kind": "sqs"}
+        self.ready: Sequence[ITerraformDependable] = ()
+
+    def _queue(
+        self,
+        construct_id: str,
+        name: str,
+        *,
+        redrive_policy: str | None = None,
+        redrive_allow_policy: str | None = None,
+    ) -> SqsQueue:
+        # The policies are attributes and not resources of their own: the provider waits 25 s for each of those.
+        return SqsQueue(
+            self,
+            construct_id,
+            name=name,
+            kms_master_key_id=self._key_arn,
+            visibility_timeout_seconds=VISIBILITY_TIMEOUT_S,
+            message_retention_seconds=_RETENTION_S,
+            redrive_policy=redrive_policy,
+            redrive_allow_policy=redrive_allow_policy,
+            policy=policy_json(self, f"{construct_id}_tls_only", [tls_only((self._place.arn("sqs", name),), "sqs:*")]),
+        )
+
+
+def _compact(document: Mapping[str, object]) -> str:
+    """Return JSON as the provider compares it: without spaces."""
+    return json.dumps(document, separators=(",", ":"))

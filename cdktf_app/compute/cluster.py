@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The ECS cluster that everything runs in, on Fargate."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from cdktn import ITerraformDependable
+from cdktn_provider_aws.ecs_cluster import (
+    EcsCluster,
+    EcsClusterConfiguration,
+    EcsClusterConfigurationManagedStorageConfiguration,
+    EcsClusterSetting,
+)
+from cdktn_provider_aws.ecs_cluster_capacity_providers import (
+    EcsClusterCapacityProviders,
+    EcsClusterCapacityProvidersDefaultCapacityProviderStrategy,
+)
+from constructs import Construct
+
+from cdktf_app.base.aws_scope import Place
+
+ON_DEMAND: Final = "FARGATE"
+SPOT: Final = "FARGATE_SPOT"
+
+
+class Cluster(Construct):
+    """The cluster of an environment; its tasks' disks are encrypted with `key_arn`.
+
+    Container Insights cost more than a small environment, so they are asked for.
+    """
+
+    def __init__(
+        self, scope: Construct, construct_id: str, *, name: str, place: Place, key_arn: str, insights: bool
+    ) -> None:
+        super().__init__(scope, construct_id)
+        self.name = name
+        self._place = place
+        storage = EcsClusterConfigurationManagedStorageConfiguration(fargate_ephemeral_storage_kms_key_id=key_arn)
+        cluster = EcsCluster(
+            self,
+            "cluster",
+            name=name,
+            setting=[EcsClusterSetting(name="containerInsights", value="enabled" if insights else "disabled")],
+            configuration=EcsClusterConfiguration(managed_storage_configuration=storage),
+        )
+        self.arn: str = cluster.arn
+        self.capacity: ITerraformDependable = EcsClusterCapacityProviders(
+            self,
+            "capacity_providers",
+            cluster_name=cluster.name,
+            capacity_providers=[ON_DEMAND, SPOT],
+            default_capacity_provider_strategy=[
+                EcsClusterCapacityProvidersDefaultCapacityProviderStrategy(capacity_provider=ON_DEMAND, weight=1)
+            ],
+        )
+
+    def service_arn(self, service: str) -> str:
+        """Return the ARN of the cluster's service `service`."""
+        return self._place.arn("ecs", f"service/{self.name}/{service}")
+
+    @property
+    def every_task(self) -> str:
+        """The ARN pattern of the cluster's tasks, whose ids nobody can know."""
+        return self._place.arn("ecs", f"task/{self.name}/*")

@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Containers of a task definition as values: pure, with ECS's names only in `definition`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal
+
+from cdktf_app.base.log_groups import LogGroup
+from cdktf_app.compute.images import Image
+
+DependencyCondition = Literal["START", "COMPLETE", "SUCCESS", "HEALTHY"]
+STOP_TIMEOUT_S: Final = 30
+LONGEST_STOP_TIMEOUT_S: Final = 120  # Fargate's
+
+
+@dataclass(frozen=True)
+class Health:
+    """A container's health check: `command` runs every `interval_s` and fails after `retries` failures in a row."""
+
+    command: tuple[str, ...]
+    interval_s: int
+    timeout_s: int
+    retries: int
+    start_period_s: int
+
+
+@dataclass(frozen=True)
+class Mount:
+    """A volume of the task in a container."""
+
+    volume: str
+    path: str
+    read_only: bool
+
+
+AIRFLOW_USER: Final = "50000:0"
+SCALER_USER: Final = "50001:0"
+
+
+@dataclass(frozen=True)
+class Container:
+    """One container of a task; `secrets` are ARNs that ECS reads and injects when the container starts."""
+
+    name: str
+    image: Image
+    log_group: LogGroup
+    region: str
+    command: tuple[str, ...] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
+    more_environment: str | None = None
+    """An expression of more variables, which win: those that only Terraform knows."""
+    secrets: Mapping[str, str] = field(default_factory=dict)
+    secret_keys: tuple[str, ...] = ()
+    """Keys of secrets that are not encrypted with the environment's."""
+    essential: bool = True
+    port: int | None = None
+    after: Mapping[str, DependencyCondition] = field(default_factory=dict)
+    health: Health | None = None
+    mounts: tuple[Mount, ...] = ()
+    stop_timeout_s: int = STOP_TIMEOUT_S
+    labels: Mapping[str, str] = field(default_factory=dict)
+    user: str = AIRFLOW_USER
+    """Said although the image says it: an image of one's own that ends as root runs as nobody in particular too."""
+    sealed: bool = True
+    """Whether the image's own files cannot be changed, and no capability is left: what is written goes to `mounts`.
+
+    ECS Exec needs both: its agent writes below /var, as root.
+    """
+
+    def definition(self) -> dict[str, Any]:
+        """Return the container definition as RegisterTaskDefinition takes it; what is empty is left out."""
+        both = sorted(set(self.environment) & set(self.secrets))
+        if both:
+            raise ValueError(f"container {self.name}: {', '.join(both)} is both plain and secret")
+        written = {
+            "name": self.name,
+            "image": self.image.reference,
+            "essential": self.essential,
+            "command": list(self.command),
+            "environment": [{"name": key, "value": value} for key, value in sorted(self.environment.items())],
+            "secrets": [{"name": key, "valueFrom": arn} for key, arn in sorted(self.secrets.items())],
+            "portMappings": self._port_mappings(),
+            "dependsOn": [{"containerName": name, "condition": value} for name, value in sorted(self.after.items())],
+            "healthCheck": self._health_check(),
+            "mountPoints": [
+                {"sourceVolume": mount.volume, "containerPath": mount.path, "readOnly": mount.read_only}
+                for mount in self.mounts
+            ],
+            "stopTimeout": self.stop_timeout_s,
+            "dockerLabels": {"openmwaa.image": self.image.kind, **self.labels},
+            "user": self.user,
+            "privileged": False,
+            "readonlyRootFilesystem": self.sealed,
+            "linuxParameters": self._linux(),
+            "logConfiguration": self._log_configuration(),
+        }
+        return {key: value for key, value in written.items() if value not in ([], {}, None)}
+
+    def _port_mappings(self) -> list[dict[str, Any]]:
+        if self.port is None:
+            return []
+        return [{"containerPort": self.port, "hostPort": self.port, "protocol": "tcp"}]
+
+    def _linux(self) -> dict[str, Any]:
+        # The init reaps what DAG code leaves behind, and passes SIGTERM on.
+        init = {"initProcessEnabled": True}
+        return {**init, "capabilities": {"drop": ["ALL"]}} if self.sealed else init
+
+    def _health_check(self) -> dict[str, Any] | None:
+        if self.health is None:
+            return None
+        return {
+            "command": ["CMD", *self.health.command],
+            "interval": self.health.interval_s,
+            "timeout": self.health.timeout_s,
+            "retries": self.health.retries,
+            "startPeriod": self.health.start_period_s,
+        }
+
+    def _log_configuration(self) -> dict[str, Any]:
+        return {
+            "logDriver": "awslogs",
+            "options": {
+                "awslogs-group": self.log_group.name,
+                "awslogs-region": self.region,
+                "awslogs-stream-prefix": self.name,
+                # A component must not stand still because CloudWatch does.
+                "mode": "non-blocking",
+                "max-buffer-size": "4m",
+            },
+        }

@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The role by which ECS starts the containers of a task."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from cdktf_app.base.aws_scope import Place
+from cdktf_app.base.policies import EVERY, Statement, via
+from cdktf_app.compute.container_definition import Container
+from cdktf_app.security.roles import Role, Roles
+
+
+def execution_role(roles: Roles, word: str, containers: Sequence[Container]) -> Role:
+    """Return a new role by which ECS starts `containers`: their images, their logs and exactly their secrets."""
+    return roles.role(f"{word}-execution", execution_statements(containers, roles.place, roles.key_arn))
+
+
+def execution_statements(containers: Sequence[Container], place: Place, key_arn: str) -> list[Statement]:
+    """Return what ECS needs to start `containers`."""
+    groups = sorted({container.log_group.arn for container in containers})
+    statements = [
+        Statement(
+            sid="WriteLogs",
+            actions=("logs:CreateLogStream", "logs:PutLogEvents"),
+            resources=tuple(f"{group}:*" for group in groups),
+        )
+    ]
+    repositories = sorted({c.image.repository_arn for c in containers if c.image.repository_arn})
+    if repositories:
+        statements += [
+            Statement(
+                sid="LogInToRegistry",
+                actions=("ecr:GetAuthorizationToken",),
+                resources=EVERY,
+                every_resource_because="ECR's token is the account's, not a repository's",
+            ),
+            Statement(
+                sid="PullImages",
+                actions=("ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"),
+                resources=tuple(repositories),
+            ),
+        ]
+    secrets = sorted({arn for container in containers for arn in container.secrets.values()})
+    if secrets:
+        statements += [
+            Statement(sid="ReadSecrets", actions=("secretsmanager:GetSecretValue",), resources=tuple(secrets)),
+            Statement(
+                sid="DecryptSecrets",
+                actions=("kms:Decrypt",),
+                resources=(key_arn, *sorted({key for one in containers for key in one.secret_keys} - {key_arn})),
+                conditions=(via(place, "secretsmanager"),),
+            ),
+        ]
+    return statements

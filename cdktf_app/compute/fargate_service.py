@@ -1,0 +1,178 @@
+# SPDX-License-Identifier: Apache-2.0
+"""An ECS service on Fargate: a task definition, and how many of it run where."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from cdktn import ITerraformDependable, Postcondition, TerraformLocal, TerraformResourceLifecycle
+from cdktn_provider_aws.ecs_service import (
+    EcsService,
+    EcsServiceCapacityProviderStrategy,
+    EcsServiceDeploymentCircuitBreaker,
+    EcsServiceLoadBalancer,
+    EcsServiceNetworkConfiguration,
+)
+from cdktn_provider_aws.ecs_task_definition import (
+    EcsTaskDefinition,
+    EcsTaskDefinitionRuntimePlatform,
+    EcsTaskDefinitionVolume,
+)
+from constructs import Construct
+
+from cdktf_app.compute.cluster import ON_DEMAND, Cluster
+from cdktf_app.compute.container_definition import Container
+from cdktf_app.web.target_groups import Target
+from openmwaa.config.environment_classes import Architecture, TaskSize
+
+_GRACE_S: Final = 300
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What every service of an environment shares."""
+
+    name: str
+    cluster: Cluster
+    subnet_ids: Sequence[str]
+    ready: Sequence[ITerraformDependable]
+    """What has to exist before the first task can start, beyond what a service refers to."""
+
+    def after(self, more: Sequence[ITerraformDependable]) -> Surroundings:
+        """Return the same for services that need `more`: theirs before the first task, and until the last is gone."""
+        return replace(self, ready=[*self.ready, *more])
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a service runs: containers of one size, with what they may do and whom they may talk to."""
+
+    size: TaskSize
+    containers: Sequence[Container]
+    execution_role_arn: str
+    task_role_arn: str
+    security_group_ids: Sequence[str]
+    architecture: Architecture = "X86_64"
+
+
+@dataclass(frozen=True)
+class Replicas:
+    """How many tasks run; `least_percent` and `most_percent` bound them while a new version rolls out."""
+
+    count: int
+    least_percent: int = 100
+    most_percent: int = 200
+    over_zones: bool = False
+    """Whether ECS may stop a task by itself to even the zones out."""
+    scaled: bool = False
+    """Whether `count` is only the first: the number belongs to Application Auto Scaling then, and not to Terraform."""
+
+
+class FargateService(Construct):
+    """A service called `service`, of one task definition."""
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        service: str,
+        surroundings: Surroundings,
+        task: Task,
+        replicas: Replicas,
+        targets: Sequence[Target] = (),
+        ready: Sequence[ITerraformDependable] = (),
+        execute_command: bool = False,
+    ) -> None:
+        super().__init__(scope, construct_id)
+        balanced = [target.listens for target in targets]
+        definition = task_definition(self, f"{surroundings.name}-{service}", task)
+        made = EcsService(
+            self,
+            "service",
+            name=service,
+            cluster=surroundings.cluster.arn,
+            task_definition=definition.arn,
+            desired_count=replicas.count,
+            capacity_provider_strategy=[EcsServiceCapacityProviderStrategy(capacity_provider=ON_DEMAND, weight=1)],
+            network_configuration=private_network(surroundings, task),
+            deployment_minimum_healthy_percent=replicas.least_percent,
+            deployment_maximum_percent=replicas.most_percent,
+            deployment_circuit_breaker=EcsServiceDeploymentCircuitBreaker(enable=True, rollback=True),
+            availability_zone_rebalancing="ENABLED" if replicas.over_zones else "DISABLED",
+            enable_execute_command=execute_command,
+            enable_ecs_managed_tags=True,
+            propagate_tags="SERVICE",
+            load_balancer=[_load_balancer(task, target) for target in targets] or None,
+            health_check_grace_period_seconds=_GRACE_S if targets else None,
+            # An apply ends when the service is healthy, or fails after 20 minutes. One that ECS rolled back is healthy
+            # too, and the provider (5.x) is content with it: the postcondition is not.
+            wait_for_steady_state=True,
+            lifecycle=TerraformResourceLifecycle(
+                ignore_changes=["desired_count"] if replicas.scaled else None,
+                postcondition=[_runs(definition, service)],
+            ),
+            depends_on=[surroundings.cluster.capacity, *surroundings.ready, *balanced, *ready],
+        )
+        self.name: str = made.name
+        """A reference: what is given it comes after the service, and is destroyed before it."""
+        self.healthy: ITerraformDependable = made
+        """What comes after it finds the service healthy."""
+
+
+def task_definition(scope: Construct, family: str, task: Task, *, kept: bool = False) -> EcsTaskDefinition:
+    """Return the task definition of `task` in `scope`; one that is `kept` is never deregistered."""
+    # As a local value, so that a review reads containers and not one string of JSON.
+    containers = TerraformLocal(scope, "containers", [_definition(scope, container) for container in task.containers])
+    volumes = sorted({mount.volume for container in task.containers for mount in container.mounts})
+    return EcsTaskDefinition(
+        scope,
+        "task_definition",
+        family=family,
+        requires_compatibilities=["FARGATE"],
+        network_mode="awsvpc",
+        cpu=str(task.size.cpu),
+        memory=str(task.size.memory),
+        runtime_platform=EcsTaskDefinitionRuntimePlatform(
+            operating_system_family="LINUX", cpu_architecture=task.architecture
+        ),
+        execution_role_arn=task.execution_role_arn,
+        task_role_arn=task.task_role_arn,
+        volume=[EcsTaskDefinitionVolume(name=volume) for volume in volumes] or None,
+        container_definitions=f"${{jsonencode({containers.fqn})}}",
+        skip_destroy=True if kept else None,
+    )
+
+
+def _definition(scope: Construct, container: Container) -> dict[str, Any]:
+    written = container.definition()
+    if container.more_environment is not None:
+        known = TerraformLocal(scope, f"{container.name}_environment", dict(container.environment)).fqn
+        every = f"merge({known}, {container.more_environment})"
+        written["environment"] = f"${{[for name, value in {every} : {{ name = name, value = value }}]}}"
+    return written
+
+
+def _runs(definition: EcsTaskDefinition, service: str) -> Postcondition:
+    """Return the condition that `service` runs what was applied."""
+    return Postcondition(
+        condition=f"${{self.task_definition == {definition.fqn}.arn}}",
+        error_message=(
+            f"ECS rolled {service} back: its new tasks did not become healthy. "
+            "`openmwaa wait --for control-plane` tells why."
+        ),
+    )
+
+
+def private_network(surroundings: Surroundings, task: Task) -> EcsServiceNetworkConfiguration:
+    """Return the network of a service: private subnets, its own group, no public address."""
+    return EcsServiceNetworkConfiguration(
+        subnets=list(surroundings.subnet_ids), security_groups=list(task.security_group_ids), assign_public_ip=False
+    )
+
+
+def _load_balancer(task: Task, target: Target) -> EcsServiceLoadBalancer:
+    name = next(container.name for container in task.containers if container.port == target.port)
+    return EcsServiceLoadBalancer(target_group_arn=target.group_arn, container_name=name, container_port=target.port)

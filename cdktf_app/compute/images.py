@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The two container images: of repositories that the stack makes, or those that are given."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from cdktn_provider_aws.ecr_lifecycle_policy import EcrLifecyclePolicy
+from cdktn_provider_aws.ecr_repository import (
+    EcrRepository,
+    EcrRepositoryEncryptionConfiguration,
+    EcrRepositoryImageScanningConfiguration,
+)
+from constructs import Construct
+
+from cdktf_app.base.aws_scope import Place
+from cdktf_app.base.expressions import said
+from cdktf_app.base.resource_names import host_name, literal
+from openmwaa.config.environment import Environment
+from openmwaa.config.images import SCALER_VERSION
+
+ImageKind = Literal["airflow", "scaler"]
+_NAME_LIMIT: Final = 256 - len("/airflow")
+_ECR: Final = re.compile(
+    r"^(?P<account>\d{12})\.dkr\.ecr\.(?P<region>[a-z0-9-]+)\.amazonaws\.com(?:\.cn)?/(?P<repository>[^:@]+)"
+)
+
+
+# Nothing can run an image that has lost its tag, or is a layer of one that was never finished. Those with a tag stay:
+# a workers' old revision may still have to start another task.
+_WITHOUT_TAG: Final = json.dumps(
+    {
+        "rules": [
+            {
+                "rulePriority": 1,
+                "description": "Images without a tag",
+                "selection": {
+                    "tagStatus": "untagged",
+                    "countType": "sinceImagePushed",
+                    "countUnit": "days",
+                    "countNumber": 14,
+                },
+                "action": {"type": "expire"},
+            }
+        ]
+    },
+    separators=(",", ":"),
+)
+
+
+@dataclass(frozen=True)
+class Image:
+    """An image by its reference; `repository_arn` is where a task has to be let in to pull it, None outside ECR."""
+
+    kind: ImageKind
+    reference: str
+    repository_arn: str | None
+
+
+class Images(Construct):
+    """The images that tasks run."""
+
+    def __init__(
+        self, scope: Construct, construct_id: str, *, environment: Environment, name: str, place: Place, key_arn: str
+    ) -> None:
+        super().__init__(scope, construct_id)
+        self._place = place
+        self._repository_prefix = host_name(name, limit=_NAME_LIMIT)
+        self._key_arn = key_arn
+        images = environment.images
+        self.airflow = self._image("airflow", images.airflow, images.airflow_tag or environment.airflow_version)
+        self.scaler = self._image("scaler", images.scaler, images.scaler_tag or SCALER_VERSION)
+
+    def _image(self, kind: ImageKind, given: str | None, tag: str) -> Image:
+        if given is not None:
+            return Image(kind, literal(given), _repository_arn(said(given), self._place.partition))
+        repository = EcrRepository(
+            self,
+            kind,
+            name=f"{self._repository_prefix}/{kind}",
+            image_tag_mutability="IMMUTABLE",
+            image_scanning_configuration=EcrRepositoryImageScanningConfiguration(scan_on_push=True),
+            encryption_configuration=[
+                EcrRepositoryEncryptionConfiguration(encryption_type="KMS", kms_key=self._key_arn)
+            ],
+            # Images can be built again: destroy must not stop at them.
+            force_delete=True,
+        )
+        EcrLifecyclePolicy(self, f"{kind}_lifecycle", repository=repository.name, policy=_WITHOUT_TAG)
+        return Image(kind, f"{repository.repository_url}:{tag}", repository.arn)
+
+
+def _repository_arn(reference: str, partition: str) -> str | None:
+    match = _ECR.match(reference)
+    if match is None:
+        return None
+    return f"arn:{partition}:ecr:{match['region']}:{match['account']}:repository/{match['repository']}"

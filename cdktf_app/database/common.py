@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What Aurora's and RDS's databases have in common: names, versions, the last snapshot, and how they are watched."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from cdktn import Fn, ITerraformDependable
+from cdktn_provider_aws.cloudwatch_log_group import CloudwatchLogGroup
+from cdktn_provider_aws.db_subnet_group import DbSubnetGroup
+from constructs import Construct
+
+from cdktf_app.base.aws_scope import Place
+from cdktf_app.base.policies import Statement
+from cdktf_app.base.resource_names import host_name
+from cdktf_app.database.base import Ground
+from openmwaa.config.metadata_database import AuroraServerless, RdsPostgresql
+
+Ours = AuroraServerless | RdsPostgresql
+INSIGHTS_DAYS: Final = 7  # at no cost; longer is paid for
+_NAME_LIMIT: Final = 50
+_CREATION_DIGITS: Final = 6
+
+
+@dataclass(frozen=True)
+class Watched:
+    """How a database is watched: arguments of its instances, and what has to exist before."""
+
+    interval_s: int
+    role_arn: str | None
+    ready: tuple[ITerraformDependable, ...]
+
+
+def identifier(ground: Ground) -> str:
+    """Return the database's name."""
+    return host_name(ground.name, limit=_NAME_LIMIT)
+
+
+def family(engine: str, database: Ours) -> str:
+    """Return the family of the parameters of a major version: aurora-postgresql16, postgres16."""
+    return f"{engine}{database.engine_version.partition('.')[0]}"
+
+
+def moves_by_itself(database: Ours) -> bool:
+    """Whether AWS may move it to newer minor versions: not where the file names one."""
+    return "." not in database.engine_version
+
+
+def subnet_group(scope: Construct, ground: Ground) -> DbSubnetGroup:
+    """Return the subnets that the database may be in."""
+    return DbSubnetGroup(scope, "subnet_group", name=identifier(ground), subnet_ids=list(ground.subnet_ids))
+
+
+def snapshot_name(ground: Ground, database: Ours) -> str | None:
+    """Return the name of the last snapshot, another one for every creation: the second destroy meets the first's."""
+    if not database.final_snapshot:
+        return None
+    # The last characters of a secret's ARN are Secrets Manager's own, and random. RDS wants lower case.
+    digits = Fn.lower(Fn.substr(ground.creation, -_CREATION_DIGITS, -1))
+    return f"{identifier(ground)}-final-{digits}"
+
+
+def log_group(scope: Construct, ground: Ground, database: Ours, kind: str) -> list[ITerraformDependable]:
+    """Return the group of the server's log: RDS would make one by itself, without a key, for ever, and leave it."""
+    if not database.log_exports:
+        return []
+    return [
+        CloudwatchLogGroup(
+            scope,
+            "log",
+            name=f"/aws/rds/{kind}/{identifier(ground)}/postgresql",
+            retention_in_days=ground.environment.logging_configuration.retention_days,
+            kms_key_id=ground.key_arn,
+        )
+    ]
+
+
+def log_group_pattern(name: str, place: Place) -> str:
+    """Return the ARN pattern of the group of the server's log, for the key's policy."""
+    return place.arn("logs", f"log-group:/aws/rds/*/{host_name(name, limit=_NAME_LIMIT)}/postgresql")
+
+
+def watched(ground: Ground, database: Ours) -> Watched:
+    """Return how the database's instances are watched, by a role that writes to RDS's own log group alone."""
+    if not database.enhanced_monitoring_seconds:
+        return Watched(0, None, ())
+    place = ground.place
+    # AWS's own policy says `RDS*`; this is the one group that enhanced monitoring writes to.
+    group = place.arn("logs", "log-group:RDSOSMetrics")
+    role = ground.roles.service_role(
+        "database-monitoring",
+        service="monitoring.rds.amazonaws.com",
+        source=place.arn("rds", f"db:{identifier(ground)}*"),
+        statements=[
+            Statement(
+                sid="MakeItsLogGroup",
+                actions=("logs:CreateLogGroup", "logs:PutRetentionPolicy"),
+                resources=(group,),
+            ),
+            Statement(
+                sid="WriteToIt",
+                actions=(
+                    "logs:CreateLogStream",
+                    "logs:DescribeLogStreams",
+                    "logs:GetLogEvents",
+                    "logs:PutLogEvents",
+                ),
+                resources=(f"{group}:log-stream:*",),
+            ),
+        ],
+    )
+    return Watched(database.enhanced_monitoring_seconds, role.arn, (role.ready,))

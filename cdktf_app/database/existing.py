@@ -1,0 +1,27 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A PostgreSQL server that exists: nothing is made, and `prepare-database` makes databases and roles on it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from cdktn import ITerraformDependable
+from constructs import Construct
+
+from cdktf_app.base.local_values import overridable
+from openmwaa.config.metadata_database import ExistingPostgresql
+
+
+class Existing(Construct):
+    """The server as the file names it."""
+
+    def __init__(self, scope: Construct, construct_id: str, database: ExistingPostgresql, *, key_arn: str) -> None:
+        super().__init__(scope, construct_id)
+        self.host = overridable(self, "host", database.host)
+        self.port = database.port
+        self.sslmode = overridable(self, "sslmode", database.sslmode)
+        self.master_secret_arn = database.master_secret_arn
+        self.master_key_arn = database.master_secret_kms_key or key_arn
+        self.answers: list[ITerraformDependable] = []
+        self.dimensions: Mapping[str, str] = {}
+        self.final_snapshot: str | None = None

@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A VPC that exists: nothing of it is changed, and a plan says what is wrong with it before anything is made."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from cdktn import ITerraformDependable, Postcondition, TerraformLocal, TerraformResourceLifecycle, Token
+from cdktn_provider_aws.data_aws_internet_gateway import DataAwsInternetGateway, DataAwsInternetGatewayFilter
+from cdktn_provider_aws.data_aws_route_tables import DataAwsRouteTables, DataAwsRouteTablesFilter
+from cdktn_provider_aws.data_aws_subnet import DataAwsSubnet
+from cdktn_provider_aws.data_aws_vpc import DataAwsVpc
+from constructs import Construct
+
+from cdktf_app.network.vpc_cidrs import VpcCidrs
+from openmwaa.config.environment import Environment
+
+
+class ExistingNetwork(Construct):
+    """The VPC `network.vpc_id` with the subnets that are named beside it."""
+
+    def __init__(self, scope: Construct, construct_id: str, *, environment: Environment) -> None:
+        super().__init__(scope, construct_id)
+        network = environment.network
+        assert network.vpc_id is not None  # noqa: S101 - whoever calls asked before
+        self._given = network.vpc_id
+        vpc = self._vpc()
+        self.vpc_id: str = vpc.id
+        self.vpc_cidrs = VpcCidrs(expression=f"{vpc.fqn}.cidr_block_associations[*].cidr_block")
+        self._private = self._subnets("private", network.private_subnet_ids)
+        self._public = self._subnets("public", network.public_subnet_ids)
+        self._private_by_zone = self._one_a_zone("private", self._private)
+        self._public_by_zone = self._one_a_zone("public", self._public) if self._public else []
+        if environment.has_public_load_balancer or environment.has_cloudfront:
+            self._gateway()
+        # Routes are the owner's, and are there already.
+        self.way_out: Sequence[ITerraformDependable] = []
+        self.internet: Sequence[ITerraformDependable] = []
+
+    @property
+    def private_subnet_ids(self) -> list[str]:
+        """The subnets that tasks and database live in."""
+        return [subnet.id for subnet in self._private]
+
+    @property
+    def private_subnet_ids_by_zone(self) -> list[str]:
+        """One private subnet a zone, which Terraform finds out."""
+        return self._private_by_zone
+
+    @property
+    def public_subnet_ids_by_zone(self) -> list[str]:
+        """One public subnet a zone, where any is named."""
+        return self._public_by_zone
+
+    def private_route_table_ids(self) -> list[str]:
+        """The route tables of the private subnets; one without a table of its own has the VPC's main one."""
+        main = self._tables("main_routes", "association.main", "true")
+        own = [
+            self._tables(f"private_{index}_routes", "association.subnet-id", subnet.id)
+            for index, subnet in enumerate(self._private, start=1)
+        ]
+        each = ", ".join(f"concat({tables.fqn}.ids, {main.fqn}.ids)[0]" for tables in own)
+        return _list(TerraformLocal(self, "private_route_table_ids", f"${{distinct([{each}])}}"))
+
+    def _vpc(self) -> DataAwsVpc:
+        needed = [
+            Postcondition(
+                condition=f"${{self.{attribute}}}",
+                error_message=f"`network.vpc_id`: {self._given} has no {what}; switch it on ({attribute}), for tasks "
+                "find the database, the load balancer and AWS by name.",
+            )
+            for attribute, what in (("enable_dns_support", "DNS support"), ("enable_dns_hostnames", "DNS host names"))
+        ]
+        return DataAwsVpc(self, "vpc", id=self._given, lifecycle=TerraformResourceLifecycle(postcondition=needed))
+
+    def _subnets(self, kind: str, ids: Sequence[str]) -> list[DataAwsSubnet]:
+        found: list[DataAwsSubnet] = []
+        for index, subnet in enumerate(ids, start=1):
+            conditions = [
+                Postcondition(
+                    condition=f'${{self.vpc_id == "{self._given}"}}',
+                    error_message=f"`network.{kind}_subnet_ids`: {subnet} is not a subnet of {self._given}.",
+                )
+            ]
+            if index == len(ids):
+                conditions.append(_two_zones(kind, found))
+            found.append(
+                DataAwsSubnet(
+                    self,
+                    f"{kind}_{index}",
+                    id=subnet,
+                    lifecycle=TerraformResourceLifecycle(postcondition=conditions),
+                )
+            )
+        return found
+
+    def _one_a_zone(self, kind: str, subnets: Sequence[DataAwsSubnet]) -> list[str]:
+        listed = ", ".join(subnet.fqn for subnet in subnets)
+        by_zone = f"{{ for subnet in [{listed}] : subnet.availability_zone => subnet.id... }}"
+        return _list(TerraformLocal(self, f"{kind}_by_zone", f"${{[for zone, ids in {by_zone} : ids[0]]}}"))
+
+    def _tables(self, word: str, filter_name: str, value: str) -> DataAwsRouteTables:
+        return DataAwsRouteTables(
+            self,
+            word,
+            vpc_id=self.vpc_id,
+            filter=[DataAwsRouteTablesFilter(name=filter_name, values=[value])],
+        )
+
+    def _gateway(self) -> DataAwsInternetGateway:
+        # Terraform finds none or says so: there is no load balancer in the internet, and no CloudFront, without it.
+        return DataAwsInternetGateway(
+            self,
+            "internet_gateway",
+            filter=[DataAwsInternetGatewayFilter(name="attachment.vpc-id", values=[self.vpc_id])],
+        )
+
+
+def _two_zones(kind: str, others: Sequence[DataAwsSubnet]) -> Postcondition:
+    zones = ", ".join([*(f"{subnet.fqn}.availability_zone" for subnet in others), "self.availability_zone"])
+    return Postcondition(
+        condition=f"${{length(distinct([{zones}])) >= 2}}",
+        error_message=f"`network.{kind}_subnet_ids` lie in one availability zone: give subnets in two or more.",
+    )
+
+
+def _list(local: TerraformLocal) -> list[str]:
+    """Return what stands for a list that Terraform works out."""
+    found: list[str] = Token.as_list(f"${{{local.fqn}}}")
+    return found

@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a VPC of the environment's own writes down of its connections: those that were refused, or all.
+
+CloudWatch takes about 0.50 USD a GB of them. What is refused is little, and names the rule that is missing.
+"""
+
+from __future__ import annotations
+
+from cdktn_provider_aws.cloudwatch_log_group import CloudwatchLogGroup
+from cdktn_provider_aws.flow_log import FlowLog
+from constructs import Construct
+
+from cdktf_app.base.aws_scope import Place
+from cdktf_app.base.policies import EVERY, Statement
+from cdktf_app.security.roles import Roles
+from openmwaa.config.environment import Environment
+
+_SERVICE = "vpc-flow-logs.amazonaws.com"
+_LONGEST_S = 600
+_SHORTEST_S = 60
+
+
+class FlowLogs(Construct):
+    """The log group `airflow-NAME-VpcFlowLogs` and what fills it."""
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        name: str,
+        environment: Environment,
+        vpc_id: str,
+        place: Place,
+        roles: Roles,
+        key_arn: str,
+    ) -> None:
+        super().__init__(scope, construct_id)
+        # Of the pattern that the key lets CloudWatch Logs encrypt for.
+        group = CloudwatchLogGroup(
+            self,
+            "group",
+            name=f"airflow-{environment.name}-VpcFlowLogs",
+            retention_in_days=environment.logging_configuration.retention_days,
+            kms_key_id=key_arn,
+        )
+        # It cannot make a group: what is delivered late must not bring a destroyed one back.
+        role = roles.service_role(
+            "flow-logs",
+            [
+                Statement(
+                    sid="WriteFlowLogs",
+                    actions=("logs:CreateLogStream", "logs:DescribeLogStreams", "logs:PutLogEvents"),
+                    resources=(f"{group.arn}:*",),
+                ),
+                Statement(
+                    sid="FindLogGroups",
+                    actions=("logs:DescribeLogGroups",),
+                    resources=EVERY,
+                    every_resource_because="the operation knows no resource",
+                ),
+            ],
+            service=_SERVICE,
+            source=place.arn("ec2", "vpc-flow-log/*"),
+        )
+        FlowLog(
+            self,
+            "log",
+            vpc_id=vpc_id,
+            traffic_type=environment.network.flow_logs,
+            log_destination_type="cloud-watch-logs",
+            log_destination=group.arn,
+            iam_role_arn=role.arn,
+            # Ten minutes a record is a tenth of the records; who asks for all of them wants to see when.
+            max_aggregation_interval=_SHORTEST_S if environment.network.flow_logs == "ALL" else _LONGEST_S,
+            tags={"Name": name},
+            depends_on=[role.ready],
+        )

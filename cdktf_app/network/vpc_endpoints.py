@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: Apache-2.0
+"""VPC endpoints: S3's gateway, which is free, and with ENDPOINTS_ONLY one for every service that a component calls.
+
+An interface endpoint costs 0.01 USD an hour and zone, and as much a GB. Names are private: `sqs.REGION.amazonaws.com`
+is the endpoint for everybody in the VPC.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from cdktn import ITerraformDependable
+from cdktn_provider_aws.vpc_endpoint import VpcEndpoint
+from constructs import Construct
+
+from cdktf_app.base.aws_scope import Place
+from cdktf_app.base.policies import EVERY, Condition, Statement, policy_json
+from cdktf_app.network.endpoint_table import S3, WITHOUT_POLICY, endpoints_of
+from cdktf_app.network.security_groups import SecurityGroups
+from cdktf_app.network.traffic_rules import ENDPOINTS
+from cdktf_app.network.vpc import Network
+from openmwaa.config.environment import Environment
+
+
+class VpcEndpoints(Construct):
+    """The endpoints of an environment; `ready` are those without which its tasks reach nothing."""
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        name: str,
+        environment: Environment,
+        network: Network,
+        groups: SecurityGroups,
+        place: Place,
+    ) -> None:
+        super().__init__(scope, construct_id)
+        self._name, self._network, self._groups, self._place = name, network, groups, place
+        self.ready: Sequence[ITerraformDependable] = []
+        if environment.network.way_out == "ENDPOINTS_ONLY":
+            accountwide = policy_json(self, "policy", [_of_this_account(place)])
+            gateway = self._gateway(policy_json(self, "s3_policy", [_of_this_account(place), _layers(place)]))
+            groups.reach_prefix_list("s3", "S3", gateway.prefix_list_id)
+            self.ready = [
+                gateway,
+                *(self._interface(one, accountwide) for one in endpoints_of(environment) if one != S3),
+            ]
+        elif environment.network.vpc_id is None:
+            # Without a policy: with a way out, DAG code may use S3 as it may anything else. Free, and NAT is not.
+            self._gateway(None)
+
+    def _gateway(self, policy: str | None) -> VpcEndpoint:
+        return VpcEndpoint(
+            self,
+            "s3",
+            vpc_id=self._network.vpc_id,
+            service_name=self._service(S3),
+            vpc_endpoint_type="Gateway",
+            route_table_ids=self._network.private_route_table_ids(),
+            policy=policy,
+            tags={"Name": f"{self._name}-s3"},
+        )
+
+    def _interface(self, endpoint: str, policy: str) -> VpcEndpoint:
+        word = endpoint.replace(".", "_").replace("-", "_")
+        return VpcEndpoint(
+            self,
+            word,
+            vpc_id=self._network.vpc_id,
+            service_name=self._service(endpoint),
+            vpc_endpoint_type="Interface",
+            subnet_ids=self._network.private_subnet_ids_by_zone,
+            security_group_ids=[self._groups.id_of(ENDPOINTS)],
+            private_dns_enabled=True,
+            policy=None if endpoint in WITHOUT_POLICY else policy,
+            tags={"Name": f"{self._name}-{endpoint.replace('.', '-')}"},
+        )
+
+    def _service(self, endpoint: str) -> str:
+        return f"com.amazonaws.{self._place.region}.{endpoint}"
+
+
+def _of_this_account(place: Place) -> Statement:
+    """Return what an endpoint lets through: identities of this account, for what their own policies allow.
+
+    What it keeps out are keys of another account, by which data would leave a VPC that has no other way.
+    """
+    return Statement(
+        sid="IdentitiesOfThisAccount",
+        actions=EVERY,
+        resources=EVERY,
+        every_action_because="an endpoint's policy grants nothing: identities' own policies say which actions",
+        every_resource_because="an endpoint's policy grants nothing: identities' own policies say on which resources",
+        principals={"AWS": EVERY},
+        conditions=(Condition("StringEquals", "aws:PrincipalAccount", (place.account,)),),
+    )
+
+
+def _layers(place: Place) -> Statement:
+    """Return that layers of images may be read: ECR signs their URLs itself, in a bucket of AWS's own."""
+    return Statement(
+        sid="LayersOfImages",
+        actions=("s3:GetObject",),
+        resources=(f"arn:{place.partition}:s3:::prod-{place.region}-starport-layer-bucket/*",),
+        principals={"AWS": EVERY},
+    )

@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: Apache-2.0
+"""IAM roles of ECS tasks: what ECS itself may do to start one, and what the code in it may do."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+from typing import Final
+
+from cdktn import ITerraformDependable, TerraformOutput
+from cdktn_provider_aws.iam_role import IamRole
+from cdktn_provider_aws.iam_role_policy import IamRolePolicy
+from cdktn_provider_aws.iam_role_policy_attachment import IamRolePolicyAttachment
+from constructs import Construct
+
+from cdktf_app.base.aws_scope import Place
+from cdktf_app.base.policies import Condition, Statement, policy_json
+from cdktf_app.base.resource_names import caseless, literal
+from openmwaa.config.identity import Identity
+
+_NAME_LIMIT: Final = 64
+
+
+class Roles(Construct):
+    """Makes the roles of an environment as `identity` wants them, all assumed by its tasks alone."""
+
+    def __init__(
+        self, scope: Construct, construct_id: str, *, name: str, place: Place, key_arn: str, identity: Identity
+    ) -> None:
+        super().__init__(scope, construct_id)
+        self._name = name
+        self.place = place
+        self.key_arn = key_arn
+        self._identity = identity
+        self._trust = policy_json(self, "trust", [_trust(place)])
+
+    def role(
+        self, word: str, statements: Sequence[Statement], attached: Sequence[str] = (), *, trust: str | None = None
+    ) -> Role:
+        """Return a new role called `word`, which may do what `statements` and the `attached` policies say.
+
+        The environment's tasks may take it, unless `trust` is the policy of who else may.
+        """
+        identity = self._identity
+        # IAM is global: the Region in the name lets one environment exist in two of them.
+        name = f"{identity.role_name_prefix}{self._name}-{self.place.region}-{word}"
+        return Role(
+            self,
+            word.replace("-", "_"),
+            name=caseless(name, limit=_NAME_LIMIT),
+            identity=identity,
+            trust=trust or self._trust,
+            statements=statements,
+            attached=attached,
+        )
+
+    def service_role(self, word: str, statements: Sequence[Statement], *, service: str, source: str) -> Role:
+        """Return a new role that AWS's `service` may take on behalf of what has the ARN pattern `source`."""
+        trusted = _trust_in("ServiceOfThisAccount", service, self.place, source)
+        trust = policy_json(self, f"{word.replace('-', '_')}_trust", [trusted])
+        return self.role(word, statements, trust=trust)
+
+    def say_what_it_needs(self, output: str, statements: Sequence[Statement]) -> None:
+        """Add an output with the trust and the policy that a role which is given must have."""
+        TerraformOutput(
+            self,
+            output,
+            description="What the role that is given needs; `terraform plan` shows it already",
+            value={"trust": self._trust, "policy": policy_json(self, f"{output}_policy", statements)},
+        ).override_logical_id(output)
+
+
+class Role(Construct):
+    """A role with one inline policy, or none, and policies that exist; `ready` is when it may do all that."""
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        name: str,
+        identity: Identity,
+        trust: str,
+        statements: Sequence[Statement],
+        attached: Sequence[str],
+    ) -> None:
+        super().__init__(scope, construct_id)
+        bound = identity.permissions_boundary_arn
+        role = IamRole(
+            self,
+            "role",
+            name=name,
+            path=literal(identity.path),
+            assume_role_policy=trust,
+            permissions_boundary=literal(bound) if bound else None,
+        )
+        self.arn: str = role.arn
+        self.ready: ITerraformDependable = role
+        first = [
+            IamRolePolicyAttachment(self, _address(arn), role=role.name, policy_arn=literal(arn)) for arn in attached
+        ]
+        if statements:
+            policy = policy_json(self, "policy", statements)
+            # The last of all, so that whoever waits for it waits for all.
+            self.ready = IamRolePolicy(
+                self, "role_policy", name=name, role=role.id, policy=policy, depends_on=first or None
+            )
+
+
+def _address(policy_arn: str) -> str:
+    """Return an address that stays when another policy goes from the list; two paths may have one name."""
+    name = re.sub(r"\W", "_", policy_arn.rpartition("/")[2])
+    return f"{name}_{hashlib.sha256(policy_arn.encode()).hexdigest()[:6]}"
+
+
+def _trust(place: Place) -> Statement:
+    return _trust_in("TasksOfThisAccount", "ecs-tasks.amazonaws.com", place, place.arn("ecs", "*"))
+
+
+def _trust_in(sid: str, service: str, place: Place, source: str) -> Statement:
+    return Statement(
+        sid=sid,
+        actions=("sts:AssumeRole",),
+        resources=(),
+        principals={"Service": (service,)},
+        conditions=(
+            Condition("StringEquals", "aws:SourceAccount", (place.account,)),
+            Condition("ArnLike", "aws:SourceArn", (source,)),
+        ),
+    )

@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The certificate of a domain and of its name inside the VPC, proven by DNS and renewed by ACM as long as it is."""
+
+from __future__ import annotations
+
+from cdktn import TerraformResourceLifecycle
+from cdktn_provider_aws.acm_certificate import AcmCertificate
+from cdktn_provider_aws.acm_certificate_validation import AcmCertificateValidation
+from cdktn_provider_aws.route53_record import Route53Record
+from constructs import Construct
+
+from cdktf_app.base.local_values import overridable
+
+
+class Certificate(Construct):
+    """A public certificate of `domain` and `internal`; `arn` is known once ACM has issued it."""
+
+    def __init__(self, scope: Construct, construct_id: str, *, domain: str, internal: str, zone_id: str) -> None:
+        super().__init__(scope, construct_id)
+        certificate = AcmCertificate(
+            self,
+            "certificate",
+            domain_name=domain,
+            subject_alternative_names=[internal],
+            validation_method="DNS",
+            tags={"Name": domain},
+            # Listeners change over to a new one before the old one goes.
+            lifecycle=TerraformResourceLifecycle(create_before_destroy=True),
+        )
+        records = Route53Record(
+            self,
+            "proof",
+            zone_id=zone_id,
+            name="${each.value.resource_record_name}",
+            type="${each.value.resource_record_type}",
+            records=["${each.value.resource_record_value}"],
+            ttl=60,
+            # An account has one proof a name, whichever Region asks for it.
+            allow_overwrite=True,
+        )
+        records.add_override(
+            "for_each",
+            f"${{{{for option in {certificate.fqn}.domain_validation_options : option.domain_name => option}}}}",
+        )
+        validation = AcmCertificateValidation(
+            self,
+            "validation",
+            certificate_arn=certificate.arn,
+            validation_record_fqdns=[],
+        )
+        validation.add_override("validation_record_fqdns", f"${{[for record in {records.fqn} : record.fqdn]}}")
+        self.arn = overridable(self, "arn", validation.certificate_arn)

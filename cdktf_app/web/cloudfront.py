@@ -1,0 +1,206 @@
+# SPDX-License-Identifier: Apache-2.0
+"""CloudFront's own name in front of the internal load balancer: HTTPS for people without a domain of their own.
+
+CloudFront reaches the load balancer through a VPC origin: it stays private, and has no other way in from the internet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from cdktn import ITerraformDependable
+from cdktn_provider_aws.cloudfront_distribution import (
+    CloudfrontDistribution,
+    CloudfrontDistributionDefaultCacheBehavior,
+    CloudfrontDistributionDefaultCacheBehaviorFunctionAssociation,
+    CloudfrontDistributionOrigin,
+    CloudfrontDistributionOriginVpcOriginConfig,
+    CloudfrontDistributionRestrictions,
+    CloudfrontDistributionRestrictionsGeoRestriction,
+    CloudfrontDistributionViewerCertificate,
+)
+from cdktn_provider_aws.cloudfront_function import CloudfrontFunction
+from cdktn_provider_aws.cloudfront_vpc_origin import (
+    CloudfrontVpcOrigin,
+    CloudfrontVpcOriginVpcOriginEndpointConfig,
+    CloudfrontVpcOriginVpcOriginEndpointConfigOriginSslProtocols,
+)
+from cdktn_provider_aws.cloudwatch_log_delivery import (
+    CloudwatchLogDelivery,
+    CloudwatchLogDeliveryS3DeliveryConfiguration,
+)
+from cdktn_provider_aws.cloudwatch_log_delivery_destination import (
+    CloudwatchLogDeliveryDestination,
+    CloudwatchLogDeliveryDestinationDeliveryDestinationConfiguration,
+)
+from cdktn_provider_aws.cloudwatch_log_delivery_source import CloudwatchLogDeliverySource
+from cdktn_provider_aws.lb import Lb
+from cdktn_provider_aws.provider import AwsProvider
+from constructs import Construct
+
+from cdktf_app.base.ports import HTTPS_PORT, WEB_PORT
+from cdktf_app.base.resource_names import fitted, literal
+from cdktf_app.storage.access_logs import AccessLogs
+from cdktf_app.web.web_acl import WebAcl
+
+# AWS's own policies; their ids are the same in every account.
+_CACHING_DISABLED: Final = "4135ea2d-6df8-44a3-9df3-4b5a84be39ad"
+_ALL_VIEWER: Final = "216adef6-5c7f-47e4-b989-5492eafa07d3"
+_SECURITY_HEADERS: Final = "67f7725c-6f97-4210-82d7-5512b31e9d03"
+_ALL_METHODS: Final = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT")
+_ORIGIN: Final = "web"
+_NAME_LIMIT: Final = 60  # of a log delivery; functions and origins may have 64
+# The longest that CloudFront waits without a quota raised; as long as the load balancer keeps an idle connection.
+_READ_TIMEOUT_S: Final = 60
+_KEEPALIVE_S: Final = 5
+_VIEWER_RESPONSE: Final = Path(__file__).with_name("viewer_response.js")
+
+
+class CloudFront(Construct):
+    """A distribution in front of the web listener of `balancer`, for people from `allowed_cidrs` and nobody else."""
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        name: str,
+        balancer: Lb,
+        ready: Sequence[ITerraformDependable],
+        allowed_cidrs: Sequence[str],
+        provider: AwsProvider,
+        retention_days: int,
+        access_logs: AccessLogs | None,
+    ) -> None:
+        super().__init__(scope, construct_id)
+        self._name = fitted(name, limit=_NAME_LIMIT)
+        self._ready = list(ready)
+        acl = WebAcl(
+            self,
+            "acl",
+            name=name,
+            reach="CLOUDFRONT",
+            allowed_cidrs=allowed_cidrs,
+            retention_days=retention_days,
+            key_arn=None,  # the environment's key is another Region's
+            provider=provider,
+        )
+        self._distribution = self._distribute(balancer, acl.arn)
+        self.domain_name: str = self._distribution.domain_name
+        if access_logs is not None:
+            self._log(access_logs, provider)
+
+    def _distribute(self, balancer: Lb, acl_arn: str) -> CloudfrontDistribution:
+        return CloudfrontDistribution(
+            self,
+            "distribution",
+            comment=f"{self._name}: the web server",
+            enabled=True,
+            # The ranges that may come are IPv4: whoever has both shall use that.
+            is_ipv6_enabled=False,
+            http_version="http2and3",
+            web_acl_id=acl_arn,
+            origin=[
+                CloudfrontDistributionOrigin(
+                    origin_id=_ORIGIN,
+                    domain_name=balancer.dns_name,
+                    vpc_origin_config=CloudfrontDistributionOriginVpcOriginConfig(
+                        vpc_origin_id=self._vpc_origin(balancer),
+                        origin_read_timeout=_READ_TIMEOUT_S,
+                        origin_keepalive_timeout=_KEEPALIVE_S,
+                    ),
+                )
+            ],
+            default_cache_behavior=self._behavior(),
+            restrictions=CloudfrontDistributionRestrictions(
+                geo_restriction=CloudfrontDistributionRestrictionsGeoRestriction(restriction_type="none")
+            ),
+            # With its own certificate CloudFront says itself which TLS it speaks, and takes no other word.
+            viewer_certificate=CloudfrontDistributionViewerCertificate(cloudfront_default_certificate=True),
+            # The name is known at once; that every edge knows it takes minutes more, which nothing here waits for.
+            wait_for_deployment=False,
+            tags={"Name": self._name},
+        )
+
+    def _behavior(self) -> CloudfrontDistributionDefaultCacheBehavior:
+        function = CloudfrontFunction(
+            self,
+            "viewer_response",
+            name=f"{fitted(self._name, limit=_NAME_LIMIT - len('-response'))}-response",
+            comment="Secure cookies and redirects of a web server that sees HTTP",
+            runtime="cloudfront-js-2.0",
+            code=literal(_VIEWER_RESPONSE.read_text(encoding="utf-8")),
+            publish=True,
+        )
+        return CloudfrontDistributionDefaultCacheBehavior(
+            target_origin_id=_ORIGIN,
+            viewer_protocol_policy="https-only",
+            allowed_methods=list(_ALL_METHODS),
+            cached_methods=["GET", "HEAD"],
+            cache_policy_id=_CACHING_DISABLED,
+            # Everything of the viewer's request, its Host too: Airflow compares it with where it is to redirect to.
+            origin_request_policy_id=_ALL_VIEWER,
+            response_headers_policy_id=_SECURITY_HEADERS,
+            function_association=[
+                CloudfrontDistributionDefaultCacheBehaviorFunctionAssociation(
+                    event_type="viewer-response", function_arn=function.arn
+                )
+            ],
+        )
+
+    def _vpc_origin(self, balancer: Lb) -> str:
+        protocols = CloudfrontVpcOriginVpcOriginEndpointConfigOriginSslProtocols(items=["TLSv1.2"], quantity=1)
+        origin = CloudfrontVpcOrigin(
+            self,
+            "vpc_origin",
+            vpc_origin_endpoint_config=[
+                CloudfrontVpcOriginVpcOriginEndpointConfig(
+                    name=self._name,
+                    arn=balancer.arn,
+                    http_port=WEB_PORT,
+                    https_port=HTTPS_PORT,
+                    origin_protocol_policy="http-only",  # HTTPS would need a certificate, and that a domain
+                    origin_ssl_protocols=[protocols],
+                )
+            ],
+            depends_on=self._ready,
+        )
+        return origin.id
+
+    def _log(self, access_logs: AccessLogs, provider: AwsProvider) -> None:
+        """Have CloudFront's access logs delivered to the bucket; its older way would need ACLs on it."""
+        source = CloudwatchLogDeliverySource(
+            self,
+            "log_source",
+            name=self._name,
+            log_type="ACCESS_LOGS",
+            resource_arn=self._distribution.arn,
+            provider=provider,
+        )
+        destination = CloudwatchLogDeliveryDestination(
+            self,
+            "log_destination",
+            name=self._name,
+            output_format="json",
+            delivery_destination_configuration=[
+                CloudwatchLogDeliveryDestinationDeliveryDestinationConfiguration(
+                    destination_resource_arn=access_logs.bucket_arn
+                )
+            ],
+            provider=provider,
+            depends_on=[access_logs.allowed],
+        )
+        CloudwatchLogDelivery(
+            self,
+            "log_delivery",
+            delivery_source_name=source.name,
+            delivery_destination_arn=destination.arn,
+            s3_delivery_configuration=[
+                CloudwatchLogDeliveryS3DeliveryConfiguration(
+                    suffix_path="/{DistributionId}/{yyyy}/{MM}/{dd}/{HH}", enable_hive_compatible_path=False
+                )
+            ],
+            provider=provider,
+        )

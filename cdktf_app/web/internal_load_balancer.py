@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The load balancer inside the VPC: running tasks' way to the execution API, the scaler's page, private web access."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from cdktn import ITerraformDependable
+from cdktn_provider_aws.lb import Lb, LbAccessLogs
+from cdktn_provider_aws.lb_listener_rule import (
+    LbListenerRule,
+    LbListenerRuleAction,
+    LbListenerRuleCondition,
+    LbListenerRuleConditionPathPattern,
+)
+from constructs import Construct
+
+from cdktf_app.base.ports import EXECUTION_API_PORT, HTTPS_PORT, SCALER_PORT, WEB_PORT
+from cdktf_app.base.resource_names import host_name
+from cdktf_app.web.listeners import Asking, forward, listener, nothing
+from cdktf_app.web.target_groups import EXECUTION, NAME_LIMIT, SCALER, WEB, Kind, Target, target_group
+
+
+@dataclass(frozen=True)
+class Balanced:
+    """What both load balancers of an environment are told."""
+
+    name: str
+    vpc_id: str
+    subnet_ids: Sequence[str]
+    security_group_ids: Sequence[str]
+    certificate_arn: str | None
+    asking: Asking | None = None
+    access_logs: LbAccessLogs | None = None
+    deletion_protection: bool = False
+    ready: Sequence[ITerraformDependable] = ()
+    """What has to exist before the load balancer can be reached."""
+
+
+class InternalLoadBalancer(Construct):
+    """An internal application load balancer; `web` says whether people find the web server behind it."""
+
+    def __init__(self, scope: Construct, construct_id: str, *, balanced: Balanced, web: bool) -> None:
+        super().__init__(scope, construct_id)
+        self._balanced = balanced
+        self.lb = load_balancer(self, balanced, internal=True, name=host_name(balanced.name, limit=NAME_LIMIT))
+        # Only /execution/ is served here: the API server's other paths are not for DAG code.
+        self.execution_api = self._only(EXECUTION, EXECUTION_API_PORT, ["/execution/*"])
+        self.scaler = self._only(SCALER, SCALER_PORT, ["/", "/v1/*", "/metrics"])
+        self.web = self._web() if web else None
+
+    @property
+    def web_port(self) -> int:
+        """The port of private web access: 443 over TLS, and one that says it is none without."""
+        return WEB_PORT if self._balanced.certificate_arn is None else HTTPS_PORT
+
+    def _web(self) -> Target:
+        place = Construct(self, WEB.word)
+        group = target_group(place, name=self._group_name(WEB), kind=WEB, vpc_id=self._balanced.vpc_id)
+        listens = listener(
+            place,
+            balancer_arn=self.lb.arn,
+            port=self.web_port,
+            certificate_arn=self._balanced.certificate_arn,
+            actions=forward(group.arn, self._balanced.asking),
+        )
+        return Target(group.arn, WEB.port, listens, self.lb.arn_suffix, group.arn_suffix)
+
+    def _only(self, kind: Kind, port: int, paths: list[str]) -> Target:
+        """Return a target that is reached under `paths` and under nothing else."""
+        place = Construct(self, kind.word)
+        group = target_group(place, name=self._group_name(kind), kind=kind, vpc_id=self._balanced.vpc_id)
+        listens = listener(
+            place,
+            balancer_arn=self.lb.arn,
+            port=port,
+            certificate_arn=self._balanced.certificate_arn,
+            actions=nothing(),
+        )
+        rule = LbListenerRule(
+            place,
+            "rule",
+            listener_arn=listens.arn,
+            priority=1,
+            condition=[LbListenerRuleCondition(path_pattern=LbListenerRuleConditionPathPattern(values=paths))],
+            action=[LbListenerRuleAction(type="forward", target_group_arn=group.arn)],
+        )
+        return Target(group.arn, kind.port, rule, self.lb.arn_suffix, group.arn_suffix)
+
+    def _group_name(self, kind: Kind) -> str:
+        return host_name(f"{self._balanced.name}-{kind.word}", limit=NAME_LIMIT)
+
+
+def load_balancer(scope: Construct, balanced: Balanced, *, internal: bool, name: str) -> Lb:
+    """Return a new application load balancer in `scope`."""
+    return Lb(
+        scope,
+        "lb",
+        name=name,
+        load_balancer_type="application",
+        internal=internal,
+        subnets=list(balanced.subnet_ids),
+        security_groups=list(balanced.security_group_ids),
+        # What is not quite HTTP is not passed on to be read in two ways.
+        drop_invalid_header_fields=True,
+        desync_mitigation_mode="defensive",
+        enable_deletion_protection=balanced.deletion_protection,
+        access_logs=balanced.access_logs,
+        depends_on=list(balanced.ready),
+    )

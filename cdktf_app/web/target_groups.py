@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Target groups: where services register their tasks, and what load balancers ask of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from cdktn import ITerraformDependable
+from cdktn_provider_aws.lb_target_group import LbTargetGroup, LbTargetGroupHealthCheck
+from constructs import Construct
+
+from cdktf_app.base.ports import EXECUTION_API_PORT, SCALER_PORT, WEB_PORT
+
+NAME_LIMIT: Final = 32
+"""The longest name of a load balancer or a target group."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where a service registers its tasks, and what has to exist before ECS accepts that.
+
+    `balancer` and `group` are the names that CloudWatch has for the two.
+    """
+
+    group_arn: str
+    port: int
+    listens: ITerraformDependable
+    balancer: str
+    group: str
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What a target group is for: the port of its tasks, and how their health is asked."""
+
+    word: str
+    port: int
+    health_path: str
+    interval_s: int = 10
+    unhealthy_threshold: int = 5
+
+
+WEB: Final = Kind("web", WEB_PORT, "/api/v2/monitor/health")
+EXECUTION: Final = Kind("execution", EXECUTION_API_PORT, "/execution/health")
+# ECS replaces a scaler that has not been well for five minutes, and not one that is slow once.
+SCALER: Final = Kind("scaler", SCALER_PORT, "/healthz", interval_s=30, unhealthy_threshold=10)
+
+
+def target_group(scope: Construct, *, name: str, kind: Kind, vpc_id: str) -> LbTargetGroup:
+    """Return a new target group in `scope`; a group belongs to one load balancer, so two of them need two groups."""
+    return LbTargetGroup(
+        scope,
+        "group",
+        name=name,
+        target_type="ip",
+        # TLS ends at the load balancer; only it may open connections to these ports.
+        protocol="HTTP",
+        port=kind.port,
+        vpc_id=vpc_id,
+        deregistration_delay="30",
+        health_check=LbTargetGroupHealthCheck(
+            path=kind.health_path,
+            matcher="200",
+            interval=kind.interval_s,
+            timeout=5,
+            healthy_threshold=2,
+            unhealthy_threshold=kind.unhealthy_threshold,
+        ),
+    )

@@ -1,0 +1,220 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How people reach the web server, in each of MWAA's access modes; and how tasks reach the execution API.
+
+    PRIVATE_ONLY          internal load balancer
+    PUBLIC_ONLY           public load balancer, which asks people who they are
+    PUBLIC_AND_PRIVATE    both; without a domain, CloudFront in front of the internal one
+
+The internal load balancer is always there: running tasks find the execution API through it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Final
+
+from cdktn_provider_aws.data_aws_secretsmanager_secret_version import DataAwsSecretsmanagerSecretVersion
+from cdktn_provider_aws.lb import Lb
+from constructs import Construct
+
+from cdktf_app.base.aws_scope import Place
+from cdktf_app.base.local_values import overridable
+from cdktf_app.base.ports import EXECUTION_API_PORT, HTTPS_PORT, SCALER_PORT
+from cdktf_app.network.security_groups import SecurityGroups
+from cdktf_app.network.traffic_rules import INTERNAL, PUBLIC, balancer_that_asks, internal_web_port
+from cdktf_app.network.vpc import Network
+from cdktf_app.storage.access_logs import AccessLogs
+from cdktf_app.web.certificate import Certificate
+from cdktf_app.web.cloudfront import CloudFront
+from cdktf_app.web.dns_records import HostNames
+from cdktf_app.web.internal_load_balancer import Balanced, InternalLoadBalancer
+from cdktf_app.web.listeners import Asking
+from cdktf_app.web.public_load_balancer import PublicLoadBalancer
+from cdktf_app.web.target_groups import Target
+from cdktf_app.web.web_acl import WebAcl
+from openmwaa.config.environment import Environment
+
+_RETENTION_DAYS: Final = 90
+"""Days that what WAF blocked is kept: as long as one looks back for who tried passwords."""
+
+
+class WebAccess:
+    """The ways to the web server, the execution API and the scaler's page; adds to `scope`, a stack, what they need."""
+
+    def __init__(
+        self,
+        scope: Construct,
+        *,
+        environment: Environment,
+        name: str,
+        place: Place,
+        network: Network,
+        groups: SecurityGroups,
+        key_arn: str,
+    ) -> None:
+        self._scope = scope
+        self._environment = environment
+        self._access = environment.web_access
+        self._name = name
+        self._place = place
+        self._network = network
+        self._groups = groups
+        self._key_arn = key_arn
+        self._logs = self._access_logs()
+        self._certificate = self._certificate_arn()
+        self._asking = self._who_to_ask()
+        self.internal = self._internal()
+        self.public = self._public() if environment.has_public_load_balancer else None
+        self._cloudfront = self._distribution() if environment.has_cloudfront else None
+        self._point_names()
+        # Local values, so that a place without TLS and host names can say other URLs.
+        self.web_url = overridable(scope, "web_url", self._web_url())
+        """Where people find the web server, without a slash at the end."""
+        self.execution_api_url = overridable(
+            scope, "execution_api_url", f"{self._inside(EXECUTION_API_PORT)}/execution/"
+        )
+        """Where workers find the execution API."""
+        self.scaler_url = overridable(scope, "scaler_url", f"{self._inside(SCALER_PORT)}/")
+        """Where the scaler's page is."""
+
+    @property
+    def web(self) -> list[Target]:
+        """Where web servers register: once with each load balancer."""
+        public = self.public.web if self.public else None
+        return [target for target in (self.internal.web, public) if target is not None]
+
+    @property
+    def private_web_url(self) -> str | None:
+        """Where people within the VPC find the web server beside a public way to it."""
+        if not (self._environment.has_private_web and self._environment.webserver_access_mode == "PUBLIC_AND_PRIVATE"):
+            return None
+        return self._inside(internal_web_port(self._environment))
+
+    @property
+    def proxies(self) -> str:
+        """Addresses whose word on who asked, and how, the web server takes: the load balancers'."""
+        ranges = self._network.vpc_cidrs
+        return f'${{join(",", {ranges.expression})}}' if ranges.expression else ",".join(ranges.known)
+
+    @property
+    def names_to_make(self) -> dict[str, str]:
+        """Names that are the user's to make, and what each is an alias of."""
+        if self._access.domain is None or self._access.hosted_zone_id is not None:
+            return {}
+        return {name: balancer.dns_name for name, balancer in self._named(self._access.domain).items()}
+
+    def _internal(self) -> InternalLoadBalancer:
+        groups = self._groups.of_internal_load_balancer
+        return InternalLoadBalancer(
+            self._scope,
+            INTERNAL,
+            balanced=self._balanced(INTERNAL, self._network.private_subnet_ids_by_zone, groups),
+            web=self._environment.has_private_web,
+        )
+
+    def _public(self) -> PublicLoadBalancer:
+        acl = None
+        if self._access.waf:
+            acl = WebAcl(
+                self._scope,
+                "web_acl",
+                name=f"{self._name}-web",
+                reach="REGIONAL",
+                retention_days=_RETENTION_DAYS,
+                key_arn=self._key_arn,
+            )
+        return PublicLoadBalancer(
+            self._scope,
+            PUBLIC,
+            balanced=replace(
+                self._balanced(PUBLIC, self._network.public_subnet_ids_by_zone, [self._groups.id_of(PUBLIC)]),
+                ready=self._network.internet,
+            ),
+            web_acl_arn=acl.arn if acl else None,
+        )
+
+    def _balanced(self, group: str, subnet_ids: Sequence[str], security_group_ids: Sequence[str]) -> Balanced:
+        return Balanced(
+            name=self._name,
+            vpc_id=self._network.vpc_id,
+            subnet_ids=subnet_ids,
+            security_group_ids=security_group_ids,
+            certificate_arn=self._certificate,
+            asking=self._asking if group == balancer_that_asks(self._environment) else None,
+            access_logs=self._logs.of_load_balancers if self._logs else None,
+            deletion_protection=self._access.deletion_protection,
+        )
+
+    def _distribution(self) -> CloudFront:
+        return CloudFront(
+            self._scope,
+            "cloudfront",
+            # Its parts are the whole world's: the Region makes one environment two in two of them.
+            name=f"{self._name}-{self._place.region}",
+            balancer=self.internal.lb,
+            ready=self._network.internet,
+            allowed_cidrs=self._access.allowed_cidrs,
+            provider=self._place.global_provider(),
+            retention_days=_RETENTION_DAYS,
+            access_logs=self._logs,
+        )
+
+    def _access_logs(self) -> AccessLogs | None:
+        if self._access.access_logs_days is None:
+            return None
+        return AccessLogs(
+            self._scope,
+            "access_logs",
+            name=self._name,
+            place=self._place,
+            days=self._access.access_logs_days,
+            cloudfront=self._environment.has_cloudfront,
+        )
+
+    def _certificate_arn(self) -> str | None:
+        """Return the certificate of every listener: one that is given, else one that is made in the domain's zone."""
+        access = self._access
+        if access.domain is None or access.certificate_arn is not None:
+            return access.certificate_arn
+        return Certificate(
+            self._scope,
+            "certificate",
+            domain=access.domain,
+            internal=access.internal_domain,
+            zone_id=access.hosted_zone_id or "",
+        ).arn
+
+    def _who_to_ask(self) -> Asking | None:
+        if self._access.cognito is not None:
+            return Asking(self._access.cognito)
+        if self._access.oidc is None:
+            return None
+        secret = DataAwsSecretsmanagerSecretVersion(
+            self._scope, "oidc_client", secret_id=self._access.oidc.client_secret_arn
+        )
+        return Asking(self._access.oidc, overridable(self._scope, "oidc_client_secret", secret.secret_string))
+
+    def _point_names(self) -> None:
+        access = self._access
+        if access.domain is not None and access.hosted_zone_id is not None:
+            HostNames(self._scope, "names", zone_id=access.hosted_zone_id, aliases=self._named(access.domain))
+
+    def _named(self, domain: str) -> dict[str, Lb]:
+        return {
+            domain: self.public.lb if self.public else self.internal.lb,
+            self._access.internal_domain: self.internal.lb,
+        }
+
+    def _web_url(self) -> str:
+        if self._cloudfront is not None:
+            return f"https://{self._cloudfront.domain_name}"
+        if self._access.domain is not None:
+            return f"https://{self._access.domain}"
+        return self._inside(internal_web_port(self._environment))
+
+    def _inside(self, port: int) -> str:
+        """Return the URL of a listener of the internal load balancer, under the name that its certificate has."""
+        if self._access.domain is None:
+            return f"http://{self.internal.lb.dns_name}:{port}"
+        return f"https://{self._access.internal_domain}" + ("" if port == HTTPS_PORT else f":{port}")

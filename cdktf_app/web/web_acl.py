@@ -1,0 +1,176 @@
+# SPDX-License-Identifier: Apache-2.0
+"""AWS WAF in front of the web server: who may come at all, how often they may try a password, and known attacks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, Literal
+
+from cdktn import TerraformProvider
+from cdktn_provider_aws.cloudwatch_log_group import CloudwatchLogGroup
+from cdktn_provider_aws.wafv2_ip_set import Wafv2IpSet
+from cdktn_provider_aws.wafv2_web_acl import (
+    Wafv2WebAcl,
+    Wafv2WebAclDefaultAction,
+    Wafv2WebAclDefaultActionAllow,
+    Wafv2WebAclDefaultActionBlock,
+    Wafv2WebAclRule,
+    Wafv2WebAclRuleAction,
+    Wafv2WebAclRuleActionAllow,
+    Wafv2WebAclRuleActionBlock,
+    Wafv2WebAclRuleOverrideAction,
+    Wafv2WebAclRuleOverrideActionNone,
+    Wafv2WebAclRuleVisibilityConfig,
+    Wafv2WebAclVisibilityConfig,
+)
+from cdktn_provider_aws.wafv2_web_acl_logging_configuration import (
+    Wafv2WebAclLoggingConfiguration,
+    Wafv2WebAclLoggingConfigurationLoggingFilter,
+    Wafv2WebAclLoggingConfigurationLoggingFilterFilter,
+    Wafv2WebAclLoggingConfigurationLoggingFilterFilterCondition,
+    Wafv2WebAclLoggingConfigurationLoggingFilterFilterConditionActionCondition,
+    Wafv2WebAclLoggingConfigurationRedactedFields,
+    Wafv2WebAclLoggingConfigurationRedactedFieldsSingleHeader,
+)
+from constructs import Construct
+
+from cdktf_app.base.resource_names import fitted
+
+_NAME_LIMIT: Final = 128
+# An office behind one address logs in in the morning: a page of Airflow's login asks /auth/ about ten times.
+_LOGINS_IN_5_MINUTES: Final = 300
+_SECRET_HEADERS: Final = ("authorization", "cookie")
+_Filter = Wafv2WebAclLoggingConfigurationLoggingFilterFilter
+_Condition = Wafv2WebAclLoggingConfigurationLoggingFilterFilterCondition
+_Action = Wafv2WebAclLoggingConfigurationLoggingFilterFilterConditionActionCondition
+_Redacted = Wafv2WebAclLoggingConfigurationRedactedFields
+_Header = Wafv2WebAclLoggingConfigurationRedactedFieldsSingleHeader
+
+
+class WebAcl(Construct):
+    """A web ACL; with `allowed_cidrs` nobody else passes. What it blocks is written to a log group."""
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        name: str,
+        reach: Literal["CLOUDFRONT", "REGIONAL"],
+        allowed_cidrs: Sequence[str] = (),
+        retention_days: int,
+        key_arn: str | None,
+        provider: TerraformProvider | None = None,
+    ) -> None:
+        super().__init__(scope, construct_id)
+        self._name = fitted(name, limit=_NAME_LIMIT - len("-allowed"))
+        self._provider = provider
+        self._reach = reach
+        acl = Wafv2WebAcl(
+            self,
+            "web_acl",
+            name=self._name,
+            description="Who may come to the web server",
+            scope=reach,
+            default_action=_default(allow=not allowed_cidrs),
+            rule=self._rules(allowed_cidrs),
+            visibility_config=Wafv2WebAclVisibilityConfig(**_seen(self._name)),
+            provider=provider,
+        )
+        self.arn: str = acl.arn
+        self._log(retention_days, key_arn)
+
+    def _rules(self, allowed_cidrs: Sequence[str]) -> list[Wafv2WebAclRule]:
+        block = Wafv2WebAclRuleAction(block=Wafv2WebAclRuleActionBlock())
+        rules = [
+            Wafv2WebAclRule(
+                name="known-bad-inputs",
+                priority=0,
+                override_action=Wafv2WebAclRuleOverrideAction(none=Wafv2WebAclRuleOverrideActionNone()),
+                statement={
+                    "managed_rule_group_statement": {
+                        "vendor_name": "AWS",
+                        "name": "AWSManagedRulesKnownBadInputsRuleSet",
+                    }
+                },
+                visibility_config=Wafv2WebAclRuleVisibilityConfig(**_seen("known-bad-inputs")),
+            ),
+            Wafv2WebAclRule(
+                name="logins",
+                priority=1,
+                action=block,
+                statement={"rate_based_statement": _logins()},
+                visibility_config=Wafv2WebAclRuleVisibilityConfig(**_seen("logins")),
+            ),
+        ]
+        return [*rules, self._allow(allowed_cidrs)] if allowed_cidrs else rules
+
+    def _allow(self, cidrs: Sequence[str]) -> Wafv2WebAclRule:
+        people = Wafv2IpSet(
+            self,
+            "allowed",
+            name=f"{self._name}-allowed",
+            description="Where people come from",
+            scope=self._reach,
+            ip_address_version="IPV4",
+            addresses=list(cidrs),
+            provider=self._provider,
+        )
+        return Wafv2WebAclRule(
+            name="allowed",
+            priority=2,
+            action=Wafv2WebAclRuleAction(allow=Wafv2WebAclRuleActionAllow()),
+            statement={"ip_set_reference_statement": {"arn": people.arn}},
+            visibility_config=Wafv2WebAclRuleVisibilityConfig(**_seen("allowed")),
+        )
+
+    def _log(self, retention_days: int, key_arn: str | None) -> None:
+        """Write what is blocked, without what proves who somebody is."""
+        group = CloudwatchLogGroup(
+            self,
+            "blocked",
+            name=f"aws-waf-logs-{self._name}",  # WAF takes no other beginning
+            retention_in_days=retention_days,
+            kms_key_id=key_arn,
+            provider=self._provider,
+        )
+        blocked = _Filter(
+            behavior="KEEP",
+            requirement="MEETS_ANY",
+            condition=[_Condition(action_condition=_Action(action="BLOCK"))],
+        )
+        Wafv2WebAclLoggingConfiguration(
+            self,
+            "log",
+            resource_arn=self.arn,
+            log_destination_configs=[group.arn],
+            logging_filter=Wafv2WebAclLoggingConfigurationLoggingFilter(default_behavior="DROP", filter=[blocked]),
+            redacted_fields=[_Redacted(single_header=_Header(name=name)) for name in _SECRET_HEADERS],
+            provider=self._provider,
+        )
+
+
+def _logins() -> Mapping[str, Any]:
+    return {
+        "limit": _LOGINS_IN_5_MINUTES,
+        "aggregate_key_type": "IP",
+        "scope_down_statement": {
+            "byte_match_statement": {
+                "search_string": "/auth/",
+                "positional_constraint": "STARTS_WITH",
+                "field_to_match": {"uri_path": {}},
+                "text_transformation": [{"priority": 0, "type": "NORMALIZE_PATH"}],
+            }
+        },
+    }
+
+
+def _seen(metric: str) -> dict[str, Any]:
+    # Sampled requests would show headers, and a session's cookie is one.
+    return {"cloudwatch_metrics_enabled": True, "metric_name": metric, "sampled_requests_enabled": False}
+
+
+def _default(*, allow: bool) -> Wafv2WebAclDefaultAction:
+    if allow:
+        return Wafv2WebAclDefaultAction(allow=Wafv2WebAclDefaultActionAllow())
+    return Wafv2WebAclDefaultAction(block=Wafv2WebAclDefaultActionBlock())

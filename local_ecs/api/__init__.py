@@ -1,0 +1,30 @@
+# SPDX-License-Identifier: Apache-2.0
+"""An ECS on this machine: AWS's API over the pure `local_ecs.model`, tasks as real processes.
+
+ecs = LocalEcs(LocalEcsSettings(host="127.16.0.2"), runner=ProcessTaskRunner(...), targets=load_balancer)
+await ecs.start()      # then AWS_ENDPOINT_URL_ECS=ecs.endpoint
+ecs.status()           # services and tasks as JSON data
+await ecs.stop()
+"""
+
+from local_ecs.api.clock import Clock, ManualClock, ShiftedClock, SystemClock
+from local_ecs.api.errors import StateFileError
+from local_ecs.api.journal import Entry, Journal
+from local_ecs.api.local_ecs import LocalEcs
+from local_ecs.api.settings import Addresses, BlockAddresses, LocalEcsSettings, NoTargets, TargetRegistry
+
+__all__ = [
+    "Addresses",
+    "BlockAddresses",
+    "Clock",
+    "Entry",
+    "Journal",
+    "LocalEcs",
+    "LocalEcsSettings",
+    "ManualClock",
+    "NoTargets",
+    "ShiftedClock",
+    "StateFileError",
+    "SystemClock",
+    "TargetRegistry",
+]

@@ -1,0 +1,157 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a container finds at `$ECS_AGENT_URI` and `$ECS_CONTAINER_METADATA_URI_V4`.
+
+The agent answers a refused protection with HTTP 200 and `failure`, a bad request or an outage with 4xx/5xx and `error`.
+"""
+
+import json
+from typing import Any
+from uuid import uuid4
+
+from aiohttp import web
+
+from local_ecs.api.backend import Backend
+from local_ecs.api.operations_tasks import ProtectionOperations, rfc3339
+from local_ecs.api.throttle import AGENT, Throttle
+from local_ecs.model import EcsError, Failure, Task
+from local_ecs.runtime.api import ContainerState
+
+Json = dict[str, Any]
+BODY_LIMIT = 4096
+
+
+class AgentEndpoint:
+    """GET and PUT of `/api/<token>/task-protection/v1/state`, and the task metadata."""
+
+    def __init__(self, backend: Backend, protection: ProtectionOperations, throttle: Throttle) -> None:
+        self._backend = backend
+        self._protection = protection
+        self._throttle = throttle
+        self.outage = False
+        """Answer everything with 500, as when the agent cannot reach ECS."""
+
+    def routes(self) -> list[web.RouteDef]:
+        """Return the endpoint's routes."""
+        state = "/api/{token}/task-protection/v1/state"
+        return [
+            web.get(state, self.state),
+            web.put(state, self.state),
+            web.get("/v4/{token}", self.container_metadata),
+            web.get("/v4/{token}/task", self.task_metadata),
+        ]
+
+    async def state(self, request: web.Request) -> web.Response:
+        """Read or change the protection of the task that asks."""
+        task = self._task(request)
+        body = await request.content.read(BODY_LIMIT) if request.method == "PUT" else None
+        try:
+            self._check_reachable(task)
+            answer = self._backend.driver.act(lambda: self._answer(task, body))
+        except EcsError as refusal:
+            return _error(task, refusal)
+        return web.json_response(answer)
+
+    def _check_reachable(self, task: Task) -> None:
+        if self.outage:
+            raise EcsError("ServerException", "The agent cannot reach Amazon ECS.")
+        if self._throttle.enabled:
+            self._throttle.take(f"agent {task.id}", AGENT)
+
+    def _answer(self, task: Task, body: bytes | None) -> Json:
+        protection = self._backend.model.protection
+        if body is None:
+            done, failures = protection.get([task.arn], cluster=task.cluster_arn)
+        else:
+            enabled, minutes = _wish(body)
+            done, failures = self._protection.change(
+                [task.arn], cluster=task.cluster_arn, enabled=enabled, minutes=minutes, by="agent"
+            )
+        if failures:
+            return {"failure": _failure(failures[0])}
+        now = done[0]
+        until = {} if now.protected_until is None else {"ExpirationDate": rfc3339(now.protected_until)}
+        enabled = now.protected_until is not None
+        return {"protection": {"ProtectionEnabled": enabled, **until, "TaskArn": now.arn}}
+
+    async def task_metadata(self, request: web.Request) -> web.Response:
+        """Describe the task that asks (task metadata endpoint version 4)."""
+        task = self._task(request)
+        definition = self._backend.model.task_definitions.get(task.task_definition_arn)
+        started = {} if task.started_at is None else {"PullStoppedAt": rfc3339(task.started_at)}
+        return web.json_response(
+            {
+                "Cluster": task.cluster_arn,
+                "TaskARN": task.arn,
+                "Family": definition.family,
+                "Revision": str(definition.revision),
+                "ServiceName": task.group.removeprefix("service:") if task.service_key else "",
+                "DesiredStatus": task.desired_status,
+                "KnownStatus": str(task.status),
+                "LaunchType": "FARGATE",
+                "AvailabilityZone": task.availability_zone,
+                **started,
+                "Containers": self._containers(task),
+            }
+        )
+
+    async def container_metadata(self, request: web.Request) -> web.Response:
+        """Describe the task's first container: all containers of a task share their variables here."""
+        return web.json_response(self._containers(self._task(request))[0])
+
+    def _containers(self, task: Task) -> list[Json]:
+        definition = self._backend.model.task_definitions.get(task.task_definition_arn)
+        states = {c.name: c for c in self._backend.driver.containers(task.arn)}
+        address = self._backend.driver.address(task.arn)
+        return [
+            _container(task, c, states.get(c["name"]), address or "")
+            for c in definition.details["containerDefinitions"]
+        ]
+
+    def _task(self, request: web.Request) -> Task:
+        task = self._backend.driver.task_of_token(request.match_info["token"])
+        if task is None:
+            raise web.HTTPNotFound(text="No running task has this token.")
+        return task
+
+
+def _wish(body: bytes) -> tuple[bool, int | None]:
+    """Read a PUT's body; raises EcsError like the agent, which checks before it asks ECS."""
+    try:
+        wish = json.loads(body)
+    except ValueError:
+        wish = None
+    enabled = wish.get("ProtectionEnabled") if isinstance(wish, dict) else None
+    minutes = wish.get("ExpiresInMinutes") if isinstance(wish, dict) else None
+    if not isinstance(enabled, bool):
+        raise EcsError("InvalidParameterException", "Invalid request: does not contain 'ProtectionEnabled' field")
+    if minutes is not None and (isinstance(minutes, bool) or not isinstance(minutes, int)):
+        raise EcsError("InvalidParameterException", "Invalid request: 'ExpiresInMinutes' is not a number")
+    return enabled, minutes
+
+
+def _failure(failure: Failure) -> Json:
+    return {"Arn": failure.arn, "Reason": failure.reason, "Detail": failure.detail}
+
+
+def _error(task: Task, refusal: EcsError) -> web.Response:
+    status = 500 if refusal.code == "ServerException" else 400
+    error = {"Arn": task.arn, "Code": refusal.code, "Message": refusal.message}
+    return web.json_response({"requestID": str(uuid4()), "error": error}, status=status)
+
+
+def _container(task: Task, definition: Json, state: ContainerState | None, address: str) -> Json:
+    return {
+        "DockerId": f"{task.id}-{state.pid if state else 0}",
+        "Name": definition["name"],
+        "DockerName": definition["name"],
+        "Image": definition.get("image", ""),
+        "Labels": {
+            "com.amazonaws.ecs.cluster": task.cluster_arn,
+            "com.amazonaws.ecs.task-arn": task.arn,
+            **definition.get("dockerLabels", {}),
+        },
+        "DesiredStatus": task.desired_status,
+        "KnownStatus": state.status if state else "PENDING",
+        "Type": "NORMAL",
+        "Networks": [{"NetworkMode": "awsvpc", "IPv4Addresses": [address]}],
+    }

@@ -1,0 +1,192 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`LocalEcs`: an ECS endpoint on this machine that runs tasks as real processes."""
+
+import asyncio
+import random
+from pathlib import Path
+from typing import Any
+
+from aiohttp import web
+
+from local_ecs.api.agent_endpoint import AgentEndpoint
+from local_ecs.api.application_autoscaling import ApplicationAutoScaling
+from local_ecs.api.backend import Backend
+from local_ecs.api.clock import Clock, SystemClock
+from local_ecs.api.driver import Driver
+from local_ecs.api.faults import LocalFaults
+from local_ecs.api.journal import EventLog, Journal
+from local_ecs.api.operations_clusters import ClusterOperations, TagOperations, TaskDefinitionOperations
+from local_ecs.api.operations_services import ServiceOperations
+from local_ecs.api.operations_tasks import ProtectionOperations, TaskOperations, rfc3339
+from local_ecs.api.protocol import Handlers
+from local_ecs.api.server import ApiEndpoint, application
+from local_ecs.api.settings import Addresses, BlockAddresses, LocalEcsSettings, NoTargets, TargetRegistry
+from local_ecs.api.state_file import StateFile
+from local_ecs.api.throttle import Throttle
+from local_ecs.model import Ecs, RandomIds, Service, Settings, Task
+from local_ecs.runtime.api import TaskRunner
+
+EVENTS_SHOWN = 5
+
+
+class LocalEcs:
+    """An ECS for one environment; all calls belong to the event loop that called `start`."""
+
+    def __init__(
+        self,
+        settings: LocalEcsSettings,
+        *,
+        runner: TaskRunner,
+        addresses: Addresses | None = None,
+        targets: TargetRegistry | None = None,
+        clock: Clock | None = None,
+        generator: random.Random | None = None,
+    ) -> None:
+        self.settings = settings
+        clock = clock or SystemClock()
+        numbers = Settings(
+            region=settings.region,
+            account=settings.account,
+            zones=(f"{settings.region}a", f"{settings.region}b"),
+            provisioning_s=settings.provisioning_s,
+            pending_s=settings.pending_s,
+            backoff_first_s=settings.backoff_first_s,
+        )
+        self.model = Ecs(numbers, now=clock.now(), ids=RandomIds(generator or random.SystemRandom()))
+        self.journal = Journal(clock.now, length=settings.journal_length)
+        if settings.event_log is not None:
+            self.journal.listen(EventLog(settings.event_log))
+        self.autoscaling = ApplicationAutoScaling(self.model, self.journal, clock.now)
+        self._state_file = StateFile(settings.state_file)
+        self._autoscaling_file = StateFile(_beside(settings.state_file))
+        self.driver = Driver(
+            self.model,
+            runner,
+            clock=clock,
+            addresses=addresses or BlockAddresses(16),
+            targets=targets or NoTargets(),
+            journal=self.journal,
+            ecs_environment=self._ecs_environment,
+            save=self._save,
+        )
+        self._throttle = Throttle(clock.now, enabled=settings.throttling)
+        backend = Backend(self.driver, self.journal)
+        self._protection = ProtectionOperations(backend)
+        self._agent = AgentEndpoint(backend, self._protection, self._throttle)
+        self.faults = LocalFaults(self.driver, self._throttle, self._agent)
+        self._api = ApiEndpoint(self.driver, self._handlers(backend), self.autoscaling.handlers, self._throttle)
+        self._port = settings.port
+        self._web: web.AppRunner | None = None
+        self._drive: asyncio.Task[None] | None = None
+
+    @property
+    def endpoint(self) -> str:
+        """The URL for AWS_ENDPOINT_URL_ECS."""
+        return f"http://{self.settings.host}:{self._port}"
+
+    async def start(self) -> None:
+        """Restore the state, listen, and launch what the services want.
+
+        Raises StateFileError for a state file that cannot be read and OSError when the port is taken.
+        """
+        self._state_file.restore(self.model)
+        self._autoscaling_file.restore(self.autoscaling)
+        self._web = web.AppRunner(application(self._api, self._agent.routes()), access_log=None)
+        await self._web.setup()
+        try:
+            await web.TCPSite(self._web, self.settings.host, self.settings.port).start()
+        except OSError:
+            await self._web.cleanup()
+            raise
+        self._port = self._web.addresses[0][1]
+        self._drive = asyncio.create_task(self.driver.run(), name="ecs")
+
+    async def stop(self) -> None:
+        """Stop all tasks, then the server: workers that end may still ask their agent."""
+        if self._drive is not None:
+            self._drive.cancel()
+            (ended,) = await asyncio.gather(self._drive, return_exceptions=True)
+            self._drive = None
+        else:
+            ended = None
+        await self.driver.close()
+        if self._web is not None:
+            await self._web.cleanup()
+            self._web = None
+        if isinstance(ended, Exception):
+            raise ended
+
+    @property
+    def fault(self) -> BaseException | None:
+        """What ended the driver, which should never end."""
+        if self._drive is None or not self._drive.done() or self._drive.cancelled():
+            return None
+        return self._drive.exception()
+
+    def status(self) -> dict[str, Any]:
+        """Summarise services and their tasks as JSON data."""
+        fault = self.fault
+        return {
+            "endpoint": self.endpoint,
+            "fault": None if fault is None else f"{type(fault).__name__}: {fault}",
+            "services": [self._service_status(s) for s in self.model.services.everywhere() if s.status == "ACTIVE"],
+        }
+
+    def _service_status(self, service: Service) -> dict[str, Any]:
+        counts = self.model.services.counts(service)
+        return {
+            "name": service.name,
+            "cluster": service.cluster_arn.rpartition("/")[2],
+            "task_definition": service.primary.task_definition_arn.rpartition("/")[2],
+            "capacity": _capacity(service),
+            "desired": service.desired_count,
+            "running": counts.running,
+            "pending": counts.pending,
+            "deployments": len(service.deployments),
+            "rollout": str(service.primary.rollout_state),
+            "steady": service.steady,
+            "tasks": [self._task_status(t) for t in self.model.services.tasks(service)],
+            "events": [{"at": rfc3339(e.at), "message": e.message} for e in service.events[:EVENTS_SHOWN]],
+        }
+
+    def _task_status(self, task: Task) -> dict[str, Any]:
+        return {
+            "id": task.id,
+            "arn": task.arn,
+            "status": str(task.status),
+            "health": str(task.health),
+            "address": self.driver.address(task.arn),
+            "task_definition": task.task_definition_arn.rpartition("/")[2],
+            "created_at": rfc3339(task.created_at),
+            "protected_until": None if task.protected_until is None else rfc3339(task.protected_until),
+        }
+
+    def _save(self) -> None:
+        self._state_file.save(self.model)
+        self._autoscaling_file.save(self.autoscaling)
+
+    def _ecs_environment(self, token: str) -> dict[str, str]:
+        return {
+            "ECS_AGENT_URI": f"{self.endpoint}/api/{token}",
+            "ECS_CONTAINER_METADATA_URI_V4": f"{self.endpoint}/v4/{token}",
+        }
+
+    def _handlers(self, backend: Backend) -> Handlers:
+        return {
+            **ClusterOperations(backend).handlers,
+            **TaskDefinitionOperations(backend).handlers,
+            **TagOperations(backend).handlers,
+            **ServiceOperations(backend).handlers,
+            **TaskOperations(backend).handlers,
+            **self._protection.handlers,
+        }
+
+
+def _beside(state_file: Path | None) -> Path | None:
+    return state_file and state_file.with_name(f"{state_file.stem}-autoscaling.json")
+
+
+def _capacity(service: Service) -> str:
+    strategy = service.template.get("capacityProviderStrategy") or ()
+    providers = [str(each["capacityProvider"]) for each in strategy]
+    return ", ".join(providers) or str(service.template.get("launchType", "EC2"))

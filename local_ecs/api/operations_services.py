@@ -1,0 +1,170 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Operations on services."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from local_ecs.api import shapes
+from local_ecs.api.backend import Backend, page
+from local_ecs.api.errors import not_well_formed
+from local_ecs.api.protocol import Caller, Handlers
+from local_ecs.model import CircuitBreaker, EcsError, Service
+
+Json = dict[str, Any]
+LIST_DEFAULT = 10
+
+
+class ServiceOperations:
+    """CreateService, UpdateService, DescribeServices, ListServices, DeleteService."""
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+        self._model = backend.model
+        self._tokens: dict[str, str] = {}  # service ARN -> clientToken of its creation; lost at a restart
+
+    @property
+    def handlers(self) -> Handlers:
+        """The operations by name."""
+        return {
+            "CreateService": self.create,
+            "DeleteService": self.delete,
+            "DescribeServices": self.describe,
+            "ListServices": self.list,
+            "UpdateService": self.update,
+        }
+
+    def create(self, request: Json, caller: Caller) -> Json:
+        """Create a service; a repeated call with the same clientToken returns the first one's."""
+        again = self._repeated(request)
+        if again is not None:
+            return {"service": shapes.service(self._model, again, tags=True)}
+        if "taskDefinition" not in request:
+            raise not_well_formed("TaskDefinition can not be blank.")
+        _check_supported(request)
+        made = self._model.services.create(
+            request["serviceName"],
+            cluster=request.get("cluster"),
+            task_definition=request["taskDefinition"],
+            desired_count=request.get("desiredCount", 0),
+            template=self._template(request),
+            details=_details(request),
+            tags=shapes.tag_map(request.get("tags", ())),
+            **_percentages(request),
+        )
+        self._tokens[made.arn] = request.get("clientToken", "")
+        self._backend.journal.add("CreateService", service=made.name, desired=made.desired_count, who=caller.name)
+        return {"service": shapes.service(self._model, made, tags=True)}
+
+    def update(self, request: Json, caller: Caller) -> Json:
+        """Change a service."""
+        _check_supported(request)
+        before = self._model.services.get(request["service"], cluster=request.get("cluster"))
+        after = self._model.services.update(
+            before.name,
+            cluster=before.cluster_arn,
+            desired_count=request.get("desiredCount"),
+            task_definition=request.get("taskDefinition"),
+            template=_template_patch(before.template, request),
+            details=_details_patch(before.details, request),
+            force_new_deployment=request.get("forceNewDeployment", False),
+            **_percentages(request, before),
+        )
+        self._backend.journal.add(
+            "UpdateService",
+            service=after.name,
+            desired_before=before.desired_count,
+            desired=after.desired_count,
+            deployed=after.primary.id != before.primary.id,
+            applied=self._model.services.get(after.name, cluster=after.cluster_arn).desired_count
+            == after.desired_count,
+            who=caller.name,
+        )
+        return {"service": shapes.service(self._model, after, tags=True)}
+
+    def describe(self, request: Json, _caller: Caller) -> Json:
+        """Describe up to 10 services."""
+        found, failures = self._model.services.describe(request["services"], cluster=request.get("cluster"))
+        tags = "TAGS" in request.get("include", ())
+        return {
+            "services": [shapes.service(self._model, s, tags=tags) for s in found],
+            "failures": [shapes.failure(f) for f in failures],
+        }
+
+    def list(self, request: Json, _caller: Caller) -> Json:
+        """List a cluster's ACTIVE services."""
+        found = self._model.services.all(cluster=request.get("cluster"))
+        arns, rest = page([s.arn for s in found], request, default=LIST_DEFAULT)
+        return {"serviceArns": arns, **rest}
+
+    def delete(self, request: Json, caller: Caller) -> Json:
+        """Delete a service."""
+        gone = self._model.services.delete(
+            request["service"], cluster=request.get("cluster"), force=request.get("force", False)
+        )
+        self._backend.journal.add("DeleteService", service=gone.name, who=caller.name)
+        return {"service": shapes.service(self._model, gone, tags=True)}
+
+    def _template(self, request: Json) -> Json:
+        """Take from a request what makes a deployment; without any choice the cluster's default strategy counts."""
+        template = {k: request[k] for k in shapes.TEMPLATE if request.get(k)}
+        if "launchType" not in template and "capacityProviderStrategy" not in template:
+            default = self._model.clusters.get(request.get("cluster")).details.get("defaultCapacityProviderStrategy")
+            template |= {"capacityProviderStrategy": default} if default else {}
+        return template
+
+    def _repeated(self, request: Json) -> Service | None:
+        try:
+            existing = self._model.services.get(request["serviceName"], cluster=request.get("cluster"))
+        except EcsError:
+            return None
+        token = request.get("clientToken")
+        return existing if token is not None and self._tokens.get(existing.arn) == token else None
+
+
+def _check_supported(request: Json) -> None:
+    """Refuse what this ECS would otherwise silently do differently."""
+    if request.get("schedulingStrategy", "REPLICA") != "REPLICA":
+        raise not_well_formed("The local ECS runs REPLICA services only.")
+    if request.get("deploymentController", {}).get("type", "ECS") != "ECS":
+        raise not_well_formed("The local ECS has the deployment controller ECS only.")
+    if request.get("deploymentConfiguration", {}).get("strategy", "ROLLING") != "ROLLING":
+        raise not_well_formed("The local ECS has ROLLING deployments only.")
+    if request.get("launchType") and request.get("capacityProviderStrategy"):
+        raise not_well_formed("Specifying both a launch type and capacity provider strategy is not supported.")
+
+
+def _details(request: Json) -> Json:
+    return {k: request[k] for k in shapes.DETAILS if k in request}
+
+
+def _percentages(request: Json, before: Service | None = None) -> Json:
+    """Read a deployment configuration into the model's own fields."""
+    given = request.get("deploymentConfiguration", {})
+    fields: Json = {}
+    if "minimumHealthyPercent" in given:
+        fields["minimum_healthy_percent"] = given["minimumHealthyPercent"]
+    if "maximumPercent" in given:
+        fields["maximum_percent"] = given["maximumPercent"]
+    if "deploymentCircuitBreaker" in given:
+        breaker = given["deploymentCircuitBreaker"]
+        fields["circuit_breaker"] = CircuitBreaker(breaker["enable"], breaker["rollback"])
+    minimum = fields.get("minimum_healthy_percent", before.minimum_healthy_percent if before else 100)
+    maximum = fields.get("maximum_percent", before.maximum_percent if before else 200)
+    if minimum < 0 or maximum < 1 or maximum < minimum:
+        raise not_well_formed("maximumPercent must not be smaller than minimumHealthyPercent.")
+    return fields
+
+
+def _template_patch(before: Mapping[str, Any], request: Json) -> Json:
+    """Take from a request what it changes of a deployment; an empty list for what is not there changes nothing."""
+    patch = {k: request[k] for k in shapes.TEMPLATE if k in request and (request[k] or k in before)}
+    if patch.get("capacityProviderStrategy") and "launchType" in before:
+        patch["launchType"] = None
+    return {k: v for k, v in patch.items() if v != before.get(k)}
+
+
+def _details_patch(before: Mapping[str, Any], request: Json) -> Json:
+    patch = _details(request)
+    if "deploymentConfiguration" in patch:
+        patch["deploymentConfiguration"] = before.get("deploymentConfiguration", {}) | patch["deploymentConfiguration"]
+    return patch

@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: Apache-2.0
+"""AWS's JSON 1.1 protocol, with every request and every answer checked against botocore's model of the service."""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import botocore.session
+from botocore.model import ListShape, MapShape, ServiceModel, Shape, StringShape, StructureShape
+from botocore.validate import ParamValidator
+
+from local_ecs.api.errors import AnswerNotValidError, not_well_formed, unknown_operation
+from local_ecs.model import EcsError
+
+CONTENT_TYPE = "application/x-amz-json-1.1"
+
+
+@dataclass(frozen=True)
+class Api:
+    """A service by botocore's name, and what its targets begin with."""
+
+    service: str
+    target_prefix: str
+
+
+ECS = Api("ecs", "AmazonEC2ContainerServiceV20141113.")
+APPLICATION_AUTO_SCALING = Api("application-autoscaling", "AnyScaleFrontendService.")
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who calls, as far as a User-Agent tells."""
+
+    user_agent: str = ""
+
+    @property
+    def name(self) -> str:
+        """Return a short name: `terraform`, the application id of an SDK (`app/…`), or its product."""
+        if "terraform" in self.user_agent.lower():
+            return "terraform"
+        words = self.user_agent.split()
+        application = next((w.removeprefix("app/") for w in words if w.startswith("app/")), None)
+        return application or (words[0] if words else "unknown")
+
+
+Handler = Callable[[dict[str, Any], Caller], dict[str, Any]]
+Handlers = Mapping[str, Handler]
+
+
+@cache
+def service_model(service: str) -> ServiceModel:
+    """Load botocore's model of a service (about 0.1 s, once)."""
+    return botocore.session.get_session().get_service_model(service)
+
+
+def answer(handlers: Handlers, target: str, body: bytes, caller: Caller, api: Api = ECS) -> dict[str, Any]:
+    """Answer one request; raises EcsError for refusals and AnswerNotValidError for our own faults."""
+    name = target.removeprefix(api.target_prefix)
+    if name == target or name not in handlers:
+        raise unknown_operation(target)
+    operation = service_model(api.service).operation_model(name)
+    request = _without_nulls(_parsed(body))
+    if problems := _problems(operation.input_shape, request):
+        raise not_well_formed(problems)
+    reply = handlers[name](request, caller)
+    if problems := _problems(operation.output_shape, reply):
+        raise AnswerNotValidError(f"{name}: {problems}")
+    return reply
+
+
+def error_body(refusal: EcsError) -> dict[str, str]:
+    """Return the body of a refusal, whose HTTP status is 400."""
+    return {"__type": refusal.code, "message": refusal.message}
+
+
+def _parsed(body: bytes) -> dict[str, Any]:
+    try:
+        request = json.loads(body or b"{}")
+    except ValueError as error:
+        raise EcsError("SerializationException", f"The body is not JSON: {error}") from error
+    if not isinstance(request, dict):
+        raise EcsError("SerializationException", "The body is not a JSON object.")
+    return request
+
+
+def _without_nulls(value: Any) -> Any:
+    """Drop null members: in this protocol they mean absent."""
+    if isinstance(value, dict):
+        return {k: _without_nulls(v) for k, v in value.items() if v is not None}
+    if isinstance(value, list):
+        return [_without_nulls(v) for v in value]
+    return value
+
+
+def _problems(shape: Shape | None, value: dict[str, Any]) -> str:
+    """Tell what of a request or answer does not fit its shape; empty when all does."""
+    if shape is None:  # the operation has no such shape; none of these has
+        return ""
+    report = ParamValidator().validate(value, shape)
+    return report.generate_report() if report.has_errors() else "\n".join(_bad_enums(shape, value, ""))
+
+
+def _bad_enums(shape: Shape | None, value: Any, path: str) -> list[str]:
+    """List values outside their enums, which botocore's validator does not look at."""
+    match shape:
+        case StructureShape():
+            return [p for k, v in value.items() for p in _bad_enums(shape.members[k], v, f"{path}.{k}")]
+        case ListShape():
+            return [p for n, v in enumerate(value) for p in _bad_enums(shape.member, v, f"{path}[{n}]")]
+        case MapShape():
+            return [p for k, v in value.items() for p in _bad_enums(shape.value, v, f"{path}.{k}")]
+        case StringShape() if shape.enum and value not in shape.enum:
+            return [f"{path.lstrip('.')}: {value!r} is none of {', '.join(shape.enum)}"]
+        case _:
+            return []

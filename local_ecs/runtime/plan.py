@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a task definition and its overrides ask for, read into values; pure."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from local_ecs.runtime.api import LocalImage, LocalImages, TaskToRun
+from local_ecs.runtime.errors import TaskDefinitionError
+
+Condition = Literal["START", "COMPLETE", "SUCCESS", "HEALTHY"]
+
+DEFAULT_STOP_TIMEOUT_S = 30.0
+LONGEST_STOP_TIMEOUT_S = 120.0
+DEFAULT_START_TIMEOUT_S = 180.0
+"""Fargate's, where a definition says none."""
+
+
+@dataclass(frozen=True)
+class HealthCheck:
+    """A container's health check; times in seconds, defaults are ECS's."""
+
+    argv: tuple[str, ...]
+    interval_s: float
+    timeout_s: float
+    retries: int
+    start_period_s: float
+
+
+@dataclass(frozen=True)
+class Dependency:
+    """`dependsOn`: another container and what it must have reached."""
+
+    container: str
+    condition: Condition
+
+
+@dataclass(frozen=True)
+class ContainerPlan:
+    """One container, ready to be started except for its secrets."""
+
+    name: str
+    image: LocalImage
+    argv: tuple[str, ...]
+    environment: Mapping[str, str]
+    secrets: Mapping[str, str]
+    """Variable -> `valueFrom`."""
+    mounts: Mapping[str, str]
+    """Path inside the container -> volume."""
+    essential: bool
+    depends_on: tuple[Dependency, ...]
+    health_check: HealthCheck | None
+    start_timeout_s: float
+    stop_timeout_s: float
+    awslogs: Mapping[str, str] | None
+    """The options of the log driver; None when it is another driver."""
+
+
+def plan(task: TaskToRun, images: LocalImages) -> tuple[ContainerPlan, ...]:
+    """The containers of a task, in the order of the definition.
+
+    Raises:
+        TaskDefinitionError: an image no program stands for, or dependencies that cannot be met.
+    """
+    overrides = {one.get("name"): one for one in task.overrides.get("containerOverrides") or ()}
+    definitions = task.task_definition["containerDefinitions"]
+    containers = tuple(_container(one, overrides.get(one["name"], {}), images) for one in definitions)
+    _check_dependencies(containers)
+    return containers
+
+
+def _container(definition: Mapping[str, Any], override: Mapping[str, Any], images: LocalImages) -> ContainerPlan:
+    entry_point = tuple(definition.get("entryPoint") or ())
+    image = images.find(definition)
+    if image is None:
+        if not entry_point:
+            raise TaskDefinitionError(
+                f"CannotPullContainerError: container {definition['name']}: no program on this machine stands for the "
+                f"image {definition.get('image')!r}"
+            )
+        image = LocalImage(name=str(definition.get("image")), argv_prefix=())
+    command = tuple(override.get("command") or definition.get("command") or ())
+    health = definition.get("healthCheck")
+    log = definition.get("logConfiguration") or {}
+    return ContainerPlan(
+        name=definition["name"],
+        image=image,
+        argv=(entry_point or image.argv_prefix) + command,
+        environment={
+            one["name"]: one.get("value", "")
+            for source in (definition, override)
+            for one in source.get("environment") or ()
+        },
+        secrets={one["name"]: one["valueFrom"] for one in definition.get("secrets") or ()},
+        mounts={one["containerPath"]: one["sourceVolume"] for one in definition.get("mountPoints") or ()},
+        essential=definition.get("essential", True),
+        depends_on=tuple(
+            Dependency(one["containerName"], one["condition"]) for one in definition.get("dependsOn") or ()
+        ),
+        health_check=_health_check(health) if health else None,
+        start_timeout_s=float(definition.get("startTimeout") or DEFAULT_START_TIMEOUT_S),
+        stop_timeout_s=min(float(definition.get("stopTimeout") or DEFAULT_STOP_TIMEOUT_S), LONGEST_STOP_TIMEOUT_S),
+        awslogs=dict(log.get("options") or {}) if log.get("logDriver") == "awslogs" else None,
+    )
+
+
+def _health_check(definition: Mapping[str, Any]) -> HealthCheck | None:
+    kind, *command = definition.get("command") or ["NONE"]
+    match kind:
+        case "NONE":
+            return None
+        case "CMD":
+            argv = tuple(command)
+        case "CMD-SHELL":
+            argv = ("/bin/sh", "-c", " ".join(command))
+        case _:  # as ECS: a list without a keyword is run as it is
+            argv = (kind, *command)
+    return HealthCheck(
+        argv=argv,
+        interval_s=float(definition.get("interval") or 30),
+        timeout_s=float(definition.get("timeout") or 5),
+        retries=int(definition.get("retries") or 3),
+        start_period_s=float(definition.get("startPeriod") or 0),
+    )
+
+
+def _check_dependencies(containers: tuple[ContainerPlan, ...]) -> None:
+    by_name = {container.name: container for container in containers}
+    for container in containers:
+        for dependency in container.depends_on:
+            if dependency.container not in by_name:
+                raise TaskDefinitionError(
+                    f"container {container.name} depends on {dependency.container}, which the task does not have"
+                )
+            if container.name in _all_dependencies(dependency.container, by_name):
+                raise TaskDefinitionError(
+                    f"container {container.name} depends on itself through {dependency.container}"
+                )
+
+
+def _all_dependencies(name: str, by_name: Mapping[str, ContainerPlan]) -> Iterator[str]:
+    visited: set[str] = set()
+    todo = [name]
+    while todo:
+        current = todo.pop()
+        if current in visited or current not in by_name:
+            continue
+        visited.add(current)
+        yield current
+        todo.extend(dependency.container for dependency in by_name[current].depends_on)

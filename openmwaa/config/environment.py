@@ -1,0 +1,312 @@
+# SPDX-License-Identifier: Apache-2.0
+"""An environment as its YAML file says it, with MWAA's names.
+
+The models here are the whole vocabulary of the file; `environment_file` reads the file itself and says on which line a
+field is wrong. What MWAA has keeps MWAA's name, default and limits (CreateEnvironment in botocore's model of `mwaa`).
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cached_property
+from typing import Annotated, Any, Final, Literal, Self
+
+from pydantic import BeforeValidator, Field, StringConstraints, ValidationInfo, field_validator, model_validator
+
+from openmwaa.config import regions
+from openmwaa.config.broker import Broker, Sqs
+from openmwaa.config.environment_classes import (
+    ENVIRONMENT_CLASSES,
+    Architecture,
+    EnvironmentClass,
+    TaskSize,
+    fargate_cpus,
+    fargate_memory,
+)
+from openmwaa.config.fleet import ClassName, Fleet, FleetName, FleetSpec
+from openmwaa.config.identity import Identity
+from openmwaa.config.images import Images
+from openmwaa.config.metadata_database import AuroraServerless, ExistingPostgresql, MetadataDatabase
+from openmwaa.config.monitoring import Monitoring
+from openmwaa.config.network import Network
+from openmwaa.config.rotation import Rotation
+from openmwaa.config.strict_model import StrictModel
+from openmwaa.config.terraform_state import TerraformState
+from openmwaa.config.web_access import WebAccess
+
+AIRFLOW_VERSIONS: Final = ("3.3.2",)
+DEFAULT_QUEUE: Final = "default"
+
+_CLASS_NAMES = tuple(ENVIRONMENT_CLASSES)
+_OPTION_KEY = r"^[a-z]+[a-z0-9_]*\.[a-z0-9._]*[a-z0-9_]$"
+
+AirflowVersion = Literal["3.3.2"]
+LogLevel = Literal["CRITICAL", "ERROR", "WARNING", "INFO", "DEBUG"]
+
+
+def _option_text(value: object) -> object:
+    """Write a YAML scalar as Airflow's configuration spells it: `true` is `True`, 5 is `5`."""
+    return str(value) if isinstance(value, bool | int | float) else value
+
+
+OptionValue = Annotated[str, BeforeValidator(_option_text), StringConstraints(pattern=r"^[ -~]*$", max_length=65_536)]
+
+
+class ModuleLogging(StrictModel):
+    """One of MWAA's log modules."""
+
+    enabled: bool = True
+    """Whether the module's log group receives anything below WARNING."""
+    log_level: LogLevel = "INFO"
+    """The least severe level that is written."""
+
+
+class LoggingConfiguration(StrictModel):
+    """MWAA's five log modules, each a CloudWatch log group `airflow-NAME-MODULE`."""
+
+    dag_processing_logs: ModuleLogging = ModuleLogging()
+    scheduler_logs: ModuleLogging = ModuleLogging()
+    task_logs: ModuleLogging = ModuleLogging()
+    webserver_logs: ModuleLogging = ModuleLogging()
+    worker_logs: ModuleLogging = ModuleLogging()
+    retention_days: Literal[1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1827, 3653] = 30
+    """Days a log group keeps what it has; the values are CloudWatch's."""
+
+
+class Size(StrictModel):
+    """CPU and memory of a Fargate task."""
+
+    cpu: int
+    """CPU units, 1024 = 1 vCPU."""
+    memory: int
+    """MiB."""
+
+    @model_validator(mode="after")
+    def _is_offered(self) -> Self:
+        sizes = fargate_memory(self.cpu)
+        if not sizes:
+            offered = ", ".join(map(str, fargate_cpus()))
+            raise ValueError(f"Fargate has no task of {self.cpu} CPU units; it has {offered}")
+        if self.memory not in sizes:
+            raise ValueError(
+                f"Fargate has no task of {self.cpu} CPU units with {self.memory} MiB; with that CPU it has "
+                f"{sizes[0]} to {sizes[-1]} in steps of {sizes[1] - sizes[0]}"
+            )
+        return self
+
+    @property
+    def task_size(self) -> TaskSize:
+        """Return the size as the stack has it."""
+        return TaskSize(self.cpu, self.memory)
+
+
+class Sizes(StrictModel):
+    """Sizes of the control plane, where the environment class is not right."""
+
+    scheduler: Size | None = None
+    dag_processor: Size | None = None
+    triggerer: Size | None = None
+    webserver: Size | None = None
+    execution_api: Size | None = None
+
+
+class ScalerSettings(StrictModel):
+    """How the scaler looks and how long it remembers."""
+
+    interval_seconds: Annotated[float, Field(ge=1, le=60)] = 5
+    """Seconds from one look at the backlog to the next."""
+    scale_in_window_seconds: Annotated[float, Field(ge=0, le=3600)] = 60
+    """A fleet shrinks to the greatest need of this many seconds past."""
+
+
+class Environment(StrictModel):
+    """One Airflow environment."""
+
+    name: Annotated[str, StringConstraints(pattern=r"^[a-zA-Z][0-9a-zA-Z_-]{0,79}$")]
+    """A letter, then letters, digits, `-` and `_`; at most 80, as in MWAA."""
+    airflow_version: AirflowVersion = "3.3.2"
+    environment_class: ClassName = "mw1.small"
+    """Size of scheduler, web server and, unless a fleet says otherwise, workers."""
+    region: Annotated[str, StringConstraints(pattern=r"^[a-z]{2}(-[a-z]+)+-\d$")] = "us-east-1"
+    """An AWS Region, such as eu-central-1."""
+    architecture: Architecture = "X86_64"
+    """X86_64, or ARM64 by Graviton, a fifth cheaper; images must be built for it."""
+    sizes: Sizes = Sizes()
+    schedulers: Annotated[int, Field(ge=1, le=5)] = 2
+    min_webservers: Annotated[int, Field(ge=1, le=5)] = 2
+    """Fewest web servers; more start while their CPU is above 70 % or connections are above 15 each."""
+    max_webservers: Annotated[int, Field(ge=1, le=5)] = 2
+    enable_execute_command: bool = False
+    """ECS Exec into the control plane's tasks; never into workers, where it would be a way around their role."""
+    min_workers: Annotated[int, Field(ge=0, le=5000)] = 1
+    """Fewest workers of a fleet that gives no `min`; with 0, a task that comes to none waits for one to start."""
+    max_workers: Annotated[int, Field(ge=1, le=5000)] = 10
+    """Most workers of a fleet that gives no `max`."""
+    webserver_access_mode: Literal["PRIVATE_ONLY", "PUBLIC_ONLY", "PUBLIC_AND_PRIVATE"] = "PRIVATE_ONLY"
+    airflow_configuration_options: dict[Annotated[str, StringConstraints(pattern=_OPTION_KEY)], OptionValue] = Field(
+        default_factory=dict
+    )
+    """Airflow's own configuration, `section.key: value`; it wins over every default of openmwaa."""
+    logging_configuration: LoggingConfiguration = LoggingConfiguration()
+    source_bucket: Annotated[str, StringConstraints(pattern=r"^(arn:aws[a-z-]*:s3:::)?[a-z0-9.-]{3,63}$")] | None = None
+    """The name or ARN of an S3 bucket that exists; left out, the stack has its own."""
+    source_bucket_force_destroy: bool = False
+    """Whether destroy empties the stack's own bucket; otherwise a destroy stops at a bucket with objects in it."""
+    source_bucket_versions_days: Annotated[int, Field(ge=1, le=3650)] = 90
+    """Days that the stack's own bucket keeps what was replaced or deleted in it."""
+    dag_s3_path: Annotated[str, StringConstraints(pattern=r"^[^/].*[^/]$|^[^/]$", max_length=1024)] = "dags"
+    """A folder of the bucket without a slash at either end, such as dags."""
+    execution_role_arn: Annotated[str, StringConstraints(pattern=r"^arn:aws[a-z-]*:iam::\d{12}:role/.+$")] | None = None
+    """The ARN of the role that tasks run with; left out, the stack writes MWAA's execution role."""
+    kms_key: Annotated[str, StringConstraints(pattern=r"^arn:aws[a-z-]*:kms:[a-z0-9-]+:\d{12}:key/.+$")] | None = None
+    """The ARN of a customer-managed KMS key; left out, the stack makes one."""
+    network: Network = Network()
+    web_access: WebAccess = WebAccess()
+    metadata_database: MetadataDatabase = AuroraServerless()
+    broker: Broker = Sqs()
+    identity: Identity = Identity()
+    rotation: Rotation = Rotation()
+    monitoring: Monitoring = Monitoring()
+    terraform_state: TerraformState | None = None
+    """Where Terraform keeps its state; left out, in the folder that it is applied from."""
+    tags: dict[Annotated[str, StringConstraints(max_length=128)], Annotated[str, StringConstraints(max_length=256)]] = (
+        Field(default_factory=dict, max_length=50)
+    )
+    fleet_specs: dict[FleetName, FleetSpec] = Field(default_factory=dict, alias="fleets")
+    """Worker fleets by name; left out, one fleet `default` serves the queue `default`."""
+    images: Images = Images()
+    scaler: ScalerSettings = ScalerSettings()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _micro_has_one_of_each(cls, data: Any) -> Any:
+        if isinstance(data, dict) and data.get("environment_class") == "mw1.micro":
+            return {"schedulers": 1, "min_webservers": 1, "max_webservers": 1, **data}
+        return data
+
+    @field_validator("metadata_database", "broker", mode="before")
+    @classmethod
+    def _kind_may_be_left_out(cls, value: Any, info: ValidationInfo) -> Any:
+        kinds = {"metadata_database": "AURORA_SERVERLESS_V2", "broker": "SQS"}
+        return {"kind": kinds[str(info.field_name)], **value} if isinstance(value, dict) else value
+
+    @field_validator("source_bucket")
+    @classmethod
+    def _bucket_name(cls, value: str | None) -> str | None:
+        return value.rpartition(":")[2] if value else value
+
+    @model_validator(mode="after")
+    def _fleets_fit_together(self) -> Self:
+        served: dict[str, str] = {}
+        for fleet in self.fleets.values():
+            fleet.check_bounds(called="max" if self.fleet_specs else "max_workers")
+            for queue in fleet.queues:
+                if queue in served:
+                    raise ValueError(
+                        f"queue {queue} is served by the fleets {served[queue]} and {fleet.name}; "
+                        "one queue belongs to one fleet"
+                    )
+                served[queue] = fleet.name
+        if DEFAULT_QUEUE not in served:
+            raise ValueError(
+                f"no fleet serves the queue `{DEFAULT_QUEUE}`, where Airflow puts tasks that name no queue; "
+                "add it to a fleet's `queues`"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _parts_fit_together(self) -> Self:
+        self.web_access.check(self.webserver_access_mode, region=self.region, network=self.network)
+        if self.min_webservers > self.max_webservers:
+            raise ValueError(
+                f"the fewest web servers ({self.min_webservers}) are more than the most ({self.max_webservers}); "
+                "raise `max_webservers`"
+            )
+        if self.execution_role_arn and self.identity.worker_policy_arns:
+            raise ValueError(
+                "`identity.worker_policy_arns` are for the role that the stack makes; attach them to "
+                "`execution_role_arn` yourself, or leave that out"
+            )
+        if self.leaves_snapshot and self.kms_key is None:
+            raise ValueError(
+                "`metadata_database.final_snapshot` needs a `kms_key`: the environment's own key is deleted with it, "
+                "and nobody could read the snapshot"
+            )
+        self.network.check(self.region, self.images.airflow, self.images.scaler)
+        regions.check(self)
+        return self
+
+    @cached_property
+    def size(self) -> EnvironmentClass:
+        """Return the sizes of the environment's class."""
+        return ENVIRONMENT_CLASSES[self.environment_class]
+
+    @cached_property
+    def fleets(self) -> dict[str, Fleet]:
+        """Return every fleet by name with its size, slots and bounds; there is always one."""
+        specs = self.fleet_specs or {"default": FleetSpec(queues=(DEFAULT_QUEUE,))}
+        return {name: self._fleet(name, spec) for name, spec in specs.items()}
+
+    def _fleet(self, name: str, spec: FleetSpec) -> Fleet:
+        size = ENVIRONMENT_CLASSES[spec.environment_class] if spec.environment_class else self.size
+        return Fleet(
+            name=name,
+            queues=spec.queues,
+            cpu=spec.cpu or size.worker.cpu,
+            memory=spec.memory or size.worker.memory,
+            slots=spec.slots or size.slots,
+            min=spec.min if spec.min is not None else self.min_workers,
+            max=spec.max if spec.max is not None else self.max_workers,
+            capacity=spec.capacity,
+            architecture=spec.architecture or self.architecture,
+            schedule=spec.schedule,
+            fallback=spec.fallback,
+            hand_made_desired=spec.hand_made_desired,
+        )
+
+    @property
+    def queues(self) -> tuple[str, ...]:
+        """Return every worker queue of the environment, in the order of the fleets."""
+        return tuple(queue for fleet in self.fleets.values() for queue in fleet.queues)
+
+    @property
+    def leaves_snapshot(self) -> bool:
+        """Return whether a destroy leaves the database's last snapshot."""
+        database = self.metadata_database
+        return not isinstance(database, ExistingPostgresql) and database.final_snapshot
+
+    @property
+    def total_slots(self) -> int:
+        """Return the slots of all fleets at their greatest: Airflow's parallelism must not be less."""
+        return sum(fleet.max * fleet.slots for fleet in self.fleets.values())
+
+    @property
+    def scales_webservers(self) -> bool:
+        """Whether the number of web servers follows their load."""
+        return self.max_webservers > self.min_webservers
+
+    @property
+    def has_many_webservers(self) -> bool:
+        """Whether there are always two web servers or more."""
+        return self.min_webservers > 1
+
+    @property
+    def has_private_web(self) -> bool:
+        """Whether the web server answers at the internal load balancer."""
+        return self.webserver_access_mode != "PUBLIC_ONLY"
+
+    @property
+    def has_public_load_balancer(self) -> bool:
+        """Whether a second load balancer faces the internet: with a domain alone."""
+        return self.webserver_access_mode != "PRIVATE_ONLY" and self.web_access.domain is not None
+
+    @property
+    def has_cloudfront(self) -> bool:
+        """Whether CloudFront stands in front of the internal load balancer: public, and without a domain."""
+        return self.webserver_access_mode != "PRIVATE_ONLY" and self.web_access.domain is None
+
+
+def option_variable(option: str) -> str:
+    """Return the environment variable of an Airflow option: `core.parallelism` is AIRFLOW__CORE__PARALLELISM."""
+    section, _, key = option.partition(".")
+    return f"AIRFLOW__{re.sub(r'[^A-Z0-9]', '_', section.upper())}__{key.upper()}"

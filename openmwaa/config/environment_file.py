@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Reads an environment from its YAML file and says file, line and field of everything that is wrong in it."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from openmwaa.config.environment import Environment
+from openmwaa.config.field_lookup import Location, model_of, without_tags
+from openmwaa.errors import EnvironmentFileError, Problem
+
+
+def load(path: Path) -> Environment:
+    """Return the environment that the file `path` describes.
+
+    Raises:
+        EnvironmentFileError: with every problem found, each by file, line and field.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise EnvironmentFileError([Problem(path, None, "", "there is no such file")]) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise EnvironmentFileError([Problem(path, None, "", f"cannot be read: {error}")]) from error
+    return loads(text, path)
+
+
+def loads(text: str, path: Path) -> Environment:
+    """Return the environment that the YAML `text` describes; `path` is named in errors.
+
+    Raises:
+        EnvironmentFileError: with every problem found, each by file, line and field.
+    """
+    try:
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+        data = yaml.safe_load(text)
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else None
+        message = f"this is not YAML: {error.problem or error.context}"
+        raise EnvironmentFileError([Problem(path, line, "", message)]) from None
+    except yaml.YAMLError as error:
+        raise EnvironmentFileError([Problem(path, None, "", f"this is not YAML: {error}")]) from None
+    if not isinstance(data, dict):
+        message = "an environment is a mapping of fields to values; the least one is `name: example`"
+        raise EnvironmentFileError([Problem(path, 1, "", message)])
+    lines = dict(_lines(root, ()))
+    problems = [Problem(path, line, key, "is given twice") for key, line in _twice(root)]
+    if not problems:
+        try:
+            return Environment.model_validate(data)
+        except ValidationError as error:
+            problems = [_problem(details, lines, path) for details in error.errors(include_url=False)]
+    raise EnvironmentFileError(sorted(problems, key=lambda problem: problem.line or 0))
+
+
+def json_schema() -> str:
+    """Return the JSON Schema of the file, for editors: two-space JSON with a final newline."""
+    schema = Environment.model_json_schema(by_alias=True)
+    schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "openmwaa environment", **schema}
+    return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
+
+
+def _lines(node: yaml.Node | None, at: Location) -> Iterator[tuple[Location, int]]:
+    """Yield the line of every field, counted from 1."""
+    if node is None:
+        return
+    if at == ():
+        yield at, node.start_mark.line + 1
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            here = (*at, str(key.value))
+            yield here, key.start_mark.line + 1
+            yield from _lines(value, here)
+    elif isinstance(node, yaml.SequenceNode):
+        for index, value in enumerate(node.value):
+            yield (*at, index), value.start_mark.line + 1
+            yield from _lines(value, (*at, index))
+
+
+def _twice(node: yaml.Node | None, at: str = "") -> Iterator[tuple[str, int]]:
+    """Yield every key that a mapping holds twice; YAML loaders keep the last one without a word."""
+    if isinstance(node, yaml.MappingNode):
+        seen: set[str] = set()
+        for key, value in node.value:
+            here = f"{at}.{key.value}" if at else str(key.value)
+            if key.value in seen:
+                yield here, key.start_mark.line + 1
+            seen.add(key.value)
+            yield from _twice(value, here)
+    elif isinstance(node, yaml.SequenceNode):
+        for index, value in enumerate(node.value):
+            yield from _twice(value, f"{at}[{index}]")
+
+
+def _problem(details: ErrorDetails, lines: Mapping[Location, int], path: Path) -> Problem:
+    at = without_tags(tuple(part for part in details["loc"] if part != "[key]"))
+    line = next((lines[at[:n]] for n in range(len(at), -1, -1) if at[:n] in lines), None)
+    field = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in at).lstrip(".")
+    return Problem(path, line, field, _message(details, at))
+
+
+def _message(details: ErrorDetails, at: Location) -> str:
+    kind, context = details["type"], details.get("ctx", {})
+    got = details.get("input")
+    if kind == "extra_forbidden":
+        known = _known_fields(at)
+        near = difflib.get_close_matches(str(at[-1]), known, n=1)
+        return "there is no such field" + (f"; did you mean `{near[0]}`?" if near else f"; known: {', '.join(known)}")
+    if kind == "missing":
+        return "is missing"
+    if kind == "literal_error":
+        return f"is {got!r}; it must be {context['expected']}"
+    if kind == "string_pattern_mismatch":
+        return f"is {got!r}; it must be {_description(at) or 'like ' + context['pattern']}"
+    if kind == "value_error":
+        return str(context["error"])
+    shown = f" (got {got!r})" if isinstance(got, str | int | float | bool) or got is None else ""
+    message = details["msg"]
+    return message[:1].lower() + message[1:] + shown
+
+
+def _known_fields(at: Location) -> list[str]:
+    return sorted(field.alias or name for name, field in model_of(at).model_fields.items())
+
+
+def _description(at: Location) -> str | None:
+    """Return what the model says of a field, as the end of a sentence that begins with "it must be"."""
+    if at[:1] == ("airflow_configuration_options",):
+        return "`section.key` in lower case, with a value of printable ASCII"
+    if at[:1] == ("fleets",) and len(at) == 2:  # noqa: PLR2004 - the fleet's own name
+        return "a lower-case letter, then letters, digits and `-`; at most 20"
+    for name, field in model_of(at).model_fields.items():
+        if (field.alias or name) in at and field.description:
+            text = field.description.split("; left out")[0].rstrip(".")
+            return text[:1].lower() + text[1:]
+    return None
+
+
+def as_data(environment: Environment) -> dict[str, Any]:
+    """Return the environment as plain data with every default spelled out; equal environments give equal data."""
+    return environment.model_dump(mode="json", by_alias=True)

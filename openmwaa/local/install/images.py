@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the two container images are on this machine: the same code, run by a Python of this machine."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+
+from local_ecs.runtime.api import LocalImage, LocalImages
+from openmwaa.local.errors import InstallError
+
+
+def local_images(airflow_python: Path, packages: Path) -> LocalImages:
+    """The images `airflow` and `scaler`; `packages` gets links to the packages each holds, and nothing else.
+
+    Raises:
+        InstallError: a package is missing from this installation.
+    """
+    airflow = _links(packages / "airflow", ("openmwaa_runtime", "worker_agent"))
+    scaler = _links(packages / "scaler", ("scaler",))
+    return LocalImages(
+        by_label={
+            "airflow": LocalImage("airflow", (str(airflow_python), "-m", "openmwaa_runtime"), _environment(airflow)),
+            "scaler": LocalImage("scaler", (sys.executable, "-m", "scaler.main"), _environment(scaler)),
+        }
+    )
+
+
+def _environment(packages: Path) -> dict[str, str]:
+    return {"PYTHONPATH": str(packages), "PYTHONUNBUFFERED": "1", "PYTHONSAFEPATH": "1"}
+
+
+def _links(folder: Path, packages: Sequence[str]) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in packages:
+        link = folder / name
+        link.unlink(missing_ok=True)
+        link.symlink_to(_package(name))
+    return folder
+
+
+def _package(name: str) -> Path:
+    spec = find_spec(name)
+    if spec and spec.submodule_search_locations:
+        return Path(next(iter(spec.submodule_search_locations))).resolve()
+    checkout = Path(__file__).resolve().parents[3]
+    for place in (checkout / name, checkout / "images" / "airflow" / name):
+        if place.is_dir():
+            return place
+    raise InstallError(f"The package {name} is missing from this installation of openmwaa; install it again.")

@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How to enter an environment that is up: Terraform's outputs and the administrator's password."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from local_ecs.runtime.errors import SecretError
+from openmwaa.local.errors import DaemonError
+from openmwaa.local.paths import LocalPaths
+from openmwaa.local.services.secrets import EmulatedSecrets
+
+USER = "admin"
+
+
+def state_file(paths: LocalPaths) -> Path:
+    """Terraform's state."""
+    return paths.terraform / "terraform.tfstate"
+
+
+def outputs(paths: LocalPaths) -> Mapping[str, Any]:
+    """The outputs of what was last applied, by name; empty before.
+
+    A `web_url` and the like hold host names the emulator invented; `status` has the local addresses.
+    """
+    try:
+        state = json.loads(state_file(paths).read_text())
+        return {name: output["value"] for name, output in state["outputs"].items()}
+    except (OSError, ValueError, KeyError):
+        return {}
+
+
+def admin_password(paths: LocalPaths, endpoint_url: str, *, region: str) -> str:
+    """The password of `admin`, asked of the emulated Secrets Manager.
+
+    Raises:
+        DaemonError: the environment was not built to the end or is not running.
+    """
+    arn = outputs(paths).get("admin_password_secret_arn")
+    if not arn:
+        raise DaemonError("The environment is not built yet; run `openmwaa local up`.")
+
+    async def read() -> str:
+        async with asyncio.timeout(10):
+            return await EmulatedSecrets(endpoint_url, region=region).resolve(arn)
+
+    try:
+        return asyncio.run(read())
+    except (SecretError, TimeoutError) as error:
+        raise DaemonError(f"The password cannot be read: {error}. Is the environment up?") from error

@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What `secrets[].valueFrom` of a container means, asked of the emulated Secrets Manager and Parameter Store."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import secrets
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Final
+
+import aiohttp
+from botocore.exceptions import BotoCoreError, ClientError
+
+from local_ecs.runtime.errors import SecretError
+from openmwaa.local.services import aws
+
+logger = logging.getLogger(__name__)
+
+RETRY_S = 0.3
+_SECRET_ARN_PARTS = 7
+LOCAL_MASTER_SECRET: Final = f"arn:aws:secretsmanager:{aws.REGION}:{aws.ACCOUNT}:secret:rds!local"
+"""Of a master that is on this machine alone: its password is made anew by every daemon."""
+
+
+@dataclass(frozen=True)
+class SecretReference:
+    """A reference to a secret, as ECS reads it."""
+
+    secret_id: str
+    json_key: str = ""
+    version_stage: str = ""
+    version_id: str = ""
+
+    @classmethod
+    def parse(cls, value_from: str) -> SecretReference:
+        """Read `arn:aws:secretsmanager:REGION:ACCOUNT:secret:NAME[:json-key:version-stage:version-id]`."""
+        parts = value_from.split(":")
+        more = [*parts[_SECRET_ARN_PARTS:], "", "", ""]
+        return cls(":".join(parts[:_SECRET_ARN_PARTS]), more[0], more[1], more[2])
+
+
+MasterSeen = Callable[[str, str], Awaitable[None]]
+
+
+class EmulatedSecrets:
+    """A `SecretResolver`.
+
+    RDS itself would make its server accept the master password it manages. The emulator has no server, so when such a
+    secret (`rds!…`) is read, `on_master` is told name and password before the value is given out.
+    """
+
+    def __init__(self, endpoint_url: str, *, region: str = aws.REGION, on_master: MasterSeen | None = None) -> None:
+        self._endpoint_url = endpoint_url
+        self._region = region
+        self._on_master = on_master
+        self._local_master = json.dumps({"username": "openmwaa", "password": secrets.token_urlsafe(24)})
+
+    async def resolve(self, value_from: str) -> str:
+        """The secret's value; while the emulator is away it tries again until the caller's deadline.
+
+        Raises:
+            SecretError: it cannot be read; the text never holds a value.
+        """
+        while True:
+            try:
+                if ":secretsmanager:" in value_from:
+                    return await self._secret(SecretReference.parse(value_from))
+                return await self._parameter(value_from)
+            except ClientError as error:
+                raise SecretError(error.response.get("Error", {}).get("Message", "refused")) from error
+            except (BotoCoreError, aiohttp.ClientError, OSError) as error:
+                logger.info("secret %s: the emulator does not answer (%s)", value_from, type(error).__name__)
+            await asyncio.sleep(RETRY_S)
+
+    async def _secret(self, reference: SecretReference) -> str:
+        request = {"SecretId": reference.secret_id}
+        if reference.version_stage:
+            request["VersionStage"] = reference.version_stage
+        if reference.version_id:
+            request["VersionId"] = reference.version_id
+        text = self._local_master
+        if reference.secret_id != LOCAL_MASTER_SECRET:
+            async with aws.client("secretsmanager", self._endpoint_url, region=self._region) as manager:
+                text = (await manager.get_secret_value(**request))["SecretString"]
+        if ":secret:rds!" in reference.secret_id and self._on_master:
+            await self._on_master(_field(text, "username"), _field(text, "password"))
+        return _field(text, reference.json_key) if reference.json_key else text
+
+    async def _parameter(self, value_from: str) -> str:
+        name = value_from
+        if value_from.startswith("arn:"):
+            name = value_from.split(":parameter", 1)[-1]  # `…:parameter/a/b` is /a/b, `…:parameter/a` may be a or /a
+        async with aws.client("ssm", self._endpoint_url, region=self._region) as ssm:
+            try:
+                answer = await ssm.get_parameter(Name=name, WithDecryption=True)
+            except ssm.exceptions.ParameterNotFound:
+                answer = await ssm.get_parameter(Name=name.removeprefix("/"), WithDecryption=True)
+        value: str = answer["Parameter"]["Value"]
+        return value
+
+
+def _field(text: str, key: str) -> str:
+    try:
+        value = json.loads(text)[key]
+    except (ValueError, KeyError, TypeError):
+        raise SecretError(f"the secret holds no JSON object with the key {key!r}") from None
+    return value if isinstance(value, str) else json.dumps(value)

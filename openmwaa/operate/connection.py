@@ -1,0 +1,198 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Clients for an environment that runs: AWS by the standard variables and the file's Region, or this machine.
+
+Every call goes through `asking`, which turns what botocore raises into one sentence that names the missing permission
+or the command that mends it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from openmwaa.config.environment import Environment
+from openmwaa.config.environment_file import load
+from openmwaa.operate.errors import (
+    CredentialsError,
+    LiveError,
+    MissingExtraError,
+    NotRunningError,
+    PermissionMissingError,
+    UnreachableError,
+)
+
+_REFUSED = frozenset(
+    {"AccessDeniedException", "AccessDenied", "UnauthorizedOperation", "NotAuthorized", "AuthorizationError"}
+)
+_STRANGER = frozenset(
+    {
+        "ExpiredToken",
+        "ExpiredTokenException",
+        "IncompleteSignature",
+        "InvalidClientTokenId",
+        "InvalidSignatureException",
+        "MissingAuthenticationToken",
+        "RequestExpired",
+        "SignatureDoesNotMatch",
+        "UnrecognizedClientException",
+    }
+)
+_SERVER_ERROR = 500
+
+
+@dataclass(frozen=True)
+class Connection:
+    """How to reach one environment."""
+
+    environment: Environment
+    file: Path
+    endpoints: Mapping[str, str] = field(default_factory=dict)
+    """Of the environment on this machine: `aws` and `ecs`. Empty for AWS."""
+
+    @property
+    def local(self) -> bool:
+        """Whether it runs on this machine."""
+        return bool(self.endpoints)
+
+    @property
+    def resource_name(self) -> str:
+        """What the stack's resources are named by; also its ECS cluster."""
+        return f"openmwaa-{self.environment.name}"
+
+    @property
+    def place(self) -> str:
+        """Where it is, for a sentence."""
+        return "this machine" if self.local else self.environment.region
+
+    @property
+    def option(self) -> str:
+        """What a suggested command has to repeat: ` --local` or nothing."""
+        return " --local" if self.local else ""
+
+    def client(self, service: str) -> Any:
+        """Return a boto3 client that gives up after seconds, not minutes.
+
+        Raises:
+            CredentialsError: the profile that is asked for does not exist.
+        """
+        boto3, config = _boto3()
+        from botocore.exceptions import ProfileNotFound  # noqa: PLC0415
+
+        more: dict[str, Any] = {}
+        if self.local:
+            more = {
+                "endpoint_url": self.endpoints.get(service, self.endpoints["aws"]),
+                "aws_access_key_id": "test",
+                "aws_secret_access_key": "test",
+            }
+        try:
+            # A session of its own: boto3's default one is shared and not made for threads.
+            return boto3.session.Session(region_name=self.environment.region).client(
+                service, config=config(proxies={}) if self.local else config(), **more
+            )
+        except ProfileNotFound as error:
+            raise CredentialsError(f"{error}; see AWS_PROFILE.") from error
+
+
+def connect(file: Path, *, local: bool) -> Connection:
+    """Return the connection to the environment that `file` describes.
+
+    Raises:
+        EnvironmentFileError: the file is wrong.
+        NotRunningError: with `local`, when it does not run on this machine.
+        MissingExtraError: boto3 is not installed.
+    """
+    environment = load(file)
+    _boto3()
+    if not local:
+        return Connection(environment, file)
+    try:
+        from openmwaa.local.daemon import daemon_client  # noqa: PLC0415 - needs the extra `local`
+        from openmwaa.local.paths import LocalPaths  # noqa: PLC0415
+    except ImportError as error:
+        raise MissingExtraError(f"`--local` needs {error.name}: pip install 'openmwaa[local]'") from None
+    known = daemon_client.status(LocalPaths.of(file, environment.name))
+    if known is None or "endpoints" not in known:
+        raise NotRunningError(
+            f"{environment.name} does not run on this machine. `openmwaa local up {file}` starts it; "
+            "without --local the command talks to AWS."
+        )
+    return Connection(environment, file, {name: known["endpoints"][name] for name in ("aws", "ecs")})
+
+
+@contextlib.contextmanager
+def asking(connection: Connection, permission: str, resource: str) -> Iterator[None]:
+    """Translate what botocore raises in the body; `permission` such as ssm:GetParameters, `resource` in words.
+
+    Raises:
+        LiveError: one of them, with a text that says what to do.
+    """
+    from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - boto3 is an extra
+
+    try:
+        yield
+    except ClientError as error:
+        raise _answered(error.response, connection, permission, resource) from error
+    except BotoCoreError as error:
+        raise _unanswered(error, connection) from error
+
+
+def _answered(response: Any, connection: Connection, permission: str, resource: str) -> LiveError:
+    told = response.get("Error", {})
+    code, message = str(told.get("Code", "")), str(told.get("Message", "")).rstrip(".")
+    status = response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    if code in _REFUSED:
+        return PermissionMissingError(
+            f"AWS refuses {permission} on {resource}: {message or code}. "
+            f"An IAM policy has to allow you {permission} there."
+        )
+    if code in _STRANGER:
+        return CredentialsError(
+            f"AWS does not accept the credentials ({code}: {message}). Log in again, for example `aws sso login`, "
+            "or set AWS_PROFILE."
+        )
+    if code == "ClusterNotFoundException":
+        return NotRunningError(
+            f"There is no ECS cluster {connection.resource_name} in {connection.place}. Was `terraform apply` run, and "
+            f"are the Region ({connection.environment.region}) and the account the right ones?"
+        )
+    if "hrottl" in code or code in {"TooManyRequestsException", "RequestLimitExceeded"} or status >= _SERVER_ERROR:
+        return UnreachableError(f"{permission} failed for now ({code}: {message}). Try again.")
+    return LiveError(f"{permission} on {resource} failed: {code}: {message}.")
+
+
+def _unanswered(error: Exception, connection: Connection) -> LiveError:
+    from botocore import exceptions as known  # noqa: PLC0415
+
+    strangers = (
+        known.NoCredentialsError,
+        known.PartialCredentialsError,
+        known.CredentialRetrievalError,
+        known.TokenRetrievalError,
+        known.SSOError,
+        known.ProfileNotFound,
+    )
+    if isinstance(error, strangers):
+        return CredentialsError(
+            f"No AWS credentials: {str(error).rstrip('.')}. Set AWS_PROFILE or log in, for example `aws sso login`; "
+            "--local talks to the environment on this machine."
+        )
+    hint = f"Is it still up? `openmwaa local status {connection.file}`" if connection.local else "Try again."
+    return UnreachableError(f"No answer from {connection.place}: {str(error).rstrip('.')}. {hint}")
+
+
+def _boto3() -> tuple[Any, Any]:
+    """Return boto3, and what makes the configuration of a client."""
+    try:
+        import boto3  # noqa: PLC0415
+        from botocore.config import Config  # noqa: PLC0415
+    except ImportError:
+        raise MissingExtraError("This command needs boto3: pip install 'openmwaa[live]'") from None
+
+    def config(**more: Any) -> Any:
+        return Config(connect_timeout=5, read_timeout=15, retries={"total_max_attempts": 3, "mode": "standard"}, **more)
+
+    return boto3, config

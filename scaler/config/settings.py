@@ -1,0 +1,350 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The scaler's settings: one JSON document in SCALER_CONFIG or the file SCALER_CONFIG_FILE, and its secrets beside it.
+
+A file is read again when it changes (`scaler.config.reload`); `LIVE` names what may change while the scaler runs.
+"""
+
+from __future__ import annotations
+
+import json
+import zoneinfo
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
+
+from cronsim import CronSim, CronSimError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from scaler.core.model import Fallback, Fleet
+from scaler.errors import ConfigurationError
+
+Port = Annotated[int, Field(ge=1, le=65535)]
+Name = Annotated[str, Field(min_length=1, max_length=255)]
+Text = Annotated[str, Field(min_length=1, max_length=2048)]
+Seconds = Annotated[float, Field(gt=0, le=7 * 86400, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=0, le=5000)]
+"""ECS runs at most 5 000 tasks a service."""
+
+LIVE = frozenset({"fleets", "interval_s", "scale_in_window_s", "launch_deadline_s", "calls"})
+"""Settings that a changed file changes at once; the others name what was opened at the start."""
+
+
+class _Model(BaseModel):
+    # JSON has numbers and words: "5" for 5 is a mistake, not a spelling.
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class DatabaseSettings(_Model):
+    """Where Airflow's metadata database is; the password comes in SCALER_DATABASE_PASSWORD.
+
+    That may be Secrets Manager's {"username", "password"} too, and then says who logs in instead of `user`.
+    """
+
+    host: Name
+    port: Port = 5432
+    name: Name = "airflow"
+    user: Name = "scaler"
+    sslmode: Literal["disable", "allow", "prefer", "require", "verify-ca", "verify-full"] = "require"
+    executors: Annotated[tuple[Name, ...], Field(min_length=1)] = (
+        "CeleryExecutor",
+        "airflow.providers.celery.executors.celery_executor.CeleryExecutor",
+    )
+    """What a task's `executor` may say for the workers; an alias of `[core] executor` belongs here too."""
+
+
+class SqsSettings(_Model):
+    """The broker is SQS; a fleet's `queues` hold the queues' URLs."""
+
+    kind: Literal["sqs"] = "sqs"
+
+
+class RedisSettings(_Model):
+    """The broker is Redis; a fleet's `queues` hold the lists' keys. The password comes in SCALER_REDIS_PASSWORD."""
+
+    kind: Literal["redis"]
+    url: Text
+    ca_file: Text | None = None
+    """Certificates that a rediss:// server is checked against; None: those of the system."""
+    global_keyprefix: Annotated[str, Field(max_length=255)] = ""
+    """This and what follows are kombu's transport options; here they must be what the workers have."""
+    sep: Annotated[str, Field(min_length=1, max_length=8)] = "\x06\x16"
+    priority_steps: Annotated[tuple[Annotated[int, Field(ge=0, le=255)], ...], Field(min_length=1)] = (0, 3, 6, 9)
+    unacked_key: Name = "unacked"
+
+    @field_validator("url")
+    @classmethod
+    def _without_password(cls, url: str) -> str:
+        parts = urlsplit(url)
+        if parts.scheme not in ("redis", "rediss") or not parts.hostname or parts.port == 0:
+            raise ValueError("must look like redis://HOST:PORT/NUMBER or rediss://…")
+        if parts.password:
+            raise ValueError("must not hold a password; it belongs to SCALER_REDIS_PASSWORD")
+        return url
+
+    @model_validator(mode="after")
+    def _certificates_for_tls(self) -> Self:
+        if self.ca_file is not None and not self.url.startswith("rediss:"):
+            raise ValueError("ca_file is for rediss:// only; this connection is not encrypted")
+        return self
+
+
+class CloudWatchSettings(_Model):
+    """The broker is read from CloudWatch's metrics; a fleet's `queues` hold the values of `dimension`.
+
+    Without more it reads SQS's own metrics by the queues' names.
+    """
+
+    kind: Literal["cloudwatch"]
+    namespace: Name = "AWS/SQS"
+    dimension: Name = "QueueName"
+    dimensions: Annotated[dict[Name, Name], Field(max_length=29)] = {}
+    """Dimensions that all queues' metrics have besides."""
+    visible: Name = "ApproximateNumberOfMessagesVisible"
+    in_flight: Name | None = "ApproximateNumberOfMessagesNotVisible"
+    delayed: Name | None = "ApproximateNumberOfMessagesDelayed"
+    """Metrics; None: the broker has no such number."""
+    period_s: Annotated[int, Field(ge=1, le=3600)] = 60
+    delay_s: Annotated[int, Field(ge=0, le=3600)] = 60
+    """How late a period's last value may reach CloudWatch."""
+
+    @field_validator("period_s")
+    @classmethod
+    def _is_a_period(cls, period_s: int) -> int:
+        if period_s not in (1, 5, 10, 20, 30) and period_s % 60:
+            raise ValueError("must be 1, 5, 10, 20, 30 or a multiple of 60: CloudWatch has no other periods")
+        return period_s
+
+    @model_validator(mode="after")
+    def _metrics_are_apart(self) -> Self:
+        names = [name for name in (self.visible, self.in_flight, self.delayed) if name]
+        if len(set(names)) < len(names):
+            raise ValueError("visible, in_flight and delayed must be different metrics")
+        return self
+
+
+BrokerSettings = Annotated[SqsSettings | RedisSettings | CloudWatchSettings, Field(discriminator="kind")]
+
+
+class ScheduleSettings(_Model):
+    """A minimum that holds for some minutes from each time that a cron expression names."""
+
+    cron: Name
+    minutes: Annotated[int, Field(ge=1, le=7 * 24 * 60)]
+    min: Count
+    timezone: Name = "UTC"
+
+    @field_validator("cron")
+    @classmethod
+    def _is_cron(cls, cron: str) -> str:
+        try:
+            CronSim(cron, datetime.now(UTC))
+        except CronSimError as error:
+            raise ValueError(f"{cron!r} is no cron expression: {error}") from error
+        return cron
+
+    @field_validator("timezone")
+    @classmethod
+    def _is_zone(cls, timezone: str) -> str:
+        try:
+            zoneinfo.ZoneInfo(timezone)
+        except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError) as error:
+            raise ValueError(f"{timezone!r} is no time zone of the IANA database") from error
+        return timezone
+
+
+class FallbackSettings(_Model):
+    """What a fleet does while its demand stays unknown."""
+
+    mode: Literal["hold", "hold-if-higher", "fixed"] = "hold"
+    count: Count = 0
+    after_s: Seconds = 180.0
+
+
+class CallSettings(_Model):
+    """How fast UpdateService may be called; AWS's quota is 5 a second and 50 at once, for the account and region."""
+
+    writes_per_s: Annotated[float, Field(gt=0, le=100, allow_inf_nan=False)] = 5.0
+    burst: Annotated[int, Field(ge=1, le=1000)] = 20
+
+
+class FleetSettings(_Model):
+    """One worker fleet."""
+
+    name: Name
+    services: Annotated[tuple[Name, ...], Field(min_length=1, max_length=4)]
+    """ECS services, one a generation."""
+    queues: Annotated[dict[Name, Text], Field(min_length=1)]
+    """Queue name to what the broker calls it: an SQS URL, a Redis key."""
+    slots: Annotated[int, Field(ge=1, le=1000)]
+    min: Count
+    max: Annotated[int, Field(ge=1, le=5000)]
+    schedule: tuple[ScheduleSettings, ...] = ()
+    fallback: FallbackSettings = FallbackSettings()
+    foreign_desired: Literal["adopt", "correct"] = "correct"
+    launch_budget: Annotated[int, Field(ge=1, le=5000)] = 50
+    """Most tasks that may be asked for and not yet running: Fargate launches 20 a second."""
+
+    @model_validator(mode="after")
+    def _within_max(self) -> Self:
+        if self.min > self.max:
+            raise ValueError(f"min ({self.min}) must not be above max ({self.max})")
+        for each in self.schedule:
+            if each.min > self.max:
+                raise ValueError(f"schedule: min ({each.min}) of {each.cron!r} must not be above max ({self.max})")
+        if self.fallback.count > self.max:
+            raise ValueError(f"fallback: count ({self.fallback.count}) must not be above max ({self.max})")
+        return self
+
+
+class Settings(_Model):
+    """All settings that are not secret."""
+
+    version: Literal[2]
+    environment: Name
+    region: Name
+    cluster: Name
+    interval_s: Annotated[float, Field(ge=1, le=300, allow_inf_nan=False)] = 5.0
+    scale_in_window_s: Annotated[float, Field(ge=0, le=86400, allow_inf_nan=False)] = 60.0
+    launch_deadline_s: Seconds = 300.0
+    agent_port: Port = 8790
+    http_port: Port = 8082
+    database: DatabaseSettings | None = None
+    broker: BrokerSettings = SqsSettings()
+    controls_prefix: Annotated[str, Field(pattern=r"^/[\w./-]+/$", max_length=900)] | None = None
+    """SSM parameters of this prefix and a fleet's name hold what a person ordered; None: nobody can."""
+    metrics_namespace: Annotated[str, Field(pattern=r"^[^:].{0,254}$")] | None = None
+    """CloudWatch namespace of the scaler's own metrics; None: nothing is published to CloudWatch."""
+    record_dir: Text | None = None
+    """Where full ticks are kept for `replay`; None: nowhere."""
+    calls: CallSettings = CallSettings()
+    fleets: Annotated[tuple[FleetSettings, ...], Field(min_length=1)]
+
+    @field_validator("metrics_namespace")
+    @classmethod
+    def _not_amazons(cls, namespace: str | None) -> str | None:
+        if namespace is not None and namespace.startswith("AWS/"):
+            raise ValueError("CloudWatch keeps namespaces that begin with AWS/ for itself")
+        return namespace
+
+    @field_validator("fleets")
+    @classmethod
+    def _fleets_are_apart(cls, fleets: tuple[FleetSettings, ...]) -> tuple[FleetSettings, ...]:
+        problems = []
+        for what, values in (
+            ("name", [fleet.name for fleet in fleets]),
+            ("service", [service for fleet in fleets for service in fleet.services]),
+            ("queue", [queue for fleet in fleets for queue in fleet.queues]),
+        ):
+            twice = sorted({value for value in values if values.count(value) > 1})
+            if twice:
+                problems.append(f"{what} {', '.join(twice)} is used twice")
+        if problems:
+            raise ValueError(f"{'; '.join(problems)}; demand could not be told apart")
+        return fleets
+
+    def core_fleet(self, fleet: FleetSettings) -> Fleet:
+        """Return the fleet as the core knows it."""
+        return Fleet(
+            name=fleet.name,
+            queues=tuple(fleet.queues),
+            slots=fleet.slots,
+            minimum=fleet.min,
+            maximum=fleet.max,
+            interval_s=self.interval_s,
+            scale_in_window_s=self.scale_in_window_s,
+            launch_deadline_s=self.launch_deadline_s,
+            launch_budget=fleet.launch_budget,
+            fallback=Fallback(fleet.fallback.mode, fleet.fallback.count, fleet.fallback.after_s),
+            foreign_desired=fleet.foreign_desired,
+        )
+
+    def changes_at_start_only(self, other: Settings) -> list[str]:
+        """Return the settings that differ and cannot be changed while the scaler runs."""
+        return sorted(name for name in type(self).model_fields if name not in LIVE and self._differs(other, name))
+
+    def _differs(self, other: Settings, name: str) -> bool:
+        return bool(getattr(self, name) != getattr(other, name))
+
+
+class Secrets(_Model):
+    """What must not be logged."""
+
+    database_user: str | None = None
+    """Who logs in instead of the settings' user, when the password's secret says so."""
+    database_password: str | None = Field(default=None, repr=False)
+    redis_password: str | None = Field(default=None, repr=False)
+    signing_seed: str = Field(min_length=1, repr=False)
+
+
+def read_settings(environment: Mapping[str, str]) -> tuple[Settings, Secrets]:
+    """Read the settings from environment variables, and from the file that SCALER_CONFIG_FILE names.
+
+    Raises:
+        ConfigurationError: naming everything that is wrong at once, and never showing a secret's value.
+    """
+    problems: list[str] = []
+    settings: Settings | None = None
+    try:
+        settings = _settings(environment)
+    except ConfigurationError as error:
+        problems += error.problems
+    user, password = _login(environment.get("SCALER_DATABASE_PASSWORD", ""))
+    seed = environment.get("SCALER_SIGNING_SEED", "")
+    if settings is not None and settings.database is not None and not password:
+        problems.append("SCALER_DATABASE_PASSWORD is not set, but the settings have a database")
+    if not seed:
+        problems.append("SCALER_SIGNING_SEED is not set; workers obey signed commands only")
+    if settings is None or problems:
+        raise ConfigurationError(problems)
+    return settings, Secrets(
+        database_user=user,
+        database_password=password,
+        redis_password=environment.get("SCALER_REDIS_PASSWORD") or None,
+        signing_seed=seed,
+    )
+
+
+def _login(secret: str) -> tuple[str | None, str | None]:
+    """Return user and password of a secret as Secrets Manager has a database's; a plain password names no user."""
+    try:
+        found = json.loads(secret)
+        return str(found["username"]), str(found["password"])
+    except (ValueError, KeyError, TypeError):
+        return None, secret or None
+
+
+def parse_settings(text: str | bytes, source: str = "SCALER_CONFIG") -> Settings:
+    """Read the settings from JSON.
+
+    Raises:
+        ConfigurationError: naming every field that is wrong, as `source`.field.
+    """
+    try:
+        return Settings.model_validate_json(text)
+    except ValidationError as error:
+        raise ConfigurationError(list(_problems(error.errors(include_url=False), source))) from error
+
+
+def _settings(environment: Mapping[str, str]) -> Settings:
+    path, text = environment.get("SCALER_CONFIG_FILE", ""), environment.get("SCALER_CONFIG", "")
+    if path and text:
+        raise ConfigurationError(["SCALER_CONFIG and SCALER_CONFIG_FILE are both set; one of them would be ignored"])
+    if path:
+        try:
+            return parse_settings(Path(path).read_bytes(), path)
+        except OSError as error:
+            raise ConfigurationError([f"SCALER_CONFIG_FILE cannot be read: {error}"]) from error
+    if not text:
+        raise ConfigurationError(["SCALER_CONFIG is not set; it holds the scaler's settings as JSON"])
+    return parse_settings(text)
+
+
+def _problems(errors: Sequence[Mapping[str, Any]], source: str) -> Iterable[str]:
+    in_fleets = any(error["loc"][:1] == ("fleets",) and len(error["loc"]) > 1 for error in errors)
+    for error in errors:
+        if in_fleets and error["loc"] == ("fleets",) and error["type"] == "too_short":
+            continue  # pydantic counts only the fleets without a mistake
+        place = ".".join(str(part) for part in error["loc"])
+        yield f"{source}{'.' if place else ''}{place}: {error['msg'].removeprefix('Value error, ')}"

@@ -1,0 +1,229 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One service of a fleet: from its share of the workers wanted to drains, calls back and an absolute desired count."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from scaler.core import drain
+from scaler.core.drain import Share
+from scaler.core.explain import Trail, count, names
+from scaler.core.model import Fleet, Generation, Known, Service, Unknown
+from scaler.core.state import Attempt, GenerationDecision, GenerationState, Kind, WorkerCounts
+from scaler.core.workers import Roster, muster
+
+VAIN_ATTEMPTS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """One service as this tick sees it."""
+
+    name: str
+    seen: Generation
+    memory: GenerationState
+    service: Service | None
+    """None when it is not known in this tick."""
+    roster: Roster | None
+    """None when its tasks are not known in this tick."""
+
+    places: int
+    """How many workers the service is meant to have now, those in drain and those stuck not counted."""
+    consuming: int
+    """How many workers take tasks, as far as is known."""
+
+    @property
+    def asked(self) -> int:
+        """Tasks asked for that ECS does not run yet; negative where it runs more than are asked for."""
+        if self.service is None:
+            return 0
+        running = len(self.roster.running) if self.roster else self.service.running
+        return self.service.desired - running
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What is to be done with a service, and what to remember of it."""
+
+    name: str
+    decision: GenerationDecision
+    memory: GenerationState
+    plan: drain.Plan
+    why: str = ""
+    """Why nothing is known of it."""
+    promised: int = 0
+    """How many workers serve or are on their way and have not been for too long."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Target:
+    desired: int
+    kind: Kind
+    floor: int | None
+    released: tuple[str, ...] = ()
+
+
+def look(fleet: Fleet, name: str, seen: Generation, memory: GenerationState, now: float) -> View:
+    """Bring together what is known of a service."""
+    service = seen.service.value if isinstance(seen.service, Known) else None
+    roster = muster(fleet, seen, memory, now)
+    short_since = _short_since(service, roster, memory, now) if service else memory.short_since
+    if short_since != memory.short_since:
+        memory = replace(memory, short_since=short_since)
+    places = service.desired if service else 0
+    if service is not None and roster is not None:
+        places = max(0, places - drain.places_lost(roster, service.desired))
+    return View(name, seen, memory, service, roster, places, len(roster.of("consuming")) if roster else 0)
+
+
+def notice(view: View) -> tuple[int | None, str]:
+    """Compare a service with what was last decided; return somebody else's count, and words for what is odd."""
+    if view.service is None:
+        return None, ""
+    observed, attempt, expected = view.service.desired, view.memory.attempt, view.memory.expected
+    if attempt is not None and observed == attempt.instead_of:
+        return None, f"desired is still {observed} after {count(attempt.count, 'attempt')} to write {attempt.desired}"
+    if expected is not None and observed != expected:
+        return observed, f"somebody else wrote desired {observed} where {expected} was ours"
+    return None, ""
+
+
+def settle(fleet: Fleet, view: View, share: Share, trail: Trail, now: float) -> Step:
+    """Return what to do with a service, and what to remember of it."""
+    if view.service is None:
+        return _blind(view, trail, now)
+    foreign, _ = notice(view)
+    plan = drain.Plan(tuple(sorted(view.memory.drains)), (), tuple(sorted(view.memory.resumes)))
+    if view.roster is not None:
+        may_drain = share.may_drain and isinstance(view.seen.protected, Known)
+        plan = drain.plan(view.service, view.roster, share, may_drain=may_drain, trail=trail)
+    target = _target(fleet, view, view.service, share, plan, trail, now)
+    decision = GenerationDecision(
+        desired=target.desired,
+        observed=view.service.desired,
+        drains=plan.drains,
+        resumes=plan.resumes,
+        released=target.released,
+        kind=target.kind,
+        floor=target.floor,
+        workers=view.roster.counts() if view.roster else WorkerCounts(),
+        foreign_desired=foreign,
+    )
+    memory = _remember(view, view.service, decision, now)
+    promised = _promised(fleet, view, view.service, target.desired, memory.attempt, plan.called, now)
+    return Step(view.name, decision, memory, plan, promised=promised)
+
+
+def _target(
+    fleet: Fleet, view: View, service: Service, share: Share, plan: drain.Plan, trail: Trail, now: float
+) -> _Target:
+    """Turn workers wanted into the absolute desired count: raise, respect protection, or reduce."""
+    roster, desired = view.roster, service.desired
+    if roster is None:
+        trail.add("protection", "the tasks are unknown: desired is not lowered")
+        target = _within(desired, max(desired, share.wanted), share, trail)
+        return _Target(target, "grow" if target > desired else "hold", None)
+    lost = max(0, drain.places_lost(roster, desired) - plan.called)
+    if stuck := roster.of("stuck"):
+        late = f"{count(len(stuck), 'worker')} not consuming after {fleet.launch_deadline_s:.0f} s"
+        trail.add("launch", f"{late}, no longer counted: {names([worker.arn for worker in stuck])}")
+    # A place lost to a drain or a stuck launch is made good, but never above the maximum.
+    proposal = _within(desired, max(share.wanted, min(share.maximum, share.wanted + lost)), share, trail)
+    floor, why = drain.floor(service, roster, frozenset(plan.resumes), share.fresh)
+    if floor > desired and floor >= proposal:
+        above = f", above the maximum of {share.maximum}" if floor > share.maximum else ""
+        trail.add("protection", f"{why}: ECS would refuse somebody, so desired must not be below {floor}{above}")
+        return _Target(floor, "protect", floor)
+    trail.add("protection", f"{why}: desired may not go below {floor}")
+    if proposal > desired:
+        return _Target(proposal, "grow", floor)
+    hold = _Target(desired, "resume" if plan.called else "drain" if plan.chosen else "hold", floor)
+    if not share.may_drain or plan.resumes:
+        return hold
+    short_s = 0.0 if view.memory.short_since is None else now - view.memory.short_since
+    released = drain.reducible(fleet, view.seen, roster, short_s, trail)
+    # Who is still in drain keeps a place, else the count would creep below what is wanted where launches fail.
+    lowest = max(floor, share.wanted, min(share.maximum, share.wanted + len(roster.of("draining"))))
+    if released is None or lowest >= desired:
+        return hold
+    trail.add("reduce", f"{count(len(released), 'worker')} let go, nobody else is unprotected: {desired} -> {lowest}")
+    return _Target(lowest, "shrink", floor, released)
+
+
+def _within(desired: int, proposal: int, share: Share, trail: Trail) -> int:
+    """Return the proposal, no further above what is desired than there is room."""
+    if proposal <= desired + share.room:
+        return proposal
+    if share.room_words:
+        trail.add("launch", f"{proposal} would be right, but {share.room_words}")
+    return desired + share.room
+
+
+def _blind(view: View, trail: Trail, now: float) -> Step:
+    """Decide without the service: drains are kept alive, nothing is written."""
+    service, roster = view.seen.service, view.roster
+    why = service.reason if isinstance(service, Unknown) else "only an old reading"
+    trail.add("service", f"unknown ({why}): nothing is written")
+    held, back = tuple(sorted(view.memory.drains)), tuple(sorted(view.memory.resumes))
+    if roster is not None:
+        held = tuple(worker.arn for worker in roster.of("draining", "released"))
+        back = tuple(worker.arn for worker in roster.of("launching", "stuck") if worker.called_back)
+    decision = GenerationDecision(
+        desired=None,
+        observed=None,
+        drains=held,
+        resumes=back,
+        released=(),
+        kind="blind",
+        floor=roster.floor if roster else None,
+        workers=roster.counts() if roster else WorkerCounts(),
+    )
+    return Step(view.name, decision, _remember(view, None, decision, now), drain.Plan(held, (), back), why)
+
+
+def _promised(
+    fleet: Fleet, view: View, service: Service, decided: int, attempt: Attempt | None, called: int, now: float
+) -> int:
+    """Return how many workers serve or may be counted on to serve soon."""
+    roster = view.roster
+    # A count that ECS does not take, however often it is written, brings nobody.
+    more = 0 if attempt is not None and attempt.count >= VAIN_ATTEMPTS else max(0, decided - service.desired)
+    if roster is None:
+        return service.desired + more
+    if roster.of("stuck"):
+        more = 0  # stand-ins for those who never came are no promise
+    short_s = 0.0 if view.memory.short_since is None else now - view.memory.short_since
+    absent = service.desired - len(roster.workers) if short_s < fleet.launch_deadline_s else 0
+    return len(roster.of("launching", "consuming", "unknown")) + called + max(0, absent) + more
+
+
+def _remember(view: View, service: Service | None, decision: GenerationDecision, now: float) -> GenerationState:
+    memory, roster = view.memory, view.roster
+    expected, attempt = memory.expected, memory.attempt
+    if service is not None:
+        # Another target does not make a count that stands still a new one.
+        tries = attempt.count if attempt is not None and attempt.instead_of == service.desired else 0
+        expected, attempt = decision.desired, None
+        if decision.writes and decision.desired is not None:
+            attempt = Attempt(decision.desired, service.desired, tries + 1)
+    if roster is None:
+        return replace(memory, expected=expected, attempt=attempt)
+    launching = roster.of("launching", "stuck")
+    return replace(
+        memory,
+        drains={arn: memory.drains.get(arn, now) for arn in decision.drains},
+        resumes={arn: memory.resumes.get(arn, now) for arn in decision.resumes},
+        launching={worker.arn: memory.launching.get(worker.arn, now) for worker in launching},
+        idle={worker.arn: worker.since for worker in roster.of("consuming") if not worker.load},
+        expected=expected,
+        attempt=attempt,
+    )
+
+
+def _short_since(service: Service, roster: Roster | None, memory: GenerationState, now: float) -> float | None:
+    """Since when ECS has fewer tasks than desired and none on the way up."""
+    if roster is None:
+        return memory.short_since
+    if len(roster.workers) >= service.desired or any(not worker.never_started for worker in roster.pending):
+        return None
+    return now if memory.short_since is None else memory.short_since

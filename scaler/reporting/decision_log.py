@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Decisions as JSON lines on standard output, and the last ones kept for HTTP.
+
+Log storage costs money: a fleet that is looked at every 5 s makes 17 280 lines a day. A line that says nothing new
+is written once a minute, so that who asks later finds a decision near any moment; one that says something new, always.
+"""
+
+from __future__ import annotations
+
+import heapq
+import json
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from itertools import islice
+from typing import TextIO
+
+from scaler.reporting.decision_line import decision_line, fleet_view, rfc3339
+from scaler.reporting.explanation import answer, outlook, slots_per_worker
+from scaler.reporting.history import Decisions, Timeline, essence
+from scaler.reporting.tick_codec import Json
+from scaler.runtime.tick_result import Report
+
+KEPT = 300
+"""Entries of one fleet, unless there are so many fleets that each gets its share of `KEPT_IN_ALL`."""
+KEPT_IN_ALL = 20_000
+KEPT_AT_LEAST = 50
+WRITE_EVERY_S = 60.0
+_BRIEF = frozenset(
+    {
+        *("fleet", "at", "since", "interval_s", "kind", "reason", "desired", "running", "pending", "needed", "wanted"),
+        *("min", "max", "workers", "demand", "slots", "controls", "controls_state", "errors", "failed"),
+    }
+)
+
+
+@dataclass(slots=True)
+class _Fleet:
+    decisions: Decisions = field(default_factory=Decisions)
+    timeline: Timeline = field(default_factory=Timeline)
+    view: dict[str, Json] = field(default_factory=dict)
+    written_at: datetime | None = None
+    failed: dict[str, Json] | None = None
+
+
+class DecisionLog:
+    """A listener that writes a line a decision that says something new, and remembers the last of each fleet."""
+
+    def __init__(self, environment: str, out: TextIO, wall: Callable[[], datetime], *, kept: int = KEPT) -> None:
+        self.environment = environment
+        self._out = out
+        self._wall = wall
+        self._kept = kept
+        self._fleets: dict[str, _Fleet] = {}
+
+    def ticked(self, report: Report) -> None:
+        """Keep the decision; write it if it says something new or the last line is a minute old."""
+        self.decided(report.at, decision_line(report, self.environment), fleet_view(report))
+
+    def decided(self, at: datetime, line: dict[str, Json], view: dict[str, Json]) -> None:
+        """Keep and write a decision that is a line already; `view` is what only /v1/fleets says beside it."""
+        fleet = self._fleets.setdefault(str(line["fleet"]), _Fleet())
+        fleet.view, fleet.failed = view, None
+        fleet.timeline.add(at, line)
+        new = fleet.decisions.add(line, essence(line), limit=self._limit())
+        # A clock that went back must not silence a fleet.
+        age_s = abs((at - fleet.written_at).total_seconds()) if fleet.written_at else WRITE_EVERY_S
+        if new or age_s >= WRITE_EVERY_S:
+            fleet.written_at = at
+            self._write(line)
+
+    def failed(self, fleet: str, error: BaseException) -> None:
+        """Write why a tick was not finished."""
+        where = traceback.extract_tb(error.__traceback__)[-1:]
+        told = f"{type(error).__name__}: {error}"
+        if fleet in self._fleets:
+            self._fleets[fleet].failed = {"at": rfc3339(self._wall()), "error": told}
+        self.event("tick_failed", fleet=fleet, error=told, where=[str(at) for at in where])
+
+    def removed(self, fleet: str) -> None:
+        """Forget a fleet that is no longer configured; the log has its decisions."""
+        self._fleets.pop(fleet, None)
+
+    def event(self, event: str, **values: Json) -> None:
+        """Write a line that is no decision."""
+        self._write({"event": event, "at": rfc3339(self._wall()), "environment": self.environment, **values})
+
+    def now(self) -> str:
+        """Return the time of day by which everything here is dated."""
+        return rfc3339(self._wall())
+
+    def names(self) -> list[str]:
+        """Return the fleets that decided at least once."""
+        return sorted(self._fleets)
+
+    def decisions(
+        self, limit: int, *, fleet: str | None = None, since: str = "", before: str = "", changes: bool = False
+    ) -> list[Json]:
+        """Return the last `limit` entries, newest last; `changes` leaves out those that did nothing."""
+        if limit <= 0:
+            return []
+        chosen = [self._fleets[name] for name in self._fleets if fleet is None or name == fleet]
+        found = [each.decisions.last(limit, since=since, before=before, changes=changes)[::-1] for each in chosen]
+        newest = heapq.merge(*found, key=lambda entry: str(entry["at"]), reverse=True)
+        last: list[Json] = [*islice(newest, limit)]
+        return last[::-1]
+
+    def timeline(self, fleet: str, since: int = 0) -> list[Json]:
+        """Return the fleet's numbers over the last hours; see `history.SERIES`."""
+        return self._fleets[fleet].timeline.points(since)
+
+    def fleets(self, fleet: str | None = None, *, brief: bool = False) -> list[Json]:
+        """Return the latest view of each fleet; `brief` leaves out what a list of many does not show."""
+        found: list[Json] = []
+        for name in self.names():
+            if fleet is None or name == fleet:
+                whole = self._whole(self._fleets[name])
+                found.append({key: value for key, value in whole.items() if key in _BRIEF} if brief else whole)
+        return found
+
+    def _whole(self, fleet: _Fleet) -> dict[str, Json]:
+        latest = fleet.decisions.latest
+        whole = {key: value for key, value in latest.items() if key not in {"event", "environment"}}
+        reckoned = slots_per_worker(latest)
+        counted = {} if reckoned is None else {"slots_per_worker": reckoned}
+        told: dict[str, Json] = {"answer": list(answer(latest)), "outlook": list(outlook(latest))}
+        return whole | fleet.view | counted | told | {"failed": fleet.failed}
+
+    def _limit(self) -> int:
+        return min(self._kept, max(KEPT_AT_LEAST, KEPT_IN_ALL // max(1, len(self._fleets))))
+
+    def _write(self, line: dict[str, Json]) -> None:
+        self._out.write(json.dumps(line, separators=(",", ":")) + "\n")
+        self._out.flush()

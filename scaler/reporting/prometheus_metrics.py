@@ -1,0 +1,259 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The scaler's metrics for Prometheus; names by its conventions, NaN where nothing is known: unknown is never zero.
+
+`rules/openmwaa-scaler.rules.yaml` alerts on them; a test holds the rules to these names and labels.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from typing import Protocol
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from scaler.core.model import Controls, Reading, Unknown
+from scaler.core.state import WorkerCounts, total
+from scaler.errors import SourceError
+from scaler.reporting.decision_line import oldest_drain_s, reading_ages, refused_workers, services, tasks_known
+from scaler.runtime.tick_result import Report, Write
+
+PREFIX = "openmwaa_scaler"
+WORKER_STATES = ("starting", "stuck", "consuming_idle", "busy", "draining", "released", "unknown", "protected")
+CONTROLS = ("min", "max", "fixed", "pause_in", "pause_out", "dry_run")
+
+
+class Calls(Protocol):
+    """Who counts the calls of AWS's API."""
+
+    @property
+    def sent(self) -> Mapping[tuple[str, str], int]:
+        """Requests by service and operation."""
+        ...
+
+    @property
+    def throttled(self) -> Mapping[tuple[str, str], int]:
+        """Answers that it was asked too often, by service and operation."""
+        ...
+
+
+class Metrics:
+    """A listener that counts."""
+
+    def __init__(self) -> None:
+        self._registry = CollectorRegistry()
+        self._of_fleets: list[Gauge | Counter | Histogram] = []
+        self._seen: set[str] = set()
+        self._name_gauges()
+        self._name_counters()
+
+    def _name_gauges(self) -> None:
+        self._desired = self._gauge("desired_workers", "Desired count that was decided")
+        self._minimum = self._gauge("minimum_workers", "Lower bound in force, after schedule and controls")
+        self._maximum = self._gauge("maximum_workers", "Upper bound in force, after controls")
+        self._floor = self._gauge("floor_workers", "Protected + about to be protected")
+        self._running = self._gauge("running_tasks", "Running tasks as ECS counts them")
+        self._pending = self._gauge("pending_tasks", "Pending tasks as ECS counts them")
+        self._desired_of = self._gauge("service_desired_workers", "Desired count of one generation", "service")
+        self._running_of = self._gauge("service_running_tasks", "Running tasks of one generation", "service")
+        self._workers = self._gauge("workers", "Workers by what they do", "state")
+        self._refused = self._gauge(
+            "protection_refused_workers", "Workers that ECS refuses to protect: they do nothing"
+        )
+        self._oldest_drain = self._gauge("oldest_drain_seconds", "Since when the longest drain goes on; 0 without any")
+        self._demand = self._gauge("demand_slots", "Slots wanted", "state")
+        self._age = self._gauge("reading_age_seconds", "Age of each source's reading", "source")
+        self._known = self._gauge("reading_known", "1 while the source's reading is known or remembered", "source")
+        self._controls = self._gauge("controls_in_force", "1 while a person's order is in force", "control")
+        self._last = self._gauge(
+            "last_decision_timestamp_seconds", "Time of day of the last count decided, or of the first tick"
+        )
+        self._config = Gauge(
+            f"{PREFIX}_config_applied", "1 while the settings in force are those of the file", registry=self._registry
+        )
+        self._config.set(1)
+
+    def _name_counters(self) -> None:
+        self._decisions = self._counter("decisions", "Decisions by what they mainly do", "kind")
+        self._writes = self._counter("update_service", "UpdateService by what came of it", "result")
+        self._errors = self._counter("errors", "Failed calls by source", "source", "kind")
+        self._foreign = self._counter("foreign_desired", "Desired counts that somebody else wrote")
+        self._failures = self._counter("tick_failures", "Ticks that were not finished")
+        self._duration = Histogram(
+            f"{PREFIX}_tick_duration_seconds",
+            "From the first question to the last answer of a tick",
+            ["fleet"],
+            registry=self._registry,
+            buckets=(0.05, 0.1, 0.25, 0.5, 1, 2, 3, 4, 5, 10),
+        )
+        self._of_fleets.append(self._duration)
+        self._lag = Histogram(
+            f"{PREFIX}_loop_lag_seconds",
+            "How much later than asked the event loop comes round, measured once a second",
+            registry=self._registry,
+            buckets=(0.005, 0.02, 0.1, 0.5, 1, 2, 5),
+        )
+        self._unpublished = Counter(
+            f"{PREFIX}_publish_failures", "Minutes of which CloudWatch was not told all", registry=self._registry
+        )
+        self._unrecorded = Counter(
+            f"{PREFIX}_ticks_not_recorded", "Ticks that found no room on disk", registry=self._registry
+        )
+        self._rejected = Counter(
+            f"{PREFIX}_config_rejections", "Changes of the settings' file that were not taken", registry=self._registry
+        )
+
+    def watch(self, calls: Calls, paces: Callable[[], Mapping[str, float]]) -> None:
+        """Tell also of the calls of AWS's API, and how many seconds lie between two ticks of each fleet; once."""
+        self._registry.register(_Collector(calls, paces))
+
+    def ticked(self, report: Report) -> None:
+        """Take over what the tick saw and did."""
+        fleet, decision = report.tick.fleet.name, report.tick.decision
+        self._decisions.labels(fleet, decision.kind).inc()
+        self._duration.labels(fleet).observe(report.duration_s)
+        if decision.desired is not None or fleet not in self._seen:
+            self._last.labels(fleet).set(report.at.timestamp())
+            self._seen.add(fleet)
+        self._desired.labels(fleet).set(_number(decision.desired))
+        self._minimum.labels(fleet).set(decision.minimum)
+        self._maximum.labels(fleet).set(decision.maximum)
+        self._floor.labels(fleet).set(_number(decision.floor))
+        self._count_workers(fleet, decision.workers if tasks_known(report) else None)
+        self._count_generations(fleet, report)
+        seen = services(report).values()
+        self._running.labels(fleet).set(_number(total(each.running if each else None for each in seen)))
+        self._pending.labels(fleet).set(_number(total(each.pending if each else None for each in seen)))
+        for state in ("queued", "running", "slots"):
+            wanted = getattr(decision.demand, state) if decision.demand else None
+            self._demand.labels(fleet, state).set(_number(wanted))
+        for source, age in reading_ages(report).items():
+            self._age.labels(fleet, source).set(_number(age))
+            self._known.labels(fleet, source).set(age is not None)
+        for control, value in controls_in_force(decision.controls).items():
+            self._controls.labels(fleet, control).set(value)
+        self._oldest_drain.labels(fleet).set(_number(oldest_drain_s(report) if tasks_known(report) else None))
+        self._refused.labels(fleet).set(_number(refused_workers(report)))
+        if decision.foreign_desired is not None:
+            self._foreign.labels(fleet).inc()
+        for error in report.errors:
+            self._count_error(fleet, error)
+        for write in report.writes.values():
+            self._count_write(fleet, write)
+
+    def failed(self, fleet: str, error: BaseException) -> None:
+        """Count a tick that was not finished."""
+        del error
+        self._failures.labels(fleet).inc()
+
+    def removed(self, fleet: str) -> None:
+        """Forget a fleet that is no more: its last values would look like a fleet that stands still."""
+        for metric in self._of_fleets:
+            metric.remove_by_labels({"fleet": fleet})
+        self._seen.discard(fleet)
+
+    def lagged(self, seconds: float) -> None:
+        """Take note how late the event loop was."""
+        self._lag.observe(seconds)
+
+    def not_published(self, error: SourceError) -> None:
+        """Count a minute that CloudWatch did not take."""
+        del error
+        self._unpublished.inc()
+
+    def not_recorded(self) -> None:
+        """Count a tick that `replay` will not find."""
+        self._unrecorded.inc()
+
+    def config_applied(self) -> None:
+        """Take note that the settings' file is in force."""
+        self._config.set(1)
+
+    def config_rejected(self, problems: tuple[str, ...]) -> None:
+        """Take note that the settings' file is not in force."""
+        del problems
+        self._config.set(0)
+        self._rejected.inc()
+
+    def text(self) -> bytes:
+        """Return everything in Prometheus' text format."""
+        return generate_latest(self._registry)
+
+    def families(self) -> list[Metric]:
+        """Return every metric with its samples."""
+        return list(self._registry.collect())
+
+    def _count_workers(self, fleet: str, workers: WorkerCounts | None) -> None:
+        for state in WORKER_STATES:
+            self._workers.labels(fleet, state).set(_number(getattr(workers, state, None)))
+
+    def _count_generations(self, fleet: str, report: Report) -> None:
+        for name, service in services(report).items():
+            decided = report.tick.decision.generations[name].desired
+            self._desired_of.labels(fleet, name).set(_number(decided))
+            self._running_of.labels(fleet, name).set(_number(service.running if service else None))
+
+    def _count_write(self, fleet: str, write: Write) -> None:
+        result = "answered" if write.answered_at is not None else "left_out"
+        if write.error is not None:
+            result = "failed"
+            self._count_error(fleet, write.error)
+        self._writes.labels(fleet, result).inc()
+
+    def _count_error(self, fleet: str, error: SourceError) -> None:
+        self._errors.labels(fleet, error.source, type(error).__name__).inc()
+
+    def _gauge(self, name: str, words: str, *labels: str) -> Gauge:
+        gauge = Gauge(f"{PREFIX}_{name}", words, ["fleet", *labels], registry=self._registry)
+        self._of_fleets.append(gauge)
+        return gauge
+
+    def _counter(self, name: str, words: str, *labels: str) -> Counter:
+        counter = Counter(f"{PREFIX}_{name}", words, ["fleet", *labels], registry=self._registry)
+        self._of_fleets.append(counter)
+        return counter
+
+
+class _Collector(Collector):
+    """What others count, as it is when somebody asks."""
+
+    def __init__(self, calls: Calls, paces: Callable[[], Mapping[str, float]]) -> None:
+        self._calls = calls
+        self._paces = paces
+
+    def collect(self) -> Iterator[Metric]:
+        for name, words, counted in (
+            ("api_calls", "Requests to AWS, repetitions too", self._calls.sent),
+            ("api_throttles", "Requests that AWS answered with: too often", self._calls.throttled),
+        ):
+            counter = CounterMetricFamily(f"{PREFIX}_{name}", words, labels=["service", "operation"])
+            for key, number in sorted([*counted.items()]):
+                counter.add_metric(key, number)
+            yield counter
+        words = "Seconds between two ticks; more than the setting while AWS throttles"
+        gauge = GaugeMetricFamily(f"{PREFIX}_interval_seconds", words, labels=["fleet"])
+        for fleet, seconds in sorted(self._paces().items()):
+            gauge.add_metric([fleet], seconds)
+        yield gauge
+
+
+def controls_in_force(reading: Reading[Controls]) -> dict[str, float]:
+    """Return 1 for each control that is in force and 0 for the others; NaN where nothing is known."""
+    if isinstance(reading, Unknown):
+        return dict.fromkeys(CONTROLS, math.nan)
+    ordered = reading.value
+    return {
+        "min": float(ordered.minimum is not None),
+        "max": float(ordered.maximum is not None),
+        "fixed": float(ordered.fixed is not None),
+        "pause_in": float(ordered.pause in ("in", "both")),
+        "pause_out": float(ordered.pause in ("out", "both")),
+        "dry_run": float(ordered.dry_run),
+    }
+
+
+def _number(value: float | None) -> float:
+    """Return NaN for what is not known: it is never zero."""
+    return math.nan if value is None else float(value)

@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Full ticks on disk, for `openmwaa-scaler replay`: a bounded ring of files, one JSON line a tick.
+
+A thread of its own encodes and writes. A tick is never made to wait and never fails for it: what does not fit is
+counted and left out. Each line is one write, and each process, and each failure to write, begins a new file, so a
+crash or a full disk leaves at most one broken line, and that at the end of a file.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from scaler.core.tick import Tick
+from scaler.reporting.decision_line import rfc3339
+from scaler.reporting.tick_codec import to_json
+from scaler.runtime.tick_result import Report
+
+VERSION = 1
+SEGMENT_BYTES = 8 * 1024 * 1024
+SEGMENTS = 8
+BACKLOG = 1000
+"""Ticks that wait for the disk; each is held as the objects that the loop holds anyway."""
+CLOSE_WITHIN_S = 5.0
+PATTERN = "ticks-*.jsonl"
+
+
+def record_line(at: str, tick: Tick) -> bytes:
+    """Return a tick as its line in a file."""
+    document = {"version": VERSION, "at": at, "tick": to_json(tick)}
+    return json.dumps(document, separators=(",", ":"), allow_nan=False).encode() + b"\n"
+
+
+def segments(folder: Path) -> list[Path]:
+    """Return the files of a ring, oldest first."""
+    return sorted(folder.glob(PATTERN), key=_number)
+
+
+class Recorder:
+    """A listener that keeps every tick for a while; `start` before the first, `close` after the last."""
+
+    def __init__(self, folder: Path, *, segment_bytes: int = SEGMENT_BYTES, kept: int = SEGMENTS) -> None:
+        self._ring = _Ring(folder, segment_bytes=segment_bytes, kept=kept)
+        self._waiting: queue.Queue[tuple[str, Tick] | None] = queue.Queue(BACKLOG)
+        self._thread = threading.Thread(target=self._work, name="recorder", daemon=True)
+        self._on_left_out: Callable[[], None] = lambda: None
+        self.left_out = 0
+        """Ticks that were not written, for whatever reason."""
+        self.problem: str | None = None
+        """Why the last tick that was left out was left out; None once one was written again."""
+
+    def start(self, *, on_left_out: Callable[[], None] | None = None) -> None:
+        """Start the thread; `on_left_out` is called for each tick left out, from any thread."""
+        self._on_left_out = on_left_out or self._on_left_out
+        self._thread.start()
+
+    def ticked(self, report: Report) -> None:
+        """Queue the tick; one that finds no room is left out."""
+        try:
+            self._waiting.put_nowait((rfc3339(report.at), report.tick))
+        except queue.Full:
+            self._leave_out(f"{BACKLOG} ticks wait for the disk")
+
+    def failed(self, fleet: str, error: BaseException) -> None:
+        """A tick that was not finished cannot be decided again."""
+
+    def close(self) -> None:
+        """Write what waits, for at most some seconds, and end the thread."""
+        try:
+            self._waiting.put(None, timeout=CLOSE_WITHIN_S)
+        except queue.Full:
+            return  # the disk hangs; the thread ends with the process
+        self._thread.join(CLOSE_WITHIN_S)
+
+    def _work(self) -> None:
+        while (item := self._waiting.get()) is not None:
+            try:
+                self._ring.append(record_line(*item))
+            except Exception as error:  # noqa: BLE001  a record is a help, never a reason to stop scaling
+                self._leave_out(f"{type(error).__name__}: {error}")
+            else:
+                self.problem = None
+        self._ring.close()
+
+    def _leave_out(self, why: str) -> None:
+        self.left_out += 1
+        self.problem = why
+        self._on_left_out()
+
+
+class _Ring:
+    """The files; used by the thread alone."""
+
+    def __init__(self, folder: Path, *, segment_bytes: int, kept: int) -> None:
+        self._folder = folder
+        self._segment_bytes = segment_bytes
+        self._kept = kept
+        self._file: int | None = None
+        self._size = 0
+
+    def append(self, line: bytes) -> None:
+        if len(line) > self._segment_bytes:
+            raise OSError(f"a tick of {len(line)} bytes is larger than a file of the ring")
+        if self._file is None or self._size + len(line) > self._segment_bytes:
+            self._next()
+        assert self._file is not None  # noqa: S101  _next opened it
+        try:
+            written = os.write(self._file, line)
+        except OSError:
+            self.close()
+            raise
+        self._size += written
+        if written < len(line):
+            self.close()
+            raise OSError(f"only {written} of {len(line)} bytes were written")
+
+    def close(self) -> None:
+        if self._file is not None:
+            os.close(self._file)
+        self._file = None
+
+    def _next(self) -> None:
+        self.close()
+        self._folder.mkdir(parents=True, exist_ok=True)
+        there = segments(self._folder)
+        number = _number(there[-1]) + 1 if there else 1
+        # Room first: the ring is never larger than it may be. Files of earlier processes count too.
+        for old in there[: max(0, len(there) - self._kept + 1)]:
+            old.unlink(missing_ok=True)
+        path = self._folder / f"ticks-{number:08d}.jsonl"
+        self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o640)
+        self._size = 0
+
+
+def _number(path: Path) -> int:
+    digits = path.stem.rpartition("-")[2]
+    return int(digits) if digits.isascii() and digits.isdigit() else 0

@@ -1,0 +1,343 @@
+# SPDX-License-Identifier: Apache-2.0
+"""ECS with a world around it: tasks become workers, stops become signals, and every instant is judged.
+
+The scheduler is the worst that AWS's documents allow: it stops any unprotected task, some seconds after it was told,
+and the new count counts for protection at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from local_ecs.model import Ecs, EcsError, LaunchTask, Settings, StopTask, Task, TaskStatus, shuffled
+from simulation.fault_injection import Fate, Weather
+from simulation.ledger import Ledger
+from simulation.negative_controls import Removed
+from simulation.queue import Queue
+from simulation.worker import Nature, Worker
+from worker_agent.state_machine import Answered, Ask, Call, Verdict
+
+CLUSTER = "simulated"
+AGENT_TIMEOUT_S = 5.0
+"""A worker waits so long for the ECS agent, which itself gives up after 4 s."""
+BOOT_S = (0.5, 4.0)
+"""From a container that runs to a worker whose agent listens."""
+NOT_ECS = frozenset({"SpotInterruption", "TerminationNotice", "UserInitiated", "EssentialContainerExited"})
+
+
+@dataclass
+class Site:
+    """One fleet's place: its services, its queue, and when what was rolled out."""
+
+    fleet: str
+    family: str
+    services: tuple[str, ...]
+    queue: Queue
+    nature: Nature
+    launch_s: tuple[float, float] = (5.0, 25.0)
+    patience_s: float = 20.0
+    """A new revision must consume after one launch and so many seconds, when nothing else is wrong."""
+    never_empty: bool = True
+    """Whether some worker always serves; a fleet that may have none waits for a task, not for its launch."""
+    maximum: int = 1000
+    """What the scaler may ask for in one service, if no worker needs protection."""
+    revision: int = 1
+    rolled_at: dict[str, float] = field(default_factory=dict)
+    """Task definition ARN -> when it was rolled out and not yet seen to consume."""
+
+
+class Cloud:
+    """The cluster of a simulation."""
+
+    def __init__(
+        self, rng: random.Random, ledger: Ledger, weather: Weather, *, settings: Settings, removed: Removed
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._rng = rng
+        self._ledger = ledger
+        self._weather = weather
+        self._removed = removed
+        self.ecs = Ecs(settings, picker=shuffled(rng))
+        self.ecs.clusters.create(CLUSTER)
+        self.sites: dict[str, Site] = {}
+        """By service name."""
+        self.workers: dict[str, Worker] = {}
+        self.stop_timeout_s = 30.0
+        self._due: asyncio.TimerHandle | None = None
+        self._protected_until: dict[str, float] = {}
+        self._above: dict[str, float] = {}
+        self._blamed: set[str] = set()
+        self.excused_until: dict[str, float] = {}
+        """Services whose desired count an injected fault wrote: until when protection may exceed it."""
+        self.deleted: set[str] = set()
+        self.disturbed_until = -1.0
+        """Until when an injected fault may keep a new revision waiting."""
+        self.rollouts_s: list[float] = []
+
+    # --- what the scaler, people and Terraform do
+
+    def found(self, site: Site, desired: int) -> None:
+        """Create a fleet's services; the first one runs."""
+        self.ecs.task_definitions.register(site.family, {"containerDefinitions": [{"name": "worker"}]})
+        for number, service in enumerate(site.services):
+            self.ecs.services.create(
+                service,
+                cluster=CLUSTER,
+                task_definition=f"{site.family}:1",
+                desired_count=0 if number else desired,
+                minimum_healthy_percent=0,
+                maximum_percent=200,
+            )
+            self.sites[service] = site
+        self.poke()
+
+    def roll_out(self, site: Site, *, same_service: bool = False) -> str | None:
+        """Register a revision and deploy it as Terraform does, by its number; returns the service, None if refused."""
+        number = site.revision + (2 if same_service and len(site.services) > 1 else 1)
+        while site.revision < number:
+            site.revision += 1
+            definition = self.ecs.task_definitions.register(site.family, {"containerDefinitions": [{"name": "worker"}]})
+        service = site.services[(number - 1) % len(site.services)]
+        try:
+            self.ecs.services.update(service, cluster=CLUSTER, task_definition=definition.arn)
+        except EcsError:
+            self._ledger.counts["rollouts_refused"] += 1
+            return None
+        self._ledger.counts["rollouts"] += 1
+        site.rolled_at = {definition.arn: self._loop.time()}
+        self.poke()
+        return service
+
+    def set_desired(self, service: str, desired: int) -> int:
+        """Write a desired count and return the one before; raises EcsError."""
+        self.poke()
+        before = self.ecs.services.get(service, cluster=CLUSTER).desired_count
+        self.ecs.services.update(service, cluster=CLUSTER, desired_count=desired)
+        self.poke()
+        self._judge(service, f"desired {before} -> {desired}")
+        return before
+
+    def write_by_hand(self, service: str, desired: int, *, repair_s: float) -> None:
+        """Somebody else writes the desired count; the scaler gets `repair_s` to put it right."""
+        self.excused_until[service] = self._loop.time() + repair_s
+        self._ledger.counts["hand_writes"] += 1
+        self.set_desired(service, desired)
+
+    # --- what happens to workers
+
+    def kill(self, worker: Worker) -> None:
+        """A worker's process gets a SIGKILL from nowhere: a fault."""
+        worker.kill(explained=True)
+        self._gone(worker.arn, "OutOfMemory")
+
+    def spot(self, worker: Worker) -> None:
+        """AWS takes the machine back: SIGTERM, protected or not, and the end after the stop timeout."""
+        self.ecs.faults.interrupt(worker.arn)
+        self.poke()
+
+    def protected(self, arn: str) -> bool:
+        """Return whether ECS protects a task at this instant."""
+        task = self.ecs.task(arn)
+        return task is not None and task.protected(self._loop.time())
+
+    def tasks(self, service: str) -> list[Task]:
+        """Return the tasks that ECS wants to run."""
+        self.poke()
+        return [t for t in self.ecs.services.tasks(self.ecs.services.get(service, cluster=CLUSTER)) if not t.stopping]
+
+    def workers_of(self, site: Site) -> list[Worker]:
+        """Return the fleet's workers that live, in a fixed order."""
+        keys = dict.fromkeys(site.services)
+        found = []
+        for arn, worker in self.workers.items():
+            task = self.ecs.task(arn)
+            if worker.alive and task is not None and task.service_key is not None and task.service_key[1] in keys:
+                found.append(worker)
+        return found
+
+    def protect(self, arn: str, call: Call, answer: Callable[[Answered], None]) -> None:
+        """Carry a worker's protection call to ECS and the answer back, each way some time."""
+        odds = self._weather.of("protection")
+        fate = odds.draw(self._rng)
+        way_s = self._rng.uniform(*odds.latency_s)
+        lost = Answered(call.number, Verdict.FAILED, reason="no answer from the ECS agent")
+        if fate is Fate.FAILS:
+            self._loop.call_later(way_s, answer, lost)
+            return
+        if fate is not Fate.FINE:
+            self._loop.call_later(AGENT_TIMEOUT_S, answer, lost)
+        if fate is Fate.SILENT:
+            return
+        if fate is Fate.LATE:
+            way_s = self._rng.uniform(*odds.late_s)
+        self._loop.call_later(way_s, self._arrive, arn, call, answer if fate is Fate.FINE else None)
+
+    def _arrive(self, arn: str, call: Call, answer: Callable[[Answered], None] | None) -> None:
+        worker = self.workers.get(arn)
+        if worker is None:
+            return
+        said = self._perform(arn, call, worker.nature.protection_minutes)
+        if answer is not None:
+            self._loop.call_later(self._rng.uniform(0.01, 0.1), answer, said)
+
+    def _perform(self, arn: str, call: Call, minutes: int) -> Answered:
+        self.poke()
+        enable = call.ask is Ask.PROTECT
+        done, failures = self.ecs.protection.update([arn], enabled=enable, minutes=minutes, cluster=CLUSTER)
+        task = self.ecs.task(arn)
+        service = task.service_key[1] if task is not None and task.service_key is not None else ""
+        if done and enable:
+            self._protected_until[arn] = self._loop.time() + 60.0 * minutes
+            self._judge(service, f"{arn} was protected")
+        elif done:
+            self._protected_until.pop(arn, None)
+        self.poke()
+        if failures:
+            return Answered(call.number, Verdict.REFUSED, reason=f"{failures[0].reason}: {failures[0].detail}")
+        if not enable:
+            return Answered(call.number, Verdict.UNPROTECTED)
+        return Answered(call.number, Verdict.PROTECTED, until=self._protected_until[arn])
+
+    # --- time
+
+    def poke(self) -> None:
+        """Let ECS do what is due, and ask to be woken for the next."""
+        for effect in self.ecs.advance(self._loop.time()):
+            match effect:
+                case LaunchTask(task):
+                    site = self.sites[task.service_key[1]] if task.service_key else None
+                    if site is not None:
+                        self._loop.call_later(self._rng.uniform(*site.launch_s), self._up, task.arn, site)
+                case StopTask(task):
+                    self._stop(task)
+        next_due = self.ecs.next_due()
+        if self._due is not None:
+            if self._due.when() == next_due and not self._due.cancelled():
+                return
+            self._due.cancel()
+        self._due = None if next_due is None else self._loop.call_at(next_due, self._wake)
+
+    def _wake(self) -> None:
+        self._due = None
+        self.poke()
+
+    def _up(self, arn: str, site: Site) -> None:
+        task = self.ecs.task(arn)
+        if task is None or task.stopping or task.status is TaskStatus.STOPPED:
+            self._gone(arn, "")
+            return
+        self.ecs.task_running(arn)
+        self.poke()
+        self._loop.call_later(self._rng.uniform(*BOOT_S), self._boot, arn, site)
+
+    def _boot(self, arn: str, site: Site) -> None:
+        """The container runs and Celery is ready: the agent listens."""
+        task = self.ecs.task(arn)
+        if task is None or task.stopping:
+            self._gone(arn, "")
+            return
+        self.workers[arn] = Worker(
+            arn,
+            site.queue,
+            site.nature,
+            rng=self._rng,
+            ledger=self._ledger,
+            protect=self.protect,
+            protected=self.protected,
+            consumes=lambda arn: self._first(arn, site),
+            removed=self._removed,
+        )
+
+    def _first(self, arn: str, site: Site) -> None:
+        """A worker takes its first message: note how long its revision took."""
+        task = self.ecs.task(arn)
+        since = None if task is None else site.rolled_at.pop(task.task_definition_arn, None)
+        if since is None:
+            return
+        took_s = self._loop.time() - since
+        self.rollouts_s.append(took_s)
+        if not site.never_empty or self._loop.time() <= self.disturbed_until or since <= self.disturbed_until:
+            return
+        self._ledger.counts["rollouts_timed"] += 1
+        limit_s = site.launch_s[1] + self.ecs.settings.pending_s + BOOT_S[1] + site.patience_s
+        if took_s > limit_s:
+            self._ledger.breaks(since, f"the new revision consumed after {took_s:.0f} s, {limit_s:.0f} s were enough")
+
+    def _stop(self, task: Task) -> None:
+        """SIGTERM now, SIGKILL after the stop timeout."""
+        until = self._protected_until.pop(task.arn, None)
+        service = task.service_key[1] if task.service_key else ""
+        explained = task.stop_code in NOT_ECS or service in self.deleted
+        if not explained and until is not None and until > self.ecs.now:
+            self._ledger.breaks(self.ecs.now, f"ECS stopped {task.arn}, which was protected")
+        worker = self.workers.get(task.arn)
+        if worker is None:
+            self._loop.call_later(0.5, self._gone, task.arn, "")
+            return
+        if not explained:
+            self._ledger.counts["workers_stopped"] += 1
+            if worker.holds or worker.poll is not None:
+                what = f"{len(worker.running)} running, {len(worker.reserved)} reserved, poll {worker.poll is not None}"
+                self._ledger.breaks(self.ecs.now, f"ECS stopped {task.arn} of {service} with {what}")
+        worker.terminate()
+        end = self._loop.call_later(self.stop_timeout_s, self._end, worker, explained)
+
+        def idle() -> None:
+            end.cancel()
+            self._end(worker, explained)
+
+        worker.on_idle = idle
+        if worker.empty:
+            end.cancel()
+            self._loop.call_later(0.5, self._end, worker, explained)
+
+    def _end(self, worker: Worker, explained: bool) -> None:
+        worker.kill(explained=explained)
+        self._gone(worker.arn, "EssentialContainerExited")
+
+    def _gone(self, arn: str, code: str) -> None:
+        self.workers.pop(arn, None)
+        self._protected_until.pop(arn, None)
+        self.ecs.task_stopped(arn, code or "EssentialContainerExited")
+        self.poke()
+
+    # --- the judge
+
+    def judge(self) -> None:
+        """Hold every service to what must be true at any instant."""
+        self.poke()
+        for service in self.sites:
+            self._judge(service, "as time passed")
+
+    def judge_bound(self, service: str, desired: int) -> None:
+        """Hold a raised count to the maximum, or to the tasks that are there and may need protection."""
+        site = self.sites[service]
+        found = self.ecs.services.get(service, cluster=CLUSTER)
+        live = sum(1 for task in self.ecs.services.tasks(found) if not task.stopping)
+        if desired > max(site.maximum, live):
+            self._ledger.breaks(self.ecs.now, f"{service} raised to {desired}: maximum {site.maximum}, {live} tasks")
+
+    def _judge(self, service: str, when: str) -> None:
+        """Hold the service to `desired >= protected` at this instant."""
+        if service not in self.sites or service in self.deleted:
+            return
+        now = self._loop.time()
+        found = self.ecs.services.get(service, cluster=CLUSTER)
+        protected = sum(1 for task in self.ecs.services.tasks(found) if task.protected(now))
+        if protected <= found.desired_count:
+            self._above.pop(service, None)
+            self._blamed.discard(service)
+            return
+        since = self._above.setdefault(service, now)
+        excused = self.excused_until.get(service, -1.0)
+        if now <= excused:
+            if since == now:
+                self._ledger.counts["breaches_by_faults"] += 1
+            return
+        if service in self._blamed:
+            return
+        self._blamed.add(service)
+        self._ledger.breaks(now, f"{protected} protected > {found.desired_count} desired of {service}: {when}")

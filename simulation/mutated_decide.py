@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The two negative controls that live in the decision: the real one is made, and then bent."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from scaler.core.decide import decide
+from scaler.core.model import Fleet, Observation
+from scaler.core.state import Decision, GenerationDecision, State
+from simulation.negative_controls import Removed
+
+Decide = Callable[[Fleet, Observation, State, float], tuple[Decision, State]]
+
+
+def deciding(removed: Removed) -> Decide:
+    """Return `decide`, or one that leaves a step out."""
+    match removed:
+        case Removed.RELEASE_FIRST:
+            return _reduce_at_once
+        case Removed.FLOOR_ABOVE_MAXIMUM:
+            return _maximum_wins
+        case _:
+            return decide
+
+
+def _reduce_at_once(fleet: Fleet, seen: Observation, state: State, now: float) -> tuple[Decision, State]:
+    """Write what is wanted, released or not, protected or not."""
+    decision, state = decide(fleet, seen, state, now)
+    wanted = decision.wanted
+    if wanted is None or decision.demand is None:
+        return decision, state
+    return _bend(decision, lambda name, each: wanted if name == decision.current else 0), state
+
+
+def _maximum_wins(fleet: Fleet, seen: Observation, state: State, now: float) -> tuple[Decision, State]:
+    decision, state = decide(fleet, seen, state, now)
+    most = decision.maximum
+    return _bend(decision, lambda _, each: min(each.desired or 0, most)), state
+
+
+def _bend(decision: Decision, desired: Callable[[str, GenerationDecision], int]) -> Decision:
+    bent = {
+        name: each if each.desired is None else _with(each, desired(name, each))
+        for name, each in decision.generations.items()
+    }
+    return replace(decision, generations=bent)
+
+
+def _with(each: GenerationDecision, desired: int) -> GenerationDecision:
+    return each if desired == each.desired else replace(each, desired=desired, released=(), kind="shrink")

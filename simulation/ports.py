@@ -1,0 +1,264 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The scaler's ports on the simulated world, each call with latency, faults and a deadline of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import TypeVar
+
+from local_ecs.model import EcsError, TaskStatus
+from scaler.core.model import AgentState, BrokerCount, Controls, DatabaseCount, Deployment, Service, Task
+from scaler.errors import BadAnswerError, DeadlineError, SourceError, ThrottledError
+from simulation.fake_ecs import CLUSTER, Cloud
+from simulation.fault_injection import Fate, Weather
+from simulation.negative_controls import Removed
+from simulation.queue import Queue
+from simulation.worker import Worker
+from worker_agent.state_machine import Drain, Resume
+
+T = TypeVar("T")
+DEADLINE_S = 2.0
+BEGINNING = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+class SimulatedClock:
+    """The loop's clock, and a time of day that can be made to jump."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self.wall_offset_s = 0.0
+        self.monotonic_offset_s = 0.0
+
+    def monotonic(self) -> float:
+        """Return seconds; an offset is a machine whose monotonic clock is broken."""
+        return self._loop.time() + self.monotonic_offset_s
+
+    def wall(self) -> datetime:
+        """Return the time of day."""
+        return BEGINNING + timedelta(seconds=self._loop.time() + self.wall_offset_s)
+
+
+@dataclass
+class Line:
+    """The way to one source."""
+
+    rng: random.Random
+    weather: Weather
+    kill: Callable[[], None] = lambda: None
+    """Ends the scaler's process at this very call."""
+    kill_in: int | None = None
+    """Ends it at the so-maniest place from now, counted twice a call: before it happens, and after."""
+    calls: dict[str, int] = field(default_factory=dict)
+
+    async def call(self, source: str, perform: Callable[[], T], deadline_s: float = DEADLINE_S) -> T:
+        """Carry one call there and its answer back; raises SourceError."""
+        self.calls[source] = self.calls.get(source, 0) + 1
+        odds = self.weather.of(source)
+        fate = odds.draw(self.rng)
+        latency_s = self.rng.uniform(*odds.latency_s) if self.rng.random() < odds.slow else 0.0
+        await self._survive()
+        if fate is Fate.FAILS:
+            await asyncio.sleep(latency_s)
+            raise (ThrottledError if odds.throttled else SourceError)(source, odds.reason)
+        if fate is Fate.SILENT or latency_s > deadline_s:
+            await self._in_vain(source, deadline_s)
+        if fate is Fate.LATE:
+            asyncio.get_running_loop().call_later(deadline_s + self.rng.uniform(*odds.late_s), _quietly, perform)
+            await self._in_vain(source, deadline_s)
+        before = latency_s > 0.0 and self.rng.random() < 0.5
+        if before:
+            await asyncio.sleep(latency_s)
+        answer = perform()
+        if fate is Fate.UNHEARD:
+            await self._in_vain(source, deadline_s)
+        await self._survive()
+        if latency_s and not before:
+            await asyncio.sleep(latency_s)
+        return answer
+
+    async def _survive(self) -> None:
+        odds = self.weather.kill_scaler
+        due = bool(odds) and self.rng.random() < odds
+        if self.kill_in is not None:
+            self.kill_in -= 1
+            if self.kill_in <= 0:
+                due, self.kill_in = True, None
+        if due:
+            self.kill()
+            await asyncio.get_running_loop().create_future()  # until the process is gone
+
+    async def _in_vain(self, source: str, deadline_s: float) -> None:
+        await asyncio.sleep(deadline_s)
+        raise DeadlineError(source, f"no answer within {deadline_s:g} s")
+
+
+def _quietly(perform: Callable[[], object]) -> None:
+    """Do what came late; nobody hears whether it went well."""
+    try:
+        perform()
+    except (EcsError, SourceError):
+        return
+
+
+class SimulatedCluster:
+    """The port `Cluster`."""
+
+    def __init__(self, cloud: Cloud, line: Line, *, removed: Removed = Removed.NOTHING) -> None:
+        self._cloud = cloud
+        self._line = line
+        self._removed = removed
+        self.writes: list[tuple[float, str, int, int]] = []
+        """(when, service, before, after) of every UpdateService that ECS took."""
+        self.partial_failures = 0.0
+        """How likely each task is among the `failures` of an answer with HTTP 200."""
+
+    async def service(self, name: str) -> Service:
+        """Return the service as DescribeServices would tell it."""
+        return await self._line.call("ecs", lambda: self._service(name))
+
+    async def tasks(self, service: str) -> tuple[Task, ...]:
+        """Return the tasks ECS wants to run."""
+        return await self._line.call("ecs", lambda: self._tasks(service))
+
+    async def protected(self, arns: Sequence[str]) -> frozenset[str]:
+        """Return those of the tasks that are protected."""
+        if not arns:
+            return frozenset()
+        return await self._line.call("ecs", lambda: self._protected(arns))
+
+    async def set_desired(self, service: str, desired: int) -> None:
+        """Write the desired count."""
+        await self._line.call("ecs", lambda: self._set_desired(service, desired))
+
+    def _service(self, name: str) -> Service:
+        self._cloud.poke()
+        ecs = self._cloud.ecs
+        try:
+            found = ecs.services.get(name, cluster=CLUSTER)
+        except EcsError as error:
+            raise BadAnswerError("ecs", f"service {name} is absent: {error.code}") from error
+        counts = ecs.services.counts(found)
+        deployments = tuple(
+            Deployment("ACTIVE" if number else "PRIMARY", each.task_definition_arn, each.rollout_state.value)
+            for number, each in enumerate(found.deployments)
+        )
+        return Service(found.desired_count, counts.running, counts.pending, deployments)
+
+    def _tasks(self, service: str) -> tuple[Task, ...]:
+        try:
+            found = self._cloud.tasks(service)
+        except EcsError as error:
+            raise SourceError("ecs", error.code) from error
+        return tuple(
+            Task(each.arn, each.status.value, each.desired_status, "10.0.0.1", each.task_definition_arn)
+            for each in sorted(found, key=lambda task: task.arn)
+        )
+
+    def _protected(self, arns: Sequence[str]) -> frozenset[str]:
+        self._cloud.poke()
+        now = self._cloud.ecs.now
+        if self._removed is Removed.PROTECTION:
+            return frozenset(arn for arn in arns if self._believed(arn))
+        found = {arn: self._cloud.ecs.task(arn) for arn in arns}
+        if any(task is None or task.status is TaskStatus.STOPPED for task in found.values()):
+            raise BadAnswerError("ecs", "failures: MISSING")
+        if self.partial_failures and any(self._line.rng.random() < self.partial_failures for _ in arns):
+            raise BadAnswerError("ecs", "failures: TASK_NOT_VALID")
+        return frozenset(arn for arn, task in found.items() if task is not None and task.protected(now))
+
+    def _believed(self, arn: str) -> bool:
+        worker = self._cloud.workers.get(arn)
+        return worker is not None and worker.state.protected_until is not None
+
+    def _set_desired(self, service: str, desired: int) -> None:
+        try:
+            before = self._cloud.set_desired(service, desired)
+        except EcsError as error:
+            raise SourceError("ecs", str(error)) from error
+        self.writes.append((self._cloud.ecs.now, service, before, desired))
+        if desired > before:
+            self._cloud.judge_bound(service, desired)
+
+
+class SimulatedAgents:
+    """The port `Workers`."""
+
+    def __init__(self, cloud: Cloud, line: Line) -> None:
+        self._cloud = cloud
+        self._line = line
+        self.unreachable: set[str] = set()
+        self.lies: dict[str, dict[str, object]] = {}
+        """Task ARN -> fields of the answer that are not true."""
+
+    async def state(self, task: Task) -> AgentState:
+        """Return what the worker says."""
+        return await self._line.call("agent", lambda: self._reach(task)[1])
+
+    async def drain(self, task: Task, lease_s: float) -> AgentState:
+        """Post a drain."""
+        return await self._line.call("agent", lambda: self._tell(task, Drain(lease_s)))
+
+    async def resume(self, task: Task) -> AgentState:
+        """Post a resume."""
+        return await self._line.call("agent", lambda: self._tell(task, Resume()))
+
+    def _tell(self, task: Task, command: Drain | Resume) -> AgentState:
+        worker, _ = self._reach(task)
+        worker.step(command)
+        return self._reach(task)[1]
+
+    def _reach(self, task: Task) -> tuple[Worker, AgentState]:
+        worker = self._cloud.workers.get(task.arn)
+        if worker is None or not (worker.alive and worker.listens) or task.arn in self.unreachable:
+            raise SourceError("agent", "connection refused")
+        said = worker.says()
+        lie = self.lies.get(task.arn)
+        return worker, said if lie is None else replace(said, **lie)  # type: ignore[arg-type]
+
+
+class SimulatedBroker:
+    """The port `Broker`; a queue's URL is its fleet's name."""
+
+    def __init__(self, queues: Mapping[str, Queue], line: Line) -> None:
+        self._queues = queues
+        self._line = line
+        self.answer: Callable[[BrokerCount], BrokerCount] = lambda true: true
+
+    async def depth(self, queue_url: str) -> BrokerCount:
+        """Return the messages of one queue."""
+        return await self._line.call("broker", lambda: self.answer(self._queues[queue_url].depth()))
+
+
+class SimulatedControls:
+    """The port `ControlsSource`."""
+
+    def __init__(self, line: Line) -> None:
+        self._line = line
+        self.orders: dict[str, Controls] = {}
+
+    async def read(self, fleets: Sequence[str]) -> Mapping[str, Controls | SourceError]:
+        """Return what was ordered for each fleet."""
+        try:
+            return await self._line.call("controls", lambda: {f: self.orders.get(f, Controls()) for f in fleets})
+        except SourceError as error:
+            return dict.fromkeys(fleets, error)
+
+
+class SimulatedDatabase:
+    """The port `Database`: every fleet's queue has its fleet's name."""
+
+    def __init__(self, queues: Mapping[str, Queue], line: Line) -> None:
+        self._queues = queues
+        self._line = line
+        self.answer: Callable[[Mapping[str, DatabaseCount]], Mapping[str, DatabaseCount]] = lambda true: true
+
+    async def counts(self) -> Mapping[str, DatabaseCount]:
+        """Return the task instances by queue."""
+        return await self._line.call("database", self._counts)
+
+    def _counts(self) -> Mapping[str, DatabaseCount]:
+        return self.answer({name: queue.rows.count() for name, queue in self._queues.items()})

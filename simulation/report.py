@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Many randomized runs summed up: what was tried, and what was lost with every step of the protocol in its place."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from itertools import count
+
+from simulation.loop import run
+from simulation.negative_controls import CONTROLS, Removed
+from simulation.random_run import Outcome, play
+
+LENGTH_S = 3000.0
+"""How long a run sends tasks; then it comes to rest."""
+
+
+@dataclass
+class Summary:
+    """Runs that belong together."""
+
+    first_seed: int
+    runs: int = 0
+    scale_ins: int = 0
+    rollouts: int = 0
+    tasks: int = 0
+    lost: int = 0
+    interrupted: int = 0
+    broken: int = 0
+    ticks: int = 0
+    scaler_kills: int = 0
+    virtual_s: float = 0.0
+    counts: Counter[str] = field(default_factory=Counter)
+    rollouts_s: list[float] = field(default_factory=list)
+    blame: list[str] = field(default_factory=list)
+    """The seeds that broke something, with the first words."""
+
+    def add(self, outcome: Outcome) -> None:
+        """Add one run."""
+        ledger = outcome.ledger
+        self.runs += 1
+        self.scale_ins += outcome.scale_ins
+        self.rollouts += ledger.counts["rollouts"]
+        self.tasks += len(ledger.sent)
+        self.lost += len(ledger.lost)
+        self.interrupted += len(ledger.interrupted)
+        self.broken += ledger.counts["broken"]
+        self.ticks += outcome.ticks
+        self.scaler_kills += outcome.kills
+        self.virtual_s += outcome.seconds
+        self.counts += ledger.counts
+        self.rollouts_s += outcome.rollouts_s
+        if ledger.lost or ledger.interrupted or ledger.broken:
+            words = f"{len(ledger.lost)} lost, {len(ledger.interrupted)} interrupted, {ledger.broken[:2]}"
+            self.blame.append(f"seed {outcome.seed}: {words}")
+
+
+def protocol(
+    *, scale_ins: int, seed: int, length_s: float = LENGTH_S, say: Callable[[Summary], None] = lambda _: None
+) -> Summary:
+    """Play runs with every step in its place until so many scale-ins were seen."""
+    summary = Summary(seed)
+    for number in count(seed):
+        if summary.scale_ins >= scale_ins:
+            break
+        summary.add(run(play(number, length_s=length_s)))
+        say(summary)
+    return summary
+
+
+def control(
+    removed: Removed, *, seed: int, runs: int, length_s: float = LENGTH_S, enough: int | None = None
+) -> Summary:
+    """Play runs without one step; with `enough`, only until so many tasks were lost."""
+    summary = Summary(seed)
+    for number in range(seed, seed + runs):
+        if enough is not None and summary.lost >= enough:
+            break
+        summary.add(run(play(number, length_s=length_s, removed=removed)))
+    return summary
+
+
+def controls(*, seed: int, runs: int, length_s: float = LENGTH_S) -> Iterator[tuple[Removed, Summary]]:
+    """Play all negative controls."""
+    for removed in CONTROLS:
+        yield removed, control(removed, seed=seed, runs=runs, length_s=length_s)

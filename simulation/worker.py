@@ -1,0 +1,334 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One Celery worker: the real state machine of the worker agent, driven around a simple consumer.
+
+The consumer takes messages while its gate is open, never more than it has free slots, with one poll in flight. A poll
+that is on its way brings its messages also when the gate has been shut meanwhile. The agent sees the consumer as in
+life: up to a quarter of a second late.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+from scaler.core.model import AgentState
+from simulation.ledger import Ledger
+from simulation.negative_controls import Removed
+from simulation.queue import Message, Poll, Queue
+from worker_agent import state_machine
+from worker_agent.state_machine import Answered, Ask, Call, Verdict
+
+LOOKS_EVERY_S = 0.25
+"""The worker agent's consumer step looks so often."""
+STUCK_ROWS_S = 200.0
+"""How long the database goes on counting what a worker took with it, until Airflow's scheduler misses a heartbeat."""
+
+
+@dataclass(frozen=True)
+class Nature:
+    """What the workers of a run are like."""
+
+    slots: int = 4
+    wait_s: float = 20.0
+    early_ack: bool = True
+    """A message is deleted when its task starts, as Airflow does by default; else when it ends."""
+    upload_s: float = 2.0
+    """A task uploads its log after the database calls it done."""
+    protection_minutes: int = 10
+
+
+Protect = Callable[[str, Call, Callable[[Answered], None]], None]
+
+
+class Worker:
+    """One ECS task's Celery process with its agent."""
+
+    def __init__(
+        self,
+        arn: str,
+        queue: Queue,
+        nature: Nature,
+        *,
+        rng: random.Random,
+        ledger: Ledger,
+        protect: Protect,
+        protected: Callable[[str], bool],
+        consumes: Callable[[str], None] = lambda _: None,
+        removed: Removed = Removed.NOTHING,
+    ) -> None:
+        self.arn = arn
+        self.nature = nature
+        self._queue = queue
+        self._rng = rng
+        self._ledger = ledger
+        self._protect = protect
+        self._protected = protected
+        self._consumes = consumes
+        self._removed = removed
+        self._loop = asyncio.get_running_loop()
+        self.running: dict[int, tuple[Message, asyncio.TimerHandle]] = {}
+        self.reserved: dict[int, Message] = {}
+        self.poll: Poll | None = None
+        self._may_bring = 0
+        self.alive = True
+        self._explained = False
+        self.consumed_at: float | None = None
+        self.on_idle: Callable[[], None] | None = None
+        self._timers: dict[str, asyncio.TimerHandle] = {}
+        self._wakes = float("inf")
+        self._life = 0
+        self.boot()
+
+    def boot(self) -> None:
+        """Start the agent anew, with nothing remembered; what runs goes on."""
+        self._life += 1
+        self.listens = True
+        self._order = (0, float("-inf"))
+        self._released = False
+        self.state = state_machine.State(next_call_at=self._loop.time())
+        self.step(state_machine.Seen(self._look()))
+        self._changed()
+
+    def restart(self, after_s: float) -> None:
+        """Let the agent end, and begin anew some seconds later: meanwhile it is deaf and its gate is shut."""
+        self._life += 1
+        self.listens = False
+        self._order = (0, float("-inf"))
+        for name in list(self._timers):
+            self._cancel(name)
+        self._loop.call_later(after_s, self._boot_if_alive)
+
+    def _boot_if_alive(self) -> None:
+        if self.alive and not self.listens:
+            self.boot()
+
+    # --- what the agent says and is told
+
+    def says(self) -> AgentState:
+        """Return what `GET /v1/state` would: the last look, not the truth."""
+        seen, now = self.state.seen or self._look(), self._loop.time()
+        until = self.state.protected_until
+        return AgentState(
+            phase=self.state.phase.value,
+            running=seen.running,
+            reserved=max(seen.reserved, seen.unacked),
+            concurrency=seen.concurrency,
+            protected=until is not None and until > now,
+            refusal=self.state.refusal,
+        )
+
+    def step(self, event: state_machine.Event) -> None:
+        """Give the machine an event and do what it says."""
+        if not self.alive or not self.listens:
+            return
+        self.state, actions = state_machine.step(self.state, event, self._loop.time())
+        for action in actions:
+            match action:
+                case state_machine.OpenGate(generation, until):
+                    self._order = (generation, until)
+                case state_machine.ShutGate(generation):
+                    self._order = (generation, float("-inf"))
+                case Call():
+                    self._ask(action)
+        if len(actions) and not isinstance(actions[0], Call):
+            self._changed()
+        self._arm()
+
+    def _arm(self) -> None:
+        wakes = state_machine.wake_at(self.state)
+        if wakes == self._wakes and "tick" in self._timers:
+            return
+        self._cancel("tick")
+        self._wakes = wakes
+        if wakes != float("inf"):
+            self._timers["tick"] = self._loop.call_at(max(wakes, self._loop.time() + 0.05), self._tick)
+
+    def _tick(self) -> None:
+        self._timers.pop("tick", None)
+        self._wakes = float("inf")
+        self.step(state_machine.Tick())
+
+    def _ask(self, call: Call) -> None:
+        """Ask ECS, unless a step of the protocol has been removed."""
+        match self._removed, call.ask:
+            case Removed.PROTECTION, _:
+                verdict = Verdict.PROTECTED if call.ask is Ask.PROTECT else Verdict.UNPROTECTED
+                self._answer_itself(call, verdict)
+            case Removed.RENEWAL, Ask.PROTECT if self._protected(self.arn) or self.running or self.reserved:
+                self._answer_itself(call, Verdict.FAILED)
+            case Removed.PROTECT_AGAIN, Ask.PROTECT if self._released:
+                self._released = False
+                self._answer_itself(call, Verdict.PROTECTED)
+            case _:
+                self._protect(self.arn, call, partial(self._heard, self._life))
+
+    def _answer_itself(self, call: Call, verdict: Verdict) -> None:
+        until = self._loop.time() + 60.0 * self.nature.protection_minutes
+        answer = Answered(call.number, verdict, until=until if verdict is Verdict.PROTECTED else None)
+        self._loop.call_later(0.05, self._heard, self._life, answer)
+
+    def _heard(self, life: int, answer: Answered) -> None:
+        """Take an answer, unless the agent that asked is gone."""
+        if life == self._life:
+            self._answered(answer)
+
+    def _answered(self, answer: Answered) -> None:
+        if answer.verdict is Verdict.REFUSED:
+            self._ledger.counts["refusals"] += 1
+            if self._removed is Removed.FAILURES:
+                until = self._loop.time() + 60.0 * self.nature.protection_minutes
+                answer = replace(answer, verdict=Verdict.PROTECTED, until=until)
+        call = self.state.call
+        if call is not None and call.ask is Ask.RELEASE and answer.verdict is Verdict.UNPROTECTED:
+            self._released = True
+        self.step(answer)
+
+    # --- the consumer
+
+    @property
+    def holds(self) -> int:
+        """Tasks and messages in hand, and those a poll may still bring."""
+        return len(self.running) + len(self.reserved)
+
+    @property
+    def consuming(self) -> bool:
+        """Whether the gate is open now."""
+        if self._removed is Removed.PROTECT_FIRST:
+            return self.alive and self.state.want is state_machine.Want.CONSUME
+        return self.alive and self._loop.time() < self._order[1]
+
+    def _look(self) -> state_machine.Snapshot:
+        polls = 0 if self.poll is None or self._removed is Removed.POLL_COUNT else 1
+        unfinished = len(self.running) + len(self.reserved)
+        return state_machine.Snapshot(
+            generation=self._order[0],
+            gate_open=self._loop.time() < self._order[1],
+            polls_in_flight=polls,
+            reserved=unfinished,
+            running=len(self.running),
+            unacked=0 if self.nature.early_ack else unfinished,
+            concurrency=self.nature.slots,
+        )
+
+    def _changed(self) -> None:
+        """Something of the consumer is new: its next look tells the agent, and a poll may begin."""
+        if not self.alive or not self.listens:
+            return
+        if "look" not in self._timers:
+            self._timers["look"] = self._loop.call_later(self._rng.uniform(0.0, LOOKS_EVERY_S), self._see)
+        self._consume()
+
+    def _see(self) -> None:
+        self._timers.pop("look", None)
+        self.step(state_machine.Seen(self._look()))
+
+    def _consume(self) -> None:
+        free = self.nature.slots - self.holds
+        if not self.consuming or self.poll is not None or free <= 0:
+            return
+        self._judge("polls")
+        if self.consumed_at is None:
+            self.consumed_at = self._loop.time()
+            self._consumes(self.arn)
+        self.poll = self._queue.receive(free, self.nature.wait_s, self._take)
+
+    def _judge(self, what: str) -> None:
+        if self._removed is Removed.NOTHING and not self._protected(self.arn):
+            self._ledger.breaks(self._loop.time(), f"{self.arn} {what} and is not protected")
+
+    def _take(self, messages: Sequence[Message]) -> None:
+        """The poll's answer came; a worker that is gone takes its messages with it."""
+        self.poll = None
+        if not self.alive:
+            for message in messages:
+                self._ledger.counts["messages_to_the_dead"] += 1
+                self._loop.call_later(STUCK_ROWS_S, self._queue.rows.queued.discard, message.number)
+                if self._explained:
+                    self._ledger.explained.add(message.number)
+            return
+        if self.state.want is state_machine.Want.STOP:
+            for message in messages:
+                self._queue.give_back(message)
+            self._leave()
+            return
+        for message in messages:
+            self._judge("takes a message")
+            self._ledger.explained.discard(message.number)
+            self.reserved[message.number] = message
+            self._loop.call_later(self._rng.uniform(0.02, 0.2), self._start, message)
+        self._changed()
+
+    def _start(self, message: Message) -> None:
+        if not self.alive or message.number not in self.reserved:
+            return
+        del self.reserved[message.number]
+        if self.nature.early_ack:
+            self._queue.delete(message)
+        # A second delivery of a task that is done finds that out at once; any other runs, a second time if need be.
+        work_s = 1.0 if message.number in self._ledger.done else message.work_s
+        self._queue.rows.queued.discard(message.number)
+        self._queue.rows.running.add(message.number)
+        timer = self._loop.call_later(work_s, self._worked, message)
+        self.running[message.number] = (message, timer)
+        self._changed()
+
+    def _worked(self, message: Message) -> None:
+        """The database calls it done; the log is still uploaded."""
+        self._queue.rows.running.discard(message.number)
+        timer = self._loop.call_later(self.nature.upload_s, self._finish, message)
+        self.running[message.number] = (message, timer)
+
+    def _finish(self, message: Message) -> None:
+        self.running.pop(message.number, None)
+        self._queue.delete(message)
+        self._ledger.done.add(message.number)
+        self._changed()
+        self._leave()
+
+    # --- its end
+
+    def terminate(self) -> None:
+        """SIGTERM: take nothing more, give back what has not begun, finish what runs."""
+        self.step(state_machine.Terminate())
+        for message in self.reserved.values():
+            self._queue.give_back(message)
+        self.reserved.clear()
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing is in hand, and no poll may still bring something."""
+        return not self.holds and self.poll is None
+
+    def _leave(self) -> None:
+        if self.empty and self.on_idle is not None:
+            self.on_idle()
+
+    def fail(self, number: int) -> None:
+        """Let a running task end in an error, as it does without the execution API: Airflow may queue it again."""
+        message, timer = self.running.pop(number)
+        timer.cancel()
+        self._queue.rows.running.discard(number)
+        self._queue.delete(message)
+        self._changed()
+
+    def kill(self, *, explained: bool) -> None:
+        """SIGKILL: everything in hand is gone."""
+        if not self.alive:
+            return
+        self.alive, self._explained = False, explained
+        for name in list(self._timers):
+            self._cancel(name)
+        for message, timer in self.running.values():
+            timer.cancel()
+            self._loop.call_later(STUCK_ROWS_S, self._queue.rows.running.discard, message.number)
+        self._ledger.ended(self.running, self.reserved, explained=explained)
+        self.running.clear()
+        self.reserved.clear()
+
+    def _cancel(self, name: str) -> None:
+        timer = self._timers.pop(name, None)
+        if timer is not None:
+            timer.cancel()

@@ -1,0 +1,25 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Names to watch, for the tests of alarms and panels."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from cdktf_app.monitoring.metrics import Balanced, Watched
+
+WATCHED: Final = Watched(
+    environment="demo",
+    cluster="openmwaa-demo",
+    fleets={
+        "default": ("worker-default-a", "worker-default-b"),
+        "heavy": ("worker-heavy-a", "worker-heavy-b"),
+    },
+    queues={"default": "airflow-celery-demo-default", "heavy": "airflow-celery-demo-heavy"},
+    dead_letters="airflow-celery-demo-dead-letters",
+    database=(("DBClusterIdentifier", "openmwaa-demo"), ("Role", "WRITER")),
+    serverless=True,
+    balanced=(
+        Balanced("web server", "web-server", "app/openmwaa-demo/1", "targetgroup/openmwaa-demo-web/1"),
+        Balanced("execution API", "execution-api", "app/openmwaa-demo/1", "targetgroup/openmwaa-demo-execution/1"),
+    ),
+)

@@ -1,0 +1,341 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A right file becomes an environment; a wrong one says file, line, field and what would be right."""
+
+import json
+from pathlib import Path
+
+import jsonschema
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from openmwaa.config.environment import option_variable
+from openmwaa.config.environment_classes import ENVIRONMENT_CLASSES, fargate_cpus, fargate_memory
+from openmwaa.config.environment_file import as_data, json_schema, load, loads
+from openmwaa.config.fleet import Fallback, Fleet
+from openmwaa.errors import EnvironmentFileError
+from tests.support.environments import LEAST_YAML
+
+ROOT = Path(__file__).parents[3]
+FILE = Path("environment.yaml")
+EXAMPLES = sorted((ROOT / "examples").glob("*/environment.yaml"))
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.parent.name)
+def test_examples_are_valid_for_us_and_for_editors(path: Path) -> None:
+    environment = load(path)
+    assert environment.fleets, f"{path} has no fleet"
+    jsonschema.validate(yaml.safe_load(path.read_text()), json.loads(json_schema()))
+
+
+def test_quickstart_is_short() -> None:
+    lines = (ROOT / "examples/quickstart/environment.yaml").read_text().splitlines()
+    assert len(lines) < 20, f"the quickstart has {len(lines)} lines; a first look must fit in fewer than 20"
+
+
+def test_the_committed_json_schema_is_what_the_models_say() -> None:
+    committed = (ROOT / "docs/reference/environment.schema.json").read_text()
+    assert committed == json_schema(), (
+        "run `openmwaa schema > docs/reference/environment.schema.json`; the models changed"
+    )
+
+
+def test_a_name_alone_is_an_environment_with_mwaas_defaults() -> None:
+    environment = loads(LEAST_YAML, FILE)
+    assert (environment.environment_class, environment.min_workers, environment.max_workers) == ("mw1.small", 1, 10)
+    assert environment.schedulers == 2
+    assert environment.webserver_access_mode == "PRIVATE_ONLY"
+    assert environment.fleets == {"default": Fleet("default", ("default",), 1024, 2048, 5, 1, 10)}
+    assert environment.total_slots == 50
+
+
+def test_what_is_left_as_it_is_needs_no_kind() -> None:
+    environment = loads(LEAST_YAML + "metadata_database: {instances: 2}\nbroker: {max_receive_count: 50}", FILE)
+    assert (environment.metadata_database.kind, environment.broker.kind) == ("AURORA_SERVERLESS_V2", "SQS")
+
+
+def test_micro_has_one_scheduler_unless_told() -> None:
+    assert loads(LEAST_YAML + "environment_class: mw1.micro", FILE).schedulers == 1
+    assert loads(LEAST_YAML + "environment_class: mw1.micro\nschedulers: 2", FILE).schedulers == 2
+
+
+def test_fleets_take_from_the_environment_what_they_leave_out() -> None:
+    environment = loads(
+        """
+        name: example
+        web_access: {http_inside_vpc: true}
+        environment_class: mw1.medium
+        max_workers: 7
+        fleets:
+          small: {queues: [default, light], class: mw1.small, min: 2}
+          big: {queues: [heavy], cpu: 4096, memory: 16384, slots: 3, max: 2}
+          plain: {queues: [other]}
+        """,
+        FILE,
+    )
+    assert environment.fleets == {
+        "small": Fleet("small", ("default", "light"), 1024, 2048, 5, 2, 7),
+        "big": Fleet("big", ("heavy",), 4096, 16384, 3, 1, 2),
+        "plain": Fleet("plain", ("other",), 2048, 4096, 10, 1, 7),
+    }
+    assert environment.queues == ("default", "light", "heavy", "other")
+    assert environment.total_slots == 2 * 3 + 7 * 5 + 7 * 10
+
+
+def _scheduled(words: str) -> str:
+    return f"name: a\nfleets:\n  x:\n    queues: [default]\n    schedule: [{{{words}}}]"
+
+
+def _falling_back(words: str) -> str:
+    return f"name: a\nfleets:\n  x: {{queues: [default],\n    fallback: {{{words}}}}}"
+
+
+WRONG = {
+    "unknown field": ("name: a\nmax_worker: 3", 2, "max_worker", "did you mean `max_workers`?"),
+    "unknown field of a fleet": (
+        "name: a\nfleets:\n  x:\n    queues: [default]\n    clas: mw1.small",
+        5,
+        "fleets.x.clas",
+        "did you mean `class`?",
+    ),
+    "unknown field of a log module": (
+        "name: a\nlogging_configuration:\n  task_logs:\n    level: INFO",
+        4,
+        "logging_configuration.task_logs.level",
+        "log_level",
+    ),
+    "missing name": ("max_workers: 3", 1, "name", "is missing"),
+    "bad name": ("name: 5x", 1, "name", "a letter, then letters"),
+    "unknown class": ("name: a\nenvironment_class: mw1.tiny", 2, "environment_class", "'mw1.small'"),
+    "unsupported Airflow": ("name: a\nairflow_version: 2.9.2", 2, "airflow_version", "3.3.2"),
+    "fewer than no workers": ("name: a\nmin_workers: -1", 2, "min_workers", "greater than or equal to 0"),
+    "no workers at most": ("name: a\nmax_workers: 0", 2, "max_workers", "greater than or equal to 1"),
+    "unknown capacity": (
+        "name: a\nfleets:\n  x:\n    queues: [default]\n    capacity: SPOT",
+        5,
+        "fleets.x.capacity",
+        "'FARGATE' or 'FARGATE_SPOT'",
+    ),
+    "cron of six fields": (
+        _scheduled("cron: '0 0 6 * * 1-5', minutes: 60, min: 2"),
+        5,
+        "fleets.x.schedule[0].cron",
+        "has 6 fields; cron has 5: minute, hour",
+    ),
+    "no cron": (
+        _scheduled("cron: '0 25 * * *', minutes: 60, min: 2"),
+        5,
+        "fleets.x.schedule[0].cron",
+        "no cron expression (Bad hour)",
+    ),
+    "a cron that never comes": (
+        _scheduled("cron: '0 0 31 2 *', minutes: 60, min: 2"),
+        5,
+        "fleets.x.schedule[0].cron",
+        "Bad day-of-month",
+    ),
+    "unknown time zone": (
+        _scheduled("cron: '0 6 * * *', minutes: 60, min: 2, timezone: Mars/Base"),
+        5,
+        "fleets.x.schedule[0].timezone",
+        "such as Europe/Zurich",
+    ),
+    "a time zone's folder": (
+        _scheduled("cron: '0 6 * * *', minutes: 60, min: 2, timezone: Europe"),
+        5,
+        "fleets.x.schedule[0].timezone",
+        "'Europe', which the IANA database does not have",
+    ),
+    "unknown field of a schedule": (
+        _scheduled("cron: '0 6 * * *', minute: 60, min: 2"),
+        5,
+        "fleets.x.schedule[0].minutes",
+        "is missing",
+    ),
+    "a schedule of more than the most": (
+        _scheduled("cron: '0 6 * * *', minutes: 60, min: 30"),
+        1,
+        "",
+        "wants at least 30 workers; it must be more than the fewest (1) and no more than the most (10)",
+    ),
+    "a schedule that changes nothing": (
+        _scheduled("cron: '0 6 * * *', minutes: 60, min: 1"),
+        1,
+        "",
+        "more than the fewest",
+    ),
+    "a week and a minute": (
+        _scheduled("cron: '0 6 * * *', minutes: 10081, min: 2"),
+        5,
+        "fleets.x.schedule[0].minutes",
+        "less than or equal to 10080",
+    ),
+    "a fallback without a count": (_falling_back("mode: fixed"), 4, "fleets.x.fallback", "`fixed` needs a `count`"),
+    "a count that is not used": (_falling_back("count: 3"), 4, "fleets.x.fallback", "takes no `count`"),
+    "a fallback above the most": (
+        _falling_back("mode: hold-if-higher, count: 11"),
+        1,
+        "",
+        "the fallback's `count` (11) is more than the most workers (10)",
+    ),
+    "unknown field of a fallback": (
+        _falling_back("mode: hold, after_second: 5"),
+        4,
+        "fleets.x.fallback.after_second",
+        "did you mean `after_seconds`?",
+    ),
+    "text for a number": ("name: a\nmax_workers: many", 2, "max_workers", "valid integer"),
+    "more than the most": ("name: a\nmin_workers: 4\nmax_workers: 2", 1, "", "raise `max_workers`"),
+    "public web server": ("name: a\nwebserver_access_mode: PUBLIC_ONLY", 1, "", "login by IAM is not built yet"),
+    "plain HTTP unsaid": ("name: a", 1, "", "http_inside_vpc: true"),
+    "CPU without memory": (
+        "name: a\nfleets:\n  x:\n    queues: [default]\n    cpu: 1024",
+        3,
+        "fleets.x",
+        "`cpu` and `memory` go together",
+    ),
+    "impossible memory": (
+        "name: a\nfleets:\n  x: {queues: [default], cpu: 1024, memory: 100, slots: 1}",
+        3,
+        "fleets.x",
+        "2048, 3072, 4096",
+    ),
+    "impossible CPU": (
+        "name: a\nfleets:\n  x: {queues: [default], cpu: 1000, memory: 2048, slots: 1}",
+        3,
+        "fleets.x",
+        "256, 512, 1024",
+    ),
+    "size and class": (
+        "name: a\nfleets:\n  x: {queues: [default], class: mw1.small, cpu: 1024, memory: 2048, slots: 1}",
+        3,
+        "fleets.x",
+        "not both",
+    ),
+    "no slots": ("name: a\nfleets:\n  x: {queues: [default], cpu: 1024, memory: 2048}", 3, "fleets.x", "`slots`"),
+    "a queue in two fleets": (
+        "name: a\nfleets:\n  x: {queues: [default]}\n  y: {queues: [default]}",
+        1,
+        "",
+        "served by the fleets x and y",
+    ),
+    "nobody serves default": ("name: a\nfleets:\n  x: {queues: [other]}", 1, "", "no fleet serves the queue `default`"),
+    "public VPC range": ("name: a\nnetwork:\n  vpc_cidr: 8.8.0.0/16", 3, "network.vpc_cidr", "RFC 1918"),
+    "tiny VPC range": ("name: a\nnetwork:\n  vpc_cidr: 10.0.0.0/24", 3, "network.vpc_cidr", "/16 to /20"),
+    "no VPC range": ("name: a\nnetwork:\n  vpc_cidr: home", 3, "network.vpc_cidr", "10.192.0.0/16"),
+    "bad option": (
+        "name: a\nairflow_configuration_options:\n  Parallelism: 5",
+        3,
+        "airflow_configuration_options.Parallelism",
+        "section.key",
+    ),
+    "bad role": ("name: a\nexecution_role_arn: me", 2, "execution_role_arn", "ARN of the role"),
+    "the same key twice": ("name: a\nmax_workers: 3\nmax_workers: 4", 3, "max_workers", "given twice"),
+    "not YAML": ("name: a\n  b: c: d", 2, "", "not YAML"),
+    "a list": ("- name: a", 1, "", "mapping of fields"),
+    "nothing": ("", 1, "", "mapping of fields"),
+}
+
+
+@pytest.mark.parametrize(("text", "line", "field", "told"), WRONG.values(), ids=WRONG.keys())
+def test_a_wrong_file_says_where_and_what_would_be_right(text: str, line: int, field: str, told: str) -> None:
+    with pytest.raises(EnvironmentFileError) as caught:
+        loads(text, FILE)
+    problem = caught.value.problems[0]
+    assert (problem.line, problem.field) == (line, field), f"the place is wrong: {problem}"
+    assert told in problem.message, f"the message does not say what would be right: {problem}"
+    assert str(problem).startswith(f"{FILE}:{line}: "), "editors jump to FILE:LINE"
+
+
+def test_all_problems_are_told_at_once_in_the_order_of_the_file() -> None:
+    with pytest.raises(EnvironmentFileError) as caught:
+        loads("name: 5x\nregion: mars\nschedulers: 9\nx: 1", FILE)
+    assert [problem.field for problem in caught.value.problems] == ["name", "region", "schedulers", "x"]
+
+
+def test_a_missing_file_and_a_folder_are_told(tmp_path: Path) -> None:
+    with pytest.raises(EnvironmentFileError, match="there is no such file"):
+        load(tmp_path / "none.yaml")
+    with pytest.raises(EnvironmentFileError, match="cannot be read"):
+        load(tmp_path)
+
+
+@given(st.text(max_size=200))
+def test_no_text_whatever_ends_in_a_traceback(text: str) -> None:
+    try:
+        environment = loads(text, FILE)
+    except EnvironmentFileError as error:
+        assert error.problems, "an error without a problem tells nothing"  # noqa: PT017
+    else:
+        assert environment.name
+
+
+@given(
+    st.fixed_dictionaries(
+        {
+            "name": st.from_regex(r"\A[a-zA-Z][0-9a-zA-Z_-]{0,79}\Z"),
+            "web_access": st.just({"http_inside_vpc": True}),
+        },
+        optional={
+            "schedulers": st.integers(1, 5),
+            "environment_class": st.sampled_from(sorted(ENVIRONMENT_CLASSES)),
+            "min_workers": st.integers(1, 5),
+            "max_workers": st.integers(5, 50),
+            "tags": st.dictionaries(st.text("abc", min_size=1, max_size=9), st.text("xyz", max_size=9), max_size=5),
+        },
+    )
+)
+def test_what_is_read_and_written_and_read_again_is_the_same(data: dict[str, object]) -> None:
+    environment = loads(yaml.safe_dump(data), FILE)
+    assert loads(yaml.safe_dump(as_data(environment)), FILE) == environment
+
+
+def test_a_fleet_says_how_it_is_scaled() -> None:
+    text = """
+        name: example
+        web_access: {http_inside_vpc: true}
+        fleets:
+          default: {queues: [default], min: 0}
+          nightly:
+            queues: [nightly]
+            capacity: FARGATE_SPOT
+            schedule:
+              - {cron: "30  22 * * 1-5", minutes: 90, min: 4, timezone: Europe/Zurich}
+              - {cron: "0 0 1 * *", minutes: 10080, min: 10}
+            fallback: {mode: fixed, count: 3, after_seconds: 60}
+            hand_made_desired: adopt
+        """
+    environment = loads(text, FILE)
+    plain, nightly = environment.fleets.values()
+    assert (plain.min, plain.capacity, plain.schedule, plain.fallback.mode) == (0, "FARGATE", (), "hold")
+    assert plain.hand_made_desired == "correct"
+    assert [(one.cron, one.timezone) for one in nightly.schedule] == [
+        ("30 22 * * 1-5", "Europe/Zurich"),
+        ("0 0 1 * *", "UTC"),
+    ]
+    assert (nightly.capacity, nightly.hand_made_desired) == ("FARGATE_SPOT", "adopt")
+    assert nightly.fallback == Fallback(mode="fixed", count=3, after_seconds=60)
+    jsonschema.validate(yaml.safe_load(text), json.loads(json_schema()))
+    assert loads(yaml.safe_dump(as_data(environment)), FILE) == environment
+
+
+@pytest.mark.parametrize(
+    ("option", "variable"),
+    [
+        ("core.parallelism", "AIRFLOW__CORE__PARALLELISM"),
+        (
+            "celery_broker_transport_options.visibility_timeout",
+            "AIRFLOW__CELERY_BROKER_TRANSPORT_OPTIONS__VISIBILITY_TIMEOUT",
+        ),
+    ],
+)
+def test_options_become_airflows_variables(option: str, variable: str) -> None:
+    assert option_variable(option) == variable
+
+
+def test_every_class_is_a_size_that_fargate_has() -> None:
+    for environment_class in ENVIRONMENT_CLASSES.values():
+        for size in (environment_class.worker, environment_class.scheduler, environment_class.webserver):
+            assert size.memory in fargate_memory(size.cpu), f"{environment_class.name} asks Fargate for {size}"
+    assert all(fargate_memory(cpu) for cpu in fargate_cpus())

@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A network is built or exists, and what does not go together is refused with what would."""
+
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from openmwaa.config.environment import Environment
+from openmwaa.config.network import Network
+from tests.support.environments import LEAST
+
+VPC = {"vpc_id": "vpc-12345678", "private_subnet_ids": ["subnet-11111111", "subnet-22222222"]}
+
+
+@pytest.mark.parametrize(
+    ("network", "way_out"),
+    [
+        ({}, "NAT_GATEWAY"),
+        ({"egress": "NAT_GATEWAY_PER_ZONE"}, "NAT_GATEWAY_PER_ZONE"),
+        ({"egress": "ENDPOINTS_ONLY"}, "ENDPOINTS_ONLY"),
+        (VPC, None),
+        ({**VPC, "egress": "ENDPOINTS_ONLY"}, "ENDPOINTS_ONLY"),
+    ],
+)
+def test_the_way_out(network: dict[str, Any], way_out: str | None) -> None:
+    assert Network.model_validate(network).way_out == way_out
+
+
+REFUSED: dict[str, tuple[dict[str, Any], str]] = {
+    "subnets without their VPC": ({"private_subnet_ids": ["subnet-11111111"]}, "give its `vpc_id` too"),
+    "groups without their VPC": ({"security_group_ids": ["sg-11111111"]}, "give its `vpc_id` too"),
+    "one subnet": ({**VPC, "private_subnet_ids": ["subnet-11111111"]}, "two or more, in two zones"),
+    "a subnet twice": ({**VPC, "private_subnet_ids": ["subnet-11111111"] * 2}, "names subnet-11111111 twice"),
+    "a group twice": ({**VPC, "security_group_ids": ["sg-11111111"] * 2}, "names sg-11111111 twice"),
+    "a subnet private and public": (
+        {**VPC, "public_subnet_ids": ["subnet-22222222", "subnet-33333333"]},
+        "subnet-22222222 is in `private_subnet_ids` and in `public_subnet_ids`",
+    ),
+    "NAT in a VPC of others": ({**VPC, "egress": "NAT_GATEWAY"}, "its owner's"),
+    "a range for a VPC that has one": ({**VPC, "vpc_cidr": "10.0.0.0/16"}, "`vpc_cidr` is for a VPC that is built"),
+    "zones for a VPC that has them": ({**VPC, "zones": 3}, "`zones` is for a VPC that is built"),
+    "flow logs of a VPC of others": ({**VPC, "flow_logs": "ALL"}, "`flow_logs` is for a VPC that is built"),
+    "four zones": ({"zones": 4}, "Input should be 2 or 3"),
+    "a range of the internet": ({"vpc_cidr": "8.8.0.0/16"}, "not a private range"),
+    "a small range": ({"vpc_cidr": "10.0.0.0/24"}, "a /24"),
+    "no id of a VPC": ({**VPC, "vpc_id": "production"}, "vpc-"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_a_network_is_refused_with_its_reason(case: str) -> None:
+    network, words = REFUSED[case]
+    with pytest.raises(ValidationError) as refused:
+        Network.model_validate(network)
+    assert words in str(refused.value)
+
+
+ECR = "123456789012.dkr.ecr.us-east-1.amazonaws.com/teams/airflow@sha256:" + "a" * 64
+
+
+@pytest.mark.parametrize("image", ["example.com/airflow:1", ECR.replace("us-east-1", "eu-west-1")])
+def test_endpoints_pull_from_ecr_of_the_region_alone(image: str) -> None:
+    with pytest.raises(ValidationError, match="tasks reach ECR in us-east-1 and no other registry"):
+        Environment.model_validate({**LEAST, "network": {"egress": "ENDPOINTS_ONLY"}, "images": {"airflow": image}})
+    Environment.model_validate({**LEAST, "images": {"airflow": image}})
+    Environment.model_validate({**LEAST, "network": {"egress": "ENDPOINTS_ONLY"}, "images": {"airflow": ECR}})

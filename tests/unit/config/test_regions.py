@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A Region that lacks what an environment uses is refused by name, and the table is what botocore says."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from openmwaa.config.environment import Environment
+from openmwaa.config.regions import DATA, SERVICES, offers
+from tests.support.environments import LEAST
+from tools.generate_regions import TARGET, table
+
+COGNITO = {
+    "user_pool_arn": "arn:aws-cn:cognito-idp:cn-north-1:123456789012:userpool/cn-north-1_abc",
+    "user_pool_client_id": "abc",
+    "user_pool_domain": "abc",
+}
+CLOUDFRONT = {
+    "webserver_access_mode": "PUBLIC_AND_PRIVATE",
+    "web_access": {"http_inside_vpc": True, "allowed_cidrs": ["203.0.113.0/24"]},
+}
+
+
+def test_the_table_is_botocores() -> None:
+    committed = json.loads(TARGET.read_text(encoding="utf-8"))
+    fresh = table(committed["made_on"])
+    for part in ("regions", "services"):
+        assert committed[part] == fresh[part], f"run `python -m tools.generate_regions`: {part} differ in {DATA}"
+
+
+def test_every_service_is_offered_somewhere() -> None:
+    for service in SERVICES:
+        assert len(offers().services[service.endpoint]) >= 30, f"{service.endpoint} is no name of botocore's endpoints"
+
+
+@pytest.mark.parametrize("region", sorted(offers().partitions))
+def test_the_least_environment_stands_in_every_region_of_the_table(region: str) -> None:
+    assert Environment.model_validate({**LEAST, "region": region}).region == region
+
+
+REFUSED: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
+    "a Region nobody knows": ({"region": "eu-nowhere-1"}, ("eu-nowhere-1 is not in the table", "botocore")),
+    "CloudFront in GovCloud": (
+        {"region": "us-gov-west-1", **CLOUDFRONT},
+        ("us-gov-west-1 has no CloudFront", "without a domain"),
+    ),
+    "CloudFront's WAF in another partition": (
+        {"region": "cn-north-1", **CLOUDFRONT},
+        ("aws-cn", "us-east-1", "web_access.domain"),
+    ),
+    "Cognito in China": (
+        {
+            "region": "cn-north-1",
+            "web_access": {"domain": "airflow.example.com", "hosted_zone_id": "Z12345", "cognito": COGNITO},
+        },
+        ("cn-north-1 has no Cognito", "web_access.cognito"),
+    ),
+    "endpoints whose names nobody knows": (
+        {"region": "cn-north-1", "network": {"egress": "ENDPOINTS_ONLY"}},
+        ("ENDPOINTS_ONLY is not built for the partition aws-cn",),
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_a_region_is_refused_with_its_reason(case: str) -> None:
+    fields, words = REFUSED[case]
+    with pytest.raises(ValidationError) as refused:
+        Environment.model_validate({**LEAST, **fields})
+    for word in words:
+        assert word in str(refused.value), f"{case}: says nothing of {word!r}"
+
+
+def test_validation_needs_no_botocore() -> None:
+    source = (Path(__file__).parents[3] / "openmwaa/config/regions.py").read_text(encoding="utf-8")
+    assert "import botocore" not in source

@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The judge of the emulated tests sees each wrong that it is there to see."""
+
+from typing import Any
+
+import pytest
+
+from local_ecs.api import Entry
+from openmwaa.local.task_journal import Line
+from tests.support.fleet_audit import OPERATOR, Audit
+
+GROUP = {"group": "service:worker"}
+BY_SERVICE = {"code": "ServiceSchedulerInitiated", "reason": "Scaling activity initiated by"}
+
+
+def started(at: float, task: str) -> list[Entry]:
+    """A worker that runs and is protected."""
+    return [
+        Entry(at, "TaskStarted", {**GROUP, "task": task, "address": f"127.0.0.{task}"}),
+        Entry(at + 1, "TaskRunning", {**GROUP, "task": task}),
+        protection(at + 2, task, enabled=True),
+    ]
+
+
+def protection(at: float, task: str, *, enabled: bool, refused: str | None = None) -> Entry:
+    return Entry(at, "Protection", {**GROUP, "task": task, "enabled": enabled, "refused": refused})
+
+
+def lowered(at: float, before: int, after: int, who: str = "scaler") -> Entry:
+    detail = {"service": "worker", "desired_before": before, "desired": after, "who": who}
+    return Entry(at, "UpdateService", detail)
+
+
+def stopping(at: float, task: str, **detail: Any) -> Entry:
+    return Entry(at, "TaskStopping", {**GROUP, "task": task, **BY_SERVICE, **detail})
+
+
+TWO = [*started(0, "1"), *started(0, "2")]
+RELEASED = protection(10, "2", enabled=False)
+
+
+def test_a_scale_in_through_a_release_is_right() -> None:
+    lines = [Line("start", "a", 1, 5, "127.0.0.2"), Line("end", "a", 1, 9, "127.0.0.2")]
+    audit = Audit([*TWO, RELEASED, lowered(11, 2, 1), stopping(12, "2")], "worker", ledger=lines)
+    assert audit.violations == []
+    assert [(each.before, each.after, each.released) for each in audit.scale_ins] == [(2, 1, frozenset({"2"}))]
+    assert (audit.stopped_by_ecs, audit.most_running) == ({"2"}, 2)
+
+
+def test_somebody_else_may_lower_the_count() -> None:
+    assert Audit([*TWO, lowered(11, 2, 1, OPERATOR)], "worker").violations == []
+
+
+@pytest.mark.parametrize(
+    ("entries", "says"),
+    [
+        pytest.param([lowered(11, 2, 1)], "but 0 were released", id="nobody-released"),
+        pytest.param([RELEASED, lowered(11, 2, 0)], "but 1 were released", id="too-low"),
+        pytest.param([RELEASED, *started(10, "3")[:2], lowered(12, 3, 2)], "not released: {'3'}", id="another-is-free"),
+        pytest.param([stopping(11, "2")], "which is protected", id="protected-stopped"),
+        pytest.param([RELEASED, stopping(11, "2", code="UserInitiated")], "by UserInitiated", id="stopped-by-a-user"),
+        pytest.param([Entry(11, "StopTask", {**GROUP, "task": "2"})], "called StopTask", id="stop-task"),
+    ],
+)
+def test_a_wrong_is_seen(entries: list[Entry], says: str) -> None:
+    (violation,) = Audit([*TWO, *entries], "worker").violations
+    assert says in violation
+
+
+@pytest.mark.parametrize(
+    ("event", "at"), [("start", 1.5), ("end", 10.5)], ids=["before-protection", "after-the-release"]
+)
+def test_work_without_protection_is_seen(event: Any, at: float) -> None:
+    audit = Audit([*TWO, RELEASED], "worker", ledger=[Line(event, "a", 1, at, "127.0.0.2")])
+    assert audit.violations == [f"a: {event} on 2, which was not protected"]
+
+
+def test_a_worker_of_the_other_generation_is_not_counted_as_released() -> None:
+    old = {"group": "service:old"}
+    entries = [
+        Entry(0, "TaskStarted", {**old, "task": "3", "address": "127.0.0.3"}),
+        Entry(1, "TaskRunning", {**old, "task": "3"}),
+        Entry(2, "Protection", {**old, "task": "3", "enabled": True, "refused": None}),
+        Entry(3, "Protection", {**old, "task": "3", "enabled": False, "refused": None}),
+    ]
+    audit = Audit([*TWO, *entries, lowered(11, 2, 1)], "worker", "old")
+    assert audit.violations == ["desired 2 -> 1, but 0 were released"]
+    assert audit.most_running == 3
+
+
+def test_a_refusal_protects_nobody() -> None:
+    entries = [*started(0, "1")[:2], protection(3, "1", enabled=True, refused="DEPLOYMENT_BLOCKED")]
+    (task,) = Audit(entries, "worker").tasks.values()
+    assert (task.protected, task.released, task.refusals) == (False, False, [3])

@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What probe results mean, in virtual time."""
+
+import pytest
+
+from local_ecs.runtime.health import HealthRecord
+from local_ecs.runtime.plan import HealthCheck
+
+
+def record(**changes: float) -> HealthRecord:
+    values = {"interval_s": 10, "timeout_s": 5, "retries": 3, "start_period_s": 0} | changes
+    return HealthRecord(HealthCheck(("true",), **values))  # type: ignore[arg-type]
+
+
+def test_one_success_is_healthy() -> None:
+    assert record().record(passed=True, at=1) == "HEALTHY"
+
+
+def test_quick_first_probes_do_not_make_it_unhealthy_sooner_than_ecs_would() -> None:
+    one = record()
+    assert [one.record(passed=False, at=at) for at in range(1, 30)] == ["UNKNOWN"] * 29
+    assert one.record(passed=False, at=30) == "UNHEALTHY"
+
+
+def test_failures_in_the_start_period_are_not_counted() -> None:
+    one = record(start_period_s=100)
+    assert all(one.record(passed=False, at=at) == "UNKNOWN" for at in range(1, 110, 10))
+
+
+def test_after_a_success_failures_count_even_in_the_start_period() -> None:
+    one = record(start_period_s=100, retries=2)
+    one.record(passed=True, at=1)
+    assert [one.record(passed=False, at=at) for at in (11, 21)] == ["HEALTHY", "UNHEALTHY"]
+
+
+def test_a_success_forgets_failures_and_heals() -> None:
+    one = record(retries=2)
+    results = [
+        one.record(passed=passed, at=10 * at) for at, passed in enumerate((True, False, True, False, False, True))
+    ]
+    assert results == ["HEALTHY", "HEALTHY", "HEALTHY", "HEALTHY", "UNHEALTHY", "HEALTHY"]
+
+
+@pytest.mark.parametrize(("healthy", "pause"), [(False, 1.0), (True, 10.0)])
+def test_probes_are_frequent_until_healthy(healthy: bool, pause: float) -> None:
+    one = record()
+    one.record(passed=healthy, at=1)
+    assert one.pause_s() == pause
