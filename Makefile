@@ -44,6 +44,10 @@ words: bootstrap ## Check spelling and plain words (tools/words.txt)
 format: bootstrap ## Fix the style
 	@cd $(ROOT) && $(BIN)/ruff check --fix . ; $(BIN)/ruff format .
 
+coverage: bootstrap ## Run the tests without real Airflow and measure their coverage; build/coverage.xml
+	@cd $(ROOT) && $(BIN)/pytest -n auto --maxprocesses 4 --dist loadgroup --timeout 1200 --ignore tests/e2e \
+	  --cov --cov-report term --cov-report xml --cov-report markdown:build/coverage.md
+
 synth: bootstrap ## Write the Terraform of every example to terraform/
 	@cd $(ROOT) && $(BIN)/python -m tools.synthesise_examples
 
