@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Workflows, issue forms, Renovate and pre-commit: valid by schema, and consistent with the Makefile and the lock file."""
+"""Workflows, issue forms, Renovate and pre-commit match their schemas, the Makefile and the lock file."""
 
 import json
 import re
