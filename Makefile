@@ -32,7 +32,7 @@ verify: bootstrap ## Every example applied, planned again, destroyed, checked; E
 images: bootstrap ## Both Dockerfiles checked, built by buildah and started (BASE_IMAGE=name); Linux and root
 	@cd $(ROOT) && $(BIN)/python -m tools.images
 
-snapshots: bootstrap ## Write a reviewable summary of each example's stack, from terraform/
+snapshots: bootstrap ## The stack of every example as lines, for a review
 	@cd $(ROOT) && $(BIN)/python -m tools.write_snapshots
 
 lint: bootstrap ## Check style, types and import contracts
@@ -48,7 +48,7 @@ coverage: bootstrap ## Run the tests without real Airflow and measure their cove
 	@cd $(ROOT) && $(BIN)/pytest -n auto --maxprocesses 4 --dist loadgroup --timeout 1200 --ignore tests/e2e \
 	  --cov --cov-report term --cov-report xml --cov-report markdown:build/coverage.md
 
-synth: bootstrap ## Write the Terraform of every example to terraform/
+synth: bootstrap ## The Terraform of every example, into terraform/NAME; quickstart, production and the module are committed
 	@cd $(ROOT) && $(BIN)/python -m tools.synthesise_examples
 
 bench: bootstrap ## Run the benchmarks; JSON in build/bench
