@@ -32,7 +32,7 @@ verify: bootstrap ## Every example applied, planned again, destroyed, checked; E
 images: bootstrap ## Both Dockerfiles checked, built by buildah and started (BASE_IMAGE=name); Linux and root
 	@cd $(ROOT) && $(BIN)/python -m tools.images
 
-snapshots: bootstrap ## The stacks of the examples in lines, for a review, from terraform/
+snapshots: bootstrap ## The stack of every example as lines, for a review
 	@cd $(ROOT) && $(BIN)/python -m tools.write_snapshots
 
 lint: bootstrap ## Style, types, import contracts
@@ -41,7 +41,7 @@ lint: bootstrap ## Style, types, import contracts
 format: bootstrap ## Mend the style
 	@cd $(ROOT) && $(BIN)/ruff check --fix . ; $(BIN)/ruff format .
 
-synth: bootstrap ## The Terraform of every example, into terraform/
+synth: bootstrap ## The Terraform of every example, into terraform/NAME; quickstart, production and the module are committed
 	@cd $(ROOT) && $(BIN)/python -m tools.synthesise_examples
 
 bench: bootstrap ## Measure; JSON under build/bench
