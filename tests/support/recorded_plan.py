@@ -2,12 +2,12 @@
 """Plans of a real Terraform, `stripped` to the fields that openmwaa/plan reads: the input of tests of `openmwaa plan`.
 
 All are plans over one environment with the fleets `default` and `etl`; `python -m tests.support.record_plans` records
-them again. Of a plan this is kept:
+them again. A plan is stripped as follows:
 
-- A resource that a plan leaves alone is left out, and so is an output that keeps its value.
-- Of a changed resource, the actions stay. Of a replaced one, the values that the provider cannot change stay too.
-- Of the state, which is the same in all recordings and is kept once, resources and values in `STATE` stay.
-- The made-up state has no write-only values, so that each plan updates the secrets: those updates are left out.
+- Unchanged resources and outputs are removed.
+- A changed resource keeps its actions. A replaced resource also keeps the values that the provider cannot change.
+- The state keeps the resources and values in `STATE`. It is the same in all recordings and has a file of its own.
+- The made-up state has no write-only values, so that every plan updates the secrets. Those updates are removed.
 """
 
 import json
