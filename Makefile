@@ -29,8 +29,8 @@ verify: bootstrap ## Every example applied, planned again, destroyed, checked; E
 	@cd $(ROOT) && $(BIN)/python -m tools.verify $(addprefix --example ,$(EXAMPLE)) $(addprefix --endpoint ,$(ENDPOINT)) \
 	  $(addprefix --aws ,$(AWS)) $(if $(PAGE),--page) $(if $(JSON),--json)
 
-images: bootstrap ## Both Dockerfiles checked, built by buildah and started (BASE_IMAGE=name); Linux and root
-	@cd $(ROOT) && $(BIN)/python -m tools.images
+images: bootstrap ## Check both Dockerfiles and build them with buildah (BASE_IMAGE=name); Linux and root
+	@$(ROOT)tools/build_images
 
 snapshots: bootstrap ## The stacks of the examples in lines, for a review, from terraform/
 	@cd $(ROOT) && $(BIN)/python -m tools.write_snapshots
