@@ -25,9 +25,10 @@ contract: bootstrap ## What ECS does, as tests; AWS=real runs them in your accou
 faults: bootstrap ## Every fault, for real and in virtual time, the long ones too; what came of it in build/faults.json
 	@cd $(ROOT) && $(BIN)/pytest -m "fault or slow"
 
-verify: bootstrap ## Every example applied, planned again, destroyed, checked; EXAMPLE=name, ENDPOINT=url, AWS=real, PAGE=1
-	@cd $(ROOT) && $(BIN)/python -m tools.verify $(addprefix --example ,$(EXAMPLE)) $(addprefix --endpoint ,$(ENDPOINT)) \
-	  $(addprefix --aws ,$(AWS)) $(if $(PAGE),--page) $(if $(JSON),--json)
+verify: bootstrap ## Every example applied, planned again, destroyed, checked; EXAMPLE=name, ENDPOINT=url, AWS=real, PAGE=1, JSON=1
+	@cd $(ROOT) && $(BIN)/pytest tools/verify -s -n $(if $(filter real,$(AWS)),0,2) --dist worksteal \
+	  $(addprefix --example=,$(EXAMPLE)) $(addprefix --endpoint=,$(ENDPOINT)) $(addprefix --aws=,$(AWS)) $(if $(PAGE),--page) \
+	  $(if $(JSON),>&2; code=$$?; cat build/verify.json; exit $$code)
 
 images: bootstrap ## Check both Dockerfiles and build them with buildah (BASE_IMAGE=name); Linux and root
 	@$(ROOT)tools/build_images
