@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The picture of the scaler's figures: what each removed step of the protocol loses, beside the whole protocol."""
+"""A bar chart of the scaler's figures: lost tasks without each step of the protocol, and with all of them."""
 
 from __future__ import annotations
 
@@ -12,12 +12,10 @@ SERIF = "font-family='system-ui, sans-serif'"
 
 
 def draw(figures: Mapping[str, Any]) -> str:
-    """Return an SVG: one bar a removed step, per 1 000 scale-ins, on one scale."""
+    """Return an SVG with a bar for each removed step: lost tasks per 1 000 scale-ins."""
     detail = figures["simulation"]["controls"]
-    rows = [
-        ("the whole protocol", figures["scale_ins"], figures["tasks_lost"] + figures["tasks_interrupted"], "#177245")
-    ]
-    rows += [(f"without: {step}", each["scale_ins"], each["lost"], "#b3392f") for step, each in detail.items()]
+    rows = [("all steps", figures["scale_ins"], figures["tasks_lost"] + figures["tasks_interrupted"], "#177245")]
+    rows += [(f"without: {step}", control["scale_ins"], control["lost"], "#b3392f") for step, control in detail.items()]
     rates = [1000 * lost / max(1, scale_ins) for _, scale_ins, lost, _ in rows]
     scale = (WIDTH - LEFT - 150) / max(1.0, *rates)
     title = f"Tasks lost per 1 000 scale-ins, with faults (seed {figures['seed']})"
@@ -31,10 +29,10 @@ def draw(figures: Mapping[str, Any]) -> str:
     ]
     for number, ((name, scale_ins, lost, colour), rate) in enumerate(zip(rows, rates, strict=True)):
         y = TOP + ROW * number
-        words = f"{rate:.1f}  ({lost} in {scale_ins})" if lost else f"0  (in {scale_ins})"
+        label = f"{rate:.1f}  ({lost} in {scale_ins})" if lost else f"0  (in {scale_ins})"
         parts += [
             f"<text x='{LEFT - 10}' y='{y + 16}' font-size='13' text-anchor='end'>{escape(name)}</text>",
             f"<rect x='{LEFT}' y='{y + 3}' width='{max(1.0, rate * scale):.1f}' height='18' fill='{colour}'/>",
-            f"<text x='{LEFT + max(1.0, rate * scale) + 8:.1f}' y='{y + 17}' font-size='12'>{words}</text>",
+            f"<text x='{LEFT + max(1.0, rate * scale) + 8:.1f}' y='{y + 17}' font-size='12'>{label}</text>",
         ]
     return "\n".join([*parts, "</svg>"]) + "\n"

@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Writes openmwaa/regions.json: where botocore's own data says that AWS offers each service an environment may use.
+"""Writes openmwaa/regions.json: the Regions of each AWS service that an environment may use, from botocore's data.
 
-Run it by hand when AWS opens Regions: `python -m tools.generate_regions`. Partitions that nobody outside can reach are
-left out.
+Run it when AWS opens a Region: `python -m tools.generate_regions`. Isolated partitions are left out.
 """
 
 from __future__ import annotations
@@ -23,9 +22,9 @@ PARTITIONS = ("aws", "aws-cn", "aws-us-gov")
 
 
 def table(made_on: str) -> dict[str, Any]:
-    """Return the data file's content, made of the botocore that is installed."""
+    """Return the content of the data file, from the installed botocore."""
     data = botocore.session.get_session().get_component("data_loader").load_data("endpoints")
-    partitions = [one for one in data["partitions"] if one["partition"] in PARTITIONS]
+    partitions = [partition for partition in data["partitions"] if partition["partition"] in PARTITIONS]
     return {
         "source": f"botocore {botocore.__version__}",
         "made_on": made_on,
@@ -44,7 +43,7 @@ def table(made_on: str) -> dict[str, Any]:
 
 
 def _offered(partition: Mapping[str, Any], endpoint: str) -> set[str]:
-    """Return the Regions of `partition` where the service is: all, where it is one service for the whole partition."""
+    """Return the Regions of `partition` with the service: all of them for a global service."""
     regions = set(partition["regions"])
     service = partition["services"].get(endpoint)
     if service is None:

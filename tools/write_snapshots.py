@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Writes tests/unit/cdktf_app/snapshots: every example's stack in lines for a review. `make snapshots` calls it."""
+"""Writes tests/unit/cdktf_app/snapshots: a summary of every example's stack for reviews. `make snapshots` calls it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def written() -> dict[Path, str]:
 
 
 def main() -> None:
-    """Write all, and remove those of examples that are gone."""
+    """Write all snapshots, and remove those of deleted examples."""
     FOLDER.mkdir(exist_ok=True)
     texts = written()
     for file in set(FOLDER.glob("*.txt")) - set(texts):
