@@ -8,7 +8,6 @@ two services and three busy workers in one of them. It takes about five minutes.
 import json
 import os
 import resource
-import socket
 import statistics
 import subprocess
 import sys
@@ -21,6 +20,9 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.support.emulator import free_port
 
 ROOT = Path(__file__).resolve().parents[1]
 INTERVAL_S = 10.0
@@ -37,12 +39,6 @@ QUOTAS: dict[str, dict[str, Any]] = {
     "GetParameters": {"per_s": 40, "burst": None},
     "GetQueueAttributes": {"per_s": None, "burst": None},
 }
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def settings(fleets: int, aws: str, ports: tuple[int, int]) -> dict[str, Any]:
@@ -118,19 +114,17 @@ def until_all_decided(http_port: int, fleets: int) -> bool:
             text = get(f"http://127.0.0.1:{http_port}/metrics")
         except OSError:
             continue
-        if (
-            sum(line.startswith("openmwaa_scaler_last_decision_timestamp_seconds{") for line in text.splitlines())
-            == fleets
-        ):
+        families = {family.name: family for family in text_string_to_metric_families(text)}
+        decisions = families.get("openmwaa_scaler_last_decision_timestamp_seconds")
+        if decisions is not None and len(decisions.samples) == fleets:
             return True
     return False
 
 
 def value(text: str, name: str, **labels: str) -> float:
     """Return the sum of a metric's samples with these labels."""
-    matchers = [f'{label}="{text}"' for label, text in labels.items()]
-    lines = [line for line in text.splitlines() if line.startswith((f"{name}{{", f"{name} "))]
-    return sum(float(line.rsplit(" ", 1)[1]) for line in lines if all(matcher in line for matcher in matchers))
+    samples = (sample for family in text_string_to_metric_families(text) for sample in family.samples)
+    return sum(sample.value for sample in samples if sample.name == name and labels.items() <= sample.labels.items())
 
 
 def measure_one(fleets: int, seconds: float) -> dict[str, Any]:
@@ -141,11 +135,11 @@ def measure_one(fleets: int, seconds: float) -> dict[str, Any]:
         time.sleep(INTERVAL_S)
         metrics = f"http://127.0.0.1:{http_port}/metrics"
         calls, text, cpu = json.loads(get(f"{aws}/counts")), get(metrics), process.cpu_times()
-        began, resident = time.monotonic(), []
-        while time.monotonic() < began + seconds:
+        started_at, resident = time.monotonic(), []
+        while time.monotonic() < started_at + seconds:
             time.sleep(1)
             resident.append(process.memory_info().rss)
-        took = time.monotonic() - began
+        took = time.monotonic() - started_at
         cpu_after = process.cpu_times()
         calls_after, text_after = json.loads(get(f"{aws}/counts")), get(metrics)
         per_min = 60 / took

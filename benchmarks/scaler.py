@@ -12,10 +12,11 @@ import json
 import os
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from benchmarks.scaler_picture import draw
+from openmwaa.local.demo.summary import percentiles
 from scaler.simulation.removed import CONTROLS
 from scaler.simulation.report import Summary, control, protocol
 
@@ -61,13 +62,15 @@ def measure() -> dict[str, Any]:
             "virtual_hours": round(summary.virtual_s / 3600, 1),
             "cpu_s": round(protocol_cpu_s, 1),
             "controls_cpu_s": round(time.process_time() - started - protocol_cpu_s, 1),
-            "new_revision_consumes_after_s": _quantiles(summary.rollouts_s),
+            "new_revision_consumes_after_s": {
+                **(asdict(rollouts) if (rollouts := percentiles(summary.rollouts_s)) else {}),
+                "max": max(summary.rollouts_s, default=None),
+            },
             "faults": dict(sorted(summary.counts.items())),
             "controls": detail,
         },
     }
     OUT.mkdir(parents=True, exist_ok=True)
-    (OUT / "scaler.svg").write_text(draw(figures), encoding="utf-8")
     if problems := wrong(summary, lost):
         (OUT / "scaler.json").write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
         sys.exit("the figures are wrong:\n" + "\n".join(problems))
@@ -103,17 +106,6 @@ def _read(name: str) -> dict[str, Any]:
     path = OUT / name
     found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     return found
-
-
-def _quantiles(seconds: list[float]) -> dict[str, float | None]:
-    ordered = sorted(seconds)
-    if not ordered:
-        return {"p50": None, "p95": None, "max": None}
-    return {
-        "p50": round(ordered[len(ordered) // 2], 1),
-        "p95": round(ordered[int(len(ordered) * 0.95)], 1),
-        "max": round(ordered[-1], 1),
-    }
 
 
 def _print_progress(summary: Summary) -> None:

@@ -147,7 +147,9 @@ def _text(paragraphs: str) -> Iterator[str]:
     """Yield the lines of a text, wrapped at 116 characters; a paragraph that starts with a hyphen is a list item."""
     for paragraph in textwrap.dedent(paragraphs).strip().split("\n\n"):
         words = " ".join(paragraph.split())
-        yield from textwrap.wrap(words, 116, subsequent_indent="  " if words.startswith("- ") else "")
+        yield from textwrap.wrap(
+            words, 116, subsequent_indent="  " if words.startswith("- ") else "", break_on_hyphens=False
+        )
         yield ""
 
 
