@@ -60,7 +60,8 @@ def test_ctrl_c_ends_terraform_and_the_emulators(tmp_path: Path) -> None:
             assert verify.wait(ENDS_WITHIN_S) == INTERRUPTED
         finally:
             if verify.poll() is None:
-                os.killpg(verify.pid, signal.SIGKILL)
+                for process in [psutil.Process(verify.pid), *psutil.Process(verify.pid).children(recursive=True)]:
+                    process.kill()
     wait_for(
         lambda: not any(child.is_running() and child.status() != psutil.STATUS_ZOMBIE for child in children),
         ENDS_WITHIN_S,
