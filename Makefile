@@ -25,12 +25,13 @@ contract: bootstrap ## Test the behaviour of ECS; AWS=real runs the tests in you
 faults: bootstrap ## Test every fault, for real and in virtual time; results in build/faults.json
 	@cd $(ROOT) && $(BIN)/pytest -m "fault or slow"
 
-verify: bootstrap ## Every example applied, planned again, destroyed, checked; EXAMPLE=name, ENDPOINT=url, AWS=real, PAGE=1
-	@cd $(ROOT) && $(BIN)/python -m tools.verify $(addprefix --example ,$(EXAMPLE)) $(addprefix --endpoint ,$(ENDPOINT)) \
-	  $(addprefix --aws ,$(AWS)) $(if $(PAGE),--page) $(if $(JSON),--json)
+verify: bootstrap ## Every example applied, planned again, destroyed, checked; EXAMPLE=name, ENDPOINT=url, AWS=real, PAGE=1, JSON=1
+	@cd $(ROOT) && $(BIN)/pytest tools/verify -s -n $(if $(filter real,$(AWS)),0,2) --dist worksteal \
+	  $(addprefix --example=,$(EXAMPLE)) $(addprefix --endpoint=,$(ENDPOINT)) $(addprefix --aws=,$(AWS)) $(if $(PAGE),--page) \
+	  $(if $(JSON),>&2; code=$$?; cat build/verify.json; exit $$code)
 
-images: bootstrap ## Both Dockerfiles checked, built by buildah and started (BASE_IMAGE=name); Linux and root
-	@cd $(ROOT) && $(BIN)/python -m tools.images
+images: bootstrap ## Check both Dockerfiles and build them with buildah (BASE_IMAGE=name); Linux and root
+	@$(ROOT)tools/build_images
 
 snapshots: bootstrap ## The stack of every example as lines, for a review
 	@cd $(ROOT) && $(BIN)/python -m tools.write_snapshots

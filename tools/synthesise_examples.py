@@ -25,7 +25,7 @@ MODULE_OF = "production"  # the example with the most variables
 
 
 def examples() -> dict[str, Path]:
-    """Return the file of every example by the example's name."""
+    """Return the file of every example by the name of the example."""
     return {path.parent.name: path for path in sorted((ROOT / "examples").glob("*/environment.yaml"))}
 
 

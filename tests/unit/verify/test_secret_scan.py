@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The search for secrets' values finds one wherever it is, and says so when it could not."""
+"""The search for secret values finds each in every text, and fails where it would prove nothing."""
 
 import json
 from typing import Any
@@ -8,7 +8,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from tools.verify.errors import StepError
-from tools.verify.exposure import search
+from tools.verify.secret_scan import search
 
 PREFIX = "arn:aws:secretsmanager:us-east-1:123456789012:secret:"
 STACK = {
@@ -26,27 +26,27 @@ VALUES = {
     "openmwaa-some/celery-database-password-AbCdEf": json.dumps({"username": "celery_a", "password": "c" * 64}),
     "rds!cluster-1-AbCdEf": json.dumps({"username": "openmwaa", "password": "m" * 28}),
 }
-GIVEN = f"{PREFIX}teams/oidc-AbCdEf"
+FOREIGN = f"{PREFIX}teams/oidc-AbCdEf"
 
 
 class SecretsManager:
-    """Only what a stack has made may be read."""
+    """Holds the secrets of the stack; another secret is a KeyError."""
 
     def get_secret_value(self, **request: Any) -> dict[str, str]:
         return {"SecretString": VALUES[request["SecretId"].removeprefix(PREFIX)]}
 
 
-def texts(**more: str) -> dict[str, str]:
-    state = json.dumps([*(f"{PREFIX}{name}" for name in VALUES), GIVEN, "openmwaa", "celery_a"])
-    said = {"stack": json.dumps(STACK), "plan": state, "state": state}
-    return {place: text + more.get(place, "") for place, text in said.items()}
+def texts(**extra: str) -> dict[str, str]:
+    state = json.dumps([*(f"{PREFIX}{name}" for name in VALUES), FOREIGN, "openmwaa", "celery_a"])
+    found = {"stack": json.dumps(STACK), "plan": state, "state": state}
+    return {title: text + extra.get(title, "") for title, text in found.items()}
 
 
-def test_nothing_is_found_where_nothing_is() -> None:
+def test_texts_without_a_secret_value_have_no_find() -> None:
     assert search(STACK, texts(), "state", SecretsManager()) == (4, [])
 
 
-@pytest.mark.parametrize("place", ["stack", "plan", "state"])
+@pytest.mark.parametrize("title", ["stack", "plan", "state"])
 @pytest.mark.parametrize(
     ("value", "name"),
     [
@@ -57,27 +57,27 @@ def test_nothing_is_found_where_nothing_is() -> None:
     ],
     ids=["whole", "fernet", "password-of-an-object", "master"],
 )
-def test_a_value_is_found_wherever_it_is(place: str, value: str, name: str) -> None:
-    said = texts(**{place: f'"postgresql://x:{value}@host"'})
-    assert search(STACK, said, "state", SecretsManager()) == (4, [f"{name} in {place}"])
+def test_a_value_is_found_in_every_text(title: str, value: str, name: str) -> None:
+    found = texts(**{title: f'"postgresql://x:{value}@host"'})
+    assert search(STACK, found, "state", SecretsManager()) == (4, [f"{name} in {title}"])
 
 
-def test_a_state_without_the_secrets_arns_proves_nothing() -> None:
+def test_a_state_without_the_arns_of_the_secrets_is_an_error() -> None:
     with pytest.raises(StepError, match="openmwaa-some/jwt-secret, openmwaa-some/fernet-key-, openmwaa-some/celery"):
         search(STACK, texts() | {"state": "{}"}, "state", SecretsManager())
 
 
-def test_a_value_that_is_too_short_to_be_looked_for_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_value_that_is_too_short_to_search_for_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(VALUES, "openmwaa-some/jwt-secret-AbCdEf", "short")
     with pytest.raises(StepError, match="5 characters"):
         search(STACK, texts(), "state", SecretsManager())
 
 
-def test_a_masters_secret_that_an_emulator_only_names_is_none() -> None:
-    class Forgetful(SecretsManager):
+def test_a_missing_master_secret_of_an_emulator_is_skipped() -> None:
+    class WithoutMaster(SecretsManager):
         def get_secret_value(self, **request: Any) -> dict[str, str]:
             if "rds!" in request["SecretId"]:
                 raise ClientError({"Error": {"Code": "ResourceNotFoundException"}}, "GetSecretValue")
             return super().get_secret_value(**request)
 
-    assert search(STACK, texts(), "state", Forgetful()) == (3, [])
+    assert search(STACK, texts(), "state", WithoutMaster()) == (3, [])

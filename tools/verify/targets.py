@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where examples are applied: emulators on this machine, an endpoint that was named, or an account."""
+"""Where examples are applied: emulators on this machine, a named endpoint, or an AWS account."""
 
 from __future__ import annotations
 
@@ -21,38 +21,38 @@ from openmwaa.local.child_environment import child_environment
 from openmwaa.local.terraform.terraform_override import override
 from tests.support.terraform import terraform_environment
 from tools.verify import emulators
-from tools.verify.leftovers import LISTINGS, Listing, tagged
+from tools.verify.leftovers import LISTINGS, tagged
 
-# What Terraform calls a service and boto3 another name.
+# Terraform's name of a service and boto3's.
 _BOTO: Final = {"applicationautoscaling": "application-autoscaling", "cognitoidp": "cognito-idp"}
 _HEALTH_WITHIN_S: Final = 10
 
 
-class Place(Protocol):
-    """An AWS that stands while one example is applied."""
+class Target(Protocol):
+    """The AWS that one example is applied to."""
 
     emulated: bool
 
     def client(self, service: str) -> Any:
-        """Return a boto3 client of a service there."""
+        """Return a boto3 client of a service."""
         ...
 
     def override(self, document: Mapping[str, Any], state_file: Path) -> dict[str, Any]:
-        """Return what turns a stack to this place."""
+        """Return the Terraform override that sends a stack to this target."""
         ...
 
     def variables(self, folder: Path) -> dict[str, str]:
-        """Return Terraform's environment."""
+        """Return the environment variables of Terraform."""
         ...
 
-    def standing(self, environment: str) -> set[str]:
-        """Return everything that stands there, or that belongs to an environment."""
+    def resources(self, environment: str) -> set[str]:
+        """Return the resources that exist in the emulators, or in the account with the environment's tag."""
         ...
 
 
 @dataclass
-class Emulated:
-    """Emulators: every service at the first URL but those that `others` names."""
+class EmulatedTarget:
+    """Emulators: the services in `others` at their URLs, ECS at its own, all other services at `url`."""
 
     url: str
     ecs_url: str
@@ -70,25 +70,24 @@ class Emulated:
                 endpoint_url=url,
                 region_name=self.region,
                 aws_access_key_id="test",
-                aws_secret_access_key="test",  # noqa: S106 - emulators take anything
+                aws_secret_access_key="test",  # noqa: S106 - emulators accept any credentials
                 config=Config(proxies={}, retries={"total_max_attempts": 2}),
             )
         return self._clients[service]
 
     def override(self, document: Mapping[str, Any], state_file: Path) -> dict[str, Any]:
-        """Return the override of `openmwaa local`, with endpoints of our own and nothing left out."""
-        turned = override(document, addresses=Addresses(block=127), state_file=state_file, leave_out=False)
-        for provider in turned["provider"]["aws"]:
+        """Return the override of `openmwaa local` with these endpoints; it leaves no resource out."""
+        addresses = Addresses(block=127)
+        overridden = override(document, addresses=addresses, state_file=state_file, leave_out=False)
+        for provider in overridden["provider"]["aws"]:
             (endpoints,) = provider["endpoints"]
-            old = Addresses(block=127)
-            for service, at in endpoints.items():
-                endpoints[service] = self.ecs_url if at == old.ecs_url else self.url
-                if (name := _BOTO.get(service, service)) in self.others:
-                    endpoints[service] = self.others[name]
-        return turned
+            for service, url in endpoints.items():
+                default = self.ecs_url if url == addresses.ecs_url else self.url
+                endpoints[service] = self.others.get(_BOTO.get(service, service), default)
+        return overridden
 
     def variables(self, folder: Path) -> dict[str, str]:
-        """Return variables without the user's account: what has no endpoint of its own goes to the first emulator."""
+        """Return variables without the user's account; services without an endpoint go to the first emulator."""
         known = terraform_environment(folder)
         environment = {
             name: value
@@ -102,17 +101,14 @@ class Emulated:
             "TF_IN_AUTOMATION": "1",
         }
 
-    def standing(self, environment: str) -> set[str]:
+    def resources(self, environment: str) -> set[str]:
         """Return everything that the emulators list."""
-        return {one for listing in LISTINGS for one in self._list(listing)}
-
-    def _list(self, listing: Listing) -> set[str]:
-        return listing.read(self.client(listing.service))
+        return {name for listing in LISTINGS for name in listing.read(self.client(listing.service))}
 
 
 @dataclass
-class Account:
-    """The account that the AWS environment variables or profile lead to."""
+class AccountTarget:
+    """The account of the AWS environment variables or profile."""
 
     region: str
     emulated: bool = False
@@ -122,38 +118,38 @@ class Account:
         return boto3.client(service, region_name=self.region)  # type: ignore[call-overload]
 
     def override(self, document: Mapping[str, Any], state_file: Path) -> dict[str, Any]:
-        """Return a state file on this disk, and nothing else: the stack is what AWS gets."""
+        """Return a local state file and nothing else: AWS gets the stack as it is."""
         return {"terraform": {"backend": {"local": {"path": str(state_file)}}}}
 
     def variables(self, folder: Path) -> dict[str, str]:
         """Return the user's own variables."""
         return {**terraform_environment(folder), "TF_IN_AUTOMATION": "1"}
 
-    def standing(self, environment: str) -> set[str]:
-        """Return what carries the environment's tag."""
+    def resources(self, environment: str) -> set[str]:
+        """Return the resources with the environment's tag."""
         return tagged(self.client("resourcegroupstaggingapi"), environment)
 
 
 @contextlib.contextmanager
-def place(kind: Literal["emulators", "real"], environment: Environment, endpoint: str | None) -> Iterator[Place]:
-    """Have a place for one example; emulators are new, so nothing of another example stands there."""
+def target(kind: Literal["emulators", "real"], environment: Environment, endpoint: str | None) -> Iterator[Target]:
+    """Yield a target for one example; emulators are new, so they hold nothing of another example."""
     if kind == "real":
-        yield Account(environment.region)
+        yield AccountTarget(environment.region)
         return
-    with emulators.running(environment.region) as ours:
-        others = dict.fromkeys(emulators.MOTO_SERVICES, ours.moto)
+    with emulators.running(environment.region) as urls:
+        others = dict.fromkeys(emulators.MOTO_SERVICES, urls.moto)
         if endpoint is None:
-            yield Emulated(ours.ministack, ours.ecs, others, environment.region)
+            yield EmulatedTarget(urls.ministack, urls.ecs, others, environment.region)
             return
-        # What the named endpoint has is its own; the rest stays with ours.
-        has = services_of(endpoint)
-        rest = {service for listing in LISTINGS if (service := listing.service) not in has} - {"ecs"}
-        others = {**dict.fromkeys(rest, ours.ministack), **{s: u for s, u in others.items() if s not in has}}
-        yield Emulated(endpoint, ours.ecs, others, environment.region)
+        # The named endpoint serves the services that it has; the emulators serve the others.
+        available = services_of(endpoint)
+        rest = {listing.service for listing in LISTINGS} - available - {"ecs"}
+        moto = {service: url for service, url in others.items() if service not in available}
+        yield EmulatedTarget(endpoint, urls.ecs, {**dict.fromkeys(rest, urls.ministack), **moto}, environment.region)
 
 
 def services_of(endpoint: str) -> set[str]:
-    """Return the services that a LocalStack says it has; its ECS is never taken, for it protects no tasks."""
+    """Return the services of a LocalStack without ECS, because its ECS protects no tasks."""
     with urllib.request.urlopen(f"{endpoint}/_localstack/health", timeout=_HEALTH_WITHIN_S) as answer:
         services: Mapping[str, str] = json.load(answer)["services"]
     return {name for name, state in services.items() if state in {"available", "running"}} - {"ecs"}
