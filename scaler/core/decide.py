@@ -14,7 +14,7 @@ from dataclasses import replace
 from scaler.core import bounds
 from scaler.core.bounds import Limits
 from scaler.core.drain import Share
-from scaler.core.explain import Trail, count, names, need, sentence
+from scaler.core.explain import Explanation, count, names, need, sentence
 from scaler.core.model import Fleet, Observation
 from scaler.core.service_plan import Step, View, look, notice, settle
 from scaler.core.state import Decision, Kind, State, WorkerCounts, loudest
@@ -28,14 +28,14 @@ def decide(fleet: Fleet, observation: Observation, state: State, now: float) -> 
         fleet, observation.controls, observation.schedule, state.controls_unknown_since, now
     )
     current = _current(views, state.current)
-    tick = Tick(fleet, observation, limits, views, current, now, Trail())
+    tick = Tick(fleet, observation, limits, views, current, now, Explanation())
     want, state = assess(tick, state)
     steps = _settle(tick, want)
-    if limits.pause_words:
-        tick.trail.add("pause", limits.pause_words)
-    said = _reason(steps, want, limits)
+    if limits.pause is not None:
+        tick.explanation.append(limits.pause)
+    reason = _reason(steps, want, limits)
     if limits.dry_run:
-        said, steps = _rehearse(steps, said, tick.trail)
+        reason, steps = f"Dry run, no change: {reason}", _rehearse(steps, tick.explanation)
     decisions = {step.name: step.decision for step in steps}
     workers = WorkerCounts(protected=0)
     for each in decisions.values():
@@ -44,9 +44,10 @@ def decide(fleet: Fleet, observation: Observation, state: State, now: float) -> 
         generations=decisions,
         current=current.name if current else None,
         kind=loudest(each.kind for each in decisions.values()),
-        reason=said,
-        explanation=tick.trail.lines(),
+        reason=reason,
+        explanation=tick.explanation.steps(),
         demand=want.demand,
+        slots_per_worker=want.slots_per_worker,
         needed=want.needed,
         wanted=want.wanted,
         minimum=limits.minimum,
@@ -94,11 +95,11 @@ def _settle(tick: Tick, want: Want) -> list[Step]:
     fresh = max(limits.minimum, min(limits.maximum, want.needed or 0))
     if current is not None:
         asked = sum(max(0, view.asked) for view in tick.older) + current.asked
-        room, why = max(0, tick.fleet.launch_budget - asked), f"{asked} tasks are asked for and do not run yet"
+        room, why = max(0, tick.fleet.launch_budget - asked), f"{asked} tasks requested and not running yet"
         if limits.pause_out:
-            room, why = 0, limits.pause_words
+            room, why = 0, limits.pause.text if limits.pause else ""
         share = Share(want.growth, want.growth, limits.maximum, fresh, room, why, may_drain, limits.recall)
-        step = settle(tick.fleet, current, share, _trail(tick, current), tick.now)
+        step = settle(tick.fleet, current, share, _explanation(tick, current), tick.now)
         steps.append(step)
         consuming, promised = current.consuming, step.promised
     left, missing = max(0, want.wanted - consuming), max(0, want.growth - promised)
@@ -107,29 +108,31 @@ def _settle(tick: Tick, want: Want) -> list[Step]:
         keep, back = min(left, places), min(missing, places)
         left, missing = left - keep, missing - back
         if current is not None and places > keep:
-            words = f"{consuming} of {count(want.wanted, 'worker')} wanted consume on {current.name} already"
-            tick.trail.add("generations", f"{words}, so {view.name} keeps {keep} of its {places}")
+            consume = f"{consuming} of {count(want.wanted, 'target worker')} consume on {current.name}"
+            text = f"{consume}: {view.name} keeps {keep} of {places}"
+            tick.explanation.add("services", text, consuming=consuming, kept=keep)
         share = Share(keep, back, limits.maximum, max(0, fresh - consuming), 0, "", may_drain, limits.recall)
-        steps.append(settle(tick.fleet, view, share, _trail(tick, view), tick.now))
+        steps.append(settle(tick.fleet, view, share, _explanation(tick, view), tick.now))
     return sorted(steps, key=lambda step: step.name)
 
 
-def _trail(tick: Tick, view: View) -> Trail:
-    """Return the trail of one service; where there is only one its name says nothing."""
-    return tick.trail.of(view.name) if len(tick.views) > 1 else tick.trail
+def _explanation(tick: Tick, view: View) -> Explanation:
+    """Return the explanation of one service; a fleet with one service needs no name in it."""
+    return tick.explanation.of(view.name) if len(tick.views) > 1 else tick.explanation
 
 
 def _tell(tick: Tick) -> None:
     for view in tick.views:
         if words := notice(view)[1]:
-            _trail(tick, view).add("service", words)
+            _explanation(tick, view).add("service", words)
     if len(tick.views) == 1:
         return
     if tick.current is None or tick.current.service is None:
-        tick.trail.add("generations", "which service is the newest is not known, so no worker is started")
+        tick.explanation.add("services", "Newest service unknown: no worker is started")
     else:
-        newest = f"{tick.current.name} (revision {tick.current.service.revision})"
-        tick.trail.add("generations", f"new workers start on {newest}")
+        revision = tick.current.service.revision
+        text = f"New workers start on {tick.current.name} (revision {revision})"
+        tick.explanation.add("services", text, current=tick.current.name, revision=revision)
 
 
 def _reason(steps: Sequence[Step], want: Want, limits: Limits) -> str:
@@ -137,30 +140,32 @@ def _reason(steps: Sequence[Step], want: Want, limits: Limits) -> str:
     known = [step.decision for step in steps if step.decision.desired is not None]
     if kind == "blind":
         blind = next(step for step in steps if step.decision.kind == "blind")
-        return f"The service {blind.name} is unknown ({blind.why}): nothing is lowered, nothing is written to it."
+        return f"Service {blind.name} unknown ({blind.why}): no scale-in, no write."
     told = sentence(
         kind,
-        need(want.demand, want.needed, want.wanted, limits.minimum, limits.maximum),
+        need(want.demand, want.needed, want.slots_per_worker, want.wanted, limits.minimum, limits.maximum),
         sum(each.observed or 0 for each in known),
         sum(each.desired or 0 for each in known),
         chosen=sum(len(step.plan.chosen) for step in steps),
-        called=sum(step.plan.called for step in steps),
+        resumed=sum(step.plan.called for step in steps),
         draining=sum(len(step.plan.drains) for step in steps),
     )
-    return f"{told.removesuffix('.')}; {limits.pause_words}." if limits.pause_words else told
+    return f"{told}; {limits.pause.text}." if limits.pause else f"{told}."
 
 
-def _rehearse(steps: Sequence[Step], said: str, trail: Trail) -> tuple[str, list[Step]]:
-    """Turn what would be done into words, and do nothing: nothing is written and nobody is told anything."""
+def _rehearse(steps: Sequence[Step], explanation: Explanation) -> list[Step]:
+    """Explain the changes and make none of them: no write, no command to an agent."""
     for step in steps:
         decision = step.decision
         if decision.writes:
-            trail.add("dry run", f"would set {step.name} from {decision.observed} to {decision.desired}")
+            text = f"Would set desired of {step.name}: {decision.observed} -> {decision.desired}"
+            explanation.add("dry run", text, service=step.name, desired=decision.desired)
         if step.plan.chosen:
-            trail.add("dry run", f"would drain {names(step.plan.chosen)}")
+            explanation.add("dry run", f"Would drain {names(step.plan.chosen)}", chosen=len(step.plan.chosen))
         if step.plan.called:
-            trail.add("dry run", f"would call {count(step.plan.called, 'worker')} back")
-    return f"Dry run, nothing is done: {said}", [_quiet(step) for step in steps]
+            text = f"Would resume {count(step.plan.called, 'draining worker')}"
+            explanation.add("dry run", text, resumed=step.plan.called)
+    return [_quiet(step) for step in steps]
 
 
 def _quiet(step: Step) -> Step:

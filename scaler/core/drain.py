@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from scaler.core.explain import Trail, count, names
+from scaler.core.explain import Explanation, count, names
 from scaler.core.model import Fleet, Generation, Known, Service
 from scaler.core.workers import Roster, Worker
 
@@ -60,7 +60,7 @@ def places_lost(roster: Roster, desired: int) -> int:
     return max(0, len(roster.of("draining", "released", "stuck")) - doomed(roster, desired))
 
 
-def plan(service: Service, roster: Roster, share: Share, *, may_drain: bool, trail: Trail) -> Plan:
+def plan(service: Service, roster: Roster, share: Share, *, may_drain: bool, explanation: Explanation) -> Plan:
     """Choose victims where more consume than are wanted; call victims back where fewer serve than must."""
     victims = roster.of("draining", "released")
     still = tuple(worker.arn for worker in roster.of("launching", "stuck") if worker.called_back)
@@ -72,18 +72,19 @@ def plan(service: Service, roster: Roster, share: Share, *, may_drain: bool, tra
         callable_ = callable_[: max(0, len(callable_) - doomed(roster, service.desired))]
         back = tuple(worker.arn for worker in callable_[:missing])
         if back:
-            trail.add("drain", f"calls back {count(len(back), 'worker')} in drain: {names(back)}")
+            text = f"Resume {count(len(back), 'draining worker')}: {names(back)}"
+            explanation.add("drain", text, resumed=len(back))
         exchanged = _exchange(service, roster, share, back) if may_drain and not still else ()
-        back += _told(exchanged, trail)
+        back += _told(exchanged, explanation)
         return Plan(tuple(worker.arn for worker in victims if worker.arn not in back), (), back + still, len(back))
-    exchanged = _told(_exchange(service, roster, share) if may_drain and not still else (), trail)
+    exchanged = _told(_exchange(service, roster, share) if may_drain and not still else (), explanation)
     if exchanged:
         rest = tuple(worker.arn for worker in victims if worker.arn not in exchanged)
         return Plan(rest, (), exchanged, len(exchanged))
     held = tuple(worker.arn for worker in victims)
     if held:
-        trail.add("drain", f"{count(len(held), 'worker')} in drain: {names(held)}")
-    chosen = _choose(service, roster, share, trail) if may_drain else ()
+        explanation.add("drain", f"{count(len(held), 'worker')} draining: {names(held)}", draining=len(held))
+    chosen = _choose(service, roster, share, explanation) if may_drain else ()
     return Plan(held + chosen, chosen, still)
 
 
@@ -103,13 +104,14 @@ def _exchange(service: Service, roster: Roster, share: Share, back: tuple[str, .
     return tuple(worker.arn for worker in fresh[:able] if worker.arn not in back)[:old]
 
 
-def _told(exchanged: tuple[str, ...], trail: Trail) -> tuple[str, ...]:
+def _told(exchanged: tuple[str, ...], explanation: Explanation) -> tuple[str, ...]:
     if exchanged:
-        trail.add("drain", f"calls back {names(exchanged)}, to stand in for the old revision")
+        text = f"Resume {names(exchanged)} to replace workers of the old revision"
+        explanation.add("drain", text, resumed=len(exchanged))
     return exchanged
 
 
-def _choose(service: Service, roster: Roster, share: Share, trail: Trail) -> tuple[str, ...]:
+def _choose(service: Service, roster: Roster, share: Share, explanation: Explanation) -> tuple[str, ...]:
     """Return who is to leave: of those who consume the surplus, and whoever came up and never began to."""
     consuming = roster.of("consuming")
     surplus = len(consuming) - share.wanted
@@ -117,14 +119,14 @@ def _choose(service: Service, roster: Roster, share: Share, trail: Trail) -> tup
         return ()
     chosen = tuple(worker.arn for worker in sorted(consuming, key=_first_to_drain)[:surplus])
     if chosen:
-        trail.add(
-            "drain", f"{count(len(consuming), 'worker')} at work, {share.wanted} wanted: tells {names(chosen)} to leave"
-        )
+        text = f"{count(len(consuming), 'worker')} consuming, target {share.wanted}: drain {names(chosen)}"
+        explanation.add("drain", text, consuming=len(consuming), target=share.wanted, chosen=len(chosen))
     # While a deployment rolls, new tasks are refused until the old ones leave: they did nothing wrong.
     hopeless = [] if service.rolling else [worker for worker in roster.of("stuck") if _answers_and_idles(worker)]
     if hopeless:
         arns = tuple(worker.arn for worker in hopeless)
-        trail.add("drain", f"came up, never began to work and not wanted: tells {names(arns)} to leave")
+        text = f"Started, never consumed, not needed: drain {names(arns)}"
+        explanation.add("drain", text, chosen=len(arns))
         chosen += arns
     return chosen
 
@@ -154,9 +156,9 @@ def floor(service: Service, roster: Roster, resumes: frozenset[str], fresh: int)
     kept = [w for w in roster.workers if w.arn in resumes or not (w.let_go or w.never_started)]
     protected = [worker for worker in kept if worker.protected]
     lowest = len(kept)
-    why = f"{len(protected)} protected + {lowest - len(protected)} about to be"
+    why = f"{len(protected)} protected + {lowest - len(protected)} about to be protected"
     if any(worker.protected is None for worker in roster.running):
-        why = f"{lowest} protected or about to be (ECS was not heard)"
+        why = f"{lowest} protected or about to be (protection unknown)"
     refused = sum(1 for worker in kept if worker.agent is not None and worker.agent.phase == "refused")
     if refused:
         why += f" ({refused} refused by ECS)"
@@ -165,11 +167,13 @@ def floor(service: Service, roster: Roster, resumes: frozenset[str], fresh: int)
         working = sum(1 for worker in kept if worker.protected or worker.role in ("consuming", "draining"))
         cap = max(working, old + fresh)
         if cap < lowest:
-            return cap, f"{why}, held to {cap} while a deployment rolls"
+            return cap, f"{why}, limited to {cap} during the deployment"
     return lowest, why
 
 
-def reducible(fleet: Fleet, seen: Generation, roster: Roster, short_s: float, trail: Trail) -> tuple[str, ...] | None:
+def reducible(
+    fleet: Fleet, seen: Generation, roster: Roster, short_s: float, explanation: Explanation
+) -> tuple[str, ...] | None:
     """Return the released workers a reduction may count on, None when the count must not be lowered now."""
     service, asked = seen.service, seen.protected
     if not isinstance(service, Known) or not isinstance(asked, Known):
@@ -179,13 +183,13 @@ def reducible(fleet: Fleet, seen: Generation, roster: Roster, short_s: float, tr
     released = {worker.arn for worker in roster.of("released")}
     if obstacle is None and unprotected != released:
         odd = names(unprotected ^ released)
-        obstacle = f"unprotected and released are not the same workers ({odd})"
+        obstacle = f"unprotected and released workers differ ({odd})"
     absent = service.value.desired - len(roster.workers)
     if obstacle is None and absent > 0 and short_s < fleet.launch_deadline_s:
-        obstacle = f"ECS is about to start {count(absent, 'task')}"
+        obstacle = f"ECS has still to start {count(absent, 'task')}"
     if obstacle is not None:
         if released:
-            trail.add("reduce", f"not yet: {obstacle}")
+            explanation.add("reduce", f"No scale-in yet: {obstacle}", blocked=True)
         return None
     return tuple(sorted(released))
 
@@ -194,13 +198,13 @@ def _obstacle(service: Service, roster: Roster) -> str | None:
     # A worker that ECS protects cannot be taken by mistake, and one that ECS cannot start has nothing to lose.
     unread = [worker.arn for worker in roster.running if worker.agent is None and not worker.protected]
     if unread:
-        return f"no answer from the agent of {names(unread)}, which is not protected"
+        return f"no answer from the agent of {names(unread)}, not protected"
     hopeless = sum(1 for worker in roster.pending if worker.never_started)
     starting = max(len(roster.pending), service.pending) - hopeless
     if starting > 0:
-        return f"{count(starting, 'task')} on the way up"
+        return f"{count(starting, 'task')} starting"
     if service.rolling:
-        return f"{len(service.deployments)} deployments are unfinished"
+        return f"{len(service.deployments)} deployments unfinished"
     if service.running > len(roster.running):
-        return f"ECS counts {service.running} running tasks, listed are {len(roster.running)}"
+        return f"ECS counts {service.running} running tasks and lists {len(roster.running)}"
     return None

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from scaler.core import drain
 from scaler.core.drain import Share
-from scaler.core.explain import Trail, count, names
+from scaler.core.explain import Explanation, count, names
 from scaler.core.model import Fleet, Generation, Known, Service, Unknown
 from scaler.core.state import Attempt, GenerationDecision, GenerationState, Kind, WorkerCounts
 from scaler.core.workers import Roster, muster
@@ -82,22 +82,22 @@ def notice(view: View) -> tuple[int | None, str]:
         return None, ""
     observed, attempt, expected = view.service.desired, view.memory.attempt, view.memory.expected
     if attempt is not None and observed == attempt.instead_of:
-        return None, f"desired is still {observed} after {count(attempt.count, 'attempt')} to write {attempt.desired}"
+        return None, f"Desired still {observed} after {count(attempt.count, 'attempt')} to set {attempt.desired}"
     if expected is not None and observed != expected:
-        return observed, f"somebody else wrote desired {observed} where {expected} was ours"
+        return observed, f"Desired count drift: {observed}, expected {expected}"
     return None, ""
 
 
-def settle(fleet: Fleet, view: View, share: Share, trail: Trail, now: float) -> Step:
+def settle(fleet: Fleet, view: View, share: Share, explanation: Explanation, now: float) -> Step:
     """Return what to do with a service, and what to remember of it."""
     if view.service is None:
-        return _blind(view, trail, now)
+        return _blind(view, explanation, now)
     foreign, _ = notice(view)
     plan = drain.Plan(tuple(sorted(view.memory.drains)), (), tuple(sorted(view.memory.resumes)))
     if view.roster is not None:
         may_drain = share.may_drain and isinstance(view.seen.protected, Known)
-        plan = drain.plan(view.service, view.roster, share, may_drain=may_drain, trail=trail)
-    target = _target(fleet, view, view.service, share, plan, trail, now)
+        plan = drain.plan(view.service, view.roster, share, may_drain=may_drain, explanation=explanation)
+    target = _target(fleet, view, view.service, share, plan, explanation, now)
     decision = GenerationDecision(
         desired=target.desired,
         observed=view.service.desired,
@@ -115,55 +115,59 @@ def settle(fleet: Fleet, view: View, share: Share, trail: Trail, now: float) -> 
 
 
 def _target(
-    fleet: Fleet, view: View, service: Service, share: Share, plan: drain.Plan, trail: Trail, now: float
+    fleet: Fleet, view: View, service: Service, share: Share, plan: drain.Plan, explanation: Explanation, now: float
 ) -> _Target:
     """Turn workers wanted into the absolute desired count: raise, respect protection, or reduce."""
     roster, desired = view.roster, service.desired
     if roster is None:
-        trail.add("protection", "the tasks are unknown: desired is not lowered")
-        target = _within(desired, max(desired, share.wanted), share, trail)
+        explanation.add("protection", "Tasks unknown: desired is not lowered", tasks_known=False)
+        target = _within(desired, max(desired, share.wanted), share, explanation)
         return _Target(target, "grow" if target > desired else "hold", None)
     lost = max(0, drain.places_lost(roster, desired) - plan.called)
     if stuck := roster.of("stuck"):
         late = f"{count(len(stuck), 'worker')} not consuming after {fleet.launch_deadline_s:.0f} s"
-        trail.add("launch", f"{late}, no longer counted: {names([worker.arn for worker in stuck])}")
+        text = f"{late}, not counted: {names([worker.arn for worker in stuck])}"
+        explanation.add("launch", text, stuck=len(stuck))
     # A place lost to a drain or a stuck launch is made good, but never above the maximum.
-    proposal = _within(desired, max(share.wanted, min(share.maximum, share.wanted + lost)), share, trail)
+    proposal = _within(desired, max(share.wanted, min(share.maximum, share.wanted + lost)), share, explanation)
     floor, why = drain.floor(service, roster, frozenset(plan.resumes), share.fresh)
     if floor > desired and floor >= proposal:
         above = f", above the maximum of {share.maximum}" if floor > share.maximum else ""
-        trail.add("protection", f"{why}: ECS would refuse somebody, so desired must not be below {floor}{above}")
+        explanation.add("protection", f"{why}: desired raised to {floor}{above}", protected_minimum=floor)
         return _Target(floor, "protect", floor)
-    trail.add("protection", f"{why}: desired may not go below {floor}")
+    explanation.add("protection", f"{why}: desired at least {floor}", protected_minimum=floor)
     if proposal > desired:
         return _Target(proposal, "grow", floor)
     hold = _Target(desired, "resume" if plan.called else "drain" if plan.chosen else "hold", floor)
     if not share.may_drain or plan.resumes:
         return hold
     short_s = 0.0 if view.memory.short_since is None else now - view.memory.short_since
-    released = drain.reducible(fleet, view.seen, roster, short_s, trail)
+    released = drain.reducible(fleet, view.seen, roster, short_s, explanation)
     # Who is still in drain keeps a place, else the count would creep below what is wanted where launches fail.
     lowest = max(floor, share.wanted, min(share.maximum, share.wanted + len(roster.of("draining"))))
     if released is None or lowest >= desired:
         return hold
-    trail.add("reduce", f"{count(len(released), 'worker')} let go, nobody else is unprotected: {desired} -> {lowest}")
+    text = f"{count(len(released), 'released worker')}, no other worker unprotected: desired {desired} -> {lowest}"
+    explanation.add("reduce", text, blocked=False, released=len(released), desired=lowest)
     return _Target(lowest, "shrink", floor, released)
 
 
-def _within(desired: int, proposal: int, share: Share, trail: Trail) -> int:
+def _within(desired: int, proposal: int, share: Share, explanation: Explanation) -> int:
     """Return the proposal, no further above what is desired than there is room."""
     if proposal <= desired + share.room:
         return proposal
+    limited = desired + share.room
     if share.room_words:
-        trail.add("launch", f"{proposal} would be right, but {share.room_words}")
-    return desired + share.room
+        text = f"{proposal} workers needed, limited to {limited}: {share.room_words}"
+        explanation.add("launch", text, proposal=proposal, limited=limited)
+    return limited
 
 
-def _blind(view: View, trail: Trail, now: float) -> Step:
+def _blind(view: View, explanation: Explanation, now: float) -> Step:
     """Decide without the service: drains are kept alive, nothing is written."""
     service, roster = view.seen.service, view.roster
-    why = service.reason if isinstance(service, Unknown) else "only an old reading"
-    trail.add("service", f"unknown ({why}): nothing is written")
+    why = service.reason if isinstance(service, Unknown) else "stale reading"
+    explanation.add("service", f"Service unknown ({why}): no write", known=False)
     held, back = tuple(sorted(view.memory.drains)), tuple(sorted(view.memory.resumes))
     if roster is not None:
         held = tuple(worker.arn for worker in roster.of("draining", "released"))

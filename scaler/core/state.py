@@ -14,6 +14,8 @@ from typing import Literal
 from scaler.core.model import Controls, Reading
 from scaler.core.window import Window
 
+Value = int | float | str | bool | None
+
 Kind = Literal["hold", "grow", "protect", "resume", "drain", "shrink", "blind"]
 """What a decision mainly does. `protect` raises desired because protection demands it; `blind` cannot say a number."""
 
@@ -70,14 +72,25 @@ class State:
 
 
 @dataclass(frozen=True, slots=True)
+class ExplanationStep:
+    """One step of a decision: a short statement for people, and its numbers for programs."""
+
+    name: str
+    text: str
+    values: Mapping[str, Value] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Demand:
-    """Slots wanted now, and who says so."""
+    """Slots needed now, and the source of the number."""
 
     queued: int
     running: int
     slots: int
-    source: Literal["database", "database+broker", "database (stale)", "broker", "broker (stale)"]
+    source: Literal["database", "database+broker", "broker"]
     may_shrink: bool
+    stale: bool = False
+    """The source did not answer in this tick: this is its last reading."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,8 +165,10 @@ class Decision:
     """The service that new workers start on; None when that is not known."""
     kind: Kind
     reason: str
-    explanation: tuple[str, ...]
+    explanation: tuple[ExplanationStep, ...]
     demand: Demand | None
+    slots_per_worker: int | None
+    """The slots per worker that `needed` was computed with; None where the demand is unknown."""
     needed: int | None
     wanted: int | None
     minimum: int

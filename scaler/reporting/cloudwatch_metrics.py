@@ -47,7 +47,7 @@ def _at_maximum_with_backlog(report: Report) -> float | None:
 
 def _backlog(report: Report) -> float | None:
     demand = report.tick.decision.demand
-    return demand.queued if demand and "stale" not in demand.source else None
+    return demand.queued if demand and not demand.stale else None
 
 
 OF_FLEETS: Final[Mapping[str, Metric]] = {

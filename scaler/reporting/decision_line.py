@@ -8,6 +8,7 @@ from datetime import datetime
 
 from scaler.core.model import Controls, Known, Reading, Schedule, Service, Stale, Unknown
 from scaler.core.state import Demand, total
+from scaler.reporting.explanation import LINE_VERSION
 from scaler.reporting.tick_codec import Json
 from scaler.runtime.tick_result import Report, Write
 
@@ -19,12 +20,14 @@ def decision_line(report: Report, environment: str) -> dict[str, Json]:
     workers = decision.workers
     line: dict[str, Json] = {
         "event": "decision",
+        "version": LINE_VERSION,
         "at": rfc3339(report.at),
         "environment": environment,
         "fleet": tick.fleet.name,
         "current": decision.current,
         "desired_before": decision.observed,
         "desired": decision.desired,
+        "slots_per_worker": decision.slots_per_worker,
         "needed": decision.needed,
         "wanted": decision.wanted,
         "min": decision.minimum,
@@ -43,8 +46,12 @@ def decision_line(report: Report, environment: str) -> dict[str, Json]:
         "resume": list(decision.resumes),
         "kind": decision.kind,
         "reason": decision.reason,
-        "explanation": list(decision.explanation),
-        "errors": [str(error) for error in report.errors],
+        "explanation": [
+            {"name": step.name, "text": step.text, "values": dict(step.values)} for step in decision.explanation
+        ],
+        "errors": [
+            {"source": error.source, "kind": type(error).__name__, "text": str(error)} for error in report.errors
+        ],
         "readings": {name: None if age is None else round(age, 3) for name, age in reading_ages(report).items()},
         "generations": {name: _generation_line(report, name, service) for name, service in seen.items()},
     }
@@ -109,7 +116,13 @@ def _generation_line(report: Report, name: str, service: Service | None) -> dict
 def _demand_line(demand: Demand | None) -> Json:
     if demand is None:
         return None
-    return {"queued": demand.queued, "running": demand.running, "slots": demand.slots, "source": demand.source}
+    return {
+        "queued": demand.queued,
+        "running": demand.running,
+        "slots": demand.slots,
+        "source": demand.source,
+        "stale": demand.stale,
+    }
 
 
 def _schedule_line(schedule: Schedule | None) -> Json:

@@ -9,7 +9,6 @@ for hours, and no fleet pushes out another's. Entries are kept as compressed JSO
 from __future__ import annotations
 
 import json
-import re
 import zlib
 from array import array
 from collections import deque
@@ -30,7 +29,6 @@ POINTS = 1080
 SERIES = ("at", "queued", "slots", "needed", "desired", "running", "protected", "draining")
 _LARGEST = frozenset({"queued", "slots", "needed", "protected", "draining"})
 """Within one bucket the largest value counts, so that a short peak is seen; of counts that are set, the last."""
-_NUMBERS = re.compile(r"\d+(\.\d+)?")
 _ABSENT = -1
 
 
@@ -42,13 +40,14 @@ def essence(line: Line) -> str:
     """
     workers = line.get("workers") or {}
     told: dict[str, Any] = {key: line.get(key) for key in _TOLD}
-    told["source"] = (line.get("demand") or {}).get("source")
+    demand = line.get("demand") or {}
+    told["source"] = [demand.get("source"), demand.get("stale")]
     told["workers"] = {key: value for key, value in workers.items() if key not in {"busy", "consuming_idle"}}
     told["consuming"] = (workers.get("busy") or 0) + (workers.get("consuming_idle") or 0)
     told["slots"] = (line.get("slots") or {}).get("total")
-    told["errors"] = sorted({_NUMBERS.sub("#", str(error)) for error in line.get("errors") or ()})
+    told["errors"] = sorted({(error["source"], error["kind"]) for error in line.get("errors") or ()})
     # Which witness says more flickers on a busy fleet; the source above says whom the decision believed.
-    told["steps"] = sorted({str(step).partition(":")[0] for step in line.get("explanation") or ()} - {"demand"})
+    told["steps"] = sorted({step["name"] for step in line.get("explanation") or ()} - {"demand"})
     told["update_service"] = _write(line.get("update_service"))
     generations = line.get("generations") or {}
     told["generations"] = {

@@ -164,8 +164,8 @@ def only_the_newest_grows(moment: Moment, decision: Decision, after: State) -> N
 
 def explains_itself(moment: Moment, decision: Decision, after: State) -> None:
     assert decision.reason.endswith(".")
-    assert decision.explanation[0].startswith("demand: ")
-    assert all(": " in line for line in decision.explanation)
+    assert decision.explanation[0].name == "demand"
+    assert all(step.name and step.text for step in decision.explanation)
 
 
 def replay_equals_live(moment: Moment, decision: Decision, after: State) -> None:

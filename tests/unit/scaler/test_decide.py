@@ -9,7 +9,7 @@ import pytest
 
 from scaler.core.decide import decide
 from scaler.core.model import BrokerCount, DatabaseCount, Known, Reading, Stale, Unknown
-from scaler.core.state import State
+from scaler.core.state import ExplanationStep, State
 from tests.support.scaler_builders import (
     FLEET,
     SILENT,
@@ -24,8 +24,8 @@ from tests.support.scaler_builders import (
 )
 
 
-def explained(lines: tuple[str, ...], words: str) -> bool:
-    return any(words in line for line in lines)
+def explained(steps: tuple[ExplanationStep, ...], words: str) -> bool:
+    return any(words in step.text for step in steps)
 
 
 # --- demand -> slots -> up at once
@@ -46,7 +46,7 @@ def test_grows_at_once_from_the_first_tick(queued: int, running: int, desired: i
     decision, _ = decide(FLEET, observe(["busy"], queued=queued, running=running), State(), 0.0)
     assert decision.desired == desired
     assert decision.kind == ("grow" if desired > 1 else "hold")
-    assert decision.explanation[0].startswith("demand:")
+    assert decision.explanation[0].name == "demand"
 
 
 def test_concurrency_is_as_the_agents_report_it() -> None:
@@ -57,24 +57,32 @@ def test_concurrency_is_as_the_agents_report_it() -> None:
     }
     decision, _ = decide(FLEET, but(observation, agents=two_slots), State(), 0.0)
     assert decision.desired == 4
-    assert explained(decision.explanation, "as the agents report")
+    assert explained(decision.explanation, "reported by the agents")
 
 
 @pytest.mark.parametrize(
     ("database", "broker", "desired", "words"),
     [
-        pytest.param(Unknown("down"), Known(BrokerCount(20, 0), 0.0), 4, "the broker says", id="broker alone raises"),
-        pytest.param(Unknown("down"), Known(BrokerCount(0, 0), 0.0), 3, "holds", id="broker alone never lowers"),
-        pytest.param(Unknown("down"), Unknown("down"), 3, "nobody knows", id="both unknown holds"),
+        pytest.param(
+            Unknown("down"), Known(BrokerCount(20, 0), 0.0), 4, "Broker: 20 visible", id="broker alone raises"
+        ),
+        pytest.param(Unknown("down"), Known(BrokerCount(0, 0), 0.0), 3, "keep 3", id="broker alone never lowers"),
+        pytest.param(Unknown("down"), Unknown("down"), 3, "Demand unknown", id="both unknown holds"),
         pytest.param(Stale(DatabaseCount(20, 0), 9.0), Unknown("down"), 4, "9 s ago", id="a stale reading raises"),
         pytest.param(
-            Stale(DatabaseCount(0, 0), 9.0), Known(BrokerCount(0, 0), 0.0), 3, "holds", id="stale never lowers"
+            Stale(DatabaseCount(0, 0), 9.0), Known(BrokerCount(0, 0), 0.0), 3, "keep 3", id="stale never lowers"
         ),
-        pytest.param(Known(DatabaseCount(0, 0), 0.0), Unknown("down"), 3, "holds", id="broker unknown never lowers"),
+        pytest.param(Known(DatabaseCount(0, 0), 0.0), Unknown("down"), 3, "keep 3", id="broker unknown never lowers"),
         pytest.param(
-            Known(DatabaseCount(3, 0), 0.0), Known(BrokerCount(30, 0), 0.0), 6, "which is more", id="disagree"
+            Known(DatabaseCount(3, 0), 0.0), Known(BrokerCount(30, 0), 0.0), 6, "more than the database", id="disagree"
         ),
-        pytest.param(Known(DatabaseCount(18, 0), 0.0), Known(BrokerCount(2, 0), 0.0), 4, "less", id="broker says less"),
+        pytest.param(
+            Known(DatabaseCount(18, 0), 0.0),
+            Known(BrokerCount(2, 0), 0.0),
+            4,
+            "less than the database",
+            id="broker says less",
+        ),
     ],
 )
 def test_witnesses(database: Reading[DatabaseCount], broker: Reading[BrokerCount], desired: int, words: str) -> None:
@@ -94,7 +102,7 @@ def test_the_broker_is_believed_for_a_bounded_time() -> None:
         decision, state = decide(FLEET, ghosts, state, tick * 5.0)
         desired.append(decision.desired)
     assert desired == [8] * 12 + [1, 1], "ghosts in flight kept raising the fleet"
-    assert explained(decision.explanation, "no longer believed")
+    assert explained(decision.explanation, "no longer used")
 
 
 def test_a_fleet_without_database_follows_the_broker_both_ways() -> None:
@@ -149,7 +157,7 @@ def test_somebody_elses_desired_count_is_reported(workers: list[str], written: i
     decision, _ = decide(FLEET, observe(workers, running=20, desired=written), state, 65.0)
     assert decision.foreign_desired == written
     assert decision.desired == desired
-    assert explained(decision.explanation, "somebody else wrote")
+    assert explained(decision.explanation, "Desired count drift")
 
 
 def test_a_write_without_effect_is_counted_and_repeated() -> None:
@@ -317,13 +325,13 @@ def test_reduces_when_exactly_the_released_are_unprotected() -> None:
 @pytest.mark.parametrize(
     ("workers", "change", "obstacle"),
     [
-        pytest.param(["full", "released", "pending"], {}, "on the way up", id="a task is pending"),
-        pytest.param(["full", "released", "lapsed"], {}, "not the same", id="another worker is unprotected"),
-        pytest.param(["full", "released", "starting"], {}, "not the same", id="a worker is starting"),
-        pytest.param(["full", "released", "releasing"], {}, "not the same", id="one is between"),
-        pytest.param(["full", "released", "released but protected"], {}, "not the same", id="ECS still protects one"),
+        pytest.param(["full", "released", "pending"], {}, "starting", id="a task is pending"),
+        pytest.param(["full", "released", "lapsed"], {}, "differ", id="another worker is unprotected"),
+        pytest.param(["full", "released", "starting"], {}, "differ", id="a worker is starting"),
+        pytest.param(["full", "released", "releasing"], {}, "differ", id="one is between"),
+        pytest.param(["full", "released", "released but protected"], {}, "differ", id="ECS still protects one"),
         pytest.param(["full", "released", "idle"], {"old": (2,)}, "deployments", id="a deployment rolls"),
-        pytest.param(["full", "released"], {"desired": 3}, "about to start", id="ECS has one to start"),
+        pytest.param(["full", "released"], {"desired": 3}, "has still to start", id="ECS has one to start"),
         pytest.param(["full", "released"], {"protected": SILENT}, "", id="protection unknown"),
         pytest.param(["full", "released"], {"broker": SILENT}, "", id="broker unknown"),
         pytest.param(["full", "released"], {"database": SILENT}, "", id="database unknown"),

@@ -103,7 +103,7 @@ def test_at_a_start_nothing_grows_while_the_newest_is_not_known_but_protection_i
     assert (decision.current, after.current) == (None, None)
     assert decision.generations[B].desired == 2
     assert decision.generations[B].kind == "protect"
-    assert any("not known" in line for line in decision.explanation)
+    assert any("Newest service unknown" in step.text for step in decision.explanation)
 
 
 # --- the old one leaves as the new one consumes
@@ -193,7 +193,7 @@ def test_the_launch_budget_counts_all_generations_and_failed_launches_do_not_esc
     state = State()
     decision, state = decide(fleet, both(["full"], ["full"], desired=(3, 1), queued=400), state, 0.0)
     assert decision.generations[B].desired == 1 + 8, "two are asked for on the old generation"
-    assert any("do not run yet" in line for line in decision.explanation)
+    assert any("not running yet" in step.text for step in decision.explanation)
     for tick in range(1, 100):
         decision, state = decide(fleet, both(["full"], ["full"], desired=(3, 9), queued=400), state, tick * 5.0)
         assert not decision.writes, "asked for more although nothing came of what was asked for"
@@ -203,7 +203,9 @@ def test_the_launch_budget_counts_all_generations_and_failed_launches_do_not_esc
 
 def test_explanations_name_the_service_and_the_split() -> None:
     decision, _ = late(both(["full", "full"], ["idle", "pending"], running=10))
-    told = "\n".join(decision.explanation)
-    assert f"new workers start on {B} (revision 8)" in told
-    assert f"1 of 2 workers wanted consume on {B} already, so {A} keeps 1 of its 2" in told
-    assert f"drain: {A}: " in told
+    texts = [step.text for step in decision.explanation]
+    assert f"New workers start on {B} (revision 8)" in texts
+    assert f"1 of 2 target workers consume on {B}: {A} keeps 1 of 2" in texts
+    drain = next(step for step in decision.explanation if step.name == "drain")
+    assert drain.values["service"] == A
+    assert f"{A}: 2 workers consuming, target 1: drain" in drain.text

@@ -26,7 +26,7 @@ from scaler.ports import Datum, Vitals
 from scaler.reporting.cloudwatch_metrics import MWAA, OF_AIRFLOW, OF_FLEETS, OF_SERVICES
 from scaler.reporting.cloudwatch_publisher import PERIOD_S, Publisher
 from scaler.reporting.decision_line import decision_line
-from scaler.reporting.explanation import outlook
+from scaler.reporting.explanation import next_steps
 from scaler.reporting.prometheus_metrics import Metrics
 from simulation.loop import run
 from tests.support.scaler_builders import FLEET, SERVICE, SILENT, WORKERS, arn, but, observe
@@ -89,7 +89,7 @@ def test_who_does_what_is_unknown_while_a_services_tasks_are() -> None:
     told = decision_line(blind, "test")
     assert set(told["workers"].values()) == {None}  # type: ignore[union-attr]
     assert told["slots"] == {"total": None, "free": None}
-    assert "What the workers do is unknown: their tasks cannot be read." in outlook(told)
+    assert "Worker states unknown: the tasks cannot be read." in next_steps(told)
 
 
 def test_the_last_decision_is_the_last_that_said_a_count() -> None:

@@ -10,12 +10,12 @@ import pytest
 
 from scaler.core.decide import decide
 from scaler.core.model import Controls, Fallback, Known, Observation, Schedule, Stale, Unknown
-from scaler.core.state import State
+from scaler.core.state import ExplanationStep, State
 from tests.support.scaler_builders import FLEET, SILENT, after_window, arn, kept, observe, remembering, settled
 
 
-def said(lines: tuple[str, ...], words: str) -> bool:
-    return any(words in line for line in lines)
+def said(steps: tuple[ExplanationStep, ...], words: str) -> bool:
+    return any(words in step.text for step in steps)
 
 
 # --- bounds
@@ -49,10 +49,10 @@ def test_bounds_in_force(controls: Controls, schedule: Schedule | None, bounds: 
 def test_orders_are_explained_with_who_gave_them() -> None:
     ordered = Controls(maximum=1, by="ada", why="month end")
     decision, _ = decide(FLEET, observe(["full"], queued=25, running=5, controls=ordered), State(), 0.0)
-    assert said(decision.explanation, "ada ordered at most 1 (month end)"), decision.explanation
+    assert said(decision.explanation, "Override by ada: maximum 1 (month end)"), decision.explanation
     schedule = Schedule(6, "weekdays from 06:00 in Zurich")
     decision, _ = decide(FLEET, observe(["full"], schedule=schedule), State(), 0.0)
-    assert said(decision.explanation, "at least 6 (weekdays from 06:00 in Zurich)"), decision.explanation
+    assert said(decision.explanation, "minimum 6 (weekdays from 06:00 in Zurich)"), decision.explanation
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ def test_paused_in_lets_nobody_go_and_calls_back_who_was_told_to() -> None:
     assert set(decision.resumes) == {arn(1), arn(2)}
     assert not decision.reduces
     assert not kept(after).drains
-    assert said(decision.explanation, "no worker is let go")
+    assert said(decision.explanation, "scale-in paused")
 
 
 def test_paused_out_starts_nobody_except_for_protection() -> None:
@@ -114,10 +114,10 @@ def test_paused_both_ways_nothing_moves() -> None:
 @pytest.mark.parametrize(
     ("workers", "queued", "words"),
     [
-        pytest.param(["full"], 20, "would set worker-default from 1 to 5", id="growing"),
-        pytest.param(["idle"] * 3, 0, "would drain", id="draining"),
-        pytest.param(["full", "released"], 0, "would set worker-default from 2 to 1", id="reducing"),
-        pytest.param(["full", "draining"], 20, "would call 1 worker back", id="calling back"),
+        pytest.param(["full"], 20, "Would set desired of worker-default: 1 -> 5", id="growing"),
+        pytest.param(["idle"] * 3, 0, "Would drain", id="draining"),
+        pytest.param(["full", "released"], 0, "Would set desired of worker-default: 2 -> 1", id="reducing"),
+        pytest.param(["full", "draining"], 20, "Would resume 1 draining worker", id="calling back"),
     ],
 )
 def test_a_dry_run_tells_and_does_nothing(workers: list[str], queued: int, words: str) -> None:
@@ -145,7 +145,7 @@ def test_controls_never_read_write_nothing_at_first_and_then_only_grow() -> None
     idle = replace(observe(["idle"] * 3), controls=Unknown("denied"))
     decision, _ = decide(FLEET, idle, replace(settled(observe(["idle"] * 3)), controls_unknown_since=0.0), 60.0)
     assert not decision.drains
-    assert said(decision.explanation, "the fleet may grow, not shrink")
+    assert said(decision.explanation, "scale-out only")
 
 
 def test_controls_never_read_do_not_stop_protection() -> None:
@@ -237,7 +237,7 @@ def test_a_silent_but_protected_worker_does_not_stop_others_from_leaving() -> No
 def test_a_silent_and_unprotected_worker_does() -> None:
     decision, _ = after_window(observe(["full", "released", "booting"], running=5), draining=(1,))
     assert not decision.reduces
-    assert said(decision.explanation, "which is not protected")
+    assert said(decision.explanation, "not protected")
 
 
 def test_a_task_that_ecs_never_starts_stops_nobody_from_leaving() -> None:

@@ -56,20 +56,38 @@ SERVICE_PATH = ("observation", "generations", SERVICE, "service")
 @pytest.mark.parametrize(
     ("change", "value", "words"),
     [
-        pytest.param(at("now"), math.nan, "now: nan is not a number from 0", id="NaN"),
-        pytest.param(at("now"), math.inf, "inf is not a number from 0", id="infinity"),
-        pytest.param(at("now"), -1.0, "-1.0 is not a number from 0", id="a negative time"),
-        pytest.param(at("now"), "5", "'5' is no number", id="a number in quotes"),
-        pytest.param(at("now"), True, "True is no number", id="yes is no number"),
-        pytest.param(at(*SERVICE_PATH, "value", "desired"), -1, "desired: -1", id="a negative count"),
-        pytest.param(at(*SERVICE_PATH, "value", "desired"), 1.5, "1.5 is no whole number", id="half a worker"),
-        pytest.param(at(*SERVICE_PATH, "reading"), "guess", "'guess' is no kind of reading", id="another reading"),
-        pytest.param(at(*SERVICE_PATH), None, "NoneType where an object belongs", id="nothing for a reading"),
-        pytest.param(at("fleet", "colour"), "red", "lacks them: colour", id="a field too many"),
-        pytest.param(at("fleet", "foreign_desired"), "ignore", "none of adopt, correct", id="a word that is none"),
-        pytest.param(at("fleet", "queues"), "default", "str where a list belongs", id="a word for a list"),
-        pytest.param(at("before", "window", "samples"), [[1.0]], "1 values where 2 belong", id="half a sample"),
-        pytest.param(at("decision", "kind"), None, "None is none of", id="no kind"),
+        pytest.param(at("now"), math.nan, "now: Input should be a finite number", id="NaN"),
+        pytest.param(at("now"), math.inf, "now: Input should be a finite number", id="infinity"),
+        pytest.param(at("now"), -1.0, "now: Input should be greater than or equal to 0", id="a negative time"),
+        pytest.param(at("now"), "5", "now: Input should be a valid number", id="a number in quotes"),
+        pytest.param(at("now"), True, "now: Input should be a valid number", id="yes is no number"),
+        pytest.param(
+            at(*SERVICE_PATH, "value", "desired"),
+            -1,
+            "desired: Input should be greater than or equal to 0",
+            id="a negative count",
+        ),
+        pytest.param(
+            at(*SERVICE_PATH, "value", "desired"), 1.5, "desired: Input should be a valid integer", id="half a worker"
+        ),
+        pytest.param(
+            at(*SERVICE_PATH, "guess"),
+            "known",
+            "service.Known.guess: Unexpected keyword argument",
+            id="another reading",
+        ),
+        pytest.param(at(*SERVICE_PATH), None, "service.Known: Input should be an object", id="nothing for a reading"),
+        pytest.param(at("fleet", "colour"), "red", "fleet.colour: Unexpected keyword argument", id="a field too many"),
+        pytest.param(
+            at("fleet", "foreign_desired"), "ignore", "Input should be 'adopt' or 'correct'", id="a word that is none"
+        ),
+        pytest.param(
+            at("fleet", "queues"), "default", "fleet.queues: Input should be a valid array", id="a word for a list"
+        ),
+        pytest.param(
+            at("before", "window", "samples"), [[1.0]], "before.window.samples.0.1: Field required", id="half a sample"
+        ),
+        pytest.param(at("decision", "kind"), None, "decision.kind: Input should be", id="no kind"),
     ],
 )
 def test_what_cannot_be_a_tick_is_refused(change: Callable[[Any, Any], None], value: Any, words: str) -> None:
@@ -83,5 +101,5 @@ def test_what_cannot_be_a_tick_is_refused(change: Callable[[Any, Any], None], va
 def test_a_field_that_is_missing_is_refused() -> None:
     document: Any = to_json(tick())
     del document["before"]["adopted"]
-    with pytest.raises(RecordError, match="State has not these fields, or lacks them: adopted"):
+    with pytest.raises(RecordError, match=r"before\.adopted: Field required"):
         from_json(document)

@@ -356,8 +356,8 @@ async def test_one_line_a_decision() -> None:
     assert line["demand"]["queued"] + line["demand"]["running"] == 12
     assert line["update_service"]["sent"] is True
     assert line["update_service"]["answered_at"].endswith("Z")
-    assert line["explanation"][0].startswith("demand: the database says")
-    assert line["reason"].endswith("desired 1 -> 3.")
+    assert line["explanation"][0]["name"] == "demand"
+    assert line["reason"] == "Desired 1 -> 3: 12 slots needed / 5 per worker = 3."
     assert log.decisions(10)[0]["desired"] == 3  # type: ignore[index, call-overload]
 
 
