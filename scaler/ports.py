@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, Protocol
 
-from scaler.core.model import AgentState, BrokerCount, Controls, DatabaseCount, Service, Task
+from scaler.core.model import AgentState, BrokerCount, Overrides, DatabaseCount, Service, Task
 from scaler.errors import SourceError
 
 
@@ -46,8 +46,8 @@ class Broker(Protocol):
 class ControlsSource(Protocol):
     """What people ordered, live."""
 
-    async def read(self, fleets: Sequence[str]) -> Mapping[str, Controls | SourceError]:
-        """Return each fleet's controls, expired ones too, or why they cannot be known; without an order `Controls()`.
+    async def read(self, fleets: Sequence[str]) -> Mapping[str, Overrides | SourceError]:
+        """Return each fleet's controls, expired ones too, or why they cannot be known; without an order `Overrides()`.
 
         It raises nothing: what cannot be read for one fleet says nothing of the others.
         """

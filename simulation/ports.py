@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
 from local_ecs.model import EcsError, TaskStatus
-from scaler.core.model import AgentState, BrokerCount, Controls, DatabaseCount, Deployment, Service, Task
+from scaler.core.model import AgentState, BrokerCount, Overrides, DatabaseCount, Deployment, Service, Task
 from scaler.errors import BadAnswerError, DeadlineError, SourceError, ThrottledError
 from simulation.fake_ecs import CLUSTER, Cloud
 from simulation.fault_injection import Fate, Weather
@@ -238,12 +238,12 @@ class SimulatedControls:
 
     def __init__(self, line: Line) -> None:
         self._line = line
-        self.orders: dict[str, Controls] = {}
+        self.orders: dict[str, Overrides] = {}
 
-    async def read(self, fleets: Sequence[str]) -> Mapping[str, Controls | SourceError]:
+    async def read(self, fleets: Sequence[str]) -> Mapping[str, Overrides | SourceError]:
         """Return what was ordered for each fleet."""
         try:
-            return await self._line.call("controls", lambda: {f: self.orders.get(f, Controls()) for f in fleets})
+            return await self._line.call("controls", lambda: {f: self.orders.get(f, Overrides()) for f in fleets})
         except SourceError as error:
             return dict.fromkeys(fleets, error)
 

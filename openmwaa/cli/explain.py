@@ -168,7 +168,7 @@ def _arithmetic(line: Line) -> str:
     parts = [f"{_number(slots)} slots needed" + (f" / {each} per worker" if each else "")]
     parts.append(f"= {_number(line.get('needed'))} workers")
     limits = f"{_number(line.get('min'))} to {_number(line.get('max'))}"
-    parts += [f"-> target {_number(line.get('wanted'))} ({limits})", f"-> desired {_number(line.get('desired'))}"]
+    parts += [f"-> target {_number(line.get('target'))} ({limits})", f"-> desired {_number(line.get('desired'))}"]
     return " ".join([*parts, f"-> running {_number(line.get('running'))}"])
 
 

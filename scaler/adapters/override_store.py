@@ -14,7 +14,7 @@ from typing import Any
 
 from scaler.adapters.aws import aws_call
 from scaler.config.overrides import ControlsDocumentError, parse
-from scaler.core.model import Controls
+from scaler.core.model import Overrides
 from scaler.errors import BadAnswerError, DeadlineError, SourceError
 
 SOURCE = "controls"
@@ -32,9 +32,9 @@ class SsmControls:
         self._prefix = prefix
         self._deadline_s = deadline_s
 
-    async def read(self, fleets: Sequence[str]) -> Mapping[str, Controls | SourceError]:
+    async def read(self, fleets: Sequence[str]) -> Mapping[str, Overrides | SourceError]:
         """Return each fleet's controls, or why they cannot be known; what failed for some fails for them alone."""
-        found: dict[str, Controls | SourceError] = {}
+        found: dict[str, Overrides | SourceError] = {}
         turn = asyncio.Semaphore(AT_ONCE)
         clock = asyncio.get_running_loop().time
         end = clock() + self._deadline_s  # of all calls together: no fleet waits longer for having many neighbours
@@ -48,7 +48,7 @@ class SsmControls:
                 group.create_task(read(fleets[start : start + BATCH]))
         return found
 
-    async def _read(self, fleets: Sequence[str], seconds: float) -> Mapping[str, Controls | SourceError]:
+    async def _read(self, fleets: Sequence[str], seconds: float) -> Mapping[str, Overrides | SourceError]:
         names = [f"{self._prefix}{fleet}" for fleet in fleets]
         if seconds <= 0:
             return dict.fromkeys(fleets, DeadlineError(SOURCE, f"no turn within {self._deadline_s:g} s"))
@@ -65,10 +65,10 @@ class SsmControls:
         }
 
 
-def _controls(name: str, found: tuple[str, str] | None, *, absent: bool) -> Controls | SourceError:
+def _controls(name: str, found: tuple[str, str] | None, *, absent: bool) -> Overrides | SourceError:
     if found is None:
         # AWS names every parameter it does not have; one that it passes over in silence is half an answer.
-        return Controls() if absent else BadAnswerError(SOURCE, f"{name} was not answered")
+        return Overrides() if absent else BadAnswerError(SOURCE, f"{name} was not answered")
     kind, value = found
     if kind != "String":
         return BadAnswerError(SOURCE, f"{name} is a {kind}, not a String")

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from scaler.core.model import Controls
+from scaler.core.model import Overrides
 
 VERSION: Literal[1] = 1
 SIZE_LIMIT = 4096
@@ -73,9 +73,9 @@ class ControlsDocument(BaseModel):
         """Return the document as it is kept; what is not ordered is left out."""
         return json.dumps({"version": self.version, **self.model_dump(exclude_defaults=True)}, ensure_ascii=False)
 
-    def to_core(self) -> Controls:
+    def to_core(self) -> Overrides:
         """Return it as the core knows it."""
-        return Controls(
+        return Overrides(
             minimum=self.min,
             maximum=self.max,
             fixed=self.fixed,
@@ -110,9 +110,9 @@ def parse(text: str) -> ControlsDocument:
         raise ControlsDocumentError("; ".join(_problem(each) for each in error.errors(include_url=False))) from error
 
 
-def in_force(controls: Controls, now: datetime) -> Controls:
+def in_force(controls: Overrides, now: datetime) -> Overrides:
     """Return the controls, or none where their time is over; remembered ones expire just so."""
-    return controls if controls.until is None or now < moment(controls.until) else Controls()
+    return controls if controls.until is None or now < moment(controls.until) else Overrides()
 
 
 def moment(text: str) -> datetime:

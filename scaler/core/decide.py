@@ -2,7 +2,7 @@
 """`decide`: one fleet, one observation, what is remembered, now -> what to do and why.
 
 The same input gives the same output, so every tick can be recorded and replayed. The steps stand in the order of the
-explanation: demand, slots, up or window, fallback, zero, bounds, generations, then for each service drain, launch,
+explanation: demand, slots, up or window, fallback, zero, bounds, services, then for each service drain, launch,
 protection and reduce, and last what a person forbade.
 """
 
@@ -13,22 +13,24 @@ from dataclasses import replace
 
 from scaler.core import bounds
 from scaler.core.bounds import Limits
-from scaler.core.drain import Share
+from scaler.core.drain import ServiceShare
 from scaler.core.explain import Explanation, count, names, need, sentence
 from scaler.core.model import Fleet, Observation
-from scaler.core.service_plan import Step, View, look, notice, settle
-from scaler.core.state import Decision, Kind, State, WorkerCounts, loudest
-from scaler.core.target import Tick, Want, assess
+from scaler.core.service_plan import ServiceStep, ServiceView, detect_drift, plan_service, view_service
+from scaler.core.state import Decision, Kind, FleetState, WorkerCounts, loudest
+from scaler.core.target import DecisionInput, FleetTarget, assess
 
 
-def decide(fleet: Fleet, observation: Observation, state: State, now: float) -> tuple[Decision, State]:
+def decide(fleet: Fleet, observation: Observation, state: FleetState, now: float) -> tuple[Decision, FleetState]:
     """Return what to do with the fleet now, and what to remember; nothing here does anything."""
-    views = [look(fleet, name, seen, state.of(name), now) for name, seen in sorted(observation.generations.items())]
+    views = [
+        view_service(fleet, name, seen, state.of(name), now) for name, seen in sorted(observation.services.items())
+    ]
     limits, silent_since = bounds.in_force(
-        fleet, observation.controls, observation.schedule, state.controls_unknown_since, now
+        fleet, observation.overrides, observation.schedule, state.overrides_unknown_since, now
     )
     current = _current(views, state.current)
-    tick = Tick(fleet, observation, limits, views, current, now, Explanation())
+    tick = DecisionInput(fleet, observation, limits, views, current, now, Explanation())
     want, state = assess(tick, state)
     steps = _settle(tick, want)
     if limits.pause is not None:
@@ -41,7 +43,7 @@ def decide(fleet: Fleet, observation: Observation, state: State, now: float) -> 
     for each in decisions.values():
         workers = workers.plus(each.workers)
     decision = Decision(
-        generations=decisions,
+        services=decisions,
         current=current.name if current else None,
         kind=loudest(each.kind for each in decisions.values()),
         reason=reason,
@@ -49,21 +51,21 @@ def decide(fleet: Fleet, observation: Observation, state: State, now: float) -> 
         demand=want.demand,
         slots_per_worker=want.slots_per_worker,
         needed=want.needed,
-        wanted=want.wanted,
+        target=want.target,
         minimum=limits.minimum,
         maximum=limits.maximum,
-        controls=observation.controls,
+        overrides=observation.overrides,
         workers=workers,
     )
     return decision, replace(
         state,
         current=current.name if current else state.current,
-        controls_unknown_since=silent_since,
-        generations={step.name: step.memory for step in steps},
+        overrides_unknown_since=silent_since,
+        services={step.name: step.memory for step in steps},
     )
 
 
-def _current(views: Sequence[View], remembered: str | None) -> View | None:
+def _current(views: Sequence[ServiceView], remembered: str | None) -> ServiceView | None:
     """Return the service new workers start on: the one with the newest revision, as long as that can be known."""
     known = [view for view in views if view.service is not None]
     if len(known) < len(views):
@@ -72,7 +74,7 @@ def _current(views: Sequence[View], remembered: str | None) -> View | None:
     return max(known, key=lambda view: _newest(view, remembered), default=None)
 
 
-def _newest(view: View, remembered: str | None) -> tuple[int, bool, int, bool]:
+def _newest(view: ServiceView, remembered: str | None) -> tuple[int, bool, int, bool]:
     """Order by revision; of two alike the one that was the newest stays it while it has workers, so nothing flaps.
 
     Of two alike, empty and not remembered `max` takes the first by name: a family's second revision lands on the
@@ -84,8 +86,8 @@ def _newest(view: View, remembered: str | None) -> tuple[int, bool, int, bool]:
     return (view.service.revision, was and desired > 0, desired, was)
 
 
-def _settle(tick: Tick, want: Want) -> list[Step]:
-    """Share what is wanted out among the services: the current one serves, the older ones what it does not yet."""
+def _settle(tick: DecisionInput, want: FleetTarget) -> list[ServiceStep]:
+    """ServiceShare what is target out among the services: the current one serves, the older ones what it does not yet."""
     limits, current = tick.limits, tick.current
     _tell(tick)
     may_drain = want.may_shrink and not limits.pause_in and all(view.service is not None for view in tick.views)
@@ -98,32 +100,32 @@ def _settle(tick: Tick, want: Want) -> list[Step]:
         room, why = max(0, tick.fleet.launch_budget - asked), f"{asked} tasks requested and not running yet"
         if limits.pause_out:
             room, why = 0, limits.pause.text if limits.pause else ""
-        share = Share(want.growth, want.growth, limits.maximum, fresh, room, why, may_drain, limits.recall)
-        step = settle(tick.fleet, current, share, _explanation(tick, current), tick.now)
+        share = ServiceShare(want.growth, want.growth, limits.maximum, fresh, room, why, may_drain, limits.recall)
+        step = plan_service(tick.fleet, current, share, _explanation(tick, current), tick.now)
         steps.append(step)
         consuming, promised = current.consuming, step.promised
-    left, missing = max(0, want.wanted - consuming), max(0, want.growth - promised)
+    left, missing = max(0, want.target - consuming), max(0, want.growth - promised)
     for view in tick.older:
         places = view.service.desired if view.service else 0
         keep, back = min(left, places), min(missing, places)
         left, missing = left - keep, missing - back
         if current is not None and places > keep:
-            consume = f"{consuming} of {count(want.wanted, 'target worker')} consume on {current.name}"
+            consume = f"{consuming} of {count(want.target, 'target worker')} consume on {current.name}"
             text = f"{consume}: {view.name} keeps {keep} of {places}"
             tick.explanation.add("services", text, consuming=consuming, kept=keep)
-        share = Share(keep, back, limits.maximum, max(0, fresh - consuming), 0, "", may_drain, limits.recall)
-        steps.append(settle(tick.fleet, view, share, _explanation(tick, view), tick.now))
+        share = ServiceShare(keep, back, limits.maximum, max(0, fresh - consuming), 0, "", may_drain, limits.recall)
+        steps.append(plan_service(tick.fleet, view, share, _explanation(tick, view), tick.now))
     return sorted(steps, key=lambda step: step.name)
 
 
-def _explanation(tick: Tick, view: View) -> Explanation:
+def _explanation(tick: DecisionInput, view: ServiceView) -> Explanation:
     """Return the explanation of one service; a fleet with one service needs no name in it."""
     return tick.explanation.of(view.name) if len(tick.views) > 1 else tick.explanation
 
 
-def _tell(tick: Tick) -> None:
+def _tell(tick: DecisionInput) -> None:
     for view in tick.views:
-        if words := notice(view)[1]:
+        if words := detect_drift(view)[1]:
             _explanation(tick, view).add("service", words)
     if len(tick.views) == 1:
         return
@@ -135,7 +137,7 @@ def _tell(tick: Tick) -> None:
         tick.explanation.add("services", text, current=tick.current.name, revision=revision)
 
 
-def _reason(steps: Sequence[Step], want: Want, limits: Limits) -> str:
+def _reason(steps: Sequence[ServiceStep], want: FleetTarget, limits: Limits) -> str:
     kind = loudest(step.decision.kind for step in steps)
     known = [step.decision for step in steps if step.decision.desired is not None]
     if kind == "blind":
@@ -143,7 +145,7 @@ def _reason(steps: Sequence[Step], want: Want, limits: Limits) -> str:
         return f"Service {blind.name} unknown ({blind.why}): no scale-in, no write."
     told = sentence(
         kind,
-        need(want.demand, want.needed, want.slots_per_worker, want.wanted, limits.minimum, limits.maximum),
+        need(want.demand, want.needed, want.slots_per_worker, want.target, limits.minimum, limits.maximum),
         sum(each.observed or 0 for each in known),
         sum(each.desired or 0 for each in known),
         chosen=sum(len(step.plan.chosen) for step in steps),
@@ -153,7 +155,7 @@ def _reason(steps: Sequence[Step], want: Want, limits: Limits) -> str:
     return f"{told}; {limits.pause.text}." if limits.pause else f"{told}."
 
 
-def _rehearse(steps: Sequence[Step], explanation: Explanation) -> list[Step]:
+def _rehearse(steps: Sequence[ServiceStep], explanation: Explanation) -> list[ServiceStep]:
     """Explain the changes and make none of them: no write, no command to an agent."""
     for step in steps:
         decision = step.decision
@@ -168,7 +170,7 @@ def _rehearse(steps: Sequence[Step], explanation: Explanation) -> list[Step]:
     return [_quiet(step) for step in steps]
 
 
-def _quiet(step: Step) -> Step:
+def _quiet(step: ServiceStep) -> ServiceStep:
     observed = step.decision.observed
     kind: Kind = "blind" if step.decision.kind == "blind" else "hold"
     expected = step.memory.expected if observed is None else observed

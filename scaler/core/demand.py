@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Step 1: how many slots are wanted now, and who says so.
+"""ServiceStep 1: how many slots are target now, and who says so.
 
-Airflow's database is the first witness: it alone knows a task that outlived the queue's visibility timeout. The
+Airflow's database is the first source: it alone knows a task that outlived the queue's visibility timeout. The
 broker is the second: it alone knows a task that still uploads its log while the database already calls it done. The
 broker answers alone for plain Celery, and, upward only, while the database is silent.
 """
@@ -10,22 +10,22 @@ from __future__ import annotations
 
 from scaler.core.explain import Explanation
 from scaler.core.model import BrokerCount, DatabaseCount, Fleet, Known, Observation, Reading, Stale, Unknown
-from scaler.core.state import Demand, State
+from scaler.core.state import Demand, FleetState
 
 
 def assess(
-    fleet: Fleet, observation: Observation, state: State, now: float, explanation: Explanation
+    fleet: Fleet, observation: Observation, state: FleetState, now: float, explanation: Explanation
 ) -> tuple[Demand | None, float | None]:
     """Return the demand, None when nobody knows it, and since when the broker says more than the database."""
-    agents = [agent for seen in observation.generations.values() for agent in seen.agents.values()]
+    agents = [agent for seen in observation.services.values() for agent in seen.agents.values()]
     at_work = sum(reading.value.running for reading in agents if isinstance(reading, Known))
     database = observation.database
     if database is None:
-        return _broker_alone(observation.broker, at_work, explanation, first_witness=True), None
+        return _broker_alone(observation.broker, at_work, explanation, first_source=True), None
     if isinstance(database, Unknown):
         text = f"Database unknown ({database.reason}): the broker can raise the fleet, not lower it"
         explanation.add("demand", text, source="database", known=False)
-        return _broker_alone(observation.broker, at_work, explanation, first_witness=False), state.broker_above_since
+        return _broker_alone(observation.broker, at_work, explanation, first_source=False), state.broker_above_since
     if isinstance(database, Stale):
         return _stale(database, observation.broker, at_work, explanation), state.broker_above_since
     return _both(fleet, database.value, observation.broker, at_work, state, now, explanation)
@@ -41,7 +41,7 @@ def _both(
     database: DatabaseCount,
     broker: Reading[BrokerCount],
     at_work: int,
-    state: State,
+    state: FleetState,
     now: float,
     explanation: Explanation,
 ) -> tuple[Demand | None, float | None]:
@@ -91,7 +91,7 @@ def _stale(
 
 
 def _broker_alone(
-    broker: Reading[BrokerCount], at_work: int, explanation: Explanation, *, first_witness: bool
+    broker: Reading[BrokerCount], at_work: int, explanation: Explanation, *, first_source: bool
 ) -> Demand | None:
     if isinstance(broker, Unknown):
         explanation.add("demand", f"Broker unknown ({broker.reason}): demand unknown", source="broker", known=False)
@@ -105,4 +105,4 @@ def _broker_alone(
         explanation.add("demand", text, source="broker", slots=slots, age_s=broker.age_s)
         return Demand(count.visible, in_flight, slots, "broker", may_shrink=False, stale=True)
     explanation.add("demand", f"Broker: {counted}", source="broker", slots=slots)
-    return Demand(count.visible, in_flight, slots, "broker", may_shrink=first_witness)
+    return Demand(count.visible, in_flight, slots, "broker", may_shrink=first_source)

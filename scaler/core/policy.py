@@ -1,21 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Steps 2 to 5: from demand to the number of workers wanted. Each is a function that leaves its line behind."""
+"""Steps 2 to 5: from demand to the number of workers target. Each is a function that leaves its line behind."""
 
 from __future__ import annotations
 
 from scaler.core.explain import Explanation, count
 from scaler.core.model import Fallback, Fleet, Known, Observation
 from scaler.core.state import Demand
-from scaler.core.window import Window
-from scaler.core.workers import Roster
+from scaler.core.window import NeedWindow
+from scaler.core.workers import ClassifiedWorkers
 
-ZERO_WITNESSES = 2
+ZERO_SOURCES = 2
 ZERO_AGREEMENTS = 2
 """SQS counts are approximate, and a database that says idle is early: one look is not enough to stop everything."""
 
 
 def slots_to_workers(
-    fleet: Fleet, demand: Demand, current: Roster | None, others: list[Roster], explanation: Explanation
+    fleet: Fleet,
+    demand: Demand,
+    current: ClassifiedWorkers | None,
+    others: list[ClassifiedWorkers],
+    explanation: Explanation,
 ) -> tuple[int, int]:
     """Return ceil(demand / slots per worker), and the slots per worker.
 
@@ -39,30 +43,30 @@ def slots_to_workers(
     return needed, slots
 
 
-def _concurrency(roster: Roster | None) -> list[int]:
+def _concurrency(roster: ClassifiedWorkers | None) -> list[int]:
     """Return what the agents report; one that starts reports 0 until its pool stands."""
     agents = [worker.agent for worker in roster.running] if roster else []
     return [agent.concurrency for agent in agents if agent is not None and agent.concurrency]
 
 
-def remember(fleet: Fleet, window: Window, needed: int | None, now: float, *, known: bool) -> Window:
+def remember(fleet: Fleet, window: NeedWindow, needed: int | None, now: float, *, known: bool) -> NeedWindow:
     """Return the window with this tick's need in it."""
     if needed is None:
         return window
     return window.note(now, needed, known=known, length_s=fleet.scale_in_window_s, gap_s=fleet.knowledge_gap_s)
 
 
-def hold_down(
+def stabilize(
     fleet: Fleet,
     needed: int | None,
     serving: int,
-    window: Window,
+    window: NeedWindow,
     now: float,
     *,
     may_shrink: bool,
     explanation: Explanation,
 ) -> int:
-    """Return the workers wanted before bounds: up at once, down only to the window's maximum on known readings.
+    """Return the workers target before bounds: up at once, down only to the window's maximum on known readings.
 
     `serving` is how many workers the service is meant to have now, those in drain not counted.
     """
@@ -84,16 +88,16 @@ def hold_down(
         text = f"{fewer}, all sources known for {seen_s:.0f} of {length:.0f} s: keep {serving}"
         explanation.add("window", text, kept=serving, known_s=seen_s)
         return serving
-    wanted = max(needed, min(window.maximum, serving))
-    text = f"{fewer}, at most {window.maximum} needed in the last {length:.0f} s: keep {wanted}"
-    explanation.add("window", text, kept=wanted, window_maximum=window.maximum)
-    return wanted
+    target = max(needed, min(window.maximum, serving))
+    text = f"{fewer}, at most {window.maximum} needed in the last {length:.0f} s: keep {target}"
+    explanation.add("window", text, kept=target, window_maximum=window.maximum)
+    return target
 
 
 def fall_back(
     fallback: Fallback, holding: int, unknown_since: float | None, now: float, explanation: Explanation
 ) -> tuple[int, bool]:
-    """Return the workers wanted while nobody knows the demand, and whether the fleet may shrink to that."""
+    """Return the workers target while nobody knows the demand, and whether the fleet may shrink to that."""
     unknown_s = 0.0 if unknown_since is None else now - unknown_since
     if fallback.mode == "hold" or unknown_s < fallback.after_s:
         return holding, False
@@ -109,20 +113,20 @@ def fall_back(
 
 def zero(
     observation: Observation,
-    rosters: list[Roster | None],
-    wanted: int,
+    rosters: list[ClassifiedWorkers | None],
+    target: int,
     *,
     nobody: bool,
     seen: int,
     explanation: Explanation,
 ) -> tuple[int, int]:
-    """Let a fleet go to zero only when two witnesses agree twice in a row; return (wanted, times agreed).
+    """Let a fleet go to zero only when two sources agree twice in a row; return (target, times agreed).
 
-    `nobody` says that there is no worker and none is wanted already.
+    `nobody` says that there is no worker and none is target already.
     """
-    if wanted > 0 or nobody:
-        return wanted, 0
-    witnesses = [
+    if target > 0 or nobody:
+        return target, 0
+    sources = [
         isinstance(observation.database, Known)
         and observation.database.value.queued + observation.database.value.running == 0,
         isinstance(observation.broker, Known)
@@ -133,8 +137,8 @@ def zero(
             for roster in rosters
         ),
     ]
-    agreeing = sum(witnesses)
-    if agreeing < ZERO_WITNESSES:
+    agreeing = sum(sources)
+    if agreeing < ZERO_SOURCES:
         text = f"{agreeing} of database, broker and agents report no work, 2 are required: keep 1 worker"
         explanation.add("zero", text, sources=agreeing, ticks=0)
         return 1, 0

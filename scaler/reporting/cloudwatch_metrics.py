@@ -104,7 +104,7 @@ def of_fleet(namespace: str, environment: str, fleet: str, report: Report | None
         if value is not None:
             yield Datum(namespace, name, dimensions, value, metric.unit)
     for service, seen in services(report).items():
-        decided = report.tick.decision.generations[service].desired
+        decided = report.tick.decision.services[service].desired
         for name, number in zip(OF_SERVICES, (decided, seen.running if seen else None), strict=True):
             if number is not None:
                 yield Datum(namespace, name, (*dimensions, ("Service", service)), number)

@@ -49,29 +49,33 @@ def next_steps(line: Line) -> tuple[str, ...]:
     found += _rollout(line)
     found += [f"{step['text']}." for step in steps(line, "dry run")]
     found += [f"{step['text']}." for step in steps(line, "reduce") if step["values"].get("blocked")]
-    needed, wanted, low = line.get("needed"), line.get("wanted"), line.get("min")
-    if needed is not None and wanted is not None and low is not None and max(needed, low) < wanted:
+    needed, target, low = line.get("needed"), line.get("target"), line.get("min")
+    if needed is not None and target is not None and low is not None and max(needed, low) < target:
         goal = _plural(max(needed, low), "worker")
         found.append(f"Scale-in to {goal} after one scale-in window with no higher need and all sources known.")
-    if until := _mapping(line, "controls").get("until"):
+    if until := _mapping(line, "overrides").get("until"):
         found.append(f"The override ends at {until}.")
     return tuple(found or ["No change in progress."])
 
 
 def overrides(line: Line) -> Iterator[str]:
     """Yield the manual overrides in force."""
-    controls = _mapping(line, "controls")
-    limits = (("fixed at", controls.get("fixed")), ("minimum", controls.get("min")), ("maximum", controls.get("max")))
+    overrides = _mapping(line, "overrides")
+    limits = (
+        ("fixed at", overrides.get("fixed")),
+        ("minimum", overrides.get("min")),
+        ("maximum", overrides.get("max")),
+    )
     what = [f"{words} {value}" for words, value in limits if value is not None]
-    if controls.get("pause", "none") in _PAUSES:
-        what.append(_PAUSES[controls["pause"]])
-    if controls.get("dry_run"):
+    if overrides.get("pause", "none") in _PAUSES:
+        what.append(_PAUSES[overrides["pause"]])
+    if overrides.get("dry_run"):
         what.append("dry run without changes")
     if what:
-        since = f" at {controls['at']}" if controls.get("at") else ""
-        why = f" ({controls['why']})" if controls.get("why") else ""
-        yield f"Override by {controls.get('by') or 'unknown'}{since}: {', '.join(what)}{why}."
-    if line.get("controls_state") == "unknown":
+        since = f" at {overrides['at']}" if overrides.get("at") else ""
+        why = f" ({overrides['why']})" if overrides.get("why") else ""
+        yield f"Override by {overrides.get('by') or 'unknown'}{since}: {', '.join(what)}{why}."
+    if line.get("overrides_state") == "unknown":
         yield "Overrides unreadable."
 
 
@@ -114,26 +118,26 @@ def _demand(line: Line) -> Iterator[str]:
 
 def _deviation(line: Line) -> Iterator[str]:
     """Yield why the count differs from the workers that the demand needs."""
-    needed, wanted, desired = line.get("needed"), line.get("wanted"), line.get("desired")
-    if wanted is not None and needed != wanted:
-        yield from _bounded(line, needed, wanted)
-    if wanted is None or desired is None or wanted == desired:
+    needed, target, desired = line.get("needed"), line.get("target"), line.get("desired")
+    if target is not None and needed != target:
+        yield from _bounded(line, needed, target)
+    if target is None or desired is None or target == desired:
         return
-    if desired > wanted:
-        yield f"Target {wanted}. {_plural(desired - wanted, 'more worker')} until their last tasks end ({_held(line)})."
+    if desired > target:
+        yield f"Target {target}. {_plural(desired - target, 'more worker')} until their last tasks end ({_held(line)})."
     else:
         why = [f"{step['text']}." for step in steps(line, *_WHY_DESIRED_IS_LESS)]
-        yield " ".join([f"Target {wanted}.", *(why or [str(line.get("reason", ""))])])
+        yield " ".join([f"Target {target}.", *(why or [str(line.get("reason", ""))])])
 
 
-def _bounded(line: Line, needed: int | None, wanted: int) -> Iterator[str]:
+def _bounded(line: Line, needed: int | None, target: int) -> Iterator[str]:
     """Yield why the target differs from the workers needed."""
     low, high = line.get("min"), line.get("max")
-    if low == high == wanted:
+    if low == high == target:
         yield f"Fixed at {low}."
-    elif needed is not None and needed < wanted == low:
+    elif needed is not None and needed < target == low:
         yield f"Raised to minimum {low}."
-    elif needed is not None and needed > wanted == high:
+    elif needed is not None and needed > target == high:
         yield f"Limited by maximum {high}: {_plural(needed - high, 'worker')} short."
     else:
         yield from (f"{step['text']}." for step in steps(line, *_WHY_TARGET_DIFFERS))
@@ -141,7 +145,7 @@ def _bounded(line: Line, needed: int | None, wanted: int) -> Iterator[str]:
 
 def _rollout(line: Line) -> Iterator[str]:
     """Yield the workers that leave because a newer revision serves."""
-    for name, service in _mapping(line, "generations").items():
+    for name, service in _mapping(line, "services").items():
         if line.get("current") not in {None, name} and _number(service, "running"):
             yield f"Rollout: {_plural(service['running'], 'worker')} of {name} stop after their last tasks."
 

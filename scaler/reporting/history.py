@@ -32,10 +32,10 @@ _LARGEST = frozenset({"queued", "slots", "needed", "protected", "draining"})
 _ABSENT = -1
 
 
-def essence(line: Line) -> str:
+def change_key(line: Line) -> str:
     """Return what a decision says apart from times, ages and numbers that change nothing.
 
-    Queued and running tasks of a busy fleet change with every look; what they lead to (`needed`, `wanted`, `desired`,
+    Queued and running tasks of a busy fleet change with every look; what they lead to (`needed`, `target`, `desired`,
     who drains) is what a reader of the log wants to see at once. The rest follows with the next line, a minute later.
     """
     workers = line.get("workers") or {}
@@ -46,11 +46,11 @@ def essence(line: Line) -> str:
     told["consuming"] = (workers.get("busy") or 0) + (workers.get("consuming_idle") or 0)
     told["slots"] = (line.get("slots") or {}).get("total")
     told["errors"] = sorted({(error["source"], error["kind"]) for error in line.get("errors") or ()})
-    # Which witness says more flickers on a busy fleet; the source above says whom the decision believed.
+    # Which source says more flickers on a busy fleet; the source above says whom the decision believed.
     told["steps"] = sorted({step["name"] for step in line.get("explanation") or ()} - {"demand"})
     told["update_service"] = _write(line.get("update_service"))
-    generations = line.get("generations") or {}
-    told["generations"] = {
+    generations = line.get("services") or {}
+    told["services"] = {
         name: {**each, "update_service": _write(each.get("update_service"))} for name, each in generations.items()
     }
     unread = line.get("readings") or {}
@@ -59,8 +59,19 @@ def essence(line: Line) -> str:
 
 
 _TOLD = (
-    *("event", "environment", "fleet", "current", "kind", "desired_before", "desired", "needed", "wanted", "min"),
-    *("max", "running", "pending", "protected", "controls", "controls_state", "drain", "resume", "bounds", "schedule"),
+    *("event", "environment", "fleet", "current", "kind", "desired_before", "desired", "needed", "target", "min"),
+    *(
+        "max",
+        "running",
+        "pending",
+        "protected",
+        "overrides",
+        "overrides_state",
+        "drain",
+        "resume",
+        "bounds",
+        "schedule",
+    ),
 )
 
 

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from scaler.core.decide import decide
 from scaler.core.model import AgentState, Fleet, Known, Observation, Task
-from scaler.core.state import Decision, GenerationDecision, State
+from scaler.core.state import Decision, ServiceDecision, FleetState
 from scaler.core.tick import Tick
 from scaler.errors import SourceError, ThrottledError
 from scaler.runtime.observe import Observer, World
@@ -35,14 +35,14 @@ class FleetLoop:
         world: World,
         listeners: Sequence[Listener],
         *,
-        deciding: Callable[[Fleet, Observation, State, float], tuple[Decision, State]] = decide,
+        deciding: Callable[[Fleet, Observation, FleetState, float], tuple[Decision, FleetState]] = decide,
     ) -> None:
         self.fleet = fleet
         self._decide = deciding
         self._observer = observer
         self._world = world
         self._listeners = listeners
-        self._state = State()
+        self._state = FleetState()
 
     def take_over(self, before: FleetLoop) -> None:
         """Go on with what another loop of the same fleet remembers; its settings changed."""
@@ -74,7 +74,7 @@ class FleetLoop:
         writes = await self._each(decision, self._raise, reduces=False)
         answers, errors = await self._command(decision, tasks)
 
-        async def reduce(service: str, order: GenerationDecision) -> Write:
+        async def reduce(service: str, order: ServiceDecision) -> Write:
             # The turn first: nothing may come between the last look and the write.
             doubt = await self._turn(order) or await self._doubt(service, order, answers)
             return Write(_count(order), left_out=doubt) if doubt else await self._write(service, order)
@@ -82,13 +82,13 @@ class FleetLoop:
         return writes | await self._each(decision, reduce, reduces=True), errors
 
     async def _each(
-        self, decision: Decision, write: Callable[[str, GenerationDecision], Awaitable[Write]], *, reduces: bool
+        self, decision: Decision, write: Callable[[str, ServiceDecision], Awaitable[Write]], *, reduces: bool
     ) -> dict[str, Write]:
         """Write the services whose count is to be raised, or those whose count is to be lowered, side by side."""
-        due = {name: each for name, each in decision.generations.items() if each.writes and each.reduces is reduces}
+        due = {name: each for name, each in decision.services.items() if each.writes and each.reduces is reduces}
         return dict(zip(due, await asyncio.gather(*(write(name, each) for name, each in due.items())), strict=True))
 
-    async def _doubt(self, name: str, order: GenerationDecision, answers: dict[str, AgentState]) -> str | None:
+    async def _doubt(self, name: str, order: ServiceDecision, answers: dict[str, AgentState]) -> str | None:
         """Look once more before the only step that can stop a worker."""
         for arn in order.released:
             answer = answers.get(arn)
@@ -102,7 +102,7 @@ class FleetLoop:
             return f"desired is {service.desired} by now, {order.observed} was decided upon"
         return "a deployment began" if service.rolling else None
 
-    async def _turn(self, order: GenerationDecision) -> str | None:
+    async def _turn(self, order: ServiceDecision) -> str | None:
         """Wait for this write's turn in the account's budget; return why it is left out instead."""
         urgency = Urgency.SHRINK if order.reduces else Urgency.PROTECT if order.kind == "protect" else Urgency.GROW
         patience_s = self.fleet.interval_s * PATIENCE_SHARE
@@ -110,11 +110,11 @@ class FleetLoop:
             return None
         return f"too many writes at once: no turn within {patience_s:g} s; decided anew at the next tick"
 
-    async def _raise(self, service: str, order: GenerationDecision) -> Write:
+    async def _raise(self, service: str, order: ServiceDecision) -> Write:
         waits_too_long = await self._turn(order)
         return Write(_count(order), left_out=waits_too_long) if waits_too_long else await self._write(service, order)
 
-    async def _write(self, service: str, order: GenerationDecision) -> Write:
+    async def _write(self, service: str, order: ServiceDecision) -> Write:
         clock, desired = self._world.clock, _count(order)
         began = clock.monotonic()
         try:
@@ -149,10 +149,10 @@ class FleetLoop:
 
 
 def _tasks(observation: Observation) -> dict[str, Task]:
-    readings = [seen.tasks for seen in observation.generations.values()]
+    readings = [seen.tasks for seen in observation.services.values()]
     return {task.arn: task for tasks in readings if isinstance(tasks, Known) for task in tasks.value}
 
 
-def _count(order: GenerationDecision) -> int:
+def _count(order: ServiceDecision) -> int:
     assert order.desired is not None  # noqa: S101  it writes
     return order.desired

@@ -15,10 +15,10 @@ from typing import Generic, TypeVar
 
 from scaler.core.model import (
     BrokerCount,
-    Controls,
+    Overrides,
     DatabaseCount,
     Fleet,
-    Generation,
+    ServiceObservation,
     Known,
     Observation,
     Reading,
@@ -135,15 +135,15 @@ class Observer:
             }
         now = self._world.clock.monotonic()
         observation = Observation(
-            generations={service: await generation for service, generation in generations.items()},
+            services={service: await generation for service, generation in generations.items()},
             broker=self._broker.of(await broker, now),
-            controls=self._controls.of(await controls, self._world.clock),
+            overrides=self._controls.of(await controls, self._world.clock),
             database=await database,
             schedule=self._schedule(self._world.clock.wall()),
         )
         return observation, tuple(self._errors)
 
-    async def _generation(self, name: str, begins: float, end: float) -> Generation:
+    async def _generation(self, name: str, begins: float, end: float) -> ServiceObservation:
         """Read a service and everybody in it; one that is known to be empty is not asked about its tasks."""
         # Tasks leave time for the protection and the agents behind them.
         tasks_end = begins + (end - begins) * 0.6
@@ -153,7 +153,7 @@ class Observer:
             if name in self._empty:
                 service = await asking
                 if isinstance(service, Known) and service.value.empty:
-                    return Generation(service, Known((), service.at), Known(frozenset(), service.at), {})
+                    return ServiceObservation(service, Known((), service.at), Known(frozenset(), service.at), {})
             tasks = await self._read(lambda: self._world.cluster.tasks(name), "ecs", tasks_end)
             running = () if isinstance(tasks, Unknown) else self._running(tasks.value)
             arns = [task.arn for task in running]
@@ -170,12 +170,12 @@ class Observer:
         self._empty.discard(name)
         if isinstance(service, Known) and service.value.empty:
             self._empty.add(name)
-        return Generation(service, tasks, protected, {arn: await agent for arn, agent in agents.items()})
+        return ServiceObservation(service, tasks, protected, {arn: await agent for arn, agent in agents.items()})
 
-    async def _read_controls(self, end: float) -> Known[Controls] | Unknown:
+    async def _read_controls(self, end: float) -> Known[Overrides] | Unknown:
         if self._world.controls is None:
-            return Known(Controls(), self._world.clock.monotonic())
-        return await self._read(partial(self._world.controls.controls, self._fleet.name), "controls", end)
+            return Known(Overrides(), self._world.clock.monotonic())
+        return await self._read(partial(self._world.controls.controls, self._fleet.name), "overrides", end)
 
     async def _read(self, ask: Callable[[], Awaitable[T]], source: str, end: float) -> Known[T] | Unknown:
         try:

@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 
 from scaler.config.overrides import in_force
-from scaler.core.model import Controls, Known, Reading, Stale, Unknown
+from scaler.core.model import Overrides, Known, Reading, Stale, Unknown
 from scaler.errors import SourceError
 from scaler.ports import Clock, ControlsSource
 
@@ -25,9 +25,9 @@ class SharedControls:
         self._clock = clock
         self._max_age_s = max_age_s
         self._lock = asyncio.Lock()
-        self._answer: tuple[float, Mapping[str, Controls | SourceError]] | None = None
+        self._answer: tuple[float, Mapping[str, Overrides | SourceError]] | None = None
 
-    async def controls(self, fleet: str) -> Controls:
+    async def controls(self, fleet: str) -> Overrides:
         """Return what was ordered for the fleet, at most `max_age_s` old.
 
         Raises:
@@ -54,9 +54,9 @@ class ControlsMemory:
     """The last known controls of one fleet, and whether their time is over."""
 
     def __init__(self) -> None:
-        self._last: Known[Controls] | None = None
+        self._last: Known[Overrides] | None = None
 
-    def of(self, reading: Known[Controls] | Unknown, clock: Clock) -> Reading[Controls]:
+    def of(self, reading: Known[Overrides] | Unknown, clock: Clock) -> Reading[Overrides]:
         """Return what is in force now: as read, else as remembered however long ago, else unknown."""
         if isinstance(reading, Known):
             self._last = reading

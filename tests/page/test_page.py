@@ -152,7 +152,7 @@ async def test_what_people_and_errors_say_stays_text() -> None:
         "reason": attack,
         "errors": [{"source": attack, "kind": attack, "text": attack}],
         "explanation": [step("demand", attack), step(attack, attack)],
-        "controls": orders,
+        "overrides": orders,
     }
     told.decide(line(attack, kind="grow", desired_before=1, **wicked))
     told.log.failed(attack, ValueError(attack))
@@ -166,7 +166,7 @@ async def test_what_people_and_errors_say_stays_text() -> None:
 
 async def test_unknown_is_shown_as_unknown() -> None:
     told = stage()
-    nothing: dict[str, Any] = dict.fromkeys(("desired", "desired_before", "running", "pending", "wanted", "needed"))
+    nothing: dict[str, Any] = dict.fromkeys(("desired", "desired_before", "running", "pending", "target", "needed"))
     blind = {
         "kind": "blind",
         "demand": None,
@@ -187,7 +187,7 @@ async def test_a_hundred_fleets_are_searched_and_sorted_and_opened() -> None:
     told = stage()
     for number in range(1, 101):
         told.decide(line(f"team-{number}", queued=number, running=5))
-    told.decide(line("team-42", queued=200, running=20, wanted=20))
+    told.decide(line("team-42", queued=200, running=20, target=20))
     async with opened(told, fleet="team-7") as page:
         rows = page.locator("#list li")
         await expect(rows).to_have_count(100)

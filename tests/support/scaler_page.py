@@ -39,8 +39,8 @@ def line(
     """A decision of a fleet with five slots a worker that has just what it needs, but for what `more` says."""
     slots = queued + running
     needed = -(-slots // 5)
-    wanted = more.get("wanted", max(1, min(20, needed)))
-    desired = more.get("desired", wanted)
+    target = more.get("target", max(1, min(20, needed)))
+    desired = more.get("desired", target)
     up = more.get("running_workers", desired)
     busy = min(up, -(-running // 5))
     told: dict[str, Any] = {
@@ -61,7 +61,7 @@ def line(
         "desired": desired,
         "slots_per_worker": 5,
         "needed": needed,
-        "wanted": wanted,
+        "target": target,
         "min": 1,
         "max": 20,
         "bounds": {"min": 1, "max": 20},
@@ -71,13 +71,13 @@ def line(
         "demand": {"queued": queued, "running": running, "slots": slots, "source": "database", "stale": False},
         "workers": workers(starting=max(0, desired - up), consuming_idle=up - busy, busy=busy),
         "slots": {"total": up * 5, "free": up * 5 - running},
-        "controls": None,
-        "controls_state": "known",
+        "overrides": None,
+        "overrides_state": "known",
         "drain": [],
         "resume": [],
         "errors": [],
-        "readings": {"service": 0.1, "tasks": 0.2, "protection": 0.1, "broker": 0.3, "controls": 1.2, "database": 0.2},
-        "generations": {f"worker-{fleet}-a": {"revision": 7, "desired": desired, "running": up, "kind": "hold"}},
+        "readings": {"service": 0.1, "tasks": 0.2, "protection": 0.1, "broker": 0.3, "overrides": 1.2, "database": 0.2},
+        "services": {f"worker-{fleet}-a": {"revision": 7, "desired": desired, "running": up, "kind": "hold"}},
     }
     more.pop("running_workers", None)
     return told | more

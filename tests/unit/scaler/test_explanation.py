@@ -39,25 +39,25 @@ LINES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
         line(
             queued=0,
             running=5,
-            wanted=4,
+            target=4,
             explanation=[step("window", "1 of 6 workers needed, at most 4 needed in the last 60 s: keep 4")],
         ),
         ("1 of 6 workers needed, at most 4 needed in the last 60 s: keep 4.",),
     ),
-    "fixed": (line(wanted=3, min=3, max=3), ("Fixed at 3.",)),
+    "fixed": (line(target=3, min=3, max=3), ("Fixed at 3.",)),
     "launch budget": (
         line(
             queued=300,
             running=0,
             max=100,
-            wanted=60,
+            target=60,
             desired=50,
             explanation=[step("launch", "60 workers needed, limited to 50: 50 tasks requested and not running yet")],
         ),
         ("Target 60. 60 workers needed, limited to 50: 50 tasks requested and not running yet.",),
     ),
     "an unknown demand that keeps the workers": (
-        line(wanted=4, explanation=[step("window", "Demand unknown: keep 4 workers")])
+        line(target=4, explanation=[step("window", "Demand unknown: keep 4 workers")])
         | {"demand": None, "needed": None},
         ("Demand unknown: keep 4 workers.",),
     ),
@@ -73,14 +73,14 @@ LINES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
         ("Worker count unknown. ECS is silent.",),
     ),
     "pause": (
-        line(controls=ORDERS | {"pause": "in", "why": "a migration"}),
+        line(overrides=ORDERS | {"pause": "in", "why": "a migration"}),
         ("Override by ada: scale-in paused (a migration).",),
     ),
     "fixed and dry run": (
-        line(controls=ORDERS | {"fixed": 3, "dry_run": True}),
+        line(overrides=ORDERS | {"fixed": 3, "dry_run": True}),
         ("Override by ada: fixed at 3, dry run without changes.",),
     ),
-    "orders unknown": (line(controls_state="unknown"), ("Overrides unreadable.",)),
+    "orders unknown": (line(overrides_state="unknown"), ("Overrides unreadable.",)),
     "a stale reading": (
         line() | {"demand": {"queued": 28, "running": 5, "slots": 33, "source": "database", "stale": True}},
         ("from Airflow's database, last reading)",),
@@ -104,14 +104,14 @@ def test_next_steps_list_starting_and_stopping_workers() -> None:
     found = next_steps(
         line(
             workers=workers(starting=3, stuck=1, draining=2, released=1),
-            wanted=8,
+            target=8,
             explanation=[
                 step("reduce", "No scale-in yet: 1 task starting", blocked=True),
                 step("reduce", "1 released worker, no other worker unprotected: desired 4 -> 3", blocked=False),
                 step("dry run", "Would drain 01"),
             ],
-            generations={"worker-default-a": {"running": 4}, "worker-default-b": {"running": 3}},
-            controls=ORDERS | {"until": "2026-03-01T18:00:00Z"},
+            services={"worker-default-a": {"running": 4}, "worker-default-b": {"running": 3}},
+            overrides=ORDERS | {"until": "2026-03-01T18:00:00Z"},
         )
     )
     assert found == (

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from scaler.reporting.decision_log import KEPT_AT_LEAST, KEPT_IN_ALL
-from scaler.reporting.history import BUCKET_S, SERIES, Timeline, essence
+from scaler.reporting.history import BUCKET_S, SERIES, Timeline, change_key
 from tests.support.scaler_page import Stage, line, stage, step, workers
 
 START = datetime(2026, 1, 31, 12, tzinfo=UTC)
@@ -44,7 +44,7 @@ def test_a_fleet_that_stands_still_writes_a_line_a_minute() -> None:
 
 
 def test_tasks_that_come_and_go_and_change_nothing_do_not_make_a_fleet_write_at_every_look() -> None:
-    same: dict[str, Any] = {"needed": 7, "wanted": 7, "desired": 7, "desired_before": 7}
+    same: dict[str, Any] = {"needed": 7, "target": 7, "desired": 7, "desired_before": 7}
 
     def busy(number: int) -> dict[str, Any]:
         states = workers(busy=5 + number % 2, consuming_idle=2 - number % 2)
@@ -63,8 +63,8 @@ SOMETHING_NEW = [
     pytest.param({"kind": "drain"}, id="kind"),
     pytest.param({"drain": ["arn:1"]}, id="drain"),
     pytest.param({"max": 30}, id="bounds"),
-    pytest.param({"controls": {"pause": "in", "by": "ada"}}, id="controls"),
-    pytest.param({"controls_state": "unknown"}, id="controls unknown"),
+    pytest.param({"overrides": {"pause": "in", "by": "ada"}}, id="overrides"),
+    pytest.param({"overrides_state": "unknown"}, id="controls unknown"),
     pytest.param({"errors": [error("no answer within 2.0 s")]}, id="errors"),
     pytest.param({"readings": {"database": None}}, id="a source became unknown"),
     pytest.param({"current": "worker-default-b"}, id="generation"),
@@ -73,7 +73,7 @@ SOMETHING_NEW = [
         {"demand": {"queued": 28, "running": 5, "slots": 33, "source": "database", "stale": True}}, id="stale source"
     ),
     pytest.param({"update_service": {"sent": True, "desired": 7}}, id="write"),
-    pytest.param({"generations": {"worker-default-a": {"revision": 8}}}, id="revision"),
+    pytest.param({"services": {"worker-default-a": {"revision": 8}}}, id="revision"),
     pytest.param(
         {"demand": {"queued": 28, "running": 5, "slots": 33, "source": "broker", "stale": False}}, id="source"
     ),
@@ -101,12 +101,12 @@ def test_something_new_is_written_at_once(change: dict[str, Any]) -> None:
 )
 def test_what_leads_to_nothing_is_nothing_new(change: dict[str, Any]) -> None:
     told = line(readings={"database": 0.1, "broker": 0.1})
-    assert essence(told) == essence(told | change)
+    assert change_key(told) == change_key(told | change)
 
 
 def test_errors_that_differ_in_their_numbers_are_one_error() -> None:
     said = [line(errors=[error(f"no answer within {seconds} s")]) for seconds in (2.0, 1.9)]
-    assert essence(said[0]) == essence(said[1])
+    assert change_key(said[0]) == change_key(said[1])
 
 
 def test_a_clock_that_went_back_silences_nobody() -> None:

@@ -52,7 +52,7 @@ async def test_fleets_in_full_in_brief_and_one_alone(site: Site) -> None:
     assert alone["fleet"] == "spare"
     brief = (await site.get("v1/fleets?brief"))["fleets"][0]
     assert brief["desired"] == 7
-    assert {"explanation", "generations", "summary", "drain"}.isdisjoint(brief)
+    assert {"explanation", "services", "summary", "drain"}.isdisjoint(brief)
 
 
 async def test_decisions_of_a_fleet_a_time_and_a_number(site: Site) -> None:

@@ -201,7 +201,7 @@ def test_someone_else_writes_desired_count(hand: int) -> None:
         await scene.ticks(2)
         scene.cloud.write_by_hand(scene.service, hand, repair_s=12.0)
         await scene.ticks(1)
-        assert scene.decision.foreign_desired == hand
+        assert scene.decision.desired_count_drift == hand
         assert f"somebody else wrote desired {hand}" in scene.why
         if hand < 4:
             await scene.becomes(lambda: scene.total >= 4, 10.0, "a count too low was to be raised")
@@ -224,7 +224,7 @@ def test_idle_service_deleted() -> None:
         scene.cloud.poke()
         scene.send([30.0] * 6)
         await scene.becomes(lambda: scene.desired()[scene.service] >= 4, 20.0, "the other was to grow")
-        assert scene.decision.generations[gone].desired is None
+        assert scene.decision.services[gone].desired is None
         assert not scene.memory.failures
         await scene.becomes(lambda: scene.ledger.sent == scene.ledger.done, 400.0, "all was to be done")
         scene.clean()

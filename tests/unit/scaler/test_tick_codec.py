@@ -12,14 +12,14 @@ from typing import Any
 import pytest
 
 from scaler.core.decide import decide
-from scaler.core.state import State
+from scaler.core.state import FleetState
 from scaler.core.tick import Tick
 from scaler.reporting.tick_codec import RecordError, from_json, replay, to_json
 from tests.support.scaler_builders import FLEET, SERVICE, SILENT, but, observe
 
 
 def tick() -> Tick:
-    _, state = decide(FLEET, observe(["full", "pending"], queued=9, running=5), State(), 0.0)
+    _, state = decide(FLEET, observe(["full", "pending"], queued=9, running=5), FleetState(), 0.0)
     seen = observe(["full", "released", "silent"], queued=9, running=5)
     return Tick(FLEET, seen, state, 5.0, decide(FLEET, seen, state, 5.0)[0])
 
@@ -35,10 +35,10 @@ def test_decided_again_it_does_not_differ() -> None:
 
 def test_what_differs_is_named() -> None:
     one = tick()
-    other = replace(one, decision=replace(one.decision, wanted=7, reason="Because."))
+    other = replace(one, decision=replace(one.decision, target=7, reason="Because."))
     differences = replay(other)
     assert len(differences) == 2
-    assert differences[1] == "decision.wanted: was 7, is 3"
+    assert differences[1] == "decision.target: was 7, is 3"
 
 
 def at(*path: str) -> Callable[[Any, Any], None]:
@@ -50,7 +50,7 @@ def at(*path: str) -> Callable[[Any, Any], None]:
     return change
 
 
-SERVICE_PATH = ("observation", "generations", SERVICE, "service")
+SERVICE_PATH = ("observation", "services", SERVICE, "service")
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,10 @@ SERVICE_PATH = ("observation", "generations", SERVICE, "service")
         pytest.param(at(*SERVICE_PATH), None, "service.Known: Input should be an object", id="nothing for a reading"),
         pytest.param(at("fleet", "colour"), "red", "fleet.colour: Unexpected keyword argument", id="a field too many"),
         pytest.param(
-            at("fleet", "foreign_desired"), "ignore", "Input should be 'adopt' or 'correct'", id="a word that is none"
+            at("fleet", "desired_count_drift"),
+            "ignore",
+            "Input should be 'adopt' or 'correct'",
+            id="a word that is none",
         ),
         pytest.param(
             at("fleet", "queues"), "default", "fleet.queues: Input should be a valid array", id="a word for a list"
