@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One tick as data: what `decide` was given, and its decision."""
+"""One tick as data: the input of `decide`, and its decision."""
 
 from __future__ import annotations
 

@@ -89,7 +89,7 @@ def moment(drawn: Dimensions, *, ordered: bool = True, known: bool = False) -> M
         _, state = decide(fleet, seen, state, now)
         now += 5.0
     if quiet or rng.random() < 0.5:
-        state = replace(state, window=_full_window(rng, now, 2 if quiet else 9), zero_seen=rng.randint(0, 2))
+        state = replace(state, window=_full_window(rng, now, 2 if quiet else 9), zero_ticks=rng.randint(0, 2))
     return Moment(fleet, state, now, seen)
 
 

@@ -73,7 +73,7 @@ def test_what_was_decided_is_a_fixpoint(drawn: Dimensions) -> None:
         if service is not None and do.desired is not None:
             seen = but(seen, name, service=Known(replace(service, desired=do.desired), 0.0))
     # That two sources agreed twice is a matter of time, not of what was decided.
-    second = Moment(first.fleet, replace(after, zero_seen=first.state.zero_seen), first.now, seen)
+    second = Moment(first.fleet, replace(after, zero_ticks=first.state.zero_ticks), first.now, seen)
     again = second.decide()
     assert again.desired_count_drift is None
     if decision.resumes:

@@ -208,7 +208,7 @@ async def test_a_loop_takes_over_what_another_of_its_fleet_remembers() -> None:
         world.advance(5.0)
     after.take_over(before)
     report = await after.tick()
-    assert report.tick.before.window.covered_s(world.now) > 30.0, "a changed setting cost the fleet its window"
+    assert report.tick.before.window.known_s(world.now) > 30.0, "a changed setting cost the fleet its window"
 
 
 async def test_both_generations_are_written_and_growth_does_not_wait_for_the_drain(
