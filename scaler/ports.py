@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, Protocol
 
-from scaler.core.model import AgentState, BrokerCount, Controls, DatabaseCount, Service, Task
+from scaler.core.model import AgentState, BrokerCount, Overrides, DatabaseCount, Service, Task
 from scaler.errors import SourceError
 
 
@@ -46,8 +46,8 @@ class BrokerPort(Protocol):
 class OverridesSource(Protocol):
     """The manual overrides of the fleets."""
 
-    async def read(self, fleets: Sequence[str]) -> Mapping[str, Controls | SourceError]:
-        """Return each fleet's overrides, expired ones too, or the error; `Controls()` for a fleet without any.
+    async def read(self, fleets: Sequence[str]) -> Mapping[str, Overrides | SourceError]:
+        """Return each fleet's overrides, expired ones too, or the error; `Overrides()` for a fleet without any.
 
         It raises nothing: an error of one fleet does not affect the others.
         """

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
 from local_ecs.model import EcsError, TaskStatus
-from scaler.core.model import AgentState, BrokerCount, Controls, DatabaseCount, Deployment, Service, Task
+from scaler.core.model import AgentState, BrokerCount, Overrides, DatabaseCount, Deployment, Service, Task
 from scaler.errors import BadAnswerError, DeadlineError, SourceError, ThrottledError
 from simulation.fake_ecs import CLUSTER, FakeEcs
 from simulation.fault_injection import CallOutcome, FaultInjector
@@ -240,12 +240,12 @@ class SimulatedOverrides:
 
     def __init__(self, link: FaultyLink) -> None:
         self._link = link
-        self.by_fleet: dict[str, Controls] = {}
+        self.by_fleet: dict[str, Overrides] = {}
 
-    async def read(self, fleets: Sequence[str]) -> Mapping[str, Controls | SourceError]:
+    async def read(self, fleets: Sequence[str]) -> Mapping[str, Overrides | SourceError]:
         """Return what was ordered for each fleet."""
         try:
-            return await self._link.call("overrides", lambda: {f: self.by_fleet.get(f, Controls()) for f in fleets})
+            return await self._link.call("overrides", lambda: {f: self.by_fleet.get(f, Overrides()) for f in fleets})
         except SourceError as error:
             return dict.fromkeys(fleets, error)
 

@@ -12,7 +12,7 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from scaler.core.model import Controls, Fleet
+from scaler.core.model import Overrides, Fleet
 from simulation.fault_injection import FaultRates
 from simulation.ledger import RunLedger
 from simulation.negative_controls import DisabledSafeguard
@@ -221,7 +221,7 @@ class RandomScenario:
         """More workers work, for longer than protection lasts, than the maximum then allows."""
         sim, fleet = self._sim, self._fleet
         sim.send([self._rng.uniform(300.0, 900.0) for _ in range(3 * fleet.slots)])
-        self._later(60.0, lambda: sim.order(fleet.name, Controls(maximum=max(1, fleet.minimum), by="director")))
+        self._later(60.0, lambda: sim.order(fleet.name, Overrides(maximum=max(1, fleet.minimum), by="director")))
         self._later(60.0 + 60.0 * sim.config.profile.protection_minutes + 120.0, sim.overrides.by_fleet.clear)
         return 60.0
 
@@ -330,11 +330,11 @@ class RandomScenario:
         fleet = self._fleet
         order = self._rng.choice(
             (
-                Controls(maximum=self._rng.randint(max(1, fleet.minimum), fleet.maximum)),
-                Controls(maximum=max(1, fleet.minimum)),
-                Controls(fixed=self._rng.randint(1, fleet.maximum)),
-                Controls(pause=self._rng.choice(("in", "out", "both"))),
-                Controls(dry_run=True),
+                Overrides(maximum=self._rng.randint(max(1, fleet.minimum), fleet.maximum)),
+                Overrides(maximum=max(1, fleet.minimum)),
+                Overrides(fixed=self._rng.randint(1, fleet.maximum)),
+                Overrides(pause=self._rng.choice(("in", "out", "both"))),
+                Overrides(dry_run=True),
             )
         )
         self._sim.order(fleet.name, order)

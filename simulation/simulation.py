@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from local_ecs.model import Settings
-from scaler.core.model import Controls, Fleet
+from scaler.core.model import Overrides, Fleet
 from scaler.runtime.fleet_loop import FleetLoop
 from scaler.runtime.observe import Observer, Ports, SharedDatabase
 from scaler.runtime.overrides import SharedOverrides
@@ -191,7 +191,7 @@ class Simulation:
             self.queues[name].send(Message(self._numbers, each, self.loop.time()))
         return numbers
 
-    def order(self, fleet: str, controls: Controls) -> None:
+    def order(self, fleet: str, controls: Overrides) -> None:
         """Order something by the controls."""
         self.overrides.by_fleet[fleet] = controls
 

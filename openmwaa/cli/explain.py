@@ -17,7 +17,7 @@ from openmwaa.operate import explanation, times
 from openmwaa.operate.connection import Connection, connect
 from openmwaa.operate.decisions import DecisionsLog, Line, moment
 from openmwaa.operate.explanation import Explanation
-from scaler.reporting.explanation import orders, slots_per_worker
+from scaler.reporting.explanation import overrides
 
 EXIT_NO_DECISION = 3
 _STATES = {
@@ -88,7 +88,7 @@ def _tell(one: Explanation, now: datetime, is_now: bool, connection: Connection)
     out.print(
         Text(f"{one.fleet}: why {be} there {_some(running)}?", style="bold").append(f"  ({when})\n", style="not bold")
     )
-    for sentence in one.answer:
+    for sentence in one.summary:
         out.print(f"  {sentence}", markup=False)
     out.print()
     out.print(f"  {_arithmetic(line)}", markup=False)
@@ -109,17 +109,17 @@ def _rows(one: Explanation, now: datetime, is_now: bool) -> Iterator[tuple[str, 
     nobody = "unknown" if "busy" in workers and workers["busy"] is None else "none"
     yield "workers", f"{', '.join(states) or nobody}; {_number(line.get('protected'))} protected"
     yield "bounds", _bounds(line)
-    yield "orders", " ".join(orders(line)) or "none"
-    names = ["steps", *[""] * len(line.get("explanation") or ())]
-    yield from zip(names, line.get("explanation") or (), strict=False)
+    yield "overrides", " ".join(overrides(line)) or "none"
+    for number, step in enumerate(line.get("explanation") or ()):
+        yield "" if number else "steps", f"{step['name']}: {step['text']}"
     for error in line.get("errors") or ():
-        yield "error", str(error)
+        yield "error", error["text"]
     for failure in one.failures[-3:]:
         yield "failed", f"{_clock(moment(failure), now)}  {failure.get('error')}"
     yield "before", _change(one.before, now) if one.before else "no change within a day before"
     if not is_now:
         yield "after", _change(one.after, now) if one.after else "no change within six hours after"
-    yield "next", " ".join(one.outlook)
+    yield "next", " ".join(one.next_steps)
     for what in one.unread:
         yield "unread", what
 
@@ -163,13 +163,13 @@ def _list(found: Sequence[Explanation], now: datetime, at: str | None) -> None:
 
 
 def _arithmetic(line: Line) -> str:
-    demand, each = line.get("demand") or {}, slots_per_worker(line)
+    demand, each = line.get("demand") or {}, line.get("slots_per_worker")
     slots = demand.get("slots")
-    parts = [f"{_number(slots)} slots wanted" + (f" / {each} a worker" if each else "")]
-    parts.append(f"= {_number(line.get('needed'))} needed")
+    parts = [f"{_number(slots)} slots needed" + (f" / {each} per worker" if each else "")]
+    parts.append(f"= {_number(line.get('needed'))} workers")
     limits = f"{_number(line.get('min'))} to {_number(line.get('max'))}"
-    parts += [f"-> {_number(line.get('wanted'))} wanted ({limits})", f"-> {_number(line.get('desired'))} desired"]
-    return " ".join([*parts, f"-> {_number(line.get('running'))} running"])
+    parts += [f"-> target {_number(line.get('target'))} ({limits})", f"-> desired {_number(line.get('desired'))}"]
+    return " ".join([*parts, f"-> running {_number(line.get('running'))}"])
 
 
 def _bounds(line: Line) -> str:

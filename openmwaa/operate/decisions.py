@@ -6,12 +6,13 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from openmwaa.operate.connection import Connection, asking
 from openmwaa.operate.errors import NotRunningError, UnreachableError
+from scaler.reporting.explanation import LINE_VERSION
 
 Line = dict[str, Any]
 
@@ -34,6 +35,8 @@ class DecisionsLog:
     """boto3's client of CloudWatch Logs."""
     clock: Callable[[], float] = time.monotonic
     gives_up_at: float = float("inf")
+    other_versions: set[str] = field(default_factory=set)
+    """Versions of decision lines that were skipped, because this program does not read them."""
 
     @classmethod
     def of(cls, connection: Connection, clock: Callable[[], float] = time.monotonic) -> DecisionsLog:
@@ -63,7 +66,11 @@ class DecisionsLog:
             answer = self._page(asked)
             # An emulator may take the pattern for "everything"; other programs may write here too.
             for line in map(_line, answer.get("events", ())):
-                if line is not None and line["fleet"] in fleets and start <= moment(line) <= end:
+                if line is None or line["fleet"] not in fleets or not start <= moment(line) <= end:
+                    continue
+                if line["event"] == "decision" and line.get("version") != LINE_VERSION:
+                    self.other_versions.add(str(line.get("version")))
+                else:
                     yield line
             # A page may be empty and have a next one: the log is searched piece by piece.
             token = answer.get("nextToken")

@@ -10,7 +10,7 @@ from typing import Any
 
 from openmwaa.operate.decisions import DecisionsLog, Line, moment
 from openmwaa.operate.errors import UnreachableError
-from scaler.reporting.explanation import answer, is_change, outlook
+from scaler.reporting.explanation import LINE_VERSION, is_change, next_steps, summary
 
 IN_FORCE = timedelta(minutes=3)
 """The scaler writes at least a line a minute; an older one no longer tells what held."""
@@ -36,14 +36,14 @@ class Explanation:
     """What could not be found out, and why."""
 
     @property
-    def answer(self) -> tuple[str, ...]:
+    def summary(self) -> tuple[str, ...]:
         """Why, in sentences."""
-        return answer(self.decision) if self.decision else ()
+        return summary(self.decision) if self.decision else ()
 
     @property
-    def outlook(self) -> tuple[str, ...]:
+    def next_steps(self) -> tuple[str, ...]:
         """What was to happen next, as seen then."""
-        return outlook(self.decision) if self.decision else ()
+        return next_steps(self.decision) if self.decision else ()
 
 
 def explain(log: DecisionsLog, fleets: Sequence[str], asked: datetime, now: datetime) -> list[Explanation]:
@@ -59,10 +59,14 @@ def explain(log: DecisionsLog, fleets: Sequence[str], asked: datetime, now: date
             found[line["fleet"]] = replace(known, failures=(*known.failures, line))
         else:
             found[line["fleet"]] = replace(known, decision=line)
-    if len(fleets) > 1:
-        return list(found.values())
-    (one,) = found.values()
-    return [_surrounded(log, one, now)]
+    explained = list(found.values())
+    if len(explained) == 1:
+        explained = [_surrounded(log, explained[0], now)]
+    if not log.other_versions:
+        return explained
+    versions = ", ".join(sorted(log.other_versions))
+    skipped = f"Decisions of version {versions} in the log were skipped: this program reads version {LINE_VERSION}."
+    return [replace(one, unread=(*one.unread, skipped)) for one in explained]
 
 
 def _surrounded(log: DecisionsLog, one: Explanation, now: datetime) -> Explanation:
@@ -113,8 +117,8 @@ def as_data(one: Explanation) -> Mapping[str, Any]:
         "fleet": one.fleet,
         "asked": one.asked,
         "decision": one.decision,
-        "answer": one.answer,
-        "outlook": one.outlook,
+        "summary": one.summary,
+        "next_steps": one.next_steps,
         "before": one.before,
         "after": one.after,
         "failures": one.failures,

@@ -14,7 +14,7 @@ from typing import Any
 
 from scaler.adapters.aws import aws_call
 from scaler.config.overrides import OverrideDocumentError, parse
-from scaler.core.model import Controls
+from scaler.core.model import Overrides
 from scaler.errors import BadAnswerError, DeadlineError, SourceError
 
 SOURCE = "overrides"
@@ -32,9 +32,9 @@ class SsmOverrides:
         self._prefix = prefix
         self._deadline_s = deadline_s
 
-    async def read(self, fleets: Sequence[str]) -> Mapping[str, Controls | SourceError]:
+    async def read(self, fleets: Sequence[str]) -> Mapping[str, Overrides | SourceError]:
         """Return each fleet's overrides or its error; a failure of some fleets does not affect the others."""
-        found: dict[str, Controls | SourceError] = {}
+        found: dict[str, Overrides | SourceError] = {}
         slots = asyncio.Semaphore(CONCURRENCY)
         clock = asyncio.get_running_loop().time
         end = clock() + self._deadline_s  # one deadline for all calls: the wait does not grow with the number of fleets
@@ -48,7 +48,7 @@ class SsmOverrides:
                 group.create_task(read(fleets[start : start + BATCH]))
         return found
 
-    async def _read(self, fleets: Sequence[str], seconds: float) -> Mapping[str, Controls | SourceError]:
+    async def _read(self, fleets: Sequence[str], seconds: float) -> Mapping[str, Overrides | SourceError]:
         names = [f"{self._prefix}{fleet}" for fleet in fleets]
         if seconds <= 0:
             return dict.fromkeys(fleets, DeadlineError(SOURCE, f"the calls before it took {self._deadline_s:g} s"))
@@ -67,10 +67,10 @@ class SsmOverrides:
         }
 
 
-def _overrides(name: str, found: tuple[str, str] | None, *, absent: bool) -> Controls | SourceError:
+def _overrides(name: str, found: tuple[str, str] | None, *, absent: bool) -> Overrides | SourceError:
     if found is None:
         # AWS lists every absent parameter as invalid; a parameter in neither list is an incomplete answer.
-        return Controls() if absent else BadAnswerError(SOURCE, f"{name} is missing in the answer")
+        return Overrides() if absent else BadAnswerError(SOURCE, f"{name} is missing in the answer")
     kind, value = found
     if kind != "String":
         return BadAnswerError(SOURCE, f"{name} is a {kind}, not a String")

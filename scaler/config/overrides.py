@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from scaler.core.model import Controls
+from scaler.core.model import Overrides
 
 VERSION: Literal[1] = 1
 SIZE_LIMIT = 4096
@@ -74,9 +74,9 @@ class OverrideDocument(BaseModel):
         """Return the document as stored in SSM, without the fields that have their defaults."""
         return json.dumps({"version": self.version, **self.model_dump(exclude_defaults=True)}, ensure_ascii=False)
 
-    def to_core(self) -> Controls:
+    def to_core(self) -> Overrides:
         """Return the overrides as the core uses them."""
-        return Controls(
+        return Overrides(
             minimum=self.min,
             maximum=self.max,
             fixed=self.fixed,
@@ -113,9 +113,9 @@ def parse(text: str) -> OverrideDocument:
         ) from error
 
 
-def in_force(overrides: Controls, now: datetime) -> Controls:
+def in_force(overrides: Overrides, now: datetime) -> Overrides:
     """Return the overrides, or none after their `until`; remembered overrides expire in the same way."""
-    return overrides if overrides.until is None or now < parse_time(overrides.until) else Controls()
+    return overrides if overrides.until is None or now < parse_time(overrides.until) else Overrides()
 
 
 def parse_time(text: str) -> datetime:

@@ -257,7 +257,7 @@ class ScalerSettings(_Model):
             launch_deadline_s=self.launch_deadline_s,
             launch_budget=fleet.launch_budget,
             fallback=Fallback(fleet.fallback.mode, fleet.fallback.count, fleet.fallback.after_s),
-            foreign_desired=fleet.foreign_desired,
+            desired_count_drift=fleet.foreign_desired,
         )
 
     def changes_at_start_only(self, other: ScalerSettings) -> list[str]:

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from scaler.core.explain import Trail, count
-from scaler.core.model import Controls, Fleet, Reading, Schedule, Unknown
+from scaler.core.explain import Explanation, count
+from scaler.core.model import Overrides, Fleet, Reading, Schedule, Unknown
+from scaler.core.state import ExplanationStep, Value
 
 SILENCE_S = 60.0
-"""A scaler that has never read its controls writes nothing for this long: a pause may have been ordered."""
+"""A scaler that has never read its overrides writes nothing for this long: a pause may have been ordered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,71 +30,93 @@ class Limits:
     recall: bool = False
     """Workers in drain are called back, since nobody is to go."""
     dry_run: bool = False
-    words: tuple[tuple[str, str], ...] = ()
-    """Where the bounds come from: step and text."""
-    pause_words: str = ""
+    steps: tuple[ExplanationStep, ...] = ()
+    """The origin of the bounds."""
+    pause: ExplanationStep | None = None
 
 
 def in_force(
-    fleet: Fleet, controls: Reading[Controls], schedule: Schedule | None, unknown_since: float | None, now: float
+    fleet: Fleet, overrides: Reading[Overrides], schedule: Schedule | None, unknown_since: float | None, now: float
 ) -> tuple[Limits, float | None]:
-    """Return the bounds in force, and since when the controls could not be read at all."""
-    if isinstance(controls, Unknown):
+    """Return the bounds in force, and since when the overrides could not be read at all."""
+    if isinstance(overrides, Unknown):
         since = now if unknown_since is None else min(unknown_since, now)
-        limits = _limits(fleet, Controls(), schedule)
+        limits = _limits(fleet, Overrides(), schedule)
         early = now - since < SILENCE_S
-        what = "nothing is written yet" if early else "the fleet may grow, not shrink"
-        words = f"what a person ordered could not be read ({controls.reason}): {what}"
+        allowed = "no writes yet" if early else "scale-out only"
+        pause = ExplanationStep(
+            "pause",
+            f"Overrides unreadable ({overrides.reason}): {allowed}",
+            {"scale_in": False, "scale_out": not early, "reason": overrides.reason},
+        )
         return Limits(
-            limits.minimum, limits.maximum, pause_in=True, pause_out=early, words=limits.words, pause_words=words
+            limits.minimum, limits.maximum, pause_in=True, pause_out=early, steps=limits.steps, pause=pause
         ), since
-    return _limits(fleet, controls.value, schedule), None
+    return _limits(fleet, overrides.value, schedule), None
 
 
-def bound(limits: Limits, wanted: int, serving: int, *, may_shrink: bool, trail: Trail) -> int:
-    """Return `wanted` within the bounds; a fleet above its maximum is not lowered on guesses."""
-    for step, text in limits.words:
-        trail.add(step, text)
-    if wanted < limits.minimum:
-        trail.add("bounds", f"the minimum is {limits.minimum}, {limits.minimum - wanted} more than needed")
+def bound(limits: Limits, target: int, serving: int, *, may_shrink: bool, explanation: Explanation) -> int:
+    """Return `target` within the bounds; a fleet above its maximum is not lowered on guesses."""
+    for step in limits.steps:
+        explanation.append(step)
+    if target < limits.minimum:
+        more = limits.minimum - target
+        explanation.add(
+            "bounds", f"Raised to minimum {limits.minimum}: {more} more than needed", minimum=limits.minimum
+        )
         return limits.minimum
-    top = limits.maximum if may_shrink else max(limits.maximum, min(wanted, serving))
-    if wanted > top:
-        held = f"; {top} are held, for not everything is known" if top > limits.maximum else ""
-        trail.add("bounds", f"the maximum is {limits.maximum}: {count(wanted - limits.maximum, 'worker')} short{held}")
+    top = limits.maximum if may_shrink else max(limits.maximum, min(target, serving))
+    if target > top:
+        short = target - limits.maximum
+        held = f"; {top} kept because not every source is known" if top > limits.maximum else ""
+        text = f"Limited by maximum {limits.maximum}: {count(short, 'worker')} short{held}"
+        explanation.add("bounds", text, maximum=limits.maximum, short=short)
         return top
-    return wanted
+    return target
 
 
-def _limits(fleet: Fleet, controls: Controls, schedule: Schedule | None) -> Limits:
-    words = []
-    who, why = controls.by or "somebody", f" ({controls.why})" if controls.why else ""
+def _limits(fleet: Fleet, overrides: Overrides, schedule: Schedule | None) -> Limits:
+    steps = []
+    origin = f"Override by {overrides.by or 'unknown'}"
+    reason = f" ({overrides.why})" if overrides.why else ""
+
+    def override(text: str, **values: Value) -> ExplanationStep:
+        return ExplanationStep("override", f"{origin}: {text}{reason}", {**values, "by": overrides.by})
+
     minimum, maximum = fleet.minimum, fleet.maximum
     if schedule is not None and schedule.minimum > minimum:
         minimum = schedule.minimum
-        words.append(("schedule", f"the schedule asks for at least {minimum} ({schedule.words})"))
-    if controls.minimum is not None:
-        minimum = controls.minimum
-        words.append(("orders", f"{who} ordered at least {minimum}{why}"))
-    if controls.maximum is not None:
-        maximum = controls.maximum
-        words.append(("orders", f"{who} ordered at most {maximum}{why}"))
-    if controls.fixed is not None:
-        minimum = maximum = controls.fixed
-        words.append(("orders", f"{who} ordered exactly {controls.fixed}{why}"))
+        text = f"Schedule: minimum {minimum} ({schedule.words})"
+        steps.append(ExplanationStep("schedule", text, {"minimum": minimum}))
+    if overrides.minimum is not None:
+        minimum = overrides.minimum
+        steps.append(override(f"minimum {minimum}", minimum=minimum))
+    if overrides.maximum is not None:
+        maximum = overrides.maximum
+        steps.append(override(f"maximum {maximum}", maximum=maximum))
+    if overrides.fixed is not None:
+        minimum = maximum = overrides.fixed
+        steps.append(override(f"fixed at {overrides.fixed}", fixed=overrides.fixed))
     elif minimum > maximum:
-        words.append(("bounds", f"the minimum of {minimum} is above the maximum of {maximum}, which counts"))
+        text = f"Minimum {minimum} is above maximum {maximum}: the maximum applies"
+        steps.append(ExplanationStep("bounds", text, {"minimum": minimum, "maximum": maximum}))
         minimum = maximum
-    pause_in, pause_out = controls.pause in ("in", "both"), controls.pause in ("out", "both")
-    ways = {"in": "no worker is let go", "out": "no worker is started", "both": "no worker is started or let go"}
+    pause_in, pause_out = overrides.pause in ("in", "both"), overrides.pause in ("out", "both")
+    pause = None
+    if overrides.pause != "none":
+        what = {"in": "scale-in paused", "out": "scale-out paused", "both": "scaling paused"}[overrides.pause]
+        text = f"{origin}: {what}{reason}"
+        pause = ExplanationStep(
+            "pause", text, {"scale_in": not pause_in, "scale_out": not pause_out, "by": overrides.by}
+        )
     return Limits(
         minimum,
         maximum,
-        fixed=controls.fixed is not None,
+        fixed=overrides.fixed is not None,
         pause_in=pause_in,
         pause_out=pause_out,
         recall=pause_in,
-        dry_run=controls.dry_run,
-        words=tuple(words),
-        pause_words=f"{who} paused it{why}: {ways[controls.pause]}" if controls.pause != "none" else "",
+        dry_run=overrides.dry_run,
+        steps=tuple(steps),
+        pause=pause,
     )

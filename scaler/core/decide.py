@@ -2,7 +2,7 @@
 """`decide`: one fleet, one observation, what is remembered, now -> what to do and why.
 
 The same input gives the same output, so every tick can be recorded and replayed. The steps stand in the order of the
-explanation: demand, slots, up or window, fallback, zero, bounds, generations, then for each service drain, launch,
+explanation: demand, slots, up or window, fallback, zero, bounds, services, then for each service drain, launch,
 protection and reduce, and last what a person forbade.
 """
 
@@ -13,56 +13,59 @@ from dataclasses import replace
 
 from scaler.core import bounds
 from scaler.core.bounds import Limits
-from scaler.core.drain import Share
-from scaler.core.explain import Trail, count, names, need, sentence
+from scaler.core.drain import ServiceShare
+from scaler.core.explain import Explanation, count, names, need, sentence
 from scaler.core.model import Fleet, Observation
-from scaler.core.service_plan import Step, View, look, notice, settle
-from scaler.core.state import Decision, Kind, State, WorkerCounts, loudest
-from scaler.core.target import Tick, Want, assess
+from scaler.core.service_plan import ServiceStep, ServiceView, detect_drift, plan_service, view_service
+from scaler.core.state import Decision, Kind, FleetState, WorkerCounts, loudest
+from scaler.core.target import DecisionInput, FleetTarget, assess
 
 
-def decide(fleet: Fleet, observation: Observation, state: State, now: float) -> tuple[Decision, State]:
+def decide(fleet: Fleet, observation: Observation, state: FleetState, now: float) -> tuple[Decision, FleetState]:
     """Return what to do with the fleet now, and what to remember; nothing here does anything."""
-    views = [look(fleet, name, seen, state.of(name), now) for name, seen in sorted(observation.generations.items())]
+    views = [
+        view_service(fleet, name, seen, state.of(name), now) for name, seen in sorted(observation.services.items())
+    ]
     limits, silent_since = bounds.in_force(
-        fleet, observation.controls, observation.schedule, state.controls_unknown_since, now
+        fleet, observation.overrides, observation.schedule, state.overrides_unknown_since, now
     )
     current = _current(views, state.current)
-    tick = Tick(fleet, observation, limits, views, current, now, Trail())
+    tick = DecisionInput(fleet, observation, limits, views, current, now, Explanation())
     want, state = assess(tick, state)
     steps = _settle(tick, want)
-    if limits.pause_words:
-        tick.trail.add("pause", limits.pause_words)
-    said = _reason(steps, want, limits)
+    if limits.pause is not None:
+        tick.explanation.append(limits.pause)
+    reason = _reason(steps, want, limits)
     if limits.dry_run:
-        said, steps = _rehearse(steps, said, tick.trail)
+        reason, steps = f"Dry run, no change: {reason}", _rehearse(steps, tick.explanation)
     decisions = {step.name: step.decision for step in steps}
     workers = WorkerCounts(protected=0)
     for each in decisions.values():
         workers = workers.plus(each.workers)
     decision = Decision(
-        generations=decisions,
+        services=decisions,
         current=current.name if current else None,
         kind=loudest(each.kind for each in decisions.values()),
-        reason=said,
-        explanation=tick.trail.lines(),
+        reason=reason,
+        explanation=tick.explanation.steps(),
         demand=want.demand,
+        slots_per_worker=want.slots_per_worker,
         needed=want.needed,
-        wanted=want.wanted,
+        target=want.target,
         minimum=limits.minimum,
         maximum=limits.maximum,
-        controls=observation.controls,
+        overrides=observation.overrides,
         workers=workers,
     )
     return decision, replace(
         state,
         current=current.name if current else state.current,
-        controls_unknown_since=silent_since,
-        generations={step.name: step.memory for step in steps},
+        overrides_unknown_since=silent_since,
+        services={step.name: step.memory for step in steps},
     )
 
 
-def _current(views: Sequence[View], remembered: str | None) -> View | None:
+def _current(views: Sequence[ServiceView], remembered: str | None) -> ServiceView | None:
     """Return the service new workers start on: the one with the newest revision, as long as that can be known."""
     known = [view for view in views if view.service is not None]
     if len(known) < len(views):
@@ -71,7 +74,7 @@ def _current(views: Sequence[View], remembered: str | None) -> View | None:
     return max(known, key=lambda view: _newest(view, remembered), default=None)
 
 
-def _newest(view: View, remembered: str | None) -> tuple[int, bool, int, bool]:
+def _newest(view: ServiceView, remembered: str | None) -> tuple[int, bool, int, bool]:
     """Order by revision; of two alike the one that was the newest stays it while it has workers, so nothing flaps.
 
     Of two alike, empty and not remembered `max` takes the first by name: a family's second revision lands on the
@@ -83,8 +86,8 @@ def _newest(view: View, remembered: str | None) -> tuple[int, bool, int, bool]:
     return (view.service.revision, was and desired > 0, desired, was)
 
 
-def _settle(tick: Tick, want: Want) -> list[Step]:
-    """Share what is wanted out among the services: the current one serves, the older ones what it does not yet."""
+def _settle(tick: DecisionInput, want: FleetTarget) -> list[ServiceStep]:
+    """ServiceShare what is target out among the services: the current one serves, the older ones what it does not yet."""
     limits, current = tick.limits, tick.current
     _tell(tick)
     may_drain = want.may_shrink and not limits.pause_in and all(view.service is not None for view in tick.views)
@@ -94,76 +97,80 @@ def _settle(tick: Tick, want: Want) -> list[Step]:
     fresh = max(limits.minimum, min(limits.maximum, want.needed or 0))
     if current is not None:
         asked = sum(max(0, view.asked) for view in tick.older) + current.asked
-        room, why = max(0, tick.fleet.launch_budget - asked), f"{asked} tasks are asked for and do not run yet"
+        room, why = max(0, tick.fleet.launch_budget - asked), f"{asked} tasks requested and not running yet"
         if limits.pause_out:
-            room, why = 0, limits.pause_words
-        share = Share(want.growth, want.growth, limits.maximum, fresh, room, why, may_drain, limits.recall)
-        step = settle(tick.fleet, current, share, _trail(tick, current), tick.now)
+            room, why = 0, limits.pause.text if limits.pause else ""
+        share = ServiceShare(want.growth, want.growth, limits.maximum, fresh, room, why, may_drain, limits.recall)
+        step = plan_service(tick.fleet, current, share, _explanation(tick, current), tick.now)
         steps.append(step)
         consuming, promised = current.consuming, step.promised
-    left, missing = max(0, want.wanted - consuming), max(0, want.growth - promised)
+    left, missing = max(0, want.target - consuming), max(0, want.growth - promised)
     for view in tick.older:
         places = view.service.desired if view.service else 0
         keep, back = min(left, places), min(missing, places)
         left, missing = left - keep, missing - back
         if current is not None and places > keep:
-            words = f"{consuming} of {count(want.wanted, 'worker')} wanted consume on {current.name} already"
-            tick.trail.add("generations", f"{words}, so {view.name} keeps {keep} of its {places}")
-        share = Share(keep, back, limits.maximum, max(0, fresh - consuming), 0, "", may_drain, limits.recall)
-        steps.append(settle(tick.fleet, view, share, _trail(tick, view), tick.now))
+            consume = f"{consuming} of {count(want.target, 'target worker')} consume on {current.name}"
+            text = f"{consume}: {view.name} keeps {keep} of {places}"
+            tick.explanation.add("services", text, consuming=consuming, kept=keep)
+        share = ServiceShare(keep, back, limits.maximum, max(0, fresh - consuming), 0, "", may_drain, limits.recall)
+        steps.append(plan_service(tick.fleet, view, share, _explanation(tick, view), tick.now))
     return sorted(steps, key=lambda step: step.name)
 
 
-def _trail(tick: Tick, view: View) -> Trail:
-    """Return the trail of one service; where there is only one its name says nothing."""
-    return tick.trail.of(view.name) if len(tick.views) > 1 else tick.trail
+def _explanation(tick: DecisionInput, view: ServiceView) -> Explanation:
+    """Return the explanation of one service; a fleet with one service needs no name in it."""
+    return tick.explanation.of(view.name) if len(tick.views) > 1 else tick.explanation
 
 
-def _tell(tick: Tick) -> None:
+def _tell(tick: DecisionInput) -> None:
     for view in tick.views:
-        if words := notice(view)[1]:
-            _trail(tick, view).add("service", words)
+        if words := detect_drift(view)[1]:
+            _explanation(tick, view).add("service", words)
     if len(tick.views) == 1:
         return
     if tick.current is None or tick.current.service is None:
-        tick.trail.add("generations", "which service is the newest is not known, so no worker is started")
+        tick.explanation.add("services", "Newest service unknown: no worker is started")
     else:
-        newest = f"{tick.current.name} (revision {tick.current.service.revision})"
-        tick.trail.add("generations", f"new workers start on {newest}")
+        revision = tick.current.service.revision
+        text = f"New workers start on {tick.current.name} (revision {revision})"
+        tick.explanation.add("services", text, current=tick.current.name, revision=revision)
 
 
-def _reason(steps: Sequence[Step], want: Want, limits: Limits) -> str:
+def _reason(steps: Sequence[ServiceStep], want: FleetTarget, limits: Limits) -> str:
     kind = loudest(step.decision.kind for step in steps)
     known = [step.decision for step in steps if step.decision.desired is not None]
     if kind == "blind":
         blind = next(step for step in steps if step.decision.kind == "blind")
-        return f"The service {blind.name} is unknown ({blind.why}): nothing is lowered, nothing is written to it."
+        return f"Service {blind.name} unknown ({blind.why}): no scale-in, no write."
     told = sentence(
         kind,
-        need(want.demand, want.needed, want.wanted, limits.minimum, limits.maximum),
+        need(want.demand, want.needed, want.slots_per_worker, want.target, limits.minimum, limits.maximum),
         sum(each.observed or 0 for each in known),
         sum(each.desired or 0 for each in known),
         chosen=sum(len(step.plan.chosen) for step in steps),
-        called=sum(step.plan.called for step in steps),
+        resumed=sum(step.plan.called for step in steps),
         draining=sum(len(step.plan.drains) for step in steps),
     )
-    return f"{told.removesuffix('.')}; {limits.pause_words}." if limits.pause_words else told
+    return f"{told}; {limits.pause.text}." if limits.pause else f"{told}."
 
 
-def _rehearse(steps: Sequence[Step], said: str, trail: Trail) -> tuple[str, list[Step]]:
-    """Turn what would be done into words, and do nothing: nothing is written and nobody is told anything."""
+def _rehearse(steps: Sequence[ServiceStep], explanation: Explanation) -> list[ServiceStep]:
+    """Explain the changes and make none of them: no write, no command to an agent."""
     for step in steps:
         decision = step.decision
         if decision.writes:
-            trail.add("dry run", f"would set {step.name} from {decision.observed} to {decision.desired}")
+            text = f"Would set desired of {step.name}: {decision.observed} -> {decision.desired}"
+            explanation.add("dry run", text, service=step.name, desired=decision.desired)
         if step.plan.chosen:
-            trail.add("dry run", f"would drain {names(step.plan.chosen)}")
+            explanation.add("dry run", f"Would drain {names(step.plan.chosen)}", chosen=len(step.plan.chosen))
         if step.plan.called:
-            trail.add("dry run", f"would call {count(step.plan.called, 'worker')} back")
-    return f"Dry run, nothing is done: {said}", [_quiet(step) for step in steps]
+            text = f"Would resume {count(step.plan.called, 'draining worker')}"
+            explanation.add("dry run", text, resumed=step.plan.called)
+    return [_quiet(step) for step in steps]
 
 
-def _quiet(step: Step) -> Step:
+def _quiet(step: ServiceStep) -> ServiceStep:
     observed = step.decision.observed
     kind: Kind = "blind" if step.decision.kind == "blind" else "hold"
     expected = step.memory.expected if observed is None else observed

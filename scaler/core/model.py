@@ -75,9 +75,9 @@ class Fleet:
     """How long the broker may raise the demand above the database: SQS settles within about a minute, while the
     ghosts of a killed worker stay for a whole visibility timeout (hours)."""
     launch_budget: int = 50
-    """The most tasks that may be asked for and not yet RUNNING, over all generations."""
+    """The most tasks that may be asked for and not yet RUNNING, over all services."""
     fallback: Fallback = Fallback()
-    foreign_desired: Literal["adopt", "correct"] = "correct"
+    desired_count_drift: Literal["adopt", "correct"] = "correct"
     """A desired count that somebody wrote by hand. `correct`: what is needed counts, upward at once, downward by the
     ordinary drain. `adopt`: a count above ours is moreover kept for one scale-in window; one below what is needed is
     corrected at once in both, for tasks would wait."""
@@ -174,7 +174,7 @@ class AgentState:
 
 
 @dataclass(frozen=True, slots=True)
-class Generation:
+class ServiceObservation:
     """One ECS service of a fleet, and everybody in it."""
 
     service: Reading[Service]
@@ -186,7 +186,7 @@ class Generation:
 
 
 @dataclass(frozen=True, slots=True)
-class Controls:
+class Overrides:
     """What a person ordered for a fleet, live; what is None or `none` was not ordered."""
 
     minimum: int | None = None
@@ -212,10 +212,10 @@ class Schedule:
 class Observation:
     """The world as one tick saw it; `database` is None for fleets that have no Airflow database (plain Celery)."""
 
-    generations: Mapping[str, Generation]
+    services: Mapping[str, ServiceObservation]
     """By the name of the ECS service."""
     broker: Reading[BrokerCount]
-    controls: Reading[Controls]
+    overrides: Reading[Overrides]
     """`Unknown` only until they were read for the first time; later the last known ones are given as `Stale`."""
     database: Reading[DatabaseCount] | None = None
     schedule: Schedule | None = None

@@ -1,30 +1,30 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One service of a fleet: from its share of the workers wanted to drains, calls back and an absolute desired count."""
+"""One service of a fleet: from its share of the workers target to drains, calls back and an absolute desired count."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
 from scaler.core import drain
-from scaler.core.drain import Share
-from scaler.core.explain import Trail, count, names
-from scaler.core.model import Fleet, Generation, Known, Service, Unknown
-from scaler.core.state import Attempt, GenerationDecision, GenerationState, Kind, WorkerCounts
-from scaler.core.workers import Roster, muster
+from scaler.core.drain import ServiceShare
+from scaler.core.explain import Explanation, count, names
+from scaler.core.model import Fleet, ServiceObservation, Known, Service, Unknown
+from scaler.core.state import Attempt, ServiceDecision, ServiceState, Kind, WorkerCounts
+from scaler.core.workers import ClassifiedWorkers, classify_workers
 
 VAIN_ATTEMPTS = 3
 
 
 @dataclass(frozen=True, slots=True)
-class View:
+class ServiceView:
     """One service as this tick sees it."""
 
     name: str
-    seen: Generation
-    memory: GenerationState
+    seen: ServiceObservation
+    memory: ServiceState
     service: Service | None
     """None when it is not known in this tick."""
-    roster: Roster | None
+    roster: ClassifiedWorkers | None
     """None when its tasks are not known in this tick."""
 
     places: int
@@ -42,13 +42,13 @@ class View:
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class ServiceStep:
     """What is to be done with a service, and what to remember of it."""
 
     name: str
-    decision: GenerationDecision
-    memory: GenerationState
-    plan: drain.Plan
+    decision: ServiceDecision
+    memory: ServiceState
+    plan: drain.DrainPlan
     why: str = ""
     """Why nothing is known of it."""
     promised: int = 0
@@ -56,133 +56,147 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
-class _Target:
+class _Proposal:
     desired: int
     kind: Kind
-    floor: int | None
+    protected_minimum: int | None
     released: tuple[str, ...] = ()
 
 
-def look(fleet: Fleet, name: str, seen: Generation, memory: GenerationState, now: float) -> View:
+def view_service(fleet: Fleet, name: str, seen: ServiceObservation, memory: ServiceState, now: float) -> ServiceView:
     """Bring together what is known of a service."""
     service = seen.service.value if isinstance(seen.service, Known) else None
-    roster = muster(fleet, seen, memory, now)
+    roster = classify_workers(fleet, seen, memory, now)
     short_since = _short_since(service, roster, memory, now) if service else memory.short_since
     if short_since != memory.short_since:
         memory = replace(memory, short_since=short_since)
     places = service.desired if service else 0
     if service is not None and roster is not None:
         places = max(0, places - drain.places_lost(roster, service.desired))
-    return View(name, seen, memory, service, roster, places, len(roster.of("consuming")) if roster else 0)
+    return ServiceView(name, seen, memory, service, roster, places, len(roster.of("consuming")) if roster else 0)
 
 
-def notice(view: View) -> tuple[int | None, str]:
+def detect_drift(view: ServiceView) -> tuple[int | None, str]:
     """Compare a service with what was last decided; return somebody else's count, and words for what is odd."""
     if view.service is None:
         return None, ""
     observed, attempt, expected = view.service.desired, view.memory.attempt, view.memory.expected
     if attempt is not None and observed == attempt.instead_of:
-        return None, f"desired is still {observed} after {count(attempt.count, 'attempt')} to write {attempt.desired}"
+        return None, f"Desired still {observed} after {count(attempt.count, 'attempt')} to set {attempt.desired}"
     if expected is not None and observed != expected:
-        return observed, f"somebody else wrote desired {observed} where {expected} was ours"
+        return observed, f"Desired count drift: {observed}, expected {expected}"
     return None, ""
 
 
-def settle(fleet: Fleet, view: View, share: Share, trail: Trail, now: float) -> Step:
+def plan_service(
+    fleet: Fleet, view: ServiceView, share: ServiceShare, explanation: Explanation, now: float
+) -> ServiceStep:
     """Return what to do with a service, and what to remember of it."""
     if view.service is None:
-        return _blind(view, trail, now)
-    foreign, _ = notice(view)
-    plan = drain.Plan(tuple(sorted(view.memory.drains)), (), tuple(sorted(view.memory.resumes)))
+        return _blind(view, explanation, now)
+    foreign, _ = detect_drift(view)
+    plan = drain.DrainPlan(tuple(sorted(view.memory.drains)), (), tuple(sorted(view.memory.resumes)))
     if view.roster is not None:
         may_drain = share.may_drain and isinstance(view.seen.protected, Known)
-        plan = drain.plan(view.service, view.roster, share, may_drain=may_drain, trail=trail)
-    target = _target(fleet, view, view.service, share, plan, trail, now)
-    decision = GenerationDecision(
+        plan = drain.plan(view.service, view.roster, share, may_drain=may_drain, explanation=explanation)
+    target = _target(fleet, view, view.service, share, plan, explanation, now)
+    decision = ServiceDecision(
         desired=target.desired,
         observed=view.service.desired,
         drains=plan.drains,
         resumes=plan.resumes,
         released=target.released,
         kind=target.kind,
-        floor=target.floor,
+        protected_minimum=target.protected_minimum,
         workers=view.roster.counts() if view.roster else WorkerCounts(),
-        foreign_desired=foreign,
+        desired_count_drift=foreign,
     )
     memory = _remember(view, view.service, decision, now)
     promised = _promised(fleet, view, view.service, target.desired, memory.attempt, plan.called, now)
-    return Step(view.name, decision, memory, plan, promised=promised)
+    return ServiceStep(view.name, decision, memory, plan, promised=promised)
 
 
 def _target(
-    fleet: Fleet, view: View, service: Service, share: Share, plan: drain.Plan, trail: Trail, now: float
-) -> _Target:
-    """Turn workers wanted into the absolute desired count: raise, respect protection, or reduce."""
+    fleet: Fleet,
+    view: ServiceView,
+    service: Service,
+    share: ServiceShare,
+    plan: drain.DrainPlan,
+    explanation: Explanation,
+    now: float,
+) -> _Proposal:
+    """Turn workers target into the absolute desired count: raise, respect protection, or reduce."""
     roster, desired = view.roster, service.desired
     if roster is None:
-        trail.add("protection", "the tasks are unknown: desired is not lowered")
-        target = _within(desired, max(desired, share.wanted), share, trail)
-        return _Target(target, "grow" if target > desired else "hold", None)
+        explanation.add("protection", "Tasks unknown: desired is not lowered", tasks_known=False)
+        target = _within(desired, max(desired, share.target), share, explanation)
+        return _Proposal(target, "grow" if target > desired else "hold", None)
     lost = max(0, drain.places_lost(roster, desired) - plan.called)
     if stuck := roster.of("stuck"):
         late = f"{count(len(stuck), 'worker')} not consuming after {fleet.launch_deadline_s:.0f} s"
-        trail.add("launch", f"{late}, no longer counted: {names([worker.arn for worker in stuck])}")
+        text = f"{late}, not counted: {names([worker.arn for worker in stuck])}"
+        explanation.add("launch", text, stuck=len(stuck))
     # A place lost to a drain or a stuck launch is made good, but never above the maximum.
-    proposal = _within(desired, max(share.wanted, min(share.maximum, share.wanted + lost)), share, trail)
-    floor, why = drain.floor(service, roster, frozenset(plan.resumes), share.fresh)
-    if floor > desired and floor >= proposal:
-        above = f", above the maximum of {share.maximum}" if floor > share.maximum else ""
-        trail.add("protection", f"{why}: ECS would refuse somebody, so desired must not be below {floor}{above}")
-        return _Target(floor, "protect", floor)
-    trail.add("protection", f"{why}: desired may not go below {floor}")
+    proposal = _within(desired, max(share.target, min(share.maximum, share.target + lost)), share, explanation)
+    protected_minimum, why = drain.protected_minimum(service, roster, frozenset(plan.resumes), share.fresh)
+    if protected_minimum > desired and protected_minimum >= proposal:
+        above = f", above the maximum of {share.maximum}" if protected_minimum > share.maximum else ""
+        explanation.add(
+            "protection", f"{why}: desired raised to {protected_minimum}{above}", protected_minimum=protected_minimum
+        )
+        return _Proposal(protected_minimum, "protect", protected_minimum)
+    explanation.add("protection", f"{why}: desired at least {protected_minimum}", protected_minimum=protected_minimum)
     if proposal > desired:
-        return _Target(proposal, "grow", floor)
-    hold = _Target(desired, "resume" if plan.called else "drain" if plan.chosen else "hold", floor)
+        return _Proposal(proposal, "grow", protected_minimum)
+    hold = _Proposal(desired, "resume" if plan.called else "drain" if plan.chosen else "hold", protected_minimum)
     if not share.may_drain or plan.resumes:
         return hold
     short_s = 0.0 if view.memory.short_since is None else now - view.memory.short_since
-    released = drain.reducible(fleet, view.seen, roster, short_s, trail)
-    # Who is still in drain keeps a place, else the count would creep below what is wanted where launches fail.
-    lowest = max(floor, share.wanted, min(share.maximum, share.wanted + len(roster.of("draining"))))
+    released = drain.reducible(fleet, view.seen, roster, short_s, explanation)
+    # Who is still in drain keeps a place, else the count would creep below what is target where launches fail.
+    lowest = max(protected_minimum, share.target, min(share.maximum, share.target + len(roster.of("draining"))))
     if released is None or lowest >= desired:
         return hold
-    trail.add("reduce", f"{count(len(released), 'worker')} let go, nobody else is unprotected: {desired} -> {lowest}")
-    return _Target(lowest, "shrink", floor, released)
+    text = f"{count(len(released), 'released worker')}, no other worker unprotected: desired {desired} -> {lowest}"
+    explanation.add("reduce", text, blocked=False, released=len(released), desired=lowest)
+    return _Proposal(lowest, "shrink", protected_minimum, released)
 
 
-def _within(desired: int, proposal: int, share: Share, trail: Trail) -> int:
+def _within(desired: int, proposal: int, share: ServiceShare, explanation: Explanation) -> int:
     """Return the proposal, no further above what is desired than there is room."""
     if proposal <= desired + share.room:
         return proposal
+    limited = desired + share.room
     if share.room_words:
-        trail.add("launch", f"{proposal} would be right, but {share.room_words}")
-    return desired + share.room
+        text = f"{proposal} workers needed, limited to {limited}: {share.room_words}"
+        explanation.add("launch", text, proposal=proposal, limited=limited)
+    return limited
 
 
-def _blind(view: View, trail: Trail, now: float) -> Step:
+def _blind(view: ServiceView, explanation: Explanation, now: float) -> ServiceStep:
     """Decide without the service: drains are kept alive, nothing is written."""
     service, roster = view.seen.service, view.roster
-    why = service.reason if isinstance(service, Unknown) else "only an old reading"
-    trail.add("service", f"unknown ({why}): nothing is written")
+    why = service.reason if isinstance(service, Unknown) else "stale reading"
+    explanation.add("service", f"Service unknown ({why}): no write", known=False)
     held, back = tuple(sorted(view.memory.drains)), tuple(sorted(view.memory.resumes))
     if roster is not None:
         held = tuple(worker.arn for worker in roster.of("draining", "released"))
-        back = tuple(worker.arn for worker in roster.of("launching", "stuck") if worker.called_back)
-    decision = GenerationDecision(
+        back = tuple(worker.arn for worker in roster.of("launching", "stuck") if worker.resumed)
+    decision = ServiceDecision(
         desired=None,
         observed=None,
         drains=held,
         resumes=back,
         released=(),
         kind="blind",
-        floor=roster.floor if roster else None,
+        protected_minimum=roster.protected_minimum if roster else None,
         workers=roster.counts() if roster else WorkerCounts(),
     )
-    return Step(view.name, decision, _remember(view, None, decision, now), drain.Plan(held, (), back), why)
+    return ServiceStep(view.name, decision, _remember(view, None, decision, now), drain.DrainPlan(held, (), back), why)
 
 
 def _promised(
-    fleet: Fleet, view: View, service: Service, decided: int, attempt: Attempt | None, called: int, now: float
+    fleet: Fleet, view: ServiceView, service: Service, decided: int, attempt: Attempt | None, called: int, now: float
 ) -> int:
     """Return how many workers serve or may be counted on to serve soon."""
     roster = view.roster
@@ -197,7 +211,7 @@ def _promised(
     return len(roster.of("launching", "consuming", "unknown")) + called + max(0, absent) + more
 
 
-def _remember(view: View, service: Service | None, decision: GenerationDecision, now: float) -> GenerationState:
+def _remember(view: ServiceView, service: Service | None, decision: ServiceDecision, now: float) -> ServiceState:
     memory, roster = view.memory, view.roster
     expected, attempt = memory.expected, memory.attempt
     if service is not None:
@@ -220,7 +234,7 @@ def _remember(view: View, service: Service | None, decision: GenerationDecision,
     )
 
 
-def _short_since(service: Service, roster: Roster | None, memory: GenerationState, now: float) -> float | None:
+def _short_since(service: Service, roster: ClassifiedWorkers | None, memory: ServiceState, now: float) -> float | None:
     """Since when ECS has fewer tasks than desired and none on the way up."""
     if roster is None:
         return memory.short_since

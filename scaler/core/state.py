@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the core remembers from tick to tick, and what it decides; both are values, passed in and returned.
 
-A scaler that starts anew starts from `State()`: everything that matters for safety is read again from ECS and from
+A scaler that starts anew starts from `FleetState()`: everything that matters for safety is read again from ECS and from
 the agents (a worker in drain is recognised by its agent's phase), and nothing shrinks before a full window was seen.
 """
 
@@ -11,8 +11,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from scaler.core.model import Controls, Reading
-from scaler.core.window import Window
+from scaler.core.model import Overrides, Reading
+from scaler.core.window import NeedWindow
+
+Value = int | float | str | bool | None
 
 Kind = Literal["hold", "grow", "protect", "resume", "drain", "shrink", "blind"]
 """What a decision mainly does. `protect` raises desired because protection demands it; `blind` cannot say a number."""
@@ -28,7 +30,7 @@ class Attempt:
 
 
 @dataclass(frozen=True, slots=True)
-class GenerationState:
+class ServiceState:
     """The memory of one service of a fleet."""
 
     drains: Mapping[str, float] = field(default_factory=dict)
@@ -47,37 +49,48 @@ class GenerationState:
 
 
 @dataclass(frozen=True, slots=True)
-class State:
+class FleetState:
     """The memory of one fleet."""
 
-    window: Window = field(default_factory=Window)
+    window: NeedWindow = field(default_factory=NeedWindow)
     broker_above_since: float | None = None
     zero_seen: int = 0
-    """How many ticks in a row two witnesses agreed that nothing is wanted."""
+    """How many ticks in a row two sources agreed that nothing is target."""
     unknown_since: float | None = None
     """Since when nobody knows the demand."""
-    controls_unknown_since: float | None = None
+    overrides_unknown_since: float | None = None
     """Since when what a person ordered could not be read at all."""
     adopted: tuple[int, float] | None = None
     """A desired count somebody wrote by hand that is kept for a while, and since when."""
     current: str | None = None
     """The service that new workers start on."""
-    generations: Mapping[str, GenerationState] = field(default_factory=dict)
+    services: Mapping[str, ServiceState] = field(default_factory=dict)
 
-    def of(self, service: str) -> GenerationState:
+    def of(self, service: str) -> ServiceState:
         """Return what is remembered of a service."""
-        return self.generations.get(service, GenerationState())
+        return self.services.get(service, ServiceState())
+
+
+@dataclass(frozen=True, slots=True)
+class ExplanationStep:
+    """One step of a decision: a short statement for people, and its numbers for programs."""
+
+    name: str
+    text: str
+    values: Mapping[str, Value] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Demand:
-    """Slots wanted now, and who says so."""
+    """Slots needed now, and the source of the number."""
 
     queued: int
     running: int
     slots: int
-    source: Literal["database", "database+broker", "database (stale)", "broker", "broker (stale)"]
+    source: Literal["database", "database+broker", "broker"]
     may_shrink: bool
+    stale: bool = False
+    """The source did not answer in this tick: this is its last reading."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +126,7 @@ class WorkerCounts:
 
 
 @dataclass(frozen=True, slots=True)
-class GenerationDecision:
+class ServiceDecision:
     """What to do with one service now, absolute."""
 
     desired: int | None
@@ -126,10 +139,10 @@ class GenerationDecision:
     released: tuple[str, ...]
     """The released workers that a reduction counts on; empty unless this decision reduces."""
     kind: Kind
-    floor: int | None
+    protected_minimum: int | None
     """Protected + about to be protected; None when the tasks could not be read."""
     workers: WorkerCounts
-    foreign_desired: int | None = None
+    desired_count_drift: int | None = None
     """The desired count that somebody else wrote, seen in this tick."""
 
     @property
@@ -147,67 +160,69 @@ class GenerationDecision:
 class Decision:
     """What to do now with every service of a fleet, and why."""
 
-    generations: Mapping[str, GenerationDecision]
+    services: Mapping[str, ServiceDecision]
     current: str | None
     """The service that new workers start on; None when that is not known."""
     kind: Kind
     reason: str
-    explanation: tuple[str, ...]
+    explanation: tuple[ExplanationStep, ...]
     demand: Demand | None
+    slots_per_worker: int | None
+    """The slots per worker that `needed` was computed with; None where the demand is unknown."""
     needed: int | None
-    wanted: int | None
+    target: int | None
     minimum: int
     maximum: int
-    """The bounds in force, after schedule and controls."""
-    controls: Reading[Controls]
+    """The bounds in force, after schedule and overrides."""
+    overrides: Reading[Overrides]
     workers: WorkerCounts
 
     @property
     def desired(self) -> int | None:
         """The sum of what the services should have; None when one cannot be said."""
-        return total(each.desired for each in self.generations.values())
+        return total(each.desired for each in self.services.values())
 
     @property
     def observed(self) -> int | None:
         """The sum of what the services had; None when one is unknown."""
-        return total(each.observed for each in self.generations.values())
+        return total(each.observed for each in self.services.values())
 
     @property
-    def floor(self) -> int | None:
+    def protected_minimum(self) -> int | None:
         """The sum of what protection demands; None when one is unknown."""
-        return total(each.floor for each in self.generations.values())
+        return total(each.protected_minimum for each in self.services.values())
 
     @property
     def drains(self) -> tuple[str, ...]:
         """All tasks to post a drain to."""
-        return tuple(arn for each in self.generations.values() for arn in each.drains)
+        return tuple(arn for each in self.services.values() for arn in each.drains)
 
     @property
     def resumes(self) -> tuple[str, ...]:
         """All tasks to post a resume to."""
-        return tuple(arn for each in self.generations.values() for arn in each.resumes)
+        return tuple(arn for each in self.services.values() for arn in each.resumes)
 
     @property
     def released(self) -> tuple[str, ...]:
         """All released workers that reductions count on."""
-        return tuple(arn for each in self.generations.values() for arn in each.released)
+        return tuple(arn for each in self.services.values() for arn in each.released)
 
     @property
-    def foreign_desired(self) -> int | None:
+    def desired_count_drift(self) -> int | None:
         """A desired count that somebody else wrote, seen in this tick."""
         return next(
-            (each.foreign_desired for each in self.generations.values() if each.foreign_desired is not None), None
+            (each.desired_count_drift for each in self.services.values() if each.desired_count_drift is not None), None
         )
 
     @property
     def writes(self) -> bool:
         """Whether any UpdateService is to be called."""
-        return any(each.writes for each in self.generations.values())
+        return any(each.writes for each in self.services.values())
 
     @property
     def reduces(self) -> bool:
         """Whether any write lowers a desired count."""
-        return any(each.reduces for each in self.generations.values())
+        return any(each.reduces for each in self.services.values())
 
 
 def total(numbers: Iterable[int | None]) -> int | None:

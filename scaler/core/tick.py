@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from scaler.core.model import Fleet, Observation
-from scaler.core.state import Decision, State
+from scaler.core.state import Decision, FleetState
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,6 +15,6 @@ class Tick:
 
     fleet: Fleet
     observation: Observation
-    before: State
+    before: FleetState
     now: float
     decision: Decision

@@ -12,24 +12,24 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
+class NeedWindow:
     """Samples of (time, workers needed), oldest and largest first, and the span of uninterrupted knowledge."""
 
     samples: tuple[tuple[float, int], ...] = ()
     since: float | None = None
     last: float | None = None
 
-    def note(self, now: float, needed: int, *, known: bool, length_s: float, gap_s: float) -> Window:
+    def note(self, now: float, needed: int, *, known: bool, length_s: float, gap_s: float) -> NeedWindow:
         """Return the window with one more sample; one that is not `known` restrains, but is no knowledge."""
         kept = [sample for sample in self.samples if now - length_s <= sample[0] <= now]
         while kept and kept[-1][1] <= needed:
             kept.pop()
         kept.append((now, needed))
         if not known:
-            return Window(tuple(kept), self.since, self.last)
+            return NeedWindow(tuple(kept), self.since, self.last)
         # A clock that went back (`now < last`) is a gap too: what was seen cannot be placed in time any more.
         unbroken = self.since is not None and self.last is not None and 0 <= now - self.last <= gap_s
-        return Window(tuple(kept), self.since if unbroken else now, now)
+        return NeedWindow(tuple(kept), self.since if unbroken else now, now)
 
     def full(self, now: float, length_s: float) -> bool:
         """Whether knowledge has been uninterrupted for the whole window."""

@@ -13,8 +13,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from scaler.core.model import AgentState, Fleet, Generation, Known, Phase, Task, Unknown
-from scaler.core.state import GenerationState, WorkerCounts
+from scaler.core.model import AgentState, Fleet, ServiceObservation, Known, Phase, Task, Unknown
+from scaler.core.state import ServiceState, WorkerCounts
 
 Role = Literal["launching", "stuck", "consuming", "unknown", "draining", "released", "stopping"]
 
@@ -32,7 +32,7 @@ LETTING_GO = frozenset({"draining", "releasing", "released"})
 
 
 @dataclass(frozen=True, slots=True)
-class Worker:
+class ClassifiedWorker:
     """One task of the service that ECS wants to run."""
 
     arn: str
@@ -45,7 +45,7 @@ class Worker:
     since: float
     """Since when it is launching, resuming, draining or idle; now for any other."""
     old_revision: bool = False
-    called_back: bool = False
+    resumed: bool = False
     """A resume was posted and its agent does not consume yet."""
 
     @property
@@ -54,7 +54,7 @@ class Worker:
         return 0 if self.agent is None else max(self.agent.running, self.agent.reserved)
 
     @property
-    def let_go(self) -> bool:
+    def stoppable(self) -> bool:
         """Whether it will not ask for protection any more: ECS may stop it."""
         return self.role in ("released", "stopping") and not self.protected
 
@@ -65,29 +65,29 @@ class Worker:
 
 
 @dataclass(frozen=True, slots=True)
-class Roster:
+class ClassifiedWorkers:
     """All workers, in the order of their ARNs."""
 
-    workers: tuple[Worker, ...]
+    workers: tuple[ClassifiedWorker, ...]
 
-    def of(self, *roles: Role) -> tuple[Worker, ...]:
+    def of(self, *roles: Role) -> tuple[ClassifiedWorker, ...]:
         """Return the workers in these roles."""
         return tuple(worker for worker in self.workers if worker.role in roles)
 
     @property
-    def pending(self) -> tuple[Worker, ...]:
+    def pending(self) -> tuple[ClassifiedWorker, ...]:
         """The workers ECS has not started yet."""
         return tuple(worker for worker in self.workers if worker.pending)
 
     @property
-    def running(self) -> tuple[Worker, ...]:
+    def running(self) -> tuple[ClassifiedWorker, ...]:
         """The workers ECS has started."""
         return tuple(worker for worker in self.workers if not worker.pending)
 
     @property
-    def floor(self) -> int:
+    def protected_minimum(self) -> int:
         """Protected + about to be protected: every task except those let go and those ECS cannot start."""
-        return sum(1 for worker in self.workers if not worker.let_go and not worker.never_started)
+        return sum(1 for worker in self.workers if not worker.stoppable and not worker.never_started)
 
     def counts(self) -> WorkerCounts:
         """Return how many do what, and their slots."""
@@ -111,7 +111,9 @@ class Roster:
         )
 
 
-def muster(fleet: Fleet, seen: Generation, state: GenerationState, now: float) -> Roster | None:
+def classify_workers(
+    fleet: Fleet, seen: ServiceObservation, state: ServiceState, now: float
+) -> ClassifiedWorkers | None:
     """Class every task that ECS wants to run; None when the tasks are not known in this tick."""
     if not isinstance(seen.tasks, Known):
         return None
@@ -123,12 +125,12 @@ def muster(fleet: Fleet, seen: Generation, state: GenerationState, now: float) -
             continue
         old = primary is not None and bool(task.task_definition) and task.task_definition != primary.task_definition
         workers.append(_classify(fleet, task, seen, state, now, old_revision=old))
-    return Roster(tuple(workers))
+    return ClassifiedWorkers(tuple(workers))
 
 
 def _classify(
-    fleet: Fleet, task: Task, seen: Generation, state: GenerationState, now: float, *, old_revision: bool
-) -> Worker:
+    fleet: Fleet, task: Task, seen: ServiceObservation, state: ServiceState, now: float, *, old_revision: bool
+) -> ClassifiedWorker:
     reading = seen.agents.get(task.arn)
     agent = reading.value if isinstance(reading, Known) else None
     asked = seen.protected
@@ -145,11 +147,11 @@ def _classify(
     elif role == "consuming" and agent is not None and not (agent.running or agent.reserved):
         since = state.idle.get(task.arn, now)
     back = task.arn in state.resumes and not pending and (agent is None or agent.phase in LETTING_GO)
-    return Worker(task.arn, role, pending, protected, agent, since, old_revision, called_back=back)
+    return ClassifiedWorker(task.arn, role, pending, protected, agent, since, old_revision, resumed=back)
 
 
 def _launch_clock(
-    fleet: Fleet, arn: str, agent: AgentState | None, state: GenerationState
+    fleet: Fleet, arn: str, agent: AgentState | None, state: ServiceState
 ) -> tuple[Mapping[str, float], float]:
     """A worker called back counts as capacity until its drain lease would have ended, a new one longer."""
     if arn in state.resumes and agent is not None and agent.phase in LETTING_GO:
@@ -157,7 +159,7 @@ def _launch_clock(
     return state.launching, fleet.launch_deadline_s
 
 
-def _role(task: Task, agent: AgentState | None, *, protected: bool | None, state: GenerationState) -> Role:
+def _role(task: Task, agent: AgentState | None, *, protected: bool | None, state: ServiceState) -> Role:
     if task.last_status in PENDING:
         return "launching"
     if task.last_status != "RUNNING":

@@ -47,7 +47,7 @@ def _at_maximum_with_backlog(report: Report) -> float | None:
 
 def _backlog(report: Report) -> float | None:
     demand = report.tick.decision.demand
-    return demand.queued if demand and "stale" not in demand.source else None
+    return demand.queued if demand and not demand.stale else None
 
 
 OF_FLEETS: Final[Mapping[str, Metric]] = {
@@ -104,7 +104,7 @@ def of_fleet(namespace: str, environment: str, fleet: str, report: Report | None
         if value is not None:
             yield Datum(namespace, name, dimensions, value, metric.unit)
     for service, seen in services(report).items():
-        decided = report.tick.decision.generations[service].desired
+        decided = report.tick.decision.services[service].desired
         for name, number in zip(OF_SERVICES, (decided, seen.running if seen else None), strict=True):
             if number is not None:
                 yield Datum(namespace, name, (*dimensions, ("Service", service)), number)

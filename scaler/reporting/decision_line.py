@@ -6,8 +6,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime
 
-from scaler.core.model import Controls, Known, Reading, Schedule, Service, Stale, Unknown
+from scaler.core.model import Overrides, Known, Reading, Schedule, Service, Stale, Unknown
 from scaler.core.state import Demand, total
+from scaler.reporting.explanation import LINE_VERSION
 from scaler.reporting.tick_codec import Json
 from scaler.runtime.tick_result import Report, Write
 
@@ -19,14 +20,16 @@ def decision_line(report: Report, environment: str) -> dict[str, Json]:
     workers = decision.workers
     line: dict[str, Json] = {
         "event": "decision",
+        "version": LINE_VERSION,
         "at": rfc3339(report.at),
         "environment": environment,
         "fleet": tick.fleet.name,
         "current": decision.current,
         "desired_before": decision.observed,
         "desired": decision.desired,
+        "slots_per_worker": decision.slots_per_worker,
         "needed": decision.needed,
-        "wanted": decision.wanted,
+        "target": decision.target,
         "min": decision.minimum,
         "max": decision.maximum,
         "bounds": {"min": tick.fleet.minimum, "max": tick.fleet.maximum},
@@ -37,16 +40,20 @@ def decision_line(report: Report, environment: str) -> dict[str, Json]:
         "demand": _demand_line(decision.demand),
         "workers": worker_states(report),
         "slots": _slots_line(report),
-        "controls": _controls_line(decision.controls),
-        "controls_state": type(decision.controls).__name__.lower(),
+        "overrides": _controls_line(decision.overrides),
+        "overrides_state": type(decision.overrides).__name__.lower(),
         "drain": list(decision.drains),
         "resume": list(decision.resumes),
         "kind": decision.kind,
         "reason": decision.reason,
-        "explanation": list(decision.explanation),
-        "errors": [str(error) for error in report.errors],
+        "explanation": [
+            {"name": step.name, "text": step.text, "values": dict(step.values)} for step in decision.explanation
+        ],
+        "errors": [
+            {"source": error.source, "kind": type(error).__name__, "text": str(error)} for error in report.errors
+        ],
         "readings": {name: None if age is None else round(age, 3) for name, age in reading_ages(report).items()},
-        "generations": {name: _generation_line(report, name, service) for name, service in seen.items()},
+        "services": {name: _generation_line(report, name, service) for name, service in seen.items()},
     }
     if report.write is not None:
         line["update_service"] = _write_line(report.write)
@@ -55,24 +62,24 @@ def decision_line(report: Report, environment: str) -> dict[str, Json]:
 
 def services(report: Report) -> dict[str, Service | None]:
     """Return each service as this tick saw it; None where it is not known."""
-    readings = {name: seen.service for name, seen in report.tick.observation.generations.items()}
+    readings = {name: seen.service for name, seen in report.tick.observation.services.items()}
     return {name: each.value if isinstance(each, Known) else None for name, each in readings.items()}
 
 
 def tasks_known(report: Report) -> bool:
     """Return whether the tasks of every service are known: otherwise who does what is not known either."""
-    return all(isinstance(each.tasks, Known) for each in report.tick.observation.generations.values())
+    return all(isinstance(each.tasks, Known) for each in report.tick.observation.services.values())
 
 
 def oldest_drain_s(report: Report) -> float:
     """Return for how long the longest drain goes on, in seconds; 0 without any."""
-    began = [at for state in report.tick.before.generations.values() for at in state.drains.values()]
+    began = [at for state in report.tick.before.services.values() for at in state.drains.values()]
     return max(0.0, report.tick.now - min(began)) if began else 0.0
 
 
 def refused_workers(report: Report) -> int | None:
     """Return how many workers say that ECS refuses to protect them; None where nobody says so and some are silent."""
-    readings = [agent for seen in report.tick.observation.generations.values() for agent in seen.agents.values()]
+    readings = [agent for seen in report.tick.observation.services.values() for agent in seen.agents.values()]
     refused = sum(1 for each in readings if isinstance(each, Known) and each.value.phase == "refused")
     heard = tasks_known(report) and all(isinstance(each, Known) for each in readings)
     return refused if refused or heard else None
@@ -91,7 +98,7 @@ def _slots_line(report: Report) -> dict[str, Json]:
 
 
 def _generation_line(report: Report, name: str, service: Service | None) -> dict[str, Json]:
-    decision = report.tick.decision.generations[name]
+    decision = report.tick.decision.services[name]
     line: dict[str, Json] = {
         "revision": service.revision if service else None,
         "desired_before": decision.observed,
@@ -99,7 +106,7 @@ def _generation_line(report: Report, name: str, service: Service | None) -> dict
         "running": service.running if service else None,
         "pending": service.pending if service else None,
         "kind": decision.kind,
-        "floor": decision.floor,
+        "protected_minimum": decision.protected_minimum,
     }
     if name in report.writes:
         line["update_service"] = _write_line(report.writes[name])
@@ -109,16 +116,22 @@ def _generation_line(report: Report, name: str, service: Service | None) -> dict
 def _demand_line(demand: Demand | None) -> Json:
     if demand is None:
         return None
-    return {"queued": demand.queued, "running": demand.running, "slots": demand.slots, "source": demand.source}
+    return {
+        "queued": demand.queued,
+        "running": demand.running,
+        "slots": demand.slots,
+        "source": demand.source,
+        "stale": demand.stale,
+    }
 
 
 def _schedule_line(schedule: Schedule | None) -> Json:
     return None if schedule is None else {"min": schedule.minimum, "words": schedule.words}
 
 
-def _controls_line(reading: Reading[Controls]) -> Json:
+def _controls_line(reading: Reading[Overrides]) -> Json:
     """Return what was ordered; None when nothing is in force or nothing is known."""
-    if isinstance(reading, Unknown) or reading.value == Controls():
+    if isinstance(reading, Unknown) or reading.value == Overrides():
         return None
     ordered = reading.value
     return {
@@ -154,13 +167,13 @@ def fleet_view(report: Report) -> dict[str, Json]:
 def reading_ages(report: Report) -> dict[str, float | None]:
     """Return the age in seconds of each source's reading, of several services the oldest; None: one is not known."""
     seen = report.tick.observation
-    generations = seen.generations.values()
+    generations = seen.services.values()
     sources: dict[str, list[Reading[object]]] = {
         "service": [each.service for each in generations],
         "tasks": [each.tasks for each in generations],
         "protection": [each.protected for each in generations],
         "broker": [seen.broker],
-        "controls": [seen.controls],
+        "overrides": [seen.overrides],
     }
     if seen.database is not None:
         sources["database"] = [seen.database]

@@ -17,8 +17,8 @@ from itertools import islice
 from typing import TextIO
 
 from scaler.reporting.decision_line import decision_line, fleet_view, rfc3339
-from scaler.reporting.explanation import answer, outlook, slots_per_worker
-from scaler.reporting.history import Decisions, Timeline, essence
+from scaler.reporting.explanation import next_steps, summary
+from scaler.reporting.history import Decisions, Timeline, change_key
 from scaler.reporting.tick_codec import Json
 from scaler.runtime.tick_result import Report
 
@@ -29,8 +29,8 @@ KEPT_AT_LEAST = 50
 WRITE_EVERY_S = 60.0
 _BRIEF = frozenset(
     {
-        *("fleet", "at", "since", "interval_s", "kind", "reason", "desired", "running", "pending", "needed", "wanted"),
-        *("min", "max", "workers", "demand", "slots", "controls", "controls_state", "errors", "failed"),
+        *("fleet", "at", "since", "interval_s", "kind", "reason", "desired", "running", "pending", "needed", "target"),
+        *("min", "max", "workers", "demand", "slots", "overrides", "overrides_state", "errors", "failed"),
     }
 )
 
@@ -63,7 +63,7 @@ class DecisionLog:
         fleet = self._fleets.setdefault(str(line["fleet"]), _Fleet())
         fleet.view, fleet.failed = view, None
         fleet.timeline.add(at, line)
-        new = fleet.decisions.add(line, essence(line), limit=self._limit())
+        new = fleet.decisions.add(line, change_key(line), limit=self._limit())
         # A clock that went back must not silence a fleet.
         age_s = abs((at - fleet.written_at).total_seconds()) if fleet.written_at else WRITE_EVERY_S
         if new or age_s >= WRITE_EVERY_S:
@@ -122,10 +122,10 @@ class DecisionLog:
     def _whole(self, fleet: _Fleet) -> dict[str, Json]:
         latest = fleet.decisions.latest
         whole = {key: value for key, value in latest.items() if key not in {"event", "environment"}}
-        reckoned = slots_per_worker(latest)
-        counted = {} if reckoned is None else {"slots_per_worker": reckoned}
-        told: dict[str, Json] = {"answer": list(answer(latest)), "outlook": list(outlook(latest))}
-        return whole | fleet.view | counted | told | {"failed": fleet.failed}
+        told: dict[str, Json] = {"summary": [*summary(latest)], "next_steps": [*next_steps(latest)]}
+        if latest.get("slots_per_worker") is not None:
+            told["slots_per_worker"] = latest["slots_per_worker"]
+        return whole | fleet.view | told | {"failed": fleet.failed}
 
     def _limit(self) -> int:
         return min(self._kept, max(KEPT_AT_LEAST, KEPT_IN_ALL // max(1, len(self._fleets))))

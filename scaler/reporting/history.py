@@ -9,7 +9,6 @@ for hours, and no fleet pushes out another's. Entries are kept as compressed JSO
 from __future__ import annotations
 
 import json
-import re
 import zlib
 from array import array
 from collections import deque
@@ -30,28 +29,28 @@ POINTS = 1080
 SERIES = ("at", "queued", "slots", "needed", "desired", "running", "protected", "draining")
 _LARGEST = frozenset({"queued", "slots", "needed", "protected", "draining"})
 """Within one bucket the largest value counts, so that a short peak is seen; of counts that are set, the last."""
-_NUMBERS = re.compile(r"\d+(\.\d+)?")
 _ABSENT = -1
 
 
-def essence(line: Line) -> str:
+def change_key(line: Line) -> str:
     """Return what a decision says apart from times, ages and numbers that change nothing.
 
-    Queued and running tasks of a busy fleet change with every look; what they lead to (`needed`, `wanted`, `desired`,
+    Queued and running tasks of a busy fleet change with every look; what they lead to (`needed`, `target`, `desired`,
     who drains) is what a reader of the log wants to see at once. The rest follows with the next line, a minute later.
     """
     workers = line.get("workers") or {}
     told: dict[str, Any] = {key: line.get(key) for key in _TOLD}
-    told["source"] = (line.get("demand") or {}).get("source")
+    demand = line.get("demand") or {}
+    told["source"] = [demand.get("source"), demand.get("stale")]
     told["workers"] = {key: value for key, value in workers.items() if key not in {"busy", "consuming_idle"}}
     told["consuming"] = (workers.get("busy") or 0) + (workers.get("consuming_idle") or 0)
     told["slots"] = (line.get("slots") or {}).get("total")
-    told["errors"] = sorted({_NUMBERS.sub("#", str(error)) for error in line.get("errors") or ()})
-    # Which witness says more flickers on a busy fleet; the source above says whom the decision believed.
-    told["steps"] = sorted({str(step).partition(":")[0] for step in line.get("explanation") or ()} - {"demand"})
+    told["errors"] = sorted({(error["source"], error["kind"]) for error in line.get("errors") or ()})
+    # Which source says more flickers on a busy fleet; the source above says whom the decision believed.
+    told["steps"] = sorted({step["name"] for step in line.get("explanation") or ()} - {"demand"})
     told["update_service"] = _write(line.get("update_service"))
-    generations = line.get("generations") or {}
-    told["generations"] = {
+    generations = line.get("services") or {}
+    told["services"] = {
         name: {**each, "update_service": _write(each.get("update_service"))} for name, each in generations.items()
     }
     unread = line.get("readings") or {}
@@ -60,8 +59,19 @@ def essence(line: Line) -> str:
 
 
 _TOLD = (
-    *("event", "environment", "fleet", "current", "kind", "desired_before", "desired", "needed", "wanted", "min"),
-    *("max", "running", "pending", "protected", "controls", "controls_state", "drain", "resume", "bounds", "schedule"),
+    *("event", "environment", "fleet", "current", "kind", "desired_before", "desired", "needed", "target", "min"),
+    *(
+        "max",
+        "running",
+        "pending",
+        "protected",
+        "overrides",
+        "overrides_state",
+        "drain",
+        "resume",
+        "bounds",
+        "schedule",
+    ),
 )
 
 

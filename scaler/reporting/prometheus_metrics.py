@@ -14,7 +14,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from scaler.core.model import Controls, Reading, Unknown
+from scaler.core.model import Overrides, Reading, Unknown
 from scaler.core.state import WorkerCounts, total
 from scaler.errors import SourceError
 from scaler.reporting.decision_line import oldest_drain_s, reading_ages, refused_workers, services, tasks_known
@@ -22,7 +22,7 @@ from scaler.runtime.tick_result import Report, Write
 
 PREFIX = "openmwaa_scaler"
 WORKER_STATES = ("starting", "stuck", "consuming_idle", "busy", "draining", "released", "unknown", "protected")
-CONTROLS = ("min", "max", "fixed", "pause_in", "pause_out", "dry_run")
+OVERRIDES = ("min", "max", "fixed", "pause_in", "pause_out", "dry_run")
 
 
 class Calls(Protocol):
@@ -51,9 +51,9 @@ class Metrics:
 
     def _name_gauges(self) -> None:
         self._desired = self._gauge("desired_workers", "Desired count that was decided")
-        self._minimum = self._gauge("minimum_workers", "Lower bound in force, after schedule and controls")
-        self._maximum = self._gauge("maximum_workers", "Upper bound in force, after controls")
-        self._floor = self._gauge("floor_workers", "Protected + about to be protected")
+        self._minimum = self._gauge("minimum_workers", "Lower bound in force, after schedule and overrides")
+        self._maximum = self._gauge("maximum_workers", "Upper bound in force, after overrides")
+        self._protected_minimum = self._gauge("protected_minimum_workers", "Protected + about to be protected")
         self._running = self._gauge("running_tasks", "Running tasks as ECS counts them")
         self._pending = self._gauge("pending_tasks", "Pending tasks as ECS counts them")
         self._desired_of = self._gauge("service_desired_workers", "Desired count of one generation", "service")
@@ -63,10 +63,10 @@ class Metrics:
             "protection_refused_workers", "Workers that ECS refuses to protect: they do nothing"
         )
         self._oldest_drain = self._gauge("oldest_drain_seconds", "Since when the longest drain goes on; 0 without any")
-        self._demand = self._gauge("demand_slots", "Slots wanted", "state")
+        self._demand = self._gauge("demand_slots", "Slots target", "state")
         self._age = self._gauge("reading_age_seconds", "Age of each source's reading", "source")
         self._known = self._gauge("reading_known", "1 while the source's reading is known or remembered", "source")
-        self._controls = self._gauge("controls_in_force", "1 while a person's order is in force", "control")
+        self._overrides = self._gauge("overrides_in_force", "1 while the manual override is in force", "override")
         self._last = self._gauge(
             "last_decision_timestamp_seconds", "Time of day of the last count decided, or of the first tick"
         )
@@ -79,7 +79,7 @@ class Metrics:
         self._decisions = self._counter("decisions", "Decisions by what they mainly do", "kind")
         self._writes = self._counter("update_service", "UpdateService by what came of it", "result")
         self._errors = self._counter("errors", "Failed calls by source", "source", "kind")
-        self._foreign = self._counter("foreign_desired", "Desired counts that somebody else wrote")
+        self._foreign = self._counter("desired_count_drift", "Desired counts that somebody else wrote")
         self._failures = self._counter("tick_failures", "Ticks that were not finished")
         self._duration = Histogram(
             f"{PREFIX}_tick_duration_seconds",
@@ -120,23 +120,23 @@ class Metrics:
         self._desired.labels(fleet).set(_number(decision.desired))
         self._minimum.labels(fleet).set(decision.minimum)
         self._maximum.labels(fleet).set(decision.maximum)
-        self._floor.labels(fleet).set(_number(decision.floor))
+        self._protected_minimum.labels(fleet).set(_number(decision.protected_minimum))
         self._count_workers(fleet, decision.workers if tasks_known(report) else None)
         self._count_generations(fleet, report)
         seen = services(report).values()
         self._running.labels(fleet).set(_number(total(each.running if each else None for each in seen)))
         self._pending.labels(fleet).set(_number(total(each.pending if each else None for each in seen)))
         for state in ("queued", "running", "slots"):
-            wanted = getattr(decision.demand, state) if decision.demand else None
-            self._demand.labels(fleet, state).set(_number(wanted))
+            target = getattr(decision.demand, state) if decision.demand else None
+            self._demand.labels(fleet, state).set(_number(target))
         for source, age in reading_ages(report).items():
             self._age.labels(fleet, source).set(_number(age))
             self._known.labels(fleet, source).set(age is not None)
-        for control, value in controls_in_force(decision.controls).items():
-            self._controls.labels(fleet, control).set(value)
+        for override, value in overrides_in_force(decision.overrides).items():
+            self._overrides.labels(fleet, override).set(value)
         self._oldest_drain.labels(fleet).set(_number(oldest_drain_s(report) if tasks_known(report) else None))
         self._refused.labels(fleet).set(_number(refused_workers(report)))
-        if decision.foreign_desired is not None:
+        if decision.desired_count_drift is not None:
             self._foreign.labels(fleet).inc()
         for error in report.errors:
             self._count_error(fleet, error)
@@ -191,7 +191,7 @@ class Metrics:
 
     def _count_generations(self, fleet: str, report: Report) -> None:
         for name, service in services(report).items():
-            decided = report.tick.decision.generations[name].desired
+            decided = report.tick.decision.services[name].desired
             self._desired_of.labels(fleet, name).set(_number(decided))
             self._running_of.labels(fleet, name).set(_number(service.running if service else None))
 
@@ -239,10 +239,10 @@ class _Collector(Collector):
         yield gauge
 
 
-def controls_in_force(reading: Reading[Controls]) -> dict[str, float]:
-    """Return 1 for each control that is in force and 0 for the others; NaN where nothing is known."""
+def overrides_in_force(reading: Reading[Overrides]) -> dict[str, float]:
+    """Return 1 for each override that is in force and 0 for the others; NaN where nothing is known."""
     if isinstance(reading, Unknown):
-        return dict.fromkeys(CONTROLS, math.nan)
+        return dict.fromkeys(OVERRIDES, math.nan)
     ordered = reading.value
     return {
         "min": float(ordered.minimum is not None),

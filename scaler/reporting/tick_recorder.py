@@ -20,7 +20,7 @@ from scaler.reporting.decision_line import rfc3339
 from scaler.reporting.tick_codec import to_json
 from scaler.runtime.tick_result import Report
 
-VERSION = 1
+VERSION = 2
 SEGMENT_BYTES = 8 * 1024 * 1024
 SEGMENTS = 8
 BACKLOG = 1000

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from scaler.core.decide import decide
 from scaler.core.model import AgentState, Fleet, Known, Observation, Task
-from scaler.core.state import Decision, GenerationDecision, State
+from scaler.core.state import Decision, ServiceDecision, FleetState
 from scaler.core.tick import Tick
 from scaler.errors import SourceError, ThrottledError
 from scaler.runtime.observe import Observer, Ports
@@ -35,14 +35,14 @@ class FleetLoop:
         ports: Ports,
         listeners: Sequence[TickListener],
         *,
-        decide_with: Callable[[Fleet, Observation, State, float], tuple[Decision, State]] = decide,
+        decide_with: Callable[[Fleet, Observation, FleetState, float], tuple[Decision, FleetState]] = decide,
     ) -> None:
         self.fleet = fleet
         self._decide = decide_with
         self._observer = observer
         self._ports = ports
         self._listeners = listeners
-        self._state = State()
+        self._state = FleetState()
 
     def inherit_state(self, before: FleetLoop) -> None:
         """Take over the state of an earlier loop of the same fleet; its settings changed."""
@@ -74,7 +74,7 @@ class FleetLoop:
         writes = await self._write_each(decision, self._raise, reduces=False)
         answers, errors = await self._command(decision, tasks)
 
-        async def reduce(service: str, order: GenerationDecision) -> Write:
+        async def reduce(service: str, order: ServiceDecision) -> Write:
             # The token first: nothing may delay the write after the last check.
             reason = await self._await_token(order) or await self._recheck(service, order, answers)
             return Write(_count(order), left_out=reason) if reason else await self._write(service, order)
@@ -82,19 +82,19 @@ class FleetLoop:
         return writes | await self._write_each(decision, reduce, reduces=True), errors
 
     async def _write_each(
-        self, decision: Decision, write: Callable[[str, GenerationDecision], Awaitable[Write]], *, reduces: bool
+        self, decision: Decision, write: Callable[[str, ServiceDecision], Awaitable[Write]], *, reduces: bool
     ) -> dict[str, Write]:
         """Write all services whose count rises, or all whose count falls, at the same time."""
         due = {
             name: service
-            for name, service in decision.generations.items()
+            for name, service in decision.services.items()
             if service.writes and service.reduces is reduces
         }
         return dict(
             zip(due, await asyncio.gather(*(write(name, service) for name, service in due.items())), strict=True)
         )
 
-    async def _recheck(self, name: str, order: GenerationDecision, answers: dict[str, AgentState]) -> str | None:
+    async def _recheck(self, name: str, order: ServiceDecision, answers: dict[str, AgentState]) -> str | None:
         """Read once more before the only step that can stop a worker; return why the write is left out, or None."""
         for arn in order.released:
             answer = answers.get(arn)
@@ -108,7 +108,7 @@ class FleetLoop:
             return f"desired changed to {service.desired}; the decision used {order.observed}"
         return "a deployment started" if service.rolling else None
 
-    async def _await_token(self, order: GenerationDecision) -> str | None:
+    async def _await_token(self, order: ServiceDecision) -> str | None:
         """Wait for a token of the account's rate limit; return why the write is left out, or None."""
         urgency = Urgency.SHRINK if order.reduces else Urgency.PROTECT if order.kind == "protect" else Urgency.GROW
         patience_s = self.fleet.interval_s * PATIENCE_SHARE
@@ -117,11 +117,11 @@ class FleetLoop:
             return None
         return f"too many writes at once: no token within {patience_s:g} s; the next tick decides again"
 
-    async def _raise(self, service: str, order: GenerationDecision) -> Write:
+    async def _raise(self, service: str, order: ServiceDecision) -> Write:
         reason = await self._await_token(order)
         return Write(_count(order), left_out=reason) if reason else await self._write(service, order)
 
-    async def _write(self, service: str, order: GenerationDecision) -> Write:
+    async def _write(self, service: str, order: ServiceDecision) -> Write:
         clock, desired = self._ports.clock, _count(order)
         started_at = clock.monotonic()
         try:
@@ -156,10 +156,10 @@ class FleetLoop:
 
 
 def _tasks(observation: Observation) -> dict[str, Task]:
-    readings = [service.tasks for service in observation.generations.values()]
+    readings = [service.tasks for service in observation.services.values()]
     return {task.arn: task for tasks in readings if isinstance(tasks, Known) for task in tasks.value}
 
 
-def _count(order: GenerationDecision) -> int:
+def _count(order: ServiceDecision) -> int:
     assert order.desired is not None  # noqa: S101  the decision writes
     return order.desired

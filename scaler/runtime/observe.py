@@ -16,10 +16,10 @@ from typing import Generic, TypeVar
 from scaler.adapters.shared import Shared
 from scaler.core.model import (
     BrokerCount,
-    Controls,
+    Overrides,
     DatabaseCount,
     Fleet,
-    Generation,
+    ServiceObservation,
     Known,
     Observation,
     Reading,
@@ -124,15 +124,15 @@ class Observer:
             services = {name: group.create_task(self._observe_service(name, begins, end)) for name in self._services}
         now = self._ports.clock.monotonic()
         observation = Observation(
-            generations={name: await service for name, service in services.items()},
+            services={name: await service for name, service in services.items()},
             broker=self._last_broker.of(await broker, now),
-            controls=self._last_overrides.of(await overrides, self._ports.clock),
+            overrides=self._last_overrides.of(await overrides, self._ports.clock),
             database=await database,
             schedule=self._schedule(self._ports.clock.wall()),
         )
         return observation, tuple(self._errors)
 
-    async def _observe_service(self, name: str, begins: float, end: float) -> Generation:
+    async def _observe_service(self, name: str, begins: float, end: float) -> ServiceObservation:
         """Read a service and its workers; a service that is known to be empty needs no list of tasks."""
         # The list of tasks must leave time for the reads of protection and agents that follow it.
         tasks_end = begins + (end - begins) * 0.6
@@ -142,7 +142,7 @@ class Observer:
             if name in self._empty:
                 service = await reading
                 if isinstance(service, Known) and service.value.empty:
-                    return Generation(service, Known((), service.at), Known(frozenset(), service.at), {})
+                    return ServiceObservation(service, Known((), service.at), Known(frozenset(), service.at), {})
             tasks = await self._read(lambda: self._ports.cluster.tasks(name), "ecs", tasks_end)
             running = () if isinstance(tasks, Unknown) else self._running(tasks.value)
             arns = [task.arn for task in running]
@@ -159,11 +159,11 @@ class Observer:
         self._empty.discard(name)
         if isinstance(service, Known) and service.value.empty:
             self._empty.add(name)
-        return Generation(service, tasks, protected, {arn: await agent for arn, agent in agents.items()})
+        return ServiceObservation(service, tasks, protected, {arn: await agent for arn, agent in agents.items()})
 
-    async def _read_overrides(self, end: float) -> Known[Controls] | Unknown:
+    async def _read_overrides(self, end: float) -> Known[Overrides] | Unknown:
         if self._ports.overrides is None:
-            return Known(Controls(), self._ports.clock.monotonic())
+            return Known(Overrides(), self._ports.clock.monotonic())
         return await self._read(partial(self._ports.overrides.of, self._fleet.name), "overrides", end)
 
     async def _read(self, read: Callable[[], Awaitable[T]], source: str, end: float) -> Known[T] | Unknown:

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 
 from scaler.adapters.shared import SharedByKey
 from scaler.config.overrides import in_force
-from scaler.core.model import Controls, Known, Reading, Stale, Unknown
+from scaler.core.model import Overrides, Known, Reading, Stale, Unknown
 from scaler.errors import SourceError
 from scaler.ports import Clock, OverridesSource
 
@@ -22,11 +22,11 @@ class SharedOverrides:
     def __init__(self, source: OverridesSource, fleets: Sequence[str], clock: Clock, *, max_age_s: float) -> None:
         self._source = source
         self._fleets = tuple(fleets)
-        self._shared: SharedByKey[Controls] = SharedByKey(
+        self._shared: SharedByKey[Overrides] = SharedByKey(
             self._read, clock.monotonic, max_age_s=max_age_s, max_failure_age_s=max_age_s
         )
 
-    async def of(self, fleet: str) -> Controls:
+    async def of(self, fleet: str) -> Overrides:
         """Return the fleet's overrides, at most `max_age_s` old.
 
         Raises:
@@ -45,7 +45,7 @@ class SharedOverrides:
         """Cancel a read that is under way."""
         await self._shared.close()
 
-    async def _read(self) -> Mapping[str, Controls | SourceError]:
+    async def _read(self) -> Mapping[str, Overrides | SourceError]:
         return await self._source.read(self._fleets)
 
 
@@ -53,9 +53,9 @@ class LastOverrides:
     """The last known overrides of one fleet; they expire also while they cannot be read."""
 
     def __init__(self) -> None:
-        self._last: Known[Controls] | None = None
+        self._last: Known[Overrides] | None = None
 
-    def of(self, reading: Known[Controls] | Unknown, clock: Clock) -> Reading[Controls]:
+    def of(self, reading: Known[Overrides] | Unknown, clock: Clock) -> Reading[Overrides]:
         """Return the overrides in force: as read, else as remembered however long ago, else unknown."""
         if isinstance(reading, Known):
             self._last = reading

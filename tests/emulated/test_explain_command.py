@@ -83,13 +83,12 @@ def test_answers_why_there_are_seven_workers(shell: Shell) -> None:
     assert done.returncode == 0, done.stderr
     for words in (
         "default: why are there 5 workers?",
-        "7 workers desired: 5 running, 2 on the way up.",
-        "33 task slots wanted: 13 queued + 20 running (says Airflow's database).",
-        "A worker has 5 slots, so that takes 7 workers.",
-        "33 slots wanted / 5 a worker = 7 needed -> 7 wanted (1 to 20) -> 7 desired -> 5 running",
+        "7 workers desired, 5 running, 2 starting.",
+        "33 slots needed (13 queued + 20 running, from Airflow's database) / 5 per worker = 7 workers.",
+        "33 slots needed / 5 per worker = 7 workers -> target 7 (1 to 20) -> desired 7 -> running 5",
         "4 busy, 1 idle, 2 starting; 5 protected",
-        "3 -> 7  grow: 33 slots wanted",
-        "On the way up: 2 workers.",
+        "3 -> 7  grow: Desired 3 -> 7: 33 slots needed",
+        "Starting: 2 workers.",
     ):
         assert words in done.stdout, done.stdout
 
@@ -109,7 +108,7 @@ def test_answers_for_a_moment_in_the_past_as_data(shell: Shell) -> None:
     assert done.returncode == 0, done.stderr
     (found,) = json.loads(done.stdout)["fleets"]
     assert (found["decision"]["desired"], found["before"]["kind"], found["after"]["kind"]) == (7, "grow", "shrink")
-    assert found["answer"][0] == "7 workers desired and running."
+    assert found["summary"][0] == "7 workers desired, 7 running."
     shown = shell.run("--at", "45m ago")
     assert "why were there 7 workers?" in shown.stdout
     assert "7 -> 5  shrink" in shown.stdout
@@ -130,13 +129,13 @@ def test_many_fleets_are_told_in_one_table(shell: Shell) -> None:
     shell.configure("fleets:\n  small: {queues: [small]}\n  large: {queues: [large]}\n  quiet: {queues: [default]}\n")
     told = stage()
     told.decide(line("small", queued=1, running=1))
-    told.decide(line("large", queued=90, running=5, reason="[95] slots wanted."))
+    told.decide(line("large", queued=90, running=5, reason="[95] slots needed."))
     shell.log(told)
     done = shell.run()
     assert done.returncode == 0, done.stderr
     rows = {row.split()[0]: row.split()[1:4] for row in done.stdout.splitlines() if row[:5] in {"small", "large"}}
     assert rows == {"small": ["1", "1", "1"], "large": ["19", "19", "19"]}, done.stdout
-    assert "[95] slots wanted." in done.stdout, "what the log says is no markup"
+    assert "[95] slots needed." in done.stdout, "what the log says is no markup"
     assert "no decision at that time" in done.stdout
 
 

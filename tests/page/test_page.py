@@ -14,7 +14,7 @@ from playwright.async_api import Page, expect
 
 from scaler.reporting import page as scaler_page
 from tests.support.chromium import axe, browser
-from tests.support.scaler_page import Stage, a_day_at_work, grows_to_seven, line, served, stage, workers
+from tests.support.scaler_page import Stage, a_day_at_work, grows_to_seven, line, served, stage, step, workers
 
 pytestmark = [
     pytest.mark.timeout(1800),  # the first test of a fresh machine fetches a browser of 67 MB
@@ -62,20 +62,20 @@ def seven() -> Stage:
 async def test_answers_why_there_are_seven_workers() -> None:
     async with opened(seven()) as page:
         await expect(page.locator("h1")).to_have_text("Why are there 5 workers, going to 7?")
-        answer = page.locator("#answer")
-        await expect(answer).to_contain_text("7 workers desired: 5 running, 2 on the way up.")
-        await expect(answer).to_contain_text("33 task slots wanted: 13 queued + 20 running (says Airflow's database).")
-        await expect(answer).to_contain_text("A worker has 5 slots, so that takes 7 workers.")
+        summary = page.locator("#summary")
+        await expect(summary).to_contain_text("7 workers desired, 5 running, 2 starting.")
+        await expect(summary).to_contain_text("33 slots needed (13 queued + 20 running, from Airflow's database)")
+        await expect(summary).to_contain_text("/ 5 per worker = 7 workers.")
         numbers = await page.locator("#chain strong").all_text_contents()
         assert numbers == ["33", "5", "7", "7", "7", "5"]
         await expect(page.locator("#strip")).to_have_attribute("aria-label", "4 busy, 1 idle, 2 starting")
         assert await page.locator("#strip .sq").count() == 7
         await expect(page.locator("#facts")).to_contain_text("1 to 20 workers (environment file)")
-        await expect(page.locator("#steps li").first).to_contain_text("the database says 13 queued + 20 running = 33")
+        await expect(page.locator("#steps li").first).to_contain_text("Database: 13 queued + 20 running = 33 slots")
         first = page.locator("#decisions li").first
         await expect(first).to_contain_text("3 → 7")
         await first.locator("summary").click()
-        await expect(first.locator("ul")).to_contain_text("up: from 3 to 7 workers at once")
+        await expect(first.locator("ul")).to_contain_text("up: 7 workers needed, 3 in service: scale out now")
 
 
 @pytest.mark.parametrize(("name", "size"), [("page", DESKTOP), ("page-phone", PHONE)], ids=["desktop", "phone"])
@@ -150,14 +150,14 @@ async def test_what_people_and_errors_say_stays_text() -> None:
     orders |= {"by": attack, "at": "2026-01-31T12:00:00Z", "why": attack, "until": None}
     wicked: dict[str, Any] = {
         "reason": attack,
-        "errors": [attack],
-        "explanation": [f"demand: {attack}", attack],
-        "controls": orders,
+        "errors": [{"source": attack, "kind": attack, "text": attack}],
+        "explanation": [step("demand", attack), step(attack, attack)],
+        "overrides": orders,
     }
     told.decide(line(attack, kind="grow", desired_before=1, **wicked))
     told.log.failed(attack, ValueError(attack))
     async with opened(told) as page:
-        for place in ("#fleet", "#answer", "#notes", "#steps", "#facts", "#decisions"):
+        for place in ("#fleet", "#summary", "#notes", "#steps", "#facts", "#decisions"):
             await expect(page.locator(place)).to_contain_text(attack)
         assert await page.locator("img").count() == 0
         assert await page.locator("script").count() == 1
@@ -166,14 +166,18 @@ async def test_what_people_and_errors_say_stays_text() -> None:
 
 async def test_unknown_is_shown_as_unknown() -> None:
     told = stage()
-    nothing: dict[str, Any] = dict.fromkeys(("desired", "desired_before", "running", "pending", "wanted", "needed"))
-    blind = {"kind": "blind", "demand": None, "reason": "The service is unknown (no answer): nothing is written."}
+    nothing: dict[str, Any] = dict.fromkeys(("desired", "desired_before", "running", "pending", "target", "needed"))
+    blind = {
+        "kind": "blind",
+        "demand": None,
+        "reason": "Service worker-default-a unknown (no answer): no scale-in, no write.",
+    }
     unread = {"workers": dict.fromkeys(workers()), "slots": {"total": None, "free": None}}
     told.decide(line() | nothing | blind | unread)
     async with opened(told) as page:
         await expect(page.locator("h1")).to_have_text("Why are there ? workers?")
-        await expect(page.locator("#answer")).to_contain_text("How many workers there are is unknown.")
-        await expect(page.locator("#answer")).to_contain_text("unknown is never taken for nothing")
+        await expect(page.locator("#summary")).to_contain_text("Worker count unknown.")
+        await expect(page.locator("#summary")).to_contain_text("Demand unknown: no scale-in.")
         await expect(page.locator("#notes")).to_contain_text("demand unknown")
         await expect(page.locator("#legend")).to_contain_text("What they do is unknown.")
         await expect(page.locator("#readout")).to_contain_text("in drain ?")
@@ -183,7 +187,7 @@ async def test_a_hundred_fleets_are_searched_and_sorted_and_opened() -> None:
     told = stage()
     for number in range(1, 101):
         told.decide(line(f"team-{number}", queued=number, running=5))
-    told.decide(line("team-42", queued=200, running=20, wanted=20))
+    told.decide(line("team-42", queued=200, running=20, target=20))
     async with opened(told, fleet="team-7") as page:
         rows = page.locator("#list li")
         await expect(rows).to_have_count(100)

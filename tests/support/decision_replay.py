@@ -11,7 +11,7 @@ import random
 
 from scaler.core.decide import decide
 from scaler.core.model import Fleet
-from scaler.core.state import State
+from scaler.core.state import FleetState
 from tests.support.observations import SERVICES, Dimensions
 from tests.support.scaler_builders import arn, generation, world
 
@@ -26,7 +26,7 @@ class Rehearsal:
     patience = 20
 
     def __init__(self, drawn: Dimensions) -> None:
-        seed, (workers, generations, _) = drawn
+        seed, (workers, services, _) = drawn
         rng = random.Random(seed)
         minimum = rng.randint(0, 2)
         maximum = max(1, minimum + rng.randint(0, 5))
@@ -34,14 +34,14 @@ class Rehearsal:
         self.interval_s = self.fleet.interval_s
         self.slots_base = rng.randint(0, 20)
         self.noise = [rng.randint(0, 9) for _ in range(rng.randint(3, 5))]
-        self.services: dict[str, dict[str, str]] = {name: {} for name in SERVICES[:generations]}
+        self.services: dict[str, dict[str, str]] = {name: {} for name in SERVICES[:services]}
         self.revisions = dict(zip(SERVICES, rng.choice(((7, 8), (8, 7))), strict=True))
         self.current = max(self.services, key=lambda name: self.revisions[name])
         self.started = 0
         for name in self.services:
             self._start(name, rng.randint(0, min(workers, 4)), rng)
         self.desired = {name: len(workers) for name, workers in self.services.items()}
-        self.state, self.now = State(), 100.0
+        self.state, self.now = FleetState(), 100.0
         self.needs: list[tuple[float, int]] = []
         self.directions: list[int] = []
         self.quiet_turns = 0
@@ -87,7 +87,7 @@ class Rehearsal:
         before = self.count
         decision, self.state = decide(self.fleet, seen, self.state, self.now)
         idle = not decision.drains and not decision.resumes
-        for name, do in decision.generations.items():
+        for name, do in decision.services.items():
             assert do.desired is not None
             workers = self.services[name]
             for task in workers:

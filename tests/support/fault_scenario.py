@@ -55,7 +55,7 @@ class FaultScenario(Simulation):
     @property
     def why(self) -> str:
         """The last explanation, as one text."""
-        return "\n".join(self.decision.explanation)
+        return "\n".join(f"{step.name}: {step.text}" for step in self.decision.explanation)
 
     @property
     def reductions(self) -> list[tuple[float, str, int, int]]:

@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 from scaler.core.decide import decide
 from scaler.core.model import (
     BrokerCount,
-    Controls,
+    Overrides,
     DatabaseCount,
     Fallback,
     Fleet,
-    Generation,
+    ServiceObservation,
     Known,
     Observation,
     Reading,
@@ -28,8 +28,8 @@ from scaler.core.model import (
     Stale,
     Unknown,
 )
-from scaler.core.state import Decision, State
-from scaler.core.window import Window
+from scaler.core.state import Decision, FleetState
+from scaler.core.window import NeedWindow
 from tests.support.scaler_builders import SILENT, WORKERS, generation, world
 
 WORDS = sorted(WORKERS)
@@ -47,7 +47,7 @@ STRANGE_PAST_S = 100.0
 
 
 Dimensions = tuple[int, tuple[int, int, int]]
-"""A seed, and what is worth shrinking: how many workers at most, generations, observations in the past."""
+"""A seed, and what is worth shrinking: how many workers at most, services, observations in the past."""
 
 
 @dataclass(frozen=True)
@@ -55,18 +55,18 @@ class Moment:
     """A fleet, what is remembered, what is seen, and when."""
 
     fleet: Fleet
-    state: State
+    state: FleetState
     now: float
     observation: Observation
 
     def decide(self, observation: Observation | None = None) -> Decision:
         return self.step(observation)[0]
 
-    def step(self, observation: Observation | None = None) -> tuple[Decision, State]:
+    def step(self, observation: Observation | None = None) -> tuple[Decision, FleetState]:
         return decide(self.fleet, observation or self.observation, self.state, self.now)
 
 
-SIZES = [(workers, generations, past) for workers in range(8) for past in range(3) for generations in (1, 2)]
+SIZES = [(workers, services, past) for workers in range(8) for past in range(3) for services in (1, 2)]
 dimensions = st.tuples(st.integers(0, 2**48), st.sampled_from(SIZES))
 
 
@@ -75,12 +75,12 @@ def moment(drawn: Dimensions, *, ordered: bool = True, known: bool = False) -> M
 
     A third are quiet: everything is known, little is wanted, some have let go. There fleets shrink.
     """
-    seed, (workers, generations, past) = drawn
+    seed, (workers, services, past) = drawn
     rng = random.Random(seed)
     quiet = rng.random() < 0.35
-    draw = _Draw(rng, workers, generations, ordered=ordered and not quiet, known=known or quiet, quiet=quiet)
+    draw = _Draw(rng, workers, services, ordered=ordered and not quiet, known=known or quiet, quiet=quiet)
     fleet = draw.fleet()
-    state, now = State(), STRANGE_PAST_S
+    state, now = FleetState(), STRANGE_PAST_S
     for _ in range(past):
         _, state = decide(fleet, draw.observation(), state, now)
         now += rng.choice((5.0, 5.0, 20.0, 100.0, 400.0))
@@ -93,10 +93,10 @@ def moment(drawn: Dimensions, *, ordered: bool = True, known: bool = False) -> M
     return Moment(fleet, state, now, seen)
 
 
-def _full_window(rng: random.Random, now: float, most: int) -> Window:
+def _full_window(rng: random.Random, now: float, most: int) -> NeedWindow:
     first, second = sorted((rng.randint(0, most), rng.randint(0, most)), reverse=True)
     samples = ((now - 50.0, first), (now - 10.0, second)) if first > second else ((now - 10.0, first),)
-    return Window(samples, now - 90.0, now - 5.0)
+    return NeedWindow(samples, now - 90.0, now - 5.0)
 
 
 @dataclass
@@ -105,7 +105,7 @@ class _Draw:
 
     rng: random.Random
     workers: int
-    generations: int
+    services: int
     ordered: bool
     known: bool
     quiet: bool
@@ -121,24 +121,24 @@ class _Draw:
             maximum=max(1, minimum + rng.randint(0, 8)),
             launch_budget=rng.choice((1, 3, 50)),
             fallback=rng.choice(FALLBACKS),
-            foreign_desired=rng.choice(("correct", "correct", "adopt")),
+            desired_count_drift=rng.choice(("correct", "correct", "adopt")),
         )
 
     def observation(self) -> Observation:
         rng = self.rng
-        services = SERVICES[: self.generations]
+        names = SERVICES[: self.services]
         revisions = rng.choice(((7, 8), (8, 7), (7, 7)))
-        generations = {
-            service: self._generation(service, revision) for service, revision in zip(services, revisions, strict=False)
+        services = {
+            service: self._generation(service, revision) for service, revision in zip(names, revisions, strict=False)
         }
         queued, running = (rng.randint(0, 3), 0) if self.quiet else (rng.randint(0, 60), rng.randint(0, 40))
         if rng.random() < 0.3:
             queued = running = 0
-        controls, schedule = None, None
+        overrides, schedule = None, None
         if self.ordered:
-            controls = _controls(rng)
+            overrides = _controls(rng)
             schedule = Schedule(rng.randint(0, 8), "weekdays from 6") if rng.random() < 0.2 else None
-        seen = world(generations, queued=queued, running=running, controls=controls, schedule=schedule)
+        seen = world(services, queued=queued, running=running, overrides=overrides, schedule=schedule)
         if self.known:
             return seen
         messages = BrokerCount(rng.randint(0, 60), rng.randint(0, 40))
@@ -153,7 +153,7 @@ class _Draw:
         ]
         return replace(seen, broker=rng.choice(brokers), database=rng.choice(databases))
 
-    def _generation(self, service: str, revision: int) -> Generation:
+    def _generation(self, service: str, revision: int) -> ServiceObservation:
         rng = self.rng
         words = QUIET_WORDS if self.quiet else rng.choice((WORDS, CALM_WORDS, QUIET_WORDS))
         workers = rng.choices(words, k=rng.randint(0, self.workers))
@@ -167,10 +167,10 @@ class _Draw:
         return replace(seen, **hidden)
 
 
-def _controls(rng: random.Random) -> Reading[Controls]:
+def _controls(rng: random.Random) -> Reading[Overrides]:
     if rng.random() < 0.5:
-        return Known(Controls(), 0.0)
-    ordered = Controls(
+        return Known(Overrides(), 0.0)
+    ordered = Overrides(
         minimum=rng.choice((None, None, rng.randint(0, 6))),
         maximum=rng.choice((None, None, rng.randint(0, 9))),
         fixed=rng.choice((None, None, None, rng.randint(0, 6))),

@@ -13,11 +13,11 @@ from scaler.core.decide import decide
 from scaler.core.model import (
     AgentState,
     BrokerCount,
-    Controls,
+    Overrides,
     DatabaseCount,
     Deployment,
     Fleet,
-    Generation,
+    ServiceObservation,
     Known,
     Observation,
     Reading,
@@ -26,7 +26,7 @@ from scaler.core.model import (
     Task,
     Unknown,
 )
-from scaler.core.state import Decision, GenerationState, State
+from scaler.core.state import Decision, ServiceState, FleetState
 
 FLEET = Fleet(name="default", queues=("default",), slots=5, minimum=1, maximum=10)
 SILENT = Unknown("no answer")
@@ -54,7 +54,7 @@ WORKERS: Mapping[str, tuple[str, AgentState | None, bool]] = {
 
 
 SERVICE = "worker-default"
-NOTHING_ORDERED = Controls()
+NOTHING_ORDERED = Overrides()
 
 
 @cache
@@ -74,7 +74,7 @@ def generation(
     old: Sequence[int] = (),
     arns: Sequence[str] | None = None,
     now: float = 0.0,
-) -> Generation:
+) -> ServiceObservation:
     """Build a service and its workers; `arns` where these are not to be numbered from 0.
 
     `old` are the numbers of the workers on the previous revision; with any, a deployment rolls.
@@ -93,7 +93,7 @@ def generation(
     for i in up:
         agent = WORKERS[workers[i]][1]
         agents[arns[i]] = SILENT if agent is None else Known(agent, now)
-    return Generation(
+    return ServiceObservation(
         service=Known(
             Service(
                 desired=len(workers) if desired is None else desired,
@@ -110,26 +110,26 @@ def generation(
 
 
 def world(
-    generations: Mapping[str, Generation],
+    services: Mapping[str, ServiceObservation],
     *,
     queued: int = 0,
     running: int = 0,
     broker: Reading[BrokerCount] | None = None,
     database: Reading[DatabaseCount] | None = None,
-    controls: Reading[Controls] | None = None,
+    overrides: Reading[Overrides] | None = None,
     schedule: Schedule | None = None,
     now: float = 0.0,
 ) -> Observation:
     """Build an observation of several services; the broker agrees with the database unless it is given."""
-    agents = [agent for each in generations.values() for agent in each.agents.values()]
+    agents = [agent for each in services.values() for agent in each.agents.values()]
     at_work = sum(each.value.running for each in agents if isinstance(each, Known))
     if broker is None:
         in_flight = min(max(running, at_work), queued + running)
         broker = Known(BrokerCount(visible=queued + running - in_flight, in_flight=in_flight), now)
     return Observation(
-        generations=generations,
+        services=services,
         broker=broker,
-        controls=controls or Known(NOTHING_ORDERED, now),
+        overrides=overrides or Known(NOTHING_ORDERED, now),
         database=database or Known(DatabaseCount(queued, running), now),
         schedule=schedule,
     )
@@ -144,7 +144,7 @@ def observe(
     broker: Reading[BrokerCount] | None = None,
     database: Reading[DatabaseCount] | None = None,
     protected: Unknown | None = None,
-    controls: Controls | None = None,
+    overrides: Overrides | None = None,
     schedule: Schedule | None = None,
     old: Sequence[int] = (),
     now: float = 0.0,
@@ -156,7 +156,7 @@ def observe(
         running=running,
         broker=broker,
         database=database,
-        controls=Known(controls, now) if controls else None,
+        overrides=Known(overrides, now) if overrides else None,
         schedule=schedule,
         now=now,
     )
@@ -164,43 +164,44 @@ def observe(
 
 def but(observation: Observation, of: str = SERVICE, **changes: Any) -> Observation:
     """Return the observation with other readings of one service."""
-    changed = replace(observation.generations[of], **changes)
-    return replace(observation, generations={**observation.generations, of: changed})
+    changed = replace(observation.services[of], **changes)
+    return replace(observation, services={**observation.services, of: changed})
 
 
-def only(observation: Observation) -> Generation:
+def only(observation: Observation) -> ServiceObservation:
     """Return the one service of the fleet."""
-    (generation,) = observation.generations.values()
+    (generation,) = observation.services.values()
     return generation
 
 
-def kept(state: State, service: str = SERVICE) -> GenerationState:
+def kept(state: FleetState, service: str = SERVICE) -> ServiceState:
     """Return what is remembered of one service."""
     return state.of(service)
 
 
-def remembering(state: State, of: str = SERVICE, **changes: Any) -> State:
+def remembering(state: FleetState, of: str = SERVICE, **changes: Any) -> FleetState:
     """Return the state with something else remembered of one service."""
-    return replace(state, generations={**state.generations, of: replace(state.of(of), **changes)})
+    return replace(state, services={**state.services, of: replace(state.of(of), **changes)})
 
 
-def settled(observation: Observation, fleet: Fleet = FLEET, state: State | None = None, start: float = 0.0) -> State:
+def settled(
+    observation: Observation, fleet: Fleet = FLEET, state: FleetState | None = None, start: float = 0.0
+) -> FleetState:
     """Return the state after one window of this same observation, drains and resumes not remembered."""
-    state = state or State()
+    state = state or FleetState()
     now = start
     while now < start + fleet.scale_in_window_s:
         _, state = decide(fleet, observation, state, now)
         now += fleet.interval_s
     forgotten = {
-        name: replace(each, drains={}, resumes={}, attempt=None, expected=None)
-        for name, each in state.generations.items()
+        name: replace(each, drains={}, resumes={}, attempt=None, expected=None) for name, each in state.services.items()
     }
-    return replace(state, generations=forgotten)
+    return replace(state, services=forgotten)
 
 
 def after_window(
     observation: Observation, fleet: Fleet = FLEET, *, draining: Sequence[int] = ()
-) -> tuple[Decision, State]:
+) -> tuple[Decision, FleetState]:
     """Decide on an observation that has been the same for a full window."""
     state = remembering(settled(observation, fleet), drains={arn(i): 0.0 for i in draining})
     return decide(fleet, observation, state, fleet.scale_in_window_s)

@@ -7,8 +7,8 @@ import json
 from collections.abc import Callable, Iterator
 
 from scaler.core.decide import decide
-from scaler.core.model import Controls, Generation, Known, Service, Task, Unknown
-from scaler.core.state import Decision, GenerationDecision, State
+from scaler.core.model import Overrides, ServiceObservation, Known, Service, Task, Unknown
+from scaler.core.state import Decision, ServiceDecision, FleetState
 from scaler.core.tick import Tick
 from scaler.core.workers import PENDING
 from scaler.reporting.tick_codec import from_json, to_json
@@ -18,42 +18,42 @@ SILENCE_S = 60.0
 LETTING_GO = {"draining", "releasing", "released"}
 
 
-def service_in(seen: Generation) -> Service | None:
+def service_in(seen: ServiceObservation) -> Service | None:
     return seen.service.value if isinstance(seen.service, Known) else None
 
 
-def tasks_in(seen: Generation) -> tuple[Task, ...] | None:
+def tasks_in(seen: ServiceObservation) -> tuple[Task, ...] | None:
     return seen.tasks.value if isinstance(seen.tasks, Known) else None
 
 
-def phase_of(seen: Generation, arn: str) -> str | None:
+def phase_of(seen: ServiceObservation, arn: str) -> str | None:
     agent = seen.agents.get(arn)
     return agent.value.phase if isinstance(agent, Known) else None
 
 
-def orders(moment: Moment) -> Controls:
+def orders(moment: Moment) -> Overrides:
     """Return what is ordered; a scaler that has never read it behaves as if paused."""
-    reading = moment.observation.controls
+    reading = moment.observation.overrides
     if isinstance(reading, Unknown):
-        since = moment.state.controls_unknown_since
+        since = moment.state.overrides_unknown_since
         early = since is None or moment.now - since < SILENCE_S
-        return Controls(pause="both" if early else "in")
+        return Overrides(pause="both" if early else "in")
     return reading.value
 
 
-def each(moment: Moment, decision: Decision) -> Iterator[tuple[str, Generation, GenerationDecision]]:
-    for name, seen in moment.observation.generations.items():
-        yield name, seen, decision.generations[name]
+def each(moment: Moment, decision: Decision) -> Iterator[tuple[str, ServiceObservation, ServiceDecision]]:
+    for name, seen in moment.observation.services.items():
+        yield name, seen, decision.services[name]
 
 
-def unknown_never_lowers(moment: Moment, decision: Decision, after: State) -> None:
+def unknown_never_lowers(moment: Moment, decision: Decision, after: FleetState) -> None:
     seen = moment.observation
-    services = all(service_in(one) is not None for one in seen.generations.values())
+    services = all(service_in(one) is not None for one in seen.services.values())
     demand = isinstance(seen.broker, Known) and (seen.database is None or isinstance(seen.database, Known))
-    size_ordered = not isinstance(seen.controls, Unknown) and (
+    size_ordered = not isinstance(seen.overrides, Unknown) and (
         orders(moment).fixed is not None or (decision.demand is None and moment.fleet.fallback.mode == "fixed")
     )
-    certain = services and (demand or size_ordered) and not isinstance(seen.controls, Unknown)
+    certain = services and (demand or size_ordered) and not isinstance(seen.overrides, Unknown)
     for name, one, do in each(moment, decision):
         if certain and isinstance(one.tasks, Known) and isinstance(one.protected, Known):
             continue
@@ -63,7 +63,7 @@ def unknown_never_lowers(moment: Moment, decision: Decision, after: State) -> No
         assert not new, f"{new} were told to drain on what is not known"
 
 
-def within_bounds(moment: Moment, decision: Decision, after: State) -> None:
+def within_bounds(moment: Moment, decision: Decision, after: FleetState) -> None:
     ordered = orders(moment)
     free = ordered.pause not in ("out", "both") and not ordered.dry_run and moment.fleet.launch_budget == 50
     for name, one, do in each(moment, decision):
@@ -72,7 +72,7 @@ def within_bounds(moment: Moment, decision: Decision, after: State) -> None:
             assert do.desired is None
             continue
         assert do.desired is not None
-        top = max(service.desired, do.floor or 0)
+        top = max(service.desired, do.protected_minimum or 0)
         if name == decision.current and ordered.pause not in ("out", "both"):
             top = max(top, decision.maximum)
         assert do.desired <= top, f"{name} is above the maximum, and neither protection nor a hand put it there"
@@ -81,7 +81,7 @@ def within_bounds(moment: Moment, decision: Decision, after: State) -> None:
     assert 0 <= decision.minimum <= decision.maximum
 
 
-def never_below_protection(moment: Moment, decision: Decision, after: State) -> None:
+def never_below_protection(moment: Moment, decision: Decision, after: FleetState) -> None:
     for name, one, do in each(moment, decision):
         tasks, service = tasks_in(one), service_in(one)
         if service is None or tasks is None or not isinstance(one.protected, Known) or orders(moment).dry_run:
@@ -103,7 +103,7 @@ def never_below_protection(moment: Moment, decision: Decision, after: State) -> 
         assert do.desired >= len(protected) + len(about), f"{name}: somebody about to be protected would be refused"
 
 
-def reduces_only_by_who_let_go(moment: Moment, decision: Decision, after: State) -> None:
+def reduces_only_by_who_let_go(moment: Moment, decision: Decision, after: FleetState) -> None:
     for name, one, do in each(moment, decision):
         if not do.reduces:
             continue
@@ -126,7 +126,7 @@ def reduces_only_by_who_let_go(moment: Moment, decision: Decision, after: State)
         assert not do.resumes
 
 
-def commands_never_contradict(moment: Moment, decision: Decision, after: State) -> None:
+def commands_never_contradict(moment: Moment, decision: Decision, after: FleetState) -> None:
     for name, one, do in each(moment, decision):
         assert not set(do.drains) & set(do.resumes)
         tasks = tasks_in(one)
@@ -135,7 +135,7 @@ def commands_never_contradict(moment: Moment, decision: Decision, after: State) 
             assert set(do.drains) | set(do.resumes) <= arns, f"{name}: a command for somebody else's task"
 
 
-def orders_are_obeyed(moment: Moment, decision: Decision, after: State) -> None:
+def orders_are_obeyed(moment: Moment, decision: Decision, after: FleetState) -> None:
     ordered = orders(moment)
     for name, one, do in each(moment, decision):
         service = service_in(one)
@@ -143,15 +143,17 @@ def orders_are_obeyed(moment: Moment, decision: Decision, after: State) -> None:
             assert (do.writes, do.drains, do.resumes) == (False, (), ()), "a dry run did something"
             assert not after.of(name).drains
         if ordered.pause in ("out", "both") and service is not None and do.desired is not None:
-            assert do.desired <= max(service.desired, do.floor or 0), "paused, and more workers were started"
+            assert do.desired <= max(service.desired, do.protected_minimum or 0), (
+                "paused, and more workers were started"
+            )
         if ordered.pause in ("in", "both"):
             assert not do.reduces, "paused, and the count was lowered"
             says = {arn for arn in one.agents if phase_of(one, arn) in LETTING_GO}
             assert set(do.drains) <= set(moment.state.of(name).drains) | says, "paused, and somebody was drained"
 
 
-def only_the_newest_grows(moment: Moment, decision: Decision, after: State) -> None:
-    services = {name: service_in(one) for name, one in moment.observation.generations.items()}
+def only_the_newest_grows(moment: Moment, decision: Decision, after: FleetState) -> None:
+    services = {name: service_in(one) for name, one in moment.observation.services.items()}
     known = {name: service.revision for name, service in services.items() if service is not None}
     if len(known) == len(services):
         assert decision.current is not None
@@ -159,16 +161,16 @@ def only_the_newest_grows(moment: Moment, decision: Decision, after: State) -> N
     for name, one, do in each(moment, decision):
         service = service_in(one)
         if service is not None and do.desired is not None and name != decision.current:
-            assert do.desired <= max(service.desired, do.floor or 0), f"{name} is old and grew"
+            assert do.desired <= max(service.desired, do.protected_minimum or 0), f"{name} is old and grew"
 
 
-def explains_itself(moment: Moment, decision: Decision, after: State) -> None:
+def explains_itself(moment: Moment, decision: Decision, after: FleetState) -> None:
     assert decision.reason.endswith(".")
-    assert decision.explanation[0].startswith("demand: ")
-    assert all(": " in line for line in decision.explanation)
+    assert decision.explanation[0].name == "demand"
+    assert all(step.name and step.text for step in decision.explanation)
 
 
-def replay_equals_live(moment: Moment, decision: Decision, after: State) -> None:
+def replay_equals_live(moment: Moment, decision: Decision, after: FleetState) -> None:
     tick = Tick(moment.fleet, moment.observation, moment.state, moment.now, decision)
     kept = json.loads(json.dumps(to_json(tick), allow_nan=False))
     again = from_json(kept)
@@ -176,7 +178,7 @@ def replay_equals_live(moment: Moment, decision: Decision, after: State) -> None
     assert decide(again.fleet, again.observation, again.before, again.now) == (decision, after)
 
 
-INVARIANTS: tuple[Callable[[Moment, Decision, State], None], ...] = (
+INVARIANTS: tuple[Callable[[Moment, Decision, FleetState], None], ...] = (
     unknown_never_lowers,
     within_bounds,
     never_below_protection,

@@ -13,6 +13,7 @@ from typing import Any
 
 from scaler.reporting.decision_line import rfc3339
 from scaler.reporting.decision_log import DecisionLog
+from scaler.reporting.explanation import LINE_VERSION
 from scaler.reporting.http import application, serving
 from scaler.reporting.prometheus_metrics import Metrics
 from scaler.runtime.supervisor import Supervisor
@@ -27,49 +28,56 @@ def workers(**counts: int) -> dict[str, int]:
     return dict.fromkeys(states, 0) | counts
 
 
+def step(name: str, text: str, **values: Any) -> dict[str, Any]:
+    """A step of an explanation."""
+    return {"name": name, "text": text, "values": values}
+
+
 def line(
     fleet: str = "default", *, at: datetime | None = None, queued: int = 28, running: int = 5, **more: Any
 ) -> dict[str, Any]:
     """A decision of a fleet with five slots a worker that has just what it needs, but for what `more` says."""
     slots = queued + running
     needed = -(-slots // 5)
-    wanted = more.get("wanted", max(1, min(20, needed)))
-    desired = more.get("desired", wanted)
+    target = more.get("target", max(1, min(20, needed)))
+    desired = more.get("desired", target)
     up = more.get("running_workers", desired)
     busy = min(up, -(-running // 5))
     told: dict[str, Any] = {
         "event": "decision",
+        "version": LINE_VERSION,
         "at": rfc3339(at or datetime.now(UTC)),
         "environment": "analytics",
         "fleet": fleet,
         "current": f"worker-{fleet}-a",
         "kind": "hold",
-        "reason": f"{slots} slots wanted, {wanted} workers meant to serve: holds at {desired}.",
+        "reason": f"Desired {desired}: {slots} slots needed / 5 per worker = {needed}.",
         "explanation": [
-            f"demand: the database says {queued} queued + {running} running = {slots}",
-            f"slots: {slots} slots at 5 a worker (as the agents report) need {needed} workers",
-            f"protection: {up} protected + 0 about to be: desired may not go below {up}",
+            step("demand", f"Database: {queued} queued + {running} running = {slots} slots"),
+            step("slots", f"{slots} slots / 5 per worker (reported by the agents) = {needed} workers"),
+            step("protection", f"{up} protected + 0 about to be protected: desired at least {up}"),
         ],
         "desired_before": desired,
         "desired": desired,
+        "slots_per_worker": 5,
         "needed": needed,
-        "wanted": wanted,
+        "target": target,
         "min": 1,
         "max": 20,
         "bounds": {"min": 1, "max": 20},
         "running": up,
         "pending": max(0, desired - up),
         "protected": up,
-        "demand": {"queued": queued, "running": running, "slots": slots, "source": "database"},
+        "demand": {"queued": queued, "running": running, "slots": slots, "source": "database", "stale": False},
         "workers": workers(starting=max(0, desired - up), consuming_idle=up - busy, busy=busy),
         "slots": {"total": up * 5, "free": up * 5 - running},
-        "controls": None,
-        "controls_state": "known",
+        "overrides": None,
+        "overrides_state": "known",
         "drain": [],
         "resume": [],
         "errors": [],
-        "readings": {"service": 0.1, "tasks": 0.2, "protection": 0.1, "broker": 0.3, "controls": 1.2, "database": 0.2},
-        "generations": {f"worker-{fleet}-a": {"revision": 7, "desired": desired, "running": up, "kind": "hold"}},
+        "readings": {"service": 0.1, "tasks": 0.2, "protection": 0.1, "broker": 0.3, "overrides": 1.2, "database": 0.2},
+        "services": {f"worker-{fleet}-a": {"revision": 7, "desired": desired, "running": up, "kind": "hold"}},
     }
     more.pop("running_workers", None)
     return told | more
@@ -114,17 +122,18 @@ def a_day_at_work(told: Stage, fleet: str = "default", *, hours: float = 6.0) ->
         slots = int(26 + 22 * math.sin(turn * 2.4 + 1.2) + 9 * math.sin(turn * 13)) if ago > 240 else 12
         slots = max(0, slots)
         needed = max(1, -(-slots // 5))
-        before, kind, reason = desired, "hold", f"{slots} slots wanted, {needed} workers meant to serve: holds."
+        before, kind, reason = desired, "hold", f"Desired {desired}: {slots} slots needed / 5 per worker = {needed}."
         running = min(desired, running + 1) if running < desired and ago % 40 == 0 else min(running, desired)
         if needed > desired:
             desired, kind, drains = min(20, needed), "grow", 0
-            reason = f"{slots} slots wanted, that is {desired} workers: desired {before} -> {desired}."
+            reason = f"Desired {before} -> {desired}: {slots} slots needed / 5 per worker = {desired}."
         elif needed < desired and not drains:
             drains, kind = desired - needed, "drain"
-            reason = f"{slots} slots wanted, {needed} workers suffice: drains {drains} more."
+            until = f"Desired {desired} until {drains} surplus workers drained"
+            reason = f"{until}: {slots} slots needed / 5 per worker = {needed}."
         elif drains and ago % 160 == 0:
             desired, kind, drains = max(needed, desired - drains), "shrink", 0
-            reason = f"{slots} slots wanted, {needed} workers suffice: desired {before} -> {desired}."
+            reason = f"Desired {before} -> {desired}: {slots} slots needed / 5 per worker = {needed}."
         busy = min(slots, 5 * running)
         told.decide(
             line(
@@ -146,13 +155,13 @@ def a_day_at_work(told: Stage, fleet: str = "default", *, hours: float = 6.0) ->
 
 
 def grows_to_seven(told: Stage, fleet: str = "default") -> None:
-    """33 slots wanted at five a worker: the question everybody asks."""
-    why = "33 slots wanted, that is 7 workers: desired 3 -> 7."
+    """33 slots needed at five per worker: the fleet scales out from 3 to 7."""
+    why = "Desired 3 -> 7: 33 slots needed / 5 per worker = 7."
     steps = [
-        "demand: the database says 13 queued + 20 running = 33",
-        "slots: 33 slots at 5 a worker (as the agents report) need 7 workers",
-        "up: from 3 to 7 workers at once",
-        "protection: 5 protected + 2 about to be: desired may not go below 7",
+        step("demand", "Database: 13 queued + 20 running = 33 slots"),
+        step("slots", "33 slots / 5 per worker (reported by the agents) = 7 workers"),
+        step("up", "7 workers needed, 3 in service: scale out now"),
+        step("protection", "5 protected + 2 about to be protected: desired at least 7"),
     ]
     grown = line(
         fleet,

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 from scaler.core.decide import decide
 from scaler.core.model import Fleet, Observation
-from scaler.core.state import State
+from scaler.core.state import FleetState
 from scaler.core.tick import Tick
 from scaler.errors import SourceError
 from scaler.runtime.tick_result import Report
@@ -23,13 +23,13 @@ def report(
     *,
     name: str = "default",
     fleet: Fleet = FLEET,
-    state: State | None = None,
+    state: FleetState | None = None,
     now: float = 0.0,
     errors: Sequence[SourceError] = (),
 ) -> Report:
     """Decide on the observation (a quiet fleet with one busy worker unless it is given) and report it."""
     fleet = replace(fleet, name=name)
     seen = observe(["busy"], running=2) if observation is None else observation
-    before = State() if state is None else state
+    before = FleetState() if state is None else state
     decision, _ = decide(fleet, seen, before, now)
     return Report(AT, Tick(fleet, seen, before, now, decision), {}, tuple(errors), 0.1)

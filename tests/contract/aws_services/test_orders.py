@@ -11,7 +11,7 @@ from openmwaa.operate.connection import Connection
 from openmwaa.operate.override_store import ControlsStore
 from scaler.adapters.override_store import SsmOverrides
 from scaler.config.overrides import OverrideDocument
-from scaler.core.model import Controls
+from scaler.core.model import Overrides
 from scaler.errors import BadAnswerError
 from tests.contract.aws_services.conftest import Emulator, Open
 from tests.support.environments import LEAST
@@ -40,7 +40,7 @@ async def test_what_is_ordered_is_read_and_what_is_not_is_no_order(
     store.change(before, lambda _: order)
     fleets = ["default", *(f"other-{number}" for number in range(15))]
     read = await SsmOverrides(await scalers_client("ssm"), f"/openmwaa/{name}/scaler/").read(fleets)
-    ordered = {fleet: controls for fleet, controls in read.items() if controls != Controls()}
+    ordered = {fleet: controls for fleet, controls in read.items() if controls != Overrides()}
     assert set(read) == set(fleets), "two calls, and each fleet is answered"
     assert ordered == {"default": order.to_core()}
 

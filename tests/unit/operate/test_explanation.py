@@ -81,7 +81,7 @@ def test_the_decision_in_force_and_the_changes_around_it() -> None:
     assert found.before is not None
     assert found.after is not None
     assert (found.decision["desired"], found.before["reason"], found.after["reason"]) == (7, "grew", "shrank")
-    assert found.answer[0].startswith("7 workers desired")
+    assert found.summary[0].startswith("7 workers desired")
     assert found.unread == ()
 
 
@@ -97,7 +97,7 @@ def test_no_decision_is_not_made_up_from_an_old_one() -> None:
     lines = [decided(3 * 3600, 4), decided(1800, 6)]
     (found,) = asked(Logs(lines), 3600)
     assert found.decision is None
-    assert found.answer == ()
+    assert found.summary == ()
     assert (found.before or {})["desired"] == 4
     assert (found.after or {})["desired"] == 6
 
@@ -114,6 +114,13 @@ def test_lines_of_others_are_passed_over() -> None:
     logs.lines.append({"event": "started", "at": rfc3339(NOW)})
     found = asked(logs, 0)
     assert (found[0].decision or {})["desired"] == 4
+
+
+def test_decisions_of_another_version_are_skipped_and_named() -> None:
+    logs = Logs([decided(30, 4), decided(20, 9, version=99)])
+    (found,) = asked(logs, 0)
+    assert (found.decision or {})["desired"] == 4
+    assert found.unread == ("Decisions of version 99 in the log were skipped: this program reads version 1.",)
 
 
 def test_all_fleets_take_one_question() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from scaler.core.decide import decide
 from scaler.core.model import BrokerCount, DatabaseCount, Known, Reading, Stale, Unknown
-from scaler.core.state import State
+from scaler.core.state import ExplanationStep, FleetState
 from tests.support.scaler_builders import (
     FLEET,
     SILENT,
@@ -24,8 +24,8 @@ from tests.support.scaler_builders import (
 )
 
 
-def explained(lines: tuple[str, ...], words: str) -> bool:
-    return any(words in line for line in lines)
+def explained(steps: tuple[ExplanationStep, ...], words: str) -> bool:
+    return any(words in step.text for step in steps)
 
 
 # --- demand -> slots -> up at once
@@ -43,10 +43,10 @@ def explained(lines: tuple[str, ...], words: str) -> bool:
     ],
 )
 def test_grows_at_once_from_the_first_tick(queued: int, running: int, desired: int) -> None:
-    decision, _ = decide(FLEET, observe(["busy"], queued=queued, running=running), State(), 0.0)
+    decision, _ = decide(FLEET, observe(["busy"], queued=queued, running=running), FleetState(), 0.0)
     assert decision.desired == desired
     assert decision.kind == ("grow" if desired > 1 else "hold")
-    assert decision.explanation[0].startswith("demand:")
+    assert decision.explanation[0].name == "demand"
 
 
 def test_concurrency_is_as_the_agents_report_it() -> None:
@@ -55,26 +55,34 @@ def test_concurrency_is_as_the_agents_report_it() -> None:
         key: Known(replace(each.value, concurrency=2), 0.0) if isinstance(each, Known) else each
         for key, each in only(observation).agents.items()
     }
-    decision, _ = decide(FLEET, but(observation, agents=two_slots), State(), 0.0)
+    decision, _ = decide(FLEET, but(observation, agents=two_slots), FleetState(), 0.0)
     assert decision.desired == 4
-    assert explained(decision.explanation, "as the agents report")
+    assert explained(decision.explanation, "reported by the agents")
 
 
 @pytest.mark.parametrize(
     ("database", "broker", "desired", "words"),
     [
-        pytest.param(Unknown("down"), Known(BrokerCount(20, 0), 0.0), 4, "the broker says", id="broker alone raises"),
-        pytest.param(Unknown("down"), Known(BrokerCount(0, 0), 0.0), 3, "holds", id="broker alone never lowers"),
-        pytest.param(Unknown("down"), Unknown("down"), 3, "nobody knows", id="both unknown holds"),
+        pytest.param(
+            Unknown("down"), Known(BrokerCount(20, 0), 0.0), 4, "Broker: 20 visible", id="broker alone raises"
+        ),
+        pytest.param(Unknown("down"), Known(BrokerCount(0, 0), 0.0), 3, "keep 3", id="broker alone never lowers"),
+        pytest.param(Unknown("down"), Unknown("down"), 3, "Demand unknown", id="both unknown holds"),
         pytest.param(Stale(DatabaseCount(20, 0), 9.0), Unknown("down"), 4, "9 s ago", id="a stale reading raises"),
         pytest.param(
-            Stale(DatabaseCount(0, 0), 9.0), Known(BrokerCount(0, 0), 0.0), 3, "holds", id="stale never lowers"
+            Stale(DatabaseCount(0, 0), 9.0), Known(BrokerCount(0, 0), 0.0), 3, "keep 3", id="stale never lowers"
         ),
-        pytest.param(Known(DatabaseCount(0, 0), 0.0), Unknown("down"), 3, "holds", id="broker unknown never lowers"),
+        pytest.param(Known(DatabaseCount(0, 0), 0.0), Unknown("down"), 3, "keep 3", id="broker unknown never lowers"),
         pytest.param(
-            Known(DatabaseCount(3, 0), 0.0), Known(BrokerCount(30, 0), 0.0), 6, "which is more", id="disagree"
+            Known(DatabaseCount(3, 0), 0.0), Known(BrokerCount(30, 0), 0.0), 6, "more than the database", id="disagree"
         ),
-        pytest.param(Known(DatabaseCount(18, 0), 0.0), Known(BrokerCount(2, 0), 0.0), 4, "less", id="broker says less"),
+        pytest.param(
+            Known(DatabaseCount(18, 0), 0.0),
+            Known(BrokerCount(2, 0), 0.0),
+            4,
+            "less than the database",
+            id="broker says less",
+        ),
     ],
 )
 def test_witnesses(database: Reading[DatabaseCount], broker: Reading[BrokerCount], desired: int, words: str) -> None:
@@ -88,18 +96,18 @@ def test_witnesses(database: Reading[DatabaseCount], broker: Reading[BrokerCount
 
 def test_the_broker_is_believed_for_a_bounded_time() -> None:
     ghosts = observe(["idle"], database=Known(DatabaseCount(0, 0), 0.0), broker=Known(BrokerCount(0, 40), 0.0))
-    state = State()
+    state = FleetState()
     desired = []
     for tick in range(14):
         decision, state = decide(FLEET, ghosts, state, tick * 5.0)
         desired.append(decision.desired)
     assert desired == [8] * 12 + [1, 1], "ghosts in flight kept raising the fleet"
-    assert explained(decision.explanation, "no longer believed")
+    assert explained(decision.explanation, "no longer used")
 
 
 def test_a_fleet_without_database_follows_the_broker_both_ways() -> None:
     plain = replace(observe(["idle"] * 3, broker=Known(BrokerCount(12, 5), 0.0)), database=None)
-    decision, _ = decide(FLEET, plain, State(), 0.0)
+    decision, _ = decide(FLEET, plain, FleetState(), 0.0)
     assert decision.desired == 4
     quiet = replace(observe(["idle"] * 3), database=None)
     decision, _ = after_window(quiet)
@@ -111,7 +119,7 @@ def test_a_fleet_without_database_follows_the_broker_both_ways() -> None:
 
 def test_shrinks_only_after_a_full_window() -> None:
     observation = observe(["idle"] * 3)
-    state = State()
+    state = FleetState()
     for tick in range(12):
         decision, state = decide(FLEET, observation, state, tick * 5.0)
         assert not decision.drains, f"drained after {tick * 5} s of a 60 s window"
@@ -147,21 +155,21 @@ def test_somebody_elses_desired_count_is_reported(workers: list[str], written: i
     state = settled(observe(workers, running=20))
     _, state = decide(FLEET, observe(workers, running=20), state, 60.0)
     decision, _ = decide(FLEET, observe(workers, running=20, desired=written), state, 65.0)
-    assert decision.foreign_desired == written
+    assert decision.desired_count_drift == written
     assert decision.desired == desired
-    assert explained(decision.explanation, "somebody else wrote")
+    assert explained(decision.explanation, "Desired count drift")
 
 
 def test_a_write_without_effect_is_counted_and_repeated() -> None:
     observation = observe(["full"], queued=10, running=5)
-    state = State()
+    state = FleetState()
     for count in (1, 2, 3):
         decision, state = decide(FLEET, observation, state, count * 5.0)
         assert decision.desired == 3
         attempt = kept(state).attempt
         assert attempt is not None
         assert attempt.count == count
-    assert decision.foreign_desired is None
+    assert decision.desired_count_drift is None
     assert explained(decision.explanation, "still 1 after 2 attempts")
 
 
@@ -169,7 +177,7 @@ def test_a_write_without_effect_is_counted_and_repeated() -> None:
 
 
 @pytest.mark.parametrize(
-    ("workers", "desired", "floor"),
+    ("workers", "desired", "protected_minimum"),
     [
         pytest.param(["busy", "busy"], 1, 2, id="protected above desired"),
         pytest.param(["busy", "refused"], 1, 2, id="refused by ECS"),
@@ -182,12 +190,12 @@ def test_a_write_without_effect_is_counted_and_repeated() -> None:
         pytest.param(["busy", "stopping"], 1, 1, id="being stopped"),
     ],
 )
-def test_never_below_protected_and_about_to_be(workers: list[str], desired: int, floor: int) -> None:
+def test_never_below_protected_and_about_to_be(workers: list[str], desired: int, protected_minimum: int) -> None:
     fleet = replace(FLEET, maximum=1)
-    decision, _ = decide(fleet, observe(workers, desired=desired), State(), 0.0)
-    assert decision.floor == floor
-    assert decision.desired == max(desired, floor)
-    if floor > desired:
+    decision, _ = decide(fleet, observe(workers, desired=desired), FleetState(), 0.0)
+    assert decision.protected_minimum == protected_minimum
+    assert decision.desired == max(desired, protected_minimum)
+    if protected_minimum > desired:
         assert decision.kind == "protect"
         assert explained(decision.explanation, "above the maximum of 1")
 
@@ -197,7 +205,7 @@ def test_a_rolling_deployment_does_not_chase_its_own_new_tasks() -> None:
     desired, new = 3, 3
     for _ in range(10):
         observation = observe(["full"] * 3 + ["refused"] * new, desired=desired, old=(0, 1, 2), running=15)
-        decision, _ = decide(FLEET, observation, State(), 0.0)
+        decision, _ = decide(FLEET, observation, FleetState(), 0.0)
         assert decision.desired is not None
         desired = new = decision.desired
     assert desired == 6, "3 protected on the old revision + 3 wanted on the new one"
@@ -226,7 +234,7 @@ def test_victims(workers: list[str], running: int, victims: set[int]) -> None:
 
 def test_the_longest_idle_goes_first() -> None:
     # Both consume and neither has a task; the second has been so for longer.
-    _, state = decide(FLEET, observe(["busy", "idle"], queued=4, running=2), State(), 0.0)
+    _, state = decide(FLEET, observe(["busy", "idle"], queued=4, running=2), FleetState(), 0.0)
     for tick in range(1, 13):
         _, state = decide(FLEET, observe(["idle", "idle"]), state, tick * 5.0)
     decision, _ = decide(FLEET, observe(["idle", "idle"]), state, 65.0)
@@ -299,9 +307,9 @@ def test_a_worker_that_never_comes_back_is_replaced_after_its_lease() -> None:
 
 
 def test_a_restarted_scaler_recognises_workers_in_drain() -> None:
-    decision, state = decide(FLEET, observe(["busy", "draining"], running=3), State(), 0.0)
+    decision, state = decide(FLEET, observe(["busy", "draining"], running=3), FleetState(), 0.0)
     assert (decision.drains, set(kept(state).drains), decision.desired) == ((arn(1),), {arn(1)}, 2)
-    decision, state = decide(FLEET, observe(["full", "draining"], running=6), State(), 0.0)
+    decision, state = decide(FLEET, observe(["full", "draining"], running=6), FleetState(), 0.0)
     assert (decision.resumes, set(kept(state).resumes), decision.desired) == ((arn(1),), {arn(1)}, 2)
 
 
@@ -317,13 +325,13 @@ def test_reduces_when_exactly_the_released_are_unprotected() -> None:
 @pytest.mark.parametrize(
     ("workers", "change", "obstacle"),
     [
-        pytest.param(["full", "released", "pending"], {}, "on the way up", id="a task is pending"),
-        pytest.param(["full", "released", "lapsed"], {}, "not the same", id="another worker is unprotected"),
-        pytest.param(["full", "released", "starting"], {}, "not the same", id="a worker is starting"),
-        pytest.param(["full", "released", "releasing"], {}, "not the same", id="one is between"),
-        pytest.param(["full", "released", "released but protected"], {}, "not the same", id="ECS still protects one"),
+        pytest.param(["full", "released", "pending"], {}, "starting", id="a task is pending"),
+        pytest.param(["full", "released", "lapsed"], {}, "differ", id="another worker is unprotected"),
+        pytest.param(["full", "released", "starting"], {}, "differ", id="a worker is starting"),
+        pytest.param(["full", "released", "releasing"], {}, "differ", id="one is between"),
+        pytest.param(["full", "released", "released but protected"], {}, "differ", id="ECS still protects one"),
         pytest.param(["full", "released", "idle"], {"old": (2,)}, "deployments", id="a deployment rolls"),
-        pytest.param(["full", "released"], {"desired": 3}, "about to start", id="ECS has one to start"),
+        pytest.param(["full", "released"], {"desired": 3}, "has still to start", id="ECS has one to start"),
         pytest.param(["full", "released"], {"protected": SILENT}, "", id="protection unknown"),
         pytest.param(["full", "released"], {"broker": SILENT}, "", id="broker unknown"),
         pytest.param(["full", "released"], {"database": SILENT}, "", id="database unknown"),
@@ -368,7 +376,7 @@ def test_what_ecs_is_stopping_holds_no_place() -> None:
 
 def test_a_launch_that_hangs_is_capacity_for_a_while_only() -> None:
     observation = observe(["full", "pending"], queued=5, running=5)
-    state = State()
+    state = FleetState()
     seen = set()
     for tick in range(61):
         decision, state = decide(FLEET, observation, state, tick * 5.0)
@@ -382,7 +390,7 @@ def test_a_launch_that_hangs_is_capacity_for_a_while_only() -> None:
 
 def test_places_that_ecs_cannot_fill_are_taken_back_after_the_deadline() -> None:
     observation = observe(["full"], desired=6, running=5)
-    state = State()
+    state = FleetState()
     for tick in range(61):
         decision, state = decide(FLEET, observation, state, tick * 5.0)
         assert decision.desired == (6 if tick < 60 else 1), tick * 5.0
@@ -413,11 +421,11 @@ def test_zero_needs_two_witnesses_twice(quiet: dict[str, object], drained: list[
 
 
 def test_wakes_from_zero() -> None:
-    decision, _ = decide(replace(FLEET, minimum=0), observe([], queued=1), State(), 0.0)
+    decision, _ = decide(replace(FLEET, minimum=0), observe([], queued=1), FleetState(), 0.0)
     assert decision.desired == 1
 
 
 def test_the_service_unknown_writes_nothing() -> None:
-    decision, _ = decide(FLEET, but(observe(["full"], queued=50), service=SILENT), State(), 0.0)
+    decision, _ = decide(FLEET, but(observe(["full"], queued=50), service=SILENT), FleetState(), 0.0)
     assert (decision.desired, decision.writes, decision.kind) == (None, False, "blind")
     assert "no answer" in decision.reason

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from scaler.reporting.decision_log import KEPT_AT_LEAST, KEPT_IN_ALL
-from scaler.reporting.history import BUCKET_S, SERIES, Timeline, essence
-from tests.support.scaler_page import Stage, line, stage, workers
+from scaler.reporting.history import BUCKET_S, SERIES, Timeline, change_key
+from tests.support.scaler_page import Stage, line, stage, step, workers
 
 START = datetime(2026, 1, 31, 12, tzinfo=UTC)
 
@@ -27,8 +27,11 @@ def ticks(told: Stage, count: int, make: Callable[[int], dict[str, Any]], every_
 
 def test_a_fleet_that_stands_still_writes_a_line_a_minute() -> None:
     told = stage()
-    aging = "window: needs 1 of 2, but only {} of 60 s were seen without a gap: holds"
-    written = ticks(told, 120, lambda n: line(explanation=[aging.format(n)], readings={"database": n / 10}))
+
+    def aging(number: int) -> dict[str, Any]:
+        return step("window", f"1 of 2 workers needed, all sources known for {number} of 60 s: keep 2", kept=2)
+
+    written = ticks(told, 120, lambda n: line(explanation=[aging(n)], readings={"database": n / 10}))
     assert len(written) == 10, "ten minutes, a line a minute"
     (entry,) = told.log.decisions(50)
     assert isinstance(entry, dict)
@@ -37,11 +40,11 @@ def test_a_fleet_that_stands_still_writes_a_line_a_minute() -> None:
         "2026-01-31T12:00:00.000Z",
         "2026-01-31T12:09:55.000Z",
     )
-    assert entry["explanation"] == [aging.format(119)], "the entry is the last that was said"
+    assert entry["explanation"] == [aging(119)], "the entry is the last that was said"
 
 
 def test_tasks_that_come_and_go_and_change_nothing_do_not_make_a_fleet_write_at_every_look() -> None:
-    same: dict[str, Any] = {"needed": 7, "wanted": 7, "desired": 7, "desired_before": 7}
+    same: dict[str, Any] = {"needed": 7, "target": 7, "desired": 7, "desired_before": 7}
 
     def busy(number: int) -> dict[str, Any]:
         states = workers(busy=5 + number % 2, consuming_idle=2 - number % 2)
@@ -50,21 +53,30 @@ def test_tasks_that_come_and_go_and_change_nothing_do_not_make_a_fleet_write_at_
     assert len(ticks(stage(), 120, busy)) == 10
 
 
+def error(reason: str) -> dict[str, str]:
+    return {"source": "ecs", "kind": "DeadlineError", "text": f"ecs: {reason}"}
+
+
 SOMETHING_NEW = [
     pytest.param({"desired": 8}, id="desired"),
     pytest.param({"needed": 8}, id="needed"),
     pytest.param({"kind": "drain"}, id="kind"),
     pytest.param({"drain": ["arn:1"]}, id="drain"),
     pytest.param({"max": 30}, id="bounds"),
-    pytest.param({"controls": {"pause": "in", "by": "ada"}}, id="controls"),
-    pytest.param({"controls_state": "unknown"}, id="controls unknown"),
-    pytest.param({"errors": ["ecs: no answer within 2.0 s"]}, id="errors"),
+    pytest.param({"overrides": {"pause": "in", "by": "ada"}}, id="overrides"),
+    pytest.param({"overrides_state": "unknown"}, id="controls unknown"),
+    pytest.param({"errors": [error("no answer within 2.0 s")]}, id="errors"),
     pytest.param({"readings": {"database": None}}, id="a source became unknown"),
     pytest.param({"current": "worker-default-b"}, id="generation"),
     pytest.param({"workers": workers(starting=1, busy=7)}, id="workers"),
+    pytest.param(
+        {"demand": {"queued": 28, "running": 5, "slots": 33, "source": "database", "stale": True}}, id="stale source"
+    ),
     pytest.param({"update_service": {"sent": True, "desired": 7}}, id="write"),
-    pytest.param({"generations": {"worker-default-a": {"revision": 8}}}, id="revision"),
-    pytest.param({"demand": {"queued": 28, "running": 5, "slots": 33, "source": "broker"}}, id="witness"),
+    pytest.param({"services": {"worker-default-a": {"revision": 8}}}, id="revision"),
+    pytest.param(
+        {"demand": {"queued": 28, "running": 5, "slots": 33, "source": "broker", "stale": False}}, id="source"
+    ),
 ]
 
 
@@ -80,18 +92,21 @@ def test_something_new_is_written_at_once(change: dict[str, Any]) -> None:
     "change",
     [
         pytest.param({"readings": {"database": 3.5, "broker": 0.1}}, id="age of a reading"),
-        pytest.param({"demand": {"queued": 27, "running": 5, "slots": 32, "source": "database"}}, id="one task fewer"),
+        pytest.param(
+            {"demand": {"queued": 27, "running": 5, "slots": 32, "source": "database", "stale": False}},
+            id="one task fewer",
+        ),
         pytest.param({"slots": {"total": 35, "free": 3}}, id="free slots"),
     ],
 )
 def test_what_leads_to_nothing_is_nothing_new(change: dict[str, Any]) -> None:
     told = line(readings={"database": 0.1, "broker": 0.1})
-    assert essence(told) == essence(told | change)
+    assert change_key(told) == change_key(told | change)
 
 
 def test_errors_that_differ_in_their_numbers_are_one_error() -> None:
-    said = [line(errors=[f"ecs: no answer within {seconds} s"]) for seconds in (2.0, 1.9)]
-    assert essence(said[0]) == essence(said[1])
+    said = [line(errors=[error(f"no answer within {seconds} s")]) for seconds in (2.0, 1.9)]
+    assert change_key(said[0]) == change_key(said[1])
 
 
 def test_a_clock_that_went_back_silences_nobody() -> None:

@@ -45,14 +45,14 @@ async def test_fleets_in_full_in_brief_and_one_alone(site: Site) -> None:
     assert (document["environment"], document["problem"]) == ("analytics", None)
     default, spare = document["fleets"]
     assert (default["fleet"], spare["fleet"]) == ("default", "spare")
-    assert default["answer"][0] == "7 workers desired: 5 running, 2 on the way up."
+    assert default["summary"][0] == "7 workers desired, 5 running, 2 starting."
     assert default["slots_per_worker"] == 5
     assert "event" not in default
     (alone,) = (await site.get("v1/fleets?fleet=spare"))["fleets"]
     assert alone["fleet"] == "spare"
     brief = (await site.get("v1/fleets?brief"))["fleets"][0]
     assert brief["desired"] == 7
-    assert {"explanation", "generations", "answer", "drain"}.isdisjoint(brief)
+    assert {"explanation", "services", "summary", "drain"}.isdisjoint(brief)
 
 
 async def test_decisions_of_a_fleet_a_time_and_a_number(site: Site) -> None:

@@ -20,13 +20,13 @@ from scaler.adapters import aws
 from scaler.adapters.aws import ApiCalls
 from scaler.adapters.metrics import CloudWatchMetrics
 from scaler.core.model import Unknown
-from scaler.core.state import GenerationState, State
+from scaler.core.state import ServiceState, FleetState
 from scaler.errors import SourceError
 from scaler.ports import AirflowHealth, Datum
 from scaler.reporting.cloudwatch_metrics import MWAA, OF_AIRFLOW, OF_FLEETS, OF_SERVICES
 from scaler.reporting.cloudwatch_publisher import PERIOD_S, Publisher
 from scaler.reporting.decision_line import decision_line
-from scaler.reporting.explanation import outlook
+from scaler.reporting.explanation import next_steps
 from scaler.reporting.prometheus_metrics import Metrics
 from simulation.loop import run
 from tests.support.scaler_builders import FLEET, SERVICE, SILENT, WORKERS, arn, but, observe
@@ -65,9 +65,9 @@ def test_tells_what_a_tick_saw() -> None:
 def test_the_longest_drain_has_an_age() -> None:
     metrics = Metrics()
     seen = observe(["busy", "draining"], now=100.0)
-    (service,) = seen.generations
+    (service,) = seen.services
     drains = {arn(0): 70.0, arn(1): 40.0}
-    metrics.on_tick(report(seen, state=State(generations={service: GenerationState(drains=drains)}), now=100.0))
+    metrics.on_tick(report(seen, state=FleetState(services={service: ServiceState(drains=drains)}), now=100.0))
     assert sample(metrics, "oldest_drain_seconds", fleet="default") == 60.0
 
 
@@ -89,17 +89,17 @@ def test_who_does_what_is_unknown_while_a_services_tasks_are() -> None:
     told = decision_line(blind, "test")
     assert set(told["workers"].values()) == {None}  # type: ignore[union-attr]
     assert told["slots"] == {"total": None, "free": None}
-    assert "What the workers do is unknown: their tasks cannot be read." in outlook(told)
+    assert "Worker states unknown: the tasks cannot be read." in next_steps(told)
 
 
 def test_the_last_decision_is_the_last_that_said_a_count() -> None:
     metrics, decided = Metrics(), report()
     decision = decided.tick.decision
-    nothing = {name: replace(each, desired=None) for name, each in decision.generations.items()}
+    nothing = {name: replace(each, desired=None) for name, each in decision.services.items()}
     blind = replace(
         decided,
         at=decided.at + timedelta(minutes=1),
-        tick=replace(decided.tick, decision=replace(decision, generations=nothing)),
+        tick=replace(decided.tick, decision=replace(decision, services=nothing)),
     )
     for each in (decided, blind):
         metrics.on_tick(each)
@@ -240,8 +240,8 @@ def test_what_alarms_watch(seen: Any, name: str, value: float) -> None:
 
 def test_the_longest_drain_is_published_in_seconds() -> None:
     seen = observe(["busy", "draining"], now=100.0)
-    (service,) = seen.generations
-    drains = State(generations={service: GenerationState(drains={arn(1): 40.0})})
+    (service,) = seen.services
+    drains = FleetState(services={service: ServiceState(drains={arn(1): 40.0})})
     assert published(report(seen, state=drains, now=100.0))["openmwaa", "OldestDrainSeconds", "test", "default"] == 60
 
 

@@ -260,7 +260,7 @@ async def test_obeys_an_order_and_a_schedule_and_records_what_replay_decides_aga
     # On a busy machine the first ticks may pass before anybody has answered.
     obeying = next(line for line in decisions if line.get("update_service", {}).get("sent"))
     assert obeying["controls"]["by"] == "somebody"
-    assert any("at least 4" in words for words in obeying["explanation"]), obeying["explanation"]
+    assert any("minimum 4" in step["text"] for step in obeying["explanation"]), obeying["explanation"]
     again = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "scaler.main", "replay", str(tmp_path / "ticks"), "--json"),
         cwd=ROOT,

@@ -15,7 +15,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from scaler.core.model import Known
-from scaler.core.state import State
+from scaler.core.state import FleetState
 from tests.support.decision_replay import Rehearsal
 from tests.support.observations import Dimensions, Moment, dimensions, moment
 from tests.support.scaler_builders import but
@@ -54,8 +54,8 @@ def test_monotone_in_demand(drawn: Dimensions, more: int) -> None:
         broker=Known(replace(broker, visible=broker.visible + more), 0.0),
     )
     few, many = less.decide(), less.decide(raised)
-    for name, one in few.generations.items():
-        other = many.generations[name]
+    for name, one in few.services.items():
+        other = many.services[name]
         assert one.desired is not None
         assert other.desired is not None
         assert other.desired >= one.desired, f"more demand, and {name} got smaller"
@@ -68,18 +68,18 @@ def test_what_was_decided_is_a_fixpoint(drawn: Dimensions) -> None:
     first = moment(drawn)
     decision, after = first.step()
     seen = first.observation
-    for name, do in decision.generations.items():
-        service = service_in(seen.generations[name])
+    for name, do in decision.services.items():
+        service = service_in(seen.services[name])
         if service is not None and do.desired is not None:
             seen = but(seen, name, service=Known(replace(service, desired=do.desired), 0.0))
-    # That two witnesses agreed twice is a matter of time, not of what was decided.
+    # That two sources agreed twice is a matter of time, not of what was decided.
     second = Moment(first.fleet, replace(after, zero_seen=first.state.zero_seen), first.now, seen)
     again = second.decide()
-    assert again.foreign_desired is None
+    assert again.desired_count_drift is None
     if decision.resumes:
         return  # who was called back may be back in the next moment, and then somebody else can go
-    for name, do in decision.generations.items():
-        assert again.generations[name].desired == do.desired, f"{name}: the same world, another count"
+    for name, do in decision.services.items():
+        assert again.services[name].desired == do.desired, f"{name}: the same world, another count"
 
 
 @EXAMPLES
@@ -103,4 +103,4 @@ def test_noise_moves_a_fleet_seldom_and_calm_brings_it_to_rest(drawn: Dimensions
 
 def test_a_fleet_that_was_never_seen_is_a_fleet_all_the_same() -> None:
     empty = moment((0, (0, 1, 0)))
-    assert replace(empty, state=State()).decide().reason.endswith(".")
+    assert replace(empty, state=FleetState()).decide().reason.endswith(".")

@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 from scaler.core.decide import decide
-from scaler.core.model import Controls, Schedule, Unknown
-from scaler.core.state import State
+from scaler.core.model import Overrides, Schedule, Unknown
+from scaler.core.state import FleetState
 from scaler.core.tick import Tick
 from scaler.reporting import replay
 from scaler.reporting import tick_recorder as recorder_module
@@ -29,13 +29,13 @@ AT = datetime(2027, 3, 1, 6, 0, tzinfo=UTC)
 
 def reports(count: int) -> list[Report]:
     """So many ticks in a row of a fleet that grows, is paused and drains."""
-    found, state = [], State()
+    found, state = [], FleetState()
     for number in range(count):
         now = 5.0 * number
         observation = observe(
             ["busy", "idle", "draining", "released"][: 1 + number % 4],
             queued=(7 * number) % 23,
-            controls=Controls(pause="in", by="somebody", why="ümlaut\n") if number % 3 == 1 else None,
+            overrides=Overrides(pause="in", by="somebody", why="ümlaut\n") if number % 3 == 1 else None,
             schedule=Schedule(2, "`0 6 * * *`") if number % 5 == 2 else None,
             database=Unknown("no answer") if number % 7 == 3 else None,
             now=now,

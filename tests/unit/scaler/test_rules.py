@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from scaler.reporting.cloudwatch_metrics import OF_AIRFLOW, OF_FLEETS, OF_SERVICES
-from scaler.reporting.prometheus_metrics import CONTROLS, WORKER_STATES
+from scaler.reporting.prometheus_metrics import OVERRIDES, WORKER_STATES
 from tests.support.promql import Evaluator, Series, selectors_of, series
 from tests.support.scaler_metrics import of_prometheus
 
@@ -35,7 +35,7 @@ def test_a_rule_asks_for_what_the_scaler_has(alert: str) -> None:
         assert node.name in KNOWN, f"{node.name} is no metric of the scaler"
         for matcher in node.matchers.matchers:
             assert matcher.name in KNOWN[node.name], f"{node.name} has no label {matcher.name}"
-            values = {"state": {*WORKER_STATES, "queued"}, "control": set(CONTROLS)}[matcher.name]
+            values = {"state": {*WORKER_STATES, "queued"}, "override": set(OVERRIDES)}[matcher.name]
             assert set(matcher.value.split("|")) <= values, f"{matcher.name} is never {matcher.value}"
 
 
@@ -111,10 +111,10 @@ CASES: dict[str, list[Case]] = {
         ([growing("tick_failures_total", 3, **FLEET)], 1),
         ([growing("tick_failures_total", 0, **FLEET)], 0),
     ],
-    "OpenmwaaScalerControlForgotten": [
-        ([now("controls_in_force", 1, control="pause_in"), now("controls_in_force", 1, control="fixed")], 2),
-        ([now("controls_in_force", 0, control="pause_in"), now("controls_in_force", 1, control="min")], 0),
-        ([now("controls_in_force", math.nan, control="pause_in")], 0),
+    "OpenmwaaScalerOverrideForgotten": [
+        ([now("overrides_in_force", 1, override="pause_in"), now("overrides_in_force", 1, override="fixed")], 2),
+        ([now("overrides_in_force", 0, override="pause_in"), now("overrides_in_force", 1, override="min")], 0),
+        ([now("overrides_in_force", math.nan, override="pause_in")], 0),
     ],
 }
 

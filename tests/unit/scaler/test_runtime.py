@@ -15,7 +15,7 @@ import pytest
 from scaler.core.model import (
     AgentState,
     BrokerCount,
-    Controls,
+    Overrides,
     DatabaseCount,
     Fleet,
     Known,
@@ -170,31 +170,31 @@ async def test_a_service_that_was_empty_is_asked_about_tasks_only_when_it_is_not
     monkeypatch.setattr(world, "tasks", counting)
     for _ in range(3):
         observation, _ = await observer.observe(3.0)
-        assert observation.generations["b"].tasks == Known((), observation.generations["b"].tasks.at)  # type: ignore[union-attr]
+        assert observation.services["b"].tasks == Known((), observation.services["b"].tasks.at)  # type: ignore[union-attr]
     assert asked.count("b") == 1, "the first time it was not known to be empty"
     assert asked.count("a") == 3
     world.services["b"].desired = 1
     world.advance(60.0)
     observation, _ = await observer.observe(3.0)
-    tasks = observation.generations["b"].tasks
+    tasks = observation.services["b"].tasks
     assert isinstance(tasks, Known)
     assert len(tasks.value) == 1
 
 
 async def test_an_order_that_was_read_once_stays_in_force_while_ssm_is_silent() -> None:
     world = ports()
-    answers: list[Controls | SourceError] = [SourceError("controls", "denied"), Controls(maximum=2)]
+    answers: list[Overrides | SourceError] = [SourceError("overrides", "denied"), Overrides(maximum=2)]
 
     class Ssm:
-        async def read(self, fleets: Sequence[str]) -> Mapping[str, Controls | SourceError]:
-            return {fleet: answers.pop(0) if answers else SourceError("controls", "down") for fleet in fleets}
+        async def read(self, fleets: Sequence[str]) -> Mapping[str, Overrides | SourceError]:
+            return {fleet: answers.pop(0) if answers else SourceError("overrides", "down") for fleet in fleets}
 
     shared = SharedOverrides(Ssm(), ["default"], world, max_age_s=1.0)
     observer = Observer(FLEET, ["worker-default"], {"default": "url"}, world.world(overrides=shared))
     seen = []
     for _ in range(4):
         observation, _ = await observer.observe(3.0)
-        seen.append(observation.controls)
+        seen.append(observation.overrides)
         world.advance(600.0)
     assert [type(each) for each in seen] == [Unknown, Known, Stale, Stale]
     assert all(each.value.maximum == 2 for each in seen[1:] if not isinstance(each, Unknown))
@@ -356,8 +356,8 @@ async def test_one_line_a_decision() -> None:
     assert line["demand"]["queued"] + line["demand"]["running"] == 12
     assert line["update_service"]["sent"] is True
     assert line["update_service"]["answered_at"].endswith("Z")
-    assert line["explanation"][0].startswith("demand: the database says")
-    assert line["reason"].endswith("desired 1 -> 3.")
+    assert line["explanation"][0]["name"] == "demand"
+    assert line["reason"] == "Desired 1 -> 3: 12 slots needed / 5 per worker = 3."
     assert log.decisions(10)[0]["desired"] == 3  # type: ignore[index, call-overload]
 
 

@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scaler.core.window import Window
+from scaler.core.window import NeedWindow
 
 LENGTH, GAP = 60.0, 15.0
 
 
-def fill(samples: list[tuple[float, int]], *, known: bool = True) -> Window:
-    window = Window()
+def fill(samples: list[tuple[float, int]], *, known: bool = True) -> NeedWindow:
+    window = NeedWindow()
     for at, needed in samples:
         window = window.note(at, needed, known=known, length_s=LENGTH, gap_s=GAP)
     return window
@@ -65,7 +65,7 @@ def test_full_needs_a_known_sample_now() -> None:
 
 @given(st.lists(st.tuples(st.floats(0, 30), st.integers(0, 50)), min_size=1, max_size=60))
 def test_maximum_is_that_of_the_plain_list(steps: list[tuple[float, int]]) -> None:
-    window, now, seen = Window(), 0.0, []
+    window, now, seen = NeedWindow(), 0.0, []
     for pause, needed in steps:
         now += pause
         seen.append((now, needed))

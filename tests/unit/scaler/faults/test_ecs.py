@@ -203,7 +203,7 @@ def test_someone_else_writes_desired_count(hand: int) -> None:
         await scene.ticks(2)
         scene.fake_ecs.write_by_hand(scene.service, hand, repair_s=12.0)
         await scene.ticks(1)
-        assert scene.decision.foreign_desired == hand
+        assert scene.decision.desired_count_drift == hand
         assert f"somebody else wrote desired {hand}" in scene.why
         if hand < 4:
             await scene.becomes(lambda: scene.total >= 4, 10.0, "a count too low was to be raised")
@@ -226,7 +226,7 @@ def test_idle_service_deleted() -> None:
         scene.fake_ecs.poke()
         scene.send([30.0] * 6)
         await scene.becomes(lambda: scene.desired()[scene.service] >= 4, 20.0, "the other was to grow")
-        assert scene.decision.generations[gone].desired is None
+        assert scene.decision.services[gone].desired is None
         assert not scene.reports.failures
         await scene.becomes(lambda: scene.ledger.sent == scene.ledger.done, 400.0, "all was to be done")
         scene.clean()

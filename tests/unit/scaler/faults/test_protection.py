@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from scaler.core.model import Controls
+from scaler.core.model import Overrides
 from simulation.fault_injection import FaultRates
 from tests.support.fault_scenario import CONFIG, PROFILE, FaultScenario, stage
 
@@ -101,7 +101,7 @@ def test_protection_answered_200_with_a_failure() -> None:
 def test_max_lowered_below_what_is_protected() -> None:
     async def play(scene: FaultScenario) -> None:
         numbers = await scene.works(4, work_s=500.0)
-        scene.order("default", Controls(maximum=1, by="somebody"))
+        scene.order("default", Overrides(maximum=1, by="somebody"))
         await scene.stays(lambda: scene.total >= 4 and len(scene.busy) == 4, 300.0, "protected workers were to stay")
         assert scene.decision.maximum == 1
         assert "4 protected" in scene.why

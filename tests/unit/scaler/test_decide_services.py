@@ -10,7 +10,7 @@ import pytest
 
 from scaler.core.decide import decide
 from scaler.core.model import Fleet, Observation, Unknown
-from scaler.core.state import Decision, State
+from scaler.core.state import Decision, FleetState
 from tests.support.scaler_builders import FLEET, SILENT, arn, but, generation, remembering, settled, world
 
 A, B = "worker-default-a", "worker-default-b"
@@ -35,7 +35,7 @@ def both(
     )
 
 
-def late(observation: Observation, fleet: Fleet = FLEET, **drains: Mapping[str, float]) -> tuple[Decision, State]:
+def late(observation: Observation, fleet: Fleet = FLEET, **drains: Mapping[str, float]) -> tuple[Decision, FleetState]:
     """Decide after a full window of the same; `a` and `b` are those in drain."""
     state = settled(observation, fleet)
     for name, given in drains.items():
@@ -44,7 +44,7 @@ def late(observation: Observation, fleet: Fleet = FLEET, **drains: Mapping[str, 
 
 
 def counts(decision: Decision) -> tuple[int | None, int | None]:
-    return decision.generations[A].desired, decision.generations[B].desired
+    return decision.services[A].desired, decision.services[B].desired
 
 
 # --- which is the newest
@@ -73,14 +73,14 @@ def test_new_workers_start_on_the_newest_service(
     revisions: tuple[int, int], desired: tuple[int, int], remembered: str | None, current: str
 ) -> None:
     seen = both(["busy"] * desired[0], ["busy"] * desired[1], revisions=revisions, queued=30)
-    decision, after = decide(FLEET, seen, State(current=remembered), 0.0)
+    decision, after = decide(FLEET, seen, FleetState(current=remembered), 0.0)
     assert decision.current == after.current == current
     other = A if current == B else B
-    mine, before = decision.generations[current].desired, decision.generations[current].observed
+    mine, before = decision.services[current].desired, decision.services[current].observed
     assert mine is not None
     assert before is not None
     assert mine > before
-    assert not decision.generations[other].writes
+    assert not decision.services[other].writes
 
 
 def test_one_service_unknown_lowers_nothing_and_what_was_newest_goes_on_growing() -> None:
@@ -94,16 +94,16 @@ def test_one_service_unknown_lowers_nothing_and_what_was_newest_goes_on_growing(
     quiet = but(both(["idle", "released"], ["full", "released"]), A, service=SILENT)
     decision, _ = decide(FLEET, quiet, replace(settled(both(["idle"], ["full"])), current=B), 60.0)
     assert not decision.reduces
-    assert decision.generations[B].kind == "hold"
+    assert decision.services[B].kind == "hold"
 
 
 def test_at_a_start_nothing_grows_while_the_newest_is_not_known_but_protection_is_served() -> None:
     seen = but(both(["full"], ["busy", "refused"], desired=(None, 1), queued=50), A, service=SILENT)
-    decision, after = decide(FLEET, seen, State(), 0.0)
+    decision, after = decide(FLEET, seen, FleetState(), 0.0)
     assert (decision.current, after.current) == (None, None)
-    assert decision.generations[B].desired == 2
-    assert decision.generations[B].kind == "protect"
-    assert any("not known" in line for line in decision.explanation)
+    assert decision.services[B].desired == 2
+    assert decision.services[B].kind == "protect"
+    assert any("Newest service unknown" in step.text for step in decision.explanation)
 
 
 # --- the old one leaves as the new one consumes
@@ -121,24 +121,24 @@ def test_at_a_start_nothing_grows_while_the_newest_is_not_known_but_protection_i
 )
 def test_an_old_worker_leaves_for_each_new_one_that_consumes(new: list[str], drained: int) -> None:
     decision, _ = late(both(["full"] * 3, new, queued=0, running=15))
-    assert len(decision.generations[A].drains) == drained
-    assert decision.generations[A].desired == 3, "the old count follows who released, not who is told to"
-    assert decision.generations[B].desired == 3, "the new generation is not asked for at once"
+    assert len(decision.services[A].drains) == drained
+    assert decision.services[A].desired == 3, "the old count follows who released, not who is told to"
+    assert decision.services[B].desired == 3, "the new generation is not asked for at once"
 
 
 def test_the_old_generation_shrinks_to_zero_under_its_own_count() -> None:
     seen = both(["released", "draining", "released"], ["idle", "idle"], running=6)
     decision, _ = late(seen, a={arn(0, A): 0.0, arn(1, A): 0.0, arn(2, A): 0.0})
     assert counts(decision) == (1, 2), "the one in drain is protected and stays"
-    assert set(decision.generations[A].released) == {arn(0, A), arn(2, A)}
+    assert set(decision.services[A].released) == {arn(0, A), arn(2, A)}
     decision, _ = late(both([], ["idle", "idle"], running=6))
     assert counts(decision) == (0, 2)
 
 
 def test_old_workers_never_grow_except_for_protection() -> None:
-    decision, _ = decide(FLEET, both(["full", "refused"], [], desired=(1, 0), queued=40, running=5), State(), 0.0)
+    decision, _ = decide(FLEET, both(["full", "refused"], [], desired=(1, 0), queued=40, running=5), FleetState(), 0.0)
     assert counts(decision) == (2, 9)
-    assert decision.generations[A].kind == "protect"
+    assert decision.services[A].kind == "protect"
 
 
 def test_what_is_not_known_of_the_new_ones_drains_no_old_one() -> None:
@@ -153,8 +153,8 @@ def test_a_burst_in_a_rollout_is_for_the_new_generation() -> None:
     """Else a fleet with bursts would give old workers new tasks for ever."""
     seen = both(["draining", "draining"], ["full", "full"], queued=10, running=12)
     decision, _ = late(seen, a={arn(0, A): 0.0, arn(1, A): 0.0})
-    assert decision.generations[B].desired == 5
-    assert decision.generations[A].resumes == ()
+    assert decision.services[B].desired == 5
+    assert decision.services[A].resumes == ()
 
 
 @pytest.mark.parametrize(
@@ -163,7 +163,7 @@ def test_a_burst_in_a_rollout_is_for_the_new_generation() -> None:
 )
 def test_old_workers_are_called_back_where_new_ones_cannot_serve(new: list[str]) -> None:
     seen = both(["draining", "draining"], new, desired=(None, 2), running=4, queued=6)
-    state = State()
+    state = FleetState()
     for tick in range(62):
         decision, state = decide(FLEET, seen, state, tick * 5.0)
         if tick == 30:
@@ -172,17 +172,17 @@ def test_old_workers_are_called_back_where_new_ones_cannot_serve(new: list[str])
 
 
 def test_nothing_is_started_for_old_workers_that_are_merely_held() -> None:
-    decision, _ = decide(FLEET, both(["idle"] * 5, [], queued=1), State(), 0.0)
+    decision, _ = decide(FLEET, both(["idle"] * 5, [], queued=1), FleetState(), 0.0)
     assert counts(decision) == (5, 1), "one is needed; the window holds the others, not replacements for them"
 
 
 def test_three_generations_leave_oldest_first() -> None:
     third = "worker-default-c"
     seen = both(["idle", "idle"], ["idle", "idle"], revisions=(6, 7), queued=15)
-    seen = replace(seen, generations={**seen.generations, third: generation(["idle"], service=third, revision=8)})
+    seen = replace(seen, services={**seen.services, third: generation(["idle"], service=third, revision=8)})
     decision, _ = late(seen)
-    assert len(decision.generations[A].drains) == 2, "the oldest go first"
-    assert len(decision.generations[B].drains) == 0, "two are still needed of the one before"
+    assert len(decision.services[A].drains) == 2, "the oldest go first"
+    assert len(decision.services[B].drains) == 0, "two are still needed of the one before"
 
 
 # --- the launch budget
@@ -190,20 +190,22 @@ def test_three_generations_leave_oldest_first() -> None:
 
 def test_the_launch_budget_counts_all_generations_and_failed_launches_do_not_escalate() -> None:
     fleet = replace(FLEET, maximum=100, launch_budget=10)
-    state = State()
+    state = FleetState()
     decision, state = decide(fleet, both(["full"], ["full"], desired=(3, 1), queued=400), state, 0.0)
-    assert decision.generations[B].desired == 1 + 8, "two are asked for on the old generation"
-    assert any("do not run yet" in line for line in decision.explanation)
+    assert decision.services[B].desired == 1 + 8, "two are asked for on the old generation"
+    assert any("not running yet" in step.text for step in decision.explanation)
     for tick in range(1, 100):
         decision, state = decide(fleet, both(["full"], ["full"], desired=(3, 9), queued=400), state, tick * 5.0)
         assert not decision.writes, "asked for more although nothing came of what was asked for"
     decision, _ = decide(fleet, both(["full"], ["full"] * 6, desired=(3, 9), queued=400), state, 500.0)
-    assert decision.generations[B].desired == 6 + 8
+    assert decision.services[B].desired == 6 + 8
 
 
 def test_explanations_name_the_service_and_the_split() -> None:
     decision, _ = late(both(["full", "full"], ["idle", "pending"], running=10))
-    told = "\n".join(decision.explanation)
-    assert f"new workers start on {B} (revision 8)" in told
-    assert f"1 of 2 workers wanted consume on {B} already, so {A} keeps 1 of its 2" in told
-    assert f"drain: {A}: " in told
+    texts = [step.text for step in decision.explanation]
+    assert f"New workers start on {B} (revision 8)" in texts
+    assert f"1 of 2 target workers consume on {B}: {A} keeps 1 of 2" in texts
+    drain = next(step for step in decision.explanation if step.name == "drain")
+    assert drain.values["service"] == A
+    assert f"{A}: 2 workers consuming, target 1: drain" in drain.text
