@@ -4,7 +4,6 @@
 import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib import resources
 from typing import Any
 
 from worker_agent.state_machine import Phase, Snapshot, State
@@ -47,10 +46,3 @@ class Report:
             return None
         moment = datetime.fromtimestamp(self.wall + monotonic - self.now, tz=UTC)
         return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def schema() -> dict[str, Any]:
-    """Return the JSON Schema of the wire format (definitions `state`, `command` and `error`)."""
-    text = resources.files("worker_agent").joinpath("wire.schema.json").read_text(encoding="utf-8")
-    loaded: dict[str, Any] = json.loads(text)
-    return loaded

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import jsonschema
@@ -19,11 +20,11 @@ from worker_agent.commands import NONCES_KEPT, CommandVerifier
 from worker_agent.errors import CommandRefused
 from worker_agent.server import CONNECTIONS, AgentServer
 from worker_agent.state_machine import Drain, Resume, Snapshot, State
-from worker_agent.wire import Report, schema
+from worker_agent.wire import Report
 
 ARN = "arn:aws:ecs:us-east-1:123456789012:task/openmwaa-test/abc"
 KEY = Ed25519PrivateKey.from_private_bytes(b"k" * 32)
-SCHEMA = schema()
+SCHEMA = json.loads((Path(__file__).parents[3] / "worker_agent" / "wire.schema.json").read_text(encoding="utf-8"))
 SEEN = Snapshot(1, True, 1, 2, 2, 2, 4, longest_running_s=1.5)
 
 
