@@ -18,7 +18,7 @@ from simulation.ledger import Ledger
 from simulation.negative_controls import Removed
 from simulation.queue import Queue
 from simulation.worker import Nature, Worker
-from worker_agent.state_machine import Answered, Ask, Call, Verdict
+from worker_agent.state_machine import Call, CallAnswered, ProtectionRequest, ProtectionResult
 
 CLUSTER = "simulated"
 AGENT_TIMEOUT_S = 5.0
@@ -158,12 +158,12 @@ class Cloud:
                 found.append(worker)
         return found
 
-    def protect(self, arn: str, call: Call, answer: Callable[[Answered], None]) -> None:
+    def protect(self, arn: str, call: Call, answer: Callable[[CallAnswered], None]) -> None:
         """Carry a worker's protection call to ECS and the answer back, each way some time."""
         odds = self._weather.of("protection")
         fate = odds.draw(self._rng)
         way_s = self._rng.uniform(*odds.latency_s)
-        lost = Answered(call.number, Verdict.FAILED, reason="no answer from the ECS agent")
+        lost = CallAnswered(call.number, ProtectionResult.FAILED, reason="no answer from the ECS agent")
         if fate is Fate.FAILS:
             self._loop.call_later(way_s, answer, lost)
             return
@@ -175,7 +175,7 @@ class Cloud:
             way_s = self._rng.uniform(*odds.late_s)
         self._loop.call_later(way_s, self._arrive, arn, call, answer if fate is Fate.FINE else None)
 
-    def _arrive(self, arn: str, call: Call, answer: Callable[[Answered], None] | None) -> None:
+    def _arrive(self, arn: str, call: Call, answer: Callable[[CallAnswered], None] | None) -> None:
         worker = self.workers.get(arn)
         if worker is None:
             return
@@ -183,9 +183,9 @@ class Cloud:
         if answer is not None:
             self._loop.call_later(self._rng.uniform(0.01, 0.1), answer, said)
 
-    def _perform(self, arn: str, call: Call, minutes: int) -> Answered:
+    def _perform(self, arn: str, call: Call, minutes: int) -> CallAnswered:
         self.poke()
-        enable = call.ask is Ask.PROTECT
+        enable = call.request is ProtectionRequest.PROTECT
         done, failures = self.ecs.protection.update([arn], enabled=enable, minutes=minutes, cluster=CLUSTER)
         task = self.ecs.task(arn)
         service = task.service_key[1] if task is not None and task.service_key is not None else ""
@@ -196,10 +196,12 @@ class Cloud:
             self._protected_until.pop(arn, None)
         self.poke()
         if failures:
-            return Answered(call.number, Verdict.REFUSED, reason=f"{failures[0].reason}: {failures[0].detail}")
+            return CallAnswered(
+                call.number, ProtectionResult.REFUSED, reason=f"{failures[0].reason}: {failures[0].detail}"
+            )
         if not enable:
-            return Answered(call.number, Verdict.UNPROTECTED)
-        return Answered(call.number, Verdict.PROTECTED, until=self._protected_until[arn])
+            return CallAnswered(call.number, ProtectionResult.UNPROTECTED)
+        return CallAnswered(call.number, ProtectionResult.PROTECTED, until=self._protected_until[arn])
 
     # --- time
 
