@@ -1,7 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Properties of the state machine. Hypothesis generates events of ECS, a lossy network, a consumer, a scaler and
-time.
-"""
+"""Properties of the state machine under generated events of ECS, a lossy network, a consumer, a scaler and time."""
 
 from dataclasses import dataclass
 
@@ -128,13 +126,7 @@ class StateMachineProperties(RuleBasedStateMachine):
         elif outcome == "done":
             self.feed(CallAnswered(call.number, ProtectionResult.PROTECTED, until=self.now + LIFE_S))
         else:
-            self.feed(
-                CallAnswered(
-                    call.number,
-                    ProtectionResult.REFUSED if outcome == "refused" else ProtectionResult.FAILED,
-                    reason=outcome,
-                )
-            )
+            self.fail(call, outcome)
 
     def release(self, call: Call, outcome: str) -> None:
         if outcome in {"done", "lost"}:
@@ -144,13 +136,11 @@ class StateMachineProperties(RuleBasedStateMachine):
         if outcome == "done":
             self.feed(CallAnswered(call.number, ProtectionResult.UNPROTECTED))
         else:
-            self.feed(
-                CallAnswered(
-                    call.number,
-                    ProtectionResult.REFUSED if outcome == "refused" else ProtectionResult.FAILED,
-                    reason=outcome,
-                )
-            )
+            self.fail(call, outcome)
+
+    def fail(self, call: Call, outcome: str) -> None:
+        result = ProtectionResult.REFUSED if outcome == "refused" else ProtectionResult.FAILED
+        self.feed(CallAnswered(call.number, result, reason=outcome))
 
     @precondition(lambda self: self.gate_open() and not self.polls)
     @rule()
