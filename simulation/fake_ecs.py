@@ -18,7 +18,7 @@ from simulation.ledger import RunLedger
 from simulation.negative_controls import DisabledSafeguard
 from simulation.queue import SimulatedQueue
 from simulation.worker import SimulatedWorker, WorkerProfile
-from worker_agent.state_machine import Answered, Ask, Call, Verdict
+from worker_agent.state_machine import Call, CallAnswered, ProtectionRequest, ProtectionResult
 
 CLUSTER = "simulated"
 AGENT_TIMEOUT_S = 5.0
@@ -166,12 +166,12 @@ class FakeEcs:
                 found.append(worker)
         return found
 
-    def protect(self, arn: str, call: Call, answer: Callable[[Answered], None]) -> None:
+    def protect(self, arn: str, call: Call, answer: Callable[[CallAnswered], None]) -> None:
         """Carry a worker's protection call to ECS and the answer back, each way some time."""
         rates = self._faults.of("protection")
         outcome = rates.draw(self._rng)
         way_s = self._rng.uniform(*rates.latency_s)
-        lost = Answered(call.number, Verdict.FAILED, reason="no answer from the ECS agent")
+        lost = CallAnswered(call.number, ProtectionResult.FAILED, reason="no answer from the ECS agent")
         if outcome is CallOutcome.FAILS:
             self._loop.call_later(way_s, answer, lost)
             return
@@ -183,7 +183,7 @@ class FakeEcs:
             way_s = self._rng.uniform(*rates.late_s)
         self._loop.call_later(way_s, self._arrive, arn, call, answer if outcome is CallOutcome.FINE else None)
 
-    def _arrive(self, arn: str, call: Call, answer: Callable[[Answered], None] | None) -> None:
+    def _arrive(self, arn: str, call: Call, answer: Callable[[CallAnswered], None] | None) -> None:
         worker = self.workers.get(arn)
         if worker is None:
             return
@@ -191,9 +191,9 @@ class FakeEcs:
         if answer is not None:
             self._loop.call_later(self._rng.uniform(0.01, 0.1), answer, said)
 
-    def _perform(self, arn: str, call: Call, minutes: int) -> Answered:
+    def _perform(self, arn: str, call: Call, minutes: int) -> CallAnswered:
         self.poke()
-        enable = call.ask is Ask.PROTECT
+        enable = call.request is ProtectionRequest.PROTECT
         done, failures = self.ecs.protection.update([arn], enabled=enable, minutes=minutes, cluster=CLUSTER)
         task = self.ecs.task(arn)
         service = task.service_key[1] if task is not None and task.service_key is not None else ""
@@ -204,10 +204,12 @@ class FakeEcs:
             self._protected_until.pop(arn, None)
         self.poke()
         if failures:
-            return Answered(call.number, Verdict.REFUSED, reason=f"{failures[0].reason}: {failures[0].detail}")
+            return CallAnswered(
+                call.number, ProtectionResult.REFUSED, reason=f"{failures[0].reason}: {failures[0].detail}"
+            )
         if not enable:
-            return Answered(call.number, Verdict.UNPROTECTED)
-        return Answered(call.number, Verdict.PROTECTED, until=self._protected_until[arn])
+            return CallAnswered(call.number, ProtectionResult.UNPROTECTED)
+        return CallAnswered(call.number, ProtectionResult.PROTECTED, until=self._protected_until[arn])
 
     # --- time
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from scaler.core.decide import decide
 from scaler.core.model import Fleet, Observation
-from scaler.core.state import Decision, ServiceDecision, FleetState
+from scaler.core.state import Decision, FleetState, ServiceDecision
 from simulation.negative_controls import DisabledSafeguard
 
 Decide = Callable[[Fleet, Observation, FleetState, float], tuple[Decision, FleetState]]

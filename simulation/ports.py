@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
 from local_ecs.model import EcsError, TaskStatus
-from scaler.core.model import AgentState, BrokerCount, Overrides, DatabaseCount, Deployment, Service, Task
+from scaler.core.model import AgentState, BrokerCount, DatabaseCount, Deployment, Overrides, Service, Task
 from scaler.errors import BadAnswerError, DeadlineError, SourceError, ThrottledError
 from simulation.fake_ecs import CLUSTER, FakeEcs
 from simulation.fault_injection import CallOutcome, FaultInjector

@@ -12,7 +12,7 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from scaler.core.model import Overrides, Fleet
+from scaler.core.model import Fleet, Overrides
 from simulation.fault_injection import FaultRates
 from simulation.ledger import RunLedger
 from simulation.negative_controls import DisabledSafeguard

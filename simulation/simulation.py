@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from local_ecs.model import Settings
-from scaler.core.model import Overrides, Fleet
+from scaler.core.model import Fleet, Overrides
 from scaler.runtime.fleet_loop import FleetLoop
 from scaler.runtime.observe import Observer, Ports, SharedDatabase
 from scaler.runtime.overrides import SharedOverrides

@@ -2,7 +2,7 @@
 """One Celery worker: the real state machine of the worker agent, driven around a simple consumer.
 
 The consumer takes messages while its gate is open, never more than it has free slots, with one poll in flight. A poll
-that is on its way brings its messages also when the gate has been shut meanwhile. The agent sees the consumer as in
+that is on its way brings its messages also when the gate has been closed meanwhile. The agent sees the consumer as in
 life: up to a quarter of a second late.
 """
 
@@ -19,7 +19,7 @@ from simulation.ledger import RunLedger
 from simulation.negative_controls import DisabledSafeguard
 from simulation.queue import Message, QueuePoll, SimulatedQueue
 from worker_agent import state_machine
-from worker_agent.state_machine import Answered, Ask, Call, Verdict
+from worker_agent.state_machine import Call, CallAnswered, ProtectionRequest, ProtectionResult
 
 LOOKS_EVERY_S = 0.25
 """The worker agent's consumer step looks so often."""
@@ -40,7 +40,7 @@ class WorkerProfile:
     protection_minutes: int = 10
 
 
-Protect = Callable[[str, Call, Callable[[Answered], None]], None]
+Protect = Callable[[str, Call, Callable[[CallAnswered], None]], None]
 
 
 class SimulatedWorker:
@@ -88,8 +88,8 @@ class SimulatedWorker:
         self.listens = True
         self._order = (0, float("-inf"))
         self._released = False
-        self.state = state_machine.State(next_call_at=self._loop.time())
-        self.step(state_machine.Seen(self._look()))
+        self.state = state_machine.WorkerState(next_call_at=self._loop.time())
+        self.step(state_machine.SnapshotTaken(self._look()))
         self._changed()
 
     def restart(self, after_s: float) -> None:
@@ -109,7 +109,7 @@ class SimulatedWorker:
 
     def says(self) -> AgentState:
         """Return what `GET /v1/state` would: the last look, not the truth."""
-        seen, now = self.state.seen or self._look(), self._loop.time()
+        seen, now = self.state.snapshot or self._look(), self._loop.time()
         until = self.state.protected_until
         return AgentState(
             phase=self.state.phase.value,
@@ -129,7 +129,7 @@ class SimulatedWorker:
             match action:
                 case state_machine.OpenGate(generation, until):
                     self._order = (generation, until)
-                case state_machine.ShutGate(generation):
+                case state_machine.CloseGate(generation):
                     self._order = (generation, float("-inf"))
                 case Call():
                     self._ask(action)
@@ -138,7 +138,7 @@ class SimulatedWorker:
         self._arm()
 
     def _arm(self) -> None:
-        wakes = state_machine.wake_at(self.state)
+        wakes = state_machine.next_deadline(self.state)
         if wakes == self._wakes and "tick" in self._timers:
             return
         self._cancel("tick")
@@ -149,40 +149,50 @@ class SimulatedWorker:
     def _tick(self) -> None:
         self._timers.pop("tick", None)
         self._wakes = float("inf")
-        self.step(state_machine.Tick())
+        self.step(state_machine.TimePassed())
 
     def _ask(self, call: Call) -> None:
-        """Ask ECS, unless a step of the protocol has been disabled."""
-        match self._disabled, call.ask:
+        """Send the call to ECS, unless a step of the protocol has been disabled."""
+        match self._disabled, call.request:
             case DisabledSafeguard.PROTECTION, _:
-                verdict = Verdict.PROTECTED if call.ask is Ask.PROTECT else Verdict.UNPROTECTED
-                self._answer_itself(call, verdict)
-            case DisabledSafeguard.RENEWAL, Ask.PROTECT if self._protected(self.arn) or self.running or self.reserved:
-                self._answer_itself(call, Verdict.FAILED)
-            case DisabledSafeguard.PROTECT_AGAIN, Ask.PROTECT if self._released:
+                result = (
+                    ProtectionResult.PROTECTED
+                    if call.request is ProtectionRequest.PROTECT
+                    else ProtectionResult.UNPROTECTED
+                )
+                self._answer_itself(call, result)
+            case DisabledSafeguard.RENEWAL, ProtectionRequest.PROTECT if (
+                self._protected(self.arn) or self.running or self.reserved
+            ):
+                self._answer_itself(call, ProtectionResult.FAILED)
+            case DisabledSafeguard.PROTECT_AGAIN, ProtectionRequest.PROTECT if self._released:
                 self._released = False
-                self._answer_itself(call, Verdict.PROTECTED)
+                self._answer_itself(call, ProtectionResult.PROTECTED)
             case _:
                 self._protect(self.arn, call, partial(self._heard, self._life))
 
-    def _answer_itself(self, call: Call, verdict: Verdict) -> None:
+    def _answer_itself(self, call: Call, result: ProtectionResult) -> None:
         until = self._loop.time() + 60.0 * self.profile.protection_minutes
-        answer = Answered(call.number, verdict, until=until if verdict is Verdict.PROTECTED else None)
+        answer = CallAnswered(call.number, result, until=until if result is ProtectionResult.PROTECTED else None)
         self._loop.call_later(0.05, self._heard, self._life, answer)
 
-    def _heard(self, life: int, answer: Answered) -> None:
+    def _heard(self, life: int, answer: CallAnswered) -> None:
         """Take an answer, unless the agent that asked is gone."""
         if life == self._life:
             self._answered(answer)
 
-    def _answered(self, answer: Answered) -> None:
-        if answer.verdict is Verdict.REFUSED:
+    def _answered(self, answer: CallAnswered) -> None:
+        if answer.result is ProtectionResult.REFUSED:
             self._ledger.counts["refusals"] += 1
             if self._disabled is DisabledSafeguard.FAILURES:
                 until = self._loop.time() + 60.0 * self.profile.protection_minutes
-                answer = replace(answer, verdict=Verdict.PROTECTED, until=until)
+                answer = replace(answer, result=ProtectionResult.PROTECTED, until=until)
         call = self.state.call
-        if call is not None and call.ask is Ask.RELEASE and answer.verdict is Verdict.UNPROTECTED:
+        if (
+            call is not None
+            and call.request is ProtectionRequest.RELEASE
+            and answer.result is ProtectionResult.UNPROTECTED
+        ):
             self._released = True
         self.step(answer)
 
@@ -197,7 +207,7 @@ class SimulatedWorker:
     def consuming(self) -> bool:
         """Whether the gate is open now."""
         if self._disabled is DisabledSafeguard.PROTECT_FIRST:
-            return self.alive and self.state.want is state_machine.Want.CONSUME
+            return self.alive and self.state.mode is state_machine.Mode.CONSUME
         return self.alive and self._loop.time() < self._order[1]
 
     def _look(self) -> state_machine.Snapshot:
@@ -223,7 +233,7 @@ class SimulatedWorker:
 
     def _see(self) -> None:
         self._timers.pop("look", None)
-        self.step(state_machine.Seen(self._look()))
+        self.step(state_machine.SnapshotTaken(self._look()))
 
     def _consume(self) -> None:
         free = self.profile.slots - self.holds
@@ -249,7 +259,7 @@ class SimulatedWorker:
                 if self._explained:
                     self._ledger.explained.add(message.number)
             return
-        if self.state.want is state_machine.Want.STOP:
+        if self.state.mode is state_machine.Mode.STOP:
             for message in messages:
                 self._queue.give_back(message)
             self._leave()
