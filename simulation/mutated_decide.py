@@ -8,18 +8,18 @@ from dataclasses import replace
 
 from scaler.core.decide import decide
 from scaler.core.model import Fleet, Observation
-from scaler.core.state import Decision, ServiceDecision, FleetState
-from simulation.negative_controls import Removed
+from scaler.core.state import Decision, FleetState, ServiceDecision
+from simulation.negative_controls import DisabledSafeguard
 
 Decide = Callable[[Fleet, Observation, FleetState, float], tuple[Decision, FleetState]]
 
 
-def deciding(removed: Removed) -> Decide:
+def decide_without(disabled: DisabledSafeguard) -> Decide:
     """Return `decide`, or one that leaves a step out."""
-    match removed:
-        case Removed.RELEASE_FIRST:
+    match disabled:
+        case DisabledSafeguard.RELEASE_FIRST:
             return _reduce_at_once
-        case Removed.FLOOR_ABOVE_MAXIMUM:
+        case DisabledSafeguard.FLOOR_ABOVE_MAXIMUM:
             return _maximum_wins
         case _:
             return decide

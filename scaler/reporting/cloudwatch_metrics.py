@@ -13,7 +13,7 @@ from typing import Final, Literal
 
 from scaler.core.model import Known
 from scaler.core.state import total
-from scaler.ports import Datum, Vitals
+from scaler.ports import AirflowHealth, Datum
 from scaler.reporting.decision_line import oldest_drain_s, reading_ages, refused_workers, services, tasks_known
 from scaler.runtime.tick_result import Report
 
@@ -120,7 +120,7 @@ def of_tasks(environment: str, reports: list[Report | None]) -> Iterator[Datum]:
     yield _of_airflow(environment, "QueuedTasks", sum(each.queued for each in counts))
 
 
-def of_vitals(environment: str, vitals: Vitals) -> Iterator[Datum]:
+def of_vitals(environment: str, vitals: AirflowHealth) -> Iterator[Datum]:
     """Yield whether Airflow's heart beats; a heart that stands still is a zero, one that nobody felt is nothing."""
     yield _of_airflow(environment, "SchedulerHeartbeat", vitals.schedulers)
     yield _of_airflow(environment, "ApproximateAgeOfOldestTask", vitals.oldest_queued_s, "Seconds")

@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 
 from scaler.errors import SourceError
-from scaler.ports import AirflowVitals, Clock, Datum, MetricSink
+from scaler.ports import AirflowHealthSource, Clock, Datum, MetricSink
 from scaler.reporting.cloudwatch_metrics import of_fleet, of_tasks, of_vitals
 from scaler.runtime.tick_result import Report
 
@@ -32,7 +32,7 @@ class Publisher:
         *,
         paces: Callable[[], Mapping[str, float]],
         on_failure: Callable[[SourceError], None],
-        vitals: AirflowVitals | None = None,
+        vitals: AirflowHealthSource | None = None,
     ) -> None:
         self._environment = environment
         self._namespace = namespace
@@ -43,7 +43,7 @@ class Publisher:
         self._vitals = vitals
         self._latest: dict[str, tuple[float, Report]] = {}
 
-    def ticked(self, report: Report) -> None:
+    def on_tick(self, report: Report) -> None:
         """Remember the report."""
         self._latest[report.tick.fleet.name] = (self._clock.monotonic(), report)
 
@@ -91,7 +91,7 @@ class Publisher:
         if self._vitals is None:
             return []
         try:
-            return [*of_vitals(self._environment, await self._vitals.vitals(PERIOD_S))]
+            return [*of_vitals(self._environment, await self._vitals.health(PERIOD_S))]
         except SourceError as error:
             self._on_failure(error)
             return []

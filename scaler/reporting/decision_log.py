@@ -54,7 +54,7 @@ class DecisionLog:
         self._kept = kept
         self._fleets: dict[str, _Fleet] = {}
 
-    def ticked(self, report: Report) -> None:
+    def on_tick(self, report: Report) -> None:
         """Keep the decision; write it if it says something new or the last line is a minute old."""
         self.decided(report.at, decision_line(report, self.environment), fleet_view(report))
 

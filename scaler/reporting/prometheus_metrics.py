@@ -109,7 +109,7 @@ class Metrics:
         """Tell also of the calls of AWS's API, and how many seconds lie between two ticks of each fleet; once."""
         self._registry.register(_Collector(calls, paces))
 
-    def ticked(self, report: Report) -> None:
+    def on_tick(self, report: Report) -> None:
         """Take over what the tick saw and did."""
         fleet, decision = report.tick.fleet.name, report.tick.decision
         self._decisions.labels(fleet, decision.kind).inc()

@@ -58,7 +58,7 @@ class Recorder:
         self._on_left_out = on_left_out or self._on_left_out
         self._thread.start()
 
-    def ticked(self, report: Report) -> None:
+    def on_tick(self, report: Report) -> None:
         """Queue the tick; one that finds no room is left out."""
         try:
             self._waiting.put_nowait((rfc3339(report.at), report.tick))

@@ -23,7 +23,7 @@ from openmwaa.local.down import down
 from openmwaa.local.install import venvs
 from openmwaa.local.paths import LocalPaths
 from scaler.adapters.aws import clients
-from scaler.adapters.override_store import SsmControls
+from scaler.adapters.override_store import SsmOverrides
 from scaler.core.model import Overrides
 from scaler.errors import BadAnswerError
 from tests.support.emulator import child_environment
@@ -85,7 +85,7 @@ async def scaler_reads(
     for name in [name for name in os.environ if name.lower().endswith("_proxy") or name == "AWS_PROFILE"]:
         monkeypatch.delenv(name)
     async with clients("us-east-1", "ssm") as (client,):
-        source = SsmControls(client, shell.prefix, deadline_s=20.0)
+        source = SsmOverrides(client, shell.prefix, deadline_s=20.0)
         yield lambda: source.read(["default", "spare"])
 
 

@@ -20,7 +20,7 @@ def of_prometheus() -> dict[str, set[str]]:
     metrics, calls = Metrics(), ApiCalls()
     calls.sent["ecs", "DescribeServices"] = calls.throttled["ecs", "DescribeServices"] = 1
     metrics.watch(calls, lambda: {"default": 5.0})
-    metrics.ticked(report(errors=[SourceError("ecs", "down")]))
+    metrics.on_tick(report(errors=[SourceError("ecs", "down")]))
     metrics.failed("default", ValueError())
     return {sample.name: set(sample.labels) for family in metrics.families() for sample in family.samples}
 

@@ -14,11 +14,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scaler.adapters.override_store import SsmControls
-from scaler.config.overrides import ControlsDocument, ControlsDocumentError, in_force, parse
+from scaler.adapters.override_store import SsmOverrides
+from scaler.config.overrides import OverrideDocument, OverrideDocumentError, in_force, parse
 from scaler.core.model import Overrides, Known, Stale, Unknown
 from scaler.errors import BadAnswerError, DeadlineError, SourceError
-from scaler.runtime.overrides import ControlsMemory, SharedControls
+from scaler.runtime.overrides import LastOverrides, SharedOverrides
 
 START = datetime(2027, 3, 1, 12, 0, tzinfo=UTC)
 PREFIX = "/openmwaa/test/scaler/"
@@ -47,8 +47,8 @@ class Ssm:
         return {"Parameters": found, "InvalidParameters": [name for name in Names if name not in self.values]}
 
 
-def source(ssm: Ssm, *, deadline_s: float = 20.0) -> SsmControls:
-    return SsmControls(ssm, PREFIX, deadline_s=deadline_s)
+def source(ssm: Ssm, *, deadline_s: float = 20.0) -> SsmOverrides:
+    return SsmOverrides(ssm, PREFIX, deadline_s=deadline_s)
 
 
 # --- the document -----------------------------------------------------------------------------------------------------
@@ -70,8 +70,8 @@ def test_a_document_says_all_there_is() -> None:
     [
         pytest.param("", "not JSON", id="empty"),
         pytest.param('{"version":1,"max":3', "not JSON", id="half"),
-        pytest.param("[]", "no JSON object", id="a list"),
-        pytest.param("null", "no JSON object", id="null"),
+        pytest.param("[]", "not a JSON object", id="a list"),
+        pytest.param("null", "not a JSON object", id="null"),
         pytest.param("{}", "version", id="no version"),
         pytest.param('{"version":2}', "version", id="a version of the future"),
         pytest.param('{"version":1,"max":NaN}', "max", id="NaN"),
@@ -86,7 +86,7 @@ def test_a_document_says_all_there_is() -> None:
         pytest.param('{"version":1,"maximum":3}', "maximum", id="unknown field"),
         pytest.param('{"version":1,"max":3,"max":4}', "twice", id="a field twice"),
         pytest.param('{"version":1,"min":4,"max":3}', "above", id="min above max"),
-        pytest.param('{"version":1,"fixed":4,"max":5}', "no room", id="fixed and max"),
+        pytest.param('{"version":1,"fixed":4,"max":5}', "cannot be combined", id="fixed and max"),
         pytest.param('{"version":1,"until":"tomorrow"}', "until", id="no time"),
         pytest.param('{"version":1,"until":"2027-03-01T18:00:00"}', "offset", id="a time without offset"),
         pytest.param('{"version":1,"until":5}', "until", id="a number for a time"),
@@ -95,14 +95,14 @@ def test_a_document_says_all_there_is() -> None:
     ],
 )
 def test_half_an_order_is_none(text: str, words: str) -> None:
-    with pytest.raises(ControlsDocumentError, match=words):
+    with pytest.raises(OverrideDocumentError, match=words):
         parse(text)
 
 
 @given(st.text(max_size=200) | st.binary(max_size=200).map(lambda raw: raw.decode("latin-1")))
 def test_whatever_somebody_writes_by_hand_is_an_order_or_an_error(text: str) -> None:
-    with contextlib.suppress(ControlsDocumentError):
-        assert isinstance(parse(text), ControlsDocument)
+    with contextlib.suppress(OverrideDocumentError):
+        assert isinstance(parse(text), OverrideDocument)
 
 
 counts = st.none() | st.integers(0, 5000)
@@ -112,7 +112,7 @@ counts = st.none() | st.integers(0, 5000)
 def test_what_is_written_is_read_back(low: int | None, high: int | None, pause: Any, dry_run: bool, why: str) -> None:
     if low is not None and high is not None and low > high:
         low, high = high, low
-    document = ControlsDocument(min=low, max=high, pause=pause, dry_run=dry_run, why=why)
+    document = OverrideDocument(min=low, max=high, pause=pause, dry_run=dry_run, why=why)
     assert parse(document.to_text()) == document
 
 
@@ -169,7 +169,7 @@ async def test_no_fleet_waits_longer_for_having_many_neighbours() -> None:
 @pytest.mark.parametrize(
     ("answer", "words"),
     [
-        pytest.param({"Parameters": [], "InvalidParameters": []}, "not answered", id="passed over in silence"),
+        pytest.param({"Parameters": [], "InvalidParameters": []}, "missing in the answer", id="missing in the answer"),
         pytest.param({"InvalidParameters": [f"{PREFIX}a"]}, "unexpected", id="half an answer"),
         pytest.param(
             {"Parameters": [{"Name": f"{PREFIX}a", "Type": "SecureString", "Value": "{}"}]}, "SecureString", id="secret"
@@ -212,34 +212,34 @@ class Source:
 
 async def test_all_fleets_of_a_tick_share_one_reading_and_each_fails_alone() -> None:
     clock, read = Clock(), Source()
-    shared = SharedControls(read, ["a", "b"], clock, max_age_s=4.5)
+    shared = SharedOverrides(read, ["a", "b"], clock, max_age_s=4.5)
     read.found = {"a": Overrides(maximum=3), "b": BadAnswerError("controls", "nonsense")}
-    first, second = await asyncio.gather(shared.controls("a"), shared.controls("b"), return_exceptions=True)
+    first, second = await asyncio.gather(shared.of("a"), shared.of("b"), return_exceptions=True)
     assert first == Overrides(maximum=3)
     assert isinstance(second, BadAnswerError)
     clock.now = 4.5
-    await shared.controls("a")
+    await shared.of("a")
     assert read.calls == [("a", "b")]
     clock.now = 5.0
-    await shared.controls("a")
+    await shared.of("a")
     assert len(read.calls) == 2
 
 
 async def test_fleets_that_come_with_new_settings_are_asked_for_at_once() -> None:
     read = Source()
-    shared = SharedControls(read, ["a"], Clock(), max_age_s=4.5)
+    shared = SharedOverrides(read, ["a"], Clock(), max_age_s=4.5)
     read.found = {"a": Overrides()}
-    await shared.controls("a")
-    with pytest.raises(SourceError, match="not asked for"):
-        await shared.controls("b")
+    await shared.of("a")
+    with pytest.raises(SourceError, match="not configured"):
+        await shared.of("b")
     read.found = {"a": Overrides(), "b": Overrides(fixed=1)}
     shared.watch(["a", "b"])
-    assert await shared.controls("b") == Overrides(fixed=1)
+    assert await shared.of("b") == Overrides(fixed=1)
     assert read.calls == [("a",), ("a", "b")]
 
 
 def test_an_order_is_remembered_for_ever_and_over_in_time_all_the_same() -> None:
-    clock, memory = Clock(), ControlsMemory()
+    clock, memory = Clock(), LastOverrides()
     silence = Unknown("no answer")
     assert memory.of(silence, clock) == silence
     order = Overrides(pause="both", until="2027-03-01T18:00:00+00:00")
@@ -251,10 +251,10 @@ def test_an_order_is_remembered_for_ever_and_over_in_time_all_the_same() -> None
 
 
 def test_a_clock_that_goes_back_gives_no_age_below_zero() -> None:
-    clock, memory = Clock(), ControlsMemory()
+    clock, memory = Clock(), LastOverrides()
     memory.of(Known(Overrides(fixed=1), 100.0), clock)
     assert memory.of(Unknown("no answer"), clock) == Stale(Overrides(fixed=1), 0.0)
 
 
 def test_a_document_leaves_out_what_is_not_ordered() -> None:
-    assert json.loads(ControlsDocument(max=0).to_text()) == {"version": 1, "max": 0}
+    assert json.loads(OverrideDocument(max=0).to_text()) == {"version": 1, "max": 0}

@@ -22,7 +22,7 @@ from scaler.adapters.metrics import CloudWatchMetrics
 from scaler.core.model import Unknown
 from scaler.core.state import ServiceState, FleetState
 from scaler.errors import SourceError
-from scaler.ports import Datum, Vitals
+from scaler.ports import AirflowHealth, Datum
 from scaler.reporting.cloudwatch_metrics import MWAA, OF_AIRFLOW, OF_FLEETS, OF_SERVICES
 from scaler.reporting.cloudwatch_publisher import PERIOD_S, Publisher
 from scaler.reporting.decision_line import decision_line
@@ -49,7 +49,7 @@ def sample(metrics: Metrics, name: str, **labels: str) -> float | None:
 def test_tells_what_a_tick_saw() -> None:
     metrics = Metrics()
     seen = observe(["busy", "draining", "refused"], queued=3, running=3, now=100.0)
-    metrics.ticked(report(seen, now=100.0))
+    metrics.on_tick(report(seen, now=100.0))
     told = {
         name: sample(metrics, name, fleet="default")
         for name in ("running_tasks", "maximum_workers", "minimum_workers", "protection_refused_workers")
@@ -67,13 +67,13 @@ def test_the_longest_drain_has_an_age() -> None:
     seen = observe(["busy", "draining"], now=100.0)
     (service,) = seen.services
     drains = {arn(0): 70.0, arn(1): 40.0}
-    metrics.ticked(report(seen, state=FleetState(services={service: ServiceState(drains=drains)}), now=100.0))
+    metrics.on_tick(report(seen, state=FleetState(services={service: ServiceState(drains=drains)}), now=100.0))
     assert sample(metrics, "oldest_drain_seconds", fleet="default") == 60.0
 
 
 def test_unknown_is_nan_and_never_zero() -> None:
     metrics = Metrics()
-    metrics.ticked(report(observe(["busy"], broker=SILENT, database=SILENT)))
+    metrics.on_tick(report(observe(["busy"], broker=SILENT, database=SILENT)))
     for state in ("queued", "running", "slots"):
         assert math.isnan(sample(metrics, "demand_slots", fleet="default", state=state) or 0.0)
     assert sample(metrics, "reading_known", fleet="default", source="database") == 0
@@ -82,7 +82,7 @@ def test_unknown_is_nan_and_never_zero() -> None:
 
 def test_who_does_what_is_unknown_while_a_services_tasks_are() -> None:
     metrics, blind = Metrics(), report(but(observe(["busy", "draining"]), tasks=SILENT, protected=SILENT))
-    metrics.ticked(blind)
+    metrics.on_tick(blind)
     for state in ("busy", "draining", "stuck", "protected"):
         assert math.isnan(sample(metrics, "workers", fleet="default", state=state) or 0.0)
     assert math.isnan(sample(metrics, "oldest_drain_seconds", fleet="default") or 0.0)
@@ -102,14 +102,14 @@ def test_the_last_decision_is_the_last_that_said_a_count() -> None:
         tick=replace(decided.tick, decision=replace(decision, services=nothing)),
     )
     for each in (decided, blind):
-        metrics.ticked(each)
+        metrics.on_tick(each)
     assert sample(metrics, "last_decision_timestamp_seconds", fleet="default") == decided.at.timestamp()
 
 
 def test_a_fleet_that_is_no_more_leaves_no_values() -> None:
     metrics = Metrics()
     for name in ("default", "other"):
-        metrics.ticked(report(name=name, errors=[SourceError("ecs", "down")]))
+        metrics.on_tick(report(name=name, errors=[SourceError("ecs", "down")]))
         metrics.failed(name, ValueError())
     metrics.removed("other")
     fleets = {
@@ -163,7 +163,7 @@ def published(
             "test", "openmwaa", Sink(), LoopClock(), paces=lambda: paces, on_failure=lambda error: None
         )
         for each in reports:
-            publisher.ticked(each)
+            publisher.on_tick(each)
         await asyncio.sleep(later_s)
         return publisher.data()
 
@@ -269,10 +269,10 @@ def test_unknown_is_never_published_as_a_number(silent: set[str], workers: list[
 class Heart:
     """Airflow's database, as far as its vitals go."""
 
-    def __init__(self, answer: Vitals | SourceError) -> None:
+    def __init__(self, answer: AirflowHealth | SourceError) -> None:
         self.answer = answer
 
-    async def vitals(self, within_s: float) -> Vitals:
+    async def health(self, within_s: float) -> AirflowHealth:
         assert within_s == PERIOD_S, "each publishing tells of the time since the last"
         if isinstance(self.answer, SourceError):
             raise self.answer
@@ -282,12 +282,12 @@ class Heart:
 @pytest.mark.parametrize(
     ("answer", "told"),
     [
-        pytest.param(Vitals(2, 30.0), {"SchedulerHeartbeat": 2, "ApproximateAgeOfOldestTask": 30}, id="alive"),
-        pytest.param(Vitals(0, 0.0), {"SchedulerHeartbeat": 0, "ApproximateAgeOfOldestTask": 0}, id="dead"),
+        pytest.param(AirflowHealth(2, 30.0), {"SchedulerHeartbeat": 2, "ApproximateAgeOfOldestTask": 30}, id="alive"),
+        pytest.param(AirflowHealth(0, 0.0), {"SchedulerHeartbeat": 0, "ApproximateAgeOfOldestTask": 0}, id="dead"),
         pytest.param(SourceError("database", "no right"), {}, id="not known"),
     ],
 )
-def test_airflows_heart_is_felt_once_a_minute(answer: Vitals | SourceError, told: dict[str, float]) -> None:
+def test_airflows_heart_is_felt_once_a_minute(answer: AirflowHealth | SourceError, told: dict[str, float]) -> None:
     async def main() -> tuple[list[Datum], int]:
         sink, failures = Sink(), list[SourceError]()
         publisher = Publisher(

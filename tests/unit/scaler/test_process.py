@@ -241,7 +241,7 @@ async def test_obeys_an_order_and_a_schedule_and_records_what_replay_decides_aga
         "GetParameters": lambda _: {"Parameters": [order], "InvalidParameters": []},
     }
     port = free_port()
-    config = settings(port, controls_prefix="/openmwaa/test/scaler/", record_dir=str(tmp_path / "ticks"))
+    config = settings(port, overrides_prefix="/openmwaa/test/scaler/", record_dir=str(tmp_path / "ticks"))
     config["fleets"][0]["schedule"] = [{"cron": "* * * * *", "minutes": 5, "min": 4}]
     async with (
         fake_aws(operations) as url,

@@ -50,7 +50,7 @@ def record(folder: Path, ticks: list[Report], **options: Any) -> Recorder:
     recorder = Recorder(folder, **options)
     recorder.start()
     for each in ticks:
-        recorder.ticked(each)
+        recorder.on_tick(each)
     recorder.close()
     return recorder
 
@@ -132,10 +132,10 @@ def test_a_disk_that_hangs_does_not_hold_up_a_tick(tmp_path: Path, monkeypatch: 
     recorder, counted = Recorder(tmp_path), list[int]()
     recorder.start(on_left_out=lambda: counted.append(1))
     ticks = reports(10)
-    recorder.ticked(ticks[0])
+    recorder.on_tick(ticks[0])
     assert hanging.wait(60)
     for each in ticks[1:]:
-        recorder.ticked(each)
+        recorder.on_tick(each)
     assert recorder.left_out == len(counted) == 6, "three wait, one is being written, the rest are left out"
     hangs.set()
     recorder.close()

@@ -28,8 +28,8 @@ from scaler.errors import SourceError
 from scaler.reporting.decision_log import DecisionLog
 from scaler.reporting.prometheus_metrics import Metrics
 from scaler.runtime.fleet_loop import FleetLoop
-from scaler.runtime.observe import Observer, SharedDatabase, World
-from scaler.runtime.overrides import SharedControls
+from scaler.runtime.observe import Observer, Ports, SharedDatabase
+from scaler.runtime.overrides import SharedOverrides
 from scaler.runtime.supervisor import Supervisor
 from tests.support.scaler_builders import only
 from tests.support.scaler_world import FakeWorld
@@ -37,10 +37,10 @@ from tests.support.scaler_world import FakeWorld
 FLEET = Fleet("default", ("default",), 5, 1, 5, scale_in_window_s=30.0)
 
 
-class Ports(FakeWorld):
+class FakePorts(FakeWorld):
     """The fake world with the parts a test wants to break replaced."""
 
-    def world(self, **replaced: Any) -> World:
+    def world(self, **replaced: Any) -> Ports:
         parts: dict[str, Any] = {
             "clock": self,
             "cluster": self,
@@ -48,7 +48,7 @@ class Ports(FakeWorld):
             "broker": self,
             "database": self,
         }
-        return World(**(parts | replaced))
+        return Ports(**(parts | replaced))
 
     def fleet_loop(self, *listeners: Any, **replaced: Any) -> FleetLoop:
         world = self.world(**replaced)
@@ -64,8 +64,8 @@ async def fail(*_: Any) -> Any:
     raise SourceError("fake", "is down")
 
 
-def ports(seed: int = 1) -> Ports:
-    world = Ports(seed, latency_s=0.05)
+def ports(seed: int = 1) -> FakePorts:
+    world = FakePorts(seed, latency_s=0.05)
     world.advance(1.0)
     return world
 
@@ -158,7 +158,7 @@ async def test_several_queues_are_one_demand() -> None:
 async def test_a_service_that_was_empty_is_asked_about_tasks_only_when_it_is_not_any_more(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    world = Ports(1, latency_s=0.05, services=("a", "b"))
+    world = FakePorts(1, latency_s=0.05, services=("a", "b"))
     observer = Observer(FLEET, ["a", "b"], {"default": "url"}, world.world())
     asked: list[str] = []
     real = world.tasks
@@ -189,8 +189,8 @@ async def test_an_order_that_was_read_once_stays_in_force_while_ssm_is_silent() 
         async def read(self, fleets: Sequence[str]) -> Mapping[str, Overrides | SourceError]:
             return {fleet: answers.pop(0) if answers else SourceError("overrides", "down") for fleet in fleets}
 
-    shared = SharedControls(Ssm(), ["default"], world, max_age_s=1.0)
-    observer = Observer(FLEET, ["worker-default"], {"default": "url"}, world.world(controls=shared))
+    shared = SharedOverrides(Ssm(), ["default"], world, max_age_s=1.0)
+    observer = Observer(FLEET, ["worker-default"], {"default": "url"}, world.world(overrides=shared))
     seen = []
     for _ in range(4):
         observation, _ = await observer.observe(3.0)
@@ -206,7 +206,7 @@ async def test_a_loop_takes_over_what_another_of_its_fleet_remembers() -> None:
     for _ in range(8):
         await before.tick()
         world.advance(5.0)
-    after.take_over(before)
+    after.inherit_state(before)
     report = await after.tick()
     assert report.tick.before.window.known_s(world.now) > 30.0, "a changed setting cost the fleet its window"
 
@@ -214,7 +214,7 @@ async def test_a_loop_takes_over_what_another_of_its_fleet_remembers() -> None:
 async def test_both_generations_are_written_and_growth_does_not_wait_for_the_drain(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    world = Ports(1, latency_s=0.05, services=("a", "b"))
+    world = FakePorts(1, latency_s=0.05, services=("a", "b"))
     world.services["a"].desired = 2
     world.advance(60.0)
     observer = Observer(FLEET, ["a", "b"], {"default": "url"}, world.world())
@@ -244,7 +244,7 @@ async def test_both_generations_are_written_and_growth_does_not_wait_for_the_dra
 # --- the last doubt before a reduction
 
 
-async def shrinking(world: Ports) -> FleetLoop:
+async def shrinking(world: FakePorts) -> FleetLoop:
     """Return a loop whose next tick reduces from 2 to 1."""
     world.desired = 2
     world.advance(60.0)
@@ -285,7 +285,7 @@ async def test_does_not_reduce_when_a_released_worker_does_not_confirm(monkeypat
 @pytest.mark.parametrize(
     ("again", "words"),
     [
-        pytest.param(Service(5, 2, 0), "desired is 5 by now", id="somebody wrote meanwhile"),
+        pytest.param(Service(5, 2, 0), "desired changed to 5", id="somebody wrote meanwhile"),
         pytest.param(SourceError("ecs", "down"), "could not be read again", id="the service is silent"),
     ],
 )
@@ -337,7 +337,7 @@ async def test_a_write_that_fails_is_reported_and_tried_again(monkeypatch: pytes
 # --- reports
 
 
-async def reported(world: Ports, ticks: int = 1) -> tuple[list[dict[str, Any]], DecisionLog, Metrics]:
+async def reported(world: FakePorts, ticks: int = 1) -> tuple[list[dict[str, Any]], DecisionLog, Metrics]:
     out, metrics = io.StringIO(), Metrics()
     log = DecisionLog("test", out, world.wall, kept=3)
     loop = world.fleet_loop(log, metrics)
