@@ -11,8 +11,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, Protocol
 
-from scaler.core.model import AgentState, BrokerCount, Overrides, DatabaseCount, Service, Task
+from scaler.core.model import AgentState, BrokerCount, DatabaseCount, Overrides, Service, Task
 from scaler.errors import SourceError
+
+
+def rfc3339(at: datetime) -> str:
+    """Return a time in UTC with milliseconds, as in "2026-01-31T12:00:00.000Z"."""
+    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 class Clock(Protocol):

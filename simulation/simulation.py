@@ -14,7 +14,7 @@ from scaler.runtime.fleet_loop import FleetLoop
 from scaler.runtime.observe import Observer, Ports, SharedDatabase
 from scaler.runtime.overrides import SharedOverrides
 from scaler.runtime.supervisor import Supervisor
-from scaler.runtime.tick_result import Report, TickListener
+from scaler.runtime.tick_result import TickListener, TickResult
 from simulation.fake_ecs import FakeEcs, Topology
 from simulation.fault_injection import FaultInjector
 from simulation.ledger import RunLedger
@@ -54,11 +54,11 @@ class LastReports:
     """A listener that keeps the last report of every fleet, and what failed."""
 
     def __init__(self) -> None:
-        self.last: dict[str, Report] = {}
+        self.last: dict[str, TickResult] = {}
         self.failures: list[str] = []
         self.ticks = 0
 
-    def on_tick(self, report: Report) -> None:
+    def on_tick(self, report: TickResult) -> None:
         """Keep it."""
         self.ticks += 1
         self.last[report.tick.fleet.name] = report

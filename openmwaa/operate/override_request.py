@@ -15,8 +15,8 @@ from openmwaa.operate.errors import ControlsError
 from scaler.config.overrides import OverrideDocument, Pause
 from scaler.config.schedule import Schedules
 from scaler.core import bounds
-from scaler.core.model import Overrides, Known, Schedule
 from scaler.core.model import Fleet as CoreFleet
+from scaler.core.model import Known, Overrides, Schedule
 
 MOST_WORKERS = 5000
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}

@@ -74,7 +74,7 @@ def bound(limits: Limits, target: int, serving: int, *, may_shrink: bool, explan
 def _limits(fleet: Fleet, overrides: Overrides, schedule: Schedule | None) -> Limits:
     steps = []
     origin = f"Override by {overrides.by or 'unknown'}"
-    reason = f" ({overrides.why})" if overrides.why else ""
+    reason = f" ({overrides.reason})" if overrides.reason else ""
 
     def override(text: str, **values: Value) -> ExplanationStep:
         return ExplanationStep("override", f"{origin}: {text}{reason}", {**values, "by": overrides.by})
@@ -82,7 +82,7 @@ def _limits(fleet: Fleet, overrides: Overrides, schedule: Schedule | None) -> Li
     minimum, maximum = fleet.minimum, fleet.maximum
     if schedule is not None and schedule.minimum > minimum:
         minimum = schedule.minimum
-        text = f"Schedule: minimum {minimum} ({schedule.words})"
+        text = f"Schedule: minimum {minimum} ({schedule.description})"
         steps.append(ExplanationStep("schedule", text, {"minimum": minimum}))
     if overrides.minimum is not None:
         minimum = overrides.minimum

@@ -196,7 +196,7 @@ class Overrides:
     dry_run: bool = False
     by: str = ""
     at: str = ""
-    why: str = ""
+    reason: str = ""
     until: str | None = None
 
 
@@ -205,7 +205,7 @@ class Schedule:
     """The scheduled minimum in force now; cron and time zone are evaluated outside the core."""
 
     minimum: int
-    words: str
+    description: str
 
 
 @dataclass(frozen=True, slots=True)

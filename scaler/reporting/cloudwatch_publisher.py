@@ -12,16 +12,16 @@ from collections.abc import Callable, Mapping
 from scaler.errors import SourceError
 from scaler.ports import AirflowHealthSource, Clock, Datum, MetricSink
 from scaler.reporting.cloudwatch_metrics import of_fleet, of_tasks, of_vitals
-from scaler.runtime.tick_result import Report
+from scaler.runtime.tick_result import TickResult
 
 PERIOD_S = 60.0
 DEADLINE_S = 20.0
 MISSED_TICKS = 3
-"""A report older than so many intervals tells of the past."""
+"""A result older than so many intervals tells of the past."""
 
 
 class Publisher:
-    """A listener that remembers each fleet's last report."""
+    """A listener that remembers each fleet's last result."""
 
     def __init__(
         self,
@@ -41,14 +41,14 @@ class Publisher:
         self._paces = paces
         self._on_failure = on_failure
         self._vitals = vitals
-        self._latest: dict[str, tuple[float, Report]] = {}
+        self._latest: dict[str, tuple[float, TickResult]] = {}
 
-    def on_tick(self, report: Report) -> None:
-        """Remember the report."""
-        self._latest[report.tick.fleet.name] = (self._clock.monotonic(), report)
+    def on_tick(self, result: TickResult) -> None:
+        """Remember the result."""
+        self._latest[result.tick.fleet.name] = (self._clock.monotonic(), result)
 
     def failed(self, fleet: str, error: BaseException) -> None:
-        """A tick that was not finished leaves the last report; it grows old."""
+        """A tick that was not finished leaves the last result; it grows old."""
 
     def removed(self, fleet: str) -> None:
         """Forget the fleet."""
@@ -75,8 +75,8 @@ class Publisher:
         """Return what is known now."""
         now, paces = self._clock.monotonic(), self._paces()
         fresh = {
-            fleet: report
-            for fleet, (at, report) in self._latest.items()
+            fleet: result
+            for fleet, (at, result) in self._latest.items()
             if fleet in paces and now - at <= MISSED_TICKS * paces[fleet] + PERIOD_S / 2
         }
         data = [

@@ -16,11 +16,12 @@ from datetime import datetime
 from itertools import islice
 from typing import TextIO
 
-from scaler.reporting.decision_line import decision_line, fleet_view, rfc3339
+from scaler.ports import rfc3339
+from scaler.reporting.decision_line import decision_line, fleet_view
 from scaler.reporting.explanation import next_steps, summary
 from scaler.reporting.history import Decisions, Timeline, change_key
 from scaler.reporting.tick_codec import Json
-from scaler.runtime.tick_result import Report
+from scaler.runtime.tick_result import TickResult
 
 KEPT = 300
 """Entries of one fleet, unless there are so many fleets that each gets its share of `KEPT_IN_ALL`."""
@@ -54,9 +55,9 @@ class DecisionLog:
         self._kept = kept
         self._fleets: dict[str, _Fleet] = {}
 
-    def on_tick(self, report: Report) -> None:
+    def on_tick(self, result: TickResult) -> None:
         """Keep the decision; write it if it says something new or the last line is a minute old."""
-        self.decided(report.at, decision_line(report, self.environment), fleet_view(report))
+        self.decided(result.at, decision_line(result, self.environment), fleet_view(result))
 
     def decided(self, at: datetime, line: dict[str, Json], view: dict[str, Json]) -> None:
         """Keep and write a decision that is a line already; `view` is what only /v1/fleets says beside it."""

@@ -18,8 +18,8 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from scaler.errors import ScalerError
+from scaler.ports import rfc3339
 from scaler.reporting import page
-from scaler.reporting.decision_line import rfc3339
 from scaler.reporting.decision_log import DecisionLog
 from scaler.reporting.history import BUCKET_S, SERIES
 from scaler.reporting.prometheus_metrics import Metrics

@@ -17,8 +17,8 @@ from prometheus_client.registry import Collector
 from scaler.core.model import Overrides, Reading, Unknown
 from scaler.core.state import WorkerCounts, total
 from scaler.errors import SourceError
-from scaler.reporting.decision_line import oldest_drain_s, reading_ages, refused_workers, services, tasks_known
-from scaler.runtime.tick_result import Report, Write
+from scaler.reporting.decision_line import ecs_services, oldest_drain_s, reading_ages, refused_workers, tasks_known
+from scaler.runtime.tick_result import TickResult, Write
 
 PREFIX = "openmwaa_scaler"
 WORKER_STATES = ("starting", "stuck", "consuming_idle", "busy", "draining", "released", "unknown", "protected")
@@ -109,38 +109,38 @@ class Metrics:
         """Tell also of the calls of AWS's API, and how many seconds lie between two ticks of each fleet; once."""
         self._registry.register(_Collector(calls, paces))
 
-    def on_tick(self, report: Report) -> None:
+    def on_tick(self, result: TickResult) -> None:
         """Take over what the tick saw and did."""
-        fleet, decision = report.tick.fleet.name, report.tick.decision
+        fleet, decision = result.tick.fleet.name, result.tick.decision
         self._decisions.labels(fleet, decision.kind).inc()
-        self._duration.labels(fleet).observe(report.duration_s)
+        self._duration.labels(fleet).observe(result.duration_s)
         if decision.desired is not None or fleet not in self._seen:
-            self._last.labels(fleet).set(report.at.timestamp())
+            self._last.labels(fleet).set(result.at.timestamp())
             self._seen.add(fleet)
         self._desired.labels(fleet).set(_number(decision.desired))
         self._minimum.labels(fleet).set(decision.minimum)
         self._maximum.labels(fleet).set(decision.maximum)
         self._protected_minimum.labels(fleet).set(_number(decision.protected_minimum))
-        self._count_workers(fleet, decision.workers if tasks_known(report) else None)
-        self._count_generations(fleet, report)
-        seen = services(report).values()
+        self._count_workers(fleet, decision.workers if tasks_known(result) else None)
+        self._count_generations(fleet, result)
+        seen = ecs_services(result).values()
         self._running.labels(fleet).set(_number(total(each.running if each else None for each in seen)))
         self._pending.labels(fleet).set(_number(total(each.pending if each else None for each in seen)))
         for state in ("queued", "running", "slots"):
             target = getattr(decision.demand, state) if decision.demand else None
             self._demand.labels(fleet, state).set(_number(target))
-        for source, age in reading_ages(report).items():
+        for source, age in reading_ages(result).items():
             self._age.labels(fleet, source).set(_number(age))
             self._known.labels(fleet, source).set(age is not None)
         for override, value in overrides_in_force(decision.overrides).items():
             self._overrides.labels(fleet, override).set(value)
-        self._oldest_drain.labels(fleet).set(_number(oldest_drain_s(report) if tasks_known(report) else None))
-        self._refused.labels(fleet).set(_number(refused_workers(report)))
+        self._oldest_drain.labels(fleet).set(_number(oldest_drain_s(result) if tasks_known(result) else None))
+        self._refused.labels(fleet).set(_number(refused_workers(result)))
         if decision.desired_count_drift is not None:
             self._foreign.labels(fleet).inc()
-        for error in report.errors:
+        for error in result.errors:
             self._count_error(fleet, error)
-        for write in report.writes.values():
+        for write in result.writes.values():
             self._count_write(fleet, write)
 
     def failed(self, fleet: str, error: BaseException) -> None:
@@ -189,9 +189,9 @@ class Metrics:
         for state in WORKER_STATES:
             self._workers.labels(fleet, state).set(_number(getattr(workers, state, None)))
 
-    def _count_generations(self, fleet: str, report: Report) -> None:
-        for name, service in services(report).items():
-            decided = report.tick.decision.services[name].desired
+    def _count_generations(self, fleet: str, result: TickResult) -> None:
+        for name, service in ecs_services(result).items():
+            decided = result.tick.decision.services[name].desired
             self._desired_of.labels(fleet, name).set(_number(decided))
             self._running_of.labels(fleet, name).set(_number(service.running if service else None))
 

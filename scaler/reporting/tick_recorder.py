@@ -16,9 +16,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from scaler.core.tick import Tick
-from scaler.reporting.decision_line import rfc3339
+from scaler.ports import rfc3339
 from scaler.reporting.tick_codec import to_json
-from scaler.runtime.tick_result import Report
+from scaler.runtime.tick_result import TickResult
 
 VERSION = 2
 SEGMENT_BYTES = 8 * 1024 * 1024
@@ -58,10 +58,10 @@ class Recorder:
         self._on_left_out = on_left_out or self._on_left_out
         self._thread.start()
 
-    def on_tick(self, report: Report) -> None:
+    def on_tick(self, result: TickResult) -> None:
         """Queue the tick; one that finds no room is left out."""
         try:
-            self._waiting.put_nowait((rfc3339(report.at), report.tick))
+            self._waiting.put_nowait((rfc3339(result.at), result.tick))
         except queue.Full:
             self._leave_out(f"{BACKLOG} ticks wait for the disk")
 

@@ -147,7 +147,7 @@ async def test_what_people_and_errors_say_stays_text() -> None:
     attack = "<img src=x onerror=\"document.title='broken in'\"><script>document.title='broken in'</script>"
     told = stage()
     orders = {"min": None, "max": 3, "fixed": None, "pause": "in", "dry_run": False}
-    orders |= {"by": attack, "at": "2026-01-31T12:00:00Z", "why": attack, "until": None}
+    orders |= {"by": attack, "at": "2026-01-31T12:00:00Z", "reason": attack, "until": None}
     wicked: dict[str, Any] = {
         "reason": attack,
         "errors": [{"source": attack, "kind": attack, "text": attack}],

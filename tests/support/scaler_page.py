@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from scaler.reporting.decision_line import rfc3339
+from scaler.ports import rfc3339
 from scaler.reporting.decision_log import DecisionLog
 from scaler.reporting.explanation import LINE_VERSION
 from scaler.reporting.http import application, serving

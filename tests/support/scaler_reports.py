@@ -12,7 +12,7 @@ from scaler.core.model import Fleet, Observation
 from scaler.core.state import FleetState
 from scaler.core.tick import Tick
 from scaler.errors import SourceError
-from scaler.runtime.tick_result import Report
+from scaler.runtime.tick_result import TickResult
 from tests.support.scaler_builders import FLEET, observe
 
 AT = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -26,10 +26,10 @@ def report(
     state: FleetState | None = None,
     now: float = 0.0,
     errors: Sequence[SourceError] = (),
-) -> Report:
+) -> TickResult:
     """Decide on the observation (a quiet fleet with one busy worker unless it is given) and report it."""
     fleet = replace(fleet, name=name)
     seen = observe(["busy"], running=2) if observation is None else observation
     before = FleetState() if state is None else state
     decision, _ = decide(fleet, seen, before, now)
-    return Report(AT, Tick(fleet, seen, before, now, decision), {}, tuple(errors), 0.1)
+    return TickResult(AT, Tick(fleet, seen, before, now, decision), {}, tuple(errors), 0.1)

@@ -16,7 +16,7 @@ from openmwaa.operate.connection import Connection
 from openmwaa.operate.decisions import DecisionsLog
 from openmwaa.operate.errors import NotRunningError, PermissionMissingError, UnreachableError
 from openmwaa.operate.explanation import Explanation, explain
-from scaler.reporting.decision_line import rfc3339
+from scaler.ports import rfc3339
 from tests.support.environments import LEAST
 from tests.support.scaler_page import line
 

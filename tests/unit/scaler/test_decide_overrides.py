@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from scaler.core.decide import decide
-from scaler.core.model import Overrides, Fallback, Known, Observation, Schedule, Stale, Unknown
+from scaler.core.model import Fallback, Known, Observation, Overrides, Schedule, Stale, Unknown
 from scaler.core.state import ExplanationStep, FleetState
 from tests.support.scaler_builders import FLEET, SILENT, after_window, arn, kept, observe, remembering, settled
 
@@ -49,7 +49,7 @@ def test_bounds_in_force(
 
 
 def test_orders_are_explained_with_who_gave_them() -> None:
-    ordered = Overrides(maximum=1, by="ada", why="month end")
+    ordered = Overrides(maximum=1, by="ada", reason="month end")
     decision, _ = decide(FLEET, observe(["full"], queued=25, running=5, overrides=ordered), FleetState(), 0.0)
     assert said(decision.explanation, "Override by ada: maximum 1 (month end)"), decision.explanation
     schedule = Schedule(6, "weekdays from 06:00 in Zurich")

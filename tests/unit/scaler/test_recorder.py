@@ -21,13 +21,13 @@ from scaler.core.tick import Tick
 from scaler.reporting import replay
 from scaler.reporting import tick_recorder as recorder_module
 from scaler.reporting.tick_recorder import Recorder, segments
-from scaler.runtime.tick_result import Report
+from scaler.runtime.tick_result import TickResult
 from tests.support.scaler_builders import FLEET, observe
 
 AT = datetime(2027, 3, 1, 6, 0, tzinfo=UTC)
 
 
-def reports(count: int) -> list[Report]:
+def reports(count: int) -> list[TickResult]:
     """So many ticks in a row of a fleet that grows, is paused and drains."""
     found, state = [], FleetState()
     for number in range(count):
@@ -35,18 +35,18 @@ def reports(count: int) -> list[Report]:
         observation = observe(
             ["busy", "idle", "draining", "released"][: 1 + number % 4],
             queued=(7 * number) % 23,
-            overrides=Overrides(pause="in", by="somebody", why="ümlaut\n") if number % 3 == 1 else None,
+            overrides=Overrides(pause="in", by="somebody", reason="ümlaut\n") if number % 3 == 1 else None,
             schedule=Schedule(2, "`0 6 * * *`") if number % 5 == 2 else None,
             database=Unknown("no answer") if number % 7 == 3 else None,
             now=now,
         )
         decision, after = decide(FLEET, observation, state, now)
-        found.append(Report(AT, Tick(FLEET, observation, state, now, decision), {}, (), 0.1))
+        found.append(TickResult(AT, Tick(FLEET, observation, state, now, decision), {}, (), 0.1))
         state = after
     return found
 
 
-def record(folder: Path, ticks: list[Report], **options: Any) -> Recorder:
+def record(folder: Path, ticks: list[TickResult], **options: Any) -> Recorder:
     recorder = Recorder(folder, **options)
     recorder.start()
     for each in ticks:

@@ -15,10 +15,10 @@ import pytest
 from scaler.core.model import (
     AgentState,
     BrokerCount,
-    Overrides,
     DatabaseCount,
     Fleet,
     Known,
+    Overrides,
     Service,
     Stale,
     Task,

@@ -204,7 +204,7 @@ def test_someone_else_writes_desired_count(hand: int) -> None:
         scene.fake_ecs.write_by_hand(scene.service, hand, repair_s=12.0)
         await scene.ticks(1)
         assert scene.decision.desired_count_drift == hand
-        assert f"somebody else wrote desired {hand}" in scene.why
+        assert f"Desired count drift: {hand}" in scene.why
         if hand < 4:
             await scene.becomes(lambda: scene.total >= 4, 10.0, "a count too low was to be raised")
         assert len(scene.busy) == 4

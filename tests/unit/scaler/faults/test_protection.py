@@ -105,7 +105,7 @@ def test_max_lowered_below_what_is_protected() -> None:
         await scene.stays(lambda: scene.total >= 4 and len(scene.busy) == 4, 300.0, "protected workers were to stay")
         assert scene.decision.maximum == 1
         assert "4 protected" in scene.why
-        assert "at most 1" in scene.why
+        assert "maximum 1" in scene.why
         await scene.becomes(lambda: scene.total == 1, 600.0, "then the maximum was to be reached")
         assert set(numbers) <= scene.ledger.done
         await scene.rests()

@@ -267,14 +267,14 @@ def test_one_of_two_sources_down(source: str) -> None:
 @pytest.mark.fault(
     "sources disagree",
     "The broker may raise demand above the database for a minute, which covers SQS's delay; longer it counts ghosts, "
-    "and the decision says that it is no longer believed",
+    "and the decision says that it is no longer used",
 )
 def test_sources_disagree() -> None:
     async def play(scene: FaultScenario) -> None:
         await scene.ticks(6)
         scene.broker.answer = lambda true: BrokerCount(true.visible, true.in_flight + 8)
         await scene.becomes(lambda: scene.total >= 4, 15.0, "the broker was to be believed at first")
-        await scene.becomes(lambda: "no longer believed" in scene.why, 90.0, "the broker was to be doubted")
+        await scene.becomes(lambda: "no longer used" in scene.why, 90.0, "the broker was to be doubted")
         await scene.becomes(lambda: scene.total == 1, 120.0, "the fleet was to follow the database again")
         scene.broker.answer = lambda true: true
         await scene.rests()
