@@ -113,7 +113,7 @@ async def test_the_plot_tells_its_numbers_to_pointer_and_keyboard() -> None:
         await page.keyboard.press("ArrowRight")
         await expect(plot).to_have_attribute("aria-valuenow", "1")
         await expect(plot).to_have_attribute(
-            "aria-valuetext", re.compile(r"^\d\d:\d\d:\d\d: needed for the demand \d+")
+            "aria-valuetext", re.compile(r"^\d\d:\d\d:\d\d: needed \d+")
         )
         before = await plot.locator("path.s-desired").get_attribute("d")
         await page.get_by_role("button", name="15 min").click()
@@ -179,8 +179,8 @@ async def test_unknown_is_shown_as_unknown() -> None:
         await expect(page.locator("#summary")).to_contain_text("Worker count unknown.")
         await expect(page.locator("#summary")).to_contain_text("Demand unknown: no scale-in.")
         await expect(page.locator("#notes")).to_contain_text("demand unknown")
-        await expect(page.locator("#legend")).to_contain_text("What they do is unknown.")
-        await expect(page.locator("#readout")).to_contain_text("in drain ?")
+        await expect(page.locator("#legend")).to_contain_text("Worker states unknown.")
+        await expect(page.locator("#readout")).to_contain_text("draining ?")
 
 
 async def test_a_hundred_fleets_are_searched_and_sorted_and_opened() -> None:

@@ -8,7 +8,7 @@ from typing import Final
 from scaler.adapters.aws import ApiCalls
 from scaler.errors import SourceError
 from scaler.reporting.cloudwatch_metrics import MWAA, OF_AIRFLOW, OF_FLEETS, OF_SERVICES
-from scaler.reporting.prometheus_metrics import Metrics
+from scaler.reporting.prometheus_metrics import PrometheusMetrics
 from tests.support.scaler_reports import report
 
 NAMESPACE: Final = "openmwaa"
@@ -17,7 +17,7 @@ NAMESPACE: Final = "openmwaa"
 
 def of_prometheus() -> dict[str, set[str]]:
     """Every sample's name and labels, of a scaler that has done everything once."""
-    metrics, calls = Metrics(), ApiCalls()
+    metrics, calls = PrometheusMetrics(), ApiCalls()
     calls.sent["ecs", "DescribeServices"] = calls.throttled["ecs", "DescribeServices"] = 1
     metrics.watch(calls, lambda: {"default": 5.0})
     metrics.on_tick(report(errors=[SourceError("ecs", "down")]))

@@ -15,7 +15,7 @@ from scaler.ports import rfc3339
 from scaler.reporting.decision_log import DecisionLog
 from scaler.reporting.explanation import LINE_VERSION
 from scaler.reporting.http import application, serving
-from scaler.reporting.prometheus_metrics import Metrics
+from scaler.reporting.prometheus_metrics import PrometheusMetrics
 from scaler.runtime.supervisor import Supervisor
 from tests.support.emulator import free_port
 
@@ -108,7 +108,7 @@ def stage() -> Stage:
 async def served(told: Stage) -> AsyncIterator[Stage]:
     """Serve the page of a stage."""
     port = free_port()
-    app = application(Supervisor([], _Clock()), told.log, Metrics())
+    app = application(Supervisor([], _Clock()), told.log, PrometheusMetrics())
     async with serving(app, "127.0.0.1", port):
         told.url = f"http://127.0.0.1:{port}/"
         yield told

@@ -83,8 +83,8 @@ async def test_the_timeline_and_what_is_new_of_it(site: Site) -> None:
     [
         pytest.param("v1/decisions?limit=many", 400, "limit must be a whole number", id="limit"),
         pytest.param("v1/decisions?since=noon", 400, "since must be a time such as", id="no time"),
-        pytest.param("v1/decisions?before=2026-01-31T12:00", 400, "lacks an offset", id="no offset"),
-        pytest.param("v1/decisions?fleet=nobody", 404, "these have: default, spare", id="no fleet"),
+        pytest.param("v1/decisions?before=2026-01-31T12:00", 400, "the offset from UTC is missing", id="no offset"),
+        pytest.param("v1/decisions?fleet=nobody", 404, "fleets: default, spare", id="no fleet"),
         pytest.param("v1/fleets?fleet=nobody", 404, "no fleet nobody", id="no fleet at all"),
         pytest.param("v1/timeline", 400, "fleet= is missing", id="which fleet"),
         pytest.param("v1/timeline?fleet=spare&since=-1", 400, "since must be a whole number", id="negative"),

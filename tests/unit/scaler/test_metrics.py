@@ -24,17 +24,17 @@ from scaler.core.state import FleetState, ServiceState
 from scaler.errors import SourceError
 from scaler.ports import AirflowHealth, Datum
 from scaler.reporting.cloudwatch_metrics import MWAA, OF_AIRFLOW, OF_FLEETS, OF_SERVICES
-from scaler.reporting.cloudwatch_publisher import PERIOD_S, Publisher
+from scaler.reporting.cloudwatch_publisher import PERIOD_S, CloudWatchPublisher
 from scaler.reporting.decision_line import decision_line
 from scaler.reporting.explanation import next_steps
-from scaler.reporting.prometheus_metrics import Metrics
+from scaler.reporting.prometheus_metrics import PrometheusMetrics
 from simulation.loop import run
 from tests.support.scaler_builders import FLEET, SERVICE, SILENT, WORKERS, arn, but, observe
 from tests.support.scaler_reports import report
 from tests.support.virtual_clock import LoopClock
 
 
-def sample(metrics: Metrics, name: str, **labels: str) -> float | None:
+def sample(metrics: PrometheusMetrics, name: str, **labels: str) -> float | None:
     """Return a sample as a scrape would read it; None where there is none."""
     for family in text_string_to_metric_families(metrics.text().decode()):
         for each in family.samples:
@@ -47,7 +47,7 @@ def sample(metrics: Metrics, name: str, **labels: str) -> float | None:
 
 
 def test_tells_what_a_tick_saw() -> None:
-    metrics = Metrics()
+    metrics = PrometheusMetrics()
     seen = observe(["busy", "draining", "refused"], queued=3, running=3, now=100.0)
     metrics.on_tick(report(seen, now=100.0))
     told = {
@@ -63,7 +63,7 @@ def test_tells_what_a_tick_saw() -> None:
 
 
 def test_the_longest_drain_has_an_age() -> None:
-    metrics = Metrics()
+    metrics = PrometheusMetrics()
     seen = observe(["busy", "draining"], now=100.0)
     (service,) = seen.services
     drains = {arn(0): 70.0, arn(1): 40.0}
@@ -72,7 +72,7 @@ def test_the_longest_drain_has_an_age() -> None:
 
 
 def test_unknown_is_nan_and_never_zero() -> None:
-    metrics = Metrics()
+    metrics = PrometheusMetrics()
     metrics.on_tick(report(observe(["busy"], broker=SILENT, database=SILENT)))
     for state in ("queued", "running", "slots"):
         assert math.isnan(sample(metrics, "demand_slots", fleet="default", state=state) or 0.0)
@@ -81,7 +81,7 @@ def test_unknown_is_nan_and_never_zero() -> None:
 
 
 def test_who_does_what_is_unknown_while_a_services_tasks_are() -> None:
-    metrics, blind = Metrics(), report(but(observe(["busy", "draining"]), tasks=SILENT, protected=SILENT))
+    metrics, blind = PrometheusMetrics(), report(but(observe(["busy", "draining"]), tasks=SILENT, protected=SILENT))
     metrics.on_tick(blind)
     for state in ("busy", "draining", "stuck", "protected"):
         assert math.isnan(sample(metrics, "workers", fleet="default", state=state) or 0.0)
@@ -93,7 +93,7 @@ def test_who_does_what_is_unknown_while_a_services_tasks_are() -> None:
 
 
 def test_the_last_decision_is_the_last_that_said_a_count() -> None:
-    metrics, decided = Metrics(), report()
+    metrics, decided = PrometheusMetrics(), report()
     decision = decided.tick.decision
     nothing = {name: replace(each, desired=None) for name, each in decision.services.items()}
     blind = replace(
@@ -107,7 +107,7 @@ def test_the_last_decision_is_the_last_that_said_a_count() -> None:
 
 
 def test_a_fleet_that_is_no_more_leaves_no_values() -> None:
-    metrics = Metrics()
+    metrics = PrometheusMetrics()
     for name in ("default", "other"):
         metrics.on_tick(report(name=name, errors=[SourceError("ecs", "down")]))
         metrics.failed(name, ValueError())
@@ -121,7 +121,7 @@ def test_a_fleet_that_is_no_more_leaves_no_values() -> None:
 
 
 def test_calls_paces_and_settings_are_told() -> None:
-    metrics, calls = Metrics(), ApiCalls()
+    metrics, calls = PrometheusMetrics(), ApiCalls()
     metrics.watch(calls, lambda: {"default": 20.0})
     calls.sent["ecs", "DescribeServices"] += 7
     calls.throttled["ecs", "DescribeServices"] += 2
@@ -159,8 +159,8 @@ def published(
 
     async def main() -> list[Datum]:
         paces = dict.fromkeys(fleets, 5.0)
-        publisher = Publisher(
-            "test", "openmwaa", Sink(), LoopClock(), paces=lambda: paces, on_failure=lambda error: None
+        publisher = CloudWatchPublisher(
+            "test", "openmwaa", Sink(), LoopClock(), intervals=lambda: paces, on_failure=lambda error: None
         )
         for each in reports:
             publisher.on_tick(each)
@@ -290,9 +290,9 @@ class Heart:
 def test_airflows_heart_is_felt_once_a_minute(answer: AirflowHealth | SourceError, told: dict[str, float]) -> None:
     async def main() -> tuple[list[Datum], int]:
         sink, failures = Sink(), list[SourceError]()
-        publisher = Publisher(
-            "test", "openmwaa", sink, LoopClock(), paces=lambda: {"default": 5.0}, on_failure=failures.append,
-            vitals=Heart(answer),
+        publisher = CloudWatchPublisher(
+            "test", "openmwaa", sink, LoopClock(), intervals=lambda: {"default": 5.0}, on_failure=failures.append,
+            health=Heart(answer),
         )  # fmt: skip
         await publisher.publish()
         return sink.put_data[0], len(failures)
@@ -322,8 +322,8 @@ async def hangs() -> None:
 def test_cloudwatch_that_fails_is_counted_and_asked_again(body: Callable[[], Awaitable[None]]) -> None:
     async def main() -> tuple[int, int]:
         sink, failures = Sink(body), list[SourceError]()
-        publisher = Publisher(
-            "test", "openmwaa", sink, LoopClock(), paces=lambda: {"default": 5.0}, on_failure=failures.append
+        publisher = CloudWatchPublisher(
+            "test", "openmwaa", sink, LoopClock(), intervals=lambda: {"default": 5.0}, on_failure=failures.append
         )
         running = asyncio.create_task(publisher.run())
         await asyncio.sleep(200)

@@ -20,7 +20,7 @@ from scaler.core.state import FleetState
 from scaler.core.tick import Tick
 from scaler.reporting import replay
 from scaler.reporting import tick_recorder as recorder_module
-from scaler.reporting.tick_recorder import Recorder, segments
+from scaler.reporting.tick_recorder import TickRecorder, segments
 from scaler.runtime.tick_result import TickResult
 from tests.support.scaler_builders import FLEET, observe
 
@@ -46,8 +46,8 @@ def reports(count: int) -> list[TickResult]:
     return found
 
 
-def record(folder: Path, ticks: list[TickResult], **options: Any) -> Recorder:
-    recorder = Recorder(folder, **options)
+def record(folder: Path, ticks: list[TickResult], **options: Any) -> TickRecorder:
+    recorder = TickRecorder(folder, **options)
     recorder.start()
     for each in ticks:
         recorder.on_tick(each)
@@ -62,7 +62,7 @@ def lines(folder: Path) -> list[dict[str, Any]]:
 def test_what_is_recorded_is_read_back_exactly(tmp_path: Path) -> None:
     ticks = reports(20)
     recorder = record(tmp_path / "a" / "ring", ticks)
-    assert (recorder.left_out, recorder.problem) == (0, None)
+    assert (recorder.dropped, recorder.problem) == (0, None)
     notes: list[str] = []
     assert [each.tick for each in replay.read(tmp_path / "a" / "ring", notes)] == [each.tick for each in ticks]
     assert notes == []
@@ -71,7 +71,7 @@ def test_what_is_recorded_is_read_back_exactly(tmp_path: Path) -> None:
 def test_the_ring_is_bounded_and_keeps_the_newest(tmp_path: Path) -> None:
     ticks = reports(60)
     recorder = record(tmp_path, ticks, segment_bytes=20_000, kept=3)
-    assert recorder.left_out == 0
+    assert recorder.dropped == 0
     sizes = [file.stat().st_size for file in segments(tmp_path)]
     assert len(sizes) == 3
     assert max(sizes) <= 20_000
@@ -88,7 +88,7 @@ def test_a_new_process_begins_a_new_file_and_counts_the_old_ones(tmp_path: Path)
 
 def test_a_tick_larger_than_a_file_is_left_out_and_said(tmp_path: Path) -> None:
     recorder = record(tmp_path, reports(1), segment_bytes=100)
-    assert recorder.left_out == 1
+    assert recorder.dropped == 1
     assert "larger than a file" in (recorder.problem or "")
     assert segments(tmp_path) == []
 
@@ -96,7 +96,7 @@ def test_a_tick_larger_than_a_file_is_left_out_and_said(tmp_path: Path) -> None:
 def test_a_folder_that_cannot_be_made_costs_ticks_and_nothing_else(tmp_path: Path) -> None:
     (tmp_path / "taken").write_text("")
     recorder = record(tmp_path / "taken", reports(3))
-    assert recorder.left_out == 3
+    assert recorder.dropped == 3
     assert recorder.problem is not None
 
 
@@ -109,7 +109,7 @@ def test_a_full_disk_breaks_the_last_line_of_a_file_at_most(tmp_path: Path, monk
 
     monkeypatch.setattr(os, "write", write)
     recorder = record(tmp_path, reports(5))
-    assert (recorder.left_out, recorder.problem) == (1, None), "writing went on"
+    assert (recorder.dropped, recorder.problem) == (1, None), "writing went on"
     first, second = segments(tmp_path)
     assert not first.read_bytes().endswith(b"\n")
     assert second.read_bytes().count(b"\n") == 2
@@ -129,14 +129,14 @@ def test_a_disk_that_hangs_does_not_hold_up_a_tick(tmp_path: Path, monkeypatch: 
         return real(descriptor, data)
 
     monkeypatch.setattr(os, "write", write)
-    recorder, counted = Recorder(tmp_path), list[int]()
-    recorder.start(on_left_out=lambda: counted.append(1))
+    recorder, counted = TickRecorder(tmp_path), list[int]()
+    recorder.start(on_dropped=lambda: counted.append(1))
     ticks = reports(10)
     recorder.on_tick(ticks[0])
     assert hanging.wait(60)
     for each in ticks[1:]:
         recorder.on_tick(each)
-    assert recorder.left_out == len(counted) == 6, "three wait, one is being written, the rest are left out"
+    assert recorder.dropped == len(counted) == 6, "three wait, one is being written, the rest are left out"
     hangs.set()
     recorder.close()
     assert len(lines(tmp_path)) == 4
@@ -172,7 +172,7 @@ def test_a_last_line_that_a_crash_cut_off_is_left_out(tmp_path: Path, capsys: py
     file.write_bytes(file.read_bytes()[:-100])
     assert replay.main([str(file)]) == 0
     told = capsys.readouterr().out
-    assert f"{file}:3: the last line is cut off" in told
+    assert f"{file}:3: the last line is incomplete" in told
     assert "2 ticks decided again" in told
 
 

@@ -26,7 +26,7 @@ from scaler.core.model import (
 )
 from scaler.errors import SourceError
 from scaler.reporting.decision_log import DecisionLog
-from scaler.reporting.prometheus_metrics import Metrics
+from scaler.reporting.prometheus_metrics import PrometheusMetrics
 from scaler.runtime.fleet_loop import FleetLoop
 from scaler.runtime.observe import Observer, Ports, SharedDatabase
 from scaler.runtime.overrides import SharedOverrides
@@ -337,8 +337,8 @@ async def test_a_write_that_fails_is_reported_and_tried_again(monkeypatch: pytes
 # --- reports
 
 
-async def reported(world: FakePorts, ticks: int = 1) -> tuple[list[dict[str, Any]], DecisionLog, Metrics]:
-    out, metrics = io.StringIO(), Metrics()
+async def reported(world: FakePorts, ticks: int = 1) -> tuple[list[dict[str, Any]], DecisionLog, PrometheusMetrics]:
+    out, metrics = io.StringIO(), PrometheusMetrics()
     log = DecisionLog("test", out, world.wall, kept=3)
     loop = world.fleet_loop(log, metrics)
     for _ in range(ticks):
