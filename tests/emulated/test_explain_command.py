@@ -82,7 +82,7 @@ def test_answers_why_there_are_seven_workers(shell: Shell) -> None:
     done = shell.run()
     assert done.returncode == 0, done.stderr
     for words in (
-        "default: why are there 5 workers?",
+        "default: 5 workers running",
         "7 workers desired, 5 running, 2 starting.",
         "33 slots needed (13 queued + 20 running, from Airflow's database) / 5 per worker = 7 workers.",
         "33 slots needed / 5 per worker = 7 workers -> target 7 (1 to 20) -> desired 7 -> running 5",
@@ -110,7 +110,7 @@ def test_answers_for_a_moment_in_the_past_as_data(shell: Shell) -> None:
     assert (found["decision"]["desired"], found["before"]["kind"], found["after"]["kind"]) == (7, "grow", "shrink")
     assert found["summary"][0] == "7 workers desired, 7 running."
     shown = shell.run("--at", "45m ago")
-    assert "why were there 7 workers?" in shown.stdout
+    assert "default: 7 workers running" in shown.stdout
     assert "7 -> 5  shrink" in shown.stdout
 
 
@@ -120,7 +120,7 @@ def test_says_plainly_that_nothing_was_decided(shell: Shell) -> None:
     shell.log(told)
     done = shell.run()
     assert done.returncode == 3, done.stderr
-    assert "the scaler logged no decision within 3 min before" in done.stdout
+    assert "no decision in the log within 3 min before" in done.stdout
     assert "last decision" in done.stdout
     assert "at 4" in done.stdout
 
@@ -142,10 +142,10 @@ def test_many_fleets_are_told_in_one_table(shell: Shell) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
-        pytest.param((), 1, "`terraform apply` makes it", id="no log group"),
+        pytest.param((), 1, "`terraform apply` creates it", id="no log group"),
         pytest.param(("--at", "noon"), 2, "is no time such as", id="no time"),
-        pytest.param(("--at", "2999-01-01T00:00:00Z"), 2, "is still to come", id="the future"),
-        pytest.param(("--fleet", "nobody"), 2, "there is no fleet nobody; the file has default", id="no fleet"),
+        pytest.param(("--at", "2999-01-01T00:00:00Z"), 2, "is in the future", id="the future"),
+        pytest.param(("--fleet", "nobody"), 2, "no fleet nobody in the file; it has default", id="no fleet"),
         pytest.param(("--local",), 1, "does not run on this machine", id="not up"),
     ],
 )

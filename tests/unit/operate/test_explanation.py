@@ -15,7 +15,7 @@ from openmwaa.config.environment import Environment
 from openmwaa.operate.connection import Connection
 from openmwaa.operate.decisions import DecisionsLog
 from openmwaa.operate.errors import NotRunningError, PermissionMissingError, UnreachableError
-from openmwaa.operate.explanation import Explanation, explain
+from openmwaa.operate.explanation import FleetExplanation, explain
 from scaler.ports import rfc3339
 from tests.support.environments import LEAST
 from tests.support.scaler_page import line
@@ -71,7 +71,7 @@ def log(logs: Logs, **more: Any) -> DecisionsLog:
     return DecisionsLog(Connection(environment, Path("example.yaml")), logs, **more)
 
 
-def asked(logs: Logs, ago_s: float, *fleets: str) -> list[Explanation]:
+def asked(logs: Logs, ago_s: float, *fleets: str) -> list[FleetExplanation]:
     return explain(log(logs), fleets or ("default",), NOW - timedelta(seconds=ago_s), NOW)
 
 
@@ -144,11 +144,11 @@ def test_what_aws_is_asked() -> None:
 
 def test_a_deadline_leaves_out_what_is_beside_the_point_only() -> None:
     at = iter(range(100))
-    (found,) = explain(log(Logs(history()), clock=lambda: next(at), gives_up_at=6), ["default"], NOW, NOW)
+    (found,) = explain(log(Logs(history()), clock=lambda: next(at), deadline_at=6), ["default"], NOW, NOW)
     assert found.decision is not None
     assert "did not finish" in found.unread[0]
-    with pytest.raises(UnreachableError, match="Ask for another time"):
-        explain(log(Logs(history()), clock=lambda: 1, gives_up_at=1), ["default"], NOW, NOW)
+    with pytest.raises(UnreachableError, match="Choose another time"):
+        explain(log(Logs(history()), clock=lambda: 1, deadline_at=1), ["default"], NOW, NOW)
 
 
 def refusal(code: str, kind: type[ClientError] = ClientError) -> ClientError:
