@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, Protocol
 
-from scaler.core.model import AgentState, BrokerCount, Overrides, DatabaseCount, Service, Task
+from scaler.core.model import AgentState, BrokerCount, DatabaseCount, Overrides, Service, Task
 from scaler.errors import SourceError
 
 

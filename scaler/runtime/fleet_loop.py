@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from scaler.core.decide import decide
 from scaler.core.model import AgentState, Fleet, Known, Observation, Task
-from scaler.core.state import Decision, ServiceDecision, FleetState
+from scaler.core.state import Decision, FleetState, ServiceDecision
 from scaler.core.tick import Tick
 from scaler.errors import SourceError, ThrottledError
 from scaler.runtime.observe import Observer, Ports

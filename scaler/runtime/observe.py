@@ -16,14 +16,14 @@ from typing import Generic, TypeVar
 from scaler.adapters.shared import Shared
 from scaler.core.model import (
     BrokerCount,
-    Overrides,
     DatabaseCount,
     Fleet,
-    ServiceObservation,
     Known,
     Observation,
+    Overrides,
     Reading,
     Schedule,
+    ServiceObservation,
     Stale,
     Task,
     Unknown,

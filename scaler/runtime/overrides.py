@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 
 from scaler.adapters.shared import SharedByKey
 from scaler.config.overrides import in_force
-from scaler.core.model import Overrides, Known, Reading, Stale, Unknown
+from scaler.core.model import Known, Overrides, Reading, Stale, Unknown
 from scaler.errors import SourceError
 from scaler.ports import Clock, OverridesSource
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from scaler.adapters.override_store import SsmOverrides
 from scaler.config.overrides import OverrideDocument, OverrideDocumentError, in_force, parse
-from scaler.core.model import Overrides, Known, Stale, Unknown
+from scaler.core.model import Known, Overrides, Stale, Unknown
 from scaler.errors import BadAnswerError, DeadlineError, SourceError
 from scaler.runtime.overrides import LastOverrides, SharedOverrides
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from scaler.core.decide import decide
-from scaler.core.model import Overrides, Fallback, Known, Observation, Schedule, Stale, Unknown
+from scaler.core.model import Fallback, Known, Observation, Overrides, Schedule, Stale, Unknown
 from scaler.core.state import ExplanationStep, FleetState
 from tests.support.scaler_builders import FLEET, SILENT, after_window, arn, kept, observe, remembering, settled
 

@@ -20,7 +20,7 @@ from scaler.adapters import aws
 from scaler.adapters.aws import ApiCalls
 from scaler.adapters.metrics import CloudWatchMetrics
 from scaler.core.model import Unknown
-from scaler.core.state import ServiceState, FleetState
+from scaler.core.state import FleetState, ServiceState
 from scaler.errors import SourceError
 from scaler.ports import AirflowHealth, Datum
 from scaler.reporting.cloudwatch_metrics import MWAA, OF_AIRFLOW, OF_FLEETS, OF_SERVICES
