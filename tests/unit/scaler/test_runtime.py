@@ -16,6 +16,7 @@ from scaler.core.model import (
     AgentState,
     BrokerCount,
     DatabaseCount,
+    Deployment,
     Fleet,
     Known,
     Overrides,
@@ -35,6 +36,9 @@ from tests.support.scaler_builders import only
 from tests.support.scaler_world import FakeWorld
 
 FLEET = Fleet("default", ("default",), 5, 1, 5, scale_in_window_s=30.0)
+ROLLING = Service(
+    2, 2, 0, (Deployment("PRIMARY", "worker:2", "IN_PROGRESS"), Deployment("ACTIVE", "worker:1", "COMPLETED"))
+)
 
 
 class FakePorts(FakeWorld):
@@ -287,6 +291,7 @@ async def test_does_not_reduce_when_a_released_worker_does_not_confirm(monkeypat
     [
         pytest.param(Service(5, 2, 0), "desired changed to 5", id="somebody wrote meanwhile"),
         pytest.param(SourceError("ecs", "down"), "could not be read again", id="the service is silent"),
+        pytest.param(ROLLING, "a deployment started", id="a deployment started"),
     ],
 )
 async def test_does_not_reduce_when_the_service_changed(

@@ -121,6 +121,24 @@ def test_a_sealed_gate_stays_closed() -> None:
     assert not scenario.sqs.can_consume()
 
 
+@pytest.mark.parametrize("sealed", [False, True])
+def test_messages_that_arrive_after_sigterm_are_not_given_to_the_consumer(*, sealed: bool) -> None:
+    scenario, consumed = SqsScenario("q"), list[str]()
+    scenario.open()
+    scenario.channel.connection._callbacks = {"q": consumed.append}
+
+    def deliver(_: object) -> None:
+        # As kombu does it: without a callback it makes the message visible again.
+        for consume in filter(None, [scenario.channel.connection._callbacks.get("q")]):
+            consume("message")
+
+    scenario.channel._get_from_sqs("q", "q", scenario.channel.connection, 1, callback=deliver)
+    if sealed:
+        scenario.gate.seal()
+    scenario.answer()
+    assert consumed == ([] if sealed else ["message"])
+
+
 def test_repeated_polling_loops_of_a_queue_make_one_poll() -> None:
     scenario = SqsScenario("q")
     for _ in range(5):
