@@ -75,7 +75,7 @@ def shell(emulator: str, tmp_path: Path) -> Shell:
     return Shell(emulator, tmp_path)
 
 
-def test_answers_why_there_are_seven_workers(shell: Shell) -> None:
+def test_explains_seven_workers(shell: Shell) -> None:
     told = stage()
     a_day_at_work(told, hours=1)
     shell.log(told)
@@ -93,7 +93,7 @@ def test_answers_why_there_are_seven_workers(shell: Shell) -> None:
         assert words in done.stdout, done.stdout
 
 
-def test_answers_for_a_moment_in_the_past_as_data(shell: Shell) -> None:
+def test_explains_a_past_time_as_json(shell: Shell) -> None:
     told = stage()
     for ago, desired, before, kind in (
         *((ago, 3, 3, "hold") for ago in range(7200, 3600, -60)),
@@ -114,7 +114,7 @@ def test_answers_for_a_moment_in_the_past_as_data(shell: Shell) -> None:
     assert "7 -> 5  shrink" in shown.stdout
 
 
-def test_says_plainly_that_nothing_was_decided(shell: Shell) -> None:
+def test_reports_that_there_is_no_decision(shell: Shell) -> None:
     told = stage()
     told.decide(line(desired=4), ago_s=3600)
     shell.log(told)
@@ -125,7 +125,7 @@ def test_says_plainly_that_nothing_was_decided(shell: Shell) -> None:
     assert "at 4" in done.stdout
 
 
-def test_many_fleets_are_told_in_one_table(shell: Shell) -> None:
+def test_many_fleets_are_listed_in_one_table(shell: Shell) -> None:
     shell.configure("fleets:\n  small: {queues: [small]}\n  large: {queues: [large]}\n  quiet: {queues: [default]}\n")
     told = stage()
     told.decide(line("small", queued=1, running=1))
@@ -149,7 +149,7 @@ def test_many_fleets_are_told_in_one_table(shell: Shell) -> None:
         pytest.param(("--local",), 1, "does not run on this machine", id="not up"),
     ],
 )
-def test_says_what_to_do_about_it(shell: Shell, arguments: tuple[str, ...], code: int, words: str) -> None:
+def test_errors_name_the_remedy(shell: Shell, arguments: tuple[str, ...], code: int, words: str) -> None:
     done = shell.run(*arguments)
     assert done.returncode == code, done.stdout + done.stderr
     assert words in " ".join(done.stderr.replace("│", " ").split()), done.stderr

@@ -59,7 +59,7 @@ def seven() -> Stage:
     return told
 
 
-async def test_answers_why_there_are_seven_workers() -> None:
+async def test_explains_seven_workers() -> None:
     async with opened(seven()) as page:
         await expect(page.locator("h1")).to_have_text("Why are there 5 workers, going to 7?")
         summary = page.locator("#summary")
@@ -80,7 +80,7 @@ async def test_answers_why_there_are_seven_workers() -> None:
 
 @pytest.mark.parametrize(("name", "size"), [("page", DESKTOP), ("page-phone", PHONE)], ids=["desktop", "phone"])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-async def test_fits_the_screen_and_leaves_nobody_out(
+async def test_fits_the_screen_and_is_accessible(
     name: str, size: tuple[int, int], scheme: Literal["light", "dark"]
 ) -> None:
     async with opened(seven(), size, scheme) as page:
@@ -97,7 +97,7 @@ async def test_fits_the_screen_and_leaves_nobody_out(
         await page.screenshot(path=PICTURES / f"{name}{suffix}.png", full_page=True)
 
 
-async def test_the_plot_tells_its_numbers_to_pointer_and_keyboard() -> None:
+async def test_the_plot_shows_numbers_for_pointer_and_keyboard() -> None:
     async with opened(seven()) as page:
         plot = page.locator("#plot")
         await expect(plot.locator("path.s-desired")).to_have_attribute("d", re.compile(r"^M.*H.*V"))
@@ -120,7 +120,7 @@ async def test_the_plot_tells_its_numbers_to_pointer_and_keyboard() -> None:
         await expect(plot.locator("path.s-desired")).not_to_have_attribute("d", before or "")
 
 
-async def test_says_plainly_that_the_scaler_does_not_answer() -> None:
+async def test_shows_that_the_scaler_does_not_answer() -> None:
     told = stage()
     grows_to_seven(told)
     async with browser() as chromium:
@@ -134,7 +134,7 @@ async def test_says_plainly_that_the_scaler_does_not_answer() -> None:
         await expect(page.locator("h1")).to_have_text("Why are there 5 workers, going to 7?")
 
 
-async def test_says_that_a_fleet_no_longer_decides() -> None:
+async def test_shows_that_a_fleet_has_no_new_decision() -> None:
     told = stage()
     told.decide(line(), ago_s=300)
     told.log.failed("default", TimeoutError("the tick took too long"))
@@ -143,7 +143,7 @@ async def test_says_that_a_fleet_no_longer_decides() -> None:
         await expect(page.locator("#notes")).to_contain_text("TimeoutError: the tick took too long")
 
 
-async def test_what_people_and_errors_say_stays_text() -> None:
+async def test_texts_of_users_and_errors_are_not_markup() -> None:
     attack = "<img src=x onerror=\"document.title='broken in'\"><script>document.title='broken in'</script>"
     told = stage()
     orders = {"min": None, "max": 3, "fixed": None, "pause": "in", "dry_run": False}
@@ -183,7 +183,7 @@ async def test_unknown_is_shown_as_unknown() -> None:
         await expect(page.locator("#readout")).to_contain_text("draining ?")
 
 
-async def test_a_hundred_fleets_are_searched_and_sorted_and_opened() -> None:
+async def test_a_hundred_fleets_can_be_searched_sorted_and_opened() -> None:
     told = stage()
     for number in range(1, 101):
         told.decide(line(f"team-{number}", queued=number, running=5))
@@ -204,7 +204,7 @@ async def test_a_hundred_fleets_are_searched_and_sorted_and_opened() -> None:
         await expect(page.locator("#none")).to_be_visible()
 
 
-async def test_a_phone_shows_the_list_first_and_finds_back() -> None:
+async def test_a_phone_shows_the_list_first_and_returns_to_it() -> None:
     told = stage()
     for number in range(1, 101):
         told.decide(line(f"a-fleet-with-a-rather-long-name-{number}", queued=number, running=5))
@@ -220,7 +220,7 @@ async def test_a_phone_shows_the_list_first_and_finds_back() -> None:
         await expect(page.locator("#list")).to_be_visible()
 
 
-def test_the_policy_lets_nothing_run_but_the_page_itself() -> None:
+def test_the_policy_allows_only_the_page_itself() -> None:
     page = scaler_page.load()
     directives = dict(each.split(" ", 1) for each in page.policy.split("; "))
     assert directives["default-src"] == "'none'"

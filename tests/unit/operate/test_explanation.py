@@ -75,7 +75,7 @@ def asked(logs: Logs, ago_s: float, *fleets: str) -> list[FleetExplanation]:
     return explain(log(logs), fleets or ("default",), NOW - timedelta(seconds=ago_s), NOW)
 
 
-def test_the_decision_in_force_and_the_changes_around_it() -> None:
+def test_the_decision_in_force_and_the_changes_before_and_after() -> None:
     (found,) = asked(Logs(history()), 2700)
     assert found.decision is not None
     assert found.before is not None
@@ -85,7 +85,7 @@ def test_the_decision_in_force_and_the_changes_around_it() -> None:
     assert found.unread == ()
 
 
-def test_a_change_far_back_is_found() -> None:
+def test_a_change_long_before_is_found() -> None:
     lines = [decided(20 * 3600, 3, before=1, kind="grow", reason="long ago"), decided(30), decided(5)]
     (found,) = asked(Logs(lines), 0)
     assert found.before is not None
@@ -93,7 +93,7 @@ def test_a_change_far_back_is_found() -> None:
     assert found.after is None
 
 
-def test_no_decision_is_not_made_up_from_an_old_one() -> None:
+def test_an_old_decision_is_not_in_force() -> None:
     lines = [decided(3 * 3600, 4), decided(1800, 6)]
     (found,) = asked(Logs(lines), 3600)
     assert found.decision is None
@@ -102,14 +102,14 @@ def test_no_decision_is_not_made_up_from_an_old_one() -> None:
     assert (found.after or {})["desired"] == 6
 
 
-def test_failed_ticks_are_told_and_are_no_decisions() -> None:
+def test_failed_ticks_are_listed_and_are_no_decisions() -> None:
     failed = {"event": "tick_failed", "fleet": "default", "error": "ValueError: x", "at": rfc3339(NOW)}
     (found,) = asked(Logs([decided(30, 4), failed]), 0)
     assert (found.decision or {})["desired"] == 4
     assert [failure["error"] for failure in found.failures] == ["ValueError: x"]
 
 
-def test_lines_of_others_are_passed_over() -> None:
+def test_other_lines_are_ignored() -> None:
     logs = Logs([decided(30, 4), decided(20, 9, fleet="another")])
     logs.lines.append({"event": "started", "at": rfc3339(NOW)})
     found = asked(logs, 0)
@@ -123,14 +123,14 @@ def test_decisions_of_another_version_are_skipped_and_named() -> None:
     assert found.unread == ("Decisions of version 99 in the log were skipped: this program reads version 1.",)
 
 
-def test_all_fleets_take_one_question() -> None:
+def test_all_fleets_take_one_search() -> None:
     logs = Logs([decided(30, 4, fleet="a"), decided(20, 9, fleet="b")], page=10)
     found = asked(logs, 0, "a", "b", "c")
     assert [(each.decision or {}).get("desired") for each in found] == [4, 9, None]
     assert len(logs.calls) == 2, "one question, of two pages"
 
 
-def test_what_aws_is_asked() -> None:
+def test_the_request_to_aws() -> None:
     logs = Logs([decided(30)])
     asked(logs, 0)
     call = logs.calls[0]
@@ -142,7 +142,7 @@ def test_what_aws_is_asked() -> None:
     assert len(logs.calls[-1]["filterPattern"]) < 1024, "CloudWatch takes no longer pattern"
 
 
-def test_a_deadline_leaves_out_what_is_beside_the_point_only() -> None:
+def test_a_deadline_skips_the_changes_before_and_after() -> None:
     at = iter(range(100))
     (found,) = explain(log(Logs(history()), clock=lambda: next(at), deadline_at=6), ["default"], NOW, NOW)
     assert found.decision is not None
@@ -156,14 +156,14 @@ def refusal(code: str, kind: type[ClientError] = ClientError) -> ClientError:
     return kind(response, "FilterLogEvents")
 
 
-def test_a_log_group_that_is_missing_names_the_command() -> None:
+def test_a_missing_log_group_names_the_command() -> None:
     logs = Logs([])
     logs.fails = refusal("ResourceNotFoundException", NotFoundError)
     with pytest.raises(NotRunningError, match=r"no log group airflow-example-Scaler in eu-central-1.*terraform apply"):
         asked(logs, 0)
 
 
-def test_a_permission_that_is_missing_is_named() -> None:
+def test_a_missing_permission_is_named() -> None:
     logs = Logs([])
     logs.fails = refusal("AccessDeniedException")
     with pytest.raises(PermissionMissingError, match="logs:FilterLogEvents on the log group airflow-example-Scaler"):

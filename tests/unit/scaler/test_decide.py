@@ -42,14 +42,14 @@ def explained(steps: tuple[ExplanationStep, ...], words: str) -> bool:
         pytest.param(500, 0, 10, id="bounded by the maximum"),
     ],
 )
-def test_grows_at_once_from_the_first_tick(queued: int, running: int, desired: int) -> None:
+def test_scale_out_in_the_first_tick(queued: int, running: int, desired: int) -> None:
     decision, _ = decide(FLEET, observe(["busy"], queued=queued, running=running), FleetState(), 0.0)
     assert decision.desired == desired
     assert decision.kind == ("grow" if desired > 1 else "hold")
     assert decision.explanation[0].name == "demand"
 
 
-def test_concurrency_is_as_the_agents_report_it() -> None:
+def test_slots_per_worker_from_the_agents() -> None:
     observation = observe(["busy", "busy"], queued=8)
     two_slots = {
         key: Known(replace(each.value, concurrency=2), 0.0) if isinstance(each, Known) else each
@@ -85,7 +85,7 @@ def test_concurrency_is_as_the_agents_report_it() -> None:
         ),
     ],
 )
-def test_witnesses(database: Reading[DatabaseCount], broker: Reading[BrokerCount], desired: int, words: str) -> None:
+def test_demand_sources(database: Reading[DatabaseCount], broker: Reading[BrokerCount], desired: int, words: str) -> None:
     observation = observe(["idle", "idle", "idle"], database=database, broker=broker)
     decision, state = decide(FLEET, observation, settled(observe(["idle"] * 3)), FLEET.scale_in_window_s)
     assert decision.desired == desired
@@ -94,7 +94,7 @@ def test_witnesses(database: Reading[DatabaseCount], broker: Reading[BrokerCount
         assert not kept(state).drains, "a fleet was drained on a reading that is not known"
 
 
-def test_the_broker_is_believed_for_a_bounded_time() -> None:
+def test_a_larger_broker_count_is_used_for_a_limited_time() -> None:
     ghosts = observe(["idle"], database=Known(DatabaseCount(0, 0), 0.0), broker=Known(BrokerCount(0, 40), 0.0))
     state = FleetState()
     desired = []
@@ -105,7 +105,7 @@ def test_the_broker_is_believed_for_a_bounded_time() -> None:
     assert explained(decision.explanation, "no longer used")
 
 
-def test_a_fleet_without_database_follows_the_broker_both_ways() -> None:
+def test_without_database_the_broker_scales_out_and_in() -> None:
     plain = replace(observe(["idle"] * 3, broker=Known(BrokerCount(12, 5), 0.0)), database=None)
     decision, _ = decide(FLEET, plain, FleetState(), 0.0)
     assert decision.desired == 4
@@ -117,7 +117,7 @@ def test_a_fleet_without_database_follows_the_broker_both_ways() -> None:
 # --- window
 
 
-def test_shrinks_only_after_a_full_window() -> None:
+def test_scale_in_only_after_a_full_window() -> None:
     observation = observe(["idle"] * 3)
     state = FleetState()
     for tick in range(12):
@@ -127,7 +127,7 @@ def test_shrinks_only_after_a_full_window() -> None:
     assert decision.drains == (arn(0), arn(1))
 
 
-def test_shrinks_to_the_largest_need_of_the_window() -> None:
+def test_scale_in_to_the_largest_need_of_the_window() -> None:
     state = settled(observe(["idle"] * 4))
     _, state = decide(FLEET, observe(["idle"] * 4, queued=11), remembering(state, drains={}), 60.0)
     decision, _ = decide(FLEET, observe(["idle"] * 4), state, 65.0)
@@ -137,7 +137,7 @@ def test_shrinks_to_the_largest_need_of_the_window() -> None:
 # --- bounds and somebody else's hand
 
 
-def test_maximum_lowered_below_what_is_protected_drains_and_never_cuts() -> None:
+def test_a_maximum_below_the_protected_workers_drains_them() -> None:
     fleet = replace(FLEET, maximum=2)
     decision, _ = after_window(observe(["full"] * 4, running=20), fleet)
     assert decision.desired == 4
@@ -151,7 +151,7 @@ def test_maximum_lowered_below_what_is_protected_drains_and_never_cuts() -> None
         pytest.param(["full"] * 4, 9, 9, id="raised by hand: only by drain"),
     ],
 )
-def test_somebody_elses_desired_count_is_reported(workers: list[str], written: int, desired: int) -> None:
+def test_desired_count_drift_is_reported(workers: list[str], written: int, desired: int) -> None:
     state = settled(observe(workers, running=20))
     _, state = decide(FLEET, observe(workers, running=20), state, 60.0)
     decision, _ = decide(FLEET, observe(workers, running=20, desired=written), state, 65.0)
@@ -200,7 +200,7 @@ def test_never_below_protected_and_about_to_be(workers: list[str], desired: int,
         assert explained(decision.explanation, "above the maximum of 1")
 
 
-def test_a_rolling_deployment_does_not_chase_its_own_new_tasks() -> None:
+def test_a_rolling_deployment_does_not_raise_desired_for_its_own_tasks() -> None:
     """Three old workers stay protected; every raise of desired makes ECS start new ones, which are refused as well."""
     desired, new = 3, 3
     for _ in range(10):
@@ -226,13 +226,13 @@ def test_a_rolling_deployment_does_not_chase_its_own_new_tasks() -> None:
         pytest.param(["idle", "silent", "idle"], 0, {0}, id="a silent worker is neither victim nor replacement"),
     ],
 )
-def test_victims(workers: list[str], running: int, victims: set[int]) -> None:
+def test_workers_chosen_to_drain(workers: list[str], running: int, victims: set[int]) -> None:
     decision, _ = after_window(observe(workers, running=running))
     assert set(decision.drains) == {arn(i) for i in victims}
     assert decision.desired == len(workers), "desired was lowered before anybody released"
 
 
-def test_the_longest_idle_goes_first() -> None:
+def test_the_longest_idle_worker_drains_first() -> None:
     # Both consume and neither has a task; the second has been so for longer.
     _, state = decide(FLEET, observe(["busy", "idle"], queued=4, running=2), FleetState(), 0.0)
     for tick in range(1, 13):
@@ -241,12 +241,12 @@ def test_the_longest_idle_goes_first() -> None:
     assert decision.drains == (arn(1),)
 
 
-def test_old_revisions_are_drained_first() -> None:
+def test_old_revisions_drain_first() -> None:
     decision, _ = after_window(observe(["idle", "full", "full"], running=10, old=(1,)))
     assert decision.drains == (arn(1),)
 
 
-def test_drains_are_posted_again_each_tick_also_blind() -> None:
+def test_drains_are_posted_in_every_tick_also_with_unknown_readings() -> None:
     observation = observe(["busy", "draining"], running=3)
     _, state = after_window(observation)
     for blind in (but(observation, service=SILENT), but(observation, tasks=SILENT)):
@@ -262,7 +262,7 @@ def test_drains_are_posted_again_each_tick_also_blind() -> None:
         pytest.param(1, {2, 3, 4}, id="one more is needed, and they are stood in for still"),
     ],
 )
-def test_the_new_revision_stands_in_for_the_old_whatever_more_is_wanted(queued: int, resumes: set[int]) -> None:
+def test_resumed_workers_replace_the_old_revision(queued: int, resumes: set[int]) -> None:
     observation = observe(["full", "full", *["released"] * 3], queued=queued, running=10, desired=5, old=(0, 1))
     decision, _ = after_window(observation)
     assert set(decision.resumes) == {arn(i) for i in resumes}
@@ -278,7 +278,7 @@ def test_the_new_revision_stands_in_for_the_old_whatever_more_is_wanted(queued: 
         pytest.param(["full", "draining"], 0, set(), 2, id="nothing more wanted"),
     ],
 )
-def test_demand_calls_back_before_it_starts_new(
+def test_demand_resumes_draining_workers_before_it_starts_new_ones(
     workers: list[str], queued: int, resumes: set[int], desired: int
 ) -> None:
     decision, _ = after_window(observe(workers, queued=queued, running=5), draining=(1, 2)[: len(workers) - 1])
@@ -299,14 +299,14 @@ def test_a_resume_is_posted_until_the_worker_consumes() -> None:
     assert not kept(state).resumes
 
 
-def test_a_worker_that_never_comes_back_is_replaced_after_its_lease() -> None:
+def test_a_resumed_worker_that_never_consumes_is_replaced_after_its_lease() -> None:
     observation = observe(["full", "released"], queued=5, running=5)
     _, state = after_window(observation, draining=(1,))
     decision, _ = decide(FLEET, observation, state, 60.0 + FLEET.drain_lease_s + 5.0)
     assert decision.desired == 3
 
 
-def test_a_restarted_scaler_recognises_workers_in_drain() -> None:
+def test_a_restarted_scaler_recognises_draining_workers() -> None:
     decision, state = decide(FLEET, observe(["busy", "draining"], running=3), FleetState(), 0.0)
     assert (decision.drains, set(kept(state).drains), decision.desired) == ((arn(1),), {arn(1)}, 2)
     decision, state = decide(FLEET, observe(["full", "draining"], running=6), FleetState(), 0.0)
@@ -316,7 +316,7 @@ def test_a_restarted_scaler_recognises_workers_in_drain() -> None:
 # --- reduce
 
 
-def test_reduces_when_exactly_the_released_are_unprotected() -> None:
+def test_scale_in_when_exactly_the_released_workers_are_unprotected() -> None:
     decision, _ = after_window(observe(["full", "released", "released"], running=5), draining=(1, 2))
     assert (decision.kind, decision.desired) == ("shrink", 1)
     assert decision.released == (arn(1), arn(2))
@@ -337,7 +337,7 @@ def test_reduces_when_exactly_the_released_are_unprotected() -> None:
         pytest.param(["full", "released"], {"database": SILENT}, "", id="database unknown"),
     ],
 )
-def test_does_not_reduce(workers: list[str], change: dict[str, object], obstacle: str) -> None:
+def test_no_scale_in(workers: list[str], change: dict[str, object], obstacle: str) -> None:
     before = settled(observe(workers, running=5))
     state = remembering(before, drains={arn(1): 0.0})
     observation = observe(workers, running=5, **change)  # type: ignore[arg-type]
@@ -347,7 +347,7 @@ def test_does_not_reduce(workers: list[str], change: dict[str, object], obstacle
         assert explained(decision.explanation, obstacle), decision.explanation
 
 
-def test_does_not_reduce_while_ecs_counts_more_than_it_lists() -> None:
+def test_no_scale_in_while_ecs_counts_more_tasks_than_it_lists() -> None:
     observation = observe(["full", "released"], running=5)
     service = only(observation).service
     assert isinstance(service, Known)
@@ -356,14 +356,14 @@ def test_does_not_reduce_while_ecs_counts_more_than_it_lists() -> None:
     assert not decision.reduces
 
 
-def test_a_reduction_that_was_overtaken_is_restored() -> None:
+def test_a_count_below_the_protected_workers_is_raised_again() -> None:
     """Between the reading and the write a worker became protected: the next tick sees it and raises again."""
     _, state = after_window(observe(["full", "released"], running=5), draining=(1,))
     decision, _ = decide(FLEET, observe(["busy", "one"], desired=1, running=3), state, 65.0)
     assert (decision.kind, decision.desired) == ("protect", 2)
 
 
-def test_what_ecs_is_stopping_holds_no_place() -> None:
+def test_a_task_that_ecs_stops_has_no_place() -> None:
     _, state = after_window(observe(["full", "released"], running=5), draining=(1,))
     decision, _ = decide(FLEET, observe(["full", "released"], desired=1, running=5), state, 65.0)
     assert (decision.desired, decision.resumes) == (1, ())
@@ -374,7 +374,7 @@ def test_what_ecs_is_stopping_holds_no_place() -> None:
 # --- launches
 
 
-def test_a_launch_that_hangs_is_capacity_for_a_while_only() -> None:
+def test_a_late_worker_is_no_capacity_after_the_deadline() -> None:
     observation = observe(["full", "pending"], queued=5, running=5)
     state = FleetState()
     seen = set()
@@ -388,7 +388,7 @@ def test_a_launch_that_hangs_is_capacity_for_a_while_only() -> None:
     assert explained(decision.explanation, "not consuming after 300 s")
 
 
-def test_places_that_ecs_cannot_fill_are_taken_back_after_the_deadline() -> None:
+def test_places_that_ecs_cannot_fill_are_removed_after_the_deadline() -> None:
     observation = observe(["full"], desired=6, running=5)
     state = FleetState()
     for tick in range(61):
@@ -407,7 +407,7 @@ def test_places_that_ecs_cannot_fill_are_taken_back_after_the_deadline() -> None
         pytest.param({"database": SILENT}, [False, False], id="the database is silent"),
     ],
 )
-def test_zero_needs_two_witnesses_twice(quiet: dict[str, object], drained: list[bool]) -> None:
+def test_zero_needs_two_sources_in_two_ticks(quiet: dict[str, object], drained: list[bool]) -> None:
     fleet = replace(FLEET, minimum=0)
     observation = observe(["idle"], **quiet)  # type: ignore[arg-type]
     state = settled(observation, fleet)
@@ -420,12 +420,12 @@ def test_zero_needs_two_witnesses_twice(quiet: dict[str, object], drained: list[
     assert decision.desired == (0 if drained[-1] else 1)
 
 
-def test_wakes_from_zero() -> None:
+def test_scale_out_from_zero() -> None:
     decision, _ = decide(replace(FLEET, minimum=0), observe([], queued=1), FleetState(), 0.0)
     assert decision.desired == 1
 
 
-def test_the_service_unknown_writes_nothing() -> None:
+def test_no_write_to_an_unknown_service() -> None:
     decision, _ = decide(FLEET, but(observe(["full"], queued=50), service=SILENT), FleetState(), 0.0)
     assert (decision.desired, decision.writes, decision.kind) == (None, False, "blind")
     assert "no answer" in decision.reason

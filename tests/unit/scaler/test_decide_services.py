@@ -83,7 +83,7 @@ def test_new_workers_start_on_the_newest_service(
     assert not decision.services[other].writes
 
 
-def test_one_service_unknown_lowers_nothing_and_what_was_newest_goes_on_growing() -> None:
+def test_with_one_service_unknown_there_is_no_scale_in_and_the_newest_grows() -> None:
     seen = both(["idle", "released"], ["full", "released"], queued=20, running=5)
     blind = but(seen, A, service=Unknown("throttled"))
     decision, after = decide(FLEET, blind, replace(settled(seen), current=B), 60.0)
@@ -97,7 +97,7 @@ def test_one_service_unknown_lowers_nothing_and_what_was_newest_goes_on_growing(
     assert decision.services[B].kind == "hold"
 
 
-def test_at_a_start_nothing_grows_while_the_newest_is_not_known_but_protection_is_served() -> None:
+def test_after_a_start_an_unknown_newest_service_blocks_all_but_protection() -> None:
     seen = but(both(["full"], ["busy", "refused"], desired=(None, 1), queued=50), A, service=SILENT)
     decision, after = decide(FLEET, seen, FleetState(), 0.0)
     assert (decision.current, after.current) == (None, None)
@@ -119,14 +119,14 @@ def test_at_a_start_nothing_grows_while_the_newest_is_not_known_but_protection_i
         pytest.param(["refused", "silent"], 0, id="who is refused or silent does not serve"),
     ],
 )
-def test_an_old_worker_leaves_for_each_new_one_that_consumes(new: list[str], drained: int) -> None:
+def test_one_old_worker_drains_for_each_new_one_that_consumes(new: list[str], drained: int) -> None:
     decision, _ = late(both(["full"] * 3, new, queued=0, running=15))
     assert len(decision.services[A].drains) == drained
     assert decision.services[A].desired == 3, "the old count follows who released, not who is told to"
     assert decision.services[B].desired == 3, "the new generation is not asked for at once"
 
 
-def test_the_old_generation_shrinks_to_zero_under_its_own_count() -> None:
+def test_the_old_service_shrinks_to_zero() -> None:
     seen = both(["released", "draining", "released"], ["idle", "idle"], running=6)
     decision, _ = late(seen, a={arn(0, A): 0.0, arn(1, A): 0.0, arn(2, A): 0.0})
     assert counts(decision) == (1, 2), "the one in drain is protected and stays"
@@ -135,13 +135,13 @@ def test_the_old_generation_shrinks_to_zero_under_its_own_count() -> None:
     assert counts(decision) == (0, 2)
 
 
-def test_old_workers_never_grow_except_for_protection() -> None:
+def test_the_old_service_grows_only_for_protection() -> None:
     decision, _ = decide(FLEET, both(["full", "refused"], [], desired=(1, 0), queued=40, running=5), FleetState(), 0.0)
     assert counts(decision) == (2, 9)
     assert decision.services[A].kind == "protect"
 
 
-def test_what_is_not_known_of_the_new_ones_drains_no_old_one() -> None:
+def test_unknown_tasks_of_the_new_service_block_drains_of_the_old() -> None:
     seen = both(["full"] * 2, ["idle"] * 2, running=10)
     decision, _ = late(but(seen, B, tasks=SILENT))
     assert not decision.drains
@@ -149,7 +149,7 @@ def test_what_is_not_known_of_the_new_ones_drains_no_old_one() -> None:
     assert len(decision.drains) == 2
 
 
-def test_a_burst_in_a_rollout_is_for_the_new_generation() -> None:
+def test_a_burst_during_a_rollout_grows_the_new_service() -> None:
     """Else a fleet with bursts would give old workers new tasks for ever."""
     seen = both(["draining", "draining"], ["full", "full"], queued=10, running=12)
     decision, _ = late(seen, a={arn(0, A): 0.0, arn(1, A): 0.0})
@@ -161,7 +161,7 @@ def test_a_burst_in_a_rollout_is_for_the_new_generation() -> None:
     "new",
     [pytest.param(["pending", "starting"], id="they never consume"), pytest.param([], id="they end at once")],
 )
-def test_old_workers_are_called_back_where_new_ones_cannot_serve(new: list[str]) -> None:
+def test_old_workers_resume_when_new_ones_cannot_serve(new: list[str]) -> None:
     seen = both(["draining", "draining"], new, desired=(None, 2), running=4, queued=6)
     state = FleetState()
     for tick in range(62):
@@ -171,12 +171,12 @@ def test_old_workers_are_called_back_where_new_ones_cannot_serve(new: list[str])
     assert set(decision.resumes) == {arn(0, A), arn(1, A)}
 
 
-def test_nothing_is_started_for_old_workers_that_are_merely_held() -> None:
+def test_old_workers_that_are_only_kept_get_no_replacement() -> None:
     decision, _ = decide(FLEET, both(["idle"] * 5, [], queued=1), FleetState(), 0.0)
     assert counts(decision) == (5, 1), "one is needed; the window holds the others, not replacements for them"
 
 
-def test_three_generations_leave_oldest_first() -> None:
+def test_of_three_services_the_oldest_drains_first() -> None:
     third = "worker-default-c"
     seen = both(["idle", "idle"], ["idle", "idle"], revisions=(6, 7), queued=15)
     seen = replace(seen, services={**seen.services, third: generation(["idle"], service=third, revision=8)})
@@ -188,7 +188,7 @@ def test_three_generations_leave_oldest_first() -> None:
 # --- the launch budget
 
 
-def test_the_launch_budget_counts_all_generations_and_failed_launches_do_not_escalate() -> None:
+def test_the_launch_budget_covers_all_services_and_failed_launches() -> None:
     fleet = replace(FLEET, maximum=100, launch_budget=10)
     state = FleetState()
     decision, state = decide(fleet, both(["full"], ["full"], desired=(3, 1), queued=400), state, 0.0)
@@ -201,7 +201,7 @@ def test_the_launch_budget_counts_all_generations_and_failed_launches_do_not_esc
     assert decision.services[B].desired == 6 + 8
 
 
-def test_explanations_name_the_service_and_the_split() -> None:
+def test_explanations_name_the_service_and_its_share() -> None:
     decision, _ = late(both(["full", "full"], ["idle", "pending"], running=10))
     texts = [step.text for step in decision.explanation]
     assert f"New workers start on {B} (revision 8)" in texts

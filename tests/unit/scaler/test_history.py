@@ -25,7 +25,7 @@ def ticks(told: Stage, count: int, make: Callable[[int], dict[str, Any]], every_
     return [json.loads(text) for text in told.out.getvalue().splitlines()]
 
 
-def test_a_fleet_that_stands_still_writes_a_line_a_minute() -> None:
+def test_an_unchanged_fleet_writes_a_line_a_minute() -> None:
     told = stage()
 
     def aging(number: int) -> dict[str, Any]:
@@ -43,7 +43,7 @@ def test_a_fleet_that_stands_still_writes_a_line_a_minute() -> None:
     assert entry["explanation"] == [aging(119)], "the entry is the last that was said"
 
 
-def test_tasks_that_come_and_go_and_change_nothing_do_not_make_a_fleet_write_at_every_look() -> None:
+def test_changing_task_counts_alone_do_not_write_a_line_in_every_tick() -> None:
     same: dict[str, Any] = {"needed": 7, "target": 7, "desired": 7, "desired_before": 7}
 
     def busy(number: int) -> dict[str, Any]:
@@ -81,7 +81,7 @@ SOMETHING_NEW = [
 
 
 @pytest.mark.parametrize("change", SOMETHING_NEW)
-def test_something_new_is_written_at_once(change: dict[str, Any]) -> None:
+def test_a_change_is_written_at_once(change: dict[str, Any]) -> None:
     told = stage()
     written = ticks(told, 2, lambda n: line() | (change if n else {}))
     assert len(written) == 2
@@ -99,17 +99,17 @@ def test_something_new_is_written_at_once(change: dict[str, Any]) -> None:
         pytest.param({"slots": {"total": 35, "free": 3}}, id="free slots"),
     ],
 )
-def test_what_leads_to_nothing_is_nothing_new(change: dict[str, Any]) -> None:
+def test_values_without_effect_are_no_change(change: dict[str, Any]) -> None:
     told = line(readings={"database": 0.1, "broker": 0.1})
     assert change_key(told) == change_key(told | change)
 
 
-def test_errors_that_differ_in_their_numbers_are_one_error() -> None:
+def test_errors_of_one_kind_are_no_change() -> None:
     said = [line(errors=[error(f"no answer within {seconds} s")]) for seconds in (2.0, 1.9)]
     assert change_key(said[0]) == change_key(said[1])
 
 
-def test_a_clock_that_went_back_silences_nobody() -> None:
+def test_a_clock_that_went_back_does_not_stop_the_log() -> None:
     told = stage()
     told.now = START
     told.decide(line())
@@ -117,7 +117,7 @@ def test_a_clock_that_went_back_silences_nobody() -> None:
     assert len(told.out.getvalue().splitlines()) == 2
 
 
-def test_a_noisy_fleet_does_not_push_out_a_quiet_one() -> None:
+def test_a_busy_fleet_does_not_displace_a_quiet_one() -> None:
     told = stage()
     told.decide(line("quiet", desired=4))
     ticks(told, 2000, lambda n: line("noisy", desired=n))
@@ -126,7 +126,7 @@ def test_a_noisy_fleet_does_not_push_out_a_quiet_one() -> None:
     assert entry["desired"] == 4
 
 
-def test_many_fleets_share_the_memory() -> None:
+def test_many_fleets_share_the_limit() -> None:
     told = stage()
     fleets = KEPT_IN_ALL // KEPT_AT_LEAST * 2
     for fleet in range(fleets):
@@ -135,7 +135,7 @@ def test_many_fleets_share_the_memory() -> None:
     assert len(told.log.decisions(1000, fleet="fleet-1")) == KEPT_AT_LEAST
 
 
-def test_decisions_of_a_time_and_of_changes_only() -> None:
+def test_decisions_by_time_and_changes_only() -> None:
     told = stage()
     ticks(told, 10, lambda n: line(desired=n // 5, desired_before=n // 5 if n % 5 else 0, needed=n), every_s=60)
 
@@ -150,7 +150,7 @@ def test_decisions_of_a_time_and_of_changes_only() -> None:
     assert at(fleet="another") == []
 
 
-def test_the_fleets_decisions_are_told_in_the_order_of_time() -> None:
+def test_decisions_of_all_fleets_are_in_order_of_time() -> None:
     told = stage()
     told.now = START
     for second in range(6):
@@ -162,7 +162,7 @@ def test_the_fleets_decisions_are_told_in_the_order_of_time() -> None:
 # --- the series of the plot
 
 
-def test_the_series_keeps_the_peak_of_its_bucket_and_the_last_count() -> None:
+def test_a_point_has_the_peak_demand_and_the_last_count() -> None:
     series = Timeline()
     for second, (slots, desired) in enumerate([(5, 1), (60, 12), (10, 12), (5, 3)]):
         demand = {"queued": slots, "running": 0, "slots": slots}
@@ -173,7 +173,7 @@ def test_the_series_keeps_the_peak_of_its_bucket_and_the_last_count() -> None:
     assert (told["at"], told["slots"], told["needed"], told["desired"]) == (int(START.timestamp()), 60, 12, 3)
 
 
-def test_the_series_is_bounded_and_unknown_is_no_number() -> None:
+def test_the_series_is_bounded_and_unknown_is_none() -> None:
     series = Timeline(points=10)
     for number in range(100):
         told: dict[str, Any] = {"demand": None, "needed": None, "running": None}
@@ -186,14 +186,14 @@ def test_the_series_is_bounded_and_unknown_is_no_number() -> None:
     assert series.points(since=int(START.timestamp()) + 98 * BUCKET_S) == points[-2:]
 
 
-def test_a_clock_that_went_back_changes_the_last_point_only() -> None:
+def test_a_clock_that_went_back_changes_only_the_last_point() -> None:
     series = Timeline()
     series.add(START, line())
     series.add(START - timedelta(hours=1), line(desired=9))
     assert len(series.points()) == 1
 
 
-def test_a_plot_has_a_gap_while_nobody_knows_who_drains() -> None:
+def test_the_series_has_a_gap_while_draining_is_unknown() -> None:
     timeline = Timeline()
     for number, states in enumerate((workers(draining=2, released=1), dict.fromkeys(workers()), workers())):
         timeline.add(START + timedelta(seconds=number * BUCKET_S), line(workers=states))

@@ -40,7 +40,7 @@ async def test_the_page_is_served_at_the_root(site: Site) -> None:
     assert "<title>openmwaa scaler</title>" in await site.get("")
 
 
-async def test_fleets_in_full_in_brief_and_one_alone(site: Site) -> None:
+async def test_fleets_in_full_in_brief_and_one_only(site: Site) -> None:
     document = await site.get("v1/fleets")
     assert (document["environment"], document["problem"]) == ("analytics", None)
     default, spare = document["fleets"]
@@ -55,7 +55,7 @@ async def test_fleets_in_full_in_brief_and_one_alone(site: Site) -> None:
     assert {"explanation", "services", "summary", "drain"}.isdisjoint(brief)
 
 
-async def test_decisions_of_a_fleet_a_time_and_a_number(site: Site) -> None:
+async def test_decisions_by_fleet_time_and_limit(site: Site) -> None:
     found = (await site.get("v1/decisions?fleet=default&limit=3"))["decisions"]
     assert len(found) == 3
     assert found[0]["at"] <= found[1]["at"] <= found[2]["at"]
@@ -69,7 +69,7 @@ async def test_decisions_of_a_fleet_a_time_and_a_number(site: Site) -> None:
     assert (await site.get(f"v1/decisions?fleet=default&since={offset}"))["decisions"] == later
 
 
-async def test_the_timeline_and_what_is_new_of_it(site: Site) -> None:
+async def test_the_timeline_and_its_new_points(site: Site) -> None:
     document = await site.get("v1/timeline?fleet=default")
     assert document["series"][0] == "at"
     assert len(document["points"]) >= 175, "an hour, a point in 20 s"
@@ -91,11 +91,11 @@ async def test_the_timeline_and_what_is_new_of_it(site: Site) -> None:
         pytest.param("v2/fleets", 404, "Not Found", id="no such path"),
     ],
 )
-async def test_what_cannot_be_answered_says_why(site: Site, path: str, code: int, words: str) -> None:
+async def test_invalid_requests_explain_the_error(site: Site, path: str, code: int, words: str) -> None:
     assert words in (await site.get(path, code))["error"]
 
 
-async def test_it_takes_no_orders(site: Site) -> None:
+async def test_it_is_read_only(site: Site) -> None:
     async with aiohttp.ClientSession() as session, session.post(site.told.url + "v1/fleets") as answer:
         assert answer.status == 405
         assert answer.headers["Allow"] == "GET,HEAD"

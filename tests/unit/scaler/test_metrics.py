@@ -46,7 +46,7 @@ def sample(metrics: PrometheusMetrics, name: str, **labels: str) -> float | None
 # --- Prometheus
 
 
-def test_tells_what_a_tick_saw() -> None:
+def test_metrics_of_a_tick() -> None:
     metrics = PrometheusMetrics()
     seen = observe(["busy", "draining", "refused"], queued=3, running=3, now=100.0)
     metrics.on_tick(report(seen, now=100.0))
@@ -62,7 +62,7 @@ def test_tells_what_a_tick_saw() -> None:
     assert sample(metrics, "reading_known", fleet="default", source="database") == 1
 
 
-def test_the_longest_drain_has_an_age() -> None:
+def test_the_age_of_the_oldest_drain() -> None:
     metrics = PrometheusMetrics()
     seen = observe(["busy", "draining"], now=100.0)
     (service,) = seen.services
@@ -80,7 +80,7 @@ def test_unknown_is_nan_and_never_zero() -> None:
     assert math.isnan(sample(metrics, "reading_age_seconds", fleet="default", source="database") or 0.0)
 
 
-def test_who_does_what_is_unknown_while_a_services_tasks_are() -> None:
+def test_worker_states_are_unknown_while_tasks_are_unknown() -> None:
     metrics, blind = PrometheusMetrics(), report(but(observe(["busy", "draining"]), tasks=SILENT, protected=SILENT))
     metrics.on_tick(blind)
     for state in ("busy", "draining", "stuck", "protected"):
@@ -92,7 +92,7 @@ def test_who_does_what_is_unknown_while_a_services_tasks_are() -> None:
     assert "Worker states unknown: the tasks cannot be read." in next_steps(told)
 
 
-def test_the_last_decision_is_the_last_that_said_a_count() -> None:
+def test_the_last_decision_is_the_last_with_a_count() -> None:
     metrics, decided = PrometheusMetrics(), report()
     decision = decided.tick.decision
     nothing = {name: replace(each, desired=None) for name, each in decision.services.items()}
@@ -106,7 +106,7 @@ def test_the_last_decision_is_the_last_that_said_a_count() -> None:
     assert sample(metrics, "last_decision_timestamp_seconds", fleet="default") == decided.at.timestamp()
 
 
-def test_a_fleet_that_is_no_more_leaves_no_values() -> None:
+def test_a_removed_fleet_leaves_no_values() -> None:
     metrics = PrometheusMetrics()
     for name in ("default", "other"):
         metrics.on_tick(report(name=name, errors=[SourceError("ecs", "down")]))
@@ -120,7 +120,7 @@ def test_a_fleet_that_is_no_more_leaves_no_values() -> None:
     assert fleets == {"default", None}
 
 
-def test_calls_paces_and_settings_are_told() -> None:
+def test_calls_intervals_and_settings_have_metrics() -> None:
     metrics, calls = PrometheusMetrics(), ApiCalls()
     metrics.watch(calls, lambda: {"default": 20.0})
     calls.sent["ecs", "DescribeServices"] += 7
@@ -203,7 +203,7 @@ def test_publishes_mwaas_metrics_and_ours() -> None:
         ),
     ],
 )
-def test_what_is_not_known_is_not_published(seen: Any, absent: set[str]) -> None:
+def test_an_unknown_value_is_not_published(seen: Any, absent: set[str]) -> None:
     every = {key[1] for key in published(report())}
     assert every - {key[1] for key in published(report(seen))} == absent
 
@@ -218,7 +218,7 @@ def test_mwaas_metrics_need_every_fleet() -> None:
         assert not [key for key in found if key[0] == MWAA], "half a sum is none"
 
 
-def test_a_fleet_that_does_not_tick_has_no_decision_and_nothing_else() -> None:
+def test_a_fleet_without_ticks_publishes_no_decision_only() -> None:
     found = published(report(), later_s=120.0)
     assert {key[1]: value for key, value in found.items()} == {"NoDecision": 1.0}
 
@@ -234,11 +234,11 @@ def test_a_fleet_that_does_not_tick_has_no_decision_and_nothing_else() -> None:
         pytest.param(observe(["full"], queued=5, running=5), "AtMaximumWithBacklog", 0, id="backlog below the maximum"),
     ],
 )
-def test_what_alarms_watch(seen: Any, name: str, value: float) -> None:
+def test_metrics_of_the_alarms(seen: Any, name: str, value: float) -> None:
     assert published(report(seen))["openmwaa", name, "test", "default"] == value
 
 
-def test_the_longest_drain_is_published_in_seconds() -> None:
+def test_the_oldest_drain_is_published_in_seconds() -> None:
     seen = observe(["busy", "draining"], now=100.0)
     (service,) = seen.services
     drains = FleetState(services={service: ServiceState(drains={arn(1): 40.0})})
@@ -287,7 +287,7 @@ class Heart:
         pytest.param(SourceError("database", "no right"), {}, id="not known"),
     ],
 )
-def test_airflows_heart_is_felt_once_a_minute(answer: AirflowHealth | SourceError, told: dict[str, float]) -> None:
+def test_airflows_health_is_read_once_a_minute(answer: AirflowHealth | SourceError, told: dict[str, float]) -> None:
     async def main() -> tuple[list[Datum], int]:
         sink, failures = Sink(), list[SourceError]()
         publisher = CloudWatchPublisher(
@@ -319,7 +319,7 @@ async def hangs() -> None:
 
 
 @pytest.mark.parametrize("body", [fails, has_a_defect, hangs], ids=lambda body: body.__name__)
-def test_cloudwatch_that_fails_is_counted_and_asked_again(body: Callable[[], Awaitable[None]]) -> None:
+def test_a_failed_publication_is_counted_and_tried_again(body: Callable[[], Awaitable[None]]) -> None:
     async def main() -> tuple[int, int]:
         sink, failures = Sink(body), list[SourceError]()
         publisher = CloudWatchPublisher(
@@ -356,7 +356,7 @@ async def test_puts_a_namespace_and_a_thousand_values_a_call() -> None:
     assert asked == [(MWAA, 2), ("openmwaa", 1000), ("openmwaa", 1000), ("openmwaa", 300)]
 
 
-async def test_a_namespace_that_is_refused_keeps_nothing_of_another_back() -> None:
+async def test_a_refused_namespace_does_not_block_another() -> None:
     asked: list[str] = []
 
     class Client:
@@ -371,7 +371,7 @@ async def test_a_namespace_that_is_refused_keeps_nothing_of_another_back() -> No
     assert asked == [MWAA, "openmwaa"]
 
 
-async def test_cloudwatch_that_is_away_is_an_error_of_the_source(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_unreachable_cloudwatch_is_a_source_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(aws, "get_session", lambda: SESSION)
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")

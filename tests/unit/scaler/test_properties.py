@@ -64,7 +64,7 @@ def test_monotone_in_demand(drawn: Dimensions, more: int) -> None:
 
 @EXAMPLES
 @given(dimensions)
-def test_what_was_decided_is_a_fixpoint(drawn: Dimensions) -> None:
+def test_a_decision_is_a_fixed_point(drawn: Dimensions) -> None:
     first = moment(drawn)
     decision, after = first.step()
     seen = first.observation
@@ -84,7 +84,7 @@ def test_what_was_decided_is_a_fixpoint(drawn: Dimensions) -> None:
 
 @EXAMPLES
 @given(dimensions)
-def test_noise_moves_a_fleet_seldom_and_calm_brings_it_to_rest(drawn: Dimensions) -> None:
+def test_a_noisy_demand_changes_a_fleet_rarely_and_a_constant_demand_settles_it(drawn: Dimensions) -> None:
     """A fleet shrinks only to what nobody needed more of for a window, and settles where the demand says."""
     fleet = Rehearsal(drawn)
     noise = fleet.noise
@@ -101,6 +101,6 @@ def test_noise_moves_a_fleet_seldom_and_calm_brings_it_to_rest(drawn: Dimensions
     assert fleet.turns_of_direction <= 2 + 2 * len(noise) * fleet.interval_s / fleet.window_s
 
 
-def test_a_fleet_that_was_never_seen_is_a_fleet_all_the_same() -> None:
+def test_an_empty_fleet_has_a_decision() -> None:
     empty = moment((0, (0, 1, 0)))
     assert replace(empty, state=FleetState()).decide().reason.endswith(".")

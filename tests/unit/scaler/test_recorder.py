@@ -59,7 +59,7 @@ def lines(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for file in segments(folder) for line in file.read_text(encoding="utf-8").splitlines()]
 
 
-def test_what_is_recorded_is_read_back_exactly(tmp_path: Path) -> None:
+def test_recorded_ticks_are_read_back_exactly(tmp_path: Path) -> None:
     ticks = reports(20)
     recorder = record(tmp_path / "a" / "ring", ticks)
     assert (recorder.dropped, recorder.problem) == (0, None)
@@ -79,28 +79,28 @@ def test_the_ring_is_bounded_and_keeps_the_newest(tmp_path: Path) -> None:
     assert nows == [each.tick.now for each in ticks[-len(nows) :]], "not the newest ones, in order"
 
 
-def test_a_new_process_begins_a_new_file_and_counts_the_old_ones(tmp_path: Path) -> None:
+def test_a_new_process_starts_a_new_file_and_counts_the_old_ones(tmp_path: Path) -> None:
     for _ in range(5):
         record(tmp_path, reports(2), kept=3)
     assert [file.name for file in segments(tmp_path)] == [f"ticks-{number:08d}.jsonl" for number in (3, 4, 5)]
     assert len(lines(tmp_path)) == 6
 
 
-def test_a_tick_larger_than_a_file_is_left_out_and_said(tmp_path: Path) -> None:
+def test_a_tick_larger_than_a_file_is_dropped_and_reported(tmp_path: Path) -> None:
     recorder = record(tmp_path, reports(1), segment_bytes=100)
     assert recorder.dropped == 1
     assert "larger than a file" in (recorder.problem or "")
     assert segments(tmp_path) == []
 
 
-def test_a_folder_that_cannot_be_made_costs_ticks_and_nothing_else(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_created_only_drops_ticks(tmp_path: Path) -> None:
     (tmp_path / "taken").write_text("")
     recorder = record(tmp_path / "taken", reports(3))
     assert recorder.dropped == 3
     assert recorder.problem is not None
 
 
-def test_a_full_disk_breaks_the_last_line_of_a_file_at_most(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_breaks_at_most_the_last_line_of_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real, calls = os.write, []
 
     def write(descriptor: int, data: bytes) -> int:
@@ -118,7 +118,7 @@ def test_a_full_disk_breaks_the_last_line_of_a_file_at_most(tmp_path: Path, monk
     assert len(notes) == 1
 
 
-def test_a_disk_that_hangs_does_not_hold_up_a_tick(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_disk_that_does_not_respond_does_not_delay_a_tick(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recorder_module, "BACKLOG", 3)
     hangs, hanging = threading.Event(), threading.Event()
     real = os.write
@@ -145,13 +145,13 @@ def test_a_disk_that_hangs_does_not_hold_up_a_tick(tmp_path: Path, monkeypatch: 
 # --- replay -----------------------------------------------------------------------------------------------------------
 
 
-def test_ticks_decided_again_do_not_differ(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_replayed_ticks_do_not_differ(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     record(tmp_path, reports(30))
     assert replay.main([str(segments(tmp_path)[0])]) == 0
     assert capsys.readouterr().out == "30 ticks decided again, 0 differ.\n"
 
 
-def test_a_difference_is_told_with_its_place(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_difference_is_reported_with_its_field(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     ticks = reports(4)
     tick = ticks[2].tick
     ticks[2] = replace(ticks[2], tick=replace(tick, decision=replace(tick.decision, reason="because")))
@@ -166,7 +166,7 @@ def test_a_difference_is_told_with_its_place(tmp_path: Path, capsys: pytest.Capt
     assert document["ticks_that_differ"][0]["fleet"] == "default"
 
 
-def test_a_last_line_that_a_crash_cut_off_is_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_incomplete_last_line_is_skipped(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     record(tmp_path, reports(3))
     file = segments(tmp_path)[0]
     file.write_bytes(file.read_bytes()[:-100])
@@ -189,7 +189,7 @@ def a_field(document: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(("spoil", "words"), [(a_word, "now"), (a_version, "version 99"), (a_field, "broker")])
-def test_what_is_no_tick_is_unreadable(
+def test_an_invalid_record_is_unreadable(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], spoil: Callable[[dict[str, Any]], None], words: str
 ) -> None:
     record(tmp_path, reports(2))

@@ -24,16 +24,16 @@ def tick() -> Tick:
     return Tick(FLEET, seen, state, 5.0, decide(FLEET, seen, state, 5.0)[0])
 
 
-def test_read_back_it_is_what_was() -> None:
+def test_a_tick_is_read_back_equal() -> None:
     for one in (tick(), replace(tick(), observation=but(tick().observation, service=SILENT, tasks=SILENT))):
         assert from_json(json.loads(json.dumps(to_json(one)))) == one
 
 
-def test_decided_again_it_does_not_differ() -> None:
+def test_replay_without_difference() -> None:
     assert replay(tick()) == ()
 
 
-def test_what_differs_is_named() -> None:
+def test_replay_names_the_difference() -> None:
     one = tick()
     other = replace(one, decision=replace(one.decision, target=7, reason="Because."))
     differences = replay(other)
@@ -93,7 +93,7 @@ SERVICE_PATH = ("observation", "services", SERVICE, "service")
         pytest.param(at("decision", "kind"), None, "decision.kind: Input should be", id="no kind"),
     ],
 )
-def test_what_cannot_be_a_tick_is_refused(change: Callable[[Any, Any], None], value: Any, words: str) -> None:
+def test_an_invalid_tick_is_refused(change: Callable[[Any, Any], None], value: Any, words: str) -> None:
     document = json.loads(json.dumps(to_json(tick())))
     change(document, value)
     with pytest.raises(RecordError) as refused:
@@ -101,7 +101,7 @@ def test_what_cannot_be_a_tick_is_refused(change: Callable[[Any, Any], None], va
     assert words in str(refused.value)
 
 
-def test_a_field_that_is_missing_is_refused() -> None:
+def test_a_missing_field_is_refused() -> None:
     document: Any = to_json(tick())
     del document["before"]["adopted"]
     with pytest.raises(RecordError, match=r"before\.adopted: Field required"):

@@ -51,7 +51,7 @@ def test_full(times: list[int], full: bool) -> None:
     assert window.full(times[-1], LENGTH) is full
 
 
-def test_unknown_samples_restrain_but_are_no_knowledge() -> None:
+def test_unknown_samples_limit_scale_in_only() -> None:
     window = fill([(5.0 * i, 7) for i in range(20)], known=False)
     assert window.maximum == 7
     assert not window.full(95.0, LENGTH)
@@ -64,7 +64,7 @@ def test_full_needs_a_known_sample_now() -> None:
 
 
 @given(st.lists(st.tuples(st.floats(0, 30), st.integers(0, 50)), min_size=1, max_size=60))
-def test_maximum_is_that_of_the_plain_list(steps: list[tuple[float, int]]) -> None:
+def test_the_maximum_equals_that_of_a_list(steps: list[tuple[float, int]]) -> None:
     window, now, seen = NeedWindow(), 0.0, []
     for pause, needed in steps:
         now += pause
