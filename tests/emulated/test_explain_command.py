@@ -18,7 +18,7 @@ import boto3
 import pytest
 
 from tests.support.emulator import child_environment
-from tests.support.scaler_page import Stage, a_day_at_work, line, stage
+from tests.support.scaler_page import FakeScaler, decide_for_hours, fake_scaler, line
 
 pytestmark = pytest.mark.emulated
 
@@ -49,11 +49,11 @@ class Shell:
     def configure(self, fleets: str) -> None:
         (self._folder / "environment.yaml").write_text(FILE.format(name=self.name, fleets=fleets))
 
-    def log(self, told: Stage) -> None:
+    def log(self, scaler: FakeScaler) -> None:
         """Put what a scaler wrote where the awslogs driver puts it."""
         self.logs.create_log_group(logGroupName=self.group)
         self.logs.create_log_stream(logGroupName=self.group, logStreamName="scaler/scaler/1")
-        lines = told.out.getvalue().splitlines()
+        lines = scaler.out.getvalue().splitlines()
         events = [
             {"timestamp": int(datetime.fromisoformat(json.loads(text)["at"]).timestamp() * 1000) + 200, "message": text}
             for text in lines
@@ -76,9 +76,9 @@ def shell(emulator: str, tmp_path: Path) -> Shell:
 
 
 def test_explains_seven_workers(shell: Shell) -> None:
-    told = stage()
-    a_day_at_work(told, hours=1)
-    shell.log(told)
+    scaler = fake_scaler()
+    decide_for_hours(scaler, hours=1)
+    shell.log(scaler)
     done = shell.run()
     assert done.returncode == 0, done.stderr
     for words in (
@@ -94,16 +94,16 @@ def test_explains_seven_workers(shell: Shell) -> None:
 
 
 def test_explains_a_past_time_as_json(shell: Shell) -> None:
-    told = stage()
+    scaler = fake_scaler()
     for ago, desired, before, kind in (
         *((ago, 3, 3, "hold") for ago in range(7200, 3600, -60)),
         (3600, 7, 3, "grow"),
         *((ago, 7, 7, "hold") for ago in range(3540, 1800, -60)),
         (1800, 5, 7, "shrink"),
     ):
-        told.decide(line(desired=desired, desired_before=before, kind=kind), ago_s=ago)
-    shell.log(told)
-    at = told.now - timedelta(minutes=45)
+        scaler.decide(line(desired=desired, desired_before=before, kind=kind), ago_s=ago)
+    shell.log(scaler)
+    at = scaler.now - timedelta(minutes=45)
     done = shell.run("--at", at.isoformat(), "--json")
     assert done.returncode == 0, done.stderr
     (found,) = json.loads(done.stdout)["fleets"]
@@ -115,9 +115,9 @@ def test_explains_a_past_time_as_json(shell: Shell) -> None:
 
 
 def test_reports_that_there_is_no_decision(shell: Shell) -> None:
-    told = stage()
-    told.decide(line(desired=4), ago_s=3600)
-    shell.log(told)
+    scaler = fake_scaler()
+    scaler.decide(line(desired=4), ago_s=3600)
+    shell.log(scaler)
     done = shell.run()
     assert done.returncode == 3, done.stderr
     assert "no decision in the log within 3 min before" in done.stdout
@@ -127,10 +127,10 @@ def test_reports_that_there_is_no_decision(shell: Shell) -> None:
 
 def test_many_fleets_are_listed_in_one_table(shell: Shell) -> None:
     shell.configure("fleets:\n  small: {queues: [small]}\n  large: {queues: [large]}\n  quiet: {queues: [default]}\n")
-    told = stage()
-    told.decide(line("small", queued=1, running=1))
-    told.decide(line("large", queued=90, running=5, reason="[95] slots needed."))
-    shell.log(told)
+    scaler = fake_scaler()
+    scaler.decide(line("small", queued=1, running=1))
+    scaler.decide(line("large", queued=90, running=5, reason="[95] slots needed."))
+    shell.log(scaler)
     done = shell.run()
     assert done.returncode == 0, done.stderr
     rows = {row.split()[0]: row.split()[1:4] for row in done.stdout.splitlines() if row[:5] in {"small", "large"}}
@@ -156,10 +156,10 @@ def test_errors_name_the_remedy(shell: Shell, arguments: tuple[str, ...], code: 
 
 
 def test_every_command_of_the_page_runs(shell: Shell) -> None:
-    told = stage()
+    scaler = fake_scaler()
     for ago in range(26 * 3600, 0, -60):
-        told.decide(line(), ago_s=ago)
-    shell.log(told)
+        scaler.decide(line(), ago_s=ago)
+    shell.log(scaler)
     page = (ROOT / "docs/how-to/explain.md").read_text(encoding="utf-8")
     commands = [text for text in page.splitlines() if text.startswith("openmwaa explain")]
     assert len(commands) >= 4, "the page shows no commands"
@@ -167,4 +167,4 @@ def test_every_command_of_the_page_runs(shell: Shell) -> None:
         arguments = [word for word in shlex.split(command, comments=True)[2:] if word != "--local"]
         done = shell.run(*arguments)
         assert done.returncode in {0, 3}, f"{command}: {done.stdout}{done.stderr}"
-    assert datetime.now(UTC) > told.now
+    assert datetime.now(UTC) > scaler.now

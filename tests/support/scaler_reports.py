@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reports of ticks in a few words, for those who listen to them."""
+"""Results of ticks, for the tests of listeners."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def report(
     now: float = 0.0,
     errors: Sequence[SourceError] = (),
 ) -> TickResult:
-    """Decide on the observation (a quiet fleet with one busy worker unless it is given) and report it."""
+    """Return the result of a tick; the default observation is a quiet fleet with one busy worker."""
     fleet = replace(fleet, name=name)
     seen = observe(["busy"], running=2) if observation is None else observation
     before = FleetState() if state is None else state

@@ -13,14 +13,14 @@ from scaler.core.state import ExplanationStep, FleetState
 from tests.support.scaler_builders import (
     FLEET,
     SILENT,
-    after_window,
     arn,
-    but,
-    kept,
+    decide_after_window,
     observe,
-    only,
-    remembering,
-    settled,
+    only_service,
+    state_after_window,
+    state_of,
+    with_changes,
+    with_state,
 )
 
 
@@ -53,9 +53,9 @@ def test_slots_per_worker_from_the_agents() -> None:
     observation = observe(["busy", "busy"], queued=8)
     two_slots = {
         key: Known(replace(each.value, concurrency=2), 0.0) if isinstance(each, Known) else each
-        for key, each in only(observation).agents.items()
+        for key, each in only_service(observation).agents.items()
     }
-    decision, _ = decide(FLEET, but(observation, agents=two_slots), FleetState(), 0.0)
+    decision, _ = decide(FLEET, with_changes(observation, agents=two_slots), FleetState(), 0.0)
     assert decision.desired == 4
     assert explained(decision.explanation, "reported by the agents")
 
@@ -85,13 +85,15 @@ def test_slots_per_worker_from_the_agents() -> None:
         ),
     ],
 )
-def test_demand_sources(database: Reading[DatabaseCount], broker: Reading[BrokerCount], desired: int, words: str) -> None:
+def test_demand_sources(
+    database: Reading[DatabaseCount], broker: Reading[BrokerCount], desired: int, words: str
+) -> None:
     observation = observe(["idle", "idle", "idle"], database=database, broker=broker)
-    decision, state = decide(FLEET, observation, settled(observe(["idle"] * 3)), FLEET.scale_in_window_s)
+    decision, state = decide(FLEET, observation, state_after_window(observe(["idle"] * 3)), FLEET.scale_in_window_s)
     assert decision.desired == desired
     assert explained(decision.explanation, words), decision.explanation
     if desired == 3:
-        assert not kept(state).drains, "a fleet was drained on a reading that is not known"
+        assert not state_of(state).drains, "a fleet was drained on a reading that is not known"
 
 
 def test_a_larger_broker_count_is_used_for_a_limited_time() -> None:
@@ -110,7 +112,7 @@ def test_without_database_the_broker_scales_out_and_in() -> None:
     decision, _ = decide(FLEET, plain, FleetState(), 0.0)
     assert decision.desired == 4
     quiet = replace(observe(["idle"] * 3), database=None)
-    decision, _ = after_window(quiet)
+    decision, _ = decide_after_window(quiet)
     assert len(decision.drains) == 2
 
 
@@ -128,8 +130,8 @@ def test_scale_in_only_after_a_full_window() -> None:
 
 
 def test_scale_in_to_the_largest_need_of_the_window() -> None:
-    state = settled(observe(["idle"] * 4))
-    _, state = decide(FLEET, observe(["idle"] * 4, queued=11), remembering(state, drains={}), 60.0)
+    state = state_after_window(observe(["idle"] * 4))
+    _, state = decide(FLEET, observe(["idle"] * 4, queued=11), with_state(state, drains={}), 60.0)
     decision, _ = decide(FLEET, observe(["idle"] * 4), state, 65.0)
     assert len(decision.drains) == 1, "3 workers were needed 5 s ago"
 
@@ -139,7 +141,7 @@ def test_scale_in_to_the_largest_need_of_the_window() -> None:
 
 def test_a_maximum_below_the_protected_workers_drains_them() -> None:
     fleet = replace(FLEET, maximum=2)
-    decision, _ = after_window(observe(["full"] * 4, running=20), fleet)
+    decision, _ = decide_after_window(observe(["full"] * 4, running=20), fleet)
     assert decision.desired == 4
     assert len(decision.drains) == 2
 
@@ -152,7 +154,7 @@ def test_a_maximum_below_the_protected_workers_drains_them() -> None:
     ],
 )
 def test_desired_count_drift_is_reported(workers: list[str], written: int, desired: int) -> None:
-    state = settled(observe(workers, running=20))
+    state = state_after_window(observe(workers, running=20))
     _, state = decide(FLEET, observe(workers, running=20), state, 60.0)
     decision, _ = decide(FLEET, observe(workers, running=20, desired=written), state, 65.0)
     assert decision.desired_count_drift == written
@@ -166,7 +168,7 @@ def test_a_write_without_effect_is_counted_and_repeated() -> None:
     for count in (1, 2, 3):
         decision, state = decide(FLEET, observation, state, count * 5.0)
         assert decision.desired == 3
-        attempt = kept(state).attempt
+        attempt = state_of(state).attempt
         assert attempt is not None
         assert attempt.count == count
     assert decision.desired_count_drift is None
@@ -227,7 +229,7 @@ def test_a_rolling_deployment_does_not_raise_desired_for_its_own_tasks() -> None
     ],
 )
 def test_workers_chosen_to_drain(workers: list[str], running: int, victims: set[int]) -> None:
-    decision, _ = after_window(observe(workers, running=running))
+    decision, _ = decide_after_window(observe(workers, running=running))
     assert set(decision.drains) == {arn(i) for i in victims}
     assert decision.desired == len(workers), "desired was lowered before anybody released"
 
@@ -242,14 +244,14 @@ def test_the_longest_idle_worker_drains_first() -> None:
 
 
 def test_old_revisions_drain_first() -> None:
-    decision, _ = after_window(observe(["idle", "full", "full"], running=10, old=(1,)))
+    decision, _ = decide_after_window(observe(["idle", "full", "full"], running=10, old=(1,)))
     assert decision.drains == (arn(1),)
 
 
 def test_drains_are_posted_in_every_tick_also_with_unknown_readings() -> None:
     observation = observe(["busy", "draining"], running=3)
-    _, state = after_window(observation)
-    for blind in (but(observation, service=SILENT), but(observation, tasks=SILENT)):
+    _, state = decide_after_window(observation)
+    for blind in (with_changes(observation, service=SILENT), with_changes(observation, tasks=SILENT)):
         decision, state = decide(FLEET, blind, state, 65.0)
         assert decision.drains == (arn(1),)
         assert not decision.reduces
@@ -264,7 +266,7 @@ def test_drains_are_posted_in_every_tick_also_with_unknown_readings() -> None:
 )
 def test_resumed_workers_replace_the_old_revision(queued: int, resumes: set[int]) -> None:
     observation = observe(["full", "full", *["released"] * 3], queued=queued, running=10, desired=5, old=(0, 1))
-    decision, _ = after_window(observation)
+    decision, _ = decide_after_window(observation)
     assert set(decision.resumes) == {arn(i) for i in resumes}
 
 
@@ -281,7 +283,7 @@ def test_resumed_workers_replace_the_old_revision(queued: int, resumes: set[int]
 def test_demand_resumes_draining_workers_before_it_starts_new_ones(
     workers: list[str], queued: int, resumes: set[int], desired: int
 ) -> None:
-    decision, _ = after_window(observe(workers, queued=queued, running=5), draining=(1, 2)[: len(workers) - 1])
+    decision, _ = decide_after_window(observe(workers, queued=queued, running=5), draining=(1, 2)[: len(workers) - 1])
     assert set(decision.resumes) == {arn(i) for i in resumes}
     assert decision.desired == desired
     assert not set(decision.drains) & set(decision.resumes)
@@ -289,35 +291,35 @@ def test_demand_resumes_draining_workers_before_it_starts_new_ones(
 
 def test_a_resume_is_posted_until_the_worker_consumes() -> None:
     observation = observe(["full", "released"], queued=5, running=5)
-    decision, state = after_window(observation, draining=(1,))
+    decision, state = decide_after_window(observation, draining=(1,))
     for tick in range(13, 18):
         decision, state = decide(FLEET, observation, state, tick * 5.0)
         assert decision.resumes == (arn(1),)
         assert decision.desired == 2, "it still counts as capacity on its way"
     decision, state = decide(FLEET, observe(["full", "full"], queued=0, running=10), state, 90.0)
     assert decision.resumes == ()
-    assert not kept(state).resumes
+    assert not state_of(state).resumes
 
 
 def test_a_resumed_worker_that_never_consumes_is_replaced_after_its_lease() -> None:
     observation = observe(["full", "released"], queued=5, running=5)
-    _, state = after_window(observation, draining=(1,))
+    _, state = decide_after_window(observation, draining=(1,))
     decision, _ = decide(FLEET, observation, state, 60.0 + FLEET.drain_lease_s + 5.0)
     assert decision.desired == 3
 
 
 def test_a_restarted_scaler_recognises_draining_workers() -> None:
     decision, state = decide(FLEET, observe(["busy", "draining"], running=3), FleetState(), 0.0)
-    assert (decision.drains, set(kept(state).drains), decision.desired) == ((arn(1),), {arn(1)}, 2)
+    assert (decision.drains, set(state_of(state).drains), decision.desired) == ((arn(1),), {arn(1)}, 2)
     decision, state = decide(FLEET, observe(["full", "draining"], running=6), FleetState(), 0.0)
-    assert (decision.resumes, set(kept(state).resumes), decision.desired) == ((arn(1),), {arn(1)}, 2)
+    assert (decision.resumes, set(state_of(state).resumes), decision.desired) == ((arn(1),), {arn(1)}, 2)
 
 
 # --- reduce
 
 
 def test_scale_in_when_exactly_the_released_workers_are_unprotected() -> None:
-    decision, _ = after_window(observe(["full", "released", "released"], running=5), draining=(1, 2))
+    decision, _ = decide_after_window(observe(["full", "released", "released"], running=5), draining=(1, 2))
     assert (decision.kind, decision.desired) == ("shrink", 1)
     assert decision.released == (arn(1), arn(2))
 
@@ -338,8 +340,8 @@ def test_scale_in_when_exactly_the_released_workers_are_unprotected() -> None:
     ],
 )
 def test_no_scale_in(workers: list[str], change: dict[str, object], obstacle: str) -> None:
-    before = settled(observe(workers, running=5))
-    state = remembering(before, drains={arn(1): 0.0})
+    before = state_after_window(observe(workers, running=5))
+    state = with_state(before, drains={arn(1): 0.0})
     observation = observe(workers, running=5, **change)  # type: ignore[arg-type]
     decision, _ = decide(FLEET, observation, state, 60.0)
     assert not decision.reduces
@@ -349,22 +351,22 @@ def test_no_scale_in(workers: list[str], change: dict[str, object], obstacle: st
 
 def test_no_scale_in_while_ecs_counts_more_tasks_than_it_lists() -> None:
     observation = observe(["full", "released"], running=5)
-    service = only(observation).service
+    service = only_service(observation).service
     assert isinstance(service, Known)
     more = Known(replace(service.value, running=3), 0.0)
-    decision, _ = after_window(but(observation, service=more), draining=(1,))
+    decision, _ = decide_after_window(with_changes(observation, service=more), draining=(1,))
     assert not decision.reduces
 
 
 def test_a_count_below_the_protected_workers_is_raised_again() -> None:
     """Between the reading and the write a worker became protected: the next tick sees it and raises again."""
-    _, state = after_window(observe(["full", "released"], running=5), draining=(1,))
+    _, state = decide_after_window(observe(["full", "released"], running=5), draining=(1,))
     decision, _ = decide(FLEET, observe(["busy", "one"], desired=1, running=3), state, 65.0)
     assert (decision.kind, decision.desired) == ("protect", 2)
 
 
 def test_a_task_that_ecs_stops_has_no_place() -> None:
-    _, state = after_window(observe(["full", "released"], running=5), draining=(1,))
+    _, state = decide_after_window(observe(["full", "released"], running=5), draining=(1,))
     decision, _ = decide(FLEET, observe(["full", "released"], desired=1, running=5), state, 65.0)
     assert (decision.desired, decision.resumes) == (1, ())
     decision, _ = decide(FLEET, observe(["full", "released"], desired=1, queued=5, running=5), state, 65.0)
@@ -410,7 +412,7 @@ def test_places_that_ecs_cannot_fill_are_removed_after_the_deadline() -> None:
 def test_zero_needs_two_sources_in_two_ticks(quiet: dict[str, object], drained: list[bool]) -> None:
     fleet = replace(FLEET, minimum=0)
     observation = observe(["idle"], **quiet)  # type: ignore[arg-type]
-    state = settled(observation, fleet)
+    state = state_after_window(observation, fleet)
     seen = []
     for now in (60.0, 65.0):
         decision, state = decide(fleet, observation, state, now)
@@ -426,6 +428,6 @@ def test_scale_out_from_zero() -> None:
 
 
 def test_no_write_to_an_unknown_service() -> None:
-    decision, _ = decide(FLEET, but(observe(["full"], queued=50), service=SILENT), FleetState(), 0.0)
+    decision, _ = decide(FLEET, with_changes(observe(["full"], queued=50), service=SILENT), FleetState(), 0.0)
     assert (decision.desired, decision.writes, decision.kind) == (None, False, "blind")
     assert "no answer" in decision.reason

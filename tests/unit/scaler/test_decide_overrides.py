@@ -11,7 +11,16 @@ import pytest
 from scaler.core.decide import decide
 from scaler.core.model import Fallback, Known, Observation, Overrides, Schedule, Stale, Unknown
 from scaler.core.state import ExplanationStep, FleetState
-from tests.support.scaler_builders import FLEET, SILENT, after_window, arn, kept, observe, remembering, settled
+from tests.support.scaler_builders import (
+    FLEET,
+    SILENT,
+    arn,
+    decide_after_window,
+    observe,
+    state_after_window,
+    state_of,
+    with_state,
+)
 
 
 def said(steps: tuple[ExplanationStep, ...], words: str) -> bool:
@@ -84,12 +93,14 @@ def test_fixed_zero_needs_no_source_and_interrupts_no_task() -> None:
 
 def test_pause_in_drains_no_worker_and_resumes_draining_ones() -> None:
     overrides = Overrides(pause="in", by="ada")
-    decision, _ = after_window(observe(["idle"] * 4, overrides=overrides))
+    decision, _ = decide_after_window(observe(["idle"] * 4, overrides=overrides))
     assert not decision.drains
-    decision, after = after_window(observe(["idle", "draining", "released"], overrides=overrides), draining=(1, 2))
+    decision, after = decide_after_window(
+        observe(["idle", "draining", "released"], overrides=overrides), draining=(1, 2)
+    )
     assert set(decision.resumes) == {arn(1), arn(2)}
     assert not decision.reduces
-    assert not kept(after).drains
+    assert not state_of(after).drains
     assert said(decision.explanation, "scale-in paused")
 
 
@@ -101,7 +112,7 @@ def test_pause_out_starts_no_worker_except_for_protection() -> None:
         FLEET, observe(["full", "refused"], desired=1, queued=40, overrides=overrides), FleetState(), 0.0
     )
     assert (decision.desired, decision.kind) == (2, "protect")
-    decision, _ = after_window(observe(["idle"] * 4, overrides=overrides))
+    decision, _ = decide_after_window(observe(["idle"] * 4, overrides=overrides))
     assert len(decision.drains) == 3, "shrinking is not paused"
 
 
@@ -111,7 +122,7 @@ def test_pause_both_changes_nothing() -> None:
         observe(["full"], queued=90, running=5, overrides=overrides),
         observe(["idle"] * 3, overrides=overrides),
     ):
-        decision, _ = after_window(seen)
+        decision, _ = decide_after_window(seen)
         assert (decision.writes, decision.drains, decision.resumes) == (False, (), ())
 
 
@@ -130,12 +141,12 @@ def test_pause_both_changes_nothing() -> None:
 def test_a_dry_run_explains_and_changes_nothing(workers: list[str], queued: int, words: str) -> None:
     ordered = Overrides(dry_run=True)
     seen = observe(workers, queued=queued, running=0 if workers[0] == "idle" else 5, overrides=ordered)
-    decision, after = after_window(seen, draining=(1,) if len(workers) == 2 else ())
+    decision, after = decide_after_window(seen, draining=(1,) if len(workers) == 2 else ())
     assert (decision.writes, decision.drains, decision.resumes, decision.released) == (False, (), (), ())
     assert decision.reason.startswith("Dry run")
     assert said(decision.explanation, words), decision.explanation
-    assert not kept(after).drains, "who is told nothing is not in drain"
-    assert kept(after).expected == len(workers)
+    assert not state_of(after).drains, "who is told nothing is not in drain"
+    assert state_of(after).expected == len(workers)
 
 
 # --- overrides that cannot be read
@@ -150,7 +161,9 @@ def test_overrides_never_read_allow_no_write_at_first_and_then_scale_out_only() 
         desired.append(decision.desired)
     assert desired == [1] * 12 + [5] * 2
     idle = replace(observe(["idle"] * 3), overrides=Unknown("denied"))
-    decision, _ = decide(FLEET, idle, replace(settled(observe(["idle"] * 3)), overrides_unknown_since=0.0), 60.0)
+    decision, _ = decide(
+        FLEET, idle, replace(state_after_window(observe(["idle"] * 3)), overrides_unknown_since=0.0), 60.0
+    )
     assert not decision.drains
     assert said(decision.explanation, "scale-out only")
 
@@ -212,7 +225,7 @@ def test_a_known_demand_ends_the_fallback() -> None:
 )
 def test_drift_above_the_need(foreign: str, then: list[int]) -> None:
     fleet = replace(FLEET, desired_count_drift=foreign)  # type: ignore[arg-type]
-    state = remembering(settled(observe(["idle"]), fleet), expected=1)
+    state = with_state(state_after_window(observe(["idle"]), fleet), expected=1)
     decision, state = decide(fleet, observe(["idle"] * 6), state, 60.0)
     assert decision.desired_count_drift == 6
     assert [decision.desired, len(decision.drains)] == then
@@ -227,7 +240,7 @@ def test_drift_above_the_need(foreign: str, then: list[int]) -> None:
 def test_drift_below_the_need_is_corrected_at_once() -> None:
     for foreign in ("adopt", "correct"):
         fleet = replace(FLEET, desired_count_drift=foreign)
-        state = remembering(settled(observe(["full"] * 4, running=20), fleet), expected=4)
+        state = with_state(state_after_window(observe(["full"] * 4, running=20), fleet), expected=4)
         decision, after = decide(fleet, observe(["full"] * 3, desired=3, running=15, queued=5), state, 60.0)
         assert decision.desired == 4, foreign
         assert after.adopted is None
@@ -237,12 +250,12 @@ def test_drift_below_the_need_is_corrected_at_once() -> None:
 
 
 def test_an_unreadable_but_protected_worker_does_not_block_scale_in() -> None:
-    decision, _ = after_window(observe(["full", "released", "silent"], running=5), draining=(1,))
+    decision, _ = decide_after_window(observe(["full", "released", "silent"], running=5), draining=(1,))
     assert (decision.kind, decision.desired) == ("shrink", 2)
 
 
 def test_an_unreadable_and_unprotected_worker_blocks_scale_in() -> None:
-    decision, _ = after_window(observe(["full", "released", "booting"], running=5), draining=(1,))
+    decision, _ = decide_after_window(observe(["full", "released", "booting"], running=5), draining=(1,))
     assert not decision.reduces
     assert said(decision.explanation, "not protected")
 
@@ -251,7 +264,7 @@ def test_a_task_that_ecs_never_starts_does_not_block_scale_in() -> None:
     seen = observe(["full", "released", "pending"], running=5)
     state = FleetState()
     for tick in range(62):
-        decision, state = decide(FLEET, seen, remembering(state, drains={arn(1): 0.0}), tick * 5.0)
+        decision, state = decide(FLEET, seen, with_state(state, drains={arn(1): 0.0}), tick * 5.0)
         assert decision.reduces == (tick > 60), tick * 5.0
     assert (decision.desired, decision.protected_minimum) == (1, 1)
 

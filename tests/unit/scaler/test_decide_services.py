@@ -11,7 +11,16 @@ import pytest
 from scaler.core.decide import decide
 from scaler.core.model import Fleet, Observation, Unknown
 from scaler.core.state import Decision, FleetState
-from tests.support.scaler_builders import FLEET, SILENT, arn, but, generation, remembering, settled, world
+from tests.support.scaler_builders import (
+    FLEET,
+    SILENT,
+    arn,
+    observe_services,
+    service_observation,
+    state_after_window,
+    with_changes,
+    with_state,
+)
 
 A, B = "worker-default-a", "worker-default-b"
 
@@ -25,10 +34,10 @@ def both(
     queued: int = 0,
     running: int = 0,
 ) -> Observation:
-    return world(
+    return observe_services(
         {
-            A: generation(a, service=A, revision=revisions[0], desired=desired[0]),
-            B: generation(b, service=B, revision=revisions[1], desired=desired[1]),
+            A: service_observation(a, service=A, revision=revisions[0], desired=desired[0]),
+            B: service_observation(b, service=B, revision=revisions[1], desired=desired[1]),
         },
         queued=queued,
         running=running,
@@ -37,9 +46,9 @@ def both(
 
 def late(observation: Observation, fleet: Fleet = FLEET, **drains: Mapping[str, float]) -> tuple[Decision, FleetState]:
     """Decide after a full window of the same; `a` and `b` are those in drain."""
-    state = settled(observation, fleet)
+    state = state_after_window(observation, fleet)
     for name, given in drains.items():
-        state = remembering(state, {"a": A, "b": B}[name], drains=given)
+        state = with_state(state, {"a": A, "b": B}[name], drains=given)
     return decide(fleet, observation, state, fleet.scale_in_window_s)
 
 
@@ -85,20 +94,20 @@ def test_new_workers_start_on_the_newest_service(
 
 def test_with_one_service_unknown_there_is_no_scale_in_and_the_newest_grows() -> None:
     seen = both(["idle", "released"], ["full", "released"], queued=20, running=5)
-    blind = but(seen, A, service=Unknown("throttled"))
-    decision, after = decide(FLEET, blind, replace(settled(seen), current=B), 60.0)
+    blind = with_changes(seen, A, service=Unknown("throttled"))
+    decision, after = decide(FLEET, blind, replace(state_after_window(seen), current=B), 60.0)
     assert decision.current == B
     assert counts(decision) == (None, 5)
     assert after.current == B
     assert decision.desired is None, "a sum with an unknown part is unknown"
-    quiet = but(both(["idle", "released"], ["full", "released"]), A, service=SILENT)
-    decision, _ = decide(FLEET, quiet, replace(settled(both(["idle"], ["full"])), current=B), 60.0)
+    quiet = with_changes(both(["idle", "released"], ["full", "released"]), A, service=SILENT)
+    decision, _ = decide(FLEET, quiet, replace(state_after_window(both(["idle"], ["full"])), current=B), 60.0)
     assert not decision.reduces
     assert decision.services[B].kind == "hold"
 
 
 def test_after_a_start_an_unknown_newest_service_blocks_all_but_protection() -> None:
-    seen = but(both(["full"], ["busy", "refused"], desired=(None, 1), queued=50), A, service=SILENT)
+    seen = with_changes(both(["full"], ["busy", "refused"], desired=(None, 1), queued=50), A, service=SILENT)
     decision, after = decide(FLEET, seen, FleetState(), 0.0)
     assert (decision.current, after.current) == (None, None)
     assert decision.services[B].desired == 2
@@ -143,7 +152,7 @@ def test_the_old_service_grows_only_for_protection() -> None:
 
 def test_unknown_tasks_of_the_new_service_block_drains_of_the_old() -> None:
     seen = both(["full"] * 2, ["idle"] * 2, running=10)
-    decision, _ = late(but(seen, B, tasks=SILENT))
+    decision, _ = late(with_changes(seen, B, tasks=SILENT))
     assert not decision.drains
     decision, _ = late(seen)
     assert len(decision.drains) == 2
@@ -179,7 +188,7 @@ def test_old_workers_that_are_only_kept_get_no_replacement() -> None:
 def test_of_three_services_the_oldest_drains_first() -> None:
     third = "worker-default-c"
     seen = both(["idle", "idle"], ["idle", "idle"], revisions=(6, 7), queued=15)
-    seen = replace(seen, services={**seen.services, third: generation(["idle"], service=third, revision=8)})
+    seen = replace(seen, services={**seen.services, third: service_observation(["idle"], service=third, revision=8)})
     decision, _ = late(seen)
     assert len(decision.services[A].drains) == 2, "the oldest go first"
     assert len(decision.services[B].drains) == 0, "two are still needed of the one before"

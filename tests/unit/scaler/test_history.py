@@ -12,28 +12,30 @@ import pytest
 
 from scaler.reporting.decision_log import KEPT_AT_LEAST, KEPT_IN_ALL
 from scaler.reporting.history import BUCKET_S, SERIES, Timeline, change_key
-from tests.support.scaler_page import Stage, line, stage, step, workers
+from tests.support.scaler_page import FakeScaler, fake_scaler, line, step, workers
 
 START = datetime(2026, 1, 31, 12, tzinfo=UTC)
 
 
-def ticks(told: Stage, count: int, make: Callable[[int], dict[str, Any]], every_s: float = 5.0) -> list[dict[str, Any]]:
+def ticks(
+    scaler: FakeScaler, count: int, make: Callable[[int], dict[str, Any]], every_s: float = 5.0
+) -> list[dict[str, Any]]:
     """Decide again and again; return what was written."""
-    told.now = START
+    scaler.now = START
     for number in range(count):
-        told.decide(make(number), ago_s=-number * every_s)
-    return [json.loads(text) for text in told.out.getvalue().splitlines()]
+        scaler.decide(make(number), ago_s=-number * every_s)
+    return [json.loads(text) for text in scaler.out.getvalue().splitlines()]
 
 
 def test_an_unchanged_fleet_writes_a_line_a_minute() -> None:
-    told = stage()
+    scaler = fake_scaler()
 
     def aging(number: int) -> dict[str, Any]:
         return step("window", f"1 of 2 workers needed, all sources known for {number} of 60 s: keep 2", kept=2)
 
-    written = ticks(told, 120, lambda n: line(explanation=[aging(n)], readings={"database": n / 10}))
+    written = ticks(scaler, 120, lambda n: line(explanation=[aging(n)], readings={"database": n / 10}))
     assert len(written) == 10, "ten minutes, a line a minute"
-    (entry,) = told.log.decisions(50)
+    (entry,) = scaler.log.decisions(50)
     assert isinstance(entry, dict)
     assert (entry["ticks"], entry["since"], entry["at"]) == (
         120,
@@ -50,7 +52,7 @@ def test_changing_task_counts_alone_do_not_write_a_line_in_every_tick() -> None:
         states = workers(busy=5 + number % 2, consuming_idle=2 - number % 2)
         return line(queued=10 + number % 5, running=20, workers=states, **same)
 
-    assert len(ticks(stage(), 120, busy)) == 10
+    assert len(ticks(fake_scaler(), 120, busy)) == 10
 
 
 def error(reason: str) -> dict[str, str]:
@@ -82,10 +84,10 @@ SOMETHING_NEW = [
 
 @pytest.mark.parametrize("change", SOMETHING_NEW)
 def test_a_change_is_written_at_once(change: dict[str, Any]) -> None:
-    told = stage()
-    written = ticks(told, 2, lambda n: line() | (change if n else {}))
+    scaler = fake_scaler()
+    written = ticks(scaler, 2, lambda n: line() | (change if n else {}))
     assert len(written) == 2
-    assert len(told.log.decisions(50)) == 2
+    assert len(scaler.log.decisions(50)) == 2
 
 
 @pytest.mark.parametrize(
@@ -100,8 +102,8 @@ def test_a_change_is_written_at_once(change: dict[str, Any]) -> None:
     ],
 )
 def test_values_without_effect_are_no_change(change: dict[str, Any]) -> None:
-    told = line(readings={"database": 0.1, "broker": 0.1})
-    assert change_key(told) == change_key(told | change)
+    scaler = line(readings={"database": 0.1, "broker": 0.1})
+    assert change_key(scaler) == change_key(scaler | change)
 
 
 def test_errors_of_one_kind_are_no_change() -> None:
@@ -110,37 +112,37 @@ def test_errors_of_one_kind_are_no_change() -> None:
 
 
 def test_a_clock_that_went_back_does_not_stop_the_log() -> None:
-    told = stage()
-    told.now = START
-    told.decide(line())
-    told.decide(line(), ago_s=3600)
-    assert len(told.out.getvalue().splitlines()) == 2
+    scaler = fake_scaler()
+    scaler.now = START
+    scaler.decide(line())
+    scaler.decide(line(), ago_s=3600)
+    assert len(scaler.out.getvalue().splitlines()) == 2
 
 
 def test_a_busy_fleet_does_not_displace_a_quiet_one() -> None:
-    told = stage()
-    told.decide(line("quiet", desired=4))
-    ticks(told, 2000, lambda n: line("noisy", desired=n))
-    (entry,) = told.log.decisions(10, fleet="quiet")
+    scaler = fake_scaler()
+    scaler.decide(line("quiet", desired=4))
+    ticks(scaler, 2000, lambda n: line("noisy", desired=n))
+    (entry,) = scaler.log.decisions(10, fleet="quiet")
     assert isinstance(entry, dict)
     assert entry["desired"] == 4
 
 
 def test_many_fleets_share_the_limit() -> None:
-    told = stage()
+    scaler = fake_scaler()
     fleets = KEPT_IN_ALL // KEPT_AT_LEAST * 2
     for fleet in range(fleets):
-        told.decide(line(f"fleet-{fleet}"))
-    ticks(told, 300, lambda n: line("fleet-1", desired=n))
-    assert len(told.log.decisions(1000, fleet="fleet-1")) == KEPT_AT_LEAST
+        scaler.decide(line(f"fleet-{fleet}"))
+    ticks(scaler, 300, lambda n: line("fleet-1", desired=n))
+    assert len(scaler.log.decisions(1000, fleet="fleet-1")) == KEPT_AT_LEAST
 
 
 def test_decisions_by_time_and_changes_only() -> None:
-    told = stage()
-    ticks(told, 10, lambda n: line(desired=n // 5, desired_before=n // 5 if n % 5 else 0, needed=n), every_s=60)
+    scaler = fake_scaler()
+    ticks(scaler, 10, lambda n: line(desired=n // 5, desired_before=n // 5 if n % 5 else 0, needed=n), every_s=60)
 
     def at(**asked: Any) -> list[str]:
-        return [str(entry["at"])[11:16] for entry in told.log.decisions(50, **asked) if isinstance(entry, dict)]
+        return [str(entry["at"])[11:16] for entry in scaler.log.decisions(50, **asked) if isinstance(entry, dict)]
 
     minutes = [f"12:0{minute}" for minute in range(10)]
     assert at() == minutes
@@ -151,11 +153,11 @@ def test_decisions_by_time_and_changes_only() -> None:
 
 
 def test_decisions_of_all_fleets_are_in_order_of_time() -> None:
-    told = stage()
-    told.now = START
+    scaler = fake_scaler()
+    scaler.now = START
     for second in range(6):
-        told.decide(line(f"fleet-{second % 2}", desired=second), ago_s=-second)
-    desired = [entry["desired"] for entry in told.log.decisions(4) if isinstance(entry, dict)]
+        scaler.decide(line(f"fleet-{second % 2}", desired=second), ago_s=-second)
+    desired = [entry["desired"] for entry in scaler.log.decisions(4) if isinstance(entry, dict)]
     assert desired == [2, 3, 4, 5]
 
 
@@ -169,15 +171,15 @@ def test_a_point_has_the_peak_demand_and_the_last_count() -> None:
         series.add(START + timedelta(seconds=second), line(desired=desired) | {"demand": demand, "needed": slots // 5})
     (point,) = series.points()
     assert isinstance(point, list)
-    told = dict(zip(SERIES, point, strict=True))
-    assert (told["at"], told["slots"], told["needed"], told["desired"]) == (int(START.timestamp()), 60, 12, 3)
+    scaler = dict(zip(SERIES, point, strict=True))
+    assert (scaler["at"], scaler["slots"], scaler["needed"], scaler["desired"]) == (int(START.timestamp()), 60, 12, 3)
 
 
 def test_the_series_is_bounded_and_unknown_is_none() -> None:
     series = Timeline(points=10)
     for number in range(100):
-        told: dict[str, Any] = {"demand": None, "needed": None, "running": None}
-        series.add(START + timedelta(seconds=number * BUCKET_S), line() | told)
+        scaler: dict[str, Any] = {"demand": None, "needed": None, "running": None}
+        series.add(START + timedelta(seconds=number * BUCKET_S), line() | scaler)
     points = series.points()
     assert len(points) == 10
     last = points[-1]

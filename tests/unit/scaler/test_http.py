@@ -9,17 +9,17 @@ from typing import Any
 import aiohttp
 import pytest
 
-from tests.support.scaler_page import Stage, a_day_at_work, line, served, stage
+from tests.support.scaler_page import FakeScaler, decide_for_hours, fake_scaler, line, served
 
 
 class Site:
-    """A served stage and a session."""
+    """A served fake_scaler and a session."""
 
-    def __init__(self, told: Stage, session: aiohttp.ClientSession) -> None:
-        self.told, self._session = told, session
+    def __init__(self, scaler: FakeScaler, session: aiohttp.ClientSession) -> None:
+        self.scaler, self._session = scaler, session
 
     async def get(self, path: str, code: int = 200) -> Any:
-        async with self._session.get(self.told.url + path) as answer:
+        async with self._session.get(self.scaler.url + path) as answer:
             assert answer.status == code, await answer.text()
             assert answer.headers["X-Content-Type-Options"] == "nosniff"
             assert answer.headers["Cache-Control"] == "no-store"
@@ -29,11 +29,11 @@ class Site:
 
 @pytest.fixture
 async def site() -> AsyncIterator[Site]:
-    told = stage()
-    a_day_at_work(told, hours=1)
-    told.decide(line("spare", queued=0, running=0))
-    async with served(told), aiohttp.ClientSession() as session:
-        yield Site(told, session)
+    scaler = fake_scaler()
+    decide_for_hours(scaler, hours=1)
+    scaler.decide(line("spare", queued=0, running=0))
+    async with served(scaler), aiohttp.ClientSession() as session:
+        yield Site(scaler, session)
 
 
 async def test_the_page_is_served_at_the_root(site: Site) -> None:
@@ -96,6 +96,6 @@ async def test_invalid_requests_explain_the_error(site: Site, path: str, code: i
 
 
 async def test_it_is_read_only(site: Site) -> None:
-    async with aiohttp.ClientSession() as session, session.post(site.told.url + "v1/fleets") as answer:
+    async with aiohttp.ClientSession() as session, session.post(site.scaler.url + "v1/fleets") as answer:
         assert answer.status == 405
         assert answer.headers["Allow"] == "GET,HEAD"

@@ -29,7 +29,7 @@ from scaler.reporting.decision_line import decision_line
 from scaler.reporting.explanation import next_steps
 from scaler.reporting.prometheus_metrics import PrometheusMetrics
 from simulation.loop import run
-from tests.support.scaler_builders import FLEET, SERVICE, SILENT, WORKERS, arn, but, observe
+from tests.support.scaler_builders import FLEET, SERVICE, SILENT, WORKERS, arn, observe, with_changes
 from tests.support.scaler_reports import report
 from tests.support.virtual_clock import LoopClock
 
@@ -81,7 +81,10 @@ def test_unknown_is_nan_and_never_zero() -> None:
 
 
 def test_worker_states_are_unknown_while_tasks_are_unknown() -> None:
-    metrics, blind = PrometheusMetrics(), report(but(observe(["busy", "draining"]), tasks=SILENT, protected=SILENT))
+    metrics, blind = (
+        PrometheusMetrics(),
+        report(with_changes(observe(["busy", "draining"]), tasks=SILENT, protected=SILENT)),
+    )
     metrics.on_tick(blind)
     for state in ("busy", "draining", "stuck", "protected"):
         assert math.isnan(sample(metrics, "workers", fleet="default", state=state) or 0.0)
@@ -197,7 +200,7 @@ def test_publishes_mwaas_metrics_and_ours() -> None:
         pytest.param(observe(["busy"], protected=Unknown("silent")), {"ProtectedWorkers"}, id="protection silent"),
         pytest.param(observe(["busy", "silent"]), {"ProtectionRefusedWorkers"}, id="a worker silent"),
         pytest.param(
-            but(observe(["busy"]), tasks=SILENT, protected=SILENT),
+            with_changes(observe(["busy"]), tasks=SILENT, protected=SILENT),
             {"ProtectedWorkers", "DrainingWorkers", "StuckWorkers", "OldestDrainSeconds", "ProtectionRefusedWorkers"},
             id="tasks silent",
         ),
@@ -253,7 +256,7 @@ def test_unknown_is_never_published_as_a_number(silent: set[str], workers: list[
     whole = observe(workers, queued=queued, running=len(workers))
     demand: dict[str, Any] = dict.fromkeys(silent & {"database", "broker"}, SILENT)
     others: dict[str, Any] = dict.fromkeys(silent - demand.keys(), SILENT)
-    found = published(report(replace(but(whole, **others), **demand)))
+    found = published(report(replace(with_changes(whole, **others), **demand)))
     told = {key[1] for key in found if len(key) == 4 and key[0] == "openmwaa"}
     assert all(math.isfinite(value) and value >= 0 for value in found.values())
     if "tasks" in silent:

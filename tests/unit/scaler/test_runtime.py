@@ -32,7 +32,7 @@ from scaler.runtime.fleet_loop import FleetLoop
 from scaler.runtime.observe import Observer, Ports, SharedDatabase
 from scaler.runtime.overrides import SharedOverrides
 from scaler.runtime.supervisor import Supervisor
-from tests.support.scaler_builders import only
+from tests.support.scaler_builders import only_service
 from tests.support.scaler_world import FakeWorld
 
 FLEET = Fleet("default", ("default",), 5, 1, 5, scale_in_window_s=30.0)
@@ -80,7 +80,7 @@ def ports(seed: int = 1) -> FakePorts:
 async def test_every_reading_is_known_when_all_answer() -> None:
     world = ports()
     observation, errors = await Observer(FLEET, ["worker-default"], {"default": "url"}, world.world()).observe(3.0)
-    seen = only(observation)
+    seen = only_service(observation)
     readings = [seen.service, seen.tasks, seen.protected, *seen.agents.values()]
     assert all(isinstance(each, Known) for each in [*readings, observation.broker, observation.database])
     assert not errors
@@ -94,7 +94,7 @@ async def test_a_broken_source_is_unknown_and_the_others_are_not(
     world = ports()
     monkeypatch.setattr(world.agents if source == "state" else world, source, broken)
     observation, errors = await Observer(FLEET, ["worker-default"], {"default": "url"}, world.world()).observe(0.2)
-    seen = only(observation)
+    seen = only_service(observation)
     unknown = {
         "service": isinstance(seen.service, Unknown),
         "tasks": isinstance(seen.tasks, Unknown),

@@ -15,7 +15,7 @@ from scaler.core.decide import decide
 from scaler.core.state import FleetState
 from scaler.core.tick import Tick
 from scaler.reporting.tick_codec import RecordError, from_json, replay, to_json
-from tests.support.scaler_builders import FLEET, SERVICE, SILENT, but, observe
+from tests.support.scaler_builders import FLEET, SERVICE, SILENT, observe, with_changes
 
 
 def tick() -> Tick:
@@ -25,7 +25,7 @@ def tick() -> Tick:
 
 
 def test_a_tick_is_read_back_equal() -> None:
-    for one in (tick(), replace(tick(), observation=but(tick().observation, service=SILENT, tasks=SILENT))):
+    for one in (tick(), replace(tick(), observation=with_changes(tick().observation, service=SILENT, tasks=SILENT))):
         assert from_json(json.loads(json.dumps(to_json(one)))) == one
 
 
