@@ -28,7 +28,7 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
 class Shell:
-    """Runs the command for one environment whose log group may hold lines."""
+    """Runs the command for one environment; its log group may have lines."""
 
     def __init__(self, endpoint: str, folder: Path) -> None:
         self.name = f"explain-{uuid.uuid4().hex[:8]}"
@@ -135,7 +135,7 @@ def test_many_fleets_are_listed_in_one_table(shell: Shell) -> None:
     assert done.returncode == 0, done.stderr
     rows = {row.split()[0]: row.split()[1:4] for row in done.stdout.splitlines() if row[:5] in {"small", "large"}}
     assert rows == {"small": ["1", "1", "1"], "large": ["19", "19", "19"]}, done.stdout
-    assert "[95] slots needed." in done.stdout, "what the log says is no markup"
+    assert "[95] slots needed." in done.stdout, "texts of the log are not markup"
     assert "no decision at that time" in done.stdout
 
 

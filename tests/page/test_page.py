@@ -46,16 +46,18 @@ async def opened(
         )
         page = await context.new_page()
         page.set_default_timeout(WAIT_MS)
-        page.on("console", lambda said: faults.append(said.text) if said.type in {"error", "warning"} else None)
+        page.on(
+            "console", lambda message: faults.append(message.text) if message.type in {"error", "warning"} else None
+        )
         page.on("pageerror", lambda error: faults.append(str(error)))
         page.on(
             "request",
-            lambda asked: faults.append(asked.url) if not asked.url.startswith((scaler.url, "data:")) else None,
+            lambda request: faults.append(request.url) if not request.url.startswith((scaler.url, "data:")) else None,
         )
         await page.goto(scaler.url + (f"#{fleet}" if fleet else ""))
         yield page
         await context.close()
-    assert faults == [], "the console reported, or the page asked somebody else"
+    assert faults == [], "an error in the console, or a request to another server"
 
 
 async def fits(page: Page) -> bool:
@@ -98,9 +100,9 @@ async def test_fits_the_screen_and_is_accessible(
         source = axe()
         await page.evaluate(f"{source}; 0")
         found: dict[str, Any] = await page.evaluate("axe.run(document, {resultTypes: ['violations']})")
-        assert len(found["passes"]) > 20, "axe-core looked at next to nothing"
-        scaler = [(each["id"], [node["html"][:120] for node in each["nodes"]]) for each in found["violations"]]
-        assert scaler == [], "axe-core finds somebody left out"
+        assert len(found["passes"]) > 20, "axe-core checked almost nothing"
+        problems = [(rule["id"], [node["html"][:120] for node in rule["nodes"]]) for rule in found["violations"]]
+        assert problems == [], "axe-core finds accessibility problems"
         PICTURES.mkdir(exist_ok=True)
         suffix = "" if scheme == "light" else "-dark"
         await page.screenshot(path=PICTURES / f"{name}{suffix}.png", full_page=True)
@@ -229,10 +231,10 @@ async def test_a_phone_shows_the_list_first_and_returns_to_it() -> None:
 
 def test_the_policy_allows_only_the_page_itself() -> None:
     page = scaler_page.load()
-    directives = dict(each.split(" ", 1) for each in page.policy.split("; "))
+    directives = dict(directive.split(" ", 1) for directive in page.policy.split("; "))
     assert directives["default-src"] == "'none'"
     assert re.fullmatch(r"'sha256-[\w+/]+='", directives["script-src"])
     assert re.fullmatch(r"'sha256-[\w+/]+='", directives["style-src"])
     text = page.body.decode()
     assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(|\sstyle=|\son\w+=", text)
-    assert not re.search(r"https?://(?!www\.w3\.org/2000/svg)", text), "nothing may come from elsewhere"
+    assert not re.search(r"https?://(?!www\.w3\.org/2000/svg)", text), "no external resources"

@@ -52,8 +52,8 @@ def test_scale_out_in_the_first_tick(queued: int, running: int, desired: int) ->
 def test_slots_per_worker_from_the_agents() -> None:
     observation = observe(["busy", "busy"], queued=8)
     two_slots = {
-        key: Known(replace(each.value, concurrency=2), 0.0) if isinstance(each, Known) else each
-        for key, each in only_service(observation).agents.items()
+        arn: Known(replace(agent.value, concurrency=2), 0.0) if isinstance(agent, Known) else agent
+        for arn, agent in only_service(observation).agents.items()
     }
     decision, _ = decide(FLEET, with_changes(observation, agents=two_slots), FleetState(), 0.0)
     assert decision.desired == 4
@@ -81,7 +81,7 @@ def test_slots_per_worker_from_the_agents() -> None:
             Known(BrokerCount(2, 0), 0.0),
             4,
             "less than the database",
-            id="broker says less",
+            id="broker counts less",
         ),
     ],
 )
@@ -93,7 +93,7 @@ def test_demand_sources(
     assert decision.desired == desired
     assert explained(decision.explanation, words), decision.explanation
     if desired == 3:
-        assert not state_of(state).drains, "a fleet was drained on a reading that is not known"
+        assert not state_of(state).drains, "a fleet was drained on an unknown reading"
 
 
 def test_a_larger_broker_count_is_used_for_a_limited_time() -> None:
@@ -136,7 +136,7 @@ def test_scale_in_to_the_largest_need_of_the_window() -> None:
     assert len(decision.drains) == 1, "3 workers were needed 5 s ago"
 
 
-# --- bounds and somebody else's hand
+# --- bounds and desired count drift
 
 
 def test_a_maximum_below_the_protected_workers_drains_them() -> None:
@@ -187,7 +187,7 @@ def test_a_write_without_effect_is_counted_and_repeated() -> None:
         pytest.param(["busy", "lapsed"], 1, 2, id="protection lapsed while it consumes"),
         pytest.param(["busy", "silent"], 1, 2, id="silent and protected"),
         pytest.param(["busy", "releasing"], 1, 2, id="not yet released"),
-        pytest.param(["busy", "released but protected"], 1, 2, id="says released, ECS says protected"),
+        pytest.param(["busy", "released but protected"], 1, 2, id="released, but protected by ECS"),
         pytest.param(["busy", "released"], 1, 1, id="released and unprotected may go"),
         pytest.param(["busy", "stopping"], 1, 1, id="being stopped"),
     ],
@@ -203,14 +203,14 @@ def test_never_below_protected_and_about_to_be(workers: list[str], desired: int,
 
 
 def test_a_rolling_deployment_does_not_raise_desired_for_its_own_tasks() -> None:
-    """Three old workers stay protected; every raise of desired makes ECS start new ones, which are refused as well."""
+    """Three old workers stay protected. A higher desired makes ECS start new tasks, and it refuses them too."""
     desired, new = 3, 3
     for _ in range(10):
         observation = observe(["full"] * 3 + ["refused"] * new, desired=desired, old=(0, 1, 2), running=15)
         decision, _ = decide(FLEET, observation, FleetState(), 0.0)
         assert decision.desired is not None
         desired = new = decision.desired
-    assert desired == 6, "3 protected on the old revision + 3 wanted on the new one"
+    assert desired == 6, "3 protected on the old revision + 3 needed on the new one"
 
 
 # --- drain
@@ -225,13 +225,15 @@ def test_a_rolling_deployment_does_not_raise_desired_for_its_own_tasks() -> None
         pytest.param(["full", "busy", "full"], 12, set(), id="three are needed"),
         pytest.param(["busy", "one"], 3, {1}, id="fewest tasks"),
         pytest.param(["idle", "idle", "starting"], 0, {0}, id="a starting worker is no replacement yet"),
-        pytest.param(["idle", "silent", "idle"], 0, {0}, id="a silent worker is neither victim nor replacement"),
+        pytest.param(
+            ["idle", "silent", "idle"], 0, {0}, id="an unreadable worker is neither drained nor a replacement"
+        ),
     ],
 )
 def test_workers_chosen_to_drain(workers: list[str], running: int, victims: set[int]) -> None:
     decision, _ = decide_after_window(observe(workers, running=running))
     assert set(decision.drains) == {arn(i) for i in victims}
-    assert decision.desired == len(workers), "desired was lowered before anybody released"
+    assert decision.desired == len(workers), "desired was lowered before a release"
 
 
 def test_the_longest_idle_worker_drains_first() -> None:
@@ -261,7 +263,7 @@ def test_drains_are_posted_in_every_tick_also_with_unknown_readings() -> None:
     ("queued", "resumes"),
     [
         pytest.param(0, {2, 3}, id="as many as are of the old revision"),
-        pytest.param(1, {2, 3, 4}, id="one more is needed, and they are stood in for still"),
+        pytest.param(1, {2, 3, 4}, id="one more is needed besides the replacements"),
     ],
 )
 def test_resumed_workers_replace_the_old_revision(queued: int, resumes: set[int]) -> None:
@@ -273,11 +275,11 @@ def test_resumed_workers_replace_the_old_revision(queued: int, resumes: set[int]
 @pytest.mark.parametrize(
     ("workers", "queued", "resumes", "desired"),
     [
-        pytest.param(["full", "draining"], 5, {1}, 2, id="called back instead of a new one"),
-        pytest.param(["full", "draining", "released"], 5, {1}, 3, id="the one that still holds protection first"),
-        pytest.param(["full", "draining", "released"], 10, {1, 2}, 3, id="then the released one"),
-        pytest.param(["full", "draining"], 10, {1}, 3, id="called back, and one more started"),
-        pytest.param(["full", "draining"], 0, set(), 2, id="nothing more wanted"),
+        pytest.param(["full", "draining"], 5, {1}, 2, id="resumed instead of a new one"),
+        pytest.param(["full", "draining", "released"], 5, {1}, 3, id="the worker with protection first"),
+        pytest.param(["full", "draining", "released"], 10, {1, 2}, 3, id="then the released worker"),
+        pytest.param(["full", "draining"], 10, {1}, 3, id="resumed, and one more started"),
+        pytest.param(["full", "draining"], 0, set(), 2, id="no more needed"),
     ],
 )
 def test_demand_resumes_draining_workers_before_it_starts_new_ones(
@@ -295,7 +297,7 @@ def test_a_resume_is_posted_until_the_worker_consumes() -> None:
     for tick in range(13, 18):
         decision, state = decide(FLEET, observation, state, tick * 5.0)
         assert decision.resumes == (arn(1),)
-        assert decision.desired == 2, "it still counts as capacity on its way"
+        assert decision.desired == 2, "it still counts as starting capacity"
     decision, state = decide(FLEET, observe(["full", "full"], queued=0, running=10), state, 90.0)
     assert decision.resumes == ()
     assert not state_of(state).resumes
@@ -330,10 +332,10 @@ def test_scale_in_when_exactly_the_released_workers_are_unprotected() -> None:
         pytest.param(["full", "released", "pending"], {}, "starting", id="a task is pending"),
         pytest.param(["full", "released", "lapsed"], {}, "differ", id="another worker is unprotected"),
         pytest.param(["full", "released", "starting"], {}, "differ", id="a worker is starting"),
-        pytest.param(["full", "released", "releasing"], {}, "differ", id="one is between"),
-        pytest.param(["full", "released", "released but protected"], {}, "differ", id="ECS still protects one"),
+        pytest.param(["full", "released", "releasing"], {}, "differ", id="a worker is releasing"),
+        pytest.param(["full", "released", "released but protected"], {}, "differ", id="ECS still protects a worker"),
         pytest.param(["full", "released", "idle"], {"old": (2,)}, "deployments", id="a deployment rolls"),
-        pytest.param(["full", "released"], {"desired": 3}, "has still to start", id="ECS has one to start"),
+        pytest.param(["full", "released"], {"desired": 3}, "has still to start", id="ECS has a task to start"),
         pytest.param(["full", "released"], {"protected": SILENT}, "", id="protection unknown"),
         pytest.param(["full", "released"], {"broker": SILENT}, "", id="broker unknown"),
         pytest.param(["full", "released"], {"database": SILENT}, "", id="database unknown"),
@@ -359,7 +361,7 @@ def test_no_scale_in_while_ecs_counts_more_tasks_than_it_lists() -> None:
 
 
 def test_a_count_below_the_protected_workers_is_raised_again() -> None:
-    """Between the reading and the write a worker became protected: the next tick sees it and raises again."""
+    """A worker became protected between the reading and the write: the next tick raises the count again."""
     _, state = decide_after_window(observe(["full", "released"], running=5), draining=(1,))
     decision, _ = decide(FLEET, observe(["busy", "one"], desired=1, running=3), state, 65.0)
     assert (decision.kind, decision.desired) == ("protect", 2)
@@ -370,7 +372,7 @@ def test_a_task_that_ecs_stops_has_no_place() -> None:
     decision, _ = decide(FLEET, observe(["full", "released"], desired=1, running=5), state, 65.0)
     assert (decision.desired, decision.resumes) == (1, ())
     decision, _ = decide(FLEET, observe(["full", "released"], desired=1, queued=5, running=5), state, 65.0)
-    assert (decision.desired, decision.resumes) == (2, ()), "a worker that ECS is stopping was called back"
+    assert (decision.desired, decision.resumes) == (2, ()), "a worker that ECS is stopping was resumed"
 
 
 # --- launches
@@ -406,7 +408,7 @@ def test_places_that_ecs_cannot_fill_are_removed_after_the_deadline() -> None:
     [
         pytest.param({}, [False, True], id="all agree, twice"),
         pytest.param({"broker": Known(BrokerCount(0, 0, delayed=1), 0.0)}, [False, True], id="database and agents"),
-        pytest.param({"database": SILENT}, [False, False], id="the database is silent"),
+        pytest.param({"database": SILENT}, [False, False], id="the database is unknown"),
     ],
 )
 def test_zero_needs_two_sources_in_two_ticks(quiet: dict[str, object], drained: list[bool]) -> None:

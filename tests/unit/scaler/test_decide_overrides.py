@@ -23,7 +23,7 @@ from tests.support.scaler_builders import (
 )
 
 
-def said(steps: tuple[ExplanationStep, ...], words: str) -> bool:
+def explained(steps: tuple[ExplanationStep, ...], words: str) -> bool:
     return any(words in step.text for step in steps)
 
 
@@ -60,10 +60,10 @@ def test_bounds_in_force(
 def test_overrides_are_explained_with_their_author() -> None:
     ordered = Overrides(maximum=1, by="ada", reason="month end")
     decision, _ = decide(FLEET, observe(["full"], queued=25, running=5, overrides=ordered), FleetState(), 0.0)
-    assert said(decision.explanation, "Override by ada: maximum 1 (month end)"), decision.explanation
+    assert explained(decision.explanation, "Override by ada: maximum 1 (month end)"), decision.explanation
     schedule = Schedule(6, "weekdays from 06:00 in Zurich")
     decision, _ = decide(FLEET, observe(["full"], schedule=schedule), FleetState(), 0.0)
-    assert said(decision.explanation, "minimum 6 (weekdays from 06:00 in Zurich)"), decision.explanation
+    assert explained(decision.explanation, "minimum 6 (weekdays from 06:00 in Zurich)"), decision.explanation
 
 
 @pytest.mark.parametrize(
@@ -101,7 +101,7 @@ def test_pause_in_drains_no_worker_and_resumes_draining_ones() -> None:
     assert set(decision.resumes) == {arn(1), arn(2)}
     assert not decision.reduces
     assert not state_of(after).drains
-    assert said(decision.explanation, "scale-in paused")
+    assert explained(decision.explanation, "scale-in paused")
 
 
 def test_pause_out_starts_no_worker_except_for_protection() -> None:
@@ -144,8 +144,8 @@ def test_a_dry_run_explains_and_changes_nothing(workers: list[str], queued: int,
     decision, after = decide_after_window(seen, draining=(1,) if len(workers) == 2 else ())
     assert (decision.writes, decision.drains, decision.resumes, decision.released) == (False, (), (), ())
     assert decision.reason.startswith("Dry run")
-    assert said(decision.explanation, words), decision.explanation
-    assert not state_of(after).drains, "who is told nothing is not in drain"
+    assert explained(decision.explanation, words), decision.explanation
+    assert not state_of(after).drains, "a dry run drains no worker"
     assert state_of(after).expected == len(workers)
 
 
@@ -165,7 +165,7 @@ def test_overrides_never_read_allow_no_write_at_first_and_then_scale_out_only() 
         FLEET, idle, replace(state_after_window(observe(["idle"] * 3)), overrides_unknown_since=0.0), 60.0
     )
     assert not decision.drains
-    assert said(decision.explanation, "scale-out only")
+    assert explained(decision.explanation, "scale-out only")
 
 
 def test_overrides_never_read_do_not_block_protection() -> None:
@@ -257,7 +257,7 @@ def test_an_unreadable_but_protected_worker_does_not_block_scale_in() -> None:
 def test_an_unreadable_and_unprotected_worker_blocks_scale_in() -> None:
     decision, _ = decide_after_window(observe(["full", "released", "booting"], running=5), draining=(1,))
     assert not decision.reduces
-    assert said(decision.explanation, "not protected")
+    assert explained(decision.explanation, "not protected")
 
 
 def test_a_task_that_ecs_never_starts_does_not_block_scale_in() -> None:

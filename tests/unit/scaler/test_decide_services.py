@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A fleet of two services: which of them grows, how the other is drained, and what is done while one is unknown."""
+"""A fleet of two services: the growth of the newest, the drain of the other, and unknown readings."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def both(
 
 
 def late(observation: Observation, fleet: Fleet = FLEET, **drains: Mapping[str, float]) -> tuple[Decision, FleetState]:
-    """Decide after a full window of the same; `a` and `b` are those in drain."""
+    """Decide after a full window of the same observation; `a` and `b` are the draining workers."""
     state = state_after_window(observation, fleet)
     for name, given in drains.items():
         state = with_state(state, {"a": A, "b": B}[name], drains=given)
@@ -56,25 +56,25 @@ def counts(decision: Decision) -> tuple[int | None, int | None]:
     return decision.services[A].desired, decision.services[B].desired
 
 
-# --- which is the newest
+# --- the newest service
 
 
 @pytest.mark.parametrize(
     ("revisions", "desired", "remembered", "current"),
     [
         pytest.param((7, 8), (3, 0), None, B, id="the highest revision, also while it is empty"),
-        pytest.param((9, 8), (0, 3), B, A, id="the highest revision, whatever was before"),
-        pytest.param((100, 99), (0, 3), None, A, id="revisions are numbers, not words"),
-        pytest.param((1, 1), (2, 3), None, B, id="of two alike the one with more"),
-        pytest.param((1, 1), (2, 3), A, A, id="of two alike the one that was, while it has workers"),
-        pytest.param((1, 1), (2, 0), B, A, id="of two alike the one that has workers"),
-        pytest.param((1, 1), (0, 0), A, A, id="of two alike and empty the one that was"),
+        pytest.param((9, 8), (0, 3), B, A, id="the highest revision, whatever the last newest"),
+        pytest.param((100, 99), (0, 3), None, A, id="revisions are compared as numbers"),
+        pytest.param((1, 1), (2, 3), None, B, id="of two equal ones the larger"),
+        pytest.param((1, 1), (2, 3), A, A, id="of two equal ones the last newest while it has workers"),
+        pytest.param((1, 1), (2, 0), B, A, id="of two equal ones the one with workers"),
+        pytest.param((1, 1), (0, 0), A, A, id="of two equal and empty ones the last newest"),
         pytest.param(
             (1, 1),
             (0, 0),
             None,
             A,
-            id="of two alike and empty at a start: the first, for the next revision lands on the second",
+            id="of two equal and empty ones at a start: the first, because the next revision goes to the second",
         ),
     ],
 )
@@ -115,30 +115,30 @@ def test_after_a_start_an_unknown_newest_service_blocks_all_but_protection() -> 
     assert any("Newest service unknown" in step.text for step in decision.explanation)
 
 
-# --- the old one leaves as the new one consumes
+# --- old workers drain as new ones consume
 
 
 @pytest.mark.parametrize(
     ("new", "drained"),
     [
-        pytest.param([], 0, id="none is there yet"),
+        pytest.param([], 0, id="no new worker yet"),
         pytest.param(["pending", "booting", "starting"], 0, id="none consumes yet"),
-        pytest.param(["idle", "pending"], 1, id="one consumes, one leaves"),
-        pytest.param(["idle", "idle", "idle"], 3, id="all consume, all leave"),
-        pytest.param(["refused", "silent"], 0, id="who is refused or silent does not serve"),
+        pytest.param(["idle", "pending"], 1, id="one consumes, one drains"),
+        pytest.param(["idle", "idle", "idle"], 3, id="all consume, all drain"),
+        pytest.param(["refused", "silent"], 0, id="a refused or unreadable worker does not serve"),
     ],
 )
 def test_one_old_worker_drains_for_each_new_one_that_consumes(new: list[str], drained: int) -> None:
     decision, _ = late(both(["full"] * 3, new, queued=0, running=15))
     assert len(decision.services[A].drains) == drained
-    assert decision.services[A].desired == 3, "the old count follows who released, not who is told to"
-    assert decision.services[B].desired == 3, "the new generation is not asked for at once"
+    assert decision.services[A].desired == 3, "the old count follows the released workers, not the draining ones"
+    assert decision.services[B].desired == 3, "the new service does not grow at once"
 
 
 def test_the_old_service_shrinks_to_zero() -> None:
     seen = both(["released", "draining", "released"], ["idle", "idle"], running=6)
     decision, _ = late(seen, a={arn(0, A): 0.0, arn(1, A): 0.0, arn(2, A): 0.0})
-    assert counts(decision) == (1, 2), "the one in drain is protected and stays"
+    assert counts(decision) == (1, 2), "the draining worker is protected and stays"
     assert set(decision.services[A].released) == {arn(0, A), arn(2, A)}
     decision, _ = late(both([], ["idle", "idle"], running=6))
     assert counts(decision) == (0, 2)
@@ -159,7 +159,7 @@ def test_unknown_tasks_of_the_new_service_block_drains_of_the_old() -> None:
 
 
 def test_a_burst_during_a_rollout_grows_the_new_service() -> None:
-    """Else a fleet with bursts would give old workers new tasks for ever."""
+    """Otherwise a fleet with bursts would give new tasks to old workers for ever."""
     seen = both(["draining", "draining"], ["full", "full"], queued=10, running=12)
     decision, _ = late(seen, a={arn(0, A): 0.0, arn(1, A): 0.0})
     assert decision.services[B].desired == 5
@@ -168,7 +168,7 @@ def test_a_burst_during_a_rollout_grows_the_new_service() -> None:
 
 @pytest.mark.parametrize(
     "new",
-    [pytest.param(["pending", "starting"], id="they never consume"), pytest.param([], id="they end at once")],
+    [pytest.param(["pending", "starting"], id="they never consume"), pytest.param([], id="they stop at once")],
 )
 def test_old_workers_resume_when_new_ones_cannot_serve(new: list[str]) -> None:
     seen = both(["draining", "draining"], new, desired=(None, 2), running=4, queued=6)
@@ -176,7 +176,7 @@ def test_old_workers_resume_when_new_ones_cannot_serve(new: list[str]) -> None:
     for tick in range(62):
         decision, state = decide(FLEET, seen, state, tick * 5.0)
         if tick == 30:
-            assert not decision.resumes, "called back although the new ones may still come"
+            assert not decision.resumes, "resumed although the new ones may still start"
     assert set(decision.resumes) == {arn(0, A), arn(1, A)}
 
 
@@ -190,8 +190,8 @@ def test_of_three_services_the_oldest_drains_first() -> None:
     seen = both(["idle", "idle"], ["idle", "idle"], revisions=(6, 7), queued=15)
     seen = replace(seen, services={**seen.services, third: service_observation(["idle"], service=third, revision=8)})
     decision, _ = late(seen)
-    assert len(decision.services[A].drains) == 2, "the oldest go first"
-    assert len(decision.services[B].drains) == 0, "two are still needed of the one before"
+    assert len(decision.services[A].drains) == 2, "the oldest drain first"
+    assert len(decision.services[B].drains) == 0, "two workers of the second are still needed"
 
 
 # --- the launch budget
@@ -201,11 +201,11 @@ def test_the_launch_budget_covers_all_services_and_failed_launches() -> None:
     fleet = replace(FLEET, maximum=100, launch_budget=10)
     state = FleetState()
     decision, state = decide(fleet, both(["full"], ["full"], desired=(3, 1), queued=400), state, 0.0)
-    assert decision.services[B].desired == 1 + 8, "two are asked for on the old generation"
+    assert decision.services[B].desired == 1 + 8, "two are requested on the old service"
     assert any("not running yet" in step.text for step in decision.explanation)
     for tick in range(1, 100):
         decision, state = decide(fleet, both(["full"], ["full"], desired=(3, 9), queued=400), state, tick * 5.0)
-        assert not decision.writes, "asked for more although nothing came of what was asked for"
+        assert not decision.writes, "requested more although no requested task started"
     decision, _ = decide(fleet, both(["full"], ["full"] * 6, desired=(3, 9), queued=400), state, 500.0)
     assert decision.services[B].desired == 6 + 8
 

@@ -103,8 +103,8 @@ LINES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
 
 @pytest.mark.parametrize("case", LINES)
 def test_summary(case: str) -> None:
-    told, sentences = LINES[case]
-    text = " ".join(summary(told))
+    decided, sentences = LINES[case]
+    text = " ".join(summary(decided))
     for sentence in sentences:
         assert sentence in text, text
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is written, what is remembered, and how much of it."""
+"""Written lines, kept decisions and their limits."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_an_unchanged_fleet_writes_a_line_a_minute() -> None:
         "2026-01-31T12:00:00.000Z",
         "2026-01-31T12:09:55.000Z",
     )
-    assert entry["explanation"] == [aging(119)], "the entry is the last that was said"
+    assert entry["explanation"] == [aging(119)], "the entry is the last of the equal decisions"
 
 
 def test_changing_task_counts_alone_do_not_write_a_line_in_every_tick() -> None:
@@ -59,7 +59,7 @@ def error(reason: str) -> dict[str, str]:
     return {"source": "ecs", "kind": "DeadlineError", "text": f"ecs: {reason}"}
 
 
-SOMETHING_NEW = [
+CHANGES = [
     pytest.param({"desired": 8}, id="desired"),
     pytest.param({"needed": 8}, id="needed"),
     pytest.param({"kind": "drain"}, id="kind"),
@@ -82,7 +82,7 @@ SOMETHING_NEW = [
 ]
 
 
-@pytest.mark.parametrize("change", SOMETHING_NEW)
+@pytest.mark.parametrize("change", CHANGES)
 def test_a_change_is_written_at_once(change: dict[str, Any]) -> None:
     scaler = fake_scaler()
     written = ticks(scaler, 2, lambda n: line() | (change if n else {}))
@@ -107,8 +107,8 @@ def test_values_without_effect_are_no_change(change: dict[str, Any]) -> None:
 
 
 def test_errors_of_one_kind_are_no_change() -> None:
-    said = [line(errors=[error(f"no answer within {seconds} s")]) for seconds in (2.0, 1.9)]
-    assert change_key(said[0]) == change_key(said[1])
+    lines = [line(errors=[error(f"no answer within {seconds} s")]) for seconds in (2.0, 1.9)]
+    assert change_key(lines[0]) == change_key(lines[1])
 
 
 def test_a_clock_that_went_back_does_not_stop_the_log() -> None:
@@ -141,8 +141,8 @@ def test_decisions_by_time_and_changes_only() -> None:
     scaler = fake_scaler()
     ticks(scaler, 10, lambda n: line(desired=n // 5, desired_before=n // 5 if n % 5 else 0, needed=n), every_s=60)
 
-    def at(**asked: Any) -> list[str]:
-        return [str(entry["at"])[11:16] for entry in scaler.log.decisions(50, **asked) if isinstance(entry, dict)]
+    def at(**arguments: Any) -> list[str]:
+        return [str(entry["at"])[11:16] for entry in scaler.log.decisions(50, **arguments) if isinstance(entry, dict)]
 
     minutes = [f"12:0{minute}" for minute in range(10)]
     assert at() == minutes

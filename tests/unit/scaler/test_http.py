@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the scaler answers over HTTP, asked as a page or a program asks."""
+"""The scaler's HTTP API, as the page and programs use it."""
 
 from __future__ import annotations
 
@@ -60,11 +60,11 @@ async def test_decisions_by_fleet_time_and_limit(site: Site) -> None:
     assert len(found) == 3
     assert found[0]["at"] <= found[1]["at"] <= found[2]["at"]
     later = (await site.get(f"v1/decisions?fleet=default&since={found[1]['at']}"))["decisions"]
-    assert [each["at"] for each in later] == [found[2]["at"]]
+    assert [entry["at"] for entry in later] == [found[2]["at"]]
     earlier = (await site.get(f"v1/decisions?fleet=default&before={found[2]['since']}&limit=1"))["decisions"]
-    assert [each["at"] for each in earlier] == [found[1]["at"]]
+    assert [entry["at"] for entry in earlier] == [found[1]["at"]]
     changes = (await site.get("v1/decisions?fleet=default&changes"))["decisions"]
-    assert {each["kind"] for each in changes} <= {"grow", "shrink", "drain"}
+    assert {entry["kind"] for entry in changes} <= {"grow", "shrink", "drain"}
     offset = found[1]["at"].replace("Z", "+00:00")
     assert (await site.get(f"v1/decisions?fleet=default&since={offset}"))["decisions"] == later
 

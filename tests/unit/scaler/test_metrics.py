@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Prometheus and CloudWatch: what is known is told, what is not is NaN or absent, and a failure hurts nobody."""
+"""Prometheus and CloudWatch: known values, NaN or no value for unknown ones, and harmless failures."""
 
 from __future__ import annotations
 
@@ -143,7 +143,7 @@ def test_calls_intervals_and_settings_have_metrics() -> None:
 
 
 class Sink:
-    """Keeps what is put, unless it is told to do something else."""
+    """Keeps the values, or fails as configured."""
 
     def __init__(self, body: Callable[[], Awaitable[None]] | None = None) -> None:
         self.put_data: list[list[Datum]] = []
@@ -195,7 +195,7 @@ def test_publishes_mwaas_metrics_and_ours() -> None:
         pytest.param(
             observe(["busy"], database=SILENT, broker=SILENT),
             {"RunningTasks", "QueuedTasks", "BacklogSlots", "AtMaximumWithBacklog"},
-            id="nobody knows the demand",
+            id="the demand is unknown",
         ),
         pytest.param(observe(["busy"], protected=Unknown("silent")), {"ProtectedWorkers"}, id="protection silent"),
         pytest.param(observe(["busy", "silent"]), {"ProtectionRefusedWorkers"}, id="a worker silent"),
@@ -265,7 +265,7 @@ def test_unknown_is_never_published_as_a_number(silent: set[str], workers: list[
         assert "RunningWorkers" not in told
     if {"database", "broker"} <= silent:
         assert not told & {"BacklogSlots", "AtMaximumWithBacklog"}
-    assert {"NoDecision", "UnknownSources", "MaximumWorkers"} <= told, "these are known whenever a tick was finished"
+    assert {"NoDecision", "UnknownSources", "MaximumWorkers"} <= told, "every finished tick has these"
     assert (found["openmwaa", "UnknownSources", "test", "default"] > 0) == bool(silent)
 
 
@@ -276,7 +276,7 @@ class Heart:
         self.answer = answer
 
     async def health(self, within_s: float) -> AirflowHealth:
-        assert within_s == PERIOD_S, "each publishing tells of the time since the last"
+        assert within_s == PERIOD_S, "each publication covers the time since the last"
         if isinstance(self.answer, SourceError):
             raise self.answer
         return self.answer
@@ -302,11 +302,13 @@ def test_airflows_health_is_read_once_a_minute(answer: AirflowHealth | SourceErr
 
     data, failures = run(main())
     found = {each.name: each.value for each in data if each.name in OF_AIRFLOW}
-    assert found == told, "a heart that nobody felt is not one that stands still"
-    assert failures == (not told), "what could not be said is counted"
-    assert {each.name for each in data} > found.keys(), "and the rest is published whatever the database says"
-    heart = next((each for each in data if each.name == "SchedulerHeartbeat"), None)
-    assert heart is None or heart.dimensions == (("Function", "Scheduler"), ("Environment", "test")), "as MWAA has it"
+    assert found == told, "an unknown heartbeat is not a missing one"
+    assert failures == (not told), "unknown values are counted"
+    assert {each.name for each in data} > found.keys(), "the other metrics do not depend on the database"
+    heartbeat = next((each for each in data if each.name == "SchedulerHeartbeat"), None)
+    assert heartbeat is None or heartbeat.dimensions == (("Function", "Scheduler"), ("Environment", "test")), (
+        "as MWAA has it"
+    )
 
 
 async def fails() -> None:

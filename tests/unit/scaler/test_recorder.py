@@ -49,8 +49,8 @@ def reports(count: int) -> list[TickResult]:
 def record(folder: Path, ticks: list[TickResult], **options: Any) -> TickRecorder:
     recorder = TickRecorder(folder, **options)
     recorder.start()
-    for each in ticks:
-        recorder.on_tick(each)
+    for result in ticks:
+        recorder.on_tick(result)
     recorder.close()
     return recorder
 
@@ -64,7 +64,7 @@ def test_recorded_ticks_are_read_back_exactly(tmp_path: Path) -> None:
     recorder = record(tmp_path / "a" / "ring", ticks)
     assert (recorder.dropped, recorder.problem) == (0, None)
     notes: list[str] = []
-    assert [each.tick for each in replay.read(tmp_path / "a" / "ring", notes)] == [each.tick for each in ticks]
+    assert [result.tick for result in replay.read(tmp_path / "a" / "ring", notes)] == [result.tick for result in ticks]
     assert notes == []
 
 
@@ -76,7 +76,7 @@ def test_the_ring_is_bounded_and_keeps_the_newest(tmp_path: Path) -> None:
     assert len(sizes) == 3
     assert max(sizes) <= 20_000
     nows = [line["tick"]["now"] for line in lines(tmp_path)]
-    assert nows == [each.tick.now for each in ticks[-len(nows) :]], "not the newest ones, in order"
+    assert nows == [result.tick.now for result in ticks[-len(nows) :]], "not the newest ticks in order"
 
 
 def test_a_new_process_starts_a_new_file_and_counts_the_old_ones(tmp_path: Path) -> None:
@@ -134,9 +134,9 @@ def test_a_disk_that_does_not_respond_does_not_delay_a_tick(tmp_path: Path, monk
     ticks = reports(10)
     recorder.on_tick(ticks[0])
     assert hanging.wait(60)
-    for each in ticks[1:]:
-        recorder.on_tick(each)
-    assert recorder.dropped == len(counted) == 6, "three wait, one is being written, the rest are left out"
+    for result in ticks[1:]:
+        recorder.on_tick(result)
+    assert recorder.dropped == len(counted) == 6, "three are queued, one is being written, the rest are dropped"
     hangs.set()
     recorder.close()
     assert len(lines(tmp_path)) == 4
@@ -157,9 +157,9 @@ def test_a_difference_is_reported_with_its_field(tmp_path: Path, capsys: pytest.
     ticks[2] = replace(ticks[2], tick=replace(tick, decision=replace(tick.decision, reason="because")))
     record(tmp_path, ticks)
     assert replay.main([str(tmp_path)]) == 1
-    told = capsys.readouterr().out
-    assert f"{segments(tmp_path)[0]}:3: fleet default at 2027-03-01T06:00:00.000Z" in told
-    assert "decision.reason: was 'because', is " in told
+    output = capsys.readouterr().out
+    assert f"{segments(tmp_path)[0]}:3: fleet default at 2027-03-01T06:00:00.000Z" in output
+    assert "decision.reason: was 'because', is " in output
     assert replay.main([str(tmp_path), "--json"]) == 1
     document = json.loads(capsys.readouterr().out)
     assert (document["ticks"], document["different"]) == (4, 1)
@@ -171,9 +171,9 @@ def test_an_incomplete_last_line_is_skipped(tmp_path: Path, capsys: pytest.Captu
     file = segments(tmp_path)[0]
     file.write_bytes(file.read_bytes()[:-100])
     assert replay.main([str(file)]) == 0
-    told = capsys.readouterr().out
-    assert f"{file}:3: the last line is incomplete" in told
-    assert "2 ticks decided again" in told
+    output = capsys.readouterr().out
+    assert f"{file}:3: the last line is incomplete" in output
+    assert "2 ticks decided again" in output
 
 
 def a_word(document: dict[str, Any]) -> None:
@@ -198,9 +198,9 @@ def test_an_invalid_record_is_unreadable(
     spoil(second)
     file.write_text("".join(json.dumps(each) + "\n" for each in (first, second)), encoding="utf-8")
     assert replay.main([str(file)]) == 2
-    told = capsys.readouterr().err
-    assert f"{file}:2" in told
-    assert words in told
+    output = capsys.readouterr().err
+    assert f"{file}:2" in output
+    assert words in output
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A tick that was kept: what is read back is what was, and what cannot be a tick is refused."""
+"""A recorded tick: it is read back equal, and an invalid tick is refused."""
 
 from __future__ import annotations
 
@@ -25,8 +25,11 @@ def tick() -> Tick:
 
 
 def test_a_tick_is_read_back_equal() -> None:
-    for one in (tick(), replace(tick(), observation=with_changes(tick().observation, service=SILENT, tasks=SILENT))):
-        assert from_json(json.loads(json.dumps(to_json(one)))) == one
+    for recorded in (
+        tick(),
+        replace(tick(), observation=with_changes(tick().observation, service=SILENT, tasks=SILENT)),
+    ):
+        assert from_json(json.loads(json.dumps(to_json(recorded)))) == recorded
 
 
 def test_replay_without_difference() -> None:
@@ -34,8 +37,8 @@ def test_replay_without_difference() -> None:
 
 
 def test_replay_names_the_difference() -> None:
-    one = tick()
-    other = replace(one, decision=replace(one.decision, target=7, reason="Because."))
+    recorded = tick()
+    other = replace(recorded, decision=replace(recorded.decision, target=7, reason="Because."))
     differences = replay(other)
     assert len(differences) == 2
     assert differences[1] == "decision.target: was 7, is 3"

@@ -24,8 +24,8 @@ def fill(samples: list[tuple[float, int]], *, known: bool = True) -> NeedWindow:
     [
         pytest.param([], 0, id="nothing seen"),
         pytest.param([(0, 3)], 3, id="one sample"),
-        pytest.param([(0, 3), (5, 1)], 3, id="an older, larger one stays"),
-        pytest.param([(0, 3), (5, 4)], 4, id="a newer, larger one replaces"),
+        pytest.param([(0, 3), (5, 1)], 3, id="an older, larger sample stays"),
+        pytest.param([(0, 3), (5, 4)], 4, id="a newer, larger sample replaces"),
         pytest.param([(0, 9), (30, 4), (60, 1)], 9, id="exactly as old as the window still counts"),
         pytest.param([(0, 9), (30, 4), (61, 1)], 4, id="older than the window is forgotten"),
         pytest.param([(100, 9), (30, 4)], 4, id="a clock that went back forgets what lies ahead"),
@@ -42,8 +42,8 @@ def test_maximum(samples: list[tuple[float, int]], maximum: int) -> None:
         pytest.param([5 * i for i in range(12)], False, id="one tick short"),
         pytest.param([5 * i for i in range(13)], True, id="a whole window"),
         pytest.param([*range(0, 40, 5), *range(50, 90, 5)], True, id="a gap of two ticks is bridged"),
-        pytest.param([*range(0, 40, 5), *range(60, 100, 5)], False, id="a longer gap starts anew"),
-        pytest.param([*range(0, 65, 5), 10], False, id="a clock that went back starts anew"),
+        pytest.param([*range(0, 40, 5), *range(60, 100, 5)], False, id="a longer gap starts again"),
+        pytest.param([*range(0, 65, 5), 10], False, id="a clock that went back starts again"),
     ],
 )
 def test_full(times: list[int], full: bool) -> None:
