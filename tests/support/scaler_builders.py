@@ -26,7 +26,7 @@ from scaler.core.model import (
     Task,
     Unknown,
 )
-from scaler.core.state import Decision, FleetState, ServiceState
+from scaler.core.state import Decision, ExplanationStep, FleetState, ServiceState
 
 FLEET = Fleet(name="default", queues=("default",), slots=5, minimum=1, maximum=10)
 SILENT = Unknown("no answer")
@@ -206,3 +206,8 @@ def decide_after_window(
     """Decide on an observation that has been the same for a full window."""
     state = with_state(state_after_window(observation, fleet), drains={arn(i): 0.0 for i in draining})
     return decide(fleet, observation, state, fleet.scale_in_window_s)
+
+
+def explained(steps: Sequence[ExplanationStep], words: str) -> bool:
+    """Return whether the text of a step contains these words."""
+    return any(words in step.text for step in steps)

@@ -84,12 +84,7 @@ def within_bounds(case: DecisionCase, decision: Decision, after: FleetState) -> 
 def never_below_protection(case: DecisionCase, decision: Decision, after: FleetState) -> None:
     for name, observed, plan in services_of(case, decision):
         tasks, service = tasks_in(observed), service_in(observed)
-        if (
-            service is None
-            or tasks is None
-            or not isinstance(observed.protected, Known)
-            or overrides_of(case).dry_run
-        ):
+        if service is None or tasks is None or not isinstance(observed.protected, Known) or overrides_of(case).dry_run:
             continue
         assert plan.desired is not None
         protected = observed.protected.value
@@ -141,9 +136,7 @@ def commands_never_contradict(case: DecisionCase, decision: Decision, after: Fle
         tasks = tasks_in(observed)
         if tasks is not None:
             arns = {task.arn for task in tasks}
-            assert set(plan.drains) | set(plan.resumes) <= arns, (
-                f"{name}: a command for a task of another service"
-            )
+            assert set(plan.drains) | set(plan.resumes) <= arns, f"{name}: a command for a task of another service"
 
 
 def overrides_are_applied(case: DecisionCase, decision: Decision, after: FleetState) -> None:
@@ -172,9 +165,7 @@ def only_the_newest_grows(case: DecisionCase, decision: Decision, after: FleetSt
     for name, observed, plan in services_of(case, decision):
         service = service_in(observed)
         if service is not None and plan.desired is not None and name != decision.current:
-            assert plan.desired <= max(service.desired, plan.protected_minimum or 0), (
-                f"{name} is old, but it grew"
-            )
+            assert plan.desired <= max(service.desired, plan.protected_minimum or 0), f"{name} is old, but it grew"
 
 
 def explains_itself(case: DecisionCase, decision: Decision, after: FleetState) -> None:

@@ -10,22 +10,18 @@ import pytest
 
 from scaler.core.decide import decide
 from scaler.core.model import Fallback, Known, Observation, Overrides, Schedule, Stale, Unknown
-from scaler.core.state import ExplanationStep, FleetState
+from scaler.core.state import FleetState
 from tests.support.scaler_builders import (
     FLEET,
     SILENT,
     arn,
     decide_after_window,
+    explained,
     observe,
     state_after_window,
     state_of,
     with_state,
 )
-
-
-def explained(steps: tuple[ExplanationStep, ...], words: str) -> bool:
-    return any(words in step.text for step in steps)
-
 
 # --- bounds
 

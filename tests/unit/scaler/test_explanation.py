@@ -217,7 +217,7 @@ def test_no_code_reads_a_sentence() -> None:
     assert ROOT / "scaler/reporting/explanation.py" in files
     found = [f"{path}:{number}" for path in files for number in reads_of_text(path.read_text(encoding="utf-8"))]
     assert found == []
-    page = (ROOT / "scaler/reporting/index.html").read_text(encoding="utf-8")
+    page = (ROOT / "scaler/reporting/page.js").read_text(encoding="utf-8")
     reads = re.findall(
         r"\b(?:text|reason|explanation|summary)\b\)?\.(?:split|match|includes|startsWith|search|slice)\(.*", page
     )
