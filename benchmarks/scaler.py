@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from openmwaa.local.demo.summary import percentiles
-from simulation.negative_controls import CONTROLS
-from simulation.report import Summary, control, protocol
+from simulation.negative_controls import NEGATIVE_CONTROLS
+from simulation.report import RunSummary, control, protocol
 
 OUT = Path(__file__).resolve().parents[1] / "build" / "bench"
 SCALE_INS = int(os.environ.get("BENCH_SCALE_INS", "10000"))
@@ -33,17 +33,17 @@ def measure() -> dict[str, Any]:
     protocol_cpu_s = time.process_time() - started
     lost: dict[str, int] = {}
     detail: dict[str, dict[str, int]] = {}
-    for removed in CONTROLS:
-        result = control(removed, seed=SEED, runs=CONTROL_RUNS)
-        lost[removed.value] = result.lost
-        detail[removed.value] = {
+    for disabled in NEGATIVE_CONTROLS:
+        result = control(disabled, seed=SEED, runs=CONTROL_RUNS)
+        lost[disabled.value] = result.lost
+        detail[disabled.value] = {
             "runs": result.runs,
             "scale_ins": result.scale_ins,
             "tasks": result.tasks,
             "lost": result.lost,
             "interrupted": result.interrupted,
         }
-        print(f"without a step, {removed.value}: {result.lost} lost in {result.scale_ins} scale-ins", file=sys.stderr)
+        print(f"without a step, {disabled.value}: {result.lost} lost in {result.scale_ins} scale-ins", file=sys.stderr)
     figures = {
         "scale_ins": summary.scale_ins,
         "seed": SEED,
@@ -77,7 +77,7 @@ def measure() -> dict[str, Any]:
     return figures
 
 
-def wrong(summary: Summary, lost: dict[str, int]) -> list[str]:
+def wrong(summary: RunSummary, lost: dict[str, int]) -> list[str]:
     """Return the errors in the figures."""
     found = [
         f"{step}: no task was lost without it, so the simulation does not test it" for step, n in lost.items() if not n
@@ -108,7 +108,7 @@ def _read(name: str) -> dict[str, Any]:
     return found
 
 
-def _print_progress(summary: Summary) -> None:
+def _print_progress(summary: RunSummary) -> None:
     if summary.runs % 25 == 0:
         words = f"{summary.lost} lost, {summary.interrupted} interrupted, {summary.broken} broken"
         print(f"{summary.scale_ins} scale-ins in {summary.runs} runs: {words}", file=sys.stderr)

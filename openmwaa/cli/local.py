@@ -160,7 +160,7 @@ def _orders(path: Path) -> dict[str, Order]:
     return {
         name: order
         for name, order in kept.items()
-        if order.problem or (order.document and order.document.orders and not order.document.expired(now))
+        if order.problem or (order.document and order.document.active and not order.document.expired(now))
     }
 
 

@@ -18,7 +18,7 @@ from openmwaa.config.fleet import Fleet
 from openmwaa.operate.connection import Connection, connect
 from openmwaa.operate.override_request import Bound, Duration, OrderRefusedError, Request, in_force, notes
 from openmwaa.operate.override_store import ControlsStore, Order, Version, as_data, describe
-from scaler.config.overrides import ControlsDocument, Pause
+from scaler.config.overrides import OverrideDocument, Pause
 
 T = TypeVar("T")
 
@@ -122,7 +122,7 @@ def _change(store: ControlsStore, fleets: Sequence[Fleet], request: Request) -> 
     now, by = datetime.now(UTC), store.who()
     orders = store.read([fleet.name for fleet in fleets])
 
-    def change(fleet: Fleet, before: ControlsDocument) -> ControlsDocument:
+    def change(fleet: Fleet, before: OverrideDocument) -> OverrideDocument:
         return request.apply(before, fleet, by=by, now=now)
 
     for fleet in fleets:
@@ -147,7 +147,7 @@ class _Shown:
         """Write sentences and tables."""
         out = console()
         for one in self.done:
-            document = one.after.document or ControlsDocument()
+            document = one.after.document or OverrideDocument()
             until = f" until {document.until}" if document.until else ""
             out.print(f"{one.fleet.name}: ordered {describe(document)}{until}.", markup=False)
             for other in one.others:
@@ -195,7 +195,7 @@ class _Shown:
         if order.problem is not None:
             why = f"{order.parameter} holds no order ({order.problem})"
             return [f"{fleet.name}: {why}. The scaler obeys the last one it could read. --clear replaces it."]
-        if order.document is None or not order.document.orders:
+        if order.document is None or not order.document.active:
             return []
         document = order.document
         if document.expired(self.now):
@@ -212,7 +212,7 @@ class _Shown:
             "environment": self.connection.environment.name,
             "place": "local" if self.connection.local else self.connection.environment.region,
             "changed": [one.fleet.name for one in self.done],
-            "notes": {one.fleet.name: notes(one.fleet, one.after.document or ControlsDocument()) for one in self.done},
+            "notes": {one.fleet.name: notes(one.fleet, one.after.document or OverrideDocument()) for one in self.done},
             "next_apply": _APPLY,
             "fleets": [self._fleet_data(fleet) for fleet in self.fleets],
         }
@@ -223,7 +223,9 @@ class _Shown:
         found: dict[str, Any] = {
             "fleet": fleet.name,
             "file": {"min": fleet.min, "max": fleet.max},
-            "schedule": {"min": holds.schedule.minimum, "words": holds.schedule.words} if holds.schedule else None,
+            "schedule": {"min": holds.schedule.minimum, "description": holds.schedule.description}
+            if holds.schedule
+            else None,
             "controls_state": _state(order, self.now),
             "controls": as_data(order.document),
             "problem": order.problem,
@@ -243,7 +245,7 @@ class _Shown:
 def _state(order: Order, now: datetime) -> str:
     if order.problem is not None:
         return "unreadable"
-    if order.document is None or not order.document.orders:
+    if order.document is None or not order.document.active:
         return "none"
     return "over" if order.document.expired(now) else "in force"
 
@@ -253,7 +255,7 @@ def _history_table(versions: Sequence[Version]) -> Table:
     for heading in ("VERSION", "AT", "WHO", "ORDERED", "UNTIL", "WHY"):
         table.add_column(heading)
     for each in versions:
-        document = each.document or ControlsDocument()
+        document = each.document or OverrideDocument()
         ordered = describe(document) if each.document else "cannot be read"
         at = each.at.astimezone(UTC).isoformat(timespec="seconds")
         table.add_row(str(each.number), at, each.who, ordered, document.until or "", document.why)

@@ -17,9 +17,9 @@ from typing import Any
 
 from openmwaa.operate.connection import Connection, asking
 from openmwaa.operate.errors import ControlsError, LiveError
-from scaler.config.overrides import SIZE_LIMIT, ControlsDocument, ControlsDocumentError, parse
+from scaler.config.overrides import SIZE_LIMIT, OverrideDocument, OverrideDocumentError, parse
 
-Change = Callable[[ControlsDocument], ControlsDocument]
+Change = Callable[[OverrideDocument], OverrideDocument]
 
 _BATCH = 10
 """GetParameters takes so many names a call."""
@@ -35,27 +35,27 @@ class Order:
     parameter: str
     version: int = 0
     """SSM's number of the write; 0 when nothing was ever ordered."""
-    document: ControlsDocument | None = None
+    document: OverrideDocument | None = None
     """None when nothing was ever ordered, or what is kept is no order."""
     problem: str | None = None
     """Why what is kept is no order."""
     modified: datetime | None = None
 
-    def base(self, now: datetime, *, fresh: bool = False) -> ControlsDocument:
+    def base(self, now: datetime, *, fresh: bool = False) -> OverrideDocument:
         """Return what a change starts from; an order whose time is over is none, and with `fresh` every one.
 
         Raises:
             ControlsError: what is kept is no order.
         """
         if fresh:
-            return ControlsDocument()
+            return OverrideDocument()
         if self.problem is not None:
             raise ControlsError(
                 f"{self.parameter} holds no order: {self.problem}. Until it does, the scaler obeys the last order it "
                 f"could read. `--clear` replaces it, also together with a new order."
             )
         if self.document is None or self.document.expired(now):
-            return ControlsDocument()
+            return OverrideDocument()
         return self.document
 
 
@@ -67,7 +67,7 @@ class Version:
     at: datetime
     who: str
     """The ARN that AWS noted."""
-    document: ControlsDocument | None
+    document: OverrideDocument | None
     problem: str | None
 
 
@@ -159,7 +159,7 @@ class ControlsStore:
         except (KeyError, OSError):  # a user id without a name
             return socket.gethostname()
 
-    def _put(self, before: Order, document: ControlsDocument) -> int | None:
+    def _put(self, before: Order, document: OverrideDocument) -> int | None:
         """Write; return the version, or None where it was to be the first and is not."""
         text = document.to_text()
         if len(text.encode()) > SIZE_LIMIT:
@@ -187,7 +187,7 @@ class ControlsStore:
         return asking(self._connection, permission, f"parameter{self.parameter(fleet)}")
 
 
-def describe(document: ControlsDocument) -> str:
+def describe(document: OverrideDocument) -> str:
     """Return what is ordered in words: "at most 3, pause in"; "nothing" where nothing is."""
     parts = [f"exactly {document.fixed}"] if document.fixed is not None else []
     parts += [f"at least {document.min}"] if document.min is not None else []
@@ -197,7 +197,7 @@ def describe(document: ControlsDocument) -> str:
     return ", ".join(parts) or "nothing"
 
 
-def as_data(document: ControlsDocument | None) -> dict[str, Any] | None:
+def as_data(document: OverrideDocument | None) -> dict[str, Any] | None:
     """Return an order as plain data, everything spelled out."""
     return None if document is None else json.loads(document.model_dump_json(exclude={"version"}))
 
@@ -220,10 +220,10 @@ def _version(entry: Mapping[str, Any]) -> Version:
     return Version(int(entry["Version"]), entry["LastModifiedDate"], who, document, problem)
 
 
-def _read(parameter: Mapping[str, Any]) -> tuple[ControlsDocument | None, str | None]:
+def _read(parameter: Mapping[str, Any]) -> tuple[OverrideDocument | None, str | None]:
     if parameter["Type"] != "String":
         return None, f"it is a {parameter['Type']}, not a String"
     try:
         return parse(parameter["Value"]), None
-    except ControlsDocumentError as error:
+    except OverrideDocumentError as error:
         return None, str(error)

@@ -23,8 +23,8 @@ from openmwaa.local.down import down
 from openmwaa.local.install import venvs
 from openmwaa.local.paths import LocalPaths
 from scaler.adapters.aws import clients
-from scaler.adapters.override_store import SsmControls
-from scaler.core.model import Controls
+from scaler.adapters.override_store import SsmOverrides
+from scaler.core.model import Overrides
 from scaler.errors import BadAnswerError
 from tests.support.emulator import child_environment
 
@@ -85,12 +85,12 @@ async def scaler_reads(
     for name in [name for name in os.environ if name.lower().endswith("_proxy") or name == "AWS_PROFILE"]:
         monkeypatch.delenv(name)
     async with clients("us-east-1", "ssm") as (client,):
-        source = SsmControls(client, shell.prefix, deadline_s=20.0)
+        source = SsmOverrides(client, shell.prefix, deadline_s=20.0)
         yield lambda: source.read(["default", "spare"])
 
 
 async def test_an_order_is_what_the_scaler_reads(shell: Shell, scaler_reads: Callable[[], Any]) -> None:
-    assert await scaler_reads() == {"default": Controls(), "spare": Controls()}
+    assert await scaler_reads() == {"default": Overrides(), "spare": Overrides()}
     shown = shell.done("--fleet", "spare", "--max", "3", "--pause", "in", "--for", "2h", "--why", "a migration")
     assert shown["spare"]["in_force"] == {"min": 2, "max": 3}
     found = await scaler_reads()
@@ -98,7 +98,7 @@ async def test_an_order_is_what_the_scaler_reads(shell: Shell, scaler_reads: Cal
     assert (order.maximum, order.pause, order.why, order.fixed) == (3, "in", "a migration", None)
     assert order.by.startswith("arn:aws:"), f"by {order.by!r}, not the caller's ARN"
     assert order.until == shown["spare"]["controls"]["until"]
-    assert found["default"] == Controls(), "another fleet's order"
+    assert found["default"] == Overrides(), "another fleet's order"
 
 
 async def test_orders_add_up_until_they_are_cleared(shell: Shell, scaler_reads: Callable[[], Any]) -> None:
@@ -109,7 +109,7 @@ async def test_orders_add_up_until_they_are_cleared(shell: Shell, scaler_reads: 
     shell.done("--fleet", "default", "--fixed", "4", "--pause", "none", "--no-dry-run")
     order = (await scaler_reads())["default"]
     assert (order.maximum, order.fixed, order.pause, order.dry_run) == (None, 4, "none", False)
-    assert shell.done("--all", "--clear")["default"]["controls_state"] == "none"
+    assert shell.done("--all", "--clear")["default"]["overrides_state"] == "none"
     order = (await scaler_reads())["default"]
     assert (order.fixed, order.pause) == (None, "none")
 
@@ -158,7 +158,7 @@ async def test_nonsense_written_by_hand(shell: Shell, scaler_reads: Callable[[],
     assert found["spare"].maximum == 3, "nonsense for one fleet must not hide another's order"
 
     shown = shell.done()["default"]
-    assert (shown["controls_state"], shown["in_force"]) == ("unreadable", {"min": 1, "max": 10})
+    assert (shown["overrides_state"], shown["in_force"]) == ("unreadable", {"min": 1, "max": 10})
     refused = shell.run("--fleet", "default", "--max", "5")
     assert refused.returncode == 1
     assert "--clear" in refused.stderr, refused.stderr

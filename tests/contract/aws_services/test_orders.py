@@ -9,9 +9,9 @@ import pytest
 from openmwaa.config.environment import Environment
 from openmwaa.operate.connection import Connection
 from openmwaa.operate.override_store import ControlsStore
-from scaler.adapters.override_store import SsmControls
-from scaler.config.overrides import ControlsDocument
-from scaler.core.model import Controls
+from scaler.adapters.override_store import SsmOverrides
+from scaler.config.overrides import OverrideDocument
+from scaler.core.model import Overrides
 from scaler.errors import BadAnswerError
 from tests.contract.aws_services.conftest import Emulator, Open
 from tests.support.environments import LEAST
@@ -25,8 +25,8 @@ def store(emulator: Emulator, name: str) -> ControlsStore:
     return ControlsStore(Connection(environment, Path("environment.yaml"), {"aws": emulator.url}))
 
 
-def at_most(number: int) -> ControlsDocument:
-    return ControlsDocument(
+def at_most(number: int) -> OverrideDocument:
+    return OverrideDocument(
         max=number, by="somebody", at=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"), why="a test"
     )
 
@@ -39,8 +39,8 @@ async def test_what_is_ordered_is_read_and_what_is_not_is_no_order(
     order = at_most(3)
     store.change(before, lambda _: order)
     fleets = ["default", *(f"other-{number}" for number in range(15))]
-    read = await SsmControls(await scalers_client("ssm"), f"/openmwaa/{name}/scaler/").read(fleets)
-    ordered = {fleet: controls for fleet, controls in read.items() if controls != Controls()}
+    read = await SsmOverrides(await scalers_client("ssm"), f"/openmwaa/{name}/scaler/").read(fleets)
+    ordered = {fleet: controls for fleet, controls in read.items() if controls != Overrides()}
     assert set(read) == set(fleets), "two calls, and each fleet is answered"
     assert ordered == {"default": order.to_core()}
 
@@ -62,5 +62,5 @@ async def test_a_first_write_does_not_hide_another_first_write(store: ControlsSt
 
 async def test_a_secret_parameter_is_no_order(emulator: Emulator, scalers_client: Open, name: str) -> None:
     emulator.client("ssm").put_parameter(Name=f"/openmwaa/{name}/scaler/default", Value="{}", Type="SecureString")
-    read = await SsmControls(await scalers_client("ssm"), f"/openmwaa/{name}/scaler/").read(["default"])
+    read = await SsmOverrides(await scalers_client("ssm"), f"/openmwaa/{name}/scaler/").read(["default"])
     assert isinstance(read["default"], BadAnswerError)
