@@ -16,15 +16,15 @@ from hypothesis import strategies as st
 from scaler.core.decide import decide
 from scaler.core.model import (
     BrokerCount,
-    Overrides,
     DatabaseCount,
     Fallback,
     Fleet,
-    ServiceObservation,
     Known,
     Observation,
+    Overrides,
     Reading,
     Schedule,
+    ServiceObservation,
     Stale,
     Unknown,
 )

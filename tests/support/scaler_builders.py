@@ -13,20 +13,20 @@ from scaler.core.decide import decide
 from scaler.core.model import (
     AgentState,
     BrokerCount,
-    Overrides,
     DatabaseCount,
     Deployment,
     Fleet,
-    ServiceObservation,
     Known,
     Observation,
+    Overrides,
     Reading,
     Schedule,
     Service,
+    ServiceObservation,
     Task,
     Unknown,
 )
-from scaler.core.state import Decision, ServiceState, FleetState
+from scaler.core.state import Decision, FleetState, ServiceState
 
 FLEET = Fleet(name="default", queues=("default",), slots=5, minimum=1, maximum=10)
 SILENT = Unknown("no answer")

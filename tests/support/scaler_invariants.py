@@ -7,8 +7,8 @@ import json
 from collections.abc import Callable, Iterator
 
 from scaler.core.decide import decide
-from scaler.core.model import Overrides, ServiceObservation, Known, Service, Task, Unknown
-from scaler.core.state import Decision, ServiceDecision, FleetState
+from scaler.core.model import Known, Overrides, Service, ServiceObservation, Task, Unknown
+from scaler.core.state import Decision, FleetState, ServiceDecision
 from scaler.core.tick import Tick
 from scaler.core.workers import PENDING
 from scaler.reporting.tick_codec import from_json, to_json
