@@ -178,7 +178,7 @@ def test_config_half_written() -> None:
 
 
 @pytest.mark.fault(
-    "config reloaded in a drain", "The fleet's loop changes and its reports stays: workers in drain stay in drain"
+    "config reloaded in a drain", "The fleet's loop changes and its memory stays: workers in drain stay in drain"
 )
 def test_config_reloaded_in_a_drain() -> None:
     async def steps(scenario: FaultScenario) -> None:
