@@ -2,7 +2,7 @@
 ROOT := $(dir $(abspath $(lastword $(MAKEFILE_LIST))))
 BIN := $(ROOT).venv/bin
 .DEFAULT_GOAL := help
-.PHONY: help bootstrap demo test unit contract faults verify images snapshots lint format bench synth docs lock clean
+.PHONY: help bootstrap demo test unit contract faults verify images mutants snapshots lint format bench synth docs lock clean
 
 help: ## What there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -31,6 +31,9 @@ verify: bootstrap ## Every example applied, planned again, destroyed, checked; E
 
 images: bootstrap ## Both Dockerfiles checked, built by buildah and started (BASE_IMAGE=name); Linux and root
 	@cd $(ROOT) && $(BIN)/python -m tools.images
+
+mutants: bootstrap ## Change the code in 320 places, one at a time: 90 % must fail a test (SAMPLE=number)
+	@cd $(ROOT) && $(BIN)/python -m tools.mutants $(SAMPLE)
 
 snapshots: bootstrap ## The stacks of the examples in lines, for a review, from terraform/
 	@cd $(ROOT) && $(BIN)/python -m tools.write_snapshots

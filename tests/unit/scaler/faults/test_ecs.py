@@ -3,12 +3,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 
 import pytest
 
 from scaler.adapters.ecs import EcsCluster
+from scaler.errors import DeadlineError
 from simulation.fake_ecs import CLUSTER
 from simulation.fault_injection import FaultRates
 from tests.support.fault_scenario import CONFIG, FLEET, FaultScenario, stage
@@ -304,3 +305,28 @@ def test_five_unfinished_deployments() -> None:
         await scene.rests()
 
     stage(play, config=ONE)
+
+
+@pytest.mark.parametrize("deadline_s", [pytest.param(2.0, id="before the deadline"), pytest.param(0.5, id="after it")])
+@pytest.mark.parametrize(
+    "read",
+    [
+        pytest.param(lambda ecs, scene: ecs.service(scene.service), id="service"),
+        pytest.param(lambda ecs, scene: ecs.tasks(scene.service), id="tasks"),
+        pytest.param(lambda ecs, scene: ecs.protected([scene.workers()[0].arn]), id="protection"),
+    ],
+)
+def test_an_answer_after_the_deadline_is_rejected(
+    read: Callable[[EcsCluster, FaultScenario], Awaitable[object]], deadline_s: float
+) -> None:
+    async def play(scene: FaultScenario) -> None:
+        await scene.becomes(lambda: bool(scene.workers()), 60.0, "a worker was to start")
+        # The call itself is fast, but it is sent only after 0.6 s.
+        ecs = EcsCluster(ModelClient(scene.fake_ecs), CLUSTER, deadline_s=deadline_s, window_s=0.6)
+        if deadline_s < 0.6:
+            with pytest.raises(DeadlineError):
+                await read(ecs, scene)
+        else:
+            assert await read(ecs, scene)
+
+    stage(play)
