@@ -7,11 +7,11 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from scaler.core.decide import decide
-from scaler.core.model import Fleet, Observation
+from scaler.core.model import FleetPolicy, Observation
 from scaler.core.state import Decision, FleetState, ServiceDecision
 from simulation.negative_controls import DisabledSafeguard
 
-Decide = Callable[[Fleet, Observation, FleetState, float], tuple[Decision, FleetState]]
+Decide = Callable[[FleetPolicy, Observation, FleetState, float], tuple[Decision, FleetState]]
 
 
 def decide_without(disabled: DisabledSafeguard) -> Decide:
@@ -25,7 +25,9 @@ def decide_without(disabled: DisabledSafeguard) -> Decide:
             return decide
 
 
-def _reduce_at_once(fleet: Fleet, seen: Observation, state: FleetState, now: float) -> tuple[Decision, FleetState]:
+def _reduce_at_once(
+    fleet: FleetPolicy, seen: Observation, state: FleetState, now: float
+) -> tuple[Decision, FleetState]:
     """Write what is wanted, released or not, protected or not."""
     decision, state = decide(fleet, seen, state, now)
     wanted = decision.target
@@ -34,7 +36,7 @@ def _reduce_at_once(fleet: Fleet, seen: Observation, state: FleetState, now: flo
     return _bend(decision, lambda name, each: wanted if name == decision.current else 0), state
 
 
-def _maximum_wins(fleet: Fleet, seen: Observation, state: FleetState, now: float) -> tuple[Decision, FleetState]:
+def _maximum_wins(fleet: FleetPolicy, seen: Observation, state: FleetState, now: float) -> tuple[Decision, FleetState]:
     decision, state = decide(fleet, seen, state, now)
     most = decision.maximum
     return _bend(decision, lambda _, each: min(each.desired or 0, most)), state

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from local_ecs.model import Settings
-from scaler.core.model import Fleet, Overrides
+from scaler.core.model import FleetPolicy, Overrides
 from scaler.runtime.fleet_loop import FleetLoop
 from scaler.runtime.observe import Observer, Ports, SharedDatabase
 from scaler.runtime.overrides import SharedOverrides
@@ -37,7 +37,7 @@ from simulation.worker import SimulatedWorker, WorkerProfile
 class SimulationConfig:
     """What a run is like, from its first instant to its last."""
 
-    fleets: Sequence[Fleet] = (Fleet("default", ("default",), 4, 1, 8, scale_in_window_s=20.0),)
+    fleets: Sequence[FleetPolicy] = (FleetPolicy("default", ("default",), 4, 1, 8, scale_in_window_s=20.0),)
     generations: int = 2
     profile: WorkerProfile = field(default_factory=WorkerProfile)
     visibility_s: float = 86400.0
@@ -112,7 +112,7 @@ class Simulation:
         self.kills = 0
         self._numbers = 0
 
-    def _found(self, fleet: Fleet) -> Topology:
+    def _found(self, fleet: FleetPolicy) -> Topology:
         count = self.config.generations
         names = tuple(f"worker-{fleet.name}-{'abc'[each]}" for each in range(count))
         services = names if count > 1 else (f"worker-{fleet.name}",)
@@ -132,7 +132,7 @@ class Simulation:
 
     # --- the scaler
 
-    def fleet_loop(self, fleet: Fleet) -> FleetLoop:
+    def fleet_loop(self, fleet: FleetPolicy) -> FleetLoop:
         """Return a loop of the real scaler that was just started."""
         database = None
         if self.config.airflow:

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from cronsim import CronSim, CronSimError
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from scaler.core.model import Fallback, Fleet
+from scaler.core.model import FallbackPolicy, FleetPolicy
 from scaler.errors import ConfigurationError
 
 Port = Annotated[int, Field(ge=1, le=65535)]
@@ -174,7 +174,7 @@ class FleetSettings(_Model):
     min: Count
     max: Annotated[int, Field(ge=1, le=5000)]
     schedule: tuple[ScheduleSettings, ...] = ()
-    fallback: Fallback = Fallback()
+    fallback: FallbackPolicy = FallbackPolicy()
     foreign_desired: Literal["adopt", "correct"] = "correct"
     launch_budget: Annotated[int, Field(ge=1, le=5000)] = 50
     """The limit of launched tasks that are not yet running: Fargate launches 20 a second."""
@@ -239,9 +239,9 @@ class ScalerSettings(_Model):
             raise ValueError(f"{'; '.join(problems)}; the demand of each could not be counted")
         return fleets
 
-    def core_fleet(self, fleet: FleetSettings) -> Fleet:
+    def core_fleet(self, fleet: FleetSettings) -> FleetPolicy:
         """Return the fleet as the core uses it."""
-        return Fleet(
+        return FleetPolicy(
             name=fleet.name,
             queues=tuple(fleet.queues),
             slots=fleet.slots,

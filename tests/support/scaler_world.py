@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
-from scaler.core.model import AgentState, BrokerCount, DatabaseCount, Deployment, Fleet, Phase, Service, Task
+from scaler.core.model import AgentState, BrokerCount, DatabaseCount, Deployment, FleetPolicy, Phase, Service, Task
 from scaler.errors import SourceError
 from scaler.runtime.fleet_loop import FleetLoop
 from scaler.runtime.observe import Observer, Ports
@@ -118,7 +118,7 @@ class FakeWorld:
 
     # --- the scaler under test
 
-    def loop(self, fleet: Fleet) -> FleetLoop:
+    def loop(self, fleet: FleetPolicy) -> FleetLoop:
         """Return a scaler that was just started."""
         world = Ports(clock=self, cluster=self, workers=self.agents, broker=self, database=self)
         return FleetLoop(fleet, Observer(fleet, list(self.services), {"default": "url"}, world), world, ())

@@ -17,7 +17,7 @@ from scaler.core.model import (
     BrokerCount,
     DatabaseCount,
     Deployment,
-    Fleet,
+    FleetPolicy,
     Known,
     Overrides,
     Service,
@@ -35,7 +35,7 @@ from scaler.runtime.supervisor import Supervisor
 from tests.support.scaler_builders import only_service
 from tests.support.scaler_world import FakeWorld
 
-FLEET = Fleet("default", ("default",), 5, 1, 5, scale_in_window_s=30.0)
+FLEET = FleetPolicy("default", ("default",), 5, 1, 5, scale_in_window_s=30.0)
 ROLLING = Service(
     2, 2, 0, (Deployment("PRIMARY", "worker:2", "IN_PROGRESS"), Deployment("ACTIVE", "worker:1", "COMPLETED"))
 )
@@ -149,7 +149,7 @@ async def test_several_queues_are_one_demand() -> None:
         async def counts(self) -> Mapping[str, DatabaseCount]:
             return {"a": DatabaseCount(1, 2), "b": DatabaseCount(10, 20), "other": DatabaseCount(99, 99)}
 
-    fleet = Fleet("two", ("a", "b", "never used"), 5, 1, 5)
+    fleet = FleetPolicy("two", ("a", "b", "never used"), 5, 1, 5)
     queues = Queues()
     observer = Observer(fleet, ["worker-default"], {"a": "a", "b": "b"}, world.world(broker=queues, database=queues))
     observation, _ = await observer.observe(3.0)
@@ -408,7 +408,7 @@ class Turning:
     """A loop that does what it is told and counts."""
 
     def __init__(self, name: str, body: Callable[[], Awaitable[Any]]) -> None:
-        self.fleet = Fleet(name, (name,), 1, 1, 1, interval_s=0.01)
+        self.fleet = FleetPolicy(name, (name,), 1, 1, 1, interval_s=0.01)
         self.body, self.ticks, self.failures = body, 0, []  # type: ignore[var-annotated]
         self.ticked = asyncio.Event()
 
