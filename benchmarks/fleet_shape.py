@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from benchmarks.fleet_shape_local import measure_calls
-from scaler.core.model import Fleet
+from scaler.core.model import FleetPolicy
 from simulation.fake_ecs import CLUSTER
 from simulation.loop import run
 from simulation.simulation import Simulation, SimulationConfig
@@ -100,7 +100,7 @@ class _World:
     """A simulation in one shape, with a busy fleet."""
 
     def __init__(self, shape: Shape, seed: int, *, maximum: int = MAXIMUM) -> None:
-        fleet = Fleet("default", ("default",), SLOTS, 1, maximum, interval_s=5.0, scale_in_window_s=60.0)
+        fleet = FleetPolicy("default", ("default",), SLOTS, 1, maximum, interval_s=5.0, scale_in_window_s=60.0)
         # Fargate takes 20 to 60 s; a task is protected for an hour and asks again long before.
         profile = WorkerProfile(slots=SLOTS, protection_minutes=60)
         self.simulation = Simulation(

@@ -19,11 +19,11 @@ from scaler.config.schedule import Schedules
 from scaler.config.settings import FleetSettings, ScalerSecrets, ScalerSettings, read_settings
 from scaler.errors import ConfigurationError, ScalerError, SourceError
 from scaler.reporting import replay
-from scaler.reporting.cloudwatch_publisher import Publisher
+from scaler.reporting.cloudwatch_publisher import CloudWatchPublisher
 from scaler.reporting.decision_log import DecisionLog
 from scaler.reporting.http import application, serving, task_address
-from scaler.reporting.prometheus_metrics import Metrics
-from scaler.reporting.tick_recorder import Recorder
+from scaler.reporting.prometheus_metrics import PrometheusMetrics
+from scaler.reporting.tick_recorder import TickRecorder
 from scaler.runtime.agent_concurrency import LimitedWorkers
 from scaler.runtime.fleet_loop import FleetLoop
 from scaler.runtime.observe import Observer
@@ -97,24 +97,24 @@ class Process:
     """What one process runs for all fleets."""
 
     def __init__(
-        self, settings: ScalerSettings, resources: Resources, clock: SystemClock, recorder: Recorder | None
+        self, settings: ScalerSettings, resources: Resources, clock: SystemClock, recorder: TickRecorder | None
     ) -> None:
         self._resources = resources
         self._settings = settings
         self.log = DecisionLog(settings.environment, sys.stdout, clock.wall)
-        self.metrics = Metrics()
+        self.metrics = PrometheusMetrics()
         self.supervisor = Supervisor((), clock, on_lag=self.metrics.lagged, on_removed=self._removed)
         self.metrics.watch(resources.calls, self.supervisor.tick_intervals)
         self.publisher = None
         if resources.sink is not None and settings.metrics_namespace is not None:
-            self.publisher = Publisher(
+            self.publisher = CloudWatchPublisher(
                 settings.environment,
                 settings.metrics_namespace,
                 resources.sink,
                 clock,
-                paces=self.supervisor.tick_intervals,
+                intervals=self.supervisor.tick_intervals,
                 on_failure=self._not_published,
-                vitals=resources.airflow_health,
+                health=resources.airflow_health,
             )
         listeners: Sequence[TickListener | None] = (self.log, self.metrics, self.publisher, recorder)
         self._listeners = [listener for listener in listeners if listener is not None]
@@ -165,10 +165,10 @@ def _process(settings: ScalerSettings, resources: Resources, clock: SystemClock)
     with ExitStack() as stack:
         recorder = None
         if settings.record_dir is not None:
-            recorder = Recorder(Path(settings.record_dir))
+            recorder = TickRecorder(Path(settings.record_dir))
         process = Process(settings, resources, clock, recorder)
         if recorder is not None:
-            recorder.start(on_left_out=process.metrics.not_recorded)
+            recorder.start(on_dropped=process.metrics.not_recorded)
             stack.callback(recorder.close)
         yield process
 

@@ -15,6 +15,11 @@ from scaler.core.model import AgentState, BrokerCount, DatabaseCount, Overrides,
 from scaler.errors import SourceError
 
 
+def rfc3339(at: datetime) -> str:
+    """Return a time in UTC with milliseconds, as in "2026-01-31T12:00:00.000Z"."""
+    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
 class Clock(Protocol):
     """Time, passed in."""
 

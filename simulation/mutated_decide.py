@@ -7,11 +7,11 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from scaler.core.decide import decide
-from scaler.core.model import Fleet, Observation
+from scaler.core.model import FleetPolicy, Observation
 from scaler.core.state import Decision, FleetState, ServiceDecision
 from simulation.negative_controls import DisabledSafeguard
 
-Decide = Callable[[Fleet, Observation, FleetState, float], tuple[Decision, FleetState]]
+Decide = Callable[[FleetPolicy, Observation, FleetState, float], tuple[Decision, FleetState]]
 
 
 def decide_without(disabled: DisabledSafeguard) -> Decide:
@@ -26,7 +26,7 @@ def decide_without(disabled: DisabledSafeguard) -> Decide:
 
 
 def _reduce_before_release(
-    fleet: Fleet, seen: Observation, state: FleetState, now: float
+    fleet: FleetPolicy, seen: Observation, state: FleetState, now: float
 ) -> tuple[Decision, FleetState]:
     """Write the target at once, without regard to released and protected workers."""
     decision, state = decide(fleet, seen, state, now)
@@ -37,7 +37,7 @@ def _reduce_before_release(
 
 
 def _ignore_protected_minimum(
-    fleet: Fleet, seen: Observation, state: FleetState, now: float
+    fleet: FleetPolicy, seen: Observation, state: FleetState, now: float
 ) -> tuple[Decision, FleetState]:
     decision, state = decide(fleet, seen, state, now)
     maximum = decision.maximum

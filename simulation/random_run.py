@@ -12,7 +12,7 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from scaler.core.model import Fleet, Overrides
+from scaler.core.model import FleetPolicy, Overrides
 from simulation.fault_injection import FaultRates
 from simulation.ledger import RunLedger
 from simulation.negative_controls import DisabledSafeguard
@@ -44,7 +44,7 @@ def draw(seed: int, disabled: DisabledSafeguard = DisabledSafeguard.NOTHING) -> 
     rng = random.Random(seed)
     airflow = rng.random() < 0.6
     interval_s = rng.choice((5.0, 5.0, 8.0))
-    fleet = Fleet(
+    fleet = FleetPolicy(
         "default",
         ("default",),
         slots=rng.choice((1, 2, 4)),

@@ -9,12 +9,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from local_ecs.model import Settings
-from scaler.core.model import Fleet, Overrides
+from scaler.core.model import FleetPolicy, Overrides
 from scaler.runtime.fleet_loop import FleetLoop
 from scaler.runtime.observe import Observer, Ports, SharedDatabase
 from scaler.runtime.overrides import SharedOverrides
 from scaler.runtime.supervisor import Supervisor
-from scaler.runtime.tick_result import Report, TickListener
+from scaler.runtime.tick_result import TickListener, TickResult
 from simulation.fake_ecs import FakeEcs, Topology
 from simulation.fault_injection import FaultInjector
 from simulation.ledger import RunLedger
@@ -37,7 +37,7 @@ from simulation.worker import SimulatedWorker, WorkerProfile
 class SimulationConfig:
     """The fixed parameters of one run."""
 
-    fleets: Sequence[Fleet] = (Fleet("default", ("default",), 4, 1, 8, scale_in_window_s=20.0),)
+    fleets: Sequence[FleetPolicy] = (FleetPolicy("default", ("default",), 4, 1, 8, scale_in_window_s=20.0),)
     generations: int = 2
     profile: WorkerProfile = field(default_factory=WorkerProfile)
     visibility_s: float = 86400.0
@@ -54,11 +54,11 @@ class LastReports:
     """A listener that keeps the last report of every fleet, and the failures."""
 
     def __init__(self) -> None:
-        self.last: dict[str, Report] = {}
+        self.last: dict[str, TickResult] = {}
         self.failures: list[str] = []
         self.ticks = 0
 
-    def on_tick(self, report: Report) -> None:
+    def on_tick(self, report: TickResult) -> None:
         """Keep the report."""
         self.ticks += 1
         self.last[report.tick.fleet.name] = report
@@ -112,7 +112,7 @@ class Simulation:
         self.kills = 0
         self._numbers = 0
 
-    def _create_topology(self, fleet: Fleet) -> Topology:
+    def _create_topology(self, fleet: FleetPolicy) -> Topology:
         count = self.config.generations
         names = tuple(f"worker-{fleet.name}-{'abc'[number]}" for number in range(count))
         services = names if count > 1 else (f"worker-{fleet.name}",)
@@ -132,7 +132,7 @@ class Simulation:
 
     # --- the scaler
 
-    def fleet_loop(self, fleet: Fleet) -> FleetLoop:
+    def fleet_loop(self, fleet: FleetPolicy) -> FleetLoop:
         """Return a new loop of the real scaler."""
         database = None
         if self.config.airflow:

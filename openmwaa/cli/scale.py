@@ -223,7 +223,9 @@ class _Shown:
         found: dict[str, Any] = {
             "fleet": fleet.name,
             "file": {"min": fleet.min, "max": fleet.max},
-            "schedule": {"min": holds.schedule.minimum, "words": holds.schedule.words} if holds.schedule else None,
+            "schedule": {"min": holds.schedule.minimum, "description": holds.schedule.description}
+            if holds.schedule
+            else None,
             "controls_state": _state(order, self.now),
             "controls": as_data(order.document),
             "problem": order.problem,

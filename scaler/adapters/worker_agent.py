@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from scaler.adapters.deadline import calling, natural
 from scaler.core.model import AgentState, Phase, Task
 from scaler.errors import BadAnswerError, SourceError
+from scaler.ports import rfc3339
 
 SOURCE = "agent"
 PHASES = frozenset(get_args(Phase))
@@ -88,8 +89,8 @@ class WorkerAgents:
             "command": name,
             "task_arn": task.arn,
             "nonce": self._nonce(),
-            "issued_at": _rfc3339(now),
-            "expires_at": _rfc3339(now + COMMAND_LIFE),
+            "issued_at": rfc3339(now),
+            "expires_at": rfc3339(now + COMMAND_LIFE),
             **command,
         }
         body = json.dumps(document, separators=(",", ":")).encode()
@@ -124,7 +125,3 @@ def parse_state(text: bytes, arn: str, now: datetime) -> AgentState:
         )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise BadAnswerError(SOURCE, f"unreadable state: {type(error).__name__} {error}") from error
-
-
-def _rfc3339(time: datetime) -> str:
-    return time.isoformat(timespec="milliseconds").replace("+00:00", "Z")

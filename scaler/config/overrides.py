@@ -84,7 +84,7 @@ class OverrideDocument(BaseModel):
             dry_run=self.dry_run,
             by=self.by,
             at=self.at,
-            why=self.why,
+            reason=self.why,
             until=self.until,
         )
 

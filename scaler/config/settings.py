@@ -17,13 +17,14 @@ from urllib.parse import urlsplit
 from cronsim import CronSim, CronSimError
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from scaler.core.model import Fallback, Fleet
+from scaler.core.model import FallbackPolicy, FleetPolicy
 from scaler.errors import ConfigurationError
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 Name = Annotated[str, Field(min_length=1, max_length=255)]
 Text = Annotated[str, Field(min_length=1, max_length=2048)]
-Seconds = Annotated[float, Field(gt=0, le=7 * 86400, allow_inf_nan=False)]
+WEEK_S = 7 * 86400
+Seconds = Annotated[float, Field(gt=0, le=WEEK_S, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=0, le=5000)]
 """ECS runs at most 5 000 tasks a service."""
 
@@ -154,14 +155,6 @@ class ScheduleSettings(_Model):
         return timezone
 
 
-class FallbackSettings(_Model):
-    """The behaviour of a fleet while its demand is unknown."""
-
-    mode: Literal["hold", "hold-if-higher", "fixed"] = "hold"
-    count: Count = 0
-    after_s: Seconds = 180.0
-
-
 class CallSettings(_Model):
     """The rate of UpdateService; AWS's quota is 5 a second, burst 50, for the account and region."""
 
@@ -181,7 +174,7 @@ class FleetSettings(_Model):
     min: Count
     max: Annotated[int, Field(ge=1, le=5000)]
     schedule: tuple[ScheduleSettings, ...] = ()
-    fallback: FallbackSettings = FallbackSettings()
+    fallback: FallbackPolicy = FallbackPolicy()
     foreign_desired: Literal["adopt", "correct"] = "correct"
     launch_budget: Annotated[int, Field(ge=1, le=5000)] = 50
     """The limit of launched tasks that are not yet running: Fargate launches 20 a second."""
@@ -193,8 +186,10 @@ class FleetSettings(_Model):
         for row in self.schedule:
             if row.min > self.max:
                 raise ValueError(f"schedule: min ({row.min}) of {row.cron!r} must not be above max ({self.max})")
-        if self.fallback.count > self.max:
-            raise ValueError(f"fallback: count ({self.fallback.count}) must not be above max ({self.max})")
+        if not 0 <= self.fallback.count <= self.max:
+            raise ValueError(f"fallback: count ({self.fallback.count}) must be from 0 to max ({self.max})")
+        if not 0 < self.fallback.after_s <= WEEK_S:
+            raise ValueError(f"fallback: after_s ({self.fallback.after_s}) must be above 0 and at most {WEEK_S}")
         return self
 
 
@@ -244,9 +239,9 @@ class ScalerSettings(_Model):
             raise ValueError(f"{'; '.join(problems)}; the demand of each could not be counted")
         return fleets
 
-    def core_fleet(self, fleet: FleetSettings) -> Fleet:
+    def core_fleet(self, fleet: FleetSettings) -> FleetPolicy:
         """Return the fleet as the core uses it."""
-        return Fleet(
+        return FleetPolicy(
             name=fleet.name,
             queues=tuple(fleet.queues),
             slots=fleet.slots,
@@ -256,7 +251,7 @@ class ScalerSettings(_Model):
             scale_in_window_s=self.scale_in_window_s,
             launch_deadline_s=self.launch_deadline_s,
             launch_budget=fleet.launch_budget,
-            fallback=Fallback(fleet.fallback.mode, fleet.fallback.count, fleet.fallback.after_s),
+            fallback=fleet.fallback,
             desired_count_drift=fleet.foreign_desired,
         )
 

@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which bounds are in force: the fleet's own, the schedule's minimum, and what a person ordered.
+"""The bounds in force: the fleet's own, the schedule's minimum, and manual overrides.
 
-A person's order is the more specific word, so it replaces the others; where the minimum ends up above the maximum the
-maximum counts, for it is what limits the bill.
+Manual overrides take precedence. If the minimum is above the maximum, the maximum applies, because it limits the cost.
 """
 
 from __future__ import annotations
@@ -10,25 +9,25 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from scaler.core.explain import Explanation, count
-from scaler.core.model import Overrides, Fleet, Reading, Schedule, Unknown
+from scaler.core.model import FleetPolicy, Overrides, Reading, Schedule, Unknown
 from scaler.core.state import ExplanationStep, Value
 
-SILENCE_S = 60.0
-"""A scaler that has never read its overrides writes nothing for this long: a pause may have been ordered."""
+FIRST_READ_S = 60.0
+"""A scaler that has never read the overrides makes no write for this time, because an override may be a pause."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The bounds in force and what is forbidden."""
+    """The bounds in force, and the forbidden changes."""
 
     minimum: int
     maximum: int
     fixed: bool = False
-    """The size was ordered: no demand has to be known to go there."""
+    """An override sets the size; the demand is not needed."""
     pause_in: bool = False
     pause_out: bool = False
-    recall: bool = False
-    """Workers in drain are called back, since nobody is to go."""
+    resume_all: bool = False
+    """Draining workers are resumed, because scale-in is paused."""
     dry_run: bool = False
     steps: tuple[ExplanationStep, ...] = ()
     """The origin of the bounds."""
@@ -36,49 +35,50 @@ class Limits:
 
 
 def in_force(
-    fleet: Fleet, overrides: Reading[Overrides], schedule: Schedule | None, unknown_since: float | None, now: float
+    fleet: FleetPolicy,
+    overrides: Reading[Overrides],
+    schedule: Schedule | None,
+    unknown_since: float | None,
+    now: float,
 ) -> tuple[Limits, float | None]:
-    """Return the bounds in force, and since when the overrides could not be read at all."""
-    if isinstance(overrides, Unknown):
-        since = now if unknown_since is None else min(unknown_since, now)
-        limits = _limits(fleet, Overrides(), schedule)
-        early = now - since < SILENCE_S
-        allowed = "no writes yet" if early else "scale-out only"
-        pause = ExplanationStep(
-            "pause",
-            f"Overrides unreadable ({overrides.reason}): {allowed}",
-            {"scale_in": False, "scale_out": not early, "reason": overrides.reason},
-        )
-        return Limits(
-            limits.minimum, limits.maximum, pause_in=True, pause_out=early, steps=limits.steps, pause=pause
-        ), since
-    return _limits(fleet, overrides.value, schedule), None
+    """Return the bounds in force, and since when the overrides have been unknown."""
+    if not isinstance(overrides, Unknown):
+        return _limits(fleet, overrides.value, schedule), None
+    since = now if unknown_since is None else min(unknown_since, now)
+    limits = _limits(fleet, Overrides(), schedule)
+    early = now - since < FIRST_READ_S
+    allowed = "no writes yet" if early else "scale-out only"
+    pause = ExplanationStep(
+        "pause",
+        f"Overrides unreadable ({overrides.reason}): {allowed}",
+        {"scale_in": False, "scale_out": not early, "reason": overrides.reason},
+    )
+    limits = Limits(limits.minimum, limits.maximum, pause_in=True, pause_out=early, steps=limits.steps, pause=pause)
+    return limits, since
 
 
 def bound(limits: Limits, target: int, serving: int, *, may_shrink: bool, explanation: Explanation) -> int:
-    """Return `target` within the bounds; a fleet above its maximum is not lowered on guesses."""
+    """Return `target` within the bounds; a fleet above its maximum is not lowered on unknown readings."""
     for step in limits.steps:
         explanation.append(step)
     if target < limits.minimum:
-        more = limits.minimum - target
-        explanation.add(
-            "bounds", f"Raised to minimum {limits.minimum}: {more} more than needed", minimum=limits.minimum
-        )
+        text = f"Raised to minimum {limits.minimum}: {limits.minimum - target} more than needed"
+        explanation.add("bounds", text, minimum=limits.minimum)
         return limits.minimum
     top = limits.maximum if may_shrink else max(limits.maximum, min(target, serving))
     if target > top:
         short = target - limits.maximum
-        held = f"; {top} kept because not every source is known" if top > limits.maximum else ""
-        text = f"Limited by maximum {limits.maximum}: {count(short, 'worker')} short{held}"
+        kept = f"; {top} kept because not every source is known" if top > limits.maximum else ""
+        text = f"Limited by maximum {limits.maximum}: {count(short, 'worker')} short{kept}"
         explanation.add("bounds", text, maximum=limits.maximum, short=short)
         return top
     return target
 
 
-def _limits(fleet: Fleet, overrides: Overrides, schedule: Schedule | None) -> Limits:
+def _limits(fleet: FleetPolicy, overrides: Overrides, schedule: Schedule | None) -> Limits:
     steps = []
     origin = f"Override by {overrides.by or 'unknown'}"
-    reason = f" ({overrides.why})" if overrides.why else ""
+    reason = f" ({overrides.reason})" if overrides.reason else ""
 
     def override(text: str, **values: Value) -> ExplanationStep:
         return ExplanationStep("override", f"{origin}: {text}{reason}", {**values, "by": overrides.by})
@@ -86,7 +86,7 @@ def _limits(fleet: Fleet, overrides: Overrides, schedule: Schedule | None) -> Li
     minimum, maximum = fleet.minimum, fleet.maximum
     if schedule is not None and schedule.minimum > minimum:
         minimum = schedule.minimum
-        text = f"Schedule: minimum {minimum} ({schedule.words})"
+        text = f"Schedule: minimum {minimum} ({schedule.description})"
         steps.append(ExplanationStep("schedule", text, {"minimum": minimum}))
     if overrides.minimum is not None:
         minimum = overrides.minimum
@@ -105,17 +105,15 @@ def _limits(fleet: Fleet, overrides: Overrides, schedule: Schedule | None) -> Li
     pause = None
     if overrides.pause != "none":
         what = {"in": "scale-in paused", "out": "scale-out paused", "both": "scaling paused"}[overrides.pause]
-        text = f"{origin}: {what}{reason}"
-        pause = ExplanationStep(
-            "pause", text, {"scale_in": not pause_in, "scale_out": not pause_out, "by": overrides.by}
-        )
+        values: dict[str, Value] = {"scale_in": not pause_in, "scale_out": not pause_out, "by": overrides.by}
+        pause = ExplanationStep("pause", f"{origin}: {what}{reason}", values)
     return Limits(
         minimum,
         maximum,
         fixed=overrides.fixed is not None,
         pause_in=pause_in,
         pause_out=pause_out,
-        recall=pause_in,
+        resume_all=pause_in,
         dry_run=overrides.dry_run,
         steps=tuple(steps),
         pause=pause,

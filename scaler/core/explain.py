@@ -50,20 +50,20 @@ def need(
 ) -> str:
     """Return the demand in numbers, and why the target differs from what the demand needs."""
     if demand is None or needed is None:
-        told = "demand unknown"
+        text = "demand unknown"
     elif demand.slots == 0:
-        told = "no slots needed"
+        text = "no slots needed"
     else:
-        told = f"{count(demand.slots, 'slot')} needed / {slots_per_worker} per worker = {needed}"
+        text = f"{count(demand.slots, 'slot')} needed / {slots_per_worker} per worker = {needed}"
     if target == needed:
-        return told
+        return text
     if minimum == maximum == target:
-        return f"{told}, fixed at {target}"
+        return f"{text}, fixed at {target}"
     if needed is not None and target == maximum < needed:
-        return f"{told}, limited by maximum {target}"
+        return f"{text}, limited by maximum {target}"
     if needed is not None and target == minimum > needed:
-        return f"{told} (minimum {target})"
-    return f"{told}, target {target}"
+        return f"{text} (minimum {target})"
+    return f"{text}, target {target}"
 
 
 def sentence(kind: Kind, demand: str, before: int, after: int, *, chosen: int, resumed: int, draining: int) -> str:

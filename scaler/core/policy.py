@@ -1,21 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Steps 2 to 5: from demand to the number of workers target. Each is a function that leaves its line behind."""
+"""Steps 2 to 5: from the demand to the target number of workers. Each function adds its step to the explanation."""
 
 from __future__ import annotations
 
 from scaler.core.explain import Explanation, count
-from scaler.core.model import Fallback, Fleet, Known, Observation
+from scaler.core.model import FallbackPolicy, FleetPolicy, Known, Observation
 from scaler.core.state import Demand
 from scaler.core.window import NeedWindow
 from scaler.core.workers import ClassifiedWorkers
 
 ZERO_SOURCES = 2
-ZERO_AGREEMENTS = 2
-"""SQS counts are approximate, and a database that says idle is early: one look is not enough to stop everything."""
+ZERO_TICKS = 2
+"""SQS counts are approximate, and the database can report idle too early: one tick is not enough to stop all."""
 
 
 def slots_to_workers(
-    fleet: Fleet,
+    fleet: FleetPolicy,
     demand: Demand,
     current: ClassifiedWorkers | None,
     others: list[ClassifiedWorkers],
@@ -25,12 +25,12 @@ def slots_to_workers(
 
     There is no dead band: at 20 workers, a need of 21 is one worker short.
     """
-    # Where workers differ the smallest number counts: a worker too many costs, a worker too few delays.
+    # If workers differ, the smallest number is used: a surplus worker costs little, a missing worker delays tasks.
     reported = min(_concurrency(current), default=None)
     slots, source = fleet.slots, "configured; no agent reports yet"
     if reported is not None:
         slots, source = reported, "reported by the agents"
-    elif old := [number for roster in others for number in _concurrency(roster)]:
+    elif old := [number for workers in others for number in _concurrency(workers)]:
         slots, source = min(fleet.slots, *old), "the smaller of configured and reported"
     needed = -(-demand.slots // slots)
     explanation.add(
@@ -43,21 +43,21 @@ def slots_to_workers(
     return needed, slots
 
 
-def _concurrency(roster: ClassifiedWorkers | None) -> list[int]:
-    """Return what the agents report; one that starts reports 0 until its pool stands."""
-    agents = [worker.agent for worker in roster.running] if roster else []
+def _concurrency(workers: ClassifiedWorkers | None) -> list[int]:
+    """Return the concurrency of each agent; a starting agent reports 0 until its pool exists."""
+    agents = [worker.agent for worker in workers.running] if workers else []
     return [agent.concurrency for agent in agents if agent is not None and agent.concurrency]
 
 
-def remember(fleet: Fleet, window: NeedWindow, needed: int | None, now: float, *, known: bool) -> NeedWindow:
-    """Return the window with this tick's need in it."""
+def remember(fleet: FleetPolicy, window: NeedWindow, needed: int | None, now: float, *, known: bool) -> NeedWindow:
+    """Return the window with the need of this tick."""
     if needed is None:
         return window
     return window.note(now, needed, known=known, length_s=fleet.scale_in_window_s, gap_s=fleet.knowledge_gap_s)
 
 
 def stabilize(
-    fleet: Fleet,
+    fleet: FleetPolicy,
     needed: int | None,
     serving: int,
     window: NeedWindow,
@@ -66,9 +66,9 @@ def stabilize(
     may_shrink: bool,
     explanation: Explanation,
 ) -> int:
-    """Return the workers target before bounds: up at once, down only to the window's maximum on known readings.
+    """Return the target before bounds: up at once, down only to the window's maximum on known readings.
 
-    `serving` is how many workers the service is meant to have now, those in drain not counted.
+    `serving` is the planned number of workers, draining workers not counted.
     """
     if needed is None:
         explanation.add("window", f"Demand unknown: keep {count(serving, 'worker')}", kept=serving)
@@ -84,9 +84,9 @@ def stabilize(
         return serving
     length = fleet.scale_in_window_s
     if not window.full(now, length):
-        seen_s = window.covered_s(now)
-        text = f"{fewer}, all sources known for {seen_s:.0f} of {length:.0f} s: keep {serving}"
-        explanation.add("window", text, kept=serving, known_s=seen_s)
+        known_s = window.known_s(now)
+        text = f"{fewer}, all sources known for {known_s:.0f} of {length:.0f} s: keep {serving}"
+        explanation.add("window", text, kept=serving, known_s=known_s)
         return serving
     target = max(needed, min(window.maximum, serving))
     text = f"{fewer}, at most {window.maximum} needed in the last {length:.0f} s: keep {target}"
@@ -95,57 +95,53 @@ def stabilize(
 
 
 def fall_back(
-    fallback: Fallback, holding: int, unknown_since: float | None, now: float, explanation: Explanation
+    fallback: FallbackPolicy, kept: int, unknown_since: float | None, now: float, explanation: Explanation
 ) -> tuple[int, bool]:
-    """Return the workers target while nobody knows the demand, and whether the fleet may shrink to that."""
+    """Return the target while the demand is unknown, and whether the fleet may shrink to it."""
     unknown_s = 0.0 if unknown_since is None else now - unknown_since
     if fallback.mode == "hold" or unknown_s < fallback.after_s:
-        return holding, False
+        return kept, False
     since = f"Demand unknown for {unknown_s:.0f} s"
     workers = count(fallback.count, "worker")
     if fallback.mode == "fixed":
         explanation.add("fallback", f"{since}: fallback to {workers}", count=fallback.count)
         return fallback.count, True
-    if fallback.count > holding:
+    if fallback.count > kept:
         explanation.add("fallback", f"{since}: fallback to at least {workers}", count=fallback.count)
-    return max(holding, fallback.count), False
+    return max(kept, fallback.count), False
 
 
-def zero(
+def scale_to_zero(
     observation: Observation,
-    rosters: list[ClassifiedWorkers | None],
+    services: list[ClassifiedWorkers | None],
     target: int,
     *,
-    nobody: bool,
-    seen: int,
+    empty: bool,
+    agreed_ticks: int,
     explanation: Explanation,
 ) -> tuple[int, int]:
-    """Let a fleet go to zero only when two sources agree twice in a row; return (target, times agreed).
+    """Allow zero workers only if two sources agree in two ticks in a row; return (target, ticks in agreement).
 
-    `nobody` says that there is no worker and none is target already.
+    `empty`: the fleet has no worker and its desired count is 0 already.
     """
-    if target > 0 or nobody:
+    if target > 0 or empty:
         return target, 0
-    sources = [
-        isinstance(observation.database, Known)
-        and observation.database.value.queued + observation.database.value.running == 0,
-        isinstance(observation.broker, Known)
-        and observation.broker.value.visible + observation.broker.value.in_flight + observation.broker.value.delayed
-        == 0,
+    database, broker = observation.database, observation.broker
+    idle = [
+        isinstance(database, Known) and database.value.queued + database.value.running == 0,
+        isinstance(broker, Known) and broker.value.visible + broker.value.in_flight + broker.value.delayed == 0,
         all(
-            roster is not None and all(worker.agent is not None and worker.load == 0 for worker in roster.running)
-            for roster in rosters
+            workers is not None and all(worker.agent is not None and worker.load == 0 for worker in workers.running)
+            for workers in services
         ),
     ]
-    agreeing = sum(sources)
-    if agreeing < ZERO_SOURCES:
-        text = f"{agreeing} of database, broker and agents report no work, 2 are required: keep 1 worker"
-        explanation.add("zero", text, sources=agreeing, ticks=0)
+    sources = sum(idle)
+    if sources < ZERO_SOURCES:
+        text = f"{sources} of database, broker and agents report no work, {ZERO_SOURCES} are required: keep 1 worker"
+        explanation.add("zero", text, sources=sources, ticks=0)
         return 1, 0
-    if seen + 1 < ZERO_AGREEMENTS:
-        text = f"{agreeing} sources report no work in {seen + 1} of {ZERO_AGREEMENTS} ticks: keep 1 worker"
-        explanation.add("zero", text, sources=agreeing, ticks=seen + 1)
-        return 1, seen + 1
-    text = f"{agreeing} sources report no work in {ZERO_AGREEMENTS} ticks: no worker needed"
-    explanation.add("zero", text, sources=agreeing, ticks=seen + 1)
-    return 0, seen + 1
+    ticks = agreed_ticks + 1
+    result = "no worker needed" if ticks >= ZERO_TICKS else "keep 1 worker"
+    text = f"{sources} sources report no work in {min(ticks, ZERO_TICKS)} of {ZERO_TICKS} ticks: {result}"
+    explanation.add("zero", text, sources=sources, ticks=ticks)
+    return (0 if ticks >= ZERO_TICKS else 1), ticks

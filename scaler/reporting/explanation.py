@@ -60,21 +60,17 @@ def next_steps(line: Line) -> tuple[str, ...]:
 
 def overrides(line: Line) -> Iterator[str]:
     """Yield the manual overrides in force."""
-    overrides = _mapping(line, "overrides")
-    limits = (
-        ("fixed at", overrides.get("fixed")),
-        ("minimum", overrides.get("min")),
-        ("maximum", overrides.get("max")),
-    )
+    override = _mapping(line, "overrides")
+    limits = (("fixed at", override.get("fixed")), ("minimum", override.get("min")), ("maximum", override.get("max")))
     what = [f"{words} {value}" for words, value in limits if value is not None]
-    if overrides.get("pause", "none") in _PAUSES:
-        what.append(_PAUSES[overrides["pause"]])
-    if overrides.get("dry_run"):
+    if override.get("pause", "none") in _PAUSES:
+        what.append(_PAUSES[override["pause"]])
+    if override.get("dry_run"):
         what.append("dry run without changes")
     if what:
-        since = f" at {overrides['at']}" if overrides.get("at") else ""
-        why = f" ({overrides['why']})" if overrides.get("why") else ""
-        yield f"Override by {overrides.get('by') or 'unknown'}{since}: {', '.join(what)}{why}."
+        since = f" at {override['at']}" if override.get("at") else ""
+        reason = f" ({override['reason']})" if override.get("reason") else ""
+        yield f"Override by {override.get('by') or 'unknown'}{since}: {', '.join(what)}{reason}."
     if line.get("overrides_state") == "unknown":
         yield "Overrides unreadable."
 

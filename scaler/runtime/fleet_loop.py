@@ -11,12 +11,12 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
 from scaler.core.decide import decide
-from scaler.core.model import AgentState, Fleet, Known, Observation, Task
+from scaler.core.model import AgentState, FleetPolicy, Known, Observation, Task
 from scaler.core.state import Decision, FleetState, ServiceDecision
 from scaler.core.tick import Tick
 from scaler.errors import SourceError, ThrottledError
 from scaler.runtime.observe import Observer, Ports
-from scaler.runtime.tick_result import Report, TickListener, Write
+from scaler.runtime.tick_result import TickListener, TickResult, Write
 from scaler.runtime.write_rate_limit import Urgency
 
 OBSERVE_SHARE = 0.6
@@ -30,12 +30,12 @@ class FleetLoop:
 
     def __init__(
         self,
-        fleet: Fleet,
+        fleet: FleetPolicy,
         observer: Observer,
         ports: Ports,
         listeners: Sequence[TickListener],
         *,
-        decide_with: Callable[[Fleet, Observation, FleetState, float], tuple[Decision, FleetState]] = decide,
+        decide_with: Callable[[FleetPolicy, Observation, FleetState, float], tuple[Decision, FleetState]] = decide,
     ) -> None:
         self.fleet = fleet
         self._decide = decide_with
@@ -50,7 +50,7 @@ class FleetLoop:
             self._state = before._state
             self._observer.inherit_state(before._observer)
 
-    async def tick(self) -> Report:
+    async def tick(self) -> TickResult:
         """Observe, decide, act; the caller sets the deadline."""
         clock = self._ports.clock
         started_at = clock.monotonic()
@@ -59,13 +59,13 @@ class FleetLoop:
         decision, self._state = self._decide(self.fleet, observation, before, now)
         tick = Tick(self.fleet, observation, before, now, decision)
         writes, failed = await self._act(decision, _tasks(observation))
-        report = Report(clock.wall(), tick, writes, (*errors, *failed), clock.monotonic() - started_at)
+        report = TickResult(clock.wall(), tick, writes, (*errors, *failed), clock.monotonic() - started_at)
         for listener in self._listeners:
             listener.on_tick(report)
         return report
 
     def failed(self, error: BaseException) -> None:
-        """Report to the listeners that a tick was not finished."""
+        """TickResult to the listeners that a tick was not finished."""
         for listener in self._listeners:
             listener.failed(self.fleet.name, error)
 

@@ -17,7 +17,7 @@ from scaler.adapters.shared import Shared
 from scaler.core.model import (
     BrokerCount,
     DatabaseCount,
-    Fleet,
+    FleetPolicy,
     Known,
     Observation,
     Overrides,
@@ -89,7 +89,7 @@ class Observer:
 
     def __init__(
         self,
-        fleet: Fleet,
+        fleet: FleetPolicy,
         services: Sequence[str],
         queues: Mapping[str, str],
         ports: Ports,

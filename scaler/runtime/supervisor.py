@@ -16,7 +16,7 @@ from scaler.errors import ThrottledError
 from scaler.ports import Clock
 from scaler.runtime.backoff import SLOWEST_S, Backoff, offset_s
 from scaler.runtime.fleet_loop import FleetLoop
-from scaler.runtime.tick_result import Report
+from scaler.runtime.tick_result import TickResult
 
 TICK_SHARE = 0.95
 """Share of the interval after which a tick is cancelled; the next tick observes again."""
@@ -44,7 +44,7 @@ class _FleetRunner:
     ticked_at: float = 0.0
     failures: int = 0
     """Ticks in a row that were not finished."""
-    abandoned: asyncio.Task[Report] | None = None
+    abandoned: asyncio.Task[TickResult] | None = None
 
 
 class Supervisor:
@@ -178,7 +178,7 @@ class Supervisor:
             runner.failures = 0
             runner.backoff.on_tick(throttled=_throttled(report), urgent=report.tick.decision.kind == "protect")
 
-    async def _tick(self, runner: _FleetRunner) -> Report:
+    async def _tick(self, runner: _FleetRunner) -> TickResult:
         if runner.abandoned is not None:
             if not runner.abandoned.done():
                 raise StuckTickError("the last tick was cancelled and has not ended")
@@ -203,5 +203,5 @@ class Supervisor:
             runner.loop.failed(error)
 
 
-def _throttled(report: Report) -> bool:
+def _throttled(report: TickResult) -> bool:
     return any(isinstance(error, ThrottledError) for error in report.errors)

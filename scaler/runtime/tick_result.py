@@ -24,7 +24,7 @@ class Write:
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class TickResult:
     """One tick and its result."""
 
     at: datetime
@@ -43,7 +43,7 @@ class Report:
 class TickListener(Protocol):
     """An observer of every tick."""
 
-    def on_tick(self, report: Report) -> None:
+    def on_tick(self, report: TickResult) -> None:
         """Record the tick; must not block and must not raise."""
         ...
 

@@ -8,13 +8,13 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from scaler.core.model import Fleet
+from scaler.core.model import FleetPolicy
 from scaler.core.state import Decision
 from simulation.loop import run
 from simulation.simulation import Simulation, SimulationConfig
 from simulation.worker import SimulatedWorker, WorkerProfile
 
-FLEET = Fleet("default", ("default",), 2, 1, 6, scale_in_window_s=20.0, launch_deadline_s=120.0)
+FLEET = FleetPolicy("default", ("default",), 2, 1, 6, scale_in_window_s=20.0, launch_deadline_s=120.0)
 PROFILE = WorkerProfile(slots=2, wait_s=10.0, early_ack=True, upload_s=1.0, protection_minutes=10)
 CONFIG = SimulationConfig(fleets=(FLEET,), profile=PROFILE, launch_s=(5.0, 10.0), lag_s=0.0)
 TICK_S = FLEET.interval_s
@@ -112,6 +112,6 @@ def run_scenario(
     run(main())
 
 
-def fleets(number: int) -> Sequence[Fleet]:
+def fleets(number: int) -> Sequence[FleetPolicy]:
     """Return `number` equal fleets."""
     return [replace(FLEET, name=f"fleet-{each:03}", queues=(f"fleet-{each:03}",)) for each in range(number)]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A scaler that only tells: decisions as they would be logged, served by the real application."""
+"""A scaler without decisions of its own: given decision lines, served by the real application."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from scaler.reporting.decision_line import rfc3339
+from scaler.ports import rfc3339
 from scaler.reporting.decision_log import DecisionLog
 from scaler.reporting.explanation import LINE_VERSION
 from scaler.reporting.http import application, serving
-from scaler.reporting.prometheus_metrics import Metrics
+from scaler.reporting.prometheus_metrics import PrometheusMetrics
 from scaler.runtime.supervisor import Supervisor
 from tests.support.emulator import free_port
 
@@ -23,7 +23,7 @@ TASK = "arn:aws:ecs:eu-central-1:123456789012:task/openmwaa-analytics/{:032x}"
 
 
 def workers(**counts: int) -> dict[str, int]:
-    """Workers by state; what is not said is 0."""
+    """Workers by state; the default is 0."""
     states = ("starting", "stuck", "consuming_idle", "busy", "draining", "released", "unknown")
     return dict.fromkeys(states, 0) | counts
 
@@ -36,14 +36,14 @@ def step(name: str, text: str, **values: Any) -> dict[str, Any]:
 def line(
     fleet: str = "default", *, at: datetime | None = None, queued: int = 28, running: int = 5, **more: Any
 ) -> dict[str, Any]:
-    """A decision of a fleet with five slots a worker that has just what it needs, but for what `more` says."""
+    """A decision line of a fleet with five slots per worker and the workers it needs; `more` changes its values."""
     slots = queued + running
     needed = -(-slots // 5)
     target = more.get("target", max(1, min(20, needed)))
     desired = more.get("desired", target)
     up = more.get("running_workers", desired)
     busy = min(up, -(-running // 5))
-    told: dict[str, Any] = {
+    decided: dict[str, Any] = {
         "event": "decision",
         "version": LINE_VERSION,
         "at": rfc3339(at or datetime.now(UTC)),
@@ -80,42 +80,42 @@ def line(
         "services": {f"worker-{fleet}-a": {"revision": 7, "desired": desired, "running": up, "kind": "hold"}},
     }
     more.pop("running_workers", None)
-    return told | more
+    return decided | more
 
 
 @dataclass
-class Stage:
-    """The log behind a page, and where the page is."""
+class FakeScaler:
+    """The log behind a page, and the URL of the page."""
 
     log: DecisionLog
     out: io.StringIO
     url: str = ""
     now: datetime = field(default_factory=lambda: datetime.now(UTC))
 
-    def decide(self, told: Mapping[str, Any], *, ago_s: float = 0.0) -> None:
-        """Let the scaler have decided so."""
+    def decide(self, decided: Mapping[str, Any], *, ago_s: float = 0.0) -> None:
+        """Add a decision."""
         at = self.now - timedelta(seconds=ago_s)
-        self.log.decided(at, {**told, "at": rfc3339(at)}, {"slots_per_worker": 5, "interval_s": 5.0})
+        self.log.decided(at, {**decided, "at": rfc3339(at)}, {"slots_per_worker": 5, "interval_s": 5.0})
 
 
-def stage() -> Stage:
-    """A log that nobody serves yet."""
+def fake_scaler() -> FakeScaler:
+    """A log without a server."""
     out = io.StringIO()
-    return Stage(DecisionLog("analytics", out, lambda: datetime.now(UTC)), out)
+    return FakeScaler(DecisionLog("analytics", out, lambda: datetime.now(UTC)), out)
 
 
 @asynccontextmanager
-async def served(told: Stage) -> AsyncIterator[Stage]:
-    """Serve the page of a stage."""
+async def served(scaler: FakeScaler) -> AsyncIterator[FakeScaler]:
+    """Serve the page."""
     port = free_port()
-    app = application(Supervisor([], _Clock()), told.log, Metrics())
+    app = application(Supervisor([], _Clock()), scaler.log, PrometheusMetrics())
     async with serving(app, "127.0.0.1", port):
-        told.url = f"http://127.0.0.1:{port}/"
-        yield told
+        scaler.url = f"http://127.0.0.1:{port}/"
+        yield scaler
 
 
-def a_day_at_work(told: Stage, fleet: str = "default", *, hours: float = 6.0) -> None:
-    """Six hours of a fleet: waves of work, growth at once, shrinking by drain; now it grows to seven."""
+def decide_for_hours(scaler: FakeScaler, fleet: str = "default", *, hours: float = 6.0) -> None:
+    """Add hours of a fleet: waves of work, immediate scale-out, scale-in by drains; at the end 7 workers."""
     desired, running, drains, step = 2, 2, 0, 20
     for ago in range(int(hours * 3600), 20, -step):
         turn = ago / 3600
@@ -135,7 +135,7 @@ def a_day_at_work(told: Stage, fleet: str = "default", *, hours: float = 6.0) ->
             desired, kind, drains = max(needed, desired - drains), "shrink", 0
             reason = f"Desired {before} -> {desired}: {slots} slots needed / 5 per worker = {needed}."
         busy = min(slots, 5 * running)
-        told.decide(
+        scaler.decide(
             line(
                 fleet,
                 queued=slots - busy,
@@ -151,10 +151,10 @@ def a_day_at_work(told: Stage, fleet: str = "default", *, hours: float = 6.0) ->
             ),
             ago_s=ago,
         )
-    grows_to_seven(told, fleet)
+    scale_out_to_seven(scaler, fleet)
 
 
-def grows_to_seven(told: Stage, fleet: str = "default") -> None:
+def scale_out_to_seven(scaler: FakeScaler, fleet: str = "default") -> None:
     """33 slots needed at five per worker: the fleet scales out from 3 to 7."""
     why = "Desired 3 -> 7: 33 slots needed / 5 per worker = 7."
     steps = [
@@ -171,9 +171,9 @@ def grows_to_seven(told: Stage, fleet: str = "default") -> None:
         workers=workers(starting=2, consuming_idle=1, busy=4),
         explanation=steps,
     )
-    update = {"sent": True, "desired": 7, "answered_at": rfc3339(told.now), "duration_s": 0.08}
-    told.decide(grown | {"kind": "grow", "desired_before": 3, "reason": why, "update_service": update}, ago_s=12)
-    told.decide(grown | {"explanation": [*steps[:2], steps[3]]}, ago_s=1)
+    update = {"sent": True, "desired": 7, "answered_at": rfc3339(scaler.now), "duration_s": 0.08}
+    scaler.decide(grown | {"kind": "grow", "desired_before": 3, "reason": why, "update_service": update}, ago_s=12)
+    scaler.decide(grown | {"explanation": [*steps[:2], steps[3]]}, ago_s=1)
 
 
 class _Clock:

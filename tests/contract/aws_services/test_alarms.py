@@ -11,7 +11,7 @@ from cdktf_app.monitoring.metrics import MWAA, SCALER
 from scaler.adapters.clock import SystemClock
 from scaler.adapters.metrics import CloudWatchMetrics
 from scaler.ports import AirflowHealth
-from scaler.reporting.cloudwatch_publisher import Publisher
+from scaler.reporting.cloudwatch_publisher import CloudWatchPublisher
 from tests.contract.aws_services.conftest import Emulator, Open
 from tests.support.monitored_resources import WATCHED
 from tests.support.scaler_builders import SERVICE, observe
@@ -51,14 +51,14 @@ def values(emulator: Emulator, alarm: Alarm) -> list[float]:
 
 
 async def test_alarms_find_what_the_scaler_publishes(emulator: Emulator, scalers_client: Open, name: str) -> None:
-    publisher = Publisher(
+    publisher = CloudWatchPublisher(
         name,
         "openmwaa",
         CloudWatchMetrics(await scalers_client("cloudwatch")),
         SystemClock(),
-        paces=lambda: {"default": 5.0},
+        intervals=lambda: {"default": 5.0},
         on_failure=lambda error: pytest.fail(str(error)),
-        vitals=Heart(),
+        health=Heart(),
     )
     publisher.on_tick(report(observe(["full"] * 9 + ["refused"], queued=50, running=45)))
     await publisher.publish()

@@ -122,7 +122,12 @@ def test_a_fleet_without_database_needs_no_password() -> None:
         pytest.param(fleet(schedule=[MORNING | {"cron": "6 o'clock"}]), "is not a cron expression", id="cron"),
         pytest.param(fleet(schedule=[MORNING | {"timezone": "Zurich"}]), "not a time zone", id="time zone"),
         pytest.param(fleet(schedule=[MORNING | {"min": 6}]), r"min \(6\) of .* above max", id="schedule above max"),
-        pytest.param(fleet(fallback={"mode": "fixed", "count": 6}), r"count \(6\) .* above max", id="fallback"),
+        pytest.param(
+            fleet(fallback={"mode": "fixed", "count": 6}), r"count \(6\) must be from 0 to max", id="fallback"
+        ),
+        pytest.param(fleet(fallback={"mode": "fixed", "count": -1}), r"count \(-1\) must be", id="fallback below 0"),
+        pytest.param(fleet(fallback={"after_s": 0}), r"after_s \(0.*\) must be above 0", id="fallback without delay"),
+        pytest.param(fleet(fallback={"colour": 1}), "fallback.colour", id="unknown field of the fallback"),
         pytest.param({"fleets": [FLEET, OTHER | {"queues": {"default": "x"}}]}, "queue default is used", id="queue"),
         pytest.param({"fleets": [FLEET, OTHER | {"services": ["worker-default-b"]}]}, "service worker", id="service"),
         pytest.param({"database": {"host": "db", "port": 0}}, "SCALER_CONFIG.database.port", id="port"),

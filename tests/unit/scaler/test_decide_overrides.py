@@ -9,14 +9,19 @@ from typing import Any
 import pytest
 
 from scaler.core.decide import decide
-from scaler.core.model import Fallback, Known, Observation, Overrides, Schedule, Stale, Unknown
-from scaler.core.state import ExplanationStep, FleetState
-from tests.support.scaler_builders import FLEET, SILENT, after_window, arn, kept, observe, remembering, settled
-
-
-def said(steps: tuple[ExplanationStep, ...], words: str) -> bool:
-    return any(words in step.text for step in steps)
-
+from scaler.core.model import FallbackPolicy, Known, Observation, Overrides, Schedule, Stale, Unknown
+from scaler.core.state import FleetState
+from tests.support.scaler_builders import (
+    FLEET,
+    SILENT,
+    arn,
+    decide_after_window,
+    explained,
+    observe,
+    state_after_window,
+    state_of,
+    with_state,
+)
 
 # --- bounds
 
@@ -48,13 +53,13 @@ def test_bounds_in_force(
     assert decision.desired == desired
 
 
-def test_orders_are_explained_with_who_gave_them() -> None:
-    ordered = Overrides(maximum=1, by="ada", why="month end")
+def test_overrides_are_explained_with_their_author() -> None:
+    ordered = Overrides(maximum=1, by="ada", reason="month end")
     decision, _ = decide(FLEET, observe(["full"], queued=25, running=5, overrides=ordered), FleetState(), 0.0)
-    assert said(decision.explanation, "Override by ada: maximum 1 (month end)"), decision.explanation
+    assert explained(decision.explanation, "Override by ada: maximum 1 (month end)"), decision.explanation
     schedule = Schedule(6, "weekdays from 06:00 in Zurich")
     decision, _ = decide(FLEET, observe(["full"], schedule=schedule), FleetState(), 0.0)
-    assert said(decision.explanation, "minimum 6 (weekdays from 06:00 in Zurich)"), decision.explanation
+    assert explained(decision.explanation, "minimum 6 (weekdays from 06:00 in Zurich)"), decision.explanation
 
 
 @pytest.mark.parametrize(
@@ -65,14 +70,14 @@ def test_orders_are_explained_with_who_gave_them() -> None:
         pytest.param({"protected": SILENT}, 0, id="not while protection is unknown"),
     ],
 )
-def test_a_size_ordered_below_is_reached_by_draining(change: dict[str, Any], drained: int) -> None:
+def test_a_smaller_fixed_size_is_reached_by_drains(change: dict[str, Any], drained: int) -> None:
     seen = observe(["full"] * 3, queued=90, running=15, overrides=Overrides(fixed=1), **change)
     decision, _ = decide(FLEET, seen, FleetState(), 0.0)
     assert decision.desired == 3
     assert len(decision.drains) == drained
 
 
-def test_zero_ordered_needs_no_witness_but_interrupts_nobody() -> None:
+def test_fixed_zero_needs_no_source_and_interrupts_no_task() -> None:
     decision, state = decide(FLEET, observe(["busy", "idle"], overrides=Overrides(fixed=0)), FleetState(), 0.0)
     assert (decision.desired, len(decision.drains)) == (2, 2)
     decision, _ = decide(FLEET, observe(["draining", "released"], overrides=Overrides(fixed=0)), state, 5.0)
@@ -82,18 +87,20 @@ def test_zero_ordered_needs_no_witness_but_interrupts_nobody() -> None:
 # --- pause
 
 
-def test_paused_in_lets_nobody_go_and_calls_back_who_was_told_to() -> None:
+def test_pause_in_drains_no_worker_and_resumes_draining_ones() -> None:
     overrides = Overrides(pause="in", by="ada")
-    decision, _ = after_window(observe(["idle"] * 4, overrides=overrides))
+    decision, _ = decide_after_window(observe(["idle"] * 4, overrides=overrides))
     assert not decision.drains
-    decision, after = after_window(observe(["idle", "draining", "released"], overrides=overrides), draining=(1, 2))
+    decision, after = decide_after_window(
+        observe(["idle", "draining", "released"], overrides=overrides), draining=(1, 2)
+    )
     assert set(decision.resumes) == {arn(1), arn(2)}
     assert not decision.reduces
-    assert not kept(after).drains
-    assert said(decision.explanation, "scale-in paused")
+    assert not state_of(after).drains
+    assert explained(decision.explanation, "scale-in paused")
 
 
-def test_paused_out_starts_nobody_except_for_protection() -> None:
+def test_pause_out_starts_no_worker_except_for_protection() -> None:
     overrides = Overrides(pause="out")
     decision, _ = decide(FLEET, observe(["full"], queued=40, running=5, overrides=overrides), FleetState(), 0.0)
     assert (decision.desired, decision.target) == (1, 9)
@@ -101,17 +108,17 @@ def test_paused_out_starts_nobody_except_for_protection() -> None:
         FLEET, observe(["full", "refused"], desired=1, queued=40, overrides=overrides), FleetState(), 0.0
     )
     assert (decision.desired, decision.kind) == (2, "protect")
-    decision, _ = after_window(observe(["idle"] * 4, overrides=overrides))
+    decision, _ = decide_after_window(observe(["idle"] * 4, overrides=overrides))
     assert len(decision.drains) == 3, "shrinking is not paused"
 
 
-def test_paused_both_ways_nothing_moves() -> None:
+def test_pause_both_changes_nothing() -> None:
     overrides = Overrides(pause="both")
     for seen in (
         observe(["full"], queued=90, running=5, overrides=overrides),
         observe(["idle"] * 3, overrides=overrides),
     ):
-        decision, _ = after_window(seen)
+        decision, _ = decide_after_window(seen)
         assert (decision.writes, decision.drains, decision.resumes) == (False, (), ())
 
 
@@ -127,21 +134,21 @@ def test_paused_both_ways_nothing_moves() -> None:
         pytest.param(["full", "draining"], 20, "Would resume 1 draining worker", id="calling back"),
     ],
 )
-def test_a_dry_run_tells_and_does_nothing(workers: list[str], queued: int, words: str) -> None:
+def test_a_dry_run_explains_and_changes_nothing(workers: list[str], queued: int, words: str) -> None:
     ordered = Overrides(dry_run=True)
     seen = observe(workers, queued=queued, running=0 if workers[0] == "idle" else 5, overrides=ordered)
-    decision, after = after_window(seen, draining=(1,) if len(workers) == 2 else ())
+    decision, after = decide_after_window(seen, draining=(1,) if len(workers) == 2 else ())
     assert (decision.writes, decision.drains, decision.resumes, decision.released) == (False, (), (), ())
     assert decision.reason.startswith("Dry run")
-    assert said(decision.explanation, words), decision.explanation
-    assert not kept(after).drains, "who is told nothing is not in drain"
-    assert kept(after).expected == len(workers)
+    assert explained(decision.explanation, words), decision.explanation
+    assert not state_of(after).drains, "a dry run drains no worker"
+    assert state_of(after).expected == len(workers)
 
 
 # --- overrides that cannot be read
 
 
-def test_controls_never_read_write_nothing_at_first_and_then_only_grow() -> None:
+def test_overrides_never_read_allow_no_write_at_first_and_then_scale_out_only() -> None:
     seen = replace(observe(["full"], queued=20, running=5), overrides=Unknown("denied"))
     state = FleetState()
     desired = []
@@ -150,18 +157,20 @@ def test_controls_never_read_write_nothing_at_first_and_then_only_grow() -> None
         desired.append(decision.desired)
     assert desired == [1] * 12 + [5] * 2
     idle = replace(observe(["idle"] * 3), overrides=Unknown("denied"))
-    decision, _ = decide(FLEET, idle, replace(settled(observe(["idle"] * 3)), overrides_unknown_since=0.0), 60.0)
+    decision, _ = decide(
+        FLEET, idle, replace(state_after_window(observe(["idle"] * 3)), overrides_unknown_since=0.0), 60.0
+    )
     assert not decision.drains
-    assert said(decision.explanation, "scale-out only")
+    assert explained(decision.explanation, "scale-out only")
 
 
-def test_controls_never_read_do_not_stop_protection() -> None:
+def test_overrides_never_read_do_not_block_protection() -> None:
     seen = replace(observe(["full", "refused"], desired=1), overrides=Unknown("denied"))
     decision, _ = decide(FLEET, seen, FleetState(), 0.0)
     assert (decision.desired, decision.kind) == (2, "protect")
 
 
-def test_controls_once_read_stay_in_force() -> None:
+def test_overrides_once_read_stay_in_force() -> None:
     stale: Observation = replace(observe(["full"], queued=90), overrides=Stale(Overrides(maximum=2), 900.0))
     decision, _ = decide(FLEET, stale, FleetState(), 0.0)
     assert decision.desired == 2
@@ -173,15 +182,15 @@ def test_controls_once_read_stay_in_force() -> None:
 @pytest.mark.parametrize(
     ("fallback", "desired", "drained"),
     [
-        pytest.param(Fallback("hold", 9, 30.0), 3, 0, id="hold"),
-        pytest.param(Fallback("hold-if-higher", 5, 30.0), 5, 0, id="hold-if-higher raises"),
-        pytest.param(Fallback("hold-if-higher", 2, 30.0), 3, 0, id="hold-if-higher never lowers"),
-        pytest.param(Fallback("fixed", 5, 30.0), 5, 0, id="fixed raises"),
-        pytest.param(Fallback("fixed", 1, 30.0), 3, 2, id="fixed drains"),
-        pytest.param(Fallback("fixed", 50, 30.0), 10, 0, id="within the bounds"),
+        pytest.param(FallbackPolicy("hold", 9, 30.0), 3, 0, id="hold"),
+        pytest.param(FallbackPolicy("hold-if-higher", 5, 30.0), 5, 0, id="hold-if-higher raises"),
+        pytest.param(FallbackPolicy("hold-if-higher", 2, 30.0), 3, 0, id="hold-if-higher never lowers"),
+        pytest.param(FallbackPolicy("fixed", 5, 30.0), 5, 0, id="fixed raises"),
+        pytest.param(FallbackPolicy("fixed", 1, 30.0), 3, 2, id="fixed drains"),
+        pytest.param(FallbackPolicy("fixed", 50, 30.0), 10, 0, id="within the bounds"),
     ],
 )
-def test_fallback_after_a_while_of_nobody_knowing(fallback: Fallback, desired: int, drained: int) -> None:
+def test_fallback_after_an_unknown_demand(fallback: FallbackPolicy, desired: int, drained: int) -> None:
     fleet = replace(FLEET, fallback=fallback)
     seen = observe(["idle"] * 3, database=SILENT, broker=SILENT)
     state = FleetState()
@@ -192,8 +201,8 @@ def test_fallback_after_a_while_of_nobody_knowing(fallback: Fallback, desired: i
     assert (decision.desired, len(decision.drains)) == (desired, drained)
 
 
-def test_a_short_answer_ends_the_fallback() -> None:
-    fleet = replace(FLEET, fallback=Fallback("fixed", 9, 30.0))
+def test_a_known_demand_ends_the_fallback() -> None:
+    fleet = replace(FLEET, fallback=FallbackPolicy("fixed", 9, 30.0))
     _, state = decide(fleet, observe(["idle"], database=SILENT, broker=SILENT), FleetState(), 0.0)
     _, state = decide(fleet, observe(["idle"]), state, 25.0)
     decision, _ = decide(fleet, observe(["idle"], database=SILENT, broker=SILENT), state, 30.0)
@@ -210,9 +219,9 @@ def test_a_short_answer_ends_the_fallback() -> None:
         pytest.param("adopt", [6, 0], id="adopt: it holds for a window"),
     ],
 )
-def test_a_count_raised_by_hand(foreign: str, then: list[int]) -> None:
+def test_drift_above_the_need(foreign: str, then: list[int]) -> None:
     fleet = replace(FLEET, desired_count_drift=foreign)  # type: ignore[arg-type]
-    state = remembering(settled(observe(["idle"]), fleet), expected=1)
+    state = with_state(state_after_window(observe(["idle"]), fleet), expected=1)
     decision, state = decide(fleet, observe(["idle"] * 6), state, 60.0)
     assert decision.desired_count_drift == 6
     assert [decision.desired, len(decision.drains)] == then
@@ -224,10 +233,10 @@ def test_a_count_raised_by_hand(foreign: str, then: list[int]) -> None:
         assert len(decision.drains) == 5
 
 
-def test_a_count_lowered_by_hand_is_corrected_at_once_in_both() -> None:
+def test_drift_below_the_need_is_corrected_at_once() -> None:
     for foreign in ("adopt", "correct"):
         fleet = replace(FLEET, desired_count_drift=foreign)
-        state = remembering(settled(observe(["full"] * 4, running=20), fleet), expected=4)
+        state = with_state(state_after_window(observe(["full"] * 4, running=20), fleet), expected=4)
         decision, after = decide(fleet, observe(["full"] * 3, desired=3, running=15, queued=5), state, 60.0)
         assert decision.desired == 4, foreign
         assert after.adopted is None
@@ -236,27 +245,27 @@ def test_a_count_lowered_by_hand_is_corrected_at_once_in_both() -> None:
 # --- reductions that used to wait for ever
 
 
-def test_a_silent_but_protected_worker_does_not_stop_others_from_leaving() -> None:
-    decision, _ = after_window(observe(["full", "released", "silent"], running=5), draining=(1,))
+def test_an_unreadable_but_protected_worker_does_not_block_scale_in() -> None:
+    decision, _ = decide_after_window(observe(["full", "released", "silent"], running=5), draining=(1,))
     assert (decision.kind, decision.desired) == ("shrink", 2)
 
 
-def test_a_silent_and_unprotected_worker_does() -> None:
-    decision, _ = after_window(observe(["full", "released", "booting"], running=5), draining=(1,))
+def test_an_unreadable_and_unprotected_worker_blocks_scale_in() -> None:
+    decision, _ = decide_after_window(observe(["full", "released", "booting"], running=5), draining=(1,))
     assert not decision.reduces
-    assert said(decision.explanation, "not protected")
+    assert explained(decision.explanation, "not protected")
 
 
-def test_a_task_that_ecs_never_starts_stops_nobody_from_leaving() -> None:
+def test_a_task_that_ecs_never_starts_does_not_block_scale_in() -> None:
     seen = observe(["full", "released", "pending"], running=5)
     state = FleetState()
     for tick in range(62):
-        decision, state = decide(FLEET, seen, remembering(state, drains={arn(1): 0.0}), tick * 5.0)
+        decision, state = decide(FLEET, seen, with_state(state, drains={arn(1): 0.0}), tick * 5.0)
         assert decision.reduces == (tick > 60), tick * 5.0
     assert (decision.desired, decision.protected_minimum) == (1, 1)
 
 
-def test_a_worker_that_came_up_and_never_consumes_is_drained_where_it_is_not_wanted() -> None:
+def test_a_worker_that_never_consumes_is_drained_if_not_needed() -> None:
     seen = observe(["full", "starting"], running=5)
     state = FleetState()
     for tick in range(62):
@@ -266,5 +275,5 @@ def test_a_worker_that_came_up_and_never_consumes_is_drained_where_it_is_not_wan
     assert decision.desired == 1
 
 
-def test_known_is_what_the_builders_say() -> None:
+def test_the_builders_make_known_readings() -> None:
     assert isinstance(observe([]).overrides, Known)

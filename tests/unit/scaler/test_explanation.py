@@ -13,12 +13,21 @@ import pytest
 from scaler.core.state import Kind
 from scaler.reporting.decision_line import decision_line
 from scaler.reporting.explanation import next_steps, summary
-from scaler.runtime.tick_result import Report
+from scaler.runtime.tick_result import TickResult
 from tests.support.scaler_page import line, step, workers
 from tests.unit.scaler.test_runtime import ports
 
 ROOT = Path(__file__).resolve().parents[3]
-ORDERS = {"min": None, "max": None, "fixed": None, "pause": "none", "dry_run": False, "by": "ada", "at": "", "why": ""}
+OVERRIDES = {
+    "min": None,
+    "max": None,
+    "fixed": None,
+    "pause": "none",
+    "dry_run": False,
+    "by": "ada",
+    "at": "",
+    "reason": "",
+}
 LINES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "as many as needed": (
         line(),
@@ -73,11 +82,11 @@ LINES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
         ("Worker count unknown. ECS is silent.",),
     ),
     "pause": (
-        line(overrides=ORDERS | {"pause": "in", "why": "a migration"}),
+        line(overrides=OVERRIDES | {"pause": "in", "reason": "a migration"}),
         ("Override by ada: scale-in paused (a migration).",),
     ),
     "fixed and dry run": (
-        line(overrides=ORDERS | {"fixed": 3, "dry_run": True}),
+        line(overrides=OVERRIDES | {"fixed": 3, "dry_run": True}),
         ("Override by ada: fixed at 3, dry run without changes.",),
     ),
     "orders unknown": (line(overrides_state="unknown"), ("Overrides unreadable.",)),
@@ -94,8 +103,8 @@ LINES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
 
 @pytest.mark.parametrize("case", LINES)
 def test_summary(case: str) -> None:
-    told, sentences = LINES[case]
-    text = " ".join(summary(told))
+    decided, sentences = LINES[case]
+    text = " ".join(summary(decided))
     for sentence in sentences:
         assert sentence in text, text
 
@@ -111,7 +120,7 @@ def test_next_steps_list_starting_and_stopping_workers() -> None:
                 step("dry run", "Would drain 01"),
             ],
             services={"worker-default-a": {"running": 4}, "worker-default-b": {"running": 3}},
-            overrides=ORDERS | {"until": "2026-03-01T18:00:00Z"},
+            overrides=OVERRIDES | {"until": "2026-03-01T18:00:00Z"},
         )
     )
     assert found == (
@@ -130,7 +139,7 @@ def test_next_steps_list_starting_and_stopping_workers() -> None:
 
 async def test_real_decisions_have_complete_sentences() -> None:
     """The decisions are made by the core: scale-out, drain, scale-in."""
-    world, seen = ports(), dict[Kind, Report]()
+    world, seen = ports(), dict[Kind, TickResult]()
     loop = world.fleet_loop()
     world.queue.extend([20.0] * 12)
     for _ in range(40):
@@ -208,7 +217,7 @@ def test_no_code_reads_a_sentence() -> None:
     assert ROOT / "scaler/reporting/explanation.py" in files
     found = [f"{path}:{number}" for path in files for number in reads_of_text(path.read_text(encoding="utf-8"))]
     assert found == []
-    page = (ROOT / "scaler/reporting/index.html").read_text(encoding="utf-8")
+    page = (ROOT / "scaler/reporting/page.js").read_text(encoding="utf-8")
     reads = re.findall(
         r"\b(?:text|reason|explanation|summary)\b\)?\.(?:split|match|includes|startsWith|search|slice)\(.*", page
     )

@@ -259,7 +259,7 @@ async def test_obeys_an_order_and_a_schedule_and_records_what_replay_decides_aga
     assert set(writes) == {2}, "12 messages want 3 workers, the schedule 4, somebody allowed 2"
     # On a busy machine the first ticks may pass before anybody has answered.
     obeying = next(line for line in decisions if line.get("update_service", {}).get("sent"))
-    assert obeying["controls"]["by"] == "somebody"
+    assert obeying["overrides"]["by"] == "somebody"
     assert any("minimum 4" in step["text"] for step in obeying["explanation"]), obeying["explanation"]
     again = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "scaler.main", "replay", str(tmp_path / "ticks"), "--json"),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The alert rules: every name and label is the scaler's own, and each fires for what it says and nothing else."""
+"""The alert rules: their names and labels exist in the scaler, and each fires exactly for its condition."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_a_rule_tells_who_how_bad_and_where_to_read_on(alert: str) -> None:
     used = set(re.findall(r"\$labels\.(\w+)", rule["annotations"]["summary"]))
     (fires, _), *_ = CASES[alert]
     for labels in Evaluator(fires, NOW).evaluate(rule["expr"]):
-        assert used <= {name for name, _ in labels}, f"the summary asks for {used}, the alert has {dict(labels)}"
+        assert used <= {name for name, _ in labels}, f"the summary uses {used}, the alert has {dict(labels)}"
     assert f"`{alert}`" in (ROOT / "docs" / "how-to" / "watch-the-scaler.md").read_text(), (
         "the page explains every alert"
     )
@@ -65,7 +65,7 @@ def growing(name: str, by: float, **labels: str) -> Series:
 INTERVAL = now("interval_seconds", 5)
 CALL = {"service": "ecs", "operation": "DescribeServices"}
 Case = tuple[Sequence[Series], int]
-# alert: samples and how many alerts they are; each alert has samples that fire and samples just beside them
+# alert: samples and the number of alerts; each alert has samples that fire and samples just below
 CASES: dict[str, list[Case]] = {
     "OpenmwaaScalerAbsent": [([], 1), ([INTERVAL], 0)],
     "OpenmwaaScalerNoDecision": [
@@ -133,8 +133,8 @@ def test_every_rule_has_cases_on_both_sides() -> None:
     ],
 )
 def test_a_rule_fires_for_what_it_says(alert: str, samples: Sequence[Series], alerts: int) -> None:
-    for each in samples:
-        assert {name for name, _ in each.labels} == KNOWN[each.name], "the samples are what the scaler would say"
+    for given in samples:
+        assert {name for name, _ in given.labels} == KNOWN[given.name], "the samples are those of the scaler"
     assert len(Evaluator(samples, NOW).evaluate(RULES[alert]["expr"])) == alerts
 
 

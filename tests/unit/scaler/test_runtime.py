@@ -17,7 +17,7 @@ from scaler.core.model import (
     BrokerCount,
     DatabaseCount,
     Deployment,
-    Fleet,
+    FleetPolicy,
     Known,
     Overrides,
     Service,
@@ -27,15 +27,15 @@ from scaler.core.model import (
 )
 from scaler.errors import SourceError
 from scaler.reporting.decision_log import DecisionLog
-from scaler.reporting.prometheus_metrics import Metrics
+from scaler.reporting.prometheus_metrics import PrometheusMetrics
 from scaler.runtime.fleet_loop import FleetLoop
 from scaler.runtime.observe import Observer, Ports, SharedDatabase
 from scaler.runtime.overrides import SharedOverrides
 from scaler.runtime.supervisor import Supervisor
 from tests.support.fake_environment import FakeEnvironment
-from tests.support.scaler_builders import only
+from tests.support.scaler_builders import only_service
 
-FLEET = Fleet("default", ("default",), 5, 1, 5, scale_in_window_s=30.0)
+FLEET = FleetPolicy("default", ("default",), 5, 1, 5, scale_in_window_s=30.0)
 ROLLING = Service(
     2, 2, 0, (Deployment("PRIMARY", "worker:2", "IN_PROGRESS"), Deployment("ACTIVE", "worker:1", "COMPLETED"))
 )
@@ -82,7 +82,7 @@ async def test_every_reading_is_known_when_all_answer() -> None:
     observation, errors = await Observer(
         FLEET, ["worker-default"], {"default": "url"}, environment.environment()
     ).observe(3.0)
-    seen = only(observation)
+    seen = only_service(observation)
     readings = [seen.service, seen.tasks, seen.protected, *seen.agents.values()]
     assert all(isinstance(each, Known) for each in [*readings, observation.broker, observation.database])
     assert not errors
@@ -98,7 +98,7 @@ async def test_a_broken_source_is_unknown_and_the_others_are_not(
     observation, errors = await Observer(
         FLEET, ["worker-default"], {"default": "url"}, environment.environment()
     ).observe(0.2)
-    seen = only(observation)
+    seen = only_service(observation)
     unknown = {
         "service": isinstance(seen.service, Unknown),
         "tasks": isinstance(seen.tasks, Unknown),
@@ -153,7 +153,7 @@ async def test_several_queues_are_one_demand() -> None:
         async def counts(self) -> Mapping[str, DatabaseCount]:
             return {"a": DatabaseCount(1, 2), "b": DatabaseCount(10, 20), "other": DatabaseCount(99, 99)}
 
-    fleet = Fleet("two", ("a", "b", "never used"), 5, 1, 5)
+    fleet = FleetPolicy("two", ("a", "b", "never used"), 5, 1, 5)
     queues = Queues()
     observer = Observer(
         fleet, ["worker-default"], {"a": "a", "b": "b"}, environment.environment(broker=queues, database=queues)
@@ -218,7 +218,7 @@ async def test_a_loop_takes_over_what_another_of_its_fleet_remembers() -> None:
         environment.advance(5.0)
     after.inherit_state(before)
     report = await after.tick()
-    assert report.tick.before.window.covered_s(environment.now) > 30.0, "a changed setting cost the fleet its window"
+    assert report.tick.before.window.known_s(environment.now) > 30.0, "a changed setting cost the fleet its window"
 
 
 async def test_both_generations_are_written_and_growth_does_not_wait_for_the_drain(
@@ -348,8 +348,10 @@ async def test_a_write_that_fails_is_reported_and_tried_again(monkeypatch: pytes
 # --- reports
 
 
-async def reported(environment: FakePorts, ticks: int = 1) -> tuple[list[dict[str, Any]], DecisionLog, Metrics]:
-    out, metrics = io.StringIO(), Metrics()
+async def reported(
+    environment: FakePorts, ticks: int = 1
+) -> tuple[list[dict[str, Any]], DecisionLog, PrometheusMetrics]:
+    out, metrics = io.StringIO(), PrometheusMetrics()
     log = DecisionLog("test", out, environment.wall, kept=3)
     loop = environment.fleet_loop(log, metrics)
     for _ in range(ticks):
@@ -414,7 +416,7 @@ class Turning:
     """A loop that does what it is told and counts."""
 
     def __init__(self, name: str, body: Callable[[], Awaitable[Any]]) -> None:
-        self.fleet = Fleet(name, (name,), 1, 1, 1, interval_s=0.01)
+        self.fleet = FleetPolicy(name, (name,), 1, 1, 1, interval_s=0.01)
         self.body, self.ticks, self.failures = body, 0, []  # type: ignore[var-annotated]
         self.ticked = asyncio.Event()
 

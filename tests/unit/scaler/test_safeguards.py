@@ -15,14 +15,14 @@ from scaler.core.decide import decide
 from scaler.core.model import AgentState, BrokerCount, Known, Observation, Service, Task
 from scaler.core.state import Decision, FleetState
 from scaler.runtime.agent_concurrency import LimitedWorkers
-from tests.support.scaler_builders import FLEET, but, observe, settled
+from tests.support.scaler_builders import FLEET, observe, state_after_window, with_changes
 
 FROM_ZERO = replace(FLEET, minimum=0)
 
 
 def decide_often(observation: Observation) -> list[Decision]:
     """Decide on the same observation for some ticks after a full scale-in window."""
-    state = settled(observation, FROM_ZERO)
+    state = state_after_window(observation, FROM_ZERO)
     decisions = []
     for tick in range(4):
         decision, state = decide(FROM_ZERO, observation, state, 60.0 + tick * FLEET.interval_s)
@@ -58,10 +58,10 @@ def test_running_tasks_count_as_demand_although_their_messages_are_acknowledged(
 
 def test_a_task_that_only_the_service_counts_as_pending_delays_a_reduction() -> None:
     observation = observe(["one", "released"], running=1)
-    decision, _ = decide(FLEET, observation, settled(observation), 60.0)
+    decision, _ = decide(FLEET, observation, state_after_window(observation), 60.0)
     assert (decision.kind, decision.desired) == ("shrink", 1)
-    pending = but(observation, service=Known(replace(_service(observation), pending=1), 0.0))
-    decision, _ = decide(FLEET, pending, settled(pending), 60.0)
+    pending = with_changes(observation, service=Known(replace(_service(observation), pending=1), 0.0))
+    decision, _ = decide(FLEET, pending, state_after_window(pending), 60.0)
     assert (decision.reduces, decision.desired) == (False, 2)
 
 

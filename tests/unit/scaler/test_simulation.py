@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import pytest
 
 from scaler.core import drain
-from scaler.core.model import Fleet, ServiceObservation
+from scaler.core.model import FleetPolicy, ServiceObservation
 from scaler.core.workers import ClassifiedWorkers
 from tests.support.fake_environment import FakeEnvironment
 
-FLEET = Fleet(name="default", queues=("default",), slots=5, minimum=1, maximum=5, scale_in_window_s=30.0)
+FLEET = FleetPolicy(name="default", queues=("default",), slots=5, minimum=1, maximum=5, scale_in_window_s=30.0)
 TASKS = 18
 
 
@@ -184,7 +184,7 @@ class TestControls:
 
     async def test_reducing_before_release(self, monkeypatch: pytest.MonkeyPatch) -> None:
         def anybody(
-            fleet: Fleet, seen: ServiceObservation, roster: ClassifiedWorkers, short_s: float, trail: object
+            fleet: FleetPolicy, seen: ServiceObservation, roster: ClassifiedWorkers, short_s: float, trail: object
         ) -> tuple[str, ...]:
             return ()
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from scaler.core.model import Fleet, Task
+from scaler.core.model import FleetPolicy, Task
 from scaler.errors import SourceError, ThrottledError
 from scaler.runtime.agent_concurrency import LimitedWorkers
 from scaler.runtime.supervisor import Supervisor
@@ -36,7 +36,7 @@ class Turning:
         errors: tuple[SourceError, ...] = (),
         kind: str = "hold",
     ) -> None:
-        self.fleet = Fleet(name, (name,), 1, 1, 1, interval_s=interval_s)
+        self.fleet = FleetPolicy(name, (name,), 1, 1, 1, interval_s=interval_s)
         self.body, self.errors, self.kind = body, errors, kind
         self.ticked: list[float] = []
         self.failures: list[BaseException] = []

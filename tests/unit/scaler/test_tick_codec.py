@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A tick that was kept: what is read back is what was, and what cannot be a tick is refused."""
+"""A recorded tick: it is read back equal, and an invalid tick is refused."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from scaler.core.decide import decide
 from scaler.core.state import FleetState
 from scaler.core.tick import Tick
 from scaler.reporting.tick_codec import RecordError, from_json, replay, to_json
-from tests.support.scaler_builders import FLEET, SERVICE, SILENT, but, observe
+from tests.support.scaler_builders import FLEET, SERVICE, SILENT, observe, with_changes
 
 
 def tick() -> Tick:
@@ -24,18 +24,21 @@ def tick() -> Tick:
     return Tick(FLEET, seen, state, 5.0, decide(FLEET, seen, state, 5.0)[0])
 
 
-def test_read_back_it_is_what_was() -> None:
-    for one in (tick(), replace(tick(), observation=but(tick().observation, service=SILENT, tasks=SILENT))):
-        assert from_json(json.loads(json.dumps(to_json(one)))) == one
+def test_a_tick_is_read_back_equal() -> None:
+    for recorded in (
+        tick(),
+        replace(tick(), observation=with_changes(tick().observation, service=SILENT, tasks=SILENT)),
+    ):
+        assert from_json(json.loads(json.dumps(to_json(recorded)))) == recorded
 
 
-def test_decided_again_it_does_not_differ() -> None:
+def test_replay_without_difference() -> None:
     assert replay(tick()) == ()
 
 
-def test_what_differs_is_named() -> None:
-    one = tick()
-    other = replace(one, decision=replace(one.decision, target=7, reason="Because."))
+def test_replay_names_the_difference() -> None:
+    recorded = tick()
+    other = replace(recorded, decision=replace(recorded.decision, target=7, reason="Because."))
     differences = replay(other)
     assert len(differences) == 2
     assert differences[1] == "decision.target: was 7, is 3"
@@ -93,7 +96,7 @@ SERVICE_PATH = ("observation", "services", SERVICE, "service")
         pytest.param(at("decision", "kind"), None, "decision.kind: Input should be", id="no kind"),
     ],
 )
-def test_what_cannot_be_a_tick_is_refused(change: Callable[[Any, Any], None], value: Any, words: str) -> None:
+def test_an_invalid_tick_is_refused(change: Callable[[Any, Any], None], value: Any, words: str) -> None:
     document = json.loads(json.dumps(to_json(tick())))
     change(document, value)
     with pytest.raises(RecordError) as refused:
@@ -101,7 +104,7 @@ def test_what_cannot_be_a_tick_is_refused(change: Callable[[Any, Any], None], va
     assert words in str(refused.value)
 
 
-def test_a_field_that_is_missing_is_refused() -> None:
+def test_a_missing_field_is_refused() -> None:
     document: Any = to_json(tick())
     del document["before"]["adopted"]
     with pytest.raises(RecordError, match=r"before\.adopted: Field required"):

@@ -209,7 +209,7 @@ def test_someone_else_writes_desired_count(hand: int) -> None:
         scenario.fake_ecs.write_by_hand(scenario.service, hand, repair_s=12.0)
         await scenario.ticks(1)
         assert scenario.decision.desired_count_drift == hand
-        assert f"somebody else wrote desired {hand}" in scenario.why
+        assert f"Desired count drift: {hand}" in scenario.why
         if hand < 4:
             await scenario.becomes(lambda: scenario.total >= 4, 10.0, "a count too low was to be raised")
         assert len(scenario.busy) == 4

@@ -7,16 +7,16 @@ from dataclasses import replace
 
 from scaler.core.decide import decide
 from scaler.core.state import FleetState
-from tests.support.scaler_builders import FLEET, arn, generation, observe, world
+from tests.support.scaler_builders import FLEET, arn, observe, observe_services, service_observation
 
 
 def test_a_scaler_that_starts_in_a_rollout_asks_for_no_more_than_the_maximum() -> None:
     """Ten old workers and ten new ones serve, and 40 are needed: it raised the new service to the sum of both, 20."""
     old, new = "worker-default-a", "worker-default-b"
-    seen = world(
+    seen = observe_services(
         {
-            old: generation(["full"] * 10, service=old, revision=1),
-            new: generation(["full"] * 10, service=new, revision=2),
+            old: service_observation(["full"] * 10, service=old, revision=1),
+            new: service_observation(["full"] * 10, service=new, revision=2),
         },
         queued=100,
         running=100,

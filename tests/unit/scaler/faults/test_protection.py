@@ -109,7 +109,7 @@ def test_max_lowered_below_what_is_protected() -> None:
         )
         assert scenario.decision.maximum == 1
         assert "4 protected" in scenario.why
-        assert "at most 1" in scenario.why
+        assert "maximum 1" in scenario.why
         await scenario.becomes(lambda: scenario.total == 1, 600.0, "then the maximum was to be reached")
         assert set(numbers) <= scenario.ledger.done
         await scenario.rests()

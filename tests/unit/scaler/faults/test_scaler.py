@@ -12,7 +12,7 @@ import pytest
 
 from scaler.config.reload import ConfigFile
 from scaler.config.settings import ScalerSettings, parse_settings
-from scaler.core.model import Fleet, Observation
+from scaler.core.model import FleetPolicy, Observation
 from scaler.core.state import Decision, FleetState
 from scaler.runtime.fleet_loop import FleetLoop
 from tests.support.fault_scenario import CONFIG, FLEET, PROFILE, FaultScenario, fleets, run_scenario
@@ -233,10 +233,10 @@ def test_one_poisonous_fleet_of_100(poison: str) -> None:
     run_scenario(steps, config=replace(CONFIG, fleets=many, profile=profile), begin=False)
 
 
-def poisoned(scenario: FaultScenario, fleet: Fleet, poison: str) -> FleetLoop:
+def poisoned(scenario: FaultScenario, fleet: FleetPolicy, poison: str) -> FleetLoop:
     """Return a loop whose every tick raises, never ends, or raises what is no `Exception`."""
 
-    def decide(_: Fleet, __: Observation, ___: FleetState, ____: float) -> tuple[Decision, FleetState]:
+    def decide(_: FleetPolicy, __: Observation, ___: FleetState, ____: float) -> tuple[Decision, FleetState]:
         raise ZeroDivisionError("poison") if poison == "raises" else MemoryError("poison")
 
     loop = scenario.fleet_loop(fleet)

@@ -9,13 +9,13 @@ from dataclasses import replace
 
 import pytest
 
-from scaler.core.model import Fleet
+from scaler.core.model import FleetPolicy
 from scaler.errors import DeadlineError
 from simulation.loop import run
 from simulation.simulation import Simulation, SimulationConfig
 from simulation.worker import SimulatedWorker
 
-FLEET = Fleet("default", ("default",), 4, 1, 8, scale_in_window_s=20.0)
+FLEET = FleetPolicy("default", ("default",), 4, 1, 8, scale_in_window_s=20.0)
 DRAINING = {"draining", "releasing", "released", "stopping"}
 
 

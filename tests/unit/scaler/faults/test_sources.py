@@ -269,14 +269,14 @@ def test_one_of_two_sources_down(source: str) -> None:
 @pytest.mark.fault(
     "sources disagree",
     "The broker may raise demand above the database for a minute, which covers SQS's delay; longer it counts ghosts, "
-    "and the decision says that it is no longer believed",
+    "and the decision says that it is no longer used",
 )
 def test_sources_disagree() -> None:
     async def steps(scenario: FaultScenario) -> None:
         await scenario.ticks(6)
         scenario.broker.answer = lambda true: BrokerCount(true.visible, true.in_flight + 8)
         await scenario.becomes(lambda: scenario.total >= 4, 15.0, "the broker was to be believed at first")
-        await scenario.becomes(lambda: "no longer believed" in scenario.why, 90.0, "the broker was to be doubted")
+        await scenario.becomes(lambda: "no longer used" in scenario.why, 90.0, "the broker was to be doubted")
         await scenario.becomes(lambda: scenario.total == 1, 120.0, "the fleet was to follow the database again")
         scenario.broker.answer = lambda true: true
         await scenario.rests()
