@@ -13,7 +13,7 @@ from aiobotocore.session import get_session
 
 from scaler.adapters import aws
 from scaler.adapters.ecs import EcsCluster
-from scaler.adapters.sqs import SqsBroker
+from scaler.adapters.sqs import SqsQueueReader
 from scaler.core.model import BrokerCount, Service, Task
 from scaler.errors import BadAnswerError, DeadlineError, RejectedError, SourceError, ThrottledError
 from tests.support.fake_aws import Failure, black_hole, fake_aws
@@ -55,7 +55,7 @@ class Aws:
         self.ecs: EcsCluster
         self.patient_ecs: EcsCluster
         self.hasty_ecs: EcsCluster
-        self.sqs: SqsBroker
+        self.sqs: SqsQueueReader
         self.calls = aws.ApiCalls()
 
     def says(self, **answers: Any) -> None:
@@ -82,7 +82,7 @@ async def world(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Aws]:
             found.hasty_ecs = EcsCluster(ecs, "openmwaa-test", deadline_s=0.2)
             # Sixty questions are put within half a second on any machine, and not within 10 ms on a busy one.
             found.patient_ecs = EcsCluster(ecs, "openmwaa-test", deadline_s=20.0, window_s=0.5)
-            found.sqs = SqsBroker(sqs, deadline_s=20.0)
+            found.sqs = SqsQueueReader(sqs, deadline_s=20.0)
             yield found
 
 
@@ -445,4 +445,4 @@ async def test_a_connection_refused_is_an_error_of_the_source(monkeypatch: pytes
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     async with aws.clients("us-east-1", "sqs") as (client,):
         with pytest.raises(SourceError, match="sqs"):
-            await SqsBroker(client, deadline_s=5.0).depth("http://127.0.0.1:9/1/default")
+            await SqsQueueReader(client, deadline_s=5.0).depth("http://127.0.0.1:9/1/default")

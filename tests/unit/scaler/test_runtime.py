@@ -31,7 +31,7 @@ from scaler.reporting.prometheus_metrics import PrometheusMetrics
 from scaler.runtime.fleet_loop import FleetLoop
 from scaler.runtime.observe import Observer, Ports, SharedDatabase
 from scaler.runtime.overrides import SharedOverrides
-from scaler.runtime.supervisor import Supervisor
+from scaler.runtime.supervisor import FleetSupervisor
 from tests.support.fake_environment import FakeEnvironment
 from tests.support.scaler_builders import only_service
 
@@ -439,7 +439,7 @@ async def test_one_fleets_failure_does_not_stop_the_others() -> None:
         return None
 
     poisonous, silent, good = Turning("poisonous", defect), Turning("silent", hang), Turning("good", fine)
-    supervisor = Supervisor([poisonous, silent, good], ports())  # type: ignore[list-item]
+    supervisor = FleetSupervisor([poisonous, silent, good], ports())  # type: ignore[list-item]
     running = asyncio.create_task(supervisor.run())
     async with asyncio.timeout(20):
         await asyncio.gather(*(loop.ticked.wait() for loop in (poisonous, silent, good)))
@@ -453,7 +453,7 @@ async def test_one_fleets_failure_does_not_stop_the_others() -> None:
 
 async def test_a_loop_that_does_not_turn_is_a_problem() -> None:
     environment = ports()
-    supervisor = Supervisor([Turning("stuck", hang)], environment)  # type: ignore[list-item]
+    supervisor = FleetSupervisor([Turning("stuck", hang)], environment)  # type: ignore[list-item]
     assert supervisor.problem() is None
     environment.advance(100.0)
     assert "fleet stuck has not ticked for 100 s" in (supervisor.problem() or "")

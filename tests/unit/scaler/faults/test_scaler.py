@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from scaler.config.reload import ConfigFile
-from scaler.config.settings import ScalerSettings, parse_settings
+from scaler.config.settings import ScalerConfig, parse_settings
 from scaler.core.model import FleetPolicy, Observation
 from scaler.core.state import Decision, FleetState
 from scaler.runtime.fleet_loop import FleetLoop
@@ -106,7 +106,7 @@ class File:
         first, *others = GOOD["fleets"]
         self.content = json.dumps({**GOOD, "fleets": [{**first, **fleet}, *others]}).encode()
 
-    def apply(self, settings: ScalerSettings) -> None:
+    def apply(self, settings: ScalerConfig) -> None:
         changed = replace(FLEET, maximum=settings.fleets[0].max)
         self.scenario.scalers[0].supervisor.apply([self.scenario.fleet_loop(changed)])
 

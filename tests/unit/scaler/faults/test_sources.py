@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from scaler.adapters.deadline import natural
-from scaler.adapters.sqs import IN_FLIGHT, VISIBLE, SqsBroker
+from scaler.adapters.sqs import IN_FLIGHT, VISIBLE, SqsQueueReader
 from scaler.core.model import BrokerCount, DatabaseCount
 from simulation.fault_injection import FaultRates
 from tests.support.fault_scenario import FaultScenario, run_scenario
@@ -156,7 +156,7 @@ ABSURD = {
 def absurd_broker(said: str) -> None:
     async def steps(scenario: FaultScenario) -> None:
         client = SqsClient()
-        scenario.broker = SqsBroker(client)  # type: ignore[assignment]
+        scenario.broker = SqsQueueReader(client)  # type: ignore[assignment]
         scenario.start_scaler()
         await scenario.works(4, work_s=25.0)
         client.attributes = {VISIBLE: said}
