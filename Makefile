@@ -2,7 +2,7 @@
 ROOT := $(dir $(abspath $(lastword $(MAKEFILE_LIST))))
 BIN := $(ROOT).venv/bin
 .DEFAULT_GOAL := help
-.PHONY: help bootstrap demo test unit contract faults verify images snapshots lint words format bench coverage synth docs lock hooks clean
+.PHONY: help bootstrap demo test unit contract faults verify images mutants snapshots lint words format bench coverage synth docs lock hooks clean
 
 help: ## List the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -32,6 +32,9 @@ verify: bootstrap ## Every example applied, planned again, destroyed, checked; E
 
 images: bootstrap ## Check both Dockerfiles and build them with buildah (BASE_IMAGE=name); Linux and root
 	@$(ROOT)tools/build_images
+
+mutants: bootstrap ## Change the code in 320 places, one at a time: 90 % must fail a test (SAMPLE=number)
+	@cd $(ROOT) && $(BIN)/python -m tools.mutants $(SAMPLE)
 
 snapshots: bootstrap ## The stack of every example as lines, for a review
 	@cd $(ROOT) && $(BIN)/python -m tools.write_snapshots

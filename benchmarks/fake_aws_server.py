@@ -18,7 +18,7 @@ PREFIX = "arn:aws:ecs:us-east-1:123456789012"
 CLUSTER = "openmwaa-bench"
 
 
-class World:
+class FakeFleets:
     """Fleets of a constant size."""
 
     def __init__(self, fleets: int, workers: int) -> None:
@@ -144,17 +144,17 @@ class World:
         }
 
 
-async def serve(port: int, agent_port: int, world: World) -> None:
+async def serve(port: int, agent_port: int, fleets: FakeFleets) -> None:
     async def aws(request: web.Request) -> web.Response:
         operation = request.headers["X-Amz-Target"].rsplit(".", 1)[-1]
-        body = world.respond(operation, json.loads(await request.read()))
+        body = fleets.respond(operation, json.loads(await request.read()))
         return web.json_response(body, content_type="application/x-amz-json-1.1")
 
     async def agent(request: web.Request) -> web.Response:
-        return web.json_response(world.agent(str(request.url.host)))
+        return web.json_response(fleets.agent(str(request.url.host)))
 
     async def counts(_: web.Request) -> web.Response:
-        return web.json_response({"calls": world.calls, "agents": world.agent_calls})
+        return web.json_response({"calls": fleets.calls, "agents": fleets.agent_calls})
 
     for port_, routes in (
         (port, [web.post("/{path:.*}", aws), web.get("/counts", counts)]),
@@ -171,4 +171,4 @@ async def serve(port: int, agent_port: int, world: World) -> None:
 
 if __name__ == "__main__":
     port, agent_port, fleets, workers = map(int, sys.argv[1:5])
-    asyncio.run(serve(port, agent_port, World(fleets, workers)))
+    asyncio.run(serve(port, agent_port, FakeFleets(fleets, workers)))

@@ -19,6 +19,7 @@ from typing import Any
 from openmwaa.local.demo.summary import percentiles
 from simulation.negative_controls import NEGATIVE_CONTROLS
 from simulation.report import RunSummary, control, protocol
+from simulation.report import RunSummary
 
 OUT = Path(__file__).resolve().parents[1] / "build" / "bench"
 SCALE_INS = int(os.environ.get("BENCH_SCALE_INS", "10000"))
@@ -88,7 +89,7 @@ def wrong(summary: RunSummary, lost: dict[str, int]) -> list[str]:
         ("invariants broken", summary.broken),
     ):
         if number:
-            found.append(f"{number} {what}: {'; '.join(summary.blame[:5])}")
+            found.append(f"{number} {what}: {'; '.join(summary.failures[:5])}")
     return found
 
 

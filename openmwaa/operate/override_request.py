@@ -15,8 +15,7 @@ from openmwaa.operate.errors import ControlsError
 from scaler.config.overrides import OverrideDocument, Pause
 from scaler.config.schedule import Schedules
 from scaler.core import bounds
-from scaler.core.model import Fleet as CoreFleet
-from scaler.core.model import Known, Overrides, Schedule
+from scaler.core.model import FleetPolicy, Known, Overrides, Schedule
 
 MOST_WORKERS = 5000
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -147,7 +146,7 @@ def in_force(fleet: Fleet, document: OverrideDocument | None, now: datetime) -> 
     """Return the bounds as the scaler's own code works them out from file, schedule and order."""
     schedule = Schedules(fleet.schedule).at(now)
     controls = Overrides() if document is None or document.expired(now) else document.to_core()
-    core = CoreFleet(fleet.name, fleet.queues, fleet.slots, fleet.min, fleet.max)
+    core = FleetPolicy(fleet.name, fleet.queues, fleet.slots, fleet.min, fleet.max)
     limits, _ = bounds.in_force(core, Known(controls, 0.0), schedule, None, 0.0)
     return InForce(limits.minimum, limits.maximum, schedule)
 

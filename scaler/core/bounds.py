@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from scaler.core.explain import Explanation, count
-from scaler.core.model import Fleet, Overrides, Reading, Schedule, Unknown
+from scaler.core.model import FleetPolicy, Overrides, Reading, Schedule, Unknown
 from scaler.core.state import ExplanationStep, Value
 
 FIRST_READ_S = 60.0
@@ -35,7 +35,11 @@ class Limits:
 
 
 def in_force(
-    fleet: Fleet, overrides: Reading[Overrides], schedule: Schedule | None, unknown_since: float | None, now: float
+    fleet: FleetPolicy,
+    overrides: Reading[Overrides],
+    schedule: Schedule | None,
+    unknown_since: float | None,
+    now: float,
 ) -> tuple[Limits, float | None]:
     """Return the bounds in force, and since when the overrides have been unknown."""
     if not isinstance(overrides, Unknown):
@@ -71,7 +75,7 @@ def bound(limits: Limits, target: int, serving: int, *, may_shrink: bool, explan
     return target
 
 
-def _limits(fleet: Fleet, overrides: Overrides, schedule: Schedule | None) -> Limits:
+def _limits(fleet: FleetPolicy, overrides: Overrides, schedule: Schedule | None) -> Limits:
     steps = []
     origin = f"Override by {overrides.by or 'unknown'}"
     reason = f" ({overrides.reason})" if overrides.reason else ""

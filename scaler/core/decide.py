@@ -15,13 +15,13 @@ from scaler.core import bounds
 from scaler.core.bounds import Limits
 from scaler.core.drain import ServiceShare
 from scaler.core.explain import Explanation, count, names, need, sentence
-from scaler.core.model import Fleet, Observation
+from scaler.core.model import FleetPolicy, Observation
 from scaler.core.service_plan import ServiceStep, ServiceView, detect_drift, plan_service, view_service
 from scaler.core.state import Decision, FleetState, Kind, WorkerCounts, strongest
 from scaler.core.target import DecisionInput, FleetTarget, assess
 
 
-def decide(fleet: Fleet, observation: Observation, state: FleetState, now: float) -> tuple[Decision, FleetState]:
+def decide(fleet: FleetPolicy, observation: Observation, state: FleetState, now: float) -> tuple[Decision, FleetState]:
     """Return the decision for the fleet, and its next state, without side effects."""
     services = [
         view_service(fleet, name, service, state.of(name), now)

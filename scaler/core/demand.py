@@ -10,12 +10,12 @@ the fleet.
 from __future__ import annotations
 
 from scaler.core.explain import Explanation
-from scaler.core.model import BrokerCount, DatabaseCount, Fleet, Known, Observation, Reading, Stale, Unknown
+from scaler.core.model import BrokerCount, DatabaseCount, FleetPolicy, Known, Observation, Reading, Stale, Unknown
 from scaler.core.state import Demand, FleetState
 
 
 def assess(
-    fleet: Fleet, observation: Observation, state: FleetState, now: float, explanation: Explanation
+    fleet: FleetPolicy, observation: Observation, state: FleetState, now: float, explanation: Explanation
 ) -> tuple[Demand | None, float | None]:
     """Return the demand (None: unknown), and since when the broker has counted more than the database."""
     agents = [agent for service in observation.services.values() for agent in service.agents.values()]
@@ -38,7 +38,7 @@ def messages(count: BrokerCount, running: int) -> int:
 
 
 def _both(
-    fleet: Fleet,
+    fleet: FleetPolicy,
     database: DatabaseCount,
     broker: Reading[BrokerCount],
     running: int,

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from scaler.core.explain import Explanation, count, names
-from scaler.core.model import Fleet, Known, Service, ServiceObservation
+from scaler.core.model import FleetPolicy, Known, Service, ServiceObservation
 from scaler.core.workers import ClassifiedWorker, ClassifiedWorkers
 
 
@@ -180,7 +180,11 @@ def protected_minimum(
 
 
 def reducible(
-    fleet: Fleet, observation: ServiceObservation, workers: ClassifiedWorkers, short_s: float, explanation: Explanation
+    fleet: FleetPolicy,
+    observation: ServiceObservation,
+    workers: ClassifiedWorkers,
+    short_s: float,
+    explanation: Explanation,
 ) -> tuple[str, ...] | None:
     """Return the released workers that allow a lower count; None when the count must not be lowered now."""
     service, protection = observation.service, observation.protected

@@ -44,7 +44,7 @@ Reading: TypeAlias = Known[T_co] | Stale[T_co] | Unknown
 
 
 @dataclass(frozen=True, slots=True)
-class Fallback:
+class FallbackPolicy:
     """The target after the demand has been unknown for `after_s` seconds.
 
     `hold` keeps the present count; `hold-if-higher` keeps it, but at least `count`; `fixed` goes to `count`: upward at
@@ -57,7 +57,7 @@ class Fallback:
 
 
 @dataclass(frozen=True, slots=True)
-class Fleet:
+class FleetPolicy:
     """One worker fleet and its scaling settings."""
 
     name: str
@@ -76,7 +76,7 @@ class Fleet:
     messages of a killed worker stay in flight for a whole visibility timeout (hours)."""
     launch_budget: int = 50
     """The maximum of tasks requested and not yet RUNNING, over all services."""
-    fallback: Fallback = Fallback()
+    fallback: FallbackPolicy = FallbackPolicy()
     desired_count_drift: Literal["adopt", "correct"] = "correct"
     """For a desired count that this scaler did not write. `correct`: the need applies, upward at once, downward by the
     ordinary drain. `adopt`: a count above the scaler's own is also kept for one scale-in window. A count below the

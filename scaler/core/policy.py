@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from scaler.core.explain import Explanation, count
-from scaler.core.model import Fallback, Fleet, Known, Observation
+from scaler.core.model import FallbackPolicy, FleetPolicy, Known, Observation
 from scaler.core.state import Demand
 from scaler.core.window import NeedWindow
 from scaler.core.workers import ClassifiedWorkers
@@ -15,7 +15,7 @@ ZERO_TICKS = 2
 
 
 def slots_to_workers(
-    fleet: Fleet,
+    fleet: FleetPolicy,
     demand: Demand,
     current: ClassifiedWorkers | None,
     others: list[ClassifiedWorkers],
@@ -49,7 +49,7 @@ def _concurrency(workers: ClassifiedWorkers | None) -> list[int]:
     return [agent.concurrency for agent in agents if agent is not None and agent.concurrency]
 
 
-def remember(fleet: Fleet, window: NeedWindow, needed: int | None, now: float, *, known: bool) -> NeedWindow:
+def remember(fleet: FleetPolicy, window: NeedWindow, needed: int | None, now: float, *, known: bool) -> NeedWindow:
     """Return the window with the need of this tick."""
     if needed is None:
         return window
@@ -57,7 +57,7 @@ def remember(fleet: Fleet, window: NeedWindow, needed: int | None, now: float, *
 
 
 def stabilize(
-    fleet: Fleet,
+    fleet: FleetPolicy,
     needed: int | None,
     serving: int,
     window: NeedWindow,
@@ -95,7 +95,7 @@ def stabilize(
 
 
 def fall_back(
-    fallback: Fallback, kept: int, unknown_since: float | None, now: float, explanation: Explanation
+    fallback: FallbackPolicy, kept: int, unknown_since: float | None, now: float, explanation: Explanation
 ) -> tuple[int, bool]:
     """Return the target while the demand is unknown, and whether the fleet may shrink to it."""
     unknown_s = 0.0 if unknown_since is None else now - unknown_since

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from scaler.core import drain
 from scaler.core.drain import DrainPlan, ServiceShare
 from scaler.core.explain import Explanation, count, names
-from scaler.core.model import Fleet, Known, Service, ServiceObservation, Unknown
+from scaler.core.model import FleetPolicy, Known, Service, ServiceObservation, Unknown
 from scaler.core.state import Attempt, Kind, ServiceDecision, ServiceState, WorkerCounts
 from scaler.core.workers import ClassifiedWorkers, classify_workers
 
@@ -64,7 +64,7 @@ class _Proposal:
 
 
 def view_service(
-    fleet: Fleet, name: str, observation: ServiceObservation, state: ServiceState, now: float
+    fleet: FleetPolicy, name: str, observation: ServiceObservation, state: ServiceState, now: float
 ) -> ServiceView:
     """Combine the readings of a service."""
     service = observation.service.value if isinstance(observation.service, Known) else None
@@ -92,7 +92,7 @@ def detect_drift(view: ServiceView) -> tuple[int | None, str]:
 
 
 def plan_service(
-    fleet: Fleet, view: ServiceView, share: ServiceShare, explanation: Explanation, now: float
+    fleet: FleetPolicy, view: ServiceView, share: ServiceShare, explanation: Explanation, now: float
 ) -> ServiceStep:
     """Return the decision for a service, and its next state."""
     if view.service is None:
@@ -120,7 +120,7 @@ def plan_service(
 
 
 def _propose(
-    fleet: Fleet,
+    fleet: FleetPolicy,
     view: ServiceView,
     service: Service,
     share: ServiceShare,
@@ -199,7 +199,13 @@ def _plan_unknown_service(view: ServiceView, explanation: Explanation, now: floa
 
 
 def _serving_soon(
-    fleet: Fleet, view: ServiceView, service: Service, decided: int, attempt: Attempt | None, resumed: int, now: float
+    fleet: FleetPolicy,
+    view: ServiceView,
+    service: Service,
+    decided: int,
+    attempt: Attempt | None,
+    resumed: int,
+    now: float,
 ) -> int:
     """Return how many workers serve, or will probably serve soon."""
     workers = view.workers

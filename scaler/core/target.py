@@ -10,7 +10,7 @@ from scaler.core import bounds, policy
 from scaler.core import demand as demands
 from scaler.core.bounds import Limits
 from scaler.core.explain import Explanation, count
-from scaler.core.model import Fleet, Observation
+from scaler.core.model import FleetPolicy, Observation
 from scaler.core.service_plan import ServiceView, detect_drift
 from scaler.core.state import Demand, FleetState
 
@@ -19,7 +19,7 @@ from scaler.core.state import Demand, FleetState
 class DecisionInput:
     """The input of one decision, and its explanation."""
 
-    fleet: Fleet
+    fleet: FleetPolicy
     observation: Observation
     limits: Limits
     services: Sequence[ServiceView]

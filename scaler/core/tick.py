@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from scaler.core.model import Fleet, Observation
+from scaler.core.model import FleetPolicy, Observation
 from scaler.core.state import Decision, FleetState
 
 
@@ -13,7 +13,7 @@ from scaler.core.state import Decision, FleetState
 class Tick:
     """The input of one `decide` and its decision."""
 
-    fleet: Fleet
+    fleet: FleetPolicy
     observation: Observation
     before: FleetState
     now: float

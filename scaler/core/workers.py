@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from scaler.core.model import AgentState, Fleet, Known, Phase, ServiceObservation, Task, Unknown
+from scaler.core.model import AgentState, FleetPolicy, Known, Phase, ServiceObservation, Task, Unknown
 from scaler.core.state import ServiceState, WorkerCounts
 
 Role = Literal["launching", "stuck", "consuming", "unknown", "draining", "released", "stopping"]
@@ -112,7 +112,7 @@ class ClassifiedWorkers:
 
 
 def classify_workers(
-    fleet: Fleet, observation: ServiceObservation, state: ServiceState, now: float
+    fleet: FleetPolicy, observation: ServiceObservation, state: ServiceState, now: float
 ) -> ClassifiedWorkers | None:
     """Classify every task with desired status RUNNING; None when the tasks are unknown in this tick."""
     if not isinstance(observation.tasks, Known):
@@ -129,7 +129,13 @@ def classify_workers(
 
 
 def _classify(
-    fleet: Fleet, task: Task, observation: ServiceObservation, state: ServiceState, now: float, *, old_revision: bool
+    fleet: FleetPolicy,
+    task: Task,
+    observation: ServiceObservation,
+    state: ServiceState,
+    now: float,
+    *,
+    old_revision: bool,
 ) -> ClassifiedWorker:
     reading = observation.agents.get(task.arn)
     agent = reading.value if isinstance(reading, Known) else None
@@ -151,7 +157,7 @@ def _classify(
 
 
 def _launch_clock(
-    fleet: Fleet, arn: str, agent: AgentState | None, state: ServiceState
+    fleet: FleetPolicy, arn: str, agent: AgentState | None, state: ServiceState
 ) -> tuple[Mapping[str, float], float]:
     """Return start times and deadline: a resumed worker has its drain lease, a new worker the launch deadline."""
     if arn in state.resumes and agent is not None and agent.phase in DRAIN_PHASES:

@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
 from scaler.core.decide import decide
-from scaler.core.model import AgentState, Fleet, Known, Observation, Task
+from scaler.core.model import AgentState, FleetPolicy, Known, Observation, Task
 from scaler.core.state import Decision, FleetState, ServiceDecision
 from scaler.core.tick import Tick
 from scaler.errors import SourceError, ThrottledError
@@ -30,12 +30,12 @@ class FleetLoop:
 
     def __init__(
         self,
-        fleet: Fleet,
+        fleet: FleetPolicy,
         observer: Observer,
         ports: Ports,
         listeners: Sequence[TickListener],
         *,
-        decide_with: Callable[[Fleet, Observation, FleetState, float], tuple[Decision, FleetState]] = decide,
+        decide_with: Callable[[FleetPolicy, Observation, FleetState, float], tuple[Decision, FleetState]] = decide,
     ) -> None:
         self.fleet = fleet
         self._decide = decide_with

@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 
 from scaler.core.decide import decide
-from scaler.core.model import Fleet
+from scaler.core.model import FleetPolicy
 from scaler.core.state import FleetState
 from tests.support.observations import SERVICES, Dimensions
 from tests.support.scaler_builders import arn, observe_services, service_observation
@@ -30,7 +30,7 @@ class DecisionReplay:
         rng = random.Random(seed)
         minimum = rng.randint(0, 2)
         maximum = max(1, minimum + rng.randint(0, 5))
-        self.fleet = Fleet("default", ("default",), 5, minimum, maximum, scale_in_window_s=WINDOW_S)
+        self.fleet = FleetPolicy("default", ("default",), 5, minimum, maximum, scale_in_window_s=WINDOW_S)
         self.interval_s = self.fleet.interval_s
         self.slots_base = rng.randint(0, 20)
         self.noise = [rng.randint(0, 9) for _ in range(rng.randint(3, 5))]

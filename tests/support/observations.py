@@ -17,8 +17,8 @@ from scaler.core.decide import decide
 from scaler.core.model import (
     BrokerCount,
     DatabaseCount,
-    Fallback,
-    Fleet,
+    FallbackPolicy,
+    FleetPolicy,
     Known,
     Observation,
     Overrides,
@@ -37,10 +37,10 @@ CALM_WORDS = ["busy", "full", "idle", "one"]
 QUIET_WORDS = ["idle", "one", "full", "silent", "draining", *["released"] * 4]
 SERVICES = ("worker-default-a", "worker-default-b")
 FALLBACKS = (
-    Fallback(),
-    Fallback(),
-    Fallback("hold-if-higher", 4, 30.0),
-    Fallback("fixed", 2, 30.0),
+    FallbackPolicy(),
+    FallbackPolicy(),
+    FallbackPolicy("hold-if-higher", 4, 30.0),
+    FallbackPolicy("fixed", 2, 30.0),
 )
 PAUSES: tuple[Any, ...] = ("none", "none", "in", "out", "both")
 START_S = 100.0
@@ -54,7 +54,7 @@ Dimensions = tuple[int, tuple[int, int, int]]
 class DecisionCase:
     """A fleet, its state, an observation and the time."""
 
-    fleet: Fleet
+    fleet: FleetPolicy
     state: FleetState
     now: float
     observation: Observation
@@ -111,10 +111,10 @@ class _Draw:
     known: bool
     quiet: bool
 
-    def fleet(self) -> Fleet:
+    def fleet(self) -> FleetPolicy:
         rng = self.rng
         minimum = rng.randint(0, 3)
-        return Fleet(
+        return FleetPolicy(
             "default",
             ("default",),
             slots=rng.randint(1, 8),

@@ -15,7 +15,7 @@ from scaler.core.model import (
     BrokerCount,
     DatabaseCount,
     Deployment,
-    Fleet,
+    FleetPolicy,
     Known,
     Observation,
     Overrides,
@@ -28,7 +28,7 @@ from scaler.core.model import (
 )
 from scaler.core.state import Decision, ExplanationStep, FleetState, ServiceState
 
-FLEET = Fleet(name="default", queues=("default",), slots=5, minimum=1, maximum=10)
+FLEET = FleetPolicy(name="default", queues=("default",), slots=5, minimum=1, maximum=10)
 SILENT = Unknown("no answer")
 
 # name: (ECS status, agent or None, protected)
@@ -185,7 +185,7 @@ def with_state(state: FleetState, of: str = SERVICE, **changes: Any) -> FleetSta
 
 
 def state_after_window(
-    observation: Observation, fleet: Fleet = FLEET, state: FleetState | None = None, start: float = 0.0
+    observation: Observation, fleet: FleetPolicy = FLEET, state: FleetState | None = None, start: float = 0.0
 ) -> FleetState:
     """Return the state after one window of the same observation, without drains and resumes."""
     state = state or FleetState()
@@ -201,7 +201,7 @@ def state_after_window(
 
 
 def decide_after_window(
-    observation: Observation, fleet: Fleet = FLEET, *, draining: Sequence[int] = ()
+    observation: Observation, fleet: FleetPolicy = FLEET, *, draining: Sequence[int] = ()
 ) -> tuple[Decision, FleetState]:
     """Decide on an observation that has been the same for a full window."""
     state = with_state(state_after_window(observation, fleet), drains={arn(i): 0.0 for i in draining})

@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from scaler.core.decide import decide
-from scaler.core.model import Fleet, Observation
+from scaler.core.model import FleetPolicy, Observation
 from scaler.core.state import FleetState
 from scaler.core.tick import Tick
 from scaler.errors import SourceError
@@ -22,7 +22,7 @@ def report(
     observation: Observation | None = None,
     *,
     name: str = "default",
-    fleet: Fleet = FLEET,
+    fleet: FleetPolicy = FLEET,
     state: FleetState | None = None,
     now: float = 0.0,
     errors: Sequence[SourceError] = (),

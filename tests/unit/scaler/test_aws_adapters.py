@@ -13,7 +13,7 @@ from aiobotocore.session import get_session
 
 from scaler.adapters import aws
 from scaler.adapters.ecs import EcsCluster
-from scaler.adapters.sqs import SqsBroker
+from scaler.adapters.sqs import SqsQueueReader
 from scaler.core.model import BrokerCount, Service, Task
 from scaler.errors import BadAnswerError, DeadlineError, RejectedError, SourceError, ThrottledError
 from tests.support.fake_aws import Failure, black_hole, fake_aws
@@ -55,8 +55,7 @@ class Aws:
         self.ecs: EcsCluster
         self.patient_ecs: EcsCluster
         self.hasty_ecs: EcsCluster
-        self.late_ecs: EcsCluster
-        self.sqs: SqsBroker
+        self.sqs: SqsQueueReader
         self.calls = aws.ApiCalls()
 
     def says(self, **answers: Any) -> None:
@@ -83,9 +82,7 @@ async def world(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Aws]:
             found.hasty_ecs = EcsCluster(ecs, "openmwaa-test", deadline_s=0.2)
             # Sixty questions are put within half a second on any machine, and not within 10 ms on a busy one.
             found.patient_ecs = EcsCluster(ecs, "openmwaa-test", deadline_s=20.0, window_s=0.5)
-            # Its calls are sent only after the deadline.
-            found.late_ecs = EcsCluster(ecs, "openmwaa-test", deadline_s=0.2, window_s=0.5)
-            found.sqs = SqsBroker(sqs, deadline_s=20.0)
+            found.sqs = SqsQueueReader(sqs, deadline_s=20.0)
             yield found
 
 
@@ -418,26 +415,6 @@ async def test_calls_and_throttles_are_counted_by_operation(world: Aws) -> None:
     assert world.calls.throttled == {("ecs", "DescribeServices"): 2}
 
 
-@pytest.mark.parametrize(
-    "read",
-    [
-        pytest.param(lambda ecs: ecs.service("worker-default"), id="service"),
-        pytest.param(lambda ecs: ecs.tasks("worker-default"), id="tasks"),
-        pytest.param(lambda ecs: ecs.protected(["task/1"]), id="protection"),
-    ],
-)
-async def test_an_answer_after_the_deadline_is_not_accepted(
-    world: Aws, read: Callable[[EcsCluster], Awaitable[object]]
-) -> None:
-    world.says(
-        DescribeServices={"services": [SERVICE], "failures": []},
-        ListTasks={"taskArns": []},
-        GetTaskProtection={"protectedTasks": [{"taskArn": "task/1", "protectionEnabled": True}], "failures": []},
-    )
-    with pytest.raises(DeadlineError):
-        await read(world.late_ecs)
-
-
 async def test_a_black_hole_costs_the_deadline_only(world: Aws) -> None:
     world.says(DescribeServices=black_hole)
     with pytest.raises(DeadlineError, match=r"no answer within 0\.2 s"):
@@ -468,4 +445,4 @@ async def test_a_connection_refused_is_an_error_of_the_source(monkeypatch: pytes
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     async with aws.clients("us-east-1", "sqs") as (client,):
         with pytest.raises(SourceError, match="sqs"):
-            await SqsBroker(client, deadline_s=5.0).depth("http://127.0.0.1:9/1/default")
+            await SqsQueueReader(client, deadline_s=5.0).depth("http://127.0.0.1:9/1/default")

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from scaler.core.decide import decide
-from scaler.core.model import Fallback, Known, Observation, Overrides, Schedule, Stale, Unknown
+from scaler.core.model import FallbackPolicy, Known, Observation, Overrides, Schedule, Stale, Unknown
 from scaler.core.state import FleetState
 from tests.support.scaler_builders import (
     FLEET,
@@ -182,15 +182,15 @@ def test_overrides_once_read_stay_in_force() -> None:
 @pytest.mark.parametrize(
     ("fallback", "desired", "drained"),
     [
-        pytest.param(Fallback("hold", 9, 30.0), 3, 0, id="hold"),
-        pytest.param(Fallback("hold-if-higher", 5, 30.0), 5, 0, id="hold-if-higher raises"),
-        pytest.param(Fallback("hold-if-higher", 2, 30.0), 3, 0, id="hold-if-higher never lowers"),
-        pytest.param(Fallback("fixed", 5, 30.0), 5, 0, id="fixed raises"),
-        pytest.param(Fallback("fixed", 1, 30.0), 3, 2, id="fixed drains"),
-        pytest.param(Fallback("fixed", 50, 30.0), 10, 0, id="within the bounds"),
+        pytest.param(FallbackPolicy("hold", 9, 30.0), 3, 0, id="hold"),
+        pytest.param(FallbackPolicy("hold-if-higher", 5, 30.0), 5, 0, id="hold-if-higher raises"),
+        pytest.param(FallbackPolicy("hold-if-higher", 2, 30.0), 3, 0, id="hold-if-higher never lowers"),
+        pytest.param(FallbackPolicy("fixed", 5, 30.0), 5, 0, id="fixed raises"),
+        pytest.param(FallbackPolicy("fixed", 1, 30.0), 3, 2, id="fixed drains"),
+        pytest.param(FallbackPolicy("fixed", 50, 30.0), 10, 0, id="within the bounds"),
     ],
 )
-def test_fallback_after_an_unknown_demand(fallback: Fallback, desired: int, drained: int) -> None:
+def test_fallback_after_an_unknown_demand(fallback: FallbackPolicy, desired: int, drained: int) -> None:
     fleet = replace(FLEET, fallback=fallback)
     seen = observe(["idle"] * 3, database=SILENT, broker=SILENT)
     state = FleetState()
@@ -202,7 +202,7 @@ def test_fallback_after_an_unknown_demand(fallback: Fallback, desired: int, drai
 
 
 def test_a_known_demand_ends_the_fallback() -> None:
-    fleet = replace(FLEET, fallback=Fallback("fixed", 9, 30.0))
+    fleet = replace(FLEET, fallback=FallbackPolicy("fixed", 9, 30.0))
     _, state = decide(fleet, observe(["idle"], database=SILENT, broker=SILENT), FleetState(), 0.0)
     _, state = decide(fleet, observe(["idle"]), state, 25.0)
     decision, _ = decide(fleet, observe(["idle"], database=SILENT, broker=SILENT), state, 30.0)

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from scaler.core.decide import decide
-from scaler.core.model import Fleet, Observation, Unknown
+from scaler.core.model import FleetPolicy, Observation, Unknown
 from scaler.core.state import Decision, FleetState
 from tests.support.scaler_builders import (
     FLEET,
@@ -44,7 +44,9 @@ def both(
     )
 
 
-def late(observation: Observation, fleet: Fleet = FLEET, **drains: Mapping[str, float]) -> tuple[Decision, FleetState]:
+def late(
+    observation: Observation, fleet: FleetPolicy = FLEET, **drains: Mapping[str, float]
+) -> tuple[Decision, FleetState]:
     """Decide after a full window of the same observation; `a` and `b` are the draining workers."""
     state = state_after_window(observation, fleet)
     for name, given in drains.items():

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from scaler.config.reload import PERIOD_S, ConfigFile
-from scaler.config.settings import ScalerSettings, parse_settings
+from scaler.config.settings import ScalerConfig, parse_settings
 from simulation.loop import run
 from tests.unit.scaler.test_config import FLEET, GOOD, OTHER
 
@@ -21,7 +21,7 @@ class Watched:
 
     def __init__(self) -> None:
         self.content: bytes | Exception = self.written(GOOD)
-        self.applied: list[ScalerSettings] = []
+        self.applied: list[ScalerConfig] = []
         self.told: list[str] = []
         self.broken = False
         self.file = ConfigFile(PATH, parse_settings(json.dumps(GOOD)), self.apply, (self,), read=self.read)
@@ -35,7 +35,7 @@ class Watched:
             raise self.content
         return self.content
 
-    def apply(self, settings: ScalerSettings) -> None:
+    def apply(self, settings: ScalerConfig) -> None:
         if self.broken:
             raise ZeroDivisionError("a defect")
         self.applied.append(settings)

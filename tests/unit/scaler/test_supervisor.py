@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from scaler.core.model import Fleet, Task
+from scaler.core.model import FleetPolicy, Task
 from scaler.errors import SourceError, ThrottledError
 from scaler.runtime.agent_concurrency import LimitedWorkers
-from scaler.runtime.supervisor import Supervisor
+from scaler.runtime.supervisor import FleetSupervisor
 from simulation.loop import run
 from tests.support.virtual_clock import LoopClock
 
@@ -36,7 +36,7 @@ class Turning:
         errors: tuple[SourceError, ...] = (),
         kind: str = "hold",
     ) -> None:
-        self.fleet = Fleet(name, (name,), 1, 1, 1, interval_s=interval_s)
+        self.fleet = FleetPolicy(name, (name,), 1, 1, 1, interval_s=interval_s)
         self.body, self.errors, self.kind = body, errors, kind
         self.ticked: list[float] = []
         self.failures: list[BaseException] = []
@@ -54,11 +54,13 @@ class Turning:
         self.memory = before.memory
 
 
-def turn(loops: list[Turning], seconds: float, meanwhile: Callable[[Supervisor], Awaitable[None]] | None = None) -> Any:
-    """Let the supervisor turn for so long; return what `problem` and `failing` say then."""
+def turn(
+    loops: list[Turning], seconds: float, meanwhile: Callable[[FleetSupervisor], Awaitable[None]] | None = None
+) -> Any:
+    """Run the supervisor for `seconds`; return `problem` and `failing` at the end."""
 
     async def main() -> Any:
-        supervisor = Supervisor(loops, LoopClock())  # type: ignore[arg-type]
+        supervisor = FleetSupervisor(loops, LoopClock())  # type: ignore[arg-type]
         running = asyncio.create_task(supervisor.run())
         if meanwhile is not None:
             await meanwhile(supervisor)
@@ -160,7 +162,7 @@ def test_throttled_fleets_look_more_rarely_and_come_back() -> None:
     loop = Turning("default", errors=(THROTTLED,))
     other = Turning("other")
 
-    async def ends(_: Supervisor) -> None:
+    async def ends(_: FleetSupervisor) -> None:
         await asyncio.sleep(200)
         loop.errors = ()
 
@@ -190,7 +192,7 @@ def test_settings_change_between_two_ticks_and_keep_what_the_fleet_remembers() -
     changed = Turning("default", interval_s=10.0)
     removed: list[str] = []
 
-    async def change(supervisor: Supervisor) -> None:
+    async def change(supervisor: FleetSupervisor) -> None:
         supervisor._on_removed = removed.append
         await asyncio.sleep(12)
         supervisor.apply([changed, new])  # type: ignore[list-item]
@@ -219,7 +221,7 @@ def test_a_change_waits_for_the_tick_that_goes_on() -> None:
 
     old, changed = Turning("default", body("old")), Turning("default", body("changed"))
 
-    async def change(supervisor: Supervisor) -> None:
+    async def change(supervisor: FleetSupervisor) -> None:
         await asyncio.sleep(6)
         supervisor.apply([changed])  # type: ignore[list-item]
 
@@ -238,7 +240,7 @@ def test_the_lag_of_the_loop_is_measured() -> None:
     lags: list[float] = []
 
     async def main() -> None:
-        supervisor = Supervisor((), LoopClock(), on_lag=lags.append)
+        supervisor = FleetSupervisor((), LoopClock(), on_lag=lags.append)
         running = asyncio.create_task(supervisor.run())
         await asyncio.sleep(10.5)
         running.cancel()
