@@ -13,8 +13,8 @@ import pytest
 import redis
 
 from openmwaa_runtime import prepare_broker
-from openmwaa_runtime.errors import BrokerProblem, PreparationFailed
-from openmwaa_runtime.settings import Facts
+from openmwaa_runtime.errors import BrokerError, PreparationError
+from openmwaa_runtime.settings import ContainerEnv
 from scaler.adapters.redis import RedisBroker
 from scaler.config.settings import RedisSettings
 from scaler.core.model import BrokerCount
@@ -58,7 +58,7 @@ def prepare(container: dict[str, str], users: ElastiCacheUsers) -> list[str]:
     said: list[str] = []
     passed = iter(range(0, 10_000, 60))
     prepare_broker.main(
-        container, elasticache=users, say=said.append, clock=lambda: float(next(passed)), sleep=lambda _seconds: None
+        container, elasticache=users, log=said.append, clock=lambda: float(next(passed)), sleep=lambda _seconds: None
     )
     return said
 
@@ -66,9 +66,9 @@ def prepare(container: dict[str, str], users: ElastiCacheUsers) -> list[str]:
 def test_users_that_were_off_can_log_in_and_a_second_run_changes_nothing(
     container: dict[str, str], users: ElastiCacheUsers
 ) -> None:
-    assert "celery cannot log in" in str(prepare_broker.problem_of(container))
+    assert "celery cannot log in" in str(prepare_broker.find_problem(container))
     prepare(container, users)
-    assert prepare_broker.problem_of(container) is None
+    assert prepare_broker.find_problem(container) is None
     assert sorted(users.modified) == sorted(USER_IDS.values())
     prepare(container, users)
     assert len(users.modified) == len(USER_IDS), "a user who is prepared was changed again"
@@ -78,7 +78,7 @@ def test_a_user_that_is_being_changed_is_asked_again(container: dict[str, str], 
     users.busy(USER_IDS["scaler"], 2)
     said = prepare(container, users)
     assert any("InvalidUserState" in line for line in said), said
-    assert prepare_broker.problem_of(container) is None
+    assert prepare_broker.find_problem(container) is None
 
 
 def test_a_new_password_replaces_the_old_one(container: dict[str, str], users: ElastiCacheUsers) -> None:
@@ -86,8 +86,8 @@ def test_a_new_password_replaces_the_old_one(container: dict[str, str], users: E
     old = dict(container)
     container["OPENMWAA_BROKER_PASSWORD"] = "another-password-0123456789"
     prepare(container, users)
-    assert prepare_broker.problem_of(container) is None
-    assert "invalid username-password" in str(prepare_broker.problem_of(old))
+    assert prepare_broker.find_problem(container) is None
+    assert "invalid username-password" in str(prepare_broker.find_problem(old))
 
 
 def test_a_redis_that_is_away_is_waited_for_and_nobodys_password_changed(
@@ -96,7 +96,7 @@ def test_a_redis_that_is_away_is_waited_for_and_nobodys_password_changed(
     prepare(container, users)
     before = list(users.modified)
     server.kill()
-    with pytest.raises(PreparationFailed, match="celery cannot log in") as caught:
+    with pytest.raises(PreparationError, match="celery cannot log in") as caught:
         prepare(container, users)
     assert not [password for password in PASSWORDS.values() if password in str(caught.value)]
     assert users.modified == before
@@ -109,7 +109,7 @@ def test_what_elasticache_refuses_is_one_line_without_the_password(
         raise ValueError(f"bad request {request}")
 
     monkeypatch.setattr(users, "modify_user", refuse)
-    with pytest.raises(BrokerProblem, match=r"^ElastiCache refuses to prepare openmwaa-demo-celery: ValueError$"):
+    with pytest.raises(BrokerError, match=r"^ElastiCache refused the change of openmwaa-demo-celery: ValueError$"):
         prepare(container, users)
 
 
@@ -147,8 +147,8 @@ async def test_kombu_checks_rediss_certificate_and_its_name(
     certificate = certificate_for_localhost(tmp_path / "authority")
 
     def connect(url: str) -> None:
-        facts = Facts.read("prepare-broker", {**container, "OPENMWAA_BROKER_URL": url}, "")
-        with kombu.Connection(facts.broker_url()) as connection:
+        env = ContainerEnv.read("prepare-broker", {**container, "OPENMWAA_BROKER_URL": url}, "")
+        with kombu.Connection(env.broker_url()) as connection:
             connection.ensure_connection(max_retries=1, timeout=5)
 
     async with (

@@ -143,7 +143,7 @@ async def test_an_airflow_of_somebody_else_is_left_alone(cluster: Cluster) -> No
     await cluster.ask("postgres", "postgres", "CREATE DATABASE airflow OWNER airflow")
     status, said = cluster.prepare()
     assert status == 4
-    assert "the database airflow exists and has no comment: give this environment a server of its own" in said
+    assert "the database airflow exists and has no comment: use a separate server for this environment" in said
     await (await cluster.connect("airflow", "airflow", "theirs")).close(timeout=5)  # its password is as it was
     assert await cluster.ask("postgres", "postgres", "SELECT 1 FROM pg_roles WHERE rolname = 'celery_results'") is None
 

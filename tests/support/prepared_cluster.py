@@ -25,22 +25,23 @@ PROGRAM = """
 import os, sys
 from openmwaa_runtime import prepare_database as module
 from openmwaa_runtime.database import Login, PostgresConnection
-from openmwaa_runtime.errors import RuntimeProblem
+from openmwaa_runtime.errors import StartupError
 from openmwaa_runtime.credentials import Credentials
 
 def migrate(self):
     found = Credentials.read(os.environ["OPENMWAA_AIRFLOW_DATABASE_PASSWORD"], "airflow")
     login = Login.read(os.environ, database="airflow", role=found.role, password=found.password)
     with PostgresConnection(login) as metadata:
-        metadata.one("CREATE TABLE IF NOT EXISTS task_instance (id int, state text, queue text, next_kwargs text)")
-        metadata.one("CREATE TABLE IF NOT EXISTS job (job_type text, state text, dag_id text, latest_heartbeat date)")
+        metadata.execute("CREATE TABLE IF NOT EXISTS task_instance (id int, state text, queue text, next_kwargs text)")
+        job = "job (job_type text, state text, dag_id text, latest_heartbeat date)"
+        metadata.execute(f"CREATE TABLE IF NOT EXISTS {job}")
     print("migrated")
 
 module.Preparation._migrate = migrate
 module.installed_airflow = lambda: sys.argv[1]
 try:
     module.main(os.environ)
-except RuntimeProblem as problem:
+except StartupError as problem:
     print(problem)
     sys.exit(problem.exit_status)
 """
