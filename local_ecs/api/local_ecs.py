@@ -3,13 +3,11 @@
 
 import asyncio
 import random
-from pathlib import Path
 from typing import Any
 
 from aiohttp import web
 
 from local_ecs.api.agent_endpoint import AgentEndpoint
-from local_ecs.api.application_autoscaling import ApplicationAutoScaling
 from local_ecs.api.backend import Backend
 from local_ecs.api.clock import Clock, SystemClock
 from local_ecs.api.driver import Driver
@@ -56,9 +54,7 @@ class LocalEcs:
         self.journal = Journal(clock.now, length=settings.journal_length)
         if settings.event_log is not None:
             self.journal.listen(EventLog(settings.event_log))
-        self.autoscaling = ApplicationAutoScaling(self.model, self.journal, clock.now)
         self._state_file = StateFile(settings.state_file)
-        self._autoscaling_file = StateFile(_beside(settings.state_file))
         self.driver = Driver(
             self.model,
             runner,
@@ -67,14 +63,14 @@ class LocalEcs:
             targets=targets or NoTargets(),
             journal=self.journal,
             ecs_environment=self._ecs_environment,
-            save=self._save,
+            save=lambda: self._state_file.save(self.model),
         )
         self._throttle = Throttle(clock.now, enabled=settings.throttling)
         backend = Backend(self.driver, self.journal)
         self._protection = ProtectionOperations(backend)
         self._agent = AgentEndpoint(backend, self._protection, self._throttle)
         self.faults = LocalFaults(self.driver, self._throttle, self._agent)
-        self._api = ApiEndpoint(self.driver, self._handlers(backend), self.autoscaling.handlers, self._throttle)
+        self._api = ApiEndpoint(self.driver, self._handlers(backend), self._throttle)
         self._port = settings.port
         self._web: web.AppRunner | None = None
         self._drive: asyncio.Task[None] | None = None
@@ -90,7 +86,6 @@ class LocalEcs:
         Raises StateFileError for a state file that cannot be read and OSError when the port is taken.
         """
         self._state_file.restore(self.model)
-        self._autoscaling_file.restore(self.autoscaling)
         self._web = web.AppRunner(application(self._api, self._agent.routes()), access_log=None)
         await self._web.setup()
         try:
@@ -161,10 +156,6 @@ class LocalEcs:
             "protected_until": None if task.protected_until is None else rfc3339(task.protected_until),
         }
 
-    def _save(self) -> None:
-        self._state_file.save(self.model)
-        self._autoscaling_file.save(self.autoscaling)
-
     def _ecs_environment(self, token: str) -> dict[str, str]:
         return {
             "ECS_AGENT_URI": f"{self.endpoint}/api/{token}",
@@ -180,10 +171,6 @@ class LocalEcs:
             **TaskOperations(backend).handlers,
             **self._protection.handlers,
         }
-
-
-def _beside(state_file: Path | None) -> Path | None:
-    return state_file and state_file.with_name(f"{state_file.stem}-autoscaling.json")
 
 
 def _capacity(service: Service) -> str:

@@ -15,18 +15,7 @@ from local_ecs.api.errors import AnswerNotValidError, not_well_formed, unknown_o
 from local_ecs.model import EcsError
 
 CONTENT_TYPE = "application/x-amz-json-1.1"
-
-
-@dataclass(frozen=True)
-class Api:
-    """A service by botocore's name, and what its targets begin with."""
-
-    service: str
-    target_prefix: str
-
-
-ECS = Api("ecs", "AmazonEC2ContainerServiceV20141113.")
-APPLICATION_AUTO_SCALING = Api("application-autoscaling", "AnyScaleFrontendService.")
+TARGET_PREFIX = "AmazonEC2ContainerServiceV20141113."
 
 
 @dataclass(frozen=True)
@@ -50,17 +39,17 @@ Handlers = Mapping[str, Handler]
 
 
 @cache
-def service_model(service: str) -> ServiceModel:
-    """Load botocore's model of a service (about 0.1 s, once)."""
-    return botocore.session.get_session().get_service_model(service)
+def service_model() -> ServiceModel:
+    """Load botocore's model of ECS (about 0.1 s, once)."""
+    return botocore.session.get_session().get_service_model("ecs")
 
 
-def answer(handlers: Handlers, target: str, body: bytes, caller: Caller, api: Api = ECS) -> dict[str, Any]:
+def answer(handlers: Handlers, target: str, body: bytes, caller: Caller) -> dict[str, Any]:
     """Answer one request; raises EcsError for refusals and AnswerNotValidError for our own faults."""
-    name = target.removeprefix(api.target_prefix)
+    name = target.removeprefix(TARGET_PREFIX)
     if name == target or name not in handlers:
         raise unknown_operation(target)
-    operation = service_model(api.service).operation_model(name)
+    operation = service_model().operation_model(name)
     request = _without_nulls(_parsed(body))
     if problems := _problems(operation.input_shape, request):
         raise not_well_formed(problems)

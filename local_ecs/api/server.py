@@ -11,7 +11,7 @@ from aiohttp import web
 
 from local_ecs.api.driver import Driver
 from local_ecs.api.errors import AnswerNotValidError
-from local_ecs.api.protocol import APPLICATION_AUTO_SCALING, CONTENT_TYPE, ECS, Caller, Handlers, answer, error_body
+from local_ecs.api.protocol import CONTENT_TYPE, TARGET_PREFIX, Caller, Handlers, answer, error_body
 from local_ecs.api.throttle import Throttle
 from local_ecs.model import EcsError
 
@@ -23,9 +23,9 @@ READING = ("Describe", "Get", "List")
 class ApiEndpoint:
     """`POST /` with an X-Amz-Target. Signatures are not checked: this is a machine of one user."""
 
-    def __init__(self, driver: Driver, handlers: Handlers, autoscaling: Handlers, throttle: Throttle) -> None:
+    def __init__(self, driver: Driver, handlers: Handlers, throttle: Throttle) -> None:
         self._driver = driver
-        self._handlers = {ECS: handlers, APPLICATION_AUTO_SCALING: autoscaling}
+        self._handlers = handlers
         self._throttle = throttle
 
     async def post(self, request: web.Request) -> web.Response:
@@ -33,12 +33,10 @@ class ApiEndpoint:
         target = request.headers.get("X-Amz-Target", "")
         caller = Caller(request.headers.get("User-Agent", ""))
         body = await request.read()
-        api = next((one for one in self._handlers if target.startswith(one.target_prefix)), ECS)
-        operation = target.removeprefix(api.target_prefix)
+        operation = target.removeprefix(TARGET_PREFIX)
         try:
-            if api is ECS:
-                self._spend(operation, caller)
-            reply = self._driver.act(lambda: answer(self._handlers[api], target, body, caller, api))
+            self._spend(operation, caller)
+            reply = self._driver.act(lambda: answer(self._handlers, target, body, caller))
         except EcsError as refusal:
             return _response(error_body(refusal), status=400)
         except AnswerNotValidError as fault:

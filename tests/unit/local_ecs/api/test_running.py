@@ -40,7 +40,7 @@ async def test_a_change_is_on_disk_before_it_is_answered(start: Callable[..., An
     await world.prepare(0)
     await world.call("update_service", cluster="c", service="web", desiredCount=7)
     assert json.loads(state.read_text())["services"][0]["desired_count"] == 7
-    assert set(names_in(tmp_path)) == {"ecs-autoscaling.json", "ecs.json"}, "no draft is left behind"
+    assert set(names_in(tmp_path)) == {"ecs.json"}, "a draft remains"
 
 
 @pytest.mark.parametrize("text", ["", "{}", '{"version": 99}', "[]"])
