@@ -13,7 +13,7 @@ from aiohttp import web
 from local_ecs.api.backend import Backend
 from local_ecs.api.operations_tasks import ProtectionOperations, rfc3339
 from local_ecs.api.throttle import AGENT, Throttle
-from local_ecs.model import EcsError, Failure, Task
+from local_ecs.model import EcsError, EcsFailure, EcsTask
 from local_ecs.runtime.api import ContainerState
 
 Json = dict[str, Any]
@@ -51,13 +51,13 @@ class AgentEndpoint:
             return _error(task, refusal)
         return web.json_response(answer)
 
-    def _check_reachable(self, task: Task) -> None:
+    def _check_reachable(self, task: EcsTask) -> None:
         if self.outage:
             raise EcsError("ServerException", "The agent cannot reach Amazon ECS.")
         if self._throttle.enabled:
             self._throttle.take(f"agent {task.id}", AGENT)
 
-    def _answer(self, task: Task, body: bytes | None) -> Json:
+    def _answer(self, task: EcsTask, body: bytes | None) -> Json:
         protection = self._backend.model.protection
         if body is None:
             done, failures = protection.get([task.arn], cluster=task.cluster_arn)
@@ -98,7 +98,7 @@ class AgentEndpoint:
         """Describe the task's first container: all containers of a task share their variables here."""
         return web.json_response(self._containers(self._task(request))[0])
 
-    def _containers(self, task: Task) -> list[Json]:
+    def _containers(self, task: EcsTask) -> list[Json]:
         definition = self._backend.model.task_definitions.get(task.task_definition_arn)
         states = {c.name: c for c in self._backend.driver.containers(task.arn)}
         address = self._backend.driver.address(task.arn)
@@ -107,7 +107,7 @@ class AgentEndpoint:
             for c in definition.details["containerDefinitions"]
         ]
 
-    def _task(self, request: web.Request) -> Task:
+    def _task(self, request: web.Request) -> EcsTask:
         task = self._backend.driver.task_of_token(request.match_info["token"])
         if task is None:
             raise web.HTTPNotFound(text="No running task has this token.")
@@ -129,17 +129,17 @@ def _wish(body: bytes) -> tuple[bool, int | None]:
     return enabled, minutes
 
 
-def _failure(failure: Failure) -> Json:
+def _failure(failure: EcsFailure) -> Json:
     return {"Arn": failure.arn, "Reason": failure.reason, "Detail": failure.detail}
 
 
-def _error(task: Task, refusal: EcsError) -> web.Response:
+def _error(task: EcsTask, refusal: EcsError) -> web.Response:
     status = 500 if refusal.code == "ServerException" else 400
     error = {"Arn": task.arn, "Code": refusal.code, "Message": refusal.message}
     return web.json_response({"requestID": str(uuid4()), "error": error}, status=status)
 
 
-def _container(task: Task, definition: Json, state: ContainerState | None, address: str) -> Json:
+def _container(task: EcsTask, definition: Json, state: ContainerState | None, address: str) -> Json:
     return {
         "DockerId": f"{task.id}-{state.pid if state else 0}",
         "Name": definition["name"],

@@ -11,7 +11,7 @@ from local_ecs.api import shapes
 from local_ecs.api.driver import Driver
 from local_ecs.api.errors import not_well_formed
 from local_ecs.api.journal import Journal
-from local_ecs.model import Ecs, Task
+from local_ecs.model import EcsModel, EcsTask
 
 T = TypeVar("T")
 PAGE_MOST = 100
@@ -25,11 +25,11 @@ class Backend:
     journal: Journal
 
     @property
-    def model(self) -> Ecs:
+    def model(self) -> EcsModel:
         """The model."""
         return self.driver.model
 
-    def task(self, one: Task, *, tags: bool = False) -> dict[str, Any]:
+    def task(self, one: EcsTask, *, tags: bool = False) -> dict[str, Any]:
         """Return the shape Task."""
         definition = self.model.task_definitions.get(one.task_definition_arn)
         address, containers = self.driver.address(one.arn), self.driver.containers(one.arn)

@@ -7,7 +7,7 @@ import time
 from typing import Protocol
 
 
-class Clock(Protocol):
+class EcsClock(Protocol):
     """Seconds since the epoch, and a sleep that an event cuts short."""
 
     def now(self) -> float:
@@ -19,7 +19,7 @@ class Clock(Protocol):
         ...
 
 
-class SystemClock:
+class RealClock:
     """The machine's clock."""
 
     def now(self) -> float:
@@ -34,7 +34,7 @@ class SystemClock:
                 await wake.wait()
 
 
-class ShiftedClock(SystemClock):
+class ShiftedClock(RealClock):
     """The machine's clock, which can be put forward: two hours pass at once, real processes go on in real time.
 
     `move` belongs to the event loop the waiters run in.

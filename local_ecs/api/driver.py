@@ -11,10 +11,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from local_ecs.api import shapes
-from local_ecs.api.clock import Clock
+from local_ecs.api.clock import EcsClock
 from local_ecs.api.journal import Journal
-from local_ecs.api.settings import Addresses, TargetRegistry
-from local_ecs.model import Ecs, Effect, LaunchTask, StopTask, Task
+from local_ecs.api.settings import AddressPool, TargetRegistry
+from local_ecs.model import EcsModel, EcsTask, Effect, LaunchTask, StopTask
 from local_ecs.runtime.api import ContainerState, TaskEvent, TaskHealth, TaskRunner, TaskRunning, TaskStopped, TaskToRun
 
 logger = logging.getLogger(__name__)
@@ -36,11 +36,11 @@ class Driver:
 
     def __init__(
         self,
-        model: Ecs,
+        model: EcsModel,
         runner: TaskRunner,
         *,
-        clock: Clock,
-        addresses: Addresses,
+        clock: EcsClock,
+        addresses: AddressPool,
         targets: TargetRegistry,
         journal: Journal,
         ecs_environment: Callable[[str], Mapping[str, str]],
@@ -111,7 +111,7 @@ class Driver:
 
     # --- effects ----------------------------------------------------------------------------------------------
 
-    async def _launch(self, task: Task) -> None:
+    async def _launch(self, task: EcsTask) -> None:
         self._forget_old_views()
         view = TaskView(self._addresses.acquire(task.id), f"{task.id}-{task.id[-10:]}")
         self._views[task.arn] = view
@@ -210,7 +210,7 @@ class Driver:
 
     # --- views ------------------------------------------------------------------------------------------------
 
-    def task_of_token(self, token: str) -> Task | None:
+    def task_of_token(self, token: str) -> EcsTask | None:
         """Find the task a token of the metadata or agent endpoint was given to, while it is not stopped."""
         arn = next((a for a, v in self._views.items() if v.token == token), None)
         task = self.model.task(arn) if arn is not None else None

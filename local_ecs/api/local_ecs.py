@@ -9,7 +9,7 @@ from aiohttp import web
 
 from local_ecs.api.agent_endpoint import AgentEndpoint
 from local_ecs.api.backend import Backend
-from local_ecs.api.clock import Clock, SystemClock
+from local_ecs.api.clock import EcsClock, RealClock
 from local_ecs.api.driver import Driver
 from local_ecs.api.faults import LocalFaults
 from local_ecs.api.journal import EventLog, Journal
@@ -18,10 +18,10 @@ from local_ecs.api.operations_services import ServiceOperations
 from local_ecs.api.operations_tasks import ProtectionOperations, TaskOperations, rfc3339
 from local_ecs.api.protocol import Handlers
 from local_ecs.api.server import ApiEndpoint, application
-from local_ecs.api.settings import Addresses, BlockAddresses, LocalEcsSettings, NoTargets, TargetRegistry
+from local_ecs.api.settings import AddressPool, BlockAddresses, LocalEcsSettings, NoTargets, TargetRegistry
 from local_ecs.api.state_file import StateFile
 from local_ecs.api.throttle import Throttle
-from local_ecs.model import Ecs, RandomIds, Service, Settings, Task
+from local_ecs.model import EcsModel, EcsService, EcsSettings, EcsTask, RandomIds
 from local_ecs.runtime.api import TaskRunner
 
 EVENTS_SHOWN = 5
@@ -35,14 +35,14 @@ class LocalEcs:
         settings: LocalEcsSettings,
         *,
         runner: TaskRunner,
-        addresses: Addresses | None = None,
+        addresses: AddressPool | None = None,
         targets: TargetRegistry | None = None,
-        clock: Clock | None = None,
+        clock: EcsClock | None = None,
         generator: random.Random | None = None,
     ) -> None:
         self.settings = settings
-        clock = clock or SystemClock()
-        numbers = Settings(
+        clock = clock or RealClock()
+        numbers = EcsSettings(
             region=settings.region,
             account=settings.account,
             zones=(f"{settings.region}a", f"{settings.region}b"),
@@ -50,7 +50,7 @@ class LocalEcs:
             pending_s=settings.pending_s,
             backoff_first_s=settings.backoff_first_s,
         )
-        self.model = Ecs(numbers, now=clock.now(), ids=RandomIds(generator or random.SystemRandom()))
+        self.model = EcsModel(numbers, now=clock.now(), ids=RandomIds(generator or random.SystemRandom()))
         self.journal = Journal(clock.now, length=settings.journal_length)
         if settings.event_log is not None:
             self.journal.listen(EventLog(settings.event_log))
@@ -127,7 +127,7 @@ class LocalEcs:
             "services": [self._service_status(s) for s in self.model.services.everywhere() if s.status == "ACTIVE"],
         }
 
-    def _service_status(self, service: Service) -> dict[str, Any]:
+    def _service_status(self, service: EcsService) -> dict[str, Any]:
         counts = self.model.services.counts(service)
         return {
             "name": service.name,
@@ -144,7 +144,7 @@ class LocalEcs:
             "events": [{"at": rfc3339(e.at), "message": e.message} for e in service.events[:EVENTS_SHOWN]],
         }
 
-    def _task_status(self, task: Task) -> dict[str, Any]:
+    def _task_status(self, task: EcsTask) -> dict[str, Any]:
         return {
             "id": task.id,
             "arn": task.arn,
@@ -173,7 +173,7 @@ class LocalEcs:
         }
 
 
-def _capacity(service: Service) -> str:
+def _capacity(service: EcsService) -> str:
     strategy = service.template.get("capacityProviderStrategy") or ()
     providers = [str(each["capacityProvider"]) for each in strategy]
     return ", ".join(providers) or str(service.template.get("launchType", "EC2"))

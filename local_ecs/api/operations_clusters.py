@@ -35,7 +35,7 @@ class ClusterOperations:
         details = {k: v for k, v in request.items() if k not in {"clusterName", "tags"}}
         tags = shapes.tag_map(request.get("tags", ()))
         made = self._model.clusters.create(request.get("clusterName", "default"), details=details, tags=tags)
-        self._backend.journal.add("CreateCluster", cluster=made.name, who=caller.name)
+        self._backend.journal.add("CreateCluster", cluster=made.name, caller=caller.name)
         return {"cluster": shapes.cluster(self._model, made, tags=True)}
 
     def describe(self, request: Json, _caller: Caller) -> Json:
@@ -63,13 +63,13 @@ class ClusterOperations:
     def _change(self, operation: str, request: Json, caller: Caller) -> Json:
         patch = {k: v for k, v in request.items() if k != "cluster"}
         changed = self._model.clusters.update(request["cluster"], patch)
-        self._backend.journal.add(operation, cluster=changed.name, who=caller.name)
+        self._backend.journal.add(operation, cluster=changed.name, caller=caller.name)
         return {"cluster": shapes.cluster(self._model, changed, tags=True)}
 
     def delete(self, request: Json, caller: Caller) -> Json:
         """Delete an empty cluster."""
         gone = self._model.clusters.delete(request["cluster"])
-        self._backend.journal.add("DeleteCluster", cluster=gone.name, who=caller.name)
+        self._backend.journal.add("DeleteCluster", cluster=gone.name, caller=caller.name)
         return {"cluster": shapes.cluster(self._model, gone, tags=True)}
 
 
@@ -96,7 +96,7 @@ class TaskDefinitionOperations:
         tags = shapes.tag_map(request.get("tags", ()))
         made = self._model.task_definitions.register(request["family"], details, tags=tags)
         name = f"{made.family}:{made.revision}"
-        self._backend.journal.add("RegisterTaskDefinition", task_definition=name, who=caller.name)
+        self._backend.journal.add("RegisterTaskDefinition", task_definition=name, caller=caller.name)
         return {"taskDefinition": shapes.task_definition(made), "tags": shapes.tag_list(made.tags)}
 
     def describe(self, request: Json, _caller: Caller) -> Json:
@@ -109,7 +109,7 @@ class TaskDefinitionOperations:
         """Make a revision INACTIVE."""
         gone = self._model.task_definitions.deregister(request["taskDefinition"])
         name = f"{gone.family}:{gone.revision}"
-        self._backend.journal.add("DeregisterTaskDefinition", task_definition=name, who=caller.name)
+        self._backend.journal.add("DeregisterTaskDefinition", task_definition=name, caller=caller.name)
         return {"taskDefinition": shapes.task_definition(gone)}
 
     def list(self, request: Json, _caller: Caller) -> Json:

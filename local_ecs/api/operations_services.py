@@ -8,7 +8,7 @@ from local_ecs.api import shapes
 from local_ecs.api.backend import Backend, page
 from local_ecs.api.errors import not_well_formed
 from local_ecs.api.protocol import Caller, Handlers
-from local_ecs.model import CircuitBreaker, EcsError, Service
+from local_ecs.model import CircuitBreaker, EcsError, EcsService
 
 Json = dict[str, Any]
 LIST_DEFAULT = 10
@@ -52,7 +52,7 @@ class ServiceOperations:
             **_percentages(request),
         )
         self._tokens[made.arn] = request.get("clientToken", "")
-        self._backend.journal.add("CreateService", service=made.name, desired=made.desired_count, who=caller.name)
+        self._backend.journal.add("CreateService", service=made.name, desired=made.desired_count, caller=caller.name)
         return {"service": shapes.service(self._model, made, tags=True)}
 
     def update(self, request: Json, caller: Caller) -> Json:
@@ -77,7 +77,7 @@ class ServiceOperations:
             deployed=after.primary.id != before.primary.id,
             applied=self._model.services.get(after.name, cluster=after.cluster_arn).desired_count
             == after.desired_count,
-            who=caller.name,
+            caller=caller.name,
         )
         return {"service": shapes.service(self._model, after, tags=True)}
 
@@ -101,7 +101,7 @@ class ServiceOperations:
         gone = self._model.services.delete(
             request["service"], cluster=request.get("cluster"), force=request.get("force", False)
         )
-        self._backend.journal.add("DeleteService", service=gone.name, who=caller.name)
+        self._backend.journal.add("DeleteService", service=gone.name, caller=caller.name)
         return {"service": shapes.service(self._model, gone, tags=True)}
 
     def _template(self, request: Json) -> Json:
@@ -112,7 +112,7 @@ class ServiceOperations:
             template |= {"capacityProviderStrategy": default} if default else {}
         return template
 
-    def _repeated(self, request: Json) -> Service | None:
+    def _repeated(self, request: Json) -> EcsService | None:
         try:
             existing = self._model.services.get(request["serviceName"], cluster=request.get("cluster"))
         except EcsError:
@@ -137,7 +137,7 @@ def _details(request: Json) -> Json:
     return {k: request[k] for k in shapes.DETAILS if k in request}
 
 
-def _percentages(request: Json, before: Service | None = None) -> Json:
+def _percentages(request: Json, before: EcsService | None = None) -> Json:
     """Read a deployment configuration into the model's own fields."""
     given = request.get("deploymentConfiguration", {})
     fields: Json = {}

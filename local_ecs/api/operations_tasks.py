@@ -7,7 +7,7 @@ from typing import Any
 from local_ecs.api import shapes
 from local_ecs.api.backend import Backend, page
 from local_ecs.api.protocol import Caller, Handlers
-from local_ecs.model import Failure, Task
+from local_ecs.model import EcsFailure, EcsTask
 
 Json = dict[str, Any]
 RUN_DETAILS = ("capacityProviderStrategy", "launchType", "networkConfiguration", "platformVersion")
@@ -42,13 +42,13 @@ class TaskOperations:
             details={k: request[k] for k in RUN_DETAILS if request.get(k)},
             tags=shapes.tag_map(request.get("tags", ())),
         )
-        self._backend.journal.add("RunTask", tasks=[t.arn for t in tasks], who=caller.name)
+        self._backend.journal.add("RunTask", tasks=[t.arn for t in tasks], caller=caller.name)
         return {"tasks": [self._backend.task(t, tags=True) for t in tasks], "failures": []}
 
     def stop(self, request: Json, caller: Caller) -> Json:
         """Stop a task, protected or not."""
         task = self._model.tasks.stop(request["task"], cluster=request.get("cluster"), reason=request.get("reason"))
-        self._backend.journal.add("StopTask", task=task.arn, group=task.group, who=caller.name)
+        self._backend.journal.add("StopTask", task=task.arn, group=task.group, caller=caller.name)
         return {"task": self._backend.task(task)}
 
     def list(self, request: Json, _caller: Caller) -> Json:
@@ -103,7 +103,7 @@ class ProtectionOperations:
 
     def change(
         self, tasks: list[str], *, cluster: str, enabled: bool, minutes: int | None, by: str
-    ) -> tuple[list[Task], list[Failure]]:
+    ) -> tuple[list[EcsTask], list[EcsFailure]]:
         """Change protection and note every task's outcome in the journal."""
         done, failures = self._model.protection.update(tasks, enabled=enabled, minutes=minutes, cluster=cluster)
         journal = self._backend.journal
@@ -121,7 +121,7 @@ class ProtectionOperations:
         return done, failures
 
 
-def _protected(task: Task) -> Json:
+def _protected(task: EcsTask) -> Json:
     shape: Json = {"taskArn": task.arn, "protectionEnabled": task.protected_until is not None}
     return shape | ({} if task.protected_until is None else {"expirationDate": task.protected_until})
 

@@ -50,7 +50,7 @@ class ApiEndpoint:
         try:
             self._throttle.spend(operation)
         except EcsError:
-            self._driver.journal.add("Throttled", operation=operation, who=caller.name)
+            self._driver.journal.add("Throttled", operation=operation, caller=caller.name)
             raise
 
 

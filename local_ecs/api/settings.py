@@ -30,7 +30,7 @@ class LocalEcsSettings:
     journal_length: int = 2000
 
 
-class Addresses(Protocol):
+class AddressPool(Protocol):
     """Gives each task an IPv4 address of its own."""
 
     def acquire(self, task_id: str) -> str:

@@ -7,7 +7,16 @@ Terraform compares what it sent with what it reads, so nothing is added here tha
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from local_ecs.model import Cluster, Deployment, Ecs, Failure, Service, Task, TaskDefinition, TaskStatus
+from local_ecs.model import (
+    EcsCluster,
+    EcsDeployment,
+    EcsFailure,
+    EcsModel,
+    EcsService,
+    EcsTask,
+    TaskDefinition,
+    TaskStatus,
+)
 from local_ecs.runtime.api import ContainerState
 
 Json = dict[str, Any]
@@ -48,12 +57,12 @@ def tag_map(tags: Sequence[Mapping[str, str]]) -> dict[str, str]:
     return {t["key"]: t.get("value", "") for t in tags}
 
 
-def failure(one: Failure) -> Json:
+def failure(one: EcsFailure) -> Json:
     """Return an entry of `failures`."""
     return {"arn": one.arn, "reason": one.reason} | ({"detail": one.detail} if one.detail else {})
 
 
-def cluster(ecs: Ecs, one: Cluster, *, tags: bool) -> Json:
+def cluster(ecs: EcsModel, one: EcsCluster, *, tags: bool) -> Json:
     """Return the shape Cluster."""
     counts = ecs.clusters.counts(one)
     return {
@@ -90,7 +99,7 @@ def task_definition(one: TaskDefinition) -> Json:
     return shape | ({"deregisteredAt": one.deregistered_at} if one.deregistered_at is not None else {})
 
 
-def service(ecs: Ecs, one: Service, *, tags: bool) -> Json:
+def service(ecs: EcsModel, one: EcsService, *, tags: bool) -> Json:
     """Return the shape Service."""
     counts = ecs.services.counts(one)
     shape: Json = {
@@ -124,7 +133,7 @@ def service(ecs: Ecs, one: Service, *, tags: bool) -> Json:
     return shape | ({"tags": tag_list(one.tags)} if tags else {})
 
 
-def deployment(ecs: Ecs, owner: Service, one: Deployment, *, first: bool) -> Json:
+def deployment(ecs: EcsModel, owner: EcsService, one: EcsDeployment, *, first: bool) -> Json:
     """Return the shape Deployment; an older one wants no more than what it has."""
     counts = ecs.services.counts(owner, one.id)
     network = one.template.get("networkConfiguration")
@@ -159,7 +168,7 @@ def _launch(template: Mapping[str, Any]) -> Json:
     return {"launchType": template.get("launchType", "EC2"), **platform}
 
 
-def _deployment_configuration(one: Service) -> Json:
+def _deployment_configuration(one: EcsService) -> Json:
     return {
         "strategy": "ROLLING",
         "deploymentCircuitBreaker": {"enable": False, "rollback": False},
@@ -170,7 +179,7 @@ def _deployment_configuration(one: Service) -> Json:
 
 
 def task(
-    one: Task, definition: TaskDefinition, *, address: str | None, containers: Sequence[ContainerState], tags: bool
+    one: EcsTask, definition: TaskDefinition, *, address: str | None, containers: Sequence[ContainerState], tags: bool
 ) -> Json:
     """Return the shape Task."""
     times = {
@@ -208,7 +217,7 @@ def task(
     return shape
 
 
-def _attachment_id(one: Task) -> str:
+def _attachment_id(one: EcsTask) -> str:
     t = one.id
     return f"{t[:8]}-{t[8:12]}-{t[12:16]}-{t[16:20]}-{t[20:]}"
 
@@ -222,7 +231,7 @@ def _task_launch(template: Mapping[str, Any]) -> Json:
     return launch | {"platformVersion": "1.4.0"}
 
 
-def _interface(one: Task, attachment: str, address: str | None) -> Json:
+def _interface(one: EcsTask, attachment: str, address: str | None) -> Json:
     status = "PRECREATED"
     if address is not None:
         status = "DELETED" if one.status is TaskStatus.STOPPED else "ATTACHED"
@@ -236,7 +245,9 @@ def _interface(one: Task, attachment: str, address: str | None) -> Json:
     return {"id": attachment, "type": "ElasticNetworkInterface", "status": status, "details": details}
 
 
-def _container(one: Task, definition: Mapping[str, Any], *, state: ContainerState | None, address: str | None) -> Json:
+def _container(
+    one: EcsTask, definition: Mapping[str, Any], *, state: ContainerState | None, address: str | None
+) -> Json:
     interface = {"attachmentId": _attachment_id(one)} | ({"privateIpv4Address": address} if address else {})
     shape: Json = {
         "containerArn": f"{one.arn.replace(':task/', ':container/')}/{definition['name']}",

@@ -87,7 +87,7 @@ class Audit:
     def _replay(self, entry: Entry) -> None:
         detail = entry.detail
         if entry.kind == "UpdateService" and detail["service"] in self.services:
-            self._updated(detail["service"], detail["desired_before"], detail["desired"], detail["who"])
+            self._updated(detail["service"], detail["desired_before"], detail["desired"], detail["caller"])
         service = str(detail.get("group", "")).removeprefix("service:")
         if service not in self.services:
             return

@@ -26,8 +26,8 @@ def protection(at: float, task: str, *, enabled: bool, refused: str | None = Non
     return Entry(at, "Protection", {**GROUP, "task": task, "enabled": enabled, "refused": refused})
 
 
-def lowered(at: float, before: int, after: int, who: str = "scaler") -> Entry:
-    detail = {"service": "worker", "desired_before": before, "desired": after, "who": who}
+def lowered(at: float, before: int, after: int, caller: str = "scaler") -> Entry:
+    detail = {"service": "worker", "desired_before": before, "desired": after, "caller": caller}
     return Entry(at, "UpdateService", detail)
 
 

@@ -71,7 +71,7 @@ async def test_the_journal_tells_who_changed_what(world: World) -> None:
         "desired": 3,
         "deployed": False,
         "applied": True,
-        "who": "unit-tests",
+        "caller": "unit-tests",
     }
     kinds = [e.kind for e in world.ecs.journal.entries("TaskStarted", "TaskRunning")]
     assert kinds.count("TaskRunning") == 3

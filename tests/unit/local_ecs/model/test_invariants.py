@@ -8,7 +8,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from local_ecs.model import CircuitBreaker, Ecs, LaunchTask, Service, Settings, StopTask, Task, shuffled
+from local_ecs.model import CircuitBreaker, EcsModel, EcsService, EcsSettings, EcsTask, LaunchTask, StopTask, shuffled
 from tests.unit.local_ecs.model.world import code_of
 
 CLUSTER = "c"
@@ -27,7 +27,7 @@ class ServiceMachine(RuleBasedStateMachine):
     )
     def create(self, seed: int, minimum: int, maximum: int, breaker: bool, rollback: bool, latency: int) -> None:
         picker = shuffled(random.Random(seed))
-        self.ecs = Ecs(Settings(provisioning_s=latency, pending_s=latency), picker=picker)
+        self.ecs = EcsModel(EcsSettings(provisioning_s=latency, pending_s=latency), picker=picker)
         self.ecs.clusters.create(CLUSTER)
         self.ecs.task_definitions.register("worker", {"containerDefinitions": [{"name": "worker"}]})
         self.ecs.services.create(
@@ -65,15 +65,15 @@ class ServiceMachine(RuleBasedStateMachine):
         raise AssertionError("never at rest")
 
     @property
-    def service(self) -> Service:
+    def service(self) -> EcsService:
         return self.ecs.services.describe(["w"], cluster=CLUSTER)[0][0]
 
     @property
-    def tasks(self) -> list[Task]:
+    def tasks(self) -> list[EcsTask]:
         return self.ecs.services.tasks(self.service)
 
     @property
-    def live(self) -> list[Task]:
+    def live(self) -> list[EcsTask]:
         return [t for t in self.tasks if not t.stopping]
 
     @rule(desired=st.integers(0, 6))

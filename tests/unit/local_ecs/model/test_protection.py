@@ -3,7 +3,7 @@
 
 import pytest
 
-from local_ecs.model import Settings
+from local_ecs.model import EcsSettings
 from tests.unit.local_ecs.model.world import CLUSTER, World, code_of
 
 
@@ -111,7 +111,7 @@ def test_a_standalone_task_cannot_be_protected() -> None:
 
 
 def test_a_task_that_does_not_run_yet_cannot_be_protected() -> None:
-    world = World(settings=Settings(provisioning_s=10))
+    world = World(settings=EcsSettings(provisioning_s=10))
     world.service(1)
     assert world.protect(world.live[0]) == ["TASK_NOT_VALID"]
 

@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from local_ecs.model import Settings, newest_first, oldest_first, shuffled, spread_then_oldest
+from local_ecs.model import EcsSettings, newest_first, oldest_first, shuffled, spread_then_oldest
 from tests.unit.local_ecs.model.world import World
 
 
@@ -95,7 +95,7 @@ def test_a_released_task_stays_when_the_count_wants_it() -> None:
 
 
 def test_a_task_that_was_not_launched_is_stopped_without_the_world() -> None:
-    world = World(settings=Settings(provisioning_s=30))
+    world = World(settings=EcsSettings(provisioning_s=30))
     world.service(2)
     assert world.counts == (0, 2)
     world.update(desired_count=0)
@@ -137,7 +137,7 @@ def test_an_unhealthy_task_is_replaced_though_protected() -> None:
 
 
 def test_latency_passes_through_provisioning_and_pending() -> None:
-    world = World(settings=Settings(provisioning_s=10, pending_s=20))
+    world = World(settings=EcsSettings(provisioning_s=10, pending_s=20))
     world.service(1)
     seen = [world.live[0].status]
     for seconds in (10, 20):

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from local_ecs.model import Ecs, EcsError
+from local_ecs.model import EcsError, EcsModel
 from tests.unit.local_ecs.model.world import CLUSTER, World, code_of
 
 
@@ -74,7 +74,7 @@ def test_revisions_count_up_and_are_never_reused() -> None:
     ],
     ids=["cluster", "service", "definition", "stop", "no tasks", "11 services", "11 tasks", "tags"],
 )
-def test_what_ecs_refuses(call: Callable[[Ecs], object], code: str) -> None:
+def test_what_ecs_refuses(call: Callable[[EcsModel], object], code: str) -> None:
     world = World()
     with pytest.raises(EcsError) as refused:
         call(world.ecs)
@@ -172,7 +172,7 @@ def test_a_restored_model_launches_its_services_anew() -> None:
     snapshot = json.loads(json.dumps(world.ecs.snapshot()))
 
     restored = World()
-    restored.ecs = Ecs(now=1000)
+    restored.ecs = EcsModel(now=1000)
     restored.ecs.restore(snapshot)
     restored.settle()
     assert restored.counts == (2, 0)
@@ -184,4 +184,4 @@ def test_a_restored_model_launches_its_services_anew() -> None:
 
 def test_an_unknown_snapshot_is_refused() -> None:
     with pytest.raises(ValueError, match="version 99"):
-        Ecs().restore({"version": 99})
+        EcsModel().restore({"version": 99})

@@ -4,7 +4,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from local_ecs.model import Ecs, EcsError, LaunchTask, Settings, StopTask, Task, oldest_first
+from local_ecs.model import EcsError, EcsModel, EcsSettings, EcsTask, LaunchTask, StopTask, oldest_first
 from local_ecs.model.settings import Picker
 
 CLUSTER = "c"
@@ -14,7 +14,7 @@ CLUSTER = "c"
 class World:
     """Obeys effects at once; `lazy_stops` leaves stopping tasks STOPPING until `finish_stops`."""
 
-    settings: Settings = field(default_factory=Settings)
+    settings: EcsSettings = field(default_factory=EcsSettings)
     picker: Picker = oldest_first
     lazy_stops: bool = False
     runs: bool = True
@@ -22,7 +22,7 @@ class World:
     launches: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.ecs = Ecs(self.settings, picker=self.picker)
+        self.ecs = EcsModel(self.settings, picker=self.picker)
         self.ecs.clusters.create(CLUSTER)
         self.definition()
 
@@ -66,7 +66,7 @@ class World:
             self.ecs.task_stopped(effect.task.arn)
         self.settle()
 
-    def protect(self, *tasks: Task, minutes: int | None = None, enabled: bool = True) -> list[str]:
+    def protect(self, *tasks: EcsTask, minutes: int | None = None, enabled: bool = True) -> list[str]:
         """Set or clear protection; returns the refusals' reasons."""
         _, failures = self.ecs.protection.update(
             [t.arn for t in tasks], enabled=enabled, minutes=minutes, cluster=CLUSTER
@@ -81,7 +81,7 @@ class World:
         return service
 
     @property
-    def live(self) -> list[Task]:
+    def live(self) -> list[EcsTask]:
         return [t for t in self.ecs.services.tasks(self.shown) if not t.stopping]
 
     @property
