@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An ECS on this machine: AWS's API over the pure `local_ecs.model`, tasks as real processes.
+"""A local ECS: AWS's API for the pure `local_ecs.model`, with tasks as processes of this machine.
 
 ecs = LocalEcs(LocalEcsSettings(host="127.16.0.2"), runner=ProcessTaskRunner(...), targets=load_balancer)
 await ecs.start()      # then AWS_ENDPOINT_URL_ECS=ecs.endpoint

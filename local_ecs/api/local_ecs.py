@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`LocalEcs`: an ECS endpoint on this machine that runs tasks as real processes."""
+"""`LocalEcs`: a local ECS endpoint that runs tasks as processes."""
 
 import asyncio
 import random
@@ -28,7 +28,7 @@ EVENTS_SHOWN = 5
 
 
 class LocalEcs:
-    """An ECS for one environment; all calls belong to the event loop that called `start`."""
+    """The ECS of one environment. Make all calls in the event loop that called `start`."""
 
     def __init__(
         self,
@@ -42,7 +42,7 @@ class LocalEcs:
     ) -> None:
         self.settings = settings
         clock = clock or RealClock()
-        numbers = EcsSettings(
+        model_settings = EcsSettings(
             region=settings.region,
             account=settings.account,
             zones=(f"{settings.region}a", f"{settings.region}b"),
@@ -50,7 +50,7 @@ class LocalEcs:
             pending_s=settings.pending_s,
             backoff_first_s=settings.backoff_first_s,
         )
-        self.model = EcsModel(numbers, now=clock.now(), ids=RandomIds(generator or random.SystemRandom()))
+        self.model = EcsModel(model_settings, now=clock.now(), ids=RandomIds(generator or random.SystemRandom()))
         self.journal = Journal(clock.now, length=settings.journal_length)
         if settings.event_log is not None:
             self.journal.listen(EventLog(settings.event_log))
@@ -81,9 +81,9 @@ class LocalEcs:
         return f"http://{self.settings.host}:{self._port}"
 
     async def start(self) -> None:
-        """Restore the state, listen, and launch what the services want.
+        """Restore the state, listen, and launch the tasks of the services.
 
-        Raises StateFileError for a state file that cannot be read and OSError when the port is taken.
+        Raises StateFileError if the state file cannot be read, and OSError if the port is in use.
         """
         self._state_file.restore(self.model)
         self._web = web.AppRunner(application(self._api, self._agent.routes()), access_log=None)
@@ -97,7 +97,7 @@ class LocalEcs:
         self._drive = asyncio.create_task(self.driver.run(), name="ecs")
 
     async def stop(self) -> None:
-        """Stop all tasks, then the server: workers that end may still ask their agent."""
+        """Stop all tasks, then the server: workers that stop may still call their agent."""
         if self._drive is not None:
             self._drive.cancel()
             (ended,) = await asyncio.gather(self._drive, return_exceptions=True)
@@ -113,13 +113,13 @@ class LocalEcs:
 
     @property
     def fault(self) -> BaseException | None:
-        """What ended the driver, which should never end."""
+        """The error that stopped the driver; None while it runs."""
         if self._drive is None or not self._drive.done() or self._drive.cancelled():
             return None
         return self._drive.exception()
 
     def status(self) -> dict[str, Any]:
-        """Summarise services and their tasks as JSON data."""
+        """Return the services and their tasks as JSON data."""
         fault = self.fault
         return {
             "endpoint": self.endpoint,
@@ -175,5 +175,5 @@ class LocalEcs:
 
 def _capacity(service: EcsService) -> str:
     strategy = service.template.get("capacityProviderStrategy") or ()
-    providers = [str(each["capacityProvider"]) for each in strategy]
+    providers = [str(item["capacityProvider"]) for item in strategy]
     return ", ".join(providers) or str(service.template.get("launchType", "EC2"))
