@@ -3,8 +3,8 @@
 
 import pytest
 
+from local_ecs.runtime.container_plan import HealthCheck
 from local_ecs.runtime.health import HealthRecord
-from local_ecs.runtime.plan import HealthCheck
 
 
 def record(**changes: float) -> HealthRecord:

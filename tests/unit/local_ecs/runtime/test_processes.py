@@ -199,10 +199,10 @@ async def test_a_task_stopped_while_it_waits_never_starts_the_rest(bench: Bench)
 @pytest.mark.parametrize(
     ("container", "reason"),
     [
-        ({"name": "a", "image": "nobody/knows:1"}, "no program on this machine stands for the image 'nobody/knows:1'"),
+        ({"name": "a", "image": "nobody/knows:1"}, "no program on this machine for the image 'nobody/knows:1'"),
         ({"name": "a", "entryPoint": ["/does/not/exist"]}, "CannotStartContainerError: /does/not/exist"),
         (shell("a", "x", secrets=[{"name": "S", "valueFrom": "arn:gone"}]), "unable to retrieve secret arn:gone"),
-        (shell("a", "x", dependsOn=[{"containerName": "z", "condition": "START"}]), "which the task does not have"),
+        (shell("a", "x", dependsOn=[{"containerName": "z", "condition": "START"}]), "which is not in the task"),
         (shell("a", "x", dependsOn=[{"containerName": "a", "condition": "START"}]), "depends on itself"),
     ],
     ids=["unknown image", "no such program", "missing secret", "unknown dependency", "circle"],
