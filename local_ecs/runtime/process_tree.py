@@ -49,8 +49,8 @@ class _Entry:
 def find(trace: Trace) -> list[psutil.Process]:
     """Running processes (no zombies, not this one) that match the trace, and all their descendants."""
     running = {entry.process.pid: entry for entry in _running()}
-    wanted = _as_environment(trace.marks)
-    matched = {pid for pid, entry in running.items() if _matches(entry, trace, wanted)}
+    variables = _as_environment(trace.marks)
+    matched = {pid for pid, entry in running.items() if _matches(entry, trace, variables)}
     children: dict[int, list[int]] = {}
     for pid, entry in running.items():
         children.setdefault(entry.parent, []).append(pid)
@@ -101,11 +101,11 @@ def _as_environment(marks: Mapping[str, str]) -> frozenset[bytes]:
     return frozenset(f"{name}={value}".encode() for name, value in marks.items())
 
 
-def _matches(entry: _Entry, trace: Trace, wanted: frozenset[bytes]) -> bool:
+def _matches(entry: _Entry, trace: Trace, variables: frozenset[bytes]) -> bool:
     pid = entry.process.pid
     if pid in trace.roots or entry.session in trace.sessions:
         return True
-    if wanted and wanted <= _initial_environment(pid):
+    if variables and variables <= _initial_environment(pid):
         return True
     return trace.home is not None and entry.parent == os.getpid() and works_below(pid, trace.home)
 

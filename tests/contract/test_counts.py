@@ -24,7 +24,7 @@ def test_a_new_task_is_pending_first(ecs: EcsUnderTest) -> None:
     ecs.until(lambda: ecs.shown(service)["pendingCount"] + ecs.shown(service)["runningCount"] == 1, "a task")
     ecs.until_running(service, 1)
     task = ecs.task(ecs.running(service)[0])
-    assert task["createdAt"] < task["startedAt"], "it ran the moment it was made"
+    assert task["createdAt"] < task["startedAt"], "it started when it was created"
 
 
 def test_a_task_in_full(ecs: EcsUnderTest) -> None:

@@ -24,7 +24,7 @@ def test_scale_in_does_not_stop_a_task_that_protected_itself(ecs: EcsUnderTest) 
     keep = ecs.running(service)[0]
     answer = ecs.platform.agent_put(keep, {"ProtectionEnabled": True, "ExpiresInMinutes": 60})
     if answer is None:
-        pytest.skip("only the task itself can ask its agent here")
+        pytest.skip("only the task itself can call its agent here")
     status, body = answer
     assert (status, body["protection"]["ProtectionEnabled"], body["protection"]["TaskArn"]) == (200, True, keep)
     assert ecs.protected(keep) == [keep], "both ways set the same protection"
@@ -79,7 +79,7 @@ def test_the_agent_answers_a_refusal_with_200_and_failure(ecs: EcsUnderTest) -> 
     ecs.update(service, desiredCount=1)
     answer = ecs.platform.agent_put(first, {"ProtectionEnabled": True})
     if answer is None:
-        pytest.skip("only the task itself can ask its agent here")
+        pytest.skip("only the task itself can call its agent here")
     status, body = answer
     assert (status, body["failure"]["Reason"], body["failure"]["Arn"]) == (200, "DEPLOYMENT_BLOCKED", first)
     status, body = ecs.platform.agent_put(first, {"ProtectionEnabled": False}) or (0, {})

@@ -43,5 +43,5 @@ def test_a_stopping_task_does_not_count(ecs: EcsUnderTest) -> None:
     ecs.update(service, desiredCount=0)
     ecs.until_running(service, 0)
     assert ecs.task(task)["desiredStatus"] == "STOPPED"
-    assert ecs.tasks(service) == [], "ListTasks asks for desiredStatus RUNNING by default"
+    assert ecs.tasks(service) == [], "ListTasks uses desiredStatus RUNNING by default"
     ecs.until_stopped(task)

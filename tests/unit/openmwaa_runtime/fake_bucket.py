@@ -21,8 +21,8 @@ class FakeBucket:
         if self.list_fails is not None:
             raise self.list_fails  # like an error of the second page: the list is incomplete
 
-    def fetch(self, wanted: Iterable[tuple[SourceObject, Path]]) -> None:
-        for source, target in wanted:
+    def fetch(self, objects: Iterable[tuple[SourceObject, Path]]) -> None:
+        for source, target in objects:
             self.before_get(source.key)
             content = self.objects[source.key]
             if etag(content) != source.etag:

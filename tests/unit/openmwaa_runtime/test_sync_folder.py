@@ -128,8 +128,8 @@ def test_after_a_fault_the_version_stays_and_the_next_sync_succeeds(synced: Sync
 
 
 def test_an_incomplete_download_is_an_error(synced: SyncedFolder, monkeypatch: pytest.MonkeyPatch) -> None:
-    def cut(wanted: list[tuple[object, Path]]) -> None:
-        for _, target in wanted:
+    def cut(objects: list[tuple[object, Path]]) -> None:
+        for _, target in objects:
             target.write_bytes(b"")
 
     monkeypatch.setattr(synced.bucket, "fetch", cut)

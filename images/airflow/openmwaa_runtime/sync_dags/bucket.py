@@ -22,7 +22,7 @@ class Bucket(Protocol):
     def list(self) -> Iterator[SourceObject]:
         """List every object under the prefix; raises if the list is incomplete."""
 
-    def fetch(self, wanted: Iterable[tuple[SourceObject, Path]]) -> None:
+    def fetch(self, objects: Iterable[tuple[SourceObject, Path]]) -> None:
         """Download objects; raises if one has changed since the listing."""
 
 
@@ -51,9 +51,9 @@ class S3Bucket:
                 return
             token = {"ContinuationToken": page["NextContinuationToken"]}
 
-    def fetch(self, wanted: Iterable[tuple[SourceObject, Path]]) -> None:
+    def fetch(self, objects: Iterable[tuple[SourceObject, Path]]) -> None:
         """Download the objects, four at a time, if they have not changed since the listing (If-Match)."""
-        jobs = list(wanted)
+        jobs = list(objects)
         if not jobs:
             return
         with ThreadPoolExecutor(min(PARALLEL, len(jobs))) as pool:

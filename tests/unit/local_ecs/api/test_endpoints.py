@@ -84,15 +84,15 @@ async def test_the_agent_endpoint_is_throttled(start: Callable[..., Any]) -> Non
 
 async def test_task_metadata(setup: EcsSetup) -> None:
     await setup.prepare(1)
-    told = setup.runner.started[0]
-    uri = told.ecs_environment["ECS_CONTAINER_METADATA_URI_V4"]
+    started = setup.runner.started[0]
+    uri = started.ecs_environment["ECS_CONTAINER_METADATA_URI_V4"]
     async with aiohttp.ClientSession() as session:
         task = await (await session.get(f"{uri}/task")).json()
         container = await (await session.get(uri)).json()
-    assert task["TaskARN"] == told.task_arn
+    assert task["TaskARN"] == started.task_arn
     assert (task["Family"], task["Revision"], task["ServiceName"]) == ("web", "1", "web")
     assert task["Cluster"].endswith("cluster/c")
-    assert task["Containers"][0]["Networks"][0]["IPv4Addresses"] == [told.address]
+    assert task["Containers"][0]["Networks"][0]["IPv4Addresses"] == [started.address]
     assert container == task["Containers"][0]
 
 
@@ -102,5 +102,5 @@ async def test_the_token_of_an_unknown_or_stopped_task_is_404(setup: EcsSetup) -
     await setup.call("update_service", cluster="c", service="web", desiredCount=0)
     await setup.settled()
     async with aiohttp.ClientSession() as session:
-        assert (await session.get(f"{setup.ecs.endpoint}/v4/nobody/task")).status == 404
+        assert (await session.get(f"{setup.ecs.endpoint}/v4/unknown/task")).status == 404
         assert (await session.get(f"{uri}/task")).status == 404

@@ -43,7 +43,9 @@ def test_a_scale_in_after_a_release_is_no_violation() -> None:
     lines = [Line("start", "a", 1, 5, "127.0.0.2"), Line("end", "a", 1, 9, "127.0.0.2")]
     audit = Audit([*TWO, RELEASED, lowered(11, 2, 1), stopping(12, "2")], "worker", ledger=lines)
     assert audit.violations == []
-    assert [(each.before, each.after, each.released) for each in audit.scale_ins] == [(2, 1, frozenset({"2"}))]
+    assert [(scale_in.before, scale_in.after, scale_in.released) for scale_in in audit.scale_ins] == [
+        (2, 1, frozenset({"2"}))
+    ]
     assert (audit.stopped_by_ecs, audit.most_running) == ({"2"}, 2)
 
 
@@ -52,9 +54,9 @@ def test_a_lower_count_by_another_caller_is_no_violation() -> None:
 
 
 @pytest.mark.parametrize(
-    ("entries", "says"),
+    ("entries", "expected"),
     [
-        pytest.param([lowered(11, 2, 1)], "but 0 were released", id="nobody-released"),
+        pytest.param([lowered(11, 2, 1)], "but 0 were released", id="none-released"),
         pytest.param([RELEASED, lowered(11, 2, 0)], "but 1 were released", id="too-low"),
         pytest.param([RELEASED, *started(10, "3")[:2], lowered(12, 3, 2)], "not released: {'3'}", id="another-is-free"),
         pytest.param([stopping(11, "2")], "which is protected", id="protected-stopped"),
@@ -62,9 +64,9 @@ def test_a_lower_count_by_another_caller_is_no_violation() -> None:
         pytest.param([Entry(11, "StopTask", {**GROUP, "task": "2"})], "called StopTask", id="stop-task"),
     ],
 )
-def test_a_violation_is_detected(entries: list[Entry], says: str) -> None:
+def test_a_violation_is_detected(entries: list[Entry], expected: str) -> None:
     (violation,) = Audit([*TWO, *entries], "worker").violations
-    assert says in violation
+    assert expected in violation
 
 
 @pytest.mark.parametrize(

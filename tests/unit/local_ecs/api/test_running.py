@@ -27,7 +27,7 @@ async def test_services_are_restored_after_a_restart(start: Callable[..., Any], 
     assert first.runner.closed
 
     second = await start(state_file=state)
-    await second.until(lambda: len(second.live) == 2, "both tasks anew")
+    await second.until(lambda: len(second.live) == 2, "both tasks again")
     after = await second.service(include=["TAGS"])
     for key in ("serviceArn", "taskDefinition", "desiredCount", "tags", "createdAt", "deploymentConfiguration"):
         assert after[key] == before[key]
@@ -204,4 +204,4 @@ def test_all_addresses_can_be_acquired_and_released() -> None:
     assert taken[0] == "127.99.1.1"
     assert taken[-1] == "127.99.2.50"
     addresses.release("0")
-    addresses.release("nobody")
+    addresses.release("unknown")

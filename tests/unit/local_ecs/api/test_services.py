@@ -52,7 +52,7 @@ async def test_a_described_task_definition_equals_the_request(setup: EcsSetup) -
         "volumes": [{"name": "v"}],
     }
     made = await setup.call("register_task_definition", **sent, tags=[{"key": "a", "value": "1"}])
-    assert "tags" not in made["taskDefinition"], "tags stand beside the task definition"
+    assert "tags" not in made["taskDefinition"], "tags are in a separate field"
     answer = await setup.call("describe_task_definition", taskDefinition="web:1", include=["TAGS"])
     assert answer["tags"] == [{"key": "a", "value": "1"}]
     shown = answer["taskDefinition"]

@@ -26,11 +26,11 @@ async def test_a_running_task_in_full(setup: EcsSetup) -> None:
 
 async def test_the_runner_gets_the_task(setup: EcsSetup) -> None:
     await setup.prepare(1)
-    (told,) = setup.runner.started
-    assert told.group == "service:web"
-    assert told.task_definition["containerDefinitions"][0]["image"] == "nginx"
-    token = f"{told.task_id}-{told.task_id[-10:]}"
-    assert told.ecs_environment == {
+    (task,) = setup.runner.started
+    assert task.group == "service:web"
+    assert task.task_definition["containerDefinitions"][0]["image"] == "nginx"
+    token = f"{task.task_id}-{task.task_id[-10:]}"
+    assert task.ecs_environment == {
         "ECS_AGENT_URI": f"{setup.ecs.endpoint}/api/{token}",
         "ECS_CONTAINER_METADATA_URI_V4": f"{setup.ecs.endpoint}/v4/{token}",
     }

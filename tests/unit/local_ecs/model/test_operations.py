@@ -158,7 +158,7 @@ def test_late_reports_change_nothing() -> None:
     runtime.ecs.task_running(task.arn)
     runtime.ecs.task_health(task.arn, "UNHEALTHY")
     runtime.ecs.task_stopped(task.arn)
-    runtime.ecs.task_running("arn:of:nobody")
+    runtime.ecs.task_running("arn:unknown")
     assert runtime.ecs.task(task.arn) == before
 
 

@@ -27,15 +27,18 @@ async def test_an_essential_container_that_exits_ends_the_task_with_its_exit_cod
     arn = await bench.start(shell("main", "exit 3"), shell("side", FOREVER, essential=False))
     event = await bench.stopped(arn)
     assert (event.stop_code, event.reason) == ("EssentialContainerExited", "Essential container in task exited")
-    assert {one.name: one.exit_code for one in event.containers} == {"main": 3, "side": 143}
+    assert {state.name: state.exit_code for state in event.containers} == {"main": 3, "side": 143}
     assert not bench.processes()
 
 
 async def test_a_container_that_is_not_essential_may_exit(bench: Bench) -> None:
     arn = await bench.start(shell("main", FOREVER), shell("side", "exit 1", essential=False))
-    await eventually(lambda: any(one.exit_code == 1 for one in bench.runner.containers(arn)), "side to have exited")
+    await eventually(lambda: any(state.exit_code == 1 for state in bench.runner.containers(arn)), "side to have exited")
     await eventually(lambda: bench.of(TaskRunning, arn), "TaskRunning")
-    assert {one.name: one.status for one in bench.runner.containers(arn)} == {"main": "RUNNING", "side": "STOPPED"}
+    assert {state.name: state.status for state in bench.runner.containers(arn)} == {
+        "main": "RUNNING",
+        "side": "STOPPED",
+    }
 
 
 async def test_a_task_has_its_own_tmp_which_is_removed_at_its_end(bench: Bench) -> None:
@@ -43,7 +46,7 @@ async def test_a_task_has_its_own_tmp_which_is_removed_at_its_end(bench: Bench) 
     one, other = await bench.start(shell("main", script)), await bench.start(shell("main", script), task_id="t2")
     await bench.stopped(one)
     await bench.stopped(other)
-    await eventually(lambda: len(bench.log()) == 2, "both to say where their /tmp is")
+    await eventually(lambda: len(bench.log()) == 2, "the paths of both /tmp folders")
     folders = {Path(line) for line in bench.log()}
     assert len(folders) == 2, f"two tasks shared one /tmp: {folders}"
     await eventually(lambda: not any(folder.exists() for folder in folders), f"{folders} to be removed")
@@ -191,7 +194,7 @@ async def test_a_task_stopped_during_its_start_starts_no_further_container(bench
     await bench.printed("up")
     await bench.runner.stop(arn, reason="x")
     event = await bench.stopped(arn)
-    assert [one.exit_code for one in event.containers] == [143, None]
+    assert [state.exit_code for state in event.containers] == [143, None]
     assert "second" not in bench.log()
     assert not bench.of(TaskRunning, arn)
 
