@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from openmwaa_runtime.settings.connections import CONNECTIONS
 from openmwaa_runtime.settings.container_env import AIRFLOW_COMPONENTS
 from openmwaa_runtime.settings.defaults import DEFAULTS
-from openmwaa_runtime.settings.model import Setting
+from openmwaa_runtime.settings.model import AirflowSetting
 
 _HEAD = """\
 # Airflow's settings
@@ -37,7 +37,7 @@ def page() -> str:
     return "\n".join([_HEAD + _TUNING, *_table(DEFAULTS), _WIRING, *_table(CONNECTIONS), ""])
 
 
-def _table(settings: Iterable[Setting]) -> Iterator[str]:
+def _table(settings: Iterable[AirflowSetting]) -> Iterator[str]:
     yield "| option | value | where | why |"
     yield "|---|---|---|---|"
     for setting in settings:

@@ -5,7 +5,7 @@ from local_ecs.model import lifecycle
 from local_ecs.model.clusters import Clusters, Tags, TaskDefinitions
 from local_ecs.model.effects import Effect
 from local_ecs.model.faults import Faults
-from local_ecs.model.records import EcsTask, Health
+from local_ecs.model.records import EcsTask, HealthStatus
 from local_ecs.model.services import Services
 from local_ecs.model.settings import EcsSettings, Ids, Picker, SequentialIds, spread_then_oldest
 from local_ecs.model.snapshot import Snapshot, restore, take_snapshot
@@ -73,9 +73,9 @@ class EcsModel:
         """Report that all containers of a task run."""
         lifecycle.running(self._state, arn)
 
-    def task_health(self, arn: str, health: Health | str) -> None:
+    def task_health(self, arn: str, health: HealthStatus | str) -> None:
         """Report the health of a task: UNKNOWN, HEALTHY or UNHEALTHY."""
-        lifecycle.health(self._state, arn, Health(health))
+        lifecycle.health(self._state, arn, HealthStatus(health))
 
     def task_stopped(self, arn: str, stop_code: str = "EssentialContainerExited", reason: str = "") -> None:
         """Report the end of a task, expected or not."""

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from local_ecs.model import rollout
 from local_ecs.model.effects import LaunchTask, StopTask
-from local_ecs.model.records import EcsCluster, EcsService, EcsTask, Health, Shape, TaskDefinition, TaskStatus
+from local_ecs.model.records import EcsCluster, EcsService, EcsTask, HealthStatus, Shape, TaskDefinition, TaskStatus
 from local_ecs.model.state import EcsState
 
 
@@ -148,7 +148,7 @@ def running(state: EcsState, arn: str) -> None:
         state.reconcile_soon(task.service_key)
 
 
-def health(state: EcsState, arn: str, reported: Health) -> None:
+def health(state: EcsState, arn: str, reported: HealthStatus) -> None:
     """Process the report of a task's health."""
     task = state.tasks.get(arn)
     if task is None or task.stopping or task.status is TaskStatus.STOPPED or task.health is reported:

@@ -25,7 +25,7 @@ class TaskStatus(StrEnum):
     STOPPED = "STOPPED"
 
 
-class Health(StrEnum):
+class HealthStatus(StrEnum):
     """A task's healthStatus: the worst of its containers that have a health check."""
 
     UNKNOWN = "UNKNOWN"
@@ -160,7 +160,7 @@ class EcsTask:
     status: TaskStatus = TaskStatus.PROVISIONING
     stopping: bool = False  # desiredStatus is STOPPED
     launched: bool = False  # its containers were launched
-    health: Health = Health.UNKNOWN
+    health: HealthStatus = HealthStatus.UNKNOWN
     protected_until: float | None = None
     started_at: float | None = None
     stopping_at: float | None = None

@@ -18,7 +18,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from local_ecs.model.records import EcsService, EcsTask, Health, RolloutState, TaskStatus
+from local_ecs.model.records import EcsService, EcsTask, HealthStatus, RolloutState, TaskStatus
 from local_ecs.model.settings import Picker
 
 
@@ -33,9 +33,9 @@ class SchedulingPlan:
 
 def healthy(task: EcsTask, *, needs_check: bool) -> bool:
     """Whether a task counts for minimumHealthyPercent and for a steady state."""
-    if task.status is not TaskStatus.RUNNING or task.health is Health.UNHEALTHY:
+    if task.status is not TaskStatus.RUNNING or task.health is HealthStatus.UNHEALTHY:
         return False
-    return task.health is Health.HEALTHY or not needs_check
+    return task.health is HealthStatus.HEALTHY or not needs_check
 
 
 def plan_service(
@@ -43,8 +43,8 @@ def plan_service(
 ) -> SchedulingPlan:
     """Plan one step. `checked` has the ARNs of the task definitions with a health check."""
     live = [t for t in tasks if not t.stopping]
-    unhealthy = tuple(t for t in live if t.health is Health.UNHEALTHY)
-    live = [t for t in live if t.health is not Health.UNHEALTHY]
+    unhealthy = tuple(t for t in live if t.health is HealthStatus.UNHEALTHY)
+    live = [t for t in live if t.health is not HealthStatus.UNHEALTHY]
     new = [t for t in live if t.deployment_id == service.primary.id]
     old = [t for t in live if t.deployment_id != service.primary.id]
     healthy_now = sum(1 for t in live if healthy(t, needs_check=t.task_definition_arn in checked))

@@ -15,7 +15,7 @@ from openmwaa_runtime.settings.connections import VISIBILITY_TIMEOUT_S
 NOW = 1_000_000.0
 
 
-class Request:
+class FakeRequest:
     """A Celery request that a pool process took at `time_start`."""
 
     def __init__(self, time_start: float | None = NOW) -> None:
@@ -35,7 +35,7 @@ def client(expires: object) -> Any:
     return SimpleNamespace(auth=SimpleNamespace(token=token(expires)))
 
 
-class Refusal(Exception):  # noqa: N818 - like httpx's error
+class HttpRefusal(Exception):  # noqa: N818 - like httpx's error
     def __init__(self, status: int) -> None:
         super().__init__(str(status))
         self.response = SimpleNamespace(status_code=status)
@@ -43,7 +43,7 @@ class Refusal(Exception):  # noqa: N818 - like httpx's error
 
 def test_the_message_of_a_started_task_is_deleted_and_no_other() -> None:
     pipe = StartPipe(wall=lambda: NOW + 1)
-    requests = {"a": Request(), "b": Request(), "held": Request(time_start=None)}
+    requests = {"a": FakeRequest(), "b": FakeRequest(), "held": FakeRequest(time_start=None)}
     pipe.acknowledge(requests)
     assert not any(request.acknowledged for request in requests.values())
     pipe.report("b")
@@ -54,7 +54,7 @@ def test_the_message_of_a_started_task_is_deleted_and_no_other() -> None:
 
 def test_the_message_of_a_task_that_cannot_start_is_deleted_before_its_redelivery() -> None:
     assert LATEST_S < VISIBILITY_TIMEOUT_S - 30, "a second worker would receive it while the first one still tries"
-    requests = {"a": Request(), "held": Request(time_start=None)}
+    requests = {"a": FakeRequest(), "held": FakeRequest(time_start=None)}
     StartPipe(wall=lambda: NOW + LATEST_S).acknowledge(requests)
     assert not requests["a"].acknowledged
     StartPipe(wall=lambda: NOW + LATEST_S + 1).acknowledge(requests)
@@ -82,10 +82,10 @@ def test_a_token_without_an_expiry_has_not_expired(text: str) -> None:
 
 
 def test_a_refused_token_has_expired_only_if_its_expiry_has_passed() -> None:
-    refusal = Refusal(FORBIDDEN)
+    refusal = HttpRefusal(FORBIDDEN)
     assert refused_for_age(refusal, client(NOW - 1), NOW)
     assert not refused_for_age(refusal, client(NOW + 1), NOW), "an error of the secret would be hidden"
-    assert not refused_for_age(Refusal(500), client(NOW - 1), NOW)
+    assert not refused_for_age(HttpRefusal(500), client(NOW - 1), NOW)
     assert not refused_for_age(OSError("unreachable"), client(NOW - 1), NOW)
 
 
@@ -129,11 +129,11 @@ def test_a_task_has_started_when_the_api_accepted_it(supervisor: Any) -> None:
 def test_a_message_with_an_expired_token_is_dropped_and_other_refusals_are_raised(supervisor: Any) -> None:
     started: list[str] = []
     watch_airflow(lambda: started.append("started"))
-    supervisor.api = Refusal(FORBIDDEN)
+    supervisor.api = HttpRefusal(FORBIDDEN)
     with pytest.raises(AlreadyRunning):
         supervisor()._on_child_started(ti=object())
-    supervisor.api = Refusal(500)
-    with pytest.raises(Refusal):
+    supervisor.api = HttpRefusal(500)
+    with pytest.raises(HttpRefusal):
         supervisor()._on_child_started(ti=object())
     assert started == []
 

@@ -3,6 +3,6 @@
 
 from openmwaa_runtime.settings.compute import airflow_environment
 from openmwaa_runtime.settings.container_env import COMPONENTS, ContainerEnv
-from openmwaa_runtime.settings.model import Setting
+from openmwaa_runtime.settings.model import AirflowSetting
 
-__all__ = ["COMPONENTS", "ContainerEnv", "Setting", "airflow_environment"]
+__all__ = ["COMPONENTS", "AirflowSetting", "ContainerEnv", "airflow_environment"]

@@ -4,7 +4,7 @@
 import json
 
 from openmwaa_runtime.settings.container_env import AIRFLOW_COMPONENTS, ContainerEnv
-from openmwaa_runtime.settings.model import Setting, fixed
+from openmwaa_runtime.settings.model import AirflowSetting, fixed
 
 VISIBILITY_TIMEOUT_S = 300
 """As the attribute of the queues, which has effect: kombu does not send it with predefined queues."""
@@ -19,8 +19,8 @@ _KEYS = frozenset({"scheduler", "dag-processor", "triggerer", "execution-api", "
 _TASK_LOGS = frozenset({"worker", "triggerer", "web-server"})
 
 
-def _variable(name: str, variable: str, shown: str, reason: str, components: frozenset[str]) -> Setting:
-    return Setting(name, lambda env: env.get(variable), shown, reason, components)
+def _variable(name: str, variable: str, shown: str, reason: str, components: frozenset[str]) -> AirflowSetting:
+    return AirflowSetting(name, lambda env: env.get(variable), shown, reason, components)
 
 
 def _metadata_url(driver: str, env: ContainerEnv) -> str | None:
@@ -38,8 +38,8 @@ def _predefined_queues(env: ContainerEnv) -> str | None:
     return json.dumps({name: {"url": url} for name, url in env.queues.items()})
 
 
-def _redis_option(name: str, value: str, reason: str) -> Setting:
-    return Setting(
+def _redis_option(name: str, value: str, reason: str) -> AirflowSetting:
+    return AirflowSetting(
         f"celery_broker_transport_options.{name}",
         lambda env: value if env.on_redis else None,
         f"`{value}` with Redis",
@@ -67,16 +67,16 @@ def _task_logs(env: ContainerEnv) -> str | None:
     return None if arn is None else f"cloudwatch://{arn.removesuffix(':*')}"
 
 
-CONNECTIONS: tuple[Setting, ...] = (
+CONNECTIONS: tuple[AirflowSetting, ...] = (
     fixed("core.executor", "CeleryExecutor", "The scaler sizes fleets of Celery workers."),
-    Setting(
+    AirflowSetting(
         "database.sql_alchemy_conn",
         lambda env: _metadata_url("psycopg2", env),
         "role `airflow`, database `airflow`",
         "The role owns this database only. Its password is not the master's, which RDS rotates.",
         _METADATA,
     ),
-    Setting(
+    AirflowSetting(
         "database.sql_alchemy_conn_async",
         lambda env: _metadata_url("asyncpg", env),
         "the same for asyncpg",
@@ -109,7 +109,9 @@ CONNECTIONS: tuple[Setting, ...] = (
     ),
     _variable("api.base_url", "OPENMWAA_WEB_URL", "the web address", "Links in mails and logs.", AIRFLOW_COMPONENTS),
     _variable("api.instance_name", "OPENMWAA_ENVIRONMENT", "the environment's name", "Page heading.", _SERVERS),
-    Setting("api.host", lambda env: env.address, "the task's own address", "Each task has one address.", _SERVERS),
+    AirflowSetting(
+        "api.host", lambda env: env.address, "the task's own address", "Each task has one address.", _SERVERS
+    ),
     fixed("api.port", str(WEB_PORT), "As in the target group.", frozenset({"web-server"})),
     fixed("api.port", str(EXECUTION_API_PORT), "As in the target group.", frozenset({"execution-api"})),
     fixed(
@@ -117,7 +119,7 @@ CONNECTIONS: tuple[Setting, ...] = (
         "openmwaa_runtime.task_metadata.hostname",
         "On a worker it is the ECS task id, which identifies the tasks of a dead worker. Elsewhere it is an address.",
     ),
-    Setting(
+    AirflowSetting(
         "celery.broker_url",
         lambda env: env.broker_url(),
         "`sqs://`, or `rediss://` and the user `celery`",
@@ -125,14 +127,14 @@ CONNECTIONS: tuple[Setting, ...] = (
         "verified.",
         _BROKER,
     ),
-    Setting(
+    AirflowSetting(
         "celery_broker_transport_options.predefined_queues",
         _predefined_queues,
         "the fleets' queues",
         "Needs no permission to list or create queues, and a wrong queue name is an error instead of a new queue.",
         _BROKER,
     ),
-    Setting(
+    AirflowSetting(
         "celery_broker_transport_options.region",
         lambda env: None if env.on_redis else env.get("AWS_DEFAULT_REGION"),
         "the region, with SQS",
@@ -154,7 +156,7 @@ CONNECTIONS: tuple[Setting, ...] = (
         "As the attribute of the queues. It only affects messages whose tasks have not started.",
         _BROKER,
     ),
-    Setting(
+    AirflowSetting(
         "celery.result_backend",
         _result_backend,
         "role `celery_results`, database `celery`",
@@ -167,41 +169,45 @@ CONNECTIONS: tuple[Setting, ...] = (
         "Loads the worker agent in workers: protection before consuming, gate, drain.",
         _BROKER,
     ),
-    Setting(
+    AirflowSetting(
         "operators.default_queue",
         _default_queue,
         "`default`, else the first queue of the first fleet",
         "A task without a queue needs a queue that a fleet consumes.",
     ),
-    Setting("core.dags_folder", lambda env: env.dag_folder, "the synced folder", "All components use the same folder."),
-    Setting(
+    AirflowSetting(
+        "core.dags_folder", lambda env: env.dag_folder, "the synced folder", "All components use the same folder."
+    ),
+    AirflowSetting(
         "dag_processor.dag_bundle_config_list",
         _bundles,
         "bundle `dags` on the synced folder",
         "Local files, which a syncer in each container downloads. The provider's S3 bundle costs 2 s and 0.75 CPU-s "
         "for each task. A task uses one complete version of the folder from start to end.",
     ),
-    Setting(
+    AirflowSetting(
         "dag_processor.dag_bundle_storage_path",
         lambda env: f"{env.home}/bundles",
         "`$AIRFLOW_HOME/bundles`",
         "The default is in the system's temporary folder, which two local environments would share.",
     ),
-    Setting("logging.base_log_folder", lambda env: env.log_folder, "`$AIRFLOW_HOME/logs`", "The next option needs it."),
-    Setting(
+    AirflowSetting(
+        "logging.base_log_folder", lambda env: env.log_folder, "`$AIRFLOW_HOME/logs`", "The next option needs it."
+    ),
+    AirflowSetting(
         "logging.dag_processor_child_process_log_directory",
         lambda env: f"{env.log_folder}/dag_processor",
         "`dag_processor` under the base log folder",
         "Outside the base folder, remote logging stops the DAG processor at the first file.",
     ),
-    Setting(
+    AirflowSetting(
         "logging.remote_logging",
         lambda env: "True" if env.get("OPENMWAA_TASK_LOG_GROUP_ARN") else None,
         "`True`",
         "A worker's disk is deleted with the worker.",
         _TASK_LOGS,
     ),
-    Setting(
+    AirflowSetting(
         "logging.remote_base_log_folder",
         _task_logs,
         "CloudWatch log group `airflow-NAME-Task`",
@@ -209,7 +215,7 @@ CONNECTIONS: tuple[Setting, ...] = (
         _TASK_LOGS,
     ),
     fixed("logging.remote_log_conn_id", "aws_default", "The task role; the connection is `aws://`.", _TASK_LOGS),
-    Setting(
+    AirflowSetting(
         "core.simple_auth_manager_passwords_file",
         lambda env: f"{env.home}/passwords.json",
         "a file of mode 0600",

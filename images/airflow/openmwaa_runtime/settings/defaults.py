@@ -2,7 +2,7 @@
 """Defaults that differ from Airflow's, with reasons. `airflow_configuration_options` override them."""
 
 from openmwaa_runtime.settings.container_env import ContainerEnv
-from openmwaa_runtime.settings.model import Setting, fixed
+from openmwaa_runtime.settings.model import AirflowSetting, fixed
 
 _WORKER = frozenset({"worker"})
 _SCHEDULER = frozenset({"scheduler"})
@@ -30,21 +30,21 @@ def _parallelism(env: ContainerEnv) -> str:
     return str(max(10_000, 2 * env.total_slots))
 
 
-DEFAULTS: tuple[Setting, ...] = (
-    Setting(
+DEFAULTS: tuple[AirflowSetting, ...] = (
+    AirflowSetting(
         "core.parallelism",
         _parallelism,
         "`10000`, or twice all slots if that is more",
         "Airflow's 32 would limit every fleet. With a number near the slots, the backlog of one queue would block the "
         "other fleets. MWAA has 10000 too.",
     ),
-    Setting(
+    AirflowSetting(
         "core.max_active_tasks_per_dag",
         _parallelism,
         "as parallelism",
         "Airflow's 16 limits a DAG to 16 slots. MWAA has 10000 too. A DAG can set a lower number.",
     ),
-    Setting(
+    AirflowSetting(
         "core.default_pool_task_slot_count",
         _parallelism,
         "as parallelism",
@@ -101,7 +101,7 @@ DEFAULTS: tuple[Setting, ...] = (
         frozenset({"scheduler", "execution-api"}),
     ),
     # --- slots and queues
-    Setting(
+    AirflowSetting(
         "workers.min_heartbeat_interval",
         lambda env: str(heartbeat_interval(env.total_slots)),
         "`1` up to 100 slots, then a second more for each 100, at most `5`",
@@ -119,7 +119,7 @@ DEFAULTS: tuple[Setting, ...] = (
         _CELERY,
     ),
     fixed("celery.worker_prefetch_multiplier", "1", "A reserved message waits while other workers are free.", _CELERY),
-    Setting(
+    AirflowSetting(
         "celery.worker_concurrency",
         lambda env: env.get("OPENMWAA_WORKER_SLOTS"),
         "the fleet's slots",
@@ -141,7 +141,7 @@ DEFAULTS: tuple[Setting, ...] = (
         "No additional process pool in the scheduler for each batch; as in MWAA.",
         _SCHEDULER,
     ),
-    Setting(
+    AirflowSetting(
         "celery_broker_transport_options.wait_time_seconds",
         lambda env: None if env.on_redis else "5",
         "`5`, with SQS",

@@ -8,7 +8,7 @@ from openmwaa_runtime.settings.container_env import AIRFLOW_COMPONENTS, Containe
 
 
 @dataclass(frozen=True)
-class Setting:
+class AirflowSetting:
     """A default of one Airflow option, for the components that read it."""
 
     name: str
@@ -27,6 +27,6 @@ class Setting:
         return f"AIRFLOW__{section.upper()}__{option.upper()}"
 
 
-def fixed(name: str, value: str, reason: str, components: frozenset[str] = AIRFLOW_COMPONENTS) -> Setting:
+def fixed(name: str, value: str, reason: str, components: frozenset[str] = AIRFLOW_COMPONENTS) -> AirflowSetting:
     """Return a default that is the same in every environment."""
-    return Setting(name, lambda _env: value, f"`{value}`", reason, components)
+    return AirflowSetting(name, lambda _env: value, f"`{value}`", reason, components)

@@ -31,7 +31,7 @@ class FakeSecrets:
 
 
 @dataclass
-class Sink:
+class RecordingSink:
     """Records the lines for `awslogs`."""
 
     written: list[tuple[str, str, str]] = field(default_factory=list)
@@ -57,7 +57,7 @@ class Bench:
         self.mark = f"test-{folder.name}"
         self.folder = folder
         self.secrets = FakeSecrets()
-        self.sink = Sink()
+        self.sink = RecordingSink()
         self.events: list[TaskEvent] = []
         self.files = LogFiles(folder / "logs")
         shell = LocalImage("shell", ("/bin/sh", "-c"), {"FROM_IMAGE": "yes", "BOTH": "image"})
