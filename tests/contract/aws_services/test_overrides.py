@@ -53,7 +53,7 @@ async def test_every_write_has_a_number_and_is_kept(store: ControlsStore) -> Non
     assert [version.document.max for version in store.history("default") if version.document] == [3, 2, 1]
 
 
-async def test_a_first_write_does_not_hide_another_first_write(store: ControlsStore) -> None:
+async def test_a_first_write_does_not_overwrite_another_first_write(store: ControlsStore) -> None:
     nothing = store.read(["default"])["default"]
     store.change(nothing, lambda _: at_most(1))
     _, others = store.change(nothing, lambda _: at_most(2))
