@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-# How a GitHub pipeline becomes somebody in AWS without a stored key: GitHub signs who the job is, and IAM looks at that.
+# A GitHub pipeline assumes roles without a stored key: GitHub signs the identity of the job, and IAM checks it.
 locals {
   github   = var.github_repository == null ? 0 : 1
   provider = coalesce(var.github_oidc_provider_arn, one(aws_iam_openid_connect_provider.github[*].arn), "none")
   issuer   = "token.actions.githubusercontent.com"
 
-  # Who may become what: a job of a pull request or of main may plan, only a job of the protected environment may apply.
+  # A job of a pull request or of main may assume the plan role; only a job of the protected environment may apply.
   subjects = {
     plan = [
       "repo:${coalesce(var.github_repository, "none")}:pull_request",
@@ -41,12 +41,12 @@ resource "aws_iam_openid_connect_provider" "github" {
 resource "aws_iam_role" "plan" {
   count                = local.github
   name                 = "github-plans-openmwaa"
-  description          = "Reads what is built and the state of it"
+  description          = "Reads resources and the Terraform state"
   assume_role_policy   = local.trust["plan"]
   permissions_boundary = var.permissions_boundary_arn
 }
 
-# What things are, not what is in them: no object, message, log line or secret.
+# Reads metadata only: no object, message, log line or secret.
 resource "aws_iam_role_policy_attachment" "plan" {
   count      = local.github
   role       = aws_iam_role.plan[0].name
@@ -66,7 +66,7 @@ resource "aws_iam_role" "deploy" {
   description          = "Builds, changes and destroys environments"
   assume_role_policy   = local.trust["deploy"]
   permissions_boundary = var.permissions_boundary_arn
-  max_session_duration = 7200 # an apply that waits for a new database and a healthy control plane
+  max_session_duration = 7200 # an apply waits for a new database and a healthy control plane
 }
 
 resource "aws_iam_role_policy" "deploy_state" {

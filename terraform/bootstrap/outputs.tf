@@ -5,7 +5,7 @@ output "state_bucket" {
 }
 
 output "state_kms_key" {
-  description = "The key of the state; the bucket uses it by itself"
+  description = "The key of the state; the bucket uses it by default"
   value       = aws_kms_key.state.arn
 }
 
@@ -15,7 +15,7 @@ output "repositories" {
 }
 
 output "plan_role_arn" {
-  description = "For the pipeline's variable AWS_PLAN_ROLE_ARN: reads, and changes nothing but the state's lock"
+  description = "For the pipeline's variable AWS_PLAN_ROLE_ARN: reads, and changes only the lock of the state"
   value       = one(aws_iam_role.plan[*].arn)
 }
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A Region that lacks what an environment uses is refused by name, and the table is what botocore says."""
+"""A Region that lacks a service of the environment is refused by name, and the table agrees with botocore."""
 
 import json
 from pathlib import Path
@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from openmwaa.config.environment import Environment
 from openmwaa.config.regions import DATA, SERVICES, offers
 from tests.support.environments import LEAST
-from tools.generate_regions import TARGET, table
+from tools.generate_regions import TARGET, as_text, table
 
 COGNITO = {
     "user_pool_arn": "arn:aws-cn:cognito-idp:cn-north-1:123456789012:userpool/cn-north-1_abc",
@@ -29,6 +29,14 @@ def test_the_table_is_botocores() -> None:
     fresh = table(committed["made_on"])
     for part in ("regions", "services"):
         assert committed[part] == fresh[part], f"run `python -m tools.generate_regions`: {part} differ in {DATA}"
+
+
+def test_the_file_has_a_line_for_each_region() -> None:
+    text = TARGET.read_text(encoding="utf-8")
+    assert as_text(json.loads(text)) == text
+    lines = text.splitlines()
+    assert '  "eu-central-1": { "name": "Europe (Frankfurt)", "partition": "aws" },' in lines
+    assert max(map(len, lines)) <= 120
 
 
 def test_every_service_is_offered_somewhere() -> None:

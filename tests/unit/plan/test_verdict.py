@@ -15,7 +15,8 @@ from openmwaa.plan.errors import PlanUnreadableError
 from openmwaa.plan.immutable_fields import CONSTANT_FIELDS
 from openmwaa.plan.verdict import EXIT_CODES, PROTECTED, judge, judge_failure
 from tests.support.environments import LEAST
-from tests.unit.plan.conftest import CHANGES, FLEETS, document, environment, plan_of, verdict_of
+from tests.support.recorded_plan import CHANGES, FLEETS, environment, recorded
+from tests.unit.plan.conftest import plan_of, verdict_of
 
 PAGE = Path(__file__).parents[3] / "docs/how-to/plan.md"
 REFUSED = {
@@ -34,7 +35,7 @@ def said(**fields: Any) -> Environment:
 
 def only(kind: str, name: str, *actions: str, paths: list[list[str | int]] | None = None) -> Plan:
     """A plan with one change, over what the recordings say exists."""
-    base = document("none")
+    base = recorded("none")
     change = {"actions": list(actions), "replace_paths": paths or [], "before": {"name": "a"}, "after": {"name": "b"}}
     one = {"address": f"{kind}.{name}", "mode": "managed", "type": kind, "name": name, "change": change}
     return read({**base, "resource_changes": [one]})
@@ -92,7 +93,7 @@ def test_a_destroy_that_was_asked_for_is_none_of_our_business(name: str) -> None
 
 
 def test_the_first_plan_is_only_additions() -> None:
-    base = document("capacity")
+    base = recorded("capacity")
     for one in base["resource_changes"]:
         one["change"] = {"actions": ["create"]}
     verdict = judge(read({**base, "prior_state": {}}), said(name="anything", kms_key=CHANGES["key"]["kms_key"]))
@@ -149,11 +150,11 @@ def test_another_load_balancer_is_told_of() -> None:
 
 
 def test_an_execution_api_that_moves_is_told_of() -> None:
-    moved = read({**document("none"), "output_changes": {"execution_api_url": {"actions": ["update"]}}})
+    moved = read({**recorded("none"), "output_changes": {"execution_api_url": {"actions": ["update"]}}})
     verdict = judge(moved, said())
     assert verdict.word == "changed"
     assert [note for note in verdict.notes if "tasks that run now lose it" in note]
-    new = read({**document("none"), "output_changes": {"execution_api_url": {"actions": ["create"]}}})
+    new = read({**recorded("none"), "output_changes": {"execution_api_url": {"actions": ["create"]}}})
     assert judge(new, said()).notes == (), "an output that is new moves nothing"
 
 
@@ -162,19 +163,14 @@ def test_an_execution_api_that_moves_is_told_of() -> None:
     [({"path": "/data/"}, "identity.path"), ({"role_name_prefix": "data-"}, "identity.role_name_prefix")],
 )
 def test_other_names_of_roles_are_refused(identity: dict[str, str], field: str) -> None:
-    base = document("capacity")
-    role = {"name": "openmwaa-example-us-east-1-scheduler", "path": "/"}
-    existing = base["prior_state"]["values"]["root_module"]["resources"]
-    existing.append(
-        {"mode": "managed", "type": "aws_iam_role", "name": "roles_scheduler", "address": "r", "values": role}
-    )
-    assert judge(read(base), said()).word == "changed"
-    assert [refusal.field for refusal in judge(read(base), said(identity=identity)).refusals] == [field]
+    plan = plan_of("capacity")
+    assert judge(plan, said()).word == "changed"
+    assert [refusal.field for refusal in judge(plan, said(identity=identity)).refusals] == [field]
 
 
 def test_a_region_is_refused_by_what_aws_no_longer_shows() -> None:
     """Terraform finds nothing in the other Region, and would make everything anew there."""
-    base = document("capacity")
+    base = recorded("capacity")
     existing = base.pop("prior_state")["values"]["root_module"]["resources"]
     drift = [{**one, "change": {"actions": ["delete"], "before": one["values"]}} for one in existing]
     verdict = judge(read({**base, "resource_drift": drift}), said(region="eu-central-1"))
@@ -182,7 +178,7 @@ def test_a_region_is_refused_by_what_aws_no_longer_shows() -> None:
 
 
 def test_a_plan_that_failed_is_explained_where_a_field_is_to_blame() -> None:
-    state = changes.read_state(document("none")["prior_state"])
+    state = changes.read_state(recorded("none")["prior_state"])
     failed = judge_failure(state, said(region="eu-central-1"))
     assert failed is not None
     assert [refusal.field for refusal in failed.refusals] == ["region"]
@@ -196,7 +192,7 @@ def test_another_vpc_is_one_refusal_and_not_three() -> None:
 
 
 def test_sensitive_values_are_not_read() -> None:
-    base = document("none")
+    base = recorded("none")
     change = {
         "actions": ["delete", "create"],
         "replace_paths": [["password"]],
