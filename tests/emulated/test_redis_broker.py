@@ -174,7 +174,7 @@ async def test_a_restarted_server_is_unknown_and_then_known_on_one_connection(
                 with pytest.raises(SourceError, match="redis"):
                     await scaler.depth("default")
             server.start()
-            # It kept nothing, and says so: zero is what it holds.
+            # Without persistence the restarted server is empty.
             assert await scaler.depth("default") == BrokerCount(0, 0)
             with closing(redis.Redis(port=server.port)) as admin:
                 others = [each for each in admin.client_list() if each["id"] != str(admin.client_id())]

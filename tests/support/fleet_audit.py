@@ -61,7 +61,7 @@ class ScaleIn:
 
 
 class Audit:
-    """Replays a journal; `violations` says in a sentence each what must never happen and did."""
+    """Replays a journal; `violations` has one sentence for each violation."""
 
     def __init__(self, entries: Iterable[Entry], *services: str, ledger: Iterable[Line] = ()) -> None:
         self.services = services
@@ -104,7 +104,7 @@ class Audit:
             case "Protection":
                 task.protections.append((entry.at, detail["enabled"]))
             case "StopTask":
-                self.violations.append(f"somebody called StopTask for {task.arn}")
+                self.violations.append(f"a caller used StopTask for {task.arn}")
             case "TaskStopping":
                 self._stopping(task, entry)
             case "TaskStopped":

@@ -26,9 +26,7 @@ def store(emulator: Emulator, name: str) -> ControlsStore:
 
 
 def at_most(number: int) -> ControlsDocument:
-    return ControlsDocument(
-        max=number, by="somebody", at=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"), why="a test"
-    )
+    return ControlsDocument(max=number, by="a user", at=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"), why="a test")
 
 
 async def test_what_is_ordered_is_read_and_what_is_not_is_no_order(
@@ -57,7 +55,7 @@ async def test_a_first_write_does_not_overwrite_another_first_write(store: Contr
     nothing = store.read(["default"])["default"]
     store.change(nothing, lambda _: at_most(1))
     _, others = store.change(nothing, lambda _: at_most(2))
-    assert [order.document.max for order in others if order.document] == [1], "the other's order is told"
+    assert [order.document.max for order in others if order.document] == [1], "the other override is not returned"
 
 
 async def test_a_secret_parameter_is_no_order(emulator: Emulator, scalers_client: Open, name: str) -> None:

@@ -61,7 +61,7 @@ def test_a_lower_count_by_another_caller_is_no_violation() -> None:
         pytest.param([RELEASED, *started(10, "3")[:2], lowered(12, 3, 2)], "not released: {'3'}", id="another-is-free"),
         pytest.param([stopping(11, "2")], "which is protected", id="protected-stopped"),
         pytest.param([RELEASED, stopping(11, "2", code="UserInitiated")], "by UserInitiated", id="stopped-by-a-user"),
-        pytest.param([Entry(11, "StopTask", {**GROUP, "task": "2"})], "called StopTask", id="stop-task"),
+        pytest.param([Entry(11, "StopTask", {**GROUP, "task": "2"})], "used StopTask", id="stop-task"),
     ],
 )
 def test_a_violation_is_detected(entries: list[Entry], expected: str) -> None:
