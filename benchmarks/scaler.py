@@ -18,8 +18,7 @@ from typing import Any
 
 from openmwaa.local.demo.summary import percentiles
 from simulation.negative_controls import NEGATIVE_CONTROLS
-from simulation.report import RunSummary, control, protocol
-from simulation.report import RunSummary
+from simulation.report import RunSummary, run_with_all_safeguards, run_without
 
 OUT = Path(__file__).resolve().parents[1] / "build" / "bench"
 SCALE_INS = int(os.environ.get("BENCH_SCALE_INS", "10000"))
@@ -30,12 +29,12 @@ CONTROL_RUNS = int(os.environ.get("BENCH_CONTROL_RUNS", "25"))
 def measure() -> dict[str, Any]:
     """Return the figures; the progress is on standard error."""
     started = time.process_time()
-    summary = protocol(scale_ins=SCALE_INS, seed=SEED, say=_print_progress)
+    summary = run_with_all_safeguards(scale_ins=SCALE_INS, seed=SEED, progress=_print_progress)
     protocol_cpu_s = time.process_time() - started
     lost: dict[str, int] = {}
     detail: dict[str, dict[str, int]] = {}
     for disabled in NEGATIVE_CONTROLS:
-        result = control(disabled, seed=SEED, runs=CONTROL_RUNS)
+        result = run_without(disabled, seed=SEED, runs=CONTROL_RUNS)
         lost[disabled.value] = result.lost
         detail[disabled.value] = {
             "runs": result.runs,
@@ -44,7 +43,10 @@ def measure() -> dict[str, Any]:
             "lost": result.lost,
             "interrupted": result.interrupted,
         }
-        print(f"without a step, {disabled.value}: {result.lost} lost in {result.scale_ins} scale-ins", file=sys.stderr)
+        print(
+            f"without a safeguard, {disabled.value}: {result.lost} lost in {result.scale_ins} scale-ins",
+            file=sys.stderr,
+        )
     figures = {
         "scale_ins": summary.scale_ins,
         "seed": SEED,

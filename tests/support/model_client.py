@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""boto's ECS client on the simulated cluster: what the scaler's real adapter asks, answered in the API's own shapes."""
+"""A fake of boto's ECS client for the simulated cluster, with answers in the shapes of the API."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from simulation.fake_ecs import CLUSTER, FakeEcs
 
 @cache
 def _meta() -> Any:
-    """Return what boto knows of ECS's operations; the adapter reads their shapes."""
+    """Return boto's metadata of ECS's operations, whose shapes the adapter reads."""
     client = get_session().create_client(
         "ecs", region_name="us-east-1", aws_access_key_id="none", aws_secret_access_key="none"
     )

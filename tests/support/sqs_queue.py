@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One SQS queue of the emulator, filled as a Celery client fills it."""
+"""An SQS queue of the emulator, with messages of a Celery client."""
 
 import json
 import os
@@ -15,10 +15,10 @@ from tests.support.emulator import child_environment
 
 
 class SqsQueue:
-    """One SQS queue, used directly in the emulator."""
+    """An SQS queue; its client uses the emulator directly."""
 
     broker = "sqs://"
-    """Its server, as Celery calls it."""
+    """The URL of the broker for Celery."""
 
     def __init__(self, emulator: str, name: str, visibility_s: int, *, max_receives: int | None = None) -> None:
         self.client = boto3.client(
@@ -41,7 +41,7 @@ class SqsQueue:
     def of_its_own(
         cls, emulator: str, prefix: str, visibility_s: int, *, max_receives: int | None = None
     ) -> "SqsQueue":
-        """A queue with a new name: a long poll of a killed worker would receive the next message of a shared one."""
+        """Create a queue with a unique name: a long poll of a killed worker takes the next message."""
         return cls(emulator, f"{prefix}-{uuid.uuid4()}", visibility_s, max_receives=max_receives)
 
     def counts(self) -> tuple[int, int]:

@@ -40,7 +40,7 @@ def test_the_override_turns_every_endpoint_to_this_machine_and_ecs_to_ours() -> 
     result = override(document, addresses=Addresses(20), state_file=Path("/state/terraform.tfstate"))
     (provider,) = result["provider"]["aws"]
     (endpoints,) = provider["endpoints"]
-    assert {endpoints.pop(word) for word in ("ecs", "applicationautoscaling")} == {"http://127.20.0.2:4670"}
+    assert endpoints.pop("ecs") == "http://127.20.0.2:4670"
     assert set(endpoints.values()) == {"http://127.20.0.1:4566"}
     assert {"s3", "sqs", "rds", "iam", "sts", "kms", "ec2", "elbv2", "logs", "secretsmanager"} <= set(endpoints)
     assert result["terraform"]["backend"]["local"]["path"] == "/state/terraform.tfstate"
@@ -68,6 +68,21 @@ def test_alarms_and_dashboards_are_left_out_where_nothing_is_measured() -> None:
         "aws_cloudwatch_metric_alarm": {"a": none, "b": none},
         "aws_cloudwatch_dashboard": {"d": none},
     }
+
+
+@pytest.mark.parametrize("leave_out", [True, False])
+def test_scaling_targets_are_left_out_and_policies_refer_to_none(leave_out: bool) -> None:
+    resources: dict[str, dict[str, object]] = {
+        "aws_appautoscaling_target": {"t": {}},
+        "aws_appautoscaling_policy": {"p": {"resource_id": "${aws_appautoscaling_target.t.resource_id}"}},
+    }
+    result = override(
+        {"resource": resources}, addresses=Addresses(20), state_file=Path("/terraform.tfstate"), leave_out=leave_out
+    )
+    assert result["resource"]["aws_appautoscaling_target"] == {"t": {"count": 0}}
+    policy = result["resource"]["aws_appautoscaling_policy"]["p"]
+    assert policy["count"] == 0
+    assert "aws_appautoscaling_target" not in str(policy)
 
 
 def test_progress_counts_and_keeps_errors() -> None:

@@ -26,9 +26,7 @@ def store(emulator: Emulator, name: str) -> ControlsStore:
 
 
 def at_most(number: int) -> OverrideDocument:
-    return OverrideDocument(
-        max=number, by="somebody", at=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"), why="a test"
-    )
+    return OverrideDocument(max=number, by="a user", at=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"), why="a test")
 
 
 async def test_what_is_ordered_is_read_and_what_is_not_is_no_order(
@@ -53,11 +51,11 @@ async def test_every_write_has_a_number_and_is_kept(store: ControlsStore) -> Non
     assert [version.document.max for version in store.history("default") if version.document] == [3, 2, 1]
 
 
-async def test_a_first_write_does_not_hide_another_first_write(store: ControlsStore) -> None:
+async def test_a_first_write_does_not_overwrite_another_first_write(store: ControlsStore) -> None:
     nothing = store.read(["default"])["default"]
     store.change(nothing, lambda _: at_most(1))
     _, others = store.change(nothing, lambda _: at_most(2))
-    assert [order.document.max for order in others if order.document] == [1], "the other's order is told"
+    assert [order.document.max for order in others if order.document] == [1], "the other override is not returned"
 
 
 async def test_a_secret_parameter_is_no_order(emulator: Emulator, scalers_client: Open, name: str) -> None:
