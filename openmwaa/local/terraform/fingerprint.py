@@ -8,6 +8,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,16 @@ import aiohttp
 from botocore.exceptions import BotoCoreError, ClientError
 
 from openmwaa.config.environment import Environment
-from openmwaa.local.services import aws
 from openmwaa.local.errors import InfrastructureError
+from openmwaa.local.services import aws
 
 PARAMETER = "/openmwaa/local/applied"
 """In the emulator's Parameter Store: gone when the emulator lost its state."""
 _OF_FLEET = "fleets_"
+_ROOT = Path(__file__).resolve().parents[3]
+# A test compares this with the modules that a synthesis has imported.
+_SYNTHESIS = ("cdktf_app", "openmwaa/config", "openmwaa/__init__.py", "openmwaa/errors.py")
+_LIBRARIES = ("cdktn", "cdktn-provider-aws")
 
 
 @dataclass(frozen=True)
@@ -49,11 +54,19 @@ class Applied:
         partial.replace(file)
 
 
-def inputs_hash(environment: Environment) -> str:
-    """The hash of all that synthesis reads: the environment and the program that synthesises."""
-    program = Path(__file__).resolve().parents[3] / "cdktf_app"
-    sources = sorted(program.rglob("*.py"))
-    return _hash((environment.model_dump_json().encode(), *(source.read_bytes() for source in sources)))
+def synthesis_files(root: Path = _ROOT) -> tuple[Path, ...]:
+    """Return every file that synthesis imports or reads: modules and the data beside them."""
+    parts = [root / part for part in _SYNTHESIS]
+    files = {file for part in parts for file in ([part] if part.is_file() else part.rglob("*")) if file.is_file()}
+    return tuple(sorted(file for file in files if "__pycache__" not in file.parts))
+
+
+def inputs_hash(environment: Environment, root: Path = _ROOT) -> str:
+    """Return the hash of all that synthesis reads: the environment, and the program with its libraries."""
+    libraries = [f"{name} {version(name)}" for name in _LIBRARIES]
+    names = [str(file.relative_to(root)) for file in synthesis_files(root)]
+    texts = (environment.model_dump_json(), *libraries, *names)
+    return _hash((*(text.encode() for text in texts), *(file.read_bytes() for file in synthesis_files(root))))
 
 
 def result_hash(*files: Path) -> str:
