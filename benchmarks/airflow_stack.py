@@ -2,7 +2,7 @@
 """A real Airflow of one's own for a measurement: emulated AWS, PostgreSQL, and components started as containers are.
 
 Far less than `openmwaa local` (no Terraform, no ECS, no scaler), so that a benchmark may set what it likes and knows
-all that runs. Addresses are 127.BLOCK.x.y; everything it starts ends with the `with` block.
+all that runs. AddressBlock are 127.BLOCK.x.y; everything it starts ends with the `with` block.
 """
 
 import contextlib

@@ -16,7 +16,7 @@ from openmwaa.local.daemon import orphans
 from openmwaa.local.demo.endpoints import endpoints_of
 from openmwaa.local.demo.run import Burst, Demonstration
 from openmwaa.local.demo.summary import percentiles
-from openmwaa.local.demo.table import View
+from openmwaa.local.demo.table import DemoSnapshot
 from openmwaa.local.down import down
 from openmwaa.local.paths import LocalPaths
 from openmwaa.local.up import Ready, up
@@ -73,7 +73,7 @@ async def react(file: Path, ready: Ready) -> dict[str, Any]:
     for number in range(BURSTS):
         # Bursts that begin when the scaler has just looked would all be answered after the same time.
         burst = Burst(tasks=12, seconds=2, pause_s=phase.uniform(0, environment.scaler.interval_seconds))
-        demonstration = Demonstration(environment, endpoints, burst, ledger_path=file.parent / "ledger", show=_quiet)
+        demonstration = Demonstration(environment, endpoints, burst, journal_path=file.parent / "task-journal.jsonl", show=_quiet)
         summary = (await demonstration.run(up_s=0)).summary
         hurt = summary.tasks_lost + summary.tasks_duplicated + summary.tasks_interrupted + summary.tasks_retried
         print(f"burst {number + 1} of {BURSTS}: {summary.backlog_to_update_service_s} s, {hurt} tasks hurt", flush=True)
@@ -107,5 +107,5 @@ def _say(line: str) -> None:
     print(line, flush=True)
 
 
-def _quiet(_view: View) -> None:
+def _quiet(_view: DemoSnapshot) -> None:
     return

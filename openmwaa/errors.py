@@ -3,7 +3,7 @@
 
 OpenmwaaError
 ├── EnvironmentFileError   the YAML file is missing, is not YAML, or says something wrong
-├── openmwaa.operate.errors.LiveError     an environment that runs, in AWS or here
+├── openmwaa.operate.errors.OperateError     an environment that runs, in AWS or here
 └── openmwaa.local.errors.LocalError   the environment on this machine
 """
 

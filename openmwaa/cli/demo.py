@@ -19,8 +19,8 @@ from openmwaa.cli.output import DEFAULT_FILE, EnvironmentPath, console
 from openmwaa.config.environment_file import load
 
 if TYPE_CHECKING:
-    from openmwaa.local.demo.run import Outcome
-    from openmwaa.local.demo.table import View
+    from openmwaa.local.demo.run import DemoResult
+    from openmwaa.local.demo.table import DemoSnapshot
 
 _LINE_EVERY_S = 5.0
 
@@ -55,7 +55,7 @@ def demo(
                 environment,
                 endpoints_of(ready, environment),
                 Burst(tasks, seconds),
-                ledger_path=ready.paths.root / "ledger.jsonl",
+                journal_path=ready.paths.root / "task-journal.jsonl",
                 show=show,
             )
             outcome = asyncio.run(demonstration.run(up_s=ready.seconds))
@@ -76,19 +76,19 @@ def _say(line: str) -> None:
 
 
 @contextmanager
-def _shown(picture: Path) -> Iterator[Callable[[View], None]]:
+def _shown(picture: Path) -> Iterator[Callable[[DemoSnapshot], None]]:
     """Draw every moment: a live table on a terminal, else a line now and then; the busiest moment as a picture."""
     from openmwaa.local.demo.table import line, render  # noqa: PLC0415
 
     out = console()
-    busiest: list[View] = []
+    busiest: list[DemoSnapshot] = []
     told: list[tuple[float, str]] = []
 
-    def remember(view: View) -> None:
+    def remember(view: DemoSnapshot) -> None:
         if not busiest or view.busy > busiest[0].busy:
             busiest[:] = [view]
 
-    def tell(view: View) -> None:
+    def tell(view: DemoSnapshot) -> None:
         remember(view)
         reasons = " ".join(f"{fleet.workers.total if fleet.workers else '?'}{fleet.reason}" for fleet in view.fleets)
         if not told or view.elapsed_s - told[-1][0] >= _LINE_EVERY_S or reasons != told[-1][1]:
@@ -98,7 +98,7 @@ def _shown(picture: Path) -> Iterator[Callable[[View], None]]:
     if out.is_terminal:
         with Live(console=out, refresh_per_second=4) as live:
 
-            def draw(view: View) -> None:
+            def draw(view: DemoSnapshot) -> None:
                 remember(view)
                 live.update(render(view))
 
@@ -111,7 +111,7 @@ def _shown(picture: Path) -> Iterator[Callable[[View], None]]:
         canvas.save_svg(str(picture), title="openmwaa local demo")
 
 
-def _print(outcome: Outcome, out: Path) -> None:
+def _print(outcome: DemoResult, out: Path) -> None:
     from openmwaa.local.demo.table import history_line  # noqa: PLC0415
 
     summary = outcome.summary
@@ -123,7 +123,7 @@ def _print(outcome: Outcome, out: Path) -> None:
     table = Table(show_header=False, box=None)
     for name, value in (
         ("tasks", states),
-        ("by the ledger", counts),
+        ("by the journal", counts),
         ("workers", f"{summary.workers_min} → {summary.workers_peak} → {summary.workers_end}"),
         ("over time", history_line(outcome.history)),
         ("wait in the queue", f"median {waits.p50:g} s, p95 {waits.p95:g} s" if waits else "unknown"),

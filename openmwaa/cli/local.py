@@ -16,7 +16,7 @@ from openmwaa.local.errors import PrerequisiteError
 
 if TYPE_CHECKING:
     from openmwaa.local.paths import LocalPaths
-    from openmwaa.operate.override_store import Order
+    from openmwaa.operate.override_store import Override
 
 app = typer.Typer(help="An environment on this machine: no AWS account, no Docker.", no_args_is_help=True)
 
@@ -145,16 +145,16 @@ def _paths(path: Path) -> LocalPaths:
     return LocalPaths.of(path, load(path).name)
 
 
-def _orders(path: Path) -> dict[str, Order]:
+def _orders(path: Path) -> dict[str, Override]:
     """What people ordered by `openmwaa scale` and is in force, by fleet; nothing where nobody can tell."""
     from openmwaa.operate.connection import connect  # noqa: PLC0415
-    from openmwaa.operate.errors import LiveError  # noqa: PLC0415
-    from openmwaa.operate.override_store import ControlsStore  # noqa: PLC0415
+    from openmwaa.operate.errors import OperateError  # noqa: PLC0415
+    from openmwaa.operate.override_store import OverrideStore  # noqa: PLC0415
 
     try:
         connection = connect(path, local=True)
-        kept = ControlsStore(connection).read(list(connection.environment.fleets))
-    except LiveError:  # the emulator restarts: status still tells the rest
+        kept = OverrideStore(connection).read(list(connection.environment.fleets))
+    except OperateError:  # the emulator restarts: status still tells the rest
         return {}
     now = datetime.now(UTC)
     return {
@@ -164,7 +164,7 @@ def _orders(path: Path) -> dict[str, Order]:
     }
 
 
-def _order_words(order: Order) -> str:
+def _order_words(order: Override) -> str:
     from openmwaa.operate.override_store import describe  # noqa: PLC0415
 
     if order.document is None:
@@ -176,7 +176,7 @@ def _order_words(order: Order) -> str:
     )
 
 
-def _order_data(order: Order | None) -> Any:
+def _order_data(order: Override | None) -> Any:
     if order is None:
         return None
     return order.document.model_dump() if order.document else {"problem": order.problem}

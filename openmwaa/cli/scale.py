@@ -16,9 +16,9 @@ from openmwaa.cli.output import DEFAULT_FILE, AsJson, EnvironmentPath, Local, co
 from openmwaa.config.environment import Environment
 from openmwaa.config.fleet import Fleet
 from openmwaa.operate.connection import Connection, connect
-from openmwaa.operate.override_request import Bound, Duration, OrderRefusedError, Request, in_force, notes
-from openmwaa.operate.override_store import ControlsStore, Order, Version, as_data, describe
-from scaler.config.overrides import ControlsDocument, Pause
+from openmwaa.operate.override_request import Bound, Duration, OverrideRefusedError, OverrideRequest, in_force, notes
+from openmwaa.operate.override_store import Override, OverrideStore, OverrideVersion, as_data, describe
+from scaler.config.overrides import OverrideDocument, Pause
 
 T = TypeVar("T")
 
@@ -79,12 +79,12 @@ def scale(
     Without an order it shows what holds. Exit code 0 done, 1 not done, 2 an order that makes no sense.
     """
     try:
-        request = Request(minimum, maximum, fixed, pause, dry_run, clear=clear, duration=duration, why=why)
+        request = OverrideRequest(minimum, maximum, fixed, pause, dry_run, clear=clear, duration=duration, why=why)
         connection = connect(path, local=local)
         chosen = _chosen(connection.environment, fleet, every=every, changes=request.changes)
-        store = ControlsStore(connection)
+        store = OverrideStore(connection)
         done = _change(store, chosen, request) if request.changes else []
-    except OrderRefusedError as error:
+    except OverrideRefusedError as error:
         error_console().print(str(error), style="red", markup=False)
         raise typer.Exit(EXIT_REFUSED) from None
     names = [one.name for one in chosen]
@@ -99,11 +99,11 @@ def scale(
 def _chosen(environment: Environment, names: Sequence[str] | None, *, every: bool, changes: bool) -> list[Fleet]:
     known = environment.fleets
     if every and names:
-        raise OrderRefusedError("Give --fleet or --all, not both.")
+        raise OverrideRefusedError("Give --fleet or --all, not both.")
     if wrong := [name for name in names or () if name not in known]:
-        raise OrderRefusedError(f"There is no fleet {', '.join(wrong)}; the file has {', '.join(known)}.")
+        raise OverrideRefusedError(f"There is no fleet {', '.join(wrong)}; the file has {', '.join(known)}.")
     if changes and not names and not every and len(known) > 1:
-        raise OrderRefusedError(f"Which fleet? --fleet {' or --fleet '.join(known)}, or --all.")
+        raise OverrideRefusedError(f"Which fleet? --fleet {' or --fleet '.join(known)}, or --all.")
     return [known[name] for name in dict.fromkeys(names or known)]
 
 
@@ -112,17 +112,17 @@ class _Done:
     """One fleet's order was written."""
 
     fleet: Fleet
-    after: Order
-    others: Sequence[Order]
+    after: Override
+    others: Sequence[Override]
     """What somebody else wrote at the same moment."""
 
 
-def _change(store: ControlsStore, fleets: Sequence[Fleet], request: Request) -> list[_Done]:
+def _change(store: OverrideStore, fleets: Sequence[Fleet], request: OverrideRequest) -> list[_Done]:
     """Write the order for every fleet, or for none where it makes no sense for one."""
     now, by = datetime.now(UTC), store.who()
     orders = store.read([fleet.name for fleet in fleets])
 
-    def change(fleet: Fleet, before: ControlsDocument) -> ControlsDocument:
+    def change(fleet: Fleet, before: OverrideDocument) -> OverrideDocument:
         return request.apply(before, fleet, by=by, now=now)
 
     for fleet in fleets:
@@ -138,16 +138,16 @@ class _Shown:
 
     connection: Connection
     fleets: Sequence[Fleet]
-    orders: Mapping[str, Order]
+    orders: Mapping[str, Override]
     done: Sequence[_Done]
-    past: Mapping[str, Sequence[Version]]
+    past: Mapping[str, Sequence[OverrideVersion]]
     now: datetime
 
     def print(self) -> None:
         """Write sentences and tables."""
         out = console()
         for one in self.done:
-            document = one.after.document or ControlsDocument()
+            document = one.after.document or OverrideDocument()
             until = f" until {document.until}" if document.until else ""
             out.print(f"{one.fleet.name}: ordered {describe(document)}{until}.", markup=False)
             for other in one.others:
@@ -185,7 +185,7 @@ class _Shown:
             )
         return table
 
-    def _ordered(self, order: Order) -> str:
+    def _ordered(self, order: Override) -> str:
         return {"none": "nothing", "over": "nothing"}.get(_state(order, self.now)) or (
             describe(order.document) if order.document else "cannot be read"
         )
@@ -212,7 +212,7 @@ class _Shown:
             "environment": self.connection.environment.name,
             "place": "local" if self.connection.local else self.connection.environment.region,
             "changed": [one.fleet.name for one in self.done],
-            "notes": {one.fleet.name: notes(one.fleet, one.after.document or ControlsDocument()) for one in self.done},
+            "notes": {one.fleet.name: notes(one.fleet, one.after.document or OverrideDocument()) for one in self.done},
             "next_apply": _APPLY,
             "fleets": [self._fleet_data(fleet) for fleet in self.fleets],
         }
@@ -240,7 +240,7 @@ class _Shown:
         return found
 
 
-def _state(order: Order, now: datetime) -> str:
+def _state(order: Override, now: datetime) -> str:
     if order.problem is not None:
         return "unreadable"
     if order.document is None or not order.document.orders:
@@ -248,12 +248,12 @@ def _state(order: Order, now: datetime) -> str:
     return "over" if order.document.expired(now) else "in force"
 
 
-def _history_table(versions: Sequence[Version]) -> Table:
+def _history_table(versions: Sequence[OverrideVersion]) -> Table:
     table = Table(box=None, pad_edge=False)
     for heading in ("VERSION", "AT", "WHO", "ORDERED", "UNTIL", "WHY"):
         table.add_column(heading)
     for each in versions:
-        document = each.document or ControlsDocument()
+        document = each.document or OverrideDocument()
         ordered = describe(document) if each.document else "cannot be read"
         at = each.at.astimezone(UTC).isoformat(timespec="seconds")
         table.add_row(str(each.number), at, each.who, ordered, document.until or "", document.why)

@@ -13,7 +13,7 @@ from openmwaa.cli.output import DEFAULT_FILE, AsJson, EnvironmentPath, Local, co
 from openmwaa.operate import control_plane, rollouts
 from openmwaa.operate.connection import Connection, connect
 from openmwaa.operate.override_request import Duration
-from openmwaa.operate.waiting import Outcome, Seen
+from openmwaa.operate.waiting import Outcome, WaitStatus
 from openmwaa.operate.waiting import wait as wait_for
 
 Awaited = Literal["control-plane", "workers", "all"]
@@ -72,7 +72,7 @@ def wait(
     raise typer.Exit(EXIT_CODES[seen.outcome])
 
 
-def _tell(awaited: Awaited, seen: Seen) -> None:
+def _tell(awaited: Awaited, seen: WaitStatus) -> None:
     if seen.outcome == "done":
         _say(_DONE[awaited])
         return
@@ -82,7 +82,7 @@ def _tell(awaited: Awaited, seen: Seen) -> None:
         error_console().print("Not finished at the timeout.", style="yellow")
 
 
-def _write(connection: Connection, awaited: Awaited, seen: Seen, seconds: float) -> None:
+def _write(connection: Connection, awaited: Awaited, seen: WaitStatus, seconds: float) -> None:
     write_json(
         {
             "environment": connection.environment.name,

@@ -16,13 +16,13 @@ from pathlib import Path
 
 import psutil
 
-from openmwaa.local.errors import AddressTakenError
+from openmwaa.local.errors import AddressInUseError
 
 FIRST_BLOCK, LAST_BLOCK = 16, 239
 
 
 @dataclass(frozen=True)
-class Addresses:
+class AddressBlock:
     """Who listens where in block B."""
 
     block: int
@@ -59,7 +59,7 @@ class Addresses:
     def load_balancer(self, index: int) -> str:
         """The address of the load balancer number `index`, from 0; 250 fit."""
         if not 0 <= index < 250:  # noqa: PLR2004
-            raise AddressTakenError("An environment on one machine has room for 250 load balancers.")
+            raise AddressInUseError("An environment on one machine has room for 250 load balancers.")
         return f"127.{self.block}.0.{4 + index}"
 
     def listeners(self) -> tuple[tuple[str, int, str], ...]:
@@ -71,45 +71,45 @@ class Addresses:
         )
 
 
-def choose_block(state_root: Path, remembered: Path, *, is_free: Callable[[Addresses], bool]) -> Addresses:
+def choose_block(state_root: Path, remembered: Path, *, is_free: Callable[[AddressBlock], bool]) -> AddressBlock:
     """The block of an environment: the remembered one, else by a hash of its folder the next that is free.
 
     A remembered block stays, even when somebody listens there: Terraform's state and queue URLs hold its addresses.
 
     Raises:
-        AddressTakenError: no block is free.
+        AddressInUseError: no block is free.
     """
     with contextlib.suppress(OSError, ValueError):
         block = int(remembered.read_text())
         if FIRST_BLOCK <= block <= LAST_BLOCK:
-            return Addresses(block)
+            return AddressBlock(block)
     count = LAST_BLOCK - FIRST_BLOCK + 1
     start = int.from_bytes(hashlib.sha256(str(state_root).encode()).digest()[:4], "big")
     for offset in range(count):
-        addresses = Addresses(FIRST_BLOCK + (start + offset) % count)
+        addresses = AddressBlock(FIRST_BLOCK + (start + offset) % count)
         if is_free(addresses):
             remembered.parent.mkdir(parents=True, exist_ok=True)
             remembered.write_text(f"{addresses.block}\n")
             return addresses
-    raise AddressTakenError(
+    raise AddressInUseError(
         f"None of the address blocks 127.{FIRST_BLOCK}.0.0 to 127.{LAST_BLOCK}.0.0 is free. Stop other "
         "environments with `openmwaa local down`."
     )
 
 
-def taken(addresses: Addresses) -> tuple[tuple[str, int, str], ...]:
+def taken(addresses: AddressBlock) -> tuple[tuple[str, int, str], ...]:
     """Those of the infrastructure's listeners whose address and port somebody holds already."""
     return tuple(one for one in addresses.listeners() if not can_listen(one[0], one[1]))
 
 
-def check_free(addresses: Addresses) -> None:
+def check_free(addresses: AddressBlock) -> None:
     """Make sure that the infrastructure can listen.
 
     Raises:
-        AddressTakenError: names who listens and what to do.
+        AddressInUseError: names who listens and what to do.
     """
     for address, port, what in taken(addresses):
-        raise AddressTakenError(
+        raise AddressInUseError(
             f"{what[0].upper()}{what[1:]} cannot listen on {address}:{port}: {_who(address, port)} listens there. "
             "End it, then run the command again."
         )

@@ -3,9 +3,9 @@
 
 LocalError
 ├── PrerequisiteError        a program is missing or too old
-├── UnsuitableError          the file asks for what this machine cannot be
+├── UnsupportedError          the file asks for what this machine cannot be
 ├── StateFolderError         the state folder cannot be used
-├── AddressTakenError        somebody else listens where the environment has to
+├── AddressInUseError        somebody else listens where the environment has to
 ├── InstallError             a virtual environment could not be built
 ├── InfrastructureError      the emulator or PostgreSQL does not start
 ├── DaemonError              the daemon did not start, does not answer or does not end
@@ -27,7 +27,7 @@ class PrerequisiteError(LocalError):
     """A program is missing or too old."""
 
 
-class UnsuitableError(LocalError):
+class UnsupportedError(LocalError):
     """The file asks for what this machine cannot be."""
 
 
@@ -39,7 +39,7 @@ class StateFolderError(LocalError):
     """The state folder cannot be used."""
 
 
-class AddressTakenError(LocalError):
+class AddressInUseError(LocalError):
     """Somebody else listens where the environment has to."""
 
 

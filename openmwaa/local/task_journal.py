@@ -20,8 +20,8 @@ from typing import Literal
 
 
 @dataclass(frozen=True)
-class Line:
-    """One line of a ledger; `at` is seconds since the epoch."""
+class JournalEntry:
+    """One line of a journal; `at` is seconds since the epoch."""
 
     event: Literal["start", "end"]
     task: str
@@ -31,10 +31,10 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Ledger:
-    """What a ledger says of the tasks that were expected in it."""
+class TaskJournal:
+    """What a journal says of the tasks that were expected in it."""
 
-    lines: tuple[Line, ...]
+    lines: tuple[JournalEntry, ...]
     expected: frozenset[str]
 
     @property
@@ -65,12 +65,12 @@ class Ledger:
         return next((line.worker for line in reversed(self.lines) if line.task == task and line.event == "end"), None)
 
 
-def read(path: Path, expected: Iterable[str]) -> Ledger:
-    """Return the ledger at `path`; a file that is not there yet has no lines, and a torn last line is not a line."""
-    lines: list[Line] = []
+def read(path: Path, expected: Iterable[str]) -> TaskJournal:
+    """Return the journal at `path`; a file that is not there yet has no lines, and a torn last line is not a line."""
+    lines: list[JournalEntry] = []
     text = path.read_text(encoding="utf-8") if path.exists() else ""
     for written in text.splitlines(keepends=True):
         if written.endswith("\n"):
             entry = json.loads(written)
-            lines.append(Line(entry["event"], entry["task"], entry["try"], entry["at"], entry["worker"]))
-    return Ledger(tuple(lines), frozenset(expected))
+            lines.append(JournalEntry(entry["event"], entry["task"], entry["try"], entry["at"], entry["worker"]))
+    return TaskJournal(tuple(lines), frozenset(expected))

@@ -25,7 +25,7 @@ import aiohttp
 from openmwaa.config import environment_file
 from openmwaa.config.environment import Environment
 from openmwaa.local import health, login, rollout
-from openmwaa.local.addresses import Addresses
+from openmwaa.local.addresses import AddressBlock
 from openmwaa.local.child_environment import child_environment
 from openmwaa.local.daemon import daemon_client, orphans
 from openmwaa.local.errors import DaemonError, LocalError, NotHealthyError
@@ -34,7 +34,7 @@ from openmwaa.local.logs import tail
 from openmwaa.local.paths import LocalPaths
 from openmwaa.local.subprocesses import Program, run
 from openmwaa.local.terraform import fingerprint
-from openmwaa.local.terraform.fingerprint import Applied
+from openmwaa.local.terraform.fingerprint import Fingerprint
 from openmwaa.local.terraform.terraform import Terraform
 from openmwaa.local.terraform.terraform_override import FILE as OVERRIDE_FILE
 from openmwaa.local.terraform.terraform_override import override
@@ -44,7 +44,7 @@ HEALTHY_WITHIN_S = 600.0
 PROGRESS_EVERY_S = 15.0
 WEB_HEALTH = "/api/v2/monitor/health"
 
-Say = Callable[[str], None]
+Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class Ready:
         return str(self.status["scaler_address"])
 
 
-def up(file: Path, *, say: Say) -> Ready:
+def up(file: Path, *, say: Progress) -> Ready:
     """Bring an environment up, or repair one that runs.
 
     Raises:
@@ -80,7 +80,7 @@ def up(file: Path, *, say: Say) -> Ready:
 class Up:
     """The steps of one `up`."""
 
-    def __init__(self, file: Path, *, say: Say) -> None:
+    def __init__(self, file: Path, *, say: Progress) -> None:
         self._environment: Environment = environment_file.load(file)
         self._file = file.absolute()
         self._paths = LocalPaths.of(file, self._environment.name)
@@ -117,7 +117,7 @@ class Up:
     def _bring_up(self, terraform: str) -> Mapping[str, Any]:
         installing = self._install()
         self._start_daemon()
-        addresses = Addresses(daemon_client.block(self._paths))
+        addresses = AddressBlock(daemon_client.block(self._paths))
         self._build(terraform, addresses)
         while installing.is_alive():
             installing.join(0.5)  # in slices: a join without end would hold back Ctrl-C
@@ -158,10 +158,10 @@ class Up:
         self._started_daemon = daemon_client.ensure_running(self._paths, options)
         self._say(f"The emulated AWS APIs and PostgreSQL {'run' if self._started_daemon else 'are running already'}")
 
-    def _build(self, terraform: str, addresses: Addresses) -> None:
+    def _build(self, terraform: str, addresses: AddressBlock) -> None:
         """Synthesise and apply, each only when something changed."""
         region = self._environment.region
-        before = Applied.read(self._paths.applied)
+        before = Fingerprint.read(self._paths.applied)
         inputs = fingerprint.inputs_hash(self._environment)
         folder = self._paths.terraform
         configuration = folder / self._environment.name / "cdk.tf.json"
@@ -185,10 +185,10 @@ class Up:
             workers = fingerprint.worker_hashes(document)
             self._rolls = {name for name, made in workers.items() if before.workers.get(name, made) != made}
             rollout.refuse_a_second(daemon_client.status(self._paths), self._rolls, file=self._file)
-            Applied(inputs, workers=before.workers).write(self._paths.applied)
+            Fingerprint(inputs, workers=before.workers).write(self._paths.applied)
             self._apply(terraform, configuration.parent, addresses)
             asyncio.run(fingerprint.mark_intact(addresses.emulator_url, result, region=region))
-            Applied(inputs, result, workers).write(self._paths.applied)
+            Fingerprint(inputs, result, workers).write(self._paths.applied)
             daemon_client.order(self._paths, "checkpoint")
         daemon_client.order(self._paths, "learn")
 
@@ -205,7 +205,7 @@ class Up:
         if run(program, within_s=SYNTH_WITHIN_S, on_line=lines.append):
             raise LocalError("The environment could not be written as Terraform:\n" + "\n".join(lines[-20:]))
 
-    def _apply(self, program: str, folder: Path, addresses: Addresses) -> None:
+    def _apply(self, program: str, folder: Path, addresses: AddressBlock) -> None:
         terraform = Terraform(
             program, folder, environment_id=self._paths.environment_id, endpoint_url=addresses.emulator_url
         )

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Clients for an environment that runs: AWS by the standard variables and the file's Region, or this machine.
 
-Every call goes through `asking`, which turns what botocore raises into one sentence that names the missing permission
+Every call goes through `aws_errors`, which turns what botocore raises into one sentence that names the missing permission
 or the command that mends it.
 """
 
@@ -17,9 +17,9 @@ from openmwaa.config.environment import Environment
 from openmwaa.config.environment_file import load
 from openmwaa.operate.errors import (
     CredentialsError,
-    LiveError,
     MissingExtraError,
     NotRunningError,
+    OperateError,
     PermissionMissingError,
     UnreachableError,
 )
@@ -124,11 +124,11 @@ def connect(file: Path, *, local: bool) -> Connection:
 
 
 @contextlib.contextmanager
-def asking(connection: Connection, permission: str, resource: str) -> Iterator[None]:
+def aws_errors(connection: Connection, permission: str, resource: str) -> Iterator[None]:
     """Translate what botocore raises in the body; `permission` such as ssm:GetParameters, `resource` in words.
 
     Raises:
-        LiveError: one of them, with a text that says what to do.
+        OperateError: one of them, with a text that says what to do.
     """
     from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - boto3 is an extra
 
@@ -140,7 +140,7 @@ def asking(connection: Connection, permission: str, resource: str) -> Iterator[N
         raise _unanswered(error, connection) from error
 
 
-def _answered(response: Any, connection: Connection, permission: str, resource: str) -> LiveError:
+def _answered(response: Any, connection: Connection, permission: str, resource: str) -> OperateError:
     told = response.get("Error", {})
     code, message = str(told.get("Code", "")), str(told.get("Message", "")).rstrip(".")
     status = response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
@@ -161,10 +161,10 @@ def _answered(response: Any, connection: Connection, permission: str, resource: 
         )
     if "hrottl" in code or code in {"TooManyRequestsException", "RequestLimitExceeded"} or status >= _SERVER_ERROR:
         return UnreachableError(f"{permission} failed for now ({code}: {message}). Try again.")
-    return LiveError(f"{permission} on {resource} failed: {code}: {message}.")
+    return OperateError(f"{permission} on {resource} failed: {code}: {message}.")
 
 
-def _unanswered(error: Exception, connection: Connection) -> LiveError:
+def _unanswered(error: Exception, connection: Connection) -> OperateError:
     from botocore import exceptions as known  # noqa: PLC0415
 
     strangers = (

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from openmwaa.operate import services
-from openmwaa.operate.connection import Connection, asking
-from openmwaa.operate.stopped_tasks import Stop, last_stop
-from openmwaa.operate.waiting import Seen
+from openmwaa.operate.connection import Connection, aws_errors
+from openmwaa.operate.stopped_tasks import StoppedTask, last_stopped_task
+from openmwaa.operate.waiting import WaitStatus
 
 SERVICES: Final = ("scheduler", "dag-processor", "triggerer", "execution-api", "web-server", "scaler")
 HOPELESS_AFTER: Final = 3
@@ -31,7 +31,7 @@ class Component:
     running: int
     trouble: str | None = None
     failure: str | None = None
-    stop: Stop | None = None
+    stop: StoppedTask | None = None
     """How its last task of this revision ended, where one is missing."""
 
     @property
@@ -54,16 +54,16 @@ class Component:
         }
 
 
-def watch(connection: Connection) -> Seen:
+def watch(connection: Connection) -> WaitStatus:
     """Return what is not healthy, for somebody who waits for it.
 
     Raises:
-        LiveError: ECS cannot be asked.
+        OperateError: ECS cannot be asked.
         NotRunningError: a service of the control plane is not there.
     """
     found = services.describe(connection, SERVICES)
     components = [_component(connection, found[name]) for name in SERVICES]
-    return Seen(
+    return WaitStatus(
         awaited=tuple(each.sentence for each in components if each.trouble and not each.failure),
         failures=tuple(_failed(connection, each) for each in components if each.failure),
         data={"control_plane": [each.as_data() for each in components]},
@@ -95,7 +95,7 @@ def _component(connection: Connection, service: Mapping[str, Any]) -> Component:
 
 def _explained(connection: Connection, component: Component, family: str, applied: int) -> Component:
     """Return the component with how its last task ended; a preparation that fails again and again is a failure."""
-    stop = last_stop(connection, component.service, f"{family}:{applied}")
+    stop = last_stopped_task(connection, component.service, f"{family}:{applied}")
     failure = component.failure
     if failure is None and stop is not None and stop.preparation and stop.times >= HOPELESS_AFTER:
         failure = f"{stop.container} failed {stop.times} times"
@@ -108,7 +108,7 @@ def _applied(connection: Connection, family: str) -> int:
     """Return the newest revision of a family; 0 when there is none any more."""
     from botocore.exceptions import ClientError  # noqa: PLC0415 - boto3 is an extra
 
-    with asking(connection, "ecs:DescribeTaskDefinition", f"the task definitions {family}"):
+    with aws_errors(connection, "ecs:DescribeTaskDefinition", f"the task definitions {family}"):
         try:
             answer = connection.client("ecs").describe_task_definition(taskDefinition=family)
         except ClientError as error:

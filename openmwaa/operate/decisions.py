@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from openmwaa.operate.connection import Connection, asking
+from openmwaa.operate.connection import Connection, aws_errors
 from openmwaa.operate.errors import NotRunningError, UnreachableError
 
 Line = dict[str, Any]
@@ -51,7 +51,7 @@ class DecisionsLog:
         Raises:
             NotRunningError: there is no such log group.
             UnreachableError: no answer, or not all of it within the deadline.
-            LiveError: AWS refuses.
+            OperateError: AWS refuses.
         """
         asked: dict[str, Any] = {
             "logGroupName": self.group,
@@ -76,7 +76,7 @@ class DecisionsLog:
             raise UnreachableError(
                 f"CloudWatch Logs did not finish within {DEADLINE_S:.0f} s. Ask for another time, or for one --fleet."
             )
-        with asking(self.connection, PERMISSION, f"the log group {self.group}"):
+        with aws_errors(self.connection, PERMISSION, f"the log group {self.group}"):
             try:
                 return self.logs.filter_log_events(**asked)
             except self.logs.exceptions.ResourceNotFoundException:

@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """What can go wrong when a command talks to an environment that runs, each with what to do about it.
 
-LiveError
+OperateError
 ├── MissingExtraError        boto3 is not installed
 ├── NotRunningError          nothing of that name runs there
 ├── CredentialsError         AWS does not know who asks
 ├── PermissionMissingError   AWS knows, and refuses
-├── UnreachableError         no answer, too many calls, or an error of AWS's own: asking again may help
-└── ControlsError            a control cannot be read, or would make no sense
+├── UnreachableError         no answer, too many calls, or an error of AWS's own: aws_errors again may help
+└── OverrideError            a control cannot be read, or would make no sense
 """
 
 from __future__ import annotations
@@ -15,29 +15,29 @@ from __future__ import annotations
 from openmwaa.errors import OpenmwaaError
 
 
-class LiveError(OpenmwaaError):
+class OperateError(OpenmwaaError):
     """The environment that runs cannot be asked or told; the text says why and what to do."""
 
 
-class MissingExtraError(LiveError):
+class MissingExtraError(OperateError):
     """boto3 is not installed."""
 
 
-class NotRunningError(LiveError):
+class NotRunningError(OperateError):
     """Nothing of that name runs there."""
 
 
-class CredentialsError(LiveError):
+class CredentialsError(OperateError):
     """AWS does not know who asks."""
 
 
-class PermissionMissingError(LiveError):
+class PermissionMissingError(OperateError):
     """AWS knows who asks, and refuses."""
 
 
-class UnreachableError(LiveError):
-    """No answer, too many calls, or an error of AWS's own: asking again may help."""
+class UnreachableError(OperateError):
+    """No answer, too many calls, or an error of AWS's own: aws_errors again may help."""
 
 
-class ControlsError(LiveError):
+class OverrideError(OperateError):
     """A control cannot be read, or would make no sense."""

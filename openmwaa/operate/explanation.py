@@ -50,7 +50,7 @@ def explain(log: DecisionsLog, fleets: Sequence[str], asked: datetime, now: date
     """Return what was in force at `asked`, for each fleet; one fleet alone is told with what was before and after.
 
     Raises:
-        LiveError: the log cannot be read.
+        OperateError: the log cannot be read.
     """
     found = {fleet: Explanation(fleet, asked) for fleet in fleets}
     for line in _sorted(log.read(asked - IN_FORCE, asked, fleets)):

@@ -11,8 +11,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from openmwaa.config.fleet import Fleet
-from openmwaa.operate.errors import ControlsError
-from scaler.config.overrides import ControlsDocument, Pause
+from openmwaa.operate.errors import OverrideError
+from scaler.config.overrides import OverrideDocument, Pause
 from scaler.config.schedule import Schedules
 from scaler.core import bounds
 from scaler.core.model import Controls, Known, Schedule
@@ -23,7 +23,7 @@ _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _LONGEST = timedelta(days=366)
 
 
-class OrderRefusedError(ControlsError):
+class OverrideRefusedError(OverrideError):
     """The order makes no sense; nothing was written."""
 
 
@@ -71,7 +71,7 @@ class Duration:
 
 
 @dataclass(frozen=True)
-class Request:
+class OverrideRequest:
     """What the options say; None was not given."""
 
     minimum: Bound | None = None
@@ -87,9 +87,9 @@ class Request:
         """Refuse options that exclude each other."""
         size = self.fixed is not None and self.fixed.workers is not None
         if size and any(each is not None and each.workers is not None for each in (self.minimum, self.maximum)):
-            raise OrderRefusedError("--fixed leaves no room for --min or --max: give one or the other.")
+            raise OverrideRefusedError("--fixed leaves no room for --min or --max: give one or the other.")
         if not self.changes and (self.duration is not None or self.why is not None):
-            raise OrderRefusedError(
+            raise OverrideRefusedError(
                 "--for and --why belong to an order: give --min, --max, --fixed, --pause or --dry-run."
             )
 
@@ -99,13 +99,13 @@ class Request:
         given = (self.minimum, self.maximum, self.fixed, self.pause, self.dry_run)
         return self.clear or any(each is not None for each in given)
 
-    def apply(self, before: ControlsDocument, fleet: Fleet, *, by: str, now: datetime) -> ControlsDocument:
+    def apply(self, before: OverrideDocument, fleet: Fleet, *, by: str, now: datetime) -> OverrideDocument:
         """Return the order that results; what is not asked for stays as it was ordered before.
 
         Raises:
-            OrderRefusedError: it makes no sense.
+            OverrideRefusedError: it makes no sense.
         """
-        base = ControlsDocument() if self.clear else before
+        base = OverrideDocument() if self.clear else before
         values: dict[str, Any] = base.model_dump()
         for name, bound in (("min", self.minimum), ("max", self.maximum), ("fixed", self.fixed)):
             if bound is None:
@@ -117,18 +117,18 @@ class Request:
         values["dry_run"] = base.dry_run if self.dry_run is None else self.dry_run
         values |= {"by": by, "at": _text(now), "why": self.why or "", "until": self._until(base, now)}
         try:
-            document = ControlsDocument.model_validate(values)
+            document = OverrideDocument.model_validate(values)
         except ValidationError as error:
             words = str(error.errors(include_url=False)[0]["msg"]).removeprefix("Value error, ")
-            raise OrderRefusedError(f"Fleet {fleet.name}: {words}. Give both, or `none` for the other.") from error
+            raise OverrideRefusedError(f"Fleet {fleet.name}: {words}. Give both, or `none` for the other.") from error
         if document.min is not None and document.max is None and document.min > fleet.max:
-            raise OrderRefusedError(
+            raise OverrideRefusedError(
                 f"Fleet {fleet.name}: at least {document.min} is above the file's maximum of {fleet.max}, which would "
                 f"count. Give --max {document.min} too."
             )
         return document if document.orders else document.model_copy(update={"until": None})
 
-    def _until(self, base: ControlsDocument, now: datetime) -> str | None:
+    def _until(self, base: OverrideDocument, now: datetime) -> str | None:
         if self.duration is None:
             return base.until
         return None if self.duration.time is None else _text(now + self.duration.time)
@@ -143,7 +143,7 @@ class InForce:
     schedule: Schedule | None
 
 
-def in_force(fleet: Fleet, document: ControlsDocument | None, now: datetime) -> InForce:
+def in_force(fleet: Fleet, document: OverrideDocument | None, now: datetime) -> InForce:
     """Return the bounds as the scaler's own code works them out from file, schedule and order."""
     schedule = Schedules(fleet.schedule).at(now)
     controls = Controls() if document is None or document.expired(now) else document.to_core()
@@ -152,7 +152,7 @@ def in_force(fleet: Fleet, document: ControlsDocument | None, now: datetime) -> 
     return InForce(limits.minimum, limits.maximum, schedule)
 
 
-def notes(fleet: Fleet, document: ControlsDocument) -> list[str]:
+def notes(fleet: Fleet, document: OverrideDocument) -> list[str]:
     """Return what somebody who orders this should know."""
     found = []
     most = document.max if document.fixed is None else document.fixed

@@ -13,7 +13,7 @@ from typing import Any
 
 from openmwaa.operate import services
 from openmwaa.operate.connection import Connection
-from openmwaa.operate.waiting import Seen
+from openmwaa.operate.waiting import WaitStatus
 
 GENERATIONS = ("a", "b")
 
@@ -90,7 +90,7 @@ def look(connection: Connection) -> Sequence[FleetRollout]:
     """Return how far every fleet is.
 
     Raises:
-        LiveError: ECS cannot be asked.
+        OperateError: ECS cannot be asked.
         NotRunningError: a fleet of the file has no services there.
     """
     names = {fleet: [f"worker-{fleet}-{each}" for each in GENERATIONS] for fleet in connection.environment.fleets}
@@ -98,15 +98,15 @@ def look(connection: Connection) -> Sequence[FleetRollout]:
     return [_fleet(fleet, [_generation(found[name]) for name in pair]) for fleet, pair in names.items()]
 
 
-def watch(connection: Connection) -> Seen:
+def watch(connection: Connection) -> WaitStatus:
     """Return how far all fleets are, for somebody who waits for them.
 
     Raises:
-        LiveError: ECS cannot be asked.
+        OperateError: ECS cannot be asked.
         NotRunningError: a fleet of the file has no services there.
     """
     fleets = look(connection)
-    return Seen(
+    return WaitStatus(
         awaited=tuple(fleet.sentence for fleet in fleets if not fleet.finished),
         # ECS starts no more tasks of a deployment that failed.
         failures=tuple(

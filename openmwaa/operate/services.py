@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from openmwaa.operate.connection import Connection, asking
+from openmwaa.operate.connection import Connection, aws_errors
 from openmwaa.operate.errors import NotRunningError
 
 _BATCH = 10
@@ -17,13 +17,13 @@ def describe(connection: Connection, names: Sequence[str]) -> Mapping[str, Mappi
     """Return the services `names` of the environment's cluster, by name.
 
     Raises:
-        LiveError: ECS cannot be asked.
+        OperateError: ECS cannot be asked.
         NotRunningError: one of them is not there.
     """
     ecs = connection.client("ecs")
     found: dict[str, Mapping[str, Any]] = {}
     for start in range(0, len(names), _BATCH):
-        with asking(connection, "ecs:DescribeServices", f"the services of the cluster {connection.resource_name}"):
+        with aws_errors(connection, "ecs:DescribeServices", f"the services of the cluster {connection.resource_name}"):
             answer = ecs.describe_services(
                 cluster=connection.resource_name, services=list(names[start : start + _BATCH])
             )

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from openmwaa.operate.connection import Connection, asking
-from openmwaa.operate.errors import LiveError
+from openmwaa.operate.connection import Connection, aws_errors
+from openmwaa.operate.errors import OperateError
 
 _LINES: Final = 15
 _MOST_TASKS: Final = 100
@@ -20,7 +20,7 @@ _PREPARES: Final = "prepare-"
 
 
 @dataclass(frozen=True)
-class Stop:
+class StoppedTask:
     """The last task that ended; `container` is the one that failed, None where ECS never started any."""
 
     service: str
@@ -42,11 +42,11 @@ class Stop:
         if self.log_group is None or self.log_stream is None:
             return ["it has no log in CloudWatch"]
         try:
-            with asking(connection, "logs:GetLogEvents", f"the log group {self.log_group}"):
+            with aws_errors(connection, "logs:GetLogEvents", f"the log group {self.log_group}"):
                 answer = connection.client("logs").get_log_events(
                     logGroupName=self.log_group, logStreamName=self.log_stream, limit=_LINES, startFromHead=False
                 )
-        except LiveError as error:  # what failed is told without it
+        except OperateError as error:  # what failed is told without it
             return [str(error)]
         return [str(event["message"]).rstrip("\n") for event in answer["events"]] or ["nothing"]
 
@@ -71,18 +71,18 @@ class Stop:
         }
 
 
-def last_stop(connection: Connection, service: str, task_definition: str) -> Stop | None:
+def last_stopped_task(connection: Connection, service: str, task_definition: str) -> StoppedTask | None:
     """Return how the last stopped task of `service` ended that ran `task_definition`, FAMILY:REVISION.
 
     Raises:
-        LiveError: ECS cannot be asked.
+        OperateError: ECS cannot be asked.
     """
     ecs, cluster = connection.client("ecs"), connection.resource_name
-    with asking(connection, "ecs:ListTasks", f"the cluster {cluster}"):
+    with aws_errors(connection, "ecs:ListTasks", f"the cluster {cluster}"):
         arns = ecs.list_tasks(cluster=cluster, serviceName=service, desiredStatus="STOPPED")["taskArns"]
     if not arns:
         return None
-    with asking(connection, "ecs:DescribeTasks", f"the cluster {cluster}"):
+    with aws_errors(connection, "ecs:DescribeTasks", f"the cluster {cluster}"):
         tasks = ecs.describe_tasks(cluster=cluster, tasks=arns[:_MOST_TASKS])["tasks"]
     ours = [task for task in tasks if str(task["taskDefinitionArn"]).rpartition("/")[2] == task_definition]
     ours.sort(key=lambda task: task.get("stoppedAt") or datetime.min.replace(tzinfo=UTC), reverse=True)
@@ -100,21 +100,23 @@ def _failed(task: Mapping[str, Any]) -> str | None:
     return next((name for name in wrong if name.startswith(_PREPARES)), wrong[0] if wrong else None)
 
 
-def _stop(connection: Connection, service: str, task: Mapping[str, Any], container: str | None, times: int) -> Stop:
+def _stop(
+    connection: Connection, service: str, task: Mapping[str, Any], container: str | None, times: int
+) -> StoppedTask:
     task_id = str(task["taskArn"]).rpartition("/")[2]
     codes = {each["name"]: each.get("exitCode") for each in task.get("containers", ())}
     reason = str(task.get("stoppedReason") or "no reason given").rstrip(".")
     if container is None:
-        return Stop(service, task_id, reason, times)
+        return StoppedTask(service, task_id, reason, times)
     reason = f"{container} ended with exit code {codes[container]} ({reason})"
     group, prefix = _log(connection, str(task["taskDefinitionArn"]), container)
     stream = f"{prefix}/{container}/{task_id}" if prefix else None
-    return Stop(service, task_id, reason, times, container, group, stream)
+    return StoppedTask(service, task_id, reason, times, container, group, stream)
 
 
 def _log(connection: Connection, task_definition: str, container: str) -> tuple[str | None, str | None]:
     """Return the log group of a container, and what its streams begin with."""
-    with asking(connection, "ecs:DescribeTaskDefinition", f"the task definition {task_definition}"):
+    with aws_errors(connection, "ecs:DescribeTaskDefinition", f"the task definition {task_definition}"):
         answer = connection.client("ecs").describe_task_definition(taskDefinition=task_definition)
     for each in answer["taskDefinition"]["containerDefinitions"]:
         if each["name"] == container:

@@ -15,7 +15,7 @@ Outcome = Literal["done", "unfinished", "failed"]
 
 
 @dataclass(frozen=True)
-class Seen:
+class WaitStatus:
     """What one look found."""
 
     awaited: tuple[str, ...] = ()
@@ -32,28 +32,28 @@ class Seen:
             return "failed"
         return "unfinished" if self.awaited else "done"
 
-    def __add__(self, other: Seen) -> Seen:
-        return Seen(self.awaited + other.awaited, self.failures + other.failures, {**self.data, **other.data})
+    def __add__(self, other: WaitStatus) -> WaitStatus:
+        return WaitStatus(self.awaited + other.awaited, self.failures + other.failures, {**self.data, **other.data})
 
 
 def wait(
-    looks: Sequence[Callable[[], Seen]],
+    looks: Sequence[Callable[[], WaitStatus]],
     *,
     limit_s: float,
     say: Callable[[str], None],
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
-) -> Seen:
+) -> WaitStatus:
     """Look until nothing is awaited, something failed or `limit_s` are over; return what was seen last.
 
     Raises:
-        LiveError: AWS cannot be asked; a silence that asking again may end only at the end of the time.
+        OperateError: AWS cannot be asked; a silence that aws_errors again may end only at the end of the time.
     """
     end = clock() + limit_s
     told: tuple[str, ...] = ()
     while True:
         try:
-            seen = sum((look() for look in looks), Seen())
+            seen = sum((look() for look in looks), WaitStatus())
         except UnreachableError as error:
             if clock() >= end:
                 raise

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from scaler.adapters.aws import aws_call
-from scaler.config.overrides import ControlsDocumentError, parse
+from scaler.config.overrides import OverrideDocumentError, parse
 from scaler.core.model import Controls
 from scaler.errors import BadAnswerError, DeadlineError, SourceError
 
@@ -74,5 +74,5 @@ def _controls(name: str, found: tuple[str, str] | None, *, absent: bool) -> Cont
         return BadAnswerError(SOURCE, f"{name} is a {kind}, not a String")
     try:
         return parse(value).to_core()
-    except ControlsDocumentError as error:
+    except OverrideDocumentError as error:
         return BadAnswerError(SOURCE, f"{name}: {error}")

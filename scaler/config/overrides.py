@@ -25,11 +25,11 @@ Words = Annotated[str, Field(max_length=512)]
 Pause = Literal["none", "in", "out", "both"]
 
 
-class ControlsDocumentError(ValueError):
+class OverrideDocumentError(ValueError):
     """The text is no controls document; the message says where."""
 
 
-class ControlsDocument(BaseModel):
+class OverrideDocument(BaseModel):
     """One fleet's controls."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -88,26 +88,26 @@ class ControlsDocument(BaseModel):
         )
 
 
-def parse(text: str) -> ControlsDocument:
+def parse(text: str) -> OverrideDocument:
     """Return the document in `text`.
 
     Raises:
-        ControlsDocumentError: it is none.
+        OverrideDocumentError: it is none.
     """
     if len(text) > SIZE_LIMIT:
-        raise ControlsDocumentError(f"has {len(text)} characters; a document has at most {SIZE_LIMIT}")
+        raise OverrideDocumentError(f"has {len(text)} characters; a document has at most {SIZE_LIMIT}")
     try:
         found = json.loads(text, object_pairs_hook=_without_twins)
-    except ControlsDocumentError:
+    except OverrideDocumentError:
         raise
     except (ValueError, RecursionError) as error:
-        raise ControlsDocumentError(f"is not JSON: {error}") from error
+        raise OverrideDocumentError(f"is not JSON: {error}") from error
     if not isinstance(found, dict) or "version" not in found:
-        raise ControlsDocumentError("is no JSON object with a version")
+        raise OverrideDocumentError("is no JSON object with a version")
     try:
-        return ControlsDocument.model_validate(found)
+        return OverrideDocument.model_validate(found)
     except ValidationError as error:
-        raise ControlsDocumentError("; ".join(_problem(each) for each in error.errors(include_url=False))) from error
+        raise OverrideDocumentError("; ".join(_problem(each) for each in error.errors(include_url=False))) from error
 
 
 def in_force(controls: Controls, now: datetime) -> Controls:
@@ -133,7 +133,7 @@ def moment(text: str) -> datetime:
 def _without_twins(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
-        raise ControlsDocumentError("gives a field twice")
+        raise OverrideDocumentError("gives a field twice")
     return found
 
 

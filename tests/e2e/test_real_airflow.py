@@ -73,7 +73,7 @@ async def test_a_killed_workers_tasks_are_retried_by_airflow_and_finished(e2e: E
         await airflow.unpause(burst.dag_id)
         watcher = Watcher(endpoints, ecs, http)
         before = {worker.arn for worker in await watcher.workers()}
-        run_id = await airflow.trigger(burst.dag_id, {"ledger": str(book)})
+        run_id = await airflow.trigger(burst.dag_id, {"journal": str(book)})
 
         async def begun() -> bool:
             return bool(task_journal.read(book, expected).lines)

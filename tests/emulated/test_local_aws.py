@@ -13,31 +13,31 @@ from botocore.exceptions import ClientError
 
 from local_ecs.runtime.errors import SecretError
 from local_ecs.runtime.log_files import LogFiles
-from openmwaa.local.addresses import Addresses, choose_block, taken
+from openmwaa.local.addresses import AddressBlock, choose_block, taken
 from openmwaa.local.install import venvs
 from openmwaa.local.services import aws
 from openmwaa.local.services.cloudwatch_logs import CloudWatchLogs
-from openmwaa.local.services.emulator import Emulator
-from openmwaa.local.services.host_names import HostNames
+from openmwaa.local.services.emulator import EmulatorProcess
+from openmwaa.local.services.host_names import HostNameMap
 from openmwaa.local.services.load_balancer import LoadBalancers
 from openmwaa.local.services.postgres import Postgres, remove_data
+from openmwaa.local.services.process_manager import ProcessManager
 from openmwaa.local.services.secrets import EmulatedSecrets
-from openmwaa.local.services.supervisor import Supervisor
 
 pytestmark = pytest.mark.emulated
 
 
 @pytest.fixture
-def here(tmp_path: Path) -> Addresses:
-    """Addresses that neither an environment nor another run of these tests has."""
+def here(tmp_path: Path) -> AddressBlock:
+    """AddressBlock that neither an environment nor another run of these tests has."""
     return choose_block(tmp_path, tmp_path / "block", is_free=lambda one: not taken(one))
 
 
 @pytest.fixture
-async def part(tmp_path: Path, here: Addresses) -> AsyncIterator[Supervisor]:
+async def part(tmp_path: Path, here: AddressBlock) -> AsyncIterator[ProcessManager]:
     files = LogFiles(tmp_path / "logs")
     python = venvs.ensure(venvs.emulator_venv(), say=print)
-    part = Emulator(
+    part = EmulatorProcess(
         python=python,
         folder=tmp_path / "emulator",
         addresses=here,
@@ -45,7 +45,7 @@ async def part(tmp_path: Path, here: Addresses) -> AsyncIterator[Supervisor]:
         environment_id=f"test-{tmp_path.name}",
         log=files.of("emulator"),
     ).part()
-    emulator = Supervisor(part)
+    emulator = ProcessManager(part)
     await emulator.start()
     yield emulator
     await emulator.stop()
@@ -53,7 +53,7 @@ async def part(tmp_path: Path, here: Addresses) -> AsyncIterator[Supervisor]:
 
 
 @pytest.fixture
-def url(part: Supervisor, here: Addresses) -> str:
+def url(part: ProcessManager, here: AddressBlock) -> str:
     assert part.status.state == "running"
     return here.emulator_url
 
@@ -100,7 +100,7 @@ async def test_secrets_and_parameters(url: str) -> None:
         assert '"v"' not in str(caught.value)
 
 
-async def test_what_people_order_is_kept_with_its_history_over_a_restart(url: str, part: Supervisor) -> None:
+async def test_what_people_order_is_kept_with_its_history_over_a_restart(url: str, part: ProcessManager) -> None:
     """The scaler reads by GetParameters, `openmwaa scale` writes with Overwrite and shows GetParameterHistory."""
     name = "/openmwaa/x/scaler/default"
     async with aws.client("ssm", url) as ssm:
@@ -131,7 +131,7 @@ def runtime() -> Iterator[Path]:
 
 
 async def test_the_server_accepts_the_master_that_rds_manages(
-    url: str, here: Addresses, tmp_path: Path, runtime: Path
+    url: str, here: AddressBlock, tmp_path: Path, runtime: Path
 ) -> None:
     files = LogFiles(tmp_path / "pg-logs")
     postgres = Postgres(
@@ -141,7 +141,7 @@ async def test_the_server_accepts_the_master_that_rds_manages(
         environment_id=f"test-{tmp_path.name}",
         log=files.of("postgresql"),
     )
-    server = Supervisor(postgres.part())
+    server = ProcessManager(postgres.part())
     await server.start()
     try:
         async with aws.client("rds", url) as rds:
@@ -165,7 +165,7 @@ async def test_the_server_accepts_the_master_that_rds_manages(
         remove_data(tmp_path / "pg")
 
 
-async def test_a_load_balancer_answers_under_its_learned_address(url: str, here: Addresses) -> None:
+async def test_a_load_balancer_answers_under_its_learned_address(url: str, here: AddressBlock) -> None:
     async with aws.client("ec2", url) as ec2, aws.client("elbv2", url) as elb:
         subnets = (await ec2.describe_subnets())["Subnets"][:2]
         balancer = await elb.create_load_balancer(Name="l", Subnets=[one["SubnetId"] for one in subnets])
@@ -185,7 +185,7 @@ async def test_a_load_balancer_answers_under_its_learned_address(url: str, here:
             Actions=[{"Type": "forward", "TargetGroupArn": groups[1]}],
         )
     balancers = LoadBalancers(here.load_balancer)
-    names = HostNames(url, database=here.database, load_balancers=balancers)
+    names = HostNameMap(url, database=here.database, load_balancers=balancers)
     replace = await names.learn()
     assert replace(f"http://{name}:18081/execution/") == f"http://{here.load_balancer(0)}:18081/execution/"
 

@@ -17,7 +17,7 @@ import asyncpg
 import pytest
 
 from local_ecs.runtime.process_tree import CONTAINER_MARK, ENVIRONMENT_MARK
-from openmwaa.local.addresses import Addresses
+from openmwaa.local.addresses import AddressBlock
 from openmwaa.local.daemon import daemon_client, orphans
 from openmwaa.local.daemon.daemon_client import DaemonOptions
 from openmwaa.local.down import down
@@ -61,8 +61,8 @@ class Trial:
         return part
 
     @property
-    def addresses(self) -> Addresses:
-        return Addresses(self.status()["block"])
+    def addresses(self) -> AddressBlock:
+        return AddressBlock(self.status()["block"])
 
     def kill(self, part: str) -> None:
         before = self.part(part)

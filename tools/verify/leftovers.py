@@ -51,7 +51,7 @@ LISTINGS: Final = (
     Listing("ec2", "describe_subnets", "Subnets[].SubnetId"),
     Listing("ec2", "describe_internet_gateways", "InternetGateways[].InternetGatewayId"),
     Listing("ec2", "describe_nat_gateways", f"NatGateways{_NOT_GONE}.NatGatewayId"),
-    Listing("ec2", "describe_addresses", "Addresses[].AllocationId"),
+    Listing("ec2", "describe_addresses", "AddressBlock[].AllocationId"),
     Listing("ec2", "describe_route_tables", "RouteTables[].RouteTableId"),
     Listing("ec2", "describe_security_groups", "SecurityGroups[].GroupId"),
     Listing("ec2", "describe_vpc_endpoints", f"VpcEndpoints{_NOT_GONE}.VpcEndpointId"),

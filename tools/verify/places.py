@@ -16,7 +16,7 @@ import boto3
 from botocore.config import Config
 
 from openmwaa.config.environment import Environment
-from openmwaa.local.addresses import Addresses
+from openmwaa.local.addresses import AddressBlock
 from openmwaa.local.child_environment import child_environment
 from openmwaa.local.terraform.terraform_override import override
 from tests.support.terraform import terraform_environment
@@ -77,10 +77,10 @@ class Emulated:
 
     def override(self, document: Mapping[str, Any], state_file: Path) -> dict[str, Any]:
         """Return the override of `openmwaa local`, with endpoints of our own and nothing left out."""
-        turned = override(document, addresses=Addresses(block=127), state_file=state_file, leave_out=False)
+        turned = override(document, addresses=AddressBlock(block=127), state_file=state_file, leave_out=False)
         for provider in turned["provider"]["aws"]:
             (endpoints,) = provider["endpoints"]
-            old = Addresses(block=127)
+            old = AddressBlock(block=127)
             for service, at in endpoints.items():
                 endpoints[service] = self.ecs_url if at == old.ecs_url else self.url
                 if (name := _BOTO.get(service, service)) in self.others:

@@ -25,7 +25,7 @@ from openmwaa.local import addresses as addressing
 from openmwaa.local.daemon.control_socket import ControlServer
 from openmwaa.local.daemon.orphans import daemon_lock, sweep, traces
 from openmwaa.local.daemon.reaper import become_subreaper, reap_adopted
-from openmwaa.local.daemon.stack import Machine, MachineSettings
+from openmwaa.local.daemon.stack import ServiceStack, ServiceStackSettings
 from openmwaa.local.errors import LocalError
 from openmwaa.local.paths import LocalPaths
 
@@ -33,13 +33,13 @@ logger = logging.getLogger(__name__)
 
 
 class Daemon:
-    """Runs one `Machine` from the first signal of life to the last."""
+    """Runs one `ServiceStack` from the first signal of life to the last."""
 
     def __init__(self, paths: LocalPaths, *, options: argparse.Namespace) -> None:
         self._paths = paths
         self._options = options
         self._stop = asyncio.Event()
-        self._machine: Machine | None = None
+        self._machine: ServiceStack | None = None
         self._phase = "starting"
         self._block: int | None = None
 
@@ -83,8 +83,8 @@ class Daemon:
         addressing.check_free(chosen)
         self._block = chosen.block
         self._note()
-        self._machine = machine = Machine(
-            MachineSettings(
+        self._machine = machine = ServiceStack(
+            ServiceStackSettings(
                 paths=self._paths,
                 addresses=chosen,
                 region=self._options.region,
@@ -113,7 +113,7 @@ class Daemon:
         note = {"pid": os.getpid(), "block": self._block, "started": datetime.now(UTC).isoformat(timespec="seconds")}
         self._paths.daemon.write_text(json.dumps(note) + "\n")
 
-    def _ready_machine(self) -> Machine:
+    def _ready_machine(self) -> ServiceStack:
         if self._machine is None or self._phase != "ready":
             raise LocalError(f"The environment is {self._phase}.")
         return self._machine

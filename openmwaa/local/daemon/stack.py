@@ -14,18 +14,18 @@ from typing import Any
 from local_ecs.api import BlockAddresses, LocalEcs, LocalEcsSettings, StateFileError
 from local_ecs.runtime.log_files import LogFiles
 from local_ecs.runtime.processes import ProcessSettings, ProcessTaskRunner
-from openmwaa.local.addresses import Addresses
+from openmwaa.local.addresses import AddressBlock
 from openmwaa.local.errors import InfrastructureError
 from openmwaa.local.install.images import local_images
 from openmwaa.local.paths import LocalPaths
 from openmwaa.local.services import aws
 from openmwaa.local.services.cloudwatch_logs import CloudWatchLogs
-from openmwaa.local.services.emulator import Emulator
-from openmwaa.local.services.host_names import HostNames
+from openmwaa.local.services.emulator import EmulatorProcess
+from openmwaa.local.services.host_names import HostNameMap
 from openmwaa.local.services.load_balancer import LoadBalancers
 from openmwaa.local.services.postgres import Postgres
+from openmwaa.local.services.process_manager import ProcessManager
 from openmwaa.local.services.secrets import EmulatedSecrets
-from openmwaa.local.services.supervisor import Supervisor
 
 logger = logging.getLogger(__name__)
 
@@ -37,11 +37,11 @@ _STOP_ORDER = {"service:scaler": 0, "service:execution-api": 3}
 
 
 @dataclass(frozen=True)
-class MachineSettings:
+class ServiceStackSettings:
     """What differs from environment to environment."""
 
     paths: LocalPaths
-    addresses: Addresses
+    addresses: AddressBlock
     region: str
     airflow_python: Path
     airflow_ready: Path
@@ -54,16 +54,16 @@ def stop_order(group: str) -> int:
     return _STOP_ORDER.get(group, 2 if group.startswith("service:worker-") else 1)
 
 
-class Machine:
+class ServiceStack:
     """The emulator, PostgreSQL, the local ECS with its tasks, and the load balancers."""
 
-    def __init__(self, settings: MachineSettings) -> None:
+    def __init__(self, settings: ServiceStackSettings) -> None:
         paths, addresses = settings.paths, settings.addresses
         self._settings = settings
         self._files = LogFiles(paths.logs)
         identity = paths.environment_id
-        self._emulator = Supervisor(
-            Emulator(
+        self._emulator = ProcessManager(
+            EmulatorProcess(
                 python=settings.emulator_python,
                 folder=paths.emulator,
                 addresses=addresses,
@@ -79,10 +79,10 @@ class Machine:
             environment_id=identity,
             log=self._files.of("postgresql"),
         )
-        self._postgres = Supervisor(postgres.part())
+        self._postgres = ProcessManager(postgres.part())
         self._logs = CloudWatchLogs(addresses.emulator_url, region=settings.region)
         self._load_balancers = LoadBalancers(addresses.load_balancer, paths.root / "load-balancers.json")
-        self._host_names = HostNames(
+        self._host_names = HostNameMap(
             addresses.emulator_url,
             database=addresses.database,
             load_balancers=self._load_balancers,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A burst of tasks. Each try writes its start and its end to the ledger that the run names in its configuration."""
+"""A burst of tasks. Each try writes its start and its end to the journal that the run names in its configuration."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def _worker_address() -> str:
     return str(task["Containers"][0]["Networks"][0]["IPv4Addresses"][0])
 
 
-def _write(event: str, ledger: str, context: Any) -> None:
+def _write(event: str, journal: str, context: Any) -> None:
     instance = context["ti"]
     line = {
         "event": event,
@@ -32,7 +32,7 @@ def _write(event: str, ledger: str, context: Any) -> None:
         "at": time.time(),
         "worker": _worker_address(),
     }
-    descriptor = os.open(ledger, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+    descriptor = os.open(journal, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
     try:
         os.write(descriptor, (json.dumps(line) + "\n").encode())
     finally:
@@ -46,11 +46,11 @@ def burst() -> None:
     @task(queue=os.environ.get("OPENMWAA_BURST_QUEUE", "default"))
     def work(number: int) -> None:
         context = get_current_context()
-        ledger = context["dag_run"].conf["ledger"]
-        _write("start", ledger, context)
+        journal = context["dag_run"].conf["journal"]
+        _write("start", journal, context)
         print(f"task {number} begins")
         time.sleep(SECONDS)
-        _write("end", ledger, context)
+        _write("end", journal, context)
         print(f"task {number} is done")
 
     work.expand(number=list(range(TASKS)))

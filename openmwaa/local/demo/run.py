@@ -15,8 +15,8 @@ import aiohttp
 
 from openmwaa.config.environment import Environment
 from openmwaa.local import task_journal
-from openmwaa.local.demo.summary import Summary, summarise
-from openmwaa.local.demo.table import FleetView, View
+from openmwaa.local.demo.summary import DemoSummary, summarise
+from openmwaa.local.demo.table import DemoSnapshot, FleetView
 from openmwaa.local.demo.watch import Endpoints, Watcher, WorkersUnknownError, aws
 from openmwaa.local.errors import LocalError
 from openmwaa.local.services.airflow_api import AirflowApi, AirflowApiError, TaskInstance
@@ -42,10 +42,10 @@ class Burst:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class DemoResult:
     """What was counted, and the last log line of a task whose worker is gone."""
 
-    summary: Summary
+    summary: DemoSummary
     log_task: str | None
     log_line: str | None
     history: tuple[int, ...]
@@ -85,29 +85,29 @@ class Demonstration:
         endpoints: Endpoints,
         burst: Burst,
         *,
-        ledger_path: Path,
-        show: Callable[[View], None],
+        journal_path: Path,
+        show: Callable[[DemoSnapshot], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._environment = environment
         self._endpoints = endpoints
         self._burst = burst
-        self._ledger_path = ledger_path
+        self._journal_path = journal_path
         self._show = show
         self._clock = clock
         self._began = clock()
         self._expected = [f"work[{index}]" for index in range(burst.tasks)]
         self._views: tuple[FleetView, ...] = ()
 
-    async def run(self, *, up_s: float) -> Outcome:
+    async def run(self, *, up_s: float) -> DemoResult:
         """Tell the whole story; `up_s` is what bringing the environment up took.
 
         Raises:
             BurstTimeoutError: a step did not come to its end.
             AirflowApiError: Airflow refused a call.
         """
-        self._ledger_path.parent.mkdir(parents=True, exist_ok=True)
-        self._ledger_path.unlink(missing_ok=True)
+        self._journal_path.parent.mkdir(parents=True, exist_ok=True)
+        self._journal_path.unlink(missing_ok=True)
         dag_id = self._burst.dag_id
         async with (
             aiohttp.ClientSession(trust_env=False) as http,
@@ -123,7 +123,7 @@ class Demonstration:
             await asyncio.sleep(self._burst.pause_s)
             watcher.history.clear()
             await self._look(watcher, "the burst begins")
-            run_id = await airflow.trigger(dag_id, {"ledger": str(self._ledger_path)})
+            run_id = await airflow.trigger(dag_id, {"journal": str(self._journal_path)})
 
             async def ended() -> bool:
                 return await airflow.run_state(dag_id, run_id) in {"success", "failed"}
@@ -135,23 +135,23 @@ class Demonstration:
             log_task, log_line = await self._log_of_a_gone_worker(watcher, airflow, run_id, tasks)
         summary = summarise(
             tasks=tasks,
-            ledger=self._ledger(),
+            journal=self._journal(),
             workers=watcher.history,
             free_slots=free_slots,
             growths=watcher.growths,
             up_s=up_s,
             total_s=up_s + self._clock() - self._began,
         )
-        return Outcome(summary, log_task, log_line, tuple(watcher.history))
+        return DemoResult(summary, log_task, log_line, tuple(watcher.history))
 
-    def _ledger(self) -> task_journal.Ledger:
-        return task_journal.read(self._ledger_path, self._expected)
+    def _journal(self) -> task_journal.TaskJournal:
+        return task_journal.read(self._journal_path, self._expected)
 
     async def _look(self, watcher: Watcher, phase: str) -> None:
         self._views = await watcher.look() or self._views
-        done = len(self._ledger().completions)
+        done = len(self._journal().completions)
         elapsed = self._clock() - self._began
-        self._show(View(elapsed, phase, done, self._burst.tasks, self._views, tuple(watcher.history)))
+        self._show(DemoSnapshot(elapsed, phase, done, self._burst.tasks, self._views, tuple(watcher.history)))
 
     async def _until(
         self, watcher: Watcher, phase: str, condition: Callable[[], object], deadline_s: float, every_s: float = 1.0
@@ -171,7 +171,7 @@ class Demonstration:
             ) from None
 
     async def _at_rest(self, watcher: Watcher) -> bool:
-        """Say whether every fleet has its fewest workers, all of them consuming, and nothing to do.
+        """Progress whether every fleet has its fewest workers, all of them consuming, and nothing to do.
 
         The fewest are those in force: a person's orders and a schedule may have changed the file's.
         """
@@ -193,7 +193,7 @@ class Demonstration:
     ) -> tuple[str | None, str | None]:
         """Read the last log line of a task whose worker is gone; None when no worker went."""
         here = {worker.address for worker in await watcher.workers()}
-        book = self._ledger()
+        book = self._journal()
         for task in tasks:
             name = f"{task.task_id}[{task.map_index}]"
             worker = book.worker_of(name)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the demonstration comes to: counts from the ledger, waits from Airflow, reaction from the local ECS."""
+"""What the demonstration comes to: counts from the journal, waits from Airflow, reaction from the local ECS."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from openmwaa.local.services.airflow_api import TaskInstance
-from openmwaa.local.task_journal import Ledger
+from openmwaa.local.task_journal import TaskJournal
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Percentiles:
 
 
 @dataclass(frozen=True)
-class Summary:
+class DemoSummary:
     """The document `build/demo.json`; every duration is in seconds, None where it could not be measured."""
 
     tasks_succeeded: int
@@ -41,7 +41,7 @@ class Summary:
 
     @property
     def is_flawless(self) -> bool:
-        """Say whether every task succeeded at its first try and the workers are back where they were."""
+        """Progress whether every task succeeded at its first try and the workers are back where they were."""
         return (
             self.tasks_succeeded > 0
             and not self.tasks_failed
@@ -82,25 +82,25 @@ def reaction_s(began: datetime | None, growths: Sequence[datetime]) -> float | N
 def summarise(
     *,
     tasks: Sequence[TaskInstance],
-    ledger: Ledger,
+    journal: TaskJournal,
     workers: Sequence[int],
     free_slots: int,
     growths: Sequence[datetime],
     up_s: float,
     total_s: float,
-) -> Summary:
+) -> DemoSummary:
     """Return the summary; `workers` are the running workers as seen once a second from before the burst to the end."""
     waits = [task.queue_wait_s for task in tasks if task.queue_wait_s is not None]
-    return Summary(
+    return DemoSummary(
         tasks_succeeded=sum(task.state == "success" for task in tasks),
         tasks_failed=sum(task.state in {"failed", "upstream_failed"} for task in tasks),
         tasks_retried=sum(task.try_number > 1 for task in tasks),
         workers_min=workers[0] if workers else 0,
         workers_peak=max(workers, default=0),
         workers_end=workers[-1] if workers else 0,
-        tasks_lost=len(ledger.lost),
-        tasks_duplicated=len(ledger.duplicated),
-        tasks_interrupted=len(ledger.interrupted),
+        tasks_lost=len(journal.lost),
+        tasks_duplicated=len(journal.duplicated),
+        tasks_interrupted=len(journal.interrupted),
         queue_wait_s=percentiles(waits),
         backlog_to_update_service_s=reaction_s(backlog_began(tasks, free_slots), growths),
         up_s=round(up_s, 1),

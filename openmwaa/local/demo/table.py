@@ -20,8 +20,8 @@ _STATES: Final = ("starting", "busy", "consuming_idle", "draining", "released", 
 
 
 @dataclass(frozen=True)
-class Workers:
-    """Workers of a fleet by what they do."""
+class FleetWorkers:
+    """FleetWorkers of a fleet by what they do."""
 
     starting: int = 0
     busy: int = 0
@@ -74,7 +74,7 @@ class FleetView:
     running: int | None
     slots: int | None
     free: int | None
-    workers: Workers | None
+    workers: FleetWorkers | None
     reason: str
 
     @classmethod
@@ -91,13 +91,13 @@ class FleetView:
             running=demand.get("running"),
             slots=slots.get("total"),
             free=slots.get("free"),
-            workers=Workers.of(document["workers"]),
+            workers=FleetWorkers.of(document["workers"]),
             reason=document["reason"] or "",
         )
 
 
 @dataclass(frozen=True)
-class View:
+class DemoSnapshot:
     """One moment of the demonstration."""
 
     elapsed_s: float
@@ -113,11 +113,11 @@ class View:
         return sum(fleet.workers.busy for fleet in self.fleets if fleet.workers)
 
 
-def _total(workers: Workers | None) -> str:
+def _total(workers: FleetWorkers | None) -> str:
     return _number(workers.total if workers else None)
 
 
-def _activities(workers: Workers | None) -> str:
+def _activities(workers: FleetWorkers | None) -> str:
     if workers is None:
         return "nobody knows what they do"
     return f"{workers.busy} busy, {workers.idle} idle, {workers.starting} starting, {workers.draining} draining"
@@ -137,7 +137,7 @@ def history_line(history: Sequence[int], width: int = 60) -> str:
     return "".join(_BARS[round(value / most * (len(_BARS) - 1))] for value in thinned)
 
 
-def render(view: View) -> RenderableType:
+def render(view: DemoSnapshot) -> RenderableType:
     """Draw one moment as a panel of a width that any terminal has."""
     table = Table(expand=True, box=None, pad_edge=False)
     for title, justify in (("fleet", "left"), ("queued", "right"), ("running", "right"), ("free slots", "right")):
@@ -176,7 +176,7 @@ def render(view: View) -> RenderableType:
     )
 
 
-def line(view: View) -> str:
+def line(view: DemoSnapshot) -> str:
     """Write one moment as one line, for a log or a pipe."""
     fleets = "; ".join(
         f"{fleet.name}: {_number(fleet.queued)} queued, {_number(fleet.running)} running, "

@@ -27,7 +27,7 @@ COMPLETE = ".complete"
 BUILD_WITHIN_S = 1800.0
 _LAST_LINES = 15
 
-Say = Callable[[str], None]
+Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ def lock_file(name: str) -> Path:
     raise InstallError(f"The lock file {name} is missing from this installation of openmwaa; install it again.")
 
 
-def ensure(venv: Venv, *, say: Say, environment_id: str = "", cancelled: threading.Event | None = None) -> Path:
+def ensure(venv: Venv, *, say: Progress, environment_id: str = "", cancelled: threading.Event | None = None) -> Path:
     """Build a virtual environment unless it is there, and return its Python.
 
     Several `up` may ask at once: one builds, the others wait. An interrupted build is begun anew. Once `cancelled` is
@@ -120,7 +120,7 @@ def ensure(venv: Venv, *, say: Say, environment_id: str = "", cancelled: threadi
     return venv.interpreter
 
 
-def _build(venv: Venv, *, say: Say, environment_id: str, cancelled: threading.Event) -> None:
+def _build(venv: Venv, *, say: Progress, environment_id: str, cancelled: threading.Event) -> None:
     started = time.monotonic()
     say(f"Installing {venv.name} into {venv.folder} (once; kept for every environment)")
     failures = []
@@ -198,7 +198,7 @@ def _run_all(commands: Sequence[tuple[str, ...]], environment_id: str) -> str | 
 
 
 @contextmanager
-def _lock(path: Path, *, say: Say, what: str) -> Iterator[None]:
+def _lock(path: Path, *, say: Progress, what: str) -> Iterator[None]:
     with path.open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -66,7 +66,7 @@ class AirflowApi:
             await self._session.close()
 
     async def dag_is_known(self, dag_id: str) -> bool:
-        """Say whether Airflow has parsed a DAG of that name."""
+        """Progress whether Airflow has parsed a DAG of that name."""
         status, _ = await self._send("GET", f"/api/v2/dags/{dag_id}", expected=(200, 404))
         return status == 200  # noqa: PLR2004
 

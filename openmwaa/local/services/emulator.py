@@ -11,21 +11,21 @@ import aiohttp
 from local_ecs.runtime.log_files import LogFile
 from local_ecs.runtime.process import ContainerProcess
 from local_ecs.runtime.process_tree import CONTAINER_MARK, ENVIRONMENT_MARK
-from openmwaa.local.addresses import Addresses
+from openmwaa.local.addresses import AddressBlock
 from openmwaa.local.child_environment import child_environment
 from openmwaa.local.errors import InfrastructureError
 from openmwaa.local.services import aws
-from openmwaa.local.services.supervisor import Part
+from openmwaa.local.services.process_manager import ManagedProcess
 
 NAME = "emulator"
 READY_WITHIN_S = 30.0
 
 
-class Emulator:
+class EmulatorProcess:
     """How ministack is started, and when it is ready."""
 
     def __init__(
-        self, *, python: Path, folder: Path, addresses: Addresses, region: str, environment_id: str, log: LogFile
+        self, *, python: Path, folder: Path, addresses: AddressBlock, region: str, environment_id: str, log: LogFile
     ) -> None:
         self._python = python
         self._folder = folder
@@ -34,9 +34,9 @@ class Emulator:
         self._environment_id = environment_id
         self._log = log
 
-    def part(self) -> Part:
+    def part(self) -> ManagedProcess:
         """What the supervisor keeps running."""
-        return Part(name=NAME, start=self._start, ready=self.ready, stop_timeout_s=20)
+        return ManagedProcess(name=NAME, start=self._start, ready=self.ready, stop_timeout_s=20)
 
     async def ready(self) -> None:
         """Wait until the APIs answer.

@@ -28,7 +28,7 @@ RETRY_S = 0.3
 _DATABASE = r"[A-Za-z0-9.-]+\.rds\.amazonaws\.com"
 
 
-class HostNames:
+class HostNameMap:
     """What is known of invented host names so far."""
 
     def __init__(

@@ -22,9 +22,9 @@ import asyncpg
 from local_ecs.runtime.log_files import LogFile
 from local_ecs.runtime.process import ContainerProcess
 from local_ecs.runtime.process_tree import CONTAINER_MARK, ENVIRONMENT_MARK
-from openmwaa.local.addresses import Addresses
+from openmwaa.local.addresses import AddressBlock
 from openmwaa.local.errors import InfrastructureError
-from openmwaa.local.services.supervisor import Part
+from openmwaa.local.services.process_manager import ManagedProcess
 
 NAME = "postgresql"
 READY_WITHIN_S = 60.0
@@ -81,7 +81,9 @@ class _Owner:
 class Postgres:
     """How the server is prepared, started and found ready; everything blocking runs in a thread."""
 
-    def __init__(self, *, data: Path, runtime: Path, addresses: Addresses, environment_id: str, log: LogFile) -> None:
+    def __init__(
+        self, *, data: Path, runtime: Path, addresses: AddressBlock, environment_id: str, log: LogFile
+    ) -> None:
         self._data = data
         self._sockets = runtime / "pg"
         self._addresses = addresses
@@ -89,9 +91,11 @@ class Postgres:
         self._log = log
         self._owner = _Owner.here()
 
-    def part(self) -> Part:
+    def part(self) -> ManagedProcess:
         """What the supervisor keeps running; SIGINT is PostgreSQL's fast stop."""
-        return Part(name=NAME, start=self._start, ready=self.ready, stop_signal=signal.SIGINT, stop_timeout_s=15)
+        return ManagedProcess(
+            name=NAME, start=self._start, ready=self.ready, stop_signal=signal.SIGINT, stop_timeout_s=15
+        )
 
     async def ready(self) -> None:
         """Wait until the server takes connections.

@@ -29,7 +29,7 @@ _LIBRARIES = ("cdktn", "cdktn-provider-aws")
 
 
 @dataclass(frozen=True)
-class Applied:
+class Fingerprint:
     """What was last synthesised and applied."""
 
     inputs: str
@@ -40,7 +40,7 @@ class Applied:
     """Hash of each fleet's task definition: another one is a new revision, and other workers."""
 
     @classmethod
-    def read(cls, file: Path) -> Applied:
+    def read(cls, file: Path) -> Fingerprint:
         """From its file; nothing when there is none."""
         try:
             return cls(**json.loads(file.read_text()))

@@ -23,11 +23,11 @@ _SHOWN_ERRORS = 5
 _LAST_LINES = 12
 _FLAKES = ("ResourceAlreadyExistsException", "connection reset", "EOF", "timeout awaiting response", "RequestError")
 
-Say = Callable[[str], None]
+Progress = Callable[[str], None]
 
 
 @dataclass
-class Progress:
+class ApplyEvents:
     """Reads the events of `terraform apply -json`."""
 
     total: int | None = None
@@ -65,7 +65,7 @@ class Terraform:
         self._endpoint_url = endpoint_url
         self._cli_config = folder / "openmwaa.tfrc"
 
-    def init(self, *, say: Say) -> None:
+    def init(self, *, say: Progress) -> None:
         """Install the provider, from wherever it can be had.
 
         Raises:
@@ -92,7 +92,7 @@ class Terraform:
             )
         self._init_from(found)
 
-    def apply(self, *, say: Say) -> int:
+    def apply(self, *, say: Progress) -> int:
         """Apply; once more when the emulator stumbled. Returns how many resources were changed.
 
         Raises:
@@ -110,8 +110,8 @@ class Terraform:
             )
         return progress.done
 
-    def _apply(self, say: Say) -> Progress:
-        progress = Progress()
+    def _apply(self, say: Progress) -> ApplyEvents:
+        progress = ApplyEvents()
         started = told = time.monotonic()
 
         def line(text: str) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from openmwaa.local.addresses import Addresses
+from openmwaa.local.addresses import AddressBlock
 from openmwaa.local.services.secrets import LOCAL_MASTER_SECRET
 from openmwaa.local.terraform.web_override import web_override
 
@@ -54,7 +54,7 @@ _LEFT_OUT = ("aws_cloudwatch_metric_alarm", "aws_cloudwatch_dashboard")
 
 
 def override(
-    document: Mapping[str, Any], *, addresses: Addresses, state_file: Path, leave_out: bool = True
+    document: Mapping[str, Any], *, addresses: AddressBlock, state_file: Path, leave_out: bool = True
 ) -> dict[str, Any]:
     """The override of a synthesised `cdk.tf.json`: endpoints, dummy keys, a local backend.
 

@@ -50,7 +50,7 @@ def web_override(document: Mapping[str, Any]) -> Json:
 
 
 def _left_out(resources: Mapping[str, Json]) -> dict[str, Json]:
-    """Say of each resource that there is none.
+    """Progress of each resource that there is none.
 
     Terraform wants an index at every mention of a resource that is counted, so where they mention one another there is
     one; it never looks what is there.

@@ -8,9 +8,9 @@ import pytest
 
 from openmwaa.config.environment import Environment
 from openmwaa.operate.connection import Connection
-from openmwaa.operate.override_store import ControlsStore
+from openmwaa.operate.override_store import OverrideStore
 from scaler.adapters.override_store import SsmControls
-from scaler.config.overrides import ControlsDocument
+from scaler.config.overrides import OverrideDocument
 from scaler.core.model import Controls
 from scaler.errors import BadAnswerError
 from tests.contract.aws_services.conftest import Emulator, Open
@@ -20,19 +20,19 @@ pytestmark = [pytest.mark.emulated]
 
 
 @pytest.fixture
-def store(emulator: Emulator, name: str) -> ControlsStore:
+def store(emulator: Emulator, name: str) -> OverrideStore:
     environment = Environment.model_validate({**LEAST, "name": name})
-    return ControlsStore(Connection(environment, Path("environment.yaml"), {"aws": emulator.url}))
+    return OverrideStore(Connection(environment, Path("environment.yaml"), {"aws": emulator.url}))
 
 
-def at_most(number: int) -> ControlsDocument:
-    return ControlsDocument(
+def at_most(number: int) -> OverrideDocument:
+    return OverrideDocument(
         max=number, by="somebody", at=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"), why="a test"
     )
 
 
 async def test_what_is_ordered_is_read_and_what_is_not_is_no_order(
-    store: ControlsStore, scalers_client: Open, name: str
+    store: OverrideStore, scalers_client: Open, name: str
 ) -> None:
     before = store.read(["default"])["default"]
     assert (before.version, before.document) == (0, None)
@@ -45,7 +45,7 @@ async def test_what_is_ordered_is_read_and_what_is_not_is_no_order(
     assert ordered == {"default": order.to_core()}
 
 
-async def test_every_write_has_a_number_and_is_kept(store: ControlsStore) -> None:
+async def test_every_write_has_a_number_and_is_kept(store: OverrideStore) -> None:
     order = store.read(["default"])["default"]
     for number in (1, 2, 3):
         order, others = store.change(order, lambda _, number=number: at_most(number))  # type: ignore[misc]
@@ -53,7 +53,7 @@ async def test_every_write_has_a_number_and_is_kept(store: ControlsStore) -> Non
     assert [version.document.max for version in store.history("default") if version.document] == [3, 2, 1]
 
 
-async def test_a_first_write_does_not_hide_another_first_write(store: ControlsStore) -> None:
+async def test_a_first_write_does_not_hide_another_first_write(store: OverrideStore) -> None:
     nothing = store.read(["default"])["default"]
     store.change(nothing, lambda _: at_most(1))
     _, others = store.change(nothing, lambda _: at_most(2))

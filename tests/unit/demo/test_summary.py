@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Lost, duplicated and interrupted are counted from the ledger alone; the summary is arithmetic on what was seen."""
+"""Lost, duplicated and interrupted are counted from the journal alone; the summary is arithmetic on what was seen."""
 
 import ast
 import io
@@ -15,7 +15,7 @@ from rich.console import Console
 from openmwaa.local import task_journal
 from openmwaa.local.demo import summary
 from openmwaa.local.demo.run import Burst, dag_source
-from openmwaa.local.demo.table import FleetView, View, Workers, history_line, line, render
+from openmwaa.local.demo.table import DemoSnapshot, FleetView, FleetWorkers, history_line, line, render
 from openmwaa.local.services.airflow_api import TaskInstance
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -38,19 +38,19 @@ CASES = {
 
 
 @pytest.mark.parametrize(("lines", "lost", "duplicated", "interrupted"), CASES.values(), ids=CASES.keys())
-def test_ledger_counts(
+def test_journal_counts(
     tmp_path: Path, lines: list[tuple[str, str, int]], lost: list[str], duplicated: list[str], interrupted: list[str]
 ) -> None:
-    read = task_journal.read(write(tmp_path / "ledger", *lines), ["a"])
+    read = task_journal.read(write(tmp_path / "journal", *lines), ["a"])
     assert (list(read.lost), list(read.duplicated), list(read.interrupted)) == (lost, duplicated, interrupted)
 
 
-def test_a_ledger_that_is_not_there_has_lost_everything(tmp_path: Path) -> None:
+def test_without_a_journal_file_every_task_is_lost(tmp_path: Path) -> None:
     assert task_journal.read(tmp_path / "none", ["a", "b"]).lost == ("a", "b")
 
 
 def test_a_torn_last_line_is_no_line(tmp_path: Path) -> None:
-    path = write(tmp_path / "ledger", ("start", "a", 1))
+    path = write(tmp_path / "journal", ("start", "a", 1))
     path.write_text(path.read_text() + '{"event": "end", "task"')
     assert task_journal.read(path, ["a"]).interrupted == ("a#1",)
 
@@ -94,10 +94,10 @@ FLAWS = {
 
 @pytest.mark.parametrize(("change", "flawless"), FLAWS.values(), ids=FLAWS.keys())
 def test_a_flaw_shows(tmp_path: Path, change: dict[str, object], *, flawless: bool) -> None:
-    book = task_journal.read(write(tmp_path / "ledger", ("start", "work[0]", 1), ("end", "work[0]", 1)), ["work[0]"])
+    book = task_journal.read(write(tmp_path / "journal", ("start", "work[0]", 1), ("end", "work[0]", 1)), ["work[0]"])
     result = summary.summarise(
         tasks=[task(0, queued_s=0, **change)],  # type: ignore[arg-type]
-        ledger=book,
+        journal=book,
         workers=[1, 4, 1],
         free_slots=5,
         growths=[],
@@ -130,8 +130,8 @@ def test_the_table_and_the_line_show_what_the_scaler_says_and_unknown_as_a_quest
         "reason": "Hold: the database is unknown.",
     }
     fleet = FleetView.of(document)
-    assert fleet.workers == Workers(starting=1, busy=2, idle=3, draining=9, unknown=6)
-    view = View(12.0, "the burst runs", 3, 60, (fleet,), (1, 2, 3))
+    assert fleet.workers == FleetWorkers(starting=1, busy=2, idle=3, draining=9, unknown=6)
+    view = DemoSnapshot(12.0, "the burst runs", 3, 60, (fleet,), (1, 2, 3))
     told = line(view)
     for part in ("? queued", "7 running", "3 of 60", "9 draining", "Hold: the database is unknown."):
         assert part in told, f"{part!r} is missing in {told!r}"
@@ -147,7 +147,7 @@ def test_workers_that_nobody_could_count_are_not_drawn_as_none() -> None:
     document = {"fleet": "default", "desired": 3, "min": 1, "max": 5, "reason": "Hold: the tasks are unknown."}
     fleet = FleetView.of(document | {"workers": dict.fromkeys(states)})
     assert fleet.workers is None
-    view = View(12.0, "the burst runs", 3, 60, (fleet,), (1, 2, 3))
+    view = DemoSnapshot(12.0, "the burst runs", 3, 60, (fleet,), (1, 2, 3))
     assert "workers ? → 3 (nobody knows what they do)" in line(view)
     console = Console(width=100, record=True, file=io.StringIO())
     console.print(render(view))

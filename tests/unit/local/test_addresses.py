@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from openmwaa.local.addresses import FIRST_BLOCK, LAST_BLOCK, Addresses, check_free, choose_block
-from openmwaa.local.errors import AddressTakenError
+from openmwaa.local.addresses import FIRST_BLOCK, LAST_BLOCK, AddressBlock, check_free, choose_block
+from openmwaa.local.errors import AddressInUseError
 
 
 def test_the_block_of_a_folder_is_remembered(tmp_path: Path) -> None:
@@ -23,7 +23,7 @@ def test_a_block_in_use_is_passed_over(tmp_path: Path) -> None:
 
 
 def test_a_machine_full_of_environments_says_what_to_do(tmp_path: Path) -> None:
-    with pytest.raises(AddressTakenError, match="openmwaa local down"):
+    with pytest.raises(AddressInUseError, match="openmwaa local down"):
         choose_block(tmp_path, tmp_path / "block", is_free=lambda _: False)
 
 
@@ -38,14 +38,14 @@ def test_a_taken_port_is_named_with_its_process() -> None:
     with socket.socket() as server:
         server.bind(("127.15.0.3", 0))
         server.listen()
-        taken = Addresses(15, database_port=server.getsockname()[1], emulator_port=0, ecs_port=0)
-        with pytest.raises(AddressTakenError, match=r"PostgreSQL cannot listen on 127\.15\.0\.3:\d+: process \d+"):
+        taken = AddressBlock(15, database_port=server.getsockname()[1], emulator_port=0, ecs_port=0)
+        with pytest.raises(AddressInUseError, match=r"PostgreSQL cannot listen on 127\.15\.0\.3:\d+: process \d+"):
             check_free(taken)
     check_free(taken)
 
 
 def test_load_balancers_have_addresses_of_their_own() -> None:
-    addresses = Addresses(20)
+    addresses = AddressBlock(20)
     assert (addresses.load_balancer(0), addresses.load_balancer(249)) == ("127.20.0.4", "127.20.0.253")
-    with pytest.raises(AddressTakenError):
+    with pytest.raises(AddressInUseError):
         addresses.load_balancer(250)

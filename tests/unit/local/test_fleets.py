@@ -8,7 +8,7 @@ import pytest
 from openmwaa.local.errors import RolloutUnfinishedError
 from openmwaa.local.fleets import fleets
 from openmwaa.local.rollout import refuse_a_second, sentences
-from openmwaa.local.terraform.fingerprint import Applied, worker_hashes
+from openmwaa.local.terraform.fingerprint import Fingerprint, worker_hashes
 from tests.unit.local.test_health import generations, service, status
 
 FILE = Path("/e/environment.yaml")
@@ -72,5 +72,5 @@ def test_only_what_workers_are_made_of_is_a_new_revision(tmp_path: Path) -> None
     assert first == worker_hashes(document("i:1", "256", 2))
     assert first["x"] != worker_hashes(document("i:2", "256", 1))["x"]
     assert first["x"] != worker_hashes(document("i:1", "512", 1))["x"]
-    Applied("inputs", "result", first).write(tmp_path / "applied.json")
-    assert Applied.read(tmp_path / "applied.json") == Applied("inputs", "result", first)
+    Fingerprint("inputs", "result", first).write(tmp_path / "applied.json")
+    assert Fingerprint.read(tmp_path / "applied.json") == Fingerprint("inputs", "result", first)

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from openmwaa.local.addresses import Addresses
+from openmwaa.local.addresses import AddressBlock
 from openmwaa.local.errors import ProviderError, TerraformError
 from openmwaa.local.terraform import provider_mirror
-from openmwaa.local.terraform.terraform import Progress, Terraform
+from openmwaa.local.terraform.terraform import ApplyEvents, Terraform
 from openmwaa.local.terraform.terraform_override import override
 
 ERROR = {
@@ -37,7 +37,7 @@ def test_the_override_turns_every_endpoint_to_this_machine_and_ecs_to_ours() -> 
             }
         },
     }
-    result = override(document, addresses=Addresses(20), state_file=Path("/state/terraform.tfstate"))
+    result = override(document, addresses=AddressBlock(20), state_file=Path("/state/terraform.tfstate"))
     (provider,) = result["provider"]["aws"]
     (endpoints,) = provider["endpoints"]
     assert {endpoints.pop(word) for word in ("ecs", "applicationautoscaling")} == {"http://127.20.0.2:4670"}
@@ -52,7 +52,7 @@ def test_the_override_turns_every_endpoint_to_this_machine_and_ecs_to_ours() -> 
 def test_an_apply_on_this_machine_leaves_the_waiting_to_up() -> None:
     services = {"airflow_scheduler": {"wait_for_steady_state": True}, "fleets_default_a": {}}
     document = {"resource": {"aws_ecs_service": services}}
-    result = override(document, addresses=Addresses(20), state_file=Path("/state/terraform.tfstate"))
+    result = override(document, addresses=AddressBlock(20), state_file=Path("/state/terraform.tfstate"))
     assert result["resource"]["aws_ecs_service"] == {"airflow_scheduler": {"wait_for_steady_state": False}}
 
 
@@ -62,7 +62,7 @@ def test_alarms_and_dashboards_are_left_out_where_nothing_is_measured() -> None:
         "aws_cloudwatch_dashboard": {"d": {}},
     }
     document = {"resource": {**resources, "aws_sns_topic": {"t": {}}}}
-    result = override(document, addresses=Addresses(20), state_file=Path("/state/terraform.tfstate"))
+    result = override(document, addresses=AddressBlock(20), state_file=Path("/state/terraform.tfstate"))
     none = {"count": 0}
     assert result["resource"] == {
         "aws_cloudwatch_metric_alarm": {"a": none, "b": none},
@@ -71,7 +71,7 @@ def test_alarms_and_dashboards_are_left_out_where_nothing_is_measured() -> None:
 
 
 def test_progress_counts_and_keeps_errors() -> None:
-    progress = Progress()
+    progress = ApplyEvents()
     progress.read(event(type="change_summary", changes={"operation": "plan", "add": 3, "change": 1, "remove": 0}))
     progress.read(event(type="apply_complete"))
     progress.read(json.dumps(ERROR))

@@ -9,7 +9,7 @@ from typing import NoReturn
 
 import pytest
 
-from openmwaa.local.addresses import Addresses
+from openmwaa.local.addresses import AddressBlock
 from openmwaa.local.daemon import orphans
 from openmwaa.local.errors import DaemonError, LocalError, RolloutUnfinishedError
 from openmwaa.local.install import prerequisites
@@ -98,5 +98,5 @@ def test_what_was_refused_is_not_what_the_next_one_takes_for_its_own(up: Up, mon
     for environment in (first, first.model_copy(update={"environment_class": "mw1.large"}), first):
         up._environment = environment
         with pytest.raises(RolloutUnfinishedError):
-            up._build("terraform", Addresses(17))
+            up._build("terraform", AddressBlock(17))
     assert written == ["mw1.small", "mw1.large", "mw1.small"]

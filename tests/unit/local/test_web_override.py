@@ -10,7 +10,7 @@ import pytest
 
 from cdktf_app.main import document
 from openmwaa.config.environment import Environment
-from openmwaa.local.addresses import Addresses
+from openmwaa.local.addresses import AddressBlock
 from openmwaa.local.terraform.terraform_override import override
 
 DOMAIN = {"domain": "airflow.example.com", "hosted_zone_id": "Z0123456789", "allowed_cidrs": ["203.0.113.0/24"]}
@@ -40,7 +40,7 @@ def stack(request: pytest.FixtureRequest) -> tuple[dict[str, Any], dict[str, Any
     mode, access = ACCESS[request.param]
     environment = Environment.model_validate({"name": "example", "webserver_access_mode": mode, "web_access": access})
     written = document(environment)
-    turned = override(written, addresses=Addresses(20), state_file=Path("/state/terraform.tfstate"))
+    turned = override(written, addresses=AddressBlock(20), state_file=Path("/state/terraform.tfstate"))
     return written, turned, request.param
 
 
@@ -114,7 +114,7 @@ def test_each_provider_is_turned_to_this_machine(stack: tuple[dict[str, Any], di
 
 def test_a_place_with_all_of_aws_keeps_it(stack: tuple[dict[str, Any], dict[str, Any], str]) -> None:
     written, _, _ = stack
-    kept = override(written, addresses=Addresses(20), state_file=Path("/state"), leave_out=False)
+    kept = override(written, addresses=AddressBlock(20), state_file=Path("/state"), leave_out=False)
     assert not {"web_url", "certificate_arn"} & set(kept["locals"])
     counts = [one for named in kept["resource"].values() for one in named.values() if "count" in one]
     assert not counts

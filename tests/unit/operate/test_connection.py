@@ -16,11 +16,11 @@ from botocore.exceptions import ClientError
 from openmwaa.config.environment import Environment
 from openmwaa.errors import OpenmwaaError
 from openmwaa.local.daemon import daemon_client
-from openmwaa.operate.connection import Connection, asking, connect
+from openmwaa.operate.connection import Connection, aws_errors, connect
 from openmwaa.operate.errors import (
     CredentialsError,
-    LiveError,
     NotRunningError,
+    OperateError,
     PermissionMissingError,
     UnreachableError,
 )
@@ -88,7 +88,7 @@ def test_local_needs_an_environment_that_is_up(file: Path, monkeypatch: pytest.M
         pytest.param(error("ClusterNotFoundException"), NotRunningError, "terraform apply", id="no cluster"),
         pytest.param(error("ThrottlingException"), UnreachableError, "Try again", id="throttled"),
         pytest.param(error("InternalServerError", 500), UnreachableError, "Try again", id="5xx"),
-        pytest.param(error("ValidationException"), LiveError, "ValidationException: on demand", id="anything else"),
+        pytest.param(error("ValidationException"), OperateError, "ValidationException: on demand", id="anything else"),
         pytest.param(botocore_errors.NoCredentialsError(), CredentialsError, "--local", id="no credentials"),
         pytest.param(
             botocore_errors.EndpointConnectionError(endpoint_url="https://x"),
@@ -101,13 +101,13 @@ def test_local_needs_an_environment_that_is_up(file: Path, monkeypatch: pytest.M
         ),
     ],
 )
-def test_every_failure_says_what_to_do(file: Path, raised: Exception, kind: type[LiveError], words: str) -> None:
-    with pytest.raises(kind, match=words), asking(connect(file, local=False), "ssm:GetParameters", "it"):
+def test_every_failure_says_what_to_do(file: Path, raised: Exception, kind: type[OperateError], words: str) -> None:
+    with pytest.raises(kind, match=words), aws_errors(connect(file, local=False), "ssm:GetParameters", "it"):
         raise raised
 
 
 def test_a_defect_of_ours_is_not_dressed_up_as_one_of_aws(file: Path) -> None:
-    with pytest.raises(KeyError), asking(connect(file, local=False), "ssm:GetParameters", "it"):
+    with pytest.raises(KeyError), aws_errors(connect(file, local=False), "ssm:GetParameters", "it"):
         raise KeyError("a defect")
 
 
@@ -119,7 +119,10 @@ def test_a_profile_that_does_not_exist_is_named(file: Path, monkeypatch: pytest.
 
 def test_a_silent_emulator_is_told_with_the_command_that_looks(file: Path) -> None:
     connection = Connection(Environment.model_validate(LEAST), file, HERE)
-    with pytest.raises(UnreachableError, match="openmwaa local status"), asking(connection, "ssm:GetParameters", "it"):
+    with (
+        pytest.raises(UnreachableError, match="openmwaa local status"),
+        aws_errors(connection, "ssm:GetParameters", "it"),
+    ):
         raise botocore_errors.EndpointConnectionError(endpoint_url=HERE["aws"])
 
 
@@ -147,4 +150,4 @@ def test_the_command_line_starts_without_boto3(file: Path) -> None:
 
 
 def test_errors_are_such_as_the_user_can_mend() -> None:
-    assert issubclass(LiveError, OpenmwaaError)
+    assert issubclass(OperateError, OpenmwaaError)

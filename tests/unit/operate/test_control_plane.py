@@ -16,7 +16,7 @@ from openmwaa.config.environment import Environment
 from openmwaa.operate.connection import Connection
 from openmwaa.operate.control_plane import SERVICES, watch
 from openmwaa.operate.errors import NotRunningError
-from openmwaa.operate.waiting import Seen
+from openmwaa.operate.waiting import WaitStatus
 from tests.support.environments import LEAST
 
 ARN = "arn:aws:ecs:us-east-1:123456789012"
@@ -34,7 +34,7 @@ class World:
     def __post_init__(self) -> None:
         self.services = {name: service(name) for name in SERVICES}
 
-    def seen(self, **more: Any) -> Seen:
+    def seen(self, **more: Any) -> WaitStatus:
         environment = Environment.model_validate({**LEAST, **more})
         return watch(Fake(environment, Path("environment.yaml"), world=self))
 

@@ -13,13 +13,13 @@ import pytest
 from openmwaa.config.environment import Environment
 from openmwaa.operate.connection import Connection
 from openmwaa.operate.errors import PermissionMissingError, UnreachableError
-from openmwaa.operate.waiting import Seen, wait
+from openmwaa.operate.waiting import WaitStatus, wait
 from tests.support.environments import LEAST
 
-NOT_YET = Seen(awaited=("two are missing",))
-FURTHER = Seen(awaited=("one is missing",))
-DONE = Seen()
-FAILED = Seen(awaited=("two are missing",), failures=("it never will",))
+NOT_YET = WaitStatus(awaited=("two are missing",))
+FURTHER = WaitStatus(awaited=("one is missing",))
+DONE = WaitStatus()
+FAILED = WaitStatus(awaited=("two are missing",), failures=("it never will",))
 SILENCE = UnreachableError("no answer")
 
 
@@ -34,10 +34,10 @@ class Time:
         self.now += seconds
 
 
-def looking(*answers: Seen | Exception) -> Callable[[], Seen]:
+def looking(*answers: WaitStatus | Exception) -> Callable[[], WaitStatus]:
     left = list(answers)
 
-    def look() -> Seen:
+    def look() -> WaitStatus:
         answer = left.pop(0) if len(left) > 1 else left[0]
         if isinstance(answer, Exception):
             raise answer
@@ -46,7 +46,7 @@ def looking(*answers: Seen | Exception) -> Callable[[], Seen]:
     return look
 
 
-def waited(*answers: Seen | Exception, limit_s: float = 3600) -> tuple[Seen, list[str], float]:
+def waited(*answers: WaitStatus | Exception, limit_s: float = 3600) -> tuple[WaitStatus, list[str], float]:
     time, said = Time(), list[str]()
     seen = wait([looking(*answers)], limit_s=limit_s, say=said.append, clock=time.clock, sleep=time.sleep)
     return seen, said, time.now
@@ -86,7 +86,7 @@ def test_a_refusal_is_not_waited_for() -> None:
 
 def test_what_is_awaited_of_two_is_awaited_of_both() -> None:
     time = Time()
-    looks = [looking(NOT_YET, DONE), looking(NOT_YET, NOT_YET, Seen(data={"fleets": []}))]
+    looks = [looking(NOT_YET, DONE), looking(NOT_YET, NOT_YET, WaitStatus(data={"fleets": []}))]
     seen = wait(looks, limit_s=60, say=lambda _: None, clock=time.clock, sleep=time.sleep)
     assert (seen.outcome, seen.data, time.now) == ("done", {"fleets": []}, 20.0)
 
@@ -97,8 +97,8 @@ def command(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
     from openmwaa.cli import app
     from openmwaa.cli import wait as module
 
-    def run(seen: Seen | BaseException, *words: str) -> Any:
-        def found(*_: Any, **__: Any) -> Seen:
+    def run(seen: WaitStatus | BaseException, *words: str) -> Any:
+        def found(*_: Any, **__: Any) -> WaitStatus:
             if isinstance(seen, BaseException):
                 raise seen
             return seen
@@ -118,7 +118,9 @@ def _connection() -> Connection:
 
 @pytest.mark.parametrize(("seen", "code"), [(DONE, 0), (FAILED, 1), (NOT_YET, 3)], ids=["done", "failed", "late"])
 @pytest.mark.parametrize("words", [(), ("--json",), ("--for", "workers", "--timeout", "forever")], ids=" ".join)
-def test_the_exit_code_tells_which(command: Callable[..., Any], seen: Seen, code: int, words: tuple[str, ...]) -> None:
+def test_the_exit_code_tells_which(
+    command: Callable[..., Any], seen: WaitStatus, code: int, words: tuple[str, ...]
+) -> None:
     assert command(seen, *words) == code
 
 

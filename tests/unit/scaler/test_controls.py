@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scaler.adapters.override_store import SsmControls
-from scaler.config.overrides import ControlsDocument, ControlsDocumentError, in_force, parse
+from scaler.config.overrides import OverrideDocument, OverrideDocumentError, in_force, parse
 from scaler.core.model import Controls, Known, Stale, Unknown
 from scaler.errors import BadAnswerError, DeadlineError, SourceError
 from scaler.runtime.overrides import ControlsMemory, SharedControls
@@ -95,14 +95,14 @@ def test_a_document_says_all_there_is() -> None:
     ],
 )
 def test_half_an_order_is_none(text: str, words: str) -> None:
-    with pytest.raises(ControlsDocumentError, match=words):
+    with pytest.raises(OverrideDocumentError, match=words):
         parse(text)
 
 
 @given(st.text(max_size=200) | st.binary(max_size=200).map(lambda raw: raw.decode("latin-1")))
 def test_whatever_somebody_writes_by_hand_is_an_order_or_an_error(text: str) -> None:
-    with contextlib.suppress(ControlsDocumentError):
-        assert isinstance(parse(text), ControlsDocument)
+    with contextlib.suppress(OverrideDocumentError):
+        assert isinstance(parse(text), OverrideDocument)
 
 
 counts = st.none() | st.integers(0, 5000)
@@ -112,7 +112,7 @@ counts = st.none() | st.integers(0, 5000)
 def test_what_is_written_is_read_back(low: int | None, high: int | None, pause: Any, dry_run: bool, why: str) -> None:
     if low is not None and high is not None and low > high:
         low, high = high, low
-    document = ControlsDocument(min=low, max=high, pause=pause, dry_run=dry_run, why=why)
+    document = OverrideDocument(min=low, max=high, pause=pause, dry_run=dry_run, why=why)
     assert parse(document.to_text()) == document
 
 
@@ -257,4 +257,4 @@ def test_a_clock_that_goes_back_gives_no_age_below_zero() -> None:
 
 
 def test_a_document_leaves_out_what_is_not_ordered() -> None:
-    assert json.loads(ControlsDocument(max=0).to_text()) == {"version": 1, "max": 0}
+    assert json.loads(OverrideDocument(max=0).to_text()) == {"version": 1, "max": 0}

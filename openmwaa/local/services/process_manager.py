@@ -25,7 +25,7 @@ State = Literal["starting", "running", "restarting", "stopped"]
 
 
 @dataclass(frozen=True)
-class Part:
+class ManagedProcess:
     """A piece of infrastructure."""
 
     name: str
@@ -37,7 +37,7 @@ class Part:
 
 
 @dataclass
-class PartStatus:
+class ManagedProcessStatus:
     """What `status` says of it."""
 
     state: State = "stopped"
@@ -46,12 +46,12 @@ class PartStatus:
     """One sentence."""
 
 
-class Supervisor:
+class ProcessManager:
     """Runs one part until it is told to stop."""
 
-    def __init__(self, part: Part) -> None:
+    def __init__(self, part: ManagedProcess) -> None:
         self.part = part
-        self.status = PartStatus()
+        self.status = ManagedProcessStatus()
         self._process: ContainerProcess | None = None
         self._running = asyncio.Event()
         self._loop: asyncio.Task[None] | None = None

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from openmwaa.config.environment import Environment
-from openmwaa.operate.override_request import Bound, Duration, OrderRefusedError, Request, in_force, notes
-from scaler.config.overrides import ControlsDocument
+from openmwaa.operate.override_request import Bound, Duration, OverrideRefusedError, OverrideRequest, in_force, notes
+from scaler.config.overrides import OverrideDocument
 from tests.support.environments import LEAST
 
 NOW = datetime(2027, 3, 1, 6, 30, tzinfo=UTC)  # a Monday
@@ -30,17 +30,17 @@ FLEET = Environment.model_validate(
 ).fleets["default"]
 
 
-def order(before: ControlsDocument | None = None, **asked: Any) -> ControlsDocument:
-    return Request(**asked).apply(before or ControlsDocument(), FLEET, by="somebody", now=NOW)
+def order(before: OverrideDocument | None = None, **asked: Any) -> OverrideDocument:
+    return OverrideRequest(**asked).apply(before or OverrideDocument(), FLEET, by="somebody", now=NOW)
 
 
-def bounds(document: ControlsDocument) -> tuple[int | None, int | None, int | None]:
+def bounds(document: OverrideDocument) -> tuple[int | None, int | None, int | None]:
     return document.min, document.max, document.fixed
 
 
 def test_an_order_says_who_when_and_why() -> None:
     found = order(maximum=Bound(3), why="a migration", duration=Duration(timedelta(hours=2)))
-    assert found == ControlsDocument(
+    assert found == OverrideDocument(
         max=3, by="somebody", at="2027-03-01T06:30:00+00:00", why="a migration", until=LATER
     )
 
@@ -62,7 +62,7 @@ def test_an_order_says_who_when_and_why() -> None:
     ],
 )
 def test_what_an_order_makes_of_the_one_before(before: Any, asked: Any, expected: Any) -> None:
-    assert bounds(order(ControlsDocument(**before), **asked)) == expected
+    assert bounds(order(OverrideDocument(**before), **asked)) == expected
 
 
 def test_pause_and_dry_run_are_kept_until_they_are_taken_back() -> None:
@@ -93,8 +93,8 @@ def test_an_end_is_kept_until_another_is_given() -> None:
     ],
 )
 def test_an_order_that_makes_no_sense_is_refused(before: Any, asked: Any, words: str) -> None:
-    with pytest.raises(OrderRefusedError, match=words):
-        order(ControlsDocument(**before), **asked)
+    with pytest.raises(OverrideRefusedError, match=words):
+        order(OverrideDocument(**before), **asked)
 
 
 @pytest.mark.parametrize(
@@ -108,7 +108,7 @@ def test_an_order_that_makes_no_sense_is_refused(before: Any, asked: Any, words:
     ],
 )
 def test_what_holds_is_what_the_scaler_works_out(controls: Any, minimum: int, maximum: int) -> None:
-    holds = in_force(FLEET, ControlsDocument(**controls), NOW)
+    holds = in_force(FLEET, OverrideDocument(**controls), NOW)
     assert (holds.minimum, holds.maximum) == (minimum, maximum)
     assert holds.schedule is not None
     assert holds.schedule.minimum == 4
@@ -126,8 +126,8 @@ def test_what_holds_is_what_the_scaler_works_out(controls: Any, minimum: int, ma
     ],
 )
 def test_who_orders_is_told_what_follows(controls: Any, words: str) -> None:
-    assert any(words in note for note in notes(FLEET, ControlsDocument(**controls)))
-    assert notes(FLEET, ControlsDocument()) == []
+    assert any(words in note for note in notes(FLEET, OverrideDocument(**controls)))
+    assert notes(FLEET, OverrideDocument()) == []
 
 
 @pytest.mark.parametrize(

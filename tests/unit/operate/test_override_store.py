@@ -14,9 +14,9 @@ from botocore.exceptions import ClientError
 
 from openmwaa.config.environment import Environment
 from openmwaa.operate.connection import Connection
-from openmwaa.operate.errors import ControlsError, LiveError, PermissionMissingError
-from openmwaa.operate.override_store import ControlsStore, describe
-from scaler.config.overrides import ControlsDocument, parse
+from openmwaa.operate.errors import OperateError, OverrideError, PermissionMissingError
+from openmwaa.operate.override_store import OverrideStore, describe
+from scaler.config.overrides import OverrideDocument, parse
 from tests.support.environments import LEAST
 
 NAME = "/openmwaa/example/scaler/default"
@@ -83,15 +83,15 @@ class Fake(Connection):
         return self.fake
 
 
-def store(ssm: Ssm) -> ControlsStore:
-    return ControlsStore(Fake(Environment.model_validate(LEAST), Path("environment.yaml"), fake=ssm))
+def store(ssm: Ssm) -> OverrideStore:
+    return OverrideStore(Fake(Environment.model_validate(LEAST), Path("environment.yaml"), fake=ssm))
 
 
-def at_most(number: int) -> Callable[[ControlsDocument], ControlsDocument]:
+def at_most(number: int) -> Callable[[OverrideDocument], OverrideDocument]:
     return lambda before: before.model_copy(update={"max": number})
 
 
-def paused(before: ControlsDocument) -> ControlsDocument:
+def paused(before: OverrideDocument) -> OverrideDocument:
     return before.model_copy(update={"pause": "both"})
 
 
@@ -154,7 +154,7 @@ def test_others_without_end_are_given_up_on() -> None:
     ssm = Ssm('{"version":1,"max":1}')
     order = store(ssm).read(["default"])["default"]
     ssm.between = [lambda: ssm.versions.append(f'{{"version":1,"max":{9 + len(ssm.versions)}}}')] * 50
-    with pytest.raises(LiveError, match="again and again"):
+    with pytest.raises(OperateError, match="again and again"):
         store(ssm).change(order, paused)
 
 
@@ -162,7 +162,7 @@ def test_nonsense_is_no_base_for_an_order_unless_it_is_cleared() -> None:
     ssm = Ssm("pause everything!")
     order = store(ssm).read(["default"])["default"]
     assert (order.document, order.problem is None) == (None, False)
-    with pytest.raises(ControlsError, match=r"(?s)/openmwaa/example/scaler/default.*--clear"):
+    with pytest.raises(OverrideError, match=r"(?s)/openmwaa/example/scaler/default.*--clear"):
         store(ssm).change(order, paused)
     store(ssm).change(order, paused, fresh=True)
     assert latest(ssm) == "pause both"
@@ -177,8 +177,8 @@ def test_an_order_that_is_over_is_no_base() -> None:
 def test_a_reason_too_long_for_ssm_is_refused_before_it_is_written() -> None:
     ssm = Ssm()
     why = "\N{SNOWMAN}" * 512
-    huge = ControlsDocument(max=1, why=why, by=why, at=why)
-    with pytest.raises(ControlsError, match="Shorten --why"):
+    huge = OverrideDocument(max=1, why=why, by=why, at=why)
+    with pytest.raises(OverrideError, match="Shorten --why"):
         store(ssm).change(store(ssm).read(["default"])["default"], lambda _: huge)
     assert ssm.versions == []
 
@@ -187,7 +187,7 @@ def test_history_is_read_to_its_end_newest_first() -> None:
     ssm = Ssm(*[f'{{"version":1,"max":{number}}}' for number in range(80)], "nonsense")
     found = store(ssm).history("default")
     assert [each.number for each in found] == list(range(81, 0, -1))
-    assert (found[0].problem is not None, found[1].document, found[1].who) == (True, ControlsDocument(max=79), "arn:80")
+    assert (found[0].problem is not None, found[1].document, found[1].who) == (True, OverrideDocument(max=79), "arn:80")
     assert store(Ssm()).history("default") == []
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from local_ecs.runtime.process import ContainerProcess
 from openmwaa.local.errors import InfrastructureError, LocalError
-from openmwaa.local.services.supervisor import Part, Supervisor
+from openmwaa.local.services.process_manager import ManagedProcess, ProcessManager
 from tests.unit.local_ecs.runtime.conftest import eventually
 
 
@@ -20,11 +20,11 @@ async def at_once() -> None:
     return None
 
 
-def running_after(one: Supervisor, restarts: int) -> bool:
+def running_after(one: ProcessManager, restarts: int) -> bool:
     return one.status.restarts == restarts and one.status.state == "running"
 
 
-def part(folder: Path, script: str, ready: Callable[[], Awaitable[None]] = at_once) -> Part:
+def part(folder: Path, script: str, ready: Callable[[], Awaitable[None]] = at_once) -> ManagedProcess:
     async def start() -> ContainerProcess:
         return await ContainerProcess.start(
             ("/bin/sh", "-c", script),
@@ -34,15 +34,15 @@ def part(folder: Path, script: str, ready: Callable[[], Awaitable[None]] = at_on
             on_lines=lambda _lines: None,
         )
 
-    return Part(name="thing", start=start, ready=ready, stop_timeout_s=0.3)
+    return ManagedProcess(name="thing", start=start, ready=ready, stop_timeout_s=0.3)
 
 
 @pytest.fixture
-async def keep(tmp_path: Path) -> AsyncIterator[Callable[..., Supervisor]]:
-    made: list[Supervisor] = []
+async def keep(tmp_path: Path) -> AsyncIterator[Callable[..., ProcessManager]]:
+    made: list[ProcessManager] = []
 
-    def make(script: str, ready: Callable[[], Awaitable[None]] = at_once) -> Supervisor:
-        made.append(Supervisor(part(tmp_path, script, ready)))
+    def make(script: str, ready: Callable[[], Awaitable[None]] = at_once) -> ProcessManager:
+        made.append(ProcessManager(part(tmp_path, script, ready)))
         return made[-1]
 
     yield make
@@ -50,7 +50,7 @@ async def keep(tmp_path: Path) -> AsyncIterator[Callable[..., Supervisor]]:
         await one.stop()
 
 
-async def test_what_is_killed_is_started_again(keep: Callable[..., Supervisor]) -> None:
+async def test_what_is_killed_is_started_again(keep: Callable[..., ProcessManager]) -> None:
     one = keep("exec sleep 1000")
     await one.start()
     for restarts in (1, 2):
@@ -60,7 +60,7 @@ async def test_what_is_killed_is_started_again(keep: Callable[..., Supervisor]) 
     assert one.status.last_end == "ended with 137"
 
 
-async def test_an_ordered_stop_and_start_is_no_restart(keep: Callable[..., Supervisor]) -> None:
+async def test_an_ordered_stop_and_start_is_no_restart(keep: Callable[..., ProcessManager]) -> None:
     one = keep("exec sleep 1000")
     await one.start()
     before = one.pid
@@ -72,7 +72,7 @@ async def test_an_ordered_stop_and_start_is_no_restart(keep: Callable[..., Super
     await eventually(lambda: one.status.restarts == 1, "it to be watched after the ordered start")
 
 
-async def test_what_ends_at_once_is_an_error_at_the_first_start(keep: Callable[..., Supervisor]) -> None:
+async def test_what_ends_at_once_is_an_error_at_the_first_start(keep: Callable[..., ProcessManager]) -> None:
     async def never() -> None:
         await asyncio.Event().wait()
 
@@ -80,7 +80,7 @@ async def test_what_ends_at_once_is_an_error_at_the_first_start(keep: Callable[.
         await keep("exit 3", never).start()
 
 
-async def test_what_does_not_get_ready_is_stopped(keep: Callable[..., Supervisor]) -> None:
+async def test_what_does_not_get_ready_is_stopped(keep: Callable[..., ProcessManager]) -> None:
     async def refuse() -> None:
         raise InfrastructureError("it does not answer")
 
@@ -90,7 +90,7 @@ async def test_what_does_not_get_ready_is_stopped(keep: Callable[..., Supervisor
     assert one.pid is None
 
 
-async def test_what_ignores_its_stop_signal_is_killed(keep: Callable[..., Supervisor]) -> None:
+async def test_what_ignores_its_stop_signal_is_killed(keep: Callable[..., ProcessManager]) -> None:
     one = keep("trap '' TERM; while :; do sleep 0.05; done")
     await one.start()
     await one.stop()

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from openmwaa.config.environment import Environment
-from openmwaa.local.errors import UnsuitableError
+from openmwaa.local.errors import UnsupportedError
 from openmwaa.local.install import supported
 from tests.support.environments import LEAST
 
@@ -39,12 +39,12 @@ def test_what_can_run_here_passes(fields: dict[str, Any]) -> None:
     ids=["broker", "database", "vpc", "bucket"],
 )
 def test_what_cannot_is_named_with_what_to_say_instead(fields: dict[str, Any], says: str) -> None:
-    with pytest.raises(UnsuitableError, match=says):
+    with pytest.raises(UnsupportedError, match=says):
         supported.check(environment(**fields))
 
 
 def test_all_of_it_is_named_at_once() -> None:
-    with pytest.raises(UnsuitableError) as caught:
+    with pytest.raises(UnsupportedError) as caught:
         supported.check(environment(broker={"kind": "ELASTICACHE"}, source_bucket="given-bucket"))
     assert "`broker.kind: ELASTICACHE`" in str(caught.value)
     assert "`source_bucket`" in str(caught.value)
