@@ -331,7 +331,7 @@ class _EcsAgent(BaseHTTPRequestHandler):
 def _program(variable: str, venv: Venv, name: str) -> Path:
     """A program of the environment that the variable names, else of the one `openmwaa local` builds."""
     named = os.environ.get(variable)
-    return (Path(named) if named else ensure(venv, say=print).parents[1]) / "bin" / name
+    return (Path(named) if named else ensure(venv, progress=print).parents[1]) / "bin" / name
 
 
 def _postgres_binaries() -> Path:

@@ -35,16 +35,16 @@ def measure() -> dict[str, Any]:
         quickstart = (REPOSITORY / "examples/quickstart/environment.yaml").read_text()
         file.write_text(quickstart.replace("scale_in_window_seconds: 30", "scale_in_window_seconds: 5"))
         try:
-            first = up(file, say=_say)
+            first = up(file, progress=_say)
             result: dict[str, Any] = {"first_up_s": round(first.seconds, 1)}
             time.sleep(SETTLE_S)
             result["idle"] = weigh(first)
             result["reaction"] = asyncio.run(react(file, first))
-            down(first.paths, delete_data=False, say=_say)
-            result["up_after_clean_stop_s"] = round(up(file, say=_say).seconds, 1)
-            result["up_when_running_s"] = round(up(file, say=_say).seconds, 1)
+            down(first.paths, delete_data=False, progress=_say)
+            result["up_after_clean_stop_s"] = round(up(file, progress=_say).seconds, 1)
+            result["up_when_running_s"] = round(up(file, progress=_say).seconds, 1)
         finally:
-            down(LocalPaths.of(file, load(file).name), delete_data=True, say=_say)
+            down(LocalPaths.of(file, load(file).name), delete_data=True, progress=_say)
     return result
 
 
@@ -52,7 +52,7 @@ def weigh(ready: Ready) -> dict[str, Any]:
     """Return PSS in MiB of every process of the environment, by what it is, and the scaler's RSS."""
     pss: dict[str, float] = {}
     scaler_rss = 0.0
-    for process in orphans.remains(ready.paths):
+    for process in orphans.remaining(ready.paths):
         try:
             memory, what = process.memory_full_info(), _kind(process)
         except psutil.Error:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How commands write: people read tables and sentences, programs read `--json`."""
+"""Output of the commands: tables and sentences for people, `--json` for programs."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from rich.console import Console
 EnvironmentPath = Annotated[
     Path, typer.Argument(help="The environment's YAML file.", metavar="ENVIRONMENT.YAML", show_default=True)
 ]
-Local = Annotated[bool, typer.Option("--local", help="Talk to the environment on this machine, not to AWS.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Write one JSON document in place of text.")]
+Local = Annotated[bool, typer.Option("--local", help="Use the environment on this machine, not AWS.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Write one JSON document instead of text.")]
 
 DEFAULT_FILE = Path("environment.yaml")
 

@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What can go wrong when a command talks to an environment that runs, each with what to do about it.
+"""Errors of commands that call a running environment; the text of each names the remedy.
 
 OperateError
 ├── MissingExtraError        boto3 is not installed
-├── NotRunningError          nothing of that name runs there
-├── CredentialsError         AWS does not know who asks
-├── PermissionMissingError   AWS knows, and refuses
-├── UnreachableError         no answer, too many calls, or an error of AWS's own: aws_errors again may help
-└── OverrideError            a control cannot be read, or would make no sense
+├── NotRunningError          there is no running environment of this name
+├── CredentialsError         AWS does not accept the credentials
+├── PermissionMissingError   AWS accepts the credentials and refuses the call
+├── UnreachableError         no answer, throttling, or an error of AWS: a retry may help
+└── OverrideError            an override cannot be read, or is not valid
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from openmwaa.errors import OpenmwaaError
 
 
 class OperateError(OpenmwaaError):
-    """The environment that runs cannot be asked or told; the text says why and what to do."""
+    """A call of the running environment failed; the text gives the reason and the remedy."""
 
 
 class MissingExtraError(OperateError):
@@ -24,20 +24,20 @@ class MissingExtraError(OperateError):
 
 
 class NotRunningError(OperateError):
-    """Nothing of that name runs there."""
+    """There is no running environment of this name."""
 
 
 class CredentialsError(OperateError):
-    """AWS does not know who asks."""
+    """AWS does not accept the credentials."""
 
 
 class PermissionMissingError(OperateError):
-    """AWS knows who asks, and refuses."""
+    """AWS accepts the credentials and refuses the call."""
 
 
 class UnreachableError(OperateError):
-    """No answer, too many calls, or an error of AWS's own: aws_errors again may help."""
+    """No answer, throttling, or an error of AWS: a retry may help."""
 
 
 class OverrideError(OperateError):
-    """A control cannot be read, or would make no sense."""
+    """An override cannot be read, or is not valid."""

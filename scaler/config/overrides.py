@@ -61,7 +61,7 @@ class OverrideDocument(BaseModel):
         return self
 
     @property
-    def orders(self) -> bool:
+    def active(self) -> bool:
         """Whether anything is ordered at all."""
         return (self.min, self.max, self.fixed, self.pause, self.dry_run) != (None, None, None, "none", False)
 

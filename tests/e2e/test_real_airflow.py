@@ -15,7 +15,7 @@ from openmwaa.local import task_journal
 from openmwaa.local.daemon import daemon_client, orphans
 from openmwaa.local.demo.endpoints import endpoints_of
 from openmwaa.local.demo.run import Burst, upload
-from openmwaa.local.demo.watch import Watcher, aws
+from openmwaa.local.demo.watch import Watcher, aws_client
 from openmwaa.local.services.airflow_api import AirflowApi
 from openmwaa.local.up import Ready
 from tests.e2e.conftest import E2E
@@ -65,7 +65,7 @@ async def test_a_killed_workers_tasks_are_retried_by_airflow_and_finished(e2e: E
     expected = [f"work[{index}]" for index in range(burst.tasks)]
     async with (
         aiohttp.ClientSession(trust_env=False) as http,
-        aws(endpoints, "ecs") as ecs,
+        aws_client(endpoints, "ecs") as ecs,
         AirflowApi(endpoints.web_url, "admin", endpoints.admin_password) as airflow,
     ):
         await upload(endpoints, burst)
@@ -101,7 +101,7 @@ async def test_a_killed_workers_tasks_are_retried_by_airflow_and_finished(e2e: E
 def test_down_leaves_no_process(e2e: E2E) -> None:
     done = e2e.openmwaa("local", "down", "environment.yaml")
     assert done.returncode == 0, done.stderr
-    left = orphans.remains(e2e.paths)
+    left = orphans.remaining(e2e.paths)
     assert not left, f"left behind: {[(one.pid, one.name()) for one in left]}"
     assert e2e.openmwaa("local", "status", "environment.yaml").returncode == 3
 

@@ -13,7 +13,7 @@ from botocore.exceptions import ClientError
 
 from local_ecs.runtime.errors import SecretError
 from local_ecs.runtime.log_files import LogFiles
-from openmwaa.local.addresses import AddressBlock, choose_block, taken
+from openmwaa.local.addresses import AddressBlock, choose_block, listeners_in_use
 from openmwaa.local.install import venvs
 from openmwaa.local.services import aws
 from openmwaa.local.services.cloudwatch_logs import CloudWatchLogs
@@ -30,13 +30,13 @@ pytestmark = pytest.mark.emulated
 @pytest.fixture
 def here(tmp_path: Path) -> AddressBlock:
     """AddressBlock that neither an environment nor another run of these tests has."""
-    return choose_block(tmp_path, tmp_path / "block", is_free=lambda one: not taken(one))
+    return choose_block(tmp_path, tmp_path / "block", is_free=lambda one: not listeners_in_use(one))
 
 
 @pytest.fixture
 async def part(tmp_path: Path, here: AddressBlock) -> AsyncIterator[ProcessManager]:
     files = LogFiles(tmp_path / "logs")
-    python = venvs.ensure(venvs.emulator_venv(), say=print)
+    python = venvs.ensure(venvs.emulator_venv(), progress=print)
     part = EmulatorProcess(
         python=python,
         folder=tmp_path / "emulator",
@@ -44,7 +44,7 @@ async def part(tmp_path: Path, here: AddressBlock) -> AsyncIterator[ProcessManag
         region="us-east-1",
         environment_id=f"test-{tmp_path.name}",
         log=files.of("emulator"),
-    ).part()
+    ).managed_process()
     emulator = ProcessManager(part)
     await emulator.start()
     yield emulator
@@ -108,7 +108,7 @@ async def test_what_people_order_is_kept_with_its_history_over_a_restart(url: st
             await ssm.put_parameter(Name=name, Value=text, Type="String", Overwrite=True)
         with pytest.raises(ClientError, match="ParameterAlreadyExists"):
             await ssm.put_parameter(Name=name, Value="{}", Type="String")
-    await part.stop_and_start()
+    await part.restart()
     async with aws.client("ssm", url) as ssm:
         answer = await ssm.get_parameters(Names=[name, "/openmwaa/x/scaler/other"])
         assert [(one["Value"], one["Version"]) for one in answer["Parameters"]] == [('{"version": 1, "min": 3}', 2)]
@@ -141,7 +141,7 @@ async def test_the_server_accepts_the_master_that_rds_manages(
         environment_id=f"test-{tmp_path.name}",
         log=files.of("postgresql"),
     )
-    server = ProcessManager(postgres.part())
+    server = ProcessManager(postgres.managed_process())
     await server.start()
     try:
         async with aws.client("rds", url) as rds:
@@ -186,7 +186,7 @@ async def test_a_load_balancer_answers_under_its_learned_address(url: str, here:
         )
     balancers = LoadBalancers(here.load_balancer)
     names = HostNameMap(url, database=here.database, load_balancers=balancers)
-    replace = await names.learn()
+    replace = await names.refresh()
     assert replace(f"http://{name}:18081/execution/") == f"http://{here.load_balancer(0)}:18081/execution/"
 
     def greet(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

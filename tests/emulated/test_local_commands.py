@@ -18,7 +18,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from openmwaa.local.addresses import choose_block, taken
+from openmwaa.local.addresses import choose_block, listeners_in_use
 from openmwaa.local.daemon import daemon_client, orphans
 from openmwaa.local.down import down
 from openmwaa.local.install import venvs
@@ -83,11 +83,11 @@ class User:
 
 @pytest.fixture
 def user(tmp_path: Path) -> Iterator[User]:
-    venvs.ensure(venvs.emulator_venv(), say=print)  # on a fresh machine `up` would, for longer than a test waits
+    venvs.ensure(venvs.emulator_venv(), progress=print)  # on a fresh machine `up` would, for longer than a test waits
     user = User(tmp_path)
     yield user
-    down(user.paths, delete_data=True, say=print)
-    assert not orphans.remains(user.paths), "processes outlived the test"
+    down(user.paths, delete_data=True, progress=print)
+    assert not orphans.remaining(user.paths), "processes outlived the test"
 
 
 def named(process: psutil.Process, name: str) -> bool:
@@ -133,7 +133,7 @@ def test_status_logs_and_down_of_what_never_ran(user: User) -> None:
 
 def test_a_taken_port_is_one_message_and_the_next_up_works(user: User) -> None:
     user.paths.root.mkdir(parents=True)
-    block = choose_block(user.paths.root, user.paths.block, is_free=lambda one: not taken(one))
+    block = choose_block(user.paths.root, user.paths.block, is_free=lambda one: not listeners_in_use(one))
     with socket.socket() as squatter:
         squatter.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         squatter.bind((block.emulator, block.emulator_port))
@@ -142,7 +142,7 @@ def test_a_taken_port_is_one_message_and_the_next_up_works(user: User) -> None:
     assert code == 1
     assert f"{block.emulator}:4566: process {os.getpid()}" in output
     assert_one_message(output)
-    assert not orphans.remains(user.paths)
+    assert not orphans.remaining(user.paths)
     with user.start("up") as process:
         user.until(process, "Terraform applies")
         process.send_signal(signal.SIGINT)
@@ -172,7 +172,7 @@ def test_ctrl_c_ends_everything_with_one_line(
         "Interrupted: stopping what was started",
         "Interrupted. `openmwaa local up` goes on from here.",
     ]
-    assert not orphans.remains(user.paths)
+    assert not orphans.remaining(user.paths)
     with user.start("up") as process:
         user.until(process, "Terraform applies")
         process.send_signal(signal.SIGINT)
@@ -183,13 +183,15 @@ def test_after_a_killed_up_the_next_one_ends_its_terraform(user: User) -> None:
     with user.start("up") as process:
         user.until(process, "Terraform applies")
         deadline = time.monotonic() + DEADLINE_S
-        while not (sleeping := [one.pid for one in orphans.remains(user.paths) if named(one, "sleep")]):
+        while not (sleeping := [one.pid for one in orphans.remaining(user.paths) if named(one, "sleep")]):
             assert time.monotonic() < deadline, "Terraform does not start"
             time.sleep(0.1)
         process.kill()
     with user.start("up") as process:
-        assert "are running already" in user.until(process, "Terraform applies"), "the daemon was not taken over"
-        assert not {one.pid for one in orphans.remains(user.paths)} & set(sleeping)
+        assert "are running already" in user.until(process, "Terraform applies"), (
+            "the daemon was not listeners_in_use over"
+        )
+        assert not {one.pid for one in orphans.remaining(user.paths)} & set(sleeping)
         code, output = user.run("up")
         assert (code, "Another `openmwaa local up` or `down` works on impatient" in output) == (1, True), output
         code, output = user.run("down")

@@ -18,6 +18,7 @@ import pytest
 
 from local_ecs.runtime.process_tree import CONTAINER_MARK, ENVIRONMENT_MARK
 from openmwaa.local.addresses import AddressBlock
+from openmwaa.local.child_environment import COMMAND
 from openmwaa.local.daemon import daemon_client, orphans
 from openmwaa.local.daemon.daemon_client import DaemonOptions
 from openmwaa.local.down import down
@@ -25,7 +26,6 @@ from openmwaa.local.errors import DaemonError
 from openmwaa.local.install import venvs
 from openmwaa.local.paths import LocalPaths
 from openmwaa.local.services import aws
-from openmwaa.local.subprocesses import COMMAND
 
 pytestmark = pytest.mark.emulated
 
@@ -121,15 +121,15 @@ class Trial:
 
 @pytest.fixture(scope="session")
 def emulator() -> Path:
-    return venvs.ensure(venvs.emulator_venv(), say=print)
+    return venvs.ensure(venvs.emulator_venv(), progress=print)
 
 
 @pytest.fixture
 def trial(tmp_path: Path, emulator: Path) -> Iterator[Trial]:
     trial = Trial(tmp_path, emulator)
     yield trial
-    down(trial.paths, delete_data=True, say=print)
-    assert not orphans.remains(trial.paths), "processes outlived the environment"
+    down(trial.paths, delete_data=True, progress=print)
+    assert not orphans.remaining(trial.paths), "processes outlived the environment"
 
 
 def test_the_emulator_writes_nothing_that_another_user_or_environment_would_meet(trial: Trial) -> None:
@@ -141,7 +141,7 @@ def test_the_emulator_writes_nothing_that_another_user_or_environment_would_meet
 def test_an_emulator_that_is_killed_comes_back_with_its_last_checkpoint(trial: Trial) -> None:
     trial.start()
     trial.put("/kept")
-    daemon_client.order(trial.paths, "checkpoint")
+    daemon_client.post(trial.paths, "save_state")
     assert trial.part("emulator")["restarts"] == 0, "an orderly stop and start is no restart"
     trial.kill("emulator")
     assert trial.has("/kept")
@@ -163,7 +163,7 @@ def test_a_clean_stop_keeps_everything_and_leaves_no_process(trial: Trial) -> No
     trial.make_master()
     trial.sql("CREATE TABLE t ()")
     daemon_client.stop(trial.paths)
-    assert not orphans.remains(trial.paths)
+    assert not orphans.remaining(trial.paths)
     assert daemon_client.status(trial.paths) is None
     trial.start()
     assert trial.addresses == block
@@ -176,11 +176,11 @@ def test_after_a_daemon_was_killed_the_next_start_sweeps_and_works(trial: Trial)
     status = trial.status()
     left = {part["pid"] for part in status["infrastructure"].values()}
     os.kill(status["pid"], signal.SIGKILL)
-    eventually(lambda: not orphans.daemon_lives(trial.paths), "the daemon's lock to be free")
-    assert left <= {process.pid for process in orphans.remains(trial.paths)}, "this test needs orphans"
+    eventually(lambda: not orphans.daemon_is_running(trial.paths), "the daemon's lock to be free")
+    assert left <= {process.pid for process in orphans.remaining(trial.paths)}, "this test needs orphans"
     trial.start()
     now = {part["pid"] for part in trial.status()["infrastructure"].values()}
-    assert not left & {process.pid for process in orphans.remains(trial.paths)}
+    assert not left & {process.pid for process in orphans.remaining(trial.paths)}
     assert len(now) == 2
 
 
@@ -188,7 +188,7 @@ def test_after_a_daemon_was_killed_the_next_start_sweeps_and_works(trial: Trial)
 def test_a_signal_stops_everything(trial: Trial, number: signal.Signals) -> None:
     trial.start()
     os.kill(trial.status()["pid"], number)
-    eventually(lambda: not orphans.remains(trial.paths), "every process to end")
+    eventually(lambda: not orphans.remaining(trial.paths), "every process to end")
     assert not trial.paths.control_socket.exists()
 
 
@@ -243,7 +243,7 @@ def test_a_taken_port_is_one_message_and_no_process(trial: Trial) -> None:
         squatter.listen()
         with pytest.raises(DaemonError, match=rf"PostgreSQL cannot listen on {addresses.database}:5432: process"):
             trial.start()
-        assert not orphans.remains(trial.paths)
+        assert not orphans.remaining(trial.paths)
     trial.start()
 
 
@@ -260,7 +260,7 @@ def test_data_below_a_closed_folder_is_kept_elsewhere(tmp_path: Path, emulator: 
         assert not place.is_relative_to(closed)
     finally:
         daemon_client.stop(trial.paths)
-    down(trial.paths, delete_data=True, say=print)
+    down(trial.paths, delete_data=True, progress=print)
     assert not place.exists()
     assert not trial.paths.root.exists()
 
@@ -269,8 +269,8 @@ def test_a_daemon_without_its_program_says_why(tmp_path: Path) -> None:
     trial = Trial(tmp_path, tmp_path / "no-python")
     with pytest.raises(DaemonError, match="emulator cannot be started"):
         trial.start()
-    assert not orphans.remains(trial.paths)
-    down(trial.paths, delete_data=True, say=print)
+    assert not orphans.remaining(trial.paths)
+    down(trial.paths, delete_data=True, progress=print)
 
 
 def test_nobody_else_may_talk_to_the_daemon(trial: Trial) -> None:

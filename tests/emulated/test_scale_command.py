@@ -172,7 +172,7 @@ def test_on_this_machine_orders_outlive_a_stop_of_the_environment(shell: Shell, 
     assert (not_up.returncode, "openmwaa local up" in not_up.stderr) == (1, True), not_up.stderr
     paths = LocalPaths.of(tmp_path / "environment.yaml", shell.name)
     python = Path(sys.executable)
-    options = DaemonOptions("us-east-1", python, python, venvs.ensure(venvs.emulator_venv(), say=print))
+    options = DaemonOptions("us-east-1", python, python, venvs.ensure(venvs.emulator_venv(), progress=print))
     try:
         daemon_client.ensure_running(paths, options)
         shell.done("--local", "--fleet", "default", "--fixed", "3")
@@ -180,7 +180,7 @@ def test_on_this_machine_orders_outlive_a_stop_of_the_environment(shell: Shell, 
         daemon_client.ensure_running(paths, options)
         shown = shell.done("--local", "--history")["default"]
     finally:
-        down(paths, delete_data=True, say=print)
+        down(paths, delete_data=True, progress=print)
     assert (shown["in_force"], shown["version"], len(shown["history"])) == ({"min": 3, "max": 3}, 1, 1)
     assert "@" in shown["controls"]["by"], "who it was on this machine"
 

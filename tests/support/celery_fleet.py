@@ -8,8 +8,8 @@
         world.until_fleet_is(1)
         assert not world.audit().violations
 
-ECS and its tasks run in a thread of their own. A test reads ECS (boto3 and its journal), the journal that the tasks write
-and the agents' HTTP.
+ECS and its tasks run in a thread of their own. A test reads ECS (boto3 and its journal), the journal that the tasks
+write, and the agents' HTTP.
 """
 
 import contextlib

@@ -21,7 +21,7 @@ from local_ecs.runtime.api import LocalImage, LocalImages
 from local_ecs.runtime.log_files import LogFiles
 from local_ecs.runtime.process_tree import ENVIRONMENT_MARK, Trace, find, works_below
 from local_ecs.runtime.processes import ProcessSettings, ProcessTaskRunner
-from openmwaa.local.addresses import AddressBlock, choose_block, taken
+from openmwaa.local.addresses import AddressBlock, choose_block, listeners_in_use
 from scaler.adapters.worker_agent import signing_key
 from tests.support.fleet_audit import OPERATOR
 from tests.support.redis_queue import RedisQueue
@@ -91,7 +91,7 @@ class FleetPlace:
         self.task_journal_file = folder / "task_journal"
         self._scaler_file = folder / "scaler.json"
         self._mark = f"fleet-{uuid4().hex}"
-        addresses = choose_block(folder, folder / "block", is_free=lambda block: not taken(block))
+        addresses = choose_block(folder, folder / "block", is_free=lambda block: not listeners_in_use(block))
         self._files = LogFiles(folder / "logs")
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="local ECS", daemon=True)

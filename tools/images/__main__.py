@@ -46,7 +46,7 @@ def hadolint() -> None:
     Raises:
         ImageError: it has a finding.
     """
-    program = venvs.ensure(venvs.checkout_venv("hadolint"), say=say).with_name("hadolint")
+    program = venvs.ensure(venvs.checkout_venv("hadolint"), progress=say).with_name("hadolint")
     for name in IMAGES:
         file = ROOT / "images" / name / "Dockerfile"
         done = subprocess.run([program, file], capture_output=True, text=True, check=False)

@@ -126,7 +126,7 @@ def _write_baseline(said: Mapping[str, Any], folder: Path, skips: Sequence[Skip]
 def _findings(names: Sequence[str]) -> dict[str, Mapping[str, Any]]:
     """Run checkov once an example; its start of 4 s is most of it."""
     try:
-        program = venvs.ensure(venvs.checkout_venv("checkov"), say=print).with_name("checkov")
+        program = venvs.ensure(venvs.checkout_venv("checkov"), progress=print).with_name("checkov")
     except InstallError as error:
         raise ToolError(str(error)) from error
     return {name: _run(program, FOLDER / name) for name in names}

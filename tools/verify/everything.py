@@ -161,7 +161,7 @@ def _lines(process: subprocess.Popen[bytes]) -> Iterator[str]:
 
 def _with_provider(folder: Path, say: Say) -> dict[str, str]:
     """Return the variables of children: the provider is looked for once, not by each."""
-    mirror = terraform_mirror(folder / "mirror")
+    mirror = terraform_mirror()
     if mirror is None:
         say("Terraform's AWS provider comes from the registry, once an example")
         return dict(os.environ)

@@ -65,14 +65,14 @@ def task(
 
 def test_reaction_counts_from_the_first_task_beyond_the_free_slots() -> None:
     tasks = [task(index, queued_s=index) for index in range(10)]
-    began = summary.backlog_began(tasks, free_slots=5)
+    began = summary.backlog_start(tasks, free_slots=5)
     assert began == NOON + timedelta(seconds=5), "five tasks find a slot; the sixth, queued at 5 s, is the backlog"
-    growths = [NOON + timedelta(seconds=at) for at in (2, 8.5, 11)]
-    assert summary.reaction_s(began, growths) == 3.5, "an UpdateService before the backlog is no answer to it"
+    scale_outs = [NOON + timedelta(seconds=at) for at in (2, 8.5, 11)]
+    assert summary.reaction_s(began, scale_outs) == 3.5, "an UpdateService before the backlog is no answer to it"
 
 
 def test_no_backlog_and_no_answer_are_unknown_not_zero() -> None:
-    assert summary.backlog_began([task(0, queued_s=0)], free_slots=5) is None
+    assert summary.backlog_start([task(0, queued_s=0)], free_slots=5) is None
     assert summary.reaction_s(None, [NOON]) is None
     assert summary.reaction_s(NOON, []) is None
     assert summary.percentiles([]) is None
@@ -100,7 +100,7 @@ def test_a_flaw_shows(tmp_path: Path, change: dict[str, object], *, flawless: bo
         journal=book,
         workers=[1, 4, 1],
         free_slots=5,
-        growths=[],
+        scale_outs=[],
         up_s=1,
         total_s=2,
     )

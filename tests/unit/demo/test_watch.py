@@ -32,9 +32,9 @@ async def test_workers_that_cannot_be_read_are_unknown_and_leave_no_zero_in_the_
     ecs = Ecs()
     async with aiohttp.ClientSession() as http:
         watcher = Watcher(ENDPOINTS, ecs, http)
-        await watcher.look()
+        await watcher.poll()
         ecs.away = True
-        assert await watcher.look() == ()
+        assert await watcher.poll() == ()
         with pytest.raises(WorkersUnknownError, match="worker-default"):
             await watcher.workers()
     assert watcher.history == [1], "an ECS that is away was counted as a number of workers"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Everything that is missing, in one message that says where to get it."""
+"""One message names all missing programs and their sources."""
 
 from collections.abc import Sequence
 
@@ -15,10 +15,10 @@ def machine(terraform: str | None = "1.11.4", node: str | None = "v20.20.2", sys
     def which(name: str) -> str | None:
         return {"terraform": terraform and "/bin/terraform", "node": node and "/bin/node"}[name]
 
-    def ask(command: Sequence[str]) -> str | None:
+    def run(command: Sequence[str]) -> str | None:
         return TERRAFORM % terraform if command[0] == "/bin/terraform" else node
 
-    return check(which=which, ask=ask, system=system, has_package=lambda _: True)
+    return check(which=which, run=run, system=system, has_package=lambda _: True)
 
 
 @pytest.mark.parametrize("terraform", ["1.11.0", "1.15.2", "2.0.0-beta1"])
@@ -57,5 +57,5 @@ def test_everything_missing_is_one_message() -> None:
 def test_a_missing_extra_is_named() -> None:
     with pytest.raises(PrerequisiteError, match=r"aiobotocore.*pip install 'openmwaa\[local\]'"):
         check(
-            which=lambda n: f"/bin/{n}", ask=lambda _: '22 {"terraform_version": "1.12"}', has_package=lambda _: False
+            which=lambda n: f"/bin/{n}", run=lambda _: '22 {"terraform_version": "1.12"}', has_package=lambda _: False
         )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is kept running, with tiny real processes."""
+"""Restarts of processes, with small real processes."""
 
 import asyncio
 import os
@@ -20,11 +20,11 @@ async def at_once() -> None:
     return None
 
 
-def running_after(one: ProcessManager, restarts: int) -> bool:
-    return one.status.restarts == restarts and one.status.state == "running"
+def running_after(manager: ProcessManager, restarts: int) -> bool:
+    return manager.status.restarts == restarts and manager.status.state == "running"
 
 
-def part(folder: Path, script: str, ready: Callable[[], Awaitable[None]] = at_once) -> ManagedProcess:
+def managed(folder: Path, script: str, ready: Callable[[], Awaitable[None]] = at_once) -> ManagedProcess:
     async def start() -> ContainerProcess:
         return await ContainerProcess.start(
             ("/bin/sh", "-c", script),
@@ -42,56 +42,56 @@ async def keep(tmp_path: Path) -> AsyncIterator[Callable[..., ProcessManager]]:
     made: list[ProcessManager] = []
 
     def make(script: str, ready: Callable[[], Awaitable[None]] = at_once) -> ProcessManager:
-        made.append(ProcessManager(part(tmp_path, script, ready)))
+        made.append(ProcessManager(managed(tmp_path, script, ready)))
         return made[-1]
 
     yield make
-    for one in made:
-        await one.stop()
+    for manager in made:
+        await manager.stop()
 
 
-async def test_what_is_killed_is_started_again(keep: Callable[..., ProcessManager]) -> None:
-    one = keep("exec sleep 1000")
-    await one.start()
+async def test_a_killed_process_is_restarted(keep: Callable[..., ProcessManager]) -> None:
+    manager = keep("exec sleep 1000")
+    await manager.start()
     for restarts in (1, 2):
-        assert one.pid
-        os.kill(one.pid, signal.SIGKILL)
-        await eventually(partial(running_after, one, restarts), "a restart")
-    assert one.status.last_end == "ended with 137"
+        assert manager.pid
+        os.kill(manager.pid, signal.SIGKILL)
+        await eventually(partial(running_after, manager, restarts), "a restart")
+    assert manager.status.last_end == "ended with exit code 137"
 
 
-async def test_an_ordered_stop_and_start_is_no_restart(keep: Callable[..., ProcessManager]) -> None:
-    one = keep("exec sleep 1000")
-    await one.start()
-    before = one.pid
-    await one.stop_and_start()
-    assert one.pid != before
-    assert (one.status.state, one.status.restarts) == ("running", 0)
-    assert one.pid
-    os.kill(one.pid, signal.SIGKILL)
-    await eventually(lambda: one.status.restarts == 1, "it to be watched after the ordered start")
+async def test_a_requested_restart_is_not_counted(keep: Callable[..., ProcessManager]) -> None:
+    manager = keep("exec sleep 1000")
+    await manager.start()
+    before = manager.pid
+    await manager.restart()
+    assert manager.pid != before
+    assert (manager.status.state, manager.status.restarts) == ("running", 0)
+    assert manager.pid
+    os.kill(manager.pid, signal.SIGKILL)
+    await eventually(lambda: manager.status.restarts == 1, "a restart after the requested one")
 
 
-async def test_what_ends_at_once_is_an_error_at_the_first_start(keep: Callable[..., ProcessManager]) -> None:
+async def test_an_end_during_the_first_start_is_an_error(keep: Callable[..., ProcessManager]) -> None:
     async def never() -> None:
         await asyncio.Event().wait()
 
-    with pytest.raises(LocalError, match="thing ended with 3 while it started"):
+    with pytest.raises(LocalError, match="thing ended with exit code 3 during its start"):
         await keep("exit 3", never).start()
 
 
-async def test_what_does_not_get_ready_is_stopped(keep: Callable[..., ProcessManager]) -> None:
+async def test_a_process_that_does_not_become_ready_is_stopped(keep: Callable[..., ProcessManager]) -> None:
     async def refuse() -> None:
         raise InfrastructureError("it does not answer")
 
-    one = keep("exec sleep 1000", refuse)
+    manager = keep("exec sleep 1000", refuse)
     with pytest.raises(InfrastructureError):
-        await one.start()
-    assert one.pid is None
+        await manager.start()
+    assert manager.pid is None
 
 
-async def test_what_ignores_its_stop_signal_is_killed(keep: Callable[..., ProcessManager]) -> None:
-    one = keep("trap '' TERM; while :; do sleep 0.05; done")
-    await one.start()
-    await one.stop()
-    assert (one.pid, one.status.state) == (None, "stopped")
+async def test_a_process_that_ignores_its_stop_signal_is_killed(keep: Callable[..., ProcessManager]) -> None:
+    manager = keep("trap '' TERM; while :; do sleep 0.05; done")
+    await manager.start()
+    await manager.stop()
+    assert (manager.pid, manager.status.state) == (None, "stopped")
