@@ -73,7 +73,9 @@ async def react(file: Path, ready: Ready) -> dict[str, Any]:
     for number in range(BURSTS):
         # Bursts that begin when the scaler has just looked would all be answered after the same time.
         burst = Burst(tasks=12, seconds=2, pause_s=phase.uniform(0, environment.scaler.interval_seconds))
-        demonstration = Demonstration(environment, endpoints, burst, journal_path=file.parent / "task-journal.jsonl", show=_quiet)
+        demonstration = Demonstration(
+            environment, endpoints, burst, journal_path=file.parent / "task-journal.jsonl", show=_quiet
+        )
         summary = (await demonstration.run(up_s=0)).summary
         hurt = summary.tasks_lost + summary.tasks_duplicated + summary.tasks_interrupted + summary.tasks_retried
         print(f"burst {number + 1} of {BURSTS}: {summary.backlog_to_update_service_s} s, {hurt} tasks hurt", flush=True)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What tasks get from the emulated APIs: secrets, a place for their lines, and host names that answer."""
+"""The services for tasks on the emulated APIs: secrets, logs, host names of load balancers."""
 
 import asyncio
 import shutil
@@ -29,15 +29,15 @@ pytestmark = pytest.mark.emulated
 
 @pytest.fixture
 def here(tmp_path: Path) -> AddressBlock:
-    """AddressBlock that neither an environment nor another run of these tests has."""
-    return choose_block(tmp_path, tmp_path / "block", is_free=lambda one: not listeners_in_use(one))
+    """A block that no environment and no other run of these tests uses."""
+    return choose_block(tmp_path, tmp_path / "block", is_free=lambda block: not listeners_in_use(block))
 
 
 @pytest.fixture
-async def part(tmp_path: Path, here: AddressBlock) -> AsyncIterator[ProcessManager]:
+async def emulator(tmp_path: Path, here: AddressBlock) -> AsyncIterator[ProcessManager]:
     files = LogFiles(tmp_path / "logs")
     python = venvs.ensure(venvs.emulator_venv(), progress=print)
-    part = EmulatorProcess(
+    managed = EmulatorProcess(
         python=python,
         folder=tmp_path / "emulator",
         addresses=here,
@@ -45,16 +45,16 @@ async def part(tmp_path: Path, here: AddressBlock) -> AsyncIterator[ProcessManag
         environment_id=f"test-{tmp_path.name}",
         log=files.of("emulator"),
     ).managed_process()
-    emulator = ProcessManager(part)
-    await emulator.start()
-    yield emulator
-    await emulator.stop()
+    manager = ProcessManager(managed)
+    await manager.start()
+    yield manager
+    await manager.stop()
     files.close()
 
 
 @pytest.fixture
-def url(part: ProcessManager, here: AddressBlock) -> str:
-    assert part.status.state == "running"
+def url(emulator: ProcessManager, here: AddressBlock) -> str:
+    assert emulator.status.state == "running"
     return here.emulator_url
 
 
@@ -71,17 +71,17 @@ async def test_lines_reach_the_log_group_in_order(url: str) -> None:
         answer = await logs.filter_log_events(
             logGroupName="airflow-x-Worker", logStreamNames=["worker/worker/1"], limit=10_000
         )
-        assert [one["message"] for one in answer["events"][:3]] == lines[:3]
-        assert len(answer["events"]) == 10_000, "as many as one answer holds"
+        assert [event["message"] for event in answer["events"][:3]] == lines[:3]
+        assert len(answer["events"]) == 10_000, "the limit of one answer"
 
 
-async def test_writing_never_waits_for_an_emulator_that_is_away() -> None:
+async def test_write_does_not_wait_for_an_unreachable_emulator() -> None:
     sink = CloudWatchLogs("http://127.14.0.9:4566", interval_s=0.01)
     sink.start()
     sink.write({"awslogs-group": "g"}, "s", ["x"] * 100_000)
     async with asyncio.timeout(20) as deadline:
         await sink.close()
-    assert not deadline.expired(), "closing waits for an emulator that is away"
+    assert not deadline.expired(), "close waits for an unreachable emulator"
 
 
 async def test_secrets_and_parameters(url: str) -> None:
@@ -100,7 +100,7 @@ async def test_secrets_and_parameters(url: str) -> None:
         assert '"v"' not in str(caught.value)
 
 
-async def test_what_people_order_is_kept_with_its_history_over_a_restart(url: str, part: ProcessManager) -> None:
+async def test_overrides_and_their_history_are_kept_across_a_restart(url: str, emulator: ProcessManager) -> None:
     """The scaler reads by GetParameters, `openmwaa scale` writes with Overwrite and shows GetParameterHistory."""
     name = "/openmwaa/x/scaler/default"
     async with aws.client("ssm", url) as ssm:
@@ -108,22 +108,24 @@ async def test_what_people_order_is_kept_with_its_history_over_a_restart(url: st
             await ssm.put_parameter(Name=name, Value=text, Type="String", Overwrite=True)
         with pytest.raises(ClientError, match="ParameterAlreadyExists"):
             await ssm.put_parameter(Name=name, Value="{}", Type="String")
-    await part.restart()
+    await emulator.restart()
     async with aws.client("ssm", url) as ssm:
         answer = await ssm.get_parameters(Names=[name, "/openmwaa/x/scaler/other"])
-        assert [(one["Value"], one["Version"]) for one in answer["Parameters"]] == [('{"version": 1, "min": 3}', 2)]
-        assert answer["InvalidParameters"] == ["/openmwaa/x/scaler/other"], "a fleet without orders is told apart"
+        assert [(entry["Value"], entry["Version"]) for entry in answer["Parameters"]] == [
+            ('{"version": 1, "min": 3}', 2)
+        ]
+        assert answer["InvalidParameters"] == ["/openmwaa/x/scaler/other"], "a fleet without an override"
         history = (await ssm.get_parameter_history(Name=name))["Parameters"]
-    assert [(one["Version"], one["Value"]) for one in history] == [
+    assert [(entry["Version"], entry["Value"]) for entry in history] == [
         (1, '{"version": 1, "min": 2}'),
         (2, '{"version": 1, "min": 3}'),
     ]
-    assert all(one["LastModifiedUser"].startswith("arn:aws:") for one in history)
+    assert all(entry["LastModifiedUser"].startswith("arn:aws:") for entry in history)
 
 
 @pytest.fixture
 def runtime() -> Iterator[Path]:
-    """A short folder for sockets: AF_UNIX takes 108 bytes."""
+    """A folder with a short path for sockets: AF_UNIX is limited to 108 bytes."""
     folder = Path(tempfile.mkdtemp(prefix="omw-", dir="/tmp"))
     folder.chmod(0o711)
     yield folder
@@ -165,10 +167,10 @@ async def test_the_server_accepts_the_master_that_rds_manages(
         remove_data(tmp_path / "pg")
 
 
-async def test_a_load_balancer_answers_under_its_learned_address(url: str, here: AddressBlock) -> None:
+async def test_a_load_balancer_answers_at_its_local_address(url: str, here: AddressBlock) -> None:
     async with aws.client("ec2", url) as ec2, aws.client("elbv2", url) as elb:
         subnets = (await ec2.describe_subnets())["Subnets"][:2]
-        balancer = await elb.create_load_balancer(Name="l", Subnets=[one["SubnetId"] for one in subnets])
+        balancer = await elb.create_load_balancer(Name="l", Subnets=[subnet["SubnetId"] for subnet in subnets])
         arn, name = (balancer["LoadBalancers"][0][key] for key in ("LoadBalancerArn", "DNSName"))
         groups = []
         for word in ("default", "rule"):

@@ -22,29 +22,29 @@ def machine(terraform: str | None = "1.11.4", node: str | None = "v20.20.2", sys
 
 
 @pytest.mark.parametrize("terraform", ["1.11.0", "1.15.2", "2.0.0-beta1"])
-def test_a_machine_that_has_all(terraform: str) -> None:
+def test_a_machine_with_all_prerequisites(terraform: str) -> None:
     assert machine(terraform) == Programs("/bin/terraform", "/bin/node")
 
 
 @pytest.mark.parametrize(
     ("missing", "message"),
     [
-        ({"terraform": None}, "no `terraform` on the PATH. https://"),
+        ({"terraform": None}, "no `terraform` on PATH. https://"),
         ({"terraform": "1.10.5"}, "Terraform 1.11 or newer: /bin/terraform is 1.10.5"),
-        ({"terraform": "?"}, "does not say its version"),
-        ({"node": None}, "no `node` on the PATH. https://"),
+        ({"terraform": "?"}, "prints no version"),
+        ({"node": None}, "no `node` on PATH. https://"),
         ({"node": "v18.1.0"}, "Node.js 20 or newer: /bin/node is 18.1.0"),
         ({"system": "Darwin"}, "Use a Linux machine"),
     ],
     ids=["no terraform", "old terraform", "odd terraform", "no node", "old node", "not linux"],
 )
-def test_what_is_missing_is_named(missing: dict[str, str | None], message: str) -> None:
+def test_a_missing_prerequisite_is_named(missing: dict[str, str | None], message: str) -> None:
     with pytest.raises(PrerequisiteError) as caught:
         machine(**missing)  # type: ignore[arg-type]
     assert message in str(caught.value)
 
 
-def test_everything_missing_is_one_message() -> None:
+def test_all_that_is_missing_is_in_one_message() -> None:
     with pytest.raises(PrerequisiteError) as caught:
         machine(None, None, "Darwin")
     assert [line.split(" ")[1].rstrip(":") for line in str(caught.value).splitlines()[1:]] == [
