@@ -25,6 +25,7 @@ from openmwaa.operate.override_request import (
     notes,
 )
 from openmwaa.operate.override_store import Override, OverrideStore, OverrideVersion, as_data, describe
+from openmwaa.operate.times import rfc3339
 from scaler.config.overrides import OverrideDocument, Pause
 
 T = TypeVar("T")
@@ -279,6 +280,7 @@ def _history_table(versions: Sequence[OverrideVersion]) -> Table:
     for version in versions:
         document = version.document or OverrideDocument()
         override = describe(document) if version.document else "invalid"
-        at = version.at.astimezone(UTC).isoformat(timespec="seconds")
-        table.add_row(str(version.number), at, version.user, override, document.until or "", document.why)
+        table.add_row(
+            str(version.number), rfc3339(version.at), version.user, override, document.until or "", document.why
+        )
     return table

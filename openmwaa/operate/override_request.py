@@ -5,13 +5,14 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from pydantic import ValidationError
 
 from openmwaa.config.fleet import Fleet
 from openmwaa.operate.errors import OverrideError
+from openmwaa.operate.times import rfc3339
 from scaler.config.overrides import OverrideDocument, Pause
 from scaler.config.schedule import Schedules
 from scaler.core import bounds
@@ -115,7 +116,7 @@ class OverrideRequest:
                 values |= {"min": None, "max": None} if name == "fixed" else {"fixed": None}
         values["pause"] = self.pause or base.pause
         values["dry_run"] = base.dry_run if self.dry_run is None else self.dry_run
-        values |= {"by": by, "at": _text(now), "why": self.reason or "", "until": self._until(base, now)}
+        values |= {"by": by, "at": rfc3339(now), "why": self.reason or "", "until": self._until(base, now)}
         try:
             document = OverrideDocument.model_validate(values)
         except ValidationError as error:
@@ -131,7 +132,7 @@ class OverrideRequest:
     def _until(self, base: OverrideDocument, now: datetime) -> str | None:
         if self.duration is None:
             return base.until
-        return None if self.duration.time is None else _text(now + self.duration.time)
+        return None if self.duration.time is None else rfc3339(now + self.duration.time)
 
 
 @dataclass(frozen=True)
@@ -170,7 +171,3 @@ def notes(fleet: Fleet, document: OverrideDocument) -> list[str]:
     if document.pause in ("out", "both"):
         found.append("No worker is started until the pause ends, however long the queue.")
     return found
-
-
-def _text(at: datetime) -> str:
-    return at.astimezone(UTC).isoformat(timespec="seconds")

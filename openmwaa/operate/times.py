@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reads a time of the command line: `14:30`, `2h ago`, `2026-01-31T14:30:00Z`."""
+"""Reads a time of the command line, such as `14:30`, `2h ago`, `2026-01-31T14:30:00Z`; writes RFC 3339."""
 
 from __future__ import annotations
 
@@ -34,6 +34,11 @@ def parse(text: str, now: datetime, zone: tzinfo | None = None) -> datetime:
         return _in(zone, datetime.fromisoformat(words.upper())).astimezone(UTC)
     except (ValueError, OverflowError):
         raise ValueError(f"{text!r} is not a time such as {FORMS}") from None
+
+
+def rfc3339(at: datetime) -> str:
+    """Return the time in UTC, to the second."""
+    return at.astimezone(UTC).isoformat(timespec="seconds")
 
 
 def _time(words: str) -> time:

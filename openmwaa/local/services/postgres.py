@@ -142,7 +142,7 @@ class Postgres:
     async def _start(self) -> ContainerProcess:
         programs, data = await asyncio.to_thread(self._prepare)
         settings = [word for name, value in _SETTINGS.items() for word in ("-c", f"{name}={value}")]
-        # The emulator gives its own address for a database instance: somebody has to answer there as well.
+        # For a database instance the emulator returns its own address, so PostgreSQL listens there too.
         hosts = f"{self._addresses.database},{self._addresses.emulator}"
         listen = ("-h", hosts, "-p", str(self._addresses.database_port), "-k", str(self._sockets))
         return await ContainerProcess.start(
