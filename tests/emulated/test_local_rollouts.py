@@ -165,9 +165,7 @@ async def _destroy_and_create_again(fleet: AppliedFleet) -> None:
     assert {service.status for service in everything} == {"INACTIVE"}
     assert not [task for service in everything for task in fleet.ecs.model.services.tasks(service)]
     kept = fleet.ecs.model.task_definitions.all(family_prefix=FAMILY, status="ACTIVE")
-    assert [definition.revision for definition in kept] == [1, 2, 3], (
-        "the output names the revisions as retained"
-    )
+    assert [definition.revision for definition in kept] == [1, 2, 3], "the output names the revisions as retained"
     # After the destroy the first revision is even: its workers are in b, and a has an old revision without workers.
     await fleet.apply(environment())
     assert fleet.runs(A) == (f"{FAMILY}:3", "FARGATE", 0)
