@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from openmwaa.cli.output import DEFAULT_FILE, EnvironmentPath, console
+from openmwaa.cli.output import DEFAULT_FILE, EnvironmentPath, console, print_line
 from openmwaa.config.environment_file import load
 
 if TYPE_CHECKING:
@@ -43,10 +43,10 @@ def demo(
     from openmwaa.local.up import up  # noqa: PLC0415
 
     environment = load(path)
-    ready = up(path, progress=_print_line)
+    ready = up(path, progress=print_line)
     try:
-        _print_line(f"{environment.name} is up after {ready.seconds:.0f} s: {ready.web_address}")
-        _print_line(f"How many workers, and why: {ready.scaler_address}\n")
+        print_line(f"{environment.name} is up after {ready.seconds:.0f} s: {ready.web_address}")
+        print_line(f"How many workers, and why: {ready.scaler_address}\n")
         out.mkdir(parents=True, exist_ok=True)
         with _shown(out / "demo.svg") as show:
             demonstration = Demonstration(
@@ -60,17 +60,13 @@ def demo(
         (out / "demo.json").write_text(json.dumps(outcome.summary.as_data(), indent=2) + "\n", encoding="utf-8")
         _print(outcome, out)
         if keep:
-            _print_line(f"The environment keeps running: {ready.web_address}, user admin.")
-            _print_line(f"Password: openmwaa local password {path}. Stop: openmwaa local down {path}")
+            print_line(f"The environment keeps running: {ready.web_address}, user admin.")
+            print_line(f"Password: openmwaa local password {path}. Stop: openmwaa local down {path}")
     finally:
         if not keep:
-            down(ready.paths, delete_data=False, progress=_print_line)
+            down(ready.paths, delete_data=False, progress=print_line)
     if not outcome.summary.is_flawless:
         raise typer.Exit(1)
-
-
-def _print_line(line: str) -> None:
-    console().print(line, markup=False)
 
 
 @contextmanager
@@ -86,7 +82,7 @@ def _shown(picture: Path) -> Iterator[Callable[[DemoSnapshot], None]]:
         if not busiest or view.busy > busiest[0].busy:
             busiest[:] = [view]
 
-    def print_line(view: DemoSnapshot) -> None:
+    def print_snapshot(view: DemoSnapshot) -> None:
         remember(view)
         reasons = " ".join(f"{fleet.workers.total if fleet.workers else '?'}{fleet.reason}" for fleet in view.fleets)
         if not printed or view.elapsed_s - printed[-1][0] >= _LINE_EVERY_S or reasons != printed[-1][1]:
@@ -102,7 +98,7 @@ def _shown(picture: Path) -> Iterator[Callable[[DemoSnapshot], None]]:
 
             yield draw
     else:
-        yield print_line
+        yield print_snapshot
     if busiest:
         canvas = Console(record=True, width=100, file=Path("/dev/null").open("w", encoding="utf-8"))  # noqa: SIM115
         canvas.print(render(busiest[0]))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
-from openmwaa.cli.output import DEFAULT_FILE, AsJson, EnvironmentPath, console, error_console, write_json
+from openmwaa.cli.output import DEFAULT_FILE, AsJson, EnvironmentPath, console, error_console, print_line, write_json
 from openmwaa.config.environment_file import load
 from openmwaa.local.errors import PrerequisiteError
 
@@ -33,7 +33,7 @@ def up(path: EnvironmentPath = DEFAULT_FILE) -> None:
     from openmwaa.local.up import up as bring_up  # noqa: PLC0415
 
     try:
-        ready = bring_up(path, progress=_print)
+        ready = bring_up(path, progress=print_line)
     except KeyboardInterrupt:
         error_console().print("Interrupted. Run `openmwaa local up` again to continue.", style="yellow")
         raise typer.Exit(130) from None
@@ -61,17 +61,17 @@ def status(path: EnvironmentPath = DEFAULT_FILE, *, as_json: AsJson = False) -> 
         fleet_data = [{**fleet.as_data(), "override": _override_data(overrides.get(fleet.fleet))} for fleet in found]
         write_json({"state": state, **(known or {"environment": paths.name, "services": []}), "fleets": fleet_data})
     elif known is None:
-        _print(f"{paths.name} is not running. Start it with `openmwaa local up{_argument(path)}`.")
+        print_line(f"{paths.name} is not running. Start it with `openmwaa local up{_argument(path)}`.")
     else:
-        _print(f"{paths.name} is {state}. Web: {known.get('web_address') or 'no address yet'}")
+        print_line(f"{paths.name} is {state}. Web: {known.get('web_address') or 'no address yet'}")
         console().print(_table(known))
         for fleet in found:
             if fleet.left:
-                _print(f"{fleet.sentence}.")
+                print_line(f"{fleet.sentence}.")
         for name, override in overrides.items():
-            _print(f"{name}: {_override_sentence(override)}")
+            print_line(f"{name}: {_override_sentence(override)}")
         if scaler := known.get("scaler_address"):
-            _print(f"How many workers, and why: {scaler}")
+            print_line(f"How many workers, and why: {scaler}")
     raise typer.Exit(EXIT_CODES[state])
 
 
@@ -107,7 +107,7 @@ def down(
     paths = _paths(path)
     from openmwaa.local.down import down as take_down  # noqa: PLC0415
 
-    done = take_down(paths, delete_data=delete_data, progress=_print)
+    done = take_down(paths, delete_data=delete_data, progress=print_line)
     stopped = "is stopped; no processes remain" if done.was_running else "was not running"
     kept = f"Its data is kept in {paths.root}." if done.kept else "It has no data."
     console().print(f"{paths.name} {stopped}. {kept}")
@@ -186,10 +186,6 @@ def _override_data(override: Override | None) -> Any:
     if override is None:
         return None
     return override.document.model_dump() if override.document else {"problem": override.problem}
-
-
-def _print(line: str) -> None:
-    console().print(line, markup=False)
 
 
 def _argument(path: Path) -> str:

@@ -29,6 +29,11 @@ def error_console() -> Console:
     return Console(stderr=True, highlight=False, soft_wrap=True)
 
 
+def print_line(line: str) -> None:
+    """Print one line without markup."""
+    console().print(line, markup=False)
+
+
 def write_json(document: Any) -> None:
     """Write one JSON document to standard output."""
     typer.echo(json.dumps(document, indent=2, ensure_ascii=False, default=str))

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from openmwaa.cli.output import DEFAULT_FILE, AsJson, EnvironmentPath, Local, console, error_console, write_json
+from openmwaa.cli.output import DEFAULT_FILE, AsJson, EnvironmentPath, Local, error_console, print_line, write_json
 from openmwaa.operate.connection import Connection, connect
 from openmwaa.operate.control_plane import control_plane_status
 from openmwaa.operate.override_request import Duration
@@ -62,7 +62,7 @@ def wait(
     limit_s = timeout.time.total_seconds() if timeout.time else float("inf")
     checks = [partial(check, connection) for check in _CHECKS[condition]]
     try:
-        status = wait_for(checks, limit_s=limit_s, progress=_ignore if as_json else _print)
+        status = wait_for(checks, limit_s=limit_s, progress=_ignore if as_json else print_line)
     except KeyboardInterrupt:
         error_console().print("Interrupted; the environment is not affected.", style="yellow")
         raise typer.Exit(130) from None
@@ -75,7 +75,7 @@ def wait(
 
 def _print_status(condition: Condition, status: WaitStatus) -> None:
     if status.outcome == "done":
-        _print(_DONE[condition])
+        print_line(_DONE[condition])
         return
     for line in status.failures or status.awaited:
         error_console().print(line, style="red" if status.failures else "yellow", markup=False)
@@ -96,10 +96,6 @@ def _write(connection: Connection, condition: Condition, status: WaitStatus, sec
             **status.data,
         }
     )
-
-
-def _print(line: str) -> None:
-    console().print(line, markup=False)
 
 
 def _ignore(_line: str) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from pathlib import Path
 
 from local_ecs.runtime.process_tree import CONTAINER_MARK, ENVIRONMENT_MARK
 
@@ -23,7 +24,7 @@ _REMOVED = {
     "NO_PROXY",
     "PYTHONPATH",
 }
-_OWN = {
+LOCAL_AWS = {
     "AWS_ACCESS_KEY_ID": "test",
     "AWS_SECRET_ACCESS_KEY": "test",
     "AWS_EC2_METADATA_DISABLED": "true",
@@ -38,7 +39,13 @@ def child_environment(
     """This process's environment (or `base`) without `AWS_*`, proxies and certificates, plus `more`."""
     source = os.environ if base is None else base
     kept = {name: value for name, value in source.items() if not _is_removed(name)}
-    return {**kept, **_OWN, **(more or {})}
+    return {**kept, **LOCAL_AWS, **(more or {})}
+
+
+def python_path() -> str:
+    """PYTHONPATH for a child that imports openmwaa from this installation."""
+    folder = str(Path(__file__).resolve().parents[2])
+    return os.pathsep.join(filter(None, (folder, os.environ.get("PYTHONPATH"))))
 
 
 def command_marks(environment_id: str) -> dict[str, str]:

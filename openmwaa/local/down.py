@@ -4,13 +4,13 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from openmwaa.local.daemon import daemon_client, orphans
 from openmwaa.local.errors import StateFolderError
 from openmwaa.local.paths import LocalPaths
+from openmwaa.local.progress import Progress
 from openmwaa.local.services import postgres
 
 
@@ -22,7 +22,7 @@ class Down:
     kept: bool
 
 
-def down(paths: LocalPaths, *, delete_data: bool, progress: Callable[[str], None]) -> Down:
+def down(paths: LocalPaths, *, delete_data: bool, progress: Progress) -> Down:
     """Stop the environment, and delete its data on request; refused while an `up` runs.
 
     Raises:
@@ -36,7 +36,7 @@ def down(paths: LocalPaths, *, delete_data: bool, progress: Callable[[str], None
         return _down(paths, delete_data=delete_data, progress=progress)
 
 
-def _down(paths: LocalPaths, *, delete_data: bool, progress: Callable[[str], None]) -> Down:
+def _down(paths: LocalPaths, *, delete_data: bool, progress: Progress) -> Down:
     was_running = orphans.daemon_is_running(paths) or bool(orphans.remaining(paths))
     if was_running:
         progress(f"Stopping {paths.name}: tasks, PostgreSQL, the emulated AWS APIs")

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,13 +24,14 @@ from openmwaa.config import environment_file
 from openmwaa.config.environment import Environment
 from openmwaa.local import login, rollout
 from openmwaa.local.addresses import AddressBlock
-from openmwaa.local.child_environment import child_environment, command_marks
+from openmwaa.local.child_environment import child_environment, command_marks, python_path
 from openmwaa.local.daemon import daemon_client, orphans
 from openmwaa.local.errors import DaemonError, LocalError, NotHealthyError
 from openmwaa.local.health import troubles
 from openmwaa.local.install import prerequisites, supported, venvs
 from openmwaa.local.logs import tail
 from openmwaa.local.paths import LocalPaths
+from openmwaa.local.progress import Progress
 from openmwaa.local.terraform import fingerprint
 from openmwaa.local.terraform.fingerprint import Fingerprint
 from openmwaa.local.terraform.terraform import LocalTerraform
@@ -43,8 +43,6 @@ SYNTH_WITHIN_S = 180.0
 HEALTHY_WITHIN_S = 600.0
 PROGRESS_EVERY_S = 15.0
 WEB_HEALTH = "/api/v2/monitor/health"
-
-Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -201,8 +199,8 @@ class Up:
         lines: list[str] = []
         # In a process of its own: the CDK needs Node and 200 MB, and Ctrl-C must end both silently.
         arguments = ("-c", "from openmwaa.cli import main; main()", "synth", str(self._file), "--out", str(folder))
-        search_path = os.pathsep.join(filter(None, (_package_folder(), os.environ.get("PYTHONPATH"))))
-        environment = child_environment({"PYTHONPATH": search_path, **command_marks(self._paths.environment_id)})
+        marks = command_marks(self._paths.environment_id)
+        environment = child_environment({"PYTHONPATH": python_path(), **marks})
         program = Program((sys.executable, *arguments), self._paths.root, environment, grace_s=1)
         if run(program, within_s=SYNTH_WITHIN_S, on_line=lines.append):
             raise LocalError("The Terraform configuration could not be written:\n" + "\n".join(lines[-20:]))
@@ -293,7 +291,3 @@ def _terminate_as_interrupt() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
-
-
-def _package_folder() -> str:
-    return str(Path(__file__).resolve().parents[2])

@@ -85,12 +85,12 @@ class AirflowUnderTest:
         self.parking = parking
         self._journals = 0
 
-    def run(self, dag_id: str, seconds: float) -> "Run":
+    def run(self, dag_id: str, seconds: float) -> "DagRun":
         """Trigger a DAG; the first try of each task takes `seconds`."""
         self._journals += 1
         journal = self.stack.folder / f"journal{self._journals}"
         journal.touch(mode=0o666)
-        return Run(
+        return DagRun(
             self.stack, dag_id, self.stack.trigger(dag_id, {"journal": str(journal), "seconds": seconds}), journal
         )
 
@@ -118,7 +118,7 @@ class AirflowUnderTest:
         self.stack.component("execution-api", "execution-api", "1.1", self.settings)
 
 
-class Run:
+class DagRun:
     """One run of a DAG."""
 
     def __init__(self, stack: Stack, dag_id: str, run_id: str, journal: Path) -> None:

@@ -6,7 +6,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -19,7 +18,7 @@ from typing import Any
 import psutil
 
 from local_ecs.runtime.process_tree import ENVIRONMENT_MARK
-from openmwaa.local.child_environment import child_environment
+from openmwaa.local.child_environment import child_environment, python_path
 from openmwaa.local.daemon import orphans
 from openmwaa.local.daemon.control_socket import call
 from openmwaa.local.errors import DaemonError
@@ -123,9 +122,7 @@ def stop(paths: LocalPaths, *, spare_commands: bool = False) -> None:
 def _spawn(paths: LocalPaths, options: DaemonOptions) -> subprocess.Popen[bytes]:
     paths.make()
     paths.daemon_error.unlink(missing_ok=True)
-    package_folder = str(Path(__file__).resolve().parents[3])
-    search_path = os.pathsep.join(filter(None, (package_folder, os.environ.get("PYTHONPATH"))))
-    more = {ENVIRONMENT_MARK: paths.environment_id, "PYTHONPATH": search_path, "PYTHONUNBUFFERED": "1"}
+    more = {ENVIRONMENT_MARK: paths.environment_id, "PYTHONPATH": python_path(), "PYTHONUNBUFFERED": "1"}
     with (paths.logs / "daemon.log").open("ab") as log:
         process = subprocess.Popen(
             (sys.executable, "-m", "openmwaa.local.daemon.daemon", "--root", str(paths.root), *options.arguments),

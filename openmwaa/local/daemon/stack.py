@@ -15,6 +15,7 @@ from local_ecs.api import BlockAddresses, LocalEcs, LocalEcsSettings, StateFileE
 from local_ecs.runtime.log_files import LogFiles
 from local_ecs.runtime.processes import ProcessSettings, ProcessTaskRunner
 from openmwaa.local.addresses import AddressBlock
+from openmwaa.local.child_environment import LOCAL_AWS
 from openmwaa.local.errors import InfrastructureError
 from openmwaa.local.install.images import local_images
 from openmwaa.local.paths import LocalPaths
@@ -205,8 +206,5 @@ class ServiceStack:
             "AWS_ENDPOINT_URL_ECS": addresses.ecs_url,
             "AWS_DEFAULT_REGION": region,
             "AWS_REGION": region,
-            "AWS_ACCESS_KEY_ID": "test",
-            "AWS_SECRET_ACCESS_KEY": "test",
-            "AWS_EC2_METADATA_DISABLED": "true",
-            "NO_PROXY": "127.0.0.0/8,localhost",
+            **LOCAL_AWS,
         }

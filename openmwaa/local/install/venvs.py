@@ -14,7 +14,7 @@ import shutil
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,13 +22,12 @@ from pathlib import Path
 from openmwaa.errors import SubprocessError
 from openmwaa.local.child_environment import command_marks
 from openmwaa.local.errors import InstallError
+from openmwaa.local.progress import Progress
 from openmwaa.subprocesses import Program, run
 
 COMPLETE = ".complete"
 BUILD_WITHIN_S = 1800.0
 _LAST_LINES = 15
-
-Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True)

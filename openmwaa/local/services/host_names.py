@@ -19,7 +19,7 @@ import aiohttp
 from botocore.exceptions import BotoCoreError, ClientError
 
 from openmwaa.local.services import aws
-from openmwaa.local.services.load_balancer import Listener, LoadBalancers
+from openmwaa.local.services.load_balancer import LoadBalancerListener, LoadBalancers
 
 logger = logging.getLogger(__name__)
 
@@ -70,7 +70,7 @@ class HostNameMap:
         await self._load_balancers.serve(listeners)
         return True
 
-    async def _listeners(self) -> tuple[Listener, ...]:
+    async def _listeners(self) -> tuple[LoadBalancerListener, ...]:
         found = []
         async with aws.client("elbv2", self._endpoint_url, region=self._region) as elb:
             for balancer in (await elb.describe_load_balancers())["LoadBalancers"]:
@@ -81,7 +81,7 @@ class HostNameMap:
                         *listener.get("DefaultActions", ()),
                         *(action for rule in rules for action in rule["Actions"]),
                     ]
-                    found.append(Listener(balancer["DNSName"], listener["Port"], _target_groups(actions)))
+                    found.append(LoadBalancerListener(balancer["DNSName"], listener["Port"], _target_groups(actions)))
         return tuple(found)
 
 

@@ -23,7 +23,7 @@ Target = tuple[str, int]
 
 
 @dataclass(frozen=True)
-class Listener:
+class LoadBalancerListener:
     """One listener of one load balancer, with the target groups of its actions and rules."""
 
     load_balancer: str
@@ -41,7 +41,7 @@ class LoadBalancers:
         self._numbers: dict[str, int] = _read_numbers(remembered)
         self._targets: dict[str, list[Target]] = {}
         self._turn: dict[str, int] = {}
-        self._listeners: dict[tuple[str, int], Listener] = {}
+        self._listeners: dict[tuple[str, int], LoadBalancerListener] = {}
         self._servers: dict[tuple[str, int], asyncio.Server] = {}
         self._connections: set[asyncio.Task[None]] = set()
 
@@ -69,7 +69,7 @@ class LoadBalancers:
         """The local address of the load balancer that listens on a port; None if there is none."""
         return next((self.address(name) for name, listened in self._listeners if listened == port), None)
 
-    async def serve(self, listeners: tuple[Listener, ...]) -> None:
+    async def serve(self, listeners: tuple[LoadBalancerListener, ...]) -> None:
         """Serve exactly these listeners; a port in use is logged, and the next call retries it."""
         wanted = {(listener.load_balancer, listener.port): listener for listener in listeners}
         for key in set(self._servers) - set(wanted):
@@ -88,7 +88,7 @@ class LoadBalancers:
             connection.cancel()
         await asyncio.gather(*self._connections, return_exceptions=True)
 
-    async def _listen(self, key: tuple[str, int], listener: Listener) -> None:
+    async def _listen(self, key: tuple[str, int], listener: LoadBalancerListener) -> None:
         address = self.address(listener.load_balancer)
 
         def accepted(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from typing import Any
 from openmwaa.errors import TerraformError
 from openmwaa.local.child_environment import child_environment, command_marks
 from openmwaa.local.errors import ProviderError
+from openmwaa.local.progress import Progress
 from openmwaa.local.terraform import provider_mirror
 from openmwaa.terraform import Terraform
 
@@ -24,7 +25,6 @@ _SHOWN_ERRORS = 5
 _LAST_LINES = 12
 _FLAKES = ("ResourceAlreadyExistsException", "connection reset", "EOF", "timeout awaiting response", "RequestError")
 
-Progress = Callable[[str], None]
 
 
 @dataclass

@@ -12,7 +12,7 @@ from openmwaa.local.demo.watch import Endpoints, Watcher, WorkersUnknownError
 ENDPOINTS = Endpoints("http://a", "http://e", "http://w", "us-east-1", "c", "b", "dags", ("worker-default",), "s3cret")
 
 
-class Ecs:
+class RunningWorkerEcs:
     """ECS with one running worker; it can be unreachable."""
 
     def __init__(self) -> None:
@@ -29,7 +29,7 @@ class Ecs:
 
 
 async def test_unreadable_workers_are_unknown_and_add_no_zero_to_the_history() -> None:
-    ecs = Ecs()
+    ecs = RunningWorkerEcs()
     async with aiohttp.ClientSession() as http:
         watcher = Watcher(ENDPOINTS, ecs, http)
         await watcher.poll()

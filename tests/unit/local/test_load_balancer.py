@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from openmwaa.local.services.load_balancer import Listener, LoadBalancers
+from openmwaa.local.services.load_balancer import LoadBalancerListener, LoadBalancers
 
 NAME = "lb.us-east-1.elb.amazonaws.com"
 
@@ -70,7 +70,7 @@ async def request(address: str, port: int, text: str = "hello") -> str:
 
 async def test_it_forwards_in_turn_and_skips_dead_targets(balancers: LoadBalancers, port: int) -> None:
     one, two = await Echo("one", "127.15.1.1").start(), await Echo("two", "127.15.1.2").start()
-    await balancers.serve((Listener(NAME, port, ("group",)),))
+    await balancers.serve((LoadBalancerListener(NAME, port, ("group",)),))
     for echo in (one, two):
         balancers.register("group", echo.address, echo.port)
     assert [await request("127.15.0.4", port) for _ in range(4)] == ["one:hello", "two:hello", "one:hello", "two:hello"]
@@ -82,13 +82,13 @@ async def test_it_forwards_in_turn_and_skips_dead_targets(balancers: LoadBalance
 
 
 async def test_a_listener_without_targets_closes(balancers: LoadBalancers, port: int) -> None:
-    await balancers.serve((Listener(NAME, port, ("group",)),))
+    await balancers.serve((LoadBalancerListener(NAME, port, ("group",)),))
     assert await request("127.15.0.4", port) == ""
 
 
 async def test_much_data_both_ways(balancers: LoadBalancers, port: int) -> None:
     echo = await Echo("one", "127.15.1.1").start()
-    await balancers.serve((Listener(NAME, port, ("group",)),))
+    await balancers.serve((LoadBalancerListener(NAME, port, ("group",)),))
     balancers.register("group", echo.address, echo.port)
     text = "x" * 1_000_000
     assert await request("127.15.0.4", port, text) == f"one:{text}"
@@ -96,7 +96,7 @@ async def test_much_data_both_ways(balancers: LoadBalancers, port: int) -> None:
 
 
 async def test_a_removed_listener_is_closed(balancers: LoadBalancers, port: int) -> None:
-    await balancers.serve((Listener(NAME, port, ("group",)),))
+    await balancers.serve((LoadBalancerListener(NAME, port, ("group",)),))
     await balancers.serve(())
     with pytest.raises(ConnectionRefusedError):
         await request("127.15.0.4", port)
@@ -105,17 +105,19 @@ async def test_a_removed_listener_is_closed(balancers: LoadBalancers, port: int)
 async def test_a_listener_is_found_by_its_port_whichever_load_balancer_has_it(
     balancers: LoadBalancers, port: int
 ) -> None:
-    await balancers.serve((Listener("public.elb", port + 1, ()), Listener("internal.elb", port, ("group",))))
+    await balancers.serve(
+        (LoadBalancerListener("public.elb", port + 1, ()), LoadBalancerListener("internal.elb", port, ("group",)))
+    )
     assert balancers.listening_at(port) == "127.15.0.5", "the second load balancer"
     assert balancers.listening_at(1) is None
 
 
 async def test_a_port_in_use_is_retried(balancers: LoadBalancers, port: int) -> None:
     other = await asyncio.start_server(lambda _r, w: w.close(), "127.15.0.4", port)
-    await balancers.serve((Listener(NAME, port, ("group",)),))
+    await balancers.serve((LoadBalancerListener(NAME, port, ("group",)),))
     other.close()
     await other.wait_closed()
-    await balancers.serve((Listener(NAME, port, ("group",)),))
+    await balancers.serve((LoadBalancerListener(NAME, port, ("group",)),))
     assert await request("127.15.0.4", port) == ""
 
 

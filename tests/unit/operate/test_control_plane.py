@@ -13,11 +13,11 @@ import pytest
 from botocore.exceptions import ClientError
 
 from openmwaa.config.environment import Environment
-from openmwaa.operate.connection import Connection
 from openmwaa.operate.control_plane import SERVICES, control_plane_status
 from openmwaa.operate.errors import NotRunningError
 from openmwaa.operate.waiting import WaitStatus
 from tests.support.environments import LEAST
+from tests.support.fake_connection import FakeConnection
 
 ARN = "arn:aws:ecs:us-east-1:123456789012"
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -36,7 +36,9 @@ class FakeEcsAndLogs:
 
     def status(self, **more: Any) -> WaitStatus:
         environment = Environment.model_validate({**LEAST, **more})
-        return control_plane_status(Fake(environment, Path("environment.yaml"), aws=self))
+        return control_plane_status(
+            FakeConnection(environment, Path("environment.yaml"), fake=self, services=("ecs", "logs"))
+        )
 
     def describe_services(self, *, cluster: str, services: list[str]) -> Any:
         assert cluster == "openmwaa-example"
@@ -59,15 +61,6 @@ class FakeEcsAndLogs:
         if isinstance(self.printed, Exception):
             raise self.printed
         return {"events": [{"message": line} for line in self.printed[-limit:]]}
-
-
-@dataclass(frozen=True)
-class Fake(Connection):
-    aws: Any = None
-
-    def client(self, service: str) -> Any:
-        assert service in {"ecs", "logs"}
-        return self.aws
 
 
 def service(name: str, *, revision: int = 5, desired: int = 2, running: int = 2, **primary: Any) -> dict[str, Any]:

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,11 +12,11 @@ import pytest
 from botocore.exceptions import ClientError
 
 from openmwaa.config.environment import Environment
-from openmwaa.operate.connection import Connection
 from openmwaa.operate.errors import OverrideError, PermissionMissingError
 from openmwaa.operate.override_store import OverrideStore, describe
 from scaler.config.overrides import OverrideDocument, parse
 from tests.support.environments import LEAST
+from tests.support.fake_connection import FakeConnection
 
 NAME = "/openmwaa/example/scaler/default"
 NOW = datetime(2027, 3, 1, tzinfo=UTC)
@@ -28,7 +27,7 @@ def error(code: str, message: str = "on demand", status: int = 400) -> ClientErr
     return ClientError(response, "Operation")
 
 
-class Ssm:
+class SsmVersions:
     """SSM's versions of one parameter; `between` are the writes of other users right before each write."""
 
     def __init__(self, *values: str) -> None:
@@ -71,19 +70,10 @@ class Ssm:
             raise self.fails
 
 
-@dataclass(frozen=True)
-class Fake(Connection):
-    """A connection with a fake client."""
-
-    fake: Any = None
-
-    def client(self, service: str) -> Any:
-        assert service == "ssm"
-        return self.fake
-
-
-def store(ssm: Ssm) -> OverrideStore:
-    return OverrideStore(Fake(Environment.model_validate(LEAST), Path("environment.yaml"), fake=ssm))
+def store(ssm: SsmVersions) -> OverrideStore:
+    return OverrideStore(
+        FakeConnection(Environment.model_validate(LEAST), Path("environment.yaml"), fake=ssm, services=("ssm",))
+    )
 
 
 def at_most(number: int) -> Callable[[OverrideDocument], OverrideDocument]:
@@ -94,25 +84,25 @@ def paused(before: OverrideDocument) -> OverrideDocument:
     return before.model_copy(update={"pause": "both"})
 
 
-def latest(ssm: Ssm) -> str:
+def latest(ssm: SsmVersions) -> str:
     return describe(parse(ssm.versions[-1]))
 
 
 def test_the_first_override() -> None:
-    ssm = Ssm()
+    ssm = SsmVersions()
     after, others = store(ssm).change(store(ssm).read(["default"])["default"], at_most(3))
     assert (after.version, latest(ssm), list(others)) == (1, "at most 3", [])
 
 
 def test_a_second_override_keeps_the_first() -> None:
-    ssm = Ssm('{"version":1,"max":3}')
+    ssm = SsmVersions('{"version":1,"max":3}')
     store(ssm).change(store(ssm).read(["default"])["default"], paused)
     assert latest(ssm) == "at most 3, pause both"
 
 
 @pytest.mark.parametrize("stored", [[], ['{"version":1,"min":2}']], ids=["no override", "an override"])
 def test_two_overrides_at_the_same_time_are_both_active(stored: list[str]) -> None:
-    ssm = Ssm(*stored)
+    ssm = SsmVersions(*stored)
     before = store(ssm).read(["default"])["default"]
     ssm.between = [lambda: ssm.versions.append('{"version":1,"max":7}')]
     after, others = store(ssm).change(before, paused)
@@ -122,7 +112,7 @@ def test_two_overrides_at_the_same_time_are_both_active(stored: list[str]) -> No
 
 
 def test_a_third_override_during_the_merge_is_active_too() -> None:
-    ssm = Ssm('{"version":1,"max":1}')
+    ssm = SsmVersions('{"version":1,"max":1}')
     before = store(ssm).read(["default"])["default"]
     ssm.between = [
         lambda: ssm.versions.append('{"version":1,"max":7}'),
@@ -134,7 +124,7 @@ def test_a_third_override_during_the_merge_is_active_too() -> None:
 
 
 def test_the_same_override_by_two_users_needs_no_second_write() -> None:
-    ssm = Ssm('{"version":1,"max":1}')
+    ssm = SsmVersions('{"version":1,"max":1}')
     before = store(ssm).read(["default"])["default"]
     ssm.between = [lambda: ssm.versions.append('{"version":1,"max":3}')]
     store(ssm).change(before, at_most(3))
@@ -142,7 +132,7 @@ def test_the_same_override_by_two_users_needs_no_second_write() -> None:
 
 
 def test_a_parameter_that_was_deleted_in_between_is_created_again() -> None:
-    ssm = Ssm('{"version":1,"max":1}', '{"version":1,"max":2}')
+    ssm = SsmVersions('{"version":1,"max":1}', '{"version":1,"max":2}')
     before = store(ssm).read(["default"])["default"]
     ssm.between = [ssm.versions.clear]
     after, _ = store(ssm).change(before, paused)
@@ -150,7 +140,7 @@ def test_a_parameter_that_was_deleted_in_between_is_created_again() -> None:
 
 
 def test_many_overrides_at_the_same_time_are_all_active() -> None:
-    ssm = Ssm('{"version":1,"max":1}')
+    ssm = SsmVersions('{"version":1,"max":1}')
     before = store(ssm).read(["default"])["default"]
     ssm.between = [lambda: ssm.versions.append(f'{{"version":1,"max":{9 + len(ssm.versions)}}}')] * 20
     _, others = store(ssm).change(before, paused)
@@ -159,7 +149,7 @@ def test_many_overrides_at_the_same_time_are_all_active() -> None:
 
 
 def test_an_invalid_override_cannot_be_changed_but_cleared() -> None:
-    ssm = Ssm("pause everything!")
+    ssm = SsmVersions("pause everything!")
     before = store(ssm).read(["default"])["default"]
     assert (before.document, before.problem is None) == (None, False)
     with pytest.raises(OverrideError, match=r"(?s)/openmwaa/example/scaler/default.*--clear"):
@@ -169,13 +159,13 @@ def test_an_invalid_override_cannot_be_changed_but_cleared() -> None:
 
 
 def test_an_expired_override_is_replaced() -> None:
-    ssm = Ssm('{"version":1,"max":3,"until":"2020-01-01T00:00:00+00:00"}')
+    ssm = SsmVersions('{"version":1,"max":3,"until":"2020-01-01T00:00:00+00:00"}')
     store(ssm).change(store(ssm).read(["default"])["default"], paused)
     assert latest(ssm) == "pause both"
 
 
 def test_a_reason_that_is_too_long_for_ssm_is_refused_before_the_write() -> None:
-    ssm = Ssm()
+    ssm = SsmVersions()
     why = "\N{SNOWMAN}" * 512
     huge = OverrideDocument(max=1, why=why, by=why, at=why)
     with pytest.raises(OverrideError, match="Shorten --reason"):
@@ -184,7 +174,7 @@ def test_a_reason_that_is_too_long_for_ssm_is_refused_before_the_write() -> None
 
 
 def test_the_whole_history_is_read_newest_first() -> None:
-    ssm = Ssm(*[f'{{"version":1,"max":{number}}}' for number in range(80)], "invalid")
+    ssm = SsmVersions(*[f'{{"version":1,"max":{number}}}' for number in range(80)], "invalid")
     found = store(ssm).history("default")
     assert [version.number for version in found] == list(range(81, 0, -1))
     assert (found[0].problem is not None, found[1].document, found[1].user) == (
@@ -192,11 +182,11 @@ def test_the_whole_history_is_read_newest_first() -> None:
         OverrideDocument(max=79),
         "arn:80",
     )
-    assert store(Ssm()).history("default") == []
+    assert store(SsmVersions()).history("default") == []
 
 
 def test_a_refusal_names_the_permission_and_the_parameter() -> None:
-    ssm = Ssm()
+    ssm = SsmVersions()
     ssm.fails = error("AccessDeniedException", "User is not authorized")
     with pytest.raises(PermissionMissingError, match=r"(?s)ssm:GetParameters.*parameter/openmwaa/example/scaler/.*IAM"):
         store(ssm).read(["default"])
