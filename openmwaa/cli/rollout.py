@@ -25,8 +25,7 @@ def rollout(path: EnvironmentPath = DEFAULT_FILE, *, as_json: AsJson = False, lo
     fleets = read_rollouts(connection)
     finished = all(fleet.finished for fleet in fleets)
     if as_json:
-        place = "local" if connection.local else connection.environment.region
-        head = {"environment": connection.environment.name, "place": place, "finished": finished}
+        head = {"environment": connection.environment.name, "target": connection.target, "finished": finished}
         write_json({**head, "fleets": [fleet.as_data() for fleet in fleets]})
     else:
         console().print(_table(fleets))

@@ -229,7 +229,7 @@ class _Result:
         """Return all of it for programs."""
         return {
             "environment": self.connection.environment.name,
-            "place": "local" if self.connection.local else self.connection.environment.region,
+            "target": self.connection.target,
             "changed": [written.fleet.name for written in self.written],
             "notes": {written.fleet.name: notes(written.fleet, written.document) for written in self.written},
             "next_apply": _APPLY,

@@ -87,7 +87,7 @@ def _write(connection: Connection, condition: Condition, status: WaitStatus, sec
     write_json(
         {
             "environment": connection.environment.name,
-            "place": "local" if connection.local else connection.environment.region,
+            "target": connection.target,
             "for": condition,
             "outcome": status.outcome,
             "seconds": round(seconds),

@@ -68,6 +68,11 @@ class Connection:
         return "this machine" if self.local else self.environment.region
 
     @property
+    def target(self) -> str:
+        """The Region, or `local`, for JSON."""
+        return "local" if self.local else self.environment.region
+
+    @property
     def option(self) -> str:
         """The option to repeat in a suggested command: ` --local` or nothing."""
         return " --local" if self.local else ""
