@@ -19,8 +19,8 @@ from benchmarks.fleet_shape_local import measure_calls
 from scaler.core.model import Fleet
 from simulation.fake_ecs import CLUSTER
 from simulation.loop import run
-from simulation.simulation import Setting, Simulation
-from simulation.worker import Nature
+from simulation.simulation import Simulation, SimulationConfig
+from simulation.worker import WorkerProfile
 
 SEEDS = (1, 2, 3)
 SLOTS = 4
@@ -102,14 +102,14 @@ class _World:
     def __init__(self, shape: Shape, seed: int, *, maximum: int = MAXIMUM) -> None:
         fleet = Fleet("default", ("default",), SLOTS, 1, maximum, interval_s=5.0, scale_in_window_s=60.0)
         # Fargate takes 20 to 60 s; a task is protected for an hour and asks again long before.
-        nature = Nature(slots=SLOTS, protection_minutes=60)
+        profile = WorkerProfile(slots=SLOTS, protection_minutes=60)
         self.simulation = Simulation(
-            Setting((fleet,), shape.generations, nature, launch_s=(20.0, 60.0), stop_timeout_s=120.0), seed
+            SimulationConfig((fleet,), shape.generations, profile, launch_s=(20.0, 60.0), stop_timeout_s=120.0), seed
         )
         self.rng = random.Random(seed)
         self.refused = 0
-        for service in self.simulation.site.services:
-            self.simulation.cloud.ecs.services.update(
+        for service in self.simulation.topology.services:
+            self.simulation.fake_ecs.ecs.services.update(
                 service,
                 cluster=CLUSTER,
                 minimum_healthy_percent=shape.minimum_percent,
@@ -118,7 +118,7 @@ class _World:
         self._count_refusals()
 
     def _count_refusals(self) -> None:
-        protection = self.simulation.cloud.ecs.protection
+        protection = self.simulation.fake_ecs.ecs.protection
         update = protection.update
 
         def counted(*words: Any, **more: Any) -> Any:
@@ -148,12 +148,12 @@ class _World:
 
     def tasks(self) -> list[Any]:
         """All tasks of the fleet that AWS bills, from their launch on."""
-        cloud = self.simulation.cloud
-        return [task for service in self.simulation.site.services for task in cloud.tasks(service)]
+        fake_ecs = self.simulation.fake_ecs
+        return [task for service in self.simulation.topology.services for task in fake_ecs.tasks(service)]
 
     def old(self) -> list[Any]:
         """The tasks that are not of the newest revision."""
-        newest = f":{self.simulation.site.revision}"
+        newest = f":{self.simulation.topology.revision}"
         return [task for task in self.tasks() if not task.task_definition_arn.endswith(newest)]
 
 
@@ -165,7 +165,7 @@ async def _roll(shape: Shape, seed: int) -> dict[str, Any]:
     loop = simulation.loop
     writes = len(simulation.cluster.writes)
     began = loop.time()
-    simulation.cloud.roll_out(simulation.site)
+    simulation.fake_ecs.roll_out(simulation.topology)
     arriving = loop.create_task(_work_goes_on(simulation))
     peak, paid_s, busy_s = 0, 0.0, 0.0
     while world.old() and loop.time() - began < DEADLINE_S:
@@ -178,7 +178,7 @@ async def _roll(shape: Shape, seed: int) -> dict[str, Any]:
     reduced = sum(after < before for _, _, before, after in simulation.cluster.writes[writes:])
     await simulation.until(lambda: not simulation.ledger.lost, 3600)
     await simulation.end()
-    consumed = simulation.cloud.rollouts_s
+    consumed = simulation.fake_ecs.rollouts_s
     return {
         "worker_hours": paid_s / 3600,
         "busy_worker_hours": busy_s / 3600,
@@ -209,14 +209,14 @@ async def _six_applies(shape: Shape, seed: int) -> dict[str, Any]:
     simulation = world.simulation
     accepted, peak = [], 0
     for _ in range(APPLIES):
-        accepted.append(simulation.cloud.roll_out(simulation.site))
+        accepted.append(simulation.fake_ecs.roll_out(simulation.topology))
         await asyncio.sleep(APPLY_EVERY_S / 2)  # the revision has workers, if ECS took it
         simulation.send([3600.0 * LONG_TASKS_H[1]] * SLOTS)
         for _ in range(int(APPLY_EVERY_S / 2 / SAMPLE_S)):
             peak = max(peak, len(world.tasks()))
             await asyncio.sleep(SAMPLE_S)
-    services = [simulation.cloud.ecs.services.get(name, cluster=CLUSTER) for name in simulation.site.services]
-    newest = f":{simulation.site.revision}"
+    services = [simulation.fake_ecs.ecs.services.get(name, cluster=CLUSTER) for name in simulation.topology.services]
+    newest = f":{simulation.topology.revision}"
     await simulation.end()
     return {
         "accepted": sum(each is not None for each in accepted),

@@ -59,7 +59,7 @@ def settings(fleets: int, aws: str, ports: tuple[int, int]) -> dict[str, Any]:
         "interval_s": INTERVAL_S,
         "http_port": ports[0],
         "agent_port": ports[1],
-        "controls_prefix": "/openmwaa/bench/scaler/",
+        "overrides_prefix": "/openmwaa/bench/scaler/",
         "fleets": [
             {
                 "name": name,

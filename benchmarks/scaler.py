@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""10 000 randomized scale-ins with faults in virtual time, and what each removed step of the protocol loses.
+"""10 000 randomized scale-ins with faults in virtual time, and what each disabled step of the protocol loses.
 
 `python -m benchmarks scaler`, about six minutes of one core. Ends with an error when a task was lost or interrupted, an
 invariant was broken, or a negative control lost nothing. What other measurements wrote to build/bench (real scale-ins,
@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.scaler_picture import draw
-from simulation.negative_controls import CONTROLS
-from simulation.report import Summary, control, protocol
+from simulation.negative_controls import NEGATIVE_CONTROLS
+from simulation.report import RunSummary, control, protocol
 
 OUT = Path(__file__).resolve().parents[1] / "build" / "bench"
 SCALE_INS = int(os.environ.get("BENCH_SCALE_INS", "10000"))
@@ -32,17 +32,17 @@ def measure() -> dict[str, Any]:
     protocol_cpu_s = time.process_time() - began
     lost: dict[str, int] = {}
     detail: dict[str, dict[str, int]] = {}
-    for removed in CONTROLS:
-        each = control(removed, seed=SEED, runs=CONTROL_RUNS)
-        lost[removed.value] = each.lost
-        detail[removed.value] = {
+    for disabled in NEGATIVE_CONTROLS:
+        each = control(disabled, seed=SEED, runs=CONTROL_RUNS)
+        lost[disabled.value] = each.lost
+        detail[disabled.value] = {
             "runs": each.runs,
             "scale_ins": each.scale_ins,
             "tasks": each.tasks,
             "lost": each.lost,
             "interrupted": each.interrupted,
         }
-        print(f"without a step, {removed.value}: {each.lost} lost in {each.scale_ins} scale-ins", file=sys.stderr)
+        print(f"without a step, {disabled.value}: {each.lost} lost in {each.scale_ins} scale-ins", file=sys.stderr)
     figures = {
         "scale_ins": summary.scale_ins,
         "seed": SEED,
@@ -74,7 +74,7 @@ def measure() -> dict[str, Any]:
     return figures
 
 
-def wrong(summary: Summary, lost: dict[str, int]) -> list[str]:
+def wrong(summary: RunSummary, lost: dict[str, int]) -> list[str]:
     """Return what must not be, in words."""
     found = [f"{step}: nothing was lost, so the simulation proves nothing of it" for step, n in lost.items() if not n]
     for what, number in (
@@ -114,7 +114,7 @@ def _quantiles(seconds: list[float]) -> dict[str, float | None]:
     }
 
 
-def _say(summary: Summary) -> None:
+def _say(summary: RunSummary) -> None:
     if summary.runs % 25 == 0:
         words = f"{summary.lost} lost, {summary.interrupted} interrupted, {summary.broken} broken"
         print(f"{summary.scale_ins} scale-ins in {summary.runs} runs: {words}", file=sys.stderr)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The picture of the scaler's figures: what each removed step of the protocol loses, beside the whole protocol."""
+"""The picture of the scaler's figures: what each disabled step of the protocol loses, beside the whole protocol."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ SERIF = "font-family='system-ui, sans-serif'"
 
 
 def draw(figures: Mapping[str, Any]) -> str:
-    """Return an SVG: one bar a removed step, per 1 000 scale-ins, on one scale."""
+    """Return an SVG: one bar a disabled step, per 1 000 scale-ins, on one scale."""
     detail = figures["simulation"]["controls"]
     rows = [
         ("the whole protocol", figures["scale_ins"], figures["tasks_lost"] + figures["tasks_interrupted"], "#177245")

@@ -20,7 +20,7 @@ from cdktf_app.compute.airflow_services import AirflowServices
 from cdktf_app.compute.cluster import Cluster
 from cdktf_app.compute.fargate_service import Surroundings
 from cdktf_app.compute.images import Images
-from cdktf_app.compute.scaler_service import ScalerService, controls_prefix
+from cdktf_app.compute.scaler_service import ScalerService, overrides_prefix
 from cdktf_app.compute.task_policies import Identities
 from cdktf_app.compute.worker_fleets import Fleets
 from cdktf_app.database.base import Ground as DatabaseGround
@@ -242,7 +242,7 @@ class EnvironmentStack(TerraformStack):
             "names_to_make": ("Names that are yours to make, and the load balancer of each", access.names_to_make),
             "scaler_controls": (
                 "SSM parameters with what people ordered by `openmwaa scale`: an apply leaves them in force",
-                {fleet: f"{controls_prefix(self._environment)}{fleet}" for fleet in self._environment.fleets},
+                {fleet: f"{overrides_prefix(self._environment)}{fleet}" for fleet in self._environment.fleets},
             ),
             "kept_by_destroy": (KEPT, self._kept()),
             "queue_urls": ("SQS queues by worker queue", broker.urls),

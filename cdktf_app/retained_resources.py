@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from cdktf_app.compute.scaler_service import controls_prefix
+from cdktf_app.compute.scaler_service import overrides_prefix
 from cdktf_app.compute.worker_fleets import family
 from cdktf_app.database.base import MetadataDatabase
 from cdktf_app.security.secrets import Generated, Secrets
@@ -24,7 +24,7 @@ def kept_by_destroy(
     The other services' inactive revisions, and RDS's log group for the whole account, are nobody's in particular.
     """
     kept = [family(name, fleet) for fleet in environment.fleets]
-    kept += [f"{controls_prefix(environment)}{fleet}" for fleet in environment.fleets]
+    kept += [f"{overrides_prefix(environment)}{fleet}" for fleet in environment.fleets]
     if environment.kms_key is None:
         kept.append(key_arn)
     if database.final_snapshot is not None:

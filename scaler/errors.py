@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every error the scaler raises itself.
+"""Every error that the scaler itself raises.
 
 ScalerError
-├── ConfigurationError      the settings are wrong: says every field at once
+├── ConfigurationError      the settings are wrong; names every wrong field at once
 └── SourceError             one source could not be read or written; becomes `Unknown(reason)`
     ├── DeadlineError    it did not answer in time
-    ├── ThrottledError           it answered that it is asked too often
-    ├── RejectedError            it answered that the question is wrong: asking again is no use
-    └── BadAnswerError           it answered something that cannot be true
+    ├── ThrottledError           the rate of calls was too high
+    ├── RejectedError            the request is invalid; a repetition is no use
+    └── BadAnswerError           the answer cannot be true
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ REASON_LIMIT = 256
 
 
 class ScalerError(Exception):
-    """Base of all."""
+    """Base class of all errors here."""
 
 
 class ConfigurationError(ScalerError):
@@ -43,12 +43,12 @@ class DeadlineError(SourceError):
 
 
 class ThrottledError(SourceError):
-    """The source answered that it is asked too often."""
+    """The source refused a call because the rate of calls was too high."""
 
 
 class RejectedError(SourceError):
-    """The source answered that the question is wrong: an unknown name, a malformed identifier."""
+    """The source refused the request as invalid: an unknown name, a malformed identifier."""
 
 
 class BadAnswerError(SourceError):
-    """The source answered something that cannot be true: a negative count, another task's state, half a list."""
+    """The answer cannot be true: a negative count, another task's state, half a list."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The scaler as a process: reads its settings, opens the world, runs until SIGTERM."""
+"""The scaler as a process: reads its settings, opens its resources, runs until SIGTERM."""
 
 from __future__ import annotations
 
@@ -10,40 +10,41 @@ import signal
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from scaler.adapters.clock import SystemClock
 from scaler.config.reload import ConfigFile
 from scaler.config.schedule import Schedules
-from scaler.config.settings import FleetSettings, Secrets, Settings, read_settings
+from scaler.config.settings import FleetSettings, ScalerSecrets, ScalerSettings, read_settings
 from scaler.errors import ConfigurationError, ScalerError, SourceError
 from scaler.reporting import replay
-from scaler.reporting.cloudwatch_publisher import Publisher
+from scaler.reporting.cloudwatch_publisher import CloudWatchPublisher
 from scaler.reporting.decision_log import DecisionLog
 from scaler.reporting.http import application, serving, task_address
-from scaler.reporting.prometheus_metrics import Metrics
-from scaler.reporting.tick_recorder import Recorder
-from scaler.runtime.agent_concurrency import BoundedWorkers
+from scaler.reporting.prometheus_metrics import PrometheusMetrics
+from scaler.reporting.tick_recorder import TickRecorder
+from scaler.runtime.agent_concurrency import LimitedWorkers
 from scaler.runtime.fleet_loop import FleetLoop
-from scaler.runtime.observe import Observer, World
+from scaler.runtime.observe import Observer
 from scaler.runtime.supervisor import Supervisor
-from scaler.runtime.tick_result import Listener
-from scaler.wiring import Opened, opened
+from scaler.runtime.tick_result import TickListener
+from scaler.wiring import Resources, open_resources
 
 EXIT_CONFIGURATION = 2
 EXIT_FAILED = 1
 
 
 def main() -> int:
-    """Run the scaler; return the exit code: 0 after SIGTERM or SIGINT, 2 for wrong settings.
+    """Run the scaler. Exit codes: 0 success (SIGTERM or SIGINT), 1 failure, 2 wrong settings.
 
     `openmwaa-scaler replay FILE` decides recorded ticks again instead.
     """
     if sys.argv[1:2] == ["replay"]:
         return replay.main(sys.argv[2:])
     try:
-        settings, hidden = read_settings(os.environ)
-        asyncio.run(run(settings, hidden, os.environ))
+        settings, secrets = read_settings(os.environ)
+        asyncio.run(run(settings, secrets, os.environ))
     except ConfigurationError as error:
         for problem in error.problems:
             print(f"openmwaa-scaler: {problem}", file=sys.stderr)
@@ -54,16 +55,16 @@ def main() -> int:
     return 0
 
 
-async def run(settings: Settings, hidden: Secrets, environment: Mapping[str, str]) -> None:
-    """Run until SIGTERM or SIGINT. Nothing needs to be given back: drains are leases, counts are absolute."""
+async def run(settings: ScalerSettings, secrets: ScalerSecrets, environment: Mapping[str, str]) -> None:
+    """Run until SIGTERM or SIGINT. The end needs no cleanup: drains are leases, counts are absolute."""
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    _many_files()
+    _raise_file_limit()
     clock = SystemClock()
-    async with opened(settings, hidden, clock) as given:
-        with _process(settings, given, clock) as process:
-            host = await task_address(given.session, environment.get("ECS_CONTAINER_METADATA_URI_V4"))
+    async with open_resources(settings, secrets, clock) as resources:
+        with _process(settings, resources, clock) as process:
+            host = await task_address(resources.session, environment.get("ECS_CONTAINER_METADATA_URI_V4"))
             file = process.file(environment.get("SCALER_CONFIG_FILE", ""))
             app = application(
                 process.supervisor, process.log, process.metrics, config=lambda: file.problem if file else None
@@ -76,12 +77,12 @@ async def run(settings: Settings, hidden: Secrets, environment: Mapping[str, str
 
 
 async def _until(stop: asyncio.Event, process: Process, file: ConfigFile | None) -> None:
-    """Run everything that runs for ever, until `stop` is set or one of it fails."""
+    """Run all permanent tasks until `stop` is set or one of them fails."""
 
     async def end() -> None:
         await stop.wait()
-        for each in running:
-            each.cancel()
+        for task in running:
+            task.cancel()
 
     async with asyncio.TaskGroup() as group:
         running = [group.create_task(process.supervisor.run())]
@@ -93,70 +94,64 @@ async def _until(stop: asyncio.Event, process: Process, file: ConfigFile | None)
 
 
 class Process:
-    """What runs in one process for all fleets."""
+    """What one process runs for all fleets."""
 
-    def __init__(self, settings: Settings, given: Opened, clock: SystemClock, recorder: Recorder | None) -> None:
-        self._given = given
+    def __init__(
+        self, settings: ScalerSettings, resources: Resources, clock: SystemClock, recorder: TickRecorder | None
+    ) -> None:
+        self._resources = resources
         self._settings = settings
         self.log = DecisionLog(settings.environment, sys.stdout, clock.wall)
-        self.metrics = Metrics()
-        self.supervisor = Supervisor((), clock, on_lag=self.metrics.lagged, on_gone=self._gone)
-        self.metrics.watch(given.calls, self.supervisor.paces)
+        self.metrics = PrometheusMetrics()
+        self.supervisor = Supervisor((), clock, on_lag=self.metrics.lagged, on_removed=self._removed)
+        self.metrics.watch(resources.calls, self.supervisor.tick_intervals)
         self.publisher = None
-        if given.sink is not None and settings.metrics_namespace is not None:
-            self.publisher = Publisher(
+        if resources.sink is not None and settings.metrics_namespace is not None:
+            self.publisher = CloudWatchPublisher(
                 settings.environment,
                 settings.metrics_namespace,
-                given.sink,
+                resources.sink,
                 clock,
-                paces=self.supervisor.paces,
+                intervals=self.supervisor.tick_intervals,
                 on_failure=self._not_published,
-                vitals=given.vitals,
+                health=resources.airflow_health,
             )
-        everybody: Sequence[Listener | None] = (self.log, self.metrics, self.publisher, recorder)
-        self._listeners = [each for each in everybody if each is not None]
+        listeners: Sequence[TickListener | None] = (self.log, self.metrics, self.publisher, recorder)
+        self._listeners = [listener for listener in listeners if listener is not None]
         self.apply(settings)
 
-    def apply(self, settings: Settings) -> None:
-        """Take these settings from the next tick of each fleet on."""
+    def apply(self, settings: ScalerSettings) -> None:
+        """Use these settings from the next tick of each fleet on."""
         loops = [self._loop(settings, fleet) for fleet in settings.fleets]
-        if self._given.world.controls is not None:
-            self._given.world.controls.watch([fleet.name for fleet in settings.fleets])
-        self._given.writes.resize(per_s=settings.calls.writes_per_s, burst=settings.calls.burst)
+        if self._resources.ports.overrides is not None:
+            self._resources.ports.overrides.watch([fleet.name for fleet in settings.fleets])
+        self._resources.write_rate_limit.resize(per_s=settings.calls.writes_per_s, burst=settings.calls.burst)
         self.supervisor.apply(loops)
 
     def file(self, path: str) -> ConfigFile | None:
-        """Return the settings' file to watch, if there is one."""
+        """Return the settings' file to watch; None without one."""
         return ConfigFile(path, self._settings, self.apply, (self.metrics, self)) if path else None
 
     def config_applied(self) -> None:
-        """Write that the settings' file is in force."""
+        """Log that the settings' file is in force."""
         self.log.event("config_applied")
 
     def config_rejected(self, problems: tuple[str, ...]) -> None:
-        """Write why the settings' file is not in force."""
+        """Log why the settings' file is not in force."""
         self.log.event("config_rejected", problems=list(problems))
 
-    def _loop(self, settings: Settings, fleet: FleetSettings) -> FleetLoop:
-        shared = self._given.world
-        world = World(
-            clock=shared.clock,
-            cluster=shared.cluster,
-            workers=BoundedWorkers(shared.workers),
-            broker=shared.broker,
-            database=shared.database,
-            controls=shared.controls,
-            writes=shared.writes,
-        )
+    def _loop(self, settings: ScalerSettings, fleet: FleetSettings) -> FleetLoop:
+        shared = self._resources.ports
+        ports = replace(shared, workers=LimitedWorkers(shared.workers))
         core, schedule = settings.core_fleet(fleet), Schedules(fleet.schedule)
-        observer = Observer(core, fleet.services, fleet.queues, world, schedule=schedule.at)
-        return FleetLoop(core, observer, world, self._listeners)
+        observer = Observer(core, fleet.services, fleet.queues, ports, schedule=schedule.at)
+        return FleetLoop(core, observer, ports, self._listeners)
 
     def _not_published(self, error: SourceError) -> None:
         self.metrics.not_published(error)
         self.log.event("not_published", error=str(error))
 
-    def _gone(self, fleet: str) -> None:
+    def _removed(self, fleet: str) -> None:
         self.log.removed(fleet)
         self.metrics.removed(fleet)
         if self.publisher is not None:
@@ -165,25 +160,25 @@ class Process:
 
 
 @contextmanager
-def _process(settings: Settings, given: Opened, clock: SystemClock) -> Iterator[Process]:
-    """Assemble the process, with the recorder's thread around it where ticks are recorded."""
+def _process(settings: ScalerSettings, resources: Resources, clock: SystemClock) -> Iterator[Process]:
+    """Create the process, with the recorder's thread around it if ticks are recorded."""
     with ExitStack() as stack:
         recorder = None
         if settings.record_dir is not None:
-            recorder = Recorder(Path(settings.record_dir))
-        process = Process(settings, given, clock, recorder)
+            recorder = TickRecorder(Path(settings.record_dir))
+        process = Process(settings, resources, clock, recorder)
         if recorder is not None:
-            recorder.start(on_left_out=process.metrics.not_recorded)
+            recorder.start(on_dropped=process.metrics.not_recorded)
             stack.callback(recorder.close)
         yield process
 
 
-def _many_files() -> None:
-    """Allow as many connections as the system does: a thousand fleets keep some thousands to their workers."""
+def _raise_file_limit() -> None:
+    """Allow as many open files as the system permits: a thousand fleets keep some thousand connections."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = 65536 if hard == resource.RLIM_INFINITY else hard
-    if soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    target = 65536 if hard == resource.RLIM_INFINITY else hard
+    if soft < target:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (target, hard))
 
 
 if __name__ == "__main__":

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the scaler needs from the world, one small protocol each; `scaler.adapters` has the real ones.
+"""What the scaler needs from outside, one small protocol each; `scaler.adapters` has the implementations.
 
 Every method raises `SourceError` and nothing else, and keeps its own deadline: no call may hang.
 """
@@ -11,15 +11,20 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, Protocol
 
-from scaler.core.model import AgentState, BrokerCount, Controls, DatabaseCount, Service, Task
+from scaler.core.model import AgentState, BrokerCount, DatabaseCount, Overrides, Service, Task
 from scaler.errors import SourceError
+
+
+def rfc3339(at: datetime) -> str:
+    """Return a time in UTC with milliseconds, as in "2026-01-31T12:00:00.000Z"."""
+    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 class Clock(Protocol):
     """Time, passed in."""
 
     def monotonic(self) -> float:
-        """Return seconds that never go back; what decisions are made with."""
+        """Return seconds that never go back; decisions use them."""
         ...
 
     def wall(self) -> datetime:
@@ -27,15 +32,15 @@ class Clock(Protocol):
         ...
 
 
-class Database(Protocol):
+class DatabasePort(Protocol):
     """Airflow's metadata database."""
 
     async def counts(self) -> Mapping[str, DatabaseCount]:
-        """Return the task instances queued and running, by queue; a queue without any is absent."""
+        """Return the queued and running task instances by queue; a queue without any is absent."""
         ...
 
 
-class Broker(Protocol):
+class BrokerPort(Protocol):
     """The message broker."""
 
     async def depth(self, queue_url: str) -> BrokerCount:
@@ -43,30 +48,30 @@ class Broker(Protocol):
         ...
 
 
-class ControlsSource(Protocol):
-    """What people ordered, live."""
+class OverridesSource(Protocol):
+    """The manual overrides of the fleets."""
 
-    async def read(self, fleets: Sequence[str]) -> Mapping[str, Controls | SourceError]:
-        """Return each fleet's controls, expired ones too, or why they cannot be known; without an order `Controls()`.
+    async def read(self, fleets: Sequence[str]) -> Mapping[str, Overrides | SourceError]:
+        """Return each fleet's overrides, expired ones too, or the error; `Overrides()` for a fleet without any.
 
-        It raises nothing: what cannot be read for one fleet says nothing of the others.
+        It raises nothing: an error of one fleet does not affect the others.
         """
         ...
 
 
-class Cluster(Protocol):
-    """The ECS cluster the fleets live in."""
+class ClusterPort(Protocol):
+    """The ECS cluster that runs the fleets."""
 
     async def service(self, name: str) -> Service:
-        """Return the service as it is now."""
+        """Return the current state of the service."""
         ...
 
     async def tasks(self, service: str) -> tuple[Task, ...]:
-        """Return the tasks that ECS wants to run for the service."""
+        """Return the tasks of the service whose desired status is RUNNING."""
         ...
 
     async def protected(self, arns: Sequence[str]) -> frozenset[str]:
-        """Return those of the tasks that are protected; an answer for each, or an error."""
+        """Return those of the tasks that are protected; an error if the answer lacks any of them."""
         ...
 
     async def set_desired(self, service: str, desired: int) -> None:
@@ -74,43 +79,43 @@ class Cluster(Protocol):
         ...
 
 
-class Workers(Protocol):
+class WorkersPort(Protocol):
     """The agents inside the workers."""
 
     async def state(self, task: Task) -> AgentState:
-        """Return what the worker says about itself."""
+        """Return the state that the worker reports."""
         ...
 
     async def drain(self, task: Task, lease_s: float) -> AgentState:
-        """Ask the worker to take nothing new for `lease_s` seconds and to let go of its protection when it is idle."""
+        """Stop the worker from taking messages for `lease_s` seconds; it gives up its protection when it is idle."""
         ...
 
     async def resume(self, task: Task) -> AgentState:
-        """Ask the worker to protect itself again and to consume."""
+        """Make the worker protect itself again and consume."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
-class Vitals:
-    """What Airflow's metadata database says of Airflow itself."""
+class AirflowHealth:
+    """The health of Airflow itself, from its metadata database."""
 
     schedulers: int
-    """Schedulers whose heart has beaten within the time that was asked for."""
+    """Schedulers with a heartbeat within the requested time."""
     oldest_queued_s: float
-    """How long the task that is queued the longest has been; 0 without any."""
+    """Age of the task instance that is queued the longest; 0 without any."""
 
 
-class AirflowVitals(Protocol):
-    """Whether Airflow is alive."""
+class AirflowHealthSource(Protocol):
+    """The source of Airflow's health."""
 
-    async def vitals(self, within_s: float) -> Vitals:
+    async def health(self, within_s: float) -> AirflowHealth:
         """Return the schedulers with a heartbeat in the last `within_s` seconds, and the age of the oldest task."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Datum:
-    """One value of one CloudWatch metric, as of now."""
+    """One current value of one CloudWatch metric."""
 
     namespace: str
     name: str
@@ -120,8 +125,8 @@ class Datum:
 
 
 class MetricSink(Protocol):
-    """Where metrics of the environment are kept."""
+    """The destination of the environment's metrics."""
 
     async def put(self, data: Sequence[Datum]) -> None:
-        """Keep the values, each of this moment."""
+        """Store the values with the current time."""
         ...

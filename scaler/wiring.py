@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Opens the world that the settings name: clients, connections and what shares them."""
+"""Opens the resources that the settings name: clients, connections and the caches in front of them."""
 
 from __future__ import annotations
 
@@ -14,41 +14,43 @@ import aiohttp
 from scaler.adapters.airflow_database import AirflowDatabase
 from scaler.adapters.aws import ApiCalls, clients
 from scaler.adapters.cloudwatch import CloudWatchBroker
-from scaler.adapters.ecs import Ecs
+from scaler.adapters.ecs import EcsCluster
 from scaler.adapters.metrics import CloudWatchMetrics
-from scaler.adapters.override_store import SsmControls
-from scaler.adapters.sqs import Sqs
+from scaler.adapters.override_store import SsmOverrides
+from scaler.adapters.sqs import SqsBroker
 from scaler.adapters.worker_agent import WorkerAgents, signing_key
-from scaler.config.settings import CloudWatchSettings, RedisSettings, Secrets, Settings
-from scaler.ports import AirflowVitals, Broker, Clock, MetricSink
-from scaler.runtime.observe import SharedDatabase, World
-from scaler.runtime.overrides import SharedControls
-from scaler.runtime.write_rate_limit import WriteBudget
+from scaler.config.settings import CloudWatchSettings, RedisSettings, ScalerSecrets, ScalerSettings
+from scaler.ports import AirflowHealthSource, BrokerPort, Clock, MetricSink
+from scaler.runtime.observe import Ports, SharedDatabase
+from scaler.runtime.overrides import SharedOverrides
+from scaler.runtime.write_rate_limit import WriteRateLimit
 
 CONNECTIONS = 500
-"""To agents, at once; a fleet takes at most 32 of them."""
-VITALS_DEADLINE_S = 8.0
-"""Nobody waits for it but the minute's metrics."""
+"""Connections to agents at the same time; a fleet uses at most 32 of them."""
+HEALTH_DEADLINE_S = 8.0
+"""Only the metrics, once a minute, wait for this query."""
 
 
 @dataclass(frozen=True, slots=True)
-class Opened:
-    """The world, and what is not a fleet's."""
+class Resources:
+    """The ports, and the resources that are not part of a fleet."""
 
-    world: World
-    writes: WriteBudget
+    ports: Ports
+    write_rate_limit: WriteRateLimit
     session: aiohttp.ClientSession
     calls: ApiCalls
     sink: MetricSink | None
-    """Where metrics are published; None: nowhere."""
-    vitals: AirflowVitals | None
-    """Whether Airflow lives; None: nobody is to be told, or there is no database."""
+    """The destination of metrics; None: no metrics are published."""
+    airflow_health: AirflowHealthSource | None
+    """None: no metrics are published, or there is no database."""
 
 
 @asynccontextmanager
-async def opened(settings: Settings, hidden: Secrets, clock: Clock) -> AsyncIterator[Opened]:
-    """Open everything the settings name while the body runs."""
-    # No single call may eat up a tick, and none needs more than two seconds.
+async def open_resources(
+    settings: ScalerSettings, secret_values: ScalerSecrets, clock: Clock
+) -> AsyncIterator[Resources]:
+    """Open everything that the settings name while the body runs."""
+    # No single call may use up a tick, and none needs more than two seconds.
     deadline_s = min(2.0, settings.interval_s * 0.4)
     async with AsyncExitStack() as stack:
         calls = ApiCalls()
@@ -60,43 +62,49 @@ async def opened(settings: Settings, hidden: Secrets, clock: Clock) -> AsyncIter
         session = await stack.enter_async_context(aiohttp.ClientSession(connector=connector))
         agents = WorkerAgents(
             session,
-            signing_key(hidden.signing_seed),
+            signing_key(secret_values.signing_seed),
             port=settings.agent_port,
             wall=clock.wall,
             nonce=lambda: secrets.token_urlsafe(18),
             deadline_s=deadline_s,
         )
-        writes = WriteBudget(clock, per_s=settings.calls.writes_per_s, burst=settings.calls.burst)
-        controls = None
-        if settings.controls_prefix is not None:
-            source = SsmControls(await client("ssm"), settings.controls_prefix, deadline_s=deadline_s)
-            # Twice an interval for all fleets: an order is seen within one and a half.
+        write_rate_limit = WriteRateLimit(clock, per_s=settings.calls.writes_per_s, burst=settings.calls.burst)
+        overrides = None
+        if settings.overrides_prefix is not None:
+            source = SsmOverrides(await client("ssm"), settings.overrides_prefix, deadline_s=deadline_s)
+            # Two reads an interval for all fleets: an override takes effect within 1.5 intervals.
             names = [fleet.name for fleet in settings.fleets]
-            controls = SharedControls(source, names, clock, max_age_s=settings.interval_s / 2)
-        world = World(
+            overrides = SharedOverrides(source, names, clock, max_age_s=settings.interval_s / 2)
+            stack.push_async_callback(overrides.close)
+        ports = Ports(
             clock=clock,
-            cluster=Ecs(await client("ecs"), settings.cluster, deadline_s=deadline_s),
+            cluster=EcsCluster(await client("ecs"), settings.cluster, deadline_s=deadline_s),
             workers=agents,
-            broker=await _broker(settings, hidden, clock, deadline_s, stack, client),
-            database=_database(settings, hidden, clock, deadline_s, stack),
-            controls=controls,
-            writes=writes,
+            broker=await _broker(settings, secret_values, clock, deadline_s, stack, client),
+            database=_database(settings, secret_values, clock, deadline_s, stack),
+            overrides=overrides,
+            write_rate_limit=write_rate_limit,
         )
         sink = None if settings.metrics_namespace is None else CloudWatchMetrics(await client("cloudwatch"))
-        vitals = None if sink is None else _airflow(settings, hidden, VITALS_DEADLINE_S, stack)
-        yield Opened(world, writes, session, calls, sink, vitals)
+        health = None if sink is None else _airflow(settings, secret_values, HEALTH_DEADLINE_S, stack)
+        yield Resources(ports, write_rate_limit, session, calls, sink, health)
 
 
 async def _broker(
-    settings: Settings, hidden: Secrets, clock: Clock, deadline_s: float, stack: AsyncExitStack, client: Any
-) -> Broker:
+    settings: ScalerSettings,
+    secret_values: ScalerSecrets,
+    clock: Clock,
+    deadline_s: float,
+    stack: AsyncExitStack,
+    client: Any,
+) -> BrokerPort:
     match settings.broker:
         case RedisSettings() as redis:
-            from scaler.adapters.redis import RedisBroker  # noqa: PLC0415  megabytes that SQS does not need
+            from scaler.adapters.redis import RedisBroker  # noqa: PLC0415  some megabytes that SQS does not need
 
             broker = RedisBroker(
                 redis,
-                hidden.redis_password,
+                secret_values.redis_password,
                 monotonic=clock.monotonic,
                 max_age_s=_shared_s(settings),
                 deadline_s=deadline_s,
@@ -104,7 +112,7 @@ async def _broker(
             stack.push_async_callback(broker.close)
             return broker
         case CloudWatchSettings() as metrics:
-            watched = CloudWatchBroker(
+            cloudwatch = CloudWatchBroker(
                 await client("cloudwatch"),
                 metrics,
                 monotonic=clock.monotonic,
@@ -112,30 +120,36 @@ async def _broker(
                 max_failure_age_s=_shared_s(settings),
                 deadline_s=deadline_s,
             )
-            stack.push_async_callback(watched.close)
-            return watched
+            stack.push_async_callback(cloudwatch.close)
+            return cloudwatch
         case _:
-            return Sqs(await client("sqs"), deadline_s=deadline_s)
+            return SqsBroker(await client("sqs"), deadline_s=deadline_s)
 
 
 def _database(
-    settings: Settings, hidden: Secrets, clock: Clock, deadline_s: float, stack: AsyncExitStack
+    settings: ScalerSettings, secret_values: ScalerSecrets, clock: Clock, deadline_s: float, stack: AsyncExitStack
 ) -> SharedDatabase | None:
-    airflow = _airflow(settings, hidden, deadline_s, stack)
-    return None if airflow is None else SharedDatabase(airflow, clock, max_age_s=_shared_s(settings))
-
-
-def _airflow(settings: Settings, hidden: Secrets, deadline_s: float, stack: AsyncExitStack) -> AirflowDatabase | None:
-    """Return a connection of its own; None where there is no database."""
-    if settings.database is None or hidden.database_password is None:
+    airflow = _airflow(settings, secret_values, deadline_s, stack)
+    if airflow is None:
         return None
-    user = hidden.database_user or settings.database.user
+    shared = SharedDatabase(airflow, clock, max_age_s=_shared_s(settings))
+    stack.push_async_callback(shared.close)
+    return shared
+
+
+def _airflow(
+    settings: ScalerSettings, secret_values: ScalerSecrets, deadline_s: float, stack: AsyncExitStack
+) -> AirflowDatabase | None:
+    """Return a connection to Airflow's database; None if there is none."""
+    if settings.database is None or secret_values.database_password is None:
+        return None
+    user = secret_values.database_user or settings.database.user
     login = settings.database.model_copy(update={"user": user})
-    airflow = AirflowDatabase(login, hidden.database_password, deadline_s=deadline_s)
+    airflow = AirflowDatabase(login, secret_values.database_password, deadline_s=deadline_s)
     stack.push_async_callback(airflow.close)
     return airflow
 
 
-def _shared_s(settings: Settings) -> float:
-    """Return how long an answer that is for all fleets serves: fleets that tick together share one."""
+def _shared_s(settings: ScalerSettings) -> float:
+    """Return the maximum age of a shared answer: fleets that tick at the same time share one."""
     return min(1.0, settings.interval_s / 10)

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A whole environment in virtual time, to try the real scaler against everything that can go wrong.
+"""A whole environment in virtual time, to test the real scaler against every kind of fault.
 
-ECS is `local_ecs.model.Ecs` with a picker that stops any unprotected task. Every worker is the real state machine
-of the worker agent around a simple Celery consumer, the broker hands messages to polls that may outlive their worker,
-and the scaler is the real `Supervisor` with ports that fail. A `Ledger` judges: tasks lost, tasks interrupted,
-invariants broken. `removed.Removed` names the steps of the protocol that can be taken away: each must lose tasks.
+ECS is `local_ecs.model.Ecs` with a picker that stops any unprotected task. Every worker is the real state machine of
+the worker agent around a simple Celery consumer. The broker gives messages to polls that may outlive their worker. The
+scaler is the real `Supervisor`, with ports that fail. A `RunLedger` records lost tasks, interrupted tasks and broken
+invariants. `negative_controls.DisabledSafeguard` names the steps of the protocol that can be disabled: each must lose
+tasks.
 """

@@ -13,12 +13,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from local_ecs.model import Ecs, EcsError, LaunchTask, Settings, StopTask, Task, TaskStatus, shuffled
-from simulation.fault_injection import Fate, Weather
-from simulation.ledger import Ledger
-from simulation.negative_controls import Removed
-from simulation.queue import Queue
-from simulation.worker import Nature, Worker
-from worker_agent.state_machine import Answered, Ask, Call, Verdict
+from simulation.fault_injection import CallOutcome, FaultInjector
+from simulation.ledger import RunLedger
+from simulation.negative_controls import DisabledSafeguard
+from simulation.queue import SimulatedQueue
+from simulation.worker import SimulatedWorker, WorkerProfile
+from worker_agent.state_machine import Call, CallAnswered, ProtectionRequest, ProtectionResult
 
 CLUSTER = "simulated"
 AGENT_TIMEOUT_S = 5.0
@@ -29,14 +29,14 @@ NOT_ECS = frozenset({"SpotInterruption", "TerminationNotice", "UserInitiated", "
 
 
 @dataclass
-class Site:
+class Topology:
     """One fleet's place: its services, its queue, and when what was rolled out."""
 
     fleet: str
     family: str
     services: tuple[str, ...]
-    queue: Queue
-    nature: Nature
+    queue: SimulatedQueue
+    profile: WorkerProfile
     launch_s: tuple[float, float] = (5.0, 25.0)
     patience_s: float = 20.0
     """A new revision must consume after one launch and so many seconds, when nothing else is wrong."""
@@ -49,22 +49,28 @@ class Site:
     """Task definition ARN -> when it was rolled out and not yet seen to consume."""
 
 
-class Cloud:
+class FakeEcs:
     """The cluster of a simulation."""
 
     def __init__(
-        self, rng: random.Random, ledger: Ledger, weather: Weather, *, settings: Settings, removed: Removed
+        self,
+        rng: random.Random,
+        ledger: RunLedger,
+        faults: FaultInjector,
+        *,
+        settings: Settings,
+        disabled: DisabledSafeguard,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._rng = rng
         self._ledger = ledger
-        self._weather = weather
-        self._removed = removed
+        self._faults = faults
+        self._disabled = disabled
         self.ecs = Ecs(settings, picker=shuffled(rng))
         self.ecs.clusters.create(CLUSTER)
-        self.sites: dict[str, Site] = {}
+        self.topologies: dict[str, Topology] = {}
         """By service name."""
-        self.workers: dict[str, Worker] = {}
+        self.workers: dict[str, SimulatedWorker] = {}
         self.stop_timeout_s = 30.0
         self._due: asyncio.TimerHandle | None = None
         self._protected_until: dict[str, float] = {}
@@ -79,35 +85,37 @@ class Cloud:
 
     # --- what the scaler, people and Terraform do
 
-    def found(self, site: Site, desired: int) -> None:
+    def found(self, topology: Topology, desired: int) -> None:
         """Create a fleet's services; the first one runs."""
-        self.ecs.task_definitions.register(site.family, {"containerDefinitions": [{"name": "worker"}]})
-        for number, service in enumerate(site.services):
+        self.ecs.task_definitions.register(topology.family, {"containerDefinitions": [{"name": "worker"}]})
+        for number, service in enumerate(topology.services):
             self.ecs.services.create(
                 service,
                 cluster=CLUSTER,
-                task_definition=f"{site.family}:1",
+                task_definition=f"{topology.family}:1",
                 desired_count=0 if number else desired,
                 minimum_healthy_percent=0,
                 maximum_percent=200,
             )
-            self.sites[service] = site
+            self.topologies[service] = topology
         self.poke()
 
-    def roll_out(self, site: Site, *, same_service: bool = False) -> str | None:
+    def roll_out(self, topology: Topology, *, same_service: bool = False) -> str | None:
         """Register a revision and deploy it as Terraform does, by its number; returns the service, None if refused."""
-        number = site.revision + (2 if same_service and len(site.services) > 1 else 1)
-        while site.revision < number:
-            site.revision += 1
-            definition = self.ecs.task_definitions.register(site.family, {"containerDefinitions": [{"name": "worker"}]})
-        service = site.services[(number - 1) % len(site.services)]
+        number = topology.revision + (2 if same_service and len(topology.services) > 1 else 1)
+        while topology.revision < number:
+            topology.revision += 1
+            definition = self.ecs.task_definitions.register(
+                topology.family, {"containerDefinitions": [{"name": "worker"}]}
+            )
+        service = topology.services[(number - 1) % len(topology.services)]
         try:
             self.ecs.services.update(service, cluster=CLUSTER, task_definition=definition.arn)
         except EcsError:
             self._ledger.counts["rollouts_refused"] += 1
             return None
         self._ledger.counts["rollouts"] += 1
-        site.rolled_at = {definition.arn: self._loop.time()}
+        topology.rolled_at = {definition.arn: self._loop.time()}
         self.poke()
         return service
 
@@ -128,12 +136,12 @@ class Cloud:
 
     # --- what happens to workers
 
-    def kill(self, worker: Worker) -> None:
+    def kill(self, worker: SimulatedWorker) -> None:
         """A worker's process gets a SIGKILL from nowhere: a fault."""
         worker.kill(explained=True)
         self._gone(worker.arn, "OutOfMemory")
 
-    def spot(self, worker: Worker) -> None:
+    def spot(self, worker: SimulatedWorker) -> None:
         """AWS takes the machine back: SIGTERM, protected or not, and the end after the stop timeout."""
         self.ecs.faults.interrupt(worker.arn)
         self.poke()
@@ -148,9 +156,9 @@ class Cloud:
         self.poke()
         return [t for t in self.ecs.services.tasks(self.ecs.services.get(service, cluster=CLUSTER)) if not t.stopping]
 
-    def workers_of(self, site: Site) -> list[Worker]:
+    def workers_of(self, topology: Topology) -> list[SimulatedWorker]:
         """Return the fleet's workers that live, in a fixed order."""
-        keys = dict.fromkeys(site.services)
+        keys = dict.fromkeys(topology.services)
         found = []
         for arn, worker in self.workers.items():
             task = self.ecs.task(arn)
@@ -158,34 +166,34 @@ class Cloud:
                 found.append(worker)
         return found
 
-    def protect(self, arn: str, call: Call, answer: Callable[[Answered], None]) -> None:
+    def protect(self, arn: str, call: Call, answer: Callable[[CallAnswered], None]) -> None:
         """Carry a worker's protection call to ECS and the answer back, each way some time."""
-        odds = self._weather.of("protection")
-        fate = odds.draw(self._rng)
-        way_s = self._rng.uniform(*odds.latency_s)
-        lost = Answered(call.number, Verdict.FAILED, reason="no answer from the ECS agent")
-        if fate is Fate.FAILS:
+        rates = self._faults.of("protection")
+        outcome = rates.draw(self._rng)
+        way_s = self._rng.uniform(*rates.latency_s)
+        lost = CallAnswered(call.number, ProtectionResult.FAILED, reason="no answer from the ECS agent")
+        if outcome is CallOutcome.FAILS:
             self._loop.call_later(way_s, answer, lost)
             return
-        if fate is not Fate.FINE:
+        if outcome is not CallOutcome.FINE:
             self._loop.call_later(AGENT_TIMEOUT_S, answer, lost)
-        if fate is Fate.SILENT:
+        if outcome is CallOutcome.SILENT:
             return
-        if fate is Fate.LATE:
-            way_s = self._rng.uniform(*odds.late_s)
-        self._loop.call_later(way_s, self._arrive, arn, call, answer if fate is Fate.FINE else None)
+        if outcome is CallOutcome.LATE:
+            way_s = self._rng.uniform(*rates.late_s)
+        self._loop.call_later(way_s, self._arrive, arn, call, answer if outcome is CallOutcome.FINE else None)
 
-    def _arrive(self, arn: str, call: Call, answer: Callable[[Answered], None] | None) -> None:
+    def _arrive(self, arn: str, call: Call, answer: Callable[[CallAnswered], None] | None) -> None:
         worker = self.workers.get(arn)
         if worker is None:
             return
-        said = self._perform(arn, call, worker.nature.protection_minutes)
+        said = self._perform(arn, call, worker.profile.protection_minutes)
         if answer is not None:
             self._loop.call_later(self._rng.uniform(0.01, 0.1), answer, said)
 
-    def _perform(self, arn: str, call: Call, minutes: int) -> Answered:
+    def _perform(self, arn: str, call: Call, minutes: int) -> CallAnswered:
         self.poke()
-        enable = call.ask is Ask.PROTECT
+        enable = call.request is ProtectionRequest.PROTECT
         done, failures = self.ecs.protection.update([arn], enabled=enable, minutes=minutes, cluster=CLUSTER)
         task = self.ecs.task(arn)
         service = task.service_key[1] if task is not None and task.service_key is not None else ""
@@ -196,10 +204,12 @@ class Cloud:
             self._protected_until.pop(arn, None)
         self.poke()
         if failures:
-            return Answered(call.number, Verdict.REFUSED, reason=f"{failures[0].reason}: {failures[0].detail}")
+            return CallAnswered(
+                call.number, ProtectionResult.REFUSED, reason=f"{failures[0].reason}: {failures[0].detail}"
+            )
         if not enable:
-            return Answered(call.number, Verdict.UNPROTECTED)
-        return Answered(call.number, Verdict.PROTECTED, until=self._protected_until[arn])
+            return CallAnswered(call.number, ProtectionResult.UNPROTECTED)
+        return CallAnswered(call.number, ProtectionResult.PROTECTED, until=self._protected_until[arn])
 
     # --- time
 
@@ -208,9 +218,9 @@ class Cloud:
         for effect in self.ecs.advance(self._loop.time()):
             match effect:
                 case LaunchTask(task):
-                    site = self.sites[task.service_key[1]] if task.service_key else None
-                    if site is not None:
-                        self._loop.call_later(self._rng.uniform(*site.launch_s), self._up, task.arn, site)
+                    topology = self.topologies[task.service_key[1]] if task.service_key else None
+                    if topology is not None:
+                        self._loop.call_later(self._rng.uniform(*topology.launch_s), self._up, task.arn, topology)
                 case StopTask(task):
                     self._stop(task)
         next_due = self.ecs.next_due()
@@ -224,45 +234,45 @@ class Cloud:
         self._due = None
         self.poke()
 
-    def _up(self, arn: str, site: Site) -> None:
+    def _up(self, arn: str, topology: Topology) -> None:
         task = self.ecs.task(arn)
         if task is None or task.stopping or task.status is TaskStatus.STOPPED:
             self._gone(arn, "")
             return
         self.ecs.task_running(arn)
         self.poke()
-        self._loop.call_later(self._rng.uniform(*BOOT_S), self._boot, arn, site)
+        self._loop.call_later(self._rng.uniform(*BOOT_S), self._boot, arn, topology)
 
-    def _boot(self, arn: str, site: Site) -> None:
+    def _boot(self, arn: str, topology: Topology) -> None:
         """The container runs and Celery is ready: the agent listens."""
         task = self.ecs.task(arn)
         if task is None or task.stopping:
             self._gone(arn, "")
             return
-        self.workers[arn] = Worker(
+        self.workers[arn] = SimulatedWorker(
             arn,
-            site.queue,
-            site.nature,
+            topology.queue,
+            topology.profile,
             rng=self._rng,
             ledger=self._ledger,
             protect=self.protect,
             protected=self.protected,
-            consumes=lambda arn: self._first(arn, site),
-            removed=self._removed,
+            consumes=lambda arn: self._first(arn, topology),
+            disabled=self._disabled,
         )
 
-    def _first(self, arn: str, site: Site) -> None:
+    def _first(self, arn: str, topology: Topology) -> None:
         """A worker takes its first message: note how long its revision took."""
         task = self.ecs.task(arn)
-        since = None if task is None else site.rolled_at.pop(task.task_definition_arn, None)
+        since = None if task is None else topology.rolled_at.pop(task.task_definition_arn, None)
         if since is None:
             return
         took_s = self._loop.time() - since
         self.rollouts_s.append(took_s)
-        if not site.never_empty or self._loop.time() <= self.disturbed_until or since <= self.disturbed_until:
+        if not topology.never_empty or self._loop.time() <= self.disturbed_until or since <= self.disturbed_until:
             return
         self._ledger.counts["rollouts_timed"] += 1
-        limit_s = site.launch_s[1] + self.ecs.settings.pending_s + BOOT_S[1] + site.patience_s
+        limit_s = topology.launch_s[1] + self.ecs.settings.pending_s + BOOT_S[1] + topology.patience_s
         if took_s > limit_s:
             self._ledger.breaks(since, f"the new revision consumed after {took_s:.0f} s, {limit_s:.0f} s were enough")
 
@@ -294,7 +304,7 @@ class Cloud:
             end.cancel()
             self._loop.call_later(0.5, self._end, worker, explained)
 
-    def _end(self, worker: Worker, explained: bool) -> None:
+    def _end(self, worker: SimulatedWorker, explained: bool) -> None:
         worker.kill(explained=explained)
         self._gone(worker.arn, "EssentialContainerExited")
 
@@ -309,20 +319,22 @@ class Cloud:
     def judge(self) -> None:
         """Hold every service to what must be true at any instant."""
         self.poke()
-        for service in self.sites:
+        for service in self.topologies:
             self._judge(service, "as time passed")
 
     def judge_bound(self, service: str, desired: int) -> None:
         """Hold a raised count to the maximum, or to the tasks that are there and may need protection."""
-        site = self.sites[service]
+        topology = self.topologies[service]
         found = self.ecs.services.get(service, cluster=CLUSTER)
         live = sum(1 for task in self.ecs.services.tasks(found) if not task.stopping)
-        if desired > max(site.maximum, live):
-            self._ledger.breaks(self.ecs.now, f"{service} raised to {desired}: maximum {site.maximum}, {live} tasks")
+        if desired > max(topology.maximum, live):
+            self._ledger.breaks(
+                self.ecs.now, f"{service} raised to {desired}: maximum {topology.maximum}, {live} tasks"
+            )
 
     def _judge(self, service: str, when: str) -> None:
         """Hold the service to `desired >= protected` at this instant."""
-        if service not in self.sites or service in self.deleted:
+        if service not in self.topologies or service in self.deleted:
             return
         now = self._loop.time()
         found = self.ecs.services.get(service, cluster=CLUSTER)

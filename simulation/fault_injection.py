@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What fails now: one `Weather` for the whole simulated world, changed while it runs.
+"""What fails now: one `FaultInjector` for the whole simulated world, changed while it runs.
 
 Each source (`ecs`, `broker`, `database`, `agent`, `protection`) has its own probabilities; 1.0 is an outage.
 """
@@ -10,10 +10,10 @@ import random
 from dataclasses import dataclass, field
 from enum import Enum, auto
 
-SOURCES = ("ecs", "broker", "database", "agent", "protection", "controls")
+SOURCES = ("ecs", "broker", "database", "agent", "protection", "overrides")
 
 
-class Fate(Enum):
+class CallOutcome(Enum):
     """What becomes of one call."""
 
     FINE = auto()
@@ -28,7 +28,7 @@ class Fate(Enum):
 
 
 @dataclass
-class Odds:
+class FaultRates:
     """Probabilities of what befalls a call of one source."""
 
     fails: float = 0.0
@@ -43,35 +43,35 @@ class Odds:
     throttled: bool = False
     """Whether a call that fails says that it came too often."""
 
-    def draw(self, rng: random.Random) -> Fate:
+    def draw(self, rng: random.Random) -> CallOutcome:
         """Decide one call."""
         if not (self.fails or self.silent or self.late or self.unheard):
-            return Fate.FINE
+            return CallOutcome.FINE
         at = rng.random()
-        for fate, share in (
-            (Fate.FAILS, self.fails),
-            (Fate.SILENT, self.silent),
-            (Fate.LATE, self.late),
-            (Fate.UNHEARD, self.unheard),
+        for outcome, share in (
+            (CallOutcome.FAILS, self.fails),
+            (CallOutcome.SILENT, self.silent),
+            (CallOutcome.LATE, self.late),
+            (CallOutcome.UNHEARD, self.unheard),
         ):
             if at < share:
-                return fate
+                return outcome
             at -= share
-        return Fate.FINE
+        return CallOutcome.FINE
 
 
 @dataclass
-class Weather:
-    """The odds of every source, and of the scaler's own end."""
+class FaultInjector:
+    """The rates of every source, and of the scaler's own end."""
 
-    odds: dict[str, Odds] = field(default_factory=lambda: {source: Odds() for source in SOURCES})
+    rates: dict[str, FaultRates] = field(default_factory=lambda: {source: FaultRates() for source in SOURCES})
     kill_scaler: float = 0.0
     """At each call, before and after it happens."""
 
-    def of(self, source: str) -> Odds:
-        """Return a source's odds, to be read or changed."""
-        return self.odds[source]
+    def of(self, source: str) -> FaultRates:
+        """Return a source's rates, to be read or changed."""
+        return self.rates[source]
 
     def clear(self, source: str) -> None:
         """Let a source work again."""
-        self.odds[source] = Odds()
+        self.rates[source] = FaultRates()

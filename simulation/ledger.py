@@ -15,7 +15,7 @@ KEPT = 20
 
 
 @dataclass
-class Ledger:
+class RunLedger:
     """Everything one run is judged by."""
 
     sent: set[int] = field(default_factory=set)

@@ -8,45 +8,45 @@ from dataclasses import replace
 
 from scaler.core.decide import decide
 from scaler.core.model import Fleet, Observation
-from scaler.core.state import Decision, GenerationDecision, State
-from simulation.negative_controls import Removed
+from scaler.core.state import Decision, FleetState, ServiceDecision
+from simulation.negative_controls import DisabledSafeguard
 
-Decide = Callable[[Fleet, Observation, State, float], tuple[Decision, State]]
+Decide = Callable[[Fleet, Observation, FleetState, float], tuple[Decision, FleetState]]
 
 
-def deciding(removed: Removed) -> Decide:
+def decide_without(disabled: DisabledSafeguard) -> Decide:
     """Return `decide`, or one that leaves a step out."""
-    match removed:
-        case Removed.RELEASE_FIRST:
+    match disabled:
+        case DisabledSafeguard.RELEASE_FIRST:
             return _reduce_at_once
-        case Removed.FLOOR_ABOVE_MAXIMUM:
+        case DisabledSafeguard.FLOOR_ABOVE_MAXIMUM:
             return _maximum_wins
         case _:
             return decide
 
 
-def _reduce_at_once(fleet: Fleet, seen: Observation, state: State, now: float) -> tuple[Decision, State]:
+def _reduce_at_once(fleet: Fleet, seen: Observation, state: FleetState, now: float) -> tuple[Decision, FleetState]:
     """Write what is wanted, released or not, protected or not."""
     decision, state = decide(fleet, seen, state, now)
-    wanted = decision.wanted
+    wanted = decision.target
     if wanted is None or decision.demand is None:
         return decision, state
     return _bend(decision, lambda name, each: wanted if name == decision.current else 0), state
 
 
-def _maximum_wins(fleet: Fleet, seen: Observation, state: State, now: float) -> tuple[Decision, State]:
+def _maximum_wins(fleet: Fleet, seen: Observation, state: FleetState, now: float) -> tuple[Decision, FleetState]:
     decision, state = decide(fleet, seen, state, now)
     most = decision.maximum
     return _bend(decision, lambda _, each: min(each.desired or 0, most)), state
 
 
-def _bend(decision: Decision, desired: Callable[[str, GenerationDecision], int]) -> Decision:
+def _bend(decision: Decision, desired: Callable[[str, ServiceDecision], int]) -> Decision:
     bent = {
         name: each if each.desired is None else _with(each, desired(name, each))
-        for name, each in decision.generations.items()
+        for name, each in decision.services.items()
     }
-    return replace(decision, generations=bent)
+    return replace(decision, services=bent)
 
 
-def _with(each: GenerationDecision, desired: int) -> GenerationDecision:
+def _with(each: ServiceDecision, desired: int) -> ServiceDecision:
     return each if desired == each.desired else replace(each, desired=desired, released=(), kind="shrink")

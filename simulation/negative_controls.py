@@ -7,7 +7,7 @@ Each member is asked about at the one place where its step is taken.
 from enum import StrEnum
 
 
-class Removed(StrEnum):
+class DisabledSafeguard(StrEnum):
     """Which step is taken away."""
 
     NOTHING = "nothing"
@@ -25,4 +25,4 @@ class Removed(StrEnum):
     PROTECT_AGAIN = "resume after release without protection"
 
 
-CONTROLS = tuple(each for each in Removed if each is not Removed.NOTHING)
+NEGATIVE_CONTROLS = tuple(each for each in DisabledSafeguard if each is not DisabledSafeguard.NOTHING)

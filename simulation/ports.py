@@ -11,13 +11,13 @@ from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
 from local_ecs.model import EcsError, TaskStatus
-from scaler.core.model import AgentState, BrokerCount, Controls, DatabaseCount, Deployment, Service, Task
+from scaler.core.model import AgentState, BrokerCount, DatabaseCount, Deployment, Overrides, Service, Task
 from scaler.errors import BadAnswerError, DeadlineError, SourceError, ThrottledError
-from simulation.fake_ecs import CLUSTER, Cloud
-from simulation.fault_injection import Fate, Weather
-from simulation.negative_controls import Removed
-from simulation.queue import Queue
-from simulation.worker import Worker
+from simulation.fake_ecs import CLUSTER, FakeEcs
+from simulation.fault_injection import CallOutcome, FaultInjector
+from simulation.negative_controls import DisabledSafeguard
+from simulation.queue import SimulatedQueue
+from simulation.worker import SimulatedWorker
 from worker_agent.state_machine import Drain, Resume
 
 T = TypeVar("T")
@@ -43,11 +43,11 @@ class SimulatedClock:
 
 
 @dataclass
-class Line:
+class FaultyLink:
     """The way to one source."""
 
     rng: random.Random
-    weather: Weather
+    faults: FaultInjector
     kill: Callable[[], None] = lambda: None
     """Ends the scaler's process at this very call."""
     kill_in: int | None = None
@@ -57,23 +57,23 @@ class Line:
     async def call(self, source: str, perform: Callable[[], T], deadline_s: float = DEADLINE_S) -> T:
         """Carry one call there and its answer back; raises SourceError."""
         self.calls[source] = self.calls.get(source, 0) + 1
-        odds = self.weather.of(source)
-        fate = odds.draw(self.rng)
-        latency_s = self.rng.uniform(*odds.latency_s) if self.rng.random() < odds.slow else 0.0
+        rates = self.faults.of(source)
+        outcome = rates.draw(self.rng)
+        latency_s = self.rng.uniform(*rates.latency_s) if self.rng.random() < rates.slow else 0.0
         await self._survive()
-        if fate is Fate.FAILS:
+        if outcome is CallOutcome.FAILS:
             await asyncio.sleep(latency_s)
-            raise (ThrottledError if odds.throttled else SourceError)(source, odds.reason)
-        if fate is Fate.SILENT or latency_s > deadline_s:
+            raise (ThrottledError if rates.throttled else SourceError)(source, rates.reason)
+        if outcome is CallOutcome.SILENT or latency_s > deadline_s:
             await self._in_vain(source, deadline_s)
-        if fate is Fate.LATE:
-            asyncio.get_running_loop().call_later(deadline_s + self.rng.uniform(*odds.late_s), _quietly, perform)
+        if outcome is CallOutcome.LATE:
+            asyncio.get_running_loop().call_later(deadline_s + self.rng.uniform(*rates.late_s), _quietly, perform)
             await self._in_vain(source, deadline_s)
         before = latency_s > 0.0 and self.rng.random() < 0.5
         if before:
             await asyncio.sleep(latency_s)
         answer = perform()
-        if fate is Fate.UNHEARD:
+        if outcome is CallOutcome.UNHEARD:
             await self._in_vain(source, deadline_s)
         await self._survive()
         if latency_s and not before:
@@ -81,8 +81,8 @@ class Line:
         return answer
 
     async def _survive(self) -> None:
-        odds = self.weather.kill_scaler
-        due = bool(odds) and self.rng.random() < odds
+        rates = self.faults.kill_scaler
+        due = bool(rates) and self.rng.random() < rates
         if self.kill_in is not None:
             self.kill_in -= 1
             if self.kill_in <= 0:
@@ -107,10 +107,12 @@ def _quietly(perform: Callable[[], object]) -> None:
 class SimulatedCluster:
     """The port `Cluster`."""
 
-    def __init__(self, cloud: Cloud, line: Line, *, removed: Removed = Removed.NOTHING) -> None:
-        self._cloud = cloud
-        self._line = line
-        self._removed = removed
+    def __init__(
+        self, fake_ecs: FakeEcs, link: FaultyLink, *, disabled: DisabledSafeguard = DisabledSafeguard.NOTHING
+    ) -> None:
+        self._fake_ecs = fake_ecs
+        self._link = link
+        self._disabled = disabled
         self.writes: list[tuple[float, str, int, int]] = []
         """(when, service, before, after) of every UpdateService that ECS took."""
         self.partial_failures = 0.0
@@ -118,25 +120,25 @@ class SimulatedCluster:
 
     async def service(self, name: str) -> Service:
         """Return the service as DescribeServices would tell it."""
-        return await self._line.call("ecs", lambda: self._service(name))
+        return await self._link.call("ecs", lambda: self._service(name))
 
     async def tasks(self, service: str) -> tuple[Task, ...]:
         """Return the tasks ECS wants to run."""
-        return await self._line.call("ecs", lambda: self._tasks(service))
+        return await self._link.call("ecs", lambda: self._tasks(service))
 
     async def protected(self, arns: Sequence[str]) -> frozenset[str]:
         """Return those of the tasks that are protected."""
         if not arns:
             return frozenset()
-        return await self._line.call("ecs", lambda: self._protected(arns))
+        return await self._link.call("ecs", lambda: self._protected(arns))
 
     async def set_desired(self, service: str, desired: int) -> None:
         """Write the desired count."""
-        await self._line.call("ecs", lambda: self._set_desired(service, desired))
+        await self._link.call("ecs", lambda: self._set_desired(service, desired))
 
     def _service(self, name: str) -> Service:
-        self._cloud.poke()
-        ecs = self._cloud.ecs
+        self._fake_ecs.poke()
+        ecs = self._fake_ecs.ecs
         try:
             found = ecs.services.get(name, cluster=CLUSTER)
         except EcsError as error:
@@ -150,7 +152,7 @@ class SimulatedCluster:
 
     def _tasks(self, service: str) -> tuple[Task, ...]:
         try:
-            found = self._cloud.tasks(service)
+            found = self._fake_ecs.tasks(service)
         except EcsError as error:
             raise SourceError("ecs", error.code) from error
         return tuple(
@@ -159,60 +161,60 @@ class SimulatedCluster:
         )
 
     def _protected(self, arns: Sequence[str]) -> frozenset[str]:
-        self._cloud.poke()
-        now = self._cloud.ecs.now
-        if self._removed is Removed.PROTECTION:
+        self._fake_ecs.poke()
+        now = self._fake_ecs.ecs.now
+        if self._disabled is DisabledSafeguard.PROTECTION:
             return frozenset(arn for arn in arns if self._believed(arn))
-        found = {arn: self._cloud.ecs.task(arn) for arn in arns}
+        found = {arn: self._fake_ecs.ecs.task(arn) for arn in arns}
         if any(task is None or task.status is TaskStatus.STOPPED for task in found.values()):
             raise BadAnswerError("ecs", "failures: MISSING")
-        if self.partial_failures and any(self._line.rng.random() < self.partial_failures for _ in arns):
+        if self.partial_failures and any(self._link.rng.random() < self.partial_failures for _ in arns):
             raise BadAnswerError("ecs", "failures: TASK_NOT_VALID")
         return frozenset(arn for arn, task in found.items() if task is not None and task.protected(now))
 
     def _believed(self, arn: str) -> bool:
-        worker = self._cloud.workers.get(arn)
+        worker = self._fake_ecs.workers.get(arn)
         return worker is not None and worker.state.protected_until is not None
 
     def _set_desired(self, service: str, desired: int) -> None:
         try:
-            before = self._cloud.set_desired(service, desired)
+            before = self._fake_ecs.set_desired(service, desired)
         except EcsError as error:
             raise SourceError("ecs", str(error)) from error
-        self.writes.append((self._cloud.ecs.now, service, before, desired))
+        self.writes.append((self._fake_ecs.ecs.now, service, before, desired))
         if desired > before:
-            self._cloud.judge_bound(service, desired)
+            self._fake_ecs.judge_bound(service, desired)
 
 
 class SimulatedAgents:
     """The port `Workers`."""
 
-    def __init__(self, cloud: Cloud, line: Line) -> None:
-        self._cloud = cloud
-        self._line = line
+    def __init__(self, fake_ecs: FakeEcs, link: FaultyLink) -> None:
+        self._fake_ecs = fake_ecs
+        self._link = link
         self.unreachable: set[str] = set()
         self.lies: dict[str, dict[str, object]] = {}
         """Task ARN -> fields of the answer that are not true."""
 
     async def state(self, task: Task) -> AgentState:
         """Return what the worker says."""
-        return await self._line.call("agent", lambda: self._reach(task)[1])
+        return await self._link.call("agent", lambda: self._reach(task)[1])
 
     async def drain(self, task: Task, lease_s: float) -> AgentState:
         """Post a drain."""
-        return await self._line.call("agent", lambda: self._tell(task, Drain(lease_s)))
+        return await self._link.call("agent", lambda: self._tell(task, Drain(lease_s)))
 
     async def resume(self, task: Task) -> AgentState:
         """Post a resume."""
-        return await self._line.call("agent", lambda: self._tell(task, Resume()))
+        return await self._link.call("agent", lambda: self._tell(task, Resume()))
 
     def _tell(self, task: Task, command: Drain | Resume) -> AgentState:
         worker, _ = self._reach(task)
         worker.step(command)
         return self._reach(task)[1]
 
-    def _reach(self, task: Task) -> tuple[Worker, AgentState]:
-        worker = self._cloud.workers.get(task.arn)
+    def _reach(self, task: Task) -> tuple[SimulatedWorker, AgentState]:
+        worker = self._fake_ecs.workers.get(task.arn)
         if worker is None or not (worker.alive and worker.listens) or task.arn in self.unreachable:
             raise SourceError("agent", "connection refused")
         said = worker.says()
@@ -223,27 +225,27 @@ class SimulatedAgents:
 class SimulatedBroker:
     """The port `Broker`; a queue's URL is its fleet's name."""
 
-    def __init__(self, queues: Mapping[str, Queue], line: Line) -> None:
+    def __init__(self, queues: Mapping[str, SimulatedQueue], link: FaultyLink) -> None:
         self._queues = queues
-        self._line = line
+        self._link = link
         self.answer: Callable[[BrokerCount], BrokerCount] = lambda true: true
 
     async def depth(self, queue_url: str) -> BrokerCount:
         """Return the messages of one queue."""
-        return await self._line.call("broker", lambda: self.answer(self._queues[queue_url].depth()))
+        return await self._link.call("broker", lambda: self.answer(self._queues[queue_url].depth()))
 
 
-class SimulatedControls:
-    """The port `ControlsSource`."""
+class SimulatedOverrides:
+    """The port `OverridesSource`."""
 
-    def __init__(self, line: Line) -> None:
-        self._line = line
-        self.orders: dict[str, Controls] = {}
+    def __init__(self, link: FaultyLink) -> None:
+        self._link = link
+        self.by_fleet: dict[str, Overrides] = {}
 
-    async def read(self, fleets: Sequence[str]) -> Mapping[str, Controls | SourceError]:
+    async def read(self, fleets: Sequence[str]) -> Mapping[str, Overrides | SourceError]:
         """Return what was ordered for each fleet."""
         try:
-            return await self._line.call("controls", lambda: {f: self.orders.get(f, Controls()) for f in fleets})
+            return await self._link.call("overrides", lambda: {f: self.by_fleet.get(f, Overrides()) for f in fleets})
         except SourceError as error:
             return dict.fromkeys(fleets, error)
 
@@ -251,14 +253,14 @@ class SimulatedControls:
 class SimulatedDatabase:
     """The port `Database`: every fleet's queue has its fleet's name."""
 
-    def __init__(self, queues: Mapping[str, Queue], line: Line) -> None:
+    def __init__(self, queues: Mapping[str, SimulatedQueue], link: FaultyLink) -> None:
         self._queues = queues
-        self._line = line
+        self._link = link
         self.answer: Callable[[Mapping[str, DatabaseCount]], Mapping[str, DatabaseCount]] = lambda true: true
 
     async def counts(self) -> Mapping[str, DatabaseCount]:
         """Return the task instances by queue."""
-        return await self._line.call("database", self._counts)
+        return await self._link.call("database", self._counts)
 
     def _counts(self) -> Mapping[str, DatabaseCount]:
         return self.answer({name: queue.rows.count() for name, queue in self._queues.items()})

@@ -27,7 +27,7 @@ class Message:
 
 
 @dataclass(slots=True, eq=False)
-class Poll:
+class QueuePoll:
     """A ReceiveMessage on its way; answered once, with nothing at the latest when its wait ends."""
 
     most: int
@@ -36,7 +36,7 @@ class Poll:
 
 
 @dataclass(slots=True)
-class Rows:
+class TaskInstanceRows:
     """What the database says of a queue's task instances."""
 
     queued: set[int] = field(default_factory=set)
@@ -47,7 +47,7 @@ class Rows:
         return DatabaseCount(len(self.queued), len(self.running))
 
 
-class Queue:
+class SimulatedQueue:
     """One queue of messages."""
 
     def __init__(self, rng: random.Random, *, visibility_s: float, lag_s: float) -> None:
@@ -57,10 +57,10 @@ class Queue:
         self._lag_s = lag_s
         self._visible: deque[Message] = deque()
         self._flying: dict[int, tuple[Message, asyncio.TimerHandle]] = {}
-        self._polls: list[Poll] = []
+        self._polls: list[QueuePoll] = []
         self._past: deque[tuple[float, int, int]] = deque([(0.0, 0, 0)])
         self.redelivered = 0
-        self.rows = Rows()
+        self.rows = TaskInstanceRows()
 
     def send(self, message: Message) -> None:
         """Put a message in; a waiting poll gets it at once."""
@@ -68,9 +68,9 @@ class Queue:
         self._visible.append(message)
         self._hand_out()
 
-    def receive(self, most: int, wait_s: float, answer: Callable[[Sequence[Message]], None]) -> Poll:
+    def receive(self, most: int, wait_s: float, answer: Callable[[Sequence[Message]], None]) -> QueuePoll:
         """Begin a long poll."""
-        poll = Poll(most, answer)
+        poll = QueuePoll(most, answer)
         self._polls.append(poll)
         poll.ends = self._loop.call_later(wait_s, self._answer, poll, ())
         self._hand_out()
@@ -124,7 +124,7 @@ class Queue:
             self._answer(poll, some)
         self._note()
 
-    def _answer(self, poll: Poll, messages: Sequence[Message]) -> None:
+    def _answer(self, poll: QueuePoll, messages: Sequence[Message]) -> None:
         self._polls.remove(poll)
         if poll.ends is not None:
             poll.ends.cancel()

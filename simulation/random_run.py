@@ -12,12 +12,12 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from scaler.core.model import Controls, Fleet
-from simulation.fault_injection import Odds
-from simulation.ledger import Ledger
-from simulation.negative_controls import Removed
-from simulation.simulation import Setting, Simulation
-from simulation.worker import Nature
+from scaler.core.model import Fleet, Overrides
+from simulation.fault_injection import FaultRates
+from simulation.ledger import RunLedger
+from simulation.negative_controls import DisabledSafeguard
+from simulation.simulation import Simulation, SimulationConfig
+from simulation.worker import WorkerProfile
 
 JUDGED_EVERY_S = 5.0
 REPAIR_S = 90.0
@@ -26,11 +26,11 @@ REST_WITHIN_S = 4000.0
 
 
 @dataclass
-class Outcome:
+class RunOutcome:
     """What came of one run."""
 
     seed: int
-    ledger: Ledger
+    ledger: RunLedger
     scale_ins: int
     rollouts_s: list[float]
     ticks: int
@@ -39,7 +39,7 @@ class Outcome:
     failures: list[str] = field(default_factory=list)
 
 
-def draw(seed: int, removed: Removed = Removed.NOTHING) -> Setting:
+def draw(seed: int, disabled: DisabledSafeguard = DisabledSafeguard.NOTHING) -> SimulationConfig:
     """Return the world of one run."""
     rng = random.Random(seed)
     airflow = rng.random() < 0.6
@@ -54,18 +54,18 @@ def draw(seed: int, removed: Removed = Removed.NOTHING) -> Setting:
         scale_in_window_s=interval_s * rng.choice((2, 2, 3, 5)),
         launch_deadline_s=120.0,
     )
-    nature = Nature(
+    profile = WorkerProfile(
         slots=fleet.slots,
         wait_s=rng.choice((5.0, 20.0, 20.0)),
         # Where a step is missing, what a stopped worker had is to count: early, as in Airflow, it never comes back.
-        early_ack=rng.random() < 0.5 or removed is not Removed.NOTHING,
+        early_ack=rng.random() < 0.5 or disabled is not DisabledSafeguard.NOTHING,
         upload_s=rng.uniform(0.5, 5.0),
         protection_minutes=rng.choice((4, 4, 8)),
     )
-    return Setting(
+    return SimulationConfig(
         fleets=(fleet,),
         generations=rng.choice((1, 2, 2)),
-        nature=nature,
+        profile=profile,
         # Without a database the messages of killed workers are demand until their timeout ends.
         visibility_s=rng.choice((300.0, 86400.0)) if airflow else 300.0,
         lag_s=rng.choice((0.5, 3.0, 15.0)),
@@ -73,18 +73,18 @@ def draw(seed: int, removed: Removed = Removed.NOTHING) -> Setting:
         scheduler_delay_s=rng.choice((0.2, 2.0, 6.0)),
         stop_timeout_s=rng.choice((10.0, 30.0)),
         airflow=airflow,
-        removed=removed,
+        disabled=disabled,
     )
 
 
-class Director:
+class RandomScenario:
     """Plays one run."""
 
     def __init__(self, simulation: Simulation, *, length_s: float) -> None:
         self._sim = simulation
         self._length_s = length_s
         self._rng = random.Random(simulation.seed * 7919 + 1)
-        self._fleet = simulation.setting.fleets[0]
+        self._fleet = simulation.config.fleets[0]
         self._pause_s = self._rng.choice((40.0, 80.0, 160.0))
         self._events: list[tuple[float, Callable[[], float]]] = [
             (2.0, self._roll_out),
@@ -123,13 +123,13 @@ class Director:
         rested = await sim.until(self._at_rest, REST_WITHIN_S)
         judge.cancel()
         await asyncio.wait({judge})
-        if not rested and sim.setting.removed is Removed.NOTHING:
+        if not rested and sim.config.disabled is DisabledSafeguard.NOTHING:
             sim.ledger.breaks(sim.loop.time(), f"no rest: desired {sim.desired()}, {self._unfinished()} unfinished")
         await sim.end()
 
     def _at_rest(self) -> bool:
         sim = self._sim
-        if sim.setting.removed is not Removed.NOTHING:
+        if sim.config.disabled is not DisabledSafeguard.NOTHING:
             # A fleet without a step of the protocol may never come to rest: enough when nothing moves any more.
             return not any(worker.holds for worker in sim.workers()) and not sim.queues["default"].visible
         return (
@@ -152,7 +152,7 @@ class Director:
     async def _judge(self) -> None:
         while True:
             await asyncio.sleep(JUDGED_EVERY_S)
-            self._sim.cloud.judge()
+            self._sim.fake_ecs.judge()
 
     def _work_s(self) -> float:
         kind = self._rng.random()
@@ -170,74 +170,76 @@ class Director:
             event = self._rng.choices([each for _, each in self._events], weights)[0]
             lasts_s = event()
             if event != self._roll_out:  # how long that takes is judged, unless a fault is near
-                self._sim.cloud.disturbed_until = self._sim.loop.time() + lasts_s + 60.0
+                self._sim.fake_ecs.disturbed_until = self._sim.loop.time() + lasts_s + 60.0
             self._sim.ledger.counts["events"] += 1
             await asyncio.sleep(lasts_s)
 
     def _calm(self) -> None:
         sim = self._sim
-        for source in list(sim.weather.odds):
-            sim.weather.clear(source)
-        sim.weather.kill_scaler = 0.0
+        for source in list(sim.faults.rates):
+            sim.faults.clear(source)
+        sim.faults.kill_scaler = 0.0
         sim.cluster.partial_failures = 0.0
         sim.agents.lies.clear()
         sim.agents.unreachable.clear()
-        sim.controls.orders.clear()
-        sim.cloud.ecs.faults.hold_launches(sim.site.family, held=False)
-        sim.cloud.ecs.faults.fail_launches(sim.site.family, 0)
-        sim.cloud.poke()
+        sim.overrides.by_fleet.clear()
+        sim.fake_ecs.ecs.faults.hold_launches(sim.topology.family, held=False)
+        sim.fake_ecs.ecs.faults.fail_launches(sim.topology.family, 0)
+        sim.fake_ecs.poke()
 
     def _later(self, seconds: float, undo: Callable[[], object]) -> float:
         self._sim.loop.call_later(seconds, undo)
         return seconds
 
     def _roll_out(self) -> float:
-        self._sim.cloud.roll_out(self._sim.site, same_service=self._rng.random() < 0.4)
+        self._sim.fake_ecs.roll_out(self._sim.topology, same_service=self._rng.random() < 0.4)
         return self._rng.choice((0.0, 60.0))
 
     def _roll_out_twice(self) -> float:
         """Somebody applies, and applies again before the first rollout is through."""
         sim = self._sim
         sim.send([self._rng.uniform(60.0, 200.0) for _ in range(2 * self._fleet.slots)])
-        sim.cloud.roll_out(sim.site, same_service=True)
-        return self._later(self._rng.uniform(25.0, 80.0), lambda: sim.cloud.roll_out(sim.site, same_service=True))
+        sim.fake_ecs.roll_out(sim.topology, same_service=True)
+        return self._later(
+            self._rng.uniform(25.0, 80.0), lambda: sim.fake_ecs.roll_out(sim.topology, same_service=True)
+        )
 
     def _deaf_ecs_agent_and_a_hand(self) -> float:
         """New workers cannot protect themselves, and somebody lowers the count meanwhile."""
         sim = self._sim
-        sim.weather.odds["protection"] = Odds(fails=1.0)
+        sim.faults.rates["protection"] = FaultRates(fails=1.0)
         sim.send([self._rng.uniform(20.0, 100.0) for _ in range(self._fleet.maximum * self._fleet.slots)])
 
         def lower() -> None:
-            for service in sim.site.services:
-                sim.cloud.write_by_hand(service, self._rng.randint(0, 2), repair_s=REPAIR_S)
+            for service in sim.topology.services:
+                sim.fake_ecs.write_by_hand(service, self._rng.randint(0, 2), repair_s=REPAIR_S)
 
         self._later(self._rng.uniform(30.0, 45.0), lower)
-        return self._later(50.0, lambda: sim.weather.clear("protection"))
+        return self._later(50.0, lambda: sim.faults.clear("protection"))
 
     def _lower_the_maximum_under_work(self) -> float:
         """More workers work, for longer than protection lasts, than the maximum then allows."""
         sim, fleet = self._sim, self._fleet
         sim.send([self._rng.uniform(300.0, 900.0) for _ in range(3 * fleet.slots)])
-        self._later(60.0, lambda: sim.order(fleet.name, Controls(maximum=max(1, fleet.minimum), by="director")))
-        self._later(60.0 + 60.0 * sim.setting.nature.protection_minutes + 120.0, sim.controls.orders.clear)
+        self._later(60.0, lambda: sim.order(fleet.name, Overrides(maximum=max(1, fleet.minimum), by="director")))
+        self._later(60.0 + 60.0 * sim.config.profile.protection_minutes + 120.0, sim.overrides.by_fleet.clear)
         return 60.0
 
     def _write_by_hand(self) -> float:
-        service = self._rng.choice(self._sim.site.services)
-        self._sim.cloud.write_by_hand(service, self._rng.randint(0, self._fleet.maximum + 1), repair_s=REPAIR_S)
+        service = self._rng.choice(self._sim.topology.services)
+        self._sim.fake_ecs.write_by_hand(service, self._rng.randint(0, self._fleet.maximum + 1), repair_s=REPAIR_S)
         return 60.0
 
     def _kill_worker(self) -> float:
         if workers := self._sim.workers():
             self._sim.ledger.counts["sigkills"] += 1
-            self._sim.cloud.kill(self._rng.choice(workers))
+            self._sim.fake_ecs.kill(self._rng.choice(workers))
         return 0.0
 
     def _spot(self) -> float:
         if workers := self._sim.workers():
             self._sim.ledger.counts["spot_interruptions"] += 1
-            self._sim.cloud.spot(self._rng.choice(workers))
+            self._sim.fake_ecs.spot(self._rng.choice(workers))
         return 0.0
 
     def _restart_agent(self) -> float:
@@ -249,19 +251,19 @@ class Director:
         return 20.0
 
     def _kill_scaler(self) -> float:
-        self._sim.weather.kill_scaler = self._rng.choice((0.005, 0.02, 0.1))
+        self._sim.faults.kill_scaler = self._rng.choice((0.005, 0.02, 0.1))
         return self._later(40.0, self._let_scaler_live)
 
     def _let_scaler_live(self) -> None:
-        self._sim.weather.kill_scaler = 0.0
+        self._sim.faults.kill_scaler = 0.0
 
     def _second_scaler(self) -> float:
         """Two at once, as in a deployment of the scaler; the old one ends some time later."""
         first = list(self._sim.scalers)
         self._sim.start_scaler()
         excuse = self._sim.loop.time() + 60.0 + REPAIR_S / 2
-        for service in self._sim.site.services:
-            self._sim.cloud.excused_until[service] = excuse
+        for service in self._sim.topology.services:
+            self._sim.fake_ecs.excused_until[service] = excuse
 
         def end_first() -> None:
             for scaler in first:
@@ -272,41 +274,41 @@ class Director:
         return self._later(60.0, end_first)
 
     def _outage(self) -> float:
-        source = self._rng.choice(("ecs", "ecs", "broker", "database", "agent", "controls"))
+        source = self._rng.choice(("ecs", "ecs", "broker", "database", "agent", "overrides"))
         share = self._rng.choice((0.1, 0.4, 1.0))
-        odds = self._rng.choice(
+        rates = self._rng.choice(
             (
-                Odds(fails=share, throttled=True, reason="ThrottlingException: Rate exceeded"),
-                Odds(fails=share, reason="500 InternalServerError"),
-                Odds(silent=share),
-                Odds(unheard=share),
-                Odds(late=share),
-                Odds(slow=1.0, latency_s=(0.5, 3.0)),
+                FaultRates(fails=share, throttled=True, reason="ThrottlingException: Rate exceeded"),
+                FaultRates(fails=share, reason="500 InternalServerError"),
+                FaultRates(silent=share),
+                FaultRates(unheard=share),
+                FaultRates(late=share),
+                FaultRates(slow=1.0, latency_s=(0.5, 3.0)),
             )
         )
-        self._sim.weather.odds[source] = odds
-        if source == "ecs" and (odds.late or odds.unheard):
+        self._sim.faults.rates[source] = rates
+        if source == "ecs" and (rates.late or rates.unheard):
             # A write that ECS carries out after its caller gave up may cross the next one.
-            for service in self._sim.site.services:
-                self._sim.cloud.excused_until[service] = self._sim.loop.time() + REPAIR_S
+            for service in self._sim.topology.services:
+                self._sim.fake_ecs.excused_until[service] = self._sim.loop.time() + REPAIR_S
         if source == "ecs" and self._rng.random() < 0.5:
             self._sim.cluster.partial_failures = 0.1
 
         def over() -> None:
-            self._sim.weather.clear(source)
+            self._sim.faults.clear(source)
             self._sim.cluster.partial_failures = 0.0
 
         return self._later(self._rng.uniform(5.0, 45.0), over)
 
     def _no_protection_calls(self) -> float:
         share = self._rng.choice((0.3, 1.0))
-        self._sim.weather.odds["protection"] = self._rng.choice(
-            (Odds(fails=share), Odds(silent=share), Odds(unheard=share), Odds(late=share))
+        self._sim.faults.rates["protection"] = self._rng.choice(
+            (FaultRates(fails=share), FaultRates(silent=share), FaultRates(unheard=share), FaultRates(late=share))
         )
-        return self._later(self._rng.uniform(5.0, 40.0), lambda: self._sim.weather.clear("protection"))
+        return self._later(self._rng.uniform(5.0, 40.0), lambda: self._sim.faults.clear("protection"))
 
     def _launches(self) -> float:
-        faults, family = self._sim.cloud.ecs.faults, self._sim.site.family
+        faults, family = self._sim.fake_ecs.ecs.faults, self._sim.topology.family
         if self._rng.random() < 0.5:
             faults.fail_launches(family, self._rng.randint(1, 4))
             return 60.0
@@ -314,37 +316,39 @@ class Director:
 
         def go() -> None:
             faults.hold_launches(family, held=False)
-            self._sim.cloud.poke()
+            self._sim.fake_ecs.poke()
 
         return self._later(self._rng.uniform(20.0, 200.0), go)
 
     def _ignored_update(self) -> float:
-        self._sim.cloud.ecs.faults.ignore_updates(self._rng.choice(self._sim.site.services), self._rng.randint(1, 3))
+        self._sim.fake_ecs.ecs.faults.ignore_updates(
+            self._rng.choice(self._sim.topology.services), self._rng.randint(1, 3)
+        )
         return 30.0
 
     def _order(self) -> float:
         fleet = self._fleet
         order = self._rng.choice(
             (
-                Controls(maximum=self._rng.randint(max(1, fleet.minimum), fleet.maximum)),
-                Controls(maximum=max(1, fleet.minimum)),
-                Controls(fixed=self._rng.randint(1, fleet.maximum)),
-                Controls(pause=self._rng.choice(("in", "out", "both"))),
-                Controls(dry_run=True),
+                Overrides(maximum=self._rng.randint(max(1, fleet.minimum), fleet.maximum)),
+                Overrides(maximum=max(1, fleet.minimum)),
+                Overrides(fixed=self._rng.randint(1, fleet.maximum)),
+                Overrides(pause=self._rng.choice(("in", "out", "both"))),
+                Overrides(dry_run=True),
             )
         )
         self._sim.order(fleet.name, order)
         # A dry run answers no refusal, so it must be shorter than protection.
         lasts_s = 40.0 if order.dry_run else self._rng.uniform(30.0, 400.0)
         if order.dry_run:
-            for service in self._sim.site.services:
-                self._sim.cloud.excused_until[service] = self._sim.loop.time() + lasts_s + REPAIR_S
-        return self._later(lasts_s, self._sim.controls.orders.clear)
+            for service in self._sim.topology.services:
+                self._sim.fake_ecs.excused_until[service] = self._sim.loop.time() + lasts_s + REPAIR_S
+        return self._later(lasts_s, self._sim.overrides.by_fleet.clear)
 
     def _broker_restarts(self) -> float:
         self._sim.queues["default"].restart()
-        self._sim.weather.odds["broker"] = Odds(fails=1.0)
-        return self._later(10.0, lambda: self._sim.weather.clear("broker"))
+        self._sim.faults.rates["broker"] = FaultRates(fails=1.0)
+        return self._later(10.0, lambda: self._sim.faults.clear("broker"))
 
     def _clock_jumps(self) -> float:
         self._sim.clock.wall_offset_s += self._rng.choice((-86400.0, -3600.0, 3600.0, 86400.0))
@@ -358,17 +362,17 @@ class Director:
         return self._later(40.0, self._sim.agents.lies.clear)
 
 
-async def play(seed: int, *, length_s: float, removed: Removed = Removed.NOTHING) -> Outcome:
+async def play(seed: int, *, length_s: float, disabled: DisabledSafeguard = DisabledSafeguard.NOTHING) -> RunOutcome:
     """Play one randomized run; call it in a loop with virtual time."""
-    simulation = Simulation(draw(seed, removed), seed)
-    await Director(simulation, length_s=length_s).play()
-    return Outcome(
+    simulation = Simulation(draw(seed, disabled), seed)
+    await RandomScenario(simulation, length_s=length_s).play()
+    return RunOutcome(
         seed,
         simulation.ledger,
         simulation.scale_ins,
-        simulation.cloud.rollouts_s,
-        simulation.memory.ticks,
+        simulation.fake_ecs.rollouts_s,
+        simulation.reports.ticks,
         simulation.kills,
         simulation.loop.time(),
-        simulation.memory.failures,
+        simulation.reports.failures,
     )

@@ -9,15 +9,15 @@ from dataclasses import dataclass, field
 from itertools import count
 
 from simulation.loop import run
-from simulation.negative_controls import CONTROLS, Removed
-from simulation.random_run import Outcome, play
+from simulation.negative_controls import NEGATIVE_CONTROLS, DisabledSafeguard
+from simulation.random_run import RunOutcome, play
 
 LENGTH_S = 3000.0
 """How long a run sends tasks; then it comes to rest."""
 
 
 @dataclass
-class Summary:
+class RunSummary:
     """Runs that belong together."""
 
     first_seed: int
@@ -36,7 +36,7 @@ class Summary:
     blame: list[str] = field(default_factory=list)
     """The seeds that broke something, with the first words."""
 
-    def add(self, outcome: Outcome) -> None:
+    def add(self, outcome: RunOutcome) -> None:
         """Add one run."""
         ledger = outcome.ledger
         self.runs += 1
@@ -57,10 +57,10 @@ class Summary:
 
 
 def protocol(
-    *, scale_ins: int, seed: int, length_s: float = LENGTH_S, say: Callable[[Summary], None] = lambda _: None
-) -> Summary:
+    *, scale_ins: int, seed: int, length_s: float = LENGTH_S, say: Callable[[RunSummary], None] = lambda _: None
+) -> RunSummary:
     """Play runs with every step in its place until so many scale-ins were seen."""
-    summary = Summary(seed)
+    summary = RunSummary(seed)
     for number in count(seed):
         if summary.scale_ins >= scale_ins:
             break
@@ -70,18 +70,18 @@ def protocol(
 
 
 def control(
-    removed: Removed, *, seed: int, runs: int, length_s: float = LENGTH_S, enough: int | None = None
-) -> Summary:
+    disabled: DisabledSafeguard, *, seed: int, runs: int, length_s: float = LENGTH_S, enough: int | None = None
+) -> RunSummary:
     """Play runs without one step; with `enough`, only until so many tasks were lost."""
-    summary = Summary(seed)
+    summary = RunSummary(seed)
     for number in range(seed, seed + runs):
         if enough is not None and summary.lost >= enough:
             break
-        summary.add(run(play(number, length_s=length_s, removed=removed)))
+        summary.add(run(play(number, length_s=length_s, disabled=disabled)))
     return summary
 
 
-def controls(*, seed: int, runs: int, length_s: float = LENGTH_S) -> Iterator[tuple[Removed, Summary]]:
+def controls(*, seed: int, runs: int, length_s: float = LENGTH_S) -> Iterator[tuple[DisabledSafeguard, RunSummary]]:
     """Play all negative controls."""
-    for removed in CONTROLS:
-        yield removed, control(removed, seed=seed, runs=runs, length_s=length_s)
+    for disabled in NEGATIVE_CONTROLS:
+        yield disabled, control(disabled, seed=seed, runs=runs, length_s=length_s)

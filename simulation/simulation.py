@@ -9,37 +9,37 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from local_ecs.model import Settings
-from scaler.core.model import Controls, Fleet
+from scaler.core.model import Fleet, Overrides
 from scaler.runtime.fleet_loop import FleetLoop
-from scaler.runtime.observe import Observer, SharedDatabase, World
-from scaler.runtime.overrides import SharedControls
+from scaler.runtime.observe import Observer, Ports, SharedDatabase
+from scaler.runtime.overrides import SharedOverrides
 from scaler.runtime.supervisor import Supervisor
-from scaler.runtime.tick_result import Listener, Report
-from simulation.fake_ecs import Cloud, Site
-from simulation.fault_injection import Weather
-from simulation.ledger import Ledger
-from simulation.mutated_decide import deciding
-from simulation.negative_controls import Removed
+from scaler.runtime.tick_result import TickListener, TickResult
+from simulation.fake_ecs import FakeEcs, Topology
+from simulation.fault_injection import FaultInjector
+from simulation.ledger import RunLedger
+from simulation.mutated_decide import decide_without
+from simulation.negative_controls import DisabledSafeguard
 from simulation.ports import (
-    Line,
+    FaultyLink,
     SimulatedAgents,
     SimulatedBroker,
     SimulatedClock,
     SimulatedCluster,
-    SimulatedControls,
     SimulatedDatabase,
+    SimulatedOverrides,
 )
-from simulation.queue import Message, Queue
-from simulation.worker import Nature, Worker
+from simulation.queue import Message, SimulatedQueue
+from simulation.worker import SimulatedWorker, WorkerProfile
 
 
 @dataclass(frozen=True)
-class Setting:
+class SimulationConfig:
     """What a run is like, from its first instant to its last."""
 
     fleets: Sequence[Fleet] = (Fleet("default", ("default",), 4, 1, 8, scale_in_window_s=20.0),)
     generations: int = 2
-    nature: Nature = field(default_factory=Nature)
+    profile: WorkerProfile = field(default_factory=WorkerProfile)
     visibility_s: float = 86400.0
     lag_s: float = 2.0
     launch_s: tuple[float, float] = (5.0, 25.0)
@@ -47,18 +47,18 @@ class Setting:
     stop_timeout_s: float = 30.0
     airflow: bool = True
     """Whether there is a metadata database; without it the broker answers alone."""
-    removed: Removed = Removed.NOTHING
+    disabled: DisabledSafeguard = DisabledSafeguard.NOTHING
 
 
-class Memory:
+class LastReports:
     """A listener that keeps the last report of every fleet, and what failed."""
 
     def __init__(self) -> None:
-        self.last: dict[str, Report] = {}
+        self.last: dict[str, TickResult] = {}
         self.failures: list[str] = []
         self.ticks = 0
 
-    def ticked(self, report: Report) -> None:
+    def on_tick(self, report: TickResult) -> None:
         """Keep it."""
         self.ticks += 1
         self.last[report.tick.fleet.name] = report
@@ -69,7 +69,7 @@ class Memory:
 
 
 @dataclass
-class Scaler:
+class ScalerProcess:
     """One process of the scaler."""
 
     supervisor: Supervisor
@@ -78,83 +78,83 @@ class Scaler:
 
 @dataclass
 class Simulation:
-    """The world of one run; make it inside of a running loop."""
+    """The ports of one run; make it inside of a running loop."""
 
-    setting: Setting
+    config: SimulationConfig
     seed: int
-    listeners: Sequence[Listener] = ()
-    ledger: Ledger = field(default_factory=Ledger)
-    weather: Weather = field(default_factory=Weather)
+    listeners: Sequence[TickListener] = ()
+    ledger: RunLedger = field(default_factory=RunLedger)
+    faults: FaultInjector = field(default_factory=FaultInjector)
 
     def __post_init__(self) -> None:
-        setting = self.setting
+        config = self.config
         self.rng = random.Random(self.seed)
         self.loop = asyncio.get_running_loop()
         ecs = Settings(
-            pending_s=2.0, scheduler_delay_s=setting.scheduler_delay_s, stopped_retention_s=60.0, backoff_max_s=60.0
+            pending_s=2.0, scheduler_delay_s=config.scheduler_delay_s, stopped_retention_s=60.0, backoff_max_s=60.0
         )
-        self.cloud = Cloud(self.rng, self.ledger, self.weather, settings=ecs, removed=setting.removed)
-        self.cloud.stop_timeout_s = setting.stop_timeout_s
-        self.line = Line(self.rng, self.weather, kill=self.kill_scaler)
+        self.fake_ecs = FakeEcs(self.rng, self.ledger, self.faults, settings=ecs, disabled=config.disabled)
+        self.fake_ecs.stop_timeout_s = config.stop_timeout_s
+        self.link = FaultyLink(self.rng, self.faults, kill=self.kill_scaler)
         self.clock = SimulatedClock()
-        self.memory = Memory()
+        self.reports = LastReports()
         self.queues = {
-            fleet.name: Queue(self.rng, visibility_s=setting.visibility_s, lag_s=setting.lag_s)
-            for fleet in setting.fleets
+            fleet.name: SimulatedQueue(self.rng, visibility_s=config.visibility_s, lag_s=config.lag_s)
+            for fleet in config.fleets
         }
-        self.sites = {fleet.name: self._found(fleet) for fleet in setting.fleets}
-        self.cluster = SimulatedCluster(self.cloud, self.line, removed=setting.removed)
-        self.agents = SimulatedAgents(self.cloud, self.line)
-        self.broker = SimulatedBroker(self.queues, self.line)
-        self.database = SimulatedDatabase(self.queues, self.line)
-        self.controls = SimulatedControls(self.line)
-        self.scalers: list[Scaler] = []
+        self.topologies = {fleet.name: self._found(fleet) for fleet in config.fleets}
+        self.cluster = SimulatedCluster(self.fake_ecs, self.link, disabled=config.disabled)
+        self.agents = SimulatedAgents(self.fake_ecs, self.link)
+        self.broker = SimulatedBroker(self.queues, self.link)
+        self.database = SimulatedDatabase(self.queues, self.link)
+        self.overrides = SimulatedOverrides(self.link)
+        self.scalers: list[ScalerProcess] = []
         self.kills = 0
         self._numbers = 0
 
-    def _found(self, fleet: Fleet) -> Site:
-        count = self.setting.generations
+    def _found(self, fleet: Fleet) -> Topology:
+        count = self.config.generations
         names = tuple(f"worker-{fleet.name}-{'abc'[each]}" for each in range(count))
         services = names if count > 1 else (f"worker-{fleet.name}",)
-        site = Site(
+        topology = Topology(
             fleet.name,
             f"worker-{fleet.name}",
             services,
             self.queues[fleet.name],
-            self.setting.nature,
-            launch_s=self.setting.launch_s,
-            patience_s=4 * fleet.interval_s + self.setting.scheduler_delay_s,
+            self.config.profile,
+            launch_s=self.config.launch_s,
+            patience_s=4 * fleet.interval_s + self.config.scheduler_delay_s,
             maximum=fleet.maximum,
             never_empty=fleet.minimum > 0,
         )
-        self.cloud.found(site, fleet.minimum)
-        return site
+        self.fake_ecs.found(topology, fleet.minimum)
+        return topology
 
     # --- the scaler
 
     def fleet_loop(self, fleet: Fleet) -> FleetLoop:
         """Return a loop of the real scaler that was just started."""
         database = None
-        if self.setting.airflow:
+        if self.config.airflow:
             database = SharedDatabase(self.database, self.clock, max_age_s=fleet.interval_s / 10)
-        names = [each.name for each in self.setting.fleets]
-        controls = SharedControls(self.controls, names, self.clock, max_age_s=fleet.interval_s / 2)
-        world = World(
+        names = [each.name for each in self.config.fleets]
+        overrides = SharedOverrides(self.overrides, names, self.clock, max_age_s=fleet.interval_s / 2)
+        ports = Ports(
             clock=self.clock,
             cluster=self.cluster,
             workers=self.agents,
             broker=self.broker,
             database=database,
-            controls=controls,
+            overrides=overrides,
         )
-        observer = Observer(fleet, self.sites[fleet.name].services, {fleet.name: fleet.name}, world)
-        listeners = (self.memory, *self.listeners)
-        return FleetLoop(fleet, observer, world, listeners, deciding=deciding(self.setting.removed))
+        observer = Observer(fleet, self.topologies[fleet.name].services, {fleet.name: fleet.name}, ports)
+        listeners = (self.reports, *self.listeners)
+        return FleetLoop(fleet, observer, ports, listeners, decide_with=decide_without(self.config.disabled))
 
-    def start_scaler(self, loops: Sequence[FleetLoop] | None = None) -> Scaler:
+    def start_scaler(self, loops: Sequence[FleetLoop] | None = None) -> ScalerProcess:
         """Start a scaler, beside others that may run."""
-        own = loops or [self.fleet_loop(fleet) for fleet in self.setting.fleets]
-        scaler = Scaler(Supervisor(own, self.clock))
+        own = loops or [self.fleet_loop(fleet) for fleet in self.config.fleets]
+        scaler = ScalerProcess(Supervisor(own, self.clock))
         scaler.task = self.loop.create_task(scaler.supervisor.run())
         self.scalers.append(scaler)
         return scaler
@@ -182,7 +182,7 @@ class Simulation:
 
     def send(self, work_s: Sequence[float], fleet: str | None = None) -> list[int]:
         """Send tasks to a fleet's queue; returns their numbers."""
-        name = fleet or self.setting.fleets[0].name
+        name = fleet or self.config.fleets[0].name
         numbers = []
         for each in work_s:
             self._numbers += 1
@@ -191,26 +191,26 @@ class Simulation:
             self.queues[name].send(Message(self._numbers, each, self.loop.time()))
         return numbers
 
-    def order(self, fleet: str, controls: Controls) -> None:
+    def order(self, fleet: str, controls: Overrides) -> None:
         """Order something by the controls."""
-        self.controls.orders[fleet] = controls
+        self.overrides.by_fleet[fleet] = controls
 
     # --- what is seen
 
     @property
-    def site(self) -> Site:
+    def topology(self) -> Topology:
         """The first fleet's place."""
-        return next(iter(self.sites.values()))
+        return next(iter(self.topologies.values()))
 
     def desired(self, fleet: str | None = None) -> dict[str, int]:
         """Return the desired count of each service that exists."""
-        site = self.sites[fleet] if fleet else self.site
-        found, _ = self.cloud.ecs.services.describe(list(site.services), cluster="simulated")
+        topology = self.topologies[fleet] if fleet else self.topology
+        found, _ = self.fake_ecs.ecs.services.describe(list(topology.services), cluster="simulated")
         return {each.name: each.desired_count for each in found if each.status == "ACTIVE"}
 
-    def workers(self, fleet: str | None = None) -> list[Worker]:
+    def workers(self, fleet: str | None = None) -> list[SimulatedWorker]:
         """Return the workers that live."""
-        return self.cloud.workers_of(self.sites[fleet] if fleet else self.site)
+        return self.fake_ecs.workers_of(self.topologies[fleet] if fleet else self.topology)
 
     @property
     def scale_ins(self) -> int:

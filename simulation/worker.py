@@ -2,7 +2,7 @@
 """One Celery worker: the real state machine of the worker agent, driven around a simple consumer.
 
 The consumer takes messages while its gate is open, never more than it has free slots, with one poll in flight. A poll
-that is on its way brings its messages also when the gate has been shut meanwhile. The agent sees the consumer as in
+that is on its way brings its messages also when the gate has been closed meanwhile. The agent sees the consumer as in
 life: up to a quarter of a second late.
 """
 
@@ -15,11 +15,11 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from scaler.core.model import AgentState
-from simulation.ledger import Ledger
-from simulation.negative_controls import Removed
-from simulation.queue import Message, Poll, Queue
+from simulation.ledger import RunLedger
+from simulation.negative_controls import DisabledSafeguard
+from simulation.queue import Message, QueuePoll, SimulatedQueue
 from worker_agent import state_machine
-from worker_agent.state_machine import Answered, Ask, Call, Verdict
+from worker_agent.state_machine import Call, CallAnswered, ProtectionRequest, ProtectionResult
 
 LOOKS_EVERY_S = 0.25
 """The worker agent's consumer step looks so often."""
@@ -28,7 +28,7 @@ STUCK_ROWS_S = 200.0
 
 
 @dataclass(frozen=True)
-class Nature:
+class WorkerProfile:
     """What the workers of a run are like."""
 
     slots: int = 4
@@ -40,38 +40,38 @@ class Nature:
     protection_minutes: int = 10
 
 
-Protect = Callable[[str, Call, Callable[[Answered], None]], None]
+Protect = Callable[[str, Call, Callable[[CallAnswered], None]], None]
 
 
-class Worker:
+class SimulatedWorker:
     """One ECS task's Celery process with its agent."""
 
     def __init__(
         self,
         arn: str,
-        queue: Queue,
-        nature: Nature,
+        queue: SimulatedQueue,
+        profile: WorkerProfile,
         *,
         rng: random.Random,
-        ledger: Ledger,
+        ledger: RunLedger,
         protect: Protect,
         protected: Callable[[str], bool],
         consumes: Callable[[str], None] = lambda _: None,
-        removed: Removed = Removed.NOTHING,
+        disabled: DisabledSafeguard = DisabledSafeguard.NOTHING,
     ) -> None:
         self.arn = arn
-        self.nature = nature
+        self.profile = profile
         self._queue = queue
         self._rng = rng
         self._ledger = ledger
         self._protect = protect
         self._protected = protected
         self._consumes = consumes
-        self._removed = removed
+        self._disabled = disabled
         self._loop = asyncio.get_running_loop()
         self.running: dict[int, tuple[Message, asyncio.TimerHandle]] = {}
         self.reserved: dict[int, Message] = {}
-        self.poll: Poll | None = None
+        self.poll: QueuePoll | None = None
         self._may_bring = 0
         self.alive = True
         self._explained = False
@@ -88,8 +88,8 @@ class Worker:
         self.listens = True
         self._order = (0, float("-inf"))
         self._released = False
-        self.state = state_machine.State(next_call_at=self._loop.time())
-        self.step(state_machine.Seen(self._look()))
+        self.state = state_machine.WorkerState(next_call_at=self._loop.time())
+        self.step(state_machine.SnapshotTaken(self._look()))
         self._changed()
 
     def restart(self, after_s: float) -> None:
@@ -109,7 +109,7 @@ class Worker:
 
     def says(self) -> AgentState:
         """Return what `GET /v1/state` would: the last look, not the truth."""
-        seen, now = self.state.seen or self._look(), self._loop.time()
+        seen, now = self.state.snapshot or self._look(), self._loop.time()
         until = self.state.protected_until
         return AgentState(
             phase=self.state.phase.value,
@@ -129,7 +129,7 @@ class Worker:
             match action:
                 case state_machine.OpenGate(generation, until):
                     self._order = (generation, until)
-                case state_machine.ShutGate(generation):
+                case state_machine.CloseGate(generation):
                     self._order = (generation, float("-inf"))
                 case Call():
                     self._ask(action)
@@ -138,7 +138,7 @@ class Worker:
         self._arm()
 
     def _arm(self) -> None:
-        wakes = state_machine.wake_at(self.state)
+        wakes = state_machine.next_deadline(self.state)
         if wakes == self._wakes and "tick" in self._timers:
             return
         self._cancel("tick")
@@ -149,40 +149,50 @@ class Worker:
     def _tick(self) -> None:
         self._timers.pop("tick", None)
         self._wakes = float("inf")
-        self.step(state_machine.Tick())
+        self.step(state_machine.TimePassed())
 
     def _ask(self, call: Call) -> None:
-        """Ask ECS, unless a step of the protocol has been removed."""
-        match self._removed, call.ask:
-            case Removed.PROTECTION, _:
-                verdict = Verdict.PROTECTED if call.ask is Ask.PROTECT else Verdict.UNPROTECTED
-                self._answer_itself(call, verdict)
-            case Removed.RENEWAL, Ask.PROTECT if self._protected(self.arn) or self.running or self.reserved:
-                self._answer_itself(call, Verdict.FAILED)
-            case Removed.PROTECT_AGAIN, Ask.PROTECT if self._released:
+        """Send the call to ECS, unless a step of the protocol has been disabled."""
+        match self._disabled, call.request:
+            case DisabledSafeguard.PROTECTION, _:
+                result = (
+                    ProtectionResult.PROTECTED
+                    if call.request is ProtectionRequest.PROTECT
+                    else ProtectionResult.UNPROTECTED
+                )
+                self._answer_itself(call, result)
+            case DisabledSafeguard.RENEWAL, ProtectionRequest.PROTECT if (
+                self._protected(self.arn) or self.running or self.reserved
+            ):
+                self._answer_itself(call, ProtectionResult.FAILED)
+            case DisabledSafeguard.PROTECT_AGAIN, ProtectionRequest.PROTECT if self._released:
                 self._released = False
-                self._answer_itself(call, Verdict.PROTECTED)
+                self._answer_itself(call, ProtectionResult.PROTECTED)
             case _:
                 self._protect(self.arn, call, partial(self._heard, self._life))
 
-    def _answer_itself(self, call: Call, verdict: Verdict) -> None:
-        until = self._loop.time() + 60.0 * self.nature.protection_minutes
-        answer = Answered(call.number, verdict, until=until if verdict is Verdict.PROTECTED else None)
+    def _answer_itself(self, call: Call, result: ProtectionResult) -> None:
+        until = self._loop.time() + 60.0 * self.profile.protection_minutes
+        answer = CallAnswered(call.number, result, until=until if result is ProtectionResult.PROTECTED else None)
         self._loop.call_later(0.05, self._heard, self._life, answer)
 
-    def _heard(self, life: int, answer: Answered) -> None:
+    def _heard(self, life: int, answer: CallAnswered) -> None:
         """Take an answer, unless the agent that asked is gone."""
         if life == self._life:
             self._answered(answer)
 
-    def _answered(self, answer: Answered) -> None:
-        if answer.verdict is Verdict.REFUSED:
+    def _answered(self, answer: CallAnswered) -> None:
+        if answer.result is ProtectionResult.REFUSED:
             self._ledger.counts["refusals"] += 1
-            if self._removed is Removed.FAILURES:
-                until = self._loop.time() + 60.0 * self.nature.protection_minutes
-                answer = replace(answer, verdict=Verdict.PROTECTED, until=until)
+            if self._disabled is DisabledSafeguard.FAILURES:
+                until = self._loop.time() + 60.0 * self.profile.protection_minutes
+                answer = replace(answer, result=ProtectionResult.PROTECTED, until=until)
         call = self.state.call
-        if call is not None and call.ask is Ask.RELEASE and answer.verdict is Verdict.UNPROTECTED:
+        if (
+            call is not None
+            and call.request is ProtectionRequest.RELEASE
+            and answer.result is ProtectionResult.UNPROTECTED
+        ):
             self._released = True
         self.step(answer)
 
@@ -196,12 +206,12 @@ class Worker:
     @property
     def consuming(self) -> bool:
         """Whether the gate is open now."""
-        if self._removed is Removed.PROTECT_FIRST:
-            return self.alive and self.state.want is state_machine.Want.CONSUME
+        if self._disabled is DisabledSafeguard.PROTECT_FIRST:
+            return self.alive and self.state.mode is state_machine.Mode.CONSUME
         return self.alive and self._loop.time() < self._order[1]
 
     def _look(self) -> state_machine.Snapshot:
-        polls = 0 if self.poll is None or self._removed is Removed.POLL_COUNT else 1
+        polls = 0 if self.poll is None or self._disabled is DisabledSafeguard.POLL_COUNT else 1
         unfinished = len(self.running) + len(self.reserved)
         return state_machine.Snapshot(
             generation=self._order[0],
@@ -209,8 +219,8 @@ class Worker:
             polls_in_flight=polls,
             reserved=unfinished,
             running=len(self.running),
-            unacked=0 if self.nature.early_ack else unfinished,
-            concurrency=self.nature.slots,
+            unacked=0 if self.profile.early_ack else unfinished,
+            concurrency=self.profile.slots,
         )
 
     def _changed(self) -> None:
@@ -223,20 +233,20 @@ class Worker:
 
     def _see(self) -> None:
         self._timers.pop("look", None)
-        self.step(state_machine.Seen(self._look()))
+        self.step(state_machine.SnapshotTaken(self._look()))
 
     def _consume(self) -> None:
-        free = self.nature.slots - self.holds
+        free = self.profile.slots - self.holds
         if not self.consuming or self.poll is not None or free <= 0:
             return
         self._judge("polls")
         if self.consumed_at is None:
             self.consumed_at = self._loop.time()
             self._consumes(self.arn)
-        self.poll = self._queue.receive(free, self.nature.wait_s, self._take)
+        self.poll = self._queue.receive(free, self.profile.wait_s, self._take)
 
     def _judge(self, what: str) -> None:
-        if self._removed is Removed.NOTHING and not self._protected(self.arn):
+        if self._disabled is DisabledSafeguard.NOTHING and not self._protected(self.arn):
             self._ledger.breaks(self._loop.time(), f"{self.arn} {what} and is not protected")
 
     def _take(self, messages: Sequence[Message]) -> None:
@@ -249,7 +259,7 @@ class Worker:
                 if self._explained:
                     self._ledger.explained.add(message.number)
             return
-        if self.state.want is state_machine.Want.STOP:
+        if self.state.mode is state_machine.Mode.STOP:
             for message in messages:
                 self._queue.give_back(message)
             self._leave()
@@ -265,7 +275,7 @@ class Worker:
         if not self.alive or message.number not in self.reserved:
             return
         del self.reserved[message.number]
-        if self.nature.early_ack:
+        if self.profile.early_ack:
             self._queue.delete(message)
         # A second delivery of a task that is done finds that out at once; any other runs, a second time if need be.
         work_s = 1.0 if message.number in self._ledger.done else message.work_s
@@ -278,7 +288,7 @@ class Worker:
     def _worked(self, message: Message) -> None:
         """The database calls it done; the log is still uploaded."""
         self._queue.rows.running.discard(message.number)
-        timer = self._loop.call_later(self.nature.upload_s, self._finish, message)
+        timer = self._loop.call_later(self.profile.upload_s, self._finish, message)
         self.running[message.number] = (message, timer)
 
     def _finish(self, message: Message) -> None:

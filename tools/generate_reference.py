@@ -18,7 +18,7 @@ import typer.main
 
 from openmwaa.cli import app
 from openmwaa.config.environment_file import json_schema
-from openmwaa_runtime.settings.reference import page as airflow_defaults_page
+from tools.airflow_reference import page as airflow_defaults_page
 from tools.alarm_reference import page as alarms_page
 from tools.fault_reference import page as faults_page
 from tools.grafana import page as grafana_page

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Who may tell this worker to drain: the holder of the scaler's Ed25519 key, once a nonce, for this task, in time.
+"""Checks drain and resume commands: the scaler's Ed25519 signature, this task's ARN, an unused nonce, the times.
 
-DAG code runs beside the agent and may reach its port, so an unsigned word is never obeyed.
+DAG code runs beside the agent and can reach its port, so unsigned commands are refused.
 """
 
 import base64
@@ -16,7 +16,7 @@ from typing import Any, Final
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from worker_agent.errors import CommandRefused
+from worker_agent.errors import CommandRefusedError
 from worker_agent.state_machine import Drain, Resume
 
 SIGNATURE_HEADER: Final = "X-Openmwaa-Signature"
@@ -29,7 +29,7 @@ NONCE_LENGTHS: Final = range(8, 129)
 
 
 class CommandVerifier:
-    """Turns a signed body into what it asks for, or refuses it; safe to use from several threads."""
+    """Turns a signed body into a command, or refuses it. Safe to use from several threads."""
 
     def __init__(self, public_key: bytes | None, *, wall: Callable[[], float] = time.time) -> None:
         self._key = Ed25519PublicKey.from_public_bytes(public_key) if public_key else None
@@ -38,39 +38,39 @@ class CommandVerifier:
         self._lock = threading.Lock()
 
     def verify(self, command: str, body: bytes, signature: str | None, *, task_arn: str) -> Drain | Resume:
-        """Return what `command` ("drain" or "resume") asks for; raises CommandRefused."""
+        """Return the event of `command` ("drain" or "resume"). Raises CommandRefusedError."""
         self._check_signature(body, signature)
         fields = _parse(body)
         if fields.get("version") != 1 or fields.get("command") != command:
-            raise CommandRefused(400, f"the body is not a {command} of version 1")
-        nonce, expires_at, lease_s = _nonce(fields), _moment(fields, "expires_at"), _lease(fields, command)
-        issued_at = _moment(fields, "issued_at")
+            raise CommandRefusedError(400, f"the body is not a {command} of version 1")
+        nonce, expires_at, lease_s = _nonce(fields), _timestamp(fields, "expires_at"), _lease(fields, command)
+        issued_at = _timestamp(fields, "issued_at")
         if not task_arn or fields.get("task_arn") != task_arn:
-            raise CommandRefused(403, "the command is for another task")
+            raise CommandRefusedError(403, "the command is for another task")
         now = self._wall()
         if issued_at > now + CLOCK_SKEW_S or expires_at <= now:
-            raise CommandRefused(403, "the command has expired or is not valid yet")
+            raise CommandRefusedError(403, "the command has expired or is not valid yet")
         if expires_at - issued_at > LONGEST_LIFE_S:
-            raise CommandRefused(403, f"the command is valid for more than {LONGEST_LIFE_S:.0f} s")
-        self._spend(nonce, expires_at, now)
+            raise CommandRefusedError(403, f"the command is valid for more than {LONGEST_LIFE_S:.0f} s")
+        self._record_nonce(nonce, expires_at, now)
         return Resume() if lease_s is None else Drain(lease_s=float(lease_s))
 
     def _check_signature(self, body: bytes, signature: str | None) -> None:
         if self._key is None:
-            raise CommandRefused(401, "this agent has no public key, so it obeys nobody")
+            raise CommandRefusedError(401, "this agent has no public key, so it accepts no command")
         try:
             self._key.verify(base64.b64decode(signature or "", validate=True), body)
         except (InvalidSignature, binascii.Error, ValueError) as error:
-            raise CommandRefused(401, "the signature does not fit") from error
+            raise CommandRefusedError(401, "the signature is missing or invalid") from error
 
-    def _spend(self, nonce: str, expires_at: float, now: float) -> None:
+    def _record_nonce(self, nonce: str, expires_at: float, now: float) -> None:
         with self._lock:
             if nonce in self._nonces:
-                raise CommandRefused(403, "the command was sent before")
+                raise CommandRefusedError(403, "the nonce was used before")
             if len(self._nonces) >= NONCES_KEPT:
-                self._nonces = {seen: until for seen, until in self._nonces.items() if until > now}
+                self._nonces = {old: until for old, until in self._nonces.items() if until > now}
             if len(self._nonces) >= NONCES_KEPT:
-                raise CommandRefused(403, "too many commands")
+                raise CommandRefusedError(403, "too many commands")
             self._nonces[nonce] = expires_at
 
 
@@ -78,27 +78,27 @@ def _parse(body: bytes) -> Mapping[str, Any]:
     try:
         fields = json.loads(body)
     except (ValueError, RecursionError) as error:
-        raise CommandRefused(400, "the body is not JSON") from error
+        raise CommandRefusedError(400, "the body is not JSON") from error
     if not isinstance(fields, dict):
-        raise CommandRefused(400, "the body is not a JSON object")
+        raise CommandRefusedError(400, "the body is not a JSON object")
     return fields
 
 
 def _nonce(fields: Mapping[str, Any]) -> str:
     nonce = fields.get("nonce")
     if not isinstance(nonce, str) or len(nonce) not in NONCE_LENGTHS:
-        raise CommandRefused(400, "nonce must be a string of 8 to 128 characters")
+        raise CommandRefusedError(400, "nonce must be a string of 8 to 128 characters")
     return nonce
 
 
-def _moment(fields: Mapping[str, Any], name: str) -> float:
+def _timestamp(fields: Mapping[str, Any], name: str) -> float:
     try:
-        moment = datetime.fromisoformat(fields[name])
+        time = datetime.fromisoformat(fields[name])
     except (KeyError, TypeError, ValueError) as error:
-        raise CommandRefused(400, f"{name} must be a date and time (RFC 3339)") from error
-    if moment.tzinfo is None:
-        raise CommandRefused(400, f"{name} must have a time zone")
-    return moment.timestamp()
+        raise CommandRefusedError(400, f"{name} must be a date and time (RFC 3339)") from error
+    if time.tzinfo is None:
+        raise CommandRefusedError(400, f"{name} must have a time zone")
+    return time.timestamp()
 
 
 def _lease(fields: Mapping[str, Any], command: str) -> int | None:
@@ -106,5 +106,5 @@ def _lease(fields: Mapping[str, Any], command: str) -> int | None:
     if command == "resume":
         return None
     if not isinstance(lease_s, int) or isinstance(lease_s, bool) or not 1 <= lease_s <= LONGEST_LEASE_S:
-        raise CommandRefused(400, f"lease_s must be a whole number from 1 to {LONGEST_LEASE_S}")
+        raise CommandRefusedError(400, f"lease_s must be a whole number from 1 to {LONGEST_LEASE_S}")
     return lease_s

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What can go wrong inside the agent.
+"""The errors of the agent.
 
 WorkerAgentError
-├── SettingsError          the environment variables make no sense: the worker must not start
-├── UnsupportedTransport   no gate for this broker: the worker is always protected and never drains
-└── CommandRefused         a drain or resume that is not obeyed, with the HTTP status that says why
+├── SettingsError              an environment variable has an invalid value: the worker must not start
+├── UnsupportedTransportError  no gate for this broker: the worker is always protected and cannot drain
+└── CommandRefusedError        a drain or resume command was refused; carries the HTTP status
 """
 
 
@@ -13,15 +13,15 @@ class WorkerAgentError(Exception):
 
 
 class SettingsError(WorkerAgentError):
-    """An environment variable has a value that cannot be meant."""
+    """An environment variable has an invalid value."""
 
 
-class UnsupportedTransport(WorkerAgentError):  # noqa: N818  (reads as what it is in the log)
-    """The broker's transport has no gate; such a worker is protected before it consumes and never released."""
+class UnsupportedTransportError(WorkerAgentError):
+    """There is no gate for the broker's transport: the worker is always protected and cannot drain."""
 
 
-class CommandRefused(WorkerAgentError):  # noqa: N818
-    """A command that must not be obeyed."""
+class CommandRefusedError(WorkerAgentError):
+    """A command is invalid or not authorised."""
 
     def __init__(self, status: int, reason: str) -> None:
         super().__init__(reason)

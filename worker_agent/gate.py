@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The gate: one order, written by the agent's thread, read by the consumer's.
+"""The gate: one state, written by the agent's thread and read by the consumer's thread.
 
-An order is replaced as a whole, so a reader sees either the old or the new one. An open gate carries the time at which
-it shuts by itself: if the agent's threads die, a worker whose protection ended still takes nothing more.
+A state is replaced as a whole, so a reader sees either the old or the new one. An open gate has a time at which it
+closes without a further write. So a worker whose protection has ended takes no message, even if the agent's threads
+die.
 """
 
 from collections.abc import Callable
@@ -11,46 +12,46 @@ from typing import Protocol
 
 
 @dataclass(frozen=True)
-class Order:
-    """Which opening or shutting this is, and until when (monotonic seconds) the gate is open; `None` is shut."""
+class GateState:
+    """The number of this opening or closing, and until when (monotonic seconds) the gate is open; `None`: closed."""
 
     generation: int
     open_until: float | None
 
     def is_open(self, now: float) -> bool:
-        """Return whether a receive may begin."""
+        """Return whether a poll may begin."""
         return self.open_until is not None and now < self.open_until
 
 
 class Gate:
-    """Shut until told otherwise; once sealed, shut for good."""
+    """Closed at first. Once sealed, it stays closed."""
 
     def __init__(self) -> None:
-        self._order = Order(generation=0, open_until=None)
+        self._state = GateState(generation=0, open_until=None)
         self._sealed = False
 
     @property
-    def order(self) -> Order:
-        """The order in force."""
-        return Order(self._order.generation, None) if self._sealed else self._order
+    def state(self) -> GateState:
+        """The current state."""
+        return GateState(self._state.generation, None) if self._sealed else self._state
 
     @property
     def sealed(self) -> bool:
-        """Whether it is shut for good: what arrives now is given back, not begun."""
+        """Whether the gate is closed for good. Messages that still arrive return to their queue."""
         return self._sealed
 
-    def set(self, order: Order) -> None:
-        """Put another order in force."""
-        self._order = order
+    def set(self, state: GateState) -> None:
+        """Replace the state."""
+        self._state = state
 
     def seal(self) -> None:
-        """Shut for good; safe inside a signal handler."""
+        """Close the gate for good. This is safe inside a signal handler."""
         self._sealed = True
 
 
 @dataclass(frozen=True)
 class Slots:
-    """How many messages the worker may hold, and how many it holds that are not finished."""
+    """The number of task slots of the worker, and the number of unfinished messages."""
 
     concurrency: Callable[[], int]
     unfinished: Callable[[], int]
@@ -61,16 +62,16 @@ class Slots:
 
 
 class ChannelGate(Protocol):
-    """A gate put before one consuming channel."""
+    """A gate before one consuming channel."""
 
     def polls_in_flight(self) -> int:
-        """Return how many receives began and were not answered yet."""
+        """Return the number of polls without an answer yet."""
         ...
 
     def unacked(self) -> int:
-        """Return how many delivered messages are neither acknowledged nor rejected."""
+        """Return the number of delivered messages that are neither acknowledged nor rejected."""
         ...
 
     def detach(self) -> float:
-        """Let go of the channel; returns until when (monotonic seconds) its open receives may still take messages."""
+        """Detach from the channel. Returns until when (monotonic seconds) its polls may still take messages."""
         ...

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The agent's HTTP: `GET /v1/state`, `POST /v1/drain`, `POST /v1/resume`.
 
-Handlers read the published report and post commands; they never touch the consumer. A connection that is slow is cut
-after 5 s, and at most 16 are served at once.
+The handlers read the published state and post commands. They never touch the consumer. A slow connection is closed
+after 5 s. At most 16 connections are served at the same time.
 """
 
 import contextlib
@@ -16,9 +16,9 @@ from typing import Any, Final, Protocol
 from celery.utils.log import get_logger
 
 from worker_agent.commands import BODY_LIMIT, SIGNATURE_HEADER, CommandVerifier
-from worker_agent.errors import CommandRefused
+from worker_agent.errors import CommandRefusedError
 from worker_agent.state_machine import Drain, Resume
-from worker_agent.wire import Report
+from worker_agent.wire import AgentReport
 
 logger = get_logger(__name__)
 
@@ -27,44 +27,44 @@ CONNECTIONS: Final = 16
 ALLOWED: Final = {"/v1/state": "GET", "/v1/drain": "POST", "/v1/resume": "POST"}
 
 
-class Obeys(Protocol):
-    """What the server needs of the agent."""
+class ServedAgent(Protocol):
+    """The part of the agent that the server uses."""
 
-    def report(self) -> Report:
-        """Return the latest published state."""
+    def report(self) -> AgentReport:
+        """Return the current state."""
         ...
 
-    def obey(self, command: Drain | Resume) -> Report:
-        """Apply a verified command and return the state after it; raises CommandRefused."""
+    def execute(self, command: Drain | Resume) -> AgentReport:
+        """Apply a verified command and return the new state. Raises CommandRefusedError."""
         ...
 
 
 class AgentServer(ThreadingHTTPServer):
-    """Serves one agent on one address; `port` 0 lets the system choose."""
+    """Serves one agent on one address. Port 0: the system chooses the port."""
 
     daemon_threads = True
     block_on_close = False
 
-    def __init__(self, address: str, port: int, *, agent: Obeys, verifier: CommandVerifier) -> None:
+    def __init__(self, address: str, port: int, *, agent: ServedAgent, verifier: CommandVerifier) -> None:
         self.agent = agent
         self.verifier = verifier
         self._connections = threading.BoundedSemaphore(CONNECTIONS)
         super().__init__((address, port), _Handler)
-        # Pool processes forked later must not keep the port when the main process is gone.
-        os.register_at_fork(after_in_child=self._forget_in_child)
+        # Pool processes that are forked later must not keep the port open after the main process ends.
+        os.register_at_fork(after_in_child=self._close_in_child)
 
     def serve_in_background(self) -> None:
-        """Start answering in a daemon thread."""
+        """Serve in a daemon thread."""
         threading.Thread(target=self.serve_forever, name="worker-agent-http", daemon=True).start()
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """Serve in a thread of its own, or hang up where too many are served already."""
+        """Serve the connection in its own thread, or close it above the limit."""
         if not self._connections.acquire(blocking=False):
             self.shutdown_request(request)
             return
         try:
             super().process_request(request, client_address)
-        except BaseException:  # no thread could be started, so none gives the place back
+        except BaseException:  # no thread was started, so none releases the semaphore
             self._connections.release()
             raise
 
@@ -76,10 +76,10 @@ class AgentServer(ThreadingHTTPServer):
             self._connections.release()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Keep a caller's broken connection out of the worker's error log."""
-        logger.debug("worker agent: a connection of %s broke", client_address, exc_info=True)
+        """Log a client's broken connection as debug, not as an error of the worker."""
+        logger.debug("worker agent: connection from %s failed", client_address, exc_info=True)
 
-    def _forget_in_child(self) -> None:
+    def _close_in_child(self) -> None:
         with contextlib.suppress(OSError):
             self.socket.close()
 
@@ -99,13 +99,13 @@ class _Handler(BaseHTTPRequestHandler):
             return
         agent, command = self.server.agent, self.path.removeprefix("/v1/")
         try:
-            wanted = self.server.verifier.verify(
+            event = self.server.verifier.verify(
                 command, self._body(), self.headers.get(SIGNATURE_HEADER), task_arn=agent.report().task_arn
             )
-            report = agent.obey(wanted)
-        except CommandRefused as refused:
-            logger.warning("worker agent: %s from %s refused: %s", command, self.client_address[0], refused.reason)
-            self._answer(refused.status, {"error": refused.reason})
+            report = agent.execute(event)
+        except CommandRefusedError as error:
+            logger.warning("worker agent: %s from %s refused: %s", command, self.client_address[0], error.reason)
+            self._answer(error.status, {"error": error.reason})
         else:
             self._answer(200, report.to_wire())
 
@@ -117,24 +117,24 @@ class _Handler(BaseHTTPRequestHandler):
     def _allowed(self, method: str) -> bool:
         allowed = ALLOWED.get(self.path)
         if allowed is None:
-            self._answer(404, {"error": f"there is no {self.path}"})
+            self._answer(404, {"error": f"not found: {self.path}"})
         elif self.command != allowed:
-            self._answer(405, {"error": f"{self.path} takes {allowed}"}, allow=allowed)
+            self._answer(405, {"error": f"{self.path} accepts {allowed} only"}, allow=allowed)
         return allowed == method == self.command
 
     def _body(self) -> bytes:
         try:
             length = int(self.headers.get("Content-Length", ""))
         except ValueError:
-            raise CommandRefused(400, "Content-Length is missing") from None
+            raise CommandRefusedError(400, "Content-Length is missing") from None
         if not 0 <= length <= BODY_LIMIT:
-            raise CommandRefused(400, f"the body is longer than {BODY_LIMIT} bytes")
+            raise CommandRefusedError(400, f"the body is longer than {BODY_LIMIT} bytes")
         try:
             body = self.rfile.read(length)
         except OSError as error:
-            raise CommandRefused(400, "the body did not arrive in time") from error
+            raise CommandRefusedError(400, "the body did not arrive in time") from error
         if len(body) != length:
-            raise CommandRefused(400, "the body is shorter than it said")
+            raise CommandRefusedError(400, "the body is shorter than Content-Length")
         return body
 
     def _answer(self, status: int, fields: dict[str, Any], *, allow: str | None = None) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the agent reads from the environment of its process."""
+"""The agent's settings, from environment variables."""
 
 import base64
 import binascii
@@ -16,22 +16,22 @@ PUBLIC_KEY_BYTES: Final = 32
 
 
 @dataclass(frozen=True)
-class Settings:
-    """Where ECS answers, where the agent listens, and whose commands it obeys."""
+class AgentSettings:
+    """ECS's endpoints, the port of the agent, and the key that signs commands."""
 
     ecs_agent_uri: str
     metadata_uri: str | None
     port: int
     public_key: bytes | None
-    """Raw Ed25519 key; `None`: no command is obeyed, so this worker never drains."""
+    """Raw Ed25519 key; `None`: every command is refused, so this worker cannot drain."""
     protection_minutes: int
 
     @classmethod
-    def from_environment(cls, environ: Mapping[str, str]) -> "Settings | None":
-        """Read the variables; `None` outside ECS (no `ECS_AGENT_URI`).
+    def from_environment(cls, environ: Mapping[str, str]) -> "AgentSettings | None":
+        """Read the variables. Returns `None` outside ECS (no `ECS_AGENT_URI`).
 
         Raises:
-            SettingsError: A variable has a value that cannot be meant.
+            SettingsError: A variable has an invalid value.
         """
         agent_uri = environ.get("ECS_AGENT_URI", "").rstrip("/")
         if not agent_uri:

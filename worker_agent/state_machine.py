@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""When the gate may open, when protection is asked for, renewed and given back: pure, time passed in.
+"""Decides when the gate opens and when protection is requested, renewed and released. Pure: the time is an argument.
 
-`step(state, event, now)` returns the next state and what to do. It knows three things that never bend:
+`step(state, event, now)` returns the next state and the actions. Three rules always hold:
 
-- the gate is open only while this task is known to be protected;
-- protection is given back only after the consumer's own thread saw, behind the very gate that is shut now, that no
-  receive is in flight and nothing is held or running;
-- an answer that was lost, late or not understood is never "protected", and after a lost answer to a release the gate
-  stays shut until a new protection is granted.
+- the gate is open only while ECS has confirmed that this task is protected;
+- protection is released only after a snapshot from the consumer's thread, taken since the gate closed, shows no poll in
+  flight and no message that is reserved, running or unacknowledged;
+- a lost, late or unexpected answer never counts as "protected". After a release without an answer the gate stays closed
+  until a new protection is granted.
 
 All times are seconds of one monotonic clock.
 """
@@ -17,8 +17,8 @@ from enum import StrEnum
 from typing import Final
 
 
-class Want(StrEnum):
-    """What the worker was last told to do."""
+class Mode(StrEnum):
+    """The last command to the worker."""
 
     CONSUME = "consume"
     DRAIN = "drain"
@@ -26,7 +26,7 @@ class Want(StrEnum):
 
 
 class Phase(StrEnum):
-    """What the worker does, in the words of the wire format."""
+    """The phase of the worker, as in the wire format."""
 
     STARTING = "starting"
     REFUSED = "refused"
@@ -38,22 +38,22 @@ class Phase(StrEnum):
 
 
 class Release(StrEnum):
-    """How far giving back the protection has come; `SENT` covers answers that were lost."""
+    """Progress of the release of the protection. `SENT` includes lost answers."""
 
     NO = "no"
     SENT = "sent"
     DONE = "done"
 
 
-class Ask(StrEnum):
-    """What a protection call asks of ECS."""
+class ProtectionRequest(StrEnum):
+    """The kind of a protection call to ECS."""
 
     PROTECT = "protect"
     RELEASE = "release"
 
 
-class Verdict(StrEnum):
-    """What an answer of ECS means; `FAILED` is every answer that leaves the truth unknown."""
+class ProtectionResult(StrEnum):
+    """The result of a protection call. `FAILED`: the protection is unknown."""
 
     PROTECTED = "protected"
     UNPROTECTED = "unprotected"
@@ -63,21 +63,21 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True)
 class Policy:
-    """How patient the machine is; all in seconds but `renew_at`."""
+    """Times and delays, in seconds (except `renew_at`)."""
 
     renew_at: float = 0.5
-    """Share of a protection's life after which it is renewed."""
+    """Share of a protection's duration after which it is renewed."""
     margin_s: float = 5.0
-    """The gate shuts this long before protection ends, for clocks differ."""
+    """The gate closes this long before the protection ends, because clocks differ."""
     settle_s: float = 10.0
-    """After a release without an answer nothing is asked for this long: the ECS agent gives up on its own call after
-    4 s, and a late "unprotect" must not undo the next "protect"."""
+    """After a release without an answer no protection is requested for this long. The ECS agent aborts its own call
+    after 4 s, and a late "unprotect" must not cancel the next "protect"."""
     backoff_s: tuple[float, ...] = (1.0, 2.0, 4.0, 8.0, 15.0)
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """What the consumer's own thread saw at one instant; counts of messages, durations in seconds."""
+    """State of the consumer at one time, read in its own thread: numbers of messages, durations in seconds."""
 
     generation: int
     gate_open: bool
@@ -91,84 +91,84 @@ class Snapshot:
 
     @property
     def busy(self) -> bool:
-        """True while a message is on its way, held, running or not acknowledged."""
+        """True while a poll is in flight or a message is reserved, running or unacknowledged."""
         return bool(self.polls_in_flight or self.reserved or self.running or self.unacked)
 
 
 @dataclass(frozen=True)
-class Seen:
-    """The consumer's thread looked."""
+class SnapshotTaken:
+    """The consumer's thread took a snapshot."""
 
     snapshot: Snapshot
 
 
 @dataclass(frozen=True)
 class Drain:
-    """Shut the gate, finish what runs, release; for `lease_s` seconds unless told again."""
+    """Close the gate, finish the running tasks, release the protection. Ends after `lease_s` s unless repeated."""
 
     lease_s: float
 
 
 @dataclass(frozen=True)
 class Resume:
-    """Consume again, protected first."""
+    """Consume again, after a new protection."""
 
 
 @dataclass(frozen=True)
 class Terminate:
-    """The process was told to end; the gate never opens again."""
+    """The process received SIGTERM. The gate never opens again."""
 
 
 @dataclass(frozen=True)
-class Tick:
+class TimePassed:
     """Time passed."""
 
 
 @dataclass(frozen=True)
-class Answered:
-    """The answer to call `number`; `until` is the end of a granted protection."""
+class CallAnswered:
+    """The answer to call `number`. `until` is the expiry of a granted protection."""
 
     number: int
-    verdict: Verdict
+    result: ProtectionResult
     until: float | None = None
     reason: str | None = None
 
 
-Event = Seen | Drain | Resume | Terminate | Tick | Answered
+Event = SnapshotTaken | Drain | Resume | Terminate | TimePassed | CallAnswered
 
 
 @dataclass(frozen=True)
 class OpenGate:
-    """Let the consumer take messages until `until`, when the gate shuts without being told."""
+    """Allow polls until `until`. Then the gate closes without a further action."""
 
     generation: int
     until: float
 
 
 @dataclass(frozen=True)
-class ShutGate:
-    """Let no new receive begin."""
+class CloseGate:
+    """Allow no new poll."""
 
     generation: int
 
 
 @dataclass(frozen=True)
 class Call:
-    """Ask ECS; one call at a time, and every call is answered by one `Answered`."""
+    """Call ECS; one call at a time, and every call is answered by one `CallAnswered`."""
 
     number: int
-    ask: Ask
+    request: ProtectionRequest
 
 
-Action = OpenGate | ShutGate | Call
+Action = OpenGate | CloseGate | Call
 
 
 @dataclass(frozen=True)
-class State:
-    """All that the machine remembers."""
+class WorkerState:
+    """The state of the machine."""
 
     policy: Policy = field(default_factory=Policy)
-    want: Want = Want.CONSUME
+    mode: Mode = Mode.CONSUME
     generation: int = 0
     gate_until: float | None = None
     protected_until: float | None = None
@@ -180,14 +180,14 @@ class State:
     settle_until: float = 0.0
     refusal: str | None = None
     lease_until: float | None = None
-    seen: Snapshot | None = None
+    snapshot: Snapshot | None = None
 
     @property
     def phase(self) -> Phase:
-        """The phase in the wire format's words."""
-        if self.want is Want.STOP:
+        """The phase, as in the wire format."""
+        if self.mode is Mode.STOP:
             return Phase.STOPPING
-        if self.want is Want.DRAIN:
+        if self.mode is Mode.DRAIN:
             return _DRAIN_PHASES[self.release]
         if self.gate_until is not None:
             return Phase.CONSUMING
@@ -195,15 +195,15 @@ class State:
 
     @property
     def drained(self) -> bool:
-        """True once the consumer's thread saw this very gate shut and nothing left behind it."""
-        seen = self.seen
+        """True after a snapshot taken since the gate closed that shows no poll and no message."""
+        snapshot = self.snapshot
         return (
             self.gate_until is None
-            and seen is not None
-            and seen.drainable
-            and not seen.gate_open
-            and seen.generation == self.generation
-            and not seen.busy
+            and snapshot is not None
+            and snapshot.drainable
+            and not snapshot.gate_open
+            and snapshot.generation == self.generation
+            and not snapshot.busy
         )
 
 
@@ -215,122 +215,122 @@ _DRAIN_PHASES: Final = {
 EXPIRED: Final = "protection ended before it could be renewed"
 
 
-def step(state: State, event: Event, now: float) -> tuple[State, tuple[Action, ...]]:
-    """Return the next state and what to do, in order."""
+def step(state: WorkerState, event: Event, now: float) -> tuple[WorkerState, tuple[Action, ...]]:
+    """Return the next state and the actions, in order."""
     state = _apply(state, event, now)
     state = _pass_time(state, now)
-    state, gate_actions = _order_gate(state)
-    state, call_actions = _ask(state, now)
+    state, gate_actions = _update_gate(state)
+    state, call_actions = _call_ecs(state, now)
     return state, gate_actions + call_actions
 
 
-def wake_at(state: State) -> float:
-    """Return when the next `Tick` is needed, if no event comes before."""
+def next_deadline(state: WorkerState) -> float:
+    """Return when the next `TimePassed` is due if no other event comes before."""
     times = [] if state.lease_until is None else [state.lease_until]
     if state.protected_until is not None:
         times.append(state.protected_until - state.policy.margin_s)
     if state.call is None and _should_protect(state):
         times.append(max(state.next_call_at, state.settle_until))
-    if state.call is None and state.want is Want.DRAIN and state.release is Release.SENT:
+    if state.call is None and state.mode is Mode.DRAIN and state.release is Release.SENT:
         times.append(state.next_call_at)
     return min(times, default=float("inf"))
 
 
-def _apply(state: State, event: Event, now: float) -> State:
+def _apply(state: WorkerState, event: Event, now: float) -> WorkerState:
     match event:
-        case Seen(snapshot):
-            return replace(state, seen=snapshot)
-        case Drain(lease_s) if state.want is not Want.STOP:
-            return replace(state, want=Want.DRAIN, lease_until=now + lease_s)
-        case Resume() if state.want is Want.DRAIN:
+        case SnapshotTaken(snapshot):
+            return replace(state, snapshot=snapshot)
+        case Drain(lease_s) if state.mode is not Mode.STOP:
+            return replace(state, mode=Mode.DRAIN, lease_until=now + lease_s)
+        case Resume() if state.mode is Mode.DRAIN:
             return _consume_again(state, now)
         case Terminate():
-            return replace(state, want=Want.STOP, lease_until=None)
-        case Answered(number=number) if state.call is not None and state.call.number == number:
-            learn = _learn_protect if state.call.ask is Ask.PROTECT else _learn_release
-            return learn(replace(state, call=None), event, now)
+            return replace(state, mode=Mode.STOP, lease_until=None)
+        case CallAnswered(number=number) if state.call is not None and state.call.number == number:
+            apply = _after_protect if state.call.request is ProtectionRequest.PROTECT else _after_release
+            return apply(replace(state, call=None), event, now)
         case _:
             return state
 
 
-def _consume_again(state: State, now: float) -> State:
-    state = replace(state, want=Want.CONSUME, lease_until=None)
-    if state.release is not Release.NO:  # whatever was held is gone: ask at once
+def _consume_again(state: WorkerState, now: float) -> WorkerState:
+    state = replace(state, mode=Mode.CONSUME, lease_until=None)
+    if state.release is not Release.NO:  # the protection may be gone: request it at once
         state = replace(state, next_call_at=now, failures=0, refusal=None)
     return state
 
 
-def _learn_protect(state: State, answer: Answered, now: float) -> State:
-    if answer.verdict is Verdict.PROTECTED and answer.until is not None:
-        # A clock that is an hour ahead makes every protection end in the past: then ask no faster than after a failure.
+def _after_protect(state: WorkerState, answer: CallAnswered, now: float) -> WorkerState:
+    if answer.result is ProtectionResult.PROTECTED and answer.until is not None:
+        # With a clock that is an hour ahead every protection ends in the past. Renew no faster than after a failure.
         renew = now + max((answer.until - now) * state.policy.renew_at, state.policy.backoff_s[0])
         return replace(state, protected_until=answer.until, refusal=None, failures=0, next_call_at=renew)
-    state = _count_failure(replace(state, refusal=answer.reason or answer.verdict.value), now)
-    # A refused renewal leaves the protection that is held; only ECS saying "not protected" takes it away.
-    return replace(state, protected_until=None) if answer.verdict is Verdict.UNPROTECTED else state
+    state = _count_failure(replace(state, refusal=answer.reason or answer.result.value), now)
+    # A refused renewal leaves the current protection in place. Only the answer "not protected" ends it.
+    return replace(state, protected_until=None) if answer.result is ProtectionResult.UNPROTECTED else state
 
 
-def _learn_release(state: State, answer: Answered, now: float) -> State:
-    if answer.verdict is Verdict.UNPROTECTED:
+def _after_release(state: WorkerState, answer: CallAnswered, now: float) -> WorkerState:
+    if answer.result is ProtectionResult.UNPROTECTED:
         return replace(state, release=Release.DONE, refusal=None, failures=0, next_call_at=now)
-    state = _count_failure(replace(state, refusal=answer.reason or answer.verdict.value), now)
+    state = _count_failure(replace(state, refusal=answer.reason or answer.result.value), now)
     return replace(state, settle_until=now + state.policy.settle_s)
 
 
-def _count_failure(state: State, now: float) -> State:
+def _count_failure(state: WorkerState, now: float) -> WorkerState:
     backoff = state.policy.backoff_s
     wait = backoff[min(state.failures, len(backoff) - 1)]
     return replace(state, failures=state.failures + 1, next_call_at=now + wait)
 
 
-def _pass_time(state: State, now: float) -> State:
+def _pass_time(state: WorkerState, now: float) -> WorkerState:
     if state.protected_until is not None and state.protected_until - state.policy.margin_s <= now:
         state = replace(state, protected_until=None, refusal=state.refusal or EXPIRED)
-    if state.want is Want.DRAIN and state.lease_until is not None and state.lease_until <= now:
+    if state.mode is Mode.DRAIN and state.lease_until is not None and state.lease_until <= now:
         state = _consume_again(state, now)
     return state
 
 
-def _order_gate(state: State) -> tuple[State, tuple[Action, ...]]:
-    may_open = state.want is Want.CONSUME and state.protected_until is not None
+def _update_gate(state: WorkerState) -> tuple[WorkerState, tuple[Action, ...]]:
+    may_open = state.mode is Mode.CONSUME and state.protected_until is not None
     until = state.protected_until - state.policy.margin_s if may_open and state.protected_until is not None else None
     if until == state.gate_until:
         return state, ()
-    # A longer protection prolongs the same opening; opening or shutting begins a new generation.
+    # A longer protection extends the same opening. Opening and closing begin a new generation.
     crossed = (until is None) != (state.gate_until is None)
     generation = state.generation + crossed
-    action = ShutGate(generation) if until is None else OpenGate(generation, until)
+    action = CloseGate(generation) if until is None else OpenGate(generation, until)
     return replace(state, generation=generation, gate_until=until), (action,)
 
 
-def _ask(state: State, now: float) -> tuple[State, tuple[Action, ...]]:
+def _call_ecs(state: WorkerState, now: float) -> tuple[WorkerState, tuple[Action, ...]]:
     if state.call is not None:
         return state, ()
     if _should_release(state, now):
-        return _issue(replace(state, release=Release.SENT, protected_until=None), Ask.RELEASE)
+        return _issue(replace(state, release=Release.SENT, protected_until=None), ProtectionRequest.RELEASE)
     if _should_protect(state) and now >= max(state.next_call_at, state.settle_until):
-        return _issue(replace(state, release=Release.NO), Ask.PROTECT)
+        return _issue(replace(state, release=Release.NO), ProtectionRequest.PROTECT)
     return state, ()
 
 
-def _should_release(state: State, now: float) -> bool:
-    if state.want is not Want.DRAIN or not state.drained:
+def _should_release(state: WorkerState, now: float) -> bool:
+    if state.mode is not Mode.DRAIN or not state.drained:
         return False
     return state.release is Release.NO or (state.release is Release.SENT and now >= state.next_call_at)
 
 
-def _should_protect(state: State) -> bool:
-    held = state.protected_until is not None
-    busy = state.seen is not None and state.seen.busy
-    match state.want:
-        case Want.CONSUME:
+def _should_protect(state: WorkerState) -> bool:
+    protected = state.protected_until is not None
+    busy = state.snapshot is not None and state.snapshot.busy
+    match state.mode:
+        case Mode.CONSUME:
             return True
-        case Want.DRAIN:
-            return state.release is Release.NO and (held or busy)
-        case Want.STOP:
-            return held
+        case Mode.DRAIN:
+            return state.release is Release.NO and (protected or busy)
+        case Mode.STOP:
+            return protected
 
 
-def _issue(state: State, ask: Ask) -> tuple[State, tuple[Action, ...]]:
-    call = Call(number=state.calls + 1, ask=ask)
+def _issue(state: WorkerState, request: ProtectionRequest) -> tuple[WorkerState, tuple[Action, ...]]:
+    call = Call(number=state.calls + 1, request=request)
     return replace(state, call=call, calls=call.number), (call,)

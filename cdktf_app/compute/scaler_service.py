@@ -59,7 +59,7 @@ class ScalerService(Construct):
         settings = scaler_config(environment, surroundings.cluster.name, _login(database), broker)
         container = self._container(environment, settings, image, _secrets(secrets, broker), logs)
         execution = execution_role(roles, "scaler", [container])
-        own = roles.role("scaler", identities.scaler(_services(environment), controls_prefix(environment)))
+        own = roles.role("scaler", identities.scaler(_services(environment), overrides_prefix(environment)))
         self.healthy = FargateService(
             self,
             "scaler",
@@ -136,13 +136,13 @@ def scaler_config(
         "http_port": SCALER_PORT,
         "database": dict(database),
         "broker": dict(broker.for_scaler),
-        "controls_prefix": controls_prefix(environment),
+        "overrides_prefix": overrides_prefix(environment),
         "metrics_namespace": METRICS_NAMESPACE,
         "fleets": [_fleet_config(fleet, broker.urls) for fleet in environment.fleets.values()],
     }
 
 
-def controls_prefix(environment: Environment) -> str:
+def overrides_prefix(environment: Environment) -> str:
     """Return what the names of the SSM parameters with a person's orders begin with; a fleet's name follows."""
     return f"/{PREFIX}/{environment.name}/scaler/"
 

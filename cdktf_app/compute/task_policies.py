@@ -72,10 +72,10 @@ class Identities:
             ),
         ]
 
-    def scaler(self, services: Sequence[str], controls_prefix: str) -> list[Statement]:
+    def scaler(self, services: Sequence[str], overrides_prefix: str) -> list[Statement]:
         """Return what the scaler needs to size the ECS services called `services`, and no other.
 
-        It reads what people ordered under `controls_prefix`, and cannot order anything itself.
+        It reads what people ordered under `overrides_prefix`, and cannot order anything itself.
         """
         of_cluster = Condition("ArnEquals", "ecs:cluster", (self.cluster.arn,))
         return [
@@ -102,7 +102,7 @@ class Identities:
             Statement(
                 sid="ReadControls",
                 actions=("ssm:GetParameters",),
-                resources=(self.place.arn("ssm", f"parameter{controls_prefix}*"),),
+                resources=(self.place.arn("ssm", f"parameter{overrides_prefix}*"),),
             ),
             Statement(
                 sid="PublishScalerMetrics",

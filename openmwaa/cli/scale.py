@@ -243,7 +243,7 @@ class _Result:
         data: dict[str, Any] = {
             "fleet": fleet.name,
             "file": {"min": fleet.min, "max": fleet.max},
-            "schedule": {"min": schedule.minimum, "words": schedule.words} if schedule else None,
+            "schedule": {"min": schedule.minimum, "description": schedule.description} if schedule else None,
             "override_state": _state(override, self.now),
             "override": as_data(override.document),
             "problem": override.problem,

@@ -1,26 +1,27 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The scaler's decisions, read from CloudWatch Logs: bounded in time, page by page, within a deadline."""
+"""The scaler's decisions from CloudWatch Logs: limited in time, page by page, within a deadline."""
 
 from __future__ import annotations
 
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from openmwaa.operate.connection import Connection, aws_errors
 from openmwaa.operate.errors import NotRunningError, UnreachableError
+from scaler.reporting.explanation import LINE_VERSION
 
-Line = dict[str, Any]
+LogLine = dict[str, Any]
 
 DEADLINE_S = 45.0
-"""Of one command: CloudWatch Logs reads about 20 MB/s, a day of a busy fleet is 8 MB."""
+"""For one command: CloudWatch Logs reads about 20 MB/s, and a day of a busy fleet is 8 MB."""
 PERMISSION = "logs:FilterLogEvents"
 CHANGES = '($.kind != "hold") && ($.kind != "blind")'
 _LATE = timedelta(seconds=10)
-"""CloudWatch dates a line when it arrives; what is asked for is when it was decided."""
+"""CloudWatch dates a line by its arrival; the search is for the time of the decision."""
 _MS = timedelta(milliseconds=1)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -33,11 +34,13 @@ class DecisionsLog:
     logs: Any
     """boto3's client of CloudWatch Logs."""
     clock: Callable[[], float] = time.monotonic
-    gives_up_at: float = float("inf")
+    deadline_at: float = float("inf")
+    other_versions: set[str] = field(default_factory=set)
+    """Versions of decision lines that were skipped, because this program does not read them."""
 
     @classmethod
     def of(cls, connection: Connection, clock: Callable[[], float] = time.monotonic) -> DecisionsLog:
-        """Return the log, to be read within `DEADLINE_S` from now."""
+        """Return the log with a deadline of `DEADLINE_S` from now."""
         return cls(connection, connection.client("logs"), clock, clock() + DEADLINE_S)
 
     @property
@@ -45,67 +48,74 @@ class DecisionsLog:
         """The log group's name."""
         return f"airflow-{self.connection.environment.name}-Scaler"
 
-    def read(self, start: datetime, end: datetime, fleets: Sequence[str], *, changes: bool = False) -> Iterator[Line]:
-        """Yield decisions and failed ticks of the fleets from `start` to `end`, in the order of the log.
+    def read(
+        self, start: datetime, end: datetime, fleets: Sequence[str], *, changes: bool = False
+    ) -> Iterator[LogLine]:
+        """Yield the decisions and failed ticks of the fleets from `start` to `end`, in the order of the log.
 
         Raises:
-            NotRunningError: there is no such log group.
-            UnreachableError: no answer, or not all of it within the deadline.
+            NotRunningError: the log group does not exist.
+            UnreachableError: no answer, or an incomplete answer within the deadline.
             OperateError: AWS refuses.
         """
-        asked: dict[str, Any] = {
+        request: dict[str, Any] = {
             "logGroupName": self.group,
             "startTime": (start - _EPOCH) // _MS,
             "endTime": (end + _LATE - _EPOCH) // _MS,
             "filterPattern": _pattern(fleets, changes=changes),
         }
         while True:
-            answer = self._page(asked)
-            # An emulator may take the pattern for "everything"; other programs may write here too.
-            for line in map(_line, answer.get("events", ())):
-                if line is not None and line["fleet"] in fleets and start <= moment(line) <= end:
+            page = self._page(request)
+            # An emulator may ignore the pattern, and other programs may write to the log group.
+            for line in map(_line, page.get("events", ())):
+                if line is None or line["fleet"] not in fleets or not start <= decided_at(line) <= end:
+                    continue
+                if line["event"] == "decision" and line.get("version") != LINE_VERSION:
+                    self.other_versions.add(str(line.get("version")))
+                else:
                     yield line
-            # A page may be empty and have a next one: the log is searched piece by piece.
-            token = answer.get("nextToken")
-            if not token or token == asked.get("nextToken"):
+            # An empty page can have a next page: CloudWatch searches the log in parts.
+            token = page.get("nextToken")
+            if not token or token == request.get("nextToken"):
                 return
-            asked["nextToken"] = token
+            request["nextToken"] = token
 
-    def _page(self, asked: dict[str, Any]) -> Any:
-        if self.clock() >= self.gives_up_at:
+    def _page(self, request: dict[str, Any]) -> Any:
+        if self.clock() >= self.deadline_at:
             raise UnreachableError(
-                f"CloudWatch Logs did not finish within {DEADLINE_S:.0f} s. Ask for another time, or for one --fleet."
+                f"CloudWatch Logs did not finish within {DEADLINE_S:.0f} s. "
+                "Choose another time, or one fleet with --fleet."
             )
         with aws_errors(self.connection, PERMISSION, f"the log group {self.group}"):
             try:
-                return self.logs.filter_log_events(**asked)
+                return self.logs.filter_log_events(**request)
             except self.logs.exceptions.ResourceNotFoundException:
                 raise NotRunningError(_no_group(self.connection, self.group)) from None
 
 
-def moment(line: Line) -> datetime:
-    """Return when a line was decided."""
+def decided_at(line: LogLine) -> datetime:
+    """Return the time of the decision."""
     return datetime.fromisoformat(line["at"])
 
 
 def _no_group(connection: Connection, group: str) -> str:
     if connection.local:
-        return f"There is no log group {group} on this machine. `openmwaa local up {connection.file}` makes it."
+        return f"There is no log group {group} on this machine. `openmwaa local up {connection.file}` creates it."
     return (
-        f"There is no log group {group} in {connection.place}. `terraform apply` makes it: was it run, and are the "
-        "Region and the account the right ones?"
+        f"There is no log group {group} in {connection.place}. `terraform apply` creates it. "
+        "Check the Region and the account."
     )
 
 
 def _pattern(fleets: Sequence[str], *, changes: bool) -> str:
-    one = " || ".join(f"($.fleet = {json.dumps(fleet)})" for fleet in fleets)
+    selected = " || ".join(f"($.fleet = {json.dumps(fleet)})" for fleet in fleets)
     events = '($.event = "decision")' if changes else '($.event = "decision" || $.event = "tick_failed")'
-    # CloudWatch takes patterns of 1024 characters; what it lets through too much is left out here.
-    short = f"{{ {events} && ({one}) }}" if len(one) <= 700 else f"{{ {events} }}"  # noqa: PLR2004
+    # The limit of a pattern is 1024 characters; `read` drops the lines that a short pattern selects in excess.
+    short = f"{{ {events} && ({selected}) }}" if len(selected) <= 700 else f"{{ {events} }}"  # noqa: PLR2004
     return short.replace(" }", f" && {CHANGES} }}") if changes else short
 
 
-def _line(event: Any) -> Line | None:
+def _line(event: Any) -> LogLine | None:
     try:
         line = json.loads(event["message"])
         if line["event"] not in {"decision", "tick_failed"} or not isinstance(line["fleet"], str):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Why a fleet had so many workers at a moment: the decision in force then, the change before it and the one after."""
+"""The explanation of a fleet at a time: the decision in force, the change before it and the change after it."""
 
 from __future__ import annotations
 
@@ -8,115 +8,119 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from openmwaa.operate.decisions import DecisionsLog, Line, moment
+from openmwaa.operate.decisions import DecisionsLog, LogLine, decided_at
 from openmwaa.operate.errors import UnreachableError
-from scaler.reporting.explanation import answer, is_change, outlook
+from scaler.reporting.explanation import LINE_VERSION, is_change, next_steps, summary
 
 IN_FORCE = timedelta(minutes=3)
-"""The scaler writes at least a line a minute; an older one no longer tells what held."""
+"""The scaler writes at least explanation line a minute; an older line is not in force."""
 BACKWARD = tuple(timedelta(hours=hours) for hours in (0.5, 4, 24))
-"""How far back the change before is looked for, step by step: most are near, and every hour read takes time."""
+"""The ranges of the search for the change before: most are near, and each hour takes time to read."""
 FORWARD = (timedelta(hours=0.5), timedelta(hours=6))
 
 
 @dataclass(frozen=True)
-class Explanation:
-    """One fleet at one moment."""
+class FleetExplanation:
+    """One fleet at one time."""
 
     fleet: str
-    asked: datetime
-    decision: Line | None = None
-    """In force at that moment; None when the scaler decided nothing then."""
-    failures: Sequence[Line] = ()
-    """Ticks around that moment that were not finished."""
-    before: Line | None = None
-    """The last decision up to then that changed something, or the last at all when none was in force."""
-    after: Line | None = None
+    at: datetime
+    decision: LogLine | None = None
+    """In force at that time; None if there is no decision."""
+    failures: Sequence[LogLine] = ()
+    """Unfinished ticks around that time."""
+    before: LogLine | None = None
+    """The last change up to that time; the last decision if none was in force."""
+    after: LogLine | None = None
     unread: Sequence[str] = field(default=())
-    """What could not be found out, and why."""
+    """What could not be read, and why."""
 
     @property
-    def answer(self) -> tuple[str, ...]:
-        """Why, in sentences."""
-        return answer(self.decision) if self.decision else ()
+    def summary(self) -> tuple[str, ...]:
+        """The decision in sentences."""
+        return summary(self.decision) if self.decision else ()
 
     @property
-    def outlook(self) -> tuple[str, ...]:
-        """What was to happen next, as seen then."""
-        return outlook(self.decision) if self.decision else ()
+    def next_steps(self) -> tuple[str, ...]:
+        """What happened next if nothing else changed, as of that time."""
+        return next_steps(self.decision) if self.decision else ()
 
 
-def explain(log: DecisionsLog, fleets: Sequence[str], asked: datetime, now: datetime) -> list[Explanation]:
-    """Return what was in force at `asked`, for each fleet; one fleet alone is told with what was before and after.
+def explain(log: DecisionsLog, fleets: Sequence[str], at: datetime, now: datetime) -> list[FleetExplanation]:
+    """Return the decision in force at `at` for each fleet; for a single fleet also the changes before and after.
 
     Raises:
         OperateError: the log cannot be read.
     """
-    found = {fleet: Explanation(fleet, asked) for fleet in fleets}
-    for line in _sorted(log.read(asked - IN_FORCE, asked, fleets)):
-        known = found[line["fleet"]]
+    found = {fleet: FleetExplanation(fleet, at) for fleet in fleets}
+    for line in _sorted(log.read(at - IN_FORCE, at, fleets)):
+        explanation = found[line["fleet"]]
         if line["event"] == "tick_failed":
-            found[line["fleet"]] = replace(known, failures=(*known.failures, line))
+            found[line["fleet"]] = replace(explanation, failures=(*explanation.failures, line))
         else:
-            found[line["fleet"]] = replace(known, decision=line)
-    if len(fleets) > 1:
-        return list(found.values())
-    (one,) = found.values()
-    return [_surrounded(log, one, now)]
+            found[line["fleet"]] = replace(explanation, decision=line)
+    explained = list(found.values())
+    if len(explained) == 1:
+        explained = [_with_changes(log, explained[0], now)]
+    if not log.other_versions:
+        return explained
+    versions = ", ".join(sorted(log.other_versions))
+    skipped = f"Decisions of version {versions} in the log were skipped: this program reads version {LINE_VERSION}."
+    return [replace(explanation, unread=(*explanation.unread, skipped)) for explanation in explained]
 
 
-def _surrounded(log: DecisionsLog, one: Explanation, now: datetime) -> Explanation:
-    """Add the changes around, as far as the deadline lets look for them."""
+def _with_changes(log: DecisionsLog, explanation: FleetExplanation, now: datetime) -> FleetExplanation:
+    """Add the changes before and after, as far as the deadline allows."""
     try:
-        one = replace(one, before=_before(log, one))
-        return replace(one, after=_after(log, one, now))
+        explanation = replace(explanation, before=_before(log, explanation))
+        return replace(explanation, after=_after(log, explanation, now))
     except UnreachableError as error:
-        return replace(one, unread=(str(error),))
+        return replace(explanation, unread=(str(error),))
 
 
-def _before(log: DecisionsLog, one: Explanation) -> Line | None:
-    end = one.asked
+def _before(log: DecisionsLog, explanation: FleetExplanation) -> LogLine | None:
+    end = explanation.at
     for reach in BACKWARD:
-        start = one.asked - reach
-        lines = _decisions(log.read(start, end, [one.fleet], changes=one.decision is not None))
-        if found := [line for line in lines if one.decision is None or is_change(line)]:
+        start = explanation.at - reach
+        lines = _decisions(log.read(start, end, [explanation.fleet], changes=explanation.decision is not None))
+        if found := [line for line in lines if explanation.decision is None or is_change(line)]:
             return found[-1]
         end = start
     return None
 
 
-def _after(log: DecisionsLog, one: Explanation, now: datetime) -> Line | None:
-    start = one.asked + timedelta(milliseconds=1)
+def _after(log: DecisionsLog, explanation: FleetExplanation, now: datetime) -> LogLine | None:
+    start = explanation.at + timedelta(milliseconds=1)
     for reach in FORWARD:
-        end = min(now, one.asked + reach)
+        end = min(now, explanation.at + reach)
         if start >= end:
             return None
-        for line in _decisions(log.read(start, end, [one.fleet], changes=one.decision is not None)):
-            if one.decision is None or is_change(line):
+        for line in _decisions(log.read(start, end, [explanation.fleet], changes=explanation.decision is not None)):
+            if explanation.decision is None or is_change(line):
                 return line
         start = end
     return None
 
 
-def _decisions(lines: Iterable[Line]) -> Iterator[Line]:
+def _decisions(lines: Iterable[LogLine]) -> Iterator[LogLine]:
     yield from (line for line in _sorted(lines) if line["event"] == "decision")
 
 
-def _sorted(lines: Iterable[Line]) -> list[Line]:
-    """Two scalers at once, during a deployment, write into two streams."""
-    return sorted(lines, key=moment)
+def _sorted(lines: Iterable[LogLine]) -> list[LogLine]:
+    """Sort by time: during a deployment two scalers write to two log streams."""
+    return sorted(lines, key=decided_at)
 
 
-def as_data(one: Explanation) -> Mapping[str, Any]:
-    """Return an explanation for a program."""
+def as_data(explanation: FleetExplanation) -> Mapping[str, Any]:
+    """Return an explanation as JSON-able values."""
     return {
-        "fleet": one.fleet,
-        "asked": one.asked,
-        "decision": one.decision,
-        "answer": one.answer,
-        "outlook": one.outlook,
-        "before": one.before,
-        "after": one.after,
-        "failures": one.failures,
-        "unread": one.unread,
+        "fleet": explanation.fleet,
+        "at": explanation.at,
+        "decision": explanation.decision,
+        "summary": explanation.summary,
+        "next_steps": explanation.next_steps,
+        "before": explanation.before,
+        "after": explanation.after,
+        "failures": explanation.failures,
+        "unread": explanation.unread,
     }

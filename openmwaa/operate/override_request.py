@@ -16,8 +16,8 @@ from openmwaa.operate.times import rfc3339
 from scaler.config.overrides import OverrideDocument, Pause
 from scaler.config.schedule import Schedules
 from scaler.core import bounds
-from scaler.core.model import Controls, Known, Schedule
 from scaler.core.model import Fleet as CoreFleet
+from scaler.core.model import Known, Overrides, Schedule
 
 MOST_WORKERS = 5000
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -147,7 +147,7 @@ class ActiveBounds:
 def active_bounds(fleet: Fleet, document: OverrideDocument | None, now: datetime) -> ActiveBounds:
     """Return the bounds by the scaler's own code from file, schedule and override."""
     schedule = Schedules(fleet.schedule).at(now)
-    overrides = Controls() if document is None or document.expired(now) else document.to_core()
+    overrides = Overrides() if document is None or document.expired(now) else document.to_core()
     core = CoreFleet(fleet.name, fleet.queues, fleet.slots, fleet.min, fleet.max)
     limits, _ = bounds.in_force(core, Known(overrides, 0.0), schedule, None, 0.0)
     return ActiveBounds(limits.minimum, limits.maximum, schedule)

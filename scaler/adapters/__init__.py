@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The world behind the ports: each adapter keeps deadlines, checks every number and translates every error."""
+"""The implementations of the ports: each adapter keeps deadlines, checks every number and translates every error."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""AWS clients that give up quickly, and the translation of their errors."""
+"""AWS clients with short timeouts, and the translation of their errors."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from botocore.exceptions import BotoCoreError, ClientError
 from scaler.adapters.deadline import calling
 from scaler.errors import BadAnswerError, RejectedError, SourceError, ThrottledError
 
-# botocore's own defaults (60 s to connect, 60 s to read, 5 attempts) would be minutes of silence.
+# botocore's defaults (60 s to connect, 60 s to read, 5 attempts) add up to minutes without an answer.
 CONFIG = AioConfig(
     connect_timeout=1,
     read_timeout=2,
     retries={"total_max_attempts": 2, "mode": "standard"},
-    max_pool_connections=50,  # twenty fleets that tick together ask for their queues at once
+    max_pool_connections=50,  # twenty fleets that tick at the same time read their queues at the same time
 )
 THROTTLES = frozenset(
     {
@@ -36,17 +36,17 @@ THROTTLES = frozenset(
     }
 )
 REJECTIONS = frozenset({"InvalidParameterException", "ClientException", "ValidationException"})
-"""The question is wrong; ECS says so of a whole call for one bad name in it."""
+"""The request is invalid; ECS refuses the whole call for one bad name in it."""
 
 
 class ApiCalls:
-    """Counts what goes over the wire, botocore's repetitions too, as AWS's quotas do."""
+    """Counts the requests on the wire, botocore's retries included, as AWS's quotas do."""
 
     def __init__(self) -> None:
         self.sent: Counter[tuple[str, str]] = Counter()
         """Requests by service and operation."""
         self.throttled: Counter[tuple[str, str]] = Counter()
-        """Answers that it was asked too often, by service and operation."""
+        """Throttled requests by service and operation."""
 
     def attach(self, client: Any) -> None:
         """Count this client's calls from now on."""
@@ -83,7 +83,7 @@ async def clients(region: str, *names: str, calls: ApiCalls | None = None) -> As
 
 @asynccontextmanager
 async def aws_call(source: str, seconds: float) -> AsyncIterator[None]:
-    """Give the body `seconds`, and translate what botocore raises."""
+    """Limit the body to `seconds`, and translate botocore's errors."""
     async with calling(source, seconds, BotoCoreError, aiohttp.ClientError, OSError):
         try:
             yield

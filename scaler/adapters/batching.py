@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Questions that are asked within the same few milliseconds share a call, and nothing but the call.
+"""Requests within the same few milliseconds share a call, and nothing but the call.
 
-AWS answers DescribeServices for ten services and DescribeTasks for a hundred tasks at once, and its quotas count
-calls. What fails for one key fails for that key alone; a key that spoils every call it is in is asked alone.
+DescribeServices takes ten services and DescribeTasks a hundred tasks a call, and AWS's quotas count calls. A failure of
+one key affects that key alone. A key for which AWS rejects the whole call gets a call of its own.
 """
 
 from __future__ import annotations
@@ -18,46 +18,46 @@ V = TypeVar("V")
 Answers: TypeAlias = Mapping[K, "V | SourceError"]
 
 WINDOW_S = 0.01
-"""Fleets that tick together ask within a millisecond or two of each other; ten cost nobody anything."""
-SPOILERS = 1000
-"""So many keys that spoil calls are remembered; more are no accident of names."""
+"""Fleets that tick at the same time send their requests within 1 or 2 ms of each other; 10 ms do no harm."""
+REJECTED_KEYS = 1000
+"""The limit of remembered rejected keys; more of them have another cause than bad names."""
 
 
 class Batcher(Generic[K, V]):
-    """Collects keys for `window_s`, at most `size` a call and `at_once` calls at a time."""
+    """Collects keys for `window_s`, at most `size` a call and `concurrency` calls at the same time."""
 
     def __init__(
         self,
         source: str,
-        ask: Callable[[Sequence[K]], Awaitable[Answers[K, V]]],
+        call: Callable[[Sequence[K]], Awaitable[Answers[K, V]]],
         *,
         size: int,
         window_s: float = WINDOW_S,
-        at_once: int = 20,
+        concurrency: int = 20,
     ) -> None:
         self._source = source
-        self._ask = ask
+        self._call = call
         self._size = size
         self._window_s = window_s
-        self._room = asyncio.Semaphore(at_once)
+        self._slots = asyncio.Semaphore(concurrency)
         self._waiting: dict[K, asyncio.Future[V | SourceError]] = {}
         self._timer: asyncio.TimerHandle | None = None
-        self._calls: set[asyncio.Task[None]] = set()
-        self._spoilers: dict[K, None] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._rejected_keys: dict[K, None] = {}
 
     async def get(self, key: K) -> V:
-        """Return the answer for `key`, from a call that is sent after this question.
+        """Return the answer for `key`, from a call that is sent after this request.
 
         Raises:
-            SourceError: the call failed, or the answer holds none for `key`.
+            SourceError: the call failed, or its answer lacks `key`.
         """
         return (await self.get_all([key]))[0]
 
     async def get_all(self, keys: Sequence[K]) -> list[V]:
-        """Return the answers for `keys` in their order; raise the first error there is."""
-        futures = [self._ask_for(key) for key in keys]
+        """Return the answers for `keys` in their order; raise the first error."""
+        futures = [self._request(key) for key in keys]
         if futures:
-            # Waiting cancels nothing: whoever loses patience must not take the answer from the others.
+            # `wait` cancels nothing: a caller that is cancelled must not cancel the call of the others.
             await asyncio.wait(futures)
         answers = []
         for answer in (future.result() for future in futures):
@@ -66,9 +66,9 @@ class Batcher(Generic[K, V]):
             answers.append(answer)
         return answers
 
-    def _ask_for(self, key: K) -> asyncio.Future[V | SourceError]:
+    def _request(self, key: K) -> asyncio.Future[V | SourceError]:
         loop = asyncio.get_running_loop()
-        if key in self._spoilers:
+        if key in self._rejected_keys:
             alone: asyncio.Future[V | SourceError] = loop.create_future()
             self._start({key: alone})
             return alone
@@ -90,14 +90,14 @@ class Batcher(Generic[K, V]):
             self._start(waiting)
 
     def _start(self, waiting: dict[K, asyncio.Future[V | SourceError]]) -> None:
-        call = asyncio.get_running_loop().create_task(self._answer(waiting))
-        self._calls.add(call)
-        call.add_done_callback(self._calls.discard)
+        task = asyncio.get_running_loop().create_task(self._answer(waiting))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def _answer(self, waiting: dict[K, asyncio.Future[V | SourceError]]) -> None:
         answers: Answers[K, V] = {}
         try:
-            async with self._room:
+            async with self._slots:
                 answers = await self._answers(sorted(waiting, key=str))
         finally:
             for key, future in waiting.items():
@@ -106,18 +106,18 @@ class Batcher(Generic[K, V]):
 
     async def _answers(self, keys: Sequence[K]) -> Answers[K, V]:
         try:
-            answers = await self._ask(keys)
+            answers = await self._call(keys)
         except RejectedError as error:
             if len(keys) == 1:
-                if len(self._spoilers) < SPOILERS:
-                    self._spoilers[keys[0]] = None
+                if len(self._rejected_keys) < REJECTED_KEYS:
+                    self._rejected_keys[keys[0]] = None
                 return {keys[0]: error}
             middle = len(keys) // 2
             return {**await self._answers(keys[:middle]), **await self._answers(keys[middle:])}
         except SourceError as error:
             return dict.fromkeys(keys, error)
-        except Exception as error:  # noqa: BLE001  a defect here is one failed call, not a fleet that waits for ever
+        except Exception as error:  # noqa: BLE001  a defect here must be one failed call, not a fleet that waits without end
             return dict.fromkeys(keys, SourceError(self._source, f"{type(error).__name__}: {error}"))
         if len(keys) == 1:
-            self._spoilers.pop(keys[0], None)
+            self._rejected_keys.pop(keys[0], None)
         return answers

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Real time."""
+"""The machine's clocks."""
 
 from __future__ import annotations
 

@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""CloudWatch's metrics of queues as the broker, for brokers that the scaler cannot ask themselves.
+"""CloudWatch's metrics of queues as the broker, for brokers that the scaler cannot read directly.
 
-GetMetricData answers for 500 metrics a call, so all queues of all fleets share calls, and an answer serves a third of a
-period. The window ends on a period's end (`EndTime` is exclusive), `delay_s` ago for late data, and is two periods
-long: what is older is not believed. No data is unknown and never zero: SQS stops sending metrics of an idle queue, and
-CloudWatch drops what is late.
+One GetMetricData call reads 500 metrics, so all queues of all fleets share calls, and an answer is valid for a third of
+a period. The window ends on a period's end (`EndTime` is exclusive), `delay_s` ago because of late data, and is two
+periods long: older values are ignored. No data means unknown, never zero: SQS stops sending metrics of an idle queue,
+and CloudWatch drops late data.
 
-The values describe the world one or two minutes ago. They may raise a fleet like any other reading, and shrink it like
-any known reading: to the largest need of a whole window, by draining, so that a late value costs time and no task.
+The values are one or two minutes old. They may raise a fleet like any other reading. They shrink it like any known
+reading: to the largest need of a whole window, by draining, so a late value costs time and no task.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from typing import Any
 
 from scaler.adapters.aws import aws_call
 from scaler.adapters.deadline import COUNT_LIMIT
-from scaler.adapters.shared import Shared
+from scaler.adapters.shared import SharedByKey
 from scaler.config.settings import CloudWatchSettings
 from scaler.core.model import BrokerCount
 from scaler.errors import BadAnswerError, SourceError
@@ -30,7 +30,7 @@ from scaler.errors import BadAnswerError, SourceError
 SOURCE = "cloudwatch"
 QUERIES_A_CALL = 500
 PAGES = 20
-"""Two values of 500 metrics are one page; an answer that never ends is none."""
+"""Two values of 500 metrics are one page; an answer with more pages than this is an error."""
 PERIODS = 2
 COMPLETE, PARTIAL = "Complete", "PartialData"
 
@@ -38,17 +38,17 @@ Values = Mapping[datetime, int]
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
+class MetricWindow:
     """Whole periods; the end is exclusive."""
 
     start: datetime
     end: datetime
 
     @classmethod
-    def at(cls, now: datetime, period_s: int, delay_s: int) -> Window:
+    def at(cls, now: datetime, period_s: int, delay_s: int) -> MetricWindow:
         """Return the newest window that should be complete."""
         end = (now.timestamp() - delay_s) // period_s * period_s
-        return cls(*(datetime.fromtimestamp(each, UTC) for each in (end - PERIODS * period_s, end)))
+        return cls(*(datetime.fromtimestamp(at, UTC) for at in (end - PERIODS * period_s, end)))
 
     def holds(self, at: datetime) -> bool:
         """Whether a period that begins at `at` lies in it."""
@@ -56,8 +56,8 @@ class Window:
 
 
 @dataclass(frozen=True, slots=True)
-class Sample:
-    """What a queue held in the period that begins at `at`."""
+class QueueSample:
+    """The messages of a queue in the period that begins at `at`."""
 
     at: datetime
     count: BrokerCount
@@ -65,7 +65,7 @@ class Sample:
 
 @dataclass(slots=True)
 class _Series:
-    """One metric's part of an answer, gathered from its pages."""
+    """One metric's part of an answer, collected from all pages."""
 
     status: str = ""
     messages: list[str] = field(default_factory=list)
@@ -73,7 +73,7 @@ class _Series:
 
 
 class CloudWatchBroker:
-    """The port `Broker`."""
+    """The port `BrokerPort`."""
 
     def __init__(
         self,
@@ -91,82 +91,77 @@ class CloudWatchBroker:
         self._deadline_s = deadline_s
         self._metrics = [name for name in (settings.visible, settings.in_flight, settings.delayed) if name]
         self._queues: dict[str, None] = {}
-        self._last: dict[str, Sample] = {}
-        self._shared: Shared[Mapping[str, Sample | SourceError]] = Shared(
+        self._last: dict[str, QueueSample] = {}
+        self._shared: SharedByKey[QueueSample] = SharedByKey(
             self._read, monotonic, max_age_s=settings.period_s / 3, max_failure_age_s=max_failure_age_s
         )
 
     async def depth(self, queue_url: str) -> BrokerCount:
         """Return the newest count of a queue, which is the value of `dimension`."""
         self._queues[queue_url] = None
-        samples = await self._shared.get()
-        if queue_url not in samples:  # that read began before anybody asked for this queue
-            self._shared.forget()
-            samples = await self._shared.get()
-        sample = samples[queue_url]
-        if isinstance(sample, SourceError):
-            raise sample
-        return sample.count
+        return (await self._shared.get_key(queue_url)).count
 
     async def close(self) -> None:
-        """Give up a call that is under way."""
+        """Cancel a call that is under way."""
         await self._shared.close()
 
-    async def _read(self) -> Mapping[str, Sample | SourceError]:
+    async def _read(self) -> Mapping[str, QueueSample | SourceError]:
         queues = list(self._queues)
-        window = Window.at(self._wall(), self._settings.period_s, self._settings.delay_s)
+        window = MetricWindow.at(self._wall(), self._settings.period_s, self._settings.delay_s)
         size = QUERIES_A_CALL // len(self._metrics)
         parts = [queues[first : first + size] for first in range(0, len(queues), size)]
         answers = await asyncio.gather(*(self._part(part, window) for part in parts))
         failures = [answer for answer in answers if isinstance(answer, SourceError)]
         if failures and len(failures) == len(answers):
-            raise failures[0]  # and asks again with the next tick, not after a third of a period
-        found: dict[str, Sample | SourceError] = {}
+            raise failures[0]  # so the next tick reads again, not the next third of a period
+        found: dict[str, QueueSample | SourceError] = {}
         for part, answer in zip(parts, answers, strict=True):
             found.update(dict.fromkeys(part, answer) if isinstance(answer, SourceError) else answer)
         return found
 
-    async def _part(self, queues: Sequence[str], window: Window) -> Mapping[str, Sample | SourceError] | SourceError:
-        queries = {f"m{number}": each for number, each in enumerate((q, m) for q in queues for m in self._metrics)}
+    async def _part(
+        self, queues: Sequence[str], window: MetricWindow
+    ) -> Mapping[str, QueueSample | SourceError] | SourceError:
+        queries = {f"m{number}": query for number, query in enumerate((q, m) for q in queues for m in self._metrics)}
         try:
             async with aws_call(SOURCE, self._deadline_s):
-                series, words = await self._pages(queries, window)
+                series, messages = await self._pages(queries, window)
         except SourceError as error:
             return error
-        found: dict[str, Sample | SourceError] = {}
+        found: dict[str, QueueSample | SourceError] = {}
         for queue in queues:
             mine = {metric: series.get(key) for key, (owner, metric) in queries.items() if owner == queue}
             try:
-                found[queue] = self._newest(queue, self._sample(mine, words, window), window)
+                found[queue] = self._newest(queue, self._sample(mine, messages, window), window)
             except SourceError as error:
                 found[queue] = error
         return found
 
     async def _pages(
-        self, queries: Mapping[str, tuple[str, str]], window: Window
+        self, queries: Mapping[str, tuple[str, str]], window: MetricWindow
     ) -> tuple[dict[str, _Series], Sequence[str]]:
         request: dict[str, Any] = {
-            "MetricDataQueries": [self._query(key, *each) for key, each in queries.items()],
+            "MetricDataQueries": [self._query(key, queue, metric) for key, (queue, metric) in queries.items()],
             "StartTime": window.start,
             "EndTime": window.end,
             "ScanBy": "TimestampDescending",
         }
         series: dict[str, _Series] = {}
-        words: list[str] = []
+        messages: list[str] = []
         for _ in range(PAGES):
             answer = await self._client.get_metric_data(**request)
             self._same_time(answer)
-            words += _words(answer)
+            messages += _messages(answer)
             for result in answer["MetricDataResults"]:
                 mine = series.setdefault(result["Id"], _Series())
                 mine.status = result["StatusCode"]
-                mine.messages += _words(result)
+                mine.messages += _messages(result)
                 times, values = result["Timestamps"], result["Values"]
                 if len(times) != len(values):
                     mine.status = f"{len(values)} values for {len(times)} times"
                 mine.points += zip(times, values, strict=False)
             if not answer.get("NextToken"):
-                return series, words
+                return series, messages
             request["NextToken"] = answer["NextToken"]
         raise BadAnswerError(SOURCE, f"the answer has more than {PAGES} pages")
 
@@ -186,7 +181,7 @@ class CloudWatchBroker:
         }
 
     def _same_time(self, answer: Mapping[str, Any]) -> None:
-        """Refuse an answer to a clock that is wrong: a window in the past would bring old values as new ones."""
+        """Reject the answer if this machine's clock is wrong: a window in the past returns old values as new ones."""
         text = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date")
         if text is None:
             return
@@ -197,9 +192,11 @@ class CloudWatchBroker:
         if abs(ahead) > timedelta(seconds=self._settings.period_s):
             raise BadAnswerError(SOURCE, f"this machine's clock is {ahead.total_seconds():+.0f} s from AWS's")
 
-    def _sample(self, series: Mapping[str, _Series | None], words: Sequence[str], window: Window) -> Sample:
-        values = {metric: _values(metric, each, words, window) for metric, each in series.items()}
-        common = set.intersection(*(set(each) for each in values.values()))
+    def _sample(
+        self, series: Mapping[str, _Series | None], messages: Sequence[str], window: MetricWindow
+    ) -> QueueSample:
+        values = {metric: _values(metric, points, messages, window) for metric, points in series.items()}
+        common = set.intersection(*(set(by_period) for by_period in values.values()))
         if not common:
             raise SourceError(
                 SOURCE, f"no data of {' and '.join(values)} in the same period since {window.start:%H:%M}"
@@ -209,11 +206,11 @@ class CloudWatchBroker:
         def value(metric: str | None) -> int:
             return values[metric][at] if metric else 0
 
-        wanted = self._settings
-        return Sample(at, BrokerCount(value(wanted.visible), value(wanted.in_flight), value(wanted.delayed)))
+        names = self._settings
+        return QueueSample(at, BrokerCount(value(names.visible), value(names.in_flight), value(names.delayed)))
 
-    def _newest(self, queue: str, sample: Sample, window: Window) -> Sample:
-        """Keep the newer one: an answer that comes out of order brings back no past."""
+    def _newest(self, queue: str, sample: QueueSample, window: MetricWindow) -> QueueSample:
+        """Return the newer sample: answers may arrive out of order."""
         last = self._last.get(queue)
         if last is not None and window.holds(last.at) and last.at > sample.at:
             return last
@@ -221,12 +218,12 @@ class CloudWatchBroker:
         return sample
 
 
-def _values(metric: str, series: _Series | None, words: Sequence[str], window: Window) -> Values:
+def _values(metric: str, series: _Series | None, messages: Sequence[str], window: MetricWindow) -> Values:
     if series is None:
-        raise BadAnswerError(SOURCE, f"{metric} is not in the answer{_said(words)}")
+        raise BadAnswerError(SOURCE, f"{metric} is not in the answer{_suffix(messages)}")
     if series.status != COMPLETE:
-        kind = "only partly" if series.status == PARTIAL else f"not ({series.status})"
-        raise SourceError(SOURCE, f"{metric} was {kind} answered{_said([*series.messages, *words])}")
+        problem = "is incomplete" if series.status == PARTIAL else f"failed ({series.status})"
+        raise SourceError(SOURCE, f"the answer for {metric} {problem}{_suffix([*series.messages, *messages])}")
     found = {}
     for at, value in series.points:
         if not isinstance(at, datetime) or at.tzinfo is None:
@@ -234,19 +231,19 @@ def _values(metric: str, series: _Series | None, words: Sequence[str], window: W
         if window.holds(at):
             found[at] = _count(metric, value)
     if not found:
-        raise SourceError(SOURCE, f"no data of {metric} since {window.start:%H:%M}{_said(series.messages)}")
+        raise SourceError(SOURCE, f"no data of {metric} since {window.start:%H:%M}{_suffix(series.messages)}")
     return found
 
 
 def _count(metric: str, value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= COUNT_LIMIT:
-        raise BadAnswerError(SOURCE, f"{metric} is {value!r}, which is no count")
+        raise BadAnswerError(SOURCE, f"{metric} is {value!r}, which is not a count")
     return math.ceil(value)
 
 
-def _words(part: Mapping[str, Any]) -> list[str]:
-    return [f"{each.get('Code')}: {each.get('Value')}" for each in part.get("Messages") or ()]
+def _messages(part: Mapping[str, Any]) -> list[str]:
+    return [f"{message.get('Code')}: {message.get('Value')}" for message in part.get("Messages") or ()]
 
 
-def _said(words: Sequence[str]) -> str:
-    return f"; CloudWatch says {'; '.join(words)}" if words else ""
+def _suffix(messages: Sequence[str]) -> str:
+    return f"; CloudWatch's message: {'; '.join(messages)}" if messages else ""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One deadline and one translation of errors for every call an adapter makes."""
+"""One deadline and one translation of errors for every call of an adapter."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from contextlib import asynccontextmanager
 from scaler.errors import BadAnswerError, DeadlineError, SourceError
 
 COUNT_LIMIT = 10_000_000
-"""More messages or tasks than this is no count but an error somewhere."""
+"""A larger number of messages or tasks is an error in the answer."""
 
 
 @asynccontextmanager
 async def calling(source: str, seconds: float, *errors: type[Exception]) -> AsyncIterator[None]:
-    """Give the body `seconds`; raise `SourceError` for the deadline and for the given kinds of error."""
+    """Limit the body to `seconds`; raise `SourceError` for the deadline and for the given kinds of error."""
     try:
         async with asyncio.timeout(seconds):
             yield
@@ -28,9 +28,9 @@ async def calling(source: str, seconds: float, *errors: type[Exception]) -> Asyn
 
 
 def natural(source: str, what: str, value: object) -> int:
-    """Return `value` as a count; reject what is negative, not whole, not finite or absurd."""
+    """Return `value` as a count; reject a negative, fractional, infinite or absurd value."""
     if isinstance(value, str) and value.isascii() and value.isdigit():
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= COUNT_LIMIT:
-        raise BadAnswerError(source, f"{what} is {value!r}, which is no count")
+        raise BadAnswerError(source, f"{what} is {value!r}, which is not a count")
     return value

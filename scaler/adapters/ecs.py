@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""ECS: services, tasks, protection, and the one write the scaler makes.
+"""ECS: services, tasks, protection, and the scaler's only write.
 
-Fleets that tick together share calls: DescribeServices in tens, DescribeTasks and GetTaskProtection in hundreds, and
-one list of the whole cluster's tasks where that takes fewer pages than a list a service. ListTasks and DescribeTasks
-share a quota of 20 calls a second in an account and region (100 at once), DescribeServices has the same for itself.
+Fleets that tick at the same time share calls: DescribeServices in tens, DescribeTasks and GetTaskProtection in
+hundreds, and one list of the whole cluster's tasks if that takes fewer pages than one list a service. ListTasks and
+DescribeTasks share a quota of 20 calls a second in an account and region (burst 100); DescribeServices has its own
+quota of the same size.
 """
 
 from __future__ import annotations
@@ -23,39 +24,39 @@ T = TypeVar("T")
 
 SOURCE = "ecs"
 SERVICES = 10
-"""DescribeServices takes so many services a call."""
+"""The limit of services in one DescribeServices call."""
 TASKS = 100
-"""DescribeTasks and GetTaskProtection take so many tasks a call, and a page of ListTasks has so many."""
+"""The limit of tasks in one DescribeTasks or GetTaskProtection call, and in a page of ListTasks."""
 PAGES = 50
-"""A service has at most 5 000 tasks, 100 a page; a list that goes on is a loop."""
+"""A service has at most 5 000 tasks, 100 a page; a longer list is an endless loop."""
 CLUSTER_PAGES = 10
-"""Pages come one after the other, some 60 ms each: more would eat up the deadline."""
+"""Pages come one after the other, about 60 ms each: more would use up the deadline."""
 GROUPS = 20_000
-"""Tasks whose service is remembered; a few megabytes."""
+"""The limit of tasks whose service is remembered; a few megabytes."""
 UNREAD = {
     "DescribeServices": ("services", ("events", "networkConfiguration", "loadBalancers")),
     "DescribeTasks": ("tasks", ("containers", "overrides", "attributes")),
 }
-"""The last hundred events of a service alone were a third of the scaler's time, for their times of day."""
+"""Fields that the parser skips: the dates in a service's last hundred events took a third of the CPU time."""
 LIST_EVERY = 12
-"""So many ticks in a row are without a list of the service's tasks at most."""
+"""The limit of ticks in a row without a list of the service's tasks."""
 LIVING = frozenset({"PROVISIONING", "PENDING", "ACTIVATING", "RUNNING"})
-SOON = 5
-"""After a list of the cluster that failed, so many times a list a service."""
-LOOK_AGAIN = 60
-"""After so many lists a service, see whether the cluster's list has become shorter."""
+RETRY_AFTER_FAILURE = 5
+"""After a failed list of the cluster, this many rounds use one list a service."""
+RETRY_CLUSTER_LIST = 60
+"""After this many rounds with one list a service, try the list of the cluster again."""
 
 
 @dataclass(slots=True)
 class _Listed:
-    """The tasks of a service as they were listed, and how often that served since."""
+    """The last list of a service's tasks, and how often it was used since."""
 
     arns: tuple[str, ...]
     used: int = 0
 
 
-class Ecs:
-    """The port `Cluster`."""
+class EcsCluster:
+    """The port `ClusterPort`."""
 
     def __init__(self, client: Any, cluster: str, *, deadline_s: float = 2.0, window_s: float = WINDOW_S) -> None:
         _skip_unread(client)
@@ -71,20 +72,20 @@ class Ecs:
             SOURCE, self._list_cluster, size=PAGES * TASKS, window_s=window_s
         )
         self._groups: dict[str, str] = {}
-        """Task ARN to the service that started it, of the cluster's last list: it never changes."""
+        """Task ARN to its service, from the cluster's last list; the service of a task never changes."""
         self._pages = 0
-        """Of the cluster's last list."""
+        """Pages of the cluster's last list."""
         self._skipped = 0
-        self._not_now = 0
+        self._rounds_to_skip = 0
         self._last: dict[str, _Listed] = {}
 
     async def service(self, name: str) -> Service:
-        """Return the service as DescribeServices tells it."""
+        """Return the service from DescribeServices."""
         async with calling(SOURCE, self._deadline_s):
             return await self._services.get(name)
 
     async def tasks(self, service: str) -> tuple[Task, ...]:
-        """Return the tasks of the service whose desired status is RUNNING, whatever they do now."""
+        """Return the tasks of the service whose desired status is RUNNING, in any current status."""
         async with calling(SOURCE, self._deadline_s):
             found = await self._unchanged(service)
             if found is None:
@@ -97,10 +98,10 @@ class Ecs:
         return tuple(sorted(found, key=lambda task: task.arn))
 
     async def _unchanged(self, service: str) -> list[Task] | None:
-        """Return the tasks of the last list where they are provably all there are; None: list them again.
+        """Return the tasks of the last list if they are provably all tasks; None: list them again.
 
-        ECS counts the service's tasks in the answer to DescribeServices, which is asked for in every tick anyway. Where
-        all tasks of the last list live and are as many, there is no other.
+        DescribeServices counts the service's tasks, and every tick calls it anyway. If all tasks of the last list live
+        and their number equals that count, there is no other task.
         """
         last = self._last.get(service)
         if last is None or last.used >= LIST_EVERY:
@@ -119,13 +120,13 @@ class Ecs:
         return found
 
     async def protected(self, arns: Sequence[str]) -> frozenset[str]:
-        """Return those of the tasks that are protected; every task must be answered for."""
+        """Return those of the tasks that are protected; the answer must contain every task."""
         async with calling(SOURCE, self._deadline_s):
             found = await self._protection.get_all(arns)
         return frozenset(arn for arn, protected in zip(arns, found, strict=True) if protected)
 
     async def set_desired(self, service: str, desired: int) -> None:
-        """Write the desired count; ECS starts no deployment for it."""
+        """Write the desired count; ECS does not start a deployment for it."""
         async with aws_call(SOURCE, self._deadline_s):
             await self._client.update_service(cluster=self._cluster, service=service, desiredCount=desired)
 
@@ -133,32 +134,34 @@ class Ecs:
         async with aws_call(SOURCE, self._deadline_s):
             answer = await self._client.describe_services(cluster=self._cluster, services=list(names))
             failed = _failures(answer, names)
-            described = {each["serviceName"]: each for each in answer["services"]}
+            described = {service["serviceName"]: service for service in answer["services"]}
             return {**{name: _named(name, described.get(name)) for name in names}, **failed}
 
     async def _describe_tasks(self, arns: Sequence[str]) -> Answers[str, Task]:
         async with aws_call(SOURCE, self._deadline_s):
             answer = await self._client.describe_tasks(cluster=self._cluster, tasks=list(arns))
             found: dict[str, Task | SourceError] = {**_failures(answer, arns)}
-            for each in answer["tasks"]:
-                self._groups[each["taskArn"]] = each.get("group", "")
-                found[each["taskArn"]] = _sound(_task, each)
+            for task in answer["tasks"]:
+                self._groups[task["taskArn"]] = task.get("group", "")
+                found[task["taskArn"]] = _checked(_task, task)
             return _complete(found, arns, "not described")
 
     async def _get_protection(self, arns: Sequence[str]) -> Answers[str, bool]:
         async with aws_call(SOURCE, self._deadline_s):
             answer = await self._client.get_task_protection(cluster=self._cluster, tasks=list(arns))
-            told = {each["taskArn"]: each["protectionEnabled"] is True for each in answer["protectedTasks"]}
-            return _complete({**told, **_failures(answer, arns)}, arns, "not answered for by GetTaskProtection")
+            protected = {task["taskArn"]: task["protectionEnabled"] is True for task in answer["protectedTasks"]}
+            return _complete(
+                {**protected, **_failures(answer, arns)}, arns, "missing in the answer of GetTaskProtection"
+            )
 
     async def _list_cluster(self, services: Sequence[str]) -> Answers[str, tuple[str, ...] | None]:
-        """Return the tasks of each service by one list of the cluster, or None: a list a service is cheaper."""
+        """Return the tasks of each service from one list of the cluster; None: a list a service is cheaper."""
         alone: Answers[str, tuple[str, ...] | None] = dict.fromkeys(services)
         if len(self._groups) > GROUPS:
             self._groups.clear()
         most = min(CLUSTER_PAGES, len(services) - 1)
-        if most < 1 or self._not_now > 0 or (self._pages > most and self._skipped < LOOK_AGAIN):
-            self._not_now -= 1
+        if most < 1 or self._rounds_to_skip > 0 or (self._pages > most and self._skipped < RETRY_CLUSTER_LIST):
+            self._rounds_to_skip -= 1
             self._skipped += 1
             return alone
         self._skipped = 0
@@ -170,7 +173,7 @@ class Ecs:
                     return alone
                 await self._tasks.get_all([arn for arn in arns if arn not in self._groups])
         except (SourceError, TimeoutError):
-            self._not_now = SOON
+            self._rounds_to_skip = RETRY_AFTER_FAILURE
             return alone
         self._pages = 1 + len(arns) // TASKS
         self._groups = {arn: self._groups[arn] for arn in arns}
@@ -179,7 +182,7 @@ class Ecs:
         }
 
     async def _list(self, pages: int = PAGES, **which: str) -> list[str] | None:
-        """Return the tasks with desired status RUNNING; None: there are more pages than these."""
+        """Return the tasks with desired status RUNNING; None: the list has more than `pages` pages."""
         arns: list[str] = []
         more: dict[str, str] = {}
         for _ in range(pages):
@@ -193,23 +196,23 @@ class Ecs:
 
 
 def _skip_unread(client: Any) -> None:
-    """Let botocore's parser pass over what nobody reads."""
+    """Make botocore's parser skip the fields that the scaler does not read."""
     for operation, (items, names) in UNREAD.items():
-        # The model's own objects, which it keeps: what is not a member is not parsed.
+        # botocore keeps these objects; it does not parse a field that is not a member.
         item = client.meta.service_model.operation_model(operation).output_shape.members[items].member
         for name in names:
             item.members.pop(name, None)
 
 
 def _failures(answer: Mapping[str, Any], keys: Sequence[str]) -> dict[str, SourceError]:
-    """Return the error of each key that the answer's `failures` name; one that names none of them is everybody's."""
+    """Return the error of each key in the answer's `failures`; a failure without a known key concerns all keys."""
     failed: dict[str, SourceError] = {}
     for failure in answer.get("failures") or []:
-        words = " ".join(str(failure.get(key)) for key in ("arn", "reason", "detail") if failure.get(key))
+        reason = " ".join(str(failure.get(key)) for key in ("arn", "reason", "detail") if failure.get(key))
         arn = str(failure.get("arn") or "")
-        # A service is asked for by name and fails by ARN.
+        # The request has the name of a service, the failure its ARN.
         concerned = [key for key in keys if arn in (key, key.rsplit("/", 1)[-1]) or arn.rsplit("/", 1)[-1] == key]
-        failed |= dict.fromkeys(concerned or keys, SourceError(SOURCE, f"failure in the answer: {words}"))
+        failed |= dict.fromkeys(concerned or keys, SourceError(SOURCE, f"failure in the answer: {reason}"))
     return failed
 
 
@@ -219,8 +222,8 @@ def _complete(found: Mapping[str, T | SourceError], keys: Sequence[str], what: s
     return {**found, **dict.fromkeys(missing, error)}
 
 
-def _sound(read: Callable[[Mapping[str, Any]], T], answer: Mapping[str, Any]) -> T | SourceError:
-    """Read one item; what is wrong with it concerns it alone."""
+def _checked(read: Callable[[Mapping[str, Any]], T], answer: Mapping[str, Any]) -> T | SourceError:
+    """Parse one item; an error in it affects no other item."""
     try:
         return read(answer)
     except SourceError as error:
@@ -232,7 +235,7 @@ def _sound(read: Callable[[Mapping[str, Any]], T], answer: Mapping[str, Any]) ->
 def _named(name: str, answer: Mapping[str, Any] | None) -> Service | SourceError:
     if answer is None or answer.get("status") != "ACTIVE":
         return BadAnswerError(SOURCE, f"service {name} is {answer.get('status') if answer else 'absent'}")
-    return _sound(_service, answer)
+    return _checked(_service, answer)
 
 
 def _service(answer: Mapping[str, Any]) -> Service:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""CloudWatch as the place where metrics are kept: PutMetricData, a namespace and a thousand values a call."""
+"""Metrics to CloudWatch: PutMetricData, one namespace and at most a thousand values a call."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from scaler.ports import Datum
 
 SOURCE = "cloudwatch"
 BATCH = 1000
-"""PutMetricData takes so many values a call, and a megabyte: ours are some 200 bytes each."""
+"""The limit of PutMetricData, beside 1 MB: one of our values is about 200 bytes."""
 
 
 class CloudWatchMetrics:
@@ -25,11 +25,11 @@ class CloudWatchMetrics:
         self._deadline_s = deadline_s
 
     async def put(self, data: Sequence[Datum]) -> None:
-        """Put all values; what fails of one namespace keeps nothing of another back, and is raised at the end."""
+        """Send all values; a failure of one namespace does not affect another, and is raised at the end."""
         failure: SourceError | None = None
-        for namespace, each in groupby(sorted(data, key=attrgetter("namespace")), key=attrgetter("namespace")):
+        for namespace, group in groupby(sorted(data, key=attrgetter("namespace")), key=attrgetter("namespace")):
             try:
-                await self._put(namespace, [_entry(datum) for datum in each])
+                await self._put(namespace, [_entry(datum) for datum in group])
             except SourceError as error:
                 failure = error
         if failure is not None:

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What people ordered, live: one SSM parameter a fleet, ten a call.
+"""The manual overrides: one SSM parameter a fleet, ten a call.
 
-SSM keeps the last hundred versions of a parameter with the ARN of who wrote each, costs nothing, and is no part of what
-Terraform applies. A parameter that is not there is an order not given; one that cannot be read is unknown, for its
-fleet alone.
+SSM keeps the last hundred versions of a parameter with the ARN of the author, costs nothing, and is not managed by
+Terraform. An absent parameter is a fleet without overrides. A parameter that cannot be read makes the overrides of its
+fleet unknown, and of no other fleet.
 """
 
 from __future__ import annotations
@@ -14,33 +14,33 @@ from typing import Any
 
 from scaler.adapters.aws import aws_call
 from scaler.config.overrides import OverrideDocumentError, parse
-from scaler.core.model import Controls
+from scaler.core.model import Overrides
 from scaler.errors import BadAnswerError, DeadlineError, SourceError
 
-SOURCE = "controls"
+SOURCE = "overrides"
 BATCH = 10
-"""GetParameters takes so many names a call."""
-AT_ONCE = 4
-"""Calls in flight: 1 000 fleets are 100 calls, and an account has 40 a second for everything in it."""
+"""The limit of names in one GetParameters call."""
+CONCURRENCY = 4
+"""Calls at the same time: 1 000 fleets need 100 calls, and the quota is 40 a second for the whole account."""
 
 
-class SsmControls:
-    """The port `ControlsSource`."""
+class SsmOverrides:
+    """The port `OverridesSource`."""
 
     def __init__(self, client: Any, prefix: str, *, deadline_s: float = 2.0) -> None:
         self._client = client
         self._prefix = prefix
         self._deadline_s = deadline_s
 
-    async def read(self, fleets: Sequence[str]) -> Mapping[str, Controls | SourceError]:
-        """Return each fleet's controls, or why they cannot be known; what failed for some fails for them alone."""
-        found: dict[str, Controls | SourceError] = {}
-        turn = asyncio.Semaphore(AT_ONCE)
+    async def read(self, fleets: Sequence[str]) -> Mapping[str, Overrides | SourceError]:
+        """Return each fleet's overrides or its error; a failure of some fleets does not affect the others."""
+        found: dict[str, Overrides | SourceError] = {}
+        slots = asyncio.Semaphore(CONCURRENCY)
         clock = asyncio.get_running_loop().time
-        end = clock() + self._deadline_s  # of all calls together: no fleet waits longer for having many neighbours
+        end = clock() + self._deadline_s  # one deadline for all calls: the wait does not grow with the number of fleets
 
         async def read(batch: Sequence[str]) -> None:
-            async with turn:
+            async with slots:
                 found.update(await self._read(batch, end - clock()))
 
         async with asyncio.TaskGroup() as group:
@@ -48,27 +48,29 @@ class SsmControls:
                 group.create_task(read(fleets[start : start + BATCH]))
         return found
 
-    async def _read(self, fleets: Sequence[str], seconds: float) -> Mapping[str, Controls | SourceError]:
+    async def _read(self, fleets: Sequence[str], seconds: float) -> Mapping[str, Overrides | SourceError]:
         names = [f"{self._prefix}{fleet}" for fleet in fleets]
         if seconds <= 0:
-            return dict.fromkeys(fleets, DeadlineError(SOURCE, f"no turn within {self._deadline_s:g} s"))
+            return dict.fromkeys(fleets, DeadlineError(SOURCE, f"the calls before it took {self._deadline_s:g} s"))
         try:
             async with aws_call(SOURCE, seconds):
                 answer = await self._client.get_parameters(Names=names, WithDecryption=False)
-                values = {each["Name"]: (each["Type"], each["Value"]) for each in answer["Parameters"]}
+                values = {
+                    parameter["Name"]: (parameter["Type"], parameter["Value"]) for parameter in answer["Parameters"]
+                }
                 absent = set(answer.get("InvalidParameters", []))
         except SourceError as error:
             return dict.fromkeys(fleets, error)
         return {
-            fleet: _controls(name, values.get(name), absent=name in absent)
+            fleet: _overrides(name, values.get(name), absent=name in absent)
             for fleet, name in zip(fleets, names, strict=True)
         }
 
 
-def _controls(name: str, found: tuple[str, str] | None, *, absent: bool) -> Controls | SourceError:
+def _overrides(name: str, found: tuple[str, str] | None, *, absent: bool) -> Overrides | SourceError:
     if found is None:
-        # AWS names every parameter it does not have; one that it passes over in silence is half an answer.
-        return Controls() if absent else BadAnswerError(SOURCE, f"{name} was not answered")
+        # AWS lists every absent parameter as invalid; a parameter in neither list is an incomplete answer.
+        return Overrides() if absent else BadAnswerError(SOURCE, f"{name} is missing in the answer")
     kind, value = found
     if kind != "String":
         return BadAnswerError(SOURCE, f"{name} is a {kind}, not a String")

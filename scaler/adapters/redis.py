@@ -1,25 +1,26 @@
 # SPDX-License-Identifier: Apache-2.0
-r"""Redis as the broker: what kombu keeps there, counted for each queue.
+r"""Redis as the broker: kombu's messages, counted for each queue.
 
-- **Waiting**: a queue is one list for each priority step, `queue` and `queue\x06\x163` (6, 9); a list that is
-  missing is empty, for Redis deletes empty lists.
-- **In flight**: kombu keeps every delivered and unacknowledged message of *all* queues in one hash, `unacked`. Whose
-  a message is, only its own text says (exchange and routing key) together with the exchange's bindings, as kombu
-  routes it. So new entries are read once in their life and remembered by their tag; each is counted for its own queue
-  and for no other. An entry that several queues might own makes these queues unknown; one that no binding leads to
-  any more belongs to nobody. More than 20 000 entries are not read: every queue is unknown then.
+- **Waiting**: a queue is one list for each priority step, `queue` and `queue\x06\x163` (6, 9). A missing list is
+  empty, because Redis deletes empty lists.
+- **In flight**: kombu keeps every delivered and unacknowledged message of *all* queues in one hash, `unacked`. Only the
+  text of a message (exchange and routing key) and the exchange's bindings show its queue, as kombu routes it. So each
+  new entry is read once and remembered by its tag, and it counts for its own queue only. An entry that may belong to
+  several queues makes these queues unknown. An entry without a binding belongs to no queue. More than 20 000 entries
+  are not read: then every queue is unknown.
 
-All queues of all fleets are counted in one pipeline. Lists are counted before the hash, so a message on its way from
-the one to the other counts twice rather than not at all. In the milliseconds between a worker's BRPOP and its entry in
-`unacked` a message is nowhere in Redis: the scale-in window covers that.
+One pipeline counts all queues of all fleets. It counts the lists before the hash, so a message that moves from a list
+to the hash counts twice, never zero times. In the milliseconds between a worker's BRPOP and its entry in `unacked`, a
+message is not in Redis at all: the scale-in window covers that.
 
-A replica may lag, so it is refused; Redis Cluster is not supported (nor is it by kombu).
+A replica may lag, so it is refused. Redis Cluster is not supported (kombu does not support it either).
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import json
 import re
 from collections import Counter
@@ -34,14 +35,14 @@ from redis.exceptions import NoPermissionError, RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from scaler.adapters.deadline import calling, natural
-from scaler.adapters.shared import Shared
+from scaler.adapters.shared import SharedByKey
 from scaler.config.settings import RedisSettings
 from scaler.core.model import BrokerCount
 from scaler.errors import BadAnswerError, DeadlineError, SourceError
 
 SOURCE = "redis"
 IN_FLIGHT_LIMIT = 20_000
-"""Entries of `unacked`: their tags are 0.7 MiB a read, which Redis and the scaler take within some 20 ms."""
+"""Entries of `unacked`: their tags are 0.7 MiB a read, which takes Redis and the scaler about 20 ms."""
 MESSAGES_A_CALL = 100
 BINDINGS = "_kombu.binding."
 
@@ -50,14 +51,14 @@ Counts = Mapping[str, BrokerCount | SourceError]
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where a message was sent to."""
+    """The destination of a message."""
 
     exchange: str
     routing_key: str
 
 
 class RedisBroker:
-    """The port `Broker`, on one connection that is opened anew, its host resolved anew, after any failure."""
+    """The port `BrokerPort`, on one connection that is reopened after any failure, with the host resolved again."""
 
     def __init__(
         self,
@@ -75,19 +76,14 @@ class RedisBroker:
         self._addresses: dict[bytes, Address] = {}
         self._client: Redis | None = None
         self._closing: set[asyncio.Task[None]] = set()
-        self._shared: Shared[Counts] = Shared(self._read, monotonic, max_age_s=max_age_s, max_failure_age_s=max_age_s)
+        self._shared: SharedByKey[BrokerCount] = SharedByKey(
+            self._read, monotonic, max_age_s=max_age_s, max_failure_age_s=max_age_s
+        )
 
     async def depth(self, queue_url: str) -> BrokerCount:
         """Return the messages of a queue (its name, without prefix and priority)."""
         self._queues[queue_url] = None
-        counts = await self._shared.get()
-        if queue_url not in counts:  # that read began before anybody asked for this queue
-            self._shared.forget()
-            counts = await self._shared.get()
-        found = counts[queue_url]
-        if isinstance(found, SourceError):
-            raise found
-        return found
+        return await self._shared.get_key(queue_url)
 
     async def close(self) -> None:
         """Close the connection, without waiting for a server that does not answer."""
@@ -104,7 +100,7 @@ class RedisBroker:
                 in_flight = await self._in_flight(client, number)
                 tables = await self._bindings(client, in_flight.keys())
             except BaseException as error:
-                # After a deadline or an error the connection may be half-way through an answer: never reuse it.
+                # After a deadline or an error the connection may be in the middle of an answer: never reuse it.
                 self._forget()
                 if isinstance(error, RedisTimeoutError):
                     raise DeadlineError(SOURCE, str(error)) from error
@@ -121,7 +117,7 @@ class RedisBroker:
         keys = {queue: self._list_keys(queue) for queue in queues}
         async with client.pipeline(transaction=False) as pipeline:
             pipeline.execute_command("ROLE")
-            for key in (key for each in keys.values() for key in each):
+            for key in itertools.chain.from_iterable(keys.values()):
                 pipeline.llen(key)
             pipeline.hlen(self._unacked)
             role, *lengths = await pipeline.execute(raise_on_error=False)
@@ -139,19 +135,19 @@ class RedisBroker:
         if number > IN_FLIGHT_LIMIT:
             raise SourceError(SOURCE, f"{number} messages are in flight; more than {IN_FLIGHT_LIMIT} are not read")
         tags = await _answer(client.hkeys(self._unacked)) if number else []
-        # What is remembered lives through failures: a first read that is too long for one deadline ends in the next.
+        # The memory survives failures: a first read that takes longer than one deadline continues in the next read.
         for gone in self._addresses.keys() - set(tags):
             del self._addresses[gone]
         new = [tag for tag in tags if tag not in self._addresses]
         for first in range(0, len(new), MESSAGES_A_CALL):
             some = new[first : first + MESSAGES_A_CALL]
             for tag, text in zip(some, await _answer(client.hmget(self._unacked, some)), strict=True):
-                if text is not None:  # else it was acknowledged meanwhile
+                if text is not None:  # else it was acknowledged in the meantime
                     self._addresses[tag] = _address(text)
         return Counter(self._addresses[tag] for tag in tags if tag in self._addresses)
 
     async def _bindings(self, client: Redis, addresses: Collection[Address]) -> dict[str, list[list[str]]]:
-        exchanges = sorted({each.exchange for each in addresses if each.exchange})
+        exchanges = sorted({address.exchange for address in addresses if address.exchange})
         if not exchanges:
             return {}
         async with client.pipeline(transaction=False) as pipeline:
@@ -183,7 +179,7 @@ class RedisBroker:
                 socket_timeout=self._deadline_s,
                 socket_connect_timeout=self._deadline_s,
                 retry=Retry(NoBackoff(), 0),
-                driver_info=None,  # a user that may count only may not name itself
+                driver_info=None,  # a user that may only count must not send CLIENT SETINFO
                 **options,
             )
         return self._client
@@ -202,24 +198,24 @@ async def _close(client: Redis) -> None:
 
 
 async def _answer(answer: Any) -> Any:
-    # redis-py types its commands for both of its clients: an answer or an awaitable.
+    # redis-py has one type for both of its clients: an answer or an awaitable.
     return await answer
 
 
 def _no_replica(role: Any) -> None:
     if isinstance(role, NoPermissionError) or (isinstance(role, ResponseError) and "unknown command" in str(role)):
-        return  # a user that may not ask, or a service that does not say
+        return  # a user without this right, or a service without this command
     if isinstance(role, Exception):
         raise role
     if not isinstance(role, list) or role[:1] != [b"master"]:
-        raise SourceError(SOURCE, "this server is a replica, which may lag behind; the primary is wanted")
+        raise SourceError(SOURCE, "this server is a replica, which may lag behind; connect to the primary")
 
 
 def _address(text: bytes) -> Address:
     try:
         _, exchange, routing_key = json.loads(text)
     except (ValueError, TypeError) as error:
-        raise BadAnswerError(SOURCE, f"an entry of unacked is not kombu's: {text[:60]!r}") from error
+        raise BadAnswerError(SOURCE, f"an entry of unacked is not from kombu: {text[:60]!r}") from error
     if not isinstance(exchange, str | None) or not isinstance(routing_key, str | None):
         raise BadAnswerError(SOURCE, f"an entry of unacked has no address: {exchange!r}, {routing_key!r}")
     return Address(exchange or "", routing_key or "")
@@ -248,7 +244,9 @@ def _queues_of(address: Address, table: Sequence[Sequence[str]]) -> set[str]:
         try:
             matches = re.match(pattern, address.routing_key) if pattern else routing_key == address.routing_key
         except re.error as error:
-            raise BadAnswerError(SOURCE, f"a binding of {address.exchange} is no pattern: {pattern!r}") from error
+            raise BadAnswerError(
+                SOURCE, f"a binding of {address.exchange} is not a valid pattern: {pattern!r}"
+            ) from error
         if matches:
             found.add(queue)
     return found

@@ -1,15 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One read for all who ask within a short time: fleets tick at their own offsets, sources answer for all fleets."""
+"""One read for all callers within a short time: fleets tick at their own offsets, a source answers for all fleets."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Generic, TypeVar
 
 from scaler.errors import SourceError
 
 T = TypeVar("T")
+V = TypeVar("V")
 
 
 class Shared(Generic[T]):
@@ -31,10 +32,10 @@ class Shared(Generic[T]):
         self._under_way: asyncio.Task[T | SourceError] | None = None
 
     async def get(self) -> T:
-        """Return the answer; whoever loses patience does not take it from the others.
+        """Return the answer; a caller that is cancelled does not cancel the read of the others.
 
         Raises:
-            SourceError: the read failed; the same failure is raised for all who share it.
+            SourceError: the read failed; all callers that share it get the same error.
         """
         answer = self._remembered()
         if answer is None:
@@ -46,11 +47,11 @@ class Shared(Generic[T]):
         return answer
 
     def forget(self) -> None:
-        """Have the next who asks read anew, or wait for the read that is under way."""
+        """Drop the answer: the next call starts a new read, or waits for the one that is under way."""
         self._last = None
 
     async def close(self) -> None:
-        """Give up a read that is under way."""
+        """Cancel a read that is under way."""
         if self._under_way is not None:
             self._under_way.cancel()
             await asyncio.gather(self._under_way, return_exceptions=True)
@@ -59,13 +60,10 @@ class Shared(Generic[T]):
         if self._last is None:
             return None
         at, answer = self._last
-        limit = self._max_failure_age_s if isinstance(answer, SourceError) else self._max_age_s
-        return answer if self._fresh(at, limit) else None
+        limit_s = self._max_failure_age_s if isinstance(answer, SourceError) else self._max_age_s
+        return answer if 0 <= self._monotonic() - at <= limit_s else None
 
-    def _fresh(self, at: float, limit_s: float) -> bool:
-        return 0 <= self._monotonic() - at <= limit_s
-
-    async def _fetch(self, asked_at: float) -> T | SourceError:
+    async def _fetch(self, started_at: float) -> T | SourceError:
         answer: T | SourceError
         try:
             answer = await self._read()
@@ -73,6 +71,25 @@ class Shared(Generic[T]):
             answer = error
         finally:
             self._under_way = None
-        # As old as its question: what happened meanwhile need not be in it.
-        self._last = (asked_at, answer)
+        # The age counts from the start of the read: later changes need not be in the answer.
+        self._last = (started_at, answer)
+        return answer
+
+
+class SharedByKey(Shared[Mapping[str, V | SourceError]]):
+    """One read answers for many keys, each with its own value or error."""
+
+    async def get_key(self, key: str) -> V:
+        """Return the value of `key`.
+
+        Raises:
+            SourceError: the read failed, or it failed for this key.
+        """
+        answers = await self.get()
+        if key not in answers:  # that read started before this key was added
+            self.forget()
+            answers = await self.get()
+        answer = answers[key]
+        if isinstance(answer, SourceError):
+            raise answer
         return answer

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The agents inside the workers, over HTTP inside the VPC: read their state, post signed drains and resumes.
 
-A command is JSON bytes and an Ed25519 signature over exactly those bytes; it names the task, cannot be used twice
-(nonce) and ends soon (expiry). Workers hold the public key only, for the users' code lives beside them.
+A command is JSON bytes and an Ed25519 signature over exactly those bytes. It names the task, works once (nonce) and
+expires after 30 s. Workers have the public key only, because the users' code runs beside them.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from scaler.adapters.deadline import calling, natural
 from scaler.core.model import AgentState, Phase, Task
 from scaler.errors import BadAnswerError, SourceError
+from scaler.ports import rfc3339
 
 SOURCE = "agent"
 PHASES = frozenset(get_args(Phase))
@@ -31,12 +32,12 @@ OK = 200
 
 
 def signing_key(seed: str) -> Ed25519PrivateKey:
-    """Return the private key made from the seed, any string: the key's seed is its SHA-256."""
+    """Return the private key whose seed is the SHA-256 of `seed`, which may be any string."""
     return Ed25519PrivateKey.from_private_bytes(hashlib.sha256(seed.encode()).digest())
 
 
 class WorkerAgents:
-    """The port `Workers`."""
+    """The port `WorkersPort`."""
 
     def __init__(
         self,
@@ -56,40 +57,40 @@ class WorkerAgents:
         self._deadline_s = deadline_s
 
     async def state(self, task: Task) -> AgentState:
-        """Return what the agent of `task` says."""
-        return await self._ask("GET", "state", task, None)
+        """Return the state that the agent of `task` reports."""
+        return await self._request("GET", "state", task, None)
 
     async def drain(self, task: Task, lease_s: float) -> AgentState:
         """Post a drain that holds `lease_s` seconds."""
-        return await self._ask("POST", "drain", task, {"lease_s": math.ceil(lease_s)})
+        return await self._request("POST", "drain", task, {"lease_s": math.ceil(lease_s)})
 
     async def resume(self, task: Task) -> AgentState:
         """Post a resume."""
-        return await self._ask("POST", "resume", task, {})
+        return await self._request("POST", "resume", task, {})
 
-    async def _ask(self, method: str, word: str, task: Task, command: dict[str, Any] | None) -> AgentState:
+    async def _request(self, method: str, name: str, task: Task, command: dict[str, Any] | None) -> AgentState:
         if task.address is None:
             raise SourceError(SOURCE, "the task has no address yet")
-        body, headers = (None, {}) if command is None else self._signed(word, task, command)
-        url = f"http://{task.address}:{self._port}/v1/{word}"
+        body, headers = (None, {}) if command is None else self._signed(name, task, command)
+        url = f"http://{task.address}:{self._port}/v1/{name}"
         async with (
             calling(SOURCE, self._deadline_s, aiohttp.ClientError, OSError),
             self._session.request(method, url, data=body, headers=headers, allow_redirects=False) as answer,
         ):
             text = await answer.content.read(ANSWER_LIMIT)
             if answer.status != OK:
-                raise SourceError(SOURCE, f"{word} answered {answer.status}: {text[:200].decode(errors='replace')}")
+                raise SourceError(SOURCE, f"{name} answered {answer.status}: {text[:200].decode(errors='replace')}")
             return parse_state(text, task.arn, self._wall())
 
-    def _signed(self, word: str, task: Task, command: dict[str, Any]) -> tuple[bytes, dict[str, str]]:
+    def _signed(self, name: str, task: Task, command: dict[str, Any]) -> tuple[bytes, dict[str, str]]:
         now = self._wall()
         document = {
             "version": 1,
-            "command": word,
+            "command": name,
             "task_arn": task.arn,
             "nonce": self._nonce(),
-            "issued_at": _rfc3339(now),
-            "expires_at": _rfc3339(now + COMMAND_LIFE),
+            "issued_at": rfc3339(now),
+            "expires_at": rfc3339(now + COMMAND_LIFE),
             **command,
         }
         body = json.dumps(document, separators=(",", ":")).encode()
@@ -98,29 +99,29 @@ class WorkerAgents:
 
 
 def parse_state(text: bytes, arn: str, now: datetime) -> AgentState:
-    """Read an agent's answer; raises `BadAnswerError` for another task's, an unknown phase or an absurd number."""
+    """Parse an agent's answer.
+
+    Raises:
+        BadAnswerError: another task's state, an unknown phase or an absurd number.
+    """
     try:
-        said = json.loads(text)
-        if said["task_arn"] != arn:
-            raise BadAnswerError(SOURCE, f"another task answered: {said['task_arn']}")
-        if said["version"] != 1 or said["phase"] not in PHASES:
-            raise BadAnswerError(SOURCE, f"version {said['version']!r}, phase {said['phase']!r}")
-        until = said["protected_until"]
-        concurrency = natural(SOURCE, "concurrency", said["concurrency"])
-        # A worker that starts may not know its pool yet; one that consumes does.
-        if not (0 if said["phase"] in ("starting", "refused", "stopping") else 1) <= concurrency <= CONCURRENCY_LIMIT:
+        state = json.loads(text)
+        if state["task_arn"] != arn:
+            raise BadAnswerError(SOURCE, f"another task answered: {state['task_arn']}")
+        if state["version"] != 1 or state["phase"] not in PHASES:
+            raise BadAnswerError(SOURCE, f"version {state['version']!r}, phase {state['phase']!r}")
+        until = state["protected_until"]
+        concurrency = natural(SOURCE, "concurrency", state["concurrency"])
+        # A worker that starts may not have its pool yet; a worker that consumes has one.
+        if not (0 if state["phase"] in ("starting", "refused", "stopping") else 1) <= concurrency <= CONCURRENCY_LIMIT:
             raise BadAnswerError(SOURCE, f"concurrency {concurrency}")
         return AgentState(
-            phase=said["phase"],
-            running=natural(SOURCE, "running", said["running"]),
-            reserved=natural(SOURCE, "reserved", said["reserved"]),
+            phase=state["phase"],
+            running=natural(SOURCE, "running", state["running"]),
+            reserved=natural(SOURCE, "reserved", state["reserved"]),
             concurrency=concurrency,
             protected=until is not None and datetime.fromisoformat(until) > now,
-            refusal=said["protection_refusal"],
+            refusal=state["protection_refusal"],
         )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise BadAnswerError(SOURCE, f"unreadable state: {type(error).__name__} {error}") from error
-
-
-def _rfc3339(time: datetime) -> str:
-    return time.isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a person ordered for one fleet, as the JSON document in SSM: written by `openmwaa scale`, read by the scaler.
+"""The manual overrides of one fleet: the JSON document in SSM, written by `openmwaa scale` and read by the scaler.
 
-One strict model for both sides. A document that is wrong in any place is wrong as a whole: half an order is none.
+Both sides use one strict model. An error in any field makes the whole document invalid: a part of an override is never
+applied.
 """
 
 from __future__ import annotations
@@ -13,11 +14,11 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from scaler.core.model import Controls
+from scaler.core.model import Overrides
 
 VERSION: Literal[1] = 1
 SIZE_LIMIT = 4096
-"""SSM's own limit of a standard parameter's value."""
+"""SSM's limit for the value of a standard parameter."""
 
 Count = Annotated[int, Field(ge=0, le=5000)]
 """ECS runs at most 5 000 tasks a service."""
@@ -26,11 +27,11 @@ Pause = Literal["none", "in", "out", "both"]
 
 
 class OverrideDocumentError(ValueError):
-    """The text is no controls document; the message says where."""
+    """The text is not a valid override document; the message names the field."""
 
 
 class OverrideDocument(BaseModel):
-    """One fleet's controls."""
+    """One fleet's overrides."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
@@ -49,33 +50,33 @@ class OverrideDocument(BaseModel):
     @classmethod
     def _until_is_a_time(cls, until: str | None) -> str | None:
         if until is not None:
-            moment(until)
+            parse_time(until)
         return until
 
     @model_validator(mode="after")
     def _makes_sense(self) -> Self:
         if self.fixed is not None and (self.min is not None or self.max is not None):
-            raise ValueError("fixed leaves no room for min or max")
+            raise ValueError("fixed cannot be combined with min or max")
         if self.min is not None and self.max is not None and self.min > self.max:
             raise ValueError(f"min ({self.min}) must not be above max ({self.max})")
         return self
 
     @property
     def active(self) -> bool:
-        """Whether anything is ordered at all."""
+        """Whether the document overrides anything."""
         return (self.min, self.max, self.fixed, self.pause, self.dry_run) != (None, None, None, "none", False)
 
     def expired(self, now: datetime) -> bool:
-        """Whether its time is over."""
-        return self.until is not None and moment(self.until) <= now
+        """Whether `until` has passed."""
+        return self.until is not None and parse_time(self.until) <= now
 
     def to_text(self) -> str:
-        """Return the document as it is kept; what is not ordered is left out."""
+        """Return the document as stored in SSM, without the fields that have their defaults."""
         return json.dumps({"version": self.version, **self.model_dump(exclude_defaults=True)}, ensure_ascii=False)
 
-    def to_core(self) -> Controls:
-        """Return it as the core knows it."""
-        return Controls(
+    def to_core(self) -> Overrides:
+        """Return the overrides as the core uses them."""
+        return Overrides(
             minimum=self.min,
             maximum=self.max,
             fixed=self.fixed,
@@ -83,7 +84,7 @@ class OverrideDocument(BaseModel):
             dry_run=self.dry_run,
             by=self.by,
             at=self.at,
-            why=self.why,
+            reason=self.why,
             until=self.until,
         )
 
@@ -92,48 +93,50 @@ def parse(text: str) -> OverrideDocument:
     """Return the document in `text`.
 
     Raises:
-        OverrideDocumentError: it is none.
+        OverrideDocumentError: the text is not a valid document.
     """
     if len(text) > SIZE_LIMIT:
-        raise OverrideDocumentError(f"has {len(text)} characters; a document has at most {SIZE_LIMIT}")
+        raise OverrideDocumentError(f"has {len(text)} characters; the limit is {SIZE_LIMIT}")
     try:
-        found = json.loads(text, object_pairs_hook=_without_twins)
+        found = json.loads(text, object_pairs_hook=_unique_fields)
     except OverrideDocumentError:
         raise
     except (ValueError, RecursionError) as error:
         raise OverrideDocumentError(f"is not JSON: {error}") from error
     if not isinstance(found, dict) or "version" not in found:
-        raise OverrideDocumentError("is no JSON object with a version")
+        raise OverrideDocumentError("is not a JSON object with a version")
     try:
         return OverrideDocument.model_validate(found)
     except ValidationError as error:
-        raise OverrideDocumentError("; ".join(_problem(each) for each in error.errors(include_url=False))) from error
+        raise OverrideDocumentError(
+            "; ".join(_problem(details) for details in error.errors(include_url=False))
+        ) from error
 
 
-def in_force(controls: Controls, now: datetime) -> Controls:
-    """Return the controls, or none where their time is over; remembered ones expire just so."""
-    return controls if controls.until is None or now < moment(controls.until) else Controls()
+def in_force(overrides: Overrides, now: datetime) -> Overrides:
+    """Return the overrides, or none after their `until`; remembered overrides expire in the same way."""
+    return overrides if overrides.until is None or now < parse_time(overrides.until) else Overrides()
 
 
-def moment(text: str) -> datetime:
+def parse_time(text: str) -> datetime:
     """Return a time with its offset from UTC.
 
     Raises:
-        ValueError: it is none, or has no offset.
+        ValueError: it is not a time, or has no offset.
     """
     try:
         found = datetime.fromisoformat(text)
     except ValueError:
         found = None
     if found is None or found.tzinfo is None:
-        raise ValueError(f"{text!r} is no time with an offset, such as 2027-03-01T18:00:00+00:00")
+        raise ValueError(f"{text!r} is not a time with an offset, such as 2027-03-01T18:00:00+00:00")
     return found
 
 
-def _without_twins(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+def _unique_fields(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
-        raise OverrideDocumentError("gives a field twice")
+        raise OverrideDocumentError("has a field twice")
     return found
 
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The settings' file, read again when it changes.
 
-A file that is broken, half-written, gone, or that changes what only a new start can change, leaves the old settings
-in force: it is reported until it is put right, and no fleet notices.
+The old settings stay in force if the file is invalid, incomplete or missing, or if it changes a setting that needs a
+restart. The problem is reported until the file is correct; no fleet is affected.
 """
 
 from __future__ import annotations
@@ -12,35 +12,35 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Protocol
 
-from scaler.config.settings import Settings, parse_settings
+from scaler.config.settings import ScalerSettings, parse_settings
 from scaler.errors import ConfigurationError
 
 PERIOD_S = 2.0
 DEADLINE_S = 10.0
-"""A file may lie on a network's file system."""
+"""The file may be on a network file system."""
 
 
-class Listener(Protocol):
-    """Somebody who wants to know whether the file is in force."""
+class ConfigListener(Protocol):
+    """An observer of the settings' file."""
 
     def config_applied(self) -> None:
-        """Take note that the file, as it is now, is in force."""
+        """Record that the current file is in force."""
         ...
 
     def config_rejected(self, problems: tuple[str, ...]) -> None:
-        """Take note that the file changed and was not taken; told once a change."""
+        """Record that the file changed and was rejected; called once a change."""
         ...
 
 
 class ConfigFile:
-    """Watches one file and applies what it says."""
+    """Watches one file and applies its settings."""
 
     def __init__(
         self,
         path: str,
-        settings: Settings,
-        apply: Callable[[Settings], None],
-        listeners: tuple[Listener, ...],
+        settings: ScalerSettings,
+        apply: Callable[[ScalerSettings], None],
+        listeners: tuple[ConfigListener, ...],
         *,
         read: Callable[[], Awaitable[bytes]] | None = None,
     ) -> None:
@@ -49,27 +49,27 @@ class ConfigFile:
         self._apply = apply
         self._listeners = listeners
         self._read = read or (lambda: asyncio.to_thread(Path(path).read_bytes))
-        self._seen: bytes | str | None = None
+        self._last_content: bytes | str | None = None
         self._problems: tuple[str, ...] = ()
 
     @property
     def problem(self) -> str | None:
-        """Return why the file is not in force; None: it is."""
+        """Return why the file is not in force; None if it is."""
         return "; ".join(self._problems) or None
 
     @property
-    def settings(self) -> Settings:
+    def settings(self) -> ScalerSettings:
         """The settings in force."""
         return self._settings
 
     async def watch(self) -> None:
-        """Look every two seconds until cancelled."""
+        """Check the file every two seconds until cancelled."""
         while True:
-            await self.look()
+            await self.check()
             await asyncio.sleep(PERIOD_S)
 
-    async def look(self) -> None:
-        """Look once, and take what changed."""
+    async def check(self) -> None:
+        """Check the file once, and apply a change."""
         found: bytes | str
         try:
             async with asyncio.timeout(DEADLINE_S):
@@ -78,11 +78,11 @@ class ConfigFile:
             found = f"{self._path} cannot be read: no answer within {DEADLINE_S:g} s"
         except OSError as error:
             found = f"{self._path} cannot be read: {error}"
-        if found == self._seen:
+        if found == self._last_content:
             return
-        self._seen = found
+        self._last_content = found
         try:
-            self._take(found)
+            self._apply_content(found)
         except ConfigurationError as error:
             self._problems = error.problems
             for listener in self._listeners:
@@ -92,7 +92,7 @@ class ConfigFile:
             for listener in self._listeners:
                 listener.config_applied()
 
-    def _take(self, found: bytes | str) -> None:
+    def _apply_content(self, found: bytes | str) -> None:
         if isinstance(found, str):
             raise ConfigurationError([found])
         settings = parse_settings(found, self._path)
@@ -100,7 +100,7 @@ class ConfigFile:
             return
         fixed = self._settings.changes_at_start_only(settings)
         if fixed:
-            raise ConfigurationError([f"{self._path}: {name} changes with a new start only" for name in fixed])
+            raise ConfigurationError([f"{self._path}: {name} can change only with a restart" for name in fixed])
         try:
             self._apply(settings)
         except Exception as error:

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The scheduled minimum that is in force at a time of day.
+"""The scheduled minimum in force at a time of day.
 
-A row starts at every instant its cron expression names in its time zone, and lasts so many minutes of real time. As in
-Debian's cron, a row at a fixed hour starts once on the day the clocks change: a time that is skipped starts when the
-gap ends, one that comes twice starts the first time. The core knows nothing of this: it gets a number and words.
+A row starts at every time that its cron expression names in its time zone, and lasts its number of minutes of real
+time. As in Debian's cron, a row at a fixed hour starts once on the day when the clocks change: a skipped time starts at
+the end of the gap, and a repeated time starts at its first occurrence. The core gets only the number and a text.
 
-The answer depends on the time passed in alone; what is remembered only saves work, so a clock may jump either way.
+The answer depends only on the time passed in. The cache only saves work, so the clock may jump in either direction.
 """
 
 from __future__ import annotations
@@ -21,26 +21,26 @@ from cronsim import CronSim
 from scaler.core.model import Schedule
 
 SEARCH_AHEAD = timedelta(hours=27)
-"""The backward search begins so far in the future. It may pass by a start on a day when clocks change; it then only
-has to find any start before now, and going forward from there passes by none. 24 h is the longest gap there was."""
+"""The backward search begins this far in the future. It may miss a start on a day when the clocks change. It only has
+to find any start before now: the forward search from there misses none. The longest gap in history is 24 h."""
 
 
-class Row(Protocol):
-    """One row as the settings have it."""
+class ScheduleRow(Protocol):
+    """One row of a schedule, of the scaler's settings or of `environment.yaml`."""
 
     @property
     def cron(self) -> str:
-        """Five fields; checked where settings are read."""
+        """A valid cron expression with five fields."""
         ...
 
     @property
     def minutes(self) -> int:
-        """How long it lasts."""
+        """The duration of the row."""
         ...
 
     @property
     def min(self) -> int:
-        """The fewest workers meanwhile."""
+        """The minimum of workers while the row is in force."""
         ...
 
     @property
@@ -51,7 +51,7 @@ class Row(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class _Span:
-    """From one start to the next: the last start at or before a time, and the first after it; None: not in 50 years."""
+    """The last start at or before a time, and the first start after it; None: not within 50 years."""
 
     last: datetime | None
     following: datetime | None
@@ -61,23 +61,23 @@ class _Span:
 
 
 class _Starts(CronSim):
-    """cronsim, right also where clocks go forward at midnight (Cairo, Havana, Santiago).
+    """cronsim, corrected for zones where the clocks go forward at midnight (Cairo, Havana, Santiago).
 
-    It begins a day at a midnight that such a day does not have, takes that for a match or steps an hour too far.
+    cronsim begins such a day at a midnight that does not exist: it matches that time, or moves an hour too far.
     """
 
     def advance_day(self) -> bool:
-        """Go to the next day that matches, and to its first real moment."""
+        """Go to the next day that matches, and to its first existing time."""
         moved = super().advance_day()
-        self._to_reality()
+        self._to_existing_time()
         return moved
 
     def advance_month(self) -> None:
-        """Go to the next month that matches, and to its first real moment."""
+        """Go to the next month that matches, and to its first existing time."""
         super().advance_month()
-        self._to_reality()
+        self._to_existing_time()
 
-    def _to_reality(self) -> None:
+    def _to_existing_time(self) -> None:
         if self.dt.tzinfo is not None:
             self.dt = self.dt.astimezone(UTC).astimezone(self.dt.tzinfo)
 
@@ -85,13 +85,13 @@ class _Starts(CronSim):
 class _Cron:
     """The starts of one row."""
 
-    def __init__(self, row: Row) -> None:
+    def __init__(self, row: ScheduleRow) -> None:
         self.row = row
         self.zone = ZoneInfo(row.timezone)
         self._span: _Span | None = None
 
     def end(self, now: datetime) -> datetime | None:
-        """Return when the row ends, if it is in force."""
+        """Return the end of the row if it is in force, else None."""
         if self._span is None or not self._span.covers(now):
             self._span = self._find(now)
         if self._span.last is None:
@@ -100,7 +100,7 @@ class _Cron:
         return end if now < end else None
 
     def _find(self, now: datetime) -> _Span:
-        last = self._some_start_before(now)
+        last = self._any_start_before(now)
         for start in _Starts(self.row.cron, (last or now - timedelta(seconds=1)).astimezone(self.zone)):
             found = start.astimezone(UTC)
             if found > now:
@@ -108,7 +108,7 @@ class _Cron:
             last = found
         return _Span(last, None)
 
-    def _some_start_before(self, now: datetime) -> datetime | None:
+    def _any_start_before(self, now: datetime) -> datetime | None:
         for start in CronSim(self.row.cron, (now + SEARCH_AHEAD).astimezone(self.zone), reverse=True):
             found = start.astimezone(UTC)
             is_real = found.astimezone(self.zone).replace(tzinfo=None) == start.replace(tzinfo=None)
@@ -120,11 +120,11 @@ class _Cron:
 class Schedules:
     """The rows of one fleet."""
 
-    def __init__(self, rows: Sequence[Row]) -> None:
+    def __init__(self, rows: Sequence[ScheduleRow]) -> None:
         self._crons = [_Cron(row) for row in rows]
 
     def at(self, now: datetime) -> Schedule | None:
-        """Return the largest minimum in force at `now`, in words that stay the same while it is."""
+        """Return the largest minimum in force at `now`, with a text that does not change while it is in force."""
         found: tuple[int, _Cron, datetime] | None = None
         for cron in self._crons:
             end = cron.end(now)

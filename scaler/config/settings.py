@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The scaler's settings: one JSON document in SCALER_CONFIG or the file SCALER_CONFIG_FILE, and its secrets beside it.
+"""The scaler's settings: one JSON document in SCALER_CONFIG or in the file SCALER_CONFIG_FILE, and separate secrets.
 
-A file is read again when it changes (`scaler.config.reload`); `LIVE` names what may change while the scaler runs.
+The file is read again when it changes (`scaler.config.reload`); `LIVE` names the settings that may change at run time.
 """
 
 from __future__ import annotations
@@ -23,23 +23,24 @@ from scaler.errors import ConfigurationError
 Port = Annotated[int, Field(ge=1, le=65535)]
 Name = Annotated[str, Field(min_length=1, max_length=255)]
 Text = Annotated[str, Field(min_length=1, max_length=2048)]
-Seconds = Annotated[float, Field(gt=0, le=7 * 86400, allow_inf_nan=False)]
+WEEK_S = 7 * 86400
+Seconds = Annotated[float, Field(gt=0, le=WEEK_S, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=0, le=5000)]
 """ECS runs at most 5 000 tasks a service."""
 
 LIVE = frozenset({"fleets", "interval_s", "scale_in_window_s", "launch_deadline_s", "calls"})
-"""Settings that a changed file changes at once; the others name what was opened at the start."""
+"""Settings that change with the file; the other settings need a restart."""
 
 
 class _Model(BaseModel):
-    # JSON has numbers and words: "5" for 5 is a mistake, not a spelling.
+    # JSON has numbers and strings: "5" instead of 5 is an error.
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
 class DatabaseSettings(_Model):
-    """Where Airflow's metadata database is; the password comes in SCALER_DATABASE_PASSWORD.
+    """The connection to Airflow's metadata database; the password is in SCALER_DATABASE_PASSWORD.
 
-    That may be Secrets Manager's {"username", "password"} too, and then says who logs in instead of `user`.
+    That may also be Secrets Manager's {"username", "password"}; its user name then replaces `user`.
     """
 
     host: Name
@@ -51,24 +52,24 @@ class DatabaseSettings(_Model):
         "CeleryExecutor",
         "airflow.providers.celery.executors.celery_executor.CeleryExecutor",
     )
-    """What a task's `executor` may say for the workers; an alias of `[core] executor` belongs here too."""
+    """The values of a task's `executor` that mean these workers; add an alias of `[core] executor` here."""
 
 
 class SqsSettings(_Model):
-    """The broker is SQS; a fleet's `queues` hold the queues' URLs."""
+    """The broker is SQS; a fleet's `queues` map to queue URLs."""
 
     kind: Literal["sqs"] = "sqs"
 
 
 class RedisSettings(_Model):
-    """The broker is Redis; a fleet's `queues` hold the lists' keys. The password comes in SCALER_REDIS_PASSWORD."""
+    """The broker is Redis; a fleet's `queues` map to the keys of lists. The password is in SCALER_REDIS_PASSWORD."""
 
     kind: Literal["redis"]
     url: Text
     ca_file: Text | None = None
-    """Certificates that a rediss:// server is checked against; None: those of the system."""
+    """The CA certificates for a rediss:// server; None: those of the system."""
     global_keyprefix: Annotated[str, Field(max_length=255)] = ""
-    """This and what follows are kombu's transport options; here they must be what the workers have."""
+    """This and the next three are kombu's transport options; they must equal those of the workers."""
     sep: Annotated[str, Field(min_length=1, max_length=8)] = "\x06\x16"
     priority_steps: Annotated[tuple[Annotated[int, Field(ge=0, le=255)], ...], Field(min_length=1)] = (0, 3, 6, 9)
     unacked_key: Name = "unacked"
@@ -80,7 +81,7 @@ class RedisSettings(_Model):
         if parts.scheme not in ("redis", "rediss") or not parts.hostname or parts.port == 0:
             raise ValueError("must look like redis://HOST:PORT/NUMBER or rediss://…")
         if parts.password:
-            raise ValueError("must not hold a password; it belongs to SCALER_REDIS_PASSWORD")
+            raise ValueError("must not contain a password; set SCALER_REDIS_PASSWORD")
         return url
 
     @model_validator(mode="after")
@@ -91,23 +92,23 @@ class RedisSettings(_Model):
 
 
 class CloudWatchSettings(_Model):
-    """The broker is read from CloudWatch's metrics; a fleet's `queues` hold the values of `dimension`.
+    """The broker is read from CloudWatch's metrics; a fleet's `queues` map to values of `dimension`.
 
-    Without more it reads SQS's own metrics by the queues' names.
+    The defaults read SQS's own metrics by queue name.
     """
 
     kind: Literal["cloudwatch"]
     namespace: Name = "AWS/SQS"
     dimension: Name = "QueueName"
     dimensions: Annotated[dict[Name, Name], Field(max_length=29)] = {}
-    """Dimensions that all queues' metrics have besides."""
+    """Further dimensions of all queues' metrics."""
     visible: Name = "ApproximateNumberOfMessagesVisible"
     in_flight: Name | None = "ApproximateNumberOfMessagesNotVisible"
     delayed: Name | None = "ApproximateNumberOfMessagesDelayed"
-    """Metrics; None: the broker has no such number."""
+    """The names of the metrics; None: the broker has no such metric."""
     period_s: Annotated[int, Field(ge=1, le=3600)] = 60
     delay_s: Annotated[int, Field(ge=0, le=3600)] = 60
-    """How late a period's last value may reach CloudWatch."""
+    """The maximum delay of a period's last value."""
 
     @field_validator("period_s")
     @classmethod
@@ -117,7 +118,7 @@ class CloudWatchSettings(_Model):
         return period_s
 
     @model_validator(mode="after")
-    def _metrics_are_apart(self) -> Self:
+    def _metrics_differ(self) -> Self:
         names = [name for name in (self.visible, self.in_flight, self.delayed) if name]
         if len(set(names)) < len(names):
             raise ValueError("visible, in_flight and delayed must be different metrics")
@@ -128,7 +129,7 @@ BrokerSettings = Annotated[SqsSettings | RedisSettings | CloudWatchSettings, Fie
 
 
 class ScheduleSettings(_Model):
-    """A minimum that holds for some minutes from each time that a cron expression names."""
+    """A minimum for some minutes from each time that a cron expression names."""
 
     cron: Name
     minutes: Annotated[int, Field(ge=1, le=7 * 24 * 60)]
@@ -141,7 +142,7 @@ class ScheduleSettings(_Model):
         try:
             CronSim(cron, datetime.now(UTC))
         except CronSimError as error:
-            raise ValueError(f"{cron!r} is no cron expression: {error}") from error
+            raise ValueError(f"{cron!r} is not a cron expression: {error}") from error
         return cron
 
     @field_validator("timezone")
@@ -150,20 +151,12 @@ class ScheduleSettings(_Model):
         try:
             zoneinfo.ZoneInfo(timezone)
         except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError) as error:
-            raise ValueError(f"{timezone!r} is no time zone of the IANA database") from error
+            raise ValueError(f"{timezone!r} is not a time zone of the IANA database") from error
         return timezone
 
 
-class FallbackSettings(_Model):
-    """What a fleet does while its demand stays unknown."""
-
-    mode: Literal["hold", "hold-if-higher", "fixed"] = "hold"
-    count: Count = 0
-    after_s: Seconds = 180.0
-
-
 class CallSettings(_Model):
-    """How fast UpdateService may be called; AWS's quota is 5 a second and 50 at once, for the account and region."""
+    """The rate of UpdateService; AWS's quota is 5 a second, burst 50, for the account and region."""
 
     writes_per_s: Annotated[float, Field(gt=0, le=100, allow_inf_nan=False)] = 5.0
     burst: Annotated[int, Field(ge=1, le=1000)] = 20
@@ -174,31 +167,33 @@ class FleetSettings(_Model):
 
     name: Name
     services: Annotated[tuple[Name, ...], Field(min_length=1, max_length=4)]
-    """ECS services, one a generation."""
+    """ECS services of the fleet: one, or a blue and a green one."""
     queues: Annotated[dict[Name, Text], Field(min_length=1)]
-    """Queue name to what the broker calls it: an SQS URL, a Redis key."""
+    """Queue name to its identifier in the broker: an SQS URL, a Redis key."""
     slots: Annotated[int, Field(ge=1, le=1000)]
     min: Count
     max: Annotated[int, Field(ge=1, le=5000)]
     schedule: tuple[ScheduleSettings, ...] = ()
-    fallback: FallbackSettings = FallbackSettings()
+    fallback: Fallback = Fallback()
     foreign_desired: Literal["adopt", "correct"] = "correct"
     launch_budget: Annotated[int, Field(ge=1, le=5000)] = 50
-    """Most tasks that may be asked for and not yet running: Fargate launches 20 a second."""
+    """The limit of launched tasks that are not yet running: Fargate launches 20 a second."""
 
     @model_validator(mode="after")
     def _within_max(self) -> Self:
         if self.min > self.max:
             raise ValueError(f"min ({self.min}) must not be above max ({self.max})")
-        for each in self.schedule:
-            if each.min > self.max:
-                raise ValueError(f"schedule: min ({each.min}) of {each.cron!r} must not be above max ({self.max})")
-        if self.fallback.count > self.max:
-            raise ValueError(f"fallback: count ({self.fallback.count}) must not be above max ({self.max})")
+        for row in self.schedule:
+            if row.min > self.max:
+                raise ValueError(f"schedule: min ({row.min}) of {row.cron!r} must not be above max ({self.max})")
+        if not 0 <= self.fallback.count <= self.max:
+            raise ValueError(f"fallback: count ({self.fallback.count}) must be from 0 to max ({self.max})")
+        if not 0 < self.fallback.after_s <= WEEK_S:
+            raise ValueError(f"fallback: after_s ({self.fallback.after_s}) must be above 0 and at most {WEEK_S}")
         return self
 
 
-class Settings(_Model):
+class ScalerSettings(_Model):
     """All settings that are not secret."""
 
     version: Literal[2]
@@ -212,25 +207,25 @@ class Settings(_Model):
     http_port: Port = 8082
     database: DatabaseSettings | None = None
     broker: BrokerSettings = SqsSettings()
-    controls_prefix: Annotated[str, Field(pattern=r"^/[\w./-]+/$", max_length=900)] | None = None
-    """SSM parameters of this prefix and a fleet's name hold what a person ordered; None: nobody can."""
+    overrides_prefix: Annotated[str, Field(pattern=r"^/[\w./-]+/$", max_length=900)] | None = None
+    """The SSM parameter of this prefix and a fleet's name has the fleet's overrides; None: no overrides."""
     metrics_namespace: Annotated[str, Field(pattern=r"^[^:].{0,254}$")] | None = None
     """CloudWatch namespace of the scaler's own metrics; None: nothing is published to CloudWatch."""
     record_dir: Text | None = None
-    """Where full ticks are kept for `replay`; None: nowhere."""
+    """The folder for recorded ticks, for `replay`; None: ticks are not recorded."""
     calls: CallSettings = CallSettings()
     fleets: Annotated[tuple[FleetSettings, ...], Field(min_length=1)]
 
     @field_validator("metrics_namespace")
     @classmethod
-    def _not_amazons(cls, namespace: str | None) -> str | None:
+    def _not_an_aws_namespace(cls, namespace: str | None) -> str | None:
         if namespace is not None and namespace.startswith("AWS/"):
-            raise ValueError("CloudWatch keeps namespaces that begin with AWS/ for itself")
+            raise ValueError("CloudWatch reserves namespaces that begin with AWS/")
         return namespace
 
     @field_validator("fleets")
     @classmethod
-    def _fleets_are_apart(cls, fleets: tuple[FleetSettings, ...]) -> tuple[FleetSettings, ...]:
+    def _fleets_differ(cls, fleets: tuple[FleetSettings, ...]) -> tuple[FleetSettings, ...]:
         problems = []
         for what, values in (
             ("name", [fleet.name for fleet in fleets]),
@@ -241,11 +236,11 @@ class Settings(_Model):
             if twice:
                 problems.append(f"{what} {', '.join(twice)} is used twice")
         if problems:
-            raise ValueError(f"{'; '.join(problems)}; demand could not be told apart")
+            raise ValueError(f"{'; '.join(problems)}; the demand of each could not be counted")
         return fleets
 
     def core_fleet(self, fleet: FleetSettings) -> Fleet:
-        """Return the fleet as the core knows it."""
+        """Return the fleet as the core uses it."""
         return Fleet(
             name=fleet.name,
             queues=tuple(fleet.queues),
@@ -256,36 +251,36 @@ class Settings(_Model):
             scale_in_window_s=self.scale_in_window_s,
             launch_deadline_s=self.launch_deadline_s,
             launch_budget=fleet.launch_budget,
-            fallback=Fallback(fleet.fallback.mode, fleet.fallback.count, fleet.fallback.after_s),
-            foreign_desired=fleet.foreign_desired,
+            fallback=fleet.fallback,
+            desired_count_drift=fleet.foreign_desired,
         )
 
-    def changes_at_start_only(self, other: Settings) -> list[str]:
-        """Return the settings that differ and cannot be changed while the scaler runs."""
+    def changes_at_start_only(self, other: ScalerSettings) -> list[str]:
+        """Return the settings that differ and need a restart."""
         return sorted(name for name in type(self).model_fields if name not in LIVE and self._differs(other, name))
 
-    def _differs(self, other: Settings, name: str) -> bool:
+    def _differs(self, other: ScalerSettings, name: str) -> bool:
         return bool(getattr(self, name) != getattr(other, name))
 
 
-class Secrets(_Model):
-    """What must not be logged."""
+class ScalerSecrets(_Model):
+    """The secrets, which are never logged."""
 
     database_user: str | None = None
-    """Who logs in instead of the settings' user, when the password's secret says so."""
+    """The user of the database secret, which replaces the settings' user."""
     database_password: str | None = Field(default=None, repr=False)
     redis_password: str | None = Field(default=None, repr=False)
     signing_seed: str = Field(min_length=1, repr=False)
 
 
-def read_settings(environment: Mapping[str, str]) -> tuple[Settings, Secrets]:
+def read_settings(environment: Mapping[str, str]) -> tuple[ScalerSettings, ScalerSecrets]:
     """Read the settings from environment variables, and from the file that SCALER_CONFIG_FILE names.
 
     Raises:
-        ConfigurationError: naming everything that is wrong at once, and never showing a secret's value.
+        ConfigurationError: names every problem at once, and never shows a secret's value.
     """
     problems: list[str] = []
-    settings: Settings | None = None
+    settings: ScalerSettings | None = None
     try:
         settings = _settings(environment)
     except ConfigurationError as error:
@@ -295,10 +290,10 @@ def read_settings(environment: Mapping[str, str]) -> tuple[Settings, Secrets]:
     if settings is not None and settings.database is not None and not password:
         problems.append("SCALER_DATABASE_PASSWORD is not set, but the settings have a database")
     if not seed:
-        problems.append("SCALER_SIGNING_SEED is not set; workers obey signed commands only")
+        problems.append("SCALER_SIGNING_SEED is not set; workers accept signed commands only")
     if settings is None or problems:
         raise ConfigurationError(problems)
-    return settings, Secrets(
+    return settings, ScalerSecrets(
         database_user=user,
         database_password=password,
         redis_password=environment.get("SCALER_REDIS_PASSWORD") or None,
@@ -307,7 +302,7 @@ def read_settings(environment: Mapping[str, str]) -> tuple[Settings, Secrets]:
 
 
 def _login(secret: str) -> tuple[str | None, str | None]:
-    """Return user and password of a secret as Secrets Manager has a database's; a plain password names no user."""
+    """Return user and password of Secrets Manager's database secret; a plain password has no user."""
     try:
         found = json.loads(secret)
         return str(found["username"]), str(found["password"])
@@ -315,19 +310,19 @@ def _login(secret: str) -> tuple[str | None, str | None]:
         return None, secret or None
 
 
-def parse_settings(text: str | bytes, source: str = "SCALER_CONFIG") -> Settings:
+def parse_settings(text: str | bytes, source: str = "SCALER_CONFIG") -> ScalerSettings:
     """Read the settings from JSON.
 
     Raises:
-        ConfigurationError: naming every field that is wrong, as `source`.field.
+        ConfigurationError: names every wrong field, as `source`.field.
     """
     try:
-        return Settings.model_validate_json(text)
+        return ScalerSettings.model_validate_json(text)
     except ValidationError as error:
         raise ConfigurationError(list(_problems(error.errors(include_url=False), source))) from error
 
 
-def _settings(environment: Mapping[str, str]) -> Settings:
+def _settings(environment: Mapping[str, str]) -> ScalerSettings:
     path, text = environment.get("SCALER_CONFIG_FILE", ""), environment.get("SCALER_CONFIG", "")
     if path and text:
         raise ConfigurationError(["SCALER_CONFIG and SCALER_CONFIG_FILE are both set; one of them would be ignored"])
@@ -337,7 +332,7 @@ def _settings(environment: Mapping[str, str]) -> Settings:
         except OSError as error:
             raise ConfigurationError([f"SCALER_CONFIG_FILE cannot be read: {error}"]) from error
     if not text:
-        raise ConfigurationError(["SCALER_CONFIG is not set; it holds the scaler's settings as JSON"])
+        raise ConfigurationError(["SCALER_CONFIG is not set; it must contain the scaler's settings as JSON"])
     return parse_settings(text)
 
 
@@ -345,6 +340,6 @@ def _problems(errors: Sequence[Mapping[str, Any]], source: str) -> Iterable[str]
     in_fleets = any(error["loc"][:1] == ("fleets",) and len(error["loc"]) > 1 for error in errors)
     for error in errors:
         if in_fleets and error["loc"] == ("fleets",) and error["type"] == "too_short":
-            continue  # pydantic counts only the fleets without a mistake
+            continue  # pydantic counts only the valid fleets
         place = ".".join(str(part) for part in error["loc"])
         yield f"{source}{'.' if place else ''}{place}: {error['msg'].removeprefix('Value error, ')}"

@@ -1,99 +1,116 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which bounds are in force: the fleet's own, the schedule's minimum, and what a person ordered.
+"""The bounds in force: the fleet's own, the schedule's minimum, and manual overrides.
 
-A person's order is the more specific word, so it replaces the others; where the minimum ends up above the maximum the
-maximum counts, for it is what limits the bill.
+Manual overrides take precedence. If the minimum is above the maximum, the maximum applies, because it limits the cost.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from scaler.core.explain import Trail, count
-from scaler.core.model import Controls, Fleet, Reading, Schedule, Unknown
+from scaler.core.explain import Explanation, count
+from scaler.core.model import Fleet, Overrides, Reading, Schedule, Unknown
+from scaler.core.state import ExplanationStep, Value
 
-SILENCE_S = 60.0
-"""A scaler that has never read its controls writes nothing for this long: a pause may have been ordered."""
+FIRST_READ_S = 60.0
+"""A scaler that has never read the overrides makes no write for this time, because an override may be a pause."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The bounds in force and what is forbidden."""
+    """The bounds in force, and the forbidden changes."""
 
     minimum: int
     maximum: int
     fixed: bool = False
-    """The size was ordered: no demand has to be known to go there."""
+    """An override sets the size; the demand is not needed."""
     pause_in: bool = False
     pause_out: bool = False
-    recall: bool = False
-    """Workers in drain are called back, since nobody is to go."""
+    resume_all: bool = False
+    """Draining workers are resumed, because scale-in is paused."""
     dry_run: bool = False
-    words: tuple[tuple[str, str], ...] = ()
-    """Where the bounds come from: step and text."""
-    pause_words: str = ""
+    steps: tuple[ExplanationStep, ...] = ()
+    """The origin of the bounds."""
+    pause: ExplanationStep | None = None
 
 
 def in_force(
-    fleet: Fleet, controls: Reading[Controls], schedule: Schedule | None, unknown_since: float | None, now: float
+    fleet: Fleet, overrides: Reading[Overrides], schedule: Schedule | None, unknown_since: float | None, now: float
 ) -> tuple[Limits, float | None]:
-    """Return the bounds in force, and since when the controls could not be read at all."""
-    if isinstance(controls, Unknown):
-        since = now if unknown_since is None else min(unknown_since, now)
-        limits = _limits(fleet, Controls(), schedule)
-        early = now - since < SILENCE_S
-        what = "nothing is written yet" if early else "the fleet may grow, not shrink"
-        words = f"what a person ordered could not be read ({controls.reason}): {what}"
-        return Limits(
-            limits.minimum, limits.maximum, pause_in=True, pause_out=early, words=limits.words, pause_words=words
-        ), since
-    return _limits(fleet, controls.value, schedule), None
+    """Return the bounds in force, and since when the overrides have been unknown."""
+    if not isinstance(overrides, Unknown):
+        return _limits(fleet, overrides.value, schedule), None
+    since = now if unknown_since is None else min(unknown_since, now)
+    limits = _limits(fleet, Overrides(), schedule)
+    early = now - since < FIRST_READ_S
+    allowed = "no writes yet" if early else "scale-out only"
+    pause = ExplanationStep(
+        "pause",
+        f"Overrides unreadable ({overrides.reason}): {allowed}",
+        {"scale_in": False, "scale_out": not early, "reason": overrides.reason},
+    )
+    limits = Limits(limits.minimum, limits.maximum, pause_in=True, pause_out=early, steps=limits.steps, pause=pause)
+    return limits, since
 
 
-def bound(limits: Limits, wanted: int, serving: int, *, may_shrink: bool, trail: Trail) -> int:
-    """Return `wanted` within the bounds; a fleet above its maximum is not lowered on guesses."""
-    for step, text in limits.words:
-        trail.add(step, text)
-    if wanted < limits.minimum:
-        trail.add("bounds", f"the minimum is {limits.minimum}, {limits.minimum - wanted} more than needed")
+def bound(limits: Limits, target: int, serving: int, *, may_shrink: bool, explanation: Explanation) -> int:
+    """Return `target` within the bounds; a fleet above its maximum is not lowered on unknown readings."""
+    for step in limits.steps:
+        explanation.append(step)
+    if target < limits.minimum:
+        text = f"Raised to minimum {limits.minimum}: {limits.minimum - target} more than needed"
+        explanation.add("bounds", text, minimum=limits.minimum)
         return limits.minimum
-    top = limits.maximum if may_shrink else max(limits.maximum, min(wanted, serving))
-    if wanted > top:
-        held = f"; {top} are held, for not everything is known" if top > limits.maximum else ""
-        trail.add("bounds", f"the maximum is {limits.maximum}: {count(wanted - limits.maximum, 'worker')} short{held}")
+    top = limits.maximum if may_shrink else max(limits.maximum, min(target, serving))
+    if target > top:
+        short = target - limits.maximum
+        kept = f"; {top} kept because not every source is known" if top > limits.maximum else ""
+        text = f"Limited by maximum {limits.maximum}: {count(short, 'worker')} short{kept}"
+        explanation.add("bounds", text, maximum=limits.maximum, short=short)
         return top
-    return wanted
+    return target
 
 
-def _limits(fleet: Fleet, controls: Controls, schedule: Schedule | None) -> Limits:
-    words = []
-    who, why = controls.by or "somebody", f" ({controls.why})" if controls.why else ""
+def _limits(fleet: Fleet, overrides: Overrides, schedule: Schedule | None) -> Limits:
+    steps = []
+    origin = f"Override by {overrides.by or 'unknown'}"
+    reason = f" ({overrides.reason})" if overrides.reason else ""
+
+    def override(text: str, **values: Value) -> ExplanationStep:
+        return ExplanationStep("override", f"{origin}: {text}{reason}", {**values, "by": overrides.by})
+
     minimum, maximum = fleet.minimum, fleet.maximum
     if schedule is not None and schedule.minimum > minimum:
         minimum = schedule.minimum
-        words.append(("schedule", f"the schedule asks for at least {minimum} ({schedule.words})"))
-    if controls.minimum is not None:
-        minimum = controls.minimum
-        words.append(("orders", f"{who} ordered at least {minimum}{why}"))
-    if controls.maximum is not None:
-        maximum = controls.maximum
-        words.append(("orders", f"{who} ordered at most {maximum}{why}"))
-    if controls.fixed is not None:
-        minimum = maximum = controls.fixed
-        words.append(("orders", f"{who} ordered exactly {controls.fixed}{why}"))
+        text = f"Schedule: minimum {minimum} ({schedule.description})"
+        steps.append(ExplanationStep("schedule", text, {"minimum": minimum}))
+    if overrides.minimum is not None:
+        minimum = overrides.minimum
+        steps.append(override(f"minimum {minimum}", minimum=minimum))
+    if overrides.maximum is not None:
+        maximum = overrides.maximum
+        steps.append(override(f"maximum {maximum}", maximum=maximum))
+    if overrides.fixed is not None:
+        minimum = maximum = overrides.fixed
+        steps.append(override(f"fixed at {overrides.fixed}", fixed=overrides.fixed))
     elif minimum > maximum:
-        words.append(("bounds", f"the minimum of {minimum} is above the maximum of {maximum}, which counts"))
+        text = f"Minimum {minimum} is above maximum {maximum}: the maximum applies"
+        steps.append(ExplanationStep("bounds", text, {"minimum": minimum, "maximum": maximum}))
         minimum = maximum
-    pause_in, pause_out = controls.pause in ("in", "both"), controls.pause in ("out", "both")
-    ways = {"in": "no worker is let go", "out": "no worker is started", "both": "no worker is started or let go"}
+    pause_in, pause_out = overrides.pause in ("in", "both"), overrides.pause in ("out", "both")
+    pause = None
+    if overrides.pause != "none":
+        what = {"in": "scale-in paused", "out": "scale-out paused", "both": "scaling paused"}[overrides.pause]
+        values: dict[str, Value] = {"scale_in": not pause_in, "scale_out": not pause_out, "by": overrides.by}
+        pause = ExplanationStep("pause", f"{origin}: {what}{reason}", values)
     return Limits(
         minimum,
         maximum,
-        fixed=controls.fixed is not None,
+        fixed=overrides.fixed is not None,
         pause_in=pause_in,
         pause_out=pause_out,
-        recall=pause_in,
-        dry_run=controls.dry_run,
-        words=tuple(words),
-        pause_words=f"{who} paused it{why}: {ways[controls.pause]}" if controls.pause != "none" else "",
+        resume_all=pause_in,
+        dry_run=overrides.dry_run,
+        steps=tuple(steps),
+        pause=pause,
     )

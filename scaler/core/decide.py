@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`decide`: one fleet, one observation, what is remembered, now -> what to do and why.
+"""`decide`: one fleet, one observation, the state and the time give a decision with its explanation.
 
-The same input gives the same output, so every tick can be recorded and replayed. The steps stand in the order of the
-explanation: demand, slots, up or window, fallback, zero, bounds, generations, then for each service drain, launch,
-protection and reduce, and last what a person forbade.
+The same input gives the same output, so every tick can be recorded and replayed. The order of the steps is that of
+the explanation: demand, slots, up or window, fallback, zero, bounds, services, then for each service drain, launch,
+protection and reduce, and last the pause.
 """
 
 from __future__ import annotations
@@ -13,69 +13,73 @@ from dataclasses import replace
 
 from scaler.core import bounds
 from scaler.core.bounds import Limits
-from scaler.core.drain import Share
-from scaler.core.explain import Trail, count, names, need, sentence
+from scaler.core.drain import ServiceShare
+from scaler.core.explain import Explanation, count, names, need, sentence
 from scaler.core.model import Fleet, Observation
-from scaler.core.service_plan import Step, View, look, notice, settle
-from scaler.core.state import Decision, Kind, State, WorkerCounts, loudest
-from scaler.core.target import Tick, Want, assess
+from scaler.core.service_plan import ServiceStep, ServiceView, detect_drift, plan_service, view_service
+from scaler.core.state import Decision, FleetState, Kind, WorkerCounts, strongest
+from scaler.core.target import DecisionInput, FleetTarget, assess
 
 
-def decide(fleet: Fleet, observation: Observation, state: State, now: float) -> tuple[Decision, State]:
-    """Return what to do with the fleet now, and what to remember; nothing here does anything."""
-    views = [look(fleet, name, seen, state.of(name), now) for name, seen in sorted(observation.generations.items())]
-    limits, silent_since = bounds.in_force(
-        fleet, observation.controls, observation.schedule, state.controls_unknown_since, now
+def decide(fleet: Fleet, observation: Observation, state: FleetState, now: float) -> tuple[Decision, FleetState]:
+    """Return the decision for the fleet, and its next state, without side effects."""
+    services = [
+        view_service(fleet, name, service, state.of(name), now)
+        for name, service in sorted(observation.services.items())
+    ]
+    limits, overrides_unknown_since = bounds.in_force(
+        fleet, observation.overrides, observation.schedule, state.overrides_unknown_since, now
     )
-    current = _current(views, state.current)
-    tick = Tick(fleet, observation, limits, views, current, now, Trail())
-    want, state = assess(tick, state)
-    steps = _settle(tick, want)
-    if limits.pause_words:
-        tick.trail.add("pause", limits.pause_words)
-    said = _reason(steps, want, limits)
+    current = _current(services, state.current)
+    inputs = DecisionInput(fleet, observation, limits, services, current, now, Explanation())
+    target, state = assess(inputs, state)
+    steps = _plan_services(inputs, target)
+    if limits.pause is not None:
+        inputs.explanation.append(limits.pause)
+    reason = _reason(steps, target, limits)
     if limits.dry_run:
-        said, steps = _rehearse(steps, said, tick.trail)
+        reason, steps = f"Dry run, no change: {reason}", _explain_dry_run(steps, inputs.explanation)
     decisions = {step.name: step.decision for step in steps}
     workers = WorkerCounts(protected=0)
-    for each in decisions.values():
-        workers = workers.plus(each.workers)
+    for service in decisions.values():
+        workers = workers.plus(service.workers)
     decision = Decision(
-        generations=decisions,
+        services=decisions,
         current=current.name if current else None,
-        kind=loudest(each.kind for each in decisions.values()),
-        reason=said,
-        explanation=tick.trail.lines(),
-        demand=want.demand,
-        needed=want.needed,
-        wanted=want.wanted,
+        kind=strongest(service.kind for service in decisions.values()),
+        reason=reason,
+        explanation=inputs.explanation.steps(),
+        demand=target.demand,
+        slots_per_worker=target.slots_per_worker,
+        needed=target.needed,
+        target=target.target,
         minimum=limits.minimum,
         maximum=limits.maximum,
-        controls=observation.controls,
+        overrides=observation.overrides,
         workers=workers,
     )
     return decision, replace(
         state,
         current=current.name if current else state.current,
-        controls_unknown_since=silent_since,
-        generations={step.name: step.memory for step in steps},
+        overrides_unknown_since=overrides_unknown_since,
+        services={step.name: step.state for step in steps},
     )
 
 
-def _current(views: Sequence[View], remembered: str | None) -> View | None:
-    """Return the service new workers start on: the one with the newest revision, as long as that can be known."""
-    known = [view for view in views if view.service is not None]
-    if len(known) < len(views):
-        # Which is the newest cannot be compared now; what was the newest may go on growing.
+def _current(services: Sequence[ServiceView], remembered: str | None) -> ServiceView | None:
+    """Return the service that starts new workers: the one with the newest revision, if all revisions are known."""
+    known = [view for view in services if view.service is not None]
+    if len(known) < len(services):
+        # The newest revision is unknown now; the service that was the newest may continue to grow.
         return next((view for view in known if view.name == remembered), None)
     return max(known, key=lambda view: _newest(view, remembered), default=None)
 
 
-def _newest(view: View, remembered: str | None) -> tuple[int, bool, int, bool]:
-    """Order by revision; of two alike the one that was the newest stays it while it has workers, so nothing flaps.
+def _newest(view: ServiceView, remembered: str | None) -> tuple[int, bool, int, bool]:
+    """Order by revision; of two equal ones the newest of the last tick stays the newest while it has workers.
 
-    Of two alike, empty and not remembered `max` takes the first by name: a family's second revision lands on the
-    second service, and must find nobody there.
+    Of two equal ones that are empty and not remembered, `max` takes the first by name: a family's second revision is
+    deployed to the second service, which must be empty then.
     """
     if view.service is None:
         return (-1, False, 0, False)
@@ -83,92 +87,108 @@ def _newest(view: View, remembered: str | None) -> tuple[int, bool, int, bool]:
     return (view.service.revision, was and desired > 0, desired, was)
 
 
-def _settle(tick: Tick, want: Want) -> list[Step]:
-    """Share what is wanted out among the services: the current one serves, the older ones what it does not yet."""
-    limits, current = tick.limits, tick.current
-    _tell(tick)
-    may_drain = want.may_shrink and not limits.pause_in and all(view.service is not None for view in tick.views)
+def _plan_services(inputs: DecisionInput, target: FleetTarget) -> list[ServiceStep]:
+    """Divide the target among the services: the older services keep what the current one does not serve yet."""
+    limits, current = inputs.limits, inputs.current
+    _explain_services(inputs)
+    all_known = all(view.service is not None for view in inputs.services)
+    may_drain = target.may_shrink and not limits.pause_in and all_known
     steps = []
-    consuming = promised = 0
-    # Not what is held: a count that protection raised would raise itself further.
-    fresh = max(limits.minimum, min(limits.maximum, want.needed or 0))
+    consuming = serving_soon = 0
+    # Not the kept count: a count that protection raised would raise itself further.
+    rolling = max(limits.minimum, min(limits.maximum, target.needed or 0))
     if current is not None:
-        asked = sum(max(0, view.asked) for view in tick.older) + current.asked
-        room, why = max(0, tick.fleet.launch_budget - asked), f"{asked} tasks are asked for and do not run yet"
-        if limits.pause_out:
-            room, why = 0, limits.pause_words
-        share = Share(want.growth, want.growth, limits.maximum, fresh, room, why, may_drain, limits.recall)
-        step = settle(tick.fleet, current, share, _trail(tick, current), tick.now)
+        share = _current_share(inputs, current, target, rolling, may_drain=may_drain)
+        step = plan_service(inputs.fleet, current, share, _explanation(inputs, current), inputs.now)
         steps.append(step)
-        consuming, promised = current.consuming, step.promised
-    left, missing = max(0, want.wanted - consuming), max(0, want.growth - promised)
-    for view in tick.older:
-        places = view.service.desired if view.service else 0
-        keep, back = min(left, places), min(missing, places)
-        left, missing = left - keep, missing - back
-        if current is not None and places > keep:
-            words = f"{consuming} of {count(want.wanted, 'worker')} wanted consume on {current.name} already"
-            tick.trail.add("generations", f"{words}, so {view.name} keeps {keep} of its {places}")
-        share = Share(keep, back, limits.maximum, max(0, fresh - consuming), 0, "", may_drain, limits.recall)
-        steps.append(settle(tick.fleet, view, share, _trail(tick, view), tick.now))
+        consuming, serving_soon = current.consuming, step.serving_soon
+    left, missing = max(0, target.target - consuming), max(0, target.launch_target - serving_soon)
+    for view in inputs.older:
+        desired = view.service.desired if view.service else 0
+        keep, required = min(left, desired), min(missing, desired)
+        left, missing = left - keep, missing - required
+        if current is not None and desired > keep:
+            consume = f"{consuming} of {count(target.target, 'target worker')} consume on {current.name}"
+            text = f"{consume}: {view.name} keeps {keep} of {desired}"
+            inputs.explanation.add("services", text, consuming=consuming, kept=keep)
+        rest = max(0, rolling - consuming)
+        share = ServiceShare(keep, required, limits.maximum, rest, 0, "", may_drain, limits.resume_all)
+        steps.append(plan_service(inputs.fleet, view, share, _explanation(inputs, view), inputs.now))
     return sorted(steps, key=lambda step: step.name)
 
 
-def _trail(tick: Tick, view: View) -> Trail:
-    """Return the trail of one service; where there is only one its name says nothing."""
-    return tick.trail.of(view.name) if len(tick.views) > 1 else tick.trail
+def _current_share(
+    inputs: DecisionInput, current: ServiceView, target: FleetTarget, rolling: int, *, may_drain: bool
+) -> ServiceShare:
+    limits = inputs.limits
+    requested = sum(max(0, view.requested) for view in inputs.older) + current.requested
+    room, limit = max(0, inputs.fleet.launch_budget - requested), f"{requested} tasks requested and not running yet"
+    if limits.pause_out:
+        room, limit = 0, limits.pause.text if limits.pause else ""
+    launch = target.launch_target
+    return ServiceShare(launch, launch, limits.maximum, rolling, room, limit, may_drain, limits.resume_all)
 
 
-def _tell(tick: Tick) -> None:
-    for view in tick.views:
-        if words := notice(view)[1]:
-            _trail(tick, view).add("service", words)
-    if len(tick.views) == 1:
+def _explanation(inputs: DecisionInput, view: ServiceView) -> Explanation:
+    """Return the explanation of one service; a fleet with one service needs no name in it."""
+    return inputs.explanation.of(view.name) if len(inputs.services) > 1 else inputs.explanation
+
+
+def _explain_services(inputs: DecisionInput) -> None:
+    for view in inputs.services:
+        drift, text = detect_drift(view)
+        if text:
+            _explanation(inputs, view).add("service", text, desired_count_drift=drift)
+    if len(inputs.services) == 1:
         return
-    if tick.current is None or tick.current.service is None:
-        tick.trail.add("generations", "which service is the newest is not known, so no worker is started")
+    if inputs.current is None or inputs.current.service is None:
+        inputs.explanation.add("services", "Newest service unknown: no worker is started")
     else:
-        newest = f"{tick.current.name} (revision {tick.current.service.revision})"
-        tick.trail.add("generations", f"new workers start on {newest}")
+        name, revision = inputs.current.name, inputs.current.service.revision
+        text = f"New workers start on {name} (revision {revision})"
+        inputs.explanation.add("services", text, current=name, revision=revision)
 
 
-def _reason(steps: Sequence[Step], want: Want, limits: Limits) -> str:
-    kind = loudest(step.decision.kind for step in steps)
+def _reason(steps: Sequence[ServiceStep], target: FleetTarget, limits: Limits) -> str:
+    kind = strongest(step.decision.kind for step in steps)
     known = [step.decision for step in steps if step.decision.desired is not None]
     if kind == "blind":
-        blind = next(step for step in steps if step.decision.kind == "blind")
-        return f"The service {blind.name} is unknown ({blind.why}): nothing is lowered, nothing is written to it."
-    told = sentence(
+        unknown = next(step for step in steps if step.decision.kind == "blind")
+        return f"Service {unknown.name} unknown ({unknown.unknown_reason}): no scale-in, no write."
+    demand = need(target.demand, target.needed, target.slots_per_worker, target.target, limits.minimum, limits.maximum)
+    text = sentence(
         kind,
-        need(want.demand, want.needed, want.wanted, limits.minimum, limits.maximum),
-        sum(each.observed or 0 for each in known),
-        sum(each.desired or 0 for each in known),
+        demand,
+        sum(service.observed or 0 for service in known),
+        sum(service.desired or 0 for service in known),
         chosen=sum(len(step.plan.chosen) for step in steps),
-        called=sum(step.plan.called for step in steps),
+        resumed=sum(step.plan.resumed_now for step in steps),
         draining=sum(len(step.plan.drains) for step in steps),
     )
-    return f"{told.removesuffix('.')}; {limits.pause_words}." if limits.pause_words else told
+    return f"{text}; {limits.pause.text}." if limits.pause else f"{text}."
 
 
-def _rehearse(steps: Sequence[Step], said: str, trail: Trail) -> tuple[str, list[Step]]:
-    """Turn what would be done into words, and do nothing: nothing is written and nobody is told anything."""
+def _explain_dry_run(steps: Sequence[ServiceStep], explanation: Explanation) -> list[ServiceStep]:
+    """Explain the changes and make none of them: no write, no command to an agent."""
     for step in steps:
         decision = step.decision
         if decision.writes:
-            trail.add("dry run", f"would set {step.name} from {decision.observed} to {decision.desired}")
+            text = f"Would set desired of {step.name}: {decision.observed} -> {decision.desired}"
+            explanation.add("dry run", text, service=step.name, desired=decision.desired)
         if step.plan.chosen:
-            trail.add("dry run", f"would drain {names(step.plan.chosen)}")
-        if step.plan.called:
-            trail.add("dry run", f"would call {count(step.plan.called, 'worker')} back")
-    return f"Dry run, nothing is done: {said}", [_quiet(step) for step in steps]
+            explanation.add("dry run", f"Would drain {names(step.plan.chosen)}", chosen=len(step.plan.chosen))
+        if step.plan.resumed_now:
+            text = f"Would resume {count(step.plan.resumed_now, 'draining worker')}"
+            explanation.add("dry run", text, resumed=step.plan.resumed_now)
+    return [_without_changes(step) for step in steps]
 
 
-def _quiet(step: Step) -> Step:
+def _without_changes(step: ServiceStep) -> ServiceStep:
     observed = step.decision.observed
     kind: Kind = "blind" if step.decision.kind == "blind" else "hold"
-    expected = step.memory.expected if observed is None else observed
+    expected = step.state.expected if observed is None else observed
     return replace(
         step,
         decision=replace(step.decision, desired=observed, drains=(), resumes=(), released=(), kind=kind),
-        memory=replace(step.memory, drains={}, resumes={}, expected=expected, attempt=None),
+        state=replace(step.state, drains={}, resumes={}, expected=expected, attempt=None),
     )

@@ -1,95 +1,108 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Step 1: how many slots are wanted now, and who says so.
+"""Step 1: the number of slots needed now, and its source.
 
-Airflow's database is the first witness: it alone knows a task that outlived the queue's visibility timeout. The
-broker is the second: it alone knows a task that still uploads its log while the database already calls it done. The
-broker answers alone for plain Celery, and, upward only, while the database is silent.
+Airflow's database is the first source: only the database shows a task that outlived the queue's visibility timeout.
+The broker is the second source: only the broker shows a task that still uploads its log after the database has marked
+it as done. The broker is the only source for plain Celery. While the database is unknown, the broker can only raise
+the fleet.
 """
 
 from __future__ import annotations
 
-from scaler.core.explain import Trail
+from scaler.core.explain import Explanation
 from scaler.core.model import BrokerCount, DatabaseCount, Fleet, Known, Observation, Reading, Stale, Unknown
-from scaler.core.state import Demand, State
+from scaler.core.state import Demand, FleetState
 
 
 def assess(
-    fleet: Fleet, observation: Observation, state: State, now: float, trail: Trail
+    fleet: Fleet, observation: Observation, state: FleetState, now: float, explanation: Explanation
 ) -> tuple[Demand | None, float | None]:
-    """Return the demand, None when nobody knows it, and since when the broker says more than the database."""
-    agents = [agent for seen in observation.generations.values() for agent in seen.agents.values()]
-    at_work = sum(reading.value.running for reading in agents if isinstance(reading, Known))
+    """Return the demand (None: unknown), and since when the broker has counted more than the database."""
+    agents = [agent for service in observation.services.values() for agent in service.agents.values()]
+    running = sum(reading.value.running for reading in agents if isinstance(reading, Known))
     database = observation.database
     if database is None:
-        return _broker_alone(observation.broker, at_work, trail, first_witness=True), None
+        return _broker_only(observation.broker, running, explanation, may_shrink=True), None
     if isinstance(database, Unknown):
-        trail.add(
-            "demand", f"the database is unknown ({database.reason}); the broker may raise the fleet, not lower it"
-        )
-        return _broker_alone(observation.broker, at_work, trail, first_witness=False), state.broker_above_since
+        text = f"Database unknown ({database.reason}): the broker can raise the fleet, not lower it"
+        explanation.add("demand", text, source="database", known=False)
+        return _broker_only(observation.broker, running, explanation, may_shrink=False), state.broker_above_since
     if isinstance(database, Stale):
-        return _stale(database, observation.broker, at_work, trail), state.broker_above_since
-    return _both(fleet, database.value, observation.broker, at_work, state, now, trail)
+        return _stale(database, observation.broker, running, explanation), state.broker_above_since
+    return _both(fleet, database.value, observation.broker, running, state, now, explanation)
 
 
-def messages(count: BrokerCount, at_work: int) -> int:
-    """Return the broker's demand; a running task's message is in flight too, unless it was acknowledged early."""
-    return count.visible + max(count.in_flight, at_work)
+def messages(count: BrokerCount, running: int) -> int:
+    """Return the broker's demand; the message of a running task is in flight too, unless it was acknowledged early."""
+    return count.visible + max(count.in_flight, running)
 
 
 def _both(
     fleet: Fleet,
     database: DatabaseCount,
     broker: Reading[BrokerCount],
-    at_work: int,
-    state: State,
+    running: int,
+    state: FleetState,
     now: float,
-    trail: Trail,
+    explanation: Explanation,
 ) -> tuple[Demand | None, float | None]:
     slots = database.queued + database.running
-    trail.add("demand", f"the database says {database.queued} queued + {database.running} running = {slots}")
+    explanation.add(
+        "demand",
+        f"Database: {database.queued} queued + {database.running} running = {slots} slots",
+        source="database",
+        queued=database.queued,
+        running=database.running,
+        slots=slots,
+    )
     if not isinstance(broker, Known):
         why = broker.reason if isinstance(broker, Unknown) else f"{broker.age_s:.0f} s old"
-        trail.add("demand", f"the broker's count is not known ({why}), so nothing shrinks")
+        explanation.add("demand", f"Broker unknown ({why}): no scale-in", source="broker", known=False)
         return Demand(database.queued, database.running, slots, "database", may_shrink=False), state.broker_above_since
-    said = messages(broker.value, at_work)
-    if said <= slots:
-        if said < slots:
-            trail.add("demand", f"the broker says {said}, which is less; the database counts")
+    counted = messages(broker.value, running)
+    if counted <= slots:
+        if counted < slots:
+            text = f"Broker: {counted} slots, less than the database: not used"
+            explanation.add("demand", text, source="broker", slots=counted)
         return Demand(database.queued, database.running, slots, "database", may_shrink=True), None
     since = now if state.broker_above_since is None else min(state.broker_above_since, now)
     if now - since >= fleet.disagreement_limit_s:
-        above = f"{now - since:.0f} s, longer than {fleet.disagreement_limit_s:.0f} s"
-        trail.add("demand", f"the broker has said more ({said}) for {above}; no longer believed")
+        above = f"{now - since:.0f} s (limit {fleet.disagreement_limit_s:.0f} s)"
+        text = f"Broker: {counted} slots, more than the database for {above}: no longer used"
+        explanation.add("demand", text, source="broker", slots=counted, above_s=now - since)
         return Demand(database.queued, database.running, slots, "database", may_shrink=True), since
-    trail.add(
-        "demand", f"the broker says {said}, which is more; believed for {fleet.disagreement_limit_s:.0f} s at most"
-    )
-    return Demand(database.queued, database.running, said, "database+broker", may_shrink=True), since
+    text = f"Broker: {counted} slots, more than the database: used for at most {fleet.disagreement_limit_s:.0f} s"
+    explanation.add("demand", text, source="broker", slots=counted)
+    return Demand(database.queued, database.running, counted, "database+broker", may_shrink=True), since
 
 
-def _stale(database: Stale[DatabaseCount], broker: Reading[BrokerCount], at_work: int, trail: Trail) -> Demand:
+def _stale(
+    database: Stale[DatabaseCount], broker: Reading[BrokerCount], running: int, explanation: Explanation
+) -> Demand:
     count = database.value
     slots = count.queued + count.running
-    trail.add(
-        "demand",
-        f"the database said {count.queued} queued + {count.running} running {database.age_s:.0f} s ago; only upward",
-    )
-    if not isinstance(broker, Unknown) and messages(broker.value, at_work) > slots:
-        slots = messages(broker.value, at_work)
-        trail.add("demand", f"the broker says {slots}, which is more")
-    return Demand(count.queued, count.running, slots, "database (stale)", may_shrink=False)
+    counted = f"{count.queued} queued + {count.running} running = {slots} slots"
+    text = f"Database {database.age_s:.0f} s ago: {counted}: no scale-in"
+    explanation.add("demand", text, source="database", slots=slots, age_s=database.age_s)
+    if not isinstance(broker, Unknown) and messages(broker.value, running) > slots:
+        slots = messages(broker.value, running)
+        explanation.add("demand", f"Broker: {slots} slots, more than the database", source="broker", slots=slots)
+    return Demand(count.queued, count.running, slots, "database", may_shrink=False, stale=True)
 
 
-def _broker_alone(broker: Reading[BrokerCount], at_work: int, trail: Trail, *, first_witness: bool) -> Demand | None:
+def _broker_only(
+    broker: Reading[BrokerCount], running: int, explanation: Explanation, *, may_shrink: bool
+) -> Demand | None:
     if isinstance(broker, Unknown):
-        trail.add("demand", f"the broker is unknown ({broker.reason}); nobody knows the demand")
+        explanation.add("demand", f"Broker unknown ({broker.reason}): demand unknown", source="broker", known=False)
         return None
     count = broker.value
-    slots = messages(count, at_work)
-    in_flight = max(count.in_flight, at_work)
+    slots = messages(count, running)
+    in_flight = max(count.in_flight, running)
+    counted = f"{count.visible} visible + {in_flight} in flight = {slots} slots"
     if isinstance(broker, Stale):
-        trail.add("demand", f"the broker said {count.visible} visible + {in_flight} in flight {broker.age_s:.0f} s ago")
-        return Demand(count.visible, in_flight, slots, "broker (stale)", may_shrink=False)
-    trail.add("demand", f"the broker says {count.visible} visible + {in_flight} in flight = {slots}")
-    return Demand(count.visible, in_flight, slots, "broker", may_shrink=first_witness)
+        text = f"Broker {broker.age_s:.0f} s ago: {counted}: no scale-in"
+        explanation.add("demand", text, source="broker", slots=slots, age_s=broker.age_s)
+        return Demand(count.visible, in_flight, slots, "broker", may_shrink=False, stale=True)
+    explanation.add("demand", f"Broker: {counted}", source="broker", slots=slots)
+    return Demand(count.visible, in_flight, slots, "broker", may_shrink=may_shrink)

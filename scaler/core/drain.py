@@ -1,206 +1,217 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Shrinking without loss: whom to drain, whom to call back, and when the desired count may be lowered.
+"""Scale-in without loss: which workers to drain, which to resume, and when the desired count may be lowered.
 
-ECS stops whichever unprotected task it likes. So the count is lowered only when, in one observation, the unprotected
-running tasks are exactly the workers that say they have released; until then a victim merely takes nothing new. Every
-line may be the scaler's last: a victim that hears nothing more goes back to work when its lease ends.
+ECS stops any unprotected task. So the count is lowered only if, in one observation, the unprotected running tasks are
+exactly the workers that report a release; until then a draining worker only takes no new task. Every command may be
+the scaler's last: a draining worker that receives no further command consumes again when its lease ends.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from scaler.core.explain import Trail, count, names
-from scaler.core.model import Fleet, Generation, Known, Service
-from scaler.core.workers import Roster, Worker
+from scaler.core.explain import Explanation, count, names
+from scaler.core.model import Fleet, Known, Service, ServiceObservation
+from scaler.core.workers import ClassifiedWorker, ClassifiedWorkers
 
 
 @dataclass(frozen=True, slots=True)
-class Share:
-    """What the fleet wants of one service."""
+class ServiceShare:
+    """The part of the fleet's target for one service."""
 
-    wanted: int
-    """Workers that are to serve: whoever consumes beyond it may be drained."""
-    back: int
-    """Workers that must serve: where fewer do, those in drain are called back."""
+    target: int
+    """Workers that serve: consuming workers above it may be drained."""
+    required: int
+    """Workers that must serve: if fewer do, draining workers are resumed."""
     maximum: int
-    fresh: int
-    """Workers that a rolling deployment inside this service may start now."""
-    room: int
-    """How many tasks more than now may be asked for; 0 for every generation but the current one."""
-    room_words: str
-    """Why there is no more room."""
+    rolling: int
+    """Workers of the new revision that a rolling deployment inside this service may start now."""
+    launch_room: int
+    """How many tasks may be requested above the present desired count; 0 for every service but the current one."""
+    launch_limit: str
+    """The reason for the limit of `launch_room`."""
     may_drain: bool
-    """Whether anybody may be told to go, and the count be lowered."""
-    recall: bool = False
-    """Whether everybody in drain is called back."""
+    """Whether workers may be drained, and the count lowered."""
+    resume_all: bool = False
+    """Whether all draining workers are resumed."""
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """Who is in drain after this tick, who of them was chosen now, and who is called back."""
+class DrainPlan:
+    """The draining workers after this tick, those chosen now, and the resumed workers."""
 
     drains: tuple[str, ...]
     chosen: tuple[str, ...]
     resumes: tuple[str, ...]
-    called: int = 0
-    """How many of `resumes` were called back now; the others were before and do not consume yet."""
+    resumed_now: int = 0
+    """How many of `resumes` are new; the others were resumed before and do not consume yet."""
 
 
-def doomed(roster: Roster, desired: int) -> int:
-    """Return how many tasks ECS is stopping: those above `desired`, but only workers that were let go."""
-    return max(0, len(roster.workers) - max(desired, roster.floor))
+def stopping_surplus(workers: ClassifiedWorkers, desired: int) -> int:
+    """Return how many tasks ECS stops next: those above `desired`, but stoppable workers only."""
+    return max(0, len(workers.all) - max(desired, workers.protected_minimum))
 
 
-def places_lost(roster: Roster, desired: int) -> int:
-    """Return how many places within `desired` are held by workers that give no capacity: in drain, or stuck.
+def places_lost(workers: ClassifiedWorkers, desired: int) -> int:
+    """Return how many places within `desired` belong to workers without capacity: draining, released or stuck.
 
-    The doomed hold no place any more.
+    Tasks that ECS stops next have no place within `desired`.
     """
-    return max(0, len(roster.of("draining", "released", "stuck")) - doomed(roster, desired))
+    return max(0, len(workers.of("draining", "released", "stuck")) - stopping_surplus(workers, desired))
 
 
-def plan(service: Service, roster: Roster, share: Share, *, may_drain: bool, trail: Trail) -> Plan:
-    """Choose victims where more consume than are wanted; call victims back where fewer serve than must."""
-    victims = roster.of("draining", "released")
-    still = tuple(worker.arn for worker in roster.of("launching", "stuck") if worker.called_back)
-    serving = roster.of("launching", "consuming", "unknown")
-    missing = len(victims) if share.recall else share.back - len(serving)
-    if missing > 0 and victims:
-        # Who was let go stands last, so the doomed are cut off.
-        callable_ = sorted(victims, key=_first_to_resume)
-        callable_ = callable_[: max(0, len(callable_) - doomed(roster, service.desired))]
-        back = tuple(worker.arn for worker in callable_[:missing])
-        if back:
-            trail.add("drain", f"calls back {count(len(back), 'worker')} in drain: {names(back)}")
-        exchanged = _exchange(service, roster, share, back) if may_drain and not still else ()
-        back += _told(exchanged, trail)
-        return Plan(tuple(worker.arn for worker in victims if worker.arn not in back), (), back + still, len(back))
-    exchanged = _told(_exchange(service, roster, share) if may_drain and not still else (), trail)
-    if exchanged:
-        rest = tuple(worker.arn for worker in victims if worker.arn not in exchanged)
-        return Plan(rest, (), exchanged, len(exchanged))
-    held = tuple(worker.arn for worker in victims)
-    if held:
-        trail.add("drain", f"{count(len(held), 'worker')} in drain: {names(held)}")
-    chosen = _choose(service, roster, share, trail) if may_drain else ()
-    return Plan(held + chosen, chosen, still)
+def plan_drains(
+    service: Service, workers: ClassifiedWorkers, share: ServiceShare, *, may_drain: bool, explanation: Explanation
+) -> DrainPlan:
+    """Choose workers to drain; resume draining workers if fewer than required serve."""
+    draining = workers.of("draining", "released")
+    resuming = tuple(worker.arn for worker in workers.of("launching", "stuck") if worker.resumed)
+    serving = workers.of("launching", "consuming", "unknown")
+    missing = len(draining) if share.resume_all else share.required - len(serving)
+    if missing > 0 and draining:
+        # Released workers are last, so those that ECS stops next are cut off.
+        candidates = sorted(draining, key=_first_to_resume)
+        candidates = candidates[: max(0, len(candidates) - stopping_surplus(workers, service.desired))]
+        resumed = tuple(worker.arn for worker in candidates[:missing])
+        if resumed:
+            text = f"Resume {count(len(resumed), 'draining worker')}: {names(resumed)}"
+            explanation.add("drain", text, resumed=len(resumed))
+        replacements = _replacements(service, workers, share, resumed) if may_drain and not resuming else ()
+        resumed += _explained(replacements, explanation)
+        drains = tuple(worker.arn for worker in draining if worker.arn not in resumed)
+        return DrainPlan(drains, (), resumed + resuming, len(resumed))
+    replacements = _explained(_replacements(service, workers, share) if may_drain and not resuming else (), explanation)
+    if replacements:
+        drains = tuple(worker.arn for worker in draining if worker.arn not in replacements)
+        return DrainPlan(drains, (), replacements, len(replacements))
+    drains = tuple(worker.arn for worker in draining)
+    if drains:
+        explanation.add("drain", f"{count(len(drains), 'worker')} draining: {names(drains)}", draining=len(drains))
+    chosen = _choose(service, workers, share, explanation) if may_drain else ()
+    return DrainPlan(drains + chosen, chosen, resuming)
 
 
-def _exchange(service: Service, roster: Roster, share: Share, back: tuple[str, ...] = ()) -> tuple[str, ...]:
-    """Return whom to call back, beside those of `back`, so that workers of the old revision can leave.
+def _replacements(
+    service: Service, workers: ClassifiedWorkers, share: ServiceShare, resumed: tuple[str, ...] = ()
+) -> tuple[str, ...]:
+    """Return draining workers to resume, beside `resumed`, so that workers of the old revision can leave.
 
-    Where no more consume than are wanted nobody is chosen, and one old worker among them would keep the deployment
-    unfinished for ever, and with it every reduction.
+    If no more workers consume than the target, none is drained, and one old worker among them would block the
+    deployment, and so every scale-in, for ever.
     """
-    consuming = roster.of("consuming")
+    consuming = workers.of("consuming")
     old = sum(1 for worker in consuming if worker.old_revision)
-    if not service.rolling or not old or len(consuming) > share.wanted:
+    if not service.rolling or not old or len(consuming) > share.target:
         return ()
-    fresh = [worker for worker in roster.of("draining", "released") if not worker.old_revision]
-    fresh.sort(key=_first_to_resume)
-    able = max(0, len(fresh) - doomed(roster, service.desired))
-    return tuple(worker.arn for worker in fresh[:able] if worker.arn not in back)[:old]
+    new = [worker for worker in workers.of("draining", "released") if not worker.old_revision]
+    new.sort(key=_first_to_resume)
+    available = max(0, len(new) - stopping_surplus(workers, service.desired))
+    return tuple(worker.arn for worker in new[:available] if worker.arn not in resumed)[:old]
 
 
-def _told(exchanged: tuple[str, ...], trail: Trail) -> tuple[str, ...]:
-    if exchanged:
-        trail.add("drain", f"calls back {names(exchanged)}, to stand in for the old revision")
-    return exchanged
+def _explained(replacements: tuple[str, ...], explanation: Explanation) -> tuple[str, ...]:
+    if replacements:
+        text = f"Resume {names(replacements)} to replace workers of the old revision"
+        explanation.add("drain", text, resumed=len(replacements))
+    return replacements
 
 
-def _choose(service: Service, roster: Roster, share: Share, trail: Trail) -> tuple[str, ...]:
-    """Return who is to leave: of those who consume the surplus, and whoever came up and never began to."""
-    consuming = roster.of("consuming")
-    surplus = len(consuming) - share.wanted
+def _choose(
+    service: Service, workers: ClassifiedWorkers, share: ServiceShare, explanation: Explanation
+) -> tuple[str, ...]:
+    """Return the workers to drain: the surplus of the consuming workers, and workers that never began to consume."""
+    consuming = workers.of("consuming")
+    surplus = len(consuming) - share.target
     if surplus < 0:
         return ()
     chosen = tuple(worker.arn for worker in sorted(consuming, key=_first_to_drain)[:surplus])
     if chosen:
-        trail.add(
-            "drain", f"{count(len(consuming), 'worker')} at work, {share.wanted} wanted: tells {names(chosen)} to leave"
-        )
-    # While a deployment rolls, new tasks are refused until the old ones leave: they did nothing wrong.
-    hopeless = [] if service.rolling else [worker for worker in roster.of("stuck") if _answers_and_idles(worker)]
-    if hopeless:
-        arns = tuple(worker.arn for worker in hopeless)
-        trail.add("drain", f"came up, never began to work and not wanted: tells {names(arns)} to leave")
+        text = f"{count(len(consuming), 'worker')} consuming, target {share.target}: drain {names(chosen)}"
+        explanation.add("drain", text, consuming=len(consuming), target=share.target, chosen=len(chosen))
+    # During a rolling deployment ECS refuses protection to new tasks until old ones leave: they are no failures.
+    failed = [] if service.rolling else [worker for worker in workers.of("stuck") if _answers_without_consuming(worker)]
+    if failed:
+        arns = tuple(worker.arn for worker in failed)
+        explanation.add("drain", f"Started, never consumed, not needed: drain {names(arns)}", chosen=len(arns))
         chosen += arns
     return chosen
 
 
-def _answers_and_idles(worker: Worker) -> bool:
-    return not worker.pending and worker.agent is not None and not worker.called_back
+def _answers_without_consuming(worker: ClassifiedWorker) -> bool:
+    return not worker.pending and worker.agent is not None and not worker.resumed
 
 
-def _first_to_drain(worker: Worker) -> tuple[bool, int, float, str]:
-    """Old revisions first, then the fewest tasks, then the longest idle, then by name."""
+def _first_to_drain(worker: ClassifiedWorker) -> tuple[bool, int, float, str]:
+    """Order: old revisions, then the fewest tasks, then the longest idle, then by name."""
     return (not worker.old_revision, worker.load, worker.since, worker.arn)
 
 
-def _first_to_resume(worker: Worker) -> tuple[bool, bool, int, str]:
-    """Those that still hold protection first, of the new revision, then the busiest."""
+def _first_to_resume(worker: ClassifiedWorker) -> tuple[bool, bool, int, str]:
+    """Order: workers with protection, then those of the new revision, then the busiest."""
     return (worker.role == "released", worker.old_revision, -worker.load, worker.arn)
 
 
-def floor(service: Service, roster: Roster, resumes: frozenset[str], fresh: int) -> tuple[int, str]:
-    """Return protected + about to be protected, and the words for it.
+def protected_minimum(
+    service: Service, workers: ClassifiedWorkers, resumes: frozenset[str], rolling: int
+) -> tuple[int, str]:
+    """Return protected + about to be protected, and its text.
 
-    ECS refuses protection above `desired`. While a deployment rolls, its own new tasks are about to be protected, and
-    raising `desired` for them makes it start still more: there the floor stops at what is protected on the old
-    revision plus the `fresh` workers that the demand of this moment needs on the new one (a held count would feed
-    itself), but never below those who work already. A task that ECS cannot start is not about to be protected.
+    ECS refuses protection above `desired`. During a rolling deployment, its new tasks are about to be protected, and
+    a higher `desired` makes ECS start still more of them. There the minimum is limited to the protected workers of
+    the old revision plus the `rolling` workers that the present demand needs on the new revision (a kept count would
+    raise itself), but never below the workers in use. A task that ECS cannot start is not about to be protected.
     """
-    kept = [w for w in roster.workers if w.arn in resumes or not (w.let_go or w.never_started)]
+    kept = [w for w in workers.all if w.arn in resumes or not (w.stoppable or w.never_started)]
     protected = [worker for worker in kept if worker.protected]
-    lowest = len(kept)
-    why = f"{len(protected)} protected + {lowest - len(protected)} about to be"
-    if any(worker.protected is None for worker in roster.running):
-        why = f"{lowest} protected or about to be (ECS was not heard)"
+    minimum = len(kept)
+    text = f"{len(protected)} protected + {minimum - len(protected)} about to be protected"
+    if any(worker.protected is None for worker in workers.running):
+        text = f"{minimum} protected or about to be protected (protection unknown)"
     refused = sum(1 for worker in kept if worker.agent is not None and worker.agent.phase == "refused")
     if refused:
-        why += f" ({refused} refused by ECS)"
+        text += f" ({refused} refused by ECS)"
     if service.rolling:
         old = sum(1 for worker in protected if worker.old_revision)
-        working = sum(1 for worker in kept if worker.protected or worker.role in ("consuming", "draining"))
-        cap = max(working, old + fresh)
-        if cap < lowest:
-            return cap, f"{why}, held to {cap} while a deployment rolls"
-    return lowest, why
+        in_use = sum(1 for worker in kept if worker.protected or worker.role in ("consuming", "draining"))
+        limit = max(in_use, old + rolling)
+        if limit < minimum:
+            return limit, f"{text}, limited to {limit} during the deployment"
+    return minimum, text
 
 
-def reducible(fleet: Fleet, seen: Generation, roster: Roster, short_s: float, trail: Trail) -> tuple[str, ...] | None:
-    """Return the released workers a reduction may count on, None when the count must not be lowered now."""
-    service, asked = seen.service, seen.protected
-    if not isinstance(service, Known) or not isinstance(asked, Known):
+def reducible(
+    fleet: Fleet, observation: ServiceObservation, workers: ClassifiedWorkers, short_s: float, explanation: Explanation
+) -> tuple[str, ...] | None:
+    """Return the released workers that allow a lower count; None when the count must not be lowered now."""
+    service, protection = observation.service, observation.protected
+    if not isinstance(service, Known) or not isinstance(protection, Known):
         return None
-    obstacle = _obstacle(service.value, roster)
-    unprotected = {worker.arn for worker in roster.running if not worker.protected}
-    released = {worker.arn for worker in roster.of("released")}
+    obstacle = _obstacle(service.value, workers)
+    unprotected = {worker.arn for worker in workers.running if not worker.protected}
+    released = {worker.arn for worker in workers.of("released")}
     if obstacle is None and unprotected != released:
-        odd = names(unprotected ^ released)
-        obstacle = f"unprotected and released are not the same workers ({odd})"
-    absent = service.value.desired - len(roster.workers)
+        obstacle = f"unprotected and released workers differ ({names(unprotected ^ released)})"
+    absent = service.value.desired - len(workers.all)
     if obstacle is None and absent > 0 and short_s < fleet.launch_deadline_s:
-        obstacle = f"ECS is about to start {count(absent, 'task')}"
+        obstacle = f"ECS has still to start {count(absent, 'task')}"
     if obstacle is not None:
         if released:
-            trail.add("reduce", f"not yet: {obstacle}")
+            explanation.add("reduce", f"No scale-in yet: {obstacle}", blocked=True)
         return None
     return tuple(sorted(released))
 
 
-def _obstacle(service: Service, roster: Roster) -> str | None:
-    # A worker that ECS protects cannot be taken by mistake, and one that ECS cannot start has nothing to lose.
-    unread = [worker.arn for worker in roster.running if worker.agent is None and not worker.protected]
+def _obstacle(service: Service, workers: ClassifiedWorkers) -> str | None:
+    # ECS cannot stop a protected worker by mistake, and a worker that ECS cannot start runs no task.
+    unread = [worker.arn for worker in workers.running if worker.agent is None and not worker.protected]
     if unread:
-        return f"no answer from the agent of {names(unread)}, which is not protected"
-    hopeless = sum(1 for worker in roster.pending if worker.never_started)
-    starting = max(len(roster.pending), service.pending) - hopeless
+        return f"no answer from the agent of {names(unread)}, not protected"
+    never_started = sum(1 for worker in workers.pending if worker.never_started)
+    starting = max(len(workers.pending), service.pending) - never_started
     if starting > 0:
-        return f"{count(starting, 'task')} on the way up"
+        return f"{count(starting, 'task')} starting"
     if service.rolling:
-        return f"{len(service.deployments)} deployments are unfinished"
-    if service.running > len(roster.running):
-        return f"ECS counts {service.running} running tasks, listed are {len(roster.running)}"
+        return f"{len(service.deployments)} deployments unfinished"
+    if service.running > len(workers.running):
+        return f"ECS counts {service.running} running tasks and lists {len(workers.running)}"
     return None

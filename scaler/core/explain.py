@@ -1,31 +1,37 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How a decision explains itself: one line a step, in the order in which the steps were taken."""
+"""How a decision explains itself: one record per step, in the order of the steps, and one sentence for the whole."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
 
-from scaler.core.state import Demand, Kind
+from scaler.core.state import Demand, ExplanationStep, Kind, Value
 
 
-class Trail:
-    """The lines of one decision; the only thing that changes while a decision is made, and it is never read back."""
+class Explanation:
+    """The steps of one decision. Steps are only added; the decision never depends on them."""
 
-    def __init__(self, lines: list[str] | None = None, subject: str = "") -> None:
-        self._lines: list[str] = [] if lines is None else lines
-        self._subject = f"{subject}: " if subject else ""
+    def __init__(self, steps: list[ExplanationStep] | None = None, service: str = "") -> None:
+        self._steps: list[ExplanationStep] = [] if steps is None else steps
+        self._service = service
 
-    def add(self, step: str, text: str) -> None:
-        """Append a line."""
-        self._lines.append(f"{step}: {self._subject}{text}")
+    def add(self, name: str, text: str, **values: Value) -> None:
+        """Append a step; `values` are the numbers of the text, for programs."""
+        if self._service:
+            text, values = f"{self._service}: {text}", {"service": self._service, **values}
+        self._steps.append(ExplanationStep(name, text, values))
 
-    def of(self, subject: str) -> Trail:
-        """Return the same trail for lines that are about one service."""
-        return Trail(self._lines, subject)
+    def append(self, step: ExplanationStep) -> None:
+        """Append a step that exists already."""
+        self._steps.append(step)
 
-    def lines(self) -> tuple[str, ...]:
-        """Return the lines so far."""
-        return tuple(self._lines)
+    def of(self, service: str) -> Explanation:
+        """Return the same explanation for steps of one service."""
+        return Explanation(self._steps, service)
+
+    def steps(self) -> tuple[ExplanationStep, ...]:
+        """Return the steps so far."""
+        return tuple(self._steps)
 
 
 def count(number: int, noun: str) -> str:
@@ -39,37 +45,38 @@ def names(arns: Collection[str]) -> str:
     return ", ".join(short[:5]) + (f" and {len(short) - 5} more" if len(short) > len(short[:5]) else "")
 
 
-def need(demand: Demand | None, needed: int | None, wanted: int, minimum: int, maximum: int) -> str:
-    """Return what is wanted, and why it is not simply what the demand needs."""
+def need(
+    demand: Demand | None, needed: int | None, slots_per_worker: int | None, target: int, minimum: int, maximum: int
+) -> str:
+    """Return the demand in numbers, and why the target differs from what the demand needs."""
     if demand is None or needed is None:
-        told = "Nobody knows the demand"
+        text = "demand unknown"
     elif demand.slots == 0:
-        told = "No task slot is wanted"
+        text = "no slots needed"
     else:
-        is_, takes = ("is", "takes") if demand.slots == 1 else ("are", "take")
-        told = f"{count(demand.slots, 'task slot')} {is_} wanted, which {takes} {count(needed, 'worker')}"
-    if wanted == needed:
-        return told
-    if minimum == maximum == wanted:
-        return f"{told}; the size is {count(wanted, 'worker')}"
-    if needed is not None and wanted == maximum < needed:
-        return f"{told}; the maximum is {wanted}"
-    if needed is not None and wanted == minimum > needed:
-        return f"{told}; the minimum is {wanted}"
-    return f"{told}; {count(wanted, 'worker')} {'is' if wanted == 1 else 'are'} to serve"
+        text = f"{count(demand.slots, 'slot')} needed / {slots_per_worker} per worker = {needed}"
+    if target == needed:
+        return text
+    if minimum == maximum == target:
+        return f"{text}, fixed at {target}"
+    if needed is not None and target == maximum < needed:
+        return f"{text}, limited by maximum {target}"
+    if needed is not None and target == minimum > needed:
+        return f"{text} (minimum {target})"
+    return f"{text}, target {target}"
 
 
-def sentence(kind: Kind, told: str, before: int, after: int, *, chosen: int, called: int, draining: int) -> str:
-    """Return why, in one sentence; `told` is what `need` said."""
+def sentence(kind: Kind, demand: str, before: int, after: int, *, chosen: int, resumed: int, draining: int) -> str:
+    """Return the decision in one sentence without its full stop; `demand` is the text of `need`."""
     match kind:
         case "protect":
-            return f"ECS must not refuse protection to a worker that works or is about to: desired {before} -> {after}."
+            return f"Desired {before} -> {after}, so that ECS refuses no worker its protection"
         case "grow":
-            return f"{told}: desired {before} -> {after}."
+            return f"Desired {before} -> {after}: {demand}"
         case "shrink":
-            return f"{told}, and who is too many has let go: desired {before} -> {after}."
+            return f"Desired {before} -> {after}: {demand}; {count(before - after, 'surplus worker')} drained"
         case "drain":
-            return f"{told}: drains {count(chosen, 'worker')}, desired stays {after} until they let go."
+            return f"Desired {after} until {count(chosen, 'surplus worker')} drained: {demand}"
         case "resume":
-            return f"{told}: calls {count(called, 'worker')} back from drain."
-    return f"{told}: desired stays {after}{f', {draining} in drain' if draining else ''}."
+            return f"Desired {after}: {demand}; {count(resumed, 'draining worker')} resumed"
+    return f"Desired {after}: {demand}{f'; {draining} draining' if draining else ''}"

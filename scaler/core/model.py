@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the core reads: a fleet's settings and one observation of the world, as frozen data.
+"""The input of the core: a fleet's settings and one observation, as frozen data.
 
-Times are seconds on one monotonic clock that the caller chooses; wall-clock times never enter the core, so a clock
-that jumps cannot shrink a fleet. A reading is `Known`, `Stale` or `Unknown`, and **unknown is never zero**: there is
-no default value to fall back to by accident.
+Times are seconds on one monotonic clock of the caller. The core never uses wall-clock times, so a clock that jumps
+cannot shrink a fleet. A reading is `Known`, `Stale` or `Unknown`, and **unknown is never zero**: a reading has no
+default value.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Known(Generic[T_co]):
 
 @dataclass(frozen=True, slots=True)
 class Stale(Generic[T_co]):
-    """The last known value, `age_s` seconds old: it may raise a fleet and never lower it."""
+    """The last known value, `age_s` seconds old: it can raise a fleet, never lower it."""
 
     value: T_co
     age_s: float
@@ -35,7 +35,7 @@ class Stale(Generic[T_co]):
 
 @dataclass(frozen=True, slots=True)
 class Unknown:
-    """Nothing is known, and why."""
+    """No value is known; the reason says why."""
 
     reason: str
 
@@ -45,10 +45,10 @@ Reading: TypeAlias = Known[T_co] | Stale[T_co] | Unknown
 
 @dataclass(frozen=True, slots=True)
 class Fallback:
-    """What to do when nobody has known the demand for `after_s` seconds.
+    """The target after the demand has been unknown for `after_s` seconds.
 
-    `hold` keeps what there is; `hold-if-higher` keeps it, but at least `count`; `fixed` goes to `count`: upward at
-    once, downward only by the ordinary drain, which needs the services, the tasks and the protection to be known.
+    `hold` keeps the present count; `hold-if-higher` keeps it, but at least `count`; `fixed` goes to `count`: upward at
+    once, downward by the ordinary drain, which needs known services, tasks and protection.
     """
 
     mode: Literal["hold", "hold-if-higher", "fixed"] = "hold"
@@ -58,38 +58,38 @@ class Fallback:
 
 @dataclass(frozen=True, slots=True)
 class Fleet:
-    """One worker fleet and how it is to be scaled."""
+    """One worker fleet and its scaling settings."""
 
     name: str
     queues: tuple[str, ...]
     slots: int
-    """Celery processes of one worker, until the agents report another number."""
+    """Celery processes per worker, until the agents report another number."""
     minimum: int
     maximum: int
     interval_s: float = 5.0
     scale_in_window_s: float = 60.0
-    """A fleet shrinks only to the largest need of this many seconds."""
+    """A fleet shrinks only to the largest need in this time."""
     launch_deadline_s: float = 300.0
-    """A worker that does not consume after this long is no longer counted as capacity on its way."""
+    """A worker that does not consume after this time is no longer counted as capacity."""
     disagreement_limit_s: float = 60.0
-    """How long the broker may raise the demand above the database: SQS settles within about a minute, while the
-    ghosts of a killed worker stay for a whole visibility timeout (hours)."""
+    """How long the broker can raise the demand above the database: SQS counts settle within about a minute, but the
+    messages of a killed worker stay in flight for a whole visibility timeout (hours)."""
     launch_budget: int = 50
-    """The most tasks that may be asked for and not yet RUNNING, over all generations."""
+    """The maximum of tasks requested and not yet RUNNING, over all services."""
     fallback: Fallback = Fallback()
-    foreign_desired: Literal["adopt", "correct"] = "correct"
-    """A desired count that somebody wrote by hand. `correct`: what is needed counts, upward at once, downward by the
-    ordinary drain. `adopt`: a count above ours is moreover kept for one scale-in window; one below what is needed is
-    corrected at once in both, for tasks would wait."""
+    desired_count_drift: Literal["adopt", "correct"] = "correct"
+    """For a desired count that this scaler did not write. `correct`: the need applies, upward at once, downward by the
+    ordinary drain. `adopt`: a count above the scaler's own is also kept for one scale-in window. A count below the
+    need is corrected at once in both, because tasks would wait."""
 
     @property
     def drain_lease_s(self) -> float:
-        """Seconds a drain holds without being posted again: three missed ticks, and at least 30 s."""
+        """Seconds that a drain holds without a new command: three missed ticks, and at least 30 s."""
         return max(30.0, 3 * self.interval_s)
 
     @property
     def knowledge_gap_s(self) -> float:
-        """Longest pause between two known readings that still count as one uninterrupted window."""
+        """The longest pause between two known readings without a gap in the window."""
         return 3 * self.interval_s
 
 
@@ -103,7 +103,7 @@ class DatabaseCount:
 
 @dataclass(frozen=True, slots=True)
 class BrokerCount:
-    """Messages of the fleet's queues; `in_flight` was received and not yet deleted, `delayed` is not yet due."""
+    """Messages of the fleet's queues; `in_flight` are received and not yet deleted, `delayed` are not yet due."""
 
     visible: int
     in_flight: int
@@ -121,7 +121,7 @@ class Deployment:
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """An ECS service as DescribeServices told it."""
+    """An ECS service from DescribeServices."""
 
     desired: int
     running: int
@@ -130,12 +130,12 @@ class Service:
 
     @property
     def primary(self) -> Deployment | None:
-        """The deployment whose task definition new tasks get."""
-        return next((each for each in self.deployments if each.status == "PRIMARY"), None)
+        """The deployment that sets the task definition of new tasks."""
+        return next((deployment for deployment in self.deployments if deployment.status == "PRIMARY"), None)
 
     @property
     def revision(self) -> int:
-        """The revision number of the primary task definition; 0 where there is none."""
+        """The revision number of the primary task definition; 0 without one."""
         number = self.primary.task_definition.rpartition(":")[2] if self.primary else ""
         return int(number) if number.isascii() and number.isdigit() else 0
 
@@ -146,7 +146,7 @@ class Service:
 
     @property
     def empty(self) -> bool:
-        """Whether it has no task and wants none."""
+        """Whether it has no task and its desired count is 0."""
         return self.desired == self.running == self.pending == 0
 
 
@@ -163,7 +163,7 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class AgentState:
-    """What the agent inside a worker says about it."""
+    """The state that the agent inside a worker reports."""
 
     phase: Phase
     running: int
@@ -174,20 +174,20 @@ class AgentState:
 
 
 @dataclass(frozen=True, slots=True)
-class Generation:
-    """One ECS service of a fleet, and everybody in it."""
+class ServiceObservation:
+    """One ECS service of a fleet, with its tasks, their protection and their agents."""
 
     service: Reading[Service]
     tasks: Reading[tuple[Task, ...]]
     protected: Reading[frozenset[str]]
-    """ARNs of the running tasks that ECS says are protected; every running task was asked about."""
+    """ARNs of the protected tasks; the reading covers every running task."""
     agents: Mapping[str, Reading[AgentState]]
     """By task ARN; a running task without an entry counts as unknown."""
 
 
 @dataclass(frozen=True, slots=True)
-class Controls:
-    """What a person ordered for a fleet, live; what is None or `none` was not ordered."""
+class Overrides:
+    """The manual overrides of a fleet; None and `none` mean no override."""
 
     minimum: int | None = None
     maximum: int | None = None
@@ -196,26 +196,26 @@ class Controls:
     dry_run: bool = False
     by: str = ""
     at: str = ""
-    why: str = ""
+    reason: str = ""
     until: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """The scheduled minimum that is in force now; what cron and time zone make of it is computed outside."""
+    """The scheduled minimum in force now; cron and time zone are evaluated outside the core."""
 
     minimum: int
-    words: str
+    description: str
 
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """The world as one tick saw it; `database` is None for fleets that have no Airflow database (plain Celery)."""
+    """All readings of one tick; `database` is None for fleets without an Airflow database (plain Celery)."""
 
-    generations: Mapping[str, Generation]
+    services: Mapping[str, ServiceObservation]
     """By the name of the ECS service."""
     broker: Reading[BrokerCount]
-    controls: Reading[Controls]
-    """`Unknown` only until they were read for the first time; later the last known ones are given as `Stale`."""
+    overrides: Reading[Overrides]
+    """`Unknown` only before the first successful read; after it the last known overrides are `Stale`."""
     database: Reading[DatabaseCount] | None = None
     schedule: Schedule | None = None

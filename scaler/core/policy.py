@@ -1,115 +1,147 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Steps 2 to 5: from demand to the number of workers wanted. Each is a function that leaves its line behind."""
+"""Steps 2 to 5: from the demand to the target number of workers. Each function adds its step to the explanation."""
 
 from __future__ import annotations
 
-from scaler.core.explain import Trail, count
+from scaler.core.explain import Explanation, count
 from scaler.core.model import Fallback, Fleet, Known, Observation
 from scaler.core.state import Demand
-from scaler.core.window import Window
-from scaler.core.workers import Roster
+from scaler.core.window import NeedWindow
+from scaler.core.workers import ClassifiedWorkers
 
-ZERO_WITNESSES = 2
-ZERO_AGREEMENTS = 2
-"""SQS counts are approximate, and a database that says idle is early: one look is not enough to stop everything."""
+ZERO_SOURCES = 2
+ZERO_TICKS = 2
+"""SQS counts are approximate, and the database can report idle too early: one tick is not enough to stop all."""
 
 
-def slots_to_workers(fleet: Fleet, demand: Demand, current: Roster | None, others: list[Roster], trail: Trail) -> int:
-    """Return ceil(demand / slots a worker); no dead band, for at 20 workers a need of 21 is one worker short."""
-    # Where workers differ the smallest number counts: a worker too many costs, a worker too few delays.
+def slots_to_workers(
+    fleet: Fleet,
+    demand: Demand,
+    current: ClassifiedWorkers | None,
+    others: list[ClassifiedWorkers],
+    explanation: Explanation,
+) -> tuple[int, int]:
+    """Return ceil(demand / slots per worker), and the slots per worker.
+
+    There is no dead band: at 20 workers, a need of 21 is one worker short.
+    """
+    # If workers differ, the smallest number is used: a surplus worker costs little, a missing worker delays tasks.
     reported = min(_concurrency(current), default=None)
-    slots, source = fleet.slots, "as configured, no agent reports yet"
+    slots, source = fleet.slots, "configured; no agent reports yet"
     if reported is not None:
-        slots, source = reported, "as the agents report"
-    elif old := [number for roster in others for number in _concurrency(roster)]:
-        slots, source = min(fleet.slots, *old), "as configured or as other workers report, the smaller"
+        slots, source = reported, "reported by the agents"
+    elif old := [number for workers in others for number in _concurrency(workers)]:
+        slots, source = min(fleet.slots, *old), "the smaller of configured and reported"
     needed = -(-demand.slots // slots)
-    trail.add("slots", f"{count(demand.slots, 'slot')} at {slots} a worker ({source}) take {count(needed, 'worker')}")
-    return needed
+    explanation.add(
+        "slots",
+        f"{count(demand.slots, 'slot')} / {slots} per worker ({source}) = {count(needed, 'worker')}",
+        slots=demand.slots,
+        slots_per_worker=slots,
+        needed=needed,
+    )
+    return needed, slots
 
 
-def _concurrency(roster: Roster | None) -> list[int]:
-    """Return what the agents report; one that starts reports 0 until its pool stands."""
-    agents = [worker.agent for worker in roster.running] if roster else []
+def _concurrency(workers: ClassifiedWorkers | None) -> list[int]:
+    """Return the concurrency of each agent; a starting agent reports 0 until its pool exists."""
+    agents = [worker.agent for worker in workers.running] if workers else []
     return [agent.concurrency for agent in agents if agent is not None and agent.concurrency]
 
 
-def remember(fleet: Fleet, window: Window, needed: int | None, now: float, *, known: bool) -> Window:
-    """Return the window with this tick's need in it."""
+def remember(fleet: Fleet, window: NeedWindow, needed: int | None, now: float, *, known: bool) -> NeedWindow:
+    """Return the window with the need of this tick."""
     if needed is None:
         return window
     return window.note(now, needed, known=known, length_s=fleet.scale_in_window_s, gap_s=fleet.knowledge_gap_s)
 
 
-def hold_down(
-    fleet: Fleet, needed: int | None, serving: int, window: Window, now: float, *, may_shrink: bool, trail: Trail
+def stabilize(
+    fleet: Fleet,
+    needed: int | None,
+    serving: int,
+    window: NeedWindow,
+    now: float,
+    *,
+    may_shrink: bool,
+    explanation: Explanation,
 ) -> int:
-    """Return the workers wanted before bounds: up at once, down only to the window's maximum on known readings.
+    """Return the target before bounds: up at once, down only to the window's maximum on known readings.
 
-    `serving` is how many workers the service is meant to have now, those in drain not counted.
+    `serving` is the planned number of workers, draining workers not counted.
     """
     if needed is None:
-        trail.add("window", f"nobody knows the demand: holds {count(serving, 'worker')}")
+        explanation.add("window", f"Demand unknown: keep {count(serving, 'worker')}", kept=serving)
         return serving
     if needed >= serving:
         if needed > serving:
-            trail.add("up", f"{count(needed, 'worker')} needed, {serving} meant to serve: grows at once")
+            text = f"{count(needed, 'worker')} needed, {serving} in service: scale out now"
+            explanation.add("up", text, needed=needed, serving=serving)
         return needed
-    fewer = f"{count(needed, 'worker')} of {serving} would do"
+    fewer = f"{needed} of {count(serving, 'worker')} needed"
     if not may_shrink:
-        trail.add("window", f"{fewer}, but not every source is known: holds {serving}")
+        explanation.add("window", f"{fewer}, not every source known: keep {serving}", kept=serving)
         return serving
     length = fleet.scale_in_window_s
     if not window.full(now, length):
-        seen = f"{window.covered_s(now):.0f} of {length:.0f} s"
-        trail.add("window", f"{fewer}, but only {seen} were seen without a gap: holds {serving}")
+        known_s = window.known_s(now)
+        text = f"{fewer}, all sources known for {known_s:.0f} of {length:.0f} s: keep {serving}"
+        explanation.add("window", text, kept=serving, known_s=known_s)
         return serving
-    wanted = max(needed, min(window.maximum, serving))
-    trail.add("window", f"{fewer}; the most that the last {length:.0f} s needed is {window.maximum}, so {wanted} stay")
-    return wanted
+    target = max(needed, min(window.maximum, serving))
+    text = f"{fewer}, at most {window.maximum} needed in the last {length:.0f} s: keep {target}"
+    explanation.add("window", text, kept=target, window_maximum=window.maximum)
+    return target
 
 
 def fall_back(
-    fallback: Fallback, holding: int, unknown_since: float | None, now: float, trail: Trail
+    fallback: Fallback, kept: int, unknown_since: float | None, now: float, explanation: Explanation
 ) -> tuple[int, bool]:
-    """Return the workers wanted while nobody knows the demand, and whether the fleet may shrink to that."""
+    """Return the target while the demand is unknown, and whether the fleet may shrink to it."""
     unknown_s = 0.0 if unknown_since is None else now - unknown_since
     if fallback.mode == "hold" or unknown_s < fallback.after_s:
-        return holding, False
-    words = f"the demand has been unknown for {unknown_s:.0f} s"
+        return kept, False
+    since = f"Demand unknown for {unknown_s:.0f} s"
+    workers = count(fallback.count, "worker")
     if fallback.mode == "fixed":
-        trail.add("fallback", f"{words}: {count(fallback.count, 'worker')}, as configured for that")
+        explanation.add("fallback", f"{since}: fallback to {workers}", count=fallback.count)
         return fallback.count, True
-    if fallback.count > holding:
-        trail.add("fallback", f"{words}: at least {count(fallback.count, 'worker')}, as configured for that")
-    return max(holding, fallback.count), False
+    if fallback.count > kept:
+        explanation.add("fallback", f"{since}: fallback to at least {workers}", count=fallback.count)
+    return max(kept, fallback.count), False
 
 
-def zero(
-    observation: Observation, rosters: list[Roster | None], wanted: int, *, nobody: bool, seen: int, trail: Trail
+def scale_to_zero(
+    observation: Observation,
+    services: list[ClassifiedWorkers | None],
+    target: int,
+    *,
+    empty: bool,
+    agreed_ticks: int,
+    explanation: Explanation,
 ) -> tuple[int, int]:
-    """Let a fleet go to zero only when two witnesses agree twice in a row; return (wanted, times agreed).
+    """Allow zero workers only if two sources agree in two ticks in a row; return (target, ticks in agreement).
 
-    `nobody` says that there is no worker and none is wanted already.
+    `empty`: the fleet has no worker and its desired count is 0 already.
     """
-    if wanted > 0 or nobody:
-        return wanted, 0
-    witnesses = [
-        isinstance(observation.database, Known)
-        and observation.database.value.queued + observation.database.value.running == 0,
-        isinstance(observation.broker, Known)
-        and observation.broker.value.visible + observation.broker.value.in_flight + observation.broker.value.delayed
-        == 0,
+    if target > 0 or empty:
+        return target, 0
+    database, broker = observation.database, observation.broker
+    idle = [
+        isinstance(database, Known) and database.value.queued + database.value.running == 0,
+        isinstance(broker, Known) and broker.value.visible + broker.value.in_flight + broker.value.delayed == 0,
         all(
-            roster is not None and all(worker.agent is not None and worker.load == 0 for worker in roster.running)
-            for roster in rosters
+            workers is not None and all(worker.agent is not None and worker.load == 0 for worker in workers.running)
+            for workers in services
         ),
     ]
-    if sum(witnesses) < ZERO_WITNESSES:
-        trail.add("zero", "fewer than two of database, broker and agents say that nothing is wanted: keeps one worker")
+    sources = sum(idle)
+    if sources < ZERO_SOURCES:
+        text = f"{sources} of database, broker and agents report no work, {ZERO_SOURCES} are required: keep 1 worker"
+        explanation.add("zero", text, sources=sources, ticks=0)
         return 1, 0
-    if seen + 1 < ZERO_AGREEMENTS:
-        trail.add("zero", "two witnesses agree for the first time: keeps one worker until they agree again")
-        return 1, seen + 1
-    trail.add("zero", "two witnesses agree again: none is wanted")
-    return 0, seen + 1
+    ticks = agreed_ticks + 1
+    result = "no worker needed" if ticks >= ZERO_TICKS else "keep 1 worker"
+    text = f"{sources} sources report no work in {min(ticks, ZERO_TICKS)} of {ZERO_TICKS} ticks: {result}"
+    explanation.add("zero", text, sources=sources, ticks=ticks)
+    return (0 if ticks >= ZERO_TICKS else 1), ticks

@@ -1,229 +1,246 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One service of a fleet: from its share of the workers wanted to drains, calls back and an absolute desired count."""
+"""The plan of one service: from its share of the target to drains, resumes and an absolute desired count."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
 from scaler.core import drain
-from scaler.core.drain import Share
-from scaler.core.explain import Trail, count, names
-from scaler.core.model import Fleet, Generation, Known, Service, Unknown
-from scaler.core.state import Attempt, GenerationDecision, GenerationState, Kind, WorkerCounts
-from scaler.core.workers import Roster, muster
+from scaler.core.drain import DrainPlan, ServiceShare
+from scaler.core.explain import Explanation, count, names
+from scaler.core.model import Fleet, Known, Service, ServiceObservation, Unknown
+from scaler.core.state import Attempt, Kind, ServiceDecision, ServiceState, WorkerCounts
+from scaler.core.workers import ClassifiedWorkers, classify_workers
 
-VAIN_ATTEMPTS = 3
+FAILED_ATTEMPTS = 3
 
 
 @dataclass(frozen=True, slots=True)
-class View:
-    """One service as this tick sees it."""
+class ServiceView:
+    """One service in this tick."""
 
     name: str
-    seen: Generation
-    memory: GenerationState
+    observation: ServiceObservation
+    state: ServiceState
     service: Service | None
-    """None when it is not known in this tick."""
-    roster: Roster | None
-    """None when its tasks are not known in this tick."""
+    """None when it is unknown in this tick."""
+    workers: ClassifiedWorkers | None
+    """None when its tasks are unknown in this tick."""
 
-    places: int
-    """How many workers the service is meant to have now, those in drain and those stuck not counted."""
+    capacity: int
+    """The planned number of workers, draining and stuck workers not counted."""
     consuming: int
-    """How many workers take tasks, as far as is known."""
+    """The number of workers known to consume."""
 
     @property
-    def asked(self) -> int:
-        """Tasks asked for that ECS does not run yet; negative where it runs more than are asked for."""
+    def requested(self) -> int:
+        """Tasks requested and not running yet; negative if ECS runs more than the desired count."""
         if self.service is None:
             return 0
-        running = len(self.roster.running) if self.roster else self.service.running
+        running = len(self.workers.running) if self.workers else self.service.running
         return self.service.desired - running
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
-    """What is to be done with a service, and what to remember of it."""
+class ServiceStep:
+    """The decision for one service, and its next state."""
 
     name: str
-    decision: GenerationDecision
-    memory: GenerationState
-    plan: drain.Plan
-    why: str = ""
-    """Why nothing is known of it."""
-    promised: int = 0
-    """How many workers serve or are on their way and have not been for too long."""
+    decision: ServiceDecision
+    state: ServiceState
+    plan: DrainPlan
+    unknown_reason: str = ""
+    """Why the service is unknown."""
+    serving_soon: int = 0
+    """How many workers serve, or start and are not late."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Target:
+class _Proposal:
     desired: int
     kind: Kind
-    floor: int | None
+    protected_minimum: int | None
     released: tuple[str, ...] = ()
 
 
-def look(fleet: Fleet, name: str, seen: Generation, memory: GenerationState, now: float) -> View:
-    """Bring together what is known of a service."""
-    service = seen.service.value if isinstance(seen.service, Known) else None
-    roster = muster(fleet, seen, memory, now)
-    short_since = _short_since(service, roster, memory, now) if service else memory.short_since
-    if short_since != memory.short_since:
-        memory = replace(memory, short_since=short_since)
-    places = service.desired if service else 0
-    if service is not None and roster is not None:
-        places = max(0, places - drain.places_lost(roster, service.desired))
-    return View(name, seen, memory, service, roster, places, len(roster.of("consuming")) if roster else 0)
+def view_service(
+    fleet: Fleet, name: str, observation: ServiceObservation, state: ServiceState, now: float
+) -> ServiceView:
+    """Combine the readings of a service."""
+    service = observation.service.value if isinstance(observation.service, Known) else None
+    workers = classify_workers(fleet, observation, state, now)
+    short_since = _short_since(service, workers, state, now) if service else state.short_since
+    if short_since != state.short_since:
+        state = replace(state, short_since=short_since)
+    capacity = service.desired if service else 0
+    if service is not None and workers is not None:
+        capacity = max(0, capacity - drain.places_lost(workers, service.desired))
+    consuming = len(workers.of("consuming")) if workers else 0
+    return ServiceView(name, observation, state, service, workers, capacity, consuming)
 
 
-def notice(view: View) -> tuple[int | None, str]:
-    """Compare a service with what was last decided; return somebody else's count, and words for what is odd."""
+def detect_drift(view: ServiceView) -> tuple[int | None, str]:
+    """Compare a service with the last decision; return a drifted desired count, and a text about any difference."""
     if view.service is None:
         return None, ""
-    observed, attempt, expected = view.service.desired, view.memory.attempt, view.memory.expected
+    observed, attempt, expected = view.service.desired, view.state.attempt, view.state.expected
     if attempt is not None and observed == attempt.instead_of:
-        return None, f"desired is still {observed} after {count(attempt.count, 'attempt')} to write {attempt.desired}"
+        return None, f"Desired still {observed} after {count(attempt.count, 'attempt')} to set {attempt.desired}"
     if expected is not None and observed != expected:
-        return observed, f"somebody else wrote desired {observed} where {expected} was ours"
+        return observed, f"Desired count drift: {observed}, expected {expected}"
     return None, ""
 
 
-def settle(fleet: Fleet, view: View, share: Share, trail: Trail, now: float) -> Step:
-    """Return what to do with a service, and what to remember of it."""
+def plan_service(
+    fleet: Fleet, view: ServiceView, share: ServiceShare, explanation: Explanation, now: float
+) -> ServiceStep:
+    """Return the decision for a service, and its next state."""
     if view.service is None:
-        return _blind(view, trail, now)
-    foreign, _ = notice(view)
-    plan = drain.Plan(tuple(sorted(view.memory.drains)), (), tuple(sorted(view.memory.resumes)))
-    if view.roster is not None:
-        may_drain = share.may_drain and isinstance(view.seen.protected, Known)
-        plan = drain.plan(view.service, view.roster, share, may_drain=may_drain, trail=trail)
-    target = _target(fleet, view, view.service, share, plan, trail, now)
-    decision = GenerationDecision(
-        desired=target.desired,
+        return _plan_unknown_service(view, explanation, now)
+    drift, _ = detect_drift(view)
+    plan = DrainPlan(tuple(sorted(view.state.drains)), (), tuple(sorted(view.state.resumes)))
+    if view.workers is not None:
+        may_drain = share.may_drain and isinstance(view.observation.protected, Known)
+        plan = drain.plan_drains(view.service, view.workers, share, may_drain=may_drain, explanation=explanation)
+    proposal = _propose(fleet, view, view.service, share, plan, explanation, now)
+    decision = ServiceDecision(
+        desired=proposal.desired,
         observed=view.service.desired,
         drains=plan.drains,
         resumes=plan.resumes,
-        released=target.released,
-        kind=target.kind,
-        floor=target.floor,
-        workers=view.roster.counts() if view.roster else WorkerCounts(),
-        foreign_desired=foreign,
+        released=proposal.released,
+        kind=proposal.kind,
+        protected_minimum=proposal.protected_minimum,
+        workers=view.workers.counts() if view.workers else WorkerCounts(),
+        desired_count_drift=drift,
     )
-    memory = _remember(view, view.service, decision, now)
-    promised = _promised(fleet, view, view.service, target.desired, memory.attempt, plan.called, now)
-    return Step(view.name, decision, memory, plan, promised=promised)
+    state = _next_state(view, view.service, decision, now)
+    soon = _serving_soon(fleet, view, view.service, proposal.desired, state.attempt, plan.resumed_now, now)
+    return ServiceStep(view.name, decision, state, plan, serving_soon=soon)
 
 
-def _target(
-    fleet: Fleet, view: View, service: Service, share: Share, plan: drain.Plan, trail: Trail, now: float
-) -> _Target:
-    """Turn workers wanted into the absolute desired count: raise, respect protection, or reduce."""
-    roster, desired = view.roster, service.desired
-    if roster is None:
-        trail.add("protection", "the tasks are unknown: desired is not lowered")
-        target = _within(desired, max(desired, share.wanted), share, trail)
-        return _Target(target, "grow" if target > desired else "hold", None)
-    lost = max(0, drain.places_lost(roster, desired) - plan.called)
-    if stuck := roster.of("stuck"):
+def _propose(
+    fleet: Fleet,
+    view: ServiceView,
+    service: Service,
+    share: ServiceShare,
+    plan: DrainPlan,
+    explanation: Explanation,
+    now: float,
+) -> _Proposal:
+    """Turn the share into the absolute desired count: raise it, respect protection, or lower it."""
+    workers, desired = view.workers, service.desired
+    if workers is None:
+        explanation.add("protection", "Tasks unknown: desired is not lowered", tasks_known=False)
+        proposal = _within_launch_room(desired, max(desired, share.target), share, explanation)
+        return _Proposal(proposal, "grow" if proposal > desired else "hold", None)
+    lost = max(0, drain.places_lost(workers, desired) - plan.resumed_now)
+    if stuck := workers.of("stuck"):
         late = f"{count(len(stuck), 'worker')} not consuming after {fleet.launch_deadline_s:.0f} s"
-        trail.add("launch", f"{late}, no longer counted: {names([worker.arn for worker in stuck])}")
-    # A place lost to a drain or a stuck launch is made good, but never above the maximum.
-    proposal = _within(desired, max(share.wanted, min(share.maximum, share.wanted + lost)), share, trail)
-    floor, why = drain.floor(service, roster, frozenset(plan.resumes), share.fresh)
-    if floor > desired and floor >= proposal:
-        above = f", above the maximum of {share.maximum}" if floor > share.maximum else ""
-        trail.add("protection", f"{why}: ECS would refuse somebody, so desired must not be below {floor}{above}")
-        return _Target(floor, "protect", floor)
-    trail.add("protection", f"{why}: desired may not go below {floor}")
+        text = f"{late}, not counted: {names([worker.arn for worker in stuck])}"
+        explanation.add("launch", text, stuck=len(stuck))
+    # The place of a draining or stuck worker is replaced, but never above the maximum.
+    needed = max(share.target, min(share.maximum, share.target + lost))
+    proposal = _within_launch_room(desired, needed, share, explanation)
+    minimum, why = drain.protected_minimum(service, workers, frozenset(plan.resumes), share.rolling)
+    if minimum > desired and minimum >= proposal:
+        above = f", above the maximum of {share.maximum}" if minimum > share.maximum else ""
+        explanation.add("protection", f"{why}: desired raised to {minimum}{above}", protected_minimum=minimum)
+        return _Proposal(minimum, "protect", minimum)
+    explanation.add("protection", f"{why}: desired at least {minimum}", protected_minimum=minimum)
     if proposal > desired:
-        return _Target(proposal, "grow", floor)
-    hold = _Target(desired, "resume" if plan.called else "drain" if plan.chosen else "hold", floor)
+        return _Proposal(proposal, "grow", minimum)
+    hold = _Proposal(desired, "resume" if plan.resumed_now else "drain" if plan.chosen else "hold", minimum)
     if not share.may_drain or plan.resumes:
         return hold
-    short_s = 0.0 if view.memory.short_since is None else now - view.memory.short_since
-    released = drain.reducible(fleet, view.seen, roster, short_s, trail)
-    # Who is still in drain keeps a place, else the count would creep below what is wanted where launches fail.
-    lowest = max(floor, share.wanted, min(share.maximum, share.wanted + len(roster.of("draining"))))
+    short_s = 0.0 if view.state.short_since is None else now - view.state.short_since
+    released = drain.reducible(fleet, view.observation, workers, short_s, explanation)
+    # A draining worker keeps its place; else the count would fall below the target when launches fail.
+    lowest = max(minimum, share.target, min(share.maximum, share.target + len(workers.of("draining"))))
     if released is None or lowest >= desired:
         return hold
-    trail.add("reduce", f"{count(len(released), 'worker')} let go, nobody else is unprotected: {desired} -> {lowest}")
-    return _Target(lowest, "shrink", floor, released)
+    text = f"{count(len(released), 'released worker')}, no other worker unprotected: desired {desired} -> {lowest}"
+    explanation.add("reduce", text, blocked=False, released=len(released), desired=lowest)
+    return _Proposal(lowest, "shrink", minimum, released)
 
 
-def _within(desired: int, proposal: int, share: Share, trail: Trail) -> int:
-    """Return the proposal, no further above what is desired than there is room."""
-    if proposal <= desired + share.room:
+def _within_launch_room(desired: int, proposal: int, share: ServiceShare, explanation: Explanation) -> int:
+    """Return the proposal, limited to the present desired count plus the launch room."""
+    limit = desired + share.launch_room
+    if proposal <= limit:
         return proposal
-    if share.room_words:
-        trail.add("launch", f"{proposal} would be right, but {share.room_words}")
-    return desired + share.room
+    if share.launch_limit:
+        text = f"{proposal} workers needed, limited to {limit}: {share.launch_limit}"
+        explanation.add("launch", text, proposal=proposal, limit=limit)
+    return limit
 
 
-def _blind(view: View, trail: Trail, now: float) -> Step:
-    """Decide without the service: drains are kept alive, nothing is written."""
-    service, roster = view.seen.service, view.roster
-    why = service.reason if isinstance(service, Unknown) else "only an old reading"
-    trail.add("service", f"unknown ({why}): nothing is written")
-    held, back = tuple(sorted(view.memory.drains)), tuple(sorted(view.memory.resumes))
-    if roster is not None:
-        held = tuple(worker.arn for worker in roster.of("draining", "released"))
-        back = tuple(worker.arn for worker in roster.of("launching", "stuck") if worker.called_back)
-    decision = GenerationDecision(
+def _plan_unknown_service(view: ServiceView, explanation: Explanation, now: float) -> ServiceStep:
+    """Decide without the service: drains are posted again, there is no write."""
+    service, workers = view.observation.service, view.workers
+    why = service.reason if isinstance(service, Unknown) else "stale reading"
+    explanation.add("service", f"Service unknown ({why}): no write", known=False)
+    drains, resumes = tuple(sorted(view.state.drains)), tuple(sorted(view.state.resumes))
+    if workers is not None:
+        drains = tuple(worker.arn for worker in workers.of("draining", "released"))
+        resumes = tuple(worker.arn for worker in workers.of("launching", "stuck") if worker.resumed)
+    decision = ServiceDecision(
         desired=None,
         observed=None,
-        drains=held,
-        resumes=back,
+        drains=drains,
+        resumes=resumes,
         released=(),
         kind="blind",
-        floor=roster.floor if roster else None,
-        workers=roster.counts() if roster else WorkerCounts(),
+        protected_minimum=workers.protected_minimum if workers else None,
+        workers=workers.counts() if workers else WorkerCounts(),
     )
-    return Step(view.name, decision, _remember(view, None, decision, now), drain.Plan(held, (), back), why)
+    state = _next_state(view, None, decision, now)
+    return ServiceStep(view.name, decision, state, DrainPlan(drains, (), resumes), why)
 
 
-def _promised(
-    fleet: Fleet, view: View, service: Service, decided: int, attempt: Attempt | None, called: int, now: float
+def _serving_soon(
+    fleet: Fleet, view: ServiceView, service: Service, decided: int, attempt: Attempt | None, resumed: int, now: float
 ) -> int:
-    """Return how many workers serve or may be counted on to serve soon."""
-    roster = view.roster
-    # A count that ECS does not take, however often it is written, brings nobody.
-    more = 0 if attempt is not None and attempt.count >= VAIN_ATTEMPTS else max(0, decided - service.desired)
-    if roster is None:
+    """Return how many workers serve, or will probably serve soon."""
+    workers = view.workers
+    # A count that ECS does not accept after several attempts starts no worker.
+    more = 0 if attempt is not None and attempt.count >= FAILED_ATTEMPTS else max(0, decided - service.desired)
+    if workers is None:
         return service.desired + more
-    if roster.of("stuck"):
-        more = 0  # stand-ins for those who never came are no promise
-    short_s = 0.0 if view.memory.short_since is None else now - view.memory.short_since
-    absent = service.desired - len(roster.workers) if short_s < fleet.launch_deadline_s else 0
-    return len(roster.of("launching", "consuming", "unknown")) + called + max(0, absent) + more
+    if workers.of("stuck"):
+        more = 0  # replacements of workers that never started do not count
+    short_s = 0.0 if view.state.short_since is None else now - view.state.short_since
+    absent = service.desired - len(workers.all) if short_s < fleet.launch_deadline_s else 0
+    return len(workers.of("launching", "consuming", "unknown")) + resumed + max(0, absent) + more
 
 
-def _remember(view: View, service: Service | None, decision: GenerationDecision, now: float) -> GenerationState:
-    memory, roster = view.memory, view.roster
-    expected, attempt = memory.expected, memory.attempt
+def _next_state(view: ServiceView, service: Service | None, decision: ServiceDecision, now: float) -> ServiceState:
+    state, workers = view.state, view.workers
+    expected, attempt = state.expected, state.attempt
     if service is not None:
-        # Another target does not make a count that stands still a new one.
+        # A new target does not reset the attempts while the observed count stays the same.
         tries = attempt.count if attempt is not None and attempt.instead_of == service.desired else 0
         expected, attempt = decision.desired, None
         if decision.writes and decision.desired is not None:
             attempt = Attempt(decision.desired, service.desired, tries + 1)
-    if roster is None:
-        return replace(memory, expected=expected, attempt=attempt)
-    launching = roster.of("launching", "stuck")
+    if workers is None:
+        return replace(state, expected=expected, attempt=attempt)
+    launching = workers.of("launching", "stuck")
     return replace(
-        memory,
-        drains={arn: memory.drains.get(arn, now) for arn in decision.drains},
-        resumes={arn: memory.resumes.get(arn, now) for arn in decision.resumes},
-        launching={worker.arn: memory.launching.get(worker.arn, now) for worker in launching},
-        idle={worker.arn: worker.since for worker in roster.of("consuming") if not worker.load},
+        state,
+        drains={arn: state.drains.get(arn, now) for arn in decision.drains},
+        resumes={arn: state.resumes.get(arn, now) for arn in decision.resumes},
+        launching={worker.arn: state.launching.get(worker.arn, now) for worker in launching},
+        idle={worker.arn: worker.since for worker in workers.of("consuming") if not worker.load},
         expected=expected,
         attempt=attempt,
     )
 
 
-def _short_since(service: Service, roster: Roster | None, memory: GenerationState, now: float) -> float | None:
-    """Since when ECS has fewer tasks than desired and none on the way up."""
-    if roster is None:
-        return memory.short_since
-    if len(roster.workers) >= service.desired or any(not worker.never_started for worker in roster.pending):
+def _short_since(service: Service, workers: ClassifiedWorkers | None, state: ServiceState, now: float) -> float | None:
+    """Return since when ECS has fewer tasks than desired and none that starts."""
+    if workers is None:
+        return state.short_since
+    if len(workers.all) >= service.desired or any(not worker.never_started for worker in workers.pending):
         return None
-    return now if memory.short_since is None else memory.short_since
+    return now if state.short_since is None else state.short_since

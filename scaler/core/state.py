@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the core remembers from tick to tick, and what it decides; both are values, passed in and returned.
+"""The state of a fleet from tick to tick, and the decision of a tick; both are values, passed in and returned.
 
-A scaler that starts anew starts from `State()`: everything that matters for safety is read again from ECS and from
-the agents (a worker in drain is recognised by its agent's phase), and nothing shrinks before a full window was seen.
+A restarted scaler starts from `FleetState()`: everything that matters for safety is read again from ECS and from the
+agents (a draining worker is known by its agent's phase), and there is no scale-in before a full window.
 """
 
 from __future__ import annotations
@@ -11,16 +11,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from scaler.core.model import Controls, Reading
-from scaler.core.window import Window
+from scaler.core.model import Overrides, Reading
+from scaler.core.window import NeedWindow
+
+Value = int | float | str | bool | None
 
 Kind = Literal["hold", "grow", "protect", "resume", "drain", "shrink", "blind"]
-"""What a decision mainly does. `protect` raises desired because protection demands it; `blind` cannot say a number."""
+"""The main effect of a decision. `protect` raises desired for protection; `blind` has no desired count."""
 
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """An UpdateService that was decided: counted whether or not it succeeded."""
+    """A decided UpdateService: counted whether or not it succeeded."""
 
     desired: int
     instead_of: int
@@ -28,65 +30,76 @@ class Attempt:
 
 
 @dataclass(frozen=True, slots=True)
-class GenerationState:
-    """The memory of one service of a fleet."""
+class ServiceState:
+    """The state of one service of a fleet."""
 
     drains: Mapping[str, float] = field(default_factory=dict)
-    """Victims in drain, by task ARN: since when."""
+    """Draining workers by task ARN: since when."""
     resumes: Mapping[str, float] = field(default_factory=dict)
-    """Victims called back and not consuming yet: since when."""
+    """Resumed workers that do not consume yet: since when."""
     launching: Mapping[str, float] = field(default_factory=dict)
-    """Tasks that do not consume yet: first seen when."""
+    """Tasks that do not consume yet: when they were first seen."""
     idle: Mapping[str, float] = field(default_factory=dict)
     """Workers without a task: since when."""
     short_since: float | None = None
-    """Since when ECS has fewer tasks than desired and none on the way."""
+    """Since when ECS has fewer tasks than desired and none that starts."""
     expected: int | None = None
-    """The desired count the service should show if nobody else wrote it."""
+    """The desired count of the service unless something else wrote it."""
     attempt: Attempt | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class State:
-    """The memory of one fleet."""
+class FleetState:
+    """The state of one fleet."""
 
-    window: Window = field(default_factory=Window)
+    window: NeedWindow = field(default_factory=NeedWindow)
     broker_above_since: float | None = None
-    zero_seen: int = 0
-    """How many ticks in a row two witnesses agreed that nothing is wanted."""
+    zero_ticks: int = 0
+    """For how many ticks in a row two sources have reported no work."""
     unknown_since: float | None = None
-    """Since when nobody knows the demand."""
-    controls_unknown_since: float | None = None
-    """Since when what a person ordered could not be read at all."""
+    """Since when the demand has been unknown."""
+    overrides_unknown_since: float | None = None
+    """Since when the overrides have been unknown."""
     adopted: tuple[int, float] | None = None
-    """A desired count somebody wrote by hand that is kept for a while, and since when."""
+    """A drifted desired count that is kept for one window, and since when."""
     current: str | None = None
-    """The service that new workers start on."""
-    generations: Mapping[str, GenerationState] = field(default_factory=dict)
+    """The service that starts new workers."""
+    services: Mapping[str, ServiceState] = field(default_factory=dict)
 
-    def of(self, service: str) -> GenerationState:
-        """Return what is remembered of a service."""
-        return self.generations.get(service, GenerationState())
+    def of(self, service: str) -> ServiceState:
+        """Return the state of a service."""
+        return self.services.get(service, ServiceState())
+
+
+@dataclass(frozen=True, slots=True)
+class ExplanationStep:
+    """One step of a decision: a short statement for people, and its numbers for programs."""
+
+    name: str
+    text: str
+    values: Mapping[str, Value] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Demand:
-    """Slots wanted now, and who says so."""
+    """Slots needed now, and the source of the number."""
 
     queued: int
     running: int
     slots: int
-    source: Literal["database", "database+broker", "database (stale)", "broker", "broker (stale)"]
+    source: Literal["database", "database+broker", "broker"]
     may_shrink: bool
+    stale: bool = False
+    """The source did not answer in this tick: this is its last reading."""
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerCounts:
-    """Tasks of the fleet by what they do."""
+    """Workers of the fleet by state."""
 
     starting: int = 0
     stuck: int = 0
-    """Of those starting: longer than the launch deadline."""
+    """Of the starting workers: those later than the launch deadline."""
     consuming_idle: int = 0
     busy: int = 0
     draining: int = 0
@@ -97,7 +110,7 @@ class WorkerCounts:
     slots_free: int = 0
 
     def plus(self, other: WorkerCounts) -> WorkerCounts:
-        """Return both together; what is unknown in one is unknown in the sum."""
+        """Return the sum; a number that is unknown in one is unknown in the sum."""
         return WorkerCounts(
             starting=self.starting + other.starting,
             stuck=self.stuck + other.stuck,
@@ -113,28 +126,28 @@ class WorkerCounts:
 
 
 @dataclass(frozen=True, slots=True)
-class GenerationDecision:
-    """What to do with one service now, absolute."""
+class ServiceDecision:
+    """The decision for one service, in absolute numbers."""
 
     desired: int | None
-    """The desired count the service should have; None when that cannot be said, and then nothing is written."""
+    """The new desired count; None when it is unknown, and then there is no write."""
     observed: int | None
-    """The desired count the service had."""
+    """The present desired count."""
     drains: tuple[str, ...]
-    """Task ARNs to post a drain to, in this tick again."""
+    """Task ARNs that get a drain command, in every tick again."""
     resumes: tuple[str, ...]
     released: tuple[str, ...]
-    """The released workers that a reduction counts on; empty unless this decision reduces."""
+    """The released workers that allow a lower count; empty unless this decision lowers it."""
     kind: Kind
-    floor: int | None
-    """Protected + about to be protected; None when the tasks could not be read."""
+    protected_minimum: int | None
+    """Protected + about to be protected; None when the tasks are unknown."""
     workers: WorkerCounts
-    foreign_desired: int | None = None
-    """The desired count that somebody else wrote, seen in this tick."""
+    desired_count_drift: int | None = None
+    """A desired count that this scaler did not write, seen in this tick."""
 
     @property
     def writes(self) -> bool:
-        """Whether UpdateService is to be called."""
+        """Whether UpdateService must be called."""
         return self.desired is not None and self.desired != self.observed
 
     @property
@@ -145,81 +158,88 @@ class GenerationDecision:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What to do now with every service of a fleet, and why."""
+    """The decision for every service of a fleet, and its explanation."""
 
-    generations: Mapping[str, GenerationDecision]
+    services: Mapping[str, ServiceDecision]
     current: str | None
-    """The service that new workers start on; None when that is not known."""
+    """The service that starts new workers; None when it is unknown."""
     kind: Kind
     reason: str
-    explanation: tuple[str, ...]
+    explanation: tuple[ExplanationStep, ...]
     demand: Demand | None
+    slots_per_worker: int | None
+    """The slots per worker that `needed` was computed with; None where the demand is unknown."""
     needed: int | None
-    wanted: int | None
+    target: int | None
     minimum: int
     maximum: int
-    """The bounds in force, after schedule and controls."""
-    controls: Reading[Controls]
+    """The bounds in force, with schedule and overrides."""
+    overrides: Reading[Overrides]
     workers: WorkerCounts
 
     @property
     def desired(self) -> int | None:
-        """The sum of what the services should have; None when one cannot be said."""
-        return total(each.desired for each in self.generations.values())
+        """The sum of the new desired counts; None when one is unknown."""
+        return total(service.desired for service in self.services.values())
 
     @property
     def observed(self) -> int | None:
-        """The sum of what the services had; None when one is unknown."""
-        return total(each.observed for each in self.generations.values())
+        """The sum of the present desired counts; None when one is unknown."""
+        return total(service.observed for service in self.services.values())
 
     @property
-    def floor(self) -> int | None:
-        """The sum of what protection demands; None when one is unknown."""
-        return total(each.floor for each in self.generations.values())
+    def protected_minimum(self) -> int | None:
+        """The sum of the protected minimums; None when one is unknown."""
+        return total(service.protected_minimum for service in self.services.values())
 
     @property
     def drains(self) -> tuple[str, ...]:
-        """All tasks to post a drain to."""
-        return tuple(arn for each in self.generations.values() for arn in each.drains)
+        """All tasks that get a drain command."""
+        return tuple(arn for service in self.services.values() for arn in service.drains)
 
     @property
     def resumes(self) -> tuple[str, ...]:
-        """All tasks to post a resume to."""
-        return tuple(arn for each in self.generations.values() for arn in each.resumes)
+        """All tasks that get a resume command."""
+        return tuple(arn for service in self.services.values() for arn in service.resumes)
 
     @property
     def released(self) -> tuple[str, ...]:
-        """All released workers that reductions count on."""
-        return tuple(arn for each in self.generations.values() for arn in each.released)
+        """All released workers that allow a lower count."""
+        return tuple(arn for service in self.services.values() for arn in service.released)
 
     @property
-    def foreign_desired(self) -> int | None:
-        """A desired count that somebody else wrote, seen in this tick."""
+    def desired_count_drift(self) -> int | None:
+        """A desired count that this scaler did not write, seen in this tick."""
         return next(
-            (each.foreign_desired for each in self.generations.values() if each.foreign_desired is not None), None
+            (
+                service.desired_count_drift
+                for service in self.services.values()
+                if service.desired_count_drift is not None
+            ),
+            None,
         )
 
     @property
     def writes(self) -> bool:
-        """Whether any UpdateService is to be called."""
-        return any(each.writes for each in self.generations.values())
+        """Whether any UpdateService must be called."""
+        return any(service.writes for service in self.services.values())
 
     @property
     def reduces(self) -> bool:
         """Whether any write lowers a desired count."""
-        return any(each.reduces for each in self.generations.values())
+        return any(service.reduces for service in self.services.values())
 
 
 def total(numbers: Iterable[int | None]) -> int | None:
-    """Return the sum; None when one of the numbers is not known, for unknown is never zero."""
+    """Return the sum; None when one of the numbers is unknown: unknown is never zero."""
     found = list(numbers)
     known = [number for number in found if number is not None]
     return sum(known) if len(known) == len(found) else None
 
 
-LOUDEST: Sequence[Kind] = ("protect", "grow", "shrink", "resume", "drain", "blind", "hold")
+STRONGEST: Sequence[Kind] = ("protect", "grow", "shrink", "resume", "drain", "blind", "hold")
 
 
-def loudest(kinds: Iterable[Kind]) -> Kind:
-    """Return what a decision over several services is called: by the most that any of them does."""
-    return min(kinds, key=LOUDEST.index, default="hold")
+def strongest(kinds: Iterable[Kind]) -> Kind:
+    """Return the kind of a decision over several services: the strongest of their kinds."""
+    return min(kinds, key=STRONGEST.index, default="hold")

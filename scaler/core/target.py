@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How many workers the whole fleet wants: demand, slots, window, fallback, somebody's count adopted, zero, bounds."""
+"""The target number of workers of the whole fleet: demand, slots, window, fallback, adopted drift, zero, bounds."""
 
 from __future__ import annotations
 
@@ -9,126 +9,127 @@ from dataclasses import dataclass, replace
 from scaler.core import bounds, policy
 from scaler.core import demand as demands
 from scaler.core.bounds import Limits
-from scaler.core.explain import Trail, count
+from scaler.core.explain import Explanation, count
 from scaler.core.model import Fleet, Observation
-from scaler.core.service_plan import View, notice
-from scaler.core.state import Demand, State
+from scaler.core.service_plan import ServiceView, detect_drift
+from scaler.core.state import Demand, FleetState
 
 
 @dataclass(frozen=True, slots=True)
-class Tick:
-    """The input of one decision, and the trail it leaves."""
+class DecisionInput:
+    """The input of one decision, and its explanation."""
 
     fleet: Fleet
     observation: Observation
     limits: Limits
-    views: Sequence[View]
-    current: View | None
-    """The service new workers start on; None when that is not known."""
+    services: Sequence[ServiceView]
+    current: ServiceView | None
+    """The service that starts new workers; None when it is unknown."""
     now: float
-    trail: Trail
+    explanation: Explanation
 
     @property
-    def older(self) -> list[View]:
-        """The services new workers do not start on, the newest first."""
-        rest = [view for view in self.views if view is not self.current]
+    def older(self) -> list[ServiceView]:
+        """The services that start no new workers, the newest first."""
+        rest = [view for view in self.services if view is not self.current]
         return sorted(rest, key=lambda view: (-(view.service.revision if view.service else 0), view.name))
 
 
 @dataclass(frozen=True, slots=True)
-class Want:
-    """How many workers are wanted, and what led there."""
+class FleetTarget:
+    """The target number of workers, and its origin."""
 
     demand: Demand | None
     needed: int | None
-    wanted: int
-    growth: int
-    """What new workers are started for: old ones who are merely held, because the window is not over or something is
+    slots_per_worker: int | None
+    target: int
+    launch_target: int
+    """The target for new workers: old workers that are only kept, because the window is not over or a source is
     unknown, need no replacement."""
     may_shrink: bool
 
 
-def assess(tick: Tick, state: State) -> tuple[Want, State]:
-    """Return what is wanted of the whole fleet, and what to remember of it."""
-    fleet, limits, now, trail = tick.fleet, tick.limits, tick.now, tick.trail
-    demand, needed, state = _need(tick, state)
-    adopted = _adopt(tick, state)
+def assess(inputs: DecisionInput, state: FleetState) -> tuple[FleetTarget, FleetState]:
+    """Return the target of the whole fleet, and its next state."""
+    fleet, limits, now, explanation = inputs.fleet, inputs.limits, inputs.now, inputs.explanation
+    demand, needed, slots_per_worker, state = _need(inputs, state)
+    adopted = _adopt(inputs, state)
     if limits.fixed:
-        for step, text in limits.words:
-            trail.add(step, text)
-        trail.add("fixed", f"{count(limits.maximum, 'worker')}, whatever the demand")
-        return Want(demand, needed, limits.maximum, limits.maximum, may_shrink=True), replace(
-            state, zero_seen=0, adopted=adopted
-        )
-    places, serving = _serving(tick)
+        for step in limits.steps:
+            explanation.append(step)
+        explanation.add("fixed", f"Fixed at {count(limits.maximum, 'worker')}: demand not used", fixed=limits.maximum)
+        fixed = FleetTarget(demand, needed, slots_per_worker, limits.maximum, limits.maximum, may_shrink=True)
+        return fixed, replace(state, zero_ticks=0, adopted=adopted)
+    capacity, serving = _serving(inputs)
     known = demand is not None and demand.may_shrink
-    settled = known and state.window.full(now, fleet.scale_in_window_s)
-    wanted = policy.hold_down(fleet, needed, serving, state.window, now, may_shrink=known, trail=trail)
+    may_shrink = known and state.window.full(now, fleet.scale_in_window_s)
+    target = policy.stabilize(fleet, needed, serving, state.window, now, may_shrink=known, explanation=explanation)
     if demand is None:
-        wanted, settled = policy.fall_back(fleet.fallback, wanted, state.unknown_since, now, trail)
-    if adopted is not None and adopted[0] > wanted:
-        wanted = adopted[0]
-        trail.add("adopted", f"somebody set desired to {wanted} by hand, which holds for one scale-in window")
-    zero_seen = 0
+        target, may_shrink = policy.fall_back(fleet.fallback, target, state.unknown_since, now, explanation)
+    if adopted is not None and adopted[0] > target:
+        target = adopted[0]
+        text = f"Desired count drift: {target} adopted for one scale-in window"
+        explanation.add("adopted", text, adopted=target)
+    zero_ticks = 0
     if limits.minimum == 0:
-        wanted, zero_seen = policy.zero(
-            tick.observation,
-            [view.roster for view in tick.views],
-            wanted,
-            nobody=_nobody(tick),
-            seen=state.zero_seen,
-            trail=trail,
+        target, zero_ticks = policy.scale_to_zero(
+            inputs.observation,
+            [view.workers for view in inputs.services],
+            target,
+            empty=_empty(inputs),
+            agreed_ticks=state.zero_ticks,
+            explanation=explanation,
         )
-    wanted = bounds.bound(limits, wanted, serving, may_shrink=settled, trail=trail)
-    growth = wanted
-    if wanted <= serving:
-        growth = min(wanted, max(places, needed or 0, limits.minimum))
-    # A fleet in a rollout may have more workers than its maximum; that it is not lowered is no reason to start more.
-    growth = min(growth, max(limits.maximum, tick.current.places if tick.current else 0))
-    return Want(demand, needed, wanted, growth, may_shrink=settled), replace(
-        state, zero_seen=zero_seen, adopted=adopted
-    )
+    target = bounds.bound(limits, target, serving, may_shrink=may_shrink, explanation=explanation)
+    launch_target = target
+    if target <= serving:
+        launch_target = min(target, max(capacity, needed or 0, limits.minimum))
+    # A fleet in a rollout may have more workers than its maximum; it keeps them, but starts no more.
+    launch_target = min(launch_target, max(limits.maximum, inputs.current.capacity if inputs.current else 0))
+    found = FleetTarget(demand, needed, slots_per_worker, target, launch_target, may_shrink=may_shrink)
+    return found, replace(state, zero_ticks=zero_ticks, adopted=adopted)
 
 
-def _need(tick: Tick, state: State) -> tuple[Demand | None, int | None, State]:
-    """Return the demand, the workers it needs, and the state that remembers both."""
-    fleet, now = tick.fleet, tick.now
-    demand, broker_above = demands.assess(fleet, tick.observation, state, now, tick.trail)
-    needed = unknown_since = None
+def _need(inputs: DecisionInput, state: FleetState) -> tuple[Demand | None, int | None, int | None, FleetState]:
+    """Return the demand, the workers it needs, the slots per worker, and the next state."""
+    fleet, now = inputs.fleet, inputs.now
+    demand, broker_above = demands.assess(fleet, inputs.observation, state, now, inputs.explanation)
+    needed = slots_per_worker = unknown_since = None
     if demand is None:
         unknown_since = now if state.unknown_since is None else min(state.unknown_since, now)
     else:
-        others = [view.roster for view in tick.older if view.roster is not None]
-        current = tick.current.roster if tick.current else None
-        needed = policy.slots_to_workers(fleet, demand, current, others, tick.trail)
+        others = [view.workers for view in inputs.older if view.workers is not None]
+        current = inputs.current.workers if inputs.current else None
+        needed, slots_per_worker = policy.slots_to_workers(fleet, demand, current, others, inputs.explanation)
     known = demand is not None and demand.may_shrink
     window = policy.remember(fleet, state.window, needed, now, known=known)
-    return demand, needed, replace(state, window=window, broker_above_since=broker_above, unknown_since=unknown_since)
+    state = replace(state, window=window, broker_above_since=broker_above, unknown_since=unknown_since)
+    return demand, needed, slots_per_worker, state
 
 
-def _adopt(tick: Tick, state: State) -> tuple[int, float] | None:
-    """Return a count that somebody wrote by hand, where hands are to be followed, for one window."""
-    adopted, length_s = state.adopted, tick.fleet.scale_in_window_s
-    if adopted is not None and not 0 <= tick.now - adopted[1] < length_s:
+def _adopt(inputs: DecisionInput, state: FleetState) -> tuple[int, float] | None:
+    """Return a drifted desired count and its time, if the fleet adopts drift, for one window."""
+    adopted, length_s = state.adopted, inputs.fleet.scale_in_window_s
+    if adopted is not None and not 0 <= inputs.now - adopted[1] < length_s:
         adopted = None
-    view = tick.current
-    if view is not None and tick.fleet.foreign_desired == "adopt":
-        foreign, _ = notice(view)
-        if foreign is not None and view.memory.expected is not None:
-            adopted = (foreign, tick.now) if foreign > view.memory.expected else None
+    view = inputs.current
+    if view is not None and inputs.fleet.desired_count_drift == "adopt":
+        drift, _ = detect_drift(view)
+        if drift is not None and view.state.expected is not None:
+            adopted = (drift, inputs.now) if drift > view.state.expected else None
     return adopted
 
 
-def _serving(tick: Tick) -> tuple[int, int]:
-    """Return how many workers are meant to serve on the current service, and on all, those in drain not counted."""
-    old = sum(view.places for view in tick.older)
-    places, consuming = (tick.current.places, tick.current.consuming) if tick.current else (0, 0)
-    return places, max(places, consuming + old)
+def _serving(inputs: DecisionInput) -> tuple[int, int]:
+    """Return the planned workers of the current service, and of all services, draining workers not counted."""
+    old = sum(view.capacity for view in inputs.older)
+    capacity, consuming = (inputs.current.capacity, inputs.current.consuming) if inputs.current else (0, 0)
+    return capacity, max(capacity, consuming + old)
 
 
-def _nobody(tick: Tick) -> bool:
-    """Whether there is no worker and none is wanted already."""
+def _empty(inputs: DecisionInput) -> bool:
+    """Whether the fleet has no worker and its desired count is 0."""
     return all(
-        view.service is not None and view.service.desired == 0 and not (view.roster and view.roster.floor)
-        for view in tick.views
+        view.service is not None and view.service.desired == 0 and not (view.workers and view.workers.protected_minimum)
+        for view in inputs.services
     )

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One tick as data: what `decide` was given, and its decision."""
+"""One tick as data: the input of `decide`, and its decision."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from scaler.core.model import Fleet, Observation
-from scaler.core.state import Decision, State
+from scaler.core.state import Decision, FleetState
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,6 +15,6 @@ class Tick:
 
     fleet: Fleet
     observation: Observation
-    before: State
+    before: FleetState
     now: float
     decision: Decision

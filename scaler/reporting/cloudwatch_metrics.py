@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every metric that the scaler publishes to CloudWatch: its name, its dimensions and what a report says of it.
+"""Every metric that the scaler publishes to CloudWatch: its name, its dimensions and its value in a tick.
 
-What is not known has no value: a gap in a graph is honest, a zero is not, and an alarm decides by itself what a gap
-means. `cdktf_app` draws and alarms on these names; a test holds it to them.
+An unknown value is not published: a gap in a graph is correct, a zero is not, and each alarm has its own setting for
+missing data. The dashboard and the alarms of `cdktf_app` use these names; a test compares them.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from typing import Final, Literal
 
 from scaler.core.model import Known
 from scaler.core.state import total
-from scaler.ports import Datum, Vitals
-from scaler.reporting.decision_line import oldest_drain_s, reading_ages, refused_workers, services, tasks_known
-from scaler.runtime.tick_result import Report
+from scaler.ports import AirflowHealth, Datum
+from scaler.reporting.decision_line import ecs_services, oldest_drain_s, reading_ages, refused_workers, tasks_known
+from scaler.runtime.tick_result import TickResult
 
 MWAA: Final = "AmazonMWAA"
 """The namespace in which MWAA publishes the metrics of Airflow."""
@@ -26,55 +26,58 @@ Dimensions = tuple[tuple[str, str], ...]
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """A metric; `of` reads its value from a report, and None where it is not known."""
+    """A metric; `of` returns its value in a tick, None while it is unknown."""
 
-    words: str
-    of: Callable[[Report], float | None]
+    description: str
+    of: Callable[[TickResult], float | None]
     unit: Unit = "Count"
 
 
-def _draining(report: Report) -> float | None:
-    workers = report.tick.decision.workers
-    return workers.draining + workers.released if tasks_known(report) else None
+def _draining(result: TickResult) -> float | None:
+    workers = result.tick.decision.workers
+    return workers.draining + workers.released if tasks_known(result) else None
 
 
-def _at_maximum_with_backlog(report: Report) -> float | None:
-    decision, queued = report.tick.decision, _backlog(report)
+def _at_maximum_with_backlog(result: TickResult) -> float | None:
+    decision, queued = result.tick.decision, _backlog(result)
     if decision.desired is None or queued is None:
         return None
     return float(decision.desired >= decision.maximum and queued > 0)
 
 
-def _backlog(report: Report) -> float | None:
-    demand = report.tick.decision.demand
-    return demand.queued if demand and "stale" not in demand.source else None
+def _backlog(result: TickResult) -> float | None:
+    demand = result.tick.decision.demand
+    return demand.queued if demand and not demand.stale else None
 
 
 OF_FLEETS: Final[Mapping[str, Metric]] = {
     "NoDecision": Metric(
-        "1 while no count can be decided, 0 otherwise", lambda report: float(report.tick.decision.desired is None)
+        "1 while the scaler cannot decide a desired count, 0 otherwise",
+        lambda result: float(result.tick.decision.desired is None),
     ),
-    "DesiredWorkers": Metric("desired count that was decided", lambda report: report.tick.decision.desired),
-    "MaximumWorkers": Metric("upper bound in force", lambda report: report.tick.decision.maximum),
+    "DesiredWorkers": Metric("desired count of the last decision", lambda result: result.tick.decision.desired),
+    "MaximumWorkers": Metric("maximum in force", lambda result: result.tick.decision.maximum),
     "RunningWorkers": Metric(
-        "running tasks as ECS counts them",
-        lambda report: total(each.running if each else None for each in services(report).values()),
+        "running tasks in ECS",
+        lambda result: total(service.running if service else None for service in ecs_services(result).values()),
     ),
-    "ProtectedWorkers": Metric("workers that ECS must not stop", lambda report: report.tick.decision.workers.protected),
-    "DrainingWorkers": Metric("workers that take nothing new", _draining),
+    "ProtectedWorkers": Metric("workers that ECS must not stop", lambda result: result.tick.decision.workers.protected),
+    "DrainingWorkers": Metric("workers that take no new tasks", _draining),
     "StuckWorkers": Metric(
-        "workers that did not come up in time",
-        lambda report: report.tick.decision.workers.stuck if tasks_known(report) else None,
+        "workers that did not start in time",
+        lambda result: result.tick.decision.workers.stuck if tasks_known(result) else None,
     ),
     "BacklogSlots": Metric("queued tasks", _backlog),
-    "AtMaximumWithBacklog": Metric("1 while tasks wait and the fleet may not grow", _at_maximum_with_backlog),
+    "AtMaximumWithBacklog": Metric(
+        "1 while tasks are queued and the fleet is at its maximum", _at_maximum_with_backlog
+    ),
     "UnknownSources": Metric(
-        "sources that cannot be read: while there are any, the fleet does not shrink",
-        lambda report: sum(1 for age in reading_ages(report).values() if age is None),
+        "sources that cannot be read: above 0 the fleet does not shrink",
+        lambda result: sum(1 for age in reading_ages(result).values() if age is None),
     ),
     "OldestDrainSeconds": Metric(
-        "how long the longest drain goes on, 0 without any",
-        lambda report: oldest_drain_s(report) if tasks_known(report) else None,
+        "age of the oldest drain, 0 without drains",
+        lambda result: oldest_drain_s(result) if tasks_known(result) else None,
         "Seconds",
     ),
     "ProtectionRefusedWorkers": Metric("workers that ECS refuses to protect: they take no tasks", refused_workers),
@@ -82,7 +85,7 @@ OF_FLEETS: Final[Mapping[str, Metric]] = {
 """By (Environment, Fleet)."""
 
 OF_SERVICES: Final = ("DesiredWorkers", "RunningWorkers")
-"""By (Environment, Fleet, Service): the same of each generation."""
+"""By (Environment, Fleet, Service): the same values of each ECS service."""
 
 OF_AIRFLOW: Final[Mapping[str, tuple[str, str]]] = {
     "RunningTasks": ("Function", "Executor"),
@@ -90,41 +93,41 @@ OF_AIRFLOW: Final[Mapping[str, tuple[str, str]]] = {
     "SchedulerHeartbeat": ("Function", "Scheduler"),
     "ApproximateAgeOfOldestTask": ("Function", "Executor"),
 }
-"""By (Function, Environment) in `MWAA`: as MWAA has them, but the last, which MWAA keeps in a namespace of AWS's."""
+"""By (Function, Environment) in `MWAA`, as in MWAA; MWAA has the last one in an AWS namespace."""
 
 
-def of_fleet(namespace: str, environment: str, fleet: str, report: Report | None) -> Iterator[Datum]:
-    """Yield what is known of a fleet; of one that does not tick, that it does not."""
+def of_fleet(namespace: str, environment: str, fleet: str, result: TickResult | None) -> Iterator[Datum]:
+    """Yield the known metrics of a fleet; without a recent tick only `NoDecision`."""
     dimensions = (("Environment", environment), ("Fleet", fleet))
-    if report is None:
+    if result is None:
         yield Datum(namespace, "NoDecision", dimensions, 1.0)
         return
     for name, metric in OF_FLEETS.items():
-        value = metric.of(report)
+        value = metric.of(result)
         if value is not None:
             yield Datum(namespace, name, dimensions, value, metric.unit)
-    for service, seen in services(report).items():
-        decided = report.tick.decision.generations[service].desired
-        for name, number in zip(OF_SERVICES, (decided, seen.running if seen else None), strict=True):
+    for name, service in ecs_services(result).items():
+        desired = result.tick.decision.services[name].desired
+        for metric_name, number in zip(OF_SERVICES, (desired, service.running if service else None), strict=True):
             if number is not None:
-                yield Datum(namespace, name, (*dimensions, ("Service", service)), number)
+                yield Datum(namespace, metric_name, (*dimensions, ("Service", name)), number)
 
 
-def of_tasks(environment: str, reports: list[Report | None]) -> Iterator[Datum]:
-    """Yield MWAA's numbers of tasks; nothing unless every fleet's queues are known from the database."""
-    readings = [report.tick.observation.database if report else None for report in reports]
-    counts = [each.value for each in readings if isinstance(each, Known)]
+def of_tasks(environment: str, results: list[TickResult | None]) -> Iterator[Datum]:
+    """Yield MWAA's task metrics; nothing unless the database has counts for every fleet's queues."""
+    readings = [result.tick.observation.database if result else None for result in results]
+    counts = [reading.value for reading in readings if isinstance(reading, Known)]
     if not counts or len(counts) < len(readings):
         return
-    yield _of_airflow(environment, "RunningTasks", sum(each.running for each in counts))
-    yield _of_airflow(environment, "QueuedTasks", sum(each.queued for each in counts))
+    yield _airflow_datum(environment, "RunningTasks", sum(count.running for count in counts))
+    yield _airflow_datum(environment, "QueuedTasks", sum(count.queued for count in counts))
 
 
-def of_vitals(environment: str, vitals: Vitals) -> Iterator[Datum]:
-    """Yield whether Airflow's heart beats; a heart that stands still is a zero, one that nobody felt is nothing."""
-    yield _of_airflow(environment, "SchedulerHeartbeat", vitals.schedulers)
-    yield _of_airflow(environment, "ApproximateAgeOfOldestTask", vitals.oldest_queued_s, "Seconds")
+def of_airflow(environment: str, health: AirflowHealth) -> Iterator[Datum]:
+    """Yield the scheduler heartbeat (0 without a recent heartbeat) and the age of the oldest queued task."""
+    yield _airflow_datum(environment, "SchedulerHeartbeat", health.schedulers)
+    yield _airflow_datum(environment, "ApproximateAgeOfOldestTask", health.oldest_queued_s, "Seconds")
 
 
-def _of_airflow(environment: str, name: str, value: float, unit: Unit = "Count") -> Datum:
+def _airflow_datum(environment: str, name: str, value: float, unit: Unit = "Count") -> Datum:
     return Datum(MWAA, name, (OF_AIRFLOW[name], ("Environment", environment)), value, unit)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Publishes to CloudWatch once a minute what the last ticks saw, and whether Airflow's schedulers live.
+"""Publishes the metrics of the last ticks and Airflow's health to CloudWatch once a minute.
 
-What is not known is not published (`scaler.reporting.cloudwatch_metrics`). Nothing here can hold up a tick.
+Unknown values are not published (`scaler.reporting.cloudwatch_metrics`). The publisher never delays a tick.
 """
 
 from __future__ import annotations
@@ -10,18 +10,18 @@ import asyncio
 from collections.abc import Callable, Mapping
 
 from scaler.errors import SourceError
-from scaler.ports import AirflowVitals, Clock, Datum, MetricSink
-from scaler.reporting.cloudwatch_metrics import of_fleet, of_tasks, of_vitals
-from scaler.runtime.tick_result import Report
+from scaler.ports import AirflowHealthSource, Clock, Datum, MetricSink
+from scaler.reporting.cloudwatch_metrics import of_airflow, of_fleet, of_tasks
+from scaler.runtime.tick_result import TickResult
 
 PERIOD_S = 60.0
 DEADLINE_S = 20.0
 MISSED_TICKS = 3
-"""A report older than so many intervals tells of the past."""
+"""A result older than this number of intervals is not published."""
 
 
-class Publisher:
-    """A listener that remembers each fleet's last report."""
+class CloudWatchPublisher:
+    """A listener that keeps the last result of each fleet."""
 
     def __init__(
         self,
@@ -30,28 +30,28 @@ class Publisher:
         sink: MetricSink,
         clock: Clock,
         *,
-        paces: Callable[[], Mapping[str, float]],
+        intervals: Callable[[], Mapping[str, float]],
         on_failure: Callable[[SourceError], None],
-        vitals: AirflowVitals | None = None,
+        health: AirflowHealthSource | None = None,
     ) -> None:
         self._environment = environment
         self._namespace = namespace
         self._sink = sink
         self._clock = clock
-        self._paces = paces
+        self._intervals = intervals
         self._on_failure = on_failure
-        self._vitals = vitals
-        self._latest: dict[str, tuple[float, Report]] = {}
+        self._health = health
+        self._latest: dict[str, tuple[float, TickResult]] = {}
 
-    def ticked(self, report: Report) -> None:
-        """Remember the report."""
-        self._latest[report.tick.fleet.name] = (self._clock.monotonic(), report)
+    def on_tick(self, result: TickResult) -> None:
+        """Keep the result."""
+        self._latest[result.tick.fleet.name] = (self._clock.monotonic(), result)
 
     def failed(self, fleet: str, error: BaseException) -> None:
-        """A tick that was not finished leaves the last report; it grows old."""
+        """Keep the last result after an unfinished tick; its age grows."""
 
     def removed(self, fleet: str) -> None:
-        """Forget the fleet."""
+        """Remove the fleet."""
         self._latest.pop(fleet, None)
 
     async def run(self) -> None:
@@ -61,37 +61,37 @@ class Publisher:
             await self.publish()
 
     async def publish(self) -> None:
-        """Publish what is known now; a failure is told and forgotten."""
+        """Publish the known metrics; a failure is reported and not repeated."""
         try:
             async with asyncio.timeout(DEADLINE_S):
-                felt = await self._felt()
-                await self._sink.put(self.data() + felt)
+                airflow = await self._airflow()
+                await self._sink.put(self.data() + airflow)
         except SourceError as error:
             self._on_failure(error)
-        except Exception as error:  # noqa: BLE001  metrics must never end the process that keeps workers alive
+        except Exception as error:  # noqa: BLE001  metrics must never stop the scaler
             self._on_failure(SourceError("cloudwatch", f"{type(error).__name__}: {error}"))
 
     def data(self) -> list[Datum]:
-        """Return what is known now."""
-        now, paces = self._clock.monotonic(), self._paces()
+        """Return the known metrics of all fleets."""
+        now, intervals = self._clock.monotonic(), self._intervals()
         fresh = {
-            fleet: report
-            for fleet, (at, report) in self._latest.items()
-            if fleet in paces and now - at <= MISSED_TICKS * paces[fleet] + PERIOD_S / 2
+            fleet: result
+            for fleet, (at, result) in self._latest.items()
+            if fleet in intervals and now - at <= MISSED_TICKS * intervals[fleet] + PERIOD_S / 2
         }
         data = [
             datum
-            for fleet in sorted(paces)
+            for fleet in sorted(intervals)
             for datum in of_fleet(self._namespace, self._environment, fleet, fresh.get(fleet))
         ]
-        return [*data, *of_tasks(self._environment, [fresh.get(fleet) for fleet in paces])]
+        return [*data, *of_tasks(self._environment, [fresh.get(fleet) for fleet in intervals])]
 
-    async def _felt(self) -> list[Datum]:
-        """Return whether Airflow's heart beats; nothing when that cannot be said."""
-        if self._vitals is None:
+    async def _airflow(self) -> list[Datum]:
+        """Return the metrics of Airflow's health; none while it is unknown."""
+        if self._health is None:
             return []
         try:
-            return [*of_vitals(self._environment, await self._vitals.vitals(PERIOD_S))]
+            return [*of_airflow(self._environment, await self._health.health(PERIOD_S))]
         except SourceError as error:
             self._on_failure(error)
             return []

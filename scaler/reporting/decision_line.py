@@ -1,97 +1,104 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What one tick of one fleet did, for the log, the metrics and HTTP."""
+"""The log line of one tick of one fleet, and the numbers that the log, the metrics and HTTP share."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime
 
-from scaler.core.model import Controls, Known, Reading, Schedule, Service, Stale, Unknown
+from scaler.core.model import Known, Overrides, Reading, Schedule, Service, Stale, Unknown
 from scaler.core.state import Demand, total
+from scaler.ports import rfc3339
+from scaler.reporting.explanation import LINE_VERSION
 from scaler.reporting.tick_codec import Json
-from scaler.runtime.tick_result import Report, Write
+from scaler.runtime.tick_result import TickResult, Write
 
 
-def decision_line(report: Report, environment: str) -> dict[str, Json]:
+def decision_line(result: TickResult, environment: str) -> dict[str, Json]:
     """Return the log line of a decision."""
-    tick, decision = report.tick, report.tick.decision
-    seen = services(report)
+    tick, decision = result.tick, result.tick.decision
+    seen = ecs_services(result)
     workers = decision.workers
     line: dict[str, Json] = {
         "event": "decision",
-        "at": rfc3339(report.at),
+        "version": LINE_VERSION,
+        "at": rfc3339(result.at),
         "environment": environment,
         "fleet": tick.fleet.name,
         "current": decision.current,
         "desired_before": decision.observed,
         "desired": decision.desired,
+        "slots_per_worker": decision.slots_per_worker,
         "needed": decision.needed,
-        "wanted": decision.wanted,
+        "target": decision.target,
         "min": decision.minimum,
         "max": decision.maximum,
         "bounds": {"min": tick.fleet.minimum, "max": tick.fleet.maximum},
         "schedule": _schedule_line(tick.observation.schedule),
-        "running": total(each.running if each else None for each in seen.values()),
-        "pending": total(each.pending if each else None for each in seen.values()),
+        "running": total(service.running if service else None for service in seen.values()),
+        "pending": total(service.pending if service else None for service in seen.values()),
         "protected": workers.protected,
         "demand": _demand_line(decision.demand),
-        "workers": worker_states(report),
-        "slots": _slots_line(report),
-        "controls": _controls_line(decision.controls),
-        "controls_state": type(decision.controls).__name__.lower(),
+        "workers": worker_states(result),
+        "slots": _slots_line(result),
+        "overrides": _overrides_line(decision.overrides),
+        "overrides_state": type(decision.overrides).__name__.lower(),
         "drain": list(decision.drains),
         "resume": list(decision.resumes),
         "kind": decision.kind,
         "reason": decision.reason,
-        "explanation": list(decision.explanation),
-        "errors": [str(error) for error in report.errors],
-        "readings": {name: None if age is None else round(age, 3) for name, age in reading_ages(report).items()},
-        "generations": {name: _generation_line(report, name, service) for name, service in seen.items()},
+        "explanation": [
+            {"name": step.name, "text": step.text, "values": dict(step.values)} for step in decision.explanation
+        ],
+        "errors": [
+            {"source": error.source, "kind": type(error).__name__, "text": str(error)} for error in result.errors
+        ],
+        "readings": {name: None if age is None else round(age, 3) for name, age in reading_ages(result).items()},
+        "services": {name: _service_line(result, name, service) for name, service in seen.items()},
     }
-    if report.write is not None:
-        line["update_service"] = _write_line(report.write)
+    if result.write is not None:
+        line["update_service"] = _write_line(result.write)
     return line
 
 
-def services(report: Report) -> dict[str, Service | None]:
-    """Return each service as this tick saw it; None where it is not known."""
-    readings = {name: seen.service for name, seen in report.tick.observation.generations.items()}
-    return {name: each.value if isinstance(each, Known) else None for name, each in readings.items()}
+def ecs_services(result: TickResult) -> dict[str, Service | None]:
+    """Return each ECS service of this tick; None where it is unknown."""
+    readings = {name: observed.service for name, observed in result.tick.observation.services.items()}
+    return {name: reading.value if isinstance(reading, Known) else None for name, reading in readings.items()}
 
 
-def tasks_known(report: Report) -> bool:
-    """Return whether the tasks of every service are known: otherwise who does what is not known either."""
-    return all(isinstance(each.tasks, Known) for each in report.tick.observation.generations.values())
+def tasks_known(result: TickResult) -> bool:
+    """Return whether the tasks of every service are known; if not, the worker states are unknown too."""
+    return all(isinstance(observed.tasks, Known) for observed in result.tick.observation.services.values())
 
 
-def oldest_drain_s(report: Report) -> float:
-    """Return for how long the longest drain goes on, in seconds; 0 without any."""
-    began = [at for state in report.tick.before.generations.values() for at in state.drains.values()]
-    return max(0.0, report.tick.now - min(began)) if began else 0.0
+def oldest_drain_s(result: TickResult) -> float:
+    """Return the age of the oldest drain in seconds; 0 without drains."""
+    began = [at for state in result.tick.before.services.values() for at in state.drains.values()]
+    return max(0.0, result.tick.now - min(began)) if began else 0.0
 
 
-def refused_workers(report: Report) -> int | None:
-    """Return how many workers say that ECS refuses to protect them; None where nobody says so and some are silent."""
-    readings = [agent for seen in report.tick.observation.generations.values() for agent in seen.agents.values()]
-    refused = sum(1 for each in readings if isinstance(each, Known) and each.value.phase == "refused")
-    heard = tasks_known(report) and all(isinstance(each, Known) for each in readings)
-    return refused if refused or heard else None
+def refused_workers(result: TickResult) -> int | None:
+    """Return how many workers report that ECS refuses their protection; None if none does and some are unknown."""
+    readings = [agent for observed in result.tick.observation.services.values() for agent in observed.agents.values()]
+    refused = sum(1 for reading in readings if isinstance(reading, Known) and reading.value.phase == "refused")
+    known = tasks_known(result) and all(isinstance(reading, Known) for reading in readings)
+    return refused if refused or known else None
 
 
-def worker_states(report: Report) -> dict[str, Json]:
-    """Return how many workers do what; None of each where the tasks of a service are unknown."""
-    workers = report.tick.decision.workers if tasks_known(report) else None
+def worker_states(result: TickResult) -> dict[str, Json]:
+    """Return the number of workers in each state; None for each while the tasks of a service are unknown."""
+    workers = result.tick.decision.workers if tasks_known(result) else None
     states = ("starting", "stuck", "consuming_idle", "busy", "draining", "released", "unknown")
     return {state: getattr(workers, state, None) for state in states}
 
 
-def _slots_line(report: Report) -> dict[str, Json]:
-    workers, known = report.tick.decision.workers, tasks_known(report)
+def _slots_line(result: TickResult) -> dict[str, Json]:
+    workers, known = result.tick.decision.workers, tasks_known(result)
     return {"total": workers.slots_total if known else None, "free": workers.slots_free if known else None}
 
 
-def _generation_line(report: Report, name: str, service: Service | None) -> dict[str, Json]:
-    decision = report.tick.decision.generations[name]
+def _service_line(result: TickResult, name: str, service: Service | None) -> dict[str, Json]:
+    decision = result.tick.decision.services[name]
     line: dict[str, Json] = {
         "revision": service.revision if service else None,
         "desired_before": decision.observed,
@@ -99,45 +106,51 @@ def _generation_line(report: Report, name: str, service: Service | None) -> dict
         "running": service.running if service else None,
         "pending": service.pending if service else None,
         "kind": decision.kind,
-        "floor": decision.floor,
+        "protected_minimum": decision.protected_minimum,
     }
-    if name in report.writes:
-        line["update_service"] = _write_line(report.writes[name])
+    if name in result.writes:
+        line["update_service"] = _write_line(result.writes[name])
     return line
 
 
 def _demand_line(demand: Demand | None) -> Json:
     if demand is None:
         return None
-    return {"queued": demand.queued, "running": demand.running, "slots": demand.slots, "source": demand.source}
+    return {
+        "queued": demand.queued,
+        "running": demand.running,
+        "slots": demand.slots,
+        "source": demand.source,
+        "stale": demand.stale,
+    }
 
 
 def _schedule_line(schedule: Schedule | None) -> Json:
-    return None if schedule is None else {"min": schedule.minimum, "words": schedule.words}
+    return None if schedule is None else {"min": schedule.minimum, "description": schedule.description}
 
 
-def _controls_line(reading: Reading[Controls]) -> Json:
-    """Return what was ordered; None when nothing is in force or nothing is known."""
-    if isinstance(reading, Unknown) or reading.value == Controls():
+def _overrides_line(reading: Reading[Overrides]) -> Json:
+    """Return the overrides in force; None if there are none or they are unknown."""
+    if isinstance(reading, Unknown) or reading.value == Overrides():
         return None
-    ordered = reading.value
+    overrides = reading.value
     return {
-        "min": ordered.minimum,
-        "max": ordered.maximum,
-        "fixed": ordered.fixed,
-        "pause": ordered.pause,
-        "dry_run": ordered.dry_run,
-        "by": ordered.by,
-        "at": ordered.at,
-        "why": ordered.why,
-        "until": ordered.until,
+        "min": overrides.minimum,
+        "max": overrides.maximum,
+        "fixed": overrides.fixed,
+        "pause": overrides.pause,
+        "dry_run": overrides.dry_run,
+        "by": overrides.by,
+        "at": overrides.at,
+        "reason": overrides.reason,
+        "until": overrides.until,
     }
 
 
 def _write_line(write: Write) -> dict[str, Json]:
     if write.answered_at is None:
-        why = str(write.error) if write.error else write.left_out
-        return {"sent": False, "desired": write.desired, "why": why}
+        reason = str(write.error) if write.error else write.left_out
+        return {"sent": False, "desired": write.desired, "reason": reason}
     return {
         "sent": True,
         "desired": write.desired,
@@ -146,25 +159,26 @@ def _write_line(write: Write) -> dict[str, Json]:
     }
 
 
-def fleet_view(report: Report) -> dict[str, Json]:
-    """Return what /v1/fleets says of a fleet beside its last decision."""
-    return {"slots_per_worker": report.tick.fleet.slots, "interval_s": report.tick.fleet.interval_s}
+def fleet_view(result: TickResult) -> dict[str, Json]:
+    """Return the values of a fleet in /v1/fleets beside its last decision."""
+    return {"slots_per_worker": result.tick.fleet.slots, "interval_s": result.tick.fleet.interval_s}
 
 
-def reading_ages(report: Report) -> dict[str, float | None]:
-    """Return the age in seconds of each source's reading, of several services the oldest; None: one is not known."""
-    seen = report.tick.observation
-    generations = seen.generations.values()
+def reading_ages(result: TickResult) -> dict[str, float | None]:
+    """Return the age in seconds of each source's reading, the oldest of all services; None: a reading is unknown."""
+    observation = result.tick.observation
+    services = observation.services.values()
     sources: dict[str, list[Reading[object]]] = {
-        "service": [each.service for each in generations],
-        "tasks": [each.tasks for each in generations],
-        "protection": [each.protected for each in generations],
-        "broker": [seen.broker],
-        "controls": [seen.controls],
+        "service": [service.service for service in services],
+        "tasks": [service.tasks for service in services],
+        "protection": [service.protected for service in services],
+        "broker": [observation.broker],
+        "overrides": [observation.overrides],
     }
-    if seen.database is not None:
-        sources["database"] = [seen.database]
-    return {name: _oldest(_age(each, report.tick.now) for each in readings) for name, readings in sources.items()}
+    if observation.database is not None:
+        sources["database"] = [observation.database]
+    now = result.tick.now
+    return {name: _oldest(_age(reading, now) for reading in readings) for name, readings in sources.items()}
 
 
 def _oldest(ages: Iterable[float | None]) -> float | None:
@@ -181,8 +195,3 @@ def _age(reading: Reading[object], now: float) -> float | None:
             return age_s
         case Unknown():
             return None
-
-
-def rfc3339(at: datetime) -> str:
-    """Return a time in UTC with milliseconds."""
-    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")

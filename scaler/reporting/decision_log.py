@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Decisions as JSON lines on standard output, and the last ones kept for HTTP.
+"""Decisions as JSON lines on standard output, and the last decisions for HTTP.
 
-Log storage costs money: a fleet that is looked at every 5 s makes 17 280 lines a day. A line that says nothing new
-is written once a minute, so that who asks later finds a decision near any moment; one that says something new, always.
+Log storage costs money: a fleet with a tick every 5 s has 17 280 decisions a day. A decision that differs from the
+last one is written at once; an unchanged one is written once a minute, so that the log has a line near any time.
 """
 
 from __future__ import annotations
@@ -16,21 +16,22 @@ from datetime import datetime
 from itertools import islice
 from typing import TextIO
 
-from scaler.reporting.decision_line import decision_line, fleet_view, rfc3339
-from scaler.reporting.explanation import answer, outlook, slots_per_worker
-from scaler.reporting.history import Decisions, Timeline, essence
+from scaler.ports import rfc3339
+from scaler.reporting.decision_line import decision_line, fleet_view
+from scaler.reporting.explanation import next_steps, summary
+from scaler.reporting.history import Decisions, Timeline, change_key
 from scaler.reporting.tick_codec import Json
-from scaler.runtime.tick_result import Report
+from scaler.runtime.tick_result import TickResult
 
 KEPT = 300
-"""Entries of one fleet, unless there are so many fleets that each gets its share of `KEPT_IN_ALL`."""
+"""Entries of one fleet; with many fleets each gets its share of `KEPT_IN_ALL`."""
 KEPT_IN_ALL = 20_000
 KEPT_AT_LEAST = 50
 WRITE_EVERY_S = 60.0
 _BRIEF = frozenset(
     {
-        *("fleet", "at", "since", "interval_s", "kind", "reason", "desired", "running", "pending", "needed", "wanted"),
-        *("min", "max", "workers", "demand", "slots", "controls", "controls_state", "errors", "failed"),
+        *("fleet", "at", "since", "interval_s", "kind", "reason", "desired", "running", "pending", "needed", "target"),
+        *("min", "max", "workers", "demand", "slots", "overrides", "overrides_state", "errors", "failed"),
     }
 )
 
@@ -45,7 +46,7 @@ class _Fleet:
 
 
 class DecisionLog:
-    """A listener that writes a line a decision that says something new, and remembers the last of each fleet."""
+    """A listener that writes changed decisions to the log and keeps the last decisions of each fleet."""
 
     def __init__(self, environment: str, out: TextIO, wall: Callable[[], datetime], *, kept: int = KEPT) -> None:
         self.environment = environment
@@ -54,54 +55,54 @@ class DecisionLog:
         self._kept = kept
         self._fleets: dict[str, _Fleet] = {}
 
-    def ticked(self, report: Report) -> None:
-        """Keep the decision; write it if it says something new or the last line is a minute old."""
-        self.decided(report.at, decision_line(report, self.environment), fleet_view(report))
+    def on_tick(self, result: TickResult) -> None:
+        """Keep the decision; write it if it has changed or the last line is a minute old."""
+        self.decided(result.at, decision_line(result, self.environment), fleet_view(result))
 
     def decided(self, at: datetime, line: dict[str, Json], view: dict[str, Json]) -> None:
-        """Keep and write a decision that is a line already; `view` is what only /v1/fleets says beside it."""
+        """Keep and write a decision line; `view` has the further values of /v1/fleets."""
         fleet = self._fleets.setdefault(str(line["fleet"]), _Fleet())
         fleet.view, fleet.failed = view, None
         fleet.timeline.add(at, line)
-        new = fleet.decisions.add(line, essence(line), limit=self._limit())
-        # A clock that went back must not silence a fleet.
+        new = fleet.decisions.add(line, change_key(line), limit=self._limit())
+        # A clock that went back must not stop the log of a fleet.
         age_s = abs((at - fleet.written_at).total_seconds()) if fleet.written_at else WRITE_EVERY_S
         if new or age_s >= WRITE_EVERY_S:
             fleet.written_at = at
             self._write(line)
 
     def failed(self, fleet: str, error: BaseException) -> None:
-        """Write why a tick was not finished."""
+        """Write the error of an unfinished tick."""
         where = traceback.extract_tb(error.__traceback__)[-1:]
-        told = f"{type(error).__name__}: {error}"
+        text = f"{type(error).__name__}: {error}"
         if fleet in self._fleets:
-            self._fleets[fleet].failed = {"at": rfc3339(self._wall()), "error": told}
-        self.event("tick_failed", fleet=fleet, error=told, where=[str(at) for at in where])
+            self._fleets[fleet].failed = {"at": rfc3339(self._wall()), "error": text}
+        self.event("tick_failed", fleet=fleet, error=text, where=[str(at) for at in where])
 
     def removed(self, fleet: str) -> None:
-        """Forget a fleet that is no longer configured; the log has its decisions."""
+        """Remove a fleet that is no longer configured; the log keeps its decisions."""
         self._fleets.pop(fleet, None)
 
     def event(self, event: str, **values: Json) -> None:
-        """Write a line that is no decision."""
+        """Write a line of another event than a decision."""
         self._write({"event": event, "at": rfc3339(self._wall()), "environment": self.environment, **values})
 
     def now(self) -> str:
-        """Return the time of day by which everything here is dated."""
+        """Return the time of the clock that dates the lines."""
         return rfc3339(self._wall())
 
     def names(self) -> list[str]:
-        """Return the fleets that decided at least once."""
+        """Return the fleets with at least one decision."""
         return sorted(self._fleets)
 
     def decisions(
         self, limit: int, *, fleet: str | None = None, since: str = "", before: str = "", changes: bool = False
     ) -> list[Json]:
-        """Return the last `limit` entries, newest last; `changes` leaves out those that did nothing."""
+        """Return the last `limit` entries, newest last; `changes` selects decisions with a change."""
         if limit <= 0:
             return []
         chosen = [self._fleets[name] for name in self._fleets if fleet is None or name == fleet]
-        found = [each.decisions.last(limit, since=since, before=before, changes=changes)[::-1] for each in chosen]
+        found = [kept.decisions.last(limit, since=since, before=before, changes=changes)[::-1] for kept in chosen]
         newest = heapq.merge(*found, key=lambda entry: str(entry["at"]), reverse=True)
         last: list[Json] = [*islice(newest, limit)]
         return last[::-1]
@@ -111,7 +112,7 @@ class DecisionLog:
         return self._fleets[fleet].timeline.points(since)
 
     def fleets(self, fleet: str | None = None, *, brief: bool = False) -> list[Json]:
-        """Return the latest view of each fleet; `brief` leaves out what a list of many does not show."""
+        """Return the latest state of each fleet; `brief` has only the values of a list."""
         found: list[Json] = []
         for name in self.names():
             if fleet is None or name == fleet:
@@ -122,10 +123,10 @@ class DecisionLog:
     def _whole(self, fleet: _Fleet) -> dict[str, Json]:
         latest = fleet.decisions.latest
         whole = {key: value for key, value in latest.items() if key not in {"event", "environment"}}
-        reckoned = slots_per_worker(latest)
-        counted = {} if reckoned is None else {"slots_per_worker": reckoned}
-        told: dict[str, Json] = {"answer": list(answer(latest)), "outlook": list(outlook(latest))}
-        return whole | fleet.view | counted | told | {"failed": fleet.failed}
+        texts: dict[str, Json] = {"summary": [*summary(latest)], "next_steps": [*next_steps(latest)]}
+        if latest.get("slots_per_worker") is not None:
+            texts["slots_per_worker"] = latest["slots_per_worker"]
+        return whole | fleet.view | texts | {"failed": fleet.failed}
 
     def _limit(self) -> int:
         return min(self._kept, max(KEPT_AT_LEAST, KEPT_IN_ALL // max(1, len(self._fleets))))

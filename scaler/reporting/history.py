@@ -1,15 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the scaler remembers of one fleet: its last decisions, and a compact series for a plot. Both are bounded.
+"""The history of one fleet: its last decisions, and a compact series for a plot. Both are bounded.
 
-A fleet that stands still decides the same thing 17 280 times a day. Decisions in a row that say the same are one
-entry: the last of them, since when, and how often. So a quiet fleet's memory reaches back for days and a busy one's
-for hours, and no fleet pushes out another's. Entries are kept as compressed JSON (about 0.8 KB for 3 KB).
+An unchanged fleet has the same decision 17 280 times a day. Consecutive equal decisions are one entry: the last of
+them, the first time, and the count. So the history of a quiet fleet covers days and that of a busy one hours, and
+the fleets do not displace each other. Entries are compressed JSON (about 0.8 KB instead of 3 KB).
 """
 
 from __future__ import annotations
 
 import json
-import re
 import zlib
 from array import array
 from collections import deque
@@ -26,42 +25,43 @@ Line = Mapping[str, Any]
 
 BUCKET_S = 20
 POINTS = 1080
-"""Six hours at one point in 20 s: 35 KB a fleet."""
+"""Six hours with a point every 20 s: 35 KB per fleet."""
 SERIES = ("at", "queued", "slots", "needed", "desired", "running", "protected", "draining")
 _LARGEST = frozenset({"queued", "slots", "needed", "protected", "draining"})
-"""Within one bucket the largest value counts, so that a short peak is seen; of counts that are set, the last."""
-_NUMBERS = re.compile(r"\d+(\.\d+)?")
+"""A bucket has the largest of these values, so that a short peak is visible; of the other series it has the last."""
 _ABSENT = -1
 
 
-def essence(line: Line) -> str:
-    """Return what a decision says apart from times, ages and numbers that change nothing.
+def change_key(line: Line) -> str:
+    """Return the part of a decision that counts as a change: without times, ages and the numbers of tasks.
 
-    Queued and running tasks of a busy fleet change with every look; what they lead to (`needed`, `wanted`, `desired`,
-    who drains) is what a reader of the log wants to see at once. The rest follows with the next line, a minute later.
+    Queued and running tasks of a busy fleet change in every tick. Their effects (`needed`, `target`, `desired`,
+    drains) are written at once; the rest follows with the next line, a minute later.
     """
     workers = line.get("workers") or {}
-    told: dict[str, Any] = {key: line.get(key) for key in _TOLD}
-    told["source"] = (line.get("demand") or {}).get("source")
-    told["workers"] = {key: value for key, value in workers.items() if key not in {"busy", "consuming_idle"}}
-    told["consuming"] = (workers.get("busy") or 0) + (workers.get("consuming_idle") or 0)
-    told["slots"] = (line.get("slots") or {}).get("total")
-    told["errors"] = sorted({_NUMBERS.sub("#", str(error)) for error in line.get("errors") or ()})
-    # Which witness says more flickers on a busy fleet; the source above says whom the decision believed.
-    told["steps"] = sorted({str(step).partition(":")[0] for step in line.get("explanation") or ()} - {"demand"})
-    told["update_service"] = _write(line.get("update_service"))
-    generations = line.get("generations") or {}
-    told["generations"] = {
-        name: {**each, "update_service": _write(each.get("update_service"))} for name, each in generations.items()
+    key: dict[str, Any] = {name: line.get(name) for name in _KEYS}
+    demand = line.get("demand") or {}
+    key["source"] = [demand.get("source"), demand.get("stale")]
+    key["workers"] = {state: number for state, number in workers.items() if state not in {"busy", "consuming_idle"}}
+    key["consuming"] = (workers.get("busy") or 0) + (workers.get("consuming_idle") or 0)
+    key["slots"] = (line.get("slots") or {}).get("total")
+    key["errors"] = sorted({(error["source"], error["kind"]) for error in line.get("errors") or ()})
+    # On a busy fleet the larger of two sources alternates; `source` above has the one that the decision used.
+    key["steps"] = sorted({step["name"] for step in line.get("explanation") or ()} - {"demand"})
+    key["update_service"] = _write(line.get("update_service"))
+    services = line.get("services") or {}
+    key["services"] = {
+        name: {**service, "update_service": _write(service.get("update_service"))} for name, service in services.items()
     }
-    unread = line.get("readings") or {}
-    told["unread"] = sorted(source for source, age in unread.items() if age is None)
-    return json.dumps(told, sort_keys=True, default=str)
+    readings = line.get("readings") or {}
+    key["unknown"] = sorted(source for source, age in readings.items() if age is None)
+    return json.dumps(key, sort_keys=True, default=str)
 
 
-_TOLD = (
-    *("event", "environment", "fleet", "current", "kind", "desired_before", "desired", "needed", "wanted", "min"),
-    *("max", "running", "pending", "protected", "controls", "controls_state", "drain", "resume", "bounds", "schedule"),
+_KEYS = (
+    *("event", "environment", "fleet", "current", "kind", "desired_before", "desired", "needed", "target", "min"),
+    *("max", "running", "pending", "protected", "overrides", "overrides_state", "drain", "resume", "bounds"),
+    "schedule",
 )
 
 
@@ -85,17 +85,17 @@ class Decisions:
     def __init__(self) -> None:
         self._kept: deque[_Kept] = deque()
         self._line: dict[str, Json] = {}
-        self._essence = ""
+        self._key = ""
         self._since = ""
         self._ticks = 0
 
-    def add(self, line: dict[str, Json], says: str, *, limit: int) -> bool:
-        """Remember a decision; whether it says something new. `limit` counts the entries to keep, this one too."""
-        new = says != self._essence
+    def add(self, line: dict[str, Json], key: str, *, limit: int) -> bool:
+        """Add a decision and return whether it has changed. `limit` counts the entries, including this one."""
+        new = key != self._key
         if new:
             if self._ticks:
                 self._kept.append(_Kept(self._since, str(self._line["at"]), is_change(self._line), self._packed()))
-            self._since, self._ticks, self._essence = str(line["at"]), 0, says
+            self._since, self._ticks, self._key = str(line["at"]), 0, key
         self._line = line
         self._ticks += 1
         while len(self._kept) >= max(1, limit):
@@ -108,7 +108,7 @@ class Decisions:
         return {**self._line, "since": self._since, "ticks": self._ticks} if self._ticks else {}
 
     def last(self, limit: int, *, since: str = "", before: str = "", changes: bool = False) -> list[dict[str, Json]]:
-        """Return at most `limit` entries, newest last: later than `since`, begun earlier than `before`."""
+        """Return at most `limit` entries, newest last: after `since`, and begun before `before`."""
         found: list[dict[str, Json]] = []
         for at, begun, change, entry in self._newest_first():
             if len(found) >= limit or (since and at <= since):
@@ -128,14 +128,14 @@ class Decisions:
 
 
 class Timeline:
-    """The numbers of one fleet over the last hours, a point in `BUCKET_S` seconds."""
+    """The numbers of one fleet over the last hours, a point every `BUCKET_S` seconds."""
 
     def __init__(self, points: int = POINTS) -> None:
         self._points = points
         self._values = array("q")
 
     def add(self, at: datetime, line: Line) -> None:
-        """Take over a decision's numbers."""
+        """Add the numbers of a decision."""
         demand, workers = line.get("demand") or {}, line.get("workers") or {}
         bucket = int(at.timestamp()) // BUCKET_S * BUCKET_S
         found = (
@@ -157,7 +157,7 @@ class Timeline:
             del self._values[: -self._points * width]
 
     def points(self, since: int = 0) -> list[Json]:
-        """Return the points from `since` (seconds of the epoch) on, oldest first; None where nothing is known."""
+        """Return the points from `since` (seconds of the epoch) on, oldest first; None for an unknown value."""
         width = len(SERIES)
         start = max(0, len(self._values) - self._points * width)
         rows = (self._values[index : index + width] for index in range(start, len(self._values), width))

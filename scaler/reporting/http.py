@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the scaler answers over HTTP: the page, /metrics, /healthz, /v1/…. It takes no orders here.
+"""The scaler's read-only HTTP API: the page, /metrics, /healthz, /v1/….
 
-It asks nobody who they are: whoever reaches the port may read names of fleets and queues, counts and reasons, so the
-port belongs behind the environment's internal load balancer and into its security group, as the stack has it.
+There is no authentication: any client of the port can read names of fleets and queues, counts and reasons. Keep the
+port behind the environment's internal load balancer and in its security group, as the stack does.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from scaler.errors import ScalerError
+from scaler.ports import rfc3339
 from scaler.reporting import page
-from scaler.reporting.decision_line import rfc3339
 from scaler.reporting.decision_log import DecisionLog
 from scaler.reporting.history import BUCKET_S, SERIES
-from scaler.reporting.prometheus_metrics import Metrics
+from scaler.reporting.prometheus_metrics import PrometheusMetrics
 from scaler.reporting.tick_codec import Json
 from scaler.runtime.supervisor import Supervisor
 
@@ -30,7 +30,7 @@ DEFAULT_LIMIT = 50
 LARGEST_LIMIT = 1000
 METADATA_DEADLINE_S = 5.0
 COMPRESSED_FROM = 4096
-"""Bytes of an answer: below that a round trip costs more than what compression saves."""
+"""Bytes of a response: below this size compression saves nothing."""
 _HEADERS = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
@@ -40,9 +40,13 @@ _HEADERS = {
 
 
 def application(
-    supervisor: Supervisor, log: DecisionLog, metrics: Metrics, *, config: Callable[[], str | None] = lambda: None
+    supervisor: Supervisor,
+    log: DecisionLog,
+    metrics: PrometheusMetrics,
+    *,
+    config: Callable[[], str | None] = lambda: None,
 ) -> web.Application:
-    """Return the application; it reads and never changes anything."""
+    """Return the application; all its routes are read-only."""
     document = page.load()
 
     async def index(_: web.Request) -> web.Response:
@@ -52,18 +56,18 @@ def application(
     async def healthz(_: web.Request) -> web.Response:
         problem = supervisor.problem()
         status = 200 if problem is None else 503
-        # A settings' file that is not in force is no reason for a restart: with it, the scaler would not start.
-        answer = {"ok": problem is None, "problem": problem, "failing": supervisor.failing(), "config": config()}
-        return web.json_response(answer, status=status)
+        # A rejected settings file is no reason for a restart: the scaler would not start with it.
+        health = {"ok": problem is None, "problem": problem, "failing": supervisor.failing(), "config": config()}
+        return web.json_response(health, status=status)
 
     async def prometheus(_: web.Request) -> web.Response:
-        # In a thread: a thousand fleets are half a second of text, for which no tick has to wait.
+        # In a thread: the text of a thousand fleets takes half a second, and must not delay a tick.
         body = await asyncio.to_thread(metrics.text)
         return web.Response(body=body, headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
 
     async def fleets(request: web.Request) -> web.Response:
         found = log.fleets(_fleet(request, log), brief="brief" in request.query)
-        return _answer(log, fleets=found, problem=supervisor.problem())
+        return _response(log, fleets=found, problem=supervisor.problem())
 
     async def decisions(request: web.Request) -> web.Response:
         found = log.decisions(
@@ -73,16 +77,16 @@ def application(
             before=_time(request, "before"),
             changes="changes" in request.query,
         )
-        return _answer(log, decisions=found)
+        return _response(log, decisions=found)
 
     async def timeline(request: web.Request) -> web.Response:
         fleet = _fleet(request, log)
         if fleet is None:
             raise web.HTTPBadRequest(text="fleet= is missing")
         points = log.timeline(fleet, _whole(request, "since", 0))
-        return _answer(log, fleet=fleet, seconds=BUCKET_S, series=list(SERIES), points=points)
+        return _response(log, fleet=fleet, seconds=BUCKET_S, series=list(SERIES), points=points)
 
-    app = web.Application(middlewares=[_careful])
+    app = web.Application(middlewares=[_with_headers])
     app.add_routes(
         [
             web.get("/", index),
@@ -97,13 +101,13 @@ def application(
 
 
 @web.middleware
-async def _careful(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Send what keeps browsers from guessing, and errors as JSON."""
+async def _with_headers(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Add the security headers, and return errors as JSON."""
     response: web.StreamResponse
     try:
         response = await handler(request)
     except web.HTTPClientError as error:
-        # 405 says what is allowed in a header.
+        # 405 lists the allowed methods in a header.
         allowed = {name: value for name, value in error.headers.items() if name == "Allow"}
         response = web.json_response({"error": error.text}, status=error.status, headers=allowed)
     for name, value in _HEADERS.items():
@@ -111,7 +115,7 @@ async def _careful(request: web.Request, handler: Handler) -> web.StreamResponse
     return response
 
 
-def _answer(log: DecisionLog, **values: Json) -> web.Response:
+def _response(log: DecisionLog, **values: Json) -> web.Response:
     response = web.json_response({"environment": log.environment, "now": log.now(), **values})
     if isinstance(response.body, bytes) and len(response.body) >= COMPRESSED_FROM:
         response.enable_compression()
@@ -121,7 +125,7 @@ def _answer(log: DecisionLog, **values: Json) -> web.Response:
 def _fleet(request: web.Request, log: DecisionLog) -> str | None:
     name = request.query.get("fleet")
     if name is not None and name not in log.names():
-        raise web.HTTPNotFound(text=f"no fleet {name} has decided yet; these have: {', '.join(log.names()) or 'none'}")
+        raise web.HTTPNotFound(text=f"no fleet {name} with decisions; fleets: {', '.join(log.names()) or 'none'}")
     return name
 
 
@@ -133,14 +137,14 @@ def _whole(request: web.Request, name: str, default: int) -> int:
 
 
 def _time(request: web.Request, name: str) -> str:
-    """Return a time of the query as decisions are dated; a + that arrived as a space is a + again."""
+    """Return a time of the query in the format of the decisions; a space stands for an unencoded +."""
     given = request.query.get(name, "")
     if not given:
         return ""
     try:
         at = datetime.fromisoformat(given.replace(" ", "+"))
-        # Without an offset nobody knows which noon is meant, and the scaler's own zone is no answer.
-        return rfc3339(at.astimezone(UTC)) if at.tzinfo else _refuse(name, "it lacks an offset from UTC")
+        # A time without an offset is ambiguous, and the time zone of the scaler is not that of the client.
+        return rfc3339(at.astimezone(UTC)) if at.tzinfo else _refuse(name, "the offset from UTC is missing")
     except (ValueError, OverflowError) as error:
         return _refuse(name, str(error))
 
@@ -165,15 +169,15 @@ async def task_address(session: aiohttp.ClientSession, metadata_uri: str | None)
     """Return this task's own address from ECS's metadata endpoint; 0.0.0.0 outside of ECS.
 
     Raises:
-        ScalerError: the endpoint is there and does not say an address.
+        ScalerError: the endpoint exists and gives no address.
     """
     if not metadata_uri:
-        return "0.0.0.0"  # noqa: S104  outside of ECS there is no address of one's own
+        return "0.0.0.0"  # noqa: S104  outside of ECS there is no task address
     try:
         timeout = aiohttp.ClientTimeout(total=METADATA_DEADLINE_S)
-        async with session.get(f"{metadata_uri}/task", timeout=timeout) as answer:
-            answer.raise_for_status()
-            document = await answer.json(content_type=None)
+        async with session.get(f"{metadata_uri}/task", timeout=timeout) as response:
+            response.raise_for_status()
+            document = await response.json(content_type=None)
         return str(document["Containers"][0]["Networks"][0]["IPv4Addresses"][0])
     except (aiohttp.ClientError, TimeoutError, ValueError, LookupError, TypeError) as error:
         raise ScalerError(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The page at `/`: one file, and a Content-Security-Policy that lets nothing run but what stands in it."""
+"""The page at `/`: one file, and a Content-Security-Policy that allows only the scripts and styles in it."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from importlib.resources import files
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """The document and the policy that belongs to it."""
+    """The document and its policy."""
 
     body: bytes
     policy: str
 
 
 def load() -> Page:
-    """Read the page from the package; it is never built, and its policy is made of its own hashes."""
+    """Read the page from the package, and build its policy from the hashes of its blocks."""
     text = files("scaler.reporting").joinpath("index.html").read_text(encoding="utf-8")
     policy = {
         "default-src": "'none'",

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The scaler's metrics for Prometheus; names by its conventions, NaN where nothing is known: unknown is never zero.
+"""The scaler's metrics for Prometheus, with its naming conventions; an unknown value is NaN, never zero.
 
-`rules/openmwaa-scaler.rules.yaml` alerts on them; a test holds the rules to these names and labels.
+`rules/openmwaa-scaler.rules.yaml` has the alerts; a test compares its names and labels with this module.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from scaler.core.model import Controls, Reading, Unknown
+from scaler.core.model import Overrides, Reading, Unknown
 from scaler.core.state import WorkerCounts, total
 from scaler.errors import SourceError
-from scaler.reporting.decision_line import oldest_drain_s, reading_ages, refused_workers, services, tasks_known
-from scaler.runtime.tick_result import Report, Write
+from scaler.reporting.decision_line import ecs_services, oldest_drain_s, reading_ages, refused_workers, tasks_known
+from scaler.runtime.tick_result import TickResult, Write
 
 PREFIX = "openmwaa_scaler"
 WORKER_STATES = ("starting", "stuck", "consuming_idle", "busy", "draining", "released", "unknown", "protected")
-CONTROLS = ("min", "max", "fixed", "pause_in", "pause_out", "dry_run")
+OVERRIDES = ("min", "max", "fixed", "pause_in", "pause_out", "dry_run")
 
 
-class Calls(Protocol):
-    """Who counts the calls of AWS's API."""
+class ApiCallCounts(Protocol):
+    """The numbers of calls of AWS's API."""
 
     @property
     def sent(self) -> Mapping[tuple[str, str], int]:
@@ -35,55 +35,55 @@ class Calls(Protocol):
 
     @property
     def throttled(self) -> Mapping[tuple[str, str], int]:
-        """Answers that it was asked too often, by service and operation."""
+        """Throttled requests by service and operation."""
         ...
 
 
-class Metrics:
-    """A listener that counts."""
+class PrometheusMetrics:
+    """A listener that sets and counts the metrics."""
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
         self._of_fleets: list[Gauge | Counter | Histogram] = []
         self._seen: set[str] = set()
-        self._name_gauges()
-        self._name_counters()
+        self._create_gauges()
+        self._create_counters()
 
-    def _name_gauges(self) -> None:
-        self._desired = self._gauge("desired_workers", "Desired count that was decided")
-        self._minimum = self._gauge("minimum_workers", "Lower bound in force, after schedule and controls")
-        self._maximum = self._gauge("maximum_workers", "Upper bound in force, after controls")
-        self._floor = self._gauge("floor_workers", "Protected + about to be protected")
-        self._running = self._gauge("running_tasks", "Running tasks as ECS counts them")
-        self._pending = self._gauge("pending_tasks", "Pending tasks as ECS counts them")
-        self._desired_of = self._gauge("service_desired_workers", "Desired count of one generation", "service")
-        self._running_of = self._gauge("service_running_tasks", "Running tasks of one generation", "service")
-        self._workers = self._gauge("workers", "Workers by what they do", "state")
+    def _create_gauges(self) -> None:
+        self._desired = self._gauge("desired_workers", "Desired count of the last decision")
+        self._minimum = self._gauge("minimum_workers", "Minimum in force, with schedule and overrides")
+        self._maximum = self._gauge("maximum_workers", "Maximum in force, with overrides")
+        self._protected_minimum = self._gauge("protected_minimum_workers", "Protected + about to be protected")
+        self._running = self._gauge("running_tasks", "Running tasks in ECS")
+        self._pending = self._gauge("pending_tasks", "Pending tasks in ECS")
+        self._desired_of = self._gauge("service_desired_workers", "Desired count of one ECS service", "service")
+        self._running_of = self._gauge("service_running_tasks", "Running tasks of one ECS service", "service")
+        self._workers = self._gauge("workers", "Workers by state", "state")
         self._refused = self._gauge(
-            "protection_refused_workers", "Workers that ECS refuses to protect: they do nothing"
+            "protection_refused_workers", "Workers that ECS refuses to protect: they take no tasks"
         )
-        self._oldest_drain = self._gauge("oldest_drain_seconds", "Since when the longest drain goes on; 0 without any")
-        self._demand = self._gauge("demand_slots", "Slots wanted", "state")
+        self._oldest_drain = self._gauge("oldest_drain_seconds", "Age of the oldest drain; 0 without drains")
+        self._demand = self._gauge("demand_slots", "Slots needed", "state")
         self._age = self._gauge("reading_age_seconds", "Age of each source's reading", "source")
-        self._known = self._gauge("reading_known", "1 while the source's reading is known or remembered", "source")
-        self._controls = self._gauge("controls_in_force", "1 while a person's order is in force", "control")
+        self._known = self._gauge("reading_known", "1 while the source has a known or stale reading", "source")
+        self._overrides = self._gauge("overrides_in_force", "1 while the manual override is in force", "override")
         self._last = self._gauge(
-            "last_decision_timestamp_seconds", "Time of day of the last count decided, or of the first tick"
+            "last_decision_timestamp_seconds", "Time of the last decision with a desired count, or of the first tick"
         )
         self._config = Gauge(
-            f"{PREFIX}_config_applied", "1 while the settings in force are those of the file", registry=self._registry
+            f"{PREFIX}_config_applied", "1 while the settings of the file are in force", registry=self._registry
         )
         self._config.set(1)
 
-    def _name_counters(self) -> None:
-        self._decisions = self._counter("decisions", "Decisions by what they mainly do", "kind")
-        self._writes = self._counter("update_service", "UpdateService by what came of it", "result")
+    def _create_counters(self) -> None:
+        self._decisions = self._counter("decisions", "Decisions by kind", "kind")
+        self._writes = self._counter("update_service", "UpdateService calls by result", "result")
         self._errors = self._counter("errors", "Failed calls by source", "source", "kind")
-        self._foreign = self._counter("foreign_desired", "Desired counts that somebody else wrote")
+        self._drift = self._counter("desired_count_drift", "Desired counts that the scaler did not write")
         self._failures = self._counter("tick_failures", "Ticks that were not finished")
         self._duration = Histogram(
             f"{PREFIX}_tick_duration_seconds",
-            "From the first question to the last answer of a tick",
+            "Duration of a tick, from the first request to the last answer",
             ["fleet"],
             registry=self._registry,
             buckets=(0.05, 0.1, 0.25, 0.5, 1, 2, 3, 4, 5, 10),
@@ -91,56 +91,57 @@ class Metrics:
         self._of_fleets.append(self._duration)
         self._lag = Histogram(
             f"{PREFIX}_loop_lag_seconds",
-            "How much later than asked the event loop comes round, measured once a second",
+            "Delay of the event loop, measured once a second",
             registry=self._registry,
             buckets=(0.005, 0.02, 0.1, 0.5, 1, 2, 5),
         )
         self._unpublished = Counter(
-            f"{PREFIX}_publish_failures", "Minutes of which CloudWatch was not told all", registry=self._registry
+            f"{PREFIX}_publish_failures", "Publications to CloudWatch that failed", registry=self._registry
         )
         self._unrecorded = Counter(
-            f"{PREFIX}_ticks_not_recorded", "Ticks that found no room on disk", registry=self._registry
+            f"{PREFIX}_ticks_not_recorded", "Ticks that were not recorded on disk", registry=self._registry
         )
         self._rejected = Counter(
-            f"{PREFIX}_config_rejections", "Changes of the settings' file that were not taken", registry=self._registry
+            f"{PREFIX}_config_rejections", "Changes of the settings' file that were rejected", registry=self._registry
         )
 
-    def watch(self, calls: Calls, paces: Callable[[], Mapping[str, float]]) -> None:
-        """Tell also of the calls of AWS's API, and how many seconds lie between two ticks of each fleet; once."""
-        self._registry.register(_Collector(calls, paces))
+    def watch(self, calls: ApiCallCounts, intervals: Callable[[], Mapping[str, float]]) -> None:
+        """Also expose the calls of AWS's API and the interval of each fleet; call this once."""
+        self._registry.register(_Collector(calls, intervals))
 
-    def ticked(self, report: Report) -> None:
-        """Take over what the tick saw and did."""
-        fleet, decision = report.tick.fleet.name, report.tick.decision
+    def on_tick(self, result: TickResult) -> None:
+        """Set and count the metrics of a tick."""
+        fleet, decision = result.tick.fleet.name, result.tick.decision
         self._decisions.labels(fleet, decision.kind).inc()
-        self._duration.labels(fleet).observe(report.duration_s)
+        self._duration.labels(fleet).observe(result.duration_s)
         if decision.desired is not None or fleet not in self._seen:
-            self._last.labels(fleet).set(report.at.timestamp())
+            self._last.labels(fleet).set(result.at.timestamp())
             self._seen.add(fleet)
         self._desired.labels(fleet).set(_number(decision.desired))
         self._minimum.labels(fleet).set(decision.minimum)
         self._maximum.labels(fleet).set(decision.maximum)
-        self._floor.labels(fleet).set(_number(decision.floor))
-        self._count_workers(fleet, decision.workers if tasks_known(report) else None)
-        self._count_generations(fleet, report)
-        seen = services(report).values()
-        self._running.labels(fleet).set(_number(total(each.running if each else None for each in seen)))
-        self._pending.labels(fleet).set(_number(total(each.pending if each else None for each in seen)))
+        self._protected_minimum.labels(fleet).set(_number(decision.protected_minimum))
+        self._count_workers(fleet, decision.workers if tasks_known(result) else None)
+        self._count_services(fleet, result)
+        services = ecs_services(result).values()
+        running = total(service.running if service else None for service in services)
+        pending = total(service.pending if service else None for service in services)
+        self._running.labels(fleet).set(_number(running))
+        self._pending.labels(fleet).set(_number(pending))
         for state in ("queued", "running", "slots"):
-            wanted = getattr(decision.demand, state) if decision.demand else None
-            self._demand.labels(fleet, state).set(_number(wanted))
-        for source, age in reading_ages(report).items():
+            self._demand.labels(fleet, state).set(_number(getattr(decision.demand, state, None)))
+        for source, age in reading_ages(result).items():
             self._age.labels(fleet, source).set(_number(age))
             self._known.labels(fleet, source).set(age is not None)
-        for control, value in controls_in_force(decision.controls).items():
-            self._controls.labels(fleet, control).set(value)
-        self._oldest_drain.labels(fleet).set(_number(oldest_drain_s(report) if tasks_known(report) else None))
-        self._refused.labels(fleet).set(_number(refused_workers(report)))
-        if decision.foreign_desired is not None:
-            self._foreign.labels(fleet).inc()
-        for error in report.errors:
+        for override, value in overrides_in_force(decision.overrides).items():
+            self._overrides.labels(fleet, override).set(value)
+        self._oldest_drain.labels(fleet).set(_number(oldest_drain_s(result) if tasks_known(result) else None))
+        self._refused.labels(fleet).set(_number(refused_workers(result)))
+        if decision.desired_count_drift is not None:
+            self._drift.labels(fleet).inc()
+        for error in result.errors:
             self._count_error(fleet, error)
-        for write in report.writes.values():
+        for write in result.writes.values():
             self._count_write(fleet, write)
 
     def failed(self, fleet: str, error: BaseException) -> None:
@@ -149,30 +150,30 @@ class Metrics:
         self._failures.labels(fleet).inc()
 
     def removed(self, fleet: str) -> None:
-        """Forget a fleet that is no more: its last values would look like a fleet that stands still."""
+        """Remove a fleet: its last values would look like a fleet that does not change."""
         for metric in self._of_fleets:
             metric.remove_by_labels({"fleet": fleet})
         self._seen.discard(fleet)
 
     def lagged(self, seconds: float) -> None:
-        """Take note how late the event loop was."""
+        """Record the delay of the event loop."""
         self._lag.observe(seconds)
 
     def not_published(self, error: SourceError) -> None:
-        """Count a minute that CloudWatch did not take."""
+        """Count a failed publication to CloudWatch."""
         del error
         self._unpublished.inc()
 
     def not_recorded(self) -> None:
-        """Count a tick that `replay` will not find."""
+        """Count a tick that was not recorded for `replay`."""
         self._unrecorded.inc()
 
     def config_applied(self) -> None:
-        """Take note that the settings' file is in force."""
+        """Record that the settings' file is in force."""
         self._config.set(1)
 
     def config_rejected(self, problems: tuple[str, ...]) -> None:
-        """Take note that the settings' file is not in force."""
+        """Record that the settings' file is not in force."""
         del problems
         self._config.set(0)
         self._rejected.inc()
@@ -189,9 +190,9 @@ class Metrics:
         for state in WORKER_STATES:
             self._workers.labels(fleet, state).set(_number(getattr(workers, state, None)))
 
-    def _count_generations(self, fleet: str, report: Report) -> None:
-        for name, service in services(report).items():
-            decided = report.tick.decision.generations[name].desired
+    def _count_services(self, fleet: str, result: TickResult) -> None:
+        for name, service in ecs_services(result).items():
+            decided = result.tick.decision.services[name].desired
             self._desired_of.labels(fleet, name).set(_number(decided))
             self._running_of.labels(fleet, name).set(_number(service.running if service else None))
 
@@ -217,43 +218,43 @@ class Metrics:
 
 
 class _Collector(Collector):
-    """What others count, as it is when somebody asks."""
+    """Values that other objects count, read at each scrape."""
 
-    def __init__(self, calls: Calls, paces: Callable[[], Mapping[str, float]]) -> None:
+    def __init__(self, calls: ApiCallCounts, intervals: Callable[[], Mapping[str, float]]) -> None:
         self._calls = calls
-        self._paces = paces
+        self._intervals = intervals
 
     def collect(self) -> Iterator[Metric]:
         for name, words, counted in (
-            ("api_calls", "Requests to AWS, repetitions too", self._calls.sent),
-            ("api_throttles", "Requests that AWS answered with: too often", self._calls.throttled),
+            ("api_calls", "Requests to AWS, including retries", self._calls.sent),
+            ("api_throttles", "Requests that AWS throttled", self._calls.throttled),
         ):
             counter = CounterMetricFamily(f"{PREFIX}_{name}", words, labels=["service", "operation"])
             for key, number in sorted([*counted.items()]):
                 counter.add_metric(key, number)
             yield counter
-        words = "Seconds between two ticks; more than the setting while AWS throttles"
+        words = "Seconds between two ticks; longer than the setting while AWS throttles"
         gauge = GaugeMetricFamily(f"{PREFIX}_interval_seconds", words, labels=["fleet"])
-        for fleet, seconds in sorted(self._paces().items()):
+        for fleet, seconds in sorted(self._intervals().items()):
             gauge.add_metric([fleet], seconds)
         yield gauge
 
 
-def controls_in_force(reading: Reading[Controls]) -> dict[str, float]:
-    """Return 1 for each control that is in force and 0 for the others; NaN where nothing is known."""
+def overrides_in_force(reading: Reading[Overrides]) -> dict[str, float]:
+    """Return 1 for each override in force and 0 for the others; NaN while they are unknown."""
     if isinstance(reading, Unknown):
-        return dict.fromkeys(CONTROLS, math.nan)
-    ordered = reading.value
+        return dict.fromkeys(OVERRIDES, math.nan)
+    overrides = reading.value
     return {
-        "min": float(ordered.minimum is not None),
-        "max": float(ordered.maximum is not None),
-        "fixed": float(ordered.fixed is not None),
-        "pause_in": float(ordered.pause in ("in", "both")),
-        "pause_out": float(ordered.pause in ("out", "both")),
-        "dry_run": float(ordered.dry_run),
+        "min": float(overrides.minimum is not None),
+        "max": float(overrides.maximum is not None),
+        "fixed": float(overrides.fixed is not None),
+        "pause_in": float(overrides.pause in ("in", "both")),
+        "pause_out": float(overrides.pause in ("out", "both")),
+        "dry_run": float(overrides.dry_run),
     }
 
 
 def _number(value: float | None) -> float:
-    """Return NaN for what is not known: it is never zero."""
+    """Return the number, NaN for None."""
     return math.nan if value is None else float(value)

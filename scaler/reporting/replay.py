@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`openmwaa-scaler replay FILE`: decide every recorded tick again, and tell where the decision differs.
+"""`openmwaa-scaler replay FILE`: decide every recorded tick again, and show the differences.
 
-Exit code 0: none differs; 1: some do; 2: the file cannot be read, or holds no tick. The last line of a file may be cut
-off, for that is what a crash leaves; it is told and left out.
+Exit codes: 0: no difference, 1: some ticks differ, 2: the file cannot be read or has no tick. After a crash the last
+line of a file can be incomplete; replay reports and skips it.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ EXIT_DIFFERENT = 1
 EXIT_UNREADABLE = 2
 
 
-class UnreadableError(Exception):
-    """The text says which file and line, and why."""
+class UnreadableRecordError(Exception):
+    """The text names the file, the line and the reason."""
 
 
 @dataclass(frozen=True, slots=True)
-class Recorded:
-    """One tick as it lies in a file."""
+class RecordedTick:
+    """One tick of a file."""
 
     place: str
     at: str
@@ -37,63 +37,63 @@ class Recorded:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Replay what the command line says; return the exit code."""
+    """Run the command; return its exit code."""
     parser = argparse.ArgumentParser(prog="openmwaa-scaler replay", description=__doc__.splitlines()[0])
-    parser.add_argument("file", type=Path, help="a file of recorded ticks, or the folder that holds the ring")
-    parser.add_argument("--json", action="store_true", help="write one JSON document in place of text")
+    parser.add_argument("file", type=Path, help="a file of recorded ticks, or the folder with the files")
+    parser.add_argument("--json", action="store_true", help="print one JSON document")
     options = parser.parse_args(arguments)
     notes: list[str] = []
-    differing: list[tuple[Recorded, Sequence[str]]] = []
+    differing: list[tuple[RecordedTick, Sequence[str]]] = []
     count = 0
     try:
         for recorded in read(options.file, notes):
             count += 1
             if differences := replay(recorded.tick):
                 differing.append((recorded, differences))
-    except UnreadableError as error:
+    except UnreadableRecordError as error:
         print(f"openmwaa-scaler: {error}", file=sys.stderr)
         return EXIT_UNREADABLE
     if not count:
-        print(f"openmwaa-scaler: {options.file} holds no tick", file=sys.stderr)
+        print(f"openmwaa-scaler: {options.file} has no tick", file=sys.stderr)
         return EXIT_UNREADABLE
-    _tell(count, differing, notes, as_json=options.json)
+    _print_result(count, differing, notes, as_json=options.json)
     return EXIT_DIFFERENT if differing else EXIT_SAME
 
 
-def read(path: Path, notes: list[str]) -> Iterator[Recorded]:
-    """Yield every recorded tick of a file, or of all files of a folder; a line that was cut off becomes a note.
+def read(path: Path, notes: list[str]) -> Iterator[RecordedTick]:
+    """Yield every recorded tick of a file, or of all files of a folder; an incomplete line becomes a note.
 
     Raises:
-        UnreadableError: something cannot be read.
+        UnreadableRecordError: a file or line cannot be read.
     """
     files = segments(path) if path.is_dir() else [path]
     if not files:
-        raise UnreadableError(f"{path} holds no file of recorded ticks")
+        raise UnreadableRecordError(f"{path} has no file of recorded ticks")
     for file in files:
         try:
             with file.open("rb") as lines:
                 for number, line in enumerate(lines, start=1):
                     if not line.endswith(b"\n"):
-                        notes.append(f"{file}:{number}: the last line is cut off and was left out")
+                        notes.append(f"{file}:{number}: the last line is incomplete and was skipped")
                         break
                     yield _parse(line, f"{file}:{number}")
         except OSError as error:
-            raise UnreadableError(f"{file} cannot be read: {error.strerror or error}") from error
+            raise UnreadableRecordError(f"{file} cannot be read: {error.strerror or error}") from error
 
 
-def _parse(line: bytes, place: str) -> Recorded:
+def _parse(line: bytes, place: str) -> RecordedTick:
     try:
         document = json.loads(line)
         version = document["version"]
         if version != VERSION:
-            raise UnreadableError(f"{place}: this is a record of version {version}; this scaler reads {VERSION}")
-        return Recorded(place, str(document["at"]), from_json(document["tick"]))
+            raise UnreadableRecordError(f"{place}: record version {version}; this scaler reads version {VERSION}")
+        return RecordedTick(place, str(document["at"]), from_json(document["tick"]))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise UnreadableError(f"{place}: this is no recorded tick: {type(error).__name__}: {error}") from error
+        raise UnreadableRecordError(f"{place}: not a recorded tick: {type(error).__name__}: {error}") from error
 
 
-def _tell(
-    count: int, differing: Sequence[tuple[Recorded, Sequence[str]]], notes: Sequence[str], *, as_json: bool
+def _print_result(
+    count: int, differing: Sequence[tuple[RecordedTick, Sequence[str]]], notes: Sequence[str], *, as_json: bool
 ) -> None:
     if as_json:
         found = [

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Full ticks on disk, for `openmwaa-scaler replay`: a bounded ring of files, one JSON line a tick.
+"""Recorded ticks on disk, for `openmwaa-scaler replay`: a bounded ring of files, one JSON line per tick.
 
-A thread of its own encodes and writes. A tick is never made to wait and never fails for it: what does not fit is
-counted and left out. Each line is one write, and each process, and each failure to write, begins a new file, so a
-crash or a full disk leaves at most one broken line, and that at the end of a file.
+A separate thread encodes and writes. Recording never delays a tick and never makes it fail: a tick without room is
+counted and dropped. Each line is one write. Each process, and each failed write, starts a new file, so a crash or a
+full disk leaves at most one incomplete line, at the end of a file.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ from collections.abc import Callable
 from pathlib import Path
 
 from scaler.core.tick import Tick
-from scaler.reporting.decision_line import rfc3339
+from scaler.ports import rfc3339
 from scaler.reporting.tick_codec import to_json
-from scaler.runtime.tick_result import Report
+from scaler.runtime.tick_result import TickResult
 
-VERSION = 1
+VERSION = 2
 SEGMENT_BYTES = 8 * 1024 * 1024
 SEGMENTS = 8
 BACKLOG = 1000
-"""Ticks that wait for the disk; each is held as the objects that the loop holds anyway."""
+"""The maximum of ticks in the queue to the disk; they share the objects of the loop."""
 CLOSE_WITHIN_S = 5.0
 PATTERN = "ticks-*.jsonl"
 
 
 def record_line(at: str, tick: Tick) -> bytes:
-    """Return a tick as its line in a file."""
+    """Return the line of a tick in a file."""
     document = {"version": VERSION, "at": at, "tick": to_json(tick)}
     return json.dumps(document, separators=(",", ":"), allow_nan=False).encode() + b"\n"
 
@@ -40,60 +40,60 @@ def segments(folder: Path) -> list[Path]:
     return sorted(folder.glob(PATTERN), key=_number)
 
 
-class Recorder:
-    """A listener that keeps every tick for a while; `start` before the first, `close` after the last."""
+class TickRecorder:
+    """A listener that records every tick; call `start` before the first and `close` after the last."""
 
     def __init__(self, folder: Path, *, segment_bytes: int = SEGMENT_BYTES, kept: int = SEGMENTS) -> None:
         self._ring = _Ring(folder, segment_bytes=segment_bytes, kept=kept)
         self._waiting: queue.Queue[tuple[str, Tick] | None] = queue.Queue(BACKLOG)
         self._thread = threading.Thread(target=self._work, name="recorder", daemon=True)
-        self._on_left_out: Callable[[], None] = lambda: None
-        self.left_out = 0
-        """Ticks that were not written, for whatever reason."""
+        self._on_dropped: Callable[[], None] = lambda: None
+        self.dropped = 0
+        """The number of ticks that were not written."""
         self.problem: str | None = None
-        """Why the last tick that was left out was left out; None once one was written again."""
+        """Why the last dropped tick was dropped; None after the next successful write."""
 
-    def start(self, *, on_left_out: Callable[[], None] | None = None) -> None:
-        """Start the thread; `on_left_out` is called for each tick left out, from any thread."""
-        self._on_left_out = on_left_out or self._on_left_out
+    def start(self, *, on_dropped: Callable[[], None] | None = None) -> None:
+        """Start the thread; `on_dropped` is called for each dropped tick, from any thread."""
+        self._on_dropped = on_dropped or self._on_dropped
         self._thread.start()
 
-    def ticked(self, report: Report) -> None:
-        """Queue the tick; one that finds no room is left out."""
+    def on_tick(self, result: TickResult) -> None:
+        """Queue the tick; drop it if the queue is full."""
         try:
-            self._waiting.put_nowait((rfc3339(report.at), report.tick))
+            self._waiting.put_nowait((rfc3339(result.at), result.tick))
         except queue.Full:
-            self._leave_out(f"{BACKLOG} ticks wait for the disk")
+            self._drop(f"{BACKLOG} ticks wait for the disk")
 
     def failed(self, fleet: str, error: BaseException) -> None:
-        """A tick that was not finished cannot be decided again."""
+        """Do nothing: an unfinished tick cannot be replayed."""
 
     def close(self) -> None:
-        """Write what waits, for at most some seconds, and end the thread."""
+        """Write the queued ticks, for at most some seconds, and end the thread."""
         try:
             self._waiting.put(None, timeout=CLOSE_WITHIN_S)
         except queue.Full:
-            return  # the disk hangs; the thread ends with the process
+            return  # the disk does not respond; the thread ends with the process
         self._thread.join(CLOSE_WITHIN_S)
 
     def _work(self) -> None:
         while (item := self._waiting.get()) is not None:
             try:
                 self._ring.append(record_line(*item))
-            except Exception as error:  # noqa: BLE001  a record is a help, never a reason to stop scaling
-                self._leave_out(f"{type(error).__name__}: {error}")
+            except Exception as error:  # noqa: BLE001  a failed record must never stop the scaler
+                self._drop(f"{type(error).__name__}: {error}")
             else:
                 self.problem = None
         self._ring.close()
 
-    def _leave_out(self, why: str) -> None:
-        self.left_out += 1
+    def _drop(self, why: str) -> None:
+        self.dropped += 1
         self.problem = why
-        self._on_left_out()
+        self._on_dropped()
 
 
 class _Ring:
-    """The files; used by the thread alone."""
+    """The files; only the thread uses them."""
 
     def __init__(self, folder: Path, *, segment_bytes: int, kept: int) -> None:
         self._folder = folder
@@ -128,7 +128,7 @@ class _Ring:
         self._folder.mkdir(parents=True, exist_ok=True)
         there = segments(self._folder)
         number = _number(there[-1]) + 1 if there else 1
-        # Room first: the ring is never larger than it may be. Files of earlier processes count too.
+        # Old files are removed first, so that the ring never exceeds its limit. It includes files of earlier processes.
         for old in there[: max(0, len(there) - self._kept + 1)]:
             old.unlink(missing_ok=True)
         path = self._folder / f"ticks-{number:08d}.jsonl"

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A fleet's share of what all fleets use: it asks so many of its workers at once and no more.
+"""Limits the concurrent requests of one fleet to its workers.
 
-A thousand workers that do not answer would otherwise hold every connection until their deadline, and the workers of
-other fleets would look silent.
+Without a limit, a thousand workers that do not answer would hold every connection until their deadline, and the workers
+of other fleets would look silent.
 """
 
 from __future__ import annotations
@@ -10,29 +10,30 @@ from __future__ import annotations
 import asyncio
 
 from scaler.core.model import AgentState, Task
-from scaler.ports import Workers
+from scaler.ports import WorkersPort
 
-AT_ONCE = 32
+CONCURRENCY = 32
+"""Requests of one fleet at the same time; all fleets share 500 connections."""
 
 
-class BoundedWorkers:
-    """The port `Workers` for one fleet."""
+class LimitedWorkers:
+    """The port `WorkersPort` for one fleet."""
 
-    def __init__(self, workers: Workers, at_once: int = AT_ONCE) -> None:
+    def __init__(self, workers: WorkersPort, concurrency: int = CONCURRENCY) -> None:
         self._workers = workers
-        self._room = asyncio.Semaphore(at_once)
+        self._slots = asyncio.Semaphore(concurrency)
 
     async def state(self, task: Task) -> AgentState:
-        """Return what the worker says about itself."""
-        async with self._room:
+        """Return the state that the worker reports."""
+        async with self._slots:
             return await self._workers.state(task)
 
     async def drain(self, task: Task, lease_s: float) -> AgentState:
-        """Ask the worker to take nothing new for `lease_s` seconds."""
-        async with self._room:
+        """Stop the worker from taking messages for `lease_s` seconds."""
+        async with self._slots:
             return await self._workers.drain(task, lease_s)
 
     async def resume(self, task: Task) -> AgentState:
-        """Ask the worker to consume again."""
-        async with self._room:
+        """Make the worker consume again."""
+        async with self._slots:
             return await self._workers.resume(task)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""When a fleet ticks: on a grid of its interval, at an offset of its own, and more rarely while AWS throttles."""
+"""When a fleet ticks: on a grid of its interval, with an offset of its own, and less often while AWS throttles."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ import zlib
 
 SLOWEST_S = 60.0
 COHORT = 20
-"""Fleets that tick together share calls (ten services, a hundred tasks each); twenty of them keep the loop busy for a
-fifth of a second."""
+"""Fleets that tick at the same time share calls (ten services, a hundred tasks each). Twenty of them keep the event
+loop busy for 0.2 s."""
 
 
 def offset_s(name: str, interval_s: float, fleets: int) -> float:
-    """Return the fleet's place in the interval: the same one always, and some twenty fleets in each."""
+    """Return the fleet's offset in the interval: it never changes, and about twenty fleets share one."""
     cohorts = math.ceil(fleets / COHORT)
     return interval_s * (zlib.crc32(name.encode()) % max(1, cohorts)) / max(1, cohorts)
 
 
-class Pace:
-    """How many intervals lie between two ticks."""
+class Backoff:
+    """The number of intervals between two ticks."""
 
     def __init__(self, interval_s: float) -> None:
         self.interval_s = interval_s
@@ -30,22 +30,22 @@ class Pace:
         """Time between two ticks."""
         return self.intervals * self.interval_s
 
-    def ticked(self, *, throttled: bool, urgent: bool) -> None:
-        """Twice as slow after a throttled tick, up to a minute; an interval faster after any other.
+    def on_tick(self, *, throttled: bool, urgent: bool) -> None:
+        """Double the interval after a throttled tick, up to a minute; shorten it by one after any other tick.
 
-        A fleet that protects workers (`urgent`) never waits: a worker that is refused does nothing until it is heard.
+        A fleet that protects workers (`urgent`) never slows down: a worker without protection takes no tasks.
         """
         if urgent:
             self.intervals = 1
         elif throttled:
-            self.intervals = min(self.intervals * 2, self._most)
+            self.intervals = min(self.intervals * 2, self._limit)
         else:
             self.intervals = max(1, self.intervals - 1)
 
-    def failed(self) -> None:
-        """Slow down a fleet whose ticks end in errors of our own; the first one may be an accident."""
-        self.intervals = min(self.intervals * 2, self._most)
+    def on_failure(self) -> None:
+        """Slow down a fleet whose ticks end in an error of the scaler itself."""
+        self.intervals = min(self.intervals * 2, self._limit)
 
     @property
-    def _most(self) -> int:
+    def _limit(self) -> int:
         return max(1, int(SLOWEST_S / self.interval_s))

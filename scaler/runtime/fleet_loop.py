@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """One tick of one fleet: observe, decide, act, report.
 
-The process may die between any two lines. What was decided is remembered before it is done, and doing it again is
-harmless: counts are absolute, drains are leases, and the next observation tells what came of it.
+The process may die between any two lines. The state keeps a decision before the loop acts on it. A repeated action does
+no harm: counts are absolute, drains are leases, and the next observation shows the result.
 """
 
 from __future__ import annotations
@@ -12,118 +12,125 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from scaler.core.decide import decide
 from scaler.core.model import AgentState, Fleet, Known, Observation, Task
-from scaler.core.state import Decision, GenerationDecision, State
+from scaler.core.state import Decision, FleetState, ServiceDecision
 from scaler.core.tick import Tick
 from scaler.errors import SourceError, ThrottledError
-from scaler.runtime.observe import Observer, World
-from scaler.runtime.tick_result import Listener, Report, Write
+from scaler.runtime.observe import Observer, Ports
+from scaler.runtime.tick_result import TickListener, TickResult, Write
 from scaler.runtime.write_rate_limit import Urgency
 
 OBSERVE_SHARE = 0.6
-"""Of the interval: what remains belongs to the commands and the write."""
+"""Share of the interval for reads; the rest is for the commands and the writes."""
 PATIENCE_SHARE = 0.15
-"""Of the interval: a write waits no longer for its turn."""
+"""Share of the interval that a write waits for a token of the rate limit."""
 
 
 class FleetLoop:
-    """The loop of one fleet; `tick` is one turn of it."""
+    """The loop of one fleet; each call of `tick` runs it once."""
 
     def __init__(
         self,
         fleet: Fleet,
         observer: Observer,
-        world: World,
-        listeners: Sequence[Listener],
+        ports: Ports,
+        listeners: Sequence[TickListener],
         *,
-        deciding: Callable[[Fleet, Observation, State, float], tuple[Decision, State]] = decide,
+        decide_with: Callable[[Fleet, Observation, FleetState, float], tuple[Decision, FleetState]] = decide,
     ) -> None:
         self.fleet = fleet
-        self._decide = deciding
+        self._decide = decide_with
         self._observer = observer
-        self._world = world
+        self._ports = ports
         self._listeners = listeners
-        self._state = State()
+        self._state = FleetState()
 
-    def take_over(self, before: FleetLoop) -> None:
-        """Go on with what another loop of the same fleet remembers; its settings changed."""
+    def inherit_state(self, before: FleetLoop) -> None:
+        """Take over the state of an earlier loop of the same fleet; its settings changed."""
         if before is not self:
             self._state = before._state
-            self._observer.take_over(before._observer)
+            self._observer.inherit_state(before._observer)
 
-    async def tick(self) -> Report:
+    async def tick(self) -> TickResult:
         """Observe, decide, act; the caller sets the deadline."""
-        clock = self._world.clock
-        began = clock.monotonic()
+        clock = self._ports.clock
+        started_at = clock.monotonic()
         observation, errors = await self._observer.observe(self.fleet.interval_s * OBSERVE_SHARE)
         now, before = clock.monotonic(), self._state
         decision, self._state = self._decide(self.fleet, observation, before, now)
         tick = Tick(self.fleet, observation, before, now, decision)
-        writes, refused = await self._act(decision, _tasks(observation))
-        report = Report(clock.wall(), tick, writes, (*errors, *refused), clock.monotonic() - began)
+        writes, failed = await self._act(decision, _tasks(observation))
+        report = TickResult(clock.wall(), tick, writes, (*errors, *failed), clock.monotonic() - started_at)
         for listener in self._listeners:
-            listener.ticked(report)
+            listener.on_tick(report)
         return report
 
     def failed(self, error: BaseException) -> None:
-        """Tell the listeners that a tick was not finished."""
+        """TickResult to the listeners that a tick was not finished."""
         for listener in self._listeners:
             listener.failed(self.fleet.name, error)
 
     async def _act(self, decision: Decision, tasks: dict[str, Task]) -> tuple[dict[str, Write], list[SourceError]]:
-        # More workers, or protection, cannot wait for a worker that does not answer.
-        writes = await self._each(decision, self._raise, reduces=False)
+        # Growth and protection do not wait for workers that do not answer.
+        writes = await self._write_each(decision, self._raise, reduces=False)
         answers, errors = await self._command(decision, tasks)
 
-        async def reduce(service: str, order: GenerationDecision) -> Write:
-            # The turn first: nothing may come between the last look and the write.
-            doubt = await self._turn(order) or await self._doubt(service, order, answers)
-            return Write(_count(order), left_out=doubt) if doubt else await self._write(service, order)
+        async def reduce(service: str, order: ServiceDecision) -> Write:
+            # The token first: nothing may delay the write after the last check.
+            reason = await self._await_token(order) or await self._recheck(service, order, answers)
+            return Write(_count(order), left_out=reason) if reason else await self._write(service, order)
 
-        return writes | await self._each(decision, reduce, reduces=True), errors
+        return writes | await self._write_each(decision, reduce, reduces=True), errors
 
-    async def _each(
-        self, decision: Decision, write: Callable[[str, GenerationDecision], Awaitable[Write]], *, reduces: bool
+    async def _write_each(
+        self, decision: Decision, write: Callable[[str, ServiceDecision], Awaitable[Write]], *, reduces: bool
     ) -> dict[str, Write]:
-        """Write the services whose count is to be raised, or those whose count is to be lowered, side by side."""
-        due = {name: each for name, each in decision.generations.items() if each.writes and each.reduces is reduces}
-        return dict(zip(due, await asyncio.gather(*(write(name, each) for name, each in due.items())), strict=True))
+        """Write all services whose count rises, or all whose count falls, at the same time."""
+        due = {
+            name: service
+            for name, service in decision.services.items()
+            if service.writes and service.reduces is reduces
+        }
+        return dict(
+            zip(due, await asyncio.gather(*(write(name, service) for name, service in due.items())), strict=True)
+        )
 
-    async def _doubt(self, name: str, order: GenerationDecision, answers: dict[str, AgentState]) -> str | None:
-        """Look once more before the only step that can stop a worker."""
+    async def _recheck(self, name: str, order: ServiceDecision, answers: dict[str, AgentState]) -> str | None:
+        """Read once more before the only step that can stop a worker; return why the write is left out, or None."""
         for arn in order.released:
             answer = answers.get(arn)
             if answer is None or answer.phase != "released":
                 return f"{arn} did not confirm that it is released"
         try:
-            service = await self._world.cluster.service(name)
+            service = await self._ports.cluster.service(name)
         except SourceError as error:
             return f"the service could not be read again: {error}"
         if service.desired != order.observed:
-            return f"desired is {service.desired} by now, {order.observed} was decided upon"
-        return "a deployment began" if service.rolling else None
+            return f"desired changed to {service.desired}; the decision used {order.observed}"
+        return "a deployment started" if service.rolling else None
 
-    async def _turn(self, order: GenerationDecision) -> str | None:
-        """Wait for this write's turn in the account's budget; return why it is left out instead."""
+    async def _await_token(self, order: ServiceDecision) -> str | None:
+        """Wait for a token of the account's rate limit; return why the write is left out, or None."""
         urgency = Urgency.SHRINK if order.reduces else Urgency.PROTECT if order.kind == "protect" else Urgency.GROW
         patience_s = self.fleet.interval_s * PATIENCE_SHARE
-        if self._world.writes is None or await self._world.writes.take(urgency, patience_s):
+        limit = self._ports.write_rate_limit
+        if limit is None or await limit.take(urgency, patience_s):
             return None
-        return f"too many writes at once: no turn within {patience_s:g} s; decided anew at the next tick"
+        return f"too many writes at once: no token within {patience_s:g} s; the next tick decides again"
 
-    async def _raise(self, service: str, order: GenerationDecision) -> Write:
-        waits_too_long = await self._turn(order)
-        return Write(_count(order), left_out=waits_too_long) if waits_too_long else await self._write(service, order)
+    async def _raise(self, service: str, order: ServiceDecision) -> Write:
+        reason = await self._await_token(order)
+        return Write(_count(order), left_out=reason) if reason else await self._write(service, order)
 
-    async def _write(self, service: str, order: GenerationDecision) -> Write:
-        clock, desired = self._world.clock, _count(order)
-        began = clock.monotonic()
+    async def _write(self, service: str, order: ServiceDecision) -> Write:
+        clock, desired = self._ports.clock, _count(order)
+        started_at = clock.monotonic()
         try:
-            await self._world.cluster.set_desired(service, desired)
+            await self._ports.cluster.set_desired(service, desired)
         except SourceError as error:
-            if isinstance(error, ThrottledError) and self._world.writes is not None:
-                self._world.writes.throttled()
-            return Write(desired, error=error, duration_s=clock.monotonic() - began)
-        return Write(desired, answered_at=clock.wall(), duration_s=clock.monotonic() - began)
+            if isinstance(error, ThrottledError) and self._ports.write_rate_limit is not None:
+                self._ports.write_rate_limit.on_throttled()
+            return Write(desired, error=error, duration_s=clock.monotonic() - started_at)
+        return Write(desired, answered_at=clock.wall(), duration_s=clock.monotonic() - started_at)
 
     async def _command(
         self, decision: Decision, tasks: dict[str, Task]
@@ -141,18 +148,18 @@ class FleetLoop:
         async with asyncio.TaskGroup() as group:
             for arn in decision.drains:
                 if arn in tasks:
-                    group.create_task(post(arn, lambda task: self._world.workers.drain(task, lease_s)))
+                    group.create_task(post(arn, lambda task: self._ports.workers.drain(task, lease_s)))
             for arn in decision.resumes:
                 if arn in tasks:
-                    group.create_task(post(arn, self._world.workers.resume))
+                    group.create_task(post(arn, self._ports.workers.resume))
         return answers, errors
 
 
 def _tasks(observation: Observation) -> dict[str, Task]:
-    readings = [seen.tasks for seen in observation.generations.values()]
+    readings = [service.tasks for service in observation.services.values()]
     return {task.arn: task for tasks in readings if isinstance(tasks, Known) for task in tasks.value}
 
 
-def _count(order: GenerationDecision) -> int:
-    assert order.desired is not None  # noqa: S101  it writes
+def _count(order: ServiceDecision) -> int:
+    assert order.desired is not None  # noqa: S101  the decision writes
     return order.desired

@@ -1,63 +1,62 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The controls of all fleets, read once a tick for all of them and remembered for ever.
+"""The manual overrides of all fleets, read once a tick for all of them and remembered without a time limit.
 
-An order that was given stays in force while SSM is silent: forgetting that a person said "pause" would be worse than
-obeying for too long, and `until` ends it all the same. Only a scaler that never read any does not know.
+An override stays in force while SSM does not answer: to forget a pause would be worse than to keep it for too long, and
+`until` ends it in any case. The overrides are unknown only if the scaler has never read them.
 """
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping, Sequence
 
+from scaler.adapters.shared import SharedByKey
 from scaler.config.overrides import in_force
-from scaler.core.model import Controls, Known, Reading, Stale, Unknown
+from scaler.core.model import Known, Overrides, Reading, Stale, Unknown
 from scaler.errors import SourceError
-from scaler.ports import Clock, ControlsSource
+from scaler.ports import Clock, OverridesSource
 
 
-class SharedControls:
-    """One reading answers all fleets of a tick: whoever comes second waits for the first one's answer."""
+class SharedOverrides:
+    """One read serves all fleets of a tick."""
 
-    def __init__(self, source: ControlsSource, fleets: Sequence[str], clock: Clock, *, max_age_s: float) -> None:
+    def __init__(self, source: OverridesSource, fleets: Sequence[str], clock: Clock, *, max_age_s: float) -> None:
         self._source = source
         self._fleets = tuple(fleets)
-        self._clock = clock
-        self._max_age_s = max_age_s
-        self._lock = asyncio.Lock()
-        self._answer: tuple[float, Mapping[str, Controls | SourceError]] | None = None
+        self._shared: SharedByKey[Overrides] = SharedByKey(
+            self._read, clock.monotonic, max_age_s=max_age_s, max_failure_age_s=max_age_s
+        )
 
-    async def controls(self, fleet: str) -> Controls:
-        """Return what was ordered for the fleet, at most `max_age_s` old.
+    async def of(self, fleet: str) -> Overrides:
+        """Return the fleet's overrides, at most `max_age_s` old.
 
         Raises:
-            SourceError: it cannot be known; shared just so.
+            SourceError: they cannot be read; the error is shared for the same time.
         """
-        async with self._lock:
-            if self._answer is None or self._clock.monotonic() - self._answer[0] > self._max_age_s:
-                found = await self._source.read(self._fleets)
-                self._answer = (self._clock.monotonic(), found)
-            answer = self._answer[1].get(fleet)
-        if answer is None:
-            raise SourceError("controls", f"fleet {fleet} was not asked for")
-        if isinstance(answer, SourceError):
-            raise answer
-        return answer
+        if fleet not in self._fleets:
+            raise SourceError("overrides", f"fleet {fleet} is not configured")
+        return await self._shared.get_key(fleet)
 
     def watch(self, fleets: Sequence[str]) -> None:
-        """Ask for these fleets from now on; the settings changed."""
+        """Read these fleets from now on; the settings changed."""
         self._fleets = tuple(fleets)
-        self._answer = None
+        self._shared.forget()
+
+    async def close(self) -> None:
+        """Cancel a read that is under way."""
+        await self._shared.close()
+
+    async def _read(self) -> Mapping[str, Overrides | SourceError]:
+        return await self._source.read(self._fleets)
 
 
-class ControlsMemory:
-    """The last known controls of one fleet, and whether their time is over."""
+class LastOverrides:
+    """The last known overrides of one fleet; they expire also while they cannot be read."""
 
     def __init__(self) -> None:
-        self._last: Known[Controls] | None = None
+        self._last: Known[Overrides] | None = None
 
-    def of(self, reading: Known[Controls] | Unknown, clock: Clock) -> Reading[Controls]:
-        """Return what is in force now: as read, else as remembered however long ago, else unknown."""
+    def of(self, reading: Known[Overrides] | Unknown, clock: Clock) -> Reading[Overrides]:
+        """Return the overrides in force: as read, else as remembered however long ago, else unknown."""
         if isinstance(reading, Known):
             self._last = reading
             return Known(in_force(reading.value, clock.wall()), reading.at)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Runs the loops of all fleets side by side, and survives whatever any one of them does.
+"""Runs the loops of all fleets at the same time; a failure of one fleet does not affect the others.
 
-Each fleet has its own task, deadline and pace. One that raises, hangs, or does not even end when it is cancelled is
-reported and left to itself; the others do not notice. Fleets come, change and go while the others tick.
+Each fleet has its own task, deadline and backoff. A tick that raises, hangs, or ignores its cancellation is reported
+and abandoned. Fleets are added, changed and removed while the others tick.
 """
 
 from __future__ import annotations
@@ -14,40 +14,41 @@ from dataclasses import dataclass, field
 
 from scaler.errors import ThrottledError
 from scaler.ports import Clock
-from scaler.runtime.backoff import SLOWEST_S, Pace, offset_s
+from scaler.runtime.backoff import SLOWEST_S, Backoff, offset_s
 from scaler.runtime.fleet_loop import FleetLoop
-from scaler.runtime.tick_result import Report
+from scaler.runtime.tick_result import TickResult
 
 TICK_SHARE = 0.95
-"""A tick that takes longer than this part of its interval is given up: the next one sees the world anew."""
+"""Share of the interval after which a tick is cancelled; the next tick observes again."""
 GRACE_S = 1.0
-"""A tick that was given up ends within this; one that does not is left behind."""
+"""Time for a cancelled tick to end; a tick that takes longer is abandoned."""
 SILENCE_LIMIT_S = 30.0
 PROBE_S = 1.0
-"""How often the loop's lag is measured."""
+"""How often the event loop's lag is measured."""
 
 
 class StuckTickError(Exception):
-    """The fleet's last tick was cancelled and has not ended; another one beside it could contradict it."""
+    """The fleet's last tick was cancelled and has not ended; a second tick at the same time could contradict it."""
 
 
 @dataclass
-class _Seat:
-    """One fleet and what is known of its turning."""
+class _FleetRunner:
+    """One fleet's loop and the state of its ticks."""
 
     loop: FleetLoop
-    pace: Pace
+    backoff: Backoff
     offset_s: float
     next_loop: FleetLoop | None = None
-    gone: bool = False
+    removed: bool = False
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     ticked_at: float = 0.0
     failures: int = 0
-    left_behind: asyncio.Task[Report] | None = None
+    """Ticks in a row that were not finished."""
+    abandoned: asyncio.Task[TickResult] | None = None
 
 
 class Supervisor:
-    """Keeps every fleet's loop ticking and knows when each last did."""
+    """Runs every fleet's loop and knows when each last ticked."""
 
     def __init__(
         self,
@@ -55,53 +56,53 @@ class Supervisor:
         clock: Clock,
         *,
         on_lag: Callable[[float], None] = lambda _: None,
-        on_gone: Callable[[str], None] = lambda _: None,
+        on_removed: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._clock = clock
         self._on_lag = on_lag
-        self._on_gone = on_gone
-        self._seats: dict[str, _Seat] = {}
+        self._on_removed = on_removed
+        self._runners: dict[str, _FleetRunner] = {}
         self._group: asyncio.TaskGroup | None = None
         self.apply(loops)
 
     def apply(self, loops: Sequence[FleetLoop]) -> None:
-        """Take these loops from the next tick on: new fleets begin, changed ones keep their state, others end.
+        """Use these loops from the next tick on: new fleets start, changed fleets keep their state, other fleets end.
 
-        A fleet that ends leaves its workers alone: those in drain resume when their lease ends.
+        A fleet that ends does not touch its workers: a drained worker resumes when its lease ends.
         """
         names = {loop.fleet.name for loop in loops}
-        for name in self._seats.keys() - names:
-            seat = self._seats.pop(name)
-            seat.gone = True
-            seat.wake.set()
+        for name in self._runners.keys() - names:
+            runner = self._runners.pop(name)
+            runner.removed = True
+            runner.wake.set()
         for loop in loops:
             name = loop.fleet.name
-            if name in self._seats:
-                self._seats[name].next_loop = loop
-                self._seats[name].wake.set()
+            if name in self._runners:
+                self._runners[name].next_loop = loop
+                self._runners[name].wake.set()
                 continue
             interval_s = loop.fleet.interval_s
-            seat = _Seat(loop, Pace(interval_s), offset_s(name, interval_s, len(loops)))
-            seat.ticked_at = self._clock.monotonic()
-            self._seats[name] = seat
+            runner = _FleetRunner(loop, Backoff(interval_s), offset_s(name, interval_s, len(loops)))
+            runner.ticked_at = self._clock.monotonic()
+            self._runners[name] = runner
             if self._group is not None:
-                self._group.create_task(self._run(seat), name=f"fleet {name}")
+                self._group.create_task(self._run(runner), name=f"fleet {name}")
 
     async def run(self) -> None:
         """Tick until cancelled."""
         async with asyncio.TaskGroup() as self._group:
-            for name, seat in self._seats.items():
-                self._group.create_task(self._run(seat), name=f"fleet {name}")
+            for name, runner in self._runners.items():
+                self._group.create_task(self._run(runner), name=f"fleet {name}")
             await self._probe()
 
     def problem(self) -> str | None:
-        """Return why the process should be restarted: no loop turns at all.
+        """Return why the process should be restarted: no fleet ticks at all.
 
-        One fleet that is stuck among others is no reason: a restart would cost the others their windows, again and
-        again. `failing` names it, and a rule tells somebody.
+        One stuck fleet among others is no reason: each restart would cost the other fleets their windows. `failing`
+        names the stuck fleet, and a Prometheus rule raises an alert.
         """
-        silent = {name: self._silent_s(seat) for name, seat in self._seats.items()}
-        stuck = [name for name, seconds in silent.items() if seconds > self._limit_s(self._seats[name])]
+        silent = {name: self._silent_s(runner) for name, runner in self._runners.items()}
+        stuck = [name for name, seconds in silent.items() if seconds > self._limit_s(self._runners[name])]
         if not stuck or len(stuck) < len(silent):
             return None
         return f"fleet {stuck[0]} has not ticked for {silent[stuck[0]]:.0f} s" + (
@@ -109,19 +110,19 @@ class Supervisor:
         )
 
     def failing(self) -> dict[str, int]:
-        """Return the fleets whose last ticks were not finished, and how many in a row."""
-        return {name: seat.failures for name, seat in self._seats.items() if seat.failures}
+        """Return the fleets whose last ticks were not finished, with the number of such ticks in a row."""
+        return {name: runner.failures for name, runner in self._runners.items() if runner.failures}
 
-    def paces(self) -> dict[str, float]:
-        """Return the seconds between two ticks of each fleet, as of now."""
-        return {name: seat.pace.seconds for name, seat in [*self._seats.items()]}
+    def tick_intervals(self) -> dict[str, float]:
+        """Return the current seconds between two ticks of each fleet."""
+        return {name: runner.backoff.seconds for name, runner in [*self._runners.items()]}
 
-    def _silent_s(self, seat: _Seat) -> float:
-        return self._clock.monotonic() - seat.ticked_at
+    def _silent_s(self, runner: _FleetRunner) -> float:
+        return self._clock.monotonic() - runner.ticked_at
 
     @staticmethod
-    def _limit_s(seat: _Seat) -> float:
-        return max(SILENCE_LIMIT_S + SLOWEST_S, 3 * seat.loop.fleet.interval_s)
+    def _limit_s(runner: _FleetRunner) -> float:
+        return max(SILENCE_LIMIT_S + SLOWEST_S, 3 * runner.loop.fleet.interval_s)
 
     async def _probe(self) -> None:
         loop = asyncio.get_running_loop()
@@ -130,60 +131,60 @@ class Supervisor:
             await asyncio.sleep(PROBE_S)
             self._on_lag(max(0.0, loop.time() - due))
 
-    async def _run(self, seat: _Seat) -> None:
-        due = self._clock.monotonic() + seat.offset_s
-        await self._sleep_until(seat, due)
-        while not seat.gone:
-            self._change(seat)
-            await self._turn(seat)
-            seat.ticked_at = self._clock.monotonic()
-            # On the grid, however long the tick took: fleets that ask together share calls.
-            interval_s = seat.pace.interval_s
-            due += seat.pace.seconds
-            if due < seat.ticked_at:
-                due += interval_s * -(-(seat.ticked_at - due) // interval_s)
-            due = min(due, seat.ticked_at + seat.pace.seconds)  # whatever a clock says that went back
-            await self._sleep_until(seat, due)
-        self._on_gone(seat.loop.fleet.name)
+    async def _run(self, runner: _FleetRunner) -> None:
+        due = self._clock.monotonic() + runner.offset_s
+        await self._sleep_until(runner, due)
+        while not runner.removed:
+            self._apply_next_loop(runner)
+            await self._tick_once(runner)
+            runner.ticked_at = self._clock.monotonic()
+            # On the grid, however long the tick took: fleets that tick at the same time share calls.
+            interval_s = runner.backoff.interval_s
+            due += runner.backoff.seconds
+            if due < runner.ticked_at:
+                due += interval_s * -(-(runner.ticked_at - due) // interval_s)
+            due = min(due, runner.ticked_at + runner.backoff.seconds)  # also if the clock went back
+            await self._sleep_until(runner, due)
+        self._on_removed(runner.loop.fleet.name)
 
-    def _change(self, seat: _Seat) -> None:
-        loop, seat.next_loop = seat.next_loop, None
+    def _apply_next_loop(self, runner: _FleetRunner) -> None:
+        loop, runner.next_loop = runner.next_loop, None
         if loop is None:
             return
-        loop.take_over(seat.loop)
-        if loop.fleet.interval_s != seat.pace.interval_s:
-            seat.pace = Pace(loop.fleet.interval_s)
-        seat.loop = loop
+        loop.inherit_state(runner.loop)
+        if loop.fleet.interval_s != runner.backoff.interval_s:
+            runner.backoff = Backoff(loop.fleet.interval_s)
+        runner.loop = loop
 
-    async def _sleep_until(self, seat: _Seat, due: float) -> None:
+    async def _sleep_until(self, runner: _FleetRunner, due: float) -> None:
         try:
             async with asyncio.timeout(max(0.0, due - self._clock.monotonic())):
-                await seat.wake.wait()
+                await runner.wake.wait()
         except TimeoutError:
             return
-        seat.wake.clear()
+        runner.wake.clear()
 
-    async def _turn(self, seat: _Seat) -> None:
+    async def _tick_once(self, runner: _FleetRunner) -> None:
         try:
-            report = await self._tick(seat)
+            report = await self._tick(runner)
         except (asyncio.CancelledError, KeyboardInterrupt, SystemExit):
             raise
         except BaseException as error:  # noqa: BLE001  one fleet's defect must not stop the others; it is logged and counted
-            seat.failures += 1
-            if seat.failures > 1:
-                seat.pace.failed()
-            self._tell(seat, error)
+            runner.failures += 1
+            if runner.failures > 1:
+                runner.backoff.on_failure()
+            self._report_failure(runner, error)
         else:
-            seat.failures = 0
-            seat.pace.ticked(throttled=_throttled(report), urgent=report.tick.decision.kind == "protect")
+            runner.failures = 0
+            runner.backoff.on_tick(throttled=_throttled(report), urgent=report.tick.decision.kind == "protect")
 
-    async def _tick(self, seat: _Seat) -> Report:
-        if seat.left_behind is not None:
-            if not seat.left_behind.done():
+    async def _tick(self, runner: _FleetRunner) -> TickResult:
+        if runner.abandoned is not None:
+            if not runner.abandoned.done():
                 raise StuckTickError("the last tick was cancelled and has not ended")
-            seat.left_behind = None
-        deadline_s = seat.loop.fleet.interval_s * TICK_SHARE
-        task = asyncio.create_task(seat.loop.tick(), name=f"tick {seat.loop.fleet.name}")
+            runner.abandoned = None
+        deadline_s = runner.loop.fleet.interval_s * TICK_SHARE
+        task = asyncio.create_task(runner.loop.tick(), name=f"tick {runner.loop.fleet.name}")
         try:
             await asyncio.wait({task}, timeout=deadline_s)
             if not task.done():
@@ -192,15 +193,15 @@ class Supervisor:
         finally:
             if not task.done():
                 task.cancel()
-                seat.left_behind = task
+                runner.abandoned = task
         if not task.done() or task.cancelled():
             raise TimeoutError(f"the tick was not finished within {deadline_s:g} s")
         return task.result()
 
-    def _tell(self, seat: _Seat, error: BaseException) -> None:
-        with contextlib.suppress(Exception):  # whoever cannot even be told of a failure has been counted
-            seat.loop.failed(error)
+    def _report_failure(self, runner: _FleetRunner, error: BaseException) -> None:
+        with contextlib.suppress(Exception):  # the failure is counted already
+            runner.loop.failed(error)
 
 
-def _throttled(report: Report) -> bool:
+def _throttled(report: TickResult) -> bool:
     return any(isinstance(error, ThrottledError) for error in report.errors)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What one tick of one fleet did."""
+"""The result of one tick of one fleet."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from scaler.errors import SourceError
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """One UpdateService: answered, failed, or left out at the last moment."""
+    """One UpdateService: answered, failed, or left out after the last check."""
 
     desired: int
     answered_at: datetime | None = None
@@ -24,13 +24,13 @@ class Write:
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
-    """One tick and what came of it."""
+class TickResult:
+    """One tick and its result."""
 
     at: datetime
     tick: Tick
     writes: Mapping[str, Write]
-    """By the name of the service; what was not written is not there."""
+    """By service name; a service without a write is absent."""
     errors: Sequence[SourceError]
     duration_s: float
 
@@ -40,13 +40,13 @@ class Report:
         return next(iter(self.writes.values()), None)
 
 
-class Listener(Protocol):
-    """Somebody who wants to know of every tick."""
+class TickListener(Protocol):
+    """An observer of every tick."""
 
-    def ticked(self, report: Report) -> None:
-        """Take note; must not block and must not raise."""
+    def on_tick(self, report: TickResult) -> None:
+        """Record the tick; must not block and must not raise."""
         ...
 
     def failed(self, fleet: str, error: BaseException) -> None:
-        """Take note that a tick was not finished."""
+        """Record that a tick was not finished."""
         ...

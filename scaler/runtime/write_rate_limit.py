@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How fast UpdateService may be called: one token bucket for the account and region, the urgent first.
+"""The rate of UpdateService: one token bucket for the account and region, with priorities.
 
-AWS's own bucket holds 50 calls and fills with 5 a second, for everything in the account that changes services; ours is
-smaller, and halves when AWS throttles. A write that would wait too long is not made at all: the next tick sees the
-world anew and decides again, and nothing that was true a minute ago is ever written.
+AWS's own bucket holds 50 calls and gains 5 a second, for everything in the account that changes services. Ours is
+smaller, and its rate halves when AWS throttles. A write that would wait too long is left out: the next tick observes
+and decides again, so the scaler never writes a count that is a minute old.
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ from itertools import count
 from scaler.ports import Clock
 
 SLOWEST = 0.1
-"""Of the rate: throttled however often, some writes go out."""
+"""Share of the rate that remains however often AWS throttles."""
 RECOVERY_S = 60.0
-"""A throttled budget is back at its full rate after this long without another throttle."""
+"""Time without another throttle until the full rate is back."""
 
 
 class Urgency(IntEnum):
-    """Who goes first."""
+    """The order of the writes that wait; the lowest number is first."""
 
     PROTECT = 0
-    """Raises desired because protection demands it: a worker is refused, or could be stopped."""
+    """Raises desired for protection: ECS refuses a worker's protection, or could stop a worker."""
     GROW = 1
     SHRINK = 2
 
 
-class WriteBudget:
-    """A token bucket with a queue by urgency."""
+class WriteRateLimit:
+    """A token bucket whose waiting writes are ordered by urgency."""
 
     def __init__(self, clock: Clock, *, per_s: float, burst: int) -> None:
         self._clock = clock
@@ -49,45 +49,45 @@ class WriteBudget:
         self._fill()
         self._per_s, self._burst = per_s, burst
         self._tokens = min(self._tokens, burst)
-        self._serve()
+        self._grant()
 
     async def take(self, urgency: Urgency, patience_s: float) -> bool:
-        """Wait for a token for at most `patience_s`; False: the write is to be left out."""
+        """Wait at most `patience_s` for a token; False: leave the write out."""
         self._fill()
         if not self._queue and self._tokens >= 1:
             self._tokens -= 1
             return True
-        turn = asyncio.get_running_loop().create_future()
-        heapq.heappush(self._queue, (urgency, next(self._order), turn))
-        self._serve()
+        waiter = asyncio.get_running_loop().create_future()
+        heapq.heappush(self._queue, (urgency, next(self._order), waiter))
+        self._grant()
         try:
             async with asyncio.timeout(patience_s):
-                await turn
+                await waiter
         except TimeoutError:
-            return turn.done() and not turn.cancelled()
+            return waiter.done() and not waiter.cancelled()
         except asyncio.CancelledError:
-            if turn.done() and not turn.cancelled():
-                self._tokens = min(self._burst, self._tokens + 1)  # it was given and will not be used
-                self._serve()
+            if waiter.done() and not waiter.cancelled():
+                self._tokens = min(self._burst, self._tokens + 1)  # the token was granted and will not be used
+                self._grant()
             raise
         finally:
-            turn.cancel()
+            waiter.cancel()
         return True
 
-    def throttled(self) -> None:
-        """AWS said no: its bucket is empty, whoever emptied it."""
+    def on_throttled(self) -> None:
+        """Halve the rate: AWS throttled, so its bucket is empty."""
         self._fill()
         self._tokens = 0.0
         self._share = max(SLOWEST, self._share / 2)
 
     @property
     def waiting(self) -> int:
-        """How many writes wait for a token."""
-        return sum(1 for _, _, turn in self._queue if not turn.done())
+        """The number of writes that wait for a token."""
+        return sum(1 for _, _, waiter in self._queue if not waiter.done())
 
     @property
     def rate(self) -> float:
-        """Writes a second that the budget gives out now."""
+        """The current rate, in writes a second."""
         return self._per_s * self._share
 
     def _fill(self) -> None:
@@ -96,22 +96,22 @@ class WriteBudget:
         self._tokens = min(self._burst, self._tokens + passed * self.rate)
         self._share = min(1.0, self._share + passed / RECOVERY_S)
 
-    def _serve(self) -> None:
-        """Give out what there is, the most urgent first, and come back when there is more."""
+    def _grant(self) -> None:
+        """Grant the available tokens, the most urgent write first, and set a timer for the next token."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
         self._fill()
         while self._queue:
-            _, _, turn = self._queue[0]
-            if turn.done():
+            _, _, waiter = self._queue[0]
+            if waiter.done():
                 heapq.heappop(self._queue)
             elif self._tokens >= 1:
                 heapq.heappop(self._queue)
                 self._tokens -= 1
-                turn.set_result(None)
+                waiter.set_result(None)
             else:
-                # A millisecond more than the arithmetic says: a rounding must not make this a busy loop.
+                # A millisecond extra: a rounding error must not make this a busy loop.
                 wait_s = (1 - self._tokens) / self.rate + 0.001
-                self._timer = asyncio.get_running_loop().call_later(wait_s, self._serve)
+                self._timer = asyncio.get_running_loop().call_later(wait_s, self._grant)
                 return

@@ -18,7 +18,7 @@ import boto3
 import pytest
 
 from tests.support.emulator import child_environment
-from tests.support.scaler_page import Stage, a_day_at_work, line, stage
+from tests.support.scaler_page import FakeScaler, decide_for_hours, fake_scaler, line
 
 pytestmark = pytest.mark.emulated
 
@@ -28,7 +28,7 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
 class Shell:
-    """Runs the command for one environment whose log group may hold lines."""
+    """Runs the command for one environment; its log group may have lines."""
 
     def __init__(self, endpoint: str, folder: Path) -> None:
         self.name = f"explain-{uuid.uuid4().hex[:8]}"
@@ -49,11 +49,11 @@ class Shell:
     def configure(self, fleets: str) -> None:
         (self._folder / "environment.yaml").write_text(FILE.format(name=self.name, fleets=fleets))
 
-    def log(self, told: Stage) -> None:
+    def log(self, scaler: FakeScaler) -> None:
         """Put what a scaler wrote where the awslogs driver puts it."""
         self.logs.create_log_group(logGroupName=self.group)
         self.logs.create_log_stream(logGroupName=self.group, logStreamName="scaler/scaler/1")
-        lines = told.out.getvalue().splitlines()
+        lines = scaler.out.getvalue().splitlines()
         events = [
             {"timestamp": int(datetime.fromisoformat(json.loads(text)["at"]).timestamp() * 1000) + 200, "message": text}
             for text in lines
@@ -75,92 +75,91 @@ def shell(emulator: str, tmp_path: Path) -> Shell:
     return Shell(emulator, tmp_path)
 
 
-def test_answers_why_there_are_seven_workers(shell: Shell) -> None:
-    told = stage()
-    a_day_at_work(told, hours=1)
-    shell.log(told)
+def test_explains_seven_workers(shell: Shell) -> None:
+    scaler = fake_scaler()
+    decide_for_hours(scaler, hours=1)
+    shell.log(scaler)
     done = shell.run()
     assert done.returncode == 0, done.stderr
     for words in (
-        "default: why are there 5 workers?",
-        "7 workers desired: 5 running, 2 on the way up.",
-        "33 task slots wanted: 13 queued + 20 running (says Airflow's database).",
-        "A worker has 5 slots, so that takes 7 workers.",
-        "33 slots wanted / 5 a worker = 7 needed -> 7 wanted (1 to 20) -> 7 desired -> 5 running",
+        "default: 5 workers running",
+        "7 workers desired, 5 running, 2 starting.",
+        "33 slots needed (13 queued + 20 running, from Airflow's database) / 5 per worker = 7 workers.",
+        "33 slots needed / 5 per worker = 7 workers -> target 7 (1 to 20) -> desired 7 -> running 5",
         "4 busy, 1 idle, 2 starting; 5 protected",
-        "3 -> 7  grow: 33 slots wanted",
-        "On the way up: 2 workers.",
+        "3 -> 7  grow: Desired 3 -> 7: 33 slots needed",
+        "Starting: 2 workers.",
     ):
         assert words in done.stdout, done.stdout
 
 
-def test_answers_for_a_moment_in_the_past_as_data(shell: Shell) -> None:
-    told = stage()
+def test_explains_a_past_time_as_json(shell: Shell) -> None:
+    scaler = fake_scaler()
     for ago, desired, before, kind in (
         *((ago, 3, 3, "hold") for ago in range(7200, 3600, -60)),
         (3600, 7, 3, "grow"),
         *((ago, 7, 7, "hold") for ago in range(3540, 1800, -60)),
         (1800, 5, 7, "shrink"),
     ):
-        told.decide(line(desired=desired, desired_before=before, kind=kind), ago_s=ago)
-    shell.log(told)
-    at = told.now - timedelta(minutes=45)
+        scaler.decide(line(desired=desired, desired_before=before, kind=kind), ago_s=ago)
+    shell.log(scaler)
+    at = scaler.now - timedelta(minutes=45)
     done = shell.run("--at", at.isoformat(), "--json")
     assert done.returncode == 0, done.stderr
     (found,) = json.loads(done.stdout)["fleets"]
     assert (found["decision"]["desired"], found["before"]["kind"], found["after"]["kind"]) == (7, "grow", "shrink")
-    assert found["answer"][0] == "7 workers desired and running."
+    assert found["summary"][0] == "7 workers desired, 7 running."
     shown = shell.run("--at", "45m ago")
-    assert "why were there 7 workers?" in shown.stdout
+    assert "default: 7 workers running" in shown.stdout
     assert "7 -> 5  shrink" in shown.stdout
 
 
-def test_says_plainly_that_nothing_was_decided(shell: Shell) -> None:
-    told = stage()
-    told.decide(line(desired=4), ago_s=3600)
-    shell.log(told)
+def test_reports_that_there_is_no_decision(shell: Shell) -> None:
+    scaler = fake_scaler()
+    scaler.decide(line(desired=4), ago_s=3600)
+    shell.log(scaler)
     done = shell.run()
     assert done.returncode == 3, done.stderr
-    assert "the scaler logged no decision within 3 min before" in done.stdout
+    assert "no decision in the log within 3 min before" in done.stdout
     assert "last decision" in done.stdout
     assert "at 4" in done.stdout
 
 
-def test_many_fleets_are_told_in_one_table(shell: Shell) -> None:
+def test_many_fleets_are_listed_in_one_table(shell: Shell) -> None:
     shell.configure("fleets:\n  small: {queues: [small]}\n  large: {queues: [large]}\n  quiet: {queues: [default]}\n")
-    told = stage()
-    told.decide(line("small", queued=1, running=1))
-    told.decide(line("large", queued=90, running=5, reason="[95] slots wanted."))
-    shell.log(told)
+    scaler = fake_scaler()
+    scaler.decide(line("small", queued=1, running=1))
+    scaler.decide(line("large", queued=90, running=5, reason="[95] slots needed."))
+    shell.log(scaler)
     done = shell.run()
     assert done.returncode == 0, done.stderr
     rows = {row.split()[0]: row.split()[1:4] for row in done.stdout.splitlines() if row[:5] in {"small", "large"}}
     assert rows == {"small": ["1", "1", "1"], "large": ["19", "19", "19"]}, done.stdout
-    assert "[95] slots wanted." in done.stdout, "what the log says is no markup"
+    assert "[95] slots needed." in done.stdout, "texts of the log are not markup"
     assert "no decision at that time" in done.stdout
 
 
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
-        pytest.param((), 1, "`terraform apply` makes it", id="no log group"),
+        pytest.param((), 1, "`terraform apply` creates it", id="no log group"),
         pytest.param(("--at", "noon"), 2, "is no time such as", id="no time"),
-        pytest.param(("--at", "2999-01-01T00:00:00Z"), 2, "is still to come", id="the future"),
-        pytest.param(("--fleet", "nobody"), 2, "there is no fleet nobody; the file has default", id="no fleet"),
+        pytest.param(("--at", "2999-01-01T00:00:00Z"), 2, "is in the future", id="the future"),
+        pytest.param(("--fleet", "nobody"), 2, "no fleet nobody in the file; it has default", id="no fleet"),
         pytest.param(("--local",), 1, "does not run on this machine", id="not up"),
     ],
 )
-def test_says_what_to_do_about_it(shell: Shell, arguments: tuple[str, ...], code: int, words: str) -> None:
+def test_errors_name_the_remedy(shell: Shell, arguments: tuple[str, ...], code: int, words: str) -> None:
     done = shell.run(*arguments)
     assert done.returncode == code, done.stdout + done.stderr
     assert words in " ".join(done.stderr.replace("│", " ").split()), done.stderr
 
 
 def test_every_command_of_the_page_runs(shell: Shell) -> None:
-    told = stage()
+    scaler = fake_scaler()
     for ago in range(26 * 3600, 0, -60):
-        told.decide(line(), ago_s=ago)
-    shell.log(told)
+        scaler.decide(line(), ago_s=ago)
+    shell.log(scaler)
     page = (ROOT / "docs/how-to/explain.md").read_text(encoding="utf-8")
     commands = [text for text in page.splitlines() if text.startswith("openmwaa explain")]
     assert len(commands) >= 4, "the page shows no commands"
@@ -168,4 +167,4 @@ def test_every_command_of_the_page_runs(shell: Shell) -> None:
         arguments = [word for word in shlex.split(command, comments=True)[2:] if word != "--local"]
         done = shell.run(*arguments)
         assert done.returncode in {0, 3}, f"{command}: {done.stdout}{done.stderr}"
-    assert datetime.now(UTC) > told.now
+    assert datetime.now(UTC) > scaler.now

@@ -35,7 +35,7 @@ def execute(server: Server, statement: str, *values: Any) -> None:
 
 
 def errors(world: FleetWorld) -> str:
-    return " ".join(world.decisions()[-1]["errors"])
+    return " ".join(error["text"] for error in world.decisions()[-1]["errors"])
 
 
 @pytest.mark.slow

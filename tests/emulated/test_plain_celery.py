@@ -105,7 +105,7 @@ def test_a_worker_that_ecs_refuses_to_protect_takes_nothing_until_the_scaler_mak
         (new,) = world.until("ECS refuses a worker twice", lambda: _refused(world, 2))
         assert new != old
         state = world.states()[new]
-        assert (state["phase"], state["gate"], state["protected_until"]) == ("refused", "shut", None)
+        assert (state["phase"], state["gate"], state["protected_until"]) == ("refused", "closed", None)
         assert "DEPLOYMENT_BLOCKED" in state["protection_refusal"]
         assert world.queue.counts()[0] == 3, "a refused worker took a message"
     world.until_finished(more)

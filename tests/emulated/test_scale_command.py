@@ -23,8 +23,8 @@ from openmwaa.local.down import down
 from openmwaa.local.install import venvs
 from openmwaa.local.paths import LocalPaths
 from scaler.adapters.aws import clients
-from scaler.adapters.override_store import SsmControls
-from scaler.core.model import Controls
+from scaler.adapters.override_store import SsmOverrides
+from scaler.core.model import Overrides
 from scaler.errors import BadAnswerError
 from tests.support.emulator import child_environment
 
@@ -85,20 +85,20 @@ async def scaler_reads(
     for name in [name for name in os.environ if name.lower().endswith("_proxy") or name == "AWS_PROFILE"]:
         monkeypatch.delenv(name)
     async with clients("us-east-1", "ssm") as (client,):
-        source = SsmControls(client, scale.prefix, deadline_s=20.0)
+        source = SsmOverrides(client, scale.prefix, deadline_s=20.0)
         yield lambda: source.read(["default", "spare"])
 
 
 async def test_the_scaler_reads_the_override(scale: ScaleCommand, scaler_reads: Callable[[], Any]) -> None:
-    assert await scaler_reads() == {"default": Controls(), "spare": Controls()}
+    assert await scaler_reads() == {"default": Overrides(), "spare": Overrides()}
     shown = scale.json("--fleet", "spare", "--max", "3", "--pause", "in", "--duration", "2h", "--reason", "a migration")
     assert shown["spare"]["active"] == {"min": 2, "max": 3}
     found = await scaler_reads()
     override = found["spare"]
-    assert (override.maximum, override.pause, override.why, override.fixed) == (3, "in", "a migration", None)
+    assert (override.maximum, override.pause, override.reason, override.fixed) == (3, "in", "a migration", None)
     assert override.by.startswith("arn:aws:"), f"by {override.by!r}, not the caller's ARN"
     assert override.until == shown["spare"]["override"]["until"]
-    assert found["default"] == Controls(), "the override of another fleet"
+    assert found["default"] == Overrides(), "the override of another fleet"
 
 
 async def test_overrides_are_combined_until_they_are_cleared(

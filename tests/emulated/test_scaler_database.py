@@ -16,7 +16,7 @@ from scaler.adapters.airflow_database import AirflowDatabase
 from scaler.config.settings import DatabaseSettings
 from scaler.core.model import DatabaseCount
 from scaler.errors import SourceError
-from scaler.ports import Vitals
+from scaler.ports import AirflowHealth
 from tests.support.postgres import SUPERUSER_PASSWORD, Server, running_postgres
 
 pytestmark = pytest.mark.emulated
@@ -149,7 +149,7 @@ async def job(server: Server, kind: str, state: str, beat_s_ago: float) -> None:
 async def test_schedulers_live_while_their_heart_beats(server: Server, version: str) -> None:
     await create(server, version)
     async with airflow(server) as database:
-        assert await database.vitals(60.0) == Vitals(0, 0.0), "nobody lives, and nothing waits"
+        assert await database.health(60.0) == AirflowHealth(0, 0.0), "nobody lives, and nothing waits"
         for kind, state, ago in (
             ("SchedulerJob", "running", 5.0),
             ("SchedulerJob", "running", 30.0),
@@ -158,8 +158,8 @@ async def test_schedulers_live_while_their_heart_beats(server: Server, version: 
             ("TriggererJob", "running", 5.0),
         ):
             await job(server, kind, state, ago)
-        assert (await database.vitals(60.0)).schedulers == 2
-        assert (await database.vitals(10.0)).schedulers == 1
+        assert (await database.health(60.0)).schedulers == 2
+        assert (await database.health(10.0)).schedulers == 1
 
 
 async def test_the_oldest_task_is_the_one_that_is_queued_the_longest(tables: Server) -> None:
@@ -173,7 +173,7 @@ async def test_the_oldest_task_is_the_one_that_is_queued_the_longest(tables: Ser
     await insert(tables, 1, "queued", executor="KubernetesExecutor")
     await insert(tables, 1, "queued")  # of an Airflow that has not said since when
     async with airflow(tables) as database:
-        assert 700 <= (await database.vitals(60.0)).oldest_queued_s < 700 + SOON_S
+        assert 700 <= (await database.health(60.0)).oldest_queued_s < 700 + SOON_S
 
 
 async def test_without_the_right_to_look_nothing_is_said(tables: Server) -> None:
@@ -181,7 +181,7 @@ async def test_without_the_right_to_look_nothing_is_said(tables: Server) -> None
         await connection.execute("revoke select (latest_heartbeat) on job from scaler")
     async with airflow(tables) as database:
         with pytest.raises(SourceError, match="permission denied"):
-            await database.vitals(60.0)
+            await database.health(60.0)
         assert await database.counts() == {}, "and what may be asked still is"
 
 

@@ -75,7 +75,7 @@ def test_nothing_is_received_before_the_task_is_protected(
     wait_for("three refusals", lambda: len(ecs.calls) >= 3, log=worker.log)
     state = worker.state()
     assert state is not None
-    assert (state["gate"], state["protected_until"]) == ("shut", None)
+    assert (state["gate"], state["protected_until"]) == ("closed", None)
     assert "DEPLOYMENT_BLOCKED" in state["protection_refusal"]
     before = sqs.first_poll_at
     assert before is None, "the worker received while ECS refused to protect it"

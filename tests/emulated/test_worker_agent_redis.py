@@ -154,7 +154,7 @@ def test_a_message_that_was_popped_when_the_drain_came_is_run_and_only_then_is_t
 
 def _behind_the_gate(worker: Worker) -> int | None:
     state = worker.state() or {}
-    return state["polls_in_flight"] if state.get("gate") == "shut" else None
+    return state["polls_in_flight"] if state.get("gate") == "closed" else None
 
 
 @pytest.mark.fault(

@@ -14,7 +14,16 @@ from playwright.async_api import Page, expect
 
 from scaler.reporting import page as scaler_page
 from tests.support.chromium import axe, browser
-from tests.support.scaler_page import Stage, a_day_at_work, grows_to_seven, line, served, stage, workers
+from tests.support.scaler_page import (
+    FakeScaler,
+    decide_for_hours,
+    fake_scaler,
+    line,
+    scale_out_to_seven,
+    served,
+    step,
+    workers,
+)
 
 pytestmark = [
     pytest.mark.timeout(1800),  # the first test of a fresh machine fetches a browser of 67 MB
@@ -27,60 +36,62 @@ expect.set_options(timeout=WAIT_MS)
 
 @asynccontextmanager
 async def opened(
-    told: Stage, size: tuple[int, int] = DESKTOP, scheme: Literal["light", "dark"] = "light", fleet: str = ""
+    scaler: FakeScaler, size: tuple[int, int] = DESKTOP, scheme: Literal["light", "dark"] = "light", fleet: str = ""
 ) -> AsyncIterator[Page]:
-    """The page of a stage in a browser; afterwards nothing may have gone wrong or elsewhere."""
+    """The page of a fake_scaler in a browser; afterwards nothing may have gone wrong or elsewhere."""
     faults: list[str] = []
-    async with served(told), browser() as chromium:
+    async with served(scaler), browser() as chromium:
         context = await chromium.new_context(
             viewport={"width": size[0], "height": size[1]}, color_scheme=scheme, device_scale_factor=1
         )
         page = await context.new_page()
         page.set_default_timeout(WAIT_MS)
-        page.on("console", lambda said: faults.append(said.text) if said.type in {"error", "warning"} else None)
+        page.on(
+            "console", lambda message: faults.append(message.text) if message.type in {"error", "warning"} else None
+        )
         page.on("pageerror", lambda error: faults.append(str(error)))
         page.on(
             "request",
-            lambda asked: faults.append(asked.url) if not asked.url.startswith((told.url, "data:")) else None,
+            lambda request: faults.append(request.url) if not request.url.startswith((scaler.url, "data:")) else None,
         )
-        await page.goto(told.url + (f"#{fleet}" if fleet else ""))
+        await page.goto(scaler.url + (f"#{fleet}" if fleet else ""))
         yield page
         await context.close()
-    assert faults == [], "the console reported, or the page asked somebody else"
+    assert faults == [], "an error in the console, or a request to another server"
 
 
 async def fits(page: Page) -> bool:
     return bool(await page.evaluate("document.documentElement.scrollWidth <= innerWidth"))
 
 
-def seven() -> Stage:
-    told = stage()
-    a_day_at_work(told, hours=2)
-    return told
+def seven() -> FakeScaler:
+    scaler = fake_scaler()
+    decide_for_hours(scaler, hours=2)
+    return scaler
 
 
-async def test_answers_why_there_are_seven_workers() -> None:
+async def test_explains_seven_workers() -> None:
     async with opened(seven()) as page:
         await expect(page.locator("h1")).to_have_text("Why are there 5 workers, going to 7?")
-        answer = page.locator("#answer")
-        await expect(answer).to_contain_text("7 workers desired: 5 running, 2 on the way up.")
-        await expect(answer).to_contain_text("33 task slots wanted: 13 queued + 20 running (says Airflow's database).")
-        await expect(answer).to_contain_text("A worker has 5 slots, so that takes 7 workers.")
+        summary = page.locator("#summary")
+        await expect(summary).to_contain_text("7 workers desired, 5 running, 2 starting.")
+        await expect(summary).to_contain_text("33 slots needed (13 queued + 20 running, from Airflow's database)")
+        await expect(summary).to_contain_text("/ 5 per worker = 7 workers.")
         numbers = await page.locator("#chain strong").all_text_contents()
         assert numbers == ["33", "5", "7", "7", "7", "5"]
         await expect(page.locator("#strip")).to_have_attribute("aria-label", "4 busy, 1 idle, 2 starting")
         assert await page.locator("#strip .sq").count() == 7
         await expect(page.locator("#facts")).to_contain_text("1 to 20 workers (environment file)")
-        await expect(page.locator("#steps li").first).to_contain_text("the database says 13 queued + 20 running = 33")
+        await expect(page.locator("#steps li").first).to_contain_text("Database: 13 queued + 20 running = 33 slots")
         first = page.locator("#decisions li").first
         await expect(first).to_contain_text("3 → 7")
         await first.locator("summary").click()
-        await expect(first.locator("ul")).to_contain_text("up: from 3 to 7 workers at once")
+        await expect(first.locator("ul")).to_contain_text("up: 7 workers needed, 3 in service: scale out now")
 
 
 @pytest.mark.parametrize(("name", "size"), [("page", DESKTOP), ("page-phone", PHONE)], ids=["desktop", "phone"])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-async def test_fits_the_screen_and_leaves_nobody_out(
+async def test_fits_the_screen_and_is_accessible(
     name: str, size: tuple[int, int], scheme: Literal["light", "dark"]
 ) -> None:
     async with opened(seven(), size, scheme) as page:
@@ -89,15 +100,15 @@ async def test_fits_the_screen_and_leaves_nobody_out(
         source = axe()
         await page.evaluate(f"{source}; 0")
         found: dict[str, Any] = await page.evaluate("axe.run(document, {resultTypes: ['violations']})")
-        assert len(found["passes"]) > 20, "axe-core looked at next to nothing"
-        told = [(each["id"], [node["html"][:120] for node in each["nodes"]]) for each in found["violations"]]
-        assert told == [], "axe-core finds somebody left out"
+        assert len(found["passes"]) > 20, "axe-core checked almost nothing"
+        problems = [(rule["id"], [node["html"][:120] for node in rule["nodes"]]) for rule in found["violations"]]
+        assert problems == [], "axe-core finds accessibility problems"
         PICTURES.mkdir(exist_ok=True)
         suffix = "" if scheme == "light" else "-dark"
         await page.screenshot(path=PICTURES / f"{name}{suffix}.png", full_page=True)
 
 
-async def test_the_plot_tells_its_numbers_to_pointer_and_keyboard() -> None:
+async def test_the_plot_shows_numbers_for_pointer_and_keyboard() -> None:
     async with opened(seven()) as page:
         plot = page.locator("#plot")
         await expect(plot.locator("path.s-desired")).to_have_attribute("d", re.compile(r"^M.*H.*V"))
@@ -112,21 +123,19 @@ async def test_the_plot_tells_its_numbers_to_pointer_and_keyboard() -> None:
         await expect(plot).to_have_attribute("aria-valuenow", "0")
         await page.keyboard.press("ArrowRight")
         await expect(plot).to_have_attribute("aria-valuenow", "1")
-        await expect(plot).to_have_attribute(
-            "aria-valuetext", re.compile(r"^\d\d:\d\d:\d\d: needed for the demand \d+")
-        )
+        await expect(plot).to_have_attribute("aria-valuetext", re.compile(r"^\d\d:\d\d:\d\d: needed \d+"))
         before = await plot.locator("path.s-desired").get_attribute("d")
         await page.get_by_role("button", name="15 min").click()
         await expect(plot.locator("path.s-desired")).not_to_have_attribute("d", before or "")
 
 
-async def test_says_plainly_that_the_scaler_does_not_answer() -> None:
-    told = stage()
-    grows_to_seven(told)
+async def test_shows_that_the_scaler_does_not_answer() -> None:
+    scaler = fake_scaler()
+    scale_out_to_seven(scaler)
     async with browser() as chromium:
         page = await chromium.new_page()
-        async with served(told):
-            await page.goto(told.url)
+        async with served(scaler):
+            await page.goto(scaler.url)
             await expect(page.locator("#link-text")).to_have_text(re.compile("^live, "))
         link = page.locator("#link-text")
         await expect(link).to_have_text(re.compile(r"^no answer for \d+ s, shown is \d\d:\d\d:\d\d$"), timeout=30_000)
@@ -134,30 +143,30 @@ async def test_says_plainly_that_the_scaler_does_not_answer() -> None:
         await expect(page.locator("h1")).to_have_text("Why are there 5 workers, going to 7?")
 
 
-async def test_says_that_a_fleet_no_longer_decides() -> None:
-    told = stage()
-    told.decide(line(), ago_s=300)
-    told.log.failed("default", TimeoutError("the tick took too long"))
-    async with opened(told) as page:
+async def test_shows_that_a_fleet_has_no_new_decision() -> None:
+    scaler = fake_scaler()
+    scaler.decide(line(), ago_s=300)
+    scaler.log.failed("default", TimeoutError("the tick took too long"))
+    async with opened(scaler) as page:
         await expect(page.locator("#notes")).to_contain_text("no decision for 5 min")
         await expect(page.locator("#notes")).to_contain_text("TimeoutError: the tick took too long")
 
 
-async def test_what_people_and_errors_say_stays_text() -> None:
+async def test_texts_of_users_and_errors_are_not_markup() -> None:
     attack = "<img src=x onerror=\"document.title='broken in'\"><script>document.title='broken in'</script>"
-    told = stage()
+    scaler = fake_scaler()
     orders = {"min": None, "max": 3, "fixed": None, "pause": "in", "dry_run": False}
-    orders |= {"by": attack, "at": "2026-01-31T12:00:00Z", "why": attack, "until": None}
+    orders |= {"by": attack, "at": "2026-01-31T12:00:00Z", "reason": attack, "until": None}
     wicked: dict[str, Any] = {
         "reason": attack,
-        "errors": [attack],
-        "explanation": [f"demand: {attack}", attack],
-        "controls": orders,
+        "errors": [{"source": attack, "kind": attack, "text": attack}],
+        "explanation": [step("demand", attack), step(attack, attack)],
+        "overrides": orders,
     }
-    told.decide(line(attack, kind="grow", desired_before=1, **wicked))
-    told.log.failed(attack, ValueError(attack))
-    async with opened(told) as page:
-        for place in ("#fleet", "#answer", "#notes", "#steps", "#facts", "#decisions"):
+    scaler.decide(line(attack, kind="grow", desired_before=1, **wicked))
+    scaler.log.failed(attack, ValueError(attack))
+    async with opened(scaler) as page:
+        for place in ("#fleet", "#summary", "#notes", "#steps", "#facts", "#decisions"):
             await expect(page.locator(place)).to_contain_text(attack)
         assert await page.locator("img").count() == 0
         assert await page.locator("script").count() == 1
@@ -165,26 +174,30 @@ async def test_what_people_and_errors_say_stays_text() -> None:
 
 
 async def test_unknown_is_shown_as_unknown() -> None:
-    told = stage()
-    nothing: dict[str, Any] = dict.fromkeys(("desired", "desired_before", "running", "pending", "wanted", "needed"))
-    blind = {"kind": "blind", "demand": None, "reason": "The service is unknown (no answer): nothing is written."}
+    scaler = fake_scaler()
+    nothing: dict[str, Any] = dict.fromkeys(("desired", "desired_before", "running", "pending", "target", "needed"))
+    blind = {
+        "kind": "blind",
+        "demand": None,
+        "reason": "Service worker-default-a unknown (no answer): no scale-in, no write.",
+    }
     unread = {"workers": dict.fromkeys(workers()), "slots": {"total": None, "free": None}}
-    told.decide(line() | nothing | blind | unread)
-    async with opened(told) as page:
+    scaler.decide(line() | nothing | blind | unread)
+    async with opened(scaler) as page:
         await expect(page.locator("h1")).to_have_text("Why are there ? workers?")
-        await expect(page.locator("#answer")).to_contain_text("How many workers there are is unknown.")
-        await expect(page.locator("#answer")).to_contain_text("unknown is never taken for nothing")
+        await expect(page.locator("#summary")).to_contain_text("Worker count unknown.")
+        await expect(page.locator("#summary")).to_contain_text("Demand unknown: no scale-in.")
         await expect(page.locator("#notes")).to_contain_text("demand unknown")
-        await expect(page.locator("#legend")).to_contain_text("What they do is unknown.")
-        await expect(page.locator("#readout")).to_contain_text("in drain ?")
+        await expect(page.locator("#legend")).to_contain_text("Worker states unknown.")
+        await expect(page.locator("#readout")).to_contain_text("draining ?")
 
 
-async def test_a_hundred_fleets_are_searched_and_sorted_and_opened() -> None:
-    told = stage()
+async def test_a_hundred_fleets_can_be_searched_sorted_and_opened() -> None:
+    scaler = fake_scaler()
     for number in range(1, 101):
-        told.decide(line(f"team-{number}", queued=number, running=5))
-    told.decide(line("team-42", queued=200, running=20, wanted=20))
-    async with opened(told, fleet="team-7") as page:
+        scaler.decide(line(f"team-{number}", queued=number, running=5))
+    scaler.decide(line("team-42", queued=200, running=20, target=20))
+    async with opened(scaler, fleet="team-7") as page:
         rows = page.locator("#list li")
         await expect(rows).to_have_count(100)
         await expect(page.locator("#fleet")).to_have_text("Fleet team-7")
@@ -200,11 +213,11 @@ async def test_a_hundred_fleets_are_searched_and_sorted_and_opened() -> None:
         await expect(page.locator("#none")).to_be_visible()
 
 
-async def test_a_phone_shows_the_list_first_and_finds_back() -> None:
-    told = stage()
+async def test_a_phone_shows_the_list_first_and_returns_to_it() -> None:
+    scaler = fake_scaler()
     for number in range(1, 101):
-        told.decide(line(f"a-fleet-with-a-rather-long-name-{number}", queued=number, running=5))
-    async with opened(told, PHONE) as page:
+        scaler.decide(line(f"a-fleet-with-a-rather-long-name-{number}", queued=number, running=5))
+    async with opened(scaler, PHONE) as page:
         await expect(page.locator("#list li")).to_have_count(100)
         await expect(page.locator("#hero")).to_be_hidden()
         assert await fits(page)
@@ -216,12 +229,12 @@ async def test_a_phone_shows_the_list_first_and_finds_back() -> None:
         await expect(page.locator("#list")).to_be_visible()
 
 
-def test_the_policy_lets_nothing_run_but_the_page_itself() -> None:
+def test_the_policy_allows_only_the_page_itself() -> None:
     page = scaler_page.load()
-    directives = dict(each.split(" ", 1) for each in page.policy.split("; "))
+    directives = dict(directive.split(" ", 1) for directive in page.policy.split("; "))
     assert directives["default-src"] == "'none'"
     assert re.fullmatch(r"'sha256-[\w+/]+='", directives["script-src"])
     assert re.fullmatch(r"'sha256-[\w+/]+='", directives["style-src"])
     text = page.body.decode()
     assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(|\sstyle=|\son\w+=", text)
-    assert not re.search(r"https?://(?!www\.w3\.org/2000/svg)", text), "nothing may come from elsewhere"
+    assert not re.search(r"https?://(?!www\.w3\.org/2000/svg)", text), "no external resources"

@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Literal, Self
 
 TASK_ARN = "arn:aws:ecs:us-east-1:123456789012:task/openmwaa-test/0123456789abcdef0123456789abcdef"
-Mode = Literal["grant", "refuse", "error", "nonsense", "cut"]
+AnswerMode = Literal["grant", "refuse", "error", "nonsense", "cut"]
 
 
 @dataclass(frozen=True)
@@ -19,14 +19,14 @@ class ProtectionCall:
 
     at: float
     enabled: bool
-    mode: Mode
+    mode: AnswerMode
 
 
 @dataclass
 class FakeEcsAgent:
     """Answers as `mode` says; remembers every call."""
 
-    mode: Mode = "grant"
+    mode: AnswerMode = "grant"
     address: str = "127.0.0.1"
     task_arn: str = TASK_ARN
     calls: list[ProtectionCall] = field(default_factory=list)

@@ -11,29 +11,29 @@ from typing import Any
 from scaler.core.model import Fleet
 from scaler.core.state import Decision
 from simulation.loop import run
-from simulation.simulation import Setting, Simulation
-from simulation.worker import Nature, Worker
+from simulation.simulation import Simulation, SimulationConfig
+from simulation.worker import SimulatedWorker, WorkerProfile
 
 FLEET = Fleet("default", ("default",), 2, 1, 6, scale_in_window_s=20.0, launch_deadline_s=120.0)
-NATURE = Nature(slots=2, wait_s=10.0, early_ack=True, upload_s=1.0, protection_minutes=10)
-SETTING = Setting(fleets=(FLEET,), nature=NATURE, launch_s=(5.0, 10.0), lag_s=0.0)
+PROFILE = WorkerProfile(slots=2, wait_s=10.0, early_ack=True, upload_s=1.0, protection_minutes=10)
+CONFIG = SimulationConfig(fleets=(FLEET,), profile=PROFILE, launch_s=(5.0, 10.0), lag_s=0.0)
 TICK_S = FLEET.interval_s
 
-Play = Callable[["Stage"], Awaitable[None]]
+Play = Callable[["FaultScenario"], Awaitable[None]]
 
 
-class Stage(Simulation):
+class FaultScenario(Simulation):
     """A simulation with the words that tests of faults need."""
 
     async def works(self, workers: int, work_s: float = 300.0) -> list[int]:
         """Send tasks for so many workers, and wait until each of those works."""
-        numbers = self.send([work_s] * (workers * self.setting.nature.slots))
+        numbers = self.send([work_s] * (workers * self.config.profile.slots))
         busy = await self.until(lambda: len(self.busy) >= workers, 120.0)
         assert busy, f"{workers} workers were to work, {len(self.busy)} do: {self.why}"
         return numbers
 
     @property
-    def busy(self) -> list[Worker]:
+    def busy(self) -> list[SimulatedWorker]:
         """The workers that run a task."""
         return [worker for worker in self.workers() if worker.running]
 
@@ -45,17 +45,17 @@ class Stage(Simulation):
     @property
     def service(self) -> str:
         """The service that runs at the beginning."""
-        return self.site.services[0]
+        return self.topology.services[0]
 
     @property
     def decision(self) -> Decision:
         """The last decision."""
-        return self.memory.last["default"].tick.decision
+        return self.reports.last["default"].tick.decision
 
     @property
     def why(self) -> str:
         """The last explanation, as one text."""
-        return "\n".join(self.decision.explanation)
+        return "\n".join(f"{step.name}: {step.text}" for step in self.decision.explanation)
 
     @property
     def reductions(self) -> list[tuple[float, str, int, int]]:
@@ -77,9 +77,9 @@ class Stage(Simulation):
 
     async def rests(self, within_s: float = 1500.0) -> None:
         """Let everything work again and come to rest: every task done, the minimum of workers, nothing broken."""
-        for source in list(self.weather.odds):
-            self.weather.clear(source)
-        minimum = self.setting.fleets[0].minimum
+        for source in list(self.faults.rates):
+            self.faults.clear(source)
+        minimum = self.config.fleets[0].minimum
 
         def rest() -> bool:
             left = self.ledger.sent - self.ledger.done - self.ledger.explained
@@ -90,16 +90,16 @@ class Stage(Simulation):
 
     def clean(self) -> None:
         """Hold the ledger to nothing lost, nothing interrupted, nothing broken."""
-        self.cloud.judge()
+        self.fake_ecs.judge()
         assert not self.ledger.broken, f"invariants broken: {self.ledger.broken}"
         assert not self.ledger.interrupted, f"tasks interrupted: {self.ledger.interrupted}"
 
 
-def stage(play: Play, *, seed: int = 1, setting: Setting = SETTING, begin: bool = True, **changes: Any) -> None:
+def stage(play: Play, *, seed: int = 1, config: SimulationConfig = CONFIG, begin: bool = True, **changes: Any) -> None:
     """Play a test in virtual time; the scaler runs from the beginning, unless told otherwise."""
 
     async def main() -> None:
-        scene = Stage(replace(setting, **changes), seed)
+        scene = FaultScenario(replace(config, **changes), seed)
         if begin:
             scene.start_scaler()
         try:

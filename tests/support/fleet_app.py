@@ -13,14 +13,14 @@ from typing import Any, Literal
 from celery import Celery
 
 import worker_agent
-from worker_agent.ecs import read_identity
+from worker_agent.ecs import read_task_metadata
 
 worker_agent.install()
 
 TASK_JOURNAL = Path(os.environ["FLEET_TASK_JOURNAL"])
 QUEUES = json.loads(os.environ["FLEET_QUEUES"])  # name -> URL
 # Asked once, in the worker's main process; the processes of its pool are forked from it.
-ADDRESS = read_identity(os.environ["ECS_CONTAINER_METADATA_URI_V4"]).address
+ADDRESS = read_task_metadata(os.environ["ECS_CONTAINER_METADATA_URI_V4"]).address
 HELD_AT_MOST_S = 240.0
 
 BROKER = os.environ["FLEET_BROKER"]

@@ -12,7 +12,7 @@ from botocore.exceptions import ClientError
 from botocore.session import get_session
 
 from local_ecs.model import EcsError
-from simulation.fake_ecs import CLUSTER, Cloud
+from simulation.fake_ecs import CLUSTER, FakeEcs
 
 
 @cache
@@ -27,8 +27,8 @@ def _meta() -> Any:
 class ModelClient:
     """The five operations that the adapter uses."""
 
-    def __init__(self, cloud: Cloud) -> None:
-        self._cloud = cloud
+    def __init__(self, fake_ecs: FakeEcs) -> None:
+        self._fake_ecs = fake_ecs
         self.meta = _meta()
         self.failing: dict[str, Callable[[Sequence[str]], Sequence[str]]] = {}
         """Operation -> which of the things asked about stand in `failures` of an answer with HTTP 200."""
@@ -37,10 +37,10 @@ class ModelClient:
 
     async def describe_services(self, *, cluster: str, services: Sequence[str]) -> dict[str, Any]:
         bad = self._bad("describe_services", services)
-        found, missing = self._cloud.ecs.services.describe(
+        found, missing = self._fake_ecs.ecs.services.describe(
             [s for s in services if s not in bad] or ["-"], cluster=CLUSTER
         )
-        counts = {each.name: self._cloud.ecs.services.counts(each) for each in found}
+        counts = {each.name: self._fake_ecs.ecs.services.counts(each) for each in found}
         answer = {
             "services": [
                 {
@@ -69,13 +69,13 @@ class ModelClient:
 
     async def list_tasks(self, *, cluster: str, desiredStatus: str, **only: str) -> dict[str, Any]:  # noqa: N803
         service = only.get("serviceName")
-        names = [service] if service else list(self._cloud.sites)
-        arns = [task.arn for name in names for task in self._cloud.tasks(name)]
+        names = [service] if service else list(self._fake_ecs.topologies)
+        arns = [task.arn for name in names for task in self._fake_ecs.tasks(name)]
         return await self._answer("list_tasks", {"taskArns": arns})
 
     async def describe_tasks(self, *, cluster: str, tasks: Sequence[str]) -> dict[str, Any]:
         bad = self._bad("describe_tasks", tasks)
-        found, missing = self._cloud.ecs.tasks.describe(tasks, cluster=CLUSTER)
+        found, missing = self._fake_ecs.ecs.tasks.describe(tasks, cluster=CLUSTER)
         answer = {
             "tasks": [
                 {
@@ -95,11 +95,11 @@ class ModelClient:
 
     async def get_task_protection(self, *, cluster: str, tasks: Sequence[str]) -> dict[str, Any]:
         bad = self._bad("get_task_protection", tasks)
-        self._cloud.poke()
-        found, missing = self._cloud.ecs.protection.get(tasks, cluster=CLUSTER)
+        self._fake_ecs.poke()
+        found, missing = self._fake_ecs.ecs.protection.get(tasks, cluster=CLUSTER)
         answer = {
             "protectedTasks": [
-                {"taskArn": each.arn, "protectionEnabled": each.protected(self._cloud.ecs.now)}
+                {"taskArn": each.arn, "protectionEnabled": each.protected(self._fake_ecs.ecs.now)}
                 for each in found
                 if each.arn not in bad
             ],
@@ -109,7 +109,7 @@ class ModelClient:
 
     async def update_service(self, *, cluster: str, service: str, desiredCount: int) -> dict[str, Any]:  # noqa: N803
         try:
-            self._cloud.set_desired(service, desiredCount)
+            self._fake_ecs.set_desired(service, desiredCount)
         except EcsError as error:
             raise ClientError({"Error": {"Code": error.code, "Message": error.message}}, "UpdateService") from error
         return await self._answer("update_service", {})

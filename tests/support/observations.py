@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Moments of a fleet for the properties: anything may have been observed, remembered and ordered.
+"""Random cases for the property tests: any observation, state and overrides.
 
-Ten thousand examples a property are affordable because a moment is built from one number by `random`; Hypothesis draws
-that number and the few dimensions worth shrinking (how many workers, one generation or two, how long a past).
+Ten thousand examples per property are fast because `random` builds a case from one number; Hypothesis draws this
+number and the few dimensions worth shrinking (the number of workers, services and past observations).
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ from hypothesis import strategies as st
 from scaler.core.decide import decide
 from scaler.core.model import (
     BrokerCount,
-    Controls,
     DatabaseCount,
     Fallback,
     Fleet,
-    Generation,
     Known,
     Observation,
+    Overrides,
     Reading,
     Schedule,
+    ServiceObservation,
     Stale,
     Unknown,
 )
-from scaler.core.state import Decision, State
-from scaler.core.window import Window
-from tests.support.scaler_builders import SILENT, WORKERS, generation, world
+from scaler.core.state import Decision, FleetState
+from scaler.core.window import NeedWindow
+from tests.support.scaler_builders import SILENT, WORKERS, observe_services, service_observation
 
 WORDS = sorted(WORKERS)
 CALM_WORDS = ["busy", "full", "idle", "one"]
@@ -43,70 +43,71 @@ FALLBACKS = (
     Fallback("fixed", 2, 30.0),
 )
 PAUSES: tuple[Any, ...] = ("none", "none", "in", "out", "both")
-STRANGE_PAST_S = 100.0
+START_S = 100.0
 
 
 Dimensions = tuple[int, tuple[int, int, int]]
-"""A seed, and what is worth shrinking: how many workers at most, generations, observations in the past."""
+"""A seed, and the dimensions worth shrinking: the maximum of workers, the services, the past observations."""
 
 
 @dataclass(frozen=True)
-class Moment:
-    """A fleet, what is remembered, what is seen, and when."""
+class DecisionCase:
+    """A fleet, its state, an observation and the time."""
 
     fleet: Fleet
-    state: State
+    state: FleetState
     now: float
     observation: Observation
 
     def decide(self, observation: Observation | None = None) -> Decision:
         return self.step(observation)[0]
 
-    def step(self, observation: Observation | None = None) -> tuple[Decision, State]:
+    def step(self, observation: Observation | None = None) -> tuple[Decision, FleetState]:
         return decide(self.fleet, observation or self.observation, self.state, self.now)
 
 
-SIZES = [(workers, generations, past) for workers in range(8) for past in range(3) for generations in (1, 2)]
+SIZES = [(workers, services, past) for workers in range(8) for past in range(3) for services in (1, 2)]
 dimensions = st.tuples(st.integers(0, 2**48), st.sampled_from(SIZES))
 
 
-def moment(drawn: Dimensions, *, ordered: bool = True, known: bool = False) -> Moment:
-    """Build a moment; without `ordered` nobody ordered anything, with `known` every source answered.
+def decision_case(drawn: Dimensions, *, overridden: bool = True, known: bool = False) -> DecisionCase:
+    """Build a case; without `overridden` there are no overrides, with `known` every reading is known.
 
-    A third are quiet: everything is known, little is wanted, some have let go. There fleets shrink.
+    A third of the cases are quiet: every reading is known, the demand is low, some workers are released. There fleets
+    shrink.
     """
-    seed, (workers, generations, past) = drawn
+    seed, (workers, services, past) = drawn
     rng = random.Random(seed)
     quiet = rng.random() < 0.35
-    draw = _Draw(rng, workers, generations, ordered=ordered and not quiet, known=known or quiet, quiet=quiet)
+    draw = _Draw(rng, workers, services, overridden=overridden and not quiet, known=known or quiet, quiet=quiet)
     fleet = draw.fleet()
-    state, now = State(), STRANGE_PAST_S
+    state, now = FleetState(), START_S
     for _ in range(past):
         _, state = decide(fleet, draw.observation(), state, now)
         now += rng.choice((5.0, 5.0, 20.0, 100.0, 400.0))
     seen = draw.observation()
-    if rng.random() < 0.2:  # the same again: what was decided is in drain by now
+    if rng.random() < 0.2:  # the same again: the chosen workers are draining by now
         _, state = decide(fleet, seen, state, now)
         now += 5.0
     if quiet or rng.random() < 0.5:
-        state = replace(state, window=_full_window(rng, now, 2 if quiet else 9), zero_seen=rng.randint(0, 2))
-    return Moment(fleet, state, now, seen)
+        state = replace(state, window=_full_window(rng, now, 2 if quiet else 9), zero_ticks=rng.randint(0, 2))
+    return DecisionCase(fleet, state, now, seen)
 
 
-def _full_window(rng: random.Random, now: float, most: int) -> Window:
+def _full_window(rng: random.Random, now: float, most: int) -> NeedWindow:
     first, second = sorted((rng.randint(0, most), rng.randint(0, most)), reverse=True)
     samples = ((now - 50.0, first), (now - 10.0, second)) if first > second else ((now - 10.0, first),)
-    return Window(samples, now - 90.0, now - 5.0)
+    return NeedWindow(samples, now - 90.0, now - 5.0)
 
 
 @dataclass
 class _Draw:
-    """What may be seen, drawn from one source of chance."""
+    """Random observations from one generator."""
 
     rng: random.Random
     workers: int
-    generations: int
-    ordered: bool
+    services: int
+    overridden: bool
     known: bool
     quiet: bool
 
@@ -121,24 +122,24 @@ class _Draw:
             maximum=max(1, minimum + rng.randint(0, 8)),
             launch_budget=rng.choice((1, 3, 50)),
             fallback=rng.choice(FALLBACKS),
-            foreign_desired=rng.choice(("correct", "correct", "adopt")),
+            desired_count_drift=rng.choice(("correct", "correct", "adopt")),
         )
 
     def observation(self) -> Observation:
         rng = self.rng
-        services = SERVICES[: self.generations]
+        names = SERVICES[: self.services]
         revisions = rng.choice(((7, 8), (8, 7), (7, 7)))
-        generations = {
-            service: self._generation(service, revision) for service, revision in zip(services, revisions, strict=False)
+        services = {
+            service: self._service(service, revision) for service, revision in zip(names, revisions, strict=False)
         }
         queued, running = (rng.randint(0, 3), 0) if self.quiet else (rng.randint(0, 60), rng.randint(0, 40))
         if rng.random() < 0.3:
             queued = running = 0
-        controls, schedule = None, None
-        if self.ordered:
-            controls = _controls(rng)
+        overrides, schedule = None, None
+        if self.overridden:
+            overrides = _controls(rng)
             schedule = Schedule(rng.randint(0, 8), "weekdays from 6") if rng.random() < 0.2 else None
-        seen = world(generations, queued=queued, running=running, controls=controls, schedule=schedule)
+        seen = observe_services(services, queued=queued, running=running, overrides=overrides, schedule=schedule)
         if self.known:
             return seen
         messages = BrokerCount(rng.randint(0, 60), rng.randint(0, 40))
@@ -153,29 +154,29 @@ class _Draw:
         ]
         return replace(seen, broker=rng.choice(brokers), database=rng.choice(databases))
 
-    def _generation(self, service: str, revision: int) -> Generation:
+    def _service(self, service: str, revision: int) -> ServiceObservation:
         rng = self.rng
         words = QUIET_WORDS if self.quiet else rng.choice((WORDS, CALM_WORDS, QUIET_WORDS))
         workers = rng.choices(words, k=rng.randint(0, self.workers))
         old = [i for i in range(len(workers)) if rng.random() < 0.3] if rng.random() < 0.15 else []
         odd = 0 if self.quiet else rng.choice((0, 0, 0, -2, -1, 1, 2, 4))
         desired = max(0, len(workers) + odd)
-        seen = generation(workers, service=service, desired=desired, revision=revision, old=old)
+        seen = service_observation(workers, service=service, desired=desired, revision=revision, old=old)
         if self.known or rng.random() < 0.75:
             return seen
         hidden: dict[str, Any] = {rng.choice(("service", "tasks", "protected")): SILENT}
         return replace(seen, **hidden)
 
 
-def _controls(rng: random.Random) -> Reading[Controls]:
+def _controls(rng: random.Random) -> Reading[Overrides]:
     if rng.random() < 0.5:
-        return Known(Controls(), 0.0)
-    ordered = Controls(
+        return Known(Overrides(), 0.0)
+    overrides = Overrides(
         minimum=rng.choice((None, None, rng.randint(0, 6))),
         maximum=rng.choice((None, None, rng.randint(0, 9))),
         fixed=rng.choice((None, None, None, rng.randint(0, 6))),
         pause=rng.choice(PAUSES),
         dry_run=rng.random() < 0.15,
-        by="somebody",
+        by="ada",
     )
-    return rng.choice((Known(ordered, 0.0), Known(ordered, 0.0), Stale(ordered, 40.0), Unknown("never read")))
+    return rng.choice((Known(overrides, 0.0), Known(overrides, 0.0), Stale(overrides, 40.0), Unknown("never read")))

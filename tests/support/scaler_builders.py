@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Observations in a few words, for the tests of the scaler's core."""
+"""Builders of observations and states, for the tests of the scaler's core."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from scaler.core.decide import decide
 from scaler.core.model import (
     AgentState,
     BrokerCount,
-    Controls,
     DatabaseCount,
     Deployment,
     Fleet,
-    Generation,
     Known,
     Observation,
+    Overrides,
     Reading,
     Schedule,
     Service,
+    ServiceObservation,
     Task,
     Unknown,
 )
-from scaler.core.state import Decision, GenerationState, State
+from scaler.core.state import Decision, FleetState, ServiceState
 
 FLEET = Fleet(name="default", queues=("default",), slots=5, minimum=1, maximum=10)
 SILENT = Unknown("no answer")
 
-# word: (ECS status, agent or None, protected)
+# name: (ECS status, agent or None, protected)
 WORKERS: Mapping[str, tuple[str, AgentState | None, bool]] = {
     "busy": ("RUNNING", AgentState("consuming", 2, 2, 5, protected=True), True),
     "one": ("RUNNING", AgentState("consuming", 1, 1, 5, protected=True), True),
@@ -54,7 +54,7 @@ WORKERS: Mapping[str, tuple[str, AgentState | None, bool]] = {
 
 
 SERVICE = "worker-default"
-NOTHING_ORDERED = Controls()
+NO_OVERRIDES = Overrides()
 
 
 @cache
@@ -64,7 +64,7 @@ def arn(number: int, service: str = SERVICE) -> str:
     return f"arn:aws:ecs:us-east-1:123456789012:task/openmwaa-test/{number:08x}{place:024x}"
 
 
-def generation(
+def service_observation(
     workers: Sequence[str],
     *,
     service: str = SERVICE,
@@ -74,10 +74,10 @@ def generation(
     old: Sequence[int] = (),
     arns: Sequence[str] | None = None,
     now: float = 0.0,
-) -> Generation:
-    """Build a service and its workers; `arns` where these are not to be numbered from 0.
+) -> ServiceObservation:
+    """Build a service and its workers; `arns` replaces the ARNs numbered from 0.
 
-    `old` are the numbers of the workers on the previous revision; with any, a deployment rolls.
+    `old` has the numbers of the workers on the previous revision; with any of them a deployment is rolling.
     """
     arns = arns or [arn(i, service) for i in range(len(workers))]
     newest, previous = f"worker:{revision}", f"worker:{revision - 1}"
@@ -93,7 +93,7 @@ def generation(
     for i in up:
         agent = WORKERS[workers[i]][1]
         agents[arns[i]] = SILENT if agent is None else Known(agent, now)
-    return Generation(
+    return ServiceObservation(
         service=Known(
             Service(
                 desired=len(workers) if desired is None else desired,
@@ -109,27 +109,27 @@ def generation(
     )
 
 
-def world(
-    generations: Mapping[str, Generation],
+def observe_services(
+    services: Mapping[str, ServiceObservation],
     *,
     queued: int = 0,
     running: int = 0,
     broker: Reading[BrokerCount] | None = None,
     database: Reading[DatabaseCount] | None = None,
-    controls: Reading[Controls] | None = None,
+    overrides: Reading[Overrides] | None = None,
     schedule: Schedule | None = None,
     now: float = 0.0,
 ) -> Observation:
-    """Build an observation of several services; the broker agrees with the database unless it is given."""
-    agents = [agent for each in generations.values() for agent in each.agents.values()]
-    at_work = sum(each.value.running for each in agents if isinstance(each, Known))
+    """Build an observation of several services; by default the broker agrees with the database."""
+    agents = [agent for service in services.values() for agent in service.agents.values()]
+    in_workers = sum(agent.value.running for agent in agents if isinstance(agent, Known))
     if broker is None:
-        in_flight = min(max(running, at_work), queued + running)
+        in_flight = min(max(running, in_workers), queued + running)
         broker = Known(BrokerCount(visible=queued + running - in_flight, in_flight=in_flight), now)
     return Observation(
-        generations=generations,
+        services=services,
         broker=broker,
-        controls=controls or Known(NOTHING_ORDERED, now),
+        overrides=overrides or Known(NO_OVERRIDES, now),
         database=database or Known(DatabaseCount(queued, running), now),
         schedule=schedule,
     )
@@ -144,63 +144,65 @@ def observe(
     broker: Reading[BrokerCount] | None = None,
     database: Reading[DatabaseCount] | None = None,
     protected: Unknown | None = None,
-    controls: Controls | None = None,
+    overrides: Overrides | None = None,
     schedule: Schedule | None = None,
     old: Sequence[int] = (),
     now: float = 0.0,
 ) -> Observation:
     """Build an observation of a fleet with one service."""
-    return world(
-        {SERVICE: generation(workers, desired=desired, protected=protected, old=old, now=now)},
+    return observe_services(
+        {SERVICE: service_observation(workers, desired=desired, protected=protected, old=old, now=now)},
         queued=queued,
         running=running,
         broker=broker,
         database=database,
-        controls=Known(controls, now) if controls else None,
+        overrides=Known(overrides, now) if overrides else None,
         schedule=schedule,
         now=now,
     )
 
 
-def but(observation: Observation, of: str = SERVICE, **changes: Any) -> Observation:
+def with_changes(observation: Observation, of: str = SERVICE, **changes: Any) -> Observation:
     """Return the observation with other readings of one service."""
-    changed = replace(observation.generations[of], **changes)
-    return replace(observation, generations={**observation.generations, of: changed})
+    changed = replace(observation.services[of], **changes)
+    return replace(observation, services={**observation.services, of: changed})
 
 
-def only(observation: Observation) -> Generation:
+def only_service(observation: Observation) -> ServiceObservation:
     """Return the one service of the fleet."""
-    (generation,) = observation.generations.values()
-    return generation
+    (service,) = observation.services.values()
+    return service
 
 
-def kept(state: State, service: str = SERVICE) -> GenerationState:
-    """Return what is remembered of one service."""
+def state_of(state: FleetState, service: str = SERVICE) -> ServiceState:
+    """Return the state of one service."""
     return state.of(service)
 
 
-def remembering(state: State, of: str = SERVICE, **changes: Any) -> State:
-    """Return the state with something else remembered of one service."""
-    return replace(state, generations={**state.generations, of: replace(state.of(of), **changes)})
+def with_state(state: FleetState, of: str = SERVICE, **changes: Any) -> FleetState:
+    """Return the state with another state of one service."""
+    return replace(state, services={**state.services, of: replace(state.of(of), **changes)})
 
 
-def settled(observation: Observation, fleet: Fleet = FLEET, state: State | None = None, start: float = 0.0) -> State:
-    """Return the state after one window of this same observation, drains and resumes not remembered."""
-    state = state or State()
+def state_after_window(
+    observation: Observation, fleet: Fleet = FLEET, state: FleetState | None = None, start: float = 0.0
+) -> FleetState:
+    """Return the state after one window of the same observation, without drains and resumes."""
+    state = state or FleetState()
     now = start
     while now < start + fleet.scale_in_window_s:
         _, state = decide(fleet, observation, state, now)
         now += fleet.interval_s
-    forgotten = {
-        name: replace(each, drains={}, resumes={}, attempt=None, expected=None)
-        for name, each in state.generations.items()
+    services = {
+        name: replace(service, drains={}, resumes={}, attempt=None, expected=None)
+        for name, service in state.services.items()
     }
-    return replace(state, generations=forgotten)
+    return replace(state, services=services)
 
 
-def after_window(
+def decide_after_window(
     observation: Observation, fleet: Fleet = FLEET, *, draining: Sequence[int] = ()
-) -> tuple[Decision, State]:
+) -> tuple[Decision, FleetState]:
     """Decide on an observation that has been the same for a full window."""
-    state = remembering(settled(observation, fleet), drains={arn(i): 0.0 for i in draining})
+    state = with_state(state_after_window(observation, fleet), drains={arn(i): 0.0 for i in draining})
     return decide(fleet, observation, state, fleet.scale_in_window_s)

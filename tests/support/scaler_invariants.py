@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What holds for every single decision, each stated from the observation and never from the scaler's own classing."""
+"""Properties of every decision, each stated from the observation and never from the scaler's own classification."""
 
 from __future__ import annotations
 
@@ -7,182 +7,188 @@ import json
 from collections.abc import Callable, Iterator
 
 from scaler.core.decide import decide
-from scaler.core.model import Controls, Generation, Known, Service, Task, Unknown
-from scaler.core.state import Decision, GenerationDecision, State
+from scaler.core.model import Known, Overrides, Service, ServiceObservation, Task, Unknown
+from scaler.core.state import Decision, FleetState, ServiceDecision
 from scaler.core.tick import Tick
 from scaler.core.workers import PENDING
 from scaler.reporting.tick_codec import from_json, to_json
-from tests.support.observations import Moment
+from tests.support.observations import DecisionCase
 
-SILENCE_S = 60.0
-LETTING_GO = {"draining", "releasing", "released"}
+FIRST_READ_S = 60.0
+DRAIN_PHASES = {"draining", "releasing", "released"}
 
 
-def service_in(seen: Generation) -> Service | None:
+def service_in(seen: ServiceObservation) -> Service | None:
     return seen.service.value if isinstance(seen.service, Known) else None
 
 
-def tasks_in(seen: Generation) -> tuple[Task, ...] | None:
+def tasks_in(seen: ServiceObservation) -> tuple[Task, ...] | None:
     return seen.tasks.value if isinstance(seen.tasks, Known) else None
 
 
-def phase_of(seen: Generation, arn: str) -> str | None:
+def phase_of(seen: ServiceObservation, arn: str) -> str | None:
     agent = seen.agents.get(arn)
     return agent.value.phase if isinstance(agent, Known) else None
 
 
-def orders(moment: Moment) -> Controls:
-    """Return what is ordered; a scaler that has never read it behaves as if paused."""
-    reading = moment.observation.controls
+def overrides_of(case: DecisionCase) -> Overrides:
+    """Return the overrides; a scaler that has never read them behaves as if paused."""
+    reading = case.observation.overrides
     if isinstance(reading, Unknown):
-        since = moment.state.controls_unknown_since
-        early = since is None or moment.now - since < SILENCE_S
-        return Controls(pause="both" if early else "in")
+        since = case.state.overrides_unknown_since
+        early = since is None or case.now - since < FIRST_READ_S
+        return Overrides(pause="both" if early else "in")
     return reading.value
 
 
-def each(moment: Moment, decision: Decision) -> Iterator[tuple[str, Generation, GenerationDecision]]:
-    for name, seen in moment.observation.generations.items():
-        yield name, seen, decision.generations[name]
+def services_of(case: DecisionCase, decision: Decision) -> Iterator[tuple[str, ServiceObservation, ServiceDecision]]:
+    for name, seen in case.observation.services.items():
+        yield name, seen, decision.services[name]
 
 
-def unknown_never_lowers(moment: Moment, decision: Decision, after: State) -> None:
-    seen = moment.observation
-    services = all(service_in(one) is not None for one in seen.generations.values())
+def unknown_never_lowers(case: DecisionCase, decision: Decision, after: FleetState) -> None:
+    seen = case.observation
+    services = all(service_in(service) is not None for service in seen.services.values())
     demand = isinstance(seen.broker, Known) and (seen.database is None or isinstance(seen.database, Known))
-    size_ordered = not isinstance(seen.controls, Unknown) and (
-        orders(moment).fixed is not None or (decision.demand is None and moment.fleet.fallback.mode == "fixed")
+    size_known = not isinstance(seen.overrides, Unknown) and (
+        overrides_of(case).fixed is not None or (decision.demand is None and case.fleet.fallback.mode == "fixed")
     )
-    certain = services and (demand or size_ordered) and not isinstance(seen.controls, Unknown)
-    for name, one, do in each(moment, decision):
-        if certain and isinstance(one.tasks, Known) and isinstance(one.protected, Known):
+    certain = services and (demand or size_known) and not isinstance(seen.overrides, Unknown)
+    for name, observed, plan in services_of(case, decision):
+        if certain and isinstance(observed.tasks, Known) and isinstance(observed.protected, Known):
             continue
-        assert not do.reduces, f"{name} was lowered on what is not known"
-        says = {arn for arn in one.agents if phase_of(one, arn) in LETTING_GO}
-        new = set(after.of(name).drains) - set(moment.state.of(name).drains) - says
-        assert not new, f"{new} were told to drain on what is not known"
+        assert not plan.reduces, f"{name} was lowered on unknown readings"
+        draining = {arn for arn in observed.agents if phase_of(observed, arn) in DRAIN_PHASES}
+        new = set(after.of(name).drains) - set(case.state.of(name).drains) - draining
+        assert not new, f"{new} were drained on unknown readings"
 
 
-def within_bounds(moment: Moment, decision: Decision, after: State) -> None:
-    ordered = orders(moment)
-    free = ordered.pause not in ("out", "both") and not ordered.dry_run and moment.fleet.launch_budget == 50
-    for name, one, do in each(moment, decision):
-        service = service_in(one)
+def within_bounds(case: DecisionCase, decision: Decision, after: FleetState) -> None:
+    overrides = overrides_of(case)
+    free = overrides.pause not in ("out", "both") and not overrides.dry_run and case.fleet.launch_budget == 50
+    for name, observed, plan in services_of(case, decision):
+        service = service_in(observed)
         if service is None:
-            assert do.desired is None
+            assert plan.desired is None
             continue
-        assert do.desired is not None
-        top = max(service.desired, do.floor or 0)
-        if name == decision.current and ordered.pause not in ("out", "both"):
+        assert plan.desired is not None
+        top = max(service.desired, plan.protected_minimum or 0)
+        if name == decision.current and overrides.pause not in ("out", "both"):
             top = max(top, decision.maximum)
-        assert do.desired <= top, f"{name} is above the maximum, and neither protection nor a hand put it there"
+        assert plan.desired <= top, f"{name} is above the maximum, without protection or drift"
         if name == decision.current and free:
-            assert do.desired >= decision.minimum
+            assert plan.desired >= decision.minimum
     assert 0 <= decision.minimum <= decision.maximum
 
 
-def never_below_protection(moment: Moment, decision: Decision, after: State) -> None:
-    for name, one, do in each(moment, decision):
-        tasks, service = tasks_in(one), service_in(one)
-        if service is None or tasks is None or not isinstance(one.protected, Known) or orders(moment).dry_run:
+def never_below_protection(case: DecisionCase, decision: Decision, after: FleetState) -> None:
+    for name, observed, plan in services_of(case, decision):
+        tasks, service = tasks_in(observed), service_in(observed)
+        if service is None or tasks is None or not isinstance(observed.protected, Known) or overrides_of(case).dry_run:
             continue
-        assert do.desired is not None
-        protected = one.protected.value
-        assert do.desired >= len(protected), f"{name}: ECS would refuse protection"
+        assert plan.desired is not None
+        protected = observed.protected.value
+        assert plan.desired >= len(protected), f"{name}: ECS would refuse protection"
         if len(service.deployments) > 1:
             continue
-        first_seen = moment.state.of(name).launching
-        late = moment.now - moment.fleet.launch_deadline_s
+        first_seen = case.state.of(name).launching
+        late = case.now - case.fleet.launch_deadline_s
         about = [
             task
             for task in tasks
             if task.arn not in protected
-            and phase_of(one, task.arn) not in ("released", "stopping")
-            and not (task.last_status in PENDING and first_seen.get(task.arn, moment.now) < late)
+            and phase_of(observed, task.arn) not in ("released", "stopping")
+            and not (task.last_status in PENDING and first_seen.get(task.arn, case.now) < late)
         ]
-        assert do.desired >= len(protected) + len(about), f"{name}: somebody about to be protected would be refused"
+        assert plan.desired >= len(protected) + len(about), (
+            f"{name}: ECS would refuse protection to a worker about to be protected"
+        )
 
 
-def reduces_only_by_who_let_go(moment: Moment, decision: Decision, after: State) -> None:
-    for name, one, do in each(moment, decision):
-        if not do.reduces:
+def scale_in_only_by_released_workers(case: DecisionCase, decision: Decision, after: FleetState) -> None:
+    for name, observed, plan in services_of(case, decision):
+        if not plan.reduces:
             continue
-        tasks, service = tasks_in(one), service_in(one)
+        tasks, service = tasks_in(observed), service_in(observed)
         assert tasks is not None
         assert service is not None
-        assert isinstance(one.protected, Known)
+        assert isinstance(observed.protected, Known)
         running = {task.arn for task in tasks if task.last_status not in PENDING}
-        assert running - one.protected.value == set(do.released), f"{name}: somebody unprotected did not let go"
+        assert running - observed.protected.value == set(plan.released), (
+            f"{name}: an unprotected worker is not released"
+        )
         for arn in running:
-            if arn in do.released:
-                assert phase_of(one, arn) == "released"
+            if arn in plan.released:
+                assert phase_of(observed, arn) == "released"
             else:
-                # A worker that ECS protects need not answer.
-                assert phase_of(one, arn) != "released"
-        first_seen, late = moment.state.of(name).launching, moment.now - moment.fleet.launch_deadline_s
+                # The agent of a protected worker may be unknown.
+                assert phase_of(observed, arn) != "released"
+        first_seen, late = case.state.of(name).launching, case.now - case.fleet.launch_deadline_s
         pending = [task.arn for task in tasks if task.last_status in PENDING]
-        assert all(first_seen.get(arn, moment.now) < late for arn in pending), f"{name}: a task is on its way"
+        assert all(first_seen.get(arn, case.now) < late for arn in pending), f"{name}: a task is starting"
         assert len(service.deployments) == 1
-        assert not do.resumes
+        assert not plan.resumes
 
 
-def commands_never_contradict(moment: Moment, decision: Decision, after: State) -> None:
-    for name, one, do in each(moment, decision):
-        assert not set(do.drains) & set(do.resumes)
-        tasks = tasks_in(one)
+def commands_never_contradict(case: DecisionCase, decision: Decision, after: FleetState) -> None:
+    for name, observed, plan in services_of(case, decision):
+        assert not set(plan.drains) & set(plan.resumes)
+        tasks = tasks_in(observed)
         if tasks is not None:
             arns = {task.arn for task in tasks}
-            assert set(do.drains) | set(do.resumes) <= arns, f"{name}: a command for somebody else's task"
+            assert set(plan.drains) | set(plan.resumes) <= arns, f"{name}: a command for a task of another service"
 
 
-def orders_are_obeyed(moment: Moment, decision: Decision, after: State) -> None:
-    ordered = orders(moment)
-    for name, one, do in each(moment, decision):
-        service = service_in(one)
-        if ordered.dry_run:
-            assert (do.writes, do.drains, do.resumes) == (False, (), ()), "a dry run did something"
+def overrides_are_applied(case: DecisionCase, decision: Decision, after: FleetState) -> None:
+    overrides = overrides_of(case)
+    for name, observed, plan in services_of(case, decision):
+        service = service_in(observed)
+        if overrides.dry_run:
+            assert (plan.writes, plan.drains, plan.resumes) == (False, (), ()), "a dry run changed something"
             assert not after.of(name).drains
-        if ordered.pause in ("out", "both") and service is not None and do.desired is not None:
-            assert do.desired <= max(service.desired, do.floor or 0), "paused, and more workers were started"
-        if ordered.pause in ("in", "both"):
-            assert not do.reduces, "paused, and the count was lowered"
-            says = {arn for arn in one.agents if phase_of(one, arn) in LETTING_GO}
-            assert set(do.drains) <= set(moment.state.of(name).drains) | says, "paused, and somebody was drained"
+        if overrides.pause in ("out", "both") and service is not None and plan.desired is not None:
+            assert plan.desired <= max(service.desired, plan.protected_minimum or 0), (
+                "paused, but more workers were started"
+            )
+        if overrides.pause in ("in", "both"):
+            assert not plan.reduces, "paused, but the count was lowered"
+            draining = {arn for arn in observed.agents if phase_of(observed, arn) in DRAIN_PHASES}
+            assert set(plan.drains) <= set(case.state.of(name).drains) | draining, "paused, but a worker was drained"
 
 
-def only_the_newest_grows(moment: Moment, decision: Decision, after: State) -> None:
-    services = {name: service_in(one) for name, one in moment.observation.generations.items()}
+def only_the_newest_grows(case: DecisionCase, decision: Decision, after: FleetState) -> None:
+    services = {name: service_in(observed) for name, observed in case.observation.services.items()}
     known = {name: service.revision for name, service in services.items() if service is not None}
     if len(known) == len(services):
         assert decision.current is not None
         assert known[decision.current] == max(known.values())
-    for name, one, do in each(moment, decision):
-        service = service_in(one)
-        if service is not None and do.desired is not None and name != decision.current:
-            assert do.desired <= max(service.desired, do.floor or 0), f"{name} is old and grew"
+    for name, observed, plan in services_of(case, decision):
+        service = service_in(observed)
+        if service is not None and plan.desired is not None and name != decision.current:
+            assert plan.desired <= max(service.desired, plan.protected_minimum or 0), f"{name} is old, but it grew"
 
 
-def explains_itself(moment: Moment, decision: Decision, after: State) -> None:
+def explains_itself(case: DecisionCase, decision: Decision, after: FleetState) -> None:
     assert decision.reason.endswith(".")
-    assert decision.explanation[0].startswith("demand: ")
-    assert all(": " in line for line in decision.explanation)
+    assert decision.explanation[0].name == "demand"
+    assert all(step.name and step.text for step in decision.explanation)
 
 
-def replay_equals_live(moment: Moment, decision: Decision, after: State) -> None:
-    tick = Tick(moment.fleet, moment.observation, moment.state, moment.now, decision)
-    kept = json.loads(json.dumps(to_json(tick), allow_nan=False))
-    again = from_json(kept)
-    assert again == tick, "what was kept is not what was"
+def replay_equals_live(case: DecisionCase, decision: Decision, after: FleetState) -> None:
+    tick = Tick(case.fleet, case.observation, case.state, case.now, decision)
+    document = json.loads(json.dumps(to_json(tick), allow_nan=False))
+    again = from_json(document)
+    assert again == tick, "the recorded tick differs"
     assert decide(again.fleet, again.observation, again.before, again.now) == (decision, after)
 
 
-INVARIANTS: tuple[Callable[[Moment, Decision, State], None], ...] = (
+INVARIANTS: tuple[Callable[[DecisionCase, Decision, FleetState], None], ...] = (
     unknown_never_lowers,
     within_bounds,
     never_below_protection,
-    reduces_only_by_who_let_go,
+    scale_in_only_by_released_workers,
     commands_never_contradict,
-    orders_are_obeyed,
+    overrides_are_applied,
     only_the_newest_grows,
     explains_itself,
     replay_equals_live,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every metric that the scaler has, out of itself: for Prometheus and for CloudWatch."""
+"""Every metric of the scaler, from its own code: for Prometheus and for CloudWatch."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ from typing import Final
 from scaler.adapters.aws import ApiCalls
 from scaler.errors import SourceError
 from scaler.reporting.cloudwatch_metrics import MWAA, OF_AIRFLOW, OF_FLEETS, OF_SERVICES
-from scaler.reporting.prometheus_metrics import Metrics
+from scaler.reporting.prometheus_metrics import PrometheusMetrics
 from tests.support.scaler_reports import report
 
 NAMESPACE: Final = "openmwaa"
-"""What the stack tells the scaler to publish to."""
+"""The namespace that the stack configures."""
 
 
 def of_prometheus() -> dict[str, set[str]]:
-    """Every sample's name and labels, of a scaler that has done everything once."""
-    metrics, calls = Metrics(), ApiCalls()
+    """Return the name and labels of every sample, after one of each event."""
+    metrics, calls = PrometheusMetrics(), ApiCalls()
     calls.sent["ecs", "DescribeServices"] = calls.throttled["ecs", "DescribeServices"] = 1
     metrics.watch(calls, lambda: {"default": 5.0})
-    metrics.ticked(report(errors=[SourceError("ecs", "down")]))
+    metrics.on_tick(report(errors=[SourceError("ecs", "down")]))
     metrics.failed("default", ValueError())
     return {sample.name: set(sample.labels) for family in metrics.families() for sample in family.samples}
 
 
 def of_cloudwatch() -> set[tuple[str, str, tuple[str, ...]]]:
-    """Namespace, name and dimensions of everything that the scaler publishes; a function is named with its value."""
+    """Return namespace, name and dimensions of every published metric; a `Function` has its value."""
     fleet = ("Environment", "Fleet")
     return {
         *((NAMESPACE, name, fleet) for name in OF_FLEETS),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A scaler that only tells: decisions as they would be logged, served by the real application."""
+"""A scaler without decisions of its own: given decision lines, served by the real application."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from scaler.reporting.decision_line import rfc3339
+from scaler.ports import rfc3339
 from scaler.reporting.decision_log import DecisionLog
+from scaler.reporting.explanation import LINE_VERSION
 from scaler.reporting.http import application, serving
-from scaler.reporting.prometheus_metrics import Metrics
+from scaler.reporting.prometheus_metrics import PrometheusMetrics
 from scaler.runtime.supervisor import Supervisor
 from tests.support.emulator import free_port
 
@@ -22,111 +23,119 @@ TASK = "arn:aws:ecs:eu-central-1:123456789012:task/openmwaa-analytics/{:032x}"
 
 
 def workers(**counts: int) -> dict[str, int]:
-    """Workers by state; what is not said is 0."""
+    """Workers by state; the default is 0."""
     states = ("starting", "stuck", "consuming_idle", "busy", "draining", "released", "unknown")
     return dict.fromkeys(states, 0) | counts
+
+
+def step(name: str, text: str, **values: Any) -> dict[str, Any]:
+    """A step of an explanation."""
+    return {"name": name, "text": text, "values": values}
 
 
 def line(
     fleet: str = "default", *, at: datetime | None = None, queued: int = 28, running: int = 5, **more: Any
 ) -> dict[str, Any]:
-    """A decision of a fleet with five slots a worker that has just what it needs, but for what `more` says."""
+    """A decision line of a fleet with five slots per worker and the workers it needs; `more` changes its values."""
     slots = queued + running
     needed = -(-slots // 5)
-    wanted = more.get("wanted", max(1, min(20, needed)))
-    desired = more.get("desired", wanted)
+    target = more.get("target", max(1, min(20, needed)))
+    desired = more.get("desired", target)
     up = more.get("running_workers", desired)
     busy = min(up, -(-running // 5))
-    told: dict[str, Any] = {
+    decided: dict[str, Any] = {
         "event": "decision",
+        "version": LINE_VERSION,
         "at": rfc3339(at or datetime.now(UTC)),
         "environment": "analytics",
         "fleet": fleet,
         "current": f"worker-{fleet}-a",
         "kind": "hold",
-        "reason": f"{slots} slots wanted, {wanted} workers meant to serve: holds at {desired}.",
+        "reason": f"Desired {desired}: {slots} slots needed / 5 per worker = {needed}.",
         "explanation": [
-            f"demand: the database says {queued} queued + {running} running = {slots}",
-            f"slots: {slots} slots at 5 a worker (as the agents report) need {needed} workers",
-            f"protection: {up} protected + 0 about to be: desired may not go below {up}",
+            step("demand", f"Database: {queued} queued + {running} running = {slots} slots"),
+            step("slots", f"{slots} slots / 5 per worker (reported by the agents) = {needed} workers"),
+            step("protection", f"{up} protected + 0 about to be protected: desired at least {up}"),
         ],
         "desired_before": desired,
         "desired": desired,
+        "slots_per_worker": 5,
         "needed": needed,
-        "wanted": wanted,
+        "target": target,
         "min": 1,
         "max": 20,
         "bounds": {"min": 1, "max": 20},
         "running": up,
         "pending": max(0, desired - up),
         "protected": up,
-        "demand": {"queued": queued, "running": running, "slots": slots, "source": "database"},
+        "demand": {"queued": queued, "running": running, "slots": slots, "source": "database", "stale": False},
         "workers": workers(starting=max(0, desired - up), consuming_idle=up - busy, busy=busy),
         "slots": {"total": up * 5, "free": up * 5 - running},
-        "controls": None,
-        "controls_state": "known",
+        "overrides": None,
+        "overrides_state": "known",
         "drain": [],
         "resume": [],
         "errors": [],
-        "readings": {"service": 0.1, "tasks": 0.2, "protection": 0.1, "broker": 0.3, "controls": 1.2, "database": 0.2},
-        "generations": {f"worker-{fleet}-a": {"revision": 7, "desired": desired, "running": up, "kind": "hold"}},
+        "readings": {"service": 0.1, "tasks": 0.2, "protection": 0.1, "broker": 0.3, "overrides": 1.2, "database": 0.2},
+        "services": {f"worker-{fleet}-a": {"revision": 7, "desired": desired, "running": up, "kind": "hold"}},
     }
     more.pop("running_workers", None)
-    return told | more
+    return decided | more
 
 
 @dataclass
-class Stage:
-    """The log behind a page, and where the page is."""
+class FakeScaler:
+    """The log behind a page, and the URL of the page."""
 
     log: DecisionLog
     out: io.StringIO
     url: str = ""
     now: datetime = field(default_factory=lambda: datetime.now(UTC))
 
-    def decide(self, told: Mapping[str, Any], *, ago_s: float = 0.0) -> None:
-        """Let the scaler have decided so."""
+    def decide(self, decided: Mapping[str, Any], *, ago_s: float = 0.0) -> None:
+        """Add a decision."""
         at = self.now - timedelta(seconds=ago_s)
-        self.log.decided(at, {**told, "at": rfc3339(at)}, {"slots_per_worker": 5, "interval_s": 5.0})
+        self.log.decided(at, {**decided, "at": rfc3339(at)}, {"slots_per_worker": 5, "interval_s": 5.0})
 
 
-def stage() -> Stage:
-    """A log that nobody serves yet."""
+def fake_scaler() -> FakeScaler:
+    """A log without a server."""
     out = io.StringIO()
-    return Stage(DecisionLog("analytics", out, lambda: datetime.now(UTC)), out)
+    return FakeScaler(DecisionLog("analytics", out, lambda: datetime.now(UTC)), out)
 
 
 @asynccontextmanager
-async def served(told: Stage) -> AsyncIterator[Stage]:
-    """Serve the page of a stage."""
+async def served(scaler: FakeScaler) -> AsyncIterator[FakeScaler]:
+    """Serve the page."""
     port = free_port()
-    app = application(Supervisor([], _Clock()), told.log, Metrics())
+    app = application(Supervisor([], _Clock()), scaler.log, PrometheusMetrics())
     async with serving(app, "127.0.0.1", port):
-        told.url = f"http://127.0.0.1:{port}/"
-        yield told
+        scaler.url = f"http://127.0.0.1:{port}/"
+        yield scaler
 
 
-def a_day_at_work(told: Stage, fleet: str = "default", *, hours: float = 6.0) -> None:
-    """Six hours of a fleet: waves of work, growth at once, shrinking by drain; now it grows to seven."""
+def decide_for_hours(scaler: FakeScaler, fleet: str = "default", *, hours: float = 6.0) -> None:
+    """Add hours of a fleet: waves of work, immediate scale-out, scale-in by drains; at the end 7 workers."""
     desired, running, drains, step = 2, 2, 0, 20
     for ago in range(int(hours * 3600), 20, -step):
         turn = ago / 3600
         slots = int(26 + 22 * math.sin(turn * 2.4 + 1.2) + 9 * math.sin(turn * 13)) if ago > 240 else 12
         slots = max(0, slots)
         needed = max(1, -(-slots // 5))
-        before, kind, reason = desired, "hold", f"{slots} slots wanted, {needed} workers meant to serve: holds."
+        before, kind, reason = desired, "hold", f"Desired {desired}: {slots} slots needed / 5 per worker = {needed}."
         running = min(desired, running + 1) if running < desired and ago % 40 == 0 else min(running, desired)
         if needed > desired:
             desired, kind, drains = min(20, needed), "grow", 0
-            reason = f"{slots} slots wanted, that is {desired} workers: desired {before} -> {desired}."
+            reason = f"Desired {before} -> {desired}: {slots} slots needed / 5 per worker = {desired}."
         elif needed < desired and not drains:
             drains, kind = desired - needed, "drain"
-            reason = f"{slots} slots wanted, {needed} workers suffice: drains {drains} more."
+            until = f"Desired {desired} until {drains} surplus workers drained"
+            reason = f"{until}: {slots} slots needed / 5 per worker = {needed}."
         elif drains and ago % 160 == 0:
             desired, kind, drains = max(needed, desired - drains), "shrink", 0
-            reason = f"{slots} slots wanted, {needed} workers suffice: desired {before} -> {desired}."
+            reason = f"Desired {before} -> {desired}: {slots} slots needed / 5 per worker = {needed}."
         busy = min(slots, 5 * running)
-        told.decide(
+        scaler.decide(
             line(
                 fleet,
                 queued=slots - busy,
@@ -142,17 +151,17 @@ def a_day_at_work(told: Stage, fleet: str = "default", *, hours: float = 6.0) ->
             ),
             ago_s=ago,
         )
-    grows_to_seven(told, fleet)
+    scale_out_to_seven(scaler, fleet)
 
 
-def grows_to_seven(told: Stage, fleet: str = "default") -> None:
-    """33 slots wanted at five a worker: the question everybody asks."""
-    why = "33 slots wanted, that is 7 workers: desired 3 -> 7."
+def scale_out_to_seven(scaler: FakeScaler, fleet: str = "default") -> None:
+    """33 slots needed at five per worker: the fleet scales out from 3 to 7."""
+    why = "Desired 3 -> 7: 33 slots needed / 5 per worker = 7."
     steps = [
-        "demand: the database says 13 queued + 20 running = 33",
-        "slots: 33 slots at 5 a worker (as the agents report) need 7 workers",
-        "up: from 3 to 7 workers at once",
-        "protection: 5 protected + 2 about to be: desired may not go below 7",
+        step("demand", "Database: 13 queued + 20 running = 33 slots"),
+        step("slots", "33 slots / 5 per worker (reported by the agents) = 7 workers"),
+        step("up", "7 workers needed, 3 in service: scale out now"),
+        step("protection", "5 protected + 2 about to be protected: desired at least 7"),
     ]
     grown = line(
         fleet,
@@ -162,9 +171,9 @@ def grows_to_seven(told: Stage, fleet: str = "default") -> None:
         workers=workers(starting=2, consuming_idle=1, busy=4),
         explanation=steps,
     )
-    update = {"sent": True, "desired": 7, "answered_at": rfc3339(told.now), "duration_s": 0.08}
-    told.decide(grown | {"kind": "grow", "desired_before": 3, "reason": why, "update_service": update}, ago_s=12)
-    told.decide(grown | {"explanation": [*steps[:2], steps[3]]}, ago_s=1)
+    update = {"sent": True, "desired": 7, "answered_at": rfc3339(scaler.now), "duration_s": 0.08}
+    scaler.decide(grown | {"kind": "grow", "desired_before": 3, "reason": why, "update_service": update}, ago_s=12)
+    scaler.decide(grown | {"explanation": [*steps[:2], steps[3]]}, ago_s=1)
 
 
 class _Clock:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reports of ticks in a few words, for those who listen to them."""
+"""Results of ticks, for the tests of listeners."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from datetime import UTC, datetime
 
 from scaler.core.decide import decide
 from scaler.core.model import Fleet, Observation
-from scaler.core.state import State
+from scaler.core.state import FleetState
 from scaler.core.tick import Tick
 from scaler.errors import SourceError
-from scaler.runtime.tick_result import Report
+from scaler.runtime.tick_result import TickResult
 from tests.support.scaler_builders import FLEET, observe
 
 AT = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -23,13 +23,13 @@ def report(
     *,
     name: str = "default",
     fleet: Fleet = FLEET,
-    state: State | None = None,
+    state: FleetState | None = None,
     now: float = 0.0,
     errors: Sequence[SourceError] = (),
-) -> Report:
-    """Decide on the observation (a quiet fleet with one busy worker unless it is given) and report it."""
+) -> TickResult:
+    """Return the result of a tick; the default observation is a quiet fleet with one busy worker."""
     fleet = replace(fleet, name=name)
     seen = observe(["busy"], running=2) if observation is None else observation
-    before = State() if state is None else state
+    before = FleetState() if state is None else state
     decision, _ = decide(fleet, seen, before, now)
-    return Report(AT, Tick(fleet, seen, before, now, decision), {}, tuple(errors), 0.1)
+    return TickResult(AT, Tick(fleet, seen, before, now, decision), {}, tuple(errors), 0.1)

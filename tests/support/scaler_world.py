@@ -18,8 +18,8 @@ from datetime import UTC, datetime, timedelta
 from scaler.core.model import AgentState, BrokerCount, DatabaseCount, Deployment, Fleet, Phase, Service, Task
 from scaler.errors import SourceError
 from scaler.runtime.fleet_loop import FleetLoop
-from scaler.runtime.observe import Observer, World
-from scaler.runtime.tick_result import Report
+from scaler.runtime.observe import Observer, Ports
+from scaler.runtime.tick_result import TickResult
 
 STEP_S = 0.1
 
@@ -120,10 +120,10 @@ class FakeWorld:
 
     def loop(self, fleet: Fleet) -> FleetLoop:
         """Return a scaler that was just started."""
-        world = World(clock=self, cluster=self, workers=self.agents, broker=self, database=self)
+        world = Ports(clock=self, cluster=self, workers=self.agents, broker=self, database=self)
         return FleetLoop(fleet, Observer(fleet, list(self.services), {"default": "url"}, world), world, ())
 
-    async def turn(self, loop: FleetLoop) -> tuple[FleetLoop, Report | None]:
+    async def turn(self, loop: FleetLoop) -> tuple[FleetLoop, TickResult | None]:
         """Tick once and move to the next tick; a killed scaler is started anew, some seconds later."""
         began, report, pause = self.now, None, loop.fleet.interval_s
         try:

@@ -10,8 +10,8 @@ from cdktf_app.monitoring.alarm_definitions import Alarm, alarms_of
 from cdktf_app.monitoring.metrics import MWAA, SCALER
 from scaler.adapters.clock import SystemClock
 from scaler.adapters.metrics import CloudWatchMetrics
-from scaler.ports import Vitals
-from scaler.reporting.cloudwatch_publisher import Publisher
+from scaler.ports import AirflowHealth
+from scaler.reporting.cloudwatch_publisher import CloudWatchPublisher
 from tests.contract.aws_services.conftest import Emulator, Open
 from tests.support.monitored_resources import WATCHED
 from tests.support.scaler_builders import SERVICE, observe
@@ -23,8 +23,8 @@ pytestmark = [pytest.mark.emulated]
 class Heart:
     """Airflow's database, with a scheduler that has died and a task that has waited for an hour."""
 
-    async def vitals(self, within_s: float) -> Vitals:
-        return Vitals(0, 3600.0)
+    async def health(self, within_s: float) -> AirflowHealth:
+        return AirflowHealth(0, 3600.0)
 
 
 def own_alarms(environment: str) -> dict[str, Alarm]:
@@ -51,16 +51,16 @@ def values(emulator: Emulator, alarm: Alarm) -> list[float]:
 
 
 async def test_alarms_find_what_the_scaler_publishes(emulator: Emulator, scalers_client: Open, name: str) -> None:
-    publisher = Publisher(
+    publisher = CloudWatchPublisher(
         name,
         "openmwaa",
         CloudWatchMetrics(await scalers_client("cloudwatch")),
         SystemClock(),
-        paces=lambda: {"default": 5.0},
+        intervals=lambda: {"default": 5.0},
         on_failure=lambda error: pytest.fail(str(error)),
-        vitals=Heart(),
+        health=Heart(),
     )
-    publisher.ticked(report(observe(["full"] * 9 + ["refused"], queued=50, running=45)))
+    publisher.on_tick(report(observe(["full"] * 9 + ["refused"], queued=50, running=45)))
     await publisher.publish()
     found = {alarm.id: values(emulator, alarm) for alarm in own_alarms(name).values()}
     assert found == {

@@ -146,7 +146,7 @@ def test_the_scaler_understands_its_settings(given: Stack) -> None:
         ("worker-default-a", "worker-default-b"): (3, 2, 4, ("default", "high")),
         ("worker-graphics-a", "worker-graphics-b"): (2, 0, 7, ("heavy",)),
     }
-    assert (settings.controls_prefix, settings.metrics_namespace) == ("/openmwaa/example/scaler/", "openmwaa")
+    assert (settings.overrides_prefix, settings.metrics_namespace) == ("/openmwaa/example/scaler/", "openmwaa")
     default, heavy = settings.fleets
     assert (default.schedule, default.fallback.mode, default.foreign_desired) == ((), "hold", "correct")
     (mornings,) = heavy.schedule

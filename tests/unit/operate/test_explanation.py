@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is found in the log for a moment, with pages, gaps, foreign lines, deadlines and refusals."""
+"""Decisions of the log at a time, with pages, gaps, other lines, deadlines and refusals."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from openmwaa.config.environment import Environment
 from openmwaa.operate.connection import Connection
 from openmwaa.operate.decisions import DecisionsLog
 from openmwaa.operate.errors import NotRunningError, PermissionMissingError, UnreachableError
-from openmwaa.operate.explanation import Explanation, explain
-from scaler.reporting.decision_line import rfc3339
+from openmwaa.operate.explanation import FleetExplanation, explain
+from scaler.ports import rfc3339
 from tests.support.environments import LEAST
 from tests.support.scaler_page import line
 
@@ -28,7 +28,7 @@ class NotFoundError(ClientError):
 
 
 class Logs:
-    """FilterLogEvents over a list of lines: pages of `page`, every other one empty, as AWS may answer."""
+    """FilterLogEvents over a list of lines: pages of `page` lines, every second page empty, as in AWS."""
 
     class exceptions:  # noqa: N801
         ResourceNotFoundException = NotFoundError
@@ -38,24 +38,24 @@ class Logs:
         self.calls: list[dict[str, Any]] = []
         self.fails: ClientError | None = None
 
-    def filter_log_events(self, **asked: Any) -> dict[str, Any]:
-        self.calls.append(asked)
+    def filter_log_events(self, **request: Any) -> dict[str, Any]:
+        self.calls.append(request)
         if self.fails:
             raise self.fails
-        dated = [(datetime.fromisoformat(each["at"]).timestamp() * 1000 + 500, each) for each in self.lines]
-        within = [each for at, each in dated if asked["startTime"] <= at <= asked["endTime"]]
-        turn = int(asked.get("nextToken", "0"))
+        dated = [(datetime.fromisoformat(line["at"]).timestamp() * 1000 + 500, line) for line in self.lines]
+        within = [line for at, line in dated if request["startTime"] <= at <= request["endTime"]]
+        turn = int(request.get("nextToken", "0"))
         first, empty = turn // 2 * self.page, turn % 2 == 0
         rows = [] if empty else within[first : first + self.page]
-        told: dict[str, Any] = {"events": [{"message": json.dumps(each), "timestamp": 0} for each in rows]}
+        page: dict[str, Any] = {"events": [{"message": json.dumps(row), "timestamp": 0} for row in rows]}
         if empty or first + self.page < len(within):
-            told["nextToken"] = str(turn + 1)
-        return told
+            page["nextToken"] = str(turn + 1)
+        return page
 
 
 def decided(ago_s: float, desired: int = 3, fleet: str = "default", **more: Any) -> dict[str, Any]:
-    told = {"desired": desired, "desired_before": more.pop("before", desired)}
-    return line(fleet) | told | more | {"at": rfc3339(NOW - timedelta(seconds=ago_s))}
+    counts = {"desired": desired, "desired_before": more.pop("before", desired)}
+    return line(fleet) | counts | more | {"at": rfc3339(NOW - timedelta(seconds=ago_s))}
 
 
 def history() -> list[dict[str, Any]]:
@@ -63,7 +63,7 @@ def history() -> list[dict[str, Any]]:
     lines = [decided(ago, 3 if ago > 3600 else 7 if ago > 1800 else 5) for ago in range(7200, 0, -60)]
     lines.append(decided(3600, 7, before=3, kind="grow", reason="grew"))
     lines.append(decided(1800, 5, before=7, kind="shrink", reason="shrank"))
-    return sorted(lines, key=lambda each: str(each["at"]))
+    return sorted(lines, key=lambda entry: str(entry["at"]))
 
 
 def log(logs: Logs, **more: Any) -> DecisionsLog:
@@ -71,61 +71,68 @@ def log(logs: Logs, **more: Any) -> DecisionsLog:
     return DecisionsLog(Connection(environment, Path("example.yaml")), logs, **more)
 
 
-def asked(logs: Logs, ago_s: float, *fleets: str) -> list[Explanation]:
+def explained(logs: Logs, ago_s: float, *fleets: str) -> list[FleetExplanation]:
     return explain(log(logs), fleets or ("default",), NOW - timedelta(seconds=ago_s), NOW)
 
 
-def test_the_decision_in_force_and_the_changes_around_it() -> None:
-    (found,) = asked(Logs(history()), 2700)
+def test_the_decision_in_force_and_the_changes_before_and_after() -> None:
+    (found,) = explained(Logs(history()), 2700)
     assert found.decision is not None
     assert found.before is not None
     assert found.after is not None
     assert (found.decision["desired"], found.before["reason"], found.after["reason"]) == (7, "grew", "shrank")
-    assert found.answer[0].startswith("7 workers desired")
+    assert found.summary[0].startswith("7 workers desired")
     assert found.unread == ()
 
 
-def test_a_change_far_back_is_found() -> None:
+def test_a_change_long_before_is_found() -> None:
     lines = [decided(20 * 3600, 3, before=1, kind="grow", reason="long ago"), decided(30), decided(5)]
-    (found,) = asked(Logs(lines), 0)
+    (found,) = explained(Logs(lines), 0)
     assert found.before is not None
     assert found.before["reason"] == "long ago"
     assert found.after is None
 
 
-def test_no_decision_is_not_made_up_from_an_old_one() -> None:
+def test_an_old_decision_is_not_in_force() -> None:
     lines = [decided(3 * 3600, 4), decided(1800, 6)]
-    (found,) = asked(Logs(lines), 3600)
+    (found,) = explained(Logs(lines), 3600)
     assert found.decision is None
-    assert found.answer == ()
+    assert found.summary == ()
     assert (found.before or {})["desired"] == 4
     assert (found.after or {})["desired"] == 6
 
 
-def test_failed_ticks_are_told_and_are_no_decisions() -> None:
+def test_failed_ticks_are_listed_and_are_no_decisions() -> None:
     failed = {"event": "tick_failed", "fleet": "default", "error": "ValueError: x", "at": rfc3339(NOW)}
-    (found,) = asked(Logs([decided(30, 4), failed]), 0)
+    (found,) = explained(Logs([decided(30, 4), failed]), 0)
     assert (found.decision or {})["desired"] == 4
     assert [failure["error"] for failure in found.failures] == ["ValueError: x"]
 
 
-def test_lines_of_others_are_passed_over() -> None:
+def test_other_lines_are_ignored() -> None:
     logs = Logs([decided(30, 4), decided(20, 9, fleet="another")])
     logs.lines.append({"event": "started", "at": rfc3339(NOW)})
-    found = asked(logs, 0)
+    found = explained(logs, 0)
     assert (found[0].decision or {})["desired"] == 4
 
 
-def test_all_fleets_take_one_question() -> None:
+def test_decisions_of_another_version_are_skipped_and_named() -> None:
+    logs = Logs([decided(30, 4), decided(20, 9, version=99)])
+    (found,) = explained(logs, 0)
+    assert (found.decision or {})["desired"] == 4
+    assert found.unread == ("Decisions of version 99 in the log were skipped: this program reads version 1.",)
+
+
+def test_all_fleets_take_one_search() -> None:
     logs = Logs([decided(30, 4, fleet="a"), decided(20, 9, fleet="b")], page=10)
-    found = asked(logs, 0, "a", "b", "c")
-    assert [(each.decision or {}).get("desired") for each in found] == [4, 9, None]
-    assert len(logs.calls) == 2, "one question, of two pages"
+    found = explained(logs, 0, "a", "b", "c")
+    assert [(fleet.decision or {}).get("desired") for fleet in found] == [4, 9, None]
+    assert len(logs.calls) == 2, "one search of two pages"
 
 
-def test_what_aws_is_asked() -> None:
+def test_the_request_to_aws() -> None:
     logs = Logs([decided(30)])
-    asked(logs, 0)
+    explained(logs, 0)
     call = logs.calls[0]
     assert call["logGroupName"] == "airflow-example-Scaler"
     assert call["startTime"] == (NOW - timedelta(minutes=3)).timestamp() * 1000
@@ -135,13 +142,13 @@ def test_what_aws_is_asked() -> None:
     assert len(logs.calls[-1]["filterPattern"]) < 1024, "CloudWatch takes no longer pattern"
 
 
-def test_a_deadline_leaves_out_what_is_beside_the_point_only() -> None:
+def test_a_deadline_skips_the_changes_before_and_after() -> None:
     at = iter(range(100))
-    (found,) = explain(log(Logs(history()), clock=lambda: next(at), gives_up_at=6), ["default"], NOW, NOW)
+    (found,) = explain(log(Logs(history()), clock=lambda: next(at), deadline_at=6), ["default"], NOW, NOW)
     assert found.decision is not None
     assert "did not finish" in found.unread[0]
-    with pytest.raises(UnreachableError, match="Ask for another time"):
-        explain(log(Logs(history()), clock=lambda: 1, gives_up_at=1), ["default"], NOW, NOW)
+    with pytest.raises(UnreachableError, match="Choose another time"):
+        explain(log(Logs(history()), clock=lambda: 1, deadline_at=1), ["default"], NOW, NOW)
 
 
 def refusal(code: str, kind: type[ClientError] = ClientError) -> ClientError:
@@ -149,15 +156,15 @@ def refusal(code: str, kind: type[ClientError] = ClientError) -> ClientError:
     return kind(response, "FilterLogEvents")
 
 
-def test_a_log_group_that_is_missing_names_the_command() -> None:
+def test_a_missing_log_group_names_the_command() -> None:
     logs = Logs([])
     logs.fails = refusal("ResourceNotFoundException", NotFoundError)
     with pytest.raises(NotRunningError, match=r"no log group airflow-example-Scaler in eu-central-1.*terraform apply"):
-        asked(logs, 0)
+        explained(logs, 0)
 
 
-def test_a_permission_that_is_missing_is_named() -> None:
+def test_a_missing_permission_is_named() -> None:
     logs = Logs([])
     logs.fails = refusal("AccessDeniedException")
     with pytest.raises(PermissionMissingError, match="logs:FilterLogEvents on the log group airflow-example-Scaler"):
-        asked(logs, 0)
+        explained(logs, 0)

@@ -13,7 +13,7 @@ from scaler.adapters.airflow_database import AirflowDatabase
 from scaler.config.settings import DatabaseSettings
 from scaler.core.model import DatabaseCount
 from scaler.errors import BadAnswerError, DeadlineError, SourceError
-from scaler.ports import Vitals
+from scaler.ports import AirflowHealth
 
 SETTINGS = DatabaseSettings(host="db")
 
@@ -107,11 +107,11 @@ async def test_a_negative_count_is_not_believed(monkeypatch: pytest.MonkeyPatch)
 
 async def test_vitals_are_one_row(monkeypatch: pytest.MonkeyPatch) -> None:
     Server(monkeypatch, [(2, 31.5)])
-    assert await AirflowDatabase(SETTINGS, "secret").vitals(60.0) == Vitals(2, 31.5)
+    assert await AirflowDatabase(SETTINGS, "secret").health(60.0) == AirflowHealth(2, 31.5)
 
 
 @pytest.mark.parametrize("row", [(-1, 0.0), (1, -1.0), (1, float("nan")), (1, float("inf"))], ids=str)
 async def test_vitals_that_cannot_be_are_not_believed(row: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     Server(monkeypatch, [row])
     with pytest.raises(BadAnswerError):
-        await AirflowDatabase(SETTINGS, "secret").vitals(60.0)
+        await AirflowDatabase(SETTINGS, "secret").health(60.0)

@@ -12,8 +12,8 @@ import pytest
 from aiobotocore.session import get_session
 
 from scaler.adapters import aws
-from scaler.adapters.ecs import Ecs
-from scaler.adapters.sqs import Sqs
+from scaler.adapters.ecs import EcsCluster
+from scaler.adapters.sqs import SqsBroker
 from scaler.core.model import BrokerCount, Service, Task
 from scaler.errors import BadAnswerError, DeadlineError, RejectedError, SourceError, ThrottledError
 from tests.support.fake_aws import Failure, black_hole, fake_aws
@@ -52,10 +52,11 @@ class Aws:
     def __init__(self) -> None:
         self.operations: dict[str, Callable[[dict[str, Any]], Any]] = {}
         self.asked: list[tuple[str, dict[str, Any]]] = []
-        self.ecs: Ecs
-        self.patient_ecs: Ecs
-        self.hasty_ecs: Ecs
-        self.sqs: Sqs
+        self.ecs: EcsCluster
+        self.patient_ecs: EcsCluster
+        self.hasty_ecs: EcsCluster
+        self.late_ecs: EcsCluster
+        self.sqs: SqsBroker
         self.calls = aws.ApiCalls()
 
     def says(self, **answers: Any) -> None:
@@ -78,11 +79,13 @@ async def world(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Aws]:
     async with fake_aws(found.operations) as url:
         monkeypatch.setenv("AWS_ENDPOINT_URL", url)
         async with aws.clients("us-east-1", "ecs", "sqs", calls=found.calls) as (ecs, sqs):
-            found.ecs = Ecs(ecs, "openmwaa-test", deadline_s=20.0)
-            found.hasty_ecs = Ecs(ecs, "openmwaa-test", deadline_s=0.2)
+            found.ecs = EcsCluster(ecs, "openmwaa-test", deadline_s=20.0)
+            found.hasty_ecs = EcsCluster(ecs, "openmwaa-test", deadline_s=0.2)
             # Sixty questions are put within half a second on any machine, and not within 10 ms on a busy one.
-            found.patient_ecs = Ecs(ecs, "openmwaa-test", deadline_s=20.0, window_s=0.5)
-            found.sqs = Sqs(sqs, deadline_s=20.0)
+            found.patient_ecs = EcsCluster(ecs, "openmwaa-test", deadline_s=20.0, window_s=0.5)
+            # Its calls are sent only after the deadline.
+            found.late_ecs = EcsCluster(ecs, "openmwaa-test", deadline_s=0.2, window_s=0.5)
+            found.sqs = SqsBroker(sqs, deadline_s=20.0)
             yield found
 
 
@@ -137,19 +140,19 @@ async def test_no_tasks_need_no_call(world: Aws) -> None:
     assert await world.ecs.protected([]) == frozenset()
 
 
-def service(ecs: Ecs) -> Awaitable[object]:
+def service(ecs: EcsCluster) -> Awaitable[object]:
     return ecs.service("worker-default")
 
 
-def tasks(ecs: Ecs) -> Awaitable[object]:
+def tasks(ecs: EcsCluster) -> Awaitable[object]:
     return ecs.tasks("worker-default")
 
 
-def protected(ecs: Ecs) -> Awaitable[object]:
+def protected(ecs: EcsCluster) -> Awaitable[object]:
     return ecs.protected(["task/1", "task/2"])
 
 
-def write(ecs: Ecs) -> Awaitable[object]:
+def write(ecs: EcsCluster) -> Awaitable[object]:
     return ecs.set_desired("worker-default", 4)
 
 
@@ -179,7 +182,7 @@ ONE = {"taskArn": "task/1", "protectionEnabled": True}
             service,
             {"DescribeServices": {"services": [SERVICE | {"desiredCount": -1}]}},
             BadAnswerError,
-            "no count",
+            "not a count",
             id="negative",
         ),
         pytest.param(
@@ -214,7 +217,7 @@ ONE = {"taskArn": "task/1", "protectionEnabled": True}
             protected,
             {"GetTaskProtection": {"protectedTasks": [ONE]}},
             BadAnswerError,
-            "1 of 2 tasks were not answered for",
+            "1 of 2 tasks were missing in the answer of GetTaskProtection",
             id="one not answered",
         ),
         pytest.param(
@@ -224,7 +227,7 @@ ONE = {"taskArn": "task/1", "protectionEnabled": True}
 )
 async def test_what_ecs_must_not_be_believed(
     world: Aws,
-    call: Callable[[Ecs], Awaitable[object]],
+    call: Callable[[EcsCluster], Awaitable[object]],
     answers: dict[str, Any],
     kind: type[SourceError],
     words: str,
@@ -256,7 +259,7 @@ def services_of(*broken: str) -> Callable[[dict[str, Any]], dict[str, Any]]:
     return answer
 
 
-async def ask_together(ecs: Ecs, names: list[str]) -> dict[str, object]:
+async def ask_together(ecs: EcsCluster, names: list[str]) -> dict[str, object]:
     found = await asyncio.gather(*(ecs.service(name) for name in names), return_exceptions=True)
     return dict(zip(names, found, strict=True))
 
@@ -415,6 +418,26 @@ async def test_calls_and_throttles_are_counted_by_operation(world: Aws) -> None:
     assert world.calls.throttled == {("ecs", "DescribeServices"): 2}
 
 
+@pytest.mark.parametrize(
+    "read",
+    [
+        pytest.param(lambda ecs: ecs.service("worker-default"), id="service"),
+        pytest.param(lambda ecs: ecs.tasks("worker-default"), id="tasks"),
+        pytest.param(lambda ecs: ecs.protected(["task/1"]), id="protection"),
+    ],
+)
+async def test_an_answer_after_the_deadline_is_not_accepted(
+    world: Aws, read: Callable[[EcsCluster], Awaitable[object]]
+) -> None:
+    world.says(
+        DescribeServices={"services": [SERVICE], "failures": []},
+        ListTasks={"taskArns": []},
+        GetTaskProtection={"protectedTasks": [{"taskArn": "task/1", "protectionEnabled": True}], "failures": []},
+    )
+    with pytest.raises(DeadlineError):
+        await read(world.late_ecs)
+
+
 async def test_a_black_hole_costs_the_deadline_only(world: Aws) -> None:
     world.says(DescribeServices=black_hole)
     with pytest.raises(DeadlineError, match=r"no answer within 0\.2 s"):
@@ -445,4 +468,4 @@ async def test_a_connection_refused_is_an_error_of_the_source(monkeypatch: pytes
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     async with aws.clients("us-east-1", "sqs") as (client,):
         with pytest.raises(SourceError, match="sqs"):
-            await Sqs(client, deadline_s=5.0).depth("http://127.0.0.1:9/1/default")
+            await SqsBroker(client, deadline_s=5.0).depth("http://127.0.0.1:9/1/default")

@@ -8,14 +8,14 @@ from collections.abc import Sequence
 
 import pytest
 
-from scaler.runtime.write_rate_limit import Urgency, WriteBudget
+from scaler.runtime.write_rate_limit import Urgency, WriteRateLimit
 from simulation.loop import run
 from tests.support.virtual_clock import LoopClock
 
 PROTECT, GROW, SHRINK = Urgency.PROTECT, Urgency.GROW, Urgency.SHRINK
 
 
-async def served(budget: WriteBudget, wanted: Sequence[Urgency], patience_s: float) -> list[tuple[Urgency, float]]:
+async def served(budget: WriteRateLimit, wanted: Sequence[Urgency], patience_s: float) -> list[tuple[Urgency, float]]:
     """Ask for all at once; who was served, and when, in order."""
     order: list[tuple[Urgency, float]] = []
 
@@ -29,7 +29,7 @@ async def served(budget: WriteBudget, wanted: Sequence[Urgency], patience_s: flo
 
 def test_a_burst_goes_out_at_once_and_the_rest_at_the_rate() -> None:
     async def main() -> list[float]:
-        budget = WriteBudget(LoopClock(), per_s=5, burst=20)
+        budget = WriteRateLimit(LoopClock(), per_s=5, burst=20)
         return [at for _, at in await served(budget, [GROW] * 30, patience_s=10)]
 
     times = run(main())
@@ -39,7 +39,7 @@ def test_a_burst_goes_out_at_once_and_the_rest_at_the_rate() -> None:
 
 def test_protection_goes_before_growth_before_reduction() -> None:
     async def main() -> list[Urgency]:
-        budget = WriteBudget(LoopClock(), per_s=1, burst=1)
+        budget = WriteRateLimit(LoopClock(), per_s=1, burst=1)
         await budget.take(GROW, 0)
         return [
             urgency
@@ -51,7 +51,7 @@ def test_protection_goes_before_growth_before_reduction() -> None:
 
 def test_what_would_wait_too_long_is_left_out_and_takes_no_token() -> None:
     async def main() -> tuple[int, int, bool]:
-        budget = WriteBudget(LoopClock(), per_s=1, burst=1)
+        budget = WriteRateLimit(LoopClock(), per_s=1, burst=1)
         await budget.take(GROW, 0)
         in_time = await served(budget, [GROW] * 10, patience_s=3.5)
         return len(in_time), budget.waiting, await budget.take(GROW, 1.5)
@@ -61,7 +61,7 @@ def test_what_would_wait_too_long_is_left_out_and_takes_no_token() -> None:
 
 def test_a_cancelled_tick_gives_its_turn_back() -> None:
     async def main() -> list[float]:
-        budget = WriteBudget(LoopClock(), per_s=1, burst=1)
+        budget = WriteRateLimit(LoopClock(), per_s=1, burst=1)
         await budget.take(GROW, 0)
         first = asyncio.create_task(budget.take(PROTECT, 60))
         await asyncio.sleep(0.5)
@@ -74,9 +74,9 @@ def test_a_cancelled_tick_gives_its_turn_back() -> None:
 @pytest.mark.parametrize(("throttles", "expected"), [(0, 320), (1, 262), (5, 178)])
 def test_a_throttle_slows_down_and_the_rate_comes_back(throttles: int, expected: int) -> None:
     async def main() -> tuple[int, float]:
-        budget = WriteBudget(LoopClock(), per_s=5, burst=20)
+        budget = WriteRateLimit(LoopClock(), per_s=5, burst=20)
         for _ in range(throttles):
-            budget.throttled()
+            budget.on_throttled()
         slowed = budget.rate
         return len(await served(budget, [GROW] * 400, patience_s=60)), slowed
 
@@ -87,7 +87,7 @@ def test_a_throttle_slows_down_and_the_rate_comes_back(throttles: int, expected:
 
 def test_a_changed_budget_holds_at_once() -> None:
     async def main() -> list[float]:
-        budget = WriteBudget(LoopClock(), per_s=0.01, burst=1)
+        budget = WriteRateLimit(LoopClock(), per_s=0.01, burst=1)
         await budget.take(GROW, 0)
         waiting = asyncio.create_task(served(budget, [GROW, GROW], patience_s=10))
         await asyncio.sleep(1)

@@ -166,7 +166,7 @@ async def test_the_newest_period_that_all_metrics_have_counts(scene: Scene) -> N
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, -1.0, -0.5, 1e12, "7", None, True])
 async def test_what_is_no_count_is_refused(scene: Scene, value: object) -> None:
     scene.client.holds("q", {2: value})
-    with pytest.raises(BadAnswerError, match="no count"):
+    with pytest.raises(BadAnswerError, match="not a count"):
         await scene.depth()
 
 
@@ -184,9 +184,9 @@ def _result(answer: dict[str, Any], number: int) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("status", "words"),
     [
-        pytest.param("InternalError", r"not \(InternalError\)", id="internal error"),
-        pytest.param("Forbidden", r"not \(Forbidden\) answered; CloudWatch says 403: no", id="forbidden"),
-        pytest.param("PartialData", "only partly", id="partial and no next page"),
+        pytest.param("InternalError", r"failed \(InternalError\)", id="internal error"),
+        pytest.param("Forbidden", r"failed \(Forbidden\); CloudWatch's message: 403: no", id="forbidden"),
+        pytest.param("PartialData", "is incomplete", id="partial and no next page"),
         pytest.param("SomethingNew", "SomethingNew", id="a word nobody knows"),
     ],
 )
@@ -211,7 +211,7 @@ async def test_a_metric_that_is_missing_is_unknown_with_what_cloudwatch_says_of_
         return {"MetricDataResults": answer["MetricDataResults"][:2], "Messages": words}
 
     scene.client.spoil = spoil
-    with pytest.raises(SourceError, match="not in the answer; CloudWatch says MaxMetricsExceeded: too many"):
+    with pytest.raises(SourceError, match="not in the answer; CloudWatch's message: MaxMetricsExceeded: too many"):
         await scene.depth()
 
 

@@ -47,7 +47,7 @@ def test_reads_and_fills_in() -> None:
     assert (settings.interval_s, settings.scale_in_window_s, settings.launch_deadline_s) == (5.0, 60.0, 300.0)
     assert (settings.agent_port, settings.http_port) == (8790, 8082)
     assert settings.broker.kind == "sqs"
-    assert (settings.controls_prefix, settings.metrics_namespace, settings.record_dir) == (None, None, None)
+    assert (settings.overrides_prefix, settings.metrics_namespace, settings.record_dir) == (None, None, None)
     assert (settings.calls.writes_per_s, settings.calls.burst) == (5.0, 20)
     core = settings.core_fleet(settings.fleets[0])
     assert (core.name, core.queues, core.slots, core.minimum, core.maximum) == ("default", ("default",), 5, 1, 5)
@@ -58,7 +58,7 @@ def test_reads_and_fills_in() -> None:
 def test_reads_everything_that_can_be_said() -> None:
     said = {
         "broker": {"kind": "redis", "url": "rediss://broker:6379/0", "global_keyprefix": "celery-"},
-        "controls_prefix": "/openmwaa/quickstart/scaler/",
+        "overrides_prefix": "/openmwaa/quickstart/scaler/",
         "metrics_namespace": "openmwaa",
         "record_dir": "/var/lib/openmwaa",
         "calls": {"writes_per_s": 2, "burst": 4},
@@ -73,7 +73,7 @@ def test_reads_everything_that_can_be_said() -> None:
     assert settings.fleets[0].services == ("worker-default-a", "worker-default-b")
     assert settings.fleets[0].schedule[0].timezone == "Europe/Zurich"
     assert settings.fleets[0].fallback.count == 3
-    assert json.loads(settings.model_dump_json())["controls_prefix"] == "/openmwaa/quickstart/scaler/"
+    assert json.loads(settings.model_dump_json())["overrides_prefix"] == "/openmwaa/quickstart/scaler/"
 
 
 def test_reads_a_file(tmp_path: Path) -> None:
@@ -119,18 +119,23 @@ def test_a_fleet_without_database_needs_no_password() -> None:
         pytest.param(fleet(queues={}), "SCALER_CONFIG.fleets.0.queues", id="no queue"),
         pytest.param(fleet(maximum=6), "SCALER_CONFIG.fleets.0.maximum", id="unknown field"),
         pytest.param(fleet(services=["a", "a"]), "service a is used twice", id="one service for two generations"),
-        pytest.param(fleet(schedule=[MORNING | {"cron": "6 o'clock"}]), "is no cron expression", id="cron"),
-        pytest.param(fleet(schedule=[MORNING | {"timezone": "Zurich"}]), "no time zone", id="time zone"),
+        pytest.param(fleet(schedule=[MORNING | {"cron": "6 o'clock"}]), "is not a cron expression", id="cron"),
+        pytest.param(fleet(schedule=[MORNING | {"timezone": "Zurich"}]), "not a time zone", id="time zone"),
         pytest.param(fleet(schedule=[MORNING | {"min": 6}]), r"min \(6\) of .* above max", id="schedule above max"),
-        pytest.param(fleet(fallback={"mode": "fixed", "count": 6}), r"count \(6\) .* above max", id="fallback"),
+        pytest.param(
+            fleet(fallback={"mode": "fixed", "count": 6}), r"count \(6\) must be from 0 to max", id="fallback"
+        ),
+        pytest.param(fleet(fallback={"mode": "fixed", "count": -1}), r"count \(-1\) must be", id="fallback below 0"),
+        pytest.param(fleet(fallback={"after_s": 0}), r"after_s \(0.*\) must be above 0", id="fallback without delay"),
+        pytest.param(fleet(fallback={"colour": 1}), "fallback.colour", id="unknown field of the fallback"),
         pytest.param({"fleets": [FLEET, OTHER | {"queues": {"default": "x"}}]}, "queue default is used", id="queue"),
         pytest.param({"fleets": [FLEET, OTHER | {"services": ["worker-default-b"]}]}, "service worker", id="service"),
         pytest.param({"database": {"host": "db", "port": 0}}, "SCALER_CONFIG.database.port", id="port"),
         pytest.param({"broker": {"kind": "kafka"}}, "SCALER_CONFIG.broker", id="unknown broker"),
-        pytest.param({"broker": REDIS}, "belongs to SCALER_REDIS_PASSWORD", id="password in a URL"),
+        pytest.param({"broker": REDIS}, "set SCALER_REDIS_PASSWORD", id="password in a URL"),
         pytest.param({"broker": {"kind": "redis", "url": "broker:6379"}}, "must look like redis://", id="no URL"),
         pytest.param({"metrics_namespace": "AWS/ECS"}, "SCALER_CONFIG.metrics_namespace", id="Amazon's namespace"),
-        pytest.param({"controls_prefix": "openmwaa"}, "SCALER_CONFIG.controls_prefix", id="prefix"),
+        pytest.param({"overrides_prefix": "openmwaa"}, "SCALER_CONFIG.overrides_prefix", id="prefix"),
         pytest.param({"calls": {"writes_per_s": 0}}, "SCALER_CONFIG.calls.writes_per_s", id="no writes"),
     ],
 )
@@ -169,7 +174,7 @@ def test_all_mistakes_at_once() -> None:
         "SCALER_CONFIG.agent_port",
         "SCALER_CONFIG.fleets.0.slots",
         "SCALER_CONFIG.fleets.1",
-        "SCALER_SIGNING_SEED is not set; workers obey signed commands only",
+        "SCALER_SIGNING_SEED is not set; workers accept signed commands only",
     ]
 
 

@@ -14,11 +14,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scaler.adapters.override_store import SsmControls
+from scaler.adapters.override_store import SsmOverrides
 from scaler.config.overrides import OverrideDocument, OverrideDocumentError, in_force, parse
-from scaler.core.model import Controls, Known, Stale, Unknown
+from scaler.core.model import Known, Overrides, Stale, Unknown
 from scaler.errors import BadAnswerError, DeadlineError, SourceError
-from scaler.runtime.overrides import ControlsMemory, SharedControls
+from scaler.runtime.overrides import LastOverrides, SharedOverrides
 
 START = datetime(2027, 3, 1, 12, 0, tzinfo=UTC)
 PREFIX = "/openmwaa/test/scaler/"
@@ -47,8 +47,8 @@ class Ssm:
         return {"Parameters": found, "InvalidParameters": [name for name in Names if name not in self.values]}
 
 
-def source(ssm: Ssm, *, deadline_s: float = 20.0) -> SsmControls:
-    return SsmControls(ssm, PREFIX, deadline_s=deadline_s)
+def source(ssm: Ssm, *, deadline_s: float = 20.0) -> SsmOverrides:
+    return SsmOverrides(ssm, PREFIX, deadline_s=deadline_s)
 
 
 # --- the document -----------------------------------------------------------------------------------------------------
@@ -59,10 +59,10 @@ def test_a_document_says_all_there_is() -> None:
         '{"version":1,"min":2,"max":3,"pause":"in","dry_run":true,"by":"arn","at":"now","why":"a reason",'
         '"until":"2027-03-01T18:00:00+00:00"}'
     )
-    expected = Controls(2, 3, None, "in", True, "arn", "now", "a reason", "2027-03-01T18:00:00+00:00")
+    expected = Overrides(2, 3, None, "in", True, "arn", "now", "a reason", "2027-03-01T18:00:00+00:00")
     assert parse(text).to_core() == expected
-    assert parse('{"version":1,"fixed":0}').to_core() == Controls(fixed=0)
-    assert parse('{"version":1}').to_core() == Controls()
+    assert parse('{"version":1,"fixed":0}').to_core() == Overrides(fixed=0)
+    assert parse('{"version":1}').to_core() == Overrides()
 
 
 @pytest.mark.parametrize(
@@ -70,8 +70,8 @@ def test_a_document_says_all_there_is() -> None:
     [
         pytest.param("", "not JSON", id="empty"),
         pytest.param('{"version":1,"max":3', "not JSON", id="half"),
-        pytest.param("[]", "no JSON object", id="a list"),
-        pytest.param("null", "no JSON object", id="null"),
+        pytest.param("[]", "not a JSON object", id="a list"),
+        pytest.param("null", "not a JSON object", id="null"),
         pytest.param("{}", "version", id="no version"),
         pytest.param('{"version":2}', "version", id="a version of the future"),
         pytest.param('{"version":1,"max":NaN}', "max", id="NaN"),
@@ -86,7 +86,7 @@ def test_a_document_says_all_there_is() -> None:
         pytest.param('{"version":1,"maximum":3}', "maximum", id="unknown field"),
         pytest.param('{"version":1,"max":3,"max":4}', "twice", id="a field twice"),
         pytest.param('{"version":1,"min":4,"max":3}', "above", id="min above max"),
-        pytest.param('{"version":1,"fixed":4,"max":5}', "no room", id="fixed and max"),
+        pytest.param('{"version":1,"fixed":4,"max":5}', "cannot be combined", id="fixed and max"),
         pytest.param('{"version":1,"until":"tomorrow"}', "until", id="no time"),
         pytest.param('{"version":1,"until":"2027-03-01T18:00:00"}', "offset", id="a time without offset"),
         pytest.param('{"version":1,"until":5}', "until", id="a number for a time"),
@@ -117,10 +117,10 @@ def test_what_is_written_is_read_back(low: int | None, high: int | None, pause: 
 
 
 def test_an_order_is_over_at_its_time_whatever_the_offset() -> None:
-    order = Controls(maximum=3, until="2027-03-01T13:00:00+01:00")  # 12:00 UTC
+    order = Overrides(maximum=3, until="2027-03-01T13:00:00+01:00")  # 12:00 UTC
     assert in_force(order, START - timedelta(microseconds=1)) == order
-    assert in_force(order, START) == Controls()
-    assert in_force(Controls(maximum=3), START) == Controls(maximum=3)
+    assert in_force(order, START) == Overrides()
+    assert in_force(Overrides(maximum=3), START) == Overrides(maximum=3)
 
 
 # --- SSM --------------------------------------------------------------------------------------------------------------
@@ -131,7 +131,7 @@ async def test_ten_names_a_call_and_every_fleet_is_answered() -> None:
     ssm = Ssm(**{"fleet-3": '{"version":1,"max":3}'})
     found = await source(ssm).read(fleets)
     assert sorted(len(names) for names in ssm.asked) == [5, 10, 10]
-    assert found == {each: Controls(maximum=3) if each == "fleet-3" else Controls() for each in fleets}
+    assert found == {each: Overrides(maximum=3) if each == "fleet-3" else Overrides() for each in fleets}
 
 
 async def test_no_fleets_need_no_call() -> None:
@@ -143,7 +143,7 @@ async def test_no_fleets_need_no_call() -> None:
 async def test_a_broken_document_is_unknown_for_its_fleet_alone() -> None:
     ssm = Ssm(a='{"version":1,"fixed":2}', b="pause everything!")
     found = await source(ssm).read(["a", "b", "c"])
-    assert (found["a"], found["c"]) == (Controls(fixed=2), Controls())
+    assert (found["a"], found["c"]) == (Overrides(fixed=2), Overrides())
     assert isinstance(found["b"], BadAnswerError)
     assert f"{PREFIX}b" in str(found["b"]), "somebody has to find it"
 
@@ -153,7 +153,7 @@ async def test_a_call_that_fails_or_hangs_fails_for_its_ten_alone() -> None:
     ssm.fails_for, ssm.hangs_for = {f"{PREFIX}0"}, {f"{PREFIX}10"}
     found = await source(ssm, deadline_s=0.2).read([str(number) for number in range(30)])
     kinds = [type(found[str(number)]) for number in range(30)]
-    assert kinds == [SourceError] * 10 + [DeadlineError] * 10 + [Controls] * 10
+    assert kinds == [SourceError] * 10 + [DeadlineError] * 10 + [Overrides] * 10
 
 
 async def test_no_fleet_waits_longer_for_having_many_neighbours() -> None:
@@ -169,7 +169,7 @@ async def test_no_fleet_waits_longer_for_having_many_neighbours() -> None:
 @pytest.mark.parametrize(
     ("answer", "words"),
     [
-        pytest.param({"Parameters": [], "InvalidParameters": []}, "not answered", id="passed over in silence"),
+        pytest.param({"Parameters": [], "InvalidParameters": []}, "missing in the answer", id="missing in the answer"),
         pytest.param({"InvalidParameters": [f"{PREFIX}a"]}, "unexpected", id="half an answer"),
         pytest.param(
             {"Parameters": [{"Name": f"{PREFIX}a", "Type": "SecureString", "Value": "{}"}]}, "SecureString", id="secret"
@@ -201,10 +201,10 @@ class Clock:
 
 class Source:
     def __init__(self) -> None:
-        self.found: dict[str, Controls | SourceError] = {}
+        self.found: dict[str, Overrides | SourceError] = {}
         self.calls: list[tuple[str, ...]] = []
 
-    async def read(self, fleets: Sequence[str]) -> Mapping[str, Controls | SourceError]:
+    async def read(self, fleets: Sequence[str]) -> Mapping[str, Overrides | SourceError]:
         self.calls.append(tuple(fleets))
         await asyncio.sleep(0)
         return self.found
@@ -212,48 +212,48 @@ class Source:
 
 async def test_all_fleets_of_a_tick_share_one_reading_and_each_fails_alone() -> None:
     clock, read = Clock(), Source()
-    shared = SharedControls(read, ["a", "b"], clock, max_age_s=4.5)
-    read.found = {"a": Controls(maximum=3), "b": BadAnswerError("controls", "nonsense")}
-    first, second = await asyncio.gather(shared.controls("a"), shared.controls("b"), return_exceptions=True)
-    assert first == Controls(maximum=3)
+    shared = SharedOverrides(read, ["a", "b"], clock, max_age_s=4.5)
+    read.found = {"a": Overrides(maximum=3), "b": BadAnswerError("controls", "nonsense")}
+    first, second = await asyncio.gather(shared.of("a"), shared.of("b"), return_exceptions=True)
+    assert first == Overrides(maximum=3)
     assert isinstance(second, BadAnswerError)
     clock.now = 4.5
-    await shared.controls("a")
+    await shared.of("a")
     assert read.calls == [("a", "b")]
     clock.now = 5.0
-    await shared.controls("a")
+    await shared.of("a")
     assert len(read.calls) == 2
 
 
 async def test_fleets_that_come_with_new_settings_are_asked_for_at_once() -> None:
     read = Source()
-    shared = SharedControls(read, ["a"], Clock(), max_age_s=4.5)
-    read.found = {"a": Controls()}
-    await shared.controls("a")
-    with pytest.raises(SourceError, match="not asked for"):
-        await shared.controls("b")
-    read.found = {"a": Controls(), "b": Controls(fixed=1)}
+    shared = SharedOverrides(read, ["a"], Clock(), max_age_s=4.5)
+    read.found = {"a": Overrides()}
+    await shared.of("a")
+    with pytest.raises(SourceError, match="not configured"):
+        await shared.of("b")
+    read.found = {"a": Overrides(), "b": Overrides(fixed=1)}
     shared.watch(["a", "b"])
-    assert await shared.controls("b") == Controls(fixed=1)
+    assert await shared.of("b") == Overrides(fixed=1)
     assert read.calls == [("a",), ("a", "b")]
 
 
 def test_an_order_is_remembered_for_ever_and_over_in_time_all_the_same() -> None:
-    clock, memory = Clock(), ControlsMemory()
+    clock, memory = Clock(), LastOverrides()
     silence = Unknown("no answer")
     assert memory.of(silence, clock) == silence
-    order = Controls(pause="both", until="2027-03-01T18:00:00+00:00")
+    order = Overrides(pause="both", until="2027-03-01T18:00:00+00:00")
     assert memory.of(Known(order, 0.0), clock) == Known(order, 0.0)
     clock.now = 5 * 3600.0
     assert memory.of(silence, clock) == Stale(order, 5 * 3600.0)
     clock.now = 6 * 3600.0
-    assert memory.of(silence, clock) == Stale(Controls(), 6 * 3600.0)
+    assert memory.of(silence, clock) == Stale(Overrides(), 6 * 3600.0)
 
 
 def test_a_clock_that_goes_back_gives_no_age_below_zero() -> None:
-    clock, memory = Clock(), ControlsMemory()
-    memory.of(Known(Controls(fixed=1), 100.0), clock)
-    assert memory.of(Unknown("no answer"), clock) == Stale(Controls(fixed=1), 0.0)
+    clock, memory = Clock(), LastOverrides()
+    memory.of(Known(Overrides(fixed=1), 100.0), clock)
+    assert memory.of(Unknown("no answer"), clock) == Stale(Overrides(fixed=1), 0.0)
 
 
 def test_a_document_leaves_out_what_is_not_ordered() -> None:

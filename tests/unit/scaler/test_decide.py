@@ -9,23 +9,23 @@ import pytest
 
 from scaler.core.decide import decide
 from scaler.core.model import BrokerCount, DatabaseCount, Known, Reading, Stale, Unknown
-from scaler.core.state import State
+from scaler.core.state import ExplanationStep, FleetState
 from tests.support.scaler_builders import (
     FLEET,
     SILENT,
-    after_window,
     arn,
-    but,
-    kept,
+    decide_after_window,
     observe,
-    only,
-    remembering,
-    settled,
+    only_service,
+    state_after_window,
+    state_of,
+    with_changes,
+    with_state,
 )
 
 
-def explained(lines: tuple[str, ...], words: str) -> bool:
-    return any(words in line for line in lines)
+def explained(steps: tuple[ExplanationStep, ...], words: str) -> bool:
+    return any(words in step.text for step in steps)
 
 
 # --- demand -> slots -> up at once
@@ -42,76 +42,86 @@ def explained(lines: tuple[str, ...], words: str) -> bool:
         pytest.param(500, 0, 10, id="bounded by the maximum"),
     ],
 )
-def test_grows_at_once_from_the_first_tick(queued: int, running: int, desired: int) -> None:
-    decision, _ = decide(FLEET, observe(["busy"], queued=queued, running=running), State(), 0.0)
+def test_scale_out_in_the_first_tick(queued: int, running: int, desired: int) -> None:
+    decision, _ = decide(FLEET, observe(["busy"], queued=queued, running=running), FleetState(), 0.0)
     assert decision.desired == desired
     assert decision.kind == ("grow" if desired > 1 else "hold")
-    assert decision.explanation[0].startswith("demand:")
+    assert decision.explanation[0].name == "demand"
 
 
-def test_concurrency_is_as_the_agents_report_it() -> None:
+def test_slots_per_worker_from_the_agents() -> None:
     observation = observe(["busy", "busy"], queued=8)
     two_slots = {
-        key: Known(replace(each.value, concurrency=2), 0.0) if isinstance(each, Known) else each
-        for key, each in only(observation).agents.items()
+        arn: Known(replace(agent.value, concurrency=2), 0.0) if isinstance(agent, Known) else agent
+        for arn, agent in only_service(observation).agents.items()
     }
-    decision, _ = decide(FLEET, but(observation, agents=two_slots), State(), 0.0)
+    decision, _ = decide(FLEET, with_changes(observation, agents=two_slots), FleetState(), 0.0)
     assert decision.desired == 4
-    assert explained(decision.explanation, "as the agents report")
+    assert explained(decision.explanation, "reported by the agents")
 
 
 @pytest.mark.parametrize(
     ("database", "broker", "desired", "words"),
     [
-        pytest.param(Unknown("down"), Known(BrokerCount(20, 0), 0.0), 4, "the broker says", id="broker alone raises"),
-        pytest.param(Unknown("down"), Known(BrokerCount(0, 0), 0.0), 3, "holds", id="broker alone never lowers"),
-        pytest.param(Unknown("down"), Unknown("down"), 3, "nobody knows", id="both unknown holds"),
+        pytest.param(
+            Unknown("down"), Known(BrokerCount(20, 0), 0.0), 4, "Broker: 20 visible", id="broker alone raises"
+        ),
+        pytest.param(Unknown("down"), Known(BrokerCount(0, 0), 0.0), 3, "keep 3", id="broker alone never lowers"),
+        pytest.param(Unknown("down"), Unknown("down"), 3, "Demand unknown", id="both unknown holds"),
         pytest.param(Stale(DatabaseCount(20, 0), 9.0), Unknown("down"), 4, "9 s ago", id="a stale reading raises"),
         pytest.param(
-            Stale(DatabaseCount(0, 0), 9.0), Known(BrokerCount(0, 0), 0.0), 3, "holds", id="stale never lowers"
+            Stale(DatabaseCount(0, 0), 9.0), Known(BrokerCount(0, 0), 0.0), 3, "keep 3", id="stale never lowers"
         ),
-        pytest.param(Known(DatabaseCount(0, 0), 0.0), Unknown("down"), 3, "holds", id="broker unknown never lowers"),
+        pytest.param(Known(DatabaseCount(0, 0), 0.0), Unknown("down"), 3, "keep 3", id="broker unknown never lowers"),
         pytest.param(
-            Known(DatabaseCount(3, 0), 0.0), Known(BrokerCount(30, 0), 0.0), 6, "which is more", id="disagree"
+            Known(DatabaseCount(3, 0), 0.0), Known(BrokerCount(30, 0), 0.0), 6, "more than the database", id="disagree"
         ),
-        pytest.param(Known(DatabaseCount(18, 0), 0.0), Known(BrokerCount(2, 0), 0.0), 4, "less", id="broker says less"),
+        pytest.param(
+            Known(DatabaseCount(18, 0), 0.0),
+            Known(BrokerCount(2, 0), 0.0),
+            4,
+            "less than the database",
+            id="broker counts less",
+        ),
     ],
 )
-def test_witnesses(database: Reading[DatabaseCount], broker: Reading[BrokerCount], desired: int, words: str) -> None:
+def test_demand_sources(
+    database: Reading[DatabaseCount], broker: Reading[BrokerCount], desired: int, words: str
+) -> None:
     observation = observe(["idle", "idle", "idle"], database=database, broker=broker)
-    decision, state = decide(FLEET, observation, settled(observe(["idle"] * 3)), FLEET.scale_in_window_s)
+    decision, state = decide(FLEET, observation, state_after_window(observe(["idle"] * 3)), FLEET.scale_in_window_s)
     assert decision.desired == desired
     assert explained(decision.explanation, words), decision.explanation
     if desired == 3:
-        assert not kept(state).drains, "a fleet was drained on a reading that is not known"
+        assert not state_of(state).drains, "a fleet was drained on an unknown reading"
 
 
-def test_the_broker_is_believed_for_a_bounded_time() -> None:
+def test_a_larger_broker_count_is_used_for_a_limited_time() -> None:
     ghosts = observe(["idle"], database=Known(DatabaseCount(0, 0), 0.0), broker=Known(BrokerCount(0, 40), 0.0))
-    state = State()
+    state = FleetState()
     desired = []
     for tick in range(14):
         decision, state = decide(FLEET, ghosts, state, tick * 5.0)
         desired.append(decision.desired)
     assert desired == [8] * 12 + [1, 1], "ghosts in flight kept raising the fleet"
-    assert explained(decision.explanation, "no longer believed")
+    assert explained(decision.explanation, "no longer used")
 
 
-def test_a_fleet_without_database_follows_the_broker_both_ways() -> None:
+def test_without_database_the_broker_scales_out_and_in() -> None:
     plain = replace(observe(["idle"] * 3, broker=Known(BrokerCount(12, 5), 0.0)), database=None)
-    decision, _ = decide(FLEET, plain, State(), 0.0)
+    decision, _ = decide(FLEET, plain, FleetState(), 0.0)
     assert decision.desired == 4
     quiet = replace(observe(["idle"] * 3), database=None)
-    decision, _ = after_window(quiet)
+    decision, _ = decide_after_window(quiet)
     assert len(decision.drains) == 2
 
 
 # --- window
 
 
-def test_shrinks_only_after_a_full_window() -> None:
+def test_scale_in_only_after_a_full_window() -> None:
     observation = observe(["idle"] * 3)
-    state = State()
+    state = FleetState()
     for tick in range(12):
         decision, state = decide(FLEET, observation, state, tick * 5.0)
         assert not decision.drains, f"drained after {tick * 5} s of a 60 s window"
@@ -119,19 +129,19 @@ def test_shrinks_only_after_a_full_window() -> None:
     assert decision.drains == (arn(0), arn(1))
 
 
-def test_shrinks_to_the_largest_need_of_the_window() -> None:
-    state = settled(observe(["idle"] * 4))
-    _, state = decide(FLEET, observe(["idle"] * 4, queued=11), remembering(state, drains={}), 60.0)
+def test_scale_in_to_the_largest_need_of_the_window() -> None:
+    state = state_after_window(observe(["idle"] * 4))
+    _, state = decide(FLEET, observe(["idle"] * 4, queued=11), with_state(state, drains={}), 60.0)
     decision, _ = decide(FLEET, observe(["idle"] * 4), state, 65.0)
     assert len(decision.drains) == 1, "3 workers were needed 5 s ago"
 
 
-# --- bounds and somebody else's hand
+# --- bounds and desired count drift
 
 
-def test_maximum_lowered_below_what_is_protected_drains_and_never_cuts() -> None:
+def test_a_maximum_below_the_protected_workers_drains_them() -> None:
     fleet = replace(FLEET, maximum=2)
-    decision, _ = after_window(observe(["full"] * 4, running=20), fleet)
+    decision, _ = decide_after_window(observe(["full"] * 4, running=20), fleet)
     assert decision.desired == 4
     assert len(decision.drains) == 2
 
@@ -143,25 +153,25 @@ def test_maximum_lowered_below_what_is_protected_drains_and_never_cuts() -> None
         pytest.param(["full"] * 4, 9, 9, id="raised by hand: only by drain"),
     ],
 )
-def test_somebody_elses_desired_count_is_reported(workers: list[str], written: int, desired: int) -> None:
-    state = settled(observe(workers, running=20))
+def test_desired_count_drift_is_reported(workers: list[str], written: int, desired: int) -> None:
+    state = state_after_window(observe(workers, running=20))
     _, state = decide(FLEET, observe(workers, running=20), state, 60.0)
     decision, _ = decide(FLEET, observe(workers, running=20, desired=written), state, 65.0)
-    assert decision.foreign_desired == written
+    assert decision.desired_count_drift == written
     assert decision.desired == desired
-    assert explained(decision.explanation, "somebody else wrote")
+    assert explained(decision.explanation, "Desired count drift")
 
 
 def test_a_write_without_effect_is_counted_and_repeated() -> None:
     observation = observe(["full"], queued=10, running=5)
-    state = State()
+    state = FleetState()
     for count in (1, 2, 3):
         decision, state = decide(FLEET, observation, state, count * 5.0)
         assert decision.desired == 3
-        attempt = kept(state).attempt
+        attempt = state_of(state).attempt
         assert attempt is not None
         assert attempt.count == count
-    assert decision.foreign_desired is None
+    assert decision.desired_count_drift is None
     assert explained(decision.explanation, "still 1 after 2 attempts")
 
 
@@ -169,7 +179,7 @@ def test_a_write_without_effect_is_counted_and_repeated() -> None:
 
 
 @pytest.mark.parametrize(
-    ("workers", "desired", "floor"),
+    ("workers", "desired", "protected_minimum"),
     [
         pytest.param(["busy", "busy"], 1, 2, id="protected above desired"),
         pytest.param(["busy", "refused"], 1, 2, id="refused by ECS"),
@@ -177,30 +187,30 @@ def test_a_write_without_effect_is_counted_and_repeated() -> None:
         pytest.param(["busy", "lapsed"], 1, 2, id="protection lapsed while it consumes"),
         pytest.param(["busy", "silent"], 1, 2, id="silent and protected"),
         pytest.param(["busy", "releasing"], 1, 2, id="not yet released"),
-        pytest.param(["busy", "released but protected"], 1, 2, id="says released, ECS says protected"),
+        pytest.param(["busy", "released but protected"], 1, 2, id="released, but protected by ECS"),
         pytest.param(["busy", "released"], 1, 1, id="released and unprotected may go"),
         pytest.param(["busy", "stopping"], 1, 1, id="being stopped"),
     ],
 )
-def test_never_below_protected_and_about_to_be(workers: list[str], desired: int, floor: int) -> None:
+def test_never_below_protected_and_about_to_be(workers: list[str], desired: int, protected_minimum: int) -> None:
     fleet = replace(FLEET, maximum=1)
-    decision, _ = decide(fleet, observe(workers, desired=desired), State(), 0.0)
-    assert decision.floor == floor
-    assert decision.desired == max(desired, floor)
-    if floor > desired:
+    decision, _ = decide(fleet, observe(workers, desired=desired), FleetState(), 0.0)
+    assert decision.protected_minimum == protected_minimum
+    assert decision.desired == max(desired, protected_minimum)
+    if protected_minimum > desired:
         assert decision.kind == "protect"
         assert explained(decision.explanation, "above the maximum of 1")
 
 
-def test_a_rolling_deployment_does_not_chase_its_own_new_tasks() -> None:
-    """Three old workers stay protected; every raise of desired makes ECS start new ones, which are refused as well."""
+def test_a_rolling_deployment_does_not_raise_desired_for_its_own_tasks() -> None:
+    """Three old workers stay protected. A higher desired makes ECS start new tasks, and it refuses them too."""
     desired, new = 3, 3
     for _ in range(10):
         observation = observe(["full"] * 3 + ["refused"] * new, desired=desired, old=(0, 1, 2), running=15)
-        decision, _ = decide(FLEET, observation, State(), 0.0)
+        decision, _ = decide(FLEET, observation, FleetState(), 0.0)
         assert decision.desired is not None
         desired = new = decision.desired
-    assert desired == 6, "3 protected on the old revision + 3 wanted on the new one"
+    assert desired == 6, "3 protected on the old revision + 3 needed on the new one"
 
 
 # --- drain
@@ -215,33 +225,35 @@ def test_a_rolling_deployment_does_not_chase_its_own_new_tasks() -> None:
         pytest.param(["full", "busy", "full"], 12, set(), id="three are needed"),
         pytest.param(["busy", "one"], 3, {1}, id="fewest tasks"),
         pytest.param(["idle", "idle", "starting"], 0, {0}, id="a starting worker is no replacement yet"),
-        pytest.param(["idle", "silent", "idle"], 0, {0}, id="a silent worker is neither victim nor replacement"),
+        pytest.param(
+            ["idle", "silent", "idle"], 0, {0}, id="an unreadable worker is neither drained nor a replacement"
+        ),
     ],
 )
-def test_victims(workers: list[str], running: int, victims: set[int]) -> None:
-    decision, _ = after_window(observe(workers, running=running))
+def test_workers_chosen_to_drain(workers: list[str], running: int, victims: set[int]) -> None:
+    decision, _ = decide_after_window(observe(workers, running=running))
     assert set(decision.drains) == {arn(i) for i in victims}
-    assert decision.desired == len(workers), "desired was lowered before anybody released"
+    assert decision.desired == len(workers), "desired was lowered before a release"
 
 
-def test_the_longest_idle_goes_first() -> None:
+def test_the_longest_idle_worker_drains_first() -> None:
     # Both consume and neither has a task; the second has been so for longer.
-    _, state = decide(FLEET, observe(["busy", "idle"], queued=4, running=2), State(), 0.0)
+    _, state = decide(FLEET, observe(["busy", "idle"], queued=4, running=2), FleetState(), 0.0)
     for tick in range(1, 13):
         _, state = decide(FLEET, observe(["idle", "idle"]), state, tick * 5.0)
     decision, _ = decide(FLEET, observe(["idle", "idle"]), state, 65.0)
     assert decision.drains == (arn(1),)
 
 
-def test_old_revisions_are_drained_first() -> None:
-    decision, _ = after_window(observe(["idle", "full", "full"], running=10, old=(1,)))
+def test_old_revisions_drain_first() -> None:
+    decision, _ = decide_after_window(observe(["idle", "full", "full"], running=10, old=(1,)))
     assert decision.drains == (arn(1),)
 
 
-def test_drains_are_posted_again_each_tick_also_blind() -> None:
+def test_drains_are_posted_in_every_tick_also_with_unknown_readings() -> None:
     observation = observe(["busy", "draining"], running=3)
-    _, state = after_window(observation)
-    for blind in (but(observation, service=SILENT), but(observation, tasks=SILENT)):
+    _, state = decide_after_window(observation)
+    for blind in (with_changes(observation, service=SILENT), with_changes(observation, tasks=SILENT)):
         decision, state = decide(FLEET, blind, state, 65.0)
         assert decision.drains == (arn(1),)
         assert not decision.reduces
@@ -251,29 +263,29 @@ def test_drains_are_posted_again_each_tick_also_blind() -> None:
     ("queued", "resumes"),
     [
         pytest.param(0, {2, 3}, id="as many as are of the old revision"),
-        pytest.param(1, {2, 3, 4}, id="one more is needed, and they are stood in for still"),
+        pytest.param(1, {2, 3, 4}, id="one more is needed besides the replacements"),
     ],
 )
-def test_the_new_revision_stands_in_for_the_old_whatever_more_is_wanted(queued: int, resumes: set[int]) -> None:
+def test_resumed_workers_replace_the_old_revision(queued: int, resumes: set[int]) -> None:
     observation = observe(["full", "full", *["released"] * 3], queued=queued, running=10, desired=5, old=(0, 1))
-    decision, _ = after_window(observation)
+    decision, _ = decide_after_window(observation)
     assert set(decision.resumes) == {arn(i) for i in resumes}
 
 
 @pytest.mark.parametrize(
     ("workers", "queued", "resumes", "desired"),
     [
-        pytest.param(["full", "draining"], 5, {1}, 2, id="called back instead of a new one"),
-        pytest.param(["full", "draining", "released"], 5, {1}, 3, id="the one that still holds protection first"),
-        pytest.param(["full", "draining", "released"], 10, {1, 2}, 3, id="then the released one"),
-        pytest.param(["full", "draining"], 10, {1}, 3, id="called back, and one more started"),
-        pytest.param(["full", "draining"], 0, set(), 2, id="nothing more wanted"),
+        pytest.param(["full", "draining"], 5, {1}, 2, id="resumed instead of a new one"),
+        pytest.param(["full", "draining", "released"], 5, {1}, 3, id="the worker with protection first"),
+        pytest.param(["full", "draining", "released"], 10, {1, 2}, 3, id="then the released worker"),
+        pytest.param(["full", "draining"], 10, {1}, 3, id="resumed, and one more started"),
+        pytest.param(["full", "draining"], 0, set(), 2, id="no more needed"),
     ],
 )
-def test_demand_calls_back_before_it_starts_new(
+def test_demand_resumes_draining_workers_before_it_starts_new_ones(
     workers: list[str], queued: int, resumes: set[int], desired: int
 ) -> None:
-    decision, _ = after_window(observe(workers, queued=queued, running=5), draining=(1, 2)[: len(workers) - 1])
+    decision, _ = decide_after_window(observe(workers, queued=queued, running=5), draining=(1, 2)[: len(workers) - 1])
     assert set(decision.resumes) == {arn(i) for i in resumes}
     assert decision.desired == desired
     assert not set(decision.drains) & set(decision.resumes)
@@ -281,35 +293,35 @@ def test_demand_calls_back_before_it_starts_new(
 
 def test_a_resume_is_posted_until_the_worker_consumes() -> None:
     observation = observe(["full", "released"], queued=5, running=5)
-    decision, state = after_window(observation, draining=(1,))
+    decision, state = decide_after_window(observation, draining=(1,))
     for tick in range(13, 18):
         decision, state = decide(FLEET, observation, state, tick * 5.0)
         assert decision.resumes == (arn(1),)
-        assert decision.desired == 2, "it still counts as capacity on its way"
+        assert decision.desired == 2, "it still counts as starting capacity"
     decision, state = decide(FLEET, observe(["full", "full"], queued=0, running=10), state, 90.0)
     assert decision.resumes == ()
-    assert not kept(state).resumes
+    assert not state_of(state).resumes
 
 
-def test_a_worker_that_never_comes_back_is_replaced_after_its_lease() -> None:
+def test_a_resumed_worker_that_never_consumes_is_replaced_after_its_lease() -> None:
     observation = observe(["full", "released"], queued=5, running=5)
-    _, state = after_window(observation, draining=(1,))
+    _, state = decide_after_window(observation, draining=(1,))
     decision, _ = decide(FLEET, observation, state, 60.0 + FLEET.drain_lease_s + 5.0)
     assert decision.desired == 3
 
 
-def test_a_restarted_scaler_recognises_workers_in_drain() -> None:
-    decision, state = decide(FLEET, observe(["busy", "draining"], running=3), State(), 0.0)
-    assert (decision.drains, set(kept(state).drains), decision.desired) == ((arn(1),), {arn(1)}, 2)
-    decision, state = decide(FLEET, observe(["full", "draining"], running=6), State(), 0.0)
-    assert (decision.resumes, set(kept(state).resumes), decision.desired) == ((arn(1),), {arn(1)}, 2)
+def test_a_restarted_scaler_recognises_draining_workers() -> None:
+    decision, state = decide(FLEET, observe(["busy", "draining"], running=3), FleetState(), 0.0)
+    assert (decision.drains, set(state_of(state).drains), decision.desired) == ((arn(1),), {arn(1)}, 2)
+    decision, state = decide(FLEET, observe(["full", "draining"], running=6), FleetState(), 0.0)
+    assert (decision.resumes, set(state_of(state).resumes), decision.desired) == ((arn(1),), {arn(1)}, 2)
 
 
 # --- reduce
 
 
-def test_reduces_when_exactly_the_released_are_unprotected() -> None:
-    decision, _ = after_window(observe(["full", "released", "released"], running=5), draining=(1, 2))
+def test_scale_in_when_exactly_the_released_workers_are_unprotected() -> None:
+    decision, _ = decide_after_window(observe(["full", "released", "released"], running=5), draining=(1, 2))
     assert (decision.kind, decision.desired) == ("shrink", 1)
     assert decision.released == (arn(1), arn(2))
 
@@ -317,21 +329,21 @@ def test_reduces_when_exactly_the_released_are_unprotected() -> None:
 @pytest.mark.parametrize(
     ("workers", "change", "obstacle"),
     [
-        pytest.param(["full", "released", "pending"], {}, "on the way up", id="a task is pending"),
-        pytest.param(["full", "released", "lapsed"], {}, "not the same", id="another worker is unprotected"),
-        pytest.param(["full", "released", "starting"], {}, "not the same", id="a worker is starting"),
-        pytest.param(["full", "released", "releasing"], {}, "not the same", id="one is between"),
-        pytest.param(["full", "released", "released but protected"], {}, "not the same", id="ECS still protects one"),
+        pytest.param(["full", "released", "pending"], {}, "starting", id="a task is pending"),
+        pytest.param(["full", "released", "lapsed"], {}, "differ", id="another worker is unprotected"),
+        pytest.param(["full", "released", "starting"], {}, "differ", id="a worker is starting"),
+        pytest.param(["full", "released", "releasing"], {}, "differ", id="a worker is releasing"),
+        pytest.param(["full", "released", "released but protected"], {}, "differ", id="ECS still protects a worker"),
         pytest.param(["full", "released", "idle"], {"old": (2,)}, "deployments", id="a deployment rolls"),
-        pytest.param(["full", "released"], {"desired": 3}, "about to start", id="ECS has one to start"),
+        pytest.param(["full", "released"], {"desired": 3}, "has still to start", id="ECS has a task to start"),
         pytest.param(["full", "released"], {"protected": SILENT}, "", id="protection unknown"),
         pytest.param(["full", "released"], {"broker": SILENT}, "", id="broker unknown"),
         pytest.param(["full", "released"], {"database": SILENT}, "", id="database unknown"),
     ],
 )
-def test_does_not_reduce(workers: list[str], change: dict[str, object], obstacle: str) -> None:
-    before = settled(observe(workers, running=5))
-    state = remembering(before, drains={arn(1): 0.0})
+def test_no_scale_in(workers: list[str], change: dict[str, object], obstacle: str) -> None:
+    before = state_after_window(observe(workers, running=5))
+    state = with_state(before, drains={arn(1): 0.0})
     observation = observe(workers, running=5, **change)  # type: ignore[arg-type]
     decision, _ = decide(FLEET, observation, state, 60.0)
     assert not decision.reduces
@@ -339,36 +351,36 @@ def test_does_not_reduce(workers: list[str], change: dict[str, object], obstacle
         assert explained(decision.explanation, obstacle), decision.explanation
 
 
-def test_does_not_reduce_while_ecs_counts_more_than_it_lists() -> None:
+def test_no_scale_in_while_ecs_counts_more_tasks_than_it_lists() -> None:
     observation = observe(["full", "released"], running=5)
-    service = only(observation).service
+    service = only_service(observation).service
     assert isinstance(service, Known)
     more = Known(replace(service.value, running=3), 0.0)
-    decision, _ = after_window(but(observation, service=more), draining=(1,))
+    decision, _ = decide_after_window(with_changes(observation, service=more), draining=(1,))
     assert not decision.reduces
 
 
-def test_a_reduction_that_was_overtaken_is_restored() -> None:
-    """Between the reading and the write a worker became protected: the next tick sees it and raises again."""
-    _, state = after_window(observe(["full", "released"], running=5), draining=(1,))
+def test_a_count_below_the_protected_workers_is_raised_again() -> None:
+    """A worker became protected between the reading and the write: the next tick raises the count again."""
+    _, state = decide_after_window(observe(["full", "released"], running=5), draining=(1,))
     decision, _ = decide(FLEET, observe(["busy", "one"], desired=1, running=3), state, 65.0)
     assert (decision.kind, decision.desired) == ("protect", 2)
 
 
-def test_what_ecs_is_stopping_holds_no_place() -> None:
-    _, state = after_window(observe(["full", "released"], running=5), draining=(1,))
+def test_a_task_that_ecs_stops_has_no_place() -> None:
+    _, state = decide_after_window(observe(["full", "released"], running=5), draining=(1,))
     decision, _ = decide(FLEET, observe(["full", "released"], desired=1, running=5), state, 65.0)
     assert (decision.desired, decision.resumes) == (1, ())
     decision, _ = decide(FLEET, observe(["full", "released"], desired=1, queued=5, running=5), state, 65.0)
-    assert (decision.desired, decision.resumes) == (2, ()), "a worker that ECS is stopping was called back"
+    assert (decision.desired, decision.resumes) == (2, ()), "a worker that ECS is stopping was resumed"
 
 
 # --- launches
 
 
-def test_a_launch_that_hangs_is_capacity_for_a_while_only() -> None:
+def test_a_late_worker_is_no_capacity_after_the_deadline() -> None:
     observation = observe(["full", "pending"], queued=5, running=5)
-    state = State()
+    state = FleetState()
     seen = set()
     for tick in range(61):
         decision, state = decide(FLEET, observation, state, tick * 5.0)
@@ -380,9 +392,9 @@ def test_a_launch_that_hangs_is_capacity_for_a_while_only() -> None:
     assert explained(decision.explanation, "not consuming after 300 s")
 
 
-def test_places_that_ecs_cannot_fill_are_taken_back_after_the_deadline() -> None:
+def test_places_that_ecs_cannot_fill_are_removed_after_the_deadline() -> None:
     observation = observe(["full"], desired=6, running=5)
-    state = State()
+    state = FleetState()
     for tick in range(61):
         decision, state = decide(FLEET, observation, state, tick * 5.0)
         assert decision.desired == (6 if tick < 60 else 1), tick * 5.0
@@ -396,13 +408,13 @@ def test_places_that_ecs_cannot_fill_are_taken_back_after_the_deadline() -> None
     [
         pytest.param({}, [False, True], id="all agree, twice"),
         pytest.param({"broker": Known(BrokerCount(0, 0, delayed=1), 0.0)}, [False, True], id="database and agents"),
-        pytest.param({"database": SILENT}, [False, False], id="the database is silent"),
+        pytest.param({"database": SILENT}, [False, False], id="the database is unknown"),
     ],
 )
-def test_zero_needs_two_witnesses_twice(quiet: dict[str, object], drained: list[bool]) -> None:
+def test_zero_needs_two_sources_in_two_ticks(quiet: dict[str, object], drained: list[bool]) -> None:
     fleet = replace(FLEET, minimum=0)
     observation = observe(["idle"], **quiet)  # type: ignore[arg-type]
-    state = settled(observation, fleet)
+    state = state_after_window(observation, fleet)
     seen = []
     for now in (60.0, 65.0):
         decision, state = decide(fleet, observation, state, now)
@@ -412,12 +424,12 @@ def test_zero_needs_two_witnesses_twice(quiet: dict[str, object], drained: list[
     assert decision.desired == (0 if drained[-1] else 1)
 
 
-def test_wakes_from_zero() -> None:
-    decision, _ = decide(replace(FLEET, minimum=0), observe([], queued=1), State(), 0.0)
+def test_scale_out_from_zero() -> None:
+    decision, _ = decide(replace(FLEET, minimum=0), observe([], queued=1), FleetState(), 0.0)
     assert decision.desired == 1
 
 
-def test_the_service_unknown_writes_nothing() -> None:
-    decision, _ = decide(FLEET, but(observe(["full"], queued=50), service=SILENT), State(), 0.0)
+def test_no_write_to_an_unknown_service() -> None:
+    decision, _ = decide(FLEET, with_changes(observe(["full"], queued=50), service=SILENT), FleetState(), 0.0)
     assert (decision.desired, decision.writes, decision.kind) == (None, False, "blind")
     assert "no answer" in decision.reason

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is written, what is remembered, and how much of it."""
+"""Written lines, kept decisions and their limits."""
 
 from __future__ import annotations
 
@@ -11,121 +11,138 @@ from typing import Any
 import pytest
 
 from scaler.reporting.decision_log import KEPT_AT_LEAST, KEPT_IN_ALL
-from scaler.reporting.history import BUCKET_S, SERIES, Timeline, essence
-from tests.support.scaler_page import Stage, line, stage, workers
+from scaler.reporting.history import BUCKET_S, SERIES, Timeline, change_key
+from tests.support.scaler_page import FakeScaler, fake_scaler, line, step, workers
 
 START = datetime(2026, 1, 31, 12, tzinfo=UTC)
 
 
-def ticks(told: Stage, count: int, make: Callable[[int], dict[str, Any]], every_s: float = 5.0) -> list[dict[str, Any]]:
+def ticks(
+    scaler: FakeScaler, count: int, make: Callable[[int], dict[str, Any]], every_s: float = 5.0
+) -> list[dict[str, Any]]:
     """Decide again and again; return what was written."""
-    told.now = START
+    scaler.now = START
     for number in range(count):
-        told.decide(make(number), ago_s=-number * every_s)
-    return [json.loads(text) for text in told.out.getvalue().splitlines()]
+        scaler.decide(make(number), ago_s=-number * every_s)
+    return [json.loads(text) for text in scaler.out.getvalue().splitlines()]
 
 
-def test_a_fleet_that_stands_still_writes_a_line_a_minute() -> None:
-    told = stage()
-    aging = "window: needs 1 of 2, but only {} of 60 s were seen without a gap: holds"
-    written = ticks(told, 120, lambda n: line(explanation=[aging.format(n)], readings={"database": n / 10}))
+def test_an_unchanged_fleet_writes_a_line_a_minute() -> None:
+    scaler = fake_scaler()
+
+    def aging(number: int) -> dict[str, Any]:
+        return step("window", f"1 of 2 workers needed, all sources known for {number} of 60 s: keep 2", kept=2)
+
+    written = ticks(scaler, 120, lambda n: line(explanation=[aging(n)], readings={"database": n / 10}))
     assert len(written) == 10, "ten minutes, a line a minute"
-    (entry,) = told.log.decisions(50)
+    (entry,) = scaler.log.decisions(50)
     assert isinstance(entry, dict)
     assert (entry["ticks"], entry["since"], entry["at"]) == (
         120,
         "2026-01-31T12:00:00.000Z",
         "2026-01-31T12:09:55.000Z",
     )
-    assert entry["explanation"] == [aging.format(119)], "the entry is the last that was said"
+    assert entry["explanation"] == [aging(119)], "the entry is the last of the equal decisions"
 
 
-def test_tasks_that_come_and_go_and_change_nothing_do_not_make_a_fleet_write_at_every_look() -> None:
-    same: dict[str, Any] = {"needed": 7, "wanted": 7, "desired": 7, "desired_before": 7}
+def test_changing_task_counts_alone_do_not_write_a_line_in_every_tick() -> None:
+    same: dict[str, Any] = {"needed": 7, "target": 7, "desired": 7, "desired_before": 7}
 
     def busy(number: int) -> dict[str, Any]:
         states = workers(busy=5 + number % 2, consuming_idle=2 - number % 2)
         return line(queued=10 + number % 5, running=20, workers=states, **same)
 
-    assert len(ticks(stage(), 120, busy)) == 10
+    assert len(ticks(fake_scaler(), 120, busy)) == 10
 
 
-SOMETHING_NEW = [
+def error(reason: str) -> dict[str, str]:
+    return {"source": "ecs", "kind": "DeadlineError", "text": f"ecs: {reason}"}
+
+
+CHANGES = [
     pytest.param({"desired": 8}, id="desired"),
     pytest.param({"needed": 8}, id="needed"),
     pytest.param({"kind": "drain"}, id="kind"),
     pytest.param({"drain": ["arn:1"]}, id="drain"),
     pytest.param({"max": 30}, id="bounds"),
-    pytest.param({"controls": {"pause": "in", "by": "ada"}}, id="controls"),
-    pytest.param({"controls_state": "unknown"}, id="controls unknown"),
-    pytest.param({"errors": ["ecs: no answer within 2.0 s"]}, id="errors"),
+    pytest.param({"overrides": {"pause": "in", "by": "ada"}}, id="overrides"),
+    pytest.param({"overrides_state": "unknown"}, id="controls unknown"),
+    pytest.param({"errors": [error("no answer within 2.0 s")]}, id="errors"),
     pytest.param({"readings": {"database": None}}, id="a source became unknown"),
     pytest.param({"current": "worker-default-b"}, id="generation"),
     pytest.param({"workers": workers(starting=1, busy=7)}, id="workers"),
+    pytest.param(
+        {"demand": {"queued": 28, "running": 5, "slots": 33, "source": "database", "stale": True}}, id="stale source"
+    ),
     pytest.param({"update_service": {"sent": True, "desired": 7}}, id="write"),
-    pytest.param({"generations": {"worker-default-a": {"revision": 8}}}, id="revision"),
-    pytest.param({"demand": {"queued": 28, "running": 5, "slots": 33, "source": "broker"}}, id="witness"),
+    pytest.param({"services": {"worker-default-a": {"revision": 8}}}, id="revision"),
+    pytest.param(
+        {"demand": {"queued": 28, "running": 5, "slots": 33, "source": "broker", "stale": False}}, id="source"
+    ),
 ]
 
 
-@pytest.mark.parametrize("change", SOMETHING_NEW)
-def test_something_new_is_written_at_once(change: dict[str, Any]) -> None:
-    told = stage()
-    written = ticks(told, 2, lambda n: line() | (change if n else {}))
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_change_is_written_at_once(change: dict[str, Any]) -> None:
+    scaler = fake_scaler()
+    written = ticks(scaler, 2, lambda n: line() | (change if n else {}))
     assert len(written) == 2
-    assert len(told.log.decisions(50)) == 2
+    assert len(scaler.log.decisions(50)) == 2
 
 
 @pytest.mark.parametrize(
     "change",
     [
         pytest.param({"readings": {"database": 3.5, "broker": 0.1}}, id="age of a reading"),
-        pytest.param({"demand": {"queued": 27, "running": 5, "slots": 32, "source": "database"}}, id="one task fewer"),
+        pytest.param(
+            {"demand": {"queued": 27, "running": 5, "slots": 32, "source": "database", "stale": False}},
+            id="one task fewer",
+        ),
         pytest.param({"slots": {"total": 35, "free": 3}}, id="free slots"),
     ],
 )
-def test_what_leads_to_nothing_is_nothing_new(change: dict[str, Any]) -> None:
-    told = line(readings={"database": 0.1, "broker": 0.1})
-    assert essence(told) == essence(told | change)
+def test_values_without_effect_are_no_change(change: dict[str, Any]) -> None:
+    scaler = line(readings={"database": 0.1, "broker": 0.1})
+    assert change_key(scaler) == change_key(scaler | change)
 
 
-def test_errors_that_differ_in_their_numbers_are_one_error() -> None:
-    said = [line(errors=[f"ecs: no answer within {seconds} s"]) for seconds in (2.0, 1.9)]
-    assert essence(said[0]) == essence(said[1])
+def test_errors_of_one_kind_are_no_change() -> None:
+    lines = [line(errors=[error(f"no answer within {seconds} s")]) for seconds in (2.0, 1.9)]
+    assert change_key(lines[0]) == change_key(lines[1])
 
 
-def test_a_clock_that_went_back_silences_nobody() -> None:
-    told = stage()
-    told.now = START
-    told.decide(line())
-    told.decide(line(), ago_s=3600)
-    assert len(told.out.getvalue().splitlines()) == 2
+def test_a_clock_that_went_back_does_not_stop_the_log() -> None:
+    scaler = fake_scaler()
+    scaler.now = START
+    scaler.decide(line())
+    scaler.decide(line(), ago_s=3600)
+    assert len(scaler.out.getvalue().splitlines()) == 2
 
 
-def test_a_noisy_fleet_does_not_push_out_a_quiet_one() -> None:
-    told = stage()
-    told.decide(line("quiet", desired=4))
-    ticks(told, 2000, lambda n: line("noisy", desired=n))
-    (entry,) = told.log.decisions(10, fleet="quiet")
+def test_a_busy_fleet_does_not_displace_a_quiet_one() -> None:
+    scaler = fake_scaler()
+    scaler.decide(line("quiet", desired=4))
+    ticks(scaler, 2000, lambda n: line("noisy", desired=n))
+    (entry,) = scaler.log.decisions(10, fleet="quiet")
     assert isinstance(entry, dict)
     assert entry["desired"] == 4
 
 
-def test_many_fleets_share_the_memory() -> None:
-    told = stage()
+def test_many_fleets_share_the_limit() -> None:
+    scaler = fake_scaler()
     fleets = KEPT_IN_ALL // KEPT_AT_LEAST * 2
     for fleet in range(fleets):
-        told.decide(line(f"fleet-{fleet}"))
-    ticks(told, 300, lambda n: line("fleet-1", desired=n))
-    assert len(told.log.decisions(1000, fleet="fleet-1")) == KEPT_AT_LEAST
+        scaler.decide(line(f"fleet-{fleet}"))
+    ticks(scaler, 300, lambda n: line("fleet-1", desired=n))
+    assert len(scaler.log.decisions(1000, fleet="fleet-1")) == KEPT_AT_LEAST
 
 
-def test_decisions_of_a_time_and_of_changes_only() -> None:
-    told = stage()
-    ticks(told, 10, lambda n: line(desired=n // 5, desired_before=n // 5 if n % 5 else 0, needed=n), every_s=60)
+def test_decisions_by_time_and_changes_only() -> None:
+    scaler = fake_scaler()
+    ticks(scaler, 10, lambda n: line(desired=n // 5, desired_before=n // 5 if n % 5 else 0, needed=n), every_s=60)
 
-    def at(**asked: Any) -> list[str]:
-        return [str(entry["at"])[11:16] for entry in told.log.decisions(50, **asked) if isinstance(entry, dict)]
+    def at(**arguments: Any) -> list[str]:
+        return [str(entry["at"])[11:16] for entry in scaler.log.decisions(50, **arguments) if isinstance(entry, dict)]
 
     minutes = [f"12:0{minute}" for minute in range(10)]
     assert at() == minutes
@@ -135,34 +152,34 @@ def test_decisions_of_a_time_and_of_changes_only() -> None:
     assert at(fleet="another") == []
 
 
-def test_the_fleets_decisions_are_told_in_the_order_of_time() -> None:
-    told = stage()
-    told.now = START
+def test_decisions_of_all_fleets_are_in_order_of_time() -> None:
+    scaler = fake_scaler()
+    scaler.now = START
     for second in range(6):
-        told.decide(line(f"fleet-{second % 2}", desired=second), ago_s=-second)
-    desired = [entry["desired"] for entry in told.log.decisions(4) if isinstance(entry, dict)]
+        scaler.decide(line(f"fleet-{second % 2}", desired=second), ago_s=-second)
+    desired = [entry["desired"] for entry in scaler.log.decisions(4) if isinstance(entry, dict)]
     assert desired == [2, 3, 4, 5]
 
 
 # --- the series of the plot
 
 
-def test_the_series_keeps_the_peak_of_its_bucket_and_the_last_count() -> None:
+def test_a_point_has_the_peak_demand_and_the_last_count() -> None:
     series = Timeline()
     for second, (slots, desired) in enumerate([(5, 1), (60, 12), (10, 12), (5, 3)]):
         demand = {"queued": slots, "running": 0, "slots": slots}
         series.add(START + timedelta(seconds=second), line(desired=desired) | {"demand": demand, "needed": slots // 5})
     (point,) = series.points()
     assert isinstance(point, list)
-    told = dict(zip(SERIES, point, strict=True))
-    assert (told["at"], told["slots"], told["needed"], told["desired"]) == (int(START.timestamp()), 60, 12, 3)
+    scaler = dict(zip(SERIES, point, strict=True))
+    assert (scaler["at"], scaler["slots"], scaler["needed"], scaler["desired"]) == (int(START.timestamp()), 60, 12, 3)
 
 
-def test_the_series_is_bounded_and_unknown_is_no_number() -> None:
+def test_the_series_is_bounded_and_unknown_is_none() -> None:
     series = Timeline(points=10)
     for number in range(100):
-        told: dict[str, Any] = {"demand": None, "needed": None, "running": None}
-        series.add(START + timedelta(seconds=number * BUCKET_S), line() | told)
+        scaler: dict[str, Any] = {"demand": None, "needed": None, "running": None}
+        series.add(START + timedelta(seconds=number * BUCKET_S), line() | scaler)
     points = series.points()
     assert len(points) == 10
     last = points[-1]
@@ -171,14 +188,14 @@ def test_the_series_is_bounded_and_unknown_is_no_number() -> None:
     assert series.points(since=int(START.timestamp()) + 98 * BUCKET_S) == points[-2:]
 
 
-def test_a_clock_that_went_back_changes_the_last_point_only() -> None:
+def test_a_clock_that_went_back_changes_only_the_last_point() -> None:
     series = Timeline()
     series.add(START, line())
     series.add(START - timedelta(hours=1), line(desired=9))
     assert len(series.points()) == 1
 
 
-def test_a_plot_has_a_gap_while_nobody_knows_who_drains() -> None:
+def test_the_series_has_a_gap_while_draining_is_unknown() -> None:
     timeline = Timeline()
     for number, states in enumerate((workers(draining=2, released=1), dict.fromkeys(workers()), workers())):
         timeline.add(START + timedelta(seconds=number * BUCKET_S), line(workers=states))

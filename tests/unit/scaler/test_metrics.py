@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Prometheus and CloudWatch: what is known is told, what is not is NaN or absent, and a failure hurts nobody."""
+"""Prometheus and CloudWatch: known values, NaN or no value for unknown ones, and harmless failures."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ from scaler.adapters import aws
 from scaler.adapters.aws import ApiCalls
 from scaler.adapters.metrics import CloudWatchMetrics
 from scaler.core.model import Unknown
-from scaler.core.state import GenerationState, State
+from scaler.core.state import FleetState, ServiceState
 from scaler.errors import SourceError
-from scaler.ports import Datum, Vitals
+from scaler.ports import AirflowHealth, Datum
 from scaler.reporting.cloudwatch_metrics import MWAA, OF_AIRFLOW, OF_FLEETS, OF_SERVICES
-from scaler.reporting.cloudwatch_publisher import PERIOD_S, Publisher
+from scaler.reporting.cloudwatch_publisher import PERIOD_S, CloudWatchPublisher
 from scaler.reporting.decision_line import decision_line
-from scaler.reporting.explanation import outlook
-from scaler.reporting.prometheus_metrics import Metrics
+from scaler.reporting.explanation import next_steps
+from scaler.reporting.prometheus_metrics import PrometheusMetrics
 from simulation.loop import run
-from tests.support.scaler_builders import FLEET, SERVICE, SILENT, WORKERS, arn, but, observe
+from tests.support.scaler_builders import FLEET, SERVICE, SILENT, WORKERS, arn, observe, with_changes
 from tests.support.scaler_reports import report
 from tests.support.virtual_clock import LoopClock
 
 
-def sample(metrics: Metrics, name: str, **labels: str) -> float | None:
+def sample(metrics: PrometheusMetrics, name: str, **labels: str) -> float | None:
     """Return a sample as a scrape would read it; None where there is none."""
     for family in text_string_to_metric_families(metrics.text().decode()):
         for each in family.samples:
@@ -46,10 +46,10 @@ def sample(metrics: Metrics, name: str, **labels: str) -> float | None:
 # --- Prometheus
 
 
-def test_tells_what_a_tick_saw() -> None:
-    metrics = Metrics()
+def test_metrics_of_a_tick() -> None:
+    metrics = PrometheusMetrics()
     seen = observe(["busy", "draining", "refused"], queued=3, running=3, now=100.0)
-    metrics.ticked(report(seen, now=100.0))
+    metrics.on_tick(report(seen, now=100.0))
     told = {
         name: sample(metrics, name, fleet="default")
         for name in ("running_tasks", "maximum_workers", "minimum_workers", "protection_refused_workers")
@@ -62,54 +62,57 @@ def test_tells_what_a_tick_saw() -> None:
     assert sample(metrics, "reading_known", fleet="default", source="database") == 1
 
 
-def test_the_longest_drain_has_an_age() -> None:
-    metrics = Metrics()
+def test_the_age_of_the_oldest_drain() -> None:
+    metrics = PrometheusMetrics()
     seen = observe(["busy", "draining"], now=100.0)
-    (service,) = seen.generations
+    (service,) = seen.services
     drains = {arn(0): 70.0, arn(1): 40.0}
-    metrics.ticked(report(seen, state=State(generations={service: GenerationState(drains=drains)}), now=100.0))
+    metrics.on_tick(report(seen, state=FleetState(services={service: ServiceState(drains=drains)}), now=100.0))
     assert sample(metrics, "oldest_drain_seconds", fleet="default") == 60.0
 
 
 def test_unknown_is_nan_and_never_zero() -> None:
-    metrics = Metrics()
-    metrics.ticked(report(observe(["busy"], broker=SILENT, database=SILENT)))
+    metrics = PrometheusMetrics()
+    metrics.on_tick(report(observe(["busy"], broker=SILENT, database=SILENT)))
     for state in ("queued", "running", "slots"):
         assert math.isnan(sample(metrics, "demand_slots", fleet="default", state=state) or 0.0)
     assert sample(metrics, "reading_known", fleet="default", source="database") == 0
     assert math.isnan(sample(metrics, "reading_age_seconds", fleet="default", source="database") or 0.0)
 
 
-def test_who_does_what_is_unknown_while_a_services_tasks_are() -> None:
-    metrics, blind = Metrics(), report(but(observe(["busy", "draining"]), tasks=SILENT, protected=SILENT))
-    metrics.ticked(blind)
+def test_worker_states_are_unknown_while_tasks_are_unknown() -> None:
+    metrics, blind = (
+        PrometheusMetrics(),
+        report(with_changes(observe(["busy", "draining"]), tasks=SILENT, protected=SILENT)),
+    )
+    metrics.on_tick(blind)
     for state in ("busy", "draining", "stuck", "protected"):
         assert math.isnan(sample(metrics, "workers", fleet="default", state=state) or 0.0)
     assert math.isnan(sample(metrics, "oldest_drain_seconds", fleet="default") or 0.0)
     told = decision_line(blind, "test")
     assert set(told["workers"].values()) == {None}  # type: ignore[union-attr]
     assert told["slots"] == {"total": None, "free": None}
-    assert "What the workers do is unknown: their tasks cannot be read." in outlook(told)
+    assert "Worker states unknown: the tasks cannot be read." in next_steps(told)
 
 
-def test_the_last_decision_is_the_last_that_said_a_count() -> None:
-    metrics, decided = Metrics(), report()
+def test_the_last_decision_is_the_last_with_a_count() -> None:
+    metrics, decided = PrometheusMetrics(), report()
     decision = decided.tick.decision
-    nothing = {name: replace(each, desired=None) for name, each in decision.generations.items()}
+    nothing = {name: replace(each, desired=None) for name, each in decision.services.items()}
     blind = replace(
         decided,
         at=decided.at + timedelta(minutes=1),
-        tick=replace(decided.tick, decision=replace(decision, generations=nothing)),
+        tick=replace(decided.tick, decision=replace(decision, services=nothing)),
     )
     for each in (decided, blind):
-        metrics.ticked(each)
+        metrics.on_tick(each)
     assert sample(metrics, "last_decision_timestamp_seconds", fleet="default") == decided.at.timestamp()
 
 
-def test_a_fleet_that_is_no_more_leaves_no_values() -> None:
-    metrics = Metrics()
+def test_a_removed_fleet_leaves_no_values() -> None:
+    metrics = PrometheusMetrics()
     for name in ("default", "other"):
-        metrics.ticked(report(name=name, errors=[SourceError("ecs", "down")]))
+        metrics.on_tick(report(name=name, errors=[SourceError("ecs", "down")]))
         metrics.failed(name, ValueError())
     metrics.removed("other")
     fleets = {
@@ -120,8 +123,8 @@ def test_a_fleet_that_is_no_more_leaves_no_values() -> None:
     assert fleets == {"default", None}
 
 
-def test_calls_paces_and_settings_are_told() -> None:
-    metrics, calls = Metrics(), ApiCalls()
+def test_calls_intervals_and_settings_have_metrics() -> None:
+    metrics, calls = PrometheusMetrics(), ApiCalls()
     metrics.watch(calls, lambda: {"default": 20.0})
     calls.sent["ecs", "DescribeServices"] += 7
     calls.throttled["ecs", "DescribeServices"] += 2
@@ -140,7 +143,7 @@ def test_calls_paces_and_settings_are_told() -> None:
 
 
 class Sink:
-    """Keeps what is put, unless it is told to do something else."""
+    """Keeps the values, or fails as configured."""
 
     def __init__(self, body: Callable[[], Awaitable[None]] | None = None) -> None:
         self.put_data: list[list[Datum]] = []
@@ -159,11 +162,11 @@ def published(
 
     async def main() -> list[Datum]:
         paces = dict.fromkeys(fleets, 5.0)
-        publisher = Publisher(
-            "test", "openmwaa", Sink(), LoopClock(), paces=lambda: paces, on_failure=lambda error: None
+        publisher = CloudWatchPublisher(
+            "test", "openmwaa", Sink(), LoopClock(), intervals=lambda: paces, on_failure=lambda error: None
         )
         for each in reports:
-            publisher.ticked(each)
+            publisher.on_tick(each)
         await asyncio.sleep(later_s)
         return publisher.data()
 
@@ -192,18 +195,18 @@ def test_publishes_mwaas_metrics_and_ours() -> None:
         pytest.param(
             observe(["busy"], database=SILENT, broker=SILENT),
             {"RunningTasks", "QueuedTasks", "BacklogSlots", "AtMaximumWithBacklog"},
-            id="nobody knows the demand",
+            id="the demand is unknown",
         ),
         pytest.param(observe(["busy"], protected=Unknown("silent")), {"ProtectedWorkers"}, id="protection silent"),
         pytest.param(observe(["busy", "silent"]), {"ProtectionRefusedWorkers"}, id="a worker silent"),
         pytest.param(
-            but(observe(["busy"]), tasks=SILENT, protected=SILENT),
+            with_changes(observe(["busy"]), tasks=SILENT, protected=SILENT),
             {"ProtectedWorkers", "DrainingWorkers", "StuckWorkers", "OldestDrainSeconds", "ProtectionRefusedWorkers"},
             id="tasks silent",
         ),
     ],
 )
-def test_what_is_not_known_is_not_published(seen: Any, absent: set[str]) -> None:
+def test_an_unknown_value_is_not_published(seen: Any, absent: set[str]) -> None:
     every = {key[1] for key in published(report())}
     assert every - {key[1] for key in published(report(seen))} == absent
 
@@ -218,7 +221,7 @@ def test_mwaas_metrics_need_every_fleet() -> None:
         assert not [key for key in found if key[0] == MWAA], "half a sum is none"
 
 
-def test_a_fleet_that_does_not_tick_has_no_decision_and_nothing_else() -> None:
+def test_a_fleet_without_ticks_publishes_no_decision_only() -> None:
     found = published(report(), later_s=120.0)
     assert {key[1]: value for key, value in found.items()} == {"NoDecision": 1.0}
 
@@ -234,14 +237,14 @@ def test_a_fleet_that_does_not_tick_has_no_decision_and_nothing_else() -> None:
         pytest.param(observe(["full"], queued=5, running=5), "AtMaximumWithBacklog", 0, id="backlog below the maximum"),
     ],
 )
-def test_what_alarms_watch(seen: Any, name: str, value: float) -> None:
+def test_metrics_of_the_alarms(seen: Any, name: str, value: float) -> None:
     assert published(report(seen))["openmwaa", name, "test", "default"] == value
 
 
-def test_the_longest_drain_is_published_in_seconds() -> None:
+def test_the_oldest_drain_is_published_in_seconds() -> None:
     seen = observe(["busy", "draining"], now=100.0)
-    (service,) = seen.generations
-    drains = State(generations={service: GenerationState(drains={arn(1): 40.0})})
+    (service,) = seen.services
+    drains = FleetState(services={service: ServiceState(drains={arn(1): 40.0})})
     assert published(report(seen, state=drains, now=100.0))["openmwaa", "OldestDrainSeconds", "test", "default"] == 60
 
 
@@ -253,7 +256,7 @@ def test_unknown_is_never_published_as_a_number(silent: set[str], workers: list[
     whole = observe(workers, queued=queued, running=len(workers))
     demand: dict[str, Any] = dict.fromkeys(silent & {"database", "broker"}, SILENT)
     others: dict[str, Any] = dict.fromkeys(silent - demand.keys(), SILENT)
-    found = published(report(replace(but(whole, **others), **demand)))
+    found = published(report(replace(with_changes(whole, **others), **demand)))
     told = {key[1] for key in found if len(key) == 4 and key[0] == "openmwaa"}
     assert all(math.isfinite(value) and value >= 0 for value in found.values())
     if "tasks" in silent:
@@ -262,18 +265,18 @@ def test_unknown_is_never_published_as_a_number(silent: set[str], workers: list[
         assert "RunningWorkers" not in told
     if {"database", "broker"} <= silent:
         assert not told & {"BacklogSlots", "AtMaximumWithBacklog"}
-    assert {"NoDecision", "UnknownSources", "MaximumWorkers"} <= told, "these are known whenever a tick was finished"
+    assert {"NoDecision", "UnknownSources", "MaximumWorkers"} <= told, "every finished tick has these"
     assert (found["openmwaa", "UnknownSources", "test", "default"] > 0) == bool(silent)
 
 
 class Heart:
     """Airflow's database, as far as its vitals go."""
 
-    def __init__(self, answer: Vitals | SourceError) -> None:
+    def __init__(self, answer: AirflowHealth | SourceError) -> None:
         self.answer = answer
 
-    async def vitals(self, within_s: float) -> Vitals:
-        assert within_s == PERIOD_S, "each publishing tells of the time since the last"
+    async def health(self, within_s: float) -> AirflowHealth:
+        assert within_s == PERIOD_S, "each publication covers the time since the last"
         if isinstance(self.answer, SourceError):
             raise self.answer
         return self.answer
@@ -282,28 +285,30 @@ class Heart:
 @pytest.mark.parametrize(
     ("answer", "told"),
     [
-        pytest.param(Vitals(2, 30.0), {"SchedulerHeartbeat": 2, "ApproximateAgeOfOldestTask": 30}, id="alive"),
-        pytest.param(Vitals(0, 0.0), {"SchedulerHeartbeat": 0, "ApproximateAgeOfOldestTask": 0}, id="dead"),
+        pytest.param(AirflowHealth(2, 30.0), {"SchedulerHeartbeat": 2, "ApproximateAgeOfOldestTask": 30}, id="alive"),
+        pytest.param(AirflowHealth(0, 0.0), {"SchedulerHeartbeat": 0, "ApproximateAgeOfOldestTask": 0}, id="dead"),
         pytest.param(SourceError("database", "no right"), {}, id="not known"),
     ],
 )
-def test_airflows_heart_is_felt_once_a_minute(answer: Vitals | SourceError, told: dict[str, float]) -> None:
+def test_airflows_health_is_read_once_a_minute(answer: AirflowHealth | SourceError, told: dict[str, float]) -> None:
     async def main() -> tuple[list[Datum], int]:
         sink, failures = Sink(), list[SourceError]()
-        publisher = Publisher(
-            "test", "openmwaa", sink, LoopClock(), paces=lambda: {"default": 5.0}, on_failure=failures.append,
-            vitals=Heart(answer),
+        publisher = CloudWatchPublisher(
+            "test", "openmwaa", sink, LoopClock(), intervals=lambda: {"default": 5.0}, on_failure=failures.append,
+            health=Heart(answer),
         )  # fmt: skip
         await publisher.publish()
         return sink.put_data[0], len(failures)
 
     data, failures = run(main())
     found = {each.name: each.value for each in data if each.name in OF_AIRFLOW}
-    assert found == told, "a heart that nobody felt is not one that stands still"
-    assert failures == (not told), "what could not be said is counted"
-    assert {each.name for each in data} > found.keys(), "and the rest is published whatever the database says"
-    heart = next((each for each in data if each.name == "SchedulerHeartbeat"), None)
-    assert heart is None or heart.dimensions == (("Function", "Scheduler"), ("Environment", "test")), "as MWAA has it"
+    assert found == told, "an unknown heartbeat is not a missing one"
+    assert failures == (not told), "unknown values are counted"
+    assert {each.name for each in data} > found.keys(), "the other metrics do not depend on the database"
+    heartbeat = next((each for each in data if each.name == "SchedulerHeartbeat"), None)
+    assert heartbeat is None or heartbeat.dimensions == (("Function", "Scheduler"), ("Environment", "test")), (
+        "as MWAA has it"
+    )
 
 
 async def fails() -> None:
@@ -319,11 +324,11 @@ async def hangs() -> None:
 
 
 @pytest.mark.parametrize("body", [fails, has_a_defect, hangs], ids=lambda body: body.__name__)
-def test_cloudwatch_that_fails_is_counted_and_asked_again(body: Callable[[], Awaitable[None]]) -> None:
+def test_a_failed_publication_is_counted_and_tried_again(body: Callable[[], Awaitable[None]]) -> None:
     async def main() -> tuple[int, int]:
         sink, failures = Sink(body), list[SourceError]()
-        publisher = Publisher(
-            "test", "openmwaa", sink, LoopClock(), paces=lambda: {"default": 5.0}, on_failure=failures.append
+        publisher = CloudWatchPublisher(
+            "test", "openmwaa", sink, LoopClock(), intervals=lambda: {"default": 5.0}, on_failure=failures.append
         )
         running = asyncio.create_task(publisher.run())
         await asyncio.sleep(200)
@@ -356,7 +361,7 @@ async def test_puts_a_namespace_and_a_thousand_values_a_call() -> None:
     assert asked == [(MWAA, 2), ("openmwaa", 1000), ("openmwaa", 1000), ("openmwaa", 300)]
 
 
-async def test_a_namespace_that_is_refused_keeps_nothing_of_another_back() -> None:
+async def test_a_refused_namespace_does_not_block_another() -> None:
     asked: list[str] = []
 
     class Client:
@@ -371,7 +376,7 @@ async def test_a_namespace_that_is_refused_keeps_nothing_of_another_back() -> No
     assert asked == [MWAA, "openmwaa"]
 
 
-async def test_cloudwatch_that_is_away_is_an_error_of_the_source(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_unreachable_cloudwatch_is_a_source_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(aws, "get_session", lambda: SESSION)
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")

@@ -241,7 +241,7 @@ async def test_obeys_an_order_and_a_schedule_and_records_what_replay_decides_aga
         "GetParameters": lambda _: {"Parameters": [order], "InvalidParameters": []},
     }
     port = free_port()
-    config = settings(port, controls_prefix="/openmwaa/test/scaler/", record_dir=str(tmp_path / "ticks"))
+    config = settings(port, overrides_prefix="/openmwaa/test/scaler/", record_dir=str(tmp_path / "ticks"))
     config["fleets"][0]["schedule"] = [{"cron": "* * * * *", "minutes": 5, "min": 4}]
     async with (
         fake_aws(operations) as url,
@@ -259,8 +259,8 @@ async def test_obeys_an_order_and_a_schedule_and_records_what_replay_decides_aga
     assert set(writes) == {2}, "12 messages want 3 workers, the schedule 4, somebody allowed 2"
     # On a busy machine the first ticks may pass before anybody has answered.
     obeying = next(line for line in decisions if line.get("update_service", {}).get("sent"))
-    assert obeying["controls"]["by"] == "somebody"
-    assert any("at least 4" in words for words in obeying["explanation"]), obeying["explanation"]
+    assert obeying["overrides"]["by"] == "somebody"
+    assert any("minimum 4" in step["text"] for step in obeying["explanation"]), obeying["explanation"]
     again = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "scaler.main", "replay", str(tmp_path / "ticks"), "--json"),
         cwd=ROOT,

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What holds for every decision, whatever was observed, remembered and ordered: 10 000 examples each.
+"""Properties of every decision for any observation, state and overrides: 10 000 examples each.
 
-They are the same ones each time, so that a change is judged by what it changed. SCALER_EXAMPLES=500 makes them quick
-while working on the core, a larger number digs deeper; either draws anew each time.
+The examples are the same in each run, so that a failure comes from a change of the code. SCALER_EXAMPLES sets another
+number: 500 for a quick run, more for a deeper one; the examples are then new in each run.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from scaler.core.model import Known
-from scaler.core.state import State
-from tests.support.decision_replay import Rehearsal
-from tests.support.observations import Dimensions, Moment, dimensions, moment
-from tests.support.scaler_builders import but
+from scaler.core.state import FleetState
+from tests.support.decision_replay import DecisionReplay
+from tests.support.observations import DecisionCase, Dimensions, decision_case, dimensions
+from tests.support.scaler_builders import with_changes
 from tests.support.scaler_invariants import INVARIANTS, service_in
 
 EXAMPLES = settings(
@@ -33,8 +33,8 @@ pytestmark = pytest.mark.timeout(900)
 @EXAMPLES
 @given(dimensions)
 def test_every_invariant_of_a_single_decision(drawn: Dimensions) -> None:
-    """Bounds, unknown never lowers, protection, reductions, commands, orders, generations, explanation, replay."""
-    seen = moment(drawn)
+    """Bounds, unknown never lowers, protection, scale-in, commands, overrides, services, explanation, replay."""
+    seen = decision_case(drawn)
     decision, after = seen.step()
     for invariant in INVARIANTS:
         invariant(seen, decision, after)
@@ -42,9 +42,9 @@ def test_every_invariant_of_a_single_decision(drawn: Dimensions) -> None:
 
 @EXAMPLES
 @given(dimensions, st.integers(1, 40))
-@example((5963338, (5, 1, 2)), 1)  # one more called back, and two of the old revision no longer stood in for
+@example((5963338, (5, 1, 2)), 1)  # one more resumed, and two workers of the old revision lost their replacements
 def test_monotone_in_demand(drawn: Dimensions, more: int) -> None:
-    less = moment(drawn, known=True)
+    less = decision_case(drawn, known=True)
     assert isinstance(less.observation.database, Known)
     assert isinstance(less.observation.broker, Known)
     database, broker = less.observation.database.value, less.observation.broker.value
@@ -54,53 +54,55 @@ def test_monotone_in_demand(drawn: Dimensions, more: int) -> None:
         broker=Known(replace(broker, visible=broker.visible + more), 0.0),
     )
     few, many = less.decide(), less.decide(raised)
-    for name, one in few.generations.items():
-        other = many.generations[name]
-        assert one.desired is not None
+    for name, service in few.services.items():
+        other = many.services[name]
+        assert service.desired is not None
         assert other.desired is not None
-        assert other.desired >= one.desired, f"more demand, and {name} got smaller"
-        assert len(other.drains) <= len(one.drains), f"more demand, and more of {name} were drained"
+        assert other.desired >= service.desired, f"more demand, but fewer workers of {name}"
+        assert len(other.drains) <= len(service.drains), f"more demand, but more drains of {name}"
 
 
 @EXAMPLES
 @given(dimensions)
-def test_what_was_decided_is_a_fixpoint(drawn: Dimensions) -> None:
-    first = moment(drawn)
+def test_a_decision_is_a_fixed_point(drawn: Dimensions) -> None:
+    first = decision_case(drawn)
     decision, after = first.step()
     seen = first.observation
-    for name, do in decision.generations.items():
-        service = service_in(seen.generations[name])
+    for name, do in decision.services.items():
+        service = service_in(seen.services[name])
         if service is not None and do.desired is not None:
-            seen = but(seen, name, service=Known(replace(service, desired=do.desired), 0.0))
-    # That two witnesses agreed twice is a matter of time, not of what was decided.
-    second = Moment(first.fleet, replace(after, zero_seen=first.state.zero_seen), first.now, seen)
+            seen = with_changes(seen, name, service=Known(replace(service, desired=do.desired), 0.0))
+    # The ticks in agreement depend on time, not on the decision.
+    second = DecisionCase(first.fleet, replace(after, zero_ticks=first.state.zero_ticks), first.now, seen)
     again = second.decide()
-    assert again.foreign_desired is None
+    assert again.desired_count_drift is None
     if decision.resumes:
-        return  # who was called back may be back in the next moment, and then somebody else can go
-    for name, do in decision.generations.items():
-        assert again.generations[name].desired == do.desired, f"{name}: the same world, another count"
+        return  # a resumed worker may consume in the next tick, and then another one can drain
+    if decision.reduces and any("limit" in step.values for step in decision.explanation):
+        return  # a lower count leaves more launch room in the next tick
+    for name, do in decision.services.items():
+        assert again.services[name].desired == do.desired, f"{name}: the same input, another count"
 
 
 @EXAMPLES
 @given(dimensions)
-def test_noise_moves_a_fleet_seldom_and_calm_brings_it_to_rest(drawn: Dimensions) -> None:
-    """A fleet shrinks only to what nobody needed more of for a window, and settles where the demand says."""
-    fleet = Rehearsal(drawn)
+def test_a_noisy_demand_changes_a_fleet_rarely_and_a_constant_demand_settles_it(drawn: Dimensions) -> None:
+    """A fleet shrinks only to the largest need of a window, and settles at the need."""
+    fleet = DecisionReplay(drawn)
     noise = fleet.noise
     for more in noise:
-        fleet.turn(more)
-    fleet.quiet_turns, base = 0, noise[-1]
-    for _ in range(fleet.patience):
-        fleet.turn(base)
-        if fleet.rests:
+        fleet.tick(more)
+    fleet.quiet_ticks, base = 0, noise[-1]
+    for _ in range(fleet.max_ticks):
+        fleet.tick(base)
+        if fleet.settled:
             break
-    assert fleet.rests, f"not at rest after {fleet.patience} turns: {fleet}"
+    assert fleet.settled, f"not settled after {fleet.max_ticks} ticks: {fleet}"
     assert fleet.count == fleet.bounded(base)
-    assert fleet.old == 0, "the old generation was not drained"
-    assert fleet.turns_of_direction <= 2 + 2 * len(noise) * fleet.interval_s / fleet.window_s
+    assert fleet.old == 0, "the old service was not drained"
+    assert fleet.direction_changes <= 2 + 2 * len(noise) * fleet.interval_s / fleet.window_s
 
 
-def test_a_fleet_that_was_never_seen_is_a_fleet_all_the_same() -> None:
-    empty = moment((0, (0, 1, 0)))
-    assert replace(empty, state=State()).decide().reason.endswith(".")
+def test_an_empty_fleet_has_a_decision() -> None:
+    empty = decision_case((0, (0, 1, 0)))
+    assert replace(empty, state=FleetState()).decide().reason.endswith(".")

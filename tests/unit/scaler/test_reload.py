@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from scaler.config.reload import PERIOD_S, ConfigFile
-from scaler.config.settings import Settings, parse_settings
+from scaler.config.settings import ScalerSettings, parse_settings
 from simulation.loop import run
 from tests.unit.scaler.test_config import FLEET, GOOD, OTHER
 
@@ -21,7 +21,7 @@ class Watched:
 
     def __init__(self) -> None:
         self.content: bytes | Exception = self.written(GOOD)
-        self.applied: list[Settings] = []
+        self.applied: list[ScalerSettings] = []
         self.told: list[str] = []
         self.broken = False
         self.file = ConfigFile(PATH, parse_settings(json.dumps(GOOD)), self.apply, (self,), read=self.read)
@@ -35,7 +35,7 @@ class Watched:
             raise self.content
         return self.content
 
-    def apply(self, settings: Settings) -> None:
+    def apply(self, settings: ScalerSettings) -> None:
         if self.broken:
             raise ZeroDivisionError("a defect")
         self.applied.append(settings)
@@ -48,7 +48,7 @@ class Watched:
 
     def look(self, times: int = 1) -> None:
         for _ in range(times):
-            run(self.file.look())
+            run(self.file.check())
 
 
 def test_the_file_as_it_was_read_at_the_start_changes_nothing() -> None:
@@ -73,7 +73,7 @@ BROKEN = [
     pytest.param(b"", "Invalid JSON", id="empty"),
     pytest.param(b"\xff\xfe", "Invalid JSON", id="no text"),
     pytest.param(json.dumps(GOOD | {"fleets": []}).encode(), f"{PATH}.fleets", id="no fleet"),
-    pytest.param(json.dumps(GOOD | {"region": "eu-west-1"}).encode(), "region changes with a new start", id="region"),
+    pytest.param(json.dumps(GOOD | {"region": "eu-west-1"}).encode(), "region can change only", id="region"),
     pytest.param(FileNotFoundError("gone"), "cannot be read: gone", id="gone"),
     pytest.param(TimeoutError(), "no answer within", id="a file system that hangs"),
 ]

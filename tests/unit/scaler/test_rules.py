@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The alert rules: every name and label is the scaler's own, and each fires for what it says and nothing else."""
+"""The alert rules: their names and labels exist in the scaler, and each fires exactly for its condition."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from scaler.reporting.cloudwatch_metrics import OF_AIRFLOW, OF_FLEETS, OF_SERVICES
-from scaler.reporting.prometheus_metrics import CONTROLS, WORKER_STATES
+from scaler.reporting.prometheus_metrics import OVERRIDES, WORKER_STATES
 from tests.support.promql import Evaluator, Series, selectors_of, series
 from tests.support.scaler_metrics import of_prometheus
 
@@ -35,7 +35,7 @@ def test_a_rule_asks_for_what_the_scaler_has(alert: str) -> None:
         assert node.name in KNOWN, f"{node.name} is no metric of the scaler"
         for matcher in node.matchers.matchers:
             assert matcher.name in KNOWN[node.name], f"{node.name} has no label {matcher.name}"
-            values = {"state": {*WORKER_STATES, "queued"}, "control": set(CONTROLS)}[matcher.name]
+            values = {"state": {*WORKER_STATES, "queued"}, "override": set(OVERRIDES)}[matcher.name]
             assert set(matcher.value.split("|")) <= values, f"{matcher.name} is never {matcher.value}"
 
 
@@ -46,7 +46,7 @@ def test_a_rule_tells_who_how_bad_and_where_to_read_on(alert: str) -> None:
     used = set(re.findall(r"\$labels\.(\w+)", rule["annotations"]["summary"]))
     (fires, _), *_ = CASES[alert]
     for labels in Evaluator(fires, NOW).evaluate(rule["expr"]):
-        assert used <= {name for name, _ in labels}, f"the summary asks for {used}, the alert has {dict(labels)}"
+        assert used <= {name for name, _ in labels}, f"the summary uses {used}, the alert has {dict(labels)}"
     assert f"`{alert}`" in (ROOT / "docs" / "how-to" / "watch-the-scaler.md").read_text(), (
         "the page explains every alert"
     )
@@ -65,7 +65,7 @@ def growing(name: str, by: float, **labels: str) -> Series:
 INTERVAL = now("interval_seconds", 5)
 CALL = {"service": "ecs", "operation": "DescribeServices"}
 Case = tuple[Sequence[Series], int]
-# alert: samples and how many alerts they are; each alert has samples that fire and samples just beside them
+# alert: samples and the number of alerts; each alert has samples that fire and samples just below
 CASES: dict[str, list[Case]] = {
     "OpenmwaaScalerAbsent": [([], 1), ([INTERVAL], 0)],
     "OpenmwaaScalerNoDecision": [
@@ -111,10 +111,10 @@ CASES: dict[str, list[Case]] = {
         ([growing("tick_failures_total", 3, **FLEET)], 1),
         ([growing("tick_failures_total", 0, **FLEET)], 0),
     ],
-    "OpenmwaaScalerControlForgotten": [
-        ([now("controls_in_force", 1, control="pause_in"), now("controls_in_force", 1, control="fixed")], 2),
-        ([now("controls_in_force", 0, control="pause_in"), now("controls_in_force", 1, control="min")], 0),
-        ([now("controls_in_force", math.nan, control="pause_in")], 0),
+    "OpenmwaaScalerOverrideForgotten": [
+        ([now("overrides_in_force", 1, override="pause_in"), now("overrides_in_force", 1, override="fixed")], 2),
+        ([now("overrides_in_force", 0, override="pause_in"), now("overrides_in_force", 1, override="min")], 0),
+        ([now("overrides_in_force", math.nan, override="pause_in")], 0),
     ],
 }
 
@@ -133,8 +133,8 @@ def test_every_rule_has_cases_on_both_sides() -> None:
     ],
 )
 def test_a_rule_fires_for_what_it_says(alert: str, samples: Sequence[Series], alerts: int) -> None:
-    for each in samples:
-        assert {name for name, _ in each.labels} == KNOWN[each.name], "the samples are what the scaler would say"
+    for given in samples:
+        assert {name for name, _ in given.labels} == KNOWN[given.name], "the samples are those of the scaler"
     assert len(Evaluator(samples, NOW).evaluate(RULES[alert]["expr"])) == alerts
 
 

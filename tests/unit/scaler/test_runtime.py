@@ -15,10 +15,11 @@ import pytest
 from scaler.core.model import (
     AgentState,
     BrokerCount,
-    Controls,
     DatabaseCount,
+    Deployment,
     Fleet,
     Known,
+    Overrides,
     Service,
     Stale,
     Task,
@@ -26,21 +27,24 @@ from scaler.core.model import (
 )
 from scaler.errors import SourceError
 from scaler.reporting.decision_log import DecisionLog
-from scaler.reporting.prometheus_metrics import Metrics
+from scaler.reporting.prometheus_metrics import PrometheusMetrics
 from scaler.runtime.fleet_loop import FleetLoop
-from scaler.runtime.observe import Observer, SharedDatabase, World
-from scaler.runtime.overrides import SharedControls
+from scaler.runtime.observe import Observer, Ports, SharedDatabase
+from scaler.runtime.overrides import SharedOverrides
 from scaler.runtime.supervisor import Supervisor
-from tests.support.scaler_builders import only
+from tests.support.scaler_builders import only_service
 from tests.support.scaler_world import FakeWorld
 
 FLEET = Fleet("default", ("default",), 5, 1, 5, scale_in_window_s=30.0)
+ROLLING = Service(
+    2, 2, 0, (Deployment("PRIMARY", "worker:2", "IN_PROGRESS"), Deployment("ACTIVE", "worker:1", "COMPLETED"))
+)
 
 
-class Ports(FakeWorld):
+class FakePorts(FakeWorld):
     """The fake world with the parts a test wants to break replaced."""
 
-    def world(self, **replaced: Any) -> World:
+    def world(self, **replaced: Any) -> Ports:
         parts: dict[str, Any] = {
             "clock": self,
             "cluster": self,
@@ -48,7 +52,7 @@ class Ports(FakeWorld):
             "broker": self,
             "database": self,
         }
-        return World(**(parts | replaced))
+        return Ports(**(parts | replaced))
 
     def fleet_loop(self, *listeners: Any, **replaced: Any) -> FleetLoop:
         world = self.world(**replaced)
@@ -64,8 +68,8 @@ async def fail(*_: Any) -> Any:
     raise SourceError("fake", "is down")
 
 
-def ports(seed: int = 1) -> Ports:
-    world = Ports(seed, latency_s=0.05)
+def ports(seed: int = 1) -> FakePorts:
+    world = FakePorts(seed, latency_s=0.05)
     world.advance(1.0)
     return world
 
@@ -76,7 +80,7 @@ def ports(seed: int = 1) -> Ports:
 async def test_every_reading_is_known_when_all_answer() -> None:
     world = ports()
     observation, errors = await Observer(FLEET, ["worker-default"], {"default": "url"}, world.world()).observe(3.0)
-    seen = only(observation)
+    seen = only_service(observation)
     readings = [seen.service, seen.tasks, seen.protected, *seen.agents.values()]
     assert all(isinstance(each, Known) for each in [*readings, observation.broker, observation.database])
     assert not errors
@@ -90,7 +94,7 @@ async def test_a_broken_source_is_unknown_and_the_others_are_not(
     world = ports()
     monkeypatch.setattr(world.agents if source == "state" else world, source, broken)
     observation, errors = await Observer(FLEET, ["worker-default"], {"default": "url"}, world.world()).observe(0.2)
-    seen = only(observation)
+    seen = only_service(observation)
     unknown = {
         "service": isinstance(seen.service, Unknown),
         "tasks": isinstance(seen.tasks, Unknown),
@@ -158,7 +162,7 @@ async def test_several_queues_are_one_demand() -> None:
 async def test_a_service_that_was_empty_is_asked_about_tasks_only_when_it_is_not_any_more(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    world = Ports(1, latency_s=0.05, services=("a", "b"))
+    world = FakePorts(1, latency_s=0.05, services=("a", "b"))
     observer = Observer(FLEET, ["a", "b"], {"default": "url"}, world.world())
     asked: list[str] = []
     real = world.tasks
@@ -170,31 +174,31 @@ async def test_a_service_that_was_empty_is_asked_about_tasks_only_when_it_is_not
     monkeypatch.setattr(world, "tasks", counting)
     for _ in range(3):
         observation, _ = await observer.observe(3.0)
-        assert observation.generations["b"].tasks == Known((), observation.generations["b"].tasks.at)  # type: ignore[union-attr]
+        assert observation.services["b"].tasks == Known((), observation.services["b"].tasks.at)  # type: ignore[union-attr]
     assert asked.count("b") == 1, "the first time it was not known to be empty"
     assert asked.count("a") == 3
     world.services["b"].desired = 1
     world.advance(60.0)
     observation, _ = await observer.observe(3.0)
-    tasks = observation.generations["b"].tasks
+    tasks = observation.services["b"].tasks
     assert isinstance(tasks, Known)
     assert len(tasks.value) == 1
 
 
 async def test_an_order_that_was_read_once_stays_in_force_while_ssm_is_silent() -> None:
     world = ports()
-    answers: list[Controls | SourceError] = [SourceError("controls", "denied"), Controls(maximum=2)]
+    answers: list[Overrides | SourceError] = [SourceError("overrides", "denied"), Overrides(maximum=2)]
 
     class Ssm:
-        async def read(self, fleets: Sequence[str]) -> Mapping[str, Controls | SourceError]:
-            return {fleet: answers.pop(0) if answers else SourceError("controls", "down") for fleet in fleets}
+        async def read(self, fleets: Sequence[str]) -> Mapping[str, Overrides | SourceError]:
+            return {fleet: answers.pop(0) if answers else SourceError("overrides", "down") for fleet in fleets}
 
-    shared = SharedControls(Ssm(), ["default"], world, max_age_s=1.0)
-    observer = Observer(FLEET, ["worker-default"], {"default": "url"}, world.world(controls=shared))
+    shared = SharedOverrides(Ssm(), ["default"], world, max_age_s=1.0)
+    observer = Observer(FLEET, ["worker-default"], {"default": "url"}, world.world(overrides=shared))
     seen = []
     for _ in range(4):
         observation, _ = await observer.observe(3.0)
-        seen.append(observation.controls)
+        seen.append(observation.overrides)
         world.advance(600.0)
     assert [type(each) for each in seen] == [Unknown, Known, Stale, Stale]
     assert all(each.value.maximum == 2 for each in seen[1:] if not isinstance(each, Unknown))
@@ -206,15 +210,15 @@ async def test_a_loop_takes_over_what_another_of_its_fleet_remembers() -> None:
     for _ in range(8):
         await before.tick()
         world.advance(5.0)
-    after.take_over(before)
+    after.inherit_state(before)
     report = await after.tick()
-    assert report.tick.before.window.covered_s(world.now) > 30.0, "a changed setting cost the fleet its window"
+    assert report.tick.before.window.known_s(world.now) > 30.0, "a changed setting cost the fleet its window"
 
 
 async def test_both_generations_are_written_and_growth_does_not_wait_for_the_drain(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    world = Ports(1, latency_s=0.05, services=("a", "b"))
+    world = FakePorts(1, latency_s=0.05, services=("a", "b"))
     world.services["a"].desired = 2
     world.advance(60.0)
     observer = Observer(FLEET, ["a", "b"], {"default": "url"}, world.world())
@@ -244,7 +248,7 @@ async def test_both_generations_are_written_and_growth_does_not_wait_for_the_dra
 # --- the last doubt before a reduction
 
 
-async def shrinking(world: Ports) -> FleetLoop:
+async def shrinking(world: FakePorts) -> FleetLoop:
     """Return a loop whose next tick reduces from 2 to 1."""
     world.desired = 2
     world.advance(60.0)
@@ -285,8 +289,9 @@ async def test_does_not_reduce_when_a_released_worker_does_not_confirm(monkeypat
 @pytest.mark.parametrize(
     ("again", "words"),
     [
-        pytest.param(Service(5, 2, 0), "desired is 5 by now", id="somebody wrote meanwhile"),
+        pytest.param(Service(5, 2, 0), "desired changed to 5", id="somebody wrote meanwhile"),
         pytest.param(SourceError("ecs", "down"), "could not be read again", id="the service is silent"),
+        pytest.param(ROLLING, "a deployment started", id="a deployment started"),
     ],
 )
 async def test_does_not_reduce_when_the_service_changed(
@@ -337,8 +342,8 @@ async def test_a_write_that_fails_is_reported_and_tried_again(monkeypatch: pytes
 # --- reports
 
 
-async def reported(world: Ports, ticks: int = 1) -> tuple[list[dict[str, Any]], DecisionLog, Metrics]:
-    out, metrics = io.StringIO(), Metrics()
+async def reported(world: FakePorts, ticks: int = 1) -> tuple[list[dict[str, Any]], DecisionLog, PrometheusMetrics]:
+    out, metrics = io.StringIO(), PrometheusMetrics()
     log = DecisionLog("test", out, world.wall, kept=3)
     loop = world.fleet_loop(log, metrics)
     for _ in range(ticks):
@@ -356,8 +361,8 @@ async def test_one_line_a_decision() -> None:
     assert line["demand"]["queued"] + line["demand"]["running"] == 12
     assert line["update_service"]["sent"] is True
     assert line["update_service"]["answered_at"].endswith("Z")
-    assert line["explanation"][0].startswith("demand: the database says")
-    assert line["reason"].endswith("desired 1 -> 3.")
+    assert line["explanation"][0]["name"] == "demand"
+    assert line["reason"] == "Desired 1 -> 3: 12 slots needed / 5 per worker = 3."
     assert log.decisions(10)[0]["desired"] == 3  # type: ignore[index, call-overload]
 
 

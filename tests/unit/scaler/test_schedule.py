@@ -55,7 +55,7 @@ def test_the_largest_of_the_rows_in_force_wins_and_says_so() -> None:
     rows = [OFFICE, Row("0 8 * * *", 60, 9), Row("0 0 1 * *", 1440, 2)]
     found = Schedules(rows).at(at("2027-03-01T08:30:00"))
     assert found is not None
-    assert (found.minimum, found.words) == (9, "`0 8 * * *` in UTC for 60 min, until 2027-03-01 09:00")
+    assert (found.minimum, found.description) == (9, "`0 8 * * *` in UTC for 60 min, until 2027-03-01 09:00")
     assert minimum(rows, at("2027-03-01T09:00:00")) == 4
     assert minimum(rows, at("2027-03-01T17:30:00")) == 2
 
@@ -63,8 +63,8 @@ def test_the_largest_of_the_rows_in_force_wins_and_says_so() -> None:
 def test_words_stay_the_same_while_a_row_is_in_force() -> None:
     schedules = Schedules([OFFICE])
     start = at("2027-03-01T05:00:00")
-    words = {getattr(schedules.at(start + timedelta(minutes=each)), "words", None) for each in range(720)}
-    assert words == {"`0 6 * * 1-5` in Europe/Zurich for 720 min, until 2027-03-01 18:00"}
+    descriptions = {getattr(schedules.at(start + timedelta(minutes=each)), "description", None) for each in range(720)}
+    assert descriptions == {"`0 6 * * 1-5` in Europe/Zurich for 720 min, until 2027-03-01 18:00"}
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import pytest
 
 from scaler.core import drain
-from scaler.core.model import Fleet, Generation
-from scaler.core.workers import Roster
+from scaler.core.model import Fleet, ServiceObservation
+from scaler.core.workers import ClassifiedWorkers
 from tests.support.scaler_world import FakeWorld
 
 FLEET = Fleet(name="default", queues=("default",), slots=5, minimum=1, maximum=5, scale_in_window_s=30.0)
@@ -172,14 +172,16 @@ class TestControls:
     """Each takes one step away and must lose tasks, else the tests above prove nothing."""
 
     async def test_reducing_before_release(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        def anybody(fleet: Fleet, seen: Generation, roster: Roster, short_s: float, trail: object) -> tuple[str, ...]:
+        def anybody(
+            fleet: Fleet, seen: ServiceObservation, roster: ClassifiedWorkers, short_s: float, trail: object
+        ) -> tuple[str, ...]:
             return ()
 
         def no_floor(*_: object) -> tuple[int, str]:
             return 0, ""
 
         monkeypatch.setattr(drain, "reducible", anybody)
-        monkeypatch.setattr(drain, "floor", no_floor)
+        monkeypatch.setattr(drain, "protected_minimum", no_floor)
         broken = 0
         for seed in range(5):
             broken += len((await live(FakeWorld(seed), longest_s=300.0)).world.broken)

@@ -12,7 +12,7 @@ import pytest
 
 from scaler.core.model import Fleet, Task
 from scaler.errors import SourceError, ThrottledError
-from scaler.runtime.agent_concurrency import BoundedWorkers
+from scaler.runtime.agent_concurrency import LimitedWorkers
 from scaler.runtime.supervisor import Supervisor
 from simulation.loop import run
 from tests.support.virtual_clock import LoopClock
@@ -50,7 +50,7 @@ class Turning:
     def failed(self, error: BaseException) -> None:
         self.failures.append(error)
 
-    def take_over(self, before: Turning) -> None:
+    def inherit_state(self, before: Turning) -> None:
         self.memory = before.memory
 
 
@@ -134,7 +134,7 @@ def test_a_fleet_with_many_silent_workers_leaves_room_for_others() -> None:
 
     async def main() -> int:
         silent = Silent()
-        bounded = BoundedWorkers(silent, 32)  # type: ignore[arg-type]
+        bounded = LimitedWorkers(silent, 32)  # type: ignore[arg-type]
         await asyncio.gather(*(bounded.state(Task(f"task/{number}", "RUNNING")) for number in range(500)))
         return silent.most
 
@@ -191,7 +191,7 @@ def test_settings_change_between_two_ticks_and_keep_what_the_fleet_remembers() -
     removed: list[str] = []
 
     async def change(supervisor: Supervisor) -> None:
-        supervisor._on_gone = removed.append
+        supervisor._on_removed = removed.append
         await asyncio.sleep(12)
         supervisor.apply([changed, new])  # type: ignore[list-item]
 

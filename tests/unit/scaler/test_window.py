@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scaler.core.window import Window
+from scaler.core.window import NeedWindow
 
 LENGTH, GAP = 60.0, 15.0
 
 
-def fill(samples: list[tuple[float, int]], *, known: bool = True) -> Window:
-    window = Window()
+def fill(samples: list[tuple[float, int]], *, known: bool = True) -> NeedWindow:
+    window = NeedWindow()
     for at, needed in samples:
         window = window.note(at, needed, known=known, length_s=LENGTH, gap_s=GAP)
     return window
@@ -24,8 +24,8 @@ def fill(samples: list[tuple[float, int]], *, known: bool = True) -> Window:
     [
         pytest.param([], 0, id="nothing seen"),
         pytest.param([(0, 3)], 3, id="one sample"),
-        pytest.param([(0, 3), (5, 1)], 3, id="an older, larger one stays"),
-        pytest.param([(0, 3), (5, 4)], 4, id="a newer, larger one replaces"),
+        pytest.param([(0, 3), (5, 1)], 3, id="an older, larger sample stays"),
+        pytest.param([(0, 3), (5, 4)], 4, id="a newer, larger sample replaces"),
         pytest.param([(0, 9), (30, 4), (60, 1)], 9, id="exactly as old as the window still counts"),
         pytest.param([(0, 9), (30, 4), (61, 1)], 4, id="older than the window is forgotten"),
         pytest.param([(100, 9), (30, 4)], 4, id="a clock that went back forgets what lies ahead"),
@@ -42,8 +42,8 @@ def test_maximum(samples: list[tuple[float, int]], maximum: int) -> None:
         pytest.param([5 * i for i in range(12)], False, id="one tick short"),
         pytest.param([5 * i for i in range(13)], True, id="a whole window"),
         pytest.param([*range(0, 40, 5), *range(50, 90, 5)], True, id="a gap of two ticks is bridged"),
-        pytest.param([*range(0, 40, 5), *range(60, 100, 5)], False, id="a longer gap starts anew"),
-        pytest.param([*range(0, 65, 5), 10], False, id="a clock that went back starts anew"),
+        pytest.param([*range(0, 40, 5), *range(60, 100, 5)], False, id="a longer gap starts again"),
+        pytest.param([*range(0, 65, 5), 10], False, id="a clock that went back starts again"),
     ],
 )
 def test_full(times: list[int], full: bool) -> None:
@@ -51,7 +51,7 @@ def test_full(times: list[int], full: bool) -> None:
     assert window.full(times[-1], LENGTH) is full
 
 
-def test_unknown_samples_restrain_but_are_no_knowledge() -> None:
+def test_unknown_samples_limit_scale_in_only() -> None:
     window = fill([(5.0 * i, 7) for i in range(20)], known=False)
     assert window.maximum == 7
     assert not window.full(95.0, LENGTH)
@@ -64,8 +64,8 @@ def test_full_needs_a_known_sample_now() -> None:
 
 
 @given(st.lists(st.tuples(st.floats(0, 30), st.integers(0, 50)), min_size=1, max_size=60))
-def test_maximum_is_that_of_the_plain_list(steps: list[tuple[float, int]]) -> None:
-    window, now, seen = Window(), 0.0, []
+def test_the_maximum_equals_that_of_a_list(steps: list[tuple[float, int]]) -> None:
+    window, now, seen = NeedWindow(), 0.0, []
     for pause, needed in steps:
         now += pause
         seen.append((now, needed))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Who is obeyed, and what the agent's HTTP says to everyone else."""
+"""The verification of commands, and the agent's HTTP answers."""
 
 import base64
 import http.client
@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import jsonschema
@@ -16,15 +17,15 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from tests.support.worker import sign
 from worker_agent.commands import NONCES_KEPT, CommandVerifier
-from worker_agent.errors import CommandRefused
+from worker_agent.errors import CommandRefusedError
 from worker_agent.server import CONNECTIONS, AgentServer
-from worker_agent.state_machine import Drain, Resume, Snapshot, State
-from worker_agent.wire import Report, schema
+from worker_agent.state_machine import Drain, Resume, Snapshot, WorkerState
+from worker_agent.wire import AgentReport
 
 ARN = "arn:aws:ecs:us-east-1:123456789012:task/openmwaa-test/abc"
 KEY = Ed25519PrivateKey.from_private_bytes(b"k" * 32)
-SCHEMA = schema()
-SEEN = Snapshot(1, True, 1, 2, 2, 2, 4, longest_running_s=1.5)
+SCHEMA = json.loads((Path(__file__).parents[3] / "worker_agent" / "wire.schema.json").read_text(encoding="utf-8"))
+SNAPSHOT = Snapshot(1, True, 1, 2, 2, 2, 4, longest_running_s=1.5)
 
 
 def valid(definition: str, instance: Any) -> None:
@@ -38,7 +39,7 @@ def verifier() -> CommandVerifier:
 
 @dataclass(frozen=True)
 class In:
-    """A moment so many seconds after the test began; tests are collected many minutes before they run."""
+    """A time relative to the start of the test; tests are collected many minutes before they run."""
 
     seconds: float
 
@@ -46,7 +47,7 @@ class In:
         return (datetime.now(UTC) + timedelta(seconds=self.seconds)).isoformat()
 
 
-def test_a_signed_drain_and_resume_are_understood_and_fit_the_schema(verifier: CommandVerifier) -> None:
+def test_signed_commands_are_accepted_and_match_the_schema(verifier: CommandVerifier) -> None:
     for command, expected in (("drain", Drain(60.0)), ("resume", Resume())):
         body, signature = sign(KEY, command, ARN)
         valid("command", json.loads(body))
@@ -71,84 +72,87 @@ def test_a_signed_drain_and_resume_are_understood_and_fit_the_schema(verifier: C
         pytest.param({"lease_s": 3601}, 400, id="lease too long"),
     ],
 )
-def test_a_signed_command_that_does_not_fit_is_refused(
+def test_a_signed_command_with_invalid_fields_is_refused(
     verifier: CommandVerifier, changes: dict[str, Any], status: int
 ) -> None:
     changes = {name: str(value) if isinstance(value, In) else value for name, value in changes.items()}
     body, signature = sign(KEY, "drain", ARN, **changes)
-    with pytest.raises(CommandRefused) as refused:
+    with pytest.raises(CommandRefusedError) as refused:
         verifier.verify("drain", body, signature, task_arn=ARN)
     assert refused.value.status == status
 
 
 @pytest.mark.parametrize("body", [b"[]", b"{", b"\xff", b"[" * 4000], ids=["list", "cut", "not UTF-8", "deep"])
-def test_a_signed_body_that_is_no_object_is_malformed(verifier: CommandVerifier, body: bytes) -> None:
-    with pytest.raises(CommandRefused) as refused:
+def test_a_signed_body_that_is_not_an_object_is_refused(verifier: CommandVerifier, body: bytes) -> None:
+    with pytest.raises(CommandRefusedError) as refused:
         verifier.verify("drain", body, base64.b64encode(KEY.sign(body)).decode(), task_arn=ARN)
     assert refused.value.status == 400
 
 
 @pytest.mark.parametrize("signature", [None, "", "!!", "AAAA", "A" * 88], ids=str)
-def test_without_the_right_signature_nothing_is_read(verifier: CommandVerifier, signature: str | None) -> None:
-    with pytest.raises(CommandRefused) as refused:
+def test_a_body_without_a_valid_signature_is_not_parsed(verifier: CommandVerifier, signature: str | None) -> None:
+    with pytest.raises(CommandRefusedError) as refused:
         verifier.verify("drain", b"{", signature, task_arn=ARN)
     assert refused.value.status == 401
 
 
-def test_a_changed_body_or_another_key_is_not_obeyed(verifier: CommandVerifier) -> None:
+def test_a_changed_body_or_another_key_is_refused(verifier: CommandVerifier) -> None:
     body, signature = sign(KEY, "drain", ARN)
     _, foreign = sign(Ed25519PrivateKey.generate(), "drain", ARN)
     for forged in ((body + b" ", signature), (body, foreign)):
-        with pytest.raises(CommandRefused) as refused:
+        with pytest.raises(CommandRefusedError) as refused:
             verifier.verify("drain", *forged, task_arn=ARN)
         assert refused.value.status == 401
 
 
-def test_a_command_counts_once(verifier: CommandVerifier) -> None:
+def test_a_command_is_accepted_once(verifier: CommandVerifier) -> None:
     body, signature = sign(KEY, "drain", ARN)
     verifier.verify("drain", body, signature, task_arn=ARN)
-    with pytest.raises(CommandRefused, match="before"):
+    with pytest.raises(CommandRefusedError, match="before"):
         verifier.verify("drain", body, signature, task_arn=ARN)
 
 
-def test_an_agent_that_does_not_know_itself_obeys_nobody(verifier: CommandVerifier) -> None:
+def test_an_agent_without_its_task_arn_refuses_every_command(verifier: CommandVerifier) -> None:
     body, signature = sign(KEY, "drain", "")
-    with pytest.raises(CommandRefused, match="another task"):
+    with pytest.raises(CommandRefusedError, match="another task"):
         verifier.verify("drain", body, signature, task_arn="")
 
 
-def test_without_a_key_nobody_is_obeyed() -> None:
+def test_an_agent_without_a_key_refuses_every_command() -> None:
     body, signature = sign(KEY, "drain", ARN)
-    with pytest.raises(CommandRefused) as refused:
+    with pytest.raises(CommandRefusedError) as refused:
         CommandVerifier(None).verify("drain", body, signature, task_arn=ARN)
     assert refused.value.status == 401
 
 
-def test_the_memory_of_nonces_is_bounded_and_forgets_only_what_has_expired() -> None:
+def test_stored_nonces_are_bounded_and_only_expired_ones_are_removed() -> None:
     now = [datetime.now(UTC).timestamp()]
     verifier = CommandVerifier(KEY.public_key().public_bytes_raw(), wall=lambda: now[0])
     verifier._nonces.update({f"nonce-{number:08}": now[0] + 20 for number in range(NONCES_KEPT)})
     body, signature = sign(KEY, "drain", ARN)
-    with pytest.raises(CommandRefused, match="too many"):
+    with pytest.raises(CommandRefusedError, match="too many"):
         verifier.verify("drain", body, signature, task_arn=ARN)
     now[0] += 25
     assert verifier.verify("drain", body, signature, task_arn=ARN) == Drain(60.0)
     assert len(verifier._nonces) == 1
 
 
-class Obedient:
-    """An agent that only writes down what it was told."""
+class RecordingAgent:
+    """An agent that records the commands."""
 
     def __init__(self) -> None:
-        self.told: list[Drain | Resume] = []
+        self.commands: list[Drain | Resume] = []
 
-    def report(self) -> Report:
-        return Report(
-            task_arn=ARN, state=State(seen=SEEN, protected_until=160.0, gate_until=155.0), now=100.0, wall=0.0
+    def report(self) -> AgentReport:
+        return AgentReport(
+            task_arn=ARN,
+            state=WorkerState(snapshot=SNAPSHOT, protected_until=160.0, gate_until=155.0),
+            now=100.0,
+            wall=0.0,
         )
 
-    def obey(self, command: Drain | Resume) -> Report:
-        self.told.append(command)
+    def execute(self, command: Drain | Resume) -> AgentReport:
+        self.commands.append(command)
         return self.report()
 
 
@@ -156,17 +160,17 @@ Exchange = Callable[..., tuple[int, Any]]
 
 
 @pytest.fixture
-def agent() -> Obedient:
-    return Obedient()
+def agent() -> RecordingAgent:
+    return RecordingAgent()
 
 
 @pytest.fixture
-def exchange(agent: Obedient, verifier: CommandVerifier) -> Iterator[Exchange]:
+def exchange(agent: RecordingAgent, verifier: CommandVerifier) -> Iterator[Exchange]:
     server = AgentServer("127.0.0.1", 0, agent=agent, verifier=verifier)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
 
-    def one(method: str, path: str, body: bytes | None = None, **headers: str) -> tuple[int, Any]:
+    def send(method: str, path: str, body: bytes | None = None, **headers: str) -> tuple[int, Any]:
         connection = http.client.HTTPConnection("127.0.0.1", server.server_address[1], timeout=10)
         try:
             names = {name.replace("_", "-"): value for name, value in headers.items()}
@@ -177,13 +181,13 @@ def exchange(agent: Obedient, verifier: CommandVerifier) -> Iterator[Exchange]:
         finally:
             connection.close()
 
-    yield one
+    yield send
     server.shutdown()
     server.server_close()
     thread.join()
 
 
-def test_the_state_fits_the_schema(exchange: Exchange) -> None:
+def test_the_state_matches_the_schema(exchange: Exchange) -> None:
     status, state = exchange("GET", "/v1/state")
     assert status == 200
     valid("state", state)
@@ -196,15 +200,15 @@ def test_the_state_fits_the_schema(exchange: Exchange) -> None:
     )
 
 
-def test_messages_that_wait_for_their_time_are_reserved_too() -> None:
-    report = Report(ARN, State(seen=replace(SEEN, reserved=1, unacked=3)), now=0.0, wall=0.0)
+def test_unacknowledged_messages_count_as_reserved() -> None:
+    report = AgentReport(ARN, WorkerState(snapshot=replace(SNAPSHOT, reserved=1, unacked=3)), now=0.0, wall=0.0)
     assert report.to_wire()["reserved"] == 3
 
 
-def test_a_signed_drain_is_obeyed(exchange: Exchange, agent: Obedient) -> None:
+def test_a_signed_drain_is_executed(exchange: Exchange, agent: RecordingAgent) -> None:
     body, signature = sign(KEY, "drain", ARN)
     status, state = exchange("POST", "/v1/drain", body, X_Openmwaa_Signature=signature)
-    assert (status, agent.told) == (200, [Drain(60.0)])
+    assert (status, agent.commands) == (200, [Drain(60.0)])
     valid("state", state)
 
 
@@ -212,23 +216,23 @@ def test_a_signed_drain_is_obeyed(exchange: Exchange, agent: Obedient) -> None:
     ("method", "path", "status"),
     [("GET", "/", 404), ("GET", "/v1/drain", 405), ("POST", "/v1/state", 405), ("DELETE", "/v1/state", 405)],
 )
-def test_other_paths_and_methods_are_told_so(
-    exchange: Exchange, agent: Obedient, method: str, path: str, status: int
+def test_other_paths_and_methods_are_errors(
+    exchange: Exchange, agent: RecordingAgent, method: str, path: str, status: int
 ) -> None:
     got, answer = exchange(method, path)
     assert got == status
     valid("error", answer)
-    assert agent.told == []
+    assert agent.commands == []
 
 
-def test_an_unsigned_and_an_overlong_body_are_refused(exchange: Exchange, agent: Obedient) -> None:
+def test_unsigned_and_too_long_bodies_are_refused(exchange: Exchange, agent: RecordingAgent) -> None:
     assert exchange("POST", "/v1/drain", b"{}")[0] == 401
     assert exchange("POST", "/v1/drain", b" " * 4097)[0] == 400
-    assert agent.told == []
+    assert agent.commands == []
 
 
-def test_a_connection_that_gets_no_thread_gives_its_place_back(
-    agent: Obedient, verifier: CommandVerifier, monkeypatch: pytest.MonkeyPatch
+def test_a_connection_without_a_thread_does_not_count_against_the_limit(
+    agent: RecordingAgent, verifier: CommandVerifier, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def no_thread(_self: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the step in Celery's consumer counts, also when the broker connection breaks under running tasks."""
+"""The numbers in a snapshot of Celery's consumer, also after a lost connection with running tasks."""
 
 from collections.abc import Iterator
 from types import SimpleNamespace
@@ -11,21 +11,21 @@ from celery.worker import state
 
 from worker_agent import installation
 from worker_agent.bootstep import ProtectionStep
-from worker_agent.consumer_state import look
-from worker_agent.gate import Gate, Order
+from worker_agent.consumer_state import read_consumer_state
+from worker_agent.gate import Gate, GateState
 from worker_agent.state_machine import Snapshot
 
 
 class Request:
-    """A Celery request, as far as it is counted."""
+    """The counted part of a Celery request."""
 
     def __init__(self, name: str, started: float | None = None) -> None:
         self.id = name
         self.time_start = started
 
 
-class Agent:
-    """Keeps what it is told."""
+class FakeAgent:
+    """Records its calls."""
 
     def __init__(self) -> None:
         self.started: list[Snapshot] = []
@@ -39,7 +39,7 @@ class Agent:
 
 
 class OneChannel:
-    """A channel gate with one receive in flight until `ends_at`."""
+    """A channel gate with one poll in flight until `ends_at`."""
 
     def __init__(self, ends_at: float) -> None:
         self.ends_at = ends_at
@@ -74,7 +74,7 @@ def clean_celery_state() -> Iterator[None]:
 @pytest.fixture
 def step() -> ProtectionStep:
     step = ProtectionStep(None)
-    step.agent, step.gate = Agent(), Gate()  # type: ignore[assignment]
+    step.agent, step.gate = FakeAgent(), Gate()  # type: ignore[assignment]
     return step
 
 
@@ -82,32 +82,32 @@ def test_reserved_active_and_pool_jobs_are_one_set_of_tasks() -> None:
     reserved, active = Request("a"), Request("b", started=1.0)
     state.reserved_requests |= {reserved, active}
     state.active_requests.add(active)
-    work = look(consumer_with(job("b", accepted=True), job("c", accepted=False)))
+    work = read_consumer_state(consumer_with(job("b", accepted=True), job("c", accepted=False)))
     assert (set(work.unfinished), set(work.running)) == ({"a", "b", "c"}, {"b"})
     assert work.longest_running_s is not None
 
 
-def test_tasks_that_run_are_seen_after_celery_forgot_them_with_a_lost_connection() -> None:
-    work = look(consumer_with(job("a", accepted=True)))  # reserved and active requests are empty
+def test_running_tasks_count_after_celery_cleared_them_with_a_lost_connection() -> None:
+    work = read_consumer_state(consumer_with(job("a", accepted=True)))  # reserved and active requests are empty
     assert (set(work.unfinished), set(work.running)) == ({"a"}, {"a"})
 
 
-def test_receives_of_a_lost_connection_count_until_they_are_over(step: ProtectionStep, monkeypatch: Any) -> None:
+def test_polls_of_a_lost_connection_count_until_their_latest_end(step: ProtectionStep, monkeypatch: Any) -> None:
     now = [100.0]
     monkeypatch.setattr("worker_agent.bootstep.time.monotonic", lambda: now[0])
     step._channel_gate = OneChannel(ends_at=130.0)
     step.stop(None)
     step._channel_gate = OneChannel(ends_at=0.0)
-    assert step.look(consumer_with()).polls_in_flight == 2
+    assert step.take_snapshot(consumer_with()).polls_in_flight == 2
     now[0] = 130.0
-    assert step.look(consumer_with()).polls_in_flight == 1
+    assert step.take_snapshot(consumer_with()).polls_in_flight == 1
 
 
-def test_the_gate_is_read_as_the_consumer_sees_it(step: ProtectionStep) -> None:
-    step.gate.set(Order(7, float("inf")))
-    snapshot = step.look(consumer_with())
+def test_a_snapshot_has_the_state_of_the_gate(step: ProtectionStep) -> None:
+    step.gate.set(GateState(7, float("inf")))
+    snapshot = step.take_snapshot(consumer_with())
     assert (snapshot.generation, snapshot.gate_open, snapshot.concurrency) == (7, True, 4)
-    assert not snapshot.drainable, "without a gate before the channel nothing may be released"
+    assert not snapshot.drainable, "without a gate before the channel a release is not safe"
 
 
 def test_a_transport_without_a_gate_waits_for_protection_and_never_drains(
@@ -120,22 +120,22 @@ def test_a_transport_without_a_gate_waits_for_protection_and_never_drains(
     assert [snapshot.drainable for snapshot in step.agent.started] == [False]  # type: ignore[attr-defined]
 
 
-def test_a_consumer_that_stops_because_the_worker_ends_shuts_the_gate(step: ProtectionStep, monkeypatch: Any) -> None:
+def test_a_consumer_that_stops_with_its_worker_closes_the_gate(step: ProtectionStep, monkeypatch: Any) -> None:
     step.stop(None)
-    assert step.agent.terminated == 0, "a lost connection is not the end"  # type: ignore[attr-defined]
+    assert step.agent.terminated == 0, "a lost connection does not end the worker"  # type: ignore[attr-defined]
     monkeypatch.setattr(state, "should_stop", 0)
     step.stop(None)
     assert step.agent.terminated == 1  # type: ignore[attr-defined]
 
 
-def _nobody_listens() -> None:
+def _no_callback() -> None:
     pass
 
 
 def test_outside_ecs_no_step_is_added(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("ECS_AGENT_URI", raising=False)
     app = Celery("outside", set_as_current=False)
-    installation._on_worker_init(_nobody_listens, SimpleNamespace(app=app))
+    installation._on_worker_init(_no_callback, SimpleNamespace(app=app))
     assert app.steps["consumer"] == set()
 
 
@@ -143,7 +143,7 @@ def test_a_worker_that_cannot_be_protected_does_not_start(monkeypatch: pytest.Mo
     monkeypatch.setenv("ECS_AGENT_URI", "http://127.0.0.1:9")
     monkeypatch.setenv("WORKER_AGENT_PORT", "none")
     with pytest.raises(SystemExit):
-        installation._on_worker_init(_nobody_listens, SimpleNamespace(app=Celery("wrong", set_as_current=False)))
+        installation._on_worker_init(_no_callback, SimpleNamespace(app=Celery("wrong", set_as_current=False)))
     monkeypatch.delenv("WORKER_AGENT_PORT")
     with pytest.raises(SystemExit):
-        installation._on_worker_init(_nobody_listens, None)
+        installation._on_worker_init(_no_callback, None)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the ECS agent's answers mean, over real HTTP, and what the environment says."""
+"""The meaning of the ECS agent's answers, over real HTTP, and the settings from the environment."""
 
 import base64
 import socket
@@ -10,13 +10,13 @@ from collections.abc import Iterator
 import pytest
 
 import worker_agent
-from tests.support.fake_ecs_agent import TASK_ARN, FakeEcsAgent, Mode
-from worker_agent.ecs import Identity, ProtectionEndpoint, read_identity
+from tests.support.fake_ecs_agent import TASK_ARN, AnswerMode, FakeEcsAgent
+from worker_agent.ecs import ProtectionEndpoint, TaskMetadata, read_task_metadata
 from worker_agent.errors import SettingsError
-from worker_agent.settings import Settings
-from worker_agent.state_machine import Ask, Call, Verdict
+from worker_agent.settings import AgentSettings
+from worker_agent.state_machine import Call, ProtectionRequest, ProtectionResult
 
-PROTECT, RELEASE = Call(1, Ask.PROTECT), Call(2, Ask.RELEASE)
+PROTECT, RELEASE = Call(1, ProtectionRequest.PROTECT), Call(2, ProtectionRequest.RELEASE)
 
 
 @pytest.fixture
@@ -30,11 +30,11 @@ def endpoint(ecs: FakeEcsAgent) -> ProtectionEndpoint:
     return ProtectionEndpoint(ecs.environment["ECS_AGENT_URI"], minutes=60)
 
 
-def test_granted_has_an_end_no_later_than_what_was_asked(endpoint: ProtectionEndpoint) -> None:
+def test_a_granted_protection_ends_no_later_than_requested(endpoint: ProtectionEndpoint) -> None:
     asked = ProtectionEndpoint(endpoint._url, minutes=60, clock=lambda: 1000.0)
     asked._url = endpoint._url
     answer = asked.perform(PROTECT, task_arn=TASK_ARN)
-    assert answer.verdict is Verdict.PROTECTED
+    assert answer.result is ProtectionResult.PROTECTED
     assert answer.until is not None
     assert 1000 + 3590 < answer.until <= 1000 + 3600
 
@@ -51,80 +51,80 @@ def test_a_clock_that_is_ahead_shortens_the_protection(ecs: FakeEcsAgent) -> Non
 
 
 @pytest.mark.parametrize(
-    ("mode", "verdict", "says"),
+    ("mode", "result", "reason"),
     [
-        ("refuse", Verdict.REFUSED, "DEPLOYMENT_BLOCKED"),
-        ("error", Verdict.REFUSED, "ServerException"),
-        ("nonsense", Verdict.FAILED, "no end"),
-        ("cut", Verdict.FAILED, "no answer"),
+        ("refuse", ProtectionResult.REFUSED, "DEPLOYMENT_BLOCKED"),
+        ("error", ProtectionResult.REFUSED, "ServerException"),
+        ("nonsense", ProtectionResult.FAILED, "no valid expiry"),
+        ("cut", ProtectionResult.FAILED, "no answer"),
     ],
 )
 def test_every_other_answer_is_not_protected(
-    ecs: FakeEcsAgent, endpoint: ProtectionEndpoint, mode: Mode, verdict: Verdict, says: str
+    ecs: FakeEcsAgent, endpoint: ProtectionEndpoint, mode: AnswerMode, result: ProtectionResult, reason: str
 ) -> None:
     ecs.mode = mode
     answer = endpoint.perform(PROTECT, task_arn=TASK_ARN)
-    assert (answer.verdict, answer.until) == (verdict, None)
-    assert says in (answer.reason or "")
+    assert (answer.result, answer.until) == (result, None)
+    assert reason in (answer.reason or "")
 
 
 def test_released_is_unprotected(ecs: FakeEcsAgent, endpoint: ProtectionEndpoint) -> None:
     endpoint.perform(PROTECT, task_arn=TASK_ARN)
-    assert endpoint.perform(RELEASE, task_arn=TASK_ARN).verdict is Verdict.UNPROTECTED
+    assert endpoint.perform(RELEASE, task_arn=TASK_ARN).result is ProtectionResult.UNPROTECTED
     assert not ecs.protected
 
 
-def test_an_answer_for_another_task_counts_for_nothing(endpoint: ProtectionEndpoint) -> None:
-    assert endpoint.perform(PROTECT, task_arn="arn:another").verdict is Verdict.FAILED
+def test_an_answer_for_another_task_is_a_failure(endpoint: ProtectionEndpoint) -> None:
+    assert endpoint.perform(PROTECT, task_arn="arn:another").result is ProtectionResult.FAILED
 
 
-def test_nobody_there_is_an_unknown_answer() -> None:
+def test_an_unreachable_agent_is_a_failure() -> None:
     endpoint = ProtectionEndpoint("http://127.0.0.1:9", minutes=60)
-    assert endpoint.perform(PROTECT, task_arn=TASK_ARN).verdict is Verdict.FAILED
+    assert endpoint.perform(PROTECT, task_arn=TASK_ARN).result is ProtectionResult.FAILED
 
 
 @pytest.fixture
-def babbler() -> Iterator[str]:
-    """An endpoint whose answers are no HTTP."""
+def not_http() -> Iterator[str]:
+    """An endpoint whose answers are not HTTP."""
     with socket.create_server(("127.0.0.1", 0)) as server:
 
-        def babble() -> None:
+        def answer_once() -> None:
             connection, _ = server.accept()
             with connection:
                 connection.recv(65536)
                 connection.sendall(b"what?\r\n\r\n")
 
-        thread = threading.Thread(target=babble)
+        thread = threading.Thread(target=answer_once)
         thread.start()
         yield f"http://127.0.0.1:{server.getsockname()[1]}"
         thread.join()
 
 
-def test_an_answer_that_is_no_http_is_an_unknown_answer(babbler: str) -> None:
-    answer = ProtectionEndpoint(babbler, minutes=60).perform(PROTECT, task_arn=TASK_ARN)
-    assert (answer.verdict, answer.until) == (Verdict.FAILED, None)
+def test_an_answer_that_is_not_http_is_a_failure(not_http: str) -> None:
+    answer = ProtectionEndpoint(not_http, minutes=60).perform(PROTECT, task_arn=TASK_ARN)
+    assert (answer.result, answer.until) == (ProtectionResult.FAILED, None)
 
 
-def test_metadata_that_is_no_http_is_an_error_that_is_tried_again(babbler: str) -> None:
-    with pytest.raises(ValueError, match="no HTTP"):
-        read_identity(babbler)
+def test_metadata_that_is_not_http_raises_an_error_that_is_retried(not_http: str) -> None:
+    with pytest.raises(ValueError, match="not HTTP"):
+        read_task_metadata(not_http)
 
 
-def test_the_task_learns_its_name_and_address(ecs: FakeEcsAgent) -> None:
+def test_the_metadata_has_the_arn_and_the_address(ecs: FakeEcsAgent) -> None:
     uri = ecs.environment["ECS_CONTAINER_METADATA_URI_V4"]
-    assert read_identity(uri) == Identity(TASK_ARN, "127.0.0.1")
+    assert read_task_metadata(uri) == TaskMetadata(TASK_ARN, "127.0.0.1")
     with pytest.raises(urllib.error.URLError):
-        read_identity("http://127.0.0.1:9")
+        read_task_metadata("http://127.0.0.1:9")
 
 
 def test_outside_ecs_there_are_no_settings() -> None:
-    assert Settings.from_environment({"WORKER_AGENT_PORT": "1"}) is None
+    assert AgentSettings.from_environment({"WORKER_AGENT_PORT": "1"}) is None
 
 
 def test_settings_have_defaults_and_decode_the_key() -> None:
     key = base64.b64encode(b"k" * 32).decode()
-    settings = Settings.from_environment({"ECS_AGENT_URI": "http://x/api/t/", "WORKER_AGENT_PUBLIC_KEY": key})
-    assert settings == Settings("http://x/api/t", None, 8790, b"k" * 32, 60)
+    settings = AgentSettings.from_environment({"ECS_AGENT_URI": "http://x/api/t/", "WORKER_AGENT_PUBLIC_KEY": key})
+    assert settings == AgentSettings("http://x/api/t", None, 8790, b"k" * 32, 60)
 
 
 @pytest.mark.parametrize(
@@ -138,10 +138,10 @@ def test_settings_have_defaults_and_decode_the_key() -> None:
         ("WORKER_AGENT_PUBLIC_KEY", "not base64"),
     ],
 )
-def test_a_value_that_cannot_be_meant_is_named(name: str, value: str) -> None:
+def test_an_invalid_value_is_an_error_with_the_name_of_the_variable(name: str, value: str) -> None:
     with pytest.raises(SettingsError, match=name):
-        Settings.from_environment({"ECS_AGENT_URI": "http://x", name: value})
+        AgentSettings.from_environment({"ECS_AGENT_URI": "http://x", name: value})
 
 
-def test_the_package_shows_install_and_nothing_else() -> None:
+def test_the_package_exports_install_only() -> None:
     assert worker_agent.__all__ == ["install"]

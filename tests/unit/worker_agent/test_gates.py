@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The gates on kombu's channels, with stand-ins for the channel and a loop that is turned by hand."""
+"""The gates of kombu's channels, with fake channels and a manual event loop."""
 
 from collections import OrderedDict
 from collections.abc import Callable
@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 
 from worker_agent import redis as redis_gate
-from worker_agent.gate import Gate, Order, Slots
-from worker_agent.redis import RETRY_FOR_S, Debts, RedisGate
+from worker_agent.gate import Gate, GateState, Slots
+from worker_agent.redis import RETRY_FOR_S, PendingAcks, RedisGate
 from worker_agent.sqs import ERROR_RETRY_S, RETRY_S, SqsGate
 
 
 class Hub:
-    """Keeps what is to be called later."""
+    """Stores calls for later."""
 
     def __init__(self) -> None:
         self.later: list[tuple[float, Callable[..., Any], tuple[Any, ...]]] = []
@@ -23,14 +23,14 @@ class Hub:
     def call_later(self, delay: float, callback: Callable[..., Any], *args: Any) -> None:
         self.later.append((delay, callback, args))
 
-    def turn(self) -> None:
+    def run_due(self) -> None:
         due, self.later = self.later, []
         for _, callback, args in due:
             callback(*args)
 
 
-class Connection:
-    """An AsyncSQSConnection that answers when told."""
+class FakeSqsConnection:
+    """An AsyncSQSConnection that the test answers."""
 
     requests: list[tuple[str, int, Callable[[Any], Any]]]
 
@@ -39,10 +39,10 @@ class Connection:
         self.raises: Exception | None = None
 
     def get_http_connection(self) -> Any:
-        raise AssertionError("not asked for here")
+        raise AssertionError("not used here")
 
-    def make_request(self, operation: str, params: Any, url: str, verb: str, **how: Any) -> None:
-        self.requests.append((url, params["MaxNumberOfMessages"], how["callback"]))
+    def make_request(self, operation: str, params: Any, url: str, verb: str, **options: Any) -> None:
+        self.requests.append((url, params["MaxNumberOfMessages"], options["callback"]))
 
     def receive_message(
         self, name: str, url: str, *, number_messages: int, wait_time_seconds: int, callback: Any
@@ -54,7 +54,7 @@ class Connection:
 
 
 class Channel:
-    """What the gate needs of kombu's SQS channel, and kombu's own loop in short."""
+    """The part of kombu's SQS channel that the gate uses, with a short version of kombu's loop."""
 
     wait_time_seconds = 20
 
@@ -64,7 +64,7 @@ class Channel:
             _delivered=OrderedDict(), _dirty=set(), prefetch_count=prefetch, can_consume=lambda: True
         )
         self._active_queues = list(queues)
-        self.connection = Connection()
+        self.connection = FakeSqsConnection()
 
     def _schedule_queue(self, queue: str) -> None:
         count = min(max(self.qos.can_consume_max_estimate(), 1), 10)
@@ -74,8 +74,8 @@ class Channel:
         return queue
 
 
-class Scene:
-    """One gate before one channel, four slots, a clock."""
+class SqsScenario:
+    """One gate before one channel, with four slots and a clock."""
 
     def __init__(self, *queues: str, prefetch: int = 0) -> None:
         self.now = 0.0
@@ -86,7 +86,7 @@ class Scene:
         self.sqs = SqsGate(self.channel, gate=self.gate, slots=slots, clock=lambda: self.now)
 
     def open(self, until: float = 1000.0) -> None:
-        self.gate.set(Order(1, until))
+        self.gate.set(GateState(1, until))
 
     @property
     def requests(self) -> list[tuple[str, int, Callable[[Any], Any]]]:
@@ -96,127 +96,145 @@ class Scene:
         self.requests[index][2](SimpleNamespace(status=status))
 
 
-def test_a_shut_gate_begins_nothing_and_looks_again_without_spinning() -> None:
-    scene = Scene("q")
-    scene.channel._schedule_queue("q")
-    assert (scene.requests, scene.sqs.polls_in_flight()) == ([], 0)
-    assert [delay for delay, *_ in scene.channel.hub.later] == [RETRY_S]
-    scene.open()
-    scene.channel.hub.turn()
-    assert scene.sqs.polls_in_flight() == 1
+def test_a_closed_gate_starts_no_poll_and_is_read_again_after_a_pause() -> None:
+    scenario = SqsScenario("q")
+    scenario.channel._schedule_queue("q")
+    assert (scenario.requests, scenario.sqs.polls_in_flight()) == ([], 0)
+    assert [delay for delay, *_ in scenario.channel.hub.later] == [RETRY_S]
+    scenario.open()
+    scenario.channel.hub.run_due()
+    assert scenario.sqs.polls_in_flight() == 1
 
 
-def test_an_open_gate_shuts_by_itself_when_the_protection_ends() -> None:
-    scene = Scene("q")
-    scene.open(until=10.0)
-    assert scene.sqs.can_consume()
-    scene.now = 10.0
-    assert not scene.sqs.can_consume()
+def test_an_open_gate_closes_when_the_protection_ends() -> None:
+    scenario = SqsScenario("q")
+    scenario.open(until=10.0)
+    assert scenario.sqs.can_consume()
+    scenario.now = 10.0
+    assert not scenario.sqs.can_consume()
 
 
-def test_a_sealed_gate_stays_shut_whatever_is_ordered() -> None:
-    scene = Scene("q")
-    scene.gate.seal()
-    scene.open()
-    assert not scene.sqs.can_consume()
+def test_a_sealed_gate_stays_closed() -> None:
+    scenario = SqsScenario("q")
+    scenario.gate.seal()
+    scenario.open()
+    assert not scenario.sqs.can_consume()
 
 
-def test_polling_loops_started_again_and_again_stay_one_poll() -> None:
-    scene = Scene("q")
+@pytest.mark.parametrize("sealed", [False, True])
+def test_messages_that_arrive_after_sigterm_are_not_given_to_the_consumer(*, sealed: bool) -> None:
+    scenario, consumed = SqsScenario("q"), list[str]()
+    scenario.open()
+    scenario.channel.connection._callbacks = {"q": consumed.append}
+
+    def deliver(_: object) -> None:
+        # As kombu does it: without a callback it makes the message visible again.
+        for consume in filter(None, [scenario.channel.connection._callbacks.get("q")]):
+            consume("message")
+
+    scenario.channel._get_from_sqs("q", "q", scenario.channel.connection, 1, callback=deliver)
+    if sealed:
+        scenario.gate.seal()
+    scenario.answer()
+    assert consumed == ([] if sealed else ["message"])
+
+
+def test_repeated_polling_loops_of_a_queue_make_one_poll() -> None:
+    scenario = SqsScenario("q")
     for _ in range(5):
-        scene.channel._schedule_queue("q")
-    scene.open()
+        scenario.channel._schedule_queue("q")
+    scenario.open()
     for _ in range(5):
-        scene.channel.hub.turn()
-        scene.channel._schedule_queue("q")
-    assert len(scene.requests) == 1
+        scenario.channel.hub.run_due()
+        scenario.channel._schedule_queue("q")
+    assert len(scenario.requests) == 1
 
 
-@pytest.mark.parametrize(("busy", "asked"), [(0, [4]), (3, [1]), (4, []), (9, [])])
-def test_no_more_is_asked_for_than_slots_are_free(busy: int, asked: list[int]) -> None:
-    scene = Scene("q")
-    scene.open()
-    scene.busy = busy
-    scene.channel._schedule_queue("q")
-    assert [count for _, count, _ in scene.requests] == asked
+@pytest.mark.parametrize(("busy", "requested"), [(0, [4]), (3, [1]), (4, []), (9, [])])
+def test_a_poll_requests_no_more_messages_than_free_slots(busy: int, requested: list[int]) -> None:
+    scenario = SqsScenario("q")
+    scenario.open()
+    scenario.busy = busy
+    scenario.channel._schedule_queue("q")
+    assert [count for _, count, _ in scenario.requests] == requested
 
 
-def test_the_polls_of_several_queues_never_ask_for_more_than_is_free_together() -> None:
-    scene = Scene("a", "b", "c")
-    scene.open()
+def test_the_polls_of_several_queues_request_no_more_than_the_free_slots_together() -> None:
+    scenario = SqsScenario("a", "b", "c")
+    scenario.open()
     for queue in "abc":
-        scene.channel._schedule_queue(queue)
-    assert sum(count for _, count, _ in scene.requests) <= 4
-    assert len(scene.requests) == 3
+        scenario.channel._schedule_queue(queue)
+    assert sum(count for _, count, _ in scenario.requests) <= 4
+    assert len(scenario.requests) == 3
 
 
 def test_the_queue_that_waited_longest_gets_the_slot() -> None:
-    scene = Scene("a", "b")
-    scene.open()
-    scene.busy = 4
-    scene.channel._schedule_queue("b")
-    scene.busy = 3
-    scene.channel._schedule_queue("a")
-    assert scene.requests == [], "a came later and must not overtake b"
-    scene.channel.hub.turn()
-    assert [queue for queue, *_ in scene.requests] == ["b"]
+    scenario = SqsScenario("a", "b")
+    scenario.open()
+    scenario.busy = 4
+    scenario.channel._schedule_queue("b")
+    scenario.busy = 3
+    scenario.channel._schedule_queue("a")
+    assert scenario.requests == [], "a came later and must not overtake b"
+    scenario.channel.hub.run_due()
+    assert [queue for queue, *_ in scenario.requests] == ["b"]
 
 
 def test_a_poll_is_in_flight_until_it_is_answered() -> None:
-    scene = Scene("q")
-    scene.open()
-    scene.channel._schedule_queue("q")
-    scene.gate.set(Order(2, None))
-    assert scene.sqs.polls_in_flight() == 1
-    scene.answer()
-    assert scene.sqs.polls_in_flight() == 0
+    scenario = SqsScenario("q")
+    scenario.open()
+    scenario.channel._schedule_queue("q")
+    scenario.gate.set(GateState(2, None))
+    assert scenario.sqs.polls_in_flight() == 1
+    scenario.answer()
+    assert scenario.sqs.polls_in_flight() == 0
 
 
 @pytest.mark.parametrize("status", [400, 403, 503, 599])
-def test_an_answer_that_is_an_error_is_tried_again(status: int) -> None:
-    scene = Scene("q")
-    scene.open()
-    scene.channel._schedule_queue("q")
-    scene.answer(status=status)
-    assert scene.sqs.polls_in_flight() == 0
-    assert [delay for delay, *_ in scene.channel.hub.later] == [ERROR_RETRY_S]
-    scene.channel.hub.turn()
-    assert len(scene.requests) == 2
+def test_a_poll_with_an_error_answer_is_repeated(status: int) -> None:
+    scenario = SqsScenario("q")
+    scenario.open()
+    scenario.channel._schedule_queue("q")
+    scenario.answer(status=status)
+    assert scenario.sqs.polls_in_flight() == 0
+    assert [delay for delay, *_ in scenario.channel.hub.later] == [ERROR_RETRY_S]
+    scenario.channel.hub.run_due()
+    assert len(scenario.requests) == 2
 
 
-def test_a_request_that_cannot_be_sent_is_tried_again_and_raises_nothing() -> None:
-    scene = Scene("q")
-    scene.open()
-    scene.channel.connection.raises = OSError("no credentials")
-    scene.channel._schedule_queue("q")
-    assert scene.sqs.polls_in_flight() == 0
-    scene.channel.connection.raises = None
-    scene.channel.hub.turn()
-    assert len(scene.requests) == 1
+def test_a_poll_that_cannot_be_sent_is_repeated_and_raises_no_error() -> None:
+    scenario = SqsScenario("q")
+    scenario.open()
+    scenario.channel.connection.raises = OSError("no credentials")
+    scenario.channel._schedule_queue("q")
+    assert scenario.sqs.polls_in_flight() == 0
+    scenario.channel.connection.raises = None
+    scenario.channel.hub.run_due()
+    assert len(scenario.requests) == 1
 
 
-def test_a_channel_let_go_begins_nothing_and_says_until_when_its_poll_may_take_messages() -> None:
-    scene = Scene("q")
-    scene.open()
-    scene.channel._schedule_queue("q")
-    assert scene.sqs.detach() > 20 + 15
-    scene.channel._schedule_queue("q")
-    assert not scene.sqs.can_consume()
+def test_a_detached_channel_starts_no_poll_and_returns_the_latest_end_of_its_poll() -> None:
+    scenario = SqsScenario("q")
+    scenario.open()
+    scenario.channel._schedule_queue("q")
+    assert scenario.sqs.detach() > 20 + 15
+    scenario.channel._schedule_queue("q")
+    assert not scenario.sqs.can_consume()
 
 
-def test_unacknowledged_is_delivered_and_not_yet_settled() -> None:
-    scene = Scene("q")
-    scene.channel.qos._delivered.update({"1": None, "2": None})
-    scene.channel.qos._dirty.add("1")
-    assert scene.sqs.unacked() == 1
+def test_unacknowledged_messages_are_those_delivered_and_not_yet_settled() -> None:
+    scenario = SqsScenario("q")
+    scenario.channel.qos._delivered.update({"1": None, "2": None})
+    scenario.channel.qos._dirty.add("1")
+    assert scenario.sqs.unacked() == 1
 
 
 def test_the_blocking_receive_counts_as_a_poll() -> None:
-    scene = Scene("q")
+    scenario = SqsScenario("q")
     seen = []
-    scene.sqs._receive_message = lambda **_: seen.append(scene.sqs.polls_in_flight())
-    scene.channel._receive_message("q", 1)
-    assert (seen, scene.sqs.polls_in_flight()) == ([1], 0)
+    scenario.sqs._receive_message = lambda **_: seen.append(scenario.sqs.polls_in_flight())
+    scenario.channel._receive_message("q", 1)
+    assert (seen, scenario.sqs.polls_in_flight()) == ([1], 0)
 
 
 @pytest.mark.parametrize(
@@ -224,69 +242,69 @@ def test_the_blocking_receive_counts_as_a_poll() -> None:
     [
         pytest.param(False, True, 3, True, id="open with a free slot: BRPOP may begin"),
         pytest.param(False, True, 4, False, id="no free slot"),
-        pytest.param(False, False, 0, False, id="shut"),
-        pytest.param(True, False, 0, True, id="shut, but the reply to the BRPOP in flight is read"),
+        pytest.param(False, False, 0, False, id="closed"),
+        pytest.param(True, False, 0, True, id="closed, but the answer to the BRPOP in flight is read"),
     ],
 )
 def test_the_redis_gate(*, in_poll: bool, is_open: bool, busy: int, expected: bool) -> None:
-    scene = RedisScene(in_poll=in_poll, is_open=is_open, busy=busy)
-    assert scene.channel.qos.can_consume() is expected
-    assert scene.redis.polls_in_flight() == int(in_poll)
+    scenario = RedisScenario(in_poll=in_poll, is_open=is_open, busy=busy)
+    assert scenario.channel.qos.can_consume() is expected
+    assert scenario.redis.polls_in_flight() == int(in_poll)
 
 
-class Qos:
-    """What the Redis gate needs of kombu's QoS; the broker fails as often as `failures` says."""
+class FakeQos:
+    """The part of kombu's QoS that the Redis gate uses. The next `failures` calls to the broker fail."""
 
     def __init__(self) -> None:
         self._delivered: dict[str, object] = {}
         self._dirty: set[str] = set()
         self.failures = 0
-        self.told: list[tuple[object, ...]] = []
+        self.calls: list[tuple[object, ...]] = []
 
     def can_consume(self) -> bool:
         return True
 
     def append(self, message: object, tag: str) -> None:
-        self._tell("append", tag)
+        self._call("append", tag)
         self._delivered[tag] = message
 
     def ack(self, tag: str) -> None:
-        self._tell("ack", tag)
+        self._call("ack", tag)
         self._dirty.add(tag)
 
     def reject(self, tag: str, requeue: bool = False) -> None:
-        self._tell("reject", tag, requeue)
+        self._call("reject", tag, requeue)
         self._dirty.add(tag)
 
     def restore_by_tag(self, tag: str, *, leftmost: bool) -> None:
-        self._tell("restore", tag, leftmost)
+        self._call("restore", tag, leftmost)
 
     def restore_unacked_once(self, _stderr: Any = None) -> None:
         for tag in set(self._delivered) - self._dirty:
-            self._tell("restore", tag)
+            self._call("restore", tag)
         self._delivered.clear()
 
     def _remove_from_indices(self, tag: str) -> Any:
-        return SimpleNamespace(execute=lambda: self._tell("remove", tag))
+        return SimpleNamespace(execute=lambda: self._call("remove", tag))
 
-    def _tell(self, *words: object) -> None:
+    def _call(self, *words: object) -> None:
         if self.failures:
             self.failures -= 1
             raise OSError("the broker restarts")
-        self.told.append(words)
+        self.calls.append(words)
 
 
-class RedisScene:
-    """Gates before the channels of one connection after the other; four slots, a clock."""
+class RedisScenario:
+    """Gates before the channels of consecutive connections, with four slots and a clock."""
 
     def __init__(self, *, in_poll: bool = False, is_open: bool = True, busy: int = 0) -> None:
-        self.gate, self.now, self.debts = Gate(), 0.0, Debts()
-        self.gate.set(Order(1, 100.0 if is_open else None))
+        self.gate, self.now, self.pending_acks = Gate(), 0.0, PendingAcks()
+        self.gate.set(GateState(1, 100.0 if is_open else None))
         self._slots = Slots(lambda: 4, lambda: busy)
         self.connect(in_poll=in_poll)
 
     def connect(self, *, in_poll: bool = False) -> None:
-        self.qos: Any = Qos()
+        self.qos: Any = FakeQos()
         self.callbacks = {"default": object(), "another channel's": object()}
         self.channel: Any = SimpleNamespace(
             qos=self.qos,
@@ -298,90 +316,88 @@ class RedisScene:
             connection=SimpleNamespace(_callbacks=self.callbacks),
         )
         self.redis = RedisGate(
-            self.channel, gate=self.gate, slots=self._slots, clock=lambda: self.now, debts=self.debts
+            self.channel, gate=self.gate, slots=self._slots, clock=lambda: self.now, pending_acks=self.pending_acks
         )
 
-    def held(self) -> int:
+    def unacked_later(self) -> int:
         self.now += redis_gate.RETRY_S
         return self.redis.unacked()
 
 
 @pytest.mark.parametrize(
-    ("settle", "told"),
+    ("settle", "call"),
     [
         pytest.param(lambda qos: qos.ack("a"), ("remove", "a"), id="acknowledged"),
         pytest.param(lambda qos: qos.reject("a"), ("remove", "a"), id="rejected"),
-        pytest.param(lambda qos: qos.reject("a", requeue=True), ("restore", "a", True), id="given back"),
+        pytest.param(lambda qos: qos.reject("a", requeue=True), ("restore", "a", True), id="requeued"),
     ],
 )
-def test_what_the_broker_could_not_be_told_is_told_later_and_the_message_is_held_until_then(
-    settle: Callable[[Any], None], told: tuple[object, ...]
+def test_a_failed_acknowledgement_is_retried_and_the_message_counts_until_then(
+    settle: Callable[[Any], None], call: tuple[object, ...]
 ) -> None:
-    scene = RedisScene()
-    scene.qos.append("message", "a")
-    scene.qos.failures = 3
+    scenario = RedisScenario()
+    scenario.qos.append("message", "a")
+    scenario.qos.failures = 3
     with pytest.raises(OSError, match="restarts"):
-        settle(scene.qos)
-    assert [scene.held(), scene.held()] == [1, 1]
-    assert scene.held() == 0
-    assert scene.qos.told == [("append", "a"), told]
-    assert scene.held() == 0
-    assert len(scene.qos.told) == 2, "the broker was told twice"
+        settle(scenario.qos)
+    assert [scenario.unacked_later(), scenario.unacked_later()] == [1, 1]
+    assert scenario.unacked_later() == 0
+    assert scenario.qos.calls == [("append", "a"), call]
+    assert scenario.unacked_later() == 0
+    assert len(scenario.qos.calls) == 2, "the broker received the call twice"
 
 
-def test_what_is_owed_is_tried_once_a_second_and_after_a_minute_on_a_working_connection_no_longer_holds_a_drain() -> (
-    None
-):
-    scene = RedisScene()
+def test_pending_acknowledgements_are_retried_once_a_second_and_for_at_most_a_minute() -> None:
+    scenario = RedisScenario()
     for tag in "ab":
-        scene.qos.append("message", tag)
-    scene.qos.failures = many = 1000
+        scenario.qos.append("message", tag)
+    scenario.qos.failures = many = 1000
     with pytest.raises(OSError, match="restarts"):
-        scene.qos.ack("a")
-    scene.now = 3600.0  # nobody looked: the broker was away for an hour
+        scenario.qos.ack("a")
+    scenario.now = 3600.0  # the broker was away for an hour, without a snapshot
     for _ in range(8):
-        assert scene.redis.unacked() == 2
-    assert many - scene.qos.failures == 2, "it was tried more often than once a second"
-    scene.now += RETRY_FOR_S
-    assert scene.redis.unacked() == 1, "b was never acknowledged: its task may still run"
+        assert scenario.redis.unacked() == 2
+    assert many - scenario.qos.failures == 2, "more than one try a second"
+    scenario.now += RETRY_FOR_S
+    assert scenario.redis.unacked() == 1, "b was never acknowledged: its task may still run"
 
 
-def test_a_popped_message_that_cannot_be_noted_goes_back_to_its_queue_on_the_next_connection() -> None:
-    scene = RedisScene()
-    scene.qos.failures = 1
+def test_a_received_message_that_cannot_be_recorded_returns_to_its_queue_on_the_next_connection() -> None:
+    scenario = RedisScenario()
+    scenario.qos.failures = 1
     with pytest.raises(OSError, match="restarts"):
-        scene.qos.append("message", "a")
-    scene.qos.restore_unacked_once()
-    scene.connect()
-    assert scene.held() == 0
-    assert scene.qos.told == [("append", "a"), ("reject", "a", True)]
+        scenario.qos.append("message", "a")
+    scenario.qos.restore_unacked_once()
+    scenario.connect()
+    assert scenario.unacked_later() == 0
+    assert scenario.qos.calls == [("append", "a"), ("reject", "a", True)]
 
 
-def test_the_messages_of_tasks_that_run_on_are_not_given_back_with_the_connection(
+def test_messages_of_running_tasks_are_not_returned_with_a_lost_connection(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    scene = RedisScene()
+    scenario = RedisScenario()
     for tag in ("runs", "cancelled", "waits"):
-        scene.qos.append("message", tag)
+        scenario.qos.append("message", tag)
     monkeypatch.setattr(
         "worker_agent.redis.worker_state.active_requests", [_request("runs"), _request("cancelled", cancels=True)]
     )
-    old = scene.qos
+    old = scenario.qos
     old.restore_unacked_once()
-    assert sorted(old.told[3:]) == [("restore", "cancelled"), ("restore", "waits")]
-    scene.connect()
+    assert sorted(old.calls[3:]) == [("restore", "cancelled"), ("restore", "waits")]
+    scenario.connect()
     old.ack("runs")
-    assert scene.redis.unacked() == 0
-    assert scene.qos.told == [("remove", "runs")]
+    assert scenario.redis.unacked() == 0
+    assert scenario.qos.calls == [("remove", "runs")]
 
 
-def test_at_the_end_of_the_worker_everything_that_is_held_is_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    scene = RedisScene()
-    scene.qos.append("message", "runs")
+def test_a_worker_that_ends_returns_all_its_messages(monkeypatch: pytest.MonkeyPatch) -> None:
+    scenario = RedisScenario()
+    scenario.qos.append("message", "runs")
     monkeypatch.setattr("worker_agent.redis.worker_state.active_requests", [_request("runs")])
-    scene.gate.seal()
-    scene.qos.restore_unacked_once()
-    assert scene.qos.told[1:] == [("restore", "runs")]
+    scenario.gate.seal()
+    scenario.qos.restore_unacked_once()
+    assert scenario.qos.calls[1:] == [("restore", "runs")]
 
 
 def _request(tag: str, *, cancels: bool = False) -> Any:
@@ -390,8 +406,8 @@ def _request(tag: str, *, cancels: bool = False) -> Any:
     return SimpleNamespace(message=SimpleNamespace(delivery_tag=tag), task=task)
 
 
-def test_behind_a_sealed_gate_a_popped_message_finds_no_consumer() -> None:
-    scene = RedisScene()
-    assert "default" in scene.channel.handlers["BRPOP"]()
-    scene.gate.seal()
-    assert set(scene.channel._brpop_read()) == {"another channel's"}
+def test_a_message_received_after_the_gate_is_sealed_has_no_callback() -> None:
+    scenario = RedisScenario()
+    assert "default" in scenario.channel.handlers["BRPOP"]()
+    scenario.gate.seal()
+    assert set(scenario.channel._brpop_read()) == {"another channel's"}

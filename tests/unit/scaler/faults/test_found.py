@@ -6,31 +6,31 @@ from __future__ import annotations
 from dataclasses import replace
 
 from scaler.core.decide import decide
-from scaler.core.state import State
-from tests.support.scaler_builders import FLEET, arn, generation, observe, world
+from scaler.core.state import FleetState
+from tests.support.scaler_builders import FLEET, arn, observe, observe_services, service_observation
 
 
 def test_a_scaler_that_starts_in_a_rollout_asks_for_no_more_than_the_maximum() -> None:
     """Ten old workers and ten new ones serve, and 40 are needed: it raised the new service to the sum of both, 20."""
     old, new = "worker-default-a", "worker-default-b"
-    seen = world(
+    seen = observe_services(
         {
-            old: generation(["full"] * 10, service=old, revision=1),
-            new: generation(["full"] * 10, service=new, revision=2),
+            old: service_observation(["full"] * 10, service=old, revision=1),
+            new: service_observation(["full"] * 10, service=new, revision=2),
         },
         queued=100,
         running=100,
     )
-    decision, _ = decide(FLEET, seen, State(), 0.0)
+    decision, _ = decide(FLEET, seen, FleetState(), 0.0)
     assert decision.current == new
-    assert decision.generations[new].desired == FLEET.maximum == 10
+    assert decision.services[new].desired == FLEET.maximum == 10
 
 
 def test_an_old_worker_among_those_wanted_does_not_keep_a_deployment_unfinished_for_ever() -> None:
     """Two are wanted and two consume, one of them old; 20 released new ones waited for a reduction that never came."""
     fleet = replace(FLEET, minimum=2, scale_in_window_s=10.0)
     released = ["released"] * 20
-    state, now = State(), 0.0
+    state, now = FleetState(), 0.0
     for now in (0.0, 5.0, 10.0):
         decision, state = decide(fleet, observe(["idle", "idle", *released], old=[0], now=now), state, now)
     (back,) = decision.resumes

@@ -7,11 +7,11 @@ from dataclasses import replace
 
 import pytest
 
-from scaler.core.model import Controls
-from simulation.fault_injection import Odds
-from tests.support.fault_scenario import NATURE, SETTING, Stage, stage
+from scaler.core.model import Overrides
+from simulation.fault_injection import FaultRates
+from tests.support.fault_scenario import CONFIG, PROFILE, FaultScenario, stage
 
-SHORT = replace(SETTING, nature=replace(NATURE, protection_minutes=4))
+SHORT = replace(CONFIG, profile=replace(PROFILE, protection_minutes=4))
 """Protection that ends while a task of some minutes runs."""
 
 
@@ -22,11 +22,11 @@ SHORT = replace(SETTING, nature=replace(NATURE, protection_minutes=4))
 def test_protection_refused() -> None:
     """A rolling update starts new tasks beside old ones that are all protected: ECS refuses the new ones."""
 
-    async def play(scene: Stage) -> None:
+    async def play(scene: FaultScenario) -> None:
         await scene.works(6, work_s=300.0)
         scene.kill_scaler(again_after_s=60.0)
-        scene.cloud.disturbed_until = scene.loop.time() + 120.0
-        scene.cloud.roll_out(scene.site)
+        scene.fake_ecs.disturbed_until = scene.loop.time() + 120.0
+        scene.fake_ecs.roll_out(scene.topology)
         await scene.ticks(8)
         refused = [worker for worker in scene.workers() if worker.says().phase == "refused"]
         assert refused, "ECS was to refuse protection above the desired count"
@@ -46,25 +46,25 @@ def test_protection_refused() -> None:
     "busy, so ECS takes nobody; protected again, it consumes again",
 )
 def test_protection_expires_while_busy() -> None:
-    async def play(scene: Stage) -> None:
+    async def play(scene: FaultScenario) -> None:
         numbers = scene.send([600.0, 600.0, 600.0, 600.0])
         await scene.becomes(lambda: len(scene.busy) >= 2, 60.0, "two were to work")
-        scene.weather.odds["protection"] = Odds(fails=1.0)
+        scene.faults.rates["protection"] = FaultRates(fails=1.0)
         await scene.ticks(60)
-        unprotected = [worker for worker in scene.busy if not scene.cloud.protected(worker.arn)]
+        unprotected = [worker for worker in scene.busy if not scene.fake_ecs.protected(worker.arn)]
         assert unprotected, "protection was to expire"
         assert not any(worker.consuming for worker in unprotected), "the gate was to be shut"
         scene.send([20.0] * 2)
         await scene.ticks(6)
         assert not any(set(worker.running) - set(numbers) for worker in unprotected), "it took a task unprotected"
-        scene.weather.clear("protection")
+        scene.faults.clear("protection")
         await scene.becomes(
-            lambda: all(scene.cloud.protected(worker.arn) for worker in scene.busy), 60.0, "protected again"
+            lambda: all(scene.fake_ecs.protected(worker.arn) for worker in scene.busy), 60.0, "protected again"
         )
         await scene.rests()
         assert set(numbers) <= scene.ledger.done
 
-    stage(play, setting=SHORT)
+    stage(play, config=SHORT)
 
 
 @pytest.mark.fault(
@@ -73,11 +73,11 @@ def test_protection_expires_while_busy() -> None:
     "and the scaler has raised the count long before",
 )
 def test_protection_answered_200_with_a_failure() -> None:
-    async def play(scene: Stage) -> None:
+    async def play(scene: FaultScenario) -> None:
         numbers = scene.send([500.0] * 6)
         await scene.becomes(lambda: len(scene.busy) >= 3, 60.0, "three were to work")
         scene.kill_scaler(again_after_s=150.0)
-        scene.cloud.write_by_hand(scene.service, 0, repair_s=165.0)
+        scene.fake_ecs.write_by_hand(scene.service, 0, repair_s=165.0)
         refusals = scene.ledger.counts["refusals"]
         await scene.ticks(28)
         assert scene.ledger.counts["refusals"] > refusals, "ECS was to refuse to renew"
@@ -90,7 +90,7 @@ def test_protection_answered_200_with_a_failure() -> None:
         await scene.rests()
         assert set(numbers) <= scene.ledger.done
 
-    stage(play, setting=SHORT)
+    stage(play, config=SHORT)
 
 
 @pytest.mark.fault(
@@ -99,15 +99,15 @@ def test_protection_answered_200_with_a_failure() -> None:
     "only then is the count lowered",
 )
 def test_max_lowered_below_what_is_protected() -> None:
-    async def play(scene: Stage) -> None:
+    async def play(scene: FaultScenario) -> None:
         numbers = await scene.works(4, work_s=500.0)
-        scene.order("default", Controls(maximum=1, by="somebody"))
+        scene.order("default", Overrides(maximum=1, by="somebody"))
         await scene.stays(lambda: scene.total >= 4 and len(scene.busy) == 4, 300.0, "protected workers were to stay")
         assert scene.decision.maximum == 1
         assert "4 protected" in scene.why
-        assert "at most 1" in scene.why
+        assert "maximum 1" in scene.why
         await scene.becomes(lambda: scene.total == 1, 600.0, "then the maximum was to be reached")
         assert set(numbers) <= scene.ledger.done
         await scene.rests()
 
-    stage(play, setting=SHORT)
+    stage(play, config=SHORT)

@@ -6,7 +6,7 @@ from __future__ import annotations
 import pytest
 
 from simulation.loop import run
-from simulation.negative_controls import CONTROLS, Removed
+from simulation.negative_controls import NEGATIVE_CONTROLS, DisabledSafeguard
 from simulation.random_run import draw, play
 from simulation.report import control, protocol
 
@@ -22,8 +22,8 @@ def test_nothing_is_lost_interrupted_or_broken() -> None:
     assert summary.counts["events"] > 50, "there were hardly any faults"
 
 
-@pytest.mark.parametrize("removed", CONTROLS, ids=lambda each: each.value)
-def test_a_removed_step_loses_tasks(removed: Removed) -> None:
+@pytest.mark.parametrize("removed", NEGATIVE_CONTROLS, ids=lambda each: each.value)
+def test_a_removed_step_loses_tasks(removed: DisabledSafeguard) -> None:
     summary = control(removed, seed=1, runs=25, enough=1)
     assert summary.lost > 0, (
         f"nothing was lost in {summary.scale_ins} scale-ins, so the simulation proves nothing of it"

@@ -11,15 +11,15 @@ from typing import Any
 import pytest
 
 from scaler.config.reload import ConfigFile
-from scaler.config.settings import Settings, parse_settings
+from scaler.config.settings import ScalerSettings, parse_settings
 from scaler.core.model import Fleet, Observation
-from scaler.core.state import Decision, State
+from scaler.core.state import Decision, FleetState
 from scaler.runtime.fleet_loop import FleetLoop
-from tests.support.fault_scenario import FLEET, NATURE, SETTING, Stage, fleets, stage
+from tests.support.fault_scenario import CONFIG, FLEET, PROFILE, FaultScenario, fleets, stage
 from tests.unit.scaler.test_config import GOOD
 
 
-async def begins_to_drain(scene: Stage) -> None:
+async def begins_to_drain(scene: FaultScenario) -> None:
     """Let the work of three workers end, up to the tick that will choose the first victim."""
     await scene.works(3, work_s=25.0)
     await scene.becomes(lambda: not scene.busy, 60.0, "the work was to end")
@@ -32,11 +32,11 @@ async def begins_to_drain(scene: Stage) -> None:
     "scaler lowers nothing before a whole window",
 )
 def test_scaler_sigkilled_at_every_step_of_a_drain(step: int) -> None:
-    async def play(scene: Stage) -> None:
+    async def play(scene: FaultScenario) -> None:
         await begins_to_drain(scene)
-        draining = await scene.until(lambda: bool(scene.memory.last["default"].tick.decision.drains), 90.0)
+        draining = await scene.until(lambda: bool(scene.reports.last["default"].tick.decision.drains), 90.0)
         assert draining, scene.why
-        scene.line.kill_in = step
+        scene.link.kill_in = step
         await scene.becomes(lambda: scene.kills == 1, 60.0, "the scaler was to be killed")
         scene.send([20.0] * 4)
         await scene.rests()
@@ -51,11 +51,11 @@ def test_scaler_sigkilled_at_every_step_of_a_drain(step: int) -> None:
     "lose nothing",
 )
 def test_two_scalers_at_once(seed: int) -> None:
-    async def play(scene: Stage) -> None:
+    async def play(scene: FaultScenario) -> None:
         # Between the second look of one and its write the other may call a worker back: repaired within two ticks.
         scene.start_scaler()
         for _ in range(10):
-            scene.cloud.excused_until = dict.fromkeys(scene.site.services, scene.loop.time() + 100.0)
+            scene.fake_ecs.excused_until = dict.fromkeys(scene.topology.services, scene.loop.time() + 100.0)
             scene.send([scene.rng.uniform(5.0, 90.0) for _ in range(scene.rng.randint(1, 12))])
             await asyncio.sleep(scene.rng.uniform(20.0, 90.0))
         await scene.rests()
@@ -71,7 +71,7 @@ def test_two_scalers_at_once(seed: int) -> None:
     "shrinks before a whole one was seen again",
 )
 def test_clock_jumps(jump_s: float) -> None:
-    async def play(scene: Stage) -> None:
+    async def play(scene: FaultScenario) -> None:
         await begins_to_drain(scene)
         scene.clock.wall_offset_s += jump_s
         scene.clock.monotonic_offset_s += jump_s
@@ -80,7 +80,7 @@ def test_clock_jumps(jump_s: float) -> None:
         await scene.becomes(lambda: scene.total == 1, 300.0, "it was to shrink after a new window")
         assert not known
         assert scene.reductions[0][0] >= jumped_at + FLEET.scale_in_window_s, "it shrank on a window that was broken"
-        assert not scene.memory.failures
+        assert not scene.reports.failures
         await scene.rests()
 
     stage(play, seed=3)
@@ -90,9 +90,9 @@ def test_clock_jumps(jump_s: float) -> None:
 
 
 class File:
-    """The settings' file in memory, watched as in life, and applied to the scene's scaler."""
+    """The settings' file in reports, watched as in life, and applied to the scene's scaler."""
 
-    def __init__(self, scene: Stage) -> None:
+    def __init__(self, scene: FaultScenario) -> None:
         self.scene = scene
         self.content = json.dumps(GOOD).encode()
         self.rejected: list[str] = []
@@ -106,7 +106,7 @@ class File:
         first, *others = GOOD["fleets"]
         self.content = json.dumps({**GOOD, "fleets": [{**first, **fleet}, *others]}).encode()
 
-    def apply(self, settings: Settings) -> None:
+    def apply(self, settings: ScalerSettings) -> None:
         changed = replace(FLEET, maximum=settings.fleets[0].max)
         self.scene.scalers[0].supervisor.apply([self.scene.fleet_loop(changed)])
 
@@ -136,7 +136,7 @@ class File:
     "The settings in force stay in force, and what is wrong with the file is reported, every field at once",
 )
 def test_config_broken(content: bytes) -> None:
-    async def play(scene: Stage) -> None:
+    async def play(scene: FaultScenario) -> None:
         file = File(scene)
         await scene.works(3, work_s=60.0)
         file.content = content
@@ -158,7 +158,7 @@ def test_config_broken(content: bytes) -> None:
     "config half-written", "Half a file is a broken file: it is refused as a whole, and taken when the rest is there"
 )
 def test_config_half_written() -> None:
-    async def play(scene: Stage) -> None:
+    async def play(scene: FaultScenario) -> None:
         file = File(scene)
         await scene.works(2, work_s=60.0)
         file.write(max=3)
@@ -178,10 +178,10 @@ def test_config_half_written() -> None:
 
 
 @pytest.mark.fault(
-    "config reloaded in a drain", "The fleet's loop changes and its memory stays: workers in drain stay in drain"
+    "config reloaded in a drain", "The fleet's loop changes and its reports stays: workers in drain stay in drain"
 )
 def test_config_reloaded_in_a_drain() -> None:
-    async def play(scene: Stage) -> None:
+    async def play(scene: FaultScenario) -> None:
         file = File(scene)
         for _ in range(4):
             scene.send([30.0, 200.0])
@@ -211,7 +211,7 @@ def test_one_poisonous_fleet_of_100(poison: str) -> None:
     many = fleets(100 if poison == "raises" else 20)
     bad = many[-7].name
 
-    async def play(scene: Stage) -> None:
+    async def play(scene: FaultScenario) -> None:
         loops = [poisoned(scene, fleet, poison) if fleet.name == bad else scene.fleet_loop(fleet) for fleet in many]
         scene.start_scaler(loops)
         await scene.ticks(4)
@@ -221,18 +221,18 @@ def test_one_poisonous_fleet_of_100(poison: str) -> None:
         good = [fleet.name for fleet in many if fleet.name != bad]
         served = [name for name in good if not scene.queues[name].visible]
         assert served == good, f"{len(good) - len(served)} fleets waited for the poisonous one"
-        assert all(scene.memory.last[name].tick.now > scene.loop.time() - 11.0 for name in good)
-        assert {failure.partition(":")[0] for failure in scene.memory.failures} == {bad}
+        assert all(scene.reports.last[name].tick.now > scene.loop.time() - 11.0 for name in good)
+        assert {failure.partition(":")[0] for failure in scene.reports.failures} == {bad}
         scene.clean()
 
-    nature = replace(NATURE, wait_s=20.0)
-    stage(play, setting=replace(SETTING, fleets=many, nature=nature), begin=False)
+    profile = replace(PROFILE, wait_s=20.0)
+    stage(play, config=replace(CONFIG, fleets=many, profile=profile), begin=False)
 
 
-def poisoned(scene: Stage, fleet: Fleet, poison: str) -> FleetLoop:
+def poisoned(scene: FaultScenario, fleet: Fleet, poison: str) -> FleetLoop:
     """Return a loop whose every tick raises, never ends, or raises what is no `Exception`."""
 
-    def decide(_: Fleet, __: Observation, ___: State, ____: float) -> tuple[Decision, State]:
+    def decide(_: Fleet, __: Observation, ___: FleetState, ____: float) -> tuple[Decision, FleetState]:
         raise ZeroDivisionError("poison") if poison == "raises" else MemoryError("poison")
 
     loop = scene.fleet_loop(fleet)

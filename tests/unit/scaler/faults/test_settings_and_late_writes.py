@@ -12,8 +12,8 @@ import pytest
 from scaler.core.model import Fleet
 from scaler.errors import DeadlineError
 from simulation.loop import run
-from simulation.simulation import Setting, Simulation
-from simulation.worker import Worker
+from simulation.simulation import Simulation, SimulationConfig
+from simulation.worker import SimulatedWorker
 
 FLEET = Fleet("default", ("default",), 4, 1, 8, scale_in_window_s=20.0)
 DRAINING = {"draining", "releasing", "released", "stopping"}
@@ -23,7 +23,7 @@ def simulate(main: Callable[[Simulation], Awaitable[None]], seed: int = 1) -> Si
     """Run a simulation with one scaler; what it must never do was not done."""
 
     async def body() -> Simulation:
-        simulation = Simulation(Setting(fleets=(FLEET,)), seed)
+        simulation = Simulation(SimulationConfig(fleets=(FLEET,)), seed)
         simulation.start_scaler()
         await main(simulation)
         await simulation.until(lambda: not simulation.ledger.lost, 600)
@@ -34,18 +34,18 @@ def simulate(main: Callable[[Simulation], Awaitable[None]], seed: int = 1) -> Si
     assert not found.ledger.lost, "every task that was sent was done"
     assert not found.ledger.interrupted, "no task was stopped"
     assert not found.ledger.broken, found.ledger.broken
-    assert not found.memory.failures, found.memory.failures
+    assert not found.reports.failures, found.reports.failures
     return found
 
 
-async def in_a_drain(simulation: Simulation) -> list[Worker]:
+async def in_a_drain(simulation: Simulation) -> list[SimulatedWorker]:
     """Roll out while two workers have long tasks; return the old ones, which drain with tasks in hand."""
     simulation.send([150.0] * 8)
     assert await simulation.until(lambda: len(simulation.workers()) == 2, 120), "the fleet grows"
     await asyncio.sleep(30)
-    simulation.cloud.roll_out(simulation.site)
+    simulation.fake_ecs.roll_out(simulation.topology)
 
-    def at_work() -> list[Worker]:
+    def at_work() -> list[SimulatedWorker]:
         return [worker for worker in simulation.workers() if worker.says().phase == "draining" and worker.holds]
 
     assert await simulation.until(at_work, 120), "old workers drain with tasks in hand"
@@ -64,7 +64,7 @@ def test_new_bounds_in_a_drain_let_it_go_on() -> None:
             await asyncio.sleep(4)
             assert {worker.says().phase for worker in victims if worker in simulation.workers()} <= DRAINING
         assert await simulation.until(lambda: not set(victims) & set(simulation.workers()), 600), "and ends"
-        assert simulation.memory.last["default"].tick.fleet.maximum == 6
+        assert simulation.reports.last["default"].tick.fleet.maximum == 6
 
     assert simulate(main).scale_ins >= 1
 
@@ -96,7 +96,7 @@ def test_a_reduction_that_lands_late_stops_nobody(late_s: float) -> None:
 
         def land(service: str, desired: int) -> None:
             # Below what is protected at that instant, by nobody's fault; the next ticks put it right.
-            simulation.cloud.excused_until[service] = simulation.loop.time() + 3 * FLEET.interval_s
+            simulation.fake_ecs.excused_until[service] = simulation.loop.time() + 3 * FLEET.interval_s
             simulation.cluster._set_desired(service, desired)
 
         async def set_desired(service: str, desired: int) -> None:

@@ -8,17 +8,17 @@ from dataclasses import replace
 
 import pytest
 
-from simulation.worker import Worker
-from tests.support.fault_scenario import NATURE, SETTING, Stage, stage
+from simulation.worker import SimulatedWorker
+from tests.support.fault_scenario import CONFIG, PROFILE, FaultScenario, stage
 from worker_agent.state_machine import Drain, Resume
 
-LATE = replace(SETTING, nature=replace(NATURE, early_ack=False), visibility_s=120.0)
+LATE = replace(CONFIG, profile=replace(PROFILE, early_ack=False), visibility_s=120.0)
 """Messages are deleted when their task ends, and come back after two minutes."""
 
 
-async def drained(scene: Stage) -> Worker:
+async def drained(scene: FaultScenario) -> SimulatedWorker:
     """Return a worker that was told to drain and still works."""
-    found: list[Worker] = []
+    found: list[SimulatedWorker] = []
 
     def look() -> bool:
         found[:] = [worker for worker in scene.busy if worker.says().phase == "draining"]
@@ -28,7 +28,7 @@ async def drained(scene: Stage) -> Worker:
     return found[0]
 
 
-async def some_in_drain(scene: Stage) -> Worker:
+async def some_in_drain(scene: FaultScenario) -> SimulatedWorker:
     """Let one of four workers have one long task and nothing else be wanted, so that busy ones are drained too."""
     await scene.becomes(lambda: len(scene.workers()) >= 1, 60.0, "a first worker was to run")
     for _ in range(4):
@@ -43,7 +43,7 @@ async def some_in_drain(scene: Stage) -> Worker:
     "the others can still be let go",
 )
 def test_agent_unreachable() -> None:
-    async def play(scene: Stage) -> None:
+    async def play(scene: FaultScenario) -> None:
         await scene.works(4, work_s=25.0)
         mute = scene.busy[0]
         scene.agents.unreachable.add(mute.arn)
@@ -59,7 +59,7 @@ def test_agent_unreachable() -> None:
 
 @pytest.mark.fault("agent unreachable", "One that ECS does not protect and that cannot be asked blocks every reduction")
 def test_unprotected_agent_unreachable() -> None:
-    async def play(scene: Stage) -> None:
+    async def play(scene: FaultScenario) -> None:
         await scene.works(3, work_s=25.0)
         await scene.becomes(lambda: any(w.says().phase == "released" for w in scene.workers()), 120.0, "one released")
         mute = next(worker for worker in scene.workers() if worker.says().phase == "released")
@@ -72,7 +72,7 @@ def test_unprotected_agent_unreachable() -> None:
         scene.agents.unreachable.clear()
         await scene.rests()
 
-    stage(play, setting=replace(SETTING, scheduler_delay_s=0.0))
+    stage(play, config=replace(CONFIG, scheduler_delay_s=0.0))
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,7 @@ def test_unprotected_agent_unreachable() -> None:
     "released or idle keeps its protection and its task",
 )
 def test_agent_lies(lie: dict[str, object]) -> None:
-    async def play(scene: Stage) -> None:
+    async def play(scene: FaultScenario) -> None:
         numbers = await scene.works(3, work_s=150.0)
         for worker in scene.busy[:2]:
             scene.agents.lies[worker.arn] = dict(lie)
@@ -109,7 +109,7 @@ def test_agent_lies(lie: dict[str, object]) -> None:
     "It remembers nothing and begins as a new worker: protected first, then consuming, and the scaler drains it again",
 )
 def test_agent_restarts_in_drain() -> None:
-    async def play(scene: Stage) -> None:
+    async def play(scene: FaultScenario) -> None:
         worker = await some_in_drain(scene)
         running = set(worker.running)
         worker.restart(8.0)
@@ -126,7 +126,7 @@ def test_agent_restarts_in_drain() -> None:
     "The gate is one, so is the poll: never a second poll in flight, never more messages than slots",
 )
 def test_drain_and_resume_100_times() -> None:
-    async def play(scene: Stage) -> None:
+    async def play(scene: FaultScenario) -> None:
         await scene.becomes(lambda: bool(scene.workers()), 60.0, "a worker was to run")
         worker = scene.workers()[0]
         polls: list[int] = []
@@ -149,7 +149,7 @@ def test_drain_and_resume_100_times() -> None:
                 await asyncio.sleep(scene.rng.uniform(0.0, 0.3))
         assert polls, "nothing was ever asked for"
         assert max(polls) == 0, "a poll began beside another"
-        assert 0 < most <= NATURE.slots, f"it held {most} of {NATURE.slots}"
+        assert 0 < most <= PROFILE.slots, f"it held {most} of {PROFILE.slots}"
         await scene.rests()
 
     stage(play, begin=False)
@@ -160,7 +160,7 @@ def test_drain_and_resume_100_times() -> None:
     "A message is deleted when its task begins, so none comes back while the task runs, however long",
 )
 def test_message_redelivered_with_an_expired_token() -> None:
-    async def play(scene: Stage) -> None:
+    async def play(scene: FaultScenario) -> None:
         await scene.works(2, work_s=400.0)
         await scene.stays(lambda: scene.queues["default"].redelivered == 0, 380.0, "a running task's message came back")
         assert scene.queues["default"].depth().in_flight == 0
@@ -173,14 +173,14 @@ def test_message_redelivered_with_an_expired_token() -> None:
     "message given back 20 times", "It stays in the queue and runs on the worker that keeps it; no count ends it"
 )
 def test_message_given_back_20_times() -> None:
-    async def play(scene: Stage) -> None:
+    async def play(scene: FaultScenario) -> None:
         await scene.becomes(lambda: bool(scene.workers()), 60.0, "a worker was to run")
         (number,) = scene.send([20.0])
         given_back = 0
         while given_back < 20:
             holders = [worker for worker in scene.workers() if number in worker.reserved]
             for worker in holders:
-                scene.cloud.spot(worker)
+                scene.fake_ecs.spot(worker)
                 given_back += 1
             await asyncio.sleep(0.02)
             assert scene.loop.time() < 1500.0, f"given back {given_back} times only"
@@ -197,7 +197,7 @@ def test_message_given_back_20_times() -> None:
 )
 @pytest.mark.parametrize("gone_s", [60.0, 300.0])
 def test_execution_api_gone(gone_s: float) -> None:
-    async def play(scene: Stage) -> None:
+    async def play(scene: FaultScenario) -> None:
         await scene.works(4, work_s=600.0)
         failed = [(worker, number) for worker in scene.busy for number in list(worker.running)]
         for worker, number in failed:
@@ -219,17 +219,17 @@ def test_execution_api_gone(gone_s: float) -> None:
     "nobody else is touched",
 )
 def test_worker_sigkilled() -> None:
-    async def play(scene: Stage) -> None:
+    async def play(scene: FaultScenario) -> None:
         numbers = await scene.works(3, work_s=90.0)
         victim, *others = scene.busy
         mine = set(victim.running)
-        scene.cloud.kill(victim)
+        scene.fake_ecs.kill(victim)
         await scene.stays(lambda: all(worker.alive for worker in others), 60.0, "the others were to go on")
         await scene.becomes(lambda: set(numbers) <= scene.ledger.done, 400.0, "its tasks were to run elsewhere")
         assert mine <= scene.ledger.done
         await scene.rests()
 
-    stage(play, setting=LATE)
+    stage(play, config=LATE)
 
 
 @pytest.mark.fault(
@@ -237,15 +237,15 @@ def test_worker_sigkilled() -> None:
 )
 @pytest.mark.parametrize("early", [True, False], ids=["acknowledged at start", "acknowledged at end"])
 def test_worker_dies_between_receive_and_start(early: bool) -> None:
-    async def play(scene: Stage) -> None:
+    async def play(scene: FaultScenario) -> None:
         await scene.becomes(lambda: bool(scene.workers()), 60.0, "a worker was to run")
         (number,) = scene.send([10.0])
         while not (holders := [worker for worker in scene.workers() if number in worker.reserved]):
             await asyncio.sleep(0.005)
-        scene.cloud.kill(holders[0])
+        scene.fake_ecs.kill(holders[0])
         await scene.stays(lambda: number not in scene.ledger.done, 100.0, "it is in flight until its time is over")
         await scene.becomes(lambda: number in scene.ledger.done, 120.0, "it was to run after that")
         assert scene.queues["default"].redelivered == 1
         await scene.rests()
 
-    stage(play, setting=replace(LATE, nature=replace(NATURE, early_ack=early)))
+    stage(play, config=replace(LATE, profile=replace(PROFILE, early_ack=early)))

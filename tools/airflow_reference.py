@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The reference page of these settings; run as a module it writes the page to its output."""
+"""The reference page of the settings that the Airflow image makes."""
 
-import sys
 from collections.abc import Iterable, Iterator
 
 from openmwaa_runtime.settings.connections import CONNECTIONS
@@ -44,7 +43,3 @@ def _table(settings: Iterable[Setting]) -> Iterator[str]:
     for one in settings:
         where = "everywhere" if one.on == AIRFLOW_COMPONENTS else ", ".join(sorted(one.on))
         yield f"| `{one.name}` | {one.shown} | {where} | {one.reason} |"
-
-
-if __name__ == "__main__":
-    sys.stdout.write(page())

@@ -3,7 +3,7 @@
 
 from pathlib import Path
 
-from openmwaa_runtime.settings.reference import page
+from tools.airflow_reference import page
 
 PAGE = Path(__file__).parents[3] / "docs" / "reference" / "airflow-defaults.md"
 

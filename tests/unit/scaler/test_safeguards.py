@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Single conditions that protect workers or capacity; without one of them, every other test would still pass."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from scaler.adapters.override_store import SsmOverrides
+from scaler.core.decide import decide
+from scaler.core.model import AgentState, BrokerCount, Known, Observation, Service, Task
+from scaler.core.state import Decision, FleetState
+from scaler.runtime.agent_concurrency import LimitedWorkers
+from tests.support.scaler_builders import FLEET, observe, state_after_window, with_changes
+
+FROM_ZERO = replace(FLEET, minimum=0)
+
+
+def decide_often(observation: Observation) -> list[Decision]:
+    """Decide on the same observation for some ticks after a full scale-in window."""
+    state = state_after_window(observation, FROM_ZERO)
+    decisions = []
+    for tick in range(4):
+        decision, state = decide(FROM_ZERO, observation, state, 60.0 + tick * FLEET.interval_s)
+        decisions.append(decision)
+    return decisions
+
+
+def test_one_source_alone_does_not_bring_a_fleet_to_zero() -> None:
+    # Plain Celery has no database, and one agent does not answer: only the broker reports zero.
+    observation = replace(observe(["idle", "silent"], broker=Known(BrokerCount(0, 0), 0.0)), database=None)
+    assert [decision.drains for decision in decide_often(observation)] == [()] * 4
+
+
+def test_delayed_messages_keep_one_worker() -> None:
+    # The database reports zero. The broker would be the second source, but for its delayed message.
+    observation = observe(["idle", "silent"], broker=Known(BrokerCount(0, 0, delayed=1), 0.0))
+    assert [decision.drains for decision in decide_often(observation)] == [()] * 4
+
+
+def test_a_fleet_goes_to_zero_when_database_and_broker_report_zero() -> None:
+    observation = observe(["idle", "silent"], broker=Known(BrokerCount(0, 0), 0.0))
+    assert [len(decision.drains) for decision in decide_often(observation)] == [0, 1, 1, 1]
+
+
+def test_running_tasks_count_as_demand_although_their_messages_are_acknowledged() -> None:
+    # Early acknowledgement: five tasks run, and the broker has no message in flight.
+    broker = Known(BrokerCount(visible=3, in_flight=0), 0.0)
+    decision, _ = decide(FLEET, replace(observe(["full"], broker=broker), database=None), FleetState(), 0.0)
+    assert decision.demand is not None
+    assert (decision.demand.running, decision.demand.slots) == (5, 8)
+    assert decision.desired == 2
+
+
+def test_a_task_that_only_the_service_counts_as_pending_delays_a_reduction() -> None:
+    observation = observe(["one", "released"], running=1)
+    decision, _ = decide(FLEET, observation, state_after_window(observation), 60.0)
+    assert (decision.kind, decision.desired) == ("shrink", 1)
+    pending = with_changes(observation, service=Known(replace(_service(observation), pending=1), 0.0))
+    decision, _ = decide(FLEET, pending, state_after_window(pending), 60.0)
+    assert (decision.reduces, decision.desired) == (False, 2)
+
+
+def test_a_task_on_its_way_restarts_the_launch_deadline() -> None:
+    short, launching = observe(["full"], desired=6, running=5), observe(["full", "pending"], desired=6, running=5)
+    state, counts = FleetState(), []
+    for tick in range(92):
+        decision, state = decide(FLEET, launching if tick == 30 else short, state, tick * FLEET.interval_s)
+        counts.append(decision.desired)
+    # The deadline is 300 s, 60 ticks. It starts again after tick 30.
+    assert counts == [6] * 91 + [1]
+
+
+def _service(observation: Observation) -> Service:
+    (service,) = observation.services.values()
+    assert isinstance(service.service, Known)
+    return service.service.value
+
+
+class BlockedWorkers:
+    """Agents that answer only after `answer` is set."""
+
+    def __init__(self) -> None:
+        self.requests = 0
+        self.answer = asyncio.Event()
+
+    async def state(self, task: Task) -> AgentState:
+        self.requests += 1
+        await self.answer.wait()
+        return AgentState("consuming", 0, 0, 5, protected=True)
+
+    async def drain(self, task: Task, lease_s: float) -> AgentState:
+        return await self.state(task)
+
+    async def resume(self, task: Task) -> AgentState:
+        return await self.state(task)
+
+
+async def run_until_blocked() -> None:
+    """Give every other task of the loop the time to reach its next wait."""
+    for _ in range(50):
+        await asyncio.sleep(0)
+
+
+async def test_a_fleet_has_32_requests_to_its_workers_at_the_same_time() -> None:
+    workers = BlockedWorkers()
+    limited = LimitedWorkers(workers)
+    requests = [
+        asyncio.ensure_future(limited.state(Task(f"task/{number}", "RUNNING", "RUNNING"))) for number in range(40)
+    ]
+    await run_until_blocked()
+    assert workers.requests == 32
+    workers.answer.set()
+    await asyncio.gather(*requests)
+    assert workers.requests == 40
+
+
+class BlockedSsm:
+    """SSM that answers only after `answer` is set; it has no parameter."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+        self.answer = asyncio.Event()
+
+    async def get_parameters(self, *, Names: list[str], WithDecryption: bool) -> Mapping[str, Any]:  # noqa: N803 - as boto3 calls it
+        self.calls += 1
+        await self.answer.wait()
+        return {"Parameters": [], "InvalidParameters": Names}
+
+
+@pytest.mark.parametrize(("fleets", "calls"), [(10, 1), (20, 2), (100, 4)])
+async def test_overrides_are_read_with_four_calls_at_the_same_time(fleets: int, calls: int) -> None:
+    ssm = BlockedSsm()
+    reading = asyncio.ensure_future(
+        SsmOverrides(ssm, "/openmwaa/test/scaler/", deadline_s=20.0).read([f"fleet-{i}" for i in range(fleets)])
+    )
+    await run_until_blocked()
+    assert ssm.calls == calls
+    ssm.answer.set()
+    assert len(await reading) == fleets

@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: Apache-2.0
+"""SIGTERM returns unstarted messages before Celery's handler runs."""
+
+import signal
+from collections.abc import Iterator
+
+import pytest
+
+from worker_agent.sigterm import LONGEST_WAIT_S, SigtermHandler
+
+
+class Calls:
+    """Records the calls in order."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+        self.names: list[str] = []
+
+    def close_gate(self) -> None:
+        self.names.append("close gate")
+
+    def cancel(self) -> None:
+        self.names.append("cancel")
+
+    def celery(self, *_: object) -> None:
+        self.names.append("celery")
+
+
+@pytest.fixture
+def calls() -> Calls:
+    return Calls()
+
+
+@pytest.fixture
+def handler(calls: Calls) -> Iterator[SigtermHandler]:
+    before = signal.signal(signal.SIGTERM, calls.celery)
+    handler = SigtermHandler(close_gate=calls.close_gate, clock=lambda: calls.now)
+    handler.install()
+    handler.consuming = True
+    yield handler
+    signal.signal(signal.SIGTERM, before)
+
+
+def test_without_the_signal_no_call_is_made(handler: SigtermHandler, calls: Calls) -> None:
+    handler.on_tick(0, calls.cancel)
+    handler.on_loop_end()
+    assert calls.names == []
+
+
+def test_the_gate_closes_in_the_handler_and_celery_stops_when_no_poll_is_in_flight(
+    handler: SigtermHandler, calls: Calls
+) -> None:
+    signal.raise_signal(signal.SIGTERM)
+    assert calls.names == ["close gate"]
+    handler.on_tick(2, calls.cancel)
+    handler.on_tick(1, calls.cancel)
+    assert calls.names == ["close gate", "cancel"], "Celery stopped with a poll in flight"
+    handler.on_tick(0, calls.cancel)
+    handler.on_tick(0, calls.cancel)
+    assert calls.names == ["close gate", "cancel", "celery"]
+
+
+def test_the_wait_for_a_poll_is_limited(handler: SigtermHandler, calls: Calls) -> None:
+    signal.raise_signal(signal.SIGTERM)
+    calls.now += LONGEST_WAIT_S - 0.1
+    handler.on_tick(1, calls.cancel)
+    assert "celery" not in calls.names
+    calls.now += 0.1
+    handler.on_tick(1, calls.cancel)
+    assert calls.names[-1] == "celery"
+
+
+def test_without_an_event_loop_celery_stops_at_once(handler: SigtermHandler, calls: Calls) -> None:
+    handler.consuming = False
+    signal.raise_signal(signal.SIGTERM)
+    assert calls.names == ["close gate", "celery"]
+
+
+def test_a_connection_that_breaks_while_leaving_does_not_keep_the_worker(handler: SigtermHandler, calls: Calls) -> None:
+    signal.raise_signal(signal.SIGTERM)
+    handler.on_tick(1, calls.cancel)
+    handler.on_loop_end()
+    assert calls.names == ["close gate", "cancel", "celery"]
+
+
+def test_a_second_signal_calls_celery_once(handler: SigtermHandler, calls: Calls) -> None:
+    signal.raise_signal(signal.SIGTERM)
+    signal.raise_signal(signal.SIGTERM)
+    handler.on_tick(0, calls.cancel)
+    assert calls.names.count("celery") == 1
