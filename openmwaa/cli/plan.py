@@ -13,7 +13,7 @@ from openmwaa.config.environment import Environment
 from openmwaa.config.environment_file import load
 from openmwaa.errors import TerraformError
 from openmwaa.plan import changes, render
-from openmwaa.plan.terraform import TerraformPlan
+from openmwaa.plan.terraform import PlanRunner
 from openmwaa.plan.verdict import Verdict, judge, judge_failure
 
 
@@ -43,7 +43,7 @@ def plan(
     from cdktf_app.main import synth as synthesise  # noqa: PLC0415
 
     folder = synthesise(environment, terraform_dir).parent
-    terraform = TerraformPlan(folder, verbose=full)
+    terraform = PlanRunner(folder, verbose=full)
     verdict = _verdict(terraform, environment, arguments or [])
     if verdict.word == "refused":
         terraform.delete()
@@ -59,7 +59,7 @@ def plan(
     raise typer.Exit(verdict.exit_code)
 
 
-def _verdict(terraform: TerraformPlan, environment: Environment, arguments: list[str]) -> Verdict:
+def _verdict(terraform: PlanRunner, environment: Environment, arguments: list[str]) -> Verdict:
     terraform.init()
     try:
         document = terraform.create(arguments)

@@ -17,7 +17,7 @@ PLAN_FILE: Final = "openmwaa.tfplan"
 _EXIT_CHANGES: Final = 2
 
 
-class TerraformPlan:
+class PlanRunner:
     """The plan of one folder; with `verbose`, Terraform's output goes to standard error too."""
 
     def __init__(self, folder: Path, *, verbose: bool = False) -> None:
