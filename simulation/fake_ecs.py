@@ -12,7 +12,7 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from local_ecs.model import Ecs, EcsError, LaunchTask, Settings, StopTask, Task, TaskStatus, shuffled
+from local_ecs.model import EcsError, EcsModel, EcsSettings, EcsTask, LaunchTask, StopTask, TaskStatus, shuffled
 from simulation.fault_injection import CallOutcome, FaultInjector
 from simulation.ledger import RunLedger
 from simulation.negative_controls import DisabledSafeguard
@@ -58,7 +58,7 @@ class FakeEcs:
         ledger: RunLedger,
         faults: FaultInjector,
         *,
-        settings: Settings,
+        settings: EcsSettings,
         disabled: DisabledSafeguard,
     ) -> None:
         self._loop = asyncio.get_running_loop()
@@ -66,7 +66,7 @@ class FakeEcs:
         self._ledger = ledger
         self._faults = faults
         self._disabled = disabled
-        self.ecs = Ecs(settings, picker=shuffled(rng))
+        self.ecs = EcsModel(settings, picker=shuffled(rng))
         self.ecs.clusters.create(CLUSTER)
         self.topologies: dict[str, Topology] = {}
         """By service name."""
@@ -151,7 +151,7 @@ class FakeEcs:
         task = self.ecs.task(arn)
         return task is not None and task.protected(self._loop.time())
 
-    def tasks(self, service: str) -> list[Task]:
+    def tasks(self, service: str) -> list[EcsTask]:
         """Return the tasks that ECS wants to run."""
         self.poke()
         return [t for t in self.ecs.services.tasks(self.ecs.services.get(service, cluster=CLUSTER)) if not t.stopping]
@@ -276,7 +276,7 @@ class FakeEcs:
         if took_s > limit_s:
             self._ledger.breaks(since, f"the new revision consumed after {took_s:.0f} s, {limit_s:.0f} s were enough")
 
-    def _stop(self, task: Task) -> None:
+    def _stop(self, task: EcsTask) -> None:
         """SIGTERM now, SIGKILL after the stop timeout."""
         until = self._protected_until.pop(task.arn, None)
         service = task.service_key[1] if task.service_key else ""

@@ -8,7 +8,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from local_ecs.model import Settings
+from local_ecs.model import EcsSettings
 from scaler.core.model import Fleet, Overrides
 from scaler.runtime.fleet_loop import FleetLoop
 from scaler.runtime.observe import Observer, Ports, SharedDatabase
@@ -90,7 +90,7 @@ class Simulation:
         config = self.config
         self.rng = random.Random(self.seed)
         self.loop = asyncio.get_running_loop()
-        ecs = Settings(
+        ecs = EcsSettings(
             pending_s=2.0, scheduler_delay_s=config.scheduler_delay_s, stopped_retention_s=60.0, backoff_max_s=60.0
         )
         self.fake_ecs = FakeEcs(self.rng, self.ledger, self.faults, settings=ecs, disabled=config.disabled)

@@ -6,40 +6,40 @@ from collections.abc import Iterable, Iterator
 from openmwaa_runtime.settings.connections import CONNECTIONS
 from openmwaa_runtime.settings.container_env import AIRFLOW_COMPONENTS
 from openmwaa_runtime.settings.defaults import DEFAULTS
-from openmwaa_runtime.settings.model import Setting
+from openmwaa_runtime.settings.model import AirflowSetting
 
 _HEAD = """\
 # Airflow's settings
 
 Made from `images/airflow/openmwaa_runtime/settings` by `make docs`.
 
-Airflow's own defaults suit one machine. What differs here, and why. Whatever the environment's YAML file says under
-`airflow_configuration_options` (`core.parallelism: 5`) wins over every line of this page, and so does a variable
-`AIRFLOW__SECTION__OPTION` of your own image.
+Airflow's own defaults are for one machine. This page lists the options that differ here, with the reasons. The
+`airflow_configuration_options` of `environment.yaml` (`core.parallelism: 5`) override every line of this page. The
+variables `AIRFLOW__SECTION__OPTION` of your own image do so too.
 """
 _TUNING = """
 ## Defaults
 
-Ten minutes without the execution API cost no task: requests are repeated for longer than that, the scheduler waits
-longer than that for heartbeats, and tokens live longer than that. The four numbers hang together; change them together.
-Tried with real Airflow: the API away for 600 s under three running tasks without retries, one of which ended meanwhile;
-all of them succeeded, and so did five that waited in the queue.
+Tasks survive an outage of the execution API of ten minutes: requests are retried for longer than that, the scheduler
+waits longer than that for heartbeats, and tokens are valid for longer than that. The four numbers depend on each other;
+change them together. Tested with Airflow: an outage of 600 s during three running tasks without retries, one of which
+ended in that time. All of them succeeded, and so did five tasks in the queue.
 """
 _WIRING = """
 ## Connections
 
-These follow from the task definitions. Change them only to replace a part.
+Their values come from the task definitions. Change them only to replace a component.
 """
 
 
 def page() -> str:
-    """The whole page, Markdown."""
+    """Return the page as Markdown."""
     return "\n".join([_HEAD + _TUNING, *_table(DEFAULTS), _WIRING, *_table(CONNECTIONS), ""])
 
 
-def _table(settings: Iterable[Setting]) -> Iterator[str]:
+def _table(settings: Iterable[AirflowSetting]) -> Iterator[str]:
     yield "| option | value | where | why |"
     yield "|---|---|---|---|"
-    for one in settings:
-        where = "everywhere" if one.on == AIRFLOW_COMPONENTS else ", ".join(sorted(one.on))
-        yield f"| `{one.name}` | {one.shown} | {where} | {one.reason} |"
+    for setting in settings:
+        where = "everywhere" if setting.components == AIRFLOW_COMPONENTS else ", ".join(sorted(setting.components))
+        yield f"| `{setting.name}` | {setting.shown} | {where} | {setting.reason} |"

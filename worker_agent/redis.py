@@ -49,9 +49,6 @@ class PendingAcks:
     def __len__(self) -> int:
         return len(self._by_tag)
 
-    def __contains__(self, tag: str) -> bool:
-        return tag in self._by_tag
-
     def add(self, tag: str, send: Callable[[Any], None]) -> None:
         """Store an operation on a message for later."""
         self._by_tag[tag] = _PendingAck(send)

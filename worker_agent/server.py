@@ -53,10 +53,6 @@ class AgentServer(ThreadingHTTPServer):
         # Pool processes that are forked later must not keep the port open after the main process ends.
         os.register_at_fork(after_in_child=self._close_in_child)
 
-    def serve_in_background(self) -> None:
-        """Serve in a daemon thread."""
-        threading.Thread(target=self.serve_forever, name="worker-agent-http", daemon=True).start()
-
     def process_request(self, request: Any, client_address: Any) -> None:
         """Serve the connection in its own thread, or close it above the limit."""
         if not self._connections.acquire(blocking=False):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An ECS on this machine: AWS's API over the pure `local_ecs.model`, tasks as real processes.
+"""A local ECS: AWS's API for the pure `local_ecs.model`, with tasks as processes of this machine.
 
 ecs = LocalEcs(LocalEcsSettings(host="127.16.0.2"), runner=ProcessTaskRunner(...), targets=load_balancer)
 await ecs.start()      # then AWS_ENDPOINT_URL_ECS=ecs.endpoint
@@ -7,24 +7,24 @@ ecs.status()           # services and tasks as JSON data
 await ecs.stop()
 """
 
-from local_ecs.api.clock import Clock, ManualClock, ShiftedClock, SystemClock
+from local_ecs.api.clock import EcsClock, ManualClock, RealClock, ShiftedClock
 from local_ecs.api.errors import StateFileError
 from local_ecs.api.journal import Entry, Journal
 from local_ecs.api.local_ecs import LocalEcs
-from local_ecs.api.settings import Addresses, BlockAddresses, LocalEcsSettings, NoTargets, TargetRegistry
+from local_ecs.api.settings import AddressPool, BlockAddresses, LocalEcsSettings, NoTargets, TargetRegistry
 
 __all__ = [
-    "Addresses",
+    "AddressPool",
     "BlockAddresses",
-    "Clock",
+    "EcsClock",
     "Entry",
     "Journal",
     "LocalEcs",
     "LocalEcsSettings",
     "ManualClock",
     "NoTargets",
+    "RealClock",
     "ShiftedClock",
     "StateFileError",
-    "SystemClock",
     "TargetRegistry",
 ]

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a container finds at `$ECS_AGENT_URI` and `$ECS_CONTAINER_METADATA_URI_V4`.
+"""The endpoints at `$ECS_AGENT_URI` and `$ECS_CONTAINER_METADATA_URI_V4` of a container.
 
-The agent answers a refused protection with HTTP 200 and `failure`, a bad request or an outage with 4xx/5xx and `error`.
+The agent answers a refused protection with HTTP 200 and `failure`, an invalid request or an outage with 4xx/5xx and
+`error`.
 """
 
 import json
@@ -13,7 +14,7 @@ from aiohttp import web
 from local_ecs.api.backend import Backend
 from local_ecs.api.operations_tasks import ProtectionOperations, rfc3339
 from local_ecs.api.throttle import AGENT, Throttle
-from local_ecs.model import EcsError, Failure, Task
+from local_ecs.model import EcsError, EcsFailure, EcsTask
 from local_ecs.runtime.api import ContainerState
 
 Json = dict[str, Any]
@@ -28,7 +29,7 @@ class AgentEndpoint:
         self._protection = protection
         self._throttle = throttle
         self.outage = False
-        """Answer everything with 500, as when the agent cannot reach ECS."""
+        """Answer every request with 500, as an agent that cannot reach ECS."""
 
     def routes(self) -> list[web.RouteDef]:
         """Return the endpoint's routes."""
@@ -41,40 +42,40 @@ class AgentEndpoint:
         ]
 
     async def state(self, request: web.Request) -> web.Response:
-        """Read or change the protection of the task that asks."""
+        """Read or change the protection of the calling task."""
         task = self._task(request)
         body = await request.content.read(BODY_LIMIT) if request.method == "PUT" else None
         try:
             self._check_reachable(task)
             answer = self._backend.driver.act(lambda: self._answer(task, body))
-        except EcsError as refusal:
-            return _error(task, refusal)
+        except EcsError as error:
+            return _error(task, error)
         return web.json_response(answer)
 
-    def _check_reachable(self, task: Task) -> None:
+    def _check_reachable(self, task: EcsTask) -> None:
         if self.outage:
             raise EcsError("ServerException", "The agent cannot reach Amazon ECS.")
         if self._throttle.enabled:
             self._throttle.take(f"agent {task.id}", AGENT)
 
-    def _answer(self, task: Task, body: bytes | None) -> Json:
+    def _answer(self, task: EcsTask, body: bytes | None) -> Json:
         protection = self._backend.model.protection
         if body is None:
             done, failures = protection.get([task.arn], cluster=task.cluster_arn)
         else:
-            enabled, minutes = _wish(body)
+            enabled, minutes = _protection_request(body)
             done, failures = self._protection.change(
                 [task.arn], cluster=task.cluster_arn, enabled=enabled, minutes=minutes, by="agent"
             )
         if failures:
             return {"failure": _failure(failures[0])}
-        now = done[0]
-        until = {} if now.protected_until is None else {"ExpirationDate": rfc3339(now.protected_until)}
-        enabled = now.protected_until is not None
-        return {"protection": {"ProtectionEnabled": enabled, **until, "TaskArn": now.arn}}
+        task = done[0]
+        until = {} if task.protected_until is None else {"ExpirationDate": rfc3339(task.protected_until)}
+        enabled = task.protected_until is not None
+        return {"protection": {"ProtectionEnabled": enabled, **until, "TaskArn": task.arn}}
 
     async def task_metadata(self, request: web.Request) -> web.Response:
-        """Describe the task that asks (task metadata endpoint version 4)."""
+        """Describe the calling task (task metadata endpoint version 4)."""
         task = self._task(request)
         definition = self._backend.model.task_definitions.get(task.task_definition_arn)
         started = {} if task.started_at is None else {"PullStoppedAt": rfc3339(task.started_at)}
@@ -95,10 +96,10 @@ class AgentEndpoint:
         )
 
     async def container_metadata(self, request: web.Request) -> web.Response:
-        """Describe the task's first container: all containers of a task share their variables here."""
+        """Describe the first container of the task: here all containers of a task have the same URI."""
         return web.json_response(self._containers(self._task(request))[0])
 
-    def _containers(self, task: Task) -> list[Json]:
+    def _containers(self, task: EcsTask) -> list[Json]:
         definition = self._backend.model.task_definitions.get(task.task_definition_arn)
         states = {c.name: c for c in self._backend.driver.containers(task.arn)}
         address = self._backend.driver.address(task.arn)
@@ -107,21 +108,21 @@ class AgentEndpoint:
             for c in definition.details["containerDefinitions"]
         ]
 
-    def _task(self, request: web.Request) -> Task:
+    def _task(self, request: web.Request) -> EcsTask:
         task = self._backend.driver.task_of_token(request.match_info["token"])
         if task is None:
             raise web.HTTPNotFound(text="No running task has this token.")
         return task
 
 
-def _wish(body: bytes) -> tuple[bool, int | None]:
-    """Read a PUT's body; raises EcsError like the agent, which checks before it asks ECS."""
+def _protection_request(body: bytes) -> tuple[bool, int | None]:
+    """Read the body of a PUT. Raises EcsError, as the agent checks the body before it calls ECS."""
     try:
-        wish = json.loads(body)
+        request = json.loads(body)
     except ValueError:
-        wish = None
-    enabled = wish.get("ProtectionEnabled") if isinstance(wish, dict) else None
-    minutes = wish.get("ExpiresInMinutes") if isinstance(wish, dict) else None
+        request = None
+    enabled = request.get("ProtectionEnabled") if isinstance(request, dict) else None
+    minutes = request.get("ExpiresInMinutes") if isinstance(request, dict) else None
     if not isinstance(enabled, bool):
         raise EcsError("InvalidParameterException", "Invalid request: does not contain 'ProtectionEnabled' field")
     if minutes is not None and (isinstance(minutes, bool) or not isinstance(minutes, int)):
@@ -129,17 +130,17 @@ def _wish(body: bytes) -> tuple[bool, int | None]:
     return enabled, minutes
 
 
-def _failure(failure: Failure) -> Json:
+def _failure(failure: EcsFailure) -> Json:
     return {"Arn": failure.arn, "Reason": failure.reason, "Detail": failure.detail}
 
 
-def _error(task: Task, refusal: EcsError) -> web.Response:
-    status = 500 if refusal.code == "ServerException" else 400
-    error = {"Arn": task.arn, "Code": refusal.code, "Message": refusal.message}
+def _error(task: EcsTask, refused: EcsError) -> web.Response:
+    status = 500 if refused.code == "ServerException" else 400
+    error = {"Arn": task.arn, "Code": refused.code, "Message": refused.message}
     return web.json_response({"requestID": str(uuid4()), "error": error}, status=status)
 
 
-def _container(task: Task, definition: Json, state: ContainerState | None, address: str) -> Json:
+def _container(task: EcsTask, definition: Json, state: ContainerState | None, address: str) -> Json:
     return {
         "DockerId": f"{task.id}-{state.pid if state else 0}",
         "Name": definition["name"],

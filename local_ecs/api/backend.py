@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the operations work with, and what several of them need."""
+"""The model, the driver and the journal for the operations, and their shared answers."""
 
 import base64
 import binascii
@@ -11,36 +11,36 @@ from local_ecs.api import shapes
 from local_ecs.api.driver import Driver
 from local_ecs.api.errors import not_well_formed
 from local_ecs.api.journal import Journal
-from local_ecs.model import Ecs, Task
+from local_ecs.model import EcsModel, EcsTask
 
 T = TypeVar("T")
-PAGE_MOST = 100
+PAGE_LIMIT = 100
 
 
 @dataclass(frozen=True)
 class Backend:
-    """The model, what runs, and where to note what is done."""
+    """The model, the running tasks and the journal."""
 
     driver: Driver
     journal: Journal
 
     @property
-    def model(self) -> Ecs:
+    def model(self) -> EcsModel:
         """The model."""
         return self.driver.model
 
-    def task(self, one: Task, *, tags: bool = False) -> dict[str, Any]:
+    def task(self, task: EcsTask, *, tags: bool = False) -> dict[str, Any]:
         """Return the shape Task."""
-        definition = self.model.task_definitions.get(one.task_definition_arn)
-        address, containers = self.driver.address(one.arn), self.driver.containers(one.arn)
-        return shapes.task(one, definition, address=address, containers=containers, tags=tags)
+        definition = self.model.task_definitions.get(task.task_definition_arn)
+        address, containers = self.driver.address(task.arn), self.driver.containers(task.arn)
+        return shapes.task(task, definition, address=address, containers=containers, tags=tags)
 
 
-def page(items: Sequence[T], request: dict[str, Any], *, default: int = PAGE_MOST) -> tuple[list[T], dict[str, str]]:
-    """Cut a page out of a list by `maxResults` and `nextToken`; returns it with what to add to the answer."""
+def page(items: Sequence[T], request: dict[str, Any], *, default: int = PAGE_LIMIT) -> tuple[list[T], dict[str, str]]:
+    """Return the page of `maxResults` and `nextToken`, and the `nextToken` of the answer."""
     size = request.get("maxResults", default)
-    if not 1 <= size <= PAGE_MOST:
-        raise not_well_formed(f"maxResults must be between 1 and {PAGE_MOST}.")
+    if not 1 <= size <= PAGE_LIMIT:
+        raise not_well_formed(f"maxResults must be between 1 and {PAGE_LIMIT}.")
     try:
         start = int(base64.urlsafe_b64decode(request["nextToken"])) if "nextToken" in request else 0
     except (ValueError, binascii.Error) as error:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where the local ECS takes its time from; two clocks that a test can move."""
+"""The clock of the local ECS, and two clocks that a test can advance."""
 
 import asyncio
 import contextlib
@@ -7,37 +7,37 @@ import time
 from typing import Protocol
 
 
-class Clock(Protocol):
-    """Seconds since the epoch, and a sleep that an event cuts short."""
+class EcsClock(Protocol):
+    """Seconds since the epoch, and a sleep that an event ends."""
 
     def now(self) -> float:
         """Return seconds since the epoch."""
         ...
 
-    async def wait_until(self, at: float | None, wake: asyncio.Event) -> None:
-        """Wait for the time `at` (None: for ever) or for `wake`, whichever comes first."""
+    async def wait_until(self, at: float | None, changed: asyncio.Event) -> None:
+        """Wait for the time `at` (None: for ever) or for `changed`, until the first of them."""
         ...
 
 
-class SystemClock:
-    """The machine's clock."""
+class RealClock:
+    """The system clock."""
 
     def now(self) -> float:
         """Return seconds since the epoch."""
         return time.time()
 
-    async def wait_until(self, at: float | None, wake: asyncio.Event) -> None:
-        """Wait for the time `at` (None: for ever) or for `wake`."""
+    async def wait_until(self, at: float | None, changed: asyncio.Event) -> None:
+        """Wait for the time `at` (None: for ever) or for `changed`."""
         timeout = None if at is None else max(0.0, at - self.now())
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout):
-                await wake.wait()
+                await changed.wait()
 
 
-class ShiftedClock(SystemClock):
-    """The machine's clock, which can be put forward: two hours pass at once, real processes go on in real time.
+class ShiftedClock(RealClock):
+    """The system clock with an offset: time can advance by hours at once, while processes run in real time.
 
-    `move` belongs to the event loop the waiters run in.
+    Call `move` in the event loop of the waiting tasks.
     """
 
     def __init__(self) -> None:
@@ -49,32 +49,32 @@ class ShiftedClock(SystemClock):
         return super().now() + self._ahead
 
     def move(self, seconds: float) -> None:
-        """Put the clock forward."""
+        """Advance the clock."""
         self._ahead += seconds
         for event in self._waiting:
             event.set()
 
-    async def wait_until(self, at: float | None, wake: asyncio.Event) -> None:
-        """Wait for the time `at`, for `wake`, or for the clock to be moved."""
-        self._waiting.add(wake)
+    async def wait_until(self, at: float | None, changed: asyncio.Event) -> None:
+        """Wait for the time `at`, for `changed`, or until the clock is advanced."""
+        self._waiting.add(changed)
         try:
-            await super().wait_until(at, wake)
+            await super().wait_until(at, changed)
         finally:
-            self._waiting.discard(wake)
+            self._waiting.discard(changed)
 
 
 class ManualClock(ShiftedClock):
-    """A clock that stands still until it is moved."""
+    """A clock that advances only by `move`."""
 
     def __init__(self, start: float = 1_760_000_000.0) -> None:
         super().__init__()
         self._start = start
 
     def now(self) -> float:
-        """Return where the clock was put."""
+        """Return the current time of this clock."""
         return self._start + self._ahead
 
-    async def wait_until(self, at: float | None, wake: asyncio.Event) -> None:
-        """Wait for `wake` or for the clock to be moved; returns at once when `at` has come."""
+    async def wait_until(self, at: float | None, changed: asyncio.Event) -> None:
+        """Wait for `changed` or until the clock is advanced. Returns at once if `at` has passed."""
         if at is None or at > self.now():
-            await super().wait_until(None, wake)
+            await super().wait_until(None, changed)

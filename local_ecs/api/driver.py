@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Between the pure model and running tasks: time drives the model, its effects drive the runner, events come back.
+"""Connects the pure model with the task runner: advances the model, executes its effects, and reports events to it.
 
-Everything here happens in one event loop, so no lock is needed; only the runner's calls are awaited.
+All code runs in one event loop, so no lock is needed. Only the runner's calls are awaited.
 """
 
 import asyncio
@@ -11,10 +11,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from local_ecs.api import shapes
-from local_ecs.api.clock import Clock
+from local_ecs.api.clock import EcsClock
 from local_ecs.api.journal import Journal
-from local_ecs.api.settings import Addresses, TargetRegistry
-from local_ecs.model import Ecs, Effect, LaunchTask, StopTask, Task
+from local_ecs.api.settings import AddressPool, TargetRegistry
+from local_ecs.model import EcsModel, EcsTask, Effect, LaunchTask, StopTask
 from local_ecs.runtime.api import ContainerState, TaskEvent, TaskHealth, TaskRunner, TaskRunning, TaskStopped, TaskToRun
 
 logger = logging.getLogger(__name__)
@@ -22,8 +22,8 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class TaskView:
-    """What the model does not know of a launched task."""
+class LaunchedTask:
+    """The data of a launched task that the model does not have."""
 
     address: str
     token: str
@@ -32,15 +32,15 @@ class TaskView:
 
 
 class Driver:
-    """Runs a model in a world of processes."""
+    """Runs the tasks of a model with a task runner."""
 
     def __init__(
         self,
-        model: Ecs,
+        model: EcsModel,
         runner: TaskRunner,
         *,
-        clock: Clock,
-        addresses: Addresses,
+        clock: EcsClock,
+        addresses: AddressPool,
         targets: TargetRegistry,
         journal: Journal,
         ecs_environment: Callable[[str], Mapping[str, str]],
@@ -54,50 +54,50 @@ class Driver:
         self._targets = targets
         self._ecs_environment = ecs_environment
         self.save = save
-        self._views: dict[str, TaskView] = {}
+        self._launched: dict[str, LaunchedTask] = {}
         self._effects: list[Effect] = []
-        self._wake = asyncio.Event()
-        self._said: dict[str, str] = {}  # service ARN -> id of its newest event in the journal
+        self._changed = asyncio.Event()
+        self._last_events: dict[str, str] = {}  # service ARN -> id of its newest event in the journal
         self._closing = False
-        self._obeying = False
+        self._executing = False
 
     # --- the loop ---------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Drive until cancelled."""
+        """Run until cancelled."""
         while True:
-            self._wake.clear()
-            self._obeying = True
+            self._changed.clear()
+            self._executing = True
             self._advance()
-            await self._obey()
+            await self._execute_effects()
             self.save()
-            self._obeying = False
-            await self._clock.wait_until(self.model.next_due(), self._wake)
+            self._executing = False
+            await self._clock.wait_until(self.model.next_due(), self._changed)
 
     @property
     def busy(self) -> bool:
-        """Whether something was asked for that the loop has not yet seen to."""
-        return self._wake.is_set() or bool(self._effects) or self._obeying
+        """Whether the loop has pending work."""
+        return self._changed.is_set() or bool(self._effects) or self._executing
 
     async def close(self) -> None:
-        """Stop all tasks; the model is left as it is, for the services shall run again after the next start."""
+        """Stop all tasks. The model does not change, so the services run again after the next start."""
         self._closing = True
         await self._runner.close()
 
-    def act(self, verb: Callable[[], T]) -> T:
-        """Do something with the model now, and let the loop see to its consequences."""
+    def act(self, operation: Callable[[], T]) -> T:
+        """Execute an operation on the model now. The loop then executes its effects."""
         self._advance()
         try:
-            return verb()
+            return operation()
         finally:
-            self._wake.set()
+            self._changed.set()
 
     def _advance(self) -> None:
         if not self._closing:
             self._effects += self.model.advance(self._clock.now())
             self._note_service_events()
 
-    async def _obey(self) -> None:
+    async def _execute_effects(self) -> None:
         while self._effects and not self._closing:
             effect = self._effects.pop(0)
             try:
@@ -105,27 +105,27 @@ class Driver:
                     await self._launch(effect.task)
                 else:
                     await self._stop(effect)
-            except Exception as error:  # one task that cannot be started must not end the whole ECS
+            except Exception as error:  # a task that cannot start must not stop the local ECS
                 logger.exception("task %s", effect.task.arn)
                 self.model.task_stopped(effect.task.arn, "TaskFailedToStart", f"ResourceInitializationError: {error}")
 
     # --- effects ----------------------------------------------------------------------------------------------
 
-    async def _launch(self, task: Task) -> None:
-        self._forget_old_views()
-        view = TaskView(self._addresses.acquire(task.id), f"{task.id}-{task.id[-10:]}")
-        self._views[task.arn] = view
-        self.journal.add("TaskStarted", task=task.arn, group=task.group, address=view.address)
+    async def _launch(self, task: EcsTask) -> None:
+        self._remove_old_tasks()
+        launched = LaunchedTask(self._addresses.acquire(task.id), f"{task.id}-{task.id[-10:]}")
+        self._launched[task.arn] = launched
+        self.journal.add("TaskStarted", task=task.arn, group=task.group, address=launched.address)
         definition = self.model.task_definitions.get(task.task_definition_arn)
         await self._runner.start(
             TaskToRun(
                 task_arn=task.arn,
                 task_id=task.id,
                 group=task.group,
-                address=view.address,
+                address=launched.address,
                 task_definition=shapes.task_definition(definition),
                 overrides=task.overrides,
-                ecs_environment=self._ecs_environment(view.token),
+                ecs_environment=self._ecs_environment(launched.token),
             ),
             self._on_event,
         )
@@ -141,7 +141,7 @@ class Driver:
         )
         await self._runner.stop(effect.task.arn, reason=effect.reason)
 
-    # --- what the runner tells --------------------------------------------------------------------------------
+    # --- events of the runner --------------------------------------------------------------------------------
 
     def _on_event(self, event: TaskEvent) -> None:
         if self._closing:
@@ -159,12 +159,12 @@ class Driver:
                 self._leave_targets(arn)
                 self.model.task_stopped(arn, code, reason)
                 self._ended(arn, containers)
-        self._wake.set()
+        self._changed.set()
 
     def _ended(self, arn: str, containers: tuple[ContainerState, ...]) -> None:
-        view, task = self._views.get(arn), self.model.task(arn)
-        if view is not None:
-            self._views[arn] = replace(view, last_containers=containers)
+        launched, task = self._launched.get(arn), self.model.task(arn)
+        if launched is not None:
+            self._launched[arn] = replace(launched, last_containers=containers)
             self._addresses.release(arn.rpartition("/")[2])
         if task is not None:
             exits = {c.name: c.exit_code for c in containers}
@@ -177,55 +177,56 @@ class Driver:
 
     def _note_service_events(self) -> None:
         for service in self.model.services.everywhere():
-            last = self._said.get(service.arn)
+            last = self._last_events.get(service.arn)
             new = []
             for event in service.events:
                 if event.id == last:
                     break
                 new.append(event)
             if new:
-                self._said[service.arn] = new[0].id
+                self._last_events[service.arn] = new[0].id
             for event in reversed(new):
                 self.journal.add("ServiceEvent", service=service.name, message=event.message)
 
     # --- load balancers ---------------------------------------------------------------------------------------
 
     def _join_targets(self, arn: str) -> None:
-        task, view = self.model.task(arn), self._views.get(arn)
-        if task is None or view is None or view.targets or task.stopping:
+        task, launched = self.model.task(arn), self._launched.get(arn)
+        if task is None or launched is None or launched.targets or task.stopping:
             return
         balancers = [b for b in task.details.get("loadBalancers", ()) if "targetGroupArn" in b]
         targets = tuple((b["targetGroupArn"], int(b["containerPort"])) for b in balancers)
-        self._views[arn] = replace(view, targets=targets)
+        self._launched[arn] = replace(launched, targets=targets)
         for group, port in targets:
-            self._targets.register(group, view.address, port)
+            self._targets.register(group, launched.address, port)
 
     def _leave_targets(self, arn: str) -> None:
-        view = self._views.get(arn)
-        if view is None:
+        launched = self._launched.get(arn)
+        if launched is None:
             return
-        self._views[arn] = replace(view, targets=())
-        for group, port in view.targets:
-            self._targets.deregister(group, view.address, port)
+        self._launched[arn] = replace(launched, targets=())
+        for group, port in launched.targets:
+            self._targets.deregister(group, launched.address, port)
 
-    # --- views ------------------------------------------------------------------------------------------------
+    # --- launched tasks
+    # ------------------------------------------------------------------------------------------------
 
-    def task_of_token(self, token: str) -> Task | None:
-        """Find the task a token of the metadata or agent endpoint was given to, while it is not stopped."""
-        arn = next((a for a, v in self._views.items() if v.token == token), None)
+    def task_of_token(self, token: str) -> EcsTask | None:
+        """Find the running task that has this token in its metadata and agent endpoints."""
+        arn = next((a for a, v in self._launched.items() if v.token == token), None)
         task = self.model.task(arn) if arn is not None else None
         return task if task is not None and task.stopped_at is None else None
 
     def address(self, arn: str) -> str | None:
-        """Return a task's address, once it was launched."""
-        view = self._views.get(arn)
-        return view.address if view else None
+        """Return the address of a launched task."""
+        launched = self._launched.get(arn)
+        return launched.address if launched else None
 
     def containers(self, arn: str) -> tuple[ContainerState, ...]:
-        """Return a task's containers as they are, or were at its end."""
-        view = self._views.get(arn)
-        return self._runner.containers(arn) or (view.last_containers if view else ())
+        """Return the current or last states of a task's containers."""
+        launched = self._launched.get(arn)
+        return self._runner.containers(arn) or (launched.last_containers if launched else ())
 
-    def _forget_old_views(self) -> None:
-        for arn in [a for a in self._views if self.model.task(a) is None]:
-            del self._views[arn]
+    def _remove_old_tasks(self) -> None:
+        for arn in [a for a in self._launched if self.model.task(a) is None]:
+            del self._launched[arn]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Failures on demand for the demo and for tests: each is one that AWS shows in real life."""
+"""Failures on demand, for the demo and for tests. All of them happen in AWS."""
 
 from local_ecs.api.agent_endpoint import AgentEndpoint
 from local_ecs.api.driver import Driver
@@ -15,11 +15,11 @@ class LocalFaults:
         self._agent = agent
 
     def fail_launches(self, name: str, number: int) -> None:
-        """Let the next launches of a service or family fail before a container starts."""
+        """Make the next launches of a service or family fail before a container starts."""
         self._driver.act(lambda: self._driver.model.faults.fail_launches(name, number))
 
     def hold_launches(self, name: str, *, held: bool = True) -> None:
-        """Leave new tasks of a service or family PENDING, until called with `held=False`."""
+        """Keep new tasks of a service or family PENDING until the call with `held=False`."""
         self._driver.act(lambda: self._driver.model.faults.hold_launches(name, held=held))
 
     def ignore_updates(self, service: str, number: int = 1) -> None:
@@ -35,5 +35,5 @@ class LocalFaults:
         self._throttle.refuse(operation, number)
 
     def agent_outage(self, *, out: bool = True) -> None:
-        """Let every task's agent endpoint answer 500, until called with `out=False`."""
+        """Make every agent endpoint answer 500 until the call with `out=False`."""
         self._agent.outage = out

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What happened, in order and bounded: the demo and `openmwaa local status` read it."""
+"""A bounded journal of events, for the demo and `openmwaa local status`."""
 
 import logging
 from collections import deque
@@ -14,11 +14,11 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Entry:
-    """One thing that happened; `at` is seconds since the epoch.
+    """One event; `at` is in seconds since the epoch.
 
     Kinds: the changing API operations by their names (`UpdateService`: service, desired_before, desired, deployed,
-    applied, who), `Protection` (task, group, enabled, until, refused, by), `TaskStarted`, `TaskRunning`, `TaskHealth`,
-    `TaskStopping`, `TaskStopped`, `ServiceEvent`, `Throttled`.
+    applied, caller), `Protection` (task, group, enabled, until, refused, by), `TaskStarted`, `TaskRunning`,
+    `TaskHealth`, `TaskStopping`, `TaskStopped`, `ServiceEvent`, `Throttled`.
     """
 
     at: float
@@ -27,7 +27,7 @@ class Entry:
 
 
 class Journal:
-    """The last entries, and those who want to hear of each at once."""
+    """The last entries, and listeners for new ones."""
 
     def __init__(self, now: Callable[[], float], *, length: int) -> None:
         self._now = now
@@ -35,29 +35,29 @@ class Journal:
         self._listeners: list[Callable[[Entry], None]] = []
 
     def add(self, kind: str, /, **detail: Any) -> None:
-        """Add an entry; its time is now."""
+        """Add an entry with the current time."""
         entry = Entry(self._now(), kind, detail)
         self._entries.append(entry)
         for listener in self._listeners:
             listener(entry)
 
     def listen(self, listener: Callable[[Entry], None]) -> None:
-        """Call `listener` with every entry from now on."""
+        """Call `listener` with every new entry."""
         self._listeners.append(listener)
 
     def entries(self, *kinds: str) -> list[Entry]:
-        """Return the entries that are kept, oldest first, of the given kinds or of all."""
+        """Return the stored entries of these kinds or of all, oldest first."""
         return [e for e in self._entries if not kinds or e.kind in kinds]
 
 
 class EventLog:
-    """Appends a line to a file for every service event."""
+    """Appends every service event to a file."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
 
     def __call__(self, entry: Entry) -> None:
-        """Write the entry if it is a service event; a full disk must not stop ECS."""
+        """Write the entry if it is a service event. A full disk must not stop the local ECS."""
         if entry.kind != "ServiceEvent":
             return
         at = datetime.fromtimestamp(entry.at, UTC).isoformat(timespec="milliseconds")

@@ -1,17 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`LocalEcs`: an ECS endpoint on this machine that runs tasks as real processes."""
+"""`LocalEcs`: a local ECS endpoint that runs tasks as processes."""
 
 import asyncio
 import random
-from pathlib import Path
 from typing import Any
 
 from aiohttp import web
 
 from local_ecs.api.agent_endpoint import AgentEndpoint
-from local_ecs.api.application_autoscaling import ApplicationAutoScaling
 from local_ecs.api.backend import Backend
-from local_ecs.api.clock import Clock, SystemClock
+from local_ecs.api.clock import EcsClock, RealClock
 from local_ecs.api.driver import Driver
 from local_ecs.api.faults import LocalFaults
 from local_ecs.api.journal import EventLog, Journal
@@ -20,31 +18,31 @@ from local_ecs.api.operations_services import ServiceOperations
 from local_ecs.api.operations_tasks import ProtectionOperations, TaskOperations, rfc3339
 from local_ecs.api.protocol import Handlers
 from local_ecs.api.server import ApiEndpoint, application
-from local_ecs.api.settings import Addresses, BlockAddresses, LocalEcsSettings, NoTargets, TargetRegistry
+from local_ecs.api.settings import AddressPool, BlockAddresses, LocalEcsSettings, NoTargets, TargetRegistry
 from local_ecs.api.state_file import StateFile
 from local_ecs.api.throttle import Throttle
-from local_ecs.model import Ecs, RandomIds, Service, Settings, Task
+from local_ecs.model import EcsModel, EcsService, EcsSettings, EcsTask, RandomIds
 from local_ecs.runtime.api import TaskRunner
 
 EVENTS_SHOWN = 5
 
 
 class LocalEcs:
-    """An ECS for one environment; all calls belong to the event loop that called `start`."""
+    """The ECS of one environment. Make all calls in the event loop that called `start`."""
 
     def __init__(
         self,
         settings: LocalEcsSettings,
         *,
         runner: TaskRunner,
-        addresses: Addresses | None = None,
+        addresses: AddressPool | None = None,
         targets: TargetRegistry | None = None,
-        clock: Clock | None = None,
+        clock: EcsClock | None = None,
         generator: random.Random | None = None,
     ) -> None:
         self.settings = settings
-        clock = clock or SystemClock()
-        numbers = Settings(
+        clock = clock or RealClock()
+        model_settings = EcsSettings(
             region=settings.region,
             account=settings.account,
             zones=(f"{settings.region}a", f"{settings.region}b"),
@@ -52,13 +50,11 @@ class LocalEcs:
             pending_s=settings.pending_s,
             backoff_first_s=settings.backoff_first_s,
         )
-        self.model = Ecs(numbers, now=clock.now(), ids=RandomIds(generator or random.SystemRandom()))
+        self.model = EcsModel(model_settings, now=clock.now(), ids=RandomIds(generator or random.SystemRandom()))
         self.journal = Journal(clock.now, length=settings.journal_length)
         if settings.event_log is not None:
             self.journal.listen(EventLog(settings.event_log))
-        self.autoscaling = ApplicationAutoScaling(self.model, self.journal, clock.now)
         self._state_file = StateFile(settings.state_file)
-        self._autoscaling_file = StateFile(_beside(settings.state_file))
         self.driver = Driver(
             self.model,
             runner,
@@ -67,14 +63,14 @@ class LocalEcs:
             targets=targets or NoTargets(),
             journal=self.journal,
             ecs_environment=self._ecs_environment,
-            save=self._save,
+            save=lambda: self._state_file.save(self.model),
         )
         self._throttle = Throttle(clock.now, enabled=settings.throttling)
         backend = Backend(self.driver, self.journal)
         self._protection = ProtectionOperations(backend)
         self._agent = AgentEndpoint(backend, self._protection, self._throttle)
         self.faults = LocalFaults(self.driver, self._throttle, self._agent)
-        self._api = ApiEndpoint(self.driver, self._handlers(backend), self.autoscaling.handlers, self._throttle)
+        self._api = ApiEndpoint(self.driver, self._handlers(backend), self._throttle)
         self._port = settings.port
         self._web: web.AppRunner | None = None
         self._drive: asyncio.Task[None] | None = None
@@ -85,12 +81,11 @@ class LocalEcs:
         return f"http://{self.settings.host}:{self._port}"
 
     async def start(self) -> None:
-        """Restore the state, listen, and launch what the services want.
+        """Restore the state, listen, and launch the tasks of the services.
 
-        Raises StateFileError for a state file that cannot be read and OSError when the port is taken.
+        Raises StateFileError if the state file cannot be read, and OSError if the port is in use.
         """
         self._state_file.restore(self.model)
-        self._autoscaling_file.restore(self.autoscaling)
         self._web = web.AppRunner(application(self._api, self._agent.routes()), access_log=None)
         await self._web.setup()
         try:
@@ -102,7 +97,7 @@ class LocalEcs:
         self._drive = asyncio.create_task(self.driver.run(), name="ecs")
 
     async def stop(self) -> None:
-        """Stop all tasks, then the server: workers that end may still ask their agent."""
+        """Stop all tasks, then the server: workers that stop may still call their agent."""
         if self._drive is not None:
             self._drive.cancel()
             (ended,) = await asyncio.gather(self._drive, return_exceptions=True)
@@ -118,13 +113,13 @@ class LocalEcs:
 
     @property
     def fault(self) -> BaseException | None:
-        """What ended the driver, which should never end."""
+        """The error that stopped the driver; None while it runs."""
         if self._drive is None or not self._drive.done() or self._drive.cancelled():
             return None
         return self._drive.exception()
 
     def status(self) -> dict[str, Any]:
-        """Summarise services and their tasks as JSON data."""
+        """Return the services and their tasks as JSON data."""
         fault = self.fault
         return {
             "endpoint": self.endpoint,
@@ -132,7 +127,7 @@ class LocalEcs:
             "services": [self._service_status(s) for s in self.model.services.everywhere() if s.status == "ACTIVE"],
         }
 
-    def _service_status(self, service: Service) -> dict[str, Any]:
+    def _service_status(self, service: EcsService) -> dict[str, Any]:
         counts = self.model.services.counts(service)
         return {
             "name": service.name,
@@ -149,7 +144,7 @@ class LocalEcs:
             "events": [{"at": rfc3339(e.at), "message": e.message} for e in service.events[:EVENTS_SHOWN]],
         }
 
-    def _task_status(self, task: Task) -> dict[str, Any]:
+    def _task_status(self, task: EcsTask) -> dict[str, Any]:
         return {
             "id": task.id,
             "arn": task.arn,
@@ -160,10 +155,6 @@ class LocalEcs:
             "created_at": rfc3339(task.created_at),
             "protected_until": None if task.protected_until is None else rfc3339(task.protected_until),
         }
-
-    def _save(self) -> None:
-        self._state_file.save(self.model)
-        self._autoscaling_file.save(self.autoscaling)
 
     def _ecs_environment(self, token: str) -> dict[str, str]:
         return {
@@ -182,11 +173,7 @@ class LocalEcs:
         }
 
 
-def _beside(state_file: Path | None) -> Path | None:
-    return state_file and state_file.with_name(f"{state_file.stem}-autoscaling.json")
-
-
-def _capacity(service: Service) -> str:
+def _capacity(service: EcsService) -> str:
     strategy = service.template.get("capacityProviderStrategy") or ()
-    providers = [str(each["capacityProvider"]) for each in strategy]
+    providers = [str(item["capacityProvider"]) for item in strategy]
     return ", ".join(providers) or str(service.template.get("launchType", "EC2"))

@@ -34,18 +34,15 @@ class ClusterOperations:
         """Create a cluster."""
         details = {k: v for k, v in request.items() if k not in {"clusterName", "tags"}}
         tags = shapes.tag_map(request.get("tags", ()))
-        made = self._model.clusters.create(request.get("clusterName", "default"), details=details, tags=tags)
-        self._backend.journal.add("CreateCluster", cluster=made.name, who=caller.name)
-        return {"cluster": shapes.cluster(self._model, made, tags=True)}
+        created = self._model.clusters.create(request.get("clusterName", "default"), details=details, tags=tags)
+        self._backend.journal.add("CreateCluster", cluster=created.name, caller=caller.name)
+        return {"cluster": shapes.cluster(self._model, created, tags=True)}
 
     def describe(self, request: Json, _caller: Caller) -> Json:
         """Describe clusters."""
         found, failures = self._model.clusters.describe(request.get("clusters", ()))
         tags = "TAGS" in request.get("include", ())
-        return {
-            "clusters": [shapes.cluster(self._model, c, tags=tags) for c in found],
-            "failures": [shapes.failure(f) for f in failures],
-        }
+        return shapes.found("clusters", (shapes.cluster(self._model, c, tags=tags) for c in found), failures)
 
     def list(self, request: Json, _caller: Caller) -> Json:
         """List ACTIVE clusters."""
@@ -63,14 +60,14 @@ class ClusterOperations:
     def _change(self, operation: str, request: Json, caller: Caller) -> Json:
         patch = {k: v for k, v in request.items() if k != "cluster"}
         changed = self._model.clusters.update(request["cluster"], patch)
-        self._backend.journal.add(operation, cluster=changed.name, who=caller.name)
+        self._backend.journal.add(operation, cluster=changed.name, caller=caller.name)
         return {"cluster": shapes.cluster(self._model, changed, tags=True)}
 
     def delete(self, request: Json, caller: Caller) -> Json:
         """Delete an empty cluster."""
-        gone = self._model.clusters.delete(request["cluster"])
-        self._backend.journal.add("DeleteCluster", cluster=gone.name, who=caller.name)
-        return {"cluster": shapes.cluster(self._model, gone, tags=True)}
+        deleted = self._model.clusters.delete(request["cluster"])
+        self._backend.journal.add("DeleteCluster", cluster=deleted.name, caller=caller.name)
+        return {"cluster": shapes.cluster(self._model, deleted, tags=True)}
 
 
 class TaskDefinitionOperations:
@@ -94,10 +91,10 @@ class TaskDefinitionOperations:
         """Register a revision."""
         details = {k: v for k, v in request.items() if k not in {"family", "tags"}}
         tags = shapes.tag_map(request.get("tags", ()))
-        made = self._model.task_definitions.register(request["family"], details, tags=tags)
-        name = f"{made.family}:{made.revision}"
-        self._backend.journal.add("RegisterTaskDefinition", task_definition=name, who=caller.name)
-        return {"taskDefinition": shapes.task_definition(made), "tags": shapes.tag_list(made.tags)}
+        created = self._model.task_definitions.register(request["family"], details, tags=tags)
+        name = f"{created.family}:{created.revision}"
+        self._backend.journal.add("RegisterTaskDefinition", task_definition=name, caller=caller.name)
+        return {"taskDefinition": shapes.task_definition(created), "tags": shapes.tag_list(created.tags)}
 
     def describe(self, request: Json, _caller: Caller) -> Json:
         """Describe a revision."""
@@ -107,10 +104,10 @@ class TaskDefinitionOperations:
 
     def deregister(self, request: Json, caller: Caller) -> Json:
         """Make a revision INACTIVE."""
-        gone = self._model.task_definitions.deregister(request["taskDefinition"])
-        name = f"{gone.family}:{gone.revision}"
-        self._backend.journal.add("DeregisterTaskDefinition", task_definition=name, who=caller.name)
-        return {"taskDefinition": shapes.task_definition(gone)}
+        deleted = self._model.task_definitions.deregister(request["taskDefinition"])
+        name = f"{deleted.family}:{deleted.revision}"
+        self._backend.journal.add("DeregisterTaskDefinition", task_definition=name, caller=caller.name)
+        return {"taskDefinition": shapes.task_definition(deleted)}
 
     def list(self, request: Json, _caller: Caller) -> Json:
         """List revisions by family name and revision."""

@@ -8,7 +8,7 @@ from local_ecs.api import shapes
 from local_ecs.api.backend import Backend, page
 from local_ecs.api.errors import not_well_formed
 from local_ecs.api.protocol import Caller, Handlers
-from local_ecs.model import CircuitBreaker, EcsError, Service
+from local_ecs.model import CircuitBreaker, EcsError, EcsService
 
 Json = dict[str, Any]
 LIST_DEFAULT = 10
@@ -34,14 +34,14 @@ class ServiceOperations:
         }
 
     def create(self, request: Json, caller: Caller) -> Json:
-        """Create a service; a repeated call with the same clientToken returns the first one's."""
-        again = self._repeated(request)
-        if again is not None:
-            return {"service": shapes.service(self._model, again, tags=True)}
+        """Create a service. A repeated call with the same clientToken returns the existing service."""
+        existing = self._repeated(request)
+        if existing is not None:
+            return {"service": shapes.service(self._model, existing, tags=True)}
         if "taskDefinition" not in request:
             raise not_well_formed("TaskDefinition can not be blank.")
         _check_supported(request)
-        made = self._model.services.create(
+        created = self._model.services.create(
             request["serviceName"],
             cluster=request.get("cluster"),
             task_definition=request["taskDefinition"],
@@ -51,9 +51,11 @@ class ServiceOperations:
             tags=shapes.tag_map(request.get("tags", ())),
             **_percentages(request),
         )
-        self._tokens[made.arn] = request.get("clientToken", "")
-        self._backend.journal.add("CreateService", service=made.name, desired=made.desired_count, who=caller.name)
-        return {"service": shapes.service(self._model, made, tags=True)}
+        self._tokens[created.arn] = request.get("clientToken", "")
+        self._backend.journal.add(
+            "CreateService", service=created.name, desired=created.desired_count, caller=caller.name
+        )
+        return {"service": shapes.service(self._model, created, tags=True)}
 
     def update(self, request: Json, caller: Caller) -> Json:
         """Change a service."""
@@ -77,7 +79,7 @@ class ServiceOperations:
             deployed=after.primary.id != before.primary.id,
             applied=self._model.services.get(after.name, cluster=after.cluster_arn).desired_count
             == after.desired_count,
-            who=caller.name,
+            caller=caller.name,
         )
         return {"service": shapes.service(self._model, after, tags=True)}
 
@@ -85,10 +87,7 @@ class ServiceOperations:
         """Describe up to 10 services."""
         found, failures = self._model.services.describe(request["services"], cluster=request.get("cluster"))
         tags = "TAGS" in request.get("include", ())
-        return {
-            "services": [shapes.service(self._model, s, tags=tags) for s in found],
-            "failures": [shapes.failure(f) for f in failures],
-        }
+        return shapes.found("services", (shapes.service(self._model, s, tags=tags) for s in found), failures)
 
     def list(self, request: Json, _caller: Caller) -> Json:
         """List a cluster's ACTIVE services."""
@@ -98,21 +97,21 @@ class ServiceOperations:
 
     def delete(self, request: Json, caller: Caller) -> Json:
         """Delete a service."""
-        gone = self._model.services.delete(
+        deleted = self._model.services.delete(
             request["service"], cluster=request.get("cluster"), force=request.get("force", False)
         )
-        self._backend.journal.add("DeleteService", service=gone.name, who=caller.name)
-        return {"service": shapes.service(self._model, gone, tags=True)}
+        self._backend.journal.add("DeleteService", service=deleted.name, caller=caller.name)
+        return {"service": shapes.service(self._model, deleted, tags=True)}
 
     def _template(self, request: Json) -> Json:
-        """Take from a request what makes a deployment; without any choice the cluster's default strategy counts."""
+        """Return the fields of a deployment from a request, with the cluster's default strategy if none is given."""
         template = {k: request[k] for k in shapes.TEMPLATE if request.get(k)}
         if "launchType" not in template and "capacityProviderStrategy" not in template:
             default = self._model.clusters.get(request.get("cluster")).details.get("defaultCapacityProviderStrategy")
             template |= {"capacityProviderStrategy": default} if default else {}
         return template
 
-    def _repeated(self, request: Json) -> Service | None:
+    def _repeated(self, request: Json) -> EcsService | None:
         try:
             existing = self._model.services.get(request["serviceName"], cluster=request.get("cluster"))
         except EcsError:
@@ -122,13 +121,13 @@ class ServiceOperations:
 
 
 def _check_supported(request: Json) -> None:
-    """Refuse what this ECS would otherwise silently do differently."""
+    """Refuse requests that the local ECS would execute differently from AWS."""
     if request.get("schedulingStrategy", "REPLICA") != "REPLICA":
-        raise not_well_formed("The local ECS runs REPLICA services only.")
+        raise not_well_formed("The local ECS supports REPLICA services only.")
     if request.get("deploymentController", {}).get("type", "ECS") != "ECS":
-        raise not_well_formed("The local ECS has the deployment controller ECS only.")
+        raise not_well_formed("The local ECS supports the deployment controller ECS only.")
     if request.get("deploymentConfiguration", {}).get("strategy", "ROLLING") != "ROLLING":
-        raise not_well_formed("The local ECS has ROLLING deployments only.")
+        raise not_well_formed("The local ECS supports ROLLING deployments only.")
     if request.get("launchType") and request.get("capacityProviderStrategy"):
         raise not_well_formed("Specifying both a launch type and capacity provider strategy is not supported.")
 
@@ -137,16 +136,16 @@ def _details(request: Json) -> Json:
     return {k: request[k] for k in shapes.DETAILS if k in request}
 
 
-def _percentages(request: Json, before: Service | None = None) -> Json:
-    """Read a deployment configuration into the model's own fields."""
-    given = request.get("deploymentConfiguration", {})
+def _percentages(request: Json, before: EcsService | None = None) -> Json:
+    """Convert a deployment configuration to fields of the model."""
+    configuration = request.get("deploymentConfiguration", {})
     fields: Json = {}
-    if "minimumHealthyPercent" in given:
-        fields["minimum_healthy_percent"] = given["minimumHealthyPercent"]
-    if "maximumPercent" in given:
-        fields["maximum_percent"] = given["maximumPercent"]
-    if "deploymentCircuitBreaker" in given:
-        breaker = given["deploymentCircuitBreaker"]
+    if "minimumHealthyPercent" in configuration:
+        fields["minimum_healthy_percent"] = configuration["minimumHealthyPercent"]
+    if "maximumPercent" in configuration:
+        fields["maximum_percent"] = configuration["maximumPercent"]
+    if "deploymentCircuitBreaker" in configuration:
+        breaker = configuration["deploymentCircuitBreaker"]
         fields["circuit_breaker"] = CircuitBreaker(breaker["enable"], breaker["rollback"])
     minimum = fields.get("minimum_healthy_percent", before.minimum_healthy_percent if before else 100)
     maximum = fields.get("maximum_percent", before.maximum_percent if before else 200)
@@ -156,7 +155,7 @@ def _percentages(request: Json, before: Service | None = None) -> Json:
 
 
 def _template_patch(before: Mapping[str, Any], request: Json) -> Json:
-    """Take from a request what it changes of a deployment; an empty list for what is not there changes nothing."""
+    """Return the changes of a deployment. An empty list for a missing field is no change."""
     patch = {k: request[k] for k in shapes.TEMPLATE if k in request and (request[k] or k in before)}
     if patch.get("capacityProviderStrategy") and "launchType" in before:
         patch["launchType"] = None

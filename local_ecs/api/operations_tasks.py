@@ -7,7 +7,7 @@ from typing import Any
 from local_ecs.api import shapes
 from local_ecs.api.backend import Backend, page
 from local_ecs.api.protocol import Caller, Handlers
-from local_ecs.model import Failure, Task
+from local_ecs.model import EcsFailure, EcsTask
 
 Json = dict[str, Any]
 RUN_DETAILS = ("capacityProviderStrategy", "launchType", "networkConfiguration", "platformVersion")
@@ -42,13 +42,13 @@ class TaskOperations:
             details={k: request[k] for k in RUN_DETAILS if request.get(k)},
             tags=shapes.tag_map(request.get("tags", ())),
         )
-        self._backend.journal.add("RunTask", tasks=[t.arn for t in tasks], who=caller.name)
+        self._backend.journal.add("RunTask", tasks=[t.arn for t in tasks], caller=caller.name)
         return {"tasks": [self._backend.task(t, tags=True) for t in tasks], "failures": []}
 
     def stop(self, request: Json, caller: Caller) -> Json:
         """Stop a task, protected or not."""
         task = self._model.tasks.stop(request["task"], cluster=request.get("cluster"), reason=request.get("reason"))
-        self._backend.journal.add("StopTask", task=task.arn, group=task.group, who=caller.name)
+        self._backend.journal.add("StopTask", task=task.arn, group=task.group, caller=caller.name)
         return {"task": self._backend.task(task)}
 
     def list(self, request: Json, _caller: Caller) -> Json:
@@ -67,10 +67,7 @@ class TaskOperations:
         """Describe up to 100 tasks."""
         found, failures = self._model.tasks.describe(request["tasks"], cluster=request.get("cluster"))
         tags = "TAGS" in request.get("include", ())
-        return {
-            "tasks": [self._backend.task(t, tags=tags) for t in found],
-            "failures": [shapes.failure(f) for f in failures],
-        }
+        return shapes.found("tasks", (self._backend.task(t, tags=tags) for t in found), failures)
 
 
 class ProtectionOperations:
@@ -88,7 +85,7 @@ class ProtectionOperations:
     def get(self, request: Json, _caller: Caller) -> Json:
         """Read the protection of tasks."""
         found, failures = self._model.protection.get(request.get("tasks", ()), cluster=request["cluster"])
-        return {"protectedTasks": [_protected(t) for t in found], "failures": [shapes.failure(f) for f in failures]}
+        return shapes.found("protectedTasks", map(_protected, found), failures)
 
     def update(self, request: Json, caller: Caller) -> Json:
         """Set, renew or clear the protection of tasks."""
@@ -99,33 +96,28 @@ class ProtectionOperations:
             minutes=request.get("expiresInMinutes"),
             by=caller.name,
         )
-        return {"protectedTasks": [_protected(t) for t in done], "failures": [shapes.failure(f) for f in failures]}
+        return shapes.found("protectedTasks", map(_protected, done), failures)
 
     def change(
         self, tasks: list[str], *, cluster: str, enabled: bool, minutes: int | None, by: str
-    ) -> tuple[list[Task], list[Failure]]:
-        """Change protection and note every task's outcome in the journal."""
+    ) -> tuple[list[EcsTask], list[EcsFailure]]:
+        """Change the protection and add the result of every task to the journal."""
         done, failures = self._model.protection.update(tasks, enabled=enabled, minutes=minutes, cluster=cluster)
-        journal = self._backend.journal
-        for task in done:
-            until = task.protected_until
-            journal.add(
-                "Protection", task=task.arn, group=task.group, enabled=enabled, until=until, refused=None, by=by
-            )
-        for failure in failures:
-            known = self._model.task(failure.arn)
-            group = known.group if known else ""
-            journal.add(
-                "Protection", task=failure.arn, group=group, enabled=enabled, until=None, refused=failure.reason, by=by
+        changed = [(task.arn, task.protected_until, None) for task in done]
+        for arn, until, refused in (*changed, *((failure.arn, None, failure.reason) for failure in failures)):
+            task = self._model.task(arn)
+            group = task.group if task else ""
+            self._backend.journal.add(
+                "Protection", task=arn, group=group, enabled=enabled, until=until, refused=refused, by=by
             )
         return done, failures
 
 
-def _protected(task: Task) -> Json:
+def _protected(task: EcsTask) -> Json:
     shape: Json = {"taskArn": task.arn, "protectionEnabled": task.protected_until is not None}
     return shape | ({} if task.protected_until is None else {"expirationDate": task.protected_until})
 
 
 def rfc3339(at: float) -> str:
-    """Return a time as the agent writes it: UTC, whole seconds, rounded down so that no one trusts it too long."""
+    """Return a time in the agent's format: UTC, whole seconds, rounded down so that it is never too late."""
     return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

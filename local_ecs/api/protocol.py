@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""AWS's JSON 1.1 protocol, with every request and every answer checked against botocore's model of the service."""
+"""AWS's JSON 1.1 protocol. Every request and answer is validated against botocore's model of ECS."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -15,23 +15,12 @@ from local_ecs.api.errors import AnswerNotValidError, not_well_formed, unknown_o
 from local_ecs.model import EcsError
 
 CONTENT_TYPE = "application/x-amz-json-1.1"
-
-
-@dataclass(frozen=True)
-class Api:
-    """A service by botocore's name, and what its targets begin with."""
-
-    service: str
-    target_prefix: str
-
-
-ECS = Api("ecs", "AmazonEC2ContainerServiceV20141113.")
-APPLICATION_AUTO_SCALING = Api("application-autoscaling", "AnyScaleFrontendService.")
+TARGET_PREFIX = "AmazonEC2ContainerServiceV20141113."
 
 
 @dataclass(frozen=True)
 class Caller:
-    """Who calls, as far as a User-Agent tells."""
+    """The caller, from its User-Agent."""
 
     user_agent: str = ""
 
@@ -50,17 +39,17 @@ Handlers = Mapping[str, Handler]
 
 
 @cache
-def service_model(service: str) -> ServiceModel:
-    """Load botocore's model of a service (about 0.1 s, once)."""
-    return botocore.session.get_session().get_service_model(service)
+def service_model() -> ServiceModel:
+    """Load botocore's model of ECS (about 0.1 s, once)."""
+    return botocore.session.get_session().get_service_model("ecs")
 
 
-def answer(handlers: Handlers, target: str, body: bytes, caller: Caller, api: Api = ECS) -> dict[str, Any]:
-    """Answer one request; raises EcsError for refusals and AnswerNotValidError for our own faults."""
-    name = target.removeprefix(api.target_prefix)
+def answer(handlers: Handlers, target: str, body: bytes, caller: Caller) -> dict[str, Any]:
+    """Answer one request. Raises EcsError if ECS refuses it and AnswerNotValidError for a defect of this package."""
+    name = target.removeprefix(TARGET_PREFIX)
     if name == target or name not in handlers:
         raise unknown_operation(target)
-    operation = service_model(api.service).operation_model(name)
+    operation = service_model().operation_model(name)
     request = _without_nulls(_parsed(body))
     if problems := _problems(operation.input_shape, request):
         raise not_well_formed(problems)
@@ -70,9 +59,9 @@ def answer(handlers: Handlers, target: str, body: bytes, caller: Caller, api: Ap
     return reply
 
 
-def error_body(refusal: EcsError) -> dict[str, str]:
-    """Return the body of a refusal, whose HTTP status is 400."""
-    return {"__type": refusal.code, "message": refusal.message}
+def error_body(error: EcsError) -> dict[str, str]:
+    """Return the body of an error, which is sent with HTTP status 400."""
+    return {"__type": error.code, "message": error.message}
 
 
 def _parsed(body: bytes) -> dict[str, Any]:
@@ -86,7 +75,7 @@ def _parsed(body: bytes) -> dict[str, Any]:
 
 
 def _without_nulls(value: Any) -> Any:
-    """Drop null members: in this protocol they mean absent."""
+    """Remove null members: in this protocol null means absent."""
     if isinstance(value, dict):
         return {k: _without_nulls(v) for k, v in value.items() if v is not None}
     if isinstance(value, list):
@@ -95,15 +84,15 @@ def _without_nulls(value: Any) -> Any:
 
 
 def _problems(shape: Shape | None, value: dict[str, Any]) -> str:
-    """Tell what of a request or answer does not fit its shape; empty when all does."""
-    if shape is None:  # the operation has no such shape; none of these has
+    """Return the differences between a value and its shape; empty if it matches."""
+    if shape is None:  # the operation has no shape here
         return ""
     report = ParamValidator().validate(value, shape)
     return report.generate_report() if report.has_errors() else "\n".join(_bad_enums(shape, value, ""))
 
 
 def _bad_enums(shape: Shape | None, value: Any, path: str) -> list[str]:
-    """List values outside their enums, which botocore's validator does not look at."""
+    """List values that are not in their enums. botocore's validator does not check enums."""
     match shape:
         case StructureShape():
             return [p for k, v in value.items() for p in _bad_enums(shape.members[k], v, f"{path}.{k}")]
@@ -112,6 +101,6 @@ def _bad_enums(shape: Shape | None, value: Any, path: str) -> list[str]:
         case MapShape():
             return [p for k, v in value.items() for p in _bad_enums(shape.value, v, f"{path}.{k}")]
         case StringShape() if shape.enum and value not in shape.enum:
-            return [f"{path.lstrip('.')}: {value!r} is none of {', '.join(shape.enum)}"]
+            return [f"{path.lstrip('.')}: {value!r} is not one of {', '.join(shape.enum)}"]
         case _:
             return []

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a local ECS is told at its start, and what it needs from the rest of the environment."""
+"""The settings of a local ECS, and its interfaces to addresses and load balancers."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,54 +8,54 @@ from typing import Protocol
 
 @dataclass(frozen=True)
 class LocalEcsSettings:
-    """Where a local ECS listens and what it is like; durations are seconds."""
+    """The settings of a local ECS. Durations are seconds."""
 
     host: str = "127.0.0.1"
     port: int = 4670
-    """0 takes a free port, for tests."""
+    """0: a free port, for tests."""
     region: str = "us-east-1"
     account: str = "123456789012"
     state_file: Path | None = None
-    """Clusters, task definitions and services, written on change and read at start; None keeps nothing."""
+    """Clusters, task definitions and services: written after each change, read at the start. None: no file."""
     event_log: Path | None = None
-    """A line for every service event."""
+    """A file with one line for each service event."""
     provisioning_s: float = 0.5
-    """How long a task stays PROVISIONING; Fargate: 10 to 20 s."""
+    """Duration of PROVISIONING; Fargate: 10 to 20 s."""
     pending_s: float = 0.5
-    """How long it then stays PENDING before its containers start; Fargate: 10 to 60 s."""
+    """Duration of PENDING before the containers start; Fargate: 10 to 60 s."""
     backoff_first_s: float = 2.0
-    """Pause after a task that never ran; doubles up to 15 minutes."""
+    """Pause after a task that did not reach RUNNING; doubles up to 15 minutes."""
     throttling: bool = False
-    """Whether calls over AWS's documented rates are answered with ThrottlingException."""
+    """Whether calls above AWS's documented rates get a ThrottlingException."""
     journal_length: int = 2000
 
 
-class Addresses(Protocol):
-    """Gives each task an IPv4 address of its own."""
+class AddressPool(Protocol):
+    """Assigns an IPv4 address to each task."""
 
     def acquire(self, task_id: str) -> str:
-        """Return an address no other task has."""
+        """Return an unused address."""
         ...
 
     def release(self, task_id: str) -> None:
-        """Take a task's address back; unknown tasks are ignored."""
+        """Release a task's address. Unknown tasks are ignored."""
         ...
 
 
 class TargetRegistry(Protocol):
-    """Load balancers' target groups; both calls return at once."""
+    """The target groups of load balancers. Both calls return at once."""
 
     def register(self, target_group_arn: str, address: str, port: int) -> None:
-        """Add a target: the task runs."""
+        """Add the target of a running task."""
         ...
 
     def deregister(self, target_group_arn: str, address: str, port: int) -> None:
-        """Remove a target: the task is about to be stopped, or has ended."""
+        """Remove the target of a task that stops or has ended."""
         ...
 
 
 class NoTargets:
-    """There are no load balancers."""
+    """A registry without load balancers."""
 
     def register(self, target_group_arn: str, address: str, port: int) -> None:
         """Do nothing."""
@@ -65,27 +65,27 @@ class NoTargets:
 
 
 class BlockAddresses:
-    """Addresses 127.BLOCK.1.1 to 127.BLOCK.250.250, in turn: a dead task's address rests before it is used again."""
+    """Addresses 127.BLOCK.1.1 to 127.BLOCK.250.250, in turn, so that released addresses are reused late."""
 
     SIZE = 250
 
     def __init__(self, block: int) -> None:
         self._block = block
         self._next = 0
-        self._taken: dict[str, str] = {}
+        self._in_use: dict[str, str] = {}
 
     def acquire(self, task_id: str) -> str:
-        """Return the next free address; raises RuntimeError when all 62 500 are taken."""
-        in_use = set(self._taken.values())
+        """Return the next unused address. Raises RuntimeError if all 62 500 are in use."""
+        in_use = set(self._in_use.values())
         for _ in range(self.SIZE**2):
             third, fourth = divmod(self._next, self.SIZE)
             self._next = (self._next + 1) % self.SIZE**2
             address = f"127.{self._block}.{third + 1}.{fourth + 1}"
             if address not in in_use:
-                self._taken[task_id] = address
+                self._in_use[task_id] = address
                 return address
         raise RuntimeError(f"no address is free in 127.{self._block}.0.0/16")
 
     def release(self, task_id: str) -> None:
-        """Take a task's address back."""
-        self._taken.pop(task_id, None)
+        """Release a task's address."""
+        self._in_use.pop(task_id, None)

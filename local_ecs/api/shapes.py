@@ -1,18 +1,27 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The model's records as the API shows them; what was sent comes back as it was sent.
+"""Converts the model's records to shapes of the API.
 
-Terraform compares what it sent with what it reads, so nothing is added here that AWS does not add.
+Terraform compares its request with the answer, so an answer has only fields that were sent or that AWS adds.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from local_ecs.model import Cluster, Deployment, Ecs, Failure, Service, Task, TaskDefinition, TaskStatus
+from local_ecs.model import (
+    EcsCluster,
+    EcsDeployment,
+    EcsFailure,
+    EcsModel,
+    EcsService,
+    EcsTask,
+    TaskDefinition,
+    TaskStatus,
+)
 from local_ecs.runtime.api import ContainerState
 
 Json = dict[str, Any]
 
-# What a deployment is made of: a change of any is a new deployment. The rest of a service is changed in place.
+# A change of one of these fields starts a new deployment. The other fields of a service change in place.
 TEMPLATE = (
     "capacityProviderStrategy",
     "launchType",
@@ -48,51 +57,57 @@ def tag_map(tags: Sequence[Mapping[str, str]]) -> dict[str, str]:
     return {t["key"]: t.get("value", "") for t in tags}
 
 
-def failure(one: Failure) -> Json:
-    """Return an entry of `failures`."""
-    return {"arn": one.arn, "reason": one.reason} | ({"detail": one.detail} if one.detail else {})
-
-
-def cluster(ecs: Ecs, one: Cluster, *, tags: bool) -> Json:
-    """Return the shape Cluster."""
-    counts = ecs.clusters.counts(one)
+def found(member: str, records: Iterable[Json], failures: Iterable[EcsFailure]) -> Json:
+    """Return an answer with the found records as `member` and the failures."""
     return {
-        "clusterArn": one.arn,
-        "clusterName": one.name,
-        "status": one.status,
+        member: list(records),
+        "failures": [
+            {"arn": failure.arn, "reason": failure.reason} | ({"detail": failure.detail} if failure.detail else {})
+            for failure in failures
+        ],
+    }
+
+
+def cluster(ecs: EcsModel, record: EcsCluster, *, tags: bool) -> Json:
+    """Return the shape Cluster."""
+    counts = ecs.clusters.counts(record)
+    return {
+        "clusterArn": record.arn,
+        "clusterName": record.name,
+        "status": record.status,
         "registeredContainerInstancesCount": 0,
         "runningTasksCount": counts.running,
         "pendingTasksCount": counts.pending,
-        "activeServicesCount": len(ecs.clusters.active_services(one)),
+        "activeServicesCount": len(ecs.clusters.active_services(record)),
         "statistics": [],
         "settings": [{"name": "containerInsights", "value": "disabled"}],
         "capacityProviders": [],
         "defaultCapacityProviderStrategy": [],
-        **one.details,
-        "tags": tag_list(one.tags) if tags else [],
+        **record.details,
+        "tags": tag_list(record.tags) if tags else [],
     }
 
 
-def task_definition(one: TaskDefinition) -> Json:
-    """Return the shape TaskDefinition; its tags stand beside it in answers, not inside."""
+def task_definition(definition: TaskDefinition) -> Json:
+    """Return the shape TaskDefinition, without tags: answers have them in a separate field."""
     shape: Json = {
         "volumes": [],
         "placementConstraints": [],
         "compatibilities": ["EC2", "FARGATE"],
-        **one.details,
-        "containerDefinitions": [{"cpu": 0, **c} for c in one.details["containerDefinitions"]],
-        "taskDefinitionArn": one.arn,
-        "family": one.family,
-        "revision": one.revision,
-        "status": one.status,
-        "registeredAt": one.registered_at,
+        **definition.details,
+        "containerDefinitions": [{"cpu": 0, **c} for c in definition.details["containerDefinitions"]],
+        "taskDefinitionArn": definition.arn,
+        "family": definition.family,
+        "revision": definition.revision,
+        "status": definition.status,
+        "registeredAt": definition.registered_at,
     }
-    return shape | ({"deregisteredAt": one.deregistered_at} if one.deregistered_at is not None else {})
+    return shape | ({"deregisteredAt": definition.deregistered_at} if definition.deregistered_at is not None else {})
 
 
-def service(ecs: Ecs, one: Service, *, tags: bool) -> Json:
+def service(ecs: EcsModel, record: EcsService, *, tags: bool) -> Json:
     """Return the shape Service."""
-    counts = ecs.services.counts(one)
+    counts = ecs.services.counts(record)
     shape: Json = {
         "loadBalancers": [],
         "serviceRegistries": [],
@@ -104,112 +119,117 @@ def service(ecs: Ecs, one: Service, *, tags: bool) -> Json:
         "enableExecuteCommand": False,
         "propagateTags": "NONE",
         "healthCheckGracePeriodSeconds": 0,
-        **_launch(one.template),
-        **_shown_by_service(one.template),
-        **one.details,
-        "deploymentConfiguration": _deployment_configuration(one),
-        "serviceArn": one.arn,
-        "serviceName": one.name,
-        "clusterArn": one.cluster_arn,
-        "status": one.status,
-        "desiredCount": one.desired_count,
+        **_launch(record.template),
+        **_shown_by_service(record.template),
+        **record.details,
+        "deploymentConfiguration": _deployment_configuration(record),
+        "serviceArn": record.arn,
+        "serviceName": record.name,
+        "clusterArn": record.cluster_arn,
+        "status": record.status,
+        "desiredCount": record.desired_count,
         "runningCount": counts.running,
         "pendingCount": counts.pending,
-        "taskDefinition": one.primary.task_definition_arn,
-        "deployments": [deployment(ecs, one, d, first=d is one.primary) for d in one.deployments],
-        "events": [{"id": e.id, "createdAt": e.at, "message": e.message} for e in one.events],
-        "createdAt": one.created_at,
+        "taskDefinition": record.primary.task_definition_arn,
+        "deployments": [deployment(ecs, record, d, first=d is record.primary) for d in record.deployments],
+        "events": [{"id": e.id, "createdAt": e.at, "message": e.message} for e in record.events],
+        "createdAt": record.created_at,
         "createdBy": f"arn:aws:iam::{ecs.settings.account}:root",
     }
-    return shape | ({"tags": tag_list(one.tags)} if tags else {})
+    return shape | ({"tags": tag_list(record.tags)} if tags else {})
 
 
-def deployment(ecs: Ecs, owner: Service, one: Deployment, *, first: bool) -> Json:
-    """Return the shape Deployment; an older one wants no more than what it has."""
-    counts = ecs.services.counts(owner, one.id)
-    network = one.template.get("networkConfiguration")
+def deployment(ecs: EcsModel, owner: EcsService, record: EcsDeployment, *, first: bool) -> Json:
+    """Return the shape Deployment. The desiredCount of an older record is its number of tasks."""
+    counts = ecs.services.counts(owner, record.id)
+    network = record.template.get("networkConfiguration")
     return {
-        "id": one.id,
+        "id": record.id,
         "status": "PRIMARY" if first else "ACTIVE",
-        "taskDefinition": one.task_definition_arn,
+        "taskDefinition": record.task_definition_arn,
         "desiredCount": owner.desired_count if first else counts.running + counts.pending,
         "runningCount": counts.running,
         "pendingCount": counts.pending,
-        "failedTasks": one.failed_tasks,
-        "createdAt": one.created_at,
-        "updatedAt": one.updated_at,
-        **_launch(one.template),
+        "failedTasks": record.failed_tasks,
+        "createdAt": record.created_at,
+        "updatedAt": record.updated_at,
+        **_launch(record.template),
         **({"networkConfiguration": network} if network else {}),
-        "rolloutState": str(one.rollout_state),
-        "rolloutStateReason": one.rollout_state_reason,
+        "rolloutState": str(record.rollout_state),
+        "rolloutStateReason": record.rollout_state_reason,
     }
 
 
 def _shown_by_service(template: Mapping[str, Any]) -> Json:
-    """Return the part of a template that the shape Service has; the rest is shown by its deployments only."""
+    """Return the fields of a template that the shape Service has. The others are in its deployments only."""
     keys = ("capacityProviderStrategy", "loadBalancers", "networkConfiguration", "serviceRegistries")
     return {k: template[k] for k in keys if k in template}
 
 
 def _launch(template: Mapping[str, Any]) -> Json:
-    """Return launchType or capacityProviderStrategy, never both: Terraform would replace the service."""
+    """Return launchType or capacityProviderStrategy. With both, Terraform would replace the service."""
     platform = {"platformVersion": template.get("platformVersion", "LATEST"), "platformFamily": "Linux"}
     if strategy := template.get("capacityProviderStrategy"):
         return {"capacityProviderStrategy": strategy, **platform}
     return {"launchType": template.get("launchType", "EC2"), **platform}
 
 
-def _deployment_configuration(one: Service) -> Json:
+def _deployment_configuration(service: EcsService) -> Json:
     return {
         "strategy": "ROLLING",
         "deploymentCircuitBreaker": {"enable": False, "rollback": False},
-        **one.details.get("deploymentConfiguration", {}),
-        "maximumPercent": one.maximum_percent,
-        "minimumHealthyPercent": one.minimum_healthy_percent,
+        **service.details.get("deploymentConfiguration", {}),
+        "maximumPercent": service.maximum_percent,
+        "minimumHealthyPercent": service.minimum_healthy_percent,
     }
 
 
 def task(
-    one: Task, definition: TaskDefinition, *, address: str | None, containers: Sequence[ContainerState], tags: bool
+    record: EcsTask,
+    definition: TaskDefinition,
+    *,
+    address: str | None,
+    containers: Sequence[ContainerState],
+    tags: bool,
 ) -> Json:
     """Return the shape Task."""
     times = {
-        "createdAt": one.created_at,
-        "startedAt": one.started_at,
-        "stoppingAt": one.stopping_at,
-        "stoppedAt": one.stopped_at,
+        "createdAt": record.created_at,
+        "startedAt": record.started_at,
+        "stoppingAt": record.stopping_at,
+        "stoppedAt": record.stopped_at,
     }
-    attachment = _attachment_id(one)
+    attachment = _attachment_id(record)
     shape: Json = {
-        "taskArn": one.arn,
-        "clusterArn": one.cluster_arn,
-        "taskDefinitionArn": one.task_definition_arn,
-        "group": one.group,
-        "startedBy": one.started_by,
-        "lastStatus": str(one.status),
-        "desiredStatus": one.desired_status,
-        "healthStatus": str(one.health),
-        "availabilityZone": one.availability_zone,
-        "connectivity": "CONNECTED" if one.status is TaskStatus.RUNNING else "DISCONNECTED",
-        "attachments": [_interface(one, attachment, address)],
+        "taskArn": record.arn,
+        "clusterArn": record.cluster_arn,
+        "taskDefinitionArn": record.task_definition_arn,
+        "group": record.group,
+        "startedBy": record.started_by,
+        "lastStatus": str(record.status),
+        "desiredStatus": record.desired_status,
+        "healthStatus": str(record.health),
+        "availabilityZone": record.availability_zone,
+        "connectivity": "CONNECTED" if record.status is TaskStatus.RUNNING else "DISCONNECTED",
+        "attachments": [_interface(record, attachment, address)],
         "containers": [
-            _container(one, c, state=next((s for s in containers if s.name == c["name"]), None), address=address)
+            _container(record, c, state=next((s for s in containers if s.name == c["name"]), None), address=address)
             for c in definition.details["containerDefinitions"]
         ],
-        "overrides": {"containerOverrides": [], **one.overrides},
-        "version": one.version,
+        "overrides": {"containerOverrides": [], **record.overrides},
+        "version": record.version,
         **{k: definition.details[k] for k in ("cpu", "memory") if k in definition.details},
-        **_task_launch(one.details),
+        **_task_launch(record.details),
         **{k: v for k, v in times.items() if v is not None},
-        "tags": tag_list(one.tags) if tags else [],
+        "tags": tag_list(record.tags) if tags else [],
     }
-    if one.stop_code is not None:
-        shape |= {"stopCode": one.stop_code, "stoppedReason": one.stopped_reason or ""}
+    if record.stop_code is not None:
+        shape |= {"stopCode": record.stop_code, "stoppedReason": record.stopped_reason or ""}
     return shape
 
 
-def _attachment_id(one: Task) -> str:
-    t = one.id
+def _attachment_id(task: EcsTask) -> str:
+    t = task.id
     return f"{t[:8]}-{t[8:12]}-{t[12:16]}-{t[16:20]}-{t[20:]}"
 
 
@@ -222,28 +242,30 @@ def _task_launch(template: Mapping[str, Any]) -> Json:
     return launch | {"platformVersion": "1.4.0"}
 
 
-def _interface(one: Task, attachment: str, address: str | None) -> Json:
+def _interface(task: EcsTask, attachment: str, address: str | None) -> Json:
     status = "PRECREATED"
     if address is not None:
-        status = "DELETED" if one.status is TaskStatus.STOPPED else "ATTACHED"
-    network = one.details.get("networkConfiguration", {}).get("awsvpcConfiguration", {})
+        status = "DELETED" if task.status is TaskStatus.STOPPED else "ATTACHED"
+    network = task.details.get("networkConfiguration", {}).get("awsvpcConfiguration", {})
     details = [{"name": "subnetId", "value": network["subnets"][0]}] if network.get("subnets") else []
     if address is not None:
         details += [
-            {"name": "networkInterfaceId", "value": f"eni-{one.id[:17]}"},
+            {"name": "networkInterfaceId", "value": f"eni-{task.id[:17]}"},
             {"name": "privateIPv4Address", "value": address},
         ]
     return {"id": attachment, "type": "ElasticNetworkInterface", "status": status, "details": details}
 
 
-def _container(one: Task, definition: Mapping[str, Any], *, state: ContainerState | None, address: str | None) -> Json:
-    interface = {"attachmentId": _attachment_id(one)} | ({"privateIpv4Address": address} if address else {})
+def _container(
+    task: EcsTask, definition: Mapping[str, Any], *, state: ContainerState | None, address: str | None
+) -> Json:
+    interface = {"attachmentId": _attachment_id(task)} | ({"privateIpv4Address": address} if address else {})
     shape: Json = {
-        "containerArn": f"{one.arn.replace(':task/', ':container/')}/{definition['name']}",
-        "taskArn": one.arn,
+        "containerArn": f"{task.arn.replace(':task/', ':container/')}/{definition['name']}",
+        "taskArn": task.arn,
         "name": definition["name"],
         "image": definition.get("image", ""),
-        "lastStatus": "STOPPED" if one.status is TaskStatus.STOPPED else "PENDING",
+        "lastStatus": "STOPPED" if task.status is TaskStatus.STOPPED else "PENDING",
         "healthStatus": "UNKNOWN",
         "networkBindings": [],
         "networkInterfaces": [interface],
@@ -253,7 +275,7 @@ def _container(one: Task, definition: Mapping[str, Any], *, state: ContainerStat
         return shape
     shape |= {"lastStatus": state.status, "healthStatus": state.health}
     if state.pid is not None:
-        shape["runtimeId"] = f"{one.id}-{state.pid}"
+        shape["runtimeId"] = f"{task.id}-{state.pid}"
     if state.exit_code is not None:
         shape["exitCode"] = state.exit_code
     return shape | ({"reason": state.reason} if state.reason else {})

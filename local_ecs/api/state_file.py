@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The state on disk: replaced atomically, so that a killed daemon leaves the old or the new one.
+"""The state file: replaced atomically, so that a killed daemon leaves the old or the new one.
 
-It is not synced to the disk: what counts is the death of a process, not of the machine.
+It is not synced to the disk: it has to survive the end of the process, not of the machine.
 """
 
 import json
@@ -12,27 +12,27 @@ from typing import Any, Protocol
 from local_ecs.api.errors import StateFileError
 
 
-class Lasting(Protocol):
-    """A model that has a lasting part."""
+class Persistent(Protocol):
+    """A model with a persistent part."""
 
     def snapshot(self) -> Mapping[str, Any]:
-        """Return it as JSON data."""
+        """Return the persistent part as JSON data."""
         ...
 
     def restore(self, data: dict[str, Any]) -> None:
-        """Take what `snapshot` gave; raises KeyError, TypeError or ValueError for anything else."""
+        """Load the data of `snapshot`. Raises KeyError, TypeError or ValueError for other data."""
         ...
 
 
 class StateFile:
-    """Keeps a model's lasting part in a file; does nothing without a path."""
+    """Stores the persistent part of a model in a file. Does nothing without a path."""
 
     def __init__(self, path: Path | None) -> None:
         self._path = path
         self._written = ""
 
-    def restore(self, model: Lasting) -> bool:
-        """Fill a model from the file; tells whether there was one. Raises StateFileError when it cannot be read."""
+    def restore(self, model: Persistent) -> bool:
+        """Load the file into a model. Returns whether it exists. Raises StateFileError if it cannot be read."""
         if self._path is None or not self._path.exists():
             return False
         try:
@@ -40,13 +40,13 @@ class StateFile:
             model.restore(_object(json.loads(text)))
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise StateFileError(
-                f"{self._path} is not a state file of this version ({error}). Delete it; then apply again."
+                f"{self._path} is not a state file of this version ({error}). Delete it and apply again."
             ) from error
         self._written = text
         return True
 
-    def save(self, model: Lasting) -> None:
-        """Write the model's lasting part if it changed."""
+    def save(self, model: Persistent) -> None:
+        """Write the persistent part of the model if it changed."""
         if self._path is None:
             return
         text = json.dumps(model.snapshot(), separators=(",", ":"))
@@ -62,5 +62,5 @@ class StateFile:
 
 def _object(value: Any) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise ValueError("no JSON object")  # noqa: TRY004 - it is the file that is wrong, as for the errors of json
+        raise ValueError("not a JSON object")  # noqa: TRY004 - an error of the file, like those of json
     return value

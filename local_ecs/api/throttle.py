@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""API throttling by token buckets, one a group of operations, as ECS documents it for an account and region.
+"""API throttling by token buckets, one for each group of operations, as ECS documents it for an account and Region.
 
-AWS documents 20 and 1 a second for task definitions, 50 for reads of clusters, and the agent answers with a limit of
-40 a second. The other numbers are commonly cited, not confirmed; AWS may change them without notice.
+AWS documents 20 and 1 per second for task definitions and 50 for reads of clusters. The agent reports a limit of 40 per
+second. The other numbers are commonly cited and not confirmed. AWS may change them without notice.
 """
 
 from collections import Counter
@@ -14,7 +14,7 @@ from local_ecs.api.errors import throttled
 
 @dataclass(frozen=True)
 class Rate:
-    """A bucket: how many calls at once, and how many a second for ever."""
+    """The size of a bucket and its refill per second."""
 
     burst: float
     per_s: float
@@ -24,7 +24,7 @@ CLUSTER_MODIFY, CLUSTER_READ = Rate(20, 1), Rate(50, 20)
 SERVICE_MODIFY, SERVICE_READ = Rate(50, 5), Rate(100, 20)
 DEFINITION_MODIFY, DEFINITION_READ = Rate(20, 1), Rate(50, 20)
 TASK_MODIFY, TASK_READ = Rate(100, 40), Rate(100, 40)
-AGENT = Rate(40, 40)  # a task's own agent endpoint answers X-Rate-Limit-Limit: 40
+AGENT = Rate(40, 40)  # the agent endpoint answers X-Rate-Limit-Limit: 40
 
 GROUPS: dict[str, tuple[str, Rate]] = {
     **dict.fromkeys(
@@ -41,28 +41,28 @@ GROUPS: dict[str, tuple[str, Rate]] = {
 
 
 class Throttle:
-    """Counts calls against their buckets; also refuses on demand."""
+    """Counts calls with token buckets; can also refuse calls on demand."""
 
     def __init__(self, now: Callable[[], float], *, enabled: bool) -> None:
         self._now = now
-        self._enabled = enabled
-        self._buckets: dict[str, tuple[float, float]] = {}  # group -> tokens, when that was
+        self.enabled = enabled
+        self._buckets: dict[str, tuple[float, float]] = {}  # group -> tokens and their time
         self._refusals: Counter[str] = Counter()
 
     def refuse(self, operation: str, number: int = 1) -> None:
-        """Answer the next `number` calls of an operation with ThrottlingException, whatever the rates say."""
+        """Answer the next `number` calls of an operation with ThrottlingException, regardless of the rates."""
         self._refusals[operation] += number
 
     def spend(self, operation: str) -> None:
-        """Take a token for a call; raises ThrottlingException when there is none."""
+        """Take a token for a call. Raises ThrottlingException if the bucket is empty."""
         if self._refusals[operation] > 0:
             self._refusals[operation] -= 1
             raise throttled()
-        if self._enabled and operation in GROUPS:
+        if self.enabled and operation in GROUPS:
             self.take(*GROUPS[operation])
 
     def take(self, group: str, rate: Rate) -> None:
-        """Take a token from a bucket; raises ThrottlingException when it is empty."""
+        """Take a token from a bucket. Raises ThrottlingException if it is empty."""
         now = self._now()
         tokens, since = self._buckets.get(group, (rate.burst, now))
         tokens = min(rate.burst, tokens + (now - since) * rate.per_s)
@@ -70,8 +70,3 @@ class Throttle:
             self._buckets[group] = (tokens, now)
             raise throttled()
         self._buckets[group] = (tokens - 1, now)
-
-    @property
-    def enabled(self) -> bool:
-        """Whether rates are enforced."""
-        return self._enabled

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Verbs on clusters, task definitions and tags."""
+"""Operations on clusters, task definitions and tags."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -7,64 +7,64 @@ from typing import Any
 
 from local_ecs.model.errors import EcsError, invalid
 from local_ecs.model.records import (
-    Cluster,
-    Failure,
-    Service,
+    EcsCluster,
+    EcsFailure,
+    EcsService,
+    EcsTask,
     Shape,
-    Task,
     TaskCounts,
     TaskDefinition,
     TaskStatus,
     count,
 )
-from local_ecs.model.state import State, merged
+from local_ecs.model.state import EcsState, merged
 
 
 class Clusters:
     """CreateCluster, DescribeClusters, UpdateCluster, DeleteCluster."""
 
-    def __init__(self, state: State) -> None:
+    def __init__(self, state: EcsState) -> None:
         self._state = state
 
     def create(
         self, name: str = "default", *, details: Shape | None = None, tags: Mapping[str, str] | None = None
-    ) -> Cluster:
-        """Create a cluster, or return the one that has the name, as AWS does."""
+    ) -> EcsCluster:
+        """Create a cluster, or return the existing one of that name, as AWS does."""
         arn = self._state.arn(f"cluster/{name}")
         existing = self._state.clusters.get(arn)
         if existing is not None and existing.status == "ACTIVE":
             return existing
-        self._state.clusters[arn] = Cluster(arn, name, "ACTIVE", dict(details or {}), dict(tags or {}))
+        self._state.clusters[arn] = EcsCluster(arn, name, "ACTIVE", dict(details or {}), dict(tags or {}))
         return self._state.clusters[arn]
 
-    def get(self, cluster: str | None) -> Cluster:
+    def get(self, cluster: str | None) -> EcsCluster:
         """Return an ACTIVE cluster; raises ClusterNotFoundException."""
         return self._state.cluster(cluster)
 
-    def describe(self, names: Sequence[str] = ()) -> tuple[list[Cluster], list[Failure]]:
+    def describe(self, names: Sequence[str] = ()) -> tuple[list[EcsCluster], list[EcsFailure]]:
         """Find clusters by name or ARN; unknown ones are failures with reason MISSING."""
-        found: list[Cluster] = []
-        failures: list[Failure] = []
+        found: list[EcsCluster] = []
+        failures: list[EcsFailure] = []
         for name in names or ["default"]:
             try:
                 found.append(self._state.cluster(name, active=False))
             except EcsError:
                 arn = self._state.arn(f"cluster/{name.rpartition('/')[2]}")
-                failures.append(Failure(arn, "MISSING"))
+                failures.append(EcsFailure(arn, "MISSING"))
         return found, failures
 
-    def all(self) -> list[Cluster]:
+    def all(self) -> list[EcsCluster]:
         """List ACTIVE clusters."""
         return [c for c in self._state.clusters.values() if c.status == "ACTIVE"]
 
-    def update(self, cluster: str | None, patch: Mapping[str, Any]) -> Cluster:
-        """Lay new settings over a cluster's details."""
+    def update(self, cluster: str | None, patch: Mapping[str, Any]) -> EcsCluster:
+        """Merge new settings into a cluster's details."""
         found = self._state.cluster(cluster)
         self._state.clusters[found.arn] = replace(found, details=merged(found.details, patch))
         return self._state.clusters[found.arn]
 
-    def delete(self, cluster: str) -> Cluster:
-        """Delete an empty cluster; it stays describable as INACTIVE."""
+    def delete(self, cluster: str) -> EcsCluster:
+        """Delete an empty cluster. It can be described later as INACTIVE."""
         found = self._state.cluster(cluster)
         if self.active_services(found):
             raise EcsError(
@@ -75,20 +75,20 @@ class Clusters:
         self._state.clusters[found.arn] = replace(found, status="INACTIVE")
         return self._state.clusters[found.arn]
 
-    def active_services(self, cluster: Cluster) -> list[Service]:
+    def active_services(self, cluster: EcsCluster) -> list[EcsService]:
         """List a cluster's services that are ACTIVE or still draining."""
         services = self._state.services.values()
         return [s for s in services if s.cluster_arn == cluster.arn and s.status in {"ACTIVE", "DRAINING"}]
 
-    def counts(self, cluster: Cluster) -> TaskCounts:
+    def counts(self, cluster: EcsCluster) -> TaskCounts:
         """Count a cluster's tasks."""
         return count([t for t in self._state.tasks.values() if t.cluster_arn == cluster.arn])
 
 
 class TaskDefinitions:
-    """RegisterTaskDefinition and its kin."""
+    """RegisterTaskDefinition, DescribeTaskDefinition, DeregisterTaskDefinition, ListTaskDefinitions."""
 
-    def __init__(self, state: State) -> None:
+    def __init__(self, state: EcsState) -> None:
         self._state = state
 
     def register(self, family: str, details: Shape, *, tags: Mapping[str, str] | None = None) -> TaskDefinition:
@@ -105,11 +105,11 @@ class TaskDefinitions:
         return definition
 
     def get(self, reference: str) -> TaskDefinition:
-        """Find a revision by ARN, `family:revision`, or `family` (newest ACTIVE); INACTIVE ones can be read."""
+        """Find a revision, also an INACTIVE one, by ARN, `family:revision`, or `family` (newest ACTIVE one)."""
         return self._state.task_definition(reference)
 
     def deregister(self, reference: str) -> TaskDefinition:
-        """Make a revision INACTIVE: services that use it keep running, nothing new may use it."""
+        """Make a revision INACTIVE: existing services continue to use it, new ones cannot."""
         if ":" not in reference.rpartition("/")[2]:
             raise invalid("Missing or invalid revision.")
         found = replace(self._state.task_definition(reference), status="INACTIVE", deregistered_at=self._state.now)
@@ -117,7 +117,7 @@ class TaskDefinitions:
         return found
 
     def all(self, *, family_prefix: str | None = None, status: str = "ACTIVE") -> list[TaskDefinition]:
-        """List revisions of one family (AWS calls the filter a prefix, but matches the whole name) or of all."""
+        """List revisions of one family or of all. AWS calls the filter a prefix, but it matches the whole name."""
         definitions = self._state.task_definitions.values()
         return [d for d in definitions if d.status == status and family_prefix in {None, d.family}]
 
@@ -125,7 +125,7 @@ class TaskDefinitions:
 class Tags:
     """TagResource, UntagResource, ListTagsForResource."""
 
-    def __init__(self, state: State) -> None:
+    def __init__(self, state: EcsState) -> None:
         self._state = state
 
     def get(self, arn: str) -> Mapping[str, str]:
@@ -138,21 +138,21 @@ class Tags:
         tags = {k: v for k, v in {**resource.tags, **(add or {})}.items() if k not in remove}
         changed = replace(resource, tags=tags)
         match changed:
-            case Cluster():
+            case EcsCluster():
                 self._state.clusters[arn] = changed
             case TaskDefinition():
                 self._state.task_definitions[arn] = changed
-            case Service():
+            case EcsService():
                 self._state.put_service(changed)
-            case Task():
+            case EcsTask():
                 self._state.put_task(changed)
 
-    def _resource(self, arn: str) -> Cluster | TaskDefinition | Service | Task:
+    def _resource(self, arn: str) -> EcsCluster | TaskDefinition | EcsService | EcsTask:
         kind, _, name = arn.rpartition(":")[2].partition("/") if ":task-definition/" not in arn else ("", "", "")
         service = self._state.services.get(
             (self._state.arn(f"cluster/{name.partition('/')[0]}"), name.partition("/")[2])
         )
-        found: Cluster | TaskDefinition | Service | Task | None = (
+        found: EcsCluster | TaskDefinition | EcsService | EcsTask | None = (
             self._state.clusters.get(arn) or self._state.task_definitions.get(arn) or self._state.tasks.get(arn)
         )
         if found is None and kind == "service":

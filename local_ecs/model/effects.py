@@ -1,23 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the model wants the world to do; the world answers through `Ecs.task_running`, `task_health`, `task_stopped`."""
+"""The effects for the runtime, which reports through `EcsModel.task_running`, `task_health` and `task_stopped`."""
 
 from dataclasses import dataclass
 
-from local_ecs.model.records import Task
+from local_ecs.model.records import EcsTask
 
 
 @dataclass(frozen=True, slots=True)
 class LaunchTask:
     """Start this task's containers."""
 
-    task: Task
+    task: EcsTask
 
 
 @dataclass(frozen=True, slots=True)
 class StopTask:
-    """Begin the stop sequence of a task that was launched: SIGTERM, stopTimeout, SIGKILL."""
+    """Start the stop sequence of a launched task: SIGTERM, stopTimeout, SIGKILL."""
 
-    task: Task
+    task: EcsTask
     reason: str
 
 

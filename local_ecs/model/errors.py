@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The one error of this package: what ECS answers when it refuses a call.
+"""The error of this package: ECS refused a call.
 
 EcsError(code, message)
 """
 
 
 class EcsError(Exception):
-    """ECS refuses a call; `code` is the exception's name in the API, such as `ServiceNotFoundException`."""
+    """ECS refused a call. `code` is the name of the exception in the API, such as `ServiceNotFoundException`."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(f"{code}: {message}")
@@ -15,5 +15,5 @@ class EcsError(Exception):
 
 
 def invalid(message: str) -> EcsError:
-    """Make an `InvalidParameterException`, which is ECS's answer to most impossible wishes."""
+    """Return an `InvalidParameterException`, ECS's error for most invalid parameters."""
     return EcsError("InvalidParameterException", message)

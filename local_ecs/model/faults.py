@@ -1,33 +1,33 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Failures on demand, each one AWS shows in real life."""
+"""Failures on demand, all of which happen in AWS."""
 
 from local_ecs.model import lifecycle
 from local_ecs.model.errors import invalid
-from local_ecs.model.state import State
+from local_ecs.model.state import EcsState
 
 
 class Faults:
     """Injects failures by the name of a service or of a task definition's family."""
 
-    def __init__(self, state: State) -> None:
+    def __init__(self, state: EcsState) -> None:
         self._state = state
 
     def fail_launches(self, name: str, number: int) -> None:
-        """Let the next `number` launches fail before a container starts (an image that cannot be pulled)."""
+        """Make the next `number` launches fail before a container starts (an image that cannot be pulled)."""
         self._state.launch_failures[name] = number
 
     def hold_launches(self, name: str, *, held: bool = True) -> None:
-        """Leave new tasks PENDING (no capacity), until called with `held=False`."""
+        """Keep new tasks PENDING (no capacity) until the call with `held=False`."""
         if held:
             self._state.held.add(name)
             return
         self._state.held.discard(name)
         for task in self._state.tasks.values():
             if not task.launched and not task.stopping:
-                self._state.agenda.wake(("task", task.arn), max(self._state.now, task.launch_at))
+                self._state.agenda.schedule(("task", task.arn), max(self._state.now, task.launch_at))
 
     def refuse_launches(self, service: str, reason: str | None) -> None:
-        """Let the service place no task at all, with ECS's words for it (a quota, no capacity); None: it may again."""
+        """Make the service unable to place tasks, for a reason as in ECS (a quota, no capacity). None: end this."""
         if reason is None:
             self._state.unplaceable.pop(service, None)
             for key in self._state.services:
@@ -37,7 +37,7 @@ class Faults:
             self._state.unplaceable[service] = reason
 
     def ignore_updates(self, service: str, number: int = 1) -> None:
-        """Accept and answer the next `number` UpdateService calls, without applying them."""
+        """Accept and answer the next `number` UpdateService calls without applying them."""
         self._state.ignored_updates[service] = number
 
     def interrupt(

@@ -1,31 +1,31 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A task's life: created, launched by the world, running, told to stop, stopped, forgotten after an hour."""
+"""The lifecycle of a task: created, launched, running, stopping, stopped, removed after an hour."""
 
 from collections import Counter
 from dataclasses import replace
 
 from local_ecs.model import rollout
 from local_ecs.model.effects import LaunchTask, StopTask
-from local_ecs.model.records import Cluster, Health, Service, Shape, Task, TaskDefinition, TaskStatus
-from local_ecs.model.state import State
+from local_ecs.model.records import EcsCluster, EcsService, EcsTask, HealthStatus, Shape, TaskDefinition, TaskStatus
+from local_ecs.model.state import EcsState
 
 
 def create(
-    state: State,
-    cluster: Cluster,
+    state: EcsState,
+    cluster: EcsCluster,
     definition: TaskDefinition,
     *,
-    service: Service | None = None,
+    service: EcsService | None = None,
     group: str = "",
     started_by: str = "",
     overrides: Shape | None = None,
     details: Shape | None = None,
     tags: dict[str, str] | None = None,
-) -> Task:
-    """Make a task in PROVISIONING; it belongs to the service's PRIMARY deployment if there is a service."""
+) -> EcsTask:
+    """Create a task in PROVISIONING. With a service it belongs to the PRIMARY deployment."""
     task_id = state.ids.hex32()
     pending_at = state.now + state.settings.provisioning_s
-    task = Task(
+    task = EcsTask(
         arn=state.arn(f"task/{cluster.name}/{task_id}"),
         id=task_id,
         cluster_arn=cluster.arn,
@@ -43,11 +43,11 @@ def create(
         tags=tags or {},
     )
     state.put_task(task)
-    state.agenda.wake(("task", task.arn), task.pending_at)
+    state.agenda.schedule(("task", task.arn), task.pending_at)
     return task
 
 
-def _emptiest_zone(state: State, service: Service | None) -> str:
+def _emptiest_zone(state: EcsState, service: EcsService | None) -> str:
     zones = state.settings.zones
     if service is None:
         return zones[len(state.tasks) % len(zones)]
@@ -55,8 +55,8 @@ def _emptiest_zone(state: State, service: Service | None) -> str:
     return min(zones, key=lambda zone: (used[zone], zones.index(zone)))
 
 
-def due(state: State, arn: str) -> None:
-    """Do what a task's time has come for, and ask to be woken for the next."""
+def due(state: EcsState, arn: str) -> None:
+    """Process everything that is due for a task and schedule the next time."""
     task = state.tasks.get(arn)
     if task is None:
         return
@@ -73,10 +73,10 @@ def due(state: State, arn: str) -> None:
         task = state.put_task(replace(task, protected_until=None, version=task.version + 1))
         if task.service_key is not None:
             state.reconcile_soon(task.service_key)
-    _wake_next(state, task)
+    _schedule_next(state, task)
 
 
-def _wake_next(state: State, task: Task) -> None:
+def _schedule_next(state: EcsState, task: EcsTask) -> None:
     times: list[float] = []
     if task.status is TaskStatus.STOPPED and task.stopped_at is not None:
         times.append(task.stopped_at + state.settings.stopped_retention_s)
@@ -87,20 +87,20 @@ def _wake_next(state: State, task: Task) -> None:
     if task.protected_until is not None:
         times.append(task.protected_until)
     if times:
-        state.agenda.wake(("task", task.arn), min(times))
+        state.agenda.schedule(("task", task.arn), min(times))
 
 
-def _fault_names(task: Task) -> tuple[str, str]:
+def _fault_names(task: EcsTask) -> tuple[str, str]:
     family = task.task_definition_arn.rpartition("/")[2].partition(":")[0]
     return (task.service_key[1] if task.service_key else "", family)
 
 
-def _held(state: State, task: Task) -> bool:
+def _held(state: EcsState, task: EcsTask) -> bool:
     return any(name in state.held for name in _fault_names(task))
 
 
-def _launch(state: State, task: Task) -> None:
-    """Ask the world to start a task's containers, unless a fault was asked for."""
+def _launch(state: EcsState, task: EcsTask) -> None:
+    """Launch a task's containers, unless a fault is injected."""
     if _held(state, task):
         return
     for name in _fault_names(task):
@@ -112,8 +112,8 @@ def _launch(state: State, task: Task) -> None:
     state.effects.append(LaunchTask(task))
 
 
-def stop(state: State, task: Task, code: str, reason: str) -> Task:
-    """Tell a task to stop; one the world never launched is STOPPED at once."""
+def stop(state: EcsState, task: EcsTask, code: str, reason: str) -> EcsTask:
+    """Stop a task. A task that was never launched is STOPPED at once."""
     if task.stopping or task.status is TaskStatus.STOPPED:
         return task
     task = replace(
@@ -136,11 +136,11 @@ def stop(state: State, task: Task, code: str, reason: str) -> Task:
     return state.tasks[task.arn]
 
 
-def running(state: State, arn: str) -> None:
-    """The world reports: all containers of a task run."""
+def running(state: EcsState, arn: str) -> None:
+    """Process the report that all containers of a task run."""
     task = state.tasks.get(arn)
     if task is None or task.stopping or task.status is not TaskStatus.PENDING:
-        return  # the report crossed a stop
+        return  # the task was stopped before the report
     task = replace(task, status=TaskStatus.RUNNING, started_at=state.now, version=task.version + 1)
     state.put_task(task)
     if task.service_key is not None:
@@ -148,22 +148,22 @@ def running(state: State, arn: str) -> None:
         state.reconcile_soon(task.service_key)
 
 
-def health(state: State, arn: str, verdict: Health) -> None:
-    """The world reports a task's health."""
+def health(state: EcsState, arn: str, reported: HealthStatus) -> None:
+    """Process the report of a task's health."""
     task = state.tasks.get(arn)
-    if task is None or task.stopping or task.status is TaskStatus.STOPPED or task.health is verdict:
+    if task is None or task.stopping or task.status is TaskStatus.STOPPED or task.health is reported:
         return
-    state.put_task(replace(task, health=verdict, version=task.version + 1))
+    state.put_task(replace(task, health=reported, version=task.version + 1))
     if task.service_key is not None:
         state.reconcile_soon(task.service_key)
 
 
-def stopped(state: State, arn: str, code: str, reason: str) -> None:
-    """The world reports a task's end; what ECS itself had decided stays its stopCode and reason."""
+def stopped(state: EcsState, arn: str, code: str, reason: str) -> None:
+    """Process the report of a task's end. If ECS stopped the task, its stopCode and reason stay."""
     task = state.tasks.get(arn)
     if task is None or task.status is TaskStatus.STOPPED:
         return
-    by_itself = not task.stopping
+    unexpected = not task.stopping
     task = replace(
         task,
         stopping=True,
@@ -171,15 +171,15 @@ def stopped(state: State, arn: str, code: str, reason: str) -> None:
         protected_until=None,
         stopping_at=task.stopping_at if task.stopping_at is not None else state.now,
         stopped_at=state.now,
-        stop_code=code if by_itself else task.stop_code,
-        stopped_reason=reason if by_itself else task.stopped_reason,
+        stop_code=code if unexpected else task.stop_code,
+        stopped_reason=reason if unexpected else task.stopped_reason,
         version=task.version + 1,
     )
     state.put_task(task)
-    _wake_next(state, task)
+    _schedule_next(state, task)
     if task.service_key is None:
         return
-    if by_itself and task.started_at is None:
+    if unexpected and task.started_at is None:
         rollout.note_failed_launch(state, task.service_key)
         rollout.note_failed_task(state, task.service_key, task.deployment_id)
     state.reconcile_soon(task.service_key)

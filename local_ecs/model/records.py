@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What ECS knows: clusters, task definitions, services with their deployments, tasks.
+"""The records of ECS: clusters, task definitions, services with their deployments, tasks.
 
-All records are frozen; the state replaces them. What the scheduler does not need is carried untouched in `details` and
-`template` (API shapes), so that a caller reads back exactly what was sent.
-Times are seconds since the epoch (or since whatever the caller's clock counts from).
+All records are frozen; the state replaces them. `details` and `template` have the fields of the API that the scheduler
+does not use, so that a caller reads back what it sent. Times are seconds since the epoch (or since the zero of the
+caller's clock).
 """
 
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ ServiceKey = tuple[str, str]  # cluster ARN, service name
 
 
 class TaskStatus(StrEnum):
-    """A task's lastStatus; ACTIVATING, DEACTIVATING and DEPROVISIONING take no time here and are left out."""
+    """A task's lastStatus. ACTIVATING, DEACTIVATING and DEPROVISIONING take no time here and are omitted."""
 
     PROVISIONING = "PROVISIONING"
     PENDING = "PENDING"
@@ -25,7 +25,7 @@ class TaskStatus(StrEnum):
     STOPPED = "STOPPED"
 
 
-class Health(StrEnum):
+class HealthStatus(StrEnum):
     """A task's healthStatus: the worst of its containers that have a health check."""
 
     UNKNOWN = "UNKNOWN"
@@ -34,7 +34,7 @@ class Health(StrEnum):
 
 
 class RolloutState(StrEnum):
-    """How far a deployment is."""
+    """The state of a deployment."""
 
     IN_PROGRESS = "IN_PROGRESS"
     COMPLETED = "COMPLETED"
@@ -42,8 +42,8 @@ class RolloutState(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Cluster:
-    """A cluster; INACTIVE ones stay describable."""
+class EcsCluster:
+    """A cluster, ACTIVE or INACTIVE (deleted)."""
 
     arn: str
     name: str
@@ -67,9 +67,9 @@ class TaskDefinition:
 
     @property
     def has_health_check(self) -> bool:
-        """Whether an essential container has a health check, so that RUNNING alone does not mean healthy.
+        """Whether an essential container has a health check, so that a RUNNING task is not necessarily healthy.
 
-        ECS derives a task's health from its essential containers; a sidecar's check only serves `dependsOn`.
+        ECS derives a task's health from its essential containers. The check of a sidecar is for `dependsOn` only.
         """
         containers = [c for c in self.details.get("containerDefinitions", ()) if c.get("essential", True)]
         return any(c.get("healthCheck", {}).get("command", ["NONE"])[0] != "NONE" for c in containers)
@@ -84,8 +84,8 @@ class CircuitBreaker:
 
 
 @dataclass(frozen=True, slots=True)
-class Deployment:
-    """One rollout of a service: the newest is PRIMARY, older ones with tasks left are ACTIVE."""
+class EcsDeployment:
+    """One rollout of a service. The newest is PRIMARY; older ones that still have tasks are ACTIVE."""
 
     id: str
     task_definition_arn: str
@@ -94,7 +94,7 @@ class Deployment:
     template: Shape = field(default_factory=dict)
     rollout_state: RolloutState = RolloutState.IN_PROGRESS
     rollout_state_reason: str = ""
-    failed_tasks: int = 0  # in a row; a task that reaches RUNNING clears it
+    failed_tasks: int = 0  # in a row; reset by a task that reaches RUNNING
     ever_completed: bool = False
 
 
@@ -108,41 +108,41 @@ class ServiceEvent:
 
 
 @dataclass(frozen=True, slots=True)
-class Service:
-    """A service; `deployments[0]` is the PRIMARY one."""
+class EcsService:
+    """A service; `deployments[0]` is the PRIMARY deployment."""
 
     arn: str
     cluster_arn: str
     name: str
     created_at: float
     desired_count: int
-    deployments: tuple[Deployment, ...]
+    deployments: tuple[EcsDeployment, ...]
     minimum_healthy_percent: int = 100
     maximum_percent: int = 200
     circuit_breaker: CircuitBreaker = CircuitBreaker()
-    template: Shape = field(default_factory=dict)  # a change of it is a new deployment
-    details: Shape = field(default_factory=dict)  # a change of it is not
+    template: Shape = field(default_factory=dict)  # a change creates a new deployment
+    details: Shape = field(default_factory=dict)  # a change does not
     tags: Mapping[str, str] = field(default_factory=dict)
     status: str = "ACTIVE"
     events: tuple[ServiceEvent, ...] = ()  # newest first, at most 100
-    last_completed: Deployment | None = None
-    failed_launches: int = 0  # in a row; decides the restart back-off
+    last_completed: EcsDeployment | None = None
+    failed_launches: int = 0  # in a row; for the back-off of restarts
     next_launch_at: float = 0.0
     steady: bool = False
 
     @property
     def key(self) -> ServiceKey:
-        """Under what the state keeps this service."""
+        """The key of this service in the state."""
         return (self.cluster_arn, self.name)
 
     @property
-    def primary(self) -> Deployment:
+    def primary(self) -> EcsDeployment:
         """The newest deployment."""
         return self.deployments[0]
 
 
 @dataclass(frozen=True, slots=True)
-class Task:
+class EcsTask:
     """A task of a service, or a standalone one (`service_key` is None)."""
 
     arn: str
@@ -154,13 +154,13 @@ class Task:
     created_at: float
     availability_zone: str
     pending_at: float  # PROVISIONING until then
-    launch_at: float  # then the world is asked to start its containers
+    launch_at: float  # then its containers are launched
     service_key: ServiceKey | None = None
     deployment_id: str | None = None
     status: TaskStatus = TaskStatus.PROVISIONING
     stopping: bool = False  # desiredStatus is STOPPED
-    launched: bool = False  # the world was asked to start it
-    health: Health = Health.UNKNOWN
+    launched: bool = False  # its containers were launched
+    health: HealthStatus = HealthStatus.UNKNOWN
     protected_until: float | None = None
     started_at: float | None = None
     stopping_at: float | None = None
@@ -178,29 +178,29 @@ class Task:
         return "STOPPED" if self.stopping else "RUNNING"
 
     def protected(self, now: float) -> bool:
-        """Tell whether scale-in and deployments must leave this task alone at `now`; a stop ends protection."""
+        """Whether the task is protected from scale-in and deployments at `now`. A stop ends the protection."""
         return self.protected_until is not None and now < self.protected_until
 
 
 @dataclass(frozen=True, slots=True)
 class TaskCounts:
-    """A service's or deployment's counts as the API shows them."""
+    """Numbers of tasks of a service or deployment, as in the API."""
 
     running: int
     pending: int
 
 
 @dataclass(frozen=True, slots=True)
-class Failure:
-    """An entry of an answer's `failures`: part of the wish was refused, with HTTP 200."""
+class EcsFailure:
+    """An entry of `failures` in an answer: a part of the request was refused, with HTTP 200."""
 
     arn: str
     reason: str
     detail: str = ""
 
 
-def count(tasks: "list[Task] | tuple[Task, ...]") -> TaskCounts:
-    """Count RUNNING tasks, and those on their way there."""
+def count(tasks: "list[EcsTask] | tuple[EcsTask, ...]") -> TaskCounts:
+    """Count the RUNNING tasks and those that are starting."""
     running = sum(1 for t in tasks if t.status is TaskStatus.RUNNING)
     pending = sum(1 for t in tasks if t.status in {TaskStatus.PROVISIONING, TaskStatus.PENDING} and not t.stopping)
     return TaskCounts(running, pending)

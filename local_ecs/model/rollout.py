@@ -1,20 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Deployments: when one begins, is completed, fails, or is rolled back by the circuit breaker."""
+"""Deployments: start, completion, failure, and rollback by the circuit breaker."""
 
 import math
 from dataclasses import replace
 
 from local_ecs.model.errors import invalid
-from local_ecs.model.records import Deployment, RolloutState, Service, ServiceKey, Shape
+from local_ecs.model.records import EcsDeployment, EcsService, RolloutState, ServiceKey, Shape
 from local_ecs.model.scheduler import healthy
-from local_ecs.model.state import State
+from local_ecs.model.state import EcsState
 
-BREAKER_LEAST, BREAKER_MOST = 3, 200  # AWS: half of desiredCount within these bounds
+BREAKER_MINIMUM, BREAKER_MAXIMUM = 3, 200  # AWS: half of desiredCount within these bounds
 
 
-def new_deployment(state: State, task_definition_arn: str, template: Shape) -> Deployment:
-    """Make a deployment that has not begun."""
-    return Deployment(
+def new_deployment(state: EcsState, task_definition_arn: str, template: Shape) -> EcsDeployment:
+    """Create a deployment."""
+    return EcsDeployment(
         id=f"ecs-svc/{state.ids.number()}",
         task_definition_arn=task_definition_arn,
         created_at=state.now,
@@ -24,8 +24,8 @@ def new_deployment(state: State, task_definition_arn: str, template: Shape) -> D
     )
 
 
-def begin(state: State, key: ServiceKey, task_definition_arn: str, template: Shape) -> None:
-    """Put a new PRIMARY deployment before the others; raises InvalidParameterException when too many are unfinished."""
+def begin(state: EcsState, key: ServiceKey, task_definition_arn: str, template: Shape) -> None:
+    """Start a new PRIMARY deployment. Raises InvalidParameterException if too many are unfinished."""
     service = state.services[key]
     limit = state.settings.deployment_limit
     if len(service.deployments) >= limit:
@@ -37,15 +37,15 @@ def begin(state: State, key: ServiceKey, task_definition_arn: str, template: Sha
     state.reconcile_soon(key)
 
 
-def progress(state: State, key: ServiceKey) -> None:
-    """Forget emptied deployments, complete the PRIMARY one, and announce a steady state."""
+def progress(state: EcsState, key: ServiceKey) -> None:
+    """Remove deployments without tasks, complete the PRIMARY one, and report a steady state."""
     service = state.services[key]
     if service.status != "ACTIVE":
         return
     live = [t for t in state.tasks_of(key) if not t.stopping]
-    held = {t.deployment_id for t in live}
+    in_use = {t.deployment_id for t in live}
     primary, *older = service.deployments
-    left = tuple(d for d in older if d.id in held)
+    left = tuple(d for d in older if d.id in in_use)
     checked = {d.task_definition_arn: _checked(state, d) for d in (primary, *left)}
     ready = sum(1 for t in live if healthy(t, needs_check=checked.get(t.task_definition_arn, False)))
     done = not left and ready == len(live) == service.desired_count
@@ -56,15 +56,15 @@ def progress(state: State, key: ServiceKey) -> None:
     if done != service.steady:
         state.change_service(key, steady=done)
         if done:
-            state.say(key, "has reached a steady state.")
+            state.add_event(key, "has reached a steady state.")
 
 
-def _checked(state: State, deployment: Deployment) -> bool:
+def _checked(state: EcsState, deployment: EcsDeployment) -> bool:
     definition = state.task_definitions.get(deployment.task_definition_arn)
     return definition is not None and definition.has_health_check
 
 
-def _complete(state: State, key: ServiceKey) -> None:
+def _complete(state: EcsState, key: ServiceKey) -> None:
     service = state.services[key]
     primary = replace(
         service.primary,
@@ -75,31 +75,31 @@ def _complete(state: State, key: ServiceKey) -> None:
         ever_completed=True,
     )
     state.change_service(key, deployments=(primary, *service.deployments[1:]), last_completed=primary)
-    state.say(key, f"(deployment {primary.id}) deployment completed.")
+    state.add_event(key, f"(deployment {primary.id}) deployment completed.")
 
 
-def note_running(state: State, key: ServiceKey, deployment_id: str | None) -> None:
-    """A task reached RUNNING: failures are no longer in a row."""
+def note_running(state: EcsState, key: ServiceKey, deployment_id: str | None) -> None:
+    """Reset the failure counts: a task reached RUNNING."""
     service = state.services[key]
     deployments = tuple(replace(d, failed_tasks=0) if d.id == deployment_id else d for d in service.deployments)
     state.change_service(key, deployments=deployments, failed_launches=0, next_launch_at=0.0)
 
 
-def note_failed_launch(state: State, key: ServiceKey) -> None:
-    """A task ended before it ever ran: wait before the next launch, twice as long each time."""
+def note_failed_launch(state: EcsState, key: ServiceKey) -> None:
+    """Delay the next launch, twice as long each time: a task ended before it reached RUNNING."""
     service = state.services[key]
     if state.now < service.next_launch_at:
-        return  # one of a batch: the batch is one failed attempt
+        return  # a batch of failed tasks counts as one failed launch
     failures = service.failed_launches + 1
     settings = state.settings
     pause = min(settings.backoff_max_s, settings.backoff_first_s * 2 ** min(failures - 1, 32))
     state.change_service(key, failed_launches=failures, next_launch_at=state.now + pause)
-    if failures == BREAKER_LEAST:
-        state.say(key, "is unable to consistently start tasks successfully.")
+    if failures == BREAKER_MINIMUM:
+        state.add_event(key, "is unable to consistently start tasks successfully.")
 
 
-def note_failed_task(state: State, key: ServiceKey, deployment_id: str | None) -> None:
-    """A task of a rollout never ran, or became unhealthy: count it, and open the circuit breaker at its bound."""
+def note_failed_task(state: EcsState, key: ServiceKey, deployment_id: str | None) -> None:
+    """Count a task of a rollout that never ran or became unhealthy. At the threshold the deployment fails."""
     service = state.services[key]
     primary = service.primary
     if deployment_id != primary.id or primary.rollout_state is not RolloutState.IN_PROGRESS:
@@ -110,14 +110,14 @@ def note_failed_task(state: State, key: ServiceKey, deployment_id: str | None) -
         _fail(state, service)
 
 
-def breaker_threshold(service: Service) -> int:
-    """How many failed tasks open the circuit breaker."""
-    return min(BREAKER_MOST, max(BREAKER_LEAST, math.ceil(service.desired_count / 2)))
+def breaker_threshold(service: EcsService) -> int:
+    """Return the number of failed tasks at which the circuit breaker fails the deployment."""
+    return min(BREAKER_MAXIMUM, max(BREAKER_MINIMUM, math.ceil(service.desired_count / 2)))
 
 
-def _fail(state: State, service: Service) -> None:
+def _fail(state: EcsState, service: EcsService) -> None:
     failed, target = service.primary, service.last_completed
-    state.say(service.key, f"(deployment {failed.id}) deployment failed: tasks failed to start.")
+    state.add_event(service.key, f"(deployment {failed.id}) deployment failed: tasks failed to start.")
     roll_back = service.circuit_breaker.rollback and target is not None and target.id != failed.id
     reason = "ECS deployment circuit breaker: tasks failed to start."
     if roll_back and target is not None:
@@ -141,5 +141,5 @@ def _fail(state: State, service: Service) -> None:
         failed_launches=0,
         next_launch_at=0.0,
     )
-    state.say(service.key, f"rolling back to deployment {target.id}.")
+    state.add_event(service.key, f"rolling back to deployment {target.id}.")
     state.reconcile_soon(service.key)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Numbers of the scheduler, where ids come from, and which tasks a scale-in takes first."""
+"""Settings of the model, sources of ids, and orders in which a scale-in stops tasks."""
 
 import random
 from collections import Counter
@@ -7,39 +7,39 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from local_ecs.model.records import Task
+from local_ecs.model.records import EcsTask
 
 # Orders unprotected running tasks of one deployment: the first are stopped first.
-# AWS documents no order for Fargate beyond keeping zones balanced: who relies on one is wrong, so pass an adversary.
-Picker = Callable[[Sequence[Task]], Sequence[Task]]
+# AWS documents no order for Fargate except that zones stay balanced. Code must not rely on one: test with the worst.
+Picker = Callable[[Sequence[EcsTask]], Sequence[EcsTask]]
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
-    """What the model's ECS is like; durations are seconds."""
+class EcsSettings:
+    """Settings of the model. Durations are seconds."""
 
     region: str = "us-east-1"
     account: str = "123456789012"
     zones: tuple[str, ...] = ("us-east-1a", "us-east-1b")
     provisioning_s: float = 0.0
-    """How long a task stays PROVISIONING (network interface); Fargate takes 10 to 20."""
+    """Duration of PROVISIONING (network interface); Fargate: 10 to 20 s."""
     pending_s: float = 0.0
-    """How long it stays PENDING before its containers start (image pull); Fargate takes 10 to 60."""
+    """Duration of PENDING before the containers start (image pull); Fargate: 10 to 60 s."""
     scheduler_delay_s: float = 0.0
-    """From a change to the scheduler's reaction."""
+    """Delay from a change to the scheduler's reaction."""
     stopped_retention_s: float = 3600.0
-    """How long a STOPPED task can be described; AWS: at least an hour."""
+    """Time for which a STOPPED task can be described; AWS: at least an hour."""
     backoff_first_s: float = 2.0
-    """Pause after the first launch that never reached RUNNING; doubles each time."""
+    """Pause after the first launch that did not reach RUNNING; doubles each time."""
     backoff_max_s: float = 900.0
-    """Longest pause; AWS documents 15 minutes."""
+    """Maximum pause; AWS documents 15 minutes."""
     deployment_limit: int = 5
-    """Deployments a service may have unfinished; AWS: «5 active deployments exist, unable to create new deployment.»"""
+    """Maximum of unfinished deployments; AWS: «5 active deployments exist, unable to create new deployment.»"""
     default_protection_minutes: int = 120
 
 
 class Ids(Protocol):
-    """Where ids come from."""
+    """A source of ids."""
 
     def hex32(self) -> str:
         """Return 32 hexadecimal digits, as in a task's id."""
@@ -51,7 +51,7 @@ class Ids(Protocol):
 
 
 class SequentialIds:
-    """Ids that count: for tests and simulations."""
+    """Consecutive ids, for tests and simulations."""
 
     def __init__(self) -> None:
         self._n = 0
@@ -68,7 +68,7 @@ class SequentialIds:
 
 
 class RandomIds:
-    """Ids from a generator the caller owns."""
+    """Random ids from the caller's generator."""
 
     def __init__(self, generator: random.Random) -> None:
         self._generator = generator
@@ -82,34 +82,34 @@ class RandomIds:
         return self._generator.randrange(10**18, 10**19)
 
 
-def oldest_first(tasks: Sequence[Task]) -> Sequence[Task]:
-    """Take the oldest first."""
+def oldest_first(tasks: Sequence[EcsTask]) -> Sequence[EcsTask]:
+    """Return the oldest tasks first."""
     return sorted(tasks, key=lambda t: (t.created_at, t.arn))
 
 
-def newest_first(tasks: Sequence[Task]) -> Sequence[Task]:
-    """Take the newest first."""
+def newest_first(tasks: Sequence[EcsTask]) -> Sequence[EcsTask]:
+    """Return the newest tasks first."""
     return sorted(tasks, key=lambda t: (t.created_at, t.arn), reverse=True)
 
 
-def spread_then_oldest(tasks: Sequence[Task]) -> Sequence[Task]:
-    """Take from the fullest zone, the oldest task there: what AWS documents for services it balances over zones."""
-    left = list(oldest_first(tasks))
-    zones = Counter(t.availability_zone for t in left)
-    ordered: list[Task] = []
-    while left:
+def spread_then_oldest(tasks: Sequence[EcsTask]) -> Sequence[EcsTask]:
+    """Return the oldest task of the fullest zone first, as AWS documents for services that it balances over zones."""
+    remaining = list(oldest_first(tasks))
+    zones = Counter(t.availability_zone for t in remaining)
+    ordered: list[EcsTask] = []
+    while remaining:
         fullest = max(zones, key=lambda zone: (zones[zone], zone))
-        victim = next(t for t in left if t.availability_zone == fullest)
-        left.remove(victim)
+        task = next(t for t in remaining if t.availability_zone == fullest)
+        remaining.remove(task)
         zones[fullest] -= 1
-        ordered.append(victim)
+        ordered.append(task)
     return ordered
 
 
 def shuffled(generator: random.Random) -> Picker:
-    """Make a picker that takes any task, repeatably from the generator's seed."""
+    """Return a picker with a random order, reproducible from the generator's seed."""
 
-    def pick(tasks: Sequence[Task]) -> Sequence[Task]:
+    def pick(tasks: Sequence[EcsTask]) -> Sequence[EcsTask]:
         return generator.sample(list(tasks), len(tasks))
 
     return pick

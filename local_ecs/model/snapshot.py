@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What outlives a restart: clusters, task definitions and services as plain JSON data.
+"""The state after a restart: clusters, task definitions and services as JSON data.
 
-Tasks do not: their processes died with the world, so services begin with none and launch their desiredCount anew.
+Tasks are not included: their processes have ended, so services start without tasks and launch their desiredCount again.
 """
 
 from dataclasses import asdict, replace
@@ -9,21 +9,21 @@ from typing import Any
 
 from local_ecs.model.records import (
     CircuitBreaker,
-    Cluster,
-    Deployment,
+    EcsCluster,
+    EcsDeployment,
+    EcsService,
     RolloutState,
-    Service,
     ServiceEvent,
     TaskDefinition,
 )
-from local_ecs.model.state import State
+from local_ecs.model.state import EcsState
 
 Snapshot = dict[str, Any]
 VERSION = 1
 
 
-def take(state: State) -> Snapshot:
-    """Return the lasting part of a state as JSON data."""
+def take_snapshot(state: EcsState) -> Snapshot:
+    """Return the persistent part of a state as JSON data."""
     return {
         "version": VERSION,
         "clusters": [asdict(c) for c in state.clusters.values()],
@@ -33,13 +33,13 @@ def take(state: State) -> Snapshot:
     }
 
 
-def restore(state: State, snapshot: Snapshot) -> None:
-    """Fill an empty state; raises ValueError for a version this code does not know."""
+def restore(state: EcsState, snapshot: Snapshot) -> None:
+    """Load a snapshot into an empty state. Raises ValueError for an unknown version."""
     version = snapshot.get("version")
     if version != VERSION:
         raise ValueError(f"snapshot version {version!r} is not {VERSION}")
     for shape in snapshot["clusters"]:
-        state.clusters[shape["arn"]] = Cluster(**shape)
+        state.clusters[shape["arn"]] = EcsCluster(**shape)
     for shape in snapshot["task_definitions"]:
         state.task_definitions[shape["arn"]] = TaskDefinition(**shape)
     state.revisions.update(snapshot["revisions"])
@@ -50,10 +50,10 @@ def restore(state: State, snapshot: Snapshot) -> None:
             state.reconcile_soon(service.key)
 
 
-def _service(shape: dict[str, Any]) -> Service:
-    """Build a service from JSON; only its PRIMARY deployment is left, as no task of an older one is."""
+def _service(shape: dict[str, Any]) -> EcsService:
+    """Build a service from JSON, with the PRIMARY deployment only: there are no tasks of older ones."""
     last = shape["last_completed"]
-    service = Service(
+    service = EcsService(
         **{
             **shape,
             "deployments": tuple(_deployment(d) for d in shape["deployments"][:1]),
@@ -68,5 +68,5 @@ def _service(shape: dict[str, Any]) -> Service:
     return replace(service, status="INACTIVE") if service.status == "DRAINING" else service
 
 
-def _deployment(shape: dict[str, Any]) -> Deployment:
-    return Deployment(**{**shape, "rollout_state": RolloutState(shape["rollout_state"])})
+def _deployment(shape: dict[str, Any]) -> EcsDeployment:
+    return EcsDeployment(**{**shape, "rollout_state": RolloutState(shape["rollout_state"])})

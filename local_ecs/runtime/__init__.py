@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tasks as processes: what a container runtime is to ECS, on one machine and without Docker."""
+"""The container runtime of the local ECS: containers are processes of this machine, without Docker."""

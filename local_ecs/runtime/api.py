@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The seam between the local ECS and what runs its tasks.
+"""The interface between the local ECS and the runtime of its tasks.
 
-The ECS side decides what should run and speaks the protocol; the containers side starts real processes and tells what
-became of them. Neither knows the other's inside: a test of either needs a few lines of the other.
+The ECS decides which tasks run and implements the protocol. The runtime starts processes and reports their events. Each
+side can be tested with a small fake of the other.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -16,12 +16,12 @@ StopCode = Literal["EssentialContainerExited", "TaskFailedToStart", "UserInitiat
 
 @dataclass(frozen=True)
 class TaskToRun:
-    """One task as the ECS side wants it started."""
+    """A task to start."""
 
     task_arn: str
     task_id: str
     group: str
-    """`service:NAME` or `family:NAME`, as ECS says it."""
+    """`service:NAME` or `family:NAME`, as in ECS."""
     address: str
     """The task's own IPv4 address in 127.0.0.0/8."""
     task_definition: Mapping[str, Any]
@@ -34,7 +34,7 @@ class TaskToRun:
 
 @dataclass(frozen=True)
 class ContainerState:
-    """What is known of one container now."""
+    """The current state of a container."""
 
     name: str
     status: Status
@@ -46,7 +46,7 @@ class ContainerState:
 
 @dataclass(frozen=True)
 class TaskRunning:
-    """Every container that has to run is running."""
+    """Every container of the task runs."""
 
     task_arn: str
 
@@ -61,7 +61,7 @@ class TaskHealth:
 
 @dataclass(frozen=True)
 class TaskStopped:
-    """No process of the task is left."""
+    """All processes of the task have ended."""
 
     task_arn: str
     containers: tuple[ContainerState, ...]
@@ -73,60 +73,61 @@ TaskEvent = TaskRunning | TaskHealth | TaskStopped
 
 
 class TaskRunner(Protocol):
-    """Runs tasks and tells what happens to them."""
+    """Runs tasks and reports their events."""
 
     async def start(self, task: TaskToRun, on_event: Callable[[TaskEvent], None]) -> None:
-        """Begin a task and return at once; events follow.
+        """Start a task and return at once; events follow.
 
-        A container that cannot start is an event (`TaskStopped`, `TaskFailedToStart`), never an exception.
+        A container that cannot start is an event (`TaskStopped`, `TaskFailedToStart`), not an exception.
         """
 
     async def stop(self, task_arn: str, *, reason: str) -> None:
-        """Begin the stop sequence: SIGTERM, each container's stopTimeout, SIGKILL of all; `TaskStopped` follows."""
+        """Start the stop sequence: SIGTERM, each container's stopTimeout, SIGKILL. `TaskStopped` follows."""
 
     def containers(self, task_arn: str) -> tuple[ContainerState, ...]:
-        """The containers of a task; empty when the task is not known."""
+        """The containers of a task; empty for an unknown task."""
 
     async def close(self) -> None:
-        """Stop everything, bounded in time."""
+        """Stop all tasks, within a limited time."""
 
 
 class SecretResolver(Protocol):
-    """Finds the value behind `secrets[].valueFrom` of a container definition."""
+    """Reads the value of `secrets[].valueFrom` in a container definition."""
 
     async def resolve(self, value_from: str) -> str:
-        """The secret's value.
+        """The value of a secret.
 
-        Takes a Secrets Manager ARN (with `:jsonkey:versionstage:versionid` or without) or an SSM parameter ARN or name.
+        `value_from`: a Secrets Manager ARN (with or without `:jsonkey:versionstage:versionid`), or an SSM parameter ARN
+        or name.
         """
 
 
 class LogSink(Protocol):
-    """Takes the lines of containers whose log driver is `awslogs`."""
+    """Receives the lines of containers with the log driver `awslogs`."""
 
     def write(self, options: Mapping[str, str], stream: str, lines: Sequence[str]) -> None:
-        """Take lines at once; never blocks and never raises."""
+        """Store lines; never blocks and never raises."""
 
 
 @dataclass(frozen=True)
 class LocalImage:
-    """What a container image is on this machine: a program and its environment."""
+    """The program and environment that replace a container image on this machine."""
 
     name: str
     argv_prefix: tuple[str, ...]
-    """What the image's ENTRYPOINT is: `(python, "-m", "openmwaa_runtime")`."""
+    """The ENTRYPOINT of the image, such as `(python, "-m", "openmwaa_runtime")`."""
     environment: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class LocalImages:
-    """The images this machine can run, found by the docker label `openmwaa.image`, else by the exact image string."""
+    """The images that this machine can run, by the docker label `openmwaa.image` or by the exact image name."""
 
     by_label: Mapping[str, LocalImage]
     by_reference: Mapping[str, LocalImage] = field(default_factory=dict)
 
     def find(self, container_definition: Mapping[str, Any]) -> LocalImage | None:
-        """The image of a container definition (API shape `ContainerDefinition`); None when there is none here."""
+        """The image of a container definition (API shape `ContainerDefinition`); None if it is unknown."""
         label = (container_definition.get("dockerLabels") or {}).get("openmwaa.image")
         if isinstance(label, str) and label in self.by_label:
             return self.by_label[label]

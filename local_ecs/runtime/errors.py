@@ -1,28 +1,28 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What can be wrong with a container.
+"""The errors of containers.
 
 ContainerError
-├── TaskDefinitionError    the definition asks for what cannot be
+├── TaskDefinitionError    the task definition is invalid here
 ├── SecretError            a secret could not be resolved
-├── DependencyError        a container it depends on failed or came too late
+├── DependencyError        a container that another depends on failed or was too late
 └── StartError             the program could not be started
 """
 
 
 class ContainerError(Exception):
-    """Why a task did not start; its text becomes the task's `stoppedReason`."""
+    """A task did not start. The message becomes its `stoppedReason`."""
 
 
 class TaskDefinitionError(ContainerError):
-    """The task definition asks for what cannot be."""
+    """The task definition is invalid here."""
 
 
 class SecretError(ContainerError):
-    """A secret could not be resolved; the text names the secret, never its value."""
+    """A secret could not be resolved. The message has its name and not its value."""
 
 
 class DependencyError(ContainerError):
-    """A container that another depends on failed or came too late."""
+    """A container that another depends on failed or was too late."""
 
 
 class StartError(ContainerError):

@@ -1,24 +1,24 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A container's health check: the command, how often, and what its results mean. Docker's rules, as ECS has them."""
+"""Container health checks: when they run and how results become a health, by Docker's rules, as in ECS."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from local_ecs.runtime.api import Health
-from local_ecs.runtime.plan import HealthCheck
+from local_ecs.runtime.container_plan import HealthCheck
 
 FIRST_PROBES_S = 1.0
 FIRST_PROBES_SHARE = 0.1
-"""Until a container is healthy it is probed this often, or every tenth of its interval where that is longer: nobody
-waits 30 s for what is ready after 3, and the first probes of a whole control plane leave it the CPU to start.
+"""Until a container is healthy, the check runs every second or every tenth of its interval, whichever is longer. So a
+container that is ready after 3 s is healthy long before ECS's 30 s, and early checks leave CPU time for the start.
 
-Early failures are counted only as often as ECS would have probed, so nothing becomes unhealthy sooner than there."""
+Early failures count only as often as ECS would check, so a container becomes unhealthy no sooner than in ECS."""
 
 
 @dataclass
 class HealthRecord:
-    """Turns probe results into a health; times are seconds since the container started."""
+    """Converts check results to a health. Times are seconds since the start of the container."""
 
     check: HealthCheck
     health: Health = "UNKNOWN"
@@ -26,7 +26,7 @@ class HealthRecord:
     _counted_at: float = 0.0
 
     def record(self, *, passed: bool, at: float) -> Health:
-        """The health after one more result."""
+        """Add a result and return the health."""
         if passed:
             self._failures = 0
             self.health = "HEALTHY"
@@ -39,7 +39,7 @@ class HealthRecord:
         return self.health
 
     def pause_s(self) -> float:
-        """Until the next probe."""
+        """The time until the next check."""
         if self.health == "HEALTHY":
             return self.check.interval_s
         return min(self.check.interval_s, max(FIRST_PROBES_S, self.check.interval_s * FIRST_PROBES_SHARE))
@@ -48,7 +48,7 @@ class HealthRecord:
 async def watch(
     check: HealthCheck, probe: Callable[[HealthCheck], Awaitable[bool]], on_change: Callable[[Health], None]
 ) -> None:
-    """Probe until cancelled and tell each change of health."""
+    """Run the check until cancelled and report each change of health."""
     loop = asyncio.get_running_loop()
     started = loop.time()
     record = HealthRecord(check)

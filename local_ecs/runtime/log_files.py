@@ -1,16 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What containers print: split into lines, kept in one bounded file a service."""
+"""The output of containers: split into lines and written to one bounded file for each service."""
 
 import asyncio
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 LONGEST_LINE = 256 * 1024
-"""Bytes; a longer line is cut into pieces (the limit of one CloudWatch log event)."""
+"""Bytes; a longer line is split (the limit of one CloudWatch log event)."""
 
 
 class LogFile:
-    """An append-only file that never grows beyond twice `limit` bytes: at the limit it becomes `NAME.1`."""
+    """An append-only file. At `limit` bytes it is renamed to `NAME.1`, so both files have at most twice `limit`."""
 
     def __init__(self, path: Path, *, limit: int = 10 * 1024 * 1024) -> None:
         self._path = path
@@ -19,7 +19,7 @@ class LogFile:
         self._file = path.open("ab")
 
     def write(self, lines: Sequence[str], *, prefix: str = "") -> None:
-        """Append lines; a full disk loses lines, never a task."""
+        """Append lines. With a full disk lines are lost, and the task continues."""
         try:
             self._file.write("".join(f"{prefix}{line}\n" for line in lines).encode("utf-8", "backslashreplace"))
             self._file.flush()
@@ -29,7 +29,7 @@ class LogFile:
             return
 
     def close(self) -> None:
-        """Close the file; further lines are lost."""
+        """Close the file. Later lines are lost."""
         self._file.close()
 
     def _rotate(self) -> None:
@@ -39,7 +39,7 @@ class LogFile:
 
 
 class LogFiles:
-    """One `LogFile` a service, opened when it first prints."""
+    """One `LogFile` for each service, opened at its first line."""
 
     def __init__(self, directory: Path, *, limit: int = 10 * 1024 * 1024) -> None:
         self._directory = directory
@@ -60,25 +60,25 @@ class LogFiles:
 
 
 class LineReader(asyncio.Protocol):
-    """Reads a pipe and hands over complete lines as they come; `finished` is set when every writer closed it."""
+    """Reads a pipe and passes on complete lines. `finished` is set when every writer has closed the pipe."""
 
     def __init__(self, on_lines: Callable[[Sequence[str]], None]) -> None:
         self._on_lines = on_lines
-        self._rest = b""
+        self._incomplete = b""
         self.finished = asyncio.Event()
 
     def data_received(self, data: bytes) -> None:
-        """Split what came; an unfinished line waits for its end."""
-        *complete, self._rest = (self._rest + data).split(b"\n")
-        while len(self._rest) > LONGEST_LINE:
-            complete.append(self._rest[:LONGEST_LINE])
-            self._rest = self._rest[LONGEST_LINE:]
+        """Split the data into lines. An incomplete line waits for its end."""
+        *complete, self._incomplete = (self._incomplete + data).split(b"\n")
+        while len(self._incomplete) > LONGEST_LINE:
+            complete.append(self._incomplete[:LONGEST_LINE])
+            self._incomplete = self._incomplete[LONGEST_LINE:]
         if complete:
             self._on_lines([line.rstrip(b"\r").decode("utf-8", "replace") for line in complete])
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Hand over the last, unfinished line."""
-        if self._rest:
-            self._on_lines([self._rest.decode("utf-8", "replace")])
-            self._rest = b""
+        """Pass on the last, incomplete line."""
+        if self._incomplete:
+            self._on_lines([self._incomplete.decode("utf-8", "replace")])
+            self._incomplete = b""
         self.finished.set()

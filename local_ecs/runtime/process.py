@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One container as a process: in its own session, its output read line by line, ended with all its offspring."""
+"""A container as a process: in its own session, with its output read by line, and ended with all child processes."""
 
 import asyncio
 import contextlib
@@ -15,13 +15,13 @@ from local_ecs.runtime.log_files import LineReader
 from local_ecs.runtime.process_tree import Trace, find, kill_all
 
 OUTPUT_AFTER_EXIT_S = 2.0
-"""How long the last lines may take once every process is gone."""
+"""Maximum wait for the last lines after all processes have ended."""
 
 
 class ContainerProcess:
-    """A running program with all it starts.
+    """A running program and its child processes.
 
-    As in a container, the end of the main process is the end of all: whatever it left behind is killed.
+    As in a container, all processes end with the main process: the remaining ones are killed.
     """
 
     def __init__(
@@ -45,15 +45,16 @@ class ContainerProcess:
     ) -> "ContainerProcess":
         """Start a program with exactly this environment plus its marks, in the folder `home`.
 
-        `marks` must belong to this program alone: whoever carries all of them ends with it.
-        `adopt_orphans`: whoever works in `home` and has lost its parent belongs to this program.
-        `user`: number of the user and group to become, for whom runs as root.
+        `marks` must be unique to this program: every process with all of them ends with it.
+        `adopt_orphans`: orphaned processes with a working directory in `home` belong to this program.
+        `user`: ids of the user and group, if this process runs as root.
 
         Raises:
-            StartError: the program is not there or may not be run.
+            StartError: the program does not exist or cannot be executed.
         """
         read_end, write_end = os.pipe()
-        # Our own pipe: with asyncio's, wait() would also wait for every process that inherited it (Python 3.11, 3.12).
+        # A separate pipe: with asyncio's pipe, wait() also waits for every process that inherited it (Python 3.11,
+        # 3.12).
         reader = LineReader(on_lines)
         await asyncio.get_running_loop().connect_read_pipe(lambda: reader, os.fdopen(read_end, "rb", buffering=0))
         try:
@@ -78,13 +79,13 @@ class ContainerProcess:
 
     @property
     def pid(self) -> int:
-        """Of the main process; also the number of its session."""
+        """The pid of the main process, which is also the id of its session."""
         return self._process.pid
 
     async def wait(self) -> int:
-        """Wait for the end; 128 + the signal's number when a signal ended it, as Docker says it.
+        """Wait for the end and return the exit code; 128 + the number of the signal after a signal, as in Docker.
 
-        When this returns no process of the container is left and its last line was handed over.
+        Then no process of the container remains and its last line has been passed on.
         """
         code = await self._process.wait()
         await kill_all(self._after_exit())
@@ -94,17 +95,17 @@ class ContainerProcess:
         return 128 - code if code < 0 else code
 
     def terminate(self, with_signal: int = signal.SIGTERM) -> None:
-        """SIGTERM (or another signal) to the main process alone, as a container runtime does."""
+        """Send SIGTERM (or another signal) to the main process only, as a container runtime does."""
         with contextlib.suppress(ProcessLookupError):
             self._process.send_signal(with_signal)
 
     async def kill(self) -> None:
-        """SIGKILL everything. The offspring is listed first: once its parents are gone it is harder to find."""
+        """Kill all processes. The children are listed first, because they are harder to find without parents."""
         for process in find(self._trace):
             with contextlib.suppress(psutil.Error):
                 process.kill()
         await kill_all(self._after_exit())
 
     def _after_exit(self) -> Trace:
-        # The pid is reaped and may be given anew: no longer a root. A session's number is not, while it has members.
+        # The pid can be reused, so it is no longer a root. A session's id is not reused while the session has members.
         return Trace(marks=self._trace.marks, sessions=(self.pid,), home=self._trace.home)

@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Finding and ending every process of a container, a task or an environment.
+"""Finds and kills every process of a container, a task or an environment.
 
-A container runtime ends a process namespace; here there is none. Three traces find what belongs together, because
-none suffices alone:
+A container runtime ends a process namespace, which does not exist here. Three criteria find the processes, because none
+is sufficient:
 
-- *marker variables* in the initial environment (inherited by every child), lost by programs that write their title over
-  it (`setproctitle`: Celery and Airflow do);
-- the *session*: every container starts in its own, lost by children that call `setsid`;
-- *descent*: children of what was found, lost when a parent in between has died.
+- *marker variables* in the initial environment, which children inherit. Programs that write their title over it lose
+  them (`setproctitle`, as in Celery and Airflow);
+- the *session*: every container starts in its own. Children that call `setsid` leave it;
+- *descent*: children of found processes. They are lost if a parent in between has ended.
 """
 
 import asyncio
@@ -26,33 +26,33 @@ CONTAINER_MARK = "OPENMWAA_CONTAINER"
 
 @dataclass(frozen=True)
 class Trace:
-    """By what to recognise processes; one match is enough."""
+    """Criteria of processes; one match is sufficient."""
 
     marks: Mapping[str, str] = field(default_factory=dict)
-    """Variables that the initial environment must hold, all of them; empty matches nothing."""
+    """Variables of the initial environment; all must match. Empty: no match."""
     sessions: Collection[int] = ()
     roots: Collection[int] = ()
     """Processes that match, with all their descendants."""
     spared: Mapping[str, str] = field(default_factory=dict)
-    """Variables whose carriers do not match whatever else they have; empty spares nobody."""
+    """Processes with these variables never match. Empty: no exception."""
     home: Path | None = None
-    """Orphans adopted by this process whose working directory lies below it."""
+    """Adopted orphans of this process match if their working directory is below this folder."""
 
 
 @dataclass(frozen=True)
-class _Seen:
+class _Entry:
     process: psutil.Process
     parent: int
     session: int
 
 
 def find(trace: Trace) -> list[psutil.Process]:
-    """Living processes (no zombies, never this one) that match the trace, and all their descendants."""
-    seen = {entry.process.pid: entry for entry in _running()}
-    wanted = _as_environment(trace.marks)
-    matched = {pid for pid, entry in seen.items() if _matches(entry, trace, wanted)}
+    """Running processes (no zombies, not this one) that match the trace, and all their descendants."""
+    running = {entry.process.pid: entry for entry in _running()}
+    variables = _as_environment(trace.marks)
+    matched = {pid for pid, entry in running.items() if _matches(entry, trace, variables)}
     children: dict[int, list[int]] = {}
-    for pid, entry in seen.items():
+    for pid, entry in running.items():
         children.setdefault(entry.parent, []).append(pid)
     todo = list(matched)
     while todo:
@@ -63,13 +63,13 @@ def find(trace: Trace) -> list[psutil.Process]:
     matched.discard(os.getpid())
     if spared := _as_environment(trace.spared):
         matched = {pid for pid in matched if not spared <= _initial_environment(pid)}
-    return [seen[pid].process for pid in sorted(matched)]
+    return [running[pid].process for pid in sorted(matched)]
 
 
 async def kill_all(trace: Trace, *, within_s: float = 5.0) -> list[psutil.Process]:
-    """SIGKILL all that the trace finds, again until nothing is found; what is left after `within_s` is returned.
+    """Kill all processes of the trace, repeatedly, and return those that remain after `within_s`.
 
-    Again and again, because a process may fork between being listed and being killed.
+    It repeats because a process may fork after it was listed and before it is killed.
     """
     return await _until_gone(lambda: find(trace), within_s)
 
@@ -78,34 +78,34 @@ async def _until_gone(list_processes: Callable[[], list[psutil.Process]], within
     loop = asyncio.get_running_loop()
     deadline = loop.time() + within_s
     pause = 0.01
-    while left := list_processes():
-        for process in left:
+    while remaining := list_processes():
+        for process in remaining:
             with contextlib.suppress(psutil.Error):
-                process.kill()  # psutil compares the creation time first: a reused pid is not hit
+                process.kill()  # psutil compares the creation time, so a reused pid is safe
         if loop.time() > deadline:
-            return left
+            return remaining
         await asyncio.sleep(pause)
         pause = min(pause * 2, 0.25)
     return []
 
 
-def _running() -> Iterable[_Seen]:
+def _running() -> Iterable[_Entry]:
     for process in psutil.process_iter(["ppid", "status"]):
         if process.info["status"] == psutil.STATUS_ZOMBIE:
             continue
         with contextlib.suppress(ProcessLookupError, PermissionError):
-            yield _Seen(process=process, parent=process.info["ppid"] or 0, session=os.getsid(process.pid))
+            yield _Entry(process=process, parent=process.info["ppid"] or 0, session=os.getsid(process.pid))
 
 
 def _as_environment(marks: Mapping[str, str]) -> frozenset[bytes]:
     return frozenset(f"{name}={value}".encode() for name, value in marks.items())
 
 
-def _matches(entry: _Seen, trace: Trace, wanted: frozenset[bytes]) -> bool:
+def _matches(entry: _Entry, trace: Trace, variables: frozenset[bytes]) -> bool:
     pid = entry.process.pid
     if pid in trace.roots or entry.session in trace.sessions:
         return True
-    if wanted and wanted <= _initial_environment(pid):
+    if variables and variables <= _initial_environment(pid):
         return True
     return trace.home is not None and entry.parent == os.getpid() and works_below(pid, trace.home)
 
@@ -113,14 +113,14 @@ def _matches(entry: _Seen, trace: Trace, wanted: frozenset[bytes]) -> bool:
 def _initial_environment(pid: int) -> frozenset[bytes]:
     try:
         return frozenset(Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"))
-    except OSError:  # gone, or another user's
+    except OSError:  # ended, or of another user
         return frozenset()
 
 
 def works_below(pid: int, home: Path) -> bool:
-    """Whether the working directory of a process is in a folder, be it that the folder was deleted meanwhile."""
+    """Whether the working directory of a process is in a folder, even if the folder was deleted."""
     try:
         folder = Path(f"/proc/{pid}/cwd").readlink()
-    except OSError:  # gone, or another user's
+    except OSError:  # ended, or of another user
         return False
     return Path(str(folder).removesuffix(" (deleted)")).is_relative_to(home)

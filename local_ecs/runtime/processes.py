@@ -9,42 +9,42 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from local_ecs.runtime.api import ContainerState, LocalImages, LogSink, SecretResolver, StopCode, TaskEvent, TaskToRun
+from local_ecs.runtime.container_plan import ContainerPlan, plan_containers
 from local_ecs.runtime.errors import SecretError
 from local_ecs.runtime.log_files import LogFiles
-from local_ecs.runtime.plan import ContainerPlan, plan
 from local_ecs.runtime.process_tree import ENVIRONMENT_MARK, TASK_MARK, Trace, kill_all
 from local_ecs.runtime.sessions import SessionRegister
-from local_ecs.runtime.task import RunningTask, TaskWorld
+from local_ecs.runtime.task import RunningTask, TaskContext
 
 logger = logging.getLogger(__name__)
 
 SECRET_DEADLINE_S = 20.0
-"""For one secret; longer than the emulator needs to be restarted."""
+"""For one secret; longer than a restart of the emulator."""
 
 
 async def no_host_names() -> Callable[[str], str]:
-    """Replace no host name."""
+    """Return a mapping without changes."""
     return lambda value: value
 
 
 @dataclass(frozen=True)
 class ProcessSettings:
-    """How tasks of one environment run on this machine."""
+    """The settings for tasks of one environment."""
 
     environment_id: str
-    """The value of the marker variable by which every process of the environment is found again."""
+    """The value of the marker variable that identifies the environment's processes."""
     work_dir: Path
-    """A task's folders live in `work_dir/TASK_ID` while it runs."""
+    """The folders of a running task are in `work_dir/TASK_ID`."""
     temporary_dir: Path | None = None
-    """A short folder for the tasks' own /tmp; None: beside their other folders."""
+    """A folder with a short path for each task's /tmp; None: in `work_dir`."""
     task_environment: Mapping[str, str] = field(default_factory=dict)
-    """What AWS would give: region, endpoints, credentials."""
+    """Variables that AWS would set: region, endpoints, credentials."""
     host_names: Callable[[], Awaitable[Callable[[str], str]]] = no_host_names
-    """Learns the host names the emulator invented so far; what it returns maps a value of the environment."""
+    """Reads the emulator's host names. Returns a mapping for values of the environment."""
     stop_first: Callable[[str], int] = lambda _group: 0
-    """Order in which `close()` stops groups of tasks, smallest first."""
+    """The order in which `close()` stops groups of tasks, smallest first."""
     longest_stop_on_close_s: float = 30.0
-    """`close()` waits at most this long for each of these groups; nobody waits two minutes for `down`."""
+    """Maximum wait of `close()` for each group, so that `down` does not take two minutes."""
 
 
 class ProcessTaskRunner:
@@ -69,13 +69,13 @@ class ProcessTaskRunner:
         self._sessions = SessionRegister(settings.work_dir)
 
     async def start(self, task: TaskToRun, on_event: Callable[[TaskEvent], None]) -> None:
-        """Begin a task; see `TaskRunner`."""
-        running = RunningTask(task, self._world(task), on_event)
+        """Start a task; see `TaskRunner`."""
+        running = RunningTask(task, self._context(task), on_event)
         self._tasks[task.task_arn] = running
         self._runs[task.task_arn] = asyncio.create_task(self._run(running), name=f"task {task.task_id}")
 
     async def stop(self, task_arn: str, *, reason: str) -> None:
-        """Begin the stop sequence; a task that is not known has already stopped."""
+        """Start the stop sequence. An unknown task has already stopped."""
         if running := self._tasks.get(task_arn):
             by_service = reason.startswith("Scaling activity initiated by")
             code: StopCode = "ServiceSchedulerInitiated" if by_service else "UserInitiated"
@@ -87,27 +87,27 @@ class ProcessTaskRunner:
         return running.states() if running else ()
 
     async def close(self) -> None:
-        """Stop every task, group after group; what does not end in time is killed."""
+        """Stop every task, one group after another. Tasks that do not end in time are killed."""
         limit = self._settings.longest_stop_on_close_s
-        for order in sorted({self._settings.stop_first(one.task.group) for one in self._tasks.values()}):
-            group = [one for one in self._tasks.values() if self._settings.stop_first(one.task.group) == order]
+        for order in sorted({self._settings.stop_first(running.task.group) for running in self._tasks.values()}):
+            group = [task for task in self._tasks.values() if self._settings.stop_first(task.task.group) == order]
             for running in group:
                 running.stop("UserInitiated", "The environment is being stopped", at_most_s=limit)
-            runs = [self._runs[one.task.task_arn] for one in group if one.task.task_arn in self._runs]
+            runs = [self._runs[running.task.task_arn] for running in group if running.task.task_arn in self._runs]
             if runs:
                 _, late = await asyncio.wait(runs, timeout=limit + 5)
                 if late:
-                    await asyncio.gather(*(one.kill() for one in group))
+                    await asyncio.gather(*(running.kill() for running in group))
                     await asyncio.wait(late, timeout=10)
 
-    def _world(self, task: TaskToRun) -> TaskWorld:
+    def _context(self, task: TaskToRun) -> TaskContext:
         home = self._settings.work_dir / task.task_id
         marks = {ENVIRONMENT_MARK: self._settings.environment_id, TASK_MARK: task.task_id}
         names: list[Callable[[str], str]] = []
 
         async def prepare() -> tuple[ContainerPlan, ...]:
             names.append(await self._settings.host_names())
-            return plan(task, self._images)
+            return plan_containers(task, self._images)
 
         async def environment(container: ContainerPlan) -> Mapping[str, str]:
             return await self._environment(task, container, home, names[0])
@@ -121,7 +121,7 @@ class ProcessTaskRunner:
                 prefix = container.awslogs.get("awslogs-stream-prefix", service)
                 self._logs.write(container.awslogs, f"{prefix}/{container.name}/{task.task_id}", lines)
 
-        return TaskWorld(
+        return TaskContext(
             home=home,
             marks=marks,
             prepare=prepare,
@@ -134,8 +134,8 @@ class ProcessTaskRunner:
         task = running.task
         try:
             await running.run()
-        except Exception:  # one task's fault must not end the others; it has been reported as stopped
-            logger.exception("task %s ended by a fault of its runner", task.task_id)
+        except Exception:  # an error of one task must not end the others; it has been reported as stopped
+            logger.exception("task %s ended by an error of the runner", task.task_id)
             await kill_all(Trace(marks={TASK_MARK: task.task_id}))
         finally:
             self._tasks.pop(task.task_arn, None)
@@ -167,7 +167,7 @@ class ProcessTaskRunner:
         }
 
     def _temporary(self, task: TaskToRun) -> Path:
-        """The task's own /tmp, as a container has one; on a short path, for programs put sockets there (108 bytes)."""
+        """The task's own /tmp, with a short path: socket paths are limited to 108 bytes."""
         return (self._settings.temporary_dir or self._settings.work_dir / "tmp") / task.task_id[:12]
 
     async def _secret(self, value_from: str) -> str:
@@ -175,21 +175,21 @@ class ProcessTaskRunner:
             async with asyncio.timeout(SECRET_DEADLINE_S):
                 return await self._secrets.resolve(value_from)
         except TimeoutError:
-            why = f"no answer within {SECRET_DEADLINE_S:g} s"
-        except Exception as error:  # noqa: BLE001 - whatever a resolver raises, the task fails to start and says why
-            why = str(error)
-        raise SecretError(f"ResourceInitializationError: unable to retrieve secret {value_from}: {why}")
+            reason = f"no answer within {SECRET_DEADLINE_S:g} s"
+        except Exception as error:  # noqa: BLE001 - for every error the task fails to start
+            reason = str(error)
+        raise SecretError(f"ResourceInitializationError: unable to retrieve secret {value_from}: {reason}")
 
 
 def _path(container: ContainerPlan) -> str:
-    """The search path: the program's own folder first, so that `python` is the image's."""
+    """PATH, with the folder of the program first, so that `python` is the image's."""
     standard = container.image.environment.get("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
     prefix = container.image.argv_prefix
     return f"{Path(prefix[0]).parent}:{standard}" if prefix and Path(prefix[0]).is_absolute() else standard
 
 
 def _mounted(value: str, volumes: Mapping[str, Path]) -> str:
-    """A value that begins with a mounted path, with the folder that stands for it."""
+    """Replace a mounted path at the start of a value by its local folder."""
     for path, folder in volumes.items():
         if value == path or value.startswith(f"{path}/"):
             return f"{folder}{value[len(path) :]}"

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which sessions an environment's containers have, written down so that they are found when the daemon was killed.
+"""Stores the sessions of an environment's containers, to find them after the daemon was killed.
 
-Programs that write their title over their initial environment (Celery, Airflow) cannot be found by a marker variable.
+A marker variable does not find programs that write their title over their initial environment (Celery, Airflow).
 """
 
 import contextlib
@@ -16,43 +16,43 @@ FOLDER = "sessions"
 
 
 class SessionRegister:
-    """One small file a container under `work_dir/sessions`: pid and creation time of the session's leader."""
+    """One file for each container in `work_dir/sessions`: pid and creation time of the session's leader."""
 
     def __init__(self, work_dir: Path) -> None:
         self._work_dir = work_dir
         self._folder = work_dir / FOLDER
 
     def add(self, task_id: str, container: str, pid: int) -> None:
-        """Note a started container."""
+        """Store a started container."""
         with contextlib.suppress(OSError, psutil.Error):  # a full disk must not stop a task
             created = psutil.Process(pid).create_time()
             self._folder.mkdir(parents=True, exist_ok=True)
             (self._folder / f"{task_id}.{container}.json").write_text(json.dumps({"pid": pid, "created": created}))
 
     def forget(self, task_id: str) -> None:
-        """The task has ended and left nothing."""
+        """Remove the entries of a task that has ended."""
         with contextlib.suppress(OSError):
             for file in self._folder.glob(f"{task_id}.*.json"):
                 file.unlink(missing_ok=True)
 
     def clear(self) -> None:
-        """Nothing is left of any task."""
+        """Remove all entries."""
         with contextlib.suppress(OSError):
             for file in self._folder.glob("*.json"):
                 file.unlink(missing_ok=True)
 
     def trace(self) -> Trace:
-        """Finds what is left of the noted sessions.
+        """The criteria of the stored sessions that still exist.
 
-        A session's number is trusted when its leader is the noted process, or when the leader is gone and a member
-        works in the environment's folder; a number that was given anew belongs to somebody else.
+        A session counts if its leader is the stored process, or if the leader has ended and the working directory of a
+        member is in the environment's folder. Otherwise the session id was reused by another program.
         """
         sessions = set()
         for file in self._folder.glob("*.json") if self._folder.is_dir() else ():
             with contextlib.suppress(OSError, ValueError, KeyError):
-                noted = json.loads(file.read_text())
-                if self._is_ours(noted["pid"], noted["created"]):
-                    sessions.add(noted["pid"])
+                stored = json.loads(file.read_text())
+                if self._is_ours(stored["pid"], stored["created"]):
+                    sessions.add(stored["pid"])
         return Trace(sessions=frozenset(sessions))
 
     def _is_ours(self, pid: int, created: float) -> bool:

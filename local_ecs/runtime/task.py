@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One task: its containers started in order of their dependencies, watched, and stopped in the opposite order."""
+"""A task: starts its containers in the order of their dependencies, monitors them, and stops them in reverse order."""
 
 import asyncio
 import contextlib
@@ -18,14 +18,14 @@ from local_ecs.runtime.api import (
     TaskStopped,
     TaskToRun,
 )
+from local_ecs.runtime.container_plan import ContainerPlan, Dependency, HealthCheck
 from local_ecs.runtime.errors import ContainerError, DependencyError, StartError
-from local_ecs.runtime.plan import ContainerPlan, Dependency, HealthCheck
 from local_ecs.runtime.process import ContainerProcess
 from local_ecs.runtime.process_tree import CONTAINER_MARK
 
 
-class Container:
-    """What is known of one container of a task, and the moments others wait for."""
+class RunningContainer:
+    """One container of a task, with events for its states."""
 
     def __init__(self, plan: ContainerPlan) -> None:
         self.plan = plan
@@ -39,7 +39,7 @@ class Container:
 
     @property
     def state(self) -> ContainerState:
-        """A snapshot, as the seam has it."""
+        """The current state."""
         status: Status = "PENDING"
         if self.stopped.is_set():
             status = "STOPPED"
@@ -49,14 +49,14 @@ class Container:
         return ContainerState(self.plan.name, status, self.health, self.exit_code, self.reason, pid)
 
     def end(self, *, exit_code: int | None = None, reason: str | None = None) -> None:
-        """Note the end; the first note stays."""
+        """Record the end. Later calls have no effect."""
         if not self.stopped.is_set():
             self.exit_code, self.reason = exit_code, reason
             self.stopped.set()
 
 
-class TaskWorld:
-    """What a task needs from outside; `ProcessTaskRunner` makes one a task."""
+class TaskContext:
+    """The dependencies of a task; `ProcessTaskRunner` creates one for each task."""
 
     def __init__(
         self,
@@ -72,19 +72,19 @@ class TaskWorld:
         self.marks = marks
         self.prepare = prepare
         self.environment = environment
-        """Complete, secrets resolved; raises ContainerError."""
+        """The complete environment with secrets; raises ContainerError."""
         self.on_lines = on_lines
         self.on_started = on_started
 
 
 class RunningTask:
-    """Runs one task to its end; `run()` returns when no process of it is left."""
+    """Runs one task. `run()` returns when all its processes have ended."""
 
-    def __init__(self, task: TaskToRun, world: TaskWorld, on_event: Callable[[TaskEvent], None]) -> None:
+    def __init__(self, task: TaskToRun, context: TaskContext, on_event: Callable[[TaskEvent], None]) -> None:
         self.task = task
-        self._world = world
+        self._context = context
         self._on_event = on_event
-        self._containers: dict[str, Container] = {}
+        self._containers: dict[str, RunningContainer] = {}
         self._environments: dict[str, Mapping[str, str]] = {}
         self._stopping = asyncio.Event()
         self._stop_code: StopCode = "UserInitiated"
@@ -93,11 +93,11 @@ class RunningTask:
         self._longest_stop_s: float | None = None
 
     def states(self) -> tuple[ContainerState, ...]:
-        """The containers now."""
+        """The current states of the containers."""
         return tuple(container.state for container in self._containers.values())
 
     def stop(self, code: StopCode, reason: str, *, at_most_s: float | None = None) -> None:
-        """Begin the stop sequence; the first reason stays, a shorter limit for the stop timeouts is taken."""
+        """Start the stop sequence. The first reason stays; a later limit for the stop timeouts applies."""
         if at_most_s is not None:
             self._longest_stop_s = at_most_s
         if not self._stopping.is_set():
@@ -105,16 +105,16 @@ class RunningTask:
             self._stopping.set()
 
     async def kill(self) -> None:
-        """SIGKILL every container at once."""
+        """Kill every container at once."""
         for container in self._containers.values():
             if container.process and not container.stopped.is_set():
                 await container.process.kill()
 
     async def run(self) -> None:
-        """Start, watch, stop; every outcome ends in one `TaskStopped`."""
+        """Start, monitor and stop the containers. Every run ends with one `TaskStopped`."""
         try:
             await self._prepare()
-            await self._live()
+            await self._run_containers()
         except ContainerError as error:
             self.stop("TaskFailedToStart", str(error))
         finally:
@@ -123,20 +123,20 @@ class RunningTask:
             self._on_event(TaskStopped(self.task.task_arn, self.states(), self._stop_code, self._reason))
 
     async def _prepare(self) -> None:
-        for plan in await self._world.prepare():
-            self._containers[plan.name] = Container(plan)
+        for plan in await self._context.prepare():
+            self._containers[plan.name] = RunningContainer(plan)
         for plan in (container.plan for container in self._containers.values()):
-            self._environments[plan.name] = await self._world.environment(plan)
+            self._environments[plan.name] = await self._context.environment(plan)
 
-    async def _live(self) -> None:
+    async def _run_containers(self) -> None:
         containers = tuple(self._containers.values())
         async with asyncio.TaskGroup() as group:
             for container in containers:
-                group.create_task(self._drive(container))
+                group.create_task(self._run_container(container))
             for container in containers:
                 group.create_task(self._stop_in_order(container))
 
-    async def _drive(self, container: Container) -> None:
+    async def _run_container(self, container: RunningContainer) -> None:
         try:
             await self._wait_for_dependencies(container)
             if self._stopping.is_set():
@@ -147,22 +147,22 @@ class RunningTask:
             container.end(reason=str(error))
             self.stop("TaskFailedToStart", str(error))
             return
-        watching = self._watch(container)
+        monitor = self._watch(container)
         try:
             code = await process.wait()
         finally:
-            watching.cancel()
+            monitor.cancel()
             with contextlib.suppress(asyncio.CancelledError):
-                await watching
+                await monitor
         container.end(exit_code=code)
         if container.plan.essential:
             self.stop("EssentialContainerExited", "Essential container in task exited")
-        elif all(one.stopped.is_set() for one in self._containers.values()):
+        elif all(other.stopped.is_set() for other in self._containers.values()):
             self.stop("EssentialContainerExited", "Every container in task exited")
 
-    async def _start(self, container: Container) -> ContainerProcess:
+    async def _start(self, container: RunningContainer) -> ContainerProcess:
         plan = container.plan
-        home = self._world.home / plan.name
+        home = self._context.home / plan.name
         try:
             home.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -171,44 +171,44 @@ class RunningTask:
             plan.argv,
             environment=self._environments[plan.name],
             home=home,
-            marks={**self._world.marks, CONTAINER_MARK: plan.name},
-            on_lines=lambda lines: self._world.on_lines(plan, lines),
+            marks={**self._context.marks, CONTAINER_MARK: plan.name},
+            on_lines=lambda lines: self._context.on_lines(plan, lines),
         )
         container.process = process
-        self._world.on_started(plan, process.pid)
+        self._context.on_started(plan, process.pid)
         container.started.set()
-        if all(one.started.is_set() for one in self._containers.values()) and not self._stopping.is_set():
+        if all(other.started.is_set() for other in self._containers.values()) and not self._stopping.is_set():
             self._on_event(TaskRunning(self.task.task_arn))
         return process
 
-    async def _wait_for_dependencies(self, container: Container) -> None:
+    async def _wait_for_dependencies(self, container: RunningContainer) -> None:
         for dependency in container.plan.depends_on:
             await self._wait_for(container, dependency)
             if self._stopping.is_set():
                 return
 
-    async def _wait_for(self, container: Container, dependency: Dependency) -> None:
+    async def _wait_for(self, container: RunningContainer, dependency: Dependency) -> None:
         other = self._containers[dependency.container]
-        wanted = {"START": other.started, "HEALTHY": other.healthy}.get(dependency.condition, other.stopped)
+        condition = {"START": other.started, "HEALTHY": other.healthy}.get(dependency.condition, other.stopped)
         await _first(other.started, other.stopped, self._stopping)
         try:
             async with asyncio.timeout(other.plan.start_timeout_s):
-                await _first(wanted, other.stopped, self._stopping)
+                await _first(condition, other.stopped, self._stopping)
         except TimeoutError:
             raise DependencyError(
                 f"container {container.plan.name} depends on {other.plan.name} ({dependency.condition}), which did not "
-                f"get there within its start timeout of {other.plan.start_timeout_s:g} s"
+                f"reach this within its start timeout of {other.plan.start_timeout_s:g} s"
             ) from None
         if self._stopping.is_set():
             return
-        ended_well = dependency.condition != "SUCCESS" or other.exit_code == 0
-        if not wanted.is_set() or not other.started.is_set() or not ended_well:
+        succeeded = dependency.condition != "SUCCESS" or other.exit_code == 0
+        if not condition.is_set() or not other.started.is_set() or not succeeded:
             ending = "did not start" if other.exit_code is None else f"exited with {other.exit_code}"
             raise DependencyError(
                 f"container {container.plan.name} depends on {other.plan.name} ({dependency.condition}), which {ending}"
             )
 
-    def _watch(self, container: Container) -> "asyncio.Task[None]":
+    def _watch(self, container: RunningContainer) -> "asyncio.Task[None]":
         async def probe(check: HealthCheck) -> bool:
             return await self._probe(container, check)
 
@@ -216,7 +216,7 @@ class RunningTask:
             container.health = now
             if now == "HEALTHY":
                 container.healthy.set()
-            self._tell_health()
+            self._report_health()
 
         async def watch() -> None:
             if container.plan.health_check:
@@ -224,14 +224,14 @@ class RunningTask:
 
         return asyncio.create_task(watch())
 
-    async def _probe(self, container: Container, check: HealthCheck) -> bool:
+    async def _probe(self, container: RunningContainer, check: HealthCheck) -> bool:
         plan = container.plan
         try:
             process = await ContainerProcess.start(
                 check.argv,
                 environment=self._environments[plan.name],
-                home=self._world.home / plan.name,
-                marks={**self._world.marks, CONTAINER_MARK: f"{plan.name}/health"},
+                home=self._context.home / plan.name,
+                marks={**self._context.marks, CONTAINER_MARK: f"{plan.name}/health"},
                 on_lines=lambda _lines: None,
                 adopt_orphans=False,
             )
@@ -248,26 +248,26 @@ class RunningTask:
                 await process.kill()
         return code == 0
 
-    def _tell_health(self) -> None:
-        checked = [one for one in self._containers.values() if one.plan.health_check and one.plan.essential]
+    def _report_health(self) -> None:
+        checked = [item for item in self._containers.values() if item.plan.health_check and item.plan.essential]
         now: Health = "UNKNOWN"
-        if any(one.health == "UNHEALTHY" for one in checked):
+        if any(item.health == "UNHEALTHY" for item in checked):
             now = "UNHEALTHY"
-        elif checked and all(one.health == "HEALTHY" for one in checked):
+        elif checked and all(item.health == "HEALTHY" for item in checked):
             now = "HEALTHY"
         if now != self._health:
             self._health = now
             self._on_event(TaskHealth(self.task.task_arn, now))
 
-    async def _stop_in_order(self, container: Container) -> None:
-        """Stop a container once those that depend on it have stopped, as ECS does."""
+    async def _stop_in_order(self, container: RunningContainer) -> None:
+        """Stop a container after those that depend on it, as ECS does."""
         await _first(self._stopping, container.stopped)
         if not self._stopping.is_set():
             return
         for other in self._containers.values():
             if any(dependency.container == container.plan.name for dependency in other.plan.depends_on):
                 await other.stopped.wait()
-        if container.process is None:  # the driver sees _stopping before it starts anything
+        if container.process is None:  # _run_container checks _stopping before it starts a process
             await _first(container.started, container.stopped)
         if container.process is None or container.stopped.is_set():
             return

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The contract's place in an AWS account: Fargate tasks in the default VPC, everything removed at the end.
+"""The contract tests in an AWS account: Fargate tasks in the default VPC. Everything is removed at the end.
 
 NOT YET RUN: this was written from AWS's documentation and has not met an account. The first run may find faults here,
 and in what the local ECS takes for ECS's behaviour; the second is what it is for.
@@ -26,10 +26,10 @@ CONFIRMATION = "OPENMWAA_CONTRACT_SPEND"
 DRAIN_S = 600.0
 
 
-class AwsPlace:
-    """A cluster of its own in the account the environment's credentials belong to."""
+class AwsPlatform:
+    """A new cluster in the account of the environment's credentials."""
 
-    patience_s = 300.0
+    timeout_s = 300.0
 
     def __init__(self) -> None:
         if os.environ.get(CONFIRMATION) != "yes":
@@ -51,10 +51,10 @@ class AwsPlace:
         time.sleep(seconds + 5)
 
     def agent_put(self, task_arn: str, body: dict[str, Any]) -> None:
-        """Only the task itself can ask its agent on AWS, and busybox has no HTTP client that can PUT."""
+        """Return None: on AWS only the task can call its agent, and busybox has no HTTP client with PUT."""
         return
 
-    def until_it_traps(self, task_arn: str) -> None:
+    def until_trap_is_set(self, task_arn: str) -> None:
         time.sleep(5)
 
     def family(self) -> str:
@@ -71,7 +71,7 @@ class AwsPlace:
             self._services.discard(service)
 
     def close(self) -> None:
-        """Remove everything; goes on after errors, and says at the end what is left."""
+        """Remove everything. Continues after errors and reports what remains."""
         self.forget(sorted(self._services))
         for arn in self.client.list_tasks(cluster=self.cluster)["taskArns"]:
             with contextlib.suppress(ClientError):

@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where the contract suite runs: on this machine, or with `AWS=real` (or `--aws=real`) in an AWS account."""
+"""The platform of the contract tests: this machine, or with `AWS=real` (or `--aws=real`) an AWS account."""
 
 import os
 from collections.abc import Iterator
 
 import pytest
 
-from tests.contract.aws import AwsPlace
-from tests.contract.local import LocalPlace
-from tests.contract.world import World
+from tests.contract.aws import AwsPlatform
+from tests.contract.ecs_under_test import EcsUnderTest
+from tests.contract.local import LocalPlatform
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -16,26 +16,28 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 @pytest.fixture(scope="session")
-def place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalPlace | AwsPlace]:
-    """One ECS for the whole session; each test has services of its own."""
+def platform(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[LocalPlatform | AwsPlatform]:
+    """One ECS for the whole session. Each test creates its own services."""
     # The option is known only when this folder was named on the command line.
     where = request.config.getoption("--aws", default=None) or os.environ.get("AWS") or "local"
-    made = AwsPlace() if where == "real" else LocalPlace(tmp_path_factory.mktemp("ecs"))
+    made = AwsPlatform() if where == "real" else LocalPlatform(tmp_path_factory.mktemp("ecs"))
     yield made
     made.close()
 
 
 @pytest.fixture
-def world(place: LocalPlace | AwsPlace, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
-    """The world of one test: what it leaves running is removed after it."""
+def ecs(platform: LocalPlatform | AwsPlatform, monkeypatch: pytest.MonkeyPatch) -> Iterator[EcsUnderTest]:
+    """The ECS for one test. Its remaining services are removed after the test."""
     services: list[str] = []
-    note = place.created
+    note = platform.created
 
     def created(service: str) -> None:
         services.append(service)
         note(service)
 
-    monkeypatch.setattr(place, "created", created)
-    world = World(place)
-    yield world
-    place.forget([s for s in services if world.shown(s)["status"] == "ACTIVE"])
+    monkeypatch.setattr(platform, "created", created)
+    ecs = EcsUnderTest(platform)
+    yield ecs
+    platform.forget([s for s in services if ecs.shown(s)["status"] == "ACTIVE"])

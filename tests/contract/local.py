@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The contract's place on this machine: a local ECS in a thread of its own, whose tasks are real processes."""
+"""The contract tests on this machine: a local ECS in its own thread, with processes as tasks."""
 
 import asyncio
 import json
@@ -25,23 +25,23 @@ T = TypeVar("T")
 
 
 class NoSecrets:
-    """No container of the contract has secrets."""
+    """A resolver without secrets: the containers have none."""
 
     async def resolve(self, value_from: str) -> str:
         raise KeyError(value_from)
 
 
 class NoLogs:
-    """No container of the contract logs to CloudWatch."""
+    """A log sink without output: the containers do not log to CloudWatch."""
 
     def write(self, options: Mapping[str, str], stream: str, lines: Sequence[str]) -> None:
         """Drop the lines."""
 
 
-class LocalPlace:
-    """Runs a local ECS until `close`; its clock can be put forward, its processes live in real time."""
+class LocalPlatform:
+    """Runs a local ECS until `close`. Its clock can advance; its processes run in real time."""
 
-    patience_s = 30.0
+    timeout_s = 30.0
 
     def __init__(self, folder: Path) -> None:
         self.cluster = "contract"
@@ -108,9 +108,9 @@ class LocalPlace:
         assert pid is not None
         return pid
 
-    def until_it_traps(self, task_arn: str) -> None:
+    def until_trap_is_set(self, task_arn: str) -> None:
         sigterm = 1 << (signal.SIGTERM - 1)
-        deadline = time.monotonic() + self.patience_s
+        deadline = time.monotonic() + self.timeout_s
         while True:
             status = Path(f"/proc/{self._call(self._pid(task_arn))}/status").read_text()
             masks = (int(line.split()[1], 16) for line in status.splitlines() if line.startswith(("SigCgt", "SigIgn")))
@@ -123,7 +123,7 @@ class LocalPlace:
         return f"contract-{uuid4().hex[:8]}"
 
     def created(self, service: str) -> None:
-        """Nothing to remove: the whole ECS goes."""
+        """Do nothing: the whole ECS ends."""
 
     def forget(self, services: Sequence[str]) -> None:
         for service in services:

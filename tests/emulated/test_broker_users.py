@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""prepare-broker's users on a real redis-server: workers and scaler live with the rights they get, and have no more."""
+"""The users of prepare-broker on a redis-server: workers and scaler have the permissions they need, and no others."""
 
 import asyncio
 import json
@@ -13,8 +13,8 @@ import pytest
 import redis
 
 from openmwaa_runtime import prepare_broker
-from openmwaa_runtime.errors import BrokerProblem, PreparationFailed
-from openmwaa_runtime.settings import Facts
+from openmwaa_runtime.errors import BrokerError, PreparationError
+from openmwaa_runtime.settings import ContainerEnv
 from scaler.adapters.redis import RedisBroker
 from scaler.config.settings import RedisSettings
 from scaler.core.model import BrokerCount
@@ -54,31 +54,31 @@ def container(server: RedisServer) -> dict[str, str]:
 
 
 def prepare(container: dict[str, str], users: ElastiCacheUsers) -> list[str]:
-    """Run it without waiting; what it said."""
-    said: list[str] = []
+    """Run it without waiting. Returns the log lines."""
+    logged: list[str] = []
     passed = iter(range(0, 10_000, 60))
     prepare_broker.main(
-        container, elasticache=users, say=said.append, clock=lambda: float(next(passed)), sleep=lambda _seconds: None
+        container, elasticache=users, log=logged.append, clock=lambda: float(next(passed)), sleep=lambda _seconds: None
     )
-    return said
+    return logged
 
 
-def test_users_that_were_off_can_log_in_and_a_second_run_changes_nothing(
+def test_disabled_users_can_log_in_and_a_second_run_makes_no_change(
     container: dict[str, str], users: ElastiCacheUsers
 ) -> None:
-    assert "celery cannot log in" in str(prepare_broker.problem_of(container))
+    assert "celery cannot log in" in str(prepare_broker.find_problem(container))
     prepare(container, users)
-    assert prepare_broker.problem_of(container) is None
+    assert prepare_broker.find_problem(container) is None
     assert sorted(users.modified) == sorted(USER_IDS.values())
     prepare(container, users)
-    assert len(users.modified) == len(USER_IDS), "a user who is prepared was changed again"
+    assert len(users.modified) == len(USER_IDS), "a prepared user was changed again"
 
 
-def test_a_user_that_is_being_changed_is_asked_again(container: dict[str, str], users: ElastiCacheUsers) -> None:
+def test_a_user_that_is_being_changed_is_retried(container: dict[str, str], users: ElastiCacheUsers) -> None:
     users.busy(USER_IDS["scaler"], 2)
-    said = prepare(container, users)
-    assert any("InvalidUserState" in line for line in said), said
-    assert prepare_broker.problem_of(container) is None
+    logged = prepare(container, users)
+    assert any("InvalidUserState" in line for line in logged), logged
+    assert prepare_broker.find_problem(container) is None
 
 
 def test_a_new_password_replaces_the_old_one(container: dict[str, str], users: ElastiCacheUsers) -> None:
@@ -86,34 +86,34 @@ def test_a_new_password_replaces_the_old_one(container: dict[str, str], users: E
     old = dict(container)
     container["OPENMWAA_BROKER_PASSWORD"] = "another-password-0123456789"
     prepare(container, users)
-    assert prepare_broker.problem_of(container) is None
-    assert "invalid username-password" in str(prepare_broker.problem_of(old))
+    assert prepare_broker.find_problem(container) is None
+    assert "invalid username-password" in str(prepare_broker.find_problem(old))
 
 
-def test_a_redis_that_is_away_is_waited_for_and_nobodys_password_changed(
+def test_an_unreachable_redis_causes_a_wait_and_no_password_change(
     container: dict[str, str], users: ElastiCacheUsers, server: RedisServer
 ) -> None:
     prepare(container, users)
     before = list(users.modified)
     server.kill()
-    with pytest.raises(PreparationFailed, match="celery cannot log in") as caught:
+    with pytest.raises(PreparationError, match="celery cannot log in") as caught:
         prepare(container, users)
     assert not [password for password in PASSWORDS.values() if password in str(caught.value)]
     assert users.modified == before
 
 
-def test_what_elasticache_refuses_is_one_line_without_the_password(
+def test_a_refusal_of_elasticache_is_one_line_without_the_password(
     container: dict[str, str], users: ElastiCacheUsers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(**request: Any) -> None:
         raise ValueError(f"bad request {request}")
 
     monkeypatch.setattr(users, "modify_user", refuse)
-    with pytest.raises(BrokerProblem, match=r"^ElastiCache refuses to prepare openmwaa-demo-celery: ValueError$"):
+    with pytest.raises(BrokerError, match=r"^ElastiCache refused the change of openmwaa-demo-celery: ValueError$"):
         prepare(container, users)
 
 
-async def test_celerys_user_works_off_queues_and_the_scalers_counts_them(
+async def test_celerys_user_consumes_queues_and_the_scalers_user_counts_them(
     container: dict[str, str], users: ElastiCacheUsers, server: RedisServer
 ) -> None:
     prepare(container, users)
@@ -128,7 +128,7 @@ async def test_celerys_user_works_off_queues_and_the_scalers_counts_them(
         taken = [channel.basic_get("default") for _ in range(3)]
         taken[0].ack()
         taken[1].requeue()
-        channel.qos.restore_visible()  # what gives back the messages of a worker that died
+        channel.qos.restore_visible()  # returns the messages of a dead worker
         settings = RedisSettings(kind="redis", url=server.url.replace("//", "//scaler@"))
         monotonic = asyncio.get_running_loop().time
         scaler = RedisBroker(settings, PASSWORDS["scaler"], monotonic=monotonic, max_age_s=0.0, deadline_s=5.0)
@@ -136,7 +136,7 @@ async def test_celerys_user_works_off_queues_and_the_scalers_counts_them(
         await scaler.close()
 
 
-async def test_kombu_checks_rediss_certificate_and_its_name(
+async def test_kombu_verifies_the_certificate_of_redis_and_its_host_name(
     container: dict[str, str],
     users: ElastiCacheUsers,
     server: RedisServer,
@@ -147,8 +147,8 @@ async def test_kombu_checks_rediss_certificate_and_its_name(
     certificate = certificate_for_localhost(tmp_path / "authority")
 
     def connect(url: str) -> None:
-        facts = Facts.read("prepare-broker", {**container, "OPENMWAA_BROKER_URL": url}, "")
-        with kombu.Connection(facts.broker_url()) as connection:
+        env = ContainerEnv.read("prepare-broker", {**container, "OPENMWAA_BROKER_URL": url}, "")
+        with kombu.Connection(env.broker_url()) as connection:
             connection.ensure_connection(max_retries=1, timeout=5)
 
     async with (
@@ -164,7 +164,7 @@ async def test_kombu_checks_rediss_certificate_and_its_name(
             await asyncio.to_thread(connect, wrong)
 
 
-MAY_NOT = [
+FORBIDDEN = [
     ("scaler", ("LPUSH", "default", "x")),
     ("scaler", ("BRPOP", "default", "1")),
     ("scaler", ("DEL", "unacked")),
@@ -178,8 +178,8 @@ MAY_NOT = [
 ]
 
 
-@pytest.mark.parametrize(("user", "command"), MAY_NOT, ids=[f"{user}-{command[0]}" for user, command in MAY_NOT])
-def test_no_user_may_more(
+@pytest.mark.parametrize(("user", "command"), FORBIDDEN, ids=[f"{user}-{command[0]}" for user, command in FORBIDDEN])
+def test_users_have_no_other_permissions(
     container: dict[str, str], users: ElastiCacheUsers, server: RedisServer, user: str, command: tuple[str, ...]
 ) -> None:
     prepare(container, users)
@@ -190,7 +190,7 @@ def test_no_user_may_more(
         client.execute_command(*command)  # type: ignore[no-untyped-call]
 
 
-def test_a_fleet_is_scaled_by_users_with_these_rights(
+def test_a_fleet_is_scaled_by_users_with_these_permissions(
     container: dict[str, str], users: ElastiCacheUsers, server: RedisServer, tmp_path: Path
 ) -> None:
     prepare(container, users)

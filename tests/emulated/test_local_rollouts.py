@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from local_ecs.api import LocalEcs, LocalEcsSettings
-from local_ecs.model import Service, Task
+from local_ecs.model import EcsService, EcsTask
 from openmwaa.config.environment import Environment
 from tests.support.environments import LEAST
 from tests.support.fake_task_runner import FakeTaskRunner
@@ -47,7 +47,7 @@ class AppliedFleet:
     ecs: LocalEcs
     terraform: FleetTerraform
 
-    def service(self, name: str) -> Service:
+    def service(self, name: str) -> EcsService:
         return self.ecs.model.services.get(name, cluster=CLUSTER)
 
     def runs(self, name: str) -> tuple[str, str, int]:
@@ -56,7 +56,7 @@ class AppliedFleet:
         capacity = service.template["capacityProviderStrategy"][0]["capacityProvider"]
         return service.primary.task_definition_arn.rpartition("/")[2], capacity, service.desired_count
 
-    def tasks(self, name: str) -> list[Task]:
+    def tasks(self, name: str) -> list[EcsTask]:
         return [task for task in self.ecs.model.services.tasks(self.service(name)) if not task.stopping]
 
     async def size(self, name: str, desired: int) -> None:

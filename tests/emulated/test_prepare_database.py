@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""prepare-database on a real PostgreSQL whose master, as on RDS, is no superuser.
+"""prepare-database on a PostgreSQL server whose master user, as on RDS, is not a superuser.
 
-It runs in Airflow's own environment, as in the image; only `airflow db migrate` (8 s) is replaced by the one table that
-rights are given on. The end-to-end tests run the real one.
+It runs in Airflow's virtual environment, as in the image. Only `airflow db migrate` (8 s) is replaced: it creates the
+tables with permissions. The end-to-end tests run the real one.
 """
 
 from collections.abc import AsyncIterator, Iterator
@@ -14,14 +14,14 @@ import pytest
 from openmwaa_runtime.signing import public_key
 from tests.support.airflow import install_airflow
 from tests.support.postgres import Server, running_postgres
-from tests.support.prepared_cluster import PREPARED_WITHIN_S, Cluster, new_cluster
+from tests.support.prepared_cluster import PREPARED_WITHIN_S, PreparedCluster, new_cluster
 
 pytestmark = pytest.mark.emulated
 
 
 @pytest.fixture(scope="module")
 def airflow() -> Path:
-    # Not while tests are collected: on a fresh machine the tests before these install it.
+    # Not during the collection of tests: on a new machine earlier tests install it.
     return install_airflow()
 
 
@@ -32,37 +32,37 @@ def server() -> Iterator[Server]:
 
 
 @pytest.fixture
-async def cluster(server: Server, airflow: Path) -> AsyncIterator[Cluster]:
+async def cluster(server: Server, airflow: Path) -> AsyncIterator[PreparedCluster]:
     async with new_cluster(server, airflow) as found:
         yield found
 
 
 @pytest.fixture
-def prepared(cluster: Cluster) -> Cluster:
-    status, said = cluster.prepare()
-    assert status == 0, said
+def prepared(cluster: PreparedCluster) -> PreparedCluster:
+    status, output = cluster.prepare()
+    assert status == 0, output
     return cluster
 
 
-async def test_a_second_run_changes_nothing_and_migrates_nothing(prepared: Cluster) -> None:
-    question = "SELECT at FROM openmwaa.prepared WHERE airflow_version = '3.3.2'"
-    before = await prepared.ask("airflow", "airflow", question)
-    status, said = prepared.prepare()
-    assert (status, "migrated" in said) == (0, False), said
+async def test_a_second_run_makes_no_change_and_no_migration(prepared: PreparedCluster) -> None:
+    query = "SELECT at FROM openmwaa.prepared WHERE airflow_version = '3.3.2'"
+    before = await prepared.query("airflow", "airflow", query)
+    status, output = prepared.prepare()
+    assert (status, "migrated" in output) == (0, False), output
     assert before is not None
-    assert await prepared.ask("airflow", "airflow", question) == before
+    assert await prepared.query("airflow", "airflow", query) == before
 
 
-async def test_a_newer_airflow_migrates_and_an_older_one_is_refused(prepared: Cluster) -> None:
-    status, said = prepared.prepare("3.10.0")
-    assert (status, "migrating the metadata database from 3.3.2 to Airflow 3.10.0" in said) == (0, True), said
-    assert await prepared.ask("celery_results", "celery", "SELECT airflow_version FROM openmwaa.prepared") == "3.10.0"
-    status, said = prepared.prepare("3.3.2")
+async def test_a_newer_airflow_migrates_and_an_older_one_is_refused(prepared: PreparedCluster) -> None:
+    status, output = prepared.prepare("3.10.0")
+    assert (status, "migrating the metadata database from 3.3.2 to Airflow 3.10.0" in output) == (0, True), output
+    assert await prepared.query("celery_results", "celery", "SELECT airflow_version FROM openmwaa.prepared") == "3.10.0"
+    status, output = prepared.prepare("3.3.2")
     assert status == 4
-    assert said.startswith("the database is prepared for Airflow 3.10.0, and 3.3.2 is older")
+    assert output.startswith("the database is prepared for Airflow 3.10.0, and 3.3.2 is older")
 
 
-MAY = [
+ALLOWED = [
     ("airflow", "airflow", "CREATE TABLE mine (x int)"),
     ("celery_results", "celery", "INSERT INTO celery_taskmeta (id, task_id) VALUES (1, 'x')"),
     ("celery_results", "celery", "SELECT value FROM openmwaa.public_key"),
@@ -73,7 +73,7 @@ MAY = [
         "SELECT max(latest_heartbeat) FROM job WHERE job_type = 'SchedulerJob' AND state = 'running'",
     ),
 ]
-MAY_NOT = [
+FORBIDDEN = [
     ("scaler", "airflow", "SELECT next_kwargs FROM task_instance"),
     ("scaler", "airflow", "UPDATE task_instance SET state = 'failed'"),
     ("scaler", "airflow", "SELECT dag_id FROM job"),
@@ -89,89 +89,93 @@ MAY_NOT = [
 ]
 
 
-async def test_each_role_may_do_its_work_and_no_more(prepared: Cluster) -> None:
-    for role, database, statement in MAY:
-        await prepared.ask(role, database, statement)
-    for role, database, statement in MAY_NOT:
+async def test_each_role_has_exactly_its_permissions(prepared: PreparedCluster) -> None:
+    for role, database, statement in ALLOWED:
+        await prepared.query(role, database, statement)
+    for role, database, statement in FORBIDDEN:
         try:
-            await prepared.ask(role, database, statement)
+            await prepared.query(role, database, statement)
         except asyncpg.InsufficientPrivilegeError:
             continue
-        pytest.fail(f"{role} may, in {database}: {statement}")
+        pytest.fail(f"{role} can, in {database}: {statement}")
 
 
-async def test_workers_find_the_key_of_the_scaler_that_signs(prepared: Cluster) -> None:
-    found = await prepared.ask(
+async def test_workers_can_read_the_public_key_of_the_scaler(prepared: PreparedCluster) -> None:
+    found = await prepared.query(
         "celery_results", "celery", "SELECT value FROM openmwaa.public_key WHERE name = 'scaler'"
     )
     assert found == public_key("seed")
 
 
-async def test_a_new_password_replaces_the_old_one(prepared: Cluster) -> None:
+async def test_a_new_password_replaces_the_old_one(prepared: PreparedCluster) -> None:
     old = dict(prepared.passwords)
     prepared.passwords = {role: f"new-{password}" for role, password in old.items()}
     assert prepared.prepare()[0] == 0
     for role, database in (("airflow", "airflow"), ("celery_results", "celery"), ("scaler", "airflow")):
-        assert await prepared.ask(role, database, "SELECT current_user") == role
+        assert await prepared.query(role, database, "SELECT current_user") == role
         with pytest.raises(asyncpg.InvalidPasswordError):
             await prepared.connect(role, database, old[role])
 
 
-async def test_two_at_once_take_turns(cluster: Cluster) -> None:
-    runs = [cluster.begin() for _ in range(3)]
-    said = [run.communicate(timeout=PREPARED_WITHIN_S)[0] for run in runs]
-    assert [run.returncode for run in runs] == [0, 0, 0], said
-    assert sum("migrated" in one for one in said) == 1, said
+async def test_concurrent_runs_are_serialised(cluster: PreparedCluster) -> None:
+    runs = [cluster.start() for _ in range(3)]
+    output = [run.communicate(timeout=PREPARED_WITHIN_S)[0] for run in runs]
+    assert [run.returncode for run in runs] == [0, 0, 0], output
+    assert sum("migrated" in text for text in output) == 1, output
 
 
-async def test_passwords_are_nowhere_in_the_servers_log(prepared: Cluster) -> None:
+async def test_the_servers_log_has_no_passwords(prepared: PreparedCluster) -> None:
     log = prepared.server.log.read_text(encoding="utf-8", errors="replace")
-    assert "SCRAM-SHA-256$" in log, "the server did not log statements, so this test says nothing"
+    assert "SCRAM-SHA-256$" in log, "the server did not log statements, so the test shows nothing"
     assert not [role for role, password in prepared.passwords.items() if password[:20] in log]
 
 
-async def test_a_wrong_master_password_is_one_line_at_once(cluster: Cluster) -> None:
+async def test_a_wrong_master_password_is_an_error_of_one_line_at_once(cluster: PreparedCluster) -> None:
     cluster.master_password = "another"
-    status, said = cluster.prepare()
+    status, output = cluster.prepare()
     assert status == 3
-    assert said.splitlines() == [said.strip()]
-    assert 'password authentication failed for user "master-of-rds"' in said
+    assert output.splitlines() == [output.strip()]
+    assert 'password authentication failed for user "master-of-rds"' in output
 
 
-async def test_an_airflow_of_somebody_else_is_left_alone(cluster: Cluster) -> None:
-    await cluster.ask("postgres", "postgres", "CREATE ROLE airflow LOGIN PASSWORD 'theirs'")
-    await cluster.ask("postgres", "postgres", "CREATE DATABASE airflow OWNER airflow")
-    status, said = cluster.prepare()
+async def test_another_airflow_database_is_not_changed(cluster: PreparedCluster) -> None:
+    await cluster.query("postgres", "postgres", "CREATE ROLE airflow LOGIN PASSWORD 'other'")
+    await cluster.query("postgres", "postgres", "CREATE DATABASE airflow OWNER airflow")
+    status, output = cluster.prepare()
     assert status == 4
-    assert "the database airflow exists and has no comment: give this environment a server of its own" in said
-    await (await cluster.connect("airflow", "airflow", "theirs")).close(timeout=5)  # its password is as it was
-    assert await cluster.ask("postgres", "postgres", "SELECT 1 FROM pg_roles WHERE rolname = 'celery_results'") is None
+    assert "the database airflow exists and has no comment: use a separate server for this environment" in output
+    await (await cluster.connect("airflow", "airflow", "other")).close(timeout=5)  # its password has not changed
+    assert (
+        await cluster.query("postgres", "postgres", "SELECT 1 FROM pg_roles WHERE rolname = 'celery_results'") is None
+    )
 
 
-async def test_a_role_of_somebody_else_is_left_alone(cluster: Cluster) -> None:
-    await cluster.ask("postgres", "postgres", "CREATE ROLE scaler LOGIN PASSWORD 'theirs'")
-    status, said = cluster.prepare()
-    assert (status, "the role scaler exists and has no comment" in said) == (4, True), said
-    await (await cluster.connect("scaler", "postgres", "theirs")).close(timeout=5)  # its password is as it was
+async def test_another_role_is_not_changed(cluster: PreparedCluster) -> None:
+    await cluster.query("postgres", "postgres", "CREATE ROLE scaler LOGIN PASSWORD 'other'")
+    status, output = cluster.prepare()
+    assert (status, "the role scaler exists and has no comment" in output) == (4, True), output
+    await (await cluster.connect("scaler", "postgres", "other")).close(timeout=5)  # its password has not changed
 
 
-async def test_another_environment_is_left_alone_and_can_be_taken_over_by_hand(prepared: Cluster) -> None:
+async def test_another_environment_is_not_changed_and_can_be_taken_over_manually(prepared: PreparedCluster) -> None:
     prepared.environment = "other"
-    status, said = prepared.prepare()
-    assert (status, "the database airflow exists and belongs to 'openmwaa: demo'" in said) == (4, True), said
-    assert await prepared.ask("airflow", "airflow", "SELECT 1"), "its password was changed"
+    status, output = prepared.prepare()
+    assert (status, "the database airflow exists and belongs to 'openmwaa: demo'" in output) == (4, True), output
+    assert await prepared.query("airflow", "airflow", "SELECT 1"), "its password was changed"
     for kind, names in (("DATABASE", ("airflow", "celery")), ("ROLE", ("airflow", "celery_results", "scaler"))):
         for name in names:
-            await prepared.ask("postgres", "postgres", f"COMMENT ON {kind} {name} IS 'openmwaa: other'")
-    status, said = prepared.prepare()
-    assert status == 0, said
+            await prepared.query("postgres", "postgres", f"COMMENT ON {kind} {name} IS 'openmwaa: other'")
+    status, output = prepared.prepare()
+    assert status == 0, output
 
 
-async def test_a_database_from_a_dump_has_no_comment_and_is_known_by_the_note_in_it(prepared: Cluster) -> None:
+async def test_a_restored_database_without_a_comment_is_recognised_by_its_prepared_row(
+    prepared: PreparedCluster,
+) -> None:
     for kind, names in (("DATABASE", ("airflow", "celery")), ("ROLE", ("airflow", "celery_results", "scaler"))):
         for name in names:
-            await prepared.ask("postgres", "postgres", f"COMMENT ON {kind} {name} IS NULL")
-    status, said = prepared.prepare()
-    assert status == 0, said
+            await prepared.query("postgres", "postgres", f"COMMENT ON {kind} {name} IS NULL")
+    status, output = prepared.prepare()
+    assert status == 0, output
     comment = "SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = 'airflow'"
-    assert await prepared.ask("postgres", "postgres", comment) == "openmwaa: demo"
+    assert await prepared.query("postgres", "postgres", comment) == "openmwaa: demo"

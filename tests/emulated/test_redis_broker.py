@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The scaler's view of a real Redis, filled by kombu and Celery themselves."""
+"""The scaler's counts of a Redis server, with messages of kombu and Celery."""
 
 import asyncio
 import json
@@ -33,7 +33,7 @@ def server(tmp_path: Path) -> Iterator[RedisServer]:
 
 @asynccontextmanager
 async def broker(server: RedisServer, password: str | None = None, **settings: Any) -> AsyncIterator[RedisBroker]:
-    """A broker that shares nothing between reads."""
+    """A broker without a cache between reads."""
     chosen = RedisSettings.model_validate_json(json.dumps({"kind": "redis", "url": server.url} | settings))
     opened = RedisBroker(chosen, password, monotonic=asyncio.get_running_loop().time, max_age_s=0.0, deadline_s=5.0)
     try:
@@ -49,20 +49,20 @@ def client(server: RedisServer) -> Iterator["Client"]:
 
 
 class Client:
-    """A Celery project's producers and workers, as far as kombu goes."""
+    """The producers and workers of a Celery project, with kombu only."""
 
     def __init__(self, url: str, stack: ExitStack, **options: Any) -> None:
         self.connection = stack.enter_context(kombu.Connection(url, transport_options=options))
         self.channel: Any = self.connection.default_channel
 
     def send(self, queue: str, number: int, *, priority: int = 0, exchange: str | None = None) -> None:
-        """Send as Celery does for a queue: to the default exchange with the queue's name."""
+        """Send as Celery does: to the default exchange with the name of the queue."""
         producer = kombu.Producer(self.channel)
         for index in range(number):
             producer.publish({"n": index}, exchange=exchange or "", routing_key=queue, priority=priority)
 
     def take(self, queue: str, number: int) -> list[Any]:
-        """Receive and not acknowledge."""
+        """Receive without an acknowledgement."""
         return [self.channel.basic_get(queue) for _ in range(number)]
 
 
@@ -75,10 +75,10 @@ async def test_a_queue_is_the_sum_of_its_priorities_and_a_missing_list_is_empty(
     async with broker(server) as scaler:
         assert await scaler.depth("default") == BrokerCount(visible=1 + 2 + 3 + 4, in_flight=0)
         assert await scaler.depth("other") == BrokerCount(visible=7, in_flight=0)
-        assert await scaler.depth("nobody ever sent to it") == BrokerCount(visible=0, in_flight=0)
+        assert await scaler.depth("without messages") == BrokerCount(visible=0, in_flight=0)
 
 
-async def test_messages_in_flight_count_for_their_own_queue_alone(server: RedisServer, client: Client) -> None:
+async def test_messages_in_flight_count_for_their_queue_only(server: RedisServer, client: Client) -> None:
     client.send("default", 5)
     client.send("other", 4, priority=9)
     taken = client.take("default", 2) + client.take("other", 3)
@@ -92,7 +92,7 @@ async def test_messages_in_flight_count_for_their_own_queue_alone(server: RedisS
         assert await scaler.depth("other") == BrokerCount(visible=2, in_flight=2)
 
 
-async def test_routes_over_exchanges_lead_to_the_queue_that_kombu_chose(server: RedisServer, client: Client) -> None:
+async def test_a_routed_message_counts_for_the_queue_that_kombu_chose(server: RedisServer, client: Client) -> None:
     direct, topic = kombu.Exchange("jobs", "direct"), kombu.Exchange("events", "topic")
     for queue in (
         kombu.Queue("resize", direct, routing_key="image.resize"),
@@ -111,9 +111,7 @@ async def test_routes_over_exchanges_lead_to_the_queue_that_kombu_chose(server: 
     assert found == [BrokerCount(1, 2), BrokerCount(0, 2), BrokerCount(0, 1)]
 
 
-async def test_a_message_that_two_queues_may_hold_is_neither_ones_and_makes_both_unknown(
-    server: RedisServer, client: Client
-) -> None:
+async def test_a_message_that_may_belong_to_two_queues_makes_both_unknown(server: RedisServer, client: Client) -> None:
     topic = kombu.Exchange("events", "topic")
     for name in ("first", "second"):
         kombu.Queue(name, topic, routing_key="audit.#")(client.channel).declare()
@@ -128,7 +126,7 @@ async def test_a_message_that_two_queues_may_hold_is_neither_ones_and_makes_both
         assert await scaler.depth("third") == BrokerCount(1, 1)
 
 
-async def test_prefix_separator_steps_and_key_of_the_workers_are_honoured(server: RedisServer) -> None:
+async def test_prefix_separator_steps_and_key_of_the_workers_are_used(server: RedisServer) -> None:
     options: dict[str, Any] = {"global_keyprefix": "blue:", "sep": "@", "priority_steps": [0, 5], "unacked_key": "held"}
     with ExitStack() as stack:
         blue, plain = Client(server.url, stack, **options), Client(server.url, stack)
@@ -145,7 +143,7 @@ async def test_prefix_separator_steps_and_key_of_the_workers_are_honoured(server
             assert await scaler.depth("q") == BrokerCount(1, 3)
 
 
-async def test_each_message_in_flight_is_fetched_once_in_its_life(server: RedisServer, client: Client) -> None:
+async def test_each_message_in_flight_is_fetched_once(server: RedisServer, client: Client) -> None:
     client.send("default", 250)
     taken = client.take("default", 240)
     with closing(redis.Redis(port=server.port)) as admin:
@@ -164,7 +162,9 @@ async def test_each_message_in_flight_is_fetched_once_in_its_life(server: RedisS
     "broker restarts",
     "Redis: unknown while it is away, known again on one new connection; a fleet holds meanwhile",
 )
-async def test_a_restarted_server_is_unknown_then_known_on_one_connection(server: RedisServer, client: Client) -> None:
+async def test_a_restarted_server_is_unknown_and_then_known_on_one_connection(
+    server: RedisServer, client: Client
+) -> None:
     client.send("default", 3)
     async with broker(server) as scaler:
         assert await scaler.depth("default") == BrokerCount(3, 0)
@@ -181,7 +181,7 @@ async def test_a_restarted_server_is_unknown_then_known_on_one_connection(server
             assert len(others) == 1, f"{len(others)} connections of the scaler"
 
 
-async def test_a_server_that_hangs_costs_one_deadline_and_its_late_answer_is_never_read(
+async def test_a_hanging_server_costs_one_time_out_and_its_late_answer_is_ignored(
     server: RedisServer, client: Client
 ) -> None:
     client.send("default", 3)
@@ -210,7 +210,7 @@ async def test_a_replica_is_refused(server: RedisServer, tmp_path: Path) -> None
                 await scaler.depth("default")
 
 
-async def test_a_user_who_may_count_and_do_nothing_else_is_enough(server: RedisServer, client: Client) -> None:
+async def test_a_user_with_permission_to_count_only_is_sufficient(server: RedisServer, client: Client) -> None:
     client.send("default", 2)
     client.take("default", 1)
     with closing(redis.Redis(port=server.port)) as admin:
@@ -230,7 +230,7 @@ async def test_a_user_who_may_count_and_do_nothing_else_is_enough(server: RedisS
     assert "hunter2" not in caught.value.reason
 
 
-async def test_a_password_and_tls_are_spoken_and_a_stranger_is_not_believed(tmp_path: Path) -> None:
+async def test_password_and_tls_work_and_an_unknown_certificate_is_refused(tmp_path: Path) -> None:
     ours, strangers = certificate_for_localhost(tmp_path / "ours"), certificate_for_localhost(tmp_path / "strangers")
     with RedisServer(tmp_path, "--requirepass", "s3cret") as server:
         async with encrypted(server.port, ours) as port:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""New passwords for the database's roles, while a Celery worker runs with the old ones.
+"""New passwords for database roles, while a Celery worker runs with the old ones.
 
-The worker is a real one, with the result backend that the image's runtime gives it; its broker is a folder.
+The worker has the result backend of the image's runtime. Its broker is a folder.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ import pytest
 
 from tests.support.airflow import install_airflow
 from tests.support.postgres import Server, running_postgres
-from tests.support.prepared_cluster import OWNERS, Cluster, new_cluster
+from tests.support.prepared_cluster import OWNERS, PreparedCluster, new_cluster
 
 pytestmark = pytest.mark.emulated
 
@@ -64,21 +64,21 @@ def server() -> Iterator[Server]:
 
 
 @pytest.fixture
-async def cluster(server: Server, airflow: Path) -> AsyncIterator[Cluster]:
+async def cluster(server: Server, airflow: Path) -> AsyncIterator[PreparedCluster]:
     async with new_cluster(server, airflow) as found:
         yield found
 
 
-class Worker:
-    """A Celery worker that has begun a task, which ends when `finish` is called; another one waits behind it."""
+class RotationWorker:
+    """A Celery worker with a started task, which ends with `finish`, and a reserved task."""
 
-    def __init__(self, cluster: Cluster, folder: Path) -> None:
+    def __init__(self, cluster: PreparedCluster, folder: Path) -> None:
         self._cluster = cluster
         self._folder = folder / "queue"
         self._folder.mkdir()
         self._log = folder / "worker.log"
 
-    def __enter__(self) -> "Worker":
+    def __enter__(self) -> "RotationWorker":
         environ = self._cluster.environ() | {
             "HOME": str(self._folder.parent),
             "OPENMWAA_QUEUES": json.dumps({"default": "http://queue"}),
@@ -106,21 +106,21 @@ class Worker:
         (self._folder / "rotated").touch()
 
     @property
-    def said(self) -> str:
+    def log(self) -> str:
         return self._log.read_text(encoding="utf-8", errors="replace")
 
     async def until(self, what: str, condition: Callable[[], Awaitable[bool]]) -> None:
         try:
             async with asyncio.timeout(WITHIN_S):
                 while not await condition():
-                    assert self._process.poll() is None, f"the worker ended:\n{self.said}"
+                    assert self._process.poll() is None, f"the worker ended:\n{self.log}"
                     await asyncio.sleep(0.1)
         except TimeoutError:
-            pytest.fail(f"not within {WITHIN_S} s: {what}; the worker said:\n{self.said}")
+            pytest.fail(f"not within {WITHIN_S} s: {what}; the log:\n{self.log}")
 
 
-def turn(cluster: Cluster, letter: str) -> dict[str, str]:
-    """Give every owner a new password, for the login of this turn; return what the secrets hold."""
+def rotate(cluster: PreparedCluster, letter: str) -> dict[str, str]:
+    """Set a new password for one login role of every owner. Returns the values of the secrets."""
     passwords = {owner: f"{owner}-{letter}-{os.urandom(8).hex()}" for owner in OWNERS}
     cluster.passwords = {
         owner: json.dumps({"username": f"{owner}_{letter}", "password": password})
@@ -129,7 +129,7 @@ def turn(cluster: Cluster, letter: str) -> dict[str, str]:
     return cluster.passwords
 
 
-async def state(cluster: Cluster, task: str, secret: str) -> object:
+async def state(cluster: PreparedCluster, task: str, secret: str) -> object:
     login = json.loads(secret)
     connection = await cluster.connect(login["username"], "celery", login["password"])
     try:
@@ -138,40 +138,42 @@ async def state(cluster: Cluster, task: str, secret: str) -> object:
         await connection.close(timeout=5)
 
 
-async def cut_connections(cluster: Cluster) -> None:
-    """Let everybody connect again, as after a failover: an open connection asks for no password."""
-    question = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE usename LIKE 'celery_results%'"
-    cut = await cluster.ask("postgres", "postgres", question)
-    assert cut, "the worker had no connection, so nothing was shown"
+async def cut_connections(cluster: PreparedCluster) -> None:
+    """Close all connections, as a fail-over does: an open connection does not use the password."""
+    query = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE usename LIKE 'celery_results%'"
+    cut = await cluster.query("postgres", "postgres", query)
+    assert cut, "the worker had no connection, so the test shows nothing"
 
 
-async def test_a_running_worker_survives_the_rotation_of_its_roles_secret(cluster: Cluster, tmp_path: Path) -> None:
-    old = turn(cluster, "a")["celery_results"]
+async def test_a_running_worker_survives_the_rotation_of_its_roles_secret(
+    cluster: PreparedCluster, tmp_path: Path
+) -> None:
+    old = rotate(cluster, "a")["celery_results"]
     assert cluster.prepare()[0] == 0
-    with Worker(cluster, tmp_path) as worker:
+    with RotationWorker(cluster, tmp_path) as worker:
 
-        async def seen(task: str, wanted: str, secret: str) -> None:
+        async def until_state(task: str, expected: str, secret: str) -> None:
             async def is_it() -> bool:
-                return await state(cluster, task, secret) == wanted
+                return await state(cluster, task, secret) == expected
 
-            await worker.until(f"{task} is {wanted}", is_it)
+            await worker.until(f"{task} is {expected}", is_it)
 
-        await seen("before", "SUCCESS", old)
-        await seen("during", "STARTED", old)
-        new = turn(cluster, "b")["celery_results"]
-        status, said = cluster.prepare()
-        assert status == 0, said
+        await until_state("before", "SUCCESS", old)
+        await until_state("during", "STARTED", old)
+        new = rotate(cluster, "b")["celery_results"]
+        status, output = cluster.prepare()
+        assert status == 0, output
         await cut_connections(cluster)
         worker.finish()
-        await seen("during", "SUCCESS", new)
-        await seen("after", "SUCCESS", new)
-        assert "authentication failed" not in worker.said
+        await until_state("during", "SUCCESS", new)
+        await until_state("after", "SUCCESS", new)
+        assert "authentication failed" not in worker.log
 
 
-async def test_without_turns_the_same_worker_is_shut_out(cluster: Cluster, tmp_path: Path) -> None:
-    """What the turns are for, and proof that the test above can fail."""
+async def test_with_one_login_role_the_same_worker_is_locked_out(cluster: PreparedCluster, tmp_path: Path) -> None:
+    """The reason for two login roles; it also shows that the test above can fail."""
     assert cluster.prepare()[0] == 0
-    with Worker(cluster, tmp_path) as worker:
+    with RotationWorker(cluster, tmp_path) as worker:
         old = json.dumps({"username": "celery_results", "password": cluster.passwords["celery_results"]})
 
         async def begun() -> bool:
@@ -183,34 +185,36 @@ async def test_without_turns_the_same_worker_is_shut_out(cluster: Cluster, tmp_p
         await cut_connections(cluster)
         worker.finish()
 
-        async def shut_out() -> bool:
-            return 'password authentication failed for user "celery_results"' in worker.said
+        async def locked_out() -> bool:
+            return 'password authentication failed for user "celery_results"' in worker.log
 
-        await worker.until("the worker is shut out", shut_out)
+        await worker.until("the worker is locked out", locked_out)
 
 
-async def test_both_turns_work_on_the_same_things(cluster: Cluster) -> None:
+async def test_both_login_roles_use_the_same_objects(cluster: PreparedCluster) -> None:
     secrets = {}
     for letter in "ab":
-        secrets[letter] = turn(cluster, letter)
+        secrets[letter] = rotate(cluster, letter)
         assert cluster.prepare()[0] == 0
-    owner = await cluster.ask("postgres", "airflow", "SELECT tableowner FROM pg_tables WHERE tablename='task_instance'")
+    owner = await cluster.query(
+        "postgres", "airflow", "SELECT tableowner FROM pg_tables WHERE tablename='task_instance'"
+    )
     can_log_in = f"SELECT array_agg(rolname::text) FROM pg_roles WHERE rolcanlogin AND rolname IN {OWNERS}"
-    assert await cluster.ask("postgres", "postgres", can_log_in) is None, "owners log in by turns only"
-    assert owner == "airflow", "what the first turn's login made is its own, and the second turn could not migrate it"
-    for letter, of_turn in secrets.items():
-        login = json.loads(of_turn["airflow"])
+    assert await cluster.query("postgres", "postgres", can_log_in) is None, "an owner can log in without a login role"
+    assert owner == "airflow", "a table belongs to the first login role, so the second one cannot migrate it"
+    for letter, secret in secrets.items():
+        login = json.loads(secret["airflow"])
         connection = await cluster.connect(login["username"], "airflow", login["password"])
         await connection.execute(f"ALTER TABLE task_instance ADD COLUMN by_{letter} int")
         assert await connection.fetchval("SELECT current_user") == "airflow"
         await connection.close()
 
 
-async def test_the_turn_after_next_shuts_the_first_one_out(cluster: Cluster) -> None:
-    first = turn(cluster, "a")
+async def test_the_second_next_rotation_locks_the_first_password_out(cluster: PreparedCluster) -> None:
+    first = rotate(cluster, "a")
     assert cluster.prepare()[0] == 0
     for letter in "ba":
-        turn(cluster, letter)
+        rotate(cluster, letter)
         assert cluster.prepare()[0] == 0
     for owner in OWNERS:
         login = json.loads(first[owner])

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A real Celery worker on SQS with the agent in it: protected first, drained whole, never more than its slots."""
+"""A Celery worker with the agent on SQS: protection before the first poll, a complete drain, free slots only."""
 
 import contextlib
 import json
@@ -50,7 +50,7 @@ def queue(emulator: str) -> Queue:
 def start(sqs: SqsRecorder, ecs: FakeEcsAgent, queue: Queue, tmp_path: Path) -> Iterator[StartWorker]:
     with contextlib.ExitStack() as workers:
 
-        def start_one(**environment: str) -> Worker:
+        def start_process(**environment: str) -> Worker:
             worker = start_worker(
                 folder=tmp_path,
                 sqs_url=sqs.url,
@@ -62,10 +62,10 @@ def start(sqs: SqsRecorder, ecs: FakeEcsAgent, queue: Queue, tmp_path: Path) -> 
             workers.callback(worker.kill)
             return worker
 
-        yield start_one
+        yield start_process
 
 
-def test_nothing_is_received_before_the_task_is_protected(
+def test_the_worker_starts_no_poll_before_its_task_is_protected(
     start: StartWorker, ecs: FakeEcsAgent, sqs: SqsRecorder, queue: Queue, tmp_path: Path
 ) -> None:
     ecs.mode = "refuse"
@@ -78,22 +78,22 @@ def test_nothing_is_received_before_the_task_is_protected(
     assert (state["gate"], state["protected_until"]) == ("closed", None)
     assert "DEPLOYMENT_BLOCKED" in state["protection_refusal"]
     before = sqs.first_poll_at
-    assert before is None, "the worker received while ECS refused to protect it"
+    assert before is None, "the worker polled without protection"
 
     ecs.mode = "grant"
     wait_for("all 8 tasks", lambda: finished(tmp_path) == 8, log=worker.log)
     granted = next(call.at for call in ecs.calls if call.mode == "grant")
     assert sqs.first_poll_at is not None
-    assert granted <= sqs.first_poll_at, "the first receive began before the protection was asked for"
+    assert granted <= sqs.first_poll_at, "the first poll began before the protection was requested"
 
 
-def test_a_drain_releases_after_the_last_task_and_a_kill_then_loses_nothing(
+def test_a_drain_releases_after_the_last_task_and_a_kill_then_loses_no_message(
     start: StartWorker, ecs: FakeEcsAgent, sqs: SqsRecorder, queue: Queue, tmp_path: Path
 ) -> None:
     worker = start()
     worker.wait_for_phase("consuming")
     publish(queue, range(40), 0.3)
-    wait_for("a burst under way", lambda: finished(tmp_path) >= 4, log=worker.log)
+    wait_for("several finished tasks", lambda: finished(tmp_path) >= 4, log=worker.log)
     assert worker.command("drain")["phase"] == "draining"
     wait_for("released", lambda: not ecs.protected, log=worker.log)
     worker.kill()
@@ -104,7 +104,7 @@ def test_a_drain_releases_after_the_last_task_and_a_kill_then_loses_nothing(
     visible, hidden = queue.counts()
     assert hidden == 0, f"{hidden} messages are hidden for a whole visibility timeout"
     assert visible + ends == 40, "messages were lost"
-    assert visible > 0, "the drain came too late to prove anything"
+    assert visible > 0, "the queue was empty before the drain, so the test shows nothing"
 
     successor = start()
     wait_for("the next worker finishes", lambda: finished(tmp_path) == 40, log=successor.log)
@@ -113,9 +113,9 @@ def test_a_drain_releases_after_the_last_task_and_a_kill_then_loses_nothing(
 
 @pytest.mark.fault(
     "drain and resume 100 times",
-    "One receive in flight at most, and never more messages held than slots.",
+    "At most one poll in flight, and never more messages than slots.",
 )
-def test_a_hundred_cycles_never_leave_a_second_poll_behind(
+def test_a_hundred_drains_and_resumes_never_cause_a_second_poll(
     start: StartWorker, ecs: FakeEcsAgent, sqs: SqsRecorder, queue: Queue, tmp_path: Path
 ) -> None:
     worker = start()
@@ -131,14 +131,14 @@ def test_a_hundred_cycles_never_leave_a_second_poll_behind(
         if cycle % 5 == 4:
             worker.wait_for_phase("consuming")
     wait_for("all 60 tasks", lambda: finished(tmp_path) == 60, log=worker.log)
-    assert sqs.most_polls == 1, f"{sqs.most_polls} receives were in flight at once"
+    assert sqs.most_polls == 1, f"{sqs.most_polls} polls were in flight at the same time"
     assert sqs.most_held <= SLOTS, f"the worker held {sqs.most_held} messages on {SLOTS} slots"
     assert most_reserved <= SLOTS
     assert all(count == 1 for count in ledger(tmp_path).values()), "a task ran twice"
 
 
 @pytest.mark.parametrize("prefetch", ["1", "0"], ids=["prefetch-1", "prefetch-unlimited"])
-def test_early_acknowledgement_takes_messages_for_free_slots_only(
+def test_with_early_acknowledgement_the_worker_takes_messages_for_free_slots_only(
     start: StartWorker, sqs: SqsRecorder, queue: Queue, tmp_path: Path, prefetch: str
 ) -> None:
     held: list[int] = []
@@ -147,10 +147,10 @@ def test_early_acknowledgement_takes_messages_for_free_slots_only(
     worker = start(TEST_ACKS_LATE="0", TEST_PREFETCH=prefetch)
     wait_for("all 24 tasks", lambda: finished(tmp_path) == 24, log=worker.log)
     assert max(held) <= SLOTS, f"{max(held)} unfinished messages on {SLOTS} slots"
-    assert max(held) == SLOTS, "the slots were never all used"
+    assert max(held) == SLOTS, "not all slots were used"
 
 
-def test_a_receive_that_fails_is_tried_again_and_the_worker_lives(
+def test_a_failed_poll_is_repeated_and_the_worker_continues(
     start: StartWorker, sqs: SqsRecorder, queue: Queue, tmp_path: Path
 ) -> None:
     worker = start()
@@ -158,7 +158,7 @@ def test_a_receive_that_fails_is_tried_again_and_the_worker_lives(
     for status in (403, 503):
         sqs.failed_receives = 0
         sqs.fail_receives_with = status
-        wait_for(f"a receive answered with {status}", lambda: sqs.failed_receives >= 2, log=worker.log)
+        wait_for(f"polls with HTTP {status}", lambda: sqs.failed_receives >= 2, log=worker.log)
         sqs.fail_receives_with = None
         before = finished(tmp_path)
         publish(queue, range(before, before + 4), 0.05)
@@ -166,10 +166,10 @@ def test_a_receive_that_fails_is_tried_again_and_the_worker_lives(
     assert worker.process.poll() is None
 
 
-def test_a_lease_that_ends_protects_first_and_consumes_again(
+def test_at_the_end_of_a_lease_the_worker_is_protected_and_then_consumes(
     start: StartWorker, ecs: FakeEcsAgent, queue: Queue, tmp_path: Path
 ) -> None:
-    worker = start(TEST_WAIT_S="1")  # a drain waits for the long poll under way
+    worker = start(TEST_WAIT_S="1")  # a drain waits for the long poll in flight
     worker.wait_for_phase("consuming")
     worker.command("drain", lease_s=8)
     worker.wait_for_phase("released")
@@ -180,7 +180,7 @@ def test_a_lease_that_ends_protects_first_and_consumes_again(
     assert [call.enabled for call in ecs.calls] == [True, False, True]
 
 
-def test_sigterm_lets_running_tasks_finish_and_leaves_nothing_hidden(
+def test_after_sigterm_running_tasks_finish_and_no_message_is_hidden(
     start: StartWorker, queue: Queue, tmp_path: Path
 ) -> None:
     worker = start()
@@ -194,33 +194,33 @@ def test_sigterm_lets_running_tasks_finish_and_leaves_nothing_hidden(
     assert (visible + finished(tmp_path), hidden) == (12, 0)
 
 
-def test_what_arrives_after_sigterm_is_given_back_at_once_while_a_task_runs_on(
+def test_messages_that_arrive_after_sigterm_are_returned_at_once_while_a_task_runs(
     start: StartWorker, sqs: SqsRecorder, queue: Queue, tmp_path: Path
 ) -> None:
     worker = start(TEST_WAIT_S="5")
     publish(queue, range(1), 8)
-    wait_for("a task that runs, and a receive in flight", lambda: ledger(tmp_path) and sqs.polls, log=worker.log)
+    wait_for("a running task and a poll in flight", lambda: ledger(tmp_path) and sqs.polls, log=worker.log)
     worker.process.terminate()
-    wait_for("the worker heard it", lambda: worker.phase() == "stopping", log=worker.log)
-    publish(queue, range(1, SLOTS), 0.05)  # the open receive brings them
-    wait_for("an open receive brings messages", lambda: sqs.received > 1, log=worker.log)
-    wait_for("they are given back", lambda: queue.counts() == (SLOTS - 1, 1), seconds=4, log=worker.log)
-    assert ledger(tmp_path) == {("start", 0): 1}, "a task began after SIGTERM, or the running one had ended before"
+    wait_for("phase stopping", lambda: worker.phase() == "stopping", log=worker.log)
+    publish(queue, range(1, SLOTS), 0.05)  # for the poll in flight
+    wait_for("messages in the poll's answer", lambda: sqs.received > 1, log=worker.log)
+    wait_for("the returned messages", lambda: queue.counts() == (SLOTS - 1, 1), seconds=4, log=worker.log)
+    assert ledger(tmp_path) == {("start", 0): 1}, "a task started after SIGTERM, or the running one had ended before"
     wait_for("the end", lambda: worker.process.poll() is not None, log=worker.log)
     assert (worker.process.returncode, finished(tmp_path), queue.counts()) == (0, 1, (SLOTS - 1, 0))
 
 
-def test_an_idle_worker_does_not_end_before_its_open_receive(
+def test_an_idle_worker_ends_after_its_poll_in_flight(
     start: StartWorker, sqs: SqsRecorder, queue: Queue, tmp_path: Path
 ) -> None:
     worker = start(TEST_WAIT_S="5")
-    wait_for("a receive in flight", lambda: sqs.polls, log=worker.log)
+    wait_for("a poll in flight", lambda: sqs.polls, log=worker.log)
     worker.process.terminate()
     wait_for("the end", lambda: worker.process.poll() is not None, log=worker.log)
-    assert sqs.polls == 0, "SQS may answer a receive whose worker is gone: what it hands over is hidden for minutes"
+    assert sqs.polls == 0, "SQS may answer a poll of an ended worker: its messages are hidden for minutes"
 
 
-def test_two_queues_share_the_slots_and_neither_waits_for_ever(
+def test_two_queues_share_the_slots_and_both_are_consumed(
     start: StartWorker, sqs: SqsRecorder, queue: Queue, emulator: str, tmp_path: Path
 ) -> None:
     other = Queue(emulator, f"{queue.name}-high", visibility_s=600)
@@ -233,11 +233,9 @@ def test_two_queues_share_the_slots_and_neither_waits_for_ever(
     assert sqs.most_polls <= 2
 
 
-def test_outside_ecs_the_worker_works_as_if_the_agent_were_not_there(
-    start: StartWorker, queue: Queue, tmp_path: Path
-) -> None:
+def test_outside_ecs_the_worker_runs_without_the_agent(start: StartWorker, queue: Queue, tmp_path: Path) -> None:
     publish(queue, range(4), 0.05)
     worker = start(ECS_AGENT_URI="")
     wait_for("the tasks", lambda: finished(tmp_path) == 4, log=worker.log)
-    assert worker.log.read_text().count("no ECS_AGENT_URI") == 1
+    assert worker.log.read_text().count("ECS_AGENT_URI is not set") == 1
     assert worker.state() is None

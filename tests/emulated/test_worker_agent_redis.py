@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A real Celery worker on a real Redis with the agent in it: protected first, drained whole, never more than its slots.
+"""A Celery worker with the agent on Redis: protection before the first BRPOP, a complete drain, free slots only.
 
-Redis forgets a message when it pops it; until the worker has it in `unacked` it is in the network alone. So a worker is
-not drained while a BRPOP waits for its reply, and that is what these tests look at most closely.
+Redis removes a message when it answers a BRPOP. Until the worker has written it to `unacked`, the only copy is on the
+network. So a worker is not drained while a BRPOP is in flight, which is the main subject of these tests.
 """
 
 import contextlib
@@ -55,11 +55,11 @@ def queue(server: RedisServer) -> Iterator[RedisQueue]:
 def start(recorder: RedisRecorder, ecs: FakeEcsAgent, queue: RedisQueue, tmp_path: Path) -> Iterator[StartWorker]:
     with contextlib.ExitStack() as workers:
 
-        def start_one(*more_queues: RedisQueue, **environment: str) -> Worker:
+        def start_process(*more_queues: RedisQueue, **environment: str) -> Worker:
             worker = start_worker(
                 folder=tmp_path,
                 sqs_url="",
-                queues={each.name: each.url for each in (queue, *more_queues)},
+                queues={source.name: source.url for source in (queue, *more_queues)},
                 concurrency=SLOTS,
                 task_arn=ecs.task_arn,
                 TEST_BROKER=recorder.url,
@@ -68,7 +68,7 @@ def start(recorder: RedisRecorder, ecs: FakeEcsAgent, queue: RedisQueue, tmp_pat
             workers.callback(worker.kill)
             return worker
 
-        yield start_one
+        yield start_process
 
 
 def publish(queue: RedisQueue, numbers: range, seconds: float, *, priority: int = 0) -> None:
@@ -84,7 +84,7 @@ def assert_each_ran_once(folder: Path) -> None:
     assert all(count == 1 for count in ledger(folder).values()), "a task ran twice"
 
 
-def test_nothing_is_popped_before_the_task_is_protected(
+def test_the_worker_starts_no_brpop_before_its_task_is_protected(
     start: StartWorker, ecs: FakeEcsAgent, recorder: RedisRecorder, queue: RedisQueue, tmp_path: Path
 ) -> None:
     ecs.mode = "refuse"
@@ -93,23 +93,23 @@ def test_nothing_is_popped_before_the_task_is_protected(
     worker.wait_for_phase("refused")
     wait_for("three refusals", lambda: len(ecs.calls) >= 3, log=worker.log)
     before = recorder.first_poll_at
-    assert before is None, "the worker popped while ECS refused to protect it"
+    assert before is None, "the worker polled without protection"
     assert queue.counts() == (8, 0)
 
     ecs.mode = "grant"
     wait_for("all 8 tasks", lambda: finished(tmp_path) == 8, log=worker.log)
     granted = next(call.at for call in ecs.calls if call.mode == "grant")
     assert recorder.first_poll_at is not None
-    assert granted <= recorder.first_poll_at, "the first BRPOP began before the protection was asked for"
+    assert granted <= recorder.first_poll_at, "the first BRPOP began before the protection was requested"
 
 
-def test_a_drain_releases_after_the_last_task_and_a_kill_then_loses_nothing(
+def test_a_drain_releases_after_the_last_task_and_a_kill_then_loses_no_message(
     start: StartWorker, ecs: FakeEcsAgent, queue: RedisQueue, tmp_path: Path
 ) -> None:
     worker = start()
     worker.wait_for_phase("consuming")
     publish(queue, range(40), 0.3)
-    wait_for("a burst under way", lambda: finished(tmp_path) >= 4, log=worker.log)
+    wait_for("several finished tasks", lambda: finished(tmp_path) >= 4, log=worker.log)
     assert worker.command("drain")["phase"] == "draining"
     wait_for("released", lambda: not ecs.protected, log=worker.log)
     worker.kill()
@@ -120,14 +120,14 @@ def test_a_drain_releases_after_the_last_task_and_a_kill_then_loses_nothing(
     visible, in_flight = queue.counts()
     assert in_flight == 0, f"{in_flight} messages are in flight for a whole visibility timeout"
     assert visible + ends == 40, "messages were lost"
-    assert visible > 0, "the drain came too late to prove anything"
+    assert visible > 0, "the queue was empty before the drain, so the test shows nothing"
 
     successor = start()
     wait_for("the next worker finishes", lambda: finished(tmp_path) == 40, log=successor.log)
     assert_each_ran_once(tmp_path)
 
 
-def test_a_message_that_was_popped_when_the_drain_came_is_run_and_only_then_is_the_worker_released(
+def test_a_message_in_the_answer_to_a_brpop_runs_before_a_draining_worker_is_released(
     start: StartWorker, ecs: FakeEcsAgent, recorder: RedisRecorder, queue: RedisQueue, tmp_path: Path
 ) -> None:
     worker = start()
@@ -135,15 +135,15 @@ def test_a_message_that_was_popped_when_the_drain_came_is_run_and_only_then_is_t
     wait_for("a BRPOP", lambda: recorder.polls == 1, log=worker.log)
     recorder.deliver.clear()
     publish(queue, range(1), 0.05)
-    wait_for("the message left Redis", lambda: recorder.under_way, log=worker.log)
+    wait_for("the message on its way from Redis", lambda: recorder.under_way, log=worker.log)
     assert queue.counts() == (0, 0), "the message is in Redis, so this test shows nothing"
 
     worker.command("drain")
-    wait_for("the poll is seen behind the gate", lambda: _behind_the_gate(worker) == 1, log=worker.log)
-    until = time.monotonic() + 1.5  # the agent looks six times
+    wait_for("a poll in flight with a closed gate", lambda: _polls_with_closed_gate(worker) == 1, log=worker.log)
+    until = time.monotonic() + 1.5  # for six snapshots
     while time.monotonic() < until:
-        assert (worker.phase(), _behind_the_gate(worker)) == ("draining", 1)
-        assert ecs.protected, "the worker was released with a message on its way to it"
+        assert (worker.phase(), _polls_with_closed_gate(worker)) == ("draining", 1)
+        assert ecs.protected, "the worker was released with a message in flight"
     recorder.deliver.set()
     worker.wait_for_phase("released")
     assert finished(tmp_path) == 1
@@ -152,16 +152,16 @@ def test_a_message_that_was_popped_when_the_drain_came_is_run_and_only_then_is_t
     assert_each_ran_once(tmp_path)
 
 
-def _behind_the_gate(worker: Worker) -> int | None:
+def _polls_with_closed_gate(worker: Worker) -> int | None:
     state = worker.state() or {}
     return state["polls_in_flight"] if state.get("gate") == "closed" else None
 
 
 @pytest.mark.fault(
     "drain and resume 100 times",
-    "Redis: one BRPOP at a time however often the gate opens and shuts, and never more messages than slots",
+    "Redis: one BRPOP at a time for any number of openings of the gate, and never more messages than slots",
 )
-def test_a_hundred_cycles_never_leave_a_second_poll_behind(
+def test_a_hundred_drains_and_resumes_never_cause_a_second_poll(
     start: StartWorker, ecs: FakeEcsAgent, recorder: RedisRecorder, queue: RedisQueue, tmp_path: Path
 ) -> None:
     worker = start()
@@ -177,14 +177,14 @@ def test_a_hundred_cycles_never_leave_a_second_poll_behind(
         if cycle % 5 == 4:
             worker.wait_for_phase("consuming")
     wait_for("all 60 tasks", lambda: finished(tmp_path) == 60, log=worker.log)
-    assert recorder.most_polls == 1, f"{recorder.most_polls} BRPOPs were in flight at once"
+    assert recorder.most_polls == 1, f"{recorder.most_polls} BRPOPs were in flight at the same time"
     assert recorder.most_held <= SLOTS, f"the worker held {recorder.most_held} messages on {SLOTS} slots"
     assert most_reserved <= SLOTS
     assert_each_ran_once(tmp_path)
 
 
 @pytest.mark.parametrize("prefetch", ["1", "0"], ids=["prefetch-1", "prefetch-unlimited"])
-def test_early_acknowledgement_takes_messages_for_free_slots_only(
+def test_with_early_acknowledgement_the_worker_takes_messages_for_free_slots_only(
     start: StartWorker, recorder: RedisRecorder, queue: RedisQueue, tmp_path: Path, prefetch: str
 ) -> None:
     held: list[int] = []
@@ -193,14 +193,14 @@ def test_early_acknowledgement_takes_messages_for_free_slots_only(
     worker = start(TEST_ACKS_LATE="0", TEST_PREFETCH=prefetch)
     wait_for("all 24 tasks", lambda: finished(tmp_path) == 24, log=worker.log)
     assert max(held) <= SLOTS, f"{max(held)} unfinished messages on {SLOTS} slots"
-    assert max(held) == SLOTS, "the slots were never all used"
+    assert max(held) == SLOTS, "not all slots were used"
 
 
 @pytest.mark.fault(
     "broker restarts",
-    "Redis: the worker keeps its protection, its tasks run on and are acknowledged on the next connection: once each",
+    "Redis: the worker stays protected. Its tasks continue and are acknowledged once, on the next connection",
 )
-def test_a_restarted_broker_finds_every_message_again_and_no_task_runs_twice(
+def test_after_a_restart_of_the_broker_no_message_is_lost_and_no_task_runs_twice(
     start: StartWorker,
     ecs: FakeEcsAgent,
     recorder: RedisRecorder,
@@ -213,7 +213,7 @@ def test_a_restarted_broker_finds_every_message_again_and_no_task_runs_twice(
     for restart in range(3):
         first = restart * 12
         publish(queue, range(first, first + 12), 1.0)
-        # Redis that dies between popping and answering takes the message along; no client can help that.
+        # If Redis ends between removing a message and its answer, the message is lost. No client can prevent that.
         wait_for("all slots busy and no BRPOP", lambda: _running(tmp_path) == SLOTS and not recorder.polls)
         server.kill()
         assert ecs.protected
@@ -231,7 +231,7 @@ def _running(folder: Path) -> int:
     return sum(count if event == "start" else -count for (event, _), count in events.items())
 
 
-def test_a_lease_that_ends_protects_first_and_consumes_again(
+def test_at_the_end_of_a_lease_the_worker_is_protected_and_then_consumes(
     start: StartWorker, ecs: FakeEcsAgent, queue: RedisQueue, tmp_path: Path
 ) -> None:
     worker = start()
@@ -245,7 +245,7 @@ def test_a_lease_that_ends_protects_first_and_consumes_again(
     assert [call.enabled for call in ecs.calls] == [True, False, True]
 
 
-def test_sigterm_lets_running_tasks_finish_and_gives_the_rest_back(
+def test_after_sigterm_running_tasks_finish_and_the_other_messages_are_returned(
     start: StartWorker, queue: RedisQueue, tmp_path: Path
 ) -> None:
     worker = start()
@@ -259,7 +259,7 @@ def test_sigterm_lets_running_tasks_finish_and_gives_the_rest_back(
     assert (visible + finished(tmp_path), in_flight) == (12, 0)
 
 
-def test_a_message_that_was_popped_when_sigterm_came_goes_back_to_its_queue(
+def test_a_message_in_the_answer_to_a_brpop_returns_to_its_queue_after_sigterm(
     start: StartWorker, recorder: RedisRecorder, queue: RedisQueue, tmp_path: Path
 ) -> None:
     worker = start()
@@ -267,9 +267,9 @@ def test_a_message_that_was_popped_when_sigterm_came_goes_back_to_its_queue(
     wait_for("a BRPOP", lambda: recorder.polls == 1, log=worker.log)
     recorder.deliver.clear()
     publish(queue, range(1), 0.05)
-    wait_for("the message left Redis", lambda: recorder.under_way, log=worker.log)
+    wait_for("the message on its way from Redis", lambda: recorder.under_way, log=worker.log)
     worker.process.terminate()
-    wait_for("the gate is shut", lambda: (worker.state() or {}).get("phase") == "stopping", log=worker.log)
+    wait_for("the gate is closed", lambda: (worker.state() or {}).get("phase") == "stopping", log=worker.log)
     recorder.deliver.set()
     wait_for("the end", lambda: worker.process.poll() is not None, log=worker.log)
     assert queue.counts() == (1, 0), "the message is lost, or hidden for a whole visibility timeout"
@@ -277,9 +277,10 @@ def test_a_message_that_was_popped_when_sigterm_came_goes_back_to_its_queue(
 
 
 @pytest.mark.fault(
-    "worker SIGKILLed", "Redis: what it had begun comes back after the visibility timeout, and each task ends once"
+    "worker SIGKILLed",
+    "Redis: its started tasks are delivered again after the visibility timeout, and each task ends once",
 )
-def test_the_tasks_of_a_killed_worker_come_back_after_the_visibility_timeout(
+def test_the_tasks_of_a_killed_worker_are_delivered_again_after_the_visibility_timeout(
     start: StartWorker, queue: RedisQueue, tmp_path: Path
 ) -> None:
     worker = start(TEST_VISIBILITY_S="4")
@@ -295,7 +296,7 @@ def test_the_tasks_of_a_killed_worker_come_back_after_the_visibility_timeout(
     assert all(found[("end", number)] == 1 for number in range(6))
 
 
-def test_two_queues_share_the_slots_and_the_lower_number_goes_first(
+def test_two_queues_share_the_slots_and_the_lower_priority_number_is_first(
     start: StartWorker, recorder: RedisRecorder, server: RedisServer, queue: RedisQueue, tmp_path: Path
 ) -> None:
     other = RedisQueue(server.port, f"{queue.name}-other")
@@ -308,4 +309,4 @@ def test_two_queues_share_the_slots_and_the_lower_number_goes_first(
     assert recorder.most_held <= SLOTS, f"the worker held {recorder.most_held} messages on {SLOTS} slots"
     assert recorder.most_polls == 1
     begun = [int(line.split()[1]) for line in (tmp_path / "ledger").read_text().splitlines() if "start" in line]
-    assert set(begun[:12]) <= set(range(8, 24)), "a message of the last priority went before the first"
+    assert set(begun[:12]) <= set(range(8, 24)), "a message of the last priority was delivered before the first"

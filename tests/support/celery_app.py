@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A plain Celery app on SQS or Redis with the worker agent in it; its tasks write a ledger, one line an event."""
+"""A Celery app on SQS or Redis with the worker agent. Its tasks write a ledger with one line for each event."""
 
 import json
 import os
@@ -24,7 +24,7 @@ OPTIONS: dict[str, Any] = {
     "is_secure": False,
 }
 if not BROKER.startswith("sqs:"):
-    # Redis: messages of a dead worker are looked for every second instead of every 100.
+    # Redis: search for messages of dead workers every second instead of every 100 s.
     visibility_s = float(os.environ.get("TEST_VISIBILITY_S", "600"))
     OPTIONS = {"visibility_timeout": visibility_s, "unacked_restore_interval": 1, "unacked_restore_throttle": 1}
 
@@ -42,14 +42,14 @@ app.conf.update(
 
 
 def write(event: str, number: int) -> None:
-    """Append one line; O_APPEND keeps lines of several processes whole."""
+    """Append one line. O_APPEND keeps lines of several processes apart."""
     with LEDGER.open("ab", buffering=0) as ledger:
         ledger.write(f"{event} {number} {os.getpid()}\n".encode())
 
 
 @app.task
 def work(number: int, seconds: float) -> None:
-    """Work for `seconds`."""
+    """Run for `seconds`."""
     write("start", number)
     time.sleep(seconds)
     write("end", number)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A stand-in for what ECS puts beside a task: the agent's protection endpoint and the metadata endpoint (version 4)."""
+"""A fake of the endpoints that ECS gives a task: protection and metadata (version 4)."""
 
 import json
 import threading
@@ -15,7 +15,7 @@ AnswerMode = Literal["grant", "refuse", "error", "nonsense", "cut"]
 
 @dataclass(frozen=True)
 class ProtectionCall:
-    """One PUT: when it came (monotonic), what it asked, and in which mode it was answered."""
+    """One PUT: its time (monotonic), the requested state, and the mode of the answer."""
 
     at: float
     enabled: bool
@@ -24,7 +24,7 @@ class ProtectionCall:
 
 @dataclass
 class FakeEcsAgent:
-    """Answers as `mode` says; remembers every call."""
+    """Answers according to `mode`; records every call."""
 
     mode: AnswerMode = "grant"
     address: str = "127.0.0.1"
@@ -56,7 +56,7 @@ class FakeEcsAgent:
                 self.wfile.write(data)
 
             def log_message(self, *_: Any) -> None:
-                """Quiet."""
+                """Log nothing."""
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
@@ -72,16 +72,16 @@ class FakeEcsAgent:
 
     @property
     def environment(self) -> dict[str, str]:
-        """The variables that ECS gives to a container."""
+        """The variables that ECS sets in a container."""
         base = f"http://127.0.0.1:{self._server.server_address[1]}"
         return {"ECS_AGENT_URI": f"{base}/api/token", "ECS_CONTAINER_METADATA_URI_V4": f"{base}/v4/token"}
 
     def answer_put(self, body: dict[str, Any]) -> tuple[int, dict[str, Any]] | None:
-        """Answer one PUT of the protection state; `None` hangs up."""
+        """Answer one PUT of the protection state; `None` closes the connection."""
         mode, enabled = self.mode, bool(body["ProtectionEnabled"])
         self.calls.append(ProtectionCall(time.monotonic(), enabled, mode))
         if mode == "cut":
-            self.protected = enabled  # the worst case: done, and not told
+            self.protected = enabled  # the worst case: executed without an answer
             return None
         if mode == "refuse":
             failure = {"Arn": self.task_arn, "Reason": "DEPLOYMENT_BLOCKED", "Detail": "would block a deployment"}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A `TaskRunner` without processes: obeys at once unless told otherwise."""
+"""A `TaskRunner` without processes. By default it starts and stops tasks at once."""
 
 from collections.abc import Callable
 from typing import Literal
@@ -8,7 +8,7 @@ from local_ecs.runtime.api import ContainerState, TaskEvent, TaskHealth, TaskRun
 
 
 class FakeTaskRunner:
-    """Reports RUNNING on start and STOPPED on stop; `slow_start`, `slow_stop` leave that to the test."""
+    """Reports RUNNING on start and STOPPED on stop. With `slow_start` and `slow_stop` the test does so."""
 
     def __init__(self, *, slow_start: bool = False, slow_stop: bool = False) -> None:
         self.slow_start = slow_start

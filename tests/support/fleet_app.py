@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A plain Celery app for a worker fleet on ECS: SQS or Redis, the worker agent, tasks that write the task journal.
+"""A Celery app for a worker fleet on ECS, with SQS or Redis, the worker agent, and tasks that write the task journal.
 
-This is all that a Celery project adds to be scaled: one call of `worker_agent.install()`.
+A Celery project needs one addition to be scaled: the call of `worker_agent.install()`.
 """
 
 import json
@@ -19,7 +19,7 @@ worker_agent.install()
 
 TASK_JOURNAL = Path(os.environ["FLEET_TASK_JOURNAL"])
 QUEUES = json.loads(os.environ["FLEET_QUEUES"])  # name -> URL
-# Asked once, in the worker's main process; the processes of its pool are forked from it.
+# Read once, in the worker's main process. The pool processes are forked from it.
 ADDRESS = read_task_metadata(os.environ["ECS_CONTAINER_METADATA_URI_V4"]).address
 HELD_AT_MOST_S = 240.0
 
@@ -55,7 +55,7 @@ def write(event: Literal["start", "end"], task: str, try_number: int) -> None:
 
 @app.task(bind=True)
 def work(self: Any, task: str, seconds: float) -> None:
-    """Work for `seconds`; a message that SQS delivers again is another start of the same try."""
+    """Run for `seconds`. A redelivered message is another start of the same try."""
     write("start", task, self.request.retries + 1)
     time.sleep(seconds)
     write("end", task, self.request.retries + 1)
@@ -63,11 +63,11 @@ def work(self: Any, task: str, seconds: float) -> None:
 
 @app.task(bind=True)
 def hold(self: Any, task: str, until: str) -> None:
-    """Work until the file `until` is there: a test decides how long."""
+    """Run until the file `until` exists, which a test creates."""
     write("start", task, self.request.retries + 1)
     deadline = time.monotonic() + HELD_AT_MOST_S
     while not Path(until).exists():
         if time.monotonic() > deadline:
-            raise TimeoutError(f"nobody wrote {until}")
+            raise TimeoutError(f"{until} does not exist")
         time.sleep(0.05)
     write("end", task, self.request.retries + 1)

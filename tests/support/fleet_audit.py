@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Holds what an ECS did with a fleet to the promise: no worker that works is ever stopped.
+"""Checks the actions of an ECS on a fleet: no worker that runs a task is ever stopped.
 
-Reads ECS's journal and the tasks' journal only; nothing that Celery, the agents or the scaler believe counts.
+It reads the journal of the ECS and the journal of the tasks only, not the state of Celery, the agents or the scaler.
 """
 
 from collections.abc import Iterable
@@ -11,19 +11,19 @@ from local_ecs.api import Entry
 from openmwaa.local.task_journal import JournalEntry
 
 OPERATOR = "operator"
-"""Application id of a client that plays somebody who is not the scaler."""
+"""Application id of a client that is not the scaler."""
 
 
 @dataclass
-class Seen:
-    """One task of the fleet's services, as ECS saw it."""
+class WorkerTask:
+    """One task of the fleet's services, as in ECS."""
 
     arn: str
     address: str
     service: str
     started_at: float
     protections: list[tuple[float, bool]] = field(default_factory=list)
-    """When ECS granted (True) or took back (False) its protection, as asked."""
+    """When ECS granted (True) or cleared (False) its protection."""
     refusals: list[float] = field(default_factory=list)
     running: bool = False
     stopping_at: float | None = None
@@ -32,17 +32,17 @@ class Seen:
 
     @property
     def live(self) -> bool:
-        """Whether ECS wants it to run and it has not ended."""
+        """Whether its desiredStatus is RUNNING and it has not ended."""
         return self.stopping_at is None and not self.stopped
 
     @property
     def protected(self) -> bool:
-        """Whether it is protected now."""
+        """Whether it is protected."""
         return bool(self.protections) and self.protections[-1][1]
 
     @property
     def released(self) -> bool:
-        """Whether it was protected and gave that back."""
+        """Whether it was protected and has been released."""
         return bool(self.protections) and not self.protections[-1][1]
 
     def protected_at(self, at: float) -> bool:
@@ -65,7 +65,7 @@ class Audit:
 
     def __init__(self, entries: Iterable[Entry], *services: str, task_journal: Iterable[JournalEntry] = ()) -> None:
         self.services = services
-        self.tasks: dict[str, Seen] = {}
+        self.tasks: dict[str, WorkerTask] = {}
         self.scale_ins: list[ScaleIn] = []
         self.scale_outs: list[tuple[int, int]] = []
         self.most_running = 0
@@ -75,7 +75,7 @@ class Audit:
         for line in task_journal:
             self._check(line)
 
-    def task_at(self, address: str) -> Seen:
+    def task_at(self, address: str) -> WorkerTask:
         """Return the task that had an address; ECS gave each another."""
         return next(task for task in self.tasks.values() if task.address == address)
 
@@ -87,12 +87,12 @@ class Audit:
     def _replay(self, entry: Entry) -> None:
         detail = entry.detail
         if entry.kind == "UpdateService" and detail["service"] in self.services:
-            self._updated(detail["service"], detail["desired_before"], detail["desired"], detail["who"])
+            self._updated(detail["service"], detail["desired_before"], detail["desired"], detail["caller"])
         service = str(detail.get("group", "")).removeprefix("service:")
         if service not in self.services:
             return
         if entry.kind == "TaskStarted":
-            self.tasks[detail["task"]] = Seen(detail["task"], detail["address"], service, entry.at)
+            self.tasks[detail["task"]] = WorkerTask(detail["task"], detail["address"], service, entry.at)
             return
         task = self.tasks[detail["task"]]
         match entry.kind:
@@ -110,10 +110,10 @@ class Audit:
             case "TaskStopped":
                 task.running, task.stopped, task.exit_codes = False, True, detail["exit_codes"]
 
-    def _updated(self, service: str, before: int, after: int, who: str) -> None:
+    def _updated(self, service: str, before: int, after: int, caller: str) -> None:
         if after > before:
             self.scale_outs.append((before, after))
-        if after >= before or who == OPERATOR:
+        if after >= before or caller == OPERATOR:
             return
         live = [task for task in self.tasks.values() if task.live and task.service == service]
         free = {task.arn for task in live if not task.protected}
@@ -125,7 +125,7 @@ class Audit:
         if before - after > len(released):
             self.violations.append(f"desired {before} -> {after}, but {len(released)} were released")
 
-    def _stopping(self, task: Seen, entry: Entry) -> None:
+    def _stopping(self, task: WorkerTask, entry: Entry) -> None:
         task.stopping_at = entry.at
         if task.protected:
             self.violations.append(f"ECS stopped {task.arn}, which is protected")

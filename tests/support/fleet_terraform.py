@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The fleets of a synthesised stack alone, for Terraform against a local ECS: seconds instead of minutes.
+"""Only the fleets of a synthesised stack, for Terraform against a local ECS: seconds instead of minutes.
 
-Cluster, task definitions and services are what `openmwaa synth` writes; what they refer to beyond is some text. Other
-services are had by what their names begin with.
+Cluster, task definitions and services are as `openmwaa synth` writes them. Other references are replaced by constants.
 """
 
 import asyncio
@@ -25,8 +24,6 @@ KINDS = (
     "aws_ecs_cluster_capacity_providers",
     "aws_ecs_task_definition",
     "aws_ecs_service",
-    "aws_appautoscaling_target",
-    "aws_appautoscaling_policy",
 )
 FLEETS = "fleets_"
 REFERENCE = re.compile(r"\b((?:data\.)?aws_\w+|local)\.(\w[\w-]*)")
@@ -35,15 +32,15 @@ SOME_ROLE = "arn:aws:iam::123456789012:role/some"
 WITHIN_S = 240
 
 
-def part_of(environment: Environment, ecs_url: str, prefix: str) -> dict[str, Any]:
-    """The services of an environment's stack whose names begin with `prefix`, turned to a local ECS."""
+def fleets_of(environment: Environment, ecs_url: str) -> dict[str, Any]:
+    """The fleets of an environment's stack, with a local ECS as the endpoint."""
     whole = document(environment)
     resources = {
-        kind: {n: v for n, v in whole["resource"].get(kind, {}).items() if _is_ours(kind, n, prefix)} for kind in KINDS
+        kind: {n: v for n, v in whole["resource"].get(kind, {}).items() if _is_fleet(kind, n)} for kind in KINDS
     }
     resources = {kind: named for kind, named in resources.items() if named}
     kept = {f"{kind}.{name}" for kind, named in resources.items() for name in named}
-    kept |= {f"local.{name}" for name in whole["locals"] if name.startswith(prefix)}
+    kept |= {f"local.{name}" for name in whole["locals"] if name.startswith(FLEETS)}
     for named in resources.values():
         for value in named.values():
             if "depends_on" in value:
@@ -56,22 +53,22 @@ def part_of(environment: Environment, ecs_url: str, prefix: str) -> dict[str, An
     own = {
         "access_key": "test",
         "secret_key": "test",
-        "endpoints": [{"ecs": ecs_url, "applicationautoscaling": ecs_url}],
+        "endpoints": [{"ecs": ecs_url}],
     }
     return {
         "terraform": whole["terraform"],
         "provider": {"aws": [{**provider, **own, **dict.fromkeys((f"skip_{word}" for word in skipped), True)}]},
-        "locals": _known({n: v for n, v in whole["locals"].items() if n.startswith(prefix)}, kept),
+        "locals": _known({n: v for n, v in whole["locals"].items() if n.startswith(FLEETS)}, kept),
         "resource": _known(resources, kept),
     }
 
 
-def _is_ours(kind: str, name: str, prefix: str) -> bool:
-    return name.startswith(prefix) or kind.startswith("aws_ecs_cluster")
+def _is_fleet(kind: str, name: str) -> bool:
+    return name.startswith(FLEETS) or kind.startswith("aws_ecs_cluster")
 
 
 def _known(value: Any, kept: set[str]) -> Any:
-    """The value with every text that refers to what is left out replaced."""
+    """The value with constants for references to other resources."""
     if isinstance(value, Mapping):
         return {key: _known(item, kept) for key, item in value.items()}
     if isinstance(value, list):
@@ -85,22 +82,21 @@ def _known(value: Any, kept: set[str]) -> Any:
 
 
 class FleetTerraform:
-    """Terraform in a folder of its own; every call runs in a thread, for the ECS it talks to is in this process."""
+    """Terraform in its own folder. Every call runs in a thread, because its ECS is in this process."""
 
-    def __init__(self, folder: Path, ecs_url: str, *, prefix: str = FLEETS) -> None:
+    def __init__(self, folder: Path, ecs_url: str) -> None:
         program = shutil.which("terraform")
         if program is None:
             pytest.skip("there is no terraform on PATH")
         self._program = program
         self._folder = folder
-        self._prefix = prefix
         self._ecs_url = ecs_url
         self._environment = terraform_environment(folder)
         self._ready = False
 
     async def say(self, environment: Environment) -> None:
         """Write the fleets of an environment as the configuration."""
-        written = await asyncio.to_thread(part_of, environment, self._ecs_url, self._prefix)
+        written = await asyncio.to_thread(fleets_of, environment, self._ecs_url)
         (self._folder / "cdk.tf.json").write_text(json.dumps(written, indent=1))
         if not self._ready:
             await self._run("init", "-input=false")

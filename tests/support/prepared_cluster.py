@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A PostgreSQL whose master, as on RDS, is no superuser, and prepare-database on it in Airflow's own environment.
+"""A PostgreSQL server whose master user, as on RDS, is not a superuser, and prepare-database in Airflow's environment.
 
-Only `airflow db migrate` (8 s) is replaced by the one table that rights are given on. The end-to-end tests run the
-real one.
+Only `airflow db migrate` (8 s) is replaced: it creates the tables with permissions. The end-to-end tests run the real
+one.
 """
 
 import contextlib
@@ -25,29 +25,30 @@ PROGRAM = """
 import os, sys
 from openmwaa_runtime import prepare_database as module
 from openmwaa_runtime.database import Login, PostgresConnection
-from openmwaa_runtime.errors import RuntimeProblem
+from openmwaa_runtime.errors import StartupError
 from openmwaa_runtime.credentials import Credentials
 
 def migrate(self):
     found = Credentials.read(os.environ["OPENMWAA_AIRFLOW_DATABASE_PASSWORD"], "airflow")
     login = Login.read(os.environ, database="airflow", role=found.role, password=found.password)
     with PostgresConnection(login) as metadata:
-        metadata.one("CREATE TABLE IF NOT EXISTS task_instance (id int, state text, queue text, next_kwargs text)")
-        metadata.one("CREATE TABLE IF NOT EXISTS job (job_type text, state text, dag_id text, latest_heartbeat date)")
+        metadata.execute("CREATE TABLE IF NOT EXISTS task_instance (id int, state text, queue text, next_kwargs text)")
+        job = "job (job_type text, state text, dag_id text, latest_heartbeat date)"
+        metadata.execute(f"CREATE TABLE IF NOT EXISTS {job}")
     print("migrated")
 
 module.Preparation._migrate = migrate
 module.installed_airflow = lambda: sys.argv[1]
 try:
     module.main(os.environ)
-except RuntimeProblem as problem:
-    print(problem)
-    sys.exit(problem.exit_status)
+except StartupError as error:
+    print(error)
+    sys.exit(error.exit_status)
 """
 
 
-class Cluster:
-    """One server, with the databases and roles of one test."""
+class PreparedCluster:
+    """A server with the databases and roles of one test."""
 
     def __init__(self, server: Server, airflow: Path) -> None:
         self.server = server
@@ -72,23 +73,23 @@ class Cluster:
             "OPENMWAA_SCALER_SIGNING_SEED": "seed",
         }
 
-    def begin(self, version: str = "3.3.2") -> "subprocess.Popen[str]":
+    def start(self, version: str = "3.3.2") -> "subprocess.Popen[str]":
         command = [str(self.airflow / "bin" / "python"), "-c", PROGRAM, version]
         return subprocess.Popen(
             command, env=self.environ(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd="/"
         )
 
     def prepare(self, version: str = "3.3.2") -> tuple[int, str]:
-        process = self.begin(version)
-        said, _ = process.communicate(timeout=PREPARED_WITHIN_S)
-        return process.returncode, said
+        process = self.start(version)
+        output, _ = process.communicate(timeout=PREPARED_WITHIN_S)
+        return process.returncode, output
 
     async def connect(self, role: str, database: str, password: str | None = None) -> Any:
         chosen = SUPERUSER_PASSWORD if role == "postgres" else self.passwords[role] if password is None else password
         host, port = self.server.host, self.server.port
         return await asyncpg.connect(host=host, port=port, user=role, password=chosen, database=database, timeout=10)
 
-    async def ask(self, role: str, database: str, statement: str) -> Any:
+    async def query(self, role: str, database: str, statement: str) -> Any:
         connection = await self.connect(role, database)
         try:
             return await connection.fetchval(statement)
@@ -97,16 +98,16 @@ class Cluster:
 
 
 @contextlib.asynccontextmanager
-async def new_cluster(server: Server, airflow: Path) -> AsyncIterator[Cluster]:
-    """A cluster with its master; what it made is gone afterwards."""
-    found = Cluster(server, airflow)
+async def new_cluster(server: Server, airflow: Path) -> AsyncIterator[PreparedCluster]:
+    """A cluster with its master user. Its databases and roles are removed at the end."""
+    found = PreparedCluster(server, airflow)
     create = f"CREATE ROLE \"master-of-rds\" LOGIN CREATEDB CREATEROLE PASSWORD '{found.master_password}'"
-    await found.ask("postgres", "postgres", create)
+    await found.query("postgres", "postgres", create)
     try:
         yield found
     finally:
-        await found.ask("postgres", "postgres", "DROP DATABASE IF EXISTS airflow WITH (FORCE)")
-        await found.ask("postgres", "postgres", "DROP DATABASE IF EXISTS celery WITH (FORCE)")
+        await found.query("postgres", "postgres", "DROP DATABASE IF EXISTS airflow WITH (FORCE)")
+        await found.query("postgres", "postgres", "DROP DATABASE IF EXISTS celery WITH (FORCE)")
         logins = ", ".join(f"{owner}_{turn}" for owner in OWNERS for turn in "ab")
-        await found.ask("postgres", "postgres", f"DROP ROLE IF EXISTS {logins}, {', '.join(OWNERS)}")
-        await found.ask("postgres", "postgres", 'DROP ROLE "master-of-rds"')
+        await found.query("postgres", "postgres", f"DROP ROLE IF EXISTS {logins}, {', '.join(OWNERS)}")
+        await found.query("postgres", "postgres", 'DROP ROLE "master-of-rds"')

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One Celery queue on a real Redis, filled as a Celery client fills it; the same face as `sqs_queue.Queue`."""
+"""A Celery queue on a Redis server, with messages of a Celery client. The same interface as `sqs_queue.Queue`."""
 
 import uuid
 from collections.abc import Iterable
@@ -12,23 +12,23 @@ STEPS = (0, 3, 6, 9)
 
 
 class RedisQueue:
-    """One queue; `client` asks the server itself."""
+    """A queue; `client` reads the server directly."""
 
     def __init__(self, port: int, name: str) -> None:
         self.client = redis.Redis(port=port, socket_timeout=10)
         self.name = name
         self.broker = f"redis://127.0.0.1:{port}/0"
-        """Its server, as Celery calls it."""
+        """The URL of the broker for Celery."""
         self.url = name
-        """What the scaler's settings call it."""
+        """The name of the queue in the scaler's settings."""
 
     @classmethod
     def of_its_own(cls, port: int, prefix: str) -> "RedisQueue":
-        """A queue nobody else has."""
+        """Create a queue with a unique name."""
         return cls(port, f"{prefix}-{uuid.uuid4()}")
 
     def counts(self) -> tuple[int, int]:
-        """Messages that wait in this queue, and messages in flight of all queues of the server."""
+        """The waiting messages of this queue, and the messages in flight of all queues of the server."""
         with self.client.pipeline() as pipeline:
             for step in STEPS:
                 pipeline.llen(f"{self.name}\x06\x16{step}" if step else self.name)

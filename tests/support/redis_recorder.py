@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A proxy before a redis-server that counts what a worker really does: a witness that is not the agent.
+"""A proxy before a redis-server that counts the commands of a worker, independently of its agent.
 
-It understands the protocol as far as it must: which reply belongs to which command, what a BRPOP brought, and which
-messages are in kombu's hash `unacked`.
+It parses a part of the protocol: the answer of each command, the messages in the answers to BRPOP, and the messages in
+kombu's hash `unacked`.
 """
 
 import contextlib
@@ -20,7 +20,7 @@ LIST_TYPES = b"*~>"
 
 
 def end_of_value(data: bytes, start: int = 0) -> int | None:
-    """Where the protocol's value that begins at `start` ends; `None` while it is not complete."""
+    """Return the end of the value that begins at `start`; `None` if it is incomplete."""
     line_end = data.find(b"\r\n", start)
     if line_end < 0:
         return None
@@ -32,7 +32,7 @@ def end_of_value(data: bytes, start: int = 0) -> int | None:
         return after
     if kind in BULK_TYPES:
         return after + length + 2 if len(data) >= after + length + 2 else None
-    assert kind in LIST_TYPES + b"%", f"not the protocol of Redis: {data[start : start + 40]!r}"
+    assert kind in LIST_TYPES + b"%", f"not the Redis protocol: {data[start : start + 40]!r}"
     place: int | None = after
     for _ in range(length * 2 if kind == b"%" else length):
         place = end_of_value(data, place) if place is not None else None
@@ -40,7 +40,7 @@ def end_of_value(data: bytes, start: int = 0) -> int | None:
 
 
 def words(command: bytes) -> list[bytes]:
-    """The words of a command, an array of strings."""
+    """Return the parts of a command."""
     found, place = [], command.index(b"\r\n") + 2
     while place < len(command):
         line_end = command.index(b"\r\n", place)
@@ -52,7 +52,7 @@ def words(command: bytes) -> list[bytes]:
 
 @dataclass
 class RedisRecorder:
-    """Forwards to a port of 127.0.0.1; knows the BRPOPs in flight and the messages handed over and held."""
+    """Forwards to a port of 127.0.0.1 and counts the BRPOPs in flight and the delivered and held messages."""
 
     upstream: int
     on_delivery: Callable[[int], None] = lambda _: None
@@ -62,7 +62,7 @@ class RedisRecorder:
     received: int = 0
     most_held: int = 0
     deliver: threading.Event = field(default_factory=threading.Event)
-    """While it is clear, what a BRPOP brought stays here, on its way."""
+    """While this event is clear, the proxy keeps the answers to BRPOPs."""
     _held: set[bytes] = field(default_factory=set)
     _lock: threading.RLock = field(default_factory=threading.RLock)
     _open: set[socket.socket] = field(default_factory=set)
@@ -94,7 +94,7 @@ class RedisRecorder:
 
     @property
     def under_way(self) -> bool:
-        """Whether a message left the server and was not passed on."""
+        """Whether a message has left the server and is still in the proxy."""
         return self._stuck > 0
 
     def _accept(self) -> None:
@@ -165,7 +165,7 @@ class RedisRecorder:
 
     def _answered(self, value: bytes, asked: deque[list[bytes]]) -> None:
         if value[:1] == b">":
-            return  # nobody asked for a push
+            return  # not an answer to a command
         with self._lock:
             if not asked or asked[0][0] != b"BRPOP":
                 if asked:

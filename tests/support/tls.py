@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""TLS in front of a server that has none."""
+"""A TLS proxy for a server without TLS."""
 
 import asyncio
 import ssl
@@ -10,7 +10,7 @@ from pathlib import Path
 
 @asynccontextmanager
 async def encrypted(port: int, certificate: Path, host: str = "127.0.0.1") -> AsyncIterator[int]:
-    """TLS in front of a port, as ElastiCache has it; yields the port of `host` to connect to."""
+    """Start a TLS proxy before a port, as ElastiCache has TLS. Yields the port on `host`."""
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(certificate)
 

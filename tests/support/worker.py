@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A real Celery worker as a child process, its agent's HTTP, and its end."""
+"""A Celery worker as a child process, with the HTTP client of its agent."""
 
 import base64
 import contextlib
@@ -27,7 +27,7 @@ REPOSITORY = Path(__file__).parents[2]
 
 
 def wait_for(what: str, condition: Callable[[], Any], *, seconds: float = 30, log: Path | None = None) -> Any:
-    """Return the first true value of `condition`, or fail with what was waited for and the end of the log."""
+    """Return the first true value of `condition`, or fail with `what` and the end of the log."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if value := condition():
@@ -38,7 +38,7 @@ def wait_for(what: str, condition: Callable[[], Any], *, seconds: float = 30, lo
 
 
 def sign(key: Ed25519PrivateKey, command: str, task_arn: str, /, **changes: Any) -> tuple[bytes, str]:
-    """A command's body and its signature, as the scaler makes them."""
+    """Return the body and the signature of a command, as the scaler sends them."""
     now = datetime.now(UTC)
     fields: dict[str, Any] = {
         "version": 1,
@@ -55,12 +55,12 @@ def sign(key: Ed25519PrivateKey, command: str, task_arn: str, /, **changes: Any)
 
 
 def request(url: str, *, body: bytes | None = None, headers: Mapping[str, str] | None = None) -> tuple[int, Any]:
-    """One HTTP exchange with an agent: status and JSON."""
+    """Send a request to an agent. Returns the status and the JSON answer."""
     method = "GET" if body is None else "POST"
-    ask = urllib.request.Request(url, data=body, method=method, headers=dict(headers or {}))
+    call = urllib.request.Request(url, data=body, method=method, headers=dict(headers or {}))
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        with opener.open(ask, timeout=10) as response:
+        with opener.open(call, timeout=10) as response:
             return response.status, json.load(response)
     except urllib.error.HTTPError as error:
         with error:
@@ -69,7 +69,7 @@ def request(url: str, *, body: bytes | None = None, headers: Mapping[str, str] |
 
 @dataclass
 class Worker:
-    """One worker: its process, its agent's address and its files."""
+    """A worker process, with the address of its agent and its log."""
 
     process: subprocess.Popen[bytes]
     url: str
@@ -78,7 +78,7 @@ class Worker:
     log: Path
 
     def state(self) -> dict[str, Any] | None:
-        """What the agent says; `None` while nobody answers."""
+        """Return the state of the agent; `None` without an answer."""
         try:
             status, state = request(f"{self.url}/v1/state")
         except OSError:
@@ -100,7 +100,7 @@ class Worker:
         wait_for(f"phase {phase}", lambda: self.phase() == phase, seconds=seconds, log=self.log)
 
     def kill(self) -> None:
-        """SIGKILL the whole session, as ECS does with a task."""
+        """Kill the whole session, as ECS kills a task."""
         for pid in _session(self.process.pid):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
@@ -110,7 +110,7 @@ class Worker:
 def start_worker(
     *, folder: Path, sqs_url: str, queues: Mapping[str, str], concurrency: int, task_arn: str, **environment: str
 ) -> Worker:
-    """Start a worker in a session of its own; `kill()` it in the end."""
+    """Start a worker in its own session. Call `kill()` at the end."""
     key = Ed25519PrivateKey.generate()
     public = base64.b64encode(key.public_key().public_bytes_raw()).decode()
     port = environment["WORKER_AGENT_PORT"]
@@ -137,14 +137,14 @@ def start_worker(
 
 
 def ledger(folder: Path) -> Counter[tuple[str, int]]:
-    """How often each (event, number) was written."""
+    """Return the number of lines for each (event, number)."""
     path = folder / "ledger"
     lines = path.read_text().splitlines() if path.exists() else []
     return Counter((line.split()[0], int(line.split()[1])) for line in lines)
 
 
 def finished(folder: Path) -> int:
-    """How many different tasks ended."""
+    """Return the number of different tasks that ended."""
     return sum(1 for event, _ in ledger(folder) if event == "end")
 
 

@@ -24,7 +24,7 @@ from tools.verify import emulators
 from tools.verify.leftovers import LISTINGS, Listing, tagged
 
 # What Terraform calls a service and boto3 another name.
-_BOTO: Final = {"applicationautoscaling": "application-autoscaling", "cognitoidp": "cognito-idp"}
+_BOTO: Final = {"cognitoidp": "cognito-idp"}
 _HEALTH_WITHIN_S: Final = 10
 
 

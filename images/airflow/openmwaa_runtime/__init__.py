@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a container of the Airflow image starts with: `python -m openmwaa_runtime WORD`, by environment variables alone.
+"""The entry point of the Airflow image: `python -m openmwaa_runtime COMMAND`, configured by environment variables.
 
-The same code starts the components in the image on AWS and as processes of `openmwaa local`. It reads the variables
-that the task definition sets, waits until the database is prepared, computes Airflow's settings (`settings`) and
-becomes Airflow by `exec`, so that signals reach Airflow and Celery directly. Modules that run before Airflow import
-nothing heavy.
+The same code starts the components in containers on AWS and as processes of `openmwaa local`. It reads the variables of
+the task definition, waits until the database is prepared, computes Airflow's settings (`settings`) and replaces itself
+with Airflow by `exec`, so that signals reach Airflow and Celery directly. Modules that run before Airflow import no
+large package.
 """

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`python -m openmwaa_runtime WORD`; the container's command is the word."""
+"""`python -m openmwaa_runtime COMMAND`; the command of the container is COMMAND."""
 
 import os
 import signal
@@ -8,21 +8,21 @@ from collections.abc import Mapping, Sequence
 from types import FrameType
 from typing import NoReturn
 
-from openmwaa_runtime.errors import RuntimeProblem, UsageProblem
+from openmwaa_runtime.errors import StartupError, UsageError
 from openmwaa_runtime.settings import COMPONENTS
 
-USAGE = f"say one of: {', '.join(COMPONENTS)}; or health WORD"
+USAGE = f"use one of: {', '.join(COMPONENTS)}; or health COMMAND"
 
 
-def run(words: Sequence[str], environ: Mapping[str, str]) -> int:
-    """Do what the words say; only what does not become Airflow returns.
+def run(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
+    """Run a command and return its exit status. A command that starts Airflow does not return.
 
     Raises:
-        RuntimeProblem: it cannot be done.
+        StartupError: the command failed.
     """
-    match list(words):
+    match list(arguments):
         case ["health", component] if component in COMPONENTS:
-            from openmwaa_runtime.health import check  # noqa: PLC0415 - each word loads what it needs
+            from openmwaa_runtime.health import check  # noqa: PLC0415 - each command loads only its own modules
 
             return check(component, environ)
         case ["prepare-database"]:
@@ -42,26 +42,26 @@ def run(words: Sequence[str], environ: Mapping[str, str]) -> int:
 
             start(component, environ)
         case _:
-            raise UsageProblem(f"{' '.join(words) or 'nothing'} is not a component; {USAGE}")
+            raise UsageError(f"{' '.join(arguments) or 'an empty command'} is not a component; {USAGE}")
     return 0
 
 
 def main() -> int:
-    """Run the words of the command line; a problem is one line and a status."""
+    """Run the command line. An error is one line and an exit status."""
     _install_stop()
     try:
         return run(sys.argv[1:], os.environ)
-    except RuntimeProblem as problem:
-        print(f"openmwaa_runtime: {problem}", file=sys.stderr)
-        return problem.exit_status
+    except StartupError as error:
+        print(f"openmwaa_runtime: {error}", file=sys.stderr)
+        return error.exit_status
     except KeyboardInterrupt:
         return 130
 
 
 def _install_stop() -> None:
-    # Process 1 of a container has no default action for SIGTERM. What becomes Airflow gets Airflow's own handlers.
+    # Process 1 of a container has no default action for SIGTERM. Airflow installs its own handlers after exec.
     signal.signal(signal.SIGTERM, _stop)
-    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr] # logs line by line, also through a pipe
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr] # flush each log line, also to a pipe
 
 
 def _stop(number: int, _frame: FrameType | None) -> NoReturn:

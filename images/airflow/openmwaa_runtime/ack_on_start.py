@@ -1,17 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A message is deleted when Airflow has begun its task, neither earlier nor later.
+"""Deletes a message when Airflow has started its task, neither earlier nor later.
 
-Earlier (Celery's early acknowledgement: when a pool process takes it) a worker that dies before the execution API
-knows of the task leaves it `queued` for a whole `task_queued_timeout`, an hour. Later (late acknowledgement: when the
-task has ended) every task that outlives the visibility timeout is delivered again. So the pool process says through a
-pipe that the execution API took the task, and the worker's main process deletes the message then.
+Celery's early acknowledgement deletes it when a pool process takes it. If the worker dies before the execution API has
+registered the task, the task stays `queued` for `task_queued_timeout`, an hour. Late acknowledgement deletes it when
+the task has ended. Then every task that takes longer than the visibility timeout is delivered again. So the pool
+process reports through a pipe that the execution API accepted the task, and the worker's main process then deletes the
+message.
 
-While the API is away nothing can begin; after `LATEST_S`, well below the visibility timeout, the message is deleted
-all the same: it is never delivered to another worker while the first one tries.
+During an outage of the API no task can start. After `LATEST_S`, which is well below the visibility timeout, the message
+is deleted in any case, so that no second worker receives it while the first one still tries.
 
-And a message whose token has expired is dropped instead of reported as a failure. SQS may deliver any message twice;
-the failure would be taken for that of the task, which may be running healthily from the first delivery. Whatever is
-still `queued` after that long is handed out again by the scheduler, with a token that lives.
+A message with an expired token is dropped and not reported as a failure. SQS may deliver a message twice, and Airflow
+would count the failure against the task that may still run from the first delivery. The scheduler queues a task that is
+still `queued` by then again, with a new token.
 """
 
 import base64
@@ -27,38 +28,38 @@ logger = logging.getLogger(__name__)
 
 LATEST_S: Final = 240.0
 """The queues' visibility timeout is 300 s."""
-LOOK_EVERY_S: Final = 0.25
+READ_EVERY_S: Final = 0.25
 PIPE_BYTES: Final = 65536
 FORBIDDEN: Final = 403
-_UID: Final = "openmwaa-beginnings"
+_UID: Final = "openmwaa-ack-on-start"
 
 
-class Beginnings:
-    """The pipe from the pool processes to the main process, and what is done with what comes out of it."""
+class StartPipe:
+    """The pipe on which pool processes report started tasks to the main process, which acknowledges their messages."""
 
     def __init__(self, *, wall: Callable[[], float] = time.time) -> None:
         self._wall = wall
         self._read, self._write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        self._rest = b""
+        self._incomplete = b""
 
-    def say(self, task_id: str) -> None:
-        """Tell the main process that a task has begun; called in a pool process."""
+    def report(self, task_id: str) -> None:
+        """Report that a task has started. Call it in a pool process."""
         try:
-            os.write(self._write, task_id.encode() + b"\n")  # short enough to be written whole or not at all
+            os.write(self._write, task_id.encode() + b"\n")  # an atomic write: shorter than PIPE_BUF
         except OSError:
-            logger.warning("%s has begun, which the worker's main process will not hear", task_id)
+            logger.warning("the start of task %s could not be reported to the worker's main process", task_id)
 
-    def heard(self) -> list[str]:
-        """Return the ids of the tasks that have begun since the last time."""
+    def read(self) -> list[str]:
+        """Return the ids of the tasks that have started since the last call."""
         try:
-            *lines, self._rest = (self._rest + os.read(self._read, PIPE_BYTES)).split(b"\n")
+            *lines, self._incomplete = (self._incomplete + os.read(self._read, PIPE_BYTES)).split(b"\n")
         except BlockingIOError:
             return []
         return [line.decode() for line in lines]
 
     def acknowledge(self, requests: Mapping[str, Any]) -> None:
-        """Delete the messages of requests (by task id) that have begun, or have tried for too long."""
-        for task_id in self.heard():
+        """Delete the messages of those `requests` (by task id) that have started or are older than `LATEST_S`."""
+        for task_id in self.read():
             if task_id in requests:
                 requests[task_id].acknowledge()
         for request in list(requests.values()):
@@ -67,7 +68,7 @@ class Beginnings:
 
 
 def install() -> None:
-    """Have this worker acknowledge at the beginning; must be called before its pool is forked."""
+    """Acknowledge messages when their tasks start. Call it before the worker forks its pool."""
     from celery.signals import worker_init  # noqa: PLC0415 - only workers need Celery here
 
     worker_init.connect(_on_worker_init, weak=False, dispatch_uid=_UID)
@@ -79,48 +80,50 @@ def _on_worker_init(sender: Any = None, **_: Any) -> None:
 
     task = sender.app.tasks.get("execute_workload")
     if task is None or task.acks_late:
-        return  # the user asked for late acknowledgement
-    beginnings = Beginnings()
-    if not watch_airflow(lambda: beginnings.say(str(current_task.request.id))):
-        logger.warning("this Airflow cannot say that a task has begun: messages are deleted when a process takes them")
+        return  # the user configured late acknowledgement
+    pipe = StartPipe()
+    if not watch_airflow(lambda: pipe.report(str(current_task.request.id))):
+        logger.warning(
+            "this version of Airflow does not report started tasks: messages are deleted when a pool process takes them"
+        )
         return
-    task.acks_late = True  # Celery deletes at the end what is not deleted by then
+    task.acks_late = True  # Celery deletes the remaining messages at the end of their tasks
 
-    def on_ready(sender: Any = None, **_: Any) -> None:  # for every connection to the broker, which has its own timers
+    def on_ready(sender: Any = None, **_: Any) -> None:  # for each broker connection: each one has its own timers
         from celery.worker import state  # noqa: PLC0415
 
-        sender.timer.call_repeatedly(LOOK_EVERY_S, beginnings.acknowledge, (state.requests,))
+        sender.timer.call_repeatedly(READ_EVERY_S, pipe.acknowledge, (state.requests,))
 
     worker_ready.connect(on_ready, weak=False, dispatch_uid=_UID)
 
 
-def watch_airflow(begun: Callable[[], None]) -> bool:
-    """Have Airflow's supervisor call `begun` when the API took a task; False if this Airflow has no such place."""
+def watch_airflow(on_start: Callable[[], None]) -> bool:
+    """Make Airflow's supervisor call `on_start` after the API accepted a task; False if that is not possible."""
     try:
         from airflow.sdk.exceptions import TaskAlreadyRunningError  # noqa: PLC0415
         from airflow.sdk.execution_time.supervisor import ActivitySubprocess  # noqa: PLC0415
 
-        tell_api = ActivitySubprocess._on_child_started  # noqa: SLF001
+        start_task = ActivitySubprocess._on_child_started  # noqa: SLF001
     except (ImportError, AttributeError):
         return False
 
     def on_child_started(self: Any, **arguments: Any) -> None:
         try:
-            tell_api(self, **arguments)
+            start_task(self, **arguments)
         except Exception as error:
             if refused_for_age(error, self.client, time.time()):
-                # The executor takes this very exception for "not my business", and records nothing.
-                logger.warning("the token in a message has expired: the message is dropped, the task is left as it is")
+                # The executor ignores this exception and records no result.
+                logger.warning("the token in a message has expired: the message is dropped, the task is not changed")
                 raise TaskAlreadyRunningError("the token in the message has expired") from error
             raise
-        begun()
+        on_start()
 
     ActivitySubprocess._on_child_started = on_child_started  # noqa: SLF001
     return True
 
 
 def refused_for_age(error: Exception, client: Any, now: float) -> bool:
-    """Whether the API refused a token that has in fact expired; any other refusal is a failure to be seen."""
+    """Whether the API refused an expired token. Any other refusal is a real failure."""
     if getattr(getattr(error, "response", None), "status_code", None) != FORBIDDEN:
         return False
     expires = expiry(str(getattr(getattr(client, "auth", None), "token", "")))
@@ -128,7 +131,7 @@ def refused_for_age(error: Exception, client: Any, now: float) -> bool:
 
 
 def expiry(token: str) -> float | None:
-    """When a JSON Web Token expires (seconds since the epoch), unverified; None if it does not say."""
+    """The expiry of a JSON Web Token (seconds since the epoch), not verified. None if it has none."""
     try:
         payload = token.split(".")[1]
         claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The Airflow components: what each runs, and what it waits for before."""
+"""The Airflow components: their command lines, and the wait for the database before them."""
 
 import os
 import sys
@@ -10,7 +10,7 @@ from typing import NoReturn
 from openmwaa_runtime.admin_password import write_passwords
 from openmwaa_runtime.credentials import Credentials
 from openmwaa_runtime.database import Login, connect, installed_airflow, wait_until_prepared
-from openmwaa_runtime.errors import NotPrepared
+from openmwaa_runtime.errors import NotPreparedError
 from openmwaa_runtime.settings import airflow_environment
 from openmwaa_runtime.task_metadata import HOSTNAME_VARIABLE, TaskIdentity, read_identity
 
@@ -18,26 +18,26 @@ PUBLIC_KEY_VARIABLE = "WORKER_AGENT_PUBLIC_KEY"
 
 
 def arguments(component: str, environ: Mapping[str, str]) -> tuple[str, ...]:
-    """What `airflow` is called with."""
+    """The arguments of `airflow`."""
     if component == "worker":
         queues, slots = environ["OPENMWAA_WORKER_QUEUES"], environ["OPENMWAA_WORKER_SLOTS"]
-        # No --celery-hostname: its check asks other workers, over queues that predefined queues forbid. Mingle and
-        # gossip ask them too. Logs are in CloudWatch, so nobody serves files.
-        quiet = ("--skip-serve-logs", "--without-mingle", "--without-gossip")
-        return ("celery", "worker", *quiet, "--queues", queues, "--concurrency", slots)
+        # No --celery-hostname: its check sends requests to other workers over queues that predefined queues forbid.
+        # Mingle and gossip use such queues too. Logs are in CloudWatch, so no log server is needed.
+        options = ("--skip-serve-logs", "--without-mingle", "--without-gossip")
+        return ("celery", "worker", *options, "--queues", queues, "--concurrency", slots)
     return {
         "scheduler": ("scheduler", "--skip-serve-logs"),
         "dag-processor": ("dag-processor",),
         "triggerer": ("triggerer", "--skip-serve-logs"),
         "execution-api": ("api-server", "--apps", "execution"),
-        # Load balancers end TLS: what people asked and from where, they say in headers. FORWARDED_ALLOW_IPS names whose
-        # word counts.
+        # Load balancers end TLS and pass the client's scheme and address in headers. FORWARDED_ALLOW_IPS lists the
+        # load balancers whose headers are trusted.
         "web-server": ("api-server", "--apps", "core", "--proxy-headers"),
     }[component]
 
 
 def login_for(component: str, environ: Mapping[str, str]) -> Login:
-    """The login a component waits with: a worker knows the results' database alone."""
+    """The login for the wait. A worker has access to the results database only."""
     if component == "worker":
         found = Credentials.read(environ["OPENMWAA_CELERY_DATABASE_PASSWORD"], "celery_results")
         return Login.read(environ, database="celery", role=found.role, password=found.password)
@@ -46,20 +46,23 @@ def login_for(component: str, environ: Mapping[str, str]) -> Login:
 
 
 def hostname_for(component: str, identity: TaskIdentity) -> str | None:
-    """What Airflow is to call this task; None outside ECS, where the machine's own name will do."""
+    """The host name of this task in Airflow; None outside ECS, where the machine's host name is used."""
     if identity.task_id is None:
         return None
     return identity.task_id if component == "worker" else identity.address
 
 
 def start(
-    component: str, environ: Mapping[str, str], *, become: Callable[[list[str], dict[str, str]], NoReturn] | None = None
+    component: str,
+    environ: Mapping[str, str],
+    *,
+    run_airflow: Callable[[list[str], dict[str, str]], NoReturn] | None = None,
 ) -> NoReturn:
-    """Wait for the database, then become Airflow.
+    """Wait for the database, then replace this process with Airflow.
 
     Raises:
-        UsageProblem: a variable is missing or wrong.
-        NotPrepared: the database was not prepared within 10 minutes.
+        UsageError: a variable is missing or wrong.
+        NotPreparedError: the database was not prepared within 10 minutes.
     """
     identity = read_identity(environ)
     additions = airflow_environment(component, environ, identity.address)
@@ -76,24 +79,24 @@ def start(
         write_passwords(
             Path(full["AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE"]), full["OPENMWAA_ADMIN_PASSWORD"]
         )
-    # `python -m` and not the script beside it: a virtual environment's script names one interpreter path for ever.
-    (become or _exec)([sys.executable, "-m", "airflow", *arguments(component, environ)], full)
+    # `python -m` and not the `airflow` script: the script has the absolute path of the build's interpreter.
+    (run_airflow or _exec)([sys.executable, "-m", "airflow", *arguments(component, environ)], full)
 
 
 def read_public_key(login: Login) -> str:
-    """The key with which the worker agent checks the scaler's commands, base64.
+    """The public key of the scaler's commands, base64.
 
     Raises:
-        NotPrepared: prepare-database has not written it.
-        DatabaseProblem: the database cannot be asked.
+        NotPreparedError: prepare-database has not written it.
+        DatabaseError: the database cannot be read.
     """
     with connect(login) as connection:
-        row = connection.one("SELECT value FROM openmwaa.public_key WHERE name = 'scaler'")
+        row = connection.execute("SELECT value FROM openmwaa.public_key WHERE name = 'scaler'")
     if row is None:
-        raise NotPrepared("the scaler's public key is not in the database; run prepare-database again")
+        raise NotPreparedError("the scaler's public key is not in the database; run prepare-database again")
     return str(row[0])
 
 
 def _exec(command: list[str], environ: dict[str, str]) -> NoReturn:
     sys.stdout.flush()
-    os.execvpe(command[0], command, environ)  # noqa: S606 - becoming Airflow is the point: signals reach it directly
+    os.execvpe(command[0], command, environ)  # noqa: S606 - exec, so that signals reach Airflow directly

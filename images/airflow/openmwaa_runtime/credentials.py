@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Who logs in to the database: a secret is a password, or a role's name and its password.
+"""Database credentials: a secret is a password, or a role and its password.
 
-A password that changes would shut out whoever holds the old one, and a worker holds it for as long as its tasks take.
-So the roles that own things log in by turns as `OWNER_a` and `OWNER_b`: new passwords are for the one that is not in
-use, and the other one's stays as it is until the passwords change again.
+A worker uses its password as long as its tasks run, so a new password for the same role would lock it out. Therefore
+each owner has two login roles, `OWNER_a` and `OWNER_b`. A rotation sets a new password for the role that is not in use.
+The other role keeps its password until the next rotation.
 """
 
 import json
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Credentials:
-    """A role that may log in, and its password."""
+    """A login role and its password."""
 
     role: str
     password: str
@@ -22,7 +22,7 @@ class Credentials:
 
     @classmethod
     def read(cls, secret: str, owner: str) -> "Credentials":
-        """Take them from a secret as Secrets Manager has a database's; a plain password is the owner's own."""
+        """Parse a database secret of Secrets Manager. A plain password belongs to the owner's role."""
         try:
             found = json.loads(secret)
             return cls(str(found["username"]), str(found["password"]))

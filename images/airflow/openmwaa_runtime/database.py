@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""PostgreSQL before Airflow runs: connections with deadlines, and the note that says the database is prepared.
+"""PostgreSQL before Airflow starts: connections with time-outs, and the wait for prepare-database.
 
-`prepare-database` leaves one row in `openmwaa.prepared` of both databases, naming the Airflow version they are ready
-for. All other components wait for it here, without importing Airflow (3 s and 150 MiB a try).
+`prepare-database` writes one row to `openmwaa.prepared` of both databases, with the Airflow version they are prepared
+for. All other components wait for that row, without importing Airflow (3 s and 150 MiB for each try).
 """
 
 import time
@@ -12,7 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 from types import TracebackType
 from typing import Any, Protocol, Self
 
-from openmwaa_runtime.errors import DatabaseProblem, NotPrepared
+from openmwaa_runtime.errors import DatabaseError, NotPreparedError
 
 CONNECT_TIMEOUT_S = 5
 STATEMENT_TIMEOUT_MS = 30_000
@@ -22,7 +22,7 @@ POLL_S = 1.0
 
 @dataclass(frozen=True)
 class Login:
-    """How to reach one database as one role."""
+    """Address, database, role and password of a connection."""
 
     host: str
     port: int
@@ -36,7 +36,7 @@ class Login:
 
     @classmethod
     def read(cls, environ: Mapping[str, str], *, database: str, role: str, password: str) -> "Login":
-        """Take host, port and sslmode from the container's variables."""
+        """Read host, port and sslmode from the container's variables."""
         return cls(
             host=environ["OPENMWAA_DATABASE_HOST"],
             port=int(environ.get("OPENMWAA_DATABASE_PORT") or "5432"),
@@ -47,26 +47,26 @@ class Login:
         )
 
 
-class Connection(Protocol):
-    """A session with one database; a context manager that closes it."""
+class DatabaseConnection(Protocol):
+    """A connection to one database; as a context manager it closes itself."""
 
-    def one(self, query: str, parameters: tuple[Any, ...] = ()) -> tuple[Any, ...] | None:
-        """Run one statement, which is committed; the first row of its result."""
+    def execute(self, query: str, parameters: tuple[Any, ...] = ()) -> tuple[Any, ...] | None:
+        """Execute and commit one statement. Returns the first row of the result."""
 
     def __enter__(self) -> Self:
-        """Return itself."""
+        """Return the connection."""
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Close the session."""
+        """Close the connection."""
 
 
 class PostgresConnection:
-    """A Connection over psycopg2, whose errors become DatabaseProblem here and nowhere else."""
+    """A DatabaseConnection over psycopg2. It converts psycopg2's errors to DatabaseError."""
 
     def __init__(self, login: Login, *, statement_timeout_ms: int = STATEMENT_TIMEOUT_MS) -> None:
-        import psycopg2  # noqa: PLC0415 - lives in the image; everything around it is tested without
+        import psycopg2  # noqa: PLC0415 - installed in the image only
 
         self._error: type[Exception] = psycopg2.Error
         try:
@@ -85,15 +85,15 @@ class PostgresConnection:
                 application_name="openmwaa_runtime",
             )
         except psycopg2.Error as error:
-            raise DatabaseProblem(f"{login!r} does not answer: {_first_line(error)}") from error
+            raise DatabaseError(f"{login!r}: connection failed: {_first_line(error)}") from error
         self._login = login
         self.raw.autocommit = True
 
-    def one(self, query: Any, parameters: tuple[Any, ...] = ()) -> tuple[Any, ...] | None:
-        """Run one statement, which is committed; the first row of its result.
+    def execute(self, query: Any, parameters: tuple[Any, ...] = ()) -> tuple[Any, ...] | None:
+        """Execute and commit one statement. Returns the first row of the result.
 
         Raises:
-            DatabaseProblem: PostgreSQL refuses it, or has gone.
+            DatabaseError: PostgreSQL refused the statement, or the connection broke.
         """
         try:
             with self.raw.cursor() as cursor:
@@ -101,22 +101,22 @@ class PostgresConnection:
                 row: tuple[Any, ...] | None = cursor.fetchone() if cursor.description else None
                 return row
         except self._error as error:
-            raise DatabaseProblem(f"{self._login!r} refuses: {_first_line(error)}") from error
+            raise DatabaseError(f"{self._login!r}: statement failed: {_first_line(error)}") from error
 
     def __enter__(self) -> Self:
-        """Return itself."""
+        """Return the connection."""
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Close the session."""
+        """Close the connection."""
         self.raw.close()
 
 
-def connect(login: Login) -> Connection:
-    """Open a session; every wait on it ends by itself.
+def connect(login: Login) -> DatabaseConnection:
+    """Open a connection. Every wait on it has a time-out.
 
     Raises:
-        DatabaseProblem: no server, or it refuses this login.
+        DatabaseError: the server cannot be reached or refused the login.
     """
     return PostgresConnection(login)
 
@@ -129,62 +129,62 @@ def installed_airflow() -> str:
         return version("apache-airflow")  # Airflow 2 had no separate core
 
 
-def prepared_for(connection: Connection) -> str | None:
-    """The Airflow version this database is prepared for; None when it is not prepared at all.
+def prepared_for(connection: DatabaseConnection) -> str | None:
+    """The Airflow version that this database is prepared for; None if it is not prepared.
 
     Raises:
-        DatabaseProblem: it cannot be read, which a database half prepared may answer for a moment.
+        DatabaseError: it cannot be read, which also happens during the preparation.
     """
-    found = connection.one("SELECT to_regclass('openmwaa.prepared') IS NOT NULL")
+    found = connection.execute("SELECT to_regclass('openmwaa.prepared') IS NOT NULL")
     if found is None or not found[0]:
         return None
-    row = connection.one("SELECT airflow_version FROM openmwaa.prepared")
+    row = connection.execute("SELECT airflow_version FROM openmwaa.prepared")
     return None if row is None else str(row[0])
 
 
 def wait_until_prepared(
     login: Login,
-    wanted: str,
+    airflow_version: str,
     *,
     deadline_s: float = WAIT_S,
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
-    open_connection: Callable[[Login], Connection] = connect,
-    say: Callable[[str], None] = print,
+    open_connection: Callable[[Login], DatabaseConnection] = connect,
+    log: Callable[[str], None] = print,
 ) -> None:
-    """Return once the database is prepared for the Airflow version `wanted`.
+    """Return as soon as the database is prepared for Airflow `airflow_version`.
 
     Raises:
-        NotPrepared: it is not after `deadline_s` seconds; the message says what was seen last.
+        NotPreparedError: it is not prepared after `deadline_s` seconds. The message has the last state.
     """
     end = clock() + deadline_s
-    said = None
+    logged = None
     while True:
-        seen = _look(login, wanted, open_connection)
-        if seen is None:
+        state = _missing(login, airflow_version, open_connection)
+        if state is None:
             return
         if clock() >= end:
-            raise NotPrepared(
-                f"the database is not prepared after {deadline_s:.0f} s: {seen}. See prepare-database's log"
+            raise NotPreparedError(
+                f"the database is not prepared after {deadline_s:.0f} s: {state}. See the log of prepare-database"
             )
-        if seen != said:
-            say(f"waiting for prepare-database: {seen}")
-            said = seen
+        if state != logged:
+            log(f"waiting for prepare-database: {state}")
+            logged = state
         sleep(POLL_S)
 
 
-def _look(login: Login, wanted: str, open_connection: Callable[[Login], Connection]) -> str | None:
-    """What is not ready yet; None when all is."""
+def _missing(login: Login, airflow_version: str, open_connection: Callable[[Login], DatabaseConnection]) -> str | None:
+    """What is missing; None if the database is prepared."""
     try:
         with open_connection(login) as connection:
             found = prepared_for(connection)
-    except DatabaseProblem as problem:
-        return str(problem)
+    except DatabaseError as error:
+        return str(error)
     if found is None:
         return f"{login!r} is not prepared yet"
-    return None if found == wanted else f"{login!r} is prepared for Airflow {found}, not for {wanted}"
+    return None if found == airflow_version else f"{login!r} is prepared for Airflow {found}, not for {airflow_version}"
 
 
 def _first_line(error: Exception) -> str:
-    # libpq says the same thing over several lines, once for each address.
+    # libpq repeats the message for each address, one line each.
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

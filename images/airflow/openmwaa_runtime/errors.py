@@ -1,33 +1,33 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What can go wrong before Airflow runs, each with the status the container exits with.
+"""The errors before Airflow starts, each with the exit status of the container.
 
-RuntimeProblem
- ├─ UsageProblem            2: what the container was told is incomplete or wrong; starting again does not help
- │   └─ MissingVariable
- ├─ MetadataProblem         3: the ECS task metadata endpoint does not answer; starting again may help
- ├─ DatabaseProblem         3: PostgreSQL does not answer or refuses; starting again may help
- ├─ BrokerProblem           3: Redis or its users cannot be asked; starting again may help
- ├─ NotPrepared             3: the database was not ready before the deadline; starting again may help
- └─ PreparationFailed       4: prepare-database or prepare-broker could not do its work
+StartupError
+ ├─ UsageError             2: the command or a variable is missing or wrong; a restart does not help
+ │   └─ MissingVariableError
+ ├─ MetadataError          3: the ECS task metadata endpoint does not respond; a restart may help
+ ├─ DatabaseError          3: PostgreSQL does not respond or refused a statement; a restart may help
+ ├─ BrokerError            3: Redis does not respond or its users cannot be changed; a restart may help
+ ├─ NotPreparedError       3: the database was not prepared in time; a restart may help
+ └─ PreparationError       4: prepare-database or prepare-broker failed
 """
 
 from typing import ClassVar
 
 
-class RuntimeProblem(Exception):  # noqa: N818 - problems are what the user reads
-    """One line for the log and an exit status; never a traceback."""
+class StartupError(Exception):
+    """An error that is shown as one line, without a traceback."""
 
     exit_status: ClassVar[int] = 1
 
 
-class UsageProblem(RuntimeProblem):
-    """The word or a variable is wrong."""
+class UsageError(StartupError):
+    """The command or a variable is missing or wrong."""
 
     exit_status: ClassVar[int] = 2
 
 
-class MissingVariable(UsageProblem):
-    """A variable that the component cannot do without is not set, or empty."""
+class MissingVariableError(UsageError):
+    """A variable that the component needs is not set or empty."""
 
     def __init__(self, component: str, names: tuple[str, ...]) -> None:
         plural = "s" if len(names) > 1 else ""
@@ -35,31 +35,31 @@ class MissingVariable(UsageProblem):
         self.names = names
 
 
-class MetadataProblem(RuntimeProblem):
-    """The ECS task metadata endpoint does not answer."""
+class MetadataError(StartupError):
+    """The ECS task metadata endpoint does not respond."""
 
     exit_status: ClassVar[int] = 3
 
 
-class DatabaseProblem(RuntimeProblem):
-    """PostgreSQL does not answer, or refuses what it was asked."""
+class DatabaseError(StartupError):
+    """PostgreSQL does not respond, or refused a statement."""
 
     exit_status: ClassVar[int] = 3
 
 
-class BrokerProblem(RuntimeProblem):
-    """Redis does not answer, or its users cannot be changed."""
+class BrokerError(StartupError):
+    """Redis does not respond, or its users cannot be changed."""
 
     exit_status: ClassVar[int] = 3
 
 
-class NotPrepared(RuntimeProblem):
-    """The database did not become ready in time."""
+class NotPreparedError(StartupError):
+    """The database was not prepared in time."""
 
     exit_status: ClassVar[int] = 3
 
 
-class PreparationFailed(RuntimeProblem):
+class PreparationError(StartupError):
     """The database or the broker could not be prepared."""
 
     exit_status: ClassVar[int] = 4

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What runs shortly before a container's stopTimeout is ended through Airflow.
+"""Ends running tasks through Airflow shortly before the container's stopTimeout.
 
-Spot gives two minutes, and ECS never more: then SIGKILL. A task that is killed with its worker is noticed when its
-heartbeats have been missing for twelve minutes, its operator's `on_kill` never runs, and its log ends in the middle. So
-tasks go on after SIGTERM for three quarters of the stopTimeout. Then each task's process gets SIGTERM, on which
-Airflow calls `on_kill`; an operator that stops its work fails, and with a retry left the task is up for retry. A task
-that ignores it (a Python function does: Airflow 3.3 goes on after `on_kill`) is killed at seven eighths, its process
-group only. Its supervisor lives, reports the end, and uploads the log, before the worker ends by itself.
+ECS sends SIGKILL after the stopTimeout, which is at most two minutes (as on Spot). If a task is killed with its worker,
+Airflow detects it after twelve minutes without heartbeats, the operator's `on_kill` never runs, and the log is
+incomplete. So tasks continue after SIGTERM for three quarters of the stopTimeout. Then each task's process gets
+SIGTERM. Airflow calls `on_kill`, an operator that stops its work fails, and the task is retried if it has retries left.
+A task that ignores SIGTERM (a Python function does: Airflow 3.3 continues after `on_kill`) is killed at seven eighths,
+with its process group only. Its supervisor then reports the end and uploads the log before the worker ends.
 """
 
 import contextlib
@@ -25,75 +25,79 @@ logger = logging.getLogger(__name__)
 
 STOP_TIMEOUT_VARIABLE: Final = "OPENMWAA_STOP_TIMEOUT_S"
 STOP_TIMEOUT_S: Final = 120.0
-"""As in the task definition, and the most that Fargate allows."""
-ASK_AFTER: Final = 0.75
+"""As in the task definition; Fargate's maximum."""
+TERMINATE_AFTER: Final = 0.75
 KILL_AFTER: Final = 0.875
 
 
 @dataclass(frozen=True, order=True)
 class TaskProcess:
-    """The process of a running task; its start tells it from a later one with the same number."""
+    """The process of a running task. The start time distinguishes it from a later process with the same pid."""
 
     pid: int
     started: int
 
 
-class Machine(Protocol):
-    """The processes of this worker."""
+class TaskProcesses(Protocol):
+    """The task processes of this worker."""
 
     def tasks(self) -> set[TaskProcess]:
-        """Return those that run an Airflow task now."""
+        """Return the processes that run an Airflow task."""
         ...
 
-    def ask(self, task: TaskProcess) -> None:
-        """Have a task's `on_kill` called."""
+    def terminate(self, task: TaskProcess) -> None:
+        """Terminate a task, so that Airflow calls its `on_kill`."""
         ...
 
     def kill(self, task: TaskProcess) -> None:
-        """Kill a task with all it started."""
+        """Kill a task and its child processes."""
         ...
 
 
-def end_tasks(machine: Machine, stop_timeout_s: float, *, sleep: Callable[[float], None]) -> None:
-    """From SIGTERM on: wait, ask, wait, kill."""
-    sleep(stop_timeout_s * ASK_AFTER)
-    asked = machine.tasks()
-    if asked:
-        logger.warning("the container ends in %.0f s: %d tasks are ended", stop_timeout_s * (1 - ASK_AFTER), len(asked))
-    for task in sorted(asked):
-        machine.ask(task)
-    sleep(stop_timeout_s * (KILL_AFTER - ASK_AFTER))
-    for task in sorted(machine.tasks()):
-        machine.kill(task)
+def end_tasks(processes: TaskProcesses, stop_timeout_s: float, *, sleep: Callable[[float], None]) -> None:
+    """Run the sequence after SIGTERM: wait, terminate, wait, kill."""
+    sleep(stop_timeout_s * TERMINATE_AFTER)
+    tasks = processes.tasks()
+    if tasks:
+        logger.warning(
+            "the container ends in %.0f s: terminating %d tasks", stop_timeout_s * (1 - TERMINATE_AFTER), len(tasks)
+        )
+    for task in sorted(tasks):
+        processes.terminate(task)
+    sleep(stop_timeout_s * (KILL_AFTER - TERMINATE_AFTER))
+    for task in sorted(processes.tasks()):
+        processes.kill(task)
 
 
-class Ending:
-    """Waits for SIGTERM in a thread of its own; `begin` is safe inside a signal handler."""
+class GracefulStop:
+    """Waits for SIGTERM in its own thread. `on_sigterm` is safe inside a signal handler."""
 
-    def __init__(self, machine: Machine, stop_timeout_s: float, *, sleep: Callable[[float], None] = time.sleep) -> None:
-        self._machine = machine
+    def __init__(
+        self, processes: TaskProcesses, stop_timeout_s: float, *, sleep: Callable[[float], None] = time.sleep
+    ) -> None:
+        self._processes = processes
         self._stop_timeout_s = stop_timeout_s
         self._sleep = sleep
-        self._told: queue.SimpleQueue[None] = queue.SimpleQueue()
+        self._signals: queue.SimpleQueue[None] = queue.SimpleQueue()
 
     def start(self) -> None:
-        """Begin to wait."""
-        threading.Thread(target=self._wait, name="openmwaa-ending", daemon=True).start()
+        """Start the thread."""
+        threading.Thread(target=self._wait, name="openmwaa-graceful-stop", daemon=True).start()
 
-    def begin(self) -> None:
-        """The container was told to stop."""
-        self._told.put(None)
+    def on_sigterm(self) -> None:
+        """Start the sequence."""
+        self._signals.put(None)
 
     def _wait(self) -> None:
-        self._told.get()
-        end_tasks(self._machine, self._stop_timeout_s, sleep=self._sleep)
+        self._signals.get()
+        end_tasks(self._processes, self._stop_timeout_s, sleep=self._sleep)
 
 
 def install() -> Callable[[], None]:
-    """Start waiting; call what this returns when SIGTERM comes, in a worker's main process."""
-    ending = Ending(Processes(os.getpid()), _stop_timeout_s(os.environ.get(STOP_TIMEOUT_VARIABLE, "")))
-    ending.start()
-    return ending.begin
+    """Start the thread in a worker's main process. Returns the function to call on SIGTERM."""
+    stop = GracefulStop(WorkerProcesses(os.getpid()), _stop_timeout_s(os.environ.get(STOP_TIMEOUT_VARIABLE, "")))
+    stop.start()
+    return stop.on_sigterm
 
 
 def _stop_timeout_s(text: str) -> float:
@@ -103,18 +107,18 @@ def _stop_timeout_s(text: str) -> float:
     return STOP_TIMEOUT_S
 
 
-class Processes:
-    """The tasks below a Celery worker's main process, by /proc.
+class WorkerProcesses:
+    """The task processes of a Celery worker, found in /proc.
 
-    The main process forks pool processes; Airflow's supervisor in a pool process forks the task, which leads a process
-    group of its own.
+    The main process forks pool processes. Airflow's supervisor in a pool process forks the task, which is the leader of
+    its own process group.
     """
 
     def __init__(self, main: int) -> None:
         self._main = main
 
     def tasks(self) -> set[TaskProcess]:
-        """Return the grandchildren that lead a process group."""
+        """Return the grandchildren that are process group leaders."""
         grandchildren = (pid for child in _children(self._main) for pid in _children(child))
         found = set()
         for pid in grandchildren:
@@ -123,18 +127,18 @@ class Processes:
                     found.add(TaskProcess(pid, _started(pid)))
         return found
 
-    def ask(self, task: TaskProcess) -> None:
-        """Send SIGTERM to the task itself, as its supervisor would; what it started is its operator's business."""
+    def terminate(self, task: TaskProcess) -> None:
+        """Send SIGTERM to the task only, as its supervisor would. The operator stops the child processes."""
         self._send(task, os.kill, signal.SIGTERM)
 
     def kill(self, task: TaskProcess) -> None:
         """Send SIGKILL to the task's process group."""
         self._send(task, os.killpg, signal.SIGKILL)
 
-    def _send(self, task: TaskProcess, how: Callable[[int, int], None], what: signal.Signals) -> None:
+    def _send(self, task: TaskProcess, send: Callable[[int, int], None], number: signal.Signals) -> None:
         with contextlib.suppress(OSError):
             if _started(task.pid) == task.started:
-                how(task.pid, what)
+                send(task.pid, number)
 
 
 def _children(pid: int) -> Iterable[int]:
@@ -146,5 +150,5 @@ def _children(pid: int) -> Iterable[int]:
 
 
 def _started(pid: int) -> int:
-    # Field 22 of stat, in clock ticks since boot; the second field is a name in brackets that may hold anything.
+    # Field 22 of stat, in clock ticks since boot. Field 2 is a name in brackets that may contain any character.
     return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`health WORD`: is the component in this container well? Status 0 if so, else 1 and one line.
+"""`health COMMAND`: the health check of a container. Exit status 0: healthy; 1: unhealthy, with one line of reason.
 
-`airflow jobs check` would import Airflow each time (3 s of CPU and 150 MiB); these cost a tenth. The worker's answer is
-for people: no health check that load can fail may end a worker that works.
+`airflow jobs check` imports Airflow each time (3 s of CPU and 150 MiB). These checks cost a tenth of that. ECS does not
+run the worker's check: a check that can fail under load must not end a worker that runs tasks.
 """
 
 import sys
@@ -12,14 +12,14 @@ from pathlib import Path
 
 from openmwaa_runtime.components import hostname_for, login_for
 from openmwaa_runtime.database import connect, installed_airflow, prepared_for
-from openmwaa_runtime.errors import DatabaseProblem
+from openmwaa_runtime.errors import DatabaseError
 from openmwaa_runtime.settings.connections import EXECUTION_API_PORT, WEB_PORT
-from openmwaa_runtime.settings.container_env import Facts
+from openmwaa_runtime.settings.container_env import ContainerEnv
 from openmwaa_runtime.sync_dags.folder import VersionedFolder
 from openmwaa_runtime.task_metadata import ANY_ADDRESS, TaskIdentity, read_identity
 
 HEARTBEAT_OLD_S = 60
-"""Twice Airflow's own threshold: a database fail-over takes 30 s and is no reason to restart everything."""
+"""Twice Airflow's own threshold, so that a database fail-over (30 s) does not restart every component."""
 HTTP_TIMEOUT_S = 10.0
 AGENT_PORT = 8790
 _JOBS: Mapping[str, str] = {
@@ -34,29 +34,29 @@ _PATHS: Mapping[str, tuple[int, str]] = {
 }
 
 
-def check(component: str, environ: Mapping[str, str], *, say: Callable[[str], None] | None = None) -> int:
-    """The exit status of a health check."""
-    problem = problem_of(component, environ)
+def check(component: str, environ: Mapping[str, str], *, log: Callable[[str], None] | None = None) -> int:
+    """Return the exit status of a health check."""
+    problem = find_problem(component, environ)
     if problem is None:
         return 0
-    (say or _complain)(f"{component} is not well: {problem}")
+    (log or _print_error)(f"{component} is unhealthy: {problem}")
     return 1
 
 
-def problem_of(component: str, environ: Mapping[str, str]) -> str | None:
-    """What is wrong with the component, in a few words; None when nothing is.
+def find_problem(component: str, environ: Mapping[str, str]) -> str | None:
+    """Return the problem of the component; None if it is healthy.
 
     Raises:
-        UsageProblem: a variable that the component needs is missing or wrong.
+        UsageError: a variable that the component needs is missing or wrong.
     """
-    Facts.read(component, environ, "")
+    ContainerEnv.read(component, environ, "")
     if component == "sync-dags":
         folder = VersionedFolder(Path(environ["OPENMWAA_DAG_FOLDER"]))
-        return None if folder.current() is not None else "the first sync is not done"
+        return None if folder.current() is not None else "the first sync is not complete"
     if component == "prepare-broker":
-        from openmwaa_runtime.prepare_broker import problem_of as problem_of_broker  # noqa: PLC0415 - few have this broker
+        from openmwaa_runtime.prepare_broker import find_problem as find_broker_problem  # noqa: PLC0415 - loaded only with the Redis broker
 
-        return problem_of_broker(environ)
+        return find_broker_problem(environ)
     if component in _JOBS:
         return _heartbeat(_JOBS[component], component, environ)
     if component in _PATHS:
@@ -75,10 +75,10 @@ def _heartbeat(job: str, component: str, environ: Mapping[str, str]) -> str | No
     )
     try:
         with connect(login_for(component, environ)) as connection:
-            row = connection.one(query, (job, host, host))
-    except DatabaseProblem as problem:
-        # The database's illness is not the component's: restarting every component would not heal it.
-        _complain(f"cannot tell: {problem}")
+            row = connection.execute(query, (job, host, host))
+    except DatabaseError as error:
+        # A restart of the component does not repair the database.
+        _print_error(f"the heartbeat cannot be read: {error}")
         return None
     if row is None:
         return "no heartbeat yet"
@@ -89,8 +89,8 @@ def _prepared(environ: Mapping[str, str]) -> str | None:
     try:
         with connect(login_for("scheduler", environ)) as connection:
             found = prepared_for(connection)
-    except DatabaseProblem as problem:
-        return str(problem)
+    except DatabaseError as error:
+        return str(error)
     return None if found == installed_airflow() else f"the database is prepared for {found or 'nothing'}"
 
 
@@ -98,10 +98,10 @@ def _http(url: str) -> str | None:
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         with opener.open(url, timeout=HTTP_TIMEOUT_S) as response:
-            return None if response.status == 200 else f"{url} answers {response.status}"  # noqa: PLR2004
+            return None if response.status == 200 else f"{url} returned HTTP {response.status}"  # noqa: PLR2004
     except OSError as error:
-        return f"{url} does not answer: {error}"
+        return f"{url} does not respond: {error}"
 
 
-def _complain(text: str) -> None:
+def _print_error(text: str) -> None:
     print(text, file=sys.stderr)

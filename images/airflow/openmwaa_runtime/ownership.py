@@ -1,49 +1,53 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whose databases and roles are these? A server that existed before may have an `airflow` of somebody else.
+"""Checks which environment owns the databases and roles: an existing server may have those of another Airflow.
 
-What prepare-database makes carries a comment with the environment's name. What has another one, or none, is not
-touched: a role that gets a new password, or a database that is migrated, would be the end of the other Airflow.
+prepare-database adds a comment with the environment's name to the databases and roles that it creates. It does not
+touch those with another comment or none: a new password or a migration would break the other Airflow.
 """
 
 from collections.abc import Callable, Iterable, Mapping
 
-from openmwaa_runtime.database import Connection
-from openmwaa_runtime.errors import PreparationFailed
+from openmwaa_runtime.database import DatabaseConnection
+from openmwaa_runtime.errors import PreparationError
 
 DATABASES = ("airflow", "celery")
 
 
-def mark(environ: Mapping[str, str]) -> str:
-    """The comment on what belongs to this environment."""
+def ownership_comment(environ: Mapping[str, str]) -> str:
+    """The comment on the databases and roles of this environment."""
     return f"openmwaa: {environ.get('OPENMWAA_ENVIRONMENT') or 'an environment'}"
 
 
-def refuse_strangers(server: Connection, own: str, roles: Iterable[str], is_prepared: Callable[[str], bool]) -> None:
-    """Return if every database and role of our names is ours, or is not there yet.
+def check_ownership(
+    server: DatabaseConnection, own: str, roles: Iterable[str], is_prepared: Callable[[str], bool]
+) -> None:
+    """Return if every database and role is this environment's or does not exist yet.
 
-    A database without a comment is ours if `is_prepared` finds our note in it: one that was restored from a dump.
+    A database without a comment is this environment's if `is_prepared` finds the row of prepare-database in it. Such a
+    database was restored from a dump.
 
     Raises:
-        PreparationFailed: one is somebody else's; the message says what to do if it is not.
+        PreparationError: one belongs to another environment. The message has the command to take it over.
     """
     restored = False
     for name in DATABASES:
-        found = server.one("SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = %s", (name,))
+        query = "SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = %s"
+        found = server.execute(query, (name,))
         if found is None or found[0] == own:
             continue
         if found[0] is not None or not is_prepared(name):
-            raise _stranger("DATABASE", name, found[0], own)
+            raise _not_ours("DATABASE", name, found[0], own)
         restored = True
     for role in roles:
-        found = server.one("SELECT shobj_description(oid, 'pg_authid') FROM pg_roles WHERE rolname = %s", (role,))
+        found = server.execute("SELECT shobj_description(oid, 'pg_authid') FROM pg_roles WHERE rolname = %s", (role,))
         if found is None or found[0] == own or (restored and found[0] is None):
             continue
-        raise _stranger("ROLE", role, found[0], own)
+        raise _not_ours("ROLE", role, found[0], own)
 
 
-def _stranger(kind: str, name: str, comment: object, own: str) -> PreparationFailed:
-    whose = "has no comment" if comment is None else f"belongs to {comment!r}"
-    return PreparationFailed(
-        f"the {kind.lower()} {name} exists and {whose}: give this environment a server of its own. If it is this "
-        f"environment's, say so on the server: COMMENT ON {kind} {name} IS '{own}'"
+def _not_ours(kind: str, name: str, comment: object, own: str) -> PreparationError:
+    owner = "has no comment" if comment is None else f"belongs to {comment!r}"
+    return PreparationError(
+        f"the {kind.lower()} {name} exists and {owner}: use a separate server for this environment. If it belongs "
+        f"to this environment, run on the server: COMMENT ON {kind} {name} IS '{own}'"
     )

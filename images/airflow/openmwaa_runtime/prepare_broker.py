@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`prepare-broker`: Redis's users get their passwords and rights, before anything else runs.
+"""`prepare-broker`: sets the passwords and permissions of the Redis users, before other components start.
 
-Terraform made them switched off and without a password, so that it knows none. This runs at each start of a scheduler:
-who can log in already and has the rights below is left alone, so it is idempotent and makes one call a user then.
+Terraform creates the users disabled and without a password, so that its state contains none. This command runs at each
+start of a scheduler. It is idempotent: a user that can log in and has the permissions below costs one call.
 
-| user     | may                                                               |
-|----------|-------------------------------------------------------------------|
-| `celery` | read and write every key, as kombu does; no administration        |
-| `scaler` | count, and read to which queue a message in flight belongs           |
+| user     | permissions                                                          |
+|----------|----------------------------------------------------------------------|
+| `celery` | read and write every key, as kombu needs; no administration          |
+| `scaler` | count messages, and read the queue of each message in flight         |
 """
 
 import json
@@ -16,15 +16,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from openmwaa_runtime.errors import BrokerProblem, PreparationFailed, UsageProblem
-from openmwaa_runtime.settings.container_env import Facts
+from openmwaa_runtime.errors import BrokerError, PreparationError, UsageError
+from openmwaa_runtime.settings.container_env import ContainerEnv
 
 WAIT_S = 600.0
 POLL_S = 2.0
-ANSWER_WITHIN_S = 5.0
+TIMEOUT_S = 5.0
 
-RIGHTS: Mapping[str, str] = {
-    # By kind and not by name: each kombu calls some others (5.7 has scripts that ask for the time).
+PERMISSIONS: Mapping[str, str] = {
+    # By category and not by command: versions of kombu use different commands (5.7 has scripts that call TIME).
     "celery": "on ~* resetchannels -@all +@read +@write +@connection +@transaction +@scripting +time "
     "-@admin -@dangerous",
     "scaler": "on ~* resetchannels -@all +hkeys +hlen +hmget +llen +smembers",
@@ -33,109 +33,115 @@ _PASSWORDS: Mapping[str, str] = {
     "celery": "OPENMWAA_BROKER_PASSWORD",
     "scaler": "OPENMWAA_SCALER_BROKER_PASSWORD",
 }
-# Somebody else changes the user, or the cluster takes in another change.
-_LATER = ("InvalidUserState", "InvalidUserStateFault", "InvalidUserGroupState", "Throttling", "ThrottlingException")
+# The user or the cluster is being changed: try again later.
+_RETRY_CODES = (
+    "InvalidUserState",
+    "InvalidUserStateFault",
+    "InvalidUserGroupState",
+    "Throttling",
+    "ThrottlingException",
+)
 
 
 def main(
     environ: Mapping[str, str],
     *,
     elasticache: Any = None,
-    say: Callable[[str], None] = print,
+    log: Callable[[str], None] = print,
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> None:
-    """Prepare the users; return when all of them can log in.
+    """Prepare the users. Returns when all of them can log in.
 
     Raises:
-        UsageProblem: a variable is missing or wrong.
-        PreparationFailed: they cannot after 10 minutes; the message says what was seen last.
+        UsageError: a variable is missing or wrong.
+        PreparationError: they cannot after 10 minutes. The message has the last state.
     """
-    facts = Facts.read("prepare-broker", environ, "")
+    env = ContainerEnv.read("prepare-broker", environ, "")
     users = user_ids(environ)
     end = clock() + WAIT_S
     api = elasticache or _elasticache()
-    while problems := [problem for party in users if (problem := _prepare(facts, api, party, users[party], say))]:
+    while problems := [problem for user in users if (problem := _prepare(env, api, user, users[user], log))]:
         if clock() >= end:
-            raise PreparationFailed(f"the broker is not prepared after {WAIT_S:.0f} s: {'; '.join(problems)}")
-        say(f"waiting: {'; '.join(problems)}")
+            raise PreparationError(f"the broker is not prepared after {WAIT_S:.0f} s: {'; '.join(problems)}")
+        log(f"waiting: {'; '.join(problems)}")
         sleep(POLL_S)
-    say(f"the broker is prepared for {' and '.join(users)}")
+    log(f"the broker is prepared for {' and '.join(users)}")
 
 
-def problem_of(environ: Mapping[str, str]) -> str | None:
-    """What keeps a user from logging in; None when all can."""
-    facts = Facts.read("prepare-broker", environ, "")
-    return next((found.text for party in user_ids(environ) if (found := login_trouble(facts, party))), None)
+def find_problem(environ: Mapping[str, str]) -> str | None:
+    """Return why a user cannot log in; None if all can."""
+    env = ContainerEnv.read("prepare-broker", environ, "")
+    return next((failure.text for user in user_ids(environ) if (failure := check_login(env, user))), None)
 
 
 def user_ids(environ: Mapping[str, str]) -> dict[str, str]:
-    """What ElastiCache calls the users that are called so here.
+    """Return the ElastiCache user id of each user.
 
     Raises:
-        UsageProblem: OPENMWAA_BROKER_USER_IDS is wrong.
+        UsageError: OPENMWAA_BROKER_USER_IDS is invalid.
     """
     try:
         users = json.loads(environ["OPENMWAA_BROKER_USER_IDS"])
-        return {party: str(users[party]) for party in RIGHTS}
+        return {user: str(users[user]) for user in PERMISSIONS}
     except (ValueError, KeyError, TypeError):
-        wanted = ", ".join(f'"{party}": …' for party in RIGHTS)
-        raise UsageProblem(f"OPENMWAA_BROKER_USER_IDS must be a JSON object {{{wanted}}}") from None
+        expected = ", ".join(f'"{user}": …' for user in PERMISSIONS)
+        raise UsageError(f"OPENMWAA_BROKER_USER_IDS must be a JSON object {{{expected}}}") from None
 
 
 @dataclass(frozen=True)
-class Trouble:
-    """Why a user cannot log in and count."""
+class LoginFailure:
+    """Why a user cannot log in and read the length of a list."""
 
     text: str
     is_refused: bool
-    """Whether Redis said no; else it did not answer."""
+    """Whether Redis refused the login; otherwise Redis did not respond."""
 
 
-def login_trouble(facts: Facts, party: str) -> Trouble | None:
-    """What keeps `party` from logging in; None when nothing does."""
-    import redis  # noqa: PLC0415 - lives in the image; only this broker needs it
+def check_login(env: ContainerEnv, user: str) -> LoginFailure | None:
+    """Return why `user` cannot log in; None if it can."""
+    import redis  # noqa: PLC0415 - installed in the image; needed with the Redis broker only
 
-    url = facts.broker_url(user=party, given_in=_PASSWORDS[party])
-    client = redis.Redis.from_url(url, socket_timeout=ANSWER_WITHIN_S, socket_connect_timeout=ANSWER_WITHIN_S)
+    url = env.broker_url(user=user, password_variable=_PASSWORDS[user])
+    client = redis.Redis.from_url(url, socket_timeout=TIMEOUT_S, socket_connect_timeout=TIMEOUT_S)
     try:
         client.llen("openmwaa")
     except (redis.RedisError, OSError) as error:
-        said = (str(error).splitlines() or [type(error).__name__])[0][:200]
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
         refusals = (redis.exceptions.AuthenticationError, redis.exceptions.NoPermissionError)
-        return Trouble(f"{party} cannot log in: {said}", isinstance(error, refusals))
+        return LoginFailure(f"{user} cannot log in: {reason}", isinstance(error, refusals))
     finally:
         client.close()
     return None
 
 
-def has_rights(found: str, wanted: str) -> bool:
-    """Whether an access string says what is wanted; ElastiCache may write more of it than it was told."""
-    return set(wanted.split()) <= set(found.split())
+def has_permissions(found: str, required: str) -> bool:
+    """Whether an access string has the required parts; ElastiCache may add others."""
+    return set(required.split()) <= set(found.split())
 
 
-def _prepare(facts: Facts, api: Any, party: str, user_id: str, say: Callable[[str], None]) -> str | None:
-    """Bring one user a step further; what is not ready yet, None when all is."""
-    trouble = login_trouble(facts, party)
+def _prepare(env: ContainerEnv, api: Any, user: str, user_id: str, log: Callable[[str], None]) -> str | None:
+    """Make the next change to one user. Returns what is missing; None if the user is prepared."""
+    failure = check_login(env, user)
     try:
-        user = api.describe_users(UserId=user_id)["Users"][0]
-        if user["Status"] != "active":
-            return f"{user_id} is {user['Status']}"
-        if has_rights(user["AccessString"], RIGHTS[party]):
-            if trouble is None:
+        found = api.describe_users(UserId=user_id)["Users"][0]
+        if found["Status"] != "active":
+            return f"{user_id} is {found['Status']}"
+        if has_permissions(found["AccessString"], PERMISSIONS[user]):
+            if failure is None:
                 return None
-            if not trouble.is_refused:
-                return trouble.text  # Redis itself is away: another password would not help
-        password = facts.environ[_PASSWORDS[party]]
+            if not failure.is_refused:
+                return failure.text  # Redis does not respond: a new password would not help
+        password = env.environ[_PASSWORDS[user]]
         mode = {"Type": "password", "Passwords": [password]}
-        api.modify_user(UserId=user_id, AccessString=RIGHTS[party], AuthenticationMode=mode)
-    except Exception as error:  # noqa: BLE001 - boto3's errors are made at run time
+        api.modify_user(UserId=user_id, AccessString=PERMISSIONS[user], AuthenticationMode=mode)
+    except Exception as error:  # noqa: BLE001 - boto3 creates its error classes at run time
         code = _code(error)
-        if code in _LATER:
+        if code in _RETRY_CODES:
             return f"{user_id}: {code}"
-        # Never the error's own text, for the request holds the password.
-        raise BrokerProblem(f"ElastiCache refuses to prepare {user_id}: {code}") from None
-    say(f"gave {user_id} its password and rights")
+        # Not the error's own text: it may contain the request with the password.
+        raise BrokerError(f"ElastiCache refused the change of {user_id}: {code}") from None
+    log(f"set the password and permissions of {user_id}")
     return f"{user_id} is being changed"
 
 
@@ -145,6 +151,6 @@ def _code(error: Exception) -> str:
 
 
 def _elasticache() -> Any:
-    import boto3  # noqa: PLC0415 - lives in the image
+    import boto3  # noqa: PLC0415 - installed in the image only
 
     return boto3.client("elasticache")

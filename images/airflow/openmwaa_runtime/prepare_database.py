@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`prepare-database`: databases, roles, tables and rights, before anything else runs.
+"""`prepare-database`: creates databases, roles, tables and permissions, before other components start.
 
-It runs at each start of a scheduler, so it is idempotent and takes 0.3 s when nothing is to be done: Airflow is started
-(12 s on an empty database) only if the note in `openmwaa.prepared` names another version. An advisory lock makes two of
-them take turns. The master of RDS is no superuser: it may create roles and databases, and may give a database only to a
-role it is a member of. Passwords travel as SCRAM verifiers, for a server may log statements.
+It runs at each start of a scheduler. It is idempotent and takes 0.3 s if nothing changes: it starts Airflow (12 s on an
+empty database) only if `openmwaa.prepared` has another version. An advisory lock serialises concurrent runs. RDS's
+master user is not a superuser: it can create roles and databases, and can make only a role of which it is a member the
+owner of a database. Passwords are sent as SCRAM verifiers, because the server may log statements.
 
-| role             | database           | may                                                     |
+| role             | database           | permissions                                             |
 |------------------|--------------------|---------------------------------------------------------|
 | `airflow`        | `airflow` (owner)  | everything there                                        |
 | `celery_results` | `celery` (owner)   | everything there, but only read the scaler's public key |
@@ -25,15 +25,22 @@ from psycopg2 import sql
 from psycopg2.extensions import encrypt_password
 
 from openmwaa_runtime.credentials import Credentials
-from openmwaa_runtime.database import WAIT_S, Connection, Login, PostgresConnection, installed_airflow, prepared_for
-from openmwaa_runtime.errors import DatabaseProblem, PreparationFailed, UsageProblem
-from openmwaa_runtime.ownership import mark, refuse_strangers
+from openmwaa_runtime.database import (
+    WAIT_S,
+    DatabaseConnection,
+    Login,
+    PostgresConnection,
+    installed_airflow,
+    prepared_for,
+)
+from openmwaa_runtime.errors import DatabaseError, PreparationError, UsageError
+from openmwaa_runtime.ownership import check_ownership, ownership_comment
 from openmwaa_runtime.settings import airflow_environment
 from openmwaa_runtime.signing import public_key
 
 ADVISORY_LOCK = 0x6F70656E6D776161  # "openmwaa"
 MIGRATION_S = 1800
-"""`airflow db migrate` of a large environment rewrites tables; AWS's own upgrades may take longer than this."""
+"""`airflow db migrate` rewrites tables, which takes long in a large environment."""
 SCALER_COLUMNS = (
     "id",
     "dag_id",
@@ -56,14 +63,14 @@ SCALER_COLUMNS = (
     "last_heartbeat_at",
     "updated_at",
 )
-"""What the scaler may read of `task_instance`: no arguments, no results, nothing a DAG's author wrote."""
+"""Columns of `task_instance` that the scaler may read: no arguments, no results, no content of DAGs."""
 SCALER_JOB_COLUMNS = ("id", "job_type", "state", "hostname", "start_date", "end_date", "latest_heartbeat")
-"""And of `job`: which schedulers live."""
+"""Columns of `job` that the scaler may read: the heartbeats of schedulers."""
 
 
 @dataclass(frozen=True)
-class Secrets:
-    """What prepare-database was given; never shown."""
+class DatabaseSecrets:
+    """The secrets of prepare-database; `repr` does not show them."""
 
     master: str
     master_password: str
@@ -71,21 +78,21 @@ class Secrets:
     signing_seed: str
 
     def __repr__(self) -> str:
-        return "Secrets(…)"
+        return "DatabaseSecrets(…)"
 
     @classmethod
-    def read(cls, environ: Mapping[str, str]) -> "Secrets":
-        """Take them from the environment.
+    def read(cls, environ: Mapping[str, str]) -> "DatabaseSecrets":
+        """Read the environment variables.
 
         Raises:
-            UsageProblem: OPENMWAA_DATABASE_MASTER is not what RDS writes.
+            UsageError: OPENMWAA_DATABASE_MASTER is not a secret of RDS.
         """
         try:
             master = json.loads(environ["OPENMWAA_DATABASE_MASTER"])
             name, password = str(master["username"]), str(master["password"])
         except (ValueError, KeyError, TypeError):
-            problem = 'OPENMWAA_DATABASE_MASTER must be {"username": …, "password": …}, as RDS writes it'
-            raise UsageProblem(problem) from None
+            message = 'OPENMWAA_DATABASE_MASTER must be {"username": …, "password": …}, as RDS writes it'
+            raise UsageError(message) from None
         logins = {
             "airflow": environ["OPENMWAA_AIRFLOW_DATABASE_PASSWORD"],
             "celery_results": environ["OPENMWAA_CELERY_DATABASE_PASSWORD"],
@@ -95,62 +102,66 @@ class Secrets:
         return cls(name, password, found, environ["OPENMWAA_SCALER_SIGNING_SEED"])
 
 
-def main(environ: Mapping[str, str], *, say: Callable[[str], None] = print) -> None:
-    """Prepare the database; return when it is ready.
+def main(environ: Mapping[str, str], *, log: Callable[[str], None] = print) -> None:
+    """Prepare the database. Returns when it is prepared.
 
     Raises:
-        UsageProblem: a variable is missing or wrong.
-        DatabaseProblem: the server is out of reach for 10 minutes, or refuses.
-        PreparationFailed: Airflow's migration failed, or would be a downgrade.
+        UsageError: a variable is missing or wrong.
+        DatabaseError: the server cannot be reached for 10 minutes, or refused a statement.
+        PreparationError: Airflow's migration failed, or would be a downgrade.
     """
     additions = airflow_environment("prepare-database", environ, "")
-    preparation = Preparation(environ, Secrets.read(environ), {**additions, **environ}, say)
+    preparation = Preparation(environ, DatabaseSecrets.read(environ), {**additions, **environ}, log)
     started = time.monotonic()
-    with _connect_patiently(preparation.master("postgres"), say) as server:
+    with _wait_for_server(preparation.master("postgres"), log) as server:
         preparation.run(server)
-    say(f"the database is prepared for Airflow {installed_airflow()} ({time.monotonic() - started:.1f} s)")
+    log(f"the database is prepared for Airflow {installed_airflow()} ({time.monotonic() - started:.1f} s)")
 
 
-def _connect_patiently(login: Login, say: Callable[[str], None]) -> PostgresConnection:
-    """Wait for a server that is being created or failing over; a refused password is refused at once."""
+def _wait_for_server(login: Login, log: Callable[[str], None]) -> PostgresConnection:
+    """Wait for a server that is being created or fails over. A wrong password is an error at once."""
     end = time.monotonic() + WAIT_S
     while True:
         try:
             return PostgresConnection(login, statement_timeout_ms=int(WAIT_S * 1000))
-        except DatabaseProblem as problem:
-            if "password authentication failed" in str(problem) or time.monotonic() >= end:
+        except DatabaseError as error:
+            if "password authentication failed" in str(error) or time.monotonic() >= end:
                 raise
-            say(f"waiting: {problem}")
+            log(f"waiting: {error}")
             time.sleep(2.0)
 
 
 class Preparation:
-    """One run; the steps in their order are in `run`."""
+    """One run of prepare-database."""
 
     def __init__(
-        self, environ: Mapping[str, str], secrets: Secrets, airflow: Mapping[str, str], say: Callable[[str], None]
+        self,
+        environ: Mapping[str, str],
+        secrets: DatabaseSecrets,
+        airflow: Mapping[str, str],
+        log: Callable[[str], None],
     ) -> None:
         self._environ = environ
         self._secrets = secrets
         self._airflow = airflow
-        self._say = say
-        self._mark = mark(environ)
+        self._log = log
+        self._comment = ownership_comment(environ)
 
     def master(self, database: str) -> Login:
-        """The master's login to one database."""
+        """The login of the master user to one database."""
         name, password = self._secrets.master, self._secrets.master_password
         return Login.read(self._environ, database=database, role=name, password=password)
 
     def run(self, server: PostgresConnection) -> None:
-        """Do everything, holding the advisory lock on `server` (which its end releases)."""
-        server.one("SELECT pg_advisory_lock(%s)", (ADVISORY_LOCK,))
+        """Run all steps with the advisory lock, which PostgreSQL releases when `server` is closed."""
+        server.execute("SELECT pg_advisory_lock(%s)", (ADVISORY_LOCK,))
         roles = {*self._secrets.logins, *(login.role for login in self._secrets.logins.values())}
-        refuse_strangers(server, self._mark, sorted(roles), self._is_prepared)
+        check_ownership(server, self._comment, sorted(roles), self._is_prepared)
         for owner, login in self._secrets.logins.items():
             self._role(server, owner, login)
         self._database(server, "airflow", owner="airflow")
         self._database(server, "celery", owner="celery_results")
-        server.one("GRANT CONNECT ON DATABASE airflow TO scaler")
+        server.execute("GRANT CONNECT ON DATABASE airflow TO scaler")
         with PostgresConnection(self.master("airflow")) as metadata:
             self._metadata(metadata)
         with PostgresConnection(self.master("celery")) as results:
@@ -166,56 +177,56 @@ class Preparation:
             self._create_or_alter(server, owner, "NOLOGIN")
         self._create_or_alter(server, login.role, "LOGIN PASSWORD {}", sql.Literal(verifier))
         if login.role != owner:
-            server.one(_with("GRANT {} TO {}", sql.Identifier(owner), sql.Identifier(login.role)))
-            # What one of the two makes is the owner's, and so the other one's too.
-            server.one(_with("ALTER ROLE {} SET role TO {}", sql.Identifier(login.role), sql.Identifier(owner)))
-        self._let_the_master_become(server, owner)
+            server.execute(_with("GRANT {} TO {}", sql.Identifier(owner), sql.Identifier(login.role)))
+            # Objects that one of the two roles creates belong to the owner, so the other role can use them.
+            server.execute(_with("ALTER ROLE {} SET role TO {}", sql.Identifier(login.role), sql.Identifier(owner)))
+        self._grant_to_master(server, owner)
 
     def _create_or_alter(self, server: PostgresConnection, role: str, options: str, *parts: sql.Composable) -> None:
-        known = server.one("SELECT 1 FROM pg_roles WHERE rolname = %s", (role,))
+        known = server.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", (role,))
         verb, name = "ALTER" if known else "CREATE", sql.Identifier(role)
-        # One string is one transaction: no role is ever there without its mark.
-        comment = _with("COMMENT ON ROLE {} IS {}", name, sql.Literal(self._mark))
-        server.one(sql.SQL("; ").join((_with(f"{verb} ROLE {{}} {options}", name, *parts), comment)))
+        # One string is one transaction, so a role never exists without its comment.
+        comment = _with("COMMENT ON ROLE {} IS {}", name, sql.Literal(self._comment))
+        server.execute(sql.SQL("; ").join((_with(f"{verb} ROLE {{}} {options}", name, *parts), comment)))
 
     @staticmethod
-    def _let_the_master_become(server: PostgresConnection, role: str) -> None:
+    def _grant_to_master(server: PostgresConnection, role: str) -> None:
         if role == "scaler":
-            return  # it owns nothing, so the master need not be able to become it
-        # MEMBER is not enough: who creates a role is its member (PostgreSQL 16), without its rights.
-        usable = server.one("SELECT pg_has_role(current_user, %s, 'USAGE')", (role,))
+            return  # it owns nothing, so the master user does not need its rights
+        # MEMBER is not enough: PostgreSQL 16 makes the creator of a role a member without the role's rights.
+        usable = server.execute("SELECT pg_has_role(current_user, %s, 'USAGE')", (role,))
         if not (usable and usable[0]):
-            server.one(_with("GRANT {} TO CURRENT_USER", sql.Identifier(role)))
+            server.execute(_with("GRANT {} TO CURRENT_USER", sql.Identifier(role)))
 
     def _database(self, server: PostgresConnection, name: str, *, owner: str) -> None:
-        if server.one("SELECT 1 FROM pg_database WHERE datname = %s", (name,)) is None:
-            # Every template but template0 may carry what someone put there, and another encoding.
+        if server.execute("SELECT 1 FROM pg_database WHERE datname = %s", (name,)) is None:
+            # Other templates than template0 may have additional objects and another encoding.
             create = "CREATE DATABASE {} OWNER {} TEMPLATE template0 ENCODING 'UTF8'"
-            server.one(_with(create, sql.Identifier(name), sql.Identifier(owner)))
-            self._say(f"created database {name}")
-        server.one(_with("COMMENT ON DATABASE {} IS {}", sql.Identifier(name), sql.Literal(self._mark)))
-        server.one(_with("REVOKE ALL ON DATABASE {} FROM PUBLIC", sql.Identifier(name)))
+            server.execute(_with(create, sql.Identifier(name), sql.Identifier(owner)))
+            self._log(f"created database {name}")
+        server.execute(_with("COMMENT ON DATABASE {} IS {}", sql.Identifier(name), sql.Literal(self._comment)))
+        server.execute(_with("REVOKE ALL ON DATABASE {} FROM PUBLIC", sql.Identifier(name)))
 
     def _metadata(self, metadata: PostgresConnection) -> None:
-        wanted, found = installed_airflow(), prepared_for(metadata)
-        if found != wanted:
-            self._refuse_downgrade(found, wanted)
-            self._say(f"migrating the metadata database from {found or 'nothing'} to Airflow {wanted}")
+        installed, found = installed_airflow(), prepared_for(metadata)
+        if found != installed:
+            self._refuse_downgrade(found, installed)
+            self._log(f"migrating the metadata database from {found or 'nothing'} to Airflow {installed}")
             self._migrate()
-        # Each time, for a migration may have made a table anew, without the rights.
-        metadata.one("GRANT USAGE ON SCHEMA public TO scaler")
+        # At each run, because a migration may have recreated a table without the permissions.
+        metadata.execute("GRANT USAGE ON SCHEMA public TO scaler")
         for table, readable in (("task_instance", SCALER_COLUMNS), ("job", SCALER_JOB_COLUMNS)):
             present = _present_columns(metadata, table)
             columns = sql.SQL(", ").join(sql.Identifier(name) for name in readable if name in present)
-            metadata.one(_with("GRANT SELECT ({}) ON public.{} TO scaler", columns, sql.Identifier(table)))
-        write_note(metadata, wanted, reader="airflow")
+            metadata.execute(_with("GRANT SELECT ({}) ON public.{} TO scaler", columns, sql.Identifier(table)))
+        write_prepared_row(metadata, installed, reader="airflow")
 
     @staticmethod
-    def _refuse_downgrade(found: str | None, wanted: str) -> None:
-        if found is not None and _order(found) > _order(wanted):
-            raise PreparationFailed(
-                f"the database is prepared for Airflow {found}, and {wanted} is older: Airflow cannot go back; "
-                "restore a snapshot of the database, or run the newer image"
+    def _refuse_downgrade(found: str | None, installed: str) -> None:
+        if found is not None and _version(found) > _version(installed):
+            raise PreparationError(
+                f"the database is prepared for Airflow {found}, and {installed} is older: Airflow cannot downgrade; "
+                "restore a snapshot of the database, or use the newer image"
             )
 
     def _migrate(self) -> None:
@@ -223,27 +234,27 @@ class Preparation:
         try:
             done = subprocess.run(command, env=dict(self._airflow), check=False, timeout=MIGRATION_S)
         except subprocess.TimeoutExpired:
-            raise PreparationFailed(f"airflow db migrate did not end within {MIGRATION_S} s") from None
+            raise PreparationError(f"airflow db migrate did not end within {MIGRATION_S} s") from None
         if done.returncode != 0:
-            raise PreparationFailed(f"airflow db migrate ended with status {done.returncode}; its messages are above")
+            raise PreparationError(f"airflow db migrate ended with status {done.returncode}; see its messages above")
 
     def _results(self, results: PostgresConnection) -> None:
-        wanted = installed_airflow()
-        if prepared_for(results) != wanted:
+        installed = installed_airflow()
+        if prepared_for(results) != installed:
             self._create_result_tables()
-        results.one("CREATE SCHEMA IF NOT EXISTS openmwaa")
-        results.one("GRANT USAGE ON SCHEMA openmwaa TO celery_results")
-        results.one("CREATE TABLE IF NOT EXISTS openmwaa.public_key (name text PRIMARY KEY, value text NOT NULL)")
-        results.one("GRANT SELECT ON openmwaa.public_key TO celery_results")
-        results.one(
+        results.execute("CREATE SCHEMA IF NOT EXISTS openmwaa")
+        results.execute("GRANT USAGE ON SCHEMA openmwaa TO celery_results")
+        results.execute("CREATE TABLE IF NOT EXISTS openmwaa.public_key (name text PRIMARY KEY, value text NOT NULL)")
+        results.execute("GRANT SELECT ON openmwaa.public_key TO celery_results")
+        results.execute(
             "INSERT INTO openmwaa.public_key VALUES ('scaler', %s) ON CONFLICT (name) DO UPDATE"
             " SET value = excluded.value WHERE public_key.value <> excluded.value",
             (public_key(self._secrets.signing_seed),),
         )
-        write_note(results, wanted, reader="celery_results")
+        write_prepared_row(results, installed, reader="celery_results")
 
     def _create_result_tables(self) -> None:
-        # Celery makes them at a worker's start, where several first workers race for it.
+        # Celery creates them at the start of a worker, where several first workers would conflict.
         from celery.backends.database import models  # noqa: F401, PLC0415 - defines the tables
         from celery.backends.database.session import ResultModelBase  # type: ignore[attr-defined] # noqa: PLC0415
         from sqlalchemy import create_engine  # noqa: PLC0415
@@ -265,8 +276,8 @@ def _with(statement: str, *parts: sql.Composable) -> sql.Composed:
     return sql.SQL(statement).format(*parts)
 
 
-def _present_columns(metadata: Connection, table: str) -> set[str]:
-    row = metadata.one(
+def _present_columns(metadata: DatabaseConnection, table: str) -> set[str]:
+    row = metadata.execute(
         "SELECT array_agg(attname::text) FROM pg_attribute"
         " WHERE attrelid = to_regclass('public.' || %s) AND attnum > 0 AND NOT attisdropped",
         (table,),
@@ -274,16 +285,16 @@ def _present_columns(metadata: Connection, table: str) -> set[str]:
     return set(row[0]) if row and row[0] else set()
 
 
-def write_note(connection: PostgresConnection, airflow_version: str, *, reader: str) -> None:
-    """Say in this database which Airflow version it is prepared for; `reader` may read it, and no more."""
-    connection.one("CREATE SCHEMA IF NOT EXISTS openmwaa")
-    connection.one(
+def write_prepared_row(connection: PostgresConnection, airflow_version: str, *, reader: str) -> None:
+    """Write the Airflow version that this database is prepared for; `reader` gets the right to read it."""
+    connection.execute("CREATE SCHEMA IF NOT EXISTS openmwaa")
+    connection.execute(
         "CREATE TABLE IF NOT EXISTS openmwaa.prepared (one boolean PRIMARY KEY DEFAULT true CHECK (one),"
         " airflow_version text NOT NULL, at timestamptz NOT NULL DEFAULT now())"
     )
-    connection.one(_with("GRANT USAGE ON SCHEMA openmwaa TO {}", sql.Identifier(reader)))
-    connection.one(_with("GRANT SELECT ON openmwaa.prepared TO {}", sql.Identifier(reader)))
-    connection.one(
+    connection.execute(_with("GRANT USAGE ON SCHEMA openmwaa TO {}", sql.Identifier(reader)))
+    connection.execute(_with("GRANT SELECT ON openmwaa.prepared TO {}", sql.Identifier(reader)))
+    connection.execute(
         "INSERT INTO openmwaa.prepared (airflow_version) VALUES (%s) ON CONFLICT (one) DO UPDATE"
         " SET airflow_version = excluded.airflow_version, at = now()"
         " WHERE prepared.airflow_version <> excluded.airflow_version",
@@ -291,5 +302,5 @@ def write_note(connection: PostgresConnection, airflow_version: str, *, reader: 
     )
 
 
-def _order(text: str) -> tuple[int, ...]:
+def _version(text: str) -> tuple[int, ...]:
     return tuple(int(part) for part in text.split(".")[:3] if part.isdecimal())

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The scaler signs its commands to workers; workers hold the public key alone, for DAG code lives beside them."""
+"""The public key of the scaler's commands. Workers get only this key, because DAG code runs beside them."""
 
 import base64
 import hashlib

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Who and where this ECS task is, from the task metadata endpoint (version 4); everywhere in a task without one."""
+"""The id and address of this ECS task, from the task metadata endpoint (version 4)."""
 
 import json
 import os
@@ -10,11 +10,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from openmwaa_runtime.errors import MetadataProblem
+from openmwaa_runtime.errors import MetadataError
 
 METADATA_VARIABLE = "ECS_CONTAINER_METADATA_URI_V4"
 HOSTNAME_VARIABLE = "OPENMWAA_HOSTNAME"
-ANY_ADDRESS = "0.0.0.0"  # noqa: S104 - outside ECS there is one address a host, and its firewall
+ANY_ADDRESS = "0.0.0.0"  # noqa: S104 - outside ECS, where the host's firewall protects the port
 _TIMEOUT_S = 2.0
 _ATTEMPTS = 5
 _PAUSE_S = 0.5
@@ -22,14 +22,14 @@ _PAUSE_S = 0.5
 
 @dataclass(frozen=True)
 class TaskIdentity:
-    """The address servers bind to, and the ECS task's id (None outside ECS)."""
+    """The address that servers bind to, and the id of the ECS task (None outside ECS)."""
 
     address: str
     task_id: str | None
 
 
 def identity_of(answer: Mapping[str, Any]) -> TaskIdentity:
-    """Pick address and id from the endpoint's `/task` answer; the first IPv4 address of the first network wins."""
+    """Return the address and the id in the endpoint's `/task` answer. The first IPv4 address is used."""
     for container in answer.get("Containers") or ():
         for network in container.get("Networks") or ():
             for address in network.get("IPv4Addresses") or ():
@@ -39,15 +39,15 @@ def identity_of(answer: Mapping[str, Any]) -> TaskIdentity:
 
 
 def read_identity(environ: Mapping[str, str], *, sleep: Callable[[float], None] = time.sleep) -> TaskIdentity:
-    """Ask the metadata endpoint, for at most 15 s; without the variable the answer is "every address".
+    """Read the metadata endpoint, for at most 15 s. Without the variable the address is "every address".
 
     Raises:
-        MetadataProblem: the variable is set and the endpoint does not answer.
+        MetadataError: the variable is set and the endpoint does not respond.
     """
     base = environ.get(METADATA_VARIABLE)
     if not base:
         return TaskIdentity(ANY_ADDRESS, None)
-    # The endpoint is link-local: a proxy for the world must not see the request.
+    # The endpoint is link-local, so the request must not use a proxy.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     failure = ""
     for attempt in range(_ATTEMPTS):
@@ -57,13 +57,13 @@ def read_identity(environ: Mapping[str, str], *, sleep: Callable[[float], None] 
                 return identity_of(json.load(response))
         except (OSError, ValueError) as error:
             failure = str(error)
-    raise MetadataProblem(f"the task metadata endpoint {base} does not answer: {failure}")
+    raise MetadataError(f"the task metadata endpoint {base} does not respond: {failure}")
 
 
 def hostname() -> str:
-    """What Airflow writes into `job.hostname` and `task_instance.hostname` (`[core] hostname_callable`).
+    """The value of `job.hostname` and `task_instance.hostname` in Airflow (`[core] hostname_callable`).
 
-    On a worker it is the ECS task id, by which a dead worker's tasks are found; elsewhere the address others connect
-    to.
+    On a worker it is the ECS task id, which identifies the tasks of a dead worker. Elsewhere it is the address for
+    connections.
     """
     return os.environ.get(HOSTNAME_VARIABLE) or socket.gethostname()

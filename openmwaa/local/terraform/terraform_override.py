@@ -23,7 +23,6 @@ _SERVICES = (
     *("efs", "elasticache", "elbv2", "events", "iam", "kms", "lambda", "logs", "rds", "resourcegroupstaggingapi"),
     *("route53", "s3", "s3control", "secretsmanager", "servicediscovery", "sns", "sqs", "ssm", "sts", "wafv2"),
 )
-_OF_ECS = ("applicationautoscaling", "ecs")
 _DATABASE = "metadata_database"
 DAG_SYNC_INTERVAL_S = "5"
 # Attributes that ministack 1.5.33 does not return, so that every further plan would change them.
@@ -51,7 +50,7 @@ def override(
 
     With `leave_out`, resources without a local counterpart are left out: TLS, DNS names, CloudFront, alarms.
     """
-    endpoints = dict.fromkeys(_SERVICES, addresses.emulator_url) | dict.fromkeys(_OF_ECS, addresses.ecs_url)
+    endpoints = dict.fromkeys(_SERVICES, addresses.emulator_url) | {"ecs": addresses.ecs_url}
     result: dict[str, Any] = {
         "terraform": {"backend": {"local": {"path": str(state_file)}}},
         "provider": {"aws": [_provider(provider, endpoints) for provider in _providers(document)]},
@@ -70,7 +69,7 @@ def override(
     if local := {name: value for name, value in own.items() if name in known} | web.get("locals", {}):
         result["locals"] = local
     parts = (_left_out(document), web.get("resource", {})) if leave_out else (_logins(document),)
-    if resources := functools.reduce(_merged, parts, _lifecycles(document)):
+    if resources := functools.reduce(_merged, parts, _merged(_lifecycles(document), _no_scaling_targets(document))):
         result["resource"] = resources
     if data := web.get("data"):
         result["data"] = data
@@ -105,6 +104,20 @@ def _merged(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, An
             for name in {**first.get(kind, {}), **second.get(kind, {})}
         }
         for kind in {**first, **second}
+    }
+
+
+def _no_scaling_targets(document: Mapping[str, Any]) -> dict[str, Any]:
+    """Create no target of Application Auto Scaling and no policy: no emulator has them for the local ECS.
+
+    A policy refers to its target, which Terraform does not allow for a target with a count. So it gets constants.
+    """
+    names = {"service_namespace": "ecs", "scalable_dimension": "ecs:service:DesiredCount", "resource_id": "service/-/-"}
+    resources = document.get("resource") or {}
+    return {
+        kind: {name: {"count": 0, **constants} for name in resources[kind]}
+        for kind, constants in (("aws_appautoscaling_target", {}), ("aws_appautoscaling_policy", names))
+        if kind in resources
     }
 
 

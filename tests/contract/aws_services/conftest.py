@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""AWS's services but ECS's protection, as two emulators have them that nobody here wrote; `ENDPOINT` adds a third.
+"""Contract tests of AWS's services except ECS's protection, on two external emulators; `ENDPOINT` adds a third.
 
-What differs between them is in docs/reference/emulators.md.
+Their differences are in docs/reference/emulators.md.
 """
 
 import os
@@ -27,13 +27,13 @@ SERVICES = "cloudwatch,ecs,logs,s3,sqs,ssm,sts"
 
 @dataclass(frozen=True)
 class Emulator:
-    """An AWS under test."""
+    """An emulator under test."""
 
     name: str
     url: str
 
     def client(self, service: str) -> Any:
-        """A client such as tests look with."""
+        """A client for the checks of a test."""
         return boto3.client(
             service,  # type: ignore[call-overload]  # services are data here
             endpoint_url=self.url,
@@ -57,13 +57,13 @@ def emulator(request: pytest.FixtureRequest) -> Iterator[Emulator]:
 
 @pytest.fixture
 def name() -> str:
-    """A name of one test: emulators are shared."""
+    """A unique name for one test, because the tests share the emulators."""
     return f"contract-{uuid4().hex[:8]}"
 
 
 @pytest.fixture(scope="session")
 def session() -> AioSession:
-    """One for all: it keeps the services' models."""
+    """One session for all tests: it caches the service models."""
     return get_session()
 
 
@@ -72,7 +72,7 @@ Open = Callable[[str], Any]
 
 @pytest.fixture
 async def scalers_client(emulator: Emulator, session: AioSession) -> AsyncIterator[Open]:
-    """Open a client as the scaler has it, with its own patience and repetitions."""
+    """Open a client as the scaler does, with its time-outs and retries."""
     async with AsyncExitStack() as stack:
 
         async def client(service: str) -> Any:

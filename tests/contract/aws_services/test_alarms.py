@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From the scaler's report to the metric that an alarm watches: CloudWatch finds one by the names of the other."""
+"""The scaler's metrics match the alarms: CloudWatch finds them by the names in the alarms."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -20,15 +20,15 @@ from tests.support.scaler_reports import report
 pytestmark = [pytest.mark.emulated]
 
 
-class Heart:
-    """Airflow's database, with a scheduler that has died and a task that has waited for an hour."""
+class DeadScheduler:
+    """Airflow's database with a dead scheduler and a task that has been queued for an hour."""
 
     async def health(self, within_s: float) -> AirflowHealth:
         return AirflowHealth(0, 3600.0)
 
 
 def own_alarms(environment: str) -> dict[str, Alarm]:
-    """The alarms on what the scaler publishes, of an environment with one fleet and Redis."""
+    """The alarms on the scaler's metrics, for an environment with one fleet and Redis."""
     watched = replace(
         WATCHED, environment=environment, fleets={"default": (SERVICE,)}, queues={}, dead_letters=None, balanced=()
     )
@@ -36,7 +36,7 @@ def own_alarms(environment: str) -> dict[str, Alarm]:
 
 
 def values(emulator: Emulator, alarm: Alarm) -> list[float]:
-    """What CloudWatch makes of the metric's last minutes, as the alarm asks."""
+    """Return the metric's last values with the statistic of the alarm."""
     now, metric = datetime.now(UTC), alarm.metric
     answer = emulator.client("cloudwatch").get_metric_statistics(
         Namespace=metric.namespace,
@@ -50,7 +50,7 @@ def values(emulator: Emulator, alarm: Alarm) -> list[float]:
     return [point[metric.statistic] for point in answer["Datapoints"]]
 
 
-async def test_alarms_find_what_the_scaler_publishes(emulator: Emulator, scalers_client: Open, name: str) -> None:
+async def test_alarms_match_the_metrics_of_the_scaler(emulator: Emulator, scalers_client: Open, name: str) -> None:
     publisher = CloudWatchPublisher(
         name,
         "openmwaa",
@@ -58,7 +58,7 @@ async def test_alarms_find_what_the_scaler_publishes(emulator: Emulator, scalers
         SystemClock(),
         intervals=lambda: {"default": 5.0},
         on_failure=lambda error: pytest.fail(str(error)),
-        health=Heart(),
+        health=DeadScheduler(),
     )
     publisher.on_tick(report(observe(["full"] * 9 + ["refused"], queued=50, running=45)))
     await publisher.publish()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""SQS as the scaler counts it and as Celery's kombu uses it."""
+"""SQS with the scaler's counts and with Celery's kombu."""
 
 from collections.abc import Iterator
 
@@ -26,7 +26,7 @@ async def test_an_empty_queue_is_counted_as_empty(scalers_client: Open, queue_ur
     )
 
 
-async def test_visible_in_flight_and_delayed_messages_are_told_apart(
+async def test_visible_in_flight_and_delayed_messages_are_counted_separately(
     emulator: Emulator, scalers_client: Open, queue_url: str
 ) -> None:
     sqs = emulator.client("sqs")
@@ -38,9 +38,7 @@ async def test_visible_in_flight_and_delayed_messages_are_told_apart(
     assert await broker.depth(queue_url) == BrokerCount(visible=2, in_flight=1, delayed=1)
 
 
-async def test_a_message_that_is_given_back_is_visible_again(
-    emulator: Emulator, scalers_client: Open, queue_url: str
-) -> None:
+async def test_a_returned_message_is_visible_again(emulator: Emulator, scalers_client: Open, queue_url: str) -> None:
     sqs = emulator.client("sqs")
     sqs.send_message(QueueUrl=queue_url, MessageBody="{}")
     (message,) = sqs.receive_message(QueueUrl=queue_url)["Messages"]
@@ -50,14 +48,14 @@ async def test_a_message_that_is_given_back_is_visible_again(
     )
 
 
-async def test_a_queue_that_is_not_there_is_unknown_and_not_empty(scalers_client: Open, queue_url: str) -> None:
+async def test_a_missing_queue_is_unknown_and_not_empty(scalers_client: Open, queue_url: str) -> None:
     with pytest.raises(SourceError):
         await SqsBroker(await scalers_client("sqs")).depth(f"{queue_url}-gone")
 
 
 @pytest.fixture
 def connection(emulator: Emulator, queue_url: str, name: str) -> Iterator[kombu.Connection]:
-    """Kombu with a queue that exists, as workers have it: it creates none."""
+    """Kombu with an existing queue, as in workers."""
     options = {
         "region": REGION,
         "is_secure": False,

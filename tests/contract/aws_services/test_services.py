@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""ECS's services as the scaler reads and sizes them; protection is tested on our own ECS, for no emulator has it."""
+"""ECS services with the scaler's reads and writes. Protection is tested on the local ECS: no emulator has it."""
 
 import pytest
 
@@ -28,14 +28,14 @@ async def test_a_service_is_sized_and_read_back(scalers_client: Open, cluster: s
     assert (await ecs.service(SERVICE)).desired == 3
 
 
-async def test_a_service_that_is_not_there_is_unknown_and_not_empty(scalers_client: Open, cluster: str) -> None:
+async def test_a_missing_service_is_unknown_and_not_empty(scalers_client: Open, cluster: str) -> None:
     ecs = EcsCluster(await scalers_client("ecs"), cluster, deadline_s=10, window_s=0)
     with pytest.raises(SourceError):
         await ecs.service("worker-gone")
 
 
-async def test_an_answer_that_leaves_tasks_out_is_not_believed(scalers_client: Open, cluster: str) -> None:
-    """Ministack answers GetTaskProtection with nothing at all, moto not: neither is "not protected"."""
+async def test_an_answer_without_some_tasks_is_unknown(scalers_client: Open, cluster: str) -> None:
+    """Ministack answers GetTaskProtection with an empty body, moto with an error: neither means "not protected"."""
     ecs = EcsCluster(await scalers_client("ecs"), cluster, deadline_s=10, window_s=0)
     task = f"arn:aws:ecs:us-east-1:123456789012:task/{cluster}/0123456789abcdef0123456789abcdef"
     with pytest.raises(SourceError):

@@ -68,7 +68,7 @@ def test_prepare_broker_comes_first_and_is_told_everything(redis: Stack) -> None
     told = {**environment_of(first), **secrets_of(first)}
     assert set(REQUIRED["prepare-broker"]) <= set(told)
     ids = re.findall(r'"(\w+)" = aws_elasticache_user\.broker_user_(\w+)\.user_id', told["OPENMWAA_BROKER_USER_IDS"])
-    assert ids == [(party, party) for party in prepare_broker.RIGHTS]
+    assert ids == [(party, party) for party in prepare_broker.PERMISSIONS]
 
 
 def test_only_the_schedulers_task_may_change_users_and_only_ours(redis: Stack) -> None:

@@ -41,7 +41,7 @@ def test_the_override_sends_every_endpoint_to_this_machine_and_ecs_to_the_local_
     result = override(document, addresses=AddressBlock(20), state_file=Path("/state/terraform.tfstate"))
     (provider,) = result["provider"]["aws"]
     (endpoints,) = provider["endpoints"]
-    assert {endpoints.pop(word) for word in ("ecs", "applicationautoscaling")} == {"http://127.20.0.2:4670"}
+    assert endpoints.pop("ecs") == "http://127.20.0.2:4670"
     assert set(endpoints.values()) == {"http://127.20.0.1:4566"}
     assert {"s3", "sqs", "rds", "iam", "sts", "kms", "ec2", "elbv2", "logs", "secretsmanager"} <= set(endpoints)
     assert result["terraform"]["backend"]["local"]["path"] == "/state/terraform.tfstate"
@@ -73,6 +73,21 @@ def test_alarms_and_dashboards_are_not_created() -> None:
         "aws_cloudwatch_metric_alarm": {"a": none, "b": none},
         "aws_cloudwatch_dashboard": {"d": none},
     }
+
+
+@pytest.mark.parametrize("leave_out", [True, False])
+def test_scaling_targets_are_left_out_and_policies_refer_to_none(leave_out: bool) -> None:
+    resources: dict[str, dict[str, object]] = {
+        "aws_appautoscaling_target": {"t": {}},
+        "aws_appautoscaling_policy": {"p": {"resource_id": "${aws_appautoscaling_target.t.resource_id}"}},
+    }
+    result = override(
+        {"resource": resources}, addresses=AddressBlock(20), state_file=Path("/terraform.tfstate"), leave_out=leave_out
+    )
+    assert result["resource"]["aws_appautoscaling_target"] == {"t": {"count": 0}}
+    policy = result["resource"]["aws_appautoscaling_policy"]["p"]
+    assert policy["count"] == 0
+    assert "aws_appautoscaling_target" not in str(policy)
 
 
 def test_apply_events_are_counted_and_errors_are_kept() -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a task definition sets, for every component."""
+"""The variables that a task definition sets, for every component."""
 
 import json
 
@@ -8,7 +8,7 @@ import pytest
 
 @pytest.fixture
 def on_redis(container: dict[str, str]) -> dict[str, str]:
-    """The same with Redis as the broker."""
+    """The same variables with Redis as the broker."""
     queues = json.dumps({"default": "default", "high": "high"})
     return {**container, "OPENMWAA_QUEUES": queues, "OPENMWAA_BROKER_URL": "rediss://celery@redis.internal:6379/0"}
 

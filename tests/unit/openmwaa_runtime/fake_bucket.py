@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A bucket in memory, which may change or fail between LIST and GET."""
+"""A bucket in memory that can change or fail between LIST and GET."""
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
@@ -19,15 +19,15 @@ class FakeBucket:
         for key, content in sorted(self.objects.items()):
             yield SourceObject(key, etag(content), len(content))
         if self.list_fails is not None:
-            raise self.list_fails  # as a second page would: what came before is no list
+            raise self.list_fails  # like an error of the second page: the list is incomplete
 
-    def fetch(self, wanted: Iterable[tuple[SourceObject, Path]]) -> None:
-        for one, target in wanted:
-            self.before_get(one.key)
-            content = self.objects[one.key]
-            if etag(content) != one.etag:
+    def fetch(self, objects: Iterable[tuple[SourceObject, Path]]) -> None:
+        for source, target in objects:
+            self.before_get(source.key)
+            content = self.objects[source.key]
+            if etag(content) != source.etag:
                 raise OSError("412 Precondition Failed")
-            self.fetched.append(one.key)
+            self.fetched.append(source.key)
             target.write_bytes(content)
 
 

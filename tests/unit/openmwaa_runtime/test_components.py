@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What each word becomes."""
+"""The command lines of the components."""
 
 import json
 import sys
@@ -12,27 +12,27 @@ from openmwaa_runtime import __main__ as entry
 from openmwaa_runtime import components
 from openmwaa_runtime.components import arguments, hostname_for, login_for, start
 from openmwaa_runtime.database import Login
-from openmwaa_runtime.errors import NotPrepared, RuntimeProblem, UsageProblem
+from openmwaa_runtime.errors import NotPreparedError, StartupError, UsageError
 from openmwaa_runtime.task_metadata import TaskIdentity
 
 IDENTITY = TaskIdentity("127.40.1.7", "0123456789abcdef")
 
 
-class BecameError(Exception):
-    """Where exec would have replaced the process."""
+class ExecError(Exception):
+    """Raised instead of exec."""
 
     def __init__(self, command: list[str], environ: dict[str, str]) -> None:
         self.command = command
         self.environ = environ
 
 
-def become(command: list[str], environ: dict[str, str]) -> NoReturn:
-    raise BecameError(command, environ)
+def run_airflow(command: list[str], environ: dict[str, str]) -> NoReturn:
+    raise ExecError(command, environ)
 
 
 @pytest.fixture
 def waited(monkeypatch: pytest.MonkeyPatch) -> list[Login]:
-    """A prepared database; the logins that were waited with."""
+    """A prepared database; returns the logins of the waits."""
     logins: list[Login] = []
     monkeypatch.setattr(components, "wait_until_prepared", lambda login, _version: logins.append(login))
     monkeypatch.setattr(components, "installed_airflow", lambda: "3.3.2")
@@ -42,7 +42,7 @@ def waited(monkeypatch: pytest.MonkeyPatch) -> list[Login]:
 
 
 @pytest.mark.parametrize(
-    ("component", "line"),
+    ("component", "command"),
     [
         ("scheduler", "scheduler --skip-serve-logs"),
         ("dag-processor", "dag-processor"),
@@ -55,19 +55,19 @@ def waited(monkeypatch: pytest.MonkeyPatch) -> list[Login]:
         ),
     ],
 )
-def test_a_component_becomes_airflow(
-    container: dict[str, str], tmp_path: Path, waited: list[Login], component: str, line: str
+def test_a_component_starts_airflow(
+    container: dict[str, str], tmp_path: Path, waited: list[Login], component: str, command: str
 ) -> None:
     container["HOME"] = str(tmp_path)
-    with pytest.raises(BecameError) as became:
-        start(component, container, become=become)
-    assert became.value.command == [sys.executable, "-m", "airflow", *line.split()]
-    assert became.value.environ["AIRFLOW_HOME"] == f"{tmp_path}/airflow"
-    assert container.items() <= became.value.environ.items(), "what the task definition set must stay as it is"
+    with pytest.raises(ExecError) as started:
+        start(component, container, run_airflow=run_airflow)
+    assert started.value.command == [sys.executable, "-m", "airflow", *command.split()]
+    assert started.value.environ["AIRFLOW_HOME"] == f"{tmp_path}/airflow"
+    assert container.items() <= started.value.environ.items(), "the variables of the task definition must not change"
     assert len(waited) == 1, "Airflow must not start before the database is prepared"
 
 
-def test_the_workers_name_is_its_ecs_task_and_the_others_is_their_address() -> None:
+def test_the_host_name_of_a_worker_is_its_ecs_task_and_of_others_their_address() -> None:
     assert hostname_for("worker", IDENTITY) == "0123456789abcdef"
     assert hostname_for("scheduler", IDENTITY) == "127.40.1.7"
     assert hostname_for("worker", TaskIdentity("0.0.0.0", None)) is None
@@ -77,29 +77,29 @@ def test_a_worker_waits_through_the_results_database_and_gets_the_public_key(
     container: dict[str, str], tmp_path: Path, waited: list[Login]
 ) -> None:
     container["HOME"] = str(tmp_path)
-    with pytest.raises(BecameError) as became:
-        start("worker", container, become=become)
+    with pytest.raises(ExecError) as started:
+        start("worker", container, run_airflow=run_airflow)
     assert (waited[0].role, waited[0].database, waited[0].password) == ("celery_results", "celery", "secret-celery")
-    assert became.value.environ["WORKER_AGENT_PUBLIC_KEY"] == "public"
-    assert became.value.environ["OPENMWAA_HOSTNAME"] == "0123456789abcdef"
+    assert started.value.environ["WORKER_AGENT_PUBLIC_KEY"] == "public"
+    assert started.value.environ["OPENMWAA_HOSTNAME"] == "0123456789abcdef"
 
 
-def test_others_wait_as_the_owner_of_the_metadata(container: dict[str, str]) -> None:
+def test_other_components_wait_with_the_owner_of_the_metadata_database(container: dict[str, str]) -> None:
     login = login_for("triggerer", container)
     assert (login.role, login.database, login.sslmode, login.port) == ("airflow", "airflow", "require", 5432)
 
 
-def test_the_administrators_password_is_in_a_file_that_nobody_else_reads(
+def test_only_the_owner_can_read_the_file_with_the_administrators_password(
     container: dict[str, str], tmp_path: Path, waited: list[Login]
 ) -> None:
     container["HOME"] = str(tmp_path)
-    for _ in range(2):  # a container that starts again finds the file
-        with pytest.raises(BecameError) as became:
-            start("web-server", container, become=become)
-    file = Path(became.value.environ["AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE"])
+    for _ in range(2):  # after a restart the file exists
+        with pytest.raises(ExecError) as started:
+            start("web-server", container, run_airflow=run_airflow)
+    file = Path(started.value.environ["AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE"])
     assert json.loads(file.read_text()) == {"admin": "secret-admin"}
     assert file.stat().st_mode & 0o777 == 0o600
-    assert [one.name for one in file.parent.iterdir()] == [file.name], "a temporary file is left"
+    assert [entry.name for entry in file.parent.iterdir()] == [file.name], "a temporary file is left"
     assert waited
 
 
@@ -109,27 +109,27 @@ def test_a_worker_has_the_slots_of_its_fleet(container: dict[str, str]) -> None:
     assert "--celery-hostname" not in arguments("worker", container)
 
 
-@pytest.mark.parametrize("words", [[], ["webserver"], ["health"], ["health", "all"], ["scheduler", "now"]])
-def test_another_word_is_refused_with_the_right_ones(words: list[str]) -> None:
-    with pytest.raises(UsageProblem, match="prepare-database, prepare-broker, scheduler, dag-processor"):
-        entry.run(words, {})
+@pytest.mark.parametrize("arguments", [[], ["webserver"], ["health"], ["health", "all"], ["scheduler", "now"]])
+def test_an_unknown_command_is_an_error_with_the_known_ones(arguments: list[str]) -> None:
+    with pytest.raises(UsageError, match="prepare-database, prepare-broker, scheduler, dag-processor"):
+        entry.run(arguments, {})
 
 
-@pytest.mark.parametrize(("problem", "status"), [(UsageProblem("no queue"), 2), (NotPrepared("no database"), 3)])
-def test_a_problem_is_one_line_and_a_status(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], problem: RuntimeProblem, status: int
+@pytest.mark.parametrize(("error", "status"), [(UsageError("no queue"), 2), (NotPreparedError("no database"), 3)])
+def test_an_error_is_one_line_and_an_exit_status(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: StartupError, status: int
 ) -> None:
     def fail(*_: Any) -> int:
-        raise problem
+        raise error
 
     monkeypatch.setattr(entry, "run", fail)
     monkeypatch.setattr(entry, "_install_stop", lambda: None)
     assert entry.main() == status
-    assert capsys.readouterr().err == f"openmwaa_runtime: {problem}\n"
+    assert capsys.readouterr().err == f"openmwaa_runtime: {error}\n"
 
 
-def test_an_incomplete_container_stops_before_it_waits(container: dict[str, str], waited: list[Login]) -> None:
+def test_a_missing_variable_is_an_error_before_the_wait(container: dict[str, str], waited: list[Login]) -> None:
     del container["OPENMWAA_JWT_SECRET"]
-    with pytest.raises(UsageProblem, match="scheduler needs the environment variable OPENMWAA_JWT_SECRET"):
-        start("scheduler", container, become=become)
+    with pytest.raises(UsageError, match="scheduler needs the environment variable OPENMWAA_JWT_SECRET"):
+        start("scheduler", container, run_airflow=run_airflow)
     assert not waited

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What can be said of the Dockerfiles without Docker: they copy what exists, and start what task definitions expect."""
+"""Checks of the Dockerfiles without Docker: the sources, the entry point, the user and the installation."""
 
 import json
 import re
@@ -18,7 +18,7 @@ def instructions(image: str) -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize("image", IMAGES)
-def test_the_entry_point_is_the_contracts(image: str) -> None:
+def test_the_entry_point_is_the_expected_one(image: str) -> None:
     assert [json.loads(rest) for word, rest in instructions(image) if word == "ENTRYPOINT"] == [IMAGES[image]]
 
 
@@ -29,26 +29,26 @@ def test_the_last_user_is_not_root(image: str) -> None:
 
 
 @pytest.mark.parametrize("image", IMAGES)
-def test_what_is_copied_exists_and_is_in_the_context(image: str) -> None:
+def test_copied_sources_exist_and_are_in_the_context(image: str) -> None:
     ignore = (ROOT / "images" / image / "Dockerfile.dockerignore").read_text(encoding="utf-8").splitlines()
     admitted = [line[1:] for line in ignore if line.startswith("!")]
     copies = [rest.split() for word, rest in instructions(image) if word == "COPY" and "--from" not in rest]
     sources = [part for copy in copies for part in copy[:-1] if not part.startswith("--")]
     assert sources
-    for source in (one.replace("${AIRFLOW_VERSION}", "3.3.2") for one in sources):
+    for source in (name.replace("${AIRFLOW_VERSION}", "3.3.2") for name in sources):
         assert (ROOT / source).exists(), f"{source} is not in the repository"
-        assert any(source == one or source.startswith(f"{one}/") for one in admitted), f"{source} is ignored"
+        assert any(source == entry or source.startswith(f"{entry}/") for entry in admitted), f"{source} is ignored"
 
 
 @pytest.mark.parametrize("image", IMAGES)
-def test_packages_are_installed_by_hash_alone(image: str) -> None:
+def test_packages_are_installed_with_hashes_only(image: str) -> None:
     installs = [rest for word, rest in instructions(image) if word == "RUN" and " install " in rest]
     assert installs
     assert all("--require-hashes" in rest for rest in installs)
 
 
 @pytest.mark.parametrize("image", IMAGES)
-def test_the_base_can_be_another(image: str) -> None:
+def test_the_base_image_can_be_replaced(image: str) -> None:
     found = instructions(image)
     assert found[0] == ("ARG", "BASE_IMAGE=python:3.12-slim")
     assert {rest.split()[0] for word, rest in found if word == "FROM"} == {"${BASE_IMAGE}"}

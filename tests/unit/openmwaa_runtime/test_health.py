@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a health check of a container says."""
+"""The health checks of the containers."""
 
 import threading
 from collections.abc import Iterator
@@ -11,24 +11,24 @@ import pytest
 
 from openmwaa_runtime import health
 from openmwaa_runtime.database import Login
-from openmwaa_runtime.errors import DatabaseProblem, MissingVariable
-from openmwaa_runtime.health import HEARTBEAT_OLD_S, check, problem_of
+from openmwaa_runtime.errors import DatabaseError, MissingVariableError
+from openmwaa_runtime.health import HEARTBEAT_OLD_S, check, find_problem
 from openmwaa_runtime.sync_dags.folder import VersionedFolder
 from openmwaa_runtime.sync_dags.manifest import Manifest
 from openmwaa_runtime.task_metadata import TaskIdentity
 
 
 class FakeConnection:
-    """A database whose every answer is one row, or none."""
+    """A database that answers every query with one row or none."""
 
-    asked: list[tuple[Any, ...]]
+    queries: list[tuple[Any, ...]]
 
     def __init__(self, row: tuple[Any, ...] | None) -> None:
         self.row = row
-        self.asked = []
+        self.queries = []
 
-    def one(self, _query: str, parameters: tuple[Any, ...] = ()) -> tuple[Any, ...] | None:
-        self.asked.append(parameters)
+    def execute(self, _query: str, parameters: tuple[Any, ...] = ()) -> tuple[Any, ...] | None:
+        self.queries.append(parameters)
         return self.row
 
     def __enter__(self) -> Self:
@@ -66,23 +66,25 @@ def test_a_component_with_a_heartbeat(
 ) -> None:
     connection = FakeConnection(row)
     monkeypatch.setattr(health, "connect", lambda _login: connection)
-    assert problem_of(component, container) == problem
-    assert connection.asked == [(job, "127.0.0.1", "127.0.0.1")], "another task's heartbeat must not count"
+    assert find_problem(component, container) == problem
+    assert connection.queries == [(job, "127.0.0.1", "127.0.0.1")], "another task's heartbeat must not count"
 
 
-def test_an_unreachable_database_ends_no_component(container: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_component_is_healthy_without_a_reachable_database(
+    container: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     def fail(_login: Login) -> FakeConnection:
-        raise DatabaseProblem("fail-over")
+        raise DatabaseError("fail-over")
 
     monkeypatch.setattr(health, "connect", fail)
     assert check("scheduler", container) == 0
 
 
-def test_the_syncer_is_well_after_its_first_sync(container: dict[str, str], tmp_path: Path) -> None:
+def test_the_syncer_is_healthy_after_its_first_sync(container: dict[str, str], tmp_path: Path) -> None:
     container["OPENMWAA_DAG_FOLDER"] = str(tmp_path)
-    said: list[str] = []
-    assert check("sync-dags", container, say=said.append) == 1
-    assert said == ["sync-dags is not well: the first sync is not done"]
+    logged: list[str] = []
+    assert check("sync-dags", container, log=logged.append) == 1
+    assert logged == ["sync-dags is unhealthy: the first sync is not complete"]
     folder = VersionedFolder(tmp_path)
     folder.recover()
     folder.install(Manifest({}), lambda _wanted: None, now=0.0)
@@ -118,15 +120,15 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
 @pytest.mark.parametrize(("status", "exit_status"), [(200, 0), (500, 1), (404, 1), (204, 1)])
 def test_a_server_that_answers(container: dict[str, str], server: list[int], status: int, exit_status: int) -> None:
     server[0] = status
-    assert check("execution-api", container, say=lambda _text: None) == exit_status
+    assert check("execution-api", container, log=lambda _text: None) == exit_status
 
 
-def test_a_server_that_does_not_answer(container: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_that_does_not_respond(container: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(health, "_PATHS", {"web-server": (9, "/")})
-    assert "http://127.0.0.1:9/ does not answer" in str(problem_of("web-server", container))
+    assert "http://127.0.0.1:9/ does not respond" in str(find_problem("web-server", container))
 
 
 def test_a_check_in_an_incomplete_container_names_the_variable(container: dict[str, str]) -> None:
     del container["OPENMWAA_DAG_FOLDER"]
-    with pytest.raises(MissingVariable, match="OPENMWAA_DAG_FOLDER"):
+    with pytest.raises(MissingVariableError, match="OPENMWAA_DAG_FOLDER"):
         check("sync-dags", container)

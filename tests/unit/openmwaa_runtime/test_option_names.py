@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Airflow ignores an option it does not know; so every name must be one of the installed version's."""
+"""Every option name exists in the installed version of Airflow, because Airflow ignores unknown options."""
 
 import ast
 from pathlib import Path
@@ -26,7 +26,9 @@ def _options_of_core(airflow: Path) -> set[str]:
 
 def _options_of_celery(airflow: Path) -> set[str]:
     module = ast.parse((airflow / "providers" / "celery" / "get_provider_info.py").read_text(encoding="utf-8"))
-    (answer,) = [ast.literal_eval(one.value) for one in ast.walk(module) if isinstance(one, ast.Return) and one.value]
+    (answer,) = [
+        ast.literal_eval(node.value) for node in ast.walk(module) if isinstance(node, ast.Return) and node.value
+    ]
     return {f"{section}.{option}" for section, content in answer["config"].items() for option in content["options"]}
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Airflow's settings as they follow from a container's variables."""
+"""Airflow's settings computed from a container's variables."""
 
 import itertools
 import json
@@ -8,7 +8,7 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
-from openmwaa_runtime.errors import MissingVariable, UsageProblem
+from openmwaa_runtime.errors import MissingVariableError, UsageError
 from openmwaa_runtime.settings import COMPONENTS, airflow_environment
 from openmwaa_runtime.settings.connections import CONNECTIONS
 from openmwaa_runtime.settings.container_env import AIRFLOW_COMPONENTS, REQUIRED
@@ -81,13 +81,13 @@ def test_a_component_does_not_get(container: dict[str, str], component: str, var
     assert variable not in airflow_environment(component, container, ADDRESS)
 
 
-def test_a_worker_is_told_no_secret_but_the_results_password(container: dict[str, str]) -> None:
-    told = " ".join(airflow_environment("worker", container, ADDRESS).values())
-    assert [word for word in container.values() if word.startswith("secret-") and word in told] == ["secret-celery"]
+def test_a_worker_gets_no_secret_except_the_results_password(container: dict[str, str]) -> None:
+    values = " ".join(airflow_environment("worker", container, ADDRESS).values())
+    assert [word for word in container.values() if word.startswith("secret-") and word in values] == ["secret-celery"]
 
 
 @pytest.mark.parametrize("component", sorted(AIRFLOW_COMPONENTS - {"worker"}))
-def test_the_metadata_url_carries_any_password_and_the_ssl_mode(container: dict[str, str], component: str) -> None:
+def test_the_metadata_url_has_the_password_and_the_ssl_mode(container: dict[str, str], component: str) -> None:
     environment = airflow_environment(component, container, ADDRESS)
     url = urlsplit(environment["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"])
     assert (url.scheme, url.username, url.hostname, url.port) == ("postgresql+psycopg2", "airflow", "db.internal", 5432)
@@ -97,7 +97,7 @@ def test_the_metadata_url_carries_any_password_and_the_ssl_mode(container: dict[
     assert environment["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN_ASYNC"].endswith("/airflow?ssl=require")
 
 
-def test_the_result_backend_is_a_database_of_its_own(container: dict[str, str]) -> None:
+def test_the_result_backend_has_its_own_database(container: dict[str, str]) -> None:
     for component in ("scheduler", "worker"):
         backend = airflow_environment(component, container, ADDRESS)["AIRFLOW__CELERY__RESULT_BACKEND"]
         expected = "db+postgresql+psycopg2://celery_results:secret-celery@db.internal:5432/celery?sslmode=require"
@@ -110,7 +110,7 @@ def test_queues_are_predefined(container: dict[str, str]) -> None:
     assert queues == {"default": {"url": "https://sqs/default"}, "high": {"url": "https://sqs/high"}}
 
 
-def test_redis_has_an_address_with_its_password_and_checks_the_certificate(on_redis: dict[str, str]) -> None:
+def test_the_redis_url_has_the_password_and_verifies_the_certificate(on_redis: dict[str, str]) -> None:
     for component in ("scheduler", "worker"):
         url = urlsplit(airflow_environment(component, on_redis, ADDRESS)["AIRFLOW__CELERY__BROKER_URL"])
         assert (url.scheme, url.username, url.hostname, url.port) == ("rediss", "celery", "redis.internal", 6379)
@@ -119,7 +119,7 @@ def test_redis_has_an_address_with_its_password_and_checks_the_certificate(on_re
 
 
 @pytest.mark.parametrize("option", ["PREDEFINED_QUEUES", "REGION", "WAIT_TIME_SECONDS"])
-def test_redis_is_told_nothing_that_is_sqss(on_redis: dict[str, str], container: dict[str, str], option: str) -> None:
+def test_redis_gets_no_option_of_sqs(on_redis: dict[str, str], container: dict[str, str], option: str) -> None:
     variable = f"AIRFLOW__CELERY_BROKER_TRANSPORT_OPTIONS__{option}"
     assert variable in airflow_environment("worker", container, ADDRESS)
     assert variable not in airflow_environment("worker", on_redis, ADDRESS)
@@ -129,17 +129,17 @@ def test_the_visibility_timeout_is_the_same_with_either_broker(
     on_redis: dict[str, str], container: dict[str, str]
 ) -> None:
     variable = "AIRFLOW__CELERY_BROKER_TRANSPORT_OPTIONS__VISIBILITY_TIMEOUT"
-    told = {airflow_environment("worker", each, ADDRESS)[variable] for each in (on_redis, container)}
-    assert told == {"300"}, "a message is given back while its worker still tries to begin it, or far too late"
+    found = {airflow_environment("worker", environ, ADDRESS)[variable] for environ in (on_redis, container)}
+    assert found == {"300"}, "a message is redelivered during the start of its task, or far too late"
 
 
-def test_an_address_with_a_user_needs_a_password(on_redis: dict[str, str]) -> None:
+def test_a_url_with_a_user_needs_a_password(on_redis: dict[str, str]) -> None:
     del on_redis["OPENMWAA_BROKER_PASSWORD"]
-    with pytest.raises(MissingVariable, match="worker needs the environment variable OPENMWAA_BROKER_PASSWORD"):
+    with pytest.raises(MissingVariableError, match="worker needs the environment variable OPENMWAA_BROKER_PASSWORD"):
         airflow_environment("worker", on_redis, ADDRESS)
 
 
-def test_without_a_queue_named_default_the_first_one_is(container: dict[str, str]) -> None:
+def test_without_a_queue_named_default_the_first_queue_is_the_default(container: dict[str, str]) -> None:
     container["OPENMWAA_QUEUES"] = '{"etl": "https://sqs/etl", "ml": "https://sqs/ml"}'
     assert airflow_environment("scheduler", container, ADDRESS)["AIRFLOW__OPERATORS__DEFAULT_QUEUE"] == "etl"
 
@@ -152,7 +152,7 @@ def test_without_a_queue_named_default_the_first_one_is(container: dict[str, str
         ("dag-processor", "airflow.dag_processing.bundles.local.LocalDagBundle"),
     ],
 )
-def test_tasks_read_one_version_and_the_processor_follows_the_link(
+def test_tasks_read_one_version_and_the_dag_processor_reads_the_link(
     container: dict[str, str], component: str, bundle: str
 ) -> None:
     environment = airflow_environment(component, container, ADDRESS)
@@ -161,20 +161,20 @@ def test_tasks_read_one_version_and_the_processor_follows_the_link(
 
 
 @pytest.mark.parametrize("component", AIRFLOW)
-def test_nothing_that_is_set_is_set_again(container: dict[str, str], component: str) -> None:
+def test_a_variable_that_is_set_is_not_set_again(container: dict[str, str], component: str) -> None:
     first = airflow_environment(component, container, ADDRESS)
-    assert first, "a component without defaults would make this test empty"
+    assert first, "the component has no defaults, so this test is empty"
     mine = dict.fromkeys(first, "mine")
     assert airflow_environment(component, {**container, **mine}, ADDRESS) == {}
 
 
 @pytest.mark.parametrize("suffix", ["_CMD", "_SECRET"])
-def test_a_value_by_command_or_secret_is_not_hidden_by_a_default(container: dict[str, str], suffix: str) -> None:
+def test_a_default_does_not_override_a_value_from_a_command_or_secret(container: dict[str, str], suffix: str) -> None:
     container[f"AIRFLOW__CORE__FERNET_KEY{suffix}"] = "the user's way"
     assert "AIRFLOW__CORE__FERNET_KEY" not in airflow_environment("scheduler", container, ADDRESS)
 
 
-def test_a_moved_log_folder_takes_the_processors_folder_along(container: dict[str, str]) -> None:
+def test_the_dag_processors_log_folder_is_below_the_configured_one(container: dict[str, str]) -> None:
     container["AIRFLOW__LOGGING__BASE_LOG_FOLDER"] = "/var/log/airflow"
     environment = airflow_environment("dag-processor", container, ADDRESS)
     assert (
@@ -183,14 +183,16 @@ def test_a_moved_log_folder_takes_the_processors_folder_along(container: dict[st
 
 
 @pytest.mark.parametrize(("component", "variable"), [(c, v) for c in COMPONENTS for v in REQUIRED[c]])
-@pytest.mark.parametrize("how", ["absent", "empty"])
-def test_a_missing_variable_is_named(on_redis: dict[str, str], component: str, variable: str, how: str) -> None:
+@pytest.mark.parametrize("kind", ["absent", "empty"])
+def test_a_missing_variable_is_an_error_with_its_name(
+    on_redis: dict[str, str], component: str, variable: str, kind: str
+) -> None:
     container = on_redis
-    if how == "absent":
+    if kind == "absent":
         del container[variable]
     else:
         container[variable] = ""
-    with pytest.raises(MissingVariable, match=f"^{component} needs the environment variable {variable}$"):
+    with pytest.raises(MissingVariableError, match=f"^{component} needs the environment variable {variable}$"):
         airflow_environment(component, container, ADDRESS)
 
 
@@ -206,13 +208,13 @@ def test_a_missing_variable_is_named(on_redis: dict[str, str], component: str, v
         ("OPENMWAA_DATABASE_PORT", "postgres"),
     ],
 )
-def test_a_wrong_variable_is_named(container: dict[str, str], variable: str, value: str) -> None:
+def test_an_invalid_variable_is_an_error_with_its_name(container: dict[str, str], variable: str, value: str) -> None:
     container[variable] = value
-    with pytest.raises(UsageProblem, match=f"^{variable} "):
+    with pytest.raises(UsageError, match=f"^{variable} "):
         airflow_environment("scheduler", container, ADDRESS)
 
 
-def test_parallelism_never_caps_a_large_environment(container: dict[str, str]) -> None:
+def test_parallelism_does_not_limit_a_large_environment(container: dict[str, str]) -> None:
     container["OPENMWAA_TOTAL_SLOTS"] = "8000"
     environment = airflow_environment("scheduler", container, ADDRESS)
     assert environment["AIRFLOW__CORE__PARALLELISM"] == "16000"
@@ -220,30 +222,28 @@ def test_parallelism_never_caps_a_large_environment(container: dict[str, str]) -
 
 
 @pytest.mark.parametrize(("slots", "seconds"), [(0, 1), (1, 1), (100, 1), (101, 2), (250, 3), (500, 5), (100_000, 5)])
-def test_heartbeats_slow_down_with_the_environment(slots: int, seconds: int) -> None:
+def test_heartbeats_are_less_frequent_in_large_environments(slots: int, seconds: int) -> None:
     assert heartbeat_interval(slots) == seconds
 
 
-def test_each_setting_says_why_and_is_told_once_a_component() -> None:
-    for one, other in itertools.combinations((*CONNECTIONS, *DEFAULTS), 2):
-        assert one.name != other.name or not (one.on & other.on), f"{one.name} is set twice on {one.on & other.on}"
+def test_each_setting_has_a_reason_and_is_set_once_for_a_component() -> None:
+    for setting, other in itertools.combinations((*CONNECTIONS, *DEFAULTS), 2):
+        assert setting.name != other.name or not (setting.components & other.components), f"{setting.name} is set twice"
     for setting in (*CONNECTIONS, *DEFAULTS):
-        assert setting.reason.endswith("."), f"{setting.name} has no reason that is a sentence"
-        assert setting.on <= AIRFLOW_COMPONENTS, f"{setting.name} is for components that do not exist"
+        assert setting.reason.endswith("."), f"{setting.name} has no reason"
+        assert setting.components <= AIRFLOW_COMPONENTS, f"{setting.name} has unknown components"
 
 
-def test_a_request_outlasts_the_outage() -> None:
+def test_a_request_is_retried_for_longer_than_the_outage() -> None:
     # tenacity's wait_random_exponential, as Airflow's client uses it: attempt k waits from 1 s to 2^(k-1) s, capped.
-    chance = random.Random(7)
+    rng = random.Random(7)
     for _ in range(2000):
-        waits = (
-            chance.uniform(1, max(1, min(2.0 ** (attempt - 1), RETRY_WAIT_MAX_S))) for attempt in range(1, RETRIES)
-        )
+        waits = (rng.uniform(1, max(1, min(2.0 ** (attempt - 1), RETRY_WAIT_MAX_S))) for attempt in range(1, RETRIES))
         assert sum(waits) > OUTAGE_S
 
 
-def test_the_scheduler_and_the_token_outlast_the_outage_and_the_last_wait_after_it() -> None:
+def test_the_heartbeat_timeout_and_the_token_are_longer_than_the_outage_and_the_last_wait() -> None:
     back_after = OUTAGE_S + RETRY_WAIT_MAX_S
-    assert back_after + 60 < HEARTBEAT_TIMEOUT_S, "no room for the API's start and its backlog"
-    # A token is renewed when less than a fifth of its life is left; heartbeats are at most 5 s apart.
+    assert back_after + 60 < HEARTBEAT_TIMEOUT_S, "no time for the start of the API and its backlog"
+    # A token is renewed when less than a fifth of its lifetime is left; heartbeats are at most 5 s apart.
     assert back_after + 60 < TOKEN_LIFETIME_S / 5 - 5

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The public key that workers are given fits the seed that the scaler signs with."""
+"""The public key of the workers matches the seed of the scaler."""
 
 import base64
 import hashlib
@@ -9,12 +9,12 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from openmwaa_runtime.signing import public_key
 
 
-def test_what_the_scaler_signs_the_worker_can_check() -> None:
+def test_a_worker_can_verify_the_scalers_signature() -> None:
     signature = Ed25519PrivateKey.from_private_bytes(hashlib.sha256("sëed".encode()).digest()).sign(b"drain")
     raw = base64.b64decode(public_key("sëed"), validate=True)
     assert len(raw) == 32
     Ed25519PublicKey.from_public_bytes(raw).verify(signature, b"drain")
 
 
-def test_another_seed_is_another_key() -> None:
+def test_another_seed_gives_another_key() -> None:
     assert public_key("one") != public_key("two")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""S3 as the syncer asks it, against botocore's own model."""
+"""The syncer's S3 requests, checked against botocore's model."""
 
 import io
 from collections.abc import Iterator
@@ -44,12 +44,12 @@ def test_an_empty_bucket_has_no_contents(client: tuple[Any, Stubber]) -> None:
     assert list(S3Bucket("b", "", client=client[0]).list()) == []
 
 
-def test_an_object_is_brought_only_as_it_was_listed(client: tuple[Any, Stubber], tmp_path: Path) -> None:
-    asked = {"Bucket": "b", "Key": "dags/a.py", "IfMatch": '"1"'}
-    client[1].add_response("get_object", {"Body": StreamingBody(io.BytesIO(b"abc"), 3)}, asked)
+def test_an_object_is_downloaded_only_if_it_has_not_changed(client: tuple[Any, Stubber], tmp_path: Path) -> None:
+    expected = {"Bucket": "b", "Key": "dags/a.py", "IfMatch": '"1"'}
+    client[1].add_response("get_object", {"Body": StreamingBody(io.BytesIO(b"abc"), 3)}, expected)
     bucket = S3Bucket("b", "dags", client=client[0])
     bucket.fetch([(SourceObject("dags/a.py", '"1"', 3), tmp_path / "a.py")])
     assert (tmp_path / "a.py").read_bytes() == b"abc"
-    client[1].add_client_error("get_object", "PreconditionFailed", http_status_code=412, expected_params=asked)
+    client[1].add_client_error("get_object", "PreconditionFailed", http_status_code=412, expected_params=expected)
     with pytest.raises(ClientError, match="PreconditionFailed"):
         bucket.fetch([(SourceObject("dags/a.py", '"1"', 3), tmp_path / "a.py")])

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The folder follows the bucket by whole versions."""
+"""The folder gets the content of the bucket in complete versions."""
 
 import tempfile
 import threading
@@ -14,27 +14,27 @@ from openmwaa_runtime.sync_dags.main import Syncer, next_wait
 from tests.unit.openmwaa_runtime.fake_bucket import FakeBucket
 
 
-class World:
-    """A folder and a bucket, and a clock that a step moves on by ten seconds."""
+class SyncedFolder:
+    """A folder, a bucket, and a clock that each sync advances by ten seconds."""
 
     def __init__(self, root: Path, objects: dict[str, bytes] | None = None) -> None:
         self.root = root
         self.bucket = FakeBucket(objects)
-        self.said: list[str] = []
+        self.logged: list[str] = []
         self.now = 1_000_000.0
         self.start()
 
     def start(self) -> None:
         folder = VersionedFolder(self.root)
         folder.recover()
-        self.syncer = Syncer(self.bucket, "dags", folder, say=self.said.append)
+        self.syncer = Syncer(self.bucket, "dags", folder, log=self.logged.append)
 
-    def step(self) -> bool:
+    def sync(self) -> bool:
         self.now += 10
-        return self.syncer.once(self.now)
+        return self.syncer.sync(self.now)
 
-    def seen(self) -> dict[str, bytes]:
-        """What a reader of `current` finds."""
+    def files(self) -> dict[str, bytes]:
+        """The files that a reader of `current` sees."""
         current = self.root / "current"
         return {str(path.relative_to(current)): path.read_bytes() for path in current.rglob("*") if path.is_file()}
 
@@ -43,150 +43,150 @@ class World:
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> World:
-    return World(tmp_path, {"dags/one.py": b"1", "dags/sub/two.py": b"22", "dags/.airflowignore": b"sub\n"})
+def synced(tmp_path: Path) -> SyncedFolder:
+    return SyncedFolder(tmp_path, {"dags/one.py": b"1", "dags/sub/two.py": b"22", "dags/.airflowignore": b"sub\n"})
 
 
-def test_a_first_sync_brings_everything(world: World) -> None:
-    assert world.step()
-    assert world.seen() == {"one.py": b"1", "sub/two.py": b"22", ".airflowignore": b"sub\n"}
+def test_a_first_sync_downloads_every_file(synced: SyncedFolder) -> None:
+    assert synced.sync()
+    assert synced.files() == {"one.py": b"1", "sub/two.py": b"22", ".airflowignore": b"sub\n"}
 
 
-def test_nothing_new_is_one_list_and_no_download(world: World) -> None:
-    world.step()
-    world.bucket.fetched.clear()
-    before = (world.root / "current").readlink()
-    assert not world.step()
-    assert world.bucket.fetched == []
-    assert (world.root / "current").readlink() == before
+def test_without_changes_there_is_one_list_and_no_download(synced: SyncedFolder) -> None:
+    synced.sync()
+    synced.bucket.fetched.clear()
+    before = (synced.root / "current").readlink()
+    assert not synced.sync()
+    assert synced.bucket.fetched == []
+    assert (synced.root / "current").readlink() == before
 
 
 def test_an_empty_bucket_is_a_version_too(tmp_path: Path) -> None:
-    world = World(tmp_path)
+    synced = SyncedFolder(tmp_path)
     assert VersionedFolder(tmp_path).current() is None
-    assert world.step()
-    assert world.seen() == {}
+    assert synced.sync()
+    assert synced.files() == {}
     assert VersionedFolder(tmp_path).current() is not None
 
 
-def test_only_what_changed_is_brought_and_the_rest_is_shared(world: World) -> None:
-    world.step()
-    old = (world.root / "current").resolve()
-    world.bucket.fetched.clear()
-    world.bucket.objects["dags/one.py"] = b"2"  # the same size
-    assert world.step()
-    assert world.bucket.fetched == ["dags/one.py"]
-    assert world.seen()["one.py"] == b"2"
-    new = (world.root / "current").resolve()
+def test_only_changed_files_are_downloaded_and_the_others_are_linked(synced: SyncedFolder) -> None:
+    synced.sync()
+    old = (synced.root / "current").resolve()
+    synced.bucket.fetched.clear()
+    synced.bucket.objects["dags/one.py"] = b"2"  # the same size
+    assert synced.sync()
+    assert synced.bucket.fetched == ["dags/one.py"]
+    assert synced.files()["one.py"] == b"2"
+    new = (synced.root / "current").resolve()
     assert (new / "sub/two.py").samefile(old / "sub/two.py")
     assert (old / "one.py").read_bytes() == b"1", "a running task's version changed under it"
 
 
-def test_a_deleted_object_goes_with_its_folder(world: World) -> None:
-    world.step()
-    del world.bucket.objects["dags/sub/two.py"]
-    assert world.step()
-    assert set(world.seen()) == {"one.py", ".airflowignore"}
-    assert not (world.root / "current" / "sub").exists()
+def test_a_deleted_object_is_removed_with_its_folder(synced: SyncedFolder) -> None:
+    synced.sync()
+    del synced.bucket.objects["dags/sub/two.py"]
+    assert synced.sync()
+    assert set(synced.files()) == {"one.py", ".airflowignore"}
+    assert not (synced.root / "current" / "sub").exists()
 
 
-def test_files_cannot_be_written_for_versions_share_them(world: World) -> None:
-    world.step()
-    assert (world.root / "current" / "one.py").stat().st_mode & 0o222 == 0
+def test_files_are_read_only_because_versions_share_them(synced: SyncedFolder) -> None:
+    synced.sync()
+    assert (synced.root / "current" / "one.py").stat().st_mode & 0o222 == 0
 
 
-def test_what_was_once_is_not_brought_again(world: World) -> None:
-    world.step()
-    first = world.seen()
-    world.bucket.objects["dags/one.py"] = b"new"
-    world.step()
-    world.bucket.fetched.clear()
-    world.bucket.objects["dags/one.py"] = b"1"
-    assert world.step()
-    assert (world.seen(), world.bucket.fetched) == (first, [])
+def test_a_stored_version_is_not_downloaded_again(synced: SyncedFolder) -> None:
+    synced.sync()
+    first = synced.files()
+    synced.bucket.objects["dags/one.py"] = b"new"
+    synced.sync()
+    synced.bucket.fetched.clear()
+    synced.bucket.objects["dags/one.py"] = b"1"
+    assert synced.sync()
+    assert (synced.files(), synced.bucket.fetched) == (first, [])
 
 
-@pytest.mark.parametrize("trouble", ["the second page of the list", "a GET", "an object that changes after the list"])
-def test_trouble_keeps_what_is_there_and_the_next_sync_mends_it(world: World, trouble: str) -> None:
-    world.step()
-    before = world.seen()
-    world.bucket.objects["dags/one.py"] = b"new"
-    world.bucket.objects["dags/zzz.py"] = b"more"
-    if trouble == "the second page of the list":
-        world.bucket.list_fails = OSError("timed out")
-    elif trouble == "a GET":
-        world.bucket.before_get = lambda key: (_ for _ in ()).throw(OSError("timed out")) if "zzz" in key else None
+@pytest.mark.parametrize("fault", ["the second page of the list", "a GET", "an object that changes after the list"])
+def test_after_a_fault_the_version_stays_and_the_next_sync_succeeds(synced: SyncedFolder, fault: str) -> None:
+    synced.sync()
+    before = synced.files()
+    synced.bucket.objects["dags/one.py"] = b"new"
+    synced.bucket.objects["dags/zzz.py"] = b"more"
+    if fault == "the second page of the list":
+        synced.bucket.list_fails = OSError("timed out")
+    elif fault == "a GET":
+        synced.bucket.before_get = lambda key: (_ for _ in ()).throw(OSError("timed out")) if "zzz" in key else None
     else:
-        world.bucket.before_get = lambda key: world.bucket.objects.update({"dags/zzz.py": b"other"})
+        synced.bucket.before_get = lambda key: synced.bucket.objects.update({"dags/zzz.py": b"other"})
     with pytest.raises(OSError, match=r"timed out|412"):
-        world.step()
-    assert world.seen() == before
-    assert not list(world.root.glob("building-*")), "a half-built version is left"
-    world.bucket.list_fails, world.bucket.before_get = None, lambda _key: None
-    assert world.step()
-    assert world.seen()["one.py"] == b"new"
+        synced.sync()
+    assert synced.files() == before
+    assert not list(synced.root.glob("building-*")), "an incomplete version remains"
+    synced.bucket.list_fails, synced.bucket.before_get = None, lambda _key: None
+    assert synced.sync()
+    assert synced.files()["one.py"] == b"new"
 
 
-def test_a_short_download_is_noticed(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    def cut(wanted: list[tuple[object, Path]]) -> None:
-        for _, target in wanted:
+def test_an_incomplete_download_is_an_error(synced: SyncedFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    def cut(objects: list[tuple[object, Path]]) -> None:
+        for _, target in objects:
             target.write_bytes(b"")
 
-    monkeypatch.setattr(world.bucket, "fetch", cut)
-    with pytest.raises(OSError, match="came with 0 bytes instead of"):
-        world.step()
-    assert VersionedFolder(world.root).current() is None
+    monkeypatch.setattr(synced.bucket, "fetch", cut)
+    with pytest.raises(OSError, match="has 0 bytes instead of"):
+        synced.sync()
+    assert VersionedFolder(synced.root).current() is None
 
 
-def test_a_syncer_that_was_killed_begins_where_it_was(world: World) -> None:
-    world.step()
-    (world.root / "building-left" / "sub").mkdir(parents=True)
-    (world.root / "building-link").symlink_to("versions/none")
-    world.bucket.fetched.clear()
-    world.bucket.objects["dags/one.py"] = b"new"
-    world.start()
-    assert world.step()
-    assert world.bucket.fetched == ["dags/one.py"]
-    assert not list(world.root.glob("building-*"))
+def test_a_killed_syncer_continues_after_a_restart(synced: SyncedFolder) -> None:
+    synced.sync()
+    (synced.root / "building-left" / "sub").mkdir(parents=True)
+    (synced.root / "building-link").symlink_to("versions/none")
+    synced.bucket.fetched.clear()
+    synced.bucket.objects["dags/one.py"] = b"new"
+    synced.start()
+    assert synced.sync()
+    assert synced.bucket.fetched == ["dags/one.py"]
+    assert not list(synced.root.glob("building-*"))
 
 
-def test_a_spoilt_manifest_costs_a_download_and_nothing_else(world: World) -> None:
-    world.step()
-    (only,) = (world.root / "manifests").iterdir()
+def test_an_invalid_manifest_costs_a_download_only(synced: SyncedFolder) -> None:
+    synced.sync()
+    (only,) = (synced.root / "manifests").iterdir()
     only.write_text("{")
-    world.bucket.objects["dags/one.py"] = b"new"
-    assert world.step()
-    assert world.seen() == {"one.py": b"new", "sub/two.py": b"22", ".airflowignore": b"sub\n"}
+    synced.bucket.objects["dags/one.py"] = b"new"
+    assert synced.sync()
+    assert synced.files() == {"one.py": b"new", "sub/two.py": b"22", ".airflowignore": b"sub\n"}
 
 
-def test_replaced_versions_stay_for_a_day(world: World) -> None:
+def test_replaced_versions_stay_for_a_day(synced: SyncedFolder) -> None:
     for number in range(10):
-        world.bucket.objects["dags/one.py"] = str(number).encode()
-        world.step()
-    assert len(world.versions()) == 10
-    world.now += KEEP_S
-    world.bucket.objects["dags/one.py"] = b"the next day"
-    world.step()
-    assert len(world.versions()) == 1 + KEEP_AT_LEAST
-    assert world.seen()["one.py"] == b"the next day"
-    assert {path.stem for path in (world.root / "manifests").iterdir()} == set(world.versions())
+        synced.bucket.objects["dags/one.py"] = str(number).encode()
+        synced.sync()
+    assert len(synced.versions()) == 10
+    synced.now += KEEP_S
+    synced.bucket.objects["dags/one.py"] = b"the next day"
+    synced.sync()
+    assert len(synced.versions()) == 1 + KEEP_AT_LEAST
+    assert synced.files()["one.py"] == b"the next day"
+    assert {path.stem for path in (synced.root / "manifests").iterdir()} == set(synced.versions())
 
 
-def test_a_busy_bucket_does_not_fill_the_disk(world: World) -> None:
+def test_a_busy_bucket_does_not_fill_the_disk(synced: SyncedFolder) -> None:
     for number in range(KEEP_AT_MOST + 20):
-        world.bucket.objects["dags/one.py"] = str(number).encode()
-        world.step()
-    assert len(world.versions()) == 1 + KEEP_AT_MOST
+        synced.bucket.objects["dags/one.py"] = str(number).encode()
+        synced.sync()
+    assert len(synced.versions()) == 1 + KEEP_AT_MOST
 
 
-def test_a_refused_key_is_said_once(world: World) -> None:
-    world.bucket.objects["dags/../evil.py"] = b"x"
-    world.step()
-    world.step()
-    assert [line for line in world.said if "evil" in line] == [
-        "left out 'dags/../evil.py': a path that leaves the folder or has an empty part"
+def test_a_refused_key_is_logged_once(synced: SyncedFolder) -> None:
+    synced.bucket.objects["dags/../evil.py"] = b"x"
+    synced.sync()
+    synced.sync()
+    assert [line for line in synced.logged if "evil" in line] == [
+        "ignored 'dags/../evil.py': a path that leaves the folder or has an empty part"
     ]
-    assert not (world.root / "evil.py").exists()
+    assert not (synced.root / "evil.py").exists()
 
 
 CONTENTS = st.dictionaries(
@@ -196,20 +196,20 @@ CONTENTS = st.dictionaries(
 
 @settings(max_examples=50, deadline=None)
 @given(st.lists(CONTENTS, min_size=1, max_size=6))
-def test_after_every_sync_readers_see_what_the_bucket_held(course: list[dict[str, bytes]]) -> None:
+def test_after_every_sync_readers_see_the_content_of_the_bucket(course: list[dict[str, bytes]]) -> None:
     with tempfile.TemporaryDirectory() as root:
-        world = World(Path(root))
+        synced = SyncedFolder(Path(root))
         for contents in course:
-            world.bucket.objects = {f"dags/{path}": content for path, content in contents.items()}
-            world.step()
+            synced.bucket.objects = {f"dags/{path}": content for path, content in contents.items()}
+            synced.sync()
             folder_wins = any(path.startswith("s/") for path in contents)
-            assert world.seen() == {p: c for p, c in contents.items() if not (p == "s" and folder_wins)}
+            assert synced.files() == {p: c for p, c in contents.items() if not (p == "s" and folder_wins)}
 
 
-def test_readers_always_see_one_whole_version(tmp_path: Path) -> None:
+def test_readers_always_see_one_complete_version(tmp_path: Path) -> None:
     files = [f"dags/{number}.py" for number in range(8)]
-    world = World(tmp_path, dict.fromkeys(files, b"0"))
-    world.step()
+    synced = SyncedFolder(tmp_path, dict.fromkeys(files, b"0"))
+    synced.sync()
     mixtures: list[set[bytes]] = []
     reads = 0
     done = threading.Event()
@@ -217,7 +217,7 @@ def test_readers_always_see_one_whole_version(tmp_path: Path) -> None:
     def read() -> None:
         nonlocal reads
         while not done.is_set():
-            version = (tmp_path / "current").resolve(strict=True)  # as a task does, once
+            version = (tmp_path / "current").resolve(strict=True)  # once, as a task does
             contents = {(version / Path(key).name).read_bytes() for key in files}
             reads += 1
             if len(contents) != 1:
@@ -225,21 +225,21 @@ def test_readers_always_see_one_whole_version(tmp_path: Path) -> None:
 
     reader = threading.Thread(target=read)
     reader.start()
-    swaps = 0
-    while swaps < 40 or reads < 40:
-        swaps += 1
-        world.bucket.objects = dict.fromkeys(files, str(swaps).encode())
-        world.step()
+    replacements = 0
+    while replacements < 40 or reads < 40:
+        replacements += 1
+        synced.bucket.objects = dict.fromkeys(files, str(replacements).encode())
+        synced.sync()
     done.set()
     reader.join()
-    assert not mixtures, f"{len(mixtures)} of {reads} readers saw a mixture, such as {mixtures[0]}"
+    assert not mixtures, f"{len(mixtures)} of {reads} readers saw mixed versions, such as {mixtures[0]}"
 
 
 @pytest.mark.parametrize(
     ("failures", "chance", "wait"),
     [(0, 0.5, 10), (1, 0.5, 20), (3, 0.5, 60), (1000, 0.5, 60), (0, 0.0, 9), (0, 1.0, 11)],
 )
-def test_errors_are_tried_again_ever_more_slowly(failures: int, chance: float, wait: float) -> None:
+def test_the_wait_gets_longer_with_each_error(failures: int, chance: float, wait: float) -> None:
     assert next_wait(10, failures, chance) == pytest.approx(wait)
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From keys to files."""
+"""The mapping of keys to files."""
 
 from pathlib import PurePosixPath
 
@@ -34,7 +34,7 @@ def test_an_empty_prefix_is_the_whole_bucket() -> None:
     assert listing_of("one.py", "dags/two.py", prefix="") == {"one.py": "file", "dags/two.py": "file"}
 
 
-def test_folder_markers_are_no_files() -> None:
+def test_folder_markers_are_not_files() -> None:
     assert listing_of("dags/", "dags/sub/", "dags/sub/two.py") == {"sub/two.py": "file"}
 
 
@@ -50,43 +50,45 @@ def test_folder_markers_are_no_files() -> None:
         ("dagsx/one.py", "not under the prefix"),
     ],
 )
-def test_a_key_that_is_no_file_below_the_folder_is_refused(key: str, reason: str) -> None:
+def test_a_key_that_cannot_be_a_file_in_the_folder_is_refused(key: str, reason: str) -> None:
     (found,) = listing_of(key).items()
     assert found[0] == key
     assert reason in found[1]
 
 
-def test_a_file_with_the_name_of_a_folder_gives_way() -> None:
+def test_a_file_with_the_name_of_a_folder_is_refused() -> None:
     found = listing_of("dags/sub", "dags/sub/two.py")
     assert found == {"sub/two.py": "file", "dags/sub": "a folder has the same name"}
 
 
 @given(OBJECTS)
-def test_every_key_is_a_file_below_the_folder_or_refused(objects: list[SourceObject]) -> None:
+def test_every_key_is_a_file_in_the_folder_or_refused(objects: list[SourceObject]) -> None:
     found = read_listing(objects, "dags")
-    for path, one in found.manifest.files.items():
-        assert one.key == f"dags/{path}"
+    for path, source in found.manifest.files.items():
+        assert source.key == f"dags/{path}"
         assert ".." not in PurePosixPath(path).parts
         assert not PurePosixPath(path).is_absolute()
         parents = {str(parent) for parent in PurePosixPath(path).parents} - {"."}
         assert not parents & set(found.manifest.files), "a path is a file and a folder"
-    listed = {one.key for one in found.manifest.files.values()} | set(found.refused)
-    assert {one.key for one in objects if not one.key.endswith("/")} == {key for key in listed if not key.endswith("/")}
+    listed = {source.key for source in found.manifest.files.values()} | set(found.refused)
+    assert {source.key for source in objects if not source.key.endswith("/")} == {
+        key for key in listed if not key.endswith("/")
+    }
 
 
 @given(OBJECTS)
-def test_the_name_depends_on_content_alone(objects: list[SourceObject]) -> None:
-    once = {one.key: one for one in objects}
-    forth, back = (read_listing(order, "dags").manifest for order in (once.values(), reversed(once.values())))
-    assert forth.name == back.name
-    assert Manifest.from_json(forth.to_json()) == forth
-    for path, one in forth.files.items():
-        changed = Manifest({**forth.files, path: SourceObject(one.key, "another", one.size)})
-        assert changed.name != forth.name
-        assert not changed.unchanged(path, forth)
+def test_the_name_depends_on_the_content_only(objects: list[SourceObject]) -> None:
+    by_key = {source.key: source for source in objects}
+    forward, backward = (read_listing(order, "dags").manifest for order in (by_key.values(), reversed(by_key.values())))
+    assert forward.name == backward.name
+    assert Manifest.from_json(forward.to_json()) == forward
+    for path, source in forward.files.items():
+        changed = Manifest({**forward.files, path: SourceObject(source.key, "another", source.size)})
+        assert changed.name != forward.name
+        assert not changed.unchanged(path, forward)
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{", '{"a": 1}', '{"a": ["k"]}'])
-def test_a_spoilt_manifest_is_an_error(text: str) -> None:
+def test_an_invalid_manifest_is_an_error(text: str) -> None:
     with pytest.raises(ValueError, match=r"."):
         Manifest.from_json(text)

@@ -10,7 +10,7 @@ from openmwaa_runtime.task_logs import end_streams_of
 
 
 class FakeHandler:
-    """As watchtower's: a thread and a queue a stream, which end at END."""
+    """Like watchtower's: one thread and one queue for each stream, until END."""
 
     END = 1
 
@@ -49,8 +49,8 @@ def test_a_hundred_tasks_leave_no_thread_and_lose_no_line() -> None:
     assert sorted(handler.sent) == sorted(f"line {number}" for number in range(100))
 
 
-def test_logs_that_go_elsewhere_are_left_alone() -> None:
-    elsewhere = SimpleNamespace(queues={"task": "not watchtower's"})
-    for handler in (None, elsewhere):
+def test_other_handlers_are_not_changed() -> None:
+    other = SimpleNamespace(queues={"task": "not watchtower's"})
+    for handler in (None, other):
         end_streams_of(handler)
-    assert elsewhere == SimpleNamespace(queues={"task": "not watchtower's"})
+    assert other == SimpleNamespace(queues={"task": "not watchtower's"})

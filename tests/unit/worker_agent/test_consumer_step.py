@@ -16,7 +16,7 @@ from worker_agent.gate import Gate, GateState
 from worker_agent.state_machine import Snapshot
 
 
-class Request:
+class CountedRequest:
     """The counted part of a Celery request."""
 
     def __init__(self, name: str, started: float | None = None) -> None:
@@ -79,7 +79,7 @@ def step() -> ProtectionStep:
 
 
 def test_reserved_active_and_pool_jobs_are_one_set_of_tasks() -> None:
-    reserved, active = Request("a"), Request("b", started=1.0)
+    reserved, active = CountedRequest("a"), CountedRequest("b", started=1.0)
     state.reserved_requests |= {reserved, active}
     state.active_requests.add(active)
     work = read_consumer_state(consumer_with(job("b", accepted=True), job("c", accepted=False)))

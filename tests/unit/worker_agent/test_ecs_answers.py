@@ -31,9 +31,9 @@ def endpoint(ecs: FakeEcsAgent) -> ProtectionEndpoint:
 
 
 def test_a_granted_protection_ends_no_later_than_requested(endpoint: ProtectionEndpoint) -> None:
-    asked = ProtectionEndpoint(endpoint._url, minutes=60, clock=lambda: 1000.0)
-    asked._url = endpoint._url
-    answer = asked.perform(PROTECT, task_arn=TASK_ARN)
+    limited = ProtectionEndpoint(endpoint._url, minutes=60, clock=lambda: 1000.0)
+    limited._url = endpoint._url
+    answer = limited.perform(PROTECT, task_arn=TASK_ARN)
     assert answer.result is ProtectionResult.PROTECTED
     assert answer.until is not None
     assert 1000 + 3590 < answer.until <= 1000 + 3600

@@ -9,7 +9,7 @@ import pytest
 from worker_agent.sigterm import LONGEST_WAIT_S, SigtermHandler
 
 
-class Calls:
+class SigtermCalls:
     """Records the calls in order."""
 
     def __init__(self) -> None:
@@ -27,12 +27,12 @@ class Calls:
 
 
 @pytest.fixture
-def calls() -> Calls:
-    return Calls()
+def calls() -> SigtermCalls:
+    return SigtermCalls()
 
 
 @pytest.fixture
-def handler(calls: Calls) -> Iterator[SigtermHandler]:
+def handler(calls: SigtermCalls) -> Iterator[SigtermHandler]:
     before = signal.signal(signal.SIGTERM, calls.celery)
     handler = SigtermHandler(close_gate=calls.close_gate, clock=lambda: calls.now)
     handler.install()
@@ -41,14 +41,14 @@ def handler(calls: Calls) -> Iterator[SigtermHandler]:
     signal.signal(signal.SIGTERM, before)
 
 
-def test_without_the_signal_no_call_is_made(handler: SigtermHandler, calls: Calls) -> None:
+def test_without_the_signal_no_call_is_made(handler: SigtermHandler, calls: SigtermCalls) -> None:
     handler.on_tick(0, calls.cancel)
     handler.on_loop_end()
     assert calls.names == []
 
 
 def test_the_gate_closes_in_the_handler_and_celery_stops_when_no_poll_is_in_flight(
-    handler: SigtermHandler, calls: Calls
+    handler: SigtermHandler, calls: SigtermCalls
 ) -> None:
     signal.raise_signal(signal.SIGTERM)
     assert calls.names == ["close gate"]
@@ -60,7 +60,7 @@ def test_the_gate_closes_in_the_handler_and_celery_stops_when_no_poll_is_in_flig
     assert calls.names == ["close gate", "cancel", "celery"]
 
 
-def test_the_wait_for_a_poll_is_limited(handler: SigtermHandler, calls: Calls) -> None:
+def test_the_wait_for_a_poll_is_limited(handler: SigtermHandler, calls: SigtermCalls) -> None:
     signal.raise_signal(signal.SIGTERM)
     calls.now += LONGEST_WAIT_S - 0.1
     handler.on_tick(1, calls.cancel)
@@ -70,20 +70,20 @@ def test_the_wait_for_a_poll_is_limited(handler: SigtermHandler, calls: Calls) -
     assert calls.names[-1] == "celery"
 
 
-def test_without_an_event_loop_celery_stops_at_once(handler: SigtermHandler, calls: Calls) -> None:
+def test_without_an_event_loop_celery_stops_at_once(handler: SigtermHandler, calls: SigtermCalls) -> None:
     handler.consuming = False
     signal.raise_signal(signal.SIGTERM)
     assert calls.names == ["close gate", "celery"]
 
 
-def test_a_connection_that_breaks_while_leaving_does_not_keep_the_worker(handler: SigtermHandler, calls: Calls) -> None:
+def test_a_lost_connection_during_the_shutdown_does_not_delay_it(handler: SigtermHandler, calls: SigtermCalls) -> None:
     signal.raise_signal(signal.SIGTERM)
     handler.on_tick(1, calls.cancel)
     handler.on_loop_end()
     assert calls.names == ["close gate", "cancel", "celery"]
 
 
-def test_a_second_signal_calls_celery_once(handler: SigtermHandler, calls: Calls) -> None:
+def test_a_second_signal_calls_celery_once(handler: SigtermHandler, calls: SigtermCalls) -> None:
     signal.raise_signal(signal.SIGTERM)
     signal.raise_signal(signal.SIGTERM)
     handler.on_tick(0, calls.cancel)

@@ -1,37 +1,37 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From the container's variables to Airflow's, as one pure function."""
+"""Computes Airflow's variables from the container's variables. Pure."""
 
 from collections.abc import Mapping
 
 from openmwaa_runtime.settings.connections import CONNECTIONS
-from openmwaa_runtime.settings.container_env import Facts
+from openmwaa_runtime.settings.container_env import ContainerEnv
 from openmwaa_runtime.settings.defaults import DEFAULTS
 
 _PROCESS: Mapping[str, str] = {
-    # Each thread that allocates gets an own malloc arena of up to 64 MiB address space; two are enough under the GIL.
+    # glibc creates a malloc arena of up to 64 MiB address space for each thread; two are enough with the GIL.
     "MALLOC_ARENA_MAX": "2",
-    # Logs reach CloudWatch line by line.
+    # Write each log line to CloudWatch at once.
     "PYTHONUNBUFFERED": "1",
 }
 
 
 def airflow_environment(component: str, environ: Mapping[str, str], address: str) -> dict[str, str]:
-    """Compute the variables to add to `environ` before Airflow starts; what is set already is never among them.
+    """Return the variables to add to `environ` before Airflow starts, without those that are already set.
 
     Raises:
-        UsageProblem: a variable that the component needs is missing or wrong.
+        UsageError: a variable that the component needs is missing or wrong.
     """
-    facts = Facts.read(component, environ, address)
-    wanted = {"AIRFLOW_HOME": facts.home, "AIRFLOW_CONN_AWS_DEFAULT": "aws://", **_PROCESS}
+    env = ContainerEnv.read(component, environ, address)
+    additions = {"AIRFLOW_HOME": env.home, "AIRFLOW_CONN_AWS_DEFAULT": "aws://", **_PROCESS}
     for setting in (*CONNECTIONS, *DEFAULTS):
-        if component not in setting.on or _set_by_user(setting.variable, environ):
+        if component not in setting.components or _set_by_user(setting.variable, environ):
             continue
-        value = setting.value(facts)
+        value = setting.value(env)
         if value is not None:
-            wanted[setting.variable] = value
-    return {name: value for name, value in wanted.items() if name not in environ}
+            additions[setting.variable] = value
+    return {name: value for name, value in additions.items() if name not in environ}
 
 
 def _set_by_user(variable: str, environ: Mapping[str, str]) -> bool:
-    # Airflow prefers the plain variable to the two others, so a default would win over what the user meant.
+    # Airflow prefers the plain variable to the two others, so a default would override the user's value.
     return any(name in environ for name in (variable, f"{variable}_CMD", f"{variable}_SECRET"))

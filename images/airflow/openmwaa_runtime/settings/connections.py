@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Settings that connect the parts of an environment: they follow from the task definition, not from taste."""
+"""Settings that connect the components of an environment; their values come from the task definition."""
 
 import json
 
-from openmwaa_runtime.settings.container_env import AIRFLOW_COMPONENTS, Facts
-from openmwaa_runtime.settings.model import Setting, fixed
+from openmwaa_runtime.settings.container_env import AIRFLOW_COMPONENTS, ContainerEnv
+from openmwaa_runtime.settings.model import AirflowSetting, fixed
 
 VISIBILITY_TIMEOUT_S = 300
-"""The same number as the queues' own attribute, which is what rules: kombu does not send it with predefined queues."""
+"""As the attribute of the queues, which has effect: kombu does not send it with predefined queues."""
 
 EXECUTION_API_PORT = 8081
 WEB_PORT = 8080
@@ -19,75 +19,74 @@ _KEYS = frozenset({"scheduler", "dag-processor", "triggerer", "execution-api", "
 _TASK_LOGS = frozenset({"worker", "triggerer", "web-server"})
 
 
-def _variable(name: str, variable: str, shown: str, reason: str, on: frozenset[str]) -> Setting:
-    return Setting(name, lambda facts: facts.get(variable), shown, reason, on)
+def _variable(name: str, variable: str, shown: str, reason: str, components: frozenset[str]) -> AirflowSetting:
+    return AirflowSetting(name, lambda env: env.get(variable), shown, reason, components)
 
 
-def _metadata_url(driver: str, facts: Facts) -> str | None:
-    return facts.database_url(driver, "airflow", "airflow", "OPENMWAA_AIRFLOW_DATABASE_PASSWORD")
+def _metadata_url(driver: str, env: ContainerEnv) -> str | None:
+    return env.database_url(driver, "airflow", "airflow", "OPENMWAA_AIRFLOW_DATABASE_PASSWORD")
 
 
-def _result_backend(facts: Facts) -> str | None:
-    url = facts.database_url("psycopg2", "celery_results", "celery", "OPENMWAA_CELERY_DATABASE_PASSWORD")
+def _result_backend(env: ContainerEnv) -> str | None:
+    url = env.database_url("psycopg2", "celery_results", "celery", "OPENMWAA_CELERY_DATABASE_PASSWORD")
     return None if url is None else f"db+{url}"
 
 
-def _predefined_queues(facts: Facts) -> str | None:
-    if facts.on_redis or not facts.queues:
+def _predefined_queues(env: ContainerEnv) -> str | None:
+    if env.on_redis or not env.queues:
         return None
-    return json.dumps({name: {"url": url} for name, url in facts.queues.items()})
+    return json.dumps({name: {"url": url} for name, url in env.queues.items()})
 
 
-def _on_redis(name: str, value: str, reason: str) -> Setting:
-    return Setting(
+def _redis_option(name: str, value: str, reason: str) -> AirflowSetting:
+    return AirflowSetting(
         f"celery_broker_transport_options.{name}",
-        lambda facts: value if facts.on_redis else None,
+        lambda env: value if env.on_redis else None,
         f"`{value}` with Redis",
         reason,
         _BROKER,
     )
 
 
-def _default_queue(facts: Facts) -> str | None:
-    return None if not facts.queues or "default" in facts.queues else next(iter(facts.queues))
+def _default_queue(env: ContainerEnv) -> str | None:
+    return None if not env.queues or "default" in env.queues else next(iter(env.queues))
 
 
-def _bundles(facts: Facts) -> str:
-    whole = facts.component in {"worker", "triggerer"}
+def _bundles(env: ContainerEnv) -> str:
+    is_task = env.component in {"worker", "triggerer"}
     classpath = (
         "openmwaa_runtime.dag_bundle.WholeVersionDagBundle"
-        if whole
+        if is_task
         else "airflow.dag_processing.bundles.local.LocalDagBundle"
     )
-    return json.dumps([{"name": "dags", "classpath": classpath, "kwargs": {"path": facts.dag_folder}}])
+    return json.dumps([{"name": "dags", "classpath": classpath, "kwargs": {"path": env.dag_folder}}])
 
 
-def _task_logs(facts: Facts) -> str | None:
-    arn = facts.get("OPENMWAA_TASK_LOG_GROUP_ARN")
+def _task_logs(env: ContainerEnv) -> str | None:
+    arn = env.get("OPENMWAA_TASK_LOG_GROUP_ARN")
     return None if arn is None else f"cloudwatch://{arn.removesuffix(':*')}"
 
 
-CONNECTIONS: tuple[Setting, ...] = (
-    fixed("core.executor", "CeleryExecutor", "Fleets of Celery workers are what the scaler sizes."),
-    Setting(
+CONNECTIONS: tuple[AirflowSetting, ...] = (
+    fixed("core.executor", "CeleryExecutor", "The scaler sizes fleets of Celery workers."),
+    AirflowSetting(
         "database.sql_alchemy_conn",
-        lambda facts: _metadata_url("psycopg2", facts),
+        lambda env: _metadata_url("psycopg2", env),
         "role `airflow`, database `airflow`",
-        "The role owns this database and no other; its password is never the master's, which RDS rotates.",
+        "The role owns this database only. Its password is not the master's, which RDS rotates.",
         _METADATA,
     ),
-    Setting(
+    AirflowSetting(
         "database.sql_alchemy_conn_async",
-        lambda facts: _metadata_url("asyncpg", facts),
+        lambda env: _metadata_url("asyncpg", env),
         "the same for asyncpg",
-        "Airflow derives it from the other one and keeps `sslmode`, a word asyncpg refuses.",
+        "Airflow derives it from the other one and keeps `sslmode`, which asyncpg does not accept.",
         _METADATA,
     ),
     fixed(
         "database.sql_alchemy_conn",
         "sqlite://",
-        "A worker speaks to the execution API alone. DAG code runs beside it, so it has no way to the metadata "
-        "database.",
+        "A worker uses the execution API only. DAG code runs beside it, so it has no access to the metadata database.",
         frozenset({"worker"}),
     ),
     _variable("core.fernet_key", "OPENMWAA_FERNET_KEY", "generated secret", "Encrypts connections at rest.", _KEYS),
@@ -98,64 +97,70 @@ CONNECTIONS: tuple[Setting, ...] = (
         "api_auth.jwt_secret",
         "OPENMWAA_JWT_SECRET",
         "generated secret",
-        "The scheduler signs what the execution API verifies; workers never hold it.",
+        "The scheduler signs tokens and the execution API verifies them. Workers do not have it.",
         _KEYS,
     ),
     _variable(
         "core.execution_api_server_url",
         "OPENMWAA_EXECUTION_API_URL",
         "the internal load balancer",
-        "Running tasks hang on this service; it is apart from the web server, so that a heavy page kills no task.",
+        "Running tasks depend on this service. It is separate from the web server, so that a slow page ends no task.",
         AIRFLOW_COMPONENTS,
     ),
     _variable("api.base_url", "OPENMWAA_WEB_URL", "the web address", "Links in mails and logs.", AIRFLOW_COMPONENTS),
     _variable("api.instance_name", "OPENMWAA_ENVIRONMENT", "the environment's name", "Page heading.", _SERVERS),
-    Setting("api.host", lambda facts: facts.address, "the task's own address", "One address a task.", _SERVERS),
+    AirflowSetting(
+        "api.host", lambda env: env.address, "the task's own address", "Each task has one address.", _SERVERS
+    ),
     fixed("api.port", str(WEB_PORT), "As in the target group.", frozenset({"web-server"})),
     fixed("api.port", str(EXECUTION_API_PORT), "As in the target group.", frozenset({"execution-api"})),
     fixed(
         "core.hostname_callable",
         "openmwaa_runtime.task_metadata.hostname",
-        "A worker's tasks carry its ECS task id, so that what a dead worker held can be named; others carry an "
-        "address.",
+        "On a worker it is the ECS task id, which identifies the tasks of a dead worker. Elsewhere it is an address.",
     ),
-    Setting(
+    AirflowSetting(
         "celery.broker_url",
-        lambda facts: facts.broker_url(),
+        lambda env: env.broker_url(),
         "`sqs://`, or `rediss://` and the user `celery`",
-        "For SQS the task role signs, and no key is in a URL. Redis's certificate and name are checked.",
+        "For SQS the task role signs the requests, so no key is in a URL. Redis's certificate and host name are "
+        "verified.",
         _BROKER,
     ),
-    Setting(
+    AirflowSetting(
         "celery_broker_transport_options.predefined_queues",
         _predefined_queues,
         "the fleets' queues",
-        "No right to list or create queues is needed, and a mistyped queue is an error instead of a new queue.",
+        "Needs no permission to list or create queues, and a wrong queue name is an error instead of a new queue.",
         _BROKER,
     ),
-    Setting(
+    AirflowSetting(
         "celery_broker_transport_options.region",
-        lambda facts: None if facts.on_redis else facts.get("AWS_DEFAULT_REGION"),
+        lambda env: None if env.on_redis else env.get("AWS_DEFAULT_REGION"),
         "the region, with SQS",
-        "kombu does not ask.",
+        "kombu does not detect it.",
         _BROKER,
     ),
-    _on_redis("socket_timeout", "30", "A node that died says nothing; without a limit a worker waits for it for ever."),
-    _on_redis(
-        "socket_connect_timeout", "10", "The same while connecting: the name soon leads to the node that took over."
+    _redis_option(
+        "socket_timeout", "30", "A failed node does not close its connections. Without a limit a worker waits for ever."
     ),
-    _on_redis("socket_keepalive", "True", "A connection that idles for long must not be forgotten on the way."),
+    _redis_option(
+        "socket_connect_timeout",
+        "10",
+        "The same limit for new connections. After a fail-over the host name resolves to the new node.",
+    ),
+    _redis_option("socket_keepalive", "True", "Network devices drop idle connections without keep-alive packets."),
     fixed(
         "celery_broker_transport_options.visibility_timeout",
         str(VISIBILITY_TIMEOUT_S),
-        "As the queues' own. Only messages that no process has begun wait for it, because acknowledgement is early.",
+        "As the attribute of the queues. It only affects messages whose tasks have not started.",
         _BROKER,
     ),
-    Setting(
+    AirflowSetting(
         "celery.result_backend",
         _result_backend,
         "role `celery_results`, database `celery`",
-        "Celery needs a database of its own; a worker's role reaches nothing else.",
+        "Celery has its own database. A worker's role has access to nothing else.",
         _BROKER,
     ),
     fixed(
@@ -164,55 +169,57 @@ CONNECTIONS: tuple[Setting, ...] = (
         "Loads the worker agent in workers: protection before consuming, gate, drain.",
         _BROKER,
     ),
-    Setting(
+    AirflowSetting(
         "operators.default_queue",
         _default_queue,
         "`default`, else the first queue of the first fleet",
-        "A task without a queue must land where a fleet listens.",
+        "A task without a queue needs a queue that a fleet consumes.",
     ),
-    Setting("core.dags_folder", lambda facts: facts.dag_folder, "the synced folder", "One place for DAGs."),
-    Setting(
+    AirflowSetting(
+        "core.dags_folder", lambda env: env.dag_folder, "the synced folder", "All components use the same folder."
+    ),
+    AirflowSetting(
         "dag_processor.dag_bundle_config_list",
         _bundles,
         "bundle `dags` on the synced folder",
-        "Local files, brought by one syncer a container: the provider's S3 bundle costs every task 2 s and 0.75 CPU-s. "
-        "Tasks see one whole version of the folder from beginning to end.",
+        "Local files, which a syncer in each container downloads. The provider's S3 bundle costs 2 s and 0.75 CPU-s "
+        "for each task. A task uses one complete version of the folder from start to end.",
     ),
-    Setting(
+    AirflowSetting(
         "dag_processor.dag_bundle_storage_path",
-        lambda facts: f"{facts.home}/bundles",
+        lambda env: f"{env.home}/bundles",
         "`$AIRFLOW_HOME/bundles`",
-        "The default lies in the machine's temporary folder, which two environments on one machine would share.",
+        "The default is in the system's temporary folder, which two local environments would share.",
     ),
-    Setting(
-        "logging.base_log_folder", lambda facts: facts.log_folder, "`$AIRFLOW_HOME/logs`", "Named for the next one."
+    AirflowSetting(
+        "logging.base_log_folder", lambda env: env.log_folder, "`$AIRFLOW_HOME/logs`", "The next option needs it."
     ),
-    Setting(
+    AirflowSetting(
         "logging.dag_processor_child_process_log_directory",
-        lambda facts: f"{facts.log_folder}/dag_processor",
+        lambda env: f"{env.log_folder}/dag_processor",
         "`dag_processor` under the base log folder",
-        "Elsewhere than under the base folder, remote logging ends the DAG processor at the first file.",
+        "Outside the base folder, remote logging stops the DAG processor at the first file.",
     ),
-    Setting(
+    AirflowSetting(
         "logging.remote_logging",
-        lambda facts: "True" if facts.get("OPENMWAA_TASK_LOG_GROUP_ARN") else None,
+        lambda env: "True" if env.get("OPENMWAA_TASK_LOG_GROUP_ARN") else None,
         "`True`",
-        "A worker's disk ends with the worker.",
+        "A worker's disk is deleted with the worker.",
         _TASK_LOGS,
     ),
-    Setting(
+    AirflowSetting(
         "logging.remote_base_log_folder",
         _task_logs,
         "CloudWatch log group `airflow-NAME-Task`",
-        "Where MWAA puts them.",
+        "As in MWAA.",
         _TASK_LOGS,
     ),
     fixed("logging.remote_log_conn_id", "aws_default", "The task role; the connection is `aws://`.", _TASK_LOGS),
-    Setting(
+    AirflowSetting(
         "core.simple_auth_manager_passwords_file",
-        lambda facts: f"{facts.home}/passwords.json",
+        lambda env: f"{env.home}/passwords.json",
         "a file of mode 0600",
-        "Until login by IAM exists: one user `admin`, whose password is a generated secret.",
+        "One user `admin` with a generated password, until there is a login with IAM.",
     ),
     fixed("core.simple_auth_manager_users", "admin:admin", "See above."),
 )

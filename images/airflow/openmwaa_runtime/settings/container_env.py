@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the task definition told this container: the OPENMWAA_* variables, checked once and typed."""
+"""The OPENMWAA_* variables that the task definition sets, validated and typed."""
 
 import json
 from collections.abc import Mapping
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from urllib.parse import quote, urlsplit, urlunsplit
 
 from openmwaa_runtime.credentials import Credentials
-from openmwaa_runtime.errors import MissingVariable, UsageProblem
+from openmwaa_runtime.errors import MissingVariableError, UsageError
 
 _DATABASE = ("OPENMWAA_DATABASE_HOST",)
 _METADATA = (*_DATABASE, "OPENMWAA_AIRFLOW_DATABASE_PASSWORD")
@@ -43,15 +43,15 @@ REQUIRED: Mapping[str, tuple[str, ...]] = {
     "worker": (*_DATABASE, *_CELERY, "OPENMWAA_WORKER_QUEUES", "OPENMWAA_WORKER_SLOTS", "OPENMWAA_DAG_FOLDER"),
     "sync-dags": ("OPENMWAA_DAG_BUCKET", "OPENMWAA_DAG_FOLDER"),
 }
-"""What each word cannot do without. A worker has neither metadata database nor keys: DAG code runs beside it."""
+"""The variables that each command needs. A worker has no metadata database and no keys: DAG code runs beside it."""
 
 COMPONENTS = tuple(REQUIRED)
 AIRFLOW_COMPONENTS = frozenset(COMPONENTS) - {"sync-dags", "prepare-broker"}
 
 
 @dataclass(frozen=True)
-class Facts:
-    """The container's variables for one component; construct through `Facts.read`."""
+class ContainerEnv:
+    """The container's variables for one component. Create it with `ContainerEnv.read`."""
 
     component: str
     environ: Mapping[str, str]
@@ -61,43 +61,43 @@ class Facts:
     home: str
 
     @classmethod
-    def read(cls, component: str, environ: Mapping[str, str], address: str) -> "Facts":
-        """Check what the component needs.
+    def read(cls, component: str, environ: Mapping[str, str], address: str) -> "ContainerEnv":
+        """Validate the variables of the component.
 
         Raises:
-            UsageProblem: a variable is missing, or is not what it should be; the message names it, never its value.
+            UsageError: a variable is missing or invalid. The message has its name.
         """
         missing = tuple(name for name in REQUIRED[component] if not environ.get(name))
         if missing:
-            raise MissingVariable(component, missing)
+            raise MissingVariableError(component, missing)
         _count(environ, "OPENMWAA_DATABASE_PORT")
-        home = environ.get("AIRFLOW_HOME") or f"{environ.get('HOME') or '/tmp'}/airflow"  # noqa: S108 - no HOME at all
+        home = environ.get("AIRFLOW_HOME") or f"{environ.get('HOME') or '/tmp'}/airflow"  # noqa: S108 - HOME is not set
         return cls(component, environ, address, _queues(environ), _count(environ, "OPENMWAA_TOTAL_SLOTS"), home)
 
     def get(self, name: str) -> str | None:
-        """The variable, or None when it is not set or empty."""
+        """The variable; None if it is not set or empty."""
         return self.environ.get(name) or None
 
     @property
     def dag_folder(self) -> str:
-        """Where the newest whole version of the DAGs lies: a symbolic link that the syncer swaps."""
+        """The newest complete version of the DAGs: a symbolic link that the syncer replaces."""
         return f"{self.environ.get('OPENMWAA_DAG_FOLDER') or '/opt/openmwaa/dags'}/current"
 
     @property
     def log_folder(self) -> str:
-        """Airflow's base log folder, which users may move."""
+        """Airflow's base log folder, which users can change."""
         return self.environ.get("AIRFLOW__LOGGING__BASE_LOG_FOLDER") or f"{self.home}/logs"
 
     @property
     def on_redis(self) -> bool:
-        """Whether the broker is Redis, which has an address; SQS has none of its own."""
+        """Whether the broker is Redis: OPENMWAA_BROKER_URL is set for Redis only."""
         return self.get("OPENMWAA_BROKER_URL") is not None
 
-    def broker_url(self, *, user: str | None = None, given_in: str = BROKER_PASSWORD) -> str:
-        """Celery's broker for the user in the address or for `user`, with the password that a variable gives.
+    def broker_url(self, *, user: str | None = None, password_variable: str = BROKER_PASSWORD) -> str:
+        """The URL of Celery's broker, for the user in OPENMWAA_BROKER_URL or for `user`.
 
         Raises:
-            MissingVariable: the address has a user, and there is no password.
+            MissingVariableError: the URL has a user, and there is no password.
         """
         url = self.get("OPENMWAA_BROKER_URL")
         if url is None:
@@ -105,27 +105,27 @@ class Facts:
         parts = urlsplit(url)
         if parts.username is None:
             return url
-        password = self.get(given_in)
+        password = self.get(password_variable)
         if password is None:
-            raise MissingVariable(self.component, (given_in,))
-        place = parts.netloc.rpartition("@")[2]
+            raise MissingVariableError(self.component, (password_variable,))
+        address = parts.netloc.rpartition("@")[2]
         login = f"{user or parts.username}:{quote(password, safe='')}"
-        # kombu would leave out both checks without a word.
+        # kombu makes neither check by default.
         checks = "ssl_cert_reqs=required&ssl_check_hostname=true" if parts.scheme == "rediss" else parts.query
-        return urlunsplit((parts.scheme, f"{login}@{place}", parts.path, checks, ""))
+        return urlunsplit((parts.scheme, f"{login}@{address}", parts.path, checks, ""))
 
     def database_url(self, driver: str, owner: str, database: str, password_variable: str) -> str | None:
-        """A SQLAlchemy URL for the owner's login; None without the host or the password."""
+        """The SQLAlchemy URL for the owner's login; None without the host or the password."""
         host, secret = self.get("OPENMWAA_DATABASE_HOST"), self.get(password_variable)
         if host is None or secret is None:
             return None
         login = Credentials.read(secret, owner)
         port = self.environ.get("OPENMWAA_DATABASE_PORT") or "5432"
-        # asyncpg knows libpq's words under the name `ssl`.
+        # asyncpg's name of the option `sslmode` is `ssl`.
         option = "ssl" if driver == "asyncpg" else "sslmode"
         mode = self.environ.get("OPENMWAA_DATABASE_SSLMODE") or "require"
-        who = f"{quote(login.role, safe='')}:{quote(login.password, safe='')}"
-        return f"postgresql+{driver}://{who}@{host}:{port}/{database}?{option}={mode}"
+        user = f"{quote(login.role, safe='')}:{quote(login.password, safe='')}"
+        return f"postgresql+{driver}://{user}@{host}:{port}/{database}?{option}={mode}"
 
 
 def _queues(environ: Mapping[str, str]) -> Mapping[str, str]:
@@ -135,9 +135,9 @@ def _queues(environ: Mapping[str, str]) -> Mapping[str, str]:
     try:
         queues = json.loads(text)
     except ValueError as error:
-        raise UsageProblem(f"OPENMWAA_QUEUES is not JSON: {error}") from error
+        raise UsageError(f"OPENMWAA_QUEUES is not JSON: {error}") from error
     if not isinstance(queues, dict) or not all(isinstance(url, str) and url for url in queues.values()) or not queues:
-        raise UsageProblem(
+        raise UsageError(
             'OPENMWAA_QUEUES must be a JSON object of queue names and their URLs: {"default": "https://…"}'
         )
     return queues
@@ -146,5 +146,5 @@ def _queues(environ: Mapping[str, str]) -> Mapping[str, str]:
 def _count(environ: Mapping[str, str], name: str) -> int:
     text = environ.get(name) or "0"
     if not text.isdecimal():
-        raise UsageProblem(f"{name} must be a whole number, not {text!r}")
+        raise UsageError(f"{name} must be a whole number, not {text!r}")
     return int(text)

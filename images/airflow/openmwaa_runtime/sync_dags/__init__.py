@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The DAG syncer: bucket -> local folder, by whole versions.
+"""The DAG syncer: copies a bucket to a local folder, in complete versions.
 
-One a container that reads DAGs. Every few seconds it lists the bucket (one request for 1000 objects), brings what
-changed, builds `versions/<manifest hash>/` beside the others and swaps the symbolic link `current`. Rejected: the
-provider's S3 bundle (every task process initialises it again: 2 s and 0.75 CPU-s a task), and `aws s3 sync` into one
-folder (readers see halves, and a deleted file is found by chance).
+Each container that reads DAGs has one. Every few seconds it lists the bucket (one request for 1000 objects), downloads
+the changed objects, builds `versions/<manifest hash>/` and replaces the symbolic link `current`. Rejected alternatives:
+the provider's S3 bundle (each task process initialises it again: 2 s and 0.75 CPU-s for each task), and `aws s3 sync`
+into one folder (readers see incomplete versions and deleted files).
 
-manifest -> folder -> main; bucket is the way to S3.
+The modules: manifest (pure), folder, bucket (S3), main (the loop).
 """

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The folder with its versions: whoever follows `current` once sees one whole version, also while it is being replaced.
+"""The folder of versions. A reader that resolves `current` once sees one complete version, also during a replacement.
 
 ```
-current -> versions/3f…        swapped by one rename
-versions/3f…/                  files; what did not change is a hard link to the version before
-manifests/3f….json             what the version holds; its time is when the version was replaced
-building-…/                    a version that is not whole yet
+current -> versions/3f…        replaced by one rename
+versions/3f…/                  files; an unchanged file is a hard link to the previous version
+manifests/3f….json             the files of the version; its mtime is the time of the replacement
+building-…/                    an incomplete version
 ```
 """
 
@@ -18,17 +18,17 @@ from pathlib import Path
 from openmwaa_runtime.sync_dags.manifest import Manifest, SourceObject
 
 Fetch = Callable[[Iterable[tuple[SourceObject, Path]]], None]
-"""Brings objects to paths whose folders exist, all of them or an exception."""
+"""Downloads objects to paths in existing folders; raises if one fails."""
 
 KEEP_AT_LEAST = 3
 KEEP_AT_MOST = 50
 KEEP_S = 24 * 3600.0
-"""A running task may import from its version long after it was replaced; hard links make keeping cheap."""
+"""A running task may import from its version long after the replacement. Hard links keep the disk usage low."""
 _BUILDING = "building-"
 
 
 class VersionedFolder:
-    """One syncer writes it; any number of readers follow `current`."""
+    """A folder with one writer (the syncer) and any number of readers."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -37,7 +37,7 @@ class VersionedFolder:
         self._link = root / "current"
 
     def current(self) -> str | None:
-        """The name of the version that readers get; None before the first one is whole."""
+        """The name of the current version; None before the first one is complete."""
         try:
             name = self._link.readlink().name
         except OSError:
@@ -45,19 +45,19 @@ class VersionedFolder:
         return name if (self._versions / name).is_dir() else None
 
     def recover(self) -> None:
-        """Remove what a syncer that was killed left half-built; call it once, before the first install."""
+        """Remove incomplete versions of a killed syncer. Call it once, before the first install."""
         for folder in (self.root, self._versions, self._manifests):
             folder.mkdir(parents=True, exist_ok=True)
-        for left in self.root.glob(f"{_BUILDING}*"):
-            shutil.rmtree(left, ignore_errors=True) if left.is_dir() and not left.is_symlink() else left.unlink()
+        for entry in self.root.glob(f"{_BUILDING}*"):
+            shutil.rmtree(entry, ignore_errors=True) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
 
     def install(self, manifest: Manifest, fetch: Fetch, *, now: float) -> bool:
-        """Make `manifest` the current version; False when it is already.
+        """Make `manifest` the current version; False if it is the current one already.
 
-        Whatever fails, readers keep the version they had.
+        After an error the current version stays.
 
         Raises:
-            OSError: the disk refuses; and whatever `fetch` raises.
+            OSError: the disk is full or broken. Errors of `fetch` are passed on.
         """
         before = self.current()
         if before == manifest.name:
@@ -75,7 +75,7 @@ class VersionedFolder:
         try:
             building.chmod(0o755)
             missing: list[tuple[SourceObject, Path]] = []
-            for path, one in manifest.files.items():
+            for path, source in manifest.files.items():
                 target = building / path
                 target.parent.mkdir(parents=True, exist_ok=True)
                 if (
@@ -83,14 +83,14 @@ class VersionedFolder:
                     or not manifest.unchanged(path, old)
                     or not _link(self._versions / before / path, target)
                 ):
-                    missing.append((one, target))
+                    missing.append((source, target))
             fetch(missing)
-            for one, target in missing:
-                _check_size(one, target)
-                target.chmod(0o444)  # its bytes may be shared by later versions
+            for source, target in missing:
+                _check_size(source, target)
+                target.chmod(0o444)  # later versions may link to it
             self._manifest_file(manifest.name).write_text(manifest.to_json(), encoding="utf-8")
             building.rename(self._versions / manifest.name)
-        except BaseException:  # also when told to end: half a version must not stay
+        except BaseException:  # also on SIGTERM: no incomplete version may stay
             shutil.rmtree(building, ignore_errors=True)
             raise
 
@@ -106,11 +106,16 @@ class VersionedFolder:
         try:
             return Manifest.from_json(self._manifest_file(name).read_text(encoding="utf-8"))
         except (OSError, ValueError):
-            return Manifest({})  # everything is brought again
+            return Manifest({})  # every file is downloaded again
 
     def _prune(self, *, keep: str, now: float) -> None:
         replaced = sorted(
-            ((self._replaced_at(one.name), one) for one in self._versions.iterdir() if one.name != keep), reverse=True
+            (
+                (self._replaced_at(version.name), version)
+                for version in self._versions.iterdir()
+                if version.name != keep
+            ),
+            reverse=True,
         )
         for index, (at, version) in enumerate(replaced):
             if index < KEEP_AT_LEAST or (index < KEEP_AT_MOST and now - at < KEEP_S):
@@ -128,15 +133,15 @@ class VersionedFolder:
         return self._manifests / f"{name}.json"
 
 
-def _check_size(one: SourceObject, target: Path) -> None:
+def _check_size(source: SourceObject, target: Path) -> None:
     found = target.stat().st_size
-    if found != one.size:
-        raise OSError(f"{one.key} came with {found} bytes instead of {one.size}")
+    if found != source.size:
+        raise OSError(f"{source.key} has {found} bytes instead of {source.size}")
 
 
 def _link(source: Path, target: Path) -> bool:
     try:
         os.link(source, target)
     except OSError:
-        return False  # gone, or a file system without hard links: bring it again
+        return False  # the source is gone or the file system has no hard links: download it
     return True

@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The syncer's loop: list, build, swap, sleep; an error keeps what is there and is tried again, ever more slowly."""
+"""The syncer's loop: list, build, replace, sleep. After an error the current version stays and the wait gets longer."""
 
 import random
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from openmwaa_runtime.errors import UsageProblem
-from openmwaa_runtime.settings.container_env import Facts
+from openmwaa_runtime.errors import UsageError
+from openmwaa_runtime.settings.container_env import ContainerEnv
 from openmwaa_runtime.sync_dags.bucket import Bucket, S3Bucket
 from openmwaa_runtime.sync_dags.folder import VersionedFolder
 from openmwaa_runtime.sync_dags.manifest import read_listing
@@ -17,62 +17,62 @@ LONGEST_WAIT_S = 60.0
 
 
 class Syncer:
-    """One folder that follows one bucket."""
+    """Copies one bucket to one folder."""
 
     def __init__(
-        self, bucket: Bucket, prefix: str, folder: VersionedFolder, *, say: Callable[[str], None] = print
+        self, bucket: Bucket, prefix: str, folder: VersionedFolder, *, log: Callable[[str], None] = print
     ) -> None:
         self._bucket = bucket
         self._prefix = prefix
         self._folder = folder
-        self._say = say
+        self._log = log
         self._refused: Mapping[str, str] = {}
 
-    def once(self, now: float) -> bool:
-        """Bring the folder up to date; whether it changed. `now` is the wall clock in seconds.
+    def sync(self, now: float) -> bool:
+        """Update the folder. Returns whether it changed. `now` is the wall clock in seconds.
 
         Raises:
-            Exception: whatever the bucket or the disk raises; the folder is as it was.
+            Exception: an error of the bucket or the disk; the folder has not changed.
         """
         listing = read_listing(self._bucket.list(), self._prefix)
         if listing.refused != self._refused:
             for key, reason in listing.refused.items():
-                self._say(f"left out {key!r}: {reason}")
+                self._log(f"ignored {key!r}: {reason}")
             self._refused = listing.refused
         changed = self._folder.install(listing.manifest, self._bucket.fetch, now=now)
         if changed:
-            self._say(f"version {listing.manifest.name}: {len(listing.manifest.files)} files")
+            self._log(f"version {listing.manifest.name}: {len(listing.manifest.files)} files")
         return changed
 
 
 def next_wait(interval_s: float, failures: int, chance: float) -> float:
-    """Seconds until the next try: the interval with a tenth of jitter, doubled for each failure up to 60 s."""
+    """Seconds until the next sync: the interval with 10 % jitter, doubled for each failure up to 60 s."""
     wait = min(interval_s * 2.0 ** min(failures, 10), max(LONGEST_WAIT_S, interval_s))
     return wait * (0.9 + 0.2 * chance)
 
 
 def main(environ: Mapping[str, str]) -> None:
-    """Follow the bucket until the container is stopped.
+    """Sync until the container stops.
 
     Raises:
-        UsageProblem: a variable is missing or wrong.
+        UsageError: a variable is missing or invalid.
     """
-    facts = Facts.read("sync-dags", environ, "")
+    env = ContainerEnv.read("sync-dags", environ, "")
     interval_s = _interval(environ)
     prefix = environ.get("OPENMWAA_DAG_PREFIX", "")
     folder = VersionedFolder(Path(environ["OPENMWAA_DAG_FOLDER"]))
     folder.recover()
-    name = facts.environ["OPENMWAA_DAG_BUCKET"]
+    name = env.environ["OPENMWAA_DAG_BUCKET"]
     syncer = Syncer(S3Bucket(name, prefix), prefix, folder)
-    print(f"following s3://{name}/{prefix} every {interval_s:g} s")
+    print(f"syncing s3://{name}/{prefix} every {interval_s:g} s")
     failures = 0
     while True:
         try:
-            syncer.once(time.time())
+            syncer.sync(time.time())
             failures = 0
-        except Exception as error:  # noqa: BLE001 - network, S3, disk: all pass, and DAGs stay
+        except Exception as error:  # noqa: BLE001 - errors of network, S3 or disk are temporary; the DAGs stay
             failures += 1
-            print(f"the bucket could not be followed ({failures} in a row): {type(error).__name__}: {error}")
+            print(f"sync failed ({failures} in a row): {type(error).__name__}: {error}")
         time.sleep(next_wait(interval_s, failures, random.random()))  # noqa: S311 - jitter
 
 
@@ -83,5 +83,5 @@ def _interval(environ: Mapping[str, str]) -> float:
     except ValueError:
         interval_s = 0.0
     if not 0.0 < interval_s < float("inf"):
-        raise UsageProblem(f"OPENMWAA_DAG_SYNC_INTERVAL_S must be a number of seconds above 0, not {text!r}")
+        raise UsageError(f"OPENMWAA_DAG_SYNC_INTERVAL_S must be a number of seconds above 0, not {text!r}")
     return interval_s

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a bucket holds as a set of files: pure, and the same for the same content."""
+"""The content of a bucket as a set of files. Pure; equal content gives an equal result."""
 
 import hashlib
 import json
@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from functools import cached_property
 
 NAME_LIMIT = 255
-"""Bytes in one file name on every file system of Linux."""
+"""Maximum bytes of a file name on Linux file systems."""
 
 
 @dataclass(frozen=True)
 class SourceObject:
-    """One object as a LIST names it."""
+    """One object of a listing."""
 
     key: str
     etag: str
@@ -22,14 +22,14 @@ class SourceObject:
 
 @dataclass(frozen=True)
 class Manifest:
-    """Relative path -> object; equal content has an equal name."""
+    """Relative path -> object. Equal content has an equal name."""
 
     files: Mapping[str, SourceObject]
 
     @cached_property
     def name(self) -> str:
         """The version's name: 16 hex digits of a hash over paths, ETags and sizes."""
-        lines = (f"{path}\0{one.etag}\0{one.size}\n" for path, one in sorted(self.files.items()))
+        lines = (f"{path}\0{source.etag}\0{source.size}\n" for path, source in sorted(self.files.items()))
         return hashlib.sha256("".join(lines).encode("utf-8", "surrogateescape")).hexdigest()[:16]
 
     def unchanged(self, path: str, before: "Manifest") -> bool:
@@ -38,15 +38,15 @@ class Manifest:
         return old is not None and (old.etag, old.size) == (mine.etag, mine.size)
 
     def to_json(self) -> str:
-        """Write the manifest down; `from_json` reads it."""
-        return json.dumps({path: [one.key, one.etag, one.size] for path, one in self.files.items()})
+        """Return the manifest as JSON, which `from_json` reads."""
+        return json.dumps({path: [source.key, source.etag, source.size] for path, source in self.files.items()})
 
     @classmethod
     def from_json(cls, text: str) -> "Manifest":
-        """Read what `to_json` wrote.
+        """Read the JSON of `to_json`.
 
         Raises:
-            ValueError: it is something else.
+            ValueError: the text is not a manifest.
         """
         try:
             found = {path: SourceObject(str(k), str(e), int(s)) for path, (k, e, s) in json.loads(text).items()}
@@ -56,38 +56,38 @@ class Manifest:
 
 
 @dataclass(frozen=True)
-class Listing:
-    """What a listing came to: the files, and the keys that cannot be files, each with a reason."""
+class BucketListing:
+    """The files of a bucket, and the keys that cannot be files with the reasons."""
 
     manifest: Manifest
     refused: Mapping[str, str]
 
 
-def read_listing(objects: Iterable[SourceObject], prefix: str) -> Listing:
-    """Make files of objects under `prefix` (`dags`, `dags/`, or empty); folder markers are left out silently."""
+def read_listing(objects: Iterable[SourceObject], prefix: str) -> BucketListing:
+    """Map the objects under `prefix` (`dags`, `dags/`, or empty) to files. Folder markers are ignored."""
     root = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
     files: dict[str, SourceObject] = {}
     refused: dict[str, str] = {}
-    for one in objects:
-        if not one.key.startswith(root):
-            refused[one.key] = "not under the prefix"
+    for source in objects:
+        if not source.key.startswith(root):
+            refused[source.key] = "not under the prefix"
             continue
-        path = one.key[len(root) :]
+        path = source.key[len(root) :]
         if not path or path.endswith("/"):
-            continue  # consoles make such objects to show an empty folder
-        reason = why_refused(path)
+            continue  # the S3 console creates such objects for empty folders
+        reason = refusal_reason(path)
         if reason is None:
-            files[path] = one
+            files[path] = source
         else:
-            refused[one.key] = reason
+            refused[source.key] = reason
     folders = {parent for path in files for parent in _parents(path)}
     for path in [path for path in files if path in folders]:
         refused[files.pop(path).key] = "a folder has the same name"
-    return Listing(Manifest(files), refused)
+    return BucketListing(Manifest(files), refused)
 
 
-def why_refused(path: str) -> str | None:
-    """Why a key cannot be a file below the folder; None when it can."""
+def refusal_reason(path: str) -> str | None:
+    """Return why a key cannot be a file in the folder; None if it can."""
     if "\0" in path:
         return "a name with a zero byte"
     parts = path.split("/")

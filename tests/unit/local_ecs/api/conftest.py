@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A local ECS with a fake runner and a clock that stands still, and an AWS client for it."""
+"""A local ECS with a fake runner and a manual clock, and an AWS client for it."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -18,7 +18,7 @@ from tests.support.fake_task_runner import FakeTaskRunner
 
 @dataclass
 class Targets:
-    """Notes what is registered with load balancers."""
+    """Records the calls of the target registry."""
 
     calls: list[tuple[str, str, int]]
 
@@ -30,7 +30,7 @@ class Targets:
 
 
 @dataclass
-class World:
+class EcsSetup:
     ecs: LocalEcs
     runner: FakeTaskRunner
     clock: ManualClock
@@ -38,7 +38,7 @@ class World:
     client: ECSClient
 
     async def call(self, operation: str, **request: Any) -> dict[str, Any]:
-        """Call an operation (snake case) in a thread, for botocore blocks."""
+        """Call an operation (snake case) in a thread, because botocore blocks."""
         answer: dict[str, Any] = await asyncio.to_thread(getattr(self.client, operation), **request)
         del answer["ResponseMetadata"]
         return answer
@@ -70,17 +70,17 @@ class World:
         return [t for t in tasks if t.status == "RUNNING"]
 
     async def until(self, condition: Callable[[], bool], what: str) -> None:
-        """Let the loop run until a condition holds; the clock stands still, so nothing is waited for but turns."""
+        """Run the event loop until a condition holds. The clock does not advance."""
         async with asyncio.timeout(20):
-            while not condition():  # conditions of a model have no event
+            while not condition():  # the model has no events for conditions
                 await asyncio.sleep(0.001)
         assert condition(), what
 
     async def settled(self) -> None:
-        """Let the driver do everything that is due."""
-        await self.until(self._at_rest, "the driver at rest")
+        """Wait until the driver has no pending work."""
+        await self.until(self._is_idle, "an idle driver")
 
-    def _at_rest(self) -> bool:
+    def _is_idle(self) -> bool:
         due = self.ecs.model.next_due()
         return not self.ecs.driver.busy and (due is None or due > self.clock.now())
 
@@ -105,24 +105,24 @@ def client_for(endpoint: str) -> ECSClient:
 
 
 @pytest.fixture
-async def start(tmp_path: Path) -> AsyncIterator[Callable[..., Awaitable[World]]]:
-    """Start a world; its ECS is stopped at the end. Durations are zero unless given."""
-    worlds: list[World] = []
+async def start(tmp_path: Path) -> AsyncIterator[Callable[..., Awaitable[EcsSetup]]]:
+    """Start a local ECS, which is stopped at the end. Durations are zero by default."""
+    setups: list[EcsSetup] = []
 
-    async def begin(*, runner: FakeTaskRunner | None = None, **settings: Any) -> World:
+    async def begin(*, runner: FakeTaskRunner | None = None, **settings: Any) -> EcsSetup:
         settings = {"port": 0, "provisioning_s": 0, "pending_s": 0, **settings}
         runner, clock, targets = runner or FakeTaskRunner(), ManualClock(), Targets([])
         ecs = LocalEcs(LocalEcsSettings(**settings), runner=runner, clock=clock, targets=targets)
         await ecs.start()
-        worlds.append(World(ecs, runner, clock, targets, client_for(ecs.endpoint)))
-        return worlds[-1]
+        setups.append(EcsSetup(ecs, runner, clock, targets, client_for(ecs.endpoint)))
+        return setups[-1]
 
     yield begin
-    for world in worlds:
-        await world.ecs.stop()
-        world.client.close()
+    for setup in setups:
+        await setup.ecs.stop()
+        setup.client.close()
 
 
 @pytest.fixture
-async def world(start: Callable[..., Awaitable[World]]) -> World:
+async def setup(start: Callable[..., Awaitable[EcsSetup]]) -> EcsSetup:
     return await start()

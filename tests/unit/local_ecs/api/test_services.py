@@ -1,39 +1,39 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Clusters, task definitions and services over the API: echoes, deployments, tags."""
+"""Clusters, task definitions and services through the API: round trips, deployments, tags."""
 
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.unit.local_ecs.api.conftest import World
+from tests.unit.local_ecs.api.conftest import EcsSetup
 
 NETWORK = {"awsvpcConfiguration": {"subnets": ["subnet-1"], "securityGroups": ["sg-1"], "assignPublicIp": "DISABLED"}}
 SPOT = [{"capacityProvider": "FARGATE_SPOT", "weight": 1, "base": 0}]
 
 
-async def test_a_cluster_comes_back_as_it_was_sent(world: World) -> None:
+async def test_a_described_cluster_equals_the_request(setup: EcsSetup) -> None:
     settings = [{"name": "containerInsights", "value": "enabled"}]
-    await world.call("create_cluster", clusterName="c", settings=settings, tags=[{"key": "a", "value": "1"}])
-    await world.call(
+    await setup.call("create_cluster", clusterName="c", settings=settings, tags=[{"key": "a", "value": "1"}])
+    await setup.call(
         "put_cluster_capacity_providers",
         cluster="c",
         capacityProviders=["FARGATE"],
         defaultCapacityProviderStrategy=[{"capacityProvider": "FARGATE", "weight": 1, "base": 0}],
     )
-    answer = await world.call("describe_clusters", clusters=["c", "nowhere"], include=["TAGS"])
+    answer = await setup.call("describe_clusters", clusters=["c", "nowhere"], include=["TAGS"])
     (cluster,) = answer["clusters"]
     assert cluster["settings"] == settings
     assert cluster["capacityProviders"] == ["FARGATE"]
     assert cluster["tags"] == [{"key": "a", "value": "1"}]
     assert [f["reason"] for f in answer["failures"]] == ["MISSING"]
-    assert (await world.call("list_clusters"))["clusterArns"] == [cluster["clusterArn"]]
-    changed = await world.call(
+    assert (await setup.call("list_clusters"))["clusterArns"] == [cluster["clusterArn"]]
+    changed = await setup.call(
         "update_cluster", cluster="c", settings=[{"name": "containerInsights", "value": "disabled"}]
     )
     assert changed["cluster"]["settings"][0]["value"] == "disabled"
-    assert (await world.call("delete_cluster", cluster="c"))["cluster"]["status"] == "INACTIVE"
+    assert (await setup.call("delete_cluster", cluster="c"))["cluster"]["status"] == "INACTIVE"
 
 
-async def test_a_task_definition_comes_back_as_it_was_sent(world: World) -> None:
+async def test_a_described_task_definition_equals_the_request(setup: EcsSetup) -> None:
     container = {
         "name": "web",
         "image": "nginx",
@@ -51,21 +51,21 @@ async def test_a_task_definition_comes_back_as_it_was_sent(world: World) -> None
         "requiresCompatibilities": ["FARGATE"],
         "volumes": [{"name": "v"}],
     }
-    made = await world.call("register_task_definition", **sent, tags=[{"key": "a", "value": "1"}])
-    assert "tags" not in made["taskDefinition"], "tags stand beside the task definition"
-    answer = await world.call("describe_task_definition", taskDefinition="web:1", include=["TAGS"])
+    made = await setup.call("register_task_definition", **sent, tags=[{"key": "a", "value": "1"}])
+    assert "tags" not in made["taskDefinition"], "tags are in a separate field"
+    answer = await setup.call("describe_task_definition", taskDefinition="web:1", include=["TAGS"])
     assert answer["tags"] == [{"key": "a", "value": "1"}]
     shown = answer["taskDefinition"]
     assert {k: shown[k] for k in sent if k != "containerDefinitions"} == {
         k: v for k, v in sent.items() if k != "containerDefinitions"
     }
     assert shown["containerDefinitions"] == [{"cpu": 0, **container}, {"name": "other", "image": "x", "cpu": 64}]
-    await world.call("deregister_task_definition", taskDefinition="web:1")
-    assert (await world.call("list_task_definitions", familyPrefix="web"))["taskDefinitionArns"] == []
-    assert len((await world.call("list_task_definitions", status="INACTIVE"))["taskDefinitionArns"]) == 1
+    await setup.call("deregister_task_definition", taskDefinition="web:1")
+    assert (await setup.call("list_task_definitions", familyPrefix="web"))["taskDefinitionArns"] == []
+    assert len((await setup.call("list_task_definitions", status="INACTIVE"))["taskDefinitionArns"]) == 1
 
 
-async def test_a_service_comes_back_as_it_was_sent(world: World) -> None:
+async def test_a_described_service_equals_the_request(setup: EcsSetup) -> None:
     sent = {
         "launchType": "FARGATE",
         "networkConfiguration": NETWORK,
@@ -75,45 +75,45 @@ async def test_a_service_comes_back_as_it_was_sent(world: World) -> None:
         "enableExecuteCommand": True,
         "healthCheckGracePeriodSeconds": 30,
     }
-    await world.prepare(1, **sent, capacityProviderStrategy=[], vpcLatticeConfigurations=[], clientToken="t")
-    shown = await world.service()
+    await setup.prepare(1, **sent, capacityProviderStrategy=[], vpcLatticeConfigurations=[], clientToken="t")
+    shown = await setup.service()
     assert {k: shown[k] for k in sent} == sent
     assert "capacityProviderStrategy" not in shown
     assert "tags" not in shown
     assert (shown["runningCount"], shown["pendingCount"], shown["status"]) == (1, 0, "ACTIVE")
     assert shown["deployments"][0]["networkConfiguration"] == NETWORK
-    again = await world.call(
+    again = await setup.call(
         "create_service", cluster="c", serviceName="web", taskDefinition="web", desiredCount=5, clientToken="t"
     )
     assert again["service"]["desiredCount"] == 1, "a repeated creation answers with the first one's service"
     with pytest.raises(ClientError, match="not idempotent"):
-        await world.call("create_service", cluster="c", serviceName="web", taskDefinition="web", clientToken="other")
+        await setup.call("create_service", cluster="c", serviceName="web", taskDefinition="web", clientToken="other")
 
 
-async def test_no_launch_type_beside_a_strategy(world: World) -> None:
-    await world.prepare(1, capacityProviderStrategy=SPOT)
-    shown = await world.service()
+async def test_a_service_with_a_strategy_has_no_launch_type(setup: EcsSetup) -> None:
+    await setup.prepare(1, capacityProviderStrategy=SPOT)
+    shown = await setup.service()
     assert shown["capacityProviderStrategy"] == SPOT
     assert "launchType" not in shown
     assert "launchType" not in shown["deployments"][0]
-    (task,) = world.live
-    assert (await world.task(task.arn))["capacityProviderName"] == "FARGATE_SPOT"
+    (task,) = setup.live
+    assert (await setup.task(task.arn))["capacityProviderName"] == "FARGATE_SPOT"
 
 
-async def test_the_clusters_default_strategy_counts_without_a_choice(world: World) -> None:
-    await world.call("create_cluster", clusterName="c", defaultCapacityProviderStrategy=SPOT)
-    await world.prepare(0)
-    assert (await world.service())["capacityProviderStrategy"] == SPOT
+async def test_a_service_without_a_strategy_uses_the_clusters_default(setup: EcsSetup) -> None:
+    await setup.call("create_cluster", clusterName="c", defaultCapacityProviderStrategy=SPOT)
+    await setup.prepare(0)
+    assert (await setup.service())["capacityProviderStrategy"] == SPOT
 
 
-async def test_a_change_of_strategy_drops_the_launch_type_and_deploys(world: World) -> None:
-    await world.prepare(1, launchType="FARGATE")
-    before = (await world.service())["deployments"][0]["id"]
-    await world.call(
+async def test_a_change_of_strategy_drops_the_launch_type_and_deploys(setup: EcsSetup) -> None:
+    await setup.prepare(1, launchType="FARGATE")
+    before = (await setup.service())["deployments"][0]["id"]
+    await setup.call(
         "update_service", cluster="c", service="web", capacityProviderStrategy=SPOT, forceNewDeployment=True
     )
-    await world.settled()
-    shown = await world.service()
+    await setup.settled()
+    shown = await setup.service()
     assert "launchType" not in shown
     assert [d["id"] for d in shown["deployments"]] != [before]
 
@@ -133,49 +133,49 @@ async def test_a_change_of_strategy_drops_the_launch_type_and_deploys(world: Wor
     ],
     ids=["same count", "count", "empty lists", "same network", "percent", "same task", "new task", "force", "network"],
 )
-async def test_what_makes_a_deployment(world: World, change: dict[str, object], deploys: bool) -> None:
-    await world.prepare(1, launchType="FARGATE", networkConfiguration=NETWORK)
-    await world.register(image="2")
-    before = (await world.service())["deployments"][0]["id"]
-    await world.call("update_service", cluster="c", service="web", **change)
-    await world.settled()
-    shown = await world.service()
+async def test_which_changes_start_a_deployment(setup: EcsSetup, change: dict[str, object], deploys: bool) -> None:
+    await setup.prepare(1, launchType="FARGATE", networkConfiguration=NETWORK)
+    await setup.register(image="2")
+    before = (await setup.service())["deployments"][0]["id"]
+    await setup.call("update_service", cluster="c", service="web", **change)
+    await setup.settled()
+    shown = await setup.service()
     assert (shown["deployments"][0]["id"] != before) == deploys
     assert len(shown["deployments"]) == 1
 
 
-async def test_a_partial_deployment_configuration_keeps_the_rest(world: World) -> None:
+async def test_a_partial_deployment_configuration_keeps_the_rest(setup: EcsSetup) -> None:
     breaker = {"enable": True, "rollback": True}
-    await world.prepare(0, deploymentConfiguration={"deploymentCircuitBreaker": breaker, "maximumPercent": 150})
-    await world.call(
+    await setup.prepare(0, deploymentConfiguration={"deploymentCircuitBreaker": breaker, "maximumPercent": 150})
+    await setup.call(
         "update_service", cluster="c", service="web", deploymentConfiguration={"minimumHealthyPercent": 50}
     )
-    shown = (await world.service())["deploymentConfiguration"]
+    shown = (await setup.service())["deploymentConfiguration"]
     assert shown["deploymentCircuitBreaker"] == breaker
     assert (shown["maximumPercent"], shown["minimumHealthyPercent"]) == (150, 50)
 
 
-async def test_tags_are_shown_when_asked_for_and_can_change(world: World) -> None:
-    await world.prepare(0, tags=[{"key": "a", "value": "1"}])
-    arn = (await world.service())["serviceArn"]
-    await world.call("tag_resource", resourceArn=arn, tags=[{"key": "b", "value": "2"}])
-    await world.call("untag_resource", resourceArn=arn, tagKeys=["a"])
-    assert (await world.service(include=["TAGS"]))["tags"] == [{"key": "b", "value": "2"}]
-    assert (await world.call("list_tags_for_resource", resourceArn=arn))["tags"] == [{"key": "b", "value": "2"}]
+async def test_tags_are_included_on_request_and_can_change(setup: EcsSetup) -> None:
+    await setup.prepare(0, tags=[{"key": "a", "value": "1"}])
+    arn = (await setup.service())["serviceArn"]
+    await setup.call("tag_resource", resourceArn=arn, tags=[{"key": "b", "value": "2"}])
+    await setup.call("untag_resource", resourceArn=arn, tagKeys=["a"])
+    assert (await setup.service(include=["TAGS"]))["tags"] == [{"key": "b", "value": "2"}]
+    assert (await setup.call("list_tags_for_resource", resourceArn=arn))["tags"] == [{"key": "b", "value": "2"}]
 
 
-async def test_a_deleted_service_ends_inactive_and_describable(world: World) -> None:
-    await world.prepare(1)
-    await world.call("update_service", cluster="c", service="web", desiredCount=0)
-    answer = await world.call("delete_service", cluster="c", service="web")
+async def test_a_deleted_service_is_inactive_and_can_be_described(setup: EcsSetup) -> None:
+    await setup.prepare(1)
+    await setup.call("update_service", cluster="c", service="web", desiredCount=0)
+    answer = await setup.call("delete_service", cluster="c", service="web")
     assert answer["service"]["status"] == "DRAINING"
-    await world.settled()
-    assert (await world.service())["status"] == "INACTIVE"
-    assert (await world.call("list_services", cluster="c"))["serviceArns"] == []
+    await setup.settled()
+    assert (await setup.service())["status"] == "INACTIVE"
+    assert (await setup.call("list_services", cluster="c"))["serviceArns"] == []
 
 
-async def test_unsupported_wishes_are_refused(world: World) -> None:
-    await world.prepare(0)
+async def test_unsupported_requests_are_refused(setup: EcsSetup) -> None:
+    await setup.prepare(0)
     for wish in (
         {"schedulingStrategy": "DAEMON"},
         {"deploymentController": {"type": "CODE_DEPLOY"}},
@@ -184,17 +184,17 @@ async def test_unsupported_wishes_are_refused(world: World) -> None:
         {"launchType": "FARGATE", "capacityProviderStrategy": SPOT},
     ):
         with pytest.raises(ClientError, match="InvalidParameterException"):
-            await world.call("create_service", cluster="c", serviceName="other", taskDefinition="web", **wish)
+            await setup.call("create_service", cluster="c", serviceName="other", taskDefinition="web", **wish)
 
 
-async def test_pages(world: World) -> None:
-    await world.prepare(0)
+async def test_pages(setup: EcsSetup) -> None:
+    await setup.prepare(0)
     for n in range(12):
-        await world.call("create_service", cluster="c", serviceName=f"s{n}", taskDefinition="web")
-    first = await world.call("list_services", cluster="c")
+        await setup.call("create_service", cluster="c", serviceName=f"s{n}", taskDefinition="web")
+    first = await setup.call("list_services", cluster="c")
     assert len(first["serviceArns"]) == 10, "ECS lists ten services a page by default"
-    rest = await world.call("list_services", cluster="c", nextToken=first["nextToken"])
+    rest = await setup.call("list_services", cluster="c", nextToken=first["nextToken"])
     assert len(rest["serviceArns"]) == 3
     assert "nextToken" not in rest
     with pytest.raises(ClientError, match="Invalid token"):
-        await world.call("list_services", cluster="c", nextToken="!")
+        await setup.call("list_services", cluster="c", nextToken="!")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whatever is done to a service, in whatever order: what must stay true."""
+"""Invariants of a service under any sequence of operations."""
 
 import math
 import random
@@ -8,14 +8,14 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from local_ecs.model import CircuitBreaker, Ecs, LaunchTask, Service, Settings, StopTask, Task, shuffled
-from tests.unit.local_ecs.model.world import code_of
+from local_ecs.model import CircuitBreaker, EcsModel, EcsService, EcsSettings, EcsTask, LaunchTask, StopTask, shuffled
+from tests.unit.local_ecs.model.model_runtime import code_of
 
 CLUSTER = "c"
 
 
 class ServiceMachine(RuleBasedStateMachine):
-    """One service under fire; the world answers late, in any order, or with failures."""
+    """One service with random operations. The runtime reports late, in any order, or with failures."""
 
     @initialize(
         seed=st.integers(0, 2**32),
@@ -27,7 +27,7 @@ class ServiceMachine(RuleBasedStateMachine):
     )
     def create(self, seed: int, minimum: int, maximum: int, breaker: bool, rollback: bool, latency: int) -> None:
         picker = shuffled(random.Random(seed))
-        self.ecs = Ecs(Settings(provisioning_s=latency, pending_s=latency), picker=picker)
+        self.ecs = EcsModel(EcsSettings(provisioning_s=latency, pending_s=latency), picker=picker)
         self.ecs.clusters.create(CLUSTER)
         self.ecs.task_definitions.register("worker", {"containerDefinitions": [{"name": "worker"}]})
         self.ecs.services.create(
@@ -44,7 +44,7 @@ class ServiceMachine(RuleBasedStateMachine):
         self.advance(0)
 
     def advance(self, seconds: float) -> None:
-        """Move time in the model's own steps, checking each effect against the protection that held just before."""
+        """Advance in the model's own steps. Check each effect against the protection just before it."""
         end = self.ecs.now + seconds
         for _ in range(10_000):
             due = self.ecs.next_due()
@@ -62,25 +62,25 @@ class ServiceMachine(RuleBasedStateMachine):
             due = self.ecs.next_due()
             if self.ecs.now >= end and (due is None or due > end):
                 return
-        raise AssertionError("never at rest")
+        raise AssertionError("the model always has another effect")
 
     @property
-    def service(self) -> Service:
+    def service(self) -> EcsService:
         return self.ecs.services.describe(["w"], cluster=CLUSTER)[0][0]
 
     @property
-    def tasks(self) -> list[Task]:
+    def tasks(self) -> list[EcsTask]:
         return self.ecs.services.tasks(self.service)
 
     @property
-    def live(self) -> list[Task]:
+    def live(self) -> list[EcsTask]:
         return [t for t in self.tasks if not t.stopping]
 
     @rule(desired=st.integers(0, 6))
     def scale(self, desired: int) -> None:
         before = self.service.deployments
         self.ecs.services.update("w", cluster=CLUSTER, desired_count=desired)
-        assert self.service.deployments == before, "a count is no deployment"
+        assert self.service.deployments == before, "a new count started a deployment"
 
     @rule(register=st.booleans())
     def deploy(self, register: bool) -> None:
@@ -119,7 +119,7 @@ class ServiceMachine(RuleBasedStateMachine):
 
     @precondition(lambda self: self.to_start)
     @rule(which=st.integers(0, 20))
-    def comes_up(self, which: int) -> None:
+    def starts(self, which: int) -> None:
         self.ecs.task_running(self.to_start.pop(which % len(self.to_start)))
 
     @precondition(lambda self: self.to_start)
@@ -129,11 +129,11 @@ class ServiceMachine(RuleBasedStateMachine):
 
     @precondition(lambda self: self.to_stop)
     @rule(which=st.integers(0, 20))
-    def goes_down(self, which: int) -> None:
+    def stops(self, which: int) -> None:
         self.ecs.task_stopped(self.to_stop.pop(which % len(self.to_stop)))
 
     @rule(which=st.integers(0, 20), code=st.sampled_from(["EssentialContainerExited", "unhealthy", "spot"]))
-    def misfortune(self, which: int, code: str) -> None:
+    def fails_while_running(self, which: int, code: str) -> None:
         if not self.live:
             return
         arn = self.live[which % len(self.live)].arn
@@ -167,13 +167,13 @@ class ServiceMachine(RuleBasedStateMachine):
         assert {t.deployment_id for t in self.live} <= deployments
 
     @invariant()
-    def no_deployment_bursts_the_maximum_by_launching(self) -> None:
-        # Launches stay inside maximumPercent of the highest count that was ever wanted (6).
+    def launches_respect_the_maximum(self) -> None:
+        # Launches respect maximumPercent of the highest desired count (6).
         limit = math.floor(6 * self.service.maximum_percent / 100)
         assert len(self.live) <= limit, "more tasks than any desired count allowed"
 
     def teardown(self) -> None:
-        """Whatever happened: left alone, with a kind world, the service gets where it is told to be."""
+        """With a runtime without failures, the service reaches its desired count."""
         if not hasattr(self, "ecs"):
             return
         self.ecs.faults.fail_launches("w", 0)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A runner of tiny real processes, and waiting on conditions with a deadline."""
+"""A runner of small processes, and waits for conditions with a time-out."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -18,8 +18,8 @@ from local_ecs.runtime.processes import ProcessSettings, ProcessTaskRunner
 DEADLINE_S = 20.0
 
 
-class Secrets:
-    """Secrets by name; a missing one fails as the real resolver does."""
+class FakeSecrets:
+    """Secrets by name. A missing one raises an error, as in the real resolver."""
 
     def __init__(self) -> None:
         self.values: dict[str, str] = {}
@@ -31,8 +31,8 @@ class Secrets:
 
 
 @dataclass
-class Sink:
-    """Remembers what was written to `awslogs`."""
+class RecordingSink:
+    """Records the lines for `awslogs`."""
 
     written: list[tuple[str, str, str]] = field(default_factory=list)
 
@@ -41,23 +41,23 @@ class Sink:
 
 
 async def eventually(condition: Callable[[], object], what: str) -> None:
-    """Wait until a condition holds; fails with `what` was awaited."""
+    """Wait until a condition holds. Fails with `what`."""
     try:
         async with asyncio.timeout(DEADLINE_S):
-            while not condition():  # the world has no events for this
+            while not condition():  # there is no event for this
                 await asyncio.sleep(0.01)
     except TimeoutError:
         pytest.fail(f"after {DEADLINE_S:g} s still waiting for: {what}")
 
 
 class Bench:
-    """One runner, its events, and short ways to start tasks."""
+    """A runner, its events, and helpers to start tasks."""
 
     def __init__(self, folder: Path) -> None:
         self.mark = f"test-{folder.name}"
         self.folder = folder
-        self.secrets = Secrets()
-        self.sink = Sink()
+        self.secrets = FakeSecrets()
+        self.sink = RecordingSink()
         self.events: list[TaskEvent] = []
         self.files = LogFiles(folder / "logs")
         shell = LocalImage("shell", ("/bin/sh", "-c"), {"FROM_IMAGE": "yes", "BOTH": "image"})
@@ -123,5 +123,5 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
     yield bench
     await bench.runner.close()
     bench.files.close()
-    left = await kill_all(Trace(marks={ENVIRONMENT_MARK: bench.mark}))
-    assert not left, f"the runner left processes behind: {left}"
+    remaining = await kill_all(Trace(marks={ENVIRONMENT_MARK: bench.mark}))
+    assert not remaining, f"processes remain: {remaining}"

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What probe results mean, in virtual time."""
+"""Health from check results, in virtual time."""
 
 import pytest
 
+from local_ecs.runtime.container_plan import HealthCheck
 from local_ecs.runtime.health import HealthRecord
-from local_ecs.runtime.plan import HealthCheck
 
 
 def record(**changes: float) -> HealthRecord:
@@ -16,13 +16,13 @@ def test_one_success_is_healthy() -> None:
     assert record().record(passed=True, at=1) == "HEALTHY"
 
 
-def test_quick_first_probes_do_not_make_it_unhealthy_sooner_than_ecs_would() -> None:
+def test_frequent_first_checks_do_not_make_a_container_unhealthy_sooner_than_in_ecs() -> None:
     one = record()
     assert [one.record(passed=False, at=at) for at in range(1, 30)] == ["UNKNOWN"] * 29
     assert one.record(passed=False, at=30) == "UNHEALTHY"
 
 
-def test_failures_in_the_start_period_are_not_counted() -> None:
+def test_failures_in_the_start_period_do_not_count() -> None:
     one = record(start_period_s=100)
     assert all(one.record(passed=False, at=at) == "UNKNOWN" for at in range(1, 110, 10))
 
@@ -33,7 +33,7 @@ def test_after_a_success_failures_count_even_in_the_start_period() -> None:
     assert [one.record(passed=False, at=at) for at in (11, 21)] == ["HEALTHY", "UNHEALTHY"]
 
 
-def test_a_success_forgets_failures_and_heals() -> None:
+def test_a_success_resets_failures_and_makes_healthy() -> None:
     one = record(retries=2)
     results = [
         one.record(passed=passed, at=10 * at) for at, passed in enumerate((True, False, True, False, False, True))
@@ -42,7 +42,7 @@ def test_a_success_forgets_failures_and_heals() -> None:
 
 
 @pytest.mark.parametrize(("healthy", "pause"), [(False, 1.0), (True, 10.0)])
-def test_probes_are_frequent_until_healthy(healthy: bool, pause: float) -> None:
+def test_checks_are_frequent_until_healthy(healthy: bool, pause: float) -> None:
     one = record()
     one.record(passed=healthy, at=1)
     assert one.pause_s() == pause

@@ -27,7 +27,7 @@ def test_lines_do_not_depend_on_how_the_bytes_arrive(lines: list[str], data: st.
     assert lines_of(chunks) == lines
 
 
-def test_an_endless_line_is_cut() -> None:
+def test_a_long_line_is_split() -> None:
     assert [len(line) for line in lines_of([b"x" * (2 * LONGEST_LINE + 5)])] == [LONGEST_LINE, LONGEST_LINE, 5]
 
 

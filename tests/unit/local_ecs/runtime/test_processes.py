@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Containers as processes: environment, order, health, ends and the absence of orphans."""
+"""Containers as processes: environment, order, health, end, no orphans."""
 
 import asyncio
 import os
@@ -27,31 +27,32 @@ async def test_an_essential_container_that_exits_ends_the_task_with_its_exit_cod
     arn = await bench.start(shell("main", "exit 3"), shell("side", FOREVER, essential=False))
     event = await bench.stopped(arn)
     assert (event.stop_code, event.reason) == ("EssentialContainerExited", "Essential container in task exited")
-    assert {one.name: one.exit_code for one in event.containers} == {"main": 3, "side": 143}
+    assert {state.name: state.exit_code for state in event.containers} == {"main": 3, "side": 143}
     assert not bench.processes()
 
 
 async def test_a_container_that_is_not_essential_may_exit(bench: Bench) -> None:
     arn = await bench.start(shell("main", FOREVER), shell("side", "exit 1", essential=False))
-    await eventually(lambda: any(one.exit_code == 1 for one in bench.runner.containers(arn)), "side to have exited")
+    await eventually(lambda: any(state.exit_code == 1 for state in bench.runner.containers(arn)), "side to have exited")
     await eventually(lambda: bench.of(TaskRunning, arn), "TaskRunning")
-    assert {one.name: one.status for one in bench.runner.containers(arn)} == {"main": "RUNNING", "side": "STOPPED"}
+    assert {state.name: state.status for state in bench.runner.containers(arn)} == {
+        "main": "RUNNING",
+        "side": "STOPPED",
+    }
 
 
-async def test_a_task_has_a_tmp_of_its_own_that_ends_with_it(bench: Bench) -> None:
+async def test_a_task_has_its_own_tmp_which_is_removed_at_its_end(bench: Bench) -> None:
     script = 'touch "$TMPDIR/left" && echo "$TMPDIR" && exit 0'
     one, other = await bench.start(shell("main", script)), await bench.start(shell("main", script), task_id="t2")
     await bench.stopped(one)
     await bench.stopped(other)
-    await eventually(lambda: len(bench.log()) == 2, "both to say where their /tmp is")
+    await eventually(lambda: len(bench.log()) == 2, "the paths of both /tmp folders")
     folders = {Path(line) for line in bench.log()}
     assert len(folders) == 2, f"two tasks shared one /tmp: {folders}"
     await eventually(lambda: not any(folder.exists() for folder in folders), f"{folders} to be removed")
 
 
-async def test_the_environment_is_the_definitions_and_nothing_of_ours(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_the_environment_has_only_the_defined_variables(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LEAKED", "from the daemon")
     bench.secrets.values["arn:secret"] = "s3cret"
     bench.names["db.invented.example"] = "127.20.0.3"
@@ -77,7 +78,7 @@ async def test_the_environment_is_the_definitions_and_nothing_of_ours(
     assert seen["ECS_AGENT_URI"].startswith("http://127.20.0.2:4670/api/")
 
 
-async def test_two_containers_share_a_volume_and_it_goes_with_the_task(bench: Bench) -> None:
+async def test_two_containers_share_a_volume_which_is_removed_with_the_task(bench: Bench) -> None:
     mount = {
         "mountPoints": [{"containerPath": "/data", "sourceVolume": "v"}],
         "environment": [{"name": "D", "value": "/data"}],
@@ -119,7 +120,7 @@ async def test_a_container_waits_until_the_other_is_healthy(bench: Bench) -> Non
     assert bench.log() == ["preparing", "second"]
 
 
-async def test_a_dependency_that_comes_too_late_fails_the_task(bench: Bench) -> None:
+async def test_a_dependency_that_is_too_late_fails_the_task(bench: Bench) -> None:
     first = shell("first", "exec sleep 1000", essential=False, startTimeout=0.1)
     second = shell("second", "echo second", dependsOn=[{"containerName": "first", "condition": "COMPLETE"}])
     event = await bench.stopped(await bench.start(first, second))
@@ -128,7 +129,7 @@ async def test_a_dependency_that_comes_too_late_fails_the_task(bench: Bench) -> 
     assert not bench.processes()
 
 
-async def test_health_is_told_and_may_be_lost(bench: Bench) -> None:
+async def test_changes_of_health_are_reported(bench: Bench) -> None:
     probe = {"command": ["CMD", "/usr/bin/test", "-f", "ok"], "interval": 0.05, "retries": 2, "timeout": 5}
     check = {**probe, "startPeriod": 60}  # the container may be slower to touch its file than two probes
     arn = await bench.start(shell("main", "touch ok; echo up; exec sleep 1000", healthCheck=check))
@@ -138,7 +139,7 @@ async def test_health_is_told_and_may_be_lost(bench: Bench) -> None:
     assert bench.runner.containers(arn)[0].health == "UNHEALTHY"
 
 
-async def test_a_health_check_that_hangs_fails_and_leaves_nothing(bench: Bench) -> None:
+async def test_a_health_check_that_hangs_fails_and_leaves_no_process(bench: Bench) -> None:
     check = {"command": ["CMD-SHELL", "sleep 999 & sleep 999"], "interval": 0.05, "retries": 1, "timeout": 0.1}
     arn = await bench.start(shell("main", FOREVER, healthCheck=check))
     await eventually(lambda: bench.of(TaskHealth, arn), "a health event")
@@ -148,7 +149,7 @@ async def test_a_health_check_that_hangs_fails_and_leaves_nothing(bench: Bench) 
     assert not bench.processes()
 
 
-async def test_stop_sends_sigterm_to_the_main_process_alone(bench: Bench) -> None:
+async def test_stop_sends_sigterm_to_the_main_process_only(bench: Bench) -> None:
     child = "trap 'echo child got it' TERM; while :; do sleep 0.05; done"
     script = f"({child}) & trap 'echo main got it; exit 7' TERM; echo up; while :; do sleep 0.05; done"
     arn = await bench.start(shell("main", script))
@@ -161,7 +162,9 @@ async def test_stop_sends_sigterm_to_the_main_process_alone(bench: Bench) -> Non
     assert not bench.processes(), "the child outlived its container"
 
 
-async def test_what_ignores_sigterm_is_killed_after_its_stop_timeout_with_every_descendant(bench: Bench) -> None:
+async def test_a_container_that_ignores_sigterm_is_killed_with_its_children_after_the_stop_timeout(
+    bench: Bench,
+) -> None:
     own_session = f"{sys.executable} -c 'import os,time; os.setsid(); print(\"apart\", flush=True); time.sleep(1000)'"
     script = f"trap '' TERM; {own_session} & echo up; while :; do sleep 0.05; done"
     arn = await bench.start(shell("main", script, stopTimeout=0.2))
@@ -172,7 +175,7 @@ async def test_what_ignores_sigterm_is_killed_after_its_stop_timeout_with_every_
     assert not bench.processes()
 
 
-async def test_containers_stop_in_the_opposite_order_of_their_dependencies(bench: Bench) -> None:
+async def test_containers_stop_in_the_reverse_order_of_their_dependencies(bench: Bench) -> None:
     trap = "trap 'sleep 0.1; echo {0} stops; exit 0' TERM; echo {0} up; while :; do sleep 0.02; done"
     base = shell("base", trap.format("base"), essential=False)
     user = shell("user", trap.format("user"), dependsOn=[{"containerName": "base", "condition": "START"}])
@@ -184,14 +187,14 @@ async def test_containers_stop_in_the_opposite_order_of_their_dependencies(bench
     assert bench.log()[-2:] == ["user stops", "base stops"]
 
 
-async def test_a_task_stopped_while_it_waits_never_starts_the_rest(bench: Bench) -> None:
+async def test_a_task_stopped_during_its_start_starts_no_further_container(bench: Bench) -> None:
     first = shell("first", FOREVER, essential=False)
     second = shell("second", "echo second", dependsOn=[{"containerName": "first", "condition": "COMPLETE"}])
     arn = await bench.start(first, second)
     await bench.printed("up")
     await bench.runner.stop(arn, reason="x")
     event = await bench.stopped(arn)
-    assert [one.exit_code for one in event.containers] == [143, None]
+    assert [state.exit_code for state in event.containers] == [143, None]
     assert "second" not in bench.log()
     assert not bench.of(TaskRunning, arn)
 
@@ -199,15 +202,15 @@ async def test_a_task_stopped_while_it_waits_never_starts_the_rest(bench: Bench)
 @pytest.mark.parametrize(
     ("container", "reason"),
     [
-        ({"name": "a", "image": "nobody/knows:1"}, "no program on this machine stands for the image 'nobody/knows:1'"),
+        ({"name": "a", "image": "unknown/image:1"}, "no program on this machine for the image 'unknown/image:1'"),
         ({"name": "a", "entryPoint": ["/does/not/exist"]}, "CannotStartContainerError: /does/not/exist"),
         (shell("a", "x", secrets=[{"name": "S", "valueFrom": "arn:gone"}]), "unable to retrieve secret arn:gone"),
-        (shell("a", "x", dependsOn=[{"containerName": "z", "condition": "START"}]), "which the task does not have"),
+        (shell("a", "x", dependsOn=[{"containerName": "z", "condition": "START"}]), "which is not in the task"),
         (shell("a", "x", dependsOn=[{"containerName": "a", "condition": "START"}]), "depends on itself"),
     ],
     ids=["unknown image", "no such program", "missing secret", "unknown dependency", "circle"],
 )
-async def test_what_cannot_start_says_why(bench: Bench, container: dict[str, Any], reason: str) -> None:
+async def test_a_container_that_cannot_start_has_a_reason(bench: Bench, container: dict[str, Any], reason: str) -> None:
     event = await bench.stopped(await bench.start(container))
     assert event.stop_code == "TaskFailedToStart"
     assert reason in event.reason
@@ -221,7 +224,7 @@ async def test_lines_go_to_the_file_and_to_cloudwatch(bench: Bench) -> None:
     assert bench.sink.written == [("g", "p/main/t1", line) for line in ("one", "two", "no newline")]
 
 
-async def test_a_killed_process_is_noticed(bench: Bench) -> None:
+async def test_a_killed_process_is_detected(bench: Bench) -> None:
     arn = await bench.start(shell("main", FOREVER))
     await bench.printed("up")
     pid = bench.runner.containers(arn)[0].pid
@@ -230,7 +233,7 @@ async def test_a_killed_process_is_noticed(bench: Bench) -> None:
     assert (await bench.stopped(arn)).containers[0].exit_code == 137
 
 
-async def test_close_stops_the_scaler_first_and_leaves_nothing(bench: Bench) -> None:
+async def test_close_stops_the_scaler_first_and_leaves_no_process(bench: Bench) -> None:
     trap = "trap 'date +%s%N; exit 0' TERM; echo up; while :; do sleep 0.02; done"
     web = await bench.start(shell("main", trap), task_id="w", group="service:web")
     scaler = await bench.start(shell("main", trap), task_id="s", group="service:scaler")
@@ -243,7 +246,7 @@ async def test_close_stops_the_scaler_first_and_leaves_nothing(bench: Bench) -> 
     assert not bench.processes()
 
 
-async def test_sessions_are_found_after_their_marks_are_gone(bench: Bench) -> None:
+async def test_sessions_without_marks_are_found(bench: Bench) -> None:
     arn = await bench.start({"name": "main", "entryPoint": ["/usr/bin/env", "-i", "/bin/sleep", "1000"]})
     await eventually(lambda: bench.of(TaskRunning, arn), "TaskRunning")
     pid = bench.runner.containers(arn)[0].pid
@@ -255,7 +258,7 @@ async def test_sessions_are_found_after_their_marks_are_gone(bench: Bench) -> No
     assert (await bench.stopped(arn)).containers[0].exit_code == 137
 
 
-async def test_a_session_number_given_anew_is_left_alone(bench: Bench) -> None:
+async def test_a_reused_session_id_is_not_killed(bench: Bench) -> None:
     stranger = await asyncio.create_subprocess_exec("/bin/sleep", "1000", start_new_session=True)
     try:
         register = SessionRegister(bench.folder / "tasks")

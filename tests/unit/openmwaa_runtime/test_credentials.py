@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A database's secret: a password, or Secrets Manager's object with the role that logs in."""
+"""A database secret: a password, or a JSON object with a role and its password."""
 
 import pytest
 
@@ -19,17 +19,17 @@ SECRET = '{"username": "airflow_b", "password": "p/w"}'
         ("null", "airflow", "null"),
         ('{"username": "airflow_b"}', "airflow", '{"username": "airflow_b"}'),
     ],
-    ids=["object", "plain", "digits", "json-but-no-object", "object-without-password"],
+    ids=["object", "plain", "digits", "json-but-not-an-object", "object-without-password"],
 )
-def test_who_logs_in(secret: str, role: str, password: str) -> None:
+def test_role_and_password_of_a_secret(secret: str, role: str, password: str) -> None:
     assert Credentials.read(secret, "airflow") == Credentials(role, password)
 
 
-def test_a_login_is_never_shown() -> None:
+def test_repr_does_not_show_the_password() -> None:
     assert "p/w" not in repr(Credentials.read(SECRET, "airflow"))
 
 
-def test_everything_in_a_container_logs_in_as_the_secret_says(container: dict[str, str]) -> None:
+def test_all_connections_of_a_container_use_the_role_of_the_secret(container: dict[str, str]) -> None:
     environ = {**container, "OPENMWAA_AIRFLOW_DATABASE_PASSWORD": SECRET}
     assert login_for("scheduler", environ).role == "airflow_b"
     settings = airflow_environment("scheduler", environ, "10.0.0.1")

@@ -93,7 +93,7 @@ def connection(emulator: Emulator, name: str) -> Connection:
     )
 
 
-def test_decisions_are_found_among_other_lines(emulator: Emulator, name: str, now: datetime) -> None:
+def test_decisions_are_found_between_other_lines(emulator: Emulator, name: str, now: datetime) -> None:
     logs = emulator.client("logs")
     group = f"airflow-{name}-Scaler"
     logs.create_log_group(logGroupName=group)
@@ -116,7 +116,7 @@ def test_decisions_are_found_among_other_lines(emulator: Emulator, name: str, no
     assert [line["fleet"] for line in found] == ["default"]
 
 
-def test_a_log_group_that_is_not_there_says_that_nothing_runs(emulator: Emulator, name: str, now: datetime) -> None:
+def test_a_missing_log_group_is_an_error_that_no_scaler_runs(emulator: Emulator, name: str, now: datetime) -> None:
     with pytest.raises(NotRunningError):
         list(DecisionsLog.of(connection(emulator, name)).read(now - timedelta(minutes=1), now, ["default"]))
 
@@ -134,12 +134,12 @@ def bucket(emulator: Emulator, name: str) -> str:
 def test_a_folder_of_dags_is_listed_and_fetched(emulator: Emulator, bucket: str, tmp_path: Path) -> None:
     source = S3Bucket(bucket, "dags/", client=emulator.client("s3"))
     listed = sorted(source.list(), key=lambda one: one.key)
-    assert [(one.key, one.size) for one in listed] == [(f"dags/team {number}/é.py", 11) for number in range(3)]
+    assert [(source.key, source.size) for source in listed] == [(f"dags/team {number}/é.py", 11) for number in range(3)]
     source.fetch((one, tmp_path / f"{index}.py") for index, one in enumerate(listed))
     assert [(tmp_path / f"{index}.py").read_text() for index in range(3)] == [f"number = {n}\n" for n in range(3)]
 
 
-def test_an_object_that_changed_since_it_was_listed_is_refused(emulator: Emulator, bucket: str, tmp_path: Path) -> None:
+def test_an_object_that_changed_after_the_listing_is_refused(emulator: Emulator, bucket: str, tmp_path: Path) -> None:
     client = emulator.client("s3")
     old: SourceObject = next(iter(S3Bucket(bucket, "dags/", client=client).list()))
     client.put_object(Bucket=bucket, Key=old.key, Body=b"another version\n")

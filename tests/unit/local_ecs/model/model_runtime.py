@@ -1,20 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A model with one cluster and a world that starts and stops what it is told, at once or when asked."""
+"""A model with one cluster, and a runtime that executes its effects at once or on request."""
 
 from dataclasses import dataclass, field
 from typing import Any
 
-from local_ecs.model import Ecs, EcsError, LaunchTask, Settings, StopTask, Task, oldest_first
+from local_ecs.model import EcsError, EcsModel, EcsSettings, EcsTask, LaunchTask, StopTask, oldest_first
 from local_ecs.model.settings import Picker
 
 CLUSTER = "c"
 
 
 @dataclass
-class World:
-    """Obeys effects at once; `lazy_stops` leaves stopping tasks STOPPING until `finish_stops`."""
+class ModelRuntime:
+    """Executes effects at once. With `lazy_stops` stopping tasks stay STOPPING until `finish_stops`."""
 
-    settings: Settings = field(default_factory=Settings)
+    settings: EcsSettings = field(default_factory=EcsSettings)
     picker: Picker = oldest_first
     lazy_stops: bool = False
     runs: bool = True
@@ -22,7 +22,7 @@ class World:
     launches: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.ecs = Ecs(self.settings, picker=self.picker)
+        self.ecs = EcsModel(self.settings, picker=self.picker)
         self.ecs.clusters.create(CLUSTER)
         self.definition()
 
@@ -39,19 +39,19 @@ class World:
         self.settle()
 
     def settle(self, seconds: float = 0.0) -> None:
-        """Let `seconds` pass, obeying whatever comes due on the way."""
+        """Advance by `seconds` and execute all effects."""
         end = self.ecs.now + seconds
         for _ in range(10_000):
             due = self.ecs.next_due()
             effects = self.ecs.advance(end if due is None else min(end, max(due, self.ecs.now)))
             for effect in effects:
-                self._obey(effect)
+                self._execute(effect)
             due = self.ecs.next_due()
             if not effects and self.ecs.now >= end and (due is None or due > end):
                 return
-        raise AssertionError("the model never comes to rest")
+        raise AssertionError("the model always has another effect")
 
-    def _obey(self, effect: LaunchTask | StopTask) -> None:
+    def _execute(self, effect: LaunchTask | StopTask) -> None:
         if isinstance(effect, LaunchTask):
             self.launches.append(effect.task.arn)
             if self.runs:
@@ -66,8 +66,8 @@ class World:
             self.ecs.task_stopped(effect.task.arn)
         self.settle()
 
-    def protect(self, *tasks: Task, minutes: int | None = None, enabled: bool = True) -> list[str]:
-        """Set or clear protection; returns the refusals' reasons."""
+    def protect(self, *tasks: EcsTask, minutes: int | None = None, enabled: bool = True) -> list[str]:
+        """Set or clear protection. Returns the reasons of the failures."""
         _, failures = self.ecs.protection.update(
             [t.arn for t in tasks], enabled=enabled, minutes=minutes, cluster=CLUSTER
         )
@@ -81,7 +81,7 @@ class World:
         return service
 
     @property
-    def live(self) -> list[Task]:
+    def live(self) -> list[EcsTask]:
         return [t for t in self.ecs.services.tasks(self.shown) if not t.stopping]
 
     @property
@@ -95,9 +95,9 @@ class World:
 
 
 def code_of(call: Any) -> str:
-    """Return the code of the EcsError a call raises, or an empty string."""
+    """Return the code of the EcsError that a call raises, or an empty string."""
     try:
         call()
-    except EcsError as refused:
-        return refused.code
+    except EcsError as error:
+        return error.code
     return ""

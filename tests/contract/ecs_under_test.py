@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a contract test needs from an ECS, wherever it is."""
+"""The operations of contract tests on an ECS: the local one or AWS."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -7,58 +7,58 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 from uuid import uuid4
 
-# Says when it was told to stop, and ends: the shell waits in the background so that the trap runs at once.
-OBEDIENT = "trap 'exit 0' TERM; while true; do sleep 1 & wait $!; done"
-STUBBORN = "trap '' TERM; while true; do sleep 1; done"
+# Ends at SIGTERM. The shell waits in the background so that the trap runs at once.
+STOPS_AT_SIGTERM = "trap 'exit 0' TERM; while true; do sleep 1 & wait $!; done"
+IGNORES_SIGTERM = "trap '' TERM; while true; do sleep 1; done"
 IMAGE = "public.ecr.aws/docker/library/busybox:stable"
 
 
-class Place(Protocol):
-    """Where ECS is: this machine, or an account."""
+class Platform(Protocol):
+    """The platform of the ECS: this machine or an AWS account."""
 
     client: Any
     cluster: str
-    patience_s: float
-    """How long anything that takes an ECS task's start or end may take."""
+    timeout_s: float
+    """Maximum time for the start or end of a task."""
     service_options: dict[str, Any]
-    """What CreateService and RunTask need there: launch type and network."""
+    """Options of CreateService and RunTask: launch type and network."""
 
     def pass_time(self, seconds: float) -> None:
-        """Let time pass: by the clock of the local ECS, or by waiting."""
+        """Advance the clock of the local ECS, or wait."""
         ...
 
     def agent_put(self, task_arn: str, body: dict[str, Any]) -> tuple[int, dict[str, Any]] | None:
-        """Ask a task's agent endpoint as the task; None where only the task itself can."""
+        """Call a task's agent endpoint; None if only the task itself can."""
         ...
 
-    def until_it_traps(self, task_arn: str) -> None:
-        """Wait until a task's shell has set its trap for SIGTERM: RUNNING is told before its first line has run."""
+    def until_trap_is_set(self, task_arn: str) -> None:
+        """Wait until a task's shell has set its trap for SIGTERM. RUNNING is reported before its first line."""
         ...
 
     def family(self) -> str:
-        """Return a name for a new family, to be removed at the end."""
+        """Return a name for a new family, which is removed at the end."""
         ...
 
     def created(self, service: str) -> None:
-        """Note a service that is to be removed at the end."""
+        """Register a service, which is removed at the end."""
         ...
 
 
 @dataclass
-class World:
-    """A place, with the verbs the tests speak."""
+class EcsUnderTest:
+    """A platform with the operations of the tests."""
 
-    place: Place
+    platform: Platform
 
     @property
     def client(self) -> Any:
-        return self.place.client
+        return self.platform.client
 
     @property
     def cluster(self) -> str:
-        return self.place.cluster
+        return self.platform.cluster
 
-    def register(self, script: str = OBEDIENT, *, family: str | None = None, stop_timeout: int = 2) -> str:
+    def register(self, script: str = STOPS_AT_SIGTERM, *, family: str | None = None, stop_timeout: int = 2) -> str:
         container = {
             "name": "main",
             "image": IMAGE,
@@ -67,7 +67,7 @@ class World:
             "stopTimeout": stop_timeout,
         }
         answer = self.client.register_task_definition(
-            family=family or self.place.family(),
+            family=family or self.platform.family(),
             requiresCompatibilities=["FARGATE"],
             networkMode="awsvpc",
             cpu="256",
@@ -76,8 +76,8 @@ class World:
         )
         return str(answer["taskDefinition"]["taskDefinitionArn"])
 
-    def service(self, desired: int, *, script: str = OBEDIENT, stop_timeout: int = 2, **options: Any) -> str:
-        """Create a service, and wait until all its tasks run."""
+    def service(self, desired: int, *, script: str = STOPS_AT_SIGTERM, stop_timeout: int = 2, **options: Any) -> str:
+        """Create a service and wait until all its tasks run."""
         name = f"contract-{uuid4().hex[:8]}"
         definition = self.register(script, stop_timeout=stop_timeout)
         self.client.create_service(
@@ -85,10 +85,10 @@ class World:
             serviceName=name,
             taskDefinition=definition,
             desiredCount=desired,
-            **self.place.service_options,
+            **self.platform.service_options,
             **options,
         )
-        self.place.created(name)
+        self.platform.created(name)
         self.until_running(name, desired)
         return name
 
@@ -99,11 +99,11 @@ class World:
         return dict(self.client.describe_services(cluster=self.cluster, services=[service])["services"][0])
 
     def tasks(self, service: str) -> list[str]:
-        """List the ARNs of the tasks a service wants to run."""
+        """List the ARNs of a service's tasks with desiredStatus RUNNING."""
         return sorted(self.client.list_tasks(cluster=self.cluster, serviceName=service)["taskArns"])
 
     def running(self, service: str) -> list[str]:
-        """List the ARNs of the tasks that run, oldest first."""
+        """List the ARNs of the running tasks, oldest first."""
         tasks = self.describe(self.tasks(service))
         tasks.sort(key=lambda t: (t["createdAt"], t["taskArn"]))
         return [t["taskArn"] for t in tasks if t["lastStatus"] == "RUNNING"]
@@ -132,11 +132,11 @@ class World:
     # --- waiting ----------------------------------------------------------------------------------------------
 
     def until(self, condition: Callable[[], bool], what: str) -> None:
-        """Wait for a condition, as long as the place's tasks may take."""
-        deadline = time.monotonic() + self.place.patience_s
+        """Wait for a condition, at most for the platform's time-out."""
+        deadline = time.monotonic() + self.platform.timeout_s
         while not condition():
-            assert time.monotonic() < deadline, f"not within {self.place.patience_s:g} s: {what}"
-            time.sleep(min(2.0, self.place.patience_s / 300))
+            assert time.monotonic() < deadline, f"not within {self.platform.timeout_s:g} s: {what}"
+            time.sleep(min(2.0, self.platform.timeout_s / 300))
 
     def until_running(self, service: str, number: int) -> None:
         def reached() -> bool:
@@ -150,10 +150,10 @@ class World:
         return self.task(arn)
 
     def stays(self, condition: Callable[[], bool], what: str) -> None:
-        """Hold a condition over three quick looks of the scheduler; on AWS over half a minute."""
+        """Check that a condition holds for several steps of the scheduler; on AWS for half a minute."""
         for _ in range(10):
             assert condition(), what
-            time.sleep(self.place.patience_s / 300)
+            time.sleep(self.platform.timeout_s / 300)
 
 
 def refusals(answer: dict[str, Any]) -> list[str]:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a task definition and its overrides ask for, read into values; pure."""
+"""Reads a task definition and its overrides into one plan for each container. Pure."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -13,12 +13,12 @@ Condition = Literal["START", "COMPLETE", "SUCCESS", "HEALTHY"]
 DEFAULT_STOP_TIMEOUT_S = 30.0
 LONGEST_STOP_TIMEOUT_S = 120.0
 DEFAULT_START_TIMEOUT_S = 180.0
-"""Fargate's, where a definition says none."""
+"""Fargate's default."""
 
 
 @dataclass(frozen=True)
 class HealthCheck:
-    """A container's health check; times in seconds, defaults are ECS's."""
+    """The health check of a container, with ECS's defaults. Times are seconds."""
 
     argv: tuple[str, ...]
     interval_s: float
@@ -29,7 +29,7 @@ class HealthCheck:
 
 @dataclass(frozen=True)
 class Dependency:
-    """`dependsOn`: another container and what it must have reached."""
+    """`dependsOn`: another container and the required condition."""
 
     container: str
     condition: Condition
@@ -37,7 +37,7 @@ class Dependency:
 
 @dataclass(frozen=True)
 class ContainerPlan:
-    """One container, ready to be started except for its secrets."""
+    """The data to start a container, except for its secrets."""
 
     name: str
     image: LocalImage
@@ -53,18 +53,20 @@ class ContainerPlan:
     start_timeout_s: float
     stop_timeout_s: float
     awslogs: Mapping[str, str] | None
-    """The options of the log driver; None when it is another driver."""
+    """The options of the log driver `awslogs`; None for other drivers."""
 
 
-def plan(task: TaskToRun, images: LocalImages) -> tuple[ContainerPlan, ...]:
-    """The containers of a task, in the order of the definition.
+def plan_containers(task: TaskToRun, images: LocalImages) -> tuple[ContainerPlan, ...]:
+    """The plans of a task's containers, in the order of the task definition.
 
     Raises:
-        TaskDefinitionError: an image no program stands for, or dependencies that cannot be met.
+        TaskDefinitionError: an unknown image, or dependencies that cannot be met.
     """
-    overrides = {one.get("name"): one for one in task.overrides.get("containerOverrides") or ()}
+    overrides = {override.get("name"): override for override in task.overrides.get("containerOverrides") or ()}
     definitions = task.task_definition["containerDefinitions"]
-    containers = tuple(_container(one, overrides.get(one["name"], {}), images) for one in definitions)
+    containers = tuple(
+        _container(definition, overrides.get(definition["name"], {}), images) for definition in definitions
+    )
     _check_dependencies(containers)
     return containers
 
@@ -75,7 +77,7 @@ def _container(definition: Mapping[str, Any], override: Mapping[str, Any], image
     if image is None:
         if not entry_point:
             raise TaskDefinitionError(
-                f"CannotPullContainerError: container {definition['name']}: no program on this machine stands for the "
+                f"CannotPullContainerError: container {definition['name']}: no program on this machine for the "
                 f"image {definition.get('image')!r}"
             )
         image = LocalImage(name=str(definition.get("image")), argv_prefix=())
@@ -87,15 +89,15 @@ def _container(definition: Mapping[str, Any], override: Mapping[str, Any], image
         image=image,
         argv=(entry_point or image.argv_prefix) + command,
         environment={
-            one["name"]: one.get("value", "")
+            variable["name"]: variable.get("value", "")
             for source in (definition, override)
-            for one in source.get("environment") or ()
+            for variable in source.get("environment") or ()
         },
-        secrets={one["name"]: one["valueFrom"] for one in definition.get("secrets") or ()},
-        mounts={one["containerPath"]: one["sourceVolume"] for one in definition.get("mountPoints") or ()},
+        secrets={secret["name"]: secret["valueFrom"] for secret in definition.get("secrets") or ()},
+        mounts={mount["containerPath"]: mount["sourceVolume"] for mount in definition.get("mountPoints") or ()},
         essential=definition.get("essential", True),
         depends_on=tuple(
-            Dependency(one["containerName"], one["condition"]) for one in definition.get("dependsOn") or ()
+            Dependency(item["containerName"], item["condition"]) for item in definition.get("dependsOn") or ()
         ),
         health_check=_health_check(health) if health else None,
         start_timeout_s=float(definition.get("startTimeout") or DEFAULT_START_TIMEOUT_S),
@@ -113,7 +115,7 @@ def _health_check(definition: Mapping[str, Any]) -> HealthCheck | None:
             argv = tuple(command)
         case "CMD-SHELL":
             argv = ("/bin/sh", "-c", " ".join(command))
-        case _:  # as ECS: a list without a keyword is run as it is
+        case _:  # as in ECS: a list without a keyword is the command itself
             argv = (kind, *command)
     return HealthCheck(
         argv=argv,
@@ -130,7 +132,7 @@ def _check_dependencies(containers: tuple[ContainerPlan, ...]) -> None:
         for dependency in container.depends_on:
             if dependency.container not in by_name:
                 raise TaskDefinitionError(
-                    f"container {container.name} depends on {dependency.container}, which the task does not have"
+                    f"container {container.name} depends on {dependency.container}, which is not in the task"
                 )
             if container.name in _all_dependencies(dependency.container, by_name):
                 raise TaskDefinitionError(
