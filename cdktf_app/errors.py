@@ -34,7 +34,7 @@ class NodeMissingError(SynthError):
         )
 
 
-class AddressTakenError(SynthError):
+class DuplicateAddressError(SynthError):
     """Two constructs ask for one Terraform address: a mistake in cdktf_app, not in the file."""
 
     def __init__(self, address: str, first: str, second: str) -> None:

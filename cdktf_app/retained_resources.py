@@ -6,7 +6,7 @@ from __future__ import annotations
 from cdktf_app.compute.scaler_service import controls_prefix
 from cdktf_app.compute.worker_fleets import family
 from cdktf_app.database.base import MetadataDatabase
-from cdktf_app.security.secrets import Generated, Secrets
+from cdktf_app.security.secrets import EnvironmentSecrets, GeneratedSecret
 from openmwaa.config.environment import Environment
 from openmwaa.config.metadata_database import ExistingPostgresql
 
@@ -16,8 +16,8 @@ DESCRIPTION = (
 )
 
 
-def kept_by_destroy(
-    environment: Environment, name: str, *, key_arn: str, database: MetadataDatabase, secrets: Secrets
+def retained_resources(
+    environment: Environment, name: str, *, key_arn: str, database: MetadataDatabase, secrets: EnvironmentSecrets
 ) -> list[str]:
     """Return the names of everything that outlives a destroy and is not given by the user, but for a server of theirs.
 
@@ -29,7 +29,7 @@ def kept_by_destroy(
         kept.append(key_arn)
     if database.final_snapshot is not None:
         # And the Fernet key of the connections in it.
-        kept += [database.final_snapshot, secrets.arn(Generated.FERNET_KEY)]
+        kept += [database.final_snapshot, secrets.arn(GeneratedSecret.FERNET_KEY)]
     if isinstance(environment.metadata_database, ExistingPostgresql):
         kept.append(database.host)
     return kept

@@ -10,18 +10,18 @@ from cdktn_provider_aws.data_aws_partition import DataAwsPartition
 from cdktn_provider_aws.provider import AwsProvider, AwsProviderDefaultTags
 from constructs import Construct
 
-from cdktf_app.base.resource_names import literal
+from cdktf_app.base.resource_names import escape_template
 from openmwaa.config.environment import Environment
 
 GLOBAL_REGION: Final = "us-east-1"
 
 
-class Place(Construct):
+class AwsScope(Construct):
     """Region, account and partition of an environment, and the tags that everything in it has."""
 
     def __init__(self, scope: Construct, construct_id: str, *, environment: Environment) -> None:
         super().__init__(scope, construct_id)
-        tags = {literal(key): literal(value) for key, value in environment.tags.items()}
+        tags = {escape_template(key): escape_template(value) for key, value in environment.tags.items()}
         self._tags = {**tags, "openmwaa:environment": environment.name}
         AwsProvider(
             self, "aws", region=environment.region, default_tags=[AwsProviderDefaultTags(tags=dict(self._tags))]

@@ -14,15 +14,15 @@ from cdktf_app.node import cdk_starting
 
 
 class TextExpression(str):
-    """A text that Terraform knows, such as `${var.name}`; `said` is what the environment's file says."""
+    """A text that Terraform knows, such as `${var.name}`; `synth_value` is what the environment's file says."""
 
-    __slots__ = ("said",)
-    said: str
+    __slots__ = ("synth_value",)
+    synth_value: str
 
-    def __new__(cls, expression: str, said: str) -> TextExpression:
+    def __new__(cls, expression: str, synth_value: str) -> TextExpression:
         """Make the text that Terraform takes for an interpolation."""
         made = super().__new__(cls, f"${{{expression}}}")
-        made.said = said
+        made.synth_value = synth_value
         return made
 
 
@@ -46,7 +46,7 @@ class NumberExpression(float):
 
     def __format__(self, format_spec: str) -> str:
         if format_spec:
-            self._decided()
+            self._refuse()
         return str(self)
 
     def __add__(self, other: float) -> NumberExpression:
@@ -65,11 +65,11 @@ class NumberExpression(float):
 
     __radd__, __rmul__ = __add__, __mul__
 
-    def _decided(self, *_: Any) -> NoReturn:
+    def _refuse(self, *_: Any) -> NoReturn:
         raise TypeError(f"{self.expression} is known to Terraform alone: nothing at synthesis can depend on it")
 
-    __lt__ = __le__ = __gt__ = __ge__ = __eq__ = __ne__ = __bool__ = __int__ = _decided
-    __sub__ = __rsub__ = __truediv__ = __rtruediv__ = __rfloordiv__ = __mod__ = _decided
+    __lt__ = __le__ = __gt__ = __ge__ = __eq__ = __ne__ = __bool__ = __int__ = _refuse
+    __sub__ = __rsub__ = __truediv__ = __rtruediv__ = __rfloordiv__ = __mod__ = _refuse
 
     def __hash__(self) -> int:
         return hash(self.expression)
@@ -88,19 +88,19 @@ def hcl(value: float) -> str:
     return value.expression if isinstance(value, NumberExpression) else str(value)
 
 
-def said(text: str) -> str:
+def synth_value(text: str) -> str:
     """Return what the file says for a text: itself, but for one that only Terraform knows."""
-    return text.said if isinstance(text, TextExpression) else text
+    return text.synth_value if isinstance(text, TextExpression) else text
 
 
-def least(one: float, other: float) -> float:
+def min_expr(one: float, other: float) -> float:
     """Return the smaller of two numbers, either of which only Terraform may know."""
     if isinstance(one, NumberExpression) or isinstance(other, NumberExpression):
         return NumberExpression(f"min({hcl(one)}, {hcl(other)})")
     return min(one, other)
 
 
-def most(one: float, other: float) -> float:
+def max_expr(one: float, other: float) -> float:
     """Return the greater of two numbers, either of which only Terraform may know."""
     if isinstance(one, NumberExpression) or isinstance(other, NumberExpression):
         return NumberExpression(f"max({hcl(one)}, {hcl(other)})")

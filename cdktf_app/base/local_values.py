@@ -7,6 +7,6 @@ from cdktn import TerraformLocal
 from constructs import Construct
 
 
-def overridable(scope: Construct, construct_id: str, value: str) -> str:
+def overridable_local(scope: Construct, construct_id: str, value: str) -> str:
     """Return a reference to a local value: `value`, unless an override file beside the JSON gives another."""
     return f"${{{TerraformLocal(scope, construct_id, value).fqn}}}"

@@ -10,7 +10,7 @@ from typing import Final
 from cdktn_provider_aws.cloudwatch_log_group import CloudwatchLogGroup
 from constructs import Construct
 
-from cdktf_app.base.aws_scope import Place
+from cdktf_app.base.aws_scope import AwsScope
 from openmwaa.config.environment import Environment, LoggingConfiguration, ModuleLogging
 
 # Module -> the group's last word. The triggerer writes to Scheduler, as in MWAA, and the execution API to WebServer.
@@ -32,7 +32,7 @@ class LogGroup:
     arn: str
 
 
-class Logs(Construct):
+class LogGroups(Construct):
     """The log groups of an environment."""
 
     def __init__(self, scope: Construct, construct_id: str, *, environment: Environment, key_arn: str) -> None:
@@ -54,9 +54,9 @@ class Logs(Construct):
         return CloudwatchLogGroup(self, module, name=name, retention_in_days=days, kms_key_id=key_arn)
 
 
-def group_pattern(environment_name: str, place: Place) -> str:
+def group_pattern(environment_name: str, aws_scope: AwsScope) -> str:
     """Return the ARN pattern of the environment's log groups, as MWAA's execution role names them."""
-    return place.arn("logs", f"log-group:airflow-{environment_name}-*")
+    return aws_scope.arn("logs", f"log-group:airflow-{environment_name}-*")
 
 
 def level(logging: LoggingConfiguration, module: str) -> str:

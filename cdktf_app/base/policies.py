@@ -16,7 +16,7 @@ from typing import Any, Final, Literal
 from cdktn import TerraformLocal
 from constructs import Construct
 
-from cdktf_app.base.aws_scope import Place
+from cdktf_app.base.aws_scope import AwsScope
 
 EVERY: Final = ("*",)
 REASONS: Final = "every_resource_because"
@@ -95,7 +95,7 @@ def _written(statement: Statement) -> dict[str, Any]:
     return {key: value for key, value in written.items() if value}
 
 
-def via(place: Place, *services: str) -> Condition:
+def kms_via_service(aws_scope: AwsScope, *services: str) -> Condition:
     """Return the condition that KMS is asked by one of `services` on the caller's behalf."""
-    hosts = tuple(place.host(service) for service in services)
+    hosts = tuple(aws_scope.host(service) for service in services)
     return Condition("StringEquals", "kms:ViaService", hosts)

@@ -19,43 +19,43 @@ from cdktf_app.base.expressions import TextExpression
 
 PREFIX: Final = "openmwaa"
 _DIGITS: Final = 6
-_later_names: ContextVar[dict[str, str]] = ContextVar("later_names")
+_deferred_names: ContextVar[dict[str, str]] = ContextVar("later_names")
 _INTERPOLATION: Final = "${"  # an environment's name has no such thing; a module's is a variable
 
 
-def fitted(text: str, *, limit: int) -> str:
+def truncate_with_hash(text: str, *, limit: int) -> str:
     """Return `text`, shortened to `limit` characters with a digest at its end when it is longer."""
     if _INTERPOLATION in text:
-        return _later(text, "whole", limit, word="in")
+        return _deferred(text, "whole", limit, word="in")
     return text if len(text) <= limit else _with_digest(text, text, limit)
 
 
 def host_name(text: str, *, limit: int) -> str:
     """Return `text` in lower-case letters, digits and single hyphens, as S3, RDS and load balancers want it."""
     if _INTERPOLATION in text:
-        return _later(text, 'trim(replace(lower(whole), "/[^a-z0-9]+/", "-"), "-")', limit, word="as_host_in")
+        return _deferred(text, 'trim(replace(lower(whole), "/[^a-z0-9]+/", "-"), "-")', limit, word="as_host_in")
     plain = re.sub(r"-+", "-", re.sub(r"[^a-z0-9]", "-", text.lower())).strip("-")
     return plain if plain == text and len(text) <= limit else _with_digest(plain, text, limit)
 
 
-def caseless(text: str, *, limit: int) -> str:
+def iam_name(text: str, *, limit: int) -> str:
     """Return `text` fitted to `limit`, in lower case: IAM does not tell `Data` from `data`."""
     if _INTERPOLATION in text:
-        return _later(text, "lower(whole)", limit, word="caseless_in")
+        return _deferred(text, "lower(whole)", limit, word="caseless_in")
     plain = text.lower()
     return plain if plain == text and len(text) <= limit else _with_digest(plain, text, limit)
 
 
-def unmistakable(word: str, ours: Container[str] = ()) -> str:
+def collision_free(word: str, reserved: Container[str] = ()) -> str:
     """Return the user's `word` so that NAME-WORD is no name of another environment.
 
     Queue `b-c` of the environment `a` and queue `c` of `a-b` would have one name; so would the user's word and one of
-    `ours`. Such a word ends in a digest of itself.
+    `reserved`. Such a word ends in a digest of itself.
     """
-    return _with_digest(word, word, len(word) + _DIGITS + 1) if "-" in word or word in ours else word
+    return _with_digest(word, word, len(word) + _DIGITS + 1) if "-" in word or word in reserved else word
 
 
-def literal(text: str) -> str:
+def escape_template(text: str) -> str:
     """Return the user's `text` so that Terraform takes `${` and `%{` in it as they stand, not as its own templates."""
     if isinstance(text, TextExpression):
         return text
@@ -68,17 +68,17 @@ def _with_digest(text: str, whole: str, limit: int) -> str:
 
 
 @contextmanager
-def later_names() -> Iterator[Mapping[str, str]]:
-    """Collect the local values that `fitted` and `host_name` ask for in the body: names that only Terraform knows."""
+def deferred_names() -> Iterator[Mapping[str, str]]:
+    """Collect the local values that the functions above need: names that only Terraform knows."""
     asked: dict[str, str] = {}
-    token = _later_names.set(asked)
+    token = _deferred_names.set(asked)
     try:
         yield asked
     finally:
-        _later_names.reset(token)
+        _deferred_names.reset(token)
 
 
-def _later(text: str, plain: str, limit: int, *, word: str) -> str:
+def _deferred(text: str, plain: str, limit: int, *, word: str) -> str:
     """Return a reference to the local value that does the same as an expression; HCL's `let` is a loop over one."""
     shortened = f'replace(substr(plain, 0, {limit - _DIGITS - 1}), "/-+$/", "")'
     digest = f"substr(sha256(whole), 0, {_DIGITS})"
@@ -86,5 +86,5 @@ def _later(text: str, plain: str, limit: int, *, word: str) -> str:
     expression = f'${{[for whole in ["{text}"] : [for plain in [{plain}] : {chosen}][0]][0]}}'
     words = re.sub(r"\W+", "_", re.sub(r"\$\{(var\.|local\.|[^}]*\.)?(\w+)\}", r"\2", text)).strip("_")
     name = f"{words}_{word}_{limit}"
-    _later_names.get()[name] = expression
+    _deferred_names.get()[name] = expression
     return f"${{local.{name}}}"

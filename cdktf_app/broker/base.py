@@ -9,15 +9,15 @@ from typing import Any, Literal, Protocol
 
 from cdktn import ITerraformDependable
 
-from cdktf_app.base.aws_scope import Place
-from cdktf_app.security.secrets import Generated
+from cdktf_app.base.aws_scope import AwsScope
+from cdktf_app.security.secrets import GeneratedSecret
 from openmwaa.config.environment import Environment
 
-Party = Literal["celery", "scaler"]
+BrokerClient = Literal["celery", "scaler"]
 """Who talks to the broker: schedulers and workers, or the scaler, which counts and no more."""
 
 
-class Broker(Protocol):
+class CeleryBroker(Protocol):
     """Where messages wait for workers."""
 
     @property
@@ -29,7 +29,7 @@ class Broker(Protocol):
         """SQS queues by worker queue; none of Redis."""
 
     @property
-    def dead_letters_url(self) -> str | None:
+    def dead_letter_queue_url(self) -> str | None:
         """The queue of messages that were given back too often; Redis has none."""
 
     @property
@@ -37,7 +37,7 @@ class Broker(Protocol):
         """What Airflow's containers are told of it besides `urls`."""
 
     @property
-    def secrets(self) -> Mapping[Party, Generated]:
+    def secrets(self) -> Mapping[BrokerClient, GeneratedSecret]:
         """The password of each who needs one."""
 
     @property
@@ -58,12 +58,12 @@ class Broker(Protocol):
 
 
 @dataclass(frozen=True)
-class Ground:
+class BrokerProps:
     """What a broker stands on."""
 
     environment: Environment
     name: str
-    place: Place
+    aws_scope: AwsScope
     subnet_ids: Sequence[str]
     security_group_id: str | None
     """The broker's own group; None for SQS, which is not in the VPC."""

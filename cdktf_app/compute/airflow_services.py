@@ -12,11 +12,11 @@ from constructs import Construct
 from cdktf_app.base.policies import EVERY, Statement
 from cdktf_app.compute.airflow_containers import AirflowContainers
 from cdktf_app.compute.execution_role import execution_role
-from cdktf_app.compute.fargate_service import FargateService, Replicas, Surroundings, Task
+from cdktf_app.compute.fargate_service import FargateService, Replicas, ServiceProps, TaskSpec
 from cdktf_app.compute.web_autoscaling import WebAutoscaling
 from cdktf_app.network.security_groups import SecurityGroups
 from cdktf_app.security.roles import Roles
-from cdktf_app.web.web_access import WebAccess
+from cdktf_app.web.web_access import WebEntrypoints
 from openmwaa.config.environment import Environment
 from openmwaa.config.environment_classes import TaskSize
 
@@ -45,11 +45,11 @@ class AirflowServices(Construct):
         construct_id: str,
         *,
         environment: Environment,
-        surroundings: Surroundings,
+        service_props: ServiceProps,
         containers: AirflowContainers,
         roles: Roles,
         statements: Mapping[str, Sequence[Statement]],
-        access: WebAccess,
+        access: WebEntrypoints,
         groups: SecurityGroups,
     ) -> None:
         super().__init__(scope, construct_id)
@@ -65,8 +65,8 @@ class AirflowServices(Construct):
                 self,
                 component.replace("-", "_"),
                 service=component,
-                surroundings=surroundings.after(groups.rules_of(component)),
-                task=Task(
+                service_props=service_props.after(groups.rules_of(component)),
+                task=TaskSpec(
                     size=_size(environment, component),
                     containers=parts,
                     execution_role_arn=execution.arn,
@@ -84,8 +84,8 @@ class AirflowServices(Construct):
                 WebAutoscaling(
                     self,
                     "web_autoscaling",
-                    name=surroundings.name,
-                    cluster=surroundings.cluster.name,
+                    name=service_props.name,
+                    cluster=service_props.cluster.name,
                     service=service.name,
                     least=environment.min_webservers,
                     most=environment.max_webservers,
@@ -99,10 +99,10 @@ def _replicas(environment: Environment) -> Mapping[str, Replicas]:
         "scheduler": Replicas(environment.schedulers),
         "dag-processor": Replicas(1),
         "triggerer": Replicas(1),
-        "execution-api": Replicas(_EXECUTION_APIS, over_zones=True),
+        "execution-api": Replicas(_EXECUTION_APIS, az_rebalancing=True),
         "web-server": Replicas(
             environment.min_webservers,
-            over_zones=environment.has_many_webservers,
+            az_rebalancing=environment.has_many_webservers,
             scaled=environment.scales_webservers,
         ),
     }
@@ -111,11 +111,11 @@ def _replicas(environment: Environment) -> Mapping[str, Replicas]:
 def _size(environment: Environment, component: str) -> TaskSize:
     """Return what `sizes` says, else what the environment's class has: those that serve HTTP are web servers."""
     of_class, sizes = environment.size, environment.sizes
-    said, otherwise = {
+    synth_value, otherwise = {
         "scheduler": (sizes.scheduler, of_class.scheduler),
         "dag-processor": (sizes.dag_processor, of_class.scheduler),
         "triggerer": (sizes.triggerer, of_class.scheduler),
         "execution-api": (sizes.execution_api, of_class.webserver),
         "web-server": (sizes.webserver, of_class.webserver),
     }[component]
-    return said.task_size if said else otherwise
+    return synth_value.task_size if synth_value else otherwise

@@ -16,7 +16,7 @@ LONGEST_STOP_TIMEOUT_S: Final = 120  # Fargate's
 
 
 @dataclass(frozen=True)
-class Health:
+class HealthCheck:
     """A container's health check: `command` runs every `interval_s` and fails after `retries` failures in a row."""
 
     command: tuple[str, ...]
@@ -40,7 +40,7 @@ SCALER_USER: Final = "50001:0"
 
 
 @dataclass(frozen=True)
-class Container:
+class ContainerSpec:
     """One container of a task; `secrets` are ARNs that ECS reads and injects when the container starts."""
 
     name: str
@@ -57,13 +57,13 @@ class Container:
     essential: bool = True
     port: int | None = None
     after: Mapping[str, DependencyCondition] = field(default_factory=dict)
-    health: Health | None = None
+    health: HealthCheck | None = None
     mounts: tuple[Mount, ...] = ()
     stop_timeout_s: int = STOP_TIMEOUT_S
     labels: Mapping[str, str] = field(default_factory=dict)
     user: str = AIRFLOW_USER
     """Said although the image says it: an image of one's own that ends as root runs as nobody in particular too."""
-    sealed: bool = True
+    readonly: bool = True
     """Whether the image's own files cannot be changed, and no capability is left: what is written goes to `mounts`.
 
     ECS Exec needs both: its agent writes below /var, as root.
@@ -92,7 +92,7 @@ class Container:
             "dockerLabels": {"openmwaa.image": self.image.kind, **self.labels},
             "user": self.user,
             "privileged": False,
-            "readonlyRootFilesystem": self.sealed,
+            "readonlyRootFilesystem": self.readonly,
             "linuxParameters": self._linux(),
             "logConfiguration": self._log_configuration(),
         }
@@ -106,7 +106,7 @@ class Container:
     def _linux(self) -> dict[str, Any]:
         # The init reaps what DAG code leaves behind, and passes SIGTERM on.
         init = {"initProcessEnabled": True}
-        return {**init, "capabilities": {"drop": ["ALL"]}} if self.sealed else init
+        return {**init, "capabilities": {"drop": ["ALL"]}} if self.readonly else init
 
     def _health_check(self) -> dict[str, Any] | None:
         if self.health is None:

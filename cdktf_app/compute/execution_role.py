@@ -5,18 +5,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from cdktf_app.base.aws_scope import Place
-from cdktf_app.base.policies import EVERY, Statement, via
-from cdktf_app.compute.container_definition import Container
+from cdktf_app.base.aws_scope import AwsScope
+from cdktf_app.base.policies import EVERY, Statement, kms_via_service
+from cdktf_app.compute.container_definition import ContainerSpec
 from cdktf_app.security.roles import Role, Roles
 
 
-def execution_role(roles: Roles, word: str, containers: Sequence[Container]) -> Role:
+def execution_role(roles: Roles, word: str, containers: Sequence[ContainerSpec]) -> Role:
     """Return a new role by which ECS starts `containers`: their images, their logs and exactly their secrets."""
-    return roles.role(f"{word}-execution", execution_statements(containers, roles.place, roles.key_arn))
+    return roles.role(f"{word}-execution", execution_statements(containers, roles.aws_scope, roles.key_arn))
 
 
-def execution_statements(containers: Sequence[Container], place: Place, key_arn: str) -> list[Statement]:
+def execution_statements(containers: Sequence[ContainerSpec], aws_scope: AwsScope, key_arn: str) -> list[Statement]:
     """Return what ECS needs to start `containers`."""
     groups = sorted({container.log_group.arn for container in containers})
     statements = [
@@ -49,7 +49,7 @@ def execution_statements(containers: Sequence[Container], place: Place, key_arn:
                 sid="DecryptSecrets",
                 actions=("kms:Decrypt",),
                 resources=(key_arn, *sorted({key for one in containers for key in one.secret_keys} - {key_arn})),
-                conditions=(via(place, "secretsmanager"),),
+                conditions=(kms_via_service(aws_scope, "secretsmanager"),),
             ),
         ]
     return statements

@@ -16,9 +16,9 @@ from cdktn_provider_aws.ecr_repository import (
 )
 from constructs import Construct
 
-from cdktf_app.base.aws_scope import Place
-from cdktf_app.base.expressions import said
-from cdktf_app.base.resource_names import host_name, literal
+from cdktf_app.base.aws_scope import AwsScope
+from cdktf_app.base.expressions import synth_value
+from cdktf_app.base.resource_names import escape_template, host_name
 from openmwaa.config.environment import Environment
 from openmwaa.config.images import SCALER_VERSION
 
@@ -60,14 +60,21 @@ class Image:
     repository_arn: str | None
 
 
-class Images(Construct):
+class ContainerImages(Construct):
     """The images that tasks run."""
 
     def __init__(
-        self, scope: Construct, construct_id: str, *, environment: Environment, name: str, place: Place, key_arn: str
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        environment: Environment,
+        name: str,
+        aws_scope: AwsScope,
+        key_arn: str,
     ) -> None:
         super().__init__(scope, construct_id)
-        self._place = place
+        self._aws_scope = aws_scope
         self._repository_prefix = host_name(name, limit=_NAME_LIMIT)
         self._key_arn = key_arn
         images = environment.images
@@ -76,7 +83,7 @@ class Images(Construct):
 
     def _image(self, kind: ImageKind, given: str | None, tag: str) -> Image:
         if given is not None:
-            return Image(kind, literal(given), _repository_arn(said(given), self._place.partition))
+            return Image(kind, escape_template(given), _repository_arn(synth_value(given), self._aws_scope.partition))
         repository = EcrRepository(
             self,
             kind,

@@ -9,20 +9,20 @@ from typing import Any, Final
 from cdktn import ITerraformDependable, TerraformLocal
 from constructs import Construct
 
-from cdktf_app.base.log_groups import Logs
+from cdktf_app.base.log_groups import LogGroups
 from cdktf_app.base.ports import AGENT_PORT, SCALER_PORT
 from cdktf_app.base.resource_names import PREFIX
-from cdktf_app.broker.base import Broker
-from cdktf_app.compute.container_definition import SCALER_USER, Container
+from cdktf_app.broker.base import CeleryBroker
+from cdktf_app.compute.container_definition import SCALER_USER, ContainerSpec
 from cdktf_app.compute.execution_role import execution_role
-from cdktf_app.compute.fargate_service import FargateService, Replicas, Surroundings, Task
+from cdktf_app.compute.fargate_service import FargateService, Replicas, ServiceProps, TaskSpec
 from cdktf_app.compute.images import Image
-from cdktf_app.compute.task_policies import METRICS_NAMESPACE, Identities
+from cdktf_app.compute.task_policies import METRICS_NAMESPACE, TaskPolicies
 from cdktf_app.compute.worker_fleets import service_names
 from cdktf_app.database.base import MetadataDatabase
 from cdktf_app.security.roles import Roles
-from cdktf_app.security.secrets import Generated, Secrets
-from cdktf_app.web.target_groups import Target
+from cdktf_app.security.secrets import EnvironmentSecrets, GeneratedSecret
+from cdktf_app.web.target_groups import TargetGroup
 from openmwaa.config.environment import Environment
 from openmwaa.config.environment_classes import TaskSize
 from openmwaa.config.fleet import Fleet
@@ -43,29 +43,29 @@ class ScalerService(Construct):
         construct_id: str,
         *,
         environment: Environment,
-        surroundings: Surroundings,
+        service_props: ServiceProps,
         image: Image,
-        secrets: Secrets,
-        logs: Logs,
+        secrets: EnvironmentSecrets,
+        logs: LogGroups,
         roles: Roles,
-        identities: Identities,
+        task_policies: TaskPolicies,
         database: MetadataDatabase,
-        broker: Broker,
+        broker: CeleryBroker,
         security_group_id: str,
-        target: Target,
+        target: TargetGroup,
         fleets: Sequence[ITerraformDependable],
     ) -> None:
         super().__init__(scope, construct_id)
-        settings = scaler_config(environment, surroundings.cluster.name, _login(database), broker)
+        settings = scaler_config(environment, service_props.cluster.name, _login(database), broker)
         container = self._container(environment, settings, image, _secrets(secrets, broker), logs)
         execution = execution_role(roles, "scaler", [container])
-        own = roles.role("scaler", identities.scaler(_services(environment), controls_prefix(environment)))
+        own = roles.role("scaler", task_policies.scaler(_services(environment), controls_prefix(environment)))
         self.healthy = FargateService(
             self,
             "scaler",
             service="scaler",
-            surroundings=surroundings,
-            task=Task(
+            service_props=service_props,
+            task=TaskSpec(
                 size=_SIZE,
                 containers=[container],
                 execution_role_arn=execution.arn,
@@ -74,17 +74,22 @@ class ScalerService(Construct):
                 architecture=environment.architecture,
             ),
             # The old one ends before the new one begins: two would undo each other's decisions.
-            replicas=Replicas(1, least_percent=0, most_percent=100),
+            replicas=Replicas(1, min_percent=0, max_percent=100),
             targets=[target],
             # After the fleets, and destroyed before them: it would size again what `destroy` has set to zero.
             ready=[execution.ready, own.ready, *fleets],
         ).healthy
 
     def _container(
-        self, environment: Environment, settings: dict[str, Any], image: Image, secrets: Mapping[str, str], logs: Logs
-    ) -> Container:
+        self,
+        environment: Environment,
+        settings: dict[str, Any],
+        image: Image,
+        secrets: Mapping[str, str],
+        logs: LogGroups,
+    ) -> ContainerSpec:
         config = TerraformLocal(self, "config", settings)
-        return Container(
+        return ContainerSpec(
             name="scaler",
             image=image,
             log_group=logs.group("scaler"),
@@ -100,10 +105,10 @@ class ScalerService(Construct):
         )
 
 
-def _secrets(secrets: Secrets, broker: Broker) -> dict[str, str]:
+def _secrets(secrets: EnvironmentSecrets, broker: CeleryBroker) -> dict[str, str]:
     known = {
-        "SCALER_DATABASE_PASSWORD": Generated.SCALER_DATABASE_PASSWORD,
-        "SCALER_SIGNING_SEED": Generated.SCALER_SIGNING_SEED,
+        "SCALER_DATABASE_PASSWORD": GeneratedSecret.SCALER_DATABASE_PASSWORD,
+        "SCALER_SIGNING_SEED": GeneratedSecret.SCALER_SIGNING_SEED,
     }
     if "scaler" in broker.secrets:
         known["SCALER_REDIS_PASSWORD"] = broker.secrets["scaler"]
@@ -121,7 +126,7 @@ def _login(database: MetadataDatabase) -> dict[str, Any]:
 
 
 def scaler_config(
-    environment: Environment, cluster: str, database: Mapping[str, Any], broker: Broker
+    environment: Environment, cluster: str, database: Mapping[str, Any], broker: CeleryBroker
 ) -> dict[str, Any]:
     """Return what the scaler reads from SCALER_CONFIG."""
     return {
@@ -161,7 +166,7 @@ def _fleet_config(fleet: Fleet, queue_urls: Mapping[str, str]) -> dict[str, Any]
             "count": fleet.fallback.count or 0,
             "after_s": fleet.fallback.after_seconds,
         },
-        "foreign_desired": fleet.hand_made_desired,
+        "desired_count_drift": fleet.desired_count_drift,
     }
 
 

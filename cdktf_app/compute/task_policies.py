@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from cdktf_app.base.aws_scope import Place
-from cdktf_app.base.log_groups import GROUPS, Logs
-from cdktf_app.base.policies import EVERY, Condition, Statement, via
-from cdktf_app.broker.base import Broker
-from cdktf_app.compute.cluster import Cluster
-from cdktf_app.storage.dag_bucket import Storage
+from cdktf_app.base.aws_scope import AwsScope
+from cdktf_app.base.log_groups import GROUPS, LogGroups
+from cdktf_app.base.policies import EVERY, Condition, Statement, kms_via_service
+from cdktf_app.broker.base import CeleryBroker
+from cdktf_app.compute.cluster import FargateCluster
+from cdktf_app.storage.dag_bucket import DagBucket
 
 METRICS_NAMESPACE: Final = "openmwaa"
 """In CloudWatch; only the scaler writes to it."""
@@ -22,15 +22,15 @@ _ACCOUNT_WIDE: Final = "the operation knows no resource"
 
 
 @dataclass(frozen=True)
-class Identities:
+class TaskPolicies:
     """The statements of every task role of an environment, by what the components use."""
 
-    place: Place
+    aws_scope: AwsScope
     key_arn: str
-    storage: Storage
-    broker: Broker
-    logs: Logs
-    cluster: Cluster
+    storage: DagBucket
+    broker: CeleryBroker
+    logs: LogGroups
+    cluster: FargateCluster
 
     def control_plane(self) -> Mapping[str, Sequence[Statement]]:
         """Return the statements of every component of the control plane."""
@@ -62,7 +62,7 @@ class Identities:
                     "kms:GenerateDataKeyWithoutPlaintext",
                 ),
                 resources=(self.key_arn,),
-                conditions=(via(self.place, "sqs", "s3"),),
+                conditions=(kms_via_service(self.aws_scope, "sqs", "s3"),),
             ),
             # The agent endpoint acts as the task's role, and a task's id is known only when it runs.
             Statement(
@@ -102,7 +102,7 @@ class Identities:
             Statement(
                 sid="ReadControls",
                 actions=("ssm:GetParameters",),
-                resources=(self.place.arn("ssm", f"parameter{controls_prefix}*"),),
+                resources=(self.aws_scope.arn("ssm", f"parameter{controls_prefix}*"),),
             ),
             Statement(
                 sid="PublishScalerMetrics",
@@ -155,7 +155,7 @@ class Identities:
                 sid="KeyOfQueues",
                 actions=("kms:Decrypt", "kms:GenerateDataKey"),
                 resources=(self.key_arn,),
-                conditions=(via(self.place, "sqs"),),
+                conditions=(kms_via_service(self.aws_scope, "sqs"),),
             ),
         ]
 
@@ -175,7 +175,7 @@ class Identities:
                 sid="KeyOfBucket",
                 actions=("kms:Decrypt",),
                 resources=(self.key_arn,),
-                conditions=(via(self.place, "s3"),),
+                conditions=(kms_via_service(self.aws_scope, "s3"),),
             ),
         ]
 

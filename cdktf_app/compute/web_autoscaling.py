@@ -26,7 +26,7 @@ from cdktn_provider_aws.appautoscaling_policy import (
 from cdktn_provider_aws.appautoscaling_target import AppautoscalingTarget
 from constructs import Construct
 
-from cdktf_app.web.target_groups import Target
+from cdktf_app.web.target_groups import TargetGroup
 
 _Tracking = AppautoscalingPolicyTargetTrackingScalingPolicyConfiguration
 _Predefined = AppautoscalingPolicyTargetTrackingScalingPolicyConfigurationPredefinedMetricSpecification
@@ -59,8 +59,8 @@ class WebAutoscaling(Construct):
         service: str,
         least: int,
         most: int,
-        internal: Target | None,
-        public: Target | None,
+        internal: TargetGroup | None,
+        public: TargetGroup | None,
     ) -> None:
         super().__init__(scope, construct_id)
         self._name = name
@@ -104,7 +104,7 @@ class WebAutoscaling(Construct):
         )
 
 
-def _connections_each(public: Target) -> _Customized:
+def _connections_each(public: TargetGroup) -> _Customized:
     """Return the public load balancer's connections, divided by the web servers that answer."""
     balancer = _Dimension(name="LoadBalancer", value=public.balancer)
     group = _Dimension(name="TargetGroup", value=public.group)

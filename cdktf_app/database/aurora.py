@@ -14,21 +14,21 @@ from cdktn_provider_aws.rds_cluster_parameter_group import (
 )
 from constructs import Construct
 
-from cdktf_app.base.expressions import most
-from cdktf_app.base.local_values import overridable
+from cdktf_app.base.expressions import max_expr
+from cdktf_app.base.local_values import overridable_local
 from cdktf_app.base.ports import DATABASE_PORT
 from cdktf_app.base.resource_names import PREFIX
-from cdktf_app.database.base import Ground
+from cdktf_app.database.base import DatabaseProps
 from cdktf_app.database.common import (
     INSIGHTS_DAYS,
-    Watched,
+    EnhancedMonitoring,
+    auto_minor_upgrade,
+    enhanced_monitoring,
     family,
     identifier,
     log_group,
-    moves_by_itself,
     snapshot_name,
     subnet_group,
-    watched,
 )
 from openmwaa.config.metadata_database import AuroraServerless
 
@@ -38,21 +38,21 @@ ENGINE: Final = "aurora-postgresql"
 class Aurora(Construct):
     """The cluster, in the private subnets; its writer answers at `host`."""
 
-    def __init__(self, scope: Construct, construct_id: str, ground: Ground, database: AuroraServerless) -> None:
+    def __init__(self, scope: Construct, construct_id: str, props: DatabaseProps, database: AuroraServerless) -> None:
         super().__init__(scope, construct_id)
-        self._ground = ground
+        self._props = props
         self._database = database
-        self._subnets = subnet_group(self, ground)
-        self._watched: Watched = watched(ground, database)
-        self.final_snapshot = snapshot_name(ground, database)
-        self._cluster = self._made()
-        self.answers: list[ITerraformDependable] = [self._instance(n) for n in range(1, database.instances + 1)]
-        self.host = overridable(self, "host", self._cluster.endpoint)
+        self._subnets = subnet_group(self, props)
+        self._enhanced_monitoring: EnhancedMonitoring = enhanced_monitoring(props, database)
+        self.final_snapshot = snapshot_name(props, database)
+        self._cluster = self._create()
+        self.endpoint_ready: list[ITerraformDependable] = [self._instance(n) for n in range(1, database.instances + 1)]
+        self.host = overridable_local(self, "host", self._cluster.endpoint)
         self.port = DATABASE_PORT
-        self.sslmode = overridable(self, "sslmode", database.sslmode)
+        self.sslmode = overridable_local(self, "sslmode", database.sslmode)
         self.master_secret_arn: str = self._cluster.master_user_secret.get(0).secret_arn
-        self.master_key_arn = ground.key_arn
-        self.dimensions = {"DBClusterIdentifier": identifier(ground)}
+        self.master_key_arn = props.key_arn
+        self.dimensions = {"DBClusterIdentifier": identifier(props)}
 
     def _parameters(self) -> RdsClusterParameterGroup:
         version = family(ENGINE, self._database)
@@ -60,19 +60,19 @@ class Aurora(Construct):
             self,
             "parameters",
             # A new major version has parameters of its own, which are there before the old ones go.
-            name=f"{identifier(self._ground)}-{version}",
+            name=f"{identifier(self._props)}-{version}",
             family=version,
-            description=f"{self._ground.name}: TLS only",
+            description=f"{self._props.name}: TLS only",
             parameter=[RdsClusterParameterGroupParameter(name="rds.force_ssl", value="1")],
             lifecycle=TerraformResourceLifecycle(create_before_destroy=True),
         )
 
-    def _made(self) -> RdsCluster:
-        ground, database = self._ground, self._database
+    def _create(self) -> RdsCluster:
+        props, database = self._props, self._database
         return RdsCluster(
             self,
             "cluster",
-            cluster_identifier=identifier(ground),
+            cluster_identifier=identifier(props),
             engine=ENGINE,
             engine_version=database.engine_version,
             allow_major_version_upgrade=True,
@@ -81,15 +81,15 @@ class Aurora(Construct):
                 min_capacity=database.min_capacity, max_capacity=self._max_capacity()
             ),
             db_subnet_group_name=self._subnets.name,
-            vpc_security_group_ids=[ground.security_group_id],
+            vpc_security_group_ids=[props.security_group_id],
             db_cluster_parameter_group_name=self._parameters().name,
             port=DATABASE_PORT,
             # RDS keeps and rotates the master password by itself; `prepare-database` alone reads it.
             master_username=PREFIX,
             manage_master_user_password=True,
-            master_user_secret_kms_key_id=ground.key_arn,
+            master_user_secret_kms_key_id=props.key_arn,
             storage_encrypted=True,
-            kms_key_id=ground.key_arn,
+            kms_key_id=props.key_arn,
             backup_retention_period=database.backup_retention_days,
             preferred_backup_window=database.backup_window,
             preferred_maintenance_window=database.maintenance_window,
@@ -100,20 +100,20 @@ class Aurora(Construct):
             deletion_protection=database.deletion_protection,
             skip_final_snapshot=not database.final_snapshot,
             final_snapshot_identifier=self.final_snapshot,
-            depends_on=log_group(self, ground, database, "cluster"),
+            depends_on=log_group(self, props, database, "cluster"),
         )
 
     def _max_capacity(self) -> float:
-        of_class = self._ground.environment.size.database_capacity
-        return most(self._database.max_capacity or of_class, self._database.min_capacity)
+        of_class = self._props.environment.size.database_capacity
+        return max_expr(self._database.max_capacity or of_class, self._database.min_capacity)
 
     def _instance(self, number: int) -> RdsClusterInstance:
-        ground, database, watched_by = self._ground, self._database, self._watched
+        props, database, monitoring = self._props, self._database, self._enhanced_monitoring
         insights = database.performance_insights
         return RdsClusterInstance(
             self,
             f"instance_{number}",
-            identifier=f"{identifier(ground)}-{number}",
+            identifier=f"{identifier(props)}-{number}",
             cluster_identifier=self._cluster.id,
             engine=ENGINE,
             engine_version=self._cluster.engine_version,
@@ -121,14 +121,14 @@ class Aurora(Construct):
             db_subnet_group_name=self._subnets.name,
             publicly_accessible=False,
             copy_tags_to_snapshot=True,
-            auto_minor_version_upgrade=moves_by_itself(database),
+            auto_minor_version_upgrade=auto_minor_upgrade(database),
             apply_immediately=True,
             # A reader of a lower tier scales with the writer, and can bear its load at once.
             promotion_tier=0 if number == 1 else 1,
             performance_insights_enabled=insights,
-            performance_insights_kms_key_id=ground.key_arn if insights else None,
+            performance_insights_kms_key_id=props.key_arn if insights else None,
             performance_insights_retention_period=INSIGHTS_DAYS if insights else None,
-            monitoring_interval=watched_by.interval_s,
-            monitoring_role_arn=watched_by.role_arn,
-            depends_on=list(watched_by.ready) or None,
+            monitoring_interval=monitoring.interval_s,
+            monitoring_role_arn=monitoring.role_arn,
+            depends_on=list(monitoring.ready) or None,
         )

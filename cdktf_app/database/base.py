@@ -9,7 +9,7 @@ from typing import Protocol
 
 from cdktn import ITerraformDependable
 
-from cdktf_app.base.aws_scope import Place
+from cdktf_app.base.aws_scope import AwsScope
 from cdktf_app.security.roles import Roles
 from openmwaa.config.environment import Environment
 
@@ -38,7 +38,7 @@ class MetadataDatabase(Protocol):
         """The key that the secret is encrypted with."""
 
     @property
-    def answers(self) -> Sequence[ITerraformDependable]:
+    def endpoint_ready(self) -> Sequence[ITerraformDependable]:
         """What has to exist before anybody answers at `host`."""
 
     @property
@@ -51,12 +51,12 @@ class MetadataDatabase(Protocol):
 
 
 @dataclass(frozen=True)
-class Ground:
+class DatabaseProps:
     """What a database of ours stands on."""
 
     environment: Environment
     name: str
-    place: Place
+    aws_scope: AwsScope
     roles: Roles
     subnet_ids: Sequence[str]
     security_group_id: str

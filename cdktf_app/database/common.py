@@ -11,20 +11,20 @@ from cdktn_provider_aws.cloudwatch_log_group import CloudwatchLogGroup
 from cdktn_provider_aws.db_subnet_group import DbSubnetGroup
 from constructs import Construct
 
-from cdktf_app.base.aws_scope import Place
+from cdktf_app.base.aws_scope import AwsScope
 from cdktf_app.base.policies import Statement
 from cdktf_app.base.resource_names import host_name
-from cdktf_app.database.base import Ground
+from cdktf_app.database.base import DatabaseProps
 from openmwaa.config.metadata_database import AuroraServerless, RdsPostgresql
 
-Ours = AuroraServerless | RdsPostgresql
+ManagedDatabase = AuroraServerless | RdsPostgresql
 INSIGHTS_DAYS: Final = 7  # at no cost; longer is paid for
 _NAME_LIMIT: Final = 50
 _CREATION_DIGITS: Final = 6
 
 
 @dataclass(frozen=True)
-class Watched:
+class EnhancedMonitoring:
     """How a database is watched: arguments of its instances, and what has to exist before."""
 
     interval_s: int
@@ -32,36 +32,38 @@ class Watched:
     ready: tuple[ITerraformDependable, ...]
 
 
-def identifier(ground: Ground) -> str:
+def identifier(props: DatabaseProps) -> str:
     """Return the database's name."""
-    return host_name(ground.name, limit=_NAME_LIMIT)
+    return host_name(props.name, limit=_NAME_LIMIT)
 
 
-def family(engine: str, database: Ours) -> str:
+def family(engine: str, database: ManagedDatabase) -> str:
     """Return the family of the parameters of a major version: aurora-postgresql16, postgres16."""
     return f"{engine}{database.engine_version.partition('.')[0]}"
 
 
-def moves_by_itself(database: Ours) -> bool:
+def auto_minor_upgrade(database: ManagedDatabase) -> bool:
     """Whether AWS may move it to newer minor versions: not where the file names one."""
     return "." not in database.engine_version
 
 
-def subnet_group(scope: Construct, ground: Ground) -> DbSubnetGroup:
+def subnet_group(scope: Construct, props: DatabaseProps) -> DbSubnetGroup:
     """Return the subnets that the database may be in."""
-    return DbSubnetGroup(scope, "subnet_group", name=identifier(ground), subnet_ids=list(ground.subnet_ids))
+    return DbSubnetGroup(scope, "subnet_group", name=identifier(props), subnet_ids=list(props.subnet_ids))
 
 
-def snapshot_name(ground: Ground, database: Ours) -> str | None:
+def snapshot_name(props: DatabaseProps, database: ManagedDatabase) -> str | None:
     """Return the name of the last snapshot, another one for every creation: the second destroy meets the first's."""
     if not database.final_snapshot:
         return None
     # The last characters of a secret's ARN are Secrets Manager's own, and random. RDS wants lower case.
-    digits = Fn.lower(Fn.substr(ground.creation, -_CREATION_DIGITS, -1))
-    return f"{identifier(ground)}-final-{digits}"
+    digits = Fn.lower(Fn.substr(props.creation, -_CREATION_DIGITS, -1))
+    return f"{identifier(props)}-final-{digits}"
 
 
-def log_group(scope: Construct, ground: Ground, database: Ours, kind: str) -> list[ITerraformDependable]:
+def log_group(
+    scope: Construct, props: DatabaseProps, database: ManagedDatabase, kind: str
+) -> list[ITerraformDependable]:
     """Return the group of the server's log: RDS would make one by itself, without a key, for ever, and leave it."""
     if not database.log_exports:
         return []
@@ -69,29 +71,29 @@ def log_group(scope: Construct, ground: Ground, database: Ours, kind: str) -> li
         CloudwatchLogGroup(
             scope,
             "log",
-            name=f"/aws/rds/{kind}/{identifier(ground)}/postgresql",
-            retention_in_days=ground.environment.logging_configuration.retention_days,
-            kms_key_id=ground.key_arn,
+            name=f"/aws/rds/{kind}/{identifier(props)}/postgresql",
+            retention_in_days=props.environment.logging_configuration.retention_days,
+            kms_key_id=props.key_arn,
         )
     ]
 
 
-def log_group_pattern(name: str, place: Place) -> str:
+def log_group_pattern(name: str, aws_scope: AwsScope) -> str:
     """Return the ARN pattern of the group of the server's log, for the key's policy."""
-    return place.arn("logs", f"log-group:/aws/rds/*/{host_name(name, limit=_NAME_LIMIT)}/postgresql")
+    return aws_scope.arn("logs", f"log-group:/aws/rds/*/{host_name(name, limit=_NAME_LIMIT)}/postgresql")
 
 
-def watched(ground: Ground, database: Ours) -> Watched:
+def enhanced_monitoring(props: DatabaseProps, database: ManagedDatabase) -> EnhancedMonitoring:
     """Return how the database's instances are watched, by a role that writes to RDS's own log group alone."""
     if not database.enhanced_monitoring_seconds:
-        return Watched(0, None, ())
-    place = ground.place
+        return EnhancedMonitoring(0, None, ())
+    aws_scope = props.aws_scope
     # AWS's own policy says `RDS*`; this is the one group that enhanced monitoring writes to.
-    group = place.arn("logs", "log-group:RDSOSMetrics")
-    role = ground.roles.service_role(
+    group = aws_scope.arn("logs", "log-group:RDSOSMetrics")
+    role = props.roles.service_role(
         "database-monitoring",
         service="monitoring.rds.amazonaws.com",
-        source=place.arn("rds", f"db:{identifier(ground)}*"),
+        source=aws_scope.arn("rds", f"db:{identifier(props)}*"),
         statements=[
             Statement(
                 sid="MakeItsLogGroup",
@@ -110,4 +112,4 @@ def watched(ground: Ground, database: Ours) -> Watched:
             ),
         ],
     )
-    return Watched(database.enhanced_monitoring_seconds, role.arn, (role.ready,))
+    return EnhancedMonitoring(database.enhanced_monitoring_seconds, role.arn, (role.ready,))

@@ -5,22 +5,22 @@ from __future__ import annotations
 
 from constructs import Construct
 
-from cdktf_app.database.base import Ground, MetadataDatabase
+from cdktf_app.database.base import DatabaseProps, MetadataDatabase
 from openmwaa.config.metadata_database import AuroraServerless, RdsPostgresql
 
 
-def metadata_database(scope: Construct, construct_id: str, ground: Ground) -> MetadataDatabase:
+def metadata_database(scope: Construct, construct_id: str, props: DatabaseProps) -> MetadataDatabase:
     """Return the database that the environment asks for, made in `scope` unless it exists."""
     # Each of them brings bindings that the others do not need.
-    database = ground.environment.metadata_database
+    database = props.environment.metadata_database
     if isinstance(database, AuroraServerless):
         from cdktf_app.database.aurora import Aurora  # noqa: PLC0415
 
-        return Aurora(scope, construct_id, ground, database)
+        return Aurora(scope, construct_id, props, database)
     if isinstance(database, RdsPostgresql):
         from cdktf_app.database.rds import Rds  # noqa: PLC0415
 
-        return Rds(scope, construct_id, ground, database)
+        return Rds(scope, construct_id, props, database)
     from cdktf_app.database.existing import Existing  # noqa: PLC0415
 
-    return Existing(scope, construct_id, database, key_arn=ground.key_arn)
+    return Existing(scope, construct_id, database, key_arn=props.key_arn)

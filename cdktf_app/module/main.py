@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
-from cdktf_app.base.resource_names import later_names
+from cdktf_app.base.resource_names import deferred_names
 from cdktf_app.main import synthesised
 from cdktf_app.module.module_environment import CLASSES, OPTIONS, TAGS, module_environment
 from cdktf_app.module.readme import readme
@@ -44,7 +44,7 @@ def synth_module(environment: Environment, folder: Path) -> list[Path]:
 def files(environment: Environment) -> dict[str, str]:
     """Return the module's files by name: the same bytes for the same environment."""
     known = variables(environment)
-    with later_names() as names:
+    with deferred_names() as names:
         written, taggable = synthesised(module_environment(environment, known), stack_id=_STACK)
     written["locals"] |= names
     outputs = written.pop("output")

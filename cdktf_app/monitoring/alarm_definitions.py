@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
-from cdktf_app.monitoring.metrics import Balanced, Metric, Statistic, Watched, sqs
+from cdktf_app.monitoring.metrics import CloudWatchMetric, MonitoredResources, Statistic, TargetMetrics, sqs
 
 Comparison = Literal["GreaterThanThreshold", "LessThanThreshold"]
 Missing = Literal["breaching", "notBreaching", "missing"]
@@ -27,7 +27,7 @@ _DRAIN_S: Final = 12 * 3600.0
 
 
 @dataclass(frozen=True)
-class Kind:
+class AlarmType:
     """What an alarm is about: the same for every fleet, queue or target that has one."""
 
     name: str
@@ -48,20 +48,20 @@ class Alarm:
     """One alarm."""
 
     id: str
-    kind: Kind
-    metric: Metric
+    type: AlarmType
+    metric: CloudWatchMetric
     about: str = ""
 
     @property
     def words(self) -> str:
         """What a notification says."""
-        return self.kind.words.format(self.about)
+        return self.type.words.format(self.about)
 
 
-HEARTBEAT: Final = Kind(
+HEARTBEAT: Final = AlarmType(
     "No scheduler", "No scheduler's heart beats.", "LessThanThreshold", 1, 2, "breaching", of_mwaa=True
 )
-OLDEST_TASK: Final = Kind(
+OLDEST_TASK: Final = AlarmType(
     "Oldest task",
     "A task{} has been queued for more than 30 minutes.",
     "GreaterThanThreshold",
@@ -70,12 +70,12 @@ OLDEST_TASK: Final = Kind(
     "notBreaching",  # SQS says nothing of a queue that has been idle for six hours
     of_mwaa=True,
 )
-SCHEDULER_CPU: Final = Kind(
+SCHEDULER_CPU: Final = AlarmType(
     "Scheduler CPU", "Schedulers are out of CPU.", "GreaterThanThreshold", _BUSY_PERCENT, 3, "missing", of_mwaa=True
 )
 SCHEDULER_MEMORY: Final = replace(SCHEDULER_CPU, name="Scheduler memory", words="Schedulers are almost out of memory.")
 # Two generations, of which mostly one is empty: nobody's CPU is not too busy.
-WORKER_CPU: Final = Kind(
+WORKER_CPU: Final = AlarmType(
     "Worker CPU",
     "Workers of {} are out of CPU.",
     "GreaterThanThreshold",
@@ -85,11 +85,11 @@ WORKER_CPU: Final = Kind(
     of_mwaa=True,
 )
 WORKER_MEMORY: Final = replace(WORKER_CPU, name="Worker memory", words="Workers of {} are almost out of memory.")
-WEB_CPU: Final = Kind(
+WEB_CPU: Final = AlarmType(
     "Web server CPU", "Web servers are out of CPU.", "GreaterThanThreshold", _BUSY_PERCENT, 3, "missing", of_mwaa=True
 )
 WEB_MEMORY: Final = replace(WEB_CPU, name="Web server memory", words="Web servers are almost out of memory.")
-DATABASE_CPU: Final = Kind(
+DATABASE_CPU: Final = AlarmType(
     "Database CPU",
     "The metadata database's writer is out of CPU.",
     "GreaterThanThreshold",
@@ -98,7 +98,7 @@ DATABASE_CPU: Final = Kind(
     "missing",
     of_mwaa=True,
 )
-DATABASE_MEMORY: Final = Kind(
+DATABASE_MEMORY: Final = AlarmType(
     "Database memory",
     "The metadata database's writer has less than 512 MiB of memory left.",
     "LessThanThreshold",
@@ -107,18 +107,18 @@ DATABASE_MEMORY: Final = Kind(
     "missing",
     of_mwaa=True,
 )
-DEAD_LETTERS: Final = Kind(
+DEAD_LETTERS: Final = AlarmType(
     "Dead letters", "Messages were given back too often.", "GreaterThanThreshold", 0, 1, "notBreaching"
 )
-TARGETS_DOWN: Final = Kind("Nobody answers", "No {} answers.", "LessThanThreshold", 1, 1, "breaching")
-TARGETS_UNHEALTHY: Final = Kind(
+TARGETS_DOWN: Final = AlarmType("Nobody answers", "No {} answers.", "LessThanThreshold", 1, 1, "breaching")
+TARGETS_UNHEALTHY: Final = AlarmType(
     "Unhealthy targets", "A task of the {} does not answer.", "GreaterThanThreshold", 0, 3, "notBreaching"
 )
 # The scaler tells every minute: when it says nothing at all, it is not there.
-NO_DECISION: Final = Kind(
+NO_DECISION: Final = AlarmType(
     "No decision", "The scaler cannot size the fleet {}, or is not there.", "GreaterThanThreshold", 0, 1, "breaching"
 )
-SOURCE_UNKNOWN: Final = Kind(
+SOURCE_UNKNOWN: Final = AlarmType(
     "Source unknown",
     "The scaler cannot read all it needs of the fleet {}, which does not shrink meanwhile.",
     "GreaterThanThreshold",
@@ -126,7 +126,7 @@ SOURCE_UNKNOWN: Final = Kind(
     1,
     "notBreaching",
 )
-DRAIN_TOO_OLD: Final = Kind(
+DRAIN_TOO_OLD: Final = AlarmType(
     "Drain too old",
     "A worker of the fleet {} has been draining for more than 12 hours.",
     "GreaterThanThreshold",
@@ -134,7 +134,7 @@ DRAIN_TOO_OLD: Final = Kind(
     1,
     "notBreaching",
 )
-PROTECTION_REFUSED: Final = Kind(
+PROTECTION_REFUSED: Final = AlarmType(
     "Protection refused",
     "ECS refuses to protect workers of the fleet {}: they take no tasks.",
     "GreaterThanThreshold",
@@ -142,7 +142,7 @@ PROTECTION_REFUSED: Final = Kind(
     1,
     "notBreaching",
 )
-AT_MAXIMUM: Final = Kind(
+AT_MAXIMUM: Final = AlarmType(
     "At maximum",
     "The fleet {} has been at its maximum for 10 minutes, and tasks wait.",
     "GreaterThanThreshold",
@@ -150,12 +150,12 @@ AT_MAXIMUM: Final = Kind(
     2,
     "notBreaching",
 )
-LAUNCHES_STUCK: Final = Kind(
+LAUNCHES_STUCK: Final = AlarmType(
     "Launches stuck", "Workers of the fleet {} do not come up.", "GreaterThanThreshold", 0, 1, "notBreaching"
 )
 
 # What the scaler says of a fleet: id, kind, metric, statistic. Minimum: it held all through the period.
-_OF_FLEETS: Final[tuple[tuple[str, Kind, str, Statistic], ...]] = (
+_OF_FLEETS: Final[tuple[tuple[str, AlarmType, str, Statistic], ...]] = (
     ("no_decision", NO_DECISION, "NoDecision", "Minimum"),
     ("source_unknown", SOURCE_UNKNOWN, "UnknownSources", "Minimum"),
     ("drain_too_old", DRAIN_TOO_OLD, "OldestDrainSeconds", "Maximum"),
@@ -165,56 +165,56 @@ _OF_FLEETS: Final[tuple[tuple[str, Kind, str, Statistic], ...]] = (
 )
 
 
-def alarms_of(watched: Watched) -> list[Alarm]:
+def environment_alarms(monitored: MonitoredResources) -> list[Alarm]:
     """Return the alarms of an environment."""
     return [
-        *_of_airflow(watched),
-        *_of_database(watched),
-        *(alarm for balanced in watched.balanced for alarm in _of_targets(balanced)),
-        *(alarm for fleet in watched.fleets for alarm in _of_fleet(watched, fleet)),
+        *_of_airflow(monitored),
+        *_of_database(monitored),
+        *(alarm for targets in monitored.targets for alarm in _of_targets(targets)),
+        *(alarm for fleet in monitored.fleets for alarm in _of_fleet(monitored, fleet)),
     ]
 
 
-def _of_airflow(watched: Watched) -> Iterator[Alarm]:
-    yield Alarm("scheduler_heartbeat", HEARTBEAT, watched.airflow("SchedulerHeartbeat", "Scheduler", "Sum"))
-    for queue, name in watched.queues.items():
+def _of_airflow(monitored: MonitoredResources) -> Iterator[Alarm]:
+    yield Alarm("scheduler_heartbeat", HEARTBEAT, monitored.airflow("SchedulerHeartbeat", "Scheduler", "Sum"))
+    for queue, name in monitored.queues.items():
         metric = sqs(name, "ApproximateAgeOfOldestMessage")
         yield Alarm(f"oldest_task_{queue}", OLDEST_TASK, metric, f" of the queue {queue}")
-    if not watched.queues:
+    if not monitored.queues:
         # Redis keeps no times; the scaler asks Airflow's database since when the oldest task has been queued.
-        yield Alarm("oldest_task", OLDEST_TASK, watched.airflow("ApproximateAgeOfOldestTask", "Executor", "Maximum"))
-    yield Alarm("scheduler_cpu", SCHEDULER_CPU, watched.service("scheduler", "CPUUtilization"))
-    yield Alarm("scheduler_memory", SCHEDULER_MEMORY, watched.service("scheduler", "MemoryUtilization"))
-    yield Alarm("web_server_cpu", WEB_CPU, watched.service("web-server", "CPUUtilization"))
-    yield Alarm("web_server_memory", WEB_MEMORY, watched.service("web-server", "MemoryUtilization"))
-    if watched.dead_letters is not None:
-        yield Alarm("dead_letters", DEAD_LETTERS, sqs(watched.dead_letters, "ApproximateNumberOfMessagesVisible"))
+        yield Alarm("oldest_task", OLDEST_TASK, monitored.airflow("ApproximateAgeOfOldestTask", "Executor", "Maximum"))
+    yield Alarm("scheduler_cpu", SCHEDULER_CPU, monitored.service("scheduler", "CPUUtilization"))
+    yield Alarm("scheduler_memory", SCHEDULER_MEMORY, monitored.service("scheduler", "MemoryUtilization"))
+    yield Alarm("web_server_cpu", WEB_CPU, monitored.service("web-server", "CPUUtilization"))
+    yield Alarm("web_server_memory", WEB_MEMORY, monitored.service("web-server", "MemoryUtilization"))
+    if monitored.dead_letters is not None:
+        yield Alarm("dead_letters", DEAD_LETTERS, sqs(monitored.dead_letters, "ApproximateNumberOfMessagesVisible"))
 
 
-def _of_database(watched: Watched) -> Iterator[Alarm]:
-    if not watched.database:
+def _of_database(monitored: MonitoredResources) -> Iterator[Alarm]:
+    if not monitored.database:
         return
     # Of serverless v2 both are reckoned against the most it may grow to, so they mean what they mean elsewhere.
-    yield Alarm("database_cpu", DATABASE_CPU, watched.of_database("CPUUtilization"))
-    yield Alarm("database_memory", DATABASE_MEMORY, watched.of_database("FreeableMemory"))
+    yield Alarm("database_cpu", DATABASE_CPU, monitored.of_database("CPUUtilization"))
+    yield Alarm("database_memory", DATABASE_MEMORY, monitored.of_database("FreeableMemory"))
 
 
-def _of_targets(balanced: Balanced) -> Iterator[Alarm]:
-    def metric(name: str) -> Metric:
+def _of_targets(targets: TargetMetrics) -> Iterator[Alarm]:
+    def metric(name: str) -> CloudWatchMetric:
         # Each zone says its own number: the greatest is of the zone that is worst, or best.
-        return Metric("AWS/ApplicationELB", name, balanced.dimensions, "Maximum")
+        return CloudWatchMetric("AWS/ApplicationELB", name, targets.dimensions, "Maximum")
 
-    identifier = balanced.word.lower().replace(" ", "_")
-    yield Alarm(f"{identifier}_down", TARGETS_DOWN, metric("HealthyHostCount"), balanced.word)
-    yield Alarm(f"{identifier}_unhealthy", TARGETS_UNHEALTHY, metric("UnHealthyHostCount"), balanced.word)
+    identifier = targets.word.lower().replace(" ", "_")
+    yield Alarm(f"{identifier}_down", TARGETS_DOWN, metric("HealthyHostCount"), targets.word)
+    yield Alarm(f"{identifier}_unhealthy", TARGETS_UNHEALTHY, metric("UnHealthyHostCount"), targets.word)
 
 
-def _of_fleet(watched: Watched, fleet: str) -> Iterator[Alarm]:
-    for service in watched.fleets[fleet]:
-        yield Alarm(f"{service}_cpu", WORKER_CPU, watched.service(service, "CPUUtilization"), service)
-        yield Alarm(f"{service}_memory", WORKER_MEMORY, watched.service(service, "MemoryUtilization"), service)
-    for word, kind, name, statistic in _OF_FLEETS:
-        yield Alarm(f"fleet_{fleet}_{word}", kind, watched.fleet(fleet, name, statistic), fleet)
+def _of_fleet(monitored: MonitoredResources, fleet: str) -> Iterator[Alarm]:
+    for service in monitored.fleets[fleet]:
+        yield Alarm(f"{service}_cpu", WORKER_CPU, monitored.service(service, "CPUUtilization"), service)
+        yield Alarm(f"{service}_memory", WORKER_MEMORY, monitored.service(service, "MemoryUtilization"), service)
+    for word, type, name, statistic in _OF_FLEETS:
+        yield Alarm(f"fleet_{fleet}_{word}", type, monitored.fleet(fleet, name, statistic), fleet)
 
 
 def anchor(heading: str) -> str:

@@ -20,7 +20,7 @@ MWAA: Final = "AmazonMWAA"
 
 
 @dataclass(frozen=True)
-class Metric:
+class CloudWatchMetric:
     """A metric of CloudWatch, and what is made of a period's values."""
 
     namespace: str
@@ -30,7 +30,7 @@ class Metric:
 
 
 @dataclass(frozen=True)
-class Balanced:
+class TargetMetrics:
     """Services behind a load balancer: `word` says for whom, `service` which."""
 
     word: str
@@ -45,7 +45,7 @@ class Balanced:
 
 
 @dataclass(frozen=True)
-class Watched:
+class MonitoredResources:
     """The parts of one environment."""
 
     environment: str
@@ -60,30 +60,30 @@ class Watched:
     """Empty where the database is not ours to watch."""
     serverless: bool
     """Whether the database grows by Aurora capacity units."""
-    balanced: Sequence[Balanced]
+    targets: Sequence[TargetMetrics]
 
-    def service(self, name: str, metric: str, statistic: Statistic = "Average") -> Metric:
+    def service(self, name: str, metric: str, statistic: Statistic = "Average") -> CloudWatchMetric:
         """Return a metric of an ECS service."""
-        return Metric("AWS/ECS", metric, (("ClusterName", self.cluster), ("ServiceName", name)), statistic)
+        return CloudWatchMetric("AWS/ECS", metric, (("ClusterName", self.cluster), ("ServiceName", name)), statistic)
 
-    def fleet(self, name: str, metric: str, statistic: Statistic) -> Metric:
+    def fleet(self, name: str, metric: str, statistic: Statistic) -> CloudWatchMetric:
         """Return what the scaler says of a fleet."""
-        return Metric(SCALER, metric, (("Environment", self.environment), ("Fleet", name)), statistic)
+        return CloudWatchMetric(SCALER, metric, (("Environment", self.environment), ("Fleet", name)), statistic)
 
-    def generation(self, fleet: str, service: str, metric: str) -> Metric:
+    def suffix(self, fleet: str, service: str, metric: str) -> CloudWatchMetric:
         """Return what the scaler says of one generation of a fleet."""
         whole = self.fleet(fleet, metric, "Maximum")
-        return Metric(SCALER, metric, (*whole.dimensions, ("Service", service)), "Maximum")
+        return CloudWatchMetric(SCALER, metric, (*whole.dimensions, ("Service", service)), "Maximum")
 
-    def airflow(self, metric: str, function: str, statistic: Statistic) -> Metric:
+    def airflow(self, metric: str, function: str, statistic: Statistic) -> CloudWatchMetric:
         """Return a metric of Airflow, by the dimensions that MWAA has."""
-        return Metric(MWAA, metric, (("Function", function), ("Environment", self.environment)), statistic)
+        return CloudWatchMetric(MWAA, metric, (("Function", function), ("Environment", self.environment)), statistic)
 
-    def of_database(self, metric: str, statistic: Statistic = "Average") -> Metric:
+    def of_database(self, metric: str, statistic: Statistic = "Average") -> CloudWatchMetric:
         """Return a metric of the metadata database."""
-        return Metric("AWS/RDS", metric, self.database, statistic)
+        return CloudWatchMetric("AWS/RDS", metric, self.database, statistic)
 
 
-def sqs(queue: str, metric: str, statistic: Statistic = "Maximum") -> Metric:
+def sqs(queue: str, metric: str, statistic: Statistic = "Maximum") -> CloudWatchMetric:
     """Return a metric of an SQS queue."""
-    return Metric("AWS/SQS", metric, (("QueueName", queue),), statistic)
+    return CloudWatchMetric("AWS/SQS", metric, (("QueueName", queue),), statistic)

@@ -44,7 +44,7 @@ def _with_agent(environment: Environment) -> bool:
 
 
 @dataclass(frozen=True)
-class Call:
+class AwsCall:
     """`component` calls the service whose IAM actions begin with `prefix`, by `endpoints`, or by none."""
 
     component: str
@@ -63,15 +63,15 @@ _SQS: Final = "broker SQS"
 _ELASTICACHE: Final = "broker ELASTICACHE"
 _EXEC: Final = "`enable_execute_command`"
 
-CALLS: Final = (
-    Call(START, "ecr", ("ecr.api", "ecr.dkr"), "Log in to the registry and pull the image"),
-    Call(START, "s3", (S3,), "The image's layers, which ECR keeps in S3", by_policy=False),
-    Call(START, "logs", ("logs",), "What containers print"),
-    Call(START, "secretsmanager", ("secretsmanager",), "Secrets that become variables of a container"),
-    Call(START, "kms", _NO_PACKET, "Secrets Manager asks KMS on the role's behalf"),
-    Call("scheduler", "sqs", ("sqs",), "Sends tasks", _by_sqs, _SQS),
-    Call("scheduler", "kms", _NO_PACKET, "SQS asks KMS on the role's behalf", _by_sqs, _SQS),
-    Call(
+AWS_CALLS: Final = (
+    AwsCall(START, "ecr", ("ecr.api", "ecr.dkr"), "Log in to the registry and pull the image"),
+    AwsCall(START, "s3", (S3,), "The image's layers, which ECR keeps in S3", by_policy=False),
+    AwsCall(START, "logs", ("logs",), "What containers print"),
+    AwsCall(START, "secretsmanager", ("secretsmanager",), "Secrets that become variables of a container"),
+    AwsCall(START, "kms", _NO_PACKET, "Secrets Manager asks KMS on the role's behalf"),
+    AwsCall("scheduler", "sqs", ("sqs",), "Sends tasks", _by_sqs, _SQS),
+    AwsCall("scheduler", "kms", _NO_PACKET, "SQS asks KMS on the role's behalf", _by_sqs, _SQS),
+    AwsCall(
         "scheduler",
         "elasticache",
         ("elasticache",),
@@ -79,21 +79,21 @@ CALLS: Final = (
         _by_elasticache,
         _ELASTICACHE,
     ),
-    Call("dag-processor", "s3", (S3,), "Reads DAGs"),
-    Call("dag-processor", "kms", _NO_PACKET, "S3 asks KMS on the role's behalf"),
-    Call("triggerer", "s3", (S3,), "Reads DAGs"),
-    Call("triggerer", "logs", ("logs",), "Writes the logs of triggers"),
-    Call("triggerer", "kms", _NO_PACKET, "S3 asks KMS on the role's behalf"),
-    Call("web-server", "logs", ("logs",), "Shows the logs of tasks"),
-    Call("worker", "s3", (S3,), "Reads DAGs; DAG code reads its bucket"),
-    Call("worker", "logs", ("logs",), "Writes the logs of tasks"),
-    Call(
+    AwsCall("dag-processor", "s3", (S3,), "Reads DAGs"),
+    AwsCall("dag-processor", "kms", _NO_PACKET, "S3 asks KMS on the role's behalf"),
+    AwsCall("triggerer", "s3", (S3,), "Reads DAGs"),
+    AwsCall("triggerer", "logs", ("logs",), "Writes the logs of triggers"),
+    AwsCall("triggerer", "kms", _NO_PACKET, "S3 asks KMS on the role's behalf"),
+    AwsCall("web-server", "logs", ("logs",), "Shows the logs of tasks"),
+    AwsCall("worker", "s3", (S3,), "Reads DAGs; DAG code reads its bucket"),
+    AwsCall("worker", "logs", ("logs",), "Writes the logs of tasks"),
+    AwsCall(
         "worker",
         "cloudwatch",
         ("monitoring",),
         "DAG code may publish metrics, as in MWAA",
     ),
-    Call(
+    AwsCall(
         "worker",
         "sqs",
         ("sqs",),
@@ -101,22 +101,22 @@ CALLS: Final = (
         _by_sqs,
         _SQS,
     ),
-    Call("worker", "kms", _NO_PACKET, "SQS and S3 ask KMS on the role's behalf"),
-    Call(
+    AwsCall("worker", "kms", _NO_PACKET, "SQS and S3 ask KMS on the role's behalf"),
+    AwsCall(
         "worker",
         "ecs",
         _NO_PACKET,
         "Protects itself by the ECS agent's address in the task, which asks ECS",
     ),
-    Call("scaler", "ecs", ("ecs",), "Sees tasks, sizes services"),
-    Call("scaler", "sqs", ("sqs",), "Counts what waits", _by_sqs, _SQS),
-    Call("scaler", "ssm", ("ssm",), "Reads what people ordered"),
-    Call("scaler", "cloudwatch", ("monitoring",), "Publishes its numbers, and MWAA's"),
+    AwsCall("scaler", "ecs", ("ecs",), "Sees tasks, sizes services"),
+    AwsCall("scaler", "sqs", ("sqs",), "Counts what waits", _by_sqs, _SQS),
+    AwsCall("scaler", "ssm", ("ssm",), "Reads what people ordered"),
+    AwsCall("scaler", "cloudwatch", ("monitoring",), "Publishes its numbers, and MWAA's"),
     *(
-        Call(component, "ssmmessages", ("ssmmessages",), "Sessions of ECS Exec", _by_exec, _EXEC)
+        AwsCall(component, "ssmmessages", ("ssmmessages",), "Sessions of ECS Exec", _by_exec, _EXEC)
         for component in ("scheduler", "dag-processor", "triggerer", "execution-api", "web-server")
     ),
-    Call(
+    AwsCall(
         "ECS's agent",
         "ecs",
         ("ecs-agent", "ecs-telemetry"),
@@ -130,10 +130,10 @@ CALLS: Final = (
 WITHOUT_POLICY: Final = frozenset({"ssmmessages", "ecs-agent", "ecs-telemetry"})
 
 
-def endpoints_of(environment: Environment) -> Mapping[str, tuple[Call, ...]]:
+def endpoints_of(environment: Environment) -> Mapping[str, tuple[AwsCall, ...]]:
     """Return the endpoints that `environment` needs where there is no internet, each with the calls that need it."""
-    needed: dict[str, tuple[Call, ...]] = {}
-    for call in CALLS:
+    needed: dict[str, tuple[AwsCall, ...]] = {}
+    for call in AWS_CALLS:
         if call.when(environment):
             for endpoint in call.endpoints:
                 needed[endpoint] = (*needed.get(endpoint, ()), call)

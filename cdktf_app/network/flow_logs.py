@@ -10,7 +10,7 @@ from cdktn_provider_aws.cloudwatch_log_group import CloudwatchLogGroup
 from cdktn_provider_aws.flow_log import FlowLog
 from constructs import Construct
 
-from cdktf_app.base.aws_scope import Place
+from cdktf_app.base.aws_scope import AwsScope
 from cdktf_app.base.policies import EVERY, Statement
 from cdktf_app.security.roles import Roles
 from openmwaa.config.environment import Environment
@@ -31,7 +31,7 @@ class FlowLogs(Construct):
         name: str,
         environment: Environment,
         vpc_id: str,
-        place: Place,
+        aws_scope: AwsScope,
         roles: Roles,
         key_arn: str,
     ) -> None:
@@ -61,7 +61,7 @@ class FlowLogs(Construct):
                 ),
             ],
             service=_SERVICE,
-            source=place.arn("ec2", "vpc-flow-log/*"),
+            source=aws_scope.arn("ec2", "vpc-flow-log/*"),
         )
         FlowLog(
             self,

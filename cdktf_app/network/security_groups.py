@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A security group a part, and two rules for every conversation there is: `conversations` says which.
+"""A security group a part, and two rules for every conversation there is: `security_group_rules` says which.
 
 Nothing is open inward from outside the VPC but what the file's `web_access` names. Outward, tasks have HTTPS for AWS's
 APIs and what else answers there; with ENDPOINTS_ONLY, for the VPC's endpoints and S3 alone.
@@ -16,7 +16,7 @@ from cdktn_provider_aws.vpc_security_group_egress_rule import VpcSecurityGroupEg
 from cdktn_provider_aws.vpc_security_group_ingress_rule import VpcSecurityGroupIngressRule
 from constructs import Construct
 
-from cdktf_app.base.local_values import overridable
+from cdktf_app.base.local_values import overridable_local
 from cdktf_app.base.ports import HTTPS_PORT
 from cdktf_app.network.traffic_rules import (
     CLOUDFRONT,
@@ -24,13 +24,13 @@ from cdktf_app.network.traffic_rules import (
     ENDPOINTS,
     INTERNAL,
     TASKS,
-    Opening,
-    balancer_that_asks,
-    conversations,
+    IngressRule,
+    authenticating_load_balancer,
     groups,
-    openings,
+    ingress_rules,
+    security_group_rules,
 )
-from cdktf_app.network.vpc import Network
+from cdktf_app.network.vpc import VpcNetwork
 from cdktf_app.network.vpc_cidrs import ANYWHERE
 from openmwaa.config.environment import Environment
 from openmwaa.config.metadata_database import ExistingPostgresql
@@ -42,7 +42,7 @@ class SecurityGroups(Construct):
     """The groups of an environment and the rules between them."""
 
     def __init__(
-        self, scope: Construct, construct_id: str, *, name: str, environment: Environment, network: Network
+        self, scope: Construct, construct_id: str, *, name: str, environment: Environment, network: VpcNetwork
     ) -> None:
         super().__init__(scope, construct_id)
         self._environment = environment
@@ -51,14 +51,14 @@ class SecurityGroups(Construct):
         self._ids = {group: self._group(group, f"{name}-", words) for group, words in groups(environment).items()}
         if isinstance(environment.metadata_database, ExistingPostgresql):
             self._ids[DATABASE] = environment.metadata_database.security_group_id
-        for row in conversations(environment):
+        for row in security_group_rules(environment):
             self._allow(row.caller, row.listener, row.port, row.why)
-        for opening in openings(environment):
-            self._open(opening)
+        for rule in ingress_rules(environment):
+            self._open(rule)
         self._https_out()
 
     def id_of(self, group: str) -> str:
-        """Return the id of the group that `conversations` calls `group`."""
+        """Return the id of the group that `security_group_rules` calls `group`."""
         return self._ids[group]
 
     @property
@@ -75,7 +75,7 @@ class SecurityGroups(Construct):
         """Return the rules of groups: what is there before the first of their members, and after the last."""
         return [rule for name in names for rule in self._rules.get(name.replace("-", "_"), ())]
 
-    def reach_prefix_list(self, word: str, what: str, prefix_list_id: str) -> None:
+    def allow_prefix_list(self, word: str, what: str, prefix_list_id: str) -> None:
         """Let every task open HTTPS connections to what a prefix list names."""
         for task in TASKS:
             self._out(task, f"{task}_to_{word}", f"HTTPS to {what}", prefix_list_id=prefix_list_id)
@@ -107,8 +107,8 @@ class SecurityGroups(Construct):
                 )
         if ENDPOINTS in self._ids and self._environment.network.vpc_id is not None:
             # Their private names are the whole VPC's: whoever else is in it asks AWS by these endpoints from now on.
-            self._open(Opening(ENDPOINTS, HTTPS_PORT, "VPC", "APIs of AWS"))
-        if asks := balancer_that_asks(self._environment):
+            self._open(IngressRule(ENDPOINTS, HTTPS_PORT, "VPC", "APIs of AWS"))
+        if asks := authenticating_load_balancer(self._environment):
             self._out(asks, f"{asks}_https_out", "HTTPS to the identity provider", cidr_ipv4=ANYWHERE)
 
     def _allow(self, caller: str, listener: str, port: int, why: str) -> None:
@@ -127,28 +127,28 @@ class SecurityGroups(Construct):
             referenced_security_group_id=self._ids[caller],
         )
 
-    def _open(self, opening: Opening) -> None:
-        listener, port = opening.listener, opening.port
-        if opening.reach == "ALLOWED":
+    def _open(self, rule: IngressRule) -> None:
+        listener, port = rule.listener, rule.port
+        if rule.source == "ALLOWED":
             for cidr in self._environment.web_access.allowed_cidrs:
                 word = f"{listener}_from_{cidr.replace('.', '_').replace('/', '_')}_{port}"
-                self._in(listener, word, f"{opening.why} from a range that is allowed", port=port, cidr_ipv4=cidr)
+                self._in(listener, word, f"{rule.why} from a range that is allowed", port=port, cidr_ipv4=cidr)
             return
-        if opening.reach == "CLOUDFRONT":
+        if rule.source == "CLOUDFRONT":
             listed = DataAwsEc2ManagedPrefixList(self, "cloudfront_addresses", name=_CLOUDFRONT_LIST)
             # A local value, so that a place without AWS's own lists can leave it out.
-            list_id = overridable(self, "cloudfront_prefix_list", listed.id)
+            list_id = overridable_local(self, "cloudfront_prefix_list", listed.id)
             word = f"{listener}_from_cloudfront_{port}"
-            self._in(listener, word, f"{opening.why} by CloudFront", port=port, prefix_list_id=list_id)
+            self._in(listener, word, f"{rule.why} by CloudFront", port=port, prefix_list_id=list_id)
             return
-        word, words = f"{listener}_from_vpc_{port}", f"{opening.why} from within the VPC"
+        word, words = f"{listener}_from_vpc_{port}", f"{rule.why} from within the VPC"
         cidrs = self._network.vpc_cidrs
         if cidrs.known:
             (cidr,) = cidrs.known
             self._in(listener, word, words, port=port, cidr_ipv4=cidr)
         else:
-            rule = self._in(listener, word, words, port=port, cidr_ipv4="${each.value}")
-            rule.add_override("for_each", f"${{toset({cidrs.expression})}}")
+            ingress = self._in(listener, word, words, port=port, cidr_ipv4="${each.value}")
+            ingress.add_override("for_each", f"${{toset({cidrs.expression})}}")
 
     def _in(
         self,

@@ -40,11 +40,11 @@ TASKS: Final = {
     "workers": "Celery workers, where DAG code runs",
     "scaler": "Scaler",
 }
-Reach = Literal["VPC", "ALLOWED", "CLOUDFRONT"]
+IngressSource = Literal["VPC", "ALLOWED", "CLOUDFRONT"]
 
 
 @dataclass(frozen=True)
-class Conversation:
+class SecurityGroupRule:
     """`caller` opens connections to `port` of `listener`, both names of groups."""
 
     caller: str
@@ -54,22 +54,22 @@ class Conversation:
 
 
 @dataclass(frozen=True)
-class Opening:
+class IngressRule:
     """People open connections to `port` of `listener`: from within the VPC, `web_access.allowed_cidrs`, CloudFront."""
 
     listener: str
     port: int
-    reach: Reach
+    source: IngressSource
     why: str
 
 
 _ALWAYS: Final = (
-    Conversation(INTERNAL, "execution_api", EXECUTION_API_PORT, "Forwards what running tasks ask for"),
-    Conversation(INTERNAL, "scaler", SCALER_PORT, "Forwards people to the page"),
-    Conversation("workers", INTERNAL, EXECUTION_API_PORT, "Running tasks report and ask for connections"),
-    Conversation("dag_processor", INTERNAL, EXECUTION_API_PORT, "Parsed DAGs ask for connections and variables"),
-    Conversation("triggerer", INTERNAL, EXECUTION_API_PORT, "Triggers ask for connections and variables"),
-    Conversation("scaler", "workers", AGENT_PORT, "Asks agents what they do, and orders drains"),
+    SecurityGroupRule(INTERNAL, "execution_api", EXECUTION_API_PORT, "Forwards what running tasks ask for"),
+    SecurityGroupRule(INTERNAL, "scaler", SCALER_PORT, "Forwards people to the page"),
+    SecurityGroupRule("workers", INTERNAL, EXECUTION_API_PORT, "Running tasks report and ask for connections"),
+    SecurityGroupRule("dag_processor", INTERNAL, EXECUTION_API_PORT, "Parsed DAGs ask for connections and variables"),
+    SecurityGroupRule("triggerer", INTERNAL, EXECUTION_API_PORT, "Triggers ask for connections and variables"),
+    SecurityGroupRule("scaler", "workers", AGENT_PORT, "Asks agents what they do, and orders drains"),
 )
 _DATABASE_CALLERS: Final = {
     "scheduler": "Makes databases and roles, schedules",
@@ -102,34 +102,34 @@ def groups(environment: Environment) -> dict[str, str]:
     return {name: words for name, words, there in rows if there}
 
 
-def conversations(environment: Environment) -> list[Conversation]:
+def security_group_rules(environment: Environment) -> list[SecurityGroupRule]:
     """Return every conversation between parts of `environment`."""
     database = environment.metadata_database
     port = database.port if isinstance(database, ExistingPostgresql) else DATABASE_PORT
     rows = list(_ALWAYS)
-    rows += [Conversation(caller, DATABASE, port, why) for caller, why in _DATABASE_CALLERS.items()]
+    rows += [SecurityGroupRule(caller, DATABASE, port, why) for caller, why in _DATABASE_CALLERS.items()]
     if environment.has_private_web:
-        rows.append(Conversation(INTERNAL, "web_server", WEB_PORT, "Forwards people"))
+        rows.append(SecurityGroupRule(INTERNAL, "web_server", WEB_PORT, "Forwards people"))
     if environment.has_public_load_balancer:
-        rows.append(Conversation(PUBLIC, "web_server", WEB_PORT, "Forwards people"))
+        rows.append(SecurityGroupRule(PUBLIC, "web_server", WEB_PORT, "Forwards people"))
     if isinstance(environment.broker, ElastiCache):
-        rows += [Conversation(caller, BROKER, REDIS_PORT, why) for caller, why in _BROKER_CALLERS.items()]
+        rows += [SecurityGroupRule(caller, BROKER, REDIS_PORT, why) for caller, why in _BROKER_CALLERS.items()]
     return rows
 
 
-def openings(environment: Environment) -> list[Opening]:
+def ingress_rules(environment: Environment) -> list[IngressRule]:
     """Return what people reach, and from where."""
-    rows = [Opening(INTERNAL, SCALER_PORT, "VPC", "Page and metrics of the scaler")]
+    rows = [IngressRule(INTERNAL, SCALER_PORT, "VPC", "Page and metrics of the scaler")]
     if environment.has_private_web:
-        rows.append(Opening(INTERNAL, internal_web_port(environment), "VPC", "Web server"))
+        rows.append(IngressRule(INTERNAL, internal_web_port(environment), "VPC", "Web server"))
     if environment.has_cloudfront:
-        rows.append(Opening(CLOUDFRONT, internal_web_port(environment), "CLOUDFRONT", "Web server"))
+        rows.append(IngressRule(CLOUDFRONT, internal_web_port(environment), "CLOUDFRONT", "Web server"))
     if environment.has_public_load_balancer:
-        rows.append(Opening(PUBLIC, HTTPS_PORT, "ALLOWED", "Web server"))
+        rows.append(IngressRule(PUBLIC, HTTPS_PORT, "ALLOWED", "Web server"))
     if environment.webserver_access_mode == "PRIVATE_ONLY":
         # Beyond the VPC and connected to it: an office behind a VPN, a peered VPC.
-        rows.append(Opening(INTERNAL, internal_web_port(environment), "ALLOWED", "Web server"))
-        rows.append(Opening(INTERNAL, SCALER_PORT, "ALLOWED", "Page and metrics of the scaler"))
+        rows.append(IngressRule(INTERNAL, internal_web_port(environment), "ALLOWED", "Web server"))
+        rows.append(IngressRule(INTERNAL, SCALER_PORT, "ALLOWED", "Page and metrics of the scaler"))
     return rows
 
 
@@ -138,7 +138,7 @@ def internal_web_port(environment: Environment) -> int:
     return HTTPS_PORT if environment.web_access.domain else WEB_PORT
 
 
-def balancer_that_asks(environment: Environment) -> str | None:
+def authenticating_load_balancer(environment: Environment) -> str | None:
     """Return the load balancer that asks an identity provider, by HTTPS in the internet, who people are.
 
     The public one, and the internal one where it is the only way: beside a public one it is also the way of programs,

@@ -15,7 +15,7 @@ from cdktf_app.network.vpc_cidrs import VpcCidrs
 from openmwaa.config.environment import Environment
 
 
-class Network(Protocol):
+class VpcNetwork(Protocol):
     """A VPC with private subnets over two zones or more."""
 
     @property
@@ -50,7 +50,7 @@ class Network(Protocol):
         """What has to exist before the internet reaches a load balancer, or CloudFront its origin."""
 
 
-def network_of(scope: Construct, construct_id: str, *, environment: Environment, name: str, region: str) -> Network:
+def network_of(scope: Construct, construct_id: str, *, environment: Environment, name: str, region: str) -> VpcNetwork:
     """Return the network of `environment`: its own, or the one that it names."""
     network = environment.network
     if network.vpc_id is None:

@@ -17,7 +17,7 @@ from cdktn_provider_aws.kms_alias import KmsAlias
 from cdktn_provider_aws.kms_key import KmsKey
 from constructs import Construct
 
-from cdktf_app.base.aws_scope import Place
+from cdktf_app.base.aws_scope import AwsScope
 from cdktf_app.base.policies import EVERY, Condition, PrincipalKind, Statement, policy_json
 
 # Administration, as AWS's default key policy grants it to the account; less the use and the grants, which are below.
@@ -70,28 +70,33 @@ class Keys(Construct):
         *,
         name: str,
         log_groups: tuple[str, ...],
-        place: Place,
+        aws_scope: AwsScope,
         given: str | None,
     ) -> None:
         super().__init__(scope, construct_id)
         # WAF takes log groups of no other beginning.
-        waf = place.arn("logs", f"log-group:aws-waf-logs-{name}-*")
-        users = [*_account(place), _log_groups((*log_groups, waf), place), _alarms(place), *_task_storage(name, place)]
+        waf = aws_scope.arn("logs", f"log-group:aws-waf-logs-{name}-*")
+        users = [
+            *_account(aws_scope),
+            _log_groups((*log_groups, waf), aws_scope),
+            _alarms(aws_scope),
+            *_task_storage(name, aws_scope),
+        ]
         if given is not None:
             self.arn = given
-            self._say_what_its_policy_needs(users)
+            self._output_required_policy(users)
             return
         key = KmsKey(
             self,
             "key",
             description=f"{name}: everything the environment stores",
             enable_key_rotation=True,
-            policy=policy_json(self, "policy", [_administration(place), *users]),
+            policy=policy_json(self, "policy", [_administration(aws_scope), *users]),
         )
         KmsAlias(self, "alias", name=f"alias/{name}", target_key_id=key.key_id)
         self.arn = key.arn
 
-    def _say_what_its_policy_needs(self, users: list[Statement]) -> None:
+    def _output_required_policy(self, users: list[Statement]) -> None:
         TerraformOutput(
             self,
             "kms_key_policy",
@@ -100,40 +105,40 @@ class Keys(Construct):
         ).override_logical_id("kms_key_policy")
 
 
-def _administration(place: Place) -> Statement:
-    return _statement("AdministerByIam", _ADMINISTER, _root(place))
+def _administration(aws_scope: AwsScope) -> Statement:
+    return _statement("AdministerByIam", _ADMINISTER, _root(aws_scope))
 
 
-def _account(place: Place) -> list[Statement]:
+def _account(aws_scope: AwsScope) -> list[Statement]:
     """Return the use of the key by whom IAM allows it, and the grants that services ask their callers for."""
-    through = Condition("StringEquals", "kms:ViaService", tuple(place.host(service) for service in SERVICES))
-    from_here = Condition("StringEquals", "kms:CallerAccount", (place.account,))
+    through = Condition("StringEquals", "kms:ViaService", tuple(aws_scope.host(service) for service in SERVICES))
+    from_here = Condition("StringEquals", "kms:CallerAccount", (aws_scope.account,))
     for_services = Condition("Bool", "kms:GrantIsForAWSResource", ("true",))
     return [
-        _statement("UseThroughServices", _USE, _root(place), through, from_here),
+        _statement("UseThroughServices", _USE, _root(aws_scope), through, from_here),
         # Databases, repositories and caches live on after the call that makes them.
-        _statement("GrantsOfServices", ("kms:CreateGrant",), _root(place), through, from_here, for_services),
+        _statement("GrantsOfServices", ("kms:CreateGrant",), _root(aws_scope), through, from_here, for_services),
     ]
 
 
-def _log_groups(log_groups: tuple[str, ...], place: Place) -> Statement:
+def _log_groups(log_groups: tuple[str, ...], aws_scope: AwsScope) -> Statement:
     context = Condition("ArnLike", "kms:EncryptionContext:aws:logs:arn", log_groups)
-    return _statement("LogGroups", _USE, {"Service": (place.host("logs"),)}, context)
+    return _statement("LogGroups", _USE, {"Service": (aws_scope.host("logs"),)}, context)
 
 
-def _alarms(place: Place) -> Statement:
+def _alarms(aws_scope: AwsScope) -> Statement:
     """Return what an alarm needs to publish to an encrypted topic: without it CloudWatch fails, in its history only."""
-    here = Condition("StringEquals", "aws:SourceAccount", (place.account,))
+    here = Condition("StringEquals", "aws:SourceAccount", (aws_scope.account,))
     return _statement(
         "AlarmsToTopic", ("kms:Decrypt", "kms:GenerateDataKey"), {"Service": ("cloudwatch.amazonaws.com",)}, here
     )
 
 
-def _task_storage(cluster: str, place: Place) -> list[Statement]:
+def _task_storage(cluster: str, aws_scope: AwsScope) -> list[Statement]:
     """Return what Fargate needs to encrypt the disks of tasks of `cluster`."""
     fargate: Mapping[PrincipalKind, tuple[str, ...]] = {"Service": ("fargate.amazonaws.com",)}
     of_cluster = (
-        Condition("StringEquals", "kms:EncryptionContext:aws:ecs:clusterAccount", (place.account,)),
+        Condition("StringEquals", "kms:EncryptionContext:aws:ecs:clusterAccount", (aws_scope.account,)),
         Condition("StringEquals", "kms:EncryptionContext:aws:ecs:clusterName", (cluster,)),
     )
     reading = Condition("ForAllValues:StringEquals", "kms:GrantOperations", ("Decrypt",))
@@ -143,8 +148,8 @@ def _task_storage(cluster: str, place: Place) -> list[Statement]:
     ]
 
 
-def _root(place: Place) -> Mapping[PrincipalKind, tuple[str, ...]]:
-    return {"AWS": (f"arn:{place.partition}:iam::{place.account}:root",)}
+def _root(aws_scope: AwsScope) -> Mapping[PrincipalKind, tuple[str, ...]]:
+    return {"AWS": (f"arn:{aws_scope.partition}:iam::{aws_scope.account}:root",)}
 
 
 def _statement(

@@ -14,9 +14,9 @@ from cdktn_provider_aws.iam_role_policy import IamRolePolicy
 from cdktn_provider_aws.iam_role_policy_attachment import IamRolePolicyAttachment
 from constructs import Construct
 
-from cdktf_app.base.aws_scope import Place
+from cdktf_app.base.aws_scope import AwsScope
 from cdktf_app.base.policies import Condition, Statement, policy_json
-from cdktf_app.base.resource_names import caseless, literal
+from cdktf_app.base.resource_names import escape_template, iam_name
 from openmwaa.config.identity import Identity
 
 _NAME_LIMIT: Final = 64
@@ -26,14 +26,14 @@ class Roles(Construct):
     """Makes the roles of an environment as `identity` wants them, all assumed by its tasks alone."""
 
     def __init__(
-        self, scope: Construct, construct_id: str, *, name: str, place: Place, key_arn: str, identity: Identity
+        self, scope: Construct, construct_id: str, *, name: str, aws_scope: AwsScope, key_arn: str, identity: Identity
     ) -> None:
         super().__init__(scope, construct_id)
         self._name = name
-        self.place = place
+        self.aws_scope = aws_scope
         self.key_arn = key_arn
         self._identity = identity
-        self._trust = policy_json(self, "trust", [_trust(place)])
+        self._trust = policy_json(self, "trust", [_trust(aws_scope)])
 
     def role(
         self, word: str, statements: Sequence[Statement], attached: Sequence[str] = (), *, trust: str | None = None
@@ -44,11 +44,11 @@ class Roles(Construct):
         """
         identity = self._identity
         # IAM is global: the Region in the name lets one environment exist in two of them.
-        name = f"{identity.role_name_prefix}{self._name}-{self.place.region}-{word}"
+        name = f"{identity.role_name_prefix}{self._name}-{self.aws_scope.region}-{word}"
         return Role(
             self,
             word.replace("-", "_"),
-            name=caseless(name, limit=_NAME_LIMIT),
+            name=iam_name(name, limit=_NAME_LIMIT),
             identity=identity,
             trust=trust or self._trust,
             statements=statements,
@@ -57,11 +57,11 @@ class Roles(Construct):
 
     def service_role(self, word: str, statements: Sequence[Statement], *, service: str, source: str) -> Role:
         """Return a new role that AWS's `service` may take on behalf of what has the ARN pattern `source`."""
-        trusted = _trust_in("ServiceOfThisAccount", service, self.place, source)
+        trusted = _trust_in("ServiceOfThisAccount", service, self.aws_scope, source)
         trust = policy_json(self, f"{word.replace('-', '_')}_trust", [trusted])
         return self.role(word, statements, trust=trust)
 
-    def say_what_it_needs(self, output: str, statements: Sequence[Statement]) -> None:
+    def output_required_policy(self, output: str, statements: Sequence[Statement]) -> None:
         """Add an output with the trust and the policy that a role which is given must have."""
         TerraformOutput(
             self,
@@ -91,14 +91,15 @@ class Role(Construct):
             self,
             "role",
             name=name,
-            path=literal(identity.path),
+            path=escape_template(identity.path),
             assume_role_policy=trust,
-            permissions_boundary=literal(bound) if bound else None,
+            permissions_boundary=escape_template(bound) if bound else None,
         )
         self.arn: str = role.arn
         self.ready: ITerraformDependable = role
         first = [
-            IamRolePolicyAttachment(self, _address(arn), role=role.name, policy_arn=literal(arn)) for arn in attached
+            IamRolePolicyAttachment(self, _address(arn), role=role.name, policy_arn=escape_template(arn))
+            for arn in attached
         ]
         if statements:
             policy = policy_json(self, "policy", statements)
@@ -114,18 +115,18 @@ def _address(policy_arn: str) -> str:
     return f"{name}_{hashlib.sha256(policy_arn.encode()).hexdigest()[:6]}"
 
 
-def _trust(place: Place) -> Statement:
-    return _trust_in("TasksOfThisAccount", "ecs-tasks.amazonaws.com", place, place.arn("ecs", "*"))
+def _trust(aws_scope: AwsScope) -> Statement:
+    return _trust_in("TasksOfThisAccount", "ecs-tasks.amazonaws.com", aws_scope, aws_scope.arn("ecs", "*"))
 
 
-def _trust_in(sid: str, service: str, place: Place, source: str) -> Statement:
+def _trust_in(sid: str, service: str, aws_scope: AwsScope, source: str) -> Statement:
     return Statement(
         sid=sid,
         actions=("sts:AssumeRole",),
         resources=(),
         principals={"Service": (service,)},
         conditions=(
-            Condition("StringEquals", "aws:SourceAccount", (place.account,)),
+            Condition("StringEquals", "aws:SourceAccount", (aws_scope.account,)),
             Condition("ArnLike", "aws:SourceArn", (source,)),
         ),
     )

@@ -32,7 +32,7 @@ _KEY_OF_SNAPSHOT_DAYS: Final = 30  # Secrets Manager's longest
 _ADMIN_LENGTH: Final = 24  # a person types this one: 142 bits
 
 
-class Generated(StrEnum):
+class GeneratedSecret(StrEnum):
     """A secret that the environment makes for itself."""
 
     AIRFLOW_DATABASE_PASSWORD = auto()
@@ -47,17 +47,17 @@ class Generated(StrEnum):
     SCALER_BROKER_PASSWORD = auto()
 
 
-_LOGINS: Final[Mapping[Generated, str]] = {
-    Generated.AIRFLOW_DATABASE_PASSWORD: "airflow",
-    Generated.CELERY_DATABASE_PASSWORD: "celery_results",
-    Generated.SCALER_DATABASE_PASSWORD: "scaler",
+_LOGINS: Final[Mapping[GeneratedSecret, str]] = {
+    GeneratedSecret.AIRFLOW_DATABASE_PASSWORD: "airflow",
+    GeneratedSecret.CELERY_DATABASE_PASSWORD: "celery_results",
+    GeneratedSecret.SCALER_DATABASE_PASSWORD: "scaler",
 }
 _TURNS: Final = ("b", "a")  # by the version's parity: 1 is a
 
-OF_REDIS: Final = frozenset({Generated.BROKER_PASSWORD, Generated.SCALER_BROKER_PASSWORD})
+OF_REDIS: Final = frozenset({GeneratedSecret.BROKER_PASSWORD, GeneratedSecret.SCALER_BROKER_PASSWORD})
 
 
-class Secrets(Construct):
+class EnvironmentSecrets(Construct):
     """Every generated secret of an environment, in Secrets Manager; those of Redis where it is the broker."""
 
     def __init__(
@@ -69,30 +69,30 @@ class Secrets(Construct):
         key_arn: str,
         redis: bool = False,
         rotation: Rotation,
-        keeps_snapshot: bool = False,
+        retain_fernet_key: bool = False,
     ) -> None:
         super().__init__(scope, construct_id)
         self._name = name
         self._key_arn = key_arn
         self._database_passwords = rotation.database_passwords
-        self._keeps_snapshot = keeps_snapshot
-        self._versions = {secret: self._made(secret) for secret in Generated if redis or secret not in OF_REDIS}
+        self._retain_fernet_key = retain_fernet_key
+        self._versions = {secret: self._create(secret) for secret in GeneratedSecret if redis or secret not in OF_REDIS}
 
     @property
     def values(self) -> list[ITerraformDependable]:
         """What has to exist before a container can be given its secrets."""
         return list(self._versions.values())
 
-    def arn(self, secret: Generated) -> str:
+    def arn(self, secret: GeneratedSecret) -> str:
         """Return the ARN of `secret`, whose whole value is the secret."""
         return self._versions[secret].arn
 
-    def _made(self, secret: Generated) -> SecretsmanagerSecretVersion:
+    def _create(self, secret: GeneratedSecret) -> SecretsmanagerSecretVersion:
         scope = Construct(self, secret.value)
         password = EphemeralAwsSecretsmanagerRandomPassword(
             scope,
             "random_password",
-            password_length=_ADMIN_LENGTH if secret is Generated.ADMIN_PASSWORD else _LENGTH,
+            password_length=_ADMIN_LENGTH if secret is GeneratedSecret.ADMIN_PASSWORD else _LENGTH,
             exclude_punctuation=True,
         ).random_password
         of_database = secret in _LOGINS
@@ -104,23 +104,23 @@ class Secrets(Construct):
             secret_string_wo_version=self._database_passwords if of_database else VALUE_VERSION,
         )
 
-    def _stored(self, scope: Construct, secret: Generated) -> SecretsmanagerSecret:
+    def _stored(self, scope: Construct, secret: GeneratedSecret) -> SecretsmanagerSecret:
         name = f"{self._name}/{secret.value.replace('_', '-')}"
-        if secret is not Generated.FERNET_KEY:
+        if secret is not GeneratedSecret.FERNET_KEY:
             # A deleted secret keeps its name until its window ends; the next apply of the name would fail.
             return SecretsmanagerSecret(scope, "secret", name=name, kms_key_id=self._key_arn, recovery_window_in_days=0)
         # Without this key nobody can read the connections in a last snapshot. Its name is another one in each creation,
         # and always so: a name that came and went with the snapshot would replace the key of a living environment.
-        window = _KEY_OF_SNAPSHOT_DAYS if self._keeps_snapshot else 0
+        window = _KEY_OF_SNAPSHOT_DAYS if self._retain_fernet_key else 0
         return SecretsmanagerSecret(
             scope, "secret", name_prefix=f"{name}-", kms_key_id=self._key_arn, recovery_window_in_days=window
         )
 
-    def _value(self, secret: Generated, password: str) -> str:
+    def _value(self, secret: GeneratedSecret, password: str) -> str:
         if secret in _LOGINS:
             turn = _TURNS[self._database_passwords % 2]
             return Fn.jsonencode({"username": f"{_LOGINS[secret]}_{turn}", "password": password})
-        return _fernet_key(password) if secret is Generated.FERNET_KEY else password
+        return _fernet_key(password) if secret is GeneratedSecret.FERNET_KEY else password
 
 
 def _fernet_key(password: str) -> str:

@@ -29,7 +29,7 @@ from cdktn_provider_aws.s3_bucket_server_side_encryption_configuration import (
 from cdktn_provider_aws.s3_bucket_versioning import S3BucketVersioningA, S3BucketVersioningVersioningConfiguration
 from constructs import Construct
 
-from cdktf_app.base.aws_scope import GLOBAL_REGION, Place
+from cdktf_app.base.aws_scope import GLOBAL_REGION, AwsScope
 from cdktf_app.base.policies import Condition, Statement, policy_json, tls_only
 from cdktf_app.base.resource_names import host_name
 
@@ -41,18 +41,18 @@ class AccessLogs(Construct):
     """The bucket; `cloudfront` says whether CloudFront writes to it too."""
 
     def __init__(
-        self, scope: Construct, construct_id: str, *, name: str, place: Place, days: int, cloudfront: bool
+        self, scope: Construct, construct_id: str, *, name: str, aws_scope: AwsScope, days: int, cloudfront: bool
     ) -> None:
         super().__init__(scope, construct_id)
-        own = f"{host_name(f'{name}-access', limit=_NAME_LIMIT - len(place.region) - 1)}-{place.region}-{place.account}"
+        own = f"{host_name(f'{name}-access', limit=_NAME_LIMIT - len(aws_scope.region) - 1)}-{aws_scope.region}-{aws_scope.account}"
         # What is kept is said in days: a destroy takes the rest with it.
         bucket = S3Bucket(self, "bucket", bucket=own, force_destroy=True)
         self.bucket_arn: str = bucket.arn
         self._protect(bucket)
         self._expire(bucket, days)
-        statements = [tls_only((bucket.arn, f"{bucket.arn}/*"), "s3:*"), _load_balancers(bucket, place)]
+        statements = [tls_only((bucket.arn, f"{bucket.arn}/*"), "s3:*"), _load_balancers(bucket, aws_scope)]
         if cloudfront:
-            statements.append(_cloudfront(bucket, place))
+            statements.append(_cloudfront(bucket, aws_scope))
         policy = S3BucketPolicy(
             self,
             "policy",
@@ -119,25 +119,25 @@ class AccessLogs(Construct):
         )
 
 
-def _load_balancers(bucket: S3Bucket, place: Place) -> Statement:
+def _load_balancers(bucket: S3Bucket, aws_scope: AwsScope) -> Statement:
     return Statement(
         sid="LoadBalancers",
         actions=("s3:PutObject",),
-        resources=(f"{bucket.arn}/AWSLogs/{place.account}/*",),
+        resources=(f"{bucket.arn}/AWSLogs/{aws_scope.account}/*",),
         principals={"Service": ("logdelivery.elasticloadbalancing.amazonaws.com",)},
-        conditions=(Condition("ArnLike", "aws:SourceArn", (place.arn("elasticloadbalancing", "loadbalancer/*"),)),),
+        conditions=(Condition("ArnLike", "aws:SourceArn", (aws_scope.arn("elasticloadbalancing", "loadbalancer/*"),)),),
     )
 
 
-def _cloudfront(bucket: S3Bucket, place: Place) -> Statement:
-    sources = f"arn:{place.partition}:logs:{GLOBAL_REGION}:{place.account}:delivery-source:*"
+def _cloudfront(bucket: S3Bucket, aws_scope: AwsScope) -> Statement:
+    sources = f"arn:{aws_scope.partition}:logs:{GLOBAL_REGION}:{aws_scope.account}:delivery-source:*"
     return Statement(
         sid="CloudFront",
         actions=("s3:PutObject",),
-        resources=(f"{bucket.arn}/AWSLogs/{place.account}/*",),
+        resources=(f"{bucket.arn}/AWSLogs/{aws_scope.account}/*",),
         principals={"Service": ("delivery.logs.amazonaws.com",)},
         conditions=(
             Condition("ArnLike", "aws:SourceArn", (sources,)),
-            Condition("StringEquals", "aws:SourceAccount", (place.account,)),
+            Condition("StringEquals", "aws:SourceAccount", (aws_scope.account,)),
         ),
     )

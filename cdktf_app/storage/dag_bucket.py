@@ -26,7 +26,7 @@ from cdktn_provider_aws.s3_bucket_server_side_encryption_configuration import (
 from cdktn_provider_aws.s3_bucket_versioning import S3BucketVersioningA, S3BucketVersioningVersioningConfiguration
 from constructs import Construct
 
-from cdktf_app.base.aws_scope import Place
+from cdktf_app.base.aws_scope import AwsScope
 from cdktf_app.base.policies import policy_json, tls_only
 from cdktf_app.base.resource_names import host_name
 from openmwaa.config.environment import Environment
@@ -35,21 +35,28 @@ from openmwaa.config.environment import Environment
 _NAME_LIMIT = 63 - 12 - 1
 
 
-class Storage(Construct):
+class DagBucket(Construct):
     """The source bucket of an environment, versioned and private when it is ours."""
 
     def __init__(
-        self, scope: Construct, construct_id: str, *, environment: Environment, name: str, place: Place, key_arn: str
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        environment: Environment,
+        name: str,
+        aws_scope: AwsScope,
+        key_arn: str,
     ) -> None:
         super().__init__(scope, construct_id)
-        self._versions_days = environment.source_bucket_versions_days
+        self._versions_days = environment.noncurrent_version_expiration_days
         given = environment.source_bucket
         if given is not None:
             self.bucket_name = given
-            self.bucket_arn = f"arn:{place.partition}:s3:::{given}"
+            self.bucket_arn = f"arn:{aws_scope.partition}:s3:::{given}"
             return
         # Bucket names are the world's: account and Region make this one ours.
-        own = f"{host_name(name, limit=_NAME_LIMIT - len(place.region) - 1)}-{place.region}-{place.account}"
+        own = f"{host_name(name, limit=_NAME_LIMIT - len(aws_scope.region) - 1)}-{aws_scope.region}-{aws_scope.account}"
         bucket = S3Bucket(self, "bucket", bucket=own, force_destroy=environment.source_bucket_force_destroy)
         self.bucket_name = bucket.bucket
         self.bucket_arn = bucket.arn

@@ -9,7 +9,7 @@ from cdktn_provider_aws.acm_certificate_validation import AcmCertificateValidati
 from cdktn_provider_aws.route53_record import Route53Record
 from constructs import Construct
 
-from cdktf_app.base.local_values import overridable
+from cdktf_app.base.local_values import overridable_local
 
 
 class Certificate(Construct):
@@ -49,4 +49,4 @@ class Certificate(Construct):
             validation_record_fqdns=[],
         )
         validation.add_override("validation_record_fqdns", f"${{[for record in {records.fqn} : record.fqdn]}}")
-        self.arn = overridable(self, "arn", validation.certificate_arn)
+        self.arn = overridable_local(self, "arn", validation.certificate_arn)

@@ -41,7 +41,7 @@ from cdktn_provider_aws.provider import AwsProvider
 from constructs import Construct
 
 from cdktf_app.base.ports import HTTPS_PORT, WEB_PORT
-from cdktf_app.base.resource_names import fitted, literal
+from cdktf_app.base.resource_names import escape_template, truncate_with_hash
 from cdktf_app.storage.access_logs import AccessLogs
 from cdktf_app.web.web_acl import WebAcl
 
@@ -75,13 +75,13 @@ class CloudFront(Construct):
         access_logs: AccessLogs | None,
     ) -> None:
         super().__init__(scope, construct_id)
-        self._name = fitted(name, limit=_NAME_LIMIT)
+        self._name = truncate_with_hash(name, limit=_NAME_LIMIT)
         self._ready = list(ready)
         acl = WebAcl(
             self,
             "acl",
             name=name,
-            reach="CLOUDFRONT",
+            acl_scope="CLOUDFRONT",
             allowed_cidrs=allowed_cidrs,
             retention_days=retention_days,
             key_arn=None,  # the environment's key is another Region's
@@ -128,10 +128,10 @@ class CloudFront(Construct):
         function = CloudfrontFunction(
             self,
             "viewer_response",
-            name=f"{fitted(self._name, limit=_NAME_LIMIT - len('-response'))}-response",
+            name=f"{truncate_with_hash(self._name, limit=_NAME_LIMIT - len('-response'))}-response",
             comment="Secure cookies and redirects of a web server that sees HTTP",
             runtime="cloudfront-js-2.0",
-            code=literal(_VIEWER_RESPONSE.read_text(encoding="utf-8")),
+            code=escape_template(_VIEWER_RESPONSE.read_text(encoding="utf-8")),
             publish=True,
         )
         return CloudfrontDistributionDefaultCacheBehavior(

@@ -10,7 +10,7 @@ from cdktn_provider_aws.route53_record import Route53Record, Route53RecordAlias
 from constructs import Construct
 
 
-class HostNames(Construct):
+class DnsRecords(Construct):
     """An alias a name: it follows the load balancer's addresses, and costs nothing to ask for."""
 
     def __init__(self, scope: Construct, construct_id: str, *, zone_id: str, aliases: Mapping[str, Lb]) -> None:

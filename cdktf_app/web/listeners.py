@@ -15,7 +15,7 @@ from cdktn_provider_aws.lb_listener import (
 )
 from constructs import Construct
 
-from cdktf_app.base.resource_names import literal
+from cdktf_app.base.resource_names import escape_template
 from openmwaa.config.web_access import Cognito, Oidc
 
 TLS_POLICY: Final = "ELBSecurityPolicy-TLS13-1-2-2021-06"
@@ -25,7 +25,7 @@ _SESSION_S: Final = 12 * 60 * 60
 
 
 @dataclass(frozen=True)
-class Asking:
+class ListenerAuth:
     """Who the load balancer lets prove who they are; the secret is an expression, never a value."""
 
     provider: Oidc | Cognito
@@ -36,19 +36,19 @@ class Asking:
         if isinstance(self.provider, Cognito):
             cognito = LbListenerDefaultActionAuthenticateCognito(
                 user_pool_arn=self.provider.user_pool_arn,
-                user_pool_client_id=literal(self.provider.user_pool_client_id),
-                user_pool_domain=literal(self.provider.user_pool_domain),
+                user_pool_client_id=escape_template(self.provider.user_pool_client_id),
+                user_pool_domain=escape_template(self.provider.user_pool_domain),
                 on_unauthenticated_request="authenticate",
                 scope="openid",
                 session_timeout=_SESSION_S,
             )
             return LbListenerDefaultAction(type="authenticate-cognito", order=1, authenticate_cognito=cognito)
         oidc = LbListenerDefaultActionAuthenticateOidc(
-            issuer=literal(self.provider.issuer),
-            authorization_endpoint=literal(self.provider.authorization_endpoint),
-            token_endpoint=literal(self.provider.token_endpoint),
-            user_info_endpoint=literal(self.provider.user_info_endpoint),
-            client_id=literal(self.provider.client_id),
+            issuer=escape_template(self.provider.issuer),
+            authorization_endpoint=escape_template(self.provider.authorization_endpoint),
+            token_endpoint=escape_template(self.provider.token_endpoint),
+            user_info_endpoint=escape_template(self.provider.user_info_endpoint),
+            client_id=escape_template(self.provider.client_id),
             client_secret=self.client_secret or "",
             on_unauthenticated_request="authenticate",
             scope="openid",
@@ -57,11 +57,11 @@ class Asking:
         return LbListenerDefaultAction(type="authenticate-oidc", order=1, authenticate_oidc=oidc)
 
 
-def forward(group_arn: str, asking: Asking | None) -> list[LbListenerDefaultAction]:
-    """Return the actions of a listener that forwards everything, to whom `asking` knows when it is given."""
-    if asking is None:
+def forward(group_arn: str, auth: ListenerAuth | None) -> list[LbListenerDefaultAction]:
+    """Return the actions of a listener that forwards everything, to whom `auth` knows when it is given."""
+    if auth is None:
         return [LbListenerDefaultAction(type="forward", target_group_arn=group_arn)]
-    return [asking.action(), LbListenerDefaultAction(type="forward", order=2, target_group_arn=group_arn)]
+    return [auth.action(), LbListenerDefaultAction(type="forward", order=2, target_group_arn=group_arn)]
 
 
 def nothing() -> list[LbListenerDefaultAction]:

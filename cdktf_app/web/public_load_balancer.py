@@ -12,30 +12,32 @@ from constructs import Construct
 
 from cdktf_app.base.ports import HTTPS_PORT
 from cdktf_app.base.resource_names import host_name
-from cdktf_app.web.internal_load_balancer import Balanced, load_balancer
+from cdktf_app.web.internal_load_balancer import LoadBalancerProps, load_balancer
 from cdktf_app.web.listeners import forward, listener
-from cdktf_app.web.target_groups import NAME_LIMIT, WEB, Target, target_group
+from cdktf_app.web.target_groups import NAME_LIMIT, WEB, TargetGroup, target_group
 
 
 class PublicLoadBalancer(Construct):
     """An internet-facing application load balancer in front of the web server."""
 
-    def __init__(self, scope: Construct, construct_id: str, *, balanced: Balanced, web_acl_arn: str | None) -> None:
+    def __init__(
+        self, scope: Construct, construct_id: str, *, props: LoadBalancerProps, web_acl_arn: str | None
+    ) -> None:
         super().__init__(scope, construct_id)
-        if balanced.certificate_arn is None or balanced.asking is None:
+        if props.certificate_arn is None or props.auth is None:
             raise ValueError("a public load balancer needs a certificate and somebody to ask")
-        name = f"{balanced.name}-public"
-        self.lb = load_balancer(self, balanced, internal=False, name=host_name(name, limit=NAME_LIMIT))
-        place = Construct(self, WEB.word)
-        group_name = host_name(f"{balanced.name}-public-web", limit=NAME_LIMIT)
-        group = target_group(place, name=group_name, kind=WEB, vpc_id=balanced.vpc_id)
-        listens = listener(
-            place,
+        name = f"{props.name}-public"
+        self.lb = load_balancer(self, props, internal=False, name=host_name(name, limit=NAME_LIMIT))
+        aws_scope = Construct(self, WEB.word)
+        group_name = host_name(f"{props.name}-public-web", limit=NAME_LIMIT)
+        group = target_group(aws_scope, name=group_name, spec=WEB, vpc_id=props.vpc_id)
+        listener_rule = listener(
+            aws_scope,
             balancer_arn=self.lb.arn,
             port=HTTPS_PORT,
-            certificate_arn=balanced.certificate_arn,
-            actions=forward(group.arn, balanced.asking),
+            certificate_arn=props.certificate_arn,
+            actions=forward(group.arn, props.auth),
         )
-        self.web = Target(group.arn, WEB.port, listens, self.lb.arn_suffix, group.arn_suffix)
+        self.web = TargetGroup(group.arn, WEB.port, listener_rule, self.lb.arn_suffix, group.arn_suffix)
         if web_acl_arn is not None:
             Wafv2WebAclAssociation(self, "web_acl_association", resource_arn=self.lb.arn, web_acl_arn=web_acl_arn)

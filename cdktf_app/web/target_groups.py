@@ -17,7 +17,7 @@ NAME_LIMIT: Final = 32
 
 
 @dataclass(frozen=True)
-class Target:
+class TargetGroup:
     """Where a service registers its tasks, and what has to exist before ECS accepts that.
 
     `balancer` and `group` are the names that CloudWatch has for the two.
@@ -25,13 +25,13 @@ class Target:
 
     group_arn: str
     port: int
-    listens: ITerraformDependable
+    listener_rule: ITerraformDependable
     balancer: str
     group: str
 
 
 @dataclass(frozen=True)
-class Kind:
+class TargetGroupSpec:
     """What a target group is for: the port of its tasks, and how their health is asked."""
 
     word: str
@@ -41,13 +41,13 @@ class Kind:
     unhealthy_threshold: int = 5
 
 
-WEB: Final = Kind("web", WEB_PORT, "/api/v2/monitor/health")
-EXECUTION: Final = Kind("execution", EXECUTION_API_PORT, "/execution/health")
+WEB: Final = TargetGroupSpec("web", WEB_PORT, "/api/v2/monitor/health")
+EXECUTION: Final = TargetGroupSpec("execution", EXECUTION_API_PORT, "/execution/health")
 # ECS replaces a scaler that has not been well for five minutes, and not one that is slow once.
-SCALER: Final = Kind("scaler", SCALER_PORT, "/healthz", interval_s=30, unhealthy_threshold=10)
+SCALER: Final = TargetGroupSpec("scaler", SCALER_PORT, "/healthz", interval_s=30, unhealthy_threshold=10)
 
 
-def target_group(scope: Construct, *, name: str, kind: Kind, vpc_id: str) -> LbTargetGroup:
+def target_group(scope: Construct, *, name: str, spec: TargetGroupSpec, vpc_id: str) -> LbTargetGroup:
     """Return a new target group in `scope`; a group belongs to one load balancer, so two of them need two groups."""
     return LbTargetGroup(
         scope,
@@ -56,15 +56,15 @@ def target_group(scope: Construct, *, name: str, kind: Kind, vpc_id: str) -> LbT
         target_type="ip",
         # TLS ends at the load balancer; only it may open connections to these ports.
         protocol="HTTP",
-        port=kind.port,
+        port=spec.port,
         vpc_id=vpc_id,
         deregistration_delay="30",
         health_check=LbTargetGroupHealthCheck(
-            path=kind.health_path,
+            path=spec.health_path,
             matcher="200",
-            interval=kind.interval_s,
+            interval=spec.interval_s,
             timeout=5,
             healthy_threshold=2,
-            unhealthy_threshold=kind.unhealthy_threshold,
+            unhealthy_threshold=spec.unhealthy_threshold,
         ),
     )

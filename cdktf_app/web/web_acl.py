@@ -34,7 +34,7 @@ from cdktn_provider_aws.wafv2_web_acl_logging_configuration import (
 )
 from constructs import Construct
 
-from cdktf_app.base.resource_names import fitted
+from cdktf_app.base.resource_names import truncate_with_hash
 
 _NAME_LIMIT: Final = 128
 # An office behind one address logs in in the morning: a page of Airflow's login asks /auth/ about ten times.
@@ -56,22 +56,22 @@ class WebAcl(Construct):
         construct_id: str,
         *,
         name: str,
-        reach: Literal["CLOUDFRONT", "REGIONAL"],
+        acl_scope: Literal["CLOUDFRONT", "REGIONAL"],
         allowed_cidrs: Sequence[str] = (),
         retention_days: int,
         key_arn: str | None,
         provider: TerraformProvider | None = None,
     ) -> None:
         super().__init__(scope, construct_id)
-        self._name = fitted(name, limit=_NAME_LIMIT - len("-allowed"))
+        self._name = truncate_with_hash(name, limit=_NAME_LIMIT - len("-allowed"))
         self._provider = provider
-        self._reach = reach
+        self._acl_scope = acl_scope
         acl = Wafv2WebAcl(
             self,
             "web_acl",
             name=self._name,
             description="Who may come to the web server",
-            scope=reach,
+            scope=acl_scope,
             default_action=_default(allow=not allowed_cidrs),
             rule=self._rules(allowed_cidrs),
             visibility_config=Wafv2WebAclVisibilityConfig(**_seen(self._name)),
@@ -111,7 +111,7 @@ class WebAcl(Construct):
             "allowed",
             name=f"{self._name}-allowed",
             description="Where people come from",
-            scope=self._reach,
+            scope=self._acl_scope,
             ip_address_version="IPV4",
             addresses=list(cidrs),
             provider=self._provider,

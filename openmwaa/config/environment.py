@@ -152,7 +152,7 @@ class Environment(StrictModel):
     """The name or ARN of an S3 bucket that exists; left out, the stack has its own."""
     source_bucket_force_destroy: bool = False
     """Whether destroy empties the stack's own bucket; otherwise a destroy stops at a bucket with objects in it."""
-    source_bucket_versions_days: Annotated[int, Field(ge=1, le=3650)] = 90
+    noncurrent_version_expiration_days: Annotated[int, Field(ge=1, le=3650)] = 90
     """Days that the stack's own bucket keeps what was replaced or deleted in it."""
     dag_s3_path: Annotated[str, StringConstraints(pattern=r"^[^/].*[^/]$|^[^/]$", max_length=1024)] = "dags"
     """A folder of the bucket without a slash at either end, such as dags."""
@@ -261,7 +261,7 @@ class Environment(StrictModel):
             architecture=spec.architecture or self.architecture,
             schedule=spec.schedule,
             fallback=spec.fallback,
-            hand_made_desired=spec.hand_made_desired,
+            desired_count_drift=spec.desired_count_drift,
         )
 
     @property

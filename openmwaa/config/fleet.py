@@ -106,7 +106,7 @@ class FleetSpec(StrictModel):
     schedule: tuple[ScheduledMinimum, ...] = ()
     """Times with a higher minimum."""
     fallback: Fallback = Fallback()
-    hand_made_desired: HandMadeDesired = "correct"
+    desired_count_drift: HandMadeDesired = "correct"
     """Somebody else changed desiredCount: `correct` it, or `adopt` it as a fixed size until it is cleared."""
 
     @model_validator(mode="after")
@@ -145,7 +145,7 @@ class Fleet:
     architecture: Architecture = "X86_64"
     schedule: tuple[ScheduledMinimum, ...] = ()
     fallback: Fallback = _HOLD
-    hand_made_desired: HandMadeDesired = "correct"
+    desired_count_drift: HandMadeDesired = "correct"
 
     def check_bounds(self, *, called: str) -> None:
         """Raise ValueError where numbers of workers contradict each other; `called` is the greatest one's field."""

@@ -55,13 +55,13 @@ class WebAccess(StrictModel):
     certificate_arn: Annotated[str, StringConstraints(pattern=r"^arn:aws[a-z-]*:acm:.+:certificate/.+$")] | None = None
     """An ACM certificate of `domain` and `internal.DOMAIN` in the environment's Region; left out, one is made.
 
-    Without `hosted_zone_id` the names are yours to make: the output `names_to_make` says of what.
+    Without `hosted_zone_id` the names are yours to make: the output `required_dns_records` says of what.
     """
     allowed_cidrs: Annotated[tuple[str, ...], Field(max_length=20)] = ()
     """IPv4 ranges from which people reach a public web server, and beyond the VPC a private one."""
     oidc: Oidc | None = None
     cognito: Cognito | None = None
-    http_inside_vpc: bool = False
+    allow_http: bool = False
     """Without a domain there is no certificate: say true, and within the VPC it is plain HTTP, passwords included."""
     waf: bool = False
     """AWS WAF on the public load balancer too, about 7 USD a month: known attacks, and how often one may log in."""
@@ -103,8 +103,8 @@ class WebAccess(StrictModel):
             raise ValueError(
                 "a `domain` needs a certificate: give `hosted_zone_id`, and it is made, or a `certificate_arn`"
             )
-        if self.http_inside_vpc:
-            raise ValueError("with a `domain` the web server answers in HTTPS; leave `http_inside_vpc` out")
+        if self.allow_http:
+            raise ValueError("with a `domain` the web server answers in HTTPS; leave `allow_http` out")
         return self
 
     @property
@@ -135,10 +135,10 @@ class WebAccess(StrictModel):
                 raise ValueError(f"`web_access.{field}` is in {there}; the load balancer takes one of {region}")
 
     def _check_private(self, network: Network) -> None:
-        if self.domain is None and not self.http_inside_vpc:
+        if self.domain is None and not self.allow_http:
             raise ValueError(
                 "HTTPS needs a certificate, and that a name: give `web_access.domain`; or say "
-                "`web_access.http_inside_vpc: true`, and passwords cross your VPC in the clear"
+                "`web_access.allow_http: true`, and passwords cross your VPC in the clear"
             )
         if self.waf:
             raise ValueError("`web_access.waf` is for a load balancer that faces the internet; PRIVATE_ONLY has none")
@@ -180,11 +180,11 @@ class WebAccess(StrictModel):
                 + (f" ({wide[0]} is)" if wide else "")
             )
         self._refuse_private_ranges(access_mode)
-        if not self.http_inside_vpc:
+        if not self.allow_http:
             raise ValueError(
                 f"{access_mode} without a `web_access.domain` is HTTPS as far as CloudFront, HTTP from there to the "
                 "load balancer and inside the VPC, for want of a certificate; give a domain, or say "
-                "`web_access.http_inside_vpc: true`"
+                "`web_access.allow_http: true`"
             )
 
     def _refuse_private_ranges(self, access_mode: AccessMode) -> None:

@@ -182,7 +182,7 @@ class FleetSettings(_Model):
     max: Annotated[int, Field(ge=1, le=5000)]
     schedule: tuple[ScheduleSettings, ...] = ()
     fallback: FallbackSettings = FallbackSettings()
-    foreign_desired: Literal["adopt", "correct"] = "correct"
+    desired_count_drift: Literal["adopt", "correct"] = "correct"
     launch_budget: Annotated[int, Field(ge=1, le=5000)] = 50
     """Most tasks that may be asked for and not yet running: Fargate launches 20 a second."""
 
@@ -257,7 +257,7 @@ class Settings(_Model):
             launch_deadline_s=self.launch_deadline_s,
             launch_budget=fleet.launch_budget,
             fallback=Fallback(fleet.fallback.mode, fleet.fallback.count, fleet.fallback.after_s),
-            foreign_desired=fleet.foreign_desired,
+            desired_count_drift=fleet.desired_count_drift,
         )
 
     def changes_at_start_only(self, other: Settings) -> list[str]:

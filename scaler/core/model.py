@@ -77,7 +77,7 @@ class Fleet:
     launch_budget: int = 50
     """The most tasks that may be asked for and not yet RUNNING, over all generations."""
     fallback: Fallback = Fallback()
-    foreign_desired: Literal["adopt", "correct"] = "correct"
+    desired_count_drift: Literal["adopt", "correct"] = "correct"
     """A desired count that somebody wrote by hand. `correct`: what is needed counts, upward at once, downward by the
     ordinary drain. `adopt`: a count above ours is moreover kept for one scale-in window; one below what is needed is
     corrected at once in both, for tasks would wait."""

@@ -112,7 +112,7 @@ def _adopt(tick: Tick, state: State) -> tuple[int, float] | None:
     if adopted is not None and not 0 <= tick.now - adopted[1] < length_s:
         adopted = None
     view = tick.current
-    if view is not None and tick.fleet.foreign_desired == "adopt":
+    if view is not None and tick.fleet.desired_count_drift == "adopt":
         foreign, _ = notice(view)
         if foreign is not None and view.memory.expected is not None:
             adopted = (foreign, tick.now) if foreign > view.memory.expected else None

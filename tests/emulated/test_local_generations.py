@@ -165,7 +165,7 @@ async def _destroy_and_begin_anew(world: World) -> None:
     assert {service.status for service in everything} == {"INACTIVE"}
     assert not [task for service in everything for task in world.ecs.model.services.tasks(service)]
     kept = world.ecs.model.task_definitions.all(family_prefix=FAMILY, status="ACTIVE")
-    assert [definition.revision for definition in kept] == [1, 2, 3], "kept_by_destroy says that revisions stay"
+    assert [definition.revision for definition in kept] == [1, 2, 3], "retained_resources says that revisions stay"
     # The second life's first revision is even: its workers are b's, and a has a revision of before and nobody.
     await world.apply(environment())
     assert world.runs(A) == (f"{FAMILY}:3", "FARGATE", 0)

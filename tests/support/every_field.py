@@ -168,7 +168,7 @@ ROWS: Mapping[str, Row] = {
     "logging_configuration.retention_days": May({"logging_configuration": {"retention_days": 90}}),
     "source_bucket": Stays({"source_bucket": "other-bucket"}),
     "source_bucket_force_destroy": May({"source_bucket_force_destroy": True}),
-    "source_bucket_versions_days": May({"source_bucket_versions_days": 7}),
+    "noncurrent_version_expiration_days": May({"noncurrent_version_expiration_days": 7}),
     "dag_s3_path": May({"dag_s3_path": "other"}),
     "execution_role_arn": Stays({"execution_role_arn": "arn:aws:iam::123456789012:role/given"}),
     "kms_key": Stays({"kms_key": OTHER_KEY}, "given"),
@@ -200,10 +200,10 @@ ROWS: Mapping[str, Row] = {
     "web_access.cognito.user_pool_arn": May({"web_access": {"cognito": {"user_pool_arn": POOL.format("b")}}}, "given"),
     "web_access.cognito.user_pool_client_id": May({"web_access": {"cognito": {"user_pool_client_id": "b"}}}, "given"),
     "web_access.cognito.user_pool_domain": May({"web_access": {"cognito": {"user_pool_domain": "b"}}}, "given"),
-    "web_access.http_inside_vpc": May(
+    "web_access.allow_http": May(
         {
             "web_access": {
-                "http_inside_vpc": False,
+                "allow_http": False,
                 "domain": "airflow.example.com",
                 "certificate_arn": ARN.format("acm", "certificate/1"),
             }
@@ -266,7 +266,7 @@ ROWS: Mapping[str, Row] = {
     "fleets[].fallback.mode": May(_etl(fallback={"mode": "fixed"})),
     "fleets[].fallback.count": May(_etl(fallback={"count": 3})),
     "fleets[].fallback.after_seconds": May(_etl(fallback={"after_seconds": 600})),
-    "fleets[].hand_made_desired": May(_default(hand_made_desired="adopt")),
+    "fleets[].desired_count_drift": May(_default(desired_count_drift="adopt")),
     "images.airflow_tag": May({"images": {"airflow_tag": "other"}}, "given"),
     "images.scaler_tag": May({"images": {"scaler_tag": "other"}}, "given"),
     "images.airflow": May(

@@ -121,7 +121,7 @@ class _Draw:
             maximum=max(1, minimum + rng.randint(0, 8)),
             launch_budget=rng.choice((1, 3, 50)),
             fallback=rng.choice(FALLBACKS),
-            foreign_desired=rng.choice(("correct", "correct", "adopt")),
+            desired_count_drift=rng.choice(("correct", "correct", "adopt")),
         )
 
     def observation(self) -> Observation:

@@ -70,7 +70,7 @@ def given() -> Stack:
                 "capacity": "FARGATE_SPOT",
                 "schedule": [{"cron": "0 6 * * 1-5", "minutes": 90, "min": 3, "timezone": "Europe/Zurich"}],
                 "fallback": {"mode": "hold-if-higher", "count": 2, "after_seconds": 300},
-                "hand_made_desired": "adopt",
+                "desired_count_drift": "adopt",
             },
         },
         airflow_configuration_options={"core.parallelism": 7, "smtp.smtp_mail_from": "${injected} %{if}"},
@@ -140,7 +140,7 @@ def existing() -> Stack:
             "security_group_id": "sg-7a7a7a7a",
         },
         broker={"kind": "ELASTICACHE"},
-        web_access={"http_inside_vpc": True, "allowed_cidrs": ["10.20.0.0/16", "10.30.0.0/16"]},
+        web_access={"allow_http": True, "allowed_cidrs": ["10.20.0.0/16", "10.30.0.0/16"]},
     )
 
 

@@ -15,14 +15,14 @@ from botocore.validate import ParamValidator
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cdktf_app.monitoring.alarm_definitions import PERIOD_S, Alarm, alarms_of, anchor
+from cdktf_app.monitoring.alarm_definitions import PERIOD_S, Alarm, anchor, environment_alarms
 from tests.support.metrics_known import who_says
 from tests.support.monitored_resources import WATCHED
 from tests.support.stack import Stack
 from tests.unit.cdktf_app.conftest import stack_of
 
 RUNBOOK = Path(__file__).parents[3] / "docs/how-to/alarms.md"
-ALARMS = {alarm.id: alarm for alarm in alarms_of(WATCHED)}
+ALARMS = {alarm.id: alarm for alarm in environment_alarms(WATCHED)}
 MIB = 1024 * 1024
 MODEL: Any = (
     botocore.session.get_session().get_service_model("cloudwatch").operation_model("PutMetricAlarm").input_shape
@@ -47,15 +47,15 @@ OF_MWAA = {
 def test_mwaas_alarms_have_mwaas_numbers(name: str) -> None:
     metric, statistic, comparison, threshold, periods, missing = OF_MWAA[name]
     alarm = ALARMS[name]
-    assert alarm.kind.of_mwaa
+    assert alarm.type.of_mwaa
     assert (alarm.metric.name, alarm.metric.statistic) == (metric, statistic)
-    assert (alarm.kind.comparison, alarm.kind.threshold, alarm.kind.periods) == (comparison, threshold, periods)
-    assert missing in (None, alarm.kind.missing)
+    assert (alarm.type.comparison, alarm.type.threshold, alarm.type.periods) == (comparison, threshold, periods)
+    assert missing in (None, alarm.type.missing)
     assert PERIOD_S == 300
 
 
 def test_every_kind_that_mwaa_has_is_listed_above() -> None:
-    assert {alarm.kind for alarm in ALARMS.values() if alarm.kind.of_mwaa} == {ALARMS[name].kind for name in OF_MWAA}
+    assert {alarm.type for alarm in ALARMS.values() if alarm.type.of_mwaa} == {ALARMS[name].type for name in OF_MWAA}
 
 
 @pytest.mark.parametrize("name", ALARMS)
@@ -66,17 +66,21 @@ def test_somebody_publishes_what_an_alarm_watches(name: str) -> None:
 
 def state_of(alarm: Alarm, values: Sequence[float | None]) -> str:
     """The state that CloudWatch gives an alarm after these periods, oldest first; None where there was no data."""
-    kind = alarm.kind
-    last = values[-kind.periods :]
+    alarm_type = alarm.type
+    last = values[-alarm_type.periods :]
     if all(value is None for value in last):
-        return {"breaching": "ALARM", "notBreaching": "OK", "missing": "INSUFFICIENT_DATA"}[kind.missing]
+        return {"breaching": "ALARM", "notBreaching": "OK", "missing": "INSUFFICIENT_DATA"}[alarm_type.missing]
     over = [
-        kind.missing == "breaching"
+        alarm_type.missing == "breaching"
         if value is None
-        else (value > kind.threshold if kind.comparison == "GreaterThanThreshold" else value < kind.threshold)
+        else (
+            value > alarm_type.threshold
+            if alarm_type.comparison == "GreaterThanThreshold"
+            else value < alarm_type.threshold
+        )
         for value in last
     ]
-    return "ALARM" if all(over) and len(over) == kind.periods else "OK"
+    return "ALARM" if all(over) and len(over) == alarm_type.periods else "OK"
 
 
 @pytest.mark.parametrize(
@@ -117,7 +121,7 @@ def test_an_alarm_tells_what_it_says(name: str, values: list[float | None], stat
 
 def test_each_kind_has_a_runbook() -> None:
     headings = {anchor(each) for each in re.findall(r"^### (.+)$", RUNBOOK.read_text(), re.MULTILINE)}
-    assert {anchor(alarm.kind.name) for alarm in ALARMS.values()} == headings
+    assert {anchor(alarm.type.name) for alarm in ALARMS.values()} == headings
 
 
 @pytest.mark.parametrize(
@@ -133,7 +137,7 @@ def test_each_kind_has_a_runbook() -> None:
             replace(WATCHED, database=()), {"database_cpu", "database_memory"}, set(), id="database that exists"
         ),
         pytest.param(
-            replace(WATCHED, balanced=WATCHED.balanced[:1]),
+            replace(WATCHED, targets=WATCHED.targets[:1]),
             {"execution_api_down", "execution_api_unhealthy"},
             set(),
             id="no execution API",
@@ -141,7 +145,7 @@ def test_each_kind_has_a_runbook() -> None:
     ],
 )
 def test_what_is_not_there_is_not_watched(watched: Any, gone: set[str], new: set[str]) -> None:
-    found = {alarm.id: alarm for alarm in alarms_of(watched)}
+    found = {alarm.id: alarm for alarm in environment_alarms(watched)}
     assert found.keys() == (ALARMS.keys() - gone) | new
     assert all(who_says(found[name].metric) for name in new)
 
@@ -291,14 +295,14 @@ def test_a_database_of_others_is_theirs_to_watch(existing: Stack) -> None:
 
 def test_every_target_group_of_people_and_tasks_is_watched(public_without_a_way_out: Stack, quickstart: Stack) -> None:
     for stack, doors in ((quickstart, {"web_server"}), (public_without_a_way_out, {"public_web_server"})):
-        balanced = {
+        targets = {
             address.removesuffix("_down"): dimensions
             for address, (_, name, dimensions) in metrics_of(stack).items()
             if name == "HealthyHostCount"
         }
-        assert balanced.keys() == {"execution_api", *doors}
-        groups = {each["TargetGroup"] for each in balanced.values()}
-        assert len(groups) == len(balanced)
+        assert targets.keys() == {"execution_api", *doors}
+        groups = {each["TargetGroup"] for each in targets.values()}
+        assert len(groups) == len(targets)
         for group in groups:
             assert group.removeprefix("${aws_lb_target_group.").removesuffix(".arn_suffix}") in stack.resources(
                 "aws_lb_target_group"
@@ -338,7 +342,7 @@ def test_no_two_alarms_are_called_the_same(fleets: list[str], queues: list[str])
         fleets={fleet: (f"worker-{fleet}-a", f"worker-{fleet}-b") for fleet in fleets},
         queues={queue: f"airflow-celery-demo-{queue}" for queue in queues},
     )
-    ids = [alarm.id for alarm in alarms_of(watched)]
+    ids = [alarm.id for alarm in environment_alarms(watched)]
     assert len(set(ids)) == len(ids)
     assert all(re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]*", one) for one in ids), "they are Terraform's addresses too"
     of_environment = {one for one in ids if not one.startswith(("worker-", "fleet_", "oldest_task"))}

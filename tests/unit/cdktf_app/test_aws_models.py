@@ -21,7 +21,7 @@ OF_TERRAFORM = {"depends_on", "lifecycle", "count", "for_each", "tags", "apply_i
 
 
 @dataclass(frozen=True)
-class Kind:
+class AwsOperation:
     """How a resource type becomes the input of an operation."""
 
     service: str
@@ -33,13 +33,13 @@ class Kind:
 
 
 KINDS = {
-    "aws_cloudwatch_metric_alarm": Kind("cloudwatch", "PutMetricAlarm", {"ok_actions": "OKActions"}),
-    "aws_appautoscaling_target": Kind("application-autoscaling", "RegisterScalableTarget"),
-    "aws_appautoscaling_policy": Kind("application-autoscaling", "PutScalingPolicy", {"name": "PolicyName"}),
-    "aws_lb_target_group": Kind(
+    "aws_cloudwatch_metric_alarm": AwsOperation("cloudwatch", "PutMetricAlarm", {"ok_actions": "OKActions"}),
+    "aws_appautoscaling_target": AwsOperation("application-autoscaling", "RegisterScalableTarget"),
+    "aws_appautoscaling_policy": AwsOperation("application-autoscaling", "PutScalingPolicy", {"name": "PolicyName"}),
+    "aws_lb_target_group": AwsOperation(
         "elbv2", "CreateTargetGroup", without=frozenset({"health_check", "deregistration_delay"})
     ),
-    "aws_rds_cluster": Kind(
+    "aws_rds_cluster": AwsOperation(
         "rds",
         "CreateDBCluster",
         {
@@ -51,7 +51,7 @@ KINDS = {
         },
         frozenset({"skip_final_snapshot", "final_snapshot_identifier", "allow_major_version_upgrade"}),
     ),
-    "aws_rds_cluster_instance": Kind(
+    "aws_rds_cluster_instance": AwsOperation(
         "rds",
         "CreateDBInstance",
         {
@@ -62,7 +62,7 @@ KINDS = {
             "performance_insights_kms_key_id": "PerformanceInsightsKMSKeyId",
         },
     ),
-    "aws_db_instance": Kind(
+    "aws_db_instance": AwsOperation(
         "rds",
         "CreateDBInstance",
         {
@@ -83,7 +83,7 @@ KINDS = {
             }
         ),
     ),
-    "aws_elasticache_replication_group": Kind(
+    "aws_elasticache_replication_group": AwsOperation(
         "elasticache",
         "CreateReplicationGroup",
         {
@@ -94,16 +94,18 @@ KINDS = {
             "maintenance_window": "PreferredMaintenanceWindow",
         },
     ),
-    "aws_elasticache_user": Kind("elasticache", "CreateUser"),
-    "aws_ecr_repository": Kind(
+    "aws_elasticache_user": AwsOperation("elasticache", "CreateUser"),
+    "aws_ecr_repository": AwsOperation(
         "ecr",
         "CreateRepository",
         {"name": "repositoryName"},
         frozenset({"force_delete"}),
     ),
-    "aws_vpc_endpoint": Kind("ec2", "CreateVpcEndpoint", {"policy": "PolicyDocument"}),
-    "aws_flow_log": Kind("ec2", "CreateFlowLogs", {"iam_role_arn": "DeliverLogsPermissionArn"}, frozenset({"vpc_id"})),
-    "aws_lb": Kind(
+    "aws_vpc_endpoint": AwsOperation("ec2", "CreateVpcEndpoint", {"policy": "PolicyDocument"}),
+    "aws_flow_log": AwsOperation(
+        "ec2", "CreateFlowLogs", {"iam_role_arn": "DeliverLogsPermissionArn"}, frozenset({"vpc_id"})
+    ),
+    "aws_lb": AwsOperation(
         "elbv2",
         "CreateLoadBalancer",
         {"load_balancer_type": "Type"},

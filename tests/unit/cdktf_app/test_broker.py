@@ -91,7 +91,7 @@ def test_nobody_has_a_right_in_sqs_where_there_is_none(redis: Stack) -> None:
     roles = {name: text for name, text in redis.policies.items() if name.startswith("roles_")}
     assert "sqs:" not in json.dumps(roles)
     assert not redis.resources("aws_sqs_queue")
-    assert "dead_letters_url" not in redis.document["output"]
+    assert "dead_letter_queue_url" not in redis.document["output"]
 
 
 def test_celery_and_the_scaler_have_a_password_each_and_nobody_else_has_one(redis: Stack) -> None:

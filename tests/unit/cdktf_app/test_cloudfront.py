@@ -20,7 +20,7 @@ FUNCTION = Path(__file__).parents[3] / "cdktf_app/web/viewer_response.js"
 def cloudfront() -> Stack:
     access = {
         "allowed_cidrs": ["203.0.113.0/24", "198.51.100.7"],
-        "http_inside_vpc": True,
+        "allow_http": True,
         "access_logs_days": 7,
     }
     return stack_of(webserver_access_mode="PUBLIC_AND_PRIVATE", web_access=access)

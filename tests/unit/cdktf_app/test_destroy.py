@@ -48,13 +48,13 @@ def test_a_bucket_with_something_in_it_is_emptied_only_where_the_file_says_so(fo
 
 
 def test_what_is_kept_is_said_by_name(quickstart: Stack, keeping: Stack) -> None:
-    said = quickstart.document["output"]["kept_by_destroy"]["value"]
+    said = quickstart.document["output"]["retained_resources"]["value"]
     assert said == [
         "openmwaa-quickstart-worker-default",
         "/openmwaa/quickstart/scaler/default",
         "${aws_kms_key.keys.arn}",
     ]
-    said = keeping.document["output"]["kept_by_destroy"]["value"]
+    said = keeping.document["output"]["retained_resources"]["value"]
     assert KEY not in said, "a key that is given is not ours to speak of"
     assert keeping.one("aws_rds_cluster")["final_snapshot_identifier"] in said
     assert any("fernet_key" in each for each in said), "nobody could read the connections in the snapshot"
@@ -67,7 +67,7 @@ def test_a_server_that_exists_is_among_what_stays() -> None:
         "master_secret_arn": "arn:aws:secretsmanager:us-east-1:123456789012:secret:master-AbCdEf",
         "security_group_id": "sg-12345678",
     }
-    said = stack_of(metadata_database=database).document["output"]["kept_by_destroy"]["value"]
+    said = stack_of(metadata_database=database).document["output"]["retained_resources"]["value"]
     assert said[-1] == "${local.metadata_database_host}"
 
 

@@ -5,8 +5,16 @@ from collections.abc import Callable
 
 import pytest
 
-from cdktf_app.base.expressions import NumberExpression, TextExpression, ceiling_step, hcl, least, most, said
-from cdktf_app.base.resource_names import caseless, fitted, host_name, later_names, literal
+from cdktf_app.base.expressions import (
+    NumberExpression,
+    TextExpression,
+    ceiling_step,
+    hcl,
+    max_expr,
+    min_expr,
+    synth_value,
+)
+from cdktf_app.base.resource_names import deferred_names, escape_template, host_name, iam_name, truncate_with_hash
 
 
 @pytest.fixture(scope="module")
@@ -17,13 +25,13 @@ def number() -> NumberExpression:
 def test_arithmetic_is_terraforms(number: NumberExpression) -> None:
     slots = NumberExpression("local.slots")
     assert hcl(sum([number * slots, number * 5])) == "((var.max_workers * local.slots) + (var.max_workers * 5))"
-    assert hcl(least(500, ceiling_step(number, 100))) == "min(500, (ceil(var.max_workers / 100) * 100))"
-    assert hcl(most(number, 0.5)) == "max(var.max_workers, 0.5)"
+    assert hcl(min_expr(500, ceiling_step(number, 100))) == "min(500, (ceil(var.max_workers / 100) * 100))"
+    assert hcl(max_expr(number, 0.5)) == "max(var.max_workers, 0.5)"
     assert f"{number}" == str(number) == "${tostring(var.max_workers)}", "where Python makes a text, Terraform does"
 
 
 def test_numbers_that_are_known_stay_numbers() -> None:
-    assert (least(500, ceiling_step(101, 100)), most(2, 4), hcl(3)) == (200, 4, "3")
+    assert (min_expr(500, ceiling_step(101, 100)), max_expr(2, 4), hcl(3)) == (200, 4, "3")
 
 
 @pytest.mark.parametrize(
@@ -45,18 +53,18 @@ def test_a_decision_at_synthesis_is_an_error(number: NumberExpression, decision:
 
 def test_a_text_is_not_escaped_and_tells_what_the_file_says() -> None:
     image = TextExpression("var.airflow_image", "example.com/airflow:1")
-    assert (literal(image), said(image)) == ("${var.airflow_image}", "example.com/airflow:1")
-    assert (literal("${mine}"), said("mine")) == ("$${mine}", "mine")
+    assert (escape_template(image), synth_value(image)) == ("${var.airflow_image}", "example.com/airflow:1")
+    assert (escape_template("${mine}"), synth_value("mine")) == ("$${mine}", "mine")
 
 
 def test_a_name_is_fitted_by_terraform_once() -> None:
-    with later_names() as names:
+    with deferred_names() as names:
         made = {
-            fitted("a-${var.name}", limit=9),
+            truncate_with_hash("a-${var.name}", limit=9),
             host_name("a-${var.name}", limit=9),
-            caseless("a-${var.name}", limit=9),
+            iam_name("a-${var.name}", limit=9),
         }
-        again = fitted("a-${var.name}", limit=9)
+        again = truncate_with_hash("a-${var.name}", limit=9)
     assert made == {"${local.a_name_in_9}", "${local.a_name_as_host_in_9}", "${local.a_name_caseless_in_9}"}
     assert again in made
     assert len(names) == 3
@@ -64,4 +72,4 @@ def test_a_name_is_fitted_by_terraform_once() -> None:
 
 def test_a_name_that_nobody_collects_is_an_error() -> None:
     with pytest.raises(LookupError):
-        fitted("a-${var.name}", limit=9)
+        truncate_with_hash("a-${var.name}", limit=9)

@@ -89,7 +89,7 @@ def test_a_last_snapshot_has_another_name_in_every_creation(ours: tuple[Stack, d
     name = database["final_snapshot_identifier"]
     secret = "aws_secretsmanager_secret_version.secrets_airflow_database_password"
     assert re.fullmatch(rf"openmwaa-example-final-\$\{{lower\(substr\({secret}\.arn, -6, -1\)\)\}}", name), name
-    assert name in stack.document["output"]["kept_by_destroy"]["value"], "what destroy leaves is not said"
+    assert name in stack.document["output"]["retained_resources"]["value"], "what destroy leaves is not said"
 
 
 def test_ours_is_watched_by_a_role_that_rds_alone_may_take(ours: tuple[Stack, dict[str, Any]]) -> None:

@@ -146,7 +146,7 @@ def test_a_module_has_neither_provider_nor_state(module: dict[str, str]) -> None
 def test_cloudfronts_provider_is_asked_of_the_caller() -> None:
     access = {
         "webserver_access_mode": "PUBLIC_AND_PRIVATE",
-        "web_access": {"allowed_cidrs": ["203.0.113.0/24"], "http_inside_vpc": True},
+        "web_access": {"allowed_cidrs": ["203.0.113.0/24"], "allow_http": True},
     }
     main = json.loads(files(Environment.model_validate({"name": "example", **access}))["main.tf.json"])
     assert main["terraform"]["required_providers"]["aws"]["configuration_aliases"] == ["aws.global"]

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from cdktf_app.base.resource_names import fitted, host_name, literal
+from cdktf_app.base.resource_names import escape_template, host_name, truncate_with_hash
 from tests.support.stack import Stack
 from tests.unit.cdktf_app.conftest import stack_of
 
@@ -25,12 +25,14 @@ def test_host_names_are_what_load_balancers_take(name: str) -> None:
 def test_names_that_differ_stay_apart(one: str, other: str) -> None:
     assume(one != other)
     assert host_name(one, limit=32) != host_name(other, limit=32)
-    assert fitted(one, limit=20) != fitted(other, limit=20)
+    assert truncate_with_hash(one, limit=20) != truncate_with_hash(other, limit=20)
 
 
 def test_a_name_that_fits_is_left_alone() -> None:
     assert (
-        fitted("openmwaa-quickstart", limit=32) == host_name("openmwaa-quickstart", limit=32) == "openmwaa-quickstart"
+        truncate_with_hash("openmwaa-quickstart", limit=32)
+        == host_name("openmwaa-quickstart", limit=32)
+        == "openmwaa-quickstart"
     )
 
 
@@ -40,7 +42,7 @@ def test_a_name_that_fits_is_left_alone() -> None:
     ids=["plain", "interpolation", "directive", "signs-alone"],
 )
 def test_terraforms_templates_are_taken_literally(text: str, expected: str) -> None:
-    assert literal(text) == expected
+    assert escape_template(text) == expected
 
 
 def test_the_longest_name_fits_every_service() -> None:

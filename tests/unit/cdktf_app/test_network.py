@@ -58,7 +58,7 @@ def test_cloudfront_asks_for_a_gateway_and_no_public_subnet() -> None:
     stack = stack_of(
         network={"egress": "ENDPOINTS_ONLY"},
         webserver_access_mode="PUBLIC_AND_PRIVATE",
-        web_access={"http_inside_vpc": True, "allowed_cidrs": ["203.0.113.0/24"]},
+        web_access={"allow_http": True, "allowed_cidrs": ["203.0.113.0/24"]},
     )
     assert len(stack.resources("aws_internet_gateway")) == 1, "a VPC origin needs a gateway that is attached"
     assert not stack.resources("aws_route"), "the gateway is for CloudFront; nothing routes to it"

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from cdktf_app.monitoring.dashboard_panels import Graph, LogTable, Query, panels_of
-from cdktf_app.monitoring.metrics import Watched
+from cdktf_app.monitoring.dashboard_panels import Graph, LogTable, Query, environment_panels
+from cdktf_app.monitoring.metrics import MonitoredResources
 from cdktf_app.monitoring.widgets import widgets
 from scaler.reporting.decision_line import decision_line
 from tests.support.metrics_known import who_says
@@ -36,8 +36,10 @@ PLACES = pytest.mark.parametrize(
 
 
 @PLACES
-def test_somebody_publishes_what_is_drawn(watched: Watched) -> None:
-    metrics = {series.metric for panel in panels_of(watched) if isinstance(panel, Graph) for series in panel.series}
+def test_somebody_publishes_what_is_drawn(watched: MonitoredResources) -> None:
+    metrics = {
+        series.metric for panel in environment_panels(watched) if isinstance(panel, Graph) for series in panel.series
+    }
     assert len(metrics) > 30
     strange = [f"{each.namespace} {each.name} by {each.dimensions}" for each in metrics if not who_says(each)]
     assert not strange, f"nobody publishes {strange}"
@@ -82,20 +84,22 @@ def test_a_line_is_named_by_labels_that_its_metric_has(query: Query) -> None:
     ["queued", "running", "desired", "oldest", "dead letters", "schedulers", "scheduler", "connections", "requests"],
 )
 def test_a_glance_has_it_all(about: str) -> None:
-    labels = {series.label for panel in panels_of(WATCHED) if isinstance(panel, Graph) for series in panel.series}
+    labels = {
+        series.label for panel in environment_panels(WATCHED) if isinstance(panel, Graph) for series in panel.series
+    }
     assert any(about in label for label in labels), f"no line says anything about {about}"
 
 
 def test_each_fleet_has_a_panel_with_both_its_generations() -> None:
     for fleet, services in WATCHED.fleets.items():
-        panel = next(each for each in panels_of(WATCHED) if isinstance(each, Graph) and each.fleet == fleet)
+        panel = next(each for each in environment_panels(WATCHED) if isinstance(each, Graph) and each.fleet == fleet)
         drawn = {dict(series.metric.dimensions).get("Service") for series in panel.series}
         assert set(services) <= drawn
 
 
 def test_logs_are_searched_for_what_the_scaler_writes() -> None:
     line = decision_line(report(), "demo")
-    tables = [panel for panel in panels_of(WATCHED) if isinstance(panel, LogTable)]
+    tables = [panel for panel in environment_panels(WATCHED) if isinstance(panel, LogTable)]
     assert len(tables) == 2
     words = {
         "filter",
@@ -139,7 +143,7 @@ def test_the_stack_draws_what_the_table_says(quickstart: Stack) -> None:
 def test_a_dashboard_is_within_cloudwatchs_limits(fleets: int) -> None:
     many = {f"fleet-{number}": (f"worker-fleet-{number}-a", f"worker-fleet-{number}-b") for number in range(fleets)}
     arns = [f"arn:{number}" for number in range(10 * fleets)]
-    drawn = widgets(panels_of(replace(WATCHED, fleets=many)), arns, "us-east-1", "log")
+    drawn = widgets(environment_panels(replace(WATCHED, fleets=many)), arns, "us-east-1", "log")
     lines = [len(widget["properties"].get("metrics", ())) for widget in drawn]
     assert len(drawn) <= 500
     assert max(lines) <= 500
@@ -150,7 +154,7 @@ def test_a_dashboard_is_within_cloudwatchs_limits(fleets: int) -> None:
 
 
 def test_no_widget_lies_on_another() -> None:
-    drawn = widgets(panels_of(WATCHED), ["arn"], "us-east-1", "log")
+    drawn = widgets(environment_panels(WATCHED), ["arn"], "us-east-1", "log")
     assert all(widget["x"] + widget["width"] <= 24 for widget in drawn)
     for one, other in combinations(drawn, 2):
         beside = one["x"] + one["width"] <= other["x"] or other["x"] + other["width"] <= one["x"]
@@ -163,8 +167,8 @@ def test_no_widget_lies_on_another() -> None:
 
 def test_both_dashboards_draw_the_same() -> None:
     titles = [panel["title"] for panel in grafana.dashboard()["panels"]]
-    assert titles[1:] == [panel.title for panel in panels_of(grafana.WATCHED)]
-    ours = {re.sub("default|heavy", "$fleet", panel.title) for panel in panels_of(WATCHED)}
+    assert titles[1:] == [panel.title for panel in environment_panels(grafana.WATCHED)]
+    ours = {re.sub("default|heavy", "$fleet", panel.title) for panel in environment_panels(WATCHED)}
     assert set(titles[1:]) == ours, "and those of one environment are the same too"
 
 

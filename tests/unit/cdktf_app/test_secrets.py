@@ -97,7 +97,7 @@ def test_a_last_snapshots_fernet_key_outlives_the_environment() -> None:
     )
     assert (
         "${aws_secretsmanager_secret_version.secrets_fernet_key.arn}"
-        in with_one.document["output"]["kept_by_destroy"]["value"]
+        in with_one.document["output"]["retained_resources"]["value"]
     )
 
 

@@ -11,7 +11,7 @@ import pytest
 from botocore.validate import ParamValidator
 
 from cdktf_app.base.log_groups import LogGroup
-from cdktf_app.compute.container_definition import Container
+from cdktf_app.compute.container_definition import ContainerSpec
 from cdktf_app.compute.images import Image
 from openmwaa.config.environment_classes import fargate_memory
 from openmwaa.config.images import SCALER_VERSION
@@ -148,11 +148,11 @@ def test_the_scaler_understands_its_settings(given: Stack) -> None:
     }
     assert (settings.controls_prefix, settings.metrics_namespace) == ("/openmwaa/example/scaler/", "openmwaa")
     default, heavy = settings.fleets
-    assert (default.schedule, default.fallback.mode, default.foreign_desired) == ((), "hold", "correct")
+    assert (default.schedule, default.fallback.mode, default.desired_count_drift) == ((), "hold", "correct")
     (mornings,) = heavy.schedule
     assert (mornings.cron, mornings.minutes, mornings.min, mornings.timezone) == ("0 6 * * 1-5", 90, 3, "Europe/Zurich")
     assert (heavy.fallback.mode, heavy.fallback.count, heavy.fallback.after_s) == ("hold-if-higher", 2, 300)
-    assert heavy.foreign_desired == "adopt"
+    assert heavy.desired_count_drift == "adopt"
     assert container["portMappings"][0]["containerPort"] == 8082
     assert "command" not in container
 
@@ -292,7 +292,7 @@ def _resolved(value: Any) -> Any:
 
 
 def test_a_variable_cannot_be_both_plain_and_secret() -> None:
-    container = Container(
+    container = ContainerSpec(
         name="both",
         image=Image("airflow", "image", None),
         log_group=LogGroup("group", "arn"),

@@ -36,7 +36,7 @@ def test_the_bucket_is_private_and_versioned(quickstart: Stack) -> None:
 
 
 def test_old_versions_and_abandoned_uploads_of_the_bucket_expire() -> None:
-    stack = stack_of(source_bucket_versions_days=30)
+    stack = stack_of(noncurrent_version_expiration_days=30)
     uploads, versions = stack.resources("aws_s3_bucket_lifecycle_configuration")["storage_lifecycle"]["rule"]
     assert uploads["abort_incomplete_multipart_upload"] == [{"days_after_initiation": 7}]
     assert versions["noncurrent_version_expiration"] == [{"noncurrent_days": 30}]

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from cdktf_app.network.endpoint_table import CALLS, START, WITHOUT_POLICY, endpoints_of
+from cdktf_app.network.endpoint_table import AWS_CALLS, START, WITHOUT_POLICY, endpoints_of
 from openmwaa.config.environment import Environment
 from tests.support.environments import LEAST
 from tests.support.stack import Json, Stack
@@ -32,7 +32,9 @@ def _prefixes(statements: list[Json]) -> set[str]:
 
 
 def _rows(environment: Environment, component: str) -> set[str]:
-    return {call.prefix for call in CALLS if call.component == component and call.by_policy and call.when(environment)}
+    return {
+        call.prefix for call in AWS_CALLS if call.component == component and call.by_policy and call.when(environment)
+    }
 
 
 @pytest.mark.parametrize("world", ["by_sqs", "by_redis"])

@@ -55,7 +55,7 @@ def both() -> Stack:
 
 @pytest.fixture(scope="module")
 def cloudfront() -> Stack:
-    return web("PUBLIC_AND_PRIVATE", {**OFFICE, "http_inside_vpc": True, "access_logs_days": 7})
+    return web("PUBLIC_AND_PRIVATE", {**OFFICE, "allow_http": True, "access_logs_days": 7})
 
 
 @pytest.fixture(scope="module")
@@ -298,13 +298,13 @@ def test_names_are_aliases_of_the_load_balancers(modes: dict[str, Stack], mode: 
         "airflow.example.com": f"${{aws_lb.{balancer}.dns_name}}",
         "internal.airflow.example.com": f"${{aws_lb.{INTERNAL}.dns_name}}",
     }
-    assert stack.document["output"]["names_to_make"]["value"] == {}
+    assert stack.document["output"]["required_dns_records"]["value"] == {}
 
 
 def test_with_a_certificate_and_no_zone_the_user_is_told_which_names_to_make(given_certificate: Stack) -> None:
     assert not given_certificate.resources("aws_route53_record")
     assert not given_certificate.resources("aws_acm_certificate")
-    assert given_certificate.document["output"]["names_to_make"]["value"] == {
+    assert given_certificate.document["output"]["required_dns_records"]["value"] == {
         "airflow.example.com": f"${{aws_lb.{INTERNAL}.dns_name}}",
         "internal.airflow.example.com": f"${{aws_lb.{INTERNAL}.dns_name}}",
     }

@@ -64,7 +64,7 @@ def test_fleets_take_from_the_environment_what_they_leave_out() -> None:
     environment = loads(
         """
         name: example
-        web_access: {http_inside_vpc: true}
+        web_access: {allow_http: true}
         environment_class: mw1.medium
         max_workers: 7
         fleets:
@@ -188,7 +188,7 @@ WRONG = {
     "text for a number": ("name: a\nmax_workers: many", 2, "max_workers", "valid integer"),
     "more than the most": ("name: a\nmin_workers: 4\nmax_workers: 2", 1, "", "raise `max_workers`"),
     "public web server": ("name: a\nwebserver_access_mode: PUBLIC_ONLY", 1, "", "login by IAM is not built yet"),
-    "plain HTTP unsaid": ("name: a", 1, "", "http_inside_vpc: true"),
+    "plain HTTP unsaid": ("name: a", 1, "", "allow_http: true"),
     "CPU without memory": (
         "name: a\nfleets:\n  x:\n    queues: [default]\n    cpu: 1024",
         3,
@@ -275,7 +275,7 @@ def test_no_text_whatever_ends_in_a_traceback(text: str) -> None:
     st.fixed_dictionaries(
         {
             "name": st.from_regex(r"\A[a-zA-Z][0-9a-zA-Z_-]{0,79}\Z"),
-            "web_access": st.just({"http_inside_vpc": True}),
+            "web_access": st.just({"allow_http": True}),
         },
         optional={
             "schedulers": st.integers(1, 5),
@@ -294,7 +294,7 @@ def test_what_is_read_and_written_and_read_again_is_the_same(data: dict[str, obj
 def test_a_fleet_says_how_it_is_scaled() -> None:
     text = """
         name: example
-        web_access: {http_inside_vpc: true}
+        web_access: {allow_http: true}
         fleets:
           default: {queues: [default], min: 0}
           nightly:
@@ -304,17 +304,17 @@ def test_a_fleet_says_how_it_is_scaled() -> None:
               - {cron: "30  22 * * 1-5", minutes: 90, min: 4, timezone: Europe/Zurich}
               - {cron: "0 0 1 * *", minutes: 10080, min: 10}
             fallback: {mode: fixed, count: 3, after_seconds: 60}
-            hand_made_desired: adopt
+            desired_count_drift: adopt
         """
     environment = loads(text, FILE)
     plain, nightly = environment.fleets.values()
     assert (plain.min, plain.capacity, plain.schedule, plain.fallback.mode) == (0, "FARGATE", (), "hold")
-    assert plain.hand_made_desired == "correct"
+    assert plain.desired_count_drift == "correct"
     assert [(one.cron, one.timezone) for one in nightly.schedule] == [
         ("30 22 * * 1-5", "Europe/Zurich"),
         ("0 0 1 * *", "UTC"),
     ]
-    assert (nightly.capacity, nightly.hand_made_desired) == ("FARGATE_SPOT", "adopt")
+    assert (nightly.capacity, nightly.desired_count_drift) == ("FARGATE_SPOT", "adopt")
     assert nightly.fallback == Fallback(mode="fixed", count=3, after_seconds=60)
     jsonschema.validate(yaml.safe_load(text), json.loads(json_schema()))
     assert loads(yaml.safe_dump(as_data(environment)), FILE) == environment

@@ -20,7 +20,7 @@ COGNITO = {
 }
 CLOUDFRONT = {
     "webserver_access_mode": "PUBLIC_AND_PRIVATE",
-    "web_access": {"http_inside_vpc": True, "allowed_cidrs": ["203.0.113.0/24"]},
+    "web_access": {"allow_http": True, "allowed_cidrs": ["203.0.113.0/24"]},
 }
 
 

@@ -29,7 +29,7 @@ OIDC = {
     "client_secret_arn": "arn:aws:secretsmanager:us-east-1:123456789012:secret:oidc-AbCdEf",
 }
 OFFICE = {"allowed_cidrs": ["203.0.113.0/24"]}
-OPEN = {"http_inside_vpc": True}
+OPEN = {"allow_http": True}
 GIVEN_VPC = {"vpc_id": "vpc-0a0a0a0a", "private_subnet_ids": ["subnet-1a1a1a1a", "subnet-2b2b2b2b"]}
 
 
@@ -60,7 +60,7 @@ def test_a_sane_way_in_is_accepted(mode: str, access: dict[str, Any]) -> None:
 
 REFUSED = [
     # One a rule: how people get in ...
-    ("PRIVATE_ONLY", {}, {}, r"web_access.domain.*web_access.http_inside_vpc: true.*in the clear"),
+    ("PRIVATE_ONLY", {}, {}, r"web_access.domain.*web_access.allow_http: true.*in the clear"),
     ("PUBLIC_ONLY", {**DOMAIN, **OFFICE}, {}, r"PUBLIC_ONLY is refused: login by IAM is not built.*web_access.oidc"),
     ("PUBLIC_AND_PRIVATE", {**DOMAIN, **OFFICE}, {}, r"PUBLIC_AND_PRIVATE is refused: login by IAM is not built"),
     ("PUBLIC_ONLY", {}, {}, r"PUBLIC_ONLY without a `web_access.domain`.*login by IAM is not built"),
@@ -68,7 +68,7 @@ REFUSED = [
     ("PUBLIC_ONLY", {**DOMAIN, "cognito": COGNITO}, {}, r"PUBLIC_ONLY needs `web_access.allowed_cidrs`"),
     ("PUBLIC_AND_PRIVATE", OPEN, {}, r"only login.*web_access.allowed_cidrs`, none wider than a /24"),
     ("PUBLIC_AND_PRIVATE", {**OPEN, "allowed_cidrs": ["203.0.113.0/24", "198.51.0.0/16"]}, {}, r"198.51.0.0/16 is\)"),
-    ("PUBLIC_AND_PRIVATE", OFFICE, {}, r"HTTPS as far as CloudFront.*web_access.http_inside_vpc: true"),
+    ("PUBLIC_AND_PRIVATE", OFFICE, {}, r"HTTPS as far as CloudFront.*web_access.allow_http: true"),
     # ... whose addresses these are ...
     ("PRIVATE_ONLY", {**OPEN, "allowed_cidrs": ["0.0.0.0/0"]}, {}, r"allowed_cidrs.*everybody"),
     ("PRIVATE_ONLY", {**OPEN, "allowed_cidrs": ["128.0.0.0/1"]}, {}, r"allowed_cidrs.*good part of everybody"),
@@ -90,7 +90,7 @@ REFUSED = [
     ("PUBLIC_AND_PRIVATE", {**OPEN, "allowed_cidrs": ["192.168.1.0/24"]}, {}, r"nobody comes from 192.168.1.0/24"),
     # ... which name and certificate ...
     ("PRIVATE_ONLY", {"domain": "airflow.example.com"}, {}, r"`domain` needs a certificate: give `hosted_zone_id`"),
-    ("PRIVATE_ONLY", {**DOMAIN, **OPEN}, {}, r"with a `domain`.*leave `http_inside_vpc` out"),
+    ("PRIVATE_ONLY", {**DOMAIN, **OPEN}, {}, r"with a `domain`.*leave `allow_http` out"),
     ("PRIVATE_ONLY", {**OPEN, "hosted_zone_id": "Z0123456789"}, {}, r"`hosted_zone_id` needs a `domain`"),
     ("PRIVATE_ONLY", {**OPEN, "certificate_arn": CERTIFICATE}, {}, r"`certificate_arn` needs a `domain`"),
     ("PRIVATE_ONLY", {**OPEN, "oidc": OIDC}, {}, r"`oidc` needs a `domain`"),

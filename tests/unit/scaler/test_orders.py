@@ -204,7 +204,7 @@ def test_a_short_answer_ends_the_fallback() -> None:
     ],
 )
 def test_a_count_raised_by_hand(foreign: str, then: list[int]) -> None:
-    fleet = replace(FLEET, foreign_desired=foreign)  # type: ignore[arg-type]
+    fleet = replace(FLEET, desired_count_drift=foreign)  # type: ignore[arg-type]
     state = remembering(settled(observe(["idle"]), fleet), expected=1)
     decision, state = decide(fleet, observe(["idle"] * 6), state, 60.0)
     assert decision.foreign_desired == 6
@@ -219,7 +219,7 @@ def test_a_count_raised_by_hand(foreign: str, then: list[int]) -> None:
 
 def test_a_count_lowered_by_hand_is_corrected_at_once_in_both() -> None:
     for foreign in ("adopt", "correct"):
-        fleet = replace(FLEET, foreign_desired=foreign)
+        fleet = replace(FLEET, desired_count_drift=foreign)
         state = remembering(settled(observe(["full"] * 4, running=20), fleet), expected=4)
         decision, after = decide(fleet, observe(["full"] * 3, desired=3, running=15, queued=5), state, 60.0)
         assert decision.desired == 4, foreign
