@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What watches an environment: alarms, the topic that they go to, and a dashboard."""
+"""Monitoring of an environment: alarms, their SNS topic, and a dashboard."""
 
 from __future__ import annotations
 
@@ -26,47 +26,47 @@ from openmwaa.config.environment import Environment
 
 
 @dataclass(frozen=True)
-class Parts:
-    """What there is to watch."""
+class MonitoringProps:
+    """The parts of the stack that monitoring reads."""
 
     logs: LogGroups
     broker: CeleryBroker
     database: MetadataDatabase
     access: WebEntrypoints
     healthy: Sequence[ITerraformDependable] = ()
-    """Services that are healthy before anybody is told that they are not."""
+    """Services that must be healthy before the first alarm exists."""
 
 
 def monitor(
-    scope: Construct, *, environment: Environment, name: str, aws_scope: AwsScope, key_arn: str, parts: Parts
+    scope: Construct, *, environment: Environment, name: str, aws_scope: AwsScope, key_arn: str, props: MonitoringProps
 ) -> None:
-    """Add to `scope` what `environment` wants watched, and by whom."""
+    """Add alarms, topic and dashboard to `scope` as `environment.monitoring` configures them."""
     monitoring = environment.monitoring
-    monitored = monitored_resources(environment, name, parts)
+    monitored = monitored_resources(environment, name, props)
     arns: Sequence[str] = ()
     if monitoring.alarms:
         topic = AlarmTopic(scope, "alarm_topic", name=name, aws_scope=aws_scope, key_arn=key_arn, monitoring=monitoring)
         alarms = environment_alarms(monitored)
         arns = Alarms(
-            scope, "alarms", name=name, aws_scope=aws_scope, topic_arn=topic.arn, alarms=alarms, after=parts.healthy
+            scope, "alarms", name=name, aws_scope=aws_scope, topic_arn=topic.arn, alarms=alarms, after=props.healthy
         ).arns
     if monitoring.dashboard:
         Dashboard(
             scope,
             "dashboard",
-            # The console lists dashboards of all Regions together.
+            # The console lists the dashboards of all Regions together.
             name=f"{name}-{aws_scope.region}",
             region=aws_scope.region,
-            scaler_log=parts.logs.group("scaler").name,
+            scaler_log=props.logs.group("scaler").name,
             panels=environment_panels(monitored),
             alarm_arns=arns,
         )
 
 
-def monitored_resources(environment: Environment, name: str, parts: Parts) -> MonitoredResources:
-    """Return what alarms and panels of `environment` look at."""
-    broker = parts.broker
-    # Redis has no queue in SQS, and its lists' keys are no names there.
+def monitored_resources(environment: Environment, name: str, props: MonitoringProps) -> MonitoredResources:
+    """Return the resources that alarms and dashboard panels use."""
+    broker = props.broker
+    # Redis has no SQS queues; its URLs are keys of lists.
     urls = broker.urls if broker.arns else {}
     return MonitoredResources(
         environment=environment.name,
@@ -74,14 +74,14 @@ def monitored_resources(environment: Environment, name: str, parts: Parts) -> Mo
         fleets={fleet: service_names(fleet) for fleet in environment.fleets},
         queues={queue: Fn.basename(url) for queue, url in urls.items()},
         dead_letters=None if broker.dead_letter_queue_url is None else Fn.basename(broker.dead_letter_queue_url),
-        database=_writer(parts.database.dimensions),
-        serverless="DBClusterIdentifier" in parts.database.dimensions,
-        targets=list(_target_metrics(parts.access)),
+        database=_writer(props.database.dimensions),
+        serverless="DBClusterIdentifier" in props.database.dimensions,
+        targets=list(_target_metrics(props.access)),
     )
 
 
 def _writer(database: Mapping[str, str]) -> Dimensions:
-    """Return the dimensions of the one that writes: a cluster has readers too."""
+    """Return the dimensions of the writer; an Aurora cluster may have readers too."""
     writer = {"Role": "WRITER"} if "DBClusterIdentifier" in database else {}
     return tuple({**database, **writer}.items())
 

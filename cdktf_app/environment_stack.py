@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One environment as one Terraform stack: the architecture picture, in the order in which it stands."""
+"""One environment as one Terraform stack: foundation, data stores, services, monitoring, outputs."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from cdktf_app.compute.worker_fleets import WorkerFleets
 from cdktf_app.database.base import DatabaseProps
 from cdktf_app.database.common import log_group_pattern
 from cdktf_app.database.factory import metadata_database
-from cdktf_app.environment_monitoring import Parts, monitor
+from cdktf_app.environment_monitoring import MonitoringProps, monitor
 from cdktf_app.errors import DuplicateAddressError
 from cdktf_app.network.flow_logs import FlowLogs
 from cdktf_app.network.security_groups import SecurityGroups
@@ -38,7 +38,7 @@ from cdktf_app.security.kms_key import Keys
 from cdktf_app.security.roles import Roles
 from cdktf_app.security.secrets import EnvironmentSecrets, GeneratedSecret
 from cdktf_app.storage.dag_bucket import DagBucket
-from cdktf_app.storage.state_backend import keep_state
+from cdktf_app.storage.state_backend import add_state_backend
 from cdktf_app.web.web_access import WebEntrypoints
 from openmwaa.config.environment import Environment
 
@@ -48,14 +48,14 @@ _DAG_SYNC_INTERVAL_S: Final = 30
 
 
 class EnvironmentStack(TerraformStack):
-    """Everything that an environment is made of."""
+    """All resources of one environment."""
 
     def __init__(self, scope: Construct, environment: Environment, *, stack_id: str | None = None) -> None:
         super().__init__(scope, stack_id or environment.name)
         self._addresses: dict[str, str] = {}
         self.add_override("terraform.required_version", TERRAFORM_VERSION)
         self.add_override("terraform.required_providers.aws.version", PROVIDER_VERSION)
-        keep_state(self, environment)
+        add_state_backend(self, environment)
         self._environment = environment
         self._redis = environment.broker.kind == "ELASTICACHE"
         self._name = f"{PREFIX}-{environment.name}"
@@ -69,15 +69,17 @@ class EnvironmentStack(TerraformStack):
             name=self._name,
             aws_scope=self._aws_scope,
             key_arn=self._key,
-            parts=Parts(self._logs, self._broker, self._database, self._access, self._healthy),
+            props=MonitoringProps(self._logs, self._broker, self._database, self._access, self._healthy),
         )
         self._add_outputs()
 
     def _add_foundation(self) -> None:
-        """Add what everything else stands on: key, network, log groups, secrets, images, cluster, roles."""
+        """Add what all other resources use: key, network, log groups, secrets, images, cluster, roles."""
         environment, name, aws_scope = self._environment, self._name, self._aws_scope
         log_groups = (group_pattern(environment.name, aws_scope), log_group_pattern(name, aws_scope))
-        keys = Keys(self, "keys", name=name, log_groups=log_groups, aws_scope=aws_scope, given=environment.kms_key)
+        keys = Keys(
+            self, "keys", name=name, log_groups=log_groups, aws_scope=aws_scope, existing_arn=environment.kms_key
+        )
         key = self._key = keys.arn
         network = self._network = network_of(
             self, "network", environment=environment, name=name, region=aws_scope.region
@@ -117,7 +119,7 @@ class EnvironmentStack(TerraformStack):
             )
 
     def _add_data_stores(self) -> None:
-        """Add what keeps DAGs, messages and metadata, and the load balancers that tasks and people enter by."""
+        """Add the DAG bucket, the broker, the metadata database and the load balancers."""
         environment, name, aws_scope = self._environment, self._name, self._aws_scope
         self._storage = DagBucket(
             self, "storage", environment=environment, name=name, aws_scope=aws_scope, key_arn=self._key
@@ -145,7 +147,7 @@ class EnvironmentStack(TerraformStack):
                 subnet_ids=self._network.private_subnet_ids,
                 security_group_id=self._groups.id_of("database"),
                 key_arn=self._key,
-                creation=self._secrets.arn(GeneratedSecret.AIRFLOW_DATABASE_PASSWORD),
+                unique_arn=self._secrets.arn(GeneratedSecret.AIRFLOW_DATABASE_PASSWORD),
             ),
         )
         self._access = WebEntrypoints(
@@ -159,7 +161,7 @@ class EnvironmentStack(TerraformStack):
         )
 
     def _add_services(self) -> None:
-        """Add Airflow's control plane, the worker fleets, and the scaler."""
+        """Add the services: Airflow's control plane, the worker fleets, the scaler."""
         task_policies = TaskPolicies(self._aws_scope, self._key, self._storage, self._broker, self._logs, self._cluster)
         containers = self._airflow_containers()
         service_props = ServiceProps(
@@ -167,7 +169,7 @@ class EnvironmentStack(TerraformStack):
             cluster=self._cluster,
             subnet_ids=self._network.private_subnet_ids,
             ready=[
-                *self._network.way_out,
+                *self._network.egress,
                 *self._endpoints.ready,
                 *self._database.endpoint_ready,
                 *self._broker.ready,
@@ -231,33 +233,39 @@ class EnvironmentStack(TerraformStack):
     def _add_outputs(self) -> None:
         access, broker, images = self._access, self._broker, self._images
         outputs: dict[str, tuple[str, object]] = {
-            "web_url": ("Where the web server is", access.web_url),
+            "web_url": ("URL of the Airflow web server", access.web_url),
             "admin_password_secret_arn": (
-                "The secret with the password of the user `admin`",
+                "Secret with the password of the user `admin`",
                 self._secrets.arn(GeneratedSecret.ADMIN_PASSWORD),
             ),
-            "source_bucket": ("The bucket that DAGs are read from", self._storage.bucket_name),
-            "dag_s3_path": ("The folder of the bucket", escape_template(self._environment.dag_s3_path)),
-            "cluster_name": ("The ECS cluster", self._cluster.name),
-            "execution_api_url": ("Where workers find the execution API", access.execution_api_url),
+            "source_bucket": ("Bucket of the DAGs", self._storage.bucket_name),
+            "dag_s3_path": ("Folder of the DAGs in the bucket", escape_template(self._environment.dag_s3_path)),
+            "cluster_name": ("ECS cluster", self._cluster.name),
+            "execution_api_url": ("URL of the execution API, for workers", access.execution_api_url),
             "scaler_url": (
-                "The scaler's page, from within the VPC: why there are so many workers",
+                "URL of the scaler's page inside the VPC: it explains the number of workers",
                 access.scaler_url,
             ),
-            "private_web_url": ("Where the web server is within the VPC, beside a public way", access.private_web_url),
+            "private_web_url": (
+                "URL of the web server inside the VPC, if it also has a public URL",
+                access.private_web_url,
+            ),
             "required_dns_records": (
-                "Names that are yours to make, and the load balancer of each",
+                "DNS records that you must create: name to load balancer",
                 access.required_dns_records,
             ),
             "scaling_override_parameters": (
-                "SSM parameters with what people ordered by `openmwaa scale`: an apply leaves them in force",
+                "SSM parameters of the overrides that `openmwaa scale` sets; an apply does not change them",
                 {fleet: f"{controls_prefix(self._environment)}{fleet}" for fleet in self._environment.fleets},
             ),
             "retained_resources": (RETAINED, self._retained()),
-            "queue_urls": ("SQS queues by worker queue", broker.urls),
-            "dead_letter_queue_url": ("The queue of messages given back too often", broker.dead_letter_queue_url),
-            "log_groups": ("Log groups by module", {module: self._logs.group(module).name for module in GROUPS}),
-            "images": ("What tasks run", {"airflow": images.airflow.reference, "scaler": images.scaler.reference}),
+            "queue_urls": ("URLs of the SQS queues, by Airflow queue", broker.urls),
+            "dead_letter_queue_url": ("URL of the dead-letter queue", broker.dead_letter_queue_url),
+            "log_groups": ("Log groups, by module", {module: self._logs.group(module).name for module in GROUPS}),
+            "images": (
+                "Container images of the tasks",
+                {"airflow": images.airflow.reference, "scaler": images.scaler.reference},
+            ),
         }
         for name, (description, value) in outputs.items():
             if value is None:
@@ -271,20 +279,20 @@ class EnvironmentStack(TerraformStack):
 
     @property
     def taggable(self) -> frozenset[str]:
-        """The addresses of the resources that can have tags."""
+        """Addresses of the resources that support tags."""
         return frozenset(
-            f"{one.terraform_resource_type}.{one.friendly_unique_id}"
-            for one in self.node.find_all()
-            if isinstance(one, TerraformResource) and hasattr(type(one), "tags_input")
+            f"{element.terraform_resource_type}.{element.friendly_unique_id}"
+            for element in self.node.find_all()
+            if isinstance(element, TerraformResource) and hasattr(type(element), "tags_input")
         )
 
     def _allocate_logical_id(self, tf_element: Node | TerraformElement) -> str:
-        """Name a resource by its construct's path, without a last word that its type says already.
+        """Return a resource's address: its construct path, without a last word that repeats the type.
 
-        `aws_ecs_service.airflow_scheduler`, not `aws_ecs_service.airflow_scheduler_service_9C2B41F0`.
+        Example: `aws_ecs_service.airflow_scheduler`, not `aws_ecs_service.airflow_scheduler_service_9C2B41F0`.
         """
         element = cast("TerraformElement", tf_element)
-        # A construct that holds one thing of its own name says it once.
+        # A parent and a child of the same name appear once.
         parts = [part for part, _ in itertools.groupby(element.node.path.split("/")[1:])]
         kind = str(getattr(element, "terraform_resource_type", ""))
         if len(parts) > 1 and kind.endswith(f"_{parts[-1]}"):

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Redis as the broker: Valkey by ElastiCache, encrypted on the wire and at rest, with a user for each who talks to it.
+"""Redis as the broker: Valkey on ElastiCache, encrypted in transit and at rest, with a user per client.
 
-Terraform makes the users switched off and without a password, so that none is in its state. `prepare-broker`, which
-runs before each scheduler, gives them password and rights, and Terraform leaves both alone from then on.
+Terraform creates the users disabled and without a password, so that its state contains none. `prepare-broker`, which
+runs before each scheduler, sets passwords and permissions; Terraform ignores both afterwards.
 """
 
 from __future__ import annotations
@@ -22,24 +22,24 @@ from cdktn_provider_aws.elasticache_user_group import ElasticacheUserGroup
 from constructs import Construct
 
 from cdktf_app.base.local_values import overridable_local
-from cdktf_app.base.ports import REDIS_PORT
 from cdktf_app.base.resource_names import host_name
 from cdktf_app.broker.base import BrokerClient, BrokerProps
 from cdktf_app.security.secrets import GeneratedSecret
 from openmwaa.config.broker import ElastiCache
+from openmwaa.config.ports import REDIS_PORT
 
 ENGINE: Final = "valkey"
 ENGINE_VERSION: Final = "8.0"
 _FAMILY: Final = "valkey8"
-# Groups of this engine serve Valkey too, and only they may have users without a password.
+# User groups of this engine also serve Valkey, and only they allow users without a password.
 _USER_ENGINE: Final = "redis"
 _OFF: Final = "off -@all"
-_NAME_LIMIT: Final = 40  # a replication group's; users and their group have the same name and a word
+_NAME_LIMIT: Final = 40  # of a replication group; names of users and their group add a suffix
 _CLIENTS: Final[tuple[BrokerClient, ...]] = ("celery", "scaler")
 
 
 class ElastiCacheBroker(Construct):
-    """One primary and its replicas, in the private subnets; workers, schedulers and the scaler log in to it."""
+    """A replication group in the private subnets, with its users, parameters and subnet group."""
 
     def __init__(self, scope: Construct, construct_id: str, props: BrokerProps, config: ElastiCache) -> None:
         super().__init__(scope, construct_id)
@@ -47,14 +47,14 @@ class ElastiCacheBroker(Construct):
         self._props = props
         self._config = config
         users = {client: self._user(client, client) for client in _CLIENTS}
-        # ElastiCache's own `default` may do everything without a password; ours is off, and stays so.
-        nobody = self._user("default", "default")
+        # ElastiCache's own `default` user has all permissions without a password; ours stays disabled.
+        default_user = self._user("default", "default")
         group = ElasticacheUserGroup(
             self,
             "user_group",
             user_group_id=f"{self._name}-users",
             engine=_USER_ENGINE,
-            user_ids=[nobody.user_id, *(user.user_id for user in users.values())],
+            user_ids=[default_user.user_id, *(user.user_id for user in users.values())],
         )
         redis = self._replication_group(group)
         host = redis.primary_endpoint_address
@@ -93,7 +93,7 @@ class ElastiCacheBroker(Construct):
     def _replication_group(self, users: ElasticacheUserGroup) -> ElasticacheReplicationGroup:
         props, config = self._props, self._config
         subnets = ElasticacheSubnetGroup(self, "subnet_group", name=self._name, subnet_ids=list(props.subnet_ids))
-        # A broker that runs full refuses messages; one that evicts loses them without a word.
+        # A full broker must reject messages; with eviction it would lose them silently.
         parameters = ElasticacheParameterGroup(
             self,
             "parameters",
@@ -103,7 +103,7 @@ class ElastiCacheBroker(Construct):
             parameter=[ElasticacheParameterGroupParameter(name="maxmemory-policy", value="noeviction")],
             lifecycle=TerraformResourceLifecycle(create_before_destroy=True),
         )
-        takes_over = config.replicas > 0
+        has_replicas = config.replicas > 0
         return ElasticacheReplicationGroup(
             self,
             "replication_group",
@@ -113,8 +113,8 @@ class ElastiCacheBroker(Construct):
             engine_version=ENGINE_VERSION,
             node_type=config.node_type,
             num_cache_clusters=1 + config.replicas,
-            automatic_failover_enabled=takes_over,
-            multi_az_enabled=takes_over,
+            automatic_failover_enabled=has_replicas,
+            multi_az_enabled=has_replicas,
             port=REDIS_PORT,
             parameter_group_name=parameters.name,
             subnet_group_name=subnets.name,
@@ -124,7 +124,7 @@ class ElastiCacheBroker(Construct):
             at_rest_encryption_enabled="true",
             kms_key_id=props.key_arn,
             user_group_ids=[users.id],
-            # Messages of yesterday are worse than none: Airflow hands out again what is lost.
+            # No snapshots: old messages are worse than none, because Airflow queues lost tasks again.
             snapshot_retention_limit=0,
             maintenance_window=config.maintenance_window,
             auto_minor_version_upgrade="true",

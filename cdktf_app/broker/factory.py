@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Makes the broker that the environment file names."""
+"""Creates the broker of the environment."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from openmwaa.config.broker import Sqs
 
 
 def broker(scope: Construct, construct_id: str, props: BrokerProps) -> CeleryBroker:
-    """Return the broker that the environment asks for, made in `scope`."""
+    """Return a new broker as `environment.broker` configures it."""
     config = props.environment.broker
-    # Each of them brings bindings that the other does not need.
+    # Imported here, because each one loads provider bindings that the other does not need.
     if isinstance(config, Sqs):
         from cdktf_app.broker.sqs import SqsBroker  # noqa: PLC0415
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""SQS as the broker: a queue a worker queue, and one for what was given back too often."""
+"""SQS as the broker: one queue per worker queue, and a dead-letter queue."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from cdktf_app.broker.base import BrokerClient, BrokerProps
 from cdktf_app.security.secrets import GeneratedSecret
 from openmwaa.config.broker import Sqs
 
-# Workers acknowledge a message before its task begins, so it is in flight only from receipt to start: seconds, however
-# long the task is. Five minutes bear a slow start, and a worker killed in between costs its message no more than that.
+# Workers acknowledge a message before its task starts, so it is in flight for seconds, for any length of task. Five
+# minutes allow a slow start, and limit the delay of a message if its worker is killed in between.
 VISIBILITY_TIMEOUT_S: Final = 300
 _RETENTION_S: Final = 14 * 24 * 3600
 _NAME_LIMIT: Final = 80
-# SQS takes at most ten source queues by name.
+# SQS accepts at most ten source queues by name.
 _NAMED_SOURCES: Final = 10
 
 
@@ -36,7 +36,7 @@ class SqsBroker(Construct):
         self._key_arn = props.key_arn
         environment = props.environment
         prefix = f"airflow-celery-{environment.name}"
-        # `letters` of the environment `x-dead` would be the dead letters of `x`.
+        # Queue `letters` of environment `x-dead` would have the name of the dead-letter queue of `x`.
         words = {queue: collision_free(queue, reserved={"letters"}) for queue in environment.queues}
         names = {queue: truncate_with_hash(f"{prefix}-{word}", limit=_NAME_LIMIT) for queue, word in words.items()}
         sources = [self._aws_scope.arn("sqs", name) for name in names.values()]
@@ -70,7 +70,7 @@ class SqsBroker(Construct):
         redrive_policy: str | None = None,
         redrive_allow_policy: str | None = None,
     ) -> SqsQueue:
-        # The policies are attributes and not resources of their own: the provider waits 25 s for each of those.
+        # Policies as attributes: for separate policy resources the provider waits 25 s each.
         return SqsQueue(
             self,
             construct_id,
@@ -87,5 +87,5 @@ class SqsBroker(Construct):
 
 
 def _compact(document: Mapping[str, object]) -> str:
-    """Return JSON as the provider compares it: without spaces."""
+    """Return JSON without spaces, as the provider compares it."""
     return json.dumps(document, separators=(",", ":"))

@@ -15,7 +15,6 @@ from cdktn import Fn
 
 from cdktf_app.base.expressions import ceiling_step, expression_of, min_expr
 from cdktf_app.base.log_groups import LogGroups, level
-from cdktf_app.base.ports import AGENT_PORT, EXECUTION_API_PORT, WEB_PORT
 from cdktf_app.base.resource_names import escape_template
 from cdktf_app.broker.base import CeleryBroker
 from cdktf_app.compute.container_definition import (
@@ -31,6 +30,7 @@ from cdktf_app.security.secrets import EnvironmentSecrets, GeneratedSecret
 from cdktf_app.web.web_access import WebEntrypoints
 from openmwaa.config.environment import Environment, option_variable
 from openmwaa.config.fleet import Fleet
+from openmwaa.config.ports import AGENT_PORT, EXECUTION_API_PORT, WEB_PORT
 
 DAG_FOLDER: Final = "/opt/openmwaa/dags"
 _DAG_VOLUME: Final = "dags"

@@ -10,7 +10,6 @@ from cdktn import ITerraformDependable, TerraformLocal
 from constructs import Construct
 
 from cdktf_app.base.log_groups import LogGroups
-from cdktf_app.base.ports import AGENT_PORT, SCALER_PORT
 from cdktf_app.base.resource_names import PREFIX
 from cdktf_app.broker.base import CeleryBroker
 from cdktf_app.compute.container_definition import SCALER_USER, ContainerSpec
@@ -26,6 +25,7 @@ from cdktf_app.web.target_groups import TargetGroup
 from openmwaa.config.environment import Environment
 from openmwaa.config.environment_classes import TaskSize
 from openmwaa.config.fleet import Fleet
+from openmwaa.config.ports import AGENT_PORT, SCALER_PORT
 
 # 70 MiB are measured; a quarter of a vCPU is Fargate's smallest.
 _SIZE: Final = TaskSize(256, 512)

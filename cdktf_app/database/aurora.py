@@ -16,7 +16,6 @@ from constructs import Construct
 
 from cdktf_app.base.expressions import max_expr
 from cdktf_app.base.local_values import overridable_local
-from cdktf_app.base.ports import DATABASE_PORT
 from cdktf_app.base.resource_names import PREFIX
 from cdktf_app.database.base import DatabaseProps
 from cdktf_app.database.common import (
@@ -31,6 +30,7 @@ from cdktf_app.database.common import (
     subnet_group,
 )
 from openmwaa.config.metadata_database import AuroraServerless
+from openmwaa.config.ports import DATABASE_PORT
 
 ENGINE: Final = "aurora-postgresql"
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What Aurora's and RDS's databases have in common: names, versions, the last snapshot, and how they are watched."""
+"""Common parts of Aurora and RDS: names, arguments, parameter values, log group and monitoring role."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from cdktf_app.database.base import DatabaseProps
 from openmwaa.config.metadata_database import AuroraServerless, RdsPostgresql
 
 ManagedDatabase = AuroraServerless | RdsPostgresql
-INSIGHTS_DAYS: Final = 7  # at no cost; longer is paid for
+INSIGHTS_DAYS: Final = 7  # 7 days are free
 _NAME_LIMIT: Final = 50
 _CREATION_DIGITS: Final = 6
 
 
 @dataclass(frozen=True)
 class EnhancedMonitoring:
-    """How a database is watched: arguments of its instances, and what has to exist before."""
+    """Enhanced monitoring: arguments of the instances, and the resources that they depend on."""
 
     interval_s: int
     role_arn: str | None
@@ -33,38 +33,41 @@ class EnhancedMonitoring:
 
 
 def identifier(props: DatabaseProps) -> str:
-    """Return the database's name."""
+    """Return the identifier of the cluster or instance."""
     return host_name(props.name, limit=_NAME_LIMIT)
 
 
 def family(engine: str, database: ManagedDatabase) -> str:
-    """Return the family of the parameters of a major version: aurora-postgresql16, postgres16."""
+    """Return the parameter group family, such as aurora-postgresql16 or postgres16."""
     return f"{engine}{database.engine_version.partition('.')[0]}"
 
 
 def auto_minor_upgrade(database: ManagedDatabase) -> bool:
-    """Whether AWS may move it to newer minor versions: not where the file names one."""
+    """Whether AWS may upgrade the minor version: not if the file names one."""
     return "." not in database.engine_version
 
 
 def subnet_group(scope: Construct, props: DatabaseProps) -> DbSubnetGroup:
-    """Return the subnets that the database may be in."""
+    """Return a new subnet group of the private subnets."""
     return DbSubnetGroup(scope, "subnet_group", name=identifier(props), subnet_ids=list(props.subnet_ids))
 
 
 def snapshot_name(props: DatabaseProps, database: ManagedDatabase) -> str | None:
-    """Return the name of the last snapshot, another one for every creation: the second destroy meets the first's."""
+    """Return the name of the final snapshot, unique for each creation of the environment, or None."""
     if not database.final_snapshot:
         return None
-    # The last characters of a secret's ARN are Secrets Manager's own, and random. RDS wants lower case.
-    digits = Fn.lower(Fn.substr(props.creation, -_CREATION_DIGITS, -1))
+    # The last characters of a secret's ARN are random. RDS requires lower case.
+    digits = Fn.lower(Fn.substr(props.unique_arn, -_CREATION_DIGITS, -1))
     return f"{identifier(props)}-final-{digits}"
 
 
 def log_group(
     scope: Construct, props: DatabaseProps, database: ManagedDatabase, kind: str
 ) -> list[ITerraformDependable]:
-    """Return the group of the server's log: RDS would make one by itself, without a key, for ever, and leave it."""
+    """Return the log group of the server.
+
+    Without it, RDS would create one without a key and without expiry, and a destroy would not delete it.
+    """
     if not database.log_exports:
         return []
     return [
@@ -79,16 +82,16 @@ def log_group(
 
 
 def log_group_pattern(name: str, aws_scope: AwsScope) -> str:
-    """Return the ARN pattern of the group of the server's log, for the key's policy."""
+    """Return the ARN pattern of the server's log group, for the key policy."""
     return aws_scope.arn("logs", f"log-group:/aws/rds/*/{host_name(name, limit=_NAME_LIMIT)}/postgresql")
 
 
 def enhanced_monitoring(props: DatabaseProps, database: ManagedDatabase) -> EnhancedMonitoring:
-    """Return how the database's instances are watched, by a role that writes to RDS's own log group alone."""
+    """Return the enhanced monitoring of `database`, with a role that can write to RDS's log group only."""
     if not database.enhanced_monitoring_seconds:
         return EnhancedMonitoring(0, None, ())
     aws_scope = props.aws_scope
-    # AWS's own policy says `RDS*`; this is the one group that enhanced monitoring writes to.
+    # AWS's managed policy allows `RDS*`; enhanced monitoring writes to this group only.
     group = aws_scope.arn("logs", "log-group:RDSOSMetrics")
     role = props.roles.service_role(
         "database-monitoring",

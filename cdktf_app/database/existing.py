@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A PostgreSQL server that exists: nothing is made, and `prepare-database` makes databases and roles on it."""
+"""An existing PostgreSQL server: `prepare-database` creates databases and roles on it."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from cdktf_app.base.local_values import overridable_local
 from openmwaa.config.metadata_database import ExistingPostgresql
 
 
-class Existing(Construct):
-    """The server as the file names it."""
+class ExistingDatabase(Construct):
+    """The configured server; no resource is created."""
 
     def __init__(self, scope: Construct, construct_id: str, database: ExistingPostgresql, *, key_arn: str) -> None:
         super().__init__(scope, construct_id)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Makes the metadata database that the environment file names."""
+"""Creates the metadata database of the environment."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from openmwaa.config.metadata_database import AuroraServerless, RdsPostgresql
 
 
 def metadata_database(scope: Construct, construct_id: str, props: DatabaseProps) -> MetadataDatabase:
-    """Return the database that the environment asks for, made in `scope` unless it exists."""
-    # Each of them brings bindings that the others do not need.
+    """Return the metadata database as `environment.metadata_database` configures it."""
+    # Imported here, because each one loads provider bindings that the others do not need.
     database = props.environment.metadata_database
     if isinstance(database, AuroraServerless):
         from cdktf_app.database.aurora import Aurora  # noqa: PLC0415
@@ -21,6 +21,6 @@ def metadata_database(scope: Construct, construct_id: str, props: DatabaseProps)
         from cdktf_app.database.rds import Rds  # noqa: PLC0415
 
         return Rds(scope, construct_id, props, database)
-    from cdktf_app.database.existing import Existing  # noqa: PLC0415
+    from cdktf_app.database.existing import ExistingDatabase  # noqa: PLC0415
 
-    return Existing(scope, construct_id, database, key_arn=props.key_arn)
+    return ExistingDatabase(scope, construct_id, database, key_arn=props.key_arn)

@@ -11,7 +11,6 @@ from cdktn_provider_aws.db_parameter_group import DbParameterGroup, DbParameterG
 from constructs import Construct
 
 from cdktf_app.base.local_values import overridable_local
-from cdktf_app.base.ports import DATABASE_PORT
 from cdktf_app.base.resource_names import PREFIX
 from cdktf_app.database.base import DatabaseProps
 from cdktf_app.database.common import (
@@ -25,6 +24,7 @@ from cdktf_app.database.common import (
     subnet_group,
 )
 from openmwaa.config.metadata_database import RdsPostgresql
+from openmwaa.config.ports import DATABASE_PORT
 
 ENGINE: Final = "postgres"
 

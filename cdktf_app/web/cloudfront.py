@@ -40,10 +40,10 @@ from cdktn_provider_aws.lb import Lb
 from cdktn_provider_aws.provider import AwsProvider
 from constructs import Construct
 
-from cdktf_app.base.ports import HTTPS_PORT, WEB_PORT
 from cdktf_app.base.resource_names import escape_template, truncate_with_hash
 from cdktf_app.storage.access_logs import AccessLogs
 from cdktf_app.web.web_acl import WebAcl
+from openmwaa.config.ports import HTTPS_PORT, WEB_PORT
 
 # AWS's own policies; their ids are the same in every account.
 _CACHING_DISABLED: Final = "4135ea2d-6df8-44a3-9df3-4b5a84be39ad"
@@ -190,7 +190,7 @@ class CloudFront(Construct):
                 )
             ],
             provider=provider,
-            depends_on=[access_logs.allowed],
+            depends_on=[access_logs.policy],
         )
         CloudwatchLogDelivery(
             self,

@@ -16,10 +16,10 @@ from cdktn_provider_aws.lb_listener_rule import (
 )
 from constructs import Construct
 
-from cdktf_app.base.ports import EXECUTION_API_PORT, HTTPS_PORT, SCALER_PORT, WEB_PORT
 from cdktf_app.base.resource_names import host_name
 from cdktf_app.web.listeners import ListenerAuth, forward, listener, nothing
 from cdktf_app.web.target_groups import EXECUTION, NAME_LIMIT, SCALER, WEB, TargetGroup, TargetGroupSpec, target_group
+from openmwaa.config.ports import EXECUTION_API_PORT, HTTPS_PORT, SCALER_PORT, WEB_PORT
 
 
 @dataclass(frozen=True)

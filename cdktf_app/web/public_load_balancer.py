@@ -10,11 +10,11 @@ from __future__ import annotations
 from cdktn_provider_aws.wafv2_web_acl_association import Wafv2WebAclAssociation
 from constructs import Construct
 
-from cdktf_app.base.ports import HTTPS_PORT
 from cdktf_app.base.resource_names import host_name
 from cdktf_app.web.internal_load_balancer import LoadBalancerProps, load_balancer
 from cdktf_app.web.listeners import forward, listener
 from cdktf_app.web.target_groups import NAME_LIMIT, WEB, TargetGroup, target_group
+from openmwaa.config.ports import HTTPS_PORT
 
 
 class PublicLoadBalancer(Construct):

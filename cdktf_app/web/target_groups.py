@@ -10,7 +10,7 @@ from cdktn import ITerraformDependable
 from cdktn_provider_aws.lb_target_group import LbTargetGroup, LbTargetGroupHealthCheck
 from constructs import Construct
 
-from cdktf_app.base.ports import EXECUTION_API_PORT, SCALER_PORT, WEB_PORT
+from openmwaa.config.ports import EXECUTION_API_PORT, SCALER_PORT, WEB_PORT
 
 NAME_LIMIT: Final = 32
 """The longest name of a load balancer or a target group."""

@@ -20,7 +20,6 @@ from constructs import Construct
 
 from cdktf_app.base.aws_scope import AwsScope
 from cdktf_app.base.local_values import overridable_local
-from cdktf_app.base.ports import EXECUTION_API_PORT, HTTPS_PORT, SCALER_PORT
 from cdktf_app.network.security_groups import SecurityGroups
 from cdktf_app.network.traffic_rules import INTERNAL, PUBLIC, authenticating_load_balancer, internal_web_port
 from cdktf_app.network.vpc import VpcNetwork
@@ -34,6 +33,7 @@ from cdktf_app.web.public_load_balancer import PublicLoadBalancer
 from cdktf_app.web.target_groups import TargetGroup
 from cdktf_app.web.web_acl import WebAcl
 from openmwaa.config.environment import Environment
+from openmwaa.config.ports import EXECUTION_API_PORT, HTTPS_PORT, SCALER_PORT
 
 _RETENTION_DAYS: Final = 90
 """Days that what WAF blocked is kept: as long as one looks back for who tried passwords."""

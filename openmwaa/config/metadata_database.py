@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
+from openmwaa.config.ports import DATABASE_PORT
 from openmwaa.config.strict_model import StrictModel
 
 Days = Annotated[int, Field(ge=1, le=35)]
@@ -80,7 +81,7 @@ class ExistingPostgresql(StrictModel):
 
     kind: Literal["EXISTING"]
     host: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9.-]{1,255}$")]
-    port: Annotated[int, Field(ge=1, le=65_535)] = 5432
+    port: Annotated[int, Field(ge=1, le=65_535)] = DATABASE_PORT
     sslmode: SslMode = "require"
     """How its certificate is checked: not at all, or against the authorities that the image trusts and its name."""
     master_secret_arn: Annotated[str, StringConstraints(pattern=r"^arn:aws[a-z-]*:secretsmanager:.+:secret:.+$")]

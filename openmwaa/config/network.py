@@ -101,7 +101,7 @@ class Network(StrictModel):
         return self.vpc_cidr or _OWN_CIDR
 
     @property
-    def way_out(self) -> Egress | None:
+    def egress_mode(self) -> Egress | None:
         """The way out that is built; None in a VPC that exists and whose routes are left alone."""
         if self.egress is None and self.vpc_id is None:
             return "NAT_GATEWAY"
@@ -110,7 +110,7 @@ class Network(StrictModel):
     def check(self, region: str, *images: str | None) -> None:
         """Raise ValueError where tasks in `region` could not pull one of the `images` that are given."""
         registry = re.compile(rf"^\d{{12}}\.dkr\.ecr\.{re.escape(region)}\.amazonaws\.com(\.cn)?/")
-        for image in images if self.way_out == "ENDPOINTS_ONLY" else ():
+        for image in images if self.egress_mode == "ENDPOINTS_ONLY" else ():
             if image is not None and not registry.match(image):
                 raise ValueError(
                     f"`network.egress`: with ENDPOINTS_ONLY tasks reach ECR in {region} and no other registry, and "

@@ -182,7 +182,7 @@ def check(environment: RegionalEnvironment) -> None:
             f"`region`: {region} is in the partition {partition}, and the list of who may come to CloudFront is kept "
             "by WAF in us-east-1, which is in another; give a `web_access.domain`"
         )
-    if environment.network.way_out == "ENDPOINTS_ONLY" and partition not in _ENDPOINTS_KNOWN:
+    if environment.network.egress_mode == "ENDPOINTS_ONLY" and partition not in _ENDPOINTS_KNOWN:
         raise ValueError(
             f"`network.egress`: ENDPOINTS_ONLY is not built for the partition {partition} of {region}, where names of "
             "VPC endpoints differ from service to service; say NAT_GATEWAY"

@@ -142,7 +142,7 @@ class WebAccess(StrictModel):
             )
         if self.waf:
             raise ValueError("`web_access.waf` is for a load balancer that faces the internet; PRIVATE_ONLY has none")
-        if self.authenticates and network.way_out == "ENDPOINTS_ONLY":
+        if self.authenticates and network.egress_mode == "ENDPOINTS_ONLY":
             raise ValueError(
                 f"`web_access.{'oidc' if self.oidc else 'cognito'}`: the internal load balancer asks it over the "
                 "internet, and `network.egress: ENDPOINTS_ONLY` has no way there; give a NAT gateway or leave it out"

@@ -14,6 +14,7 @@ from typing import Any
 from local_ecs.api import BlockAddresses, LocalEcs, LocalEcsSettings, StateFileError
 from local_ecs.runtime.log_files import LogFiles
 from local_ecs.runtime.processes import ProcessSettings, ProcessTaskRunner
+from openmwaa.config.ports import SCALER_PORT, WEB_PORT
 from openmwaa.local.addresses import Addresses
 from openmwaa.local.errors import InfrastructureError
 from openmwaa.local.install.images import local_images
@@ -29,8 +30,6 @@ from openmwaa.local.services.supervisor import Supervisor
 
 logger = logging.getLogger(__name__)
 
-WEB_PORT = 8080
-SCALER_PORT = 8082
 INSTALLED_WITHIN_S = 900.0
 # The scaler goes first, that nothing is started anew; the execution API last, that running tasks can still report.
 _STOP_ORDER = {"service:scaler": 0, "service:execution-api": 3}

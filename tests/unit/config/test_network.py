@@ -14,7 +14,7 @@ VPC = {"vpc_id": "vpc-12345678", "private_subnet_ids": ["subnet-11111111", "subn
 
 
 @pytest.mark.parametrize(
-    ("network", "way_out"),
+    ("network", "egress_mode"),
     [
         ({}, "NAT_GATEWAY"),
         ({"egress": "NAT_GATEWAY_PER_ZONE"}, "NAT_GATEWAY_PER_ZONE"),
@@ -23,8 +23,8 @@ VPC = {"vpc_id": "vpc-12345678", "private_subnet_ids": ["subnet-11111111", "subn
         ({**VPC, "egress": "ENDPOINTS_ONLY"}, "ENDPOINTS_ONLY"),
     ],
 )
-def test_the_way_out(network: dict[str, Any], way_out: str | None) -> None:
-    assert Network.model_validate(network).way_out == way_out
+def test_the_way_out(network: dict[str, Any], egress_mode: str | None) -> None:
+    assert Network.model_validate(network).egress_mode == egress_mode
 
 
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
