@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final, Generic, TypeVar
 
 from cdktn import Fn, ITerraformDependable
 from cdktn_provider_aws.cloudwatch_log_group import CloudwatchLogGroup
@@ -12,13 +12,16 @@ from cdktn_provider_aws.db_subnet_group import DbSubnetGroup
 from constructs import Construct
 
 from cdktf_app.base.aws_scope import AwsScope
+from cdktf_app.base.local_values import overridable_local
 from cdktf_app.base.policies import Statement
 from cdktf_app.base.resource_names import host_name
 from cdktf_app.database.base import DatabaseProps
 from openmwaa.config.metadata_database import AuroraServerless, RdsPostgresql
+from openmwaa.config.ports import DATABASE_PORT
 
 ManagedDatabase = AuroraServerless | RdsPostgresql
-INSIGHTS_DAYS: Final = 7  # 7 days are free
+Database = TypeVar("Database", AuroraServerless, RdsPostgresql)
+_INSIGHTS_DAYS: Final = 7  # 7 days are free
 _NAME_LIMIT: Final = 50
 _CREATION_DIGITS: Final = 6
 
@@ -32,24 +35,72 @@ class EnhancedMonitoring:
     ready: tuple[ITerraformDependable, ...]
 
 
+class ManagedServer(Construct, Generic[Database]):
+    """What an Aurora cluster and an RDS instance have in common."""
+
+    def __init__(self, scope: Construct, construct_id: str, props: DatabaseProps, database: Database) -> None:
+        super().__init__(scope, construct_id)
+        self._props = props
+        self._database = database
+        self._subnets = DbSubnetGroup(self, "subnet_group", name=identifier(props), subnet_ids=list(props.subnet_ids))
+        self._monitoring = enhanced_monitoring(props, database)
+        self.final_snapshot = snapshot_name(props, database)
+        self.port = DATABASE_PORT
+        self.sslmode = overridable_local(self, "sslmode", database.sslmode)
+        self.master_key_arn = props.key_arn
+
+    def _parameter_group_arguments(self, engine: str) -> dict[str, Any]:
+        # The family of a major version: aurora-postgresql16, postgres16.
+        family = f"{engine}{self._database.engine_version.partition('.')[0]}"
+        return {
+            # The parameter group of a new major version exists before the old one is deleted.
+            "name": f"{identifier(self._props)}-{family}",
+            "family": family,
+            "description": f"{self._props.name}: TLS only",
+        }
+
+    def _server_arguments(self) -> dict[str, Any]:
+        """Return the arguments that a cluster and an instance have in common."""
+        props, database = self._props, self._database
+        return {
+            "engine_version": database.engine_version,
+            "allow_major_version_upgrade": True,
+            "db_subnet_group_name": self._subnets.name,
+            "vpc_security_group_ids": [props.security_group_id],
+            "port": DATABASE_PORT,
+            # RDS stores and rotates the master password; only `prepare-database` reads it.
+            "manage_master_user_password": True,
+            "master_user_secret_kms_key_id": props.key_arn,
+            "storage_encrypted": True,
+            "kms_key_id": props.key_arn,
+            "backup_retention_period": database.backup_retention_days,
+            # The plan was reviewed; a change in the next maintenance window would come as a surprise.
+            "apply_immediately": True,
+            "copy_tags_to_snapshot": True,
+            "enabled_cloudwatch_logs_exports": ["postgresql"] if database.log_exports else None,
+            "deletion_protection": database.deletion_protection,
+            "skip_final_snapshot": not database.final_snapshot,
+            "final_snapshot_identifier": self.final_snapshot,
+        }
+
+    def _instance_arguments(self) -> dict[str, Any]:
+        """Return the arguments of an instance, in a cluster or alone."""
+        insights = self._database.performance_insights
+        return {
+            "publicly_accessible": False,
+            # AWS may upgrade the minor version, unless the file names one.
+            "auto_minor_version_upgrade": "." not in self._database.engine_version,
+            "performance_insights_enabled": insights,
+            "performance_insights_kms_key_id": self._props.key_arn if insights else None,
+            "performance_insights_retention_period": _INSIGHTS_DAYS if insights else None,
+            "monitoring_interval": self._monitoring.interval_s,
+            "monitoring_role_arn": self._monitoring.role_arn,
+        }
+
+
 def identifier(props: DatabaseProps) -> str:
     """Return the identifier of the cluster or instance."""
     return host_name(props.name, limit=_NAME_LIMIT)
-
-
-def family(engine: str, database: ManagedDatabase) -> str:
-    """Return the parameter group family, such as aurora-postgresql16 or postgres16."""
-    return f"{engine}{database.engine_version.partition('.')[0]}"
-
-
-def auto_minor_upgrade(database: ManagedDatabase) -> bool:
-    """Whether AWS may upgrade the minor version: not if the file names one."""
-    return "." not in database.engine_version
-
-
-def subnet_group(scope: Construct, props: DatabaseProps) -> DbSubnetGroup:
-    """Return a new subnet group of the private subnets."""
-    return DbSubnetGroup(scope, "subnet_group", name=identifier(props), subnet_ids=list(props.subnet_ids))
 
 
 def snapshot_name(props: DatabaseProps, database: ManagedDatabase) -> str | None:
