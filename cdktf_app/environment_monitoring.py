@@ -48,7 +48,13 @@ def monitor(
         topic = AlarmTopic(scope, "alarm_topic", name=name, aws_scope=aws_scope, key_arn=key_arn, monitoring=monitoring)
         alarms = environment_alarms(monitored)
         arns = Alarms(
-            scope, "alarms", name=name, aws_scope=aws_scope, topic_arn=topic.arn, alarms=alarms, after=props.healthy
+            scope,
+            "alarms",
+            name=name,
+            aws_scope=aws_scope,
+            topic_arn=topic.arn,
+            alarms=alarms,
+            depends_on=props.healthy,
         ).arns
     if monitoring.dashboard:
         Dashboard(

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What every Airflow container is told, and which secrets it is given: the contract with the image's runtime.
+"""Environment variables and secrets of every Airflow container: the contract with the image's runtime.
 
-DAG code runs in workers, beside their agent: a worker gets the password of Celery's results and no other secret. It
-reaches Airflow's database through the execution API alone.
+DAG code runs in workers, so a worker gets only the password of Celery's results (and of the Redis broker). It uses
+Airflow's database through the execution API.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ _SECRET_VARIABLES: Final[Mapping[GeneratedSecret, str]] = {
     GeneratedSecret.SCALER_BROKER_PASSWORD: "OPENMWAA_SCALER_BROKER_PASSWORD",
 }
 
-# Who is given which secret.
+# Secrets of each component.
 SECRETS: Final[Mapping[str, tuple[GeneratedSecret, ...]]] = {
     "prepare-database": (
         GeneratedSecret.AIRFLOW_DATABASE_PASSWORD,
@@ -82,10 +82,10 @@ SECRETS: Final[Mapping[str, tuple[GeneratedSecret, ...]]] = {
     "worker": (GeneratedSecret.CELERY_DATABASE_PASSWORD,),
 }
 
-# Who talks to the broker, and is given the password where there is one.
+# Components that use the broker, and get its password if it has one.
 _CELERY_CLIENTS: Final = frozenset({"scheduler", "worker"})
 
-# Component -> the log module whose group and level it has.
+# Component -> log module, for log group and level.
 _LOG_MODULES: Final[Mapping[str, str]] = {
     "prepare-database": "scheduler",
     "scheduler": "scheduler",
@@ -100,16 +100,16 @@ _READS_DAGS: Final = frozenset({"dag-processor", "triggerer", "worker"})
 _STOP_TIMEOUT_S: Final[Mapping[str, int]] = {
     "scheduler": 60,
     "triggerer": 60,
-    "execution-api": 60,  # requests of running tasks end first
+    "execution-api": 60,  # time to finish requests of running tasks
     "worker": LONGEST_STOP_TIMEOUT_S,
 }
 
-# Healthy once the first sync is done: what depends on it starts then, and never without DAGs.
-# A check costs 0.2 s of CPU: 0.7 % of a vCPU. None for workers, whose load alone could fail it.
+# A check costs 0.2 s of CPU, which is 0.7 % of a vCPU. Workers have none: high load could fail it.
 _HEALTH_CHECKED: Final = frozenset({"scheduler", "dag-processor", "triggerer", "execution-api", "web-server"})
-# Airflow writes its configuration, logs and process files; what it runs writes to the usual places. Volumes of the
-# task, three a container, that begin as the image has these folders.
+# Writable folders, as volumes of the task: Airflow's configuration, logs and process files, home and temporary files.
+# A volume starts with the content of the image's folder.
 _WRITABLE: Final[Mapping[str, str]] = {"airflow": "/opt/airflow", "home": "/home/airflow", "tmp": "/tmp"}  # noqa: S108
+# Healthy after the first sync: a container that depends on it never starts without DAGs.
 _FIRST_SYNC: Final = HealthCheck(
     command=("python", "-m", "openmwaa_runtime", "health", "sync-dags"),
     interval_s=5,
@@ -120,9 +120,10 @@ _FIRST_SYNC: Final = HealthCheck(
 
 
 def _health_check(component: str) -> HealthCheck:
-    """Return the health check of `component`: replaced after 1.5 minutes, or 5.5 where it never was well.
+    """Return the health check of `component`.
 
-    ECS goes back to the older revision after three that never were: 17 minutes, of the 20 that an apply waits.
+    ECS replaces an unhealthy task after 1.5 minutes, or after 5.5 minutes if it was never healthy. Three such tasks (17
+    minutes) roll the deployment back; an apply waits 20 minutes.
     """
     return HealthCheck(
         command=("python", "-m", "openmwaa_runtime", "health", component),
@@ -134,12 +135,12 @@ def _health_check(component: str) -> HealthCheck:
 
 
 _SLOT_STEP: Final = 100
-_SLOWEST_SLOTS: Final = 500
+_SLOT_CAP: Final = 500
 
 
 @dataclass(frozen=True)
 class ContainerProps:
-    """What the containers of an environment are connected to."""
+    """Arguments of all Airflow containers of an environment."""
 
     environment: Environment
     image: Image
@@ -153,24 +154,24 @@ class ContainerProps:
 
 
 class AirflowContainers:
-    """Writes the containers of Airflow's components."""
+    """Builds the containers of Airflow's components."""
 
     def __init__(self, props: ContainerProps) -> None:
         self._props = props
         self._environment = props.environment
 
     def prepare_database(self) -> ContainerSpec:
-        """Return the container that makes databases, roles and tables, and ends."""
+        """Return the init container that creates databases, roles and tables."""
         container = self._component("prepare-database")
         secrets = {**container.secrets, _MASTER: self._props.database.master_secret_arn}
         keys = (self._props.database.master_key_arn,)
         return replace(container, secrets=secrets, secret_keys=keys, essential=False)
 
     def prepare_broker(self) -> ContainerSpec:
-        """Return the container that gives the broker's users their passwords and rights, and ends."""
-        broker, of_scheduler = self._props.broker, self._component("scheduler")
+        """Return the init container that sets passwords and permissions of the broker's users."""
+        broker, scheduler = self._props.broker, self._component("scheduler")
         return replace(
-            of_scheduler,
+            scheduler,
             name="prepare-broker",
             command=("prepare-broker",),
             environment={**self._base_variables(), **broker.variables, **broker.users},
@@ -181,31 +182,31 @@ class AirflowContainers:
         )
 
     def control_plane(self, component: str) -> list[ContainerSpec]:
-        """Return the containers of one component's task."""
+        """Return the containers of a component's task."""
         if component == "scheduler":
-            # Nothing else starts before the database is prepared, so the broker is prepared before it.
-            before = [self.prepare_broker()] if self._props.broker.users else []
-            database = replace(self.prepare_database(), after={one.name: "SUCCESS" for one in before})
-            scheduler = replace(self._component("scheduler"), after={database.name: "SUCCESS"})
-            return [*before, database, scheduler]
+            # All other components wait for the database, so the broker is prepared first.
+            init = [self.prepare_broker()] if self._props.broker.users else []
+            database = replace(self.prepare_database(), depends_on={container.name: "SUCCESS" for container in init})
+            scheduler = replace(self._component("scheduler"), depends_on={database.name: "SUCCESS"})
+            return [*init, database, scheduler]
         return self._with_dags(self._component(component))
 
     def worker(self, fleet: Fleet) -> list[ContainerSpec]:
-        """Return the containers of a worker's task of `fleet`."""
-        # Never open to ECS Exec, so always sealed.
+        """Return the containers of a worker task of `fleet`."""
+        # Workers never allow ECS Exec, so the root filesystem is always read-only.
         container = replace(self._component("worker"), readonly=True)
         urls = self._props.broker.urls
-        mine = {
+        worker_variables = {
             "OPENMWAA_WORKER_QUEUES": ",".join(fleet.queues),
             "OPENMWAA_WORKER_SLOTS": str(fleet.slots),
-            # Its own alone: with all of them a new fleet would be a new revision of every other one.
+            # Only the fleet's own queues: otherwise a new fleet would create a new revision of all fleets.
             "OPENMWAA_QUEUES": Fn.jsonencode({queue: urls[queue] for queue in fleet.queues if queue in urls}),
-            # A worker's tasks write at their own level.
+            # Tasks have their own log level.
             "AIRFLOW__LOGGING__LOGGING_LEVEL": level(self._environment.logging_configuration, "task"),
             "AIRFLOW__LOGGING__CELERY_LOGGING_LEVEL": level(self._environment.logging_configuration, "worker"),
         }
         return self._with_dags(
-            replace(container, environment={**container.environment, **mine, **self._option_variables()})
+            replace(container, environment={**container.environment, **worker_variables, **self._option_variables()})
         )
 
     def _component(self, component: str) -> ContainerSpec:
@@ -213,7 +214,7 @@ class AirflowContainers:
         environment = {
             **self._base_variables(),
             **self._connection_variables(),
-            # New passwords are a new revision: ECS gives out secrets only when a container starts.
+            # A new password must create a new revision: ECS reads secrets only when a container starts.
             "OPENMWAA_DATABASE_PASSWORDS": str(self._environment.rotation.database_passwords),
             **self._slot_variables(component),
             **(self._proxy_variables() if component == "web-server" else {}),
@@ -254,7 +255,7 @@ class AirflowContainers:
             readonly=container.readonly,
         )
         dags = Mount(_DAG_VOLUME, DAG_FOLDER, read_only=True)
-        reader = replace(container, after={_SYNCER: "HEALTHY"}, mounts=(*container.mounts, dags))
+        reader = replace(container, depends_on={_SYNCER: "HEALTHY"}, mounts=(*container.mounts, dags))
         return [syncer, reader]
 
     def _secrets_of(self, component: str) -> list[GeneratedSecret]:
@@ -286,19 +287,19 @@ class AirflowContainers:
         }
 
     def _proxy_variables(self) -> dict[str, str]:
-        # uvicorn's own name. Behind TLS that ends at a load balancer, it says what people asked and from where; nobody
-        # else reaches the port.
+        # Variable of uvicorn: trust the X-Forwarded headers of the load balancers, which terminate TLS. No other client
+        # can reach the port.
         return {"FORWARDED_ALLOW_IPS": self._props.access.proxies}
 
     def _slot_variables(self, component: str) -> dict[str, str]:
         slots: float = self._environment.total_slots
         if component == "worker":
-            # Its heartbeats slow down by the hundred, up to 500 slots. With the exact number a new `max` of one fleet
-            # would be a new revision of all of them.
-            slots = min_expr(_SLOWEST_SLOTS, ceiling_step(slots, _SLOT_STEP))
+            # Rounded up to hundreds, at most 500: the runtime slows heartbeats in these steps. With the exact number, a
+            # new `max` of one fleet would create a new revision of all fleets.
+            slots = min_expr(_SLOT_CAP, ceiling_step(slots, _SLOT_STEP))
         return {"OPENMWAA_TOTAL_SLOTS": str(slots)}
 
     def _option_variables(self) -> dict[str, str]:
-        """Return the user's own configuration, which wins over everything else."""
+        """Return the user's Airflow options, which override all defaults."""
         options = self._environment.airflow_configuration_options
         return {option_variable(key): escape_template(value) for key, value in options.items()}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The ECS cluster that everything runs in, on Fargate."""
+"""The ECS cluster of all services, on Fargate."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ SPOT: Final = "FARGATE_SPOT"
 
 
 class FargateCluster(Construct):
-    """The cluster of an environment; its tasks' disks are encrypted with `key_arn`.
+    """The cluster of an environment; `key_arn` encrypts the disks of its tasks.
 
-    Container Insights cost more than a small environment, so they are asked for.
+    Container Insights is optional, because it costs more than a small environment.
     """
 
     def __init__(
@@ -56,10 +56,10 @@ class FargateCluster(Construct):
         )
 
     def service_arn(self, service: str) -> str:
-        """Return the ARN of the cluster's service `service`."""
+        """Return the ARN of a service of the cluster."""
         return self._aws_scope.arn("ecs", f"service/{self.name}/{service}")
 
     @property
     def every_task(self) -> str:
-        """The ARN pattern of the cluster's tasks, whose ids nobody can know."""
+        """The ARN pattern of the cluster's tasks, whose ids are not known in advance."""
         return self._aws_scope.arn("ecs", f"task/{self.name}/*")

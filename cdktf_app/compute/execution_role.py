@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The role by which ECS starts the containers of a task."""
+"""The execution role: ECS starts the containers of a task with it."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from cdktf_app.security.roles import Role, Roles
 
 
 def execution_role(roles: Roles, word: str, containers: Sequence[ContainerSpec]) -> Role:
-    """Return a new role by which ECS starts `containers`: their images, their logs and exactly their secrets."""
+    """Return a new execution role for the images, log groups and secrets of `containers`."""
     return roles.role(f"{word}-execution", execution_statements(containers, roles.aws_scope, roles.key_arn))
 
 
 def execution_statements(containers: Sequence[ContainerSpec], aws_scope: AwsScope, key_arn: str) -> list[Statement]:
-    """Return what ECS needs to start `containers`."""
+    """Return the statements that ECS needs to start `containers`."""
     groups = sorted({container.log_group.arn for container in containers})
     statements = [
         Statement(
@@ -33,7 +33,7 @@ def execution_statements(containers: Sequence[ContainerSpec], aws_scope: AwsScop
                 sid="LogInToRegistry",
                 actions=("ecr:GetAuthorizationToken",),
                 resources=EVERY,
-                every_resource_because="ECR's token is the account's, not a repository's",
+                every_resource_because="an ECR token is for the account, not for a repository",
             ),
             Statement(
                 sid="PullImages",
@@ -48,7 +48,10 @@ def execution_statements(containers: Sequence[ContainerSpec], aws_scope: AwsScop
             Statement(
                 sid="DecryptSecrets",
                 actions=("kms:Decrypt",),
-                resources=(key_arn, *sorted({key for one in containers for key in one.secret_keys} - {key_arn})),
+                resources=(
+                    key_arn,
+                    *sorted({key for container in containers for key in container.secret_keys} - {key_arn}),
+                ),
                 conditions=(kms_via_service(aws_scope, "secretsmanager"),),
             ),
         ]

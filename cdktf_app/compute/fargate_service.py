@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An ECS service on Fargate: a task definition, and how many of it run where."""
+"""An ECS service on Fargate and its task definition."""
 
 from __future__ import annotations
 
@@ -32,22 +32,22 @@ _GRACE_S: Final = 300
 
 @dataclass(frozen=True)
 class ServiceProps:
-    """What every service of an environment shares."""
+    """Arguments of all services of an environment."""
 
     name: str
     cluster: FargateCluster
     subnet_ids: Sequence[str]
     ready: Sequence[ITerraformDependable]
-    """What has to exist before the first task can start, beyond what a service refers to."""
+    """Resources that must exist before the first task starts, in addition to referenced ones."""
 
-    def after(self, more: Sequence[ITerraformDependable]) -> ServiceProps:
-        """Return the same for services that need `more`: theirs before the first task, and until the last is gone."""
+    def with_dependencies(self, more: Sequence[ITerraformDependable]) -> ServiceProps:
+        """Return a copy for services that also need `more`, from their first task to their last."""
         return replace(self, ready=[*self.ready, *more])
 
 
 @dataclass(frozen=True)
 class TaskSpec:
-    """What a service runs: containers of one size, with what they may do and whom they may talk to."""
+    """The task of a service: size, containers, roles and security groups."""
 
     size: TaskSize
     containers: Sequence[ContainerSpec]
@@ -59,19 +59,19 @@ class TaskSpec:
 
 @dataclass(frozen=True)
 class Replicas:
-    """How many tasks run; `min_percent` and `max_percent` bound them while a new version rolls out."""
+    """Number of tasks; `min_percent` and `max_percent` limit it during a deployment."""
 
     count: int
     min_percent: int = 100
     max_percent: int = 200
     az_rebalancing: bool = False
-    """Whether ECS may stop a task by itself to even the zones out."""
+    """Whether ECS may stop a task to balance the zones."""
     scaled: bool = False
-    """Whether `count` is only the first: the number belongs to Application Auto Scaling then, and not to Terraform."""
+    """Whether `count` is only the initial number, and Application Auto Scaling changes it afterwards."""
 
 
 class FargateService(Construct):
-    """A service called `service`, of one task definition."""
+    """A service with its task definition."""
 
     def __init__(
         self,
@@ -107,8 +107,8 @@ class FargateService(Construct):
             propagate_tags="SERVICE",
             load_balancer=[_load_balancer(task, target) for target in targets] or None,
             health_check_grace_period_seconds=_GRACE_S if targets else None,
-            # An apply ends when the service is healthy, or fails after 20 minutes. One that ECS rolled back is healthy
-            # too, and the provider (5.x) is content with it: the postcondition is not.
+            # An apply waits until the service is stable, at most 20 minutes. A service that ECS rolled back is stable
+            # too; provider 5.x accepts that, so the postcondition checks the revision.
             wait_for_steady_state=True,
             lifecycle=TerraformResourceLifecycle(
                 ignore_changes=["desired_count"] if replicas.scaled else None,
@@ -117,14 +117,14 @@ class FargateService(Construct):
             depends_on=[service_props.cluster.capacity, *service_props.ready, *listeners, *ready],
         )
         self.name: str = service_resource.name
-        """A reference: what is given it comes after the service, and is destroyed before it."""
+        """A reference to the service: resources that use it are created after and destroyed before it."""
         self.healthy: ITerraformDependable = service_resource
-        """What comes after it finds the service healthy."""
+        """Resources that depend on it are created when the service is healthy."""
 
 
-def task_definition(scope: Construct, family: str, task: TaskSpec, *, kept: bool = False) -> EcsTaskDefinition:
-    """Return the task definition of `task` in `scope`; one that is `kept` is never deregistered."""
-    # As a local value, so that a review reads containers and not one string of JSON.
+def task_definition(scope: Construct, family: str, task: TaskSpec, *, retain: bool = False) -> EcsTaskDefinition:
+    """Return the task definition of `task`; with `retain`, Terraform never deregisters it."""
+    # A local value, so that a review reads structured containers, not a JSON string.
     containers = TerraformLocal(scope, "containers", [_definition(scope, container) for container in task.containers])
     volumes = sorted({mount.volume for container in task.containers for mount in container.mounts})
     return EcsTaskDefinition(
@@ -142,7 +142,7 @@ def task_definition(scope: Construct, family: str, task: TaskSpec, *, kept: bool
         task_role_arn=task.task_role_arn,
         volume=[EcsTaskDefinitionVolume(name=volume) for volume in volumes] or None,
         container_definitions=f"${{jsonencode({containers.fqn})}}",
-        skip_destroy=True if kept else None,
+        skip_destroy=True if retain else None,
     )
 
 
@@ -156,18 +156,18 @@ def _definition(scope: Construct, container: ContainerSpec) -> dict[str, Any]:
 
 
 def _runs(definition: EcsTaskDefinition, service: str) -> Postcondition:
-    """Return the condition that `service` runs what was applied."""
+    """Return the postcondition that `service` runs the applied revision."""
     return Postcondition(
         condition=f"${{self.task_definition == {definition.fqn}.arn}}",
         error_message=(
-            f"ECS rolled {service} back: its new tasks did not become healthy. "
-            "`openmwaa wait --for control-plane` tells why."
+            f"ECS rolled back {service}: its new tasks did not become healthy. "
+            "`openmwaa wait --for control-plane` shows the cause."
         ),
     )
 
 
 def private_network(service_props: ServiceProps, task: TaskSpec) -> EcsServiceNetworkConfiguration:
-    """Return the network of a service: private subnets, its own group, no public address."""
+    """Return the network configuration: private subnets, the task's security groups, no public address."""
     return EcsServiceNetworkConfiguration(
         subnets=list(service_props.subnet_ids), security_groups=list(task.security_group_ids), assign_public_ip=False
     )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The two container images: of repositories that the stack makes, or those that are given."""
+"""The two container images: from the stack's own repositories, or existing ones."""
 
 from __future__ import annotations
 
@@ -29,9 +29,8 @@ _ECR: Final = re.compile(
 )
 
 
-# Nothing can run an image that has lost its tag, or is a layer of one that was never finished. Those with a tag stay:
-# a workers' old revision may still have to start another task.
-_WITHOUT_TAG: Final = json.dumps(
+# Expire untagged images, which no task can run. Tagged images stay: an older revision of a fleet may still start tasks.
+_EXPIRE_UNTAGGED: Final = json.dumps(
     {
         "rules": [
             {
@@ -53,7 +52,7 @@ _WITHOUT_TAG: Final = json.dumps(
 
 @dataclass(frozen=True)
 class Image:
-    """An image by its reference; `repository_arn` is where a task has to be let in to pull it, None outside ECR."""
+    """An image reference; `repository_arn` is the ECR repository that a task pulls from, None for other registries."""
 
     kind: ImageKind
     reference: str
@@ -61,7 +60,7 @@ class Image:
 
 
 class ContainerImages(Construct):
-    """The images that tasks run."""
+    """The images of the tasks."""
 
     def __init__(
         self,
@@ -81,9 +80,11 @@ class ContainerImages(Construct):
         self.airflow = self._image("airflow", images.airflow, images.airflow_tag or environment.airflow_version)
         self.scaler = self._image("scaler", images.scaler, images.scaler_tag or SCALER_VERSION)
 
-    def _image(self, kind: ImageKind, given: str | None, tag: str) -> Image:
-        if given is not None:
-            return Image(kind, escape_template(given), _repository_arn(synth_value(given), self._aws_scope.partition))
+    def _image(self, kind: ImageKind, reference: str | None, tag: str) -> Image:
+        if reference is not None:
+            return Image(
+                kind, escape_template(reference), _repository_arn(synth_value(reference), self._aws_scope.partition)
+            )
         repository = EcrRepository(
             self,
             kind,
@@ -93,10 +94,10 @@ class ContainerImages(Construct):
             encryption_configuration=[
                 EcrRepositoryEncryptionConfiguration(encryption_type="KMS", kms_key=self._key_arn)
             ],
-            # Images can be built again: destroy must not stop at them.
+            # Images can be built again, so a destroy also deletes a repository with images.
             force_delete=True,
         )
-        EcrLifecyclePolicy(self, f"{kind}_lifecycle", repository=repository.name, policy=_WITHOUT_TAG)
+        EcrLifecyclePolicy(self, f"{kind}_lifecycle", repository=repository.name, policy=_EXPIRE_UNTAGGED)
         return Image(kind, f"{repository.repository_url}:{tag}", repository.arn)
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The scaler as an ECS service like any other: one task, and never two at once."""
+"""The scaler as an ECS service: one task, never two at the same time."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ from openmwaa.config.environment_classes import TaskSize
 from openmwaa.config.fleet import Fleet
 from openmwaa.config.ports import AGENT_PORT, SCALER_PORT
 
-# 70 MiB are measured; a quarter of a vCPU is Fargate's smallest.
+# Measured memory: 70 MiB. 0.25 vCPU is the minimum of Fargate.
 _SIZE: Final = TaskSize(256, 512)
-# A task that has not started within this many seconds no longer counts as one that is about to.
+# The scaler no longer counts a task as starting after this many seconds.
 _LAUNCH_DEADLINE_S: Final = 300
 _CONFIG_VERSION: Final = 2
 
 
 class ScalerService(Construct):
-    """The scaler's service, told of every fleet."""
+    """The scaler's service, with the configuration of every fleet."""
 
     def __init__(
         self,
@@ -59,7 +59,7 @@ class ScalerService(Construct):
         settings = scaler_config(environment, service_props.cluster.name, _login(database), broker)
         container = self._container(environment, settings, image, _secrets(secrets, broker), logs)
         execution = execution_role(roles, "scaler", [container])
-        own = roles.role("scaler", task_policies.scaler(_services(environment), controls_prefix(environment)))
+        task_role = roles.role("scaler", task_policies.scaler(_services(environment), controls_prefix(environment)))
         self.healthy = FargateService(
             self,
             "scaler",
@@ -69,15 +69,16 @@ class ScalerService(Construct):
                 size=_SIZE,
                 containers=[container],
                 execution_role_arn=execution.arn,
-                task_role_arn=own.arn,
+                task_role_arn=task_role.arn,
                 security_group_ids=(security_group_id,),
                 architecture=environment.architecture,
             ),
-            # The old one ends before the new one begins: two would undo each other's decisions.
+            # The old task stops before the new one starts: two scalers would overwrite each other's decisions.
             replicas=Replicas(1, min_percent=0, max_percent=100),
             targets=[target],
-            # After the fleets, and destroyed before them: it would size again what `destroy` has set to zero.
-            ready=[execution.ready, own.ready, *fleets],
+            # Created after the fleets and destroyed before them: otherwise it would raise the desired counts that a
+            # destroy sets to zero.
+            ready=[execution.ready, task_role.ready, *fleets],
         ).healthy
 
     def _container(
@@ -128,7 +129,7 @@ def _login(database: MetadataDatabase) -> dict[str, Any]:
 def scaler_config(
     environment: Environment, cluster: str, database: Mapping[str, Any], broker: CeleryBroker
 ) -> dict[str, Any]:
-    """Return what the scaler reads from SCALER_CONFIG."""
+    """Return the content of SCALER_CONFIG."""
     return {
         "version": _CONFIG_VERSION,
         "environment": environment.name,
@@ -148,7 +149,7 @@ def scaler_config(
 
 
 def controls_prefix(environment: Environment) -> str:
-    """Return what the names of the SSM parameters with a person's orders begin with; a fleet's name follows."""
+    """Return the prefix of the SSM parameters with manual overrides; the fleet's name is appended."""
     return f"/{PREFIX}/{environment.name}/scaler/"
 
 
@@ -160,7 +161,7 @@ def _fleet_config(fleet: Fleet, queue_urls: Mapping[str, str]) -> dict[str, Any]
         "slots": fleet.slots,
         "min": fleet.min,
         "max": fleet.max,
-        "schedule": [one.model_dump() for one in fleet.schedule],
+        "schedule": [minimum.model_dump() for minimum in fleet.schedule],
         "fallback": {
             "mode": fleet.fallback.mode,
             "count": fleet.fallback.count or 0,

@@ -41,7 +41,7 @@ class ManagedServer(Construct, Generic[Database]):
     def __init__(self, scope: Construct, construct_id: str, props: DatabaseProps, database: Database) -> None:
         super().__init__(scope, construct_id)
         self._props = props
-        self._database = database
+        self._database: Database = database
         self._subnets = DbSubnetGroup(self, "subnet_group", name=identifier(props), subnet_ids=list(props.subnet_ids))
         self._monitoring = enhanced_monitoring(props, database)
         self.final_snapshot = snapshot_name(props, database)

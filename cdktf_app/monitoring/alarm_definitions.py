@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The alarms of an environment as a table: MWAA's eight recommended ones, and those of what MWAA has not.
+"""The alarms of an environment as a table: the eight that MWAA recommends, and those of openmwaa's own components.
 
-`docs/reference/alarms.md` is made from it, `docs/how-to/alarms.md` says what to do about each kind, and Terraform makes
-one alarm of each row. What a gap in a metric means is part of an alarm: of a heartbeat it is the worst news, of a
-generation that has no workers it is none.
+Terraform creates one alarm per row, `docs/reference/alarms.md` is generated from it, and `docs/how-to/alarms.md` has a
+runbook of each type. Each type defines the meaning of missing data: for a heartbeat it is an alarm, for a service
+without workers it is not.
 """
 
 from __future__ import annotations
@@ -18,29 +18,29 @@ Comparison = Literal["GreaterThanThreshold", "LessThanThreshold"]
 Missing = Literal["breaching", "notBreaching", "missing"]
 
 PERIOD_S: Final = 300
-"""MWAA's. An alarm is looked at every minute, at the last five then."""
+"""As in MWAA. CloudWatch evaluates the last five minutes every minute."""
 _BUSY_PERCENT: Final = 95.0
 _OLDEST_TASK_S: Final = 1800.0
 _FREEABLE_BYTES: Final = 512 * 1024 * 1024
 _DRAIN_S: Final = 12 * 3600.0
-"""What MWAA allows a worker to finish its tasks."""
+"""As MWAA's limit for a worker to finish its tasks."""
 
 
 @dataclass(frozen=True)
 class AlarmType:
-    """What an alarm is about: the same for every fleet, queue or target that has one."""
+    """A type of alarm, shared by all fleets, queues or targets."""
 
     name: str
-    """Also the heading of what to do about it."""
-    words: str
-    """What a notification says; `{}` is whom it is about."""
+    """Also the heading of its runbook."""
+    text: str
+    """Text of the notification; `{}` is the fleet, queue or target."""
     comparison: Comparison
     threshold: float
     periods: int
-    """Of `PERIOD_S`, all of them."""
+    """Number of periods of `PERIOD_S`; the condition must hold in all of them."""
     missing: Missing
     of_mwaa: bool = False
-    """Whether MWAA recommends it."""
+    """Whether MWAA recommends this alarm."""
 
 
 @dataclass(frozen=True)
@@ -50,16 +50,16 @@ class Alarm:
     id: str
     type: AlarmType
     metric: CloudWatchMetric
-    about: str = ""
+    subject: str = ""
 
     @property
-    def words(self) -> str:
-        """What a notification says."""
-        return self.type.words.format(self.about)
+    def text(self) -> str:
+        """Text of the notification."""
+        return self.type.text.format(self.subject)
 
 
 HEARTBEAT: Final = AlarmType(
-    "No scheduler", "No scheduler's heart beats.", "LessThanThreshold", 1, 2, "breaching", of_mwaa=True
+    "No scheduler", "No scheduler heartbeat for 10 minutes.", "LessThanThreshold", 1, 2, "breaching", of_mwaa=True
 )
 OLDEST_TASK: Final = AlarmType(
     "Oldest task",
@@ -67,31 +67,45 @@ OLDEST_TASK: Final = AlarmType(
     "GreaterThanThreshold",
     _OLDEST_TASK_S,
     3,
-    "notBreaching",  # SQS says nothing of a queue that has been idle for six hours
+    "notBreaching",  # SQS publishes no metrics for a queue that was idle for six hours
     of_mwaa=True,
 )
 SCHEDULER_CPU: Final = AlarmType(
-    "Scheduler CPU", "Schedulers are out of CPU.", "GreaterThanThreshold", _BUSY_PERCENT, 3, "missing", of_mwaa=True
+    "Scheduler CPU",
+    "CPU of the schedulers is above 95 %.",
+    "GreaterThanThreshold",
+    _BUSY_PERCENT,
+    3,
+    "missing",
+    of_mwaa=True,
 )
-SCHEDULER_MEMORY: Final = replace(SCHEDULER_CPU, name="Scheduler memory", words="Schedulers are almost out of memory.")
-# Two generations, of which mostly one is empty: nobody's CPU is not too busy.
+SCHEDULER_MEMORY: Final = replace(
+    SCHEDULER_CPU, name="Scheduler memory", text="Memory of the schedulers is above 95 %."
+)
+# One of the two services of a fleet usually has no workers; missing data is no alarm.
 WORKER_CPU: Final = AlarmType(
     "Worker CPU",
-    "Workers of {} are out of CPU.",
+    "CPU of the service {} is above 95 %.",
     "GreaterThanThreshold",
     _BUSY_PERCENT,
     6,
     "notBreaching",
     of_mwaa=True,
 )
-WORKER_MEMORY: Final = replace(WORKER_CPU, name="Worker memory", words="Workers of {} are almost out of memory.")
+WORKER_MEMORY: Final = replace(WORKER_CPU, name="Worker memory", text="Memory of the service {} is above 95 %.")
 WEB_CPU: Final = AlarmType(
-    "Web server CPU", "Web servers are out of CPU.", "GreaterThanThreshold", _BUSY_PERCENT, 3, "missing", of_mwaa=True
+    "Web server CPU",
+    "CPU of the web servers is above 95 %.",
+    "GreaterThanThreshold",
+    _BUSY_PERCENT,
+    3,
+    "missing",
+    of_mwaa=True,
 )
-WEB_MEMORY: Final = replace(WEB_CPU, name="Web server memory", words="Web servers are almost out of memory.")
+WEB_MEMORY: Final = replace(WEB_CPU, name="Web server memory", text="Memory of the web servers is above 95 %.")
 DATABASE_CPU: Final = AlarmType(
     "Database CPU",
-    "The metadata database's writer is out of CPU.",
+    "CPU of the metadata database's writer is above 95 %.",
     "GreaterThanThreshold",
     _BUSY_PERCENT,
     3,
@@ -100,7 +114,7 @@ DATABASE_CPU: Final = AlarmType(
 )
 DATABASE_MEMORY: Final = AlarmType(
     "Database memory",
-    "The metadata database's writer has less than 512 MiB of memory left.",
+    "The metadata database's writer has less than 512 MiB of free memory.",
     "LessThanThreshold",
     _FREEABLE_BYTES,
     3,
@@ -108,19 +122,31 @@ DATABASE_MEMORY: Final = AlarmType(
     of_mwaa=True,
 )
 DEAD_LETTERS: Final = AlarmType(
-    "Dead letters", "Messages were given back too often.", "GreaterThanThreshold", 0, 1, "notBreaching"
+    "Dead letters",
+    "Messages were received too often and moved to the dead-letter queue.",
+    "GreaterThanThreshold",
+    0,
+    1,
+    "notBreaching",
 )
-TARGETS_DOWN: Final = AlarmType("Nobody answers", "No {} answers.", "LessThanThreshold", 1, 1, "breaching")
+TARGETS_DOWN: Final = AlarmType(
+    "No healthy targets", "No healthy target of the {}.", "LessThanThreshold", 1, 1, "breaching"
+)
 TARGETS_UNHEALTHY: Final = AlarmType(
-    "Unhealthy targets", "A task of the {} does not answer.", "GreaterThanThreshold", 0, 3, "notBreaching"
+    "Unhealthy targets", "A task of the {} fails its health check.", "GreaterThanThreshold", 0, 3, "notBreaching"
 )
-# The scaler tells every minute: when it says nothing at all, it is not there.
+# The scaler publishes every minute, so missing data means that it does not run.
 NO_DECISION: Final = AlarmType(
-    "No decision", "The scaler cannot size the fleet {}, or is not there.", "GreaterThanThreshold", 0, 1, "breaching"
+    "No decision",
+    "The scaler makes no decisions for the fleet {}, or does not run.",
+    "GreaterThanThreshold",
+    0,
+    1,
+    "breaching",
 )
 SOURCE_UNKNOWN: Final = AlarmType(
     "Source unknown",
-    "The scaler cannot read all it needs of the fleet {}, which does not shrink meanwhile.",
+    "The scaler cannot read all sources of the fleet {}; the fleet does not scale in until it can.",
     "GreaterThanThreshold",
     0,
     1,
@@ -136,7 +162,7 @@ DRAIN_TOO_OLD: Final = AlarmType(
 )
 PROTECTION_REFUSED: Final = AlarmType(
     "Protection refused",
-    "ECS refuses to protect workers of the fleet {}: they take no tasks.",
+    "ECS refuses task protection for workers of the fleet {}; they accept no tasks.",
     "GreaterThanThreshold",
     0,
     1,
@@ -144,17 +170,17 @@ PROTECTION_REFUSED: Final = AlarmType(
 )
 AT_MAXIMUM: Final = AlarmType(
     "At maximum",
-    "The fleet {} has been at its maximum for 10 minutes, and tasks wait.",
+    "The fleet {} has been at its maximum for 10 minutes while tasks wait.",
     "GreaterThanThreshold",
     0,
     2,
     "notBreaching",
 )
 LAUNCHES_STUCK: Final = AlarmType(
-    "Launches stuck", "Workers of the fleet {} do not come up.", "GreaterThanThreshold", 0, 1, "notBreaching"
+    "Launches stuck", "Workers of the fleet {} do not start.", "GreaterThanThreshold", 0, 1, "notBreaching"
 )
 
-# What the scaler says of a fleet: id, kind, metric, statistic. Minimum: it held all through the period.
+# Metrics of the scaler per fleet: id, type, metric, statistic. Minimum: true for the whole period.
 _OF_FLEETS: Final[tuple[tuple[str, AlarmType, str, Statistic], ...]] = (
     ("no_decision", NO_DECISION, "NoDecision", "Minimum"),
     ("source_unknown", SOURCE_UNKNOWN, "UnknownSources", "Minimum"),
@@ -181,7 +207,7 @@ def _of_airflow(monitored: MonitoredResources) -> Iterator[Alarm]:
         metric = sqs(name, "ApproximateAgeOfOldestMessage")
         yield Alarm(f"oldest_task_{queue}", OLDEST_TASK, metric, f" of the queue {queue}")
     if not monitored.queues:
-        # Redis keeps no times; the scaler asks Airflow's database since when the oldest task has been queued.
+        # Redis stores no times; the scaler reads the age of the oldest queued task from Airflow's database.
         yield Alarm("oldest_task", OLDEST_TASK, monitored.airflow("ApproximateAgeOfOldestTask", "Executor", "Maximum"))
     yield Alarm("scheduler_cpu", SCHEDULER_CPU, monitored.service("scheduler", "CPUUtilization"))
     yield Alarm("scheduler_memory", SCHEDULER_MEMORY, monitored.service("scheduler", "MemoryUtilization"))
@@ -194,14 +220,14 @@ def _of_airflow(monitored: MonitoredResources) -> Iterator[Alarm]:
 def _of_database(monitored: MonitoredResources) -> Iterator[Alarm]:
     if not monitored.database:
         return
-    # Of serverless v2 both are reckoned against the most it may grow to, so they mean what they mean elsewhere.
+    # For serverless v2 both metrics are relative to the maximum capacity, so the thresholds apply too.
     yield Alarm("database_cpu", DATABASE_CPU, monitored.of_database("CPUUtilization"))
     yield Alarm("database_memory", DATABASE_MEMORY, monitored.of_database("FreeableMemory"))
 
 
 def _of_targets(targets: TargetMetrics) -> Iterator[Alarm]:
     def metric(name: str) -> CloudWatchMetric:
-        # Each zone says its own number: the greatest is of the zone that is worst, or best.
+        # Each zone publishes its own value; Maximum takes the zone with the highest one.
         return CloudWatchMetric("AWS/ApplicationELB", name, targets.dimensions, "Maximum")
 
     identifier = targets.word.lower().replace(" ", "_")
@@ -213,10 +239,10 @@ def _of_fleet(monitored: MonitoredResources, fleet: str) -> Iterator[Alarm]:
     for service in monitored.fleets[fleet]:
         yield Alarm(f"{service}_cpu", WORKER_CPU, monitored.service(service, "CPUUtilization"), service)
         yield Alarm(f"{service}_memory", WORKER_MEMORY, monitored.service(service, "MemoryUtilization"), service)
-    for word, type, name, statistic in _OF_FLEETS:
-        yield Alarm(f"fleet_{fleet}_{word}", type, monitored.fleet(fleet, name, statistic), fleet)
+    for word, alarm_type, name, statistic in _OF_FLEETS:
+        yield Alarm(f"fleet_{fleet}_{word}", alarm_type, monitored.fleet(fleet, name, statistic), fleet)
 
 
 def anchor(heading: str) -> str:
-    """Return the fragment by which a page's heading is linked to."""
+    """Return the link fragment of a heading."""
     return heading.lower().replace(" ", "-")

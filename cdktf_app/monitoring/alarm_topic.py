@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The SNS topic that alarms go to: encrypted, and written to by the alarms of this account alone."""
+"""The SNS topic of the alarms: encrypted; only alarms of this account can publish."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ _NAME_LIMIT: Final = 256
 
 
 class AlarmTopic(Construct):
-    """The topic of an environment, or the one that is given; `arn` is where alarms go.
+    """The topic of an environment: a new or an existing one.
 
-    The policy of a given topic and of its key is their owner's: CloudWatch must be let in by both.
+    The owner of an existing topic must allow CloudWatch in the policies of the topic and of its key.
     """
 
     def __init__(
@@ -39,21 +39,22 @@ class AlarmTopic(Construct):
         if monitoring.alarm_topic_arn is not None:
             self.arn = monitoring.alarm_topic_arn
             return
-        named = truncate_with_hash(f"{name}-alarms", limit=_NAME_LIMIT)
+        topic_name = truncate_with_hash(f"{name}-alarms", limit=_NAME_LIMIT)
         topic = SnsTopic(
             self,
             "topic",
-            name=named,
+            name=topic_name,
             kms_master_key_id=key_arn,
             signature_version=2,  # SHA-256; 1 is SHA-1
-            policy=policy_json(self, "policy", _statements(aws_scope.arn("sns", named), aws_scope)),
+            policy=policy_json(self, "policy", _statements(aws_scope.arn("sns", topic_name), aws_scope)),
         )
         self.arn = topic.arn
         TerraformOutput(
-            self, "output", description="Where alarms go; whoever is to hear of them subscribes to it", value=topic.arn
+            self, "output", description="SNS topic of the alarms; subscribe to it to receive them", value=topic.arn
         ).override_logical_id("alarm_topic_arn")
         for email in monitoring.alarm_emails:
-            # Named by the address: one more or less asks nobody else to follow the link again that AWS sends them.
+            # The construct id depends on the address only: a change of the list does not send other subscribers a new
+            # confirmation mail.
             digest = hashlib.sha256(email.encode()).hexdigest()[:8]
             SnsTopicSubscription(
                 self, f"email_{digest}", topic_arn=topic.arn, protocol="email", endpoint=escape_template(email)

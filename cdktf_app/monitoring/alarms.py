@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The alarms of an environment in CloudWatch: `alarm_table` as resources."""
+"""The alarms of an environment as CloudWatch resources."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _RUNBOOK: Final = "What to do: docs/how-to/alarms.md"
 
 
 class Alarms(Construct):
-    """One alarm a row; each tells `topic_arn` when it begins and when it ends.
+    """One alarm per definition; each notifies `topic_arn` when it starts and when it ends.
 
-    Those for which silence is an alarm come `after` the services that are to speak, and go before them: nobody is
-    woken by an environment that is made or destroyed.
+    Alarms that treat missing data as breaching are created after the services in `depends_on` and destroyed before
+    them. That suppresses alarms while an environment is created or destroyed.
     """
 
     def __init__(
@@ -32,13 +32,13 @@ class Alarms(Construct):
         aws_scope: AwsScope,
         topic_arn: str,
         alarms: Sequence[Alarm],
-        after: Sequence[ITerraformDependable] = (),
+        depends_on: Sequence[ITerraformDependable] = (),
     ) -> None:
         super().__init__(scope, construct_id)
-        self._after = list(after)
+        self._depends_on = list(depends_on)
         for alarm in alarms:
             self._alarm(f"{name}/{alarm.id}", alarm, topic_arn)
-        # By name: a place without alarms has nobody to ask for their ARNs.
+        # Built from the names, because emulators without alarms cannot return ARNs.
         self.arns = [aws_scope.arn("cloudwatch", f"alarm:{name}/{alarm.id}") for alarm in alarms]
 
     def _alarm(self, name: str, alarm: Alarm, topic_arn: str) -> None:
@@ -47,7 +47,7 @@ class Alarms(Construct):
             self,
             alarm.id,
             alarm_name=name,
-            alarm_description=f"{alarm.words} {_RUNBOOK}#{anchor(alarm_type.name)}",
+            alarm_description=f"{alarm.text} {_RUNBOOK}#{anchor(alarm_type.name)}",
             namespace=metric.namespace,
             metric_name=metric.name,
             dimensions=dict(metric.dimensions),
@@ -60,5 +60,5 @@ class Alarms(Construct):
             treat_missing_data=alarm_type.missing,
             alarm_actions=[topic_arn],
             ok_actions=[topic_arn],
-            depends_on=self._after if alarm_type.missing == "breaching" and self._after else None,
+            depends_on=self._depends_on if alarm_type.missing == "breaching" and self._depends_on else None,
         )

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is drawn of an environment, as a table: of it the CloudWatch dashboard and the Grafana dashboard are made.
+"""The panels of an environment: the source of the CloudWatch and the Grafana dashboard.
 
-A panel has metrics of CloudWatch, and where the scaler tells Prometheus the same more often, queries of that too:
-Grafana draws those, CloudWatch what it has.
+A panel has CloudWatch metrics. If the scaler exposes the same values to Prometheus, with a higher resolution, it also
+has Prometheus queries, which Grafana uses.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ PREFIX: Final = "openmwaa_scaler_"
 THIRD, HALF, WHOLE = 8, 12, 24
 """Widths, of 24 columns."""
 MOST_FLEETS: Final = 60
-"""CloudWatch draws 500 metrics a graph and 2 500 a dashboard; the scaler's own page shows every fleet."""
+"""CloudWatch limits a graph to 500 metrics and a dashboard to 2 500; the scaler's page shows every fleet."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class GraphSeries:
 
 @dataclass(frozen=True)
 class Query:
-    """One query of Prometheus; `label` may name its labels in double braces."""
+    """One Prometheus query; `label` may refer to labels in double braces."""
 
     label: str
     expression: str
@@ -48,12 +48,12 @@ class Graph:
     queries: Sequence[Query] = ()
     width: int = THIRD
     fleet: str = ""
-    """The fleet that it is about, if it is about one."""
+    """The fleet of the graph, if it has one."""
 
 
 @dataclass(frozen=True)
 class LogTable:
-    """What Logs Insights finds in the scaler's log; `bars` draws it over time."""
+    """A Logs Insights query of the scaler's log; `bars` shows the result over time."""
 
     title: str
     query: str
@@ -64,7 +64,7 @@ class LogTable:
 
 Panel = Graph | LogTable
 
-# The scaler's log has a line a decision, and one a minute where nothing changes.
+# The scaler logs each decision; unchanged decisions once per minute.
 _DECISIONS: Final = LogTable(
     "Decisions by kind",
     'filter event = "decision" | stats count(*) as decisions by bin(5m), kind',
@@ -77,14 +77,14 @@ _DECISIONS: Final = LogTable(
     bars=True,
 )
 _WHY: Final = LogTable(
-    "Why: the last decisions that changed something",
+    "Last decisions that changed the desired count, with reasons",
     'filter event = "decision" and desired != desired_before '
     "| fields @timestamp, fleet, kind, desired_before, desired, reason | sort @timestamp desc | limit 50",
 )
 
 
 def environment_panels(monitored: MonitoredResources) -> list[Panel]:
-    """Return the panels of an environment: what waits and who works first, then what they stand on."""
+    """Return the panels of an environment: tasks and workers first, then the components that they use."""
     monitored = replace(monitored, fleets=dict(islice(monitored.fleets.items(), MOST_FLEETS)))
     return [
         *_tasks(monitored),
@@ -116,7 +116,7 @@ def _tasks(monitored: MonitoredResources) -> Iterator[Panel]:
         for queue, name in monitored.queues.items()
     ]
     yield Graph(
-        "How long the oldest task waits",
+        "Age of the oldest waiting task",
         "seconds",
         oldest or (GraphSeries("oldest", monitored.airflow("ApproximateAgeOfOldestTask", "Executor", "Maximum")),),
     )
@@ -131,7 +131,7 @@ def _tasks(monitored: MonitoredResources) -> Iterator[Panel]:
             ),
             *(GraphSeries("dead letters", metric) for metric in letters),
         ),
-        # Without SQS what the scaler reads of the broker is all there is.
+        # Without SQS, only the scaler publishes the number of messages.
         () if monitored.queues else (Query("{{fleet}}", f'{PREFIX}demand_slots{{job=~"$job", state="slots"}}'),),
     )
 
@@ -147,10 +147,10 @@ def _workers(monitored: MonitoredResources, fleet: str, services: Sequence[str])
             GraphSeries("desired", monitored.fleet(fleet, "DesiredWorkers", "Maximum")),
             GraphSeries("running", monitored.fleet(fleet, "RunningWorkers", "Maximum")),
             GraphSeries("maximum", monitored.fleet(fleet, "MaximumWorkers", "Maximum")),
-            GraphSeries("in drain", monitored.fleet(fleet, "DrainingWorkers", "Maximum")),
+            GraphSeries("draining", monitored.fleet(fleet, "DrainingWorkers", "Maximum")),
             GraphSeries("queued tasks", monitored.fleet(fleet, "BacklogSlots", "Maximum")),
             *(
-                GraphSeries(f"{word}: {service}", monitored.suffix(fleet, service, metric))
+                GraphSeries(f"{word}: {service}", monitored.fleet_service(fleet, service, metric))
                 for service in services
                 for word, metric in (("desired", "DesiredWorkers"), ("running", "RunningWorkers"))
             ),
@@ -159,7 +159,7 @@ def _workers(monitored: MonitoredResources, fleet: str, services: Sequence[str])
             query("desired", "desired_workers"),
             query("running", "running_tasks"),
             query("maximum", "maximum_workers"),
-            Query("in drain", f'sum({PREFIX}workers{{job=~"$job", fleet="{fleet}", state=~"draining|released"}})'),
+            Query("draining", f'sum({PREFIX}workers{{job=~"$job", fleet="{fleet}", state=~"draining|released"}})'),
             Query("queued tasks", f'{PREFIX}demand_slots{{job=~"$job", fleet="{fleet}", state="queued"}}'),
             query("desired: {{service}}", "service_desired_workers"),
             query("running: {{service}}", "service_running_tasks"),
@@ -182,7 +182,7 @@ def _workers(monitored: MonitoredResources, fleet: str, services: Sequence[str])
 
 def _health(monitored: MonitoredResources) -> Graph:
     return Graph(
-        "What keeps fleets from their size",
+        "Scaling problems",
         "count",
         [
             GraphSeries(f"{fleet}: {word}", monitored.fleet(fleet, metric, "Maximum"))
@@ -191,14 +191,14 @@ def _health(monitored: MonitoredResources) -> Graph:
                 ("no decision", "NoDecision"),
                 ("sources unknown", "UnknownSources"),
                 ("protection refused", "ProtectionRefusedWorkers"),
-                ("do not come up", "StuckWorkers"),
+                ("do not start", "StuckWorkers"),
                 ("at maximum", "AtMaximumWithBacklog"),
             )
         ],
         (
             Query("{{fleet}}: {{source}} unknown", f'1 - {PREFIX}reading_known{{job=~"$job"}}'),
             Query("{{fleet}}: protection refused", f'{PREFIX}protection_refused_workers{{job=~"$job"}}'),
-            Query("{{fleet}}: do not come up", f'{PREFIX}workers{{job=~"$job", state="stuck"}}'),
+            Query("{{fleet}}: do not start", f'{PREFIX}workers{{job=~"$job", state="stuck"}}'),
             Query("{{fleet}}: errors", f'sum by (fleet) (increase({PREFIX}errors_total{{job=~"$job"}}[5m]))'),
         ),
         width=WHOLE,
@@ -206,8 +206,8 @@ def _health(monitored: MonitoredResources) -> Graph:
 
 
 def _schedulers(monitored: MonitoredResources) -> Iterator[Graph]:
-    heart = monitored.airflow("SchedulerHeartbeat", "Scheduler", "Maximum")
-    yield Graph("Schedulers whose heart beats", "count", (GraphSeries("schedulers", heart),))
+    heartbeat = monitored.airflow("SchedulerHeartbeat", "Scheduler", "Maximum")
+    yield Graph("Schedulers with a heartbeat", "count", (GraphSeries("schedulers", heartbeat),))
     services = ("scheduler", "dag-processor", "triggerer", "web-server", "execution-api", "scaler")
     for word, metric in (("CPU", "CPUUtilization"), ("Memory", "MemoryUtilization")):
         yield Graph(word, "percent", [GraphSeries(service, monitored.service(service, metric)) for service in services])
@@ -217,14 +217,14 @@ def _database(monitored: MonitoredResources) -> Iterator[Graph]:
     if not monitored.database:
         return
     capacity = (("capacity", "ACUUtilization"),) if monitored.serverless else ()
-    busy = (("CPU", "CPUUtilization"), *capacity)
+    utilization = (("CPU", "CPUUtilization"), *capacity)
     yield Graph(
-        "Database: how busy",
+        "Database: utilization",
         "percent",
-        [GraphSeries(word, monitored.of_database(metric)) for word, metric in busy],
+        [GraphSeries(word, monitored.of_database(metric)) for word, metric in utilization],
     )
     yield Graph(
-        "Database: memory left", "bytes", (GraphSeries("memory", monitored.of_database("FreeableMemory", "Minimum")),)
+        "Database: free memory", "bytes", (GraphSeries("memory", monitored.of_database("FreeableMemory", "Minimum")),)
     )
     connections = monitored.of_database("DatabaseConnections", "Maximum")
     yield Graph("Database: connections", "count", (GraphSeries("connections", connections),))
@@ -249,9 +249,9 @@ def _web(targets: TargetMetrics) -> Iterator[Graph]:
         ),
     )
     yield Graph(
-        f"{targets.word}: seconds to the answer",
+        f"{targets.word}: response time",
         "seconds",
-        (series("average", "TargetResponseTime", "Average"), series("99 of 100", "TargetResponseTime", "p99")),
+        (series("average", "TargetResponseTime", "Average"), series("p99", "TargetResponseTime", "p99")),
     )
     yield Graph(
         f"{targets.word}: tasks",

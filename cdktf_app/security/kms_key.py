@@ -100,7 +100,7 @@ class Keys(Construct):
         TerraformOutput(
             self,
             "kms_key_policy",
-            description="Statements that the policy of the existing key must contain; shown by `terraform plan` already",
+            description="Statements that the policy of the existing key must contain; `terraform plan` shows them",
             value=policy_json(self, "policy", users),
         ).override_logical_id("kms_key_policy")
 

@@ -66,7 +66,7 @@ class Roles(Construct):
         TerraformOutput(
             self,
             output,
-            description="Trust policy and policy that the existing role must have; shown by `terraform plan` already",
+            description="Trust policy and policy that the existing role must have; `terraform plan` shows them",
             value={"trust": self._trust, "policy": policy_json(self, f"{output}_policy", statements)},
         ).override_logical_id(output)
 

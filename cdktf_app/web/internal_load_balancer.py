@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The load balancer inside the VPC: running tasks' way to the execution API, the scaler's page, private web access."""
+"""The load balancer inside the VPC: execution API, scaler page, private web access."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from cdktn_provider_aws.lb_listener_rule import (
 from constructs import Construct
 
 from cdktf_app.base.resource_names import host_name
-from cdktf_app.web.listeners import ListenerAuth, forward, listener, nothing
+from cdktf_app.web.listeners import ListenerAuth, forward, listener, not_found
 from cdktf_app.web.target_groups import EXECUTION, NAME_LIMIT, SCALER, WEB, TargetGroup, TargetGroupSpec, target_group
 from openmwaa.config.ports import EXECUTION_API_PORT, HTTPS_PORT, SCALER_PORT, WEB_PORT
 
 
 @dataclass(frozen=True)
 class LoadBalancerProps:
-    """What both load balancers of an environment are told."""
+    """Arguments of the internal and the public load balancer."""
 
     name: str
     vpc_id: str
@@ -35,27 +35,27 @@ class LoadBalancerProps:
     access_logs: LbAccessLogs | None = None
     deletion_protection: bool = False
     ready: Sequence[ITerraformDependable] = ()
-    """What has to exist before the load balancer can be reached."""
+    """Resources that clients need to reach the load balancer."""
 
 
 class InternalLoadBalancer(Construct):
-    """An internal application load balancer; `web` says whether people find the web server behind it."""
+    """An internal application load balancer; `web` adds a listener of the web server."""
 
     def __init__(self, scope: Construct, construct_id: str, *, props: LoadBalancerProps, web: bool) -> None:
         super().__init__(scope, construct_id)
         self._props = props
         self.lb = load_balancer(self, props, internal=True, name=host_name(props.name, limit=NAME_LIMIT))
-        # Only /execution/ is served here: the API server's other paths are not for DAG code.
-        self.execution_api = self._only(EXECUTION, EXECUTION_API_PORT, ["/execution/*"])
-        self.scaler = self._only(SCALER, SCALER_PORT, ["/", "/v1/*", "/metrics"])
-        self.web = self._web() if web else None
+        # Only /execution/: DAG code must not use the API server's other paths.
+        self.execution_api = self._path_target(EXECUTION, EXECUTION_API_PORT, ["/execution/*"])
+        self.scaler = self._path_target(SCALER, SCALER_PORT, ["/", "/v1/*", "/metrics"])
+        self.web = self._web_target() if web else None
 
     @property
     def web_port(self) -> int:
-        """The port of private web access: 443 over TLS, and one that says it is none without."""
+        """The port of private web access: 443 with TLS, else 8080."""
         return WEB_PORT if self._props.certificate_arn is None else HTTPS_PORT
 
-    def _web(self) -> TargetGroup:
+    def _web_target(self) -> TargetGroup:
         aws_scope = Construct(self, WEB.word)
         group = target_group(aws_scope, name=self._group_name(WEB), spec=WEB, vpc_id=self._props.vpc_id)
         listener_rule = listener(
@@ -67,8 +67,8 @@ class InternalLoadBalancer(Construct):
         )
         return TargetGroup(group.arn, WEB.port, listener_rule, self.lb.arn_suffix, group.arn_suffix)
 
-    def _only(self, spec: TargetGroupSpec, port: int, paths: list[str]) -> TargetGroup:
-        """Return a target that is reached under `paths` and under nothing else."""
+    def _path_target(self, spec: TargetGroupSpec, port: int, paths: list[str]) -> TargetGroup:
+        """Return a target group that serves `paths` only."""
         aws_scope = Construct(self, spec.word)
         group = target_group(aws_scope, name=self._group_name(spec), spec=spec, vpc_id=self._props.vpc_id)
         listener_rule = listener(
@@ -76,7 +76,7 @@ class InternalLoadBalancer(Construct):
             balancer_arn=self.lb.arn,
             port=port,
             certificate_arn=self._props.certificate_arn,
-            actions=nothing(),
+            actions=not_found(),
         )
         rule = LbListenerRule(
             aws_scope,
@@ -102,7 +102,7 @@ def load_balancer(scope: Construct, props: LoadBalancerProps, *, internal: bool,
         internal=internal,
         subnets=list(props.subnet_ids),
         security_groups=list(props.security_group_ids),
-        # What is not quite HTTP is not passed on to be read in two ways.
+        # Reject ambiguous HTTP, against request smuggling.
         drop_invalid_header_fields=True,
         desync_mitigation_mode="defensive",
         enable_deletion_protection=props.deletion_protection,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Listeners of load balancers: over TLS wherever there is a certificate, and asking who somebody is where told to."""
+"""Listeners of load balancers: TLS if there is a certificate, and optional authentication of users."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from openmwaa.config.web_access import Cognito, Oidc
 TLS_POLICY: Final = "ELBSecurityPolicy-TLS13-1-2-2021-06"
 """TLS 1.3, and 1.2 with forward secrecy; nothing older."""
 _SESSION_S: Final = 12 * 60 * 60
-"""As long as a web session of MWAA; ELB's own default is a week."""
+"""As MWAA's web session; ELB's default is a week."""
 
 
 @dataclass(frozen=True)
 class ListenerAuth:
-    """Who the load balancer lets prove who they are; the secret is an expression, never a value."""
+    """The identity provider of a listener; the client secret is an expression, never a value."""
 
     provider: Oidc | Cognito
     client_secret: str | None = None
 
     def action(self) -> LbListenerDefaultAction:
-        """Return the action that lets in whom the provider knows, for 12 hours, and sends all others to it."""
+        """Return the action that redirects users without a session to the provider; a session lasts 12 hours."""
         if isinstance(self.provider, Cognito):
             cognito = LbListenerDefaultActionAuthenticateCognito(
                 user_pool_arn=self.provider.user_pool_arn,
@@ -58,18 +58,18 @@ class ListenerAuth:
 
 
 def forward(group_arn: str, auth: ListenerAuth | None) -> list[LbListenerDefaultAction]:
-    """Return the actions of a listener that forwards everything, to whom `auth` knows when it is given."""
+    """Return the actions of a listener that forwards all requests, with authentication if `auth` is set."""
     if auth is None:
         return [LbListenerDefaultAction(type="forward", target_group_arn=group_arn)]
     return [auth.action(), LbListenerDefaultAction(type="forward", order=2, target_group_arn=group_arn)]
 
 
-def nothing() -> list[LbListenerDefaultAction]:
-    """Return the action of a listener that serves by its rules alone."""
-    not_found = LbListenerDefaultActionFixedResponse(
+def not_found() -> list[LbListenerDefaultAction]:
+    """Return the default action of a listener that serves only its rules."""
+    response = LbListenerDefaultActionFixedResponse(
         content_type="text/plain", message_body="Not found", status_code="404"
     )
-    return [LbListenerDefaultAction(type="fixed-response", fixed_response=not_found)]
+    return [LbListenerDefaultAction(type="fixed-response", fixed_response=response)]
 
 
 def listener(
@@ -80,7 +80,7 @@ def listener(
     certificate_arn: str | None,
     actions: list[LbListenerDefaultAction],
 ) -> LbListener:
-    """Return a new listener in `scope`; with a certificate it is HTTPS."""
+    """Return a new listener in `scope`: HTTPS with a certificate, else HTTP."""
     return LbListener(
         scope,
         "listener",

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The load balancer on the internet: HTTPS alone, and nobody passes whom it does not know.
+"""The public load balancer: HTTPS only, for authenticated users.
 
-There is no listener on port 80. It would only tell people to use the other one, and what a browser sends there first,
-a session's cookie among it, would cross the internet in the clear.
+There is no listener on port 80, not even for a redirect: the first request, perhaps with a session cookie, would cross
+the internet unencrypted.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class PublicLoadBalancer(Construct):
     ) -> None:
         super().__init__(scope, construct_id)
         if props.certificate_arn is None or props.auth is None:
-            raise ValueError("a public load balancer needs a certificate and somebody to ask")
+            raise ValueError("a public load balancer needs a certificate and an identity provider")
         name = f"{props.name}-public"
         self.lb = load_balancer(self, props, internal=False, name=host_name(name, limit=NAME_LIMIT))
         aws_scope = Construct(self, WEB.word)

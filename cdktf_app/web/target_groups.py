@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Target groups: where services register their tasks, and what load balancers ask of them."""
+"""Target groups: ECS services register their tasks there; load balancers check their health."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ NAME_LIMIT: Final = 32
 
 @dataclass(frozen=True)
 class TargetGroup:
-    """Where a service registers its tasks, and what has to exist before ECS accepts that.
+    """A target group of a service; ECS accepts it only after `listener_rule` exists.
 
-    `balancer` and `group` are the names that CloudWatch has for the two.
+    `balancer` and `group` are the dimensions LoadBalancer and TargetGroup of CloudWatch.
     """
 
     group_arn: str
@@ -32,7 +32,7 @@ class TargetGroup:
 
 @dataclass(frozen=True)
 class TargetGroupSpec:
-    """What a target group is for: the port of its tasks, and how their health is asked."""
+    """A kind of target group: port of the tasks, and health check."""
 
     word: str
     port: int
@@ -43,18 +43,18 @@ class TargetGroupSpec:
 
 WEB: Final = TargetGroupSpec("web", WEB_PORT, "/api/v2/monitor/health")
 EXECUTION: Final = TargetGroupSpec("execution", EXECUTION_API_PORT, "/execution/health")
-# ECS replaces a scaler that has not been well for five minutes, and not one that is slow once.
+# ECS replaces a scaler after five unhealthy minutes, not after one slow response.
 SCALER: Final = TargetGroupSpec("scaler", SCALER_PORT, "/healthz", interval_s=30, unhealthy_threshold=10)
 
 
 def target_group(scope: Construct, *, name: str, spec: TargetGroupSpec, vpc_id: str) -> LbTargetGroup:
-    """Return a new target group in `scope`; a group belongs to one load balancer, so two of them need two groups."""
+    """Return a new target group in `scope`; a target group can belong to one load balancer only."""
     return LbTargetGroup(
         scope,
         "group",
         name=name,
         target_type="ip",
-        # TLS ends at the load balancer; only it may open connections to these ports.
+        # The load balancer terminates TLS; only it can connect to these ports.
         protocol="HTTP",
         port=spec.port,
         vpc_id=vpc_id,

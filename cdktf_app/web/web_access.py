@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How people reach the web server, in each of MWAA's access modes; and how tasks reach the execution API.
+"""Access to the web server in each of MWAA's access modes, and of tasks to the execution API.
 
     PRIVATE_ONLY          internal load balancer
-    PUBLIC_ONLY           public load balancer, which asks people who they are
+    PUBLIC_ONLY           public load balancer, which authenticates users
     PUBLIC_AND_PRIVATE    both; without a domain, CloudFront in front of the internal one
 
-The internal load balancer is always there: running tasks find the execution API through it.
+The internal load balancer always exists: running tasks use the execution API through it.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ from openmwaa.config.environment import Environment
 from openmwaa.config.ports import EXECUTION_API_PORT, HTTPS_PORT, SCALER_PORT
 
 _RETENTION_DAYS: Final = 90
-"""Days that what WAF blocked is kept: as long as one looks back for who tried passwords."""
+"""Retention of WAF's log of blocked requests, for investigations of login attempts."""
 
 
 class WebEntrypoints:
-    """The ways to the web server, the execution API and the scaler's page; adds to `scope`, a stack, what they need."""
+    """Adds the load balancers, CloudFront, DNS records and certificate to `scope`, a stack."""
 
     def __init__(
         self,
@@ -67,42 +67,42 @@ class WebEntrypoints:
         self.internal = self._internal()
         self.public = self._public() if environment.has_public_load_balancer else None
         self._cloudfront = self._distribution() if environment.has_cloudfront else None
-        self._point_names()
-        # Local values, so that a place without TLS and host names can say other URLs.
+        self._add_dns_records()
+        # Overridable, because emulators have no TLS and other host names.
         self.web_url = overridable_local(scope, "web_url", self._web_url())
-        """Where people find the web server, without a slash at the end."""
+        """URL of the web server for users, without a trailing slash."""
         self.execution_api_url = overridable_local(
-            scope, "execution_api_url", f"{self._inside(EXECUTION_API_PORT)}/execution/"
+            scope, "execution_api_url", f"{self._internal_url(EXECUTION_API_PORT)}/execution/"
         )
-        """Where workers find the execution API."""
-        self.scaler_url = overridable_local(scope, "scaler_url", f"{self._inside(SCALER_PORT)}/")
-        """Where the scaler's page is."""
+        """URL of the execution API, for workers."""
+        self.scaler_url = overridable_local(scope, "scaler_url", f"{self._internal_url(SCALER_PORT)}/")
+        """URL of the scaler's page."""
 
     @property
     def web(self) -> list[TargetGroup]:
-        """Where web servers register: once with each load balancer."""
+        """The target groups of the web server: one per load balancer."""
         public = self.public.web if self.public else None
         return [target for target in (self.internal.web, public) if target is not None]
 
     @property
     def private_web_url(self) -> str | None:
-        """Where people within the VPC find the web server beside a public way to it."""
+        """URL of the web server inside the VPC; None if it is not in addition to a public URL."""
         if not (self._environment.has_private_web and self._environment.webserver_access_mode == "PUBLIC_AND_PRIVATE"):
             return None
-        return self._inside(internal_web_port(self._environment))
+        return self._internal_url(internal_web_port(self._environment))
 
     @property
     def proxies(self) -> str:
-        """Addresses whose word on who asked, and how, the web server takes: the load balancers'."""
+        """Addresses of trusted proxies: the web server accepts X-Forwarded headers of the load balancers."""
         ranges = self._network.vpc_cidrs
         return f'${{join(",", {ranges.expression})}}' if ranges.expression else ",".join(ranges.known)
 
     @property
     def required_dns_records(self) -> dict[str, str]:
-        """Names that are the user's to make, and what each is an alias of."""
+        """DNS records that the user must create: name to load balancer."""
         if self._access.domain is None or self._access.hosted_zone_id is not None:
             return {}
-        return {name: balancer.dns_name for name, balancer in self._named(self._access.domain).items()}
+        return {name: balancer.dns_name for name, balancer in self._aliases(self._access.domain).items()}
 
     def _internal(self) -> InternalLoadBalancer:
         groups = self._groups.of_internal_load_balancer
@@ -154,7 +154,7 @@ class WebEntrypoints:
         return CloudFront(
             self._scope,
             "cloudfront",
-            # Its parts are the whole world's: the Region makes one environment two in two of them.
+            # Names of CloudFront resources are global, so they include the Region.
             name=f"{self._name}-{self._aws_scope.region}",
             balancer=self.internal.lb,
             ready=self._network.internet,
@@ -177,7 +177,7 @@ class WebEntrypoints:
         )
 
     def _certificate_arn(self) -> str | None:
-        """Return the certificate of every listener: one that is given, else one that is made in the domain's zone."""
+        """Return the certificate of all listeners: the existing one, or a new one validated in the hosted zone."""
         access = self._access
         if access.domain is None or access.certificate_arn is not None:
             return access.certificate_arn
@@ -201,12 +201,12 @@ class WebEntrypoints:
             self._access.oidc, overridable_local(self._scope, "oidc_client_secret", secret.secret_string)
         )
 
-    def _point_names(self) -> None:
+    def _add_dns_records(self) -> None:
         access = self._access
         if access.domain is not None and access.hosted_zone_id is not None:
-            DnsRecords(self._scope, "names", zone_id=access.hosted_zone_id, aliases=self._named(access.domain))
+            DnsRecords(self._scope, "names", zone_id=access.hosted_zone_id, aliases=self._aliases(access.domain))
 
-    def _named(self, domain: str) -> dict[str, Lb]:
+    def _aliases(self, domain: str) -> dict[str, Lb]:
         return {
             domain: self.public.lb if self.public else self.internal.lb,
             self._access.internal_domain: self.internal.lb,
@@ -217,10 +217,10 @@ class WebEntrypoints:
             return f"https://{self._cloudfront.domain_name}"
         if self._access.domain is not None:
             return f"https://{self._access.domain}"
-        return self._inside(internal_web_port(self._environment))
+        return self._internal_url(internal_web_port(self._environment))
 
-    def _inside(self, port: int) -> str:
-        """Return the URL of a listener of the internal load balancer, under the name that its certificate has."""
+    def _internal_url(self, port: int) -> str:
+        """Return the URL of a listener of the internal load balancer, with the name of its certificate."""
         if self._access.domain is None:
             return f"http://{self.internal.lb.dns_name}:{port}"
         return f"https://{self._access.internal_domain}" + ("" if port == HTTPS_PORT else f":{port}")
