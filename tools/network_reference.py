@@ -11,7 +11,7 @@ from cdktf_app.network.endpoint_table import AWS_CALLS, S3, WITHOUT_POLICY, AwsC
 from cdktf_app.network.traffic_rules import groups, ingress_rules, security_group_rules
 from cdktf_app.network.zones import FARGATE_ZONES
 from openmwaa.config.environment import Environment
-from openmwaa.config.regions import SERVICES, offers
+from openmwaa.config.regions import SERVICES, region_table
 
 _LEAST: Final[Mapping[str, Any]] = {"name": "example", "web_access": {"allow_http": True}}
 _HOURS: Final = 730
@@ -203,7 +203,7 @@ def security_groups_page() -> str:
         "| to | port | from | what | when |",
         "|---|---|---|---|---|",
         *(
-            f"| `{row.listener}` | {row.port} | {_REACH[row.reach]} | {row.why} | {when} |"
+            f"| `{row.listener}` | {row.port} | {_REACH[row.source]} | {row.why} | {when} |"
             for row, when in _first(worlds, lambda world: [(row,) for row in ingress_rules(world)])
         ),
     ]
@@ -233,11 +233,11 @@ def _first(worlds: Mapping[str, Environment], rows_of: Any) -> Iterator[tuple[An
 
 def regions_page() -> str:
     """Return the page of where AWS offers what an environment uses."""
-    table = offers()
+    table = region_table()
     lines = [
         "# Regions",
         "",
-        *_text(_REGIONS_MADE.format(made_on=table.made_on, source=table.source)),
+        *_text(_REGIONS_MADE.format(made_on=table.created_on, source=table.source)),
         "## Services",
         "",
         "| service | what for | when | Regions that lack it |",

@@ -15,7 +15,7 @@ _NOT_INPUTS: Final[Mapping[str, str]] = {
     "airflow_version, architecture": "the image and its settings depend on them",
     "fleets, their queues, sizes and schedules": "each fleet has its own resources",
     "network": "they decide the number of subnets, routes, gateways and endpoints",
-    "webserver_access_mode, web_access": "they decide whether a second load balancer, a certificate or CloudFront exists",
+    "webserver_access_mode, web_access": "they decide whether a second load balancer or CloudFront exists",
     "metadata_database, broker": "they decide which AWS service is used",
     "identity, monitoring": "they decide which policies, alarms and subscriptions exist",
     "sizes, scaler": "from the file; the environment class is an input",

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What can go wrong between an environment's file and its plan, each with what to do about it.
+"""Errors of the plan review.
 
 PlanError
-├── TerraformMissingError   there is no terraform to run
-├── TerraformFailedError    terraform ended with an error, which is shown
-└── PlanUnreadableError     the plan's JSON is of a version that is not known
+├── TerraformMissingError   terraform is not installed
+├── TerraformFailedError    terraform failed; the message has its output
+└── PlanUnreadableError     the plan's JSON has an unknown format
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ from openmwaa.errors import OpenmwaaError
 
 
 class PlanError(OpenmwaaError):
-    """There is no plan to judge; the text says why and what to do."""
+    """There is no plan to review; the message has the cause and the fix."""
 
 
 class TerraformMissingError(PlanError):
-    """There is no terraform on PATH."""
+    """terraform is not on PATH."""
 
 
 class TerraformFailedError(PlanError):
-    """Terraform ended with an error."""
+    """terraform returned an error."""
 
 
 class PlanUnreadableError(PlanError):
-    """The plan's JSON is not understood."""
+    """The plan's JSON cannot be parsed."""

@@ -9,7 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from openmwaa.config.environment import Environment
-from openmwaa.config.regions import DATA, SERVICES, offers
+from openmwaa.config.regions import DATA, SERVICES, region_table
 from tests.support.environments import LEAST
 from tools.generate_regions import TARGET, table
 
@@ -33,10 +33,12 @@ def test_the_table_is_botocores() -> None:
 
 def test_every_service_is_offered_somewhere() -> None:
     for service in SERVICES:
-        assert len(offers().services[service.endpoint]) >= 30, f"{service.endpoint} is no name of botocore's endpoints"
+        assert len(region_table().services[service.endpoint]) >= 30, (
+            f"{service.endpoint} is no name of botocore's endpoints"
+        )
 
 
-@pytest.mark.parametrize("region", sorted(offers().partitions))
+@pytest.mark.parametrize("region", sorted(region_table().partitions))
 def test_the_least_environment_stands_in_every_region_of_the_table(region: str) -> None:
     assert Environment.model_validate({**LEAST, "region": region}).region == region
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from openmwaa.config.environment import Environment
-from openmwaa.plan.changes import Plan, read
+from openmwaa.plan.changes import TerraformPlan, read
 from openmwaa.plan.verdict import Verdict, judge
 from tests.support.environments import LEAST
 
@@ -45,7 +45,7 @@ def document(name: str) -> dict[str, Any]:
     return found
 
 
-def plan_of(name: str) -> Plan:
+def plan_of(name: str) -> TerraformPlan:
     return read(document(name))
 
 

@@ -3,7 +3,7 @@
 
 import pytest
 
-from openmwaa.plan.immutable_fields import CONSTANT_FIELDS
+from openmwaa.plan.immutable_fields import IMMUTABLE_FIELDS
 from openmwaa.plan.verdict import PROTECTED
 from tests.support.every_field import BASES, ROWS, Base, NotTried, Stays, environment, fields, groups
 
@@ -24,7 +24,7 @@ def test_a_row_says_another_value(name: str) -> None:
 
 def test_what_stays_is_what_the_command_refuses() -> None:
     stays = {name for name, row in ROWS.items() if isinstance(row, Stays)}
-    refused = {one.field for one in CONSTANT_FIELDS} | {one.field for one in PROTECTED if one.field}
+    refused = {field.name for field in IMMUTABLE_FIELDS} | {one.field for one in PROTECTED if one.field}
     kinds = {
         "metadata_database.kind": "metadata_database(AURORA_SERVERLESS_V2).kind",
         "broker.kind": "broker(SQS).kind",

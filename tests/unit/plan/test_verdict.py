@@ -10,9 +10,9 @@ import pytest
 
 from openmwaa.config.environment import Environment
 from openmwaa.plan import changes
-from openmwaa.plan.changes import Plan, Resource, read
+from openmwaa.plan.changes import Resource, TerraformPlan, read
 from openmwaa.plan.errors import PlanUnreadableError
-from openmwaa.plan.immutable_fields import CONSTANT_FIELDS
+from openmwaa.plan.immutable_fields import IMMUTABLE_FIELDS
 from openmwaa.plan.verdict import EXIT_CODES, PROTECTED, judge, judge_failure
 from tests.support.environments import LEAST
 from tests.unit.plan.conftest import CHANGES, FLEETS, document, environment, plan_of, verdict_of
@@ -32,7 +32,7 @@ def said(**fields: Any) -> Environment:
     return Environment.model_validate({**LEAST, "fleets": FLEETS, **fields})
 
 
-def only(kind: str, name: str, *actions: str, paths: list[list[str | int]] | None = None) -> Plan:
+def only(kind: str, name: str, *actions: str, paths: list[list[str | int]] | None = None) -> TerraformPlan:
     """A plan with one change, over what the recordings say exists."""
     base = document("none")
     change = {"actions": list(actions), "replace_paths": paths or [], "before": {"name": "a"}, "after": {"name": "b"}}
@@ -226,14 +226,14 @@ def test_exit_codes_are_terraforms_and_one_more() -> None:
 def test_the_page_has_the_fields_that_cannot_change() -> None:
     page = PAGE.read_text(encoding="utf-8").split("## Fields that cannot change")[1]
     rows = [line for line in page.splitlines() if line.startswith("| `")]
-    assert rows == [f"| `{one.field}` | {one.because} | {one.instead} |" for one in CONSTANT_FIELDS]
+    assert rows == [f"| `{field.name}` | {field.because} | {field.instead} |" for field in IMMUTABLE_FIELDS]
 
 
 def test_every_reason_ends_a_sentence() -> None:
-    for one in CONSTANT_FIELDS:
-        assert not one.because.endswith("."), one.field
-        assert not one.instead.endswith("."), one.field
-    assert not [one.lost for one in PROTECTED if one.lost.endswith(".")]
+    for field in IMMUTABLE_FIELDS:
+        assert not field.because.endswith("."), field.name
+        assert not field.instead.endswith("."), field.name
+    assert not [protected.lost for protected in PROTECTED if protected.lost.endswith(".")]
 
 
 @pytest.mark.parametrize(
