@@ -173,8 +173,8 @@ class WebAccess(StrictModel):
         wide = [cidr for cidr in self.allowed_cidrs if IPv4Network(cidr).prefixlen < _MIN_PREFIX_WITHOUT_AUTH]
         if not self.allowed_cidrs or wide:
             raise ValueError(
-                f"{access_mode} with CloudFront's domain has password login only, so it must be limited to the addresses "
-                f"of your users: set `web_access.allowed_cidrs`, none wider than a /{_MIN_PREFIX_WITHOUT_AUTH}"
+                f"{access_mode} with CloudFront's domain has password login only, so access must be limited to your "
+                f"users: set `web_access.allowed_cidrs`, none wider than a /{_MIN_PREFIX_WITHOUT_AUTH}"
                 + (f" ({wide[0]} is)" if wide else "")
             )
         self._refuse_private_ranges(access_mode)

@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.emulated, pytest.mark.slow, pytest.mark.timeout(1800)]
 
 PROTECTED = {
     "own": {"aws_rds_cluster.metadata_database", "aws_sqs_queue.broker_queue_etl", "aws_s3_bucket.storage"},
-    "given": {"aws_db_instance.metadata_database", "aws_elasticache_replication_group.broker"},
+    "byo": {"aws_db_instance.metadata_database", "aws_elasticache_replication_group.broker"},
 }
 
 

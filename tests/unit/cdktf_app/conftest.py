@@ -48,7 +48,7 @@ def quickstart(quickstart_environment: Environment) -> Stack:
 
 
 @pytest.fixture(scope="session")
-def given() -> Stack:
+def byo_resources() -> Stack:
     """An environment that brings its own key, bucket, role and images, and has two fleets."""
     return stack_of(
         kms_key="arn:aws:kms:us-east-1:123456789012:key/11111111-2222-3333-4444-555555555555",
@@ -80,7 +80,7 @@ def given() -> Stack:
 
 
 @pytest.fixture(scope="session")
-def wide() -> Stack:
+def longest_names() -> Stack:
     """An environment with the longest names, twenty fleets of two queues, and all that a company asks of roles."""
     return stack_of(
         name="e" * 80,
@@ -105,7 +105,7 @@ def wide() -> Stack:
 
 
 @pytest.fixture(scope="session")
-def other_stores() -> Stack:
+def redis_and_rds() -> Stack:
     """An environment with the other broker and the other database, both of AWS's."""
     return stack_of(broker={"kind": "ELASTICACHE"}, metadata_database={"kind": "RDS_POSTGRESQL"})
 
@@ -152,18 +152,18 @@ def public_without_a_way_out() -> Stack:
 @pytest.fixture(scope="session")
 def variants(
     quickstart: Stack,
-    given: Stack,
-    wide: Stack,
-    other_stores: Stack,
+    byo_resources: Stack,
+    longest_names: Stack,
+    redis_and_rds: Stack,
     no_internet: Stack,
     public_without_a_way_out: Stack,
 ) -> dict[str, Stack]:
     """Stacks that between them have everything which is a role, a policy or under the key."""
     return {
         "quickstart": quickstart,
-        "given": given,
-        "wide": wide,
-        "other stores": other_stores,
+        "byo resources": byo_resources,
+        "longest names": longest_names,
+        "redis and rds": redis_and_rds,
         "no internet": no_internet,
         "public": public_without_a_way_out,
     }

@@ -205,23 +205,25 @@ def test_alarms_carry_the_environments_name_and_lead_to_the_runbook(quickstart: 
         assert "docs/how-to/alarms.md#" in alarm["alarm_description"]
 
 
-def test_fleets_are_watched_by_the_names_that_ecs_and_the_scaler_have(given: Stack) -> None:
-    cluster = given.one("aws_ecs_cluster")["name"]
+def test_fleets_are_watched_by_the_names_that_ecs_and_the_scaler_have(byo_resources: Stack) -> None:
+    cluster = byo_resources.one("aws_ecs_cluster")["name"]
     watched = {
         alarm["dimensions"]["ServiceName"]: alarm["dimensions"]["ClusterName"]
-        for alarm in alarms(given).values()
+        for alarm in alarms(byo_resources).values()
         if alarm["namespace"] == "AWS/ECS"
     }
-    assert watched.keys() <= given.services.keys(), "an alarm on a service that is not there is never in alarm"
+    assert watched.keys() <= byo_resources.services.keys(), "an alarm on a service that is not there is never in alarm"
     assert set(watched.values()) == {cluster}
-    fleets = {alarm["dimensions"].get("Fleet") for alarm in alarms(given).values()} - {None}
+    fleets = {alarm["dimensions"].get("Fleet") for alarm in alarms(byo_resources).values()} - {None}
     assert fleets == {"default", "graphics"}
     environments = {
-        alarm["dimensions"]["Environment"] for alarm in alarms(given).values() if "Environment" in alarm["dimensions"]
+        alarm["dimensions"]["Environment"]
+        for alarm in alarms(byo_resources).values()
+        if "Environment" in alarm["dimensions"]
     }
-    (container,) = given.tasks["scaler"]
+    (container,) = byo_resources.tasks["scaler"]
     (config,) = (entry["value"] for entry in container["environment"] if entry["name"] == "SCALER_CONFIG")
-    assert environments == {given.local(config)["environment"]}, "what the scaler calls it"
+    assert environments == {byo_resources.local(config)["environment"]}, "what the scaler calls it"
 
 
 def test_the_topic_is_encrypted_and_written_to_by_the_accounts_alarms_alone(quickstart: Stack) -> None:
@@ -270,12 +272,12 @@ def metrics_of(stack: Stack) -> dict[str, tuple[str, str, dict[str, str]]]:
     }
 
 
-def test_redis_and_rds_are_watched_by_what_they_have(other_stores: Stack) -> None:
-    found = metrics_of(other_stores)
+def test_redis_and_rds_are_watched_by_what_they_have(redis_and_rds: Stack) -> None:
+    found = metrics_of(redis_and_rds)
     dimensions = {"Function": "Executor", "Environment": "example"}
     assert found["oldest_task"] == ("AmazonMWAA", "ApproximateAgeOfOldestTask", dimensions)
     assert not {namespace for namespace, _, _ in found.values()} & {"AWS/SQS"}
-    (instance,) = other_stores.resources("aws_db_instance").values()
+    (instance,) = redis_and_rds.resources("aws_db_instance").values()
     database = {"DBInstanceIdentifier": instance["identifier"]}
     assert found["database_cpu"] == ("AWS/RDS", "CPUUtilization", database)
     assert found["database_memory"] == ("AWS/RDS", "FreeableMemory", database)
@@ -309,12 +311,12 @@ def test_every_target_group_of_people_and_tasks_is_watched(public_without_a_way_
             )
 
 
-def test_names_fit_whatever_an_environment_and_its_fleets_are_called(wide: Stack) -> None:
-    assert len(alarms(wide)) > 200
-    assert max(len(alarm["alarm_name"]) for alarm in alarms(wide).values()) <= 255
-    assert max(len(alarm["alarm_description"]) for alarm in alarms(wide).values()) <= 1024
-    assert max(len(alarm["dimensions"]) for alarm in alarms(wide).values()) <= 30
-    name = wide.one("aws_cloudwatch_dashboard")["dashboard_name"]
+def test_names_fit_whatever_an_environment_and_its_fleets_are_called(longest_names: Stack) -> None:
+    assert len(alarms(longest_names)) > 200
+    assert max(len(alarm["alarm_name"]) for alarm in alarms(longest_names).values()) <= 255
+    assert max(len(alarm["alarm_description"]) for alarm in alarms(longest_names).values()) <= 1024
+    assert max(len(alarm["dimensions"]) for alarm in alarms(longest_names).values()) <= 30
+    name = longest_names.one("aws_cloudwatch_dashboard")["dashboard_name"]
     assert re.fullmatch(r"[A-Za-z0-9_-]{1,255}", name)
 
 

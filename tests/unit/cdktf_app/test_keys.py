@@ -133,9 +133,9 @@ def test_buckets_are_encrypted_with_it_where_the_writer_can(variants: dict[str, 
             assert by_default["sse_algorithm"] == "aws:kms", variant
 
 
-def test_a_given_keys_policy_is_an_output(given: Stack) -> None:
-    assert not given.resources("aws_kms_key")
-    policy = given.local(given.document["output"]["kms_key_policy"]["value"])
+def test_a_given_keys_policy_is_an_output(byo_resources: Stack) -> None:
+    assert not byo_resources.resources("aws_kms_key")
+    policy = byo_resources.local(byo_resources.document["output"]["kms_key_policy"]["value"])
     sids = [statement["Sid"] for statement in policy["Statement"]]
     assert "AdministerByIam" not in sids, "its owner administers it"
     assert {"UseThroughServices", "LogGroups", "AlarmsToTopic", "TaskStorageKeys", "TaskStorageGrants"} <= set(sids)

@@ -5,10 +5,10 @@ from openmwaa.plan.changes import OTHER, Change
 from tests.support.stack import Stack
 
 
-def test_every_resource_is_of_a_part(quickstart: Stack, given: Stack) -> None:
+def test_every_resource_is_of_a_part(quickstart: Stack, byo_resources: Stack) -> None:
     resources = {
         (kind, name)
-        for stack in (quickstart, given)
+        for stack in (quickstart, byo_resources)
         for kind, named in stack.document["resource"].items()
         for name in named
     }

@@ -105,16 +105,18 @@ def test_every_action_exists(variants: dict[str, Stack]) -> None:
 
 
 def test_every_resource_only_with_a_reason_beside_it(variants: dict[str, Stack]) -> None:
-    wide = set()
+    wildcards = set()
     for variant, stack in variants.items():
         for (policy, sid), statement in statements_of(stack).items():
             if "*" not in statement.get("Resource", ()):
                 continue
             reason = stack.document["locals"].get(f"{policy}_{REASONS}", {}).get(sid)
             assert reason, f"{variant}: {policy} names every resource in {sid} and does not say why"
-            wide.add((policy, sid))
-    assert wide <= EVERY_RESOURCE, f"new statements for every resource, to be reviewed: {wide - EVERY_RESOURCE}"
-    assert wide == EVERY_RESOURCE, f"no stack has them any more: {EVERY_RESOURCE - wide}"
+            wildcards.add((policy, sid))
+    assert wildcards <= EVERY_RESOURCE, (
+        f"new statements for every resource, to be reviewed: {wildcards - EVERY_RESOURCE}"
+    )
+    assert wildcards == EVERY_RESOURCE, f"no stack has them any more: {EVERY_RESOURCE - wildcards}"
 
 
 def test_patterns_in_resources_end_in_what_nobody_can_know(variants: dict[str, Stack]) -> None:
@@ -128,12 +130,12 @@ def test_patterns_in_resources_end_in_what_nobody_can_know(variants: dict[str, S
                 assert re.search(r"(/|:log-group:.+|\.arn\}):?\*$", resource), f"{variant}: {key} has {resource}"
 
 
-def test_policies_fit_into_iam_with_twenty_fleets_and_the_longest_names(wide: Stack) -> None:
-    applied = Applied(wide)
-    for name in wide.resources("aws_iam_role_policy"):
+def test_policies_fit_into_iam_with_twenty_fleets_and_the_longest_names(longest_names: Stack) -> None:
+    applied = Applied(longest_names)
+    for name in longest_names.resources("aws_iam_role_policy"):
         size = characters(applied.policy(name))
         assert size <= LONGEST_INLINE, f"{name} has {size} characters"
-    key = wide.local(wide.one("aws_kms_key")["policy"])["Statement"]
+    key = longest_names.local(longest_names.one("aws_kms_key")["policy"])["Statement"]
     assert characters(applied.resolved(key)) <= LONGEST_KEY_POLICY
 
 
@@ -146,8 +148,8 @@ def test_each_component_has_a_role_of_its_own(quickstart: Stack) -> None:
     assert len(set(every)) == len(every) == 14, "two components share a role"
 
 
-def test_scaler_may_size_its_fleets_and_nothing_else(given: Stack) -> None:
-    statements = {statement["Sid"]: statement for statement in given.role_policy("roles_scaler")}
+def test_scaler_may_size_its_fleets_and_nothing_else(byo_resources: Stack) -> None:
+    statements = {statement["Sid"]: statement for statement in byo_resources.role_policy("roles_scaler")}
     assert _actions(list(statements.values())) == {
         "ecs:DescribeServices",
         "ecs:DescribeTasks",

@@ -73,12 +73,12 @@ def _stated(environment: Environment) -> set[str]:
 
 
 def test_a_stack_makes_only_what_the_table_of_regions_has(
-    quickstart: Stack, other_stores: Stack, existing: Stack, public_without_a_way_out: Stack
+    quickstart: Stack, redis_and_rds: Stack, existing: Stack, public_without_a_way_out: Stack
 ) -> None:
     worlds = {
         "quickstart": (quickstart, load(ROOT / "examples/quickstart/environment.yaml")),
         "other stores": (
-            other_stores,
+            redis_and_rds,
             Environment.model_validate(
                 {**LEAST, "broker": {"kind": "ELASTICACHE"}, "metadata_database": {"kind": "RDS_POSTGRESQL"}}
             ),

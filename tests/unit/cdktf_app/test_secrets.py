@@ -34,9 +34,9 @@ def test_who_is_given_which_secret(quickstart: Stack) -> None:
     assert {name: set(secrets_of(container)) for name, container in quickstart.containers.items()} == GIVEN
 
 
-def test_no_secret_is_a_plain_variable(quickstart: Stack, given: Stack) -> None:
+def test_no_secret_is_a_plain_variable(quickstart: Stack, byo_resources: Stack) -> None:
     every = {name for names in GIVEN.values() for name in names}
-    for stack in (quickstart, given):
+    for stack in (quickstart, byo_resources):
         for name, container in stack.containers.items():
             plain = environment_of(container)
             assert not every & set(plain), f"{name} has a secret among its plain variables"

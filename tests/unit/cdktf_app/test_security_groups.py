@@ -102,9 +102,9 @@ def test_the_least_environment_has_these_conversations_and_no_other(quickstart: 
     assert _conversations(quickstart, EGRESS) == LEAST_CONVERSATIONS
 
 
-def test_a_broker_in_the_vpc_is_for_who_sends_receives_and_counts(other_stores: Stack) -> None:
+def test_a_broker_in_the_vpc_is_for_who_sends_receives_and_counts(redis_and_rds: Stack) -> None:
     more = {(caller, "broker", 6379) for caller in ("scheduler", "workers", "scaler")}
-    assert _conversations(other_stores, EGRESS) == LEAST_CONVERSATIONS | more
+    assert _conversations(redis_and_rds, EGRESS) == LEAST_CONVERSATIONS | more
 
 
 def test_a_public_load_balancer_reaches_the_web_server_and_nothing_else(public_without_a_way_out: Stack) -> None:
@@ -194,12 +194,12 @@ def test_each_service_has_its_own_group_and_dag_code_the_given_ones(quickstart: 
         "scaler": ["scaler"],
     }
     dag_code = ("dag-processor", "triggerer", "worker-default-a", "worker-default-b")
-    for stack, given in ((quickstart, []), (existing, [GROUP])):
+    for stack, extra_groups in ((quickstart, []), (existing, [GROUP])):
         groups = {
             name: [_group(group) for group in service["network_configuration"]["security_groups"]]
             for name, service in stack.services.items()
         }
-        assert groups == {name: [*ids, *(given if name in dag_code else [])] for name, ids in own.items()}
+        assert groups == {name: [*ids, *(extra_groups if name in dag_code else [])] for name, ids in own.items()}
 
 
 def test_rules_are_there_before_a_service_and_until_it_is_gone(quickstart: Stack) -> None:

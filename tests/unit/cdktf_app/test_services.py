@@ -25,12 +25,12 @@ COMPONENTS = ["scheduler", "dag-processor", "triggerer", "execution-api", "web-s
 WORKERS = ["worker-default-a", "worker-default-b", "worker-graphics-a", "worker-graphics-b"]
 
 
-def test_there_is_a_service_for_each_component_and_fleet(quickstart: Stack, given: Stack) -> None:
+def test_there_is_a_service_for_each_component_and_fleet(quickstart: Stack, byo_resources: Stack) -> None:
     assert set(quickstart.services) == {*COMPONENTS, "worker-default-a", "worker-default-b", "scaler"}
-    assert set(given.services) == {*COMPONENTS, *WORKERS, "scaler"}
+    assert set(byo_resources.services) == {*COMPONENTS, *WORKERS, "scaler"}
 
 
-def test_counts(quickstart: Stack, given: Stack) -> None:
+def test_counts(quickstart: Stack, byo_resources: Stack) -> None:
     assert {name: service["desired_count"] for name, service in quickstart.services.items()} == {
         "scheduler": 1,
         "dag-processor": 1,
@@ -41,29 +41,36 @@ def test_counts(quickstart: Stack, given: Stack) -> None:
         "worker-default-b": "${local.fleets_default_newest % 2 == 0 ? 1 : 0}",
         "scaler": 1,
     }
-    assert given.services["scheduler"]["desired_count"] == 2
-    assert given.services["worker-graphics-a"]["desired_count"] == "${local.fleets_graphics_newest % 2 == 1 ? 0 : 0}"
+    assert byo_resources.services["scheduler"]["desired_count"] == 2
+    assert (
+        byo_resources.services["worker-graphics-a"]["desired_count"]
+        == "${local.fleets_graphics_newest % 2 == 1 ? 0 : 0}"
+    )
 
 
-def test_terraform_leaves_the_number_of_workers_to_the_scaler(given: Stack) -> None:
-    left = {name: service.get("lifecycle", {}).get("ignore_changes", []) for name, service in given.services.items()}
+def test_terraform_leaves_the_number_of_workers_to_the_scaler(byo_resources: Stack) -> None:
+    left = {
+        name: service.get("lifecycle", {}).get("ignore_changes", []) for name, service in byo_resources.services.items()
+    }
     assert {name for name, ignored in left.items() if ignored == ["desired_count"]} == set(WORKERS)
     assert not any(ignored for name, ignored in left.items() if not name.startswith("worker-"))
 
 
-def test_ecs_never_stops_a_worker_of_its_own_accord(given: Stack) -> None:
+def test_ecs_never_stops_a_worker_of_its_own_accord(byo_resources: Stack) -> None:
     for name in WORKERS:
-        service = given.services[name]
+        service = byo_resources.services[name]
         assert service["availability_zone_rebalancing"] == "DISABLED", name
         percentages = (service["deployment_minimum_healthy_percent"], service["deployment_maximum_percent"])
         assert percentages == (0, 100), f"{name}: a rollout would start workers that nobody protects"
         assert service["deployment_circuit_breaker"] == {"enable": False, "rollback": False}, name
     for name in ("worker-default", "worker-graphics"):
-        worker = given.containers[f"{name}/worker"]
+        worker = byo_resources.containers[f"{name}/worker"]
         assert "healthCheck" not in worker, f"{name}: a busy worker could fail it"
         assert worker["stopTimeout"] == 120, f"{name}: Fargate gives 120 s"
         assert worker["essential"] is True
-        assert given.containers[f"{name}/dag-syncer"]["essential"] is False, f"{name}: a sidecar's end ends the task"
+        assert byo_resources.containers[f"{name}/dag-syncer"]["essential"] is False, (
+            f"{name}: a sidecar's end ends the task"
+        )
 
 
 def test_there_are_never_two_scalers(quickstart: Stack) -> None:
@@ -134,11 +141,11 @@ def test_the_runtime_is_told_what_it_cannot_do_without(quickstart: Stack) -> Non
         assert not set(REQUIRED[word]) - told, f"{name} is not told {set(REQUIRED[word]) - told}"
 
 
-def test_the_scaler_understands_its_settings(given: Stack) -> None:
-    container = given.containers["scaler/scaler"]
-    config = copy.deepcopy(given.local(environment_of(container)["SCALER_CONFIG"]))
+def test_the_scaler_understands_its_settings(byo_resources: Stack) -> None:
+    container = byo_resources.containers["scaler/scaler"]
+    config = copy.deepcopy(byo_resources.local(environment_of(container)["SCALER_CONFIG"]))
     assert config["database"]["sslmode"] == "${local.metadata_database_sslmode}"
-    config["database"]["sslmode"] = given.document["locals"]["metadata_database_sslmode"]
+    config["database"]["sslmode"] = byo_resources.document["locals"]["metadata_database_sslmode"]
     settings = parse_settings(json.dumps(config))
     assert (settings.cluster, settings.agent_port, settings.http_port) == ("openmwaa-example", 8790, 8082)
     fleets = {fleet.services: (fleet.slots, fleet.min, fleet.max, tuple(fleet.queues)) for fleet in settings.fleets}
@@ -157,44 +164,46 @@ def test_the_scaler_understands_its_settings(given: Stack) -> None:
     assert "command" not in container
 
 
-def test_workers_are_told_their_fleet(given: Stack) -> None:
-    told = environment_of(given.containers["worker-default/worker"])
+def test_workers_are_told_their_fleet(byo_resources: Stack) -> None:
+    told = environment_of(byo_resources.containers["worker-default/worker"])
     assert (told["OPENMWAA_WORKER_QUEUES"], told["OPENMWAA_WORKER_SLOTS"]) == ("default,high", "3")
-    scheduler = environment_of(given.containers["scheduler/scheduler"])
+    scheduler = environment_of(byo_resources.containers["scheduler/scheduler"])
     assert scheduler["OPENMWAA_TOTAL_SLOTS"] == str(4 * 3 + 7 * 2)
-    assert given.containers["worker-default/worker"]["portMappings"][0]["containerPort"] == 8790
+    assert byo_resources.containers["worker-default/worker"]["portMappings"][0]["containerPort"] == 8790
 
 
-def test_queues_are_told_with_their_urls(given: Stack) -> None:
-    told = environment_of(given.containers["scheduler/scheduler"])["OPENMWAA_QUEUES"]
+def test_queues_are_told_with_their_urls(byo_resources: Stack) -> None:
+    told = environment_of(byo_resources.containers["scheduler/scheduler"])["OPENMWAA_QUEUES"]
     for queue in ("default", "high", "heavy"):
         assert f'"{queue}" = aws_sqs_queue.broker_queue_{queue}.url' in told
 
 
-def test_a_fleet_knows_nothing_of_other_fleets(given: Stack) -> None:
+def test_a_fleet_knows_nothing_of_other_fleets(byo_resources: Stack) -> None:
     """A fleet that comes, goes or changes must not be a new revision of the others, whose workers are busy."""
     for fleet, own, others in (
         ("default", ("default", "high"), ("heavy",)),
         ("graphics", ("heavy",), ("default", "high")),
     ):
-        text = json.dumps(given.tasks[f"worker-{fleet}"])
+        text = json.dumps(byo_resources.tasks[f"worker-{fleet}"])
         assert all(f"broker_queue_{queue}.url" in text for queue in own), fleet
         assert not any(f"broker_queue_{queue}.url" in text for queue in others), fleet
 
 
-def test_the_users_options_win_and_are_taken_literally(given: Stack) -> None:
+def test_the_users_options_win_and_are_taken_literally(byo_resources: Stack) -> None:
     for name in (*(f"{component}/{component}" for component in COMPONENTS), "worker-graphics/worker"):
-        told = environment_of(given.containers[name])
+        told = environment_of(byo_resources.containers[name])
         assert told["AIRFLOW__CORE__PARALLELISM"] == "7", name
         assert told["AIRFLOW__SMTP__SMTP_MAIL_FROM"] == "$${injected} %%{if}", "Terraform would read it as a template"
-    assert not [key for key in environment_of(given.containers["triggerer/dag-syncer"]) if key.startswith("AIRFLOW__")]
+    assert not [
+        key for key in environment_of(byo_resources.containers["triggerer/dag-syncer"]) if key.startswith("AIRFLOW__")
+    ]
 
 
-def test_log_levels_follow_the_modules(given: Stack) -> None:
-    worker = environment_of(given.containers["worker-default/worker"])
+def test_log_levels_follow_the_modules(byo_resources: Stack) -> None:
+    worker = environment_of(byo_resources.containers["worker-default/worker"])
     assert worker["AIRFLOW__LOGGING__LOGGING_LEVEL"] == "DEBUG"
     assert worker["AIRFLOW__LOGGING__CELERY_LOGGING_LEVEL"] == "WARNING", "a module that is off still warns"
-    assert environment_of(given.containers["scheduler/scheduler"])["AIRFLOW__LOGGING__LOGGING_LEVEL"] == "INFO"
+    assert environment_of(byo_resources.containers["scheduler/scheduler"])["AIRFLOW__LOGGING__LOGGING_LEVEL"] == "INFO"
 
 
 def test_components_log_where_mwaa_logs(quickstart: Stack) -> None:
@@ -228,27 +237,28 @@ def test_images_are_labelled_for_what_runs_them(quickstart: Stack) -> None:
         assert container["image"] == f"${{aws_ecr_repository.images_{kind}.repository_url}}:{tag}", name
 
 
-def test_tasks_have_sizes_that_fargate_sells(quickstart: Stack, given: Stack) -> None:
-    for stack in (quickstart, given):
+def test_tasks_have_sizes_that_fargate_sells(quickstart: Stack, byo_resources: Stack) -> None:
+    for stack in (quickstart, byo_resources):
         for task in stack.resources("aws_ecs_task_definition").values():
             assert int(task["memory"]) in fargate_memory(int(task["cpu"])), task["family"]
     sizes = {
-        task["family"]: (task["cpu"], task["memory"]) for task in given.resources("aws_ecs_task_definition").values()
+        task["family"]: (task["cpu"], task["memory"])
+        for task in byo_resources.resources("aws_ecs_task_definition").values()
     }
     assert sizes["openmwaa-example-worker-graphics"] == ("4096", "16384")
     assert sizes["openmwaa-example-worker-default"] == ("1024", "3072")
 
 
-def test_a_fleet_is_two_generations_of_one_family(given: Stack) -> None:
-    local = given.document["locals"]
+def test_a_fleet_is_two_generations_of_one_family(byo_resources: Stack) -> None:
+    local = byo_resources.document["locals"]
     for fleet, capacity in (("default", "FARGATE"), ("graphics", "FARGATE_SPOT")):
-        definition = given.resources("aws_ecs_task_definition")[f"fleets_{fleet}"]
+        definition = byo_resources.resources("aws_ecs_task_definition")[f"fleets_{fleet}"]
         assert definition["family"] == f"openmwaa-example-worker-{fleet}"
         assert definition["skip_destroy"] is True, f"{fleet}: the older generation's revision would be deregistered"
         newest = f"local.fleets_{fleet}_newest"
         assert local[f"fleets_{fleet}_newest"] == f"${{aws_ecs_task_definition.fleets_{fleet}.revision}}"
         for generation, parity in (("a", 1), ("b", 0)):
-            service = given.services[f"worker-{fleet}-{generation}"]
+            service = byo_resources.services[f"worker-{fleet}-{generation}"]
             revision = f"local.fleets_{fleet}_{generation}_revision"
             arn = f"${{aws_ecs_task_definition.fleets_{fleet}.arn_without_revision}}"
             assert service["task_definition"] == f"{arn}:${{{revision}}}"
@@ -257,12 +267,12 @@ def test_a_fleet_is_two_generations_of_one_family(given: Stack) -> None:
             )
             assert service["capacity_provider_strategy"] == [{"capacity_provider": capacity, "weight": 1}]
             assert service["force_new_deployment"] is True, "without it a change of capacity replaces busy services"
-        labels = given.containers[f"worker-{fleet}/worker"]["dockerLabels"]
+        labels = byo_resources.containers[f"worker-{fleet}/worker"]["dockerLabels"]
         assert labels["openmwaa.capacity"] == capacity, f"{fleet}: a change of capacity must be a new revision"
 
 
-def test_the_scaler_comes_after_its_fleets_and_goes_before_them(given: Stack) -> None:
-    needed = given.services["scaler"]["depends_on"]
+def test_the_scaler_comes_after_its_fleets_and_goes_before_them(byo_resources: Stack) -> None:
+    needed = byo_resources.services["scaler"]["depends_on"]
     assert {f"aws_ecs_service.fleets_{fleet}_{each}" for fleet in ("default", "graphics") for each in "ab"} <= set(
         needed
     ), "destroy would leave a scaler that raises again what it has set to zero"
@@ -277,10 +287,10 @@ def test_workers_are_not_replaced_for_a_few_workers_more(most: int, told: str) -
     assert heartbeat_interval(int(told)) == heartbeat_interval(exactly), "heartbeats are not what they would be"
 
 
-def test_ecs_accepts_every_container_definition(quickstart: Stack, given: Stack) -> None:
+def test_ecs_accepts_every_container_definition(quickstart: Stack, byo_resources: Stack) -> None:
     model = botocore.session.get_session().get_service_model("ecs")
     shape = model.shape_for("ContainerDefinitions")
-    for stack in (quickstart, given):
+    for stack in (quickstart, byo_resources):
         for family, containers in stack.tasks.items():
             report = ParamValidator().validate(_resolved(containers), shape)
             assert not report.has_errors(), f"{family}: {report.generate_report()}"

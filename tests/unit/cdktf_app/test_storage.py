@@ -72,8 +72,8 @@ def test_a_tag_beside_a_whole_name_is_refused() -> None:
         Images.model_validate({"airflow": "example.com/airflow:1", "airflow_tag": "2"})
 
 
-def test_each_worker_queue_has_a_queue_and_all_share_the_dead_letters(given: Stack) -> None:
-    queues = given.resources("aws_sqs_queue")
+def test_each_worker_queue_has_a_queue_and_all_share_the_dead_letters(byo_resources: Stack) -> None:
+    queues = byo_resources.resources("aws_sqs_queue")
     assert {queue["name"] for queue in queues.values()} == {
         "airflow-celery-example-default",
         "airflow-celery-example-high",
@@ -116,27 +116,27 @@ def test_the_database_speaks_tls_and_is_backed_up(quickstart: Stack) -> None:
     assert quickstart.document["locals"]["metadata_database_sslmode"] == "require"
 
 
-def test_what_is_given_is_used_and_not_made(given: Stack) -> None:
+def test_what_is_given_is_used_and_not_made(byo_resources: Stack) -> None:
     key = "arn:aws:kms:us-east-1:123456789012:key/11111111-2222-3333-4444-555555555555"
     for kind in ("aws_kms_key", "aws_kms_alias", "aws_s3_bucket", "aws_s3_bucket_policy", "aws_ecr_repository"):
-        assert not given.resources(kind), f"{kind} is made beside the one that is given"
-    assert "roles_worker" not in given.resources("aws_iam_role")
-    assert {queue["kms_master_key_id"] for queue in given.resources("aws_sqs_queue").values()} == {key}
-    tasks = given.resources("aws_ecs_task_definition")
+        assert not byo_resources.resources(kind), f"{kind} is made beside the one that is given"
+    assert "roles_worker" not in byo_resources.resources("aws_iam_role")
+    assert {queue["kms_master_key_id"] for queue in byo_resources.resources("aws_sqs_queue").values()} == {key}
+    tasks = byo_resources.resources("aws_ecs_task_definition")
     assert tasks["fleets_default"]["task_role_arn"] == "arn:aws:iam::123456789012:role/given"
     assert tasks["fleets_default"]["execution_role_arn"] == "${aws_iam_role.roles_worker_execution.arn}"
-    assert environment_of(given.containers["triggerer/dag-syncer"])["OPENMWAA_DAG_BUCKET"] == "given-bucket"
+    assert environment_of(byo_resources.containers["triggerer/dag-syncer"])["OPENMWAA_DAG_BUCKET"] == "given-bucket"
 
 
-def test_a_given_image_is_pulled_from_its_own_repository_alone(given: Stack) -> None:
-    (pull,) = [each for each in given.role_policy("roles_worker_execution") if each["Sid"] == "PullImages"]
+def test_a_given_image_is_pulled_from_its_own_repository_alone(byo_resources: Stack) -> None:
+    (pull,) = [each for each in byo_resources.role_policy("roles_worker_execution") if each["Sid"] == "PullImages"]
     assert pull["Resource"] == [
         "arn:${data.aws_partition.place.partition}:ecr:us-east-1:123456789012:repository/teams/airflow"
     ]
-    scaler = {statement["Sid"] for statement in given.role_policy("roles_scaler_execution")}
+    scaler = {statement["Sid"] for statement in byo_resources.role_policy("roles_scaler_execution")}
     assert "PullImages" not in scaler, "an image outside ECR needs no right in ECR"
 
 
-def test_everything_is_tagged_with_the_users_words(given: Stack) -> None:
-    (provider,) = given.document["provider"]["aws"]
+def test_everything_is_tagged_with_the_users_words(byo_resources: Stack) -> None:
+    (provider,) = byo_resources.document["provider"]["aws"]
     assert provider["default_tags"] == [{"tags": {"cost": "a", "openmwaa:environment": "example", "team": "$${data}"}}]

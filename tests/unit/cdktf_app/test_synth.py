@@ -126,7 +126,7 @@ def test_the_users_environment_variables_stay_as_they_are(
 
 
 @pytest.mark.timeout(900)
-def test_terraform_accepts_it(given: Stack, written: Path, tmp_path: Path) -> None:
+def test_terraform_accepts_it(byo_resources: Stack, written: Path, tmp_path: Path) -> None:
     terraform = shutil.which("terraform")
     if terraform is None:
         pytest.skip("there is no terraform on PATH")
@@ -136,7 +136,7 @@ def test_terraform_accepts_it(given: Stack, written: Path, tmp_path: Path) -> No
     init = ("init", "-input=false", "-backend=false")
     assert not _complaint(terraform, *init, folder=tmp_path, environment=environment)
     assert not _complaint(terraform, "validate", folder=tmp_path, environment=environment)
-    file.write_text(json.dumps(given.document))
+    file.write_text(json.dumps(byo_resources.document))
     assert not _complaint(terraform, "validate", folder=tmp_path, environment=environment)
 
 

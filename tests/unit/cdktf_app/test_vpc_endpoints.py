@@ -100,8 +100,10 @@ def test_s3s_gateway_is_in_every_private_route_table(no_internet: Stack, quickst
 def test_with_a_way_out_s3_alone_has_an_endpoint_which_is_free(quickstart: Stack, existing: Stack) -> None:
     assert set(_made(quickstart)) == {"s3"}
     assert "policy" not in _made(quickstart)["s3"]
-    given = stack_of(network={"vpc_id": "vpc-0a0a0a0a", "private_subnet_ids": ["subnet-1a1a1a1a", "subnet-2b2b2b2b"]})
-    assert not given.resources("aws_vpc_endpoint"), "routes and endpoints of a VPC that exists are its owner's"
+    byo_resources = stack_of(
+        network={"vpc_id": "vpc-0a0a0a0a", "private_subnet_ids": ["subnet-1a1a1a1a", "subnet-2b2b2b2b"]}
+    )
+    assert not byo_resources.resources("aws_vpc_endpoint"), "routes and endpoints of a VPC that exists are its owner's"
 
 
 def test_newer_regions_have_the_agents_endpoints_too() -> None:
