@@ -19,7 +19,7 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True)
 class May:
-    """The field may change: `base` is an environment, and `says` what its file says otherwise."""
+    """The field can change: `base` is an environment, `says` the changed fields."""
 
     says: Mapping[str, Any]
     base: Base = "own"
@@ -27,7 +27,7 @@ class May:
 
 @dataclass(frozen=True)
 class Stays:
-    """The field may not change, and `openmwaa plan` refuses it by its name."""
+    """The field cannot change: `openmwaa plan` refuses it."""
 
     says: Mapping[str, Any]
     base: Base = "own"
@@ -35,7 +35,7 @@ class Stays:
 
 @dataclass(frozen=True)
 class NotTried:
-    """Nothing is planned for the field, and why that is enough."""
+    """The field is not planned, with the reason."""
 
     because: str
 
@@ -300,7 +300,7 @@ def _models(annotation: Any) -> Iterator[type[BaseModel]]:
 
 
 def merged(base: Mapping[str, Any], says: Mapping[str, Any]) -> Json:
-    """`base` with what `says` says otherwise, mapping by mapping."""
+    """`base` with the changes of `says`, merged by mapping."""
     made = dict(base)
     for key, value in says.items():
         before = made.get(key)
@@ -309,7 +309,7 @@ def merged(base: Mapping[str, Any], says: Mapping[str, Any]) -> Json:
 
 
 def environment(base: Base, *says: Mapping[str, Any]) -> Environment:
-    """The environment `base`, with what each of `says` says otherwise."""
+    """The environment `base` with all changes of `says`."""
     data = BASES[base]
     for one in says:
         data = merged(data, one)
@@ -317,7 +317,7 @@ def environment(base: Base, *says: Mapping[str, Any]) -> Environment:
 
 
 def groups(base: Base) -> list[dict[str, May]]:
-    """The fields of `base` that may change, in as few groups as can be said at once."""
+    """The fields of `base` that can change, in as few compatible groups as possible."""
     made: list[dict[str, May]] = []
     for name, row in ROWS.items():
         if isinstance(row, May) and row.base == base:
@@ -330,7 +330,7 @@ def groups(base: Base) -> list[dict[str, May]]:
 
 
 def _fits(base: Base, group: Mapping[str, May], row: May) -> bool:
-    """Whether the file stays right, and everything that the group says stays said."""
+    """Whether the file stays valid and keeps all changes of the group."""
     try:
         together = environment(base, *(one.says for one in group.values()), row.says)
     except ValueError:

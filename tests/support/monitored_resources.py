@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Names to watch, for the tests of alarms and panels."""
+"""Resources for the tests of alarms and panels."""
 
 from __future__ import annotations
 

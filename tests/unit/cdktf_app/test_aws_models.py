@@ -22,14 +22,14 @@ OF_TERRAFORM = {"depends_on", "lifecycle", "count", "for_each", "tags", "apply_i
 
 @dataclass(frozen=True)
 class AwsOperation:
-    """How a resource type becomes the input of an operation."""
+    """Maps a resource type to the input of an operation."""
 
     service: str
     operation: str
     renamed: Mapping[str, str] = field(default_factory=dict)
-    """Terraform's name of an attribute, where AWS has another word."""
+    """Attributes with another name in AWS."""
     without: frozenset[str] = frozenset()
-    """Attributes that are no input of this operation."""
+    """Attributes that are not input of this operation."""
 
 
 KINDS = {
@@ -124,12 +124,12 @@ EXAMPLES = sorted((ROOT / "terraform").glob("*/cdk.tf.json"))
 
 @pytest.fixture(scope="module", params=EXAMPLES, ids=lambda file: file.parent.name)
 def stack(request: pytest.FixtureRequest) -> Stack:
-    """What is committed, which test_examples.py holds to be what the example says."""
+    """The committed stack; test_examples.py checks that it is up to date."""
     return Stack(json.loads(request.param.read_text(encoding="utf-8")))
 
 
 def all_problems(stack: Stack, kind: str) -> Iterator[str]:
-    """What AWS has against the resources of a type."""
+    """The errors of AWS's model for the resources of a type."""
     how = KINDS[kind]
     for name, resource in stack.resources(kind).items():
         attributes = {key: value for key, value in resource.items() if key not in OF_TERRAFORM | how.without}
@@ -141,7 +141,7 @@ def all_problems(stack: Stack, kind: str) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_aws_takes_what_a_resource_says(stack: Stack, kind: str) -> None:
+def test_aws_accepts_every_resource(stack: Stack, kind: str) -> None:
     assert list(all_problems(stack, kind)) == []
 
 
@@ -192,15 +192,15 @@ def test_ecs_creates_every_service(stack: Stack) -> None:
 
 
 def in_ecs_words(network: Any) -> dict[str, Any]:
-    """`network_configuration` as ECS has it: a word where Terraform has a truth value."""
+    """`network_configuration` in ECS's format."""
     block = dict(network[0] if isinstance(network, list) else network)
     if "assign_public_ip" in block:
         block["assign_public_ip"] = "ENABLED" if block["assign_public_ip"] else "DISABLED"
     return block
 
 
-def test_sqs_takes_every_queues_times(stack: Stack) -> None:
-    """SetQueueAttributes is a map of text to text in the model; these ranges are of its documentation."""
+def test_sqs_accepts_the_times_of_every_queue(stack: Stack) -> None:
+    """SetQueueAttributes has no ranges in the model; these are from its documentation."""
     ranges = {
         "visibility_timeout_seconds": (0, 43_200),
         "message_retention_seconds": (60, 1_209_600),
@@ -214,7 +214,7 @@ def test_sqs_takes_every_queues_times(stack: Stack) -> None:
             assert least <= int(queue.get(attribute, least)) <= most, f"{name}: {attribute}"
 
 
-def test_logs_are_kept_for_a_time_that_cloudwatch_has(stack: Stack) -> None:
+def test_cloudwatch_supports_the_log_retention(stack: Stack) -> None:
     documented = {
         1,
         3,
@@ -243,8 +243,8 @@ def test_logs_are_kept_for_a_time_that_cloudwatch_has(stack: Stack) -> None:
     assert {name: days for name, days in kept.items() if days not in documented} == {}
 
 
-def test_a_value_that_aws_would_refuse_is_named() -> None:
-    """The checks above find something when there is something to find."""
+def test_an_invalid_value_is_reported() -> None:
+    """The checks above detect errors."""
     alarm = {"alarm_name": "x" * 256, "comparison_operator": "Above", "evaluation_periods": 0, "colour": "red"}
     params = as_input(operation("cloudwatch", "PutMetricAlarm"), alarm)
     said = "\n".join(problems("cloudwatch", "PutMetricAlarm", params))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What environment.yaml says of the control plane: processor, sizes, numbers, ECS Exec; and how closed it is."""
+"""Settings of the control plane: architecture, sizes, counts, ECS Exec, hardening."""
 
 import re
 from pathlib import Path
@@ -24,7 +24,7 @@ SIZES = {
 
 @pytest.fixture(scope="module")
 def said() -> Stack:
-    """An environment that says everything about its control plane."""
+    """An environment with all control plane settings."""
     return stack_of(
         architecture="ARM64",
         schedulers=3,
@@ -62,7 +62,7 @@ def test_the_processor_is_the_environments_and_a_fleets_own(said: Stack, byo_res
     }
 
 
-def test_sizes_are_said_a_component_or_come_from_the_class(said: Stack, byo_resources: Stack) -> None:
+def test_sizes_come_from_the_file_or_the_class(said: Stack, byo_resources: Stack) -> None:
     def sizes(stack: Stack) -> dict[str, tuple[str, str]]:
         tasks = stack.resources("aws_ecs_task_definition")
         return {
@@ -100,13 +100,13 @@ def test_web_servers_follow_cpu_and_requests(said: Stack) -> None:
     assert said.services["web-server"]["lifecycle"]["ignore_changes"] == ["desired_count"]
 
 
-def test_a_fixed_number_of_web_servers_is_terraforms(byo_resources: Stack) -> None:
+def test_terraform_manages_a_fixed_number_of_web_servers(byo_resources: Stack) -> None:
     assert not byo_resources.resources("aws_appautoscaling_target")
     assert not byo_resources.resources("aws_appautoscaling_policy")
     assert "ignore_changes" not in byo_resources.services["web-server"].get("lifecycle", {})
 
 
-def test_ecs_exec_opens_the_control_plane_alone(said: Stack, byo_resources: Stack) -> None:
+def test_ecs_exec_is_for_the_control_plane_only(said: Stack, byo_resources: Stack) -> None:
     def opened(stack: Stack) -> set[str]:
         return {name for name, service in stack.services.items() if service["enable_execute_command"]}
 
@@ -120,7 +120,7 @@ def test_ecs_exec_opens_the_control_plane_alone(said: Stack, byo_resources: Stac
         assert "ExecuteCommand" not in before, f"{name} may open sessions that nobody allowed"
 
 
-def test_containers_are_sealed(said: Stack, byo_resources: Stack) -> None:
+def test_containers_have_a_read_only_root_filesystem(said: Stack, byo_resources: Stack) -> None:
     for name, container in byo_resources.containers.items():
         assert container["readonlyRootFilesystem"] is True, name
         assert container["linuxParameters"] == {"initProcessEnabled": True, "capabilities": {"drop": ["ALL"]}}, name
@@ -137,7 +137,7 @@ def test_containers_run_as_the_users_of_their_images(byo_resources: Stack) -> No
         assert re.findall(r"(?m)^USER (\S+)$", dockerfile)[-1] == container["user"], image
 
 
-def test_what_is_written_has_a_volume_that_the_image_declares(byo_resources: Stack) -> None:
+def test_writable_folders_are_volumes_of_the_image(byo_resources: Stack) -> None:
     (declared,) = re.findall(r"(?m)^VOLUME \[(.+)\]$", (DOCKERFILES / "airflow/Dockerfile").read_text(encoding="utf-8"))
     folders = set(re.findall(r'"([^"]+)"', declared))
     for name, container in byo_resources.containers.items():

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Values that only Terraform knows: what can be computed with them is, and nothing is decided by them."""
+"""Terraform expressions support arithmetic, but no decisions at synthesis."""
 
 from collections.abc import Callable
 
@@ -30,7 +30,7 @@ def test_arithmetic_is_terraforms(number: NumberExpression) -> None:
     assert f"{number}" == str(number) == "${tostring(var.max_workers)}", "where Python makes a text, Terraform does"
 
 
-def test_numbers_that_are_known_stay_numbers() -> None:
+def test_known_numbers_stay_numbers() -> None:
     assert (min_expr(500, ceiling_step(101, 100)), max_expr(2, 4), hcl(3)) == (200, 4, "3")
 
 
@@ -47,17 +47,17 @@ def test_numbers_that_are_known_stay_numbers() -> None:
     ],
 )
 def test_a_decision_at_synthesis_is_an_error(number: NumberExpression, decision: Callable[[float], object]) -> None:
-    with pytest.raises(TypeError, match=r"var\.max_workers is known to Terraform alone"):
+    with pytest.raises(TypeError, match=r"var\.max_workers has no value at synthesis"):
         decision(number)
 
 
-def test_a_text_is_not_escaped_and_tells_what_the_file_says() -> None:
+def test_a_text_expression_is_not_escaped_and_has_a_synth_value() -> None:
     image = TextExpression("var.airflow_image", "example.com/airflow:1")
     assert (escape_template(image), synth_value(image)) == ("${var.airflow_image}", "example.com/airflow:1")
     assert (escape_template("${mine}"), synth_value("mine")) == ("$${mine}", "mine")
 
 
-def test_a_name_is_fitted_by_terraform_once() -> None:
+def test_terraform_shortens_a_name_once() -> None:
     with deferred_names() as names:
         made = {
             truncate_with_hash("a-${var.name}", limit=9),
@@ -70,6 +70,6 @@ def test_a_name_is_fitted_by_terraform_once() -> None:
     assert len(names) == 3
 
 
-def test_a_name_that_nobody_collects_is_an_error() -> None:
+def test_a_deferred_name_outside_of_the_context_is_an_error() -> None:
     with pytest.raises(LookupError):
         truncate_with_hash("a-${var.name}", limit=9)

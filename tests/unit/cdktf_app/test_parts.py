@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`openmwaa plan` knows of every resource which part of the environment it is of."""
+"""`openmwaa plan` has a part of the environment for every resource."""
 
 from openmwaa.plan.changes import OTHER, Change
 from tests.support.stack import Stack

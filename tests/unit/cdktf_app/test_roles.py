@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Roles as a company's rules want them: path, names, boundary, and what a role that is given needs."""
+"""Roles: path, names, boundary, and the requirements of an existing role."""
 
 import pytest
 from pydantic import ValidationError
@@ -20,14 +20,14 @@ def test_every_role_has_path_prefix_and_boundary(longest_names: Stack) -> None:
         assert role["permissions_boundary"] == BOUNDARY, name
 
 
-def test_roles_names_are_short_enough_and_no_two_alike(variants: dict[str, Stack]) -> None:
+def test_role_names_are_short_enough_and_unique(variants: dict[str, Stack]) -> None:
     for variant, stack in variants.items():
         names = [role["name"] for role in stack.resources("aws_iam_role").values()]
         assert max(map(len, names)) <= LONGEST_NAME, variant
         assert len(set(names)) == len(names), variant
 
 
-def test_workers_have_the_policies_of_the_file_and_nobody_else_has(longest_names: Stack) -> None:
+def test_only_workers_have_the_policies_of_the_file(longest_names: Stack) -> None:
     attached = longest_names.resources("aws_iam_role_policy_attachment").values()
     assert {one["role"] for one in attached} == {"${aws_iam_role.roles_worker.name}"}
     assert {one["policy_arn"] for one in attached} == {
@@ -36,7 +36,7 @@ def test_workers_have_the_policies_of_the_file_and_nobody_else_has(longest_names
     }
 
 
-def test_workers_start_only_when_their_role_may_do_everything(longest_names: Stack) -> None:
+def test_workers_depend_on_all_policies_of_their_role(longest_names: Stack) -> None:
     (policy,) = [one for name, one in longest_names.resources("aws_iam_role_policy").items() if name == "roles_worker"]
     attached = {
         f"aws_iam_role_policy_attachment.{name}" for name in longest_names.resources("aws_iam_role_policy_attachment")
@@ -47,7 +47,7 @@ def test_workers_start_only_when_their_role_may_do_everything(longest_names: Sta
             assert "aws_iam_role_policy.roles_worker" in service["depends_on"], service["name"]
 
 
-def test_a_given_role_runs_the_workers_and_an_output_says_what_it_needs(
+def test_workers_use_an_existing_role_and_an_output_has_its_required_policy(
     byo_resources: Stack, quickstart: Stack
 ) -> None:
     workers = [
@@ -66,12 +66,12 @@ def test_a_given_role_runs_the_workers_and_an_output_says_what_it_needs(
     assert "execution_role" not in quickstart.document["output"]
 
 
-def test_policies_for_a_role_that_is_not_ours_are_refused() -> None:
+def test_policies_for_an_existing_role_are_rejected() -> None:
     fields = {
         "execution_role_arn": "arn:aws:iam::123456789012:role/given",
         "identity": {"worker_policy_arns": ["arn:aws:iam::aws:policy/ReadOnlyAccess"]},
     }
-    with pytest.raises(ValidationError, match="attach them to `execution_role_arn` yourself"):
+    with pytest.raises(ValidationError, match="attach them to the role of `execution_role_arn` yourself"):
         Environment.model_validate({**LEAST, **fields})
 
 
@@ -86,14 +86,12 @@ def test_policies_for_a_role_that_is_not_ours_are_refused() -> None:
     ],
     ids=["path", "letters", "length", "boundary", "quota"],
 )
-def test_what_iam_would_refuse_is_refused_before(identity: dict[str, object]) -> None:
+def test_values_that_iam_would_reject_are_rejected(identity: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
         Environment.model_validate({**LEAST, "identity": identity})
 
 
-def test_sessions_are_allowed_only_where_the_file_asks_and_never_to_workers(
-    longest_names: Stack, quickstart: Stack
-) -> None:
+def test_ecs_exec_is_allowed_only_if_configured_and_not_for_workers(longest_names: Stack, quickstart: Stack) -> None:
     def may(stack: Stack) -> set[str]:
         return {
             name

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The table of who calls which service is what the roles say, and endpoints are made of it."""
+"""The table of AWS calls matches the roles, and the endpoints match the table."""
 
 from collections.abc import Mapping
 
@@ -62,7 +62,7 @@ def test_components_are_the_services_of_the_stack(by_sqs: tuple[Environment, Sta
 
 
 def _made(stack: Stack) -> dict[str, Json]:
-    """The endpoints by what follows the Region in their service's name."""
+    """The endpoints, by the last part of the service name."""
     return {
         one["service_name"].removeprefix("com.amazonaws.us-east-1."): one
         for one in stack.resources("aws_vpc_endpoint").values()
@@ -80,7 +80,7 @@ def test_endpoints_are_those_of_the_table(world: str, more: set[str], request: p
     assert set(_made(stack)) == set(endpoints_of(environment)) == ALWAYS | more
 
 
-def test_interface_endpoints_have_private_names_their_own_group_and_a_policy(by_sqs: tuple[Environment, Stack]) -> None:
+def test_interface_endpoints_have_private_dns_a_group_and_a_policy(by_sqs: tuple[Environment, Stack]) -> None:
     for name, endpoint in _made(by_sqs[1]).items():
         if name == "s3":
             continue
@@ -97,7 +97,7 @@ def test_s3s_gateway_is_in_every_private_route_table(no_internet: Stack, quickst
     assert _made(existing)["s3"]["route_table_ids"] == "${local.network_private_route_table_ids}"
 
 
-def test_with_a_way_out_s3_alone_has_an_endpoint_which_is_free(quickstart: Stack, existing: Stack) -> None:
+def test_with_internet_access_only_the_free_s3_endpoint_exists(quickstart: Stack, existing: Stack) -> None:
     assert set(_made(quickstart)) == {"s3"}
     assert "policy" not in _made(quickstart)["s3"]
     byo_resources = stack_of(

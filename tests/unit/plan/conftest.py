@@ -33,7 +33,7 @@ CHANGES: dict[str, dict[str, Any]] = {
     "zones": {"network": {"zones": 3}},
     "db": {"metadata_database": {"kind": "RDS_POSTGRESQL"}},
 }
-"""Recording -> what the file said otherwise."""
+"""Recording -> changed fields."""
 
 
 def environment(name: str) -> Environment:
