@@ -164,18 +164,7 @@ class EnvironmentStack(TerraformStack):
         """Add the services: Airflow's control plane, the worker fleets, the scaler."""
         task_policies = TaskPolicies(self._aws_scope, self._key, self._storage, self._broker, self._logs, self._cluster)
         containers = self._airflow_containers()
-        service_props = ServiceProps(
-            name=self._name,
-            cluster=self._cluster,
-            subnet_ids=self._network.private_subnet_ids,
-            ready=[
-                *self._network.egress,
-                *self._endpoints.ready,
-                *self._database.endpoint_ready,
-                *self._broker.ready,
-                *self._secrets.values,
-            ],
-        )
+        service_props = self._service_props()
         airflow = AirflowServices(
             self,
             "airflow",
@@ -214,6 +203,20 @@ class EnvironmentStack(TerraformStack):
             fleets=fleets.services,
         )
         self._healthy = [*airflow.healthy, scaler.healthy]
+
+    def _service_props(self) -> ServiceProps:
+        return ServiceProps(
+            name=self._name,
+            cluster=self._cluster,
+            subnet_ids=self._network.private_subnet_ids,
+            ready=[
+                *self._network.egress,
+                *self._endpoints.ready,
+                *self._database.endpoint_ready,
+                *self._broker.ready,
+                *self._secrets.values,
+            ],
+        )
 
     def _airflow_containers(self) -> AirflowContainers:
         return AirflowContainers(

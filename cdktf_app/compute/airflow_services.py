@@ -81,17 +81,22 @@ class AirflowServices(Construct):
             )
             self.healthy.append(service.healthy)
             if replicas.scaled:
-                WebAutoscaling(
-                    self,
-                    "web_autoscaling",
-                    name=service_props.name,
-                    cluster=service_props.cluster.name,
-                    service=service.name,
-                    min_tasks=environment.min_webservers,
-                    max_tasks=environment.max_webservers,
-                    internal=access.internal.web,
-                    public=access.public.web if access.public else None,
-                )
+                self._scale(service.name, environment, service_props, access)
+
+    def _scale(
+        self, service: str, environment: Environment, service_props: ServiceProps, access: WebEntrypoints
+    ) -> None:
+        WebAutoscaling(
+            self,
+            "web_autoscaling",
+            name=service_props.name,
+            cluster=service_props.cluster.name,
+            service=service,
+            min_tasks=environment.min_webservers,
+            max_tasks=environment.max_webservers,
+            internal=access.internal.web,
+            public=access.public.web if access.public else None,
+        )
 
 
 def _replicas(environment: Environment) -> Mapping[str, Replicas]:

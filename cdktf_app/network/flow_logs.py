@@ -12,7 +12,7 @@ from constructs import Construct
 
 from cdktf_app.base.aws_scope import AwsScope
 from cdktf_app.base.policies import EVERY, Statement
-from cdktf_app.security.roles import Roles
+from cdktf_app.security.roles import Role, Roles
 from openmwaa.config.environment import Environment
 
 _SERVICE = "vpc-flow-logs.amazonaws.com"
@@ -44,25 +44,7 @@ class FlowLogs(Construct):
             retention_in_days=environment.logging_configuration.retention_days,
             kms_key_id=key_arn,
         )
-        # No CreateLogGroup: a late delivery must not create the group again after a destroy.
-        role = roles.service_role(
-            "flow-logs",
-            [
-                Statement(
-                    sid="WriteFlowLogs",
-                    actions=("logs:CreateLogStream", "logs:DescribeLogStreams", "logs:PutLogEvents"),
-                    resources=(f"{group.arn}:*",),
-                ),
-                Statement(
-                    sid="FindLogGroups",
-                    actions=("logs:DescribeLogGroups",),
-                    resources=EVERY,
-                    every_resource_because="the operation knows no resource",
-                ),
-            ],
-            service=_SERVICE,
-            source=aws_scope.arn("ec2", "vpc-flow-log/*"),
-        )
+        role = _delivery_role(roles, group.arn, aws_scope.arn("ec2", "vpc-flow-log/*"))
         FlowLog(
             self,
             "log",
@@ -76,3 +58,25 @@ class FlowLogs(Construct):
             tags={"Name": name},
             depends_on=[role.ready],
         )
+
+
+def _delivery_role(roles: Roles, group_arn: str, source: str) -> Role:
+    # No CreateLogGroup: a late delivery must not create the group again after a destroy.
+    return roles.service_role(
+        "flow-logs",
+        [
+            Statement(
+                sid="WriteFlowLogs",
+                actions=("logs:CreateLogStream", "logs:DescribeLogStreams", "logs:PutLogEvents"),
+                resources=(f"{group_arn}:*",),
+            ),
+            Statement(
+                sid="FindLogGroups",
+                actions=("logs:DescribeLogGroups",),
+                resources=EVERY,
+                every_resource_because="the operation knows no resource",
+            ),
+        ],
+        service=_SERVICE,
+        source=source,
+    )

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Terraform expressions support arithmetic, but no decisions at synthesis."""
 
+import re
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -15,6 +17,8 @@ from cdktf_app.base.expressions import (
     synth_value,
 )
 from cdktf_app.base.resource_names import deferred_names, escape_template, host_name, iam_name, truncate_with_hash
+
+APP = Path(__file__).parents[3] / "cdktf_app"
 
 
 @pytest.fixture(scope="module")
@@ -73,3 +77,9 @@ def test_terraform_shortens_a_name_once() -> None:
 def test_a_deferred_name_outside_of_the_context_is_an_error() -> None:
     with pytest.raises(LookupError):
         truncate_with_hash("a-${var.name}", limit=9)
+
+
+def test_only_base_and_module_use_the_expression_classes() -> None:
+    classes = re.compile(r"\b(Number|Text|Map)Expression\b")
+    users = {path.parent.name for path in APP.rglob("*.py") if classes.search(path.read_text(encoding="utf-8"))}
+    assert users == {"base", "module"}
