@@ -20,8 +20,8 @@ from cdktf_app.broker.base import CeleryBroker
 from cdktf_app.compute.container_definition import (
     LONGEST_STOP_TIMEOUT_S,
     STOP_TIMEOUT_S,
+    ContainerHealthCheck,
     ContainerSpec,
-    HealthCheck,
     Mount,
 )
 from cdktf_app.compute.images import Image
@@ -29,7 +29,7 @@ from cdktf_app.database.base import MetadataDatabase
 from cdktf_app.security.secrets import EnvironmentSecrets, GeneratedSecret
 from cdktf_app.web.web_access import WebEntrypoints
 from openmwaa.config.environment import Environment, option_variable
-from openmwaa.config.fleet import Fleet
+from openmwaa.config.fleet import ResolvedFleet
 from openmwaa.config.ports import AGENT_PORT, EXECUTION_API_PORT, WEB_PORT
 
 DAG_FOLDER: Final = "/opt/openmwaa/dags"
@@ -110,7 +110,7 @@ _HEALTH_CHECKED: Final = frozenset({"scheduler", "dag-processor", "triggerer", "
 # A volume starts with the content of the image's folder.
 _WRITABLE: Final[Mapping[str, str]] = {"airflow": "/opt/airflow", "home": "/home/airflow", "tmp": "/tmp"}  # noqa: S108
 # Healthy after the first sync: a container that depends on it never starts without DAGs.
-_FIRST_SYNC: Final = HealthCheck(
+_FIRST_SYNC: Final = ContainerHealthCheck(
     command=("python", "-m", "openmwaa_runtime", "health", "sync-dags"),
     interval_s=5,
     timeout_s=5,
@@ -119,13 +119,13 @@ _FIRST_SYNC: Final = HealthCheck(
 )
 
 
-def _health_check(component: str) -> HealthCheck:
+def _health_check(component: str) -> ContainerHealthCheck:
     """Return the health check of `component`.
 
     ECS replaces an unhealthy task after 1.5 minutes, or after 5.5 minutes if it was never healthy. Three such tasks (17
     minutes) roll the deployment back; an apply waits 20 minutes.
     """
-    return HealthCheck(
+    return ContainerHealthCheck(
         command=("python", "-m", "openmwaa_runtime", "health", component),
         interval_s=30,
         timeout_s=20,
@@ -191,7 +191,7 @@ class AirflowContainers:
             return [*init, database, scheduler]
         return self._with_dags(self._component(component))
 
-    def worker(self, fleet: Fleet) -> list[ContainerSpec]:
+    def worker(self, fleet: ResolvedFleet) -> list[ContainerSpec]:
         """Return the containers of a worker task of `fleet`."""
         # Workers never allow ECS Exec, so the root filesystem is always read-only.
         container = replace(self._component("worker"), readonly=True)

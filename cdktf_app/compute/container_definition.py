@@ -16,7 +16,7 @@ LONGEST_STOP_TIMEOUT_S: Final = 120  # the maximum of Fargate
 
 
 @dataclass(frozen=True)
-class HealthCheck:
+class ContainerHealthCheck:
     """A health check: `command` runs every `interval_s`; `retries` failures in a row make it unhealthy."""
 
     command: tuple[str, ...]
@@ -57,7 +57,7 @@ class ContainerSpec:
     essential: bool = True
     port: int | None = None
     depends_on: Mapping[str, DependencyCondition] = field(default_factory=dict)
-    health: HealthCheck | None = None
+    health: ContainerHealthCheck | None = None
     mounts: tuple[Mount, ...] = ()
     stop_timeout_s: int = STOP_TIMEOUT_S
     labels: Mapping[str, str] = field(default_factory=dict)

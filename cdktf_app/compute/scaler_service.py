@@ -24,7 +24,7 @@ from cdktf_app.security.secrets import EnvironmentSecrets, GeneratedSecret
 from cdktf_app.web.target_groups import TargetGroup
 from openmwaa.config.environment import Environment
 from openmwaa.config.environment_classes import TaskSize
-from openmwaa.config.fleet import Fleet
+from openmwaa.config.fleet import ResolvedFleet
 from openmwaa.config.ports import AGENT_PORT, SCALER_PORT
 
 # Measured memory: 70 MiB. 0.25 vCPU is the minimum of Fargate.
@@ -153,7 +153,7 @@ def controls_prefix(environment: Environment) -> str:
     return f"/{PREFIX}/{environment.name}/scaler/"
 
 
-def _fleet_config(fleet: Fleet, queue_urls: Mapping[str, str]) -> dict[str, Any]:
+def _fleet_config(fleet: ResolvedFleet, queue_urls: Mapping[str, str]) -> dict[str, Any]:
     return {
         "name": fleet.name,
         "services": list(service_names(fleet.name)),

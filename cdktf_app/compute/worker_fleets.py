@@ -33,7 +33,7 @@ from cdktf_app.compute.task_policies import TaskPolicies
 from cdktf_app.security.roles import Roles
 from openmwaa.config.environment import Environment
 from openmwaa.config.environment_classes import TaskSize
-from openmwaa.config.fleet import Fleet
+from openmwaa.config.fleet import ResolvedFleet
 
 SERVICE_SUFFIXES: Final = ("a", "b")
 CAPACITY_LABEL: Final = "openmwaa.capacity"
@@ -85,7 +85,7 @@ class FleetServices(Construct):
     """The task definition and the two services of a fleet."""
 
     def __init__(
-        self, scope: Construct, construct_id: str, *, fleet: Fleet, task: TaskSpec, service_props: ServiceProps
+        self, scope: Construct, construct_id: str, *, fleet: ResolvedFleet, task: TaskSpec, service_props: ServiceProps
     ) -> None:
         super().__init__(scope, construct_id)
         self._fleet, self._task, self._service_props = fleet, task, service_props
@@ -142,7 +142,7 @@ def service_names(fleet: str) -> tuple[str, ...]:
     return tuple(f"worker-{fleet}-{suffix}" for suffix in SERVICE_SUFFIXES)
 
 
-def _labelled(containers: Sequence[ContainerSpec], fleet: Fleet) -> list[ContainerSpec]:
+def _labelled(containers: Sequence[ContainerSpec], fleet: ResolvedFleet) -> list[ContainerSpec]:
     """Return the containers with a capacity label, so that a change of the capacity creates a new revision."""
     return [
         replace(container, labels={CAPACITY_LABEL: fleet.capacity}) if container.name == "worker" else container

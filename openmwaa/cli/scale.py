@@ -14,7 +14,7 @@ from rich.table import Table
 
 from openmwaa.cli.output import DEFAULT_FILE, AsJson, EnvironmentPath, Local, console, error_console, write_json
 from openmwaa.config.environment import Environment
-from openmwaa.config.fleet import Fleet
+from openmwaa.config.fleet import ResolvedFleet
 from openmwaa.operate.connection import Connection, connect
 from openmwaa.operate.override_request import Bound, Duration, OrderRefusedError, Request, in_force, notes
 from openmwaa.operate.override_store import ControlsStore, Order, Version, as_data, describe
@@ -96,7 +96,9 @@ def scale(
         shown.print()
 
 
-def _chosen(environment: Environment, names: Sequence[str] | None, *, every: bool, changes: bool) -> list[Fleet]:
+def _chosen(
+    environment: Environment, names: Sequence[str] | None, *, every: bool, changes: bool
+) -> list[ResolvedFleet]:
     known = environment.fleets
     if every and names:
         raise OrderRefusedError("Give --fleet or --all, not both.")
@@ -111,18 +113,18 @@ def _chosen(environment: Environment, names: Sequence[str] | None, *, every: boo
 class _Done:
     """One fleet's order was written."""
 
-    fleet: Fleet
+    fleet: ResolvedFleet
     after: Order
     others: Sequence[Order]
     """What somebody else wrote at the same moment."""
 
 
-def _change(store: ControlsStore, fleets: Sequence[Fleet], request: Request) -> list[_Done]:
+def _change(store: ControlsStore, fleets: Sequence[ResolvedFleet], request: Request) -> list[_Done]:
     """Write the order for every fleet, or for none where it makes no sense for one."""
     now, by = datetime.now(UTC), store.who()
     orders = store.read([fleet.name for fleet in fleets])
 
-    def change(fleet: Fleet, before: ControlsDocument) -> ControlsDocument:
+    def change(fleet: ResolvedFleet, before: ControlsDocument) -> ControlsDocument:
         return request.apply(before, fleet, by=by, now=now)
 
     for fleet in fleets:
@@ -137,7 +139,7 @@ class _Shown:
     """What the command says in the end."""
 
     connection: Connection
-    fleets: Sequence[Fleet]
+    fleets: Sequence[ResolvedFleet]
     orders: Mapping[str, Order]
     done: Sequence[_Done]
     past: Mapping[str, Sequence[Version]]
@@ -190,7 +192,7 @@ class _Shown:
             describe(order.document) if order.document else "cannot be read"
         )
 
-    def _lines(self, fleet: Fleet) -> list[str]:
+    def _lines(self, fleet: ResolvedFleet) -> list[str]:
         order = self.orders[fleet.name]
         if order.problem is not None:
             why = f"{order.parameter} holds no order ({order.problem})"
@@ -217,7 +219,7 @@ class _Shown:
             "fleets": [self._fleet_data(fleet) for fleet in self.fleets],
         }
 
-    def _fleet_data(self, fleet: Fleet) -> dict[str, Any]:
+    def _fleet_data(self, fleet: ResolvedFleet) -> dict[str, Any]:
         order = self.orders[fleet.name]
         holds = in_force(fleet, order.document, self.now)
         found: dict[str, Any] = {

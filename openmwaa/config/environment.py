@@ -23,7 +23,7 @@ from openmwaa.config.environment_classes import (
     fargate_cpus,
     fargate_memory,
 )
-from openmwaa.config.fleet import ClassName, Fleet, FleetName, FleetSpec
+from openmwaa.config.fleet import ClassName, FleetName, FleetSpec, ResolvedFleet
 from openmwaa.config.identity import Identity
 from openmwaa.config.images import Images
 from openmwaa.config.metadata_database import AuroraServerless, ExistingPostgresql, MetadataDatabase
@@ -110,7 +110,7 @@ class Sizes(StrictModel):
     execution_api: Size | None = None
 
 
-class ScalerSettings(StrictModel):
+class ScalerTiming(StrictModel):
     """Timing of the scaler."""
 
     interval_seconds: Annotated[float, Field(ge=1, le=60)] = 5
@@ -175,7 +175,7 @@ class Environment(StrictModel):
     fleet_specs: dict[FleetName, FleetSpec] = Field(default_factory=dict, alias="fleets")
     """Worker fleets by name; left out, one fleet `default` serves the queue `default`."""
     images: Images = Images()
-    scaler: ScalerSettings = ScalerSettings()
+    scaler: ScalerTiming = ScalerTiming()
 
     @model_validator(mode="before")
     @classmethod
@@ -242,14 +242,14 @@ class Environment(StrictModel):
         return ENVIRONMENT_CLASSES[self.environment_class]
 
     @cached_property
-    def fleets(self) -> dict[str, Fleet]:
+    def fleets(self) -> dict[str, ResolvedFleet]:
         """All fleets by name, with defaults resolved; there is at least one."""
         specs = self.fleet_specs or {"default": FleetSpec(queues=(DEFAULT_QUEUE,))}
         return {name: self._fleet(name, spec) for name, spec in specs.items()}
 
-    def _fleet(self, name: str, spec: FleetSpec) -> Fleet:
+    def _fleet(self, name: str, spec: FleetSpec) -> ResolvedFleet:
         size = ENVIRONMENT_CLASSES[spec.environment_class] if spec.environment_class else self.size
-        return Fleet(
+        return ResolvedFleet(
             name=name,
             queues=spec.queues,
             cpu=spec.cpu or size.worker.cpu,

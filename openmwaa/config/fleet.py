@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A worker fleet: as in the file (`FleetSpec`), and with all defaults resolved (`Fleet`)."""
+"""A worker fleet: as in the file (`FleetSpec`), and with all defaults resolved (`ResolvedFleet`)."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class ScheduledMinimum(StrictModel):
         return value
 
 
-class Fallback(StrictModel):
+class FleetFallback(StrictModel):
     """Behaviour of a fleet while neither database nor broker can be read."""
 
     mode: Literal["hold", "hold-if-higher", "fixed"] = "hold"
@@ -81,7 +81,7 @@ class Fallback(StrictModel):
         return self
 
 
-_HOLD: Final = Fallback()
+_HOLD: Final = FleetFallback()
 
 
 class FleetSpec(StrictModel):
@@ -107,7 +107,7 @@ class FleetSpec(StrictModel):
     """X86_64, or ARM64 (Graviton); left out, the environment's `architecture`."""
     schedule: tuple[ScheduledMinimum, ...] = ()
     """Times with a higher minimum."""
-    fallback: Fallback = Fallback()
+    fallback: FleetFallback = FleetFallback()
     desired_count_drift: HandMadeDesired = "correct"
     """If desiredCount is changed outside of the scaler: `correct` it, or `adopt` it as a fixed override."""
 
@@ -133,7 +133,7 @@ class FleetSpec(StrictModel):
 
 
 @dataclass(frozen=True)
-class Fleet:
+class ResolvedFleet:
     """A worker fleet with all defaults resolved."""
 
     name: str
@@ -146,7 +146,7 @@ class Fleet:
     capacity: Capacity = "FARGATE"
     architecture: Architecture = "X86_64"
     schedule: tuple[ScheduledMinimum, ...] = ()
-    fallback: Fallback = _HOLD
+    fallback: FleetFallback = _HOLD
     desired_count_drift: HandMadeDesired = "correct"
 
     def check_bounds(self, *, max_field: str) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from openmwaa.config.fleet import Fleet
+from openmwaa.config.fleet import ResolvedFleet
 from openmwaa.operate.errors import ControlsError
 from scaler.config.overrides import ControlsDocument, Pause
 from scaler.config.schedule import Schedules
@@ -99,7 +99,7 @@ class Request:
         given = (self.minimum, self.maximum, self.fixed, self.pause, self.dry_run)
         return self.clear or any(each is not None for each in given)
 
-    def apply(self, before: ControlsDocument, fleet: Fleet, *, by: str, now: datetime) -> ControlsDocument:
+    def apply(self, before: ControlsDocument, fleet: ResolvedFleet, *, by: str, now: datetime) -> ControlsDocument:
         """Return the order that results; what is not asked for stays as it was ordered before.
 
         Raises:
@@ -143,7 +143,7 @@ class InForce:
     schedule: Schedule | None
 
 
-def in_force(fleet: Fleet, document: ControlsDocument | None, now: datetime) -> InForce:
+def in_force(fleet: ResolvedFleet, document: ControlsDocument | None, now: datetime) -> InForce:
     """Return the bounds as the scaler's own code works them out from file, schedule and order."""
     schedule = Schedules(fleet.schedule).at(now)
     controls = Controls() if document is None or document.expired(now) else document.to_core()
@@ -152,7 +152,7 @@ def in_force(fleet: Fleet, document: ControlsDocument | None, now: datetime) -> 
     return InForce(limits.minimum, limits.maximum, schedule)
 
 
-def notes(fleet: Fleet, document: ControlsDocument) -> list[str]:
+def notes(fleet: ResolvedFleet, document: ControlsDocument) -> list[str]:
     """Return what somebody who orders this should know."""
     found = []
     most = document.max if document.fixed is None else document.fixed

@@ -17,7 +17,7 @@ EXIT_CODES: Final[Mapping[Outcome, int]] = {"unchanged": 0, "changed": 2, "refus
 
 
 @dataclass(frozen=True)
-class Refusal:
+class PlanRefusal:
     """A reason not to apply: the field if known, cause, alternative, and resource."""
 
     field: str | None
@@ -36,7 +36,7 @@ class Verdict:
 
     word: Outcome
     plan: TerraformPlan
-    refusals: tuple[Refusal, ...] = ()
+    refusals: tuple[PlanRefusal, ...] = ()
     notes: tuple[str, ...] = field(default=())
 
     @property
@@ -136,13 +136,13 @@ def judge_failure(state: TerraformPlan, environment: Environment) -> Verdict | N
     return Verdict("refused", state, refusals) if refusals else None
 
 
-def _immutable(plan: TerraformPlan, environment: Environment) -> Iterator[Refusal]:
+def _immutable(plan: TerraformPlan, environment: Environment) -> Iterator[PlanRefusal]:
     for change in immutable_fields.changed(environment, plan.before):
         because = f"was {change.applied} and is now {change.configured}, but cannot change: {change.field.because}"
-        yield Refusal(change.field.name, because, change.field.instead)
+        yield PlanRefusal(change.field.name, because, change.field.instead)
 
 
-def _refusals(plan: TerraformPlan, environment: Environment) -> Iterator[Refusal]:
+def _refusals(plan: TerraformPlan, environment: Environment) -> Iterator[PlanRefusal]:
     if fields := tuple(_immutable(plan, environment)):  # they explain the deletions
         yield from fields
         return
@@ -152,7 +152,7 @@ def _refusals(plan: TerraformPlan, environment: Environment) -> Iterator[Refusal
             yield from _refusal(change, environment)
 
 
-def _rotation(plan: TerraformPlan, environment: Environment) -> Iterator[Refusal]:
+def _rotation(plan: TerraformPlan, environment: Environment) -> Iterator[PlanRefusal]:
     """Refuse a new password for the login in use: each role alternates between two logins."""
     applied, configured = immutable_fields.database_passwords(plan.before), environment.rotation.database_passwords
     if applied is not None and configured != applied and (configured - applied) % 2 == 0:
@@ -160,10 +160,10 @@ def _rotation(plan: TerraformPlan, environment: Environment) -> Iterator[Refusal
             f"was {applied} and is now {configured}: roles alternate between two logins, and the login in use would "
             "get a new password, which fails all running containers"
         )
-        yield Refusal("rotation.database_passwords", because, f"set it to {applied + 1}")
+        yield PlanRefusal("rotation.database_passwords", because, f"set it to {applied + 1}")
 
 
-def _refusal(change: Change, environment: Environment) -> Iterator[Refusal]:
+def _refusal(change: Change, environment: Environment) -> Iterator[PlanRefusal]:
     for protected in PROTECTED:
         if change.type in protected.types and protected.names(change.name, environment):
             effect = "replaced" if change.action == "replace" else "destroyed"
@@ -175,7 +175,7 @@ def _refusal(change: Change, environment: Environment) -> Iterator[Refusal]:
             field = protected.field if change.action == "destroy" else None
             where = "" if field is None else f" ({change.address})"
             because = f"would be {effect}{where}, and {protected.lost}{causes}"
-            yield Refusal(field, because, _instead(change, field), change.address)
+            yield PlanRefusal(field, because, _instead(change, field), change.address)
 
 
 def _instead(change: Change, field: str | None) -> str:

@@ -12,7 +12,7 @@ import pytest
 
 from cdktf_app.main import document
 from openmwaa.plan.changes import read
-from openmwaa.plan.verdict import Refusal, judge
+from openmwaa.plan.verdict import PlanRefusal, judge
 from tests.support.emulator import find_emulator, running_emulator
 from tests.support.every_field import BASES, ROWS, Base, May, Stays, environment, groups
 from tests.support.settled_terraform import SettledTerraform
@@ -45,7 +45,7 @@ class Settled:
         self.terraform = SettledTerraform(folder, aws_url)
         self.terraform.settle(environment(base))
 
-    def refusals(self, rows: dict[str, May]) -> tuple[Refusal, ...]:
+    def refusals(self, rows: dict[str, May]) -> tuple[PlanRefusal, ...]:
         wanted = environment(self.base, *(row.says for row in rows.values()))
         return judge(read(self.terraform.plan(wanted)), wanted).refusals
 

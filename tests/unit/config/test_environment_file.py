@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from openmwaa.config.environment import option_variable
 from openmwaa.config.environment_classes import ENVIRONMENT_CLASSES, fargate_cpus, fargate_memory
 from openmwaa.config.environment_file import as_data, json_schema, load, loads
-from openmwaa.config.fleet import Fallback, Fleet
+from openmwaa.config.fleet import FleetFallback, ResolvedFleet
 from openmwaa.errors import EnvironmentFileError
 from tests.support.environments import LEAST_YAML
 
@@ -46,7 +46,7 @@ def test_a_name_gives_an_environment_with_mwaas_defaults() -> None:
     assert (environment.environment_class, environment.min_workers, environment.max_workers) == ("mw1.small", 1, 10)
     assert environment.schedulers == 2
     assert environment.webserver_access_mode == "PRIVATE_ONLY"
-    assert environment.fleets == {"default": Fleet("default", ("default",), 1024, 2048, 5, 1, 10)}
+    assert environment.fleets == {"default": ResolvedFleet("default", ("default",), 1024, 2048, 5, 1, 10)}
     assert environment.total_slots == 50
 
 
@@ -75,9 +75,9 @@ def test_fleets_inherit_defaults_from_the_environment() -> None:
         FILE,
     )
     assert environment.fleets == {
-        "small": Fleet("small", ("default", "light"), 1024, 2048, 5, 2, 7),
-        "big": Fleet("big", ("heavy",), 4096, 16384, 3, 1, 2),
-        "plain": Fleet("plain", ("other",), 2048, 4096, 10, 1, 7),
+        "small": ResolvedFleet("small", ("default", "light"), 1024, 2048, 5, 2, 7),
+        "big": ResolvedFleet("big", ("heavy",), 4096, 16384, 3, 1, 2),
+        "plain": ResolvedFleet("plain", ("other",), 2048, 4096, 10, 1, 7),
     }
     assert environment.queues == ("default", "light", "heavy", "other")
     assert environment.total_slots == 2 * 3 + 7 * 5 + 7 * 10
@@ -320,7 +320,7 @@ def test_a_fleet_has_scaling_settings() -> None:
         ("0 0 1 * *", "UTC"),
     ]
     assert (nightly.capacity, nightly.desired_count_drift) == ("FARGATE_SPOT", "adopt")
-    assert nightly.fallback == Fallback(mode="fixed", count=3, after_seconds=60)
+    assert nightly.fallback == FleetFallback(mode="fixed", count=3, after_seconds=60)
     jsonschema.validate(yaml.safe_load(text), json.loads(json_schema()))
     assert loads(yaml.safe_dump(as_data(environment)), FILE) == environment
 
