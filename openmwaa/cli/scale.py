@@ -14,7 +14,7 @@ from rich.table import Table
 
 from openmwaa.cli.output import DEFAULT_FILE, AsJson, EnvironmentPath, Local, console, error_console, write_json
 from openmwaa.config.environment import Environment
-from openmwaa.config.fleet import Fleet
+from openmwaa.config.fleet import ResolvedFleet
 from openmwaa.operate.connection import Connection, connect
 from openmwaa.operate.override_request import (
     Bound,
@@ -108,7 +108,9 @@ def scale(
         result.print()
 
 
-def _fleets(environment: Environment, names: Sequence[str] | None, *, all_fleets: bool, changes: bool) -> list[Fleet]:
+def _fleets(
+    environment: Environment, names: Sequence[str] | None, *, all_fleets: bool, changes: bool
+) -> list[ResolvedFleet]:
     known = environment.fleets
     if all_fleets and names:
         raise OverrideRefusedError("Use --fleet or --all, not both.")
@@ -123,7 +125,7 @@ def _fleets(environment: Environment, names: Sequence[str] | None, *, all_fleets
 class _Written:
     """A written override of one fleet."""
 
-    fleet: Fleet
+    fleet: ResolvedFleet
     after: Override
     others: Sequence[Override]
     """Overrides that other users wrote at the same time."""
@@ -133,12 +135,12 @@ class _Written:
         return self.after.document or OverrideDocument()
 
 
-def _write(store: OverrideStore, fleets: Sequence[Fleet], request: OverrideRequest) -> list[_Written]:
+def _write(store: OverrideStore, fleets: Sequence[ResolvedFleet], request: OverrideRequest) -> list[_Written]:
     """Write the override of every fleet, or of none if it is not valid for one of them."""
     now, by = datetime.now(UTC), store.user()
     overrides = store.read([fleet.name for fleet in fleets])
 
-    def change(fleet: Fleet, before: OverrideDocument) -> OverrideDocument:
+    def change(fleet: ResolvedFleet, before: OverrideDocument) -> OverrideDocument:
         return request.apply(before, fleet, by=by, now=now)
 
     for fleet in fleets:
@@ -154,7 +156,7 @@ class _Result:
     """The output of the command."""
 
     connection: Connection
-    fleets: Sequence[Fleet]
+    fleets: Sequence[ResolvedFleet]
     overrides: Mapping[str, Override]
     written: Sequence[_Written]
     history: Mapping[str, Sequence[OverrideVersion]]
@@ -206,7 +208,7 @@ class _Result:
             return "invalid"
         return describe(override.document) if override.document and _state(override, self.now) == "active" else "none"
 
-    def _sentence(self, fleet: Fleet) -> str | None:
+    def _sentence(self, fleet: ResolvedFleet) -> str | None:
         override = self.overrides[fleet.name]
         if override.problem is not None:
             return (
@@ -236,7 +238,7 @@ class _Result:
             "fleets": [self._fleet_data(fleet) for fleet in self.fleets],
         }
 
-    def _fleet_data(self, fleet: Fleet) -> dict[str, Any]:
+    def _fleet_data(self, fleet: ResolvedFleet) -> dict[str, Any]:
         override = self.overrides[fleet.name]
         bounds = active_bounds(fleet, override.document, self.now)
         schedule = bounds.schedule

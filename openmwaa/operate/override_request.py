@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from openmwaa.config.fleet import Fleet
+from openmwaa.config.fleet import ResolvedFleet
 from openmwaa.operate.errors import OverrideError
 from openmwaa.operate.times import rfc3339
 from scaler.config.overrides import OverrideDocument, Pause
@@ -100,7 +100,7 @@ class OverrideRequest:
         options = (self.minimum, self.maximum, self.fixed, self.pause, self.dry_run)
         return self.clear or any(option is not None for option in options)
 
-    def apply(self, before: OverrideDocument, fleet: Fleet, *, by: str, now: datetime) -> OverrideDocument:
+    def apply(self, before: OverrideDocument, fleet: ResolvedFleet, *, by: str, now: datetime) -> OverrideDocument:
         """Return the resulting override; options that were not given keep their value from `before`.
 
         Raises:
@@ -144,7 +144,7 @@ class ActiveBounds:
     schedule: Schedule | None
 
 
-def active_bounds(fleet: Fleet, document: OverrideDocument | None, now: datetime) -> ActiveBounds:
+def active_bounds(fleet: ResolvedFleet, document: OverrideDocument | None, now: datetime) -> ActiveBounds:
     """Return the bounds by the scaler's own code from file, schedule and override."""
     schedule = Schedules(fleet.schedule).at(now)
     overrides = Overrides() if document is None or document.expired(now) else document.to_core()
@@ -153,7 +153,7 @@ def active_bounds(fleet: Fleet, document: OverrideDocument | None, now: datetime
     return ActiveBounds(limits.minimum, limits.maximum, schedule)
 
 
-def notes(fleet: Fleet, document: OverrideDocument) -> list[str]:
+def notes(fleet: ResolvedFleet, document: OverrideDocument) -> list[str]:
     """Return the consequences of an override that its author should know."""
     found = []
     maximum = document.max if document.fixed is None else document.fixed

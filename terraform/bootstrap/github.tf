@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-# How a GitHub pipeline becomes somebody in AWS without a stored key: GitHub signs who the job is, and IAM looks at that.
+# Roles for a GitHub pipeline without stored keys: GitHub signs the identity of a job, and IAM verifies it.
 locals {
   github   = var.github_repository == null ? 0 : 1
   provider = coalesce(var.github_oidc_provider_arn, one(aws_iam_openid_connect_provider.github[*].arn), "none")
   issuer   = "token.actions.githubusercontent.com"
 
-  # Who may become what: a job of a pull request or of main may plan, only a job of the protected environment may apply.
+  # Jobs of pull requests and of main can plan; only jobs of the protected environment can apply.
   subjects = {
     plan = [
       "repo:${coalesce(var.github_repository, "none")}:pull_request",
@@ -41,12 +41,12 @@ resource "aws_iam_openid_connect_provider" "github" {
 resource "aws_iam_role" "plan" {
   count                = local.github
   name                 = "github-plans-openmwaa"
-  description          = "Reads what is built and the state of it"
+  description          = "Reads resources and the Terraform state"
   assume_role_policy   = local.trust["plan"]
   permissions_boundary = var.permissions_boundary_arn
 }
 
-# What things are, not what is in them: no object, message, log line or secret.
+# Settings of resources, not their content: no objects, messages, log lines or secrets.
 resource "aws_iam_role_policy_attachment" "plan" {
   count      = local.github
   role       = aws_iam_role.plan[0].name
@@ -63,10 +63,10 @@ resource "aws_iam_role_policy" "plan" {
 resource "aws_iam_role" "deploy" {
   count                = local.github
   name                 = "github-deploys-openmwaa"
-  description          = "Builds, changes and destroys environments"
+  description          = "Creates, changes and destroys environments"
   assume_role_policy   = local.trust["deploy"]
   permissions_boundary = var.permissions_boundary_arn
-  max_session_duration = 7200 # an apply that waits for a new database and a healthy control plane
+  max_session_duration = 7200 # an apply waits for a new database and a healthy control plane
 }
 
 resource "aws_iam_role_policy" "deploy_state" {

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-# What the pipeline's roles may do. The README says what of it is wide, and why.
+# Permissions of the pipeline's roles. The README explains the wide ones.
 locals {
   roles = "arn:${local.partition}:iam::${local.account}:role/*openmwaa-*" # with any path and prefix
 
@@ -41,7 +41,7 @@ locals {
       Resource = [for repository in aws_ecr_repository.image : repository.arn]
     },
   ]
-  # What the provider reads and SecurityAudit leaves out.
+  # Read calls of the provider that SecurityAudit does not include.
   read_more = [{
     Sid    = "ReadMore"
     Effect = "Allow"
@@ -56,7 +56,7 @@ locals {
     ]
     Resource = ["*"]
   }]
-  # Services whose resources have ids that nobody knows before: the Region is the fence.
+  # Services whose resource ids are not known in advance: restricted by Region.
   build = [{
     Sid    = "Build"
     Effect = "Allow"
@@ -108,14 +108,14 @@ locals {
   bounded = { StringEquals = { "iam:PermissionsBoundary" = coalesce(var.permissions_boundary_arn, "none") } }
   never = [
     {
-      # Terraform writes secrets and never reads one.
+      # Terraform writes secrets but does not read them.
       Sid      = "NoSecretIsRead"
       Effect   = "Deny"
       Action   = ["secretsmanager:GetSecretValue", "secretsmanager:BatchGetSecretValue"]
       Resource = ["*"]
     },
     {
-      # What keeps the pipeline within its bounds is not the pipeline's.
+      # The pipeline must not change its own restrictions.
       Sid      = "StateStays"
       Effect   = "Deny"
       Action   = ["s3:DeleteBucket*", "s3:PutBucket*", "s3:PutLifecycleConfiguration", "s3:DeleteObjectVersion"]

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-# The images, apart from any environment: they are there before the first apply, and one image serves all environments.
+# Image repositories outside of environments: they exist before the first apply, and all environments share images.
 resource "aws_ecr_repository" "image" {
   for_each             = toset(["airflow", "scaler"])
   name                 = "openmwaa/${each.key}"
-  image_tag_mutability = "IMMUTABLE" # what ran yesterday can run again
+  image_tag_mutability = "IMMUTABLE" # old revisions must be able to run again
 
   image_scanning_configuration {
     scan_on_push = true

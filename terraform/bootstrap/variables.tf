@@ -1,19 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 variable "region" {
   type        = string
-  description = "Where the bucket and the registry are: the Region of your environments."
+  description = "Region of the bucket and the repositories: the Region of your environments."
 }
 
 variable "state_bucket" {
   type        = string
   default     = null
-  description = "Name of the state bucket; openmwaa-state-ACCOUNT-REGION when left out."
+  description = "Name of the state bucket; default openmwaa-state-ACCOUNT-REGION."
 }
 
 variable "github_repository" {
   type        = string
   default     = null
-  description = "OWNER/NAME of the GitHub repository whose pipeline deploys; left out, there is no role for one."
+  description = "OWNER/NAME of the GitHub repository with the pipeline; without it, no roles are created."
 
   validation {
     condition     = var.github_repository == null || can(regex("^[A-Za-z0-9-]+/[A-Za-z0-9._-]+$", var.github_repository))
@@ -24,17 +24,17 @@ variable "github_repository" {
 variable "github_environment" {
   type        = string
   default     = "production"
-  description = "The GitHub environment whose jobs may apply: protect it there by required reviewers."
+  description = "The GitHub environment whose jobs can apply; protect it with required reviewers."
 }
 
 variable "github_oidc_provider_arn" {
   type        = string
   default     = null
-  description = "GitHub's OIDC provider, where the account has it already: there can be one only. Left out, it is made."
+  description = "ARN of GitHub's OIDC provider if the account has one (at most one is possible); else it is created."
 }
 
 variable "permissions_boundary_arn" {
   type        = string
   default     = null
-  description = "The boundary of the roles made here. With one, every role that the pipeline makes must have it too."
+  description = "Permissions boundary of these roles; every role that the pipeline creates must have it too."
 }

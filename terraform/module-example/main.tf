@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-# An environment by the module: what is not said here is what its YAML file says.
+# An environment created with the module; other inputs have the defaults of its YAML file.
 terraform {
   required_version = ">= 1.11"
   required_providers {
@@ -11,7 +11,7 @@ terraform {
 }
 
 provider "aws" {
-  region = "eu-central-1" # the module's: it refuses another
+  region = "eu-central-1" # the Region of the module; it refuses others
 }
 
 module "airflow" {

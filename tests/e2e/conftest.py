@@ -20,7 +20,7 @@ name: e2e
 schedulers: 1
 min_webservers: 1
 max_webservers: 1
-web_access: {http_inside_vpc: true}
+web_access: {allow_http: true}
 metadata_database: {kind: AURORA_SERVERLESS_V2, deletion_protection: false}
 airflow_configuration_options:
   core.default_task_retry_delay: 5

@@ -45,7 +45,7 @@ class User:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        (folder / "environment.yaml").write_text("name: impatient\nweb_access: {http_inside_vpc: true}\n")
+        (folder / "environment.yaml").write_text("name: impatient\nweb_access: {allow_http: true}\n")
         (folder / "bin").mkdir()
         (folder / "bin/terraform").write_text(TERRAFORM)
         (folder / "bin/terraform").chmod(0o755)

@@ -32,7 +32,7 @@ pytestmark = pytest.mark.emulated
 
 FILE = """
 name: {name}
-web_access: {{http_inside_vpc: true}}
+web_access: {{allow_http: true}}
 min_workers: 1
 max_workers: 10
 fleets:

@@ -83,7 +83,7 @@ class Run:
             with self._phase("plan"):
                 self._report.changes = workspace.plan()
             self._look_for_secrets(place, workspace)
-            kept = _texts(workspace.outputs().get("kept_by_destroy", []))
+            kept = _texts(workspace.outputs().get("retained_resources", []))
             if unprotected := without_protection(environment):
                 with self._phase("unprotect"):
                     self._write(unprotected, place)

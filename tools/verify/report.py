@@ -41,7 +41,7 @@ class ExampleReport:
     """What the second plan would change."""
     leftovers: list[str] = field(default_factory=list)
     kept: list[str] = field(default_factory=list)
-    """What destroy leaves on purpose, as the output `kept_by_destroy` says."""
+    """What destroy leaves on purpose, as the output `retained_resources` says."""
     secrets: int = 0
     """Values of generated secrets that stack, plan and state were searched for."""
     exposed: list[str] = field(default_factory=list)

@@ -14,6 +14,7 @@ from typing import Any
 from local_ecs.api import BlockAddresses, LocalEcs, LocalEcsSettings, StateFileError
 from local_ecs.runtime.log_files import LogFiles
 from local_ecs.runtime.processes import ProcessSettings, ProcessTaskRunner
+from openmwaa.config.ports import SCALER_PORT, WEB_PORT
 from openmwaa.local.addresses import AddressBlock
 from openmwaa.local.child_environment import LOCAL_AWS
 from openmwaa.local.errors import InfrastructureError
@@ -30,8 +31,6 @@ from openmwaa.local.services.secrets import EmulatedSecrets
 
 logger = logging.getLogger(__name__)
 
-WEB_PORT = 8080
-SCALER_PORT = 8082
 INSTALLED_WITHIN_S = 900.0
 # The scaler stops first, so that it starts no tasks; the execution API last, so that running tasks can still report.
 _STOP_ORDER = {"service:scaler": 0, "service:execution-api": 3}

@@ -13,12 +13,12 @@ from typing import Any, Final
 import aiohttp
 from botocore.exceptions import BotoCoreError, ClientError
 
+from openmwaa.config.ports import SCALER_PORT
 from openmwaa.local.demo.table import FleetView
 from openmwaa.local.errors import LocalError
 from openmwaa.local.services.aws import client
 
 _DEADLINE_S: Final = 3.0
-SCALER_PORT: Final = 8082
 
 
 @dataclass(frozen=True)

@@ -12,11 +12,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-HTTPS_PORT: Final = 443
-WEB_PORT: Final = 8080
-"""The proxy's port in place of 443, which needs root."""
-EXECUTION_API_PORT: Final = 8081
-SCALER_PORT: Final = 8082
+from openmwaa.config.ports import EXECUTION_API_PORT, HTTPS_PORT, SCALER_PORT, WEB_PORT
 
 _LEFT_OUT: Final = re.compile(
     r"aws_(acm_certificate_validation|route53_record|cloudfront_\w+|wafv2_\w+|cloudwatch_log_delivery\w*)$"

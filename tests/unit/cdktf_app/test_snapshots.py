@@ -17,7 +17,7 @@ NAMES = [file.parent.name for file in STACKS]
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_stack_is_as_it_was_reviewed(name: str) -> None:
+def test_the_stack_equals_its_snapshot(name: str) -> None:
     file = FOLDER / f"{name}.txt"
     before = file.read_text(encoding="utf-8") if file.exists() else ""
     after = written()[file]
@@ -27,11 +27,11 @@ def test_the_stack_is_as_it_was_reviewed(name: str) -> None:
     assert not difference, f"run `make snapshots` and review:\n{difference}"
 
 
-def test_there_is_no_snapshot_of_an_example_that_is_gone() -> None:
+def test_there_is_no_snapshot_of_a_deleted_example() -> None:
     assert {file.stem for file in FOLDER.glob("*.txt")} <= set(NAMES)
 
 
-def test_a_change_of_who_talks_to_whom_is_seen() -> None:
+def test_a_changed_security_group_rule_changes_the_snapshot() -> None:
     stack = json.loads(Path(STACKS[0]).read_text(encoding="utf-8"))
     before = summary(stack)
     rules = stack["resource"]["aws_vpc_security_group_ingress_rule"]

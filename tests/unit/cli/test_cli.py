@@ -26,7 +26,7 @@ def test_an_invalid_file_ends_with_one_message_and_exit_code_1(tmp_path: Path) -
     (tmp_path / "environment.yaml").write_text("name: example\nmax_worker: 3")
     done = run("validate", cwd=tmp_path)
     assert done.returncode == 1
-    assert done.stderr.startswith("environment.yaml:2: max_worker: there is no such field"), done.stderr
+    assert done.stderr.startswith("environment.yaml:2: max_worker: unknown field"), done.stderr
     assert "Traceback" not in done.stderr
 
 

@@ -20,7 +20,7 @@ from openmwaa.local.up import Up
 
 @pytest.fixture
 def up(tmp_path: Path) -> Iterator[Up]:
-    (tmp_path / "environment.yaml").write_text("name: trial\nweb_access: {http_inside_vpc: true}\n")
+    (tmp_path / "environment.yaml").write_text("name: trial\nweb_access: {allow_http: true}\n")
     made = Up(tmp_path / "environment.yaml", progress=print)
     yield made
     shutil.rmtree(made._paths.runtime, ignore_errors=True)

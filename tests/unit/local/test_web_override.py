@@ -23,12 +23,12 @@ OIDC = {
     "client_secret_arn": "arn:aws:secretsmanager:us-east-1:123456789012:secret:oidc-AbCdEf",
 }
 ACCESS: dict[str, tuple[str, dict[str, Any]]] = {
-    "http": ("PRIVATE_ONLY", {"http_inside_vpc": True}),
+    "http": ("PRIVATE_ONLY", {"allow_http": True}),
     "public": ("PUBLIC_ONLY", {**DOMAIN, "oidc": OIDC, "waf": True}),
     "both": ("PUBLIC_AND_PRIVATE", {**DOMAIN, "oidc": OIDC}),
     "cloudfront": (
         "PUBLIC_AND_PRIVATE",
-        {"http_inside_vpc": True, "allowed_cidrs": ["203.0.113.0/24"], "access_logs_days": 7},
+        {"allow_http": True, "allowed_cidrs": ["203.0.113.0/24"], "access_logs_days": 7},
     ),
 }
 PORTS = {443: 8080, 8080: 8080, 8081: 8081, 8082: 8082}

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from openmwaa.config.environment import Environment
-from openmwaa.plan.changes import Plan, read
+from openmwaa.plan.changes import TerraformPlan, read
 from openmwaa.plan.verdict import Verdict, judge
 from tests.support.environments import LEAST
 
@@ -33,7 +33,7 @@ CHANGES: dict[str, dict[str, Any]] = {
     "zones": {"network": {"zones": 3}},
     "db": {"metadata_database": {"kind": "RDS_POSTGRESQL"}},
 }
-"""Recording -> what the file said otherwise."""
+"""Recording -> changed fields."""
 
 
 def environment(name: str) -> Environment:
@@ -45,7 +45,7 @@ def document(name: str) -> dict[str, Any]:
     return found
 
 
-def plan_of(name: str) -> Plan:
+def plan_of(name: str) -> TerraformPlan:
     return read(document(name))
 
 

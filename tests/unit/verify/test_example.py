@@ -87,7 +87,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Verify:
 
 def script(folder: Path, steps: Mapping[str, Any]) -> Path:
     """A Terraform that notes its steps; the n-th call of a step says and ends as the n-th entry of `steps` tells."""
-    told = {"apply": [(APPLIED, 0)], "output": [({"kept_by_destroy": {"value": ["family"]}}, 0)], **steps}
+    told = {"apply": [(APPLIED, 0)], "output": [({"retained_resources": {"value": ["family"]}}, 0)], **steps}
     (folder / "told.json").write_text(json.dumps(told))
     program = folder / "terraform"
     program.write_text(
