@@ -22,7 +22,7 @@ class PlanRunner:
 
     def __init__(self, folder: Path, *, verbose: bool = False) -> None:
         if (program := shutil.which("terraform")) is None:
-            raise TerraformMissingError("There is no `terraform` on PATH; https://developer.hashicorp.com/terraform")
+            raise TerraformMissingError("`terraform` is not on PATH; see https://developer.hashicorp.com/terraform")
         self._terraform = Terraform(program, folder, os.environ)
         self._verbose = verbose
 
