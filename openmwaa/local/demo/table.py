@@ -166,7 +166,7 @@ def render(view: DemoSnapshot) -> RenderableType:
     bar = ProgressBar(total=max(view.total, 1), completed=view.done, width=40)
     progress = Table.grid(padding=(0, 1))
     progress.add_row("tasks", bar, f"{view.done} of {view.total}", Text(view.phase, style="dim"))
-    decisions = [Text(f"why: {fleet.reason}", style="bold") for fleet in view.fleets if fleet.reason]
+    decisions = [Text(f"reason: {fleet.reason}", style="bold") for fleet in view.fleets if fleet.reason]
     workers = Text(f"workers over time  {history_line(view.history)}", style="dim")
     return Panel(
         Group(table, legend, Text(), progress, *decisions, workers),

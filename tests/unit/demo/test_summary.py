@@ -140,7 +140,7 @@ def test_the_table_and_the_line_show_the_fleet_and_a_question_mark_for_unknown()
     console = Console(width=100, record=True, file=io.StringIO())
     console.print(render(view))
     drawn = console.export_text()
-    for part in ("21 → ?", "(1 to 5)", "3 of 25", "why: Hold", "3 of 60"):
+    for part in ("21 → ?", "(1 to 5)", "3 of 25", "reason: Hold", "3 of 60"):
         assert part in drawn, f"{part!r} is missing in the table:\n{drawn}"
 
 
