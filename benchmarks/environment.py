@@ -16,7 +16,7 @@ from openmwaa.local.daemon import orphans
 from openmwaa.local.demo.endpoints import endpoints_of
 from openmwaa.local.demo.run import Burst, Demonstration
 from openmwaa.local.demo.summary import percentiles
-from openmwaa.local.demo.table import View
+from openmwaa.local.demo.table import DemoSnapshot
 from openmwaa.local.down import down
 from openmwaa.local.paths import LocalPaths
 from openmwaa.local.up import Ready, up
@@ -35,16 +35,16 @@ def measure() -> dict[str, Any]:
         quickstart = (REPOSITORY / "examples/quickstart/environment.yaml").read_text()
         file.write_text(quickstart.replace("scale_in_window_seconds: 30", "scale_in_window_seconds: 5"))
         try:
-            ready = up(file, say=_print)
+            ready = up(file, progress=_print)
             result: dict[str, Any] = {"first_up_s": round(ready.seconds, 1)}
             time.sleep(SETTLE_S)
             result["idle"] = memory(ready)
             result["reaction"] = asyncio.run(react(file, ready))
-            down(ready.paths, delete_data=False, say=_print)
-            result["up_after_clean_stop_s"] = round(up(file, say=_print).seconds, 1)
-            result["up_when_running_s"] = round(up(file, say=_print).seconds, 1)
+            down(ready.paths, delete_data=False, progress=_print)
+            result["up_after_clean_stop_s"] = round(up(file, progress=_print).seconds, 1)
+            result["up_when_running_s"] = round(up(file, progress=_print).seconds, 1)
         finally:
-            down(LocalPaths.of(file, load(file).name), delete_data=True, say=_print)
+            down(LocalPaths.of(file, load(file).name), delete_data=True, progress=_print)
     return result
 
 
@@ -52,7 +52,7 @@ def memory(ready: Ready) -> dict[str, Any]:
     """Return the PSS in MiB of the environment's processes by kind, and the RSS of the scaler."""
     pss: dict[str, float] = {}
     scaler_rss = 0.0
-    for process in orphans.remains(ready.paths):
+    for process in orphans.remaining(ready.paths):
         try:
             info, kind = process.memory_full_info(), _kind(process)
         except psutil.Error:
@@ -73,7 +73,9 @@ async def react(file: Path, ready: Ready) -> dict[str, Any]:
     for number in range(BURSTS):
         # Bursts right after a tick of the scaler would all have the same reaction.
         burst = Burst(tasks=12, seconds=2, pause_s=phase.uniform(0, environment.scaler.interval_seconds))
-        demonstration = Demonstration(environment, endpoints, burst, ledger_path=file.parent / "ledger", show=_quiet)
+        demonstration = Demonstration(
+            environment, endpoints, burst, journal_path=file.parent / "task-journal.jsonl", show=_quiet
+        )
         summary = (await demonstration.run(up_s=0)).summary
         damaged = summary.tasks_lost + summary.tasks_duplicated + summary.tasks_interrupted + summary.tasks_retried
         print(
@@ -111,5 +113,5 @@ def _print(line: str) -> None:
     print(line, flush=True)
 
 
-def _quiet(_view: View) -> None:
+def _quiet(_view: DemoSnapshot) -> None:
     return

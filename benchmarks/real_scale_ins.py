@@ -53,7 +53,7 @@ def _scale_in(emulator: str, folder: Path, phase: random.Random) -> dict[str, An
             reactions.append(_burst(world, phase))
             gone = len(world.audit().stopped_by_ecs)
             print(f"burst {len(reactions)}: {reactions[-1]:.2f} s to UpdateService, {gone} workers gone", flush=True)
-        found, audit = world.ledger(), world.audit()
+        found, audit = world.task_journal(), world.audit()
     return {
         "bursts": len(reactions),
         "tasks": len(found.expected),
@@ -96,13 +96,13 @@ def _wake(emulator: str, folder: Path, phase: random.Random) -> dict[str, Any]:
                 entry = _first(world, kind, marks[-1])
                 assert entry is not None, f"the fleet started without {kind}"
                 marks.append(entry.at)
-            marks.append(next(line.at for line in world.ledger().lines if line.task == tasks[0]))
+            marks.append(next(line.at for line in world.task_journal().lines if line.task == tasks[0]))
             for name, seconds in zip(parts, (b - a for a, b in pairwise(marks)), strict=False):
                 parts[name].append(seconds)
             parts["in_all"].append(marks[-1] - sent_at)
             print(f"wake: {marks[-1] - sent_at:.2f} s", flush=True)
             world.until_fleet_is(0)
-        lost = len(world.ledger().lost)
+        lost = len(world.task_journal().lost)
     medians = {name: round(median(seconds), 2) for name, seconds in parts.items()}
     return {"wakes": WAKES, "tasks_lost": lost, **medians, "slowest": round(max(parts["in_all"]), 2)}
 

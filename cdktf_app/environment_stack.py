@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One environment as one Terraform stack: the architecture picture, in the order in which it stands."""
+"""One environment as one Terraform stack: foundation, data stores, services, monitoring, outputs."""
 
 from __future__ import annotations
 
@@ -9,37 +9,37 @@ from typing import Final, cast
 from cdktn import TerraformElement, TerraformOutput, TerraformResource, TerraformStack
 from constructs import Construct, Node
 
-from cdktf_app.base.aws_scope import Place
-from cdktf_app.base.local_values import overridable
-from cdktf_app.base.log_groups import GROUPS, Logs, group_pattern
-from cdktf_app.base.resource_names import PREFIX, literal
-from cdktf_app.broker.base import Ground as BrokerGround
+from cdktf_app.base.aws_scope import AwsScope
+from cdktf_app.base.local_values import overridable_local
+from cdktf_app.base.log_groups import GROUPS, LogGroups, group_pattern
+from cdktf_app.base.resource_names import PREFIX, escape_template
+from cdktf_app.broker.base import BrokerProps
 from cdktf_app.broker.factory import broker
-from cdktf_app.compute.airflow_containers import AirflowContainers, Connections
+from cdktf_app.compute.airflow_containers import AirflowContainers, ContainerProps
 from cdktf_app.compute.airflow_services import AirflowServices
-from cdktf_app.compute.cluster import Cluster
-from cdktf_app.compute.fargate_service import Surroundings
-from cdktf_app.compute.images import Images
+from cdktf_app.compute.cluster import FargateCluster
+from cdktf_app.compute.fargate_service import ServiceProps
+from cdktf_app.compute.images import ContainerImages
 from cdktf_app.compute.scaler_service import ScalerService, overrides_prefix
-from cdktf_app.compute.task_policies import Identities
-from cdktf_app.compute.worker_fleets import Fleets
-from cdktf_app.database.base import Ground as DatabaseGround
+from cdktf_app.compute.task_policies import TaskPolicies
+from cdktf_app.compute.worker_fleets import WorkerFleets
+from cdktf_app.database.base import DatabaseProps
 from cdktf_app.database.common import log_group_pattern
 from cdktf_app.database.factory import metadata_database
-from cdktf_app.environment_monitoring import Parts, monitor
-from cdktf_app.errors import AddressTakenError
+from cdktf_app.environment_monitoring import MonitoringProps, monitor
+from cdktf_app.errors import DuplicateAddressError
 from cdktf_app.network.flow_logs import FlowLogs
 from cdktf_app.network.security_groups import SecurityGroups
 from cdktf_app.network.vpc import network_of
 from cdktf_app.network.vpc_endpoints import VpcEndpoints
-from cdktf_app.retained_resources import DESCRIPTION as KEPT
-from cdktf_app.retained_resources import kept_by_destroy
+from cdktf_app.retained_resources import DESCRIPTION as RETAINED
+from cdktf_app.retained_resources import retained_resources
 from cdktf_app.security.kms_key import Keys
 from cdktf_app.security.roles import Roles
-from cdktf_app.security.secrets import Generated, Secrets
-from cdktf_app.storage.dag_bucket import Storage
-from cdktf_app.storage.state_backend import keep_state
-from cdktf_app.web.web_access import WebAccess
+from cdktf_app.security.secrets import EnvironmentSecrets, GeneratedSecret
+from cdktf_app.storage.dag_bucket import DagBucket
+from cdktf_app.storage.state_backend import add_state_backend
+from cdktf_app.web.web_access import WebEntrypoints
 from openmwaa.config.environment import Environment
 
 TERRAFORM_VERSION: Final = ">= 1.11"  # ephemeral values and write-only arguments
@@ -48,58 +48,64 @@ _DAG_SYNC_INTERVAL_S: Final = 30
 
 
 class EnvironmentStack(TerraformStack):
-    """Everything that an environment is made of."""
+    """All resources of one environment."""
 
     def __init__(self, scope: Construct, environment: Environment, *, stack_id: str | None = None) -> None:
         super().__init__(scope, stack_id or environment.name)
         self._addresses: dict[str, str] = {}
         self.add_override("terraform.required_version", TERRAFORM_VERSION)
         self.add_override("terraform.required_providers.aws.version", PROVIDER_VERSION)
-        keep_state(self, environment)
+        add_state_backend(self, environment)
         self._environment = environment
         self._redis = environment.broker.kind == "ELASTICACHE"
         self._name = f"{PREFIX}-{environment.name}"
-        self._place = Place(self, "place", environment=environment)
-        self._lay_the_ground()
-        self._store_things()
-        self._run_tasks()
+        self._aws_scope = AwsScope(self, "place", environment=environment)
+        self._add_foundation()
+        self._add_data_stores()
+        self._add_services()
         monitor(
             self,
             environment=environment,
             name=self._name,
-            place=self._place,
+            aws_scope=self._aws_scope,
             key_arn=self._key,
-            parts=Parts(self._logs, self._broker, self._database, self._access, self._healthy),
+            props=MonitoringProps(self._logs, self._broker, self._database, self._access, self._healthy),
         )
-        self._say_where_things_are()
+        self._add_outputs()
 
-    def _lay_the_ground(self) -> None:
-        """Add what everything else stands on: key, network, log groups, secrets, images, cluster, roles."""
-        environment, name, place = self._environment, self._name, self._place
-        log_groups = (group_pattern(environment.name, place), log_group_pattern(name, place))
-        keys = Keys(self, "keys", name=name, log_groups=log_groups, place=place, given=environment.kms_key)
+    def _add_foundation(self) -> None:
+        """Add what all other resources use: key, network, log groups, secrets, images, cluster, roles."""
+        environment, name, aws_scope = self._environment, self._name, self._aws_scope
+        log_groups = (group_pattern(environment.name, aws_scope), log_group_pattern(name, aws_scope))
+        keys = Keys(
+            self, "keys", name=name, log_groups=log_groups, aws_scope=aws_scope, existing_arn=environment.kms_key
+        )
         key = self._key = keys.arn
-        network = self._network = network_of(self, "network", environment=environment, name=name, region=place.region)
+        network = self._network = network_of(
+            self, "network", environment=environment, name=name, region=aws_scope.region
+        )
         groups = self._groups = SecurityGroups(
             self, "security_groups", name=name, environment=environment, network=network
         )
         self._endpoints = VpcEndpoints(
-            self, "endpoints", name=name, environment=environment, network=network, groups=groups, place=place
+            self, "endpoints", name=name, environment=environment, network=network, groups=groups, aws_scope=aws_scope
         )
-        self._logs = Logs(self, "logs", environment=environment, key_arn=key)
-        self._secrets = Secrets(
+        self._logs = LogGroups(self, "logs", environment=environment, key_arn=key)
+        self._secrets = EnvironmentSecrets(
             self,
             "secrets",
             name=name,
             key_arn=key,
             redis=self._redis,
             rotation=environment.rotation,
-            keeps_snapshot=environment.leaves_snapshot,
+            retain_fernet_key=environment.leaves_snapshot,
         )
-        self._images = Images(self, "images", environment=environment, name=name, place=place, key_arn=key)
+        self._images = ContainerImages(
+            self, "images", environment=environment, name=name, aws_scope=aws_scope, key_arn=key
+        )
         insights = environment.monitoring.container_insights
-        self._cluster = Cluster(self, "cluster", name=name, place=place, key_arn=key, insights=insights)
-        self._roles = Roles(self, "roles", name=name, place=place, key_arn=key, identity=environment.identity)
+        self._cluster = FargateCluster(self, "cluster", name=name, aws_scope=aws_scope, key_arn=key, insights=insights)
+        self._roles = Roles(self, "roles", name=name, aws_scope=aws_scope, key_arn=key, identity=environment.identity)
         if environment.network.vpc_id is None and environment.network.flow_logs != "NONE":
             FlowLogs(
                 self,
@@ -107,22 +113,24 @@ class EnvironmentStack(TerraformStack):
                 name=name,
                 environment=environment,
                 vpc_id=network.vpc_id,
-                place=place,
+                aws_scope=aws_scope,
                 roles=self._roles,
                 key_arn=key,
             )
 
-    def _store_things(self) -> None:
-        """Add what keeps DAGs, messages and metadata, and the load balancers that tasks and people enter by."""
-        environment, name, place = self._environment, self._name, self._place
-        self._storage = Storage(self, "storage", environment=environment, name=name, place=place, key_arn=self._key)
+    def _add_data_stores(self) -> None:
+        """Add the DAG bucket, the broker, the metadata database and the load balancers."""
+        environment, name, aws_scope = self._environment, self._name, self._aws_scope
+        self._storage = DagBucket(
+            self, "storage", environment=environment, name=name, aws_scope=aws_scope, key_arn=self._key
+        )
         self._broker = broker(
             self,
             "broker",
-            BrokerGround(
+            BrokerProps(
                 environment=environment,
                 name=name,
-                place=place,
+                aws_scope=aws_scope,
                 subnet_ids=self._network.private_subnet_ids,
                 security_group_id=self._groups.id_of("broker") if self._redis else None,
                 key_arn=self._key,
@@ -131,74 +139,63 @@ class EnvironmentStack(TerraformStack):
         self._database = metadata_database(
             self,
             "metadata_database",
-            DatabaseGround(
+            DatabaseProps(
                 environment=environment,
                 name=name,
-                place=place,
+                aws_scope=aws_scope,
                 roles=self._roles,
                 subnet_ids=self._network.private_subnet_ids,
                 security_group_id=self._groups.id_of("database"),
                 key_arn=self._key,
-                creation=self._secrets.arn(Generated.AIRFLOW_DATABASE_PASSWORD),
+                unique_arn=self._secrets.arn(GeneratedSecret.AIRFLOW_DATABASE_PASSWORD),
             ),
         )
-        self._access = WebAccess(
+        self._access = WebEntrypoints(
             self,
             environment=environment,
             name=name,
-            place=place,
+            aws_scope=aws_scope,
             network=self._network,
             groups=self._groups,
             key_arn=self._key,
         )
 
-    def _run_tasks(self) -> None:
-        """Add Airflow's control plane, the worker fleets, and the scaler."""
-        identities = Identities(self._place, self._key, self._storage, self._broker, self._logs, self._cluster)
+    def _add_services(self) -> None:
+        """Add the services: Airflow's control plane, the worker fleets, the scaler."""
+        task_policies = TaskPolicies(self._aws_scope, self._key, self._storage, self._broker, self._logs, self._cluster)
         containers = self._airflow_containers()
-        surroundings = Surroundings(
-            name=self._name,
-            cluster=self._cluster,
-            subnet_ids=self._network.private_subnet_ids,
-            ready=[
-                *self._network.way_out,
-                *self._endpoints.ready,
-                *self._database.answers,
-                *self._broker.ready,
-                *self._secrets.values,
-            ],
-        )
+        service_props = self._service_props()
         airflow = AirflowServices(
             self,
             "airflow",
             environment=self._environment,
-            surroundings=surroundings,
+            service_props=service_props,
             containers=containers,
             roles=self._roles,
-            statements=identities.control_plane(),
+            statements=task_policies.control_plane(),
             access=self._access,
             groups=self._groups,
         )
-        fleets = Fleets(
+        fleets = WorkerFleets(
             self,
             "fleets",
             environment=self._environment,
-            surroundings=surroundings.after(self._groups.rules_of("workers")),
+            service_props=service_props.with_dependencies(self._groups.rules_of("workers")),
             containers=containers,
             roles=self._roles,
-            identities=identities,
+            task_policies=task_policies,
             security_group_id=self._groups.id_of("workers"),
         )
         scaler = ScalerService(
             self,
             "scaler",
             environment=self._environment,
-            surroundings=surroundings.after(self._groups.rules_of("scaler")),
+            service_props=service_props.with_dependencies(self._groups.rules_of("scaler")),
             image=self._images.scaler,
             secrets=self._secrets,
             logs=self._logs,
             roles=self._roles,
-            identities=identities,
+            task_policies=task_policies,
             database=self._database,
             broker=self._broker,
             security_group_id=self._groups.id_of("scaler"),
@@ -207,9 +204,23 @@ class EnvironmentStack(TerraformStack):
         )
         self._healthy = [*airflow.healthy, scaler.healthy]
 
+    def _service_props(self) -> ServiceProps:
+        return ServiceProps(
+            name=self._name,
+            cluster=self._cluster,
+            subnet_ids=self._network.private_subnet_ids,
+            ready=[
+                *self._network.egress,
+                *self._endpoints.ready,
+                *self._database.endpoint_ready,
+                *self._broker.ready,
+                *self._secrets.values,
+            ],
+        )
+
     def _airflow_containers(self) -> AirflowContainers:
         return AirflowContainers(
-            Connections(
+            ContainerProps(
                 environment=self._environment,
                 image=self._images.airflow,
                 secrets=self._secrets,
@@ -217,65 +228,74 @@ class EnvironmentStack(TerraformStack):
                 broker=self._broker,
                 access=self._access,
                 bucket_name=self._storage.bucket_name,
-                dag_sync_interval_s=overridable(self, "dag_sync_interval_s", str(_DAG_SYNC_INTERVAL_S)),
+                dag_sync_interval_s=overridable_local(self, "dag_sync_interval_s", str(_DAG_SYNC_INTERVAL_S)),
                 logs=self._logs,
             )
         )
 
-    def _say_where_things_are(self) -> None:
+    def _add_outputs(self) -> None:
         access, broker, images = self._access, self._broker, self._images
         outputs: dict[str, tuple[str, object]] = {
-            "web_url": ("Where the web server is", access.web_url),
+            "web_url": ("URL of the Airflow web server", access.web_url),
             "admin_password_secret_arn": (
-                "The secret with the password of the user `admin`",
-                self._secrets.arn(Generated.ADMIN_PASSWORD),
+                "Secret with the password of the user `admin`",
+                self._secrets.arn(GeneratedSecret.ADMIN_PASSWORD),
             ),
-            "source_bucket": ("The bucket that DAGs are read from", self._storage.bucket_name),
-            "dag_s3_path": ("The folder of the bucket", literal(self._environment.dag_s3_path)),
-            "cluster_name": ("The ECS cluster", self._cluster.name),
-            "execution_api_url": ("Where workers find the execution API", access.execution_api_url),
+            "source_bucket": ("Bucket of the DAGs", self._storage.bucket_name),
+            "dag_s3_path": ("Folder of the DAGs in the bucket", escape_template(self._environment.dag_s3_path)),
+            "cluster_name": ("ECS cluster", self._cluster.name),
+            "execution_api_url": ("URL of the execution API, for workers", access.execution_api_url),
             "scaler_url": (
-                "The scaler's page, from within the VPC: why there are so many workers",
+                "URL of the scaler's page inside the VPC: it explains the number of workers",
                 access.scaler_url,
             ),
-            "private_web_url": ("Where the web server is within the VPC, beside a public way", access.private_web_url),
-            "names_to_make": ("Names that are yours to make, and the load balancer of each", access.names_to_make),
-            "scaler_controls": (
-                "SSM parameters with what people ordered by `openmwaa scale`: an apply leaves them in force",
+            "private_web_url": (
+                "URL of the web server inside the VPC, if it also has a public URL",
+                access.private_web_url,
+            ),
+            "required_dns_records": (
+                "DNS records that you must create: name to load balancer",
+                access.required_dns_records,
+            ),
+            "scaling_override_parameters": (
+                "SSM parameters of the overrides that `openmwaa scale` sets; an apply does not change them",
                 {fleet: f"{overrides_prefix(self._environment)}{fleet}" for fleet in self._environment.fleets},
             ),
-            "kept_by_destroy": (KEPT, self._kept()),
-            "queue_urls": ("SQS queues by worker queue", broker.urls),
-            "dead_letters_url": ("The queue of messages given back too often", broker.dead_letters_url),
-            "log_groups": ("Log groups by module", {module: self._logs.group(module).name for module in GROUPS}),
-            "images": ("What tasks run", {"airflow": images.airflow.reference, "scaler": images.scaler.reference}),
+            "retained_resources": (RETAINED, self._retained()),
+            "queue_urls": ("URLs of the SQS queues, by Airflow queue", broker.urls),
+            "dead_letter_queue_url": ("URL of the dead-letter queue", broker.dead_letter_queue_url),
+            "log_groups": ("Log groups, by module", {module: self._logs.group(module).name for module in GROUPS}),
+            "images": (
+                "Container images of the tasks",
+                {"airflow": images.airflow.reference, "scaler": images.scaler.reference},
+            ),
         }
         for name, (description, value) in outputs.items():
             if value is None:
                 continue
             TerraformOutput(self, f"output_{name}", description=description, value=value).override_logical_id(name)
 
-    def _kept(self) -> list[str]:
-        return kept_by_destroy(
+    def _retained(self) -> list[str]:
+        return retained_resources(
             self._environment, self._name, key_arn=self._key, database=self._database, secrets=self._secrets
         )
 
     @property
     def taggable(self) -> frozenset[str]:
-        """The addresses of the resources that can have tags."""
+        """Addresses of the resources that support tags."""
         return frozenset(
-            f"{one.terraform_resource_type}.{one.friendly_unique_id}"
-            for one in self.node.find_all()
-            if isinstance(one, TerraformResource) and hasattr(type(one), "tags_input")
+            f"{element.terraform_resource_type}.{element.friendly_unique_id}"
+            for element in self.node.find_all()
+            if isinstance(element, TerraformResource) and hasattr(type(element), "tags_input")
         )
 
     def _allocate_logical_id(self, tf_element: Node | TerraformElement) -> str:
-        """Name a resource by its construct's path, without a last word that its type says already.
+        """Return a resource's address: its construct path, without a last word that repeats the type.
 
-        `aws_ecs_service.airflow_scheduler`, not `aws_ecs_service.airflow_scheduler_service_9C2B41F0`.
+        Example: `aws_ecs_service.airflow_scheduler`, not `aws_ecs_service.airflow_scheduler_service_9C2B41F0`.
         """
         element = cast("TerraformElement", tf_element)
-        # A construct that holds one thing of its own name says it once.
+        # A parent and a child of the same name appear once.
         parts = [part for part, _ in itertools.groupby(element.node.path.split("/")[1:])]
         kind = str(getattr(element, "terraform_resource_type", ""))
         if len(parts) > 1 and kind.endswith(f"_{parts[-1]}"):
@@ -284,5 +304,5 @@ class EnvironmentStack(TerraformStack):
         path = element.node.path
         taken = self._addresses.setdefault(f"{type(element).__name__}.{address}", path)
         if taken != path:
-            raise AddressTakenError(f"{kind}.{address}", taken, path)
+            raise DuplicateAddressError(f"{kind}.{address}", taken, path)
         return address

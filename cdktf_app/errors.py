@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What can go wrong while an environment becomes Terraform, and can be mended by the user.
+"""Errors of synthesis that a user can fix.
 
 OpenmwaaError
 └── SynthError
     ├── CdkMissingError     the CDK is not installed
-    ├── NodeMissingError    the CDK runs on Node.js, and there is none on PATH
-    └── AddressTakenError   two resources would have one Terraform address
+    ├── NodeMissingError    there is no Node.js on PATH
+    └── DuplicateAddressError   two resources would have one Terraform address
 """
 
 from __future__ import annotations
@@ -18,24 +18,24 @@ class SynthError(OpenmwaaError):
 
 
 class CdkMissingError(SynthError):
-    """The CDK is an extra of the distribution and is not installed."""
+    """The CDK, an extra of the distribution, is not installed."""
 
     def __init__(self, package: str) -> None:
         super().__init__(f"The Python package {package} is missing; install it with: pip install 'openmwaa[infra]'")
 
 
 class NodeMissingError(SynthError):
-    """The CDK's core runs on Node.js, and the program is not there."""
+    """Node.js, which the CDK runs on, is not installed."""
 
     def __init__(self, program: str) -> None:
         super().__init__(
             f"Node.js is missing: there is no program `{program}` on PATH. Synthesis needs Node 20 or newer "
-            "(https://nodejs.org, or your package manager's `nodejs`); what is synthesised needs Terraform alone."
+            "(https://nodejs.org, or the package `nodejs`). The synthesised Terraform does not need it."
         )
 
 
-class AddressTakenError(SynthError):
-    """Two constructs ask for one Terraform address: a mistake in cdktf_app, not in the file."""
+class DuplicateAddressError(SynthError):
+    """Two constructs have the same Terraform address: a defect of cdktf_app, not of the file."""
 
     def __init__(self, address: str, first: str, second: str) -> None:
-        super().__init__(f"{first} and {second} would both be {address}")
+        super().__init__(f"{first} and {second} have the same address: {address}")

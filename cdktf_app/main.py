@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Synthesis: an environment becomes the Terraform that a pipeline applies, in JSON.
+"""Synthesis: writes an environment as Terraform JSON.
 
-The same environment gives the same bytes on every machine. What the CDK adds for its own command line (its manifest,
-its metadata, a state file's absolute path) is left out: the JSON is committed, read in reviews and applied by Terraform
-alone.
+The same environment gives the same bytes on every machine. The CDK's own manifest, metadata and local backend path are
+removed: the JSON is committed, reviewed and applied with Terraform only.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ def synth(environment: Environment, outdir: Path) -> Path:
     written = text(environment)
     target = outdir / environment.name / "cdk.tf.json"
     target.parent.mkdir(parents=True, exist_ok=True)
-    # Whole or not at all: a Terraform that runs meanwhile never reads half a file.
+    # Replace the file atomically: a Terraform that runs now must not read half of it.
     partial = target.with_name(f".{target.name}.{os.getpid()}")
     partial.write_text(written, encoding="utf-8")
     partial.replace(target)
@@ -37,7 +36,7 @@ def synth(environment: Environment, outdir: Path) -> Path:
 
 
 def text(environment: Environment) -> str:
-    """Return what `synth` writes: the same bytes for the same environment."""
+    """Return the text of the file that `synth` writes."""
     return json.dumps(document(environment), indent=2, sort_keys=True, ensure_ascii=False) + "\n"
 
 
@@ -48,9 +47,9 @@ def document(environment: Environment) -> dict[str, Any]:
 
 
 def synthesised(environment: Environment, *, stack_id: str) -> tuple[dict[str, Any], frozenset[str]]:
-    """Return the Terraform of `environment`, and the addresses of its resources that can have tags."""
+    """Return the Terraform of `environment`, and the addresses of its resources that support tags."""
     with cdk_starting():
-        # Importing the CDK starts Node and loads the provider's bindings: only synthesis pays for that.
+        # The import starts Node.js and loads the provider's bindings (seconds), so it happens here only.
         from cdktn import App  # noqa: PLC0415
 
         from cdktf_app.environment_stack import EnvironmentStack  # noqa: PLC0415
@@ -65,14 +64,14 @@ def synthesised(environment: Environment, *, stack_id: str) -> tuple[dict[str, A
 
 
 def cleaned(written: dict[str, Any], name: str) -> dict[str, Any]:
-    """Return the CDK's document without its own metadata, and with a word on where it comes from.
+    """Return the CDK's document without its metadata, with a comment that names the source.
 
-    Its local backend goes too: it names a file of this machine. An S3 backend is the user's own, and stays.
+    A local backend is removed, because it contains a path of this machine. An S3 backend stays.
     """
     document: dict[str, Any] = _without_metadata(written)
     if "s3" not in document["terraform"].get("backend", {}):
         document["terraform"].pop("backend", None)
-    document["//"] = f"Written by `openmwaa synth` from the environment {name}: change its YAML file, not this."
+    document["//"] = f"Written by `openmwaa synth` from the environment {name}: edit its YAML file, not this file."
     return document
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How the CDK's Node.js starts: the first import of the CDK starts it, and only synthesis pays for that."""
+"""Starts the CDK's Node.js process: the first import of the CDK starts it."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ _LAZY_PROVIDER: Final = Path(__file__).with_name("lazy_provider.cjs")
 
 @contextmanager
 def cdk_starting() -> Iterator[None]:
-    """Let the CDK be imported in the body: quietly, and with no more of the provider than is used.
+    """Set the variables under which the CDK's Node.js starts; import the CDK in the body.
 
     Raises:
         SynthError: when the CDK or Node.js is missing.
     """
     _require()
-    with _environment(_how_the_cdk_starts()):
+    with _environment(_node_variables()):
         yield
 
 
-def _how_the_cdk_starts() -> dict[str, str]:
-    """Return the variables with which the CDK's Node starts quietly, and loads of the provider only what is used."""
-    # Quoted as Node wants it: a folder may have a blank in its name.
+def _node_variables() -> dict[str, str]:
+    """Return variables that load only the used part of the provider and suppress warnings."""
+    # Quoted for Node.js: the path may contain a space.
     lazily = '--require "{}"'.format(str(_LAZY_PROVIDER).replace("\\", "\\\\").replace('"', '\\"'))
     return {
         "NODE_OPTIONS": f"{os.environ.get('NODE_OPTIONS', '')} {lazily}".strip(),
-        # Node 20 runs the CDK, which says on every start that it is old.
+        # The CDK supports Node 20 but prints an end-of-life warning on every start.
         "JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION": "20",
     }
 

@@ -1,35 +1,35 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a destroy leaves of an environment, by name: what people are told before they destroy."""
+"""Resources that `terraform destroy` does not delete, by name."""
 
 from __future__ import annotations
 
 from cdktf_app.compute.scaler_service import overrides_prefix
 from cdktf_app.compute.worker_fleets import family
 from cdktf_app.database.base import MetadataDatabase
-from cdktf_app.security.secrets import Generated, Secrets
+from cdktf_app.security.secrets import EnvironmentSecrets, GeneratedSecret
 from openmwaa.config.environment import Environment
 from openmwaa.config.metadata_database import ExistingPostgresql
 
 DESCRIPTION = (
-    "What destroy leaves: task definitions of these families, orders of people in Parameter Store, "
-    "the key until KMS deletes it, and of the database what the file asks for"
+    "Resources that destroy does not delete: task definition families, scaling overrides in Parameter Store, "
+    "the key until KMS deletes it, and the final snapshot of the database"
 )
 
 
-def kept_by_destroy(
-    environment: Environment, name: str, *, key_arn: str, database: MetadataDatabase, secrets: Secrets
+def retained_resources(
+    environment: Environment, name: str, *, key_arn: str, database: MetadataDatabase, secrets: EnvironmentSecrets
 ) -> list[str]:
-    """Return the names of everything that outlives a destroy and is not given by the user, but for a server of theirs.
+    """Return the names of the resources that remain after a destroy, and the host of an existing database server.
 
-    The other services' inactive revisions, and RDS's log group for the whole account, are nobody's in particular.
+    Not listed: inactive task definitions of the other services, and RDS's log group, which the whole account shares.
     """
     kept = [family(name, fleet) for fleet in environment.fleets]
     kept += [f"{overrides_prefix(environment)}{fleet}" for fleet in environment.fleets]
     if environment.kms_key is None:
         kept.append(key_arn)
     if database.final_snapshot is not None:
-        # And the Fernet key of the connections in it.
-        kept += [database.final_snapshot, secrets.arn(Generated.FERNET_KEY)]
+        # The Fernet key decrypts the connections in the snapshot.
+        kept += [database.final_snapshot, secrets.arn(GeneratedSecret.FERNET_KEY)]
     if isinstance(environment.metadata_database, ExistingPostgresql):
         kept.append(database.host)
     return kept

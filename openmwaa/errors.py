@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What can go wrong in a way the user can mend.
+"""Errors that the user can correct.
 
 OpenmwaaError
-├── EnvironmentFileError   the YAML file is missing, is not YAML, or says something wrong
-├── openmwaa.operate.errors.LiveError     an environment that runs, in AWS or here
-└── openmwaa.local.errors.LocalError   the environment on this machine
+├── EnvironmentFileError                     the YAML file is missing, is not YAML, or has wrong fields
+├── SubprocessError                          a program cannot be started or does not end in time
+├── TerraformError                           Terraform ended with an error
+├── openmwaa.plan.errors.PlanError           there is no plan to review
+├── openmwaa.operate.errors.OperateError     a running environment, in AWS or on this machine
+└── openmwaa.local.errors.LocalError         the environment on this machine
 """
 
 from __future__ import annotations
@@ -15,12 +18,20 @@ from pathlib import Path
 
 
 class OpenmwaaError(Exception):
-    """An error whose text tells the user what to do; the command line prints it without a traceback."""
+    """An error whose text names the remedy; the command line prints it without a traceback."""
+
+
+class SubprocessError(OpenmwaaError):
+    """A program cannot be started or does not end in time."""
+
+
+class TerraformError(OpenmwaaError):
+    """Terraform ended with an error; the text has Terraform's own message."""
 
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that is wrong in an environment file."""
+    """One wrong field of an environment file."""
 
     file: Path
     line: int | None
@@ -33,7 +44,7 @@ class Problem:
 
 
 class EnvironmentFileError(OpenmwaaError):
-    """Every problem of an environment file at once."""
+    """All problems of an environment file together."""
 
     def __init__(self, problems: Sequence[Problem]) -> None:
         super().__init__("\n".join(str(problem) for problem in problems))

@@ -6,11 +6,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from cdktf_app.monitoring.alarm_definitions import PERIOD_S, Alarm, alarms_of, anchor
-from cdktf_app.monitoring.metrics import Balanced, Watched
+from cdktf_app.monitoring.alarm_definitions import PERIOD_S, Alarm, anchor, environment_alarms
+from cdktf_app.monitoring.metrics import MonitoredResources, TargetMetrics
 
 _QUEUE: Final = "airflow-celery-NAME-QUEUE"
-_WATCHED: Final = Watched(
+_WATCHED: Final = MonitoredResources(
     environment="NAME",
     cluster="openmwaa-NAME",
     fleets={"FLEET": ("worker-FLEET-a", "worker-FLEET-b")},
@@ -18,9 +18,9 @@ _WATCHED: Final = Watched(
     dead_letters="airflow-celery-NAME-dead-letters",
     database=(("DBClusterIdentifier", "openmwaa-NAME"), ("Role", "WRITER")),
     serverless=True,
-    balanced=(
-        Balanced("execution API", "execution-api", "…", "…"),
-        Balanced("web server", "web-server", "…", "…"),
+    targets=(
+        TargetMetrics("execution API", "execution-api", "…", "…"),
+        TargetMetrics("web server", "web-server", "…", "…"),
     ),
 )
 _SIGNS: Final = {"GreaterThanThreshold": ">", "LessThanThreshold": "<"}
@@ -50,24 +50,24 @@ metrics. [The page of the scaler's metrics](../how-to/watch-the-scaler.md#in-clo
 
 def page() -> str:
     """Return the page."""
-    alarms = alarms_of(_WATCHED)
+    alarms = environment_alarms(_WATCHED)
     of_fleet = sum(1 for alarm in alarms if "FLEET" in alarm.id)
     tail = _TAIL.format(queues=len(_WATCHED.queues), fleets=len(_WATCHED.fleets), alarms=len(alarms), of_fleet=of_fleet)
     return _HEAD + "".join(f"{_row(alarm)}\n" for alarm in alarms) + tail
 
 
 def _row(alarm: Alarm) -> str:
-    kind, metric = alarm.kind, alarm.metric
-    threshold = f"{kind.threshold:,.0f}".replace(",", " ")
+    alarm_type, metric = alarm.type, alarm.metric
+    threshold = f"{alarm_type.threshold:,.0f}".replace(",", " ")
     return " | ".join(
         [
-            f"| [`{alarm.id}`](../how-to/alarms.md#{anchor(kind.name)})",
+            f"| [`{alarm.id}`](../how-to/alarms.md#{anchor(alarm_type.name)})",
             f"`{metric.namespace}` `{metric.name}`",
             ", ".join(_dimensions(alarm)),
-            f"{metric.statistic} {_SIGNS[kind.comparison]} {threshold}",
-            f"{kind.periods} of {kind.periods}",
-            _GAPS[kind.missing],
-            ("✔" if kind.of_mwaa else "") + " |",
+            f"{metric.statistic} {_SIGNS[alarm_type.comparison]} {threshold}",
+            f"{alarm_type.periods} of {alarm_type.periods}",
+            _GAPS[alarm_type.missing],
+            ("✔" if alarm_type.of_mwaa else "") + " |",
         ]
     )
 

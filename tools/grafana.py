@@ -15,13 +15,13 @@ from cdktf_app.monitoring.dashboard_panels import (
     THIRD,
     WHOLE,
     Graph,
+    GraphSeries,
     LogTable,
     Panel,
     Query,
-    Series,
-    panels_of,
+    environment_panels,
 )
-from cdktf_app.monitoring.metrics import Balanced, Watched
+from cdktf_app.monitoring.metrics import MonitoredResources, TargetMetrics
 
 _SCHEMA: Final = 39
 _HEIGHT: Final = 8
@@ -31,7 +31,7 @@ _CLOUDWATCH: Final = {"type": "cloudwatch", "uid": "${cloudwatch}"}
 _SCALER_LOG: Final = "airflow-$environment-Scaler"
 
 # The panels of one environment, with Grafana's variables as names.
-WATCHED: Final = Watched(
+WATCHED: Final = MonitoredResources(
     environment="$environment",
     cluster="openmwaa-$environment",
     fleets={"$fleet": ("worker-$fleet-a", "worker-$fleet-b")},
@@ -39,9 +39,9 @@ WATCHED: Final = Watched(
     dead_letters="airflow-celery-$environment-dead-letters",
     database=(("DBInstanceIdentifier", "$database"),),
     serverless=True,
-    balanced=(
-        Balanced("execution API", "execution-api", "$load_balancer", "$execution_targets"),
-        Balanced("web server", "web-server", "$load_balancer", "$web_targets"),
+    targets=(
+        TargetMetrics("execution API", "execution-api", "$load_balancer", "$execution_targets"),
+        TargetMetrics("web server", "web-server", "$load_balancer", "$web_targets"),
     ),
 )
 _ALERTS: Final = Graph(
@@ -69,7 +69,7 @@ def dashboard() -> dict[str, Any]:
         "refresh": "1m",
         "time": {"from": "now-6h", "to": "now"},
         "templating": {"list": list(_variables())},
-        "panels": list(_layout([_ALERTS, *panels_of(WATCHED)])),
+        "panels": list(_layout([_ALERTS, *environment_panels(WATCHED)])),
     }
 
 
@@ -174,7 +174,7 @@ def _of_prometheus(letter: str, query: Query) -> dict[str, Any]:
     return {"refId": letter, "datasource": _PROMETHEUS, "expr": query.expression, "legendFormat": query.label}
 
 
-def _of_cloudwatch(letter: str, series: Series) -> dict[str, Any]:
+def _of_cloudwatch(letter: str, series: GraphSeries) -> dict[str, Any]:
     metric = series.metric
     return {
         "refId": letter,

@@ -7,13 +7,13 @@ import textwrap
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
-from cdktf_app.network.endpoint_table import CALLS, S3, WITHOUT_POLICY, Call, endpoints_of
-from cdktf_app.network.traffic_rules import conversations, groups, openings
+from cdktf_app.network.endpoint_table import AWS_CALLS, S3, WITHOUT_POLICY, AwsCall, endpoints_of
+from cdktf_app.network.traffic_rules import groups, ingress_rules, security_group_rules
 from cdktf_app.network.zones import FARGATE_ZONES
 from openmwaa.config.environment import Environment
-from openmwaa.config.regions import SERVICES, offers
+from openmwaa.config.regions import SERVICES, region_table
 
-_MINIMAL: Final[Mapping[str, Any]] = {"name": "example", "web_access": {"http_inside_vpc": True}}
+_MINIMAL: Final[Mapping[str, Any]] = {"name": "example", "web_access": {"allow_http": True}}
 _HOURS: Final = 730
 _ENDPOINT_USD_HOUR: Final = 0.01
 _NAT_USD_HOUR: Final = 0.045
@@ -32,7 +32,7 @@ _PUBLIC: Final[Mapping[str, Any]] = {
 }
 _CLOUDFRONT: Final[Mapping[str, Any]] = {
     "webserver_access_mode": "PUBLIC_AND_PRIVATE",
-    "web_access": {"http_inside_vpc": True, "allowed_cidrs": ["203.0.113.0/24"]},
+    "web_access": {"allow_http": True, "allowed_cidrs": ["203.0.113.0/24"]},
 }
 
 
@@ -129,7 +129,7 @@ def endpoints_page() -> str:
         *_text(_NO_ENDPOINT),
         "| component | service | endpoints | purpose | when |",
         "|---|---|---|---|---|",
-        *(_call(call) for call in CALLS),
+        *(_call(call) for call in AWS_CALLS),
         "",
         *_text(_DAG_CODE),
         "## Endpoint by endpoint",
@@ -153,14 +153,14 @@ def _text(paragraphs: str) -> Iterator[str]:
         yield ""
 
 
-def _call(call: Call) -> str:
+def _call(call: AwsCall) -> str:
     endpoints = ", ".join(f"`{endpoint}`" for endpoint in call.endpoints) or "none"
     return f"| {call.component} | `{call.prefix}` | {endpoints} | {call.why} | {call.condition or 'always'} |"
 
 
 def _endpoint_rows() -> Iterator[str]:
     callers: dict[str, list[str]] = {}
-    for call in CALLS:
+    for call in AWS_CALLS:
         for endpoint in call.endpoints:
             known = callers.setdefault(endpoint, [])
             if call.component not in known:
@@ -195,7 +195,7 @@ def security_groups_page() -> str:
         "|---|---|---|---|---|",
         *(
             f"| `{row.caller}` | `{row.listener}` | {row.port} | {row.why} | {when} |"
-            for row, when in _first(variants, lambda environment: [(row,) for row in conversations(environment)])
+            for row, when in _first(variants, lambda environment: [(row,) for row in security_group_rules(environment)])
         ),
         "",
         *_text(_OUTWARD),
@@ -204,8 +204,8 @@ def security_groups_page() -> str:
         "| to | port | from | purpose | when |",
         "|---|---|---|---|---|",
         *(
-            f"| `{row.listener}` | {row.port} | {_REACH[row.reach]} | {row.why} | {when} |"
-            for row, when in _first(variants, lambda environment: [(row,) for row in openings(environment)])
+            f"| `{row.listener}` | {row.port} | {_REACH[row.source]} | {row.why} | {when} |"
+            for row, when in _first(variants, lambda environment: [(row,) for row in ingress_rules(environment)])
         ),
     ]
     return "\n".join(lines) + "\n"
@@ -234,11 +234,11 @@ def _first(variants: Mapping[str, Environment], rows_of: Any) -> Iterator[tuple[
 
 def regions_page() -> str:
     """Return the page of Regions and the AWS services that an environment uses."""
-    table = offers()
+    table = region_table()
     lines = [
         "# Regions",
         "",
-        *_text(_REGIONS_MADE.format(made_on=table.made_on, source=table.source)),
+        *_text(_REGIONS_MADE.format(made_on=table.created_on, source=table.source)),
         "## Services",
         "",
         "| service | purpose | when | Regions without it |",

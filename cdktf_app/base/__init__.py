@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What every construct uses: names, policies, expressions, ports, log groups."""
+"""Helpers of all constructs: names, policies, expressions, log groups, the AWS scope."""

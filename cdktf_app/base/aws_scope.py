@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where an environment is built: the provider, and the account and partition that Terraform finds itself in."""
+"""The AWS account, Region and partition of an environment, and its provider."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from cdktn_provider_aws.data_aws_partition import DataAwsPartition
 from cdktn_provider_aws.provider import AwsProvider, AwsProviderDefaultTags
 from constructs import Construct
 
-from cdktf_app.base.resource_names import literal
+from cdktf_app.base.resource_names import escape_template
 from openmwaa.config.environment import Environment
 
 GLOBAL_REGION: Final = "us-east-1"
 
 
-class Place(Construct):
-    """Region, account and partition of an environment, and the tags that everything in it has."""
+class AwsScope(Construct):
+    """Region, account, partition and default tags of an environment."""
 
     def __init__(self, scope: Construct, construct_id: str, *, environment: Environment) -> None:
         super().__init__(scope, construct_id)
-        tags = {literal(key): literal(value) for key, value in environment.tags.items()}
+        tags = {escape_template(key): escape_template(value) for key, value in environment.tags.items()}
         self._tags = {**tags, "openmwaa:environment": environment.name}
         AwsProvider(
             self, "aws", region=environment.region, default_tags=[AwsProviderDefaultTags(tags=dict(self._tags))]
@@ -33,7 +33,7 @@ class Place(Construct):
         self._dns_suffix: str = partition.dns_suffix
 
     def global_provider(self) -> AwsProvider:
-        """Return a new provider of the Region in which CloudFront looks for what belongs to it."""
+        """Return a new provider of us-east-1, where CloudFront's WAF and log deliveries must be."""
         return AwsProvider(
             self,
             "global",
@@ -47,5 +47,5 @@ class Place(Construct):
         return f"arn:{self.partition}:{service}:{self.region}:{self.account}:{resource}"
 
     def host(self, service: str) -> str:
-        """Return the host name of `service` in this Region, by which policies know it: China's ends in another way."""
+        """Return the host name of `service` in this Region, as policies name it; China has another suffix."""
         return f"{service}.{self.region}.{self._dns_suffix}"

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Values that only Terraform knows, where the model has a number or a text: what makes a stack a module.
+"""Terraform expressions in place of numbers and texts: they make a stack a module.
 
-An expression goes where its value would go. What Terraform can do with it, it does (sums, products, `str`); a Python
-decision by it is an error, for it would be made once, at synthesis, and not by the caller's value.
+An expression supports what Terraform can compute (sums, products, `str`). A comparison in Python raises TypeError: it
+would be decided once at synthesis, not with the value of the module's caller.
+
+Only `base` and `module` know these classes; other packages call the functions below.
 """
 
 from __future__ import annotations
@@ -14,26 +16,26 @@ from cdktf_app.node import cdk_starting
 
 
 class TextExpression(str):
-    """A text that Terraform knows, such as `${var.name}`; `said` is what the environment's file says."""
+    """A text that Terraform computes, such as `${var.name}`; `synth_value` is the value in the environment file."""
 
-    __slots__ = ("said",)
-    said: str
+    __slots__ = ("synth_value",)
+    synth_value: str
 
-    def __new__(cls, expression: str, said: str) -> TextExpression:
-        """Make the text that Terraform takes for an interpolation."""
+    def __new__(cls, expression: str, synth_value: str) -> TextExpression:
+        """Return the text as a Terraform interpolation."""
         made = super().__new__(cls, f"${{{expression}}}")
-        made.said = said
+        made.synth_value = synth_value
         return made
 
 
 class NumberExpression(float):
-    """A number that Terraform knows: the CDK's token for `expression`, in a float because the CDK's is one."""
+    """A number that Terraform computes: the CDK's token for `expression`, which is a float."""
 
     __slots__ = ("expression",)
     expression: str
 
     def __new__(cls, expression: str) -> NumberExpression:
-        """Make a token of the CDK's: the import starts Node, which only synthesis pays for."""
+        """Return a token of the CDK; the import starts Node.js."""
         with cdk_starting():
             from cdktn import Token  # noqa: PLC0415
 
@@ -46,11 +48,11 @@ class NumberExpression(float):
 
     def __format__(self, format_spec: str) -> str:
         if format_spec:
-            self._decided()
+            self._refuse()
         return str(self)
 
     def __add__(self, other: float) -> NumberExpression:
-        if not isinstance(other, NumberExpression) and other == 0:  # what `sum` begins with
+        if not isinstance(other, NumberExpression) and other == 0:  # the start value of `sum`
             return self
         return NumberExpression(f"({self.expression} + {hcl(other)})")
 
@@ -65,18 +67,18 @@ class NumberExpression(float):
 
     __radd__, __rmul__ = __add__, __mul__
 
-    def _decided(self, *_: Any) -> NoReturn:
-        raise TypeError(f"{self.expression} is known to Terraform alone: nothing at synthesis can depend on it")
+    def _refuse(self, *_: Any) -> NoReturn:
+        raise TypeError(f"{self.expression} has no value at synthesis: Terraform computes it")
 
-    __lt__ = __le__ = __gt__ = __ge__ = __eq__ = __ne__ = __bool__ = __int__ = _decided
-    __sub__ = __rsub__ = __truediv__ = __rtruediv__ = __rfloordiv__ = __mod__ = _decided
+    __lt__ = __le__ = __gt__ = __ge__ = __eq__ = __ne__ = __bool__ = __int__ = _refuse
+    __sub__ = __rsub__ = __truediv__ = __rtruediv__ = __rfloordiv__ = __mod__ = _refuse
 
     def __hash__(self) -> int:
         return hash(self.expression)
 
 
 class MapExpression(dict[str, str]):
-    """A mapping of text to text that Terraform knows; empty for whoever looks for its entries at synthesis."""
+    """A mapping of texts that Terraform computes; it has no entries at synthesis."""
 
     def __init__(self, expression: str) -> None:
         super().__init__()
@@ -84,27 +86,27 @@ class MapExpression(dict[str, str]):
 
 
 def hcl(value: float) -> str:
-    """Return a number as it stands within an expression: `var.max_workers`, or 5."""
+    """Return a number as HCL: `var.max_workers`, or 5."""
     return value.expression if isinstance(value, NumberExpression) else str(value)
 
 
-def said(text: str) -> str:
-    """Return what the file says for a text: itself, but for one that only Terraform knows."""
-    return text.said if isinstance(text, TextExpression) else text
+def synth_value(text: str) -> str:
+    """Return the value of a text in the environment file."""
+    return text.synth_value if isinstance(text, TextExpression) else text
 
 
-def least(one: float, other: float) -> float:
-    """Return the smaller of two numbers, either of which only Terraform may know."""
-    if isinstance(one, NumberExpression) or isinstance(other, NumberExpression):
-        return NumberExpression(f"min({hcl(one)}, {hcl(other)})")
-    return min(one, other)
+def min_expr(first: float, second: float) -> float:
+    """Return the smaller of two numbers; either may be an expression."""
+    if isinstance(first, NumberExpression) or isinstance(second, NumberExpression):
+        return NumberExpression(f"min({hcl(first)}, {hcl(second)})")
+    return min(first, second)
 
 
-def most(one: float, other: float) -> float:
-    """Return the greater of two numbers, either of which only Terraform may know."""
-    if isinstance(one, NumberExpression) or isinstance(other, NumberExpression):
-        return NumberExpression(f"max({hcl(one)}, {hcl(other)})")
-    return max(one, other)
+def max_expr(first: float, second: float) -> float:
+    """Return the greater of two numbers; either may be an expression."""
+    if isinstance(first, NumberExpression) or isinstance(second, NumberExpression):
+        return NumberExpression(f"max({hcl(first)}, {hcl(second)})")
+    return max(first, second)
 
 
 def ceiling_step(value: float, step: int) -> float:
@@ -115,5 +117,5 @@ def ceiling_step(value: float, step: int) -> float:
 
 
 def expression_of(mapping: dict[str, str]) -> str | None:
-    """Return the expression that a mapping is; None for one that is known."""
+    """Return the HCL of a mapping that Terraform computes, else None."""
     return mapping.expression if isinstance(mapping, MapExpression) else None

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Values that a place which is not quite AWS says otherwise, by a Terraform override of `locals`."""
+"""Local values that an emulator or a test can override with a Terraform override file."""
 
 from __future__ import annotations
 
@@ -7,6 +7,6 @@ from cdktn import TerraformLocal
 from constructs import Construct
 
 
-def overridable(scope: Construct, construct_id: str, value: str) -> str:
-    """Return a reference to a local value: `value`, unless an override file beside the JSON gives another."""
+def overridable_local(scope: Construct, construct_id: str, value: str) -> str:
+    """Return a reference to a new local value; an override file beside the JSON may set another value."""
     return f"${{{TerraformLocal(scope, construct_id, value).fqn}}}"

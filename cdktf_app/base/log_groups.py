@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The log groups: MWAA's five by MWAA's names, and the scaler's."""
+"""The log groups: five with MWAA's names, and one of the scaler."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from typing import Final
 from cdktn_provider_aws.cloudwatch_log_group import CloudwatchLogGroup
 from constructs import Construct
 
-from cdktf_app.base.aws_scope import Place
+from cdktf_app.base.aws_scope import AwsScope
 from openmwaa.config.environment import Environment, LoggingConfiguration, ModuleLogging
 
-# Module -> the group's last word. The triggerer writes to Scheduler, as in MWAA, and the execution API to WebServer.
+# Module -> suffix of the group. The triggerer writes to Scheduler, as in MWAA.
 GROUPS: Final[Mapping[str, str]] = {
     "scheduler": "Scheduler",
     "dag_processing": "DAGProcessing",
@@ -32,7 +32,7 @@ class LogGroup:
     arn: str
 
 
-class Logs(Construct):
+class LogGroups(Construct):
     """The log groups of an environment."""
 
     def __init__(self, scope: Construct, construct_id: str, *, environment: Environment, key_arn: str) -> None:
@@ -43,23 +43,23 @@ class Logs(Construct):
         }
 
     def group(self, module: str) -> LogGroup:
-        """Return the group of one of `GROUPS`."""
+        """Return the log group of a module of `GROUPS`."""
         group = self._groups[module]
         return LogGroup(group.name, group.arn)
 
     def _group(self, module: str, name: str, environment: Environment, key_arn: str) -> CloudwatchLogGroup:
-        # Of the class STANDARD, which is what a group is that says none, and stays: the web server reads task logs by
-        # GetLogEvents, which INFREQUENT_ACCESS has not.
+        # The default class STANDARD is required: the web server reads task logs with GetLogEvents, which
+        # INFREQUENT_ACCESS does not support.
         days = environment.logging_configuration.retention_days
         return CloudwatchLogGroup(self, module, name=name, retention_in_days=days, kms_key_id=key_arn)
 
 
-def group_pattern(environment_name: str, place: Place) -> str:
-    """Return the ARN pattern of the environment's log groups, as MWAA's execution role names them."""
-    return place.arn("logs", f"log-group:airflow-{environment_name}-*")
+def group_pattern(environment_name: str, aws_scope: AwsScope) -> str:
+    """Return the ARN pattern of the environment's log groups, as in MWAA's execution role."""
+    return aws_scope.arn("logs", f"log-group:airflow-{environment_name}-*")
 
 
 def level(logging: LoggingConfiguration, module: str) -> str:
-    """Return the least severe level that `module` writes; a module that is off still writes warnings."""
+    """Return the log level of `module`; a disabled module writes warnings."""
     configured: ModuleLogging = getattr(logging, f"{module}_logs")
     return configured.log_level if configured.enabled else "WARNING"

@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Policies as typed statements that are checked while they are written.
+"""IAM policies as typed, checked statements.
 
-No statement may have a wildcard in an action, and `*` as a resource needs a reason, which is written beside the policy.
-Documents are local values, so that a review reads structured JSON and not one string of it. Terraform's
-`aws_iam_policy_document` gives it too, but shows every policy as unknown in the plan when anything changes that the
-policy names.
+An Allow statement may not have a wildcard action. The resource `*` needs a reason, which is written beside the policy.
+Documents are local values, so that a review reads structured JSON. Terraform's `aws_iam_policy_document` would show a
+policy as unknown in the plan whenever a resource that it names changes.
 """
 
 from __future__ import annotations
@@ -16,11 +15,11 @@ from typing import Any, Final, Literal
 from cdktn import TerraformLocal
 from constructs import Construct
 
-from cdktf_app.base.aws_scope import Place
+from cdktf_app.base.aws_scope import AwsScope
 
 EVERY: Final = ("*",)
 REASONS: Final = "every_resource_because"
-"""What the name of the local value ends in that says, by `Sid`, why a policy's resource is `*`."""
+"""Suffix of the local value that holds, by `Sid`, the reasons for the resource `*`."""
 PrincipalKind = Literal["AWS", "Service"]
 
 
@@ -37,8 +36,8 @@ class Condition:
 class Statement:
     """One statement of a policy.
 
-    `every_resource_because` is the reason why `resources` is `*`; a statement without it must name its resources.
-    `every_action_because` is for endpoints' policies alone, which grant nothing.
+    `every_resource_because` is the reason for the resource `*`; without it, `resources` must be named.
+    `every_action_because` is for VPC endpoint policies, which grant nothing.
     """
 
     sid: str
@@ -52,23 +51,23 @@ class Statement:
 
     def __post_init__(self) -> None:
         wild = [action for action in self.actions if "*" in action]
-        # A denial may be as wide as it likes: less is allowed, not more.
+        # Wildcards in a Deny only reduce the permissions.
         if wild and self.effect == "Allow" and not self.every_action_because:
-            raise ValueError(f"statement {self.sid}: spell out {', '.join(wild)}")
+            raise ValueError(f"statement {self.sid}: replace the wildcard of {', '.join(wild)}")
         if "*" in self.resources and not self.every_resource_because:
-            raise ValueError(f"statement {self.sid}: every resource, and no reason why")
+            raise ValueError(f"statement {self.sid}: the resource `*` needs a reason")
 
 
 def policy_json(scope: Construct, construct_id: str, statements: Sequence[Statement]) -> str:
-    """Return an expression for the JSON of a policy with `statements`; the policy is added to `scope` as a local."""
-    if reasons := {each.sid: each.every_resource_because for each in statements if each.every_resource_because}:
+    """Add the policy of `statements` to `scope` as a local value and return an expression for its JSON."""
+    if reasons := {s.sid: s.every_resource_because for s in statements if s.every_resource_because}:
         TerraformLocal(scope, f"{construct_id}_{REASONS}", reasons)
     document = {"Version": "2012-10-17", "Statement": [_written(statement) for statement in statements]}
     return f"${{jsonencode({TerraformLocal(scope, construct_id, document).fqn})}}"
 
 
 def tls_only(resources: tuple[str, ...], action: str) -> Statement:
-    """Return the denial of requests to `resources` that do not come over TLS; `action` is the service's `x:*`."""
+    """Return a statement that denies requests without TLS to `resources`; `action` is the service's `x:*`."""
     return Statement(
         sid="TlsOnly",
         effect="Deny",
@@ -91,11 +90,11 @@ def _written(statement: Statement) -> dict[str, Any]:
         "Resource": list(statement.resources),
         "Condition": conditions,
     }
-    # A trust policy names no resource, an identity's policy no principal.
+    # A trust policy has no Resource, an identity policy has no Principal.
     return {key: value for key, value in written.items() if value}
 
 
-def via(place: Place, *services: str) -> Condition:
-    """Return the condition that KMS is asked by one of `services` on the caller's behalf."""
-    hosts = tuple(place.host(service) for service in services)
+def kms_via_service(aws_scope: AwsScope, *services: str) -> Condition:
+    """Return the condition that a call to KMS comes through one of `services`."""
+    hosts = tuple(aws_scope.host(service) for service in services)
     return Condition("StringEquals", "kms:ViaService", hosts)

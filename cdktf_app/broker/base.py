@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Celery's broker: what the rest of a stack uses of it, be it SQS or Redis by ElastiCache."""
+"""Celery's broker as other constructs use it: SQS, or Redis on ElastiCache."""
 
 from __future__ import annotations
 
@@ -9,62 +9,62 @@ from typing import Any, Literal, Protocol
 
 from cdktn import ITerraformDependable
 
-from cdktf_app.base.aws_scope import Place
-from cdktf_app.security.secrets import Generated
+from cdktf_app.base.aws_scope import AwsScope
+from cdktf_app.security.secrets import GeneratedSecret
 from openmwaa.config.environment import Environment
 
-Party = Literal["celery", "scaler"]
-"""Who talks to the broker: schedulers and workers, or the scaler, which counts and no more."""
+BrokerClient = Literal["celery", "scaler"]
+"""Clients of the broker: `celery` is schedulers and workers; `scaler` only counts messages."""
 
 
-class Broker(Protocol):
-    """Where messages wait for workers."""
+class CeleryBroker(Protocol):
+    """The message broker of Celery."""
 
     @property
     def urls(self) -> Mapping[str, str]:
-        """What the broker calls each worker queue: an SQS queue's URL, a Redis list's key."""
+        """SQS queue URL or Redis list key, by worker queue."""
 
     @property
     def arns(self) -> Mapping[str, str]:
-        """SQS queues by worker queue; none of Redis."""
+        """ARN of the SQS queue, by worker queue; empty for Redis."""
 
     @property
-    def dead_letters_url(self) -> str | None:
-        """The queue of messages that were given back too often; Redis has none."""
+    def dead_letter_queue_url(self) -> str | None:
+        """URL of the dead-letter queue; None for Redis."""
 
     @property
     def variables(self) -> Mapping[str, str]:
-        """What Airflow's containers are told of it besides `urls`."""
+        """Further environment variables of Airflow's containers."""
 
     @property
-    def secrets(self) -> Mapping[Party, Generated]:
-        """The password of each who needs one."""
+    def secrets(self) -> Mapping[BrokerClient, GeneratedSecret]:
+        """Password secret by client; empty for SQS."""
 
     @property
     def user_arns(self) -> Sequence[str]:
-        """Users that `prepare-broker` gives their passwords and rights; none of SQS, where IAM does."""
+        """ARNs of the users that `prepare-broker` configures; empty for SQS, which uses IAM."""
 
     @property
     def users(self) -> Mapping[str, str]:
-        """What `prepare-broker` is told of them; empty where there is nothing to prepare."""
+        """Environment variables of `prepare-broker`; empty for SQS."""
 
     @property
     def for_scaler(self) -> Mapping[str, Any]:
-        """The scaler's settings of its broker."""
+        """The broker settings of the scaler."""
 
     @property
     def ready(self) -> Sequence[ITerraformDependable]:
-        """What has to exist before a task can reach it."""
+        """Resources that a task needs to reach the broker."""
 
 
 @dataclass(frozen=True)
-class Ground:
-    """What a broker stands on."""
+class BrokerProps:
+    """Arguments of all brokers."""
 
     environment: Environment
     name: str
-    place: Place
+    aws_scope: AwsScope
     subnet_ids: Sequence[str]
     security_group_id: str | None
-    """The broker's own group; None for SQS, which is not in the VPC."""
+    """The broker's security group; None for SQS, which is not in the VPC."""
     key_arn: str

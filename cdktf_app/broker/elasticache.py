@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Redis as the broker: Valkey by ElastiCache, encrypted on the wire and at rest, with a user for each who talks to it.
+"""Redis as the broker: Valkey on ElastiCache, encrypted in transit and at rest, with a user per client.
 
-Terraform makes the users switched off and without a password, so that none is in its state. `prepare-broker`, which
-runs before each scheduler, gives them password and rights, and Terraform leaves both alone from then on.
+Terraform creates the users disabled and without a password, so that its state contains none. `prepare-broker`, which
+runs before each scheduler, sets passwords and permissions; Terraform ignores both afterwards.
 """
 
 from __future__ import annotations
@@ -21,56 +21,58 @@ from cdktn_provider_aws.elasticache_user import ElasticacheUser, ElasticacheUser
 from cdktn_provider_aws.elasticache_user_group import ElasticacheUserGroup
 from constructs import Construct
 
-from cdktf_app.base.local_values import overridable
-from cdktf_app.base.ports import REDIS_PORT
+from cdktf_app.base.local_values import overridable_local
 from cdktf_app.base.resource_names import host_name
-from cdktf_app.broker.base import Ground, Party
-from cdktf_app.security.secrets import Generated
+from cdktf_app.broker.base import BrokerClient, BrokerProps
+from cdktf_app.security.secrets import GeneratedSecret
 from openmwaa.config.broker import ElastiCache
+from openmwaa.config.ports import REDIS_PORT
 
 ENGINE: Final = "valkey"
 ENGINE_VERSION: Final = "8.0"
 _FAMILY: Final = "valkey8"
-# Groups of this engine serve Valkey too, and only they may have users without a password.
+# User groups of this engine also serve Valkey, and only they allow users without a password.
 _USER_ENGINE: Final = "redis"
 _OFF: Final = "off -@all"
-_NAME_LIMIT: Final = 40  # a replication group's; users and their group have the same name and a word
-_PARTIES: Final[tuple[Party, ...]] = ("celery", "scaler")
+_NAME_LIMIT: Final = 40  # of a replication group; names of users and their group add a suffix
+_CLIENTS: Final[tuple[BrokerClient, ...]] = ("celery", "scaler")
 
 
 class ElastiCacheBroker(Construct):
-    """One primary and its replicas, in the private subnets; workers, schedulers and the scaler log in to it."""
+    """A replication group in the private subnets, with its users, parameters and subnet group."""
 
-    def __init__(self, scope: Construct, construct_id: str, ground: Ground, wanted: ElastiCache) -> None:
+    def __init__(self, scope: Construct, construct_id: str, props: BrokerProps, config: ElastiCache) -> None:
         super().__init__(scope, construct_id)
-        self._name = host_name(ground.name, limit=_NAME_LIMIT)
-        self._ground = ground
-        self._wanted = wanted
-        users = {party: self._user(party, party) for party in _PARTIES}
-        # ElastiCache's own `default` may do everything without a password; ours is off, and stays so.
-        nobody = self._user("default", "default")
+        self._name = host_name(props.name, limit=_NAME_LIMIT)
+        self._props = props
+        self._config = config
+        users = {client: self._user(client, client) for client in _CLIENTS}
+        # ElastiCache's own `default` user has all permissions without a password; ours stays disabled.
+        default_user = self._user("default", "default")
         group = ElasticacheUserGroup(
             self,
             "user_group",
             user_group_id=f"{self._name}-users",
             engine=_USER_ENGINE,
-            user_ids=[nobody.user_id, *(user.user_id for user in users.values())],
+            user_ids=[default_user.user_id, *(user.user_id for user in users.values())],
         )
         redis = self._replication_group(group)
         host = redis.primary_endpoint_address
-        self.urls = {queue: queue for queue in ground.environment.queues}
+        self.urls = {queue: queue for queue in props.environment.queues}
         self.arns: Mapping[str, str] = {}
-        self.dead_letters_url: str | None = None
-        self.variables = {"OPENMWAA_BROKER_URL": overridable(self, "url", f"rediss://celery@{host}:{REDIS_PORT}/0")}
-        self.secrets: Mapping[Party, Generated] = {
-            "celery": Generated.BROKER_PASSWORD,
-            "scaler": Generated.SCALER_BROKER_PASSWORD,
+        self.dead_letter_queue_url: str | None = None
+        self.variables = {
+            "OPENMWAA_BROKER_URL": overridable_local(self, "url", f"rediss://celery@{host}:{REDIS_PORT}/0")
+        }
+        self.secrets: Mapping[BrokerClient, GeneratedSecret] = {
+            "celery": GeneratedSecret.BROKER_PASSWORD,
+            "scaler": GeneratedSecret.SCALER_BROKER_PASSWORD,
         }
         self.user_arns: Sequence[str] = [user.arn for user in users.values()]
         self.users = {
-            "OPENMWAA_BROKER_USER_IDS": Fn.jsonencode({party: user.user_id for party, user in users.items()}),
+            "OPENMWAA_BROKER_USER_IDS": Fn.jsonencode({client: user.user_id for client, user in users.items()}),
         }
-        scaler_url = overridable(self, "scaler_url", f"rediss://scaler@{host}:{REDIS_PORT}/0")
+        scaler_url = overridable_local(self, "scaler_url", f"rediss://scaler@{host}:{REDIS_PORT}/0")
         self.for_scaler: Mapping[str, Any] = {"kind": "redis", "url": scaler_url}
         self.ready: Sequence[ITerraformDependable] = [redis]
 
@@ -89,9 +91,9 @@ class ElastiCacheBroker(Construct):
         )
 
     def _replication_group(self, users: ElasticacheUserGroup) -> ElasticacheReplicationGroup:
-        ground, wanted = self._ground, self._wanted
-        subnets = ElasticacheSubnetGroup(self, "subnet_group", name=self._name, subnet_ids=list(ground.subnet_ids))
-        # A broker that runs full refuses messages; one that evicts loses them without a word.
+        props, config = self._props, self._config
+        subnets = ElasticacheSubnetGroup(self, "subnet_group", name=self._name, subnet_ids=list(props.subnet_ids))
+        # A full broker must reject messages; with eviction it would lose them silently.
         parameters = ElasticacheParameterGroup(
             self,
             "parameters",
@@ -101,30 +103,30 @@ class ElastiCacheBroker(Construct):
             parameter=[ElasticacheParameterGroupParameter(name="maxmemory-policy", value="noeviction")],
             lifecycle=TerraformResourceLifecycle(create_before_destroy=True),
         )
-        takes_over = wanted.replicas > 0
+        has_replicas = config.replicas > 0
         return ElasticacheReplicationGroup(
             self,
             "replication_group",
             replication_group_id=self._name,
-            description=f"{ground.name}: Celery's broker",
+            description=f"{props.name}: Celery's broker",
             engine=ENGINE,
             engine_version=ENGINE_VERSION,
-            node_type=wanted.node_type,
-            num_cache_clusters=1 + wanted.replicas,
-            automatic_failover_enabled=takes_over,
-            multi_az_enabled=takes_over,
+            node_type=config.node_type,
+            num_cache_clusters=1 + config.replicas,
+            automatic_failover_enabled=has_replicas,
+            multi_az_enabled=has_replicas,
             port=REDIS_PORT,
             parameter_group_name=parameters.name,
             subnet_group_name=subnets.name,
-            security_group_ids=[ground.security_group_id] if ground.security_group_id else None,
+            security_group_ids=[props.security_group_id] if props.security_group_id else None,
             transit_encryption_enabled=True,
             transit_encryption_mode="required",
             at_rest_encryption_enabled="true",
-            kms_key_id=ground.key_arn,
+            kms_key_id=props.key_arn,
             user_group_ids=[users.id],
-            # Messages of yesterday are worse than none: Airflow hands out again what is lost.
+            # No snapshots: old messages are worse than none, because Airflow queues lost tasks again.
             snapshot_retention_limit=0,
-            maintenance_window=wanted.maintenance_window,
+            maintenance_window=config.maintenance_window,
             auto_minor_version_upgrade="true",
             apply_immediately=True,
         )

@@ -1,22 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Makes the broker that the environment file names."""
+"""Creates the broker of the environment."""
 
 from __future__ import annotations
 
 from constructs import Construct
 
-from cdktf_app.broker.base import Broker, Ground
+from cdktf_app.broker.base import BrokerProps, CeleryBroker
 from openmwaa.config.broker import Sqs
 
 
-def broker(scope: Construct, construct_id: str, ground: Ground) -> Broker:
-    """Return the broker that the environment asks for, made in `scope`."""
-    wanted = ground.environment.broker
-    # Each of them brings bindings that the other does not need.
-    if isinstance(wanted, Sqs):
+def broker(scope: Construct, construct_id: str, props: BrokerProps) -> CeleryBroker:
+    """Return a new broker as `environment.broker` configures it."""
+    config = props.environment.broker
+    # Imported here, because each one loads provider bindings that the other does not need.
+    if isinstance(config, Sqs):
         from cdktf_app.broker.sqs import SqsBroker  # noqa: PLC0415
 
-        return SqsBroker(scope, construct_id, ground, wanted)
+        return SqsBroker(scope, construct_id, props, config)
     from cdktf_app.broker.elasticache import ElastiCacheBroker  # noqa: PLC0415
 
-    return ElastiCacheBroker(scope, construct_id, ground, wanted)
+    return ElastiCacheBroker(scope, construct_id, props, config)

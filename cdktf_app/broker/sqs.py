@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""SQS as the broker: a queue a worker queue, and one for what was given back too often."""
+"""SQS as the broker: one queue per worker queue, and a dead-letter queue."""
 
 from __future__ import annotations
 
@@ -11,50 +11,52 @@ from cdktn import ITerraformDependable
 from cdktn_provider_aws.sqs_queue import SqsQueue
 from constructs import Construct
 
-from cdktf_app.base.aws_scope import Place
+from cdktf_app.base.aws_scope import AwsScope
 from cdktf_app.base.policies import policy_json, tls_only
-from cdktf_app.base.resource_names import fitted, unmistakable
-from cdktf_app.broker.base import Ground, Party
-from cdktf_app.security.secrets import Generated
+from cdktf_app.base.resource_names import collision_free, truncate_with_hash
+from cdktf_app.broker.base import BrokerClient, BrokerProps
+from cdktf_app.security.secrets import GeneratedSecret
 from openmwaa.config.broker import Sqs
 
-# Workers acknowledge a message before its task begins, so it is in flight only from receipt to start: seconds, however
-# long the task is. Five minutes bear a slow start, and a worker killed in between costs its message no more than that.
+# Workers acknowledge a message before its task starts, so it is in flight for seconds, for any length of task. Five
+# minutes allow a slow start, and limit the delay of a message if its worker is killed in between.
 VISIBILITY_TIMEOUT_S: Final = 300
 _RETENTION_S: Final = 14 * 24 * 3600
 _NAME_LIMIT: Final = 80
-# SQS takes at most ten source queues by name.
+# SQS accepts at most ten source queues by name.
 _NAMED_SOURCES: Final = 10
 
 
 class SqsBroker(Construct):
     """The queues of an environment."""
 
-    def __init__(self, scope: Construct, construct_id: str, ground: Ground, wanted: Sqs) -> None:
+    def __init__(self, scope: Construct, construct_id: str, props: BrokerProps, config: Sqs) -> None:
         super().__init__(scope, construct_id)
-        self._place: Place = ground.place
-        self._key_arn = ground.key_arn
-        environment = ground.environment
+        self._aws_scope: AwsScope = props.aws_scope
+        self._key_arn = props.key_arn
+        environment = props.environment
         prefix = f"airflow-celery-{environment.name}"
-        # `letters` of the environment `x-dead` would be the dead letters of `x`.
-        words = {queue: unmistakable(queue, ours={"letters"}) for queue in environment.queues}
-        names = {queue: fitted(f"{prefix}-{word}", limit=_NAME_LIMIT) for queue, word in words.items()}
-        sources = [self._place.arn("sqs", name) for name in names.values()]
+        # Queue `letters` of environment `x-dead` would have the name of the dead-letter queue of `x`.
+        words = {queue: collision_free(queue, reserved={"letters"}) for queue in environment.queues}
+        names = {queue: truncate_with_hash(f"{prefix}-{word}", limit=_NAME_LIMIT) for queue, word in words.items()}
+        sources = [self._aws_scope.arn("sqs", name) for name in names.values()]
         allowed = (
             {"redrivePermission": "byQueue", "sourceQueueArns": sources}
             if len(sources) <= _NAMED_SOURCES
             else {"redrivePermission": "allowAll"}
         )
         dead_letters = self._queue(
-            "dead_letters", fitted(f"{prefix}-dead-letters", limit=_NAME_LIMIT), redrive_allow_policy=_compact(allowed)
+            "dead_letters",
+            truncate_with_hash(f"{prefix}-dead-letters", limit=_NAME_LIMIT),
+            redrive_allow_policy=_compact(allowed),
         )
-        redrive = _compact({"deadLetterTargetArn": dead_letters.arn, "maxReceiveCount": wanted.max_receive_count})
-        made = {queue: self._queue(f"queue_{queue}", name, redrive_policy=redrive) for queue, name in names.items()}
-        self.urls = {queue: sqs.url for queue, sqs in made.items()}
-        self.arns = {queue: sqs.arn for queue, sqs in made.items()}
-        self.dead_letters_url: str | None = dead_letters.url
+        redrive = _compact({"deadLetterTargetArn": dead_letters.arn, "maxReceiveCount": config.max_receive_count})
+        queues = {queue: self._queue(f"queue_{queue}", name, redrive_policy=redrive) for queue, name in names.items()}
+        self.urls = {queue: sqs.url for queue, sqs in queues.items()}
+        self.arns = {queue: sqs.arn for queue, sqs in queues.items()}
+        self.dead_letter_queue_url: str | None = dead_letters.url
         self.variables: Mapping[str, str] = {}
-        self.secrets: Mapping[Party, Generated] = {}
+        self.secrets: Mapping[BrokerClient, GeneratedSecret] = {}
         self.user_arns: Sequence[str] = ()
         self.users: Mapping[str, str] = {}
         self.for_scaler: Mapping[str, Any] = {"kind": "sqs"}
@@ -68,7 +70,7 @@ class SqsBroker(Construct):
         redrive_policy: str | None = None,
         redrive_allow_policy: str | None = None,
     ) -> SqsQueue:
-        # The policies are attributes and not resources of their own: the provider waits 25 s for each of those.
+        # Policies as attributes: for separate policy resources the provider waits 25 s each.
         return SqsQueue(
             self,
             construct_id,
@@ -78,10 +80,12 @@ class SqsBroker(Construct):
             message_retention_seconds=_RETENTION_S,
             redrive_policy=redrive_policy,
             redrive_allow_policy=redrive_allow_policy,
-            policy=policy_json(self, f"{construct_id}_tls_only", [tls_only((self._place.arn("sqs", name),), "sqs:*")]),
+            policy=policy_json(
+                self, f"{construct_id}_tls_only", [tls_only((self._aws_scope.arn("sqs", name),), "sqs:*")]
+            ),
         )
 
 
 def _compact(document: Mapping[str, object]) -> str:
-    """Return JSON as the provider compares it: without spaces."""
+    """Return JSON without spaces, as the provider compares it."""
     return json.dumps(document, separators=(",", ":"))

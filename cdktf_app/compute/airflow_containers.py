@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What every Airflow container is told, and which secrets it is given: the contract with the image's runtime.
+"""Environment variables and secrets of every Airflow container: the contract with the image's runtime.
 
-DAG code runs in workers, beside their agent: a worker gets the password of Celery's results and no other secret. It
-reaches Airflow's database through the execution API alone.
+DAG code runs in workers, so a worker gets only the password of Celery's results (and of the Redis broker). It uses
+Airflow's database through the execution API.
 """
 
 from __future__ import annotations
@@ -13,74 +13,80 @@ from typing import Final
 
 from cdktn import Fn
 
-from cdktf_app.base.expressions import ceiling_step, expression_of, least
-from cdktf_app.base.log_groups import Logs, level
-from cdktf_app.base.ports import AGENT_PORT, EXECUTION_API_PORT, WEB_PORT
-from cdktf_app.base.resource_names import literal
-from cdktf_app.broker.base import Broker
-from cdktf_app.compute.container_definition import LONGEST_STOP_TIMEOUT_S, STOP_TIMEOUT_S, Container, Health, Mount
+from cdktf_app.base.expressions import ceiling_step, expression_of, min_expr
+from cdktf_app.base.log_groups import LogGroups, level
+from cdktf_app.base.resource_names import escape_template
+from cdktf_app.broker.base import CeleryBroker
+from cdktf_app.compute.container_definition import (
+    LONGEST_STOP_TIMEOUT_S,
+    STOP_TIMEOUT_S,
+    ContainerHealthCheck,
+    ContainerSpec,
+    Mount,
+)
 from cdktf_app.compute.images import Image
 from cdktf_app.database.base import MetadataDatabase
-from cdktf_app.security.secrets import Generated, Secrets
-from cdktf_app.web.web_access import WebAccess
+from cdktf_app.security.secrets import EnvironmentSecrets, GeneratedSecret
+from cdktf_app.web.web_access import WebEntrypoints
 from openmwaa.config.environment import Environment, option_variable
-from openmwaa.config.fleet import Fleet
+from openmwaa.config.fleet import ResolvedFleet
+from openmwaa.config.ports import AGENT_PORT, EXECUTION_API_PORT, WEB_PORT
 
 DAG_FOLDER: Final = "/opt/openmwaa/dags"
 _DAG_VOLUME: Final = "dags"
 _SYNCER: Final = "dag-syncer"
 _MASTER: Final = "OPENMWAA_DATABASE_MASTER"
 
-_VARIABLE: Final[Mapping[Generated, str]] = {
-    Generated.AIRFLOW_DATABASE_PASSWORD: "OPENMWAA_AIRFLOW_DATABASE_PASSWORD",
-    Generated.CELERY_DATABASE_PASSWORD: "OPENMWAA_CELERY_DATABASE_PASSWORD",
-    Generated.SCALER_DATABASE_PASSWORD: "OPENMWAA_SCALER_DATABASE_PASSWORD",
-    Generated.FERNET_KEY: "OPENMWAA_FERNET_KEY",
-    Generated.API_SECRET_KEY: "OPENMWAA_API_SECRET_KEY",
-    Generated.JWT_SECRET: "OPENMWAA_JWT_SECRET",
-    Generated.ADMIN_PASSWORD: "OPENMWAA_ADMIN_PASSWORD",
-    Generated.SCALER_SIGNING_SEED: "OPENMWAA_SCALER_SIGNING_SEED",
-    Generated.BROKER_PASSWORD: "OPENMWAA_BROKER_PASSWORD",
-    Generated.SCALER_BROKER_PASSWORD: "OPENMWAA_SCALER_BROKER_PASSWORD",
+_SECRET_VARIABLES: Final[Mapping[GeneratedSecret, str]] = {
+    GeneratedSecret.AIRFLOW_DATABASE_PASSWORD: "OPENMWAA_AIRFLOW_DATABASE_PASSWORD",
+    GeneratedSecret.CELERY_DATABASE_PASSWORD: "OPENMWAA_CELERY_DATABASE_PASSWORD",
+    GeneratedSecret.SCALER_DATABASE_PASSWORD: "OPENMWAA_SCALER_DATABASE_PASSWORD",
+    GeneratedSecret.FERNET_KEY: "OPENMWAA_FERNET_KEY",
+    GeneratedSecret.API_SECRET_KEY: "OPENMWAA_API_SECRET_KEY",
+    GeneratedSecret.JWT_SECRET: "OPENMWAA_JWT_SECRET",
+    GeneratedSecret.ADMIN_PASSWORD: "OPENMWAA_ADMIN_PASSWORD",
+    GeneratedSecret.SCALER_SIGNING_SEED: "OPENMWAA_SCALER_SIGNING_SEED",
+    GeneratedSecret.BROKER_PASSWORD: "OPENMWAA_BROKER_PASSWORD",
+    GeneratedSecret.SCALER_BROKER_PASSWORD: "OPENMWAA_SCALER_BROKER_PASSWORD",
 }
 
-# Who is given which secret.
-SECRETS: Final[Mapping[str, tuple[Generated, ...]]] = {
+# Secrets of each component.
+SECRETS: Final[Mapping[str, tuple[GeneratedSecret, ...]]] = {
     "prepare-database": (
-        Generated.AIRFLOW_DATABASE_PASSWORD,
-        Generated.CELERY_DATABASE_PASSWORD,
-        Generated.SCALER_DATABASE_PASSWORD,
-        Generated.SCALER_SIGNING_SEED,
+        GeneratedSecret.AIRFLOW_DATABASE_PASSWORD,
+        GeneratedSecret.CELERY_DATABASE_PASSWORD,
+        GeneratedSecret.SCALER_DATABASE_PASSWORD,
+        GeneratedSecret.SCALER_SIGNING_SEED,
     ),
     "scheduler": (
-        Generated.AIRFLOW_DATABASE_PASSWORD,
-        Generated.CELERY_DATABASE_PASSWORD,
-        Generated.FERNET_KEY,
-        Generated.JWT_SECRET,
+        GeneratedSecret.AIRFLOW_DATABASE_PASSWORD,
+        GeneratedSecret.CELERY_DATABASE_PASSWORD,
+        GeneratedSecret.FERNET_KEY,
+        GeneratedSecret.JWT_SECRET,
     ),
-    "dag-processor": (Generated.AIRFLOW_DATABASE_PASSWORD, Generated.FERNET_KEY),
-    "triggerer": (Generated.AIRFLOW_DATABASE_PASSWORD, Generated.FERNET_KEY),
+    "dag-processor": (GeneratedSecret.AIRFLOW_DATABASE_PASSWORD, GeneratedSecret.FERNET_KEY),
+    "triggerer": (GeneratedSecret.AIRFLOW_DATABASE_PASSWORD, GeneratedSecret.FERNET_KEY),
     "execution-api": (
-        Generated.AIRFLOW_DATABASE_PASSWORD,
-        Generated.FERNET_KEY,
-        Generated.API_SECRET_KEY,
-        Generated.JWT_SECRET,
+        GeneratedSecret.AIRFLOW_DATABASE_PASSWORD,
+        GeneratedSecret.FERNET_KEY,
+        GeneratedSecret.API_SECRET_KEY,
+        GeneratedSecret.JWT_SECRET,
     ),
     "web-server": (
-        Generated.AIRFLOW_DATABASE_PASSWORD,
-        Generated.FERNET_KEY,
-        Generated.API_SECRET_KEY,
-        Generated.JWT_SECRET,
-        Generated.ADMIN_PASSWORD,
+        GeneratedSecret.AIRFLOW_DATABASE_PASSWORD,
+        GeneratedSecret.FERNET_KEY,
+        GeneratedSecret.API_SECRET_KEY,
+        GeneratedSecret.JWT_SECRET,
+        GeneratedSecret.ADMIN_PASSWORD,
     ),
-    "worker": (Generated.CELERY_DATABASE_PASSWORD,),
+    "worker": (GeneratedSecret.CELERY_DATABASE_PASSWORD,),
 }
 
-# Who talks to the broker, and is given the password where there is one.
-_CELERY: Final = frozenset({"scheduler", "worker"})
+# Components that use the broker, and get its password if it has one.
+_CELERY_CLIENTS: Final = frozenset({"scheduler", "worker"})
 
-# Component -> the log module whose group and level it has.
-_MODULE: Final[Mapping[str, str]] = {
+# Component -> log module, for log group and level.
+_LOG_MODULES: Final[Mapping[str, str]] = {
     "prepare-database": "scheduler",
     "scheduler": "scheduler",
     "dag-processor": "dag_processing",
@@ -94,17 +100,17 @@ _READS_DAGS: Final = frozenset({"dag-processor", "triggerer", "worker"})
 _STOP_TIMEOUT_S: Final[Mapping[str, int]] = {
     "scheduler": 60,
     "triggerer": 60,
-    "execution-api": 60,  # requests of running tasks end first
+    "execution-api": 60,  # time to finish requests of running tasks
     "worker": LONGEST_STOP_TIMEOUT_S,
 }
 
-# Healthy once the first sync is done: what depends on it starts then, and never without DAGs.
-# A check costs 0.2 s of CPU: 0.7 % of a vCPU. None for workers, whose load alone could fail it.
-_CHECKED: Final = frozenset({"scheduler", "dag-processor", "triggerer", "execution-api", "web-server"})
-# Airflow writes its configuration, logs and process files; what it runs writes to the usual places. Volumes of the
-# task, three a container, that begin as the image has these folders.
+# A check costs 0.2 s of CPU, which is 0.7 % of a vCPU. Workers have none: high load could fail it.
+_HEALTH_CHECKED: Final = frozenset({"scheduler", "dag-processor", "triggerer", "execution-api", "web-server"})
+# Writable folders, as volumes of the task: Airflow's configuration, logs and process files, home and temporary files.
+# A volume starts with the content of the image's folder.
 _WRITABLE: Final[Mapping[str, str]] = {"airflow": "/opt/airflow", "home": "/home/airflow", "tmp": "/tmp"}  # noqa: S108
-_FIRST_SYNC: Final = Health(
+# Healthy after the first sync: a container that depends on it never starts without DAGs.
+_FIRST_SYNC: Final = ContainerHealthCheck(
     command=("python", "-m", "openmwaa_runtime", "health", "sync-dags"),
     interval_s=5,
     timeout_s=5,
@@ -113,12 +119,13 @@ _FIRST_SYNC: Final = Health(
 )
 
 
-def _well(component: str) -> Health:
-    """Return the health check of `component`: replaced after 1.5 minutes, or 5.5 where it never was well.
+def _health_check(component: str) -> ContainerHealthCheck:
+    """Return the health check of `component`.
 
-    ECS goes back to the older revision after three that never were: 17 minutes, of the 20 that an apply waits.
+    ECS replaces an unhealthy task after 1.5 minutes, or after 5.5 minutes if it was never healthy. Three such tasks (17
+    minutes) roll the deployment back; an apply waits 20 minutes.
     """
-    return Health(
+    return ContainerHealthCheck(
         command=("python", "-m", "openmwaa_runtime", "health", component),
         interval_s=30,
         timeout_s=20,
@@ -128,167 +135,171 @@ def _well(component: str) -> Health:
 
 
 _SLOT_STEP: Final = 100
-_SLOWEST_SLOTS: Final = 500
+_SLOT_CAP: Final = 500
 
 
 @dataclass(frozen=True)
-class Connections:
-    """What the containers of an environment are connected to."""
+class ContainerProps:
+    """Arguments of all Airflow containers of an environment."""
 
     environment: Environment
     image: Image
-    secrets: Secrets
+    secrets: EnvironmentSecrets
     database: MetadataDatabase
-    broker: Broker
-    access: WebAccess
+    broker: CeleryBroker
+    access: WebEntrypoints
     bucket_name: str
     dag_sync_interval_s: str
-    logs: Logs
+    logs: LogGroups
 
 
 class AirflowContainers:
-    """Writes the containers of Airflow's components."""
+    """Builds the containers of Airflow's components."""
 
-    def __init__(self, connections: Connections) -> None:
-        self._to = connections
-        self._environment = connections.environment
+    def __init__(self, props: ContainerProps) -> None:
+        self._props = props
+        self._environment = props.environment
 
-    def prepare_database(self) -> Container:
-        """Return the container that makes databases, roles and tables, and ends."""
+    def prepare_database(self) -> ContainerSpec:
+        """Return the init container that creates databases, roles and tables."""
         container = self._component("prepare-database")
-        secrets = {**container.secrets, _MASTER: self._to.database.master_secret_arn}
-        keys = (self._to.database.master_key_arn,)
+        secrets = {**container.secrets, _MASTER: self._props.database.master_secret_arn}
+        keys = (self._props.database.master_key_arn,)
         return replace(container, secrets=secrets, secret_keys=keys, essential=False)
 
-    def prepare_broker(self) -> Container:
-        """Return the container that gives the broker's users their passwords and rights, and ends."""
-        broker, of_scheduler = self._to.broker, self._component("scheduler")
+    def prepare_broker(self) -> ContainerSpec:
+        """Return the init container that sets passwords and permissions of the broker's users."""
+        broker, scheduler = self._props.broker, self._component("scheduler")
         return replace(
-            of_scheduler,
+            scheduler,
             name="prepare-broker",
             command=("prepare-broker",),
-            environment={**self._place(), **broker.variables, **broker.users},
-            secrets={_VARIABLE[secret]: self._to.secrets.arn(secret) for secret in broker.secrets.values()},
+            environment={**self._base_variables(), **broker.variables, **broker.users},
+            secrets={_SECRET_VARIABLES[secret]: self._props.secrets.arn(secret) for secret in broker.secrets.values()},
             health=None,
             mounts=(),
             essential=False,
         )
 
-    def control_plane(self, component: str) -> list[Container]:
-        """Return the containers of one component's task."""
+    def control_plane(self, component: str) -> list[ContainerSpec]:
+        """Return the containers of a component's task."""
         if component == "scheduler":
-            # Nothing else starts before the database is prepared, so the broker is prepared before it.
-            before = [self.prepare_broker()] if self._to.broker.users else []
-            database = replace(self.prepare_database(), after={one.name: "SUCCESS" for one in before})
-            scheduler = replace(self._component("scheduler"), after={database.name: "SUCCESS"})
-            return [*before, database, scheduler]
+            # All other components wait for the database, so the broker is prepared first.
+            init = [self.prepare_broker()] if self._props.broker.users else []
+            database = replace(self.prepare_database(), depends_on={container.name: "SUCCESS" for container in init})
+            scheduler = replace(self._component("scheduler"), depends_on={database.name: "SUCCESS"})
+            return [*init, database, scheduler]
         return self._with_dags(self._component(component))
 
-    def worker(self, fleet: Fleet) -> list[Container]:
-        """Return the containers of a worker's task of `fleet`."""
-        # Never open to ECS Exec, so always sealed.
-        container = replace(self._component("worker"), sealed=True)
-        urls = self._to.broker.urls
-        mine = {
+    def worker(self, fleet: ResolvedFleet) -> list[ContainerSpec]:
+        """Return the containers of a worker task of `fleet`."""
+        # Workers never allow ECS Exec, so the root filesystem is always read-only.
+        container = replace(self._component("worker"), readonly=True)
+        urls = self._props.broker.urls
+        worker_variables = {
             "OPENMWAA_WORKER_QUEUES": ",".join(fleet.queues),
             "OPENMWAA_WORKER_SLOTS": str(fleet.slots),
-            # Its own alone: with all of them a new fleet would be a new revision of every other one.
+            # Only the fleet's own queues: otherwise a new fleet would create a new revision of all fleets.
             "OPENMWAA_QUEUES": Fn.jsonencode({queue: urls[queue] for queue in fleet.queues if queue in urls}),
-            # A worker's tasks write at their own level.
+            # Tasks have their own log level.
             "AIRFLOW__LOGGING__LOGGING_LEVEL": level(self._environment.logging_configuration, "task"),
             "AIRFLOW__LOGGING__CELERY_LOGGING_LEVEL": level(self._environment.logging_configuration, "worker"),
         }
-        return self._with_dags(replace(container, environment={**container.environment, **mine, **self._options()}))
+        return self._with_dags(
+            replace(container, environment={**container.environment, **worker_variables, **self._option_variables()})
+        )
 
-    def _component(self, component: str) -> Container:
-        module = _MODULE[component]
+    def _component(self, component: str) -> ContainerSpec:
+        module = _LOG_MODULES[component]
         environment = {
-            **self._place(),
-            **self._addresses(),
-            # New passwords are a new revision: ECS gives out secrets only when a container starts.
+            **self._base_variables(),
+            **self._connection_variables(),
+            # A new password must create a new revision: ECS reads secrets only when a container starts.
             "OPENMWAA_DATABASE_PASSWORDS": str(self._environment.rotation.database_passwords),
-            **self._greatest(component),
-            **(self._proxies() if component == "web-server" else {}),
+            **self._slot_variables(component),
+            **(self._proxy_variables() if component == "web-server" else {}),
             "AIRFLOW__LOGGING__LOGGING_LEVEL": level(self._environment.logging_configuration, module),
-            **self._options(),
+            **self._option_variables(),
         }
-        return Container(
+        return ContainerSpec(
             name=component,
-            image=self._to.image,
-            log_group=self._to.logs.group(module),
+            image=self._props.image,
+            log_group=self._props.logs.group(module),
             region=self._environment.region,
             command=(component,),
             environment=environment,
             more_environment=expression_of(self._environment.airflow_configuration_options),
-            secrets={_VARIABLE[secret]: self._to.secrets.arn(secret) for secret in self._secrets_of(component)},
+            secrets={
+                _SECRET_VARIABLES[secret]: self._props.secrets.arn(secret) for secret in self._secrets_of(component)
+            },
             port=_PORT.get(component),
-            health=_well(component) if component in _CHECKED else None,
+            health=_health_check(component) if component in _HEALTH_CHECKED else None,
             mounts=tuple(Mount(f"{component}-{word}", path, read_only=False) for word, path in _WRITABLE.items()),
-            sealed=not self._environment.enable_execute_command,
+            readonly=not self._environment.enable_execute_command,
             stop_timeout_s=_STOP_TIMEOUT_S.get(component, STOP_TIMEOUT_S),
         )
 
-    def _with_dags(self, container: Container) -> list[Container]:
+    def _with_dags(self, container: ContainerSpec) -> list[ContainerSpec]:
         if container.name not in _READS_DAGS:
             return [container]
-        syncer = Container(
+        syncer = ContainerSpec(
             name=_SYNCER,
-            image=self._to.image,
+            image=self._props.image,
             log_group=container.log_group,
             region=self._environment.region,
             command=("sync-dags",),
-            environment={**self._place(), **self._dags()},
+            environment={**self._base_variables(), **self._dag_variables()},
             essential=False,
             health=_FIRST_SYNC,
             mounts=(Mount(_DAG_VOLUME, DAG_FOLDER, read_only=False),),
-            sealed=container.sealed,
+            readonly=container.readonly,
         )
         dags = Mount(_DAG_VOLUME, DAG_FOLDER, read_only=True)
-        reader = replace(container, after={_SYNCER: "HEALTHY"}, mounts=(*container.mounts, dags))
+        reader = replace(container, depends_on={_SYNCER: "HEALTHY"}, mounts=(*container.mounts, dags))
         return [syncer, reader]
 
-    def _secrets_of(self, component: str) -> list[Generated]:
-        broker = self._to.broker.secrets if component in _CELERY else {}
-        return [*SECRETS[component], *(secret for party, secret in broker.items() if party == "celery")]
+    def _secrets_of(self, component: str) -> list[GeneratedSecret]:
+        broker = self._props.broker.secrets if component in _CELERY_CLIENTS else {}
+        return [*SECRETS[component], *(secret for client, secret in broker.items() if client == "celery")]
 
-    def _place(self) -> dict[str, str]:
+    def _base_variables(self) -> dict[str, str]:
         return {"OPENMWAA_ENVIRONMENT": self._environment.name, "AWS_DEFAULT_REGION": self._environment.region}
 
-    def _dags(self) -> dict[str, str]:
+    def _dag_variables(self) -> dict[str, str]:
         return {
-            "OPENMWAA_DAG_BUCKET": self._to.bucket_name,
-            "OPENMWAA_DAG_PREFIX": literal(self._environment.dag_s3_path),
+            "OPENMWAA_DAG_BUCKET": self._props.bucket_name,
+            "OPENMWAA_DAG_PREFIX": escape_template(self._environment.dag_s3_path),
             "OPENMWAA_DAG_FOLDER": DAG_FOLDER,
-            "OPENMWAA_DAG_SYNC_INTERVAL_S": self._to.dag_sync_interval_s,
+            "OPENMWAA_DAG_SYNC_INTERVAL_S": self._props.dag_sync_interval_s,
         }
 
-    def _addresses(self) -> dict[str, str]:
+    def _connection_variables(self) -> dict[str, str]:
         return {
-            **self._dags(),
-            "OPENMWAA_DATABASE_HOST": self._to.database.host,
-            "OPENMWAA_DATABASE_PORT": str(self._to.database.port),
-            "OPENMWAA_DATABASE_SSLMODE": self._to.database.sslmode,
-            "OPENMWAA_QUEUES": Fn.jsonencode(self._to.broker.urls),
-            **self._to.broker.variables,
-            "OPENMWAA_EXECUTION_API_URL": self._to.access.execution_api_url,
-            "OPENMWAA_WEB_URL": self._to.access.web_url,
-            "OPENMWAA_TASK_LOG_GROUP_ARN": self._to.logs.group("task").arn,
+            **self._dag_variables(),
+            "OPENMWAA_DATABASE_HOST": self._props.database.host,
+            "OPENMWAA_DATABASE_PORT": str(self._props.database.port),
+            "OPENMWAA_DATABASE_SSLMODE": self._props.database.sslmode,
+            "OPENMWAA_QUEUES": Fn.jsonencode(self._props.broker.urls),
+            **self._props.broker.variables,
+            "OPENMWAA_EXECUTION_API_URL": self._props.access.execution_api_url,
+            "OPENMWAA_WEB_URL": self._props.access.web_url,
+            "OPENMWAA_TASK_LOG_GROUP_ARN": self._props.logs.group("task").arn,
         }
 
-    def _proxies(self) -> dict[str, str]:
-        # uvicorn's own name. Behind TLS that ends at a load balancer, it says what people asked and from where; nobody
-        # else reaches the port.
-        return {"FORWARDED_ALLOW_IPS": self._to.access.proxies}
+    def _proxy_variables(self) -> dict[str, str]:
+        # Variable of uvicorn: trust the X-Forwarded headers of the load balancers, which terminate TLS. No other client
+        # can reach the port.
+        return {"FORWARDED_ALLOW_IPS": self._props.access.proxies}
 
-    def _greatest(self, component: str) -> dict[str, str]:
+    def _slot_variables(self, component: str) -> dict[str, str]:
         slots: float = self._environment.total_slots
         if component == "worker":
-            # Its heartbeats slow down by the hundred, up to 500 slots. With the exact number a new `max` of one fleet
-            # would be a new revision of all of them.
-            slots = least(_SLOWEST_SLOTS, ceiling_step(slots, _SLOT_STEP))
+            # Rounded up to hundreds, at most 500: the runtime slows heartbeats in these steps. With the exact number, a
+            # new `max` of one fleet would create a new revision of all fleets.
+            slots = min_expr(_SLOT_CAP, ceiling_step(slots, _SLOT_STEP))
         return {"OPENMWAA_TOTAL_SLOTS": str(slots)}
 
-    def _options(self) -> dict[str, str]:
-        """Return the user's own configuration, which wins over everything else."""
+    def _option_variables(self) -> dict[str, str]:
+        """Return the user's Airflow options, which override all defaults."""
         options = self._environment.airflow_configuration_options
-        return {option_variable(key): literal(value) for key, value in options.items()}
+        return {option_variable(key): escape_template(value) for key, value in options.items()}

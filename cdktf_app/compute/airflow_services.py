@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Airflow's control plane: a service for the scheduler and each of its companions."""
+"""Airflow's control plane: one ECS service per component."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from constructs import Construct
 from cdktf_app.base.policies import EVERY, Statement
 from cdktf_app.compute.airflow_containers import AirflowContainers
 from cdktf_app.compute.execution_role import execution_role
-from cdktf_app.compute.fargate_service import FargateService, Replicas, Surroundings, Task
+from cdktf_app.compute.fargate_service import FargateService, Replicas, ServiceProps, TaskSpec
 from cdktf_app.compute.web_autoscaling import WebAutoscaling
 from cdktf_app.network.security_groups import SecurityGroups
 from cdktf_app.security.roles import Roles
-from cdktf_app.web.web_access import WebAccess
+from cdktf_app.web.web_access import WebEntrypoints
 from openmwaa.config.environment import Environment
 from openmwaa.config.environment_classes import TaskSize
 
-# Running tasks fail without the execution API: two tasks, in two zones, and never fewer while a new version rolls out.
-_EXECUTION_APIS: Final = 2
+# Running tasks fail without the execution API: two tasks in two zones, also during a deployment.
+_EXECUTION_API_TASKS: Final = 2
 _RUNS_DAG_CODE: Final = frozenset({"dag-processor", "triggerer"})
 _SESSIONS: Final = Statement(
     sid="ExecuteCommand",
@@ -45,11 +45,11 @@ class AirflowServices(Construct):
         construct_id: str,
         *,
         environment: Environment,
-        surroundings: Surroundings,
+        service_props: ServiceProps,
         containers: AirflowContainers,
         roles: Roles,
         statements: Mapping[str, Sequence[Statement]],
-        access: WebAccess,
+        access: WebEntrypoints,
         groups: SecurityGroups,
     ) -> None:
         super().__init__(scope, construct_id)
@@ -57,41 +57,46 @@ class AirflowServices(Construct):
         self.healthy: list[ITerraformDependable] = []
         sessions = [_SESSIONS] if environment.enable_execute_command else []
         for component, replicas in _replicas(environment).items():
-            parts = containers.control_plane(component)
-            execution = execution_role(roles, component, parts)
-            own = roles.role(component, [*statements[component], *sessions])
-            given = environment.network.security_group_ids if component in _RUNS_DAG_CODE else ()
+            task_containers = containers.control_plane(component)
+            execution = execution_role(roles, component, task_containers)
+            task_role = roles.role(component, [*statements[component], *sessions])
+            extra_groups = environment.network.security_group_ids if component in _RUNS_DAG_CODE else ()
             service = FargateService(
                 self,
                 component.replace("-", "_"),
                 service=component,
-                surroundings=surroundings.after(groups.rules_of(component)),
-                task=Task(
+                service_props=service_props.with_dependencies(groups.rules_of(component)),
+                task=TaskSpec(
                     size=_size(environment, component),
-                    containers=parts,
+                    containers=task_containers,
                     execution_role_arn=execution.arn,
-                    task_role_arn=own.arn,
-                    security_group_ids=(groups.of_components[component], *given),
+                    task_role_arn=task_role.arn,
+                    security_group_ids=(groups.of_components[component], *extra_groups),
                     architecture=environment.architecture,
                 ),
                 replicas=replicas,
                 targets=targets.get(component, ()),
-                ready=[execution.ready, own.ready],
+                ready=[execution.ready, task_role.ready],
                 execute_command=environment.enable_execute_command,
             )
             self.healthy.append(service.healthy)
             if replicas.scaled:
-                WebAutoscaling(
-                    self,
-                    "web_autoscaling",
-                    name=surroundings.name,
-                    cluster=surroundings.cluster.name,
-                    service=service.name,
-                    least=environment.min_webservers,
-                    most=environment.max_webservers,
-                    internal=access.internal.web,
-                    public=access.public.web if access.public else None,
-                )
+                self._scale(service.name, environment, service_props, access)
+
+    def _scale(
+        self, service: str, environment: Environment, service_props: ServiceProps, access: WebEntrypoints
+    ) -> None:
+        WebAutoscaling(
+            self,
+            "web_autoscaling",
+            name=service_props.name,
+            cluster=service_props.cluster.name,
+            service=service,
+            min_tasks=environment.min_webservers,
+            max_tasks=environment.max_webservers,
+            internal=access.internal.web,
+            public=access.public.web if access.public else None,
+        )
 
 
 def _replicas(environment: Environment) -> Mapping[str, Replicas]:
@@ -99,23 +104,23 @@ def _replicas(environment: Environment) -> Mapping[str, Replicas]:
         "scheduler": Replicas(environment.schedulers),
         "dag-processor": Replicas(1),
         "triggerer": Replicas(1),
-        "execution-api": Replicas(_EXECUTION_APIS, over_zones=True),
+        "execution-api": Replicas(_EXECUTION_API_TASKS, az_rebalancing=True),
         "web-server": Replicas(
             environment.min_webservers,
-            over_zones=environment.has_many_webservers,
+            az_rebalancing=environment.has_many_webservers,
             scaled=environment.scales_webservers,
         ),
     }
 
 
 def _size(environment: Environment, component: str) -> TaskSize:
-    """Return what `sizes` says, else what the environment's class has: those that serve HTTP are web servers."""
-    of_class, sizes = environment.size, environment.sizes
-    said, otherwise = {
-        "scheduler": (sizes.scheduler, of_class.scheduler),
-        "dag-processor": (sizes.dag_processor, of_class.scheduler),
-        "triggerer": (sizes.triggerer, of_class.scheduler),
-        "execution-api": (sizes.execution_api, of_class.webserver),
-        "web-server": (sizes.webserver, of_class.webserver),
+    """Return the configured size of `component`, else the size of the environment class."""
+    class_size, sizes = environment.size, environment.sizes
+    configured, default = {
+        "scheduler": (sizes.scheduler, class_size.scheduler),
+        "dag-processor": (sizes.dag_processor, class_size.scheduler),
+        "triggerer": (sizes.triggerer, class_size.scheduler),
+        "execution-api": (sizes.execution_api, class_size.webserver),
+        "web-server": (sizes.webserver, class_size.webserver),
     }[component]
-    return said.task_size if said else otherwise
+    return configured.task_size if configured else default

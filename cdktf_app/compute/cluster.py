@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The ECS cluster that everything runs in, on Fargate."""
+"""The ECS cluster of all services, on Fargate."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ from cdktn_provider_aws.ecs_cluster_capacity_providers import (
 )
 from constructs import Construct
 
-from cdktf_app.base.aws_scope import Place
+from cdktf_app.base.aws_scope import AwsScope
 
 ON_DEMAND: Final = "FARGATE"
 SPOT: Final = "FARGATE_SPOT"
 
 
-class Cluster(Construct):
-    """The cluster of an environment; its tasks' disks are encrypted with `key_arn`.
+class FargateCluster(Construct):
+    """The cluster of an environment; `key_arn` encrypts the disks of its tasks.
 
-    Container Insights cost more than a small environment, so they are asked for.
+    Container Insights is optional, because it costs more than a small environment.
     """
 
     def __init__(
-        self, scope: Construct, construct_id: str, *, name: str, place: Place, key_arn: str, insights: bool
+        self, scope: Construct, construct_id: str, *, name: str, aws_scope: AwsScope, key_arn: str, insights: bool
     ) -> None:
         super().__init__(scope, construct_id)
         self.name = name
-        self._place = place
+        self._aws_scope = aws_scope
         storage = EcsClusterConfigurationManagedStorageConfiguration(fargate_ephemeral_storage_kms_key_id=key_arn)
         cluster = EcsCluster(
             self,
@@ -56,10 +56,10 @@ class Cluster(Construct):
         )
 
     def service_arn(self, service: str) -> str:
-        """Return the ARN of the cluster's service `service`."""
-        return self._place.arn("ecs", f"service/{self.name}/{service}")
+        """Return the ARN of a service of the cluster."""
+        return self._aws_scope.arn("ecs", f"service/{self.name}/{service}")
 
     @property
     def every_task(self) -> str:
-        """The ARN pattern of the cluster's tasks, whose ids nobody can know."""
-        return self._place.arn("ecs", f"task/{self.name}/*")
+        """The ARN pattern of the cluster's tasks, whose ids are not known in advance."""
+        return self._aws_scope.arn("ecs", f"task/{self.name}/*")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Containers of a task definition as values: pure, with ECS's names only in `definition`."""
+"""Containers of a task definition as values; only `definition` uses ECS's names."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from cdktf_app.compute.images import Image
 
 DependencyCondition = Literal["START", "COMPLETE", "SUCCESS", "HEALTHY"]
 STOP_TIMEOUT_S: Final = 30
-LONGEST_STOP_TIMEOUT_S: Final = 120  # Fargate's
+LONGEST_STOP_TIMEOUT_S: Final = 120  # the maximum of Fargate
 
 
 @dataclass(frozen=True)
-class Health:
-    """A container's health check: `command` runs every `interval_s` and fails after `retries` failures in a row."""
+class ContainerHealthCheck:
+    """A health check: `command` runs every `interval_s`; `retries` failures in a row make it unhealthy."""
 
     command: tuple[str, ...]
     interval_s: int
@@ -28,7 +28,7 @@ class Health:
 
 @dataclass(frozen=True)
 class Mount:
-    """A volume of the task in a container."""
+    """A mount of a task volume in a container."""
 
     volume: str
     path: str
@@ -40,8 +40,8 @@ SCALER_USER: Final = "50001:0"
 
 
 @dataclass(frozen=True)
-class Container:
-    """One container of a task; `secrets` are ARNs that ECS reads and injects when the container starts."""
+class ContainerSpec:
+    """One container of a task; `secrets` are ARNs of secrets that ECS reads when the container starts."""
 
     name: str
     image: Image
@@ -50,23 +50,23 @@ class Container:
     command: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
     more_environment: str | None = None
-    """An expression of more variables, which win: those that only Terraform knows."""
+    """An HCL expression for further variables, which override `environment`."""
     secrets: Mapping[str, str] = field(default_factory=dict)
     secret_keys: tuple[str, ...] = ()
-    """Keys of secrets that are not encrypted with the environment's."""
+    """KMS keys of secrets that the environment's key does not encrypt."""
     essential: bool = True
     port: int | None = None
-    after: Mapping[str, DependencyCondition] = field(default_factory=dict)
-    health: Health | None = None
+    depends_on: Mapping[str, DependencyCondition] = field(default_factory=dict)
+    health: ContainerHealthCheck | None = None
     mounts: tuple[Mount, ...] = ()
     stop_timeout_s: int = STOP_TIMEOUT_S
     labels: Mapping[str, str] = field(default_factory=dict)
     user: str = AIRFLOW_USER
-    """Said although the image says it: an image of one's own that ends as root runs as nobody in particular too."""
-    sealed: bool = True
-    """Whether the image's own files cannot be changed, and no capability is left: what is written goes to `mounts`.
+    """Set here too, so that a custom image whose last USER is root does not run as root."""
+    readonly: bool = True
+    """Whether the root filesystem is read-only and all capabilities are dropped; `mounts` are writable.
 
-    ECS Exec needs both: its agent writes below /var, as root.
+    False for ECS Exec: its agent writes below /var as root.
     """
 
     def definition(self) -> dict[str, Any]:
@@ -76,7 +76,7 @@ class Container:
         """
         both = sorted(set(self.environment) & set(self.secrets))
         if both:
-            raise ValueError(f"container {self.name}: {', '.join(both)} is both plain and secret")
+            raise ValueError(f"container {self.name}: {', '.join(both)} is set in `environment` and in `secrets`")
         written = {
             "name": self.name,
             "image": self.image.reference,
@@ -84,7 +84,9 @@ class Container:
             "command": list(self.command),
             "secrets": [{"name": key, "valueFrom": arn} for key, arn in sorted(self.secrets.items())],
             "portMappings": self._port_mappings(),
-            "dependsOn": [{"containerName": name, "condition": value} for name, value in sorted(self.after.items())],
+            "dependsOn": [
+                {"containerName": name, "condition": value} for name, value in sorted(self.depends_on.items())
+            ],
             "healthCheck": self._health_check(),
             "mountPoints": [
                 {"sourceVolume": mount.volume, "containerPath": mount.path, "readOnly": mount.read_only}
@@ -94,7 +96,7 @@ class Container:
             "dockerLabels": {"openmwaa.image": self.image.kind, **self.labels},
             "user": self.user,
             "privileged": False,
-            "readonlyRootFilesystem": self.sealed,
+            "readonlyRootFilesystem": self.readonly,
             "linuxParameters": self._linux(),
             "logConfiguration": self._log_configuration(),
         }
@@ -106,9 +108,9 @@ class Container:
         return [{"containerPort": self.port, "hostPort": self.port, "protocol": "tcp"}]
 
     def _linux(self) -> dict[str, Any]:
-        # The init reaps what DAG code leaves behind, and passes SIGTERM on.
+        # The init process reaps orphans of DAG code and forwards SIGTERM.
         init = {"initProcessEnabled": True}
-        return {**init, "capabilities": {"drop": ["ALL"]}} if self.sealed else init
+        return {**init, "capabilities": {"drop": ["ALL"]}} if self.readonly else init
 
     def _health_check(self) -> dict[str, Any] | None:
         if self.health is None:
@@ -128,7 +130,7 @@ class Container:
                 "awslogs-group": self.log_group.name,
                 "awslogs-region": self.region,
                 "awslogs-stream-prefix": self.name,
-                # A component must not stand still because CloudWatch does.
+                # An outage of CloudWatch Logs must not block the component.
                 "mode": "non-blocking",
                 "max-buffer-size": "4m",
             },

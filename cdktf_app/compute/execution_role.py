@@ -1,23 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The role by which ECS starts the containers of a task."""
+"""The execution role: ECS starts the containers of a task with it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from cdktf_app.base.aws_scope import Place
-from cdktf_app.base.policies import EVERY, Statement, via
-from cdktf_app.compute.container_definition import Container
+from cdktf_app.base.aws_scope import AwsScope
+from cdktf_app.base.policies import EVERY, Statement, kms_via_service
+from cdktf_app.compute.container_definition import ContainerSpec
 from cdktf_app.security.roles import Role, Roles
 
 
-def execution_role(roles: Roles, word: str, containers: Sequence[Container]) -> Role:
-    """Return a new role by which ECS starts `containers`: their images, their logs and exactly their secrets."""
-    return roles.role(f"{word}-execution", execution_statements(containers, roles.place, roles.key_arn))
+def execution_role(roles: Roles, word: str, containers: Sequence[ContainerSpec]) -> Role:
+    """Return a new execution role for the images, log groups and secrets of `containers`."""
+    return roles.role(f"{word}-execution", execution_statements(containers, roles.aws_scope, roles.key_arn))
 
 
-def execution_statements(containers: Sequence[Container], place: Place, key_arn: str) -> list[Statement]:
-    """Return what ECS needs to start `containers`."""
+def execution_statements(containers: Sequence[ContainerSpec], aws_scope: AwsScope, key_arn: str) -> list[Statement]:
+    """Return the statements that ECS needs to start `containers`."""
     groups = sorted({container.log_group.arn for container in containers})
     statements = [
         Statement(
@@ -33,7 +33,7 @@ def execution_statements(containers: Sequence[Container], place: Place, key_arn:
                 sid="LogInToRegistry",
                 actions=("ecr:GetAuthorizationToken",),
                 resources=EVERY,
-                every_resource_because="ECR's token is the account's, not a repository's",
+                every_resource_because="an ECR token is for the account, not for a repository",
             ),
             Statement(
                 sid="PullImages",
@@ -48,8 +48,11 @@ def execution_statements(containers: Sequence[Container], place: Place, key_arn:
             Statement(
                 sid="DecryptSecrets",
                 actions=("kms:Decrypt",),
-                resources=(key_arn, *sorted({key for one in containers for key in one.secret_keys} - {key_arn})),
-                conditions=(via(place, "secretsmanager"),),
+                resources=(
+                    key_arn,
+                    *sorted({key for container in containers for key in container.secret_keys} - {key_arn}),
+                ),
+                conditions=(kms_via_service(aws_scope, "secretsmanager"),),
             ),
         ]
     return statements

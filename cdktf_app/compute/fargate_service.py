@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An ECS service on Fargate: a task definition, and how many of it run where."""
+"""An ECS service on Fargate and its task definition."""
 
 from __future__ import annotations
 
@@ -22,35 +22,35 @@ from cdktn_provider_aws.ecs_task_definition import (
 )
 from constructs import Construct
 
-from cdktf_app.compute.cluster import ON_DEMAND, Cluster
-from cdktf_app.compute.container_definition import Container
-from cdktf_app.web.target_groups import Target
+from cdktf_app.compute.cluster import ON_DEMAND, FargateCluster
+from cdktf_app.compute.container_definition import ContainerSpec
+from cdktf_app.web.target_groups import TargetGroup
 from openmwaa.config.environment_classes import Architecture, TaskSize
 
 _GRACE_S: Final = 300
 
 
 @dataclass(frozen=True)
-class Surroundings:
-    """What every service of an environment shares."""
+class ServiceProps:
+    """Arguments of all services of an environment."""
 
     name: str
-    cluster: Cluster
+    cluster: FargateCluster
     subnet_ids: Sequence[str]
     ready: Sequence[ITerraformDependable]
-    """What has to exist before the first task can start, beyond what a service refers to."""
+    """Resources that must exist before the first task starts, in addition to referenced ones."""
 
-    def after(self, more: Sequence[ITerraformDependable]) -> Surroundings:
-        """Return the same for services that need `more`: theirs before the first task, and until the last is gone."""
+    def with_dependencies(self, more: Sequence[ITerraformDependable]) -> ServiceProps:
+        """Return a copy for services that also need `more`, from their first task to their last."""
         return replace(self, ready=[*self.ready, *more])
 
 
 @dataclass(frozen=True)
-class Task:
-    """What a service runs: containers of one size, with what they may do and whom they may talk to."""
+class TaskSpec:
+    """The task of a service: size, containers, roles and security groups."""
 
     size: TaskSize
-    containers: Sequence[Container]
+    containers: Sequence[ContainerSpec]
     execution_role_arn: str
     task_role_arn: str
     security_group_ids: Sequence[str]
@@ -59,19 +59,19 @@ class Task:
 
 @dataclass(frozen=True)
 class Replicas:
-    """How many tasks run; `least_percent` and `most_percent` bound them while a new version rolls out."""
+    """Number of tasks; `min_percent` and `max_percent` limit it during a deployment."""
 
     count: int
-    least_percent: int = 100
-    most_percent: int = 200
-    over_zones: bool = False
-    """Whether ECS may stop a task by itself to even the zones out."""
+    min_percent: int = 100
+    max_percent: int = 200
+    az_rebalancing: bool = False
+    """Whether ECS may stop a task to balance the zones."""
     scaled: bool = False
-    """Whether `count` is only the first: the number belongs to Application Auto Scaling then, and not to Terraform."""
+    """Whether `count` is only the initial number, and Application Auto Scaling changes it afterwards."""
 
 
 class FargateService(Construct):
-    """A service called `service`, of one task definition."""
+    """A service with its task definition."""
 
     def __init__(
         self,
@@ -79,52 +79,52 @@ class FargateService(Construct):
         construct_id: str,
         *,
         service: str,
-        surroundings: Surroundings,
-        task: Task,
+        service_props: ServiceProps,
+        task: TaskSpec,
         replicas: Replicas,
-        targets: Sequence[Target] = (),
+        targets: Sequence[TargetGroup] = (),
         ready: Sequence[ITerraformDependable] = (),
         execute_command: bool = False,
     ) -> None:
         super().__init__(scope, construct_id)
-        balanced = [target.listens for target in targets]
-        definition = task_definition(self, f"{surroundings.name}-{service}", task)
-        made = EcsService(
+        listeners = [target.listener_rule for target in targets]
+        definition = task_definition(self, f"{service_props.name}-{service}", task)
+        service_resource = EcsService(
             self,
             "service",
             name=service,
-            cluster=surroundings.cluster.arn,
+            cluster=service_props.cluster.arn,
             task_definition=definition.arn,
             desired_count=replicas.count,
             capacity_provider_strategy=[EcsServiceCapacityProviderStrategy(capacity_provider=ON_DEMAND, weight=1)],
-            network_configuration=private_network(surroundings, task),
-            deployment_minimum_healthy_percent=replicas.least_percent,
-            deployment_maximum_percent=replicas.most_percent,
+            network_configuration=private_network(service_props, task),
+            deployment_minimum_healthy_percent=replicas.min_percent,
+            deployment_maximum_percent=replicas.max_percent,
             deployment_circuit_breaker=EcsServiceDeploymentCircuitBreaker(enable=True, rollback=True),
-            availability_zone_rebalancing="ENABLED" if replicas.over_zones else "DISABLED",
+            availability_zone_rebalancing="ENABLED" if replicas.az_rebalancing else "DISABLED",
             enable_execute_command=execute_command,
             enable_ecs_managed_tags=True,
             propagate_tags="SERVICE",
             load_balancer=[_load_balancer(task, target) for target in targets] or None,
             health_check_grace_period_seconds=_GRACE_S if targets else None,
-            # An apply ends when the service is healthy, or fails after 20 minutes. One that ECS rolled back is healthy
-            # too, and the provider (5.x) is content with it: the postcondition is not.
+            # An apply waits until the service is stable, at most 20 minutes. A service that ECS rolled back is stable
+            # too; provider 5.x accepts that, so the postcondition checks the revision.
             wait_for_steady_state=True,
             lifecycle=TerraformResourceLifecycle(
                 ignore_changes=["desired_count"] if replicas.scaled else None,
                 postcondition=[_runs(definition, service)],
             ),
-            depends_on=[surroundings.cluster.capacity, *surroundings.ready, *balanced, *ready],
+            depends_on=[service_props.cluster.capacity, *service_props.ready, *listeners, *ready],
         )
-        self.name: str = made.name
-        """A reference: what is given it comes after the service, and is destroyed before it."""
-        self.healthy: ITerraformDependable = made
-        """What comes after it finds the service healthy."""
+        self.name: str = service_resource.name
+        """A reference to the service: resources that use it are created after and destroyed before it."""
+        self.healthy: ITerraformDependable = service_resource
+        """Resources that depend on it are created when the service is healthy."""
 
 
-def task_definition(scope: Construct, family: str, task: Task, *, kept: bool = False) -> EcsTaskDefinition:
-    """Return the task definition of `task` in `scope`; one that is `kept` is never deregistered."""
-    # As a local value, so that a review reads containers and not one string of JSON.
+def task_definition(scope: Construct, family: str, task: TaskSpec, *, retain: bool = False) -> EcsTaskDefinition:
+    """Return the task definition of `task`; with `retain`, Terraform never deregisters it."""
+    # A local value, so that a review reads structured containers, not a JSON string.
     containers = TerraformLocal(scope, "containers", [_definition(scope, container) for container in task.containers])
     volumes = sorted({mount.volume for container in task.containers for mount in container.mounts})
     return EcsTaskDefinition(
@@ -142,11 +142,11 @@ def task_definition(scope: Construct, family: str, task: Task, *, kept: bool = F
         task_role_arn=task.task_role_arn,
         volume=[EcsTaskDefinitionVolume(name=volume) for volume in volumes] or None,
         container_definitions=f"${{jsonencode({containers.fqn})}}",
-        skip_destroy=True if kept else None,
+        skip_destroy=True if retain else None,
     )
 
 
-def _definition(scope: Construct, container: Container) -> dict[str, Any]:
+def _definition(scope: Construct, container: ContainerSpec) -> dict[str, Any]:
     """Return the definition of `container`; its variables are a local value, which a review reads as a map."""
     if not container.environment:
         return container.definition()
@@ -158,23 +158,23 @@ def _definition(scope: Construct, container: Container) -> dict[str, Any]:
 
 
 def _runs(definition: EcsTaskDefinition, service: str) -> Postcondition:
-    """Return the condition that `service` runs what was applied."""
+    """Return the postcondition that `service` runs the applied revision."""
     return Postcondition(
         condition=f"${{self.task_definition == {definition.fqn}.arn}}",
         error_message=(
-            f"ECS rolled {service} back: its new tasks did not become healthy. "
-            "`openmwaa wait --for control-plane` tells why."
+            f"ECS rolled back {service}: its new tasks did not become healthy. "
+            "`openmwaa wait --for control-plane` shows the cause."
         ),
     )
 
 
-def private_network(surroundings: Surroundings, task: Task) -> EcsServiceNetworkConfiguration:
-    """Return the network of a service: private subnets, its own group, no public address."""
+def private_network(service_props: ServiceProps, task: TaskSpec) -> EcsServiceNetworkConfiguration:
+    """Return the network configuration: private subnets, the task's security groups, no public address."""
     return EcsServiceNetworkConfiguration(
-        subnets=list(surroundings.subnet_ids), security_groups=list(task.security_group_ids), assign_public_ip=False
+        subnets=list(service_props.subnet_ids), security_groups=list(task.security_group_ids), assign_public_ip=False
     )
 
 
-def _load_balancer(task: Task, target: Target) -> EcsServiceLoadBalancer:
+def _load_balancer(task: TaskSpec, target: TargetGroup) -> EcsServiceLoadBalancer:
     name = next(container.name for container in task.containers if container.port == target.port)
     return EcsServiceLoadBalancer(target_group_arn=target.group_arn, container_name=name, container_port=target.port)

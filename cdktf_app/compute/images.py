@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The two container images: of repositories that the stack makes, or those that are given."""
+"""The two container images: from the stack's own repositories, or existing ones."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from cdktn_provider_aws.ecr_repository import (
 )
 from constructs import Construct
 
-from cdktf_app.base.aws_scope import Place
-from cdktf_app.base.expressions import said
-from cdktf_app.base.resource_names import host_name, literal
+from cdktf_app.base.aws_scope import AwsScope
+from cdktf_app.base.expressions import synth_value
+from cdktf_app.base.resource_names import escape_template, host_name
 from openmwaa.config.environment import Environment
 from openmwaa.config.images import SCALER_VERSION
 
@@ -29,9 +29,8 @@ _ECR: Final = re.compile(
 )
 
 
-# Nothing can run an image that has lost its tag, or is a layer of one that was never finished. Those with a tag stay:
-# a workers' old revision may still have to start another task.
-_WITHOUT_TAG: Final = json.dumps(
+# Expire untagged images, which no task can run. Tagged images stay: an older revision of a fleet may still start tasks.
+_EXPIRE_UNTAGGED: Final = json.dumps(
     {
         "rules": [
             {
@@ -53,30 +52,39 @@ _WITHOUT_TAG: Final = json.dumps(
 
 @dataclass(frozen=True)
 class Image:
-    """An image by its reference; `repository_arn` is where a task has to be let in to pull it, None outside ECR."""
+    """An image reference; `repository_arn` is the ECR repository that a task pulls from, None for other registries."""
 
     kind: ImageKind
     reference: str
     repository_arn: str | None
 
 
-class Images(Construct):
-    """The images that tasks run."""
+class ContainerImages(Construct):
+    """The images of the tasks."""
 
     def __init__(
-        self, scope: Construct, construct_id: str, *, environment: Environment, name: str, place: Place, key_arn: str
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        environment: Environment,
+        name: str,
+        aws_scope: AwsScope,
+        key_arn: str,
     ) -> None:
         super().__init__(scope, construct_id)
-        self._place = place
+        self._aws_scope = aws_scope
         self._repository_prefix = host_name(name, limit=_NAME_LIMIT)
         self._key_arn = key_arn
         images = environment.images
         self.airflow = self._image("airflow", images.airflow, images.airflow_tag or environment.airflow_version)
         self.scaler = self._image("scaler", images.scaler, images.scaler_tag or SCALER_VERSION)
 
-    def _image(self, kind: ImageKind, given: str | None, tag: str) -> Image:
-        if given is not None:
-            return Image(kind, literal(given), _repository_arn(said(given), self._place.partition))
+    def _image(self, kind: ImageKind, reference: str | None, tag: str) -> Image:
+        if reference is not None:
+            return Image(
+                kind, escape_template(reference), _repository_arn(synth_value(reference), self._aws_scope.partition)
+            )
         repository = EcrRepository(
             self,
             kind,
@@ -86,10 +94,10 @@ class Images(Construct):
             encryption_configuration=[
                 EcrRepositoryEncryptionConfiguration(encryption_type="KMS", kms_key=self._key_arn)
             ],
-            # Images can be built again: destroy must not stop at them.
+            # Images can be built again, so a destroy also deletes a repository with images.
             force_delete=True,
         )
-        EcrLifecyclePolicy(self, f"{kind}_lifecycle", repository=repository.name, policy=_WITHOUT_TAG)
+        EcrLifecyclePolicy(self, f"{kind}_lifecycle", repository=repository.name, policy=_EXPIRE_UNTAGGED)
         return Image(kind, f"{repository.repository_url}:{tag}", repository.arn)
 
 

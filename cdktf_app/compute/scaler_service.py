@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The scaler as an ECS service like any other: one task, and never two at once."""
+"""The scaler as an ECS service: one task, never two at the same time."""
 
 from __future__ import annotations
 
@@ -9,33 +9,33 @@ from typing import Any, Final
 from cdktn import ITerraformDependable, TerraformLocal
 from constructs import Construct
 
-from cdktf_app.base.log_groups import Logs
-from cdktf_app.base.ports import AGENT_PORT, SCALER_PORT
+from cdktf_app.base.log_groups import LogGroups
 from cdktf_app.base.resource_names import PREFIX
-from cdktf_app.broker.base import Broker
-from cdktf_app.compute.container_definition import SCALER_USER, Container
+from cdktf_app.broker.base import CeleryBroker
+from cdktf_app.compute.container_definition import SCALER_USER, ContainerSpec
 from cdktf_app.compute.execution_role import execution_role
-from cdktf_app.compute.fargate_service import FargateService, Replicas, Surroundings, Task
+from cdktf_app.compute.fargate_service import FargateService, Replicas, ServiceProps, TaskSpec
 from cdktf_app.compute.images import Image
-from cdktf_app.compute.task_policies import METRICS_NAMESPACE, Identities
+from cdktf_app.compute.task_policies import METRICS_NAMESPACE, TaskPolicies
 from cdktf_app.compute.worker_fleets import service_names
 from cdktf_app.database.base import MetadataDatabase
 from cdktf_app.security.roles import Roles
-from cdktf_app.security.secrets import Generated, Secrets
-from cdktf_app.web.target_groups import Target
+from cdktf_app.security.secrets import EnvironmentSecrets, GeneratedSecret
+from cdktf_app.web.target_groups import TargetGroup
 from openmwaa.config.environment import Environment
 from openmwaa.config.environment_classes import TaskSize
-from openmwaa.config.fleet import Fleet
+from openmwaa.config.fleet import ResolvedFleet
+from openmwaa.config.ports import AGENT_PORT, SCALER_PORT
 
-# 70 MiB are measured; a quarter of a vCPU is Fargate's smallest.
+# Measured memory: 70 MiB. 0.25 vCPU is the minimum of Fargate.
 _SIZE: Final = TaskSize(256, 512)
-# A task that has not started within this many seconds no longer counts as one that is about to.
+# The scaler no longer counts a task as starting after this many seconds.
 _LAUNCH_DEADLINE_S: Final = 300
 _CONFIG_VERSION: Final = 2
 
 
 class ScalerService(Construct):
-    """The scaler's service, told of every fleet."""
+    """The scaler's service, with the configuration of every fleet."""
 
     def __init__(
         self,
@@ -43,48 +43,54 @@ class ScalerService(Construct):
         construct_id: str,
         *,
         environment: Environment,
-        surroundings: Surroundings,
+        service_props: ServiceProps,
         image: Image,
-        secrets: Secrets,
-        logs: Logs,
+        secrets: EnvironmentSecrets,
+        logs: LogGroups,
         roles: Roles,
-        identities: Identities,
+        task_policies: TaskPolicies,
         database: MetadataDatabase,
-        broker: Broker,
+        broker: CeleryBroker,
         security_group_id: str,
-        target: Target,
+        target: TargetGroup,
         fleets: Sequence[ITerraformDependable],
     ) -> None:
         super().__init__(scope, construct_id)
-        settings = scaler_config(environment, surroundings.cluster.name, _login(database), broker)
+        settings = scaler_config(environment, service_props.cluster.name, _login(database), broker)
         container = self._container(environment, settings, image, _secrets(secrets, broker), logs)
         execution = execution_role(roles, "scaler", [container])
-        own = roles.role("scaler", identities.scaler(_services(environment), overrides_prefix(environment)))
+        task_role = roles.role("scaler", task_policies.scaler(_services(environment), overrides_prefix(environment)))
         self.healthy = FargateService(
             self,
             "scaler",
             service="scaler",
-            surroundings=surroundings,
-            task=Task(
+            service_props=service_props,
+            task=TaskSpec(
                 size=_SIZE,
                 containers=[container],
                 execution_role_arn=execution.arn,
-                task_role_arn=own.arn,
+                task_role_arn=task_role.arn,
                 security_group_ids=(security_group_id,),
                 architecture=environment.architecture,
             ),
-            # The old one ends before the new one begins: two would undo each other's decisions.
-            replicas=Replicas(1, least_percent=0, most_percent=100),
+            # The old task stops before the new one starts: two scalers would overwrite each other's decisions.
+            replicas=Replicas(1, min_percent=0, max_percent=100),
             targets=[target],
-            # After the fleets, and destroyed before them: it would size again what `destroy` has set to zero.
-            ready=[execution.ready, own.ready, *fleets],
+            # Created after the fleets and destroyed before them: otherwise it would raise the desired counts that a
+            # destroy sets to zero.
+            ready=[execution.ready, task_role.ready, *fleets],
         ).healthy
 
     def _container(
-        self, environment: Environment, settings: dict[str, Any], image: Image, secrets: Mapping[str, str], logs: Logs
-    ) -> Container:
+        self,
+        environment: Environment,
+        settings: dict[str, Any],
+        image: Image,
+        secrets: Mapping[str, str],
+        logs: LogGroups,
+    ) -> ContainerSpec:
         config = TerraformLocal(self, "config", settings)
-        return Container(
+        return ContainerSpec(
             name="scaler",
             image=image,
             log_group=logs.group("scaler"),
@@ -100,10 +106,10 @@ class ScalerService(Construct):
         )
 
 
-def _secrets(secrets: Secrets, broker: Broker) -> dict[str, str]:
+def _secrets(secrets: EnvironmentSecrets, broker: CeleryBroker) -> dict[str, str]:
     known = {
-        "SCALER_DATABASE_PASSWORD": Generated.SCALER_DATABASE_PASSWORD,
-        "SCALER_SIGNING_SEED": Generated.SCALER_SIGNING_SEED,
+        "SCALER_DATABASE_PASSWORD": GeneratedSecret.SCALER_DATABASE_PASSWORD,
+        "SCALER_SIGNING_SEED": GeneratedSecret.SCALER_SIGNING_SEED,
     }
     if "scaler" in broker.secrets:
         known["SCALER_REDIS_PASSWORD"] = broker.secrets["scaler"]
@@ -121,9 +127,9 @@ def _login(database: MetadataDatabase) -> dict[str, Any]:
 
 
 def scaler_config(
-    environment: Environment, cluster: str, database: Mapping[str, Any], broker: Broker
+    environment: Environment, cluster: str, database: Mapping[str, Any], broker: CeleryBroker
 ) -> dict[str, Any]:
-    """Return what the scaler reads from SCALER_CONFIG."""
+    """Return the content of SCALER_CONFIG."""
     return {
         "version": _CONFIG_VERSION,
         "environment": environment.name,
@@ -143,11 +149,11 @@ def scaler_config(
 
 
 def overrides_prefix(environment: Environment) -> str:
-    """Return what the names of the SSM parameters with a person's orders begin with; a fleet's name follows."""
+    """Return the prefix of the SSM parameters with manual overrides; the fleet's name is appended."""
     return f"/{PREFIX}/{environment.name}/scaler/"
 
 
-def _fleet_config(fleet: Fleet, queue_urls: Mapping[str, str]) -> dict[str, Any]:
+def _fleet_config(fleet: ResolvedFleet, queue_urls: Mapping[str, str]) -> dict[str, Any]:
     return {
         "name": fleet.name,
         "services": list(service_names(fleet.name)),
@@ -155,13 +161,13 @@ def _fleet_config(fleet: Fleet, queue_urls: Mapping[str, str]) -> dict[str, Any]
         "slots": fleet.slots,
         "min": fleet.min,
         "max": fleet.max,
-        "schedule": [one.model_dump() for one in fleet.schedule],
+        "schedule": [minimum.model_dump() for minimum in fleet.schedule],
         "fallback": {
             "mode": fleet.fallback.mode,
             "count": fleet.fallback.count or 0,
             "after_s": fleet.fallback.after_seconds,
         },
-        "foreign_desired": fleet.hand_made_desired,
+        "desired_count_drift": fleet.desired_count_drift,
     }
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the code of each component may do in AWS, written out of what it calls."""
+"""The policy statements of the task roles: exactly the AWS calls of each component."""
 
 from __future__ import annotations
 
@@ -7,33 +7,33 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from cdktf_app.base.aws_scope import Place
-from cdktf_app.base.log_groups import GROUPS, Logs
-from cdktf_app.base.policies import EVERY, Condition, Statement, via
-from cdktf_app.broker.base import Broker
-from cdktf_app.compute.cluster import Cluster
-from cdktf_app.storage.dag_bucket import Storage
+from cdktf_app.base.aws_scope import AwsScope
+from cdktf_app.base.log_groups import GROUPS, LogGroups
+from cdktf_app.base.policies import EVERY, Condition, Statement, kms_via_service
+from cdktf_app.broker.base import CeleryBroker
+from cdktf_app.compute.cluster import FargateCluster
+from cdktf_app.storage.dag_bucket import DagBucket
 
 METRICS_NAMESPACE: Final = "openmwaa"
-"""In CloudWatch; only the scaler writes to it."""
-# Where MWAA has RunningTasks and QueuedTasks; the scaler says them there too.
+"""CloudWatch namespace of the scaler; only the scaler can write to it."""
+# Namespace of MWAA's RunningTasks and QueuedTasks, which the scaler publishes too.
 MWAA_NAMESPACE: Final = "AmazonMWAA"
 _ACCOUNT_WIDE: Final = "the operation knows no resource"
 
 
 @dataclass(frozen=True)
-class Identities:
-    """The statements of every task role of an environment, by what the components use."""
+class TaskPolicies:
+    """Builds the statements of every task role of an environment."""
 
-    place: Place
+    aws_scope: AwsScope
     key_arn: str
-    storage: Storage
-    broker: Broker
-    logs: Logs
-    cluster: Cluster
+    storage: DagBucket
+    broker: CeleryBroker
+    logs: LogGroups
+    cluster: FargateCluster
 
     def control_plane(self) -> Mapping[str, Sequence[Statement]]:
-        """Return the statements of every component of the control plane."""
+        """Return the statements of each control plane component."""
         return {
             "scheduler": self._send_messages() if self._queues else self._prepare_broker(),
             "dag-processor": self._read_dags(),
@@ -43,15 +43,15 @@ class Identities:
         }
 
     def worker(self) -> list[Statement]:
-        """Return MWAA's execution role, its wildcards spelled out, and the protection that workers ask for themselves.
+        """Return the statements of MWAA's execution role without wildcards, and of task protection.
 
-        Left out of MWAA's are the actions for MWAA itself (`airflow:PublishMetrics`) and for log groups of others.
+        Not included: MWAA's own action `airflow:PublishMetrics`, and log groups of other environments.
         """
         return [
             *self._read_source_bucket(),
             *self._worker_logs(),
             self._publish_metrics(),
-            *self._work_off_queues(),
+            *self._consume_queues(),
             Statement(
                 sid="KeyOfBucketAndQueues",
                 actions=(
@@ -62,9 +62,9 @@ class Identities:
                     "kms:GenerateDataKeyWithoutPlaintext",
                 ),
                 resources=(self.key_arn,),
-                conditions=(via(self.place, "sqs", "s3"),),
+                conditions=(kms_via_service(self.aws_scope, "sqs", "s3"),),
             ),
-            # The agent endpoint acts as the task's role, and a task's id is known only when it runs.
+            # The ECS agent endpoint uses the task role, and task ids are not known in advance.
             Statement(
                 sid="ProtectOwnTask",
                 actions=("ecs:GetTaskProtection", "ecs:UpdateTaskProtection"),
@@ -73,16 +73,16 @@ class Identities:
         ]
 
     def scaler(self, services: Sequence[str], overrides_prefix: str) -> list[Statement]:
-        """Return what the scaler needs to size the ECS services called `services`, and no other.
+        """Return the statements of the scaler, which can change the desired counts of `services` only.
 
-        It reads what people ordered under `overrides_prefix`, and cannot order anything itself.
+        It can read the manual overrides under `overrides_prefix`, but not write them.
         """
         of_cluster = Condition("ArnEquals", "ecs:cluster", (self.cluster.arn,))
         return [
             Statement(
                 sid="SizeFleets",
                 actions=("ecs:DescribeServices", "ecs:UpdateService"),
-                resources=tuple(self.cluster.service_arn(service) for service in _generations(services)),
+                resources=tuple(self.cluster.service_arn(service) for service in _any_suffix(services)),
             ),
             Statement(
                 sid="SeeTasks",
@@ -98,11 +98,11 @@ class Identities:
                 "the condition holds it to this cluster",
                 conditions=(of_cluster,),
             ),
-            *self._see_backlog(),
+            *self._read_backlog(),
             Statement(
                 sid="ReadControls",
                 actions=("ssm:GetParameters",),
-                resources=(self.place.arn("ssm", f"parameter{overrides_prefix}*"),),
+                resources=(self.aws_scope.arn("ssm", f"parameter{overrides_prefix}*"),),
             ),
             Statement(
                 sid="PublishScalerMetrics",
@@ -118,7 +118,7 @@ class Identities:
         return tuple(self.broker.arns.values())
 
     def _prepare_broker(self) -> list[Statement]:
-        # The container before the scheduler gives Redis's users what Terraform must not know.
+        # `prepare-broker`, in the scheduler's task, sets passwords that Terraform must not store.
         return [
             Statement(
                 sid="PrepareBroker",
@@ -127,7 +127,7 @@ class Identities:
             )
         ]
 
-    def _work_off_queues(self) -> list[Statement]:
+    def _consume_queues(self) -> list[Statement]:
         if not self._queues:
             return []
         actions = ("ChangeMessageVisibility", "DeleteMessage", "GetQueueAttributes", "GetQueueUrl", "ReceiveMessage")
@@ -139,7 +139,7 @@ class Identities:
             )
         ]
 
-    def _see_backlog(self) -> list[Statement]:
+    def _read_backlog(self) -> list[Statement]:
         if not self._queues:
             return []
         return [Statement(sid="SeeBacklog", actions=("sqs:GetQueueAttributes",), resources=self._queues)]
@@ -155,7 +155,7 @@ class Identities:
                 sid="KeyOfQueues",
                 actions=("kms:Decrypt", "kms:GenerateDataKey"),
                 resources=(self.key_arn,),
-                conditions=(via(self.place, "sqs"),),
+                conditions=(kms_via_service(self.aws_scope, "sqs"),),
             ),
         ]
 
@@ -175,7 +175,7 @@ class Identities:
                 sid="KeyOfBucket",
                 actions=("kms:Decrypt",),
                 resources=(self.key_arn,),
-                conditions=(via(self.place, "s3"),),
+                conditions=(kms_via_service(self.aws_scope, "s3"),),
             ),
         ]
 
@@ -221,7 +221,7 @@ class Identities:
         ]
 
     def _worker_logs(self) -> list[Statement]:
-        # MWAA's role says `airflow-NAME-*`, which lets DAG code into the groups of an environment NAME-too.
+        # MWAA's role allows `airflow-NAME-*`, which includes the groups of an environment NAME-2.
         groups = [self.logs.group(module).arn for module in GROUPS if module != "scaler"]
         return [
             Statement(
@@ -266,7 +266,7 @@ class Identities:
 
     @staticmethod
     def _publish_metrics() -> Statement:
-        # As in MWAA's role, but for the numbers that the scaler publishes: DAG code must not tell what alarms watch.
+        # As in MWAA's role, without the scaler's namespaces: DAG code must not write metrics that alarms use.
         return Statement(
             sid="PublishMetrics",
             actions=("cloudwatch:PutMetricData",),
@@ -276,6 +276,6 @@ class Identities:
         )
 
 
-def _generations(services: Sequence[str]) -> list[str]:
-    """Return `services` with `?` for the letter of the generation: spelled out, twenty fleets are too long for IAM."""
+def _any_suffix(services: Sequence[str]) -> list[str]:
+    """Return `services` with `?` for the suffix a or b: both names of 20 fleets would exceed the size limit of IAM."""
     return sorted({f"{service[:-1]}?" for service in services})

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""As many web servers as people need, by MWAA's rule: one more where CPU is above 70 % or connections above 15 each.
+"""Autoscaling of web servers with MWAA's rule: scale out above 70 % CPU or above 15 connections per server.
 
-Application Auto Scaling follows targets, and takes the greatest number that any of them wants: it adds after 3 minutes
-above one of them, and takes away after 15 minutes well below all.
+Application Auto Scaling uses the highest result of all target tracking policies: it scales out after 3 minutes above
+one target, and scales in after 15 minutes well below all targets.
 
-`ActiveConnectionCount` is a number of a whole load balancer. The public one has connections of people alone; of the
-internal one most are running tasks at the execution API, so there requests to the web servers are counted instead: a
-page that is open asks about once a second, so that 15 requests a second are MWAA's 15 connections.
+`ActiveConnectionCount` is a metric of a whole load balancer. The public load balancer has connections of users only.
+Most connections of the internal one belong to running tasks, so requests to the web servers are counted there instead:
+an open page sends about one request per second, so 15 requests per second stand for MWAA's 15 connections.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from cdktn_provider_aws.appautoscaling_policy import (
 from cdktn_provider_aws.appautoscaling_target import AppautoscalingTarget
 from constructs import Construct
 
-from cdktf_app.web.target_groups import Target
+from cdktf_app.web.target_groups import TargetGroup
 
 _Tracking = AppautoscalingPolicyTargetTrackingScalingPolicyConfiguration
 _Predefined = AppautoscalingPolicyTargetTrackingScalingPolicyConfigurationPredefinedMetricSpecification
@@ -41,13 +41,13 @@ _Dimension = AppautoscalingPolicyTargetTrackingScalingPolicyConfigurationCustomi
 CPU_PERCENT: Final = 70
 CONNECTIONS: Final = 15
 REQUESTS_A_MINUTE: Final = CONNECTIONS * 60
-# A new web server takes a minute to answer; people come back after a meeting.
+# A new web server needs a minute to start; load often returns soon after it ends.
 _OUT_COOLDOWN_S: Final = 120
 _IN_COOLDOWN_S: Final = 900
 
 
 class WebAutoscaling(Construct):
-    """Keeps the service `service` of `cluster` between `least` and `most` tasks."""
+    """Scales `service` of `cluster` between `min_tasks` and `max_tasks`."""
 
     def __init__(
         self,
@@ -57,10 +57,10 @@ class WebAutoscaling(Construct):
         name: str,
         cluster: str,
         service: str,
-        least: int,
-        most: int,
-        internal: Target | None,
-        public: Target | None,
+        min_tasks: int,
+        max_tasks: int,
+        internal: TargetGroup | None,
+        public: TargetGroup | None,
     ) -> None:
         super().__init__(scope, construct_id)
         self._name = name
@@ -70,8 +70,8 @@ class WebAutoscaling(Construct):
             service_namespace="ecs",
             scalable_dimension="ecs:service:DesiredCount",
             resource_id=f"service/{cluster}/{service}",
-            min_capacity=least,
-            max_capacity=most,
+            min_capacity=min_tasks,
+            max_capacity=max_tasks,
         )
         self._follow(
             "cpu", CPU_PERCENT, predefined=_Predefined(predefined_metric_type="ECSServiceAverageCPUUtilization")
@@ -104,8 +104,8 @@ class WebAutoscaling(Construct):
         )
 
 
-def _connections_each(public: Target) -> _Customized:
-    """Return the public load balancer's connections, divided by the web servers that answer."""
+def _connections_each(public: TargetGroup) -> _Customized:
+    """Return the metric: connections of the public load balancer per healthy web server."""
     balancer = _Dimension(name="LoadBalancer", value=public.balancer)
     group = _Dimension(name="TargetGroup", value=public.group)
     return _Customized(

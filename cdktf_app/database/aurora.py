@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Aurora PostgreSQL, serverless v2: a cluster and up to three instances, over zones."""
+"""Aurora PostgreSQL, serverless v2: a cluster with one to three instances in different zones."""
 
 from __future__ import annotations
 
@@ -14,121 +14,73 @@ from cdktn_provider_aws.rds_cluster_parameter_group import (
 )
 from constructs import Construct
 
-from cdktf_app.base.expressions import most
-from cdktf_app.base.local_values import overridable
-from cdktf_app.base.ports import DATABASE_PORT
+from cdktf_app.base.expressions import max_expr
+from cdktf_app.base.local_values import overridable_local
 from cdktf_app.base.resource_names import PREFIX
-from cdktf_app.database.base import Ground
-from cdktf_app.database.common import (
-    INSIGHTS_DAYS,
-    Watched,
-    family,
-    identifier,
-    log_group,
-    moves_by_itself,
-    snapshot_name,
-    subnet_group,
-    watched,
-)
+from cdktf_app.database.base import DatabaseProps
+from cdktf_app.database.common import ManagedServer, identifier, log_group
 from openmwaa.config.metadata_database import AuroraServerless
 
 ENGINE: Final = "aurora-postgresql"
 
 
-class Aurora(Construct):
-    """The cluster, in the private subnets; its writer answers at `host`."""
+class Aurora(ManagedServer[AuroraServerless]):
+    """The cluster in the private subnets; `host` is the endpoint of the writer."""
 
-    def __init__(self, scope: Construct, construct_id: str, ground: Ground, database: AuroraServerless) -> None:
-        super().__init__(scope, construct_id)
-        self._ground = ground
-        self._database = database
-        self._subnets = subnet_group(self, ground)
-        self._watched: Watched = watched(ground, database)
-        self.final_snapshot = snapshot_name(ground, database)
-        self._cluster = self._made()
-        self.answers: list[ITerraformDependable] = [self._instance(n) for n in range(1, database.instances + 1)]
-        self.host = overridable(self, "host", self._cluster.endpoint)
-        self.port = DATABASE_PORT
-        self.sslmode = overridable(self, "sslmode", database.sslmode)
+    def __init__(self, scope: Construct, construct_id: str, props: DatabaseProps, database: AuroraServerless) -> None:
+        super().__init__(scope, construct_id, props, database)
+        self._cluster = self._create()
+        self.endpoint_ready: list[ITerraformDependable] = [
+            self._instance(number) for number in range(1, database.instances + 1)
+        ]
+        self.host = overridable_local(self, "host", self._cluster.endpoint)
         self.master_secret_arn: str = self._cluster.master_user_secret.get(0).secret_arn
-        self.master_key_arn = ground.key_arn
-        self.dimensions = {"DBClusterIdentifier": identifier(ground)}
+        self.dimensions = {"DBClusterIdentifier": identifier(props)}
 
-    def _parameters(self) -> RdsClusterParameterGroup:
-        version = family(ENGINE, self._database)
-        return RdsClusterParameterGroup(
+    def _create(self) -> RdsCluster:
+        props, database = self._props, self._database
+        parameters = RdsClusterParameterGroup(
             self,
             "parameters",
-            # A new major version has parameters of its own, which are there before the old ones go.
-            name=f"{identifier(self._ground)}-{version}",
-            family=version,
-            description=f"{self._ground.name}: TLS only",
             parameter=[RdsClusterParameterGroupParameter(name="rds.force_ssl", value="1")],
             lifecycle=TerraformResourceLifecycle(create_before_destroy=True),
+            **self._parameter_group_arguments(ENGINE),
         )
-
-    def _made(self) -> RdsCluster:
-        ground, database = self._ground, self._database
         return RdsCluster(
             self,
             "cluster",
-            cluster_identifier=identifier(ground),
+            cluster_identifier=identifier(props),
             engine=ENGINE,
-            engine_version=database.engine_version,
-            allow_major_version_upgrade=True,
-            engine_mode="provisioned",  # what serverless v2 calls itself
+            engine_mode="provisioned",  # AWS's value for serverless v2
             serverlessv2_scaling_configuration=RdsClusterServerlessv2ScalingConfiguration(
                 min_capacity=database.min_capacity, max_capacity=self._max_capacity()
             ),
-            db_subnet_group_name=self._subnets.name,
-            vpc_security_group_ids=[ground.security_group_id],
-            db_cluster_parameter_group_name=self._parameters().name,
-            port=DATABASE_PORT,
-            # RDS keeps and rotates the master password by itself; `prepare-database` alone reads it.
+            db_cluster_parameter_group_name=parameters.name,
             master_username=PREFIX,
-            manage_master_user_password=True,
-            master_user_secret_kms_key_id=ground.key_arn,
-            storage_encrypted=True,
-            kms_key_id=ground.key_arn,
-            backup_retention_period=database.backup_retention_days,
             preferred_backup_window=database.backup_window,
             preferred_maintenance_window=database.maintenance_window,
-            # Whoever changes the file has read the plan: the next window is a surprise on a Sunday.
-            apply_immediately=True,
-            copy_tags_to_snapshot=True,
-            enabled_cloudwatch_logs_exports=["postgresql"] if database.log_exports else None,
-            deletion_protection=database.deletion_protection,
-            skip_final_snapshot=not database.final_snapshot,
-            final_snapshot_identifier=self.final_snapshot,
-            depends_on=log_group(self, ground, database, "cluster"),
+            depends_on=log_group(self, props, database, "cluster"),
+            **self._server_arguments(),
         )
 
     def _max_capacity(self) -> float:
-        of_class = self._ground.environment.size.database_capacity
-        return most(self._database.max_capacity or of_class, self._database.min_capacity)
+        class_capacity = self._props.environment.size.database_capacity
+        return max_expr(self._database.max_capacity or class_capacity, self._database.min_capacity)
 
     def _instance(self, number: int) -> RdsClusterInstance:
-        ground, database, watched_by = self._ground, self._database, self._watched
-        insights = database.performance_insights
         return RdsClusterInstance(
             self,
             f"instance_{number}",
-            identifier=f"{identifier(ground)}-{number}",
+            identifier=f"{identifier(self._props)}-{number}",
             cluster_identifier=self._cluster.id,
             engine=ENGINE,
             engine_version=self._cluster.engine_version,
             instance_class="db.serverless",
             db_subnet_group_name=self._subnets.name,
-            publicly_accessible=False,
             copy_tags_to_snapshot=True,
-            auto_minor_version_upgrade=moves_by_itself(database),
             apply_immediately=True,
-            # A reader of a lower tier scales with the writer, and can bear its load at once.
+            # A reader of tier 0 or 1 scales with the writer and can take over its load.
             promotion_tier=0 if number == 1 else 1,
-            performance_insights_enabled=insights,
-            performance_insights_kms_key_id=ground.key_arn if insights else None,
-            performance_insights_retention_period=INSIGHTS_DAYS if insights else None,
-            monitoring_interval=watched_by.interval_s,
-            monitoring_role_arn=watched_by.role_arn,
-            depends_on=list(watched_by.ready) or None,
+            depends_on=list(self._monitoring.ready) or None,
+            **self._instance_arguments(),
         )

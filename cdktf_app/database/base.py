@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Airflow's metadata database, which also holds Celery's results: what the rest of a stack uses of it."""
+"""Airflow's metadata database as other constructs use it; it also stores Celery's results."""
 
 from __future__ import annotations
 
@@ -9,57 +9,57 @@ from typing import Protocol
 
 from cdktn import ITerraformDependable
 
-from cdktf_app.base.aws_scope import Place
+from cdktf_app.base.aws_scope import AwsScope
 from cdktf_app.security.roles import Roles
 from openmwaa.config.environment import Environment
 
 
 class MetadataDatabase(Protocol):
-    """A PostgreSQL server, whoever made it."""
+    """A PostgreSQL server, new or existing."""
 
     @property
     def host(self) -> str:
-        """Where the writer answers."""
+        """Host name of the writer."""
 
     @property
     def port(self) -> int:
-        """At which port."""
+        """TCP port."""
 
     @property
     def sslmode(self) -> str:
-        """How clients check its certificate, in libpq's words."""
+        """How clients check the certificate: libpq's `sslmode`."""
 
     @property
     def master_secret_arn(self) -> str:
-        """The secret {"username", "password"} of who may make roles and databases, for `prepare-database` alone."""
+        """Secret {"username", "password"} of the master user; only `prepare-database` reads it."""
 
     @property
     def master_key_arn(self) -> str:
-        """The key that the secret is encrypted with."""
+        """KMS key of the master secret."""
 
     @property
-    def answers(self) -> Sequence[ITerraformDependable]:
-        """What has to exist before anybody answers at `host`."""
+    def endpoint_ready(self) -> Sequence[ITerraformDependable]:
+        """Resources that must exist before `host` accepts connections."""
 
     @property
     def dimensions(self) -> Mapping[str, str]:
-        """By which CloudWatch knows it; empty when it is not ours."""
+        """CloudWatch dimensions; empty for an existing server."""
 
     @property
     def final_snapshot(self) -> str | None:
-        """The name of the snapshot that destroy leaves, if any."""
+        """Name of the snapshot that a destroy creates, if any."""
 
 
 @dataclass(frozen=True)
-class Ground:
-    """What a database of ours stands on."""
+class DatabaseProps:
+    """Arguments of a database that the stack creates."""
 
     environment: Environment
     name: str
-    place: Place
+    aws_scope: AwsScope
     roles: Roles
     subnet_ids: Sequence[str]
     security_group_id: str
     key_arn: str
-    creation: str
-    """A text with letters and digits at its end that are others in every creation of the environment: an ARN."""
+    unique_arn: str
+    """An ARN whose last characters differ in each creation of the environment."""

@@ -1,97 +1,153 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What Aurora's and RDS's databases have in common: names, versions, the last snapshot, and how they are watched."""
+"""Common parts of Aurora and RDS: names, arguments, parameter values, log group and monitoring role."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final, Generic, TypeVar
 
 from cdktn import Fn, ITerraformDependable
 from cdktn_provider_aws.cloudwatch_log_group import CloudwatchLogGroup
 from cdktn_provider_aws.db_subnet_group import DbSubnetGroup
 from constructs import Construct
 
-from cdktf_app.base.aws_scope import Place
+from cdktf_app.base.aws_scope import AwsScope
+from cdktf_app.base.local_values import overridable_local
 from cdktf_app.base.policies import Statement
 from cdktf_app.base.resource_names import host_name
-from cdktf_app.database.base import Ground
+from cdktf_app.database.base import DatabaseProps
 from openmwaa.config.metadata_database import AuroraServerless, RdsPostgresql
+from openmwaa.config.ports import DATABASE_PORT
 
-Ours = AuroraServerless | RdsPostgresql
-INSIGHTS_DAYS: Final = 7  # at no cost; longer is paid for
+ManagedDatabase = AuroraServerless | RdsPostgresql
+Database = TypeVar("Database", AuroraServerless, RdsPostgresql)
+_INSIGHTS_DAYS: Final = 7  # 7 days are free
 _NAME_LIMIT: Final = 50
 _CREATION_DIGITS: Final = 6
 
 
 @dataclass(frozen=True)
-class Watched:
-    """How a database is watched: arguments of its instances, and what has to exist before."""
+class EnhancedMonitoring:
+    """Enhanced monitoring: arguments of the instances, and the resources that they depend on."""
 
     interval_s: int
     role_arn: str | None
     ready: tuple[ITerraformDependable, ...]
 
 
-def identifier(ground: Ground) -> str:
-    """Return the database's name."""
-    return host_name(ground.name, limit=_NAME_LIMIT)
+class ManagedServer(Construct, Generic[Database]):
+    """What an Aurora cluster and an RDS instance have in common."""
+
+    def __init__(self, scope: Construct, construct_id: str, props: DatabaseProps, database: Database) -> None:
+        super().__init__(scope, construct_id)
+        self._props = props
+        self._database: Database = database
+        self._subnets = DbSubnetGroup(self, "subnet_group", name=identifier(props), subnet_ids=list(props.subnet_ids))
+        self._monitoring = enhanced_monitoring(props, database)
+        self.final_snapshot = snapshot_name(props, database)
+        self.port = DATABASE_PORT
+        self.sslmode = overridable_local(self, "sslmode", database.sslmode)
+        self.master_key_arn = props.key_arn
+
+    def _parameter_group_arguments(self, engine: str) -> dict[str, Any]:
+        # The family of a major version: aurora-postgresql16, postgres16.
+        family = f"{engine}{self._database.engine_version.partition('.')[0]}"
+        return {
+            # The parameter group of a new major version exists before the old one is deleted.
+            "name": f"{identifier(self._props)}-{family}",
+            "family": family,
+            "description": f"{self._props.name}: TLS only",
+        }
+
+    def _server_arguments(self) -> dict[str, Any]:
+        """Return the arguments that a cluster and an instance have in common."""
+        props, database = self._props, self._database
+        return {
+            "engine_version": database.engine_version,
+            "allow_major_version_upgrade": True,
+            "db_subnet_group_name": self._subnets.name,
+            "vpc_security_group_ids": [props.security_group_id],
+            "port": DATABASE_PORT,
+            # RDS stores and rotates the master password; only `prepare-database` reads it.
+            "manage_master_user_password": True,
+            "master_user_secret_kms_key_id": props.key_arn,
+            "storage_encrypted": True,
+            "kms_key_id": props.key_arn,
+            "backup_retention_period": database.backup_retention_days,
+            # The plan was reviewed; a change in the next maintenance window would come as a surprise.
+            "apply_immediately": True,
+            "copy_tags_to_snapshot": True,
+            "enabled_cloudwatch_logs_exports": ["postgresql"] if database.log_exports else None,
+            "deletion_protection": database.deletion_protection,
+            "skip_final_snapshot": not database.final_snapshot,
+            "final_snapshot_identifier": self.final_snapshot,
+        }
+
+    def _instance_arguments(self) -> dict[str, Any]:
+        """Return the arguments of an instance, in a cluster or alone."""
+        insights = self._database.performance_insights
+        return {
+            "publicly_accessible": False,
+            # AWS may upgrade the minor version, unless the file names one.
+            "auto_minor_version_upgrade": "." not in self._database.engine_version,
+            "performance_insights_enabled": insights,
+            "performance_insights_kms_key_id": self._props.key_arn if insights else None,
+            "performance_insights_retention_period": _INSIGHTS_DAYS if insights else None,
+            "monitoring_interval": self._monitoring.interval_s,
+            "monitoring_role_arn": self._monitoring.role_arn,
+        }
 
 
-def family(engine: str, database: Ours) -> str:
-    """Return the family of the parameters of a major version: aurora-postgresql16, postgres16."""
-    return f"{engine}{database.engine_version.partition('.')[0]}"
+def identifier(props: DatabaseProps) -> str:
+    """Return the identifier of the cluster or instance."""
+    return host_name(props.name, limit=_NAME_LIMIT)
 
 
-def moves_by_itself(database: Ours) -> bool:
-    """Whether AWS may move it to newer minor versions: not where the file names one."""
-    return "." not in database.engine_version
-
-
-def subnet_group(scope: Construct, ground: Ground) -> DbSubnetGroup:
-    """Return the subnets that the database may be in."""
-    return DbSubnetGroup(scope, "subnet_group", name=identifier(ground), subnet_ids=list(ground.subnet_ids))
-
-
-def snapshot_name(ground: Ground, database: Ours) -> str | None:
-    """Return the name of the last snapshot, another one for every creation: the second destroy meets the first's."""
+def snapshot_name(props: DatabaseProps, database: ManagedDatabase) -> str | None:
+    """Return the name of the final snapshot, unique for each creation of the environment, or None."""
     if not database.final_snapshot:
         return None
-    # The last characters of a secret's ARN are Secrets Manager's own, and random. RDS wants lower case.
-    digits = Fn.lower(Fn.substr(ground.creation, -_CREATION_DIGITS, -1))
-    return f"{identifier(ground)}-final-{digits}"
+    # The last characters of a secret's ARN are random. RDS requires lower case.
+    digits = Fn.lower(Fn.substr(props.unique_arn, -_CREATION_DIGITS, -1))
+    return f"{identifier(props)}-final-{digits}"
 
 
-def log_group(scope: Construct, ground: Ground, database: Ours, kind: str) -> list[ITerraformDependable]:
-    """Return the group of the server's log: RDS would make one by itself, without a key, for ever, and leave it."""
+def log_group(
+    scope: Construct, props: DatabaseProps, database: ManagedDatabase, kind: str
+) -> list[ITerraformDependable]:
+    """Return the log group of the server.
+
+    Without it, RDS would create one without a key and without expiry, and a destroy would not delete it.
+    """
     if not database.log_exports:
         return []
     return [
         CloudwatchLogGroup(
             scope,
             "log",
-            name=f"/aws/rds/{kind}/{identifier(ground)}/postgresql",
-            retention_in_days=ground.environment.logging_configuration.retention_days,
-            kms_key_id=ground.key_arn,
+            name=f"/aws/rds/{kind}/{identifier(props)}/postgresql",
+            retention_in_days=props.environment.logging_configuration.retention_days,
+            kms_key_id=props.key_arn,
         )
     ]
 
 
-def log_group_pattern(name: str, place: Place) -> str:
-    """Return the ARN pattern of the group of the server's log, for the key's policy."""
-    return place.arn("logs", f"log-group:/aws/rds/*/{host_name(name, limit=_NAME_LIMIT)}/postgresql")
+def log_group_pattern(name: str, aws_scope: AwsScope) -> str:
+    """Return the ARN pattern of the server's log group, for the key policy."""
+    return aws_scope.arn("logs", f"log-group:/aws/rds/*/{host_name(name, limit=_NAME_LIMIT)}/postgresql")
 
 
-def watched(ground: Ground, database: Ours) -> Watched:
-    """Return how the database's instances are watched, by a role that writes to RDS's own log group alone."""
+def enhanced_monitoring(props: DatabaseProps, database: ManagedDatabase) -> EnhancedMonitoring:
+    """Return the enhanced monitoring of `database`, with a role that can write to RDS's log group only."""
     if not database.enhanced_monitoring_seconds:
-        return Watched(0, None, ())
-    place = ground.place
-    # AWS's own policy says `RDS*`; this is the one group that enhanced monitoring writes to.
-    group = place.arn("logs", "log-group:RDSOSMetrics")
-    role = ground.roles.service_role(
+        return EnhancedMonitoring(0, None, ())
+    aws_scope = props.aws_scope
+    # AWS's managed policy allows `RDS*`; enhanced monitoring writes to this group only.
+    group = aws_scope.arn("logs", "log-group:RDSOSMetrics")
+    role = props.roles.service_role(
         "database-monitoring",
         service="monitoring.rds.amazonaws.com",
-        source=place.arn("rds", f"db:{identifier(ground)}*"),
+        source=aws_scope.arn("rds", f"db:{identifier(props)}*"),
         statements=[
             Statement(
                 sid="MakeItsLogGroup",
@@ -110,4 +166,4 @@ def watched(ground: Ground, database: Ours) -> Watched:
             ),
         ],
     )
-    return Watched(database.enhanced_monitoring_seconds, role.arn, (role.ready,))
+    return EnhancedMonitoring(database.enhanced_monitoring_seconds, role.arn, (role.ready,))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A PostgreSQL server that exists: nothing is made, and `prepare-database` makes databases and roles on it."""
+"""An existing PostgreSQL server: `prepare-database` creates databases and roles on it."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from collections.abc import Mapping
 from cdktn import ITerraformDependable
 from constructs import Construct
 
-from cdktf_app.base.local_values import overridable
+from cdktf_app.base.local_values import overridable_local
 from openmwaa.config.metadata_database import ExistingPostgresql
 
 
-class Existing(Construct):
-    """The server as the file names it."""
+class ExistingDatabase(Construct):
+    """The configured server; no resource is created."""
 
     def __init__(self, scope: Construct, construct_id: str, database: ExistingPostgresql, *, key_arn: str) -> None:
         super().__init__(scope, construct_id)
-        self.host = overridable(self, "host", database.host)
+        self.host = overridable_local(self, "host", database.host)
         self.port = database.port
-        self.sslmode = overridable(self, "sslmode", database.sslmode)
+        self.sslmode = overridable_local(self, "sslmode", database.sslmode)
         self.master_secret_arn = database.master_secret_arn
         self.master_key_arn = database.master_secret_kms_key or key_arn
-        self.answers: list[ITerraformDependable] = []
+        self.endpoint_ready: list[ITerraformDependable] = []
         self.dimensions: Mapping[str, str] = {}
         self.final_snapshot: str | None = None

@@ -1,26 +1,26 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Makes the metadata database that the environment file names."""
+"""Creates the metadata database of the environment."""
 
 from __future__ import annotations
 
 from constructs import Construct
 
-from cdktf_app.database.base import Ground, MetadataDatabase
+from cdktf_app.database.base import DatabaseProps, MetadataDatabase
 from openmwaa.config.metadata_database import AuroraServerless, RdsPostgresql
 
 
-def metadata_database(scope: Construct, construct_id: str, ground: Ground) -> MetadataDatabase:
-    """Return the database that the environment asks for, made in `scope` unless it exists."""
-    # Each of them brings bindings that the others do not need.
-    database = ground.environment.metadata_database
+def metadata_database(scope: Construct, construct_id: str, props: DatabaseProps) -> MetadataDatabase:
+    """Return the metadata database as `environment.metadata_database` configures it."""
+    # Imported here, because each one loads provider bindings that the others do not need.
+    database = props.environment.metadata_database
     if isinstance(database, AuroraServerless):
         from cdktf_app.database.aurora import Aurora  # noqa: PLC0415
 
-        return Aurora(scope, construct_id, ground, database)
+        return Aurora(scope, construct_id, props, database)
     if isinstance(database, RdsPostgresql):
         from cdktf_app.database.rds import Rds  # noqa: PLC0415
 
-        return Rds(scope, construct_id, ground, database)
-    from cdktf_app.database.existing import Existing  # noqa: PLC0415
+        return Rds(scope, construct_id, props, database)
+    from cdktf_app.database.existing import ExistingDatabase  # noqa: PLC0415
 
-    return Existing(scope, construct_id, database, key_arn=ground.key_arn)
+    return ExistingDatabase(scope, construct_id, database, key_arn=props.key_arn)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Synthesis of the module: main.tf.json, variables.tf.json, outputs.tf.json and a README made from them."""
+"""Synthesis of the Terraform module: main.tf.json, variables.tf.json, outputs.tf.json and README.md."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
-from cdktf_app.base.resource_names import later_names
+from cdktf_app.base.resource_names import deferred_names
 from cdktf_app.main import synthesised
 from cdktf_app.module.module_environment import CLASSES, OPTIONS, TAGS, module_environment
 from cdktf_app.module.readme import readme
@@ -27,7 +27,7 @@ _OPTION_VARIABLE: Final = (
 
 
 def synth_module(environment: Environment, folder: Path) -> list[Path]:
-    """Write the environment's module to `folder` and return what was written.
+    """Write the environment's module to `folder` and return the paths of the files.
 
     Raises:
         SynthError: when the CDK or Node.js is missing.
@@ -42,38 +42,39 @@ def synth_module(environment: Environment, folder: Path) -> list[Path]:
 
 
 def files(environment: Environment) -> dict[str, str]:
-    """Return the module's files by name: the same bytes for the same environment."""
+    """Return the module's files: name to content."""
     known = variables(environment)
-    with later_names() as names:
+    with deferred_names() as names:
         written, taggable = synthesised(module_environment(environment, known), stack_id=_STACK)
     written["locals"] |= names
     outputs = written.pop("output")
     return {
         "main.tf.json": _json(_module(written, environment, taggable)),
-        "variables.tf.json": _json({"variable": {name: one.as_terraform() for name, one in known.items()}}),
+        "variables.tf.json": _json({"variable": {name: variable.as_terraform() for name, variable in known.items()}}),
         "outputs.tf.json": _json({"output": outputs}),
         "README.md": readme(environment, list(known.values()), outputs, PROVIDER_VERSION),
     }
 
 
 def _module(document: dict[str, Any], environment: Environment, taggable: Collection[str]) -> dict[str, Any]:
-    """Return the stack's document as a module's: its caller has the provider, the state and the provider's tags."""
-    aliases = [one["alias"] for one in document.pop("provider")["aws"] if "alias" in one]
+    """Return the stack's document as a module, without provider, backend and default tags."""
+    aliases = [provider["alias"] for provider in document.pop("provider")["aws"] if "alias" in provider]
     terraform = document["terraform"]
     terraform["required_providers"]["aws"]["version"] = PROVIDER_VERSION
     if aliases:
         terraform["required_providers"]["aws"]["configuration_aliases"] = [f"aws.{alias}" for alias in aliases]
     document["//"] = (
-        f"Written by `openmwaa synth --module` from the environment {environment.name}: change its YAML file, not this."
+        f"Written by `openmwaa synth --module` from the environment {environment.name}: "
+        "edit its YAML file, not this file."
     )
     document["locals"] |= _locals(environment)
     _tag(document, taggable)
-    _stay_in_region(document, environment.region)
+    _check_region(document, environment.region)
     return document
 
 
 def _locals(environment: Environment) -> dict[str, Any]:
-    classes = {name: asdict(one) for name, one in ENVIRONMENT_CLASSES.items()}
+    classes = {name: asdict(sizes) for name, sizes in ENVIRONMENT_CLASSES.items()}
     options = f"${{{{ for option, value in var.airflow_configuration_options : {_OPTION_VARIABLE} => value }}}}"
     return {
         CLASSES: classes,
@@ -83,7 +84,7 @@ def _locals(environment: Environment) -> dict[str, Any]:
 
 
 def _tag(document: dict[str, Any], taggable: Collection[str]) -> None:
-    """Give every resource the tags that the stack's own provider would: a module has none."""
+    """Add the default tags to every resource: a module has no provider of its own."""
     for kind, resources in document["resource"].items():
         for name, resource in resources.items():
             if f"{kind}.{name}" not in taggable:
@@ -95,14 +96,14 @@ def _tag(document: dict[str, Any], taggable: Collection[str]) -> None:
             resource["tags"] = f"${{{tags}}}"
 
 
-def _stay_in_region(document: dict[str, Any], region: str) -> None:
-    """Refuse a provider of another Region: policies and host names of the stack name this one."""
+def _check_region(document: dict[str, Any], region: str) -> None:
+    """Add a check that the caller's provider is of `region`, which is part of policies and host names."""
     document["data"].setdefault("aws_region", {})["module"] = {
         "lifecycle": {
             "postcondition": [
                 {
                     "condition": f'${{self.id == "{region}"}}',
-                    "error_message": f"This module was synthesised for {region}: give it a provider of that Region.",
+                    "error_message": f"This module was synthesised for {region}; use a provider of that Region.",
                 }
             ]
         }

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An environment of whose values some are variables: what the stack is synthesised from to be a module."""
+"""The environment of a module: some values are expressions of Terraform variables."""
 
 from __future__ import annotations
 
@@ -18,28 +18,28 @@ TAGS: Final = "tags"
 
 
 class ModuleEnvironment(Environment):
-    """The file's environment with expressions in it; what the file decides at synthesis stays decided."""
+    """An environment with expressions; decisions at synthesis use the values of the file."""
 
     scaled: bool
     many: bool
 
     @property
     def scales_webservers(self) -> bool:
-        """What the file says: a target for Application Auto Scaling is there or not."""
+        """As in the file: Application Auto Scaling exists or not."""
         return self.scaled
 
     @property
     def has_many_webservers(self) -> bool:
-        """What the file says."""
+        """As in the file."""
         return self.many
 
     @cached_property
     def size(self) -> EnvironmentClass:
-        """Return the sizes of the class that the caller chooses."""
-        chosen = f"local.{CLASSES}[var.environment_class]"
+        """Return expressions for the sizes of the caller's environment class."""
+        class_sizes = f"local.{CLASSES}[var.environment_class]"
 
         def number(path: str) -> Any:
-            return NumberExpression(f"{chosen}.{path}")
+            return NumberExpression(f"{class_sizes}.{path}")
 
         def size(part: str) -> TaskSize:
             return TaskSize(number(f"{part}.cpu"), number(f"{part}.memory"))
@@ -57,16 +57,16 @@ class ModuleEnvironment(Environment):
 def module_environment(environment: Environment, known: dict[str, Variable]) -> ModuleEnvironment:
     """Return the environment with an expression for each of the `known` variables."""
     values = {name: getattr(environment, name) for name in Environment.model_fields}
-    values["terraform_state"] = None  # a module has no state: its caller has
-    values |= {name: _expression(one) for name, one in known.items() if name in values}
+    values["terraform_state"] = None  # the caller configures the state
+    values |= {name: _expression(variable) for name, variable in known.items() if name in values}
     values["airflow_configuration_options"] = MapExpression(f"local.{OPTIONS}")
     values["logging_configuration"] = _logging(environment.logging_configuration, known)
     # `images.airflow` is the variable airflow_image, `images.airflow_tag` airflow_tag.
     values["images"] = environment.images.model_copy(
         update={
-            field: _expression(one)
+            field: _expression(variable)
             for field in Images.model_fields
-            if (one := known.get(field if field.endswith("_tag") else f"{field}_image"))
+            if (variable := known.get(field if field.endswith("_tag") else f"{field}_image"))
         }
     )
     return ModuleEnvironment.model_construct(

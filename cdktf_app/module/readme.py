@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The module's README: how it is called, its inputs and outputs, and what is no input and why."""
+"""The module's README: usage, inputs, outputs, and fields that are not inputs."""
 
 from __future__ import annotations
 
@@ -10,69 +10,69 @@ from typing import Any, Final
 from cdktf_app.module.variables import Variable
 from openmwaa.config.environment import Environment
 
-_DECIDED: Final[Mapping[str, str]] = {
-    "region": "policies, endpoints and host names name it; the module refuses a provider of another",
-    "airflow_version, architecture": "the image and its settings are made for them",
-    "fleets, their queues, sizes and schedules": "each is resources of its own, and Terraform would have to count them",
-    "network": "how many subnets, routes, gateways and endpoints there are",
-    "webserver_access_mode, web_access": "whether there is a second load balancer, a certificate, CloudFront",
-    "metadata_database, broker": "which of AWS's services they are",
-    "identity, monitoring": "which policies, alarms and subscriptions there are",
-    "sizes, scaler": "the file's; the class is a variable",
-    "terraform_state": "a module has no state of its own: its caller has",
+_NOT_INPUTS: Final[Mapping[str, str]] = {
+    "region": "it is part of policies and host names; the module refuses a provider of another Region",
+    "airflow_version, architecture": "the image and its settings depend on them",
+    "fleets, their queues, sizes and schedules": "each fleet has its own resources",
+    "network": "they decide the number of subnets, routes, gateways and endpoints",
+    "webserver_access_mode, web_access": "they decide whether a second load balancer or CloudFront exists",
+    "metadata_database, broker": "they decide which AWS service is used",
+    "identity, monitoring": "they decide which policies, alarms and subscriptions exist",
+    "sizes, scaler": "from the file; the environment class is an input",
+    "terraform_state": "the caller configures the state",
 }
 
 
 def readme(
     environment: Environment, variables: Sequence[Variable], outputs: Mapping[str, Any], provider_version: str
 ) -> str:
-    """Return the README."""
+    """Return the text of README.md."""
     lines = [
         f"# {environment.name}: an Airflow environment as a Terraform module",
         "",
-        f"Written by `openmwaa synth --module` from the environment `{environment.name}`: change its file, not this.",
-        "It is the stack that `openmwaa synth` writes, without provider and backend, and with variables.",
+        f"Written by `openmwaa synth --module` from the environment `{environment.name}`: edit its file, not this one.",
+        "It is the stack of `openmwaa synth` without provider and backend, and with variables.",
         "",
         "```hcl",
         'module "airflow" {',
         '  source = "./module"',
         "",
         f"  name        = {json.dumps(environment.name)}",
-        *(f"  {one.name} = {json.dumps(one.default)}" for one in variables if one.name == "max_workers"),
+        *(f"  {v.name} = {json.dumps(v.default)}" for v in variables if v.name == "max_workers"),
         "}",
         "```",
         "",
-        f"Terraform 1.11 or newer; hashicorp/aws {provider_version}. 5.100 is what was applied; 6.x was type-checked",
-        f"against the provider's bindings, and not applied. The caller's provider is of {environment.region}.",
+        f"Terraform 1.11 or newer; hashicorp/aws {provider_version}. Version 5.100 was applied; 6.x was only",
+        f"type-checked with the provider's bindings. The caller's provider must be of {environment.region}.",
         "",
         "## Inputs",
         "",
-        "All have a default: what the YAML file says.",
+        "All have a default: the value in the YAML file.",
         "",
         "| name | type | default | |",
         "|---|---|---|---|",
-        *(f"| `{one.name}` | `{one.type}` | `{json.dumps(one.default)}` | {_told(one)} |" for one in variables),
+        *(f"| `{v.name}` | `{v.type}` | `{json.dumps(v.default)}` | {_description(v)} |" for v in variables),
         "",
         "## Outputs",
         "",
         "| name | |",
         "|---|---|",
-        *(f"| `{name}` | {one['description']} |" for name, one in sorted(outputs.items())),
+        *(f"| `{name}` | {output['description']} |" for name, output in sorted(outputs.items())),
         "",
-        "## What is no input",
+        "## Fields that are not inputs",
         "",
-        "A value is an input where the stack looks the same whatever it is. The rest is decided when the module is",
-        "written: change the YAML file and write it again. A key, bucket, role or image that the file leaves out is",
-        "the stack's own; one that it gives is an input.",
+        "A value is an input if it does not change the set of resources. All other fields are fixed when the module is",
+        "written: edit the YAML file and write it again. A key, bucket, role or image is an input if the file sets it;",
+        "otherwise the stack creates it.",
         "",
-        "| field of the YAML file | why |",
+        "| field of the YAML file | reason |",
         "|---|---|",
-        *(f"| {field} | {why} |" for field, why in _DECIDED.items()),
+        *(f"| {field} | {reason} |" for field, reason in _NOT_INPUTS.items()),
         "",
     ]
     return "\n".join(lines)
 
 
-def _told(variable: Variable) -> str:
-    refusals = " ".join(one.message for one in variable.validations)
-    return f"{variable.description} {refusals}".strip().replace("|", "\\|")
+def _description(variable: Variable) -> str:
+    validations = " ".join(validation.message for validation in variable.validations)
+    return f"{variable.description} {validations}".strip().replace("|", "\\|")

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The module's variables: MWAA's names, the file's values as defaults, the model's bounds as validations.
+"""The module's variables: MWAA's names, defaults from the file, validations from the model's bounds.
 
-A value is a variable where the stack looks the same whatever it is. What decides how many resources there are, such as
-queues, fleets or zones, is the file's, and so is a value that the file leaves out where its presence decides.
+A value is a variable if it does not change the set of resources. The file fixes fields such as queues, fleets or zones,
+and optional fields whose presence changes the set of resources.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _OPTION: Final = r"^[a-z]+[a-z0-9_]*\.[a-z0-9._]*[a-z0-9_]$"
 
 @dataclass(frozen=True)
 class Validation:
-    """A condition in HCL, and what is told where it does not hold."""
+    """A condition in HCL and its error message."""
 
     condition: str
     message: str
@@ -37,7 +37,7 @@ class Validation:
 
 @dataclass(frozen=True)
 class Variable:
-    """One variable; every one has a default, the file's value."""
+    """One variable; its default is the value in the file."""
 
     name: str
     type: Type
@@ -55,7 +55,7 @@ class Variable:
         }
         if self.validations:
             block["validation"] = [
-                {"condition": f"${{{one.condition}}}", "error_message": one.message} for one in self.validations
+                {"condition": f"${{{check.condition}}}", "error_message": check.message} for check in self.validations
             ]
         return block
 
@@ -67,9 +67,9 @@ def variables(environment: Environment) -> dict[str, Variable]:
         *_workers(environment),
         *_web_servers(environment),
         *_logging(environment),
-        *_given(environment),
+        *_existing_resources(environment),
     ]
-    return {one.name: one for one in found}
+    return {variable.name: variable for variable in found}
 
 
 def _always(environment: Environment) -> Iterator[Variable]:
@@ -77,14 +77,14 @@ def _always(environment: Environment) -> Iterator[Variable]:
         "name",
         "string",
         environment.name,
-        "Name of the environment, and in the names of all that it is made of; at most 80 characters.",
+        "Name of the environment, part of the names of its resources; at most 80 characters.",
         (_pattern("name", "a letter, then letters, digits, - and _; at most 80"),),
     )
     yield Variable(
         "environment_class",
         "string",
         environment.environment_class,
-        "Size of schedulers, web servers and of the workers of every fleet that has no size of its own.",
+        "Size of schedulers and web servers, and of workers of fleets without their own size.",
         (_one_of("environment_class", tuple(ENVIRONMENT_CLASSES)),),
     )
     yield _number(environment, "schedulers", "Number of schedulers.")
@@ -92,7 +92,7 @@ def _always(environment: Environment) -> Iterator[Variable]:
         "airflow_configuration_options",
         "map(string)",
         dict(environment.airflow_configuration_options),
-        "Airflow's own configuration, `section.key` to value; it wins over every default of openmwaa.",
+        "Airflow configuration options, `section.key` to value; they override all defaults of openmwaa.",
         (
             Validation(
                 f"alltrue([for option in keys(var.airflow_configuration_options) : {_matches('option', _OPTION)}])",
@@ -108,50 +108,52 @@ def _always(environment: Environment) -> Iterator[Variable]:
         "dag_s3_path",
         "string",
         environment.dag_s3_path,
-        "Folder of the bucket that DAGs are read from, without a slash at either end.",
+        "Folder of the DAGs in the bucket, without a slash at either end.",
         (_pattern("dag_s3_path", "a folder without a slash at either end, such as dags"),),
     )
     yield Variable(
         "tags",
         "map(string)",
         dict(environment.tags),
-        "Tags of everything that can have some, beside those of the caller's provider.",
-        (Validation("length(var.tags) <= 50", "AWS takes at most 50 tags."),),
+        "Tags of all resources, in addition to those of the caller's provider.",
+        (Validation("length(var.tags) <= 50", "AWS allows at most 50 tags."),),
     )
 
 
 def _workers(environment: Environment) -> Iterator[Variable]:
-    """Yield the bounds that a fleet without its own has; none where every fleet says its own."""
+    """Yield the bounds of fleets without their own; none if all fleets have their own."""
     specs = list(environment.fleet_specs.values())
     if not specs or any(spec.min is None for spec in specs):
-        least = [one.min for spec in specs if spec.min is None for one in spec.schedule]
+        schedule_minimums = [minimum.min for spec in specs if spec.min is None for minimum in spec.schedule]
         yield _number(
             environment,
             "min_workers",
-            "Fewest workers of a fleet that says no number of its own.",
-            *_bound("min_workers", "<", least, min),
+            "Minimum number of workers of fleets without their own.",
+            *_bound("min_workers", "<", schedule_minimums, min),
         )
     if not specs or any(spec.max is None for spec in specs):
         fleets = [spec for spec in specs if spec.max is None]
-        needed = [one.min for spec in fleets for one in spec.schedule]
+        needed = [minimum.min for spec in fleets for minimum in spec.schedule]
         needed += [spec.fallback.count for spec in fleets if spec.fallback.count is not None]
-        has_least = not specs or any(spec.min is None for spec in fleets)
+        has_min_workers = not specs or any(spec.min is None for spec in fleets)
         more = _bound("max_workers", ">=", needed, max)
-        if has_least:
-            more += (_no_less("max_workers", "min_workers", "the most workers are fewer than the fewest"),)
-        yield _number(environment, "max_workers", "Most workers of a fleet that says no number of its own.", *more)
+        if has_min_workers:
+            more += (_no_less("max_workers", "min_workers", "the maximum number of workers is below the minimum"),)
+        yield _number(environment, "max_workers", "Maximum number of workers of fleets without their own.", *more)
 
 
 def _web_servers(environment: Environment) -> Iterator[Variable]:
     if not environment.scales_webservers:
-        yield _number(environment, "min_webservers", "Number of web servers; the file has no more at most.")
+        yield _number(
+            environment, "min_webservers", "Number of web servers; the file does not enable their autoscaling."
+        )
         return
-    yield _number(environment, "min_webservers", "Fewest web servers.")
+    yield _number(environment, "min_webservers", "Minimum number of web servers.")
     yield _number(
         environment,
         "max_webservers",
-        "Most web servers: one more while CPU is above 70 % or connections are above 15 each.",
-        _no_less("max_webservers", "min_webservers", "the most web servers are fewer than the fewest"),
+        "Maximum number of web servers: scale-out above 70 % CPU or 15 connections per server.",
+        _no_less("max_webservers", "min_webservers", "the maximum number of web servers is below the minimum"),
     )
 
 
@@ -161,59 +163,59 @@ def _logging(environment: Environment) -> Iterator[Variable]:
         module = getattr(logging, field)
         if field.endswith("_logs") and module.enabled:
             name = f"{field.removesuffix('_logs')}_log_level"
-            words = f"The least severe level that MWAA's module {field} writes."
-            yield Variable(name, "string", module.log_level, words, (_one_of(name, get_args(LogLevel)),))
+            description = f"Log level of MWAA's module {field}."
+            yield Variable(name, "string", module.log_level, description, (_one_of(name, get_args(LogLevel)),))
     days = get_args(LoggingConfiguration.model_fields["retention_days"].annotation)
     yield Variable(
         "log_retention_days",
         "number",
         logging.retention_days,
-        "Days that a log group keeps what it has.",
+        "Retention of the log groups, in days.",
         (
             Validation(
                 f"contains([{', '.join(map(str, days))}], var.log_retention_days)",
-                f"CloudWatch knows these days only: {', '.join(map(str, days))}.",
+                f"log_retention_days is one of CloudWatch's values: {', '.join(map(str, days))}.",
             ),
         ),
     )
 
 
-def _given(environment: Environment) -> Iterator[Variable]:
-    """Yield what the file gives, and could have left to the stack to make."""
+def _existing_resources(environment: Environment) -> Iterator[Variable]:
+    """Yield the existing resources that the file names."""
     for field, description in (
-        ("kms_key", "ARN of the customer-managed KMS key that everything is encrypted with."),
+        ("kms_key", "ARN of the customer-managed KMS key of all data."),
         ("source_bucket", "Name of the S3 bucket with the DAGs."),
-        ("execution_role_arn", "ARN of the role that tasks of DAGs run with."),
+        ("execution_role_arn", "ARN of the role of the tasks of DAGs."),
     ):
         value = getattr(environment, field)
         if value is not None:
-            told = "a bucket's name" if field == "source_bucket" else "an ARN of that kind"
-            yield Variable(field, "string", value, description, (_pattern(field, told),))
+            expected = "a bucket's name" if field == "source_bucket" else "an ARN of that kind"
+            yield Variable(field, "string", value, description, (_pattern(field, expected),))
     for kind in ("airflow", "scaler"):
         reference = getattr(environment.images, kind)
         if reference is None:
             tag = getattr(environment.images, f"{kind}_tag") or _VERSIONS[kind](environment)
-            words = f"Tag of the {kind} image in the stack's own repository, whose tags never move."
-            yield Variable(f"{kind}_tag", "string", tag, words, (_tag(f"{kind}_tag"),))
+            description = f"Tag of the {kind} image in the stack's own repository; tags are immutable."
+            yield Variable(f"{kind}_tag", "string", tag, description, (_tag(f"{kind}_tag"),))
         else:
-            # What may be pulled is in a role's policy: another repository is another stack.
+            # The roles allow pulls from one repository; another one needs another stack.
             repository = _repository(reference)
             name = f"{kind}_image"
-            told = f"The image is of {repository}, by tag or digest: roles may pull from there alone."
+            message = f"The image is of {repository}, by tag or digest: the roles can pull from no other repository."
             condition = f"can(regex({json.dumps('^' + _quoted(repository) + '[:@].+$')}, var.{name}))"
-            words = f"Image that {kind} containers run, by an immutable tag or digest."
-            yield Variable(name, "string", reference, words, (Validation(condition, told),))
+            description = f"Image of the {kind} containers, with an immutable tag or digest."
+            yield Variable(name, "string", reference, description, (Validation(condition, message),))
 
 
 def _tag(name: str) -> Validation:
-    told = f"{name} is a tag: letters, digits, `_`, `.` and `-`, at most 128."
-    return Validation(_matches(f"var.{name}", r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$"), told)
+    message = f"{name} is a tag: letters, digits, `_`, `.` and `-`, at most 128 characters."
+    return Validation(_matches(f"var.{name}", r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$"), message)
 
 
 def _number(environment: Environment, name: str, description: str, *more: Validation) -> Variable:
     bounds = Environment.model_fields[name].metadata
-    low = next(one.ge for one in bounds if isinstance(one, Ge))
-    high = next(one.le for one in bounds if isinstance(one, Le))
+    low = next(bound.ge for bound in bounds if isinstance(bound, Ge))
+    high = next(bound.le for bound in bounds if isinstance(bound, Le))
     whole = Validation(
         f"var.{name} >= {low} && var.{name} <= {high} && floor(var.{name}) == var.{name}",
         f"{name} is a whole number from {low} to {high}.",
@@ -222,31 +224,37 @@ def _number(environment: Environment, name: str, description: str, *more: Valida
 
 
 def _bound(name: str, sign: str, numbers: Sequence[int], chosen: Any) -> tuple[Validation, ...]:
-    """Return what schedules and fallbacks of the file ask of a number of workers."""
+    """Return the validation that schedules and fallbacks of the file require for a number of workers."""
     if not numbers:
         return ()
     number = chosen(numbers)
-    words = "less than" if sign == "<" else "no less than"
+    comparison = "less than" if sign == "<" else "at least"
     return (
         Validation(
-            f"var.{name} {sign} {number}", f"{name} has to be {words} {number}, which a fleet's schedule wants."
+            f"var.{name} {sign} {number}",
+            f"{name} must be {comparison} {number}: a fleet's schedule or fallback requires it.",
         ),
     )
 
 
-def _no_less(name: str, than: str, told: str) -> Validation:
-    return Validation(f"var.{name} >= var.{than}", f"{name} is less than {than}: {told}.")
+def _no_less(name: str, than: str, reason: str) -> Validation:
+    return Validation(f"var.{name} >= var.{than}", f"{name} is less than {than}: {reason}.")
 
 
 def _one_of(name: str, values: Sequence[str]) -> Validation:
     return Validation(f"contains({json.dumps(values)}, var.{name})", f"{name} is one of {', '.join(values)}.")
 
 
-def _pattern(name: str, told: str) -> Validation:
+def _pattern(name: str, expected: str) -> Validation:
     annotation = Environment.model_fields[name]
-    constraints = [*annotation.metadata, *(each for one in get_args(annotation.annotation) for each in get_args(one))]
-    pattern = next(one.pattern for one in constraints if isinstance(one, StringConstraints) or hasattr(one, "pattern"))
-    return Validation(_matches(f"var.{name}", str(pattern)), f"{name} is {told}.")
+    constraints = [
+        *annotation.metadata,
+        *(argument for option in get_args(annotation.annotation) for argument in get_args(option)),
+    ]
+    pattern = next(
+        item.pattern for item in constraints if isinstance(item, StringConstraints) or hasattr(item, "pattern")
+    )
+    return Validation(_matches(f"var.{name}", str(pattern)), f"{name} is {expected}.")
 
 
 def _matches(value: str, pattern: str) -> str:
@@ -258,5 +266,5 @@ def _repository(reference: str) -> str:
 
 
 def _quoted(text: str) -> str:
-    """Return a text as a pattern of itself; Python's own escapes are not all known to RE2."""
-    return "".join(f"[{each}]" if each in ".+*?()|{}$" else each for each in text)
+    """Return a regular expression for `text`; RE2 does not support all escapes of Python's `re.escape`."""
+    return "".join(f"[{character}]" if character in ".+*?()|{}$" else character for character in text)

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The alarms of an environment as a table: MWAA's eight recommended ones, and those of what MWAA has not.
+"""The alarms of an environment as a table: the eight that MWAA recommends, and those of openmwaa's own components.
 
-`docs/reference/alarms.md` is made from it, `docs/how-to/alarms.md` says what to do about each kind, and Terraform makes
-one alarm of each row. What a gap in a metric means is part of an alarm: of a heartbeat it is the worst news, of a
-generation that has no workers it is none.
+Terraform creates one alarm per row, `docs/reference/alarms.md` is generated from it, and `docs/how-to/alarms.md` has a
+runbook of each type. Each type defines the meaning of missing data: for a heartbeat it is an alarm, for a service
+without workers it is not.
 """
 
 from __future__ import annotations
@@ -12,35 +12,35 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
-from cdktf_app.monitoring.metrics import Balanced, Metric, Statistic, Watched, sqs
+from cdktf_app.monitoring.metrics import CloudWatchMetric, MonitoredResources, Statistic, TargetMetrics, sqs
 
 Comparison = Literal["GreaterThanThreshold", "LessThanThreshold"]
 Missing = Literal["breaching", "notBreaching", "missing"]
 
 PERIOD_S: Final = 300
-"""MWAA's. An alarm is looked at every minute, at the last five then."""
+"""As in MWAA. CloudWatch evaluates the last five minutes every minute."""
 _BUSY_PERCENT: Final = 95.0
 _OLDEST_TASK_S: Final = 1800.0
 _FREEABLE_BYTES: Final = 512 * 1024 * 1024
 _DRAIN_S: Final = 12 * 3600.0
-"""What MWAA allows a worker to finish its tasks."""
+"""As MWAA's limit for a worker to finish its tasks."""
 
 
 @dataclass(frozen=True)
-class Kind:
-    """What an alarm is about: the same for every fleet, queue or target that has one."""
+class AlarmType:
+    """A type of alarm, shared by all fleets, queues or targets."""
 
     name: str
-    """Also the heading of what to do about it."""
-    words: str
-    """What a notification says; `{}` is whom it is about."""
+    """Also the heading of its runbook."""
+    text: str
+    """Text of the notification; `{}` is the fleet, queue or target."""
     comparison: Comparison
     threshold: float
     periods: int
-    """Of `PERIOD_S`, all of them."""
+    """Number of periods of `PERIOD_S`; the condition must hold in all of them."""
     missing: Missing
     of_mwaa: bool = False
-    """Whether MWAA recommends it."""
+    """Whether MWAA recommends this alarm."""
 
 
 @dataclass(frozen=True)
@@ -48,85 +48,111 @@ class Alarm:
     """One alarm."""
 
     id: str
-    kind: Kind
-    metric: Metric
-    about: str = ""
+    type: AlarmType
+    metric: CloudWatchMetric
+    subject: str = ""
 
     @property
-    def words(self) -> str:
-        """What a notification says."""
-        return self.kind.words.format(self.about)
+    def text(self) -> str:
+        """Text of the notification."""
+        return self.type.text.format(self.subject)
 
 
-HEARTBEAT: Final = Kind(
-    "No scheduler", "No scheduler's heart beats.", "LessThanThreshold", 1, 2, "breaching", of_mwaa=True
+HEARTBEAT: Final = AlarmType(
+    "No scheduler", "No scheduler heartbeat for 10 minutes.", "LessThanThreshold", 1, 2, "breaching", of_mwaa=True
 )
-OLDEST_TASK: Final = Kind(
+OLDEST_TASK: Final = AlarmType(
     "Oldest task",
     "A task{} has been queued for more than 30 minutes.",
     "GreaterThanThreshold",
     _OLDEST_TASK_S,
     3,
-    "notBreaching",  # SQS says nothing of a queue that has been idle for six hours
+    "notBreaching",  # SQS publishes no metrics for a queue that was idle for six hours
     of_mwaa=True,
 )
-SCHEDULER_CPU: Final = Kind(
-    "Scheduler CPU", "Schedulers are out of CPU.", "GreaterThanThreshold", _BUSY_PERCENT, 3, "missing", of_mwaa=True
+SCHEDULER_CPU: Final = AlarmType(
+    "Scheduler CPU",
+    "CPU of the schedulers is above 95 %.",
+    "GreaterThanThreshold",
+    _BUSY_PERCENT,
+    3,
+    "missing",
+    of_mwaa=True,
 )
-SCHEDULER_MEMORY: Final = replace(SCHEDULER_CPU, name="Scheduler memory", words="Schedulers are almost out of memory.")
-# Two generations, of which mostly one is empty: nobody's CPU is not too busy.
-WORKER_CPU: Final = Kind(
+SCHEDULER_MEMORY: Final = replace(
+    SCHEDULER_CPU, name="Scheduler memory", text="Memory of the schedulers is above 95 %."
+)
+# One of the two services of a fleet usually has no workers; missing data is no alarm.
+WORKER_CPU: Final = AlarmType(
     "Worker CPU",
-    "Workers of {} are out of CPU.",
+    "CPU of the service {} is above 95 %.",
     "GreaterThanThreshold",
     _BUSY_PERCENT,
     6,
     "notBreaching",
     of_mwaa=True,
 )
-WORKER_MEMORY: Final = replace(WORKER_CPU, name="Worker memory", words="Workers of {} are almost out of memory.")
-WEB_CPU: Final = Kind(
-    "Web server CPU", "Web servers are out of CPU.", "GreaterThanThreshold", _BUSY_PERCENT, 3, "missing", of_mwaa=True
-)
-WEB_MEMORY: Final = replace(WEB_CPU, name="Web server memory", words="Web servers are almost out of memory.")
-DATABASE_CPU: Final = Kind(
-    "Database CPU",
-    "The metadata database's writer is out of CPU.",
+WORKER_MEMORY: Final = replace(WORKER_CPU, name="Worker memory", text="Memory of the service {} is above 95 %.")
+WEB_CPU: Final = AlarmType(
+    "Web server CPU",
+    "CPU of the web servers is above 95 %.",
     "GreaterThanThreshold",
     _BUSY_PERCENT,
     3,
     "missing",
     of_mwaa=True,
 )
-DATABASE_MEMORY: Final = Kind(
+WEB_MEMORY: Final = replace(WEB_CPU, name="Web server memory", text="Memory of the web servers is above 95 %.")
+DATABASE_CPU: Final = AlarmType(
+    "Database CPU",
+    "CPU of the metadata database's writer is above 95 %.",
+    "GreaterThanThreshold",
+    _BUSY_PERCENT,
+    3,
+    "missing",
+    of_mwaa=True,
+)
+DATABASE_MEMORY: Final = AlarmType(
     "Database memory",
-    "The metadata database's writer has less than 512 MiB of memory left.",
+    "The metadata database's writer has less than 512 MiB of free memory.",
     "LessThanThreshold",
     _FREEABLE_BYTES,
     3,
     "missing",
     of_mwaa=True,
 )
-DEAD_LETTERS: Final = Kind(
-    "Dead letters", "Messages were given back too often.", "GreaterThanThreshold", 0, 1, "notBreaching"
-)
-TARGETS_DOWN: Final = Kind("Nobody answers", "No {} answers.", "LessThanThreshold", 1, 1, "breaching")
-TARGETS_UNHEALTHY: Final = Kind(
-    "Unhealthy targets", "A task of the {} does not answer.", "GreaterThanThreshold", 0, 3, "notBreaching"
-)
-# The scaler tells every minute: when it says nothing at all, it is not there.
-NO_DECISION: Final = Kind(
-    "No decision", "The scaler cannot size the fleet {}, or is not there.", "GreaterThanThreshold", 0, 1, "breaching"
-)
-SOURCE_UNKNOWN: Final = Kind(
-    "Source unknown",
-    "The scaler cannot read all it needs of the fleet {}, which does not shrink meanwhile.",
+DEAD_LETTERS: Final = AlarmType(
+    "Dead letters",
+    "Messages were received too often and moved to the dead-letter queue.",
     "GreaterThanThreshold",
     0,
     1,
     "notBreaching",
 )
-DRAIN_TOO_OLD: Final = Kind(
+TARGETS_DOWN: Final = AlarmType(
+    "No healthy targets", "No healthy target of the {}.", "LessThanThreshold", 1, 1, "breaching"
+)
+TARGETS_UNHEALTHY: Final = AlarmType(
+    "Unhealthy targets", "A task of the {} fails its health check.", "GreaterThanThreshold", 0, 3, "notBreaching"
+)
+# The scaler publishes every minute, so missing data means that it does not run.
+NO_DECISION: Final = AlarmType(
+    "No decision",
+    "The scaler makes no decisions for the fleet {}, or does not run.",
+    "GreaterThanThreshold",
+    0,
+    1,
+    "breaching",
+)
+SOURCE_UNKNOWN: Final = AlarmType(
+    "Source unknown",
+    "The scaler cannot read all sources of the fleet {}; the fleet does not scale in until it can.",
+    "GreaterThanThreshold",
+    0,
+    1,
+    "notBreaching",
+)
+DRAIN_TOO_OLD: Final = AlarmType(
     "Drain too old",
     "A worker of the fleet {} has been draining for more than 12 hours.",
     "GreaterThanThreshold",
@@ -134,28 +160,28 @@ DRAIN_TOO_OLD: Final = Kind(
     1,
     "notBreaching",
 )
-PROTECTION_REFUSED: Final = Kind(
+PROTECTION_REFUSED: Final = AlarmType(
     "Protection refused",
-    "ECS refuses to protect workers of the fleet {}: they take no tasks.",
+    "ECS refuses task protection for workers of the fleet {}; they accept no tasks.",
     "GreaterThanThreshold",
     0,
     1,
     "notBreaching",
 )
-AT_MAXIMUM: Final = Kind(
+AT_MAXIMUM: Final = AlarmType(
     "At maximum",
-    "The fleet {} has been at its maximum for 10 minutes, and tasks wait.",
+    "The fleet {} has been at its maximum for 10 minutes while tasks wait.",
     "GreaterThanThreshold",
     0,
     2,
     "notBreaching",
 )
-LAUNCHES_STUCK: Final = Kind(
-    "Launches stuck", "Workers of the fleet {} do not come up.", "GreaterThanThreshold", 0, 1, "notBreaching"
+LAUNCHES_STUCK: Final = AlarmType(
+    "Launches stuck", "Workers of the fleet {} do not start.", "GreaterThanThreshold", 0, 1, "notBreaching"
 )
 
-# What the scaler says of a fleet: id, kind, metric, statistic. Minimum: it held all through the period.
-_OF_FLEETS: Final[tuple[tuple[str, Kind, str, Statistic], ...]] = (
+# Metrics of the scaler per fleet: id, type, metric, statistic. Minimum: true for the whole period.
+_OF_FLEETS: Final[tuple[tuple[str, AlarmType, str, Statistic], ...]] = (
     ("no_decision", NO_DECISION, "NoDecision", "Minimum"),
     ("source_unknown", SOURCE_UNKNOWN, "UnknownSources", "Minimum"),
     ("drain_too_old", DRAIN_TOO_OLD, "OldestDrainSeconds", "Maximum"),
@@ -165,58 +191,58 @@ _OF_FLEETS: Final[tuple[tuple[str, Kind, str, Statistic], ...]] = (
 )
 
 
-def alarms_of(watched: Watched) -> list[Alarm]:
+def environment_alarms(monitored: MonitoredResources) -> list[Alarm]:
     """Return the alarms of an environment."""
     return [
-        *_of_airflow(watched),
-        *_of_database(watched),
-        *(alarm for balanced in watched.balanced for alarm in _of_targets(balanced)),
-        *(alarm for fleet in watched.fleets for alarm in _of_fleet(watched, fleet)),
+        *_of_airflow(monitored),
+        *_of_database(monitored),
+        *(alarm for targets in monitored.targets for alarm in _of_targets(targets)),
+        *(alarm for fleet in monitored.fleets for alarm in _of_fleet(monitored, fleet)),
     ]
 
 
-def _of_airflow(watched: Watched) -> Iterator[Alarm]:
-    yield Alarm("scheduler_heartbeat", HEARTBEAT, watched.airflow("SchedulerHeartbeat", "Scheduler", "Sum"))
-    for queue, name in watched.queues.items():
+def _of_airflow(monitored: MonitoredResources) -> Iterator[Alarm]:
+    yield Alarm("scheduler_heartbeat", HEARTBEAT, monitored.airflow("SchedulerHeartbeat", "Scheduler", "Sum"))
+    for queue, name in monitored.queues.items():
         metric = sqs(name, "ApproximateAgeOfOldestMessage")
         yield Alarm(f"oldest_task_{queue}", OLDEST_TASK, metric, f" of the queue {queue}")
-    if not watched.queues:
-        # Redis keeps no times; the scaler asks Airflow's database since when the oldest task has been queued.
-        yield Alarm("oldest_task", OLDEST_TASK, watched.airflow("ApproximateAgeOfOldestTask", "Executor", "Maximum"))
-    yield Alarm("scheduler_cpu", SCHEDULER_CPU, watched.service("scheduler", "CPUUtilization"))
-    yield Alarm("scheduler_memory", SCHEDULER_MEMORY, watched.service("scheduler", "MemoryUtilization"))
-    yield Alarm("web_server_cpu", WEB_CPU, watched.service("web-server", "CPUUtilization"))
-    yield Alarm("web_server_memory", WEB_MEMORY, watched.service("web-server", "MemoryUtilization"))
-    if watched.dead_letters is not None:
-        yield Alarm("dead_letters", DEAD_LETTERS, sqs(watched.dead_letters, "ApproximateNumberOfMessagesVisible"))
+    if not monitored.queues:
+        # Redis stores no times; the scaler reads the age of the oldest queued task from Airflow's database.
+        yield Alarm("oldest_task", OLDEST_TASK, monitored.airflow("ApproximateAgeOfOldestTask", "Executor", "Maximum"))
+    yield Alarm("scheduler_cpu", SCHEDULER_CPU, monitored.service("scheduler", "CPUUtilization"))
+    yield Alarm("scheduler_memory", SCHEDULER_MEMORY, monitored.service("scheduler", "MemoryUtilization"))
+    yield Alarm("web_server_cpu", WEB_CPU, monitored.service("web-server", "CPUUtilization"))
+    yield Alarm("web_server_memory", WEB_MEMORY, monitored.service("web-server", "MemoryUtilization"))
+    if monitored.dead_letters is not None:
+        yield Alarm("dead_letters", DEAD_LETTERS, sqs(monitored.dead_letters, "ApproximateNumberOfMessagesVisible"))
 
 
-def _of_database(watched: Watched) -> Iterator[Alarm]:
-    if not watched.database:
+def _of_database(monitored: MonitoredResources) -> Iterator[Alarm]:
+    if not monitored.database:
         return
-    # Of serverless v2 both are reckoned against the most it may grow to, so they mean what they mean elsewhere.
-    yield Alarm("database_cpu", DATABASE_CPU, watched.of_database("CPUUtilization"))
-    yield Alarm("database_memory", DATABASE_MEMORY, watched.of_database("FreeableMemory"))
+    # For serverless v2 both metrics are relative to the maximum capacity, so the thresholds apply too.
+    yield Alarm("database_cpu", DATABASE_CPU, monitored.of_database("CPUUtilization"))
+    yield Alarm("database_memory", DATABASE_MEMORY, monitored.of_database("FreeableMemory"))
 
 
-def _of_targets(balanced: Balanced) -> Iterator[Alarm]:
-    def metric(name: str) -> Metric:
-        # Each zone says its own number: the greatest is of the zone that is worst, or best.
-        return Metric("AWS/ApplicationELB", name, balanced.dimensions, "Maximum")
+def _of_targets(targets: TargetMetrics) -> Iterator[Alarm]:
+    def metric(name: str) -> CloudWatchMetric:
+        # Each zone publishes its own value; Maximum takes the zone with the highest one.
+        return CloudWatchMetric("AWS/ApplicationELB", name, targets.dimensions, "Maximum")
 
-    identifier = balanced.word.lower().replace(" ", "_")
-    yield Alarm(f"{identifier}_down", TARGETS_DOWN, metric("HealthyHostCount"), balanced.word)
-    yield Alarm(f"{identifier}_unhealthy", TARGETS_UNHEALTHY, metric("UnHealthyHostCount"), balanced.word)
+    identifier = targets.word.lower().replace(" ", "_")
+    yield Alarm(f"{identifier}_down", TARGETS_DOWN, metric("HealthyHostCount"), targets.word)
+    yield Alarm(f"{identifier}_unhealthy", TARGETS_UNHEALTHY, metric("UnHealthyHostCount"), targets.word)
 
 
-def _of_fleet(watched: Watched, fleet: str) -> Iterator[Alarm]:
-    for service in watched.fleets[fleet]:
-        yield Alarm(f"{service}_cpu", WORKER_CPU, watched.service(service, "CPUUtilization"), service)
-        yield Alarm(f"{service}_memory", WORKER_MEMORY, watched.service(service, "MemoryUtilization"), service)
-    for word, kind, name, statistic in _OF_FLEETS:
-        yield Alarm(f"fleet_{fleet}_{word}", kind, watched.fleet(fleet, name, statistic), fleet)
+def _of_fleet(monitored: MonitoredResources, fleet: str) -> Iterator[Alarm]:
+    for service in monitored.fleets[fleet]:
+        yield Alarm(f"{service}_cpu", WORKER_CPU, monitored.service(service, "CPUUtilization"), service)
+        yield Alarm(f"{service}_memory", WORKER_MEMORY, monitored.service(service, "MemoryUtilization"), service)
+    for word, alarm_type, name, statistic in _OF_FLEETS:
+        yield Alarm(f"fleet_{fleet}_{word}", alarm_type, monitored.fleet(fleet, name, statistic), fleet)
 
 
 def anchor(heading: str) -> str:
-    """Return the fragment by which a page's heading is linked to."""
+    """Return the link fragment of a heading."""
     return heading.lower().replace(" ", "-")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The CloudWatch dashboard of an environment: `panels` as widgets, in a local value that a review can read."""
+"""The CloudWatch dashboard of an environment."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from cdktf_app.monitoring.widgets import widgets
 
 
 class Dashboard(Construct):
-    """The dashboard called `name`: the alarms' states first, then the panels."""
+    """The dashboard: states of the alarms, then the panels."""
 
     def __init__(
         self,

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is drawn of an environment, as a table: of it the CloudWatch dashboard and the Grafana dashboard are made.
+"""The panels of an environment: the source of the CloudWatch and the Grafana dashboard.
 
-A panel has metrics of CloudWatch, and where the scaler tells Prometheus the same more often, queries of that too:
-Grafana draws those, CloudWatch what it has.
+A panel has CloudWatch metrics. If the scaler exposes the same values to Prometheus, with a higher resolution, it also
+has Prometheus queries, which Grafana uses.
 """
 
 from __future__ import annotations
@@ -12,27 +12,27 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Final, Literal
 
-from cdktf_app.monitoring.metrics import Balanced, Metric, Statistic, Watched, sqs
+from cdktf_app.monitoring.metrics import CloudWatchMetric, MonitoredResources, Statistic, TargetMetrics, sqs
 
 Unit = Literal["count", "percent", "seconds", "bytes"]
 PREFIX: Final = "openmwaa_scaler_"
 THIRD, HALF, WHOLE = 8, 12, 24
 """Widths, of 24 columns."""
 MOST_FLEETS: Final = 60
-"""CloudWatch draws 500 metrics a graph and 2 500 a dashboard; the scaler's own page shows every fleet."""
+"""CloudWatch limits a graph to 500 metrics and a dashboard to 2 500; the scaler's page shows every fleet."""
 
 
 @dataclass(frozen=True)
-class Series:
+class GraphSeries:
     """One line of a graph."""
 
     label: str
-    metric: Metric
+    metric: CloudWatchMetric
 
 
 @dataclass(frozen=True)
 class Query:
-    """One query of Prometheus; `label` may name its labels in double braces."""
+    """One Prometheus query; `label` may refer to labels in double braces."""
 
     label: str
     expression: str
@@ -44,16 +44,16 @@ class Graph:
 
     title: str
     unit: Unit
-    series: Sequence[Series] = ()
+    series: Sequence[GraphSeries] = ()
     queries: Sequence[Query] = ()
     width: int = THIRD
     fleet: str = ""
-    """The fleet that it is about, if it is about one."""
+    """The fleet of the graph, if it has one."""
 
 
 @dataclass(frozen=True)
 class LogTable:
-    """What Logs Insights finds in the scaler's log; `bars` draws it over time."""
+    """A Logs Insights query of the scaler's log; `bars` shows the result over time."""
 
     title: str
     query: str
@@ -64,7 +64,7 @@ class LogTable:
 
 Panel = Graph | LogTable
 
-# The scaler's log has a line a decision, and one a minute where nothing changes.
+# The scaler logs each decision; unchanged decisions once per minute.
 _DECISIONS: Final = LogTable(
     "Decisions by kind",
     'filter event = "decision" | stats count(*) as decisions by bin(5m), kind',
@@ -77,34 +77,34 @@ _DECISIONS: Final = LogTable(
     bars=True,
 )
 _WHY: Final = LogTable(
-    "Why: the last decisions that changed something",
+    "Last decisions that changed the desired count, with reasons",
     'filter event = "decision" and desired != desired_before '
     "| fields @timestamp, fleet, kind, desired_before, desired, reason | sort @timestamp desc | limit 50",
 )
 
 
-def panels_of(watched: Watched) -> list[Panel]:
-    """Return the panels of an environment: what waits and who works first, then what they stand on."""
-    watched = replace(watched, fleets=dict(islice(watched.fleets.items(), MOST_FLEETS)))
+def environment_panels(monitored: MonitoredResources) -> list[Panel]:
+    """Return the panels of an environment: tasks and workers first, then the components that they use."""
+    monitored = replace(monitored, fleets=dict(islice(monitored.fleets.items(), MOST_FLEETS)))
     return [
-        *_tasks(watched),
-        *(panel for fleet, services in watched.fleets.items() for panel in _workers(watched, fleet, services)),
-        _health(watched),
+        *_tasks(monitored),
+        *(panel for fleet, services in monitored.fleets.items() for panel in _workers(monitored, fleet, services)),
+        _health(monitored),
         _DECISIONS,
         _WHY,
-        *_schedulers(watched),
-        *_database(watched),
-        *(panel for balanced in watched.balanced for panel in _web(balanced)),
+        *_schedulers(monitored),
+        *_database(monitored),
+        *(panel for targets in monitored.targets for panel in _web(targets)),
     ]
 
 
-def _tasks(watched: Watched) -> Iterator[Panel]:
+def _tasks(monitored: MonitoredResources) -> Iterator[Panel]:
     yield Graph(
         "Tasks",
         "count",
         (
-            Series("queued", watched.airflow("QueuedTasks", "Executor", "Maximum")),
-            Series("running", watched.airflow("RunningTasks", "Executor", "Maximum")),
+            GraphSeries("queued", monitored.airflow("QueuedTasks", "Executor", "Maximum")),
+            GraphSeries("running", monitored.airflow("RunningTasks", "Executor", "Maximum")),
         ),
         tuple(
             Query(state, f'sum({PREFIX}demand_slots{{job=~"$job", state="{state}"}})')
@@ -112,27 +112,31 @@ def _tasks(watched: Watched) -> Iterator[Panel]:
         ),
     )
     oldest = [
-        Series(f"{queue}: oldest", sqs(name, "ApproximateAgeOfOldestMessage")) for queue, name in watched.queues.items()
+        GraphSeries(f"{queue}: oldest", sqs(name, "ApproximateAgeOfOldestMessage"))
+        for queue, name in monitored.queues.items()
     ]
     yield Graph(
-        "How long the oldest task waits",
+        "Age of the oldest waiting task",
         "seconds",
-        oldest or (Series("oldest", watched.airflow("ApproximateAgeOfOldestTask", "Executor", "Maximum")),),
+        oldest or (GraphSeries("oldest", monitored.airflow("ApproximateAgeOfOldestTask", "Executor", "Maximum")),),
     )
-    letters = (sqs(watched.dead_letters, "ApproximateNumberOfMessagesVisible"),) if watched.dead_letters else ()
+    letters = (sqs(monitored.dead_letters, "ApproximateNumberOfMessagesVisible"),) if monitored.dead_letters else ()
     yield Graph(
         "Messages",
         "count",
         (
-            *(Series(queue, sqs(name, "ApproximateNumberOfMessagesVisible")) for queue, name in watched.queues.items()),
-            *(Series("dead letters", metric) for metric in letters),
+            *(
+                GraphSeries(queue, sqs(name, "ApproximateNumberOfMessagesVisible"))
+                for queue, name in monitored.queues.items()
+            ),
+            *(GraphSeries("dead letters", metric) for metric in letters),
         ),
-        # Without SQS what the scaler reads of the broker is all there is.
-        () if watched.queues else (Query("{{fleet}}", f'{PREFIX}demand_slots{{job=~"$job", state="slots"}}'),),
+        # Without SQS, only the scaler publishes the number of messages.
+        () if monitored.queues else (Query("{{fleet}}", f'{PREFIX}demand_slots{{job=~"$job", state="slots"}}'),),
     )
 
 
-def _workers(watched: Watched, fleet: str, services: Sequence[str]) -> Iterator[Graph]:
+def _workers(monitored: MonitoredResources, fleet: str, services: Sequence[str]) -> Iterator[Graph]:
     def query(label: str, metric: str) -> Query:
         return Query(label, f'{PREFIX}{metric}{{job=~"$job", fleet="{fleet}"}}')
 
@@ -140,13 +144,13 @@ def _workers(watched: Watched, fleet: str, services: Sequence[str]) -> Iterator[
         f"Workers of {fleet}",
         "count",
         (
-            Series("desired", watched.fleet(fleet, "DesiredWorkers", "Maximum")),
-            Series("running", watched.fleet(fleet, "RunningWorkers", "Maximum")),
-            Series("maximum", watched.fleet(fleet, "MaximumWorkers", "Maximum")),
-            Series("in drain", watched.fleet(fleet, "DrainingWorkers", "Maximum")),
-            Series("queued tasks", watched.fleet(fleet, "BacklogSlots", "Maximum")),
+            GraphSeries("desired", monitored.fleet(fleet, "DesiredWorkers", "Maximum")),
+            GraphSeries("running", monitored.fleet(fleet, "RunningWorkers", "Maximum")),
+            GraphSeries("maximum", monitored.fleet(fleet, "MaximumWorkers", "Maximum")),
+            GraphSeries("draining", monitored.fleet(fleet, "DrainingWorkers", "Maximum")),
+            GraphSeries("queued tasks", monitored.fleet(fleet, "BacklogSlots", "Maximum")),
             *(
-                Series(f"{word}: {service}", watched.generation(fleet, service, metric))
+                GraphSeries(f"{word}: {service}", monitored.fleet_service(fleet, service, metric))
                 for service in services
                 for word, metric in (("desired", "DesiredWorkers"), ("running", "RunningWorkers"))
             ),
@@ -155,7 +159,7 @@ def _workers(watched: Watched, fleet: str, services: Sequence[str]) -> Iterator[
             query("desired", "desired_workers"),
             query("running", "running_tasks"),
             query("maximum", "maximum_workers"),
-            Query("in drain", f'sum({PREFIX}workers{{job=~"$job", fleet="{fleet}", state=~"draining|released"}})'),
+            Query("draining", f'sum({PREFIX}workers{{job=~"$job", fleet="{fleet}", state=~"draining|released"}})'),
             Query("queued tasks", f'{PREFIX}demand_slots{{job=~"$job", fleet="{fleet}", state="queued"}}'),
             query("desired: {{service}}", "service_desired_workers"),
             query("running: {{service}}", "service_running_tasks"),
@@ -167,7 +171,7 @@ def _workers(watched: Watched, fleet: str, services: Sequence[str]) -> Iterator[
         f"CPU and memory of {fleet}",
         "percent",
         [
-            Series(f"{word}: {service}", watched.service(service, metric))
+            GraphSeries(f"{word}: {service}", monitored.service(service, metric))
             for service in services
             for word, metric in (("CPU", "CPUUtilization"), ("memory", "MemoryUtilization"))
         ],
@@ -176,77 +180,81 @@ def _workers(watched: Watched, fleet: str, services: Sequence[str]) -> Iterator[
     )
 
 
-def _health(watched: Watched) -> Graph:
+def _health(monitored: MonitoredResources) -> Graph:
     return Graph(
-        "What keeps fleets from their size",
+        "Scaling problems",
         "count",
         [
-            Series(f"{fleet}: {word}", watched.fleet(fleet, metric, "Maximum"))
-            for fleet in watched.fleets
+            GraphSeries(f"{fleet}: {word}", monitored.fleet(fleet, metric, "Maximum"))
+            for fleet in monitored.fleets
             for word, metric in (
                 ("no decision", "NoDecision"),
                 ("sources unknown", "UnknownSources"),
                 ("protection refused", "ProtectionRefusedWorkers"),
-                ("do not come up", "StuckWorkers"),
+                ("do not start", "StuckWorkers"),
                 ("at maximum", "AtMaximumWithBacklog"),
             )
         ],
         (
             Query("{{fleet}}: {{source}} unknown", f'1 - {PREFIX}reading_known{{job=~"$job"}}'),
             Query("{{fleet}}: protection refused", f'{PREFIX}protection_refused_workers{{job=~"$job"}}'),
-            Query("{{fleet}}: do not come up", f'{PREFIX}workers{{job=~"$job", state="stuck"}}'),
+            Query("{{fleet}}: do not start", f'{PREFIX}workers{{job=~"$job", state="stuck"}}'),
             Query("{{fleet}}: errors", f'sum by (fleet) (increase({PREFIX}errors_total{{job=~"$job"}}[5m]))'),
         ),
         width=WHOLE,
     )
 
 
-def _schedulers(watched: Watched) -> Iterator[Graph]:
-    heart = watched.airflow("SchedulerHeartbeat", "Scheduler", "Maximum")
-    yield Graph("Schedulers whose heart beats", "count", (Series("schedulers", heart),))
+def _schedulers(monitored: MonitoredResources) -> Iterator[Graph]:
+    heartbeat = monitored.airflow("SchedulerHeartbeat", "Scheduler", "Maximum")
+    yield Graph("Schedulers with a heartbeat", "count", (GraphSeries("schedulers", heartbeat),))
     services = ("scheduler", "dag-processor", "triggerer", "web-server", "execution-api", "scaler")
     for word, metric in (("CPU", "CPUUtilization"), ("Memory", "MemoryUtilization")):
-        yield Graph(word, "percent", [Series(service, watched.service(service, metric)) for service in services])
+        yield Graph(word, "percent", [GraphSeries(service, monitored.service(service, metric)) for service in services])
 
 
-def _database(watched: Watched) -> Iterator[Graph]:
-    if not watched.database:
+def _database(monitored: MonitoredResources) -> Iterator[Graph]:
+    if not monitored.database:
         return
-    capacity = (("capacity", "ACUUtilization"),) if watched.serverless else ()
-    busy = (("CPU", "CPUUtilization"), *capacity)
+    capacity = (("capacity", "ACUUtilization"),) if monitored.serverless else ()
+    utilization = (("CPU", "CPUUtilization"), *capacity)
     yield Graph(
-        "Database: how busy",
+        "Database: utilization",
         "percent",
-        [Series(word, watched.of_database(metric)) for word, metric in busy],
+        [GraphSeries(word, monitored.of_database(metric)) for word, metric in utilization],
     )
-    yield Graph("Database: memory left", "bytes", (Series("memory", watched.of_database("FreeableMemory", "Minimum")),))
-    connections = watched.of_database("DatabaseConnections", "Maximum")
-    yield Graph("Database: connections", "count", (Series("connections", connections),))
+    yield Graph(
+        "Database: free memory", "bytes", (GraphSeries("memory", monitored.of_database("FreeableMemory", "Minimum")),)
+    )
+    connections = monitored.of_database("DatabaseConnections", "Maximum")
+    yield Graph("Database: connections", "count", (GraphSeries("connections", connections),))
 
 
-def _web(balanced: Balanced) -> Iterator[Graph]:
-    def series(label: str, metric: str, statistic: Statistic) -> Series:
-        return Series(label, Metric("AWS/ApplicationELB", metric, balanced.dimensions, statistic))
+def _web(targets: TargetMetrics) -> Iterator[Graph]:
+    def series(label: str, metric: str, statistic: Statistic) -> GraphSeries:
+        return GraphSeries(label, CloudWatchMetric("AWS/ApplicationELB", metric, targets.dimensions, statistic))
 
     yield Graph(
-        f"{balanced.word}: requests",
+        f"{targets.word}: requests",
         "count",
         (
             series("requests", "RequestCount", "Sum"),
             series("5xx of the tasks", "HTTPCode_Target_5XX_Count", "Sum"),
-            Series(
+            GraphSeries(
                 "5xx of the load balancer",
-                Metric("AWS/ApplicationELB", "HTTPCode_ELB_5XX_Count", (("LoadBalancer", balanced.balancer),), "Sum"),
+                CloudWatchMetric(
+                    "AWS/ApplicationELB", "HTTPCode_ELB_5XX_Count", (("LoadBalancer", targets.balancer),), "Sum"
+                ),
             ),
         ),
     )
     yield Graph(
-        f"{balanced.word}: seconds to the answer",
+        f"{targets.word}: response time",
         "seconds",
-        (series("average", "TargetResponseTime", "Average"), series("99 of 100", "TargetResponseTime", "p99")),
+        (series("average", "TargetResponseTime", "Average"), series("p99", "TargetResponseTime", "p99")),
     )
     yield Graph(
-        f"{balanced.word}: tasks",
+        f"{targets.word}: tasks",
         "count",
         (series("healthy", "HealthyHostCount", "Minimum"), series("unhealthy", "UnHealthyHostCount", "Maximum")),
     )

@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What alarms and dashboards look at: the names by which CloudWatch knows the parts of an environment.
+"""The CloudWatch metrics of an environment, used by alarms and dashboards.
 
-A name may be a Terraform expression, or in the Grafana dashboard a variable of it: alarms and panels are made of names
-alone, so the same tables serve all of them.
+A name may be a Terraform expression, or a variable of the Grafana dashboard; so the same definitions serve all of them.
 """
 
 from __future__ import annotations
@@ -14,14 +13,14 @@ from typing import Final, Literal
 Dimensions = tuple[tuple[str, str], ...]
 Statistic = Literal["Average", "Maximum", "Minimum", "Sum", "p99"]
 
-# The namespaces that the scaler publishes to; AWS's own services have theirs.
+# Namespaces of the scaler's metrics.
 SCALER: Final = "openmwaa"
 MWAA: Final = "AmazonMWAA"
 
 
 @dataclass(frozen=True)
-class Metric:
-    """A metric of CloudWatch, and what is made of a period's values."""
+class CloudWatchMetric:
+    """A CloudWatch metric and its statistic."""
 
     namespace: str
     name: str
@@ -30,8 +29,8 @@ class Metric:
 
 
 @dataclass(frozen=True)
-class Balanced:
-    """Services behind a load balancer: `word` says for whom, `service` which."""
+class TargetMetrics:
+    """A target group: `word` names it for people, `service` is its ECS service."""
 
     word: str
     service: str
@@ -40,50 +39,50 @@ class Balanced:
 
     @property
     def dimensions(self) -> Dimensions:
-        """The dimensions of its metrics in AWS/ApplicationELB."""
+        """Dimensions in AWS/ApplicationELB."""
         return (("LoadBalancer", self.balancer), ("TargetGroup", self.group))
 
 
 @dataclass(frozen=True)
-class Watched:
-    """The parts of one environment."""
+class MonitoredResources:
+    """The names of an environment's resources in CloudWatch."""
 
     environment: str
     cluster: str
     fleets: Mapping[str, Sequence[str]]
     """ECS services by fleet."""
     queues: Mapping[str, str]
-    """Names in SQS by worker queue; empty with another broker."""
+    """SQS queue names by worker queue; empty with another broker."""
     dead_letters: str | None
-    """Name in SQS."""
+    """Name of the dead-letter queue."""
     database: Dimensions
-    """Empty where the database is not ours to watch."""
+    """Empty for an existing database."""
     serverless: bool
-    """Whether the database grows by Aurora capacity units."""
-    balanced: Sequence[Balanced]
+    """Whether the database scales in Aurora capacity units."""
+    targets: Sequence[TargetMetrics]
 
-    def service(self, name: str, metric: str, statistic: Statistic = "Average") -> Metric:
+    def service(self, name: str, metric: str, statistic: Statistic = "Average") -> CloudWatchMetric:
         """Return a metric of an ECS service."""
-        return Metric("AWS/ECS", metric, (("ClusterName", self.cluster), ("ServiceName", name)), statistic)
+        return CloudWatchMetric("AWS/ECS", metric, (("ClusterName", self.cluster), ("ServiceName", name)), statistic)
 
-    def fleet(self, name: str, metric: str, statistic: Statistic) -> Metric:
-        """Return what the scaler says of a fleet."""
-        return Metric(SCALER, metric, (("Environment", self.environment), ("Fleet", name)), statistic)
+    def fleet(self, name: str, metric: str, statistic: Statistic) -> CloudWatchMetric:
+        """Return a metric that the scaler publishes for a fleet."""
+        return CloudWatchMetric(SCALER, metric, (("Environment", self.environment), ("Fleet", name)), statistic)
 
-    def generation(self, fleet: str, service: str, metric: str) -> Metric:
-        """Return what the scaler says of one generation of a fleet."""
-        whole = self.fleet(fleet, metric, "Maximum")
-        return Metric(SCALER, metric, (*whole.dimensions, ("Service", service)), "Maximum")
+    def fleet_service(self, fleet: str, service: str, metric: str) -> CloudWatchMetric:
+        """Return a metric that the scaler publishes for one of the two services of a fleet."""
+        of_fleet = self.fleet(fleet, metric, "Maximum")
+        return CloudWatchMetric(SCALER, metric, (*of_fleet.dimensions, ("Service", service)), "Maximum")
 
-    def airflow(self, metric: str, function: str, statistic: Statistic) -> Metric:
-        """Return a metric of Airflow, by the dimensions that MWAA has."""
-        return Metric(MWAA, metric, (("Function", function), ("Environment", self.environment)), statistic)
+    def airflow(self, metric: str, function: str, statistic: Statistic) -> CloudWatchMetric:
+        """Return a metric of Airflow with MWAA's dimensions."""
+        return CloudWatchMetric(MWAA, metric, (("Function", function), ("Environment", self.environment)), statistic)
 
-    def of_database(self, metric: str, statistic: Statistic = "Average") -> Metric:
+    def of_database(self, metric: str, statistic: Statistic = "Average") -> CloudWatchMetric:
         """Return a metric of the metadata database."""
-        return Metric("AWS/RDS", metric, self.database, statistic)
+        return CloudWatchMetric("AWS/RDS", metric, self.database, statistic)
 
 
-def sqs(queue: str, metric: str, statistic: Statistic = "Maximum") -> Metric:
+def sqs(queue: str, metric: str, statistic: Statistic = "Maximum") -> CloudWatchMetric:
     """Return a metric of an SQS queue."""
-    return Metric("AWS/SQS", metric, (("QueueName", queue),), statistic)
+    return CloudWatchMetric("AWS/SQS", metric, (("QueueName", queue),), statistic)

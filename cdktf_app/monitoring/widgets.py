@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Panels as CloudWatch's widgets, laid out left to right and down."""
+"""Converts panels to CloudWatch dashboard widgets."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ _PERIOD_S: Final = 60
 
 
 def widgets(panels: Sequence[Panel], alarm_arns: Sequence[str], region: str, scaler_log: str) -> list[dict[str, Any]]:
-    """Return the widgets of a dashboard, left to right and down."""
-    made: list[tuple[int, int, dict[str, Any]]] = [
+    """Return the widgets of a dashboard, in rows from left to right."""
+    items: list[tuple[int, int, dict[str, Any]]] = [
         (WHOLE, 2 + (len(part) + 3) // 4, _alarms(part)) for part in _parts(alarm_arns, _ALARMS_A_WIDGET)
     ]
     for panel in panels:
         widget = _log(panel, region, scaler_log) if isinstance(panel, LogTable) else _graph(panel, region)
-        made.append((panel.width, _HEIGHT, widget))
-    return list(_laid_out(made))
+        items.append((panel.width, _HEIGHT, widget))
+    return list(_laid_out(items))
 
 
-def _laid_out(made: Sequence[tuple[int, int, dict[str, Any]]]) -> Iterator[dict[str, Any]]:
+def _laid_out(items: Sequence[tuple[int, int, dict[str, Any]]]) -> Iterator[dict[str, Any]]:
     x = y = lowest = 0
-    for width, height, widget in made:
+    for width, height, widget in items:
         if x + width > WHOLE:
             x, y = 0, lowest
         yield {"x": x, "y": y, "width": width, "height": height, **widget}

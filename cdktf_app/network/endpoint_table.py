@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which service of AWS each component calls and why: what VPC endpoints are made from, and the reference page of them.
+"""The AWS services that each component calls: the source of the VPC endpoints and of their reference page.
 
-A test holds every row to the components' policies, both ways: who may call a service has a row of it, and a row is of
-somebody who may.
+A test compares the rows with the components' policies in both directions: each allowed service has a row, and each row
+is allowed.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from openmwaa.config.broker import ElastiCache, Sqs
 from openmwaa.config.environment import Environment
 
 S3: Final = "s3"
-# Regions in which ECS's endpoint is used only beside the two of its agent: those that AWS opened since December 2023.
+# Regions opened since December 2023: there the ECS endpoint also needs the two endpoints of the ECS agent.
 ECS_WITH_AGENT: Final = frozenset(
     {"ca-west-1", "ap-southeast-5", "ap-southeast-7", "mx-central-1", "ap-east-2", "ap-southeast-6"}
 )
 START: Final = "start of a task"
-"""What Fargate does with a component's execution role, through the task's own network interface."""
+"""Calls of Fargate with a component's execution role, through the task's network interface."""
 
 
 def _always(_: Environment) -> bool:
@@ -44,8 +44,8 @@ def _with_agent(environment: Environment) -> bool:
 
 
 @dataclass(frozen=True)
-class Call:
-    """`component` calls the service whose IAM actions begin with `prefix`, by `endpoints`, or by none."""
+class AwsCall:
+    """A call of `component` to the service with the IAM prefix `prefix`, through `endpoints` (may be empty)."""
 
     component: str
     prefix: str
@@ -53,9 +53,9 @@ class Call:
     why: str
     when: Callable[[Environment], bool] = _always
     condition: str = ""
-    """When that is, in words; always when empty."""
+    """The condition in words; empty for always."""
     by_policy: bool = True
-    """Whether the component's role allows it; what Fargate and ECS do by themselves needs none."""
+    """Whether the component's role must allow the call; calls of Fargate and ECS themselves need no permission."""
 
 
 _NO_PACKET: Final[tuple[str, ...]] = ()
@@ -63,77 +63,77 @@ _SQS: Final = "broker SQS"
 _ELASTICACHE: Final = "broker ELASTICACHE"
 _EXEC: Final = "`enable_execute_command`"
 
-CALLS: Final = (
-    Call(START, "ecr", ("ecr.api", "ecr.dkr"), "Log in to the registry and pull the image"),
-    Call(START, "s3", (S3,), "The image's layers, which ECR keeps in S3", by_policy=False),
-    Call(START, "logs", ("logs",), "What containers print"),
-    Call(START, "secretsmanager", ("secretsmanager",), "Secrets that become variables of a container"),
-    Call(START, "kms", _NO_PACKET, "Secrets Manager asks KMS on the role's behalf"),
-    Call("scheduler", "sqs", ("sqs",), "Sends tasks", _by_sqs, _SQS),
-    Call("scheduler", "kms", _NO_PACKET, "SQS asks KMS on the role's behalf", _by_sqs, _SQS),
-    Call(
+AWS_CALLS: Final = (
+    AwsCall(START, "ecr", ("ecr.api", "ecr.dkr"), "Logs in to the registry and pulls the image"),
+    AwsCall(START, "s3", (S3,), "Downloads image layers, which ECR stores in S3", by_policy=False),
+    AwsCall(START, "logs", ("logs",), "Writes the output of containers"),
+    AwsCall(START, "secretsmanager", ("secretsmanager",), "Reads secrets for environment variables"),
+    AwsCall(START, "kms", _NO_PACKET, "Decrypts secrets: Secrets Manager calls KMS for the role"),
+    AwsCall("scheduler", "sqs", ("sqs",), "Sends tasks", _by_sqs, _SQS),
+    AwsCall("scheduler", "kms", _NO_PACKET, "Decrypts messages: SQS calls KMS for the role", _by_sqs, _SQS),
+    AwsCall(
         "scheduler",
         "elasticache",
         ("elasticache",),
-        "Gives the broker's users their passwords before the first start",
+        "Sets the passwords of the broker's users before the scheduler starts",
         _by_elasticache,
         _ELASTICACHE,
     ),
-    Call("dag-processor", "s3", (S3,), "Reads DAGs"),
-    Call("dag-processor", "kms", _NO_PACKET, "S3 asks KMS on the role's behalf"),
-    Call("triggerer", "s3", (S3,), "Reads DAGs"),
-    Call("triggerer", "logs", ("logs",), "Writes the logs of triggers"),
-    Call("triggerer", "kms", _NO_PACKET, "S3 asks KMS on the role's behalf"),
-    Call("web-server", "logs", ("logs",), "Shows the logs of tasks"),
-    Call("worker", "s3", (S3,), "Reads DAGs; DAG code reads its bucket"),
-    Call("worker", "logs", ("logs",), "Writes the logs of tasks"),
-    Call(
+    AwsCall("dag-processor", "s3", (S3,), "Reads DAGs"),
+    AwsCall("dag-processor", "kms", _NO_PACKET, "Decrypts DAGs: S3 calls KMS for the role"),
+    AwsCall("triggerer", "s3", (S3,), "Reads DAGs"),
+    AwsCall("triggerer", "logs", ("logs",), "Writes the logs of triggers"),
+    AwsCall("triggerer", "kms", _NO_PACKET, "Decrypts DAGs: S3 calls KMS for the role"),
+    AwsCall("web-server", "logs", ("logs",), "Shows the logs of tasks"),
+    AwsCall("worker", "s3", (S3,), "Reads DAGs; DAG code reads the bucket"),
+    AwsCall("worker", "logs", ("logs",), "Writes the logs of tasks"),
+    AwsCall(
         "worker",
         "cloudwatch",
         ("monitoring",),
         "DAG code may publish metrics, as in MWAA",
     ),
-    Call(
+    AwsCall(
         "worker",
         "sqs",
         ("sqs",),
-        "Receives tasks, gives them back",
+        "Receives tasks and returns them",
         _by_sqs,
         _SQS,
     ),
-    Call("worker", "kms", _NO_PACKET, "SQS and S3 ask KMS on the role's behalf"),
-    Call(
+    AwsCall("worker", "kms", _NO_PACKET, "Decrypts messages and DAGs: SQS and S3 call KMS for the role"),
+    AwsCall(
         "worker",
         "ecs",
         _NO_PACKET,
-        "Protects itself by the ECS agent's address in the task, which asks ECS",
+        "Sets task protection through the ECS agent's local address",
     ),
-    Call("scaler", "ecs", ("ecs",), "Sees tasks, sizes services"),
-    Call("scaler", "sqs", ("sqs",), "Counts what waits", _by_sqs, _SQS),
-    Call("scaler", "ssm", ("ssm",), "Reads what people ordered"),
-    Call("scaler", "cloudwatch", ("monitoring",), "Publishes its numbers, and MWAA's"),
+    AwsCall("scaler", "ecs", ("ecs",), "Lists tasks, sets desired counts"),
+    AwsCall("scaler", "sqs", ("sqs",), "Counts waiting messages", _by_sqs, _SQS),
+    AwsCall("scaler", "ssm", ("ssm",), "Reads manual overrides"),
+    AwsCall("scaler", "cloudwatch", ("monitoring",), "Publishes its metrics and MWAA's"),
     *(
-        Call(component, "ssmmessages", ("ssmmessages",), "Sessions of ECS Exec", _by_exec, _EXEC)
+        AwsCall(component, "ssmmessages", ("ssmmessages",), "Opens ECS Exec sessions", _by_exec, _EXEC)
         for component in ("scheduler", "dag-processor", "triggerer", "execution-api", "web-server")
     ),
-    Call(
+    AwsCall(
         "ECS's agent",
         "ecs",
         ("ecs-agent", "ecs-telemetry"),
-        "With an endpoint of ECS and without these, its traffic would need the internet",
+        "Needed beside the ECS endpoint; without them the agent needs internet access",
         _with_agent,
         f"in {', '.join(sorted(ECS_WITH_AGENT))}",
         by_policy=False,
     ),
 )
-# Whose endpoints take no policy, or whose callers are AWS's own.
+# Endpoints that support no policy, or that only AWS calls.
 WITHOUT_POLICY: Final = frozenset({"ssmmessages", "ecs-agent", "ecs-telemetry"})
 
 
-def endpoints_of(environment: Environment) -> Mapping[str, tuple[Call, ...]]:
-    """Return the endpoints that `environment` needs where there is no internet, each with the calls that need it."""
-    needed: dict[str, tuple[Call, ...]] = {}
-    for call in CALLS:
+def endpoints_of(environment: Environment) -> Mapping[str, tuple[AwsCall, ...]]:
+    """Return the endpoints that `environment` needs without internet access, each with the calls that use it."""
+    needed: dict[str, tuple[AwsCall, ...]] = {}
+    for call in AWS_CALLS:
         if call.when(environment):
             for endpoint in call.endpoints:
                 needed[endpoint] = (*needed.get(endpoint, ()), call)

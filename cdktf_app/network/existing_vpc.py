@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A VPC that exists: nothing of it is changed, and a plan says what is wrong with it before anything is made."""
+"""An existing VPC: it is not changed, and the plan checks it before any resource is created."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from openmwaa.config.environment import Environment
 
 
 class ExistingNetwork(Construct):
-    """The VPC `network.vpc_id` with the subnets that are named beside it."""
+    """The VPC `network.vpc_id` with the configured subnets."""
 
     def __init__(self, scope: Construct, construct_id: str, *, environment: Environment) -> None:
         super().__init__(scope, construct_id)
         network = environment.network
-        assert network.vpc_id is not None  # noqa: S101 - whoever calls asked before
+        assert network.vpc_id is not None  # noqa: S101 - checked by the caller
         self._given = network.vpc_id
         vpc = self._vpc()
         self.vpc_id: str = vpc.id
@@ -33,41 +33,41 @@ class ExistingNetwork(Construct):
         self._public_by_zone = self._one_a_zone("public", self._public) if self._public else []
         if environment.has_public_load_balancer or environment.has_cloudfront:
             self._gateway()
-        # Routes are the owner's, and are there already.
-        self.way_out: Sequence[ITerraformDependable] = []
+        # The owner has created the routes.
+        self.egress: Sequence[ITerraformDependable] = []
         self.internet: Sequence[ITerraformDependable] = []
 
     @property
     def private_subnet_ids(self) -> list[str]:
-        """The subnets that tasks and database live in."""
+        """Subnets of the tasks and of the database."""
         return [subnet.id for subnet in self._private]
 
     @property
     def private_subnet_ids_by_zone(self) -> list[str]:
-        """One private subnet a zone, which Terraform finds out."""
+        """One private subnet of each zone, selected by Terraform."""
         return self._private_by_zone
 
     @property
     def public_subnet_ids_by_zone(self) -> list[str]:
-        """One public subnet a zone, where any is named."""
+        """One public subnet of each zone, if public subnets are configured."""
         return self._public_by_zone
 
     def private_route_table_ids(self) -> list[str]:
-        """The route tables of the private subnets; one without a table of its own has the VPC's main one."""
+        """Return the route tables of the private subnets; a subnet without its own table uses the main one."""
         main = self._tables("main_routes", "association.main", "true")
         own = [
             self._tables(f"private_{index}_routes", "association.subnet-id", subnet.id)
             for index, subnet in enumerate(self._private, start=1)
         ]
-        each = ", ".join(f"concat({tables.fqn}.ids, {main.fqn}.ids)[0]" for tables in own)
-        return _list(TerraformLocal(self, "private_route_table_ids", f"${{distinct([{each}])}}"))
+        own_or_main = ", ".join(f"concat({tables.fqn}.ids, {main.fqn}.ids)[0]" for tables in own)
+        return _list(TerraformLocal(self, "private_route_table_ids", f"${{distinct([{own_or_main}])}}"))
 
     def _vpc(self) -> DataAwsVpc:
         needed = [
             Postcondition(
                 condition=f"${{self.{attribute}}}",
-                error_message=f"`network.vpc_id`: {self._given} has no {what}; switch it on ({attribute}), for tasks "
-                "find the database, the load balancer and AWS by name.",
+                error_message=f"`network.vpc_id`: {self._given} has no {what}; enable it ({attribute}): tasks resolve "
+                "the names of the database, the load balancer and AWS.",
             )
             for attribute, what in (("enable_dns_support", "DNS support"), ("enable_dns_hostnames", "DNS host names"))
         ]
@@ -108,7 +108,7 @@ class ExistingNetwork(Construct):
         )
 
     def _gateway(self) -> DataAwsInternetGateway:
-        # Terraform finds none or says so: there is no load balancer in the internet, and no CloudFront, without it.
+        # The plan fails without a gateway: a public load balancer and CloudFront need one.
         return DataAwsInternetGateway(
             self,
             "internet_gateway",
@@ -120,11 +120,11 @@ def _two_zones(kind: str, others: Sequence[DataAwsSubnet]) -> Postcondition:
     zones = ", ".join([*(f"{subnet.fqn}.availability_zone" for subnet in others), "self.availability_zone"])
     return Postcondition(
         condition=f"${{length(distinct([{zones}])) >= 2}}",
-        error_message=f"`network.{kind}_subnet_ids` lie in one availability zone: give subnets in two or more.",
+        error_message=f"`network.{kind}_subnet_ids` are in one availability zone; name subnets in two or more.",
     )
 
 
 def _list(local: TerraformLocal) -> list[str]:
-    """Return what stands for a list that Terraform works out."""
+    """Return a token for a list that Terraform computes."""
     found: list[str] = Token.as_list(f"${{{local.fqn}}}")
     return found

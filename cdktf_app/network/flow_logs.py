@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a VPC of the environment's own writes down of its connections: those that were refused, or all.
+"""Flow logs of the environment's own VPC: rejected connections, or all.
 
-CloudWatch takes about 0.50 USD a GB of them. What is refused is little, and names the rule that is missing.
+CloudWatch charges about 0.50 USD per GB. Rejected connections are few, and show which rule is missing.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from cdktn_provider_aws.cloudwatch_log_group import CloudwatchLogGroup
 from cdktn_provider_aws.flow_log import FlowLog
 from constructs import Construct
 
-from cdktf_app.base.aws_scope import Place
+from cdktf_app.base.aws_scope import AwsScope
 from cdktf_app.base.policies import EVERY, Statement
-from cdktf_app.security.roles import Roles
+from cdktf_app.security.roles import Role, Roles
 from openmwaa.config.environment import Environment
 
 _SERVICE = "vpc-flow-logs.amazonaws.com"
@@ -21,7 +21,7 @@ _SHORTEST_S = 60
 
 
 class FlowLogs(Construct):
-    """The log group `airflow-NAME-VpcFlowLogs` and what fills it."""
+    """The log group `airflow-NAME-VpcFlowLogs`, its flow log and role."""
 
     def __init__(
         self,
@@ -31,12 +31,12 @@ class FlowLogs(Construct):
         name: str,
         environment: Environment,
         vpc_id: str,
-        place: Place,
+        aws_scope: AwsScope,
         roles: Roles,
         key_arn: str,
     ) -> None:
         super().__init__(scope, construct_id)
-        # Of the pattern that the key lets CloudWatch Logs encrypt for.
+        # The name matches the log group pattern of the key's policy.
         group = CloudwatchLogGroup(
             self,
             "group",
@@ -44,25 +44,7 @@ class FlowLogs(Construct):
             retention_in_days=environment.logging_configuration.retention_days,
             kms_key_id=key_arn,
         )
-        # It cannot make a group: what is delivered late must not bring a destroyed one back.
-        role = roles.service_role(
-            "flow-logs",
-            [
-                Statement(
-                    sid="WriteFlowLogs",
-                    actions=("logs:CreateLogStream", "logs:DescribeLogStreams", "logs:PutLogEvents"),
-                    resources=(f"{group.arn}:*",),
-                ),
-                Statement(
-                    sid="FindLogGroups",
-                    actions=("logs:DescribeLogGroups",),
-                    resources=EVERY,
-                    every_resource_because="the operation knows no resource",
-                ),
-            ],
-            service=_SERVICE,
-            source=place.arn("ec2", "vpc-flow-log/*"),
-        )
+        role = _delivery_role(roles, group.arn, aws_scope.arn("ec2", "vpc-flow-log/*"))
         FlowLog(
             self,
             "log",
@@ -71,8 +53,30 @@ class FlowLogs(Construct):
             log_destination_type="cloud-watch-logs",
             log_destination=group.arn,
             iam_role_arn=role.arn,
-            # Ten minutes a record is a tenth of the records; who asks for all of them wants to see when.
+            # 10 minutes gives a tenth of the records of 1 minute; ALL uses 1 minute for exact times.
             max_aggregation_interval=_SHORTEST_S if environment.network.flow_logs == "ALL" else _LONGEST_S,
             tags={"Name": name},
             depends_on=[role.ready],
         )
+
+
+def _delivery_role(roles: Roles, group_arn: str, source: str) -> Role:
+    # No CreateLogGroup: a late delivery must not create the group again after a destroy.
+    return roles.service_role(
+        "flow-logs",
+        [
+            Statement(
+                sid="WriteFlowLogs",
+                actions=("logs:CreateLogStream", "logs:DescribeLogStreams", "logs:PutLogEvents"),
+                resources=(f"{group_arn}:*",),
+            ),
+            Statement(
+                sid="FindLogGroups",
+                actions=("logs:DescribeLogGroups",),
+                resources=EVERY,
+                every_resource_because="the operation knows no resource",
+            ),
+        ],
+        service=_SERVICE,
+        source=source,
+    )

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The environment's own VPC: private subnets over two or three zones, and what leads out of them.
+"""The environment's own VPC: private subnets in two or three zones, and their routes.
 
-Tasks, database and internal load balancer live in the private subnets. Public subnets and an internet gateway exist
-only where something needs them: NAT gateways and a public load balancer live in public subnets, and CloudFront reaches
-a VPC only that has a gateway attached. With ENDPOINTS_ONLY and a private web server there is neither.
+Tasks, database and internal load balancer are in the private subnets. NAT gateways and a public load balancer need
+public subnets; these and CloudFront need an internet gateway. With ENDPOINTS_ONLY and a private web server the VPC has
+neither.
 """
 
 from __future__ import annotations
@@ -44,52 +44,52 @@ class OwnNetwork(Construct):
         super().__init__(scope, construct_id)
         network = environment.network
         self._name, self._region, self._count = name, region, network.zones
-        # DNS host names are what private DNS of interface endpoints needs.
+        # Private DNS of interface endpoints needs DNS host names.
         vpc = Vpc(self, "vpc", cidr_block=network.cidr, enable_dns_hostnames=True, tags={"Name": name})
         self.vpc_id: str = vpc.id
         self.vpc_cidrs = VpcCidrs(known=(network.cidr,))
-        # The group that AWS makes by itself lets its members talk to one another: it is emptied, and nobody is in it.
+        # AWS's default group allows traffic between its members. Remove its rules; it has no members.
         DefaultSecurityGroup(self, "default_security_group", vpc_id=vpc.id, tags={"Name": f"{name}-unused"})
         self._zones = self._available_zones()
         public, private = subnet_ranges(network.cidr, network.zones)
-        gateways = network.way_out in _NAT
-        # The gateway's attachment is what CloudFront asks for.
-        wanted = gateways or environment.has_public_load_balancer or environment.has_cloudfront
-        self._gateway = self._internet_gateway() if wanted else None
+        gateways = network.egress_mode in _NAT
+        # CloudFront needs an attached gateway.
+        needs_gateway = gateways or environment.has_public_load_balancer or environment.has_cloudfront
+        self._gateway = self._internet_gateway() if needs_gateway else None
         self._public: list[Subnet] = []
         self._public_out: Route | None = None
         if self._gateway and (gateways or environment.has_public_load_balancer):
             self._public_out = self._public_subnets(public, self._gateway)
         self._private = [self._subnet("private", private, index) for index in range(self._count)]
-        # A table a zone also where all would say the same: another way out then changes routes and no association.
+        # One table per zone, even if all are equal: a change of `egress` then changes routes but no association.
         self._tables = [self._table(f"private_{index}", [subnet]) for index, subnet in enumerate(self._private, 1)]
-        self.way_out: Sequence[ITerraformDependable] = []
+        self.egress: Sequence[ITerraformDependable] = []
         if gateways:
-            self.way_out = self._nat(1 if network.way_out == "NAT_GATEWAY" else self._count)
+            self.egress = self._nat(1 if network.egress_mode == "NAT_GATEWAY" else self._count)
 
     @property
     def private_subnet_ids(self) -> list[str]:
-        """The subnets that tasks and database live in."""
+        """Subnets of the tasks and of the database."""
         return [subnet.id for subnet in self._private]
 
     @property
     def private_subnet_ids_by_zone(self) -> list[str]:
-        """The same: there is one a zone."""
+        """The same subnets: there is one in each zone."""
         return self.private_subnet_ids
 
     def private_route_table_ids(self) -> list[str]:
-        """The route tables of the private subnets."""
+        """Return the route tables of the private subnets."""
         return [table.id for table in self._tables]
 
     @property
     def public_subnet_ids_by_zone(self) -> list[str]:
-        """The public subnets, one a zone, where there are any."""
+        """The public subnets, one in each zone; may be empty."""
         return [subnet.id for subnet in self._public]
 
     @property
     def internet(self) -> Sequence[ITerraformDependable]:
-        """The gateway, and the route to it."""
-        return [thing for thing in (self._gateway, self._public_out) if thing is not None]
+        """The internet gateway and the route to it."""
+        return [resource for resource in (self._gateway, self._public_out) if resource is not None]
 
     def _available_zones(self) -> DataAwsAvailabilityZones:
         # Local and Wavelength zones have no Fargate.
@@ -99,7 +99,7 @@ class OwnNetwork(Construct):
         enough = Postcondition(
             condition=f"${{length(self.names) >= {self._count}}}",
             error_message=f"{self._region} has fewer than {self._count} availability zones with Fargate for this "
-            "account: say fewer `network.zones`, or another `region`.",
+            "account: reduce `network.zones` or choose another `region`.",
         )
         return DataAwsAvailabilityZones(
             self,
@@ -117,7 +117,7 @@ class OwnNetwork(Construct):
             cidr_block=ranges[index],
             availability_zone=Fn.element(self._zones.names, index),
             tags={"Name": f"{self._name}-{kind}-{index + 1}"},
-            # A zone that AWS opens later may come first in the list; a subnet must not be replaced for that.
+            # A new zone of AWS may become the first in the list; it must not replace a subnet.
             lifecycle=TerraformResourceLifecycle(ignore_changes=["availability_zone"]),
         )
 
@@ -140,7 +140,10 @@ class OwnNetwork(Construct):
         )
 
     def _nat(self, count: int) -> list[Route]:
-        """Make `count` NAT gateways; with one, the loss of its zone takes the way out of the others too."""
+        """Return the routes of the private subnets to `count` new NAT gateways.
+
+        With one gateway, an outage of its zone also ends the egress of the other zones.
+        """
         gateways = [self._nat_gateway(index) for index in range(count)]
         return [
             Route(
@@ -167,10 +170,10 @@ class OwnNetwork(Construct):
 
 
 def subnet_ranges(cidr: str, zones: int) -> tuple[list[str], list[str]]:
-    """Return the ranges of the public and of the private subnets of a VPC with the range `cidr`, one of each a zone.
+    """Return the ranges of the public and the private subnets of the VPC range `cidr`, one of each per zone.
 
-    The first quarter is cut into eight for public subnets, which hold gateways and load balancers; a private subnet is
-    a whole quarter, for every worker needs an address there. Three zones fit.
+    A public subnet, for gateways and load balancers, is an eighth of the first quarter. A private subnet is a quarter,
+    because every worker needs an address. Three zones fit.
     """
     quarters = list(IPv4Network(cidr).subnets(prefixlen_diff=2))
     eighths = list(quarters[0].subnets(prefixlen_diff=3))

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A security group a part, and two rules for every conversation there is: `conversations` says which.
+"""A security group per component, with an ingress and an egress rule for each row of `traffic_rules`.
 
-Nothing is open inward from outside the VPC but what the file's `web_access` names. Outward, tasks have HTTPS for AWS's
-APIs and what else answers there; with ENDPOINTS_ONLY, for the VPC's endpoints and S3 alone.
+Ingress from outside the VPC is limited to `web_access`. Egress of tasks is HTTPS to any address; with ENDPOINTS_ONLY it
+is HTTPS to the VPC's endpoints and S3.
 """
 
 from __future__ import annotations
@@ -16,33 +16,33 @@ from cdktn_provider_aws.vpc_security_group_egress_rule import VpcSecurityGroupEg
 from cdktn_provider_aws.vpc_security_group_ingress_rule import VpcSecurityGroupIngressRule
 from constructs import Construct
 
-from cdktf_app.base.local_values import overridable
-from cdktf_app.base.ports import HTTPS_PORT
+from cdktf_app.base.local_values import overridable_local
 from cdktf_app.network.traffic_rules import (
     CLOUDFRONT,
     DATABASE,
     ENDPOINTS,
     INTERNAL,
     TASKS,
-    Opening,
-    balancer_that_asks,
-    conversations,
+    IngressRule,
+    authenticating_load_balancer,
     groups,
-    openings,
+    ingress_rules,
+    security_group_rules,
 )
-from cdktf_app.network.vpc import Network
+from cdktf_app.network.vpc import VpcNetwork
 from cdktf_app.network.vpc_cidrs import ANYWHERE
 from openmwaa.config.environment import Environment
 from openmwaa.config.metadata_database import ExistingPostgresql
+from openmwaa.config.ports import HTTPS_PORT
 
 _CLOUDFRONT_LIST = "com.amazonaws.global.cloudfront.origin-facing"
 
 
 class SecurityGroups(Construct):
-    """The groups of an environment and the rules between them."""
+    """The security groups of an environment and their rules."""
 
     def __init__(
-        self, scope: Construct, construct_id: str, *, name: str, environment: Environment, network: Network
+        self, scope: Construct, construct_id: str, *, name: str, environment: Environment, network: VpcNetwork
     ) -> None:
         super().__init__(scope, construct_id)
         self._environment = environment
@@ -51,38 +51,38 @@ class SecurityGroups(Construct):
         self._ids = {group: self._group(group, f"{name}-", words) for group, words in groups(environment).items()}
         if isinstance(environment.metadata_database, ExistingPostgresql):
             self._ids[DATABASE] = environment.metadata_database.security_group_id
-        for row in conversations(environment):
-            self._allow(row.caller, row.listener, row.port, row.why)
-        for opening in openings(environment):
-            self._open(opening)
-        self._https_out()
+        for rule in security_group_rules(environment):
+            self._allow(rule.caller, rule.listener, rule.port, rule.why)
+        for ingress in ingress_rules(environment):
+            self._allow_clients(ingress)
+        self._allow_https_egress()
 
     def id_of(self, group: str) -> str:
-        """Return the id of the group that `conversations` calls `group`."""
+        """Return the id of `group`, a name of `traffic_rules.groups`."""
         return self._ids[group]
 
     @property
     def of_components(self) -> Mapping[str, str]:
-        """The group of every ECS service of the control plane, by the service's name."""
+        """The ids of the tasks' groups, by ECS service."""
         return {task.replace("_", "-"): self._ids[task] for task in TASKS}
 
     @property
     def of_internal_load_balancer(self) -> Sequence[str]:
-        """The groups of the internal load balancer."""
+        """The ids of the internal load balancer's groups."""
         return [self._ids[group] for group in (INTERNAL, CLOUDFRONT) if group in self._ids]
 
     def rules_of(self, *names: str) -> list[ITerraformDependable]:
-        """Return the rules of groups: what is there before the first of their members, and after the last."""
+        """Return the rules of groups, for `depends_on`: they exist before the first member and after the last."""
         return [rule for name in names for rule in self._rules.get(name.replace("-", "_"), ())]
 
-    def reach_prefix_list(self, word: str, what: str, prefix_list_id: str) -> None:
-        """Let every task open HTTPS connections to what a prefix list names."""
+    def allow_prefix_list(self, word: str, what: str, prefix_list_id: str) -> None:
+        """Allow HTTPS from every task to a prefix list."""
         for task in TASKS:
             self._out(task, f"{task}_to_{word}", f"HTTPS to {what}", prefix_list_id=prefix_list_id)
 
     def _group(self, group: str, prefix: str, description: str) -> str:
         name = prefix + group.replace("_", "-")
-        made = SecurityGroup(
+        security_group = SecurityGroup(
             self,
             group,
             name=name,
@@ -90,11 +90,11 @@ class SecurityGroups(Construct):
             vpc_id=self._network.vpc_id,
             tags={"Name": name},
         )
-        return made.id
+        return security_group.id
 
-    def _https_out(self) -> None:
+    def _allow_https_egress(self) -> None:
         for task in TASKS:
-            if self._environment.network.way_out != "ENDPOINTS_ONLY":
+            if self._environment.network.egress_mode != "ENDPOINTS_ONLY":
                 self._out(task, f"{task}_https_out", "HTTPS outward", cidr_ipv4=ANYWHERE)
             elif self._environment.network.vpc_id is None:
                 self._allow(task, ENDPOINTS, HTTPS_PORT, "APIs of AWS")
@@ -106,10 +106,10 @@ class SecurityGroups(Construct):
                     referenced_security_group_id=self._ids[ENDPOINTS],
                 )
         if ENDPOINTS in self._ids and self._environment.network.vpc_id is not None:
-            # Their private names are the whole VPC's: whoever else is in it asks AWS by these endpoints from now on.
-            self._open(Opening(ENDPOINTS, HTTPS_PORT, "VPC", "APIs of AWS"))
-        if asks := balancer_that_asks(self._environment):
-            self._out(asks, f"{asks}_https_out", "HTTPS to the identity provider", cidr_ipv4=ANYWHERE)
+            # Private DNS applies to the whole VPC: all other clients in it now use these endpoints too.
+            self._allow_clients(IngressRule(ENDPOINTS, HTTPS_PORT, "VPC", "APIs of AWS"))
+        if load_balancer := authenticating_load_balancer(self._environment):
+            self._out(load_balancer, f"{load_balancer}_https_out", "HTTPS to the identity provider", cidr_ipv4=ANYWHERE)
 
     def _allow(self, caller: str, listener: str, port: int, why: str) -> None:
         self._out(
@@ -127,28 +127,28 @@ class SecurityGroups(Construct):
             referenced_security_group_id=self._ids[caller],
         )
 
-    def _open(self, opening: Opening) -> None:
-        listener, port = opening.listener, opening.port
-        if opening.reach == "ALLOWED":
+    def _allow_clients(self, rule: IngressRule) -> None:
+        listener, port = rule.listener, rule.port
+        if rule.source == "ALLOWED":
             for cidr in self._environment.web_access.allowed_cidrs:
                 word = f"{listener}_from_{cidr.replace('.', '_').replace('/', '_')}_{port}"
-                self._in(listener, word, f"{opening.why} from a range that is allowed", port=port, cidr_ipv4=cidr)
+                self._in(listener, word, f"{rule.why} from an allowed range", port=port, cidr_ipv4=cidr)
             return
-        if opening.reach == "CLOUDFRONT":
-            listed = DataAwsEc2ManagedPrefixList(self, "cloudfront_addresses", name=_CLOUDFRONT_LIST)
-            # A local value, so that a place without AWS's own lists can leave it out.
-            list_id = overridable(self, "cloudfront_prefix_list", listed.id)
+        if rule.source == "CLOUDFRONT":
+            prefix_list = DataAwsEc2ManagedPrefixList(self, "cloudfront_addresses", name=_CLOUDFRONT_LIST)
+            # Overridable, because emulators have no prefix lists of AWS.
+            list_id = overridable_local(self, "cloudfront_prefix_list", prefix_list.id)
             word = f"{listener}_from_cloudfront_{port}"
-            self._in(listener, word, f"{opening.why} by CloudFront", port=port, prefix_list_id=list_id)
+            self._in(listener, word, f"{rule.why} by CloudFront", port=port, prefix_list_id=list_id)
             return
-        word, words = f"{listener}_from_vpc_{port}", f"{opening.why} from within the VPC"
+        word, words = f"{listener}_from_vpc_{port}", f"{rule.why} from within the VPC"
         cidrs = self._network.vpc_cidrs
         if cidrs.known:
             (cidr,) = cidrs.known
             self._in(listener, word, words, port=port, cidr_ipv4=cidr)
         else:
-            rule = self._in(listener, word, words, port=port, cidr_ipv4="${each.value}")
-            rule.add_override("for_each", f"${{toset({cidrs.expression})}}")
+            ingress = self._in(listener, word, words, port=port, cidr_ipv4="${each.value}")
+            ingress.add_override("for_each", f"${{toset({cidrs.expression})}}")
 
     def _in(
         self,

@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Who talks to whom: every conversation of an environment as a row, from which its security groups are made.
+"""The allowed connections of an environment as rows: the source of its security groups.
 
-Name resolution, the ECS agent and the task's credentials need no row: security groups do not filter the addresses that
-they are at.
+DNS, the ECS agent and the task credentials need no row: security groups do not filter their addresses.
 """
 
 from __future__ import annotations
@@ -10,7 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from cdktf_app.base.ports import (
+from openmwaa.config.broker import ElastiCache
+from openmwaa.config.environment import Environment
+from openmwaa.config.metadata_database import ExistingPostgresql
+from openmwaa.config.ports import (
     AGENT_PORT,
     DATABASE_PORT,
     EXECUTION_API_PORT,
@@ -19,9 +21,6 @@ from cdktf_app.base.ports import (
     SCALER_PORT,
     WEB_PORT,
 )
-from openmwaa.config.broker import ElastiCache
-from openmwaa.config.environment import Environment
-from openmwaa.config.metadata_database import ExistingPostgresql
 
 INTERNAL: Final = "internal_load_balancer"
 PUBLIC: Final = "public_load_balancer"
@@ -29,8 +28,8 @@ DATABASE: Final = "database"
 BROKER: Final = "broker"
 ENDPOINTS: Final = "endpoints"
 CLOUDFRONT: Final = "cloudfront"
-"""The internal load balancer has it too: a prefix list counts as many rules as it has ranges, 55 of a group's 60."""
-# Whatever runs as an ECS task, each with a group of its own.
+"""A second group of the internal load balancer: CloudFront's prefix list counts as 55 of a group's 60 rules."""
+# ECS tasks; each has its own group.
 TASKS: Final = {
     "scheduler": "Scheduler",
     "dag_processor": "DAG processor, where DAG code runs",
@@ -40,12 +39,12 @@ TASKS: Final = {
     "workers": "Celery workers, where DAG code runs",
     "scaler": "Scaler",
 }
-Reach = Literal["VPC", "ALLOWED", "CLOUDFRONT"]
+IngressSource = Literal["VPC", "ALLOWED", "CLOUDFRONT"]
 
 
 @dataclass(frozen=True)
-class Conversation:
-    """`caller` opens connections to `port` of `listener`, both names of groups."""
+class SecurityGroupRule:
+    """Allows connections from the group `caller` to `port` of the group `listener`."""
 
     caller: str
     listener: str
@@ -54,42 +53,45 @@ class Conversation:
 
 
 @dataclass(frozen=True)
-class Opening:
-    """People open connections to `port` of `listener`: from within the VPC, `web_access.allowed_cidrs`, CloudFront."""
+class IngressRule:
+    """Allows connections from `source` to `port` of the group `listener`.
+
+    VPC: the VPC's ranges; ALLOWED: `web_access.allowed_cidrs`; CLOUDFRONT: CloudFront's prefix list.
+    """
 
     listener: str
     port: int
-    reach: Reach
+    source: IngressSource
     why: str
 
 
 _ALWAYS: Final = (
-    Conversation(INTERNAL, "execution_api", EXECUTION_API_PORT, "Forwards what running tasks ask for"),
-    Conversation(INTERNAL, "scaler", SCALER_PORT, "Forwards people to the page"),
-    Conversation("workers", INTERNAL, EXECUTION_API_PORT, "Running tasks report and ask for connections"),
-    Conversation("dag_processor", INTERNAL, EXECUTION_API_PORT, "Parsed DAGs ask for connections and variables"),
-    Conversation("triggerer", INTERNAL, EXECUTION_API_PORT, "Triggers ask for connections and variables"),
-    Conversation("scaler", "workers", AGENT_PORT, "Asks agents what they do, and orders drains"),
+    SecurityGroupRule(INTERNAL, "execution_api", EXECUTION_API_PORT, "Forwards requests of running tasks"),
+    SecurityGroupRule(INTERNAL, "scaler", SCALER_PORT, "Forwards requests for the scaler page"),
+    SecurityGroupRule("workers", INTERNAL, EXECUTION_API_PORT, "Running tasks report state and read connections"),
+    SecurityGroupRule("dag_processor", INTERNAL, EXECUTION_API_PORT, "Parsed DAGs read connections and variables"),
+    SecurityGroupRule("triggerer", INTERNAL, EXECUTION_API_PORT, "Triggers read connections and variables"),
+    SecurityGroupRule("scaler", "workers", AGENT_PORT, "Reads the state of workers and starts drains"),
 )
 _DATABASE_CALLERS: Final = {
-    "scheduler": "Makes databases and roles, schedules",
+    "scheduler": "Creates databases and roles; schedules",
     "dag_processor": "Stores DAGs",
-    "triggerer": "Stores what triggers fire",
-    "execution_api": "Answers running tasks",
-    "web_server": "Answers people",
-    "workers": "Results of Celery, as a role that sees nothing else",
-    "scaler": "Reads what is queued and running",
+    "triggerer": "Stores trigger events",
+    "execution_api": "Serves running tasks",
+    "web_server": "Serves users",
+    "workers": "Store Celery results, with a role for nothing else",
+    "scaler": "Reads queued and running tasks",
 }
 _BROKER_CALLERS: Final = {
     "scheduler": "Sends tasks",
     "workers": "Receive tasks",
-    "scaler": "Counts what waits",
+    "scaler": "Counts waiting messages",
 }
 
 
 def groups(environment: Environment) -> dict[str, str]:
-    """Return the security groups that the stack makes, by name, with what is in them."""
-    # EC2 never changes a description: another word here would replace a group that is in use.
+    """Return the security groups that the stack creates: name to description."""
+    # Do not edit a description: EC2 cannot change it, so Terraform would replace a group that is in use.
     rows: tuple[tuple[str, str, bool], ...] = (
         (INTERNAL, "Internal load balancer", True),
         (PUBLIC, "Load balancer that faces the internet", environment.has_public_load_balancer),
@@ -97,52 +99,51 @@ def groups(environment: Environment) -> dict[str, str]:
         *((name, words, True) for name, words in TASKS.items()),
         (DATABASE, "Metadata database", not isinstance(environment.metadata_database, ExistingPostgresql)),
         (BROKER, "Broker of Celery", isinstance(environment.broker, ElastiCache)),
-        (ENDPOINTS, "VPC endpoints of AWS services", environment.network.way_out == "ENDPOINTS_ONLY"),
+        (ENDPOINTS, "VPC endpoints of AWS services", environment.network.egress_mode == "ENDPOINTS_ONLY"),
     )
-    return {name: words for name, words, there in rows if there}
+    return {name: words for name, words, is_used in rows if is_used}
 
 
-def conversations(environment: Environment) -> list[Conversation]:
-    """Return every conversation between parts of `environment`."""
+def security_group_rules(environment: Environment) -> list[SecurityGroupRule]:
+    """Return the rules between the components of `environment`."""
     database = environment.metadata_database
     port = database.port if isinstance(database, ExistingPostgresql) else DATABASE_PORT
     rows = list(_ALWAYS)
-    rows += [Conversation(caller, DATABASE, port, why) for caller, why in _DATABASE_CALLERS.items()]
+    rows += [SecurityGroupRule(caller, DATABASE, port, why) for caller, why in _DATABASE_CALLERS.items()]
     if environment.has_private_web:
-        rows.append(Conversation(INTERNAL, "web_server", WEB_PORT, "Forwards people"))
+        rows.append(SecurityGroupRule(INTERNAL, "web_server", WEB_PORT, "Forwards requests of users"))
     if environment.has_public_load_balancer:
-        rows.append(Conversation(PUBLIC, "web_server", WEB_PORT, "Forwards people"))
+        rows.append(SecurityGroupRule(PUBLIC, "web_server", WEB_PORT, "Forwards requests of users"))
     if isinstance(environment.broker, ElastiCache):
-        rows += [Conversation(caller, BROKER, REDIS_PORT, why) for caller, why in _BROKER_CALLERS.items()]
+        rows += [SecurityGroupRule(caller, BROKER, REDIS_PORT, why) for caller, why in _BROKER_CALLERS.items()]
     return rows
 
 
-def openings(environment: Environment) -> list[Opening]:
-    """Return what people reach, and from where."""
-    rows = [Opening(INTERNAL, SCALER_PORT, "VPC", "Page and metrics of the scaler")]
+def ingress_rules(environment: Environment) -> list[IngressRule]:
+    """Return the rules for clients that have no group of the environment."""
+    rows = [IngressRule(INTERNAL, SCALER_PORT, "VPC", "Page and metrics of the scaler")]
     if environment.has_private_web:
-        rows.append(Opening(INTERNAL, internal_web_port(environment), "VPC", "Web server"))
+        rows.append(IngressRule(INTERNAL, internal_web_port(environment), "VPC", "Web server"))
     if environment.has_cloudfront:
-        rows.append(Opening(CLOUDFRONT, internal_web_port(environment), "CLOUDFRONT", "Web server"))
+        rows.append(IngressRule(CLOUDFRONT, internal_web_port(environment), "CLOUDFRONT", "Web server"))
     if environment.has_public_load_balancer:
-        rows.append(Opening(PUBLIC, HTTPS_PORT, "ALLOWED", "Web server"))
+        rows.append(IngressRule(PUBLIC, HTTPS_PORT, "ALLOWED", "Web server"))
     if environment.webserver_access_mode == "PRIVATE_ONLY":
-        # Beyond the VPC and connected to it: an office behind a VPN, a peered VPC.
-        rows.append(Opening(INTERNAL, internal_web_port(environment), "ALLOWED", "Web server"))
-        rows.append(Opening(INTERNAL, SCALER_PORT, "ALLOWED", "Page and metrics of the scaler"))
+        # Connected networks, such as a VPN or a peered VPC.
+        rows.append(IngressRule(INTERNAL, internal_web_port(environment), "ALLOWED", "Web server"))
+        rows.append(IngressRule(INTERNAL, SCALER_PORT, "ALLOWED", "Page and metrics of the scaler"))
     return rows
 
 
 def internal_web_port(environment: Environment) -> int:
-    """Return where people find the web server at the internal load balancer: HTTPS's port, with a certificate."""
+    """Return the web server's port at the internal load balancer: 443 with a certificate, else 8080."""
     return HTTPS_PORT if environment.web_access.domain else WEB_PORT
 
 
-def balancer_that_asks(environment: Environment) -> str | None:
-    """Return the load balancer that asks an identity provider, by HTTPS in the internet, who people are.
+def authenticating_load_balancer(environment: Environment) -> str | None:
+    """Return the load balancer that authenticates users with an identity provider over the internet.
 
-    The public one, and the internal one where it is the only way: beside a public one it is also the way of programs,
-    which no provider's page can ask.
+    It is the public one if it exists. The internal one then serves API clients, which cannot use a login page.
     """
     if not environment.web_access.authenticates:
         return None

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the rest of a stack knows of its network, whoever made the VPC."""
+"""The network as other constructs use it: an own or an existing VPC."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from cdktf_app.network.vpc_cidrs import VpcCidrs
 from openmwaa.config.environment import Environment
 
 
-class Network(Protocol):
-    """A VPC with private subnets over two zones or more."""
+class VpcNetwork(Protocol):
+    """A VPC with private subnets in two or more zones."""
 
     @property
     def vpc_id(self) -> str:
-        """The VPC."""
+        """The id of the VPC."""
 
     @property
     def vpc_cidrs(self) -> VpcCidrs:
@@ -28,30 +28,30 @@ class Network(Protocol):
 
     @property
     def private_subnet_ids(self) -> list[str]:
-        """The subnets that tasks and database live in."""
+        """Subnets of the tasks and of the database."""
 
     @property
     def private_subnet_ids_by_zone(self) -> list[str]:
-        """One private subnet a zone: load balancers and endpoints take no two of one zone."""
+        """One private subnet of each zone: load balancers and endpoints accept one per zone."""
 
     def private_route_table_ids(self) -> list[str]:
-        """The route tables of the private subnets, where a gateway endpoint puts its route."""
+        """Return the route tables of the private subnets, for routes of a gateway endpoint."""
 
     @property
     def public_subnet_ids_by_zone(self) -> list[str]:
-        """One public subnet a zone; none where nothing needs them."""
+        """One public subnet of each zone; empty if none is needed."""
 
     @property
-    def way_out(self) -> Sequence[ITerraformDependable]:
-        """What has to exist before a task in the private subnets reaches anything outside of the VPC."""
+    def egress(self) -> Sequence[ITerraformDependable]:
+        """Resources that a task needs to reach addresses outside the VPC."""
 
     @property
     def internet(self) -> Sequence[ITerraformDependable]:
-        """What has to exist before the internet reaches a load balancer, or CloudFront its origin."""
+        """Resources that public clients and CloudFront need to reach a load balancer."""
 
 
-def network_of(scope: Construct, construct_id: str, *, environment: Environment, name: str, region: str) -> Network:
-    """Return the network of `environment`: its own, or the one that it names."""
+def network_of(scope: Construct, construct_id: str, *, environment: Environment, name: str, region: str) -> VpcNetwork:
+    """Return the network of `environment`: a new VPC, or the existing one."""
     network = environment.network
     if network.vpc_id is None:
         return OwnNetwork(scope, construct_id, environment=environment, name=name, region=region)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""IPv4 ranges of a VPC, known or not."""
+"""IPv4 ranges of a VPC."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ ANYWHERE: Final = "0.0.0.0/0"
 
 @dataclass(frozen=True)
 class VpcCidrs:
-    """Ranges `known` at synthesis, or else an `expression` of the list that Terraform reads."""
+    """Ranges `known` at synthesis, or an `expression` for a list that Terraform reads."""
 
     known: tuple[str, ...] = ()
     expression: str = ""

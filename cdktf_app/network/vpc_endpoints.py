@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""VPC endpoints: S3's gateway, which is free, and with ENDPOINTS_ONLY one for every service that a component calls.
+"""VPC endpoints: the free S3 gateway; with ENDPOINTS_ONLY also one for each service that a component calls.
 
-An interface endpoint costs 0.01 USD an hour and zone, and as much a GB. Names are private: `sqs.REGION.amazonaws.com`
-is the endpoint for everybody in the VPC.
+An interface endpoint costs 0.01 USD per hour and zone, and 0.01 USD per GB. With private DNS,
+`sqs.REGION.amazonaws.com` resolves to the endpoint for all clients in the VPC.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ from cdktn import ITerraformDependable
 from cdktn_provider_aws.vpc_endpoint import VpcEndpoint
 from constructs import Construct
 
-from cdktf_app.base.aws_scope import Place
+from cdktf_app.base.aws_scope import AwsScope
 from cdktf_app.base.policies import EVERY, Condition, Statement, policy_json
 from cdktf_app.network.endpoint_table import S3, WITHOUT_POLICY, endpoints_of
 from cdktf_app.network.security_groups import SecurityGroups
 from cdktf_app.network.traffic_rules import ENDPOINTS
-from cdktf_app.network.vpc import Network
+from cdktf_app.network.vpc import VpcNetwork
 from openmwaa.config.environment import Environment
 
 
 class VpcEndpoints(Construct):
-    """The endpoints of an environment; `ready` are those without which its tasks reach nothing."""
+    """The endpoints of an environment; tasks depend on `ready`."""
 
     def __init__(
         self,
@@ -32,23 +32,23 @@ class VpcEndpoints(Construct):
         *,
         name: str,
         environment: Environment,
-        network: Network,
+        network: VpcNetwork,
         groups: SecurityGroups,
-        place: Place,
+        aws_scope: AwsScope,
     ) -> None:
         super().__init__(scope, construct_id)
-        self._name, self._network, self._groups, self._place = name, network, groups, place
+        self._name, self._network, self._groups, self._aws_scope = name, network, groups, aws_scope
         self.ready: Sequence[ITerraformDependable] = []
-        if environment.network.way_out == "ENDPOINTS_ONLY":
-            accountwide = policy_json(self, "policy", [_of_this_account(place)])
-            gateway = self._gateway(policy_json(self, "s3_policy", [_of_this_account(place), _layers(place)]))
-            groups.reach_prefix_list("s3", "S3", gateway.prefix_list_id)
+        if environment.network.egress_mode == "ENDPOINTS_ONLY":
+            accountwide = policy_json(self, "policy", [_of_this_account(aws_scope)])
+            gateway = self._gateway(policy_json(self, "s3_policy", [_of_this_account(aws_scope), _layers(aws_scope)]))
+            groups.allow_prefix_list("s3", "S3", gateway.prefix_list_id)
             self.ready = [
                 gateway,
-                *(self._interface(one, accountwide) for one in endpoints_of(environment) if one != S3),
+                *(self._interface(endpoint, accountwide) for endpoint in endpoints_of(environment) if endpoint != S3),
             ]
         elif environment.network.vpc_id is None:
-            # Without a policy: with a way out, DAG code may use S3 as it may anything else. Free, and NAT is not.
+            # No policy: with internet access a policy here restricts nothing. The gateway is free; NAT traffic is not.
             self._gateway(None)
 
     def _gateway(self, policy: str | None) -> VpcEndpoint:
@@ -79,13 +79,13 @@ class VpcEndpoints(Construct):
         )
 
     def _service(self, endpoint: str) -> str:
-        return f"com.amazonaws.{self._place.region}.{endpoint}"
+        return f"com.amazonaws.{self._aws_scope.region}.{endpoint}"
 
 
-def _of_this_account(place: Place) -> Statement:
-    """Return what an endpoint lets through: identities of this account, for what their own policies allow.
+def _of_this_account(aws_scope: AwsScope) -> Statement:
+    """Return the statement that allows identities of this account only; their own policies limit their actions.
 
-    What it keeps out are keys of another account, by which data would leave a VPC that has no other way.
+    It rejects credentials of another account, which could copy data out of a VPC without internet access.
     """
     return Statement(
         sid="IdentitiesOfThisAccount",
@@ -94,15 +94,15 @@ def _of_this_account(place: Place) -> Statement:
         every_action_because="an endpoint's policy grants nothing: identities' own policies say which actions",
         every_resource_because="an endpoint's policy grants nothing: identities' own policies say on which resources",
         principals={"AWS": EVERY},
-        conditions=(Condition("StringEquals", "aws:PrincipalAccount", (place.account,)),),
+        conditions=(Condition("StringEquals", "aws:PrincipalAccount", (aws_scope.account,)),),
     )
 
 
-def _layers(place: Place) -> Statement:
-    """Return that layers of images may be read: ECR signs their URLs itself, in a bucket of AWS's own."""
+def _layers(aws_scope: AwsScope) -> Statement:
+    """Return the statement that allows downloads of image layers: ECR signs URLs of a bucket that AWS owns."""
     return Statement(
         sid="LayersOfImages",
         actions=("s3:GetObject",),
-        resources=(f"arn:{place.partition}:s3:::prod-{place.region}-starport-layer-bucket/*",),
+        resources=(f"arn:{aws_scope.partition}:s3:::prod-{aws_scope.region}-starport-layer-bucket/*",),
         principals={"AWS": EVERY},
     )

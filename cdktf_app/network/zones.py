@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Zones that AWS documents Fargate for, in Regions where it is not in all of them."""
+"""Zones with Fargate, in Regions where AWS documents it for some zones only."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The KMS key that everything at rest is encrypted with: the environment's own, or one that is given.
+"""The KMS key of all data at rest: the environment's own key, or an existing one.
 
-Whoever IAM lets use it may do so through the services that store something, and not by asking KMS for a decryption of
-something else. Services that act on nobody's behalf are let in by name, each held to what it encrypts here.
+IAM identities can use the key through the AWS services that store data, but not with direct KMS calls. AWS services
+that act without a caller are allowed by name, each for its own data.
 
-A given key's policy is its owner's: the output `kms_key_policy` is what has to be in it.
+The owner of an existing key maintains its policy: the output `kms_key_policy` contains the required statements.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from cdktn_provider_aws.kms_alias import KmsAlias
 from cdktn_provider_aws.kms_key import KmsKey
 from constructs import Construct
 
-from cdktf_app.base.aws_scope import Place
+from cdktf_app.base.aws_scope import AwsScope
 from cdktf_app.base.policies import EVERY, Condition, PrincipalKind, Statement, policy_json
 
-# Administration, as AWS's default key policy grants it to the account; less the use and the grants, which are below.
+# Administration as in AWS's default key policy, without usage and grants, which are below.
 _ADMINISTER: Final = (
     "kms:CancelKeyDeletion",
     "kms:CreateAlias",
@@ -55,13 +55,13 @@ _USE: Final = (
     "kms:ReEncryptFrom",
     "kms:ReEncryptTo",
 )
-# What stores something of an environment under its key.
+# Services that store data of an environment under its key.
 SERVICES: Final = ("ecr", "elasticache", "rds", "s3", "secretsmanager", "sns", "sqs", "ssm")
 _THIS_KEY: Final = "`*` in a key's policy is that key; KMS accepts nothing else"
 
 
 class Keys(Construct):
-    """The key of an environment; `arn` is the one to encrypt with."""
+    """The encryption key of an environment: `arn`."""
 
     def __init__(
         self,
@@ -70,70 +70,78 @@ class Keys(Construct):
         *,
         name: str,
         log_groups: tuple[str, ...],
-        place: Place,
-        given: str | None,
+        aws_scope: AwsScope,
+        existing_arn: str | None,
     ) -> None:
         super().__init__(scope, construct_id)
-        # WAF takes log groups of no other beginning.
-        waf = place.arn("logs", f"log-group:aws-waf-logs-{name}-*")
-        users = [*_account(place), _log_groups((*log_groups, waf), place), _alarms(place), *_task_storage(name, place)]
-        if given is not None:
-            self.arn = given
-            self._say_what_its_policy_needs(users)
+        # WAF requires this prefix.
+        waf = aws_scope.arn("logs", f"log-group:aws-waf-logs-{name}-*")
+        users = [
+            *_account(aws_scope),
+            _log_groups((*log_groups, waf), aws_scope),
+            _alarms(aws_scope),
+            *_task_storage(name, aws_scope),
+        ]
+        if existing_arn is not None:
+            self.arn = existing_arn
+            self._output_required_policy(users)
             return
         key = KmsKey(
             self,
             "key",
             description=f"{name}: everything the environment stores",
             enable_key_rotation=True,
-            policy=policy_json(self, "policy", [_administration(place), *users]),
+            policy=policy_json(self, "policy", [_administration(aws_scope), *users]),
         )
         KmsAlias(self, "alias", name=f"alias/{name}", target_key_id=key.key_id)
         self.arn = key.arn
 
-    def _say_what_its_policy_needs(self, users: list[Statement]) -> None:
+    def _output_required_policy(self, users: list[Statement]) -> None:
         TerraformOutput(
             self,
             "kms_key_policy",
-            description="What has to be in the policy of the key that is given; `terraform plan` shows it already",
+            description="Statements that the policy of the existing key must contain; `terraform plan` shows them",
             value=policy_json(self, "policy", users),
         ).override_logical_id("kms_key_policy")
 
 
-def _administration(place: Place) -> Statement:
-    return _statement("AdministerByIam", _ADMINISTER, _root(place))
+def _administration(aws_scope: AwsScope) -> Statement:
+    return _statement("AdministerByIam", _ADMINISTER, _root(aws_scope))
 
 
-def _account(place: Place) -> list[Statement]:
-    """Return the use of the key by whom IAM allows it, and the grants that services ask their callers for."""
-    through = Condition("StringEquals", "kms:ViaService", tuple(place.host(service) for service in SERVICES))
-    from_here = Condition("StringEquals", "kms:CallerAccount", (place.account,))
+def _account(aws_scope: AwsScope) -> list[Statement]:
+    """Return the statements for IAM identities: use through services, grants for services."""
+    through = Condition("StringEquals", "kms:ViaService", tuple(aws_scope.host(service) for service in SERVICES))
+    from_here = Condition("StringEquals", "kms:CallerAccount", (aws_scope.account,))
     for_services = Condition("Bool", "kms:GrantIsForAWSResource", ("true",))
     return [
-        _statement("UseThroughServices", _USE, _root(place), through, from_here),
-        # Databases, repositories and caches live on after the call that makes them.
-        _statement("GrantsOfServices", ("kms:CreateGrant",), _root(place), through, from_here, for_services),
+        _statement("UseThroughServices", _USE, _root(aws_scope), through, from_here),
+        # Databases, repositories and caches use the key after the call that creates them.
+        _statement("GrantsOfServices", ("kms:CreateGrant",), _root(aws_scope), through, from_here, for_services),
     ]
 
 
-def _log_groups(log_groups: tuple[str, ...], place: Place) -> Statement:
+def _log_groups(log_groups: tuple[str, ...], aws_scope: AwsScope) -> Statement:
     context = Condition("ArnLike", "kms:EncryptionContext:aws:logs:arn", log_groups)
-    return _statement("LogGroups", _USE, {"Service": (place.host("logs"),)}, context)
+    return _statement("LogGroups", _USE, {"Service": (aws_scope.host("logs"),)}, context)
 
 
-def _alarms(place: Place) -> Statement:
-    """Return what an alarm needs to publish to an encrypted topic: without it CloudWatch fails, in its history only."""
-    here = Condition("StringEquals", "aws:SourceAccount", (place.account,))
+def _alarms(aws_scope: AwsScope) -> Statement:
+    """Return the statement for alarms, which publish to an encrypted topic.
+
+    Without it the notification fails, visible in the alarm's history only.
+    """
+    here = Condition("StringEquals", "aws:SourceAccount", (aws_scope.account,))
     return _statement(
         "AlarmsToTopic", ("kms:Decrypt", "kms:GenerateDataKey"), {"Service": ("cloudwatch.amazonaws.com",)}, here
     )
 
 
-def _task_storage(cluster: str, place: Place) -> list[Statement]:
-    """Return what Fargate needs to encrypt the disks of tasks of `cluster`."""
+def _task_storage(cluster: str, aws_scope: AwsScope) -> list[Statement]:
+    """Return the statements for Fargate, which encrypts the disks of tasks of `cluster`."""
     fargate: Mapping[PrincipalKind, tuple[str, ...]] = {"Service": ("fargate.amazonaws.com",)}
     of_cluster = (
-        Condition("StringEquals", "kms:EncryptionContext:aws:ecs:clusterAccount", (place.account,)),
+        Condition("StringEquals", "kms:EncryptionContext:aws:ecs:clusterAccount", (aws_scope.account,)),
         Condition("StringEquals", "kms:EncryptionContext:aws:ecs:clusterName", (cluster,)),
     )
     reading = Condition("ForAllValues:StringEquals", "kms:GrantOperations", ("Decrypt",))
@@ -143,8 +151,8 @@ def _task_storage(cluster: str, place: Place) -> list[Statement]:
     ]
 
 
-def _root(place: Place) -> Mapping[PrincipalKind, tuple[str, ...]]:
-    return {"AWS": (f"arn:{place.partition}:iam::{place.account}:root",)}
+def _root(aws_scope: AwsScope) -> Mapping[PrincipalKind, tuple[str, ...]]:
+    return {"AWS": (f"arn:{aws_scope.partition}:iam::{aws_scope.account}:root",)}
 
 
 def _statement(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""IAM roles of ECS tasks: what ECS itself may do to start one, and what the code in it may do."""
+"""IAM roles of an environment: execution roles, task roles and service roles."""
 
 from __future__ import annotations
 
@@ -14,41 +14,41 @@ from cdktn_provider_aws.iam_role_policy import IamRolePolicy
 from cdktn_provider_aws.iam_role_policy_attachment import IamRolePolicyAttachment
 from constructs import Construct
 
-from cdktf_app.base.aws_scope import Place
+from cdktf_app.base.aws_scope import AwsScope
 from cdktf_app.base.policies import Condition, Statement, policy_json
-from cdktf_app.base.resource_names import caseless, literal
+from cdktf_app.base.resource_names import escape_template, iam_name
 from openmwaa.config.identity import Identity
 
 _NAME_LIMIT: Final = 64
 
 
 class Roles(Construct):
-    """Makes the roles of an environment as `identity` wants them, all assumed by its tasks alone."""
+    """Creates roles with the path, name prefix and boundary of `identity`; by default ECS tasks assume them."""
 
     def __init__(
-        self, scope: Construct, construct_id: str, *, name: str, place: Place, key_arn: str, identity: Identity
+        self, scope: Construct, construct_id: str, *, name: str, aws_scope: AwsScope, key_arn: str, identity: Identity
     ) -> None:
         super().__init__(scope, construct_id)
         self._name = name
-        self.place = place
+        self.aws_scope = aws_scope
         self.key_arn = key_arn
         self._identity = identity
-        self._trust = policy_json(self, "trust", [_trust(place)])
+        self._trust = policy_json(self, "trust", [_trust(aws_scope)])
 
     def role(
         self, word: str, statements: Sequence[Statement], attached: Sequence[str] = (), *, trust: str | None = None
     ) -> Role:
-        """Return a new role called `word`, which may do what `statements` and the `attached` policies say.
+        """Return a new role with an inline policy of `statements` and the `attached` managed policies.
 
-        The environment's tasks may take it, unless `trust` is the policy of who else may.
+        ECS tasks of the account can assume it, unless `trust` is another trust policy.
         """
         identity = self._identity
-        # IAM is global: the Region in the name lets one environment exist in two of them.
-        name = f"{identity.role_name_prefix}{self._name}-{self.place.region}-{word}"
+        # IAM is global: the Region in the name allows the same environment in two Regions.
+        name = f"{identity.role_name_prefix}{self._name}-{self.aws_scope.region}-{word}"
         return Role(
             self,
             word.replace("-", "_"),
-            name=caseless(name, limit=_NAME_LIMIT),
+            name=iam_name(name, limit=_NAME_LIMIT),
             identity=identity,
             trust=trust or self._trust,
             statements=statements,
@@ -56,23 +56,23 @@ class Roles(Construct):
         )
 
     def service_role(self, word: str, statements: Sequence[Statement], *, service: str, source: str) -> Role:
-        """Return a new role that AWS's `service` may take on behalf of what has the ARN pattern `source`."""
-        trusted = _trust_in("ServiceOfThisAccount", service, self.place, source)
+        """Return a new role that the AWS `service` can assume for resources of the ARN pattern `source`."""
+        trusted = _trust_in("ServiceOfThisAccount", service, self.aws_scope, source)
         trust = policy_json(self, f"{word.replace('-', '_')}_trust", [trusted])
         return self.role(word, statements, trust=trust)
 
-    def say_what_it_needs(self, output: str, statements: Sequence[Statement]) -> None:
-        """Add an output with the trust and the policy that a role which is given must have."""
+    def output_required_policy(self, output: str, statements: Sequence[Statement]) -> None:
+        """Add an output with the trust policy and the policy that an existing role must have."""
         TerraformOutput(
             self,
             output,
-            description="What the role that is given needs; `terraform plan` shows it already",
+            description="Trust policy and policy that the existing role must have; `terraform plan` shows them",
             value={"trust": self._trust, "policy": policy_json(self, f"{output}_policy", statements)},
         ).override_logical_id(output)
 
 
 class Role(Construct):
-    """A role with one inline policy, or none, and policies that exist; `ready` is when it may do all that."""
+    """A role with at most one inline policy and with managed policies; depend on `ready` for all permissions."""
 
     def __init__(
         self,
@@ -86,46 +86,47 @@ class Role(Construct):
         attached: Sequence[str],
     ) -> None:
         super().__init__(scope, construct_id)
-        bound = identity.permissions_boundary_arn
+        boundary = identity.permissions_boundary_arn
         role = IamRole(
             self,
             "role",
             name=name,
-            path=literal(identity.path),
+            path=escape_template(identity.path),
             assume_role_policy=trust,
-            permissions_boundary=literal(bound) if bound else None,
+            permissions_boundary=escape_template(boundary) if boundary else None,
         )
         self.arn: str = role.arn
         self.ready: ITerraformDependable = role
-        first = [
-            IamRolePolicyAttachment(self, _address(arn), role=role.name, policy_arn=literal(arn)) for arn in attached
+        attachments = [
+            IamRolePolicyAttachment(self, _address(arn), role=role.name, policy_arn=escape_template(arn))
+            for arn in attached
         ]
         if statements:
             policy = policy_json(self, "policy", statements)
-            # The last of all, so that whoever waits for it waits for all.
+            # Created last, so that `ready` covers the attachments too.
             self.ready = IamRolePolicy(
-                self, "role_policy", name=name, role=role.id, policy=policy, depends_on=first or None
+                self, "role_policy", name=name, role=role.id, policy=policy, depends_on=attachments or None
             )
 
 
 def _address(policy_arn: str) -> str:
-    """Return an address that stays when another policy goes from the list; two paths may have one name."""
+    """Return an address that does not depend on the order of the list; the digest separates equal names."""
     name = re.sub(r"\W", "_", policy_arn.rpartition("/")[2])
     return f"{name}_{hashlib.sha256(policy_arn.encode()).hexdigest()[:6]}"
 
 
-def _trust(place: Place) -> Statement:
-    return _trust_in("TasksOfThisAccount", "ecs-tasks.amazonaws.com", place, place.arn("ecs", "*"))
+def _trust(aws_scope: AwsScope) -> Statement:
+    return _trust_in("TasksOfThisAccount", "ecs-tasks.amazonaws.com", aws_scope, aws_scope.arn("ecs", "*"))
 
 
-def _trust_in(sid: str, service: str, place: Place, source: str) -> Statement:
+def _trust_in(sid: str, service: str, aws_scope: AwsScope, source: str) -> Statement:
     return Statement(
         sid=sid,
         actions=("sts:AssumeRole",),
         resources=(),
         principals={"Service": (service,)},
         conditions=(
-            Condition("StringEquals", "aws:SourceAccount", (place.account,)),
+            Condition("StringEquals", "aws:SourceAccount", (aws_scope.account,)),
             Condition("ArnLike", "aws:SourceArn", (source,)),
         ),
     )

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Secrets that the environment makes for itself, without Terraform ever remembering one.
+"""Secrets that the environment generates; no value is in Terraform's plan or state.
 
-Each value is an ephemeral resource handed to a write-only argument, so it is in neither plan nor state. It changes only
-when its version is raised, which the file does for the database's passwords alone: a new Fernet key could not read what
-the old one wrote, and a new JWT secret would end every running task.
+Each value is an ephemeral resource passed to a write-only argument. A value changes when its version increases; only
+database passwords support that. A new Fernet key could not decrypt old data, and a new JWT secret would fail every
+running task.
 
-A database's secret is {"username", "password"}. Its role logs in as `ROLE_a` or `ROLE_b` by turns, so that whoever runs
-with the old password goes on: `openmwaa_runtime.credentials` says how.
+A database secret is {"username", "password"}. Its role alternates between the logins `ROLE_a` and `ROLE_b`, so that a
+running container can use the old password: see `openmwaa_runtime.credentials`.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from constructs import Construct
 from openmwaa.config.rotation import Rotation
 
 VALUE_VERSION: Final = 1
-# Letters and digits: 64 of them carry 380 bits and need no escaping in a URL, a shell or a connection string.
+# 64 letters and digits have 380 bits and need no escaping in a URL, a shell or a connection string.
 _LENGTH: Final = 64
-_KEY_OF_SNAPSHOT_DAYS: Final = 30  # Secrets Manager's longest
-_ADMIN_LENGTH: Final = 24  # a person types this one: 142 bits
+_FERNET_KEY_RECOVERY_DAYS: Final = 30  # the maximum of Secrets Manager
+_ADMIN_LENGTH: Final = 24  # typed by hand; 142 bits
 
 
-class Generated(StrEnum):
-    """A secret that the environment makes for itself."""
+class GeneratedSecret(StrEnum):
+    """A secret that the environment generates."""
 
     AIRFLOW_DATABASE_PASSWORD = auto()
     CELERY_DATABASE_PASSWORD = auto()
@@ -47,18 +47,18 @@ class Generated(StrEnum):
     SCALER_BROKER_PASSWORD = auto()
 
 
-_LOGINS: Final[Mapping[Generated, str]] = {
-    Generated.AIRFLOW_DATABASE_PASSWORD: "airflow",
-    Generated.CELERY_DATABASE_PASSWORD: "celery_results",
-    Generated.SCALER_DATABASE_PASSWORD: "scaler",
+_LOGINS: Final[Mapping[GeneratedSecret, str]] = {
+    GeneratedSecret.AIRFLOW_DATABASE_PASSWORD: "airflow",
+    GeneratedSecret.CELERY_DATABASE_PASSWORD: "celery_results",
+    GeneratedSecret.SCALER_DATABASE_PASSWORD: "scaler",
 }
-_TURNS: Final = ("b", "a")  # by the version's parity: 1 is a
+_LOGIN_SUFFIXES: Final = ("b", "a")  # by the parity of the version: 1 is a
 
-OF_REDIS: Final = frozenset({Generated.BROKER_PASSWORD, Generated.SCALER_BROKER_PASSWORD})
+REDIS_SECRETS: Final = frozenset({GeneratedSecret.BROKER_PASSWORD, GeneratedSecret.SCALER_BROKER_PASSWORD})
 
 
-class Secrets(Construct):
-    """Every generated secret of an environment, in Secrets Manager; those of Redis where it is the broker."""
+class EnvironmentSecrets(Construct):
+    """The generated secrets of an environment in Secrets Manager; `redis` adds those of the Redis broker."""
 
     def __init__(
         self,
@@ -69,60 +69,62 @@ class Secrets(Construct):
         key_arn: str,
         redis: bool = False,
         rotation: Rotation,
-        keeps_snapshot: bool = False,
+        retain_fernet_key: bool = False,
     ) -> None:
         super().__init__(scope, construct_id)
         self._name = name
         self._key_arn = key_arn
         self._database_passwords = rotation.database_passwords
-        self._keeps_snapshot = keeps_snapshot
-        self._versions = {secret: self._made(secret) for secret in Generated if redis or secret not in OF_REDIS}
+        self._retain_fernet_key = retain_fernet_key
+        self._versions = {
+            secret: self._create(secret) for secret in GeneratedSecret if redis or secret not in REDIS_SECRETS
+        }
 
     @property
     def values(self) -> list[ITerraformDependable]:
-        """What has to exist before a container can be given its secrets."""
+        """The secret versions, which must exist before a container starts."""
         return list(self._versions.values())
 
-    def arn(self, secret: Generated) -> str:
-        """Return the ARN of `secret`, whose whole value is the secret."""
+    def arn(self, secret: GeneratedSecret) -> str:
+        """Return the ARN of `secret`."""
         return self._versions[secret].arn
 
-    def _made(self, secret: Generated) -> SecretsmanagerSecretVersion:
+    def _create(self, secret: GeneratedSecret) -> SecretsmanagerSecretVersion:
         scope = Construct(self, secret.value)
         password = EphemeralAwsSecretsmanagerRandomPassword(
             scope,
             "random_password",
-            password_length=_ADMIN_LENGTH if secret is Generated.ADMIN_PASSWORD else _LENGTH,
+            password_length=_ADMIN_LENGTH if secret is GeneratedSecret.ADMIN_PASSWORD else _LENGTH,
             exclude_punctuation=True,
         ).random_password
-        of_database = secret in _LOGINS
+        is_database_secret = secret in _LOGINS
         return SecretsmanagerSecretVersion(
             scope,
             "version",
             secret_id=self._stored(scope, secret).id,
             secret_string_wo=self._value(secret, password),
-            secret_string_wo_version=self._database_passwords if of_database else VALUE_VERSION,
+            secret_string_wo_version=self._database_passwords if is_database_secret else VALUE_VERSION,
         )
 
-    def _stored(self, scope: Construct, secret: Generated) -> SecretsmanagerSecret:
+    def _stored(self, scope: Construct, secret: GeneratedSecret) -> SecretsmanagerSecret:
         name = f"{self._name}/{secret.value.replace('_', '-')}"
-        if secret is not Generated.FERNET_KEY:
-            # A deleted secret keeps its name until its window ends; the next apply of the name would fail.
+        if secret is not GeneratedSecret.FERNET_KEY:
+            # No recovery window: until it ends, a new secret of the same name cannot be created.
             return SecretsmanagerSecret(scope, "secret", name=name, kms_key_id=self._key_arn, recovery_window_in_days=0)
-        # Without this key nobody can read the connections in a last snapshot. Its name is another one in each creation,
-        # and always so: a name that came and went with the snapshot would replace the key of a living environment.
-        window = _KEY_OF_SNAPSHOT_DAYS if self._keeps_snapshot else 0
+        # The Fernet key decrypts the connections in a final snapshot, so it has a recovery window. Its name always has
+        # a random suffix: a name that depended on `final_snapshot` would replace the key of a running environment.
+        window = _FERNET_KEY_RECOVERY_DAYS if self._retain_fernet_key else 0
         return SecretsmanagerSecret(
             scope, "secret", name_prefix=f"{name}-", kms_key_id=self._key_arn, recovery_window_in_days=window
         )
 
-    def _value(self, secret: Generated, password: str) -> str:
+    def _value(self, secret: GeneratedSecret, password: str) -> str:
         if secret in _LOGINS:
-            turn = _TURNS[self._database_passwords % 2]
-            return Fn.jsonencode({"username": f"{_LOGINS[secret]}_{turn}", "password": password})
-        return _fernet_key(password) if secret is Generated.FERNET_KEY else password
+            suffix = _LOGIN_SUFFIXES[self._database_passwords % 2]
+            return Fn.jsonencode({"username": f"{_LOGINS[secret]}_{suffix}", "password": password})
+        return _fernet_key(password) if secret is GeneratedSecret.FERNET_KEY else password
 
 
 def _fernet_key(password: str) -> str:
-    """Return an expression for a Fernet key: 32 bytes, the password's SHA-256, in the URL-safe alphabet of base64."""
+    """Return an expression for a Fernet key: the password's SHA-256 (32 bytes) in URL-safe base64."""
     return Fn.replace(Fn.replace(Fn.base64sha256(password), "+", "-"), "/", "_")

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""S3 buckets: DAGs, access logs, Terraform state."""
+"""S3: the buckets of DAGs and access logs, and the backend of Terraform's state."""

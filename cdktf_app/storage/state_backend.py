@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where Terraform keeps what it built: an S3 backend with a lock file beside the state."""
+"""The S3 backend of Terraform's state, with a lock file."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from cdktf_app.base.resource_names import PREFIX
 from openmwaa.config.environment import Environment
 
 
-def keep_state(stack: TerraformStack, environment: Environment) -> None:
-    """Add the S3 backend that the environment asks for; without one the state lies where Terraform runs."""
+def add_state_backend(stack: TerraformStack, environment: Environment) -> None:
+    """Add the configured S3 backend, if any; without one, the state is a local file."""
     state = environment.terraform_state
     if state is None:
         return
@@ -21,6 +21,6 @@ def keep_state(stack: TerraformStack, environment: Environment) -> None:
         region=state.region or environment.region,
         encrypt=True,
         kms_key_id=state.kms_key,
-        # A lock object in the same bucket (Terraform 1.11): the DynamoDB table of older days is no longer needed.
+        # Terraform 1.11 locks with an object in the bucket; no DynamoDB table is needed.
         use_lockfile=True,
     )

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How browsers and API clients reach the web server."""
+"""Access to the web server: load balancers, CloudFront, WAF, certificate, DNS records."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The certificate of a domain and of its name inside the VPC, proven by DNS and renewed by ACM as long as it is."""
+"""The ACM certificate of a domain and its internal name; DNS validation allows automatic renewal."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from cdktn_provider_aws.acm_certificate_validation import AcmCertificateValidati
 from cdktn_provider_aws.route53_record import Route53Record
 from constructs import Construct
 
-from cdktf_app.base.local_values import overridable
+from cdktf_app.base.local_values import overridable_local
 
 
 class Certificate(Construct):
-    """A public certificate of `domain` and `internal`; `arn` is known once ACM has issued it."""
+    """A public certificate of `domain` and `internal`; `arn` is available after ACM has issued it."""
 
     def __init__(self, scope: Construct, construct_id: str, *, domain: str, internal: str, zone_id: str) -> None:
         super().__init__(scope, construct_id)
@@ -24,7 +24,7 @@ class Certificate(Construct):
             subject_alternative_names=[internal],
             validation_method="DNS",
             tags={"Name": domain},
-            # Listeners change over to a new one before the old one goes.
+            # Listeners change to the new certificate before the old one is deleted.
             lifecycle=TerraformResourceLifecycle(create_before_destroy=True),
         )
         records = Route53Record(
@@ -35,7 +35,7 @@ class Certificate(Construct):
             type="${each.value.resource_record_type}",
             records=["${each.value.resource_record_value}"],
             ttl=60,
-            # An account has one proof a name, whichever Region asks for it.
+            # An account has one validation record per name, for all Regions.
             allow_overwrite=True,
         )
         records.add_override(
@@ -49,4 +49,4 @@ class Certificate(Construct):
             validation_record_fqdns=[],
         )
         validation.add_override("validation_record_fqdns", f"${{[for record in {records.fqn} : record.fqdn]}}")
-        self.arn = overridable(self, "arn", validation.certificate_arn)
+        self.arn = overridable_local(self, "arn", validation.certificate_arn)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""CloudFront's own name in front of the internal load balancer: HTTPS for people without a domain of their own.
+"""CloudFront in front of the internal load balancer: HTTPS without a domain of the user.
 
-CloudFront reaches the load balancer through a VPC origin: it stays private, and has no other way in from the internet.
+CloudFront reaches the load balancer through a VPC origin, so the load balancer stays private.
 """
 
 from __future__ import annotations
@@ -40,26 +40,26 @@ from cdktn_provider_aws.lb import Lb
 from cdktn_provider_aws.provider import AwsProvider
 from constructs import Construct
 
-from cdktf_app.base.ports import HTTPS_PORT, WEB_PORT
-from cdktf_app.base.resource_names import fitted, literal
+from cdktf_app.base.resource_names import escape_template, truncate_with_hash
 from cdktf_app.storage.access_logs import AccessLogs
 from cdktf_app.web.web_acl import WebAcl
+from openmwaa.config.ports import HTTPS_PORT, WEB_PORT
 
-# AWS's own policies; their ids are the same in every account.
+# AWS managed policies; their ids are the same in every account.
 _CACHING_DISABLED: Final = "4135ea2d-6df8-44a3-9df3-4b5a84be39ad"
 _ALL_VIEWER: Final = "216adef6-5c7f-47e4-b989-5492eafa07d3"
 _SECURITY_HEADERS: Final = "67f7725c-6f97-4210-82d7-5512b31e9d03"
 _ALL_METHODS: Final = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT")
 _ORIGIN: Final = "web"
-_NAME_LIMIT: Final = 60  # of a log delivery; functions and origins may have 64
-# The longest that CloudFront waits without a quota raised; as long as the load balancer keeps an idle connection.
+_NAME_LIMIT: Final = 60  # of a log delivery; functions and origins allow 64
+# The maximum of CloudFront without a quota increase, and the idle timeout of the load balancer.
 _READ_TIMEOUT_S: Final = 60
 _KEEPALIVE_S: Final = 5
 _VIEWER_RESPONSE: Final = Path(__file__).with_name("viewer_response.js")
 
 
 class CloudFront(Construct):
-    """A distribution in front of the web listener of `balancer`, for people from `allowed_cidrs` and nobody else."""
+    """A distribution in front of the web listener of `balancer`; WAF allows `allowed_cidrs` only."""
 
     def __init__(
         self,
@@ -75,30 +75,30 @@ class CloudFront(Construct):
         access_logs: AccessLogs | None,
     ) -> None:
         super().__init__(scope, construct_id)
-        self._name = fitted(name, limit=_NAME_LIMIT)
+        self._name = truncate_with_hash(name, limit=_NAME_LIMIT)
         self._ready = list(ready)
         acl = WebAcl(
             self,
             "acl",
             name=name,
-            reach="CLOUDFRONT",
+            acl_scope="CLOUDFRONT",
             allowed_cidrs=allowed_cidrs,
             retention_days=retention_days,
-            key_arn=None,  # the environment's key is another Region's
+            key_arn=None,  # the environment's key is in another Region
             provider=provider,
         )
-        self._distribution = self._distribute(balancer, acl.arn)
+        self._distribution = self._create_distribution(balancer, acl.arn)
         self.domain_name: str = self._distribution.domain_name
         if access_logs is not None:
             self._log(access_logs, provider)
 
-    def _distribute(self, balancer: Lb, acl_arn: str) -> CloudfrontDistribution:
+    def _create_distribution(self, balancer: Lb, acl_arn: str) -> CloudfrontDistribution:
         return CloudfrontDistribution(
             self,
             "distribution",
             comment=f"{self._name}: the web server",
             enabled=True,
-            # The ranges that may come are IPv4: whoever has both shall use that.
+            # The allowed ranges are IPv4.
             is_ipv6_enabled=False,
             http_version="http2and3",
             web_acl_id=acl_arn,
@@ -117,9 +117,9 @@ class CloudFront(Construct):
             restrictions=CloudfrontDistributionRestrictions(
                 geo_restriction=CloudfrontDistributionRestrictionsGeoRestriction(restriction_type="none")
             ),
-            # With its own certificate CloudFront says itself which TLS it speaks, and takes no other word.
+            # With its default certificate CloudFront selects the TLS version itself.
             viewer_certificate=CloudfrontDistributionViewerCertificate(cloudfront_default_certificate=True),
-            # The name is known at once; that every edge knows it takes minutes more, which nothing here waits for.
+            # The domain name is available at once; the deployment to all edge locations takes minutes more.
             wait_for_deployment=False,
             tags={"Name": self._name},
         )
@@ -128,10 +128,10 @@ class CloudFront(Construct):
         function = CloudfrontFunction(
             self,
             "viewer_response",
-            name=f"{fitted(self._name, limit=_NAME_LIMIT - len('-response'))}-response",
-            comment="Secure cookies and redirects of a web server that sees HTTP",
+            name=f"{truncate_with_hash(self._name, limit=_NAME_LIMIT - len('-response'))}-response",
+            comment="Secure cookies and HTTPS redirects for a web server behind HTTP",
             runtime="cloudfront-js-2.0",
-            code=literal(_VIEWER_RESPONSE.read_text(encoding="utf-8")),
+            code=escape_template(_VIEWER_RESPONSE.read_text(encoding="utf-8")),
             publish=True,
         )
         return CloudfrontDistributionDefaultCacheBehavior(
@@ -140,7 +140,7 @@ class CloudFront(Construct):
             allowed_methods=list(_ALL_METHODS),
             cached_methods=["GET", "HEAD"],
             cache_policy_id=_CACHING_DISABLED,
-            # Everything of the viewer's request, its Host too: Airflow compares it with where it is to redirect to.
+            # All headers, including Host: Airflow compares it with redirect targets.
             origin_request_policy_id=_ALL_VIEWER,
             response_headers_policy_id=_SECURITY_HEADERS,
             function_association=[
@@ -161,7 +161,7 @@ class CloudFront(Construct):
                     arn=balancer.arn,
                     http_port=WEB_PORT,
                     https_port=HTTPS_PORT,
-                    origin_protocol_policy="http-only",  # HTTPS would need a certificate, and that a domain
+                    origin_protocol_policy="http-only",  # HTTPS would need a certificate, which needs a domain
                     origin_ssl_protocols=[protocols],
                 )
             ],
@@ -170,7 +170,7 @@ class CloudFront(Construct):
         return origin.id
 
     def _log(self, access_logs: AccessLogs, provider: AwsProvider) -> None:
-        """Have CloudFront's access logs delivered to the bucket; its older way would need ACLs on it."""
+        """Deliver CloudFront's access logs to the bucket; the legacy delivery would need bucket ACLs."""
         source = CloudwatchLogDeliverySource(
             self,
             "log_source",
@@ -190,7 +190,7 @@ class CloudFront(Construct):
                 )
             ],
             provider=provider,
-            depends_on=[access_logs.allowed],
+            depends_on=[access_logs.policy],
         )
         CloudwatchLogDelivery(
             self,

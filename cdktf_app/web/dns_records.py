@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Names of load balancers in a zone of Route 53."""
+"""DNS records of the load balancers in a Route 53 zone."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from cdktn_provider_aws.route53_record import Route53Record, Route53RecordAlias
 from constructs import Construct
 
 
-class HostNames(Construct):
-    """An alias a name: it follows the load balancer's addresses, and costs nothing to ask for."""
+class DnsRecords(Construct):
+    """Alias records; they follow the load balancer's addresses, and queries are free."""
 
     def __init__(self, scope: Construct, construct_id: str, *, zone_id: str, aliases: Mapping[str, Lb]) -> None:
         super().__init__(scope, construct_id)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The load balancer inside the VPC: running tasks' way to the execution API, the scaler's page, private web access."""
+"""The load balancer inside the VPC: execution API, scaler page, private web access."""
 
 from __future__ import annotations
 
@@ -16,83 +16,83 @@ from cdktn_provider_aws.lb_listener_rule import (
 )
 from constructs import Construct
 
-from cdktf_app.base.ports import EXECUTION_API_PORT, HTTPS_PORT, SCALER_PORT, WEB_PORT
 from cdktf_app.base.resource_names import host_name
-from cdktf_app.web.listeners import Asking, forward, listener, nothing
-from cdktf_app.web.target_groups import EXECUTION, NAME_LIMIT, SCALER, WEB, Kind, Target, target_group
+from cdktf_app.web.listeners import ListenerAuth, forward, listener, not_found
+from cdktf_app.web.target_groups import EXECUTION, NAME_LIMIT, SCALER, WEB, TargetGroup, TargetGroupSpec, target_group
+from openmwaa.config.ports import EXECUTION_API_PORT, HTTPS_PORT, SCALER_PORT, WEB_PORT
 
 
 @dataclass(frozen=True)
-class Balanced:
-    """What both load balancers of an environment are told."""
+class LoadBalancerProps:
+    """Arguments of the internal and the public load balancer."""
 
     name: str
     vpc_id: str
     subnet_ids: Sequence[str]
     security_group_ids: Sequence[str]
     certificate_arn: str | None
-    asking: Asking | None = None
+    auth: ListenerAuth | None = None
     access_logs: LbAccessLogs | None = None
     deletion_protection: bool = False
     ready: Sequence[ITerraformDependable] = ()
-    """What has to exist before the load balancer can be reached."""
+    """Resources that clients need to reach the load balancer."""
 
 
 class InternalLoadBalancer(Construct):
-    """An internal application load balancer; `web` says whether people find the web server behind it."""
+    """An internal application load balancer; `web` adds a listener of the web server."""
 
-    def __init__(self, scope: Construct, construct_id: str, *, balanced: Balanced, web: bool) -> None:
+    def __init__(self, scope: Construct, construct_id: str, *, props: LoadBalancerProps, web: bool) -> None:
         super().__init__(scope, construct_id)
-        self._balanced = balanced
-        self.lb = load_balancer(self, balanced, internal=True, name=host_name(balanced.name, limit=NAME_LIMIT))
-        # Only /execution/ is served here: the API server's other paths are not for DAG code.
-        self.execution_api = self._only(EXECUTION, EXECUTION_API_PORT, ["/execution/*"])
-        self.scaler = self._only(SCALER, SCALER_PORT, ["/", "/v1/*", "/metrics"])
-        self.web = self._web() if web else None
+        self._props = props
+        self.lb = load_balancer(self, props, internal=True, name=host_name(props.name, limit=NAME_LIMIT))
+        # Only /execution/: DAG code must not use the API server's other paths.
+        self.execution_api = self._path_target(EXECUTION, EXECUTION_API_PORT, ["/execution/*"])
+        self.scaler = self._path_target(SCALER, SCALER_PORT, ["/", "/v1/*", "/metrics"])
+        self.web = self._web_target() if web else None
 
     @property
     def web_port(self) -> int:
-        """The port of private web access: 443 over TLS, and one that says it is none without."""
-        return WEB_PORT if self._balanced.certificate_arn is None else HTTPS_PORT
+        """The port of private web access: 443 with TLS, else 8080."""
+        return WEB_PORT if self._props.certificate_arn is None else HTTPS_PORT
 
-    def _web(self) -> Target:
-        place = Construct(self, WEB.word)
-        group = target_group(place, name=self._group_name(WEB), kind=WEB, vpc_id=self._balanced.vpc_id)
-        listens = listener(
-            place,
+    def _web_target(self) -> TargetGroup:
+        aws_scope = Construct(self, WEB.word)
+        group = target_group(aws_scope, name=self._group_name(WEB), spec=WEB, vpc_id=self._props.vpc_id)
+        listener_rule = listener(
+            aws_scope,
             balancer_arn=self.lb.arn,
             port=self.web_port,
-            certificate_arn=self._balanced.certificate_arn,
-            actions=forward(group.arn, self._balanced.asking),
+            certificate_arn=self._props.certificate_arn,
+            actions=forward(group.arn, self._props.auth),
         )
-        return Target(group.arn, WEB.port, listens, self.lb.arn_suffix, group.arn_suffix)
+        return TargetGroup(group.arn, WEB.port, listener_rule, self.lb.arn_suffix, group.arn_suffix)
 
-    def _only(self, kind: Kind, port: int, paths: list[str]) -> Target:
-        """Return a target that is reached under `paths` and under nothing else."""
-        place = Construct(self, kind.word)
-        group = target_group(place, name=self._group_name(kind), kind=kind, vpc_id=self._balanced.vpc_id)
-        listens = listener(
-            place,
+    def _path_target(self, spec: TargetGroupSpec, port: int, paths: list[str]) -> TargetGroup:
+        """Return a target group that serves `paths` only."""
+        aws_scope = Construct(self, spec.word)
+        group = target_group(aws_scope, name=self._group_name(spec), spec=spec, vpc_id=self._props.vpc_id)
+        listener_rule = listener(
+            aws_scope,
             balancer_arn=self.lb.arn,
             port=port,
-            certificate_arn=self._balanced.certificate_arn,
-            actions=nothing(),
+            certificate_arn=self._props.certificate_arn,
+            actions=not_found(),
         )
         rule = LbListenerRule(
-            place,
+            aws_scope,
             "rule",
-            listener_arn=listens.arn,
+            listener_arn=listener_rule.arn,
             priority=1,
             condition=[LbListenerRuleCondition(path_pattern=LbListenerRuleConditionPathPattern(values=paths))],
             action=[LbListenerRuleAction(type="forward", target_group_arn=group.arn)],
         )
-        return Target(group.arn, kind.port, rule, self.lb.arn_suffix, group.arn_suffix)
+        return TargetGroup(group.arn, spec.port, rule, self.lb.arn_suffix, group.arn_suffix)
 
-    def _group_name(self, kind: Kind) -> str:
-        return host_name(f"{self._balanced.name}-{kind.word}", limit=NAME_LIMIT)
+    def _group_name(self, spec: TargetGroupSpec) -> str:
+        return host_name(f"{self._props.name}-{spec.word}", limit=NAME_LIMIT)
 
 
-def load_balancer(scope: Construct, balanced: Balanced, *, internal: bool, name: str) -> Lb:
+def load_balancer(scope: Construct, props: LoadBalancerProps, *, internal: bool, name: str) -> Lb:
     """Return a new application load balancer in `scope`."""
     return Lb(
         scope,
@@ -100,12 +100,12 @@ def load_balancer(scope: Construct, balanced: Balanced, *, internal: bool, name:
         name=name,
         load_balancer_type="application",
         internal=internal,
-        subnets=list(balanced.subnet_ids),
-        security_groups=list(balanced.security_group_ids),
-        # What is not quite HTTP is not passed on to be read in two ways.
+        subnets=list(props.subnet_ids),
+        security_groups=list(props.security_group_ids),
+        # Reject ambiguous HTTP, against request smuggling.
         drop_invalid_header_fields=True,
         desync_mitigation_mode="defensive",
-        enable_deletion_protection=balanced.deletion_protection,
-        access_logs=balanced.access_logs,
-        depends_on=list(balanced.ready),
+        enable_deletion_protection=props.deletion_protection,
+        access_logs=props.access_logs,
+        depends_on=list(props.ready),
     )

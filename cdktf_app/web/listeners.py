@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Listeners of load balancers: over TLS wherever there is a certificate, and asking who somebody is where told to."""
+"""Listeners of load balancers: TLS if there is a certificate, and optional authentication of users."""
 
 from __future__ import annotations
 
@@ -15,40 +15,40 @@ from cdktn_provider_aws.lb_listener import (
 )
 from constructs import Construct
 
-from cdktf_app.base.resource_names import literal
+from cdktf_app.base.resource_names import escape_template
 from openmwaa.config.web_access import Cognito, Oidc
 
 TLS_POLICY: Final = "ELBSecurityPolicy-TLS13-1-2-2021-06"
 """TLS 1.3, and 1.2 with forward secrecy; nothing older."""
 _SESSION_S: Final = 12 * 60 * 60
-"""As long as a web session of MWAA; ELB's own default is a week."""
+"""As MWAA's web session; ELB's default is a week."""
 
 
 @dataclass(frozen=True)
-class Asking:
-    """Who the load balancer lets prove who they are; the secret is an expression, never a value."""
+class ListenerAuth:
+    """The identity provider of a listener; the client secret is an expression, never a value."""
 
     provider: Oidc | Cognito
     client_secret: str | None = None
 
     def action(self) -> LbListenerDefaultAction:
-        """Return the action that lets in whom the provider knows, for 12 hours, and sends all others to it."""
+        """Return the action that redirects users without a session to the provider; a session lasts 12 hours."""
         if isinstance(self.provider, Cognito):
             cognito = LbListenerDefaultActionAuthenticateCognito(
                 user_pool_arn=self.provider.user_pool_arn,
-                user_pool_client_id=literal(self.provider.user_pool_client_id),
-                user_pool_domain=literal(self.provider.user_pool_domain),
+                user_pool_client_id=escape_template(self.provider.user_pool_client_id),
+                user_pool_domain=escape_template(self.provider.user_pool_domain),
                 on_unauthenticated_request="authenticate",
                 scope="openid",
                 session_timeout=_SESSION_S,
             )
             return LbListenerDefaultAction(type="authenticate-cognito", order=1, authenticate_cognito=cognito)
         oidc = LbListenerDefaultActionAuthenticateOidc(
-            issuer=literal(self.provider.issuer),
-            authorization_endpoint=literal(self.provider.authorization_endpoint),
-            token_endpoint=literal(self.provider.token_endpoint),
-            user_info_endpoint=literal(self.provider.user_info_endpoint),
-            client_id=literal(self.provider.client_id),
+            issuer=escape_template(self.provider.issuer),
+            authorization_endpoint=escape_template(self.provider.authorization_endpoint),
+            token_endpoint=escape_template(self.provider.token_endpoint),
+            user_info_endpoint=escape_template(self.provider.user_info_endpoint),
+            client_id=escape_template(self.provider.client_id),
             client_secret=self.client_secret or "",
             on_unauthenticated_request="authenticate",
             scope="openid",
@@ -57,19 +57,19 @@ class Asking:
         return LbListenerDefaultAction(type="authenticate-oidc", order=1, authenticate_oidc=oidc)
 
 
-def forward(group_arn: str, asking: Asking | None) -> list[LbListenerDefaultAction]:
-    """Return the actions of a listener that forwards everything, to whom `asking` knows when it is given."""
-    if asking is None:
+def forward(group_arn: str, auth: ListenerAuth | None) -> list[LbListenerDefaultAction]:
+    """Return the actions of a listener that forwards all requests, with authentication if `auth` is set."""
+    if auth is None:
         return [LbListenerDefaultAction(type="forward", target_group_arn=group_arn)]
-    return [asking.action(), LbListenerDefaultAction(type="forward", order=2, target_group_arn=group_arn)]
+    return [auth.action(), LbListenerDefaultAction(type="forward", order=2, target_group_arn=group_arn)]
 
 
-def nothing() -> list[LbListenerDefaultAction]:
-    """Return the action of a listener that serves by its rules alone."""
-    not_found = LbListenerDefaultActionFixedResponse(
+def not_found() -> list[LbListenerDefaultAction]:
+    """Return the default action of a listener that serves only its rules."""
+    response = LbListenerDefaultActionFixedResponse(
         content_type="text/plain", message_body="Not found", status_code="404"
     )
-    return [LbListenerDefaultAction(type="fixed-response", fixed_response=not_found)]
+    return [LbListenerDefaultAction(type="fixed-response", fixed_response=response)]
 
 
 def listener(
@@ -80,7 +80,7 @@ def listener(
     certificate_arn: str | None,
     actions: list[LbListenerDefaultAction],
 ) -> LbListener:
-    """Return a new listener in `scope`; with a certificate it is HTTPS."""
+    """Return a new listener in `scope`: HTTPS with a certificate, else HTTP."""
     return LbListener(
         scope,
         "listener",

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Target groups: where services register their tasks, and what load balancers ask of them."""
+"""Target groups: ECS services register their tasks there; load balancers check their health."""
 
 from __future__ import annotations
 
@@ -10,29 +10,29 @@ from cdktn import ITerraformDependable
 from cdktn_provider_aws.lb_target_group import LbTargetGroup, LbTargetGroupHealthCheck
 from constructs import Construct
 
-from cdktf_app.base.ports import EXECUTION_API_PORT, SCALER_PORT, WEB_PORT
+from openmwaa.config.ports import EXECUTION_API_PORT, SCALER_PORT, WEB_PORT
 
 NAME_LIMIT: Final = 32
 """The longest name of a load balancer or a target group."""
 
 
 @dataclass(frozen=True)
-class Target:
-    """Where a service registers its tasks, and what has to exist before ECS accepts that.
+class TargetGroup:
+    """A target group of a service; ECS accepts it only after `listener_rule` exists.
 
-    `balancer` and `group` are the names that CloudWatch has for the two.
+    `balancer` and `group` are the dimensions LoadBalancer and TargetGroup of CloudWatch.
     """
 
     group_arn: str
     port: int
-    listens: ITerraformDependable
+    listener_rule: ITerraformDependable
     balancer: str
     group: str
 
 
 @dataclass(frozen=True)
-class Kind:
-    """What a target group is for: the port of its tasks, and how their health is asked."""
+class TargetGroupSpec:
+    """A kind of target group: port of the tasks, and health check."""
 
     word: str
     port: int
@@ -41,30 +41,30 @@ class Kind:
     unhealthy_threshold: int = 5
 
 
-WEB: Final = Kind("web", WEB_PORT, "/api/v2/monitor/health")
-EXECUTION: Final = Kind("execution", EXECUTION_API_PORT, "/execution/health")
-# ECS replaces a scaler that has not been well for five minutes, and not one that is slow once.
-SCALER: Final = Kind("scaler", SCALER_PORT, "/healthz", interval_s=30, unhealthy_threshold=10)
+WEB: Final = TargetGroupSpec("web", WEB_PORT, "/api/v2/monitor/health")
+EXECUTION: Final = TargetGroupSpec("execution", EXECUTION_API_PORT, "/execution/health")
+# ECS replaces a scaler after five unhealthy minutes, not after one slow response.
+SCALER: Final = TargetGroupSpec("scaler", SCALER_PORT, "/healthz", interval_s=30, unhealthy_threshold=10)
 
 
-def target_group(scope: Construct, *, name: str, kind: Kind, vpc_id: str) -> LbTargetGroup:
-    """Return a new target group in `scope`; a group belongs to one load balancer, so two of them need two groups."""
+def target_group(scope: Construct, *, name: str, spec: TargetGroupSpec, vpc_id: str) -> LbTargetGroup:
+    """Return a new target group in `scope`; a target group can belong to one load balancer only."""
     return LbTargetGroup(
         scope,
         "group",
         name=name,
         target_type="ip",
-        # TLS ends at the load balancer; only it may open connections to these ports.
+        # The load balancer terminates TLS; only it can connect to these ports.
         protocol="HTTP",
-        port=kind.port,
+        port=spec.port,
         vpc_id=vpc_id,
         deregistration_delay="30",
         health_check=LbTargetGroupHealthCheck(
-            path=kind.health_path,
+            path=spec.health_path,
             matcher="200",
-            interval=kind.interval_s,
+            interval=spec.interval_s,
             timeout=5,
             healthy_threshold=2,
-            unhealthy_threshold=kind.unhealthy_threshold,
+            unhealthy_threshold=spec.unhealthy_threshold,
         ),
     )

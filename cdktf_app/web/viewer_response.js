@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A CloudFront function. Viewers speak HTTPS; behind CloudFront it is HTTP, and Airflow takes that for the truth: its
-// cookies would lack `Secure`, and a redirect would lead to a name that answers in HTTPS alone. Put both right here,
-// where the truth is known.
+// A CloudFront function. Viewers use HTTPS, but Airflow receives HTTP from CloudFront: it omits `Secure` from cookies and
+// redirects to http:// URLs, which CloudFront rejects. This function corrects both.
 function handler(event) {
   var response = event.response;
   var cookies = response.cookies || {};
@@ -15,7 +14,7 @@ function handler(event) {
     if ((location.value + '/').indexOf(here) === 0) {
       location.value = 'https' + location.value.slice(4);
     }
-    // The login is told in its query where to lead to afterwards.
+    // The redirect to the login page has the next URL in its query.
     var next = encodeURIComponent(here);
     location.value = location.value.split(next).join(encodeURIComponent('https' + here.slice(4)));
   }

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How people reach the web server, in each of MWAA's access modes; and how tasks reach the execution API.
+"""Access to the web server in each of MWAA's access modes, and of tasks to the execution API.
 
     PRIVATE_ONLY          internal load balancer
-    PUBLIC_ONLY           public load balancer, which asks people who they are
+    PUBLIC_ONLY           public load balancer, which authenticates users
     PUBLIC_AND_PRIVATE    both; without a domain, CloudFront in front of the internal one
 
-The internal load balancer is always there: running tasks find the execution API through it.
+The internal load balancer always exists: running tasks use the execution API through it.
 """
 
 from __future__ import annotations
@@ -18,29 +18,29 @@ from cdktn_provider_aws.data_aws_secretsmanager_secret_version import DataAwsSec
 from cdktn_provider_aws.lb import Lb
 from constructs import Construct
 
-from cdktf_app.base.aws_scope import Place
-from cdktf_app.base.local_values import overridable
-from cdktf_app.base.ports import EXECUTION_API_PORT, HTTPS_PORT, SCALER_PORT
+from cdktf_app.base.aws_scope import AwsScope
+from cdktf_app.base.local_values import overridable_local
 from cdktf_app.network.security_groups import SecurityGroups
-from cdktf_app.network.traffic_rules import INTERNAL, PUBLIC, balancer_that_asks, internal_web_port
-from cdktf_app.network.vpc import Network
+from cdktf_app.network.traffic_rules import INTERNAL, PUBLIC, authenticating_load_balancer, internal_web_port
+from cdktf_app.network.vpc import VpcNetwork
 from cdktf_app.storage.access_logs import AccessLogs
 from cdktf_app.web.certificate import Certificate
 from cdktf_app.web.cloudfront import CloudFront
-from cdktf_app.web.dns_records import HostNames
-from cdktf_app.web.internal_load_balancer import Balanced, InternalLoadBalancer
-from cdktf_app.web.listeners import Asking
+from cdktf_app.web.dns_records import DnsRecords
+from cdktf_app.web.internal_load_balancer import InternalLoadBalancer, LoadBalancerProps
+from cdktf_app.web.listeners import ListenerAuth
 from cdktf_app.web.public_load_balancer import PublicLoadBalancer
-from cdktf_app.web.target_groups import Target
+from cdktf_app.web.target_groups import TargetGroup
 from cdktf_app.web.web_acl import WebAcl
 from openmwaa.config.environment import Environment
+from openmwaa.config.ports import EXECUTION_API_PORT, HTTPS_PORT, SCALER_PORT
 
 _RETENTION_DAYS: Final = 90
-"""Days that what WAF blocked is kept: as long as one looks back for who tried passwords."""
+"""Retention of WAF's log of blocked requests, for investigations of login attempts."""
 
 
-class WebAccess:
-    """The ways to the web server, the execution API and the scaler's page; adds to `scope`, a stack, what they need."""
+class WebEntrypoints:
+    """Adds the load balancers, CloudFront, DNS records and certificate to `scope`, a stack."""
 
     def __init__(
         self,
@@ -48,8 +48,8 @@ class WebAccess:
         *,
         environment: Environment,
         name: str,
-        place: Place,
-        network: Network,
+        aws_scope: AwsScope,
+        network: VpcNetwork,
         groups: SecurityGroups,
         key_arn: str,
     ) -> None:
@@ -57,59 +57,59 @@ class WebAccess:
         self._environment = environment
         self._access = environment.web_access
         self._name = name
-        self._place = place
+        self._aws_scope = aws_scope
         self._network = network
         self._groups = groups
         self._key_arn = key_arn
         self._logs = self._access_logs()
         self._certificate = self._certificate_arn()
-        self._asking = self._who_to_ask()
+        self._auth = self._listener_auth()
         self.internal = self._internal()
         self.public = self._public() if environment.has_public_load_balancer else None
         self._cloudfront = self._distribution() if environment.has_cloudfront else None
-        self._point_names()
-        # Local values, so that a place without TLS and host names can say other URLs.
-        self.web_url = overridable(scope, "web_url", self._web_url())
-        """Where people find the web server, without a slash at the end."""
-        self.execution_api_url = overridable(
-            scope, "execution_api_url", f"{self._inside(EXECUTION_API_PORT)}/execution/"
+        self._add_dns_records()
+        # Overridable, because emulators have no TLS and other host names.
+        self.web_url = overridable_local(scope, "web_url", self._web_url())
+        """URL of the web server for users, without a trailing slash."""
+        self.execution_api_url = overridable_local(
+            scope, "execution_api_url", f"{self._internal_url(EXECUTION_API_PORT)}/execution/"
         )
-        """Where workers find the execution API."""
-        self.scaler_url = overridable(scope, "scaler_url", f"{self._inside(SCALER_PORT)}/")
-        """Where the scaler's page is."""
+        """URL of the execution API, for workers."""
+        self.scaler_url = overridable_local(scope, "scaler_url", f"{self._internal_url(SCALER_PORT)}/")
+        """URL of the scaler's page."""
 
     @property
-    def web(self) -> list[Target]:
-        """Where web servers register: once with each load balancer."""
+    def web(self) -> list[TargetGroup]:
+        """The target groups of the web server: one per load balancer."""
         public = self.public.web if self.public else None
         return [target for target in (self.internal.web, public) if target is not None]
 
     @property
     def private_web_url(self) -> str | None:
-        """Where people within the VPC find the web server beside a public way to it."""
+        """URL of the web server inside the VPC; None if it is not in addition to a public URL."""
         if not (self._environment.has_private_web and self._environment.webserver_access_mode == "PUBLIC_AND_PRIVATE"):
             return None
-        return self._inside(internal_web_port(self._environment))
+        return self._internal_url(internal_web_port(self._environment))
 
     @property
     def proxies(self) -> str:
-        """Addresses whose word on who asked, and how, the web server takes: the load balancers'."""
+        """Addresses of trusted proxies: the web server accepts X-Forwarded headers of the load balancers."""
         ranges = self._network.vpc_cidrs
         return f'${{join(",", {ranges.expression})}}' if ranges.expression else ",".join(ranges.known)
 
     @property
-    def names_to_make(self) -> dict[str, str]:
-        """Names that are the user's to make, and what each is an alias of."""
+    def required_dns_records(self) -> dict[str, str]:
+        """DNS records that the user must create: name to load balancer."""
         if self._access.domain is None or self._access.hosted_zone_id is not None:
             return {}
-        return {name: balancer.dns_name for name, balancer in self._named(self._access.domain).items()}
+        return {name: balancer.dns_name for name, balancer in self._aliases(self._access.domain).items()}
 
     def _internal(self) -> InternalLoadBalancer:
         groups = self._groups.of_internal_load_balancer
         return InternalLoadBalancer(
             self._scope,
             INTERNAL,
-            balanced=self._balanced(INTERNAL, self._network.private_subnet_ids_by_zone, groups),
+            props=self._load_balancer_props(INTERNAL, self._network.private_subnet_ids_by_zone, groups),
             web=self._environment.has_private_web,
         )
 
@@ -120,28 +120,32 @@ class WebAccess:
                 self._scope,
                 "web_acl",
                 name=f"{self._name}-web",
-                reach="REGIONAL",
+                acl_scope="REGIONAL",
                 retention_days=_RETENTION_DAYS,
                 key_arn=self._key_arn,
             )
         return PublicLoadBalancer(
             self._scope,
             PUBLIC,
-            balanced=replace(
-                self._balanced(PUBLIC, self._network.public_subnet_ids_by_zone, [self._groups.id_of(PUBLIC)]),
+            props=replace(
+                self._load_balancer_props(
+                    PUBLIC, self._network.public_subnet_ids_by_zone, [self._groups.id_of(PUBLIC)]
+                ),
                 ready=self._network.internet,
             ),
             web_acl_arn=acl.arn if acl else None,
         )
 
-    def _balanced(self, group: str, subnet_ids: Sequence[str], security_group_ids: Sequence[str]) -> Balanced:
-        return Balanced(
+    def _load_balancer_props(
+        self, group: str, subnet_ids: Sequence[str], security_group_ids: Sequence[str]
+    ) -> LoadBalancerProps:
+        return LoadBalancerProps(
             name=self._name,
             vpc_id=self._network.vpc_id,
             subnet_ids=subnet_ids,
             security_group_ids=security_group_ids,
             certificate_arn=self._certificate,
-            asking=self._asking if group == balancer_that_asks(self._environment) else None,
+            auth=self._auth if group == authenticating_load_balancer(self._environment) else None,
             access_logs=self._logs.of_load_balancers if self._logs else None,
             deletion_protection=self._access.deletion_protection,
         )
@@ -150,12 +154,12 @@ class WebAccess:
         return CloudFront(
             self._scope,
             "cloudfront",
-            # Its parts are the whole world's: the Region makes one environment two in two of them.
-            name=f"{self._name}-{self._place.region}",
+            # Names of CloudFront resources are global, so they include the Region.
+            name=f"{self._name}-{self._aws_scope.region}",
             balancer=self.internal.lb,
             ready=self._network.internet,
             allowed_cidrs=self._access.allowed_cidrs,
-            provider=self._place.global_provider(),
+            provider=self._aws_scope.global_provider(),
             retention_days=_RETENTION_DAYS,
             access_logs=self._logs,
         )
@@ -167,13 +171,13 @@ class WebAccess:
             self._scope,
             "access_logs",
             name=self._name,
-            place=self._place,
+            aws_scope=self._aws_scope,
             days=self._access.access_logs_days,
             cloudfront=self._environment.has_cloudfront,
         )
 
     def _certificate_arn(self) -> str | None:
-        """Return the certificate of every listener: one that is given, else one that is made in the domain's zone."""
+        """Return the certificate of all listeners: the existing one, or a new one validated in the hosted zone."""
         access = self._access
         if access.domain is None or access.certificate_arn is not None:
             return access.certificate_arn
@@ -185,22 +189,24 @@ class WebAccess:
             zone_id=access.hosted_zone_id or "",
         ).arn
 
-    def _who_to_ask(self) -> Asking | None:
+    def _listener_auth(self) -> ListenerAuth | None:
         if self._access.cognito is not None:
-            return Asking(self._access.cognito)
+            return ListenerAuth(self._access.cognito)
         if self._access.oidc is None:
             return None
         secret = DataAwsSecretsmanagerSecretVersion(
             self._scope, "oidc_client", secret_id=self._access.oidc.client_secret_arn
         )
-        return Asking(self._access.oidc, overridable(self._scope, "oidc_client_secret", secret.secret_string))
+        return ListenerAuth(
+            self._access.oidc, overridable_local(self._scope, "oidc_client_secret", secret.secret_string)
+        )
 
-    def _point_names(self) -> None:
+    def _add_dns_records(self) -> None:
         access = self._access
         if access.domain is not None and access.hosted_zone_id is not None:
-            HostNames(self._scope, "names", zone_id=access.hosted_zone_id, aliases=self._named(access.domain))
+            DnsRecords(self._scope, "names", zone_id=access.hosted_zone_id, aliases=self._aliases(access.domain))
 
-    def _named(self, domain: str) -> dict[str, Lb]:
+    def _aliases(self, domain: str) -> dict[str, Lb]:
         return {
             domain: self.public.lb if self.public else self.internal.lb,
             self._access.internal_domain: self.internal.lb,
@@ -211,10 +217,10 @@ class WebAccess:
             return f"https://{self._cloudfront.domain_name}"
         if self._access.domain is not None:
             return f"https://{self._access.domain}"
-        return self._inside(internal_web_port(self._environment))
+        return self._internal_url(internal_web_port(self._environment))
 
-    def _inside(self, port: int) -> str:
-        """Return the URL of a listener of the internal load balancer, under the name that its certificate has."""
+    def _internal_url(self, port: int) -> str:
+        """Return the URL of a listener of the internal load balancer, with the name of its certificate."""
         if self._access.domain is None:
             return f"http://{self.internal.lb.dns_name}:{port}"
         return f"https://{self._access.internal_domain}" + ("" if port == HTTPS_PORT else f":{port}")

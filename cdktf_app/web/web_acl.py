@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""AWS WAF in front of the web server: who may come at all, how often they may try a password, and known attacks."""
+"""AWS WAF in front of the web server: allowed ranges, login rate limit, known attacks."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ from cdktn_provider_aws.wafv2_web_acl_logging_configuration import (
 )
 from constructs import Construct
 
-from cdktf_app.base.resource_names import fitted
+from cdktf_app.base.resource_names import truncate_with_hash
 
 _NAME_LIMIT: Final = 128
-# An office behind one address logs in in the morning: a page of Airflow's login asks /auth/ about ten times.
+# For an office behind one address: one login page sends about ten requests to /auth/.
 _LOGINS_IN_5_MINUTES: Final = 300
 _SECRET_HEADERS: Final = ("authorization", "cookie")
 _Filter = Wafv2WebAclLoggingConfigurationLoggingFilterFilter
@@ -48,7 +48,7 @@ _Header = Wafv2WebAclLoggingConfigurationRedactedFieldsSingleHeader
 
 
 class WebAcl(Construct):
-    """A web ACL; with `allowed_cidrs` nobody else passes. What it blocks is written to a log group."""
+    """A web ACL; with `allowed_cidrs` it blocks all other addresses. It logs blocked requests."""
 
     def __init__(
         self,
@@ -56,25 +56,25 @@ class WebAcl(Construct):
         construct_id: str,
         *,
         name: str,
-        reach: Literal["CLOUDFRONT", "REGIONAL"],
+        acl_scope: Literal["CLOUDFRONT", "REGIONAL"],
         allowed_cidrs: Sequence[str] = (),
         retention_days: int,
         key_arn: str | None,
         provider: TerraformProvider | None = None,
     ) -> None:
         super().__init__(scope, construct_id)
-        self._name = fitted(name, limit=_NAME_LIMIT - len("-allowed"))
+        self._name = truncate_with_hash(name, limit=_NAME_LIMIT - len("-allowed"))
         self._provider = provider
-        self._reach = reach
+        self._acl_scope = acl_scope
         acl = Wafv2WebAcl(
             self,
             "web_acl",
             name=self._name,
-            description="Who may come to the web server",
-            scope=reach,
-            default_action=_default(allow=not allowed_cidrs),
+            description="Access to the web server",
+            scope=acl_scope,
+            default_action=_default_action(allow=not allowed_cidrs),
             rule=self._rules(allowed_cidrs),
-            visibility_config=Wafv2WebAclVisibilityConfig(**_seen(self._name)),
+            visibility_config=Wafv2WebAclVisibilityConfig(**_visibility(self._name)),
             provider=provider,
         )
         self.arn: str = acl.arn
@@ -93,25 +93,25 @@ class WebAcl(Construct):
                         "name": "AWSManagedRulesKnownBadInputsRuleSet",
                     }
                 },
-                visibility_config=Wafv2WebAclRuleVisibilityConfig(**_seen("known-bad-inputs")),
+                visibility_config=Wafv2WebAclRuleVisibilityConfig(**_visibility("known-bad-inputs")),
             ),
             Wafv2WebAclRule(
                 name="logins",
                 priority=1,
                 action=block,
-                statement={"rate_based_statement": _logins()},
-                visibility_config=Wafv2WebAclRuleVisibilityConfig(**_seen("logins")),
+                statement={"rate_based_statement": _login_rate()},
+                visibility_config=Wafv2WebAclRuleVisibilityConfig(**_visibility("logins")),
             ),
         ]
         return [*rules, self._allow(allowed_cidrs)] if allowed_cidrs else rules
 
     def _allow(self, cidrs: Sequence[str]) -> Wafv2WebAclRule:
-        people = Wafv2IpSet(
+        ip_set = Wafv2IpSet(
             self,
             "allowed",
             name=f"{self._name}-allowed",
-            description="Where people come from",
-            scope=self._reach,
+            description="Allowed ranges of users",
+            scope=self._acl_scope,
             ip_address_version="IPV4",
             addresses=list(cidrs),
             provider=self._provider,
@@ -120,16 +120,16 @@ class WebAcl(Construct):
             name="allowed",
             priority=2,
             action=Wafv2WebAclRuleAction(allow=Wafv2WebAclRuleActionAllow()),
-            statement={"ip_set_reference_statement": {"arn": people.arn}},
-            visibility_config=Wafv2WebAclRuleVisibilityConfig(**_seen("allowed")),
+            statement={"ip_set_reference_statement": {"arn": ip_set.arn}},
+            visibility_config=Wafv2WebAclRuleVisibilityConfig(**_visibility("allowed")),
         )
 
     def _log(self, retention_days: int, key_arn: str | None) -> None:
-        """Write what is blocked, without what proves who somebody is."""
+        """Log blocked requests without credentials."""
         group = CloudwatchLogGroup(
             self,
             "blocked",
-            name=f"aws-waf-logs-{self._name}",  # WAF takes no other beginning
+            name=f"aws-waf-logs-{self._name}",  # prefix required by WAF
             retention_in_days=retention_days,
             kms_key_id=key_arn,
             provider=self._provider,
@@ -150,7 +150,7 @@ class WebAcl(Construct):
         )
 
 
-def _logins() -> Mapping[str, Any]:
+def _login_rate() -> Mapping[str, Any]:
     return {
         "limit": _LOGINS_IN_5_MINUTES,
         "aggregate_key_type": "IP",
@@ -165,12 +165,12 @@ def _logins() -> Mapping[str, Any]:
     }
 
 
-def _seen(metric: str) -> dict[str, Any]:
-    # Sampled requests would show headers, and a session's cookie is one.
+def _visibility(metric: str) -> dict[str, Any]:
+    # Sampled requests would show headers, including session cookies.
     return {"cloudwatch_metrics_enabled": True, "metric_name": metric, "sampled_requests_enabled": False}
 
 
-def _default(*, allow: bool) -> Wafv2WebAclDefaultAction:
+def _default_action(*, allow: bool) -> Wafv2WebAclDefaultAction:
     if allow:
         return Wafv2WebAclDefaultAction(allow=Wafv2WebAclDefaultActionAllow())
     return Wafv2WebAclDefaultAction(block=Wafv2WebAclDefaultActionBlock())

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The command line `openmwaa`, one module a command.
+"""The command line `openmwaa`, one module per command.
 
-What a user can mend is an `OpenmwaaError`: it is printed as one message without a traceback and ends with exit code 1.
+An error that the user can correct is an `OpenmwaaError`: the command prints its text without a traceback and ends with
+exit code 1.
 """
 
 from __future__ import annotations
@@ -26,8 +27,8 @@ app = typer.Typer(
 )
 
 
-def _print_version(asked: bool) -> None:
-    if asked:
+def _print_version(requested: bool) -> None:
+    if requested:
         typer.echo(f"openmwaa {version('openmwaa')}")
         raise typer.Exit
 
@@ -36,10 +37,10 @@ def _print_version(asked: bool) -> None:
 def _options(
     *,
     _version: Annotated[
-        bool, typer.Option("--version", help="Say the version.", callback=_print_version, is_eager=True)
+        bool, typer.Option("--version", help="Show the version.", callback=_print_version, is_eager=True)
     ] = False,
 ) -> None:
-    """Amazon MWAA in your own AWS account, in the open."""
+    """Amazon MWAA in your own AWS account, as open source."""
 
 
 app.command()(validate.validate)
@@ -55,7 +56,7 @@ app.add_typer(local.app, name="local")
 
 
 def main() -> None:
-    """Run the command line; exit 1 on an error the user can mend, 130 on Ctrl-C."""
+    """Run the command line; exit codes: 1 for an error that the user can correct, 130 for Ctrl-C."""
     try:
         app()
     except OpenmwaaError as error:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`openmwaa local demo`: a burst of tasks, and workers that grow and shrink before one's eyes."""
+"""`openmwaa local demo`: runs a burst of tasks and shows how the workers scale out and in."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from openmwaa.cli.output import DEFAULT_FILE, EnvironmentPath, console
+from openmwaa.cli.output import DEFAULT_FILE, EnvironmentPath, console, print_line
 from openmwaa.config.environment_file import load
 
 if TYPE_CHECKING:
-    from openmwaa.local.demo.run import Outcome
-    from openmwaa.local.demo.table import View
+    from openmwaa.local.demo.run import DemoResult
+    from openmwaa.local.demo.table import DemoSnapshot
 
 _LINE_EVERY_S = 5.0
 
@@ -28,16 +28,14 @@ _LINE_EVERY_S = 5.0
 def demo(
     path: EnvironmentPath = DEFAULT_FILE,
     *,
-    tasks: Annotated[int, typer.Option(help="Tasks of the burst.", min=1, max=1000)] = 60,
-    seconds: Annotated[float, typer.Option(help="Seconds that each task runs.", min=0)] = 10.0,
-    keep: Annotated[bool, typer.Option("--keep", help="Leave the environment up.")] = False,
-    out: Annotated[Path, typer.Option(help="Folder that gets demo.json and the last picture of the table.")] = Path(
-        "build"
-    ),
+    tasks: Annotated[int, typer.Option(help="The number of tasks.", min=1, max=1000)] = 60,
+    seconds: Annotated[float, typer.Option(help="The duration of each task, in seconds.", min=0)] = 10.0,
+    keep: Annotated[bool, typer.Option("--keep", help="Keep the environment running.")] = False,
+    out: Annotated[Path, typer.Option(help="The folder for demo.json and the picture demo.svg.")] = Path("build"),
 ) -> None:
-    """Bring the environment up, run a burst, wait until the workers are few again, and count what happened.
+    """Start the environment, run a burst of tasks, wait for the scale-in, and count tasks and workers.
 
-    Exit code 0 when every task succeeded at its first try and none was lost, duplicated or interrupted; else 1.
+    Exit codes: 0 every task succeeded at its first try, and none was lost, duplicated or interrupted; 1 otherwise.
     """
     from openmwaa.local.demo.endpoints import endpoints_of  # noqa: PLC0415 - needs the extra `local`
     from openmwaa.local.demo.run import Burst, Demonstration  # noqa: PLC0415
@@ -45,73 +43,69 @@ def demo(
     from openmwaa.local.up import up  # noqa: PLC0415
 
     environment = load(path)
-    ready = up(path, say=_say)
+    ready = up(path, progress=print_line)
     try:
-        _say(f"{environment.name} is up after {ready.seconds:.0f} s: {ready.web_address}")
-        _say(f"How many workers, and why: {ready.scaler_address}\n")
+        print_line(f"{environment.name} is up after {ready.seconds:.0f} s: {ready.web_address}")
+        print_line(f"How many workers, and why: {ready.scaler_address}\n")
         out.mkdir(parents=True, exist_ok=True)
         with _shown(out / "demo.svg") as show:
             demonstration = Demonstration(
                 environment,
                 endpoints_of(ready, environment),
                 Burst(tasks, seconds),
-                ledger_path=ready.paths.root / "ledger.jsonl",
+                journal_path=ready.paths.root / "task-journal.jsonl",
                 show=show,
             )
             outcome = asyncio.run(demonstration.run(up_s=ready.seconds))
         (out / "demo.json").write_text(json.dumps(outcome.summary.as_data(), indent=2) + "\n", encoding="utf-8")
         _print(outcome, out)
         if keep:
-            _say(f"It stays up: {ready.web_address}, user admin, password: openmwaa local password {path}")
-            _say(f"openmwaa local down {path} stops it.")
+            print_line(f"The environment keeps running: {ready.web_address}, user admin.")
+            print_line(f"Password: openmwaa local password {path}. Stop: openmwaa local down {path}")
     finally:
         if not keep:
-            down(ready.paths, delete_data=False, say=_say)
+            down(ready.paths, delete_data=False, progress=print_line)
     if not outcome.summary.is_flawless:
         raise typer.Exit(1)
 
 
-def _say(line: str) -> None:
-    console().print(line, markup=False)
-
-
 @contextmanager
-def _shown(picture: Path) -> Iterator[Callable[[View], None]]:
-    """Draw every moment: a live table on a terminal, else a line now and then; the busiest moment as a picture."""
+def _shown(picture: Path) -> Iterator[Callable[[DemoSnapshot], None]]:
+    """Draw the state: a live table on a terminal, else a line every 5 s; save the busiest state as a picture."""
     from openmwaa.local.demo.table import line, render  # noqa: PLC0415
 
     out = console()
-    busiest: list[View] = []
-    told: list[tuple[float, str]] = []
+    busiest: list[DemoSnapshot] = []
+    printed: list[tuple[float, str]] = []
 
-    def remember(view: View) -> None:
+    def remember(view: DemoSnapshot) -> None:
         if not busiest or view.busy > busiest[0].busy:
             busiest[:] = [view]
 
-    def tell(view: View) -> None:
+    def print_snapshot(view: DemoSnapshot) -> None:
         remember(view)
         reasons = " ".join(f"{fleet.workers.total if fleet.workers else '?'}{fleet.reason}" for fleet in view.fleets)
-        if not told or view.elapsed_s - told[-1][0] >= _LINE_EVERY_S or reasons != told[-1][1]:
-            told[:] = [(view.elapsed_s, reasons)]
+        if not printed or view.elapsed_s - printed[-1][0] >= _LINE_EVERY_S or reasons != printed[-1][1]:
+            printed[:] = [(view.elapsed_s, reasons)]
             out.print(line(view), markup=False)
 
     if out.is_terminal:
         with Live(console=out, refresh_per_second=4) as live:
 
-            def draw(view: View) -> None:
+            def draw(view: DemoSnapshot) -> None:
                 remember(view)
                 live.update(render(view))
 
             yield draw
     else:
-        yield tell
+        yield print_snapshot
     if busiest:
         canvas = Console(record=True, width=100, file=Path("/dev/null").open("w", encoding="utf-8"))  # noqa: SIM115
         canvas.print(render(busiest[0]))
         canvas.save_svg(str(picture), title="openmwaa local demo")
 
 
-def _print(outcome: Outcome, out: Path) -> None:
+def _print(outcome: DemoResult, out: Path) -> None:
     from openmwaa.local.demo.table import history_line  # noqa: PLC0415
 
     summary = outcome.summary
@@ -123,21 +117,21 @@ def _print(outcome: Outcome, out: Path) -> None:
     table = Table(show_header=False, box=None)
     for name, value in (
         ("tasks", states),
-        ("by the ledger", counts),
+        ("task journal", counts),
         ("workers", f"{summary.workers_min} → {summary.workers_peak} → {summary.workers_end}"),
         ("over time", history_line(outcome.history)),
-        ("wait in the queue", f"median {waits.p50:g} s, p95 {waits.p95:g} s" if waits else "unknown"),
+        ("queue wait", f"median {waits.p50:g} s, p95 {waits.p95:g} s" if waits else "unknown"),
         ("backlog to UpdateService", _seconds(summary.backlog_to_update_service_s)),
         ("environment up in", _seconds(summary.up_s)),
-        ("all of it", _seconds(summary.total_s)),
+        ("total", _seconds(summary.total_s)),
     ):
         table.add_row(name, value)
     if outcome.log_task:
-        table.add_row("last log line of a gone worker", f"{outcome.log_task}: {outcome.log_line}")
+        table.add_row("last log line of a removed worker", f"{outcome.log_task}: {outcome.log_line}")
     shown = console()
     shown.print()
     shown.print(table)
-    shown.print(f"Written: {out / 'demo.json'}, {out / 'demo.svg'}")
+    shown.print(f"Wrote {out / 'demo.json'}, {out / 'demo.svg'}")
 
 
 def _seconds(value: float | None) -> str:

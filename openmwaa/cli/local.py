@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`openmwaa local`: an environment on this machine, without an account and without Docker."""
+"""`openmwaa local`: an environment on this machine, without an AWS account and without Docker."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
-from openmwaa.cli.output import DEFAULT_FILE, AsJson, EnvironmentPath, console, error_console, write_json
+from openmwaa.cli.output import DEFAULT_FILE, AsJson, EnvironmentPath, console, error_console, print_line, write_json
 from openmwaa.config.environment_file import load
 from openmwaa.local.errors import PrerequisiteError
 
 if TYPE_CHECKING:
     from openmwaa.local.paths import LocalPaths
-    from openmwaa.operate.override_store import Order
+    from openmwaa.operate.override_store import Override
 
 app = typer.Typer(help="An environment on this machine: no AWS account, no Docker.", no_args_is_help=True)
 
@@ -27,52 +27,52 @@ EnvironmentOption = Annotated[
 
 @app.command()
 def up(path: EnvironmentPath = DEFAULT_FILE) -> None:
-    """Bring the environment up, or repair one that runs."""
+    """Start the environment, or repair a running one."""
     _require()
     from openmwaa.local.login import USER  # noqa: PLC0415 - needs the extra `local`
     from openmwaa.local.up import up as bring_up  # noqa: PLC0415
 
     try:
-        ready = bring_up(path, say=_say)
+        ready = bring_up(path, progress=print_line)
     except KeyboardInterrupt:
-        error_console().print("Interrupted. `openmwaa local up` goes on from here.", style="yellow")
+        error_console().print("Interrupted. Run `openmwaa local up` again to continue.", style="yellow")
         raise typer.Exit(130) from None
     out = console()
     out.print(f"\n{ready.paths.name} is up after {ready.seconds:.0f} s.")
     out.print(f"  Web      {ready.web_address}")
     out.print(f"  Workers  {ready.scaler_address}  (how many, and why)")
     out.print(f"  User     {USER}")
-    out.print(f"  Password openmwaa local password {_shown(path)}".rstrip())
+    out.print(f"  Password openmwaa local password{_argument(path)}")
 
 
 @app.command()
 def status(path: EnvironmentPath = DEFAULT_FILE, *, as_json: AsJson = False) -> None:
-    """Tell how the environment is; exit code 0 healthy, 1 degraded, 3 not running."""
+    """Show the health of the environment. Exit codes: 0 healthy, 1 degraded, 3 not running."""
     paths = _paths(path)
-    from openmwaa.local import health  # noqa: PLC0415
     from openmwaa.local.daemon import daemon_client  # noqa: PLC0415
-    from openmwaa.local.fleets import fleets  # noqa: PLC0415
+    from openmwaa.local.fleet_status import fleets  # noqa: PLC0415
+    from openmwaa.local.health import EXIT_CODES, health  # noqa: PLC0415
 
     known = daemon_client.status(paths)
-    verdict = health.verdict(known)
-    found = fleets((known or {}).get("services", ()))
-    orders = _orders(path) if found else {}
+    state = health(known)
+    found = fleets(known)
+    overrides = _active_overrides(path) if found else {}
     if as_json:
-        shown = {"fleets": [{**fleet.as_data(), "controls": _order_data(orders.get(fleet.name))} for fleet in found]}
-        write_json({"state": verdict, **(known or {"environment": paths.name, "services": []}), **shown})
+        fleet_data = [{**fleet.as_data(), "override": _override_data(overrides.get(fleet.fleet))} for fleet in found]
+        write_json({"state": state, **(known or {"environment": paths.name, "services": []}), "fleets": fleet_data})
     elif known is None:
-        console().print(f"{paths.name} is not running. `openmwaa local up {_shown(path)}` starts it.")
+        print_line(f"{paths.name} is not running. Start it with `openmwaa local up{_argument(path)}`.")
     else:
-        console().print(f"{paths.name} is {verdict}. Web: {known.get('web_address') or 'not there yet'}")
+        print_line(f"{paths.name} is {state}. Web: {known.get('web_address') or 'no address yet'}")
         console().print(_table(known))
         for fleet in found:
-            if fleet.sentence:
-                _say(f"{fleet.sentence}.")
-        for name, order in orders.items():
-            _say(f"{name}: {_order_words(order)}")
+            if fleet.left:
+                print_line(f"{fleet.sentence}.")
+        for name, override in overrides.items():
+            print_line(f"{name}: {_override_sentence(override)}")
         if scaler := known.get("scaler_address"):
-            _say(f"How many workers, and why: {scaler}")
-    raise typer.Exit(health.EXIT_CODES[verdict])
+            print_line(f"How many workers, and why: {scaler}")
+    raise typer.Exit(EXIT_CODES[state])
 
 
 @app.command()
@@ -80,10 +80,10 @@ def logs(
     service: Annotated[str, typer.Argument(help="A service, or emulator, postgresql, daemon.", metavar="SERVICE")],
     path: EnvironmentOption = DEFAULT_FILE,
     *,
-    follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on until Ctrl-C.")] = False,
-    lines: Annotated[int, typer.Option("--tail", "-n", help="How many of the last lines.", min=0)] = 100,
+    follow: Annotated[bool, typer.Option("-f", "--follow", help="Print new lines until Ctrl-C.")] = False,
+    lines: Annotated[int, typer.Option("--tail", "-n", help="The number of last lines.", min=0)] = 100,
 ) -> None:
-    """Print what a service printed."""
+    """Print the log of a service."""
     paths = _paths(path)
     from openmwaa.local import logs as reading  # noqa: PLC0415
 
@@ -103,12 +103,12 @@ def down(
         bool, typer.Option("--delete-data/--keep-data", help="Delete or keep database, bucket, queues and secrets.")
     ] = False,
 ) -> None:
-    """Stop the environment; its data is kept unless told otherwise."""
+    """Stop the environment; its data is kept without --delete-data."""
     paths = _paths(path)
     from openmwaa.local.down import down as take_down  # noqa: PLC0415
 
-    done = take_down(paths, delete_data=delete_data, say=_say)
-    stopped = "is stopped; no process is left" if done.was_running else "was not running"
+    done = take_down(paths, delete_data=delete_data, progress=print_line)
+    stopped = "is stopped; no processes remain" if done.was_running else "was not running"
     kept = f"Its data is kept in {paths.root}." if done.kept else "It has no data."
     console().print(f"{paths.name} {stopped}. {kept}")
 
@@ -123,12 +123,16 @@ def password(path: EnvironmentPath = DEFAULT_FILE) -> None:
 
     known = daemon_client.status(paths)
     if known is None or "endpoints" not in known:
-        raise DaemonError(f"{paths.name} is not running. `openmwaa local up {_shown(path)}` starts it.")
+        raise DaemonError(f"{paths.name} is not running. Start it with `openmwaa local up{_argument(path)}`.")
     typer.echo(login.admin_password(paths, known["endpoints"]["aws"], region=load(path).region))
 
 
 def _require() -> None:
-    """Say early, and before anything heavy is imported, that the extra is missing."""
+    """Report a missing extra before the slow imports.
+
+    Raises:
+        PrerequisiteError: a package of the extra `local` is missing.
+    """
     try:
         import aiobotocore  # noqa: F401, PLC0415
         import aiohttp  # noqa: F401, PLC0415
@@ -145,50 +149,48 @@ def _paths(path: Path) -> LocalPaths:
     return LocalPaths.of(path, load(path).name)
 
 
-def _orders(path: Path) -> dict[str, Order]:
-    """What people ordered by `openmwaa scale` and is in force, by fleet; nothing where nobody can tell."""
+def _active_overrides(path: Path) -> dict[str, Override]:
+    """The active and the invalid overrides, by fleet; none while SSM does not answer."""
     from openmwaa.operate.connection import connect  # noqa: PLC0415
-    from openmwaa.operate.errors import LiveError  # noqa: PLC0415
-    from openmwaa.operate.override_store import ControlsStore  # noqa: PLC0415
+    from openmwaa.operate.errors import OperateError  # noqa: PLC0415
+    from openmwaa.operate.override_store import OverrideStore  # noqa: PLC0415
 
     try:
         connection = connect(path, local=True)
-        kept = ControlsStore(connection).read(list(connection.environment.fleets))
-    except LiveError:  # the emulator restarts: status still tells the rest
+        overrides = OverrideStore(connection).read(list(connection.environment.fleets))
+    except OperateError:  # the emulator restarts
         return {}
     now = datetime.now(UTC)
     return {
-        name: order
-        for name, order in kept.items()
-        if order.problem or (order.document and order.document.active and not order.document.expired(now))
+        name: override
+        for name, override in overrides.items()
+        if override.problem or (override.document and override.document.active and not override.document.expired(now))
     }
 
 
-def _order_words(order: Order) -> str:
+def _override_sentence(override: Override) -> str:
     from openmwaa.operate.override_store import describe  # noqa: PLC0415
 
-    if order.document is None:
-        return f"{order.parameter} holds no order ({order.problem}); `openmwaa scale --local --clear` replaces it"
-    until = f" until {order.document.until}" if order.document.until else ""
-    why = f", because: {order.document.why}" if order.document.why else ""
-    return (
-        f"{order.document.by or 'somebody'} ordered {describe(order.document)}{until}{why}; `up` leaves that in force"
-    )
+    document = override.document
+    if document is None:
+        return (
+            f"invalid override in {override.parameter} ({override.problem}). The last valid one stays active. Replace "
+            "it with `openmwaa scale --local --clear`."
+        )
+    until = f" until {document.until}" if document.until else ""
+    reason = f" ({document.why})" if document.why else ""
+    return f"override by {document.by or 'an unknown user'}: {describe(document)}{until}{reason}. `up` keeps it."
 
 
-def _order_data(order: Order | None) -> Any:
-    if order is None:
+def _override_data(override: Override | None) -> Any:
+    if override is None:
         return None
-    return order.document.model_dump() if order.document else {"problem": order.problem}
+    return override.document.model_dump() if override.document else {"problem": override.problem}
 
 
-def _say(line: str) -> None:
-    console().print(line, markup=False)
-
-
-def _shown(path: Path) -> str:
-    """The file as an argument; nothing when it is the default."""
-    return "" if path == DEFAULT_FILE else str(path)
+def _argument(path: Path) -> str:
+    """The file as an argument of a suggested command; empty for the default."""
+    return "" if path == DEFAULT_FILE else f" {path}"
 
 
 def _table(known: Any) -> Table:
@@ -198,10 +200,10 @@ def _table(known: Any) -> Table:
     for heading in ("", "DESIRED", "RUNNING", "PENDING", "RESTARTS", ""):
         table.add_column(heading, justify="right" if heading else "left")
     for service in known.get("services", ()):
-        counts = (str(service[word]) for word in ("desired", "running", "pending"))
+        counts = (str(service[name]) for name in ("desired", "running", "pending"))
         table.add_row(service["name"], *counts, "", service_trouble(service) or "")
-    for name, part in known.get("infrastructure", {}).items():
-        running = "1" if part["state"] == "running" else "0"
-        trouble = "" if part["state"] == "running" else part["state"]
-        table.add_row(name, "1", running, "0", str(part["restarts"]), trouble or part["last_end"] or "")
+    for name, process in known.get("infrastructure", {}).items():
+        is_running = process["state"] == "running"
+        trouble = process["last_end"] or "" if is_running else process["state"]
+        table.add_row(name, "1", "1" if is_running else "0", "0", str(process["restarts"]), trouble)
     return table

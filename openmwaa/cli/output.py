@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How commands write: people read tables and sentences, programs read `--json`."""
+"""Output of the commands: tables and sentences for people, `--json` for programs."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from rich.console import Console
 EnvironmentPath = Annotated[
     Path, typer.Argument(help="The environment's YAML file.", metavar="ENVIRONMENT.YAML", show_default=True)
 ]
-Local = Annotated[bool, typer.Option("--local", help="Talk to the environment on this machine, not to AWS.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Write one JSON document in place of text.")]
+Local = Annotated[bool, typer.Option("--local", help="Use the environment on this machine, not AWS.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Write one JSON document instead of text.")]
 
 DEFAULT_FILE = Path("environment.yaml")
 
@@ -27,6 +27,11 @@ def console() -> Console:
 def error_console() -> Console:
     """Return a console on standard error."""
     return Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def print_line(line: str) -> None:
+    """Print one line without markup."""
+    console().print(line, markup=False)
 
 
 def write_json(document: Any) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`openmwaa plan`: what an apply would do, and a refusal of what must not be done."""
+"""`openmwaa plan`: shows the changes of an apply, and refuses destructive ones."""
 
 from __future__ import annotations
 
@@ -11,40 +11,42 @@ import typer
 from openmwaa.cli.output import DEFAULT_FILE, AsJson, EnvironmentPath, console, write_json
 from openmwaa.config.environment import Environment
 from openmwaa.config.environment_file import load
+from openmwaa.errors import TerraformError
 from openmwaa.plan import changes, render
-from openmwaa.plan.errors import TerraformFailedError
-from openmwaa.plan.terraform import Terraform
+from openmwaa.plan.terraform import PlanRunner
 from openmwaa.plan.verdict import Verdict, judge, judge_failure
 
 
 def plan(
     path: EnvironmentPath = DEFAULT_FILE,
     arguments: Annotated[
-        list[str] | None, typer.Argument(help="More arguments of `terraform plan`, after `--`.", metavar="[-- ARGS]")
+        list[str] | None, typer.Argument(help="Further arguments of `terraform plan`, after `--`.", metavar="[-- ARGS]")
     ] = None,
     *,
     terraform_dir: Annotated[
-        Path, typer.Option(help="Folder that has NAME/cdk.tf.json, as of `openmwaa synth --out`.")
+        Path, typer.Option(help="The folder with NAME/cdk.tf.json, as for `openmwaa synth --out`.")
     ] = Path("terraform"),
     as_json: AsJson = False,
-    as_markdown: Annotated[bool, typer.Option("--markdown", help="Write a comment for a pull request.")] = False,
-    full: Annotated[bool, typer.Option("--full", help="Show Terraform's own words too, on standard error.")] = False,
+    as_markdown: Annotated[
+        bool, typer.Option("--markdown", help="Write Markdown, for a pull request comment.")
+    ] = False,
+    full: Annotated[bool, typer.Option("--full", help="Show Terraform's output too, on standard error.")] = False,
 ) -> None:
-    """Say what an apply would change, and refuse what would end workers, database, broker, bucket or key.
+    """Show the changes of an apply; refuse those that would stop workers or destroy database, broker, bucket or key.
 
-    Exit code 0 no changes, 1 an error, 2 changes, 4 refused.
+    Exit codes: 0 no changes, 1 error, 2 changes, 4 refused.
     """
     if as_json and as_markdown:
-        raise typer.BadParameter("--json and --markdown are two ways to write one answer; say one of them")
+        raise typer.BadParameter("--json and --markdown cannot be combined")
     environment = load(path)
-    # The CDK takes seconds to import; only commands that write Terraform pay for it.
+    # The CDK takes seconds to import, so only the commands that need it import it.
     from cdktf_app.main import synth as synthesise  # noqa: PLC0415
 
     folder = synthesise(environment, terraform_dir).parent
-    terraform = Terraform(folder, loud=full)
+    terraform = PlanRunner(folder, verbose=full)
     verdict = _verdict(terraform, environment, arguments or [])
     if verdict.word == "refused":
-        terraform.forget()
+        terraform.delete()
     kept = str(terraform.plan_file) if verdict.word == "changed" else None
     if as_json:
         write_json(render.document(environment.name, verdict, plan_file=kept))
@@ -53,16 +55,16 @@ def plan(
     else:
         console().print(render.text(environment.name, verdict), markup=False)
         if kept:
-            console().print(f"\nTo do it: terraform -chdir={folder} apply {terraform.plan_file.name}", markup=False)
+            console().print(f"\nTo apply it: terraform -chdir={folder} apply {terraform.plan_file.name}", markup=False)
     raise typer.Exit(verdict.exit_code)
 
 
-def _verdict(terraform: Terraform, environment: Environment, arguments: list[str]) -> Verdict:
+def _verdict(terraform: PlanRunner, environment: Environment, arguments: list[str]) -> Verdict:
     terraform.init()
     try:
-        document = terraform.plan(arguments)
-    except TerraformFailedError:
-        # In another Region even reading what exists fails, by an error that nobody understands.
+        document = terraform.create(arguments)
+    except TerraformError:
+        # After a change of the Region the plan fails while it reads the resources, with an unclear error.
         verdict = judge_failure(changes.read_state(terraform.state()), environment)
         if verdict is None:
             raise

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`openmwaa rollout`: are all workers on the newest revision, and if not, who is left?"""
+"""`openmwaa rollout`: how many workers run the newest revision, and how many an older one."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ import typer
 from rich.table import Table
 
 from openmwaa.cli.output import DEFAULT_FILE, AsJson, EnvironmentPath, Local, console, write_json
+from openmwaa.fleet_rollout import FleetRollout
 from openmwaa.operate.connection import connect
-from openmwaa.operate.rollouts import FleetRollout, look
+from openmwaa.operate.rollouts import read_rollouts
 
 EXIT_UNFINISHED = 3
 
 
 def rollout(path: EnvironmentPath = DEFAULT_FILE, *, as_json: AsJson = False, local: Local = False) -> None:
-    """Tell which workers are still on an older revision. It looks only: the scaler does the rollout.
+    """Show the workers of older revisions. The command changes nothing; the scaler does the rollout.
 
-    Exit code 0 when it is finished, 3 when it is not; `openmwaa wait` waits for it.
+    Exit codes: 0 finished, 1 error, 3 unfinished. `openmwaa wait` waits for the end of a rollout.
     """
     connection = connect(path, local=local)
-    fleets = look(connection)
+    fleets = read_rollouts(connection)
     finished = all(fleet.finished for fleet in fleets)
     if as_json:
-        place = "local" if connection.local else connection.environment.region
-        head = {"environment": connection.environment.name, "place": place, "finished": finished}
+        head = {"environment": connection.environment.name, "target": connection.target, "finished": finished}
         write_json({**head, "fleets": [fleet.as_data() for fleet in fleets]})
     else:
         console().print(_table(fleets))
-        console().print("Finished: every worker is on the newest revision." if finished else "Not finished.")
+        console().print("Finished: all workers run the newest revision." if finished else "Unfinished.")
     raise typer.Exit(0 if finished else EXIT_UNFINISHED)
 
 
@@ -41,11 +41,11 @@ def _table(fleets: Sequence[FleetRollout]) -> Table:
         table.add_column(heading, justify="right")
     table.add_column("")
     for fleet in fleets:
-        for each in (fleet.current, *fleet.older):
-            numbers = [str(number) for number in (each.revision, each.desired, each.running, each.pending)]
-            role = "current" if each is fleet.current else "to be drained" if each.workers or each.desired else "empty"
-            notes = [role]
-            notes += [f"{each.behind} to be replaced"] if each.behind else []
-            notes += [f"its deployment failed: {each.failed}"] if each.failed else []
-            table.add_row(fleet.fleet, each.service, *numbers, "; ".join(notes))
+        for service in (fleet.current, *fleet.older):
+            numbers = [str(number) for number in (service.revision, service.desired, service.running, service.pending)]
+            is_empty = not (service.workers or service.desired)
+            notes = ["current" if service is fleet.current else "empty" if is_empty else "draining"]
+            notes += [f"{service.behind} to be replaced"] if service.behind else []
+            notes += [f"its deployment failed: {service.failed}"] if service.failed else []
+            table.add_row(fleet.fleet, service.service, *numbers, "; ".join(notes))
     return table

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`openmwaa scale`: what a person orders a fleet to do, live, without a deployment."""
+"""`openmwaa scale`: manual scaling overrides, without a deployment."""
 
 from __future__ import annotations
 
@@ -14,20 +14,28 @@ from rich.table import Table
 
 from openmwaa.cli.output import DEFAULT_FILE, AsJson, EnvironmentPath, Local, console, error_console, write_json
 from openmwaa.config.environment import Environment
-from openmwaa.config.fleet import Fleet
+from openmwaa.config.fleet import ResolvedFleet
 from openmwaa.operate.connection import Connection, connect
-from openmwaa.operate.override_request import Bound, Duration, OrderRefusedError, Request, in_force, notes
-from openmwaa.operate.override_store import ControlsStore, Order, Version, as_data, describe
+from openmwaa.operate.override_request import (
+    Bound,
+    Duration,
+    OverrideRefusedError,
+    OverrideRequest,
+    active_bounds,
+    notes,
+)
+from openmwaa.operate.override_store import Override, OverrideStore, OverrideVersion, as_data, describe
+from openmwaa.operate.times import rfc3339
 from scaler.config.overrides import OverrideDocument, Pause
 
 T = TypeVar("T")
 
 EXIT_REFUSED = 2
-_APPLY = "The next `terraform apply` changes the file's bounds alone and leaves every order as it is."
+_APPLY = "The next `terraform apply` sets the file's bounds and keeps every override."
 
 
-def _told(parse: Callable[[str], T]) -> Callable[[str], T]:
-    """Let a wrong value say what is wrong with it; click alone would say the value."""
+def _parser(parse: Callable[[str], T]) -> Callable[[str], T]:
+    """Report the reason of a wrong value; click alone would report only the value."""
 
     def checked(text: str) -> T:
         try:
@@ -38,225 +46,243 @@ def _told(parse: Callable[[str], T]) -> Callable[[str], T]:
     return checked
 
 
-_bound = _told(Bound.parse)
-_duration = _told(Duration.parse)
+_bound = _parser(Bound.parse)
+_duration = _parser(Duration.parse)
 
 
 def scale(
     path: EnvironmentPath = DEFAULT_FILE,
     *,
     fleet: Annotated[
-        list[str] | None, typer.Option(help="A fleet; may be given more than once.", metavar="NAME")
+        list[str] | None, typer.Option(help="A fleet; can be given more than once.", metavar="NAME")
     ] = None,
-    every: Annotated[bool, typer.Option("--all", help="All fleets.")] = False,
+    all_fleets: Annotated[bool, typer.Option("--all", help="All fleets.")] = False,
     minimum: Annotated[
-        Bound | None, typer.Option("--min", help="Fewest workers, or `none`.", metavar="N", parser=_bound)
+        Bound | None, typer.Option("--min", help="Minimum of workers, or `none`.", metavar="N", parser=_bound)
     ] = None,
     maximum: Annotated[
-        Bound | None, typer.Option("--max", help="Most workers, or `none`.", metavar="N", parser=_bound)
+        Bound | None, typer.Option("--max", help="Maximum of workers, or `none`.", metavar="N", parser=_bound)
     ] = None,
     fixed: Annotated[
-        Bound | None, typer.Option("--fixed", help="Exactly so many, or `none`.", metavar="N", parser=_bound)
+        Bound | None, typer.Option("--fixed", help="Fixed number of workers, or `none`.", metavar="N", parser=_bound)
     ] = None,
     pause: Annotated[
-        Pause | None, typer.Option(help="in: let no worker go; out: start none; both; none: end the pause.")
+        Pause | None, typer.Option(help="in: no scale-in; out: no scale-out; both; none: end the pause.")
     ] = None,
     dry_run: Annotated[
-        bool | None, typer.Option("--dry-run/--no-dry-run", help="Decide and explain, and do nothing.")
+        bool | None, typer.Option("--dry-run/--no-dry-run", help="The scaler decides and explains, but writes nothing.")
     ] = None,
-    clear: Annotated[bool, typer.Option("--clear", help="Take every earlier order back first.")] = False,
+    clear: Annotated[bool, typer.Option("--clear", help="Remove the existing override first.")] = False,
     duration: Annotated[
         Duration | None,
-        typer.Option("--for", help="For how long, such as 2h; or `forever`.", metavar="TIME", parser=_duration),
+        typer.Option(
+            help="How long the override is active, such as 2h; or `forever`.", metavar="TIME", parser=_duration
+        ),
     ] = None,
-    why: Annotated[str | None, typer.Option(help="A reason, for whoever asks.", metavar="TEXT")] = None,
-    history: Annotated[bool, typer.Option("--history", help="Who ordered what, newest first.")] = False,
+    reason: Annotated[str | None, typer.Option(help="The reason, shown with the override.", metavar="TEXT")] = None,
+    history: Annotated[bool, typer.Option("--history", help="Show the last 100 overrides, newest first.")] = False,
     as_json: AsJson = False,
     local: Local = False,
 ) -> None:
-    """Show or change what a person orders: bounds, fixed size, pause, dry run. In force within seconds.
+    """Show or set manual scaling overrides: bounds, fixed size, pause, dry run. They take effect within seconds.
 
-    Without an order it shows what holds. Exit code 0 done, 1 not done, 2 an order that makes no sense.
+    Without options, the command shows the current overrides. Exit codes: 0 success, 1 error, 2 invalid override.
     """
     try:
-        request = Request(minimum, maximum, fixed, pause, dry_run, clear=clear, duration=duration, why=why)
+        request = OverrideRequest(
+            minimum, maximum, fixed, pause, dry_run, clear=clear, duration=duration, reason=reason
+        )
         connection = connect(path, local=local)
-        chosen = _chosen(connection.environment, fleet, every=every, changes=request.changes)
-        store = ControlsStore(connection)
-        done = _change(store, chosen, request) if request.changes else []
-    except OrderRefusedError as error:
+        fleets = _fleets(connection.environment, fleet, all_fleets=all_fleets, changes=request.changes)
+        store = OverrideStore(connection)
+        written = _write(store, fleets, request) if request.changes else []
+    except OverrideRefusedError as error:
         error_console().print(str(error), style="red", markup=False)
         raise typer.Exit(EXIT_REFUSED) from None
-    names = [one.name for one in chosen]
-    past = {name: store.history(name) for name in names} if history else {}
-    shown = _Shown(connection, chosen, store.read(names), done, past, datetime.now(UTC))
+    names = [fleet.name for fleet in fleets]
+    versions = {name: store.history(name) for name in names} if history else {}
+    result = _Result(connection, fleets, store.read(names), written, versions, datetime.now(UTC))
     if as_json:
-        write_json(shown.as_data())
+        write_json(result.as_data())
     else:
-        shown.print()
+        result.print()
 
 
-def _chosen(environment: Environment, names: Sequence[str] | None, *, every: bool, changes: bool) -> list[Fleet]:
+def _fleets(
+    environment: Environment, names: Sequence[str] | None, *, all_fleets: bool, changes: bool
+) -> list[ResolvedFleet]:
     known = environment.fleets
-    if every and names:
-        raise OrderRefusedError("Give --fleet or --all, not both.")
-    if wrong := [name for name in names or () if name not in known]:
-        raise OrderRefusedError(f"There is no fleet {', '.join(wrong)}; the file has {', '.join(known)}.")
-    if changes and not names and not every and len(known) > 1:
-        raise OrderRefusedError(f"Which fleet? --fleet {' or --fleet '.join(known)}, or --all.")
+    if all_fleets and names:
+        raise OverrideRefusedError("Use --fleet or --all, not both.")
+    if unknown := [name for name in names or () if name not in known]:
+        raise OverrideRefusedError(f"There is no fleet {', '.join(unknown)}; the file has {', '.join(known)}.")
+    if changes and not names and not all_fleets and len(known) > 1:
+        raise OverrideRefusedError(f"Which fleet? Add --fleet {' or --fleet '.join(known)}, or --all.")
     return [known[name] for name in dict.fromkeys(names or known)]
 
 
 @dataclass(frozen=True)
-class _Done:
-    """One fleet's order was written."""
+class _Written:
+    """A written override of one fleet."""
 
-    fleet: Fleet
-    after: Order
-    others: Sequence[Order]
-    """What somebody else wrote at the same moment."""
+    fleet: ResolvedFleet
+    after: Override
+    others: Sequence[Override]
+    """Overrides that other users wrote at the same time."""
+
+    @property
+    def document(self) -> OverrideDocument:
+        return self.after.document or OverrideDocument()
 
 
-def _change(store: ControlsStore, fleets: Sequence[Fleet], request: Request) -> list[_Done]:
-    """Write the order for every fleet, or for none where it makes no sense for one."""
-    now, by = datetime.now(UTC), store.who()
-    orders = store.read([fleet.name for fleet in fleets])
+def _write(store: OverrideStore, fleets: Sequence[ResolvedFleet], request: OverrideRequest) -> list[_Written]:
+    """Write the override of every fleet, or of none if it is not valid for one of them."""
+    now, by = datetime.now(UTC), store.user()
+    overrides = store.read([fleet.name for fleet in fleets])
 
-    def change(fleet: Fleet, before: OverrideDocument) -> OverrideDocument:
+    def change(fleet: ResolvedFleet, before: OverrideDocument) -> OverrideDocument:
         return request.apply(before, fleet, by=by, now=now)
 
     for fleet in fleets:
-        change(fleet, orders[fleet.name].base(now, fresh=request.clear))
+        change(fleet, overrides[fleet.name].base(now, fresh=request.clear))
     return [
-        _Done(fleet, *store.change(orders[fleet.name], partial(change, fleet), fresh=request.clear)) for fleet in fleets
+        _Written(fleet, *store.change(overrides[fleet.name], partial(change, fleet), fresh=request.clear))
+        for fleet in fleets
     ]
 
 
 @dataclass(frozen=True)
-class _Shown:
-    """What the command says in the end."""
+class _Result:
+    """The output of the command."""
 
     connection: Connection
-    fleets: Sequence[Fleet]
-    orders: Mapping[str, Order]
-    done: Sequence[_Done]
-    past: Mapping[str, Sequence[Version]]
+    fleets: Sequence[ResolvedFleet]
+    overrides: Mapping[str, Override]
+    written: Sequence[_Written]
+    history: Mapping[str, Sequence[OverrideVersion]]
     now: datetime
 
     def print(self) -> None:
         """Write sentences and tables."""
         out = console()
-        for one in self.done:
-            document = one.after.document or OverrideDocument()
-            until = f" until {document.until}" if document.until else ""
-            out.print(f"{one.fleet.name}: ordered {describe(document)}{until}.", markup=False)
-            for other in one.others:
-                out.print(f"  Somebody else ordered at the same moment (version {other.version}); both count.")
-            for note in notes(one.fleet, document):
+        for written in self.written:
+            until = f" until {written.document.until}" if written.document.until else ""
+            out.print(f"{written.fleet.name}: override set: {describe(written.document)}{until}.", markup=False)
+            for other in written.others:
+                out.print(f"  Another user wrote version {other.version} at the same time; both are active.")
+            for note in notes(written.fleet, written.document):
                 out.print(f"  {note}", markup=False)
-        if self.done:
+        if self.written:
             seconds = self.connection.environment.scaler.interval_seconds
-            out.print(f"The scaler looks every {seconds:g} s.\n")
+            out.print(f"The scaler reads overrides every {seconds:g} s.\n")
         out.print(self._table())
         for fleet in self.fleets:
-            for line in self._lines(fleet):
-                out.print(line, markup=False)
+            if sentence := self._sentence(fleet):
+                out.print(sentence, markup=False)
         out.print(_APPLY)
-        for name, versions in self.past.items():
-            out.print(
-                f"\nHistory of {name}, kept by AWS (the last hundred):" if versions else f"\n{name} has no history."
-            )
+        for name, versions in self.history.items():
             if versions:
+                out.print(f"\nHistory of {name} (AWS keeps the last 100 versions):")
                 out.print(_history_table(versions))
+            else:
+                out.print(f"\n{name} has no history.")
 
     def _table(self) -> Table:
         table = Table(box=None, pad_edge=False)
-        for heading in ("FLEET", "FILE", "SCHEDULE", "ORDERED", "IN FORCE"):
+        for heading in ("FLEET", "FILE", "SCHEDULE", "OVERRIDE", "ACTIVE"):
             table.add_column(heading)
         for fleet in self.fleets:
-            holds = in_force(fleet, self.orders[fleet.name].document, self.now)
-            schedule = f"at least {holds.schedule.minimum}" if holds.schedule else "-"
+            override = self.overrides[fleet.name]
+            bounds = active_bounds(fleet, override.document, self.now)
             table.add_row(
                 fleet.name,
                 f"{fleet.min} to {fleet.max}",
-                schedule,
-                self._ordered(self.orders[fleet.name]),
-                f"{holds.minimum} to {holds.maximum}",
+                f"at least {bounds.schedule.minimum}" if bounds.schedule else "-",
+                self._override_text(override),
+                f"{bounds.minimum} to {bounds.maximum}",
             )
         return table
 
-    def _ordered(self, order: Order) -> str:
-        return {"none": "nothing", "over": "nothing"}.get(_state(order, self.now)) or (
-            describe(order.document) if order.document else "cannot be read"
-        )
+    def _override_text(self, override: Override) -> str:
+        if override.problem is not None:
+            return "invalid"
+        return describe(override.document) if override.document and _state(override, self.now) == "active" else "none"
 
-    def _lines(self, fleet: Fleet) -> list[str]:
-        order = self.orders[fleet.name]
-        if order.problem is not None:
-            why = f"{order.parameter} holds no order ({order.problem})"
-            return [f"{fleet.name}: {why}. The scaler obeys the last one it could read. --clear replaces it."]
-        if order.document is None or not order.document.active:
-            return []
-        document = order.document
+    def _sentence(self, fleet: ResolvedFleet) -> str | None:
+        override = self.overrides[fleet.name]
+        if override.problem is not None:
+            return (
+                f"{fleet.name}: invalid override in {override.parameter} ({override.problem}). The last valid one "
+                "stays active. Replace it with --clear."
+            )
+        if override.document is None or not override.document.active:
+            return None
+        document = override.document
         if document.expired(self.now):
-            return [f"{fleet.name}: the last order ({describe(document)}) was over at {document.until}."]
-        until = f"until {document.until}" if document.until else "until it is taken back"
+            return f"{fleet.name}: the override ({describe(document)}) expired at {document.until}."
+        until = f"until {document.until}" if document.until else "without end"
         reason = f": {document.why}" if document.why else ""
-        return [
-            f"{fleet.name}: ordered by {document.by or 'somebody'} at {document.at or 'some time'}, {until}{reason}"
-        ]
+        return (
+            f"{fleet.name}: set by {document.by or 'an unknown user'} at {document.at or 'an unknown time'}, "
+            f"{until}{reason}"
+        )
 
     def as_data(self) -> dict[str, Any]:
         """Return all of it for programs."""
         return {
             "environment": self.connection.environment.name,
-            "place": "local" if self.connection.local else self.connection.environment.region,
-            "changed": [one.fleet.name for one in self.done],
-            "notes": {one.fleet.name: notes(one.fleet, one.after.document or OverrideDocument()) for one in self.done},
+            "target": self.connection.target,
+            "changed": [written.fleet.name for written in self.written],
+            "notes": {written.fleet.name: notes(written.fleet, written.document) for written in self.written},
             "next_apply": _APPLY,
             "fleets": [self._fleet_data(fleet) for fleet in self.fleets],
         }
 
-    def _fleet_data(self, fleet: Fleet) -> dict[str, Any]:
-        order = self.orders[fleet.name]
-        holds = in_force(fleet, order.document, self.now)
-        found: dict[str, Any] = {
+    def _fleet_data(self, fleet: ResolvedFleet) -> dict[str, Any]:
+        override = self.overrides[fleet.name]
+        bounds = active_bounds(fleet, override.document, self.now)
+        schedule = bounds.schedule
+        data: dict[str, Any] = {
             "fleet": fleet.name,
             "file": {"min": fleet.min, "max": fleet.max},
-            "schedule": {"min": holds.schedule.minimum, "description": holds.schedule.description}
-            if holds.schedule
-            else None,
-            "controls_state": _state(order, self.now),
-            "controls": as_data(order.document),
-            "problem": order.problem,
-            "parameter": order.parameter,
-            "version": order.version,
-            "in_force": {"min": holds.minimum, "max": holds.maximum},
+            "schedule": {"min": schedule.minimum, "description": schedule.description} if schedule else None,
+            "override_state": _state(override, self.now),
+            "override": as_data(override.document),
+            "problem": override.problem,
+            "parameter": override.parameter,
+            "version": override.version,
+            "active": {"min": bounds.minimum, "max": bounds.maximum},
         }
-        if fleet.name in self.past:
-            found["history"] = [
-                {"version": each.number, "at": each.at, "who": each.who, "controls": as_data(each.document)}
-                | {"problem": each.problem}
-                for each in self.past[fleet.name]
+        if fleet.name in self.history:
+            data["history"] = [
+                {
+                    "version": version.number,
+                    "at": version.at,
+                    "user": version.user,
+                    "override": as_data(version.document),
+                    "problem": version.problem,
+                }
+                for version in self.history[fleet.name]
             ]
-        return found
+        return data
 
 
-def _state(order: Order, now: datetime) -> str:
-    if order.problem is not None:
-        return "unreadable"
-    if order.document is None or not order.document.active:
+def _state(override: Override, now: datetime) -> str:
+    if override.problem is not None:
+        return "invalid"
+    if override.document is None or not override.document.active:
         return "none"
-    return "over" if order.document.expired(now) else "in force"
+    return "expired" if override.document.expired(now) else "active"
 
 
-def _history_table(versions: Sequence[Version]) -> Table:
+def _history_table(versions: Sequence[OverrideVersion]) -> Table:
     table = Table(box=None, pad_edge=False)
-    for heading in ("VERSION", "AT", "WHO", "ORDERED", "UNTIL", "WHY"):
+    for heading in ("VERSION", "AT", "USER", "OVERRIDE", "UNTIL", "REASON"):
         table.add_column(heading)
-    for each in versions:
-        document = each.document or OverrideDocument()
-        ordered = describe(document) if each.document else "cannot be read"
-        at = each.at.astimezone(UTC).isoformat(timespec="seconds")
-        table.add_row(str(each.number), at, each.who, ordered, document.until or "", document.why)
+    for version in versions:
+        document = version.document or OverrideDocument()
+        override = describe(document) if version.document else "invalid"
+        table.add_row(
+            str(version.number), rfc3339(version.at), version.user, override, document.until or "", document.why
+        )
     return table

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`openmwaa schema`: the JSON Schema of an environment file, for editors."""
+"""`openmwaa schema`: the JSON Schema of environment.yaml, for editors."""
 
 from __future__ import annotations
 

@@ -16,10 +16,10 @@ from openmwaa.config.environment_file import load
 def synth(
     path: EnvironmentPath = DEFAULT_FILE,
     *,
-    out: Annotated[Path, typer.Option(help="Folder that gets NAME/cdk.tf.json.")] = Path("terraform"),
+    out: Annotated[Path, typer.Option(help="The folder for NAME/cdk.tf.json.")] = Path("terraform"),
     module: Annotated[
         Path | None,
-        typer.Option(help="Write the stack as a module that other Terraform calls, to this folder instead."),
+        typer.Option(help="Write the stack as a Terraform module with variables to this folder instead."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -28,14 +28,14 @@ def synth(
     if module is not None:
         _write_module(environment, module, as_json=as_json)
         return
-    # The CDK takes seconds to import; no other command pays for it.
+    # The CDK takes seconds to import, so only the commands that need it import it.
     from cdktf_app.main import synth as synthesise  # noqa: PLC0415
 
     written = synthesise(environment, out)
     if as_json:
         write_json({"environment": environment.name, "terraform": str(written)})
     else:
-        console().print(f"{written} is written. To build it: cd {written.parent} && terraform init && terraform apply")
+        console().print(f"Wrote {written}. Next: cd {written.parent} && terraform init && terraform apply")
 
 
 def _write_module(environment: Environment, folder: Path, *, as_json: bool) -> None:
@@ -45,4 +45,4 @@ def _write_module(environment: Environment, folder: Path, *, as_json: bool) -> N
     if as_json:
         write_json({"environment": environment.name, "module": [str(path) for path in written]})
     else:
-        console().print(f"The module is written to {folder}; {folder / 'README.md'} tells its inputs and outputs.")
+        console().print(f"Wrote the module to {folder}; {folder / 'README.md'} lists its inputs and outputs.")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`openmwaa validate`: is the YAML file an environment?"""
+"""`openmwaa validate`: checks an environment file."""
 
 from __future__ import annotations
 
@@ -11,14 +11,18 @@ from openmwaa.errors import EnvironmentFileError
 
 
 def validate(path: EnvironmentPath = DEFAULT_FILE, *, as_json: AsJson = False) -> None:
-    """Check an environment file; exit 0 when it is right, 1 with file, line and field of all that is wrong."""
+    """Check an environment file, and show file, line and field of every problem.
+
+    Exit codes: 0 valid, 1 invalid.
+    """
     try:
         environment = load(path)
     except EnvironmentFileError as error:
         if not as_json:
             raise
         problems = [
-            {"file": str(p.file), "line": p.line, "field": p.field, "message": p.message} for p in error.problems
+            {"file": str(problem.file), "line": problem.line, "field": problem.field, "message": problem.message}
+            for problem in error.problems
         ]
         write_json({"valid": False, "problems": problems})
         raise typer.Exit(1) from None

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`openmwaa wait`: for a pipeline that has applied, until the environment is what was applied."""
+"""`openmwaa wait`: after an apply, waits until the environment runs what was applied; for pipelines."""
 
 from __future__ import annotations
 
@@ -9,25 +9,26 @@ from typing import Annotated, Literal
 
 import typer
 
-from openmwaa.cli.output import DEFAULT_FILE, AsJson, EnvironmentPath, Local, console, error_console, write_json
-from openmwaa.operate import control_plane, rollouts
+from openmwaa.cli.output import DEFAULT_FILE, AsJson, EnvironmentPath, Local, error_console, print_line, write_json
 from openmwaa.operate.connection import Connection, connect
+from openmwaa.operate.control_plane import control_plane_status
 from openmwaa.operate.override_request import Duration
-from openmwaa.operate.waiting import Outcome, Seen
+from openmwaa.operate.rollouts import rollout_status
+from openmwaa.operate.waiting import WaitOutcome, WaitStatus
 from openmwaa.operate.waiting import wait as wait_for
 
-Awaited = Literal["control-plane", "workers", "all"]
+Condition = Literal["control-plane", "workers", "all"]
 
-EXIT_CODES: dict[Outcome, int] = {"done": 0, "failed": 1, "unfinished": 3}
-_LOOKS = {
-    "control-plane": (control_plane.watch,),
-    "workers": (rollouts.watch,),
-    "all": (control_plane.watch, rollouts.watch),
+EXIT_CODES: dict[WaitOutcome, int] = {"done": 0, "failed": 1, "unfinished": 3}
+_CHECKS = {
+    "control-plane": (control_plane_status,),
+    "workers": (rollout_status,),
+    "all": (control_plane_status, rollout_status),
 }
 _DONE = {
     "control-plane": "The control plane is healthy.",
-    "workers": "Every worker is on the newest revision.",
-    "all": "The control plane is healthy, and every worker is on the newest revision.",
+    "workers": "All workers run the newest revision.",
+    "all": "The control plane is healthy, and all workers run the newest revision.",
 }
 
 
@@ -41,65 +42,61 @@ def _timeout(text: str) -> Duration:
 def wait(
     path: EnvironmentPath = DEFAULT_FILE,
     *,
-    awaited: Annotated[
-        Awaited,
-        typer.Option("--for", help="Health of the control plane, the rollout of workers, or both."),
+    condition: Annotated[
+        Condition,
+        typer.Option("--for", help="The health of the control plane, the rollout of the workers, or both."),
     ] = "all",
     timeout: Annotated[
-        Duration, typer.Option(help="How long to wait; or `forever`.", metavar="TIME", parser=_timeout)
-    ] = "6h",  # type: ignore[assignment]  # typer parses a default as it parses what is given
+        Duration, typer.Option(help="The longest wait; or `forever`.", metavar="TIME", parser=_timeout)
+    ] = "6h",  # type: ignore[assignment]  # typer parses a default like a given value
     as_json: AsJson = False,
     local: Local = False,
 ) -> None:
-    """Wait until the control plane is healthy and every worker is on the newest revision. It looks only.
+    """Wait until the control plane is healthy and all workers run the newest revision. The command changes nothing.
 
-    Exit code 0 when it is so, 3 when it is not yet at the timeout, 1 when waiting will not help: ECS rolled a
-    deployment back, or the preparation of the database fails; its last log lines are told then.
+    Exit codes: 0 success, 1 failure, 3 timeout. A failure is one that waiting does not solve: ECS rolled a deployment
+    back, or the preparation of the database fails; the last log lines are shown.
     """
     connection = connect(path, local=local)
     began = time.monotonic()
     limit_s = timeout.time.total_seconds() if timeout.time else float("inf")
-    looks = [partial(look, connection) for look in _LOOKS[awaited]]
+    checks = [partial(check, connection) for check in _CHECKS[condition]]
     try:
-        seen = wait_for(looks, limit_s=limit_s, say=_silent if as_json else _say)
+        status = wait_for(checks, limit_s=limit_s, progress=_ignore if as_json else print_line)
     except KeyboardInterrupt:
-        error_console().print("Interrupted; the environment goes on with what it does.", style="yellow")
+        error_console().print("Interrupted; the environment is not affected.", style="yellow")
         raise typer.Exit(130) from None
     if as_json:
-        _write(connection, awaited, seen, time.monotonic() - began)
+        _write(connection, condition, status, time.monotonic() - began)
     else:
-        _tell(awaited, seen)
-    raise typer.Exit(EXIT_CODES[seen.outcome])
+        _print_status(condition, status)
+    raise typer.Exit(EXIT_CODES[status.outcome])
 
 
-def _tell(awaited: Awaited, seen: Seen) -> None:
-    if seen.outcome == "done":
-        _say(_DONE[awaited])
+def _print_status(condition: Condition, status: WaitStatus) -> None:
+    if status.outcome == "done":
+        print_line(_DONE[condition])
         return
-    for line in seen.failures or seen.awaited:
-        error_console().print(line, style="red" if seen.failures else "yellow", markup=False)
-    if not seen.failures:
-        error_console().print("Not finished at the timeout.", style="yellow")
+    for line in status.failures or status.awaited:
+        error_console().print(line, style="red" if status.failures else "yellow", markup=False)
+    if not status.failures:
+        error_console().print("Timeout.", style="yellow")
 
 
-def _write(connection: Connection, awaited: Awaited, seen: Seen, seconds: float) -> None:
+def _write(connection: Connection, condition: Condition, status: WaitStatus, seconds: float) -> None:
     write_json(
         {
             "environment": connection.environment.name,
-            "place": "local" if connection.local else connection.environment.region,
-            "for": awaited,
-            "outcome": seen.outcome,
+            "target": connection.target,
+            "for": condition,
+            "outcome": status.outcome,
             "seconds": round(seconds),
-            "awaited": list(seen.awaited),
-            "failures": list(seen.failures),
-            **seen.data,
+            "awaited": list(status.awaited),
+            "failures": list(status.failures),
+            **status.data,
         }
     )
 
 
-def _say(line: str) -> None:
-    console().print(line, markup=False)
-
-
-def _silent(_line: str) -> None:
+def _ignore(_line: str) -> None:
     return None

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An environment as its YAML file says it, with MWAA's names.
+"""The model of environment.yaml, with MWAA's names.
 
-The models here are the whole vocabulary of the file; `environment_file` reads the file itself and says on which line a
-field is wrong. What MWAA has keeps MWAA's name, default and limits (CreateEnvironment in botocore's model of `mwaa`).
+Fields of MWAA keep MWAA's name, default and limits (CreateEnvironment in botocore's model of `mwaa`).
+`environment_file` reads the file and reports the line of each invalid field.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from openmwaa.config.environment_classes import (
     fargate_cpus,
     fargate_memory,
 )
-from openmwaa.config.fleet import ClassName, Fleet, FleetName, FleetSpec
+from openmwaa.config.fleet import ClassName, FleetName, FleetSpec, ResolvedFleet
 from openmwaa.config.identity import Identity
 from openmwaa.config.images import Images
 from openmwaa.config.metadata_database import AuroraServerless, ExistingPostgresql, MetadataDatabase
@@ -45,7 +45,7 @@ LogLevel = Literal["CRITICAL", "ERROR", "WARNING", "INFO", "DEBUG"]
 
 
 def _option_text(value: object) -> object:
-    """Write a YAML scalar as Airflow's configuration spells it: `true` is `True`, 5 is `5`."""
+    """Return a YAML scalar in the format of Airflow's configuration: `True` for true, `5` for 5."""
     return str(value) if isinstance(value, bool | int | float) else value
 
 
@@ -56,13 +56,13 @@ class ModuleLogging(StrictModel):
     """One of MWAA's log modules."""
 
     enabled: bool = True
-    """Whether the module's log group receives anything below WARNING."""
+    """If false, only WARNING and above are written."""
     log_level: LogLevel = "INFO"
-    """The least severe level that is written."""
+    """Minimum level that is written."""
 
 
 class LoggingConfiguration(StrictModel):
-    """MWAA's five log modules, each a CloudWatch log group `airflow-NAME-MODULE`."""
+    """MWAA's five log modules; each has a CloudWatch log group `airflow-NAME-MODULE`."""
 
     dag_processing_logs: ModuleLogging = ModuleLogging()
     scheduler_logs: ModuleLogging = ModuleLogging()
@@ -70,7 +70,7 @@ class LoggingConfiguration(StrictModel):
     webserver_logs: ModuleLogging = ModuleLogging()
     worker_logs: ModuleLogging = ModuleLogging()
     retention_days: Literal[1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1827, 3653] = 30
-    """Days a log group keeps what it has; the values are CloudWatch's."""
+    """Retention of the log groups in days; the values are CloudWatch's."""
 
 
 class Size(StrictModel):
@@ -86,22 +86,22 @@ class Size(StrictModel):
         sizes = fargate_memory(self.cpu)
         if not sizes:
             offered = ", ".join(map(str, fargate_cpus()))
-            raise ValueError(f"Fargate has no task of {self.cpu} CPU units; it has {offered}")
+            raise ValueError(f"Fargate does not offer {self.cpu} CPU units; valid: {offered}")
         if self.memory not in sizes:
             raise ValueError(
-                f"Fargate has no task of {self.cpu} CPU units with {self.memory} MiB; with that CPU it has "
+                f"Fargate does not offer {self.memory} MiB with {self.cpu} CPU units; valid: "
                 f"{sizes[0]} to {sizes[-1]} in steps of {sizes[1] - sizes[0]}"
             )
         return self
 
     @property
     def task_size(self) -> TaskSize:
-        """Return the size as the stack has it."""
+        """The size as the stack uses it."""
         return TaskSize(self.cpu, self.memory)
 
 
 class Sizes(StrictModel):
-    """Sizes of the control plane, where the environment class is not right."""
+    """Sizes of control plane components, instead of those of the environment class."""
 
     scheduler: Size | None = None
     dag_processor: Size | None = None
@@ -110,56 +110,56 @@ class Sizes(StrictModel):
     execution_api: Size | None = None
 
 
-class ScalerSettings(StrictModel):
-    """How the scaler looks and how long it remembers."""
+class ScalerTiming(StrictModel):
+    """Timing of the scaler."""
 
     interval_seconds: Annotated[float, Field(ge=1, le=60)] = 5
-    """Seconds from one look at the backlog to the next."""
+    """Seconds between two scaling decisions."""
     scale_in_window_seconds: Annotated[float, Field(ge=0, le=3600)] = 60
-    """A fleet shrinks to the greatest need of this many seconds past."""
+    """A fleet scales in to the highest need of this many past seconds."""
 
 
 class Environment(StrictModel):
     """One Airflow environment."""
 
     name: Annotated[str, StringConstraints(pattern=r"^[a-zA-Z][0-9a-zA-Z_-]{0,79}$")]
-    """A letter, then letters, digits, `-` and `_`; at most 80, as in MWAA."""
+    """A letter, then letters, digits, `-` and `_`; at most 80 characters, as in MWAA."""
     airflow_version: AirflowVersion = "3.3.2"
     environment_class: ClassName = "mw1.small"
-    """Size of scheduler, web server and, unless a fleet says otherwise, workers."""
+    """Size of scheduler, web server and workers; a fleet may set its own."""
     region: Annotated[str, StringConstraints(pattern=r"^[a-z]{2}(-[a-z]+)+-\d$")] = "us-east-1"
     """An AWS Region, such as eu-central-1."""
     architecture: Architecture = "X86_64"
-    """X86_64, or ARM64 by Graviton, a fifth cheaper; images must be built for it."""
+    """X86_64, or ARM64 (Graviton, about 20 % cheaper); the images must match."""
     sizes: Sizes = Sizes()
     schedulers: Annotated[int, Field(ge=1, le=5)] = 2
     min_webservers: Annotated[int, Field(ge=1, le=5)] = 2
-    """Fewest web servers; more start while their CPU is above 70 % or connections are above 15 each."""
+    """Minimum number of web servers; more start above 70 % CPU or above 15 connections per server."""
     max_webservers: Annotated[int, Field(ge=1, le=5)] = 2
     enable_execute_command: bool = False
-    """ECS Exec into the control plane's tasks; never into workers, where it would be a way around their role."""
+    """ECS Exec into control plane tasks; not into workers, where it would bypass the limits of their role."""
     min_workers: Annotated[int, Field(ge=0, le=5000)] = 1
-    """Fewest workers of a fleet that gives no `min`; with 0, a task that comes to none waits for one to start."""
+    """Minimum workers of a fleet without `min`; with 0, the first task waits for the start of a worker."""
     max_workers: Annotated[int, Field(ge=1, le=5000)] = 10
-    """Most workers of a fleet that gives no `max`."""
+    """Maximum workers of a fleet without `max`."""
     webserver_access_mode: Literal["PRIVATE_ONLY", "PUBLIC_ONLY", "PUBLIC_AND_PRIVATE"] = "PRIVATE_ONLY"
     airflow_configuration_options: dict[Annotated[str, StringConstraints(pattern=_OPTION_KEY)], OptionValue] = Field(
         default_factory=dict
     )
-    """Airflow's own configuration, `section.key: value`; it wins over every default of openmwaa."""
+    """Airflow configuration options, `section.key: value`; they override all defaults of openmwaa."""
     logging_configuration: LoggingConfiguration = LoggingConfiguration()
     source_bucket: Annotated[str, StringConstraints(pattern=r"^(arn:aws[a-z-]*:s3:::)?[a-z0-9.-]{3,63}$")] | None = None
-    """The name or ARN of an S3 bucket that exists; left out, the stack has its own."""
+    """The name or ARN of an existing S3 bucket; left out, the stack creates one."""
     source_bucket_force_destroy: bool = False
-    """Whether destroy empties the stack's own bucket; otherwise a destroy stops at a bucket with objects in it."""
-    source_bucket_versions_days: Annotated[int, Field(ge=1, le=3650)] = 90
-    """Days that the stack's own bucket keeps what was replaced or deleted in it."""
+    """Whether a destroy deletes the objects in the stack's own bucket; otherwise it fails if there are any."""
+    noncurrent_version_expiration_days: Annotated[int, Field(ge=1, le=3650)] = 90
+    """Days after which the stack's own bucket deletes replaced and deleted versions."""
     dag_s3_path: Annotated[str, StringConstraints(pattern=r"^[^/].*[^/]$|^[^/]$", max_length=1024)] = "dags"
     """A folder of the bucket without a slash at either end, such as dags."""
     execution_role_arn: Annotated[str, StringConstraints(pattern=r"^arn:aws[a-z-]*:iam::\d{12}:role/.+$")] | None = None
-    """The ARN of the role that tasks run with; left out, the stack writes MWAA's execution role."""
+    """The ARN of the role of Airflow tasks; left out, the stack creates one with MWAA's permissions."""
     kms_key: Annotated[str, StringConstraints(pattern=r"^arn:aws[a-z-]*:kms:[a-z0-9-]+:\d{12}:key/.+$")] | None = None
-    """The ARN of a customer-managed KMS key; left out, the stack makes one."""
+    """The ARN of a customer-managed KMS key; left out, the stack creates one."""
     network: Network = Network()
     web_access: WebAccess = WebAccess()
     metadata_database: MetadataDatabase = AuroraServerless()
@@ -168,14 +168,14 @@ class Environment(StrictModel):
     rotation: Rotation = Rotation()
     monitoring: Monitoring = Monitoring()
     terraform_state: TerraformState | None = None
-    """Where Terraform keeps its state; left out, in the folder that it is applied from."""
+    """The S3 backend of Terraform's state; left out, the state is a local file."""
     tags: dict[Annotated[str, StringConstraints(max_length=128)], Annotated[str, StringConstraints(max_length=256)]] = (
         Field(default_factory=dict, max_length=50)
     )
     fleet_specs: dict[FleetName, FleetSpec] = Field(default_factory=dict, alias="fleets")
     """Worker fleets by name; left out, one fleet `default` serves the queue `default`."""
     images: Images = Images()
-    scaler: ScalerSettings = ScalerSettings()
+    scaler: ScalerTiming = ScalerTiming()
 
     @model_validator(mode="before")
     @classmethod
@@ -196,41 +196,41 @@ class Environment(StrictModel):
         return value.rpartition(":")[2] if value else value
 
     @model_validator(mode="after")
-    def _fleets_fit_together(self) -> Self:
+    def _fleets_are_consistent(self) -> Self:
         served: dict[str, str] = {}
         for fleet in self.fleets.values():
-            fleet.check_bounds(called="max" if self.fleet_specs else "max_workers")
+            fleet.check_bounds(max_field="max" if self.fleet_specs else "max_workers")
             for queue in fleet.queues:
                 if queue in served:
                     raise ValueError(
                         f"queue {queue} is served by the fleets {served[queue]} and {fleet.name}; "
-                        "one queue belongs to one fleet"
+                        "a queue can have only one fleet"
                     )
                 served[queue] = fleet.name
         if DEFAULT_QUEUE not in served:
             raise ValueError(
-                f"no fleet serves the queue `{DEFAULT_QUEUE}`, where Airflow puts tasks that name no queue; "
+                f"no fleet serves the queue `{DEFAULT_QUEUE}`, which Airflow uses for tasks without a queue; "
                 "add it to a fleet's `queues`"
             )
         return self
 
     @model_validator(mode="after")
-    def _parts_fit_together(self) -> Self:
+    def _fields_are_consistent(self) -> Self:
         self.web_access.check(self.webserver_access_mode, region=self.region, network=self.network)
         if self.min_webservers > self.max_webservers:
             raise ValueError(
-                f"the fewest web servers ({self.min_webservers}) are more than the most ({self.max_webservers}); "
+                f"`min_webservers` ({self.min_webservers}) is greater than `max_webservers` ({self.max_webservers}); "
                 "raise `max_webservers`"
             )
         if self.execution_role_arn and self.identity.worker_policy_arns:
             raise ValueError(
-                "`identity.worker_policy_arns` are for the role that the stack makes; attach them to "
-                "`execution_role_arn` yourself, or leave that out"
+                "`identity.worker_policy_arns` apply to the stack's own role; attach them to the role of "
+                "`execution_role_arn` yourself, or leave that field out"
             )
         if self.leaves_snapshot and self.kms_key is None:
             raise ValueError(
-                "`metadata_database.final_snapshot` needs a `kms_key`: the environment's own key is deleted with it, "
-                "and nobody could read the snapshot"
+                "`metadata_database.final_snapshot` needs a `kms_key`: a destroy deletes the environment's own key, "
+                "and the snapshot would be unreadable"
             )
         self.network.check(self.region, self.images.airflow, self.images.scaler)
         regions.check(self)
@@ -238,18 +238,18 @@ class Environment(StrictModel):
 
     @cached_property
     def size(self) -> EnvironmentClass:
-        """Return the sizes of the environment's class."""
+        """The sizes of the environment class."""
         return ENVIRONMENT_CLASSES[self.environment_class]
 
     @cached_property
-    def fleets(self) -> dict[str, Fleet]:
-        """Return every fleet by name with its size, slots and bounds; there is always one."""
+    def fleets(self) -> dict[str, ResolvedFleet]:
+        """All fleets by name, with defaults resolved; there is at least one."""
         specs = self.fleet_specs or {"default": FleetSpec(queues=(DEFAULT_QUEUE,))}
         return {name: self._fleet(name, spec) for name, spec in specs.items()}
 
-    def _fleet(self, name: str, spec: FleetSpec) -> Fleet:
+    def _fleet(self, name: str, spec: FleetSpec) -> ResolvedFleet:
         size = ENVIRONMENT_CLASSES[spec.environment_class] if spec.environment_class else self.size
-        return Fleet(
+        return ResolvedFleet(
             name=name,
             queues=spec.queues,
             cpu=spec.cpu or size.worker.cpu,
@@ -261,48 +261,48 @@ class Environment(StrictModel):
             architecture=spec.architecture or self.architecture,
             schedule=spec.schedule,
             fallback=spec.fallback,
-            hand_made_desired=spec.hand_made_desired,
+            desired_count_drift=spec.desired_count_drift,
         )
 
     @property
     def queues(self) -> tuple[str, ...]:
-        """Return every worker queue of the environment, in the order of the fleets."""
+        """All worker queues, in the order of the fleets."""
         return tuple(queue for fleet in self.fleets.values() for queue in fleet.queues)
 
     @property
     def leaves_snapshot(self) -> bool:
-        """Return whether a destroy leaves the database's last snapshot."""
+        """Whether a destroy creates a final snapshot of the database."""
         database = self.metadata_database
         return not isinstance(database, ExistingPostgresql) and database.final_snapshot
 
     @property
     def total_slots(self) -> int:
-        """Return the slots of all fleets at their greatest: Airflow's parallelism must not be less."""
+        """The slots of all fleets at their maximum; Airflow's parallelism must not be lower."""
         return sum(fleet.max * fleet.slots for fleet in self.fleets.values())
 
     @property
     def scales_webservers(self) -> bool:
-        """Whether the number of web servers follows their load."""
+        """Whether web servers scale with their load."""
         return self.max_webservers > self.min_webservers
 
     @property
     def has_many_webservers(self) -> bool:
-        """Whether there are always two web servers or more."""
+        """Whether there are always two or more web servers."""
         return self.min_webservers > 1
 
     @property
     def has_private_web(self) -> bool:
-        """Whether the web server answers at the internal load balancer."""
+        """Whether the internal load balancer serves the web server."""
         return self.webserver_access_mode != "PUBLIC_ONLY"
 
     @property
     def has_public_load_balancer(self) -> bool:
-        """Whether a second load balancer faces the internet: with a domain alone."""
+        """Whether there is a public load balancer, which needs a domain."""
         return self.webserver_access_mode != "PRIVATE_ONLY" and self.web_access.domain is not None
 
     @property
     def has_cloudfront(self) -> bool:
-        """Whether CloudFront stands in front of the internal load balancer: public, and without a domain."""
+        """Whether CloudFront is in front of the internal load balancer: public access without a domain."""
         return self.webserver_access_mode != "PRIVATE_ONLY" and self.web_access.domain is None
 
 

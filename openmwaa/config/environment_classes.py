@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""MWAA's environment classes and the task sizes that Fargate accepts.
+"""MWAA's environment classes and Fargate's task sizes.
 
 Source of the classes: Amazon MWAA user guide, "Amazon MWAA environment class" (environment-class.md).
 Source of the Fargate sizes: Amazon ECS developer guide, "Task CPU and memory" (fargate-tasks-services.md).
@@ -33,13 +33,13 @@ class EnvironmentClass:
     scheduler: TaskSize
     webserver: TaskSize
     database_capacity: int
-    """Most Aurora capacity units, of about 2 GiB: the memory that MWAA's database of the class has."""
+    """Maximum Aurora capacity units of about 2 GiB: the memory of MWAA's database in this class."""
 
 
 def _class(
     name: str, slots: int, worker: tuple[int, int], webserver: tuple[int, int], database_capacity: int
 ) -> EnvironmentClass:
-    # Schedulers have the worker's size in every class; in mw1.micro both share one task of MWAA's.
+    # Schedulers have the size of workers in every class; in mw1.micro MWAA runs both in one task.
     size = TaskSize(worker[0] * 1024, worker[1] * 1024)
     web = TaskSize(webserver[0] * 1024, webserver[1] * 1024)
     return EnvironmentClass(name, size, slots, size, web, database_capacity)
@@ -59,7 +59,7 @@ ENVIRONMENT_CLASSES: Final[Mapping[str, EnvironmentClass]] = MappingProxyType(
     }
 )
 
-# CPU units -> (least MiB, most MiB, step MiB). 256 CPU units admit 512, 1024 and 2048 MiB only.
+# CPU units -> (min MiB, max MiB, step MiB). 256 CPU units allow 512, 1024 and 2048 MiB only.
 _FARGATE_MEMORY: Final[Mapping[int, tuple[int, int, int]]] = MappingProxyType(
     {
         512: (1024, 4096, 1024),
@@ -73,15 +73,15 @@ _FARGATE_MEMORY: Final[Mapping[int, tuple[int, int, int]]] = MappingProxyType(
 
 
 def fargate_memory(cpu: int) -> tuple[int, ...]:
-    """Return every memory size, in MiB, that Fargate accepts beside `cpu` CPU units; empty when it has no such CPU."""
-    if cpu == 256:  # noqa: PLR2004 - the one row of the table that is no range
+    """Return the memory sizes in MiB that Fargate offers with `cpu` CPU units; empty for an unknown `cpu`."""
+    if cpu == 256:  # noqa: PLR2004 - the only row that is not a range
         return (512, 1024, 2048)
     if cpu not in _FARGATE_MEMORY:
         return ()
-    least, most, step = _FARGATE_MEMORY[cpu]
-    return tuple(range(least, most + 1, step))
+    minimum, maximum, step = _FARGATE_MEMORY[cpu]
+    return tuple(range(minimum, maximum + 1, step))
 
 
 def fargate_cpus() -> tuple[int, ...]:
-    """Return every CPU size, in CPU units, that Fargate offers."""
+    """Return the CPU sizes that Fargate offers, in CPU units."""
     return (256, *_FARGATE_MEMORY)

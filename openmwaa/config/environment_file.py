@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reads an environment from its YAML file and says file, line and field of everything that is wrong in it."""
+"""Reads an environment from its YAML file and reports file, line and field of every error."""
 
 from __future__ import annotations
 
@@ -20,40 +20,40 @@ from openmwaa.errors import EnvironmentFileError, Problem
 
 
 def load(path: Path) -> Environment:
-    """Return the environment that the file `path` describes.
+    """Return the environment of the file `path`.
 
     Raises:
-        EnvironmentFileError: with every problem found, each by file, line and field.
+        EnvironmentFileError: with all errors, each with file, line and field.
     """
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise EnvironmentFileError([Problem(path, None, "", "there is no such file")]) from None
+        raise EnvironmentFileError([Problem(path, None, "", "the file does not exist")]) from None
     except (OSError, UnicodeDecodeError) as error:
         raise EnvironmentFileError([Problem(path, None, "", f"cannot be read: {error}")]) from error
     return loads(text, path)
 
 
 def loads(text: str, path: Path) -> Environment:
-    """Return the environment that the YAML `text` describes; `path` is named in errors.
+    """Return the environment of the YAML `text`; errors name `path`.
 
     Raises:
-        EnvironmentFileError: with every problem found, each by file, line and field.
+        EnvironmentFileError: with all errors, each with file, line and field.
     """
     try:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
         data = yaml.safe_load(text)
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else None
-        message = f"this is not YAML: {error.problem or error.context}"
+        message = f"invalid YAML: {error.problem or error.context}"
         raise EnvironmentFileError([Problem(path, line, "", message)]) from None
     except yaml.YAMLError as error:
-        raise EnvironmentFileError([Problem(path, None, "", f"this is not YAML: {error}")]) from None
+        raise EnvironmentFileError([Problem(path, None, "", f"invalid YAML: {error}")]) from None
     if not isinstance(data, dict):
-        message = "an environment is a mapping of fields to values; the least one is `name: example`"
+        message = "an environment is a mapping of fields to values; the minimum is `name: example`"
         raise EnvironmentFileError([Problem(path, 1, "", message)])
     lines = dict(_lines(root, ()))
-    problems = [Problem(path, line, key, "is given twice") for key, line in _twice(root)]
+    problems = [Problem(path, line, key, "is set twice") for key, line in _duplicate_keys(root)]
     if not problems:
         try:
             return Environment.model_validate(data)
@@ -77,7 +77,7 @@ def json_schema() -> str:
 
 
 def _lines(node: yaml.Node | None, at: Location) -> Iterator[tuple[Location, int]]:
-    """Yield the line of every field, counted from 1."""
+    """Yield the line number of every field."""
     if node is None:
         return
     if at == ():
@@ -93,8 +93,8 @@ def _lines(node: yaml.Node | None, at: Location) -> Iterator[tuple[Location, int
             yield from _lines(value, (*at, index))
 
 
-def _twice(node: yaml.Node | None, at: str = "") -> Iterator[tuple[str, int]]:
-    """Yield every key that a mapping holds twice; YAML loaders keep the last one without a word."""
+def _duplicate_keys(node: yaml.Node | None, at: str = "") -> Iterator[tuple[str, int]]:
+    """Yield duplicate keys of mappings; YAML loaders silently use the last one."""
     if isinstance(node, yaml.MappingNode):
         seen: set[str] = set()
         for key, value in node.value:
@@ -102,10 +102,10 @@ def _twice(node: yaml.Node | None, at: str = "") -> Iterator[tuple[str, int]]:
             if key.value in seen:
                 yield here, key.start_mark.line + 1
             seen.add(key.value)
-            yield from _twice(value, here)
+            yield from _duplicate_keys(value, here)
     elif isinstance(node, yaml.SequenceNode):
         for index, value in enumerate(node.value):
-            yield from _twice(value, f"{at}[{index}]")
+            yield from _duplicate_keys(value, f"{at}[{index}]")
 
 
 def _problem(details: ErrorDetails, lines: Mapping[Location, int], path: Path) -> Problem:
@@ -121,7 +121,7 @@ def _message(details: ErrorDetails, at: Location) -> str:
     if kind == "extra_forbidden":
         known = _known_fields(at)
         near = difflib.get_close_matches(str(at[-1]), known, n=1)
-        return "there is no such field" + (f"; did you mean `{near[0]}`?" if near else f"; known: {', '.join(known)}")
+        return "unknown field" + (f"; did you mean `{near[0]}`?" if near else f"; known: {', '.join(known)}")
     if kind == "missing":
         return "is missing"
     if kind == "literal_error":
@@ -140,11 +140,11 @@ def _known_fields(at: Location) -> list[str]:
 
 
 def _description(at: Location) -> str | None:
-    """Return what the model says of a field, as the end of a sentence that begins with "it must be"."""
+    """Return the description of a field, as the end of a sentence that starts with "it must be"."""
     if at[:1] == ("airflow_configuration_options",):
         return "`section.key` in lower case, with a value of printable ASCII"
-    if at[:1] == ("fleets",) and len(at) == 2:  # noqa: PLR2004 - the fleet's own name
-        return "a lower-case letter, then letters, digits and `-`; at most 20"
+    if at[:1] == ("fleets",) and len(at) == 2:  # noqa: PLR2004 - the name of a fleet
+        return "a lower-case letter, then letters, digits and `-`; at most 20 characters"
     for name, field in model_of(at).model_fields.items():
         if (field.alias or name) in at and field.description:
             text = field.description.split("; left out")[0].rstrip(".")
@@ -153,5 +153,5 @@ def _description(at: Location) -> str | None:
 
 
 def as_data(environment: Environment) -> dict[str, Any]:
-    """Return the environment as plain data with every default spelled out; equal environments give equal data."""
+    """Return the environment as plain data with all defaults."""
     return environment.model_dump(mode="json", by_alias=True)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Finds the model that a field of the file belongs to, by walking the types: for errors that name what is known."""
+"""Finds the pydantic model of a field in the file, so that errors can list the known fields."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ from pydantic import BaseModel
 from openmwaa.config.environment import Environment
 
 Location = tuple[int | str, ...]
-"""A place in the file: keys of mappings, and places in lists counted from 0."""
+"""Path of a field: keys of mappings, and indices of lists."""
 
 
 def model_of(at: Location) -> type[BaseModel]:
-    """Return the model that the field at `at` is one of; `Environment` where nothing nearer is known."""
+    """Return the model that contains the field `at`; `Environment` if no closer one is found."""
     models: tuple[type[BaseModel], ...] = (Environment,)
     best: tuple[type[BaseModel], ...] = models
     types: list[Any] = []
     for part in at[:-1]:
         if types and not models:
-            # Within a list or a mapping whose keys are the user's own.
-            types = [argument for one in types for argument in get_args(one)[-2:] if argument is not Ellipsis]
+            # In a list, or in a mapping with keys of the user.
+            types = [item for annotation in types for item in get_args(annotation)[-2:] if item is not Ellipsis]
         else:
             types = [annotation for model in models if (annotation := _annotation(model, str(part))) is not None]
-        models = tuple(found for one in types for found in _models(one))
+        models = tuple(model for annotation in types for model in _models(annotation))
         if models:
             best = models
     return best[0]
 
 
 def without_tags(at: Location) -> Location:
-    """Return `at` without the words by which pydantic tells one kind of a part from another."""
+    """Return `at` without the discriminator values (`kind`) that pydantic inserts."""
     tags = {tag for model in _everywhere(Environment, set()) for tag in _kinds(model)}
     return tuple(part for part in at if part not in tags)
 
@@ -45,7 +45,7 @@ def _annotation(model: type[BaseModel], key: str) -> Any:
 
 
 def _models(annotation: Any) -> Iterator[type[BaseModel]]:
-    """Yield the models that `annotation` may be, not those within a list or a mapping of it."""
+    """Yield the models of `annotation`, without those inside its lists and mappings."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         yield annotation
     elif get_origin(annotation) not in (tuple, dict, list):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A fleet of workers as the file says it, and with nothing left open: size, bounds, capacity, and how it is scaled."""
+"""A worker fleet: as in the file (`FleetSpec`), and with all defaults resolved (`ResolvedFleet`)."""
 
 from __future__ import annotations
 
@@ -25,29 +25,31 @@ _ANY_TIME: Final = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 class ScheduledMinimum(StrictModel):
-    """A time at which a fleet has at least `min` workers, whatever its backlog."""
+    """A time with at least `min` workers, for any backlog."""
 
     cron: str
-    """When it begins: minute, hour, day of month, month, day of week; such as `0 6 * * 1-5`."""
+    """Start: minute, hour, day of month, month, day of week; such as `0 6 * * 1-5`."""
     minutes: Annotated[int, Field(ge=1, le=10_080)]
-    """How long it lasts, at most a week."""
+    """Duration, at most a week."""
     min: Annotated[int, Field(ge=1, le=5000)]
-    """Fewest workers meanwhile; where several are in force, the greatest counts."""
+    """Minimum workers during this time; if several apply, the highest is used."""
     timezone: str = "UTC"
     """A name of the IANA time zone database, such as Europe/Zurich."""
 
     @field_validator("cron")
     @classmethod
-    def _comes_due(cls, value: str) -> str:
+    def _is_a_cron_expression(cls, value: str) -> str:
         fields = len(value.split())
         if fields != _CRON_FIELDS:
             raise ValueError(
                 f"is {value!r}, which has {fields} fields; cron has 5: minute, hour, day of month, month, day of week"
             )
         try:
-            CronSim(value, _ANY_TIME)  # which finds out as well whether it ever comes due: 31 April does not
+            CronSim(value, _ANY_TIME)  # also rejects dates that do not exist, such as 31 April
         except CronSimError as error:
-            raise ValueError(f"is {value!r}, which is no cron expression ({error}); such as `0 6 * * 1-5`") from None
+            raise ValueError(
+                f"is {value!r}, which is not a cron expression ({error}); example: `0 6 * * 1-5`"
+            ) from None
         return " ".join(value.split())
 
     @field_validator("timezone")
@@ -55,84 +57,84 @@ class ScheduledMinimum(StrictModel):
     def _is_known(cls, value: str) -> str:
         try:
             ZoneInfo(value)
-        except (KeyError, ValueError, OSError):  # unknown; no name at all, such as ../x; a folder, such as Europe
-            raise ValueError(f"is {value!r}, which the IANA database does not have; such as Europe/Zurich") from None
+        except (KeyError, ValueError, OSError):  # unknown name; invalid name, such as ../x; folder, such as Europe
+            raise ValueError(f"is {value!r}, which is not in the IANA database; example: Europe/Zurich") from None
         return value
 
 
-class Fallback(StrictModel):
-    """What a fleet does while neither database nor broker tells how much there is to do."""
+class FleetFallback(StrictModel):
+    """Behaviour of a fleet while neither database nor broker can be read."""
 
     mode: Literal["hold", "hold-if-higher", "fixed"] = "hold"
-    """`hold`: no change. `hold-if-higher`: at least `count`. `fixed`: `count`, downward by draining as ever."""
+    """`hold`: no change. `hold-if-higher`: at least `count`. `fixed`: exactly `count`; surplus workers drain."""
     count: Annotated[int, Field(ge=0, le=5000)] | None = None
-    """Workers of `hold-if-higher` and `fixed`."""
+    """Number of workers of `hold-if-higher` and `fixed`."""
     after_seconds: Annotated[float, Field(ge=30, le=86_400)] = 180
-    """How long the need must have been unknown."""
+    """Seconds without a reading before the fallback starts."""
 
     @model_validator(mode="after")
     def _count_belongs_to_mode(self) -> Self:
         if self.mode == "hold" and self.count is not None:
-            raise ValueError("`hold` keeps what there is and takes no `count`; say `fixed` or `hold-if-higher`")
+            raise ValueError("`hold` has no `count`; use `fixed` or `hold-if-higher`")
         if self.mode != "hold" and self.count is None:
             raise ValueError(f"`{self.mode}` needs a `count` of workers")
         return self
 
 
-_HOLD: Final = Fallback()
+_HOLD: Final = FleetFallback()
 
 
 class FleetSpec(StrictModel):
-    """One fleet of workers as the file says it; what is left out comes from the environment."""
+    """A worker fleet; defaults come from the environment."""
 
     queues: Annotated[tuple[QueueName, ...], Field(min_length=1)]
-    """Airflow queues that the fleet's workers serve."""
+    """Airflow queues that the fleet serves."""
     environment_class: ClassName | None = Field(default=None, alias="class")
-    """Size and slots by an MWAA class; or give `cpu`, `memory` and `slots`."""
+    """Size and slots as an MWAA class; or set `cpu`, `memory` and `slots`."""
     cpu: int | None = None
     """CPU units of a worker, 1024 = 1 vCPU."""
     memory: int | None = None
     """MiB of a worker."""
     slots: Annotated[int, Field(ge=1, le=512)] | None = None
-    """Celery processes of a worker: the tasks it runs at once."""
+    """Celery processes of a worker: the tasks that it runs at the same time."""
     min: Annotated[int, Field(ge=0, le=5000)] | None = None
-    """Fewest workers, 0 too; the environment's `min_workers` when left out."""
+    """Minimum workers, may be 0; left out, the environment's `min_workers`."""
     max: Annotated[int, Field(ge=1, le=5000)] | None = None
-    """Most workers; the environment's `max_workers` when left out."""
+    """Maximum workers; left out, the environment's `max_workers`."""
     capacity: Capacity = "FARGATE"
-    """On demand, or FARGATE_SPOT: cheaper, and AWS may take a worker back at two minutes' notice."""
+    """FARGATE, or FARGATE_SPOT: cheaper, but AWS may stop a worker with two minutes' notice."""
     architecture: Architecture | None = None
-    """X86_64, or ARM64 by Graviton; the environment's `architecture` when left out."""
+    """X86_64, or ARM64 (Graviton); left out, the environment's `architecture`."""
     schedule: tuple[ScheduledMinimum, ...] = ()
     """Times with a higher minimum."""
-    fallback: Fallback = Fallback()
-    hand_made_desired: HandMadeDesired = "correct"
-    """Somebody else changed desiredCount: `correct` it, or `adopt` it as a fixed size until it is cleared."""
+    fallback: FleetFallback = FleetFallback()
+    desired_count_drift: HandMadeDesired = "correct"
+    """If desiredCount is changed outside of the scaler: `correct` it, or `adopt` it as a fixed override."""
 
     @model_validator(mode="after")
-    def _size_is_whole(self) -> Self:
+    def _size_is_complete(self) -> Self:
         if (self.cpu is None) != (self.memory is None):
-            raise ValueError("`cpu` and `memory` go together; give both, or a `class`")
+            raise ValueError("`cpu` and `memory` must be set together; set both, or a `class`")
         if self.cpu is None or self.memory is None:
             return self
         if self.environment_class is not None:
-            raise ValueError("give a `class`, or `cpu` and `memory`, not both")
+            raise ValueError("set a `class`, or `cpu` and `memory`, not both")
         if self.slots is None:
-            raise ValueError("a size of your own needs `slots` too")
+            raise ValueError("`cpu` and `memory` also need `slots`")
         sizes = fargate_memory(self.cpu)
         if not sizes:
-            raise ValueError(f"Fargate has no task of {self.cpu} CPU units; it has {_words(fargate_cpus())}")
+            raise ValueError(f"Fargate does not offer {self.cpu} CPU units; valid: {_words(fargate_cpus())}")
         if self.memory not in sizes:
             raise ValueError(
-                f"Fargate has no task of {self.cpu} CPU units with {self.memory} MiB; with that CPU it has "
+                f"Fargate does not offer {self.memory} MiB with {self.cpu} CPU units; valid: "
                 f"{_words(sizes if len(sizes) < 6 else (*sizes[:3], '…', sizes[-1]))}"  # noqa: PLR2004
             )
         return self
 
 
 @dataclass(frozen=True)
-class Fleet:
-    """A fleet with nothing left open: workers that serve the same queues and look alike."""
+class ResolvedFleet:
+    """A worker fleet with all defaults resolved."""
 
     name: str
     queues: tuple[str, ...]
@@ -144,25 +146,29 @@ class Fleet:
     capacity: Capacity = "FARGATE"
     architecture: Architecture = "X86_64"
     schedule: tuple[ScheduledMinimum, ...] = ()
-    fallback: Fallback = _HOLD
-    hand_made_desired: HandMadeDesired = "correct"
+    fallback: FleetFallback = _HOLD
+    desired_count_drift: HandMadeDesired = "correct"
 
-    def check_bounds(self, *, called: str) -> None:
-        """Raise ValueError where numbers of workers contradict each other; `called` is the greatest one's field."""
+    def check_bounds(self, *, max_field: str) -> None:
+        """Raise ValueError if numbers of workers are inconsistent.
+
+        Args:
+            max_field: the name of the field of the maximum, for the message.
+        """
         if self.min > self.max:
             raise ValueError(
-                f"fleet {self.name}: the fewest workers ({self.min}) are more than the most ({self.max}); "
-                f"raise `{called}`"
+                f"fleet {self.name}: the minimum ({self.min} workers) is greater than the maximum ({self.max}); "
+                f"raise `{max_field}`"
             )
-        for one in self.schedule:
-            if not self.min < one.min <= self.max:
+        for minimum in self.schedule:
+            if not self.min < minimum.min <= self.max:
                 raise ValueError(
-                    f"fleet {self.name}: the schedule {one.cron!r} wants at least {one.min} workers; it must be more "
-                    f"than the fewest ({self.min}) and no more than the most ({self.max})"
+                    f"fleet {self.name}: `min` of the schedule {minimum.cron!r} is {minimum.min}; it must be greater "
+                    f"than the minimum ({self.min}) and at most the maximum ({self.max})"
                 )
         if (count := self.fallback.count) is not None and count > self.max:
             raise ValueError(
-                f"fleet {self.name}: the fallback's `count` ({count}) is more than the most workers ({self.max})"
+                f"fleet {self.name}: the fallback's `count` ({count}) is greater than the maximum ({self.max})"
             )
 
 

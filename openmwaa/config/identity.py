@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a company's rules ask of the IAM roles of an environment."""
+"""Settings of the IAM roles: path, name prefix, boundary, further policies."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ PolicyArn = Annotated[str, StringConstraints(pattern=r"^arn:aws[a-z-]*:iam::(\d{
 
 
 class Identity(StrictModel):
-    """Path, names and bounds of every role that the stack makes."""
+    """Settings of all roles that the stack creates."""
 
     path: Annotated[str, StringConstraints(pattern=r"^/([!-~]+/)?$", max_length=512)] = "/"
     """The path of the roles, such as /data-platform/."""
     role_name_prefix: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_+=,.@-]{0,20}$")] = ""
-    """What the names of the roles begin with."""
+    """The prefix of the role names."""
     permissions_boundary_arn: PolicyArn | None = None
-    """The boundary that every role has."""
+    """The permissions boundary of every role."""
     worker_policy_arns: Annotated[tuple[PolicyArn, ...], Field(max_length=10)] = ()
-    """Policies that workers have besides the stack's own: what DAG code may do; at most 10, IAM's quota for a role."""
+    """Further policies of workers, for DAG code; at most 10, IAM's quota of a role."""

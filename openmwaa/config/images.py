@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The container images of an environment: of its own repositories by tag, or others by their whole name."""
+"""The container images: tags in the stack's own repositories, or references of other images."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ SCALER_VERSION: Final = "0.1.0"
 
 
 class Images(StrictModel):
-    """Images of your own, by digest or immutable tag; left out, the stack's own ECR repositories are used."""
+    """Your own images, with digest or immutable tag; left out, the stack's ECR repositories are used."""
 
     airflow: str | None = None
     scaler: str | None = None
     airflow_tag: ImageTag | None = None
-    """The tag in the stack's own repository; left out, Airflow's version. Tags are immutable: an image that changed
-    needs another one."""
+    """The tag in the stack's own repository; left out, Airflow's version. Tags are immutable: a changed image needs a
+    new tag."""
     scaler_tag: ImageTag | None = None
-    """The same of the scaler's image; left out, openmwaa's version."""
+    """The tag of the scaler's image; left out, openmwaa's version."""
 
     @model_validator(mode="after")
     def _tags_are_of_the_own_repositories(self) -> Self:
         for image in ("airflow", "scaler"):
             if getattr(self, image) is not None and getattr(self, f"{image}_tag") is not None:
-                raise ValueError(f"`{image}_tag` is of the stack's own repository; put the tag into `{image}`")
+                raise ValueError(f"`{image}_tag` is for the stack's own repository; put the tag into `{image}`")
         return self

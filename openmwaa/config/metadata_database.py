@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where Airflow's metadata lives: Aurora PostgreSQL serverless v2, RDS for PostgreSQL, or a server that exists."""
+"""Airflow's metadata database: Aurora PostgreSQL serverless v2, RDS for PostgreSQL, or an existing server."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
+from openmwaa.config.ports import DATABASE_PORT
 from openmwaa.config.strict_model import StrictModel
 
 Days = Annotated[int, Field(ge=1, le=35)]
@@ -17,78 +18,79 @@ DailyWindow = Annotated[str, StringConstraints(pattern=rf"^{_TIME}-{_TIME}$")]
 WeeklyWindow = Annotated[str, StringConstraints(pattern=rf"^{_DAY}:{_TIME}-{_DAY}:{_TIME}$")]
 
 
-class _OfOurs(StrictModel):
+class _ManagedPostgresql(StrictModel):
     engine_version: Annotated[str, StringConstraints(pattern=r"^1[5-7](\.\d{1,2})?$")] = "16"
-    """PostgreSQL's version, such as 16: AWS then moves to newer minor ones in the maintenance window. With a minor one,
-    such as 16.8, nobody moves but you."""
+    """A PostgreSQL version: major, such as 16, with automatic minor upgrades; or minor, such as 16.8, without."""
     sslmode: SslMode = "require"
-    """How clients check the server's certificate: not at all, or against RDS's bundle in your images and its name."""
+    """Certificate check of clients: `require` does none; `verify-full` needs RDS's CA bundle in your images."""
     backup_retention_days: Days = 7
-    """Days that RDS keeps its daily backups, and can go back to any second of."""
+    """Days of RDS's daily backups and point-in-time recovery."""
     backup_window: DailyWindow = "02:00-03:00"
-    """When the daily backup is taken, in UTC."""
+    """Window of the daily backup, in UTC."""
     maintenance_window: WeeklyWindow = "sun:04:00-sun:05:00"
-    """When AWS may restart it for patches, in UTC; not within the backup window."""
+    """Window for AWS's patches, in UTC; it must not overlap the backup window."""
     deletion_protection: bool = True
-    """Whether AWS refuses to delete it: a destroy then needs an apply with `false` before it."""
+    """Whether AWS rejects its deletion: a destroy then needs an apply with `false` first."""
     final_snapshot: bool = False
-    """Whether destroy leaves a last snapshot; it needs a `kms_key` of yours, for the environment's own goes with it."""
+    """Whether a destroy creates a final snapshot; this needs a `kms_key`, because the own key is deleted."""
     performance_insights: bool = True
-    """What the server waits for, by statement, for seven days: at no cost."""
+    """Performance Insights with seven days of history, at no cost."""
     enhanced_monitoring_seconds: Literal[0, 1, 5, 10, 15, 30, 60] = 60
-    """How often the server's machine says what it does, 0 for never; you pay for it as for logs of CloudWatch, and at
-    60 an instance writes a few hundred MiB a month."""
+    """Interval of enhanced monitoring, 0 for none; it is charged as CloudWatch logs. With 60, an instance writes a few
+    hundred MiB per month."""
     log_exports: bool = True
-    """Whether the server's log goes to CloudWatch, where you pay for it by the GiB; it holds errors and slow locks."""
+    """Whether the server's log (errors, slow locks) is exported to CloudWatch, which charges per GiB."""
 
 
-class AuroraServerless(_OfOurs):
+class AuroraServerless(_ManagedPostgresql):
     """Aurora PostgreSQL, serverless v2."""
 
     kind: Literal["AURORA_SERVERLESS_V2"] = "AURORA_SERVERLESS_V2"
     min_capacity: Annotated[float, Field(ge=0.5, le=256, multiple_of=0.5)] = 0.5
-    """Fewest Aurora capacity units, about 2 GiB of memory each."""
+    """Minimum Aurora capacity units of about 2 GiB memory."""
     max_capacity: Annotated[float, Field(ge=1, le=256, multiple_of=0.5)] | None = None
-    """Most; left out, the memory that MWAA's database of the environment class has."""
+    """Maximum; left out, as much memory as MWAA's database of the environment class."""
     instances: Annotated[int, Field(ge=1, le=3)] = 1
-    """2 or 3 put a reader into another zone, which takes over when the writer fails."""
+    """2 or 3 add readers in other zones, for failover."""
 
     @model_validator(mode="after")
-    def _least_is_no_more_than_most(self) -> Self:
+    def _capacity_bounds_are_ordered(self) -> Self:
         if self.max_capacity is not None and self.min_capacity > self.max_capacity:
-            raise ValueError(f"`min_capacity` ({self.min_capacity}) is more than `max_capacity` ({self.max_capacity})")
+            raise ValueError(
+                f"`min_capacity` ({self.min_capacity}) is greater than `max_capacity` ({self.max_capacity})"
+            )
         return self
 
 
-class RdsPostgresql(_OfOurs):
+class RdsPostgresql(_ManagedPostgresql):
     """RDS for PostgreSQL: one instance, or with `multi_az` a standby in another zone."""
 
     kind: Literal["RDS_POSTGRESQL"]
     instance_class: Annotated[str, StringConstraints(pattern=r"^db\.[a-z0-9]+\.[a-z0-9]+$")] = "db.t4g.medium"
     multi_az: bool = False
     allocated_storage: Annotated[int, Field(ge=20, le=65_536)] = 20
-    """GiB at first; it grows by itself to five times as many."""
+    """Initial GiB; the storage grows automatically, at most to five times as many."""
 
     @property
     def max_allocated_storage(self) -> int:
-        """The most that the storage grows to by itself, in GiB."""
+        """Maximum GiB of automatic storage growth."""
         return min(5 * self.allocated_storage, 65_536)
 
 
 class ExistingPostgresql(StrictModel):
-    """A PostgreSQL server that exists; `prepare-database` makes databases and roles on it."""
+    """An existing PostgreSQL server; `prepare-database` creates databases and roles on it."""
 
     kind: Literal["EXISTING"]
     host: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9.-]{1,255}$")]
-    port: Annotated[int, Field(ge=1, le=65_535)] = 5432
+    port: Annotated[int, Field(ge=1, le=65_535)] = DATABASE_PORT
     sslmode: SslMode = "require"
-    """How its certificate is checked: not at all, or against the authorities that the image trusts and its name."""
+    """Certificate check of clients: `require` does none; `verify-full` uses the CAs that the image trusts."""
     master_secret_arn: Annotated[str, StringConstraints(pattern=r"^arn:aws[a-z-]*:secretsmanager:.+:secret:.+$")]
-    """A secret {"username", "password"} of a role that may make roles and databases: for `prepare-database` alone."""
+    """Secret {"username", "password"} of a role that can create roles and databases, for `prepare-database`."""
     master_secret_kms_key: Annotated[str, StringConstraints(pattern=r"^arn:aws[a-z-]*:kms:.+:key/.+$")] | None = None
-    """The key of that secret, when it is not the environment's."""
+    """The KMS key of that secret, if it is not the environment's."""
     security_group_id: Annotated[str, StringConstraints(pattern=r"^sg-[0-9a-f]{8,17}$")]
-    """The server's security group: the environment's tasks are let in there."""
+    """The server's security group; the stack adds ingress rules for its tasks."""
 
 
 MetadataDatabase = Annotated[

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Who is told when something is wrong, and what is drawn."""
+"""Settings of alarms and dashboards."""
 
 from __future__ import annotations
 
@@ -13,21 +13,23 @@ Email = Annotated[str, StringConstraints(pattern=r"^\S+@\S+\.\S+$")]
 
 
 class Monitoring(StrictModel):
-    """Alarms, the topic that they go to, and dashboards."""
+    """Alarms, their SNS topic, and dashboards."""
 
     alarms: bool = True
-    """MWAA's recommended alarms, the scaler's and the dead letters', at 0.10 USD a month each."""
+    """MWAA's recommended alarms, and those of scaler and dead letters; 0.10 USD per month each."""
     alarm_topic_arn: Annotated[str, StringConstraints(pattern=r"^arn:aws[a-z-]*:sns:.+$")] | None = None
-    """An SNS topic that exists; left out, the stack has its own."""
+    """An existing SNS topic; left out, the stack creates one."""
     alarm_emails: Annotated[tuple[Email, ...], Field(max_length=20)] = ()
-    """Who is written to by the stack's own topic; each confirms once."""
+    """Email subscribers of the stack's own topic; each must confirm once."""
     dashboard: bool = True
-    """A CloudWatch dashboard, at 3 USD a month beyond an account's first three."""
+    """A CloudWatch dashboard; 3 USD per month after an account's first three."""
     container_insights: bool = False
-    """ECS's Container Insights: per-task numbers, at a price that exceeds a small environment's."""
+    """ECS Container Insights: metrics per task; they cost more than a small environment."""
 
     @model_validator(mode="after")
     def _emails_are_of_the_own_topic(self) -> Self:
         if self.alarm_emails and self.alarm_topic_arn:
-            raise ValueError("`alarm_emails` subscribe to the stack's own topic; subscribe them to yours instead")
+            raise ValueError(
+                "`alarm_emails` are for the stack's own topic; subscribe them to `alarm_topic_arn` yourself"
+            )
         return self

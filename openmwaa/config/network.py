@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The network of an environment: a VPC of its own, or one that exists; and the ways out of it."""
+"""The network of an environment: its own VPC, or an existing one; and its egress."""
 
 from __future__ import annotations
 
@@ -17,33 +17,33 @@ SubnetId = Annotated[str, StringConstraints(pattern=r"^subnet-[0-9a-f]{8,17}$")]
 SecurityGroupId = Annotated[str, StringConstraints(pattern=r"^sg-[0-9a-f]{8,17}$")]
 
 _OWN_CIDR: Final = "10.192.0.0/16"
-_LEAST_ZONES: Final = 2
+_MIN_ZONES: Final = 2
 
 
 class Network(StrictModel):
-    """A VPC that is built for the environment, or with `vpc_id` one that exists."""
+    """The environment's own VPC, or an existing one with `vpc_id`."""
 
     vpc_cidr: str | None = None
-    """IPv4 range of a VPC of its own, /16 to /20; 10.192.0.0/16 when left out."""
+    """IPv4 range of its own VPC, /16 to /20; left out, 10.192.0.0/16."""
     zones: Literal[2, 3] = 2
-    """Availability zones of a VPC of its own: a private subnet in each, and a public one where something needs it."""
+    """Availability zones of its own VPC: each has a private subnet, and a public one if needed."""
     egress: Egress | None = None
-    """The way out: one NAT gateway (a VPC of its own, when left out), one a zone, or VPC endpoints and no internet.
+    """Egress: one NAT gateway (the default of an own VPC), one per zone, or VPC endpoints without internet access.
 
-    In a VPC that exists, routes are its owner's: left out, none is made; ENDPOINTS_ONLY makes the endpoints in it.
+    The owner of an existing VPC manages its routes: left out, nothing is created; ENDPOINTS_ONLY creates the endpoints.
     """
     vpc_id: VpcId | None = None
-    """A VPC that exists, with DNS support and DNS host names."""
+    """An existing VPC with DNS support and DNS host names."""
     private_subnet_ids: Annotated[tuple[SubnetId, ...], Field(max_length=6)] = ()
-    """Its subnets for tasks, database and load balancer, in two zones or more."""
+    """Its subnets for tasks, database and load balancer, in two or more zones."""
     public_subnet_ids: Annotated[tuple[SubnetId, ...], Field(max_length=6)] = ()
     """Its subnets with a route to an internet gateway, for a public load balancer."""
     security_group_ids: Annotated[tuple[SecurityGroupId, ...], Field(max_length=4)] = ()
-    """Security groups that DAG code has besides the environment's own: workers, DAG processor and triggerer."""
+    """Further security groups of components with DAG code: workers, DAG processor and triggerer."""
     flow_logs: Literal["ALL", "REJECT", "NONE"] = "REJECT"
-    """What a VPC of its own writes down of its connections: all, or those that were refused.
+    """Flow logs of its own VPC: all connections, or rejected ones.
 
-    CloudWatch takes about 0.50 USD a GB; what is refused is little, and tells which rule is missing.
+    CloudWatch charges about 0.50 USD per GB. Rejected connections are few, and show which rule is missing.
     """
 
     @field_validator("vpc_cidr")
@@ -54,65 +54,65 @@ class Network(StrictModel):
         try:
             network = IPv4Network(value)
         except ValueError as error:
-            raise ValueError(f"not an IPv4 range ({error}); for example {_OWN_CIDR}") from error
+            raise ValueError(f"not an IPv4 range ({error}); example: {_OWN_CIDR}") from error
         if not 16 <= network.prefixlen <= 20:  # noqa: PLR2004 - the documented bounds
-            raise ValueError(f"a /{network.prefixlen}; a VPC of openmwaa is a /16 to /20, for example {_OWN_CIDR}")
+            raise ValueError(f"a /{network.prefixlen}; the VPC must be a /16 to /20; example: {_OWN_CIDR}")
         if not network.is_private:
-            raise ValueError(f"not a private range (RFC 1918); for example {_OWN_CIDR}")
+            raise ValueError(f"not a private range (RFC 1918); example: {_OWN_CIDR}")
         return str(network)
 
     @model_validator(mode="after")
-    def _is_own_or_given(self) -> Self:
+    def _is_own_or_existing(self) -> Self:
         if self.vpc_id is None:
-            self._is_own()
+            self._check_own()
         else:
-            self._is_given()
+            self._check_existing()
         return self
 
-    def _is_own(self) -> None:
-        given = [
+    def _check_own(self) -> None:
+        existing_fields = [
             field for field in ("private_subnet_ids", "public_subnet_ids", "security_group_ids") if getattr(self, field)
         ]
-        if given:
-            raise ValueError(f"`{given[0]}` belongs to a VPC that exists; give its `vpc_id` too")
+        if existing_fields:
+            raise ValueError(f"`{existing_fields[0]}` is for an existing VPC; set its `vpc_id` too")
 
-    def _is_given(self) -> None:
+    def _check_existing(self) -> None:
         for field in ("vpc_cidr", "zones", "flow_logs"):
             if field in self.model_fields_set:
-                raise ValueError(f"`{field}` is for a VPC that is built; one that exists has its own")
+                raise ValueError(f"`{field}` is for the environment's own VPC, not for an existing one")
         if self.egress not in (None, "ENDPOINTS_ONLY"):
             raise ValueError(
-                f"{self.egress} makes routes, and those of a VPC that exists are its owner's; leave `egress` out, "
-                "or say ENDPOINTS_ONLY to have the endpoints made in it"
+                f"{self.egress} creates routes, which the owner of an existing VPC manages; leave `egress` out, "
+                "or use ENDPOINTS_ONLY to create the endpoints in it"
             )
         for field in ("private_subnet_ids", "public_subnet_ids", "security_group_ids"):
-            given = getattr(self, field)
-            if twice := next((one for index, one in enumerate(given) if one in given[:index]), None):
-                raise ValueError(f"`{field}` names {twice} twice")
-        if len(self.private_subnet_ids) < _LEAST_ZONES:
-            raise ValueError("a VPC that exists needs `private_subnet_ids`: two or more, in two zones")
+            ids = getattr(self, field)
+            if duplicate := next((item for index, item in enumerate(ids) if item in ids[:index]), None):
+                raise ValueError(f"`{field}` contains {duplicate} twice")
+        if len(self.private_subnet_ids) < _MIN_ZONES:
+            raise ValueError("an existing VPC needs `private_subnet_ids`: two or more, in two zones")
         both = sorted(set(self.private_subnet_ids) & set(self.public_subnet_ids))
         if both:
             raise ValueError(f"{both[0]} is in `private_subnet_ids` and in `public_subnet_ids`")
 
     @property
     def cidr(self) -> str:
-        """The range of a VPC of its own."""
+        """The range of its own VPC."""
         return self.vpc_cidr or _OWN_CIDR
 
     @property
-    def way_out(self) -> Egress | None:
-        """The way out that is built; None in a VPC that exists and whose routes are left alone."""
+    def egress_mode(self) -> Egress | None:
+        """`egress` with its default; None in an existing VPC whose routes are not changed."""
         if self.egress is None and self.vpc_id is None:
             return "NAT_GATEWAY"
         return self.egress
 
     def check(self, region: str, *images: str | None) -> None:
-        """Raise ValueError where tasks in `region` could not pull one of the `images` that are given."""
+        """Raise ValueError if tasks in `region` cannot reach the registry of one of `images`."""
         registry = re.compile(rf"^\d{{12}}\.dkr\.ecr\.{re.escape(region)}\.amazonaws\.com(\.cn)?/")
-        for image in images if self.way_out == "ENDPOINTS_ONLY" else ():
+        for image in images if self.egress_mode == "ENDPOINTS_ONLY" else ():
             if image is not None and not registry.match(image):
                 raise ValueError(
-                    f"`network.egress`: with ENDPOINTS_ONLY tasks reach ECR in {region} and no other registry, and "
-                    f"`images` names {image}; push it there, or say NAT_GATEWAY"
+                    f"`network.egress`: with ENDPOINTS_ONLY tasks can pull from ECR in {region} only, but `images` "
+                    f"contains {image}; push it there, or use NAT_GATEWAY"
                 )

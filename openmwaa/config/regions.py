@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where AWS offers the services that an environment uses: a Region that lacks one is refused, and told which.
+"""The AWS services of each Region: a Region without a required service is refused, with the name of the service.
 
-`regions.json` beside this file is made by `tools/generate_regions.py` from botocore's own data, so that neither
-validation nor synthesis needs botocore.
+`tools/generate_regions.py` creates `regions.json` from botocore's data, so that validation and synthesis do not need
+botocore.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from openmwaa.config.network import Network
 from openmwaa.config.web_access import WebAccess
 
 DATA: Final = "regions.json"
-# Names of endpoints elsewhere differ from service to service.
+# In other partitions the names of endpoints differ between services.
 _ENDPOINTS_KNOWN: Final = ("aws", "aws-us-gov")
 
 
@@ -49,85 +49,91 @@ class RegionalEnvironment(Protocol):
 
 
 @dataclass(frozen=True)
-class Service:
-    """A service of AWS: its name in botocore's endpoints, what it is for, and which environments use it."""
+class AwsService:
+    """An AWS service: its name in botocore's endpoints, its purpose, and the environments that use it."""
 
     endpoint: str
     name: str
     why: str
     used: Callable[[RegionalEnvironment], bool] = lambda _: True
     condition: str = ""
-    """When it is used, in words; always when empty."""
+    """The condition in words; empty for always."""
 
 
 SERVICES: Final = (
-    Service("ecs", "ECS (Fargate)", "runs every task"),
-    Service("api.ecr", "ECR", "keeps the images", lambda e: not (e.images.airflow and e.images.scaler), "unless given"),
-    Service("ec2", "EC2 (VPC)", "is the network"),
-    Service("elasticloadbalancing", "Elastic Load Balancing", "leads people and tasks to Airflow"),
-    Service("s3", "S3", "keeps DAGs"),
-    Service("logs", "CloudWatch Logs", "keeps logs"),
-    Service("monitoring", "CloudWatch", "keeps metrics and watches alarms"),
-    Service("kms", "KMS", "keeps the key of everything stored"),
-    Service("secretsmanager", "Secrets Manager", "keeps secrets"),
-    Service("ssm", "Systems Manager", "keeps what people order of the scaler"),
-    Service("iam", "IAM", "keeps roles"),
-    Service("sts", "STS", "tells Terraform the account"),
-    Service("sqs", "SQS", "is the broker", lambda e: isinstance(e.broker, Sqs), "`broker.kind: SQS`"),
-    Service(
+    AwsService("ecs", "ECS (Fargate)", "runs every task"),
+    AwsService(
+        "api.ecr",
+        "ECR",
+        "stores the images",
+        lambda e: not (e.images.airflow and e.images.scaler),
+        "unless `images` names others",
+    ),
+    AwsService("ec2", "EC2 (VPC)", "is the network"),
+    AwsService("elasticloadbalancing", "Elastic Load Balancing", "routes users and tasks to Airflow"),
+    AwsService("s3", "S3", "stores DAGs"),
+    AwsService("logs", "CloudWatch Logs", "stores logs"),
+    AwsService("monitoring", "CloudWatch", "stores metrics and evaluates alarms"),
+    AwsService("kms", "KMS", "stores the encryption key"),
+    AwsService("secretsmanager", "Secrets Manager", "stores secrets"),
+    AwsService("ssm", "Systems Manager", "stores manual overrides of the scaler"),
+    AwsService("iam", "IAM", "stores roles"),
+    AwsService("sts", "STS", "returns the account to Terraform"),
+    AwsService("sqs", "SQS", "is the broker", lambda e: isinstance(e.broker, Sqs), "`broker.kind: SQS`"),
+    AwsService(
         "elasticache",
         "ElastiCache",
         "is the broker",
         lambda e: isinstance(e.broker, ElastiCache),
         "`broker.kind: ELASTICACHE`",
     ),
-    Service(
+    AwsService(
         "rds",
         "RDS",
-        "keeps Airflow's metadata",
+        "stores Airflow's metadata",
         lambda e: not isinstance(e.metadata_database, ExistingPostgresql),
         "unless `metadata_database.kind: EXISTING`",
     ),
-    Service(
+    AwsService(
         "application-autoscaling",
         "Application Auto Scaling",
-        "follows the load of web servers",
+        "scales web servers",
         lambda e: e.max_webservers > e.min_webservers,
         "`max_webservers` above `min_webservers`",
     ),
-    Service("sns", "SNS", "tells people of alarms", lambda e: e.monitoring.alarms, "`monitoring.alarms`"),
-    Service(
+    AwsService("sns", "SNS", "sends alarm notifications", lambda e: e.monitoring.alarms, "`monitoring.alarms`"),
+    AwsService(
         "acm",
         "Certificate Manager",
-        "makes the certificate",
+        "issues the certificate",
         lambda e: e.web_access.domain is not None,
         "`web_access.domain`",
     ),
-    Service(
+    AwsService(
         "route53",
         "Route 53",
-        "keeps the names of the domain",
+        "hosts the DNS zone",
         lambda e: e.web_access.hosted_zone_id is not None,
         "`web_access.hosted_zone_id`",
     ),
-    Service(
+    AwsService(
         "cognito-idp",
         "Cognito",
-        "knows people",
+        "authenticates users",
         lambda e: e.web_access.cognito is not None,
         "`web_access.cognito`",
     ),
-    Service(
+    AwsService(
         "cloudfront",
         "CloudFront",
-        "is the public way to the web server without a domain",
+        "gives public access without a domain",
         lambda e: e.has_cloudfront,
         "PUBLIC_AND_PRIVATE without a domain",
     ),
-    Service(
+    AwsService(
         "wafv2",
         "WAF",
-        "lets in only the ranges that are allowed",
+        "allows only configured ranges",
         lambda e: e.has_cloudfront or e.has_public_load_balancer,
         "public access",
     ),
@@ -135,59 +141,59 @@ SERVICES: Final = (
 
 
 @dataclass(frozen=True)
-class Offers:
-    """The table: Regions by name with their partition and what people call them, and where each service is."""
+class RegionTable:
+    """Regions with partition and long name, and the Regions of each service."""
 
     source: str
-    made_on: str
+    created_on: str
     partitions: Mapping[str, str]
     """Region -> partition."""
     names: Mapping[str, str]
-    """Region -> what people call it."""
+    """Region -> long name."""
     services: Mapping[str, frozenset[str]]
-    """Service -> Regions where it is offered."""
+    """Service -> Regions that offer it."""
 
-    def lacks(self, region: str) -> list[Service]:
-        """Return the services that `region` does not have."""
-        return [one for one in SERVICES if region not in self.services[one.endpoint]]
+    def lacks(self, region: str) -> list[AwsService]:
+        """Return the services that `region` does not offer."""
+        return [service for service in SERVICES if region not in self.services[service.endpoint]]
 
 
 @cache
-def offers() -> Offers:
-    """Return the table that the distribution brings."""
+def region_table() -> RegionTable:
+    """Return the table in the distribution."""
     data = json.loads(resources.files("openmwaa.config").joinpath(DATA).read_text(encoding="utf-8"))
-    return Offers(
+    return RegionTable(
         source=data["source"],
-        made_on=data["made_on"],
-        partitions={region: about["partition"] for region, about in data["regions"].items()},
-        names={region: about["name"] for region, about in data["regions"].items()},
+        created_on=data["made_on"],
+        partitions={region: entry["partition"] for region, entry in data["regions"].items()},
+        names={region: entry["name"] for region, entry in data["regions"].items()},
         services={service: frozenset(regions) for service, regions in data["services"].items()},
     )
 
 
 def check(environment: RegionalEnvironment) -> None:
-    """Raise ValueError where the Region of `environment` is unknown or has not what it needs."""
-    region, table = environment.region, offers()
+    """Raise ValueError if the Region of `environment` is unknown or lacks a required service."""
+    region, table = environment.region, region_table()
     partition = table.partitions.get(region)
     if partition is None:
         raise ValueError(
-            f"`region`: {region} is not in the table of Regions, made on {table.made_on} from {table.source}; "
-            "docs/reference/regions.md has those that are"
+            f"`region`: {region} is not in the table of Regions (created on {table.created_on} from {table.source}); "
+            "docs/reference/regions.md lists the known Regions"
         )
     for service in table.lacks(region):
         if service.used(environment):
-            raise ValueError(f"`region`: {region} has no {service.name}, which {service.why}{_instead(service)}")
+            raise ValueError(f"`region`: {region} has no {service.name}, which {service.why}{_condition(service)}")
     if environment.has_cloudfront and partition != "aws":
         raise ValueError(
-            f"`region`: {region} is in the partition {partition}, and the list of who may come to CloudFront is kept "
-            "by WAF in us-east-1, which is in another; give a `web_access.domain`"
+            f"`region`: {region} is in the partition {partition}, but CloudFront's WAF is in us-east-1, in the "
+            "partition aws; set a `web_access.domain`"
         )
-    if environment.network.way_out == "ENDPOINTS_ONLY" and partition not in _ENDPOINTS_KNOWN:
+    if environment.network.egress_mode == "ENDPOINTS_ONLY" and partition not in _ENDPOINTS_KNOWN:
         raise ValueError(
-            f"`network.egress`: ENDPOINTS_ONLY is not built for the partition {partition} of {region}, where names of "
-            "VPC endpoints differ from service to service; say NAT_GATEWAY"
+            f"`network.egress`: ENDPOINTS_ONLY does not support the partition {partition} of {region}, where names of "
+            "VPC endpoints differ between services; use NAT_GATEWAY"
         )
 
 
-def _instead(service: Service) -> str:
+def _condition(service: AwsService) -> str:
     return f" ({service.condition})" if service.condition else ""

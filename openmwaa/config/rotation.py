@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which secrets get new values; nothing else changes a secret that was made."""
+"""Rotation of generated secrets."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from openmwaa.config.strict_model import StrictModel
 
 
 class Rotation(StrictModel):
-    """Numbers to raise by one, each for new values of some secrets."""
+    """Versions of secrets; increase one by 1 for new values."""
 
     database_passwords: Annotated[int, Field(ge=1, le=1_000_000)] = 1
-    """Raised by one, the database's roles get new passwords; running workers go on with the old ones until the next."""
+    """Increase by 1 for new database passwords; running workers use the old ones until the next rotation."""

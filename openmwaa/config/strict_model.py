@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What every part of the file is: unknown fields are refused, values are checked, nothing changes afterwards."""
+"""The base of all models of the file."""
 
 from __future__ import annotations
 
@@ -7,6 +7,6 @@ from pydantic import BaseModel, ConfigDict
 
 
 class StrictModel(BaseModel):
-    """A part of the file: unknown fields are refused, and the docstrings are the reference."""
+    """An immutable model that rejects unknown fields; docstrings of fields are the reference documentation."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, use_attribute_docstrings=True)

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""AWS on this machine: emulated APIs, an ECS that really runs tasks, an embedded PostgreSQL."""
+"""An environment on this machine: emulated AWS APIs, a local ECS that runs real tasks, an embedded PostgreSQL."""

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The addresses of an environment: a block 127.B.0.0/16 of the loopback network of its own.
+"""The addresses of an environment: its own block 127.B.0.0/16 of the loopback network.
 
-So two environments run beside each other with the same ports, and each task has an address as on AWS. Linux answers on
-all of 127.0.0.0/8 without configuration; other systems do not.
+Two environments can run at the same time with the same ports, and each task has its own address, as on AWS. Linux
+accepts all of 127.0.0.0/8 without configuration; other systems do not.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from pathlib import Path
 
 import psutil
 
-from openmwaa.local.errors import AddressTakenError
+from openmwaa.local.errors import AddressInUseError
 
 FIRST_BLOCK, LAST_BLOCK = 16, 239
 
 
 @dataclass(frozen=True)
-class Addresses:
-    """Who listens where in block B."""
+class AddressBlock:
+    """The addresses and ports in block B."""
 
     block: int
 
@@ -48,7 +48,7 @@ class Addresses:
 
     @property
     def emulator_url(self) -> str:
-        """The endpoint of every API but ECS."""
+        """The endpoint of all APIs except ECS."""
         return f"http://{self.emulator}:{self.emulator_port}"
 
     @property
@@ -59,11 +59,11 @@ class Addresses:
     def load_balancer(self, index: int) -> str:
         """The address of the load balancer number `index`, from 0; 250 fit."""
         if not 0 <= index < 250:  # noqa: PLR2004
-            raise AddressTakenError("An environment on one machine has room for 250 load balancers.")
+            raise AddressInUseError("An environment on this machine has addresses for 250 load balancers.")
         return f"127.{self.block}.0.{4 + index}"
 
     def listeners(self) -> tuple[tuple[str, int, str], ...]:
-        """Address, port and name of what the infrastructure listens on."""
+        """Address, port and name of each listener of the infrastructure."""
         return (
             (self.emulator, self.emulator_port, "the emulated AWS APIs"),
             (self.ecs, self.ecs_port, "the local ECS"),
@@ -71,47 +71,47 @@ class Addresses:
         )
 
 
-def choose_block(state_root: Path, remembered: Path, *, is_free: Callable[[Addresses], bool]) -> Addresses:
-    """The block of an environment: the remembered one, else by a hash of its folder the next that is free.
+def choose_block(state_root: Path, remembered: Path, *, is_free: Callable[[AddressBlock], bool]) -> AddressBlock:
+    """The block of an environment: the remembered one, else the next free one after a hash of its folder.
 
-    A remembered block stays, even when somebody listens there: Terraform's state and queue URLs hold its addresses.
+    A remembered block stays even if it is in use, because Terraform's state and queue URLs contain its addresses.
 
     Raises:
-        AddressTakenError: no block is free.
+        AddressInUseError: no block is free.
     """
     with contextlib.suppress(OSError, ValueError):
         block = int(remembered.read_text())
         if FIRST_BLOCK <= block <= LAST_BLOCK:
-            return Addresses(block)
+            return AddressBlock(block)
     count = LAST_BLOCK - FIRST_BLOCK + 1
     start = int.from_bytes(hashlib.sha256(str(state_root).encode()).digest()[:4], "big")
     for offset in range(count):
-        addresses = Addresses(FIRST_BLOCK + (start + offset) % count)
+        addresses = AddressBlock(FIRST_BLOCK + (start + offset) % count)
         if is_free(addresses):
             remembered.parent.mkdir(parents=True, exist_ok=True)
             remembered.write_text(f"{addresses.block}\n")
             return addresses
-    raise AddressTakenError(
-        f"None of the address blocks 127.{FIRST_BLOCK}.0.0 to 127.{LAST_BLOCK}.0.0 is free. Stop other "
-        "environments with `openmwaa local down`."
+    raise AddressInUseError(
+        f"No address block from 127.{FIRST_BLOCK}.0.0 to 127.{LAST_BLOCK}.0.0 is free. Stop other environments with "
+        "`openmwaa local down`."
     )
 
 
-def taken(addresses: Addresses) -> tuple[tuple[str, int, str], ...]:
-    """Those of the infrastructure's listeners whose address and port somebody holds already."""
-    return tuple(one for one in addresses.listeners() if not can_listen(one[0], one[1]))
+def listeners_in_use(addresses: AddressBlock) -> tuple[tuple[str, int, str], ...]:
+    """The listeners of the infrastructure whose address and port are in use."""
+    return tuple(listener for listener in addresses.listeners() if not can_listen(listener[0], listener[1]))
 
 
-def check_free(addresses: Addresses) -> None:
-    """Make sure that the infrastructure can listen.
+def check_free(addresses: AddressBlock) -> None:
+    """Check that the infrastructure can listen.
 
     Raises:
-        AddressTakenError: names who listens and what to do.
+        AddressInUseError: names the process that listens, and the remedy.
     """
-    for address, port, what in taken(addresses):
-        raise AddressTakenError(
-            f"{what[0].upper()}{what[1:]} cannot listen on {address}:{port}: {_who(address, port)} listens there. "
-            "End it, then run the command again."
+    for address, port, name in listeners_in_use(addresses):
+        raise AddressInUseError(
+            f"{name[0].upper()}{name[1:]} cannot listen on {address}:{port}: {_listening_process(address, port)} "
+            "listens there. End it, then run the command again."
         )
 
 
@@ -127,8 +127,8 @@ def can_listen(address: str, port: int) -> bool:
     return True
 
 
-def _who(address: str, port: int) -> str:
-    """The process that listens, as far as this user may know."""
+def _listening_process(address: str, port: int) -> str:
+    """The process that listens, if this user may see it."""
     try:
         for connection in psutil.net_connections(kind="tcp4"):
             if (

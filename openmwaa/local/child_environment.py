@@ -1,15 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The environment of programs that talk to the emulators: no certificates and no proxy on the way.
+"""Environment variables of the programs that call the emulators: no proxy, no certificates, no AWS account of the user.
 
-Nor this process's Python packages: the emulator has its own, and a PYTHONPATH would put ours before them.
+PYTHONPATH is removed too: the emulator has its own packages, and PYTHONPATH would put ours before them.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from pathlib import Path
 
-_HARMFUL = {
+from local_ecs.runtime.process_tree import CONTAINER_MARK, ENVIRONMENT_MARK
+
+COMMAND = "command"
+_REMOVED = {
     "AWS_CA_BUNDLE",
     "CURL_CA_BUNDLE",
     "REQUESTS_CA_BUNDLE",
@@ -20,8 +24,7 @@ _HARMFUL = {
     "NO_PROXY",
     "PYTHONPATH",
 }
-# The user's own account must not be reachable by mistake: everything of AWS is ours or absent.
-_OWN = {
+LOCAL_AWS = {
     "AWS_ACCESS_KEY_ID": "test",
     "AWS_SECRET_ACCESS_KEY": "test",
     "AWS_EC2_METADATA_DISABLED": "true",
@@ -33,11 +36,22 @@ _OWN = {
 def child_environment(
     more: Mapping[str, str] | None = None, *, base: Mapping[str, str] | None = None
 ) -> dict[str, str]:
-    """This process's environment (or `base`) without what would lead a child away from the emulators, plus `more`."""
+    """This process's environment (or `base`) without `AWS_*`, proxies and certificates, plus `more`."""
     source = os.environ if base is None else base
-    kept = {name: value for name, value in source.items() if not _leads_away(name)}
-    return {**kept, **_OWN, **(more or {})}
+    kept = {name: value for name, value in source.items() if not _is_removed(name)}
+    return {**kept, **LOCAL_AWS, **(more or {})}
 
 
-def _leads_away(name: str) -> bool:
-    return name.upper() in _HARMFUL or name.startswith("AWS_")
+def python_path() -> str:
+    """PYTHONPATH for a child that imports openmwaa from this installation."""
+    folder = str(Path(__file__).resolve().parents[2])
+    return os.pathsep.join(filter(None, (folder, os.environ.get("PYTHONPATH"))))
+
+
+def command_marks(environment_id: str) -> dict[str, str]:
+    """Variables by which the next command finds the programs that a killed command left running."""
+    return {ENVIRONMENT_MARK: environment_id, CONTAINER_MARK: COMMAND}
+
+
+def _is_removed(name: str) -> bool:
+    return name.upper() in _REMOVED or name.startswith("AWS_")

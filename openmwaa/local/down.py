@@ -1,47 +1,47 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`openmwaa local down`: stops an environment, makes sure that no process is left, keeps or deletes its data."""
+"""`openmwaa local down`: stops an environment and all its processes, and keeps or deletes its data."""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from openmwaa.local.daemon import daemon_client, orphans
 from openmwaa.local.errors import StateFolderError
 from openmwaa.local.paths import LocalPaths
+from openmwaa.local.progress import Progress
 from openmwaa.local.services import postgres
 
 
 @dataclass(frozen=True)
 class Down:
-    """What `down` found and did."""
+    """The result of `down`."""
 
     was_running: bool
     kept: bool
 
 
-def down(paths: LocalPaths, *, delete_data: bool, say: Callable[[str], None]) -> Down:
-    """Stop, verify, and delete when asked; never while an `up` builds on what would be stopped.
+def down(paths: LocalPaths, *, delete_data: bool, progress: Progress) -> Down:
+    """Stop the environment, and delete its data on request; refused while an `up` runs.
 
     Raises:
-        DaemonError: processes are left, or an `up` is at work.
+        DaemonError: processes remain, or an `up` runs.
         StateFolderError: data could not be deleted.
     """
-    if not paths.root.exists():  # and no lock makes it
+    if not paths.root.exists():  # the lock file would create it
         shutil.rmtree(paths.runtime, ignore_errors=True)
         return Down(was_running=False, kept=False)
     with orphans.command_lock(paths):
-        return _down(paths, delete_data=delete_data, say=say)
+        return _down(paths, delete_data=delete_data, progress=progress)
 
 
-def _down(paths: LocalPaths, *, delete_data: bool, say: Callable[[str], None]) -> Down:
-    was_running = orphans.daemon_lives(paths) or bool(orphans.remains(paths))
+def _down(paths: LocalPaths, *, delete_data: bool, progress: Progress) -> Down:
+    was_running = orphans.daemon_is_running(paths) or bool(orphans.remaining(paths))
     if was_running:
-        say(f"Stopping {paths.name}: tasks, PostgreSQL, the emulated AWS APIs")
+        progress(f"Stopping {paths.name}: tasks, PostgreSQL, the emulated AWS APIs")
         daemon_client.stop(paths)
-    shutil.rmtree(paths.runtime, ignore_errors=True)  # sockets and tasks' temporary files: nobody is left to use them
+    shutil.rmtree(paths.runtime, ignore_errors=True)  # sockets and temporary files of tasks
     if delete_data:
         postgres.remove_data(paths.postgres)
         shutil.rmtree(paths.root, ignore_errors=True)
@@ -52,6 +52,6 @@ def _down(paths: LocalPaths, *, delete_data: bool, say: Callable[[str], None]) -
 
 
 def _remove_if_bare(folder: Path) -> None:
-    """Remove the folder of all environments when it holds none."""
-    if {one.name for one in folder.iterdir()} <= {".gitignore"}:
+    """Remove the folder of all environments if it is empty."""
+    if {file.name for file in folder.iterdir()} <= {".gitignore"}:
         shutil.rmtree(folder, ignore_errors=True)

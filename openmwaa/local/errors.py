@@ -1,16 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What can go wrong with an environment on this machine, each with what to do about it.
+"""Errors of an environment on this machine; the text of each names the remedy.
 
 LocalError
 ├── PrerequisiteError        a program is missing or too old
-├── UnsuitableError          the file asks for what this machine cannot be
+├── UnsupportedError         the file has a field that is not supported on this machine
+├── RolloutUnfinishedError   workers of an older revision still run
 ├── StateFolderError         the state folder cannot be used
-├── AddressTakenError        somebody else listens where the environment has to
+├── AddressInUseError        another process listens on an address of the environment
 ├── InstallError             a virtual environment could not be built
 ├── InfrastructureError      the emulator or PostgreSQL does not start
 ├── DaemonError              the daemon did not start, does not answer or does not end
-├── TerraformError           Terraform failed
-├── ProviderError            Terraform's AWS provider was found nowhere
+├── ProviderError            Terraform's AWS provider was not found
 └── NotHealthyError          a service did not become healthy in time
 """
 
@@ -20,27 +20,27 @@ from openmwaa.errors import OpenmwaaError
 
 
 class LocalError(OpenmwaaError):
-    """The environment on this machine cannot go on; the text says why and what to do."""
+    """An error of the environment on this machine; the text gives the reason and the remedy."""
 
 
 class PrerequisiteError(LocalError):
     """A program is missing or too old."""
 
 
-class UnsuitableError(LocalError):
-    """The file asks for what this machine cannot be."""
+class UnsupportedError(LocalError):
+    """The file has a field that is not supported on this machine."""
 
 
 class RolloutUnfinishedError(LocalError):
-    """Workers of an older revision still work, and another revision would have to take their place."""
+    """Workers of an older revision still run, so another revision would replace busy workers."""
 
 
 class StateFolderError(LocalError):
     """The state folder cannot be used."""
 
 
-class AddressTakenError(LocalError):
-    """Somebody else listens where the environment has to."""
+class AddressInUseError(LocalError):
+    """Another process listens on an address of the environment."""
 
 
 class InstallError(LocalError):
@@ -55,12 +55,8 @@ class DaemonError(LocalError):
     """The daemon did not start, does not answer or does not end."""
 
 
-class TerraformError(LocalError):
-    """Terraform failed."""
-
-
 class ProviderError(LocalError):
-    """Terraform's AWS provider was found nowhere."""
+    """Terraform's AWS provider was not found."""
 
 
 class NotHealthyError(LocalError):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How to enter an environment that is up: Terraform's outputs and the administrator's password."""
+"""The login to a running environment: Terraform's outputs and the administrator's password."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ def state_file(paths: LocalPaths) -> Path:
 
 
 def outputs(paths: LocalPaths) -> Mapping[str, Any]:
-    """The outputs of what was last applied, by name; empty before.
+    """The outputs of the last apply, by name; empty before it.
 
-    A `web_url` and the like hold host names the emulator invented; `status` has the local addresses.
+    URLs such as `web_url` contain host names of the emulator; `status` has the local addresses.
     """
     try:
         state = json.loads(state_file(paths).read_text())
@@ -35,14 +35,14 @@ def outputs(paths: LocalPaths) -> Mapping[str, Any]:
 
 
 def admin_password(paths: LocalPaths, endpoint_url: str, *, region: str) -> str:
-    """The password of `admin`, asked of the emulated Secrets Manager.
+    """The password of `admin`, from the emulated Secrets Manager.
 
     Raises:
-        DaemonError: the environment was not built to the end or is not running.
+        DaemonError: the environment is not applied or not running.
     """
     arn = outputs(paths).get("admin_password_secret_arn")
     if not arn:
-        raise DaemonError("The environment is not built yet; run `openmwaa local up`.")
+        raise DaemonError("The environment is not applied yet; run `openmwaa local up`.")
 
     async def read() -> str:
         async with asyncio.timeout(10):
@@ -51,4 +51,6 @@ def admin_password(paths: LocalPaths, endpoint_url: str, *, region: str) -> str:
     try:
         return asyncio.run(read())
     except (SecretError, TimeoutError) as error:
-        raise DaemonError(f"The password cannot be read: {error}. Is the environment up?") from error
+        raise DaemonError(
+            f"The password cannot be read: {error}. Check the environment with `openmwaa local status`."
+        ) from error

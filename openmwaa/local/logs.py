@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reading what services printed."""
+"""Reads the log files of services."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _POLL_S = 0.3
 
 
 def tail(file: Path, count: int) -> list[str]:
-    """The last lines of a file and of the one before it; none when it is not there."""
+    """The last lines of a log file and of its rotated predecessor; empty if neither exists."""
     lines: deque[str] = deque(maxlen=count)
     for part in (file.with_name(file.name + ".1"), file):
         try:
@@ -27,7 +27,7 @@ def tail(file: Path, count: int) -> list[str]:
 
 
 def follow(file: Path) -> Generator[str, None, None]:
-    """Lines as they are written from now on, across rotations, until the caller stops."""
+    """New lines of the file, across rotations, until the caller stops."""
     text = file.open(encoding="utf-8", errors="replace")
     try:
         text.seek(0, 2)
@@ -50,14 +50,14 @@ def log_file(folder: Path, service: str) -> Path:
     """The log file of a service.
 
     Raises:
-        LocalError: there is none; names those that are.
+        LocalError: it does not exist; the text names the existing ones.
     """
     file = folder / f"{service}.log"
     if Path(service).name == service and file.is_file():
         return file
-    known = ", ".join(sorted(one.stem for one in folder.glob("*.log"))) if folder.is_dir() else ""
+    known = ", ".join(sorted(log.stem for log in folder.glob("*.log"))) if folder.is_dir() else ""
     raise LocalError(
-        f"There is no log of {service!r}. " + (f"There are: {known}." if known else "Run `openmwaa local up` first.")
+        f"There is no log of {service!r}. " + (f"Logs: {known}." if known else "Run `openmwaa local up` first.")
     )
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where an environment on this machine keeps what: one folder beside its YAML file, one short folder for sockets."""
+"""The folders of an environment on this machine: one beside its YAML file, and one with a short path for sockets."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ class LocalPaths:
 
     @cached_property
     def digest(self) -> str:
-        """Twelve hexadecimal digits that stand for this folder."""
+        """A hash of the folder, twelve hexadecimal digits."""
         return hashlib.sha256(str(self.root).encode()).hexdigest()[:12]
 
     @property
     def environment_id(self) -> str:
-        """The value of the marker variable in every process of the environment."""
+        """The value of the marker variable in all processes of the environment."""
         return f"{self.name}-{self.digest}"
 
     @property
@@ -49,17 +49,17 @@ class LocalPaths:
 
     @property
     def emulator(self) -> Path:
-        """What the emulator saves."""
+        """The emulator's state."""
         return self.root / "emulator"
 
     @property
     def postgres(self) -> Path:
-        """PostgreSQL's data; a link where PostgreSQL's user cannot reach this folder."""
+        """PostgreSQL's data; a link if PostgreSQL's user has no access to this folder."""
         return self.root / "postgres"
 
     @property
     def ecs_state(self) -> Path:
-        """What the local ECS remembers."""
+        """The state of the local ECS."""
         return self.root / "ecs.json"
 
     @property
@@ -74,34 +74,34 @@ class LocalPaths:
 
     @property
     def packages(self) -> Path:
-        """Links to the packages that images hold, for PYTHONPATH."""
+        """Links to the packages of the images, for PYTHONPATH."""
         return self.root / "packages"
 
     @property
     def daemon(self) -> Path:
-        """The daemon's pid and since when it runs."""
+        """The daemon's process id and start time."""
         return self.root / "daemon.json"
 
     @property
     def daemon_error(self) -> Path:
-        """Why the last daemon could not start."""
+        """The error of a daemon that could not start."""
         return self.root / "daemon.error"
 
     @property
     def block(self) -> Path:
-        """The remembered address block."""
+        """The address block of the environment."""
         return self.root / "block"
 
     @property
     def applied(self) -> Path:
-        """The hash of what was last applied."""
+        """The fingerprint of the last apply."""
         return self.root / "applied.json"
 
     @cached_property
     def runtime(self) -> Path:
         """A private folder for sockets, short enough for AF_UNIX (108 bytes); see `make_runtime`."""
         base = os.environ.get("XDG_RUNTIME_DIR")
-        if base and os.getuid() != 0 and Path(base).is_dir() and len(base) < 40:  # noqa: PLR2004 - 108 less our part
+        if base and os.getuid() != 0 and Path(base).is_dir() and len(base) < 40:  # noqa: PLR2004 - 108 minus our part
             return Path(base) / "openmwaa" / self.digest
         return Path(f"/tmp/openmwaa-{os.getuid()}") / self.digest  # noqa: S108 - checked by make_runtime
 
@@ -111,10 +111,10 @@ class LocalPaths:
         return self.runtime / "control.sock"
 
     def make(self) -> None:
-        """Make the folders, `.openmwaa` with a `.gitignore` of its own.
+        """Create the folders, with a `.gitignore` in `.openmwaa`.
 
         Raises:
-            StateFolderError: a folder cannot be made or is somebody else's.
+            StateFolderError: a folder cannot be created or belongs to another user.
         """
         try:
             for folder in (self.root, self.terraform, self.emulator, self.tasks, self.logs):
@@ -124,19 +124,19 @@ class LocalPaths:
                 ignore.write_text("*\n")
         except OSError as error:
             raise StateFolderError(
-                f"The state folder {self.root} cannot be made: {error.strerror or error}. Make it "
-                "writable, or copy the environment file to a folder that is."
+                f"The state folder {self.root} cannot be created: {error.strerror or error}. Make its parent "
+                "writable, or copy the environment file to a writable folder."
             ) from error
         self.make_runtime()
 
     def make_runtime(self) -> None:
-        """Make the folder for sockets; others may pass through (PostgreSQL's user) and neither list nor write."""
+        """Create the folder for sockets; other users (PostgreSQL's) can enter it, but cannot list or write it."""
         for folder, mode in ((self.runtime.parent, 0o711), (self.runtime, 0o711)):
             try:
                 folder.mkdir(mode=mode, parents=True, exist_ok=True)
-                seen = folder.lstat()
+                status = folder.lstat()
             except OSError as error:
-                raise StateFolderError(f"The folder for sockets {folder} cannot be made: {error}.") from error
-            if not stat.S_ISDIR(seen.st_mode) or seen.st_uid != os.getuid():
-                raise StateFolderError(f"{folder} belongs to somebody else; remove it and run the command again.")
+                raise StateFolderError(f"The folder for sockets {folder} cannot be created: {error}.") from error
+            if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid():
+                raise StateFolderError(f"{folder} belongs to another user; remove it and run the command again.")
             folder.chmod(mode)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What `up` says of workers that an apply replaces, and when it does not apply at all."""
+"""What `up` reports about the workers that an apply replaces, and when it refuses to apply."""
 
 from __future__ import annotations
 
@@ -8,29 +8,29 @@ from pathlib import Path
 from typing import Any
 
 from openmwaa.local.errors import RolloutUnfinishedError
-from openmwaa.local.fleets import fleets
+from openmwaa.local.fleet_status import fleets
 
 
-def refuse_a_second(status: Mapping[str, Any] | None, rolls: Collection[str], *, file: Path) -> None:
-    """Let no revision of the fleets in `rolls` follow one that is not finished: it would land on workers that work.
+def refuse_second_rollout(status: Mapping[str, Any] | None, changed: Collection[str], *, file: Path) -> None:
+    """Refuse a new revision of the fleets in `changed` while the last one is unfinished: it would replace busy workers.
 
     Raises:
-        RolloutUnfinishedError: says who still works.
+        RolloutUnfinishedError: names the fleet with workers of an older revision.
     """
-    for fleet in fleets((status or {}).get("services", ())):
-        if fleet.name in rolls and fleet.left:
+    for fleet in fleets(status):
+        if fleet.fleet in changed and fleet.left:
             raise RolloutUnfinishedError(
-                f"The last change of the workers is not finished. {fleet.sentence}. The next one waits for them: "
-                f"`openmwaa wait --for workers --local {file}` tells when. Nothing was applied."
+                f"The last rollout of the workers is unfinished. {fleet.sentence}. Nothing was applied. Wait with "
+                f"`openmwaa wait --for workers --local {file}`, then run `up` again."
             )
 
 
-def sentences(status: Mapping[str, Any], rolls: Collection[str], *, file: Path) -> Iterator[str]:
-    """Yield what becomes of the workers that ran before; nobody waits for them, their tasks may take hours."""
-    for fleet in fleets(status.get("services", ())):
-        if fleet.name not in rolls:
+def rollout_sentences(status: Mapping[str, Any], changed: Collection[str], *, file: Path) -> Iterator[str]:
+    """Yield the rollout of each fleet in `changed`; `up` does not wait for it, since tasks may take hours."""
+    for fleet in fleets(status):
+        if fleet.fleet not in changed:
             continue
         if fleet.left:
-            yield f"{fleet.sentence}. `openmwaa rollout --local {file}` tells how far it is"
+            yield f"{fleet.sentence}. Follow it with `openmwaa rollout --local {file}`"
         else:
-            yield f"{fleet.name}: its workers run revision {fleet.current.revision} now"
+            yield f"{fleet.fleet}: its workers run revision {fleet.current.revision}"

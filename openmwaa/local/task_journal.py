@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Counts tasks that were lost, duplicated or interrupted, outside Airflow and Celery.
+"""Counts lost, duplicated and interrupted tasks, independently of Airflow and Celery.
 
-Every try of a task appends one JSON line when it starts and one when it ends; nothing that Airflow, Celery or the
-broker believes goes into the count. Lines are appended with O_APPEND and are shorter than a page, so that tries of
-different processes never mix.
+Every try of a task appends one JSON line at its start and one at its end; the count uses these lines only. They are
+appended with O_APPEND and are shorter than a page, so lines of different processes never mix.
 
     {"event": "start", "task": "work[3]", "try": 1, "at": 1766000000.1, "worker": "127.40.1.7"}
     {"event": "end",   "task": "work[3]", "try": 1, "at": 1766000010.1, "worker": "127.40.1.7"}
@@ -20,8 +19,8 @@ from typing import Literal
 
 
 @dataclass(frozen=True)
-class Line:
-    """One line of a ledger; `at` is seconds since the epoch."""
+class JournalEntry:
+    """One line of the journal; `at` is in seconds since the epoch."""
 
     event: Literal["start", "end"]
     task: str
@@ -31,46 +30,46 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Ledger:
-    """What a ledger says of the tasks that were expected in it."""
+class TaskJournal:
+    """The lines of a journal, and the tasks that should be in it."""
 
-    lines: tuple[Line, ...]
+    lines: tuple[JournalEntry, ...]
     expected: frozenset[str]
 
     @property
     def completions(self) -> Counter[str]:
-        """Return how often each task ended."""
+        """Return the number of completions of each task."""
         return Counter(line.task for line in self.lines if line.event == "end")
 
     @property
     def lost(self) -> tuple[str, ...]:
-        """Return the expected tasks that never ended."""
+        """Return the expected tasks without a completion."""
         done = self.completions
         return tuple(sorted(task for task in self.expected if not done[task]))
 
     @property
     def duplicated(self) -> tuple[str, ...]:
-        """Return the tasks that ended more than once."""
+        """Return the tasks with more than one completion."""
         return tuple(sorted(task for task, times in self.completions.items() if times > 1))
 
     @property
     def interrupted(self) -> tuple[str, ...]:
-        """Return the tries that started and did not end, as `task#try`, one entry a start."""
+        """Return the tries that started and did not end, as `task#try`, one entry per start."""
         started = Counter((line.task, line.try_number) for line in self.lines if line.event == "start")
         started.subtract(Counter((line.task, line.try_number) for line in self.lines if line.event == "end"))
-        return tuple(sorted(f"{task}#{number}" for (task, number), open_ in started.items() for _ in range(open_)))
+        return tuple(sorted(f"{task}#{number}" for task, number in started.elements()))
 
     def worker_of(self, task: str) -> str | None:
-        """Return the address of the worker on which a task ended last."""
+        """Return the worker address of a task's last completion."""
         return next((line.worker for line in reversed(self.lines) if line.task == task and line.event == "end"), None)
 
 
-def read(path: Path, expected: Iterable[str]) -> Ledger:
-    """Return the ledger at `path`; a file that is not there yet has no lines, and a torn last line is not a line."""
-    lines: list[Line] = []
+def read(path: Path, expected: Iterable[str]) -> TaskJournal:
+    """Return the journal at `path`; empty without a file, and without an incomplete last line."""
+    lines: list[JournalEntry] = []
     text = path.read_text(encoding="utf-8") if path.exists() else ""
     for written in text.splitlines(keepends=True):
         if written.endswith("\n"):
             entry = json.loads(written)
-            lines.append(Line(entry["event"], entry["task"], entry["try"], entry["at"], entry["worker"]))
-    return Ledger(tuple(lines), frozenset(expected))
+            lines.append(JournalEntry(entry["event"], entry["task"], entry["try"], entry["at"], entry["worker"]))
+    return TaskJournal(tuple(lines), frozenset(expected))

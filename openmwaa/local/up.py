@@ -1,20 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`openmwaa local up`: an environment on this machine, from its file to healthy services.
+"""`openmwaa local up`: starts an environment on this machine, from its file to healthy services.
 
-Every step may be interrupted and run again. What takes long runs beside the rest: Airflow is installed while Terraform
-is applied.
+Every step can be interrupted and repeated. Airflow is installed while Terraform is applied, since both are slow.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-import os
 import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,32 +22,32 @@ import aiohttp
 
 from openmwaa.config import environment_file
 from openmwaa.config.environment import Environment
-from openmwaa.local import health, login, rollout
-from openmwaa.local.addresses import Addresses
-from openmwaa.local.child_environment import child_environment
+from openmwaa.local import login, rollout
+from openmwaa.local.addresses import AddressBlock
+from openmwaa.local.child_environment import child_environment, command_marks, python_path
 from openmwaa.local.daemon import daemon_client, orphans
 from openmwaa.local.errors import DaemonError, LocalError, NotHealthyError
+from openmwaa.local.health import troubles
 from openmwaa.local.install import prerequisites, supported, venvs
 from openmwaa.local.logs import tail
 from openmwaa.local.paths import LocalPaths
-from openmwaa.local.subprocesses import Program, run
+from openmwaa.local.progress import Progress
 from openmwaa.local.terraform import fingerprint
-from openmwaa.local.terraform.fingerprint import Applied
-from openmwaa.local.terraform.terraform import Terraform
+from openmwaa.local.terraform.fingerprint import Fingerprint
+from openmwaa.local.terraform.terraform import LocalTerraform
 from openmwaa.local.terraform.terraform_override import FILE as OVERRIDE_FILE
 from openmwaa.local.terraform.terraform_override import override
+from openmwaa.subprocesses import Program, run
 
 SYNTH_WITHIN_S = 180.0
 HEALTHY_WITHIN_S = 600.0
 PROGRESS_EVERY_S = 15.0
 WEB_HEALTH = "/api/v2/monitor/health"
 
-Say = Callable[[str], None]
-
 
 @dataclass(frozen=True)
 class Ready:
-    """An environment that is up."""
+    """A running environment."""
 
     paths: LocalPaths
     status: Mapping[str, Any]
@@ -58,41 +56,41 @@ class Ready:
 
     @property
     def web_address(self) -> str:
-        """Where the web server is."""
+        """The URL of the web server."""
         return str(self.status["web_address"])
 
     @property
     def scaler_address(self) -> str:
-        """Where the scaler's page is: why there are so many workers."""
+        """The URL of the scaler's page, which explains the number of workers."""
         return str(self.status["scaler_address"])
 
 
-def up(file: Path, *, say: Say) -> Ready:
-    """Bring an environment up, or repair one that runs.
+def up(file: Path, *, progress: Progress) -> Ready:
+    """Start an environment, or repair a running one.
 
     Raises:
-        OpenmwaaError: with what to do about it.
-        KeyboardInterrupt: after everything this call started has ended.
+        OpenmwaaError: the text names the remedy.
+        KeyboardInterrupt: after all processes of this call have ended.
     """
-    return Up(file, say=say).run()
+    return Up(file, progress=progress).run()
 
 
 class Up:
     """The steps of one `up`."""
 
-    def __init__(self, file: Path, *, say: Say) -> None:
+    def __init__(self, file: Path, *, progress: Progress) -> None:
         self._environment: Environment = environment_file.load(file)
         self._file = file.absolute()
         self._paths = LocalPaths.of(file, self._environment.name)
-        self._say = say
+        self._progress = progress
         self._started_daemon = False
         self._terraform_ran = False
-        self._rolls: set[str] = set()
+        self._changed_fleets: set[str] = set()
         self._install_error: LocalError | None = None
         self._cancelled = threading.Event()
 
     def run(self) -> Ready:
-        """All steps."""
+        """Run all steps."""
         began = time.monotonic()
         supported.check(self._environment)
         with _terminate_as_interrupt():
@@ -103,33 +101,33 @@ class Up:
         programs = prerequisites.check()
         self._paths.make()
         with orphans.command_lock(self._paths):
-            # Only here the programs of this environment are ours to end: before, they may be another `up`'s.
+            # Before the lock is taken, the programs of this environment may belong to another `up`.
             try:
                 return self._bring_up(programs.terraform)
             except KeyboardInterrupt:
                 self._interrupted()
                 raise
             except BaseException:
-                with suppress(DaemonError):  # what went wrong first is what the user has to know
-                    self._end_programs()  # an installation without its `up` would be for nothing
+                with suppress(DaemonError):  # the first error is the one to report
+                    self._end_programs()  # such as the installation of Airflow
                 raise
 
     def _bring_up(self, terraform: str) -> Mapping[str, Any]:
         installing = self._install()
         self._start_daemon()
-        addresses = Addresses(daemon_client.block(self._paths))
+        addresses = AddressBlock(daemon_client.block(self._paths))
         self._build(terraform, addresses)
         while installing.is_alive():
-            installing.join(0.5)  # in slices: a join without end would hold back Ctrl-C
+            installing.join(0.5)  # a join without a timeout would delay Ctrl-C
         if self._install_error:
             raise self._install_error
         status = self._wait_healthy()
-        for sentence in rollout.sentences(status, self._rolls, file=self._file):
-            self._say(sentence)
+        for sentence in rollout.rollout_sentences(status, self._changed_fleets, file=self._file):
+            self._progress(sentence)
         return status
 
     def _install(self) -> threading.Thread:
-        """Install the emulator now and Airflow beside what follows."""
+        """Install the emulator now, and Airflow in a thread."""
         self._ensure(venvs.emulator_venv())
 
         def install_airflow() -> None:
@@ -144,7 +142,7 @@ class Up:
 
     def _ensure(self, venv: venvs.Venv) -> None:
         identity = self._paths.environment_id
-        venvs.ensure(venv, say=self._say, environment_id=identity, cancelled=self._cancelled)
+        venvs.ensure(venv, progress=self._progress, environment_id=identity, cancelled=self._cancelled)
 
     def _start_daemon(self) -> None:
         airflow = venvs.airflow_venv(self._environment.airflow_version)
@@ -154,21 +152,23 @@ class Up:
             airflow_ready=airflow.folder / venvs.COMPLETE,
             emulator_python=venvs.emulator_venv().interpreter,
         )
-        self._started_daemon = not orphans.daemon_lives(self._paths)  # also while it is being started
+        self._started_daemon = not orphans.daemon_is_running(self._paths)  # for Ctrl-C during the start
         self._started_daemon = daemon_client.ensure_running(self._paths, options)
-        self._say(f"The emulated AWS APIs and PostgreSQL {'run' if self._started_daemon else 'are running already'}")
+        self._progress(
+            f"The emulated AWS APIs and PostgreSQL {'have started' if self._started_daemon else 'are running already'}"
+        )
 
-    def _build(self, terraform: str, addresses: Addresses) -> None:
-        """Synthesise and apply, each only when something changed."""
+    def _build(self, terraform: str, addresses: AddressBlock) -> None:
+        """Synthesise and apply, each only after a change."""
         region = self._environment.region
-        before = Applied.read(self._paths.applied)
+        before = Fingerprint.read(self._paths.applied)
         inputs = fingerprint.inputs_hash(self._environment)
         folder = self._paths.terraform
         configuration = folder / self._environment.name / "cdk.tf.json"
         if before.inputs != inputs or not configuration.exists():
             self._synth(folder)
             before = replace(before, inputs=inputs)
-            before.write(self._paths.applied)  # of what lies there now, also where it is not applied
+            before.write(self._paths.applied)  # of the files in the folder, even if they are not applied
         document = json.loads(configuration.read_text())
         override_file = configuration.parent / OVERRIDE_FILE
         change = override(document, addresses=addresses, state_file=login.state_file(self._paths))
@@ -178,81 +178,81 @@ class Up:
             fingerprint.is_intact(addresses.emulator_url, result, region=region)
         )
         if intact:
-            self._say("Terraform is skipped: nothing changed since it was last applied")
+            self._progress("Terraform is skipped: no changes since the last apply")
         else:
-            if self._install_error:  # known already: better than after two minutes
+            if self._install_error:  # report it now, not after two minutes of Terraform
                 raise self._install_error
             workers = fingerprint.worker_hashes(document)
-            self._rolls = {name for name, made in workers.items() if before.workers.get(name, made) != made}
-            rollout.refuse_a_second(daemon_client.status(self._paths), self._rolls, file=self._file)
-            Applied(inputs, workers=before.workers).write(self._paths.applied)
+            self._changed_fleets = {
+                name for name, digest in workers.items() if before.workers.get(name, digest) != digest
+            }
+            rollout.refuse_second_rollout(daemon_client.status(self._paths), self._changed_fleets, file=self._file)
+            Fingerprint(inputs, workers=before.workers).write(self._paths.applied)
             self._apply(terraform, configuration.parent, addresses)
             asyncio.run(fingerprint.mark_intact(addresses.emulator_url, result, region=region))
-            Applied(inputs, result, workers).write(self._paths.applied)
-            daemon_client.order(self._paths, "checkpoint")
-        daemon_client.order(self._paths, "learn")
+            Fingerprint(inputs, result, workers).write(self._paths.applied)
+            daemon_client.post(self._paths, "save_state")
+        daemon_client.post(self._paths, "refresh_hosts")
 
     def _synth(self, folder: Path) -> None:
-        self._say("Writing the environment as Terraform")
+        self._progress("Writing the Terraform configuration")
         lines: list[str] = []
-        # A process of its own: the CDK brings Node and 200 MB, and Ctrl-C must end both without a word.
-        words = ("-c", "from openmwaa.cli import main; main()", "synth", str(self._file), "--out", str(folder))
-        search_path = os.pathsep.join(filter(None, (_package_folder(), os.environ.get("PYTHONPATH"))))
-        environment = child_environment({"PYTHONPATH": search_path})
-        program = Program(
-            (sys.executable, *words), self._paths.root, environment, self._paths.environment_id, grace_s=1
-        )
+        # In a process of its own: the CDK needs Node and 200 MB, and Ctrl-C must end both silently.
+        arguments = ("-c", "from openmwaa.cli import main; main()", "synth", str(self._file), "--out", str(folder))
+        marks = command_marks(self._paths.environment_id)
+        environment = child_environment({"PYTHONPATH": python_path(), **marks})
+        program = Program((sys.executable, *arguments), self._paths.root, environment, grace_s=1)
         if run(program, within_s=SYNTH_WITHIN_S, on_line=lines.append):
-            raise LocalError("The environment could not be written as Terraform:\n" + "\n".join(lines[-20:]))
+            raise LocalError("The Terraform configuration could not be written:\n" + "\n".join(lines[-20:]))
 
-    def _apply(self, program: str, folder: Path, addresses: Addresses) -> None:
-        terraform = Terraform(
+    def _apply(self, program: str, folder: Path, addresses: AddressBlock) -> None:
+        terraform = LocalTerraform(
             program, folder, environment_id=self._paths.environment_id, endpoint_url=addresses.emulator_url
         )
         self._terraform_ran = True
-        self._say("Terraform prepares")
-        terraform.init(say=self._say)
-        self._say("Terraform applies the environment (load balancer and database take it about 90 s)")
+        self._progress("Running terraform init")
+        terraform.init(progress=self._progress)
+        self._progress("Running terraform apply (load balancer and database take about 90 s)")
         began = time.monotonic()
-        changed = terraform.apply(say=self._say)
-        self._say(f"Terraform applied {changed} changes in {time.monotonic() - began:.0f} s")
+        changed = terraform.apply(progress=self._progress)
+        self._progress(f"Terraform applied {changed} changes in {time.monotonic() - began:.0f} s")
 
     def _wait_healthy(self) -> Mapping[str, Any]:
-        """Wait until every service is well and the web server answers.
+        """Wait until all services are healthy and the web server answers.
 
         Raises:
-            NotHealthyError: names what is not, with the last lines it printed.
+            NotHealthyError: names an unhealthy service, with the last lines of its log.
         """
-        began = told = time.monotonic()
-        awaited = [("daemon", "starting")]
+        began = reported = time.monotonic()
+        unhealthy = [("daemon", "starting")]
         while time.monotonic() - began < HEALTHY_WITHIN_S:
             status = daemon_client.status(self._paths)
             if status is None:
-                raise NotHealthyError(f"The daemon ended. {self._paths.logs / 'daemon.log'} tells why.")
-            awaited = list(health.troubles(status))
-            if not awaited and (trouble := asyncio.run(_web_trouble(status["web_address"]))):
-                awaited = [("web-server", trouble)]
-            if not awaited:
+                raise NotHealthyError(f"The daemon has ended; see {self._paths.logs / 'daemon.log'}.")
+            unhealthy = list(troubles(status))
+            if not unhealthy and (trouble := asyncio.run(_web_trouble(status["web_address"]))):
+                unhealthy = [("web-server", trouble)]
+            if not unhealthy:
                 return status
-            if time.monotonic() - told > PROGRESS_EVERY_S:
-                told = time.monotonic()
-                what = ", ".join(f"{name} ({trouble})" for name, trouble in awaited)
-                self._say(f"Waiting for {what}; {told - began:.0f} s")
+            if time.monotonic() - reported > PROGRESS_EVERY_S:
+                reported = time.monotonic()
+                names = ", ".join(f"{name} ({trouble})" for name, trouble in unhealthy)
+                self._progress(f"Waiting for {names}; {reported - began:.0f} s")
             time.sleep(1)
-        name, trouble = awaited[0]
+        name, trouble = unhealthy[0]
         last = "\n".join(f"  {line}" for line in tail(self._paths.logs / f"{name}.log", 15))
         raise NotHealthyError(
-            f"{name} is not healthy after {HEALTHY_WITHIN_S:g} s: {trouble}. It printed last:\n{last}\n"
-            f"More: openmwaa local logs {name}. The rest runs; `openmwaa local down` stops it."
+            f"{name} is not healthy after {HEALTHY_WITHIN_S:g} s: {trouble}. Last log lines:\n{last}\n"
+            f"Log: openmwaa local logs {name}. The other services still run; stop them with `openmwaa local down`."
         )
 
     def _interrupted(self) -> None:
-        """End what this call started; an environment that ran before goes on."""
+        """End the processes of this call; an environment that ran before keeps running."""
         ignored = signal.signal(signal.SIGINT, signal.SIG_IGN)
         try:
             self._end_programs()
             if self._started_daemon:
-                self._say("Interrupted: stopping what was started")
+                self._progress("Interrupted: stopping the environment")
                 daemon_client.stop(self._paths)
         finally:
             signal.signal(signal.SIGINT, ignored)
@@ -263,22 +263,22 @@ class Up:
 
 
 async def _web_trouble(address: str | None) -> str | None:
-    """Why the web server does not answer; None when it does."""
+    """Why the web server does not answer; None if it does."""
     if address is None:
-        return "it has no address yet"
+        return "no address yet"
     try:
         async with (
             aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)) as session,
             session.get(address + WEB_HEALTH) as response,
         ):
-            return None if response.status < 500 else f"it answers {response.status}"  # noqa: PLR2004
+            return None if response.status < 500 else f"HTTP status {response.status}"  # noqa: PLR2004
     except (aiohttp.ClientError, OSError):
-        return "it does not answer yet"
+        return "no answer yet"
 
 
 @contextmanager
 def _terminate_as_interrupt() -> Iterator[None]:
-    """Let SIGTERM end a command as Ctrl-C does."""
+    """Treat SIGTERM like Ctrl-C."""
 
     def interrupt(_number: int, _frame: Any) -> None:
         raise KeyboardInterrupt
@@ -291,7 +291,3 @@ def _terminate_as_interrupt() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
-
-
-def _package_folder() -> str:
-    return str(Path(__file__).resolve().parents[2])

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Clients for an environment that runs: AWS by the standard variables and the file's Region, or this machine.
+"""Clients for a running environment: AWS by the standard variables and the file's Region, or this machine.
 
-Every call goes through `asking`, which turns what botocore raises into one sentence that names the missing permission
-or the command that mends it.
+Every call runs within `aws_errors`, which turns a botocore exception into one sentence with the missing permission or
+the command that helps.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from openmwaa.config.environment import Environment
 from openmwaa.config.environment_file import load
 from openmwaa.operate.errors import (
     CredentialsError,
-    LiveError,
     MissingExtraError,
     NotRunningError,
+    OperateError,
     PermissionMissingError,
     UnreachableError,
 )
@@ -27,7 +27,7 @@ from openmwaa.operate.errors import (
 _REFUSED = frozenset(
     {"AccessDeniedException", "AccessDenied", "UnauthorizedOperation", "NotAuthorized", "AuthorizationError"}
 )
-_STRANGER = frozenset(
+_BAD_CREDENTIALS = frozenset(
     {
         "ExpiredToken",
         "ExpiredTokenException",
@@ -45,38 +45,43 @@ _SERVER_ERROR = 500
 
 @dataclass(frozen=True)
 class Connection:
-    """How to reach one environment."""
+    """The clients of one environment."""
 
     environment: Environment
     file: Path
     endpoints: Mapping[str, str] = field(default_factory=dict)
-    """Of the environment on this machine: `aws` and `ecs`. Empty for AWS."""
+    """`aws` and `ecs` of the environment on this machine; empty for AWS."""
 
     @property
     def local(self) -> bool:
-        """Whether it runs on this machine."""
+        """Whether the environment runs on this machine."""
         return bool(self.endpoints)
 
     @property
     def resource_name(self) -> str:
-        """What the stack's resources are named by; also its ECS cluster."""
+        """The prefix of the stack's resource names; also the name of its ECS cluster."""
         return f"openmwaa-{self.environment.name}"
 
     @property
     def place(self) -> str:
-        """Where it is, for a sentence."""
+        """The Region, or this machine, for a sentence."""
         return "this machine" if self.local else self.environment.region
 
     @property
+    def target(self) -> str:
+        """The Region, or `local`, for JSON."""
+        return "local" if self.local else self.environment.region
+
+    @property
     def option(self) -> str:
-        """What a suggested command has to repeat: ` --local` or nothing."""
+        """The option to repeat in a suggested command: ` --local` or nothing."""
         return " --local" if self.local else ""
 
     def client(self, service: str) -> Any:
-        """Return a boto3 client that gives up after seconds, not minutes.
+        """Return a boto3 client with timeouts of seconds, not minutes.
 
         Raises:
-            CredentialsError: the profile that is asked for does not exist.
+            CredentialsError: the profile of AWS_PROFILE does not exist.
         """
         boto3, config = _boto3()
         from botocore.exceptions import ProfileNotFound  # noqa: PLC0415
@@ -89,7 +94,7 @@ class Connection:
                 "aws_secret_access_key": "test",
             }
         try:
-            # A session of its own: boto3's default one is shared and not made for threads.
+            # boto3's default session is shared and not safe for threads.
             return boto3.session.Session(region_name=self.environment.region).client(
                 service, config=config(proxies={}) if self.local else config(), **more
             )
@@ -101,8 +106,8 @@ def connect(file: Path, *, local: bool) -> Connection:
     """Return the connection to the environment that `file` describes.
 
     Raises:
-        EnvironmentFileError: the file is wrong.
-        NotRunningError: with `local`, when it does not run on this machine.
+        EnvironmentFileError: the file is not valid.
+        NotRunningError: with `local`, the environment does not run on this machine.
         MissingExtraError: boto3 is not installed.
     """
     environment = load(file)
@@ -117,57 +122,57 @@ def connect(file: Path, *, local: bool) -> Connection:
     known = daemon_client.status(LocalPaths.of(file, environment.name))
     if known is None or "endpoints" not in known:
         raise NotRunningError(
-            f"{environment.name} does not run on this machine. `openmwaa local up {file}` starts it; "
-            "without --local the command talks to AWS."
+            f"{environment.name} does not run on this machine. Start it with `openmwaa local up {file}`, or leave out "
+            "--local to use AWS."
         )
     return Connection(environment, file, {name: known["endpoints"][name] for name in ("aws", "ecs")})
 
 
 @contextlib.contextmanager
-def asking(connection: Connection, permission: str, resource: str) -> Iterator[None]:
-    """Translate what botocore raises in the body; `permission` such as ssm:GetParameters, `resource` in words.
+def aws_errors(connection: Connection, permission: str, resource: str) -> Iterator[None]:
+    """Translate the botocore exceptions of the body; `permission` such as ssm:GetParameters, `resource` in words.
 
     Raises:
-        LiveError: one of them, with a text that says what to do.
+        OperateError: a subclass whose text names the remedy.
     """
     from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - boto3 is an extra
 
     try:
         yield
     except ClientError as error:
-        raise _answered(error.response, connection, permission, resource) from error
+        raise _refused(error.response, connection, permission, resource) from error
     except BotoCoreError as error:
-        raise _unanswered(error, connection) from error
+        raise _unreachable(error, connection) from error
 
 
-def _answered(response: Any, connection: Connection, permission: str, resource: str) -> LiveError:
-    told = response.get("Error", {})
-    code, message = str(told.get("Code", "")), str(told.get("Message", "")).rstrip(".")
+def _refused(response: Any, connection: Connection, permission: str, resource: str) -> OperateError:
+    details = response.get("Error", {})
+    code, message = str(details.get("Code", "")), str(details.get("Message", "")).rstrip(".")
     status = response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
     if code in _REFUSED:
         return PermissionMissingError(
             f"AWS refuses {permission} on {resource}: {message or code}. "
-            f"An IAM policy has to allow you {permission} there."
+            f"Allow {permission} there in an IAM policy of yours."
         )
-    if code in _STRANGER:
+    if code in _BAD_CREDENTIALS:
         return CredentialsError(
             f"AWS does not accept the credentials ({code}: {message}). Log in again, for example `aws sso login`, "
             "or set AWS_PROFILE."
         )
     if code == "ClusterNotFoundException":
         return NotRunningError(
-            f"There is no ECS cluster {connection.resource_name} in {connection.place}. Was `terraform apply` run, and "
-            f"are the Region ({connection.environment.region}) and the account the right ones?"
+            f"There is no ECS cluster {connection.resource_name} in {connection.place}. Run `terraform apply`, and "
+            f"check the Region ({connection.environment.region}) and the account."
         )
     if "hrottl" in code or code in {"TooManyRequestsException", "RequestLimitExceeded"} or status >= _SERVER_ERROR:
-        return UnreachableError(f"{permission} failed for now ({code}: {message}). Try again.")
-    return LiveError(f"{permission} on {resource} failed: {code}: {message}.")
+        return UnreachableError(f"{permission} failed ({code}: {message}). Try again.")
+    return OperateError(f"{permission} on {resource} failed: {code}: {message}.")
 
 
-def _unanswered(error: Exception, connection: Connection) -> LiveError:
+def _unreachable(error: Exception, connection: Connection) -> OperateError:
     from botocore import exceptions as known  # noqa: PLC0415
 
-    strangers = (
+    bad_credentials = (
         known.NoCredentialsError,
         known.PartialCredentialsError,
         known.CredentialRetrievalError,
@@ -175,17 +180,17 @@ def _unanswered(error: Exception, connection: Connection) -> LiveError:
         known.SSOError,
         known.ProfileNotFound,
     )
-    if isinstance(error, strangers):
+    if isinstance(error, bad_credentials):
         return CredentialsError(
             f"No AWS credentials: {str(error).rstrip('.')}. Set AWS_PROFILE or log in, for example `aws sso login`; "
-            "--local talks to the environment on this machine."
+            "use --local for the environment on this machine."
         )
-    hint = f"Is it still up? `openmwaa local status {connection.file}`" if connection.local else "Try again."
+    hint = f"Check it with `openmwaa local status {connection.file}`." if connection.local else "Try again."
     return UnreachableError(f"No answer from {connection.place}: {str(error).rstrip('.')}. {hint}")
 
 
 def _boto3() -> tuple[Any, Any]:
-    """Return boto3, and what makes the configuration of a client."""
+    """Return boto3, and a function that makes the configuration of a client."""
     try:
         import boto3  # noqa: PLC0415
         from botocore.config import Config  # noqa: PLC0415

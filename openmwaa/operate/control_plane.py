@@ -1,29 +1,30 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whether the control plane is healthy: every service runs the revision that was applied, and all its tasks do.
+"""Checks the health of the control plane: every service and all its tasks run the applied revision.
 
-A service that ECS rolled back looks healthy: its deployment is completed, of an older revision. So the revision is
-compared with the newest one of its family, which is what the last apply registered.
+After a rollback by ECS a service looks healthy: its deployment of an older revision is completed. So the revision is
+compared with the newest one of the family, which the last apply registered.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
+from openmwaa.fleet_rollout import revision
 from openmwaa.operate import services
-from openmwaa.operate.connection import Connection, asking
-from openmwaa.operate.stopped_tasks import Stop, last_stop
-from openmwaa.operate.waiting import Seen
+from openmwaa.operate.connection import Connection, aws_errors
+from openmwaa.operate.stopped_tasks import StoppedTask, last_stopped_task
+from openmwaa.operate.waiting import WaitStatus
 
 SERVICES: Final = ("scheduler", "dag-processor", "triggerer", "execution-api", "web-server", "scaler")
-HOPELESS_AFTER: Final = 3
-"""Tasks whose preparation failed, in a row: the least number at which ECS's own circuit breaker gives up."""
+FAILED_AFTER: Final = 3
+"""Tasks in a row with a failed preparation; the lowest threshold of ECS's own circuit breaker."""
 
 
 @dataclass(frozen=True)
 class Component:
-    """One service of the control plane; healthy when it has neither trouble nor failure."""
+    """One service of the control plane; healthy without trouble and failure."""
 
     service: str
     revision: int
@@ -31,12 +32,12 @@ class Component:
     running: int
     trouble: str | None = None
     failure: str | None = None
-    stop: Stop | None = None
-    """How its last task of this revision ended, where one is missing."""
+    stop: StoppedTask | None = None
+    """The last stopped task of this revision, if a task is missing."""
 
     @property
     def sentence(self) -> str:
-        """What is wrong, in one line."""
+        """The trouble or failure, in one line."""
         ended = f"; a task stopped: {self.stop.reason}" if self.stop else ""
         return f"{self.service}: {self.failure or self.trouble}{ended}"
 
@@ -54,19 +55,19 @@ class Component:
         }
 
 
-def watch(connection: Connection) -> Seen:
-    """Return what is not healthy, for somebody who waits for it.
+def control_plane_status(connection: Connection) -> WaitStatus:
+    """Return the unhealthy services, for `wait`.
 
     Raises:
-        LiveError: ECS cannot be asked.
-        NotRunningError: a service of the control plane is not there.
+        OperateError: ECS refuses or does not answer.
+        NotRunningError: a service of the control plane does not exist.
     """
     found = services.describe(connection, SERVICES)
     components = [_component(connection, found[name]) for name in SERVICES]
-    return Seen(
-        awaited=tuple(each.sentence for each in components if each.trouble and not each.failure),
-        failures=tuple(_failed(connection, each) for each in components if each.failure),
-        data={"control_plane": [each.as_data() for each in components]},
+    return WaitStatus(
+        awaited=tuple(component.sentence for component in components if component.trouble and not component.failure),
+        failures=tuple(_failure(connection, component) for component in components if component.failure),
+        data={"control_plane": [component.as_data() for component in components]},
     )
 
 
@@ -75,40 +76,40 @@ def _component(connection: Connection, service: Mapping[str, Any]) -> Component:
     newest = services.primary(service)
     family, _, _ = str(newest.get("taskDefinition", "")).rpartition("/")[2].rpartition(":")
     applied = _applied(connection, family)
-    runs = services.revision(str(newest.get("taskDefinition", "")))
+    running_revision = revision(str(newest.get("taskDefinition", "")))
     desired, running = service["desiredCount"], service["runningCount"]
     state, reason = str(newest.get("rolloutState", "COMPLETED")), str(newest.get("rolloutStateReason", ""))
-    failed = next((each for each in deployments if each.get("rolloutState") == "FAILED"), None)
+    failed = next((deployment for deployment in deployments if deployment.get("rolloutState") == "FAILED"), None)
     trouble = failure = None
     if failed is not None:
-        why = str(failed.get("rolloutStateReason") or "no reason given")
-        failure = f"ECS gave up on revision {services.revision(str(failed['taskDefinition']))}: {why}"
-    elif runs < applied and (state == "COMPLETED" or "rolling back" in reason):
-        failure = f"it runs revision {runs} and not {applied}, the newest: ECS rolled it back, or no apply finished"
+        reason = str(failed.get("rolloutStateReason") or "no reason given")
+        failure = f"the deployment of revision {revision(str(failed['taskDefinition']))} failed: {reason}"
+    elif running_revision < applied and (state == "COMPLETED" or "rolling back" in reason):
+        failure = f"revision {running_revision} runs, not {applied}, the newest: ECS rolled it back, or no apply ended"
     elif state != "COMPLETED" or len(deployments) != 1 or running != desired or not desired:
-        trouble = f"{running} of {desired} tasks run, revision {runs} is being rolled out"
+        trouble = f"{running} of {desired} tasks run, revision {running_revision} is being rolled out"
         if state == "COMPLETED":
             trouble = f"{running} of {desired} tasks run"
-    component = Component(service["serviceName"], runs, desired, running, trouble, failure)
-    return component if trouble is None and failure is None else _explained(connection, component, family, applied)
-
-
-def _explained(connection: Connection, component: Component, family: str, applied: int) -> Component:
-    """Return the component with how its last task ended; a preparation that fails again and again is a failure."""
-    stop = last_stop(connection, component.service, f"{family}:{applied}")
-    failure = component.failure
-    if failure is None and stop is not None and stop.preparation and stop.times >= HOPELESS_AFTER:
-        failure = f"{stop.container} failed {stop.times} times"
-    return Component(
-        component.service, component.revision, component.desired, component.running, component.trouble, failure, stop
+    component = Component(service["serviceName"], running_revision, desired, running, trouble, failure)
+    return (
+        component if trouble is None and failure is None else _with_stopped_task(connection, component, family, applied)
     )
 
 
+def _with_stopped_task(connection: Connection, component: Component, family: str, applied: int) -> Component:
+    """Add the last stopped task; a preparation that failed three times in a row is a failure."""
+    stop = last_stopped_task(connection, component.service, f"{family}:{applied}")
+    failure = component.failure
+    if failure is None and stop is not None and stop.preparation and stop.times >= FAILED_AFTER:
+        failure = f"{stop.container} failed {stop.times} times"
+    return replace(component, failure=failure, stop=stop)
+
+
 def _applied(connection: Connection, family: str) -> int:
-    """Return the newest revision of a family; 0 when there is none any more."""
+    """Return the newest revision of a family; 0 if none is active."""
     from botocore.exceptions import ClientError  # noqa: PLC0415 - boto3 is an extra
 
-    with asking(connection, "ecs:DescribeTaskDefinition", f"the task definitions {family}"):
+    with aws_errors(connection, "ecs:DescribeTaskDefinition", f"the task definitions {family}"):
         try:
             answer = connection.client("ecs").describe_task_definition(taskDefinition=family)
         except ClientError as error:
@@ -118,9 +119,9 @@ def _applied(connection: Connection, family: str) -> int:
     return int(answer["taskDefinition"]["revision"])
 
 
-def _failed(connection: Connection, component: Component) -> str:
+def _failure(connection: Connection, component: Component) -> str:
     stop = component.stop
     if stop is None or stop.container is None:
         return component.sentence
     lines = "\n".join(f"  {line}" for line in stop.lines(connection))
-    return f"{component.sentence}. {stop.container} printed last:\n{lines}\nMore: {stop.command(connection)}"
+    return f"{component.sentence}. Last log lines of {stop.container}:\n{lines}\nMore: {stop.command(connection)}"

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from openmwaa.operate.connection import Connection, asking
+from openmwaa.operate.connection import Connection, aws_errors
 from openmwaa.operate.errors import NotRunningError, UnreachableError
 from scaler.reporting.explanation import LINE_VERSION
 
@@ -56,7 +56,7 @@ class DecisionsLog:
         Raises:
             NotRunningError: the log group does not exist.
             UnreachableError: no answer, or an incomplete answer within the deadline.
-            LiveError: AWS refuses.
+            OperateError: AWS refuses.
         """
         request: dict[str, Any] = {
             "logGroupName": self.group,
@@ -86,7 +86,7 @@ class DecisionsLog:
                 f"CloudWatch Logs did not finish within {DEADLINE_S:.0f} s. "
                 "Choose another time, or one fleet with --fleet."
             )
-        with asking(self.connection, PERMISSION, f"the log group {self.group}"):
+        with aws_errors(self.connection, PERMISSION, f"the log group {self.group}"):
             try:
                 return self.logs.filter_log_events(**request)
             except self.logs.exceptions.ResourceNotFoundException:

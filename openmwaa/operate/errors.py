@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What can go wrong when a command talks to an environment that runs, each with what to do about it.
+"""Errors of commands that call a running environment; the text of each names the remedy.
 
-LiveError
+OperateError
 ├── MissingExtraError        boto3 is not installed
-├── NotRunningError          nothing of that name runs there
-├── CredentialsError         AWS does not know who asks
-├── PermissionMissingError   AWS knows, and refuses
-├── UnreachableError         no answer, too many calls, or an error of AWS's own: asking again may help
-└── ControlsError            a control cannot be read, or would make no sense
+├── NotRunningError          there is no running environment of this name
+├── CredentialsError         AWS does not accept the credentials
+├── PermissionMissingError   AWS accepts the credentials and refuses the call
+├── UnreachableError         no answer, throttling, or an error of AWS: a retry may help
+└── OverrideError            an override cannot be read, or is not valid
 """
 
 from __future__ import annotations
@@ -15,29 +15,29 @@ from __future__ import annotations
 from openmwaa.errors import OpenmwaaError
 
 
-class LiveError(OpenmwaaError):
-    """The environment that runs cannot be asked or told; the text says why and what to do."""
+class OperateError(OpenmwaaError):
+    """A call of the running environment failed; the text gives the reason and the remedy."""
 
 
-class MissingExtraError(LiveError):
+class MissingExtraError(OperateError):
     """boto3 is not installed."""
 
 
-class NotRunningError(LiveError):
-    """Nothing of that name runs there."""
+class NotRunningError(OperateError):
+    """There is no running environment of this name."""
 
 
-class CredentialsError(LiveError):
-    """AWS does not know who asks."""
+class CredentialsError(OperateError):
+    """AWS does not accept the credentials."""
 
 
-class PermissionMissingError(LiveError):
-    """AWS knows who asks, and refuses."""
+class PermissionMissingError(OperateError):
+    """AWS accepts the credentials and refuses the call."""
 
 
-class UnreachableError(LiveError):
-    """No answer, too many calls, or an error of AWS's own: asking again may help."""
+class UnreachableError(OperateError):
+    """No answer, throttling, or an error of AWS: a retry may help."""
 
 
-class ControlsError(LiveError):
-    """A control cannot be read, or would make no sense."""
+class OverrideError(OperateError):
+    """An override cannot be read, or is not valid."""

@@ -50,7 +50,7 @@ def explain(log: DecisionsLog, fleets: Sequence[str], at: datetime, now: datetim
     """Return the decision in force at `at` for each fleet; for a single fleet also the changes before and after.
 
     Raises:
-        LiveError: the log cannot be read.
+        OperateError: the log cannot be read.
     """
     found = {fleet: FleetExplanation(fleet, at) for fleet in fleets}
     for line in _sorted(log.read(at - IN_FORCE, at, fleets)):

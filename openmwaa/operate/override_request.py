@@ -1,17 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What one call of `openmwaa scale` asks for, made into the order that is then in force."""
+"""The options of one `openmwaa scale` call, and the override that results from them."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from pydantic import ValidationError
 
-from openmwaa.config.fleet import Fleet
-from openmwaa.operate.errors import ControlsError
+from openmwaa.config.fleet import ResolvedFleet
+from openmwaa.operate.errors import OverrideError
+from openmwaa.operate.times import rfc3339
 from scaler.config.overrides import OverrideDocument, Pause
 from scaler.config.schedule import Schedules
 from scaler.core import bounds
@@ -22,13 +23,13 @@ _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _LONGEST = timedelta(days=366)
 
 
-class OrderRefusedError(ControlsError):
-    """The order makes no sense; nothing was written."""
+class OverrideRefusedError(OverrideError):
+    """The override is not valid; nothing was written."""
 
 
 @dataclass(frozen=True)
 class Bound:
-    """A number of workers, or None where an ordered one is taken back."""
+    """A number of workers; None removes an override."""
 
     workers: int | None
 
@@ -37,32 +38,32 @@ class Bound:
         """Read a number or `none`.
 
         Raises:
-            ValueError: it is neither.
+            ValueError: the text is neither.
         """
         if text == "none":
             return cls(None)
         if not (text.isascii() and text.isdigit() and int(text) <= MOST_WORKERS):
-            raise ValueError(f"{text!r} is no number of workers from 0 to {MOST_WORKERS}, and not `none`")
+            raise ValueError(f"{text!r} is neither a number of workers from 0 to {MOST_WORKERS} nor `none`")
         return cls(int(text))
 
 
 @dataclass(frozen=True)
 class Duration:
-    """How long an order is in force; None is for ever."""
+    """How long an override is active; None means without end."""
 
     time: timedelta | None
 
     @classmethod
     def parse(cls, text: str) -> Duration:
-        """Read such as 90m, 2h, 1d12h, or `forever`.
+        """Read a duration such as 90m, 2h, 1d12h, or `forever`.
 
         Raises:
-            ValueError: it is none of these.
+            ValueError: the text is none of these.
         """
         if text == "forever":
             return cls(None)
         if not re.fullmatch(r"(\d{1,6}[smhd])+", text, re.ASCII):
-            raise ValueError(f"{text!r} is no duration such as 90m, 2h or 1d12h, and not `forever`")
+            raise ValueError(f"{text!r} is neither a duration such as 90m, 2h or 1d12h nor `forever`")
         time = timedelta(seconds=sum(int(n) * _UNITS[unit] for n, unit in re.findall(r"(\d+)([smhd])", text)))
         if not timedelta() < time <= _LONGEST:
             raise ValueError(f"{text!r} is not between a second and {_LONGEST.days} days")
@@ -70,8 +71,8 @@ class Duration:
 
 
 @dataclass(frozen=True)
-class Request:
-    """What the options say; None was not given."""
+class OverrideRequest:
+    """The options of the call; None means the option was not given."""
 
     minimum: Bound | None = None
     maximum: Bound | None = None
@@ -80,29 +81,29 @@ class Request:
     dry_run: bool | None = None
     clear: bool = False
     duration: Duration | None = None
-    why: str | None = None
+    reason: str | None = None
 
     def __post_init__(self) -> None:
         """Refuse options that exclude each other."""
-        size = self.fixed is not None and self.fixed.workers is not None
-        if size and any(each is not None and each.workers is not None for each in (self.minimum, self.maximum)):
-            raise OrderRefusedError("--fixed leaves no room for --min or --max: give one or the other.")
-        if not self.changes and (self.duration is not None or self.why is not None):
-            raise OrderRefusedError(
-                "--for and --why belong to an order: give --min, --max, --fixed, --pause or --dry-run."
+        is_fixed = self.fixed is not None and self.fixed.workers is not None
+        if is_fixed and any(bound is not None and bound.workers is not None for bound in (self.minimum, self.maximum)):
+            raise OverrideRefusedError("--fixed cannot be combined with --min or --max.")
+        if not self.changes and (self.duration is not None or self.reason is not None):
+            raise OverrideRefusedError(
+                "--duration and --reason need an override: add --min, --max, --fixed, --pause or --dry-run."
             )
 
     @property
     def changes(self) -> bool:
-        """Whether anything is asked for, or all is only to be shown."""
-        given = (self.minimum, self.maximum, self.fixed, self.pause, self.dry_run)
-        return self.clear or any(each is not None for each in given)
+        """Whether the call changes an override; otherwise it only shows them."""
+        options = (self.minimum, self.maximum, self.fixed, self.pause, self.dry_run)
+        return self.clear or any(option is not None for option in options)
 
-    def apply(self, before: OverrideDocument, fleet: Fleet, *, by: str, now: datetime) -> OverrideDocument:
-        """Return the order that results; what is not asked for stays as it was ordered before.
+    def apply(self, before: OverrideDocument, fleet: ResolvedFleet, *, by: str, now: datetime) -> OverrideDocument:
+        """Return the resulting override; options that were not given keep their value from `before`.
 
         Raises:
-            OrderRefusedError: it makes no sense.
+            OverrideRefusedError: the result is not valid.
         """
         base = OverrideDocument() if self.clear else before
         values: dict[str, Any] = base.model_dump()
@@ -114,62 +115,58 @@ class Request:
                 values |= {"min": None, "max": None} if name == "fixed" else {"fixed": None}
         values["pause"] = self.pause or base.pause
         values["dry_run"] = base.dry_run if self.dry_run is None else self.dry_run
-        values |= {"by": by, "at": _text(now), "why": self.why or "", "until": self._until(base, now)}
+        values |= {"by": by, "at": rfc3339(now), "why": self.reason or "", "until": self._until(base, now)}
         try:
             document = OverrideDocument.model_validate(values)
         except ValidationError as error:
-            words = str(error.errors(include_url=False)[0]["msg"]).removeprefix("Value error, ")
-            raise OrderRefusedError(f"Fleet {fleet.name}: {words}. Give both, or `none` for the other.") from error
+            message = str(error.errors(include_url=False)[0]["msg"]).removeprefix("Value error, ")
+            raise OverrideRefusedError(f"Fleet {fleet.name}: {message}. Set both, or one to `none`.") from error
         if document.min is not None and document.max is None and document.min > fleet.max:
-            raise OrderRefusedError(
-                f"Fleet {fleet.name}: at least {document.min} is above the file's maximum of {fleet.max}, which would "
-                f"count. Give --max {document.min} too."
+            raise OverrideRefusedError(
+                f"Fleet {fleet.name}: a minimum of {document.min} is above the file's maximum of {fleet.max}, which "
+                f"limits it. Add --max {document.min}."
             )
         return document if document.active else document.model_copy(update={"until": None})
 
     def _until(self, base: OverrideDocument, now: datetime) -> str | None:
         if self.duration is None:
             return base.until
-        return None if self.duration.time is None else _text(now + self.duration.time)
+        return None if self.duration.time is None else rfc3339(now + self.duration.time)
 
 
 @dataclass(frozen=True)
-class InForce:
-    """What holds for a fleet now."""
+class ActiveBounds:
+    """The bounds of a fleet now, and the schedule entry that applies."""
 
     minimum: int
     maximum: int
     schedule: Schedule | None
 
 
-def in_force(fleet: Fleet, document: OverrideDocument | None, now: datetime) -> InForce:
-    """Return the bounds as the scaler's own code works them out from file, schedule and order."""
+def active_bounds(fleet: ResolvedFleet, document: OverrideDocument | None, now: datetime) -> ActiveBounds:
+    """Return the bounds by the scaler's own code from file, schedule and override."""
     schedule = Schedules(fleet.schedule).at(now)
-    controls = Overrides() if document is None or document.expired(now) else document.to_core()
+    overrides = Overrides() if document is None or document.expired(now) else document.to_core()
     core = FleetPolicy(fleet.name, fleet.queues, fleet.slots, fleet.min, fleet.max)
-    limits, _ = bounds.in_force(core, Known(controls, 0.0), schedule, None, 0.0)
-    return InForce(limits.minimum, limits.maximum, schedule)
+    limits, _ = bounds.in_force(core, Known(overrides, 0.0), schedule, None, 0.0)
+    return ActiveBounds(limits.minimum, limits.maximum, schedule)
 
 
-def notes(fleet: Fleet, document: OverrideDocument) -> list[str]:
-    """Return what somebody who orders this should know."""
+def notes(fleet: ResolvedFleet, document: OverrideDocument) -> list[str]:
+    """Return the consequences of an override that its author should know."""
     found = []
-    most = document.max if document.fixed is None else document.fixed
-    if most is not None and most > fleet.max:
+    maximum = document.max if document.fixed is None else document.fixed
+    if maximum is not None and maximum > fleet.max:
         found.append(
-            f"Above the file's maximum of {fleet.max}: Airflow's parallelism is made for the slots of that many "
-            "workers, so the others may find nothing to do."
+            f"Above the file's maximum of {fleet.max}: Airflow's parallelism is set for the slots of {fleet.max} "
+            "workers, so further workers may stay idle."
         )
-    if most is not None and most < fleet.max:
-        found.append("Workers with tasks stay until these end, also above this number.")
+    if maximum is not None and maximum < fleet.max:
+        found.append("Workers with running tasks stay until the tasks end, also above this number.")
     if document.max is not None and document.min is None and document.max < fleet.min:
-        found.append(f"The file's minimum of {fleet.min} gives way to it.")
+        found.append(f"The file's minimum of {fleet.min} does not apply below this maximum.")
     if document.dry_run:
-        found.append("Dry run: the scaler decides and writes nothing, not even what protection demands.")
+        found.append("Dry run: the scaler decides and writes nothing, not even to protect workers.")
     if document.pause in ("out", "both"):
-        found.append("No worker is started, whatever waits, until the pause ends.")
+        found.append("No worker is started until the pause ends, however long the queue.")
     return found
-
-
-def _text(at: datetime) -> str:
-    return at.astimezone(UTC).isoformat(timespec="seconds")

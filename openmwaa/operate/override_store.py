@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What people order live: the scaler's controls in SSM Parameter Store, one parameter a fleet.
+"""Reads and writes the scaler's overrides in SSM Parameter Store, one parameter per fleet.
 
-SSM has no "write only if it is still version 7". It numbers every write though, so a write that came between is seen
-at once: then the change is made again on top of what the other one wrote, and both are in force.
+SSM cannot write on condition of a version, but it numbers every write. A gap in the numbers shows that another write
+came between; the change is then applied to that write too, so that both are active.
 """
 
 from __future__ import annotations
@@ -11,48 +11,46 @@ import getpass
 import json
 import socket
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from openmwaa.operate.connection import Connection, asking
-from openmwaa.operate.errors import ControlsError, LiveError
+from openmwaa.operate.connection import Connection, aws_errors
+from openmwaa.operate.errors import OperateError, OverrideError
 from scaler.config.overrides import SIZE_LIMIT, OverrideDocument, OverrideDocumentError, parse
 
 Change = Callable[[OverrideDocument], OverrideDocument]
 
 _BATCH = 10
-"""GetParameters takes so many names a call."""
+"""The limit of names per GetParameters call."""
 _PAGE = 50
-_TRIES = 5
 
 
 @dataclass(frozen=True)
-class Order:
-    """What is kept for one fleet."""
+class Override:
+    """The stored override of one fleet."""
 
     fleet: str
     parameter: str
     version: int = 0
-    """SSM's number of the write; 0 when nothing was ever ordered."""
+    """SSM's number of the write; 0 if the parameter does not exist."""
     document: OverrideDocument | None = None
-    """None when nothing was ever ordered, or what is kept is no order."""
+    """None if the parameter does not exist or is not valid."""
     problem: str | None = None
-    """Why what is kept is no order."""
-    modified: datetime | None = None
+    """Why the parameter is not valid."""
 
     def base(self, now: datetime, *, fresh: bool = False) -> OverrideDocument:
-        """Return what a change starts from; an order whose time is over is none, and with `fresh` every one.
+        """Return the document that a change starts from; an empty one if the override has expired, or with `fresh`.
 
         Raises:
-            ControlsError: what is kept is no order.
+            OverrideError: the stored override is not valid.
         """
         if fresh:
             return OverrideDocument()
         if self.problem is not None:
-            raise ControlsError(
-                f"{self.parameter} holds no order: {self.problem}. Until it does, the scaler obeys the last order it "
-                f"could read. `--clear` replaces it, also together with a new order."
+            raise OverrideError(
+                f"{self.parameter} is not a valid override: {self.problem}. The last valid one stays active. Replace "
+                "it with `--clear`, which can be combined with a new override."
             )
         if self.document is None or self.document.expired(now):
             return OverrideDocument()
@@ -60,19 +58,19 @@ class Order:
 
 
 @dataclass(frozen=True)
-class Version:
-    """One write of the past."""
+class OverrideVersion:
+    """One entry of a parameter's history."""
 
     number: int
     at: datetime
-    who: str
-    """The ARN that AWS noted."""
+    user: str
+    """The ARN of the caller, recorded by AWS."""
     document: OverrideDocument | None
     problem: str | None
 
 
-class ControlsStore:
-    """The controls of one environment."""
+class OverrideStore:
+    """The overrides of one environment."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -82,145 +80,124 @@ class ControlsStore:
         """Return the name of a fleet's parameter."""
         return f"/openmwaa/{self._connection.environment.name}/scaler/{fleet}"
 
-    def read(self, fleets: Sequence[str]) -> Mapping[str, Order]:
-        """Return what is kept for each of the fleets.
+    def read(self, fleets: Sequence[str]) -> Mapping[str, Override]:
+        """Return the stored override of each fleet.
 
         Raises:
-            LiveError: SSM cannot be asked.
+            OperateError: SSM refuses or does not answer.
         """
-        found: dict[str, Order] = {}
+        found: dict[str, Override] = {}
         for start in range(0, len(fleets), _BATCH):
             batch = {self.parameter(fleet): fleet for fleet in fleets[start : start + _BATCH]}
-            with self._asking("ssm:GetParameters", "*"):
+            with self._errors("ssm:GetParameters", "*"):
                 answer = self._ssm.get_parameters(Names=list(batch))
-            for each in answer["Parameters"]:
-                found[batch[each["Name"]]] = _order(batch[each["Name"]], each)
-        return {fleet: found.get(fleet) or Order(fleet, self.parameter(fleet)) for fleet in fleets}
+            for parameter in answer["Parameters"]:
+                fleet = batch[parameter["Name"]]
+                found[fleet] = self._override(fleet, parameter)
+        return {fleet: found.get(fleet) or Override(fleet, self.parameter(fleet)) for fleet in fleets}
 
-    def change(self, before: Order, change: Change, *, fresh: bool = False) -> tuple[Order, Sequence[Order]]:
-        """Write `change` of what is kept; return what is in force, and what others wrote at the same moment.
+    def change(self, before: Override, change: Change, *, fresh: bool = False) -> tuple[Override, list[Override]]:
+        """Apply `change` and write; return the active override, and others' writes that came between.
 
-        With `fresh`, nothing that is kept counts, nonsense neither.
+        With `fresh`, the stored override is ignored, even if it is not valid.
 
         Raises:
-            LiveError: SSM cannot be asked, or others write again and again.
-            ControlsError: the change makes no sense on top of what another wrote.
+            OperateError: SSM refuses or does not answer.
+            OverrideError: the change is not valid on top of another user's write.
         """
-        others: list[Order] = []
-        for _ in range(_TRIES):
-            document = change(before.base(datetime.now(UTC), fresh=fresh))
-            version = self._put(before, document)
-            if version is None:  # somebody was the first to order
-                before = self.read([before.fleet])[before.fleet]
-                others.append(before)
-                continue
-            after = Order(before.fleet, before.parameter, version, document, modified=datetime.now(UTC))
-            # 1: it was deleted in between, which leaves nothing to merge with.
-            if version in (before.version + 1, 1):
-                return after, others
-            between = self._version(before.fleet, version - 1)
-            others.append(between)
-            if change(between.base(datetime.now(UTC), fresh=fresh)) == document:
-                return after, others
-            before = Order(before.fleet, before.parameter, version, between.document, between.problem)
-        raise LiveError(f"{before.parameter} is written by others again and again; look with --history and try again.")
+        document = change(before.base(datetime.now(UTC), fresh=fresh))
+        after = replace(before, version=self._put(before, document), document=document, problem=None)
+        # Version 1: the parameter was deleted in between, so there is nothing to merge with.
+        if after.version in (before.version + 1, 1):
+            return after, []
+        between = self._version(before.fleet, after.version - 1)
+        if change(between.base(datetime.now(UTC), fresh=fresh)) == document:
+            return after, [between]
+        merged, others = self.change(replace(between, version=after.version), change, fresh=fresh)
+        return merged, [between, *others]
 
-    def history(self, fleet: str) -> Sequence[Version]:
+    def history(self, fleet: str) -> Sequence[OverrideVersion]:
         """Return the last hundred writes, newest first.
 
         Raises:
-            LiveError: SSM cannot be asked.
+            OperateError: SSM refuses or does not answer.
         """
-        found: list[Version] = []
+        found: list[OverrideVersion] = []
         more: dict[str, str] = {}
         while True:
             try:
-                with self._asking("ssm:GetParameterHistory", fleet):
+                with self._errors("ssm:GetParameterHistory", fleet):
                     answer = self._ssm.get_parameter_history(Name=self.parameter(fleet), MaxResults=_PAGE, **more)
-            except LiveError as error:
-                if _code(error) == "ParameterNotFound":
+            except OperateError as error:
+                response = getattr(error.__cause__, "response", {})
+                if response.get("Error", {}).get("Code") == "ParameterNotFound":
                     return []
                 raise
-            found += [_version(each) for each in answer["Parameters"]]
+            found += [_history_entry(parameter) for parameter in answer["Parameters"]]
             if not (token := answer.get("NextToken")):
-                return sorted(found, key=lambda each: each.number, reverse=True)
+                return sorted(found, key=lambda version: version.number, reverse=True)
             more = {"NextToken": token}
 
-    def who(self) -> str:
-        """Return who orders, for the order itself; AWS notes the ARN of who wrote it by itself."""
+    def user(self) -> str:
+        """Return the user for the document: the caller's ARN, else user and host name."""
         if not self._connection.local:
             try:
-                with asking(self._connection, "sts:GetCallerIdentity", "*"):
+                with aws_errors(self._connection, "sts:GetCallerIdentity", "*"):
                     return str(self._connection.client("sts").get_caller_identity()["Arn"])
-            except LiveError:
-                pass  # a network without a way to STS; AWS's own note is the one that counts
+            except OperateError:
+                pass  # STS may be out of reach; SSM records the ARN of the write in any case
         try:
             return f"{getpass.getuser()}@{socket.gethostname()}"
         except (KeyError, OSError):  # a user id without a name
             return socket.gethostname()
 
-    def _put(self, before: Order, document: OverrideDocument) -> int | None:
-        """Write; return the version, or None where it was to be the first and is not."""
+    def _put(self, before: Override, document: OverrideDocument) -> int:
         text = document.to_text()
-        if len(text.encode()) > SIZE_LIMIT:
-            raise ControlsError(f"The order has {len(text.encode())} bytes; SSM takes {SIZE_LIMIT}. Shorten --why.")
-        first = {"Type": "String", "Description": f"What `openmwaa scale` ordered for fleet {before.fleet}"}
-        try:
-            with self._asking("ssm:PutParameter", before.fleet):
-                answer = self._ssm.put_parameter(
-                    Name=before.parameter,
-                    Value=text,
-                    **({"Overwrite": True, "Type": "String"} if before.version else first),
-                )
-        except LiveError as error:
-            if _code(error) == "ParameterAlreadyExists":
-                return None
-            raise
+        if (size := len(text.encode())) > SIZE_LIMIT:
+            raise OverrideError(f"The override has {size} bytes; SSM's limit is {SIZE_LIMIT}. Shorten --reason.")
+        with self._errors("ssm:PutParameter", before.fleet):
+            answer = self._ssm.put_parameter(
+                Name=before.parameter,
+                Value=text,
+                Type="String",
+                Description=f"Scaling override of fleet {before.fleet}, written by `openmwaa scale`",
+                Overwrite=True,
+            )
         return int(answer["Version"])
 
-    def _version(self, fleet: str, number: int) -> Order:
-        with self._asking("ssm:GetParameter", fleet):
+    def _version(self, fleet: str, number: int) -> Override:
+        with self._errors("ssm:GetParameter", fleet):
             answer = self._ssm.get_parameter(Name=f"{self.parameter(fleet)}:{number}")
-        return _order(fleet, {**answer["Parameter"], "Name": self.parameter(fleet)})
+        return self._override(fleet, answer["Parameter"])
 
-    def _asking(self, permission: str, fleet: str) -> Any:
-        return asking(self._connection, permission, f"parameter{self.parameter(fleet)}")
+    def _override(self, fleet: str, parameter: Mapping[str, Any]) -> Override:
+        return Override(fleet, self.parameter(fleet), int(parameter["Version"]), *_document(parameter))
+
+    def _errors(self, permission: str, fleet: str) -> Any:
+        return aws_errors(self._connection, permission, f"parameter{self.parameter(fleet)}")
 
 
 def describe(document: OverrideDocument) -> str:
-    """Return what is ordered in words: "at most 3, pause in"; "nothing" where nothing is."""
+    """Return the override in words, such as "at most 3, pause in"; "none" for an empty one."""
     parts = [f"exactly {document.fixed}"] if document.fixed is not None else []
     parts += [f"at least {document.min}"] if document.min is not None else []
     parts += [f"at most {document.max}"] if document.max is not None else []
     parts += [f"pause {document.pause}"] if document.pause != "none" else []
     parts += ["dry run"] if document.dry_run else []
-    return ", ".join(parts) or "nothing"
+    return ", ".join(parts) or "none"
 
 
 def as_data(document: OverrideDocument | None) -> dict[str, Any] | None:
-    """Return an order as plain data, everything spelled out."""
+    """Return the document as plain data with all its fields."""
     return None if document is None else json.loads(document.model_dump_json(exclude={"version"}))
 
 
-def _code(error: LiveError) -> str:
-    response = getattr(error.__cause__, "response", None) or {}
-    return str(response.get("Error", {}).get("Code", ""))
+def _history_entry(parameter: Mapping[str, Any]) -> OverrideVersion:
+    user = str(parameter.get("LastModifiedUser", ""))
+    return OverrideVersion(int(parameter["Version"]), parameter["LastModifiedDate"], user, *_document(parameter))
 
 
-def _order(fleet: str, parameter: Mapping[str, Any]) -> Order:
-    document, problem = _read(parameter)
-    return Order(
-        fleet, parameter["Name"], int(parameter["Version"]), document, problem, parameter.get("LastModifiedDate")
-    )
-
-
-def _version(entry: Mapping[str, Any]) -> Version:
-    document, problem = _read(entry)
-    who = str(entry.get("LastModifiedUser", ""))
-    return Version(int(entry["Version"]), entry["LastModifiedDate"], who, document, problem)
-
-
-def _read(parameter: Mapping[str, Any]) -> tuple[OverrideDocument | None, str | None]:
+def _document(parameter: Mapping[str, Any]) -> tuple[OverrideDocument | None, str | None]:
     if parameter["Type"] != "String":
         return None, f"it is a {parameter['Type']}, not a String"
     try:

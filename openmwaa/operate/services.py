@@ -1,33 +1,33 @@
 # SPDX-License-Identifier: Apache-2.0
-"""ECS services of an environment that runs, as DescribeServices tells of them."""
+"""ECS services of a running environment, by DescribeServices."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from openmwaa.operate.connection import Connection, asking
+from openmwaa.operate.connection import Connection, aws_errors
 from openmwaa.operate.errors import NotRunningError
 
 _BATCH = 10
-"""DescribeServices takes so many services a call."""
+"""The limit of services per DescribeServices call."""
 
 
 def describe(connection: Connection, names: Sequence[str]) -> Mapping[str, Mapping[str, Any]]:
     """Return the services `names` of the environment's cluster, by name.
 
     Raises:
-        LiveError: ECS cannot be asked.
-        NotRunningError: one of them is not there.
+        OperateError: ECS refuses or does not answer.
+        NotRunningError: one of the services does not exist.
     """
     ecs = connection.client("ecs")
     found: dict[str, Mapping[str, Any]] = {}
     for start in range(0, len(names), _BATCH):
-        with asking(connection, "ecs:DescribeServices", f"the services of the cluster {connection.resource_name}"):
+        with aws_errors(connection, "ecs:DescribeServices", f"the services of the cluster {connection.resource_name}"):
             answer = ecs.describe_services(
                 cluster=connection.resource_name, services=list(names[start : start + _BATCH])
             )
-        found |= {one["serviceName"]: one for one in answer["services"] if one["status"] == "ACTIVE"}
+        found |= {service["serviceName"]: service for service in answer["services"] if service["status"] == "ACTIVE"}
     missing = [name for name in names if name not in found]
     if missing:
         raise NotRunningError(
@@ -37,11 +37,6 @@ def describe(connection: Connection, names: Sequence[str]) -> Mapping[str, Mappi
 
 
 def primary(service: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the newest deployment of a service; empty where it has none."""
-    return next((each for each in service.get("deployments", ()) if each["status"] == "PRIMARY"), {})
-
-
-def revision(task_definition: str) -> int:
-    """Return the revision that the ARN of a task definition ends in; 0 where it ends in none."""
-    number = task_definition.rpartition(":")[2]
-    return int(number) if number.isascii() and number.isdigit() else 0
+    """Return the newest deployment of a service; empty if there is none."""
+    deployments = service.get("deployments", ())
+    return next((deployment for deployment in deployments if deployment["status"] == "PRIMARY"), {})

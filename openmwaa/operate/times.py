@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A moment as people say it: `14:30`, `2h ago`, `2026-01-31T14:30:00Z`."""
+"""Reads a time of the command line, such as `14:30`, `2h ago`, `2026-01-31T14:30:00Z`; writes RFC 3339."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 def parse(text: str, now: datetime, zone: tzinfo | None = None) -> datetime:
-    """Return the moment that `text` names, in UTC; without an offset it is a time of `zone`, or of this machine.
+    """Return the time in UTC; without an offset, `text` is in `zone` or in the zone of this machine.
 
-    A time of day that is still to come is yesterday's.
+    A time of day in the future is taken as yesterday's.
 
     Raises:
-        ValueError: it names none.
+        ValueError: the text is not a time.
     """
     words = " ".join(text.split()).lower()
     if words == "now":
@@ -33,7 +33,12 @@ def parse(text: str, now: datetime, zone: tzinfo | None = None) -> datetime:
             return found if found <= now else _on(now, _time(words), zone, days=1)
         return _in(zone, datetime.fromisoformat(words.upper())).astimezone(UTC)
     except (ValueError, OverflowError):
-        raise ValueError(f"{text!r} is no time such as {FORMS}") from None
+        raise ValueError(f"{text!r} is not a time such as {FORMS}") from None
+
+
+def rfc3339(at: datetime) -> str:
+    """Return the time in UTC, to the second."""
+    return at.astimezone(UTC).isoformat(timespec="seconds")
 
 
 def _time(words: str) -> time:
@@ -46,7 +51,7 @@ def _on(now: datetime, at: time, zone: tzinfo | None, *, days: int) -> datetime:
 
 
 def _in(zone: tzinfo | None, at: datetime) -> datetime:
-    """Return a wall-clock time of the zone; without one, of this machine, which knows its own summer time."""
+    """Add the zone to a local time; without a zone, that of this machine with its summer time."""
     if at.tzinfo is not None:
         return at
     return at.astimezone() if zone is None else at.replace(tzinfo=zone)
@@ -56,4 +61,4 @@ def _earlier(now: datetime, by: timedelta, text: str) -> datetime:
     try:
         return (now - by).astimezone(UTC)
     except OverflowError:
-        raise ValueError(f"{text!r} is before all time") from None
+        raise ValueError(f"{text!r} is before the year 1") from None

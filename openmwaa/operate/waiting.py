@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Waits for something in an environment that runs: looks, says what is new, and knows when to stop."""
+"""Waits for a condition of a running environment: polls, prints changes, and stops at success, failure or timeout."""
 
 from __future__ import annotations
 
@@ -11,59 +11,59 @@ from typing import Any, Literal
 from openmwaa.operate.errors import UnreachableError
 
 POLL_S = 10.0
-Outcome = Literal["done", "unfinished", "failed"]
+WaitOutcome = Literal["done", "unfinished", "failed"]
 
 
 @dataclass(frozen=True)
-class Seen:
-    """What one look found."""
+class WaitStatus:
+    """The result of one poll."""
 
     awaited: tuple[str, ...] = ()
-    """What is not there yet, a sentence each."""
+    """Conditions that do not hold yet, a sentence each."""
     failures: tuple[str, ...] = ()
-    """What will not come by waiting, and why."""
+    """Conditions that waiting will not fulfil, with the reason."""
     data: Mapping[str, Any] = field(default_factory=dict)
-    """All of it, for programs."""
+    """All results, for programs."""
 
     @property
-    def outcome(self) -> Outcome:
-        """How the waiting would end now."""
+    def outcome(self) -> WaitOutcome:
+        """The outcome if the wait ended now."""
         if self.failures:
             return "failed"
         return "unfinished" if self.awaited else "done"
 
-    def __add__(self, other: Seen) -> Seen:
-        return Seen(self.awaited + other.awaited, self.failures + other.failures, {**self.data, **other.data})
+    def __add__(self, other: WaitStatus) -> WaitStatus:
+        return WaitStatus(self.awaited + other.awaited, self.failures + other.failures, {**self.data, **other.data})
 
 
 def wait(
-    looks: Sequence[Callable[[], Seen]],
+    checks: Sequence[Callable[[], WaitStatus]],
     *,
     limit_s: float,
-    say: Callable[[str], None],
+    progress: Callable[[str], None],
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
-) -> Seen:
-    """Look until nothing is awaited, something failed or `limit_s` are over; return what was seen last.
+) -> WaitStatus:
+    """Poll until nothing is awaited, a check has failed or `limit_s` is over; return the last status.
 
     Raises:
-        LiveError: AWS cannot be asked; a silence that asking again may end only at the end of the time.
+        OperateError: a call failed; an UnreachableError is retried until the time is over.
     """
     end = clock() + limit_s
-    told: tuple[str, ...] = ()
+    printed: tuple[str, ...] = ()
     while True:
         try:
-            seen = sum((look() for look in looks), Seen())
+            status = sum((check() for check in checks), WaitStatus())
         except UnreachableError as error:
             if clock() >= end:
                 raise
-            words: tuple[str, ...] = (str(error),)
+            lines: tuple[str, ...] = (str(error),)
         else:
-            if clock() >= end or seen.outcome != "unfinished":
-                return seen
-            words = seen.awaited
-        for line in words:
-            if line not in told:
-                say(line)
-        told = words
+            if clock() >= end or status.outcome != "unfinished":
+                return status
+            lines = status.awaited
+        for line in lines:
+            if line not in printed:
+                progress(line)
+        printed = lines
         sleep(max(0.0, min(POLL_S, end - clock())))

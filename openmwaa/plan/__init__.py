@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What an apply would do to an environment, read from Terraform's plan and judged before anybody applies it.
+"""Review of a Terraform plan before an apply.
 
-terraform  runs init, plan and show
-changes    reads the plan's JSON into changes
-constant   fields that cannot change once the environment exists
-verdict    judges: unchanged, changed, or refused with the field that causes it
-render     writes it for people, programs and pull requests
+terraform         runs init, plan and show
+changes           parses the plan's JSON
+immutable_fields  fields that cannot change after the first apply
+verdict           the result: unchanged, changed, or refused with the field that causes it
+render            text, JSON and Markdown
 """

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reads `terraform show -json PLAN` into changes: pure, and without any value that Terraform calls sensitive."""
+"""Parses the output of `terraform show -json PLAN`; sensitive values are removed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, Final, Literal
 from openmwaa.plan.errors import PlanUnreadableError
 
 Action = Literal["add", "change", "replace", "revise", "destroy"]
-"""`revise` is a new revision of a task definition: Terraform calls it a replacement, and nothing ends by it."""
+"""`revise` is a new revision of a task definition: a replacement in Terraform, but no task stops."""
 
 _TASK_DEFINITION: Final = "aws_ecs_task_definition"
 _ACTIONS: Final[Mapping[tuple[str, ...], Action]] = {
@@ -23,7 +23,7 @@ _ACTIONS: Final[Mapping[tuple[str, ...], Action]] = {
 }
 _FORMAT: Final = "1."
 
-# What a resource's name begins with -> the part of the environment that it is of. The longest that fits counts.
+# Prefix of a resource's name -> part of the environment. The longest matching prefix is used.
 _PARTS: Final[Mapping[str, str]] = {
     "access_logs": "Web access",
     "airflow": "Airflow's control plane",
@@ -57,7 +57,7 @@ OTHER: Final = "Other"
 
 @dataclass(frozen=True)
 class Replacement:
-    """An attribute whose new value an existing resource cannot take; None where the value is unknown or sensitive."""
+    """An attribute that forces a replacement; a value is None if it is unknown or sensitive."""
 
     path: str
     before: Any
@@ -66,7 +66,7 @@ class Replacement:
 
 @dataclass(frozen=True)
 class Change:
-    """What the plan does to one resource."""
+    """The planned change of one resource."""
 
     address: str
     type: str
@@ -76,69 +76,71 @@ class Change:
 
     @property
     def part(self) -> str:
-        """The part of the environment that the resource is of."""
-        fitting = [word for word in _PARTS if self.name == word or self.name.startswith(f"{word}_")]
-        return _PARTS[max(fitting, key=len)] if fitting else OTHER
+        """The part of the environment of the resource."""
+        prefixes = [prefix for prefix in _PARTS if self.name == prefix or self.name.startswith(f"{prefix}_")]
+        return _PARTS[max(prefixes, key=len)] if prefixes else OTHER
 
     @property
-    def ends(self) -> bool:
-        """Whether what exists ceases to."""
+    def deletes(self) -> bool:
+        """Whether the existing resource is deleted."""
         return self.action in ("replace", "destroy")
 
 
 @dataclass(frozen=True)
-class Plan:
-    """A plan as far as it is judged."""
+class TerraformPlan:
+    """The parts of a plan that the review uses."""
 
     changes: tuple[Change, ...]
     outputs_changed: tuple[str, ...]
     before: tuple[Resource, ...]
-    """What exists, as the state said before the plan asked AWS."""
+    """The existing resources, as in the state before the refresh."""
     outputs_moved: tuple[str, ...] = ()
-    """Of the outputs that change, those that had another value before."""
+    """Outputs that had another value before."""
 
 
 @dataclass(frozen=True)
 class Resource:
-    """One resource of the state."""
+    """A resource in the state."""
 
     type: str
     name: str
     values: Mapping[str, Any]
 
 
-def read(document: Mapping[str, Any]) -> Plan:
-    """Return the plan that `terraform show -json` wrote.
+def read(document: Mapping[str, Any]) -> TerraformPlan:
+    """Return the plan in the output of `terraform show -json`.
 
     Raises:
-        PlanUnreadableError: it is no plan, or of a format that is not known.
+        PlanUnreadableError: the document is not a plan, or has an unknown format.
     """
     version = str(document.get("format_version", ""))
     if not version.startswith(_FORMAT):
-        raise PlanUnreadableError(f"Terraform's plan has the format {version or 'of something else'}; known is 1.x")
-    changes = (_change(one) for one in document.get("resource_changes", ()) if one.get("mode") == "managed")
+        raise PlanUnreadableError(f"unknown format of Terraform's plan: {version or 'none'}; supported: 1.x")
+    changes = (
+        _change(resource) for resource in document.get("resource_changes", ()) if resource.get("mode") == "managed"
+    )
     outputs = document.get("output_changes", {})
-    return Plan(
+    return TerraformPlan(
         changes=tuple(change for change in changes if change is not None),
-        outputs_changed=tuple(sorted(name for name, one in outputs.items() if one["actions"] != ["no-op"])),
+        outputs_changed=tuple(sorted(name for name, output in outputs.items() if output["actions"] != ["no-op"])),
         before=tuple(_before(document)),
-        outputs_moved=tuple(sorted(name for name, one in outputs.items() if one["actions"] == ["update"])),
+        outputs_moved=tuple(sorted(name for name, output in outputs.items() if output["actions"] == ["update"])),
     )
 
 
-def read_state(document: Mapping[str, Any]) -> Plan:
-    """Return a plan that changes nothing, with what `terraform show -json` says of a state."""
-    return Plan(changes=(), outputs_changed=(), before=tuple(_before({"prior_state": document})))
+def read_state(document: Mapping[str, Any]) -> TerraformPlan:
+    """Return a plan without changes, with the resources of a state."""
+    return TerraformPlan(changes=(), outputs_changed=(), before=tuple(_before({"prior_state": document})))
 
 
-def _change(one: Mapping[str, Any]) -> Change | None:
-    action = _ACTIONS.get(tuple(one["change"]["actions"]))
+def _change(resource: Mapping[str, Any]) -> Change | None:
+    action = _ACTIONS.get(tuple(resource["change"]["actions"]))
     if action is None:  # no-op, read
         return None
-    if action == "replace" and one["type"] == _TASK_DEFINITION:
+    if action == "replace" and resource["type"] == _TASK_DEFINITION:
         action = "revise"
-    replaced_for = tuple(_replacements(one["change"])) if action == "replace" else ()
-    return Change(one["address"], one["type"], one["name"], action, replaced_for)
+    replaced_for = tuple(_replacements(resource["change"])) if action == "replace" else ()
+    return Change(resource["address"], resource["type"], resource["name"], action, replaced_for)
 
 
 def _replacements(change: Mapping[str, Any]) -> Iterator[Replacement]:
@@ -150,7 +152,7 @@ def _replacements(change: Mapping[str, Any]) -> Iterator[Replacement]:
 
 def _at(value: Any, path: Sequence[str | int]) -> Any:
     for step in path:
-        if value is True:  # everything below is sensitive
+        if value is True:  # the whole subtree is sensitive
             return True
         try:
             value = value[step]
@@ -160,13 +162,13 @@ def _at(value: Any, path: Sequence[str | int]) -> Any:
 
 
 def _before(document: Mapping[str, Any]) -> Iterator[Resource]:
-    """Yield what the state knew; what AWS no longer has is in the drift, and would be made anew."""
+    """Yield the resources of the state; those that no longer exist in AWS are in the drift."""
     seen = set()
-    for one in document.get("resource_drift", ()):
-        if one.get("mode") == "managed" and one["change"].get("before"):
-            seen.add(one["address"])
-            yield Resource(one["type"], one["name"], one["change"]["before"])
+    for resource in document.get("resource_drift", ()):
+        if resource.get("mode") == "managed" and resource["change"].get("before"):
+            seen.add(resource["address"])
+            yield Resource(resource["type"], resource["name"], resource["change"]["before"])
     root = document.get("prior_state", {}).get("values", {}).get("root_module", {})
-    for one in root.get("resources", ()):
-        if one["mode"] == "managed" and one["address"] not in seen:
-            yield Resource(one["type"], one["name"], one["values"])
+    for resource in root.get("resources", ()):
+        if resource["mode"] == "managed" and resource["address"] not in seen:
+            yield Resource(resource["type"], resource["name"], resource["values"])

@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What can go wrong between an environment's file and its plan, each with what to do about it.
+"""Errors of `openmwaa plan`; the text of each names the remedy.
 
 PlanError
-├── TerraformMissingError   there is no terraform to run
-├── TerraformFailedError    terraform ended with an error, which is shown
-└── PlanUnreadableError     the plan's JSON is of a version that is not known
+├── TerraformMissingError   there is no terraform on PATH
+└── PlanUnreadableError     the version of the plan's JSON is unknown
 """
 
 from __future__ import annotations
@@ -13,16 +12,12 @@ from openmwaa.errors import OpenmwaaError
 
 
 class PlanError(OpenmwaaError):
-    """There is no plan to judge; the text says why and what to do."""
+    """There is no plan to review; the text gives the reason and the remedy."""
 
 
 class TerraformMissingError(PlanError):
     """There is no terraform on PATH."""
 
 
-class TerraformFailedError(PlanError):
-    """Terraform ended with an error."""
-
-
 class PlanUnreadableError(PlanError):
-    """The plan's JSON is not understood."""
+    """The plan's JSON is of an unknown version."""

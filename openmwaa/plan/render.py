@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Writes a verdict: text for people, JSON for programs, Markdown for pull requests."""
+"""Formats a verdict as text, JSON, or Markdown for pull requests."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ _DONE: Final[Mapping[Action, str]] = {
     "destroy": "destroyed",
 }
 _SIGNS: Final[Mapping[Action, str]] = {"add": "+", "change": "~", "revise": "~", "replace": "-/+", "destroy": "-"}
-# GitHub colours a line of a difference by its first sign.
+# GitHub colours a line of a diff by its first character.
 _COLOURS: Final[Mapping[Action, str]] = {**_SIGNS, "change": "!", "revise": "!", "replace": "-"}
 _MANY: Final = 6
 
 
 def summary(verdict: Verdict) -> str:
-    """Return one line: how many resources are added, changed, replaced and destroyed."""
+    """Return one line with the number of changes by action."""
     if verdict.word == "unchanged":
-        return "No changes: what exists is what the file says."
+        return "No changes: the resources match the file."
     counts = Counter(change.action for change in verdict.plan.changes)
-    said = [f"{counts[action]} {word}" for action, word in _DONE.items() if counts[action]]
-    return f"{', '.join(said)}." if said else f"Outputs change: {', '.join(verdict.plan.outputs_changed)}."
+    parts = [f"{counts[action]} {word}" for action, word in _DONE.items() if counts[action]]
+    return f"{', '.join(parts)}." if parts else f"Outputs change: {', '.join(verdict.plan.outputs_changed)}."
 
 
 def text(name: str, verdict: Verdict) -> str:
-    """Return what a person reads in a terminal."""
+    """Return the text for a terminal."""
     lines = [f"Environment {name}: {summary(verdict)}"]
     for part, changes in _by_part(verdict).items():
         lines += ["", part]
@@ -47,7 +47,7 @@ def text(name: str, verdict: Verdict) -> str:
 
 
 def markdown(name: str, verdict: Verdict) -> str:
-    """Return a comment for a pull request: the verdict first, the resources folded."""
+    """Return a comment for a pull request: the verdict, and a folded list of resources."""
     heading = {
         "unchanged": "no changes",
         "changed": "changes",
@@ -83,8 +83,13 @@ def document(name: str, verdict: Verdict, *, plan_file: str | None) -> dict[str,
         "plan_file": plan_file,
         "counts": {action: counts[action] for action in _DONE},
         "refusals": [
-            {"field": one.field, "address": one.address, "because": one.because, "instead": one.instead}
-            for one in verdict.refusals
+            {
+                "field": refusal.field,
+                "address": refusal.address,
+                "because": refusal.because,
+                "instead": refusal.instead,
+            }
+            for refusal in verdict.refusals
         ],
         "notes": list(verdict.notes),
         "outputs_changed": list(verdict.plan.outputs_changed),
@@ -94,7 +99,7 @@ def document(name: str, verdict: Verdict, *, plan_file: str | None) -> dict[str,
                 "action": change.action,
                 "part": change.part,
                 "replaced_for": [
-                    {"path": one.path, "before": one.before, "after": one.after} for one in change.replaced_for
+                    {"path": cause.path, "before": cause.before, "after": cause.after} for cause in change.replaced_for
                 ],
             }
             for change in verdict.plan.changes
@@ -104,13 +109,13 @@ def document(name: str, verdict: Verdict, *, plan_file: str | None) -> dict[str,
 
 def _by_part(verdict: Verdict) -> dict[str, list[Change]]:
     parts: dict[str, list[Change]] = {}
-    for change in sorted(verdict.plan.changes, key=lambda one: (one.part, one.address)):
+    for change in sorted(verdict.plan.changes, key=lambda change: (change.part, change.address)):
         parts.setdefault(change.part, []).append(change)
     return parts
 
 
 def _lines(changes: list[Change]) -> Iterator[str]:
-    """Yield a line a change; what is only added, in one line where it is much."""
+    """Yield one line per change; more than six additions are one line."""
     added = [change for change in changes if change.action == "add"]
     if len(added) > _MANY:
         yield f"+ {len(added)} added"
@@ -120,5 +125,5 @@ def _lines(changes: list[Change]) -> Iterator[str]:
 
 
 def _line(change: Change) -> str:
-    why = ", ".join(one.path for one in change.replaced_for)
-    return f"{change.address} {_DONE[change.action]}" + (f", for {why} cannot change" if why else "")
+    causes = ", ".join(cause.path for cause in change.replaced_for)
+    return f"{change.address} {_DONE[change.action]}" + (f" because {causes} cannot change" if causes else "")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One real environment for all end-to-end tests: Airflow, Celery on SQS, the scaler, all of it by `openmwaa local`."""
+"""One real environment for all end-to-end tests: Airflow, Celery on SQS and the scaler, by `openmwaa local`."""
 
 import subprocess
 import sys
@@ -13,14 +13,14 @@ from openmwaa.config.environment import Environment
 from openmwaa.config.environment_file import load
 from openmwaa.local.paths import LocalPaths
 
-# Airflow declares a task dead after 720 s without a heartbeat (an outage of the execution API must be survived); a test
-# of a killed worker does not wait that long. On two busy cores a heartbeat may be late by many seconds.
+# By default a task fails after 720 s without a heartbeat, so that it survives an outage of the execution API; the test
+# of a killed worker is faster. On two busy cores a heartbeat may be many seconds late.
 YAML = """
 name: e2e
 schedulers: 1
 min_webservers: 1
 max_webservers: 1
-web_access: {http_inside_vpc: true}
+web_access: {allow_http: true}
 metadata_database: {kind: AURORA_SERVERLESS_V2, deletion_protection: false}
 airflow_configuration_options:
   core.default_task_retry_delay: 5
@@ -36,7 +36,7 @@ COMMAND_WITHIN_S = 900
 
 @dataclass(frozen=True)
 class E2E:
-    """The environment under test and the command line that a user would type."""
+    """The environment under test, and its command line."""
 
     file: Path
     environment: Environment

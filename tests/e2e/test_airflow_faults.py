@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Faults between Airflow, its workers and its execution API, with real Airflow and the image's own settings.
 
-One Airflow with one worker for all tests; no ECS, no scaler. What happened is told by a book that the tasks write, by
-Airflow, and by the worker's log.
+One Airflow with one worker for all tests; no ECS, no scaler. The tests read a journal that the tasks write, Airflow's
+states, and the worker's log.
 """
 
 import json
@@ -34,24 +34,24 @@ from airflow.sdk import BaseOperator, dag, get_current_context, task
 
 def write(event, name):
     context = get_current_context()
-    with pathlib.Path(context["dag_run"].conf["book"]).open("a") as lines:
+    with pathlib.Path(context["dag_run"].conf["journal"]).open("a") as lines:
         print(event, name, context["ti"].try_number, file=lines, flush=True)
 
 def seconds():
-    """Long at the first try only: a retry shows that it works."""
+    """Long at the first try only, so that a retry is fast."""
     context = get_current_context()
     return context["dag_run"].conf["seconds"] if context["ti"].try_number == 1 else 0.1
 
 class Stoppable(BaseOperator):
     def execute(self, context):
-        self.book, self.stop = context["dag_run"].conf["book"], threading.Event()
+        self.journal, self.stop = context["dag_run"].conf["journal"], threading.Event()
         write("start", self.task_id)
         if self.stop.wait(seconds()):
             raise RuntimeError("stopped by on_kill")
         write("end", self.task_id)
 
     def on_kill(self):
-        with pathlib.Path(self.book).open("a") as lines:
+        with pathlib.Path(self.journal).open("a") as lines:
             print("on_kill", self.task_id, 1, file=lines, flush=True)
         self.stop.set()
 
@@ -76,27 +76,29 @@ make("both", 1, operators=1)
 '''
 
 
-class World:
-    """Airflow, and what its tasks wrote."""
+class AirflowUnderTest:
+    """Airflow with one worker, and the journals of its tasks."""
 
     def __init__(self, stack: Stack, settings: dict[str, str], parking: str) -> None:
         self.stack = stack
         self.settings = settings
         self.parking = parking
-        self._books = 0
+        self._journals = 0
 
-    def run(self, dag_id: str, seconds: float) -> "Run":
-        """Trigger a DAG whose tasks take so long at their first try."""
-        self._books += 1
-        book = self.stack.folder / f"book{self._books}"
-        book.touch(mode=0o666)
-        return Run(self.stack, dag_id, self.stack.trigger(dag_id, {"book": str(book), "seconds": seconds}), book)
+    def run(self, dag_id: str, seconds: float) -> "DagRun":
+        """Trigger a DAG; the first try of each task takes `seconds`."""
+        self._journals += 1
+        journal = self.stack.folder / f"journal{self._journals}"
+        journal.touch(mode=0o666)
+        return DagRun(
+            self.stack, dag_id, self.stack.trigger(dag_id, {"journal": str(journal), "seconds": seconds}), journal
+        )
 
     def log(self) -> str:
         return self.stack.log("worker").read_text(errors="replace")
 
     def hidden(self) -> int:
-        """Messages that were received and not deleted."""
+        """The number of messages that were received and not deleted."""
         name = "ApproximateNumberOfMessagesNotVisible"
         answer = self.stack.client("sqs").get_queue_attributes(QueueUrl=self.stack.queue_url, AttributeNames=[name])
         return int(answer["Attributes"][name])
@@ -105,22 +107,22 @@ class World:
         self.stack.component("worker", "worker", "1.6", self.settings)
 
     def kill_worker(self) -> None:
-        """SIGKILL it with all its processes; its DAGs go on being synced."""
+        """SIGKILL the worker with all its processes; the sync of its DAGs continues."""
         self.stack.stop("worker", signal.SIGKILL)
 
     @contextmanager
-    def api_gone(self) -> Iterator[None]:
-        """Kill the execution API, and start it again in the end."""
+    def api_down(self) -> Iterator[None]:
+        """Kill the execution API, and start it again at the end."""
         self.stack.stop("execution-api", signal.SIGKILL)
         yield
         self.stack.component("execution-api", "execution-api", "1.1", self.settings)
 
 
-class Run:
+class DagRun:
     """One run of a DAG."""
 
-    def __init__(self, stack: Stack, dag_id: str, run_id: str, book: Path) -> None:
-        self._stack, self._dag_id, self._run_id, self._book = stack, dag_id, run_id, book
+    def __init__(self, stack: Stack, dag_id: str, run_id: str, journal: Path) -> None:
+        self._stack, self._dag_id, self._run_id, self._journal = stack, dag_id, run_id, journal
 
     def tasks(self) -> list[dict[str, Any]]:
         return self._stack.tasks(self._dag_id, self._run_id)
@@ -131,13 +133,13 @@ class Run:
     def tries(self) -> list[int]:
         return [task["try_number"] for task in self.tasks()]
 
-    def book(self) -> Counter[str]:
-        """How often each event was written, as EVENT and TRY."""
-        lines = (line.split() for line in self._book.read_text().splitlines())
+    def journal(self) -> Counter[str]:
+        """The number of lines per EVENT and TRY."""
+        lines = (line.split() for line in self._journal.read_text().splitlines())
         return Counter(f"{event} {number}" for event, _name, number in lines)
 
 
-def until(what: str, condition: Callable[[], Any], world: World, *, seconds: float = PATIENCE_S) -> Any:
+def until(what: str, condition: Callable[[], Any], world: AirflowUnderTest, *, seconds: float = PATIENCE_S) -> Any:
     """Return the first true value of a condition."""
     deadline = time.monotonic() + seconds
     while not (value := condition()):
@@ -147,10 +149,10 @@ def until(what: str, condition: Callable[[], Any], world: World, *, seconds: flo
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AirflowUnderTest]:
     folder = tmp_path_factory.mktemp("airflow")
-    for each in (folder, *folder.parents[:2]):
-        each.chmod(0o755)  # PostgreSQL runs as another user
+    for path in (folder, *folder.parents[:2]):
+        path.chmod(0o755)  # PostgreSQL runs as another user
     with Stack(folder, block=41, visibility_timeout_s=VISIBILITY_S, slots=SLOTS) as stack:
         parking = stack.client("sqs").create_queue(QueueName="airflow-celery-bench-parking")["QueueUrl"]
         settings = {
@@ -159,13 +161,13 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         }
         stack.upload("faults.py", DAGS)
         stack.start_airflow(settings)
-        yield World(stack, settings, parking)
+        yield AirflowUnderTest(stack, settings, parking)
 
 
 @pytest.mark.fault(
-    "message redelivered with an expired token", "The copy is dropped without a word to Airflow; the task runs on."
+    "message redelivered with an expired token", "The copy is dropped without a call to Airflow; the task continues."
 )
-def test_a_copy_of_a_message_with_an_expired_token_harms_no_running_task(world: World) -> None:
+def test_a_copy_of_a_message_with_an_expired_token_does_not_affect_the_running_task(world: AirflowUnderTest) -> None:
     sqs, parking = world.stack.client("sqs"), world.parking
     run = world.run("parked", 12)
     (message,) = until(
@@ -174,42 +176,42 @@ def test_a_copy_of_a_message_with_an_expired_token_harms_no_running_task(world: 
         world,
     )
     sqs.send_message(QueueUrl=world.stack.queue_url, MessageBody=message["Body"])
-    until("the task begins", lambda: run.book()["start 1"], world)
+    until("the task starts", lambda: run.journal()["start 1"], world)
     sqs.send_message(QueueUrl=world.stack.queue_url, MessageBody=with_expired_token(message["Body"], JWT_SECRET))
     until("the copy is dropped", lambda: "the token in a message has expired" in world.log(), world)
-    assert run.book()["end 1"] == 0, "the task had ended before its copy came, so nothing was proven"
+    assert run.journal()["end 1"] == 0, "the task had ended before its copy arrived, so the test is not valid"
     until("the task ends", lambda: run.states() <= ENDED, world)
-    assert (run.states(), run.tries(), dict(run.book())) == ({"success"}, [1], {"start 1": 1, "end 1": 1})
+    assert (run.states(), run.tries(), dict(run.journal())) == ({"success"}, [1], {"start 1": 1, "end 1": 1})
 
 
 @pytest.mark.fault(
     "worker dies between receive and start",
-    "The message is deleted when the execution API took the task, so it comes back after the visibility timeout.",
+    "The message is deleted once the execution API accepts the task, so it returns after the visibility timeout.",
 )
-def test_a_message_whose_worker_dies_before_the_api_took_the_task_comes_back(world: World) -> None:
+def test_a_message_returns_if_its_worker_dies_before_the_api_accepts_the_task(world: AirflowUnderTest) -> None:
     before = world.log().count("Executing workload in Celery")
-    with world.api_gone():
+    with world.api_down():
         run = world.run("one", 0.1)
-        until("a worker takes it", lambda: world.log().count("Executing workload in Celery") > before, world)
-        assert world.hidden() == 1, "the message was deleted before the task had begun"
+        until("a worker receives it", lambda: world.log().count("Executing workload in Celery") > before, world)
+        assert world.hidden() == 1, "the message was deleted before the task started"
         world.kill_worker()
         assert run.states() == {"queued"}
     world.start_worker()
     until("another worker runs it", lambda: run.states() <= ENDED, world)
-    assert (run.states(), run.tries(), dict(run.book())) == ({"success"}, [1], {"start 1": 1, "end 1": 1})
+    assert (run.states(), run.tries(), dict(run.journal())) == ({"success"}, [1], {"start 1": 1, "end 1": 1})
 
 
-def test_before_the_containers_end_tasks_are_ended_through_airflow_and_retried(world: World) -> None:
+def test_on_sigterm_tasks_are_ended_by_airflow_and_retried(world: AirflowUnderTest) -> None:
     run = world.run("both", 120)
-    until("both run", lambda: run.book()["start 1"] == 2, world)
+    until("both run", lambda: run.journal()["start 1"] == 2, world)
     until("their messages are deleted", lambda: world.hidden() == 0, world)
     process = world.stack.processes["worker"]
-    process.terminate()  # what ECS sends to a Spot task
-    until("the worker ends by itself", lambda: process.poll() is not None, world)
+    process.terminate()  # ECS sends SIGTERM to a Spot task
+    until("the worker ends", lambda: process.poll() is not None, world)
     assert process.returncode == 0
-    assert run.book() == {"start 1": 2, "on_kill 1": 1}, "on_kill was not called, or a task ended as if well"
-    assert not run.states() & {"running", "failed"}, "the scheduler would wait for heartbeats that nobody sends"
-    world.kill_worker()  # what is left of its session
+    assert run.journal() == {"start 1": 2, "on_kill 1": 1}, "on_kill was not called, or a task ended normally"
+    assert not run.states() & {"running", "failed"}, "the scheduler would wait for heartbeats of an ended task"
+    world.kill_worker()  # the rest of its session
     world.start_worker()
     until("both are retried", lambda: run.states() <= ENDED, world)
     assert (run.states(), run.tries()) == ({"success"}, [2, 2])
@@ -217,13 +219,13 @@ def test_before_the_containers_end_tasks_are_ended_through_airflow_and_retried(w
 
 @pytest.mark.parametrize("outage_s", [60, 300])
 @pytest.mark.fault(
-    "execution API gone", "Running tasks go on; their heartbeats and results are repeated until it is back."
+    "execution API gone", "Running tasks continue; their heartbeats and results are retried until it runs again."
 )
-def test_running_tasks_survive_an_execution_api_that_is_gone(world: World, outage_s: int) -> None:
+def test_running_tasks_survive_an_outage_of_the_execution_api(world: AirflowUnderTest, outage_s: int) -> None:
     run = world.run("two", outage_s / 2)  # ends in the middle of the outage
-    until("both run", lambda: run.book()["start 1"] == 2, world)
-    with world.api_gone():
+    until("both run", lambda: run.journal()["start 1"] == 2, world)
+    with world.api_down():
         time.sleep(outage_s)
-        assert run.book()["end 1"] == 2, "a task did not go on without the API"
-    until("the results are told", lambda: run.states() <= ENDED, world)
-    assert (run.states(), run.tries(), dict(run.book())) == ({"success"}, [1, 1], {"start 1": 2, "end 1": 2})
+        assert run.journal()["end 1"] == 2, "a task stopped without the API"
+    until("the results arrive", lambda: run.states() <= ENDED, world)
+    assert (run.states(), run.tries(), dict(run.journal())) == ({"success"}, [1, 1], {"start 1": 2, "end 1": 2})

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Real Airflow: a burst that grows and shrinks the fleet, a worker that is killed, and nothing left behind."""
+"""Real Airflow: a burst with scale-out and scale-in, a killed worker, and a clean stop."""
 
 import asyncio
 import json
@@ -15,26 +15,26 @@ from openmwaa.local import task_journal
 from openmwaa.local.daemon import daemon_client, orphans
 from openmwaa.local.demo.endpoints import endpoints_of
 from openmwaa.local.demo.run import Burst, upload
-from openmwaa.local.demo.watch import Watcher, aws
+from openmwaa.local.demo.watch import Watcher, aws_client
 from openmwaa.local.services.airflow_api import AirflowApi
 from openmwaa.local.up import Ready
 from tests.e2e.conftest import E2E
 
-# The first test waits for the environment too, which a fresh machine installs: its commands end before this does.
+# The first test also waits for the environment, which a new machine must install.
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(2400)]
 AGENT_PORT = 8790
 
 
-def test_a_burst_grows_the_fleet_to_4_and_back_to_1_and_nothing_is_lost(e2e: E2E) -> None:
+def test_a_burst_scales_the_fleet_to_4_and_back_to_1_and_no_task_is_lost(e2e: E2E) -> None:
     done = e2e.openmwaa(
         "local", "demo", "environment.yaml", "--tasks", "36", "--seconds", "4", "--keep", "--out", "out"
     )
-    told = f"\n{done.stdout}\n{done.stderr}"
-    assert done.returncode == 0, f"`openmwaa local demo` ends with {done.returncode}:{told}"
+    output = f"\n{done.stdout}\n{done.stderr}"
+    assert done.returncode == 0, f"`openmwaa local demo` ends with {done.returncode}:{output}"
     counted = json.loads((e2e.file.parent / "out" / "demo.json").read_text())
     flaws = {name: counted[name] for name in counted if name in FLAWLESS and counted[name] != FLAWLESS[name]}
-    assert not flaws, f"a burst of 36 tasks is not flawless: {flaws}{told}"
-    assert "is done" in done.stdout, f"the log of a task whose worker is gone was not read back:{told}"
+    assert not flaws, f"a burst of 36 tasks is not flawless: {flaws}{output}"
+    assert "is done" in done.stdout, f"the log of a task whose worker was removed is missing:{output}"
     assert (e2e.file.parent / "out" / "demo.svg").read_text().startswith("<svg")
 
 
@@ -54,32 +54,32 @@ FLAWLESS = {
 @pytest.mark.fault(
     "worker SIGKILLed", "ECS replaces the worker; Airflow misses the heartbeats of its tasks and retries them."
 )
-async def test_a_killed_workers_tasks_are_retried_by_airflow_and_finished(e2e: E2E) -> None:
+async def test_tasks_of_a_killed_worker_are_retried_and_finish(e2e: E2E) -> None:
     status = await asyncio.to_thread(daemon_client.status, e2e.paths)
     assert status is not None, "the environment is not running"
     endpoints = await asyncio.to_thread(
         endpoints_of, Ready(e2e.paths, status, 0.0, terraform_ran=False), e2e.environment
     )
     burst = Burst(tasks=3, seconds=25)
-    book = e2e.file.parent / "killed.jsonl"
+    journal = e2e.file.parent / "killed.jsonl"
     expected = [f"work[{index}]" for index in range(burst.tasks)]
     async with (
         aiohttp.ClientSession(trust_env=False) as http,
-        aws(endpoints, "ecs") as ecs,
+        aws_client(endpoints, "ecs") as ecs,
         AirflowApi(endpoints.web_url, "admin", endpoints.admin_password) as airflow,
     ):
         await upload(endpoints, burst)
-        await until("Airflow reads the DAG", lambda: airflow.dag_is_known(burst.dag_id), 120)
+        await until("Airflow parses the DAG", lambda: airflow.dag_is_known(burst.dag_id), 120)
         await airflow.unpause(burst.dag_id)
         watcher = Watcher(endpoints, ecs, http)
         before = {worker.arn for worker in await watcher.workers()}
-        run_id = await airflow.trigger(burst.dag_id, {"ledger": str(book)})
+        run_id = await airflow.trigger(burst.dag_id, {"journal": str(journal)})
 
-        async def begun() -> bool:
-            return bool(task_journal.read(book, expected).lines)
+        async def started() -> bool:
+            return bool(task_journal.read(journal, expected).lines)
 
-        await until("a task begins", begun, 120)
-        victim = task_journal.read(book, expected).lines[0].worker
+        await until("a task starts", started, 120)
+        victim = task_journal.read(journal, expected).lines[0].worker
         killed = kill_session_of(victim)
         assert killed, f"no process listens on {victim}:{AGENT_PORT}, so no worker was killed"
 
@@ -91,8 +91,8 @@ async def test_a_killed_workers_tasks_are_retried_by_airflow_and_finished(e2e: E
             "Airflow did not retry the killed worker's task"
         )
         after = {worker.arn for worker in await watcher.workers()}
-    counted = task_journal.read(book, expected)
-    assert counted.interrupted, "nothing was interrupted, so the kill proved nothing"
+    counted = task_journal.read(journal, expected)
+    assert counted.interrupted, "no task was interrupted, so the kill had no effect"
     assert not counted.lost, f"never finished: {counted.lost}"
     assert not counted.duplicated, f"finished twice: {counted.duplicated}"
     assert after - before, "ECS did not start a worker in place of the killed one"
@@ -101,13 +101,13 @@ async def test_a_killed_workers_tasks_are_retried_by_airflow_and_finished(e2e: E
 def test_down_leaves_no_process(e2e: E2E) -> None:
     done = e2e.openmwaa("local", "down", "environment.yaml")
     assert done.returncode == 0, done.stderr
-    left = orphans.remains(e2e.paths)
-    assert not left, f"left behind: {[(one.pid, one.name()) for one in left]}"
+    left = orphans.remaining(e2e.paths)
+    assert not left, f"remaining processes: {[(process.pid, process.name()) for process in left]}"
     assert e2e.openmwaa("local", "status", "environment.yaml").returncode == 3
 
 
 async def until(what: str, condition: Callable[[], Awaitable[bool]], within_s: float) -> None:
-    """Ask once a second until the condition holds."""
+    """Poll once a second until the condition holds."""
     try:
         async with asyncio.timeout(within_s):
             while not await condition():
@@ -117,14 +117,15 @@ async def until(what: str, condition: Callable[[], Awaitable[bool]], within_s: f
 
 
 def kill_session_of(address: str) -> list[int]:
-    """SIGKILL the worker that listens on an address: its session, all at once, as a lost host would."""
+    """SIGKILL all processes of the worker that listens on an address, like the loss of its host."""
     listening = {
-        one.pid
-        for one in psutil.net_connections("tcp4")
-        if one.laddr == (address, AGENT_PORT) and one.status == psutil.CONN_LISTEN and one.pid
+        connection.pid
+        for connection in psutil.net_connections("tcp4")
+        if connection.laddr == (address, AGENT_PORT) and connection.status == psutil.CONN_LISTEN and connection.pid
     }
     sessions = {os.getsid(pid) for pid in listening}
-    victims = [one.pid for one in psutil.process_iter() if one.pid in listening or _session(one.pid) in sessions]
+    pids = psutil.pids()
+    victims = [pid for pid in pids if pid in listening or _session(pid) in sessions]
     for pid in victims:
         os.kill(pid, signal.SIGKILL)
     return victims

@@ -12,7 +12,7 @@ import pytest
 
 from cdktf_app.main import document
 from openmwaa.plan.changes import read
-from openmwaa.plan.verdict import Refusal, judge
+from openmwaa.plan.verdict import PlanRefusal, judge
 from tests.support.emulator import find_emulator, running_emulator
 from tests.support.every_field import BASES, ROWS, Base, May, Stays, environment, groups
 from tests.support.settled_terraform import SettledTerraform
@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.emulated, pytest.mark.slow, pytest.mark.timeout(1800)]
 
 PROTECTED = {
     "own": {"aws_rds_cluster.metadata_database", "aws_sqs_queue.broker_queue_etl", "aws_s3_bucket.storage"},
-    "given": {"aws_db_instance.metadata_database", "aws_elasticache_replication_group.broker"},
+    "byo": {"aws_db_instance.metadata_database", "aws_elasticache_replication_group.broker"},
 }
 
 
@@ -45,7 +45,7 @@ class Settled:
         self.terraform = SettledTerraform(folder, aws_url)
         self.terraform.settle(environment(base))
 
-    def refusals(self, rows: dict[str, May]) -> tuple[Refusal, ...]:
+    def refusals(self, rows: dict[str, May]) -> tuple[PlanRefusal, ...]:
         wanted = environment(self.base, *(row.says for row in rows.values()))
         return judge(read(self.terraform.plan(wanted)), wanted).refusals
 

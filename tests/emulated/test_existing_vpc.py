@@ -25,7 +25,7 @@ pytestmark = [pytest.mark.emulated, pytest.mark.slow, pytest.mark.timeout(600)]
 ASKED = ("aws_vpc", "aws_subnet", "aws_route_tables", "aws_internet_gateway")
 CLOUDFRONT = {
     "webserver_access_mode": "PUBLIC_AND_PRIVATE",
-    "web_access": {"http_inside_vpc": True, "allowed_cidrs": ["203.0.113.0/24"]},
+    "web_access": {"allow_http": True, "allowed_cidrs": ["203.0.113.0/24"]},
 }
 
 

@@ -23,7 +23,7 @@ from tests.support.scaler_page import FakeScaler, decide_for_hours, fake_scaler,
 pytestmark = pytest.mark.emulated
 
 ROOT = Path(__file__).resolve().parents[2]
-FILE = "name: {name}\nregion: us-east-1\nweb_access: {{http_inside_vpc: true}}\n{fleets}"
+FILE = "name: {name}\nregion: us-east-1\nweb_access: {{allow_http: true}}\n{fleets}"
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 

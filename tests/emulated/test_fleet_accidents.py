@@ -30,7 +30,7 @@ def world(fleet: CeleryFleet) -> Iterator[CeleryFleet]:
     yield fleet
     fleet.let_go()  # also after a failure: the next test begins with an idle worker
     fleet.until_fleet_is(1)
-    found = fleet.ledger()
+    found = fleet.task_journal()
     assert (found.lost, found.duplicated) == ((), ())
     assert fleet.queue.counts() == (0, 0)
 
@@ -40,19 +40,19 @@ def ended(world: CeleryFleet, arn: str) -> bool:
 
 
 def test_a_spot_interruption_takes_nothing_new_and_lets_finish_what_fits_into_the_notice(world: CeleryFleet) -> None:
-    interrupted = set(world.ledger().interrupted)
+    interrupted = set(world.task_journal().interrupted)
     held = world.hold(3)
     world.until_started(held)
     (victim,) = world.addresses()
     with world.scaler_frozen():
         more = world.burst(3, 0.1)  # it waits: every slot is taken
         world.interrupt(victim)
-        world.until("another worker takes it", lambda: set(more) <= set(world.ledger().completions))
+        world.until("another worker takes it", lambda: set(more) <= set(world.task_journal().completions))
     world.let_go(held)
     world.until("the worker ends", lambda: ended(world, victim))
     assert world.audit().tasks[victim].exit_codes == {"worker": 0}, "it was killed before it had finished"
     world.until_finished(held)
-    assert set(world.ledger().interrupted) == interrupted
+    assert set(world.task_journal().interrupted) == interrupted
 
 
 @pytest.mark.fault(
@@ -64,7 +64,7 @@ def test_messages_of_a_worker_that_dies_before_it_begins_them_come_back(world: C
     world.freeze_pool(victim)
     tasks = world.burst(3, 0.1)
     world.until("they are received", lambda: world.states()[victim]["reserved"] == 3)
-    starts = {line.task for line in world.ledger().lines}
+    starts = {line.task for line in world.task_journal().lines}
     world.kill(victim)
     assert not starts & set(tasks), "they had begun, so nothing was proven"
     world.until_finished(tasks)
@@ -85,5 +85,5 @@ def test_a_worker_killed_in_its_drain_is_replaced_and_its_task_runs_again(world:
     world.kill(victim)
     world.let_go(held)
     world.until_finished(held)
-    assert rest[address] in {name.partition("#")[0] for name in world.ledger().interrupted}
+    assert rest[address] in {name.partition("#")[0] for name in world.task_journal().interrupted}
     assert not world.audit().stopped_by_ecs & {victim}

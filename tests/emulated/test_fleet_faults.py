@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Faults of what is around a fleet, for real: one fleet of plain Celery workers lives through them one after the other.
 
-Each test begins and ends with one idle worker. Judged by the ledger that the tasks write and by what ECS did.
+Each test begins and ends with one idle worker. Judged by the journal that the tasks write and by what ECS did.
 """
 
 from collections.abc import Iterator

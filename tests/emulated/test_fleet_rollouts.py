@@ -34,7 +34,7 @@ def begin(world: CeleryFleet, capacity: str = ON_DEMAND, **revision: Any) -> tup
     quick = world.burst(3, 0.1)
     world.until_finished(quick)
     fresh = set(world.addresses(new).values())
-    ran_on = {line.worker for line in world.ledger().lines if line.task in quick}
+    ran_on = {line.worker for line in world.task_journal().lines if line.task in quick}
     assert ran_on <= fresh, "a worker of the old revision took a new task"
     return old, new, held
 

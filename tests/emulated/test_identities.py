@@ -17,7 +17,7 @@ from cdktf_app.main import document
 from openmwaa.config.environment import Environment
 from tests.support.emulator import find_emulator, running_emulator
 from tests.support.environments import LEAST
-from tests.support.iam import ACCOUNT, KEY_ID, Applied
+from tests.support.iam import ACCOUNT, KEY_ID, ResolvedStack
 from tests.support.stack import Json, Stack
 
 pytestmark = pytest.mark.emulated
@@ -152,9 +152,9 @@ WITH_CONTEXT: list[tuple[Row, Mapping[str, str]]] = [
 
 
 @pytest.fixture(scope="module")
-def applied() -> Applied:
+def applied() -> ResolvedStack:
     fields = {**LEAST, "fleets": FLEETS}
-    return Applied(Stack(document(Environment.model_validate(fields))))
+    return ResolvedStack(Stack(document(Environment.model_validate(fields))))
 
 
 @pytest.fixture(scope="module")
@@ -166,7 +166,7 @@ def iam() -> Iterator[Any]:
 
 
 @pytest.fixture(scope="module")
-def roles(iam: Any, applied: Applied) -> dict[str, str]:
+def roles(iam: Any, applied: ResolvedStack) -> dict[str, str]:
     """Every role of the stack with its policy, in the emulator: ARN by name."""
     made = {}
     for name, role in applied.stack.resources("aws_iam_role").items():
@@ -199,7 +199,7 @@ def test_roles_may_do_their_work_and_nothing_else(iam: Any, roles: dict[str, str
     assert not wrong, "\n".join(wrong)
 
 
-def test_conditions_hold_roles_to_services_clusters_and_namespaces(iam: Any, applied: Applied) -> None:
+def test_conditions_hold_roles_to_services_clusters_and_namespaces(iam: Any, applied: ResolvedStack) -> None:
     wrong = []
     for row, context in WITH_CONTEXT:
         policy = [bare(one) for one in applied.policy(f"roles_{row.role}") if holds(one, context)]
@@ -218,7 +218,7 @@ def test_every_role_of_a_component_is_in_the_table(roles: dict[str, str]) -> Non
     assert not tasks - asked, f"nobody asked what {tasks - asked} may do"
 
 
-def test_the_execution_api_may_do_nothing_in_aws(applied: Applied) -> None:
+def test_the_execution_api_may_do_nothing_in_aws(applied: ResolvedStack) -> None:
     assert not applied.policy("roles_execution_api")
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What tasks get from the emulated APIs: secrets, a place for their lines, and host names that answer."""
+"""The services for tasks on the emulated APIs: secrets, logs, host names of load balancers."""
 
 import asyncio
 import shutil
@@ -13,48 +13,48 @@ from botocore.exceptions import ClientError
 
 from local_ecs.runtime.errors import SecretError
 from local_ecs.runtime.log_files import LogFiles
-from openmwaa.local.addresses import Addresses, choose_block, taken
+from openmwaa.local.addresses import AddressBlock, choose_block, listeners_in_use
 from openmwaa.local.install import venvs
 from openmwaa.local.services import aws
 from openmwaa.local.services.cloudwatch_logs import CloudWatchLogs
-from openmwaa.local.services.emulator import Emulator
-from openmwaa.local.services.host_names import HostNames
+from openmwaa.local.services.emulator import EmulatorProcess
+from openmwaa.local.services.host_names import HostNameMap
 from openmwaa.local.services.load_balancer import LoadBalancers
 from openmwaa.local.services.postgres import Postgres, remove_data
+from openmwaa.local.services.process_manager import ProcessManager
 from openmwaa.local.services.secrets import EmulatedSecrets
-from openmwaa.local.services.supervisor import Supervisor
 
 pytestmark = pytest.mark.emulated
 
 
 @pytest.fixture
-def here(tmp_path: Path) -> Addresses:
-    """Addresses that neither an environment nor another run of these tests has."""
-    return choose_block(tmp_path, tmp_path / "block", is_free=lambda one: not taken(one))
+def here(tmp_path: Path) -> AddressBlock:
+    """A block that no environment and no other run of these tests uses."""
+    return choose_block(tmp_path, tmp_path / "block", is_free=lambda block: not listeners_in_use(block))
 
 
 @pytest.fixture
-async def part(tmp_path: Path, here: Addresses) -> AsyncIterator[Supervisor]:
+async def emulator(tmp_path: Path, here: AddressBlock) -> AsyncIterator[ProcessManager]:
     files = LogFiles(tmp_path / "logs")
-    python = venvs.ensure(venvs.emulator_venv(), say=print)
-    part = Emulator(
+    python = venvs.ensure(venvs.emulator_venv(), progress=print)
+    managed = EmulatorProcess(
         python=python,
         folder=tmp_path / "emulator",
         addresses=here,
         region="us-east-1",
         environment_id=f"test-{tmp_path.name}",
         log=files.of("emulator"),
-    ).part()
-    emulator = Supervisor(part)
-    await emulator.start()
-    yield emulator
-    await emulator.stop()
+    ).managed_process()
+    manager = ProcessManager(managed)
+    await manager.start()
+    yield manager
+    await manager.stop()
     files.close()
 
 
 @pytest.fixture
-def url(part: Supervisor, here: Addresses) -> str:
-    assert part.status.state == "running"
+def url(emulator: ProcessManager, here: AddressBlock) -> str:
+    assert emulator.status.state == "running"
     return here.emulator_url
 
 
@@ -71,17 +71,17 @@ async def test_lines_reach_the_log_group_in_order(url: str) -> None:
         answer = await logs.filter_log_events(
             logGroupName="airflow-x-Worker", logStreamNames=["worker/worker/1"], limit=10_000
         )
-        assert [one["message"] for one in answer["events"][:3]] == lines[:3]
-        assert len(answer["events"]) == 10_000, "as many as one answer holds"
+        assert [event["message"] for event in answer["events"][:3]] == lines[:3]
+        assert len(answer["events"]) == 10_000, "the limit of one answer"
 
 
-async def test_writing_never_waits_for_an_emulator_that_is_away() -> None:
+async def test_write_does_not_wait_for_an_unreachable_emulator() -> None:
     sink = CloudWatchLogs("http://127.14.0.9:4566", interval_s=0.01)
     sink.start()
     sink.write({"awslogs-group": "g"}, "s", ["x"] * 100_000)
     async with asyncio.timeout(20) as deadline:
         await sink.close()
-    assert not deadline.expired(), "closing waits for an emulator that is away"
+    assert not deadline.expired(), "close waits for an unreachable emulator"
 
 
 async def test_secrets_and_parameters(url: str) -> None:
@@ -100,7 +100,7 @@ async def test_secrets_and_parameters(url: str) -> None:
         assert '"v"' not in str(caught.value)
 
 
-async def test_what_people_order_is_kept_with_its_history_over_a_restart(url: str, part: Supervisor) -> None:
+async def test_overrides_and_their_history_are_kept_across_a_restart(url: str, emulator: ProcessManager) -> None:
     """The scaler reads by GetParameters, `openmwaa scale` writes with Overwrite and shows GetParameterHistory."""
     name = "/openmwaa/x/scaler/default"
     async with aws.client("ssm", url) as ssm:
@@ -108,22 +108,24 @@ async def test_what_people_order_is_kept_with_its_history_over_a_restart(url: st
             await ssm.put_parameter(Name=name, Value=text, Type="String", Overwrite=True)
         with pytest.raises(ClientError, match="ParameterAlreadyExists"):
             await ssm.put_parameter(Name=name, Value="{}", Type="String")
-    await part.stop_and_start()
+    await emulator.restart()
     async with aws.client("ssm", url) as ssm:
         answer = await ssm.get_parameters(Names=[name, "/openmwaa/x/scaler/other"])
-        assert [(one["Value"], one["Version"]) for one in answer["Parameters"]] == [('{"version": 1, "min": 3}', 2)]
-        assert answer["InvalidParameters"] == ["/openmwaa/x/scaler/other"], "a fleet without orders is told apart"
+        assert [(entry["Value"], entry["Version"]) for entry in answer["Parameters"]] == [
+            ('{"version": 1, "min": 3}', 2)
+        ]
+        assert answer["InvalidParameters"] == ["/openmwaa/x/scaler/other"], "a fleet without an override"
         history = (await ssm.get_parameter_history(Name=name))["Parameters"]
-    assert [(one["Version"], one["Value"]) for one in history] == [
+    assert [(entry["Version"], entry["Value"]) for entry in history] == [
         (1, '{"version": 1, "min": 2}'),
         (2, '{"version": 1, "min": 3}'),
     ]
-    assert all(one["LastModifiedUser"].startswith("arn:aws:") for one in history)
+    assert all(entry["LastModifiedUser"].startswith("arn:aws:") for entry in history)
 
 
 @pytest.fixture
 def runtime() -> Iterator[Path]:
-    """A short folder for sockets: AF_UNIX takes 108 bytes."""
+    """A folder with a short path for sockets: AF_UNIX is limited to 108 bytes."""
     folder = Path(tempfile.mkdtemp(prefix="omw-", dir="/tmp"))
     folder.chmod(0o711)
     yield folder
@@ -131,7 +133,7 @@ def runtime() -> Iterator[Path]:
 
 
 async def test_the_server_accepts_the_master_that_rds_manages(
-    url: str, here: Addresses, tmp_path: Path, runtime: Path
+    url: str, here: AddressBlock, tmp_path: Path, runtime: Path
 ) -> None:
     files = LogFiles(tmp_path / "pg-logs")
     postgres = Postgres(
@@ -141,7 +143,7 @@ async def test_the_server_accepts_the_master_that_rds_manages(
         environment_id=f"test-{tmp_path.name}",
         log=files.of("postgresql"),
     )
-    server = Supervisor(postgres.part())
+    server = ProcessManager(postgres.managed_process())
     await server.start()
     try:
         async with aws.client("rds", url) as rds:
@@ -165,10 +167,10 @@ async def test_the_server_accepts_the_master_that_rds_manages(
         remove_data(tmp_path / "pg")
 
 
-async def test_a_load_balancer_answers_under_its_learned_address(url: str, here: Addresses) -> None:
+async def test_a_load_balancer_answers_at_its_local_address(url: str, here: AddressBlock) -> None:
     async with aws.client("ec2", url) as ec2, aws.client("elbv2", url) as elb:
         subnets = (await ec2.describe_subnets())["Subnets"][:2]
-        balancer = await elb.create_load_balancer(Name="l", Subnets=[one["SubnetId"] for one in subnets])
+        balancer = await elb.create_load_balancer(Name="l", Subnets=[subnet["SubnetId"] for subnet in subnets])
         arn, name = (balancer["LoadBalancers"][0][key] for key in ("LoadBalancerArn", "DNSName"))
         groups = []
         for word in ("default", "rule"):
@@ -185,8 +187,8 @@ async def test_a_load_balancer_answers_under_its_learned_address(url: str, here:
             Actions=[{"Type": "forward", "TargetGroupArn": groups[1]}],
         )
     balancers = LoadBalancers(here.load_balancer)
-    names = HostNames(url, database=here.database, load_balancers=balancers)
-    replace = await names.learn()
+    names = HostNameMap(url, database=here.database, load_balancers=balancers)
+    replace = await names.refresh()
     assert replace(f"http://{name}:18081/execution/") == f"http://{here.load_balancer(0)}:18081/execution/"
 
     def greet(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The daemon with the real emulator and the real PostgreSQL: what dies is started again, and nothing is left behind."""
+"""The daemon with the real emulator and the real PostgreSQL: killed processes are restarted, and none remain."""
 
 import asyncio
 import os
@@ -17,7 +17,8 @@ import asyncpg
 import pytest
 
 from local_ecs.runtime.process_tree import CONTAINER_MARK, ENVIRONMENT_MARK
-from openmwaa.local.addresses import Addresses
+from openmwaa.local.addresses import AddressBlock
+from openmwaa.local.child_environment import COMMAND
 from openmwaa.local.daemon import daemon_client, orphans
 from openmwaa.local.daemon.daemon_client import DaemonOptions
 from openmwaa.local.down import down
@@ -25,7 +26,6 @@ from openmwaa.local.errors import DaemonError
 from openmwaa.local.install import venvs
 from openmwaa.local.paths import LocalPaths
 from openmwaa.local.services import aws
-from openmwaa.local.subprocesses import COMMAND
 
 pytestmark = pytest.mark.emulated
 
@@ -53,27 +53,27 @@ class Trial:
 
     def status(self) -> Mapping[str, Any]:
         status = daemon_client.status(self.paths)
-        assert status is not None, "the daemon is gone"
+        assert status is not None, "the daemon has ended"
         return status
 
-    def part(self, name: str) -> dict[str, Any]:
-        part: dict[str, Any] = self.status()["infrastructure"][name]
-        return part
+    def process(self, name: str) -> dict[str, Any]:
+        process: dict[str, Any] = self.status()["infrastructure"][name]
+        return process
 
     @property
-    def addresses(self) -> Addresses:
-        return Addresses(self.status()["block"])
+    def addresses(self) -> AddressBlock:
+        return AddressBlock(self.status()["block"])
 
-    def kill(self, part: str) -> None:
-        before = self.part(part)
+    def kill(self, name: str) -> None:
+        before = self.process(name)
         os.kill(before["pid"], signal.SIGKILL)
         eventually(
-            lambda: self.part(part)["restarts"] > before["restarts"] and self.part(part)["state"] == "running",
-            f"{part} to be running again",
+            lambda: self.process(name)["restarts"] > before["restarts"] and self.process(name)["state"] == "running",
+            f"{name} to be running again",
         )
 
     def sql(self, *statements: str) -> Any:
-        """Run statements as the master user RDS would have made; the value of the last."""
+        """Run statements as RDS's master user; return the value of the last."""
         addresses = self.addresses
 
         async def run() -> Any:
@@ -82,14 +82,14 @@ class Trial:
                     host=addresses.database, port=5432, user="master", password="pw", database="postgres"
                 )
                 try:
-                    return [await connection.fetchval(one) for one in statements][-1]
+                    return [await connection.fetchval(statement) for statement in statements][-1]
                 finally:
                     await connection.close()
 
         return asyncio.run(run())
 
     def make_master(self) -> None:
-        """Have the embedded server know the master, as reading RDS's secret would."""
+        """Create the master user, as a read of RDS's secret would."""
         socket_folder, port = self.paths.runtime / "pg", 5432
 
         async def run() -> None:
@@ -121,34 +121,34 @@ class Trial:
 
 @pytest.fixture(scope="session")
 def emulator() -> Path:
-    return venvs.ensure(venvs.emulator_venv(), say=print)
+    return venvs.ensure(venvs.emulator_venv(), progress=print)
 
 
 @pytest.fixture
 def trial(tmp_path: Path, emulator: Path) -> Iterator[Trial]:
     trial = Trial(tmp_path, emulator)
     yield trial
-    down(trial.paths, delete_data=True, say=print)
-    assert not orphans.remains(trial.paths), "processes outlived the environment"
+    down(trial.paths, delete_data=True, progress=print)
+    assert not orphans.remaining(trial.paths), "processes remain after `down`"
 
 
-def test_the_emulator_writes_nothing_that_another_user_or_environment_would_meet(trial: Trial) -> None:
+def test_the_emulator_writes_its_pid_file_to_the_environments_folder(trial: Trial) -> None:
     trial.start()
-    noted = list((trial.paths.emulator / "tmp").glob("ministack-*.pid"))
-    assert noted, "the emulator notes its pid outside the environment's folder, where all environments share it"
+    pid_files = list((trial.paths.emulator / "tmp").glob("ministack-*.pid"))
+    assert pid_files, "the pid file is in a folder that all environments share"
 
 
-def test_an_emulator_that_is_killed_comes_back_with_its_last_checkpoint(trial: Trial) -> None:
+def test_a_killed_emulator_is_restarted_with_its_last_saved_state(trial: Trial) -> None:
     trial.start()
     trial.put("/kept")
-    daemon_client.order(trial.paths, "checkpoint")
-    assert trial.part("emulator")["restarts"] == 0, "an orderly stop and start is no restart"
+    daemon_client.post(trial.paths, "save_state")
+    assert trial.process("emulator")["restarts"] == 0, "a requested restart is not counted"
     trial.kill("emulator")
     assert trial.has("/kept")
-    assert "137" in trial.part("emulator")["last_end"]
+    assert "137" in trial.process("emulator")["last_end"]
 
 
-def test_a_postgresql_that_is_killed_comes_back_with_its_data(trial: Trial) -> None:
+def test_a_killed_postgresql_is_restarted_with_its_data(trial: Trial) -> None:
     trial.start()
     trial.make_master()
     trial.sql("CREATE TABLE t (x int)", "INSERT INTO t SELECT generate_series(1, 1500)")
@@ -156,14 +156,14 @@ def test_a_postgresql_that_is_killed_comes_back_with_its_data(trial: Trial) -> N
     assert trial.sql("SELECT count(*) FROM t") == 1500
 
 
-def test_a_clean_stop_keeps_everything_and_leaves_no_process(trial: Trial) -> None:
+def test_a_clean_stop_keeps_all_data_and_leaves_no_process(trial: Trial) -> None:
     trial.start()
     block = trial.addresses
     trial.put("/kept")
     trial.make_master()
     trial.sql("CREATE TABLE t ()")
     daemon_client.stop(trial.paths)
-    assert not orphans.remains(trial.paths)
+    assert not orphans.remaining(trial.paths)
     assert daemon_client.status(trial.paths) is None
     trial.start()
     assert trial.addresses == block
@@ -171,16 +171,16 @@ def test_a_clean_stop_keeps_everything_and_leaves_no_process(trial: Trial) -> No
     assert trial.sql("SELECT count(*) FROM t") == 0
 
 
-def test_after_a_daemon_was_killed_the_next_start_sweeps_and_works(trial: Trial) -> None:
+def test_after_a_killed_daemon_the_next_start_ends_the_orphans(trial: Trial) -> None:
     trial.start()
     status = trial.status()
-    left = {part["pid"] for part in status["infrastructure"].values()}
+    left = {process["pid"] for process in status["infrastructure"].values()}
     os.kill(status["pid"], signal.SIGKILL)
-    eventually(lambda: not orphans.daemon_lives(trial.paths), "the daemon's lock to be free")
-    assert left <= {process.pid for process in orphans.remains(trial.paths)}, "this test needs orphans"
+    eventually(lambda: not orphans.daemon_is_running(trial.paths), "the daemon's lock to be free")
+    assert left <= {process.pid for process in orphans.remaining(trial.paths)}, "this test needs orphans"
     trial.start()
-    now = {part["pid"] for part in trial.status()["infrastructure"].values()}
-    assert not left & {process.pid for process in orphans.remains(trial.paths)}
+    now = {process["pid"] for process in trial.status()["infrastructure"].values()}
+    assert not left & {process.pid for process in orphans.remaining(trial.paths)}
     assert len(now) == 2
 
 
@@ -188,20 +188,20 @@ def test_after_a_daemon_was_killed_the_next_start_sweeps_and_works(trial: Trial)
 def test_a_signal_stops_everything(trial: Trial, number: signal.Signals) -> None:
     trial.start()
     os.kill(trial.status()["pid"], number)
-    eventually(lambda: not orphans.remains(trial.paths), "every process to end")
+    eventually(lambda: not orphans.remaining(trial.paths), "every process to end")
     assert not trial.paths.control_socket.exists()
 
 
-def test_a_daemon_that_starts_spares_what_its_command_runs_beside_it(trial: Trial) -> None:
+def test_a_starting_daemon_spares_the_programs_of_its_command(trial: Trial) -> None:
     marks = {ENVIRONMENT_MARK: trial.paths.environment_id, CONTAINER_MARK: COMMAND}
     with subprocess.Popen(["/bin/sleep", "1000"], env=marks) as installer:
         trial.start()
         assert installer.poll() is None, "the daemon ended the installation of Airflow"
         daemon_client.stop(trial.paths)
-        assert installer.wait(timeout=DEADLINE_S) == -signal.SIGKILL, "down left it"
+        assert installer.wait(timeout=DEADLINE_S) == -signal.SIGKILL, "it still runs after `down`"
 
 
-def test_a_daemon_that_is_replaced_spares_what_its_command_runs_beside_it(trial: Trial) -> None:
+def test_a_replaced_daemon_spares_the_programs_of_its_command(trial: Trial) -> None:
     trial.start()
     pid = trial.status()["pid"]
     marks = {ENVIRONMENT_MARK: trial.paths.environment_id, CONTAINER_MARK: COMMAND}
@@ -214,7 +214,7 @@ def test_a_daemon_that_is_replaced_spares_what_its_command_runs_beside_it(trial:
             installer.kill()
 
 
-def test_a_second_start_takes_the_running_daemon(trial: Trial) -> None:
+def test_a_second_start_uses_the_running_daemon(trial: Trial) -> None:
     trial.start()
     pid = trial.status()["pid"]
     assert not daemon_client.ensure_running(trial.paths, trial.options)
@@ -233,50 +233,50 @@ def test_a_hanging_daemon_is_replaced(trial: Trial, monkeypatch: pytest.MonkeyPa
     assert trial.status()["pid"] != pid
 
 
-def test_a_taken_port_is_one_message_and_no_process(trial: Trial) -> None:
+def test_a_port_in_use_is_one_message_and_no_process(trial: Trial) -> None:
     trial.start()
     addresses = trial.addresses
     daemon_client.stop(trial.paths)
-    with socket.socket() as squatter:
-        squatter.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        squatter.bind((addresses.database, addresses.database_port))
-        squatter.listen()
+    with socket.socket() as other:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        other.bind((addresses.database, addresses.database_port))
+        other.listen()
         with pytest.raises(DaemonError, match=rf"PostgreSQL cannot listen on {addresses.database}:5432: process"):
             trial.start()
-        assert not orphans.remains(trial.paths)
+        assert not orphans.remaining(trial.paths)
     trial.start()
 
 
-@pytest.mark.skipif(os.getuid() != 0, reason="only root has folders that PostgreSQL's user cannot reach")
-def test_data_below_a_closed_folder_is_kept_elsewhere(tmp_path: Path, emulator: Path) -> None:
-    closed = tmp_path / "closed"
-    closed.mkdir(mode=0o700)
-    trial = Trial(closed, emulator)
+@pytest.mark.skipif(os.getuid() != 0, reason="only root has folders that PostgreSQL's user cannot enter")
+def test_data_below_a_private_folder_is_in_another_folder(tmp_path: Path, emulator: Path) -> None:
+    private = tmp_path / "private"
+    private.mkdir(mode=0o700)
+    trial = Trial(private, emulator)
     try:
         trial.start()
         trial.make_master()
         assert trial.sql("SELECT 1") == 1
-        place = trial.paths.postgres.resolve()
-        assert not place.is_relative_to(closed)
+        data = trial.paths.postgres.resolve()
+        assert not data.is_relative_to(private)
     finally:
         daemon_client.stop(trial.paths)
-    down(trial.paths, delete_data=True, say=print)
-    assert not place.exists()
+    down(trial.paths, delete_data=True, progress=print)
+    assert not data.exists()
     assert not trial.paths.root.exists()
 
 
-def test_a_daemon_without_its_program_says_why(tmp_path: Path) -> None:
+def test_a_daemon_without_its_program_reports_the_reason(tmp_path: Path) -> None:
     trial = Trial(tmp_path, tmp_path / "no-python")
     with pytest.raises(DaemonError, match="emulator cannot be started"):
         trial.start()
-    assert not orphans.remains(trial.paths)
-    down(trial.paths, delete_data=True, say=print)
+    assert not orphans.remaining(trial.paths)
+    down(trial.paths, delete_data=True, progress=print)
 
 
-def test_nobody_else_may_talk_to_the_daemon(trial: Trial) -> None:
+def test_other_users_cannot_call_the_daemon(trial: Trial) -> None:
     trial.start()
     assert trial.paths.control_socket.stat().st_mode & 0o077 == 0
     if os.getuid() == 0:
         command = ["/bin/ls", str(trial.paths.runtime)]
         done = subprocess.run(command, user=65534, group=65534, extra_groups=[], capture_output=True, check=False)
-        assert done.returncode != 0, "others may list the folder of sockets"
+        assert done.returncode != 0, "another user can list the folder of sockets"

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Plain Celery on SQS as ECS services, scaled by the real scaler: what happens when things go right, and wrong.
 
-Judged by the ledger that the tasks write and by what ECS did; never by what Celery or the scaler believe.
+Judged by the journal that the tasks write and by what ECS did; never by what Celery or the scaler believe.
 """
 
 import pytest
@@ -134,7 +134,7 @@ def test_the_tasks_of_a_killed_worker_come_back_after_the_visibility_timeout(sta
     world.until_finished([*held, *others])
     world.until_fleet_is(1)
 
-    found = world.ledger()
+    found = world.task_journal()
     assert (found.lost, found.duplicated) == ((), ())
     assert set(found.interrupted) == {f"{task}#1" for task in held}
     audit = world.audit()

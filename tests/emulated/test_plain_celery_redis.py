@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Plain Celery on Redis alone as one ECS service, scaled by the real scaler: no SQS, no database, no Airflow.
 
-Judged by the ledger that the tasks write and by what ECS did; never by what Celery or the scaler believe.
+Judged by the journal that the tasks write and by what ECS did; never by what Celery or the scaler believe.
 """
 
 from collections.abc import Iterator

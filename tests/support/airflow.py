@@ -23,4 +23,4 @@ def install_airflow() -> Path:
     Raises:
         InstallError: it could not be installed.
     """
-    return find_airflow() or venvs.ensure(venvs.airflow_venv(VERSION), say=print).parent.parent
+    return find_airflow() or venvs.ensure(venvs.airflow_venv(VERSION), progress=print).parent.parent

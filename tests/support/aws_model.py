@@ -25,7 +25,7 @@ def operation(service: str, name: str) -> StructureShape:
 
 
 def problems(service: str, name: str, params: Mapping[str, Any]) -> list[str]:
-    """What the model of an operation has against an input."""
+    """The violations of the model by an input of an operation."""
     return list(_problems(operation(service, name), params, name))
 
 
@@ -96,7 +96,7 @@ def _of_number(shape: Shape, value: Any, at: str) -> Iterator[str]:
 
 @cache
 def _compiled(pattern: str) -> re.Pattern[str] | None:
-    """A pattern of the models, which are Java's: some are none in Python."""
+    """A pattern of the models; some of these Java patterns are invalid in Python."""
     try:
         return re.compile(pattern)
     except re.error:

@@ -8,8 +8,8 @@
         world.until_fleet_is(1)
         assert not world.audit().violations
 
-ECS and its tasks run in a thread of their own; what a test sees comes from ECS (boto3 and its journal), from the ledger
-that the tasks write, and from the agents' HTTP.
+ECS and its tasks run in a thread of their own. A test reads ECS (boto3 and its journal), the journal that the tasks
+write, and the agents' HTTP.
 """
 
 import contextlib
@@ -63,7 +63,7 @@ class CeleryFleet(LocalFleet):
     # --- work -------------------------------------------------------------------------------------------------
 
     def burst(self, number: int, *seconds: float) -> list[str]:
-        """Send tasks that work for `seconds`, in turn; returns their names in the ledger."""
+        """Send tasks that work for `seconds`, in turn; returns their names in the task journal."""
         names = self._names("work", number)
         self.queue.publish(
             "tests.support.fleet_app.work",
@@ -72,7 +72,7 @@ class CeleryFleet(LocalFleet):
         return names
 
     def hold(self, number: int) -> list[str]:
-        """Send tasks that work until they are let go; returns their names in the ledger."""
+        """Send tasks that work until they are let go; returns their names in the task journal."""
         names = self._names("hold", number)
         self.queue.publish("tests.support.fleet_app.hold", [(name, str(self._gate(name))) for name in names])
         return names
@@ -82,14 +82,14 @@ class CeleryFleet(LocalFleet):
         for name in self._tasks if tasks is None else tasks:
             self._gate(name).touch()
 
-    def ledger(self) -> task_journal.Ledger:
+    def task_journal(self) -> task_journal.TaskJournal:
         """Return what the tasks wrote; expected is all that was sent."""
-        return task_journal.read(self.ledger_file, self._tasks)
+        return task_journal.read(self.task_journal_file, self._tasks)
 
     def under_way(self) -> dict[str, list[str]]:
         """Return the tasks that started and did not end, by the address of their worker."""
         found: dict[str, list[str]] = {}
-        for line in self.ledger().lines:
+        for line in self.task_journal().lines:
             if line.event == "start":
                 found.setdefault(line.worker, []).append(line.task)
             else:
@@ -161,7 +161,7 @@ class CeleryFleet(LocalFleet):
 
     def audit(self) -> Audit:
         """Hold all that happened to the promise."""
-        return Audit(self.journal(), *self.settings.services, ledger=self.ledger().lines)
+        return Audit(self.journal(), *self.settings.services, task_journal=self.task_journal().lines)
 
     def decisions(self) -> list[Json]:
         """Return what the scaler decided, in all its lives; `task` is the beginning of its task's id."""
@@ -203,7 +203,7 @@ class CeleryFleet(LocalFleet):
     def until_finished(self, tasks: Iterable[str]) -> None:
         """Wait until tasks ended."""
         wanted = set(tasks)
-        self.until("tasks end", lambda: wanted <= set(self.ledger().completions))
+        self.until("tasks end", lambda: wanted <= set(self.task_journal().completions))
 
     def until_ticks(self, seconds: float) -> None:
         """Wait until a scaler has looked for so long; its log leaves out what says nothing new."""
@@ -326,7 +326,7 @@ class CeleryFleet(LocalFleet):
 
 def assert_nothing_was_hurt(world: CeleryFleet) -> None:
     """Every task ended exactly once, nobody was stopped while protected, nothing ran unprotected."""
-    found = world.ledger()
+    found = world.task_journal()
     assert (found.lost, found.duplicated, found.interrupted) == ((), (), ())
     assert world.audit().violations == []
     assert world.queue.counts() == (0, 0)

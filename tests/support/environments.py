@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Environments as tests need them."""
+"""Environments of tests."""
 
 from collections.abc import Mapping
 from typing import Any, Final
 
-LEAST: Final[Mapping[str, Any]] = {"name": "example", "web_access": {"http_inside_vpc": True}}
-"""The least that an environment says: a name, and that the private web server may answer without TLS."""
-LEAST_YAML: Final = "name: example\nweb_access: {http_inside_vpc: true}\n"
+LEAST: Final[Mapping[str, Any]] = {"name": "example", "web_access": {"allow_http": True}}
+"""A minimal environment: a name, and a private web server without TLS."""
+LEAST_YAML: Final = "name: example\nweb_access: {allow_http: true}\n"

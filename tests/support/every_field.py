@@ -13,13 +13,13 @@ from pydantic import BaseModel
 from openmwaa.config.environment import Environment
 from tests.support.environments import LEAST
 
-Base = Literal["own", "given"]
+Base = Literal["own", "byo"]
 Json = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class May:
-    """The field may change: `base` is an environment, and `says` what its file says otherwise."""
+    """The field can change: `base` is an environment, `says` the changed fields."""
 
     says: Mapping[str, Any]
     base: Base = "own"
@@ -27,7 +27,7 @@ class May:
 
 @dataclass(frozen=True)
 class Stays:
-    """The field may not change, and `openmwaa plan` refuses it by its name."""
+    """The field cannot change: `openmwaa plan` refuses it."""
 
     says: Mapping[str, Any]
     base: Base = "own"
@@ -35,7 +35,7 @@ class Stays:
 
 @dataclass(frozen=True)
 class NotTried:
-    """Nothing is planned for the field, and why that is enough."""
+    """The field is not planned, with the reason."""
 
     because: str
 
@@ -70,7 +70,7 @@ BASES: Mapping[Base, Json] = {
             for name in ("scheduler", "dag_processor", "triggerer", "webserver", "execution_api")
         },
     },
-    "given": {
+    "byo": {
         "name": "example",
         "kms_key": KEY,
         "webserver_access_mode": "PUBLIC_AND_PRIVATE",
@@ -124,8 +124,8 @@ def _database(kind: str, base: Base) -> dict[str, Row]:
         f"{at}.backup_window": of(backup_window="22:00-23:00"),
         f"{at}.maintenance_window": of(maintenance_window="mon:04:00-mon:05:00"),
         f"{at}.deletion_protection": of(deletion_protection=False),
-        f"{at}.final_snapshot": May({"metadata_database": {"final_snapshot": True}}, "given")
-        if base == "given"
+        f"{at}.final_snapshot": May({"metadata_database": {"final_snapshot": True}}, "byo")
+        if base == "byo"
         else NotTried("it needs a kms_key of the user's; tried with RDS_POSTGRESQL, whose code it shares"),
         f"{at}.performance_insights": of(performance_insights=False),
         f"{at}.enhanced_monitoring_seconds": of(enhanced_monitoring_seconds=30),
@@ -158,7 +158,7 @@ ROWS: Mapping[str, Row] = {
     "enable_execute_command": May({"enable_execute_command": True}),
     "min_workers": May({"min_workers": 2}),
     "max_workers": May({"max_workers": 20}),
-    "webserver_access_mode": May({"webserver_access_mode": "PUBLIC_ONLY"}, "given"),
+    "webserver_access_mode": May({"webserver_access_mode": "PUBLIC_ONLY"}, "byo"),
     "airflow_configuration_options": May({"airflow_configuration_options": {"core.parallelism": 7}}),
     **_log("dag_processing_logs"),
     **_log("scheduler_logs"),
@@ -168,10 +168,10 @@ ROWS: Mapping[str, Row] = {
     "logging_configuration.retention_days": May({"logging_configuration": {"retention_days": 90}}),
     "source_bucket": Stays({"source_bucket": "other-bucket"}),
     "source_bucket_force_destroy": May({"source_bucket_force_destroy": True}),
-    "source_bucket_versions_days": May({"source_bucket_versions_days": 7}),
+    "noncurrent_version_expiration_days": May({"noncurrent_version_expiration_days": 7}),
     "dag_s3_path": May({"dag_s3_path": "other"}),
     "execution_role_arn": Stays({"execution_role_arn": "arn:aws:iam::123456789012:role/given"}),
-    "kms_key": Stays({"kms_key": OTHER_KEY}, "given"),
+    "kms_key": Stays({"kms_key": OTHER_KEY}, "byo"),
     "network.vpc_cidr": Stays({"network": {"vpc_cidr": "10.200.0.0/16"}}),
     "network.zones": Stays({"network": {"zones": 3}}),
     "network.egress": May({"network": {"egress": "NAT_GATEWAY_PER_ZONE"}}),
@@ -182,10 +182,10 @@ ROWS: Mapping[str, Row] = {
     "network.public_subnet_ids": _VPC,
     "network.security_group_ids": _VPC,
     "network.flow_logs": May({"network": {"flow_logs": "ALL"}}),
-    "web_access.domain": May({"web_access": {"domain": "data.example.com"}}, "given"),
-    "web_access.hosted_zone_id": May({"web_access": {"hosted_zone_id": "Z0123456789"}}, "given"),
-    "web_access.certificate_arn": May({"web_access": {"certificate_arn": ARN.format("acm", "certificate/2")}}, "given"),
-    "web_access.allowed_cidrs": May({"web_access": {"allowed_cidrs": ["198.51.100.0/24"]}}, "given"),
+    "web_access.domain": May({"web_access": {"domain": "data.example.com"}}, "byo"),
+    "web_access.hosted_zone_id": May({"web_access": {"hosted_zone_id": "Z0123456789"}}, "byo"),
+    "web_access.certificate_arn": May({"web_access": {"certificate_arn": ARN.format("acm", "certificate/2")}}, "byo"),
+    "web_access.allowed_cidrs": May({"web_access": {"allowed_cidrs": ["198.51.100.0/24"]}}, "byo"),
     **{
         f"web_access.oidc.{field}": _OIDC
         for field in (
@@ -197,35 +197,33 @@ ROWS: Mapping[str, Row] = {
             "client_secret_arn",
         )
     },
-    "web_access.cognito.user_pool_arn": May({"web_access": {"cognito": {"user_pool_arn": POOL.format("b")}}}, "given"),
-    "web_access.cognito.user_pool_client_id": May({"web_access": {"cognito": {"user_pool_client_id": "b"}}}, "given"),
-    "web_access.cognito.user_pool_domain": May({"web_access": {"cognito": {"user_pool_domain": "b"}}}, "given"),
-    "web_access.http_inside_vpc": May(
+    "web_access.cognito.user_pool_arn": May({"web_access": {"cognito": {"user_pool_arn": POOL.format("b")}}}, "byo"),
+    "web_access.cognito.user_pool_client_id": May({"web_access": {"cognito": {"user_pool_client_id": "b"}}}, "byo"),
+    "web_access.cognito.user_pool_domain": May({"web_access": {"cognito": {"user_pool_domain": "b"}}}, "byo"),
+    "web_access.allow_http": May(
         {
             "web_access": {
-                "http_inside_vpc": False,
+                "allow_http": False,
                 "domain": "airflow.example.com",
                 "certificate_arn": ARN.format("acm", "certificate/1"),
             }
         }
     ),
-    "web_access.waf": May({"web_access": {"waf": True}}, "given"),
-    "web_access.access_logs_days": May({"web_access": {"access_logs_days": 7}}, "given"),
-    "web_access.deletion_protection": May({"web_access": {"deletion_protection": True}}, "given"),
+    "web_access.waf": May({"web_access": {"waf": True}}, "byo"),
+    "web_access.access_logs_days": May({"web_access": {"access_logs_days": 7}}, "byo"),
+    "web_access.deletion_protection": May({"web_access": {"deletion_protection": True}}, "byo"),
     **_database("AURORA_SERVERLESS_V2", "own"),
     "metadata_database(AURORA_SERVERLESS_V2).kind": Stays({"metadata_database": {"kind": "RDS_POSTGRESQL"}}),
     "metadata_database(AURORA_SERVERLESS_V2).min_capacity": May({"metadata_database": {"min_capacity": 1}}),
     "metadata_database(AURORA_SERVERLESS_V2).max_capacity": May({"metadata_database": {"max_capacity": 16}}),
     "metadata_database(AURORA_SERVERLESS_V2).instances": May({"metadata_database": {"instances": 2}}),
-    **_database("RDS_POSTGRESQL", "given"),
+    **_database("RDS_POSTGRESQL", "byo"),
     "metadata_database(RDS_POSTGRESQL).kind": _CHOICE,
     "metadata_database(RDS_POSTGRESQL).instance_class": May(
-        {"metadata_database": {"instance_class": "db.m7g.large"}}, "given"
+        {"metadata_database": {"instance_class": "db.m7g.large"}}, "byo"
     ),
-    "metadata_database(RDS_POSTGRESQL).multi_az": May({"metadata_database": {"multi_az": True}}, "given"),
-    "metadata_database(RDS_POSTGRESQL).allocated_storage": May(
-        {"metadata_database": {"allocated_storage": 50}}, "given"
-    ),
+    "metadata_database(RDS_POSTGRESQL).multi_az": May({"metadata_database": {"multi_az": True}}, "byo"),
+    "metadata_database(RDS_POSTGRESQL).allocated_storage": May({"metadata_database": {"allocated_storage": 50}}, "byo"),
     "metadata_database(EXISTING).kind": _CHOICE,
     **{
         f"metadata_database(EXISTING).{field}": _EXISTING
@@ -234,21 +232,21 @@ ROWS: Mapping[str, Row] = {
     "broker(SQS).kind": Stays({"broker": {"kind": "ELASTICACHE"}}),
     "broker(SQS).max_receive_count": May({"broker": {"max_receive_count": 200}}),
     "broker(ELASTICACHE).kind": _CHOICE,
-    "broker(ELASTICACHE).node_type": May({"broker": {"node_type": "cache.m7g.large"}}, "given"),
-    "broker(ELASTICACHE).replicas": May({"broker": {"replicas": 2}}, "given"),
-    "broker(ELASTICACHE).maintenance_window": May({"broker": {"maintenance_window": "mon:05:00-mon:06:00"}}, "given"),
+    "broker(ELASTICACHE).node_type": May({"broker": {"node_type": "cache.m7g.large"}}, "byo"),
+    "broker(ELASTICACHE).replicas": May({"broker": {"replicas": 2}}, "byo"),
+    "broker(ELASTICACHE).maintenance_window": May({"broker": {"maintenance_window": "mon:05:00-mon:06:00"}}, "byo"),
     "identity.path": Stays({"identity": {"path": "/data/"}}),
     "identity.role_name_prefix": Stays({"identity": {"role_name_prefix": "data-"}}),
     "identity.permissions_boundary_arn": May(
         {"identity": {"permissions_boundary_arn": "arn:aws:iam::123456789012:policy/boundary"}}
     ),
     "identity.worker_policy_arns": May(
-        {"identity": {"worker_policy_arns": ["arn:aws:iam::123456789012:policy/extra"]}}, "given"
+        {"identity": {"worker_policy_arns": ["arn:aws:iam::123456789012:policy/extra"]}}, "byo"
     ),
     "rotation.database_passwords": May({"rotation": {"database_passwords": 2}}),
-    "monitoring.alarms": May({"monitoring": {"alarms": False}}, "given"),
-    "monitoring.alarm_topic_arn": May({"monitoring": {"alarm_topic_arn": ARN.format("sns", "given")}}),
-    "monitoring.alarm_emails": May({"monitoring": {"alarm_emails": ["a@example.com"]}}, "given"),
+    "monitoring.alarms": May({"monitoring": {"alarms": False}}, "byo"),
+    "monitoring.alarm_topic_arn": May({"monitoring": {"alarm_topic_arn": ARN.format("sns", "byo")}}),
+    "monitoring.alarm_emails": May({"monitoring": {"alarm_emails": ["a@example.com"]}}, "byo"),
     "monitoring.dashboard": May({"monitoring": {"dashboard": False}}),
     "monitoring.container_insights": May({"monitoring": {"container_insights": True}}),
     **{f"terraform_state.{field}": _STATE for field in ("bucket", "region", "key", "kms_key")},
@@ -266,9 +264,9 @@ ROWS: Mapping[str, Row] = {
     "fleets[].fallback.mode": May(_etl(fallback={"mode": "fixed"})),
     "fleets[].fallback.count": May(_etl(fallback={"count": 3})),
     "fleets[].fallback.after_seconds": May(_etl(fallback={"after_seconds": 600})),
-    "fleets[].hand_made_desired": May(_default(hand_made_desired="adopt")),
-    "images.airflow_tag": May({"images": {"airflow_tag": "other"}}, "given"),
-    "images.scaler_tag": May({"images": {"scaler_tag": "other"}}, "given"),
+    "fleets[].desired_count_drift": May(_default(desired_count_drift="adopt")),
+    "images.airflow_tag": May({"images": {"airflow_tag": "other"}}, "byo"),
+    "images.scaler_tag": May({"images": {"scaler_tag": "other"}}, "byo"),
     "images.airflow": May(
         {"images": {"airflow": "123456789012.dkr.ecr.us-east-1.amazonaws.com/airflow@sha256:" + "a" * 64}}
     ),
@@ -302,7 +300,7 @@ def _models(annotation: Any) -> Iterator[type[BaseModel]]:
 
 
 def merged(base: Mapping[str, Any], says: Mapping[str, Any]) -> Json:
-    """`base` with what `says` says otherwise, mapping by mapping."""
+    """`base` with the changes of `says`, merged by mapping."""
     made = dict(base)
     for key, value in says.items():
         before = made.get(key)
@@ -311,7 +309,7 @@ def merged(base: Mapping[str, Any], says: Mapping[str, Any]) -> Json:
 
 
 def environment(base: Base, *says: Mapping[str, Any]) -> Environment:
-    """The environment `base`, with what each of `says` says otherwise."""
+    """The environment `base` with all changes of `says`."""
     data = BASES[base]
     for one in says:
         data = merged(data, one)
@@ -319,7 +317,7 @@ def environment(base: Base, *says: Mapping[str, Any]) -> Environment:
 
 
 def groups(base: Base) -> list[dict[str, May]]:
-    """The fields of `base` that may change, in as few groups as can be said at once."""
+    """The fields of `base` that can change, in as few compatible groups as possible."""
     made: list[dict[str, May]] = []
     for name, row in ROWS.items():
         if isinstance(row, May) and row.base == base:
@@ -332,7 +330,7 @@ def groups(base: Base) -> list[dict[str, May]]:
 
 
 def _fits(base: Base, group: Mapping[str, May], row: May) -> bool:
-    """Whether the file stays right, and everything that the group says stays said."""
+    """Whether the file stays valid and keeps all changes of the group."""
     try:
         together = environment(base, *(one.says for one in group.values()), row.says)
     except ValueError:

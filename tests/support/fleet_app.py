@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A Celery app for a worker fleet on ECS, with SQS or Redis, the worker agent, and tasks that write a ledger.
+"""A Celery app for a worker fleet on ECS, with SQS or Redis, the worker agent, and tasks that write the task journal.
 
 A Celery project needs one addition to be scaled: the call of `worker_agent.install()`.
 """
@@ -17,7 +17,7 @@ from worker_agent.ecs import read_task_metadata
 
 worker_agent.install()
 
-LEDGER = Path(os.environ["FLEET_LEDGER"])
+TASK_JOURNAL = Path(os.environ["FLEET_TASK_JOURNAL"])
 QUEUES = json.loads(os.environ["FLEET_QUEUES"])  # name -> URL
 # Read once, in the worker's main process. The pool processes are forked from it.
 ADDRESS = read_task_metadata(os.environ["ECS_CONTAINER_METADATA_URI_V4"]).address
@@ -49,8 +49,8 @@ app.conf.update(
 def write(event: Literal["start", "end"], task: str, try_number: int) -> None:
     """Append one line in the format of `openmwaa.local.task_journal`."""
     line = {"event": event, "task": task, "try": try_number, "at": time.time(), "worker": ADDRESS}
-    with LEDGER.open("ab", buffering=0) as ledger:
-        ledger.write(json.dumps(line).encode() + b"\n")
+    with TASK_JOURNAL.open("ab", buffering=0) as task_journal:
+        task_journal.write(json.dumps(line).encode() + b"\n")
 
 
 @app.task(bind=True)

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from local_ecs.api import Entry
-from openmwaa.local.task_journal import Line
+from openmwaa.local.task_journal import JournalEntry
 
 OPERATOR = "operator"
 """Application id of a client that is not the scaler."""
@@ -63,7 +63,7 @@ class ScaleIn:
 class Audit:
     """Replays a journal; `violations` has one sentence for each violation."""
 
-    def __init__(self, entries: Iterable[Entry], *services: str, ledger: Iterable[Line] = ()) -> None:
+    def __init__(self, entries: Iterable[Entry], *services: str, task_journal: Iterable[JournalEntry] = ()) -> None:
         self.services = services
         self.tasks: dict[str, WorkerTask] = {}
         self.scale_ins: list[ScaleIn] = []
@@ -72,7 +72,7 @@ class Audit:
         self.violations: list[str] = []
         for entry in entries:
             self._replay(entry)
-        for line in ledger:
+        for line in task_journal:
             self._check(line)
 
     def task_at(self, address: str) -> WorkerTask:
@@ -132,7 +132,7 @@ class Audit:
         if entry.detail["code"] != "ServiceSchedulerInitiated":
             self.violations.append(f"{task.arn} was stopped by {entry.detail['code']}: {entry.detail['reason']}")
 
-    def _check(self, line: Line) -> None:
+    def _check(self, line: JournalEntry) -> None:
         task = self.task_at(line.worker)
         if not task.protected_at(line.at):
             self.violations.append(f"{line.task}: {line.event} on {task.arn}, which was not protected")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The policies of a synthesised stack as AWS would have them: every reference replaced by what it would be."""
+"""The policies of a synthesised stack, with all references resolved."""
 
 import json
 import re
@@ -16,7 +16,7 @@ _PLACE = {"partition": "aws", "account_id": ACCOUNT, "dns_suffix": "amazonaws.co
 _SUFFIX = "AbCdEf"
 
 
-class Applied:
+class ResolvedStack:
     """A stack whose ARNs are known."""
 
     def __init__(self, stack: Stack) -> None:
@@ -59,7 +59,7 @@ def _secret_name(secret: Json) -> str:
     return str(secret["name"] if "name" in secret else f"{secret['name_prefix']}{'0' * 26}")
 
 
-_ARNS: Final[Mapping[str, Callable[[Applied, Json], str]]] = {
+_ARNS: Final[Mapping[str, Callable[[ResolvedStack, Json], str]]] = {
     "aws_cloudwatch_log_group": lambda to, one: to.arn("logs", f"log-group:{one['name']}"),
     "aws_ecr_repository": lambda to, one: to.arn("ecr", f"repository/{one['name']}"),
     "aws_ecs_cluster": lambda to, one: to.arn("ecs", f"cluster/{one['name']}"),

@@ -21,7 +21,7 @@ from local_ecs.runtime.api import LocalImage, LocalImages
 from local_ecs.runtime.log_files import LogFiles
 from local_ecs.runtime.process_tree import ENVIRONMENT_MARK, Trace, find, works_below
 from local_ecs.runtime.processes import ProcessSettings, ProcessTaskRunner
-from openmwaa.local.addresses import Addresses, choose_block, taken
+from openmwaa.local.addresses import AddressBlock, choose_block, listeners_in_use
 from scaler.adapters.worker_agent import signing_key
 from tests.support.fleet_audit import OPERATOR
 from tests.support.redis_queue import RedisQueue
@@ -90,10 +90,10 @@ class LocalFleet:
             self.queue = RedisQueue.of_its_own(settings.redis_port, "fleet")
         self._emulator = emulator
         self.folder = folder
-        self.ledger_file = folder / "ledger"
+        self.task_journal_file = folder / "task_journal"
         self._scaler_file = folder / "scaler.json"
         self._mark = f"fleet-{uuid4().hex}"
-        addresses = choose_block(folder, folder / "block", is_free=lambda block: not taken(block))
+        addresses = choose_block(folder, folder / "block", is_free=lambda block: not listeners_in_use(block))
         self._files = LogFiles(folder / "logs")
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="local ECS", daemon=True)
@@ -139,7 +139,7 @@ class LocalFleet:
             environment={
                 "AWS_ENDPOINT_URL_SQS": self.settings.workers_sqs or self._emulator,
                 "WORKER_AGENT_PUBLIC_KEY": base64.b64encode(public).decode(),
-                "FLEET_LEDGER": str(self.ledger_file),
+                "FLEET_TASK_JOURNAL": str(self.task_journal_file),
                 "FLEET_QUEUES": json.dumps({self.queue.name: self.queue.url}),
                 "FLEET_BROKER": self._broker("celery"),
                 "FLEET_VISIBILITY_S": str(self.settings.visibility_s),
@@ -250,7 +250,7 @@ class LocalFleet:
         )
         return service
 
-    async def _start(self, addresses: Addresses) -> LocalEcs:
+    async def _start(self, addresses: AddressBlock) -> LocalEcs:
         runner = ProcessTaskRunner(
             ProcessSettings(
                 environment_id=self._mark,
@@ -270,7 +270,7 @@ class LocalFleet:
         await ecs.start()
         return ecs
 
-    def _task_environment(self, addresses: Addresses) -> dict[str, str]:
+    def _task_environment(self, addresses: AddressBlock) -> dict[str, str]:
         return {
             "AWS_ENDPOINT_URL": self._emulator,
             "AWS_ENDPOINT_URL_ECS": addresses.ecs_url,

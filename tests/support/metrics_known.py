@@ -3,11 +3,11 @@
 
 from __future__ import annotations
 
-from cdktf_app.monitoring.metrics import Metric
+from cdktf_app.monitoring.metrics import CloudWatchMetric
 from tests.support import aws_metrics, scaler_metrics
 
 
-def who_says(metric: Metric) -> str | None:
+def who_says(metric: CloudWatchMetric) -> str | None:
     """The scaler, or the page on which AWS says so; None when nobody publishes it by these dimensions."""
     names = tuple("=".join((name, value)) if name == "Function" else name for name, value in metric.dimensions)
     if (metric.namespace, metric.name, names) in scaler_metrics.of_cloudwatch():

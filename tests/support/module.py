@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Synthesised Terraform as `terraform test` can plan it without an account: with a mocked provider."""
+"""Plans synthesised Terraform without an account, with `terraform test` and a mocked provider."""
 
 import json
 import shutil
@@ -21,7 +21,7 @@ def mockable(document: Document) -> dict[str, Any]:
 
 
 def terraform_test(folder: Path, environment: Mapping[str, str]) -> list[dict[str, Any]]:
-    """Run `terraform test` in a folder and return its events, the plans too."""
+    """Run `terraform test` in a folder and return its events, including plans."""
     program = shutil.which("terraform")
     assert program is not None
     for words in (("init", "-backend=false", "-input=false"), ("test", "-json", "-verbose")):
@@ -40,7 +40,7 @@ def terraform_test(folder: Path, environment: Mapping[str, str]) -> list[dict[st
 
 
 def complaints(events: list[dict[str, Any]]) -> Iterator[str]:
-    """What went wrong, in Terraform's words."""
+    """The errors of Terraform."""
     for event in events:
         if event.get("@level") == "error":
             told = event.get("diagnostic", {})
@@ -48,7 +48,7 @@ def complaints(events: list[dict[str, Any]]) -> Iterator[str]:
 
 
 def planned(events: list[dict[str, Any]]) -> dict[str, Any]:
-    """The values of every resource that the only plan wants to make, by address."""
+    """The values of all planned resources, by address."""
     (plan,) = (event["test_plan"] for event in events if event["type"] == "test_plan")
     return {
         change["address"]: change["change"]["after"]

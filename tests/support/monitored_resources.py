@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Names to watch, for the tests of alarms and panels."""
+"""Resources for the tests of alarms and panels."""
 
 from __future__ import annotations
 
 from typing import Final
 
-from cdktf_app.monitoring.metrics import Balanced, Watched
+from cdktf_app.monitoring.metrics import MonitoredResources, TargetMetrics
 
-WATCHED: Final = Watched(
+WATCHED: Final = MonitoredResources(
     environment="demo",
     cluster="openmwaa-demo",
     fleets={
@@ -18,8 +18,8 @@ WATCHED: Final = Watched(
     dead_letters="airflow-celery-demo-dead-letters",
     database=(("DBClusterIdentifier", "openmwaa-demo"), ("Role", "WRITER")),
     serverless=True,
-    balanced=(
-        Balanced("web server", "web-server", "app/openmwaa-demo/1", "targetgroup/openmwaa-demo-web/1"),
-        Balanced("execution API", "execution-api", "app/openmwaa-demo/1", "targetgroup/openmwaa-demo-execution/1"),
+    targets=(
+        TargetMetrics("web server", "web-server", "app/openmwaa-demo/1", "targetgroup/openmwaa-demo-web/1"),
+        TargetMetrics("execution API", "execution-api", "app/openmwaa-demo/1", "targetgroup/openmwaa-demo-execution/1"),
     ),
 )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reads a synthesised stack the way a reviewer does: containers, policies and rules by name."""
+"""Access to a synthesised stack: containers, policies and rules by name."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -28,7 +28,7 @@ class Stack:
 
     @property
     def services(self) -> dict[str, Json]:
-        """ECS services by the name they have in ECS."""
+        """ECS services by name."""
         return {service["name"]: service for service in self.resources("aws_ecs_service").values()}
 
     @property
@@ -91,7 +91,7 @@ def secrets_of(container: Json) -> dict[str, str]:
 
 
 def walk(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """Every value inside a document with the keys that lead to it."""
+    """Every value of a document with its path."""
     yield path, value
     if isinstance(value, Mapping):
         for key, item in value.items():

@@ -29,7 +29,7 @@ class Skip:
 
 
 _HTTP_INSIDE_VPC: Final = (
-    "an environment without a domain has no certificate; its file has to say `http_inside_vpc: true`, and nothing "
+    "an environment without a domain has no certificate; its file has to say `allow_http: true`, and nothing "
     "listens outside the VPC"
 )
 _NO_IAM_LOGIN: Final = (

@@ -62,7 +62,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def settings(pytestconfig: pytest.Config) -> Iterator[Settings]:
     """How examples are verified; the provider on this disk is looked for once a process."""
     with tempfile.TemporaryDirectory(prefix="openmwaa-verify-") as folder, pytest.MonkeyPatch.context() as patch:
-        if mirror := terraform_mirror(Path(folder) / "mirror"):
+        if mirror := terraform_mirror():
             patch.setenv(provider_mirror.VARIABLE, str(mirror))
         kind = "real" if pytestconfig.option.aws == "real" else "emulators"
         yield Settings(folder=FOLDER, kind=kind, endpoint=pytestconfig.option.endpoint)  # type: ignore[arg-type]

@@ -98,7 +98,7 @@ class Run:
             with self._phase("plan"):
                 self._report.changes = workspace.plan()
             self._search_secrets(target, workspace)
-            kept = _strings(workspace.outputs().get("kept_by_destroy", []))
+            kept = _strings(workspace.outputs().get("retained_resources", []))
             if unprotected := without_protection(environment):
                 with self._phase("unprotect"):
                     self._write(unprotected, target)

@@ -67,7 +67,7 @@ class ExampleReport(BaseModel):
     """The changes of the second plan."""
     leftovers: list[str] = []
     kept: list[str] = []
-    """What destroy leaves on purpose, by the output `kept_by_destroy`."""
+    """What destroy leaves on purpose, by the output `retained_resources`."""
     secrets: int = 0
     """Number of secret values that were searched for in stack, plan and state."""
     exposed: list[str] = []

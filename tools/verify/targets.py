@@ -16,7 +16,7 @@ import boto3
 from botocore.config import Config
 
 from openmwaa.config.environment import Environment
-from openmwaa.local.addresses import Addresses
+from openmwaa.local.addresses import AddressBlock
 from openmwaa.local.child_environment import child_environment
 from openmwaa.local.terraform.terraform_override import override
 from tests.support.terraform import terraform_environment
@@ -77,7 +77,7 @@ class EmulatedTarget:
 
     def override(self, document: Mapping[str, Any], state_file: Path) -> dict[str, Any]:
         """Return the override of `openmwaa local` with these endpoints; it leaves no resource out."""
-        addresses = Addresses(block=127)
+        addresses = AddressBlock(block=127)
         overridden = override(document, addresses=addresses, state_file=state_file, leave_out=False)
         for provider in overridden["provider"]["aws"]:
             (endpoints,) = provider["endpoints"]

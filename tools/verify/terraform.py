@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from openmwaa.local.errors import LocalError
-from openmwaa.local.subprocesses import Program, run
+from openmwaa.errors import SubprocessError
+from openmwaa.subprocesses import Program, run
 from tools.verify.errors import FlakeError, StepError, ToolError
 
 WITHIN_S: Final = 1800.0
@@ -153,5 +153,5 @@ class Workspace:
     def _run(self, words: tuple[str, ...], on_line: Callable[[str], None]) -> int:
         try:
             return run(Program((self.program, *words), self.folder, self.variables), within_s=WITHIN_S, on_line=on_line)
-        except LocalError as error:
+        except SubprocessError as error:
             raise ToolError(str(error)) from error

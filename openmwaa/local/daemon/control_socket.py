@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How commands talk to the daemon: HTTP over a unix socket that only its user may open."""
+"""The connection of commands to the daemon: HTTP over a unix socket that only its user can open."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from aiohttp import web
 
 from openmwaa.local.errors import DaemonError, LocalError
 
-Answer = Mapping[str, Any]
-Handler = Callable[[], Awaitable[Answer]]
+JsonObject = Mapping[str, Any]
+Handler = Callable[[], Awaitable[JsonObject]]
 
 
 class ControlServer:
-    """Answers GET and POST of a few paths with JSON."""
+    """Serves a few paths with JSON."""
 
     def __init__(self, socket: Path, routes: Mapping[tuple[str, str], Handler]) -> None:
         self._socket = socket
@@ -28,7 +28,7 @@ class ControlServer:
         self._runner = web.AppRunner(self._app, access_log=None)
 
     async def start(self) -> None:
-        """Listen; a socket left by a dead daemon is replaced."""
+        """Listen; replaces the socket of a dead daemon."""
         self._socket.unlink(missing_ok=True)
         await self._runner.setup()
         await web.UnixSite(self._runner, str(self._socket)).start()
@@ -50,11 +50,11 @@ def _json(handler: Handler) -> Callable[[web.Request], Awaitable[web.Response]]:
     return answer
 
 
-async def call(socket: Path, method: str, path: str, *, within_s: float = 10.0) -> Answer:
-    """One call to the daemon.
+async def call(socket: Path, method: str, path: str, *, within_s: float = 10.0) -> JsonObject:
+    """One call of the daemon.
 
     Raises:
-        DaemonError: nobody listens, no answer in time, or the daemon says what went wrong.
+        DaemonError: the daemon does not listen, does not answer in time, or answers with an error.
     """
     timeout = aiohttp.ClientTimeout(total=within_s)
     try:
@@ -62,7 +62,7 @@ async def call(socket: Path, method: str, path: str, *, within_s: float = 10.0) 
             aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(socket)), timeout=timeout) as session,
             session.request(method, f"http://daemon{path}") as response,
         ):
-            answer: Answer = json.loads(await response.read())
+            answer: JsonObject = json.loads(await response.read())
     except (aiohttp.ClientError, OSError, ValueError) as error:  # TimeoutError is an OSError
         raise DaemonError(
             f"The daemon of the environment does not answer: {str(error) or type(error).__name__}."

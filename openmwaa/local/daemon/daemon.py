@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The one process behind `openmwaa local up`: parent of the emulator, PostgreSQL and every task.
+"""The background process of `openmwaa local up`: parent of the emulator, PostgreSQL and all tasks.
 
-`python -m openmwaa.local.daemon.daemon --root FOLDER …`; commands talk to it over its control socket.
+`python -m openmwaa.local.daemon.daemon --root FOLDER …`; commands call it over its control socket.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from typing import Any
 from local_ecs.runtime.process_tree import kill_all
 from openmwaa.local import addresses as addressing
 from openmwaa.local.daemon.control_socket import ControlServer
-from openmwaa.local.daemon.orphans import daemon_lock, sweep, traces
+from openmwaa.local.daemon.orphans import daemon_lock, end_orphans, traces
 from openmwaa.local.daemon.reaper import become_subreaper, reap_adopted
-from openmwaa.local.daemon.stack import Machine, MachineSettings
+from openmwaa.local.daemon.stack import ServiceStack, ServiceStackSettings
 from openmwaa.local.errors import LocalError
 from openmwaa.local.paths import LocalPaths
 
@@ -33,21 +33,21 @@ logger = logging.getLogger(__name__)
 
 
 class Daemon:
-    """Runs one `Machine` from the first signal of life to the last."""
+    """Runs one `ServiceStack` from start to stop."""
 
     def __init__(self, paths: LocalPaths, *, options: argparse.Namespace) -> None:
         self._paths = paths
         self._options = options
         self._stop = asyncio.Event()
-        self._machine: Machine | None = None
+        self._stack: ServiceStack | None = None
         self._phase = "starting"
         self._block: int | None = None
 
     async def run(self) -> None:
-        """Start, serve until told to stop, stop; nothing is left.
+        """Start, serve until a stop is requested, stop; no process remains.
 
         Raises:
-            LocalError: the machine could not be started.
+            LocalError: the stack could not be started.
         """
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
@@ -57,15 +57,15 @@ class Daemon:
             self._paths.control_socket,
             {
                 ("GET", "/status"): self._status,
-                ("POST", "/stop"): self._order_stop,
-                ("POST", "/checkpoint"): lambda: self._ready_machine().checkpoint(),
-                ("POST", "/learn"): lambda: self._ready_machine().learn(),
+                ("POST", "/stop"): self._request_stop,
+                ("POST", "/save_state"): lambda: self._ready_stack().save_state(),
+                ("POST", "/refresh_hosts"): lambda: self._ready_stack().refresh_hosts(),
             },
         )
         reaping = asyncio.create_task(reap_adopted(), name="reaper")
         try:
-            if ended := await sweep(self._paths, spare_commands=True):
-                logger.warning("%d processes of an earlier run were ended", ended)
+            if ended := await end_orphans(self._paths, spare_commands=True):
+                logger.warning("ended %d processes of an earlier run", ended)
             await control.start()
             await self._serve()
         finally:
@@ -78,13 +78,13 @@ class Daemon:
 
     async def _serve(self) -> None:
         chosen = addressing.choose_block(
-            self._paths.root, self._paths.block, is_free=lambda one: not addressing.taken(one)
+            self._paths.root, self._paths.block, is_free=lambda block: not addressing.listeners_in_use(block)
         )
         addressing.check_free(chosen)
         self._block = chosen.block
-        self._note()
-        self._machine = machine = Machine(
-            MachineSettings(
+        self._write_note()
+        self._stack = stack = ServiceStack(
+            ServiceStackSettings(
                 paths=self._paths,
                 addresses=chosen,
                 region=self._options.region,
@@ -93,7 +93,7 @@ class Daemon:
                 emulator_python=self._options.emulator_python,
             )
         )
-        starting = asyncio.create_task(machine.start(), name="start")
+        starting = asyncio.create_task(stack.start(), name="start")
         stopping = asyncio.create_task(self._stop.wait(), name="stop")
         try:
             await asyncio.wait((starting, stopping), return_when=asyncio.FIRST_COMPLETED)
@@ -107,35 +107,35 @@ class Daemon:
             for task in (starting, stopping):
                 task.cancel()
             await asyncio.gather(starting, stopping, return_exceptions=True)
-            await machine.stop()
+            await stack.stop()
 
-    def _note(self) -> None:
+    def _write_note(self) -> None:
         note = {"pid": os.getpid(), "block": self._block, "started": datetime.now(UTC).isoformat(timespec="seconds")}
         self._paths.daemon.write_text(json.dumps(note) + "\n")
 
-    def _ready_machine(self) -> Machine:
-        if self._machine is None or self._phase != "ready":
+    def _ready_stack(self) -> ServiceStack:
+        if self._stack is None or self._phase != "ready":
             raise LocalError(f"The environment is {self._phase}.")
-        return self._machine
+        return self._stack
 
     async def _status(self) -> Mapping[str, Any]:
-        machine = self._machine.status() if self._machine else {}
-        # The options let a command see whether this daemon is the one it would start.
+        stack = self._stack.status() if self._stack else {}
+        # A command compares the options with those that it would start a daemon with.
         own = {"phase": self._phase, "pid": os.getpid(), "block": self._block, "options": sys.argv[3:]}
-        return {**own, **machine}
+        return {**own, **stack}
 
-    async def _order_stop(self) -> Mapping[str, Any]:
+    async def _request_stop(self) -> Mapping[str, Any]:
         self._stop.set()
         return {"pid": os.getpid()}
 
 
 def main() -> None:
-    """Run the daemon; exit code 1 when it could not start, the reason then lies in `daemon.error`."""
+    """Run the daemon; exit code 1 if it could not start, with the reason in `daemon.error`."""
     parser = argparse.ArgumentParser(prog="openmwaa.local.daemon.daemon")
     parser.add_argument("--root", type=Path, required=True)
     parser.add_argument("--region", required=True)
     parser.add_argument("--airflow-python", type=Path, required=True)
-    parser.add_argument("--airflow-ready", type=Path, required=True, help="a file; tasks wait until it is there")
+    parser.add_argument("--airflow-ready", type=Path, required=True, help="tasks wait until this file exists")
     parser.add_argument("--emulator-python", type=Path, required=True)
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
@@ -148,7 +148,7 @@ def main() -> None:
     except LocalError as error:
         with contextlib.suppress(OSError):
             paths.daemon_error.write_text(f"{error}\n")
-        logger.error("%s", error)  # noqa: TRY400 - the text is made for the user
+        logger.error("%s", error)  # noqa: TRY400 - the text is for the user
         sys.exit(1)
 
 

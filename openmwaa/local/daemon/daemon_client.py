@@ -1,12 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Starting, asking and stopping the daemon, from a command."""
+"""Starts, calls and stops the daemon, from a command."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -19,7 +18,7 @@ from typing import Any
 import psutil
 
 from local_ecs.runtime.process_tree import ENVIRONMENT_MARK
-from openmwaa.local.child_environment import child_environment
+from openmwaa.local.child_environment import child_environment, python_path
 from openmwaa.local.daemon import orphans
 from openmwaa.local.daemon.control_socket import call
 from openmwaa.local.errors import DaemonError
@@ -34,16 +33,16 @@ _spawned: list[subprocess.Popen[bytes]] = []
 
 @dataclass(frozen=True)
 class DaemonOptions:
-    """What a daemon is started with."""
+    """The options of a daemon."""
 
     region: str
     airflow_python: Path
     airflow_ready: Path
-    """A file that is there once the Airflow environment is complete; tasks wait for it."""
+    """A file that exists once Airflow is installed; tasks wait for it."""
     emulator_python: Path
 
     @property
-    def words(self) -> tuple[str, ...]:
+    def arguments(self) -> tuple[str, ...]:
         """The command line."""
         return (
             *("--region", self.region),
@@ -53,44 +52,44 @@ class DaemonOptions:
 
 
 def status(paths: LocalPaths) -> Mapping[str, Any] | None:
-    """What the daemon says of itself; None when none lives.
+    """The daemon's status; None if none runs.
 
     Raises:
-        DaemonError: one lives and does not answer.
+        DaemonError: a daemon runs and does not answer.
     """
-    if not orphans.daemon_lives(paths):
+    if not orphans.daemon_is_running(paths):
         return None
     return asyncio.run(call(paths.control_socket, "GET", "/status"))
 
 
 def block(paths: LocalPaths) -> int:
-    """The address block of the daemon that is ready.
+    """The address block of the running daemon.
 
     Raises:
-        DaemonError: it is gone, or does not answer.
+        DaemonError: it has ended, or does not answer.
     """
     if (known := status(paths)) is None:
-        raise DaemonError(f"The daemon of {paths.name} ended; {paths.logs / 'daemon.log'} tells why.")
+        raise DaemonError(f"The daemon of {paths.name} has ended; see {paths.logs / 'daemon.log'}.")
     return int(known["block"])
 
 
-def order(paths: LocalPaths, what: str, *, within_s: float = 60.0) -> Mapping[str, Any]:
-    """Tell the daemon `checkpoint`, `learn` or `stop`."""
-    return asyncio.run(call(paths.control_socket, "POST", f"/{what}", within_s=within_s))
+def post(paths: LocalPaths, action: str, *, within_s: float = 60.0) -> Mapping[str, Any]:
+    """Call the daemon's action `save_state`, `refresh_hosts` or `stop`."""
+    return asyncio.run(call(paths.control_socket, "POST", f"/{action}", within_s=within_s))
 
 
 def ensure_running(paths: LocalPaths, options: DaemonOptions) -> bool:
-    """Start a daemon unless one is ready with the same options; whether one was started.
+    """Start a daemon unless one is ready with the same options; return whether one was started.
 
-    A daemon that hangs, or runs with an interpreter that is no longer the right one, is ended first.
+    A daemon that hangs, or that has other options, is stopped first.
 
     Raises:
-        DaemonError: it does not start; the text is the daemon's own reason.
+        DaemonError: it does not start; the text has the daemon's reason.
     """
-    if orphans.daemon_lives(paths):
+    if orphans.daemon_is_running(paths):
         with contextlib.suppress(DaemonError):
             known = _wait_ready(paths, None)
-            if known.get("options") == list(options.words):
+            if known.get("options") == list(options.arguments):
                 return False
         stop(paths, spare_commands=True)
     process = _spawn(paths, options)
@@ -99,35 +98,34 @@ def ensure_running(paths: LocalPaths, options: DaemonOptions) -> bool:
 
 
 def stop(paths: LocalPaths, *, spare_commands: bool = False) -> None:
-    """Stop the daemon orderly; one that does not end is killed, and what it leaves is swept.
+    """Stop the daemon; kill it if it does not end, and end the processes that it leaves.
 
-    Who starts another at once spares what its own command runs beside it.
+    With `spare_commands`, the programs that a command started keep running.
 
     Raises:
-        DaemonError: processes are left.
+        DaemonError: processes remain.
     """
     deadline = time.monotonic() + STOP_WITHIN_S
-    while orphans.daemon_lives(paths) and time.monotonic() < deadline:
-        if not _hears_or_stops(paths):
+    while orphans.daemon_is_running(paths) and time.monotonic() < deadline:
+        if not _stops(paths):
             break
         time.sleep(_POLL_S)
     _kill(paths)
     _reap()
     if paths.root.is_dir():
-        asyncio.run(orphans.sweep(paths, spare_commands=spare_commands))
-    if left := orphans.remains(paths, spare_commands=spare_commands):
-        raise DaemonError(f"Processes are left: {', '.join(f'{one.pid}' for one in left)}. End them with kill -9.")
+        asyncio.run(orphans.end_orphans(paths, spare_commands=spare_commands))
+    if left := orphans.remaining(paths, spare_commands=spare_commands):
+        pids = ", ".join(str(process.pid) for process in left)
+        raise DaemonError(f"Processes remain: {pids}. End them with kill -9.")
 
 
 def _spawn(paths: LocalPaths, options: DaemonOptions) -> subprocess.Popen[bytes]:
     paths.make()
     paths.daemon_error.unlink(missing_ok=True)
-    package_folder = str(Path(__file__).resolve().parents[3])
-    search_path = os.pathsep.join(filter(None, (package_folder, os.environ.get("PYTHONPATH"))))
-    more = {ENVIRONMENT_MARK: paths.environment_id, "PYTHONPATH": search_path, "PYTHONUNBUFFERED": "1"}
+    more = {ENVIRONMENT_MARK: paths.environment_id, "PYTHONPATH": python_path(), "PYTHONUNBUFFERED": "1"}
     with (paths.logs / "daemon.log").open("ab") as log:
         process = subprocess.Popen(
-            (sys.executable, "-m", "openmwaa.local.daemon.daemon", "--root", str(paths.root), *options.words),
+            (sys.executable, "-m", "openmwaa.local.daemon.daemon", "--root", str(paths.root), *options.arguments),
             cwd=paths.root,
             env=child_environment(more),
             stdin=subprocess.DEVNULL,
@@ -140,7 +138,7 @@ def _spawn(paths: LocalPaths, options: DaemonOptions) -> subprocess.Popen[bytes]
 
 
 def _reap() -> None:
-    """Let go of daemons of this process that have ended; the others outlive the command, as they should."""
+    """Forget the ended daemons of this process; the others keep running after the command."""
     _spawned[:] = [process for process in _spawned if process.poll() is None]
 
 
@@ -154,40 +152,40 @@ def _wait_ready(paths: LocalPaths, process: subprocess.Popen[bytes] | None) -> M
             known = asyncio.run(call(paths.control_socket, "GET", "/status"))
             if known["phase"] == "ready":
                 return known
-        if process is None and not orphans.daemon_lives(paths):
+        if process is None and not orphans.daemon_is_running(paths):
             break
         time.sleep(_POLL_S)
     raise DaemonError(
-        f"The daemon of {paths.name} is not ready after {START_WITHIN_S:g} s; {paths.logs / 'daemon.log'} tells why."
+        f"The daemon of {paths.name} is not ready after {START_WITHIN_S:g} s; see {paths.logs / 'daemon.log'}."
     )
 
 
 def _reason(paths: LocalPaths, code: int) -> str:
     with contextlib.suppress(OSError):
         return paths.daemon_error.read_text().strip()
-    return f"The daemon of {paths.name} ended with {code} while it started; {paths.logs / 'daemon.log'} tells why."
+    return f"The daemon of {paths.name} ended with exit code {code} during its start; see {paths.logs / 'daemon.log'}."
 
 
-def _hears_or_stops(paths: LocalPaths) -> bool:
-    """Tell the daemon to stop, again and again: one that has just begun does not listen yet.
+def _stops(paths: LocalPaths) -> bool:
+    """Request a stop; the caller repeats it, because a daemon that has just started does not listen yet.
 
-    False when it listens and does not answer; True also while its door is not open, or shut to stop.
+    Returns False if the socket exists and the daemon does not answer.
     """
     try:
-        order(paths, "stop", within_s=ANSWER_WITHIN_S)
+        post(paths, "stop", within_s=ANSWER_WITHIN_S)
     except DaemonError:
         return not paths.control_socket.exists()
     return True
 
 
 def _kill(paths: LocalPaths) -> None:
-    """SIGKILL a daemon that still lives, by its noted pid."""
-    if not orphans.daemon_lives(paths):
+    """SIGKILL a daemon that still runs, by its recorded process id."""
+    if not orphans.daemon_is_running(paths):
         return
     with contextlib.suppress(OSError, ValueError, KeyError, psutil.Error):
         pid = int(json.loads(paths.daemon.read_text())["pid"])
         process = psutil.Process(pid)
-        # Its number may be another environment's daemon's by now.
+        # By now the process id may belong to the daemon of another environment.
         if {"openmwaa.local.daemon.daemon", str(paths.root)} <= set(process.cmdline()):
             process.send_signal(signal.SIGKILL)
             process.wait(timeout=10)

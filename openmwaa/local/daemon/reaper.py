@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Adopts orphans: what loses its parent becomes this process's child, and is reaped when it ends."""
+"""Adopts orphans: a descendant without a parent becomes this process's child, and is reaped at its end."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ INTERVAL_S = 1.0
 
 
 def become_subreaper() -> bool:
-    """Let the kernel hand orphaned descendants to this process; False where it does not."""
+    """Make the kernel give orphaned descendants to this process; False if it cannot."""
     libc = ctypes.CDLL(None, use_errno=True)
     return bool(libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0)
 
@@ -23,16 +23,16 @@ def become_subreaper() -> bool:
 async def reap_adopted() -> None:
     """Reap adopted zombies until cancelled.
 
-    Children that asyncio started are reaped by asyncio, at once; a zombie seen in two looks is nobody's, thus adopted.
+    asyncio reaps its own children at once, so a zombie in two scans is an adopted one.
     """
-    seen: set[int] = set()
+    previous: set[int] = set()
     while True:
         await asyncio.sleep(INTERVAL_S)
         zombies = set(_zombies())
-        for pid in zombies & seen:
+        for pid in zombies & previous:
             with contextlib.suppress(ChildProcessError):
                 os.waitpid(pid, os.WNOHANG)  # noqa: ASYNC222 - a zombie does not block
-        seen = zombies
+        previous = zombies
 
 
 def _zombies() -> list[int]:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""All that runs on this machine for one environment, put together; reads like the architecture picture."""
+"""The stack of one environment on this machine: emulator, PostgreSQL, local ECS, load balancers."""
 
 from __future__ import annotations
 
@@ -14,63 +14,63 @@ from typing import Any
 from local_ecs.api import BlockAddresses, LocalEcs, LocalEcsSettings, StateFileError
 from local_ecs.runtime.log_files import LogFiles
 from local_ecs.runtime.processes import ProcessSettings, ProcessTaskRunner
-from openmwaa.local.addresses import Addresses
+from openmwaa.config.ports import SCALER_PORT, WEB_PORT
+from openmwaa.local.addresses import AddressBlock
+from openmwaa.local.child_environment import LOCAL_AWS
 from openmwaa.local.errors import InfrastructureError
 from openmwaa.local.install.images import local_images
 from openmwaa.local.paths import LocalPaths
 from openmwaa.local.services import aws
 from openmwaa.local.services.cloudwatch_logs import CloudWatchLogs
-from openmwaa.local.services.emulator import Emulator
-from openmwaa.local.services.host_names import HostNames
+from openmwaa.local.services.emulator import EmulatorProcess
+from openmwaa.local.services.host_names import HostNameMap
 from openmwaa.local.services.load_balancer import LoadBalancers
 from openmwaa.local.services.postgres import Postgres
+from openmwaa.local.services.process_manager import ProcessManager
 from openmwaa.local.services.secrets import EmulatedSecrets
-from openmwaa.local.services.supervisor import Supervisor
 
 logger = logging.getLogger(__name__)
 
-WEB_PORT = 8080
-SCALER_PORT = 8082
 INSTALLED_WITHIN_S = 900.0
-# The scaler goes first, that nothing is started anew; the execution API last, that running tasks can still report.
+# The scaler stops first, so that it starts no tasks; the execution API last, so that running tasks can still report.
 _STOP_ORDER = {"service:scaler": 0, "service:execution-api": 3}
 
 
 @dataclass(frozen=True)
-class MachineSettings:
-    """What differs from environment to environment."""
+class ServiceStackSettings:
+    """The settings of one environment."""
 
     paths: LocalPaths
-    addresses: Addresses
+    addresses: AddressBlock
     region: str
     airflow_python: Path
     airflow_ready: Path
-    """A file that is there once Airflow is installed; it is installed while Terraform is applied."""
+    """A file that exists once Airflow is installed, which happens while Terraform is applied."""
     emulator_python: Path
 
 
 def stop_order(group: str) -> int:
-    """The scaler first, then what feeds the workers, the workers, the execution API."""
+    """The scaler first, then the other control plane, the workers, and the execution API."""
     return _STOP_ORDER.get(group, 2 if group.startswith("service:worker-") else 1)
 
 
-class Machine:
+class ServiceStack:
     """The emulator, PostgreSQL, the local ECS with its tasks, and the load balancers."""
 
-    def __init__(self, settings: MachineSettings) -> None:
+    def __init__(self, settings: ServiceStackSettings) -> None:
         paths, addresses = settings.paths, settings.addresses
         self._settings = settings
         self._files = LogFiles(paths.logs)
         identity = paths.environment_id
-        self._emulator = Supervisor(
-            Emulator(
+        self._emulator = ProcessManager(
+            EmulatorProcess(
                 python=settings.emulator_python,
                 folder=paths.emulator,
                 addresses=addresses,
                 region=settings.region,
                 environment_id=identity,
                 log=self._files.of("emulator"),
-            ).part()
+            ).managed_process()
         )
         postgres = Postgres(
             data=paths.postgres,
@@ -79,10 +79,10 @@ class Machine:
             environment_id=identity,
             log=self._files.of("postgresql"),
         )
-        self._postgres = Supervisor(postgres.part())
+        self._postgres = ProcessManager(postgres.managed_process())
         self._logs = CloudWatchLogs(addresses.emulator_url, region=settings.region)
         self._load_balancers = LoadBalancers(addresses.load_balancer, paths.root / "load-balancers.json")
-        self._host_names = HostNames(
+        self._host_names = HostNameMap(
             addresses.emulator_url,
             database=addresses.database,
             load_balancers=self._load_balancers,
@@ -117,29 +117,26 @@ class Machine:
         )
 
     async def start(self) -> None:
-        """Start everything; returns when the APIs answer and the services' tasks are being started.
+        """Start everything; returns when the APIs answer and the first tasks start.
 
         Raises:
-            LocalError: a part does not start.
+            LocalError: a process does not start.
         """
-        # Both to their ends: what goes on starting while the rest is stopped would outlive it.
+        # Wait for both: a process that still starts during a stop would keep running.
         for failure in await asyncio.gather(self._emulator.start(), self._postgres.start(), return_exceptions=True):
             if failure is not None:
                 raise failure
         self._logs.start()
-        await self._host_names.learn()
+        await self._host_names.refresh()
         try:
             await self._ecs.start()
         except (StateFileError, OSError) as error:
             raise InfrastructureError(f"The local ECS does not start: {error}") from error
 
     async def stop(self) -> None:
-        """Stop everything in the order that loses least: tasks, PostgreSQL, the emulator (which saves its state)."""
-        for what, stop in (
-            (
-                "the local ECS",
-                self._ecs.stop,
-            ),  # it stops starting tasks, closes the runner and answers agents until then
+        """Stop the tasks, then PostgreSQL, then the emulator, which saves its state."""
+        for name, stop in (
+            ("the local ECS", self._ecs.stop),  # starts no more tasks, stops them, and serves their agents until then
             ("load balancers", self._load_balancers.close),
             ("logs", self._logs.close),
             ("PostgreSQL", self._postgres.stop),
@@ -148,36 +145,36 @@ class Machine:
             try:
                 async with asyncio.timeout(180):
                     await stop()
-            except Exception:  # the rest has to be stopped all the same
-                logger.exception("%s could not be stopped orderly", what)
+            except Exception:  # the others must be stopped too
+                logger.exception("%s could not be stopped cleanly", name)
         self._files.close()
 
-    async def checkpoint(self) -> dict[str, Any]:
-        """Have the emulator save its state, by an orderly stop and start of about a second."""
-        await self._emulator.stop_and_start()
+    async def save_state(self) -> dict[str, Any]:
+        """Make the emulator save its state, by a restart of about a second."""
+        await self._emulator.restart()
         return {}
 
-    async def learn(self) -> dict[str, Any]:
-        """Learn the invented host names anew."""
-        await self._host_names.learn()
+    async def refresh_hosts(self) -> dict[str, Any]:
+        """Read the emulator's host names again."""
+        await self._host_names.refresh()
         return {"host_names": dict(self._host_names.names)}
 
     def status(self) -> dict[str, Any]:
-        """What `openmwaa local status --json` prints of the machine."""
+        """The stack's part of `openmwaa local status --json`."""
         ecs = self._ecs.status()
         infrastructure = {
-            one.part.name: {
-                "state": one.status.state,
-                "restarts": one.status.restarts,
-                "last_end": one.status.last_end,
-                "pid": one.pid,
+            manager.managed.name: {
+                "state": manager.status.state,
+                "restarts": manager.status.restarts,
+                "last_end": manager.status.last_end,
+                "pid": manager.pid,
             }
-            for one in (self._emulator, self._postgres)
+            for manager in (self._emulator, self._postgres)
         }
         return {
             "environment": self._settings.paths.name,
-            "web_address": self._balanced(WEB_PORT),
-            "scaler_address": self._balanced(SCALER_PORT),
+            "web_address": self._load_balancer_url(WEB_PORT),
+            "scaler_address": self._load_balancer_url(SCALER_PORT),
             "endpoints": {
                 "aws": self._settings.addresses.emulator_url,
                 "ecs": self._settings.addresses.ecs_url,
@@ -185,21 +182,21 @@ class Machine:
             },
             "infrastructure": infrastructure,
             "ecs_fault": ecs["fault"],
-            "services": sorted(ecs["services"], key=lambda one: str(one["name"])),
+            "services": sorted(ecs["services"], key=lambda service: str(service["name"])),
         }
 
-    def _balanced(self, port: int) -> str | None:
-        """Where a listener of a load balancer is found; None before there is one."""
+    def _load_balancer_url(self, port: int) -> str | None:
+        """The URL of a load balancer's listener; None before it exists."""
         address = self._load_balancers.listening_at(port)
         return None if address is None else f"http://{address}:{port}"
 
     async def _before_task(self) -> Callable[[str], str]:
-        """Wait until Airflow is installed, then learn the host names; `ProcessSettings.host_names`."""
-        with contextlib.suppress(TimeoutError):  # then the task fails to start and says so
+        """Wait until Airflow is installed, then read the host names; `ProcessSettings.host_names`."""
+        with contextlib.suppress(TimeoutError):  # the start of the task then reports the error
             async with asyncio.timeout(INSTALLED_WITHIN_S):
                 while not self._settings.airflow_ready.exists():  # noqa: ASYNC110 - another process installs it
                     await asyncio.sleep(0.5)
-        return await self._host_names.learn()
+        return await self._host_names.refresh()
 
     def _task_environment(self) -> dict[str, str]:
         addresses, region = self._settings.addresses, self._settings.region
@@ -208,8 +205,5 @@ class Machine:
             "AWS_ENDPOINT_URL_ECS": addresses.ecs_url,
             "AWS_DEFAULT_REGION": region,
             "AWS_REGION": region,
-            "AWS_ACCESS_KEY_ID": "test",
-            "AWS_SECRET_ACCESS_KEY": "test",
-            "AWS_EC2_METADATA_DISABLED": "true",
-            "NO_PROXY": "127.0.0.0/8,localhost",
+            **LOCAL_AWS,
         }

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A burst of tasks. Each try writes its start and its end to the ledger that the run names in its configuration."""
+"""A burst of tasks. Each try writes its start and its end to the journal of the run's configuration."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ SECONDS = 10.0
 
 
 def _worker_address() -> str:
-    """Return the address of the ECS task that this runs in, as ECS tells it."""
+    """Return the address of this ECS task, from ECS's metadata endpoint."""
     with urllib.request.urlopen(os.environ["ECS_CONTAINER_METADATA_URI_V4"] + "/task", timeout=10) as answer:
         task: dict[str, Any] = json.load(answer)
     return str(task["Containers"][0]["Networks"][0]["IPv4Addresses"][0])
 
 
-def _write(event: str, ledger: str, context: Any) -> None:
+def _write(event: str, journal: str, context: Any) -> None:
     instance = context["ti"]
     line = {
         "event": event,
@@ -32,7 +32,7 @@ def _write(event: str, ledger: str, context: Any) -> None:
         "at": time.time(),
         "worker": _worker_address(),
     }
-    descriptor = os.open(ledger, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+    descriptor = os.open(journal, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
     try:
         os.write(descriptor, (json.dumps(line) + "\n").encode())
     finally:
@@ -41,16 +41,16 @@ def _write(event: str, ledger: str, context: Any) -> None:
 
 @dag(dag_id=DAG_ID, schedule=None, catchup=False, tags=["openmwaa"])
 def burst() -> None:
-    """Run TASKS tasks of SECONDS seconds, all at once."""
+    """Run TASKS parallel tasks of SECONDS seconds."""
 
     @task(queue=os.environ.get("OPENMWAA_BURST_QUEUE", "default"))
     def work(number: int) -> None:
         context = get_current_context()
-        ledger = context["dag_run"].conf["ledger"]
-        _write("start", ledger, context)
-        print(f"task {number} begins")
+        journal = context["dag_run"].conf["journal"]
+        _write("start", journal, context)
+        print(f"task {number} has started")
         time.sleep(SECONDS)
-        _write("end", ledger, context)
+        _write("end", journal, context)
         print(f"task {number} is done")
 
     work.expand(number=list(range(TASKS)))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The story of the demonstration: upload a DAG, run a burst, wait until the fleets are small again, count."""
+"""The steps of the demonstration: upload a DAG, run a burst, wait for the scale-in, count."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ import aiohttp
 
 from openmwaa.config.environment import Environment
 from openmwaa.local import task_journal
-from openmwaa.local.demo.summary import Summary, summarise
-from openmwaa.local.demo.table import FleetView, View
-from openmwaa.local.demo.watch import Endpoints, Watcher, WorkersUnknownError, aws
+from openmwaa.local.demo.summary import DemoSummary, summarise
+from openmwaa.local.demo.table import DemoSnapshot, FleetView
+from openmwaa.local.demo.watch import Endpoints, Watcher, WorkersUnknownError, aws_client
 from openmwaa.local.errors import LocalError
 from openmwaa.local.services.airflow_api import AirflowApi, AirflowApiError, TaskInstance
 
@@ -27,39 +27,39 @@ _LOG_DEADLINE_S: Final = 60.0
 
 @dataclass(frozen=True)
 class Burst:
-    """How many tasks of how many seconds, and how long the whole may take."""
+    """The number and duration of the tasks, and the timeout of each step."""
 
     tasks: int = 60
     seconds: float = 10.0
     deadline_s: float = 900.0
     pause_s: float = 0.0
-    """Rest before the burst begins; a random one keeps measurements from falling in step with the scaler."""
+    """Pause before the burst; a random pause keeps measurements out of phase with the scaler's ticks."""
 
     @property
     def dag_id(self) -> str:
-        """Return the DAG's id: another burst is another DAG, so that Airflow never runs the one it parsed before."""
+        """Return the DAG's id; another burst has another id, so that Airflow never runs an older DAG."""
         return f"openmwaa_burst_{self.tasks}x{self.seconds:g}"
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What was counted, and the last log line of a task whose worker is gone."""
+class DemoResult:
+    """The summary, and the last log line of a task whose worker has been removed."""
 
-    summary: Summary
+    summary: DemoSummary
     log_task: str | None
     log_line: str | None
     history: tuple[int, ...]
 
 
 class BurstTimeoutError(LocalError):
-    """The demonstration took longer than it may."""
+    """A step of the demonstration exceeded its timeout."""
 
 
 def dag_source(burst: Burst) -> str:
-    """Return the DAG's source for a burst of that size.
+    """Return the DAG's source for a burst.
 
     Raises:
-        ValueError: when the DAG no longer has its three constants.
+        ValueError: the DAG does not have its three constants.
     """
     source = (Path(__file__).parent / "burst_dag.py").read_text(encoding="utf-8")
     for constant, value in (("DAG_ID", burst.dag_id), ("TASKS", burst.tasks), ("SECONDS", burst.seconds)):
@@ -72,12 +72,12 @@ def dag_source(burst: Burst) -> str:
 async def upload(endpoints: Endpoints, burst: Burst) -> None:
     """Put the DAG of a burst into the environment's bucket."""
     key = f"{endpoints.dag_prefix.strip('/')}/{burst.dag_id}.py"
-    async with asyncio.timeout(30), aws(endpoints, "s3") as s3:
+    async with asyncio.timeout(30), aws_client(endpoints, "s3") as s3:
         await s3.put_object(Bucket=endpoints.bucket, Key=key, Body=dag_source(burst).encode())
 
 
 class Demonstration:
-    """One run of the story on an environment that is up."""
+    """One demonstration on a running environment."""
 
     def __init__(
         self,
@@ -85,95 +85,95 @@ class Demonstration:
         endpoints: Endpoints,
         burst: Burst,
         *,
-        ledger_path: Path,
-        show: Callable[[View], None],
+        journal_path: Path,
+        show: Callable[[DemoSnapshot], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._environment = environment
         self._endpoints = endpoints
         self._burst = burst
-        self._ledger_path = ledger_path
+        self._journal_path = journal_path
         self._show = show
         self._clock = clock
         self._began = clock()
         self._expected = [f"work[{index}]" for index in range(burst.tasks)]
         self._views: tuple[FleetView, ...] = ()
 
-    async def run(self, *, up_s: float) -> Outcome:
-        """Tell the whole story; `up_s` is what bringing the environment up took.
+    async def run(self, *, up_s: float) -> DemoResult:
+        """Run all steps; `up_s` is the duration of `up`.
 
         Raises:
-            BurstTimeoutError: a step did not come to its end.
+            BurstTimeoutError: a step did not finish in time.
             AirflowApiError: Airflow refused a call.
         """
-        self._ledger_path.parent.mkdir(parents=True, exist_ok=True)
-        self._ledger_path.unlink(missing_ok=True)
+        self._journal_path.parent.mkdir(parents=True, exist_ok=True)
+        self._journal_path.unlink(missing_ok=True)
         dag_id = self._burst.dag_id
         async with (
             aiohttp.ClientSession(trust_env=False) as http,
-            aws(self._endpoints, "ecs") as ecs,
+            aws_client(self._endpoints, "ecs") as ecs,
             AirflowApi(self._endpoints.web_url, "admin", self._endpoints.admin_password) as airflow,
         ):
             watcher = Watcher(self._endpoints, ecs, http)
             await upload(self._endpoints, self._burst)
-            await self._until(watcher, "Airflow reads the DAG", lambda: airflow.dag_is_known(dag_id), _DAG_DEADLINE_S)
+            await self._until(watcher, "waiting for the DAG", lambda: airflow.dag_is_known(dag_id), _DAG_DEADLINE_S)
             await airflow.unpause(dag_id)
-            await self._until(watcher, "the fleets are at rest", lambda: self._at_rest(watcher), self._burst.deadline_s)
+            deadline_s = self._burst.deadline_s
+            await self._until(watcher, "waiting for idle fleets", lambda: self._fleets_idle(watcher), deadline_s)
             free_slots = sum(view.free or 0 for view in self._views)
             await asyncio.sleep(self._burst.pause_s)
             watcher.history.clear()
-            await self._look(watcher, "the burst begins")
-            run_id = await airflow.trigger(dag_id, {"ledger": str(self._ledger_path)})
+            await self._poll(watcher, "burst started")
+            run_id = await airflow.trigger(dag_id, {"journal": str(self._journal_path)})
 
             async def ended() -> bool:
                 return await airflow.run_state(dag_id, run_id) in {"success", "failed"}
 
-            deadline_s = self._burst.deadline_s
-            await self._until(watcher, "the burst runs", ended, deadline_s)
-            await self._until(watcher, "workers drain and go", lambda: self._at_rest(watcher), deadline_s)
+            await self._until(watcher, "burst running", ended, deadline_s)
+            await self._until(watcher, "scaling in", lambda: self._fleets_idle(watcher), deadline_s)
             tasks = await airflow.task_instances(dag_id, run_id)
-            log_task, log_line = await self._log_of_a_gone_worker(watcher, airflow, run_id, tasks)
+            log_task, log_line = await self._log_of_removed_worker(watcher, airflow, run_id, tasks)
         summary = summarise(
             tasks=tasks,
-            ledger=self._ledger(),
+            journal=self._journal(),
             workers=watcher.history,
             free_slots=free_slots,
-            growths=watcher.growths,
+            scale_outs=watcher.scale_outs,
             up_s=up_s,
             total_s=up_s + self._clock() - self._began,
         )
-        return Outcome(summary, log_task, log_line, tuple(watcher.history))
+        return DemoResult(summary, log_task, log_line, tuple(watcher.history))
 
-    def _ledger(self) -> task_journal.Ledger:
-        return task_journal.read(self._ledger_path, self._expected)
+    def _journal(self) -> task_journal.TaskJournal:
+        return task_journal.read(self._journal_path, self._expected)
 
-    async def _look(self, watcher: Watcher, phase: str) -> None:
-        self._views = await watcher.look() or self._views
-        done = len(self._ledger().completions)
+    async def _poll(self, watcher: Watcher, phase: str) -> None:
+        self._views = await watcher.poll() or self._views
+        done = len(self._journal().completions)
         elapsed = self._clock() - self._began
-        self._show(View(elapsed, phase, done, self._burst.tasks, self._views, tuple(watcher.history)))
+        self._show(DemoSnapshot(elapsed, phase, done, self._burst.tasks, self._views, tuple(watcher.history)))
 
     async def _until(
         self, watcher: Watcher, phase: str, condition: Callable[[], object], deadline_s: float, every_s: float = 1.0
     ) -> None:
-        """Look once a second until the condition holds."""
+        """Poll once a second until the condition holds."""
         try:
             async with asyncio.timeout(deadline_s):
                 while True:
-                    await self._look(watcher, phase)
+                    await self._poll(watcher, phase)
                     if await condition():  # type: ignore[misc]
                         return
                     await asyncio.sleep(every_s)
         except TimeoutError:
             raise BurstTimeoutError(
-                f"after {deadline_s:.0f} s still: {phase}. `openmwaa local status` tells which service is not well, "
-                "`openmwaa local logs SERVICE` what it said."
+                f"Timeout after {deadline_s:.0f} s: {phase}. `openmwaa local status` shows unhealthy services, "
+                "`openmwaa local logs SERVICE` their logs."
             ) from None
 
-    async def _at_rest(self, watcher: Watcher) -> bool:
-        """Say whether every fleet has its fewest workers, all of them consuming, and nothing to do.
+    async def _fleets_idle(self, watcher: Watcher) -> bool:
+        """Return whether every fleet has its minimum of workers, all of them idle.
 
-        The fewest are those in force: a person's orders and a schedule may have changed the file's.
+        It is the active minimum: overrides and schedules may differ from the file.
         """
         try:
             running = len(await watcher.workers())
@@ -188,20 +188,20 @@ class Demonstration:
             )
         )
 
-    async def _log_of_a_gone_worker(
+    async def _log_of_removed_worker(
         self, watcher: Watcher, airflow: AirflowApi, run_id: str, tasks: tuple[TaskInstance, ...]
     ) -> tuple[str | None, str | None]:
-        """Read the last log line of a task whose worker is gone; None when no worker went."""
-        here = {worker.address for worker in await watcher.workers()}
-        book = self._ledger()
+        """Read the last log line of a task whose worker has been removed; None if none was removed."""
+        running = {worker.address for worker in await watcher.workers()}
+        journal = self._journal()
         for task in tasks:
             name = f"{task.task_id}[{task.map_index}]"
-            worker = book.worker_of(name)
-            if worker is not None and worker not in here:
+            worker = journal.worker_of(name)
+            if worker is not None and worker not in running:
                 async with asyncio.timeout(_LOG_DEADLINE_S):
                     lines = await airflow.log_lines(self._burst.dag_id, run_id, task)
-                said = [each for each in lines if "is done" in each]
-                if not said:
-                    raise AirflowApiError(f"the log of {name}, whose worker is gone, does not hold its last line")
-                return name, said[-1].strip()
+                last = [line for line in lines if "is done" in line]
+                if not last:
+                    raise AirflowApiError(f"The log of {name}, whose worker was removed, lacks its last line.")
+                return name, last[-1].strip()
         return None, None

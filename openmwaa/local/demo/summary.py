@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the demonstration comes to: counts from the ledger, waits from Airflow, reaction from the local ECS."""
+"""The result of the demonstration: counts from the journal, waits from Airflow, reaction from the local ECS."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from datetime import datetime
 from typing import Any
 
 from openmwaa.local.services.airflow_api import TaskInstance
-from openmwaa.local.task_journal import Ledger
+from openmwaa.local.task_journal import TaskJournal
 
 
 @dataclass(frozen=True)
 class Percentiles:
-    """Median and 95th percentile of some seconds."""
+    """Median and 95th percentile, in seconds."""
 
     p50: float
     p95: float
 
 
 @dataclass(frozen=True)
-class Summary:
-    """The document `build/demo.json`; every duration is in seconds, None where it could not be measured."""
+class DemoSummary:
+    """The document `build/demo.json`; every duration is in seconds, None if it could not be measured."""
 
     tasks_succeeded: int
     tasks_failed: int
@@ -41,7 +41,7 @@ class Summary:
 
     @property
     def is_flawless(self) -> bool:
-        """Say whether every task succeeded at its first try and the workers are back where they were."""
+        """Return whether every task succeeded at its first try and the worker count is back at its minimum."""
         return (
             self.tasks_succeeded > 0
             and not self.tasks_failed
@@ -58,7 +58,7 @@ class Summary:
 
 
 def percentiles(seconds: Sequence[float]) -> Percentiles | None:
-    """Return median and 95th percentile, interpolated between neighbours; None of nothing."""
+    """Return median and 95th percentile, interpolated between neighbours; None without values."""
     if not seconds:
         return None
     if len(seconds) == 1:
@@ -67,42 +67,42 @@ def percentiles(seconds: Sequence[float]) -> Percentiles | None:
     return Percentiles(round(cuts[49], 2), round(cuts[94], 2))
 
 
-def backlog_began(tasks: Sequence[TaskInstance], free_slots: int) -> datetime | None:
-    """Return when the first task was queued that found no free slot; None when every task found one."""
+def backlog_start(tasks: Sequence[TaskInstance], free_slots: int) -> datetime | None:
+    """Return the time at which the first task without a free slot was queued; None if every task had one."""
     queued = sorted(task.queued_at for task in tasks if task.queued_at is not None)
     return queued[free_slots] if len(queued) > free_slots else None
 
 
-def reaction_s(began: datetime | None, growths: Sequence[datetime]) -> float | None:
-    """Return the seconds from the backlog's beginning to the first answer of an UpdateService that grew the fleet."""
-    answers = [at for at in growths if began is not None and at >= began]
+def reaction_s(began: datetime | None, scale_outs: Sequence[datetime]) -> float | None:
+    """Return the seconds from the start of the backlog to the answer of the first UpdateService that scaled out."""
+    answers = [at for at in scale_outs if began is not None and at >= began]
     return round((min(answers) - began).total_seconds(), 2) if began is not None and answers else None
 
 
 def summarise(
     *,
     tasks: Sequence[TaskInstance],
-    ledger: Ledger,
+    journal: TaskJournal,
     workers: Sequence[int],
     free_slots: int,
-    growths: Sequence[datetime],
+    scale_outs: Sequence[datetime],
     up_s: float,
     total_s: float,
-) -> Summary:
-    """Return the summary; `workers` are the running workers as seen once a second from before the burst to the end."""
+) -> DemoSummary:
+    """Return the summary; `workers` is the number of running workers in every second of the demonstration."""
     waits = [task.queue_wait_s for task in tasks if task.queue_wait_s is not None]
-    return Summary(
+    return DemoSummary(
         tasks_succeeded=sum(task.state == "success" for task in tasks),
         tasks_failed=sum(task.state in {"failed", "upstream_failed"} for task in tasks),
         tasks_retried=sum(task.try_number > 1 for task in tasks),
         workers_min=workers[0] if workers else 0,
         workers_peak=max(workers, default=0),
         workers_end=workers[-1] if workers else 0,
-        tasks_lost=len(ledger.lost),
-        tasks_duplicated=len(ledger.duplicated),
-        tasks_interrupted=len(ledger.interrupted),
+        tasks_lost=len(journal.lost),
+        tasks_duplicated=len(journal.duplicated),
+        tasks_interrupted=len(journal.interrupted),
         queue_wait_s=percentiles(waits),
-        backlog_to_update_service_s=reaction_s(backlog_began(tasks, free_slots), growths),
+        backlog_to_update_service_s=reaction_s(backlog_start(tasks, free_slots), scale_outs),
         up_s=round(up_s, 1),
         total_s=round(total_s, 1),
     )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The live table: backlog, slots, workers by what they do, and the scaler's last decision with its reason."""
+"""The live table: backlog, slots, workers by state, and the scaler's last decision with its reason."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ _STATES: Final = ("starting", "busy", "consuming_idle", "draining", "released", 
 
 
 @dataclass(frozen=True)
-class Workers:
-    """Workers of a fleet by what they do."""
+class FleetWorkers:
+    """The workers of a fleet, by state."""
 
     starting: int = 0
     busy: int = 0
@@ -31,7 +31,7 @@ class Workers:
 
     @classmethod
     def of(cls, counts: Mapping[str, int | None]) -> Self | None:
-        """Read the scaler's counts; None where it could not see every task: then nobody knows them."""
+        """Read the scaler's counts; None if it could not read every task."""
         known = {state: number for state in _STATES if (number := counts[state]) is not None}
         if len(known) < len(_STATES):
             return None
@@ -45,11 +45,11 @@ class Workers:
 
     @property
     def total(self) -> int:
-        """Return all workers, whatever they do."""
+        """Return the number of all workers."""
         return self.starting + self.busy + self.idle + self.draining + self.unknown
 
     def as_text(self) -> Text:
-        """Draw one block a worker, coloured by what it does."""
+        """Draw one block per worker, coloured by its state."""
         text = Text()
         for count, style in (
             (self.busy, "green"),
@@ -64,7 +64,7 @@ class Workers:
 
 @dataclass(frozen=True)
 class FleetView:
-    """What the scaler says of one fleet (`GET /v1/fleets`)."""
+    """One fleet of the scaler's `GET /v1/fleets`."""
 
     name: str
     desired: int | None
@@ -74,12 +74,12 @@ class FleetView:
     running: int | None
     slots: int | None
     free: int | None
-    workers: Workers | None
+    workers: FleetWorkers | None
     reason: str
 
     @classmethod
     def of(cls, document: Mapping[str, Any]) -> Self:
-        """Read one fleet of the scaler's answer; what it could not read stays None."""
+        """Read one fleet of the scaler's answer; unknown numbers are None."""
         demand = document.get("demand") or {}
         slots = document.get("slots") or {}
         return cls(
@@ -91,14 +91,14 @@ class FleetView:
             running=demand.get("running"),
             slots=slots.get("total"),
             free=slots.get("free"),
-            workers=Workers.of(document["workers"]),
+            workers=FleetWorkers.of(document["workers"]),
             reason=document["reason"] or "",
         )
 
 
 @dataclass(frozen=True)
-class View:
-    """One moment of the demonstration."""
+class DemoSnapshot:
+    """The state of the demonstration at one time."""
 
     elapsed_s: float
     phase: str
@@ -109,17 +109,17 @@ class View:
 
     @property
     def busy(self) -> int:
-        """Return the workers that are seen to run tasks."""
+        """Return the number of busy workers."""
         return sum(fleet.workers.busy for fleet in self.fleets if fleet.workers)
 
 
-def _total(workers: Workers | None) -> str:
+def _total(workers: FleetWorkers | None) -> str:
     return _number(workers.total if workers else None)
 
 
-def _activities(workers: Workers | None) -> str:
+def _activities(workers: FleetWorkers | None) -> str:
     if workers is None:
-        return "nobody knows what they do"
+        return "states unknown"
     return f"{workers.busy} busy, {workers.idle} idle, {workers.starting} starting, {workers.draining} draining"
 
 
@@ -128,17 +128,17 @@ def _number(value: int | None) -> str:
 
 
 def history_line(history: Sequence[int], width: int = 60) -> str:
-    """Draw the workers of every second as a line of blocks, thinned to `width` characters."""
+    """Draw the workers of every second as a line of blocks, reduced to at most `width` characters."""
     if not history:
         return ""
     step = max(1, -(-len(history) // width))
-    thinned = [max(history[at : at + step]) for at in range(0, len(history), step)]
-    most = max(*thinned, 1)
-    return "".join(_BARS[round(value / most * (len(_BARS) - 1))] for value in thinned)
+    reduced = [max(history[at : at + step]) for at in range(0, len(history), step)]
+    maximum = max(*reduced, 1)
+    return "".join(_BARS[round(value / maximum * (len(_BARS) - 1))] for value in reduced)
 
 
-def render(view: View) -> RenderableType:
-    """Draw one moment as a panel of a width that any terminal has."""
+def render(view: DemoSnapshot) -> RenderableType:
+    """Draw the state as a panel that fits any terminal."""
     table = Table(expand=True, box=None, pad_edge=False)
     for title, justify in (("fleet", "left"), ("queued", "right"), ("running", "right"), ("free slots", "right")):
         table.add_column(title, justify=justify)  # type: ignore[arg-type]
@@ -166,7 +166,7 @@ def render(view: View) -> RenderableType:
     bar = ProgressBar(total=max(view.total, 1), completed=view.done, width=40)
     progress = Table.grid(padding=(0, 1))
     progress.add_row("tasks", bar, f"{view.done} of {view.total}", Text(view.phase, style="dim"))
-    decisions = [Text(f"why: {fleet.reason}", style="bold") for fleet in view.fleets if fleet.reason]
+    decisions = [Text(f"reason: {fleet.reason}", style="bold") for fleet in view.fleets if fleet.reason]
     workers = Text(f"workers over time  {history_line(view.history)}", style="dim")
     return Panel(
         Group(table, legend, Text(), progress, *decisions, workers),
@@ -176,8 +176,8 @@ def render(view: View) -> RenderableType:
     )
 
 
-def line(view: View) -> str:
-    """Write one moment as one line, for a log or a pipe."""
+def line(view: DemoSnapshot) -> str:
+    """Write the state as one line, for a log or a pipe."""
     fleets = "; ".join(
         f"{fleet.name}: {_number(fleet.queued)} queued, {_number(fleet.running)} running, "
         f"workers {_total(fleet.workers)} → {_number(fleet.desired)} ({_activities(fleet.workers)}): {fleet.reason}"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Looks at a running environment from outside: ECS tells the workers, the scaler tells its reasons."""
+"""Observes a running environment: workers from ECS, decisions from the scaler."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from typing import Any, Final
 import aiohttp
 from botocore.exceptions import BotoCoreError, ClientError
 
+from openmwaa.config.ports import SCALER_PORT
 from openmwaa.local.demo.table import FleetView
 from openmwaa.local.errors import LocalError
 from openmwaa.local.services.aws import client
 
 _DEADLINE_S: Final = 3.0
-SCALER_PORT: Final = 8082
 
 
 @dataclass(frozen=True)
 class Endpoints:
-    """Where an environment on this machine answers; `secret` values are never shown."""
+    """The endpoints of an environment on this machine; the password is never shown."""
 
     aws_url: str
     ecs_url: str
@@ -38,24 +38,24 @@ class Endpoints:
 
 @dataclass(frozen=True)
 class WorkerTask:
-    """A running task of a worker service; `address` is its own IPv4 address."""
+    """A running task of a worker service with its IPv4 address."""
 
     arn: str
     address: str
 
 
 class WorkersUnknownError(LocalError):
-    """ECS did not say which tasks run."""
+    """ECS did not return the running tasks."""
 
 
-def aws(endpoints: Endpoints, service: str) -> AbstractAsyncContextManager[Any]:
-    """Open a client of one AWS service of the local environment."""
+def aws_client(endpoints: Endpoints, service: str) -> AbstractAsyncContextManager[Any]:
+    """Open a client of one AWS service of the environment."""
     url = endpoints.ecs_url if service == "ecs" else endpoints.aws_url
     return client(service, url, region=endpoints.region)
 
 
 class Watcher:
-    """Reads workers and the scaler's view once a call; what does not answer is left as it was and told as unknown."""
+    """Reads the workers and the scaler's fleets; each `poll` adds to the history."""
 
     def __init__(self, endpoints: Endpoints, ecs: Any, http: aiohttp.ClientSession) -> None:
         self._endpoints = endpoints
@@ -63,21 +63,21 @@ class Watcher:
         self._http = http
         self._scaler_address: str | None = None
         self.history: list[int] = []
-        self._growths: dict[str, datetime] = {}
+        self._scale_outs: dict[str, datetime] = {}
 
     async def workers(self) -> tuple[WorkerTask, ...]:
         """Return the running worker tasks of all fleets.
 
         Raises:
-            WorkersUnknownError: ECS did not answer; that is not "no workers".
+            WorkersUnknownError: ECS did not answer; the number of workers is unknown, not 0.
         """
         found: list[WorkerTask] = []
         for service in self._endpoints.worker_services:
             found += [task for task in await self._tasks(service) if task.address]
         return tuple(found)
 
-    async def look(self) -> tuple[FleetView, ...]:
-        """Return the scaler's view of every fleet and remember workers and growths; empty while it does not answer."""
+    async def poll(self) -> tuple[FleetView, ...]:
+        """Return the scaler's fleets and record workers and scale-outs; empty while the scaler does not answer."""
         try:
             async with asyncio.timeout(4 * _DEADLINE_S):
                 self.history.append(len(await self.workers()))
@@ -89,13 +89,13 @@ class Watcher:
             update = decision.get("update_service") or {}
             before, desired = decision.get("desired_before"), decision.get("desired")
             if update.get("sent") and before is not None and desired is not None and desired > before:
-                self._growths[update["answered_at"]] = datetime.fromisoformat(update["answered_at"])
+                self._scale_outs[update["answered_at"]] = datetime.fromisoformat(update["answered_at"])
         return tuple(FleetView.of(fleet) for fleet in (document or {}).get("fleets", []))
 
     @property
-    def growths(self) -> Sequence[datetime]:
-        """Return when each UpdateService that grew a fleet was answered."""
-        return sorted(self._growths.values())
+    def scale_outs(self) -> Sequence[datetime]:
+        """Return the answer time of each UpdateService that scaled a fleet out."""
+        return sorted(self._scale_outs.values())
 
     async def _tasks(self, service: str) -> tuple[WorkerTask, ...]:
         try:
@@ -124,7 +124,7 @@ class Watcher:
                 document: dict[str, Any] = await answer.json()
                 return document
         except (aiohttp.ClientError, TimeoutError):
-            self._scaler_address = None  # the scaler may be another task by now
+            self._scaler_address = None  # the scaler may run as another task by now
             return None
 
 

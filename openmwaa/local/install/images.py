@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the two container images are on this machine: the same code, run by a Python of this machine."""
+"""The two container images on this machine: the same code, run by a Python of this machine."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from openmwaa.local.errors import InstallError
 
 
 def local_images(airflow_python: Path, packages: Path) -> LocalImages:
-    """The images `airflow` and `scaler`; `packages` gets links to the packages each holds, and nothing else.
+    """The images `airflow` and `scaler`; `packages` gets links to exactly the packages of each image.
 
     Raises:
         InstallError: a package is missing from this installation.
@@ -46,7 +46,7 @@ def _package(name: str) -> Path:
     if spec and spec.submodule_search_locations:
         return Path(next(iter(spec.submodule_search_locations))).resolve()
     checkout = Path(__file__).resolve().parents[3]
-    for place in (checkout / name, checkout / "images" / "airflow" / name):
-        if place.is_dir():
-            return place
+    for folder in (checkout / name, checkout / "images" / "airflow" / name):
+        if folder.is_dir():
+            return folder
     raise InstallError(f"The package {name} is missing from this installation of openmwaa; install it again.")

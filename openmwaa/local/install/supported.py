@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What an environment may not ask for on this machine, said before anything is started."""
+"""Refuses fields that are not supported on this machine, before anything is started."""
 
 from __future__ import annotations
 
@@ -8,36 +8,36 @@ from collections.abc import Iterator
 from openmwaa.config.broker import ElastiCache
 from openmwaa.config.environment import Environment
 from openmwaa.config.metadata_database import ExistingPostgresql
-from openmwaa.local.errors import UnsuitableError
+from openmwaa.local.errors import UnsupportedError
 
 
 def check(environment: Environment) -> None:
-    """Return if the environment can run on this machine.
+    """Check that the environment can run on this machine.
 
     Raises:
-        UnsuitableError: names every field that keeps it from that, and what to say instead.
+        UnsupportedError: names every unsupported field, and the alternative.
     """
     problems = list(_problems(environment))
     if problems:
-        raise UnsuitableError(
+        raise UnsupportedError(
             "This environment cannot run on this machine:\n"
             + "\n".join(f"- {problem}" for problem in problems)
-            + "\nKeep a file beside it for this machine, the same but for these fields; fleets and DAGs do not notice."
+            + "\nUse a second file for this machine that differs in these fields only; fleets and DAGs stay the same."
         )
 
 
 def _problems(environment: Environment) -> Iterator[str]:
     if isinstance(environment.broker, ElastiCache):
         yield (
-            "`broker.kind: ELASTICACHE`: the emulated ElastiCache has no Redis behind it, nor users to log in as. "
-            "Say `SQS` here; the worker agent and the scaler drain and count either alike."
+            "`broker.kind: ELASTICACHE`: the emulated ElastiCache has no Redis server and no users. Use `SQS` here; "
+            "the worker agent and the scaler work in the same way with both."
         )
     if isinstance(environment.metadata_database, ExistingPostgresql):
         yield (
             "`metadata_database.kind: EXISTING`: its server and secret are in your account, and a trial must not "
-            "change them. Say `AURORA_SERVERLESS_V2` here: PostgreSQL on this machine takes its place."
+            "change them. Use `AURORA_SERVERLESS_V2` here; PostgreSQL on this machine replaces it."
         )
     if environment.network.vpc_id is not None:
-        yield "`network.vpc_id`: that VPC is in your account. Leave `network` out here: there is no network to be in."
+        yield "`network.vpc_id`: that VPC is in your account. Leave out `network` here; this machine has no VPC."
     if environment.source_bucket is not None:
-        yield "`source_bucket`: that bucket is in your account. Leave it out here: the emulated one is yours."
+        yield "`source_bucket`: that bucket is in your account. Leave it out here; the emulator has a bucket."

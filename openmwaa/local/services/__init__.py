@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the daemon starts or calls: the AWS emulator, PostgreSQL, the load balancer, Airflow's API."""
+"""The services of the daemon: the AWS emulator, PostgreSQL, the load balancers; and Airflow's API."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The few calls of Airflow's public API (`/api/v2`) that the local environment makes, each with a deadline."""
+"""Calls of Airflow's public API (`/api/v2`), each with a timeout."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ _DEADLINE_S: Final = 20.0
 
 
 class AirflowApiError(LocalError):
-    """Airflow's API refused a call or did not answer it."""
+    """Airflow's API refused a call or did not answer."""
 
 
 @dataclass(frozen=True)
 class TaskInstance:
-    """One task of a run as Airflow tells it."""
+    """One task instance of a run in Airflow's API."""
 
     task_id: str
     map_index: int
@@ -46,7 +46,7 @@ def _time(text: str | None) -> datetime | None:
 
 
 class AirflowApi:
-    """A client that logs in as one user and asks anew for a token when the old one has ended."""
+    """A client that logs in as one user, and requests a new token when the old one has expired."""
 
     def __init__(self, url: str, username: str, password: str) -> None:
         self._url = url.rstrip("/")
@@ -55,7 +55,7 @@ class AirflowApi:
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
-        # Loopback only: a proxy of the user's shell must not see these calls.
+        # The API is on loopback, so the proxy of the user's shell must not be used.
         self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=_DEADLINE_S), trust_env=False)
         return self
 
@@ -66,12 +66,12 @@ class AirflowApi:
             await self._session.close()
 
     async def dag_is_known(self, dag_id: str) -> bool:
-        """Say whether Airflow has parsed a DAG of that name."""
+        """Return whether Airflow has parsed a DAG with this id."""
         status, _ = await self._send("GET", f"/api/v2/dags/{dag_id}", expected=(200, 404))
         return status == 200  # noqa: PLR2004
 
     async def unpause(self, dag_id: str) -> None:
-        """Let runs of the DAG start."""
+        """Unpause the DAG."""
         await self._send("PATCH", f"/api/v2/dags/{dag_id}", body={"is_paused": False})
 
     async def trigger(self, dag_id: str, conf: Mapping[str, Any]) -> str:
@@ -90,7 +90,7 @@ class AirflowApi:
         return str(answer["state"])
 
     async def task_instances(self, dag_id: str, run_id: str) -> tuple[TaskInstance, ...]:
-        """Return every task of a run, pages read to the end."""
+        """Return all task instances of a run, page by page."""
         found: list[TaskInstance] = []
         while True:
             path = f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances?limit=100&offset={len(found)}"
@@ -98,22 +98,22 @@ class AirflowApi:
             page = answer["task_instances"]
             found += [
                 TaskInstance(
-                    task_id=each["task_id"],
-                    map_index=each["map_index"],
-                    state=each["state"],
-                    try_number=each["try_number"],
-                    queued_at=_time(each["queued_when"]),
-                    started_at=_time(each["start_date"]),
-                    ended_at=_time(each["end_date"]),
-                    hostname=each["hostname"] or "",
+                    task_id=entry["task_id"],
+                    map_index=entry["map_index"],
+                    state=entry["state"],
+                    try_number=entry["try_number"],
+                    queued_at=_time(entry["queued_when"]),
+                    started_at=_time(entry["start_date"]),
+                    ended_at=_time(entry["end_date"]),
+                    hostname=entry["hostname"] or "",
                 )
-                for each in page
+                for entry in page
             ]
             if not page or len(found) >= answer["total_entries"]:
                 return tuple(found)
 
     async def log_lines(self, dag_id: str, run_id: str, task: TaskInstance) -> tuple[str, ...]:
-        """Return the log of a task's last try, a line an entry."""
+        """Return the log lines of a task's last try."""
         path = (
             f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task.task_id}/logs/{task.try_number}"
             f"?map_index={task.map_index}&full_content=true"
@@ -134,7 +134,7 @@ class AirflowApi:
                 self._token = await self._new_token(self._session)
             headers = {"Authorization": f"Bearer {self._token}"}
             status, answer = await self._exchange(self._session, method, path, body, headers)
-            if status == 401 and not last_try:  # noqa: PLR2004 - the token has ended
+            if status == 401 and not last_try:  # noqa: PLR2004 - the token has expired
                 self._token = None
                 continue
             if status not in expected:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Clients of the emulated APIs, with deadlines and without the user's own account, proxies or certificates."""
+"""Clients of the emulated APIs, with timeouts and without the user's account, proxies and certificates."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ REGION = "us-east-1"
 
 @cache
 def _session() -> AioSession:
-    """One session for all clients: each new one would parse its services' models anew (tens of milliseconds)."""
+    """One session for all clients, because each session parses the service models again (tens of milliseconds)."""
     return get_session()
 
 
 def client(
     service: str, endpoint_url: str, *, region: str = REGION, read_timeout_s: float = 5.0
 ) -> AbstractAsyncContextManager[Any]:
-    """An aiobotocore client of one service at one endpoint; one try a call, at most about 7 s."""
+    """An aiobotocore client of one service at one endpoint; one attempt per call, at most about 7 s."""
     context: AbstractAsyncContextManager[Any] = _session().create_client(
         service,
         endpoint_url=endpoint_url,
         region_name=region,
         aws_access_key_id="test",
-        aws_secret_access_key="test",  # noqa: S106 - emulators take anything
+        aws_secret_access_key="test",  # noqa: S106 - emulators accept any key
         config=AioConfig(
             connect_timeout=2,
             read_timeout=read_timeout_s,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The `awslogs` driver: lines go to CloudWatch Logs in the background and never hold up a task."""
+"""The `awslogs` driver: sends lines to CloudWatch Logs in the background, so that no task waits for it."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from openmwaa.local.services import aws
 logger = logging.getLogger(__name__)
 
 LONGEST_QUEUE = 20_000
-"""Lines of one stream that wait for the emulator; the oldest are dropped."""
+"""The limit of waiting lines per stream; the oldest are dropped."""
 BATCH_EVENTS, BATCH_BYTES, EVENT_OVERHEAD = 10_000, 1_000_000, 26
-"""PutLogEvents' documented limits, the last being what each event counts beyond its text."""
+"""The documented limits of PutLogEvents; the last one is added to the size of each event."""
 
 _Event = tuple[int, str]
 _Stream = tuple[str, str]
@@ -57,11 +57,11 @@ class CloudWatchLogs:
         queue.extend((now, line) for line in lines if line)  # CloudWatch refuses empty messages
 
     def start(self) -> None:
-        """Begin to send."""
+        """Start to send."""
         self._sender = asyncio.create_task(self._run(), name="cloudwatch logs")
 
     async def close(self) -> None:
-        """Send what waits, for at most 3 s, and stop."""
+        """Send the waiting lines, for at most 3 s, and stop."""
         if self._sender:
             self._sender.cancel()
             await asyncio.gather(self._sender, return_exceptions=True)
@@ -83,7 +83,7 @@ class CloudWatchLogs:
                 self._waiting.pop(stream)  # a stream ends with its task
             except (BotoCoreError, ClientError, aiohttp.ClientError, OSError) as error:
                 logger.debug("lines of %s wait: %s", stream, error)
-                return  # the emulator is away; the next round tries again
+                return  # the emulator is not reachable; the next round retries
 
     async def _send(self, logs: Any, stream: _Stream, queue: deque[_Event]) -> None:
         group, name = stream
@@ -96,19 +96,19 @@ class CloudWatchLogs:
                 self._made.add(stream)
             await logs.put_log_events(logGroupName=group, logStreamName=name, logEvents=events)
         except logs.exceptions.ResourceNotFoundException:
-            # An emulator that was restarted may have forgotten the stream; a group that is not there loses its lines.
+            # After a restart the emulator may not have the stream; without its group, the lines are dropped.
             if stream in self._made:
                 self._made.discard(stream)
                 return
             if group not in self._missing:
                 self._missing.add(group)
-                logger.warning("there is no log group %s; its lines are only in the service's file", group)
+                logger.warning("there is no log group %s; its lines are only in the service's log file", group)
         for _ in range(min(len(batch), len(queue))):
             queue.popleft()
 
 
 def _batch(queue: deque[_Event]) -> list[_Event]:
-    """The longest beginning of the queue that fits into one PutLogEvents."""
+    """The first events of the queue that fit into one PutLogEvents call."""
     batch: list[_Event] = []
     size = 0
     for event in queue:

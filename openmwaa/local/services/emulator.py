@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The emulated AWS APIs: one ministack process that keeps its state on a clean stop."""
+"""The emulated AWS APIs: one ministack process, which saves its state on a clean stop."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ import aiohttp
 from local_ecs.runtime.log_files import LogFile
 from local_ecs.runtime.process import ContainerProcess
 from local_ecs.runtime.process_tree import CONTAINER_MARK, ENVIRONMENT_MARK
-from openmwaa.local.addresses import Addresses
+from openmwaa.local.addresses import AddressBlock
 from openmwaa.local.child_environment import child_environment
 from openmwaa.local.errors import InfrastructureError
 from openmwaa.local.services import aws
-from openmwaa.local.services.supervisor import Part
+from openmwaa.local.services.process_manager import ManagedProcess
 
 NAME = "emulator"
 READY_WITHIN_S = 30.0
 
 
-class Emulator:
-    """How ministack is started, and when it is ready."""
+class EmulatorProcess:
+    """Starts ministack and waits until it is ready."""
 
     def __init__(
-        self, *, python: Path, folder: Path, addresses: Addresses, region: str, environment_id: str, log: LogFile
+        self, *, python: Path, folder: Path, addresses: AddressBlock, region: str, environment_id: str, log: LogFile
     ) -> None:
         self._python = python
         self._folder = folder
@@ -34,15 +34,15 @@ class Emulator:
         self._environment_id = environment_id
         self._log = log
 
-    def part(self) -> Part:
-        """What the supervisor keeps running."""
-        return Part(name=NAME, start=self._start, ready=self.ready, stop_timeout_s=20)
+    def managed_process(self) -> ManagedProcess:
+        """The process for `ProcessManager`."""
+        return ManagedProcess(name=NAME, start=self._start, ready=self.ready, stop_timeout_s=20)
 
     async def ready(self) -> None:
         """Wait until the APIs answer.
 
         Raises:
-            InfrastructureError: they do not within 30 s.
+            InfrastructureError: no answer within 30 s.
         """
         url = f"{self._addresses.emulator_url}/_ministack/health"
         timeout = aiohttp.ClientTimeout(total=2)
@@ -53,7 +53,7 @@ class Emulator:
         except TimeoutError:
             raise InfrastructureError(
                 f"The emulated AWS APIs do not answer at {url} after {READY_WITHIN_S:g} s; "
-                "`openmwaa local logs emulator` shows why."
+                "see `openmwaa local logs emulator`."
             ) from None
 
     async def _start(self) -> ContainerProcess:
@@ -64,7 +64,7 @@ class Emulator:
             {
                 "GATEWAY_PORT": str(self._addresses.emulator_port),
                 "BIND_HOST": self._addresses.emulator,
-                "MINISTACK_HOST": self._addresses.emulator,  # queue URLs carry it
+                "MINISTACK_HOST": self._addresses.emulator,  # part of queue URLs
                 "MINISTACK_ACCOUNT_ID": aws.ACCOUNT,
                 "MINISTACK_REGION": self._region,
                 "PERSIST_STATE": "1",
@@ -72,9 +72,9 @@ class Emulator:
                 "S3_PERSIST": "1",
                 "S3_DATA_DIR": str(objects),
                 "LOG_LEVEL": "WARNING",
-                # It writes a file named by its port there, which another environment's or user's must not be.
+                # It writes a file here whose name is its port; another environment or user must not share it.
                 "TMPDIR": str(temporary),
-                # Where there is a Docker engine it would start databases of its own.
+                # With a Docker engine it would start its own databases.
                 "DOCKER_HOST": "unix:///nonexistent",
                 "PYTHONUNBUFFERED": "1",
             }

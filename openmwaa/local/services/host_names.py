@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The one place that maps the host names the emulator invents to the servers of this machine.
+"""Maps the host names of the emulator to the servers of this machine.
 
-Terraform puts these names into task definitions; nothing answers under them. Load balancers are learned by describe
-calls, which also say where they listen. Databases are known by what their names look like: ministack names a cluster
-`NAME.cluster-….REGION.rds.amazonaws.com` when it is made, Terraform keeps that name, and once the cluster has an
-instance ministack says its own address instead (where PostgreSQL listens, too).
+Terraform puts these names into task definitions, but no server has them. Load balancers and their listeners come from
+describe calls. Databases are recognised by the form of their names: ministack names a new cluster
+`NAME.cluster-….REGION.rds.amazonaws.com`, and Terraform keeps this name. Once the cluster has an instance, ministack
+returns its own address instead (where PostgreSQL listens, too).
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ import aiohttp
 from botocore.exceptions import BotoCoreError, ClientError
 
 from openmwaa.local.services import aws
-from openmwaa.local.services.load_balancer import Listener, LoadBalancers
+from openmwaa.local.services.load_balancer import LoadBalancerListener, LoadBalancers
 
 logger = logging.getLogger(__name__)
 
-LEARN_WITHIN_S = 15.0
+REFRESH_WITHIN_S = 15.0
 RETRY_S = 0.3
 _DATABASE = r"[A-Za-z0-9.-]+\.rds\.amazonaws\.com"
 
 
-class HostNames:
-    """What is known of invented host names so far."""
+class HostNameMap:
+    """The known host names of the emulator."""
 
     def __init__(
         self, endpoint_url: str, *, database: str, load_balancers: LoadBalancers, region: str = aws.REGION
@@ -39,50 +39,54 @@ class HostNames:
         self._load_balancers = load_balancers
         self._region = region
         self._names: dict[str, str] = {}
-        self._learning = asyncio.Lock()
+        self._refreshing = asyncio.Lock()
 
     @property
     def names(self) -> Mapping[str, str]:
-        """Invented name -> local address."""
+        """The local address of each name."""
         return dict(self._names)
 
-    async def learn(self) -> Callable[[str], str]:
-        """Ask the emulator anew and return a function that replaces names in a text.
+    async def refresh(self) -> Callable[[str], str]:
+        """Read the names from the emulator, and return a function that replaces them in a text.
 
-        When the emulator does not answer, what was learned before is used.
+        If the emulator does not answer, the function uses the names of the last refresh.
         """
         try:
-            async with asyncio.timeout(LEARN_WITHIN_S), self._learning:
-                while not await self._learn_once():  # noqa: ASYNC110 - another process has no events
+            async with asyncio.timeout(REFRESH_WITHIN_S), self._refreshing:
+                while not await self._refresh_once():  # noqa: ASYNC110 - another process has no events
                     await asyncio.sleep(RETRY_S)
         except TimeoutError:
-            logger.warning("the emulator names no hosts within %g s; the known ones stay", LEARN_WITHIN_S)
+            logger.warning("no host names from the emulator within %g s; the known ones are used", REFRESH_WITHIN_S)
         return replacer(self._names, database=self._database)
 
-    async def _learn_once(self) -> bool:
+    async def _refresh_once(self) -> bool:
         try:
             listeners = await self._listeners()
         except (BotoCoreError, ClientError, aiohttp.ClientError, OSError) as error:
             logger.info("host names: the emulator does not answer: %s", error)
             return False
-        self._names = {one.load_balancer: self._load_balancers.address(one.load_balancer) for one in listeners}
+        names = [listener.load_balancer for listener in listeners]
+        self._names = {name: self._load_balancers.address(name) for name in names}
         await self._load_balancers.serve(listeners)
         return True
 
-    async def _listeners(self) -> tuple[Listener, ...]:
+    async def _listeners(self) -> tuple[LoadBalancerListener, ...]:
         found = []
         async with aws.client("elbv2", self._endpoint_url, region=self._region) as elb:
             for balancer in (await elb.describe_load_balancers())["LoadBalancers"]:
                 answer = await elb.describe_listeners(LoadBalancerArn=balancer["LoadBalancerArn"])
                 for listener in answer["Listeners"]:
                     rules = (await elb.describe_rules(ListenerArn=listener["ListenerArn"]))["Rules"]
-                    actions = [*listener.get("DefaultActions", ()), *(a for rule in rules for a in rule["Actions"])]
-                    found.append(Listener(balancer["DNSName"], listener["Port"], _target_groups(actions)))
+                    actions = [
+                        *listener.get("DefaultActions", ()),
+                        *(action for rule in rules for action in rule["Actions"]),
+                    ]
+                    found.append(LoadBalancerListener(balancer["DNSName"], listener["Port"], _target_groups(actions)))
         return tuple(found)
 
 
 def _target_groups(actions: list[dict[str, Any]]) -> tuple[str, ...]:
-    """The target groups that actions forward to, each once, in their order."""
+    """The target groups of forward actions, without duplicates, in their order."""
     arns: dict[str, None] = {}
     for action in actions:
         if arn := action.get("TargetGroupArn"):
@@ -93,7 +97,7 @@ def _target_groups(actions: list[dict[str, Any]]) -> tuple[str, ...]:
 
 
 def replacer(names: Mapping[str, str], *, database: str) -> Callable[[str], str]:
-    """A function that replaces each name in a text, and nothing that only begins or ends with one."""
+    """A function that replaces each whole name in a text, but no part of a longer name."""
     longest_first = sorted(names, key=len, reverse=True)
     alternatives = "|".join([*map(re.escape, longest_first), _DATABASE])
     pattern = re.compile(rf"(?<![A-Za-z0-9.-])(?:{alternatives})(?![A-Za-z0-9-]|\.[A-Za-z0-9])")

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Load balancers as TCP proxies: each has an address of its own and listens where Terraform put its listeners.
+"""Load balancers as TCP proxies: each has its own address and the ports of its listeners in Terraform.
 
-What is not imitated: HTTP routing, health checks of targets (a target counts when it accepts a connection), TLS.
+Not supported: HTTP routing, health checks of targets (a target is healthy if it accepts a connection), TLS.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ Target = tuple[str, int]
 
 
 @dataclass(frozen=True)
-class Listener:
-    """One listener of one load balancer and the target groups that its actions and rules forward to."""
+class LoadBalancerListener:
+    """One listener of one load balancer, with the target groups of its actions and rules."""
 
     load_balancer: str
-    """DNS name, which is also the host name clients use."""
+    """Its DNS name, which clients use as host name."""
     port: int
     target_groups: tuple[str, ...]
 
 
 class LoadBalancers:
-    """A `TargetRegistry` with a TCP proxy for every listener it was told of; lives in one event loop."""
+    """A `TargetRegistry` with a TCP proxy for every listener; runs in one event loop."""
 
     def __init__(self, address_of: Callable[[int], str], remembered: Path | None = None) -> None:
         self._address_of = address_of
@@ -41,37 +41,37 @@ class LoadBalancers:
         self._numbers: dict[str, int] = _read_numbers(remembered)
         self._targets: dict[str, list[Target]] = {}
         self._turn: dict[str, int] = {}
-        self._listeners: dict[tuple[str, int], Listener] = {}
+        self._listeners: dict[tuple[str, int], LoadBalancerListener] = {}
         self._servers: dict[tuple[str, int], asyncio.Server] = {}
         self._connections: set[asyncio.Task[None]] = set()
 
     def register(self, target_group_arn: str, address: str, port: int) -> None:
-        """Add a target: the task runs."""
+        """Add a target; its task runs."""
         targets = self._targets.setdefault(target_group_arn, [])
         if (address, port) not in targets:
             targets.append((address, port))
 
     def deregister(self, target_group_arn: str, address: str, port: int) -> None:
-        """Remove a target; its open connections go on."""
+        """Remove a target; its open connections continue."""
         with contextlib.suppress(ValueError):
             self._targets.get(target_group_arn, []).remove((address, port))
 
     def address(self, load_balancer: str) -> str:
-        """The local address of a load balancer, by its DNS name; the same for good once given."""
+        """The local address of a load balancer, by its DNS name; it never changes."""
         if load_balancer not in self._numbers:
-            taken = set(self._numbers.values())
-            self._numbers[load_balancer] = next(number for number in range(len(taken) + 1) if number not in taken)
+            used = set(self._numbers.values())
+            self._numbers[load_balancer] = next(number for number in range(len(used) + 1) if number not in used)
             if self._remembered:
                 self._remembered.write_text(json.dumps(self._numbers))
         return self._address_of(self._numbers[load_balancer])
 
     def listening_at(self, port: int) -> str | None:
-        """The local address of a load balancer that listens on a port; None when there is none."""
+        """The local address of the load balancer that listens on a port; None if there is none."""
         return next((self.address(name) for name, listened in self._listeners if listened == port), None)
 
-    async def serve(self, listeners: tuple[Listener, ...]) -> None:
-        """Listen for exactly these listeners; a port that is taken is told in the log and tried again next time."""
-        wanted = {(one.load_balancer, one.port): one for one in listeners}
+    async def serve(self, listeners: tuple[LoadBalancerListener, ...]) -> None:
+        """Serve exactly these listeners; a port in use is logged, and the next call retries it."""
+        wanted = {(listener.load_balancer, listener.port): listener for listener in listeners}
         for key in set(self._servers) - set(wanted):
             self._servers.pop(key).close()
         self._listeners = wanted
@@ -88,7 +88,7 @@ class LoadBalancers:
             connection.cancel()
         await asyncio.gather(*self._connections, return_exceptions=True)
 
-    async def _listen(self, key: tuple[str, int], listener: Listener) -> None:
+    async def _listen(self, key: tuple[str, int], listener: LoadBalancerListener) -> None:
         address = self.address(listener.load_balancer)
 
         def accepted(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -115,14 +115,14 @@ class LoadBalancers:
             finally:
                 target_writer.close()
         except* OSError:
-            pass  # either end went away
+            pass  # one of the two closed the connection
         finally:
             writer.close()
 
     async def _connect(
         self, target_groups: tuple[str, ...]
     ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter] | None:
-        """A connection to the next target that takes one; None when there is none."""
+        """A connection to the next target that accepts one; None if there is none."""
         for group in target_groups:
             targets = tuple(self._targets.get(group, ()))
             turn = self._turn.get(group, 0)
@@ -139,7 +139,7 @@ async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
     while data := await reader.read(_CHUNK):
         writer.write(data)
         await writer.drain()
-    with contextlib.suppress(OSError, RuntimeError):  # the other side is closed already
+    with contextlib.suppress(OSError, RuntimeError):  # the connection is closed already
         if writer.can_write_eof():
             writer.write_eof()
 

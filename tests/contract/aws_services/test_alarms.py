@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from cdktf_app.monitoring.alarm_definitions import Alarm, alarms_of
+from cdktf_app.monitoring.alarm_definitions import Alarm, environment_alarms
 from cdktf_app.monitoring.metrics import MWAA, SCALER
 from scaler.adapters.clock import RealClock
 from scaler.adapters.metrics import CloudWatchMetrics
@@ -30,9 +30,9 @@ class DeadScheduler:
 def own_alarms(environment: str) -> dict[str, Alarm]:
     """The alarms on the scaler's metrics, for an environment with one fleet and Redis."""
     watched = replace(
-        WATCHED, environment=environment, fleets={"default": (SERVICE,)}, queues={}, dead_letters=None, balanced=()
+        WATCHED, environment=environment, fleets={"default": (SERVICE,)}, queues={}, dead_letters=None, targets=()
     )
-    return {alarm.id: alarm for alarm in alarms_of(watched) if alarm.metric.namespace in (SCALER, MWAA)}
+    return {alarm.id: alarm for alarm in environment_alarms(watched) if alarm.metric.namespace in (SCALER, MWAA)}
 
 
 def values(emulator: Emulator, alarm: Alarm) -> list[float]:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Stacks that many tests look at, each synthesised once."""
+"""Stacks of many tests, each synthesised once."""
 
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,7 @@ PUBLIC_WEB: dict[str, Any] = {
 
 
 def stack_of(**fields: Any) -> Stack:
-    """The stack of an environment that says `fields`."""
+    """The stack of an environment with `fields`."""
     return Stack(document(Environment.model_validate({**LEAST, **fields})))
 
 
@@ -48,8 +48,8 @@ def quickstart(quickstart_environment: Environment) -> Stack:
 
 
 @pytest.fixture(scope="session")
-def given() -> Stack:
-    """An environment that brings its own key, bucket, role and images, and has two fleets."""
+def byo_resources() -> Stack:
+    """An environment with existing key, bucket, role and images, and two fleets."""
     return stack_of(
         kms_key="arn:aws:kms:us-east-1:123456789012:key/11111111-2222-3333-4444-555555555555",
         source_bucket="arn:aws:s3:::given-bucket",
@@ -70,7 +70,7 @@ def given() -> Stack:
                 "capacity": "FARGATE_SPOT",
                 "schedule": [{"cron": "0 6 * * 1-5", "minutes": 90, "min": 3, "timezone": "Europe/Zurich"}],
                 "fallback": {"mode": "hold-if-higher", "count": 2, "after_seconds": 300},
-                "hand_made_desired": "adopt",
+                "desired_count_drift": "adopt",
             },
         },
         airflow_configuration_options={"core.parallelism": 7, "smtp.smtp_mail_from": "${injected} %{if}"},
@@ -80,8 +80,8 @@ def given() -> Stack:
 
 
 @pytest.fixture(scope="session")
-def wide() -> Stack:
-    """An environment with the longest names, twenty fleets of two queues, and all that a company asks of roles."""
+def longest_names() -> Stack:
+    """An environment with the longest names, twenty fleets of two queues, and all role settings."""
     return stack_of(
         name="e" * 80,
         region="ap-northeast-1",
@@ -105,25 +105,25 @@ def wide() -> Stack:
 
 
 @pytest.fixture(scope="session")
-def other_stores() -> Stack:
-    """An environment with the other broker and the other database, both of AWS's."""
+def redis_and_rds() -> Stack:
+    """An environment with ElastiCache and RDS."""
     return stack_of(broker={"kind": "ELASTICACHE"}, metadata_database={"kind": "RDS_POSTGRESQL"})
 
 
 @pytest.fixture(scope="session")
 def no_internet() -> Stack:
-    """An environment in a VPC of three zones, with endpoints and no way out."""
+    """An environment in a VPC of three zones, with endpoints and without internet access."""
     return stack_of(network={"egress": "ENDPOINTS_ONLY", "zones": 3})
 
 
 @pytest.fixture(scope="session")
-def a_nat_a_zone() -> Stack:
+def nat_per_zone() -> Stack:
     return stack_of(network={"egress": "NAT_GATEWAY_PER_ZONE", "zones": 3, "flow_logs": "ALL"}, region="us-west-1")
 
 
 @pytest.fixture(scope="session")
 def existing() -> Stack:
-    """A VPC of others, a database of others, and groups of theirs for DAG code."""
+    """An existing VPC, an existing database, and further groups for DAG code."""
     return stack_of(
         network={
             "vpc_id": VPC,
@@ -140,7 +140,7 @@ def existing() -> Stack:
             "security_group_id": "sg-7a7a7a7a",
         },
         broker={"kind": "ELASTICACHE"},
-        web_access={"http_inside_vpc": True, "allowed_cidrs": ["10.20.0.0/16", "10.30.0.0/16"]},
+        web_access={"allow_http": True, "allowed_cidrs": ["10.20.0.0/16", "10.30.0.0/16"]},
     )
 
 
@@ -152,18 +152,18 @@ def public_without_a_way_out() -> Stack:
 @pytest.fixture(scope="session")
 def variants(
     quickstart: Stack,
-    given: Stack,
-    wide: Stack,
-    other_stores: Stack,
+    byo_resources: Stack,
+    longest_names: Stack,
+    redis_and_rds: Stack,
     no_internet: Stack,
     public_without_a_way_out: Stack,
 ) -> dict[str, Stack]:
-    """Stacks that between them have everything which is a role, a policy or under the key."""
+    """Stacks that together have all roles, policies and encrypted resources."""
     return {
         "quickstart": quickstart,
-        "given": given,
-        "wide": wide,
-        "other stores": other_stores,
+        "byo resources": byo_resources,
+        "longest names": longest_names,
+        "redis and rds": redis_and_rds,
         "no internet": no_internet,
         "public": public_without_a_way_out,
     }

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Alarms: MWAA's with MWAA's numbers, on metrics that somebody publishes, and somebody is told."""
+"""Alarms: MWAA's numbers, published metrics, notifications."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from botocore.validate import ParamValidator
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cdktf_app.monitoring.alarm_definitions import PERIOD_S, Alarm, alarms_of, anchor
+from cdktf_app.monitoring.alarm_definitions import PERIOD_S, Alarm, anchor, environment_alarms
 from tests.support.metrics_known import who_says
 from tests.support.monitored_resources import WATCHED
 from tests.support.stack import Stack
 from tests.unit.cdktf_app.conftest import stack_of
 
 RUNBOOK = Path(__file__).parents[3] / "docs/how-to/alarms.md"
-ALARMS = {alarm.id: alarm for alarm in alarms_of(WATCHED)}
+ALARMS = {alarm.id: alarm for alarm in environment_alarms(WATCHED)}
 MIB = 1024 * 1024
 MODEL: Any = (
     botocore.session.get_session().get_service_model("cloudwatch").operation_model("PutMetricAlarm").input_shape
@@ -47,36 +47,40 @@ OF_MWAA = {
 def test_mwaas_alarms_have_mwaas_numbers(name: str) -> None:
     metric, statistic, comparison, threshold, periods, missing = OF_MWAA[name]
     alarm = ALARMS[name]
-    assert alarm.kind.of_mwaa
+    assert alarm.type.of_mwaa
     assert (alarm.metric.name, alarm.metric.statistic) == (metric, statistic)
-    assert (alarm.kind.comparison, alarm.kind.threshold, alarm.kind.periods) == (comparison, threshold, periods)
-    assert missing in (None, alarm.kind.missing)
+    assert (alarm.type.comparison, alarm.type.threshold, alarm.type.periods) == (comparison, threshold, periods)
+    assert missing in (None, alarm.type.missing)
     assert PERIOD_S == 300
 
 
-def test_every_kind_that_mwaa_has_is_listed_above() -> None:
-    assert {alarm.kind for alarm in ALARMS.values() if alarm.kind.of_mwaa} == {ALARMS[name].kind for name in OF_MWAA}
+def test_every_type_that_mwaa_has_is_listed_above() -> None:
+    assert {alarm.type for alarm in ALARMS.values() if alarm.type.of_mwaa} == {ALARMS[name].type for name in OF_MWAA}
 
 
 @pytest.mark.parametrize("name", ALARMS)
-def test_somebody_publishes_what_an_alarm_watches(name: str) -> None:
+def test_every_alarm_metric_is_published(name: str) -> None:
     metric = ALARMS[name].metric
     assert who_says(metric), f"nobody publishes {metric.namespace} {metric.name} by {metric.dimensions}"
 
 
 def state_of(alarm: Alarm, values: Sequence[float | None]) -> str:
-    """The state that CloudWatch gives an alarm after these periods, oldest first; None where there was no data."""
-    kind = alarm.kind
-    last = values[-kind.periods :]
+    """The state of an alarm after these periods, oldest first; None is missing data."""
+    alarm_type = alarm.type
+    last = values[-alarm_type.periods :]
     if all(value is None for value in last):
-        return {"breaching": "ALARM", "notBreaching": "OK", "missing": "INSUFFICIENT_DATA"}[kind.missing]
+        return {"breaching": "ALARM", "notBreaching": "OK", "missing": "INSUFFICIENT_DATA"}[alarm_type.missing]
     over = [
-        kind.missing == "breaching"
+        alarm_type.missing == "breaching"
         if value is None
-        else (value > kind.threshold if kind.comparison == "GreaterThanThreshold" else value < kind.threshold)
+        else (
+            value > alarm_type.threshold
+            if alarm_type.comparison == "GreaterThanThreshold"
+            else value < alarm_type.threshold
+        )
         for value in last
     ]
-    return "ALARM" if all(over) and len(over) == kind.periods else "OK"
+    return "ALARM" if all(over) and len(over) == alarm_type.periods else "OK"
 
 
 @pytest.mark.parametrize(
@@ -111,13 +115,13 @@ def state_of(alarm: Alarm, values: Sequence[float | None]) -> str:
         pytest.param("database_memory", [511.0 * MIB] * 3, "ALARM", id="little memory"),
     ],
 )
-def test_an_alarm_tells_what_it_says(name: str, values: list[float | None], state: str) -> None:
+def test_the_state_of_an_alarm(name: str, values: list[float | None], state: str) -> None:
     assert state_of(ALARMS[name], values) == state
 
 
-def test_each_kind_has_a_runbook() -> None:
+def test_each_type_has_a_runbook() -> None:
     headings = {anchor(each) for each in re.findall(r"^### (.+)$", RUNBOOK.read_text(), re.MULTILINE)}
-    assert {anchor(alarm.kind.name) for alarm in ALARMS.values()} == headings
+    assert {anchor(alarm.type.name) for alarm in ALARMS.values()} == headings
 
 
 @pytest.mark.parametrize(
@@ -133,15 +137,15 @@ def test_each_kind_has_a_runbook() -> None:
             replace(WATCHED, database=()), {"database_cpu", "database_memory"}, set(), id="database that exists"
         ),
         pytest.param(
-            replace(WATCHED, balanced=WATCHED.balanced[:1]),
+            replace(WATCHED, targets=WATCHED.targets[:1]),
             {"execution_api_down", "execution_api_unhealthy"},
             set(),
             id="no execution API",
         ),
     ],
 )
-def test_what_is_not_there_is_not_watched(watched: Any, gone: set[str], new: set[str]) -> None:
-    found = {alarm.id: alarm for alarm in alarms_of(watched)}
+def test_missing_resources_have_no_alarms(watched: Any, gone: set[str], new: set[str]) -> None:
+    found = {alarm.id: alarm for alarm in environment_alarms(watched)}
     assert found.keys() == (ALARMS.keys() - gone) | new
     assert all(who_says(found[name].metric) for name in new)
 
@@ -164,7 +168,7 @@ def alarms(stack: Stack) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("where", ["quickstart", "given"])
-def test_aws_takes_every_alarm(where: str, request: pytest.FixtureRequest) -> None:
+def test_aws_accepts_every_alarm(where: str, request: pytest.FixtureRequest) -> None:
     stack = request.getfixturevalue(where)
     assert len(alarms(stack)) > 20
     for address, alarm in alarms(stack).items():
@@ -185,7 +189,7 @@ def _parameter(name: str) -> str:
     return special.get(name, "".join(word.capitalize() for word in name.split("_")))
 
 
-def test_every_alarm_tells_the_topic_when_it_begins_and_when_it_ends(quickstart: Stack) -> None:
+def test_every_alarm_notifies_the_topic_when_it_starts_and_ends(quickstart: Stack) -> None:
     (topic,) = quickstart.resources("aws_sns_topic")
     arn = [f"${{aws_sns_topic.{topic}.arn}}"]
     assert {address for address, alarm in alarms(quickstart).items() if alarm["alarm_actions"] != arn} == set()
@@ -193,7 +197,7 @@ def test_every_alarm_tells_the_topic_when_it_begins_and_when_it_ends(quickstart:
     assert quickstart.document["output"]["alarm_topic_arn"]["value"] == arn[0]
 
 
-def test_alarms_carry_the_environments_name_and_lead_to_the_runbook(quickstart: Stack) -> None:
+def test_alarms_have_the_environments_name_and_a_runbook_link(quickstart: Stack) -> None:
     names = [alarm["alarm_name"] for alarm in alarms(quickstart).values()]
     assert len(set(names)) == len(names)
     assert all(name.startswith("openmwaa-quickstart/") for name in names), "no other environment's begin like that"
@@ -201,26 +205,28 @@ def test_alarms_carry_the_environments_name_and_lead_to_the_runbook(quickstart: 
         assert "docs/how-to/alarms.md#" in alarm["alarm_description"]
 
 
-def test_fleets_are_watched_by_the_names_that_ecs_and_the_scaler_have(given: Stack) -> None:
-    cluster = given.one("aws_ecs_cluster")["name"]
+def test_alarms_use_the_names_of_ecs_and_the_scaler(byo_resources: Stack) -> None:
+    cluster = byo_resources.one("aws_ecs_cluster")["name"]
     watched = {
         alarm["dimensions"]["ServiceName"]: alarm["dimensions"]["ClusterName"]
-        for alarm in alarms(given).values()
+        for alarm in alarms(byo_resources).values()
         if alarm["namespace"] == "AWS/ECS"
     }
-    assert watched.keys() <= given.services.keys(), "an alarm on a service that is not there is never in alarm"
+    assert watched.keys() <= byo_resources.services.keys(), "an alarm on a service that is not there is never in alarm"
     assert set(watched.values()) == {cluster}
-    fleets = {alarm["dimensions"].get("Fleet") for alarm in alarms(given).values()} - {None}
+    fleets = {alarm["dimensions"].get("Fleet") for alarm in alarms(byo_resources).values()} - {None}
     assert fleets == {"default", "graphics"}
     environments = {
-        alarm["dimensions"]["Environment"] for alarm in alarms(given).values() if "Environment" in alarm["dimensions"]
+        alarm["dimensions"]["Environment"]
+        for alarm in alarms(byo_resources).values()
+        if "Environment" in alarm["dimensions"]
     }
-    (container,) = given.tasks["scaler"]
+    (container,) = byo_resources.tasks["scaler"]
     (config,) = (entry["value"] for entry in container["environment"] if entry["name"] == "SCALER_CONFIG")
-    assert environments == {given.local(config)["environment"]}, "what the scaler calls it"
+    assert environments == {byo_resources.local(config)["environment"]}, "what the scaler calls it"
 
 
-def test_the_topic_is_encrypted_and_written_to_by_the_accounts_alarms_alone(quickstart: Stack) -> None:
+def test_the_topic_is_encrypted_and_accepts_alarms_of_the_account_only(quickstart: Stack) -> None:
     topic = quickstart.one("aws_sns_topic")
     assert topic["kms_master_key_id"] == "${aws_kms_key.keys.arn}"
     allowed, denied = quickstart.local(topic["policy"])["Statement"]
@@ -232,20 +238,20 @@ def test_the_topic_is_encrypted_and_written_to_by_the_accounts_alarms_alone(quic
     assert (denied["Effect"], denied["Condition"]) == ("Deny", {"Bool": {"aws:SecureTransport": ["false"]}})
 
 
-def test_who_is_named_is_written_to(told: Stack) -> None:
+def test_configured_addresses_are_subscribed(told: Stack) -> None:
     subscriptions = told.resources("aws_sns_topic_subscription")
     assert {each["protocol"] for each in subscriptions.values()} == {"email"}
     assert {each["endpoint"] for each in subscriptions.values()} == {"a@example.com", "b+$${c}@example.com"}
     assert not told.resources("aws_cloudwatch_dashboard")
 
 
-def test_one_address_more_leaves_the_others_subscribed(told: Stack) -> None:
+def test_a_further_address_does_not_change_other_subscriptions(told: Stack) -> None:
     emails = ["new@example.com", "a@example.com", "b+${c}@example.com"]
     more = stack_of(monitoring={"alarm_emails": emails}).resources("aws_sns_topic_subscription")
     assert told.resources("aws_sns_topic_subscription").items() < more.items()
 
 
-def test_a_topic_that_exists_is_used() -> None:
+def test_an_existing_topic_is_used() -> None:
     arn = "arn:aws:sns:us-east-1:123456789012:given"
     stack = stack_of(monitoring={"alarm_topic_arn": arn})
     assert not stack.resources("aws_sns_topic")
@@ -266,55 +272,55 @@ def metrics_of(stack: Stack) -> dict[str, tuple[str, str, dict[str, str]]]:
     }
 
 
-def test_redis_and_rds_are_watched_by_what_they_have(other_stores: Stack) -> None:
-    found = metrics_of(other_stores)
+def test_redis_and_rds_have_their_own_metrics(redis_and_rds: Stack) -> None:
+    found = metrics_of(redis_and_rds)
     dimensions = {"Function": "Executor", "Environment": "example"}
     assert found["oldest_task"] == ("AmazonMWAA", "ApproximateAgeOfOldestTask", dimensions)
     assert not {namespace for namespace, _, _ in found.values()} & {"AWS/SQS"}
-    (instance,) = other_stores.resources("aws_db_instance").values()
+    (instance,) = redis_and_rds.resources("aws_db_instance").values()
     database = {"DBInstanceIdentifier": instance["identifier"]}
     assert found["database_cpu"] == ("AWS/RDS", "CPUUtilization", database)
     assert found["database_memory"] == ("AWS/RDS", "FreeableMemory", database)
 
 
-def test_of_aurora_the_writer_is_watched(quickstart: Stack) -> None:
+def test_aurora_alarms_use_the_writer(quickstart: Stack) -> None:
     cluster = quickstart.one("aws_rds_cluster")["cluster_identifier"]
     dimensions = {"DBClusterIdentifier": cluster, "Role": "WRITER"}
     assert metrics_of(quickstart)["database_cpu"] == ("AWS/RDS", "CPUUtilization", dimensions)
 
 
-def test_a_database_of_others_is_theirs_to_watch(existing: Stack) -> None:
+def test_an_existing_database_has_no_alarms(existing: Stack) -> None:
     assert "AWS/RDS" not in {namespace for namespace, _, _ in metrics_of(existing).values()}
     body = existing.local(existing.one("aws_cloudwatch_dashboard")["dashboard_body"])
     assert not [widget for widget in body["widgets"] if widget["properties"]["title"].startswith("Database")]
 
 
-def test_every_target_group_of_people_and_tasks_is_watched(public_without_a_way_out: Stack, quickstart: Stack) -> None:
+def test_every_target_group_has_alarms(public_without_a_way_out: Stack, quickstart: Stack) -> None:
     for stack, doors in ((quickstart, {"web_server"}), (public_without_a_way_out, {"public_web_server"})):
-        balanced = {
+        targets = {
             address.removesuffix("_down"): dimensions
             for address, (_, name, dimensions) in metrics_of(stack).items()
             if name == "HealthyHostCount"
         }
-        assert balanced.keys() == {"execution_api", *doors}
-        groups = {each["TargetGroup"] for each in balanced.values()}
-        assert len(groups) == len(balanced)
+        assert targets.keys() == {"execution_api", *doors}
+        groups = {each["TargetGroup"] for each in targets.values()}
+        assert len(groups) == len(targets)
         for group in groups:
             assert group.removeprefix("${aws_lb_target_group.").removesuffix(".arn_suffix}") in stack.resources(
                 "aws_lb_target_group"
             )
 
 
-def test_names_fit_whatever_an_environment_and_its_fleets_are_called(wide: Stack) -> None:
-    assert len(alarms(wide)) > 200
-    assert max(len(alarm["alarm_name"]) for alarm in alarms(wide).values()) <= 255
-    assert max(len(alarm["alarm_description"]) for alarm in alarms(wide).values()) <= 1024
-    assert max(len(alarm["dimensions"]) for alarm in alarms(wide).values()) <= 30
-    name = wide.one("aws_cloudwatch_dashboard")["dashboard_name"]
+def test_names_of_alarms_are_within_limits(longest_names: Stack) -> None:
+    assert len(alarms(longest_names)) > 200
+    assert max(len(alarm["alarm_name"]) for alarm in alarms(longest_names).values()) <= 255
+    assert max(len(alarm["alarm_description"]) for alarm in alarms(longest_names).values()) <= 1024
+    assert max(len(alarm["dimensions"]) for alarm in alarms(longest_names).values()) <= 30
+    name = longest_names.one("aws_cloudwatch_dashboard")["dashboard_name"]
     assert re.fullmatch(r"[A-Za-z0-9_-]{1,255}", name)
 
 
-def test_nobody_is_woken_by_an_environment_that_is_made_or_destroyed(quickstart: Stack) -> None:
+def test_no_alarms_during_create_and_destroy(quickstart: Stack) -> None:
     silent = {name: alarm for name, alarm in alarms(quickstart).items() if alarm["treat_missing_data"] == "breaching"}
     assert silent.keys() == {
         "alarms_scheduler_heartbeat",
@@ -332,13 +338,13 @@ QUEUES = st.from_regex(r"[A-Za-z0-9_-]{1,40}", fullmatch=True)
 
 
 @given(st.lists(NAMES, min_size=1, max_size=6, unique=True), st.lists(QUEUES, max_size=6, unique=True))
-def test_no_two_alarms_are_called_the_same(fleets: list[str], queues: list[str]) -> None:
+def test_names_of_alarms_are_unique(fleets: list[str], queues: list[str]) -> None:
     watched = replace(
         WATCHED,
         fleets={fleet: (f"worker-{fleet}-a", f"worker-{fleet}-b") for fleet in fleets},
         queues={queue: f"airflow-celery-demo-{queue}" for queue in queues},
     )
-    ids = [alarm.id for alarm in alarms_of(watched)]
+    ids = [alarm.id for alarm in environment_alarms(watched)]
     assert len(set(ids)) == len(ids)
     assert all(re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]*", one) for one in ids), "they are Terraform's addresses too"
     of_environment = {one for one in ids if not one.startswith(("worker-", "fleet_", "oldest_task"))}

@@ -21,25 +21,25 @@ OF_TERRAFORM = {"depends_on", "lifecycle", "count", "for_each", "tags", "apply_i
 
 
 @dataclass(frozen=True)
-class Kind:
-    """How a resource type becomes the input of an operation."""
+class AwsOperation:
+    """Maps a resource type to the input of an operation."""
 
     service: str
     operation: str
     renamed: Mapping[str, str] = field(default_factory=dict)
-    """Terraform's name of an attribute, where AWS has another word."""
+    """Attributes with another name in AWS."""
     without: frozenset[str] = frozenset()
-    """Attributes that are no input of this operation."""
+    """Attributes that are not input of this operation."""
 
 
 KINDS = {
-    "aws_cloudwatch_metric_alarm": Kind("cloudwatch", "PutMetricAlarm", {"ok_actions": "OKActions"}),
-    "aws_appautoscaling_target": Kind("application-autoscaling", "RegisterScalableTarget"),
-    "aws_appautoscaling_policy": Kind("application-autoscaling", "PutScalingPolicy", {"name": "PolicyName"}),
-    "aws_lb_target_group": Kind(
+    "aws_cloudwatch_metric_alarm": AwsOperation("cloudwatch", "PutMetricAlarm", {"ok_actions": "OKActions"}),
+    "aws_appautoscaling_target": AwsOperation("application-autoscaling", "RegisterScalableTarget"),
+    "aws_appautoscaling_policy": AwsOperation("application-autoscaling", "PutScalingPolicy", {"name": "PolicyName"}),
+    "aws_lb_target_group": AwsOperation(
         "elbv2", "CreateTargetGroup", without=frozenset({"health_check", "deregistration_delay"})
     ),
-    "aws_rds_cluster": Kind(
+    "aws_rds_cluster": AwsOperation(
         "rds",
         "CreateDBCluster",
         {
@@ -51,7 +51,7 @@ KINDS = {
         },
         frozenset({"skip_final_snapshot", "final_snapshot_identifier", "allow_major_version_upgrade"}),
     ),
-    "aws_rds_cluster_instance": Kind(
+    "aws_rds_cluster_instance": AwsOperation(
         "rds",
         "CreateDBInstance",
         {
@@ -62,7 +62,7 @@ KINDS = {
             "performance_insights_kms_key_id": "PerformanceInsightsKMSKeyId",
         },
     ),
-    "aws_db_instance": Kind(
+    "aws_db_instance": AwsOperation(
         "rds",
         "CreateDBInstance",
         {
@@ -83,7 +83,7 @@ KINDS = {
             }
         ),
     ),
-    "aws_elasticache_replication_group": Kind(
+    "aws_elasticache_replication_group": AwsOperation(
         "elasticache",
         "CreateReplicationGroup",
         {
@@ -94,16 +94,18 @@ KINDS = {
             "maintenance_window": "PreferredMaintenanceWindow",
         },
     ),
-    "aws_elasticache_user": Kind("elasticache", "CreateUser"),
-    "aws_ecr_repository": Kind(
+    "aws_elasticache_user": AwsOperation("elasticache", "CreateUser"),
+    "aws_ecr_repository": AwsOperation(
         "ecr",
         "CreateRepository",
         {"name": "repositoryName"},
         frozenset({"force_delete"}),
     ),
-    "aws_vpc_endpoint": Kind("ec2", "CreateVpcEndpoint", {"policy": "PolicyDocument"}),
-    "aws_flow_log": Kind("ec2", "CreateFlowLogs", {"iam_role_arn": "DeliverLogsPermissionArn"}, frozenset({"vpc_id"})),
-    "aws_lb": Kind(
+    "aws_vpc_endpoint": AwsOperation("ec2", "CreateVpcEndpoint", {"policy": "PolicyDocument"}),
+    "aws_flow_log": AwsOperation(
+        "ec2", "CreateFlowLogs", {"iam_role_arn": "DeliverLogsPermissionArn"}, frozenset({"vpc_id"})
+    ),
+    "aws_lb": AwsOperation(
         "elbv2",
         "CreateLoadBalancer",
         {"load_balancer_type": "Type"},
@@ -127,7 +129,7 @@ def stack(request: pytest.FixtureRequest) -> Stack:
 
 
 def all_problems(stack: Stack, kind: str) -> Iterator[str]:
-    """What AWS has against the resources of a type."""
+    """The errors of AWS's model for the resources of a type."""
     how = KINDS[kind]
     for name, resource in stack.resources(kind).items():
         attributes = {key: value for key, value in resource.items() if key not in OF_TERRAFORM | how.without}
@@ -139,7 +141,7 @@ def all_problems(stack: Stack, kind: str) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_aws_takes_what_a_resource_says(stack: Stack, kind: str) -> None:
+def test_aws_accepts_every_resource(stack: Stack, kind: str) -> None:
     assert list(all_problems(stack, kind)) == []
 
 
@@ -190,15 +192,15 @@ def test_ecs_creates_every_service(stack: Stack) -> None:
 
 
 def in_ecs_words(network: Any) -> dict[str, Any]:
-    """`network_configuration` as ECS has it: a word where Terraform has a truth value."""
+    """`network_configuration` in ECS's format."""
     block = dict(network[0] if isinstance(network, list) else network)
     if "assign_public_ip" in block:
         block["assign_public_ip"] = "ENABLED" if block["assign_public_ip"] else "DISABLED"
     return block
 
 
-def test_sqs_takes_every_queues_times(stack: Stack) -> None:
-    """SetQueueAttributes is a map of text to text in the model; these ranges are of its documentation."""
+def test_sqs_accepts_the_times_of_every_queue(stack: Stack) -> None:
+    """SetQueueAttributes has no ranges in the model; these are from its documentation."""
     ranges = {
         "visibility_timeout_seconds": (0, 43_200),
         "message_retention_seconds": (60, 1_209_600),
@@ -212,7 +214,7 @@ def test_sqs_takes_every_queues_times(stack: Stack) -> None:
             assert least <= int(queue.get(attribute, least)) <= most, f"{name}: {attribute}"
 
 
-def test_logs_are_kept_for_a_time_that_cloudwatch_has(stack: Stack) -> None:
+def test_cloudwatch_supports_the_log_retention(stack: Stack) -> None:
     documented = {
         1,
         3,
@@ -241,8 +243,8 @@ def test_logs_are_kept_for_a_time_that_cloudwatch_has(stack: Stack) -> None:
     assert {name: days for name, days in kept.items() if days not in documented} == {}
 
 
-def test_a_value_that_aws_would_refuse_is_named() -> None:
-    """The checks above find something when there is something to find."""
+def test_an_invalid_value_is_reported() -> None:
+    """The checks above detect errors."""
     alarm = {"alarm_name": "x" * 256, "comparison_operator": "Above", "evaluation_periods": 0, "colour": "red"}
     params = as_input(operation("cloudwatch", "PutMetricAlarm"), alarm)
     said = "\n".join(problems("cloudwatch", "PutMetricAlarm", params))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Celery's broker by either kind: who may do what with it, and that no message is lost by its settings."""
+"""Both kinds of broker: permissions, and settings that do not lose messages."""
 
 import json
 import re
@@ -20,7 +20,7 @@ def redis() -> Stack:
     return stack_of(broker={"kind": "ELASTICACHE", "replicas": 2}, fleets=QUEUES)
 
 
-def test_redis_is_encrypted_and_knows_its_users(redis: Stack) -> None:
+def test_redis_is_encrypted_and_has_users(redis: Stack) -> None:
     group = redis.one("aws_elasticache_replication_group")
     assert (group["transit_encryption_enabled"], group["transit_encryption_mode"]) == (True, "required")
     assert (group["at_rest_encryption_enabled"], group["kms_key_id"]) == ("true", "${aws_kms_key.keys.arn}")
@@ -29,7 +29,7 @@ def test_redis_is_encrypted_and_knows_its_users(redis: Stack) -> None:
 
 
 @pytest.mark.parametrize(("replicas", "takes_over"), [(0, False), (1, True)])
-def test_with_a_replica_another_zone_takes_over(replicas: int, takes_over: bool) -> None:
+def test_a_replica_allows_failover_to_another_zone(replicas: int, takes_over: bool) -> None:
     group = stack_of(broker={"kind": "ELASTICACHE", "replicas": replicas}).one("aws_elasticache_replication_group")
     assert group["num_cache_clusters"] == replicas + 1
     assert (group["multi_az_enabled"], group["automatic_failover_enabled"]) == (takes_over, takes_over)
@@ -40,7 +40,7 @@ def test_redis_never_evicts_a_message(redis: Stack) -> None:
     assert parameter == {"name": "maxmemory-policy", "value": "noeviction"}
 
 
-def test_users_are_made_switched_off_and_without_a_password(redis: Stack) -> None:
+def test_users_are_created_disabled_and_without_a_password(redis: Stack) -> None:
     users = redis.resources("aws_elasticache_user")
     assert {user["user_name"] for user in users.values()} == {"default", "celery", "scaler"}
     for name, user in users.items():
@@ -51,7 +51,7 @@ def test_users_are_made_switched_off_and_without_a_password(redis: Stack) -> Non
         assert {"access_string", "authentication_mode", "passwords"} <= ignored, name
 
 
-def test_a_group_with_users_without_a_password_is_rediss_own(redis: Stack) -> None:
+def test_a_group_with_users_without_a_password_has_the_engine_redis(redis: Stack) -> None:
     # ElastiCache refuses them in a group of the engine `valkey`; one of `redis` serves Valkey too, and needs `default`.
     group = redis.one("aws_elasticache_user_group")
     assert group["engine"] == "redis"
@@ -59,7 +59,7 @@ def test_a_group_with_users_without_a_password_is_rediss_own(redis: Stack) -> No
     assert len(group["user_ids"]) == 3
 
 
-def test_prepare_broker_comes_first_and_is_told_everything(redis: Stack) -> None:
+def test_prepare_broker_runs_first_with_all_variables(redis: Stack) -> None:
     first, second, third = redis.tasks["scheduler"]
     assert (first["name"], first["command"], first["essential"]) == ("prepare-broker", ["prepare-broker"], False)
     assert "dependsOn" not in first
@@ -71,7 +71,7 @@ def test_prepare_broker_comes_first_and_is_told_everything(redis: Stack) -> None
     assert ids == [(party, party) for party in prepare_broker.PERMISSIONS]
 
 
-def test_only_the_schedulers_task_may_change_users_and_only_ours(redis: Stack) -> None:
+def test_only_the_scheduler_task_can_change_the_stacks_users(redis: Stack) -> None:
     asking = {
         name: statement
         for name, document in redis.policies.items()
@@ -87,14 +87,14 @@ def test_only_the_schedulers_task_may_change_users_and_only_ours(redis: Stack) -
     }
 
 
-def test_nobody_has_a_right_in_sqs_where_there_is_none(redis: Stack) -> None:
+def test_without_sqs_no_role_has_sqs_permissions(redis: Stack) -> None:
     roles = {name: text for name, text in redis.policies.items() if name.startswith("roles_")}
     assert "sqs:" not in json.dumps(roles)
     assert not redis.resources("aws_sqs_queue")
-    assert "dead_letters_url" not in redis.document["output"]
+    assert "dead_letter_queue_url" not in redis.document["output"]
 
 
-def test_celery_and_the_scaler_have_a_password_each_and_nobody_else_has_one(redis: Stack) -> None:
+def test_only_celery_and_the_scaler_have_a_broker_password(redis: Stack) -> None:
     holders: dict[str, set[str]] = {}
     for name, container in redis.containers.items():
         for variable, arn in secrets_of(container).items():
@@ -130,7 +130,7 @@ def test_the_scaler_counts_the_lists_that_celery_uses(redis: Stack) -> None:
     assert told["OPENMWAA_BROKER_URL"] == "${local.broker_url}"
 
 
-def test_redis_is_in_a_group_that_three_parts_reach(redis: Stack) -> None:
+def test_three_components_reach_the_group_of_redis(redis: Stack) -> None:
     group = redis.one("aws_elasticache_replication_group")
     assert group["security_group_ids"] == ["${aws_security_group.security_groups_broker.id}"]
     rules = redis.resources("aws_vpc_security_group_ingress_rule").values()
@@ -141,12 +141,12 @@ def test_redis_is_in_a_group_that_three_parts_reach(redis: Stack) -> None:
     }
 
 
-def test_services_wait_for_redis(redis: Stack) -> None:
+def test_services_depend_on_redis(redis: Stack) -> None:
     for name, service in redis.services.items():
         assert "aws_elasticache_replication_group.broker" in service["depends_on"], f"{name} could start before Redis"
 
 
-def test_the_receive_count_is_the_files() -> None:
+def test_the_receive_count_comes_from_the_file() -> None:
     stack = stack_of(broker={"kind": "SQS", "max_receive_count": 250})
     redrive = json.loads(stack.resources("aws_sqs_queue")["broker_queue_default"]["redrive_policy"])
     assert redrive["maxReceiveCount"] == 250

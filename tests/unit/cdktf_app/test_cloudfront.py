@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""CloudFront keeps nothing, lets pass whom the file names, and mends what Airflow cannot know behind it."""
+"""CloudFront does not cache, allows configured ranges only, and corrects cookies and redirects."""
 
 import json
 import shutil
@@ -20,13 +20,13 @@ FUNCTION = Path(__file__).parents[3] / "cdktf_app/web/viewer_response.js"
 def cloudfront() -> Stack:
     access = {
         "allowed_cidrs": ["203.0.113.0/24", "198.51.100.7"],
-        "http_inside_vpc": True,
+        "allow_http": True,
         "access_logs_days": 7,
     }
     return stack_of(webserver_access_mode="PUBLIC_AND_PRIVATE", web_access=access)
 
 
-def test_cloudfront_speaks_https_to_people_and_keeps_nothing(cloudfront: Stack) -> None:
+def test_cloudfront_uses_https_and_does_not_cache(cloudfront: Stack) -> None:
     distribution = cloudfront.one("aws_cloudfront_distribution")
     behavior = distribution["default_cache_behavior"]
     assert behavior["viewer_protocol_policy"] == "https-only"
@@ -39,7 +39,7 @@ def test_cloudfront_speaks_https_to_people_and_keeps_nothing(cloudfront: Stack) 
     assert not behavior.get("default_ttl")
 
 
-def test_cloudfront_reaches_the_internal_load_balancer_by_a_vpc_origin(cloudfront: Stack) -> None:
+def test_cloudfront_uses_a_vpc_origin(cloudfront: Stack) -> None:
     (endpoint,) = cloudfront.one("aws_cloudfront_vpc_origin")["vpc_origin_endpoint_config"]
     assert endpoint["arn"] == f"${{aws_lb.{INTERNAL}.arn}}"
     assert (endpoint["http_port"], endpoint["origin_protocol_policy"]) == (8080, "http-only")
@@ -49,7 +49,7 @@ def test_cloudfront_reaches_the_internal_load_balancer_by_a_vpc_origin(cloudfron
     assert len(cloudfront.resources("aws_lb")[INTERNAL]["security_groups"]) == 2, "CloudFront has a door of its own"
 
 
-def test_nobody_passes_cloudfront_from_an_address_that_is_not_named(cloudfront: Stack) -> None:
+def test_cloudfront_blocks_addresses_outside_the_allowed_ranges(cloudfront: Stack) -> None:
     acl = cloudfront.one("aws_wafv2_web_acl")
     assert (acl["scope"], acl["default_action"]) == ("CLOUDFRONT", {"block": {}})
     letting_in = {rule["name"]: rule["priority"] for rule in acl["rule"] if rule.get("action") == {"allow": {}}}
@@ -58,7 +58,7 @@ def test_nobody_passes_cloudfront_from_an_address_that_is_not_named(cloudfront: 
     assert cloudfront.one("aws_cloudfront_distribution")["web_acl_id"] == "${aws_wafv2_web_acl.cloudfront_acl.arn}"
 
 
-def test_what_belongs_to_cloudfront_is_made_in_its_region(cloudfront: Stack) -> None:
+def test_resources_of_cloudfront_are_in_us_east_1(cloudfront: Stack) -> None:
     (_, alias) = cloudfront.document["provider"]["aws"]
     assert (alias["alias"], alias["region"]) == ("global", "us-east-1")
     assert alias["default_tags"][0]["tags"]["openmwaa:environment"] == "example"
@@ -79,7 +79,7 @@ def test_what_belongs_to_cloudfront_is_made_in_its_region(cloudfront: Stack) -> 
     }
 
 
-def test_two_regions_share_no_name_of_cloudfront(cloudfront: Stack) -> None:
+def test_names_of_cloudfront_resources_differ_between_regions(cloudfront: Stack) -> None:
     names = {cloudfront.one(kind)["name"] for kind in ("aws_cloudfront_function", "aws_cloudwatch_log_delivery_source")}
     assert all("us-east-1" in name for name in names), f"{names}: CloudFront is one for all Regions"
 
@@ -94,7 +94,7 @@ def through_cloudfront(response: dict[str, Any]) -> dict[str, Any]:
     return changed
 
 
-def test_cookies_leave_cloudfront_secure() -> None:
+def test_cloudfront_adds_secure_to_cookies() -> None:
     response = {
         "headers": {},
         "cookies": {
@@ -124,6 +124,6 @@ def test_cookies_leave_cloudfront_secure() -> None:
         ("/auth/login?next=http%3A%2F%2Fexample.com%2F", "/auth/login?next=http%3A%2F%2Fexample.com%2F"),
     ],
 )
-def test_redirects_of_a_server_that_sees_http_lead_to_https(sent: str, arrives: str) -> None:
+def test_cloudfront_changes_redirects_to_https(sent: str, arrives: str) -> None:
     response = {"headers": {"location": {"value": sent}}, "cookies": {}}
     assert through_cloudfront(response)["headers"]["location"]["value"] == arrives

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What environment.yaml says of the control plane: processor, sizes, numbers, ECS Exec; and how closed it is."""
+"""Settings of the control plane: architecture, sizes, counts, ECS Exec, hardening."""
 
 import re
 from pathlib import Path
@@ -24,7 +24,7 @@ SIZES = {
 
 @pytest.fixture(scope="module")
 def said() -> Stack:
-    """An environment that says everything about its control plane."""
+    """An environment with all control plane settings."""
     return stack_of(
         architecture="ARM64",
         schedulers=3,
@@ -52,8 +52,8 @@ def platforms(stack: Stack) -> dict[str, str]:
     }
 
 
-def test_the_processor_is_the_environments_and_a_fleets_own(said: Stack, given: Stack) -> None:
-    assert set(platforms(given).values()) == {"X86_64"}
+def test_the_processor_is_the_environments_and_a_fleets_own(said: Stack, byo_resources: Stack) -> None:
+    assert set(platforms(byo_resources).values()) == {"X86_64"}
     assert platforms(said).pop("graphics") == "X86_64"
     assert {name for name, kind in platforms(said).items() if kind == "ARM64"} == {
         *(component.replace("-", "_") for component in COMPONENTS),
@@ -62,7 +62,7 @@ def test_the_processor_is_the_environments_and_a_fleets_own(said: Stack, given: 
     }
 
 
-def test_sizes_are_said_a_component_or_come_from_the_class(said: Stack, given: Stack) -> None:
+def test_sizes_come_from_the_file_or_the_class(said: Stack, byo_resources: Stack) -> None:
     def sizes(stack: Stack) -> dict[str, tuple[str, str]]:
         tasks = stack.resources("aws_ecs_task_definition")
         return {
@@ -75,7 +75,7 @@ def test_sizes_are_said_a_component_or_come_from_the_class(said: Stack, given: S
 
     assert sizes(said) == SIZES
     of_class = ENVIRONMENT_CLASSES["mw1.small"]
-    for name, size in sizes(given).items():
+    for name, size in sizes(byo_resources).items():
         expected = of_class.webserver if name in ("web-server", "execution-api") else of_class.scheduler
         assert size == (str(expected.cpu), str(expected.memory)), name
 
@@ -100,36 +100,36 @@ def test_web_servers_follow_cpu_and_requests(said: Stack) -> None:
     assert said.services["web-server"]["lifecycle"]["ignore_changes"] == ["desired_count"]
 
 
-def test_a_fixed_number_of_web_servers_is_terraforms(given: Stack) -> None:
-    assert not given.resources("aws_appautoscaling_target")
-    assert not given.resources("aws_appautoscaling_policy")
-    assert "ignore_changes" not in given.services["web-server"].get("lifecycle", {})
+def test_terraform_manages_a_fixed_number_of_web_servers(byo_resources: Stack) -> None:
+    assert not byo_resources.resources("aws_appautoscaling_target")
+    assert not byo_resources.resources("aws_appautoscaling_policy")
+    assert "ignore_changes" not in byo_resources.services["web-server"].get("lifecycle", {})
 
 
-def test_ecs_exec_opens_the_control_plane_alone(said: Stack, given: Stack) -> None:
+def test_ecs_exec_is_for_the_control_plane_only(said: Stack, byo_resources: Stack) -> None:
     def opened(stack: Stack) -> set[str]:
         return {name for name, service in stack.services.items() if service["enable_execute_command"]}
 
-    assert opened(given) == set()
+    assert opened(byo_resources) == set()
     assert opened(said) == set(COMPONENTS)
     for name in COMPONENTS:
         word = name.replace("-", "_")
         sids = [statement["Sid"] for statement in said.role_policy(f"roles_{word}")]
         assert "ExecuteCommand" in sids, f"{name} could not open a session"
-        before = [statement["Sid"] for statement in given.role_policy(f"roles_{word}")]
+        before = [statement["Sid"] for statement in byo_resources.role_policy(f"roles_{word}")]
         assert "ExecuteCommand" not in before, f"{name} may open sessions that nobody allowed"
 
 
-def test_containers_are_sealed(said: Stack, given: Stack) -> None:
-    for name, container in given.containers.items():
+def test_containers_have_a_read_only_root_filesystem(said: Stack, byo_resources: Stack) -> None:
+    for name, container in byo_resources.containers.items():
         assert container["readonlyRootFilesystem"] is True, name
         assert container["linuxParameters"] == {"initProcessEnabled": True, "capabilities": {"drop": ["ALL"]}}, name
     opened = {name for name, container in said.containers.items() if not container["readonlyRootFilesystem"]}
     assert {name.split("/")[0] for name in opened} == set(COMPONENTS), "ECS Exec's agent writes, elsewhere nothing may"
 
 
-def test_containers_run_as_the_users_of_their_images(given: Stack) -> None:
-    for name, container in given.containers.items():
+def test_containers_run_as_the_users_of_their_images(byo_resources: Stack) -> None:
+    for name, container in byo_resources.containers.items():
         image = "scaler" if name == "scaler/scaler" else "airflow"
         assert container["user"] == (SCALER_USER if image == "scaler" else AIRFLOW_USER), name
         assert container["privileged"] is False, name
@@ -137,15 +137,15 @@ def test_containers_run_as_the_users_of_their_images(given: Stack) -> None:
         assert re.findall(r"(?m)^USER (\S+)$", dockerfile)[-1] == container["user"], image
 
 
-def test_what_is_written_has_a_volume_that_the_image_declares(given: Stack) -> None:
+def test_writable_folders_are_volumes_of_the_image(byo_resources: Stack) -> None:
     (declared,) = re.findall(r"(?m)^VOLUME \[(.+)\]$", (DOCKERFILES / "airflow/Dockerfile").read_text(encoding="utf-8"))
     folders = set(re.findall(r'"([^"]+)"', declared))
-    for name, container in given.containers.items():
+    for name, container in byo_resources.containers.items():
         paths = {mount["containerPath"] for mount in container.get("mountPoints", ())}
         assert paths <= folders, f"{name}: a volume of root's, for the image does not declare {paths - folders}"
         if name.split("/")[1] not in ("dag-syncer", "scaler"):
             assert {"/opt/airflow", "/home/airflow", "/tmp"} <= paths, name
-    for task in given.tasks.values():
+    for task in byo_resources.tasks.values():
         writers = [
             mount["sourceVolume"]
             for container in task
@@ -155,13 +155,13 @@ def test_what_is_written_has_a_volume_that_the_image_declares(given: Stack) -> N
         assert len(writers) == len(set(writers)), "two containers of a task write to one volume"
 
 
-def test_every_container_of_the_control_plane_is_checked(given: Stack) -> None:
+def test_every_container_of_the_control_plane_is_checked(byo_resources: Stack) -> None:
     for name in COMPONENTS:
-        check = given.containers[f"{name}/{name}"]["healthCheck"]
+        check = byo_resources.containers[f"{name}/{name}"]["healthCheck"]
         assert check["command"] == ["CMD", "python", "-m", "openmwaa_runtime", "health", name]
         # ECS's own bounds.
         assert 5 <= check["interval"] <= 300
         assert 2 <= check["timeout"] <= 60
         assert 1 <= check["retries"] <= 10
         assert 0 <= check["startPeriod"] <= 300
-    assert not [name for name in WORKERS if "healthCheck" in given.containers[f"{name[:-2]}/worker"]]
+    assert not [name for name in WORKERS if "healthCheck" in byo_resources.containers[f"{name[:-2]}/worker"]]

@@ -56,7 +56,7 @@ def test_no_account_but_the_documentations_is_named(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_example_is_explained(name: str) -> None:
+def test_every_example_has_an_explanation(name: str) -> None:
     first, second, *_ = examples()[name].read_text(encoding="utf-8").splitlines()
     assert first == "# yaml-language-server: $schema=../../docs/reference/environment.schema.json"
     assert second.startswith("# "), "the second line says for which use the example is made"

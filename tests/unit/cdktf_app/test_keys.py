@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The key's policy: who may use it, through what, and for what; and that everything at rest is under it."""
+"""The key policy: principals, services and purposes; and that the key encrypts all data at rest."""
 
 from fnmatch import fnmatchcase as fnmatch
 
 import pytest
 
-from tests.support.iam import ACCOUNT, Applied
+from tests.support.iam import ACCOUNT, ResolvedStack
 from tests.support.stack import Json, Stack, walk
 
 KEY = "${aws_kms_key.keys.arn}"
@@ -13,12 +13,12 @@ KEY = "${aws_kms_key.keys.arn}"
 
 @pytest.fixture(scope="module")
 def key_policy(quickstart: Stack) -> dict[str, Json]:
-    applied = Applied(quickstart)
+    applied = ResolvedStack(quickstart)
     policy = quickstart.local(quickstart.one("aws_kms_key")["policy"])
     return {statement["Sid"]: applied.resolved(statement) for statement in policy["Statement"]}
 
 
-def test_account_uses_it_only_through_services_that_store_something(key_policy: dict[str, Json]) -> None:
+def test_the_account_uses_the_key_only_through_storage_services(key_policy: dict[str, Json]) -> None:
     for sid in ("UseThroughServices", "GrantsOfServices"):
         condition = key_policy[sid]["Condition"]["StringEquals"]
         assert condition["kms:CallerAccount"] == [ACCOUNT], sid
@@ -29,13 +29,13 @@ def test_account_uses_it_only_through_services_that_store_something(key_policy: 
     assert key_policy["GrantsOfServices"]["Condition"]["Bool"] == {"kms:GrantIsForAWSResource": ["true"]}
 
 
-def test_account_administers_it_without_using_it(key_policy: dict[str, Json]) -> None:
+def test_the_account_administers_the_key_without_using_it(key_policy: dict[str, Json]) -> None:
     use = set(key_policy["UseThroughServices"]["Action"]) | {"kms:CreateGrant"}
     assert set(key_policy["AdministerByIam"]["Action"]) & use == {"kms:DescribeKey"}
     assert {"kms:PutKeyPolicy", "kms:ScheduleKeyDeletion"} <= set(key_policy["AdministerByIam"]["Action"])
 
 
-def test_log_groups_of_the_environment_alone_are_encrypted(key_policy: dict[str, Json]) -> None:
+def test_the_key_encrypts_log_groups_of_the_environment_only(key_policy: dict[str, Json]) -> None:
     statement = key_policy["LogGroups"]
     assert statement["Principal"] == {"Service": ["logs.us-east-1.amazonaws.com"]}
     (patterns,) = statement["Condition"]["ArnLike"].values()
@@ -44,9 +44,9 @@ def test_log_groups_of_the_environment_alone_are_encrypted(key_policy: dict[str,
         assert "quickstart" in pattern, f"{pattern} is not of this environment"
 
 
-def test_every_log_group_is_one_that_the_key_is_for(variants: dict[str, Stack]) -> None:
+def test_the_key_policy_covers_every_log_group(variants: dict[str, Stack]) -> None:
     for variant, stack in variants.items():
-        applied = Applied(stack)
+        applied = ResolvedStack(stack)
         policy = stack.document["locals"]["keys_policy"]["Statement"]
         (statement,) = [each for each in policy if each["Sid"] == "LogGroups"]
         (patterns,) = applied.resolved(statement)["Condition"]["ArnLike"].values()
@@ -68,7 +68,7 @@ def test_alarms_of_this_account_can_publish_to_an_encrypted_topic(key_policy: di
     ("sid", "action"),
     [("TaskStorageKeys", "kms:GenerateDataKeyWithoutPlaintext"), ("TaskStorageGrants", "kms:CreateGrant")],
 )
-def test_fargate_encrypts_disks_of_this_cluster_alone(key_policy: dict[str, Json], sid: str, action: str) -> None:
+def test_fargate_encrypts_disks_of_this_cluster_only(key_policy: dict[str, Json], sid: str, action: str) -> None:
     statement = key_policy[sid]
     assert statement["Principal"] == {"Service": ["fargate.amazonaws.com"]}
     assert statement["Action"] == [action]
@@ -121,7 +121,7 @@ def _given(configuration: Json) -> str:
     return str(configuration["managed_storage_configuration"]["fargate_ephemeral_storage_kms_key_id"])
 
 
-def test_buckets_are_encrypted_with_it_where_the_writer_can(variants: dict[str, Stack]) -> None:
+def test_buckets_are_encrypted_with_the_key_if_the_writer_supports_it(variants: dict[str, Stack]) -> None:
     for variant, stack in variants.items():
         rules = stack.resources("aws_s3_bucket_server_side_encryption_configuration")
         assert len(rules) == len(stack.resources("aws_s3_bucket")), f"{variant}: a bucket has no rule"
@@ -133,9 +133,9 @@ def test_buckets_are_encrypted_with_it_where_the_writer_can(variants: dict[str, 
             assert by_default["sse_algorithm"] == "aws:kms", variant
 
 
-def test_a_given_keys_policy_is_an_output(given: Stack) -> None:
-    assert not given.resources("aws_kms_key")
-    policy = given.local(given.document["output"]["kms_key_policy"]["value"])
+def test_the_policy_of_an_existing_key_is_an_output(byo_resources: Stack) -> None:
+    assert not byo_resources.resources("aws_kms_key")
+    policy = byo_resources.local(byo_resources.document["output"]["kms_key_policy"]["value"])
     sids = [statement["Sid"] for statement in policy["Statement"]]
     assert "AdministerByIam" not in sids, "its owner administers it"
     assert {"UseThroughServices", "LogGroups", "AlarmsToTopic", "TaskStorageKeys", "TaskStorageGrants"} <= set(sids)

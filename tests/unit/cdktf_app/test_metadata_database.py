@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Three kinds of metadata database behind one face; none of them is lost by a change or by a destroy."""
+"""The three kinds of metadata database; changes and destroys do not lose data."""
 
 import re
 from collections.abc import Mapping
@@ -26,14 +26,14 @@ EXISTING: Mapping[str, Any] = {
 
 @pytest.fixture(scope="session")
 def aurora() -> Stack:
-    """With three instances and a last snapshot."""
+    """Three instances and a final snapshot."""
     database = {"kind": "AURORA_SERVERLESS_V2", "instances": 3, "min_capacity": 3, "final_snapshot": True}
     return stack_of(kms_key=KEY, metadata_database={**database, "engine_version": "16.8"})
 
 
 @pytest.fixture(scope="session")
 def rds() -> Stack:
-    """With a standby and a last snapshot."""
+    """A standby and a final snapshot."""
     database = {"kind": "RDS_POSTGRESQL", "multi_az": True, "allocated_storage": 40, "final_snapshot": True}
     return stack_of(kms_key=KEY, metadata_database={**database, "backup_retention_days": 21, "sslmode": "verify-full"})
 
@@ -51,7 +51,7 @@ def ours(request: pytest.FixtureRequest) -> tuple[Stack, dict[str, Any]]:
     return stack, dict(stack.one(kind))
 
 
-def test_ours_is_encrypted_private_backed_up_and_protected(ours: tuple[Stack, dict[str, Any]]) -> None:
+def test_a_managed_database_is_encrypted_private_backed_up_and_protected(ours: tuple[Stack, dict[str, Any]]) -> None:
     stack, database = ours
     assert (database["storage_encrypted"], database["kms_key_id"]) == (True, KEY)
     assert database["deletion_protection"] is True
@@ -62,13 +62,13 @@ def test_ours_is_encrypted_private_backed_up_and_protected(ours: tuple[Stack, di
     assert {instance["publicly_accessible"] for instance in instances} == {False}
 
 
-def test_ours_speaks_tls_alone(ours: tuple[Stack, dict[str, Any]]) -> None:
+def test_a_managed_database_requires_tls(ours: tuple[Stack, dict[str, Any]]) -> None:
     stack, _ = ours
     groups = stack.resources("aws_rds_cluster_parameter_group") or stack.resources("aws_db_parameter_group")
     assert [group["parameter"] for group in groups.values()] == [[{"name": "rds.force_ssl", "value": "1"}]]
 
 
-def test_a_new_major_version_has_its_parameters_before_the_old_ones_go(ours: tuple[Stack, dict[str, Any]]) -> None:
+def test_a_new_parameter_group_is_created_before_the_old_one_is_deleted(ours: tuple[Stack, dict[str, Any]]) -> None:
     stack, database = ours
     groups = stack.resources("aws_rds_cluster_parameter_group") or stack.resources("aws_db_parameter_group")
     (group,) = groups.values()
@@ -77,22 +77,22 @@ def test_a_new_major_version_has_its_parameters_before_the_old_ones_go(ours: tup
     assert database["allow_major_version_upgrade"] is True
 
 
-def test_the_masters_password_is_rdss_own(ours: tuple[Stack, dict[str, Any]]) -> None:
+def test_rds_generates_the_master_password(ours: tuple[Stack, dict[str, Any]]) -> None:
     _, database = ours
     assert database["manage_master_user_password"] is True
     assert not {"password", "master_password", "password_wo", "master_password_wo"} & set(database)
 
 
-def test_a_last_snapshot_has_another_name_in_every_creation(ours: tuple[Stack, dict[str, Any]]) -> None:
+def test_a_final_snapshot_has_a_unique_name_in_every_creation(ours: tuple[Stack, dict[str, Any]]) -> None:
     stack, database = ours
     assert database["skip_final_snapshot"] is False
     name = database["final_snapshot_identifier"]
     secret = "aws_secretsmanager_secret_version.secrets_airflow_database_password"
     assert re.fullmatch(rf"openmwaa-example-final-\$\{{lower\(substr\({secret}\.arn, -6, -1\)\)\}}", name), name
-    assert name in stack.document["output"]["kept_by_destroy"]["value"], "what destroy leaves is not said"
+    assert name in stack.document["output"]["retained_resources"]["value"], "what destroy leaves is not said"
 
 
-def test_ours_is_watched_by_a_role_that_rds_alone_may_take(ours: tuple[Stack, dict[str, Any]]) -> None:
+def test_enhanced_monitoring_has_a_role_for_rds_only(ours: tuple[Stack, dict[str, Any]]) -> None:
     stack, _ = ours
     instances = [*stack.resources("aws_rds_cluster_instance").values(), *stack.resources("aws_db_instance").values()]
     for instance in instances:
@@ -107,7 +107,7 @@ def test_ours_is_watched_by_a_role_that_rds_alone_may_take(ours: tuple[Stack, di
     assert "aws:SourceArn" in statement["Condition"]["ArnLike"], "any database of any account could take it"
 
 
-def test_the_servers_log_has_a_group_that_a_destroy_takes_along(ours: tuple[Stack, dict[str, Any]]) -> None:
+def test_the_log_group_of_the_server_is_part_of_the_stack(ours: tuple[Stack, dict[str, Any]]) -> None:
     stack, database = ours
     group = stack.resources("aws_cloudwatch_log_group")["metadata_database_log"]
     assert database["enabled_cloudwatch_logs_exports"] == ["postgresql"]
@@ -116,7 +116,7 @@ def test_the_servers_log_has_a_group_that_a_destroy_takes_along(ours: tuple[Stac
     assert "aws_cloudwatch_log_group.metadata_database_log" in database["depends_on"], "RDS would make it first"
 
 
-def test_what_costs_can_be_left_out() -> None:
+def test_paid_features_are_optional() -> None:
     wished = {"log_exports": False, "enhanced_monitoring_seconds": 0, "performance_insights": False}
     stack = stack_of(metadata_database={"kind": "AURORA_SERVERLESS_V2", **wished})
     assert "metadata_database_log" not in stack.resources("aws_cloudwatch_log_group")
@@ -124,7 +124,7 @@ def test_what_costs_can_be_left_out() -> None:
     assert stack.one("aws_rds_cluster_instance")["performance_insights_enabled"] is False
 
 
-def test_auroras_readers_take_over_at_once(aurora: Stack) -> None:
+def test_aurora_readers_have_failover_priority(aurora: Stack) -> None:
     instances = aurora.resources("aws_rds_cluster_instance")
     assert {one["identifier"] for one in instances.values()} == {f"openmwaa-example-{n}" for n in (1, 2, 3)}
     # Above tier 1 a serverless reader does not scale with its writer, and takes over too small.
@@ -132,14 +132,14 @@ def test_auroras_readers_take_over_at_once(aurora: Stack) -> None:
     assert aurora.one("aws_rds_cluster")["serverlessv2_scaling_configuration"] == {"min_capacity": 3, "max_capacity": 3}
 
 
-def test_a_minor_version_in_the_file_stays(aurora: Stack, quickstart: Stack) -> None:
+def test_a_minor_version_in_the_file_is_not_upgraded(aurora: Stack, quickstart: Stack) -> None:
     named, left = aurora.resources("aws_rds_cluster_instance"), quickstart.resources("aws_rds_cluster_instance")
     assert {one["auto_minor_version_upgrade"] for one in named.values()} == {False}, "AWS would move past the file"
     assert {one["auto_minor_version_upgrade"] for one in left.values()} == {True}
     assert quickstart.one("aws_rds_cluster")["engine_version"] == "16"
 
 
-def test_rdss_storage_grows_by_itself_and_its_standby_is_elsewhere(rds: Stack) -> None:
+def test_rds_storage_grows_and_its_standby_is_in_another_zone(rds: Stack) -> None:
     instance = rds.one("aws_db_instance")
     assert (instance["storage_type"], instance["allocated_storage"]) == ("gp3", 40)
     assert instance["max_allocated_storage"] == 200
@@ -153,7 +153,7 @@ def test_clients_check_the_servers_certificate_where_the_file_says_so(rds: Stack
     assert config["database"]["sslmode"] == "${local.metadata_database_sslmode}"
 
 
-def test_the_tasks_are_told_where_an_existing_server_is(existing_database: Stack) -> None:
+def test_tasks_get_the_address_of_an_existing_server(existing_database: Stack) -> None:
     stack = existing_database
     assert not [kind for kind in stack.document["resource"] if kind.startswith(("aws_rds", "aws_db"))]
     told = environment_of(stack.containers["scheduler/scheduler"])
@@ -166,7 +166,7 @@ def test_the_tasks_are_told_where_an_existing_server_is(existing_database: Stack
     assert config["database"]["port"] == 6432
 
 
-def test_the_tasks_are_let_into_an_existing_servers_group(existing_database: Stack) -> None:
+def test_tasks_have_rules_in_the_group_of_an_existing_server(existing_database: Stack) -> None:
     rules = existing_database.resources("aws_vpc_security_group_ingress_rule").values()
     into = [rule for rule in rules if rule["security_group_id"] == EXISTING["security_group_id"]]
     assert into
@@ -176,7 +176,7 @@ def test_the_tasks_are_let_into_an_existing_servers_group(existing_database: Sta
 
 
 @pytest.mark.parametrize("kind", ["aurora", "rds", "existing_database"])
-def test_the_masters_secret_is_for_prepare_database_alone(kind: str, request: pytest.FixtureRequest) -> None:
+def test_only_prepare_database_gets_the_master_secret(kind: str, request: pytest.FixtureRequest) -> None:
     stack: Stack = request.getfixturevalue(kind)
     holders = {
         name for name, container in stack.containers.items() if "OPENMWAA_DATABASE_MASTER" in secrets_of(container)
@@ -206,7 +206,7 @@ def test_ecs_may_decrypt_an_existing_secret_with_its_own_key(existing_database: 
 @pytest.mark.parametrize(
     ("database", "says"),
     [
-        ({"kind": "AURORA_SERVERLESS_V2", "min_capacity": 8, "max_capacity": 4}, "is more than"),
+        ({"kind": "AURORA_SERVERLESS_V2", "min_capacity": 8, "max_capacity": 4}, "is greater than"),
         ({"kind": "AURORA_SERVERLESS_V2", "final_snapshot": True}, "needs a `kms_key`"),
         ({"kind": "RDS_POSTGRESQL", "final_snapshot": True}, "needs a `kms_key`"),
         ({"kind": "RDS_POSTGRESQL", "engine_version": "9.6"}, "engine_version"),
@@ -215,6 +215,6 @@ def test_ecs_may_decrypt_an_existing_secret_with_its_own_key(existing_database: 
     ],
     ids=["capacity", "aurora-snapshot", "rds-snapshot", "version", "window", "no-tls"],
 )
-def test_what_cannot_be_is_refused(database: dict[str, Any], says: str) -> None:
+def test_invalid_settings_are_rejected(database: dict[str, Any], says: str) -> None:
     with pytest.raises(ValueError, match=says):
         Environment.model_validate({**LEAST, "metadata_database": database})

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The module: with its defaults it is the stack, and its variables reach what they are named for."""
+"""The module: with its defaults it equals the stack, and its variables change the right resources."""
 
 import json
 import re
@@ -71,7 +71,7 @@ def variables(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 
 def plan_of(texts: dict[str, str], folder: Path, variables: dict[str, str]) -> dict[str, Any]:
-    """What Terraform plans for a configuration of some files."""
+    """The plan of Terraform for some files."""
     for name, text in texts.items():
         content = json.dumps(mockable(json.loads(text))) if name in {"main.tf.json", "cdk.tf.json"} else text
         (folder / name).write_text(content)
@@ -103,7 +103,7 @@ def test_with_its_defaults_the_module_plans_what_the_stack_plans(
 
 
 def _plain(value: Any) -> Any:
-    """The value with JSON texts read: their keys have no order."""
+    """The value with parsed JSON texts, whose keys have no order."""
     if isinstance(value, dict):
         return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, list):
@@ -114,7 +114,7 @@ def _plain(value: Any) -> Any:
 
 
 def _sorted(value: Any) -> Any:
-    """The value with lists of variables in order: Terraform sorts by its own order."""
+    """The value with sorted lists of variables."""
     if isinstance(value, dict):
         return {key: _sorted(item) for key, item in value.items()}
     if isinstance(value, list):
@@ -143,10 +143,10 @@ def test_a_module_has_neither_provider_nor_state(module: dict[str, str]) -> None
     }
 
 
-def test_cloudfronts_provider_is_asked_of_the_caller() -> None:
+def test_the_caller_passes_the_provider_of_cloudfront() -> None:
     access = {
         "webserver_access_mode": "PUBLIC_AND_PRIVATE",
-        "web_access": {"allowed_cidrs": ["203.0.113.0/24"], "http_inside_vpc": True},
+        "web_access": {"allowed_cidrs": ["203.0.113.0/24"], "allow_http": True},
     }
     main = json.loads(files(Environment.model_validate({"name": "example", **access}))["main.tf.json"])
     assert main["terraform"]["required_providers"]["aws"]["configuration_aliases"] == ["aws.global"]
@@ -161,7 +161,7 @@ def test_every_variable_is_used_and_explained(module: dict[str, str]) -> None:
         assert f"| `{name}` |" in module["README.md"]
 
 
-def test_what_every_fleet_says_for_itself_is_no_variable() -> None:
+def test_a_value_that_every_fleet_sets_is_not_a_variable() -> None:
     fleets = {"default": {"queues": ["default"], "min": 1, "max": 2}}
     made = files(Environment.model_validate({**LEAST, "fleets": fleets}))
     known = json.loads(made["variables.tf.json"])["variable"]
@@ -169,7 +169,7 @@ def test_what_every_fleet_says_for_itself_is_no_variable() -> None:
     assert {"min_webservers", "airflow_tag", "scaler_tag", "environment_class"} <= set(known)
 
 
-def test_no_text_of_the_users_becomes_an_expression() -> None:
+def test_user_texts_do_not_become_expressions() -> None:
     made = files(Environment.model_validate({**LEAST, "dag_s3_path": "${var.name}", "tags": {"a": "${var.name}"}}))
     known = json.loads(made["variables.tf.json"])["variable"]
     assert known["dag_s3_path"]["default"] == "${var.name}", "a variable's default is a value to Terraform"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Names fit what each service accepts, and names that differ stay apart."""
+"""Names are within the limits of each service and stay unique."""
 
 import re
 
@@ -7,7 +7,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from cdktf_app.base.resource_names import fitted, host_name, literal
+from cdktf_app.base.resource_names import escape_template, host_name, truncate_with_hash
 from tests.support.stack import Stack
 from tests.unit.cdktf_app.conftest import stack_of
 
@@ -15,22 +15,24 @@ NAMES = st.from_regex(r"[a-zA-Z][0-9a-zA-Z_-]{0,79}", fullmatch=True)
 
 
 @given(NAMES)
-def test_host_names_are_what_load_balancers_take(name: str) -> None:
+def test_load_balancers_accept_host_names(name: str) -> None:
     fit = host_name(f"openmwaa-{name}", limit=32)
     assert re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", fit), fit
     assert len(fit) <= 32
 
 
 @given(NAMES, NAMES)
-def test_names_that_differ_stay_apart(one: str, other: str) -> None:
+def test_different_names_stay_different(one: str, other: str) -> None:
     assume(one != other)
     assert host_name(one, limit=32) != host_name(other, limit=32)
-    assert fitted(one, limit=20) != fitted(other, limit=20)
+    assert truncate_with_hash(one, limit=20) != truncate_with_hash(other, limit=20)
 
 
-def test_a_name_that_fits_is_left_alone() -> None:
+def test_a_name_within_the_limit_is_unchanged() -> None:
     assert (
-        fitted("openmwaa-quickstart", limit=32) == host_name("openmwaa-quickstart", limit=32) == "openmwaa-quickstart"
+        truncate_with_hash("openmwaa-quickstart", limit=32)
+        == host_name("openmwaa-quickstart", limit=32)
+        == "openmwaa-quickstart"
     )
 
 
@@ -39,8 +41,8 @@ def test_a_name_that_fits_is_left_alone() -> None:
     [("plain", "plain"), ("${var.x}", "$${var.x}"), ("%{ if }", "%%{ if }"), ("100 % $", "100 % $")],
     ids=["plain", "interpolation", "directive", "signs-alone"],
 )
-def test_terraforms_templates_are_taken_literally(text: str, expected: str) -> None:
-    assert literal(text) == expected
+def test_terraform_templates_are_escaped(text: str, expected: str) -> None:
+    assert escape_template(text) == expected
 
 
 def test_the_longest_name_fits_every_service() -> None:

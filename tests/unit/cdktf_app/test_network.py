@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The VPC has what its way out needs and nothing beyond; one that exists is looked at before anything is made in it."""
+"""The VPC has what its egress needs and no more; the plan checks an existing VPC."""
 
 from ipaddress import IPv4Network
 
@@ -14,7 +14,7 @@ from tests.unit.cdktf_app.conftest import PRIVATE, PUBLIC, PUBLIC_WEB, VPC, stac
 
 
 def _routes_out(stack: Stack) -> dict[str, str]:
-    """Route table -> what it leaves the VPC by."""
+    """Route table -> target of its default route."""
     return {
         route["route_table_id"].removeprefix("${aws_route_table.network_").removesuffix("_routes.id}"): next(
             value.split(".")[1] for key, value in route.items() if key in ("nat_gateway_id", "gateway_id")
@@ -32,48 +32,48 @@ def test_one_nat_serves_every_zone(quickstart: Stack) -> None:
     }
 
 
-def test_a_nat_a_zone_is_each_zones_own_way_out(a_nat_a_zone: Stack) -> None:
-    assert _routes_out(a_nat_a_zone) == {
+def test_each_zone_can_have_its_own_nat_gateway(nat_per_zone: Stack) -> None:
+    assert _routes_out(nat_per_zone) == {
         "private_1": "network_nat_1",
         "private_2": "network_nat_2",
         "private_3": "network_nat_3",
         "public": "network",
     }
-    lies_in = {name: nat["subnet_id"] for name, nat in a_nat_a_zone.resources("aws_nat_gateway").items()}
+    lies_in = {name: nat["subnet_id"] for name, nat in nat_per_zone.resources("aws_nat_gateway").items()}
     assert lies_in == {f"network_nat_{n}": f"${{aws_subnet.network_public_{n}.id}}" for n in (1, 2, 3)}
 
 
-def test_with_endpoints_only_nothing_leads_out(no_internet: Stack) -> None:
+def test_endpoints_only_has_no_route_to_the_internet(no_internet: Stack) -> None:
     for kind in ("aws_nat_gateway", "aws_eip", "aws_internet_gateway", "aws_route"):
         assert not no_internet.resources(kind), f"{kind} leads to the internet"
     assert set(no_internet.resources("aws_subnet")) == {"network_private_1", "network_private_2", "network_private_3"}
 
 
-def test_a_public_load_balancer_has_public_subnets_and_tasks_no_way_to_them(public_without_a_way_out: Stack) -> None:
+def test_a_public_load_balancer_has_public_subnets_without_egress_of_tasks(public_without_a_way_out: Stack) -> None:
     assert _routes_out(public_without_a_way_out) == {"public": "network"}
     assert not public_without_a_way_out.resources("aws_nat_gateway")
 
 
-def test_cloudfront_asks_for_a_gateway_and_no_public_subnet() -> None:
+def test_cloudfront_needs_a_gateway_and_no_public_subnet() -> None:
     stack = stack_of(
         network={"egress": "ENDPOINTS_ONLY"},
         webserver_access_mode="PUBLIC_AND_PRIVATE",
-        web_access={"http_inside_vpc": True, "allowed_cidrs": ["203.0.113.0/24"]},
+        web_access={"allow_http": True, "allowed_cidrs": ["203.0.113.0/24"]},
     )
     assert len(stack.resources("aws_internet_gateway")) == 1, "a VPC origin needs a gateway that is attached"
     assert not stack.resources("aws_route"), "the gateway is for CloudFront; nothing routes to it"
     assert all(name.startswith("network_private") for name in stack.resources("aws_subnet"))
 
 
-def test_services_wait_for_their_way_out(quickstart: Stack, no_internet: Stack) -> None:
+def test_services_depend_on_their_egress(quickstart: Stack, no_internet: Stack) -> None:
     for stack, kind in ((quickstart, "aws_route"), (no_internet, "aws_vpc_endpoint")):
         ways = {f"{kind}.{name}" for name in stack.resources(kind) if name != "network_public_out"}
         for name, service in stack.services.items():
             assert ways <= set(service["depends_on"]), f"{name} starts before it reaches a registry"
 
 
-def test_zones_are_those_of_fargate_and_enough(a_nat_a_zone: Stack) -> None:
-    zones = a_nat_a_zone.document["data"]["aws_availability_zones"]["network"]
+def test_zones_are_those_of_fargate_and_enough(nat_per_zone: Stack) -> None:
+    zones = nat_per_zone.document["data"]["aws_availability_zones"]["network"]
     asked = {each["name"]: each["values"] for each in zones["filter"]}
     assert asked == {"opt-in-status": ["opt-in-not-required"], "zone-id": list(FARGATE_ZONES["us-west-1"])}
     (condition,) = zones["lifecycle"]["postcondition"]
@@ -81,10 +81,8 @@ def test_zones_are_those_of_fargate_and_enough(a_nat_a_zone: Stack) -> None:
     assert "`network.zones`" in condition["error_message"]
 
 
-@pytest.mark.parametrize(("stack", "traffic", "every_s"), [("quickstart", "REJECT", 600), ("a_nat_a_zone", "ALL", 60)])
-def test_the_vpc_writes_down_its_connections(
-    stack: str, traffic: str, every_s: int, request: pytest.FixtureRequest
-) -> None:
+@pytest.mark.parametrize(("stack", "traffic", "every_s"), [("quickstart", "REJECT", 600), ("nat_per_zone", "ALL", 60)])
+def test_the_vpc_has_flow_logs(stack: str, traffic: str, every_s: int, request: pytest.FixtureRequest) -> None:
     made: Stack = request.getfixturevalue(stack)
     log = made.one("aws_flow_log")
     assert (log["traffic_type"], log["max_aggregation_interval"]) == (traffic, every_s)
@@ -94,12 +92,12 @@ def test_the_vpc_writes_down_its_connections(
     assert "logs:CreateLogGroup" not in actions, "what is delivered late would bring a destroyed group back"
 
 
-def test_a_vpc_of_others_is_not_changed(existing: Stack) -> None:
+def test_an_existing_vpc_is_not_changed(existing: Stack) -> None:
     for kind in ("aws_vpc", "aws_subnet", "aws_route", "aws_route_table", "aws_flow_log", "aws_internet_gateway"):
         assert not existing.resources(kind), f"{kind} is the owner's"
 
 
-def test_a_vpc_of_others_is_looked_at_in_the_plan(existing: Stack) -> None:
+def test_the_plan_checks_an_existing_vpc(existing: Stack) -> None:
     data = existing.document["data"]
     conditions = {
         f"{kind}.{name}": [each["condition"] for each in found["lifecycle"]["postcondition"]]
@@ -125,7 +123,7 @@ def test_a_vpc_of_others_is_looked_at_in_the_plan(existing: Stack) -> None:
     assert "aws_internet_gateway" not in data, "nobody comes from the internet"
 
 
-def test_load_balancers_and_endpoints_take_one_subnet_a_zone(existing: Stack) -> None:
+def test_load_balancers_and_endpoints_use_one_subnet_per_zone(existing: Stack) -> None:
     by_zone = existing.document["locals"]["network_private_by_zone"]
     assert by_zone.endswith(": subnet.availability_zone => subnet.id... } : ids[0]]}")
     assert existing.one("aws_lb")["subnets"] == "${local.network_private_by_zone}"
@@ -134,7 +132,7 @@ def test_load_balancers_and_endpoints_take_one_subnet_a_zone(existing: Stack) ->
             assert endpoint["subnet_ids"] == "${local.network_private_by_zone}", name
 
 
-def test_a_public_load_balancer_in_a_vpc_of_others_asks_for_its_gateway() -> None:
+def test_a_public_load_balancer_needs_the_gateway_of_an_existing_vpc() -> None:
     network = {"vpc_id": VPC, "private_subnet_ids": PRIVATE, "public_subnet_ids": PUBLIC}
     data = stack_of(network=network, **PUBLIC_WEB).document["data"]
     (asked,) = data["aws_internet_gateway"]["network"]["filter"]
@@ -162,7 +160,7 @@ def test_public_subnets_give_no_public_addresses(quickstart: Stack) -> None:
         assert not subnet.get("map_public_ip_on_launch"), f"{name} makes what is put there public"
 
 
-def test_the_group_that_aws_makes_is_emptied(quickstart: Stack) -> None:
+def test_the_default_security_group_has_no_rules(quickstart: Stack) -> None:
     assert not {"ingress", "egress"} & set(quickstart.one("aws_default_security_group"))
 
 
@@ -172,7 +170,7 @@ def test_nothing_opens_a_shell_in_a_task(quickstart: Stack) -> None:
 
 
 @given(st.integers(16, 20), st.integers(0, 255), st.sampled_from([2, 3]))
-def test_subnets_lie_apart_inside_the_vpc(prefix: int, second: int, zones: int) -> None:
+def test_subnets_are_disjoint_parts_of_the_vpc(prefix: int, second: int, zones: int) -> None:
     vpc = IPv4Network(f"10.{second}.0.0/{prefix}")
     ranges = [IPv4Network(part) for kind in subnet_ranges(str(vpc), zones) for part in kind]
     assert len(ranges) == 2 * zones

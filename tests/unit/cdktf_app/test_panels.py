@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Dashboards: what they draw exists, all of a glance is in them, and CloudWatch and Grafana draw the same."""
+"""Dashboards: metrics exist, important series are included, CloudWatch and Grafana match."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from cdktf_app.monitoring.dashboard_panels import Graph, LogTable, Query, panels_of
-from cdktf_app.monitoring.metrics import Watched
+from cdktf_app.monitoring.dashboard_panels import Graph, LogTable, Query, environment_panels
+from cdktf_app.monitoring.metrics import MonitoredResources
 from cdktf_app.monitoring.widgets import widgets
 from scaler.reporting.decision_line import decision_line
 from tests.support.metrics_known import who_says
@@ -36,8 +36,10 @@ PLACES = pytest.mark.parametrize(
 
 
 @PLACES
-def test_somebody_publishes_what_is_drawn(watched: Watched) -> None:
-    metrics = {series.metric for panel in panels_of(watched) if isinstance(panel, Graph) for series in panel.series}
+def test_every_panel_metric_is_published(watched: MonitoredResources) -> None:
+    metrics = {
+        series.metric for panel in environment_panels(watched) if isinstance(panel, Graph) for series in panel.series
+    }
     assert len(metrics) > 30
     strange = [f"{each.namespace} {each.name} by {each.dimensions}" for each in metrics if not who_says(each)]
     assert not strange, f"nobody publishes {strange}"
@@ -56,12 +58,12 @@ QUERIES = list(queries())
 
 
 def filled(expression: str) -> str:
-    """The expression with Grafana's variables as Grafana fills them in."""
+    """The expression with values for Grafana's variables."""
     return expression.replace("$job", "openmwaa.*").replace("$fleet", "default")
 
 
 @pytest.mark.parametrize("query", QUERIES, ids=lambda query: query.label)
-def test_what_grafana_asks_prometheus_exists(query: Query) -> None:
+def test_prometheus_has_every_metric_of_grafana(query: Query) -> None:
     known = KNOWN | OF_PROMETHEUS
     for selector in selectors_of(filled(query.expression)):
         assert selector.name in known, f"{selector.name} is no metric of the scaler"
@@ -70,7 +72,7 @@ def test_what_grafana_asks_prometheus_exists(query: Query) -> None:
 
 
 @pytest.mark.parametrize("query", QUERIES, ids=lambda query: query.label)
-def test_a_line_is_named_by_labels_that_its_metric_has(query: Query) -> None:
+def test_legends_use_labels_of_the_metric(query: Query) -> None:
     selected = [str(selector.name) for selector in selectors_of(filled(query.expression))]
     has = {label for name in selected for label in (KNOWN | OF_PROMETHEUS)[name]}
     named = set(re.findall(r"\{\{(\w+)\}\}", query.label))
@@ -81,21 +83,23 @@ def test_a_line_is_named_by_labels_that_its_metric_has(query: Query) -> None:
     "about",
     ["queued", "running", "desired", "oldest", "dead letters", "schedulers", "scheduler", "connections", "requests"],
 )
-def test_a_glance_has_it_all(about: str) -> None:
-    labels = {series.label for panel in panels_of(WATCHED) if isinstance(panel, Graph) for series in panel.series}
+def test_the_dashboard_has_all_important_series(about: str) -> None:
+    labels = {
+        series.label for panel in environment_panels(WATCHED) if isinstance(panel, Graph) for series in panel.series
+    }
     assert any(about in label for label in labels), f"no line says anything about {about}"
 
 
-def test_each_fleet_has_a_panel_with_both_its_generations() -> None:
+def test_each_fleet_has_a_panel_with_both_services() -> None:
     for fleet, services in WATCHED.fleets.items():
-        panel = next(each for each in panels_of(WATCHED) if isinstance(each, Graph) and each.fleet == fleet)
+        panel = next(each for each in environment_panels(WATCHED) if isinstance(each, Graph) and each.fleet == fleet)
         drawn = {dict(series.metric.dimensions).get("Service") for series in panel.series}
         assert set(services) <= drawn
 
 
-def test_logs_are_searched_for_what_the_scaler_writes() -> None:
+def test_log_queries_use_fields_that_the_scaler_writes() -> None:
     line = decision_line(report(), "demo")
-    tables = [panel for panel in panels_of(WATCHED) if isinstance(panel, LogTable)]
+    tables = [panel for panel in environment_panels(WATCHED) if isinstance(panel, LogTable)]
     assert len(tables) == 2
     words = {
         "filter",
@@ -120,7 +124,7 @@ def test_logs_are_searched_for_what_the_scaler_writes() -> None:
 # --- CloudWatch
 
 
-def test_the_stack_draws_what_the_table_says(quickstart: Stack) -> None:
+def test_the_dashboard_has_all_panels(quickstart: Stack) -> None:
     dashboard = quickstart.one("aws_cloudwatch_dashboard")
     assert dashboard["dashboard_name"] == "openmwaa-quickstart-us-east-1"
     body = quickstart.local(dashboard["dashboard_body"])
@@ -139,7 +143,7 @@ def test_the_stack_draws_what_the_table_says(quickstart: Stack) -> None:
 def test_a_dashboard_is_within_cloudwatchs_limits(fleets: int) -> None:
     many = {f"fleet-{number}": (f"worker-fleet-{number}-a", f"worker-fleet-{number}-b") for number in range(fleets)}
     arns = [f"arn:{number}" for number in range(10 * fleets)]
-    drawn = widgets(panels_of(replace(WATCHED, fleets=many)), arns, "us-east-1", "log")
+    drawn = widgets(environment_panels(replace(WATCHED, fleets=many)), arns, "us-east-1", "log")
     lines = [len(widget["properties"].get("metrics", ())) for widget in drawn]
     assert len(drawn) <= 500
     assert max(lines) <= 500
@@ -149,8 +153,8 @@ def test_a_dashboard_is_within_cloudwatchs_limits(fleets: int) -> None:
     assert shown == set(arns), "every alarm's state is shown, whatever is drawn"
 
 
-def test_no_widget_lies_on_another() -> None:
-    drawn = widgets(panels_of(WATCHED), ["arn"], "us-east-1", "log")
+def test_widgets_do_not_overlap() -> None:
+    drawn = widgets(environment_panels(WATCHED), ["arn"], "us-east-1", "log")
     assert all(widget["x"] + widget["width"] <= 24 for widget in drawn)
     for one, other in combinations(drawn, 2):
         beside = one["x"] + one["width"] <= other["x"] or other["x"] + other["width"] <= one["x"]
@@ -161,14 +165,14 @@ def test_no_widget_lies_on_another() -> None:
 # --- Grafana
 
 
-def test_both_dashboards_draw_the_same() -> None:
+def test_both_dashboards_have_the_same_panels() -> None:
     titles = [panel["title"] for panel in grafana.dashboard()["panels"]]
-    assert titles[1:] == [panel.title for panel in panels_of(grafana.WATCHED)]
-    ours = {re.sub("default|heavy", "$fleet", panel.title) for panel in panels_of(WATCHED)}
+    assert titles[1:] == [panel.title for panel in environment_panels(grafana.WATCHED)]
+    ours = {re.sub("default|heavy", "$fleet", panel.title) for panel in environment_panels(WATCHED)}
     assert set(titles[1:]) == ours, "and those of one environment are the same too"
 
 
-def test_grafana_knows_every_variable_that_is_used() -> None:
+def test_grafana_defines_every_variable() -> None:
     model = grafana.dashboard()
     known = {variable["name"] for variable in model["templating"]["list"]}
     texts = [value for _, value in walk(model) if isinstance(value, str)]
@@ -177,7 +181,7 @@ def test_grafana_knows_every_variable_that_is_used() -> None:
     assert known <= used | {"job"}, "and has none that nobody uses"
 
 
-def test_every_panel_of_grafana_has_a_place_and_a_number_of_its_own() -> None:
+def test_every_grafana_panel_has_its_own_position_and_id() -> None:
     panels: list[dict[str, Any]] = json.loads(COMMITTED.read_text())["panels"]
     assert len({panel["id"] for panel in panels}) == len(panels)
     assert len({(panel["gridPos"]["x"], panel["gridPos"]["y"]) for panel in panels}) == len(panels)

@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`openmwaa plan` knows of every resource which part of the environment it is of."""
+"""`openmwaa plan` has a part of the environment for every resource."""
 
 from openmwaa.plan.changes import OTHER, Change
 from tests.support.stack import Stack
 
 
-def test_every_resource_is_of_a_part(quickstart: Stack, given: Stack) -> None:
+def test_every_resource_is_of_a_part(quickstart: Stack, byo_resources: Stack) -> None:
     resources = {
         (kind, name)
-        for stack in (quickstart, given)
+        for stack in (quickstart, byo_resources)
         for kind, named in stack.document["resource"].items()
         for name in named
     }

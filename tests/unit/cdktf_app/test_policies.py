@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every role may do what its code calls, spelled out; every exception says its reason beside the policy."""
+"""Every role allows exactly the calls of its code; every exception has a reason beside the policy."""
 
 import re
 from typing import Any
@@ -8,7 +8,7 @@ import botocore.session
 import pytest
 
 from cdktf_app.base.policies import REASONS, Statement
-from tests.support.iam import Applied, characters, statements_of
+from tests.support.iam import ResolvedStack, characters, statements_of
 from tests.support.stack import Json, Stack
 
 # Resources that a policy may name by `*`, as every variant of a stack says them: policy's end, statement.
@@ -79,7 +79,7 @@ def test_no_action_has_a_wildcard(variants: dict[str, Stack]) -> None:
                 assert not [each for each in statement["Action"] if "*" in each], f"{variant}: {key} has a wildcard"
 
 
-def test_endpoints_let_nobody_through_but_this_accounts_identities(no_internet: Stack) -> None:
+def test_endpoints_allow_identities_of_this_account_only(no_internet: Stack) -> None:
     statements = statements_of(no_internet)
     for key in EVERY_ACTION:
         (account,) = statements[key]["Condition"]["StringEquals"]["aws:PrincipalAccount"]
@@ -104,21 +104,23 @@ def test_every_action_exists(variants: dict[str, Stack]) -> None:
                 assert operation in known[service], f"{variant}: {key} has {action}, which AWS does not have"
 
 
-def test_every_resource_only_with_a_reason_beside_it(variants: dict[str, Stack]) -> None:
-    wide = set()
+def test_a_wildcard_resource_has_a_reason_beside_it(variants: dict[str, Stack]) -> None:
+    wildcards = set()
     for variant, stack in variants.items():
         for (policy, sid), statement in statements_of(stack).items():
             if "*" not in statement.get("Resource", ()):
                 continue
             reason = stack.document["locals"].get(f"{policy}_{REASONS}", {}).get(sid)
             assert reason, f"{variant}: {policy} names every resource in {sid} and does not say why"
-            wide.add((policy, sid))
-    assert wide <= EVERY_RESOURCE, f"new statements for every resource, to be reviewed: {wide - EVERY_RESOURCE}"
-    assert wide == EVERY_RESOURCE, f"no stack has them any more: {EVERY_RESOURCE - wide}"
+            wildcards.add((policy, sid))
+    assert wildcards <= EVERY_RESOURCE, (
+        f"new statements for every resource, to be reviewed: {wildcards - EVERY_RESOURCE}"
+    )
+    assert wildcards == EVERY_RESOURCE, f"no stack has them any more: {EVERY_RESOURCE - wildcards}"
 
 
-def test_patterns_in_resources_end_in_what_nobody_can_know(variants: dict[str, Stack]) -> None:
-    """Ids of tasks, objects of a bucket, streams of a group, orders for fleets: behind what is the environment's."""
+def test_resource_patterns_end_in_ids_that_are_not_known_in_advance(variants: dict[str, Stack]) -> None:
+    """Task ids, objects of a bucket, log streams, overrides of fleets: below names of the environment."""
     for variant, stack in variants.items():
         for key, statement in statements_of(stack).items():
             for resource in statement.get("Resource", ()):
@@ -128,16 +130,16 @@ def test_patterns_in_resources_end_in_what_nobody_can_know(variants: dict[str, S
                 assert re.search(r"(/|:log-group:.+|\.arn\}):?\*$", resource), f"{variant}: {key} has {resource}"
 
 
-def test_policies_fit_into_iam_with_twenty_fleets_and_the_longest_names(wide: Stack) -> None:
-    applied = Applied(wide)
-    for name in wide.resources("aws_iam_role_policy"):
+def test_policies_fit_into_iam_with_twenty_fleets_and_the_longest_names(longest_names: Stack) -> None:
+    applied = ResolvedStack(longest_names)
+    for name in longest_names.resources("aws_iam_role_policy"):
         size = characters(applied.policy(name))
         assert size <= LONGEST_INLINE, f"{name} has {size} characters"
-    key = wide.local(wide.one("aws_kms_key")["policy"])["Statement"]
+    key = longest_names.local(longest_names.one("aws_kms_key")["policy"])["Statement"]
     assert characters(applied.resolved(key)) <= LONGEST_KEY_POLICY
 
 
-def test_each_component_has_a_role_of_its_own(quickstart: Stack) -> None:
+def test_each_component_has_its_own_role(quickstart: Stack) -> None:
     roles = [
         (task["task_role_arn"], task["execution_role_arn"])
         for task in quickstart.resources("aws_ecs_task_definition").values()
@@ -146,8 +148,8 @@ def test_each_component_has_a_role_of_its_own(quickstart: Stack) -> None:
     assert len(set(every)) == len(every) == 14, "two components share a role"
 
 
-def test_scaler_may_size_its_fleets_and_nothing_else(given: Stack) -> None:
-    statements = {statement["Sid"]: statement for statement in given.role_policy("roles_scaler")}
+def test_scaler_can_change_its_fleets_only(byo_resources: Stack) -> None:
+    statements = {statement["Sid"]: statement for statement in byo_resources.role_policy("roles_scaler")}
     assert _actions(list(statements.values())) == {
         "ecs:DescribeServices",
         "ecs:DescribeTasks",
@@ -175,7 +177,7 @@ def test_scaler_may_size_its_fleets_and_nothing_else(given: Stack) -> None:
 
 
 @pytest.mark.parametrize("sid", ["SeeTasks", "ListTasks"])
-def test_scaler_sees_tasks_of_its_cluster_alone(quickstart: Stack, sid: str) -> None:
+def test_scaler_can_read_tasks_of_its_cluster_only(quickstart: Stack, sid: str) -> None:
     (statement,) = [each for each in quickstart.role_policy("roles_scaler") if each["Sid"] == sid]
     assert statement["Condition"] == {"ArnEquals": {"ecs:cluster": ["${aws_ecs_cluster.cluster.arn}"]}}
 
@@ -215,7 +217,7 @@ def test_worker_has_what_mwaas_execution_role_has(quickstart: Stack) -> None:
     assert mwaa <= _actions(quickstart.role_policy("roles_worker"))
 
 
-def test_control_plane_may_no_more_than_its_code_calls(quickstart: Stack) -> None:
+def test_control_plane_roles_allow_only_the_calls_of_their_code(quickstart: Stack) -> None:
     services = {
         component: {action.partition(":")[0] for action in _actions(quickstart.role_policy(f"roles_{component}"))}
         for component in ("scheduler", "dag_processor", "triggerer", "execution_api", "web_server")
@@ -229,7 +231,7 @@ def test_control_plane_may_no_more_than_its_code_calls(quickstart: Stack) -> Non
     }
 
 
-def test_nobody_in_the_environment_orders_workers(quickstart: Stack) -> None:
+def test_no_role_of_the_environment_can_write_overrides(quickstart: Stack) -> None:
     for name, policy in quickstart.policies.items():
         granted = _actions(policy["Statement"])
         assert not {action for action in granted if action.startswith("ssm:Put")}, f"{name} could write controls"
@@ -242,30 +244,30 @@ def test_dag_code_cannot_write_the_scalers_metrics(quickstart: Stack) -> None:
     assert own["Condition"]["StringNotEquals"] == {"cloudwatch:namespace": ["openmwaa", "AmazonMWAA"]}
 
 
-def test_nobody_but_workers_receives_messages(quickstart: Stack) -> None:
+def test_only_workers_receive_messages(quickstart: Stack) -> None:
     receivers = {
         name for name, policy in quickstart.policies.items() if "sqs:ReceiveMessage" in _actions(policy["Statement"])
     }
     assert receivers == {"roles_worker_policy"}
 
 
-def test_roles_use_the_key_through_services_alone(variants: dict[str, Stack]) -> None:
+def test_roles_use_the_key_through_services_only(variants: dict[str, Stack]) -> None:
     for variant, stack in variants.items():
         for (policy, sid), statement in statements_of(stack).items():
             if not policy.startswith("roles_") or not any(each.startswith("kms:") for each in statement["Action"]):
                 continue
             variables = {variable for test in statement["Condition"].values() for variable in test}
-            assert "kms:ViaService" in variables, f"{variant}: {policy} uses the key for anything in {sid}"
+            assert "kms:ViaService" in variables, f"{variant}: {policy} uses the key without a service in {sid}"
 
 
 @pytest.mark.parametrize(
     ("fields", "problem"),
     [
-        ({"actions": ("s3:Get*",), "resources": ("arn",)}, "spell out s3:Get"),
-        ({"actions": ("s3:GetObject",), "resources": ("*",)}, "no reason why"),
+        ({"actions": ("s3:Get*",), "resources": ("arn",)}, "replace the wildcard of s3:Get"),
+        ({"actions": ("s3:GetObject",), "resources": ("*",)}, "needs a reason"),
     ],
     ids=["wildcard-action", "every-resource"],
 )
-def test_a_wide_statement_cannot_be_written(fields: dict[str, Any], problem: str) -> None:
+def test_a_statement_with_wildcards_is_rejected(fields: dict[str, Any], problem: str) -> None:
     with pytest.raises(ValueError, match=problem):
         Statement(sid="Wide", **fields)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whatever a stack makes is of a service in the table of Regions: else a Region without it would be found out late."""
+"""All resources are of services in the table of Regions, so that validation detects a missing service."""
 
 from openmwaa.config.environment import Environment
 from openmwaa.config.environment_file import load
@@ -72,13 +72,13 @@ def _stated(environment: Environment) -> set[str]:
     return {service.endpoint for service in SERVICES if service.used(environment)}
 
 
-def test_a_stack_makes_only_what_the_table_of_regions_has(
-    quickstart: Stack, other_stores: Stack, existing: Stack, public_without_a_way_out: Stack
+def test_every_resource_is_of_a_service_in_the_table_of_regions(
+    quickstart: Stack, redis_and_rds: Stack, existing: Stack, public_without_a_way_out: Stack
 ) -> None:
     worlds = {
         "quickstart": (quickstart, load(ROOT / "examples/quickstart/environment.yaml")),
         "other stores": (
-            other_stores,
+            redis_and_rds,
             Environment.model_validate(
                 {**LEAST, "broker": {"kind": "ELASTICACHE"}, "metadata_database": {"kind": "RDS_POSTGRESQL"}}
             ),

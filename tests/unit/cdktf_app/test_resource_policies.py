@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Policies of resources and of trust: who is let in, from where, and that what is not TLS is refused."""
+"""Resource and trust policies: principals, conditions, and denial of requests without TLS."""
 
 import pytest
 
@@ -23,8 +23,8 @@ def test_principals_are_the_account_services_or_in_a_denial(quickstart: Stack) -
                 assert known, f"{key} lets {identifier} in"
 
 
-def test_no_service_of_aws_acts_here_for_another_account(variants: dict[str, Stack]) -> None:
-    """A service's name alone is everybody's: each is held to this account, an ARN in it, or what it encrypts here."""
+def test_aws_services_act_for_this_account_only(variants: dict[str, Stack]) -> None:
+    """A service principal needs a condition: this account, an ARN in it, or an encryption context."""
     for variant, stack in variants.items():
         for key, statement in statements_of(stack).items():
             if "Service" not in statement.get("Principal", {}):
@@ -34,7 +34,7 @@ def test_no_service_of_aws_acts_here_for_another_account(variants: dict[str, Sta
             assert held, f"{variant}: {key} lets {statement['Principal']['Service']} in for any account"
 
 
-def test_roles_are_assumed_by_this_accounts_tasks_alone(quickstart: Stack) -> None:
+def test_only_tasks_of_this_account_assume_roles(quickstart: Stack) -> None:
     for name, role in quickstart.resources("aws_iam_role").items():
         (statement,) = quickstart.local(role["assume_role_policy"])["Statement"]
         assert statement["Principal"] == {"Service": [TRUSTED.get(name, "ecs-tasks.amazonaws.com")]}, name
@@ -42,7 +42,7 @@ def test_roles_are_assumed_by_this_accounts_tasks_alone(quickstart: Stack) -> No
 
 
 @pytest.mark.parametrize("kind", ["aws_sqs_queue", "aws_s3_bucket_policy"])
-def test_queues_and_bucket_refuse_what_is_not_tls(quickstart: Stack, kind: str) -> None:
+def test_queues_and_bucket_deny_requests_without_tls(quickstart: Stack, kind: str) -> None:
     for name, resource in quickstart.resources(kind).items():
         (statement,) = quickstart.local(resource["policy"])["Statement"]
         assert statement["Effect"] == "Deny", name

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Roles as a company's rules want them: path, names, boundary, and what a role that is given needs."""
+"""Roles: path, names, boundary, and the requirements of an existing role."""
 
 import pytest
 from pydantic import ValidationError
@@ -13,22 +13,22 @@ LONGEST_NAME = 64
 BOUNDARY = "arn:aws:iam::123456789012:policy/boundaries/data"
 
 
-def test_every_role_has_path_prefix_and_boundary(wide: Stack) -> None:
-    for name, role in wide.resources("aws_iam_role").items():
+def test_every_role_has_path_prefix_and_boundary(longest_names: Stack) -> None:
+    for name, role in longest_names.resources("aws_iam_role").items():
         assert role["path"] == "/data-platform/airflow/", name
         assert role["name"].startswith("company-data-airflow"), name
         assert role["permissions_boundary"] == BOUNDARY, name
 
 
-def test_roles_names_are_short_enough_and_no_two_alike(variants: dict[str, Stack]) -> None:
+def test_role_names_are_short_enough_and_unique(variants: dict[str, Stack]) -> None:
     for variant, stack in variants.items():
         names = [role["name"] for role in stack.resources("aws_iam_role").values()]
         assert max(map(len, names)) <= LONGEST_NAME, variant
         assert len(set(names)) == len(names), variant
 
 
-def test_workers_have_the_policies_of_the_file_and_nobody_else_has(wide: Stack) -> None:
-    attached = wide.resources("aws_iam_role_policy_attachment").values()
+def test_only_workers_have_the_policies_of_the_file(longest_names: Stack) -> None:
+    attached = longest_names.resources("aws_iam_role_policy_attachment").values()
     assert {one["role"] for one in attached} == {"${aws_iam_role.roles_worker.name}"}
     assert {one["policy_arn"] for one in attached} == {
         "arn:aws:iam::123456789012:policy/lake/read",
@@ -36,38 +36,42 @@ def test_workers_have_the_policies_of_the_file_and_nobody_else_has(wide: Stack) 
     }
 
 
-def test_workers_start_only_when_their_role_may_do_everything(wide: Stack) -> None:
-    (policy,) = [one for name, one in wide.resources("aws_iam_role_policy").items() if name == "roles_worker"]
-    attached = {f"aws_iam_role_policy_attachment.{name}" for name in wide.resources("aws_iam_role_policy_attachment")}
+def test_workers_depend_on_all_policies_of_their_role(longest_names: Stack) -> None:
+    (policy,) = [one for name, one in longest_names.resources("aws_iam_role_policy").items() if name == "roles_worker"]
+    attached = {
+        f"aws_iam_role_policy_attachment.{name}" for name in longest_names.resources("aws_iam_role_policy_attachment")
+    }
     assert set(policy["depends_on"]) == attached
-    for service in wide.resources("aws_ecs_service").values():
+    for service in longest_names.resources("aws_ecs_service").values():
         if service["name"].startswith("worker-"):
             assert "aws_iam_role_policy.roles_worker" in service["depends_on"], service["name"]
 
 
-def test_a_given_role_runs_the_workers_and_an_output_says_what_it_needs(given: Stack, quickstart: Stack) -> None:
+def test_workers_use_an_existing_role_and_an_output_has_its_required_policy(
+    byo_resources: Stack, quickstart: Stack
+) -> None:
     workers = [
         task["task_role_arn"]
-        for task in given.resources("aws_ecs_task_definition").values()
+        for task in byo_resources.resources("aws_ecs_task_definition").values()
         if "-worker-" in task["family"]
     ]
     assert set(workers) == {"arn:aws:iam::123456789012:role/given"}
-    assert "roles_worker" not in given.resources("aws_iam_role")
-    needed = given.document["output"]["execution_role"]["value"]
-    policy = given.local(needed["policy"])["Statement"]
+    assert "roles_worker" not in byo_resources.resources("aws_iam_role")
+    needed = byo_resources.document["output"]["execution_role"]["value"]
+    policy = byo_resources.local(needed["policy"])["Statement"]
     own = quickstart.role_policy("roles_worker")
     assert [one["Sid"] for one in policy] == [one["Sid"] for one in own]
-    (trust,) = given.local(needed["trust"])["Statement"]
+    (trust,) = byo_resources.local(needed["trust"])["Statement"]
     assert trust["Principal"] == {"Service": ["ecs-tasks.amazonaws.com"]}
     assert "execution_role" not in quickstart.document["output"]
 
 
-def test_policies_for_a_role_that_is_not_ours_are_refused() -> None:
+def test_policies_for_an_existing_role_are_rejected() -> None:
     fields = {
         "execution_role_arn": "arn:aws:iam::123456789012:role/given",
         "identity": {"worker_policy_arns": ["arn:aws:iam::aws:policy/ReadOnlyAccess"]},
     }
-    with pytest.raises(ValidationError, match="attach them to `execution_role_arn` yourself"):
+    with pytest.raises(ValidationError, match="attach them to the role of `execution_role_arn` yourself"):
         Environment.model_validate({**LEAST, **fields})
 
 
@@ -82,12 +86,12 @@ def test_policies_for_a_role_that_is_not_ours_are_refused() -> None:
     ],
     ids=["path", "letters", "length", "boundary", "quota"],
 )
-def test_what_iam_would_refuse_is_refused_before(identity: dict[str, object]) -> None:
+def test_values_that_iam_would_reject_are_rejected(identity: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
         Environment.model_validate({**LEAST, "identity": identity})
 
 
-def test_sessions_are_allowed_only_where_the_file_asks_and_never_to_workers(wide: Stack, quickstart: Stack) -> None:
+def test_ecs_exec_is_allowed_only_if_configured_and_not_for_workers(longest_names: Stack, quickstart: Stack) -> None:
     def may(stack: Stack) -> set[str]:
         return {
             name
@@ -97,4 +101,4 @@ def test_sessions_are_allowed_only_where_the_file_asks_and_never_to_workers(wide
 
     control_plane = ("scheduler", "dag_processor", "triggerer", "execution_api", "web_server")
     assert may(quickstart) == set()
-    assert may(wide) == {f"roles_{component}_policy" for component in control_plane}
+    assert may(longest_names) == {f"roles_{component}_policy" for component in control_plane}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""No secret's value is in the JSON, nor could it come into plan or state; and who is given which."""
+"""Values of secrets are not in JSON, plan or state; each container gets only its secrets."""
 
 import pytest
 
@@ -30,13 +30,13 @@ LOGINS = {
 }
 
 
-def test_who_is_given_which_secret(quickstart: Stack) -> None:
+def test_secrets_of_each_container(quickstart: Stack) -> None:
     assert {name: set(secrets_of(container)) for name, container in quickstart.containers.items()} == GIVEN
 
 
-def test_no_secret_is_a_plain_variable(quickstart: Stack, given: Stack) -> None:
+def test_no_secret_is_a_plain_variable(quickstart: Stack, byo_resources: Stack) -> None:
     every = {name for names in GIVEN.values() for name in names}
-    for stack in (quickstart, given):
+    for stack in (quickstart, byo_resources):
         for name, container in stack.containers.items():
             plain = environment_of(container)
             assert not every & set(plain), f"{name} has a secret among its plain variables"
@@ -53,18 +53,18 @@ def test_values_are_ephemeral_and_write_only(quickstart: Stack) -> None:
 
 
 @pytest.mark.parametrize("kind", ["random_password", "random_string", "tls_private_key", "aws_ssm_parameter"])
-def test_nothing_makes_values_that_the_state_keeps(quickstart: Stack, kind: str) -> None:
+def test_no_resource_generates_values_in_the_state(quickstart: Stack, kind: str) -> None:
     assert not quickstart.resources(kind)
     assert kind not in quickstart.document["data"]
 
 
-def test_no_attribute_holds_a_value_that_the_state_keeps(quickstart: Stack) -> None:
+def test_no_attribute_puts_a_secret_into_the_state(quickstart: Stack) -> None:
     kept = {"password", "master_password", "secret_string", "secret_binary", "auth_token", "secret_key", "access_key"}
     found = [".".join(path) for path, _ in walk(quickstart.document) if path and path[-1] in kept]
     assert not found
 
 
-def test_ephemeral_values_go_to_write_only_arguments_alone(quickstart: Stack) -> None:
+def test_ephemeral_values_are_used_in_write_only_arguments_only(quickstart: Stack) -> None:
     for path, value in walk(quickstart.document):
         if isinstance(value, str) and "ephemeral." in value:
             assert path[-1] == "secret_string_wo", f"{'.'.join(path)} would leave the ephemeral world"
@@ -76,13 +76,13 @@ def test_fernet_key_is_made_of_32_bytes_in_the_url_safe_alphabet(quickstart: Sta
     assert expression == f'${{replace(replace(base64sha256({password}), "+", "-"), "/", "_")}}'
 
 
-def test_secrets_can_be_made_again_under_their_names(quickstart: Stack) -> None:
+def test_secrets_can_be_created_again_with_the_same_name(quickstart: Stack) -> None:
     for name, secret in quickstart.resources("aws_secretsmanager_secret").items():
         assert secret["recovery_window_in_days"] == 0, f"{name} would keep its name after destroy"
         assert secret["kms_key_id"] == "${aws_kms_key.keys.arn}"
 
 
-def test_a_last_snapshots_fernet_key_outlives_the_environment() -> None:
+def test_the_fernet_key_of_a_final_snapshot_remains_after_destroy() -> None:
     key = "arn:aws:kms:us-east-1:123456789012:key/11111111-2222-3333-4444-555555555555"
     without = stack_of(kms_key=key)
     with_one = stack_of(kms_key=key, metadata_database={"kind": "AURORA_SERVERLESS_V2", "final_snapshot": True})
@@ -97,12 +97,12 @@ def test_a_last_snapshots_fernet_key_outlives_the_environment() -> None:
     )
     assert (
         "${aws_secretsmanager_secret_version.secrets_fernet_key.arn}"
-        in with_one.document["output"]["kept_by_destroy"]["value"]
+        in with_one.document["output"]["retained_resources"]["value"]
     )
 
 
 @pytest.mark.parametrize(("version", "turn"), [(1, "a"), (2, "b"), (3, "a")])
-def test_database_roles_log_in_by_turns(version: int, turn: str) -> None:
+def test_database_roles_alternate_between_two_logins(version: int, turn: str) -> None:
     stack = stack_of(rotation={"database_passwords": version})
     versions = stack.resources("aws_secretsmanager_secret_version")
     raised = {name: one for name, one in versions.items() if one["secret_string_wo_version"] == version}
@@ -112,7 +112,7 @@ def test_database_roles_log_in_by_turns(version: int, turn: str) -> None:
         assert set(raised) == set(LOGINS), "a rotation of the database's passwords changes something else"
 
 
-def test_new_passwords_are_a_new_revision_of_whoever_holds_one(quickstart: Stack) -> None:
+def test_new_passwords_create_new_revisions_of_their_containers(quickstart: Stack) -> None:
     rotated = stack_of(rotation={"database_passwords": 2})
     for name, container in rotated.containers.items():
         holds = any("DATABASE_PASSWORD" in variable for variable in secrets_of(container))
@@ -121,7 +121,7 @@ def test_new_passwords_are_a_new_revision_of_whoever_holds_one(quickstart: Stack
     assert environment_of(quickstart.containers["scheduler/scheduler"])["OPENMWAA_DATABASE_PASSWORDS"] == "1"
 
 
-def test_rds_keeps_the_master_password(quickstart: Stack) -> None:
+def test_rds_manages_the_master_password(quickstart: Stack) -> None:
     cluster = quickstart.one("aws_rds_cluster")
     assert cluster["manage_master_user_password"] is True
     assert cluster["master_user_secret_kms_key_id"] == "${aws_kms_key.keys.arn}"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Nothing is reachable from outside, and everybody reaches whom they need and nobody else."""
+"""Security groups allow exactly the required connections, and none from outside."""
 
 import re
 from ipaddress import IPv4Network
@@ -57,13 +57,13 @@ def _from_ranges(stack: Stack) -> set[tuple[str, str, int]]:
 
 @pytest.fixture(scope="session")
 def every(
-    variants: dict[str, Stack], existing: Stack, a_nat_a_zone: Stack, public_without_a_way_out: Stack
+    variants: dict[str, Stack], existing: Stack, nat_per_zone: Stack, public_without_a_way_out: Stack
 ) -> dict[str, Stack]:
-    more = {"existing": existing, "a NAT a zone": a_nat_a_zone, "public": public_without_a_way_out}
+    more = {"existing": existing, "a NAT a zone": nat_per_zone, "public": public_without_a_way_out}
     return {**variants, **more}
 
 
-def test_nothing_is_open_to_everybody(every: dict[str, Stack]) -> None:
+def test_no_rule_allows_all_addresses(every: dict[str, Stack]) -> None:
     for variant, stack in every.items():
         for name, rule in stack.resources(INGRESS).items():
             assert "cidr_ipv6" not in rule, f"{variant}: {name} is open to IPv6"
@@ -76,7 +76,7 @@ def test_nothing_is_open_to_everybody(every: dict[str, Stack]) -> None:
             assert not {"ingress", "egress"} & set(group), f"{variant}: {name} has rules of its own beside the rules"
 
 
-def test_every_rule_says_what_it_is_for_in_words_that_ec2_takes(every: dict[str, Stack]) -> None:
+def test_every_rule_has_a_description_that_ec2_accepts(every: dict[str, Stack]) -> None:
     for variant, stack in every.items():
         for kind in (INGRESS, EGRESS, "aws_security_group"):
             for name, rule in stack.resources(kind).items():
@@ -93,21 +93,21 @@ def test_no_group_has_more_rules_than_ec2_allows(every: dict[str, Stack]) -> Non
 
 
 @pytest.mark.parametrize("variant", ["quickstart", "no internet", "public", "other stores", "a NAT a zone"])
-def test_every_conversation_is_allowed_at_both_ends(every: dict[str, Stack], variant: str) -> None:
+def test_every_connection_has_an_ingress_and_an_egress_rule(every: dict[str, Stack], variant: str) -> None:
     callers, listeners = _conversations(every[variant], EGRESS), _conversations(every[variant], INGRESS)
     assert callers == listeners, "a rule at one end alone allows nothing"
 
 
-def test_the_least_environment_has_these_conversations_and_no_other(quickstart: Stack) -> None:
+def test_the_minimal_environment_has_exactly_these_connections(quickstart: Stack) -> None:
     assert _conversations(quickstart, EGRESS) == LEAST_CONVERSATIONS
 
 
-def test_a_broker_in_the_vpc_is_for_who_sends_receives_and_counts(other_stores: Stack) -> None:
+def test_redis_accepts_schedulers_workers_and_scaler_only(redis_and_rds: Stack) -> None:
     more = {(caller, "broker", 6379) for caller in ("scheduler", "workers", "scaler")}
-    assert _conversations(other_stores, EGRESS) == LEAST_CONVERSATIONS | more
+    assert _conversations(redis_and_rds, EGRESS) == LEAST_CONVERSATIONS | more
 
 
-def test_a_public_load_balancer_reaches_the_web_server_and_nothing_else(public_without_a_way_out: Stack) -> None:
+def test_a_public_load_balancer_reaches_the_web_server_only(public_without_a_way_out: Stack) -> None:
     found = _conversations(public_without_a_way_out, EGRESS)
     assert {one for one in found if "public_load_balancer" in one} == {("public_load_balancer", "web_server", 8080)}
     assert ("internal_load_balancer", "web_server", 8080) not in found, "nobody comes by the internal one"
@@ -117,7 +117,7 @@ def test_a_public_load_balancer_reaches_the_web_server_and_nothing_else(public_w
     }
 
 
-def test_people_come_from_the_vpc_and_where_the_file_says(quickstart: Stack, existing: Stack) -> None:
+def test_users_connect_from_the_vpc_and_from_allowed_ranges(quickstart: Stack, existing: Stack) -> None:
     assert _from_ranges(quickstart) == {
         ("10.192.0.0/16", "internal_load_balancer", 8080),
         ("10.192.0.0/16", "internal_load_balancer", 8082),
@@ -132,13 +132,13 @@ def test_people_come_from_the_vpc_and_where_the_file_says(quickstart: Stack, exi
             assert rule["for_each"] == "${toset(data.aws_vpc.network.cidr_block_associations[*].cidr_block)}"
 
 
-def test_dag_code_reaches_no_page_for_people(quickstart: Stack) -> None:
+def test_dag_code_cannot_reach_web_pages(quickstart: Stack) -> None:
     pages = {("internal_load_balancer", port) for port in (8080, 8082)}
     callers = {caller for caller, listener, port in _conversations(quickstart, EGRESS) if (listener, port) in pages}
     assert not callers, f"{callers} could look at, and overload, what people look at"
 
 
-def test_outward_there_is_https_alone(quickstart: Stack) -> None:
+def test_internet_egress_is_https_only(quickstart: Stack) -> None:
     outward = {
         (_group(rule["security_group_id"]), rule["from_port"])
         for rule in _rules(quickstart, EGRESS)
@@ -159,14 +159,14 @@ def test_with_endpoints_only_https_goes_to_endpoints_and_s3(no_internet: Stack) 
     assert to_s3 == dict.fromkeys(TASKS, "${aws_vpc_endpoint.endpoints_s3.prefix_list_id}")
 
 
-def test_only_a_load_balancer_that_asks_who_people_are_leaves_a_vpc_without_internet(
+def test_only_an_authenticating_load_balancer_has_internet_egress(
     public_without_a_way_out: Stack,
 ) -> None:
     outward = {_group(r["security_group_id"]) for r in _rules(public_without_a_way_out, EGRESS) if "cidr_ipv4" in r}
     assert outward == {"public_load_balancer"}
 
 
-def test_a_database_of_others_lets_the_tasks_in_on_its_own_port(existing: Stack) -> None:
+def test_an_existing_database_accepts_the_tasks_on_its_port(existing: Stack) -> None:
     assert "security_groups_database" not in existing.resources("aws_security_group")
     at = {
         (_group(rule["referenced_security_group_id"]), rule["from_port"])
@@ -182,7 +182,7 @@ def test_a_database_of_others_lets_the_tasks_in_on_its_own_port(existing: Stack)
     assert out == at
 
 
-def test_each_service_has_its_own_group_and_dag_code_the_given_ones(quickstart: Stack, existing: Stack) -> None:
+def test_each_service_has_its_group_and_dag_code_also_the_configured_ones(quickstart: Stack, existing: Stack) -> None:
     own = {
         "scheduler": ["scheduler"],
         "dag-processor": ["dag_processor"],
@@ -194,15 +194,15 @@ def test_each_service_has_its_own_group_and_dag_code_the_given_ones(quickstart: 
         "scaler": ["scaler"],
     }
     dag_code = ("dag-processor", "triggerer", "worker-default-a", "worker-default-b")
-    for stack, given in ((quickstart, []), (existing, [GROUP])):
+    for stack, extra_groups in ((quickstart, []), (existing, [GROUP])):
         groups = {
             name: [_group(group) for group in service["network_configuration"]["security_groups"]]
             for name, service in stack.services.items()
         }
-        assert groups == {name: [*ids, *(given if name in dag_code else [])] for name, ids in own.items()}
+        assert groups == {name: [*ids, *(extra_groups if name in dag_code else [])] for name, ids in own.items()}
 
 
-def test_rules_are_there_before_a_service_and_until_it_is_gone(quickstart: Stack) -> None:
+def test_a_service_depends_on_its_rules(quickstart: Stack) -> None:
     for name, service in quickstart.services.items():
         (group, *_) = service["network_configuration"]["security_groups"]
         rules = {

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Services, tasks and containers: what ECS is told, and that the runtime and the scaler understand it."""
+"""Services, tasks and containers, and that the runtime and the scaler accept their settings."""
 
 import copy
 import json
@@ -11,7 +11,7 @@ import pytest
 from botocore.validate import ParamValidator
 
 from cdktf_app.base.log_groups import LogGroup
-from cdktf_app.compute.container_definition import Container
+from cdktf_app.compute.container_definition import ContainerSpec
 from cdktf_app.compute.images import Image
 from openmwaa.config.environment_classes import fargate_memory
 from openmwaa.config.images import SCALER_VERSION
@@ -25,12 +25,12 @@ COMPONENTS = ["scheduler", "dag-processor", "triggerer", "execution-api", "web-s
 WORKERS = ["worker-default-a", "worker-default-b", "worker-graphics-a", "worker-graphics-b"]
 
 
-def test_there_is_a_service_for_each_component_and_fleet(quickstart: Stack, given: Stack) -> None:
+def test_there_is_a_service_for_each_component_and_fleet(quickstart: Stack, byo_resources: Stack) -> None:
     assert set(quickstart.services) == {*COMPONENTS, "worker-default-a", "worker-default-b", "scaler"}
-    assert set(given.services) == {*COMPONENTS, *WORKERS, "scaler"}
+    assert set(byo_resources.services) == {*COMPONENTS, *WORKERS, "scaler"}
 
 
-def test_counts(quickstart: Stack, given: Stack) -> None:
+def test_counts(quickstart: Stack, byo_resources: Stack) -> None:
     assert {name: service["desired_count"] for name, service in quickstart.services.items()} == {
         "scheduler": 1,
         "dag-processor": 1,
@@ -41,29 +41,36 @@ def test_counts(quickstart: Stack, given: Stack) -> None:
         "worker-default-b": "${local.fleets_default_newest % 2 == 0 ? 1 : 0}",
         "scaler": 1,
     }
-    assert given.services["scheduler"]["desired_count"] == 2
-    assert given.services["worker-graphics-a"]["desired_count"] == "${local.fleets_graphics_newest % 2 == 1 ? 0 : 0}"
+    assert byo_resources.services["scheduler"]["desired_count"] == 2
+    assert (
+        byo_resources.services["worker-graphics-a"]["desired_count"]
+        == "${local.fleets_graphics_newest % 2 == 1 ? 0 : 0}"
+    )
 
 
-def test_terraform_leaves_the_number_of_workers_to_the_scaler(given: Stack) -> None:
-    left = {name: service.get("lifecycle", {}).get("ignore_changes", []) for name, service in given.services.items()}
+def test_terraform_ignores_the_desired_count_of_workers(byo_resources: Stack) -> None:
+    left = {
+        name: service.get("lifecycle", {}).get("ignore_changes", []) for name, service in byo_resources.services.items()
+    }
     assert {name for name, ignored in left.items() if ignored == ["desired_count"]} == set(WORKERS)
     assert not any(ignored for name, ignored in left.items() if not name.startswith("worker-"))
 
 
-def test_ecs_never_stops_a_worker_of_its_own_accord(given: Stack) -> None:
+def test_ecs_does_not_stop_workers_on_its_own(byo_resources: Stack) -> None:
     for name in WORKERS:
-        service = given.services[name]
+        service = byo_resources.services[name]
         assert service["availability_zone_rebalancing"] == "DISABLED", name
         percentages = (service["deployment_minimum_healthy_percent"], service["deployment_maximum_percent"])
         assert percentages == (0, 100), f"{name}: a rollout would start workers that nobody protects"
         assert service["deployment_circuit_breaker"] == {"enable": False, "rollback": False}, name
     for name in ("worker-default", "worker-graphics"):
-        worker = given.containers[f"{name}/worker"]
+        worker = byo_resources.containers[f"{name}/worker"]
         assert "healthCheck" not in worker, f"{name}: a busy worker could fail it"
         assert worker["stopTimeout"] == 120, f"{name}: Fargate gives 120 s"
         assert worker["essential"] is True
-        assert given.containers[f"{name}/dag-syncer"]["essential"] is False, f"{name}: a sidecar's end ends the task"
+        assert byo_resources.containers[f"{name}/dag-syncer"]["essential"] is False, (
+            f"{name}: a sidecar's end ends the task"
+        )
 
 
 def test_there_are_never_two_scalers(quickstart: Stack) -> None:
@@ -71,13 +78,13 @@ def test_there_are_never_two_scalers(quickstart: Stack) -> None:
     assert (service["deployment_minimum_healthy_percent"], service["deployment_maximum_percent"]) == (0, 100)
 
 
-def test_a_failed_rollout_goes_back_by_itself(quickstart: Stack) -> None:
+def test_a_failed_deployment_is_rolled_back(quickstart: Stack) -> None:
     for name, service in quickstart.services.items():
         if not name.startswith("worker-"):  # there the scaler leaves the work to the older generation
             assert service["deployment_circuit_breaker"] == {"enable": True, "rollback": True}, name
 
 
-def test_services_start_when_everything_they_need_is_there(quickstart: Stack) -> None:
+def test_services_depend_on_all_required_resources(quickstart: Stack) -> None:
     for name, service in quickstart.services.items():
         needed = " ".join(service["depends_on"])
         for kind in (
@@ -94,7 +101,7 @@ def test_services_start_when_everything_they_need_is_there(quickstart: Stack) ->
 
 
 @pytest.mark.parametrize(("service", "port"), [("web-server", 8080), ("execution-api", 8081), ("scaler", 8082)])
-def test_balanced_services_register_their_own_container(quickstart: Stack, service: str, port: int) -> None:
+def test_services_with_a_load_balancer_register_their_container(quickstart: Stack, service: str, port: int) -> None:
     (target,) = quickstart.services[service]["load_balancer"]
     assert (target["container_name"], target["container_port"]) == (service, port)
     assert quickstart.containers[f"{service}/{service}"]["portMappings"][0]["containerPort"] == port
@@ -111,7 +118,7 @@ def test_the_database_is_prepared_before_the_scheduler(quickstart: Stack) -> Non
 
 
 @pytest.mark.parametrize("service", ["dag-processor", "triggerer", "worker-default"])
-def test_what_reads_dags_waits_for_the_first_sync(quickstart: Stack, service: str) -> None:
+def test_containers_with_dags_wait_for_the_first_sync(quickstart: Stack, service: str) -> None:
     syncer, reader = quickstart.tasks[service]
     assert (syncer["name"], syncer["command"], syncer["essential"]) == ("dag-syncer", ["sync-dags"], False)
     assert syncer["healthCheck"]["command"] == ["CMD", "python", "-m", "openmwaa_runtime", "health", "sync-dags"]
@@ -125,7 +132,7 @@ def test_what_reads_dags_waits_for_the_first_sync(quickstart: Stack, service: st
     assert mounts == [("dags", "/opt/openmwaa/dags", False), ("dags", "/opt/openmwaa/dags", True)]
 
 
-def test_the_runtime_is_told_what_it_cannot_do_without(quickstart: Stack) -> None:
+def test_the_runtime_gets_all_required_variables(quickstart: Stack) -> None:
     for name, container in quickstart.containers.items():
         if name == "scaler/scaler":
             continue
@@ -134,11 +141,11 @@ def test_the_runtime_is_told_what_it_cannot_do_without(quickstart: Stack) -> Non
         assert not set(REQUIRED[word]) - told, f"{name} is not told {set(REQUIRED[word]) - told}"
 
 
-def test_the_scaler_understands_its_settings(given: Stack) -> None:
-    container = given.containers["scaler/scaler"]
-    config = copy.deepcopy(given.local(environment_of(container)["SCALER_CONFIG"]))
+def test_the_scaler_accepts_its_settings(byo_resources: Stack) -> None:
+    container = byo_resources.containers["scaler/scaler"]
+    config = copy.deepcopy(byo_resources.local(environment_of(container)["SCALER_CONFIG"]))
     assert config["database"]["sslmode"] == "${local.metadata_database_sslmode}"
-    config["database"]["sslmode"] = given.document["locals"]["metadata_database_sslmode"]
+    config["database"]["sslmode"] = byo_resources.document["locals"]["metadata_database_sslmode"]
     settings = parse_settings(json.dumps(config))
     assert (settings.cluster, settings.agent_port, settings.http_port) == ("openmwaa-example", 8790, 8082)
     fleets = {fleet.services: (fleet.slots, fleet.min, fleet.max, tuple(fleet.queues)) for fleet in settings.fleets}
@@ -148,56 +155,58 @@ def test_the_scaler_understands_its_settings(given: Stack) -> None:
     }
     assert (settings.overrides_prefix, settings.metrics_namespace) == ("/openmwaa/example/scaler/", "openmwaa")
     default, heavy = settings.fleets
-    assert (default.schedule, default.fallback.mode, default.foreign_desired) == ((), "hold", "correct")
+    assert (default.schedule, default.fallback.mode, default.desired_count_drift) == ((), "hold", "correct")
     (mornings,) = heavy.schedule
     assert (mornings.cron, mornings.minutes, mornings.min, mornings.timezone) == ("0 6 * * 1-5", 90, 3, "Europe/Zurich")
     assert (heavy.fallback.mode, heavy.fallback.count, heavy.fallback.after_s) == ("hold-if-higher", 2, 300)
-    assert heavy.foreign_desired == "adopt"
+    assert heavy.desired_count_drift == "adopt"
     assert container["portMappings"][0]["containerPort"] == 8082
     assert "command" not in container
 
 
-def test_workers_are_told_their_fleet(given: Stack) -> None:
-    told = environment_of(given.containers["worker-default/worker"])
+def test_workers_get_the_settings_of_their_fleet(byo_resources: Stack) -> None:
+    told = environment_of(byo_resources.containers["worker-default/worker"])
     assert (told["OPENMWAA_WORKER_QUEUES"], told["OPENMWAA_WORKER_SLOTS"]) == ("default,high", "3")
-    scheduler = environment_of(given.containers["scheduler/scheduler"])
+    scheduler = environment_of(byo_resources.containers["scheduler/scheduler"])
     assert scheduler["OPENMWAA_TOTAL_SLOTS"] == str(4 * 3 + 7 * 2)
-    assert given.containers["worker-default/worker"]["portMappings"][0]["containerPort"] == 8790
+    assert byo_resources.containers["worker-default/worker"]["portMappings"][0]["containerPort"] == 8790
 
 
-def test_queues_are_told_with_their_urls(given: Stack) -> None:
-    told = environment_of(given.containers["scheduler/scheduler"])["OPENMWAA_QUEUES"]
+def test_containers_get_the_urls_of_queues(byo_resources: Stack) -> None:
+    told = environment_of(byo_resources.containers["scheduler/scheduler"])["OPENMWAA_QUEUES"]
     for queue in ("default", "high", "heavy"):
         assert f'"{queue}" = aws_sqs_queue.broker_queue_{queue}.url' in told
 
 
-def test_a_fleet_knows_nothing_of_other_fleets(given: Stack) -> None:
-    """A fleet that comes, goes or changes must not be a new revision of the others, whose workers are busy."""
+def test_a_fleet_does_not_depend_on_other_fleets(byo_resources: Stack) -> None:
+    """A new, removed or changed fleet must not create a new revision of the others, whose workers are busy."""
     for fleet, own, others in (
         ("default", ("default", "high"), ("heavy",)),
         ("graphics", ("heavy",), ("default", "high")),
     ):
-        text = json.dumps(given.tasks[f"worker-{fleet}"])
+        text = json.dumps(byo_resources.tasks[f"worker-{fleet}"])
         assert all(f"broker_queue_{queue}.url" in text for queue in own), fleet
         assert not any(f"broker_queue_{queue}.url" in text for queue in others), fleet
 
 
-def test_the_users_options_win_and_are_taken_literally(given: Stack) -> None:
+def test_the_users_options_override_defaults_and_are_escaped(byo_resources: Stack) -> None:
     for name in (*(f"{component}/{component}" for component in COMPONENTS), "worker-graphics/worker"):
-        told = environment_of(given.containers[name])
+        told = environment_of(byo_resources.containers[name])
         assert told["AIRFLOW__CORE__PARALLELISM"] == "7", name
         assert told["AIRFLOW__SMTP__SMTP_MAIL_FROM"] == "$${injected} %%{if}", "Terraform would read it as a template"
-    assert not [key for key in environment_of(given.containers["triggerer/dag-syncer"]) if key.startswith("AIRFLOW__")]
+    assert not [
+        key for key in environment_of(byo_resources.containers["triggerer/dag-syncer"]) if key.startswith("AIRFLOW__")
+    ]
 
 
-def test_log_levels_follow_the_modules(given: Stack) -> None:
-    worker = environment_of(given.containers["worker-default/worker"])
+def test_log_levels_follow_the_modules(byo_resources: Stack) -> None:
+    worker = environment_of(byo_resources.containers["worker-default/worker"])
     assert worker["AIRFLOW__LOGGING__LOGGING_LEVEL"] == "DEBUG"
     assert worker["AIRFLOW__LOGGING__CELERY_LOGGING_LEVEL"] == "WARNING", "a module that is off still warns"
-    assert environment_of(given.containers["scheduler/scheduler"])["AIRFLOW__LOGGING__LOGGING_LEVEL"] == "INFO"
+    assert environment_of(byo_resources.containers["scheduler/scheduler"])["AIRFLOW__LOGGING__LOGGING_LEVEL"] == "INFO"
 
 
-def test_components_log_where_mwaa_logs(quickstart: Stack) -> None:
+def test_components_use_mwaas_log_groups(quickstart: Stack) -> None:
     groups = {
         name: container["logConfiguration"]["options"]["awslogs-group"]
         for name, container in quickstart.containers.items()
@@ -221,34 +230,35 @@ def test_components_log_where_mwaa_logs(quickstart: Stack) -> None:
     }
 
 
-def test_images_are_labelled_for_what_runs_them(quickstart: Stack) -> None:
+def test_containers_have_a_label_with_their_image(quickstart: Stack) -> None:
     for name, container in quickstart.containers.items():
         kind, tag = ("scaler", SCALER_VERSION) if name == "scaler/scaler" else ("airflow", "3.3.2")
         assert container["dockerLabels"]["openmwaa.image"] == kind, name
         assert container["image"] == f"${{aws_ecr_repository.images_{kind}.repository_url}}:{tag}", name
 
 
-def test_tasks_have_sizes_that_fargate_sells(quickstart: Stack, given: Stack) -> None:
-    for stack in (quickstart, given):
+def test_tasks_have_sizes_of_fargate(quickstart: Stack, byo_resources: Stack) -> None:
+    for stack in (quickstart, byo_resources):
         for task in stack.resources("aws_ecs_task_definition").values():
             assert int(task["memory"]) in fargate_memory(int(task["cpu"])), task["family"]
     sizes = {
-        task["family"]: (task["cpu"], task["memory"]) for task in given.resources("aws_ecs_task_definition").values()
+        task["family"]: (task["cpu"], task["memory"])
+        for task in byo_resources.resources("aws_ecs_task_definition").values()
     }
     assert sizes["openmwaa-example-worker-graphics"] == ("4096", "16384")
     assert sizes["openmwaa-example-worker-default"] == ("1024", "3072")
 
 
-def test_a_fleet_is_two_generations_of_one_family(given: Stack) -> None:
-    local = given.document["locals"]
+def test_a_fleet_has_two_services_of_one_family(byo_resources: Stack) -> None:
+    local = byo_resources.document["locals"]
     for fleet, capacity in (("default", "FARGATE"), ("graphics", "FARGATE_SPOT")):
-        definition = given.resources("aws_ecs_task_definition")[f"fleets_{fleet}"]
+        definition = byo_resources.resources("aws_ecs_task_definition")[f"fleets_{fleet}"]
         assert definition["family"] == f"openmwaa-example-worker-{fleet}"
         assert definition["skip_destroy"] is True, f"{fleet}: the older generation's revision would be deregistered"
         newest = f"local.fleets_{fleet}_newest"
         assert local[f"fleets_{fleet}_newest"] == f"${{aws_ecs_task_definition.fleets_{fleet}.revision}}"
         for generation, parity in (("a", 1), ("b", 0)):
-            service = given.services[f"worker-{fleet}-{generation}"]
+            service = byo_resources.services[f"worker-{fleet}-{generation}"]
             revision = f"local.fleets_{fleet}_{generation}_revision"
             arn = f"${{aws_ecs_task_definition.fleets_{fleet}.arn_without_revision}}"
             assert service["task_definition"] == f"{arn}:${{{revision}}}"
@@ -257,19 +267,19 @@ def test_a_fleet_is_two_generations_of_one_family(given: Stack) -> None:
             )
             assert service["capacity_provider_strategy"] == [{"capacity_provider": capacity, "weight": 1}]
             assert service["force_new_deployment"] is True, "without it a change of capacity replaces busy services"
-        labels = given.containers[f"worker-{fleet}/worker"]["dockerLabels"]
+        labels = byo_resources.containers[f"worker-{fleet}/worker"]["dockerLabels"]
         assert labels["openmwaa.capacity"] == capacity, f"{fleet}: a change of capacity must be a new revision"
 
 
-def test_the_scaler_comes_after_its_fleets_and_goes_before_them(given: Stack) -> None:
-    needed = given.services["scaler"]["depends_on"]
+def test_the_scaler_is_created_after_its_fleets_and_destroyed_before_them(byo_resources: Stack) -> None:
+    needed = byo_resources.services["scaler"]["depends_on"]
     assert {f"aws_ecs_service.fleets_{fleet}_{each}" for fleet in ("default", "graphics") for each in "ab"} <= set(
         needed
     ), "destroy would leave a scaler that raises again what it has set to zero"
 
 
 @pytest.mark.parametrize(("most", "told"), [(1, "100"), (19, "100"), (21, "200"), (90, "500"), (900, "500")])
-def test_workers_are_not_replaced_for_a_few_workers_more(most: int, told: str) -> None:
+def test_a_small_change_of_the_maximum_creates_no_new_revision(most: int, told: str) -> None:
     stack = stack_of(max_workers=most, environment_class="mw1.small")
     worker = environment_of(stack.containers["worker-default/worker"])
     exactly = int(environment_of(stack.containers["scheduler/scheduler"])["OPENMWAA_TOTAL_SLOTS"])
@@ -277,22 +287,22 @@ def test_workers_are_not_replaced_for_a_few_workers_more(most: int, told: str) -
     assert heartbeat_interval(int(told)) == heartbeat_interval(exactly), "heartbeats are not what they would be"
 
 
-def test_ecs_accepts_every_container_definition(quickstart: Stack, given: Stack) -> None:
+def test_ecs_accepts_every_container_definition(quickstart: Stack, byo_resources: Stack) -> None:
     model = botocore.session.get_session().get_service_model("ecs")
     shape = model.shape_for("ContainerDefinitions")
-    for stack in (quickstart, given):
+    for stack in (quickstart, byo_resources):
         for family, containers in stack.tasks.items():
             report = ParamValidator().validate(_resolved(containers), shape)
             assert not report.has_errors(), f"{family}: {report.generate_report()}"
 
 
 def _resolved(value: Any) -> Any:
-    """What Terraform would send: references are some text."""
+    """The definition as Terraform sends it, with texts for references."""
     return json.loads(re.sub(r"\$\{[^}]*\}", "x", json.dumps(value)))
 
 
 def test_a_variable_cannot_be_both_plain_and_secret() -> None:
-    container = Container(
+    container = ContainerSpec(
         name="both",
         image=Image("airflow", "image", None),
         log_group=LogGroup("group", "arn"),
@@ -300,5 +310,5 @@ def test_a_variable_cannot_be_both_plain_and_secret() -> None:
         environment={"NAME": "1"},
         secrets={"NAME": "arn"},
     )
-    with pytest.raises(ValueError, match="NAME is both plain and secret"):
+    with pytest.raises(ValueError, match="NAME is set in `environment` and in `secrets`"):
         container.definition()

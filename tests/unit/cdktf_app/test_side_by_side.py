@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Two environments in one account, Region and VPC: no name that has to be unique is the same in both."""
+"""Two environments in one account, Region and VPC have no unique name in common."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -49,7 +49,7 @@ def stack(name: str, **more: Any) -> Stack:
 
 
 def physical_names(stack: Stack) -> Iterator[tuple[str, str, str]]:
-    """Every name that has to be unique: type, attribute and the name, with local values put in."""
+    """Every unique name: type, attribute and name, with local values resolved."""
     local = {f"${{local.{name}}}": value for name, value in stack.document["locals"].items() if isinstance(value, str)}
     for kind, resources in stack.document["resource"].items():
         for resource in resources.values():
@@ -63,13 +63,13 @@ def physical_names(stack: Stack) -> Iterator[tuple[str, str, str]]:
 
 
 @pytest.mark.parametrize("pair", PAIRS.values(), ids=PAIRS)
-def test_no_name_is_the_same_in_both(pair: tuple[str, str]) -> None:
+def test_names_of_two_environments_differ(pair: tuple[str, str]) -> None:
     one, other = (set(physical_names(stack(name))) for name in pair)
     assert len({kind for kind, _, _ in one}) > 15, "names are looked for, and there are many"
     assert not one & other
 
 
-def test_no_name_of_other_stores_is_the_same_in_both() -> None:
+def test_names_of_redis_and_rds_differ() -> None:
     one, other = (set(physical_names(stack(name, **STORES))) for name in PAIRS["the last of 80 characters"])
     assert {"aws_db_instance", "aws_elasticache_replication_group"} <= {kind for kind, _, _ in one}
     assert not one & other
@@ -84,7 +84,7 @@ MISTAKABLE = {
 
 
 @pytest.mark.parametrize("pair", MISTAKABLE.values(), ids=MISTAKABLE)
-def test_no_word_of_the_users_makes_them_the_same(pair: tuple[tuple[str, tuple[str, ...]], ...]) -> None:
+def test_user_words_do_not_make_names_equal(pair: tuple[tuple[str, tuple[str, ...]], ...]) -> None:
     one, other = (
         set(physical_names(stack(name, fleets={word: {"queues": [word]} for word in ("default", *words)})))
         for name, words in pair
@@ -97,13 +97,13 @@ def test_names_are_unique_within_one_environment() -> None:
     assert not [name for name, times in names.items() if times > 1]
 
 
-def test_nothing_else_of_the_vpc_is_taken() -> None:
-    """Private DNS names of endpoints are a VPC's: a second environment that made them too would be refused."""
+def test_two_environments_can_share_a_vpc() -> None:
+    """Private DNS names of endpoints apply to the whole VPC: a second environment cannot create them too."""
     made = stack("data").resources("aws_vpc_endpoint")
     assert not made, "in a VPC that exists, endpoints are made where `egress` asks for them alone"
 
 
-def test_what_terraform_looks_up_is_by_the_environments_own_name() -> None:
+def test_data_sources_use_the_environments_own_name() -> None:
     looked_up = [value for path, value in walk(stack("data").document["data"]) if path[-1:] == ("name",)]
     assert not [
         name for name in looked_up if isinstance(name, str) and name.startswith("openmwaa-") and "data" not in name

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What an environment stores: encrypted, private, kept as long as it should be; and what is given instead."""
+"""Storage: encryption, access, retention; and existing resources."""
 
 import json
 
@@ -36,7 +36,7 @@ def test_the_bucket_is_private_and_versioned(quickstart: Stack) -> None:
 
 
 def test_old_versions_and_abandoned_uploads_of_the_bucket_expire() -> None:
-    stack = stack_of(source_bucket_versions_days=30)
+    stack = stack_of(noncurrent_version_expiration_days=30)
     uploads, versions = stack.resources("aws_s3_bucket_lifecycle_configuration")["storage_lifecycle"]["rule"]
     assert uploads["abort_incomplete_multipart_upload"] == [{"days_after_initiation": 7}]
     assert versions["noncurrent_version_expiration"] == [{"noncurrent_days": 30}]
@@ -44,7 +44,7 @@ def test_old_versions_and_abandoned_uploads_of_the_bucket_expire() -> None:
     assert {rule["status"] for rule in (uploads, versions)} == {"Enabled"}
 
 
-def test_repositories_scan_keep_tags_for_ever_and_forget_what_has_none(quickstart: Stack) -> None:
+def test_repositories_scan_images_and_expire_untagged_ones(quickstart: Stack) -> None:
     repositories = quickstart.resources("aws_ecr_repository")
     assert set(repositories) == {"images_airflow", "images_scaler"}
     for name, repository in repositories.items():
@@ -61,19 +61,19 @@ def test_repositories_scan_keep_tags_for_ever_and_forget_what_has_none(quickstar
     [({}, "3.3.2", "0.1.0"), ({"airflow_tag": "3.3.2-7", "scaler_tag": "abc"}, "3.3.2-7", "abc")],
     ids=["left out", "given"],
 )
-def test_each_image_has_a_tag_of_its_own(images: dict[str, str], airflow: str, scaler: str) -> None:
+def test_each_image_has_its_own_tag(images: dict[str, str], airflow: str, scaler: str) -> None:
     said = stack_of(images=images).document["output"]["images"]["value"]
     assert said["airflow"] == f"${{aws_ecr_repository.images_airflow.repository_url}}:{airflow}"
     assert said["scaler"] == f"${{aws_ecr_repository.images_scaler.repository_url}}:{scaler}"
 
 
-def test_a_tag_beside_a_whole_name_is_refused() -> None:
+def test_a_tag_with_an_image_reference_is_rejected() -> None:
     with pytest.raises(ValueError, match="put the tag into `airflow`"):
         Images.model_validate({"airflow": "example.com/airflow:1", "airflow_tag": "2"})
 
 
-def test_each_worker_queue_has_a_queue_and_all_share_the_dead_letters(given: Stack) -> None:
-    queues = given.resources("aws_sqs_queue")
+def test_each_worker_queue_has_a_queue_and_all_share_the_dead_letter_queue(byo_resources: Stack) -> None:
+    queues = byo_resources.resources("aws_sqs_queue")
     assert {queue["name"] for queue in queues.values()} == {
         "airflow-celery-example-default",
         "airflow-celery-example-high",
@@ -93,22 +93,22 @@ def test_each_worker_queue_has_a_queue_and_all_share_the_dead_letters(given: Sta
     assert len(allowed["sourceQueueArns"]) == 3
 
 
-def test_draining_workers_do_not_bury_healthy_messages() -> None:
+def test_returns_of_draining_workers_do_not_make_dead_letters() -> None:
     assert Sqs().max_receive_count >= 100, "every message that a draining worker gives back is received once more"
 
 
-def test_more_than_ten_queues_share_dead_letters_without_being_named() -> None:
+def test_more_than_ten_queues_share_the_dead_letter_queue_without_names() -> None:
     fleets = {"default": {"queues": ["default", *(f"q{number}" for number in range(11))]}}
     queue = stack_of(fleets=fleets).resources("aws_sqs_queue")["broker_dead_letters"]
     assert json.loads(queue["redrive_allow_policy"]) == {"redrivePermission": "allowAll"}
 
 
-def test_queues_that_differ_in_a_dash_stay_apart() -> None:
+def test_queues_that_differ_in_a_hyphen_have_different_names() -> None:
     stack = stack_of(fleets={"default": {"queues": ["default", "a-b", "a_b"]}})
     assert {"broker_queue_a-b", "broker_queue_a_b"} <= set(stack.resources("aws_sqs_queue"))
 
 
-def test_the_database_speaks_tls_and_is_backed_up(quickstart: Stack) -> None:
+def test_the_database_requires_tls_and_has_backups(quickstart: Stack) -> None:
     assert quickstart.one("aws_rds_cluster_parameter_group")["parameter"] == [{"name": "rds.force_ssl", "value": "1"}]
     assert quickstart.one("aws_rds_cluster")["backup_retention_period"] == 7
     told = environment_of(quickstart.containers["worker-default/worker"])
@@ -116,27 +116,27 @@ def test_the_database_speaks_tls_and_is_backed_up(quickstart: Stack) -> None:
     assert quickstart.document["locals"]["metadata_database_sslmode"] == "require"
 
 
-def test_what_is_given_is_used_and_not_made(given: Stack) -> None:
+def test_existing_resources_are_used_and_not_created(byo_resources: Stack) -> None:
     key = "arn:aws:kms:us-east-1:123456789012:key/11111111-2222-3333-4444-555555555555"
     for kind in ("aws_kms_key", "aws_kms_alias", "aws_s3_bucket", "aws_s3_bucket_policy", "aws_ecr_repository"):
-        assert not given.resources(kind), f"{kind} is made beside the one that is given"
-    assert "roles_worker" not in given.resources("aws_iam_role")
-    assert {queue["kms_master_key_id"] for queue in given.resources("aws_sqs_queue").values()} == {key}
-    tasks = given.resources("aws_ecs_task_definition")
+        assert not byo_resources.resources(kind), f"{kind} is made beside the one that is given"
+    assert "roles_worker" not in byo_resources.resources("aws_iam_role")
+    assert {queue["kms_master_key_id"] for queue in byo_resources.resources("aws_sqs_queue").values()} == {key}
+    tasks = byo_resources.resources("aws_ecs_task_definition")
     assert tasks["fleets_default"]["task_role_arn"] == "arn:aws:iam::123456789012:role/given"
     assert tasks["fleets_default"]["execution_role_arn"] == "${aws_iam_role.roles_worker_execution.arn}"
-    assert environment_of(given.containers["triggerer/dag-syncer"])["OPENMWAA_DAG_BUCKET"] == "given-bucket"
+    assert environment_of(byo_resources.containers["triggerer/dag-syncer"])["OPENMWAA_DAG_BUCKET"] == "given-bucket"
 
 
-def test_a_given_image_is_pulled_from_its_own_repository_alone(given: Stack) -> None:
-    (pull,) = [each for each in given.role_policy("roles_worker_execution") if each["Sid"] == "PullImages"]
+def test_an_existing_image_is_pulled_from_its_repository_only(byo_resources: Stack) -> None:
+    (pull,) = [each for each in byo_resources.role_policy("roles_worker_execution") if each["Sid"] == "PullImages"]
     assert pull["Resource"] == [
         "arn:${data.aws_partition.place.partition}:ecr:us-east-1:123456789012:repository/teams/airflow"
     ]
-    scaler = {statement["Sid"] for statement in given.role_policy("roles_scaler_execution")}
+    scaler = {statement["Sid"] for statement in byo_resources.role_policy("roles_scaler_execution")}
     assert "PullImages" not in scaler, "an image outside ECR needs no right in ECR"
 
 
-def test_everything_is_tagged_with_the_users_words(given: Stack) -> None:
-    (provider,) = given.document["provider"]["aws"]
+def test_all_resources_have_the_users_tags(byo_resources: Stack) -> None:
+    (provider,) = byo_resources.document["provider"]["aws"]
     assert provider["default_tags"] == [{"tags": {"cost": "a", "openmwaa:environment": "example", "team": "$${data}"}}]

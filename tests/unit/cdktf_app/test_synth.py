@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Synthesis writes one file, the same on every machine, that Terraform accepts."""
+"""Synthesis writes one reproducible file that Terraform accepts."""
 
 import json
 import os
@@ -66,7 +66,7 @@ def test_one_file_is_written_and_nothing_else(written: Path) -> None:
     ]
 
 
-def test_nothing_names_this_machine(written: Path, quickstart: Stack) -> None:
+def test_the_output_contains_no_local_path(written: Path, quickstart: Stack) -> None:
     text = written.read_text()
     words = {str(written.parents[2]), str(ROOT), str(Path.home()), os.uname().nodename, "/tmp/"}
     for word in words - {"/", "localhost"}:  # the home of a user without one, a machine without a name
@@ -82,7 +82,7 @@ def test_versions_are_ranges_of_what_was_applied(quickstart: Stack) -> None:
     }
 
 
-def test_addresses_read_like_the_picture(quickstart: Stack) -> None:
+def test_addresses_are_readable(quickstart: Stack) -> None:
     expected = {
         "aws_vpc": "network",
         "aws_lb": "internal_load_balancer",
@@ -96,20 +96,20 @@ def test_addresses_read_like_the_picture(quickstart: Stack) -> None:
     assert not missing, "addresses are what people import, override and target: they must not change by accident"
 
 
-def test_people_are_told_where_to_go(quickstart: Stack) -> None:
+def test_outputs_have_the_urls(quickstart: Stack) -> None:
     outputs: dict[str, Any] = quickstart.document["output"]
     assert {"web_url", "admin_password_secret_arn", "source_bucket", "cluster_name", "log_groups"} <= set(outputs)
     assert all(output["description"] for output in outputs.values())
 
 
-def test_a_missing_node_is_said_in_words(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_missing_node_has_a_clear_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(NodeMissingError, match=r"Node\.js is missing"):
         main.synth(Environment.model_validate(LEAST), tmp_path)
     assert not list(tmp_path.iterdir())
 
 
-def test_a_missing_cdk_is_said_in_words(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_missing_cdk_has_a_clear_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     with pytest.raises(CdkMissingError, match=r"openmwaa\[infra\]"):
         main.synth(Environment.model_validate(LEAST), tmp_path)
@@ -126,7 +126,7 @@ def test_the_users_environment_variables_stay_as_they_are(
 
 
 @pytest.mark.timeout(900)
-def test_terraform_accepts_it(given: Stack, written: Path, tmp_path: Path) -> None:
+def test_terraform_accepts_it(byo_resources: Stack, written: Path, tmp_path: Path) -> None:
     terraform = shutil.which("terraform")
     if terraform is None:
         pytest.skip("there is no terraform on PATH")
@@ -136,12 +136,12 @@ def test_terraform_accepts_it(given: Stack, written: Path, tmp_path: Path) -> No
     init = ("init", "-input=false", "-backend=false")
     assert not _complaint(terraform, *init, folder=tmp_path, environment=environment)
     assert not _complaint(terraform, "validate", folder=tmp_path, environment=environment)
-    file.write_text(json.dumps(given.document))
+    file.write_text(json.dumps(byo_resources.document))
     assert not _complaint(terraform, "validate", folder=tmp_path, environment=environment)
 
 
 def _complaint(program: str, *words: str, folder: Path, environment: Mapping[str, str]) -> str:
-    """What terraform has against it; nothing when it is content."""
+    """The errors of `terraform validate`."""
     answer = subprocess.run(
         [program, *words, "-no-color"],
         cwd=folder,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The backend: an S3 bucket with a lock file, encrypted, or nothing."""
+"""The S3 backend: encrypted, with a lock file; or none."""
 
 from typing import Any
 

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The table of who calls which service is what the roles say, and endpoints are made of it."""
+"""The table of AWS calls matches the roles, and the endpoints match the table."""
 
 from collections.abc import Mapping
 
 import pytest
 
-from cdktf_app.network.endpoint_table import CALLS, START, WITHOUT_POLICY, endpoints_of
+from cdktf_app.network.endpoint_table import AWS_CALLS, START, WITHOUT_POLICY, endpoints_of
 from openmwaa.config.environment import Environment
 from tests.support.environments import LEAST
 from tests.support.stack import Json, Stack
@@ -32,7 +32,9 @@ def _prefixes(statements: list[Json]) -> set[str]:
 
 
 def _rows(environment: Environment, component: str) -> set[str]:
-    return {call.prefix for call in CALLS if call.component == component and call.by_policy and call.when(environment)}
+    return {
+        call.prefix for call in AWS_CALLS if call.component == component and call.by_policy and call.when(environment)
+    }
 
 
 @pytest.mark.parametrize("world", ["by_sqs", "by_redis"])
@@ -60,7 +62,7 @@ def test_components_are_the_services_of_the_stack(by_sqs: tuple[Environment, Sta
 
 
 def _made(stack: Stack) -> dict[str, Json]:
-    """The endpoints by what follows the Region in their service's name."""
+    """The endpoints, by the last part of the service name."""
     return {
         one["service_name"].removeprefix("com.amazonaws.us-east-1."): one
         for one in stack.resources("aws_vpc_endpoint").values()
@@ -78,7 +80,7 @@ def test_endpoints_are_those_of_the_table(world: str, more: set[str], request: p
     assert set(_made(stack)) == set(endpoints_of(environment)) == ALWAYS | more
 
 
-def test_interface_endpoints_have_private_names_their_own_group_and_a_policy(by_sqs: tuple[Environment, Stack]) -> None:
+def test_interface_endpoints_have_private_dns_a_group_and_a_policy(by_sqs: tuple[Environment, Stack]) -> None:
     for name, endpoint in _made(by_sqs[1]).items():
         if name == "s3":
             continue
@@ -95,11 +97,13 @@ def test_s3s_gateway_is_in_every_private_route_table(no_internet: Stack, quickst
     assert _made(existing)["s3"]["route_table_ids"] == "${local.network_private_route_table_ids}"
 
 
-def test_with_a_way_out_s3_alone_has_an_endpoint_which_is_free(quickstart: Stack, existing: Stack) -> None:
+def test_with_internet_access_only_the_free_s3_endpoint_exists(quickstart: Stack, existing: Stack) -> None:
     assert set(_made(quickstart)) == {"s3"}
     assert "policy" not in _made(quickstart)["s3"]
-    given = stack_of(network={"vpc_id": "vpc-0a0a0a0a", "private_subnet_ids": ["subnet-1a1a1a1a", "subnet-2b2b2b2b"]})
-    assert not given.resources("aws_vpc_endpoint"), "routes and endpoints of a VPC that exists are its owner's"
+    byo_resources = stack_of(
+        network={"vpc_id": "vpc-0a0a0a0a", "private_subnet_ids": ["subnet-1a1a1a1a", "subnet-2b2b2b2b"]}
+    )
+    assert not byo_resources.resources("aws_vpc_endpoint"), "routes and endpoints of a VPC that exists are its owner's"
 
 
 def test_newer_regions_have_the_agents_endpoints_too() -> None:

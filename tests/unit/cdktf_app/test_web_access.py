@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Each access mode has the ways in that it names and no other, TLS wherever there is a certificate, and no port 80."""
+"""Each access mode has exactly its listeners, TLS with a certificate, and no port 80."""
 
 import json
 from typing import Any
@@ -55,7 +55,7 @@ def both() -> Stack:
 
 @pytest.fixture(scope="module")
 def cloudfront() -> Stack:
-    return web("PUBLIC_AND_PRIVATE", {**OFFICE, "http_inside_vpc": True, "access_logs_days": 7})
+    return web("PUBLIC_AND_PRIVATE", {**OFFICE, "allow_http": True, "access_logs_days": 7})
 
 
 @pytest.fixture(scope="module")
@@ -91,14 +91,14 @@ def worker_of(stack: Stack) -> Json:
 
 
 def local(stack: Stack, name: str) -> str:
-    """A local value; outputs and containers must refer to it, so that another place may say otherwise."""
+    """A local value, to which outputs and containers must refer, so that emulators can override it."""
     assert stack.document["output"][name]["value"] == f"${{local.{name}}}"
     value: str = stack.document["locals"][name]
     return value
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_where_there_is_a_certificate_nothing_listens_without_it(modes: dict[str, Stack], mode: str) -> None:
+def test_with_a_certificate_all_listeners_use_tls(modes: dict[str, Stack], mode: str) -> None:
     for name, listener in listeners(modes[mode]).items():
         assert listener["port"] != 80, f"{name}: what is sent to port 80 first crosses the network in the clear"
         if mode in TLS:
@@ -121,7 +121,7 @@ def test_where_there_is_a_certificate_nothing_listens_without_it(modes: dict[str
         ("cloudfront", {f"{INTERNAL}_web": 8080}),
     ],
 )
-def test_the_web_server_is_where_the_mode_says_and_nowhere_else(
+def test_the_web_server_has_the_listeners_of_its_mode_only(
     modes: dict[str, Stack], mode: str, ports: dict[str, int]
 ) -> None:
     stack = modes[mode]
@@ -132,7 +132,7 @@ def test_the_web_server_is_where_the_mode_says_and_nowhere_else(
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_the_execution_api_and_the_scaler_serve_by_their_paths_alone(modes: dict[str, Stack], mode: str) -> None:
+def test_execution_api_and_scaler_serve_their_paths_only(modes: dict[str, Stack], mode: str) -> None:
     stack = modes[mode]
     for word, port, paths in (("execution", 8081, ["/execution/*"]), ("scaler", 8082, ["/", "/v1/*", "/metrics"])):
         listener = listeners(stack)[f"{INTERNAL}_{word}"]
@@ -199,7 +199,7 @@ def test_urls_are_those_of_the_mode(modes: dict[str, Stack], mode: str, urls: tu
         assert told["OPENMWAA_EXECUTION_API_URL"] == "${local.execution_api_url}"
 
 
-def test_beside_a_public_way_the_private_one_is_said(modes: dict[str, Stack]) -> None:
+def test_a_private_url_beside_a_public_one_is_an_output(modes: dict[str, Stack]) -> None:
     said = {
         mode: stack.document["output"]["private_web_url"]["value"]
         for mode, stack in modes.items()
@@ -212,14 +212,14 @@ def test_beside_a_public_way_the_private_one_is_said(modes: dict[str, Stack]) ->
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_the_web_server_believes_addresses_of_the_vpc_alone(modes: dict[str, Stack], mode: str) -> None:
+def test_the_web_server_trusts_proxies_of_the_vpc_only(modes: dict[str, Stack], mode: str) -> None:
     containers = modes[mode].containers
     assert environment_of(containers["web-server/web-server"])["FORWARDED_ALLOW_IPS"] == "10.192.0.0/16"
     others = [name for name, one in containers.items() if "FORWARDED_ALLOW_IPS" in environment_of(one)]
     assert others == ["web-server/web-server"]
 
 
-def test_in_a_vpc_that_exists_all_its_ranges_are_believed_and_its_subnets_used() -> None:
+def test_an_existing_vpcs_ranges_are_trusted_and_its_subnets_used() -> None:
     network = {
         "vpc_id": VPC,
         "private_subnet_ids": PRIVATE,
@@ -235,7 +235,7 @@ def test_in_a_vpc_that_exists_all_its_ranges_are_believed_and_its_subnets_used()
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_load_balancers_face_where_they_should(modes: dict[str, Stack], mode: str) -> None:
+def test_load_balancers_are_internal_or_public(modes: dict[str, Stack], mode: str) -> None:
     stack = modes[mode]
     faces = {name: balancer["internal"] for name, balancer in stack.resources("aws_lb").items()}
     assert faces == {INTERNAL: True} | ({PUBLIC_LB: False} if mode in ("public", "both") else {})
@@ -245,7 +245,7 @@ def test_load_balancers_face_where_they_should(modes: dict[str, Stack], mode: st
         assert balancer["drop_invalid_header_fields"] is True
 
 
-def test_whoever_comes_from_the_internet_is_asked_who_they_are(public: Stack, both: Stack) -> None:
+def test_public_access_requires_authentication(public: Stack, both: Stack) -> None:
     for stack, action in ((public, "authenticate-cognito"), (both, "authenticate-oidc")):
         listener = listeners(stack)[f"{PUBLIC_LB}_web"]
         assert actions(listener) == [action, "forward"]
@@ -255,12 +255,12 @@ def test_whoever_comes_from_the_internet_is_asked_who_they_are(public: Stack, bo
         assert asked["session_timeout"] == 12 * 3600, "ELB's default is a week"
 
 
-def test_the_internal_load_balancer_asks_only_where_it_is_the_only_way(both: Stack, given_certificate: Stack) -> None:
-    assert actions(listeners(both)[f"{INTERNAL}_web"]) == ["forward"], "programs could not come in any more"
+def test_the_internal_load_balancer_authenticates_without_a_public_one(both: Stack, given_certificate: Stack) -> None:
+    assert actions(listeners(both)[f"{INTERNAL}_web"]) == ["forward"], "API clients could not log in"
     assert actions(listeners(given_certificate)[f"{INTERNAL}_web"]) == ["authenticate-oidc", "forward"]
 
 
-def test_the_clients_secret_is_read_by_terraform_and_written_nowhere(both: Stack) -> None:
+def test_the_client_secret_is_read_by_terraform_and_not_in_the_output(both: Stack) -> None:
     asked = listeners(both)[f"{PUBLIC_LB}_web"]["default_action"][0]["authenticate_oidc"]
     assert asked["client_secret"] == "${local.oidc_client_secret}"
     assert both.document["locals"]["oidc_client_secret"] == (
@@ -269,7 +269,7 @@ def test_the_clients_secret_is_read_by_terraform_and_written_nowhere(both: Stack
     assert asked["client_id"] == "$${injected}", "what the user wrote is no Terraform"
 
 
-def test_a_certificate_is_made_for_both_names_and_proven_in_the_zone(private: Stack) -> None:
+def test_a_certificate_has_both_names_and_is_validated_in_the_zone(private: Stack) -> None:
     certificate = private.one("aws_acm_certificate")
     names = [certificate["domain_name"], *certificate["subject_alternative_names"]]
     assert names == ["airflow.example.com", "internal.airflow.example.com"]
@@ -298,25 +298,25 @@ def test_names_are_aliases_of_the_load_balancers(modes: dict[str, Stack], mode: 
         "airflow.example.com": f"${{aws_lb.{balancer}.dns_name}}",
         "internal.airflow.example.com": f"${{aws_lb.{INTERNAL}.dns_name}}",
     }
-    assert stack.document["output"]["names_to_make"]["value"] == {}
+    assert stack.document["output"]["required_dns_records"]["value"] == {}
 
 
-def test_with_a_certificate_and_no_zone_the_user_is_told_which_names_to_make(given_certificate: Stack) -> None:
+def test_without_a_zone_the_required_dns_records_are_an_output(given_certificate: Stack) -> None:
     assert not given_certificate.resources("aws_route53_record")
     assert not given_certificate.resources("aws_acm_certificate")
-    assert given_certificate.document["output"]["names_to_make"]["value"] == {
+    assert given_certificate.document["output"]["required_dns_records"]["value"] == {
         "airflow.example.com": f"${{aws_lb.{INTERNAL}.dns_name}}",
         "internal.airflow.example.com": f"${{aws_lb.{INTERNAL}.dns_name}}",
     }
 
 
-def test_a_given_certificate_and_a_zone_make_the_names_and_no_second_certificate() -> None:
+def test_an_existing_certificate_with_a_zone_creates_records_only() -> None:
     stack = web("PRIVATE_ONLY", {**DOMAIN, "certificate_arn": CERTIFICATE})
     assert set(stack.resources("aws_route53_record")) == {"names_web", "names_internal"}
     assert not stack.resources("aws_acm_certificate")
 
 
-def test_logs_and_protection_come_when_asked_for(both: Stack, private: Stack) -> None:
+def test_access_logs_and_protection_are_optional(both: Stack, private: Stack) -> None:
     for balancer in both.resources("aws_lb").values():
         assert balancer["access_logs"] == {"bucket": "${aws_s3_bucket_policy.access_logs.bucket}", "enabled": True}
         assert balancer["enable_deletion_protection"] is True
@@ -334,7 +334,7 @@ def test_logs_and_protection_come_when_asked_for(both: Stack, private: Stack) ->
     assert plain["enable_deletion_protection"] is False, "a destroy would fail"
 
 
-def test_waf_on_the_public_load_balancer_counts_logins_and_lets_the_rest_in(both: Stack) -> None:
+def test_waf_on_the_public_load_balancer_limits_logins_only(both: Stack) -> None:
     acl = both.one("aws_wafv2_web_acl")
     assert (acl["scope"], acl["default_action"]) == ("REGIONAL", {"allow": {}})
     assert [rule["name"] for rule in acl["rule"]] == ["known-bad-inputs", "logins"]
@@ -348,7 +348,7 @@ def test_waf_on_the_public_load_balancer_counts_logins_and_lets_the_rest_in(both
     assert "aws-waf-logs-openmwaa-example-*" in allowed, "CloudWatch could not use the key for it"
 
 
-def test_what_waf_writes_down_has_no_cookie_and_no_token(both: Stack, cloudfront: Stack) -> None:
+def test_waf_logs_contain_no_cookie_and_no_token(both: Stack, cloudfront: Stack) -> None:
     for stack in (both, cloudfront):
         log = stack.one("aws_wafv2_web_acl_logging_configuration")
         redacted = {field["single_header"]["name"] for field in log["redacted_fields"]}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A right file becomes an environment; a wrong one says file, line, field and what would be right."""
+"""A valid file gives an environment; an invalid one an error with file, line, field and fix."""
 
 import json
 from pathlib import Path
@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from openmwaa.config.environment import option_variable
 from openmwaa.config.environment_classes import ENVIRONMENT_CLASSES, fargate_cpus, fargate_memory
 from openmwaa.config.environment_file import as_data, json_schema, load, loads
-from openmwaa.config.fleet import Fallback, Fleet
+from openmwaa.config.fleet import FleetFallback, ResolvedFleet
 from openmwaa.errors import EnvironmentFileError
 from tests.support.environments import LEAST_YAML
 
@@ -23,7 +23,7 @@ EXAMPLES = sorted((ROOT / "examples").glob("*/environment.yaml"))
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.parent.name)
-def test_examples_are_valid_for_us_and_for_editors(path: Path) -> None:
+def test_examples_match_the_models_and_the_json_schema(path: Path) -> None:
     environment = load(path)
     assert environment.fleets, f"{path} has no fleet"
     jsonschema.validate(yaml.safe_load(path.read_text()), json.loads(json_schema()))
@@ -34,37 +34,37 @@ def test_quickstart_is_short() -> None:
     assert len(lines) < 20, f"the quickstart has {len(lines)} lines; a first look must fit in fewer than 20"
 
 
-def test_the_committed_json_schema_is_what_the_models_say() -> None:
+def test_the_committed_json_schema_is_up_to_date() -> None:
     committed = (ROOT / "docs/reference/environment.schema.json").read_text()
     assert committed == json_schema(), (
         "run `openmwaa schema > docs/reference/environment.schema.json`; the models changed"
     )
 
 
-def test_a_name_alone_is_an_environment_with_mwaas_defaults() -> None:
+def test_a_name_gives_an_environment_with_mwaas_defaults() -> None:
     environment = loads(LEAST_YAML, FILE)
     assert (environment.environment_class, environment.min_workers, environment.max_workers) == ("mw1.small", 1, 10)
     assert environment.schedulers == 2
     assert environment.webserver_access_mode == "PRIVATE_ONLY"
-    assert environment.fleets == {"default": Fleet("default", ("default",), 1024, 2048, 5, 1, 10)}
+    assert environment.fleets == {"default": ResolvedFleet("default", ("default",), 1024, 2048, 5, 1, 10)}
     assert environment.total_slots == 50
 
 
-def test_what_is_left_as_it_is_needs_no_kind() -> None:
+def test_the_default_kind_can_be_left_out() -> None:
     environment = loads(LEAST_YAML + "metadata_database: {instances: 2}\nbroker: {max_receive_count: 50}", FILE)
     assert (environment.metadata_database.kind, environment.broker.kind) == ("AURORA_SERVERLESS_V2", "SQS")
 
 
-def test_micro_has_one_scheduler_unless_told() -> None:
+def test_micro_has_one_scheduler_by_default() -> None:
     assert loads(LEAST_YAML + "environment_class: mw1.micro", FILE).schedulers == 1
     assert loads(LEAST_YAML + "environment_class: mw1.micro\nschedulers: 2", FILE).schedulers == 2
 
 
-def test_fleets_take_from_the_environment_what_they_leave_out() -> None:
+def test_fleets_inherit_defaults_from_the_environment() -> None:
     environment = loads(
         """
         name: example
-        web_access: {http_inside_vpc: true}
+        web_access: {allow_http: true}
         environment_class: mw1.medium
         max_workers: 7
         fleets:
@@ -75,9 +75,9 @@ def test_fleets_take_from_the_environment_what_they_leave_out() -> None:
         FILE,
     )
     assert environment.fleets == {
-        "small": Fleet("small", ("default", "light"), 1024, 2048, 5, 2, 7),
-        "big": Fleet("big", ("heavy",), 4096, 16384, 3, 1, 2),
-        "plain": Fleet("plain", ("other",), 2048, 4096, 10, 1, 7),
+        "small": ResolvedFleet("small", ("default", "light"), 1024, 2048, 5, 2, 7),
+        "big": ResolvedFleet("big", ("heavy",), 4096, 16384, 3, 1, 2),
+        "plain": ResolvedFleet("plain", ("other",), 2048, 4096, 10, 1, 7),
     }
     assert environment.queues == ("default", "light", "heavy", "other")
     assert environment.total_slots == 2 * 3 + 7 * 5 + 7 * 10
@@ -127,7 +127,7 @@ WRONG = {
         _scheduled("cron: '0 25 * * *', minutes: 60, min: 2"),
         5,
         "fleets.x.schedule[0].cron",
-        "no cron expression (Bad hour)",
+        "not a cron expression (Bad hour)",
     ),
     "a cron that never comes": (
         _scheduled("cron: '0 0 31 2 *', minutes: 60, min: 2"),
@@ -139,13 +139,13 @@ WRONG = {
         _scheduled("cron: '0 6 * * *', minutes: 60, min: 2, timezone: Mars/Base"),
         5,
         "fleets.x.schedule[0].timezone",
-        "such as Europe/Zurich",
+        "example: Europe/Zurich",
     ),
     "a time zone's folder": (
         _scheduled("cron: '0 6 * * *', minutes: 60, min: 2, timezone: Europe"),
         5,
         "fleets.x.schedule[0].timezone",
-        "'Europe', which the IANA database does not have",
+        "'Europe', which is not in the IANA database",
     ),
     "unknown field of a schedule": (
         _scheduled("cron: '0 6 * * *', minute: 60, min: 2"),
@@ -157,13 +157,13 @@ WRONG = {
         _scheduled("cron: '0 6 * * *', minutes: 60, min: 30"),
         1,
         "",
-        "wants at least 30 workers; it must be more than the fewest (1) and no more than the most (10)",
+        "is 30; it must be greater than the minimum (1) and at most the maximum (10)",
     ),
     "a schedule that changes nothing": (
         _scheduled("cron: '0 6 * * *', minutes: 60, min: 1"),
         1,
         "",
-        "more than the fewest",
+        "greater than the minimum",
     ),
     "a week and a minute": (
         _scheduled("cron: '0 6 * * *', minutes: 10081, min: 2"),
@@ -172,12 +172,12 @@ WRONG = {
         "less than or equal to 10080",
     ),
     "a fallback without a count": (_falling_back("mode: fixed"), 4, "fleets.x.fallback", "`fixed` needs a `count`"),
-    "a count that is not used": (_falling_back("count: 3"), 4, "fleets.x.fallback", "takes no `count`"),
+    "a count that is not used": (_falling_back("count: 3"), 4, "fleets.x.fallback", "has no `count`"),
     "a fallback above the most": (
         _falling_back("mode: hold-if-higher, count: 11"),
         1,
         "",
-        "the fallback's `count` (11) is more than the most workers (10)",
+        "the fallback's `count` (11) is greater than the maximum (10)",
     ),
     "unknown field of a fallback": (
         _falling_back("mode: hold, after_second: 5"),
@@ -187,13 +187,13 @@ WRONG = {
     ),
     "text for a number": ("name: a\nmax_workers: many", 2, "max_workers", "valid integer"),
     "more than the most": ("name: a\nmin_workers: 4\nmax_workers: 2", 1, "", "raise `max_workers`"),
-    "public web server": ("name: a\nwebserver_access_mode: PUBLIC_ONLY", 1, "", "login by IAM is not built yet"),
-    "plain HTTP unsaid": ("name: a", 1, "", "http_inside_vpc: true"),
+    "public web server": ("name: a\nwebserver_access_mode: PUBLIC_ONLY", 1, "", "IAM login does"),
+    "plain HTTP not allowed": ("name: a", 1, "", "allow_http: true"),
     "CPU without memory": (
         "name: a\nfleets:\n  x:\n    queues: [default]\n    cpu: 1024",
         3,
         "fleets.x",
-        "`cpu` and `memory` go together",
+        "`cpu` and `memory` must be set together",
     ),
     "impossible memory": (
         "name: a\nfleets:\n  x: {queues: [default], cpu: 1024, memory: 100, slots: 1}",
@@ -220,7 +220,12 @@ WRONG = {
         "",
         "served by the fleets x and y",
     ),
-    "nobody serves default": ("name: a\nfleets:\n  x: {queues: [other]}", 1, "", "no fleet serves the queue `default`"),
+    "no fleet serves default": (
+        "name: a\nfleets:\n  x: {queues: [other]}",
+        1,
+        "",
+        "no fleet serves the queue `default`",
+    ),
     "public VPC range": ("name: a\nnetwork:\n  vpc_cidr: 8.8.0.0/16", 3, "network.vpc_cidr", "RFC 1918"),
     "tiny VPC range": ("name: a\nnetwork:\n  vpc_cidr: 10.0.0.0/24", 3, "network.vpc_cidr", "/16 to /20"),
     "no VPC range": ("name: a\nnetwork:\n  vpc_cidr: home", 3, "network.vpc_cidr", "10.192.0.0/16"),
@@ -231,38 +236,38 @@ WRONG = {
         "section.key",
     ),
     "bad role": ("name: a\nexecution_role_arn: me", 2, "execution_role_arn", "ARN of the role"),
-    "the same key twice": ("name: a\nmax_workers: 3\nmax_workers: 4", 3, "max_workers", "given twice"),
-    "not YAML": ("name: a\n  b: c: d", 2, "", "not YAML"),
+    "the same key twice": ("name: a\nmax_workers: 3\nmax_workers: 4", 3, "max_workers", "set twice"),
+    "not YAML": ("name: a\n  b: c: d", 2, "", "invalid YAML"),
     "a list": ("- name: a", 1, "", "mapping of fields"),
     "nothing": ("", 1, "", "mapping of fields"),
 }
 
 
-@pytest.mark.parametrize(("text", "line", "field", "told"), WRONG.values(), ids=WRONG.keys())
-def test_a_wrong_file_says_where_and_what_would_be_right(text: str, line: int, field: str, told: str) -> None:
+@pytest.mark.parametrize(("text", "line", "field", "message"), WRONG.values(), ids=WRONG.keys())
+def test_an_invalid_file_has_an_error_with_line_and_fix(text: str, line: int, field: str, message: str) -> None:
     with pytest.raises(EnvironmentFileError) as caught:
         loads(text, FILE)
     problem = caught.value.problems[0]
     assert (problem.line, problem.field) == (line, field), f"the place is wrong: {problem}"
-    assert told in problem.message, f"the message does not say what would be right: {problem}"
+    assert message in problem.message, f"the message does not say what would be right: {problem}"
     assert str(problem).startswith(f"{FILE}:{line}: "), "editors jump to FILE:LINE"
 
 
-def test_all_problems_are_told_at_once_in_the_order_of_the_file() -> None:
+def test_all_errors_are_reported_in_the_order_of_the_file() -> None:
     with pytest.raises(EnvironmentFileError) as caught:
         loads("name: 5x\nregion: mars\nschedulers: 9\nx: 1", FILE)
     assert [problem.field for problem in caught.value.problems] == ["name", "region", "schedulers", "x"]
 
 
-def test_a_missing_file_and_a_folder_are_told(tmp_path: Path) -> None:
-    with pytest.raises(EnvironmentFileError, match="there is no such file"):
+def test_a_missing_file_and_a_folder_are_errors(tmp_path: Path) -> None:
+    with pytest.raises(EnvironmentFileError, match="does not exist"):
         load(tmp_path / "none.yaml")
     with pytest.raises(EnvironmentFileError, match="cannot be read"):
         load(tmp_path)
 
 
 @given(st.text(max_size=200))
-def test_no_text_whatever_ends_in_a_traceback(text: str) -> None:
+def test_no_text_causes_a_traceback(text: str) -> None:
     try:
         environment = loads(text, FILE)
     except EnvironmentFileError as error:
@@ -275,7 +280,7 @@ def test_no_text_whatever_ends_in_a_traceback(text: str) -> None:
     st.fixed_dictionaries(
         {
             "name": st.from_regex(r"\A[a-zA-Z][0-9a-zA-Z_-]{0,79}\Z"),
-            "web_access": st.just({"http_inside_vpc": True}),
+            "web_access": st.just({"allow_http": True}),
         },
         optional={
             "schedulers": st.integers(1, 5),
@@ -286,15 +291,15 @@ def test_no_text_whatever_ends_in_a_traceback(text: str) -> None:
         },
     )
 )
-def test_what_is_read_and_written_and_read_again_is_the_same(data: dict[str, object]) -> None:
+def test_an_environment_survives_a_round_trip(data: dict[str, object]) -> None:
     environment = loads(yaml.safe_dump(data), FILE)
     assert loads(yaml.safe_dump(as_data(environment)), FILE) == environment
 
 
-def test_a_fleet_says_how_it_is_scaled() -> None:
+def test_a_fleet_has_scaling_settings() -> None:
     text = """
         name: example
-        web_access: {http_inside_vpc: true}
+        web_access: {allow_http: true}
         fleets:
           default: {queues: [default], min: 0}
           nightly:
@@ -304,18 +309,18 @@ def test_a_fleet_says_how_it_is_scaled() -> None:
               - {cron: "30  22 * * 1-5", minutes: 90, min: 4, timezone: Europe/Zurich}
               - {cron: "0 0 1 * *", minutes: 10080, min: 10}
             fallback: {mode: fixed, count: 3, after_seconds: 60}
-            hand_made_desired: adopt
+            desired_count_drift: adopt
         """
     environment = loads(text, FILE)
     plain, nightly = environment.fleets.values()
     assert (plain.min, plain.capacity, plain.schedule, plain.fallback.mode) == (0, "FARGATE", (), "hold")
-    assert plain.hand_made_desired == "correct"
+    assert plain.desired_count_drift == "correct"
     assert [(one.cron, one.timezone) for one in nightly.schedule] == [
         ("30 22 * * 1-5", "Europe/Zurich"),
         ("0 0 1 * *", "UTC"),
     ]
-    assert (nightly.capacity, nightly.hand_made_desired) == ("FARGATE_SPOT", "adopt")
-    assert nightly.fallback == Fallback(mode="fixed", count=3, after_seconds=60)
+    assert (nightly.capacity, nightly.desired_count_drift) == ("FARGATE_SPOT", "adopt")
+    assert nightly.fallback == FleetFallback(mode="fixed", count=3, after_seconds=60)
     jsonschema.validate(yaml.safe_load(text), json.loads(json_schema()))
     assert loads(yaml.safe_dump(as_data(environment)), FILE) == environment
 

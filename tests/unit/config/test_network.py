@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A network is built or exists, and what does not go together is refused with what would."""
+"""A network is new or existing; inconsistent settings are rejected."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ VPC = {"vpc_id": "vpc-12345678", "private_subnet_ids": ["subnet-11111111", "subn
 
 
 @pytest.mark.parametrize(
-    ("network", "way_out"),
+    ("network", "egress_mode"),
     [
         ({}, "NAT_GATEWAY"),
         ({"egress": "NAT_GATEWAY_PER_ZONE"}, "NAT_GATEWAY_PER_ZONE"),
@@ -23,24 +23,27 @@ VPC = {"vpc_id": "vpc-12345678", "private_subnet_ids": ["subnet-11111111", "subn
         ({**VPC, "egress": "ENDPOINTS_ONLY"}, "ENDPOINTS_ONLY"),
     ],
 )
-def test_the_way_out(network: dict[str, Any], way_out: str | None) -> None:
-    assert Network.model_validate(network).way_out == way_out
+def test_the_way_out(network: dict[str, Any], egress_mode: str | None) -> None:
+    assert Network.model_validate(network).egress_mode == egress_mode
 
 
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
-    "subnets without their VPC": ({"private_subnet_ids": ["subnet-11111111"]}, "give its `vpc_id` too"),
-    "groups without their VPC": ({"security_group_ids": ["sg-11111111"]}, "give its `vpc_id` too"),
+    "subnets without their VPC": ({"private_subnet_ids": ["subnet-11111111"]}, "set its `vpc_id` too"),
+    "groups without their VPC": ({"security_group_ids": ["sg-11111111"]}, "set its `vpc_id` too"),
     "one subnet": ({**VPC, "private_subnet_ids": ["subnet-11111111"]}, "two or more, in two zones"),
-    "a subnet twice": ({**VPC, "private_subnet_ids": ["subnet-11111111"] * 2}, "names subnet-11111111 twice"),
-    "a group twice": ({**VPC, "security_group_ids": ["sg-11111111"] * 2}, "names sg-11111111 twice"),
+    "a subnet twice": ({**VPC, "private_subnet_ids": ["subnet-11111111"] * 2}, "contains subnet-11111111 twice"),
+    "a group twice": ({**VPC, "security_group_ids": ["sg-11111111"] * 2}, "contains sg-11111111 twice"),
     "a subnet private and public": (
         {**VPC, "public_subnet_ids": ["subnet-22222222", "subnet-33333333"]},
         "subnet-22222222 is in `private_subnet_ids` and in `public_subnet_ids`",
     ),
-    "NAT in a VPC of others": ({**VPC, "egress": "NAT_GATEWAY"}, "its owner's"),
-    "a range for a VPC that has one": ({**VPC, "vpc_cidr": "10.0.0.0/16"}, "`vpc_cidr` is for a VPC that is built"),
-    "zones for a VPC that has them": ({**VPC, "zones": 3}, "`zones` is for a VPC that is built"),
-    "flow logs of a VPC of others": ({**VPC, "flow_logs": "ALL"}, "`flow_logs` is for a VPC that is built"),
+    "NAT in an existing VPC": ({**VPC, "egress": "NAT_GATEWAY"}, "which the owner of an existing VPC manages"),
+    "a range for a VPC that has one": (
+        {**VPC, "vpc_cidr": "10.0.0.0/16"},
+        "`vpc_cidr` is for the environment's own VPC",
+    ),
+    "zones for a VPC that has them": ({**VPC, "zones": 3}, "`zones` is for the environment's own VPC"),
+    "flow logs of an existing VPC": ({**VPC, "flow_logs": "ALL"}, "`flow_logs` is for the environment's own VPC"),
     "four zones": ({"zones": 4}, "Input should be 2 or 3"),
     "a range of the internet": ({"vpc_cidr": "8.8.0.0/16"}, "not a private range"),
     "a small range": ({"vpc_cidr": "10.0.0.0/24"}, "a /24"),
@@ -49,7 +52,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_a_network_is_refused_with_its_reason(case: str) -> None:
+def test_an_invalid_network_is_rejected_with_a_reason(case: str) -> None:
     network, words = REFUSED[case]
     with pytest.raises(ValidationError) as refused:
         Network.model_validate(network)
@@ -60,8 +63,8 @@ ECR = "123456789012.dkr.ecr.us-east-1.amazonaws.com/teams/airflow@sha256:" + "a"
 
 
 @pytest.mark.parametrize("image", ["example.com/airflow:1", ECR.replace("us-east-1", "eu-west-1")])
-def test_endpoints_pull_from_ecr_of_the_region_alone(image: str) -> None:
-    with pytest.raises(ValidationError, match="tasks reach ECR in us-east-1 and no other registry"):
+def test_with_endpoints_only_images_must_be_in_ecr_of_the_region(image: str) -> None:
+    with pytest.raises(ValidationError, match="tasks can pull from ECR in us-east-1 only"):
         Environment.model_validate({**LEAST, "network": {"egress": "ENDPOINTS_ONLY"}, "images": {"airflow": image}})
     Environment.model_validate({**LEAST, "images": {"airflow": image}})
     Environment.model_validate({**LEAST, "network": {"egress": "ENDPOINTS_ONLY"}, "images": {"airflow": ECR}})

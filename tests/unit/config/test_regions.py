@@ -9,7 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from openmwaa.config.environment import Environment
-from openmwaa.config.regions import DATA, SERVICES, offers
+from openmwaa.config.regions import DATA, SERVICES, region_table
 from tests.support.environments import LEAST
 from tools.generate_regions import TARGET, as_text, table
 
@@ -20,11 +20,11 @@ COGNITO = {
 }
 CLOUDFRONT = {
     "webserver_access_mode": "PUBLIC_AND_PRIVATE",
-    "web_access": {"http_inside_vpc": True, "allowed_cidrs": ["203.0.113.0/24"]},
+    "web_access": {"allow_http": True, "allowed_cidrs": ["203.0.113.0/24"]},
 }
 
 
-def test_the_table_is_botocores() -> None:
+def test_the_table_matches_botocore() -> None:
     committed = json.loads(TARGET.read_text(encoding="utf-8"))
     fresh = table(committed["made_on"])
     for part in ("regions", "services"):
@@ -41,16 +41,18 @@ def test_the_file_has_a_line_for_each_region() -> None:
 
 def test_every_service_is_offered_somewhere() -> None:
     for service in SERVICES:
-        assert len(offers().services[service.endpoint]) >= 30, f"{service.endpoint} is no name of botocore's endpoints"
+        assert len(region_table().services[service.endpoint]) >= 30, (
+            f"{service.endpoint} is not in botocore's endpoints"
+        )
 
 
-@pytest.mark.parametrize("region", sorted(offers().partitions))
-def test_the_least_environment_stands_in_every_region_of_the_table(region: str) -> None:
+@pytest.mark.parametrize("region", sorted(region_table().partitions))
+def test_a_minimal_environment_is_valid_in_every_region(region: str) -> None:
     assert Environment.model_validate({**LEAST, "region": region}).region == region
 
 
 REFUSED: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
-    "a Region nobody knows": ({"region": "eu-nowhere-1"}, ("eu-nowhere-1 is not in the table", "botocore")),
+    "an unknown Region": ({"region": "eu-nowhere-1"}, ("eu-nowhere-1 is not in the table", "botocore")),
     "CloudFront in GovCloud": (
         {"region": "us-gov-west-1", **CLOUDFRONT},
         ("us-gov-west-1 has no CloudFront", "without a domain"),
@@ -66,15 +68,15 @@ REFUSED: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
         },
         ("cn-north-1 has no Cognito", "web_access.cognito"),
     ),
-    "endpoints whose names nobody knows": (
+    "endpoints with unknown names": (
         {"region": "cn-north-1", "network": {"egress": "ENDPOINTS_ONLY"}},
-        ("ENDPOINTS_ONLY is not built for the partition aws-cn",),
+        ("ENDPOINTS_ONLY does not support the partition aws-cn",),
     ),
 }
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_a_region_is_refused_with_its_reason(case: str) -> None:
+def test_a_region_is_rejected_with_a_reason(case: str) -> None:
     fields, words = REFUSED[case]
     with pytest.raises(ValidationError) as refused:
         Environment.model_validate({**LEAST, **fields})

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Lost, duplicated and interrupted are counted from the ledger alone; the summary is arithmetic on what was seen."""
+"""Lost, duplicated and interrupted tasks are counted from the journal only; the summary is computed from samples."""
 
 import ast
 import io
@@ -15,7 +15,7 @@ from rich.console import Console
 from openmwaa.local import task_journal
 from openmwaa.local.demo import summary
 from openmwaa.local.demo.run import Burst, dag_source
-from openmwaa.local.demo.table import FleetView, View, Workers, history_line, line, render
+from openmwaa.local.demo.table import DemoSnapshot, FleetView, FleetWorkers, history_line, line, render
 from openmwaa.local.services.airflow_api import TaskInstance
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -28,9 +28,9 @@ def write(path: Path, *lines: tuple[str, str, int]) -> Path:
 
 
 CASES = {
-    "all well": ([("start", "a", 1), ("end", "a", 1)], [], [], []),
-    "never began": ([], ["a"], [], []),
-    "began and was killed": ([("start", "a", 1)], ["a"], [], ["a#1"]),
+    "no fault": ([("start", "a", 1), ("end", "a", 1)], [], [], []),
+    "never started": ([], ["a"], [], []),
+    "started and was killed": ([("start", "a", 1)], ["a"], [], ["a#1"]),
     "killed, then retried to its end": ([("start", "a", 1), ("start", "a", 2), ("end", "a", 2)], [], [], ["a#1"]),
     "ran twice": ([("start", "a", 1), ("end", "a", 1), ("start", "a", 2), ("end", "a", 2)], [], ["a"], []),
     "the same try twice, one killed": ([("start", "a", 1), ("start", "a", 1), ("end", "a", 1)], [], [], ["a#1"]),
@@ -38,19 +38,19 @@ CASES = {
 
 
 @pytest.mark.parametrize(("lines", "lost", "duplicated", "interrupted"), CASES.values(), ids=CASES.keys())
-def test_ledger_counts(
+def test_journal_counts(
     tmp_path: Path, lines: list[tuple[str, str, int]], lost: list[str], duplicated: list[str], interrupted: list[str]
 ) -> None:
-    read = task_journal.read(write(tmp_path / "ledger", *lines), ["a"])
+    read = task_journal.read(write(tmp_path / "journal", *lines), ["a"])
     assert (list(read.lost), list(read.duplicated), list(read.interrupted)) == (lost, duplicated, interrupted)
 
 
-def test_a_ledger_that_is_not_there_has_lost_everything(tmp_path: Path) -> None:
+def test_without_a_journal_file_every_task_is_lost(tmp_path: Path) -> None:
     assert task_journal.read(tmp_path / "none", ["a", "b"]).lost == ("a", "b")
 
 
-def test_a_torn_last_line_is_no_line(tmp_path: Path) -> None:
-    path = write(tmp_path / "ledger", ("start", "a", 1))
+def test_an_incomplete_last_line_is_ignored(tmp_path: Path) -> None:
+    path = write(tmp_path / "journal", ("start", "a", 1))
     path.write_text(path.read_text() + '{"event": "end", "task"')
     assert task_journal.read(path, ["a"]).interrupted == ("a#1",)
 
@@ -65,21 +65,21 @@ def task(
 
 def test_reaction_counts_from_the_first_task_beyond_the_free_slots() -> None:
     tasks = [task(index, queued_s=index) for index in range(10)]
-    began = summary.backlog_began(tasks, free_slots=5)
-    assert began == NOON + timedelta(seconds=5), "five tasks find a slot; the sixth, queued at 5 s, is the backlog"
-    growths = [NOON + timedelta(seconds=at) for at in (2, 8.5, 11)]
-    assert summary.reaction_s(began, growths) == 3.5, "an UpdateService before the backlog is no answer to it"
+    began = summary.backlog_start(tasks, free_slots=5)
+    assert began == NOON + timedelta(seconds=5), "five tasks have a slot; the sixth, queued at 5 s, is the backlog"
+    scale_outs = [NOON + timedelta(seconds=at) for at in (2, 8.5, 11)]
+    assert summary.reaction_s(began, scale_outs) == 3.5, "an UpdateService before the backlog does not count"
 
 
-def test_no_backlog_and_no_answer_are_unknown_not_zero() -> None:
-    assert summary.backlog_began([task(0, queued_s=0)], free_slots=5) is None
+def test_without_backlog_or_answer_the_result_is_unknown_not_zero() -> None:
+    assert summary.backlog_start([task(0, queued_s=0)], free_slots=5) is None
     assert summary.reaction_s(None, [NOON]) is None
     assert summary.reaction_s(NOON, []) is None
     assert summary.percentiles([]) is None
 
 
 @given(st.lists(st.floats(0, 1e4), min_size=1, max_size=50))
-def test_percentiles_lie_within_what_was_measured(seconds: list[float]) -> None:
+def test_percentiles_are_within_the_samples(seconds: list[float]) -> None:
     result = summary.percentiles(seconds)
     assert result is not None
     assert min(seconds) - 0.01 <= result.p50 <= result.p95 <= max(seconds) + 0.01
@@ -93,14 +93,16 @@ FLAWS = {
 
 
 @pytest.mark.parametrize(("change", "flawless"), FLAWS.values(), ids=FLAWS.keys())
-def test_a_flaw_shows(tmp_path: Path, change: dict[str, object], *, flawless: bool) -> None:
-    book = task_journal.read(write(tmp_path / "ledger", ("start", "work[0]", 1), ("end", "work[0]", 1)), ["work[0]"])
+def test_a_flaw_is_counted(tmp_path: Path, change: dict[str, object], *, flawless: bool) -> None:
+    journal = task_journal.read(
+        write(tmp_path / "journal", ("start", "work[0]", 1), ("end", "work[0]", 1)), ["work[0]"]
+    )
     result = summary.summarise(
         tasks=[task(0, queued_s=0, **change)],  # type: ignore[arg-type]
-        ledger=book,
+        journal=journal,
         workers=[1, 4, 1],
         free_slots=5,
-        growths=[],
+        scale_outs=[],
         up_s=1,
         total_s=2,
     )
@@ -108,7 +110,7 @@ def test_a_flaw_shows(tmp_path: Path, change: dict[str, object], *, flawless: bo
     assert (result.workers_min, result.workers_peak, result.workers_end) == (1, 4, 1)
 
 
-def test_the_burst_dag_is_written_for_the_burst_that_is_asked_for() -> None:
+def test_the_dag_has_the_constants_of_the_burst() -> None:
     tree = ast.parse(dag_source(Burst(tasks=7, seconds=1.5)))
     constants = {
         node.targets[0].id: ast.literal_eval(node.value)
@@ -118,7 +120,7 @@ def test_the_burst_dag_is_written_for_the_burst_that_is_asked_for() -> None:
     assert constants == {"DAG_ID": "openmwaa_burst_7x1.5", "TASKS": 7, "SECONDS": 1.5}
 
 
-def test_the_table_and_the_line_show_what_the_scaler_says_and_unknown_as_a_question_mark() -> None:
+def test_the_table_and_the_line_show_the_fleet_and_a_question_mark_for_unknown() -> None:
     document = {
         "fleet": "default",
         "desired": None,
@@ -130,30 +132,30 @@ def test_the_table_and_the_line_show_what_the_scaler_says_and_unknown_as_a_quest
         "reason": "Hold: the database is unknown.",
     }
     fleet = FleetView.of(document)
-    assert fleet.workers == Workers(starting=1, busy=2, idle=3, draining=9, unknown=6)
-    view = View(12.0, "the burst runs", 3, 60, (fleet,), (1, 2, 3))
-    told = line(view)
+    assert fleet.workers == FleetWorkers(starting=1, busy=2, idle=3, draining=9, unknown=6)
+    view = DemoSnapshot(12.0, "burst running", 3, 60, (fleet,), (1, 2, 3))
+    text = line(view)
     for part in ("? queued", "7 running", "3 of 60", "9 draining", "Hold: the database is unknown."):
-        assert part in told, f"{part!r} is missing in {told!r}"
+        assert part in text, f"{part!r} is missing in {text!r}"
     console = Console(width=100, record=True, file=io.StringIO())
     console.print(render(view))
     drawn = console.export_text()
-    for part in ("21 → ?", "(1 to 5)", "3 of 25", "why: Hold", "3 of 60"):
+    for part in ("21 → ?", "(1 to 5)", "3 of 25", "reason: Hold", "3 of 60"):
         assert part in drawn, f"{part!r} is missing in the table:\n{drawn}"
 
 
-def test_workers_that_nobody_could_count_are_not_drawn_as_none() -> None:
+def test_unknown_workers_are_not_drawn_as_zero() -> None:
     states = ("starting", "busy", "consuming_idle", "draining", "released", "unknown")
     document = {"fleet": "default", "desired": 3, "min": 1, "max": 5, "reason": "Hold: the tasks are unknown."}
     fleet = FleetView.of(document | {"workers": dict.fromkeys(states)})
     assert fleet.workers is None
-    view = View(12.0, "the burst runs", 3, 60, (fleet,), (1, 2, 3))
-    assert "workers ? → 3 (nobody knows what they do)" in line(view)
+    view = DemoSnapshot(12.0, "burst running", 3, 60, (fleet,), (1, 2, 3))
+    assert "workers ? → 3 (states unknown)" in line(view)
     console = Console(width=100, record=True, file=io.StringIO())
     console.print(render(view))
     assert "? → 3" in console.export_text()
 
 
 @given(st.lists(st.integers(0, 500), max_size=500))
-def test_the_line_of_workers_never_outgrows_the_terminal(history: list[int]) -> None:
+def test_the_history_line_has_at_most_the_width_of_the_terminal(history: list[int]) -> None:
     assert len(history_line(history, width=60)) <= 60

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What does not answer is unknown, never zero: a failed read of ECS must not count as a fleet without workers."""
+"""Without an answer the number is unknown, not zero: a failed read of ECS is not a fleet without workers."""
 
 from typing import Any
 
@@ -12,14 +12,14 @@ from openmwaa.local.demo.watch import Endpoints, Watcher, WorkersUnknownError
 ENDPOINTS = Endpoints("http://a", "http://e", "http://w", "us-east-1", "c", "b", "dags", ("worker-default",), "s3cret")
 
 
-class Ecs:
-    """ECS with one running worker, or away."""
+class RunningWorkerEcs:
+    """ECS with one running worker; it can be unreachable."""
 
     def __init__(self) -> None:
-        self.away = False
+        self.unreachable = False
 
-    async def list_tasks(self, *, cluster: str, serviceName: str) -> dict[str, Any]:  # noqa: N803 - ECS's word
-        if self.away:
+    async def list_tasks(self, *, cluster: str, serviceName: str) -> dict[str, Any]:  # noqa: N803 - ECS's name
+        if self.unreachable:
             raise EndpointConnectionError(endpoint_url=f"{cluster}/{serviceName}")
         return {"taskArns": ["arn"] if serviceName.startswith("worker-") else []}
 
@@ -28,16 +28,16 @@ class Ecs:
         return {"tasks": [{"taskArn": tasks[0], "lastStatus": "RUNNING", "attachments": [{"details": [detail]}]}]}
 
 
-async def test_workers_that_cannot_be_read_are_unknown_and_leave_no_zero_in_the_history() -> None:
-    ecs = Ecs()
+async def test_unreadable_workers_are_unknown_and_add_no_zero_to_the_history() -> None:
+    ecs = RunningWorkerEcs()
     async with aiohttp.ClientSession() as http:
         watcher = Watcher(ENDPOINTS, ecs, http)
-        await watcher.look()
-        ecs.away = True
-        assert await watcher.look() == ()
+        await watcher.poll()
+        ecs.unreachable = True
+        assert await watcher.poll() == ()
         with pytest.raises(WorkersUnknownError, match="worker-default"):
             await watcher.workers()
-    assert watcher.history == [1], "an ECS that is away was counted as a number of workers"
+    assert watcher.history == [1], "an unreachable ECS was counted as a number of workers"
 
 
 def test_the_password_is_not_shown() -> None:

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a child that talks to the emulators must not see."""
+"""The environment variables of programs that call the emulators."""
 
 from openmwaa.local.child_environment import child_environment
 
 
-def test_certificates_proxies_python_packages_and_the_users_account_stay_outside() -> None:
+def test_certificates_proxies_python_packages_and_the_users_account_are_removed() -> None:
     base = {
         "PATH": "/bin",
         "HOME": "/home/x",
@@ -19,8 +19,8 @@ def test_certificates_proxies_python_packages_and_the_users_account_stay_outside
         "AWS_SESSION_TOKEN": "real",
         "AWS_ENDPOINT_URL": "https://real",
     }
-    seen = child_environment({"MORE": "1"}, base=base)
-    assert seen == {
+    environment = child_environment({"MORE": "1"}, base=base)
+    assert environment == {
         "PATH": "/bin",
         "HOME": "/home/x",
         "MORE": "1",

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Invented names are replaced wherever a value holds them, and nothing else is."""
+"""The emulator's host names are replaced in every value, and no other text is."""
 
 import pytest
 
@@ -27,5 +27,5 @@ def test_replacing(value: str, expected: str) -> None:
     assert replace(value) == expected
 
 
-def test_databases_are_known_before_anything_was_learned() -> None:
+def test_database_names_are_replaced_before_the_first_refresh() -> None:
     assert replacer({}, database="127.20.0.3")(DB) == "127.20.0.3"

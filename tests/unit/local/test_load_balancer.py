@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from openmwaa.local.services.load_balancer import Listener, LoadBalancers
+from openmwaa.local.services.load_balancer import LoadBalancerListener, LoadBalancers
 
 NAME = "lb.us-east-1.elb.amazonaws.com"
 
 
 class Echo:
-    """A server that says its name and then what it hears."""
+    """A server that answers with its name and the request."""
 
     def __init__(self, name: str, address: str, port: int = 0) -> None:
         self.name, self.address, self.port = name, address, port
@@ -50,73 +50,75 @@ async def port() -> int:
 
 @pytest.fixture
 async def balancers(tmp_path: Path) -> AsyncIterator[LoadBalancers]:
-    one = LoadBalancers(lambda number: f"127.15.0.{4 + number}", tmp_path / "numbers.json")
-    yield one
-    await one.close()
+    balancers = LoadBalancers(lambda number: f"127.15.0.{4 + number}", tmp_path / "numbers.json")
+    yield balancers
+    await balancers.close()
 
 
-async def ask(address: str, port: int, text: str = "hello") -> str:
+async def request(address: str, port: int, text: str = "hello") -> str:
     async with asyncio.timeout(10):
         reader, writer = await asyncio.open_connection(address, port)
         writer.write(text.encode())
         writer.write_eof()
         try:
             return (await reader.read()).decode()
-        except ConnectionResetError:  # closed before what was sent was read
+        except ConnectionResetError:  # closed before the request was read
             return ""
         finally:
             writer.close()
 
 
-async def test_it_forwards_in_turn_and_passes_over_the_dead(balancers: LoadBalancers, port: int) -> None:
+async def test_it_forwards_in_turn_and_skips_dead_targets(balancers: LoadBalancers, port: int) -> None:
     one, two = await Echo("one", "127.15.1.1").start(), await Echo("two", "127.15.1.2").start()
-    await balancers.serve((Listener(NAME, port, ("group",)),))
+    await balancers.serve((LoadBalancerListener(NAME, port, ("group",)),))
     for echo in (one, two):
         balancers.register("group", echo.address, echo.port)
-    assert [await ask("127.15.0.4", port) for _ in range(4)] == ["one:hello", "two:hello", "one:hello", "two:hello"]
+    assert [await request("127.15.0.4", port) for _ in range(4)] == ["one:hello", "two:hello", "one:hello", "two:hello"]
     await one.stop()
-    assert {await ask("127.15.0.4", port) for _ in range(3)} == {"two:hello"}
+    assert {await request("127.15.0.4", port) for _ in range(3)} == {"two:hello"}
     balancers.deregister("group", two.address, two.port)
-    assert await ask("127.15.0.4", port) == "", "a target that was deregistered got a connection"
+    assert await request("127.15.0.4", port) == "", "a deregistered target got a connection"
     await two.stop()
 
 
 async def test_a_listener_without_targets_closes(balancers: LoadBalancers, port: int) -> None:
-    await balancers.serve((Listener(NAME, port, ("group",)),))
-    assert await ask("127.15.0.4", port) == ""
+    await balancers.serve((LoadBalancerListener(NAME, port, ("group",)),))
+    assert await request("127.15.0.4", port) == ""
 
 
 async def test_much_data_both_ways(balancers: LoadBalancers, port: int) -> None:
     echo = await Echo("one", "127.15.1.1").start()
-    await balancers.serve((Listener(NAME, port, ("group",)),))
+    await balancers.serve((LoadBalancerListener(NAME, port, ("group",)),))
     balancers.register("group", echo.address, echo.port)
     text = "x" * 1_000_000
-    assert await ask("127.15.0.4", port, text) == f"one:{text}"
+    assert await request("127.15.0.4", port, text) == f"one:{text}"
     await echo.stop()
 
 
-async def test_a_listener_that_is_gone_is_closed(balancers: LoadBalancers, port: int) -> None:
-    await balancers.serve((Listener(NAME, port, ("group",)),))
+async def test_a_removed_listener_is_closed(balancers: LoadBalancers, port: int) -> None:
+    await balancers.serve((LoadBalancerListener(NAME, port, ("group",)),))
     await balancers.serve(())
     with pytest.raises(ConnectionRefusedError):
-        await ask("127.15.0.4", port)
+        await request("127.15.0.4", port)
 
 
 async def test_a_listener_is_found_by_its_port_whichever_load_balancer_has_it(
     balancers: LoadBalancers, port: int
 ) -> None:
-    await balancers.serve((Listener("public.elb", port + 1, ()), Listener("internal.elb", port, ("group",))))
-    assert balancers.listening_at(port) == "127.15.0.5", "the load balancer that was told of second"
+    await balancers.serve(
+        (LoadBalancerListener("public.elb", port + 1, ()), LoadBalancerListener("internal.elb", port, ("group",)))
+    )
+    assert balancers.listening_at(port) == "127.15.0.5", "the second load balancer"
     assert balancers.listening_at(1) is None
 
 
-async def test_a_taken_port_is_tried_again(balancers: LoadBalancers, port: int) -> None:
-    squatter = await asyncio.start_server(lambda _r, w: w.close(), "127.15.0.4", port)
-    await balancers.serve((Listener(NAME, port, ("group",)),))
-    squatter.close()
-    await squatter.wait_closed()
-    await balancers.serve((Listener(NAME, port, ("group",)),))
-    assert await ask("127.15.0.4", port) == ""
+async def test_a_port_in_use_is_retried(balancers: LoadBalancers, port: int) -> None:
+    other = await asyncio.start_server(lambda _r, w: w.close(), "127.15.0.4", port)
+    await balancers.serve((LoadBalancerListener(NAME, port, ("group",)),))
+    other.close()
+    await other.wait_closed()
+    await balancers.serve((LoadBalancerListener(NAME, port, ("group",)),))
+    assert await request("127.15.0.4", port) == ""
 
 
 def test_addresses_are_kept(tmp_path: Path) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reading logs: the last lines, across a rotation, and as they are written."""
+"""Reading logs: the last lines, across a rotation, and new lines."""
 
 import threading
 from pathlib import Path
@@ -11,22 +11,22 @@ from openmwaa.local.errors import LocalError
 from openmwaa.local.logs import follow, log_file, tail
 
 
-def test_the_last_lines_reach_back_over_a_rotation(tmp_path: Path) -> None:
+def test_the_last_lines_include_the_rotated_file(tmp_path: Path) -> None:
     (tmp_path / "web.log.1").write_text("a\nb\n")
     (tmp_path / "web.log").write_text("c\n")
     assert tail(tmp_path / "web.log", 2) == ["b", "c"]
     assert tail(tmp_path / "none.log", 2) == []
 
 
-def test_following_survives_a_rotation(tmp_path: Path) -> None:
+def test_new_lines_are_read_across_a_rotation(tmp_path: Path) -> None:
     file = LogFile(tmp_path / "web.log", limit=40)
     file.write(["before"])
     lines = follow(tmp_path / "web.log")
     expected = [f"line {number}" for number in range(9)]
-    # The first `next` finds the end of the file, so the first line is written after it began.
+    # The first `next` seeks to the end of the file, so the first line is written after it.
     threading.Timer(0.1, file.write, (expected[:1],)).start()
     got = [next(lines)]
-    for line in expected[1:]:  # 40 bytes hold five lines: the file is rotated on the way
+    for line in expected[1:]:  # 40 bytes hold five lines, so the file is rotated in between
         file.write([line])
         got.append(next(lines))
     assert got == expected
@@ -35,8 +35,8 @@ def test_following_survives_a_rotation(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("service", ["nope", "../etc/passwd", ""])
-def test_an_unknown_service_names_the_known(tmp_path: Path, service: str) -> None:
+def test_for_an_unknown_service_the_existing_logs_are_named(tmp_path: Path, service: str) -> None:
     (tmp_path / "web.log").touch()
     (tmp_path / "scaler.log").touch()
-    with pytest.raises(LocalError, match="There are: scaler, web"):
+    with pytest.raises(LocalError, match="Logs: scaler, web"):
         log_file(tmp_path, service)

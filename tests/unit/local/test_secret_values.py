@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How ECS's references to secrets are read."""
+"""ECS's references to secrets."""
 
 import json
 
@@ -24,13 +24,15 @@ def test_reading_a_reference(text: str, expected: SecretReference) -> None:
     assert SecretReference.parse(text) == expected
 
 
-async def test_a_master_of_this_machine_is_told_to_postgresql_before_anybody_uses_it() -> None:
-    told: list[tuple[str, str]] = []
+async def test_postgresql_gets_the_master_password_before_it_is_returned() -> None:
+    received: list[tuple[str, str]] = []
 
     async def on_master(name: str, password: str) -> None:
-        told.append((name, password))
+        received.append((name, password))
 
-    secrets = EmulatedSecrets("http://127.0.0.1:9", on_master=on_master)  # nobody is asked there
+    secrets = EmulatedSecrets("http://127.0.0.1:9", on_master=on_master)  # this endpoint is not called
     master = json.loads(await secrets.resolve(LOCAL_MASTER_SECRET))
-    assert told == [("openmwaa", master["password"])]
-    assert await secrets.resolve(f"{LOCAL_MASTER_SECRET}:password::") == master["password"], "it changed meanwhile"
+    assert received == [("openmwaa", master["password"])]
+    assert await secrets.resolve(f"{LOCAL_MASTER_SECRET}:password::") == master["password"], (
+        "the password must not change"
+    )

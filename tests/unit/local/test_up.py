@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whose programs an `up` ends when it does not come to its end."""
+"""The programs that a failed or interrupted `up` ends, and the fingerprint that it leaves."""
 
 import fcntl
 import shutil
@@ -9,7 +9,7 @@ from typing import NoReturn
 
 import pytest
 
-from openmwaa.local.addresses import Addresses
+from openmwaa.local.addresses import AddressBlock
 from openmwaa.local.daemon import orphans
 from openmwaa.local.errors import DaemonError, LocalError, RolloutUnfinishedError
 from openmwaa.local.install import prerequisites
@@ -20,15 +20,15 @@ from openmwaa.local.up import Up
 
 @pytest.fixture
 def up(tmp_path: Path) -> Iterator[Up]:
-    (tmp_path / "environment.yaml").write_text("name: trial\nweb_access: {http_inside_vpc: true}\n")
-    made = Up(tmp_path / "environment.yaml", say=print)
+    (tmp_path / "environment.yaml").write_text("name: trial\nweb_access: {allow_http: true}\n")
+    made = Up(tmp_path / "environment.yaml", progress=print)
     yield made
     shutil.rmtree(made._paths.runtime, ignore_errors=True)
 
 
 @pytest.fixture
 def ended(monkeypatch: pytest.MonkeyPatch) -> list[LocalPaths]:
-    """Each time that the programs of an environment were ended."""
+    """The environments whose programs were ended."""
     found: list[LocalPaths] = []
 
     async def end(paths: LocalPaths) -> None:
@@ -39,7 +39,7 @@ def ended(monkeypatch: pytest.MonkeyPatch) -> list[LocalPaths]:
     return found
 
 
-def test_ctrl_c_before_it_is_the_only_one_ends_nobodys_programs(
+def test_ctrl_c_before_the_lock_ends_no_programs(
     up: Up, ended: list[LocalPaths], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def interrupted() -> NoReturn:
@@ -51,7 +51,7 @@ def test_ctrl_c_before_it_is_the_only_one_ends_nobodys_programs(
     assert not ended, "the Terraform of another `up` was killed"
 
 
-def test_a_second_one_ends_nobodys_programs(up: Up, ended: list[LocalPaths]) -> None:
+def test_a_second_up_ends_no_programs(up: Up, ended: list[LocalPaths]) -> None:
     root = up._paths.root
     root.mkdir(parents=True)
     with (root / "up.lock").open("w") as other:
@@ -61,9 +61,7 @@ def test_a_second_one_ends_nobodys_programs(up: Up, ended: list[LocalPaths]) -> 
     assert not ended, "the Terraform of another `up` was killed"
 
 
-def test_one_that_fails_ends_what_it_runs_beside(
-    up: Up, ended: list[LocalPaths], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_failed_up_ends_its_own_programs(up: Up, ended: list[LocalPaths], monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(_terraform: str) -> NoReturn:
         ended.clear()
         raise LocalError("Terraform could not apply")
@@ -71,11 +69,13 @@ def test_one_that_fails_ends_what_it_runs_beside(
     monkeypatch.setattr(up, "_bring_up", fail)
     with pytest.raises(LocalError, match="could not apply"):
         up.run()
-    assert ended == [up._paths], "an installation of Airflow goes on without its command"
+    assert ended == [up._paths], "the installation of Airflow continues without its command"
 
 
-def test_what_was_refused_is_not_what_the_next_one_takes_for_its_own(up: Up, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An `up` writes Terraform and refuses to apply it; the file is changed back, and that counts."""
+def test_after_a_refused_apply_the_next_up_compares_with_the_synthesised_file(
+    up: Up, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An `up` writes Terraform and refuses to apply it; a file that is changed back is synthesised again."""
     folder = up._paths.terraform / "trial"
     written: list[str] = []
 
@@ -92,11 +92,11 @@ def test_what_was_refused_is_not_what_the_next_one_takes_for_its_own(up: Up, mon
 
     monkeypatch.setattr(up, "_synth", synth)
     monkeypatch.setattr("openmwaa.local.terraform.fingerprint.is_intact", nothing)
-    monkeypatch.setattr("openmwaa.local.rollout.refuse_a_second", refuse)
+    monkeypatch.setattr("openmwaa.local.rollout.refuse_second_rollout", refuse)
     monkeypatch.setattr("openmwaa.local.daemon.daemon_client.status", lambda _: None)
     first = up._environment
     for environment in (first, first.model_copy(update={"environment_class": "mw1.large"}), first):
         up._environment = environment
         with pytest.raises(RolloutUnfinishedError):
-            up._build("terraform", Addresses(17))
+            up._build("terraform", AddressBlock(17))
     assert written == ["mw1.small", "mw1.large", "mw1.small"]

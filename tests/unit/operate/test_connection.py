@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where a command talks to, and that whatever goes wrong there ends in a sentence that says what to do."""
+"""The endpoints of a command; every failure is one sentence with the remedy."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from botocore.exceptions import ClientError
 from openmwaa.config.environment import Environment
 from openmwaa.errors import OpenmwaaError
 from openmwaa.local.daemon import daemon_client
-from openmwaa.operate.connection import Connection, asking, connect
+from openmwaa.operate.connection import Connection, aws_errors, connect
 from openmwaa.operate.errors import (
     CredentialsError,
-    LiveError,
     NotRunningError,
+    OperateError,
     PermissionMissingError,
     UnreachableError,
 )
@@ -31,7 +31,7 @@ HERE = {"aws": "http://127.0.0.2:4566", "ecs": "http://127.0.0.3:4567", "databas
 
 @pytest.fixture(autouse=True)
 def no_aws(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing of the machine's own account."""
+    """Remove the variables of the machine's AWS account."""
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("AWS_CONFIG_FILE", os.devnull)
@@ -51,19 +51,19 @@ def error(code: str, status: int = 400) -> ClientError:
     return ClientError(response, "Operation")
 
 
-def test_aws_is_asked_in_the_files_region(file: Path) -> None:
+def test_aws_is_called_in_the_files_region(file: Path) -> None:
     connection = connect(file, local=False)
     assert (connection.local, connection.resource_name, connection.place) == (False, "openmwaa-example", "eu-central-1")
     client = connection.client("ssm")
     assert client.meta.endpoint_url == "https://ssm.eu-central-1.amazonaws.com"
 
 
-def test_the_standard_variables_say_another_endpoint(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_standard_variables_can_set_another_endpoint(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL_SSM", "http://127.0.0.9:1")
     assert connect(file, local=False).client("ssm").meta.endpoint_url == "http://127.0.0.9:1"
 
 
-def test_local_asks_the_emulator_and_the_local_ecs(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_local_uses_the_emulator_and_the_local_ecs(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(daemon_client, "status", lambda _: {"phase": "ready", "endpoints": HERE})
     monkeypatch.setenv("AWS_ENDPOINT_URL", "https://somewhere.example")
     connection = connect(file, local=True)
@@ -73,22 +73,22 @@ def test_local_asks_the_emulator_and_the_local_ecs(file: Path, monkeypatch: pyte
 
 
 @pytest.mark.parametrize("known", [None, {"phase": "starting"}], ids=["not running", "starting"])
-def test_local_needs_an_environment_that_is_up(file: Path, monkeypatch: pytest.MonkeyPatch, known: Any) -> None:
+def test_local_needs_a_running_environment(file: Path, monkeypatch: pytest.MonkeyPatch, known: Any) -> None:
     monkeypatch.setattr(daemon_client, "status", lambda _: known)
     with pytest.raises(NotRunningError, match="openmwaa local up"):
         connect(file, local=True)
 
 
 @pytest.mark.parametrize(
-    ("raised", "kind", "words"),
+    ("raised", "kind", "message"),
     [
         pytest.param(error("AccessDeniedException"), PermissionMissingError, "ssm:GetParameters on it", id="refused"),
         pytest.param(error("ExpiredTokenException"), CredentialsError, "aws sso login", id="expired"),
-        pytest.param(error("UnrecognizedClientException"), CredentialsError, "AWS_PROFILE", id="a stranger"),
+        pytest.param(error("UnrecognizedClientException"), CredentialsError, "AWS_PROFILE", id="unknown credentials"),
         pytest.param(error("ClusterNotFoundException"), NotRunningError, "terraform apply", id="no cluster"),
         pytest.param(error("ThrottlingException"), UnreachableError, "Try again", id="throttled"),
         pytest.param(error("InternalServerError", 500), UnreachableError, "Try again", id="5xx"),
-        pytest.param(error("ValidationException"), LiveError, "ValidationException: on demand", id="anything else"),
+        pytest.param(error("ValidationException"), OperateError, "ValidationException: on demand", id="anything else"),
         pytest.param(botocore_errors.NoCredentialsError(), CredentialsError, "--local", id="no credentials"),
         pytest.param(
             botocore_errors.EndpointConnectionError(endpoint_url="https://x"),
@@ -97,17 +97,17 @@ def test_local_needs_an_environment_that_is_up(file: Path, monkeypatch: pytest.M
             id="network",
         ),
         pytest.param(
-            botocore_errors.ReadTimeoutError(endpoint_url="https://x"), UnreachableError, "eu-central-1", id="silence"
+            botocore_errors.ReadTimeoutError(endpoint_url="https://x"), UnreachableError, "eu-central-1", id="no answer"
         ),
     ],
 )
-def test_every_failure_says_what_to_do(file: Path, raised: Exception, kind: type[LiveError], words: str) -> None:
-    with pytest.raises(kind, match=words), asking(connect(file, local=False), "ssm:GetParameters", "it"):
+def test_every_failure_has_a_remedy(file: Path, raised: Exception, kind: type[OperateError], message: str) -> None:
+    with pytest.raises(kind, match=message), aws_errors(connect(file, local=False), "ssm:GetParameters", "it"):
         raise raised
 
 
-def test_a_defect_of_ours_is_not_dressed_up_as_one_of_aws(file: Path) -> None:
-    with pytest.raises(KeyError), asking(connect(file, local=False), "ssm:GetParameters", "it"):
+def test_a_defect_of_ours_is_not_reported_as_an_error_of_aws(file: Path) -> None:
+    with pytest.raises(KeyError), aws_errors(connect(file, local=False), "ssm:GetParameters", "it"):
         raise KeyError("a defect")
 
 
@@ -117,9 +117,12 @@ def test_a_profile_that_does_not_exist_is_named(file: Path, monkeypatch: pytest.
         connect(file, local=False).client("ssm")
 
 
-def test_a_silent_emulator_is_told_with_the_command_that_looks(file: Path) -> None:
+def test_an_emulator_without_answer_is_reported_with_the_status_command(file: Path) -> None:
     connection = Connection(Environment.model_validate(LEAST), file, HERE)
-    with pytest.raises(UnreachableError, match="openmwaa local status"), asking(connection, "ssm:GetParameters", "it"):
+    with (
+        pytest.raises(UnreachableError, match="openmwaa local status"),
+        aws_errors(connection, "ssm:GetParameters", "it"),
+    ):
         raise botocore_errors.EndpointConnectionError(endpoint_url=HERE["aws"])
 
 
@@ -146,5 +149,5 @@ def test_the_command_line_starts_without_boto3(file: Path) -> None:
     assert ends["validate"].returncode == 0, ends["validate"].stderr
 
 
-def test_errors_are_such_as_the_user_can_mend() -> None:
-    assert issubclass(LiveError, OpenmwaaError)
+def test_all_errors_are_openmwaa_errors() -> None:
+    assert issubclass(OperateError, OpenmwaaError)

@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""When a rollout of workers is finished."""
+"""The end of a rollout of workers."""
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +11,10 @@ import pytest
 from botocore.exceptions import ClientError
 
 from openmwaa.config.environment import Environment
-from openmwaa.operate.connection import Connection
 from openmwaa.operate.errors import NotRunningError, PermissionMissingError
-from openmwaa.operate.rollouts import look, watch
+from openmwaa.operate.rollouts import read_rollouts, rollout_status
 from tests.support.environments import LEAST
+from tests.support.fake_connection import FakeConnection
 
 
 def service(name: str, revision: int, desired: int = 0, running: int | None = None, **more: Any) -> dict[str, Any]:
@@ -40,35 +39,26 @@ def service(name: str, revision: int, desired: int = 0, running: int | None = No
 Answer = list[dict[str, Any]] | Exception
 
 
-class Ecs:
-    """DescribeServices from a list of answers, the last one again and again."""
+class DescribedServices:
+    """DescribeServices from a list of answers; the last one is repeated."""
 
     def __init__(self, *answers: Answer) -> None:
         self._answers = list(answers)
-        self.asked: list[list[str]] = []
+        self.calls: list[list[str]] = []
 
     def describe_services(self, *, cluster: str, services: list[str]) -> Any:
         assert cluster == "openmwaa-example"
-        self.asked.append(services)
+        self.calls.append(services)
         answer = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
         if isinstance(answer, Exception):
             raise answer
-        return {"services": [each for each in answer if each["serviceName"] in services], "failures": []}
+        return {"services": [entry for entry in answer if entry["serviceName"] in services], "failures": []}
 
 
-@dataclass(frozen=True)
-class Fake(Connection):
-    """A connection whose every client is the one given."""
-
-    fake: Any = None
-
-    def client(self, service: str) -> Any:
-        assert service == "ecs"
-        return self.fake
-
-
-def connection(ecs: Ecs, **more: Any) -> Fake:
-    return Fake(Environment.model_validate({**LEAST, **more}), Path("environment.yaml"), fake=ecs)
+def connection(ecs: DescribedServices, **more: Any) -> FakeConnection:
+    return FakeConnection(
+        Environment.model_validate({**LEAST, **more}), Path("environment.yaml"), fake=ecs, services=("ecs",)
+    )
 
 
 ROLLING = [service("default-a", 3, desired=4), service("default-b", 4, desired=2)]
@@ -87,7 +77,7 @@ FINISHED = [service("default-a", 3), service("default-b", 4, desired=4)]
             "b",
             1,
             False,
-            id="still wanted",
+            id="still desired",
         ),
         pytest.param(
             [service("default-a", 3, desired=0, running=1), service("default-b", 4, 1)], "b", 1, False, id="stopping"
@@ -103,22 +93,22 @@ FINISHED = [service("default-a", 3), service("default-b", 4, desired=4)]
     ],
 )
 def test_when_a_rollout_is_finished(services: Any, current: str, left: int, finished: bool) -> None:
-    (fleet,) = look(connection(Ecs(services)))
+    (fleet,) = read_rollouts(connection(DescribedServices(services)))
     assert (fleet.current.service, fleet.left, fleet.finished) == (f"worker-default-{current}", left, finished)
 
 
-def test_a_rolling_update_inside_the_current_generation_is_a_rollout_too() -> None:
+def test_a_rolling_update_of_the_current_service_is_a_rollout_too() -> None:
     current = service("default-b", 6, desired=3)
     current["deployments"].append({"status": "ACTIVE", "taskDefinition": "x:4", "runningCount": 2, "pendingCount": 0})
-    (fleet,) = look(connection(Ecs([service("default-a", 5), current])))
+    (fleet,) = read_rollouts(connection(DescribedServices([service("default-a", 5), current])))
     assert (fleet.left, fleet.finished) == (2, False)
 
 
-def test_ten_services_a_call() -> None:
+def test_at_most_ten_services_per_call() -> None:
     fleets = {"default": {"queues": ["default"]}} | {f"f{number}": {"queues": [f"q{number}"]} for number in range(11)}
-    ecs = Ecs([service(f"{name}-{each}", 1) for name in fleets for each in "ab"])
-    assert len(look(connection(ecs, fleets=fleets))) == 12
-    assert [len(each) for each in ecs.asked] == [10, 10, 4]
+    ecs = DescribedServices([service(f"{name}-{suffix}", 1) for name in fleets for suffix in "ab"])
+    assert len(read_rollouts(connection(ecs, fleets=fleets))) == 12
+    assert [len(names) for names in ecs.calls] == [10, 10, 4]
 
 
 @pytest.mark.parametrize(
@@ -126,9 +116,9 @@ def test_ten_services_a_call() -> None:
     [[service("default-a", 3)], [service("default-a", 3), service("default-b", 4, status="INACTIVE")]],
     ids=["absent", "deleted"],
 )
-def test_a_fleet_that_is_not_there_is_told(services: Any) -> None:
+def test_a_missing_fleet_is_named(services: Any) -> None:
     with pytest.raises(NotRunningError, match="no service worker-default-b"):
-        look(connection(Ecs(services)))
+        read_rollouts(connection(DescribedServices(services)))
 
 
 def refused(code: str) -> ClientError:
@@ -137,9 +127,9 @@ def refused(code: str) -> ClientError:
 
 def test_a_missing_permission_is_named() -> None:
     with pytest.raises(PermissionMissingError, match="ecs:DescribeServices"):
-        look(connection(Ecs(refused("AccessDeniedException"))))
+        read_rollouts(connection(DescribedServices(refused("AccessDeniedException"))))
     with pytest.raises(NotRunningError, match=r"(?s)no ECS cluster openmwaa-example in us-east-1.*terraform apply"):
-        look(connection(Ecs(refused("ClusterNotFoundException"))))
+        read_rollouts(connection(DescribedServices(refused("ClusterNotFoundException"))))
 
 
 @pytest.mark.parametrize(("services", "code"), [(FINISHED, 0), (ROLLING, 3)], ids=["finished", "unfinished"])
@@ -148,7 +138,7 @@ def test_the_commands_exit_code(
 ) -> None:
     from openmwaa.cli import app, rollout
 
-    monkeypatch.setattr(rollout, "connect", lambda path, *, local: connection(Ecs(services)))
+    monkeypatch.setattr(rollout, "connect", lambda path, *, local: connection(DescribedServices(services)))
     for words in (["rollout"], ["rollout", "--json"]):
         with pytest.raises(SystemExit) as ended:
             app(words)
@@ -156,27 +146,32 @@ def test_the_commands_exit_code(
     assert "worker-default-b" in capsys.readouterr().out
 
 
-def test_every_command_of_the_page_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_documented_command_works(monkeypatch: pytest.MonkeyPatch) -> None:
     from openmwaa.cli import app, rollout
 
     page = (Path(__file__).parents[3] / "docs" / "how-to" / "scale-by-hand.md").read_text(encoding="utf-8")
     documented = re.findall(r"^openmwaa (rollout.*)$", page, re.MULTILINE)
     assert documented
-    monkeypatch.setattr(rollout, "connect", lambda path, *, local: connection(Ecs(FINISHED)))
+    monkeypatch.setattr(rollout, "connect", lambda path, *, local: connection(DescribedServices(FINISHED)))
     for words in documented:
         with pytest.raises(SystemExit) as ended:
             app(words.split())
         assert ended.value.code == 0, words
 
 
-def test_who_waits_is_told_how_far_it_is() -> None:
-    seen = watch(connection(Ecs(ROLLING)))
-    assert (seen.outcome, seen.awaited) == ("unfinished", ("default: 4 workers left before revision 4, 2 on it",))
-    assert watch(connection(Ecs(FINISHED))).outcome == "done"
+def test_the_status_for_wait_has_the_progress() -> None:
+    status = rollout_status(connection(DescribedServices(ROLLING)))
+    assert (status.outcome, status.awaited) == (
+        "unfinished",
+        ("default: 4 workers of older revisions left, 2 workers of revision 4 running",),
+    )
+    assert rollout_status(connection(DescribedServices(FINISHED))).outcome == "done"
 
 
-def test_a_revision_that_ecs_gave_up_on_is_not_waited_for() -> None:
+def test_a_failed_deployment_is_a_failure() -> None:
     current = service("default-b", 4, desired=2, running=0)
     current["deployments"][0] |= {"rolloutState": "FAILED", "rolloutStateReason": "tasks failed to start."}
-    seen = watch(connection(Ecs([service("default-a", 3, desired=4), current])))
-    assert seen.failures == ("default: ECS gave up on revision 4 of worker-default-b: tasks failed to start.",)
+    status = rollout_status(connection(DescribedServices([service("default-a", 3, desired=4), current])))
+    assert status.failures == (
+        "default: the deployment of revision 4 of worker-default-b failed: tasks failed to start.",
+    )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How a pipeline waits: in virtual time, until it is done, hopeless or late."""
+"""`wait` in virtual time: success, failure and timeout."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ import pytest
 from openmwaa.config.environment import Environment
 from openmwaa.operate.connection import Connection
 from openmwaa.operate.errors import PermissionMissingError, UnreachableError
-from openmwaa.operate.waiting import Seen, wait
+from openmwaa.operate.waiting import WaitStatus, wait
 from tests.support.environments import LEAST
 
-NOT_YET = Seen(awaited=("two are missing",))
-FURTHER = Seen(awaited=("one is missing",))
-DONE = Seen()
-FAILED = Seen(awaited=("two are missing",), failures=("it never will",))
-SILENCE = UnreachableError("no answer")
+NOT_YET = WaitStatus(awaited=("two are missing",))
+FURTHER = WaitStatus(awaited=("one is missing",))
+DONE = WaitStatus()
+FAILED = WaitStatus(awaited=("two are missing",), failures=("it never will",))
+NO_ANSWER = UnreachableError("no answer")
 
 
 class Time:
@@ -34,74 +34,74 @@ class Time:
         self.now += seconds
 
 
-def looking(*answers: Seen | Exception) -> Callable[[], Seen]:
+def checks(*answers: WaitStatus | Exception) -> Callable[[], WaitStatus]:
     left = list(answers)
 
-    def look() -> Seen:
+    def check() -> WaitStatus:
         answer = left.pop(0) if len(left) > 1 else left[0]
         if isinstance(answer, Exception):
             raise answer
         return answer
 
-    return look
+    return check
 
 
-def waited(*answers: Seen | Exception, limit_s: float = 3600) -> tuple[Seen, list[str], float]:
-    time, said = Time(), list[str]()
-    seen = wait([looking(*answers)], limit_s=limit_s, say=said.append, clock=time.clock, sleep=time.sleep)
-    return seen, said, time.now
+def waited(*answers: WaitStatus | Exception, limit_s: float = 3600) -> tuple[WaitStatus, list[str], float]:
+    time, lines = Time(), list[str]()
+    status = wait([checks(*answers)], limit_s=limit_s, progress=lines.append, clock=time.clock, sleep=time.sleep)
+    return status, lines, time.now
 
 
-def test_waits_until_it_is_done_and_says_only_what_is_new() -> None:
-    seen, said, seconds = waited(NOT_YET, NOT_YET, FURTHER, DONE)
-    assert (seen.outcome, seconds) == ("done", 30.0)
-    assert said == ["two are missing", "one is missing"]
+def test_waits_until_done_and_prints_only_changes() -> None:
+    status, lines, seconds = waited(NOT_YET, NOT_YET, FURTHER, DONE)
+    assert (status.outcome, seconds) == ("done", 30.0)
+    assert lines == ["two are missing", "one is missing"]
 
 
-def test_gives_up_at_the_end_of_its_time() -> None:
-    seen, _, seconds = waited(NOT_YET, limit_s=25)
-    assert (seen.outcome, seconds) == ("unfinished", 25.0)
+def test_the_wait_ends_at_the_timeout() -> None:
+    status, _, seconds = waited(NOT_YET, limit_s=25)
+    assert (status.outcome, seconds) == ("unfinished", 25.0)
 
 
-def test_a_failure_ends_the_waiting_at_once() -> None:
-    seen, _, seconds = waited(NOT_YET, FAILED)
-    assert (seen.outcome, seconds) == ("failed", 10.0)
+def test_a_failure_ends_the_wait_at_once() -> None:
+    status, _, seconds = waited(NOT_YET, FAILED)
+    assert (status.outcome, seconds) == ("failed", 10.0)
 
 
-def test_a_silence_is_waited_out() -> None:
-    seen, said, _ = waited(NOT_YET, SILENCE, SILENCE, DONE)
-    assert seen.outcome == "done"
-    assert said == ["two are missing", "no answer"]
+def test_a_missing_answer_is_retried() -> None:
+    status, lines, _ = waited(NOT_YET, NO_ANSWER, NO_ANSWER, DONE)
+    assert status.outcome == "done"
+    assert lines == ["two are missing", "no answer"]
 
 
-def test_a_silence_to_the_end_is_an_error_and_no_answer() -> None:
+def test_no_answer_until_the_timeout_is_an_error() -> None:
     with pytest.raises(UnreachableError):
-        waited(SILENCE, limit_s=60)
+        waited(NO_ANSWER, limit_s=60)
 
 
-def test_a_refusal_is_not_waited_for() -> None:
+def test_a_refusal_is_not_retried() -> None:
     with pytest.raises(PermissionMissingError):
         waited(NOT_YET, PermissionMissingError("no"))
 
 
-def test_what_is_awaited_of_two_is_awaited_of_both() -> None:
+def test_the_wait_ends_when_both_checks_are_done() -> None:
     time = Time()
-    looks = [looking(NOT_YET, DONE), looking(NOT_YET, NOT_YET, Seen(data={"fleets": []}))]
-    seen = wait(looks, limit_s=60, say=lambda _: None, clock=time.clock, sleep=time.sleep)
-    assert (seen.outcome, seen.data, time.now) == ("done", {"fleets": []}, 20.0)
+    both = [checks(NOT_YET, DONE), checks(NOT_YET, NOT_YET, WaitStatus(data={"fleets": []}))]
+    status = wait(both, limit_s=60, progress=lambda _: None, clock=time.clock, sleep=time.sleep)
+    assert (status.outcome, status.data, time.now) == ("done", {"fleets": []}, 20.0)
 
 
 @pytest.fixture
 def command(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
-    """Runs `openmwaa wait` where every look finds `seen`; returns the exit code."""
+    """Runs `openmwaa wait` with checks that return `status`; returns the exit code."""
     from openmwaa.cli import app
     from openmwaa.cli import wait as module
 
-    def run(seen: Seen | BaseException, *words: str) -> Any:
-        def found(*_: Any, **__: Any) -> Seen:
-            if isinstance(seen, BaseException):
-                raise seen
-            return seen
+    def run(status: WaitStatus | BaseException, *words: str) -> Any:
+        def found(*_: Any, **__: Any) -> WaitStatus:
+            if isinstance(status, BaseException):
+                raise status
+            return status
 
         monkeypatch.setattr(module, "connect", lambda path, *, local: _connection())
         monkeypatch.setattr(module, "wait_for", found)
@@ -116,25 +116,27 @@ def _connection() -> Connection:
     return Connection(Environment.model_validate(LEAST), Path("environment.yaml"))
 
 
-@pytest.mark.parametrize(("seen", "code"), [(DONE, 0), (FAILED, 1), (NOT_YET, 3)], ids=["done", "failed", "late"])
+@pytest.mark.parametrize(("status", "code"), [(DONE, 0), (FAILED, 1), (NOT_YET, 3)], ids=["done", "failed", "late"])
 @pytest.mark.parametrize("words", [(), ("--json",), ("--for", "workers", "--timeout", "forever")], ids=" ".join)
-def test_the_exit_code_tells_which(command: Callable[..., Any], seen: Seen, code: int, words: tuple[str, ...]) -> None:
-    assert command(seen, *words) == code
+def test_the_exit_code_tells_which(
+    command: Callable[..., Any], status: WaitStatus, code: int, words: tuple[str, ...]
+) -> None:
+    assert command(status, *words) == code
 
 
-def test_a_failure_is_told_whole(command: Callable[..., Any], capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_failure_is_printed(command: Callable[..., Any], capsys: pytest.CaptureFixture[str]) -> None:
     command(FAILED)
     assert "it never will" in capsys.readouterr().err
     command(FAILED, "--json")
     assert '"outcome": "failed"' in capsys.readouterr().out
 
 
-def test_ctrl_c_ends_the_waiting_alone(command: Callable[..., Any], capsys: pytest.CaptureFixture[str]) -> None:
+def test_ctrl_c_ends_only_the_wait(command: Callable[..., Any], capsys: pytest.CaptureFixture[str]) -> None:
     assert command(KeyboardInterrupt()) == 130
-    assert "goes on with what it does" in capsys.readouterr().err
+    assert "the environment is not affected" in capsys.readouterr().err
 
 
-def test_every_command_of_the_pages_is_one(command: Callable[..., Any]) -> None:
+def test_every_documented_command_works(command: Callable[..., Any]) -> None:
     docs = Path(__file__).parents[3] / "docs"
     pages = (page.read_text(encoding="utf-8") for page in docs.rglob("*.md"))
     documented = {line for page in pages for line in re.findall(r"^ *openmwaa wait (.*)$", page, re.MULTILINE)}
@@ -143,5 +145,5 @@ def test_every_command_of_the_pages_is_one(command: Callable[..., Any]) -> None:
         assert command(DONE, *words.split()) == 0, words
 
 
-def test_a_time_that_is_none_is_refused(command: Callable[..., Any]) -> None:
+def test_an_invalid_timeout_is_refused(command: Callable[..., Any]) -> None:
     assert command(DONE, "--timeout", "soon") == 2

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`openmwaa plan` around a Terraform that is a script: what it is asked, what is kept, and the exit codes."""
+"""`openmwaa plan` with a script as Terraform: arguments, plan file, exit codes."""
 
 import json
 import stat
@@ -74,23 +74,23 @@ def test_terraform_prepares_plans_and_shows(folder: Folder) -> None:
     assert f"terraform -chdir=terraform/example apply {PLAN_FILE}" in result.output
 
 
-def test_a_plan_that_is_let_through_is_kept_for_its_owner_alone(folder: Folder) -> None:
+def test_an_accepted_plan_is_saved_and_readable_by_its_owner_only(folder: Folder) -> None:
     folder.say("capacity")
     assert stat.S_IMODE((folder.terraform / PLAN_FILE).stat().st_mode) == 0o600, "it holds what the state holds"
 
 
-def test_a_refused_plan_is_thrown_away(folder: Folder) -> None:
+def test_a_refused_plan_is_deleted(folder: Folder) -> None:
     result = folder.say("key")
     assert result.exit_code == 4, result.output
     assert not folder.plan_is_kept, "somebody would apply it"
     assert "apply" not in result.output.split("REFUSED")[0]
 
 
-def test_no_changes_are_0(folder: Folder) -> None:
+def test_no_changes_have_exit_code_0(folder: Folder) -> None:
     assert folder.say("none").exit_code == 0
 
 
-def test_json_and_markdown_are_all_that_is_written(folder: Folder) -> None:
+def test_standard_output_has_only_json_or_markdown(folder: Folder) -> None:
     document = json.loads(folder.say("capacity", "--json").output)
     assert (document["verdict"], document["plan_file"]) == ("changed", f"terraform/example/{PLAN_FILE}")
     assert folder.say("capacity", "--markdown").output.startswith("### Plan of `example`: changes")
@@ -103,18 +103,18 @@ def test_a_destroy_is_not_refused(folder: Folder) -> None:
     assert folder.plan_is_kept
 
 
-def test_a_failed_plan_names_the_field_or_terraforms_words(folder: Folder) -> None:
+def test_a_failed_plan_shows_the_field_or_terraforms_error(folder: Folder) -> None:
     (folder.terraform / "fail").touch()
     result = folder.say("key", "--json")
     assert result.exit_code == 4, result.output
-    assert [one["field"] for one in json.loads(result.output)["refusals"]] == ["kms_key"]
+    assert [refusal["field"] for refusal in json.loads(result.output)["refusals"]] == ["kms_key"]
     result = folder.say("capacity")
     assert isinstance(result.exception, OpenmwaaError)
     assert "no such Region" in str(result.exception)
 
 
-def test_without_terraform_it_is_said(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_terraform_is_an_error(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nonexistent")
     result = folder.say("none")
     assert isinstance(result.exception, OpenmwaaError)
-    assert "no `terraform` on PATH" in str(result.exception)
+    assert "`terraform` is not on PATH" in str(result.exception)

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every field of environment.yaml has a row that says whether it may change once the environment exists."""
+"""Every field of environment.yaml has a row: it can change after the first apply or not."""
 
 import pytest
 
-from openmwaa.plan.immutable_fields import CONSTANT_FIELDS
+from openmwaa.plan.immutable_fields import IMMUTABLE_FIELDS
 from openmwaa.plan.verdict import PROTECTED
 from tests.support.every_field import BASES, ROWS, Base, NotTried, Stays, environment, fields, groups
 
@@ -17,14 +17,14 @@ def test_every_field_has_a_row() -> None:
 
 
 @pytest.mark.parametrize("name", TRIED)
-def test_a_row_says_another_value(name: str) -> None:
+def test_each_row_has_another_value(name: str) -> None:
     row = TRIED[name]
     assert environment(row.base, row.says) != environment(row.base), "the row says what the file says already"
 
 
-def test_what_stays_is_what_the_command_refuses() -> None:
+def test_immutable_rows_are_the_refused_fields() -> None:
     stays = {name for name, row in ROWS.items() if isinstance(row, Stays)}
-    refused = {one.field for one in CONSTANT_FIELDS} | {one.field for one in PROTECTED if one.field}
+    refused = {field.name for field in IMMUTABLE_FIELDS} | {one.field for one in PROTECTED if one.field}
     kinds = {
         "metadata_database.kind": "metadata_database(AURORA_SERVERLESS_V2).kind",
         "broker.kind": "broker(SQS).kind",

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What people, programs and pull requests are given to read."""
+"""The output for terminals, programs and pull requests."""
 
 import json
 
@@ -7,24 +7,24 @@ from openmwaa.plan import render
 from tests.unit.plan.conftest import verdict_of
 
 
-def test_people_read_parts_of_the_environment() -> None:
+def test_the_text_is_grouped_by_part() -> None:
     text = render.text("example", verdict_of("capacity"))
     first, *rest = text.splitlines()
     assert first == "Environment example: 10 changed in place, 8 new revision."
     assert "Workers" in rest
     assert "  ~ aws_ecs_service.fleets_default_a changed in place" in rest
     assert rest.index("Airflow's control plane") < rest.index("Scaler") < rest.index("Workers")
-    assert "Other" not in rest, "a resource is of no part: add its word to changes._PARTS"
+    assert "Other" not in rest, "a resource has no part: add its prefix to changes._PARTS"
 
 
-def test_people_read_last_why_it_is_refused() -> None:
+def test_the_text_ends_with_the_refusals() -> None:
     lines = render.text("example", verdict_of("key")).splitlines()
     refused = lines.index("REFUSED: this plan must not be applied.")
     assert lines[refused + 1].startswith("  `kms_key`: was its own and is now arn:aws:kms:")
-    assert "  -/+ aws_rds_cluster.metadata_database replaced, for kms_key_id cannot change" in lines[:refused]
+    assert "  -/+ aws_rds_cluster.metadata_database replaced because kms_key_id cannot change" in lines[:refused]
 
 
-def test_much_that_is_only_added_is_one_line() -> None:
+def test_many_additions_are_one_line() -> None:
     text = render.text("example", verdict_of("broker"))
     assert "added" in text
     assert all(not part.startswith("  +  aws") for part in text.splitlines())
@@ -32,11 +32,11 @@ def test_much_that_is_only_added_is_one_line() -> None:
 
 def test_no_changes_are_one_line() -> None:
     verdict = verdict_of("none")
-    assert render.text("example", verdict) == ("Environment example: No changes: what exists is what the file says.")
+    assert render.text("example", verdict) == ("Environment example: No changes: the resources match the file.")
     assert render.markdown("example", verdict).splitlines()[0] == "### Plan of `example`: no changes"
 
 
-def test_a_pull_request_gets_the_verdict_first_and_the_rest_folded() -> None:
+def test_markdown_has_the_verdict_first_and_a_folded_list() -> None:
     text = render.markdown("example", verdict_of("db"))
     heading, _, summary, _, refused, _, reason = text.splitlines()[:7]
     assert heading == "### Plan of `example`: refused"
@@ -49,7 +49,7 @@ def test_a_pull_request_gets_the_verdict_first_and_the_rest_folded() -> None:
     assert text.count("```") == 2
 
 
-def test_programs_read_json() -> None:
+def test_the_json_document() -> None:
     verdict = verdict_of("renamed")
     document = json.loads(json.dumps(render.document("other", verdict, plan_file=None)))
     assert (document["verdict"], document["exit_code"], document["plan_file"]) == ("refused", 4, None)

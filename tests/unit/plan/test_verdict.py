@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is refused, by which field, and what is let through: on plans of a real Terraform."""
+"""Refused and accepted plans, with recordings of a real Terraform."""
 
 import copy
 import dataclasses
@@ -10,9 +10,9 @@ import pytest
 
 from openmwaa.config.environment import Environment
 from openmwaa.plan import changes
-from openmwaa.plan.changes import Plan, Resource, read
+from openmwaa.plan.changes import Resource, TerraformPlan, read
 from openmwaa.plan.errors import PlanUnreadableError
-from openmwaa.plan.immutable_fields import CONSTANT_FIELDS
+from openmwaa.plan.immutable_fields import IMMUTABLE_FIELDS
 from openmwaa.plan.verdict import EXIT_CODES, PROTECTED, judge, judge_failure
 from tests.support.environments import LEAST
 from tests.support.recorded_plan import CHANGES, FLEETS, environment, recorded
@@ -33,20 +33,20 @@ def said(**fields: Any) -> Environment:
     return Environment.model_validate({**LEAST, "fleets": FLEETS, **fields})
 
 
-def only(kind: str, name: str, *actions: str, paths: list[list[str | int]] | None = None) -> Plan:
-    """A plan with one change, over what the recordings say exists."""
+def only(kind: str, name: str, *actions: str, paths: list[list[str | int]] | None = None) -> TerraformPlan:
+    """A plan with one change, with the resources of the recordings."""
     base = recorded("none")
     change = {"actions": list(actions), "replace_paths": paths or [], "before": {"name": "a"}, "after": {"name": "b"}}
     one = {"address": f"{kind}.{name}", "mode": "managed", "type": kind, "name": name, "change": change}
     return read({**base, "resource_changes": [one]})
 
 
-def test_nothing_to_do_is_0() -> None:
+def test_no_changes_are_unchanged() -> None:
     verdict = verdict_of("none")
     assert (verdict.word, verdict.exit_code, verdict.refusals, verdict.notes) == ("unchanged", 0, (), ())
 
 
-def test_new_workers_are_let_through_and_told_of() -> None:
+def test_a_new_revision_of_workers_is_accepted_with_a_note() -> None:
     verdict = verdict_of("capacity")
     assert (verdict.word, verdict.exit_code) == ("changed", 2)
     (rollout, orders) = verdict.notes
@@ -56,7 +56,7 @@ def test_new_workers_are_let_through_and_told_of() -> None:
     assert {action for name, action in services.items() if name.startswith("fleets_")} == {"change"}
 
 
-def test_a_fleet_that_left_the_file_may_go_with_its_queue() -> None:
+def test_a_fleet_removed_from_the_file_can_be_deleted() -> None:
     verdict = verdict_of("removed")
     assert verdict.word == "changed"
     gone = [note for note in verdict.notes if "no longer in the file" in note]
@@ -65,7 +65,7 @@ def test_a_fleet_that_left_the_file_may_go_with_its_queue() -> None:
     assert [note for note in verdict.notes if "aws_sqs_queue.broker_queue_etl" in note]
 
 
-def test_a_fleet_that_is_in_the_file_may_not() -> None:
+def test_a_fleet_in_the_file_cannot_be_deleted() -> None:
     verdict = judge(plan_of("removed"), environment("none"))
     assert verdict.word == "refused"
     assert {refusal.address for refusal in verdict.refusals} == {
@@ -76,7 +76,7 @@ def test_a_fleet_that_is_in_the_file_may_not() -> None:
 
 
 @pytest.mark.parametrize(("name", "field"), REFUSED.items())
-def test_what_must_not_change_is_refused_by_its_field(name: str, field: str) -> None:
+def test_a_changed_immutable_field_is_refused(name: str, field: str) -> None:
     verdict = verdict_of(name)
     assert (verdict.word, verdict.exit_code) == ("refused", 4)
     assert [refusal.field for refusal in verdict.refusals] == [field]
@@ -87,7 +87,7 @@ def test_what_must_not_change_is_refused_by_its_field(name: str, field: str) -> 
 
 
 @pytest.mark.parametrize("name", CHANGES)
-def test_a_destroy_that_was_asked_for_is_none_of_our_business(name: str) -> None:
+def test_a_requested_destroy_is_accepted(name: str) -> None:
     verdict = judge(plan_of(name), environment(name), destroying=True)
     assert verdict.word == ("unchanged" if name == "none" else "changed")
 
@@ -120,7 +120,7 @@ def test_the_first_plan_is_only_additions() -> None:
     ],
 )
 @pytest.mark.parametrize("actions", [("delete",), ("delete", "create"), ("create", "delete")], ids="-".join)
-def test_what_is_protected_may_neither_go_nor_be_replaced(kind: str, name: str, actions: tuple[str, ...]) -> None:
+def test_protected_resources_cannot_be_deleted_or_replaced(kind: str, name: str, actions: tuple[str, ...]) -> None:
     paths: list[list[str | int]] = [["name"]] if len(actions) > 1 else []
     verdict = judge(only(kind, name, *actions, paths=paths), said())
     (refusal,) = verdict.refusals
@@ -140,36 +140,41 @@ def test_what_is_protected_may_neither_go_nor_be_replaced(kind: str, name: str, 
         ("aws_subnet", "network_public_1"),
     ],
 )
-def test_the_rest_may(kind: str, name: str) -> None:
+def test_other_resources_can_be_deleted(kind: str, name: str) -> None:
     assert judge(only(kind, name, "delete", "create"), said()).word == "changed"
 
 
-def test_another_load_balancer_is_told_of() -> None:
+def test_a_replaced_load_balancer_has_a_note() -> None:
     (note,) = judge(only("aws_lb", "internal_load_balancer", "delete", "create"), said()).notes
     assert "host name" in note
 
 
-def test_an_execution_api_that_moves_is_told_of() -> None:
+def test_a_moved_execution_api_has_a_note() -> None:
     moved = read({**recorded("none"), "output_changes": {"execution_api_url": {"actions": ["update"]}}})
     verdict = judge(moved, said())
     assert verdict.word == "changed"
-    assert [note for note in verdict.notes if "tasks that run now lose it" in note]
+    assert [note for note in verdict.notes if "running tasks lose it" in note]
     new = read({**recorded("none"), "output_changes": {"execution_api_url": {"actions": ["create"]}}})
-    assert judge(new, said()).notes == (), "an output that is new moves nothing"
+    assert judge(new, said()).notes == (), "a new output is not a move"
 
 
 @pytest.mark.parametrize(
     ("identity", "field"),
     [({"path": "/data/"}, "identity.path"), ({"role_name_prefix": "data-"}, "identity.role_name_prefix")],
 )
-def test_other_names_of_roles_are_refused(identity: dict[str, str], field: str) -> None:
-    plan = plan_of("capacity")
-    assert judge(plan, said()).word == "changed"
-    assert [refusal.field for refusal in judge(plan, said(identity=identity)).refusals] == [field]
+def test_other_role_names_are_refused(identity: dict[str, str], field: str) -> None:
+    base = recorded("capacity")
+    role = {"name": "openmwaa-example-us-east-1-scheduler", "path": "/"}
+    existing = base["prior_state"]["values"]["root_module"]["resources"]
+    existing.append(
+        {"mode": "managed", "type": "aws_iam_role", "name": "roles_scheduler", "address": "r", "values": role}
+    )
+    assert judge(read(base), said()).word == "changed"
+    assert [refusal.field for refusal in judge(read(base), said(identity=identity)).refusals] == [field]
 
 
-def test_a_region_is_refused_by_what_aws_no_longer_shows() -> None:
-    """Terraform finds nothing in the other Region, and would make everything anew there."""
+def test_another_region_is_refused_from_the_drift() -> None:
+    """Terraform finds no resources in the other Region, and would create all of them there."""
     base = recorded("capacity")
     existing = base.pop("prior_state")["values"]["root_module"]["resources"]
     drift = [{**one, "change": {"actions": ["delete"], "before": one["values"]}} for one in existing]
@@ -177,7 +182,7 @@ def test_a_region_is_refused_by_what_aws_no_longer_shows() -> None:
     assert [refusal.field for refusal in verdict.refusals] == ["region"]
 
 
-def test_a_plan_that_failed_is_explained_where_a_field_is_to_blame() -> None:
+def test_a_failed_plan_is_explained_by_an_immutable_field() -> None:
     state = changes.read_state(recorded("none")["prior_state"])
     failed = judge_failure(state, said(region="eu-central-1"))
     assert failed is not None
@@ -210,7 +215,7 @@ def test_sensitive_values_are_not_read() -> None:
 
 
 @pytest.mark.parametrize("text", [{}, {"format_version": "2.0"}], ids=["no plan", "of the future"])
-def test_what_is_no_plan_is_said_so(text: dict[str, Any]) -> None:
+def test_an_unknown_format_is_an_error(text: dict[str, Any]) -> None:
     with pytest.raises(PlanUnreadableError, match="format"):
         read(text)
 
@@ -219,17 +224,17 @@ def test_exit_codes_are_terraforms_and_one_more() -> None:
     assert EXIT_CODES == {"unchanged": 0, "changed": 2, "refused": 4}
 
 
-def test_the_page_has_the_fields_that_cannot_change() -> None:
+def test_the_page_lists_the_immutable_fields() -> None:
     page = PAGE.read_text(encoding="utf-8").split("## Fields that cannot change")[1]
     rows = [line for line in page.splitlines() if line.startswith("| `")]
-    assert rows == [f"| `{one.field}` | {one.because} | {one.instead} |" for one in CONSTANT_FIELDS]
+    assert rows == [f"| `{field.name}` | {field.because} | {field.instead} |" for field in IMMUTABLE_FIELDS]
 
 
-def test_every_reason_ends_a_sentence() -> None:
-    for one in CONSTANT_FIELDS:
-        assert not one.because.endswith("."), one.field
-        assert not one.instead.endswith("."), one.field
-    assert not [one.lost for one in PROTECTED if one.lost.endswith(".")]
+def test_reasons_have_no_final_period() -> None:
+    for field in IMMUTABLE_FIELDS:
+        assert not field.because.endswith("."), field.name
+        assert not field.instead.endswith("."), field.name
+    assert not [protected.lost for protected in PROTECTED if protected.lost.endswith(".")]
 
 
 @pytest.mark.parametrize(
@@ -237,7 +242,7 @@ def test_every_reason_ends_a_sentence() -> None:
     [(1, 1, False), (1, 2, False), (2, 1, False), (1, 3, True), (4, 2, True)],
     ids=["unchanged", "one-more", "one-less", "two-more", "two-less"],
 )
-def test_new_passwords_for_the_role_that_is_in_use_are_refused(before: int, number: int, refused: bool) -> None:
+def test_a_new_password_for_the_login_in_use_is_refused(before: int, number: int, refused: bool) -> None:
     secret = Resource(
         "aws_secretsmanager_secret_version", "secrets_celery_database_password", {"secret_string_wo_version": before}
     )

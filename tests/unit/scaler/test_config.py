@@ -66,7 +66,7 @@ def test_reads_everything_that_can_be_said() -> None:
             min=0,
             schedule=[MORNING],
             fallback={"mode": "fixed", "count": 3, "after_s": 60},
-            foreign_desired="adopt",
+            desired_count_drift="adopt",
         ),
     }
     settings, _ = read_settings(environment(**said))

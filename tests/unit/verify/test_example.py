@@ -96,7 +96,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Verify:
 
 def script(folder: Path, steps: Mapping[str, Any]) -> Path:
     """A Terraform that records its steps; the n-th call of a step has the output and exit code of its n-th entry."""
-    answers = {"apply": [(APPLIED, 0)], "output": [({"kept_by_destroy": {"value": ["family"]}}, 0)], **steps}
+    answers = {"apply": [(APPLIED, 0)], "output": [({"retained_resources": {"value": ["family"]}}, 0)], **steps}
     (folder / "answers.json").write_text(json.dumps(answers))
     program = folder / "terraform"
     program.write_text(

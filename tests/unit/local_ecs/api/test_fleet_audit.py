@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from local_ecs.api import Entry
-from openmwaa.local.task_journal import Line
+from openmwaa.local.task_journal import JournalEntry
 from tests.support.fleet_audit import OPERATOR, Audit
 
 GROUP = {"group": "service:worker"}
@@ -40,8 +40,8 @@ RELEASED = protection(10, "2", enabled=False)
 
 
 def test_a_scale_in_after_a_release_is_no_violation() -> None:
-    lines = [Line("start", "a", 1, 5, "127.0.0.2"), Line("end", "a", 1, 9, "127.0.0.2")]
-    audit = Audit([*TWO, RELEASED, lowered(11, 2, 1), stopping(12, "2")], "worker", ledger=lines)
+    lines = [JournalEntry("start", "a", 1, 5, "127.0.0.2"), JournalEntry("end", "a", 1, 9, "127.0.0.2")]
+    audit = Audit([*TWO, RELEASED, lowered(11, 2, 1), stopping(12, "2")], "worker", task_journal=lines)
     assert audit.violations == []
     assert [(scale_in.before, scale_in.after, scale_in.released) for scale_in in audit.scale_ins] == [
         (2, 1, frozenset({"2"}))
@@ -73,7 +73,7 @@ def test_a_violation_is_detected(entries: list[Entry], expected: str) -> None:
     ("event", "at"), [("start", 1.5), ("end", 10.5)], ids=["before-protection", "after-the-release"]
 )
 def test_work_without_protection_is_detected(event: Any, at: float) -> None:
-    audit = Audit([*TWO, RELEASED], "worker", ledger=[Line(event, "a", 1, at, "127.0.0.2")])
+    audit = Audit([*TWO, RELEASED], "worker", task_journal=[JournalEntry(event, "a", 1, at, "127.0.0.2")])
     assert audit.violations == [f"a: {event} on 2, which was not protected"]
 
 

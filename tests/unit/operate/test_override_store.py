@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Two people order at the same moment: SSM cannot refuse the second, so both must be in force in the end."""
+"""Two users write at the same time: SSM cannot refuse the second write, so both overrides must become active."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,11 +12,11 @@ import pytest
 from botocore.exceptions import ClientError
 
 from openmwaa.config.environment import Environment
-from openmwaa.operate.connection import Connection
-from openmwaa.operate.errors import ControlsError, LiveError, PermissionMissingError
-from openmwaa.operate.override_store import ControlsStore, describe
+from openmwaa.operate.errors import OverrideError, PermissionMissingError
+from openmwaa.operate.override_store import OverrideStore, describe
 from scaler.config.overrides import OverrideDocument, parse
 from tests.support.environments import LEAST
+from tests.support.fake_connection import FakeConnection
 
 NAME = "/openmwaa/example/scaler/default"
 NOW = datetime(2027, 3, 1, tzinfo=UTC)
@@ -28,8 +27,8 @@ def error(code: str, message: str = "on demand", status: int = 400) -> ClientErr
     return ClientError(response, "Operation")
 
 
-class Ssm:
-    """SSM's versions of one parameter; `between` is what somebody else does right before each write."""
+class SsmVersions:
+    """SSM's versions of one parameter; `between` are the writes of other users right before each write."""
 
     def __init__(self, *values: str) -> None:
         self.versions = list(values)
@@ -49,8 +48,7 @@ class Ssm:
         assert Name == NAME
         if self.between:
             self.between.pop(0)()
-        if self.versions and not Overwrite:
-            raise error("ParameterAlreadyExists")
+        assert Overwrite
         self.versions.append(Value)
         return {"Version": len(self.versions)}
 
@@ -72,19 +70,10 @@ class Ssm:
             raise self.fails
 
 
-@dataclass(frozen=True)
-class Fake(Connection):
-    """A connection whose every client is the one given."""
-
-    fake: Any = None
-
-    def client(self, service: str) -> Any:
-        assert service == "ssm"
-        return self.fake
-
-
-def store(ssm: Ssm) -> ControlsStore:
-    return ControlsStore(Fake(Environment.model_validate(LEAST), Path("environment.yaml"), fake=ssm))
+def store(ssm: SsmVersions) -> OverrideStore:
+    return OverrideStore(
+        FakeConnection(Environment.model_validate(LEAST), Path("environment.yaml"), fake=ssm, services=("ssm",))
+    )
 
 
 def at_most(number: int) -> Callable[[OverrideDocument], OverrideDocument]:
@@ -95,104 +84,109 @@ def paused(before: OverrideDocument) -> OverrideDocument:
     return before.model_copy(update={"pause": "both"})
 
 
-def latest(ssm: Ssm) -> str:
+def latest(ssm: SsmVersions) -> str:
     return describe(parse(ssm.versions[-1]))
 
 
-def test_the_first_order_of_all() -> None:
-    ssm = Ssm()
+def test_the_first_override() -> None:
+    ssm = SsmVersions()
     after, others = store(ssm).change(store(ssm).read(["default"])["default"], at_most(3))
     assert (after.version, latest(ssm), list(others)) == (1, "at most 3", [])
 
 
-def test_an_order_on_top_of_another_keeps_it() -> None:
-    ssm = Ssm('{"version":1,"max":3}')
+def test_a_second_override_keeps_the_first() -> None:
+    ssm = SsmVersions('{"version":1,"max":3}')
     store(ssm).change(store(ssm).read(["default"])["default"], paused)
     assert latest(ssm) == "at most 3, pause both"
 
 
-@pytest.mark.parametrize("before", [[], ['{"version":1,"min":2}']], ids=["nothing ordered", "something ordered"])
-def test_two_at_the_same_moment_are_both_in_force(before: list[str]) -> None:
-    ssm = Ssm(*before)
-    order = store(ssm).read(["default"])["default"]
+@pytest.mark.parametrize("stored", [[], ['{"version":1,"min":2}']], ids=["no override", "an override"])
+def test_two_overrides_at_the_same_time_are_both_active(stored: list[str]) -> None:
+    ssm = SsmVersions(*stored)
+    before = store(ssm).read(["default"])["default"]
     ssm.between = [lambda: ssm.versions.append('{"version":1,"max":7}')]
-    after, others = store(ssm).change(order, paused)
+    after, others = store(ssm).change(before, paused)
     assert latest(ssm) == "at most 7, pause both"
     assert after.version == len(ssm.versions)
     assert [parse(ssm.versions[other.version - 1]).max for other in others] == [7]
 
 
-def test_a_third_who_comes_while_two_are_made_one_is_in_force_too() -> None:
-    ssm = Ssm('{"version":1,"max":1}')
-    order = store(ssm).read(["default"])["default"]
+def test_a_third_override_during_the_merge_is_active_too() -> None:
+    ssm = SsmVersions('{"version":1,"max":1}')
+    before = store(ssm).read(["default"])["default"]
     ssm.between = [
         lambda: ssm.versions.append('{"version":1,"max":7}'),
         lambda: ssm.versions.append('{"version":1,"max":8,"min":4}'),
     ]
-    _, others = store(ssm).change(order, paused)
+    _, others = store(ssm).change(before, paused)
     assert latest(ssm) == "at least 4, at most 8, pause both"
     assert len(others) == 2
 
 
-def test_the_same_order_by_two_needs_no_second_write() -> None:
-    ssm = Ssm('{"version":1,"max":1}')
-    order = store(ssm).read(["default"])["default"]
+def test_the_same_override_by_two_users_needs_no_second_write() -> None:
+    ssm = SsmVersions('{"version":1,"max":1}')
+    before = store(ssm).read(["default"])["default"]
     ssm.between = [lambda: ssm.versions.append('{"version":1,"max":3}')]
-    store(ssm).change(order, at_most(3))
+    store(ssm).change(before, at_most(3))
     assert [latest(ssm), len(ssm.versions)] == ["at most 3", 3]
 
 
-def test_a_parameter_that_was_deleted_in_between_is_written_anew() -> None:
-    ssm = Ssm('{"version":1,"max":1}', '{"version":1,"max":2}')
-    order = store(ssm).read(["default"])["default"]
+def test_a_parameter_that_was_deleted_in_between_is_created_again() -> None:
+    ssm = SsmVersions('{"version":1,"max":1}', '{"version":1,"max":2}')
+    before = store(ssm).read(["default"])["default"]
     ssm.between = [ssm.versions.clear]
-    after, _ = store(ssm).change(order, paused)
+    after, _ = store(ssm).change(before, paused)
     assert (after.version, len(ssm.versions)) == (1, 1)
 
 
-def test_others_without_end_are_given_up_on() -> None:
-    ssm = Ssm('{"version":1,"max":1}')
-    order = store(ssm).read(["default"])["default"]
-    ssm.between = [lambda: ssm.versions.append(f'{{"version":1,"max":{9 + len(ssm.versions)}}}')] * 50
-    with pytest.raises(LiveError, match="again and again"):
-        store(ssm).change(order, paused)
+def test_many_overrides_at_the_same_time_are_all_active() -> None:
+    ssm = SsmVersions('{"version":1,"max":1}')
+    before = store(ssm).read(["default"])["default"]
+    ssm.between = [lambda: ssm.versions.append(f'{{"version":1,"max":{9 + len(ssm.versions)}}}')] * 20
+    _, others = store(ssm).change(before, paused)
+    assert len(others) == 20
+    assert latest(ssm) == "at most 48, pause both"
 
 
-def test_nonsense_is_no_base_for_an_order_unless_it_is_cleared() -> None:
-    ssm = Ssm("pause everything!")
-    order = store(ssm).read(["default"])["default"]
-    assert (order.document, order.problem is None) == (None, False)
-    with pytest.raises(ControlsError, match=r"(?s)/openmwaa/example/scaler/default.*--clear"):
-        store(ssm).change(order, paused)
-    store(ssm).change(order, paused, fresh=True)
+def test_an_invalid_override_cannot_be_changed_but_cleared() -> None:
+    ssm = SsmVersions("pause everything!")
+    before = store(ssm).read(["default"])["default"]
+    assert (before.document, before.problem is None) == (None, False)
+    with pytest.raises(OverrideError, match=r"(?s)/openmwaa/example/scaler/default.*--clear"):
+        store(ssm).change(before, paused)
+    store(ssm).change(before, paused, fresh=True)
     assert latest(ssm) == "pause both"
 
 
-def test_an_order_that_is_over_is_no_base() -> None:
-    ssm = Ssm('{"version":1,"max":3,"until":"2020-01-01T00:00:00+00:00"}')
+def test_an_expired_override_is_replaced() -> None:
+    ssm = SsmVersions('{"version":1,"max":3,"until":"2020-01-01T00:00:00+00:00"}')
     store(ssm).change(store(ssm).read(["default"])["default"], paused)
     assert latest(ssm) == "pause both"
 
 
-def test_a_reason_too_long_for_ssm_is_refused_before_it_is_written() -> None:
-    ssm = Ssm()
+def test_a_reason_that_is_too_long_for_ssm_is_refused_before_the_write() -> None:
+    ssm = SsmVersions()
     why = "\N{SNOWMAN}" * 512
     huge = OverrideDocument(max=1, why=why, by=why, at=why)
-    with pytest.raises(ControlsError, match="Shorten --why"):
+    with pytest.raises(OverrideError, match="Shorten --reason"):
         store(ssm).change(store(ssm).read(["default"])["default"], lambda _: huge)
     assert ssm.versions == []
 
 
-def test_history_is_read_to_its_end_newest_first() -> None:
-    ssm = Ssm(*[f'{{"version":1,"max":{number}}}' for number in range(80)], "nonsense")
+def test_the_whole_history_is_read_newest_first() -> None:
+    ssm = SsmVersions(*[f'{{"version":1,"max":{number}}}' for number in range(80)], "invalid")
     found = store(ssm).history("default")
-    assert [each.number for each in found] == list(range(81, 0, -1))
-    assert (found[0].problem is not None, found[1].document, found[1].who) == (True, OverrideDocument(max=79), "arn:80")
-    assert store(Ssm()).history("default") == []
+    assert [version.number for version in found] == list(range(81, 0, -1))
+    assert (found[0].problem is not None, found[1].document, found[1].user) == (
+        True,
+        OverrideDocument(max=79),
+        "arn:80",
+    )
+    assert store(SsmVersions()).history("default") == []
 
 
 def test_a_refusal_names_the_permission_and_the_parameter() -> None:
-    ssm = Ssm()
+    ssm = SsmVersions()
     ssm.fails = error("AccessDeniedException", "User is not authorized")
     with pytest.raises(PermissionMissingError, match=r"(?s)ssm:GetParameters.*parameter/openmwaa/example/scaler/.*IAM"):
         store(ssm).read(["default"])

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What cannot run on this machine is refused at once, with what to say instead."""
+"""A field that is not supported on this machine is refused, with the alternative."""
 
 from typing import Any
 
 import pytest
 
 from openmwaa.config.environment import Environment
-from openmwaa.local.errors import UnsuitableError
+from openmwaa.local.errors import UnsupportedError
 from openmwaa.local.install import supported
 from tests.support.environments import LEAST
 
@@ -24,27 +24,27 @@ def environment(**fields: Any) -> Environment:
 
 
 @pytest.mark.parametrize("fields", [{}, {"metadata_database": {"kind": "RDS_POSTGRESQL"}}], ids=["least", "rds"])
-def test_what_can_run_here_passes(fields: dict[str, Any]) -> None:
+def test_a_supported_environment_is_accepted(fields: dict[str, Any]) -> None:
     supported.check(environment(**fields))
 
 
 @pytest.mark.parametrize(
-    ("fields", "says"),
+    ("fields", "message"),
     [
-        ({"broker": {"kind": "ELASTICACHE"}}, r"`broker.kind: ELASTICACHE`.*Say `SQS` here"),
-        ({"metadata_database": EXISTING}, r"`metadata_database.kind: EXISTING`.*Say `AURORA_SERVERLESS_V2` here"),
-        ({"network": VPC}, r"`network.vpc_id`.*Leave `network` out here"),
+        ({"broker": {"kind": "ELASTICACHE"}}, r"`broker.kind: ELASTICACHE`.*Use `SQS` here"),
+        ({"metadata_database": EXISTING}, r"`metadata_database.kind: EXISTING`.*Use `AURORA_SERVERLESS_V2` here"),
+        ({"network": VPC}, r"`network.vpc_id`.*Leave out `network` here"),
         ({"source_bucket": "given-bucket"}, r"`source_bucket`.*Leave it out here"),
     ],
     ids=["broker", "database", "vpc", "bucket"],
 )
-def test_what_cannot_is_named_with_what_to_say_instead(fields: dict[str, Any], says: str) -> None:
-    with pytest.raises(UnsuitableError, match=says):
+def test_an_unsupported_field_is_named_with_its_alternative(fields: dict[str, Any], message: str) -> None:
+    with pytest.raises(UnsupportedError, match=message):
         supported.check(environment(**fields))
 
 
-def test_all_of_it_is_named_at_once() -> None:
-    with pytest.raises(UnsuitableError) as caught:
+def test_all_unsupported_fields_are_named_at_once() -> None:
+    with pytest.raises(UnsupportedError) as caught:
         supported.check(environment(broker={"kind": "ELASTICACHE"}, source_bucket="given-bucket"))
     assert "`broker.kind: ELASTICACHE`" in str(caught.value)
     assert "`source_bucket`" in str(caught.value)

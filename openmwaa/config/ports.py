@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""TCP ports that the parts of an environment listen on."""
+"""TCP ports of the components: used by the Terraform and by the local environment."""
 
 from __future__ import annotations
 

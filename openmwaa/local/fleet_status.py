@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The fleets in a daemon's status."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from openmwaa.fleet_rollout import FleetRollout, WorkerService, revision
+
+WORKER_SERVICE = re.compile(r"^worker-(?P<fleet>.+)-[ab]$")
+
+
+def fleets(status: Mapping[str, Any] | None) -> tuple[FleetRollout, ...]:
+    """Return the fleets of a daemon's status, by name."""
+    by_fleet: dict[str, list[WorkerService]] = {}
+    for service in (status or {}).get("services", ()):
+        if found := WORKER_SERVICE.match(service["name"]):
+            by_fleet.setdefault(found["fleet"], []).append(_worker_service(service))
+    return tuple(FleetRollout.of(fleet, by_fleet[fleet]) for fleet in sorted(by_fleet))
+
+
+def fleet_trouble(fleet: FleetRollout) -> str | None:
+    """Why the current service does not do the fleet's work; None if it does.
+
+    The scaler changes the desired count all the time, so one running worker is enough.
+    """
+    desired = fleet.current.desired or sum(service.desired for service in fleet.older)
+    if not desired or fleet.current.running:
+        return None
+    count = f"0 of {fleet.current.desired} running"
+    return f"{count}; revision {fleet.current.revision} is not in use yet" if fleet.left else count
+
+
+def _worker_service(service: Mapping[str, Any]) -> WorkerService:
+    return WorkerService(
+        service=service["name"],
+        revision=revision(str(service.get("task_definition", ""))),
+        desired=service["desired"],
+        running=service["running"],
+        pending=service["pending"],
+        capacity=service.get("capacity"),
+    )
