@@ -17,9 +17,9 @@ from typing import Any
 
 from local_ecs.api import Entry
 from openmwaa.local.demo.summary import percentiles
-from tests.support.celery_fleet import FleetWorld
+from tests.support.celery_fleet import CeleryFleet
 from tests.support.emulator import find_emulator, running_emulator
-from tests.support.local_fleet import FleetSettings
+from tests.support.local_fleet import LocalFleetSettings
 
 SEED = 20261122
 SCALE_INS = 50
@@ -27,7 +27,7 @@ WAKES = 5
 INTERVAL_S = 5.0
 LONG_S = (9.0, 14.0)
 """Two tasks of each burst run on while the rest of the fleet goes."""
-FLEET = FleetSettings(slots=2, minimum=1, maximum=6, interval_s=INTERVAL_S, scale_in_window_s=5.0)
+FLEET = LocalFleetSettings(slots=2, minimum=1, maximum=6, interval_s=INTERVAL_S, scale_in_window_s=5.0)
 
 
 def measure() -> dict[str, Any]:
@@ -47,7 +47,7 @@ def _made(folder: str, name: str) -> Path:
 
 def _scale_in(emulator: str, folder: Path, phase: random.Random) -> dict[str, Any]:
     reactions: list[float] = []
-    with FleetWorld(emulator, folder, FLEET) as world:
+    with CeleryFleet(emulator, folder, FLEET) as world:
         while len(world.audit().stopped_by_ecs) < SCALE_INS:
             time.sleep(phase.uniform(0, INTERVAL_S))
             reactions.append(_burst(world, phase))
@@ -66,7 +66,7 @@ def _scale_in(emulator: str, folder: Path, phase: random.Random) -> dict[str, An
     }
 
 
-def _burst(world: FleetWorld, phase: random.Random) -> float:
+def _burst(world: CeleryFleet, phase: random.Random) -> float:
     """Send more than one worker can take, wait until all is done and one worker is left; the seconds to the answer."""
     slots, most = world.settings.slots, world.settings.maximum
     tasks = world.burst(slots, *LONG_S)
@@ -84,8 +84,8 @@ def _burst(world: FleetWorld, phase: random.Random) -> float:
 def _wake(emulator: str, folder: Path, phase: random.Random) -> dict[str, Any]:
     """Send one message to a fleet at zero, again and again; the median of each part."""
     parts: dict[str, list[float]] = {"scaler": [], "launch": [], "protected": [], "first_task": [], "in_all": []}
-    settings = FleetSettings(slots=2, minimum=0, interval_s=INTERVAL_S, scale_in_window_s=5.0)
-    with FleetWorld(emulator, folder, settings) as world:
+    settings = LocalFleetSettings(slots=2, minimum=0, interval_s=INTERVAL_S, scale_in_window_s=5.0)
+    with CeleryFleet(emulator, folder, settings) as world:
         for _ in range(WAKES):
             time.sleep(phase.uniform(0, INTERVAL_S))
             sent_at = time.time()
@@ -107,7 +107,7 @@ def _wake(emulator: str, folder: Path, phase: random.Random) -> dict[str, Any]:
     return {"wakes": WAKES, "tasks_lost": lost, **medians, "slowest": round(max(parts["in_all"]), 2)}
 
 
-def _first(world: FleetWorld, kind: str, since: float) -> Entry | None:
+def _first(world: CeleryFleet, kind: str, since: float) -> Entry | None:
     """Return the first entry of a kind about a worker that raised, started or protected something."""
     return next((entry for entry in world.journal(kind) if entry.at >= since and _about_workers(entry)), None)
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from benchmarks.scaler_picture import draw
 from simulation.negative_controls import NEGATIVE_CONTROLS
-from simulation.report import RunSummary, control, protocol
+from simulation.report import RunSummary, run_with_all_safeguards, run_without
 
 OUT = Path(__file__).resolve().parents[1] / "build" / "bench"
 SCALE_INS = int(os.environ.get("BENCH_SCALE_INS", "10000"))
@@ -28,12 +28,12 @@ CONTROL_RUNS = int(os.environ.get("BENCH_CONTROL_RUNS", "25"))
 def measure() -> dict[str, Any]:
     """Return the figures of issue 3, and say on standard error how it goes."""
     began = time.process_time()
-    summary = protocol(scale_ins=SCALE_INS, seed=SEED, say=_say)
+    summary = run_with_all_safeguards(scale_ins=SCALE_INS, seed=SEED, progress=_say)
     protocol_cpu_s = time.process_time() - began
     lost: dict[str, int] = {}
     detail: dict[str, dict[str, int]] = {}
     for disabled in NEGATIVE_CONTROLS:
-        each = control(disabled, seed=SEED, runs=CONTROL_RUNS)
+        each = run_without(disabled, seed=SEED, runs=CONTROL_RUNS)
         lost[disabled.value] = each.lost
         detail[disabled.value] = {
             "runs": each.runs,
@@ -83,7 +83,7 @@ def wrong(summary: RunSummary, lost: dict[str, int]) -> list[str]:
         ("invariants broken", summary.broken),
     ):
         if number:
-            found.append(f"{number} {what}: {'; '.join(summary.blame[:5])}")
+            found.append(f"{number} {what}: {'; '.join(summary.failures[:5])}")
     return found
 
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""ECS with a world around it: tasks become workers, stops become signals, and every instant is judged.
+"""A simulated ECS: tasks become workers, stops become signals, and invariants are checked at every change.
 
-The scheduler is the worst that AWS's documents allow: it stops any unprotected task, some seconds after it was told,
-and the new count counts for protection at once.
+The service scheduler is the worst that AWS's documents allow: it stops any unprotected task, some seconds after the
+change of the count, and the new count limits protection at once.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from worker_agent.state_machine import Call, CallAnswered, ProtectionRequest, Pr
 
 CLUSTER = "simulated"
 AGENT_TIMEOUT_S = 5.0
-"""A worker waits so long for the ECS agent, which itself gives up after 4 s."""
+"""A worker's timeout for the ECS agent, which has a timeout of 4 s itself."""
 BOOT_S = (0.5, 4.0)
-"""From a container that runs to a worker whose agent listens."""
+"""Time from a running container to a worker whose agent listens."""
 NOT_ECS = frozenset({"SpotInterruption", "TerminationNotice", "UserInitiated", "EssentialContainerExited"})
 
 
 @dataclass
 class Topology:
-    """One fleet's place: its services, its queue, and when what was rolled out."""
+    """One fleet's services and queue, and its rollouts."""
 
     fleet: str
     family: str
@@ -39,14 +39,14 @@ class Topology:
     profile: WorkerProfile
     launch_s: tuple[float, float] = (5.0, 25.0)
     patience_s: float = 20.0
-    """A new revision must consume after one launch and so many seconds, when nothing else is wrong."""
+    """Without other faults, a new revision must consume within one launch and this time."""
     never_empty: bool = True
-    """Whether some worker always serves; a fleet that may have none waits for a task, not for its launch."""
+    """Whether the minimum is at least 1; a fleet with 0 workers waits for a task, not for a launch."""
     maximum: int = 1000
-    """What the scaler may ask for in one service, if no worker needs protection."""
+    """The scaler's limit for one service, if no worker needs protection."""
     revision: int = 1
     rolled_at: dict[str, float] = field(default_factory=dict)
-    """Task definition ARN -> when it was rolled out and not yet seen to consume."""
+    """Task definition ARN -> time of its rollout, until its first worker consumes."""
 
 
 class FakeEcs:
@@ -75,18 +75,18 @@ class FakeEcs:
         self._due: asyncio.TimerHandle | None = None
         self._protected_until: dict[str, float] = {}
         self._above: dict[str, float] = {}
-        self._blamed: set[str] = set()
+        self._reported: set[str] = set()
         self.excused_until: dict[str, float] = {}
-        """Services whose desired count an injected fault wrote: until when protection may exceed it."""
+        """Services whose desired count an injected fault changed: protection may exceed it until this time."""
         self.deleted: set[str] = set()
         self.disturbed_until = -1.0
-        """Until when an injected fault may keep a new revision waiting."""
+        """The time until which an injected fault may delay a new revision."""
         self.rollouts_s: list[float] = []
 
-    # --- what the scaler, people and Terraform do
+    # --- what the scaler, users and Terraform do
 
-    def found(self, topology: Topology, desired: int) -> None:
-        """Create a fleet's services; the first one runs."""
+    def create_services(self, topology: Topology, desired: int) -> None:
+        """Create a fleet's services; the first one is active."""
         self.ecs.task_definitions.register(topology.family, {"containerDefinitions": [{"name": "worker"}]})
         for number, service in enumerate(topology.services):
             self.ecs.services.create(
@@ -98,10 +98,10 @@ class FakeEcs:
                 maximum_percent=200,
             )
             self.topologies[service] = topology
-        self.poke()
+        self.advance()
 
     def roll_out(self, topology: Topology, *, same_service: bool = False) -> str | None:
-        """Register a revision and deploy it as Terraform does, by its number; returns the service, None if refused."""
+        """Register a revision and deploy it as Terraform does; return the service, None if ECS refused."""
         number = topology.revision + (2 if same_service and len(topology.services) > 1 else 1)
         while topology.revision < number:
             topology.revision += 1
@@ -116,48 +116,48 @@ class FakeEcs:
             return None
         self._ledger.counts["rollouts"] += 1
         topology.rolled_at = {definition.arn: self._loop.time()}
-        self.poke()
+        self.advance()
         return service
 
     def set_desired(self, service: str, desired: int) -> int:
-        """Write a desired count and return the one before; raises EcsError."""
-        self.poke()
+        """Write a desired count and return the one before; raise EcsError."""
+        self.advance()
         before = self.ecs.services.get(service, cluster=CLUSTER).desired_count
         self.ecs.services.update(service, cluster=CLUSTER, desired_count=desired)
-        self.poke()
-        self._judge(service, f"desired {before} -> {desired}")
+        self.advance()
+        self._check(service, f"desired {before} -> {desired}")
         return before
 
     def write_by_hand(self, service: str, desired: int, *, repair_s: float) -> None:
-        """Somebody else writes the desired count; the scaler gets `repair_s` to put it right."""
+        """Write the desired count as another client does; the scaler has `repair_s` to correct it."""
         self.excused_until[service] = self._loop.time() + repair_s
         self._ledger.counts["hand_writes"] += 1
         self.set_desired(service, desired)
 
-    # --- what happens to workers
+    # --- workers
 
     def kill(self, worker: SimulatedWorker) -> None:
-        """A worker's process gets a SIGKILL from nowhere: a fault."""
+        """Kill a worker's process with SIGKILL, an injected fault."""
         worker.kill(explained=True)
         self._gone(worker.arn, "OutOfMemory")
 
     def spot(self, worker: SimulatedWorker) -> None:
-        """AWS takes the machine back: SIGTERM, protected or not, and the end after the stop timeout."""
+        """Interrupt a Spot task: SIGTERM, protected or not, and SIGKILL after the stop timeout."""
         self.ecs.faults.interrupt(worker.arn)
-        self.poke()
+        self.advance()
 
     def protected(self, arn: str) -> bool:
-        """Return whether ECS protects a task at this instant."""
+        """Return whether ECS protects a task now."""
         task = self.ecs.task(arn)
         return task is not None and task.protected(self._loop.time())
 
     def tasks(self, service: str) -> list[Task]:
-        """Return the tasks that ECS wants to run."""
-        self.poke()
+        """Return the tasks whose desired status is RUNNING."""
+        self.advance()
         return [t for t in self.ecs.services.tasks(self.ecs.services.get(service, cluster=CLUSTER)) if not t.stopping]
 
     def workers_of(self, topology: Topology) -> list[SimulatedWorker]:
-        """Return the fleet's workers that live, in a fixed order."""
+        """Return the fleet's live workers, in a fixed order."""
         keys = dict.fromkeys(topology.services)
         found = []
         for arn, worker in self.workers.items():
@@ -167,7 +167,7 @@ class FakeEcs:
         return found
 
     def protect(self, arn: str, call: Call, answer: Callable[[CallAnswered], None]) -> None:
-        """Carry a worker's protection call to ECS and the answer back, each way some time."""
+        """Deliver a worker's protection call to ECS and the answer to the worker, each after some time."""
         rates = self._faults.of("protection")
         outcome = rates.draw(self._rng)
         way_s = self._rng.uniform(*rates.latency_s)
@@ -187,22 +187,22 @@ class FakeEcs:
         worker = self.workers.get(arn)
         if worker is None:
             return
-        said = self._perform(arn, call, worker.profile.protection_minutes)
+        result = self._perform(arn, call, worker.profile.protection_minutes)
         if answer is not None:
-            self._loop.call_later(self._rng.uniform(0.01, 0.1), answer, said)
+            self._loop.call_later(self._rng.uniform(0.01, 0.1), answer, result)
 
     def _perform(self, arn: str, call: Call, minutes: int) -> CallAnswered:
-        self.poke()
+        self.advance()
         enable = call.request is ProtectionRequest.PROTECT
         done, failures = self.ecs.protection.update([arn], enabled=enable, minutes=minutes, cluster=CLUSTER)
         task = self.ecs.task(arn)
         service = task.service_key[1] if task is not None and task.service_key is not None else ""
         if done and enable:
             self._protected_until[arn] = self._loop.time() + 60.0 * minutes
-            self._judge(service, f"{arn} was protected")
+            self._check(service, f"{arn} was protected")
         elif done:
             self._protected_until.pop(arn, None)
-        self.poke()
+        self.advance()
         if failures:
             return CallAnswered(
                 call.number, ProtectionResult.REFUSED, reason=f"{failures[0].reason}: {failures[0].detail}"
@@ -213,14 +213,16 @@ class FakeEcs:
 
     # --- time
 
-    def poke(self) -> None:
-        """Let ECS do what is due, and ask to be woken for the next."""
+    def advance(self) -> None:
+        """Perform what is due in ECS, and set a timer for the next time."""
         for effect in self.ecs.advance(self._loop.time()):
             match effect:
                 case LaunchTask(task):
                     topology = self.topologies[task.service_key[1]] if task.service_key else None
                     if topology is not None:
-                        self._loop.call_later(self._rng.uniform(*topology.launch_s), self._up, task.arn, topology)
+                        self._loop.call_later(
+                            self._rng.uniform(*topology.launch_s), self._task_running, task.arn, topology
+                        )
                 case StopTask(task):
                     self._stop(task)
         next_due = self.ecs.next_due()
@@ -228,23 +230,23 @@ class FakeEcs:
             if self._due.when() == next_due and not self._due.cancelled():
                 return
             self._due.cancel()
-        self._due = None if next_due is None else self._loop.call_at(next_due, self._wake)
+        self._due = None if next_due is None else self._loop.call_at(next_due, self._on_timer)
 
-    def _wake(self) -> None:
+    def _on_timer(self) -> None:
         self._due = None
-        self.poke()
+        self.advance()
 
-    def _up(self, arn: str, topology: Topology) -> None:
+    def _task_running(self, arn: str, topology: Topology) -> None:
         task = self.ecs.task(arn)
         if task is None or task.stopping or task.status is TaskStatus.STOPPED:
             self._gone(arn, "")
             return
         self.ecs.task_running(arn)
-        self.poke()
+        self.advance()
         self._loop.call_later(self._rng.uniform(*BOOT_S), self._boot, arn, topology)
 
     def _boot(self, arn: str, topology: Topology) -> None:
-        """The container runs and Celery is ready: the agent listens."""
+        """Start the worker: the container runs, Celery is ready and the agent listens."""
         task = self.ecs.task(arn)
         if task is None or task.stopping:
             self._gone(arn, "")
@@ -257,12 +259,12 @@ class FakeEcs:
             ledger=self._ledger,
             protect=self.protect,
             protected=self.protected,
-            consumes=lambda arn: self._first(arn, topology),
+            consumes=lambda arn: self._on_first_message(arn, topology),
             disabled=self._disabled,
         )
 
-    def _first(self, arn: str, topology: Topology) -> None:
-        """A worker takes its first message: note how long its revision took."""
+    def _on_first_message(self, arn: str, topology: Topology) -> None:
+        """Record how long a revision took until its first worker consumed."""
         task = self.ecs.task(arn)
         since = None if task is None else topology.rolled_at.pop(task.task_definition_arn, None)
         if since is None:
@@ -312,18 +314,18 @@ class FakeEcs:
         self.workers.pop(arn, None)
         self._protected_until.pop(arn, None)
         self.ecs.task_stopped(arn, code or "EssentialContainerExited")
-        self.poke()
+        self.advance()
 
-    # --- the judge
+    # --- invariants
 
-    def judge(self) -> None:
-        """Hold every service to what must be true at any instant."""
-        self.poke()
+    def check_invariants(self) -> None:
+        """Check the invariants of every service."""
+        self.advance()
         for service in self.topologies:
-            self._judge(service, "as time passed")
+            self._check(service, "as time passed")
 
-    def judge_bound(self, service: str, desired: int) -> None:
-        """Hold a raised count to the maximum, or to the tasks that are there and may need protection."""
+    def check_bound(self, service: str, desired: int) -> None:
+        """Check that a raised count is within the maximum, or within the tasks that may need protection."""
         topology = self.topologies[service]
         found = self.ecs.services.get(service, cluster=CLUSTER)
         live = sum(1 for task in self.ecs.services.tasks(found) if not task.stopping)
@@ -332,8 +334,8 @@ class FakeEcs:
                 self.ecs.now, f"{service} raised to {desired}: maximum {topology.maximum}, {live} tasks"
             )
 
-    def _judge(self, service: str, when: str) -> None:
-        """Hold the service to `desired >= protected` at this instant."""
+    def _check(self, service: str, when: str) -> None:
+        """Check `desired >= protected` of the service."""
         if service not in self.topologies or service in self.deleted:
             return
         now = self._loop.time()
@@ -341,7 +343,7 @@ class FakeEcs:
         protected = sum(1 for task in self.ecs.services.tasks(found) if task.protected(now))
         if protected <= found.desired_count:
             self._above.pop(service, None)
-            self._blamed.discard(service)
+            self._reported.discard(service)
             return
         since = self._above.setdefault(service, now)
         excused = self.excused_until.get(service, -1.0)
@@ -349,7 +351,7 @@ class FakeEcs:
             if since == now:
                 self._ledger.counts["breaches_by_faults"] += 1
             return
-        if service in self._blamed:
+        if service in self._reported:
             return
-        self._blamed.add(service)
+        self._reported.add(service)
         self._ledger.breaks(now, f"{protected} protected > {found.desired_count} desired of {service}: {when}")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What fails now: one `FaultInjector` for the whole simulated world, changed while it runs.
+"""The current faults: one `FaultInjector` for the whole simulation, changed while it runs.
 
 Each source (`ecs`, `broker`, `database`, `agent`, `protection`) has its own probabilities; 1.0 is an outage.
 """
@@ -14,45 +14,45 @@ SOURCES = ("ecs", "broker", "database", "agent", "protection", "overrides")
 
 
 class CallOutcome(Enum):
-    """What becomes of one call."""
+    """The outcome of one call."""
 
     FINE = auto()
     FAILS = auto()
-    """It is refused and nothing happens: throttled, 5xx, connection refused."""
+    """It fails without effect: throttled, 5xx, connection refused."""
     SILENT = auto()
-    """A black hole: nothing happens and no answer comes."""
+    """No effect and no answer."""
     LATE = auto()
-    """The caller gives up; some seconds later it happens all the same."""
-    UNHEARD = auto()
-    """It happens at once and the answer is lost."""
+    """The caller's deadline passes, and the effect comes some seconds later."""
+    ANSWER_LOST = auto()
+    """The effect comes at once, and the answer is lost."""
 
 
 @dataclass
 class FaultRates:
-    """Probabilities of what befalls a call of one source."""
+    """The probabilities of the faults of one source."""
 
     fails: float = 0.0
     silent: float = 0.0
     late: float = 0.0
-    unheard: float = 0.0
+    answer_lost: float = 0.0
     slow: float = 0.5
-    """The share of calls that take time at all; the others answer at once."""
+    """The share of calls that take time; the others answer at once."""
     latency_s: tuple[float, float] = (0.01, 0.15)
     late_s: tuple[float, float] = (2.0, 4.0)
     reason: str = "fails on demand"
     throttled: bool = False
-    """Whether a call that fails says that it came too often."""
+    """Whether a failed call reports throttling."""
 
     def draw(self, rng: random.Random) -> CallOutcome:
-        """Decide one call."""
-        if not (self.fails or self.silent or self.late or self.unheard):
+        """Draw the outcome of one call."""
+        if not (self.fails or self.silent or self.late or self.answer_lost):
             return CallOutcome.FINE
         at = rng.random()
         for outcome, share in (
             (CallOutcome.FAILS, self.fails),
             (CallOutcome.SILENT, self.silent),
             (CallOutcome.LATE, self.late),
-            (CallOutcome.UNHEARD, self.unheard),
+            (CallOutcome.ANSWER_LOST, self.answer_lost),
         ):
             if at < share:
                 return outcome
@@ -62,16 +62,16 @@ class FaultRates:
 
 @dataclass
 class FaultInjector:
-    """The rates of every source, and of the scaler's own end."""
+    """The fault rates of every source, and the rate of the scaler's own end."""
 
     rates: dict[str, FaultRates] = field(default_factory=lambda: {source: FaultRates() for source in SOURCES})
     kill_scaler: float = 0.0
-    """At each call, before and after it happens."""
+    """Probability at each call, before and after its effect."""
 
     def of(self, source: str) -> FaultRates:
-        """Return a source's rates, to be read or changed."""
+        """Return a source's rates, to read or to change."""
         return self.rates[source]
 
     def clear(self, source: str) -> None:
-        """Let a source work again."""
+        """Remove all faults of a source."""
         self.rates[source] = FaultRates()

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The judge: what was sent, what was done, and who was stopped with what in hand.
+"""The record of a run: tasks sent, tasks done, and the tasks of every worker that was stopped.
 
-It reads the simulated world alone and believes neither agents nor scaler. What an injected fault explains (a worker
-killed with SIGKILL, a Spot interruption, a deleted service) is counted apart.
+It reads the simulated environment only, never the reports of agents or scaler. Losses that an injected fault explains
+(SIGKILL, a Spot interruption, a deleted service) are counted separately.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ KEPT = 20
 
 @dataclass
 class RunLedger:
-    """Everything one run is judged by."""
+    """All counts of one run."""
 
     sent: set[int] = field(default_factory=set)
     done: set[int] = field(default_factory=set)
     explained: set[int] = field(default_factory=set)
-    """Tasks that an injected fault took; they count as lost for nobody."""
+    """Tasks that an injected fault ended; they do not count as lost."""
     interrupted: set[int] = field(default_factory=set)
     """Tasks that ran when their worker was ended, without a fault that explains it."""
     counts: Counter[str] = field(default_factory=Counter)
     broken: list[str] = field(default_factory=list)
-    """The first broken invariants in words; `counts["broken"]` has all."""
+    """Descriptions of the first broken invariants; `counts["broken"]` is the number of all."""
 
     @property
     def lost(self) -> set[int]:
@@ -34,13 +34,13 @@ class RunLedger:
         return self.sent - self.done - self.explained
 
     def breaks(self, at: float, what: str) -> None:
-        """Note a broken invariant."""
+        """Record a broken invariant."""
         self.counts["broken"] += 1
         if len(self.broken) < KEPT:
             self.broken.append(f"at {at:.2f} s: {what}")
 
     def ended(self, running: Iterable[int], held: Iterable[int], *, explained: bool) -> None:
-        """A worker ended with these tasks running and these messages in hand."""
+        """Record the end of a worker with its running tasks and its unfinished messages."""
         running = set(running) - self.done
         if explained:
             self.explained |= running | (set(held) - self.done)

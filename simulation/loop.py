@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An event loop whose clock jumps: when nothing is ready it is at once the time of the next timer.
+"""An event loop in virtual time: if nothing is ready, its clock jumps to the next timer.
 
-Everything that asyncio does with time (`sleep`, `timeout`, `call_later`) is real and costs no time. Nothing outside
-of the loop can wake it: threads and sockets are not for simulations.
+All time functions of asyncio (`sleep`, `timeout`, `call_later`) work and take no real time. A simulation cannot use
+threads and sockets: nothing outside of the loop can wake it.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ T = TypeVar("T")
 
 
 class DeadlockError(Exception):
-    """Nothing is ready and no timer is set: everybody waits for everybody."""
+    """Nothing is ready and no timer is set: all tasks wait for each other."""
 
 
 class _JumpingSelector(selectors.SelectSelector):
-    """Waits by moving the loop's clock."""
+    """Moves the loop's clock instead of waiting."""
 
     loop: VirtualTimeLoop | None = None
 
@@ -44,7 +44,7 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
         return self._virtual_now
 
     def jump(self) -> None:
-        """Move to the next timer, exactly: a sum of differences would miss it by a rounding."""
+        """Set the clock to the next timer exactly: a sum of differences would have a rounding error."""
         timers: list[asyncio.TimerHandle] = self._scheduled  # type: ignore[attr-defined]
         if not timers:
             raise DeadlockError("nothing is ready and no timer is set")

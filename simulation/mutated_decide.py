@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The two negative controls that live in the decision: the real one is made, and then bent."""
+"""The two negative controls of the decision: the real decision, changed afterwards."""
 
 from __future__ import annotations
 
@@ -15,39 +15,41 @@ Decide = Callable[[FleetPolicy, Observation, FleetState, float], tuple[Decision,
 
 
 def decide_without(disabled: DisabledSafeguard) -> Decide:
-    """Return `decide`, or one that leaves a step out."""
+    """Return `decide`, or a version without one safeguard."""
     match disabled:
         case DisabledSafeguard.RELEASE_FIRST:
-            return _reduce_at_once
+            return _reduce_before_release
         case DisabledSafeguard.FLOOR_ABOVE_MAXIMUM:
-            return _maximum_wins
+            return _ignore_protected_minimum
         case _:
             return decide
 
 
-def _reduce_at_once(
+def _reduce_before_release(
     fleet: FleetPolicy, seen: Observation, state: FleetState, now: float
 ) -> tuple[Decision, FleetState]:
-    """Write what is wanted, released or not, protected or not."""
+    """Write the target at once, without regard to released and protected workers."""
     decision, state = decide(fleet, seen, state, now)
-    wanted = decision.target
-    if wanted is None or decision.demand is None:
+    target = decision.target
+    if target is None or decision.demand is None:
         return decision, state
-    return _bend(decision, lambda name, each: wanted if name == decision.current else 0), state
+    return _with_desired(decision, lambda name, each: target if name == decision.current else 0), state
 
 
-def _maximum_wins(fleet: FleetPolicy, seen: Observation, state: FleetState, now: float) -> tuple[Decision, FleetState]:
+def _ignore_protected_minimum(
+    fleet: FleetPolicy, seen: Observation, state: FleetState, now: float
+) -> tuple[Decision, FleetState]:
     decision, state = decide(fleet, seen, state, now)
-    most = decision.maximum
-    return _bend(decision, lambda _, each: min(each.desired or 0, most)), state
+    maximum = decision.maximum
+    return _with_desired(decision, lambda _, each: min(each.desired or 0, maximum)), state
 
 
-def _bend(decision: Decision, desired: Callable[[str, ServiceDecision], int]) -> Decision:
-    bent = {
+def _with_desired(decision: Decision, desired: Callable[[str, ServiceDecision], int]) -> Decision:
+    services = {
         name: each if each.desired is None else _with(each, desired(name, each))
         for name, each in decision.services.items()
     }
-    return replace(decision, services=bent)
+    return replace(decision, services=services)
 
 
 def _with(each: ServiceDecision, desired: int) -> ServiceDecision:

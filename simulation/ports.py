@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The scaler's ports on the simulated world, each call with latency, faults and a deadline of its own."""
+"""The scaler's ports in the simulation; each call has latency, faults and a deadline of its own."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from worker_agent.state_machine import Drain, Resume
 
 T = TypeVar("T")
 DEADLINE_S = 2.0
-BEGINNING = datetime(2026, 1, 1, tzinfo=UTC)
+START = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 class SimulatedClock:
-    """The loop's clock, and a time of day that can be made to jump."""
+    """The loop's clock, and a time of day that tests can change."""
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -34,53 +34,53 @@ class SimulatedClock:
         self.monotonic_offset_s = 0.0
 
     def monotonic(self) -> float:
-        """Return seconds; an offset is a machine whose monotonic clock is broken."""
+        """Return seconds; an offset simulates a broken monotonic clock."""
         return self._loop.time() + self.monotonic_offset_s
 
     def wall(self) -> datetime:
         """Return the time of day."""
-        return BEGINNING + timedelta(seconds=self._loop.time() + self.wall_offset_s)
+        return START + timedelta(seconds=self._loop.time() + self.wall_offset_s)
 
 
 @dataclass
 class FaultyLink:
-    """The way to one source."""
+    """The connection to the sources, with their faults."""
 
     rng: random.Random
     faults: FaultInjector
     kill: Callable[[], None] = lambda: None
-    """Ends the scaler's process at this very call."""
+    """Ends the scaler's process during a call."""
     kill_in: int | None = None
-    """Ends it at the so-maniest place from now, counted twice a call: before it happens, and after."""
+    """Ends it after this many places; each call has two, before and after its effect."""
     calls: dict[str, int] = field(default_factory=dict)
 
     async def call(self, source: str, perform: Callable[[], T], deadline_s: float = DEADLINE_S) -> T:
-        """Carry one call there and its answer back; raises SourceError."""
+        """Perform one call; raise SourceError for a fault."""
         self.calls[source] = self.calls.get(source, 0) + 1
         rates = self.faults.of(source)
         outcome = rates.draw(self.rng)
         latency_s = self.rng.uniform(*rates.latency_s) if self.rng.random() < rates.slow else 0.0
-        await self._survive()
+        await self._maybe_kill()
         if outcome is CallOutcome.FAILS:
             await asyncio.sleep(latency_s)
             raise (ThrottledError if rates.throttled else SourceError)(source, rates.reason)
         if outcome is CallOutcome.SILENT or latency_s > deadline_s:
-            await self._in_vain(source, deadline_s)
+            await self._miss_deadline(source, deadline_s)
         if outcome is CallOutcome.LATE:
             asyncio.get_running_loop().call_later(deadline_s + self.rng.uniform(*rates.late_s), _quietly, perform)
-            await self._in_vain(source, deadline_s)
+            await self._miss_deadline(source, deadline_s)
         before = latency_s > 0.0 and self.rng.random() < 0.5
         if before:
             await asyncio.sleep(latency_s)
         answer = perform()
-        if outcome is CallOutcome.UNHEARD:
-            await self._in_vain(source, deadline_s)
-        await self._survive()
+        if outcome is CallOutcome.ANSWER_LOST:
+            await self._miss_deadline(source, deadline_s)
+        await self._maybe_kill()
         if latency_s and not before:
             await asyncio.sleep(latency_s)
         return answer
 
-    async def _survive(self) -> None:
+    async def _maybe_kill(self) -> None:
         rates = self.faults.kill_scaler
         due = bool(rates) and self.rng.random() < rates
         if self.kill_in is not None:
@@ -89,15 +89,15 @@ class FaultyLink:
                 due, self.kill_in = True, None
         if due:
             self.kill()
-            await asyncio.get_running_loop().create_future()  # until the process is gone
+            await asyncio.get_running_loop().create_future()  # until the process has ended
 
-    async def _in_vain(self, source: str, deadline_s: float) -> None:
+    async def _miss_deadline(self, source: str, deadline_s: float) -> None:
         await asyncio.sleep(deadline_s)
         raise DeadlineError(source, f"no answer within {deadline_s:g} s")
 
 
 def _quietly(perform: Callable[[], object]) -> None:
-    """Do what came late; nobody hears whether it went well."""
+    """Perform a late call; its result is ignored."""
     try:
         perform()
     except (EcsError, SourceError):
@@ -105,7 +105,7 @@ def _quietly(perform: Callable[[], object]) -> None:
 
 
 class SimulatedCluster:
-    """The port `Cluster`."""
+    """The port `ClusterPort`."""
 
     def __init__(
         self, fake_ecs: FakeEcs, link: FaultyLink, *, disabled: DisabledSafeguard = DisabledSafeguard.NOTHING
@@ -116,14 +116,14 @@ class SimulatedCluster:
         self.writes: list[tuple[float, str, int, int]] = []
         """(when, service, before, after) of every UpdateService that ECS took."""
         self.partial_failures = 0.0
-        """How likely each task is among the `failures` of an answer with HTTP 200."""
+        """The probability of each task to be in the `failures` of an answer with HTTP 200."""
 
     async def service(self, name: str) -> Service:
-        """Return the service as DescribeServices would tell it."""
+        """Return the service as DescribeServices does."""
         return await self._link.call("ecs", lambda: self._service(name))
 
     async def tasks(self, service: str) -> tuple[Task, ...]:
-        """Return the tasks ECS wants to run."""
+        """Return the tasks whose desired status is RUNNING."""
         return await self._link.call("ecs", lambda: self._tasks(service))
 
     async def protected(self, arns: Sequence[str]) -> frozenset[str]:
@@ -137,7 +137,7 @@ class SimulatedCluster:
         await self._link.call("ecs", lambda: self._set_desired(service, desired))
 
     def _service(self, name: str) -> Service:
-        self._fake_ecs.poke()
+        self._fake_ecs.advance()
         ecs = self._fake_ecs.ecs
         try:
             found = ecs.services.get(name, cluster=CLUSTER)
@@ -161,10 +161,10 @@ class SimulatedCluster:
         )
 
     def _protected(self, arns: Sequence[str]) -> frozenset[str]:
-        self._fake_ecs.poke()
+        self._fake_ecs.advance()
         now = self._fake_ecs.ecs.now
         if self._disabled is DisabledSafeguard.PROTECTION:
-            return frozenset(arn for arn in arns if self._believed(arn))
+            return frozenset(arn for arn in arns if self._reports_protection(arn))
         found = {arn: self._fake_ecs.ecs.task(arn) for arn in arns}
         if any(task is None or task.status is TaskStatus.STOPPED for task in found.values()):
             raise BadAnswerError("ecs", "failures: MISSING")
@@ -172,7 +172,7 @@ class SimulatedCluster:
             raise BadAnswerError("ecs", "failures: TASK_NOT_VALID")
         return frozenset(arn for arn, task in found.items() if task is not None and task.protected(now))
 
-    def _believed(self, arn: str) -> bool:
+    def _reports_protection(self, arn: str) -> bool:
         worker = self._fake_ecs.workers.get(arn)
         return worker is not None and worker.state.protected_until is not None
 
@@ -183,32 +183,32 @@ class SimulatedCluster:
             raise SourceError("ecs", str(error)) from error
         self.writes.append((self._fake_ecs.ecs.now, service, before, desired))
         if desired > before:
-            self._fake_ecs.judge_bound(service, desired)
+            self._fake_ecs.check_bound(service, desired)
 
 
 class SimulatedAgents:
-    """The port `Workers`."""
+    """The port `WorkersPort`."""
 
     def __init__(self, fake_ecs: FakeEcs, link: FaultyLink) -> None:
         self._fake_ecs = fake_ecs
         self._link = link
         self.unreachable: set[str] = set()
-        self.lies: dict[str, dict[str, object]] = {}
-        """Task ARN -> fields of the answer that are not true."""
+        self.wrong_answers: dict[str, dict[str, object]] = {}
+        """Task ARN -> wrong fields of its answer."""
 
     async def state(self, task: Task) -> AgentState:
-        """Return what the worker says."""
+        """Return the state that the worker reports."""
         return await self._link.call("agent", lambda: self._reach(task)[1])
 
     async def drain(self, task: Task, lease_s: float) -> AgentState:
         """Post a drain."""
-        return await self._link.call("agent", lambda: self._tell(task, Drain(lease_s)))
+        return await self._link.call("agent", lambda: self._send(task, Drain(lease_s)))
 
     async def resume(self, task: Task) -> AgentState:
         """Post a resume."""
-        return await self._link.call("agent", lambda: self._tell(task, Resume()))
+        return await self._link.call("agent", lambda: self._send(task, Resume()))
 
-    def _tell(self, task: Task, command: Drain | Resume) -> AgentState:
+    def _send(self, task: Task, command: Drain | Resume) -> AgentState:
         worker, _ = self._reach(task)
         worker.step(command)
         return self._reach(task)[1]
@@ -217,13 +217,13 @@ class SimulatedAgents:
         worker = self._fake_ecs.workers.get(task.arn)
         if worker is None or not (worker.alive and worker.listens) or task.arn in self.unreachable:
             raise SourceError("agent", "connection refused")
-        said = worker.says()
-        lie = self.lies.get(task.arn)
-        return worker, said if lie is None else replace(said, **lie)  # type: ignore[arg-type]
+        state = worker.agent_state()
+        wrong = self.wrong_answers.get(task.arn)
+        return worker, state if wrong is None else replace(state, **wrong)  # type: ignore[arg-type]
 
 
 class SimulatedBroker:
-    """The port `Broker`; a queue's URL is its fleet's name."""
+    """The port `BrokerPort`; a queue's URL is its fleet's name."""
 
     def __init__(self, queues: Mapping[str, SimulatedQueue], link: FaultyLink) -> None:
         self._queues = queues
@@ -243,7 +243,7 @@ class SimulatedOverrides:
         self.by_fleet: dict[str, Overrides] = {}
 
     async def read(self, fleets: Sequence[str]) -> Mapping[str, Overrides | SourceError]:
-        """Return what was ordered for each fleet."""
+        """Return the overrides of each fleet."""
         try:
             return await self._link.call("overrides", lambda: {f: self.by_fleet.get(f, Overrides()) for f in fleets})
         except SourceError as error:
@@ -251,7 +251,7 @@ class SimulatedOverrides:
 
 
 class SimulatedDatabase:
-    """The port `Database`: every fleet's queue has its fleet's name."""
+    """The port `DatabasePort`: every fleet's queue has its fleet's name."""
 
     def __init__(self, queues: Mapping[str, SimulatedQueue], link: FaultyLink) -> None:
         self._queues = queues

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A randomized run: bursts of tasks, rollouts, people and faults, then calm, and the fleet must come to rest.
+"""A randomized run: bursts of tasks, rollouts, overrides and faults. Then all faults end, and the fleet must settle.
 
-One fault follows the other with little overlap: protection is granted for minutes, and who takes ECS away for longer
-than that while somebody lowers the desired count by hand can stop any worker. What AWS cannot keep nobody can.
+The faults overlap little. Protection is granted for some minutes. If ECS is unavailable for longer than that, and a
+user lowers the desired count in that time, ECS may stop any worker: no scaler can prevent that.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from simulation.negative_controls import DisabledSafeguard
 from simulation.simulation import Simulation, SimulationConfig
 from simulation.worker import WorkerProfile
 
-JUDGED_EVERY_S = 5.0
+CHECK_INTERVAL_S = 5.0
 REPAIR_S = 90.0
-"""What the scaler gets to put right a count written by hand, outages of its sources included."""
-REST_WITHIN_S = 4000.0
+"""The scaler's time to correct a count that a user wrote, with outages of its sources included."""
+SETTLE_WITHIN_S = 4000.0
 
 
 @dataclass
 class RunOutcome:
-    """What came of one run."""
+    """The result of one run."""
 
     seed: int
     ledger: RunLedger
@@ -40,7 +40,7 @@ class RunOutcome:
 
 
 def draw(seed: int, disabled: DisabledSafeguard = DisabledSafeguard.NOTHING) -> SimulationConfig:
-    """Return the world of one run."""
+    """Return the parameters of one run."""
     rng = random.Random(seed)
     airflow = rng.random() < 0.6
     interval_s = rng.choice((5.0, 5.0, 8.0))
@@ -57,7 +57,7 @@ def draw(seed: int, disabled: DisabledSafeguard = DisabledSafeguard.NOTHING) -> 
     profile = WorkerProfile(
         slots=fleet.slots,
         wait_s=rng.choice((5.0, 20.0, 20.0)),
-        # Where a step is missing, what a stopped worker had is to count: early, as in Airflow, it never comes back.
+        # Without a safeguard the tasks of a stopped worker must count: acknowledged early, they never return.
         early_ack=rng.random() < 0.5 or disabled is not DisabledSafeguard.NOTHING,
         upload_s=rng.uniform(0.5, 5.0),
         protection_minutes=rng.choice((4, 4, 8)),
@@ -66,7 +66,7 @@ def draw(seed: int, disabled: DisabledSafeguard = DisabledSafeguard.NOTHING) -> 
         fleets=(fleet,),
         generations=rng.choice((1, 2, 2)),
         profile=profile,
-        # Without a database the messages of killed workers are demand until their timeout ends.
+        # Without a database the messages of killed workers count as demand until their timeout ends.
         visibility_s=rng.choice((300.0, 86400.0)) if airflow else 300.0,
         lag_s=rng.choice((0.5, 3.0, 15.0)),
         launch_s=(4.0, rng.choice((10.0, 30.0))),
@@ -89,9 +89,9 @@ class RandomScenario:
         self._events: list[tuple[float, Callable[[], float]]] = [
             (2.0, self._roll_out),
             (1.0, self._roll_out_twice),
-            (1.0, self._deaf_ecs_agent_and_a_hand),
-            (1.0, self._lower_the_maximum_under_work),
-            (1.5, self._write_by_hand),
+            (1.0, self._refused_protection_and_lower_count),
+            (1.0, self._lower_maximum),
+            (1.5, self._foreign_write),
             (1.0, self._kill_worker),
             (0.5, self._spot),
             (1.0, self._restart_agent),
@@ -101,36 +101,36 @@ class RandomScenario:
             (1.5, self._no_protection_calls),
             (0.7, self._launches),
             (0.7, self._ignored_update),
-            (1.0, self._order),
+            (1.0, self._override),
             (0.5, self._broker_restarts),
             (0.5, self._clock_jumps),
-            (0.7, self._lie),
+            (0.7, self._wrong_answer),
         ]
 
     async def play(self) -> None:
-        """Let it happen, then let it come to rest."""
+        """Send tasks and inject faults, then end all faults and wait until the fleet settles."""
         sim = self._sim
         sim.start_scaler()
-        judge = sim.loop.create_task(self._judge())
-        trouble = sim.loop.create_task(self._trouble())
+        checks = sim.loop.create_task(self._check_invariants())
+        faults = sim.loop.create_task(self._inject_faults())
         while sim.loop.time() < self._length_s:
             most = self._fleet.maximum * self._fleet.slots
             sim.send([self._work_s() for _ in range(self._rng.randint(1, most))])
             await asyncio.sleep(self._rng.uniform(20.0, 140.0))
-        trouble.cancel()
-        await asyncio.wait({trouble})
-        self._calm()
-        rested = await sim.until(self._at_rest, REST_WITHIN_S)
-        judge.cancel()
-        await asyncio.wait({judge})
-        if not rested and sim.config.disabled is DisabledSafeguard.NOTHING:
-            sim.ledger.breaks(sim.loop.time(), f"no rest: desired {sim.desired()}, {self._unfinished()} unfinished")
+        faults.cancel()
+        await asyncio.wait({faults})
+        self._end_faults()
+        settled = await sim.until(self._settled, SETTLE_WITHIN_S)
+        checks.cancel()
+        await asyncio.wait({checks})
+        if not settled and sim.config.disabled is DisabledSafeguard.NOTHING:
+            sim.ledger.breaks(sim.loop.time(), f"not settled: desired {sim.desired()}, {self._unfinished()} unfinished")
         await sim.end()
 
-    def _at_rest(self) -> bool:
+    def _settled(self) -> bool:
         sim = self._sim
         if sim.config.disabled is not DisabledSafeguard.NOTHING:
-            # A fleet without a step of the protocol may never come to rest: enough when nothing moves any more.
+            # A fleet without a safeguard may never settle: no task and no message is enough.
             return not any(worker.holds for worker in sim.workers()) and not sim.queues["default"].visible
         return (
             not self._unfinished()
@@ -139,7 +139,7 @@ class RandomScenario:
         )
 
     def _unfinished(self) -> int:
-        """Count the tasks that may still be done."""
+        """Return the number of tasks that can still finish."""
         sim = self._sim
         left = sim.ledger.sent - sim.ledger.done
         gone = {each for each in left & sim.ledger.explained if not self._comes_back(each)}
@@ -147,12 +147,12 @@ class RandomScenario:
 
     def _comes_back(self, number: int) -> bool:
         queue = self._sim.queues["default"]
-        return queue.holds(number) and queue.visibility_s < REST_WITHIN_S
+        return queue.holds(number) and queue.visibility_s < SETTLE_WITHIN_S
 
-    async def _judge(self) -> None:
+    async def _check_invariants(self) -> None:
         while True:
-            await asyncio.sleep(JUDGED_EVERY_S)
-            self._sim.fake_ecs.judge()
+            await asyncio.sleep(CHECK_INTERVAL_S)
+            self._sim.fake_ecs.check_invariants()
 
     def _work_s(self) -> float:
         kind = self._rng.random()
@@ -160,32 +160,32 @@ class RandomScenario:
             return self._rng.uniform(2.0, 70.0)
         return self._rng.uniform(70.0, 200.0) if kind < 0.985 else self._rng.uniform(200.0, 900.0)
 
-    # --- trouble
+    # --- faults
 
-    async def _trouble(self) -> None:
-        """One event after the other; each says how long it takes."""
+    async def _inject_faults(self) -> None:
+        """Run one event after the other; each returns its duration."""
         while True:
             await asyncio.sleep(self._rng.expovariate(1 / self._pause_s))
             weights = [weight for weight, _ in self._events]
             event = self._rng.choices([each for _, each in self._events], weights)[0]
             lasts_s = event()
-            if event != self._roll_out:  # how long that takes is judged, unless a fault is near
+            if event != self._roll_out:  # its duration is checked, unless a fault is near
                 self._sim.fake_ecs.disturbed_until = self._sim.loop.time() + lasts_s + 60.0
             self._sim.ledger.counts["events"] += 1
             await asyncio.sleep(lasts_s)
 
-    def _calm(self) -> None:
+    def _end_faults(self) -> None:
         sim = self._sim
         for source in list(sim.faults.rates):
             sim.faults.clear(source)
         sim.faults.kill_scaler = 0.0
         sim.cluster.partial_failures = 0.0
-        sim.agents.lies.clear()
+        sim.agents.wrong_answers.clear()
         sim.agents.unreachable.clear()
         sim.overrides.by_fleet.clear()
         sim.fake_ecs.ecs.faults.hold_launches(sim.topology.family, held=False)
         sim.fake_ecs.ecs.faults.fail_launches(sim.topology.family, 0)
-        sim.fake_ecs.poke()
+        sim.fake_ecs.advance()
 
     def _later(self, seconds: float, undo: Callable[[], object]) -> float:
         self._sim.loop.call_later(seconds, undo)
@@ -196,7 +196,7 @@ class RandomScenario:
         return self._rng.choice((0.0, 60.0))
 
     def _roll_out_twice(self) -> float:
-        """Somebody applies, and applies again before the first rollout is through."""
+        """Apply twice: the second rollout starts before the first one is complete."""
         sim = self._sim
         sim.send([self._rng.uniform(60.0, 200.0) for _ in range(2 * self._fleet.slots)])
         sim.fake_ecs.roll_out(sim.topology, same_service=True)
@@ -204,8 +204,8 @@ class RandomScenario:
             self._rng.uniform(25.0, 80.0), lambda: sim.fake_ecs.roll_out(sim.topology, same_service=True)
         )
 
-    def _deaf_ecs_agent_and_a_hand(self) -> float:
-        """New workers cannot protect themselves, and somebody lowers the count meanwhile."""
+    def _refused_protection_and_lower_count(self) -> float:
+        """Refuse protection of new workers, and lower the count at the same time."""
         sim = self._sim
         sim.faults.rates["protection"] = FaultRates(fails=1.0)
         sim.send([self._rng.uniform(20.0, 100.0) for _ in range(self._fleet.maximum * self._fleet.slots)])
@@ -217,15 +217,15 @@ class RandomScenario:
         self._later(self._rng.uniform(30.0, 45.0), lower)
         return self._later(50.0, lambda: sim.faults.clear("protection"))
 
-    def _lower_the_maximum_under_work(self) -> float:
-        """More workers work, for longer than protection lasts, than the maximum then allows."""
+    def _lower_maximum(self) -> float:
+        """Lower the maximum below the number of busy workers, for longer than protection lasts."""
         sim, fleet = self._sim, self._fleet
         sim.send([self._rng.uniform(300.0, 900.0) for _ in range(3 * fleet.slots)])
-        self._later(60.0, lambda: sim.order(fleet.name, Overrides(maximum=max(1, fleet.minimum), by="director")))
+        self._later(60.0, lambda: sim.override(fleet.name, Overrides(maximum=max(1, fleet.minimum), by="simulation")))
         self._later(60.0 + 60.0 * sim.config.profile.protection_minutes + 120.0, sim.overrides.by_fleet.clear)
         return 60.0
 
-    def _write_by_hand(self) -> float:
+    def _foreign_write(self) -> float:
         service = self._rng.choice(self._sim.topology.services)
         self._sim.fake_ecs.write_by_hand(service, self._rng.randint(0, self._fleet.maximum + 1), repair_s=REPAIR_S)
         return 60.0
@@ -243,7 +243,7 @@ class RandomScenario:
         return 0.0
 
     def _restart_agent(self) -> float:
-        """Preferably of a worker in drain."""
+        """Restart the agent of a worker, in drain if there is one."""
         workers = self._sim.workers()
         draining = [worker for worker in workers if worker.state.lease_until is not None]
         if workers:
@@ -252,13 +252,13 @@ class RandomScenario:
 
     def _kill_scaler(self) -> float:
         self._sim.faults.kill_scaler = self._rng.choice((0.005, 0.02, 0.1))
-        return self._later(40.0, self._let_scaler_live)
+        return self._later(40.0, self._stop_killing_scaler)
 
-    def _let_scaler_live(self) -> None:
+    def _stop_killing_scaler(self) -> None:
         self._sim.faults.kill_scaler = 0.0
 
     def _second_scaler(self) -> float:
-        """Two at once, as in a deployment of the scaler; the old one ends some time later."""
+        """Run two scalers at the same time, as in a deployment of the scaler; the old one ends later."""
         first = list(self._sim.scalers)
         self._sim.start_scaler()
         excuse = self._sim.loop.time() + 60.0 + REPAIR_S / 2
@@ -281,14 +281,14 @@ class RandomScenario:
                 FaultRates(fails=share, throttled=True, reason="ThrottlingException: Rate exceeded"),
                 FaultRates(fails=share, reason="500 InternalServerError"),
                 FaultRates(silent=share),
-                FaultRates(unheard=share),
+                FaultRates(answer_lost=share),
                 FaultRates(late=share),
                 FaultRates(slow=1.0, latency_s=(0.5, 3.0)),
             )
         )
         self._sim.faults.rates[source] = rates
-        if source == "ecs" and (rates.late or rates.unheard):
-            # A write that ECS carries out after its caller gave up may cross the next one.
+        if source == "ecs" and (rates.late or rates.answer_lost):
+            # A write that takes effect after its deadline may come after the next write.
             for service in self._sim.topology.services:
                 self._sim.fake_ecs.excused_until[service] = self._sim.loop.time() + REPAIR_S
         if source == "ecs" and self._rng.random() < 0.5:
@@ -303,7 +303,7 @@ class RandomScenario:
     def _no_protection_calls(self) -> float:
         share = self._rng.choice((0.3, 1.0))
         self._sim.faults.rates["protection"] = self._rng.choice(
-            (FaultRates(fails=share), FaultRates(silent=share), FaultRates(unheard=share), FaultRates(late=share))
+            (FaultRates(fails=share), FaultRates(silent=share), FaultRates(answer_lost=share), FaultRates(late=share))
         )
         return self._later(self._rng.uniform(5.0, 40.0), lambda: self._sim.faults.clear("protection"))
 
@@ -316,7 +316,7 @@ class RandomScenario:
 
         def go() -> None:
             faults.hold_launches(family, held=False)
-            self._sim.fake_ecs.poke()
+            self._sim.fake_ecs.advance()
 
         return self._later(self._rng.uniform(20.0, 200.0), go)
 
@@ -326,9 +326,9 @@ class RandomScenario:
         )
         return 30.0
 
-    def _order(self) -> float:
+    def _override(self) -> float:
         fleet = self._fleet
-        order = self._rng.choice(
+        overrides = self._rng.choice(
             (
                 Overrides(maximum=self._rng.randint(max(1, fleet.minimum), fleet.maximum)),
                 Overrides(maximum=max(1, fleet.minimum)),
@@ -337,10 +337,10 @@ class RandomScenario:
                 Overrides(dry_run=True),
             )
         )
-        self._sim.order(fleet.name, order)
-        # A dry run answers no refusal, so it must be shorter than protection.
-        lasts_s = 40.0 if order.dry_run else self._rng.uniform(30.0, 400.0)
-        if order.dry_run:
+        self._sim.override(fleet.name, overrides)
+        # A dry run does not react to a refusal, so it must be shorter than protection.
+        lasts_s = 40.0 if overrides.dry_run else self._rng.uniform(30.0, 400.0)
+        if overrides.dry_run:
             for service in self._sim.topology.services:
                 self._sim.fake_ecs.excused_until[service] = self._sim.loop.time() + lasts_s + REPAIR_S
         return self._later(lasts_s, self._sim.overrides.by_fleet.clear)
@@ -354,12 +354,14 @@ class RandomScenario:
         self._sim.clock.wall_offset_s += self._rng.choice((-86400.0, -3600.0, 3600.0, 86400.0))
         return 10.0
 
-    def _lie(self) -> float:
-        """An agent says that it is released, or idle, and is not."""
+    def _wrong_answer(self) -> float:
+        """An agent reports that it is released, or idle, and is not."""
         if workers := self._sim.workers():
-            lie = self._rng.choice(({"phase": "released", "running": 0, "reserved": 0}, {"running": 0, "reserved": 0}))
-            self._sim.agents.lies[self._rng.choice(workers).arn] = dict(lie)
-        return self._later(40.0, self._sim.agents.lies.clear)
+            answer = self._rng.choice(
+                ({"phase": "released", "running": 0, "reserved": 0}, {"running": 0, "reserved": 0})
+            )
+            self._sim.agents.wrong_answers[self._rng.choice(workers).arn] = dict(answer)
+        return self._later(40.0, self._sim.agents.wrong_answers.clear)
 
 
 async def play(seed: int, *, length_s: float, disabled: DisabledSafeguard = DisabledSafeguard.NOTHING) -> RunOutcome:

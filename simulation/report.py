@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Many randomized runs summed up: what was tried, and what was lost with every step of the protocol in its place."""
+"""The sum of many randomized runs, with all safeguards and with one disabled."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from simulation.negative_controls import NEGATIVE_CONTROLS, DisabledSafeguard
 from simulation.random_run import RunOutcome, play
 
 LENGTH_S = 3000.0
-"""How long a run sends tasks; then it comes to rest."""
+"""How long a run sends tasks; then it settles."""
 
 
 @dataclass
 class RunSummary:
-    """Runs that belong together."""
+    """The sum of some runs."""
 
     first_seed: int
     runs: int = 0
@@ -33,8 +33,8 @@ class RunSummary:
     virtual_s: float = 0.0
     counts: Counter[str] = field(default_factory=Counter)
     rollouts_s: list[float] = field(default_factory=list)
-    blame: list[str] = field(default_factory=list)
-    """The seeds that broke something, with the first words."""
+    failures: list[str] = field(default_factory=list)
+    """The seeds with a failure, with its first description."""
 
     def add(self, outcome: RunOutcome) -> None:
         """Add one run."""
@@ -52,27 +52,27 @@ class RunSummary:
         self.counts += ledger.counts
         self.rollouts_s += outcome.rollouts_s
         if ledger.lost or ledger.interrupted or ledger.broken:
-            words = f"{len(ledger.lost)} lost, {len(ledger.interrupted)} interrupted, {ledger.broken[:2]}"
-            self.blame.append(f"seed {outcome.seed}: {words}")
+            text = f"{len(ledger.lost)} lost, {len(ledger.interrupted)} interrupted, {ledger.broken[:2]}"
+            self.failures.append(f"seed {outcome.seed}: {text}")
 
 
-def protocol(
-    *, scale_ins: int, seed: int, length_s: float = LENGTH_S, say: Callable[[RunSummary], None] = lambda _: None
+def run_with_all_safeguards(
+    *, scale_ins: int, seed: int, length_s: float = LENGTH_S, progress: Callable[[RunSummary], None] = lambda _: None
 ) -> RunSummary:
-    """Play runs with every step in its place until so many scale-ins were seen."""
+    """Run with all safeguards until there were `scale_ins` scale-ins."""
     summary = RunSummary(seed)
     for number in count(seed):
         if summary.scale_ins >= scale_ins:
             break
         summary.add(run(play(number, length_s=length_s)))
-        say(summary)
+        progress(summary)
     return summary
 
 
-def control(
+def run_without(
     disabled: DisabledSafeguard, *, seed: int, runs: int, length_s: float = LENGTH_S, enough: int | None = None
 ) -> RunSummary:
-    """Play runs without one step; with `enough`, only until so many tasks were lost."""
+    """Run without one safeguard; with `enough`, only until so many tasks were lost."""
     summary = RunSummary(seed)
     for number in range(seed, seed + runs):
         if enough is not None and summary.lost >= enough:
@@ -81,7 +81,9 @@ def control(
     return summary
 
 
-def controls(*, seed: int, runs: int, length_s: float = LENGTH_S) -> Iterator[tuple[DisabledSafeguard, RunSummary]]:
-    """Play all negative controls."""
+def run_negative_controls(
+    *, seed: int, runs: int, length_s: float = LENGTH_S
+) -> Iterator[tuple[DisabledSafeguard, RunSummary]]:
+    """Run all negative controls."""
     for disabled in NEGATIVE_CONTROLS:
-        yield disabled, control(disabled, seed=seed, runs=runs, length_s=length_s)
+        yield disabled, run_without(disabled, seed=seed, runs=runs, length_s=length_s)

@@ -35,7 +35,7 @@ from simulation.worker import SimulatedWorker, WorkerProfile
 
 @dataclass(frozen=True)
 class SimulationConfig:
-    """What a run is like, from its first instant to its last."""
+    """The fixed parameters of one run."""
 
     fleets: Sequence[FleetPolicy] = (FleetPolicy("default", ("default",), 4, 1, 8, scale_in_window_s=20.0),)
     generations: int = 2
@@ -46,12 +46,12 @@ class SimulationConfig:
     scheduler_delay_s: float = 1.0
     stop_timeout_s: float = 30.0
     airflow: bool = True
-    """Whether there is a metadata database; without it the broker answers alone."""
+    """Whether there is a metadata database; without it the broker is the only source."""
     disabled: DisabledSafeguard = DisabledSafeguard.NOTHING
 
 
 class LastReports:
-    """A listener that keeps the last report of every fleet, and what failed."""
+    """A listener that keeps the last report of every fleet, and the failures."""
 
     def __init__(self) -> None:
         self.last: dict[str, TickResult] = {}
@@ -59,12 +59,12 @@ class LastReports:
         self.ticks = 0
 
     def on_tick(self, report: TickResult) -> None:
-        """Keep it."""
+        """Keep the report."""
         self.ticks += 1
         self.last[report.tick.fleet.name] = report
 
     def failed(self, fleet: str, error: BaseException) -> None:
-        """Keep what it was."""
+        """Keep the error."""
         self.failures.append(f"{fleet}: {type(error).__name__}: {error}")
 
 
@@ -102,7 +102,7 @@ class Simulation:
             fleet.name: SimulatedQueue(self.rng, visibility_s=config.visibility_s, lag_s=config.lag_s)
             for fleet in config.fleets
         }
-        self.topologies = {fleet.name: self._found(fleet) for fleet in config.fleets}
+        self.topologies = {fleet.name: self._create_topology(fleet) for fleet in config.fleets}
         self.cluster = SimulatedCluster(self.fake_ecs, self.link, disabled=config.disabled)
         self.agents = SimulatedAgents(self.fake_ecs, self.link)
         self.broker = SimulatedBroker(self.queues, self.link)
@@ -112,9 +112,9 @@ class Simulation:
         self.kills = 0
         self._numbers = 0
 
-    def _found(self, fleet: FleetPolicy) -> Topology:
+    def _create_topology(self, fleet: FleetPolicy) -> Topology:
         count = self.config.generations
-        names = tuple(f"worker-{fleet.name}-{'abc'[each]}" for each in range(count))
+        names = tuple(f"worker-{fleet.name}-{'abc'[number]}" for number in range(count))
         services = names if count > 1 else (f"worker-{fleet.name}",)
         topology = Topology(
             fleet.name,
@@ -127,17 +127,17 @@ class Simulation:
             maximum=fleet.maximum,
             never_empty=fleet.minimum > 0,
         )
-        self.fake_ecs.found(topology, fleet.minimum)
+        self.fake_ecs.create_services(topology, fleet.minimum)
         return topology
 
     # --- the scaler
 
     def fleet_loop(self, fleet: FleetPolicy) -> FleetLoop:
-        """Return a loop of the real scaler that was just started."""
+        """Return a new loop of the real scaler."""
         database = None
         if self.config.airflow:
             database = SharedDatabase(self.database, self.clock, max_age_s=fleet.interval_s / 10)
-        names = [each.name for each in self.config.fleets]
+        names = [fleet.name for fleet in self.config.fleets]
         overrides = SharedOverrides(self.overrides, names, self.clock, max_age_s=fleet.interval_s / 2)
         ports = Ports(
             clock=self.clock,
@@ -152,7 +152,7 @@ class Simulation:
         return FleetLoop(fleet, observer, ports, listeners, decide_with=decide_without(self.config.disabled))
 
     def start_scaler(self, loops: Sequence[FleetLoop] | None = None) -> ScalerProcess:
-        """Start a scaler, beside others that may run."""
+        """Start a scaler; others may run at the same time."""
         own = loops or [self.fleet_loop(fleet) for fleet in self.config.fleets]
         scaler = ScalerProcess(Supervisor(own, self.clock))
         scaler.task = self.loop.create_task(scaler.supervisor.run())
@@ -160,9 +160,9 @@ class Simulation:
         return scaler
 
     def kill_scaler(self, *, again_after_s: float | None = None) -> None:
-        """End every scaler where it stands; ECS starts one again some seconds later."""
+        """End every scaler at once; ECS starts one again some seconds later."""
         if not self.scalers:
-            return  # calls of one instant end one process
+            return  # several calls at the same time end one process
         self.kills += 1
         for scaler in self.scalers:
             if scaler.task is not None:
@@ -172,53 +172,53 @@ class Simulation:
         self.loop.call_later(pause_s, self.start_scaler)
 
     async def end(self) -> None:
-        """Stop everything that still moves."""
+        """Stop all scalers."""
         for scaler in self.scalers:
             if scaler.task is not None:
                 scaler.task.cancel()
                 await asyncio.wait({scaler.task})
 
-    # --- what people do
+    # --- what users do
 
     def send(self, work_s: Sequence[float], fleet: str | None = None) -> list[int]:
         """Send tasks to a fleet's queue; returns their numbers."""
         name = fleet or self.config.fleets[0].name
         numbers = []
-        for each in work_s:
+        for seconds in work_s:
             self._numbers += 1
             numbers.append(self._numbers)
             self.ledger.sent.add(self._numbers)
-            self.queues[name].send(Message(self._numbers, each, self.loop.time()))
+            self.queues[name].send(Message(self._numbers, seconds, self.loop.time()))
         return numbers
 
-    def order(self, fleet: str, controls: Overrides) -> None:
-        """Order something by the controls."""
-        self.overrides.by_fleet[fleet] = controls
+    def override(self, fleet: str, overrides: Overrides) -> None:
+        """Set the overrides of a fleet."""
+        self.overrides.by_fleet[fleet] = overrides
 
-    # --- what is seen
+    # --- observations
 
     @property
     def topology(self) -> Topology:
-        """The first fleet's place."""
+        """The first fleet's services and queue."""
         return next(iter(self.topologies.values()))
 
     def desired(self, fleet: str | None = None) -> dict[str, int]:
         """Return the desired count of each service that exists."""
         topology = self.topologies[fleet] if fleet else self.topology
         found, _ = self.fake_ecs.ecs.services.describe(list(topology.services), cluster="simulated")
-        return {each.name: each.desired_count for each in found if each.status == "ACTIVE"}
+        return {service.name: service.desired_count for service in found if service.status == "ACTIVE"}
 
     def workers(self, fleet: str | None = None) -> list[SimulatedWorker]:
-        """Return the workers that live."""
+        """Return the live workers."""
         return self.fake_ecs.workers_of(self.topologies[fleet] if fleet else self.topology)
 
     @property
     def scale_ins(self) -> int:
-        """How many times the scaler lowered a desired count."""
+        """The number of times the scaler lowered a desired count."""
         return sum(1 for _, _, before, after in self.cluster.writes if after < before)
 
     async def until(self, condition: object, limit_s: float) -> bool:
-        """Let time pass until the condition, asked once a second, holds; False when it did not within the limit."""
+        """Wait until the condition, checked once a second, holds; False if it did not within the limit."""
         end = self.loop.time() + limit_s
         assert callable(condition)  # noqa: S101  a plain `Callable` here would hide its result's type
         while not condition():

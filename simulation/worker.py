@@ -21,22 +21,22 @@ from simulation.queue import Message, QueuePoll, SimulatedQueue
 from worker_agent import state_machine
 from worker_agent.state_machine import Call, CallAnswered, ProtectionRequest, ProtectionResult
 
-LOOKS_EVERY_S = 0.25
-"""The worker agent's consumer step looks so often."""
+SNAPSHOT_INTERVAL_S = 0.25
+"""The interval of the worker agent's snapshots."""
 STUCK_ROWS_S = 200.0
-"""How long the database goes on counting what a worker took with it, until Airflow's scheduler misses a heartbeat."""
+"""How long the database counts the tasks of a lost worker, until Airflow's scheduler misses its heartbeat."""
 
 
 @dataclass(frozen=True)
 class WorkerProfile:
-    """What the workers of a run are like."""
+    """The properties of the workers of a run."""
 
     slots: int = 4
     wait_s: float = 20.0
     early_ack: bool = True
-    """A message is deleted when its task starts, as Airflow does by default; else when it ends."""
+    """A message is deleted when its task starts, Airflow's default; else when the task ends."""
     upload_s: float = 2.0
-    """A task uploads its log after the database calls it done."""
+    """A task uploads its log after its row in the database is done."""
     protection_minutes: int = 10
 
 
@@ -44,7 +44,7 @@ Protect = Callable[[str, Call, Callable[[CallAnswered], None]], None]
 
 
 class SimulatedWorker:
-    """One ECS task's Celery process with its agent."""
+    """The Celery process of one ECS task, with its agent."""
 
     def __init__(
         self,
@@ -83,13 +83,13 @@ class SimulatedWorker:
         self.boot()
 
     def boot(self) -> None:
-        """Start the agent anew, with nothing remembered; what runs goes on."""
+        """Start the agent without memory; running tasks continue."""
         self._life += 1
         self.listens = True
         self._order = (0, float("-inf"))
         self._released = False
         self.state = state_machine.WorkerState(next_call_at=self._loop.time())
-        self.step(state_machine.SnapshotTaken(self._look()))
+        self.step(state_machine.SnapshotTaken(self._snapshot()))
         self._changed()
 
     def restart(self, after_s: float) -> None:
@@ -105,11 +105,11 @@ class SimulatedWorker:
         if self.alive and not self.listens:
             self.boot()
 
-    # --- what the agent says and is told
+    # --- the agent
 
-    def says(self) -> AgentState:
-        """Return what `GET /v1/state` would: the last look, not the truth."""
-        seen, now = self.state.snapshot or self._look(), self._loop.time()
+    def agent_state(self) -> AgentState:
+        """Return the answer of `GET /v1/state`: the last snapshot, not the current state."""
+        seen, now = self.state.snapshot or self._snapshot(), self._loop.time()
         until = self.state.protected_until
         return AgentState(
             phase=self.state.phase.value,
@@ -121,7 +121,7 @@ class SimulatedWorker:
         )
 
     def step(self, event: state_machine.Event) -> None:
-        """Give the machine an event and do what it says."""
+        """Give an event to the state machine and perform its actions."""
         if not self.alive or not self.listens:
             return
         self.state, actions = state_machine.step(self.state, event, self._loop.time())
@@ -169,15 +169,15 @@ class SimulatedWorker:
                 self._released = False
                 self._answer_itself(call, ProtectionResult.PROTECTED)
             case _:
-                self._protect(self.arn, call, partial(self._heard, self._life))
+                self._protect(self.arn, call, partial(self._on_answer, self._life))
 
     def _answer_itself(self, call: Call, result: ProtectionResult) -> None:
         until = self._loop.time() + 60.0 * self.profile.protection_minutes
         answer = CallAnswered(call.number, result, until=until if result is ProtectionResult.PROTECTED else None)
-        self._loop.call_later(0.05, self._heard, self._life, answer)
+        self._loop.call_later(0.05, self._on_answer, self._life, answer)
 
-    def _heard(self, life: int, answer: CallAnswered) -> None:
-        """Take an answer, unless the agent that asked is gone."""
+    def _on_answer(self, life: int, answer: CallAnswered) -> None:
+        """Handle an answer, unless the agent has restarted since the call."""
         if life == self._life:
             self._answered(answer)
 
@@ -200,17 +200,17 @@ class SimulatedWorker:
 
     @property
     def holds(self) -> int:
-        """Tasks and messages in hand, and those a poll may still bring."""
+        """The number of running tasks and received messages."""
         return len(self.running) + len(self.reserved)
 
     @property
     def consuming(self) -> bool:
-        """Whether the gate is open now."""
+        """Whether the gate is open."""
         if self._disabled is DisabledSafeguard.PROTECT_FIRST:
             return self.alive and self.state.mode is state_machine.Mode.CONSUME
         return self.alive and self._loop.time() < self._order[1]
 
-    def _look(self) -> state_machine.Snapshot:
+    def _snapshot(self) -> state_machine.Snapshot:
         polls = 0 if self.poll is None or self._disabled is DisabledSafeguard.POLL_COUNT else 1
         unfinished = len(self.running) + len(self.reserved)
         return state_machine.Snapshot(
@@ -224,33 +224,35 @@ class SimulatedWorker:
         )
 
     def _changed(self) -> None:
-        """Something of the consumer is new: its next look tells the agent, and a poll may begin."""
+        """Schedule the next snapshot after a change of the consumer, and start a poll if possible."""
         if not self.alive or not self.listens:
             return
-        if "look" not in self._timers:
-            self._timers["look"] = self._loop.call_later(self._rng.uniform(0.0, LOOKS_EVERY_S), self._see)
+        if "snapshot" not in self._timers:
+            self._timers["snapshot"] = self._loop.call_later(
+                self._rng.uniform(0.0, SNAPSHOT_INTERVAL_S), self._take_snapshot
+            )
         self._consume()
 
-    def _see(self) -> None:
-        self._timers.pop("look", None)
-        self.step(state_machine.SnapshotTaken(self._look()))
+    def _take_snapshot(self) -> None:
+        self._timers.pop("snapshot", None)
+        self.step(state_machine.SnapshotTaken(self._snapshot()))
 
     def _consume(self) -> None:
         free = self.profile.slots - self.holds
         if not self.consuming or self.poll is not None or free <= 0:
             return
-        self._judge("polls")
+        self._check_protected("polls")
         if self.consumed_at is None:
             self.consumed_at = self._loop.time()
             self._consumes(self.arn)
         self.poll = self._queue.receive(free, self.profile.wait_s, self._take)
 
-    def _judge(self, what: str) -> None:
+    def _check_protected(self, what: str) -> None:
         if self._disabled is DisabledSafeguard.NOTHING and not self._protected(self.arn):
             self._ledger.breaks(self._loop.time(), f"{self.arn} {what} and is not protected")
 
     def _take(self, messages: Sequence[Message]) -> None:
-        """The poll's answer came; a worker that is gone takes its messages with it."""
+        """Handle the poll's answer; the messages of a worker that has ended are lost until their timeout."""
         self.poll = None
         if not self.alive:
             for message in messages:
@@ -262,10 +264,10 @@ class SimulatedWorker:
         if self.state.mode is state_machine.Mode.STOP:
             for message in messages:
                 self._queue.give_back(message)
-            self._leave()
+            self._end_if_idle()
             return
         for message in messages:
-            self._judge("takes a message")
+            self._check_protected("takes a message")
             self._ledger.explained.discard(message.number)
             self.reserved[message.number] = message
             self._loop.call_later(self._rng.uniform(0.02, 0.2), self._start, message)
@@ -277,7 +279,7 @@ class SimulatedWorker:
         del self.reserved[message.number]
         if self.profile.early_ack:
             self._queue.delete(message)
-        # A second delivery of a task that is done finds that out at once; any other runs, a second time if need be.
+        # A second delivery of a done task ends after 1 s; any other task runs, if necessary a second time.
         work_s = 1.0 if message.number in self._ledger.done else message.work_s
         self._queue.rows.queued.discard(message.number)
         self._queue.rows.running.add(message.number)
@@ -286,7 +288,7 @@ class SimulatedWorker:
         self._changed()
 
     def _worked(self, message: Message) -> None:
-        """The database calls it done; the log is still uploaded."""
+        """Mark the row as done; the log is still uploaded."""
         self._queue.rows.running.discard(message.number)
         timer = self._loop.call_later(self.profile.upload_s, self._finish, message)
         self.running[message.number] = (message, timer)
@@ -296,12 +298,12 @@ class SimulatedWorker:
         self._queue.delete(message)
         self._ledger.done.add(message.number)
         self._changed()
-        self._leave()
+        self._end_if_idle()
 
-    # --- its end
+    # --- the end of the worker
 
     def terminate(self) -> None:
-        """SIGTERM: take nothing more, give back what has not begun, finish what runs."""
+        """SIGTERM: take no more messages, return those not started, finish the running tasks."""
         self.step(state_machine.Terminate())
         for message in self.reserved.values():
             self._queue.give_back(message)
@@ -309,15 +311,15 @@ class SimulatedWorker:
 
     @property
     def empty(self) -> bool:
-        """Whether nothing is in hand, and no poll may still bring something."""
+        """Whether the worker has no task, no message and no poll in flight."""
         return not self.holds and self.poll is None
 
-    def _leave(self) -> None:
+    def _end_if_idle(self) -> None:
         if self.empty and self.on_idle is not None:
             self.on_idle()
 
     def fail(self, number: int) -> None:
-        """Let a running task end in an error, as it does without the execution API: Airflow may queue it again."""
+        """End a running task with an error, as without the execution API: Airflow may queue it again."""
         message, timer = self.running.pop(number)
         timer.cancel()
         self._queue.rows.running.discard(number)
@@ -325,7 +327,7 @@ class SimulatedWorker:
         self._changed()
 
     def kill(self, *, explained: bool) -> None:
-        """SIGKILL: everything in hand is gone."""
+        """SIGKILL: all running tasks and received messages are lost."""
         if not self.alive:
             return
         self.alive, self._explained = False, explained

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.celery_fleet import FleetWorld, StartWorld
+from tests.support.celery_fleet import CeleryFleet, StartWorld
 from tests.support.emulator import find_emulator, running_emulator
-from tests.support.local_fleet import FleetSettings
+from tests.support.local_fleet import LocalFleetSettings
 
 
 @pytest.fixture(scope="session")
@@ -23,4 +23,4 @@ def emulator() -> Iterator[str]:
 def start(emulator: str, tmp_path: Path) -> Iterator[StartWorld]:
     """Start a fleet of one worker and its scaler, with settings."""
     with ExitStack() as worlds:
-        yield lambda **settings: worlds.enter_context(FleetWorld(emulator, tmp_path, FleetSettings(**settings)))
+        yield lambda **settings: worlds.enter_context(CeleryFleet(emulator, tmp_path, LocalFleetSettings(**settings)))

@@ -18,9 +18,9 @@ from openmwaa_runtime.settings import Facts
 from scaler.adapters.redis import RedisBroker
 from scaler.config.settings import RedisSettings
 from scaler.core.model import BrokerCount
-from tests.support.celery_fleet import FleetWorld, assert_nothing_was_hurt
+from tests.support.celery_fleet import CeleryFleet, assert_nothing_was_hurt
 from tests.support.certificates import certificate_for_localhost
-from tests.support.local_fleet import A, FleetSettings
+from tests.support.local_fleet import A, LocalFleetSettings
 from tests.support.redis_server import RedisServer
 from tests.support.redis_users import USER_IDS, ElastiCacheUsers
 from tests.support.tls import encrypted
@@ -194,8 +194,8 @@ def test_a_fleet_is_scaled_by_users_with_these_rights(
     container: dict[str, str], users: ElastiCacheUsers, server: RedisServer, tmp_path: Path
 ) -> None:
     prepare(container, users)
-    settings = FleetSettings(redis_port=server.port, redis_passwords=PASSWORDS, services=(A,))
-    with FleetWorld(NO_EMULATOR, tmp_path, settings) as world:
+    settings = LocalFleetSettings(redis_port=server.port, redis_passwords=PASSWORDS, services=(A,))
+    with CeleryFleet(NO_EMULATOR, tmp_path, settings) as world:
         with world.scaler_frozen():
             tasks = world.burst(18, 0.5, 0.8)
         world.until_fleet_is(4)

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.celery_fleet import FleetWorld
-from tests.support.local_fleet import FleetSettings
+from tests.support.celery_fleet import CeleryFleet
+from tests.support.local_fleet import LocalFleetSettings
 
 pytestmark = [pytest.mark.emulated, pytest.mark.filterwarnings("default::DeprecationWarning")]
 
@@ -17,14 +17,14 @@ VISIBILITY_S = 15
 
 
 @pytest.fixture(scope="module")
-def fleet(emulator: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FleetWorld]:
-    settings = FleetSettings(visibility_s=VISIBILITY_S)
-    with FleetWorld(emulator, tmp_path_factory.mktemp("fleet"), settings) as world:
+def fleet(emulator: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[CeleryFleet]:
+    settings = LocalFleetSettings(visibility_s=VISIBILITY_S)
+    with CeleryFleet(emulator, tmp_path_factory.mktemp("fleet"), settings) as world:
         yield world
 
 
 @pytest.fixture
-def world(fleet: FleetWorld) -> Iterator[FleetWorld]:
+def world(fleet: CeleryFleet) -> Iterator[CeleryFleet]:
     fleet.until_fleet_is(1)
     fleet.until("it consumes", lambda: [*fleet.phases().values()] == ["consuming"])
     yield fleet
@@ -35,11 +35,11 @@ def world(fleet: FleetWorld) -> Iterator[FleetWorld]:
     assert fleet.queue.counts() == (0, 0)
 
 
-def ended(world: FleetWorld, arn: str) -> bool:
+def ended(world: CeleryFleet, arn: str) -> bool:
     return any(entry.detail["task"] == arn for entry in world.journal("TaskStopped"))
 
 
-def test_a_spot_interruption_takes_nothing_new_and_lets_finish_what_fits_into_the_notice(world: FleetWorld) -> None:
+def test_a_spot_interruption_takes_nothing_new_and_lets_finish_what_fits_into_the_notice(world: CeleryFleet) -> None:
     interrupted = set(world.ledger().interrupted)
     held = world.hold(3)
     world.until_started(held)
@@ -59,7 +59,7 @@ def test_a_spot_interruption_takes_nothing_new_and_lets_finish_what_fits_into_th
     "worker dies between receive and start",
     "Late acknowledgement: the message comes back. Airflow: it is deleted only when the execution API took the task.",
 )
-def test_messages_of_a_worker_that_dies_before_it_begins_them_come_back(world: FleetWorld) -> None:
+def test_messages_of_a_worker_that_dies_before_it_begins_them_come_back(world: CeleryFleet) -> None:
     (victim,) = world.addresses()
     world.freeze_pool(victim)
     tasks = world.burst(3, 0.1)
@@ -74,7 +74,7 @@ def test_messages_of_a_worker_that_dies_before_it_begins_them_come_back(world: F
 @pytest.mark.fault(
     "agent restarts in drain", "The drain ends with the worker; its successor is protected, then consumes."
 )
-def test_a_worker_killed_in_its_drain_is_replaced_and_its_task_runs_again(world: FleetWorld) -> None:
+def test_a_worker_killed_in_its_drain_is_replaced_and_its_task_runs_again(world: CeleryFleet) -> None:
     held = world.hold(6)
     world.until_started(held)
     busy = world.under_way()

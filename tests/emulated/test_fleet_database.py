@@ -9,7 +9,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from tests.support.celery_fleet import FleetWorld, StartWorld, assert_nothing_was_hurt
+from tests.support.celery_fleet import CeleryFleet, StartWorld, assert_nothing_was_hurt
 from tests.support.postgres import SUPERUSER_PASSWORD, Server, running_postgres
 
 pytestmark = [pytest.mark.emulated, pytest.mark.filterwarnings("default::DeprecationWarning")]
@@ -34,7 +34,7 @@ def execute(server: Server, statement: str, *values: Any) -> None:
     asyncio.run(run())
 
 
-def errors(world: FleetWorld) -> str:
+def errors(world: CeleryFleet) -> str:
     return " ".join(error["text"] for error in world.decisions()[-1]["errors"])
 
 

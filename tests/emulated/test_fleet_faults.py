@@ -11,23 +11,23 @@ import pytest
 
 from openmwaa.config.broker import Sqs
 from tests.support.breakable_proxy import BreakableProxy
-from tests.support.celery_fleet import FleetWorld, assert_nothing_was_hurt
-from tests.support.local_fleet import CLUSTER, SCALER, FleetSettings
-from tests.support.sqs_queue import Queue
+from tests.support.celery_fleet import CeleryFleet, assert_nothing_was_hurt
+from tests.support.local_fleet import CLUSTER, SCALER, LocalFleetSettings
+from tests.support.sqs_queue import SqsQueue
 
 pytestmark = [pytest.mark.emulated, pytest.mark.filterwarnings("default::DeprecationWarning")]
 
 READS = ("DescribeServices", "ListTasks", "DescribeTasks", "GetTaskProtection")
 
 
-class BreakableWorld(FleetWorld):
+class BreakableWorld(CeleryFleet):
     """A fleet whose SQS can be taken away: from the workers, from the scaler."""
 
     def __init__(self, emulator: str, tmp_path_factory: pytest.TempPathFactory) -> None:
         with ExitStack() as stack:
             self.workers_sqs = stack.enter_context(BreakableProxy(emulator))
             self.scaler_sqs = stack.enter_context(BreakableProxy(emulator))
-            settings = FleetSettings(
+            settings = LocalFleetSettings(
                 workers_sqs=self.workers_sqs.url, scaler_sqs=self.scaler_sqs.url, max_receives=Sqs().max_receive_count
             )
             super().__init__(emulator, tmp_path_factory.mktemp("fleet"), settings)
@@ -54,7 +54,7 @@ def world(fleet: BreakableWorld) -> Iterator[BreakableWorld]:
     assert_nothing_was_hurt(fleet)
 
 
-def finish(world: FleetWorld, tasks: list[str]) -> None:
+def finish(world: CeleryFleet, tasks: list[str]) -> None:
     world.let_go(tasks)
     world.until_finished(tasks)
 
@@ -138,7 +138,7 @@ def test_two_scalers_at_once_are_harmless(world: BreakableWorld) -> None:
 def test_a_message_given_back_20_times_still_runs(world: BreakableWorld) -> None:
     held = world.hold(3)  # every slot is taken
     world.until_started(held)
-    assert isinstance(world.queue, Queue)
+    assert isinstance(world.queue, SqsQueue)
     with world.scaler_frozen():
         late = world.burst(1, 0.1)
         world.queue.give_back(20)

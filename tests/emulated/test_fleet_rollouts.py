@@ -8,19 +8,19 @@ from typing import Any
 
 import pytest
 
-from tests.support.celery_fleet import FleetWorld, StartWorld, assert_nothing_was_hurt
+from tests.support.celery_fleet import CeleryFleet, StartWorld, assert_nothing_was_hurt
 from tests.support.local_fleet import ON_DEMAND, SPOT, A, B
 
 pytestmark = [pytest.mark.emulated, pytest.mark.filterwarnings("default::DeprecationWarning")]
 
 
-def of(world: FleetWorld, service: str, phase: str) -> set[str]:
+def of(world: CeleryFleet, service: str, phase: str) -> set[str]:
     """The workers of a service in a phase."""
     phases = world.phases()
     return {arn for arn in world.addresses(service) if phases.get(arn) == phase}
 
 
-def begin(world: FleetWorld, capacity: str = ON_DEMAND, **revision: Any) -> tuple[str, str, list[str]]:
+def begin(world: CeleryFleet, capacity: str = ON_DEMAND, **revision: Any) -> tuple[str, str, list[str]]:
     """Roll a fleet whose two workers are busy; returns the old service, the new one and the tasks that run."""
     held = world.hold(6)
     world.until_started(held)
@@ -39,7 +39,7 @@ def begin(world: FleetWorld, capacity: str = ON_DEMAND, **revision: Any) -> tupl
     return old, new, held
 
 
-def end(world: FleetWorld, old: str, held: list[str]) -> None:
+def end(world: CeleryFleet, old: str, held: list[str]) -> None:
     """Let the old tasks end: nothing is left of the old revision."""
     world.let_go(held)
     world.until_finished(held)

@@ -6,7 +6,7 @@ Judged by the ledger that the tasks write and by what ECS did; never by what Cel
 
 import pytest
 
-from tests.support.celery_fleet import FleetWorld, StartWorld, assert_nothing_was_hurt
+from tests.support.celery_fleet import CeleryFleet, StartWorld, assert_nothing_was_hurt
 from tests.support.local_fleet import CLUSTER, A
 
 pytestmark = [pytest.mark.emulated, pytest.mark.filterwarnings("default::DeprecationWarning")]
@@ -143,17 +143,17 @@ def test_the_tasks_of_a_killed_worker_come_back_after_the_visibility_timeout(sta
     assert world.queue.counts() == (0, 0)
 
 
-def _in(world: FleetWorld, phase: str, number: int) -> set[str]:
+def _in(world: CeleryFleet, phase: str, number: int) -> set[str]:
     """The workers in a phase, once there are so many."""
     found = {arn for arn, now in world.phases().items() if now == phase}
     return found if len(found) == number else set()
 
 
-def _lives(world: FleetWorld) -> int:
+def _lives(world: CeleryFleet) -> int:
     """How many scalers have decided anything."""
     return len({decision["task"] for decision in world.decisions()})
 
 
-def _refused(world: FleetWorld, times: int) -> list[str]:
+def _refused(world: CeleryFleet, times: int) -> list[str]:
     """The workers that ECS refused to protect so often."""
     return [task.arn for task in world.audit().tasks.values() if len(task.refusals) >= times]

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.celery_fleet import FleetWorld, StartWorld, assert_nothing_was_hurt
-from tests.support.local_fleet import A, FleetSettings
+from tests.support.celery_fleet import CeleryFleet, StartWorld, assert_nothing_was_hurt
+from tests.support.local_fleet import A, LocalFleetSettings
 from tests.support.redis_server import RedisServer
 
 pytestmark = [pytest.mark.emulated, pytest.mark.filterwarnings("default::DeprecationWarning")]
@@ -29,9 +29,9 @@ def redis(tmp_path: Path) -> Iterator[RedisServer]:
 def start(redis: RedisServer, tmp_path: Path) -> Iterator[StartWorld]:
     with ExitStack() as worlds:
 
-        def start_one(**settings: object) -> FleetWorld:
-            chosen = FleetSettings(redis_port=redis.port, services=(A,), **settings)  # type: ignore[arg-type]
-            return worlds.enter_context(FleetWorld(NO_EMULATOR, tmp_path, chosen))
+        def start_one(**settings: object) -> CeleryFleet:
+            chosen = LocalFleetSettings(redis_port=redis.port, services=(A,), **settings)  # type: ignore[arg-type]
+            return worlds.enter_context(CeleryFleet(NO_EMULATOR, tmp_path, chosen))
 
         yield start_one
 

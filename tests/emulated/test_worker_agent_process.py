@@ -11,7 +11,7 @@ import pytest
 
 from tests.support.emulator import free_port
 from tests.support.fake_ecs_agent import FakeEcsAgent
-from tests.support.sqs_queue import Queue
+from tests.support.sqs_queue import SqsQueue
 from tests.support.sqs_recorder import SqsRecorder
 from tests.support.worker import Worker, finished, ledger, start_worker, wait_for
 
@@ -37,17 +37,17 @@ def all_finished(folder: Path, count: int) -> bool:
     return finished(folder) == count
 
 
-def publish(queue: Queue, numbers: range, seconds: float) -> None:
+def publish(queue: SqsQueue, numbers: range, seconds: float) -> None:
     queue.publish("tests.support.celery_app.work", ((number, seconds) for number in numbers))
 
 
 @pytest.fixture
-def queue(emulator: str) -> Queue:
-    return Queue.of_its_own(emulator, "worker-agent", visibility_s=600)
+def queue(emulator: str) -> SqsQueue:
+    return SqsQueue.of_its_own(emulator, "worker-agent", visibility_s=600)
 
 
 @pytest.fixture
-def start(sqs: SqsRecorder, ecs: FakeEcsAgent, queue: Queue, tmp_path: Path) -> Iterator[StartWorker]:
+def start(sqs: SqsRecorder, ecs: FakeEcsAgent, queue: SqsQueue, tmp_path: Path) -> Iterator[StartWorker]:
     with contextlib.ExitStack() as workers:
 
         def start_one(**environment: str) -> Worker:
@@ -66,7 +66,7 @@ def start(sqs: SqsRecorder, ecs: FakeEcsAgent, queue: Queue, tmp_path: Path) -> 
 
 
 def test_nothing_is_received_before_the_task_is_protected(
-    start: StartWorker, ecs: FakeEcsAgent, sqs: SqsRecorder, queue: Queue, tmp_path: Path
+    start: StartWorker, ecs: FakeEcsAgent, sqs: SqsRecorder, queue: SqsQueue, tmp_path: Path
 ) -> None:
     ecs.mode = "refuse"
     publish(queue, range(8), 0.05)
@@ -88,7 +88,7 @@ def test_nothing_is_received_before_the_task_is_protected(
 
 
 def test_a_drain_releases_after_the_last_task_and_a_kill_then_loses_nothing(
-    start: StartWorker, ecs: FakeEcsAgent, sqs: SqsRecorder, queue: Queue, tmp_path: Path
+    start: StartWorker, ecs: FakeEcsAgent, sqs: SqsRecorder, queue: SqsQueue, tmp_path: Path
 ) -> None:
     worker = start()
     worker.wait_for_phase("consuming")
@@ -116,7 +116,7 @@ def test_a_drain_releases_after_the_last_task_and_a_kill_then_loses_nothing(
     "One receive in flight at most, and never more messages held than slots.",
 )
 def test_a_hundred_cycles_never_leave_a_second_poll_behind(
-    start: StartWorker, ecs: FakeEcsAgent, sqs: SqsRecorder, queue: Queue, tmp_path: Path
+    start: StartWorker, ecs: FakeEcsAgent, sqs: SqsRecorder, queue: SqsQueue, tmp_path: Path
 ) -> None:
     worker = start()
     worker.wait_for_phase("consuming")
@@ -139,7 +139,7 @@ def test_a_hundred_cycles_never_leave_a_second_poll_behind(
 
 @pytest.mark.parametrize("prefetch", ["1", "0"], ids=["prefetch-1", "prefetch-unlimited"])
 def test_early_acknowledgement_takes_messages_for_free_slots_only(
-    start: StartWorker, sqs: SqsRecorder, queue: Queue, tmp_path: Path, prefetch: str
+    start: StartWorker, sqs: SqsRecorder, queue: SqsQueue, tmp_path: Path, prefetch: str
 ) -> None:
     held: list[int] = []
     sqs.on_delivery = lambda received: held.append(received - finished(tmp_path))
@@ -151,7 +151,7 @@ def test_early_acknowledgement_takes_messages_for_free_slots_only(
 
 
 def test_a_receive_that_fails_is_tried_again_and_the_worker_lives(
-    start: StartWorker, sqs: SqsRecorder, queue: Queue, tmp_path: Path
+    start: StartWorker, sqs: SqsRecorder, queue: SqsQueue, tmp_path: Path
 ) -> None:
     worker = start()
     worker.wait_for_phase("consuming")
@@ -167,7 +167,7 @@ def test_a_receive_that_fails_is_tried_again_and_the_worker_lives(
 
 
 def test_a_lease_that_ends_protects_first_and_consumes_again(
-    start: StartWorker, ecs: FakeEcsAgent, queue: Queue, tmp_path: Path
+    start: StartWorker, ecs: FakeEcsAgent, queue: SqsQueue, tmp_path: Path
 ) -> None:
     worker = start(TEST_WAIT_S="1")  # a drain waits for the long poll under way
     worker.wait_for_phase("consuming")
@@ -181,7 +181,7 @@ def test_a_lease_that_ends_protects_first_and_consumes_again(
 
 
 def test_sigterm_lets_running_tasks_finish_and_leaves_nothing_hidden(
-    start: StartWorker, queue: Queue, tmp_path: Path
+    start: StartWorker, queue: SqsQueue, tmp_path: Path
 ) -> None:
     worker = start()
     worker.wait_for_phase("consuming")
@@ -195,7 +195,7 @@ def test_sigterm_lets_running_tasks_finish_and_leaves_nothing_hidden(
 
 
 def test_what_arrives_after_sigterm_is_given_back_at_once_while_a_task_runs_on(
-    start: StartWorker, sqs: SqsRecorder, queue: Queue, tmp_path: Path
+    start: StartWorker, sqs: SqsRecorder, queue: SqsQueue, tmp_path: Path
 ) -> None:
     worker = start(TEST_WAIT_S="5")
     publish(queue, range(1), 8)
@@ -211,7 +211,7 @@ def test_what_arrives_after_sigterm_is_given_back_at_once_while_a_task_runs_on(
 
 
 def test_an_idle_worker_does_not_end_before_its_open_receive(
-    start: StartWorker, sqs: SqsRecorder, queue: Queue, tmp_path: Path
+    start: StartWorker, sqs: SqsRecorder, queue: SqsQueue, tmp_path: Path
 ) -> None:
     worker = start(TEST_WAIT_S="5")
     wait_for("a receive in flight", lambda: sqs.polls, log=worker.log)
@@ -221,9 +221,9 @@ def test_an_idle_worker_does_not_end_before_its_open_receive(
 
 
 def test_two_queues_share_the_slots_and_neither_waits_for_ever(
-    start: StartWorker, sqs: SqsRecorder, queue: Queue, emulator: str, tmp_path: Path
+    start: StartWorker, sqs: SqsRecorder, queue: SqsQueue, emulator: str, tmp_path: Path
 ) -> None:
-    other = Queue(emulator, f"{queue.name}-high", visibility_s=600)
+    other = SqsQueue(emulator, f"{queue.name}-high", visibility_s=600)
     worker = start(QUEUES=json.dumps({queue.name: queue.url, other.name: other.url}))
     worker.wait_for_phase("consuming")
     publish(queue, range(20), 0.3)
@@ -234,7 +234,7 @@ def test_two_queues_share_the_slots_and_neither_waits_for_ever(
 
 
 def test_outside_ecs_the_worker_works_as_if_the_agent_were_not_there(
-    start: StartWorker, queue: Queue, tmp_path: Path
+    start: StartWorker, queue: SqsQueue, tmp_path: Path
 ) -> None:
     publish(queue, range(4), 0.05)
     worker = start(ECS_AGENT_URI="")

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A worker fleet on this machine: a local ECS whose services are plain Celery workers on SQS and the real scaler.
 
-    with FleetWorld(emulator_url, folder) as world:
+    with CeleryFleet(emulator_url, folder) as world:
         tasks = world.burst(60, 0.5)
         world.until_fleet_is(4)
         world.until_finished(tasks)
@@ -28,7 +28,7 @@ from local_ecs.api import Entry
 from local_ecs.runtime.process_tree import Trace, find
 from openmwaa.local import task_journal
 from tests.support.fleet_audit import Audit
-from tests.support.local_fleet import AGENT_PORT, CLUSTER, SCALER, A, FleetPlace, FleetSettings
+from tests.support.local_fleet import AGENT_PORT, CLUSTER, SCALER, A, LocalFleet, LocalFleetSettings
 from tests.support.worker import request
 
 T = TypeVar("T")
@@ -36,14 +36,14 @@ T = TypeVar("T")
 PATIENCE_S = 90.0
 """For any one thing that has to happen; minutes are a hang, a busy machine is not."""
 Json = dict[str, Any]
-StartWorld = Callable[..., "FleetWorld"]
+StartWorld = Callable[..., "CeleryFleet"]
 
 
-class FleetWorld(FleetPlace):
+class CeleryFleet(LocalFleet):
     """One fleet, its queue and its scaler, with the verbs and the eyes of a test."""
 
-    def __init__(self, emulator: str, folder: Path, settings: FleetSettings | None = None) -> None:
-        super().__init__(emulator, folder, settings or FleetSettings())
+    def __init__(self, emulator: str, folder: Path, settings: LocalFleetSettings | None = None) -> None:
+        super().__init__(emulator, folder, settings or LocalFleetSettings())
         self._tasks: list[str] = []
 
     def __enter__(self) -> Self:
@@ -324,7 +324,7 @@ class FleetWorld(FleetPlace):
         return found
 
 
-def assert_nothing_was_hurt(world: FleetWorld) -> None:
+def assert_nothing_was_hurt(world: CeleryFleet) -> None:
     """Every task ended exactly once, nobody was stopped while protected, nothing ran unprotected."""
     found = world.ledger()
     assert (found.lost, found.duplicated, found.interrupted) == ((), (), ())

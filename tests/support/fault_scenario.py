@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A stage for faults: one simulated environment, a few workers that work, and an end at which all must be well."""
+"""Fault scenarios: one simulated environment, a few busy workers, and a check at the end that nothing was lost."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ PROFILE = WorkerProfile(slots=2, wait_s=10.0, early_ack=True, upload_s=1.0, prot
 CONFIG = SimulationConfig(fleets=(FLEET,), profile=PROFILE, launch_s=(5.0, 10.0), lag_s=0.0)
 TICK_S = FLEET.interval_s
 
-Play = Callable[["FaultScenario"], Awaitable[None]]
+Steps = Callable[["FaultScenario"], Awaitable[None]]
 
 
 class FaultScenario(Simulation):
-    """A simulation with the words that tests of faults need."""
+    """A simulation with helpers for tests of faults."""
 
     async def works(self, workers: int, work_s: float = 300.0) -> list[int]:
-        """Send tasks for so many workers, and wait until each of those works."""
+        """Send tasks for `workers` workers, and wait until all of them are busy."""
         numbers = self.send([work_s] * (workers * self.config.profile.slots))
         busy = await self.until(lambda: len(self.busy) >= workers, 120.0)
         assert busy, f"{workers} workers were to work, {len(self.busy)} do: {self.why}"
@@ -44,7 +44,7 @@ class FaultScenario(Simulation):
 
     @property
     def service(self) -> str:
-        """The service that runs at the beginning."""
+        """The service that is active at the start."""
         return self.topology.services[0]
 
     @property
@@ -63,20 +63,20 @@ class FaultScenario(Simulation):
         return [write for write in self.cluster.writes if write[3] < write[2]]
 
     async def ticks(self, number: int = 1) -> None:
-        """Let so many intervals pass."""
+        """Wait for `number` intervals."""
         await asyncio.sleep(number * TICK_S)
 
     async def stays(self, condition: Callable[[], bool], seconds: float, what: str) -> None:
-        """Hold the condition for so long."""
+        """Assert that the condition holds for `seconds`."""
         broken = await self.until(lambda: not condition(), seconds)
         assert not broken, f"{what}, but at {self.loop.time():.0f} s: {self.desired()}\n{self.why}"
 
     async def becomes(self, condition: Callable[[], bool], seconds: float, what: str) -> None:
-        """Wait for the condition for at most so long."""
+        """Assert that the condition holds within `seconds`."""
         assert await self.until(condition, seconds), f"{what} within {seconds:.0f} s: {self.desired()}\n{self.why}"
 
     async def rests(self, within_s: float = 1500.0) -> None:
-        """Let everything work again and come to rest: every task done, the minimum of workers, nothing broken."""
+        """Remove all faults and wait for the end: every task done, the minimum of workers, no invariant broken."""
         for source in list(self.faults.rates):
             self.faults.clear(source)
         minimum = self.config.fleets[0].minimum
@@ -89,27 +89,29 @@ class FaultScenario(Simulation):
         self.clean()
 
     def clean(self) -> None:
-        """Hold the ledger to nothing lost, nothing interrupted, nothing broken."""
-        self.fake_ecs.judge()
+        """Assert that no task was lost or interrupted and no invariant broken."""
+        self.fake_ecs.check_invariants()
         assert not self.ledger.broken, f"invariants broken: {self.ledger.broken}"
         assert not self.ledger.interrupted, f"tasks interrupted: {self.ledger.interrupted}"
 
 
-def stage(play: Play, *, seed: int = 1, config: SimulationConfig = CONFIG, begin: bool = True, **changes: Any) -> None:
-    """Play a test in virtual time; the scaler runs from the beginning, unless told otherwise."""
+def run_scenario(
+    steps: Steps, *, seed: int = 1, config: SimulationConfig = CONFIG, begin: bool = True, **changes: Any
+) -> None:
+    """Steps a test in virtual time; the scaler runs from the beginning, unless told otherwise."""
 
     async def main() -> None:
-        scene = FaultScenario(replace(config, **changes), seed)
+        scenario = FaultScenario(replace(config, **changes), seed)
         if begin:
-            scene.start_scaler()
+            scenario.start_scaler()
         try:
-            await play(scene)
+            await steps(scenario)
         finally:
-            await scene.end()
+            await scenario.end()
 
     run(main())
 
 
 def fleets(number: int) -> Sequence[FleetPolicy]:
-    """Return so many fleets, all alike."""
+    """Return `number` equal fleets."""
     return [replace(FLEET, name=f"fleet-{each:03}", queues=(f"fleet-{each:03}",)) for each in range(number)]

@@ -25,7 +25,7 @@ from openmwaa.local.addresses import Addresses, choose_block, taken
 from scaler.adapters.worker_agent import signing_key
 from tests.support.fleet_audit import OPERATOR
 from tests.support.redis_queue import RedisQueue
-from tests.support.sqs_queue import Queue
+from tests.support.sqs_queue import SqsQueue
 from tests.support.worker import REPOSITORY
 
 T = TypeVar("T")
@@ -40,7 +40,7 @@ AGENT_PORT = 8790
 
 
 @dataclass(frozen=True)
-class FleetSettings:
+class LocalFleetSettings:
     """The fleet, and how it is scaled; seconds."""
 
     slots: int = 3
@@ -76,14 +76,16 @@ class _NoCloudWatch:
         """Drop the lines; `LogFiles` keeps them."""
 
 
-class FleetPlace:
+class LocalFleet:
     """The ECS, the queue and the files of one fleet, until `close`."""
 
-    def __init__(self, emulator: str, folder: Path, settings: FleetSettings) -> None:
+    def __init__(self, emulator: str, folder: Path, settings: LocalFleetSettings) -> None:
         self.settings = settings
-        self.queue: Queue | RedisQueue
+        self.queue: SqsQueue | RedisQueue
         if settings.redis_port is None:
-            self.queue = Queue.of_its_own(emulator, "fleet", settings.visibility_s, max_receives=settings.max_receives)
+            self.queue = SqsQueue.of_its_own(
+                emulator, "fleet", settings.visibility_s, max_receives=settings.max_receives
+            )
         else:
             self.queue = RedisQueue.of_its_own(settings.redis_port, "fleet")
         self._emulator = emulator

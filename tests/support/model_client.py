@@ -95,7 +95,7 @@ class ModelClient:
 
     async def get_task_protection(self, *, cluster: str, tasks: Sequence[str]) -> dict[str, Any]:
         bad = self._bad("get_task_protection", tasks)
-        self._fake_ecs.poke()
+        self._fake_ecs.advance()
         found, missing = self._fake_ecs.ecs.protection.get(tasks, cluster=CLUSTER)
         answer = {
             "protectedTasks": [

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One Celery queue on a real Redis, filled as a Celery client fills it; the same face as `sqs_queue.Queue`."""
+"""One Celery queue on a real Redis, filled as a Celery client fills it; the same interface as `sqs_queue.Queue`."""
 
 import uuid
 from collections.abc import Iterable
@@ -12,7 +12,7 @@ STEPS = (0, 3, 6, 9)
 
 
 class RedisQueue:
-    """One queue; `client` asks the server itself."""
+    """One queue; `client` is a direct connection to the server."""
 
     def __init__(self, port: int, name: str) -> None:
         self.client = redis.Redis(port=port, socket_timeout=10)
@@ -24,7 +24,7 @@ class RedisQueue:
 
     @classmethod
     def of_its_own(cls, port: int, prefix: str) -> "RedisQueue":
-        """A queue nobody else has."""
+        """A queue with a new name."""
         return cls(port, f"{prefix}-{uuid.uuid4()}")
 
     def counts(self) -> tuple[int, int]:

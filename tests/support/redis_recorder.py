@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A proxy before a redis-server that counts what a worker really does: a witness that is not the agent.
+"""A proxy before a redis-server that counts a worker's real commands, independent of the agent.
 
 It understands the protocol as far as it must: which reply belongs to which command, what a BRPOP brought, and which
 messages are in kombu's hash `unacked`.
@@ -165,7 +165,7 @@ class RedisRecorder:
 
     def _answered(self, value: bytes, asked: deque[list[bytes]]) -> None:
         if value[:1] == b">":
-            return  # nobody asked for a push
+            return  # a push is not an answer
         with self._lock:
             if not asked or asked[0][0] != b"BRPOP":
                 if asked:

@@ -14,8 +14,8 @@ from celery import Celery
 from tests.support.emulator import child_environment
 
 
-class Queue:
-    """One SQS queue, used straight at the emulator."""
+class SqsQueue:
+    """One SQS queue, used directly in the emulator."""
 
     broker = "sqs://"
     """Its server, as Celery calls it."""
@@ -38,8 +38,10 @@ class Queue:
         self.url = self.client.create_queue(QueueName=name, Attributes=attributes)["QueueUrl"]
 
     @classmethod
-    def of_its_own(cls, emulator: str, prefix: str, visibility_s: int, *, max_receives: int | None = None) -> "Queue":
-        """A queue nobody else has: a long poll of a killed worker takes what is sent next."""
+    def of_its_own(
+        cls, emulator: str, prefix: str, visibility_s: int, *, max_receives: int | None = None
+    ) -> "SqsQueue":
+        """A queue with a new name: a long poll of a killed worker would receive the next message of a shared one."""
         return cls(emulator, f"{prefix}-{uuid.uuid4()}", visibility_s, max_receives=max_receives)
 
     def counts(self) -> tuple[int, int]:
@@ -50,7 +52,7 @@ class Queue:
         return int(answer["Attributes"][visible]), int(answer["Attributes"][hidden])
 
     def give_back(self, times: int) -> None:
-        """Receive the one message that waits and make it visible again, so often."""
+        """Receive the waiting message and make it visible again, `times` times."""
         for _ in range(times):
             (message,) = self.client.receive_message(QueueUrl=self.url, WaitTimeSeconds=5)["Messages"]
             self.client.change_message_visibility(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An HTTP proxy before an SQS emulator that counts what the worker really does: a witness that is not the agent."""
+"""An HTTP proxy before an SQS emulator that counts the worker's real calls, independent of the agent."""
 
 import http.client
 import json

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The port `Clock` on the running loop's time, which tests let jump."""
+"""The port `Clock` on the time of the running loop, which is virtual in tests."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 class LoopClock:
-    """Monotonic and wall time as the loop tells it."""
+    """Monotonic and wall time of the loop."""
 
     def monotonic(self) -> float:
         return asyncio.get_running_loop().time()

@@ -32,8 +32,8 @@ from scaler.runtime.fleet_loop import FleetLoop
 from scaler.runtime.observe import Observer, Ports, SharedDatabase
 from scaler.runtime.overrides import SharedOverrides
 from scaler.runtime.supervisor import Supervisor
+from tests.support.fake_environment import FakeEnvironment
 from tests.support.scaler_builders import only_service
-from tests.support.scaler_world import FakeWorld
 
 FLEET = FleetPolicy("default", ("default",), 5, 1, 5, scale_in_window_s=30.0)
 ROLLING = Service(
@@ -41,10 +41,10 @@ ROLLING = Service(
 )
 
 
-class FakePorts(FakeWorld):
-    """The fake world with the parts a test wants to break replaced."""
+class FakePorts(FakeEnvironment):
+    """The fake environment with the parts a test wants to break replaced."""
 
-    def world(self, **replaced: Any) -> Ports:
+    def environment(self, **replaced: Any) -> Ports:
         parts: dict[str, Any] = {
             "clock": self,
             "cluster": self,
@@ -55,9 +55,9 @@ class FakePorts(FakeWorld):
         return Ports(**(parts | replaced))
 
     def fleet_loop(self, *listeners: Any, **replaced: Any) -> FleetLoop:
-        world = self.world(**replaced)
-        observer = Observer(FLEET, ["worker-default"], {"default": "url"}, world)
-        return FleetLoop(FLEET, observer, world, listeners)
+        environment = self.environment(**replaced)
+        observer = Observer(FLEET, ["worker-default"], {"default": "url"}, environment)
+        return FleetLoop(FLEET, observer, environment, listeners)
 
 
 async def hang(*_: Any) -> Any:
@@ -69,17 +69,19 @@ async def fail(*_: Any) -> Any:
 
 
 def ports(seed: int = 1) -> FakePorts:
-    world = FakePorts(seed, latency_s=0.05)
-    world.advance(1.0)
-    return world
+    environment = FakePorts(seed, latency_s=0.05)
+    environment.advance(1.0)
+    return environment
 
 
 # --- readings
 
 
 async def test_every_reading_is_known_when_all_answer() -> None:
-    world = ports()
-    observation, errors = await Observer(FLEET, ["worker-default"], {"default": "url"}, world.world()).observe(3.0)
+    environment = ports()
+    observation, errors = await Observer(
+        FLEET, ["worker-default"], {"default": "url"}, environment.environment()
+    ).observe(3.0)
     seen = only_service(observation)
     readings = [seen.service, seen.tasks, seen.protected, *seen.agents.values()]
     assert all(isinstance(each, Known) for each in [*readings, observation.broker, observation.database])
@@ -91,9 +93,11 @@ async def test_every_reading_is_known_when_all_answer() -> None:
 async def test_a_broken_source_is_unknown_and_the_others_are_not(
     source: str, broken: Callable[..., Awaitable[Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    world = ports()
-    monkeypatch.setattr(world.agents if source == "state" else world, source, broken)
-    observation, errors = await Observer(FLEET, ["worker-default"], {"default": "url"}, world.world()).observe(0.2)
+    environment = ports()
+    monkeypatch.setattr(environment.agents if source == "state" else environment, source, broken)
+    observation, errors = await Observer(
+        FLEET, ["worker-default"], {"default": "url"}, environment.environment()
+    ).observe(0.2)
     seen = only_service(observation)
     unknown = {
         "service": isinstance(seen.service, Unknown),
@@ -110,37 +114,37 @@ async def test_a_broken_source_is_unknown_and_the_others_are_not(
 
 
 async def test_demand_is_stale_for_three_ticks_and_then_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
-    world = ports()
-    observer = Observer(FLEET, ["worker-default"], {"default": "url"}, world.world())
+    environment = ports()
+    observer = Observer(FLEET, ["worker-default"], {"default": "url"}, environment.environment())
     await observer.observe(3.0)
-    monkeypatch.setattr(world, "counts", fail)
+    monkeypatch.setattr(environment, "counts", fail)
     kinds = []
     for _ in range(4):
-        world.advance(5.0)
+        environment.advance(5.0)
         observation, _ = await observer.observe(3.0)
         kinds.append(type(observation.database))
     assert kinds == [Stale, Stale, Unknown, Unknown]
 
 
 async def test_all_fleets_of_a_tick_share_one_query() -> None:
-    world, asked = ports(), []
+    environment, asked = ports(), []
 
     class Counting:
         async def counts(self) -> Mapping[str, DatabaseCount]:
-            asked.append(world.now)
+            asked.append(environment.now)
             await asyncio.sleep(0)
             return {"default": DatabaseCount(1, 2)}
 
-    shared = SharedDatabase(Counting(), world, max_age_s=2.5)
+    shared = SharedDatabase(Counting(), environment, max_age_s=2.5)
     assert [await each for each in [shared.counts() for _ in range(5)]] == [{"default": DatabaseCount(1, 2)}] * 5
     assert len(asked) == 1
-    world.advance(3.0)
+    environment.advance(3.0)
     await shared.counts()
     assert len(asked) == 2
 
 
 async def test_several_queues_are_one_demand() -> None:
-    world = ports()
+    environment = ports()
 
     class Queues:
         async def depth(self, queue_url: str) -> BrokerCount:
@@ -151,7 +155,9 @@ async def test_several_queues_are_one_demand() -> None:
 
     fleet = FleetPolicy("two", ("a", "b", "never used"), 5, 1, 5)
     queues = Queues()
-    observer = Observer(fleet, ["worker-default"], {"a": "a", "b": "b"}, world.world(broker=queues, database=queues))
+    observer = Observer(
+        fleet, ["worker-default"], {"a": "a", "b": "b"}, environment.environment(broker=queues, database=queues)
+    )
     observation, _ = await observer.observe(3.0)
     assert isinstance(observation.broker, Known)
     assert isinstance(observation.database, Known)
@@ -162,23 +168,23 @@ async def test_several_queues_are_one_demand() -> None:
 async def test_a_service_that_was_empty_is_asked_about_tasks_only_when_it_is_not_any_more(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    world = FakePorts(1, latency_s=0.05, services=("a", "b"))
-    observer = Observer(FLEET, ["a", "b"], {"default": "url"}, world.world())
+    environment = FakePorts(1, latency_s=0.05, services=("a", "b"))
+    observer = Observer(FLEET, ["a", "b"], {"default": "url"}, environment.environment())
     asked: list[str] = []
-    real = world.tasks
+    real = environment.tasks
 
     async def counting(service: str) -> tuple[Task, ...]:
         asked.append(service)
         return await real(service)
 
-    monkeypatch.setattr(world, "tasks", counting)
+    monkeypatch.setattr(environment, "tasks", counting)
     for _ in range(3):
         observation, _ = await observer.observe(3.0)
         assert observation.services["b"].tasks == Known((), observation.services["b"].tasks.at)  # type: ignore[union-attr]
     assert asked.count("b") == 1, "the first time it was not known to be empty"
     assert asked.count("a") == 3
-    world.services["b"].desired = 1
-    world.advance(60.0)
+    environment.services["b"].desired = 1
+    environment.advance(60.0)
     observation, _ = await observer.observe(3.0)
     tasks = observation.services["b"].tasks
     assert isinstance(tasks, Known)
@@ -186,45 +192,45 @@ async def test_a_service_that_was_empty_is_asked_about_tasks_only_when_it_is_not
 
 
 async def test_an_order_that_was_read_once_stays_in_force_while_ssm_is_silent() -> None:
-    world = ports()
+    environment = ports()
     answers: list[Overrides | SourceError] = [SourceError("overrides", "denied"), Overrides(maximum=2)]
 
     class Ssm:
         async def read(self, fleets: Sequence[str]) -> Mapping[str, Overrides | SourceError]:
             return {fleet: answers.pop(0) if answers else SourceError("overrides", "down") for fleet in fleets}
 
-    shared = SharedOverrides(Ssm(), ["default"], world, max_age_s=1.0)
-    observer = Observer(FLEET, ["worker-default"], {"default": "url"}, world.world(overrides=shared))
+    shared = SharedOverrides(Ssm(), ["default"], environment, max_age_s=1.0)
+    observer = Observer(FLEET, ["worker-default"], {"default": "url"}, environment.environment(overrides=shared))
     seen = []
     for _ in range(4):
         observation, _ = await observer.observe(3.0)
         seen.append(observation.overrides)
-        world.advance(600.0)
+        environment.advance(600.0)
     assert [type(each) for each in seen] == [Unknown, Known, Stale, Stale]
     assert all(each.value.maximum == 2 for each in seen[1:] if not isinstance(each, Unknown))
 
 
 async def test_a_loop_takes_over_what_another_of_its_fleet_remembers() -> None:
-    world = ports()
-    before, after = world.fleet_loop(), world.fleet_loop()
+    environment = ports()
+    before, after = environment.fleet_loop(), environment.fleet_loop()
     for _ in range(8):
         await before.tick()
-        world.advance(5.0)
+        environment.advance(5.0)
     after.inherit_state(before)
     report = await after.tick()
-    assert report.tick.before.window.known_s(world.now) > 30.0, "a changed setting cost the fleet its window"
+    assert report.tick.before.window.known_s(environment.now) > 30.0, "a changed setting cost the fleet its window"
 
 
 async def test_both_generations_are_written_and_growth_does_not_wait_for_the_drain(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    world = FakePorts(1, latency_s=0.05, services=("a", "b"))
-    world.services["a"].desired = 2
-    world.advance(60.0)
-    observer = Observer(FLEET, ["a", "b"], {"default": "url"}, world.world())
-    loop = FleetLoop(FLEET, observer, world.world(), ())
+    environment = FakePorts(1, latency_s=0.05, services=("a", "b"))
+    environment.services["a"].desired = 2
+    environment.advance(60.0)
+    observer = Observer(FLEET, ["a", "b"], {"default": "url"}, environment.environment())
+    loop = FleetLoop(FLEET, observer, environment.environment(), ())
     order: list[str] = []
-    writes, drains = world.set_desired, world.agents.drain
+    writes, drains = environment.set_desired, environment.agents.drain
 
     async def set_desired(service: str, desired: int) -> None:
         order.append(f"{service}={desired}")
@@ -234,56 +240,56 @@ async def test_both_generations_are_written_and_growth_does_not_wait_for_the_dra
         order.append("drain")
         return await drains(task, lease_s)
 
-    monkeypatch.setattr(world, "set_desired", set_desired)
-    monkeypatch.setattr(world.agents, "drain", drain)
+    monkeypatch.setattr(environment, "set_desired", set_desired)
+    monkeypatch.setattr(environment.agents, "drain", drain)
     for tick in range(60):
         if tick == 8:
-            world.services["b"].revision = 2
+            environment.services["b"].revision = 2
         report = await loop.tick()
-        world.advance(max(0.1, 5.0 - report.duration_s))
-    assert (world.services["a"].desired, world.services["b"].desired) == (0, 1)
+        environment.advance(max(0.1, 5.0 - report.duration_s))
+    assert (environment.services["a"].desired, environment.services["b"].desired) == (0, 1)
     assert order.index("b=1") < order.index("a=0")
 
 
 # --- the last doubt before a reduction
 
 
-async def shrinking(world: FakePorts) -> FleetLoop:
+async def shrinking(environment: FakePorts) -> FleetLoop:
     """Return a loop whose next tick reduces from 2 to 1."""
-    world.desired = 2
-    world.advance(60.0)
-    loop = world.fleet_loop()
+    environment.desired = 2
+    environment.advance(60.0)
+    loop = environment.fleet_loop()
     for _ in range(60):
         report = await loop.tick()
-        if any(worker.phase == "released" for worker in world.workers.values()):
+        if any(worker.phase == "released" for worker in environment.workers.values()):
             return loop
-        world.advance(max(0.1, 5.0 - report.duration_s))
+        environment.advance(max(0.1, 5.0 - report.duration_s))
     raise AssertionError("nobody was drained")
 
 
 async def test_reduces_after_everybody_confirmed() -> None:
-    world = ports()
-    report = await (await shrinking(world)).tick()
+    environment = ports()
+    report = await (await shrinking(environment)).tick()
     assert report.tick.decision.reduces
     assert report.write is not None
     assert report.write.answered_at is not None
-    assert world.desired == 1
+    assert environment.desired == 1
 
 
 async def test_does_not_reduce_when_a_released_worker_does_not_confirm(monkeypatch: pytest.MonkeyPatch) -> None:
-    world = ports()
-    loop = await shrinking(world)
+    environment = ports()
+    loop = await shrinking(environment)
 
     async def consumes(task: Task, lease_s: float) -> AgentState:
         return AgentState("consuming", 0, 0, 5, protected=True)
 
     for answer in (fail, consumes):
-        monkeypatch.setattr(world.agents, "drain", answer)
+        monkeypatch.setattr(environment.agents, "drain", answer)
         report = await loop.tick()
         assert report.tick.decision.reduces
         assert report.write is not None
         assert "did not confirm" in (report.write.left_out or "")
-    assert world.desired == 2
+    assert environment.desired == 2
 
 
 @pytest.mark.parametrize(
@@ -297,9 +303,9 @@ async def test_does_not_reduce_when_a_released_worker_does_not_confirm(monkeypat
 async def test_does_not_reduce_when_the_service_changed(
     again: Service | SourceError, words: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    world = ports()
-    loop = await shrinking(world)
-    real, looks = world.service, []
+    environment = ports()
+    loop = await shrinking(environment)
+    real, looks = environment.service, []
 
     async def second_look(name: str) -> Service:
         looks.append(name)
@@ -309,52 +315,54 @@ async def test_does_not_reduce_when_the_service_changed(
             raise again
         return again
 
-    monkeypatch.setattr(world, "service", second_look)
+    monkeypatch.setattr(environment, "service", second_look)
     report = await loop.tick()
     assert report.write is not None
     assert words in (report.write.left_out or "")
-    assert world.desired == 2
+    assert environment.desired == 2
 
 
 async def test_growing_does_not_wait_for_silent_workers(monkeypatch: pytest.MonkeyPatch) -> None:
-    world = ports()
-    world.queue.extend([10.0] * 12)
-    monkeypatch.setattr(world.agents, "state", fail)
-    report = await world.fleet_loop().tick()
+    environment = ports()
+    environment.queue.extend([10.0] * 12)
+    monkeypatch.setattr(environment.agents, "state", fail)
+    report = await environment.fleet_loop().tick()
     assert report.write is not None
-    assert world.desired == 3
+    assert environment.desired == 3
     assert [str(error) for error in report.errors] == ["fake: is down"]
 
 
 async def test_a_write_that_fails_is_reported_and_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    world = ports()
-    world.queue.extend([10.0] * 12)
-    loop = world.fleet_loop()
+    environment = ports()
+    environment.queue.extend([10.0] * 12)
+    loop = environment.fleet_loop()
     with monkeypatch.context() as patch:
-        patch.setattr(world, "set_desired", fail)
+        patch.setattr(environment, "set_desired", fail)
         report = await loop.tick()
         assert report.write is not None
         assert str(report.write.error) == "fake: is down"
     await loop.tick()
-    assert world.desired == 3
+    assert environment.desired == 3
 
 
 # --- reports
 
 
-async def reported(world: FakePorts, ticks: int = 1) -> tuple[list[dict[str, Any]], DecisionLog, PrometheusMetrics]:
+async def reported(
+    environment: FakePorts, ticks: int = 1
+) -> tuple[list[dict[str, Any]], DecisionLog, PrometheusMetrics]:
     out, metrics = io.StringIO(), PrometheusMetrics()
-    log = DecisionLog("test", out, world.wall, kept=3)
-    loop = world.fleet_loop(log, metrics)
+    log = DecisionLog("test", out, environment.wall, kept=3)
+    loop = environment.fleet_loop(log, metrics)
     for _ in range(ticks):
         await loop.tick()
     return [json.loads(line) for line in out.getvalue().splitlines()], log, metrics
 
 
 async def test_one_line_a_decision() -> None:
-    world = ports()
-    world.queue.extend([10.0] * 12)
-    (line,), log, _ = await reported(world)
+    environment = ports()
+    environment.queue.extend([10.0] * 12)
+    (line,), log, _ = await reported(environment)
     assert line["event"] == "decision"
     assert (line["environment"], line["fleet"]) == ("test", "default")
     assert (line["desired_before"], line["desired"]) == (1, 3)
@@ -378,8 +386,8 @@ async def test_the_view_of_a_fleet() -> None:
 
 
 async def test_metrics_say_what_was_seen_and_never_zero_for_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
-    world = ports()
-    _, _, metrics = await reported(world)
+    environment = ports()
+    _, _, metrics = await reported(environment)
     text = metrics.text().decode()
     for line in (
         'openmwaa_scaler_desired_workers{fleet="default"} 1.0',
@@ -389,8 +397,8 @@ async def test_metrics_say_what_was_seen_and_never_zero_for_unknown(monkeypatch:
     ):
         assert line in text
     for name in ("service", "counts", "depth"):
-        monkeypatch.setattr(world, name, fail)
-    _, _, metrics = await reported(world)
+        monkeypatch.setattr(environment, name, fail)
+    _, _, metrics = await reported(environment)
     text = metrics.text().decode()
     for line in (
         'openmwaa_scaler_desired_workers{fleet="default"} NaN',
@@ -444,8 +452,8 @@ async def test_one_fleets_failure_does_not_stop_the_others() -> None:
 
 
 async def test_a_loop_that_does_not_turn_is_a_problem() -> None:
-    world = ports()
-    supervisor = Supervisor([Turning("stuck", hang)], world)  # type: ignore[list-item]
+    environment = ports()
+    supervisor = Supervisor([Turning("stuck", hang)], environment)  # type: ignore[list-item]
     assert supervisor.problem() is None
-    world.advance(100.0)
+    environment.advance(100.0)
     assert "fleet stuck has not ticked for 100 s" in (supervisor.problem() or "")

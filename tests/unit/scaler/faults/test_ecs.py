@@ -12,7 +12,7 @@ from scaler.adapters.ecs import EcsCluster
 from scaler.errors import DeadlineError
 from simulation.fake_ecs import CLUSTER
 from simulation.fault_injection import FaultRates
-from tests.support.fault_scenario import CONFIG, FLEET, FaultScenario, stage
+from tests.support.fault_scenario import CONFIG, FLEET, FaultScenario, run_scenario
 from tests.support.model_client import ModelClient
 
 ONE = replace(CONFIG, generations=1)
@@ -22,23 +22,25 @@ ONE = replace(CONFIG, generations=1)
     "API throttled", "Ticks become rarer while ECS throttles, up to one a minute; nothing shrinks on half an answer"
 )
 def test_api_throttled() -> None:
-    async def play(scene: FaultScenario) -> None:
-        await scene.works(3, work_s=150.0)
-        scene.faults.rates["ecs"] = FaultRates(fails=1.0, throttled=True, reason="ThrottlingException: Rate exceeded")
-        before = scene.reports.ticks
-        await scene.ticks(24)
-        assert scene.reports.ticks - before <= 12, "it asked as often as before"
-        assert not scene.reductions
-        scene.faults.clear("ecs")
-        scene.send([20.0] * 6)
-        await scene.rests()
+    async def steps(scenario: FaultScenario) -> None:
+        await scenario.works(3, work_s=150.0)
+        scenario.faults.rates["ecs"] = FaultRates(
+            fails=1.0, throttled=True, reason="ThrottlingException: Rate exceeded"
+        )
+        before = scenario.reports.ticks
+        await scenario.ticks(24)
+        assert scenario.reports.ticks - before <= 12, "it asked as often as before"
+        assert not scenario.reductions
+        scenario.faults.clear("ecs")
+        scenario.send([20.0] * 6)
+        await scenario.rests()
 
-    stage(play)
+    run_scenario(steps)
 
 
 @pytest.mark.parametrize(
     "rates",
-    [FaultRates(silent=1.0), FaultRates(late=1.0), FaultRates(unheard=1.0)],
+    [FaultRates(silent=1.0), FaultRates(late=1.0), FaultRates(answer_lost=1.0)],
     ids=["silent", "done late", "answer lost"],
 )
 @pytest.mark.fault(
@@ -46,38 +48,38 @@ def test_api_throttled() -> None:
     "Whether a write was done is read again, never assumed: the same absolute count is written until it shows",
 )
 def test_api_times_out(rates: FaultRates) -> None:
-    async def play(scene: FaultScenario) -> None:
-        await scene.works(2, work_s=200.0)
-        scene.faults.rates["ecs"] = rates
-        scene.fake_ecs.excused_until = dict.fromkeys(scene.topology.services, scene.loop.time() + 90.0)
-        scene.send([30.0] * 8)
-        await scene.stays(lambda: len(scene.busy) >= 2 and not scene.reductions, 60.0, "nobody may go")
-        scene.faults.clear("ecs")
-        await scene.becomes(lambda: scene.total >= 4, 30.0, "it was to grow once ECS answers")
-        await scene.rests()
+    async def steps(scenario: FaultScenario) -> None:
+        await scenario.works(2, work_s=200.0)
+        scenario.faults.rates["ecs"] = rates
+        scenario.fake_ecs.excused_until = dict.fromkeys(scenario.topology.services, scenario.loop.time() + 90.0)
+        scenario.send([30.0] * 8)
+        await scenario.stays(lambda: len(scenario.busy) >= 2 and not scenario.reductions, 60.0, "nobody may go")
+        scenario.faults.clear("ecs")
+        await scenario.becomes(lambda: scenario.total >= 4, 30.0, "it was to grow once ECS answers")
+        await scenario.rests()
 
-    stage(play)
+    run_scenario(steps)
 
 
 @pytest.mark.fault(
     "API 5xx", "The tick does what can be done without the answer: drains are kept alive, nothing is lowered"
 )
 def test_api_5xx() -> None:
-    async def play(scene: FaultScenario) -> None:
-        await scene.works(4, work_s=40.0)
-        scene.faults.rates["ecs"] = FaultRates(fails=0.5, reason="500 ServerException")
-        scene.send([30.0] * 6)
-        await scene.ticks(40)
-        scene.clean()
-        scene.faults.rates["ecs"] = FaultRates(fails=1.0, reason="503 ServiceUnavailable")
-        await scene.ticks(2)
-        written = len(scene.cluster.writes)
-        await scene.ticks(10)
-        assert len(scene.cluster.writes) == written
-        assert scene.decision.kind == "blind"
-        await scene.rests()
+    async def steps(scenario: FaultScenario) -> None:
+        await scenario.works(4, work_s=40.0)
+        scenario.faults.rates["ecs"] = FaultRates(fails=0.5, reason="500 ServerException")
+        scenario.send([30.0] * 6)
+        await scenario.ticks(40)
+        scenario.clean()
+        scenario.faults.rates["ecs"] = FaultRates(fails=1.0, reason="503 ServiceUnavailable")
+        await scenario.ticks(2)
+        written = len(scenario.cluster.writes)
+        await scenario.ticks(10)
+        assert len(scenario.cluster.writes) == written
+        assert scenario.decision.kind == "blind"
+        await scenario.rests()
 
-    stage(play)
+    run_scenario(steps)
 
 
 def half(asked: Sequence[str]) -> Sequence[str]:
@@ -91,19 +93,19 @@ def half(asked: Sequence[str]) -> Sequence[str]:
     "absent, so nothing is lowered",
 )
 def test_partial_failures_in_a_200(operation: str) -> None:
-    async def play(scene: FaultScenario) -> None:
-        client = ModelClient(scene.fake_ecs)
-        scene.cluster = EcsCluster(client, CLUSTER)  # type: ignore[assignment]
-        scene.start_scaler()
-        await scene.works(4, work_s=25.0)
+    async def steps(scenario: FaultScenario) -> None:
+        client = ModelClient(scenario.fake_ecs)
+        scenario.cluster = EcsCluster(client, CLUSTER)  # type: ignore[assignment]
+        scenario.start_scaler()
+        await scenario.works(4, work_s=25.0)
         client.failing[operation] = half
-        await scene.becomes(lambda: not scene.busy, 60.0, "the work was to end")
-        await scene.stays(lambda: scene.total >= 4, 90.0, f"half of {operation} failed, and the fleet shrank")
-        assert any("failure in the answer" in str(error) for error in scene.reports.last["default"].errors)
+        await scenario.becomes(lambda: not scenario.busy, 60.0, "the work was to end")
+        await scenario.stays(lambda: scenario.total >= 4, 90.0, f"half of {operation} failed, and the fleet shrank")
+        assert any("failure in the answer" in str(error) for error in scenario.reports.last["default"].errors)
         client.failing.clear()
-        await scene.rests()
+        await scenario.rests()
 
-    stage(play, begin=False)
+    run_scenario(steps, begin=False)
 
 
 @pytest.mark.fault(
@@ -111,15 +113,15 @@ def test_partial_failures_in_a_200(operation: str) -> None:
     "The count is read in the next tick; one that did not change is written again and the attempts are counted",
 )
 def test_update_service_accepted_but_not_applied() -> None:
-    async def play(scene: FaultScenario) -> None:
-        await scene.ticks(3)
-        scene.fake_ecs.ecs.faults.ignore_updates(scene.service, 3)
-        scene.send([60.0] * 8)
-        await scene.becomes(lambda: "2 attempts" in scene.why, 30.0, "the attempts were to be counted")
-        await scene.becomes(lambda: scene.total == 4, 30.0, "it was to be written until it shows")
-        await scene.rests()
+    async def steps(scenario: FaultScenario) -> None:
+        await scenario.ticks(3)
+        scenario.fake_ecs.ecs.faults.ignore_updates(scenario.service, 3)
+        scenario.send([60.0] * 8)
+        await scenario.becomes(lambda: "2 attempts" in scenario.why, 30.0, "the attempts were to be counted")
+        await scenario.becomes(lambda: scenario.total == 4, 30.0, "it was to be written until it shows")
+        await scenario.rests()
 
-    stage(play)
+    run_scenario(steps)
 
 
 @pytest.mark.fault(
@@ -128,34 +130,36 @@ def test_update_service_accepted_but_not_applied() -> None:
     "replaced within the maximum, and blocks no scale-in",
 )
 def test_tasks_stuck_pending() -> None:
-    async def play(scene: FaultScenario) -> None:
-        await scene.works(2, work_s=200.0)
-        scene.fake_ecs.ecs.faults.hold_launches(scene.topology.family)
-        numbers = scene.send([20.0] * 4)
-        await scene.becomes(lambda: scene.total == 4, 15.0, "two more were to be asked for")
-        await scene.ticks(int(FLEET.launch_deadline_s / FLEET.interval_s) + 4)
-        assert "not consuming after 120 s" in scene.why
-        await scene.becomes(lambda: set(numbers) <= scene.ledger.done, 300.0, "the two that run were to do it all")
-        await scene.becomes(lambda: scene.total == 1, 300.0, "tasks that never start were to block no scale-in")
-        scene.fake_ecs.ecs.faults.hold_launches(scene.topology.family, held=False)
-        scene.fake_ecs.poke()
-        await scene.rests()
+    async def steps(scenario: FaultScenario) -> None:
+        await scenario.works(2, work_s=200.0)
+        scenario.fake_ecs.ecs.faults.hold_launches(scenario.topology.family)
+        numbers = scenario.send([20.0] * 4)
+        await scenario.becomes(lambda: scenario.total == 4, 15.0, "two more were to be asked for")
+        await scenario.ticks(int(FLEET.launch_deadline_s / FLEET.interval_s) + 4)
+        assert "not consuming after 120 s" in scenario.why
+        await scenario.becomes(
+            lambda: set(numbers) <= scenario.ledger.done, 300.0, "the two that run were to do it all"
+        )
+        await scenario.becomes(lambda: scenario.total == 1, 300.0, "tasks that never start were to block no scale-in")
+        scenario.fake_ecs.ecs.faults.hold_launches(scenario.topology.family, held=False)
+        scenario.fake_ecs.advance()
+        await scenario.rests()
 
-    stage(play)
+    run_scenario(steps)
 
 
-async def nothing_can_be_placed(scene: FaultScenario, reason: str) -> None:
-    await scene.works(2, work_s=100.0)
-    scene.fake_ecs.ecs.faults.refuse_launches(scene.service, reason)
-    scene.send([20.0] * 8)
-    await scene.becomes(lambda: scene.total == 6, 20.0, "what is needed was to be asked for")
-    written = len(scene.cluster.writes)
-    await scene.ticks(20)
-    assert len(scene.cluster.writes) == written, "it asked again and again, or for more than is needed"
-    assert len(scene.workers()) == 2
-    await scene.becomes(lambda: scene.total == 1, 600.0, "tasks that do not exist were to block no scale-in")
-    scene.fake_ecs.ecs.faults.refuse_launches(scene.service, None)
-    await scene.rests()
+async def nothing_can_be_placed(scenario: FaultScenario, reason: str) -> None:
+    await scenario.works(2, work_s=100.0)
+    scenario.fake_ecs.ecs.faults.refuse_launches(scenario.service, reason)
+    scenario.send([20.0] * 8)
+    await scenario.becomes(lambda: scenario.total == 6, 20.0, "what is needed was to be asked for")
+    written = len(scenario.cluster.writes)
+    await scenario.ticks(20)
+    assert len(scenario.cluster.writes) == written, "it asked again and again, or for more than is needed"
+    assert len(scenario.workers()) == 2
+    await scenario.becomes(lambda: scenario.total == 1, 600.0, "tasks that do not exist were to block no scale-in")
+    scenario.fake_ecs.ecs.faults.refuse_launches(scenario.service, None)
+    await scenario.rests()
 
 
 @pytest.mark.fault(
@@ -163,7 +167,7 @@ async def nothing_can_be_placed(scene: FaultScenario, reason: str) -> None:
     "The count stays what is needed, no more is asked for, and after the launch deadline missing tasks block nothing",
 )
 def test_launches_failing_quota() -> None:
-    stage(lambda scene: nothing_can_be_placed(scene, "You've reached the limit on the number of vCPUs"))
+    run_scenario(lambda scenario: nothing_can_be_placed(scenario, "You've reached the limit on the number of vCPUs"))
 
 
 @pytest.mark.fault(
@@ -171,7 +175,7 @@ def test_launches_failing_quota() -> None:
     "The count stays what is needed, no more is asked for, and after the launch deadline missing tasks block nothing",
 )
 def test_launches_failing_capacity() -> None:
-    stage(lambda scene: nothing_can_be_placed(scene, "Capacity is unavailable at this time"))
+    run_scenario(lambda scenario: nothing_can_be_placed(scenario, "Capacity is unavailable at this time"))
 
 
 @pytest.mark.fault(
@@ -179,17 +183,17 @@ def test_launches_failing_capacity() -> None:
     "ECS tries again ever more rarely; the workers that run go on, and tasks that never ran block no scale-in",
 )
 def test_launches_failing_image() -> None:
-    async def play(scene: FaultScenario) -> None:
-        await scene.works(2, work_s=150.0)
-        scene.fake_ecs.ecs.faults.fail_launches(scene.topology.family, 1000)
-        scene.send([20.0] * 8)
-        await scene.becomes(lambda: scene.total == 6, 20.0, "what is needed was to be asked for")
-        await scene.stays(lambda: scene.total <= 6 and len(scene.workers()) == 2, 100.0, "no more than that")
-        await scene.becomes(lambda: scene.total == 1, 900.0, "launches that fail were to block no scale-in")
-        scene.fake_ecs.ecs.faults.fail_launches(scene.topology.family, 0)
-        await scene.rests()
+    async def steps(scenario: FaultScenario) -> None:
+        await scenario.works(2, work_s=150.0)
+        scenario.fake_ecs.ecs.faults.fail_launches(scenario.topology.family, 1000)
+        scenario.send([20.0] * 8)
+        await scenario.becomes(lambda: scenario.total == 6, 20.0, "what is needed was to be asked for")
+        await scenario.stays(lambda: scenario.total <= 6 and len(scenario.workers()) == 2, 100.0, "no more than that")
+        await scenario.becomes(lambda: scenario.total == 1, 900.0, "launches that fail were to block no scale-in")
+        scenario.fake_ecs.ecs.faults.fail_launches(scenario.topology.family, 0)
+        await scenario.rests()
 
-    stage(play)
+    run_scenario(steps)
 
 
 @pytest.mark.parametrize("hand", [0, 1, 6], ids=["to zero", "below what works", "above what is needed"])
@@ -199,19 +203,19 @@ def test_launches_failing_image() -> None:
     "goes by the ordinary drain",
 )
 def test_someone_else_writes_desired_count(hand: int) -> None:
-    async def play(scene: FaultScenario) -> None:
-        await scene.works(4, work_s=120.0)
-        await scene.ticks(2)
-        scene.fake_ecs.write_by_hand(scene.service, hand, repair_s=12.0)
-        await scene.ticks(1)
-        assert scene.decision.desired_count_drift == hand
-        assert f"Desired count drift: {hand}" in scene.why
+    async def steps(scenario: FaultScenario) -> None:
+        await scenario.works(4, work_s=120.0)
+        await scenario.ticks(2)
+        scenario.fake_ecs.write_by_hand(scenario.service, hand, repair_s=12.0)
+        await scenario.ticks(1)
+        assert scenario.decision.desired_count_drift == hand
+        assert f"Desired count drift: {hand}" in scenario.why
         if hand < 4:
-            await scene.becomes(lambda: scene.total >= 4, 10.0, "a count too low was to be raised")
-        assert len(scene.busy) == 4
-        await scene.rests()
+            await scenario.becomes(lambda: scenario.total >= 4, 10.0, "a count too low was to be raised")
+        assert len(scenario.busy) == 4
+        await scenario.rests()
 
-    stage(play)
+    run_scenario(steps)
 
 
 @pytest.mark.fault(
@@ -219,42 +223,42 @@ def test_someone_else_writes_desired_count(hand: int) -> None:
     "An absent service is unknown, not empty: nothing is written to it, the fleet's other service goes on and may grow",
 )
 def test_idle_service_deleted() -> None:
-    async def play(scene: FaultScenario) -> None:
-        await scene.works(2, work_s=120.0)
-        gone = scene.topology.services[1]
-        scene.fake_ecs.deleted.add(gone)
-        scene.fake_ecs.ecs.services.delete(gone, cluster=CLUSTER, force=True)
-        scene.fake_ecs.poke()
-        scene.send([30.0] * 6)
-        await scene.becomes(lambda: scene.desired()[scene.service] >= 4, 20.0, "the other was to grow")
-        assert scene.decision.services[gone].desired is None
-        assert not scene.reports.failures
-        await scene.becomes(lambda: scene.ledger.sent == scene.ledger.done, 400.0, "all was to be done")
-        scene.clean()
+    async def steps(scenario: FaultScenario) -> None:
+        await scenario.works(2, work_s=120.0)
+        gone = scenario.topology.services[1]
+        scenario.fake_ecs.deleted.add(gone)
+        scenario.fake_ecs.ecs.services.delete(gone, cluster=CLUSTER, force=True)
+        scenario.fake_ecs.advance()
+        scenario.send([30.0] * 6)
+        await scenario.becomes(lambda: scenario.desired()[scenario.service] >= 4, 20.0, "the other was to grow")
+        assert scenario.decision.services[gone].desired is None
+        assert not scenario.reports.failures
+        await scenario.becomes(lambda: scenario.ledger.sent == scenario.ledger.done, 400.0, "all was to be done")
+        scenario.clean()
 
-    stage(play)
+    run_scenario(steps)
 
 
 @pytest.mark.fault("service deleted", "ECS ends its workers, protected or not; when it is created again it is scaled")
 def test_working_service_deleted_and_created_again() -> None:
-    async def play(scene: FaultScenario) -> None:
-        await scene.works(2, work_s=100.0)
-        scene.fake_ecs.deleted.add(scene.service)
-        scene.fake_ecs.ecs.services.delete(scene.service, cluster=CLUSTER, force=True)
-        scene.fake_ecs.poke()
-        await scene.becomes(lambda: not scene.workers(), 60.0, "ECS was to end them")
-        await scene.ticks(3)
-        assert scene.decision.kind == "blind"
-        scene.fake_ecs.ecs.services.create(
-            scene.service, cluster=CLUSTER, task_definition=scene.topology.family, minimum_healthy_percent=0
+    async def steps(scenario: FaultScenario) -> None:
+        await scenario.works(2, work_s=100.0)
+        scenario.fake_ecs.deleted.add(scenario.service)
+        scenario.fake_ecs.ecs.services.delete(scenario.service, cluster=CLUSTER, force=True)
+        scenario.fake_ecs.advance()
+        await scenario.becomes(lambda: not scenario.workers(), 60.0, "ECS was to end them")
+        await scenario.ticks(3)
+        assert scenario.decision.kind == "blind"
+        scenario.fake_ecs.ecs.services.create(
+            scenario.service, cluster=CLUSTER, task_definition=scenario.topology.family, minimum_healthy_percent=0
         )
-        scene.fake_ecs.deleted.clear()
-        scene.fake_ecs.poke()
-        numbers = scene.send([20.0] * 4)
-        await scene.becomes(lambda: set(numbers) <= scene.ledger.done, 200.0, "the new one was to work")
-        assert not scene.ledger.lost - scene.ledger.explained
+        scenario.fake_ecs.deleted.clear()
+        scenario.fake_ecs.advance()
+        numbers = scenario.send([20.0] * 4)
+        await scenario.becomes(lambda: set(numbers) <= scenario.ledger.done, 200.0, "the new one was to work")
+        assert not scenario.ledger.lost - scenario.ledger.explained
 
-    stage(play, config=ONE)
+    run_scenario(steps, config=ONE)
 
 
 @pytest.mark.parametrize("generations", [1, 2], ids=["one rolling service", "two generations"])
@@ -264,24 +268,24 @@ def test_working_service_deleted_and_created_again() -> None:
     "by the ordinary drain",
 )
 def test_deployment_in_progress(generations: int) -> None:
-    async def play(scene: FaultScenario) -> None:
-        await scene.works(4, work_s=400.0)
-        scene.fake_ecs.roll_out(scene.topology)
-        old = {worker.arn for worker in scene.busy}
-        scene.send([30.0] * 4)
-        newest = f"{scene.topology.family}:{scene.topology.revision}"
+    async def steps(scenario: FaultScenario) -> None:
+        await scenario.works(4, work_s=400.0)
+        scenario.fake_ecs.roll_out(scenario.topology)
+        old = {worker.arn for worker in scenario.busy}
+        scenario.send([30.0] * 4)
+        newest = f"{scenario.topology.family}:{scenario.topology.revision}"
 
         def consumes() -> bool:
-            found = [scene.fake_ecs.ecs.task(worker.arn) for worker in scene.busy]
+            found = [scenario.fake_ecs.ecs.task(worker.arn) for worker in scenario.busy]
             return any(task is not None and task.task_definition_arn.endswith(newest) for task in found)
 
-        await scene.becomes(consumes, 10.0 + 4.0 + 4 * 5.0, "the new revision was to consume within one launch")
-        assert old <= {worker.arn for worker in scene.busy}, "an old worker was taken from its task"
-        assert scene.total <= 4 + FLEET.maximum
-        await scene.rests()
-        assert not old & {worker.arn for worker in scene.workers()}
+        await scenario.becomes(consumes, 10.0 + 4.0 + 4 * 5.0, "the new revision was to consume within one launch")
+        assert old <= {worker.arn for worker in scenario.busy}, "an old worker was taken from its task"
+        assert scenario.total <= 4 + FLEET.maximum
+        await scenario.rests()
+        assert not old & {worker.arn for worker in scenario.workers()}
 
-    stage(play, generations=generations)
+    run_scenario(steps, generations=generations)
 
 
 @pytest.mark.fault(
@@ -289,44 +293,44 @@ def test_deployment_in_progress(generations: int) -> None:
     "ECS refuses the sixth; the scaler lets no worker go for it, and the next one is taken once old workers are done",
 )
 def test_five_unfinished_deployments() -> None:
-    async def play(scene: FaultScenario) -> None:
+    async def steps(scenario: FaultScenario) -> None:
         for _ in range(4):
-            scene.send([900.0] * 2)
-            await scene.ticks(8)
-            assert scene.fake_ecs.roll_out(scene.topology) is not None
-        scene.send([900.0] * 2)
-        await scene.ticks(8)
-        assert scene.fake_ecs.roll_out(scene.topology) is None, "the model was to refuse the sixth"
-        assert len(scene.busy) >= 4, "a worker was taken from its task"
-        scene.send([20.0] * 2)
-        await scene.becomes(lambda: scene.ledger.sent == scene.ledger.done, 1500.0, "all was to be done")
-        await scene.ticks(10)
-        assert scene.fake_ecs.roll_out(scene.topology) is not None
-        await scene.rests()
+            scenario.send([900.0] * 2)
+            await scenario.ticks(8)
+            assert scenario.fake_ecs.roll_out(scenario.topology) is not None
+        scenario.send([900.0] * 2)
+        await scenario.ticks(8)
+        assert scenario.fake_ecs.roll_out(scenario.topology) is None, "the model was to refuse the sixth"
+        assert len(scenario.busy) >= 4, "a worker was taken from its task"
+        scenario.send([20.0] * 2)
+        await scenario.becomes(lambda: scenario.ledger.sent == scenario.ledger.done, 1500.0, "all was to be done")
+        await scenario.ticks(10)
+        assert scenario.fake_ecs.roll_out(scenario.topology) is not None
+        await scenario.rests()
 
-    stage(play, config=ONE)
+    run_scenario(steps, config=ONE)
 
 
 @pytest.mark.parametrize("deadline_s", [pytest.param(2.0, id="before the deadline"), pytest.param(0.5, id="after it")])
 @pytest.mark.parametrize(
     "read",
     [
-        pytest.param(lambda ecs, scene: ecs.service(scene.service), id="service"),
-        pytest.param(lambda ecs, scene: ecs.tasks(scene.service), id="tasks"),
-        pytest.param(lambda ecs, scene: ecs.protected([scene.workers()[0].arn]), id="protection"),
+        pytest.param(lambda ecs, scenario: ecs.service(scenario.service), id="service"),
+        pytest.param(lambda ecs, scenario: ecs.tasks(scenario.service), id="tasks"),
+        pytest.param(lambda ecs, scenario: ecs.protected([scenario.workers()[0].arn]), id="protection"),
     ],
 )
 def test_an_answer_after_the_deadline_is_rejected(
     read: Callable[[EcsCluster, FaultScenario], Awaitable[object]], deadline_s: float
 ) -> None:
-    async def play(scene: FaultScenario) -> None:
-        await scene.becomes(lambda: bool(scene.workers()), 60.0, "a worker was to start")
+    async def steps(scenario: FaultScenario) -> None:
+        await scenario.becomes(lambda: bool(scenario.workers()), 60.0, "a worker was to start")
         # The call itself is fast, but it is sent only after 0.6 s.
-        ecs = EcsCluster(ModelClient(scene.fake_ecs), CLUSTER, deadline_s=deadline_s, window_s=0.6)
+        ecs = EcsCluster(ModelClient(scenario.fake_ecs), CLUSTER, deadline_s=deadline_s, window_s=0.6)
         if deadline_s < 0.6:
             with pytest.raises(DeadlineError):
-                await read(ecs, scene)
+                await read(ecs, scenario)
         else:
-            assert await read(ecs, scene)
+            assert await read(ecs, scenario)
 
-    stage(play)
+    run_scenario(steps)

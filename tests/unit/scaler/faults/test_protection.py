@@ -9,7 +9,7 @@ import pytest
 
 from scaler.core.model import Overrides
 from simulation.fault_injection import FaultRates
-from tests.support.fault_scenario import CONFIG, PROFILE, FaultScenario, stage
+from tests.support.fault_scenario import CONFIG, PROFILE, FaultScenario, run_scenario
 
 SHORT = replace(CONFIG, profile=replace(PROFILE, protection_minutes=4))
 """Protection that ends while a task of some minutes runs."""
@@ -22,22 +22,24 @@ SHORT = replace(CONFIG, profile=replace(PROFILE, protection_minutes=4))
 def test_protection_refused() -> None:
     """A rolling update starts new tasks beside old ones that are all protected: ECS refuses the new ones."""
 
-    async def play(scene: FaultScenario) -> None:
-        await scene.works(6, work_s=300.0)
-        scene.kill_scaler(again_after_s=60.0)
-        scene.fake_ecs.disturbed_until = scene.loop.time() + 120.0
-        scene.fake_ecs.roll_out(scene.topology)
-        await scene.ticks(8)
-        refused = [worker for worker in scene.workers() if worker.says().phase == "refused"]
+    async def steps(scenario: FaultScenario) -> None:
+        await scenario.works(6, work_s=300.0)
+        scenario.kill_scaler(again_after_s=60.0)
+        scenario.fake_ecs.disturbed_until = scenario.loop.time() + 120.0
+        scenario.fake_ecs.roll_out(scenario.topology)
+        await scenario.ticks(8)
+        refused = [worker for worker in scenario.workers() if worker.agent_state().phase == "refused"]
         assert refused, "ECS was to refuse protection above the desired count"
-        assert all("DEPLOYMENT_BLOCKED" in (worker.says().refusal or "") for worker in refused)
+        assert all("DEPLOYMENT_BLOCKED" in (worker.agent_state().refusal or "") for worker in refused)
         assert not any(worker.consuming or worker.holds for worker in refused), "a refused worker consumed"
-        scene.send([30.0] * 4)
-        await scene.becomes(lambda: scene.total > 6, 30.0, "the refused ones were to be given room")
-        await scene.becomes(lambda: any(w.arn in {r.arn for r in refused} for w in scene.busy), 60.0, "then they work")
-        await scene.rests()
+        scenario.send([30.0] * 4)
+        await scenario.becomes(lambda: scenario.total > 6, 30.0, "the refused ones were to be given room")
+        await scenario.becomes(
+            lambda: any(w.arn in {r.arn for r in refused} for w in scenario.busy), 60.0, "then they work"
+        )
+        await scenario.rests()
 
-    stage(play, generations=1)
+    run_scenario(steps, generations=1)
 
 
 @pytest.mark.fault(
@@ -46,25 +48,25 @@ def test_protection_refused() -> None:
     "busy, so ECS takes nobody; protected again, it consumes again",
 )
 def test_protection_expires_while_busy() -> None:
-    async def play(scene: FaultScenario) -> None:
-        numbers = scene.send([600.0, 600.0, 600.0, 600.0])
-        await scene.becomes(lambda: len(scene.busy) >= 2, 60.0, "two were to work")
-        scene.faults.rates["protection"] = FaultRates(fails=1.0)
-        await scene.ticks(60)
-        unprotected = [worker for worker in scene.busy if not scene.fake_ecs.protected(worker.arn)]
+    async def steps(scenario: FaultScenario) -> None:
+        numbers = scenario.send([600.0, 600.0, 600.0, 600.0])
+        await scenario.becomes(lambda: len(scenario.busy) >= 2, 60.0, "two were to work")
+        scenario.faults.rates["protection"] = FaultRates(fails=1.0)
+        await scenario.ticks(60)
+        unprotected = [worker for worker in scenario.busy if not scenario.fake_ecs.protected(worker.arn)]
         assert unprotected, "protection was to expire"
         assert not any(worker.consuming for worker in unprotected), "the gate was to be shut"
-        scene.send([20.0] * 2)
-        await scene.ticks(6)
+        scenario.send([20.0] * 2)
+        await scenario.ticks(6)
         assert not any(set(worker.running) - set(numbers) for worker in unprotected), "it took a task unprotected"
-        scene.faults.clear("protection")
-        await scene.becomes(
-            lambda: all(scene.fake_ecs.protected(worker.arn) for worker in scene.busy), 60.0, "protected again"
+        scenario.faults.clear("protection")
+        await scenario.becomes(
+            lambda: all(scenario.fake_ecs.protected(worker.arn) for worker in scenario.busy), 60.0, "protected again"
         )
-        await scene.rests()
-        assert set(numbers) <= scene.ledger.done
+        await scenario.rests()
+        assert set(numbers) <= scenario.ledger.done
 
-    stage(play, config=SHORT)
+    run_scenario(steps, config=SHORT)
 
 
 @pytest.mark.fault(
@@ -73,24 +75,24 @@ def test_protection_expires_while_busy() -> None:
     "and the scaler has raised the count long before",
 )
 def test_protection_answered_200_with_a_failure() -> None:
-    async def play(scene: FaultScenario) -> None:
-        numbers = scene.send([500.0] * 6)
-        await scene.becomes(lambda: len(scene.busy) >= 3, 60.0, "three were to work")
-        scene.kill_scaler(again_after_s=150.0)
-        scene.fake_ecs.write_by_hand(scene.service, 0, repair_s=165.0)
-        refusals = scene.ledger.counts["refusals"]
-        await scene.ticks(28)
-        assert scene.ledger.counts["refusals"] > refusals, "ECS was to refuse to renew"
-        assert len(scene.busy) == 3
-        assert all(worker.state.refusal for worker in scene.busy)
-        await scene.becomes(lambda: scene.total >= 3, 40.0, "the scaler was to raise the count")
-        await scene.becomes(
-            lambda: not any(worker.state.refusal for worker in scene.busy), 60.0, "renewals were to be granted again"
+    async def steps(scenario: FaultScenario) -> None:
+        numbers = scenario.send([500.0] * 6)
+        await scenario.becomes(lambda: len(scenario.busy) >= 3, 60.0, "three were to work")
+        scenario.kill_scaler(again_after_s=150.0)
+        scenario.fake_ecs.write_by_hand(scenario.service, 0, repair_s=165.0)
+        refusals = scenario.ledger.counts["refusals"]
+        await scenario.ticks(28)
+        assert scenario.ledger.counts["refusals"] > refusals, "ECS was to refuse to renew"
+        assert len(scenario.busy) == 3
+        assert all(worker.state.refusal for worker in scenario.busy)
+        await scenario.becomes(lambda: scenario.total >= 3, 40.0, "the scaler was to raise the count")
+        await scenario.becomes(
+            lambda: not any(worker.state.refusal for worker in scenario.busy), 60.0, "renewals were to be granted again"
         )
-        await scene.rests()
-        assert set(numbers) <= scene.ledger.done
+        await scenario.rests()
+        assert set(numbers) <= scenario.ledger.done
 
-    stage(play, config=SHORT)
+    run_scenario(steps, config=SHORT)
 
 
 @pytest.mark.fault(
@@ -99,15 +101,17 @@ def test_protection_answered_200_with_a_failure() -> None:
     "only then is the count lowered",
 )
 def test_max_lowered_below_what_is_protected() -> None:
-    async def play(scene: FaultScenario) -> None:
-        numbers = await scene.works(4, work_s=500.0)
-        scene.order("default", Overrides(maximum=1, by="somebody"))
-        await scene.stays(lambda: scene.total >= 4 and len(scene.busy) == 4, 300.0, "protected workers were to stay")
-        assert scene.decision.maximum == 1
-        assert "4 protected" in scene.why
-        assert "maximum 1" in scene.why
-        await scene.becomes(lambda: scene.total == 1, 600.0, "then the maximum was to be reached")
-        assert set(numbers) <= scene.ledger.done
-        await scene.rests()
+    async def steps(scenario: FaultScenario) -> None:
+        numbers = await scenario.works(4, work_s=500.0)
+        scenario.override("default", Overrides(maximum=1, by="somebody"))
+        await scenario.stays(
+            lambda: scenario.total >= 4 and len(scenario.busy) == 4, 300.0, "protected workers were to stay"
+        )
+        assert scenario.decision.maximum == 1
+        assert "4 protected" in scenario.why
+        assert "maximum 1" in scenario.why
+        await scenario.becomes(lambda: scenario.total == 1, 600.0, "then the maximum was to be reached")
+        assert set(numbers) <= scenario.ledger.done
+        await scenario.rests()
 
-    stage(play, config=SHORT)
+    run_scenario(steps, config=SHORT)

@@ -8,7 +8,7 @@ import pytest
 from simulation.loop import run
 from simulation.negative_controls import NEGATIVE_CONTROLS, DisabledSafeguard
 from simulation.random_run import draw, play
-from simulation.report import control, protocol
+from simulation.report import run_with_all_safeguards, run_without
 
 SCALE_INS = 250
 FIRST_SEED = 20_000
@@ -16,15 +16,15 @@ FIRST_SEED = 20_000
 
 
 def test_nothing_is_lost_interrupted_or_broken() -> None:
-    summary = protocol(scale_ins=SCALE_INS, seed=FIRST_SEED, length_s=2000.0)
-    assert (summary.lost, summary.interrupted, summary.broken) == (0, 0, 0), "\n".join(summary.blame)
+    summary = run_with_all_safeguards(scale_ins=SCALE_INS, seed=FIRST_SEED, length_s=2000.0)
+    assert (summary.lost, summary.interrupted, summary.broken) == (0, 0, 0), "\n".join(summary.failures)
     assert summary.rollouts > 10, "there was nothing to lose in rollouts"
     assert summary.counts["events"] > 50, "there were hardly any faults"
 
 
 @pytest.mark.parametrize("removed", NEGATIVE_CONTROLS, ids=lambda each: each.value)
 def test_a_removed_step_loses_tasks(removed: DisabledSafeguard) -> None:
-    summary = control(removed, seed=1, runs=25, enough=1)
+    summary = run_without(removed, seed=1, runs=25, enough=1)
     assert summary.lost > 0, (
         f"nothing was lost in {summary.scale_ins} scale-ins, so the simulation proves nothing of it"
     )

@@ -15,14 +15,14 @@ from scaler.config.settings import ScalerSettings, parse_settings
 from scaler.core.model import FleetPolicy, Observation
 from scaler.core.state import Decision, FleetState
 from scaler.runtime.fleet_loop import FleetLoop
-from tests.support.fault_scenario import CONFIG, FLEET, PROFILE, FaultScenario, fleets, stage
+from tests.support.fault_scenario import CONFIG, FLEET, PROFILE, FaultScenario, fleets, run_scenario
 from tests.unit.scaler.test_config import GOOD
 
 
-async def begins_to_drain(scene: FaultScenario) -> None:
+async def begins_to_drain(scenario: FaultScenario) -> None:
     """Let the work of three workers end, up to the tick that will choose the first victim."""
-    await scene.works(3, work_s=25.0)
-    await scene.becomes(lambda: not scene.busy, 60.0, "the work was to end")
+    await scenario.works(3, work_s=25.0)
+    await scenario.becomes(lambda: not scenario.busy, 60.0, "the work was to end")
 
 
 @pytest.mark.parametrize("step", range(1, 61, 2))
@@ -32,16 +32,16 @@ async def begins_to_drain(scene: FaultScenario) -> None:
     "scaler lowers nothing before a whole window",
 )
 def test_scaler_sigkilled_at_every_step_of_a_drain(step: int) -> None:
-    async def play(scene: FaultScenario) -> None:
-        await begins_to_drain(scene)
-        draining = await scene.until(lambda: bool(scene.reports.last["default"].tick.decision.drains), 90.0)
-        assert draining, scene.why
-        scene.link.kill_in = step
-        await scene.becomes(lambda: scene.kills == 1, 60.0, "the scaler was to be killed")
-        scene.send([20.0] * 4)
-        await scene.rests()
+    async def steps(scenario: FaultScenario) -> None:
+        await begins_to_drain(scenario)
+        draining = await scenario.until(lambda: bool(scenario.reports.last["default"].tick.decision.drains), 90.0)
+        assert draining, scenario.why
+        scenario.link.kill_in = step
+        await scenario.becomes(lambda: scenario.kills == 1, 60.0, "the scaler was to be killed")
+        scenario.send([20.0] * 4)
+        await scenario.rests()
 
-    stage(play, seed=step)
+    run_scenario(steps, seed=step)
 
 
 @pytest.mark.parametrize("seed", range(1, 6))
@@ -51,17 +51,17 @@ def test_scaler_sigkilled_at_every_step_of_a_drain(step: int) -> None:
     "lose nothing",
 )
 def test_two_scalers_at_once(seed: int) -> None:
-    async def play(scene: FaultScenario) -> None:
+    async def steps(scenario: FaultScenario) -> None:
         # Between the second look of one and its write the other may call a worker back: repaired within two ticks.
-        scene.start_scaler()
+        scenario.start_scaler()
         for _ in range(10):
-            scene.fake_ecs.excused_until = dict.fromkeys(scene.topology.services, scene.loop.time() + 100.0)
-            scene.send([scene.rng.uniform(5.0, 90.0) for _ in range(scene.rng.randint(1, 12))])
-            await asyncio.sleep(scene.rng.uniform(20.0, 90.0))
-        await scene.rests()
-        assert scene.scale_ins >= 3, "two at once were to shrink the fleet all the same"
+            scenario.fake_ecs.excused_until = dict.fromkeys(scenario.topology.services, scenario.loop.time() + 100.0)
+            scenario.send([scenario.rng.uniform(5.0, 90.0) for _ in range(scenario.rng.randint(1, 12))])
+            await asyncio.sleep(scenario.rng.uniform(20.0, 90.0))
+        await scenario.rests()
+        assert scenario.scale_ins >= 3, "two at once were to shrink the fleet all the same"
 
-    stage(play, seed=seed)
+    run_scenario(steps, seed=seed)
 
 
 @pytest.mark.parametrize("jump_s", [86400.0, -86400.0, 3600.0, -3600.0], ids=["+1 d", "-1 d", "+1 h", "-1 h"])
@@ -71,33 +71,33 @@ def test_two_scalers_at_once(seed: int) -> None:
     "shrinks before a whole one was seen again",
 )
 def test_clock_jumps(jump_s: float) -> None:
-    async def play(scene: FaultScenario) -> None:
-        await begins_to_drain(scene)
-        scene.clock.wall_offset_s += jump_s
-        scene.clock.monotonic_offset_s += jump_s
-        jumped_at = scene.loop.time()
-        known = len(scene.reductions)
-        await scene.becomes(lambda: scene.total == 1, 300.0, "it was to shrink after a new window")
+    async def steps(scenario: FaultScenario) -> None:
+        await begins_to_drain(scenario)
+        scenario.clock.wall_offset_s += jump_s
+        scenario.clock.monotonic_offset_s += jump_s
+        jumped_at = scenario.loop.time()
+        known = len(scenario.reductions)
+        await scenario.becomes(lambda: scenario.total == 1, 300.0, "it was to shrink after a new window")
         assert not known
-        assert scene.reductions[0][0] >= jumped_at + FLEET.scale_in_window_s, "it shrank on a window that was broken"
-        assert not scene.reports.failures
-        await scene.rests()
+        assert scenario.reductions[0][0] >= jumped_at + FLEET.scale_in_window_s, "it shrank on a window that was broken"
+        assert not scenario.reports.failures
+        await scenario.rests()
 
-    stage(play, seed=3)
+    run_scenario(steps, seed=3)
 
 
 # --- settings
 
 
 class File:
-    """The settings' file in reports, watched as in life, and applied to the scene's scaler."""
+    """The settings' file in reports, watched as in life, and applied to the scenario's scaler."""
 
-    def __init__(self, scene: FaultScenario) -> None:
-        self.scene = scene
+    def __init__(self, scenario: FaultScenario) -> None:
+        self.scenario = scenario
         self.content = json.dumps(GOOD).encode()
         self.rejected: list[str] = []
         self.watched = ConfigFile("scaler.json", parse_settings(json.dumps(GOOD)), self.apply, (self,), read=self.read)
-        self.task = scene.loop.create_task(self.watched.watch())
+        self.task = scenario.loop.create_task(self.watched.watch())
 
     async def read(self) -> bytes:
         return self.content
@@ -108,7 +108,7 @@ class File:
 
     def apply(self, settings: ScalerSettings) -> None:
         changed = replace(FLEET, maximum=settings.fleets[0].max)
-        self.scene.scalers[0].supervisor.apply([self.scene.fleet_loop(changed)])
+        self.scenario.scalers[0].supervisor.apply([self.scenario.fleet_loop(changed)])
 
     def problem(self) -> str | None:
         return self.watched.problem
@@ -136,68 +136,70 @@ class File:
     "The settings in force stay in force, and what is wrong with the file is reported, every field at once",
 )
 def test_config_broken(content: bytes) -> None:
-    async def play(scene: FaultScenario) -> None:
-        file = File(scene)
-        await scene.works(3, work_s=60.0)
+    async def steps(scenario: FaultScenario) -> None:
+        file = File(scenario)
+        await scenario.works(3, work_s=60.0)
         file.content = content
-        await scene.ticks(3)
+        await scenario.ticks(3)
         assert file.rejected
         assert file.problem()
-        scene.send([20.0] * 8)
-        await scene.becomes(lambda: scene.total == 6, 30.0, "the old settings were to be in force")
+        scenario.send([20.0] * 8)
+        await scenario.becomes(lambda: scenario.total == 6, 30.0, "the old settings were to be in force")
         file.write()
-        await scene.ticks(1)
+        await scenario.ticks(1)
         assert file.problem() is None
         file.task.cancel()
-        await scene.rests()
+        await scenario.rests()
 
-    stage(play)
+    run_scenario(steps)
 
 
 @pytest.mark.fault(
     "config half-written", "Half a file is a broken file: it is refused as a whole, and taken when the rest is there"
 )
 def test_config_half_written() -> None:
-    async def play(scene: FaultScenario) -> None:
-        file = File(scene)
-        await scene.works(2, work_s=60.0)
+    async def steps(scenario: FaultScenario) -> None:
+        file = File(scenario)
+        await scenario.works(2, work_s=60.0)
         file.write(max=3)
         whole = file.content
         for share in (0.1, 0.5, 0.9, 0.99):
             file.content = whole[: int(len(whole) * share)]
-            await scene.ticks(1)
+            await scenario.ticks(1)
             assert file.rejected, f"{share:.0%} of the file was taken"
-            assert scene.decision.maximum == 6
+            assert scenario.decision.maximum == 6
         file.content = whole
-        await scene.ticks(2)
-        assert scene.decision.maximum == 3
+        await scenario.ticks(2)
+        assert scenario.decision.maximum == 3
         file.task.cancel()
-        await scene.rests()
+        await scenario.rests()
 
-    stage(play)
+    run_scenario(steps)
 
 
 @pytest.mark.fault(
-    "config reloaded in a drain", "The fleet's loop changes and its reports stays: workers in drain stay in drain"
+    "config reloaded in a drain", "The fleet's loop changes and its memory stays: workers in drain stay in drain"
 )
 def test_config_reloaded_in_a_drain() -> None:
-    async def play(scene: FaultScenario) -> None:
-        file = File(scene)
+    async def steps(scenario: FaultScenario) -> None:
+        file = File(scenario)
         for _ in range(4):
-            scene.send([30.0, 200.0])
-        await scene.becomes(lambda: len(scene.busy) >= 4, 90.0, "four were to work")
-        await scene.becomes(lambda: bool(scene.decision.drains), 120.0, "somebody was to be in drain")
-        drained = set(scene.decision.drains)
+            scenario.send([30.0, 200.0])
+        await scenario.becomes(lambda: len(scenario.busy) >= 4, 90.0, "four were to work")
+        await scenario.becomes(lambda: bool(scenario.decision.drains), 120.0, "somebody was to be in drain")
+        drained = set(scenario.decision.drains)
         file.write(max=4)
-        await scene.ticks(2)
-        assert scene.decision.maximum == 4
-        alive = {worker.arn for worker in scene.workers()}
-        assert drained & alive <= set(scene.decision.drains) | set(scene.decision.resumes), "drains were forgotten"
-        await scene.becomes(lambda: scene.total < 4, 400.0, "the drain was to go on to its end")
+        await scenario.ticks(2)
+        assert scenario.decision.maximum == 4
+        alive = {worker.arn for worker in scenario.workers()}
+        assert drained & alive <= set(scenario.decision.drains) | set(scenario.decision.resumes), (
+            "drains were forgotten"
+        )
+        await scenario.becomes(lambda: scenario.total < 4, 400.0, "the drain was to go on to its end")
         file.task.cancel()
-        await scene.rests()
+        await scenario.rests()
 
-    stage(play)
+    run_scenario(steps)
 
 
 # --- many fleets
@@ -211,31 +213,33 @@ def test_one_poisonous_fleet_of_100(poison: str) -> None:
     many = fleets(100 if poison == "raises" else 20)
     bad = many[-7].name
 
-    async def play(scene: FaultScenario) -> None:
-        loops = [poisoned(scene, fleet, poison) if fleet.name == bad else scene.fleet_loop(fleet) for fleet in many]
-        scene.start_scaler(loops)
-        await scene.ticks(4)
+    async def steps(scenario: FaultScenario) -> None:
+        loops = [
+            poisoned(scenario, fleet, poison) if fleet.name == bad else scenario.fleet_loop(fleet) for fleet in many
+        ]
+        scenario.start_scaler(loops)
+        await scenario.ticks(4)
         for fleet in many:
-            scene.send([15.0] * 4, fleet.name)
+            scenario.send([15.0] * 4, fleet.name)
         await asyncio.sleep(40.0)
         good = [fleet.name for fleet in many if fleet.name != bad]
-        served = [name for name in good if not scene.queues[name].visible]
+        served = [name for name in good if not scenario.queues[name].visible]
         assert served == good, f"{len(good) - len(served)} fleets waited for the poisonous one"
-        assert all(scene.reports.last[name].tick.now > scene.loop.time() - 11.0 for name in good)
-        assert {failure.partition(":")[0] for failure in scene.reports.failures} == {bad}
-        scene.clean()
+        assert all(scenario.reports.last[name].tick.now > scenario.loop.time() - 11.0 for name in good)
+        assert {failure.partition(":")[0] for failure in scenario.reports.failures} == {bad}
+        scenario.clean()
 
     profile = replace(PROFILE, wait_s=20.0)
-    stage(play, config=replace(CONFIG, fleets=many, profile=profile), begin=False)
+    run_scenario(steps, config=replace(CONFIG, fleets=many, profile=profile), begin=False)
 
 
-def poisoned(scene: FaultScenario, fleet: FleetPolicy, poison: str) -> FleetLoop:
+def poisoned(scenario: FaultScenario, fleet: FleetPolicy, poison: str) -> FleetLoop:
     """Return a loop whose every tick raises, never ends, or raises what is no `Exception`."""
 
     def decide(_: FleetPolicy, __: Observation, ___: FleetState, ____: float) -> tuple[Decision, FleetState]:
         raise ZeroDivisionError("poison") if poison == "raises" else MemoryError("poison")
 
-    loop = scene.fleet_loop(fleet)
+    loop = scenario.fleet_loop(fleet)
     loop._decide = decide
     if poison == "hangs":
 

@@ -46,7 +46,7 @@ async def in_a_drain(simulation: Simulation) -> list[SimulatedWorker]:
     simulation.fake_ecs.roll_out(simulation.topology)
 
     def at_work() -> list[SimulatedWorker]:
-        return [worker for worker in simulation.workers() if worker.says().phase == "draining" and worker.holds]
+        return [worker for worker in simulation.workers() if worker.agent_state().phase == "draining" and worker.holds]
 
     assert await simulation.until(at_work, 120), "old workers drain with tasks in hand"
     return at_work()
@@ -62,7 +62,7 @@ def test_new_bounds_in_a_drain_let_it_go_on() -> None:
         supervisor.apply([simulation.fleet_loop(replace(FLEET, maximum=6, scale_in_window_s=30.0))])
         for _ in range(5):
             await asyncio.sleep(4)
-            assert {worker.says().phase for worker in victims if worker in simulation.workers()} <= DRAINING
+            assert {worker.agent_state().phase for worker in victims if worker in simulation.workers()} <= DRAINING
         assert await simulation.until(lambda: not set(victims) & set(simulation.workers()), 600), "and ends"
         assert simulation.reports.last["default"].tick.fleet.maximum == 6
 
@@ -78,9 +78,9 @@ def test_a_fleet_taken_out_in_a_drain_leaves_its_workers_alone() -> None:
         simulation.scalers[0].supervisor.apply([])
         writes = len(simulation.cluster.writes)
         resumed = await simulation.until(
-            lambda: all(worker.says().phase == "consuming" for worker in victims), FLEET.drain_lease_s + 60
+            lambda: all(worker.agent_state().phase == "consuming" for worker in victims), FLEET.drain_lease_s + 60
         )
-        assert resumed, [worker.says().phase for worker in victims]
+        assert resumed, [worker.agent_state().phase for worker in victims]
         assert len(simulation.cluster.writes) == writes, "nobody writes for a fleet that is no more"
 
     simulate(main)

@@ -13,22 +13,22 @@ from scaler.adapters.deadline import natural
 from scaler.adapters.sqs import IN_FLIGHT, VISIBLE, SqsBroker
 from scaler.core.model import BrokerCount, DatabaseCount
 from simulation.fault_injection import FaultRates
-from tests.support.fault_scenario import FaultScenario, stage
+from tests.support.fault_scenario import FaultScenario, run_scenario
 
 BOTH = pytest.mark.parametrize("source", ["database", "broker"])
 
 
-async def idle(scene: FaultScenario, workers: int) -> None:
+async def idle(scenario: FaultScenario, workers: int) -> None:
     """Let so many workers have just finished their work."""
-    await scene.works(workers, work_s=25.0)
-    await scene.becomes(lambda: not scene.busy, 60.0, "the work was to end")
+    await scenario.works(workers, work_s=25.0)
+    await scenario.becomes(lambda: not scenario.busy, 60.0, "the work was to end")
 
 
-async def held(scene: FaultScenario, *sources: str, workers: int = 4) -> None:
+async def held(scenario: FaultScenario, *sources: str, workers: int = 4) -> None:
     """Let idle workers stand while sources are out, and go when they are back."""
-    await scene.stays(lambda: scene.total >= workers, 90.0, f"nothing may shrink while {sources} is out")
-    assert not scene.reductions
-    await scene.rests(300.0)
+    await scenario.stays(lambda: scenario.total >= workers, 90.0, f"nothing may shrink while {sources} is out")
+    assert not scenario.reductions
+    await scenario.rests(300.0)
 
 
 @BOTH
@@ -38,56 +38,56 @@ async def held(scene: FaultScenario, *sources: str, workers: int = 4) -> None:
     "every source was heard for a whole window",
 )
 def test_source_down(source: str) -> None:
-    async def play(scene: FaultScenario) -> None:
-        await scene.works(4, work_s=25.0)
-        scene.faults.rates[source] = FaultRates(fails=1.0)
-        await scene.becomes(lambda: not scene.busy, 60.0, "the work was to end")
-        await held(scene, source)
+    async def steps(scenario: FaultScenario) -> None:
+        await scenario.works(4, work_s=25.0)
+        scenario.faults.rates[source] = FaultRates(fails=1.0)
+        await scenario.becomes(lambda: not scenario.busy, 60.0, "the work was to end")
+        await held(scenario, source)
 
-    stage(play)
+    run_scenario(steps)
 
 
 @pytest.mark.fault("source down", "With every source down the fleet holds, and says that nobody knows the demand")
 def test_all_sources_down() -> None:
-    async def play(scene: FaultScenario) -> None:
-        await scene.works(4, work_s=25.0)
+    async def steps(scenario: FaultScenario) -> None:
+        await scenario.works(4, work_s=25.0)
         for source in ("database", "broker"):
-            scene.faults.rates[source] = FaultRates(fails=1.0)
-        await scene.ticks(10)
-        assert scene.decision.demand is None
-        await held(scene, "database", "broker")
+            scenario.faults.rates[source] = FaultRates(fails=1.0)
+        await scenario.ticks(10)
+        assert scenario.decision.demand is None
+        await held(scenario, "database", "broker")
 
-    stage(play)
+    run_scenario(steps)
 
 
 @BOTH
 @pytest.mark.fault("source slow", "An answer within its 2 s is used, and the other sources do not wait for it")
 def test_source_slow(source: str) -> None:
-    async def play(scene: FaultScenario) -> None:
-        await scene.ticks(3)
-        scene.faults.rates[source] = FaultRates(slow=1.0, latency_s=(1.5, 1.9))
-        await scene.ticks(1)
-        scene.send([60.0] * 8)
-        await scene.becomes(lambda: scene.total >= 4, 12.0, "a slow source was to be waited for")
-        assert not scene.reports.last["default"].errors
-        await scene.rests()
+    async def steps(scenario: FaultScenario) -> None:
+        await scenario.ticks(3)
+        scenario.faults.rates[source] = FaultRates(slow=1.0, latency_s=(1.5, 1.9))
+        await scenario.ticks(1)
+        scenario.send([60.0] * 8)
+        await scenario.becomes(lambda: scenario.total >= 4, 12.0, "a slow source was to be waited for")
+        assert not scenario.reports.last["default"].errors
+        await scenario.rests()
 
-    stage(play)
+    run_scenario(steps)
 
 
 @BOTH
 @pytest.mark.fault("source slow", "One that needs longer is unknown for that tick, and the tick still ends in time")
 def test_source_too_slow(source: str) -> None:
-    async def play(scene: FaultScenario) -> None:
-        await idle(scene, 4)
-        scene.faults.rates[source] = FaultRates(slow=1.0, latency_s=(2.5, 9.0))
-        before = scene.reports.ticks
-        await scene.stays(lambda: not scene.reductions, 60.0, "what came too late is no knowledge")
-        assert scene.reports.ticks - before >= 11, "a tick each interval"
-        assert not scene.reports.failures
-        await scene.rests(300.0)
+    async def steps(scenario: FaultScenario) -> None:
+        await idle(scenario, 4)
+        scenario.faults.rates[source] = FaultRates(slow=1.0, latency_s=(2.5, 9.0))
+        before = scenario.reports.ticks
+        await scenario.stays(lambda: not scenario.reductions, 60.0, "what came too late is no knowledge")
+        assert scenario.reports.ticks - before >= 11, "a tick each interval"
+        assert not scenario.reports.failures
+        await scenario.rests(300.0)
 
-    stage(play)
+    run_scenario(steps)
 
 
 @pytest.mark.fault(
@@ -95,20 +95,22 @@ def test_source_too_slow(source: str) -> None:
     "Every call has its own deadline, so the tick ends in time; the broker alone may raise the fleet, not lower it",
 )
 def test_database_black_holed() -> None:
-    async def play(scene: FaultScenario) -> None:
-        await scene.ticks(3)
-        scene.faults.rates["database"] = FaultRates(silent=1.0)
-        await scene.ticks(5)
-        before = scene.reports.ticks
-        scene.send([40.0] * 8)
-        await scene.becomes(lambda: scene.total >= 4, 15.0, "the broker was to raise the fleet alone")
-        await scene.becomes(lambda: not scene.busy and not scene.queues["default"].visible, 200.0, "the work ends")
-        await scene.stays(lambda: scene.total >= 4, 60.0, "the broker alone lowers nothing")
-        assert scene.reports.ticks > before + 12
-        assert not scene.reports.failures
-        await scene.rests(300.0)
+    async def steps(scenario: FaultScenario) -> None:
+        await scenario.ticks(3)
+        scenario.faults.rates["database"] = FaultRates(silent=1.0)
+        await scenario.ticks(5)
+        before = scenario.reports.ticks
+        scenario.send([40.0] * 8)
+        await scenario.becomes(lambda: scenario.total >= 4, 15.0, "the broker was to raise the fleet alone")
+        await scenario.becomes(
+            lambda: not scenario.busy and not scenario.queues["default"].visible, 200.0, "the work ends"
+        )
+        await scenario.stays(lambda: scenario.total >= 4, 60.0, "the broker alone lowers nothing")
+        assert scenario.reports.ticks > before + 12
+        assert not scenario.reports.failures
+        await scenario.rests(300.0)
 
-    stage(play)
+    run_scenario(steps)
 
 
 @pytest.mark.fault(
@@ -117,16 +119,16 @@ def test_database_black_holed() -> None:
     "and those that work are only asked to finish",
 )
 def test_source_empty() -> None:
-    async def play(scene: FaultScenario) -> None:
-        await scene.works(4, work_s=400.0)
-        scene.database.answer = lambda _: {}
-        await scene.ticks(60)
-        assert len(scene.busy) == 4, "a worker was taken from its work"
-        assert scene.total >= 4, "the count fell below who is protected"
-        scene.database.answer = lambda true: true
-        await scene.rests()
+    async def steps(scenario: FaultScenario) -> None:
+        await scenario.works(4, work_s=400.0)
+        scenario.database.answer = lambda _: {}
+        await scenario.ticks(60)
+        assert len(scenario.busy) == 4, "a worker was taken from its work"
+        assert scenario.total >= 4, "the count fell below who is protected"
+        scenario.database.answer = lambda true: true
+        await scenario.rests()
 
-    stage(play)
+    run_scenario(steps)
 
 
 class SqsClient:
@@ -152,34 +154,34 @@ ABSURD = {
 
 
 def absurd_broker(said: str) -> None:
-    async def play(scene: FaultScenario) -> None:
+    async def steps(scenario: FaultScenario) -> None:
         client = SqsClient()
-        scene.broker = SqsBroker(client)  # type: ignore[assignment]
-        scene.start_scaler()
-        await scene.works(4, work_s=25.0)
+        scenario.broker = SqsBroker(client)  # type: ignore[assignment]
+        scenario.start_scaler()
+        await scenario.works(4, work_s=25.0)
         client.attributes = {VISIBLE: said}
-        await scene.becomes(lambda: not scene.busy, 60.0, "the work was to end")
-        await scene.stays(lambda: scene.total >= 4, 90.0, f"{said} is no count, and no zero")
-        assert any("which is not a count" in str(error) for error in scene.reports.last["default"].errors)
+        await scenario.becomes(lambda: not scenario.busy, 60.0, "the work was to end")
+        await scenario.stays(lambda: scenario.total >= 4, 90.0, f"{said} is no count, and no zero")
+        assert any("which is not a count" in str(error) for error in scenario.reports.last["default"].errors)
         client.attributes = {}
-        await scene.rests(300.0)
+        await scenario.rests(300.0)
 
-    stage(play, begin=False)
+    run_scenario(steps, begin=False)
 
 
 def absurd_database(said: object) -> None:
     def answer(_: Mapping[str, DatabaseCount]) -> Mapping[str, DatabaseCount]:
         return {"default": DatabaseCount(natural("database", "queued", said), 0)}
 
-    async def play(scene: FaultScenario) -> None:
-        await scene.works(4, work_s=25.0)
-        scene.database.answer = answer
-        await scene.becomes(lambda: not scene.busy, 60.0, "the work was to end")
-        await scene.stays(lambda: scene.total >= 4, 90.0, f"{said!r} is no count, and no zero")
-        scene.database.answer = lambda true: true
-        await scene.rests(300.0)
+    async def steps(scenario: FaultScenario) -> None:
+        await scenario.works(4, work_s=25.0)
+        scenario.database.answer = answer
+        await scenario.becomes(lambda: not scenario.busy, 60.0, "the work was to end")
+        await scenario.stays(lambda: scenario.total >= 4, 90.0, f"{said!r} is no count, and no zero")
+        scenario.database.answer = lambda true: true
+        await scenario.rests(300.0)
 
-    stage(play)
+    run_scenario(steps)
 
 
 @pytest.mark.fault("NaN", "Rejected at the edge: it is no count, so the reading is unknown and nothing shrinks")
@@ -205,19 +207,19 @@ def test_negative_in_the_database() -> None:
     "stale", "The last value is remembered for three intervals and may only raise: nobody is told to go meanwhile"
 )
 def test_stale(source: str) -> None:
-    async def play(scene: FaultScenario) -> None:
-        await idle(scene, 4)
-        scene.faults.rates[source] = FaultRates(fails=1.0)
-        await scene.ticks(2)
-        reading = getattr(scene.reports.last["default"].tick.observation, source)
+    async def steps(scenario: FaultScenario) -> None:
+        await idle(scenario, 4)
+        scenario.faults.rates[source] = FaultRates(fails=1.0)
+        await scenario.ticks(2)
+        reading = getattr(scenario.reports.last["default"].tick.observation, source)
         assert type(reading).__name__ == "Stale", reading
-        before = set(scene.decision.drains)
-        await scene.ticks(1)
-        assert set(scene.decision.drains) <= before, "somebody was told to go on an old count"
-        await scene.stays(lambda: not scene.reductions, 30.0, "an old count lowers nothing")
-        await scene.rests(300.0)
+        before = set(scenario.decision.drains)
+        await scenario.ticks(1)
+        assert set(scenario.decision.drains) <= before, "somebody was told to go on an old count"
+        await scenario.stays(lambda: not scenario.reductions, 30.0, "an old count lowers nothing")
+        await scenario.rests(300.0)
 
-    stage(play)
+    run_scenario(steps)
 
 
 @pytest.mark.fault(
@@ -226,25 +228,25 @@ def test_stale(source: str) -> None:
     "database's tasks need",
 )
 def test_out_of_order() -> None:
-    async def play(scene: FaultScenario) -> None:
+    async def steps(scenario: FaultScenario) -> None:
         past: list[BrokerCount] = []
 
         def shuffled(true: BrokerCount) -> BrokerCount:
             past.append(true)
-            return scene.rng.choice(past[-12:])
+            return scenario.rng.choice(past[-12:])
 
-        scene.broker.answer = shuffled
+        scenario.broker.answer = shuffled
         for _ in range(12):
-            scene.send([scene.rng.uniform(10.0, 60.0) for _ in range(scene.rng.randint(1, 12))])
-            await scene.ticks(scene.rng.randint(4, 12))
-            count = scene.queues["default"].rows.count()
-            last = scene.reductions[-1] if scene.reductions else None
-            if last is not None and scene.loop.time() - last[0] < 5.0:
-                assert scene.total * 2 >= min(12, count.running), f"{last} let go of workers that are needed"
-        scene.broker.answer = lambda true: true
-        await scene.rests()
+            scenario.send([scenario.rng.uniform(10.0, 60.0) for _ in range(scenario.rng.randint(1, 12))])
+            await scenario.ticks(scenario.rng.randint(4, 12))
+            count = scenario.queues["default"].rows.count()
+            last = scenario.reductions[-1] if scenario.reductions else None
+            if last is not None and scenario.loop.time() - last[0] < 5.0:
+                assert scenario.total * 2 >= min(12, count.running), f"{last} let go of workers that are needed"
+        scenario.broker.answer = lambda true: true
+        await scenario.rests()
 
-    stage(play)
+    run_scenario(steps)
 
 
 @pytest.mark.fault(
@@ -252,16 +254,16 @@ def test_out_of_order() -> None:
 )
 @BOTH
 def test_one_of_two_sources_down(source: str) -> None:
-    async def play(scene: FaultScenario) -> None:
-        await scene.ticks(3)
-        scene.faults.rates[source] = FaultRates(fails=1.0)
-        await scene.ticks(5)
-        scene.send([30.0] * 8)
-        await scene.becomes(lambda: scene.total >= 4, 15.0, "the other source was to raise the fleet")
-        await scene.becomes(lambda: not scene.ledger.lost, 300.0, "the work was to end")
-        await held(scene, source)
+    async def steps(scenario: FaultScenario) -> None:
+        await scenario.ticks(3)
+        scenario.faults.rates[source] = FaultRates(fails=1.0)
+        await scenario.ticks(5)
+        scenario.send([30.0] * 8)
+        await scenario.becomes(lambda: scenario.total >= 4, 15.0, "the other source was to raise the fleet")
+        await scenario.becomes(lambda: not scenario.ledger.lost, 300.0, "the work was to end")
+        await held(scenario, source)
 
-    stage(play)
+    run_scenario(steps)
 
 
 @pytest.mark.fault(
@@ -270,32 +272,32 @@ def test_one_of_two_sources_down(source: str) -> None:
     "and the decision says that it is no longer used",
 )
 def test_sources_disagree() -> None:
-    async def play(scene: FaultScenario) -> None:
-        await scene.ticks(6)
-        scene.broker.answer = lambda true: BrokerCount(true.visible, true.in_flight + 8)
-        await scene.becomes(lambda: scene.total >= 4, 15.0, "the broker was to be believed at first")
-        await scene.becomes(lambda: "no longer used" in scene.why, 90.0, "the broker was to be doubted")
-        await scene.becomes(lambda: scene.total == 1, 120.0, "the fleet was to follow the database again")
-        scene.broker.answer = lambda true: true
-        await scene.rests()
+    async def steps(scenario: FaultScenario) -> None:
+        await scenario.ticks(6)
+        scenario.broker.answer = lambda true: BrokerCount(true.visible, true.in_flight + 8)
+        await scenario.becomes(lambda: scenario.total >= 4, 15.0, "the broker was to be believed at first")
+        await scenario.becomes(lambda: "no longer used" in scenario.why, 90.0, "the broker was to be doubted")
+        await scenario.becomes(lambda: scenario.total == 1, 120.0, "the fleet was to follow the database again")
+        scenario.broker.answer = lambda true: true
+        await scenario.rests()
 
-    stage(play)
+    run_scenario(steps)
 
 
 @pytest.mark.fault(
     "broker restarts", "Workers keep what they run and protected; while the broker is away nothing shrinks"
 )
 def test_broker_restarts() -> None:
-    async def play(scene: FaultScenario) -> None:
-        await scene.works(3, work_s=120.0)
-        scene.send([20.0] * 6)
-        scene.queues["default"].restart()
-        scene.faults.rates["broker"] = FaultRates(fails=1.0)
-        await scene.stays(lambda: not scene.reductions and len(scene.busy) >= 3, 40.0, "nobody may go")
-        scene.faults.clear("broker")
-        await scene.rests()
+    async def steps(scenario: FaultScenario) -> None:
+        await scenario.works(3, work_s=120.0)
+        scenario.send([20.0] * 6)
+        scenario.queues["default"].restart()
+        scenario.faults.rates["broker"] = FaultRates(fails=1.0)
+        await scenario.stays(lambda: not scenario.reductions and len(scenario.busy) >= 3, 40.0, "nobody may go")
+        scenario.faults.clear("broker")
+        await scenario.rests()
 
-    stage(play)
+    run_scenario(steps)
 
 
 @pytest.mark.fault(
@@ -304,18 +306,18 @@ def test_broker_restarts() -> None:
     "shrinks only after a whole window of knowledge",
 )
 def test_database_fails_over() -> None:
-    async def play(scene: FaultScenario) -> None:
-        await scene.works(2, work_s=30.0)
-        scene.faults.rates["database"] = FaultRates(silent=1.0)
-        await scene.ticks(4)
-        scene.send([30.0] * 8)
-        await scene.becomes(lambda: scene.total >= 4, 30.0, "the broker was to raise the fleet")
-        scene.faults.rates["database"] = FaultRates(fails=1.0, reason="the database system is starting up")
-        await scene.ticks(4)
-        assert not scene.reductions
-        back_at = scene.loop.time()
-        scene.faults.clear("database")
-        await scene.rests(400.0)
-        assert scene.reductions[0][0] >= back_at + 20.0, "it shrank before a whole window was seen"
+    async def steps(scenario: FaultScenario) -> None:
+        await scenario.works(2, work_s=30.0)
+        scenario.faults.rates["database"] = FaultRates(silent=1.0)
+        await scenario.ticks(4)
+        scenario.send([30.0] * 8)
+        await scenario.becomes(lambda: scenario.total >= 4, 30.0, "the broker was to raise the fleet")
+        scenario.faults.rates["database"] = FaultRates(fails=1.0, reason="the database system is starting up")
+        await scenario.ticks(4)
+        assert not scenario.reductions
+        back_at = scenario.loop.time()
+        scenario.faults.clear("database")
+        await scenario.rests(400.0)
+        assert scenario.reductions[0][0] >= back_at + 20.0, "it shrank before a whole window was seen"
 
-    stage(play)
+    run_scenario(steps)

@@ -9,32 +9,32 @@ from dataclasses import replace
 import pytest
 
 from simulation.worker import SimulatedWorker
-from tests.support.fault_scenario import CONFIG, PROFILE, FaultScenario, stage
+from tests.support.fault_scenario import CONFIG, PROFILE, FaultScenario, run_scenario
 from worker_agent.state_machine import Drain, Resume
 
 LATE = replace(CONFIG, profile=replace(PROFILE, early_ack=False), visibility_s=120.0)
 """Messages are deleted when their task ends, and come back after two minutes."""
 
 
-async def drained(scene: FaultScenario) -> SimulatedWorker:
+async def drained(scenario: FaultScenario) -> SimulatedWorker:
     """Return a worker that was told to drain and still works."""
     found: list[SimulatedWorker] = []
 
     def look() -> bool:
-        found[:] = [worker for worker in scene.busy if worker.says().phase == "draining"]
+        found[:] = [worker for worker in scenario.busy if worker.agent_state().phase == "draining"]
         return bool(found)
 
-    await scene.becomes(look, 120.0, "a busy worker was to be in drain")
+    await scenario.becomes(look, 120.0, "a busy worker was to be in drain")
     return found[0]
 
 
-async def some_in_drain(scene: FaultScenario) -> SimulatedWorker:
+async def some_in_drain(scenario: FaultScenario) -> SimulatedWorker:
     """Let one of four workers have one long task and nothing else be wanted, so that busy ones are drained too."""
-    await scene.becomes(lambda: len(scene.workers()) >= 1, 60.0, "a first worker was to run")
+    await scenario.becomes(lambda: len(scenario.workers()) >= 1, 60.0, "a first worker was to run")
     for _ in range(4):
-        scene.send([30.0, 200.0])
-    await scene.becomes(lambda: len(scene.busy) >= 4, 60.0, "four were to work")
-    return await drained(scene)
+        scenario.send([30.0, 200.0])
+    await scenario.becomes(lambda: len(scenario.busy) >= 4, 60.0, "four were to work")
+    return await drained(scenario)
 
 
 @pytest.mark.fault(
@@ -43,36 +43,38 @@ async def some_in_drain(scene: FaultScenario) -> SimulatedWorker:
     "the others can still be let go",
 )
 def test_agent_unreachable() -> None:
-    async def play(scene: FaultScenario) -> None:
-        await scene.works(4, work_s=25.0)
-        mute = scene.busy[0]
-        scene.agents.unreachable.add(mute.arn)
-        await scene.becomes(lambda: not scene.busy, 60.0, "the work was to end")
-        await scene.becomes(lambda: scene.total <= 2, 150.0, "the others were to be let go")
-        await scene.stays(lambda: mute.alive and scene.total >= 1, 60.0, "who cannot be asked was to stay")
-        assert scene.decision.workers.unknown >= 1
-        scene.agents.unreachable.clear()
-        await scene.rests()
+    async def steps(scenario: FaultScenario) -> None:
+        await scenario.works(4, work_s=25.0)
+        mute = scenario.busy[0]
+        scenario.agents.unreachable.add(mute.arn)
+        await scenario.becomes(lambda: not scenario.busy, 60.0, "the work was to end")
+        await scenario.becomes(lambda: scenario.total <= 2, 150.0, "the others were to be let go")
+        await scenario.stays(lambda: mute.alive and scenario.total >= 1, 60.0, "who cannot be asked was to stay")
+        assert scenario.decision.workers.unknown >= 1
+        scenario.agents.unreachable.clear()
+        await scenario.rests()
 
-    stage(play)
+    run_scenario(steps)
 
 
 @pytest.mark.fault("agent unreachable", "One that ECS does not protect and that cannot be asked blocks every reduction")
 def test_unprotected_agent_unreachable() -> None:
-    async def play(scene: FaultScenario) -> None:
-        await scene.works(3, work_s=25.0)
-        await scene.becomes(lambda: any(w.says().phase == "released" for w in scene.workers()), 120.0, "one released")
-        mute = next(worker for worker in scene.workers() if worker.says().phase == "released")
-        scene.agents.unreachable.add(mute.arn)
-        count = len(scene.reductions)
+    async def steps(scenario: FaultScenario) -> None:
+        await scenario.works(3, work_s=25.0)
+        await scenario.becomes(
+            lambda: any(w.agent_state().phase == "released" for w in scenario.workers()), 120.0, "one released"
+        )
+        mute = next(worker for worker in scenario.workers() if worker.agent_state().phase == "released")
+        scenario.agents.unreachable.add(mute.arn)
+        count = len(scenario.reductions)
         # Unheard for longer than its lease it goes back to work, protected, and whoever counted on it would be wrong.
-        await scene.ticks(2)
-        assert len(scene.reductions) == count
-        assert "no answer from the agent" in scene.why
-        scene.agents.unreachable.clear()
-        await scene.rests()
+        await scenario.ticks(2)
+        assert len(scenario.reductions) == count
+        assert "no answer from the agent" in scenario.why
+        scenario.agents.unreachable.clear()
+        await scenario.rests()
 
-    stage(play, config=replace(CONFIG, scheduler_delay_s=0.0))
+    run_scenario(steps, config=replace(CONFIG, scheduler_delay_s=0.0))
 
 
 @pytest.mark.parametrize(
@@ -91,17 +93,17 @@ def test_unprotected_agent_unreachable() -> None:
     "released or idle keeps its protection and its task",
 )
 def test_agent_lies(lie: dict[str, object]) -> None:
-    async def play(scene: FaultScenario) -> None:
-        numbers = await scene.works(3, work_s=150.0)
-        for worker in scene.busy[:2]:
-            scene.agents.lies[worker.arn] = dict(lie)
-        await scene.stays(lambda: len(scene.busy) == 3, 120.0, "a worker was taken from its task")
-        scene.clean()
-        await scene.becomes(lambda: set(numbers) <= scene.ledger.done, 120.0, "all was to be done")
-        scene.agents.lies.clear()
-        await scene.rests()
+    async def steps(scenario: FaultScenario) -> None:
+        numbers = await scenario.works(3, work_s=150.0)
+        for worker in scenario.busy[:2]:
+            scenario.agents.wrong_answers[worker.arn] = dict(lie)
+        await scenario.stays(lambda: len(scenario.busy) == 3, 120.0, "a worker was taken from its task")
+        scenario.clean()
+        await scenario.becomes(lambda: set(numbers) <= scenario.ledger.done, 120.0, "all was to be done")
+        scenario.agents.wrong_answers.clear()
+        await scenario.rests()
 
-    stage(play)
+    run_scenario(steps)
 
 
 @pytest.mark.fault(
@@ -109,16 +111,16 @@ def test_agent_lies(lie: dict[str, object]) -> None:
     "It remembers nothing and begins as a new worker: protected first, then consuming, and the scaler drains it again",
 )
 def test_agent_restarts_in_drain() -> None:
-    async def play(scene: FaultScenario) -> None:
-        worker = await some_in_drain(scene)
+    async def steps(scenario: FaultScenario) -> None:
+        worker = await some_in_drain(scenario)
         running = set(worker.running)
         worker.restart(8.0)
-        await scene.becomes(lambda: worker.listens, 20.0, "the agent was to be back")
-        await scene.becomes(lambda: worker.says().phase == "draining", 60.0, "it was to be told again")
-        await scene.becomes(lambda: running <= scene.ledger.done, 400.0, "its tasks were to be done")
-        await scene.rests()
+        await scenario.becomes(lambda: worker.listens, 20.0, "the agent was to be back")
+        await scenario.becomes(lambda: worker.agent_state().phase == "draining", 60.0, "it was to be told again")
+        await scenario.becomes(lambda: running <= scenario.ledger.done, 400.0, "its tasks were to be done")
+        await scenario.rests()
 
-    stage(play)
+    run_scenario(steps)
 
 
 @pytest.mark.fault(
@@ -126,33 +128,33 @@ def test_agent_restarts_in_drain() -> None:
     "The gate is one, so is the poll: never a second poll in flight, never more messages than slots",
 )
 def test_drain_and_resume_100_times() -> None:
-    async def play(scene: FaultScenario) -> None:
-        await scene.becomes(lambda: bool(scene.workers()), 60.0, "a worker was to run")
-        worker = scene.workers()[0]
+    async def steps(scenario: FaultScenario) -> None:
+        await scenario.becomes(lambda: bool(scenario.workers()), 60.0, "a worker was to run")
+        worker = scenario.workers()[0]
         polls: list[int] = []
-        begin = scene.queues["default"].receive
+        begin = scenario.queues["default"].receive
 
         def receive(*arguments: object) -> object:
-            polls.append(len(scene.queues["default"]._polls))
+            polls.append(len(scenario.queues["default"]._polls))
             return begin(*arguments)  # type: ignore[arg-type]
 
-        scene.queues["default"].receive = receive  # type: ignore[method-assign, assignment]
+        scenario.queues["default"].receive = receive  # type: ignore[method-assign, assignment]
         most = 0
         for turn in range(100):
             worker.step(Drain(60.0))
-            await asyncio.sleep(scene.rng.uniform(0.0, 1.5))
+            await asyncio.sleep(scenario.rng.uniform(0.0, 1.5))
             worker.step(Resume())
             if turn % 10 == 0:
-                scene.send([3.0, 3.0, 3.0])
+                scenario.send([3.0, 3.0, 3.0])
             for _ in range(5):
                 most = max(most, worker.holds)
-                await asyncio.sleep(scene.rng.uniform(0.0, 0.3))
+                await asyncio.sleep(scenario.rng.uniform(0.0, 0.3))
         assert polls, "nothing was ever asked for"
         assert max(polls) == 0, "a poll began beside another"
         assert 0 < most <= PROFILE.slots, f"it held {most} of {PROFILE.slots}"
-        await scene.rests()
+        await scenario.rests()
 
-    stage(play, begin=False)
+    run_scenario(steps, begin=False)
 
 
 @pytest.mark.fault(
@@ -160,35 +162,37 @@ def test_drain_and_resume_100_times() -> None:
     "A message is deleted when its task begins, so none comes back while the task runs, however long",
 )
 def test_message_redelivered_with_an_expired_token() -> None:
-    async def play(scene: FaultScenario) -> None:
-        await scene.works(2, work_s=400.0)
-        await scene.stays(lambda: scene.queues["default"].redelivered == 0, 380.0, "a running task's message came back")
-        assert scene.queues["default"].depth().in_flight == 0
-        await scene.rests()
+    async def steps(scenario: FaultScenario) -> None:
+        await scenario.works(2, work_s=400.0)
+        await scenario.stays(
+            lambda: scenario.queues["default"].redelivered == 0, 380.0, "a running task's message came back"
+        )
+        assert scenario.queues["default"].depth().in_flight == 0
+        await scenario.rests()
 
-    stage(play, visibility_s=60.0)
+    run_scenario(steps, visibility_s=60.0)
 
 
 @pytest.mark.fault(
     "message given back 20 times", "It stays in the queue and runs on the worker that keeps it; no count ends it"
 )
 def test_message_given_back_20_times() -> None:
-    async def play(scene: FaultScenario) -> None:
-        await scene.becomes(lambda: bool(scene.workers()), 60.0, "a worker was to run")
-        (number,) = scene.send([20.0])
+    async def steps(scenario: FaultScenario) -> None:
+        await scenario.becomes(lambda: bool(scenario.workers()), 60.0, "a worker was to run")
+        (number,) = scenario.send([20.0])
         given_back = 0
         while given_back < 20:
-            holders = [worker for worker in scene.workers() if number in worker.reserved]
+            holders = [worker for worker in scenario.workers() if number in worker.reserved]
             for worker in holders:
-                scene.fake_ecs.spot(worker)
+                scenario.fake_ecs.spot(worker)
                 given_back += 1
             await asyncio.sleep(0.02)
-            assert scene.loop.time() < 1500.0, f"given back {given_back} times only"
-        assert number not in scene.ledger.done
-        await scene.rests()
-        assert number in scene.ledger.done
+            assert scenario.loop.time() < 1500.0, f"given back {given_back} times only"
+        assert number not in scenario.ledger.done
+        await scenario.rests()
+        assert number in scenario.ledger.done
 
-    stage(play)
+    run_scenario(steps)
 
 
 @pytest.mark.fault(
@@ -197,20 +201,20 @@ def test_message_given_back_20_times() -> None:
 )
 @pytest.mark.parametrize("gone_s", [60.0, 300.0])
 def test_execution_api_gone(gone_s: float) -> None:
-    async def play(scene: FaultScenario) -> None:
-        await scene.works(4, work_s=600.0)
-        failed = [(worker, number) for worker in scene.busy for number in list(worker.running)]
+    async def steps(scenario: FaultScenario) -> None:
+        await scenario.works(4, work_s=600.0)
+        failed = [(worker, number) for worker in scenario.busy for number in list(worker.running)]
         for worker, number in failed:
             worker.fail(number)
-            scene.ledger.sent.discard(number)
+            scenario.ledger.sent.discard(number)
         await asyncio.sleep(gone_s)
-        scene.clean()
-        numbers = scene.send([50.0] * len(failed))
-        await scene.becomes(lambda: len(scene.busy) >= 4, 60.0, "tried again they were to be demand again")
-        await scene.rests()
-        assert set(numbers) <= scene.ledger.done
+        scenario.clean()
+        numbers = scenario.send([50.0] * len(failed))
+        await scenario.becomes(lambda: len(scenario.busy) >= 4, 60.0, "tried again they were to be demand again")
+        await scenario.rests()
+        assert set(numbers) <= scenario.ledger.done
 
-    stage(play)
+    run_scenario(steps)
 
 
 @pytest.mark.fault(
@@ -219,17 +223,17 @@ def test_execution_api_gone(gone_s: float) -> None:
     "nobody else is touched",
 )
 def test_worker_sigkilled() -> None:
-    async def play(scene: FaultScenario) -> None:
-        numbers = await scene.works(3, work_s=90.0)
-        victim, *others = scene.busy
+    async def steps(scenario: FaultScenario) -> None:
+        numbers = await scenario.works(3, work_s=90.0)
+        victim, *others = scenario.busy
         mine = set(victim.running)
-        scene.fake_ecs.kill(victim)
-        await scene.stays(lambda: all(worker.alive for worker in others), 60.0, "the others were to go on")
-        await scene.becomes(lambda: set(numbers) <= scene.ledger.done, 400.0, "its tasks were to run elsewhere")
-        assert mine <= scene.ledger.done
-        await scene.rests()
+        scenario.fake_ecs.kill(victim)
+        await scenario.stays(lambda: all(worker.alive for worker in others), 60.0, "the others were to go on")
+        await scenario.becomes(lambda: set(numbers) <= scenario.ledger.done, 400.0, "its tasks were to run elsewhere")
+        assert mine <= scenario.ledger.done
+        await scenario.rests()
 
-    stage(play, config=LATE)
+    run_scenario(steps, config=LATE)
 
 
 @pytest.mark.fault(
@@ -237,15 +241,17 @@ def test_worker_sigkilled() -> None:
 )
 @pytest.mark.parametrize("early", [True, False], ids=["acknowledged at start", "acknowledged at end"])
 def test_worker_dies_between_receive_and_start(early: bool) -> None:
-    async def play(scene: FaultScenario) -> None:
-        await scene.becomes(lambda: bool(scene.workers()), 60.0, "a worker was to run")
-        (number,) = scene.send([10.0])
-        while not (holders := [worker for worker in scene.workers() if number in worker.reserved]):
+    async def steps(scenario: FaultScenario) -> None:
+        await scenario.becomes(lambda: bool(scenario.workers()), 60.0, "a worker was to run")
+        (number,) = scenario.send([10.0])
+        while not (holders := [worker for worker in scenario.workers() if number in worker.reserved]):
             await asyncio.sleep(0.005)
-        scene.fake_ecs.kill(holders[0])
-        await scene.stays(lambda: number not in scene.ledger.done, 100.0, "it is in flight until its time is over")
-        await scene.becomes(lambda: number in scene.ledger.done, 120.0, "it was to run after that")
-        assert scene.queues["default"].redelivered == 1
-        await scene.rests()
+        scenario.fake_ecs.kill(holders[0])
+        await scenario.stays(
+            lambda: number not in scenario.ledger.done, 100.0, "it is in flight until its time is over"
+        )
+        await scenario.becomes(lambda: number in scenario.ledger.done, 120.0, "it was to run after that")
+        assert scenario.queues["default"].redelivered == 1
+        await scenario.rests()
 
-    stage(play, config=replace(LATE, profile=replace(PROFILE, early_ack=early)))
+    run_scenario(steps, config=replace(LATE, profile=replace(PROFILE, early_ack=early)))

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A small world in virtual time for the scaler's loop: ECS services, their workers with their agents, and a queue.
+"""A small environment in virtual time for the scaler's loop: ECS services, workers with agents, and a queue.
 
-ECS stops *any* unprotected task above the desired count, in random order, and refuses protection above it. Every call
-of a port takes a moment, so the world moves between what the scaler reads and what it does; it may fail, and the
-scaler may be killed before or after it.
+ECS stops *any* unprotected task above the desired count, in random order, and refuses protection above it. Every
+call of a port takes some time, so the environment changes between the scaler's reads and its writes. A call may fail,
+and the scaler may be killed before or after it.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class FakeService:
     revision: int
 
 
-class FakeWorld:
+class FakeEnvironment:
     """All ports in one; `advance` moves time. The first service is the fleet's own, a second one another generation."""
 
     def __init__(
@@ -120,8 +120,8 @@ class FakeWorld:
 
     def loop(self, fleet: FleetPolicy) -> FleetLoop:
         """Return a scaler that was just started."""
-        world = Ports(clock=self, cluster=self, workers=self.agents, broker=self, database=self)
-        return FleetLoop(fleet, Observer(fleet, list(self.services), {"default": "url"}, world), world, ())
+        environment = Ports(clock=self, cluster=self, workers=self.agents, broker=self, database=self)
+        return FleetLoop(fleet, Observer(fleet, list(self.services), {"default": "url"}, environment), environment, ())
 
     async def turn(self, loop: FleetLoop) -> tuple[FleetLoop, TickResult | None]:
         """Tick once and move to the next tick; a killed scaler is started anew, some seconds later."""
@@ -186,7 +186,7 @@ class FakeWorld:
     # --- time
 
     def advance(self, seconds: float) -> None:
-        """Let the world move."""
+        """Let the environment move."""
         end = self.now + seconds
         while self.now < end:
             self.now = min(end, self.now + STEP_S)
@@ -288,10 +288,10 @@ class FakeWorld:
 
 
 class FakeAgents:
-    """The port `Workers` on a fake world."""
+    """The port `Workers` on a fake environment."""
 
-    def __init__(self, world: FakeWorld) -> None:
-        self._world = world
+    def __init__(self, environment: FakeEnvironment) -> None:
+        self._environment = environment
 
     async def state(self, task: Task) -> AgentState:
         return self._say(await self._reach(task))
@@ -299,22 +299,22 @@ class FakeAgents:
     async def drain(self, task: Task, lease_s: float) -> AgentState:
         worker = await self._reach(task)
         if worker.stop_at is None:
-            worker.drain_until = self._world.now + lease_s
+            worker.drain_until = self._environment.now + lease_s
             worker.released = not worker.protected
-        self._world.call()
+        self._environment.call()
         return self._say(worker)
 
     async def resume(self, task: Task) -> AgentState:
         worker = await self._reach(task)
         if worker.drain_until is not None:
-            self._world.resume(worker)
-        self._world.call()
+            self._environment.resume(worker)
+        self._environment.call()
         return self._say(worker)
 
     async def _reach(self, task: Task) -> FakeWorker:
         await asyncio.sleep(0)
-        self._world.call()
-        worker = self._world.workers.get(task.arn)
+        self._environment.call()
+        worker = self._environment.workers.get(task.arn)
         if worker is None or not worker.up:
             raise SourceError("agent", "connection refused")
         return worker
