@@ -2,8 +2,8 @@
 """10 000 randomized scale-ins with faults in virtual time, and what each disabled step of the protocol loses.
 
 `python -m benchmarks scaler`, about six minutes of one core. It ends with an error if a task was lost or interrupted,
-an invariant was broken, or a negative control lost nothing. Results of other measurements in build/bench (real scale-ins,
-reaction, fleets) are merged in; values not measured are null.
+an invariant was broken, or a negative control lost nothing. Results of other measurements in build/bench (real
+scale-ins, reaction, fleets) are merged in; values not measured are null.
 """
 
 from __future__ import annotations

@@ -50,7 +50,7 @@ def test_scaler_sigkilled_at_every_step_of_a_drain(step: int) -> None:
     "Counts are absolute and read again right before they are lowered; two may cost a worker too many for a while, and "
     "lose nothing",
 )
-def test_two_scalers_at_once(seed: int) -> None:
+def test_two_scalers_at_the_same_time(seed: int) -> None:
     async def steps(scenario: FaultScenario) -> None:
         # Between the second look of one and its write the other may call a worker back: repaired within two ticks.
         scenario.start_scaler()
@@ -209,7 +209,7 @@ def test_config_reloaded_in_a_drain() -> None:
 @pytest.mark.fault(
     "one poisonous fleet of 100", "It fails alone, ever more rarely and named; the other 99 tick, grow and shrink"
 )
-def test_one_poisonous_fleet_of_100(poison: str) -> None:
+def test_one_failing_fleet_of_100(poison: str) -> None:
     many = fleets(100 if poison == "raises" else 20)
     bad = many[-7].name
 

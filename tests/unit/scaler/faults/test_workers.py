@@ -92,7 +92,7 @@ def test_unprotected_agent_unreachable() -> None:
     "What lets ECS stop a worker is ECS's own word on protection, not the agent's: a busy worker that calls itself "
     "released or idle keeps its protection and its task",
 )
-def test_agent_lies(lie: dict[str, object]) -> None:
+def test_agent_reports_a_wrong_state(lie: dict[str, object]) -> None:
     async def steps(scenario: FaultScenario) -> None:
         numbers = await scenario.works(3, work_s=150.0)
         for worker in scenario.busy[:2]:
@@ -176,7 +176,7 @@ def test_message_redelivered_with_an_expired_token() -> None:
 @pytest.mark.fault(
     "message given back 20 times", "It stays in the queue and runs on the worker that keeps it; no count ends it"
 )
-def test_message_given_back_20_times() -> None:
+def test_message_returned_20_times() -> None:
     async def steps(scenario: FaultScenario) -> None:
         await scenario.becomes(lambda: bool(scenario.workers()), 60.0, "a worker was to run")
         (number,) = scenario.send([20.0])
