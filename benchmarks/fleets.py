@@ -197,9 +197,7 @@ def quotas(measured: dict[str, Any]) -> dict[str, Any]:
 def measure(counts: tuple[int, ...] = (10, 100, 1000), seconds: float = 60.0) -> dict[str, Any]:
     """Measure each number of fleets and write the document."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(
-        resource.RLIMIT_NOFILE, (max(soft, min(hard, 65536)), hard)
-    )  # for the fake server
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, 65536)), hard))  # for the fake server
     found = {str(fleets): measure_one(fleets, seconds) for fleets in counts}
     document = {
         "interval_s": INTERVAL_S,
