@@ -161,7 +161,7 @@ async def test_the_newest_period_with_all_metrics_is_used(scene: Scene) -> None:
     assert await scene.depth() == BrokerCount(6, 2, 1)
 
 
-@pytest.mark.fault("NaN", "No number is no count: the reading is unknown, and the fleet holds")
+@pytest.mark.fault("NaN", "Without a number there is no count: the reading is unknown, and the fleet keeps its size")
 @pytest.mark.fault("negative", "A negative count is refused at the edge: the reading is unknown, and the fleet holds")
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, -1.0, -0.5, 1e12, "7", None, True])
 async def test_an_invalid_count_is_rejected(scene: Scene, value: object) -> None:

@@ -131,8 +131,8 @@ async def until(base: str, path: str, holds: Callable[[Any], bool]) -> None:
         pytest.fail(f"{path} still says {said}")
 
 
-@pytest.mark.fault("config broken", "the old settings stay in force, and log, metric and /healthz say why")
-@pytest.mark.fault("config half-written", "the old settings stay in force until the file is whole")
+@pytest.mark.fault("config broken", "the old settings stay in force, and log, metric and /healthz show the error")
+@pytest.mark.fault("config half-written", "the old settings stay in force, and log, metric and /healthz show the error")
 async def test_reads_its_file_again_when_it_changes(tmp_path: Path) -> None:
     port, path = free_port(), tmp_path / "scaler.json"
     before = settings(port)

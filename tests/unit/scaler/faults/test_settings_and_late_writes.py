@@ -53,7 +53,7 @@ async def in_a_drain(simulation: Simulation) -> list[SimulatedWorker]:
 
 
 @pytest.mark.fault(
-    "config reloaded in a drain", "the fleet keeps what it remembers: the drain goes on and nobody is stopped"
+    "config reloaded in a drain", "The fleet keeps its state: the drain continues, and no busy worker is stopped"
 )
 def test_a_drain_continues_after_a_change_of_bounds() -> None:
     async def main(simulation: Simulation) -> None:
@@ -70,7 +70,7 @@ def test_a_drain_continues_after_a_change_of_bounds() -> None:
 
 
 @pytest.mark.fault(
-    "config reloaded in a drain", "a fleet that is taken out leaves its workers alone: they consume when leases end"
+    "config reloaded in a drain", "A removed fleet does not touch its workers: they consume when their leases end"
 )
 def test_a_fleet_removed_in_a_drain_does_not_touch_its_workers() -> None:
     async def main(simulation: Simulation) -> None:
@@ -86,7 +86,9 @@ def test_a_fleet_removed_in_a_drain_does_not_touch_its_workers() -> None:
     simulate(main)
 
 
-@pytest.mark.fault("API times out", "counts are absolute and read again: a write that lands late stops nobody at work")
+@pytest.mark.fault(
+    "API times out", "Counts are absolute and read again: a write that takes effect late stops no busy worker"
+)
 @pytest.mark.parametrize("late_s", [3.0, 12.0, 40.0, 90.0])
 def test_a_late_reduction_stops_no_busy_worker(late_s: float) -> None:
     late: list[int] = []
