@@ -18,8 +18,8 @@ PREFIX = "arn:aws:ecs:us-east-1:123456789012"
 CLUSTER = "openmwaa-bench"
 
 
-class World:
-    """Fleets that are as large as they need to be and stay so."""
+class FakeFleets:
+    """Fleets of the right size, which never changes."""
 
     def __init__(self, fleets: int, workers: int) -> None:
         self.calls: Counter[str] = Counter()
@@ -144,17 +144,17 @@ class World:
         }
 
 
-async def serve(port: int, agent_port: int, world: World) -> None:
+async def serve(port: int, agent_port: int, fleets: FakeFleets) -> None:
     async def aws(request: web.Request) -> web.Response:
         operation = request.headers["X-Amz-Target"].rsplit(".", 1)[-1]
-        body = world.answer(operation, json.loads(await request.read()))
+        body = fleets.answer(operation, json.loads(await request.read()))
         return web.json_response(body, content_type="application/x-amz-json-1.1")
 
     async def agent(request: web.Request) -> web.Response:
-        return web.json_response(world.agent(str(request.url.host)))
+        return web.json_response(fleets.agent(str(request.url.host)))
 
     async def counts(_: web.Request) -> web.Response:
-        return web.json_response({"calls": world.calls, "agents": world.agent_calls})
+        return web.json_response({"calls": fleets.calls, "agents": fleets.agent_calls})
 
     for port_, routes in (
         (port, [web.post("/{path:.*}", aws), web.get("/counts", counts)]),
@@ -171,4 +171,4 @@ async def serve(port: int, agent_port: int, world: World) -> None:
 
 if __name__ == "__main__":
     given = [int(each) for each in sys.argv[1:5]]
-    asyncio.run(serve(given[0], given[1], World(given[2], given[3])))
+    asyncio.run(serve(given[0], given[1], FakeFleets(given[2], given[3])))

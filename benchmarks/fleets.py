@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One scaler for 10, 100 and 1 000 fleets: what its process costs, and what it asks of AWS.
+"""One scaler for 10, 100 and 1 000 fleets: the cost of its process, and its calls to AWS.
 
     python -m benchmarks.fleets [--fleets 10 100 1000] [--seconds 60]
 
@@ -197,7 +197,7 @@ def quotas(measured: dict[str, Any]) -> dict[str, Any]:
 def measure(counts: tuple[int, ...] = (10, 100, 1000), seconds: float = 60.0) -> dict[str, Any]:
     """Measure each number of fleets and write the document."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, 65536)), hard))  # for the server, whom nobody asks
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, 65536)), hard))  # for the fake server
     found = {str(fleets): measure_one(fleets, seconds) for fleets in counts}
     document = {
         "interval_s": INTERVAL_S,

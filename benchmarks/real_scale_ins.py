@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Fifty real scale-ins: real Celery on the local ECS, bursts in a loop, judged by the ledger that the tasks write.
+"""Fifty real scale-ins: real Celery on the local ECS, bursts in a loop, checked with the journal that the tasks write.
 
-Beside: how long the scaler takes from a backlog to ECS's answer, at looks 5 s apart and bursts that begin at random
-moments; and what one wake from zero costs. Launches here take what a process takes; Fargate adds 30 s to 60 s.
+It also measures the time from a backlog to ECS's answer, with ticks every 5 s and bursts at random times, and the time
+to scale from zero. A launch here is the start of a process; Fargate adds 30 s to 60 s.
 """
 
 import random
@@ -26,12 +26,12 @@ SCALE_INS = 50
 WAKES = 5
 INTERVAL_S = 5.0
 LONG_S = (9.0, 14.0)
-"""Two tasks of each burst run on while the rest of the fleet goes."""
+"""Two tasks of each burst continue while the other workers are drained."""
 FLEET = LocalFleetSettings(slots=2, minimum=1, maximum=6, interval_s=INTERVAL_S, scale_in_window_s=5.0)
 
 
 def measure() -> dict[str, Any]:
-    """Scale in until there were enough, then wake from zero."""
+    """Scale in until there were enough scale-ins, then scale from zero."""
     phase = random.Random(SEED)
     with running_emulator(find_emulator()) as emulator, tempfile.TemporaryDirectory(prefix="openmwaa-real-") as folder:
         result = {"seed": SEED, "interval_s": INTERVAL_S, **_scale_in(emulator, _made(folder, "fleet"), phase)}

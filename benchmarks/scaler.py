@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """10 000 randomized scale-ins with faults in virtual time, and what each disabled step of the protocol loses.
 
-`python -m benchmarks scaler`, about six minutes of one core. Ends with an error when a task was lost or interrupted, an
-invariant was broken, or a negative control lost nothing. What other measurements wrote to build/bench (real scale-ins,
-reaction, fleets) is merged in; what was not measured is null.
+`python -m benchmarks scaler`, about six minutes of one core. It ends with an error if a task was lost or interrupted,
+an invariant was broken, or a negative control lost nothing. Results of other measurements in build/bench (real
+scale-ins, reaction, fleets) are merged in; values not measured are null.
 """
 
 from __future__ import annotations
@@ -26,23 +26,23 @@ CONTROL_RUNS = int(os.environ.get("BENCH_CONTROL_RUNS", "25"))
 
 
 def measure() -> dict[str, Any]:
-    """Return the figures of issue 3, and say on standard error how it goes."""
+    """Return the figures, with the progress on standard error."""
     began = time.process_time()
-    summary = run_with_all_safeguards(scale_ins=SCALE_INS, seed=SEED, progress=_say)
+    summary = run_with_all_safeguards(scale_ins=SCALE_INS, seed=SEED, progress=_print_progress)
     protocol_cpu_s = time.process_time() - began
     lost: dict[str, int] = {}
     detail: dict[str, dict[str, int]] = {}
     for disabled in NEGATIVE_CONTROLS:
-        each = run_without(disabled, seed=SEED, runs=CONTROL_RUNS)
-        lost[disabled.value] = each.lost
+        run = run_without(disabled, seed=SEED, runs=CONTROL_RUNS)
+        lost[disabled.value] = run.lost
         detail[disabled.value] = {
-            "runs": each.runs,
-            "scale_ins": each.scale_ins,
-            "tasks": each.tasks,
-            "lost": each.lost,
-            "interrupted": each.interrupted,
+            "runs": run.runs,
+            "scale_ins": run.scale_ins,
+            "tasks": run.tasks,
+            "lost": run.lost,
+            "interrupted": run.interrupted,
         }
-        print(f"without a step, {disabled.value}: {each.lost} lost in {each.scale_ins} scale-ins", file=sys.stderr)
+        print(f"without a safeguard, {disabled.value}: {run.lost} lost in {run.scale_ins} scale-ins", file=sys.stderr)
     figures = {
         "scale_ins": summary.scale_ins,
         "seed": SEED,
@@ -114,7 +114,7 @@ def _quantiles(seconds: list[float]) -> dict[str, float | None]:
     }
 
 
-def _say(summary: RunSummary) -> None:
+def _print_progress(summary: RunSummary) -> None:
     if summary.runs % 25 == 0:
         words = f"{summary.lost} lost, {summary.interrupted} interrupted, {summary.broken} broken"
         print(f"{summary.scale_ins} scale-ins in {summary.runs} runs: {words}", file=sys.stderr)

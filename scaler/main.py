@@ -13,10 +13,10 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from scaler.adapters.clock import SystemClock
+from scaler.adapters.clock import RealClock
 from scaler.config.reload import ConfigFile
 from scaler.config.schedule import Schedules
-from scaler.config.settings import FleetSettings, ScalerSecrets, ScalerSettings, read_settings
+from scaler.config.settings import FleetSettings, ScalerConfig, ScalerSecrets, read_settings
 from scaler.errors import ConfigurationError, ScalerError, SourceError
 from scaler.reporting import replay
 from scaler.reporting.cloudwatch_publisher import CloudWatchPublisher
@@ -27,7 +27,7 @@ from scaler.reporting.tick_recorder import TickRecorder
 from scaler.runtime.agent_concurrency import LimitedWorkers
 from scaler.runtime.fleet_loop import FleetLoop
 from scaler.runtime.observe import Observer
-from scaler.runtime.supervisor import Supervisor
+from scaler.runtime.supervisor import FleetSupervisor
 from scaler.runtime.tick_result import TickListener
 from scaler.wiring import Resources, open_resources
 
@@ -55,13 +55,13 @@ def main() -> int:
     return 0
 
 
-async def run(settings: ScalerSettings, secrets: ScalerSecrets, environment: Mapping[str, str]) -> None:
+async def run(settings: ScalerConfig, secrets: ScalerSecrets, environment: Mapping[str, str]) -> None:
     """Run until SIGTERM or SIGINT. The end needs no cleanup: drains are leases, counts are absolute."""
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     _raise_file_limit()
-    clock = SystemClock()
+    clock = RealClock()
     async with open_resources(settings, secrets, clock) as resources:
         with _process(settings, resources, clock) as process:
             host = await task_address(resources.session, environment.get("ECS_CONTAINER_METADATA_URI_V4"))
@@ -97,13 +97,13 @@ class Process:
     """What one process runs for all fleets."""
 
     def __init__(
-        self, settings: ScalerSettings, resources: Resources, clock: SystemClock, recorder: TickRecorder | None
+        self, settings: ScalerConfig, resources: Resources, clock: RealClock, recorder: TickRecorder | None
     ) -> None:
         self._resources = resources
         self._settings = settings
         self.log = DecisionLog(settings.environment, sys.stdout, clock.wall)
         self.metrics = PrometheusMetrics()
-        self.supervisor = Supervisor((), clock, on_lag=self.metrics.lagged, on_removed=self._removed)
+        self.supervisor = FleetSupervisor((), clock, on_lag=self.metrics.lagged, on_removed=self._removed)
         self.metrics.watch(resources.calls, self.supervisor.tick_intervals)
         self.publisher = None
         if resources.sink is not None and settings.metrics_namespace is not None:
@@ -120,7 +120,7 @@ class Process:
         self._listeners = [listener for listener in listeners if listener is not None]
         self.apply(settings)
 
-    def apply(self, settings: ScalerSettings) -> None:
+    def apply(self, settings: ScalerConfig) -> None:
         """Use these settings from the next tick of each fleet on."""
         loops = [self._loop(settings, fleet) for fleet in settings.fleets]
         if self._resources.ports.overrides is not None:
@@ -140,7 +140,7 @@ class Process:
         """Log why the settings' file is not in force."""
         self.log.event("config_rejected", problems=list(problems))
 
-    def _loop(self, settings: ScalerSettings, fleet: FleetSettings) -> FleetLoop:
+    def _loop(self, settings: ScalerConfig, fleet: FleetSettings) -> FleetLoop:
         shared = self._resources.ports
         ports = replace(shared, workers=LimitedWorkers(shared.workers))
         core, schedule = settings.core_fleet(fleet), Schedules(fleet.schedule)
@@ -160,7 +160,7 @@ class Process:
 
 
 @contextmanager
-def _process(settings: ScalerSettings, resources: Resources, clock: SystemClock) -> Iterator[Process]:
+def _process(settings: ScalerConfig, resources: Resources, clock: RealClock) -> Iterator[Process]:
     """Create the process, with the recorder's thread around it if ticks are recorded."""
     with ExitStack() as stack:
         recorder = None

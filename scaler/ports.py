@@ -20,7 +20,7 @@ def rfc3339(at: datetime) -> str:
     return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-class Clock(Protocol):
+class ClockPort(Protocol):
     """Time, passed in."""
 
     def monotonic(self) -> float:

@@ -17,10 +17,10 @@ from scaler.adapters.cloudwatch import CloudWatchBroker
 from scaler.adapters.ecs import EcsCluster
 from scaler.adapters.metrics import CloudWatchMetrics
 from scaler.adapters.override_store import SsmOverrides
-from scaler.adapters.sqs import SqsBroker
+from scaler.adapters.sqs import SqsQueueReader
 from scaler.adapters.worker_agent import WorkerAgents, signing_key
-from scaler.config.settings import CloudWatchSettings, RedisSettings, ScalerSecrets, ScalerSettings
-from scaler.ports import AirflowHealthSource, BrokerPort, Clock, MetricSink
+from scaler.config.settings import CloudWatchSettings, RedisSettings, ScalerConfig, ScalerSecrets
+from scaler.ports import AirflowHealthSource, BrokerPort, ClockPort, MetricSink
 from scaler.runtime.observe import Ports, SharedDatabase
 from scaler.runtime.overrides import SharedOverrides
 from scaler.runtime.write_rate_limit import WriteRateLimit
@@ -47,7 +47,7 @@ class Resources:
 
 @asynccontextmanager
 async def open_resources(
-    settings: ScalerSettings, secret_values: ScalerSecrets, clock: Clock
+    settings: ScalerConfig, secret_values: ScalerSecrets, clock: ClockPort
 ) -> AsyncIterator[Resources]:
     """Open everything that the settings name while the body runs."""
     # No single call may use up a tick, and none needs more than two seconds.
@@ -91,9 +91,9 @@ async def open_resources(
 
 
 async def _broker(
-    settings: ScalerSettings,
+    settings: ScalerConfig,
     secret_values: ScalerSecrets,
-    clock: Clock,
+    clock: ClockPort,
     deadline_s: float,
     stack: AsyncExitStack,
     client: Any,
@@ -123,11 +123,11 @@ async def _broker(
             stack.push_async_callback(cloudwatch.close)
             return cloudwatch
         case _:
-            return SqsBroker(await client("sqs"), deadline_s=deadline_s)
+            return SqsQueueReader(await client("sqs"), deadline_s=deadline_s)
 
 
 def _database(
-    settings: ScalerSettings, secret_values: ScalerSecrets, clock: Clock, deadline_s: float, stack: AsyncExitStack
+    settings: ScalerConfig, secret_values: ScalerSecrets, clock: ClockPort, deadline_s: float, stack: AsyncExitStack
 ) -> SharedDatabase | None:
     airflow = _airflow(settings, secret_values, deadline_s, stack)
     if airflow is None:
@@ -138,7 +138,7 @@ def _database(
 
 
 def _airflow(
-    settings: ScalerSettings, secret_values: ScalerSecrets, deadline_s: float, stack: AsyncExitStack
+    settings: ScalerConfig, secret_values: ScalerSecrets, deadline_s: float, stack: AsyncExitStack
 ) -> AirflowDatabase | None:
     """Return a connection to Airflow's database; None if there is none."""
     if settings.database is None or secret_values.database_password is None:
@@ -150,6 +150,6 @@ def _airflow(
     return airflow
 
 
-def _shared_s(settings: ScalerSettings) -> float:
+def _shared_s(settings: ScalerConfig) -> float:
     """Return the maximum age of a shared answer: fleets that tick at the same time share one."""
     return min(1.0, settings.interval_s / 10)

@@ -13,7 +13,7 @@ from scaler.core.model import FleetPolicy, Overrides
 from scaler.runtime.fleet_loop import FleetLoop
 from scaler.runtime.observe import Observer, Ports, SharedDatabase
 from scaler.runtime.overrides import SharedOverrides
-from scaler.runtime.supervisor import Supervisor
+from scaler.runtime.supervisor import FleetSupervisor
 from scaler.runtime.tick_result import TickListener, TickResult
 from simulation.fake_ecs import FakeEcs, Topology
 from simulation.fault_injection import FaultInjector
@@ -72,7 +72,7 @@ class LastReports:
 class ScalerProcess:
     """One process of the scaler."""
 
-    supervisor: Supervisor
+    supervisor: FleetSupervisor
     task: asyncio.Task[None] | None = None
 
 
@@ -154,7 +154,7 @@ class Simulation:
     def start_scaler(self, loops: Sequence[FleetLoop] | None = None) -> ScalerProcess:
         """Start a scaler; others may run at the same time."""
         own = loops or [self.fleet_loop(fleet) for fleet in self.config.fleets]
-        scaler = ScalerProcess(Supervisor(own, self.clock))
+        scaler = ScalerProcess(FleetSupervisor(own, self.clock))
         scaler.task = self.loop.create_task(scaler.supervisor.run())
         self.scalers.append(scaler)
         return scaler

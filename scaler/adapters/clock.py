@@ -7,8 +7,8 @@ import time
 from datetime import UTC, datetime
 
 
-class SystemClock:
-    """The port `Clock`."""
+class RealClock:
+    """The port `ClockPort`."""
 
     def monotonic(self) -> float:
         """Return the machine's monotonic seconds."""

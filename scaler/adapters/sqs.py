@@ -18,7 +18,7 @@ IN_FLIGHT = "ApproximateNumberOfMessagesNotVisible"
 DELAYED = "ApproximateNumberOfMessagesDelayed"
 
 
-class SqsBroker:
+class SqsQueueReader:
     """The port `BrokerPort`."""
 
     def __init__(self, client: Any, *, deadline_s: float = 2.0) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Protocol
 
-from scaler.config.settings import ScalerSettings, parse_settings
+from scaler.config.settings import ScalerConfig, parse_settings
 from scaler.errors import ConfigurationError
 
 PERIOD_S = 2.0
@@ -38,8 +38,8 @@ class ConfigFile:
     def __init__(
         self,
         path: str,
-        settings: ScalerSettings,
-        apply: Callable[[ScalerSettings], None],
+        settings: ScalerConfig,
+        apply: Callable[[ScalerConfig], None],
         listeners: tuple[ConfigListener, ...],
         *,
         read: Callable[[], Awaitable[bytes]] | None = None,
@@ -58,7 +58,7 @@ class ConfigFile:
         return "; ".join(self._problems) or None
 
     @property
-    def settings(self) -> ScalerSettings:
+    def settings(self) -> ScalerConfig:
         """The settings in force."""
         return self._settings
 

@@ -193,7 +193,7 @@ class FleetSettings(_Model):
         return self
 
 
-class ScalerSettings(_Model):
+class ScalerConfig(_Model):
     """All settings that are not secret."""
 
     version: Literal[2]
@@ -255,11 +255,11 @@ class ScalerSettings(_Model):
             desired_count_drift=fleet.foreign_desired,
         )
 
-    def changes_at_start_only(self, other: ScalerSettings) -> list[str]:
+    def changes_at_start_only(self, other: ScalerConfig) -> list[str]:
         """Return the settings that differ and need a restart."""
         return sorted(name for name in type(self).model_fields if name not in LIVE and self._differs(other, name))
 
-    def _differs(self, other: ScalerSettings, name: str) -> bool:
+    def _differs(self, other: ScalerConfig, name: str) -> bool:
         return bool(getattr(self, name) != getattr(other, name))
 
 
@@ -273,14 +273,14 @@ class ScalerSecrets(_Model):
     signing_seed: str = Field(min_length=1, repr=False)
 
 
-def read_settings(environment: Mapping[str, str]) -> tuple[ScalerSettings, ScalerSecrets]:
+def read_settings(environment: Mapping[str, str]) -> tuple[ScalerConfig, ScalerSecrets]:
     """Read the settings from environment variables, and from the file that SCALER_CONFIG_FILE names.
 
     Raises:
         ConfigurationError: names every problem at once, and never shows a secret's value.
     """
     problems: list[str] = []
-    settings: ScalerSettings | None = None
+    settings: ScalerConfig | None = None
     try:
         settings = _settings(environment)
     except ConfigurationError as error:
@@ -310,19 +310,19 @@ def _login(secret: str) -> tuple[str | None, str | None]:
         return None, secret or None
 
 
-def parse_settings(text: str | bytes, source: str = "SCALER_CONFIG") -> ScalerSettings:
+def parse_settings(text: str | bytes, source: str = "SCALER_CONFIG") -> ScalerConfig:
     """Read the settings from JSON.
 
     Raises:
         ConfigurationError: names every wrong field, as `source`.field.
     """
     try:
-        return ScalerSettings.model_validate_json(text)
+        return ScalerConfig.model_validate_json(text)
     except ValidationError as error:
         raise ConfigurationError(list(_problems(error.errors(include_url=False), source))) from error
 
 
-def _settings(environment: Mapping[str, str]) -> ScalerSettings:
+def _settings(environment: Mapping[str, str]) -> ScalerConfig:
     path, text = environment.get("SCALER_CONFIG_FILE", ""), environment.get("SCALER_CONFIG", "")
     if path and text:
         raise ConfigurationError(["SCALER_CONFIG and SCALER_CONFIG_FILE are both set; one of them would be ignored"])

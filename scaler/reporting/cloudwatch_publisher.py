@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 
 from scaler.errors import SourceError
-from scaler.ports import AirflowHealthSource, Clock, Datum, MetricSink
+from scaler.ports import AirflowHealthSource, ClockPort, Datum, MetricSink
 from scaler.reporting.cloudwatch_metrics import of_airflow, of_fleet, of_tasks
 from scaler.runtime.tick_result import TickResult
 
@@ -28,7 +28,7 @@ class CloudWatchPublisher:
         environment: str,
         namespace: str,
         sink: MetricSink,
-        clock: Clock,
+        clock: ClockPort,
         *,
         intervals: Callable[[], Mapping[str, float]],
         on_failure: Callable[[SourceError], None],

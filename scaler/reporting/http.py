@@ -24,7 +24,7 @@ from scaler.reporting.decision_log import DecisionLog
 from scaler.reporting.history import BUCKET_S, SERIES
 from scaler.reporting.prometheus_metrics import PrometheusMetrics
 from scaler.reporting.tick_codec import Json
-from scaler.runtime.supervisor import Supervisor
+from scaler.runtime.supervisor import FleetSupervisor
 
 DEFAULT_LIMIT = 50
 LARGEST_LIMIT = 1000
@@ -40,7 +40,7 @@ _HEADERS = {
 
 
 def application(
-    supervisor: Supervisor,
+    supervisor: FleetSupervisor,
     log: DecisionLog,
     metrics: PrometheusMetrics,
     *,

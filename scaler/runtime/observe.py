@@ -30,7 +30,7 @@ from scaler.core.model import (
 )
 from scaler.core.workers import PENDING
 from scaler.errors import DeadlineError, SourceError
-from scaler.ports import BrokerPort, Clock, ClusterPort, DatabasePort, WorkersPort
+from scaler.ports import BrokerPort, ClockPort, ClusterPort, DatabasePort, WorkersPort
 from scaler.runtime.overrides import LastOverrides, SharedOverrides
 from scaler.runtime.write_rate_limit import WriteRateLimit
 
@@ -41,7 +41,7 @@ T = TypeVar("T")
 class Ports:
     """The ports of one environment."""
 
-    clock: Clock
+    clock: ClockPort
     cluster: ClusterPort
     workers: WorkersPort
     broker: BrokerPort
@@ -72,7 +72,7 @@ class LastKnown(Generic[T]):
 class SharedDatabase:
     """The port `DatabasePort`: one query serves all fleets of a tick."""
 
-    def __init__(self, database: DatabasePort, clock: Clock, *, max_age_s: float) -> None:
+    def __init__(self, database: DatabasePort, clock: ClockPort, *, max_age_s: float) -> None:
         self._shared = Shared(database.counts, clock.monotonic, max_age_s=max_age_s, max_failure_age_s=max_age_s)
 
     async def counts(self) -> Mapping[str, DatabaseCount]:

@@ -13,13 +13,13 @@ from scaler.adapters.shared import SharedByKey
 from scaler.config.overrides import in_force
 from scaler.core.model import Known, Overrides, Reading, Stale, Unknown
 from scaler.errors import SourceError
-from scaler.ports import Clock, OverridesSource
+from scaler.ports import ClockPort, OverridesSource
 
 
 class SharedOverrides:
     """One read serves all fleets of a tick."""
 
-    def __init__(self, source: OverridesSource, fleets: Sequence[str], clock: Clock, *, max_age_s: float) -> None:
+    def __init__(self, source: OverridesSource, fleets: Sequence[str], clock: ClockPort, *, max_age_s: float) -> None:
         self._source = source
         self._fleets = tuple(fleets)
         self._shared: SharedByKey[Overrides] = SharedByKey(
@@ -55,7 +55,7 @@ class LastOverrides:
     def __init__(self) -> None:
         self._last: Known[Overrides] | None = None
 
-    def of(self, reading: Known[Overrides] | Unknown, clock: Clock) -> Reading[Overrides]:
+    def of(self, reading: Known[Overrides] | Unknown, clock: ClockPort) -> Reading[Overrides]:
         """Return the overrides in force: as read, else as remembered however long ago, else unknown."""
         if isinstance(reading, Known):
             self._last = reading

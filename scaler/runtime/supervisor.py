@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from scaler.errors import ThrottledError
-from scaler.ports import Clock
+from scaler.ports import ClockPort
 from scaler.runtime.backoff import SLOWEST_S, Backoff, offset_s
 from scaler.runtime.fleet_loop import FleetLoop
 from scaler.runtime.tick_result import TickResult
@@ -47,13 +47,13 @@ class _FleetRunner:
     abandoned: asyncio.Task[TickResult] | None = None
 
 
-class Supervisor:
+class FleetSupervisor:
     """Runs every fleet's loop and knows when each last ticked."""
 
     def __init__(
         self,
         loops: Sequence[FleetLoop],
-        clock: Clock,
+        clock: ClockPort,
         *,
         on_lag: Callable[[float], None] = lambda _: None,
         on_removed: Callable[[str], None] = lambda _: None,

@@ -13,7 +13,7 @@ import heapq
 from enum import IntEnum
 from itertools import count
 
-from scaler.ports import Clock
+from scaler.ports import ClockPort
 
 SLOWEST = 0.1
 """Share of the rate that remains however often AWS throttles."""
@@ -33,7 +33,7 @@ class Urgency(IntEnum):
 class WriteRateLimit:
     """A token bucket whose waiting writes are ordered by urgency."""
 
-    def __init__(self, clock: Clock, *, per_s: float, burst: int) -> None:
+    def __init__(self, clock: ClockPort, *, per_s: float, burst: int) -> None:
         self._clock = clock
         self._per_s = per_s
         self._burst = burst

@@ -16,7 +16,7 @@ from scaler.reporting.decision_log import DecisionLog
 from scaler.reporting.explanation import LINE_VERSION
 from scaler.reporting.http import application, serving
 from scaler.reporting.prometheus_metrics import PrometheusMetrics
-from scaler.runtime.supervisor import Supervisor
+from scaler.runtime.supervisor import FleetSupervisor
 from tests.support.emulator import free_port
 
 TASK = "arn:aws:ecs:eu-central-1:123456789012:task/openmwaa-analytics/{:032x}"
@@ -108,7 +108,7 @@ def fake_scaler() -> FakeScaler:
 async def served(scaler: FakeScaler) -> AsyncIterator[FakeScaler]:
     """Serve the page."""
     port = free_port()
-    app = application(Supervisor([], _Clock()), scaler.log, PrometheusMetrics())
+    app = application(FleetSupervisor([], _Clock()), scaler.log, PrometheusMetrics())
     async with serving(app, "127.0.0.1", port):
         scaler.url = f"http://127.0.0.1:{port}/"
         yield scaler

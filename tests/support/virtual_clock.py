@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The port `Clock` on the time of the running loop, which is virtual in tests."""
+"""The port `ClockPort` on the time of the running loop, which is virtual in tests."""
 
 from __future__ import annotations
 

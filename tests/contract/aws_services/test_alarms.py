@@ -8,7 +8,7 @@ import pytest
 
 from cdktf_app.monitoring.alarm_definitions import Alarm, alarms_of
 from cdktf_app.monitoring.metrics import MWAA, SCALER
-from scaler.adapters.clock import SystemClock
+from scaler.adapters.clock import RealClock
 from scaler.adapters.metrics import CloudWatchMetrics
 from scaler.ports import AirflowHealth
 from scaler.reporting.cloudwatch_publisher import CloudWatchPublisher
@@ -55,7 +55,7 @@ async def test_alarms_find_what_the_scaler_publishes(emulator: Emulator, scalers
         name,
         "openmwaa",
         CloudWatchMetrics(await scalers_client("cloudwatch")),
-        SystemClock(),
+        RealClock(),
         intervals=lambda: {"default": 5.0},
         on_failure=lambda error: pytest.fail(str(error)),
         health=Heart(),

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import kombu
 import pytest
 
-from scaler.adapters.sqs import SqsBroker
+from scaler.adapters.sqs import SqsQueueReader
 from scaler.core.model import BrokerCount
 from scaler.errors import SourceError
 from tests.contract.aws_services.conftest import CREDENTIALS, REGION, Emulator, Open
@@ -21,7 +21,7 @@ def queue_url(emulator: Emulator, name: str) -> str:
 
 
 async def test_an_empty_queue_is_counted_as_empty(scalers_client: Open, queue_url: str) -> None:
-    assert await SqsBroker(await scalers_client("sqs")).depth(queue_url) == BrokerCount(
+    assert await SqsQueueReader(await scalers_client("sqs")).depth(queue_url) == BrokerCount(
         visible=0, in_flight=0, delayed=0
     )
 
@@ -34,7 +34,7 @@ async def test_visible_in_flight_and_delayed_messages_are_told_apart(
         sqs.send_message(QueueUrl=queue_url, MessageBody="{}")
     sqs.send_message(QueueUrl=queue_url, MessageBody="{}", DelaySeconds=900)
     sqs.receive_message(QueueUrl=queue_url, MaxNumberOfMessages=1)
-    broker = SqsBroker(await scalers_client("sqs"))
+    broker = SqsQueueReader(await scalers_client("sqs"))
     assert await broker.depth(queue_url) == BrokerCount(visible=2, in_flight=1, delayed=1)
 
 
@@ -45,14 +45,14 @@ async def test_a_message_that_is_given_back_is_visible_again(
     sqs.send_message(QueueUrl=queue_url, MessageBody="{}")
     (message,) = sqs.receive_message(QueueUrl=queue_url)["Messages"]
     sqs.change_message_visibility(QueueUrl=queue_url, ReceiptHandle=message["ReceiptHandle"], VisibilityTimeout=0)
-    assert await SqsBroker(await scalers_client("sqs")).depth(queue_url) == BrokerCount(
+    assert await SqsQueueReader(await scalers_client("sqs")).depth(queue_url) == BrokerCount(
         visible=1, in_flight=0, delayed=0
     )
 
 
 async def test_a_queue_that_is_not_there_is_unknown_and_not_empty(scalers_client: Open, queue_url: str) -> None:
     with pytest.raises(SourceError):
-        await SqsBroker(await scalers_client("sqs")).depth(f"{queue_url}-gone")
+        await SqsQueueReader(await scalers_client("sqs")).depth(f"{queue_url}-gone")
 
 
 @pytest.fixture
@@ -77,7 +77,7 @@ def connection(emulator: Emulator, queue_url: str, name: str) -> Iterator[kombu.
 async def test_kombu_sends_receives_and_deletes(
     connection: kombu.Connection, scalers_client: Open, queue_url: str, name: str
 ) -> None:
-    broker = SqsBroker(await scalers_client("sqs"))
+    broker = SqsQueueReader(await scalers_client("sqs"))
     queue = connection.SimpleQueue(name)
     queue.put({"task": "one"})
     assert await broker.depth(queue_url) == BrokerCount(visible=1, in_flight=0, delayed=0)
