@@ -6,7 +6,6 @@ from __future__ import annotations
 import os
 import re
 import signal
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn
@@ -61,7 +60,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 @pytest.fixture(scope="session")
 def settings(pytestconfig: pytest.Config) -> Iterator[Settings]:
     """How examples are verified; the provider on this disk is looked for once a process."""
-    with tempfile.TemporaryDirectory(prefix="openmwaa-verify-") as folder, pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch:
         if mirror := terraform_mirror():
             patch.setenv(provider_mirror.VARIABLE, str(mirror))
         kind = "real" if pytestconfig.option.aws == "real" else "emulators"

@@ -99,19 +99,19 @@ async def test_a_refused_connection_is_an_error_without_the_password(monkeypatch
     assert "hunter2" not in str(caught.value)
 
 
-async def test_a_negative_count_is_not_believed(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_negative_count_is_rejected(monkeypatch: pytest.MonkeyPatch) -> None:
     Server(monkeypatch, [("default", "queued", -1)])
     with pytest.raises(BadAnswerError):
         await AirflowDatabase(SETTINGS, "secret").counts()
 
 
-async def test_vitals_are_one_row(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_health_is_one_row(monkeypatch: pytest.MonkeyPatch) -> None:
     Server(monkeypatch, [(2, 31.5)])
     assert await AirflowDatabase(SETTINGS, "secret").health(60.0) == AirflowHealth(2, 31.5)
 
 
 @pytest.mark.parametrize("row", [(-1, 0.0), (1, -1.0), (1, float("nan")), (1, float("inf"))], ids=str)
-async def test_vitals_that_cannot_be_are_not_believed(row: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_invalid_health_is_rejected(row: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     Server(monkeypatch, [row])
     with pytest.raises(BadAnswerError):
         await AirflowDatabase(SETTINGS, "secret").health(60.0)

@@ -222,7 +222,7 @@ ONE = {"taskArn": "task/1", "protectionEnabled": True}
         ),
     ],
 )
-async def test_what_ecs_must_not_be_believed(
+async def test_invalid_answers_of_ecs(
     world: Aws,
     call: Callable[[EcsCluster], Awaitable[object]],
     answers: dict[str, Any],
@@ -269,7 +269,7 @@ async def test_services_are_described_in_tens(world: Aws) -> None:
     assert sorted(len(request["services"]) for _, request in world.asked) == [5, 10, 10]
 
 
-async def test_a_missing_service_fails_alone(world: Aws) -> None:
+async def test_a_missing_service_does_not_affect_the_others(world: Aws) -> None:
     world.says(DescribeServices=services_of("worker-b"))
     found = await ask_together(world.ecs, ["worker-a", "worker-b", "worker-c"])
     assert {name for name, each in found.items() if isinstance(each, Service)} == {"worker-a", "worker-c"}
@@ -277,7 +277,7 @@ async def test_a_missing_service_fails_alone(world: Aws) -> None:
     assert len(world.asked) == 1
 
 
-async def test_a_name_that_spoils_calls_is_asked_alone_from_then_on(world: Aws) -> None:
+async def test_a_rejected_name_gets_a_call_of_its_own_afterwards(world: Aws) -> None:
     names = [f"worker-{number}" for number in range(7)] + ["worker-!"]
     world.says(DescribeServices=services_of())
     for calls in (7, 2, 2):
@@ -314,7 +314,7 @@ def cluster_of(fleets: int, others: int = 3) -> dict[str, Any]:
     }
 
 
-async def test_tasks_of_many_fleets_take_one_list_of_the_cluster(world: Aws) -> None:
+async def test_the_tasks_of_many_fleets_need_one_list_of_the_cluster(world: Aws) -> None:
     world.says(**cluster_of(60))
     names = [f"worker-{number:03d}" for number in range(60)]
     again = {"ListTasks": 2, "DescribeTasks": 2, "DescribeServices": 6}
@@ -327,7 +327,7 @@ async def test_tasks_of_many_fleets_take_one_list_of_the_cluster(world: Aws) -> 
         assert Counter(name for name, _ in world.asked) == calls
 
 
-async def test_tasks_that_are_all_there_are_need_no_list(world: Aws) -> None:
+async def test_unchanged_tasks_need_no_list(world: Aws) -> None:
     answers = cluster_of(1)
     counts = {"desiredCount": 2, "runningCount": 2, "pendingCount": 0}
     world.says(
@@ -357,7 +357,7 @@ async def test_tasks_that_are_all_there_are_need_no_list(world: Aws) -> None:
     assert sum(often) == 2, "and now and then a list all the same"
 
 
-async def test_a_task_that_ended_is_not_taken_for_one_that_lives(world: Aws) -> None:
+async def test_a_task_that_ended_does_not_count_as_live(world: Aws) -> None:
     answers = cluster_of(1)
     status = {"task/000-0": "RUNNING", "task/000-1": "RUNNING"}
     two = {"desiredCount": 2, "runningCount": 2, "pendingCount": 0}
@@ -378,7 +378,7 @@ async def test_a_task_that_ended_is_not_taken_for_one_that_lives(world: Aws) -> 
     )
 
 
-async def test_few_fleets_in_a_big_cluster_are_listed_one_by_one(world: Aws) -> None:
+async def test_few_fleets_in_a_large_cluster_need_one_list_each(world: Aws) -> None:
     world.says(**cluster_of(2, others=900))
     names = ["worker-000", "worker-001"]
     await asyncio.gather(*(world.patient_ecs.tasks(name) for name in names))
@@ -388,7 +388,7 @@ async def test_few_fleets_in_a_big_cluster_are_listed_one_by_one(world: Aws) -> 
     assert Counter(name for name, _ in world.asked)["DescribeTasks"] == 1, "their tasks share a call"
 
 
-async def test_a_task_that_vanished_fails_its_own_fleet(world: Aws) -> None:
+async def test_a_missing_task_affects_its_own_fleet_only(world: Aws) -> None:
     answers = cluster_of(2)
     describe = answers["DescribeTasks"]
 
@@ -415,7 +415,7 @@ async def test_calls_and_throttles_are_counted_by_operation(world: Aws) -> None:
     assert world.calls.throttled == {("ecs", "DescribeServices"): 2}
 
 
-async def test_a_black_hole_costs_the_deadline_only(world: Aws) -> None:
+async def test_a_call_without_an_answer_ends_at_the_deadline(world: Aws) -> None:
     world.says(DescribeServices=black_hole)
     with pytest.raises(DeadlineError, match=r"no answer within 0\.2 s"):
         await world.hasty_ecs.service("worker-default")
@@ -435,13 +435,13 @@ async def test_reads_a_queue(world: Aws) -> None:
         pytest.param(ATTRIBUTES | {"ApproximateNumberOfMessagesNotVisible": "99999999999"}, id="absurd"),
     ],
 )
-async def test_what_sqs_must_not_be_believed(world: Aws, attributes: dict[str, str]) -> None:
+async def test_invalid_answers_of_sqs(world: Aws, attributes: dict[str, str]) -> None:
     world.says(GetQueueAttributes={"Attributes": attributes})
     with pytest.raises(BadAnswerError):
         await world.sqs.depth("http://sqs/1/default")
 
 
-async def test_a_connection_refused_is_an_error_of_the_source(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_refused_connection_is_an_error_of_the_source(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     async with aws.clients("us-east-1", "sqs") as (client,):
         with pytest.raises(SourceError, match="sqs"):

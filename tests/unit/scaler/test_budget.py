@@ -27,7 +27,7 @@ async def served(budget: WriteRateLimit, wanted: Sequence[Urgency], patience_s: 
     return order
 
 
-def test_a_burst_goes_out_at_once_and_the_rest_at_the_rate() -> None:
+def test_a_burst_is_written_at_once_and_the_rest_at_the_rate() -> None:
     async def main() -> list[float]:
         budget = WriteRateLimit(LoopClock(), per_s=5, burst=20)
         return [at for _, at in await served(budget, [GROW] * 30, patience_s=10)]
@@ -49,7 +49,7 @@ def test_protection_goes_before_growth_before_reduction() -> None:
     assert run(main()) == [PROTECT, PROTECT, GROW, GROW, SHRINK, SHRINK]
 
 
-def test_what_would_wait_too_long_is_left_out_and_takes_no_token() -> None:
+def test_a_write_that_would_wait_too_long_is_left_out_and_takes_no_token() -> None:
     async def main() -> tuple[int, int, bool]:
         budget = WriteRateLimit(LoopClock(), per_s=1, burst=1)
         await budget.take(GROW, 0)
@@ -59,7 +59,7 @@ def test_what_would_wait_too_long_is_left_out_and_takes_no_token() -> None:
     assert run(main()) == (3, 0, True), "three tokens come in 3.5 s; the seven that gave up use none of the fourth"
 
 
-def test_a_cancelled_tick_gives_its_turn_back() -> None:
+def test_a_cancelled_tick_returns_its_token() -> None:
     async def main() -> list[float]:
         budget = WriteRateLimit(LoopClock(), per_s=1, burst=1)
         await budget.take(GROW, 0)
@@ -72,7 +72,7 @@ def test_a_cancelled_tick_gives_its_turn_back() -> None:
 
 
 @pytest.mark.parametrize(("throttles", "expected"), [(0, 320), (1, 262), (5, 178)])
-def test_a_throttle_slows_down_and_the_rate_comes_back(throttles: int, expected: int) -> None:
+def test_a_throttle_halves_the_rate_and_the_rate_recovers(throttles: int, expected: int) -> None:
     async def main() -> tuple[int, float]:
         budget = WriteRateLimit(LoopClock(), per_s=5, burst=20)
         for _ in range(throttles):
@@ -85,7 +85,7 @@ def test_a_throttle_slows_down_and_the_rate_comes_back(throttles: int, expected:
     assert sent == pytest.approx(expected, abs=4), "half the rate grows back in half a minute"
 
 
-def test_a_changed_budget_holds_at_once() -> None:
+def test_a_changed_rate_limit_applies_at_once() -> None:
     async def main() -> list[float]:
         budget = WriteRateLimit(LoopClock(), per_s=0.01, burst=1)
         await budget.take(GROW, 0)

@@ -87,7 +87,7 @@ def scene() -> Scene:
     return Scene()
 
 
-async def test_whole_periods_are_asked_for_that_should_be_complete(scene: Scene) -> None:
+async def test_the_request_has_complete_periods_only(scene: Scene) -> None:
     scene.client.holds("q", {2: 7, 3: 9}, {2: 2, 3: 1}, {2: 1, 3: 0})
     assert await scene.depth() == BrokerCount(visible=7, in_flight=2, delayed=1)
     (request,) = scene.client.asked
@@ -106,7 +106,7 @@ async def test_whole_periods_are_asked_for_that_should_be_complete(scene: Scene)
     ]
 
 
-async def test_500_metrics_of_all_fleets_share_a_call_and_an_answer_serves_a_third_of_a_period(scene: Scene) -> None:
+async def test_500_metrics_share_a_call_and_an_answer_is_valid_for_a_third_of_a_period(scene: Scene) -> None:
     names = [f"q{number}" for number in range(400)]
     for name in names:
         scene.client.holds(name, {2: 3})
@@ -156,21 +156,21 @@ async def test_no_data_is_unknown_and_not_zero(scene: Scene, points: list[Points
         await scene.depth()
 
 
-async def test_the_newest_period_that_all_metrics_have_counts(scene: Scene) -> None:
+async def test_the_newest_period_with_all_metrics_is_used(scene: Scene) -> None:
     scene.client.holds("q", {2: 50, 3: 6}, {3: 2}, {2: 0, 3: 1})
     assert await scene.depth() == BrokerCount(6, 2, 1)
 
 
-@pytest.mark.fault("NaN", "No number is no count: the reading is unknown, and the fleet holds")
+@pytest.mark.fault("NaN", "Without a number there is no count: the reading is unknown, and the fleet keeps its size")
 @pytest.mark.fault("negative", "A negative count is refused at the edge: the reading is unknown, and the fleet holds")
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, -1.0, -0.5, 1e12, "7", None, True])
-async def test_what_is_no_count_is_refused(scene: Scene, value: object) -> None:
+async def test_an_invalid_count_is_rejected(scene: Scene, value: object) -> None:
     scene.client.holds("q", {2: value})
     with pytest.raises(BadAnswerError, match="not a count"):
         await scene.depth()
 
 
-async def test_half_a_message_is_a_message(scene: Scene) -> None:
+async def test_a_fraction_of_a_message_is_rounded_up(scene: Scene) -> None:
     scene.client.holds("q", {2: 6.2})
     assert await scene.depth() == BrokerCount(7, 0)
 
@@ -190,7 +190,7 @@ def _result(answer: dict[str, Any], number: int) -> dict[str, Any]:
         pytest.param("SomethingNew", "SomethingNew", id="a word nobody knows"),
     ],
 )
-async def test_a_metric_that_failed_in_a_200_spoils_its_own_queue_alone(scene: Scene, status: str, words: str) -> None:
+async def test_a_failed_metric_affects_its_own_queue_only(scene: Scene, status: str, words: str) -> None:
     def spoil(answer: dict[str, Any]) -> dict[str, Any]:
         _result(answer, 0).update(StatusCode=status, Messages=[{"Code": "403", "Value": "no"}])
         return answer
@@ -203,7 +203,7 @@ async def test_a_metric_that_failed_in_a_200_spoils_its_own_queue_alone(scene: S
     assert await scene.depth("other") == BrokerCount(5, 0)
 
 
-async def test_a_metric_that_is_missing_is_unknown_with_what_cloudwatch_says_of_the_call(scene: Scene) -> None:
+async def test_a_missing_metric_is_unknown_with_cloudwatchs_message(scene: Scene) -> None:
     scene.client.holds("q", {2: 5})
 
     def spoil(answer: dict[str, Any]) -> dict[str, Any]:
@@ -215,7 +215,7 @@ async def test_a_metric_that_is_missing_is_unknown_with_what_cloudwatch_says_of_
         await scene.depth()
 
 
-async def test_pages_are_put_together_and_only_the_last_word_on_a_metric_counts(scene: Scene) -> None:
+async def test_pages_are_combined_and_the_last_status_of_a_metric_counts(scene: Scene) -> None:
     scene.client.holds("q", {2: 5, 3: 8})
 
     def spoil(answer: dict[str, Any]) -> dict[str, Any]:
@@ -234,7 +234,7 @@ async def test_pages_are_put_together_and_only_the_last_word_on_a_metric_counts(
     assert [each.get("NextToken") for each in scene.client.asked] == [None, "more"]
 
 
-async def test_an_answer_that_never_ends_is_none(scene: Scene) -> None:
+async def test_an_endless_answer_is_an_error(scene: Scene) -> None:
     scene.client.holds("q", {2: 5})
     scene.client.spoil = lambda answer: answer | {"NextToken": "again"}
     with pytest.raises(BadAnswerError, match="pages"):
@@ -251,7 +251,7 @@ async def test_an_answer_that_never_ends_is_none(scene: Scene) -> None:
         pytest.param({"Timestamps": [NOON - timedelta(hours=1)]}, "no data", id="the past"),
     ],
 )
-async def test_half_an_answer_is_none(scene: Scene, change: dict[str, Any], words: str) -> None:
+async def test_an_incomplete_answer_is_an_error(scene: Scene, change: dict[str, Any], words: str) -> None:
     scene.client.holds("q", {2: 5})
 
     def spoil(answer: dict[str, Any]) -> dict[str, Any]:
@@ -293,7 +293,7 @@ async def test_a_metric_that_stops_is_unknown_after_two_periods(scene: Scene) ->
 
 @pytest.mark.fault("clock jumps", "CloudWatch's values are believed only while this machine's clock is near AWS's")
 @pytest.mark.parametrize("ahead_s", [-3600, -90, 90, 3600])
-async def test_a_clock_that_is_wrong_brings_no_old_values_as_new_ones(scene: Scene, ahead_s: int) -> None:
+async def test_a_wrong_clock_does_not_return_old_values_as_new_ones(scene: Scene, ahead_s: int) -> None:
     minutes = {before: before for before in range(-70, 70)}
     scene.client.holds("q", minutes)
 
@@ -326,7 +326,7 @@ async def test_a_clock_that_is_wrong_brings_no_old_values_as_new_ones(scene: Sce
         pytest.param({"MetricDataResults": [{"Id": "m0"}]}, BadAnswerError, id="a result without a status"),
     ],
 )
-async def test_a_call_that_fails_is_unknown_and_is_made_again_with_the_next_tick(
+async def test_a_failed_call_is_unknown_and_repeated_with_the_next_tick(
     scene: Scene, answer: Any, kind: type[SourceError]
 ) -> None:
     scene.client.holds("q", {2: 5})
@@ -338,13 +338,13 @@ async def test_a_call_that_fails_is_unknown_and_is_made_again_with_the_next_tick
     assert await scene.depth() == BrokerCount(5, 0)
 
 
-async def test_a_black_hole_costs_the_deadline(scene: Scene) -> None:
+async def test_a_call_without_an_answer_ends_at_the_deadline(scene: Scene) -> None:
     scene.client.spoil = lambda _: asyncio.sleep(3600)
     with pytest.raises(DeadlineError):
         await scene.depth()
 
 
-async def test_one_call_of_several_that_fails_makes_its_own_queues_unknown_alone(scene: Scene) -> None:
+async def test_a_failed_call_affects_its_own_queues_only(scene: Scene) -> None:
     names = [f"q{number}" for number in range(200)]
     for name in names:
         scene.client.holds(name, {2: 3})

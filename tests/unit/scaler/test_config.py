@@ -42,7 +42,7 @@ def fleet(**changes: Any) -> dict[str, Any]:
     return {"fleets": [FLEET | changes]}
 
 
-def test_reads_and_fills_in() -> None:
+def test_reads_settings_with_defaults() -> None:
     settings, hidden = read_settings(environment())
     assert (settings.interval_s, settings.scale_in_window_s, settings.launch_deadline_s) == (5.0, 60.0, 300.0)
     assert (settings.agent_port, settings.http_port) == (8790, 8082)
@@ -55,7 +55,7 @@ def test_reads_and_fills_in() -> None:
     assert "hunter2" not in repr(hidden) + repr(settings)
 
 
-def test_reads_everything_that_can_be_said() -> None:
+def test_reads_every_field() -> None:
     said = {
         "broker": {"kind": "redis", "url": "rediss://broker:6379/0", "global_keyprefix": "celery-"},
         "overrides_prefix": "/openmwaa/quickstart/scaler/",
@@ -92,7 +92,7 @@ def test_reads_a_file(tmp_path: Path) -> None:
     ],
     ids=["object", "plain", "digits"],
 )
-def test_a_secret_may_say_who_logs_in(secret: str, user: str | None, password: str) -> None:
+def test_a_secret_may_contain_the_user(secret: str, user: str | None, password: str) -> None:
     settings, hidden = read_settings(environment() | {"SCALER_DATABASE_PASSWORD": secret})
     assert (hidden.database_user, hidden.database_password) == (user, password)
     assert settings == read_settings(environment())[0], "a reload would take the login for a change of the settings"
@@ -139,7 +139,7 @@ def test_a_fleet_without_database_needs_no_password() -> None:
         pytest.param({"calls": {"writes_per_s": 0}}, "SCALER_CONFIG.calls.writes_per_s", id="no writes"),
     ],
 )
-def test_every_mistake_names_its_field(changes: dict[str, Any], words: str) -> None:
+def test_every_error_names_its_field(changes: dict[str, Any], words: str) -> None:
     with pytest.raises(ConfigurationError, match=words) as caught:
         read_settings(environment(**changes))
     assert len(caught.value.problems) == 1, "one mistake is one line"
@@ -163,7 +163,7 @@ def test_every_missing_variable_is_named(given: dict[str, str], words: str) -> N
         read_settings(given)
 
 
-def test_all_mistakes_at_once() -> None:
+def test_all_errors_are_reported_at_once() -> None:
     given = environment(interval_s=-1, agent_port=0, region="", fleets=[FLEET | {"slots": 0}, OTHER | {"min": 9}])
     with pytest.raises(ConfigurationError) as caught:
         read_settings({"SCALER_CONFIG": given["SCALER_CONFIG"]})
@@ -178,7 +178,7 @@ def test_all_mistakes_at_once() -> None:
     ]
 
 
-def test_says_what_only_a_new_start_can_change() -> None:
+def test_names_the_settings_that_need_a_restart() -> None:
     before = parse_settings(json.dumps(GOOD))
     after = parse_settings(json.dumps(GOOD | {"region": "eu-west-1", "http_port": 1, "interval_s": 7, **fleet(max=9)}))
     assert before.changes_at_start_only(after) == ["http_port", "region"]

@@ -54,7 +54,7 @@ def source(ssm: Ssm, *, deadline_s: float = 20.0) -> SsmOverrides:
 # --- the document -----------------------------------------------------------------------------------------------------
 
 
-def test_a_document_says_all_there_is() -> None:
+def test_a_document_has_every_override() -> None:
     text = (
         '{"version":1,"min":2,"max":3,"pause":"in","dry_run":true,"by":"arn","at":"now","why":"a reason",'
         '"until":"2027-03-01T18:00:00+00:00"}'
@@ -94,13 +94,13 @@ def test_a_document_says_all_there_is() -> None:
         pytest.param('{"version":1,"why":"' + "x" * 5000 + '"}', "characters", id="long"),
     ],
 )
-def test_half_an_order_is_none(text: str, words: str) -> None:
+def test_an_error_in_a_field_makes_the_document_invalid(text: str, words: str) -> None:
     with pytest.raises(OverrideDocumentError, match=words):
         parse(text)
 
 
 @given(st.text(max_size=200) | st.binary(max_size=200).map(lambda raw: raw.decode("latin-1")))
-def test_whatever_somebody_writes_by_hand_is_an_order_or_an_error(text: str) -> None:
+def test_any_text_is_a_document_or_an_error(text: str) -> None:
     with contextlib.suppress(OverrideDocumentError):
         assert isinstance(parse(text), OverrideDocument)
 
@@ -109,14 +109,16 @@ counts = st.none() | st.integers(0, 5000)
 
 
 @given(counts, counts, st.sampled_from(["none", "in", "out", "both"]), st.booleans(), st.text(max_size=100))
-def test_what_is_written_is_read_back(low: int | None, high: int | None, pause: Any, dry_run: bool, why: str) -> None:
+def test_a_written_document_is_read_back(
+    low: int | None, high: int | None, pause: Any, dry_run: bool, why: str
+) -> None:
     if low is not None and high is not None and low > high:
         low, high = high, low
     document = OverrideDocument(min=low, max=high, pause=pause, dry_run=dry_run, why=why)
     assert parse(document.to_text()) == document
 
 
-def test_an_order_is_over_at_its_time_whatever_the_offset() -> None:
+def test_an_override_expires_at_its_time_with_any_offset() -> None:
     order = Overrides(maximum=3, until="2027-03-01T13:00:00+01:00")  # 12:00 UTC
     assert in_force(order, START - timedelta(microseconds=1)) == order
     assert in_force(order, START) == Overrides()
@@ -126,7 +128,7 @@ def test_an_order_is_over_at_its_time_whatever_the_offset() -> None:
 # --- SSM --------------------------------------------------------------------------------------------------------------
 
 
-async def test_ten_names_a_call_and_every_fleet_is_answered() -> None:
+async def test_ten_names_a_call_and_an_answer_for_every_fleet() -> None:
     fleets = [f"fleet-{number}" for number in range(25)]
     ssm = Ssm(**{"fleet-3": '{"version":1,"max":3}'})
     found = await source(ssm).read(fleets)
@@ -140,7 +142,7 @@ async def test_no_fleets_need_no_call() -> None:
     assert ssm.asked == []
 
 
-async def test_a_broken_document_is_unknown_for_its_fleet_alone() -> None:
+async def test_an_invalid_document_affects_its_fleet_only() -> None:
     ssm = Ssm(a='{"version":1,"fixed":2}', b="pause everything!")
     found = await source(ssm).read(["a", "b", "c"])
     assert (found["a"], found["c"]) == (Overrides(fixed=2), Overrides())
@@ -148,7 +150,7 @@ async def test_a_broken_document_is_unknown_for_its_fleet_alone() -> None:
     assert f"{PREFIX}b" in str(found["b"]), "somebody has to find it"
 
 
-async def test_a_call_that_fails_or_hangs_fails_for_its_ten_alone() -> None:
+async def test_a_failed_call_affects_its_ten_fleets_only() -> None:
     ssm = Ssm()
     ssm.fails_for, ssm.hangs_for = {f"{PREFIX}0"}, {f"{PREFIX}10"}
     found = await source(ssm, deadline_s=0.2).read([str(number) for number in range(30)])
@@ -156,7 +158,7 @@ async def test_a_call_that_fails_or_hangs_fails_for_its_ten_alone() -> None:
     assert kinds == [SourceError] * 10 + [DeadlineError] * 10 + [Overrides] * 10
 
 
-async def test_no_fleet_waits_longer_for_having_many_neighbours() -> None:
+async def test_the_deadline_does_not_grow_with_the_number_of_fleets() -> None:
     ssm = Ssm()
     fleets = [str(number) for number in range(1000)]
     ssm.hangs_for = {f"{PREFIX}{each}" for each in fleets}
@@ -177,7 +179,7 @@ async def test_no_fleet_waits_longer_for_having_many_neighbours() -> None:
         pytest.param({"Parameters": [{"Name": f"{PREFIX}a"}]}, "unexpected", id="without a value"),
     ],
 )
-async def test_what_ssm_must_not_be_believed(answer: Mapping[str, Any], words: str) -> None:
+async def test_invalid_answers_of_ssm(answer: Mapping[str, Any], words: str) -> None:
     ssm = Ssm()
     ssm.answer = answer
     found = (await source(ssm).read(["a"]))["a"]
@@ -210,7 +212,7 @@ class Source:
         return self.found
 
 
-async def test_all_fleets_of_a_tick_share_one_reading_and_each_fails_alone() -> None:
+async def test_all_fleets_of_a_tick_share_one_read_with_separate_errors() -> None:
     clock, read = Clock(), Source()
     shared = SharedOverrides(read, ["a", "b"], clock, max_age_s=4.5)
     read.found = {"a": Overrides(maximum=3), "b": BadAnswerError("controls", "nonsense")}
@@ -225,7 +227,7 @@ async def test_all_fleets_of_a_tick_share_one_reading_and_each_fails_alone() -> 
     assert len(read.calls) == 2
 
 
-async def test_fleets_that_come_with_new_settings_are_asked_for_at_once() -> None:
+async def test_new_fleets_are_read_at_once() -> None:
     read = Source()
     shared = SharedOverrides(read, ["a"], Clock(), max_age_s=4.5)
     read.found = {"a": Overrides()}
@@ -238,7 +240,7 @@ async def test_fleets_that_come_with_new_settings_are_asked_for_at_once() -> Non
     assert read.calls == [("a",), ("a", "b")]
 
 
-def test_an_order_is_remembered_for_ever_and_over_in_time_all_the_same() -> None:
+def test_a_remembered_override_still_expires() -> None:
     clock, memory = Clock(), LastOverrides()
     silence = Unknown("no answer")
     assert memory.of(silence, clock) == silence
@@ -250,11 +252,11 @@ def test_an_order_is_remembered_for_ever_and_over_in_time_all_the_same() -> None
     assert memory.of(silence, clock) == Stale(Overrides(), 6 * 3600.0)
 
 
-def test_a_clock_that_goes_back_gives_no_age_below_zero() -> None:
+def test_the_age_is_not_negative_after_the_clock_goes_back() -> None:
     clock, memory = Clock(), LastOverrides()
     memory.of(Known(Overrides(fixed=1), 100.0), clock)
     assert memory.of(Unknown("no answer"), clock) == Stale(Overrides(fixed=1), 0.0)
 
 
-def test_a_document_leaves_out_what_is_not_ordered() -> None:
+def test_a_document_leaves_out_defaults() -> None:
     assert json.loads(OverrideDocument(max=0).to_text()) == {"version": 1, "max": 0}

@@ -131,8 +131,8 @@ async def until(base: str, path: str, holds: Callable[[Any], bool]) -> None:
         pytest.fail(f"{path} still says {said}")
 
 
-@pytest.mark.fault("config broken", "the old settings stay in force, and log, metric and /healthz say why")
-@pytest.mark.fault("config half-written", "the old settings stay in force until the file is whole")
+@pytest.mark.fault("config broken", "the old settings stay in force, and log, metric and /healthz show the error")
+@pytest.mark.fault("config half-written", "the old settings stay in force, and log, metric and /healthz show the error")
 async def test_reads_its_file_again_when_it_changes(tmp_path: Path) -> None:
     port, path = free_port(), tmp_path / "scaler.json"
     before = settings(port)
@@ -176,7 +176,7 @@ async def test_reads_its_file_again_when_it_changes(tmp_path: Path) -> None:
     assert "fleet_removed" in events
 
 
-async def test_decides_answers_and_ends_cleanly() -> None:
+async def test_decides_serves_http_and_ends_cleanly() -> None:
     written = asyncio.Event()
 
     def update(request: dict[str, Any]) -> dict[str, Any]:
@@ -219,7 +219,7 @@ async def test_decides_answers_and_ends_cleanly() -> None:
     assert any(line["event"] == "decision" and line.get("update_service", {}).get("sent") for line in lines)
 
 
-async def test_obeys_an_order_and_a_schedule_and_records_what_replay_decides_again(tmp_path: Path) -> None:
+async def test_applies_overrides_and_schedules_and_records_ticks_for_replay(tmp_path: Path) -> None:
     order = {
         "Name": "/openmwaa/test/scaler/default",
         "Type": "String",
@@ -288,7 +288,7 @@ async def test_obeys_an_order_and_a_schedule_and_records_what_replay_decides_aga
         ),
     ],
 )
-async def test_says_what_is_wrong_in_one_line(
+async def test_reports_an_error_in_one_line(
     config: dict[str, Any], environment: dict[str, str], code: int, words: str
 ) -> None:
     async with scaler(config, **environment) as process:

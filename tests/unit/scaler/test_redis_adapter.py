@@ -117,7 +117,7 @@ async def broker(server: Server, *, max_age_s: float = 0.0, deadline_s: float = 
         pytest.param("ROLE", b"-LOADING no\r\n", "no", id="role unknown while loading"),
     ],
 )
-async def test_what_is_no_count_is_unknown_and_the_connection_is_not_used_again(
+async def test_an_invalid_count_is_unknown_and_the_connection_is_not_used_again(
     server: Server, command: str, answer: bytes, words: str
 ) -> None:
     async with broker(server) as scaler:
@@ -130,7 +130,7 @@ async def test_what_is_no_count_is_unknown_and_the_connection_is_not_used_again(
     assert server.connections == 3
 
 
-async def test_a_black_hole_costs_the_deadline_and_a_new_connection(server: Server) -> None:
+async def test_a_call_without_an_answer_ends_at_the_deadline_and_needs_a_new_connection(server: Server) -> None:
     async with broker(server, deadline_s=0.2) as scaler:
         server.answers["LLEN"] = b""
         with pytest.raises(DeadlineError):
@@ -141,7 +141,7 @@ async def test_a_black_hole_costs_the_deadline_and_a_new_connection(server: Serv
 
 
 @pytest.mark.parametrize("answer", [b"-ERR unknown command `ROLE`\r\n", b"-NOPERM no permissions to run 'role'\r\n"])
-async def test_a_server_that_does_not_say_its_role_is_believed(server: Server, answer: bytes) -> None:
+async def test_a_server_without_the_command_role_is_accepted(server: Server, answer: bytes) -> None:
     server.answers["ROLE"] = answer
     async with broker(server) as scaler:
         assert await scaler.depth("default") == BrokerCount(0, 0)
@@ -158,14 +158,14 @@ async def test_a_server_that_does_not_say_its_role_is_believed(server: Server, a
         pytest.param(b"7", id="a number"),
     ],
 )
-async def test_an_entry_that_is_not_kombus_is_an_error_and_not_nobodys(server: Server, text: bytes) -> None:
+async def test_an_entry_that_is_not_from_kombu_is_an_error(server: Server, text: bytes) -> None:
     server.answers |= {"HLEN": b":1\r\n", "HKEYS": bulk(b"tag"), "HMGET": bulk(text)}
     async with broker(server) as scaler:
         with pytest.raises(BadAnswerError, match="unacked"):
             await scaler.depth("default")
 
 
-async def test_an_entry_that_went_meanwhile_and_one_that_no_binding_leads_to_count_for_nobody(server: Server) -> None:
+async def test_removed_entries_and_entries_without_a_binding_do_not_count(server: Server) -> None:
     server.answers |= {
         "HLEN": b":3\r\n",
         "HKEYS": bulk(b"1", b"2", b"3"),
@@ -175,7 +175,7 @@ async def test_an_entry_that_went_meanwhile_and_one_that_no_binding_leads_to_cou
         assert await scaler.depth("default") == BrokerCount(0, 1)
 
 
-async def test_a_binding_that_is_no_pattern_is_an_error(server: Server) -> None:
+async def test_an_invalid_pattern_of_a_binding_is_an_error(server: Server) -> None:
     binding = b"\x06\x16".join((b"key", b"(", b"default"))
     server.answers |= {
         "HLEN": b":1\r\n",
@@ -188,7 +188,7 @@ async def test_a_binding_that_is_no_pattern_is_an_error(server: Server) -> None:
             await scaler.depth("default")
 
 
-async def test_a_first_read_that_is_too_long_for_a_deadline_goes_on_in_the_next(server: Server) -> None:
+async def test_a_first_read_that_exceeds_the_deadline_continues_in_the_next(server: Server) -> None:
     tags = [b"%d" % number for number in range(300)]
     calls = 0
 
@@ -236,7 +236,7 @@ class Source:
         return answer
 
 
-async def test_an_answer_is_as_old_as_its_question() -> None:
+async def test_the_age_of_an_answer_counts_from_the_start_of_the_read() -> None:
     source = Source()
     waiting = asyncio.create_task(source.shared.get())
     await asyncio.sleep(0)
@@ -251,7 +251,7 @@ async def test_an_answer_is_as_old_as_its_question() -> None:
     assert await source.shared.get() == 3
 
 
-async def test_whoever_loses_patience_does_not_take_the_answer_from_the_others() -> None:
+async def test_a_cancelled_caller_does_not_cancel_the_read_of_the_others() -> None:
     source = Source()
     first, second = (asyncio.create_task(source.shared.get()) for _ in range(2))
     await asyncio.sleep(0)
@@ -276,7 +276,7 @@ async def test_a_failure_is_shared_for_its_own_time() -> None:
     assert await source.shared.get() == 2
 
 
-async def test_what_is_forgotten_is_read_again_by_one_for_all() -> None:
+async def test_after_forget_one_read_serves_all() -> None:
     source = Source()
     source.go.set()
     assert await source.shared.get() == 1
@@ -284,7 +284,7 @@ async def test_what_is_forgotten_is_read_again_by_one_for_all() -> None:
     assert [await each for each in [asyncio.create_task(source.shared.get()) for _ in range(3)]] == [2, 2, 2]
 
 
-async def test_closing_ends_a_read_under_way() -> None:
+async def test_close_cancels_a_read_under_way() -> None:
     source = Source()
     waiting = asyncio.create_task(source.shared.get())
     await asyncio.sleep(0)

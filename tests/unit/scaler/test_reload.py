@@ -51,7 +51,7 @@ class Watched:
             run(self.file.check())
 
 
-def test_the_file_as_it_was_read_at_the_start_changes_nothing() -> None:
+def test_an_unchanged_file_changes_nothing() -> None:
     world = Watched()
     world.look(3)
     assert (world.applied, world.told, world.file.problem) == ([], ["applied"], None)
@@ -80,7 +80,7 @@ BROKEN = [
 
 
 @pytest.mark.parametrize(("content", "words"), BROKEN)
-def test_a_broken_file_is_reported_once_and_the_old_settings_stay(content: bytes | Exception, words: str) -> None:
+def test_an_invalid_file_is_reported_once_and_the_old_settings_stay(content: bytes | Exception, words: str) -> None:
     world = Watched()
     world.look()
     before = world.file.settings
@@ -96,7 +96,7 @@ def test_a_broken_file_is_reported_once_and_the_old_settings_stay(content: bytes
     assert [settings.interval_s for settings in world.applied] == [7.0]
 
 
-def test_what_cannot_be_applied_is_reported_and_tried_again_when_it_changes() -> None:
+def test_settings_that_cannot_be_applied_are_reported_and_tried_again_after_a_change() -> None:
     world = Watched()
     world.broken = True
     world.content = world.written(GOOD | {"interval_s": 7})

@@ -77,7 +77,7 @@ def ports(seed: int = 1) -> FakePorts:
 # --- readings
 
 
-async def test_every_reading_is_known_when_all_answer() -> None:
+async def test_every_reading_is_known_if_all_sources_answer() -> None:
     environment = ports()
     observation, errors = await Observer(
         FLEET, ["worker-default"], {"default": "url"}, environment.environment()
@@ -143,7 +143,7 @@ async def test_all_fleets_of_a_tick_share_one_query() -> None:
     assert len(asked) == 2
 
 
-async def test_several_queues_are_one_demand() -> None:
+async def test_the_demand_is_the_sum_of_all_queues() -> None:
     environment = ports()
 
     class Queues:
@@ -165,7 +165,7 @@ async def test_several_queues_are_one_demand() -> None:
     assert observation.database.value == DatabaseCount(11, 22)
 
 
-async def test_a_service_that_was_empty_is_asked_about_tasks_only_when_it_is_not_any_more(
+async def test_the_tasks_of_an_empty_service_are_read_only_after_it_has_some(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     environment = FakePorts(1, latency_s=0.05, services=("a", "b"))
@@ -191,7 +191,7 @@ async def test_a_service_that_was_empty_is_asked_about_tasks_only_when_it_is_not
     assert len(tasks.value) == 1
 
 
-async def test_an_order_that_was_read_once_stays_in_force_while_ssm_is_silent() -> None:
+async def test_an_override_stays_in_force_while_ssm_does_not_answer() -> None:
     environment = ports()
     answers: list[Overrides | SourceError] = [SourceError("overrides", "denied"), Overrides(maximum=2)]
 
@@ -210,7 +210,7 @@ async def test_an_order_that_was_read_once_stays_in_force_while_ssm_is_silent() 
     assert all(each.value.maximum == 2 for each in seen[1:] if not isinstance(each, Unknown))
 
 
-async def test_a_loop_takes_over_what_another_of_its_fleet_remembers() -> None:
+async def test_a_loop_inherits_the_state_of_an_earlier_loop() -> None:
     environment = ports()
     before, after = environment.fleet_loop(), environment.fleet_loop()
     for _ in range(8):
@@ -221,7 +221,7 @@ async def test_a_loop_takes_over_what_another_of_its_fleet_remembers() -> None:
     assert report.tick.before.window.known_s(environment.now) > 30.0, "a changed setting cost the fleet its window"
 
 
-async def test_both_generations_are_written_and_growth_does_not_wait_for_the_drain(
+async def test_both_services_are_written_and_growth_does_not_wait_for_the_drain(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     environment = FakePorts(1, latency_s=0.05, services=("a", "b"))
@@ -267,7 +267,7 @@ async def shrinking(environment: FakePorts) -> FleetLoop:
     raise AssertionError("nobody was drained")
 
 
-async def test_reduces_after_everybody_confirmed() -> None:
+async def test_reduces_after_all_released_workers_confirmed() -> None:
     environment = ports()
     report = await (await shrinking(environment)).tick()
     assert report.tick.decision.reduces
@@ -322,7 +322,7 @@ async def test_does_not_reduce_when_the_service_changed(
     assert environment.desired == 2
 
 
-async def test_growing_does_not_wait_for_silent_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_growth_does_not_wait_for_workers_without_an_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     environment = ports()
     environment.queue.extend([10.0] * 12)
     monkeypatch.setattr(environment.agents, "state", fail)
@@ -385,7 +385,7 @@ async def test_the_view_of_a_fleet() -> None:
     assert (view["slots"]["total"], view["slots"]["free"]) == (5, 5)
 
 
-async def test_metrics_say_what_was_seen_and_never_zero_for_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_metrics_show_readings_and_never_zero_for_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
     environment = ports()
     _, _, metrics = await reported(environment)
     text = metrics.text().decode()
@@ -451,7 +451,7 @@ async def test_one_fleets_failure_does_not_stop_the_others() -> None:
     await asyncio.gather(running, return_exceptions=True)
 
 
-async def test_a_loop_that_does_not_turn_is_a_problem() -> None:
+async def test_a_fleet_without_ticks_is_a_problem() -> None:
     environment = ports()
     supervisor = FleetSupervisor([Turning("stuck", hang)], environment)  # type: ignore[list-item]
     assert supervisor.problem() is None

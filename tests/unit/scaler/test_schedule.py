@@ -47,11 +47,11 @@ def minimum(rows: Sequence[Row], now: datetime) -> int | None:
         pytest.param("2027-06-01T04:00:00", 4, id="in summer an hour earlier in UTC"),
     ],
 )
-def test_a_row_starts_at_its_cron_in_its_zone_and_lasts_its_minutes(now: str, expected: int | None) -> None:
+def test_a_row_starts_at_its_cron_time_in_its_zone_and_lasts_its_minutes(now: str, expected: int | None) -> None:
     assert minimum([OFFICE], at(now)) == expected
 
 
-def test_the_largest_of_the_rows_in_force_wins_and_says_so() -> None:
+def test_the_row_with_the_largest_minimum_is_in_force() -> None:
     rows = [OFFICE, Row("0 8 * * *", 60, 9), Row("0 0 1 * *", 1440, 2)]
     found = Schedules(rows).at(at("2027-03-01T08:30:00"))
     assert found is not None
@@ -60,7 +60,7 @@ def test_the_largest_of_the_rows_in_force_wins_and_says_so() -> None:
     assert minimum(rows, at("2027-03-01T17:30:00")) == 2
 
 
-def test_words_stay_the_same_while_a_row_is_in_force() -> None:
+def test_the_text_does_not_change_while_a_row_is_in_force() -> None:
     schedules = Schedules([OFFICE])
     start = at("2027-03-01T05:00:00")
     descriptions = {getattr(schedules.at(start + timedelta(minutes=each)), "description", None) for each in range(720)}
@@ -81,7 +81,7 @@ def test_words_stay_the_same_while_a_row_is_in_force() -> None:
         ),
     ],
 )
-def test_days_when_clocks_change(row: Row, started: list[str], why: str) -> None:
+def test_days_when_the_clocks_change(row: Row, started: list[str], why: str) -> None:
     day = at(started[0][:10] + "T00:00")
     seen = [minute for minute in every_minute(day - timedelta(hours=3), 27 * 60) if minimum([row], minute)]
     runs = [minute for minute in seen if minute - timedelta(minutes=1) not in seen]
@@ -89,7 +89,7 @@ def test_days_when_clocks_change(row: Row, started: list[str], why: str) -> None
     assert [run for run in runs if run >= day] == expected, why
 
 
-def test_twelve_hours_are_twelve_hours_on_a_day_of_23() -> None:
+def test_twelve_hours_last_twelve_hours_on_a_day_with_23() -> None:
     row = Row("0 0 28 3 *", 720, 1, "Europe/Zurich")
     start = at("2027-03-27T23:00:00")
     assert minimum([row], start + timedelta(minutes=719)) == 1
@@ -197,7 +197,7 @@ crons = st.tuples(
 @example("45 2 * * *", 50, ("Europe/Zurich", at("2027-10-31T01:30")))
 @example("30 2 * * *", 50, ("Europe/Zurich", at("2027-03-28T01:00")))
 @settings(max_examples=150, deadline=None)
-def test_equals_a_scan_of_every_minute(cron: str, minutes: int, moment: tuple[str, datetime]) -> None:
+def test_the_result_equals_a_scan_of_every_minute(cron: str, minutes: int, moment: tuple[str, datetime]) -> None:
     zone, now = moment
     row = Row(cron, minutes, 3, zone)
     floor = now.replace(second=0, microsecond=0)
@@ -208,7 +208,7 @@ def test_equals_a_scan_of_every_minute(cron: str, minutes: int, moment: tuple[st
 
 @given(crons, st.lists(st.tuples(st.integers(-(10**6), 10**6), st.integers(0, 59)), min_size=2, max_size=8))
 @settings(max_examples=100, deadline=None)
-def test_a_clock_that_jumps_finds_what_a_fresh_one_finds(cron: str, jumps: list[tuple[int, int]]) -> None:
+def test_the_result_does_not_depend_on_earlier_times(cron: str, jumps: list[tuple[int, int]]) -> None:
     rows = [Row(cron, 90, 3, "Europe/Zurich"), OFFICE]
     living = Schedules(rows)
     for minutes, seconds in jumps:

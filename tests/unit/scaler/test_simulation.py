@@ -75,7 +75,7 @@ async def test_killed_and_every_source_failing_now_and_then(seed: int) -> None:
 
 
 @pytest.mark.parametrize("seed", range(10))
-async def test_two_scalers_at_once(seed: int) -> None:
+async def test_two_scalers_at_the_same_time(seed: int) -> None:
     environment = FakeEnvironment(2000 + seed)
     loops = [environment.loop(FLEET), environment.loop(FLEET)]
     environment.queue.extend(environment.random.uniform(10, 90) for _ in range(TASKS))
@@ -88,7 +88,7 @@ async def test_two_scalers_at_once(seed: int) -> None:
 
 
 @pytest.mark.parametrize("seed", range(10))
-async def test_a_hand_that_writes_desired(seed: int) -> None:
+async def test_another_client_writes_desired(seed: int) -> None:
     """Somebody sets desired to anything every 50 s; protection outlives it and the scaler has the last word."""
     environment = FakeEnvironment(3000 + seed)
     loop = environment.loop(FLEET)
@@ -128,7 +128,7 @@ GENERATIONS = ("worker-default-a", "worker-default-b")
 
 
 @pytest.mark.parametrize("seed", range(20))
-async def test_a_rollout_over_two_generations(seed: int) -> None:
+async def test_a_rollout_over_two_services(seed: int) -> None:
     """Long tasks on every old worker, the scaler killed, sources failing: the new generation consumes soon anyway."""
     environment = FakeEnvironment(5000 + seed, desired=3, kill=0.01, fail=0.01, services=GENERATIONS)
     old, new = environment.services["worker-default-a"], environment.services["worker-default-b"]

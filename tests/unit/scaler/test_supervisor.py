@@ -112,7 +112,7 @@ POISONS = [raises, raises_a_group, cancels_itself, hangs, does_not_end_when_canc
     "one poisonous fleet of 100", "it is reported and left to itself; the other 99 tick as if it were not there"
 )
 @pytest.mark.parametrize("poison", POISONS, ids=lambda poison: poison.__name__)
-def test_a_poisonous_fleet_harms_nobody(poison: Callable[[], Awaitable[None]]) -> None:
+def test_a_failing_fleet_does_not_affect_the_others(poison: Callable[[], Awaitable[None]]) -> None:
     fleets = [Turning(f"fleet-{number:02d}") for number in range(99)]
     poisonous = Turning("poisonous", poison)
     problem, failing = turn([*fleets, poisonous], 600.5)
@@ -124,7 +124,7 @@ def test_a_poisonous_fleet_harms_nobody(poison: Callable[[], Awaitable[None]]) -
         assert len(poisonous.ticked) == 1, "a second tick beside the first could contradict it"
 
 
-def test_a_fleet_with_many_silent_workers_leaves_room_for_others() -> None:
+def test_many_workers_without_an_answer_leave_connections_for_other_fleets() -> None:
     class Silent:
         at_once = most = 0
 
@@ -143,7 +143,7 @@ def test_a_fleet_with_many_silent_workers_leaves_room_for_others() -> None:
     assert run(main()) == 32
 
 
-def test_fleets_tick_on_a_grid_in_groups_however_long_a_tick_takes() -> None:
+def test_fleets_tick_on_a_grid_in_groups_for_any_duration_of_a_tick() -> None:
     async def takes_long() -> None:
         await asyncio.sleep(1.3)
 
@@ -158,7 +158,7 @@ def test_fleets_tick_on_a_grid_in_groups_however_long_a_tick_takes() -> None:
 @pytest.mark.fault(
     "API throttled", "a throttled fleet looks half as often, up to a minute, and comes back step by step"
 )
-def test_throttled_fleets_look_more_rarely_and_come_back() -> None:
+def test_throttled_fleets_tick_less_often_and_recover() -> None:
     loop = Turning("default", errors=(THROTTLED,))
     other = Turning("other")
 
@@ -173,20 +173,20 @@ def test_throttled_fleets_look_more_rarely_and_come_back() -> None:
     assert len(other.ticked) >= 100, "who is not throttled is not slower"
 
 
-def test_a_throttled_fleet_that_protects_workers_does_not_wait() -> None:
+def test_a_throttled_fleet_that_protects_workers_does_not_slow_down() -> None:
     loop = Turning("default", errors=(THROTTLED,), kind="protect")
     turn([loop], 100)
     assert len(loop.ticked) == 21
 
 
-def test_failing_fleets_slow_down_and_the_first_failure_may_be_an_accident() -> None:
+def test_failing_fleets_slow_down_after_the_second_failure() -> None:
     loop = Turning("default", raises)
     turn([loop], 300)
     gaps = [round(after - before) for before, after in zip(loop.ticked, loop.ticked[1:], strict=False)]
     assert gaps[:6] == [5, 10, 20, 40, 60, 60]
 
 
-def test_settings_change_between_two_ticks_and_keep_what_the_fleet_remembers() -> None:
+def test_settings_change_between_two_ticks_and_the_state_stays() -> None:
     old, gone, new = Turning("default"), Turning("gone"), Turning("new")
     old.memory = "a drain under way"
     changed = Turning("default", interval_s=10.0)
@@ -207,7 +207,7 @@ def test_settings_change_between_two_ticks_and_keep_what_the_fleet_remembers() -
     assert new.ticked[0] == 12.0
 
 
-def test_a_change_waits_for_the_tick_that_goes_on() -> None:
+def test_a_change_waits_for_the_end_of_the_tick() -> None:
     active: list[str] = []
 
     def body(name: str) -> Callable[[], Awaitable[None]]:
@@ -230,13 +230,13 @@ def test_a_change_waits_for_the_tick_that_goes_on() -> None:
     assert not old.failures + changed.failures
 
 
-def test_a_process_in_which_nothing_turns_is_to_be_restarted() -> None:
+def test_a_process_without_ticks_reports_a_problem() -> None:
     problem, failing = turn([Turning("a", does_not_end_when_cancelled), Turning("b", hangs)], 600.5)
     assert problem is None, "they fail, and are heard of"
     assert set(failing) == {"a", "b"}
 
 
-def test_the_lag_of_the_loop_is_measured() -> None:
+def test_the_lag_of_the_event_loop_is_measured() -> None:
     lags: list[float] = []
 
     async def main() -> None:

@@ -117,7 +117,7 @@ async def test_any_other_status_is_an_error(status: int) -> None:
             await client.state(task)
 
 
-async def test_a_silent_agent_costs_its_deadline_only() -> None:
+async def test_an_agent_without_an_answer_ends_at_the_deadline() -> None:
     async with talking(deadline_s=0.05) as (agent, client, task):
         agent.answer = web.Response(headers={"Content-Length": "100"})  # and then never a byte
         with pytest.raises((DeadlineError, SourceError)):
@@ -145,17 +145,17 @@ async def test_a_task_without_address_is_an_error() -> None:
         pytest.param({"protected_until": "2026-01-01T13:00:00"}, id="a time without zone"),
     ],
 )
-def test_states_that_must_not_be_believed(change: dict[str, object]) -> None:
+def test_invalid_states(change: dict[str, object]) -> None:
     with pytest.raises(BadAnswerError):
         parse_state(json.dumps(STATE | change).encode(), ARN, NOW)
 
 
 @pytest.mark.parametrize("text", [b"", b"[]", b"null", b"{", b'{"version":1}', b"\xff"])
-def test_texts_that_are_no_state(text: bytes) -> None:
+def test_texts_that_are_not_a_state(text: bytes) -> None:
     with pytest.raises(BadAnswerError):
         parse_state(text, ARN, NOW)
 
 
-def test_protection_in_the_past_is_none() -> None:
+def test_expired_protection_does_not_count() -> None:
     past = STATE | {"protected_until": "2026-01-01T11:59:59Z"}
     assert not parse_state(json.dumps(past).encode(), ARN, NOW).protected

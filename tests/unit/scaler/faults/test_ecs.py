@@ -19,7 +19,8 @@ ONE = replace(CONFIG, generations=1)
 
 
 @pytest.mark.fault(
-    "API throttled", "Ticks become rarer while ECS throttles, up to one a minute; nothing shrinks on half an answer"
+    "API throttled",
+    "Ticks are less frequent while ECS throttles, up to one a minute. An incomplete answer lowers nothing",
 )
 def test_api_throttled() -> None:
     async def steps(scenario: FaultScenario) -> None:
@@ -45,7 +46,7 @@ def test_api_throttled() -> None:
 )
 @pytest.mark.fault(
     "API times out",
-    "Whether a write was done is read again, never assumed: the same absolute count is written until it shows",
+    "The scaler reads the count again after a timeout, and writes the same absolute count until it shows",
 )
 def test_api_times_out(rates: FaultRates) -> None:
     async def steps(scenario: FaultScenario) -> None:
@@ -62,7 +63,7 @@ def test_api_times_out(rates: FaultRates) -> None:
 
 
 @pytest.mark.fault(
-    "API 5xx", "The tick does what can be done without the answer: drains are kept alive, nothing is lowered"
+    "API 5xx", "The tick does what is possible without the answer: drains continue, and no count is lowered"
 )
 def test_api_5xx() -> None:
     async def steps(scenario: FaultScenario) -> None:
@@ -89,8 +90,8 @@ def half(asked: Sequence[str]) -> Sequence[str]:
 @pytest.mark.parametrize("operation", ["describe_services", "describe_tasks", "get_task_protection"])
 @pytest.mark.fault(
     "partial failures in a 200",
-    "A name in `failures` is an error although the answer is HTTP 200: what was not answered for is unknown, not "
-    "absent, so nothing is lowered",
+    "A name in `failures` is an error although the answer is HTTP 200: a missing service or task is unknown, "
+    "not absent, so no count is lowered",
 )
 def test_partial_failures_in_a_200(operation: str) -> None:
     async def steps(scenario: FaultScenario) -> None:
@@ -110,7 +111,7 @@ def test_partial_failures_in_a_200(operation: str) -> None:
 
 @pytest.mark.fault(
     "UpdateService accepted but not applied",
-    "The count is read in the next tick; one that did not change is written again and the attempts are counted",
+    "The next tick reads the count. If it did not change, the scaler writes it again and counts the attempts",
 )
 def test_update_service_accepted_but_not_applied() -> None:
     async def steps(scenario: FaultScenario) -> None:
@@ -126,8 +127,8 @@ def test_update_service_accepted_but_not_applied() -> None:
 
 @pytest.mark.fault(
     "tasks stuck PENDING",
-    "A task that does not start is capacity on its way until the launch deadline; then it is counted for nothing, "
-    "replaced within the maximum, and blocks no scale-in",
+    "A task that does not start is expected capacity until the launch deadline. After that it does not count, "
+    "is replaced within the maximum, and does not block a scale-in",
 )
 def test_tasks_stuck_pending() -> None:
     async def steps(scenario: FaultScenario) -> None:
@@ -164,7 +165,8 @@ async def nothing_can_be_placed(scenario: FaultScenario, reason: str) -> None:
 
 @pytest.mark.fault(
     "launches failing: quota",
-    "The count stays what is needed, no more is asked for, and after the launch deadline missing tasks block nothing",
+    "The count stays at the need and does not grow further. After the launch deadline missing tasks do not "
+    "block a scale-in",
 )
 def test_launches_failing_quota() -> None:
     run_scenario(lambda scenario: nothing_can_be_placed(scenario, "You've reached the limit on the number of vCPUs"))
@@ -172,7 +174,8 @@ def test_launches_failing_quota() -> None:
 
 @pytest.mark.fault(
     "launches failing: capacity",
-    "The count stays what is needed, no more is asked for, and after the launch deadline missing tasks block nothing",
+    "The count stays at the need and does not grow further. After the launch deadline missing tasks do not "
+    "block a scale-in",
 )
 def test_launches_failing_capacity() -> None:
     run_scenario(lambda scenario: nothing_can_be_placed(scenario, "Capacity is unavailable at this time"))
@@ -180,7 +183,7 @@ def test_launches_failing_capacity() -> None:
 
 @pytest.mark.fault(
     "launches failing: image",
-    "ECS tries again ever more rarely; the workers that run go on, and tasks that never ran block no scale-in",
+    "ECS tries again at growing intervals. Running workers continue, and tasks that never ran do not block a scale-in",
 )
 def test_launches_failing_image() -> None:
     async def steps(scenario: FaultScenario) -> None:
@@ -199,8 +202,8 @@ def test_launches_failing_image() -> None:
 @pytest.mark.parametrize("hand", [0, 1, 6], ids=["to zero", "below what works", "above what is needed"])
 @pytest.mark.fault(
     "someone else writes desiredCount",
-    "Noticed in the next tick and said; protected workers survive it, a count too low is raised at once, one too high "
-    "goes by the ordinary drain",
+    "The next tick shows the drift. Protected workers survive it, a count too low is raised at once, and a "
+    "count too high ends with the ordinary drain",
 )
 def test_someone_else_writes_desired_count(hand: int) -> None:
     async def steps(scenario: FaultScenario) -> None:
@@ -220,7 +223,7 @@ def test_someone_else_writes_desired_count(hand: int) -> None:
 
 @pytest.mark.fault(
     "service deleted",
-    "An absent service is unknown, not empty: nothing is written to it, the fleet's other service goes on and may grow",
+    "An absent service is unknown, not empty: it is not written, and the fleet's other service continues and may grow",
 )
 def test_idle_service_deleted() -> None:
     async def steps(scenario: FaultScenario) -> None:
@@ -239,7 +242,10 @@ def test_idle_service_deleted() -> None:
     run_scenario(steps)
 
 
-@pytest.mark.fault("service deleted", "ECS ends its workers, protected or not; when it is created again it is scaled")
+@pytest.mark.fault(
+    "service deleted",
+    "ECS ends its workers, protected or not. After the service is created again, the scaler scales it",
+)
 def test_working_service_deleted_and_created_again() -> None:
     async def steps(scenario: FaultScenario) -> None:
         await scenario.works(2, work_s=100.0)
@@ -264,8 +270,8 @@ def test_working_service_deleted_and_created_again() -> None:
 @pytest.mark.parametrize("generations", [1, 2], ids=["one rolling service", "two generations"])
 @pytest.mark.fault(
     "deployment in progress",
-    "The new revision consumes within one launch however long old tasks run; each old worker finishes and is let go "
-    "by the ordinary drain",
+    "The new revision consumes within one launch, also while old tasks run long. Each old worker finishes and "
+    "is released by the ordinary drain",
 )
 def test_deployment_in_progress(generations: int) -> None:
     async def steps(scenario: FaultScenario) -> None:
@@ -290,7 +296,8 @@ def test_deployment_in_progress(generations: int) -> None:
 
 @pytest.mark.fault(
     "five unfinished deployments",
-    "ECS refuses the sixth; the scaler lets no worker go for it, and the next one is taken once old workers are done",
+    "ECS refuses the sixth. The scaler releases no worker for it, and the next deployment is accepted after "
+    "the old workers are done",
 )
 def test_five_unfinished_deployments() -> None:
     async def steps(scenario: FaultScenario) -> None:

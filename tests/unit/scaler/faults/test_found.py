@@ -10,7 +10,7 @@ from scaler.core.state import FleetState
 from tests.support.scaler_builders import FLEET, arn, observe, observe_services, service_observation
 
 
-def test_a_scaler_that_starts_in_a_rollout_asks_for_no_more_than_the_maximum() -> None:
+def test_a_scaler_that_starts_in_a_rollout_respects_the_maximum() -> None:
     """Ten old workers and ten new ones serve, and 40 are needed: it raised the new service to the sum of both, 20."""
     old, new = "worker-default-a", "worker-default-b"
     seen = observe_services(
@@ -26,7 +26,7 @@ def test_a_scaler_that_starts_in_a_rollout_asks_for_no_more_than_the_maximum() -
     assert decision.services[new].desired == FLEET.maximum == 10
 
 
-def test_an_old_worker_among_those_wanted_does_not_keep_a_deployment_unfinished_for_ever() -> None:
+def test_an_old_worker_within_the_target_does_not_block_a_deployment() -> None:
     """Two are wanted and two consume, one of them old; 20 released new ones waited for a reduction that never came."""
     fleet = replace(FLEET, minimum=2, scale_in_window_s=10.0)
     released = ["released"] * 20

@@ -17,7 +17,8 @@ SHORT = replace(CONFIG, profile=replace(PROFILE, protection_minutes=4))
 
 @pytest.mark.fault(
     "protection refused",
-    "The worker does not consume and says why; the scaler raises the count, above the maximum too, and then it does",
+    "The worker does not consume and reports the refusal. The scaler raises the count, if necessary above the "
+    "maximum, and then the worker consumes",
 )
 def test_protection_refused() -> None:
     """A rolling update starts new tasks beside old ones that are all protected: ECS refuses the new ones."""
@@ -44,8 +45,8 @@ def test_protection_refused() -> None:
 
 @pytest.mark.fault(
     "protection expires while busy",
-    "The gate shuts before the end, the task runs on, and the count is not lowered while an unprotected worker may be "
-    "busy, so ECS takes nobody; protected again, it consumes again",
+    "The gate closes before the protection ends, and the task continues. The count is not lowered while an "
+    "unprotected worker may be busy, so ECS stops no worker. Protected again, the worker consumes again",
 )
 def test_protection_expires_while_busy() -> None:
     async def steps(scenario: FaultScenario) -> None:
@@ -71,8 +72,8 @@ def test_protection_expires_while_busy() -> None:
 
 @pytest.mark.fault(
     "protection answered 200 with a failure",
-    "A `failure` with HTTP 200 is a refusal, never protection: a renewal so answered leaves what is held, "
-    "and the scaler has raised the count long before",
+    "A `failure` with HTTP 200 is a refusal, never protection. A refused renewal does not end the current "
+    "protection, and the scaler raises the count before that ends",
 )
 def test_protection_answered_200_with_a_failure() -> None:
     async def steps(scenario: FaultScenario) -> None:
@@ -97,8 +98,8 @@ def test_protection_answered_200_with_a_failure() -> None:
 
 @pytest.mark.fault(
     "max lowered below what is protected",
-    "Protection wins over the maximum and the decision says so: workers above it are drained, finish their tasks, and "
-    "only then is the count lowered",
+    "Protection takes precedence over the maximum, and the explanation shows it: workers above the maximum "
+    "drain and finish their tasks, and only then is the count lowered",
 )
 def test_max_lowered_below_what_is_protected() -> None:
     async def steps(scenario: FaultScenario) -> None:

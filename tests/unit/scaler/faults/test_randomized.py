@@ -23,7 +23,7 @@ def test_nothing_is_lost_interrupted_or_broken() -> None:
 
 
 @pytest.mark.parametrize("removed", NEGATIVE_CONTROLS, ids=lambda each: each.value)
-def test_a_removed_step_loses_tasks(removed: DisabledSafeguard) -> None:
+def test_a_disabled_safeguard_loses_tasks(removed: DisabledSafeguard) -> None:
     summary = run_without(removed, seed=1, runs=25, enough=1)
     assert summary.lost > 0, (
         f"nothing was lost in {summary.scale_ins} scale-ins, so the simulation proves nothing of it"

@@ -28,8 +28,8 @@ async def begins_to_drain(scenario: FaultScenario) -> None:
 @pytest.mark.parametrize("step", range(1, 61, 2))
 @pytest.mark.fault(
     "scaler SIGKILLed at every step of a drain",
-    "Nothing is lost: what it needs to know it reads again, an agent that hears nothing goes back to work, and a new "
-    "scaler lowers nothing before a whole window",
+    "No task is lost: the next scaler reads everything again, a drained worker resumes when its lease ends, "
+    "and a new scaler lowers no count before a whole window",
 )
 def test_scaler_sigkilled_at_every_step_of_a_drain(step: int) -> None:
     async def steps(scenario: FaultScenario) -> None:
@@ -47,10 +47,10 @@ def test_scaler_sigkilled_at_every_step_of_a_drain(step: int) -> None:
 @pytest.mark.parametrize("seed", range(1, 6))
 @pytest.mark.fault(
     "two scalers at once",
-    "Counts are absolute and read again right before they are lowered; two may cost a worker too many for a while, and "
-    "lose nothing",
+    "Counts are absolute and read again right before a reduction. Two scalers may cost a worker too many for "
+    "some time, and no task is lost",
 )
-def test_two_scalers_at_once(seed: int) -> None:
+def test_two_scalers_at_the_same_time(seed: int) -> None:
     async def steps(scenario: FaultScenario) -> None:
         # Between the second look of one and its write the other may call a worker back: repaired within two ticks.
         scenario.start_scaler()
@@ -67,8 +67,8 @@ def test_two_scalers_at_once(seed: int) -> None:
 @pytest.mark.parametrize("jump_s", [86400.0, -86400.0, 3600.0, -3600.0], ids=["+1 d", "-1 d", "+1 h", "-1 h"])
 @pytest.mark.fault(
     "clock jumps",
-    "Decisions are made with a clock that never goes back; one that jumps all the same breaks the window, and nothing "
-    "shrinks before a whole one was seen again",
+    "Decisions use a clock that never goes back. If it jumps all the same, the window starts again, and the "
+    "fleet shrinks only after a whole window",
 )
 def test_clock_jumps(jump_s: float) -> None:
     async def steps(scenario: FaultScenario) -> None:
@@ -133,7 +133,7 @@ class File:
 )
 @pytest.mark.fault(
     "config broken",
-    "The settings in force stay in force, and what is wrong with the file is reported, every field at once",
+    "The old settings stay in force, and every wrong field of the file is reported at once",
 )
 def test_config_broken(content: bytes) -> None:
     async def steps(scenario: FaultScenario) -> None:
@@ -155,7 +155,8 @@ def test_config_broken(content: bytes) -> None:
 
 
 @pytest.mark.fault(
-    "config half-written", "Half a file is a broken file: it is refused as a whole, and taken when the rest is there"
+    "config half-written",
+    "An incomplete file is an invalid file: it is rejected as a whole, and applied when it is complete",
 )
 def test_config_half_written() -> None:
     async def steps(scenario: FaultScenario) -> None:
@@ -178,7 +179,7 @@ def test_config_half_written() -> None:
 
 
 @pytest.mark.fault(
-    "config reloaded in a drain", "The fleet's loop changes and its memory stays: workers in drain stay in drain"
+    "config reloaded in a drain", "The fleet's loop changes and its state stays: drained workers stay in drain"
 )
 def test_config_reloaded_in_a_drain() -> None:
     async def steps(scenario: FaultScenario) -> None:
@@ -207,9 +208,10 @@ def test_config_reloaded_in_a_drain() -> None:
 
 @pytest.mark.parametrize("poison", ["raises", "hangs", "floods"])
 @pytest.mark.fault(
-    "one poisonous fleet of 100", "It fails alone, ever more rarely and named; the other 99 tick, grow and shrink"
+    "one poisonous fleet of 100",
+    "Only this fleet fails, at growing intervals, and the log and metrics name it. The other 99 tick, grow and shrink",
 )
-def test_one_poisonous_fleet_of_100(poison: str) -> None:
+def test_one_failing_fleet_of_100(poison: str) -> None:
     many = fleets(100 if poison == "raises" else 20)
     bad = many[-7].name
 

@@ -53,9 +53,9 @@ async def in_a_drain(simulation: Simulation) -> list[SimulatedWorker]:
 
 
 @pytest.mark.fault(
-    "config reloaded in a drain", "the fleet keeps what it remembers: the drain goes on and nobody is stopped"
+    "config reloaded in a drain", "The fleet keeps its state: the drain continues, and no busy worker is stopped"
 )
-def test_new_bounds_in_a_drain_let_it_go_on() -> None:
+def test_a_drain_continues_after_a_change_of_bounds() -> None:
     async def main(simulation: Simulation) -> None:
         victims = await in_a_drain(simulation)
         supervisor = simulation.scalers[0].supervisor
@@ -70,9 +70,9 @@ def test_new_bounds_in_a_drain_let_it_go_on() -> None:
 
 
 @pytest.mark.fault(
-    "config reloaded in a drain", "a fleet that is taken out leaves its workers alone: they consume when leases end"
+    "config reloaded in a drain", "A removed fleet does not touch its workers: they consume when their leases end"
 )
-def test_a_fleet_taken_out_in_a_drain_leaves_its_workers_alone() -> None:
+def test_a_fleet_removed_in_a_drain_does_not_touch_its_workers() -> None:
     async def main(simulation: Simulation) -> None:
         victims = await in_a_drain(simulation)
         simulation.scalers[0].supervisor.apply([])
@@ -86,9 +86,11 @@ def test_a_fleet_taken_out_in_a_drain_leaves_its_workers_alone() -> None:
     simulate(main)
 
 
-@pytest.mark.fault("API times out", "counts are absolute and read again: a write that lands late stops nobody at work")
+@pytest.mark.fault(
+    "API times out", "Counts are absolute and read again: a write that takes effect late stops no busy worker"
+)
 @pytest.mark.parametrize("late_s", [3.0, 12.0, 40.0, 90.0])
-def test_a_reduction_that_lands_late_stops_nobody(late_s: float) -> None:
+def test_a_late_reduction_stops_no_busy_worker(late_s: float) -> None:
     late: list[int] = []
 
     async def main(simulation: Simulation) -> None:

@@ -34,8 +34,8 @@ async def held(scenario: FaultScenario, *sources: str, workers: int = 4) -> None
 @BOTH
 @pytest.mark.fault(
     "source down",
-    "What it would have said is unknown, never zero: the fleet may grow by what others say and does not shrink until "
-    "every source was heard for a whole window",
+    "The demand of the source is unknown, never zero. The other sources may raise the fleet; it does not "
+    "shrink until every source answered for a whole window",
 )
 def test_source_down(source: str) -> None:
     async def steps(scenario: FaultScenario) -> None:
@@ -47,7 +47,7 @@ def test_source_down(source: str) -> None:
     run_scenario(steps)
 
 
-@pytest.mark.fault("source down", "With every source down the fleet holds, and says that nobody knows the demand")
+@pytest.mark.fault("source down", "With every source down the demand is unknown, and the fleet keeps its size")
 def test_all_sources_down() -> None:
     async def steps(scenario: FaultScenario) -> None:
         await scenario.works(4, work_s=25.0)
@@ -61,7 +61,7 @@ def test_all_sources_down() -> None:
 
 
 @BOTH
-@pytest.mark.fault("source slow", "An answer within its 2 s is used, and the other sources do not wait for it")
+@pytest.mark.fault("source slow", "An answer within 2 s is used, and the other sources do not wait for it")
 def test_source_slow(source: str) -> None:
     async def steps(scenario: FaultScenario) -> None:
         await scenario.ticks(3)
@@ -76,7 +76,7 @@ def test_source_slow(source: str) -> None:
 
 
 @BOTH
-@pytest.mark.fault("source slow", "One that needs longer is unknown for that tick, and the tick still ends in time")
+@pytest.mark.fault("source slow", "A slower answer is unknown for that tick, and the tick still ends in time")
 def test_source_too_slow(source: str) -> None:
     async def steps(scenario: FaultScenario) -> None:
         await idle(scenario, 4)
@@ -92,7 +92,7 @@ def test_source_too_slow(source: str) -> None:
 
 @pytest.mark.fault(
     "source black-holed",
-    "Every call has its own deadline, so the tick ends in time; the broker alone may raise the fleet, not lower it",
+    "Every call has its own deadline, so the tick ends in time. The broker alone may raise the fleet, not lower it",
 )
 def test_database_black_holed() -> None:
     async def steps(scenario: FaultScenario) -> None:
@@ -115,8 +115,8 @@ def test_database_black_holed() -> None:
 
 @pytest.mark.fault(
     "source empty",
-    "A database that suddenly shows no task is contradicted by the broker for a minute; after that idle workers go, "
-    "and those that work are only asked to finish",
+    "If the database suddenly shows no task, the broker keeps the demand up for a minute. After that idle "
+    "workers go; busy workers only drain",
 )
 def test_source_empty() -> None:
     async def steps(scenario: FaultScenario) -> None:
@@ -184,19 +184,21 @@ def absurd_database(said: object) -> None:
     run_scenario(steps)
 
 
-@pytest.mark.fault("NaN", "Rejected at the edge: it is no count, so the reading is unknown and nothing shrinks")
+@pytest.mark.fault(
+    "NaN", "Rejected by the adapter: it is not a count, so the reading is unknown and the fleet does not shrink"
+)
 def test_nan() -> None:
     absurd_broker("NaN")
     absurd_database(math.nan)
 
 
-@pytest.mark.fault("negative", "Rejected at the edge, as are infinite, absurdly large and fractional numbers")
+@pytest.mark.fault("negative", "Rejected by the adapter, as are infinite, absurdly large and fractional numbers")
 @pytest.mark.parametrize("said", ["negative", "infinite", "half", "absurd", "words"])
 def test_negative(said: str) -> None:
     absurd_broker(ABSURD[said])
 
 
-@pytest.mark.fault("negative", "Rejected at the edge, as are infinite, absurdly large and fractional numbers")
+@pytest.mark.fault("negative", "Rejected by the adapter, as are infinite, absurdly large and fractional numbers")
 def test_negative_in_the_database() -> None:
     absurd_database(-3)
     absurd_database(math.inf)
@@ -204,7 +206,7 @@ def test_negative_in_the_database() -> None:
 
 @BOTH
 @pytest.mark.fault(
-    "stale", "The last value is remembered for three intervals and may only raise: nobody is told to go meanwhile"
+    "stale", "The last value serves for three intervals and may only raise the fleet: no worker is drained in that time"
 )
 def test_stale(source: str) -> None:
     async def steps(scenario: FaultScenario) -> None:
@@ -224,8 +226,7 @@ def test_stale(source: str) -> None:
 
 @pytest.mark.fault(
     "out of order",
-    "Counts of the last minute in any order may raise the fleet for a minute; no worker is let go that the "
-    "database's tasks need",
+    "Old counts may raise the fleet for a minute. No worker that the database's tasks need is released",
 )
 def test_out_of_order() -> None:
     async def steps(scenario: FaultScenario) -> None:
@@ -250,7 +251,7 @@ def test_out_of_order() -> None:
 
 
 @pytest.mark.fault(
-    "one of two sources down", "The other may raise the fleet at once and lowers nothing: shrinking needs both"
+    "one of two sources down", "The other source may raise the fleet at once and lowers nothing: a reduction needs both"
 )
 @BOTH
 def test_one_of_two_sources_down(source: str) -> None:
@@ -268,8 +269,8 @@ def test_one_of_two_sources_down(source: str) -> None:
 
 @pytest.mark.fault(
     "sources disagree",
-    "The broker may raise demand above the database for a minute, which covers SQS's delay; longer it counts ghosts, "
-    "and the decision says that it is no longer used",
+    "The broker may raise the demand above the database for a minute, which covers SQS's delay. After that the "
+    "broker's count is no longer used, and the explanation shows it",
 )
 def test_sources_disagree() -> None:
     async def steps(scenario: FaultScenario) -> None:
@@ -285,7 +286,8 @@ def test_sources_disagree() -> None:
 
 
 @pytest.mark.fault(
-    "broker restarts", "Workers keep what they run and protected; while the broker is away nothing shrinks"
+    "broker restarts",
+    "Workers keep their tasks and their protection. While the broker does not answer, the fleet does not shrink",
 )
 def test_broker_restarts() -> None:
     async def steps(scenario: FaultScenario) -> None:
@@ -302,8 +304,8 @@ def test_broker_restarts() -> None:
 
 @pytest.mark.fault(
     "database fails over",
-    "Half a minute of silence, then of errors, then another machine: the fleet grows by the broker meanwhile and "
-    "shrinks only after a whole window of knowledge",
+    "Half a minute without answers, then errors, then another server: the broker may raise the fleet in that "
+    "time, and it shrinks only after a whole window of known readings",
 )
 def test_database_fails_over() -> None:
     async def steps(scenario: FaultScenario) -> None:

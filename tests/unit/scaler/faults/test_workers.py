@@ -39,8 +39,8 @@ async def some_in_drain(scenario: FaultScenario) -> SimulatedWorker:
 
 @pytest.mark.fault(
     "agent unreachable",
-    "A worker that cannot be asked may be busy: it counts as capacity, is not told to go, and while ECS protects it "
-    "the others can still be let go",
+    "A worker that does not answer may be busy: it counts as capacity and is not drained. While ECS protects "
+    "it, other workers can be released",
 )
 def test_agent_unreachable() -> None:
     async def steps(scenario: FaultScenario) -> None:
@@ -57,7 +57,9 @@ def test_agent_unreachable() -> None:
     run_scenario(steps)
 
 
-@pytest.mark.fault("agent unreachable", "One that ECS does not protect and that cannot be asked blocks every reduction")
+@pytest.mark.fault(
+    "agent unreachable", "A worker that does not answer and that ECS does not protect blocks every reduction"
+)
 def test_unprotected_agent_unreachable() -> None:
     async def steps(scenario: FaultScenario) -> None:
         await scenario.works(3, work_s=25.0)
@@ -89,10 +91,10 @@ def test_unprotected_agent_unreachable() -> None:
 )
 @pytest.mark.fault(
     "agent lies",
-    "What lets ECS stop a worker is ECS's own word on protection, not the agent's: a busy worker that calls itself "
-    "released or idle keeps its protection and its task",
+    "A reduction depends on ECS's own answer about protection, not on the agent's: a busy worker that reports "
+    "itself as released or idle keeps its protection and its task",
 )
-def test_agent_lies(lie: dict[str, object]) -> None:
+def test_agent_reports_a_wrong_state(lie: dict[str, object]) -> None:
     async def steps(scenario: FaultScenario) -> None:
         numbers = await scenario.works(3, work_s=150.0)
         for worker in scenario.busy[:2]:
@@ -108,7 +110,7 @@ def test_agent_lies(lie: dict[str, object]) -> None:
 
 @pytest.mark.fault(
     "agent restarts in drain",
-    "It remembers nothing and begins as a new worker: protected first, then consuming, and the scaler drains it again",
+    "The agent starts without memory, as a new worker: protected first, then consuming, and the scaler drains it again",
 )
 def test_agent_restarts_in_drain() -> None:
     async def steps(scenario: FaultScenario) -> None:
@@ -125,7 +127,7 @@ def test_agent_restarts_in_drain() -> None:
 
 @pytest.mark.fault(
     "drain and resume 100 times",
-    "The gate is one, so is the poll: never a second poll in flight, never more messages than slots",
+    "There is one gate and one poll: never a second poll in flight, never more messages than slots",
 )
 def test_drain_and_resume_100_times() -> None:
     async def steps(scenario: FaultScenario) -> None:
@@ -159,7 +161,7 @@ def test_drain_and_resume_100_times() -> None:
 
 @pytest.mark.fault(
     "message redelivered with an expired token",
-    "A message is deleted when its task begins, so none comes back while the task runs, however long",
+    "A message is deleted when its task starts, so it does not return while the task runs, however long",
 )
 def test_message_redelivered_with_an_expired_token() -> None:
     async def steps(scenario: FaultScenario) -> None:
@@ -174,9 +176,10 @@ def test_message_redelivered_with_an_expired_token() -> None:
 
 
 @pytest.mark.fault(
-    "message given back 20 times", "It stays in the queue and runs on the worker that keeps it; no count ends it"
+    "message given back 20 times",
+    "It stays in the queue and runs on the worker that keeps it; the number of receives does not end it",
 )
-def test_message_given_back_20_times() -> None:
+def test_message_returned_20_times() -> None:
     async def steps(scenario: FaultScenario) -> None:
         await scenario.becomes(lambda: bool(scenario.workers()), 60.0, "a worker was to run")
         (number,) = scenario.send([20.0])
@@ -197,7 +200,8 @@ def test_message_given_back_20_times() -> None:
 
 @pytest.mark.fault(
     "execution API gone",
-    "Tasks that fail and are queued again are demand again; meanwhile workers are let go by the ordinary drain at most",
+    "Tasks that fail and are queued again count as demand again. In the meantime workers are released only by "
+    "the ordinary drain",
 )
 @pytest.mark.parametrize("gone_s", [60.0, 300.0])
 def test_execution_api_gone(gone_s: float) -> None:
@@ -219,8 +223,8 @@ def test_execution_api_gone(gone_s: float) -> None:
 
 @pytest.mark.fault(
     "worker SIGKILLed",
-    "ECS replaces it; what it ran comes back from the queue where acknowledged late, else Airflow tries it again; "
-    "nobody else is touched",
+    "ECS replaces it. With late acknowledgement its tasks return from the queue, else Airflow retries them. No "
+    "other worker is affected",
 )
 def test_worker_sigkilled() -> None:
     async def steps(scenario: FaultScenario) -> None:
@@ -237,7 +241,8 @@ def test_worker_sigkilled() -> None:
 
 
 @pytest.mark.fault(
-    "worker dies between receive and start", "The message comes back after its visibility timeout and runs elsewhere"
+    "worker dies between receive and start",
+    "The message returns after its visibility timeout and runs on another worker",
 )
 @pytest.mark.parametrize("early", [True, False], ids=["acknowledged at start", "acknowledged at end"])
 def test_worker_dies_between_receive_and_start(early: bool) -> None:
