@@ -154,7 +154,7 @@ def test_missing_resources_have_no_alarms(watched: Any, gone: set[str], new: set
 
 
 @pytest.fixture(scope="session")
-def told() -> Stack:
+def subscribed() -> Stack:
     return stack_of(monitoring={"alarm_emails": ["a@example.com", "b+${c}@example.com"], "dashboard": False})
 
 
@@ -238,17 +238,17 @@ def test_the_topic_is_encrypted_and_accepts_alarms_of_the_account_only(quickstar
     assert (denied["Effect"], denied["Condition"]) == ("Deny", {"Bool": {"aws:SecureTransport": ["false"]}})
 
 
-def test_configured_addresses_are_subscribed(told: Stack) -> None:
-    subscriptions = told.resources("aws_sns_topic_subscription")
+def test_configured_addresses_are_subscribed(subscribed: Stack) -> None:
+    subscriptions = subscribed.resources("aws_sns_topic_subscription")
     assert {each["protocol"] for each in subscriptions.values()} == {"email"}
     assert {each["endpoint"] for each in subscriptions.values()} == {"a@example.com", "b+$${c}@example.com"}
-    assert not told.resources("aws_cloudwatch_dashboard")
+    assert not subscribed.resources("aws_cloudwatch_dashboard")
 
 
-def test_a_further_address_does_not_change_other_subscriptions(told: Stack) -> None:
+def test_a_further_address_does_not_change_other_subscriptions(subscribed: Stack) -> None:
     emails = ["new@example.com", "a@example.com", "b+${c}@example.com"]
     more = stack_of(monitoring={"alarm_emails": emails}).resources("aws_sns_topic_subscription")
-    assert told.resources("aws_sns_topic_subscription").items() < more.items()
+    assert subscribed.resources("aws_sns_topic_subscription").items() < more.items()
 
 
 def test_an_existing_topic_is_used() -> None:
