@@ -109,7 +109,9 @@ def test_redis_accepts_schedulers_workers_and_scaler_only(redis_and_rds: Stack) 
 
 def test_a_public_load_balancer_reaches_the_web_server_only(public_without_a_way_out: Stack) -> None:
     found = _conversations(public_without_a_way_out, EGRESS)
-    assert {one for one in found if "public_load_balancer" in one} == {("public_load_balancer", "web_server", 8080)}
+    assert {connection for connection in found if "public_load_balancer" in connection} == {
+        ("public_load_balancer", "web_server", 8080)
+    }
     assert ("internal_load_balancer", "web_server", 8080) not in found, "nobody comes by the internal one"
     assert _from_ranges(public_without_a_way_out) == {
         ("203.0.113.0/24", "public_load_balancer", 443),

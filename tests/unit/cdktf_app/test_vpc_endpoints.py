@@ -27,8 +27,8 @@ def by_redis() -> tuple[Environment, Stack]:
 
 
 def _prefixes(statements: list[Json]) -> set[str]:
-    allowed = (each for each in statements if each["Effect"] == "Allow")
-    return {action.partition(":")[0] for each in allowed for action in each["Action"]}
+    allowed = (statement for statement in statements if statement["Effect"] == "Allow")
+    return {action.partition(":")[0] for statement in allowed for action in statement["Action"]}
 
 
 def _rows(environment: Environment, component: str) -> set[str]:
@@ -64,8 +64,8 @@ def test_components_are_the_services_of_the_stack(by_sqs: tuple[Environment, Sta
 def _made(stack: Stack) -> dict[str, Json]:
     """The endpoints, by the last part of the service name."""
     return {
-        one["service_name"].removeprefix("com.amazonaws.us-east-1."): one
-        for one in stack.resources("aws_vpc_endpoint").values()
+        endpoint["service_name"].removeprefix("com.amazonaws.us-east-1."): endpoint
+        for endpoint in stack.resources("aws_vpc_endpoint").values()
     }
 
 
