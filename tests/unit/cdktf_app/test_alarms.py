@@ -167,7 +167,7 @@ def alarms(stack: Stack) -> dict[str, Any]:
     return stack.resources("aws_cloudwatch_metric_alarm")
 
 
-@pytest.mark.parametrize("where", ["quickstart", "given"])
+@pytest.mark.parametrize("where", ["quickstart", "byo_resources"])
 def test_aws_accepts_every_alarm(where: str, request: pytest.FixtureRequest) -> None:
     stack = request.getfixturevalue(where)
     assert len(alarms(stack)) > 20
