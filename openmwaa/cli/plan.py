@@ -45,9 +45,9 @@ def plan(
     folder = synthesise(environment, terraform_dir).parent
     terraform = PlanRunner(folder, verbose=full)
     verdict = _verdict(terraform, environment, arguments or [])
-    if verdict.word == "refused":
+    if verdict.outcome == "refused":
         terraform.delete()
-    kept = str(terraform.plan_file) if verdict.word == "changed" else None
+    kept = str(terraform.plan_file) if verdict.outcome == "changed" else None
     if as_json:
         write_json(render.document(environment.name, verdict, plan_file=kept))
     elif as_markdown:

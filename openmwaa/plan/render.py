@@ -25,10 +25,10 @@ _MANY: Final = 6
 
 def summary(verdict: Verdict) -> str:
     """Return one line with the number of changes by action."""
-    if verdict.word == "unchanged":
+    if verdict.outcome == "unchanged":
         return "No changes: the resources match the file."
     counts = Counter(change.action for change in verdict.plan.changes)
-    parts = [f"{counts[action]} {word}" for action, word in _DONE.items() if counts[action]]
+    parts = [f"{counts[action]} {description}" for action, description in _DONE.items() if counts[action]]
     return f"{', '.join(parts)}." if parts else f"Outputs change: {', '.join(verdict.plan.outputs_changed)}."
 
 
@@ -52,7 +52,7 @@ def markdown(name: str, verdict: Verdict) -> str:
         "unchanged": "no changes",
         "changed": "changes",
         "refused": "refused",
-    }[verdict.word]
+    }[verdict.outcome]
     lines = [f"### Plan of `{name}`: {heading}", "", summary(verdict)]
     if verdict.refusals:
         lines += ["", "**This plan must not be applied.**", ""]
@@ -77,7 +77,7 @@ def document(name: str, verdict: Verdict, *, plan_file: str | None) -> dict[str,
     counts = Counter(change.action for change in verdict.plan.changes)
     return {
         "environment": name,
-        "verdict": verdict.word,
+        "verdict": verdict.outcome,
         "exit_code": verdict.exit_code,
         "summary": summary(verdict),
         "plan_file": plan_file,

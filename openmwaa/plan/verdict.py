@@ -34,7 +34,7 @@ class PlanRefusal:
 class Verdict:
     """The result of the review."""
 
-    word: Outcome
+    outcome: Outcome
     plan: TerraformPlan
     refusals: tuple[PlanRefusal, ...] = ()
     notes: tuple[str, ...] = field(default=())
@@ -42,7 +42,7 @@ class Verdict:
     @property
     def exit_code(self) -> int:
         """The exit code of `openmwaa plan`."""
-        return EXIT_CODES[self.word]
+        return EXIT_CODES[self.outcome]
 
 
 @dataclass(frozen=True)

@@ -301,18 +301,18 @@ def _models(annotation: Any) -> Iterator[type[BaseModel]]:
 
 def merged(base: Mapping[str, Any], says: Mapping[str, Any]) -> Json:
     """`base` with the changes of `says`, merged by mapping."""
-    made = dict(base)
+    result = dict(base)
     for key, value in says.items():
-        before = made.get(key)
-        made[key] = merged(before, value) if isinstance(before, Mapping) and isinstance(value, Mapping) else value
-    return made
+        before = result.get(key)
+        result[key] = merged(before, value) if isinstance(before, Mapping) and isinstance(value, Mapping) else value
+    return result
 
 
 def environment(base: Base, *says: Mapping[str, Any]) -> Environment:
     """The environment `base` with all changes of `says`."""
     data = BASES[base]
-    for one in says:
-        data = merged(data, one)
+    for change in says:
+        data = merged(data, change)
     return Environment.model_validate(data)
 
 
@@ -332,9 +332,10 @@ def groups(base: Base) -> list[dict[str, May]]:
 def _fits(base: Base, group: Mapping[str, May], row: May) -> bool:
     """Whether the file stays valid and keeps all changes of the group."""
     try:
-        together = environment(base, *(one.says for one in group.values()), row.says)
+        together = environment(base, *(member.says for member in group.values()), row.says)
     except ValueError:
         return False
     return all(
-        environment(base, *(o.says for o in [*group.values(), row]), one.says) == together for one in group.values()
+        environment(base, *(other.says for other in [*group.values(), row]), member.says) == together
+        for member in group.values()
     )

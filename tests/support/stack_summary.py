@@ -102,7 +102,7 @@ def _services(stack: Json) -> Iterator[str]:
         task = tasks.get(name) or tasks.get(definition) or tasks[re.sub(r"_[ab]$", "", name)]
         local = task["container_definitions"].removeprefix("${jsonencode(local.").removesuffix(")}")
         containers = "+".join(container["name"] for container in stack["locals"][local])
-        capacity = "+".join(one["capacity_provider"] for one in service.get("capacity_provider_strategy", ()))
+        capacity = "+".join(strategy["capacity_provider"] for strategy in service.get("capacity_provider_strategy", ()))
         architecture = _first(task.get("runtime_platform")).get("cpu_architecture", "")
         healthy = (service.get("deployment_minimum_healthy_percent"), service.get("deployment_maximum_percent"))
         yield (

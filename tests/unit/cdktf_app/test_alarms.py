@@ -120,7 +120,7 @@ def test_the_state_of_an_alarm(name: str, values: list[float | None], state: str
 
 
 def test_each_type_has_a_runbook() -> None:
-    headings = {anchor(each) for each in re.findall(r"^### (.+)$", RUNBOOK.read_text(), re.MULTILINE)}
+    headings = {anchor(heading) for heading in re.findall(r"^### (.+)$", RUNBOOK.read_text(), re.MULTILINE)}
     assert {anchor(alarm.type.name) for alarm in ALARMS.values()} == headings
 
 
@@ -154,7 +154,7 @@ def test_missing_resources_have_no_alarms(watched: Any, gone: set[str], new: set
 
 
 @pytest.fixture(scope="session")
-def told() -> Stack:
+def subscribed() -> Stack:
     return stack_of(monitoring={"alarm_emails": ["a@example.com", "b+${c}@example.com"], "dashboard": False})
 
 
@@ -167,7 +167,7 @@ def alarms(stack: Stack) -> dict[str, Any]:
     return stack.resources("aws_cloudwatch_metric_alarm")
 
 
-@pytest.mark.parametrize("where", ["quickstart", "given"])
+@pytest.mark.parametrize("where", ["quickstart", "byo_resources"])
 def test_aws_accepts_every_alarm(where: str, request: pytest.FixtureRequest) -> None:
     stack = request.getfixturevalue(where)
     assert len(alarms(stack)) > 20
@@ -238,17 +238,20 @@ def test_the_topic_is_encrypted_and_accepts_alarms_of_the_account_only(quickstar
     assert (denied["Effect"], denied["Condition"]) == ("Deny", {"Bool": {"aws:SecureTransport": ["false"]}})
 
 
-def test_configured_addresses_are_subscribed(told: Stack) -> None:
-    subscriptions = told.resources("aws_sns_topic_subscription")
-    assert {each["protocol"] for each in subscriptions.values()} == {"email"}
-    assert {each["endpoint"] for each in subscriptions.values()} == {"a@example.com", "b+$${c}@example.com"}
-    assert not told.resources("aws_cloudwatch_dashboard")
+def test_configured_addresses_are_subscribed(subscribed: Stack) -> None:
+    subscriptions = subscribed.resources("aws_sns_topic_subscription")
+    assert {subscription["protocol"] for subscription in subscriptions.values()} == {"email"}
+    assert {subscription["endpoint"] for subscription in subscriptions.values()} == {
+        "a@example.com",
+        "b+$${c}@example.com",
+    }
+    assert not subscribed.resources("aws_cloudwatch_dashboard")
 
 
-def test_a_further_address_does_not_change_other_subscriptions(told: Stack) -> None:
+def test_a_further_address_does_not_change_other_subscriptions(subscribed: Stack) -> None:
     emails = ["new@example.com", "a@example.com", "b+${c}@example.com"]
     more = stack_of(monitoring={"alarm_emails": emails}).resources("aws_sns_topic_subscription")
-    assert told.resources("aws_sns_topic_subscription").items() < more.items()
+    assert subscribed.resources("aws_sns_topic_subscription").items() < more.items()
 
 
 def test_an_existing_topic_is_used() -> None:
@@ -303,7 +306,7 @@ def test_every_target_group_has_alarms(public_without_a_way_out: Stack, quicksta
             if name == "HealthyHostCount"
         }
         assert targets.keys() == {"execution_api", *doors}
-        groups = {each["TargetGroup"] for each in targets.values()}
+        groups = {target["TargetGroup"] for target in targets.values()}
         assert len(groups) == len(targets)
         for group in groups:
             assert group.removeprefix("${aws_lb_target_group.").removesuffix(".arn_suffix}") in stack.resources(
@@ -346,6 +349,6 @@ def test_names_of_alarms_are_unique(fleets: list[str], queues: list[str]) -> Non
     )
     ids = [alarm.id for alarm in environment_alarms(watched)]
     assert len(set(ids)) == len(ids)
-    assert all(re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]*", one) for one in ids), "they are Terraform's addresses too"
-    of_environment = {one for one in ids if not one.startswith(("worker-", "fleet_", "oldest_task"))}
+    assert all(re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]*", name) for name in ids), "they are Terraform's addresses too"
+    of_environment = {name for name in ids if not name.startswith(("worker-", "fleet_", "oldest_task"))}
     assert len(ids) == len(of_environment) + 10 * len(fleets) + max(1, len(queues))

@@ -104,7 +104,7 @@ def test_cloudfront_adds_secure_to_cookies() -> None:
     }
     cookies = through_cloudfront(response)["cookies"]
     assert cookies["_token"]["attributes"] == "Path=/; HttpOnly; Secure"
-    assert [one["attributes"] for one in cookies["_token"]["multiValue"]] == ["Secure", "Secure"]
+    assert [cookie["attributes"] for cookie in cookies["_token"]["multiValue"]] == ["Secure", "Secure"]
     assert cookies["theirs"]["attributes"] == "secure; Path=/"
 
 

@@ -23,7 +23,7 @@ SIZES = {
 
 
 @pytest.fixture(scope="module")
-def said() -> Stack:
+def configured() -> Stack:
     """An environment with all control plane settings."""
     return stack_of(
         architecture="ARM64",
@@ -52,17 +52,17 @@ def platforms(stack: Stack) -> dict[str, str]:
     }
 
 
-def test_the_processor_is_the_environments_and_a_fleets_own(said: Stack, byo_resources: Stack) -> None:
+def test_the_processor_is_the_environments_and_a_fleets_own(configured: Stack, byo_resources: Stack) -> None:
     assert set(platforms(byo_resources).values()) == {"X86_64"}
-    assert platforms(said).pop("graphics") == "X86_64"
-    assert {name for name, kind in platforms(said).items() if kind == "ARM64"} == {
+    assert platforms(configured).pop("graphics") == "X86_64"
+    assert {name for name, kind in platforms(configured).items() if kind == "ARM64"} == {
         *(component.replace("-", "_") for component in COMPONENTS),
         "default",  # Spot: Fargate has it on Graviton since 2024
         "scaler",
     }
 
 
-def test_sizes_come_from_the_file_or_the_class(said: Stack, byo_resources: Stack) -> None:
+def test_sizes_come_from_the_file_or_the_class(configured: Stack, byo_resources: Stack) -> None:
     def sizes(stack: Stack) -> dict[str, tuple[str, str]]:
         tasks = stack.resources("aws_ecs_task_definition")
         return {
@@ -73,31 +73,31 @@ def test_sizes_come_from_the_file_or_the_class(said: Stack, byo_resources: Stack
             for name in COMPONENTS
         }
 
-    assert sizes(said) == SIZES
+    assert sizes(configured) == SIZES
     of_class = ENVIRONMENT_CLASSES["mw1.small"]
     for name, size in sizes(byo_resources).items():
         expected = of_class.webserver if name in ("web-server", "execution-api") else of_class.scheduler
         assert size == (str(expected.cpu), str(expected.memory)), name
 
 
-def test_numbers(said: Stack) -> None:
-    assert [said.services[name]["desired_count"] for name in COMPONENTS] == [3, 1, 1, 2, 2]
-    zones = {name: service["availability_zone_rebalancing"] for name, service in said.services.items()}
+def test_numbers(configured: Stack) -> None:
+    assert [configured.services[name]["desired_count"] for name in COMPONENTS] == [3, 1, 1, 2, 2]
+    zones = {name: service["availability_zone_rebalancing"] for name, service in configured.services.items()}
     assert {name for name, value in zones.items() if value == "ENABLED"} == {"web-server", "execution-api"}
 
 
-def test_web_servers_follow_cpu_and_requests(said: Stack) -> None:
-    target = said.one("aws_appautoscaling_target")
+def test_web_servers_follow_cpu_and_requests(configured: Stack) -> None:
+    target = configured.one("aws_appautoscaling_target")
     assert (target["min_capacity"], target["max_capacity"]) == (2, 4)
     assert target["resource_id"] == "service/openmwaa-example/${aws_ecs_service.airflow_web_server.name}"
     followed = {
         name.removeprefix("airflow_web_autoscaling_"): policy["target_tracking_scaling_policy_configuration"]
-        for name, policy in said.resources("aws_appautoscaling_policy").items()
+        for name, policy in configured.resources("aws_appautoscaling_policy").items()
     }
     assert {name: each["target_value"] for name, each in followed.items()} == {"cpu": 70, "requests": 900}
     for name, each in followed.items():
         assert each["scale_in_cooldown"] > each["scale_out_cooldown"], f"{name}: in must be slower than out"
-    assert said.services["web-server"]["lifecycle"]["ignore_changes"] == ["desired_count"]
+    assert configured.services["web-server"]["lifecycle"]["ignore_changes"] == ["desired_count"]
 
 
 def test_terraform_manages_a_fixed_number_of_web_servers(byo_resources: Stack) -> None:
@@ -106,25 +106,25 @@ def test_terraform_manages_a_fixed_number_of_web_servers(byo_resources: Stack) -
     assert "ignore_changes" not in byo_resources.services["web-server"].get("lifecycle", {})
 
 
-def test_ecs_exec_is_for_the_control_plane_only(said: Stack, byo_resources: Stack) -> None:
+def test_ecs_exec_is_for_the_control_plane_only(configured: Stack, byo_resources: Stack) -> None:
     def opened(stack: Stack) -> set[str]:
         return {name for name, service in stack.services.items() if service["enable_execute_command"]}
 
     assert opened(byo_resources) == set()
-    assert opened(said) == set(COMPONENTS)
+    assert opened(configured) == set(COMPONENTS)
     for name in COMPONENTS:
         word = name.replace("-", "_")
-        sids = [statement["Sid"] for statement in said.role_policy(f"roles_{word}")]
+        sids = [statement["Sid"] for statement in configured.role_policy(f"roles_{word}")]
         assert "ExecuteCommand" in sids, f"{name} could not open a session"
         before = [statement["Sid"] for statement in byo_resources.role_policy(f"roles_{word}")]
         assert "ExecuteCommand" not in before, f"{name} may open sessions that nobody allowed"
 
 
-def test_containers_have_a_read_only_root_filesystem(said: Stack, byo_resources: Stack) -> None:
+def test_containers_have_a_read_only_root_filesystem(configured: Stack, byo_resources: Stack) -> None:
     for name, container in byo_resources.containers.items():
         assert container["readonlyRootFilesystem"] is True, name
         assert container["linuxParameters"] == {"initProcessEnabled": True, "capabilities": {"drop": ["ALL"]}}, name
-    opened = {name for name, container in said.containers.items() if not container["readonlyRootFilesystem"]}
+    opened = {name for name, container in configured.containers.items() if not container["readonlyRootFilesystem"]}
     assert {name.split("/")[0] for name in opened} == set(COMPONENTS), "ECS Exec's agent writes, elsewhere nothing may"
 
 

@@ -31,7 +31,7 @@ def test_a_final_snapshot_has_a_new_name_in_each_creation(keeping: Stack) -> Non
 
 
 def test_only_configured_resources_have_deletion_protection(quickstart: Stack) -> None:
-    assert {each["force_delete"] for each in quickstart.resources("aws_ecr_repository").values()} == {True}
+    assert {repository["force_delete"] for repository in quickstart.resources("aws_ecr_repository").values()} == {True}
     protected = {
         f"{kind}.{name}"
         for kind, named in quickstart.document["resource"].items()
@@ -57,7 +57,7 @@ def test_retained_resources_are_listed_by_name(quickstart: Stack, keeping: Stack
     said = keeping.document["output"]["retained_resources"]["value"]
     assert KEY not in said, "a key that is given is not ours to speak of"
     assert keeping.one("aws_rds_cluster")["final_snapshot_identifier"] in said
-    assert any("fernet_key" in each for each in said), "nobody could read the connections in the snapshot"
+    assert any("fernet_key" in name for name in said), "nobody could read the connections in the snapshot"
 
 
 def test_an_existing_server_is_a_retained_resource() -> None:

@@ -48,7 +48,7 @@ def test_the_key_policy_covers_every_log_group(variants: dict[str, Stack]) -> No
     for variant, stack in variants.items():
         applied = ResolvedStack(stack)
         policy = stack.document["locals"]["keys_policy"]["Statement"]
-        (statement,) = [each for each in policy if each["Sid"] == "LogGroups"]
+        (statement,) = [entry for entry in policy if entry["Sid"] == "LogGroups"]
         (patterns,) = applied.resolved(statement)["Condition"]["ArnLike"].values()
         for name, group in stack.resources("aws_cloudwatch_log_group").items():
             arn = applied.arn("logs", f"log-group:{applied.resolved(group['name'])}")

@@ -126,16 +126,18 @@ def test_paid_features_are_optional() -> None:
 
 def test_aurora_readers_have_failover_priority(aurora: Stack) -> None:
     instances = aurora.resources("aws_rds_cluster_instance")
-    assert {one["identifier"] for one in instances.values()} == {f"openmwaa-example-{n}" for n in (1, 2, 3)}
+    assert {instance["identifier"] for instance in instances.values()} == {f"openmwaa-example-{n}" for n in (1, 2, 3)}
     # Above tier 1 a serverless reader does not scale with its writer, and takes over too small.
-    assert {one["promotion_tier"] for one in instances.values()} == {0, 1}
+    assert {instance["promotion_tier"] for instance in instances.values()} == {0, 1}
     assert aurora.one("aws_rds_cluster")["serverlessv2_scaling_configuration"] == {"min_capacity": 3, "max_capacity": 3}
 
 
 def test_a_minor_version_in_the_file_is_not_upgraded(aurora: Stack, quickstart: Stack) -> None:
     named, left = aurora.resources("aws_rds_cluster_instance"), quickstart.resources("aws_rds_cluster_instance")
-    assert {one["auto_minor_version_upgrade"] for one in named.values()} == {False}, "AWS would move past the file"
-    assert {one["auto_minor_version_upgrade"] for one in left.values()} == {True}
+    assert {instance["auto_minor_version_upgrade"] for instance in named.values()} == {False}, (
+        "AWS would move past the file"
+    )
+    assert {instance["auto_minor_version_upgrade"] for instance in left.values()} == {True}
     assert quickstart.one("aws_rds_cluster")["engine_version"] == "16"
 
 

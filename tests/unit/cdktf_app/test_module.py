@@ -156,7 +156,7 @@ def test_every_variable_is_used_and_explained(module: dict[str, str]) -> None:
     known = json.loads(module["variables.tf.json"])["variable"]
     used = set(re.findall(r"\bvar\.(\w+)", module["main.tf.json"]))
     assert used == set(known)
-    assert all(one["description"] and "default" in one for one in known.values())
+    assert all(variable["description"] and "default" in variable for variable in known.values())
     for name in (*known, *json.loads(module["outputs.tf.json"])["output"]):
         assert f"| `{name}` |" in module["README.md"]
 

@@ -73,7 +73,9 @@ def test_the_longest_name_fits_every_service() -> None:
         stack.one("aws_rds_cluster")["cluster_identifier"],
         stack.one("aws_rds_cluster_instance")["identifier"],
     ]
-    assert all(re.fullmatch(r"[a-z](-?[a-z0-9])*", each) and len(each) <= 63 for each in identifiers), identifiers
+    assert all(
+        re.fullmatch(r"[a-z](-?[a-z0-9])*", identifier) and len(identifier) <= 63 for identifier in identifiers
+    ), identifiers
     bucket = stack.one("aws_s3_bucket")["bucket"].replace(
         "${data.aws_caller_identity.place_caller.account_id}", "1" * 12
     )

@@ -74,7 +74,7 @@ def test_services_depend_on_their_egress(quickstart: Stack, no_internet: Stack) 
 
 def test_zones_are_those_of_fargate_and_enough(nat_per_zone: Stack) -> None:
     zones = nat_per_zone.document["data"]["aws_availability_zones"]["network"]
-    asked = {each["name"]: each["values"] for each in zones["filter"]}
+    asked = {rule["name"]: rule["values"] for rule in zones["filter"]}
     assert asked == {"opt-in-status": ["opt-in-not-required"], "zone-id": list(FARGATE_ZONES["us-west-1"])}
     (condition,) = zones["lifecycle"]["postcondition"]
     assert condition["condition"] == "${length(self.names) >= 3}"
@@ -88,7 +88,7 @@ def test_the_vpc_has_flow_logs(stack: str, traffic: str, every_s: int, request: 
     assert (log["traffic_type"], log["max_aggregation_interval"]) == (traffic, every_s)
     group = made.resources("aws_cloudwatch_log_group")["flow_logs"]
     assert group["name"].startswith("airflow-"), "the key lets CloudWatch encrypt for the environment's groups alone"
-    actions = {action for each in made.role_policy("roles_flow_logs") for action in each["Action"]}
+    actions = {action for statement in made.role_policy("roles_flow_logs") for action in statement["Action"]}
     assert "logs:CreateLogGroup" not in actions, "what is delivered late would bring a destroyed group back"
 
 
@@ -100,7 +100,7 @@ def test_an_existing_vpc_is_not_changed(existing: Stack) -> None:
 def test_the_plan_checks_an_existing_vpc(existing: Stack) -> None:
     data = existing.document["data"]
     conditions = {
-        f"{kind}.{name}": [each["condition"] for each in found["lifecycle"]["postcondition"]]
+        f"{kind}.{name}": [condition["condition"] for condition in found["lifecycle"]["postcondition"]]
         for kind in ("aws_vpc", "aws_subnet")
         for name, found in data[kind].items()
     }

@@ -41,7 +41,7 @@ def test_every_panel_metric_is_published(watched: MonitoredResources) -> None:
         series.metric for panel in environment_panels(watched) if isinstance(panel, Graph) for series in panel.series
     }
     assert len(metrics) > 30
-    strange = [f"{each.namespace} {each.name} by {each.dimensions}" for each in metrics if not who_says(each)]
+    strange = [f"{metric.namespace} {metric.name} by {metric.dimensions}" for metric in metrics if not who_says(metric)]
     assert not strange, f"nobody publishes {strange}"
 
 
@@ -92,7 +92,11 @@ def test_the_dashboard_has_all_important_series(about: str) -> None:
 
 def test_each_fleet_has_a_panel_with_both_services() -> None:
     for fleet, services in WATCHED.fleets.items():
-        panel = next(each for each in environment_panels(WATCHED) if isinstance(each, Graph) and each.fleet == fleet)
+        panel = next(
+            candidate
+            for candidate in environment_panels(WATCHED)
+            if isinstance(candidate, Graph) and candidate.fleet == fleet
+        )
         drawn = {dict(series.metric.dimensions).get("Service") for series in panel.series}
         assert set(services) <= drawn
 
@@ -128,10 +132,10 @@ def test_the_dashboard_has_all_panels(quickstart: Stack) -> None:
     dashboard = quickstart.one("aws_cloudwatch_dashboard")
     assert dashboard["dashboard_name"] == "openmwaa-quickstart-us-east-1"
     body = quickstart.local(dashboard["dashboard_body"])
-    (alarms,) = (each for each in body["widgets"] if each["type"] == "alarm")
+    (alarms,) = (widget for widget in body["widgets"] if widget["type"] == "alarm")
     names = {arn.partition(":alarm:")[2] for arn in alarms["properties"]["alarms"]}
-    assert names == {each["alarm_name"] for each in quickstart.resources("aws_cloudwatch_metric_alarm").values()}
-    groups = {each["name"] for each in quickstart.resources("aws_cloudwatch_log_group").values()}
+    assert names == {alarm["alarm_name"] for alarm in quickstart.resources("aws_cloudwatch_metric_alarm").values()}
+    groups = {group["name"] for group in quickstart.resources("aws_cloudwatch_log_group").values()}
     for widget in body["widgets"]:
         if widget["type"] == "log":
             source = re.match(r"SOURCE '(.+?)' \|", widget["properties"]["query"])

@@ -76,7 +76,9 @@ def test_no_action_has_a_wildcard(variants: dict[str, Stack]) -> None:
     for variant, stack in variants.items():
         for key, statement in statements_of(stack).items():
             if statement["Effect"] == "Allow" and key not in EVERY_ACTION:
-                assert not [each for each in statement["Action"] if "*" in each], f"{variant}: {key} has a wildcard"
+                assert not [action for action in statement["Action"] if "*" in action], (
+                    f"{variant}: {key} has a wildcard"
+                )
 
 
 def test_endpoints_allow_identities_of_this_account_only(no_internet: Stack) -> None:
@@ -178,12 +180,12 @@ def test_scaler_can_change_its_fleets_only(byo_resources: Stack) -> None:
 
 @pytest.mark.parametrize("sid", ["SeeTasks", "ListTasks"])
 def test_scaler_can_read_tasks_of_its_cluster_only(quickstart: Stack, sid: str) -> None:
-    (statement,) = [each for each in quickstart.role_policy("roles_scaler") if each["Sid"] == sid]
+    (statement,) = [entry for entry in quickstart.role_policy("roles_scaler") if entry["Sid"] == sid]
     assert statement["Condition"] == {"ArnEquals": {"ecs:cluster": ["${aws_ecs_cluster.cluster.arn}"]}}
 
 
 def test_worker_may_protect_its_own_clusters_tasks(quickstart: Stack) -> None:
-    (statement,) = [each for each in quickstart.role_policy("roles_worker") if each["Sid"] == "ProtectOwnTask"]
+    (statement,) = [entry for entry in quickstart.role_policy("roles_worker") if entry["Sid"] == "ProtectOwnTask"]
     assert set(statement["Action"]) == {"ecs:GetTaskProtection", "ecs:UpdateTaskProtection"}
     assert [arn.rpartition(":")[2] for arn in statement["Resource"]] == ["task/openmwaa-quickstart/*"]
 
@@ -240,7 +242,7 @@ def test_no_role_of_the_environment_can_write_overrides(quickstart: Stack) -> No
 
 
 def test_dag_code_cannot_write_the_scalers_metrics(quickstart: Stack) -> None:
-    (own,) = [each for each in quickstart.role_policy("roles_worker") if each["Sid"] == "PublishMetrics"]
+    (own,) = [entry for entry in quickstart.role_policy("roles_worker") if entry["Sid"] == "PublishMetrics"]
     assert own["Condition"]["StringNotEquals"] == {"cloudwatch:namespace": ["openmwaa", "AmazonMWAA"]}
 
 
@@ -254,7 +256,7 @@ def test_only_workers_receive_messages(quickstart: Stack) -> None:
 def test_roles_use_the_key_through_services_only(variants: dict[str, Stack]) -> None:
     for variant, stack in variants.items():
         for (policy, sid), statement in statements_of(stack).items():
-            if not policy.startswith("roles_") or not any(each.startswith("kms:") for each in statement["Action"]):
+            if not policy.startswith("roles_") or not any(action.startswith("kms:") for action in statement["Action"]):
                 continue
             variables = {variable for test in statement["Condition"].values() for variable in test}
             assert "kms:ViaService" in variables, f"{variant}: {policy} uses the key without a service in {sid}"

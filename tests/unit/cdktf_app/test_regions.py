@@ -77,7 +77,7 @@ def test_every_resource_is_of_a_service_in_the_table_of_regions(
 ) -> None:
     worlds = {
         "quickstart": (quickstart, load(ROOT / "examples/quickstart/environment.yaml")),
-        "other stores": (
+        "redis and rds": (
             redis_and_rds,
             Environment.model_validate(
                 {**LEAST, "broker": {"kind": "ELASTICACHE"}, "metadata_database": {"kind": "RDS_POSTGRESQL"}}

@@ -30,7 +30,7 @@ def test_aws_services_act_for_this_account_only(variants: dict[str, Stack]) -> N
             if "Service" not in statement.get("Principal", {}):
                 continue
             said = {variable for test in statement.get("Condition", {}).values() for variable in test}
-            held = [one for one in said if one in HELD or one.startswith("kms:EncryptionContext:")]
+            held = [variable for variable in said if variable in HELD or variable.startswith("kms:EncryptionContext:")]
             assert held, f"{variant}: {key} lets {statement['Principal']['Service']} in for any account"
 
 

@@ -29,8 +29,8 @@ def test_role_names_are_short_enough_and_unique(variants: dict[str, Stack]) -> N
 
 def test_only_workers_have_the_policies_of_the_file(longest_names: Stack) -> None:
     attached = longest_names.resources("aws_iam_role_policy_attachment").values()
-    assert {one["role"] for one in attached} == {"${aws_iam_role.roles_worker.name}"}
-    assert {one["policy_arn"] for one in attached} == {
+    assert {attachment["role"] for attachment in attached} == {"${aws_iam_role.roles_worker.name}"}
+    assert {attachment["policy_arn"] for attachment in attached} == {
         "arn:aws:iam::123456789012:policy/lake/read",
         "arn:aws:iam::123456789012:policy/warehouse/read",
     }
@@ -60,7 +60,7 @@ def test_workers_use_an_existing_role_and_an_output_has_its_required_policy(
     needed = byo_resources.document["output"]["execution_role"]["value"]
     policy = byo_resources.local(needed["policy"])["Statement"]
     own = quickstart.role_policy("roles_worker")
-    assert [one["Sid"] for one in policy] == [one["Sid"] for one in own]
+    assert [statement["Sid"] for statement in policy] == [statement["Sid"] for statement in own]
     (trust,) = byo_resources.local(needed["trust"])["Statement"]
     assert trust["Principal"] == {"Service": ["ecs-tasks.amazonaws.com"]}
     assert "execution_role" not in quickstart.document["output"]
@@ -96,7 +96,7 @@ def test_ecs_exec_is_allowed_only_if_configured_and_not_for_workers(longest_name
         return {
             name
             for name, policy in stack.policies.items()
-            if any(a.startswith("ssmmessages:") for one in policy["Statement"] for a in one["Action"])
+            if any(a.startswith("ssmmessages:") for statement in policy["Statement"] for a in statement["Action"])
         }
 
     control_plane = ("scheduler", "dag_processor", "triggerer", "execution_api", "web_server")

@@ -15,7 +15,7 @@ EGRESS = "aws_vpc_security_group_egress_rule"
 DESCRIPTION = re.compile(r"^[A-Za-z0-9 ._\-:/()#,@\[\]+=&;{}!$*]{0,255}$")
 TASKS = ("scheduler", "dag_processor", "triggerer", "execution_api", "web_server", "workers", "scaler")
 # Without a domain, on SQS, with a database of ours.
-LEAST_CONVERSATIONS = {
+MINIMAL_CONNECTIONS = {
     ("internal_load_balancer", "web_server", 8080),
     ("internal_load_balancer", "execution_api", 8081),
     ("internal_load_balancer", "scaler", 8082),
@@ -35,7 +35,7 @@ def _rules(stack: Stack, kind: str) -> list[Json]:
     return list(stack.resources(kind).values())
 
 
-def _conversations(stack: Stack, kind: str) -> set[tuple[str, str, int]]:
+def _connections(stack: Stack, kind: str) -> set[tuple[str, str, int]]:
     """(caller, listener, port) as the rules of one direction say it."""
     found = set()
     for rule in _rules(stack, kind):
@@ -59,7 +59,7 @@ def _from_ranges(stack: Stack) -> set[tuple[str, str, int]]:
 def every(
     variants: dict[str, Stack], existing: Stack, nat_per_zone: Stack, public_without_a_way_out: Stack
 ) -> dict[str, Stack]:
-    more = {"existing": existing, "a NAT a zone": nat_per_zone, "public": public_without_a_way_out}
+    more = {"existing": existing, "NAT per zone": nat_per_zone, "public": public_without_a_way_out}
     return {**variants, **more}
 
 
@@ -92,24 +92,26 @@ def test_no_group_has_more_rules_than_ec2_allows(every: dict[str, Stack]) -> Non
                 assert groups.count(group) <= 60, f"{variant}: {group} has {groups.count(group)} rules"
 
 
-@pytest.mark.parametrize("variant", ["quickstart", "no internet", "public", "other stores", "a NAT a zone"])
+@pytest.mark.parametrize("variant", ["quickstart", "no internet", "public", "redis and rds", "NAT per zone"])
 def test_every_connection_has_an_ingress_and_an_egress_rule(every: dict[str, Stack], variant: str) -> None:
-    callers, listeners = _conversations(every[variant], EGRESS), _conversations(every[variant], INGRESS)
+    callers, listeners = _connections(every[variant], EGRESS), _connections(every[variant], INGRESS)
     assert callers == listeners, "a rule at one end alone allows nothing"
 
 
 def test_the_minimal_environment_has_exactly_these_connections(quickstart: Stack) -> None:
-    assert _conversations(quickstart, EGRESS) == LEAST_CONVERSATIONS
+    assert _connections(quickstart, EGRESS) == MINIMAL_CONNECTIONS
 
 
 def test_redis_accepts_schedulers_workers_and_scaler_only(redis_and_rds: Stack) -> None:
     more = {(caller, "broker", 6379) for caller in ("scheduler", "workers", "scaler")}
-    assert _conversations(redis_and_rds, EGRESS) == LEAST_CONVERSATIONS | more
+    assert _connections(redis_and_rds, EGRESS) == MINIMAL_CONNECTIONS | more
 
 
 def test_a_public_load_balancer_reaches_the_web_server_only(public_without_a_way_out: Stack) -> None:
-    found = _conversations(public_without_a_way_out, EGRESS)
-    assert {one for one in found if "public_load_balancer" in one} == {("public_load_balancer", "web_server", 8080)}
+    found = _connections(public_without_a_way_out, EGRESS)
+    assert {connection for connection in found if "public_load_balancer" in connection} == {
+        ("public_load_balancer", "web_server", 8080)
+    }
     assert ("internal_load_balancer", "web_server", 8080) not in found, "nobody comes by the internal one"
     assert _from_ranges(public_without_a_way_out) == {
         ("203.0.113.0/24", "public_load_balancer", 443),
@@ -134,7 +136,7 @@ def test_users_connect_from_the_vpc_and_from_allowed_ranges(quickstart: Stack, e
 
 def test_dag_code_cannot_reach_web_pages(quickstart: Stack) -> None:
     pages = {("internal_load_balancer", port) for port in (8080, 8082)}
-    callers = {caller for caller, listener, port in _conversations(quickstart, EGRESS) if (listener, port) in pages}
+    callers = {caller for caller, listener, port in _connections(quickstart, EGRESS) if (listener, port) in pages}
     assert not callers, f"{callers} could look at, and overload, what people look at"
 
 
@@ -150,7 +152,7 @@ def test_internet_egress_is_https_only(quickstart: Stack) -> None:
 def test_with_endpoints_only_https_goes_to_endpoints_and_s3(no_internet: Stack) -> None:
     assert not [rule for rule in _rules(no_internet, EGRESS) if "cidr_ipv4" in rule], "something leads to the internet"
     to_endpoints = {(task, "endpoints", 443) for task in TASKS}
-    assert _conversations(no_internet, EGRESS) == LEAST_CONVERSATIONS | to_endpoints
+    assert _connections(no_internet, EGRESS) == MINIMAL_CONNECTIONS | to_endpoints
     to_s3 = {
         _group(rule["security_group_id"]): rule["prefix_list_id"]
         for rule in _rules(no_internet, EGRESS)

@@ -273,7 +273,7 @@ def test_a_fleet_has_two_services_of_one_family(byo_resources: Stack) -> None:
 
 def test_the_scaler_is_created_after_its_fleets_and_destroyed_before_them(byo_resources: Stack) -> None:
     needed = byo_resources.services["scaler"]["depends_on"]
-    assert {f"aws_ecs_service.fleets_{fleet}_{each}" for fleet in ("default", "graphics") for each in "ab"} <= set(
+    assert {f"aws_ecs_service.fleets_{fleet}_{suffix}" for fleet in ("default", "graphics") for suffix in "ab"} <= set(
         needed
     ), "destroy would leave a scaler that raises again what it has set to zero"
 

@@ -129,7 +129,7 @@ def test_existing_resources_are_used_and_not_created(byo_resources: Stack) -> No
 
 
 def test_an_existing_image_is_pulled_from_its_repository_only(byo_resources: Stack) -> None:
-    (pull,) = [each for each in byo_resources.role_policy("roles_worker_execution") if each["Sid"] == "PullImages"]
+    (pull,) = [entry for entry in byo_resources.role_policy("roles_worker_execution") if entry["Sid"] == "PullImages"]
     assert pull["Resource"] == [
         "arn:${data.aws_partition.place.partition}:ecr:us-east-1:123456789012:repository/teams/airflow"
     ]

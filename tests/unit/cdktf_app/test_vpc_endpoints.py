@@ -27,8 +27,8 @@ def by_redis() -> tuple[Environment, Stack]:
 
 
 def _prefixes(statements: list[Json]) -> set[str]:
-    allowed = (each for each in statements if each["Effect"] == "Allow")
-    return {action.partition(":")[0] for each in allowed for action in each["Action"]}
+    allowed = (statement for statement in statements if statement["Effect"] == "Allow")
+    return {action.partition(":")[0] for statement in allowed for action in statement["Action"]}
 
 
 def _rows(environment: Environment, component: str) -> set[str]:
@@ -37,10 +37,10 @@ def _rows(environment: Environment, component: str) -> set[str]:
     }
 
 
-@pytest.mark.parametrize("world", ["by_sqs", "by_redis"])
+@pytest.mark.parametrize("fixture", ["by_sqs", "by_redis"])
 @pytest.mark.parametrize("component", COMPONENTS)
-def test_a_component_calls_what_its_role_allows(world: str, component: str, request: pytest.FixtureRequest) -> None:
-    environment, stack = request.getfixturevalue(world)
+def test_a_component_calls_what_its_role_allows(fixture: str, component: str, request: pytest.FixtureRequest) -> None:
+    environment, stack = request.getfixturevalue(fixture)
     allowed = _prefixes(stack.role_policy(f"roles_{component.replace('-', '_')}"))
     rows = _rows(environment, component)
     assert allowed - rows == set(), f"{component} may call {allowed - rows}, and no row of CALLS says by which endpoint"
@@ -49,9 +49,9 @@ def test_a_component_calls_what_its_role_allows(world: str, component: str, requ
     )
 
 
-@pytest.mark.parametrize("world", ["by_sqs", "by_redis"])
-def test_tasks_start_with_what_execution_roles_allow(world: str, request: pytest.FixtureRequest) -> None:
-    environment, stack = request.getfixturevalue(world)
+@pytest.mark.parametrize("fixture", ["by_sqs", "by_redis"])
+def test_tasks_start_with_what_execution_roles_allow(fixture: str, request: pytest.FixtureRequest) -> None:
+    environment, stack = request.getfixturevalue(fixture)
     roles = [f"roles_{component.replace('-', '_')}_execution" for component in COMPONENTS]
     assert set().union(*(_prefixes(stack.role_policy(role)) for role in roles)) == _rows(environment, START)
 
@@ -64,8 +64,8 @@ def test_components_are_the_services_of_the_stack(by_sqs: tuple[Environment, Sta
 def _made(stack: Stack) -> dict[str, Json]:
     """The endpoints, by the last part of the service name."""
     return {
-        one["service_name"].removeprefix("com.amazonaws.us-east-1."): one
-        for one in stack.resources("aws_vpc_endpoint").values()
+        endpoint["service_name"].removeprefix("com.amazonaws.us-east-1."): endpoint
+        for endpoint in stack.resources("aws_vpc_endpoint").values()
     }
 
 
@@ -73,10 +73,10 @@ ALWAYS = {"s3", "ecr.api", "ecr.dkr", "ecs", "logs", "monitoring", "secretsmanag
 
 
 @pytest.mark.parametrize(
-    ("world", "more"), [("by_sqs", {"sqs", "ssmmessages"}), ("by_redis", {"elasticache"})], ids=["SQS", "ElastiCache"]
+    ("fixture", "more"), [("by_sqs", {"sqs", "ssmmessages"}), ("by_redis", {"elasticache"})], ids=["SQS", "ElastiCache"]
 )
-def test_endpoints_are_those_of_the_table(world: str, more: set[str], request: pytest.FixtureRequest) -> None:
-    environment, stack = request.getfixturevalue(world)
+def test_endpoints_are_those_of_the_table(fixture: str, more: set[str], request: pytest.FixtureRequest) -> None:
+    environment, stack = request.getfixturevalue(fixture)
     assert set(_made(stack)) == set(endpoints_of(environment)) == ALWAYS | more
 
 

@@ -86,7 +86,9 @@ def actions(listener: Json) -> list[str]:
 
 def worker_of(stack: Stack) -> Json:
     """The container of the only fleet's workers."""
-    (worker,) = [one for containers in stack.tasks.values() for one in containers if one["name"] == "worker"]
+    (worker,) = [
+        container for containers in stack.tasks.values() for container in containers if container["name"] == "worker"
+    ]
     return worker
 
 
@@ -127,7 +129,7 @@ def test_the_web_server_has_the_listeners_of_its_mode_only(
     stack = modes[mode]
     found = {name: listener["port"] for name, listener in listeners(stack).items() if "forward" in actions(listener)}
     assert found == ports
-    targets = {one["target_group_arn"] for one in stack.services["web-server"]["load_balancer"]}
+    targets = {target["target_group_arn"] for target in stack.services["web-server"]["load_balancer"]}
     assert targets == {f"${{aws_lb_target_group.{name}.arn}}" for name in ports}, "web servers register with each"
 
 
@@ -249,7 +251,7 @@ def test_public_access_requires_authentication(public: Stack, both: Stack) -> No
     for stack, action in ((public, "authenticate-cognito"), (both, "authenticate-oidc")):
         listener = listeners(stack)[f"{PUBLIC_LB}_web"]
         assert actions(listener) == [action, "forward"]
-        assert [one["order"] for one in listener["default_action"]] == [1, 2]
+        assert [action["order"] for action in listener["default_action"]] == [1, 2]
         asked = listener["default_action"][0][action.replace("-", "_")]
         assert asked["on_unauthenticated_request"] == "authenticate"
         assert asked["session_timeout"] == 12 * 3600, "ELB's default is a week"
@@ -320,7 +322,7 @@ def test_access_logs_and_protection_are_optional(both: Stack, private: Stack) ->
     for balancer in both.resources("aws_lb").values():
         assert balancer["access_logs"] == {"bucket": "${aws_s3_bucket_policy.access_logs.bucket}", "enabled": True}
         assert balancer["enable_deletion_protection"] is True
-    writers = {one["Sid"]: one for one in both.policies["access_logs_writers"]["Statement"]}
+    writers = {statement["Sid"]: statement for statement in both.policies["access_logs_writers"]["Statement"]}
     assert set(writers) == {"TlsOnly", "LoadBalancers"}
     assert writers["LoadBalancers"]["Condition"]["ArnLike"]["aws:SourceArn"][0].endswith(":loadbalancer/*")
     (rule,) = both.resources("aws_s3_bucket_lifecycle_configuration")["access_logs_lifecycle"]["rule"]
@@ -341,10 +343,10 @@ def test_waf_on_the_public_load_balancer_limits_logins_only(both: Stack) -> None
     association = both.one("aws_wafv2_web_acl_association")
     assert association["resource_arn"] == f"${{aws_lb.{PUBLIC_LB}.arn}}"
     assert "provider" not in acl
-    (group,) = [one for one in both.resources("aws_cloudwatch_log_group").values() if "waf" in one["name"]]
+    (group,) = [group for group in both.resources("aws_cloudwatch_log_group").values() if "waf" in group["name"]]
     assert group["name"] == "aws-waf-logs-openmwaa-example-web"
     pattern = both.policies["keys_policy"]["Statement"]
-    allowed = json.dumps([one for one in pattern if one["Sid"] == "LogGroups"])
+    allowed = json.dumps([entry for entry in pattern if entry["Sid"] == "LogGroups"])
     assert "aws-waf-logs-openmwaa-example-*" in allowed, "CloudWatch could not use the key for it"
 
 

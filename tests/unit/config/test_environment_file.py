@@ -315,7 +315,7 @@ def test_a_fleet_has_scaling_settings() -> None:
     plain, nightly = environment.fleets.values()
     assert (plain.min, plain.capacity, plain.schedule, plain.fallback.mode) == (0, "FARGATE", (), "hold")
     assert plain.desired_count_drift == "correct"
-    assert [(one.cron, one.timezone) for one in nightly.schedule] == [
+    assert [(minimum.cron, minimum.timezone) for minimum in nightly.schedule] == [
         ("30 22 * * 1-5", "Europe/Zurich"),
         ("0 0 1 * *", "UTC"),
     ]

@@ -151,8 +151,8 @@ def test_invalid_web_access_is_rejected(mode: str, access: dict[str, Any], more:
     with pytest.raises(ValidationError) as refused:
         environment(mode, access, **more)
     (problem,) = refused.value.errors()
-    said = f"{'.'.join(map(str, problem['loc']))} {problem['msg']}"
-    assert re.search(words, said), said
+    text = f"{'.'.join(map(str, problem['loc']))} {problem['msg']}"
+    assert re.search(words, text), text
 
 
 def test_a_single_address_becomes_a_32_range() -> None:

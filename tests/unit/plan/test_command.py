@@ -31,8 +31,8 @@ class Folder:
         self.path = path
         self.terraform = path / "terraform" / "example"
 
-    def say(self, name: str, *words: str) -> Result:
-        """Run the command on the environment that the recording `name` is a plan of."""
+    def run(self, name: str, *words: str) -> Result:
+        """Run the command with the environment of the recording `name`."""
         fields = {**LEAST, "fleets": FLEETS, **CHANGES[name], "name": "example"}
         (self.path / "environment.yaml").write_text(json.dumps(fields))
         plan = recorded(name)
@@ -64,7 +64,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Folder:
 
 
 def test_terraform_prepares_plans_and_shows(folder: Folder) -> None:
-    result = folder.say("capacity", "--", "-lock=false")
+    result = folder.run("capacity", "--", "-lock=false")
     assert result.exit_code == 2, result.output
     assert folder.calls == [
         "init -no-color -input=false",
@@ -75,46 +75,46 @@ def test_terraform_prepares_plans_and_shows(folder: Folder) -> None:
 
 
 def test_an_accepted_plan_is_saved_and_readable_by_its_owner_only(folder: Folder) -> None:
-    folder.say("capacity")
+    folder.run("capacity")
     assert stat.S_IMODE((folder.terraform / PLAN_FILE).stat().st_mode) == 0o600, "it holds what the state holds"
 
 
 def test_a_refused_plan_is_deleted(folder: Folder) -> None:
-    result = folder.say("key")
+    result = folder.run("key")
     assert result.exit_code == 4, result.output
     assert not folder.plan_is_kept, "somebody would apply it"
     assert "apply" not in result.output.split("REFUSED")[0]
 
 
 def test_no_changes_have_exit_code_0(folder: Folder) -> None:
-    assert folder.say("none").exit_code == 0
+    assert folder.run("none").exit_code == 0
 
 
 def test_standard_output_has_only_json_or_markdown(folder: Folder) -> None:
-    document = json.loads(folder.say("capacity", "--json").output)
+    document = json.loads(folder.run("capacity", "--json").output)
     assert (document["verdict"], document["plan_file"]) == ("changed", f"terraform/example/{PLAN_FILE}")
-    assert folder.say("capacity", "--markdown").output.startswith("### Plan of `example`: changes")
-    assert folder.say("capacity", "--markdown", "--json").exit_code == 2
+    assert folder.run("capacity", "--markdown").output.startswith("### Plan of `example`: changes")
+    assert folder.run("capacity", "--markdown", "--json").exit_code == 2
 
 
 def test_a_destroy_is_not_refused(folder: Folder) -> None:
-    result = folder.say("key", "--", "-destroy")
+    result = folder.run("key", "--", "-destroy")
     assert result.exit_code == 2, result.output
     assert folder.plan_is_kept
 
 
 def test_a_failed_plan_shows_the_field_or_terraforms_error(folder: Folder) -> None:
     (folder.terraform / "fail").touch()
-    result = folder.say("key", "--json")
+    result = folder.run("key", "--json")
     assert result.exit_code == 4, result.output
     assert [refusal["field"] for refusal in json.loads(result.output)["refusals"]] == ["kms_key"]
-    result = folder.say("capacity")
+    result = folder.run("capacity")
     assert isinstance(result.exception, OpenmwaaError)
     assert "no such Region" in str(result.exception)
 
 
 def test_missing_terraform_is_an_error(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nonexistent")
-    result = folder.say("none")
+    result = folder.run("none")
     assert isinstance(result.exception, OpenmwaaError)
     assert "`terraform` is not on PATH" in str(result.exception)

@@ -24,7 +24,9 @@ def test_each_row_has_another_value(name: str) -> None:
 
 def test_immutable_rows_are_the_refused_fields() -> None:
     stays = {name for name, row in ROWS.items() if isinstance(row, Stays)}
-    refused = {field.name for field in IMMUTABLE_FIELDS} | {one.field for one in PROTECTED if one.field}
+    refused = {field.name for field in IMMUTABLE_FIELDS} | {
+        protected.field for protected in PROTECTED if protected.field
+    }
     kinds = {
         "metadata_database.kind": "metadata_database(AURORA_SERVERLESS_V2).kind",
         "broker.kind": "broker(SQS).kind",

@@ -53,8 +53,8 @@ def test_the_json_document() -> None:
     verdict = verdict_of("renamed")
     document = json.loads(json.dumps(render.document("other", verdict, plan_file=None)))
     assert (document["verdict"], document["exit_code"], document["plan_file"]) == ("refused", 4, None)
-    assert [one["field"] for one in document["refusals"]] == ["name"]
+    assert [refusal["field"] for refusal in document["refusals"]] == ["name"]
     assert sum(document["counts"].values()) == len(document["changes"])
-    worker = next(one for one in document["changes"] if one["address"] == "aws_ecs_service.fleets_etl_a")
+    worker = next(change for change in document["changes"] if change["address"] == "aws_ecs_service.fleets_etl_a")
     assert (worker["action"], worker["part"]) == ("replace", "Workers")
     assert worker["replaced_for"][0]["path"] == "cluster"

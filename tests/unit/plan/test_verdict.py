@@ -29,7 +29,7 @@ REFUSED = {
 }
 
 
-def said(**fields: Any) -> Environment:
+def environment_with(**fields: Any) -> Environment:
     return Environment.model_validate({**LEAST, "fleets": FLEETS, **fields})
 
 
@@ -43,12 +43,12 @@ def only(kind: str, name: str, *actions: str, paths: list[list[str | int]] | Non
 
 def test_no_changes_are_unchanged() -> None:
     verdict = verdict_of("none")
-    assert (verdict.word, verdict.exit_code, verdict.refusals, verdict.notes) == ("unchanged", 0, (), ())
+    assert (verdict.outcome, verdict.exit_code, verdict.refusals, verdict.notes) == ("unchanged", 0, (), ())
 
 
 def test_a_new_revision_of_workers_is_accepted_with_a_note() -> None:
     verdict = verdict_of("capacity")
-    assert (verdict.word, verdict.exit_code) == ("changed", 2)
+    assert (verdict.outcome, verdict.exit_code) == ("changed", 2)
     (rollout, orders) = verdict.notes
     assert rollout.startswith("New revision of the workers of default, etl")
     assert "openmwaa scale" in orders
@@ -58,7 +58,7 @@ def test_a_new_revision_of_workers_is_accepted_with_a_note() -> None:
 
 def test_a_fleet_removed_from_the_file_can_be_deleted() -> None:
     verdict = verdict_of("removed")
-    assert verdict.word == "changed"
+    assert verdict.outcome == "changed"
     gone = [note for note in verdict.notes if "no longer in the file" in note]
     assert len(gone) == 1
     assert "openmwaa scale --fleet etl --fixed 0" in gone[0]
@@ -67,7 +67,7 @@ def test_a_fleet_removed_from_the_file_can_be_deleted() -> None:
 
 def test_a_fleet_in_the_file_cannot_be_deleted() -> None:
     verdict = judge(plan_of("removed"), environment("none"))
-    assert verdict.word == "refused"
+    assert verdict.outcome == "refused"
     assert {refusal.address for refusal in verdict.refusals} == {
         "aws_ecs_service.fleets_etl_a",
         "aws_ecs_service.fleets_etl_b",
@@ -78,7 +78,7 @@ def test_a_fleet_in_the_file_cannot_be_deleted() -> None:
 @pytest.mark.parametrize(("name", "field"), REFUSED.items())
 def test_a_changed_immutable_field_is_refused(name: str, field: str) -> None:
     verdict = verdict_of(name)
-    assert (verdict.word, verdict.exit_code) == ("refused", 4)
+    assert (verdict.outcome, verdict.exit_code) == ("refused", 4)
     assert [refusal.field for refusal in verdict.refusals] == [field]
     (refusal,) = verdict.refusals
     assert str(refusal).startswith(f"`{field}`: ")
@@ -89,15 +89,17 @@ def test_a_changed_immutable_field_is_refused(name: str, field: str) -> None:
 @pytest.mark.parametrize("name", CHANGES)
 def test_a_requested_destroy_is_accepted(name: str) -> None:
     verdict = judge(plan_of(name), environment(name), destroying=True)
-    assert verdict.word == ("unchanged" if name == "none" else "changed")
+    assert verdict.outcome == ("unchanged" if name == "none" else "changed")
 
 
 def test_the_first_plan_is_only_additions() -> None:
     base = recorded("capacity")
     for one in base["resource_changes"]:
         one["change"] = {"actions": ["create"]}
-    verdict = judge(read({**base, "prior_state": {}}), said(name="anything", kms_key=CHANGES["key"]["kms_key"]))
-    assert (verdict.word, {change.action for change in verdict.plan.changes}) == ("changed", {"add"})
+    verdict = judge(
+        read({**base, "prior_state": {}}), environment_with(name="anything", kms_key=CHANGES["key"]["kms_key"])
+    )
+    assert (verdict.outcome, {change.action for change in verdict.plan.changes}) == ("changed", {"add"})
 
 
 @pytest.mark.parametrize(
@@ -122,11 +124,11 @@ def test_the_first_plan_is_only_additions() -> None:
 @pytest.mark.parametrize("actions", [("delete",), ("delete", "create"), ("create", "delete")], ids="-".join)
 def test_protected_resources_cannot_be_deleted_or_replaced(kind: str, name: str, actions: tuple[str, ...]) -> None:
     paths: list[list[str | int]] = [["name"]] if len(actions) > 1 else []
-    verdict = judge(only(kind, name, *actions, paths=paths), said())
+    verdict = judge(only(kind, name, *actions, paths=paths), environment_with())
     (refusal,) = verdict.refusals
     assert refusal.address == f"{kind}.{name}"
     assert ("name cannot change in place (a to b)" in refusal.because) == bool(paths)
-    assert judge(only(kind, name, "update"), said()).word == "changed"
+    assert judge(only(kind, name, "update"), environment_with()).outcome == "changed"
 
 
 @pytest.mark.parametrize(
@@ -141,21 +143,21 @@ def test_protected_resources_cannot_be_deleted_or_replaced(kind: str, name: str,
     ],
 )
 def test_other_resources_can_be_deleted(kind: str, name: str) -> None:
-    assert judge(only(kind, name, "delete", "create"), said()).word == "changed"
+    assert judge(only(kind, name, "delete", "create"), environment_with()).outcome == "changed"
 
 
 def test_a_replaced_load_balancer_has_a_note() -> None:
-    (note,) = judge(only("aws_lb", "internal_load_balancer", "delete", "create"), said()).notes
+    (note,) = judge(only("aws_lb", "internal_load_balancer", "delete", "create"), environment_with()).notes
     assert "host name" in note
 
 
 def test_a_moved_execution_api_has_a_note() -> None:
     moved = read({**recorded("none"), "output_changes": {"execution_api_url": {"actions": ["update"]}}})
-    verdict = judge(moved, said())
-    assert verdict.word == "changed"
+    verdict = judge(moved, environment_with())
+    assert verdict.outcome == "changed"
     assert [note for note in verdict.notes if "running tasks lose it" in note]
     new = read({**recorded("none"), "output_changes": {"execution_api_url": {"actions": ["create"]}}})
-    assert judge(new, said()).notes == (), "a new output is not a move"
+    assert judge(new, environment_with()).notes == (), "a new output is not a move"
 
 
 @pytest.mark.parametrize(
@@ -169,30 +171,30 @@ def test_other_role_names_are_refused(identity: dict[str, str], field: str) -> N
     existing.append(
         {"mode": "managed", "type": "aws_iam_role", "name": "roles_scheduler", "address": "r", "values": role}
     )
-    assert judge(read(base), said()).word == "changed"
-    assert [refusal.field for refusal in judge(read(base), said(identity=identity)).refusals] == [field]
+    assert judge(read(base), environment_with()).outcome == "changed"
+    assert [refusal.field for refusal in judge(read(base), environment_with(identity=identity)).refusals] == [field]
 
 
 def test_another_region_is_refused_from_the_drift() -> None:
     """Terraform finds no resources in the other Region, and would create all of them there."""
     base = recorded("capacity")
     existing = base.pop("prior_state")["values"]["root_module"]["resources"]
-    drift = [{**one, "change": {"actions": ["delete"], "before": one["values"]}} for one in existing]
-    verdict = judge(read({**base, "resource_drift": drift}), said(region="eu-central-1"))
+    drift = [{**resource, "change": {"actions": ["delete"], "before": resource["values"]}} for resource in existing]
+    verdict = judge(read({**base, "resource_drift": drift}), environment_with(region="eu-central-1"))
     assert [refusal.field for refusal in verdict.refusals] == ["region"]
 
 
 def test_a_failed_plan_is_explained_by_an_immutable_field() -> None:
     state = changes.read_state(recorded("none")["prior_state"])
-    failed = judge_failure(state, said(region="eu-central-1"))
+    failed = judge_failure(state, environment_with(region="eu-central-1"))
     assert failed is not None
     assert [refusal.field for refusal in failed.refusals] == ["region"]
-    assert judge_failure(state, said()) is None
+    assert judge_failure(state, environment_with()) is None
 
 
 def test_another_vpc_is_one_refusal_and_not_three() -> None:
     network = {"vpc_id": "vpc-0123456789abcdef0", "private_subnet_ids": ["subnet-01234567", "subnet-89abcdef"]}
-    verdict = judge(plan_of("capacity"), said(network=network))
+    verdict = judge(plan_of("capacity"), environment_with(network=network))
     assert [refusal.field for refusal in verdict.refusals] == ["network.vpc_id"]
 
 
@@ -247,5 +249,7 @@ def test_a_new_password_for_the_login_in_use_is_refused(before: int, number: int
         "aws_secretsmanager_secret_version", "secrets_celery_database_password", {"secret_string_wo_version": before}
     )
     change = dataclasses.replace(plan_of("capacity"), before=(secret,))
-    fields = [one.field for one in judge(change, said(rotation={"database_passwords": number})).refusals]
+    fields = [
+        refusal.field for refusal in judge(change, environment_with(rotation={"database_passwords": number})).refusals
+    ]
     assert ("rotation.database_passwords" in fields) is refused
