@@ -1,8 +1,9 @@
 # Two commands on a new machine: `make demo` and `make test`. They install their own requirements.
-ROOT := $(dir $(abspath $(lastword $(MAKEFILE_LIST))))
+MAKEFILE := $(abspath $(lastword $(MAKEFILE_LIST)))
+ROOT := $(dir $(MAKEFILE))
 BIN := $(ROOT).venv/bin
 .DEFAULT_GOAL := help
-.PHONY: help bootstrap demo test unit contract faults verify images mutants snapshots lint words format bench coverage synth docs lock hooks clean
+.PHONY: help bootstrap demo test tests unit properties contract faults verify images mutants snapshots lint words format bench coverage synth docs lock hooks clean
 
 help: ## List the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -13,11 +14,18 @@ bootstrap:
 demo: bootstrap ## Run a complete environment on this machine with a burst of tasks (KEEP=1 leaves it up)
 	@cd $(ROOT) && $(BIN)/openmwaa local demo examples/quickstart/environment.yaml $(if $(KEEP),--keep)
 
-test: bootstrap lint ## Run all checks of CI
-	@cd $(ROOT) && $(BIN)/pytest -n auto --maxprocesses 4 --dist loadgroup
+test: bootstrap ## Run all checks of CI
+	@$(MAKE) --no-print-directory -j2 -f $(MAKEFILE) lint tests
 
-unit: bootstrap ## Run the fast tests
-	@cd $(ROOT) && $(BIN)/pytest tests/unit
+# Most of the slow tests wait for Terraform or for a worker: one process more than there are cores.
+tests: bootstrap
+	@cd $(ROOT) && $(BIN)/pytest -n $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1) --maxprocesses 5 --dist loadgroup
+
+unit: bootstrap ## Run the fast tests: no Node, no server, no process
+	@cd $(ROOT) && $(BIN)/pytest -n auto --maxprocesses 4 tests/unit
+
+properties: bootstrap ## Run the scaler's property tests with 10 000 new examples each (PROPERTY_EXAMPLES=number)
+	@cd $(ROOT) && PROPERTY_EXAMPLES=$(or $(PROPERTY_EXAMPLES),10000) $(BIN)/pytest -n auto --dist load tests/unit/scaler/test_properties.py
 
 contract: bootstrap ## Test the behaviour of ECS; AWS=real runs the tests in your account for cents
 	@cd $(ROOT) && AWS=$(AWS) $(BIN)/pytest tests/contract

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Stacks of many tests, each synthesised once."""
 
+import json
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +35,14 @@ PUBLIC_WEB: dict[str, Any] = {
 
 
 def stack_of(**fields: Any) -> Stack:
-    """The stack of an environment with `fields`."""
-    return Stack(document(Environment.model_validate({**LEAST, **fields})))
+    """Return the stack of an environment with `fields`; a copy, so that a test may change it."""
+    return Stack(json.loads(_synthesised(json.dumps({**LEAST, **fields}))))
+
+
+@cache
+def _synthesised(fields: str) -> str:
+    """Return a stack's document. A synthesis takes 2 to 3 s, and several tests use the same environment."""
+    return json.dumps(document(Environment.model_validate(json.loads(fields))))
 
 
 @pytest.fixture(scope="session")
