@@ -34,7 +34,7 @@ SCALER, FAST = "tests/unit/scaler", ("safeguards", "window", "decide*", "explana
 TESTS = {
     "scaler/core": [f"{SCALER}/test_{name}.py" for name in FAST],
     "worker_agent": ["tests/unit/worker_agent"],
-    "local_ecs/model": ["tests/unit/local_ecs/model", "tests/unit/local_ecs/api"],
+    "local_ecs/model": ["tests/unit/local_ecs/model", "tests/emulated/local_ecs/api"],
 }
 """The tests of each package, the fastest first: a run ends at the first failure."""
 UNCHANGED = (cst.BaseString, cst.Annotation, cst.Decorator, cst.Import, cst.ImportFrom, cst.Assert, cst.Raise)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Writes tests/unit/cdktf_app/snapshots: every example's stack as lines for a review. `make snapshots` calls it."""
+"""Writes tests/synth/cdktf_app/snapshots: every example's stack as lines for a review. `make snapshots` calls it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.support.stack_summary import summary
 from tools.synthesise_examples import examples, stack_text
 
 ROOT: Final = Path(__file__).parents[1]
-FOLDER: Final = ROOT / "tests/unit/cdktf_app/snapshots"
+FOLDER: Final = ROOT / "tests/synth/cdktf_app/snapshots"
 
 
 def snapshot_file(name: str) -> Path:

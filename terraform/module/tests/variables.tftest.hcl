@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Tests of the module's variables, without an account. Terraform 1.11 cannot mock ephemeral resources, so the project's tests
-# run this on a copy of the module with a fixed text in place of generated passwords (tests/unit/cdktf_app/test_module.py).
+# run this on a copy of the module with a fixed text in place of generated passwords (tests/synth/cdktf_app/test_module.py).
 mock_provider "aws" {
   mock_data "aws_region" {
     defaults = { id = "eu-central-1" }

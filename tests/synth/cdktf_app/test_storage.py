@@ -10,7 +10,7 @@ from openmwaa.config.broker import Sqs
 from openmwaa.config.images import Images
 from openmwaa_runtime.settings.connections import VISIBILITY_TIMEOUT_S as TOLD_TO_CELERY
 from tests.support.stack import Stack, environment_of
-from tests.unit.cdktf_app.conftest import stack_of
+from tests.synth.cdktf_app.conftest import stack_of
 
 KEY = "${aws_kms_key.keys.arn}"
 

@@ -10,7 +10,7 @@ import pytest
 from openmwaa.config.environment import Environment
 from tests.support.environments import LEAST
 from tests.support.stack import Stack, environment_of, secrets_of
-from tests.unit.cdktf_app.conftest import stack_of
+from tests.synth.cdktf_app.conftest import stack_of
 
 KEY = "arn:aws:kms:us-east-1:123456789012:key/11111111-2222-3333-4444-555555555555"
 EXISTING: Mapping[str, Any] = {

@@ -19,7 +19,7 @@ from cdktf_app.monitoring.alarm_definitions import PERIOD_S, Alarm, anchor, envi
 from tests.support.metrics_known import who_says
 from tests.support.monitored_resources import WATCHED
 from tests.support.stack import Stack
-from tests.unit.cdktf_app.conftest import stack_of
+from tests.synth.cdktf_app.conftest import stack_of
 
 RUNBOOK = Path(__file__).parents[3] / "docs/how-to/alarms.md"
 ALARMS = {alarm.id: alarm for alarm in environment_alarms(WATCHED)}

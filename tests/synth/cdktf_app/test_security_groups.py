@@ -7,7 +7,7 @@ from ipaddress import IPv4Network
 import pytest
 
 from tests.support.stack import Json, Stack
-from tests.unit.cdktf_app.conftest import GROUP
+from tests.synth.cdktf_app.conftest import GROUP
 
 INGRESS = "aws_vpc_security_group_ingress_rule"
 EGRESS = "aws_vpc_security_group_egress_rule"

@@ -11,7 +11,7 @@ from botocore.exceptions import ClientError
 
 from local_ecs.api import BlockAddresses, StateFileError
 from local_ecs.api.throttle import Rate, Throttle
-from tests.unit.local_ecs.api.conftest import EcsSetup
+from tests.emulated.local_ecs.api.conftest import EcsSetup
 
 
 def names_in(folder: Path) -> list[str]:

@@ -9,8 +9,8 @@ import pytest
 from cdktf_app.compute.container_definition import AIRFLOW_USER, SCALER_USER
 from openmwaa.config.environment_classes import ENVIRONMENT_CLASSES
 from tests.support.stack import Stack
-from tests.unit.cdktf_app.conftest import stack_of
-from tests.unit.cdktf_app.test_services import COMPONENTS, WORKERS
+from tests.synth.cdktf_app.conftest import stack_of
+from tests.synth.cdktf_app.test_services import COMPONENTS, WORKERS
 
 DOCKERFILES = Path(__file__).parents[3] / "images"
 SIZES = {

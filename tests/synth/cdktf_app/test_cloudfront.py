@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.support.stack import Stack
-from tests.unit.cdktf_app.conftest import stack_of
+from tests.synth.cdktf_app.conftest import stack_of
 
 INTERNAL = "internal_load_balancer"
 FUNCTION = Path(__file__).parents[3] / "cdktf_app/web/viewer_response.js"

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.support.stack import Stack, walk
-from tests.unit.cdktf_app.conftest import stack_of
+from tests.synth.cdktf_app.conftest import stack_of
 
 # How AWS calls names that have to be unique. What has none of them, AWS numbers.
 NAMES = (

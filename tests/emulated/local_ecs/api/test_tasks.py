@@ -5,8 +5,8 @@ from collections.abc import Callable
 from typing import Any
 
 from local_ecs.runtime.api import TaskEvent, TaskToRun
+from tests.emulated.local_ecs.api.conftest import EcsSetup
 from tests.support.fake_task_runner import FakeTaskRunner
-from tests.unit.local_ecs.api.conftest import EcsSetup
 
 
 async def test_a_running_task_in_full(setup: EcsSetup) -> None:

@@ -4,7 +4,7 @@
 import pytest
 
 from tests.support.stack import Stack, environment_of, secrets_of, walk
-from tests.unit.cdktf_app.conftest import stack_of
+from tests.synth.cdktf_app.conftest import stack_of
 
 AIRFLOW, CELERY, SCALER = (f"OPENMWAA_{name}_DATABASE_PASSWORD" for name in ("AIRFLOW", "CELERY", "SCALER"))
 FERNET, API, JWT = "OPENMWAA_FERNET_KEY", "OPENMWAA_API_SECRET_KEY", "OPENMWAA_JWT_SECRET"

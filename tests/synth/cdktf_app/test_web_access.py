@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.support.stack import Json, Stack, environment_of, walk
-from tests.unit.cdktf_app.conftest import GROUP, PRIVATE, PUBLIC, VPC, stack_of
+from tests.synth.cdktf_app.conftest import GROUP, PRIVATE, PUBLIC, VPC, stack_of
 
 DOMAIN = {"domain": "airflow.example.com", "hosted_zone_id": "Z0123456789"}
 CERTIFICATE = "arn:aws:acm:us-east-1:123456789012:certificate/11111111-2222-3333-4444-555555555555"

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from cdktf_app.base.resource_names import escape_template, host_name, truncate_with_hash
 from tests.support.stack import Stack
-from tests.unit.cdktf_app.conftest import stack_of
+from tests.synth.cdktf_app.conftest import stack_of
 
 NAMES = st.from_regex(r"[a-zA-Z][0-9a-zA-Z_-]{0,79}", fullmatch=True)
 

@@ -4,7 +4,7 @@
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.unit.local_ecs.api.conftest import EcsSetup
+from tests.emulated.local_ecs.api.conftest import EcsSetup
 
 NETWORK = {"awsvpcConfiguration": {"subnets": ["subnet-1"], "securityGroups": ["sg-1"], "assignPublicIp": "DISABLED"}}
 SPOT = [{"capacityProvider": "FARGATE_SPOT", "weight": 1, "base": 0}]

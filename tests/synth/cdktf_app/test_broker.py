@@ -10,7 +10,7 @@ from openmwaa_runtime import prepare_broker
 from openmwaa_runtime.settings.container_env import REQUIRED
 from scaler.config import settings as scaler_config
 from tests.support.stack import Stack, environment_of, secrets_of
-from tests.unit.cdktf_app.conftest import stack_of
+from tests.synth.cdktf_app.conftest import stack_of
 
 QUEUES = {"default": {"queues": ["default", "high"]}}
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from cdktf_app.network.own_vpc import subnet_ranges
 from cdktf_app.network.zones import FARGATE_ZONES
 from tests.support.stack import Stack, walk
-from tests.unit.cdktf_app.conftest import PRIVATE, PUBLIC, PUBLIC_WEB, VPC, stack_of
+from tests.synth.cdktf_app.conftest import PRIVATE, PUBLIC, PUBLIC_WEB, VPC, stack_of
 
 
 def _routes_out(stack: Stack) -> dict[str, str]:

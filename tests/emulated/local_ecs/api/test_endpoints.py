@@ -7,7 +7,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from tests.unit.local_ecs.api.conftest import EcsSetup
+from tests.emulated.local_ecs.api.conftest import EcsSetup
 
 
 async def agent(setup: EcsSetup, method: str = "GET", json: Any = None, index: int = 0) -> tuple[int, dict[str, Any]]:

@@ -6,7 +6,7 @@ from openmwaa.config.environment_file import load
 from openmwaa.config.regions import SERVICES
 from tests.support.environments import LEAST
 from tests.support.stack import Stack
-from tests.unit.cdktf_app.conftest import PUBLIC_WEB, ROOT
+from tests.synth.cdktf_app.conftest import PUBLIC_WEB, ROOT
 
 # How Terraform's types begin, the longest first where two fit; the rest of them is the VPC's.
 SERVICE_OF = {

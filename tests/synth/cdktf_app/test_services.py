@@ -19,7 +19,7 @@ from openmwaa_runtime.settings.container_env import REQUIRED
 from openmwaa_runtime.settings.defaults import heartbeat_interval
 from scaler.config.settings import parse_settings
 from tests.support.stack import Stack, environment_of, secrets_of
-from tests.unit.cdktf_app.conftest import stack_of
+from tests.synth.cdktf_app.conftest import stack_of
 
 COMPONENTS = ["scheduler", "dag-processor", "triggerer", "execution-api", "web-server"]
 WORKERS = ["worker-default-a", "worker-default-b", "worker-graphics-a", "worker-graphics-b"]

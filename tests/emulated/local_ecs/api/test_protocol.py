@@ -11,7 +11,7 @@ from botocore.exceptions import ClientError
 from local_ecs.api import protocol
 from local_ecs.api.errors import AnswerNotValidError
 from local_ecs.api.protocol import Caller
-from tests.unit.local_ecs.api.conftest import EcsSetup
+from tests.emulated.local_ecs.api.conftest import EcsSetup
 
 PREFIX = "AmazonEC2ContainerServiceV20141113."
 

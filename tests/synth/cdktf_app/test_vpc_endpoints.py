@@ -9,7 +9,7 @@ from cdktf_app.network.endpoint_table import AWS_CALLS, START, WITHOUT_POLICY, e
 from openmwaa.config.environment import Environment
 from tests.support.environments import LEAST
 from tests.support.stack import Json, Stack
-from tests.unit.cdktf_app.conftest import stack_of
+from tests.synth.cdktf_app.conftest import stack_of
 
 COMPONENTS = ("scheduler", "dag-processor", "triggerer", "execution-api", "web-server", "worker", "scaler")
 SQS: Mapping[str, object] = {"network": {"egress": "ENDPOINTS_ONLY"}, "enable_execute_command": True}
