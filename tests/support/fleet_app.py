@@ -68,6 +68,6 @@ def hold(self: Any, task: str, until: str) -> None:
     deadline = time.monotonic() + HELD_AT_MOST_S
     while not Path(until).exists():
         if time.monotonic() > deadline:
-            raise TimeoutError(f"nobody wrote {until}")
+            raise TimeoutError(f"the file {until} did not appear")
         time.sleep(0.05)
     write("end", task, self.request.retries + 1)

@@ -11,7 +11,7 @@ from local_ecs.api import Entry
 from openmwaa.local.task_journal import Line
 
 OPERATOR = "operator"
-"""Application id of a client that plays somebody who is not the scaler."""
+"""Application id of a client other than the scaler."""
 
 
 @dataclass
@@ -32,7 +32,7 @@ class Seen:
 
     @property
     def live(self) -> bool:
-        """Whether ECS wants it to run and it has not ended."""
+        """Whether its desired status is RUNNING and it has not ended."""
         return self.stopping_at is None and not self.stopped
 
     @property
@@ -61,7 +61,7 @@ class ScaleIn:
 
 
 class Audit:
-    """Replays a journal; `violations` says in a sentence each what must never happen and did."""
+    """Replays a journal; `violations` describes each violation in a sentence."""
 
     def __init__(self, entries: Iterable[Entry], *services: str, ledger: Iterable[Line] = ()) -> None:
         self.services = services
@@ -104,7 +104,7 @@ class Audit:
             case "Protection":
                 task.protections.append((entry.at, detail["enabled"]))
             case "StopTask":
-                self.violations.append(f"somebody called StopTask for {task.arn}")
+                self.violations.append(f"StopTask was called for {task.arn}")
             case "TaskStopping":
                 self._stopping(task, entry)
             case "TaskStopped":

@@ -35,7 +35,7 @@ class ElastiCacheUsers:
             raise ClientError({"Error": {"Code": "InvalidUserState", "Message": "…"}}, "ModifyUser")
         assert AuthenticationMode["Type"] == "password"
         self.modified.append(UserId)
-        # ElastiCache writes what it was told in words of its own, and more.
+        # ElastiCache normalises the access string and adds to it.
         self._access[UserId] = f"{AccessString} sanitize-payload"
         (name,) = [name for name, user_id in USER_IDS.items() if user_id == UserId]
         self._set(name, AccessString, AuthenticationMode["Passwords"])
