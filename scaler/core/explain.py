@@ -70,7 +70,7 @@ def sentence(kind: Kind, demand: str, before: int, after: int, *, chosen: int, r
     """Return the decision in one sentence without its full stop; `demand` is the text of `need`."""
     match kind:
         case "protect":
-            return f"Desired {before} -> {after}, so that ECS refuses no worker its protection"
+            return f"Desired {before} -> {after}: raised to the protected minimum"
         case "grow":
             return f"Desired {before} -> {after}: {demand}"
         case "shrink":

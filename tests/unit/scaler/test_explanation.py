@@ -164,14 +164,18 @@ async def test_real_decisions_have_complete_sentences() -> None:
 # --- sentences are for people: no code reads them back
 
 SOURCES = ("scaler", "openmwaa", "simulation")
-TEXTS = {"text", "reason", "explanation", "summary", "next_steps"}
+TEXTS = {"text", "reason", "explanation", "summary", "next_steps", "source", "sentence", "step"}
+READERS_OF_LINES = [
+    ROOT / path
+    for path in ("openmwaa/cli/explain.py", "openmwaa/operate/explanation.py", "openmwaa/operate/decisions.py")
+]
 READERS = {
     *("partition", "rpartition", "split", "rsplit", "splitlines", "startswith", "endswith"),
     *("removeprefix", "removesuffix", "find", "index", "match", "search", "fullmatch", "findall", "finditer", "sub"),
 }
 
 
-def reads_of_text(source: str) -> list[int]:
+def reads_of_text(source: str, *, variables: bool = True) -> list[int]:
     """Return the lines where Python takes apart, or searches, a value named like an explanation's text."""
 
     def is_text(node: ast.expr) -> bool:
@@ -182,6 +186,8 @@ def reads_of_text(source: str) -> list[int]:
                 return name in TEXTS
             case ast.Call(func=ast.Name(id="str"), args=[inner]):
                 return is_text(inner)
+            case ast.Name(id=name):
+                return variables and name in TEXTS
         return False
 
     found = []
@@ -205,7 +211,9 @@ def reads_of_text(source: str) -> list[int]:
         'line["reason"].startswith("Dry run")',
         're.search(r"(\\d+) per worker", step["text"])',
         'str(line.get("reason", "")).split(";")',
-        '"stale" in step.text',
+        '"stale" in demand.source',
+        'reason.removeprefix("Dry run")',
+        'str(step).partition(":")',
     ],
 )
 def test_the_check_finds_code_that_reads_a_sentence(source: str) -> None:
@@ -214,8 +222,13 @@ def test_the_check_finds_code_that_reads_a_sentence(source: str) -> None:
 
 def test_no_code_reads_a_sentence() -> None:
     files = [path for folder in SOURCES for path in (ROOT / folder).rglob("*.py")]
-    assert ROOT / "scaler/reporting/explanation.py" in files
-    found = [f"{path}:{number}" for path in files for number in reads_of_text(path.read_text(encoding="utf-8"))]
+    assert {ROOT / "scaler/reporting/explanation.py", *READERS_OF_LINES} <= set(files)
+    found = []
+    for path in files:
+        # Elsewhere a variable of such a name has another text: a time, an option, a reason given by ECS.
+        variables = path.is_relative_to(ROOT / "scaler") or path in READERS_OF_LINES
+        numbers = reads_of_text(path.read_text(encoding="utf-8"), variables=variables)
+        found += [f"{path}:{number}" for number in numbers]
     assert found == []
     page = (ROOT / "scaler/reporting/page.js").read_text(encoding="utf-8")
     reads = re.findall(
