@@ -161,7 +161,7 @@ def _fleet_config(fleet: Fleet, queue_urls: Mapping[str, str]) -> dict[str, Any]
             "count": fleet.fallback.count or 0,
             "after_s": fleet.fallback.after_seconds,
         },
-        "foreign_desired": fleet.hand_made_desired,
+        "desired_count_drift": fleet.hand_made_desired,
     }
 
 

@@ -175,7 +175,7 @@ class FleetSettings(_Model):
     max: Annotated[int, Field(ge=1, le=5000)]
     schedule: tuple[ScheduleSettings, ...] = ()
     fallback: FallbackPolicy = FallbackPolicy()
-    foreign_desired: Literal["adopt", "correct"] = "correct"
+    desired_count_drift: Literal["adopt", "correct"] = "correct"
     launch_budget: Annotated[int, Field(ge=1, le=5000)] = 50
     """The limit of launched tasks that are not yet running: Fargate launches 20 a second."""
 
@@ -252,7 +252,7 @@ class ScalerConfig(_Model):
             launch_deadline_s=self.launch_deadline_s,
             launch_budget=fleet.launch_budget,
             fallback=fleet.fallback,
-            desired_count_drift=fleet.foreign_desired,
+            desired_count_drift=fleet.desired_count_drift,
         )
 
     def changes_at_start_only(self, other: ScalerConfig) -> list[str]:

@@ -148,11 +148,11 @@ def test_the_scaler_understands_its_settings(given: Stack) -> None:
     }
     assert (settings.overrides_prefix, settings.metrics_namespace) == ("/openmwaa/example/scaler/", "openmwaa")
     default, heavy = settings.fleets
-    assert (default.schedule, default.fallback.mode, default.foreign_desired) == ((), "hold", "correct")
+    assert (default.schedule, default.fallback.mode, default.desired_count_drift) == ((), "hold", "correct")
     (mornings,) = heavy.schedule
     assert (mornings.cron, mornings.minutes, mornings.min, mornings.timezone) == ("0 6 * * 1-5", 90, 3, "Europe/Zurich")
     assert (heavy.fallback.mode, heavy.fallback.count, heavy.fallback.after_s) == ("hold-if-higher", 2, 300)
-    assert heavy.foreign_desired == "adopt"
+    assert heavy.desired_count_drift == "adopt"
     assert container["portMappings"][0]["containerPort"] == 8082
     assert "command" not in container
 

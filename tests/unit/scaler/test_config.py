@@ -66,7 +66,7 @@ def test_reads_every_field() -> None:
             min=0,
             schedule=[MORNING],
             fallback={"mode": "fixed", "count": 3, "after_s": 60},
-            foreign_desired="adopt",
+            desired_count_drift="adopt",
         ),
     }
     settings, _ = read_settings(environment(**document))
