@@ -98,6 +98,8 @@ def mutants_of(package: str, root: Path, path: Path) -> list[Mutant]:
         if not (isinstance(node, cst.Call) and any(isinstance(each.value, cst.BaseString) for each in node.args))
         for kind, change in mutation_operators
         for changed in (change(node) if isinstance(node, kind) else ())
+        # None to "" changes nothing wherever only the truth of the value counts.
+        if not code_of(changed).endswith('= ""')
     ]
 
 

@@ -40,7 +40,7 @@ StartWorld = Callable[..., "CeleryFleet"]
 
 
 class CeleryFleet(LocalFleet):
-    """One fleet, its queue and its scaler, with the verbs and the eyes of a test."""
+    """One fleet, its queue and its scaler, with helpers for tests."""
 
     def __init__(self, emulator: str, folder: Path, settings: LocalFleetSettings | None = None) -> None:
         super().__init__(emulator, folder, settings or LocalFleetSettings())
@@ -78,7 +78,7 @@ class CeleryFleet(LocalFleet):
         return names
 
     def let_go(self, tasks: Iterable[str] | None = None) -> None:
-        """Let held tasks end; all of them unless said."""
+        """Let held tasks end, by default all of them."""
         for name in self._tasks if tasks is None else tasks:
             self._gate(name).touch()
 
@@ -104,18 +104,18 @@ class CeleryFleet(LocalFleet):
     def _gate(self, name: str) -> Path:
         return self.folder / f"{name}.end"
 
-    # --- what ECS and the agents say --------------------------------------------------------------------------
+    # --- state of ECS and the agents --------------------------------------------------------------------------
 
     def service(self, name: str = A) -> Any:
-        """Return a service as DescribeServices tells it."""
+        """Return a service from DescribeServices."""
         return self.client.describe_services(cluster=CLUSTER, services=[name])["services"][0]
 
     def desired(self, *names: str) -> int:
-        """Return the desired count of services together; of the fleet's unless said."""
+        """Return the desired count of services together; by default those of the fleet."""
         return sum(int(self.service(name)["desiredCount"]) for name in names or self.settings.services)
 
     def addresses(self, *names: str) -> dict[str, str]:
-        """Return the addresses of the running tasks of services by ARN; of the fleet's unless said."""
+        """Return the addresses of the running tasks of services by ARN; by default those of the fleet."""
         return {
             arn: address for name in names or self.settings.services for arn, address in self._addresses(name).items()
         }
@@ -134,7 +134,7 @@ class CeleryFleet(LocalFleet):
         }
 
     def states(self) -> dict[str, Json]:
-        """Return what the workers' agents say by task ARN; a worker that does not answer is left out."""
+        """Return the agents' states by task ARN; a worker that does not answer is left out."""
         found = {}
         for arn, address in self.addresses().items():
             with contextlib.suppress(OSError):
@@ -197,16 +197,16 @@ class CeleryFleet(LocalFleet):
 
     def until_started(self, tasks: Iterable[str]) -> None:
         """Wait until tasks are under way."""
-        wanted = set(tasks)
-        self.until("tasks start", lambda: wanted <= {each for busy in self.under_way().values() for each in busy})
+        expected = set(tasks)
+        self.until("tasks start", lambda: expected <= {each for busy in self.under_way().values() for each in busy})
 
     def until_finished(self, tasks: Iterable[str]) -> None:
         """Wait until tasks ended."""
-        wanted = set(tasks)
-        self.until("tasks end", lambda: wanted <= set(self.task_journal().completions))
+        expected = set(tasks)
+        self.until("tasks end", lambda: expected <= set(self.task_journal().completions))
 
     def until_ticks(self, seconds: float) -> None:
-        """Wait until a scaler has looked for so long; its log leaves out what says nothing new."""
+        """Wait until a scaler has ticked for `seconds`; its log leaves out lines without news."""
         asked = datetime.now(UTC)
 
         def looked() -> bool:
@@ -288,7 +288,7 @@ class CeleryFleet(LocalFleet):
         self.call(throttle())
 
     def interrupt(self, arn: str) -> None:
-        """Stop a task as AWS does when it wants a Spot task's place back."""
+        """Stop a task as AWS does for a Spot interruption."""
 
         async def interrupt() -> None:
             self.ecs.faults.interrupt(arn)
@@ -325,7 +325,7 @@ class CeleryFleet(LocalFleet):
 
 
 def assert_nothing_was_hurt(world: CeleryFleet) -> None:
-    """Every task ended exactly once, nobody was stopped while protected, nothing ran unprotected."""
+    """Every task ended exactly once, no worker was stopped while protected, no task ran unprotected."""
     found = world.task_journal()
     assert (found.lost, found.duplicated, found.interrupted) == ((), (), ())
     assert world.audit().violations == []

@@ -124,7 +124,7 @@ class FakeEnvironment:
         return FleetLoop(fleet, Observer(fleet, list(self.services), {"default": "url"}, environment), environment, ())
 
     async def turn(self, loop: FleetLoop) -> tuple[FleetLoop, TickResult | None]:
-        """Tick once and move to the next tick; a killed scaler is started anew, some seconds later."""
+        """Tick once and move to the next tick; a killed scaler starts again some seconds later."""
         began, report, pause = self.now, None, loop.fleet.interval_s
         try:
             report = await loop.tick()
@@ -274,8 +274,8 @@ class FakeEnvironment:
     def _check(self, when: str) -> None:
         for name, service in self.services.items():
             if self._protected(name) > service.desired:
-                told = f"{self._protected(name)} protected > {service.desired} desired"
-                self.broken.append(f"{when} at {self.now:.1f}: {name}: {told}")
+                counts = f"{self._protected(name)} protected > {service.desired} desired"
+                self.broken.append(f"{when} at {self.now:.1f}: {name}: {counts}")
 
     def _alive(self, service: str) -> list[FakeWorker]:
         return [worker for worker in self.workers.values() if worker.stop_at is None and worker.service == service]

@@ -98,7 +98,7 @@ class FaultScenario(Simulation):
 def run_scenario(
     steps: Steps, *, seed: int = 1, config: SimulationConfig = CONFIG, begin: bool = True, **changes: Any
 ) -> None:
-    """Steps a test in virtual time; the scaler runs from the beginning, unless told otherwise."""
+    """Run a test in virtual time; with `begin` the scaler runs from the start."""
 
     async def main() -> None:
         scenario = FaultScenario(replace(config, **changes), seed)

@@ -54,7 +54,7 @@ class LocalFleetSettings:
     """After so many receives a message is a dead letter."""
     workers_sqs: str = ""
     scaler_sqs: str = ""
-    """Where workers and scaler find SQS; the emulator itself unless said."""
+    """Where workers and scaler find SQS; by default the emulator itself."""
     database: Mapping[str, Any] | None = None
     database_password: str = ""
     """Airflow's metadata database as the scaler's settings name it; plain Celery has none."""

@@ -58,7 +58,7 @@ class Aws:
         self.sqs: SqsQueueReader
         self.calls = aws.ApiCalls()
 
-    def says(self, **answers: Any) -> None:
+    def answer_with(self, **answers: Any) -> None:
         for name, answer in answers.items():
             self.operations[name] = self._note(name, answer)
 
@@ -98,7 +98,7 @@ def described(arn: str) -> dict[str, Any]:
 
 
 async def test_reads_a_service(world: Aws) -> None:
-    world.says(DescribeServices={"services": [SERVICE], "failures": []})
+    world.answer_with(DescribeServices={"services": [SERVICE], "failures": []})
     service = await world.ecs.service("worker-default")
     assert (service.desired, service.running, service.pending, service.rolling) == (3, 2, 1, False)
     assert service.primary is not None
@@ -109,7 +109,7 @@ async def test_reads_a_service(world: Aws) -> None:
 async def test_reads_tasks_in_pages_and_batches(world: Aws) -> None:
     arns = [f"task/{number:03d}" for number in range(150)]
     pages = {None: {"taskArns": arns[:100], "nextToken": "more"}, "more": {"taskArns": arns[100:]}}
-    world.says(
+    world.answer_with(
         ListTasks=lambda request: pages[request.get("nextToken")],
         DescribeTasks=lambda request: {"tasks": [described(arn) for arn in request["tasks"]], "failures": []},
         GetTaskProtection=lambda request: {
@@ -126,7 +126,7 @@ async def test_reads_tasks_in_pages_and_batches(world: Aws) -> None:
 
 
 async def test_writes_an_absolute_count(world: Aws) -> None:
-    world.says(UpdateService={"service": SERVICE})
+    world.answer_with(UpdateService={"service": SERVICE})
     await world.ecs.set_desired("worker-default", 4)
     assert world.asked == [
         ("UpdateService", {"cluster": "openmwaa-test", "service": "worker-default", "desiredCount": 4})
@@ -229,12 +229,12 @@ async def test_invalid_answers_of_ecs(
     kind: type[SourceError],
     words: str,
 ) -> None:
-    world.says(**answers)
+    world.answer_with(**answers)
     with pytest.raises(kind, match=words):
         await call(world.ecs)
 
 
-# --- shared calls: whoever asks together is answered together, and nobody pays for another's failure
+# --- shared calls: requests of the same time share a call, and a failure affects its own fleet only
 
 
 def services_of(*broken: str) -> Callable[[dict[str, Any]], dict[str, Any]]:
@@ -263,14 +263,14 @@ async def ask_together(ecs: EcsCluster, names: list[str]) -> dict[str, object]:
 
 async def test_services_are_described_in_tens(world: Aws) -> None:
     names = [f"worker-{number:02d}" for number in range(25)]
-    world.says(DescribeServices=services_of())
+    world.answer_with(DescribeServices=services_of())
     found = await ask_together(world.ecs, names)
     assert all(isinstance(each, Service) for each in found.values()), found
     assert sorted(len(request["services"]) for _, request in world.asked) == [5, 10, 10]
 
 
 async def test_a_missing_service_does_not_affect_the_others(world: Aws) -> None:
-    world.says(DescribeServices=services_of("worker-b"))
+    world.answer_with(DescribeServices=services_of("worker-b"))
     found = await ask_together(world.ecs, ["worker-a", "worker-b", "worker-c"])
     assert {name for name, each in found.items() if isinstance(each, Service)} == {"worker-a", "worker-c"}
     assert "MISSING" in str(found["worker-b"])
@@ -279,7 +279,7 @@ async def test_a_missing_service_does_not_affect_the_others(world: Aws) -> None:
 
 async def test_a_rejected_name_gets_a_call_of_its_own_afterwards(world: Aws) -> None:
     names = [f"worker-{number}" for number in range(7)] + ["worker-!"]
-    world.says(DescribeServices=services_of())
+    world.answer_with(DescribeServices=services_of())
     for calls in (7, 2, 2):
         world.asked.clear()
         found = await ask_together(world.ecs, names)
@@ -295,14 +295,14 @@ def cluster_of(fleets: int, others: int = 3) -> dict[str, Any]:
     } | {f"task/other-{number}": "service:scheduler" for number in range(others)}
 
     def listed(request: dict[str, Any]) -> dict[str, Any]:
-        wanted = request.get("serviceName")
-        arns = sorted(arn for arn, group in groups.items() if wanted is None or group == f"service:{wanted}")
+        name = request.get("serviceName")
+        arns = sorted(arn for arn, group in groups.items() if name is None or group == f"service:{name}")
         start = int(request.get("nextToken", "0"))
         more = {"nextToken": str(start + 100)} if start + 100 < len(arns) else {}
         return {"taskArns": arns[start : start + 100], **more}
 
     return {
-        # Counts that say nothing, so that tasks are listed.
+        # Counts that do not match, so that tasks are listed.
         "DescribeServices": lambda request: {
             "services": [SERVICE | {"serviceName": each} for each in request["services"]]
         },
@@ -315,7 +315,7 @@ def cluster_of(fleets: int, others: int = 3) -> dict[str, Any]:
 
 
 async def test_the_tasks_of_many_fleets_need_one_list_of_the_cluster(world: Aws) -> None:
-    world.says(**cluster_of(60))
+    world.answer_with(**cluster_of(60))
     names = [f"worker-{number:03d}" for number in range(60)]
     again = {"ListTasks": 2, "DescribeTasks": 2, "DescribeServices": 6}
     for calls in ({"ListTasks": 2, "DescribeTasks": 4}, again):
@@ -330,7 +330,7 @@ async def test_the_tasks_of_many_fleets_need_one_list_of_the_cluster(world: Aws)
 async def test_unchanged_tasks_need_no_list(world: Aws) -> None:
     answers = cluster_of(1)
     counts = {"desiredCount": 2, "runningCount": 2, "pendingCount": 0}
-    world.says(
+    world.answer_with(
         **answers
         | {"DescribeServices": lambda request: {"services": [SERVICE | counts | {"serviceName": "worker-000"}]}}
     )
@@ -361,7 +361,7 @@ async def test_a_task_that_ended_does_not_count_as_live(world: Aws) -> None:
     answers = cluster_of(1)
     status = {"task/000-0": "RUNNING", "task/000-1": "RUNNING"}
     two = {"desiredCount": 2, "runningCount": 2, "pendingCount": 0}
-    world.says(
+    world.answer_with(
         **answers
         | {
             "DescribeTasks": lambda request: {
@@ -379,7 +379,7 @@ async def test_a_task_that_ended_does_not_count_as_live(world: Aws) -> None:
 
 
 async def test_few_fleets_in_a_large_cluster_need_one_list_each(world: Aws) -> None:
-    world.says(**cluster_of(2, others=900))
+    world.answer_with(**cluster_of(2, others=900))
     names = ["worker-000", "worker-001"]
     await asyncio.gather(*(world.patient_ecs.tasks(name) for name in names))
     world.asked.clear()
@@ -397,7 +397,7 @@ async def test_a_missing_task_affects_its_own_fleet_only(world: Aws) -> None:
         gone = [{"arn": "task/001-1", "reason": "MISSING"}] if "task/001-1" in request["tasks"] else []
         return {"tasks": tasks, "failures": gone}
 
-    world.says(**answers | {"DescribeTasks": one_is_gone})
+    world.answer_with(**answers | {"DescribeTasks": one_is_gone})
     good, bad = await asyncio.gather(
         world.ecs.tasks("worker-000"), world.ecs.tasks("worker-001"), return_exceptions=True
     )
@@ -406,7 +406,7 @@ async def test_a_missing_task_affects_its_own_fleet_only(world: Aws) -> None:
 
 
 async def test_calls_and_throttles_are_counted_by_operation(world: Aws) -> None:
-    world.says(DescribeServices=Failure("ThrottlingException"), GetQueueAttributes={"Attributes": ATTRIBUTES})
+    world.answer_with(DescribeServices=Failure("ThrottlingException"), GetQueueAttributes={"Attributes": ATTRIBUTES})
     with pytest.raises(ThrottledError):
         await world.ecs.service("worker-default")
     await world.sqs.depth("http://sqs/1/default")
@@ -416,13 +416,13 @@ async def test_calls_and_throttles_are_counted_by_operation(world: Aws) -> None:
 
 
 async def test_a_call_without_an_answer_ends_at_the_deadline(world: Aws) -> None:
-    world.says(DescribeServices=black_hole)
+    world.answer_with(DescribeServices=black_hole)
     with pytest.raises(DeadlineError, match=r"no answer within 0\.2 s"):
         await world.hasty_ecs.service("worker-default")
 
 
 async def test_reads_a_queue(world: Aws) -> None:
-    world.says(GetQueueAttributes={"Attributes": ATTRIBUTES})
+    world.answer_with(GetQueueAttributes={"Attributes": ATTRIBUTES})
     assert await world.sqs.depth("http://sqs/1/default") == BrokerCount(12, 5, 1)
 
 
@@ -436,7 +436,7 @@ async def test_reads_a_queue(world: Aws) -> None:
     ],
 )
 async def test_invalid_answers_of_sqs(world: Aws, attributes: dict[str, str]) -> None:
-    world.says(GetQueueAttributes={"Attributes": attributes})
+    world.answer_with(GetQueueAttributes={"Attributes": attributes})
     with pytest.raises(BadAnswerError):
         await world.sqs.depth("http://sqs/1/default")
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The scaler as a process: starts, decides, answers over HTTP, ends cleanly on SIGTERM, and says what is wrong."""
+"""The scaler as a process: starts, decides, answers over HTTP, ends cleanly on SIGTERM, and reports errors."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ async def scaler(config: dict[str, Any] | None, **environment: str) -> AsyncIter
 
 @asynccontextmanager
 async def task_metadata() -> AsyncIterator[str]:
-    """Serve what ECS tells a task on 127.0.0.1; gives the metadata URI."""
+    """Serve ECS's task metadata on 127.0.0.1; yield its URI."""
     metadata = {"Containers": [{"Networks": [{"NetworkMode": "awsvpc", "IPv4Addresses": ["127.0.0.1"]}]}]}
 
     async def task(_: web.Request) -> web.Response:
@@ -100,7 +100,7 @@ async def task_metadata() -> AsyncIterator[str]:
 
 
 async def get(url: str) -> tuple[int, str]:
-    """Return status and text, once somebody listens."""
+    """Return status and text, after the server has started."""
     async with asyncio.timeout(DEADLINE_S), aiohttp.ClientSession() as session:
         while True:
             try:
@@ -121,14 +121,14 @@ async def fleets_seen(base: str) -> list[dict[str, Any]]:
 
 
 async def until(base: str, path: str, holds: Callable[[Any], bool]) -> None:
-    """Wait until what the scaler says at `path` is what is waited for."""
-    said: Any = None
+    """Wait until the scaler's answer at `path` meets the condition."""
+    answer: Any = None
     try:
         async with asyncio.timeout(DEADLINE_S):
-            while not holds(said := json.loads((await get(base + path))[1])):
+            while not holds(answer := json.loads((await get(base + path))[1])):
                 await asyncio.sleep(0.1)
     except TimeoutError:
-        pytest.fail(f"{path} still says {said}")
+        pytest.fail(f"{path} still returns {answer}")
 
 
 @pytest.mark.fault("config broken", "the old settings stay in force, and log, metric and /healthz show the error")
@@ -159,15 +159,17 @@ async def test_reads_its_file_again_when_it_changes(tmp_path: Path) -> None:
         ) as process,
     ):
         base = f"http://127.0.0.1:{port}"
-        await until(base, "/v1/fleets", lambda said: [each["fleet"] for each in said["fleets"]] == ["default"])
+        await until(base, "/v1/fleets", lambda answer: [each["fleet"] for each in answer["fleets"]] == ["default"])
         path.write_text(json.dumps(before)[:-20])
-        await until(base, "/healthz", lambda said: said["ok"] and "Invalid JSON" in (said["config"] or ""))
+        await until(base, "/healthz", lambda answer: answer["ok"] and "Invalid JSON" in (answer["config"] or ""))
         assert "openmwaa_scaler_config_applied 0.0" in (await get(f"{base}/metrics"))[1]
         path.write_text(json.dumps(before | {"fleets": [*before["fleets"], other]}))
-        await until(base, "/v1/fleets", lambda said: {each["fleet"] for each in said["fleets"]} == {"default", "other"})
-        await until(base, "/healthz", lambda said: said["config"] is None)
+        await until(
+            base, "/v1/fleets", lambda answer: {each["fleet"] for each in answer["fleets"]} == {"default", "other"}
+        )
+        await until(base, "/healthz", lambda answer: answer["config"] is None)
         path.write_text(json.dumps(before | {"fleets": [other]}))
-        await until(base, "/v1/fleets", lambda said: [each["fleet"] for each in said["fleets"]] == ["other"])
+        await until(base, "/v1/fleets", lambda answer: [each["fleet"] for each in answer["fleets"]] == ["other"])
         process.send_signal(signal.SIGTERM)
         out, errors = await asyncio.wait_for(process.communicate(), DEADLINE_S)
     assert (process.returncode, errors) == (0, b"")
@@ -256,11 +258,11 @@ async def test_applies_overrides_and_schedules_and_records_ticks_for_replay(tmp_
         out, errors = await asyncio.wait_for(process.communicate(), DEADLINE_S)
     assert process.returncode == 0, errors.decode()
     decisions = [line for line in map(json.loads, out.splitlines()) if line["event"] == "decision"]
-    assert set(writes) == {2}, "12 messages want 3 workers, the schedule 4, somebody allowed 2"
+    assert set(writes) == {2}, "12 messages need 3 workers, the schedule 4, the override allows 2"
     # On a busy machine the first ticks may pass before anybody has answered.
-    obeying = next(line for line in decisions if line.get("update_service", {}).get("sent"))
-    assert obeying["overrides"]["by"] == "somebody"
-    assert any("minimum 4" in step["text"] for step in obeying["explanation"]), obeying["explanation"]
+    line = next(line for line in decisions if line.get("update_service", {}).get("sent"))
+    assert line["overrides"]["by"] == "somebody"
+    assert any("minimum 4" in step["text"] for step in line["explanation"]), line["explanation"]
     again = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "scaler.main", "replay", str(tmp_path / "ticks"), "--json"),
         cwd=ROOT,
@@ -269,9 +271,9 @@ async def test_applies_overrides_and_schedules_and_records_ticks_for_replay(tmp_
     )
     out, errors = await asyncio.wait_for(again.communicate(), DEADLINE_S)
     assert again.returncode == 0, errors.decode()
-    told = json.loads(out)
-    assert told["ticks"] >= 1
-    assert told["different"] == 0
+    result = json.loads(out)
+    assert result["ticks"] >= 1
+    assert result["different"] == 0
 
 
 @pytest.mark.parametrize(

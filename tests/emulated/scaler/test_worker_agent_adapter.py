@@ -47,14 +47,14 @@ def on_the_wire(part: str, document: object) -> None:
 
 
 class Agent:
-    """A worker's agent that notes what it was told."""
+    """A worker's agent that records its requests."""
 
     def __init__(self) -> None:
-        self.told: list[tuple[str, bytes, str]] = []
+        self.requests: list[tuple[str, bytes, str]] = []
         self.answer: web.Response | None = None
 
     async def handle(self, request: web.Request) -> web.Response:
-        self.told.append((request.path, await request.read(), request.headers.get("X-Openmwaa-Signature", "")))
+        self.requests.append((request.path, await request.read(), request.headers.get("X-Openmwaa-Signature", "")))
         return self.answer or web.json_response(STATE)
 
 
@@ -88,7 +88,7 @@ async def test_reads_a_state() -> None:
     on_the_wire("state", STATE)
     async with talking() as (agent, client, task):
         assert await client.state(task) == AgentState("consuming", 2, 2, 5, protected=True)
-        assert agent.told == [("/v1/state", b"", "")]
+        assert agent.requests == [("/v1/state", b"", "")]
 
 
 @pytest.mark.parametrize("word", ["drain", "resume"])
@@ -96,7 +96,7 @@ async def test_signs_a_command_over_its_exact_bytes(word: str) -> None:
     async with talking() as (agent, client, task):
         await (client.drain(task, 30.0) if word == "drain" else client.resume(task))
         await (client.drain(task, 30.0) if word == "drain" else client.resume(task))
-    (path, body, signature), (_, second, _) = agent.told
+    (path, body, signature), (_, second, _) = agent.requests
     signing_key("seed").public_key().verify(base64.b64decode(signature), body)
     command = json.loads(body)
     on_the_wire("command", command)

@@ -187,7 +187,7 @@ def _result(answer: dict[str, Any], number: int) -> dict[str, Any]:
         pytest.param("InternalError", r"failed \(InternalError\)", id="internal error"),
         pytest.param("Forbidden", r"failed \(Forbidden\); CloudWatch's message: 403: no", id="forbidden"),
         pytest.param("PartialData", "is incomplete", id="partial and no next page"),
-        pytest.param("SomethingNew", "SomethingNew", id="a word nobody knows"),
+        pytest.param("SomethingNew", "SomethingNew", id="an unknown status"),
     ],
 )
 async def test_a_failed_metric_affects_its_own_queue_only(scene: Scene, status: str, words: str) -> None:

@@ -56,7 +56,7 @@ def test_reads_settings_with_defaults() -> None:
 
 
 def test_reads_every_field() -> None:
-    said = {
+    document = {
         "broker": {"kind": "redis", "url": "rediss://broker:6379/0", "global_keyprefix": "celery-"},
         "overrides_prefix": "/openmwaa/quickstart/scaler/",
         "metrics_namespace": "openmwaa",
@@ -69,7 +69,7 @@ def test_reads_every_field() -> None:
             desired_count_drift="adopt",
         ),
     }
-    settings, _ = read_settings(environment(**said))
+    settings, _ = read_settings(environment(**document))
     assert settings.fleets[0].services == ("worker-default-a", "worker-default-b")
     assert settings.fleets[0].schedule[0].timezone == "Europe/Zurich"
     assert settings.fleets[0].fallback.count == 3

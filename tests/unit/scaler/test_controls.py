@@ -147,7 +147,7 @@ async def test_an_invalid_document_affects_its_fleet_only() -> None:
     found = await source(ssm).read(["a", "b", "c"])
     assert (found["a"], found["c"]) == (Overrides(fixed=2), Overrides())
     assert isinstance(found["b"], BadAnswerError)
-    assert f"{PREFIX}b" in str(found["b"]), "somebody has to find it"
+    assert f"{PREFIX}b" in str(found["b"]), "the message must name the parameter"
 
 
 async def test_a_failed_call_affects_its_ten_fleets_only() -> None:

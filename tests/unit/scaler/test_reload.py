@@ -22,7 +22,7 @@ class Watched:
     def __init__(self) -> None:
         self.content: bytes | Exception = self.written(GOOD)
         self.applied: list[ScalerConfig] = []
-        self.told: list[str] = []
+        self.calls: list[str] = []
         self.broken = False
         self.file = ConfigFile(PATH, parse_settings(json.dumps(GOOD)), self.apply, (self,), read=self.read)
 
@@ -41,10 +41,10 @@ class Watched:
         self.applied.append(settings)
 
     def config_applied(self) -> None:
-        self.told.append("applied")
+        self.calls.append("applied")
 
     def config_rejected(self, problems: tuple[str, ...]) -> None:
-        self.told.append(problems[0])
+        self.calls.append(problems[0])
 
     def look(self, times: int = 1) -> None:
         for _ in range(times):
@@ -54,7 +54,7 @@ class Watched:
 def test_an_unchanged_file_changes_nothing() -> None:
     world = Watched()
     world.look(3)
-    assert (world.applied, world.told, world.file.problem) == ([], ["applied"], None)
+    assert (world.applied, world.calls, world.file.problem) == ([], ["applied"], None)
 
 
 def test_a_changed_file_is_applied_once() -> None:
@@ -65,7 +65,7 @@ def test_a_changed_file_is_applied_once() -> None:
     (settings,) = world.applied
     assert (settings.interval_s, [fleet.max for fleet in settings.fleets]) == (7.0, [9, 5])
     assert world.file.settings is settings
-    assert world.told == ["applied", "applied"]
+    assert world.calls == ["applied", "applied"]
 
 
 BROKEN = [
@@ -89,7 +89,7 @@ def test_an_invalid_file_is_reported_once_and_the_old_settings_stay(content: byt
     assert world.applied == []
     assert world.file.settings is before
     assert words in (world.file.problem or "")
-    assert len(world.told) == 2, f"told once, not every {PERIOD_S:g} s: {world.told}"
+    assert len(world.calls) == 2, f"called once, not every {PERIOD_S:g} s: {world.calls}"
     world.content = world.written(GOOD | {"interval_s": 7})
     world.look()
     assert world.file.problem is None

@@ -42,7 +42,7 @@ ROLLING = Service(
 
 
 class FakePorts(FakeEnvironment):
-    """The fake environment with the parts a test wants to break replaced."""
+    """The fake environment, whose parts a test can replace."""
 
     def environment(self, **replaced: Any) -> Ports:
         parts: dict[str, Any] = {
@@ -107,7 +107,7 @@ async def test_a_broken_source_is_unknown_and_the_others_are_not(
         "depth": isinstance(observation.broker, Unknown),
         "counts": isinstance(observation.database, Unknown),
     }
-    # Without tasks there is nobody to ask about protection.
+    # Without tasks there is no request for protection.
     expected = {source} | ({"protected"} if source == "tasks" else set())
     assert {name for name, is_unknown in unknown.items() if is_unknown} == expected
     assert len(errors) == 1
@@ -264,7 +264,7 @@ async def shrinking(environment: FakePorts) -> FleetLoop:
         if any(worker.phase == "released" for worker in environment.workers.values()):
             return loop
         environment.advance(max(0.1, 5.0 - report.duration_s))
-    raise AssertionError("nobody was drained")
+    raise AssertionError("no worker was drained")
 
 
 async def test_reduces_after_all_released_workers_confirmed() -> None:
@@ -295,7 +295,7 @@ async def test_does_not_reduce_when_a_released_worker_does_not_confirm(monkeypat
 @pytest.mark.parametrize(
     ("again", "words"),
     [
-        pytest.param(Service(5, 2, 0), "desired changed to 5", id="somebody wrote meanwhile"),
+        pytest.param(Service(5, 2, 0), "desired changed to 5", id="another client wrote"),
         pytest.param(SourceError("ecs", "down"), "could not be read again", id="the service is silent"),
         pytest.param(ROLLING, "a deployment started", id="a deployment started"),
     ],
@@ -413,7 +413,7 @@ async def test_metrics_show_readings_and_never_zero_for_unknown(monkeypatch: pyt
 
 
 class Turning:
-    """A loop that does what it is told and counts."""
+    """A loop that runs the given function and counts."""
 
     def __init__(self, name: str, body: Callable[[], Awaitable[Any]]) -> None:
         self.fleet = FleetPolicy(name, (name,), 1, 1, 1, interval_s=0.01)

@@ -25,7 +25,7 @@ async def nothing() -> None:
 
 
 class Turning:
-    """A loop that does what it is told and counts."""
+    """A loop that runs the given function and counts."""
 
     def __init__(
         self,
@@ -170,7 +170,7 @@ def test_throttled_fleets_tick_less_often_and_recover() -> None:
     gaps = [round(after - before) for before, after in zip(loop.ticked, loop.ticked[1:], strict=False)]
     assert gaps[:5] == [10, 20, 40, 60, 60], "twice as slow, at most a minute"
     assert gaps[-2:] == [gaps[-3] - 5, gaps[-3] - 10], "and back, an interval a tick"
-    assert len(other.ticked) >= 100, "who is not throttled is not slower"
+    assert len(other.ticked) >= 100, "a fleet without throttling is not slower"
 
 
 def test_a_throttled_fleet_that_protects_workers_does_not_slow_down() -> None:
@@ -232,7 +232,7 @@ def test_a_change_waits_for_the_end_of_the_tick() -> None:
 
 def test_a_process_without_ticks_reports_a_problem() -> None:
     problem, failing = turn([Turning("a", does_not_end_when_cancelled), Turning("b", hangs)], 600.5)
-    assert problem is None, "they fail, and are heard of"
+    assert problem is None, "they fail, and the supervisor reports them"
     assert set(failing) == {"a", "b"}
 
 

@@ -73,3 +73,11 @@ def test_the_maximum_equals_that_of_a_list(steps: list[tuple[float, int]]) -> No
         assert window.maximum == max(value for at, value in seen if now - LENGTH <= at)
         values = [value for _, value in window.samples]
         assert values == sorted(values, reverse=True), "the queue is no longer monotone"
+
+
+@pytest.mark.parametrize(("unknown_s", "since"), [(5.0, 0.0), (20.0, 30.0)])
+def test_one_unknown_reading_breaks_the_window_only_if_the_gap_is_too_long(unknown_s: float, since: float) -> None:
+    window = fill([(0.0, 1), (10.0, 1)])
+    window = window.note(10.0 + unknown_s / 2, 1, known=False, length_s=LENGTH, gap_s=GAP)
+    window = window.note(10.0 + unknown_s, 1, known=True, length_s=LENGTH, gap_s=GAP)
+    assert window.since == since

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Faults of ECS: its API, its launches, its deployments, and people who use it too."""
+"""Faults of ECS: its API, its launches, its deployments, and other clients."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_api_times_out(rates: FaultRates) -> None:
         scenario.faults.rates["ecs"] = rates
         scenario.fake_ecs.excused_until = dict.fromkeys(scenario.topology.services, scenario.loop.time() + 90.0)
         scenario.send([30.0] * 8)
-        await scenario.stays(lambda: len(scenario.busy) >= 2 and not scenario.reductions, 60.0, "nobody may go")
+        await scenario.stays(lambda: len(scenario.busy) >= 2 and not scenario.reductions, 60.0, "no worker may go")
         scenario.faults.clear("ecs")
         await scenario.becomes(lambda: scenario.total >= 4, 30.0, "it was to grow once ECS answers")
         await scenario.rests()

@@ -27,7 +27,7 @@ def test_a_scaler_that_starts_in_a_rollout_respects_the_maximum() -> None:
 
 
 def test_an_old_worker_within_the_target_does_not_block_a_deployment() -> None:
-    """Two are wanted and two consume, one of them old; 20 released new ones waited for a reduction that never came."""
+    """The target is two and two consume, one of them old; 20 released new workers waited for a reduction."""
     fleet = replace(FLEET, minimum=2, scale_in_window_s=10.0)
     released = ["released"] * 20
     state, now = FleetState(), 0.0

@@ -187,7 +187,7 @@ def test_config_reloaded_in_a_drain() -> None:
         for _ in range(4):
             scenario.send([30.0, 200.0])
         await scenario.becomes(lambda: len(scenario.busy) >= 4, 90.0, "four were to work")
-        await scenario.becomes(lambda: bool(scenario.decision.drains), 120.0, "somebody was to be in drain")
+        await scenario.becomes(lambda: bool(scenario.decision.drains), 120.0, "a worker was to be in drain")
         drained = set(scenario.decision.drains)
         file.write(max=4)
         await scenario.ticks(2)
@@ -206,18 +206,19 @@ def test_config_reloaded_in_a_drain() -> None:
 # --- many fleets
 
 
-@pytest.mark.parametrize("poison", ["raises", "hangs", "floods"])
+@pytest.mark.parametrize("failure", ["raises", "hangs", "floods"])
 @pytest.mark.fault(
     "one poisonous fleet of 100",
     "Only this fleet fails, at growing intervals, and the log and metrics name it. The other 99 tick, grow and shrink",
 )
-def test_one_failing_fleet_of_100(poison: str) -> None:
-    many = fleets(100 if poison == "raises" else 20)
+def test_one_failing_fleet_of_100(failure: str) -> None:
+    many = fleets(100 if failure == "raises" else 20)
     bad = many[-7].name
 
     async def steps(scenario: FaultScenario) -> None:
         loops = [
-            poisoned(scenario, fleet, poison) if fleet.name == bad else scenario.fleet_loop(fleet) for fleet in many
+            failing_loop(scenario, fleet, failure) if fleet.name == bad else scenario.fleet_loop(fleet)
+            for fleet in many
         ]
         scenario.start_scaler(loops)
         await scenario.ticks(4)
@@ -235,15 +236,15 @@ def test_one_failing_fleet_of_100(poison: str) -> None:
     run_scenario(steps, config=replace(CONFIG, fleets=many, profile=profile), begin=False)
 
 
-def poisoned(scenario: FaultScenario, fleet: FleetPolicy, poison: str) -> FleetLoop:
+def failing_loop(scenario: FaultScenario, fleet: FleetPolicy, failure: str) -> FleetLoop:
     """Return a loop whose every tick raises, never ends, or raises what is no `Exception`."""
 
     def decide(_: FleetPolicy, __: Observation, ___: FleetState, ____: float) -> tuple[Decision, FleetState]:
-        raise ZeroDivisionError("poison") if poison == "raises" else MemoryError("poison")
+        raise ZeroDivisionError("failure") if failure == "raises" else MemoryError("failure")
 
     loop = scenario.fleet_loop(fleet)
     loop._decide = decide
-    if poison == "hangs":
+    if failure == "hangs":
 
         async def hang() -> Any:
             await asyncio.Event().wait()

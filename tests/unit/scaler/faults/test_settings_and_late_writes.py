@@ -81,7 +81,7 @@ def test_a_fleet_removed_in_a_drain_does_not_touch_its_workers() -> None:
             lambda: all(worker.agent_state().phase == "consuming" for worker in victims), FLEET.drain_lease_s + 60
         )
         assert resumed, [worker.agent_state().phase for worker in victims]
-        assert len(simulation.cluster.writes) == writes, "nobody writes for a fleet that is no more"
+        assert len(simulation.cluster.writes) == writes, "no write for a removed fleet"
 
     simulate(main)
 
@@ -97,7 +97,7 @@ def test_a_late_reduction_stops_no_busy_worker(late_s: float) -> None:
         real = simulation.cluster.set_desired
 
         def land(service: str, desired: int) -> None:
-            # Below what is protected at that instant, by nobody's fault; the next ticks put it right.
+            # The count is below the protected workers for a short time; the next ticks correct it.
             simulation.fake_ecs.excused_until[service] = simulation.loop.time() + 3 * FLEET.interval_s
             simulation.cluster._set_desired(service, desired)
 
@@ -108,7 +108,7 @@ def test_a_late_reduction_stops_no_busy_worker(late_s: float) -> None:
                 return
             late.append(desired)
             simulation.loop.call_later(late_s, land, service, desired)
-            # Work comes before it lands, so that who was released is called back.
+            # Tasks arrive before the write takes effect, so the released worker resumes.
             simulation.send([30.0] * 14)
             await asyncio.sleep(2)
             raise DeadlineError("ecs", "no answer within 2 s")

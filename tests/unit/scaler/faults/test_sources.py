@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Faults of what tells the demand: the metadata database and the broker."""
+"""Faults of the sources of demand: the metadata database and the broker."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ def test_source_empty() -> None:
         scenario.database.answer = lambda _: {}
         await scenario.ticks(60)
         assert len(scenario.busy) == 4, "a worker was taken from its work"
-        assert scenario.total >= 4, "the count fell below who is protected"
+        assert scenario.total >= 4, "the count fell below the protected workers"
         scenario.database.answer = lambda true: true
         await scenario.rests()
 
@@ -153,15 +153,15 @@ ABSURD = {
 }
 
 
-def absurd_broker(said: str) -> None:
+def absurd_broker(value: str) -> None:
     async def steps(scenario: FaultScenario) -> None:
         client = SqsClient()
         scenario.broker = SqsQueueReader(client)  # type: ignore[assignment]
         scenario.start_scaler()
         await scenario.works(4, work_s=25.0)
-        client.attributes = {VISIBLE: said}
+        client.attributes = {VISIBLE: value}
         await scenario.becomes(lambda: not scenario.busy, 60.0, "the work was to end")
-        await scenario.stays(lambda: scenario.total >= 4, 90.0, f"{said} is no count, and no zero")
+        await scenario.stays(lambda: scenario.total >= 4, 90.0, f"{value} is neither a count nor zero")
         assert any("which is not a count" in str(error) for error in scenario.reports.last["default"].errors)
         client.attributes = {}
         await scenario.rests(300.0)
@@ -169,15 +169,15 @@ def absurd_broker(said: str) -> None:
     run_scenario(steps, begin=False)
 
 
-def absurd_database(said: object) -> None:
+def absurd_database(value: object) -> None:
     def answer(_: Mapping[str, DatabaseCount]) -> Mapping[str, DatabaseCount]:
-        return {"default": DatabaseCount(natural("database", "queued", said), 0)}
+        return {"default": DatabaseCount(natural("database", "queued", value), 0)}
 
     async def steps(scenario: FaultScenario) -> None:
         await scenario.works(4, work_s=25.0)
         scenario.database.answer = answer
         await scenario.becomes(lambda: not scenario.busy, 60.0, "the work was to end")
-        await scenario.stays(lambda: scenario.total >= 4, 90.0, f"{said!r} is no count, and no zero")
+        await scenario.stays(lambda: scenario.total >= 4, 90.0, f"{value!r} is neither a count nor zero")
         scenario.database.answer = lambda true: true
         await scenario.rests(300.0)
 
@@ -193,9 +193,9 @@ def test_nan() -> None:
 
 
 @pytest.mark.fault("negative", "Rejected by the adapter, as are infinite, absurdly large and fractional numbers")
-@pytest.mark.parametrize("said", ["negative", "infinite", "half", "absurd", "words"])
-def test_negative(said: str) -> None:
-    absurd_broker(ABSURD[said])
+@pytest.mark.parametrize("value", ["negative", "infinite", "half", "absurd", "words"])
+def test_negative(value: str) -> None:
+    absurd_broker(ABSURD[value])
 
 
 @pytest.mark.fault("negative", "Rejected by the adapter, as are infinite, absurdly large and fractional numbers")
@@ -217,7 +217,7 @@ def test_stale(source: str) -> None:
         assert type(reading).__name__ == "Stale", reading
         before = set(scenario.decision.drains)
         await scenario.ticks(1)
-        assert set(scenario.decision.drains) <= before, "somebody was told to go on an old count"
+        assert set(scenario.decision.drains) <= before, "a worker was drained because of an old count"
         await scenario.stays(lambda: not scenario.reductions, 30.0, "an old count lowers nothing")
         await scenario.rests(300.0)
 
@@ -295,7 +295,7 @@ def test_broker_restarts() -> None:
         scenario.send([20.0] * 6)
         scenario.queues["default"].restart()
         scenario.faults.rates["broker"] = FaultRates(fails=1.0)
-        await scenario.stays(lambda: not scenario.reductions and len(scenario.busy) >= 3, 40.0, "nobody may go")
+        await scenario.stays(lambda: not scenario.reductions and len(scenario.busy) >= 3, 40.0, "no worker may go")
         scenario.faults.clear("broker")
         await scenario.rests()
 

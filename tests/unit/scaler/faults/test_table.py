@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The table of faults in the docs says what the marks of the tests say, and every fault has a test."""
+"""The table of faults in the docs equals the marks of the tests, and every fault has a test."""
 
 from __future__ import annotations
 

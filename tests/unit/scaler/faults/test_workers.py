@@ -17,7 +17,7 @@ LATE = replace(CONFIG, profile=replace(PROFILE, early_ack=False), visibility_s=1
 
 
 async def drained(scenario: FaultScenario) -> SimulatedWorker:
-    """Return a worker that was told to drain and still works."""
+    """Return a worker that drains and is still busy."""
     found: list[SimulatedWorker] = []
 
     def look() -> bool:
@@ -29,7 +29,7 @@ async def drained(scenario: FaultScenario) -> SimulatedWorker:
 
 
 async def some_in_drain(scenario: FaultScenario) -> SimulatedWorker:
-    """Let one of four workers have one long task and nothing else be wanted, so that busy ones are drained too."""
+    """Give one of four workers a long task and leave no other demand, so that busy workers drain too."""
     await scenario.becomes(lambda: len(scenario.workers()) >= 1, 60.0, "a first worker was to run")
     for _ in range(4):
         scenario.send([30.0, 200.0])
@@ -49,7 +49,7 @@ def test_agent_unreachable() -> None:
         scenario.agents.unreachable.add(mute.arn)
         await scenario.becomes(lambda: not scenario.busy, 60.0, "the work was to end")
         await scenario.becomes(lambda: scenario.total <= 2, 150.0, "the others were to be let go")
-        await scenario.stays(lambda: mute.alive and scenario.total >= 1, 60.0, "who cannot be asked was to stay")
+        await scenario.stays(lambda: mute.alive and scenario.total >= 1, 60.0, "the worker was to stay")
         assert scenario.decision.workers.unknown >= 1
         scenario.agents.unreachable.clear()
         await scenario.rests()
@@ -69,7 +69,7 @@ def test_unprotected_agent_unreachable() -> None:
         mute = next(worker for worker in scenario.workers() if worker.agent_state().phase == "released")
         scenario.agents.unreachable.add(mute.arn)
         count = len(scenario.reductions)
-        # Unheard for longer than its lease it goes back to work, protected, and whoever counted on it would be wrong.
+        # After its lease the worker consumes again, protected: a reduction must not rely on the drain.
         await scenario.ticks(2)
         assert len(scenario.reductions) == count
         assert "no answer from the agent" in scenario.why
@@ -118,7 +118,7 @@ def test_agent_restarts_in_drain() -> None:
         running = set(worker.running)
         worker.restart(8.0)
         await scenario.becomes(lambda: worker.listens, 20.0, "the agent was to be back")
-        await scenario.becomes(lambda: worker.agent_state().phase == "draining", 60.0, "it was to be told again")
+        await scenario.becomes(lambda: worker.agent_state().phase == "draining", 60.0, "it was to drain again")
         await scenario.becomes(lambda: running <= scenario.ledger.done, 400.0, "its tasks were to be done")
         await scenario.rests()
 
