@@ -1,57 +1,68 @@
-# Two commands on a fresh machine: `make demo` and `make test`. Everything they need they install themselves.
+# Two commands on a new machine: `make demo` and `make test`. They install their own requirements.
 ROOT := $(dir $(abspath $(lastword $(MAKEFILE_LIST))))
 BIN := $(ROOT).venv/bin
 .DEFAULT_GOAL := help
-.PHONY: help bootstrap demo test unit contract faults verify images snapshots lint format bench synth docs lock clean
+.PHONY: help bootstrap demo test unit contract faults verify images snapshots lint words format bench coverage synth docs lock hooks clean
 
-help: ## What there is
+help: ## List the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
 
 bootstrap:
 	@$(ROOT)tools/bootstrap
 
-demo: bootstrap ## A whole environment here: a burst of tasks, workers that grow and shrink (KEEP=1 leaves it up)
+demo: bootstrap ## Run a complete environment on this machine with a burst of tasks (KEEP=1 leaves it up)
 	@cd $(ROOT) && $(BIN)/openmwaa local demo examples/quickstart/environment.yaml $(if $(KEEP),--keep)
 
-test: bootstrap lint ## Everything that CI runs
+test: bootstrap lint ## Run all checks of CI
 	@cd $(ROOT) && $(BIN)/pytest -n auto --maxprocesses 4 --dist loadgroup
 
-unit: bootstrap ## The quick tests
+unit: bootstrap ## Run the fast tests
 	@cd $(ROOT) && $(BIN)/pytest tests/unit
 
-contract: bootstrap ## What ECS does, as tests; AWS=real runs them in your account for cents
+contract: bootstrap ## Test the behaviour of ECS; AWS=real runs the tests in your account for cents
 	@cd $(ROOT) && AWS=$(AWS) $(BIN)/pytest tests/contract
 
-faults: bootstrap ## Every fault, for real and in virtual time, the long ones too; what came of it in build/faults.json
+faults: bootstrap ## Test every fault, for real and in virtual time; results in build/faults.json
 	@cd $(ROOT) && $(BIN)/pytest -m "fault or slow"
 
-verify: bootstrap ## Every example applied, planned again, destroyed, checked; EXAMPLE=name, ENDPOINT=url, AWS=real, PAGE=1
-	@cd $(ROOT) && $(BIN)/python -m tools.verify $(addprefix --example ,$(EXAMPLE)) $(addprefix --endpoint ,$(ENDPOINT)) \
-	  $(addprefix --aws ,$(AWS)) $(if $(PAGE),--page) $(if $(JSON),--json)
+verify: bootstrap ## Every example applied, planned again, destroyed, checked; EXAMPLE=name, ENDPOINT=url, AWS=real, PAGE=1, JSON=1
+	@cd $(ROOT) && $(BIN)/pytest tools/verify -s -n $(if $(filter real,$(AWS)),0,2) --dist worksteal \
+	  $(addprefix --example=,$(EXAMPLE)) $(addprefix --endpoint=,$(ENDPOINT)) $(addprefix --aws=,$(AWS)) $(if $(PAGE),--page) \
+	  $(if $(JSON),>&2; code=$$?; cat build/verify.json; exit $$code)
 
-images: bootstrap ## Both Dockerfiles checked, built by buildah and started (BASE_IMAGE=name); Linux and root
-	@cd $(ROOT) && $(BIN)/python -m tools.images
+images: bootstrap ## Check both Dockerfiles and build them with buildah (BASE_IMAGE=name); Linux and root
+	@$(ROOT)tools/build_images
 
-snapshots: bootstrap ## The stacks of the examples in lines, for a review, from terraform/
+snapshots: bootstrap ## The stack of every example as lines, for a review
 	@cd $(ROOT) && $(BIN)/python -m tools.write_snapshots
 
-lint: bootstrap ## Style, types, import contracts
+lint: bootstrap ## Check style, types and import contracts
 	@cd $(ROOT) && $(BIN)/ruff check --quiet . && $(BIN)/ruff format --quiet --check . && $(BIN)/mypy && $(BIN)/lint-imports --no-logo
 
-format: bootstrap ## Mend the style
+words: bootstrap ## Check spelling and plain words (tools/words.txt)
+	@cd $(ROOT) && $(BIN)/codespell
+
+format: bootstrap ## Fix the style
 	@cd $(ROOT) && $(BIN)/ruff check --fix . ; $(BIN)/ruff format .
 
-synth: bootstrap ## The Terraform of every example, into terraform/
+coverage: bootstrap ## Run the tests without real Airflow and measure their coverage; build/coverage.xml
+	@cd $(ROOT) && $(BIN)/pytest -n auto --maxprocesses 4 --dist loadgroup --timeout 1200 --ignore tests/e2e \
+	  --cov --cov-report term --cov-report xml --cov-report markdown:build/coverage.md
+
+synth: bootstrap ## The Terraform of every example, into terraform/NAME; quickstart, production and the module are committed
 	@cd $(ROOT) && $(BIN)/python -m tools.synthesise_examples
 
-bench: bootstrap ## Measure; JSON under build/bench
+bench: bootstrap ## Run the benchmarks; JSON in build/bench
 	@cd $(ROOT) && $(BIN)/python -m benchmarks
 
-docs: bootstrap ## Write the generated reference pages anew
+docs: bootstrap ## Generate the reference pages
 	@cd $(ROOT) && $(BIN)/python tools/generate_reference.py && $(BIN)/python -m tools.architecture_picture
 
-lock: bootstrap ## Write the lock files anew
+lock: bootstrap ## Generate the lock files
 	@cd $(ROOT) && PATH=$(BIN):$$PATH requirements/generate
 
-clean: ## Remove what make made here
+hooks: bootstrap ## Install the pre-commit hooks of this clone
+	@cd $(ROOT) && $(BIN)/pre-commit install
+
+clean: ## Remove all files that make created
 	@cd $(ROOT) && rm -rf .venv build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

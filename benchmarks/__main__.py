@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`make bench`: measures and writes one JSON document a subject to build/bench.
+"""`make bench`: measures each subject and writes build/bench/SUBJECT.json.
 
-`python -m benchmarks [SUBJECT …]`; without a subject all of them, which takes about a quarter of an hour.
+`python -m benchmarks [SUBJECT …]`; without a subject it measures all of them, in about 15 minutes.
 """
 
 import json
@@ -14,26 +14,25 @@ from typing import Any
 
 import psutil
 
-from benchmarks import environment, fleet_shape, fleets, real_scale_ins, scaler, synth
+from benchmarks import environment, fleets, real_scale_ins, scaler, synth
 
 OUT = Path(__file__).resolve().parents[1] / "build" / "bench"
 SUBJECTS: Mapping[str, Callable[[], dict[str, Any]]] = {
     "synth": synth.measure,
     "environment": environment.measure,
-    "fleet_shape": fleet_shape.measure,
     "real": real_scale_ins.measure,
     "fleets": fleets.measure,
-    "scaler": scaler.measure,  # last: it takes in what the others measured
+    "scaler": scaler.measure,  # last: it reads the figures of the others
 }
 
 
 def main() -> None:
-    """Measure what was asked for."""
-    asked = sys.argv[1:] or list(SUBJECTS)
-    if unknown := [name for name in asked if name not in SUBJECTS]:
-        sys.exit(f"there is no subject {', '.join(unknown)}; known: {', '.join(SUBJECTS)}")
+    """Measure the named subjects."""
+    names = sys.argv[1:] or list(SUBJECTS)
+    if unknown := [name for name in names if name not in SUBJECTS]:
+        sys.exit(f"unknown subject: {', '.join(unknown)}; known subjects: {', '.join(SUBJECTS)}")
     OUT.mkdir(parents=True, exist_ok=True)
-    for name in asked:
+    for name in names:
         measured = SUBJECTS[name]()
         machine = {"cpus": psutil.cpu_count(), "memory_gib": round(psutil.virtual_memory().total / (1 << 30))}
         document = {"at": datetime.now(UTC).isoformat(), "python": platform.python_version(), **machine, **measured}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A whole environment: how long it takes to come up, what it weighs when idle, how soon a backlog is answered."""
+"""A local environment: seconds to start, memory when idle, seconds from a backlog to UpdateService."""
 
 import asyncio
 import random
@@ -29,54 +29,58 @@ MIB = 1 << 20
 
 
 def measure() -> dict[str, Any]:
-    """Return up times, memory and reaction of the quickstart; a short scale-in window, so that bursts repeat soon."""
+    """Return start times, memory and reaction of the quickstart, with a short scale-in window for quick bursts."""
     with tempfile.TemporaryDirectory(prefix="openmwaa-bench-") as folder:
         file = Path(folder) / "environment.yaml"
         quickstart = (REPOSITORY / "examples/quickstart/environment.yaml").read_text()
         file.write_text(quickstart.replace("scale_in_window_seconds: 30", "scale_in_window_seconds: 5"))
         try:
-            first = up(file, say=_say)
-            result: dict[str, Any] = {"first_up_s": round(first.seconds, 1)}
+            ready = up(file, say=_print)
+            result: dict[str, Any] = {"first_up_s": round(ready.seconds, 1)}
             time.sleep(SETTLE_S)
-            result["idle"] = weigh(first)
-            result["reaction"] = asyncio.run(react(file, first))
-            down(first.paths, delete_data=False, say=_say)
-            result["up_after_clean_stop_s"] = round(up(file, say=_say).seconds, 1)
-            result["up_when_running_s"] = round(up(file, say=_say).seconds, 1)
+            result["idle"] = memory(ready)
+            result["reaction"] = asyncio.run(react(file, ready))
+            down(ready.paths, delete_data=False, say=_print)
+            result["up_after_clean_stop_s"] = round(up(file, say=_print).seconds, 1)
+            result["up_when_running_s"] = round(up(file, say=_print).seconds, 1)
         finally:
-            down(LocalPaths.of(file, load(file).name), delete_data=True, say=_say)
+            down(LocalPaths.of(file, load(file).name), delete_data=True, say=_print)
     return result
 
 
-def weigh(ready: Ready) -> dict[str, Any]:
-    """Return PSS in MiB of every process of the environment, by what it is, and the scaler's RSS."""
+def memory(ready: Ready) -> dict[str, Any]:
+    """Return the PSS in MiB of the environment's processes by kind, and the RSS of the scaler."""
     pss: dict[str, float] = {}
     scaler_rss = 0.0
     for process in orphans.remains(ready.paths):
         try:
-            memory, what = process.memory_full_info(), _kind(process)
+            info, kind = process.memory_full_info(), _kind(process)
         except psutil.Error:
             continue
-        pss[what] = pss.get(what, 0.0) + memory.pss / MIB
-        if what == "scaler":
-            scaler_rss = memory.rss / MIB
-    rounded = {what: round(size) for what, size in sorted(pss.items())}
+        pss[kind] = pss.get(kind, 0.0) + info.pss / MIB
+        if kind == "scaler":
+            scaler_rss = info.rss / MIB
+    rounded = {kind: round(size) for kind, size in sorted(pss.items())}
     return {"pss_mib": rounded, "pss_mib_total": round(sum(pss.values())), "scaler_rss_mib": round(scaler_rss)}
 
 
 async def react(file: Path, ready: Ready) -> dict[str, Any]:
-    """Run small bursts one after the other; each gives one reaction, from the backlog to UpdateService's answer."""
+    """Run small bursts in sequence; return the seconds of each from the backlog to the response of UpdateService."""
     environment = load(file)
     endpoints = await asyncio.to_thread(endpoints_of, ready, environment)
     seconds = []
     phase = random.Random(SEED)
     for number in range(BURSTS):
-        # Bursts that begin when the scaler has just looked would all be answered after the same time.
+        # Bursts right after a tick of the scaler would all have the same reaction.
         burst = Burst(tasks=12, seconds=2, pause_s=phase.uniform(0, environment.scaler.interval_seconds))
         demonstration = Demonstration(environment, endpoints, burst, ledger_path=file.parent / "ledger", show=_quiet)
         summary = (await demonstration.run(up_s=0)).summary
-        hurt = summary.tasks_lost + summary.tasks_duplicated + summary.tasks_interrupted + summary.tasks_retried
-        print(f"burst {number + 1} of {BURSTS}: {summary.backlog_to_update_service_s} s, {hurt} tasks hurt", flush=True)
+        damaged = summary.tasks_lost + summary.tasks_duplicated + summary.tasks_interrupted + summary.tasks_retried
+        print(
+            f"burst {number + 1} of {BURSTS}: {summary.backlog_to_update_service_s} s, "
+            f"{damaged} tasks lost, repeated or interrupted",
+            flush=True,
+        )
         if summary.backlog_to_update_service_s is not None:
             seconds.append(summary.backlog_to_update_service_s)
     found = percentiles(seconds)
@@ -84,7 +88,7 @@ async def react(file: Path, ready: Ready) -> dict[str, Any]:
 
 
 def _kind(process: psutil.Process) -> str:
-    """Name a process of the environment by its command line."""
+    """Return the kind of a process, by its command line."""
     line = " ".join(process.cmdline()) or process.name()
     kinds = {
         "scaler.main": "scaler",
@@ -100,10 +104,10 @@ def _kind(process: psutil.Process) -> str:
         "port:8081": "execution-api",
         "scheduler": "scheduler",
     }
-    return next((name for mark, name in kinds.items() if mark in line), "other")
+    return next((name for part, name in kinds.items() if part in line), "other")
 
 
-def _say(line: str) -> None:
+def _print(line: str) -> None:
     print(line, flush=True)
 
 

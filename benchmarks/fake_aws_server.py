@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A process that answers for ECS, SQS, SSM and every worker's agent, for benchmarks of the scaler.
+"""A fake of ECS, SQS, SSM and all worker agents in one process, for benchmarks of the scaler.
 
     python -m benchmarks.fake_aws_server PORT AGENT_PORT FLEETS WORKERS
 
-Every fleet has two services, the first with WORKERS busy workers, the second empty. Agents answer on any 127/8 address.
+Every fleet has two services: the first has WORKERS busy workers, the second none. Agents listen on all 127/8 addresses.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ CLUSTER = "openmwaa-bench"
 
 
 class World:
-    """Fleets that are as large as they need to be and stay so."""
+    """Fleets of a constant size."""
 
     def __init__(self, fleets: int, workers: int) -> None:
         self.calls: Counter[str] = Counter()
@@ -41,10 +41,10 @@ class World:
                 self.group[arn] = f"service:{service}"
                 self.address[arn], self.by_address[address] = address, arn
 
-    def answer(self, operation: str, request: dict[str, Any]) -> dict[str, Any]:
+    def respond(self, operation: str, request: dict[str, Any]) -> dict[str, Any]:
         self.calls[operation] += 1
-        answer: dict[str, Any] = getattr(self, operation)(request)
-        return answer
+        response: dict[str, Any] = getattr(self, operation)(request)
+        return response
 
     def DescribeServices(self, request: dict[str, Any]) -> dict[str, Any]:  # noqa: N802  AWS's names
         return {"services": [self._service(name) for name in request["services"]], "failures": []}
@@ -111,7 +111,7 @@ class World:
                     "rolloutState": "COMPLETED",
                 }
             ],
-            # AWS keeps the last hundred events; they are most of the answer's bytes.
+            # AWS returns the last 100 events; they are most of the bytes of a response.
             "events": [
                 {"id": f"{n:036d}", "createdAt": 1.7e9, "message": f"(service {name}) has reached a steady state."}
                 for n in range(100)
@@ -147,7 +147,7 @@ class World:
 async def serve(port: int, agent_port: int, world: World) -> None:
     async def aws(request: web.Request) -> web.Response:
         operation = request.headers["X-Amz-Target"].rsplit(".", 1)[-1]
-        body = world.answer(operation, json.loads(await request.read()))
+        body = world.respond(operation, json.loads(await request.read()))
         return web.json_response(body, content_type="application/x-amz-json-1.1")
 
     async def agent(request: web.Request) -> web.Response:
@@ -170,5 +170,5 @@ async def serve(port: int, agent_port: int, world: World) -> None:
 
 
 if __name__ == "__main__":
-    given = [int(each) for each in sys.argv[1:5]]
-    asyncio.run(serve(given[0], given[1], World(given[2], given[3])))
+    port, agent_port, fleets, workers = map(int, sys.argv[1:5])
+    asyncio.run(serve(port, agent_port, World(fleets, workers)))

@@ -1,17 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One scaler for 10, 100 and 1 000 fleets: what its process costs, and what it asks of AWS.
+"""One scaler for 10, 100 and 1 000 fleets: CPU and memory of its process, and its AWS calls.
 
-    python -m benchmarks.fleets [--fleets 10 100 1000] [--seconds 60]
-
-The real process with its real adapters, every 10 s, against a process that answers for ECS, SQS, SSM and agents: two
-generations a fleet, three busy workers in one of them. Writes build/bench/fleets.json. About five minutes.
+The real process with its real adapters and a tick every 10 s, against a fake of ECS, SQS, SSM and agents. A fleet has
+two services and three busy workers in one of them. It takes about five minutes.
 """
 
-import argparse
 import json
 import os
 import resource
-import socket
 import statistics
 import subprocess
 import sys
@@ -24,14 +20,16 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.support.emulator import free_port
 
 ROOT = Path(__file__).resolve().parents[1]
-OUT = ROOT / "build" / "bench" / "fleets.json"
 INTERVAL_S = 10.0
 WORKERS = 3
 READY_S = 60.0
-# docs.aws.amazon.com/AmazonECS/latest/APIReference/request-throttling.html: refill a second and bucket, for an account
-# and region. ListTasks and DescribeTasks share theirs.
+# docs.aws.amazon.com/AmazonECS/latest/APIReference/request-throttling.html: refill per second and bucket of an account
+# and Region. ListTasks and DescribeTasks share a bucket.
 QUOTAS: dict[str, dict[str, Any]] = {
     "DescribeServices": {"per_s": 20, "burst": 100},
     "ListTasks": {"per_s": 20, "burst": 100, "shared_with": "DescribeTasks"},
@@ -41,12 +39,6 @@ QUOTAS: dict[str, dict[str, Any]] = {
     "GetParameters": {"per_s": 40, "burst": None},
     "GetQueueAttributes": {"per_s": None, "burst": None},
 }
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def settings(fleets: int, aws: str, ports: tuple[int, int]) -> dict[str, Any]:
@@ -76,7 +68,7 @@ def settings(fleets: int, aws: str, ports: tuple[int, int]) -> dict[str, Any]:
 
 @contextmanager
 def processes(fleets: int, folder: Path) -> Iterator[tuple[psutil.Process, str, int]]:
-    """Start the servers and the scaler; end them whatever happens."""
+    """Start the fake AWS and the scaler; end both on exit."""
     port, agent_port, http_port = free_port(), free_port(), free_port()
     aws = f"http://127.0.0.1:{port}"
     environment = {
@@ -114,7 +106,7 @@ def get(url: str) -> str:
 
 
 def until_all_decided(http_port: int, fleets: int) -> bool:
-    """Wait for every fleet's first count; False when that takes longer than a minute."""
+    """Wait for the first decision of every fleet; return False after a minute."""
     deadline = time.monotonic() + READY_S
     while time.monotonic() < deadline:
         time.sleep(1)
@@ -122,19 +114,17 @@ def until_all_decided(http_port: int, fleets: int) -> bool:
             text = get(f"http://127.0.0.1:{http_port}/metrics")
         except OSError:
             continue
-        if (
-            sum(line.startswith("openmwaa_scaler_last_decision_timestamp_seconds{") for line in text.splitlines())
-            == fleets
-        ):
+        families = {family.name: family for family in text_string_to_metric_families(text)}
+        decisions = families.get("openmwaa_scaler_last_decision_timestamp_seconds")
+        if decisions is not None and len(decisions.samples) == fleets:
             return True
     return False
 
 
 def value(text: str, name: str, **labels: str) -> float:
     """Return the sum of a metric's samples with these labels."""
-    wanted = [f'{label}="{given}"' for label, given in labels.items()]
-    lines = [line for line in text.splitlines() if line.startswith((f"{name}{{", f"{name} "))]
-    return sum(float(line.rsplit(" ", 1)[1]) for line in lines if all(each in line for each in wanted))
+    samples = (sample for family in text_string_to_metric_families(text) for sample in family.samples)
+    return sum(sample.value for sample in samples if sample.name == name and labels.items() <= sample.labels.items())
 
 
 def measure_one(fleets: int, seconds: float) -> dict[str, Any]:
@@ -145,11 +135,11 @@ def measure_one(fleets: int, seconds: float) -> dict[str, Any]:
         time.sleep(INTERVAL_S)
         metrics = f"http://127.0.0.1:{http_port}/metrics"
         calls, text, cpu = json.loads(get(f"{aws}/counts")), get(metrics), process.cpu_times()
-        began, resident = time.monotonic(), []
-        while time.monotonic() < began + seconds:
+        started_at, resident = time.monotonic(), []
+        while time.monotonic() < started_at + seconds:
             time.sleep(1)
             resident.append(process.memory_info().rss)
-        took = time.monotonic() - began
+        took = time.monotonic() - started_at
         cpu_after = process.cpu_times()
         calls_after, text_after = json.loads(get(f"{aws}/counts")), get(metrics)
         per_min = 60 / took
@@ -159,11 +149,13 @@ def measure_one(fleets: int, seconds: float) -> dict[str, Any]:
             for name, number in sorted(calls_after["calls"].items())
         }
 
-        def grown(name: str, **labels: str) -> float:
+        def increase(name: str, **labels: str) -> float:
             return value(text_after, name, **labels) - value(text, name, **labels)
 
-        ticks = grown("openmwaa_scaler_decisions_total")
-        lag = grown("openmwaa_scaler_loop_lag_seconds_sum") / max(1.0, grown("openmwaa_scaler_loop_lag_seconds_count"))
+        ticks = increase("openmwaa_scaler_decisions_total")
+        lag = increase("openmwaa_scaler_loop_lag_seconds_sum") / max(
+            1.0, increase("openmwaa_scaler_loop_lag_seconds_count")
+        )
         return {
             "cpu_s_per_min": round(cpu_s, 2),
             "cpu_ms_per_tick": round(1000 * cpu_s / max(1.0, ticks * per_min), 2),
@@ -177,16 +169,17 @@ def measure_one(fleets: int, seconds: float) -> dict[str, Any]:
             "ticks_per_min": round(ticks * per_min),
             "ticks_due_per_min": round(fleets * 60 / INTERVAL_S),
             "blind_or_failed": round(
-                grown("openmwaa_scaler_decisions_total", kind="blind") + grown("openmwaa_scaler_tick_failures_total")
+                increase("openmwaa_scaler_decisions_total", kind="blind")
+                + increase("openmwaa_scaler_tick_failures_total")
             ),
-            "errors": round(grown("openmwaa_scaler_errors_total")),
-            "tick_mean_s": round(grown("openmwaa_scaler_tick_duration_seconds_sum") / max(1.0, ticks), 3),
+            "errors": round(increase("openmwaa_scaler_errors_total")),
+            "tick_mean_s": round(increase("openmwaa_scaler_tick_duration_seconds_sum") / max(1.0, ticks), 3),
             "loop_lag_mean_s": round(lag, 4),
         }
 
 
 def quotas(measured: dict[str, Any]) -> dict[str, Any]:
-    """Return the calls of each operation beside AWS's quota of a minute."""
+    """Return the calls of each operation with the quota of AWS per minute."""
     table = {}
     for name, per_min in measured["by_operation_per_min"].items():
         quota = QUOTAS.get(name, {"per_s": None})
@@ -195,25 +188,14 @@ def quotas(measured: dict[str, Any]) -> dict[str, Any]:
 
 
 def measure(counts: tuple[int, ...] = (10, 100, 1000), seconds: float = 60.0) -> dict[str, Any]:
-    """Measure each number of fleets and write the document."""
+    """Measure each number of fleets."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, 65536)), hard))  # for the server, whom nobody asks
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, 65536)), hard))  # also for the fake AWS
     found = {str(fleets): measure_one(fleets, seconds) for fleets in counts}
-    document = {
+    return {
         "interval_s": INTERVAL_S,
         "workers_per_fleet": WORKERS,
         "seconds": seconds,
         "fleets": found,
-        "quotas": {fleets: quotas(each) for fleets, each in found.items()},
+        "quotas": {fleets: quotas(measured) for fleets, measured in found.items()},
     }
-    OUT.parent.mkdir(parents=True, exist_ok=True)
-    OUT.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
-    return document
-
-
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--fleets", type=int, nargs="+", default=[10, 100, 1000])
-    parser.add_argument("--seconds", type=float, default=60.0)
-    options = parser.parse_args()
-    print(json.dumps(measure(tuple(options.fleets), options.seconds), indent=2))

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Fifty real scale-ins: real Celery on the local ECS, bursts in a loop, judged by the ledger that the tasks write.
+"""50 real scale-ins: real Celery on the local ECS and bursts in a loop; the tasks write a ledger of their runs.
 
-Beside: how long the scaler takes from a backlog to ECS's answer, at looks 5 s apart and bursts that begin at random
-moments; and what one wake from zero costs. Launches here take what a process takes; Fargate adds 30 s to 60 s.
+It also measures the seconds from a backlog to the response of ECS, with a tick every 5 s and bursts at random times,
+and the seconds of a start from zero workers. A launch here is the start of a process; Fargate adds 30 s to 60 s.
 """
 
 import random
@@ -26,20 +26,20 @@ SCALE_INS = 50
 WAKES = 5
 INTERVAL_S = 5.0
 LONG_S = (9.0, 14.0)
-"""Two tasks of each burst run on while the rest of the fleet goes."""
+"""Seconds of two tasks of each burst, which run while other workers stop."""
 FLEET = FleetSettings(slots=2, minimum=1, maximum=6, interval_s=INTERVAL_S, scale_in_window_s=5.0)
 
 
 def measure() -> dict[str, Any]:
-    """Scale in until there were enough, then wake from zero."""
+    """Scale in `SCALE_INS` times, then start from zero."""
     phase = random.Random(SEED)
     with running_emulator(find_emulator()) as emulator, tempfile.TemporaryDirectory(prefix="openmwaa-real-") as folder:
-        result = {"seed": SEED, "interval_s": INTERVAL_S, **_scale_in(emulator, _made(folder, "fleet"), phase)}
-        result["wake_s"] = _wake(emulator, _made(folder, "zero"), phase)
+        result = {"seed": SEED, "interval_s": INTERVAL_S, **_scale_in(emulator, _folder(folder, "fleet"), phase)}
+        result["wake_s"] = _wake(emulator, _folder(folder, "zero"), phase)
     return result
 
 
-def _made(folder: str, name: str) -> Path:
+def _folder(folder: str, name: str) -> Path:
     path = Path(folder) / name
     path.mkdir()
     return path
@@ -67,22 +67,22 @@ def _scale_in(emulator: str, folder: Path, phase: random.Random) -> dict[str, An
 
 
 def _burst(world: FleetWorld, phase: random.Random) -> float:
-    """Send more than one worker can take, wait until all is done and one worker is left; the seconds to the answer."""
+    """Send more tasks than a worker has slots, wait for one remaining worker; return the seconds to UpdateService."""
     slots, most = world.settings.slots, world.settings.maximum
     tasks = world.burst(slots, *LONG_S)
     tasks += world.burst(1, 1.0)
-    backlog_at = time.time()  # the first task that found no free slot was sent
+    backlog_at = time.time()  # the first task without a free slot was sent
     tasks += world.burst(4 * slots * most, *(phase.uniform(0.5, 3.0) for _ in range(10)))
-    world.until("the scaler answers", lambda: _first(world, "UpdateService", backlog_at))
-    answer = _first(world, "UpdateService", backlog_at)
+    world.until("the scaler scales out", lambda: _first(world, "UpdateService", backlog_at))
+    entry = _first(world, "UpdateService", backlog_at)
     world.until_finished(tasks)
     world.until_fleet_is(world.settings.minimum)
-    assert answer is not None, "the journal forgot what the scaler did"
-    return answer.at - backlog_at
+    assert entry is not None, "the journal has no UpdateService"
+    return entry.at - backlog_at
 
 
 def _wake(emulator: str, folder: Path, phase: random.Random) -> dict[str, Any]:
-    """Send one message to a fleet at zero, again and again; the median of each part."""
+    """Send a message to a fleet of zero workers, `WAKES` times; return the median of each part."""
     parts: dict[str, list[float]] = {"scaler": [], "launch": [], "protected": [], "first_task": [], "in_all": []}
     settings = FleetSettings(slots=2, minimum=0, interval_s=INTERVAL_S, scale_in_window_s=5.0)
     with FleetWorld(emulator, folder, settings) as world:
@@ -94,7 +94,7 @@ def _wake(emulator: str, folder: Path, phase: random.Random) -> dict[str, Any]:
             marks = [sent_at]
             for kind in ("UpdateService", "TaskRunning", "Protection"):
                 entry = _first(world, kind, marks[-1])
-                assert entry is not None, f"the fleet woke without {kind}"
+                assert entry is not None, f"the fleet started without {kind}"
                 marks.append(entry.at)
             marks.append(next(line.at for line in world.ledger().lines if line.task == tasks[0]))
             for name, seconds in zip(parts, (b - a for a, b in pairwise(marks)), strict=False):
@@ -108,11 +108,11 @@ def _wake(emulator: str, folder: Path, phase: random.Random) -> dict[str, Any]:
 
 
 def _first(world: FleetWorld, kind: str, since: float) -> Entry | None:
-    """Return the first entry of a kind about a worker that raised, started or protected something."""
-    return next((entry for entry in world.journal(kind) if entry.at >= since and _about_workers(entry)), None)
+    """Return the first entry of a kind for workers: a scale-out, a start or a protection."""
+    return next((entry for entry in world.journal(kind) if entry.at >= since and _is_of_workers(entry)), None)
 
 
-def _about_workers(entry: Entry) -> bool:
+def _is_of_workers(entry: Entry) -> bool:
     detail = entry.detail
     if entry.kind == "UpdateService":
         return bool(detail["desired"] > detail["desired_before"])
@@ -121,4 +121,4 @@ def _about_workers(entry: Entry) -> bool:
 
 def _percentiles(seconds: Sequence[float]) -> dict[str, Any]:
     found = percentiles(seconds)
-    return {**(asdict(found) if found else {}), "all": [round(each, 2) for each in seconds]}
+    return {**(asdict(found) if found else {}), "all": [round(value, 2) for value in seconds]}

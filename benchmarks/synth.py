@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How long `openmwaa synth` takes: the whole command, as a user runs it."""
+"""Seconds of `openmwaa synth`, with the start of the process."""
 
 import subprocess
 import sys
@@ -13,14 +13,14 @@ RUNS = 5
 
 
 def measure() -> dict[str, Any]:
-    """Return seconds of each run; the first one of a machine also unpacks the CDK's bindings."""
+    """Return the seconds of each run; the first run on a machine also unpacks the bindings of the CDK."""
     seconds = []
     for run in range(RUNS):
         with tempfile.TemporaryDirectory() as folder:
-            began = time.monotonic()
+            started = time.monotonic()
             words = ["synth", str(REPOSITORY / "examples/quickstart/environment.yaml"), "--out", folder]
             command = [sys.executable, "-c", "from openmwaa.cli import main; main()", *words]
             subprocess.run(command, check=True, capture_output=True, timeout=180)
-            seconds.append(round(time.monotonic() - began, 2))
+            seconds.append(round(time.monotonic() - started, 2))
             print(f"synth {run + 1} of {RUNS}: {seconds[-1]} s", flush=True)
     return {"synth_s": seconds, "best_s": min(seconds), "worst_s": max(seconds)}

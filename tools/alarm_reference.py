@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The page of the alarms, from the table that Terraform makes them of."""
+"""Writes the page of the alarms from the table of their definitions."""
 
 from __future__ import annotations
 
@@ -24,27 +24,27 @@ _WATCHED: Final = MonitoredResources(
     ),
 )
 _SIGNS: Final = {"GreaterThanThreshold": ">", "LessThanThreshold": "<"}
-_GAPS: Final = {"breaching": "alarm", "notBreaching": "well", "missing": "insufficient data"}
+_GAPS: Final = {"breaching": "alarm", "notBreaching": "OK", "missing": "insufficient data"}
 _HEAD: Final = f"""\
 # Alarms
 
-Made from the table by `make docs`. Every alarm is called `openmwaa-NAME/` and the word in the first column; what to do
-about each is in [its runbook](../how-to/alarms.md). Periods have {PERIOD_S} s; the rule must hold in all of them, and
-is looked at every minute. *No data* says what a gap in the metric means. Those marked ✔ are MWAA's recommended ones,
-with MWAA's numbers.
+Written by `make docs` from the table of alarms. The name of an alarm is `openmwaa-NAME/` and the text in the first
+column. [The runbook](../how-to/alarms.md) has the steps for each. A period has {PERIOD_S} s. CloudWatch evaluates the
+rule every minute, and it must hold in all periods. *No data* is the state of the alarm while the metric has a gap.
+Alarms with a ✔ are recommended by AWS for MWAA, with the same numbers.
 
 | alarm | metric | of | rule | periods | no data | MWAA's |
 |---|---|---|---|---|---|---|
 """
 _TAIL: Final = """
-With Redis as the broker there are no dead letters, and the oldest task is `AmazonMWAA` `ApproximateAgeOfOldestTask`:
-how long a task has been queued by Airflow's database. RDS for PostgreSQL is known by `DBInstanceIdentifier`. A metadata
-database that exists already is its owner's to watch, so it has no alarm here. Web servers behind two load balancers
-have two alarms with each.
+With Redis as the broker there is no dead-letter queue, and the age of the oldest task is `AmazonMWAA`
+`ApproximateAgeOfOldestTask`: the time since Airflow queued it, from Airflow's database. RDS for PostgreSQL has the
+dimension `DBInstanceIdentifier`. An existing metadata database has no alarm here; its owner monitors it. Web servers
+behind two load balancers have two alarms for each load balancer.
 
-An environment with {queues} queue, {fleets} fleet and one load balancer has {alarms} alarms; each further fleet has
-{of_fleet} more, each queue one. AWS charges 0.10 USD a month for one (us-east-1), and nothing for its own metrics; what
-the scaler publishes is priced in [its page](../how-to/watch-the-scaler.md#in-cloudwatch).
+An environment with {queues} queue, {fleets} fleet and one load balancer has {alarms} alarms. Each further fleet adds
+{of_fleet}, each further queue one. AWS charges 0.10 USD a month for an alarm (us-east-1), and nothing for its own
+metrics. [The page of the scaler's metrics](../how-to/watch-the-scaler.md#in-cloudwatch) has the price of those.
 """
 
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The table of faults: what ours does, the tests that show it, and what KEDA and MWAA document for the same.
+"""Writes the table of faults: the reaction of openmwaa, the tests of it, and what KEDA and MWAA document.
 
-A test says `@pytest.mark.fault("source down", "what ours does, in a sentence")`; the table is read from these marks in
-the source, so that writing it needs no test run. The names and their order are below; a mark with another name is an
+A test has a mark `@pytest.mark.fault("source down", "the reaction in a sentence")`. The marks are read from the source
+of the tests, so no test runs for it. The names of the faults and their order are below; a mark with another name is an
 error.
 """
 
@@ -16,12 +16,12 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 VIRTUAL = ROOT / "tests" / "unit" / "scaler" / "faults"
 REAL = (ROOT / "tests" / "emulated", ROOT / "tests" / "e2e")
-SILENT = "says nothing"
+SILENT = "not documented"
 
 
 @dataclass(frozen=True)
 class Peer:
-    """What the others document for one fault."""
+    """The documentation of KEDA and MWAA for one fault."""
 
     keda: str = SILENT
     mwaa: str = SILENT
@@ -29,20 +29,20 @@ class Peer:
 
 @dataclass(frozen=True)
 class Fault:
-    """One row."""
+    """A row of the table."""
 
     name: str
     real: bool = False
-    """Must also be shown for real."""
+    """The fault also has a test on real processes."""
     peer: Peer = Peer()
 
 
 _NO_CHANGE = "an error, so no change; after `failureThreshold` errors the fallback, if one is set"
 _BOUNDED = "3 s a call, then as an error"
-_RETRY = "the scaler is built anew and asked once more in each poll"
-_BEYOND = "out of its scope: it does not know what a worker does (#2900)"
-_MWAA_SIGNAL = "scales on its own CloudWatch metrics; what it does without them is not documented"
-_MWAA_KEEPS = "newer versions: workers that still complete work remain protected"
+_RETRY = "the scaler is rebuilt and queried once more in each poll"
+_BEYOND = "out of scope: KEDA does not know the state of a worker (#2900)"
+_MWAA_SIGNAL = "scales on its own CloudWatch metrics; its behaviour without them is not documented"
+_MWAA_KEEPS = "newer versions: workers with running tasks stay protected"
 _MWAA_ROLLOUT = "`WorkerReplacementStrategy` Graceful waits up to 12 h for workers"
 
 FAULTS: Sequence[Fault] = (
@@ -100,7 +100,7 @@ FAULTS: Sequence[Fault] = (
 
 @dataclass(frozen=True)
 class Mark:
-    """One marked test."""
+    """A mark of a test."""
 
     fault: str
     answer: str
@@ -128,7 +128,7 @@ def _of(body: Sequence[ast.stmt], prefix: str) -> Iterator[Mark]:
 
 
 def collected() -> tuple[tuple[Mark, ...], tuple[Mark, ...]]:
-    """Return the marks of the tests in virtual time, and of those for real."""
+    """Return the marks of the tests in virtual time, and of the tests on real processes."""
     return tuple(marks(VIRTUAL)), tuple(mark for folder in REAL for mark in marks(folder))
 
 
@@ -137,17 +137,16 @@ def page() -> str:
     virtual, real = collected()
     unknown = {mark.fault for mark in (*virtual, *real)} - {fault.name for fault in FAULTS}
     if unknown:
-        raise ValueError(f"marks with names that are in no table: {', '.join(sorted(unknown))}")
+        raise ValueError(f"marks with unknown faults: {', '.join(sorted(unknown))}")
     lines = [
         "# Faults",
         "",
-        "What the scaler and its workers do when something fails, and the tests that show it. Written by `make docs`",
-        "from the marks of the tests. Tests in virtual time run the real scaler and the real state machine of the",
-        "worker agent against a model of ECS (`simulation`); tests for real run on the local ECS with Celery or",
-        "Airflow. What KEDA and MWAA document for the same fault was read in their sources and guides in 2026;",
-        f"“{SILENT}” means that nothing was found.",
+        "The reaction of the scaler and its workers to each fault, and the tests of it. Written by `make docs` from",
+        "the marks of the tests. Tests in virtual time run the real scaler and the real state machine of the",
+        "worker agent against a model of ECS. Tests on real processes use the local ECS with Celery or Airflow. The",
+        f"columns of KEDA and MWAA are from their sources and guides in 2026; “{SILENT}” means that nothing was found.",
         "",
-        "| fault | what ours does | in virtual time | for real | KEDA | MWAA |",
+        "| fault | openmwaa | in virtual time | on real processes | KEDA | MWAA |",
         "|---|---|---|---|---|---|",
     ]
     lines += [_row(fault, _by(virtual, fault.name), _by(real, fault.name)) for fault in FAULTS]
@@ -160,9 +159,9 @@ def _by(found: Sequence[Mark], fault: str) -> Mapping[str, str]:
 
 def _row(fault: Fault, virtual: Mapping[str, str], real: Mapping[str, str]) -> str:
     answers = list(dict.fromkeys((*virtual.values(), *real.values())))
-    said = " ".join(answer.rstrip(".").replace("|", "\\|") + "." for answer in answers) or "—"
+    reaction = " ".join(answer.rstrip(".").replace("|", "\\|") + "." for answer in answers) or "—"
     peer = fault.peer
-    return f"| {fault.name} | {said} | {_tests(virtual)} | {_tests(real)} | {peer.keda} | {peer.mwaa} |"
+    return f"| {fault.name} | {reaction} | {_tests(virtual)} | {_tests(real)} | {peer.keda} | {peer.mwaa} |"
 
 
 def _tests(found: Mapping[str, str]) -> str:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The Grafana dashboard, of the panels that the CloudWatch dashboard is made of: `monitoring/grafana/openmwaa.json`.
+"""Writes the Grafana dashboard `monitoring/grafana/openmwaa.json` from the panels of the CloudWatch dashboard.
 
-What the scaler tells Prometheus is drawn from there, all else from CloudWatch; both are chosen when it is imported.
+The scaler's metrics come from Prometheus, all other metrics from CloudWatch; the import has a choice of data sources.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _PROMETHEUS: Final = {"type": "prometheus", "uid": "${prometheus}"}
 _CLOUDWATCH: Final = {"type": "cloudwatch", "uid": "${cloudwatch}"}
 _SCALER_LOG: Final = "airflow-$environment-Scaler"
 
-# The same panels as of one environment, with Grafana's variables for names.
+# The panels of one environment, with Grafana's variables as names.
 WATCHED: Final = MonitoredResources(
     environment="$environment",
     cluster="openmwaa-$environment",
@@ -53,23 +53,23 @@ _ALERTS: Final = Graph(
 
 
 def page() -> str:
-    """Return the dashboard as the file has it."""
+    """Return the content of the file."""
     return json.dumps(dashboard(), indent=2, ensure_ascii=False) + "\n"
 
 
 def dashboard() -> dict[str, Any]:
-    """Return the dashboard's model."""
+    """Return the model of the dashboard."""
     return {
         "uid": "openmwaa",
         "title": "openmwaa",
-        "description": "Made from the panels of the CloudWatch dashboard by `make docs`.",
+        "description": "Written by `make docs` from the panels of the CloudWatch dashboard.",
         "tags": ["airflow", "openmwaa"],
         "schemaVersion": _SCHEMA,
         "editable": True,
         "refresh": "1m",
         "time": {"from": "now-6h", "to": "now"},
         "templating": {"list": list(_variables())},
-        "panels": list(_laid_out([_ALERTS, *environment_panels(WATCHED)])),
+        "panels": list(_layout([_ALERTS, *environment_panels(WATCHED)])),
     }
 
 
@@ -84,17 +84,17 @@ def _variables() -> Iterator[dict[str, Any]]:
             "current": {"text": value, "value": value, "selected": True},
         }
     scaler = f"{PREFIX}interval_seconds"
-    yield _asked("job", f"label_values({scaler}, job)")
-    yield _asked("fleet", f'label_values({scaler}{{job=~"$job"}}, fleet)')
-    yield _found("queue", "AWS/SQS", "ApproximateAgeOfOldestMessage", "QueueName", "/^airflow-celery-$environment-/")
-    yield _found("database", "AWS/RDS", "CPUUtilization", "DBInstanceIdentifier", "/^openmwaa-/", many=False)
-    yield _found("load_balancer", "AWS/ApplicationELB", "RequestCount", "LoadBalancer", "/^app.openmwaa-/", many=False)
+    yield _labels("job", f"label_values({scaler}, job)")
+    yield _labels("fleet", f'label_values({scaler}{{job=~"$job"}}, fleet)')
+    yield _values("queue", "AWS/SQS", "ApproximateAgeOfOldestMessage", "QueueName", "/^airflow-celery-$environment-/")
+    yield _values("database", "AWS/RDS", "CPUUtilization", "DBInstanceIdentifier", "/^openmwaa-/", many=False)
+    yield _values("load_balancer", "AWS/ApplicationELB", "RequestCount", "LoadBalancer", "/^app.openmwaa-/", many=False)
     for word in ("execution", "web"):
         expression = f"/^targetgroup.openmwaa-.*{word}/"
-        yield _found(f"{word}_targets", "AWS/ApplicationELB", "RequestCount", "TargetGroup", expression, many=False)
+        yield _values(f"{word}_targets", "AWS/ApplicationELB", "RequestCount", "TargetGroup", expression, many=False)
 
 
-def _asked(name: str, query: str) -> dict[str, Any]:
+def _labels(name: str, query: str) -> dict[str, Any]:
     return {
         "name": name,
         "type": "query",
@@ -108,7 +108,7 @@ def _asked(name: str, query: str) -> dict[str, Any]:
     }
 
 
-def _found(
+def _values(
     name: str, namespace: str, metric: str, dimension: str, expression: str, *, many: bool = True
 ) -> dict[str, Any]:
     return {
@@ -132,21 +132,21 @@ def _found(
     }
 
 
-def _laid_out(panels: list[Panel]) -> Iterator[dict[str, Any]]:
+def _layout(panels: list[Panel]) -> Iterator[dict[str, Any]]:
     x = y = 0
     for number, panel in enumerate(panels, start=1):
         repeated = isinstance(panel, Graph) and bool(panel.fleet)
         width = WHOLE if repeated else panel.width
         if x + width > WHOLE:
             x, y = 0, y + _HEIGHT
-        place = {"x": x, "y": y, "w": width, "h": _HEIGHT}
-        # Grafana draws a repeated panel once a fleet, side by side.
-        more = {"repeat": "fleet", "repeatDirection": "h", "maxPerRow": WHOLE // THIRD} if repeated else {}
-        yield {"id": number, "title": panel.title, "gridPos": place, **_drawn(panel), **more}
+        position = {"x": x, "y": y, "w": width, "h": _HEIGHT}
+        # Grafana repeats the panel for each fleet, side by side.
+        repeat = {"repeat": "fleet", "repeatDirection": "h", "maxPerRow": WHOLE // THIRD} if repeated else {}
+        yield {"id": number, "title": panel.title, "gridPos": position, **_panel(panel), **repeat}
         x += width
 
 
-def _drawn(panel: Panel) -> dict[str, Any]:
+def _panel(panel: Panel) -> dict[str, Any]:
     if panel.queries:
         targets = [_of_prometheus(letter, query) for letter, query in zip(_letters(), panel.queries, strict=False)]
         bars = isinstance(panel, LogTable)
@@ -165,7 +165,7 @@ def _drawn(panel: Panel) -> dict[str, Any]:
 
 def _field(unit: str, *, bars: bool = False, most: int | None = None) -> dict[str, Any]:
     custom = {"drawStyle": "bars", "stacking": {"mode": "normal"}} if bars else {"drawStyle": "line"}
-    # Where nothing is known nothing is drawn: unknown is not zero.
+    # A gap in the data is a gap in the graph: unknown is not zero.
     defaults: dict[str, Any] = {"unit": unit, "min": 0, "custom": {**custom, "spanNulls": False}}
     return {"fieldConfig": {"defaults": defaults if most is None else {**defaults, "max": most}, "overrides": []}}
 
@@ -189,7 +189,7 @@ def _of_cloudwatch(letter: str, series: GraphSeries) -> dict[str, Any]:
         "matchExact": True,
         "statistic": metric.statistic,
         "period": "",
-        # A variable of many values would name all of them in every line.
+        # A variable with several values would have all of them in each legend.
         "label": "${PROP('Dim.QueueName')}" if "$queue" in series.label else series.label,
     }
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The pages of what a network needs: endpoints, who talks to whom, and where AWS offers what is used."""
+"""Writes the pages of the network: VPC endpoints, security groups, and the Regions of the AWS services."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from cdktf_app.network.zones import FARGATE_ZONES
 from openmwaa.config.environment import Environment
 from openmwaa.config.regions import SERVICES, region_table
 
-_LEAST: Final[Mapping[str, Any]] = {"name": "example", "web_access": {"allow_http": True}}
+_MINIMAL: Final[Mapping[str, Any]] = {"name": "example", "web_access": {"allow_http": True}}
 _HOURS: Final = 730
 _ENDPOINT_USD_HOUR: Final = 0.01
 _NAT_USD_HOUR: Final = 0.045
@@ -37,98 +37,97 @@ _CLOUDFRONT: Final[Mapping[str, Any]] = {
 
 
 _ENDPOINTS_MADE: Final = """
-`make docs` makes this page from the table of the stack (`cdktf_app/network/endpoint_table.py`). A test compares the
-table with the roles of synthesised stacks: each role that may call a service has a row here, and the reverse.
+Written by `make docs` from the table of AWS calls that the stack is built from. A test compares the table with the IAM
+roles of synthesised stacks: each permission has a row here, and each row has a permission.
 """
 _ENDPOINTS_RULES: Final = """
-An interface endpoint costs 0.01 USD an hour and zone, and 0.01 a GB (us-east-1). S3's gateway endpoint costs nothing
-and is in every VPC of its own. Public subnets exist where a NAT gateway or a public load balancer needs them, an
-internet gateway for these and for CloudFront, which asks for one.
+An interface endpoint costs 0.01 USD an hour and zone, and 0.01 a GB (us-east-1). The gateway endpoint of S3 is free,
+and is in every VPC that openmwaa creates. Public subnets exist if a NAT gateway or a public load balancer needs them.
+An internet gateway exists for these and for CloudFront, which requires it.
 
-Of a VPC that exists Terraform asks in the plan, before anything is made: DNS support and DNS host names are on, the
-subnets are the VPC's and lie in two zones or more, and there is an internet gateway where people come from the
-internet. With ENDPOINTS_ONLY in such a VPC:
+Terraform checks an existing VPC in the plan: DNS support and DNS host names are on, the subnets belong to the VPC and
+are in at least two zones, and a public web server has an internet gateway. With ENDPOINTS_ONLY in such a VPC:
 
-- Endpoints have private names, and these are the whole VPC's: everybody in it asks AWS through them from then on. So
-their group lets in the VPC's own ranges, and their policy every identity of the account, whose own policies decide.
-Identities of other accounts (in a shared VPC) are kept out.
+- Endpoints have private DNS names, and these are valid in the whole VPC: all its AWS calls then go through the
+endpoints. So their security group allows the VPC's own ranges, and their policy allows every identity of the account,
+within its own policies. Identities of other accounts (in a shared VPC) are denied.
 
-- A VPC has one private name a service, and a route table one gateway of S3. Where there is an endpoint of one of
-these services already, the apply fails: leave `egress` out then, and see that all of them are there. The second of
-two environments in one VPC leaves it out too.
+- A VPC has one private DNS name for a service, and a route table has one gateway endpoint of S3. If the VPC has an
+endpoint of one of these services, the apply fails: leave `egress` out, and make sure that all endpoints exist. The
+same holds for the second of two environments in one VPC.
 """
 _NO_ENDPOINT: Final = """
-Of the rows without an endpoint no packet leaves the task: another service asks on its behalf, or ECS's agent.
+A row without an endpoint sends no packet from the task: another AWS service or the ECS agent makes the call.
 """
 _DAG_CODE: Final = """
-DAG code that calls more than the worker's rows has no endpoint for it: in a VPC of its own with ENDPOINTS_ONLY such a
-call times out. STS is one; the task's own credentials do not come from there.
+DAG code that calls other services than the worker's rows has no endpoint for them: in a VPC of openmwaa with
+ENDPOINTS_ONLY such a call times out. STS is an example; the task's own credentials do not come from STS.
 """
 _POLICIES: Final = """
-A policy lets through identities of this account, whose own policies decide on the rest: what it keeps out is the key
-of another account, by which data could leave. S3's also lets anybody read the bucket in which ECR keeps layers, whose
-URLs ECR signs itself. `ecs-agent` and `ecs-telemetry` are for EC2 instances; Fargate's agent has its own way, but for
-the Regions named above.
+A policy allows identities of this account, within their own policies. It denies access keys of other accounts, which
+could be used to send data out. The policy of S3 also allows reads of ECR's bucket of image layers, because ECR signs
+their URLs itself. `ecs-agent` and `ecs-telemetry` are for EC2 instances; the agent of Fargate does not need them,
+except in the Regions named above.
 """
 _GROUPS_MADE: Final = """
-`make docs` makes this page from the table of the stack (`cdktf_app/network/traffic_rules.py`). Every row is a rule at
-both ends, of one port. Nothing is open to 0.0.0.0/0.
+Written by `make docs` from the table of traffic rules that the stack is built from. Every row is an egress rule and an
+ingress rule with one port. No ingress is open to 0.0.0.0/0.
 """
 _GROUPS_GIVEN: Final = """
-`network.security_group_ids` are yours: workers, DAG processor and triggerer have them besides. A database that exists
-has its own group, which is given a rule for each caller, on the database's own port.
+`network.security_group_ids` are your own groups, added to workers, DAG processor and triggerer. An existing database
+has its own group, which gets an ingress rule for each client on the database's port.
 """
 _OUTWARD: Final = """
-Outward, every task has HTTPS: anywhere with a NAT gateway or in a VPC that exists; with ENDPOINTS_ONLY to the group
-`endpoints` and S3's prefix list alone. A load balancer that asks an identity provider has HTTPS outward too. Name
-resolution, the ECS agent and the task's credentials need no rule: security groups do not filter them.
+Every task has HTTPS egress: to any address with a NAT gateway or in an existing VPC; with ENDPOINTS_ONLY to the group
+`endpoints` and the prefix list of S3 only. A load balancer with an identity provider also has HTTPS egress. DNS, the
+ECS agent and the task's credentials need no rule: security groups do not filter them.
 
-With a domain the internal web server is on port 443, and workers with HTTPS outward reach it there, as anybody in the
-VPC does, and are asked to log in. Without one it is on 8080, which they do not reach.
+With a domain the internal web server is on port 443. Workers with HTTPS egress can connect to it, as all of the VPC
+can, and get the login page. Without a domain it is on port 8080, which workers cannot connect to.
 """
 _REGIONS_MADE: Final = """
-`make docs` makes this page from `openmwaa/config/regions.json`. `python -m tools.generate_regions` made that file on
-{made_on} from the endpoints that {source} knows. A Region that lacks a service which the file asks for is refused by
-`openmwaa validate`, and so is one that is not in the table.
+Written by `make docs` from `regions.json`, which `python -m tools.generate_regions` wrote on {made_on} from the
+endpoints in {source}. `openmwaa validate` rejects a Region without a service that the file uses, and a Region that is
+not in the table.
 
-What the table cannot say, since botocore has no data of it: whether a Region has Fargate Spot, Fargate on ARM64
-(Graviton), an instance class of RDS or ElastiCache, VPC origins of CloudFront, or a VPC endpoint of a service. There
-AWS says so when it is applied. An opt-in Region must be switched on in the account.
+botocore has no data on Fargate Spot, Fargate on ARM64 (Graviton), the instance classes of RDS and ElastiCache, VPC
+origins of CloudFront, and VPC endpoints by Region. Where one of them is missing, the apply fails with AWS's message. An
+opt-in Region must be enabled in the account.
 """
 _PARTITIONS: Final = """
-CloudFront needs the partition `aws`: who may come is kept by WAF in us-east-1. ENDPOINTS_ONLY needs `aws` or
-`aws-us-gov`: in China names of endpoints differ from service to service.
+CloudFront needs the partition `aws`: its allow list is a WAF web ACL in us-east-1. ENDPOINTS_ONLY needs `aws` or
+`aws-us-gov`: in China the names of endpoints differ from service to service.
 """
 
 
 def _environment(**fields: Any) -> Environment:
-    return Environment.model_validate({**_LEAST, **fields})
+    return Environment.model_validate({**_MINIMAL, **fields})
 
 
 def endpoints_page() -> str:
-    """Return the page of VPC endpoints: which component needs which, and why."""
-    least = endpoints_of(_environment())
-    interfaces = [endpoint for endpoint in least if endpoint != S3]
+    """Return the page of VPC endpoints: the endpoints of each component, and their purpose."""
+    endpoints = endpoints_of(_environment())
+    interfaces = [endpoint for endpoint in endpoints if endpoint != S3]
     month = len(interfaces) * 2 * _ENDPOINT_USD_HOUR * _HOURS
     built = len(interfaces)
     lines = [
         "# VPC endpoints",
         "",
         *_text(_ENDPOINTS_MADE),
-        "## What is built",
+        "## Endpoints and NAT gateways",
         "",
-        "| `network.egress` | a VPC of its own | a VPC that exists (`network.vpc_id`) |",
+        "| `network.egress` | VPC of openmwaa | existing VPC (`network.vpc_id`) |",
         "|---|---|---|",
-        "| left out | as NAT_GATEWAY | nothing: routes are its owner's, and what is named below must be reachable |",
-        f"| NAT_GATEWAY | one gateway, about {_NAT_USD_HOUR * _HOURS:.0f} USD a month and 0.045 a GB | refused |",
-        "| NAT_GATEWAY_PER_ZONE | one a zone: the loss of a zone takes no other's way out | refused |",
-        f"| ENDPOINTS_ONLY | {built} interface endpoints in 2 zones, {month:.0f} USD a month | the same, in it |",
+        "| left out | same as NAT_GATEWAY | nothing: your own routes must reach the services below |",
+        f"| NAT_GATEWAY | one gateway, about {_NAT_USD_HOUR * _HOURS:.0f} USD a month and 0.045 a GB | rejected |",
+        "| NAT_GATEWAY_PER_ZONE | one per zone: an outage of a zone does not affect the others | rejected |",
+        f"| ENDPOINTS_ONLY | {built} interface endpoints in 2 zones, {month:.0f} USD a month | the same |",
         "",
         *_text(_ENDPOINTS_RULES),
-        "## Who calls which service",
+        "## AWS calls by component",
         "",
         *_text(_NO_ENDPOINT),
-        "| component | service | endpoints | why | when |",
+        "| component | service | endpoints | purpose | when |",
         "|---|---|---|---|---|",
         *(_call(call) for call in AWS_CALLS),
         "",
@@ -145,10 +144,12 @@ def endpoints_page() -> str:
 
 
 def _text(paragraphs: str) -> Iterator[str]:
-    """Yield paragraphs of a text, each filled to a page's width; one that begins with a hyphen is an item."""
+    """Yield the lines of a text, wrapped at 116 characters; a paragraph that starts with a hyphen is a list item."""
     for paragraph in textwrap.dedent(paragraphs).strip().split("\n\n"):
         words = " ".join(paragraph.split())
-        yield from textwrap.wrap(words, 116, subsequent_indent="  " if words.startswith("- ") else "")
+        yield from textwrap.wrap(
+            words, 116, subsequent_indent="  " if words.startswith("- ") else "", break_on_hyphens=False
+        )
         yield ""
 
 
@@ -171,8 +172,8 @@ def _endpoint_rows() -> Iterator[str]:
 
 
 def security_groups_page() -> str:
-    """Return the page of who talks to whom."""
-    worlds = {
+    """Return the page of security groups and their rules."""
+    variants = {
         "always": _environment(),
         "`broker.kind: ELASTICACHE`": _environment(broker={"kind": "ELASTICACHE"}),
         "public, with a domain": _environment(**_PUBLIC),
@@ -183,56 +184,56 @@ def security_groups_page() -> str:
         "# Security groups",
         "",
         *_text(_GROUPS_MADE),
-        "| group | what is in it | when |",
+        "| group | members | when |",
         "|---|---|---|",
-        *(f"| `{name}` | {words} | {when} |" for name, words, when in _first(worlds, _named_groups)),
+        *(f"| `{name}` | {members} | {when} |" for name, members, when in _first(variants, _named_groups)),
         "",
         *_text(_GROUPS_GIVEN),
-        "## Who talks to whom",
+        "## Rules between groups",
         "",
-        "| who opens | to | port | why | when |",
+        "| from | to | port | purpose | when |",
         "|---|---|---|---|---|",
         *(
             f"| `{row.caller}` | `{row.listener}` | {row.port} | {row.why} | {when} |"
-            for row, when in _first(worlds, lambda world: [(row,) for row in security_group_rules(world)])
+            for row, when in _first(variants, lambda environment: [(row,) for row in security_group_rules(environment)])
         ),
         "",
         *_text(_OUTWARD),
-        "## Where people come from",
+        "## Rules for users",
         "",
-        "| to | port | from | what | when |",
+        "| to | port | from | purpose | when |",
         "|---|---|---|---|---|",
         *(
             f"| `{row.listener}` | {row.port} | {_REACH[row.source]} | {row.why} | {when} |"
-            for row, when in _first(worlds, lambda world: [(row,) for row in ingress_rules(world)])
+            for row, when in _first(variants, lambda environment: [(row,) for row in ingress_rules(environment)])
         ),
     ]
     return "\n".join(lines) + "\n"
 
 
 _REACH: Final[Mapping[str, str]] = {
-    "VPC": "the VPC's ranges",
+    "VPC": "the ranges of the VPC",
     "ALLOWED": "`web_access.allowed_cidrs`",
-    "CLOUDFRONT": "CloudFront's prefix list",
+    "CLOUDFRONT": "the prefix list of CloudFront",
 }
 
 
-def _named_groups(world: Environment) -> Iterable[tuple[str, str]]:
-    return groups(world).items()
+def _named_groups(environment: Environment) -> Iterable[tuple[str, str]]:
+    return groups(environment).items()
 
 
-def _first(worlds: Mapping[str, Environment], rows_of: Any) -> Iterator[tuple[Any, ...]]:
-    """Yield every row once, with the first of `worlds` that has it."""
+def _first(variants: Mapping[str, Environment], rows_of: Any) -> Iterator[tuple[Any, ...]]:
+    """Yield every row once, with the name of the first variant that has it."""
     seen: set[tuple[Any, ...]] = set()
-    for when, world in worlds.items():
-        for row in rows_of(world):
+    for when, environment in variants.items():
+        for row in rows_of(environment):
             if row not in seen:
                 seen.add(row)
                 yield (*row, when)
 
 
 def regions_page() -> str:
-    """Return the page of where AWS offers what an environment uses."""
+    """Return the page of Regions and the AWS services that an environment uses."""
     table = region_table()
     lines = [
         "# Regions",
@@ -240,25 +241,25 @@ def regions_page() -> str:
         *_text(_REGIONS_MADE.format(made_on=table.created_on, source=table.source)),
         "## Services",
         "",
-        "| service | what for | when | Regions that lack it |",
+        "| service | purpose | when | Regions without it |",
         "|---|---|---|---|",
     ]
     for service in SERVICES:
-        lacking = [region for region in table.partitions if region not in table.services[service.endpoint]]
+        missing = [region for region in table.partitions if region not in table.services[service.endpoint]]
         lines.append(
             f"| {service.name} (`{service.endpoint}`) | {service.why} | {service.condition or 'always'} "
-            f"| {', '.join(lacking) or 'none'} |"
+            f"| {', '.join(missing) or 'none'} |"
         )
     lines += [
         "",
         *_text(_PARTITIONS),
         "## Regions",
         "",
-        "| Region | | partition | lacks | zones with Fargate |",
+        "| Region | | partition | missing services | zones with Fargate |",
         "|---|---|---|---|---|",
     ]
     for region, partition in table.partitions.items():
-        lacks = ", ".join(service.name for service in table.lacks(region)) or "nothing"
+        lacks = ", ".join(service.name for service in table.lacks(region)) or "none"
         zones = ", ".join(FARGATE_ZONES.get(region, ())) or "all"
         lines.append(f"| `{region}` | {table.names[region]} | {partition} | {lacks} | {zones} |")
     return "\n".join(lines) + "\n"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Writes tests/unit/cdktf_app/snapshots: every example's stack in lines for a review. `make snapshots` calls it."""
+"""Writes tests/unit/cdktf_app/snapshots: every example's stack as lines for a review. `make snapshots` calls it."""
 
 from __future__ import annotations
 
@@ -8,23 +8,26 @@ from pathlib import Path
 from typing import Final
 
 from tests.support.stack_summary import summary
+from tools.synthesise_examples import examples, stack_text
 
 ROOT: Final = Path(__file__).parents[1]
 FOLDER: Final = ROOT / "tests/unit/cdktf_app/snapshots"
-STACKS: Final = sorted((ROOT / "terraform").glob("*/cdk.tf.json"))
 
 
-def written() -> dict[Path, str]:
-    """Return the text of every snapshot by its file."""
-    return {
-        FOLDER / f"{file.parent.name}.txt": summary(json.loads(file.read_text(encoding="utf-8"))) for file in STACKS
-    }
+def snapshot_file(name: str) -> Path:
+    """Return the file of the snapshot of the example `name`."""
+    return FOLDER / f"{name}.txt"
+
+
+def snapshot(name: str) -> str:
+    """Return the snapshot of the example `name`, made from the stack as it is synthesised now."""
+    return summary(json.loads(stack_text(name)))
 
 
 def main() -> None:
-    """Write all, and remove those of examples that are gone."""
+    """Write all snapshots, and remove those of deleted examples."""
     FOLDER.mkdir(exist_ok=True)
-    texts = written()
+    texts = {snapshot_file(name): snapshot(name) for name in examples()}
     for file in set(FOLDER.glob("*.txt")) - set(texts):
         file.unlink()
     for file, text in texts.items():

@@ -70,7 +70,10 @@ class ContainerSpec:
     """
 
     def definition(self) -> dict[str, Any]:
-        """Return the container definition as RegisterTaskDefinition takes it; what is empty is left out."""
+        """Return the container definition as RegisterTaskDefinition takes it, without `environment` and empty fields.
+
+        `fargate_service` adds `environment`, which refers to a local value.
+        """
         both = sorted(set(self.environment) & set(self.secrets))
         if both:
             raise ValueError(f"container {self.name}: {', '.join(both)} is set in `environment` and in `secrets`")
@@ -79,7 +82,6 @@ class ContainerSpec:
             "image": self.image.reference,
             "essential": self.essential,
             "command": list(self.command),
-            "environment": [{"name": key, "value": value} for key, value in sorted(self.environment.items())],
             "secrets": [{"name": key, "valueFrom": arn} for key, arn in sorted(self.secrets.items())],
             "portMappings": self._port_mappings(),
             "dependsOn": [

@@ -147,12 +147,14 @@ def task_definition(scope: Construct, family: str, task: TaskSpec, *, retain: bo
 
 
 def _definition(scope: Construct, container: ContainerSpec) -> dict[str, Any]:
-    written = container.definition()
+    """Return the definition of `container`; its variables are a local value, which a review reads as a map."""
+    if not container.environment:
+        return container.definition()
+    variables = TerraformLocal(scope, f"{container.name}_environment", dict(container.environment)).fqn
     if container.more_environment is not None:
-        known = TerraformLocal(scope, f"{container.name}_environment", dict(container.environment)).fqn
-        every = f"merge({known}, {container.more_environment})"
-        written["environment"] = f"${{[for name, value in {every} : {{ name = name, value = value }}]}}"
-    return written
+        variables = f"merge({variables}, {container.more_environment})"
+    environment = f"${{[for name, value in {variables} : {{ name = name, value = value }}]}}"
+    return {**container.definition(), "environment": environment}
 
 
 def _runs(definition: EcsTaskDefinition, service: str) -> Postcondition:

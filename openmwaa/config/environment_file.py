@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 from pydantic import ValidationError
+from pydantic.json_schema import GenerateJsonSchema
 from pydantic_core import ErrorDetails
 
 from openmwaa.config.environment import Environment
@@ -61,9 +62,16 @@ def loads(text: str, path: Path) -> Environment:
     raise EnvironmentFileError(sorted(problems, key=lambda problem: problem.line or 0))
 
 
+class _WithoutFieldTitles(GenerateJsonSchema):
+    """pydantic's JSON Schema without titles of fields, which repeat their names: `Min Workers` for `min_workers`."""
+
+    def field_title_should_be_set(self, schema: object) -> bool:
+        return False
+
+
 def json_schema() -> str:
     """Return the JSON Schema of the file, for editors."""
-    schema = Environment.model_json_schema(by_alias=True)
+    schema = Environment.model_json_schema(by_alias=True, schema_generator=_WithoutFieldTitles)
     schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "openmwaa environment", **schema}
     return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
 

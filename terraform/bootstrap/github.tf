@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-# Roles for a GitHub pipeline without stored keys: GitHub signs the identity of a job, and IAM verifies it.
+# A GitHub pipeline assumes roles without a stored key: GitHub signs the identity of the job, and IAM checks it.
 locals {
   github   = var.github_repository == null ? 0 : 1
   provider = coalesce(var.github_oidc_provider_arn, one(aws_iam_openid_connect_provider.github[*].arn), "none")
   issuer   = "token.actions.githubusercontent.com"
 
-  # Jobs of pull requests and of main can plan; only jobs of the protected environment can apply.
+  # A job of a pull request or of main may assume the plan role; only a job of the protected environment may apply.
   subjects = {
     plan = [
       "repo:${coalesce(var.github_repository, "none")}:pull_request",
@@ -46,7 +46,7 @@ resource "aws_iam_role" "plan" {
   permissions_boundary = var.permissions_boundary_arn
 }
 
-# Settings of resources, not their content: no objects, messages, log lines or secrets.
+# Reads metadata only: no object, message, log line or secret.
 resource "aws_iam_role_policy_attachment" "plan" {
   count      = local.github
   role       = aws_iam_role.plan[0].name
@@ -63,7 +63,7 @@ resource "aws_iam_role_policy" "plan" {
 resource "aws_iam_role" "deploy" {
   count                = local.github
   name                 = "github-deploys-openmwaa"
-  description          = "Creates, changes and destroys environments"
+  description          = "Builds, changes and destroys environments"
   assume_role_policy   = local.trust["deploy"]
   permissions_boundary = var.permissions_boundary_arn
   max_session_duration = 7200 # an apply waits for a new database and a healthy control plane

@@ -1,25 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
 output "state_bucket" {
-  description = "Value of `terraform_state.bucket` of every environment"
+  description = "For `terraform_state.bucket` of every environment"
   value       = aws_s3_bucket.state.bucket
 }
 
 output "state_kms_key" {
-  description = "KMS key of the state; it is the bucket's default key"
+  description = "The key of the state; the bucket uses it by default"
   value       = aws_kms_key.state.arn
 }
 
 output "repositories" {
-  description = "ECR repositories of the images"
+  description = "Where the pipeline pushes the images"
   value       = { for name, repository in aws_ecr_repository.image : name => repository.repository_url }
 }
 
 output "plan_role_arn" {
-  description = "Value of the pipeline's variable AWS_PLAN_ROLE_ARN; the role reads, and locks the state"
+  description = "For the pipeline's variable AWS_PLAN_ROLE_ARN: reads, and changes only the lock of the state"
   value       = one(aws_iam_role.plan[*].arn)
 }
 
 output "deploy_role_arn" {
-  description = "Value of the pipeline's variable AWS_DEPLOY_ROLE_ARN; the role applies"
+  description = "For the pipeline's variable AWS_DEPLOY_ROLE_ARN: applies"
   value       = one(aws_iam_role.deploy[*].arn)
 }

@@ -41,7 +41,7 @@ locals {
       Resource = [for repository in aws_ecr_repository.image : repository.arn]
     },
   ]
-  # Read calls of the provider that SecurityAudit does not include.
+  # Calls of the provider that SecurityAudit does not include.
   read_more = [{
     Sid    = "ReadMore"
     Effect = "Allow"
@@ -56,7 +56,7 @@ locals {
     ]
     Resource = ["*"]
   }]
-  # Services whose resource ids are not known in advance: restricted by Region.
+  # The ids of these services' resources are not known in advance: the Region is the limit.
   build = [{
     Sid    = "Build"
     Effect = "Allow"
@@ -108,14 +108,14 @@ locals {
   bounded = { StringEquals = { "iam:PermissionsBoundary" = coalesce(var.permissions_boundary_arn, "none") } }
   never = [
     {
-      # Terraform writes secrets but does not read them.
+      # Terraform writes secrets and never reads one.
       Sid      = "NoSecretIsRead"
       Effect   = "Deny"
       Action   = ["secretsmanager:GetSecretValue", "secretsmanager:BatchGetSecretValue"]
       Resource = ["*"]
     },
     {
-      # The pipeline must not change its own restrictions.
+      # The pipeline must not change its own limits.
       Sid      = "StateStays"
       Effect   = "Deny"
       Action   = ["s3:DeleteBucket*", "s3:PutBucket*", "s3:PutLifecycleConfiguration", "s3:DeleteObjectVersion"]

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-# Image repositories outside of environments: they exist before the first apply, and all environments share images.
+# Repositories outside of any environment: the images exist before the first apply, and all environments share them.
 resource "aws_ecr_repository" "image" {
   for_each             = toset(["airflow", "scaler"])
   name                 = "openmwaa/${each.key}"
-  image_tag_mutability = "IMMUTABLE" # old revisions must be able to run again
+  image_tag_mutability = "IMMUTABLE" # an earlier image can run again
 
   image_scanning_configuration {
     scan_on_push = true
@@ -20,7 +20,7 @@ resource "aws_ecr_lifecycle_policy" "image" {
   policy = jsonencode({
     rules = [{
       rulePriority = 1
-      description  = "Layers that no tag names"
+      description  = "Images without a tag"
       selection    = { tagStatus = "untagged", countType = "sinceImagePushed", countUnit = "days", countNumber = 14 }
       action       = { type = "expire" }
     }]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-# The state of every environment. Read access shows all resources; write access can cause their deletion.
+# The state of every environment: a reader sees every resource, and a writer can cause a destroy.
 resource "aws_kms_key" "state" {
   description             = "openmwaa: the state of Terraform"
   enable_key_rotation     = true
@@ -15,14 +15,14 @@ resource "aws_s3_bucket" "state" {
   bucket = coalesce(var.state_bucket, "openmwaa-state-${local.account}-${var.region}")
 
   lifecycle {
-    prevent_destroy = true # without its state, an environment must be destroyed by hand
+    prevent_destroy = true # an environment without a state must be destroyed by hand
   }
 }
 
 resource "aws_s3_bucket_versioning" "state" {
   bucket = aws_s3_bucket.state.id
   versioning_configuration {
-    status = "Enabled" # allows a return to the state before a failed apply
+    status = "Enabled" # after a failed apply the previous state can be restored
   }
 }
 
@@ -68,7 +68,7 @@ resource "aws_s3_bucket_lifecycle_configuration" "state" {
       days_after_initiation = 7
     }
   }
-  # Rules for old versions need versioning.
+  # S3 accepts rules for versions only if the bucket has versioning.
   depends_on = [aws_s3_bucket_versioning.state]
 }
 
@@ -85,6 +85,6 @@ resource "aws_s3_bucket_policy" "state" {
       Condition = { Bool = { "aws:SecureTransport" = "false" } }
     }]
   })
-  # S3 returns OperationAborted when policy and access block are set at the same time.
+  # S3 returns OperationAborted if policy and access block are set at the same time.
   depends_on = [aws_s3_bucket_public_access_block.state]
 }

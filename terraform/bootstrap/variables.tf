@@ -1,19 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 variable "region" {
   type        = string
-  description = "Region of the bucket and the repositories: the Region of your environments."
+  description = "The Region of the bucket and the registry: that of your environments."
 }
 
 variable "state_bucket" {
   type        = string
   default     = null
-  description = "Name of the state bucket; default openmwaa-state-ACCOUNT-REGION."
+  description = "Name of the state bucket. Default: openmwaa-state-ACCOUNT-REGION."
 }
 
 variable "github_repository" {
   type        = string
   default     = null
-  description = "OWNER/NAME of the GitHub repository with the pipeline; without it, no roles are created."
+  description = "OWNER/NAME of the GitHub repository with the pipeline. Without it, no roles for a pipeline are created."
 
   validation {
     condition     = var.github_repository == null || can(regex("^[A-Za-z0-9-]+/[A-Za-z0-9._-]+$", var.github_repository))
@@ -24,17 +24,17 @@ variable "github_repository" {
 variable "github_environment" {
   type        = string
   default     = "production"
-  description = "The GitHub environment whose jobs can apply; protect it with required reviewers."
+  description = "The GitHub environment whose jobs may apply. Protect it with required reviewers."
 }
 
 variable "github_oidc_provider_arn" {
   type        = string
   default     = null
-  description = "ARN of GitHub's OIDC provider if the account has one (at most one is possible); else it is created."
+  description = "ARN of GitHub's OIDC provider, if the account has one: only one is possible. Without it, the provider is created."
 }
 
 variable "permissions_boundary_arn" {
   type        = string
   default     = null
-  description = "Permissions boundary of these roles; every role that the pipeline creates must have it too."
+  description = "The boundary of the roles created here. If set, every role that the pipeline creates must have it too."
 }

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-# An environment created with the module; other inputs have the defaults of its YAML file.
+# An environment from the module. Inputs that are not set here have the values of the YAML file.
 terraform {
   required_version = ">= 1.11"
   required_providers {
@@ -11,7 +11,7 @@ terraform {
 }
 
 provider "aws" {
-  region = "eu-central-1" # the Region of the module; it refuses others
+  region = "eu-central-1" # the module's Region: it refuses another
 }
 
 module "airflow" {

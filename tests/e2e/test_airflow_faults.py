@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.airflow_stack import Stack
+from tests.support.airflow_stack import Stack
 from tests.support.celery_message import with_expired_token
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(2400)]

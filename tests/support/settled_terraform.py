@@ -48,6 +48,7 @@ class SettledTerraform:
         self._schemas: Json = {}
         self.resources: dict[str, Json] = {}
         """The state's resources by address: type, name, key of the instance, schema version, attributes."""
+        self._outputs: Json = {}
 
     def settle(self, environment: Environment) -> None:
         """Write the state that an apply of `environment` would leave."""
@@ -56,13 +57,16 @@ class SettledTerraform:
         self._schemas = json.loads(self._run("providers", "schema", "-json"))["provider_schemas"][SOURCE][
             "resource_schemas"
         ]
-        self.resources = {}
+        self.resources, self._outputs = {}, {}
         self._write_state()
         unsettled: list[str] = []
         for _ in range(ROUNDS):
-            changes = [one for one in self._planned()["resource_changes"] if one["mode"] == "managed"]
+            planned = self._planned()
+            changes = [one for one in planned["resource_changes"] if one["mode"] == "managed"]
             unsettled = [one["address"] for one in changes if not _is_settled(one["change"])]
             if not unsettled:
+                self._outputs = planned["planned_values"]["outputs"]
+                self._write_state()
                 return
             for one in changes:
                 self._take(one)
@@ -113,7 +117,8 @@ class SettledTerraform:
             }
             for one in self.resources.values()
         ]
-        state = {"version": 4, "terraform_version": "1.11.0", "serial": 1, "lineage": "settled", "outputs": {}}
+        state = {"version": 4, "terraform_version": "1.11.0", "serial": 1, "lineage": "settled"}
+        state["outputs"] = self._outputs
         (self.folder / "terraform.tfstate").write_text(json.dumps({**state, "resources": written}), encoding="utf-8")
 
     def _run(self, *words: str) -> str:

@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Access to a synthesised stack: containers, policies and rules by name."""
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 Json = Mapping[str, Any]
+ENVIRONMENT = re.compile(r"\$\{\[for name, value in local\.([\w-]+) : \{ name = name, value = value \}\]\}")
 
 
 @dataclass(frozen=True)
@@ -57,9 +59,19 @@ class Stack:
         }
 
     def local(self, expression: str) -> Any:
-        """The local value that `${jsonencode(local.NAME)}` writes."""
+        """The local value that `${jsonencode(local.NAME)}` writes; variables of containers are filled in."""
         name = expression.removeprefix("${jsonencode(local.").removesuffix(")}")
-        return self.document["locals"][name]
+        value = self.document["locals"][name]
+        return [self._with_environment(one) for one in value] if name.endswith("_containers") else value
+
+    def _with_environment(self, container: Json) -> Json:
+        expression = container.get("environment")
+        if expression is None:
+            return container
+        found = ENVIRONMENT.fullmatch(expression)
+        assert found, f"{container['name']}: {expression} is not the variables of one local value"
+        variables = self.document["locals"][found[1]]
+        return {**container, "environment": [{"name": key, "value": variables[key]} for key in sorted(variables)]}
 
     def role_policy(self, name: str) -> list[Json]:
         """The statements of a role's own policy; none when it has no policy."""

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`make verify`: every example applied, planned again and destroyed by the real Terraform, and checked for findings."""
+"""`make verify`: applies every example with the real Terraform, plans again, destroys, and runs checkov."""

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""checkov over every example, held against the rows of tools/verify/checkov_skips.py.
+"""Runs checkov on every example. The rows of `checkov_skips` accept findings, each with a reason.
 
-It pins boto3 and brings 250 MB, so it runs out of a virtual environment of its own, built from its lock when needed.
+checkov pins boto3 and has 250 MB, so it has a virtual environment of its own, installed from its lock when needed.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ _BLOCK: Final = re.compile(r'^( {1,3})"([^"]+)": \{')
 def check(
     environments: Mapping[str, Environment], *, all_examples: bool, skips: Sequence[Skip] = SKIPS
 ) -> dict[str, Checkov]:
-    """Return what checkov says of each environment.
+    """Return the result of checkov for each environment.
 
-    With all examples, a row that covers nothing is a finding of the first: it is to be removed.
+    With all examples, a row that accepts no finding is itself a finding of the first example: remove the row.
 
     Raises:
-        ToolError: checkov cannot be installed or does not end.
+        ToolError: checkov cannot be installed, or fails.
     """
     shutil.rmtree(FOLDER, ignore_errors=True)
     used: set[Skip] = set()
@@ -48,20 +48,20 @@ def check(
         folder.mkdir(parents=True)
         file = folder / STACK_FILE
         file.write_text(json.dumps(readable(document(environment)), indent=1) + "\n")
-    for name, said in _findings(list(environments)).items():
-        reports[name] = judge(said, addresses(FOLDER / name / STACK_FILE), skips, used)
-        _write_baseline(said, FOLDER / name, skips)
+    for name, result in _results(list(environments)).items():
+        reports[name] = judge(result, addresses(FOLDER / name / STACK_FILE), skips, used)
+        _write_baseline(result, FOLDER / name, skips)
     if all_examples and (unused := [skip for skip in skips if skip not in used]) and reports:
         first = next(iter(reports.values()))
-        first.findings += [f"{skip.check} {skip.resource}: no finding needs this row any more" for skip in unused]
+        first.findings += [f"{skip.check} {skip.resource}: no finding needs this row" for skip in unused]
         first.failed += len(unused)
     return reports
 
 
 def readable(stack: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a stack as checkov can read it.
+    """Return a stack that checkov can read.
 
-    Its reader of JSON ends at `required_version`, and its checks of policies and containers see no local values.
+    Its JSON parser fails at `required_version`, and its checks of policies and containers do not resolve local values.
     """
     terraform = {name: value for name, value in stack["terraform"].items() if name != "required_version"}
     return {**stack, "terraform": terraform, "resource": _inlined(stack["resource"], stack["locals"])}
@@ -78,9 +78,9 @@ def _inlined(value: Any, known: Mapping[str, Any]) -> Any:
 
 
 def addresses(file: Path) -> dict[int, str]:
-    """Return the address of the resource or data source that every line of a stack is in.
+    """Return the address of the resource or data source by line of a stack.
 
-    checkov calls a resource `resource.NAME`, without its type; the line tells which of that name it means.
+    checkov names a resource `resource.NAME`, without its type; the line identifies it.
     """
     found: dict[int, str] = {}
     path: list[str] = []
@@ -93,13 +93,13 @@ def addresses(file: Path) -> dict[int, str]:
     return found
 
 
-def judge(said: Mapping[str, Any], where: Mapping[int, str], skips: Sequence[Skip], used: set[Skip]) -> Checkov:
-    """Count one stack's findings; `used` gets the rows that cover one."""
-    report = Checkov(passed=said["summary"]["passed"])
-    if said["summary"]["parsing_errors"]:
-        raise ToolError("checkov cannot read a stack; run it by hand on build/checkov")
-    for finding in said["results"]["failed_checks"]:
-        address = where[finding["file_line_range"][0]]
+def judge(result: Mapping[str, Any], address_of: Mapping[int, str], skips: Sequence[Skip], used: set[Skip]) -> Checkov:
+    """Count the findings of one stack; add to `used` each row that accepts one."""
+    report = Checkov(passed=result["summary"]["passed"])
+    if result["summary"]["parsing_errors"]:
+        raise ToolError("checkov cannot read a stack; run it on build/checkov to see why")
+    for finding in result["results"]["failed_checks"]:
+        address = address_of[finding["file_line_range"][0]]
         covering = [skip for skip in skips if skip.covers(finding["check_id"], address)]
         used.update(covering)
         if covering:
@@ -110,12 +110,12 @@ def judge(said: Mapping[str, Any], where: Mapping[int, str], skips: Sequence[Ski
     return report
 
 
-def _write_baseline(said: Mapping[str, Any], folder: Path, skips: Sequence[Skip]) -> None:
-    """Write checkov's own baseline out of the rows, for `checkov --baseline` on the stack beside it."""
-    where = addresses(folder / STACK_FILE)
+def _write_baseline(result: Mapping[str, Any], folder: Path, skips: Sequence[Skip]) -> None:
+    """Write a baseline file of checkov from the rows, for `checkov --baseline` on the same stack."""
+    address_of = addresses(folder / STACK_FILE)
     skipped: dict[str, list[str]] = {}
-    for finding in said["results"]["failed_checks"]:
-        address = where[finding["file_line_range"][0]]
+    for finding in result["results"]["failed_checks"]:
+        address = address_of[finding["file_line_range"][0]]
         if any(skip.covers(finding["check_id"], address) for skip in skips):
             skipped.setdefault(finding["resource"], []).append(finding["check_id"])
     findings = [{"resource": name, "check_ids": sorted(set(checks))} for name, checks in sorted(skipped.items())]
@@ -123,8 +123,8 @@ def _write_baseline(said: Mapping[str, Any], folder: Path, skips: Sequence[Skip]
     (folder / BASELINE).write_text(json.dumps(baseline, indent=1) + "\n")
 
 
-def _findings(names: Sequence[str]) -> dict[str, Mapping[str, Any]]:
-    """Run checkov once an example; its start of 4 s is most of it."""
+def _results(names: Sequence[str]) -> dict[str, Mapping[str, Any]]:
+    """Run checkov once for each example; most of its time is its start of 4 s."""
     try:
         program = venvs.ensure(venvs.checkout_venv("checkov"), say=print).with_name("checkov")
     except InstallError as error:
@@ -133,12 +133,22 @@ def _findings(names: Sequence[str]) -> dict[str, Mapping[str, Any]]:
 
 
 def _run(program: Path, folder: Path) -> Mapping[str, Any]:
-    words = ("-f", STACK_FILE, "--framework", "terraform_json", "--compact", "--quiet", "--skip-download", "-o", "json")
+    options = (
+        "-f",
+        STACK_FILE,
+        "--framework",
+        "terraform_json",
+        "--compact",
+        "--quiet",
+        "--skip-download",
+        "-o",
+        "json",
+    )
     done = subprocess.run(
-        (str(program), *words), cwd=folder, capture_output=True, text=True, timeout=_WITHIN_S, check=False
+        (str(program), *options), cwd=folder, capture_output=True, text=True, timeout=_WITHIN_S, check=False
     )
     try:
-        said: Mapping[str, Any] = json.loads(done.stdout)
+        result: Mapping[str, Any] = json.loads(done.stdout)
     except ValueError as error:
         raise ToolError(f"checkov ended with {done.returncode}:\n{done.stdout}{done.stderr}") from error
-    return said
+    return result

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""AWS on this machine for one example: ministack, moto, and the local ECS whose tasks only say that they run."""
+"""AWS on this machine for one example: ministack, moto, and the local ECS with fake tasks."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from tests.support.fake_task_runner import FakeTaskRunner
 from tools.verify.errors import ToolError
 
 MOTO_SERVICES: Final = ("cloudwatch",)
-"""What ministack answers so that a second plan changes it for ever: its DescribeAlarms leaves half of an alarm out."""
+"""Services that ministack emulates badly: its DescribeAlarms omits half of an alarm, so every plan has a change."""
 
 
 @dataclass(frozen=True)
 class Emulators:
-    """Where each answers."""
+    """The URL of each."""
 
     ministack: str
     moto: str
@@ -30,7 +30,7 @@ class Emulators:
 
 @contextlib.contextmanager
 def running(region: str) -> Iterator[Emulators]:
-    """Run all three, empty.
+    """Run all three without any resources.
 
     Raises:
         ToolError: one of them does not start.

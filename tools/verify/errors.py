@@ -1,18 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What can go wrong while examples are verified.
+"""The errors of verifying.
 
 VerifyError
 ├── StepError      Terraform failed
-│   └── FlakeError the emulator stumbled: a fresh apply may pass
+│   └── FlakeError the emulator failed as it does now and then; a fresh apply may pass
 ├── ToolError      a program or an emulator does not start
-└── RefusedError   the person said no
+└── RefusedError   the costs were not confirmed
 """
 
 from __future__ import annotations
 
 
 class VerifyError(Exception):
-    """Verifying cannot go on; the text says why."""
+    """An example cannot be verified; the text is the reason."""
 
 
 class StepError(VerifyError):
@@ -20,12 +20,12 @@ class StepError(VerifyError):
 
 
 class FlakeError(StepError):
-    """A step failed as emulators make it fail now and then under load."""
+    """A step failed as it sometimes does on emulators under load."""
 
 
 class ToolError(VerifyError):
-    """A program that verifying needs does not start or end."""
+    """A program does not start or does not end."""
 
 
 class RefusedError(VerifyError):
-    """The person did not agree."""
+    """The costs of an account were not confirmed."""

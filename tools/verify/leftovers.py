@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What stands in an AWS, listed through its APIs: what is there after a destroy and was not before it is left over."""
+"""Lists resources through the APIs of AWS. A resource that is new after a destroy is left over."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import Any, Final
 import jmespath  # type: ignore[import-untyped]
 from botocore.exceptions import ClientError
 
-# Deleted things that an API still lists for a while.
-_ON_THEIR_WAY: Final = {"PendingDeletion", "deleted", "DELETE_IN_PROGRESS", "INACTIVE", "deleting"}
+# States of deleted resources that an API still lists for a while.
+_DELETED_STATES: Final = {"PendingDeletion", "deleted", "DELETE_IN_PROGRESS", "INACTIVE", "deleting"}
 
 
 @dataclass(frozen=True)
 class Listing:
-    """An operation that lists, and where in its answer names and states are."""
+    """A list operation, and the place of the names in its response."""
 
     service: str
     operation: str
@@ -25,7 +25,7 @@ class Listing:
     arguments: tuple[tuple[str, Any], ...] = ()
 
     def read(self, client: Any) -> set[str]:
-        """Return what is there, as SERVICE OPERATION NAME; nothing where the emulator has no such operation."""
+        """Return the resources as SERVICE KIND NAME; nothing if the emulator does not support the operation."""
         found: set[str] = set()
         try:
             if client.can_paginate(self.operation):
@@ -35,26 +35,33 @@ class Listing:
             for page in pages:
                 found |= {str(name) for name in jmespath.search(self.names, page) or ()}
         except ClientError as error:
-            if error.response["Error"]["Code"] not in _NOT_THERE:
+            if error.response["Error"]["Code"] not in _NOT_SUPPORTED:
                 raise
         kind = self.operation.removeprefix("describe_").removeprefix("list_").removeprefix("get_")
         return {f"{self.service} {kind} {name}" for name in found}
 
 
-_NOT_THERE: Final = {"InvalidAction", "UnknownOperationException", "NotImplemented", "InternalFailure", "501", "404"}
+_NOT_SUPPORTED: Final = {
+    "InvalidAction",
+    "UnknownOperationException",
+    "NotImplemented",
+    "InternalFailure",
+    "501",
+    "404",
+}
 
-_NOT_GONE: Final = "[?!contains(['" + "','".join(sorted(_ON_THEIR_WAY)) + "'], State || '')]"
+_NOT_DELETED: Final = "[?!contains(['" + "','".join(sorted(_DELETED_STATES)) + "'], State || '')]"
 
 
 LISTINGS: Final = (
     Listing("ec2", "describe_vpcs", "Vpcs[].VpcId"),
     Listing("ec2", "describe_subnets", "Subnets[].SubnetId"),
     Listing("ec2", "describe_internet_gateways", "InternetGateways[].InternetGatewayId"),
-    Listing("ec2", "describe_nat_gateways", f"NatGateways{_NOT_GONE}.NatGatewayId"),
+    Listing("ec2", "describe_nat_gateways", f"NatGateways{_NOT_DELETED}.NatGatewayId"),
     Listing("ec2", "describe_addresses", "Addresses[].AllocationId"),
     Listing("ec2", "describe_route_tables", "RouteTables[].RouteTableId"),
     Listing("ec2", "describe_security_groups", "SecurityGroups[].GroupId"),
-    Listing("ec2", "describe_vpc_endpoints", f"VpcEndpoints{_NOT_GONE}.VpcEndpointId"),
+    Listing("ec2", "describe_vpc_endpoints", f"VpcEndpoints{_NOT_DELETED}.VpcEndpointId"),
     Listing("ec2", "describe_flow_logs", "FlowLogs[].FlowLogId"),
     Listing("elbv2", "describe_load_balancers", "LoadBalancers[].LoadBalancerArn"),
     Listing("elbv2", "describe_target_groups", "TargetGroups[].TargetGroupArn"),
@@ -94,14 +101,14 @@ LISTINGS: Final = (
 
 
 def tagged(tagging: Any, environment: str) -> set[str]:
-    """Return the ARNs that carry an environment's tag: in an account there is more than what is ours."""
+    """Return the ARNs with an environment's tag: an account also holds other resources."""
     tag = {"Key": "openmwaa:environment", "Values": [environment]}
     pages = tagging.get_paginator("get_resources").paginate(TagFilters=[tag])
-    return {one["ResourceARN"] for page in pages for one in page["ResourceTagMappingList"]}
+    return {resource["ResourceARN"] for page in pages for resource in page["ResourceTagMappingList"]}
 
 
-def parted(left: Iterable[str], kept: Iterable[str]) -> tuple[list[str], list[str]]:
-    """Part what is left into what must not be, and what an environment says that it keeps."""
-    names = tuple(kept)
-    keeps = sorted(one for one in left if any(name in one for name in names))
-    return sorted(set(left) - set(keeps)), keeps
+def split_kept(left: Iterable[str], kept: Iterable[str]) -> tuple[list[str], list[str]]:
+    """Split the remaining resources into leftovers and those that the environment keeps on purpose."""
+    names, resources = tuple(kept), set(left)
+    keeps = {resource for resource in resources if any(name in resource for name in names)}
+    return sorted(resources - keeps), sorted(keeps)

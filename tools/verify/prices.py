@@ -1,17 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
-"""About what an environment costs while it stands: enough to warn a person, not a bill."""
+"""The approximate cost of an environment by the hour, and its confirmation before anything is applied."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Final
 
 from cdktf_app.main import document
 from openmwaa.config.environment import Environment
+from openmwaa.config.environment_file import load
+from tools.verify.errors import RefusedError
 
 # USD an hour in us-east-1, on demand.
-_EACH: Final[Mapping[str, float]] = {
+_HOURLY: Final[Mapping[str, float]] = {
     "aws_nat_gateway": 0.045,
     "aws_eip": 0.005,
     "aws_lb": 0.0225,
@@ -24,12 +28,29 @@ _VCPU: Final = 0.04048
 _GIB: Final = 0.004445
 
 
+def confirm(files: Sequence[Path]) -> None:
+    """Print the costs and read the word `costs` from standard input.
+
+    Raises:
+        RefusedError: another word was typed.
+    """
+    hourly = {file.parent.name: usd_an_hour(load(file)) for file in files}
+    sys.stderr.write(
+        f"This applies {', '.join(hourly)} in the account of your AWS credentials, one after the other, and destroys "
+        f"each.\nAn environment costs about {max(hourly.values()):.2f} USD an hour (prices of us-east-1, without "
+        "traffic). An example takes 20 to 40 minutes.\nType the word `costs` to continue: "
+    )
+    sys.stderr.flush()
+    if sys.stdin.readline().strip() != "costs":
+        raise RefusedError("Nothing was applied.")
+
+
 def usd_an_hour(environment: Environment) -> float:
-    """Return about what an hour of `environment` costs, without traffic, logs and storage."""
+    """Return the approximate cost of an hour, without traffic, logs and storage."""
     resources = document(environment)["resource"]
-    total = sum(price * len(resources.get(kind, {})) for kind, price in _EACH.items())
+    total = sum(price * len(resources.get(kind, {})) for kind, price in _HOURLY.items())
     tasks = resources["aws_ecs_task_definition"]
-    # A fleet's fewest workers are in one of its generations.
+    # The minimum of workers is in one of a fleet's two services.
     workers = {f"worker-{fleet.name}-a": fleet.min for fleet in environment.fleets.values()}
     workers |= {f"worker-{fleet}-b": 0 for fleet in environment.fleets}
     for name, service in resources["aws_ecs_service"].items():

@@ -1,59 +1,86 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What came of verifying: build/verify.json, and the page of the docs that is made from it."""
+"""The result of verifying: build/verify.json, and docs/reference/verified.md made from it."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
+
+from pydantic import BaseModel, computed_field
 
 ROOT: Final = Path(__file__).parents[2]
 FILE: Final = ROOT / "build" / "verify.json"
 PAGE: Final = ROOT / "docs" / "reference" / "verified.md"
 PHASES: Final = ("synth", "init", "validate", "apply", "plan", "secrets", "unprotect", "destroy")
-_TELLING_WAIT_S: Final = 10
+ACTIONS: Final = ("create", "update", "delete")
+_LONG_WAIT_S: Final = 10
+_COLUMNS: Final = (
+    *("example", "resources", *PHASES),
+    *("changes in second plan", "left over", "checkov: passed/failed/skipped"),
+)
+_HEAD: Final = f"""\
+# What was verified
+
+Written by `make verify PAGE=1` from what it saw on one machine of two cores; [how](../how-to/verify.md).
+Every example: synthesised, validated, applied to emulators by the real Terraform and AWS provider, planned
+again, destroyed, and searched for leftovers. Most seconds are the provider's own waits, listed below.
+
+| {" | ".join(_COLUMNS)} |
+|{"---|" * len(_COLUMNS)}
+"""
+_WAITS_HEAD: Final = f"""
+`unprotect` is the apply that a protected database needs before it can be destroyed.
+
+## The provider's own waits
+
+The longest seconds that one resource of a type took, from {_LONG_WAIT_S} seconds on. Emulators answer in
+milliseconds: these are pauses built into the AWS provider. In AWS, database, cache and CloudFront take
+minutes more.
+
+| type | {" | ".join(ACTIONS)} |
+|---|---|---|---|
+"""
 
 
-@dataclass
-class Checkov:
-    """What checkov says of one example."""
+class Checkov(BaseModel):
+    """The result of checkov for one example."""
 
     passed: int = 0
     failed: int = 0
     skipped: int = 0
-    findings: list[str] = field(default_factory=list)
-    """What failed: check, address, and what the check wants."""
+    findings: list[str] = []
+    """What failed: check, address, and the name of the check."""
 
 
-@dataclass
-class ExampleReport:
-    """What came of one example; what did not happen keeps its first value."""
+class ExampleReport(BaseModel):
+    """The result of one example; a field of a step that did not happen keeps its default."""
 
     name: str
     resources: int = 0
-    seconds: dict[str, float] = field(default_factory=dict)
+    seconds: dict[str, float] = {}
     """Seconds by phase."""
     attempts: int = 0
-    """Fresh applies: 2 when the emulator stumbled."""
-    changes: list[str] = field(default_factory=list)
-    """What the second plan would change."""
-    leftovers: list[str] = field(default_factory=list)
-    kept: list[str] = field(default_factory=list)
-    """What destroy leaves on purpose, as the output `retained_resources` says."""
+    """Fresh applies: 2 after a flake of the emulator."""
+    changes: list[str] = []
+    """The changes of the second plan."""
+    leftovers: list[str] = []
+    kept: list[str] = []
+    """What destroy leaves on purpose, by the output `retained_resources`."""
     secrets: int = 0
-    """Values of generated secrets that stack, plan and state were searched for."""
-    exposed: list[str] = field(default_factory=list)
+    """Number of secret values that were searched for in stack, plan and state."""
+    exposed: list[str] = []
     """Where one was found."""
-    waits: dict[str, dict[str, float]] = field(default_factory=dict)
-    """Longest seconds of a resource type by what was done: create, update, delete."""
+    waits: dict[str, dict[str, float]] = {}
+    """Longest seconds of a resource type by action: create, update, delete."""
     checkov: Checkov | None = None
     error: str = ""
 
+    @computed_field  # type: ignore[prop-decorator]
     @property
     def ok(self) -> bool:
-        """Whether nothing failed, drifted, stayed or was found."""
+        """Whether there is no error, change, leftover, exposed secret or finding."""
         bad = self.error or self.changes or self.leftovers or self.exposed
         return not (bad or (self.checkov and self.checkov.failed))
 
@@ -66,89 +93,50 @@ class ExampleReport:
         parts += [f"{phase} {self.seconds[phase]:.0f} s" for phase in PHASES if phase in self.seconds]
         parts += [f"second plan changes {', '.join(self.changes)}"] if self.changes else []
         parts += [f"destroy leaves {', '.join(self.leftovers)}"] if self.leftovers else []
-        parts += [f"{self.secrets} secrets in sight of nobody"] if self.secrets and not self.exposed else []
+        parts += [f"{self.secrets} secret values not exposed"] if self.secrets and not self.exposed else []
         parts += [f"SECRETS EXPOSED: {', '.join(self.exposed)}"] if self.exposed else []
         if self.checkov:
             parts.append(f"checkov {self.checkov.passed}/{self.checkov.failed}/{self.checkov.skipped}")
         return ", ".join(parts)
 
-    @classmethod
-    def read(cls, data: Mapping[str, Any]) -> ExampleReport:
-        """Return the report that `as_data` wrote."""
-        known = {name: value for name, value in data.items() if name != "ok"}
-        checkov = known.pop("checkov", None)
-        return cls(**known, checkov=Checkov(**checkov) if checkov else None)
-
-    def as_data(self) -> dict[str, Any]:
-        """Return the report as JSON data."""
-        return {**asdict(self), "ok": self.ok}
-
 
 def write(reports: Sequence[ExampleReport], place: str, file: Path = FILE) -> None:
     """Write build/verify.json."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    data = {"place": place, "examples": [report.as_data() for report in reports]}
+    data = {"place": place, "examples": [report.model_dump() for report in reports]}
     file.write_text(json.dumps(data, indent=2) + "\n", encoding="utf-8")
 
 
 def page(reports: Sequence[ExampleReport]) -> str:
-    """Return docs/reference/verified.md: what every example costs in time, and where the time goes."""
-    columns = ("example", "resources", *PHASES, "changes in second plan", "left over", "checkov: passed/failed/skipped")
-    lines = [
-        "# What was verified",
-        "",
-        "Written by `make verify PAGE=1` from what it saw on one machine of two cores; [how](../how-to/verify.md).",
-        "Every example: synthesised, validated, applied to emulators by the real Terraform and AWS provider, planned",
-        "again, destroyed, and what is left looked for. Seconds are mostly the provider's own waits, below.",
-        "",
-        f"| {' | '.join(columns)} |",
-        f"|{'---|' * len(columns)}",
-    ]
-    lines += [_row(report) for report in reports]
-    lines += [
-        "",
-        "`unprotect` is the apply that a destroy of a protected database needs before it.",
-        "",
-        "## The provider's own waits",
-        "",
-        "The longest seconds that one resource of a type took, where it is 10 or more. Emulators answer in",
-        "milliseconds: these are pauses built into the AWS provider. In AWS database, cache and CloudFront take",
-        "minutes more.",
-        "",
-        "| type | create | update | delete |",
-        "|---|---|---|---|",
-        *_waits(reports),
-        "",
-    ]
-    return "\n".join(lines)
+    """Return docs/reference/verified.md: the seconds of every example, and the provider's longest waits."""
+    rows = "".join(f"{_row(report)}\n" for report in reports)
+    return _HEAD + rows + _WAITS_HEAD + "".join(f"{row}\n" for row in _wait_rows(reports))
 
 
 def _row(report: ExampleReport) -> str:
-    seconds = [f"{report.seconds[phase]:.0f} s" if phase in report.seconds else "" for phase in PHASES]
     checkov = report.checkov or Checkov()
     cells = [
-        report.name,
-        str(report.resources),
-        *seconds,
-        str(len(report.changes)),
-        str(len(report.leftovers)),
+        *(report.name, str(report.resources)),
+        *(f"{report.seconds[phase]:.0f} s" if phase in report.seconds else "" for phase in PHASES),
+        *(str(len(report.changes)), str(len(report.leftovers))),
         f"{checkov.passed} / {checkov.failed} / {checkov.skipped}",
     ]
     return f"| {' | '.join(cells)} |"
 
 
-def _waits(reports: Iterable[ExampleReport]) -> list[str]:
+def _wait_rows(reports: Iterable[ExampleReport]) -> Iterator[str]:
     longest: dict[str, dict[str, float]] = {}
     for report in reports:
-        for kind, actions in report.waits.items():
-            for action, seconds in actions.items():
-                of_kind = longest.setdefault(kind, {})
-                of_kind[action] = max(seconds, of_kind.get(action, 0))
-    telling = {kind: of for kind, of in longest.items() if max(of.values()) >= _TELLING_WAIT_S}
-    ordered = sorted(telling.items(), key=lambda item: (-max(item[1].values()), item[0]))
-    return [
-        f"| `{kind}` | "
-        + " | ".join(f"{of[a]:.0f} s" if a in of else "" for a in ("create", "update", "delete"))
-        + " |"
-        for kind, of in ordered
-    ]
+        merge_waits(longest, report.waits)
+    for kind, waits in sorted(longest.items(), key=lambda item: (-max(item[1].values()), item[0])):
+        if max(waits.values()) >= _LONG_WAIT_S:
+            cells = (f"{waits[action]:.0f} s" if action in waits else "" for action in ACTIONS)
+            yield f"| `{kind}` | {' | '.join(cells)} |"
+
+
+def merge_waits(into: dict[str, dict[str, float]], waits: dict[str, dict[str, float]]) -> None:
+    """Keep the longest wait of every resource type and action."""
+    for kind, actions in waits.items():
+        longest = into.setdefault(kind, {})
+        for action, seconds in actions.items():
+            longest[action] = max(seconds, longest.get(action, 0.0))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The real Terraform in one folder, step by step, read by its own events."""
+"""Runs Terraform in one folder, step by step, and reads its JSON events."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from tools.verify.errors import FlakeError, StepError, ToolError
 WITHIN_S: Final = 1800.0
 PROGRESS_EVERY_S: Final = 15.0
 _LAST_LINES: Final = 15
-# A response that got lost is asked for again by the SDK, and the second call finds what the first made.
+# When a response is lost, the SDK repeats the call, and the second call finds what the first one made.
 _FLAKES: Final = ("ResourceAlreadyExistsException", "connection reset", "EOF", "timeout awaiting response")
-_CHANGES: Final = 2
+_EXIT_CHANGES: Final = 2
 _PLAN: Final = "last.tfplan"
 
 Say = Callable[[str], None]
@@ -27,7 +27,7 @@ Event = Mapping[str, Any]
 
 
 def changed(planned: Mapping[str, Any]) -> str:
-    """Return an entry of a plan as ACTION ADDRESS (ATTRIBUTES); nothing when nothing of it is changed."""
+    """Return an entry of a plan as ACTION ADDRESS (ATTRIBUTES); an empty text if it changes nothing."""
     change = planned["change"]
     if change["actions"] in (["no-op"], ["read"], ["open"]):
         return ""
@@ -39,7 +39,7 @@ def changed(planned: Mapping[str, Any]) -> str:
 
 @dataclass
 class Events:
-    """What `terraform -json` said in one step."""
+    """The events of one step of `terraform -json`."""
 
     planned: int | None = None
     done: int = 0
@@ -50,7 +50,7 @@ class Events:
     code: int = 0
 
     def read(self, line: str) -> None:
-        """Take one line."""
+        """Read one line."""
         try:
             event: Event = json.loads(line)
             kind = event["type"]
@@ -80,7 +80,7 @@ class Events:
 
 @dataclass(frozen=True)
 class Workspace:
-    """A folder with a synthesised stack in it; `variables` are the whole environment of Terraform."""
+    """A folder with a synthesised stack; `variables` are all environment variables of Terraform."""
 
     program: str
     folder: Path
@@ -89,38 +89,38 @@ class Workspace:
     parallelism: int = 30
 
     def init(self) -> None:
-        """Fetch the provider and open the state."""
+        """Install the provider and open the state."""
         self._plain("init", "-input=false", "-no-color")
 
     def validate(self) -> None:
-        """Have the provider's schemas judge the configuration."""
+        """Validate the configuration against the provider's schemas."""
         self._plain("validate", "-no-color")
 
     def apply(self) -> Events:
-        """Make what is configured; the events tell what took how long."""
-        return self._watched("apply", "-auto-approve", f"-parallelism={self.parallelism}")
+        """Apply the configuration; the events hold the seconds of each resource."""
+        return self._with_progress("apply", "-auto-approve", f"-parallelism={self.parallelism}")
 
     def destroy(self) -> Events:
-        """Remove everything."""
-        return self._watched("destroy", "-auto-approve", f"-parallelism={self.parallelism}")
+        """Destroy everything."""
+        return self._with_progress("destroy", "-auto-approve", f"-parallelism={self.parallelism}")
 
     def plan(self) -> list[str]:
-        """Return what a plan would change now, by action, address and attributes."""
+        """Return the changes of a new plan by action, address and attributes."""
         words = ("-detailed-exitcode", f"-out={_PLAN}", f"-parallelism={self.parallelism}")
-        events = self._watched("plan", *words, fine=(0, _CHANGES))
-        if events.code != _CHANGES:
+        events = self._with_progress("plan", *words, success=(0, _EXIT_CHANGES))
+        if events.code != _EXIT_CHANGES:
             return []
         planned = json.loads(self.shown_plan())["resource_changes"]
         return sorted(filter(None, map(changed, planned))) or ["outputs"]
 
     def shown_plan(self) -> str:
-        """Return the last plan as JSON, with the state that it began with."""
+        """Return the last plan as JSON, with the state before it."""
         return self._plain("show", "-json", _PLAN)
 
     def outputs(self) -> dict[str, Any]:
         """Return the outputs of the stack."""
-        said: dict[str, Any] = json.loads(self._plain("output", "-json", "-no-color"))
-        return {name: output["value"] for name, output in said.items()}
+        outputs: dict[str, Any] = json.loads(self._plain("output", "-json", "-no-color"))
+        return {name: output["value"] for name, output in outputs.items()}
 
     def _plain(self, *words: str) -> str:
         lines: list[str] = []
@@ -129,21 +129,21 @@ class Workspace:
             raise StepError(f"terraform {words[0]} ended with {code}:\n" + "\n".join(lines[-_LAST_LINES:]))
         return "\n".join(lines)
 
-    def _watched(self, step: str, *words: str, fine: tuple[int, ...] = (0,)) -> Events:
+    def _with_progress(self, step: str, *words: str, success: tuple[int, ...] = (0,)) -> Events:
         events = Events()
-        began = told = time.monotonic()
+        started = reported = time.monotonic()
 
         def line(text: str) -> None:
-            nonlocal told
+            nonlocal reported
             events.read(text)
             now = time.monotonic()
-            if now - told >= PROGRESS_EVERY_S:
-                told = now
+            if now - reported >= PROGRESS_EVERY_S:
+                reported = now
                 of = f" of {events.planned}" if events.planned is not None else ""
-                self.say(f"{step}: {events.done}{of}, {now - began:.0f} s")
+                self.say(f"{step}: {events.done}{of}, {now - started:.0f} s")
 
         code = events.code = self._run((step, "-json", "-input=false", *words), line)
-        if code not in fine:
+        if code not in success:
             errors = events.errors or ["\n".join(events.unread)]
             text = f"terraform {step} ended with {code}:\n" + "\n".join(f"- {error}" for error in errors)
             flaked = any(word in error for word in _FLAKES for error in errors)

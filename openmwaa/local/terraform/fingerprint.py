@@ -67,7 +67,8 @@ def worker_hashes(document: Mapping[str, Any]) -> dict[str, str]:
     for name, definition in document["resource"]["aws_ecs_task_definition"].items():
         if name.startswith(_OF_FLEET):
             containers = document["locals"][f"{name}_containers"]
-            text = json.dumps([definition, containers], sort_keys=True)
+            variables = [document["locals"].get(f"{name}_{one['name']}_environment") for one in containers]
+            text = json.dumps([definition, containers, variables], sort_keys=True)
             found[name.removeprefix(_OF_FLEET)] = _hash([text.encode()])
     return found
 

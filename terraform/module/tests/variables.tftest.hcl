@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-# The module's variables, without an account. Terraform 1.11 mocks no ephemeral resource, so the project's tests run this
-# on a copy of the module whose generated passwords are a fixed text (tests/unit/cdktf_app/test_module.py).
+# Tests of the module's variables, without an account. Terraform 1.11 cannot mock ephemeral resources, so the project's tests
+# run this on a copy of the module with a fixed text in place of generated passwords (tests/unit/cdktf_app/test_module.py).
 mock_provider "aws" {
   mock_data "aws_region" {
     defaults = { id = "eu-central-1" }
@@ -67,7 +67,7 @@ run "a_variable_reaches_its_resource" {
   }
   assert {
     condition     = [for fleet in local.scaler_config.fleets : [fleet.min, fleet.max, fleet.slots] if fleet.name == "default"][0] == [4, 7, 40]
-    error_message = "min_workers, max_workers and the class's slots are not what the scaler is told"
+    error_message = "min_workers, max_workers and the class's slots are not in the scaler's settings"
   }
   assert {
     condition     = aws_appautoscaling_target.airflow_web_autoscaling.min_capacity == 1 && aws_appautoscaling_target.airflow_web_autoscaling.max_capacity == 5

@@ -14,7 +14,7 @@ import pytest
 
 from tests.support.aws_model import as_input, operation, problems
 from tests.support.stack import Stack
-from tools.verify.report import ROOT
+from tools.synthesise_examples import examples, stack_text
 
 # What Terraform has of its own, and tells AWS by other calls or not at all.
 OF_TERRAFORM = {"depends_on", "lifecycle", "count", "for_each", "tags", "apply_immediately", "timeouts"}
@@ -119,13 +119,13 @@ KINDS = {
     ),
 }
 FILLED_BY_TERRAFORM = {"CreateFlowLogs": {"ResourceIds", "ResourceType"}, "PutScalingPolicy": set()}
-EXAMPLES = sorted((ROOT / "terraform").glob("*/cdk.tf.json"))
+pytestmark = pytest.mark.xdist_group("examples")
 
 
-@pytest.fixture(scope="module", params=EXAMPLES, ids=lambda file: file.parent.name)
+@pytest.fixture(scope="module", params=examples())
 def stack(request: pytest.FixtureRequest) -> Stack:
-    """The committed stack; test_examples.py checks that it is up to date."""
-    return Stack(json.loads(request.param.read_text(encoding="utf-8")))
+    """The stack of an example, synthesised once for all tests of the group."""
+    return Stack(json.loads(stack_text(request.param)))
 
 
 def all_problems(stack: Stack, kind: str) -> Iterator[str]:
@@ -146,7 +146,7 @@ def test_aws_accepts_every_resource(stack: Stack, kind: str) -> None:
 
 
 def test_every_type_is_in_some_example() -> None:
-    used = {kind for file in EXAMPLES for kind in json.loads(file.read_text(encoding="utf-8"))["resource"]}
+    used = {kind for name in examples() for kind in json.loads(stack_text(name))["resource"]}
     assert set(KINDS) <= used, "a row that nothing uses proves nothing"
 
 

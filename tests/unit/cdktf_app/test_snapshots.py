@@ -1,26 +1,27 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The stack of every example in lines, so that a review sees what a change does to all of them.
+"""The stack of every example as lines, so that a review sees what a change does to all of them.
 
-`make snapshots` writes them anew. They are made of the committed JSON, which test_examples.py holds to the examples.
+`make snapshots` writes them. Each stack is synthesised once, in the process that runs the group `examples`.
 """
 
 import difflib
 import json
-from pathlib import Path
 
 import pytest
 
 from tests.support.stack_summary import summary
-from tools.write_snapshots import FOLDER, STACKS, written
+from tools.synthesise_examples import examples, stack_text
+from tools.write_snapshots import FOLDER, snapshot, snapshot_file
 
-NAMES = [file.parent.name for file in STACKS]
+NAMES = list(examples())
+pytestmark = pytest.mark.xdist_group("examples")
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_stack_equals_its_snapshot(name: str) -> None:
-    file = FOLDER / f"{name}.txt"
+    file = snapshot_file(name)
     before = file.read_text(encoding="utf-8") if file.exists() else ""
-    after = written()[file]
+    after = snapshot(name)
     difference = "\n".join(
         difflib.unified_diff(before.splitlines(), after.splitlines(), "reviewed", "now", lineterm="")
     )
@@ -31,8 +32,8 @@ def test_there_is_no_snapshot_of_a_deleted_example() -> None:
     assert {file.stem for file in FOLDER.glob("*.txt")} <= set(NAMES)
 
 
-def test_a_changed_security_group_rule_changes_the_snapshot() -> None:
-    stack = json.loads(Path(STACKS[0]).read_text(encoding="utf-8"))
+def test_a_changed_security_group_rule_is_in_the_difference() -> None:
+    stack = json.loads(stack_text("existing-vpc"))
     before = summary(stack)
     rules = stack["resource"]["aws_vpc_security_group_ingress_rule"]
     next(iter(rules.values())).pop("referenced_security_group_id", None)

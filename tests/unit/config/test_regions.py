@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from openmwaa.config.environment import Environment
 from openmwaa.config.regions import DATA, SERVICES, region_table
 from tests.support.environments import LEAST
-from tools.generate_regions import TARGET, table
+from tools.generate_regions import TARGET, as_text, table
 
 COGNITO = {
     "user_pool_arn": "arn:aws-cn:cognito-idp:cn-north-1:123456789012:userpool/cn-north-1_abc",
@@ -29,6 +29,14 @@ def test_the_table_matches_botocore() -> None:
     fresh = table(committed["made_on"])
     for part in ("regions", "services"):
         assert committed[part] == fresh[part], f"run `python -m tools.generate_regions`: {part} differ in {DATA}"
+
+
+def test_the_file_has_a_line_for_each_region() -> None:
+    text = TARGET.read_text(encoding="utf-8")
+    assert as_text(json.loads(text)) == text
+    lines = text.splitlines()
+    assert '  "eu-central-1": { "name": "Europe (Frankfurt)", "partition": "aws" },' in lines
+    assert max(map(len, lines)) <= 120
 
 
 def test_every_service_is_offered_somewhere() -> None:
@@ -73,7 +81,7 @@ def test_a_region_is_rejected_with_a_reason(case: str) -> None:
     with pytest.raises(ValidationError) as refused:
         Environment.model_validate({**LEAST, **fields})
     for word in words:
-        assert word in str(refused.value), f"{case}: says nothing of {word!r}"
+        assert word in str(refused.value), f"{case}: does not contain {word!r}"
 
 
 def test_validation_needs_no_botocore() -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The page on emulators names everything that a second plan is told not to look at."""
+"""The page of the emulators has every attribute that a second plan ignores."""
 
 import re
 
@@ -7,7 +7,7 @@ from openmwaa.local.terraform import terraform_override
 from tools.verify.report import ROOT
 
 
-def test_the_page_has_every_attribute_that_is_ignored() -> None:
+def test_the_page_has_every_ignored_attribute() -> None:
     page = (ROOT / "docs/reference/emulators.md").read_text(encoding="utf-8")
     rows = {
         row[0]: set(re.findall(r"`(\w+)`", row[1])) for row in re.findall(r"(?m)^\| `(aws_\w+)`.*?\| (.*) \|$", page)

@@ -57,10 +57,11 @@ def test_what_becomes_of_the_workers_is_told() -> None:
 
 
 def test_only_what_workers_are_made_of_is_a_new_revision(tmp_path: Path) -> None:
-    def document(image: str, cpu: str, minimum: int) -> dict[str, object]:
+    def document(image: str, cpu: str, minimum: int, slots: str = "5") -> dict[str, object]:
         return {
             "locals": {
-                "fleets_x_containers": [{"image": image}],
+                "fleets_x_containers": [{"name": "dag-syncer"}, {"name": "worker", "image": image}],
+                "fleets_x_worker_environment": {"OPENMWAA_WORKER_SLOTS": slots},
                 "airflow_scheduler_containers": [],
                 "scaler_config": {"min": minimum},
             },
@@ -72,5 +73,6 @@ def test_only_what_workers_are_made_of_is_a_new_revision(tmp_path: Path) -> None
     assert first == worker_hashes(document("i:1", "256", 2))
     assert first["x"] != worker_hashes(document("i:2", "256", 1))["x"]
     assert first["x"] != worker_hashes(document("i:1", "512", 1))["x"]
+    assert first["x"] != worker_hashes(document("i:1", "256", 1, slots="6"))["x"]
     Applied("inputs", "result", first).write(tmp_path / "applied.json")
     assert Applied.read(tmp_path / "applied.json") == Applied("inputs", "result", first)

@@ -12,7 +12,7 @@ from openmwaa.cli import app
 from openmwaa.errors import OpenmwaaError
 from openmwaa.plan.terraform import PLAN_FILE
 from tests.support.environments import LEAST
-from tests.unit.plan.conftest import CHANGES, FLEETS, RECORDED
+from tests.support.recorded_plan import CHANGES, FLEETS, recorded
 
 SCRIPT = """#!/bin/sh
 echo "$@" >> calls
@@ -31,11 +31,11 @@ class Folder:
         self.path = path
         self.terraform = path / "terraform" / "example"
 
-    def run(self, name: str, *words: str, recorded: str | None = None) -> Result:
-        """Run the command with the environment of the recording `name`."""
+    def run(self, name: str, *words: str) -> Result:
+        """Run the command on the environment that the recording `name` is a plan of."""
         fields = {**LEAST, "fleets": FLEETS, **CHANGES[name], "name": "example"}
         (self.path / "environment.yaml").write_text(json.dumps(fields))
-        plan = json.loads((RECORDED / f"{recorded or name}.json").read_text())
+        plan = recorded(name)
         (self.terraform / "plan.json").write_text(json.dumps(plan))
         (self.terraform / "state.json").write_text(json.dumps(plan["prior_state"]))
         return CliRunner().invoke(app, ["plan", "environment.yaml", *words])
@@ -82,7 +82,7 @@ def test_an_accepted_plan_is_saved_and_readable_by_its_owner_only(folder: Folder
 def test_a_refused_plan_is_deleted(folder: Folder) -> None:
     result = folder.run("key")
     assert result.exit_code == 4, result.output
-    assert not folder.plan_is_kept, "somebody would apply it"
+    assert not folder.plan_is_kept, "it could be applied"
     assert "apply" not in result.output.split("REFUSED")[0]
 
 

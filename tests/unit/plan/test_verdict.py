@@ -15,7 +15,8 @@ from openmwaa.plan.errors import PlanUnreadableError
 from openmwaa.plan.immutable_fields import IMMUTABLE_FIELDS
 from openmwaa.plan.verdict import EXIT_CODES, PROTECTED, judge, judge_failure
 from tests.support.environments import LEAST
-from tests.unit.plan.conftest import CHANGES, FLEETS, document, environment, plan_of, verdict_of
+from tests.support.recorded_plan import CHANGES, FLEETS, environment, recorded
+from tests.unit.plan.conftest import plan_of, verdict_of
 
 PAGE = Path(__file__).parents[3] / "docs/how-to/plan.md"
 REFUSED = {
@@ -33,8 +34,8 @@ def environment_with(**fields: Any) -> Environment:
 
 
 def only(kind: str, name: str, *actions: str, paths: list[list[str | int]] | None = None) -> TerraformPlan:
-    """A plan with one change, with the resources of the recordings."""
-    base = document("none")
+    """A plan with one change, over what the recordings say exists."""
+    base = recorded("none")
     change = {"actions": list(actions), "replace_paths": paths or [], "before": {"name": "a"}, "after": {"name": "b"}}
     one = {"address": f"{kind}.{name}", "mode": "managed", "type": kind, "name": name, "change": change}
     return read({**base, "resource_changes": [one]})
@@ -92,7 +93,7 @@ def test_a_requested_destroy_is_accepted(name: str) -> None:
 
 
 def test_the_first_plan_is_only_additions() -> None:
-    base = document("capacity")
+    base = recorded("capacity")
     for one in base["resource_changes"]:
         one["change"] = {"actions": ["create"]}
     verdict = judge(
@@ -151,11 +152,11 @@ def test_a_replaced_load_balancer_has_a_note() -> None:
 
 
 def test_a_moved_execution_api_has_a_note() -> None:
-    moved = read({**document("none"), "output_changes": {"execution_api_url": {"actions": ["update"]}}})
+    moved = read({**recorded("none"), "output_changes": {"execution_api_url": {"actions": ["update"]}}})
     verdict = judge(moved, environment_with())
     assert verdict.outcome == "changed"
     assert [note for note in verdict.notes if "running tasks lose it" in note]
-    new = read({**document("none"), "output_changes": {"execution_api_url": {"actions": ["create"]}}})
+    new = read({**recorded("none"), "output_changes": {"execution_api_url": {"actions": ["create"]}}})
     assert judge(new, environment_with()).notes == (), "a new output is not a move"
 
 
@@ -164,19 +165,14 @@ def test_a_moved_execution_api_has_a_note() -> None:
     [({"path": "/data/"}, "identity.path"), ({"role_name_prefix": "data-"}, "identity.role_name_prefix")],
 )
 def test_other_role_names_are_refused(identity: dict[str, str], field: str) -> None:
-    base = document("capacity")
-    role = {"name": "openmwaa-example-us-east-1-scheduler", "path": "/"}
-    existing = base["prior_state"]["values"]["root_module"]["resources"]
-    existing.append(
-        {"mode": "managed", "type": "aws_iam_role", "name": "roles_scheduler", "address": "r", "values": role}
-    )
-    assert judge(read(base), environment_with()).outcome == "changed"
-    assert [refusal.field for refusal in judge(read(base), environment_with(identity=identity)).refusals] == [field]
+    plan = plan_of("capacity")
+    assert judge(plan, environment_with()).outcome == "changed"
+    assert [refusal.field for refusal in judge(plan, environment_with(identity=identity)).refusals] == [field]
 
 
 def test_another_region_is_refused_from_the_drift() -> None:
     """Terraform finds no resources in the other Region, and would create all of them there."""
-    base = document("capacity")
+    base = recorded("capacity")
     existing = base.pop("prior_state")["values"]["root_module"]["resources"]
     drift = [{**resource, "change": {"actions": ["delete"], "before": resource["values"]}} for resource in existing]
     verdict = judge(read({**base, "resource_drift": drift}), environment_with(region="eu-central-1"))
@@ -184,7 +180,7 @@ def test_another_region_is_refused_from_the_drift() -> None:
 
 
 def test_a_failed_plan_is_explained_by_an_immutable_field() -> None:
-    state = changes.read_state(document("none")["prior_state"])
+    state = changes.read_state(recorded("none")["prior_state"])
     failed = judge_failure(state, environment_with(region="eu-central-1"))
     assert failed is not None
     assert [refusal.field for refusal in failed.refusals] == ["region"]
@@ -198,7 +194,7 @@ def test_another_vpc_is_one_refusal_and_not_three() -> None:
 
 
 def test_sensitive_values_are_not_read() -> None:
-    base = document("none")
+    base = recorded("none")
     change = {
         "actions": ["delete", "create"],
         "replace_paths": [["password"]],

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""checkov's findings against the rows that let them stay; checkov itself runs in `make verify`."""
+"""Findings of checkov against the rows that accept them; checkov itself runs in `make verify`."""
 
 import json
 import re
@@ -22,7 +22,7 @@ STACK = {
 }
 
 
-def said(*findings: tuple[str, int], parsing_errors: int = 0) -> dict[str, Any]:
+def result(*findings: tuple[str, int], parsing_errors: int = 0) -> dict[str, Any]:
     return {
         "summary": {"passed": 7, "parsing_errors": parsing_errors},
         "results": {
@@ -40,55 +40,55 @@ def said(*findings: tuple[str, int], parsing_errors: int = 0) -> dict[str, Any]:
 
 
 @pytest.fixture
-def where(tmp_path: Path) -> dict[int, str]:
+def address_of(tmp_path: Path) -> dict[int, str]:
     file = tmp_path / "main.tf.json"
     file.write_text(json.dumps(STACK, indent=1))
     return checkov.addresses(file)
 
 
-def line_of(where: dict[int, str], address: str) -> int:
-    return min(line for line, at in where.items() if at == address)
+def line_of(address_of: dict[int, str], address: str) -> int:
+    return min(line for line, at in address_of.items() if at == address)
 
 
-def test_a_line_tells_which_of_two_resources_of_one_name_is_meant(where: dict[int, str]) -> None:
+def test_the_line_identifies_one_of_two_resources_of_one_name(address_of: dict[int, str]) -> None:
     assert {"data.aws_partition.place", "aws_rds_cluster.database", "aws_rds_cluster_instance.database"} <= set(
-        where.values()
+        address_of.values()
     )
 
 
-def test_a_row_lets_its_own_resource_stay_and_no_other(where: dict[int, str]) -> None:
+def test_a_row_accepts_a_finding_of_its_own_resource_only(address_of: dict[int, str]) -> None:
     row, other = Skip("CKV_1", "aws_rds_cluster.*", "why"), Skip("CKV_2", "*", "why")
-    findings = said(
-        ("CKV_1", line_of(where, "aws_rds_cluster.database")),
-        ("CKV_1", line_of(where, "aws_rds_cluster_instance.database")),
+    findings = result(
+        ("CKV_1", line_of(address_of, "aws_rds_cluster.database")),
+        ("CKV_1", line_of(address_of, "aws_rds_cluster_instance.database")),
     )
     used: set[Skip] = set()
-    report = checkov.judge(findings, where, [row, other], used)
+    report = checkov.judge(findings, address_of, [row, other], used)
     assert (report.passed, report.failed, report.skipped) == (7, 1, 1)
     assert report.findings == ["CKV_1 aws_rds_cluster_instance.database: do it"]
-    assert used == {row}, "the other row is needed by nothing"
+    assert used == {row}, "no finding needs the other row"
 
 
-def test_a_stack_that_checkov_cannot_read_is_no_success(where: dict[int, str]) -> None:
+def test_a_stack_that_checkov_cannot_read_is_an_error(address_of: dict[int, str]) -> None:
     with pytest.raises(ToolError, match="cannot read"):
-        checkov.judge(said(parsing_errors=1), where, SKIPS, set())
+        checkov.judge(result(parsing_errors=1), address_of, SKIPS, set())
 
 
-def test_checkov_sees_policies_where_they_are_used() -> None:
+def test_policies_are_inlined_for_checkov() -> None:
     stack = {**STACK, "terraform": {"required_version": ">= 1", "required_providers": {}}}
     stack["resource"] = {"aws_iam_policy": {"some": {"policy": "${jsonencode(local.policy)}"}}}
     readable = checkov.readable(stack)
     assert json.loads(readable["resource"]["aws_iam_policy"]["some"]["policy"]) == {"Statement": []}
-    assert readable["terraform"] == {"required_providers": {}}, "its reader fails on anything else"
+    assert readable["terraform"] == {"required_providers": {}}, "its parser fails on anything else"
 
 
 @pytest.mark.parametrize("skip", SKIPS, ids=lambda skip: f"{skip.check} {skip.resource}")
-def test_a_row_names_a_check_an_address_and_a_reason_in_words(skip: Skip) -> None:
+def test_a_row_has_a_check_an_address_and_a_reason(skip: Skip) -> None:
     assert re.fullmatch(r"CKV2?_AWS_\d+", skip.check)
-    assert re.fullmatch(r"(data\.)?aws_\w+\.[\w*]+", skip.resource), "the type is named, so that no other is covered"
-    assert len(skip.reason.split()) >= 8, "a reason that convinces somebody else"
+    assert re.fullmatch(r"(data\.)?aws_\w+\.[\w*]+", skip.resource), "the type is named, so no other type is accepted"
+    assert len(skip.reason.split()) >= 8, "the reason is a sentence"
 
 
-def test_no_row_is_there_twice() -> None:
+def test_every_row_is_unique() -> None:
     pairs = [(skip.check, skip.resource) for skip in SKIPS]
     assert sorted(pairs) == sorted(set(pairs))

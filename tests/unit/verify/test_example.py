@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The steps of one example, with a Terraform that is a script: what is told of them, and that nothing stays."""
+"""The steps of one example with a script in place of Terraform: their report, and that everything is destroyed."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.support.environments import LEAST
-from tools.verify import example, places
+from tools.verify import example, targets
 from tools.verify.example import Settings, verify
 from tools.verify.report import ExampleReport
 
@@ -39,15 +39,15 @@ def error(text: str) -> dict[str, Any]:
     return {"type": "diagnostic", "diagnostic": {"severity": "error", "summary": text}}
 
 
-class FakePlace:
-    """An AWS of which only what stands is known: one list before the apply, one after the destroy."""
+class FakeTarget:
+    """An AWS with lists of resources: before the apply, and each time it is read after the destroy."""
 
-    def __init__(self, *, emulated: bool, left: set[str]) -> None:
+    def __init__(self, *, emulated: bool, left: Sequence[set[str]]) -> None:
         self.emulated = emulated
-        self._stands = [{"ec2 vpcs default"}, {"ec2 vpcs default", *left}]
+        self._resources = [{"ec2 vpcs default"}, *({"ec2 vpcs default", *names} for names in left)]
 
     def client(self, service: str) -> Any:
-        raise AssertionError(f"nothing of {service} is given")
+        raise AssertionError(f"no call of {service} is expected")
 
     def override(self, document: Mapping[str, Any], state_file: Path) -> dict[str, Any]:
         return {"state": str(state_file)}
@@ -55,8 +55,8 @@ class FakePlace:
     def variables(self, folder: Path) -> dict[str, str]:
         return {"PATH": "/usr/bin:/bin", "CALLS": str(folder.parent / "calls")}
 
-    def standing(self, environment: str) -> set[str]:
-        return self._stands.pop(0)
+    def resources(self, environment: str) -> set[str]:
+        return self._resources.pop(0) if len(self._resources) > 1 else self._resources[0]
 
 
 Verify = Callable[..., ExampleReport]
@@ -64,20 +64,29 @@ Verify = Callable[..., ExampleReport]
 
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Verify:
-    """Verify an environment with a Terraform that says, step by step, what it is told to."""
+    """Verify an environment with a Terraform whose output and exit codes are given by step."""
 
     def verified(
-        *, kind: str = "emulators", left: set[str] | None = None, fields: Mapping[str, Any] | None = None, **steps: Any
+        *,
+        kind: str = "emulators",
+        left: Sequence[Sequence[set[str]]] = ((set(),),),
+        fields: Mapping[str, Any] | None = None,
+        settles_within_s: float = 0.0,
+        **steps: Any,
     ) -> ExampleReport:
         folder = tmp_path / "examples" / "some"
         folder.mkdir(parents=True)
         (folder / "environment.yaml").write_text(json.dumps({**LEAST, **(fields or {})}))
 
-        @contextmanager
-        def place(*_: object) -> Iterator[FakePlace]:
-            yield FakePlace(emulated=kind != "real", left=left or set())
+        attempts = iter([*left, *[left[-1]] * 2])
 
-        monkeypatch.setattr(places, "place", place)
+        @contextmanager
+        def target(*_: object) -> Iterator[FakeTarget]:
+            yield FakeTarget(emulated=kind != "real", left=next(attempts))
+
+        monkeypatch.setattr(example, "_SETTLES_WITHIN_S", settles_within_s)
+        monkeypatch.setattr("time.sleep", lambda _: None)
+        monkeypatch.setattr(targets, "target", target)
         monkeypatch.setattr(example, "document", lambda _: STACK)
         settings = Settings(tmp_path / "work", kind=kind, terraform=str(script(tmp_path, steps)))  # type: ignore[arg-type]
         return verify(folder / "environment.yaml", settings, say=lambda _: None)
@@ -86,20 +95,20 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Verify:
 
 
 def script(folder: Path, steps: Mapping[str, Any]) -> Path:
-    """A Terraform that notes its steps; the n-th call of a step says and ends as the n-th entry of `steps` tells."""
-    told = {"apply": [(APPLIED, 0)], "output": [({"retained_resources": {"value": ["family"]}}, 0)], **steps}
-    (folder / "told.json").write_text(json.dumps(told))
+    """A Terraform that records its steps; the n-th call of a step has the output and exit code of its n-th entry."""
+    answers = {"apply": [(APPLIED, 0)], "output": [({"retained_resources": {"value": ["family"]}}, 0)], **steps}
+    (folder / "answers.json").write_text(json.dumps(answers))
     program = folder / "terraform"
     program.write_text(
         "#!/usr/bin/env python3\n"
         "import json, os, sys\n"
-        f"told = json.load(open({str(folder / 'told.json')!r}))\n"
+        f"answers = json.load(open({str(folder / 'answers.json')!r}))\n"
         "step = sys.argv[1]\n"
         "calls = open(os.environ['CALLS']).read().split() if os.path.exists(os.environ['CALLS']) else []\n"
         "open(os.environ['CALLS'], 'a').write(step + '\\n')\n"
-        "entries = told.get(step, [([], 0)])\n"
-        "said, code = entries[min(calls.count(step), len(entries) - 1)]\n"
-        "print(json.dumps(said) if isinstance(said, dict) else '\\n'.join(map(json.dumps, said)))\n"
+        "entries = answers.get(step, [([], 0)])\n"
+        "output, code = entries[min(calls.count(step), len(entries) - 1)]\n"
+        "print(json.dumps(output) if isinstance(output, dict) else '\\n'.join(map(json.dumps, output)))\n"
         "sys.exit(code)\n"
     )
     program.chmod(0o755)
@@ -129,56 +138,72 @@ def test_a_protected_database_is_applied_without_protection_before_the_destroy(r
     assert "unprotect" in report.seconds
 
 
-def test_what_a_second_plan_changes_fails_the_example(run: Verify) -> None:
+def test_a_change_in_the_second_plan_fails_the_example(run: Verify) -> None:
     report = run(fields=UNPROTECTED, plan=[([], 2)], show=[(PLANNED, 0)])
     assert (report.ok, report.changes) == (False, ["update aws_lb.web (idle)"])
 
 
-def test_changed_outputs_alone_are_a_change_too(run: Verify) -> None:
+def test_a_change_of_outputs_alone_is_a_change(run: Verify) -> None:
     report = run(fields=UNPROTECTED, plan=[([], 2)], show=[({"resource_changes": []}, 0)])
     assert (report.ok, report.changes) == (False, ["outputs"])
 
 
-def test_what_a_destroy_leaves_fails_the_example_unless_it_is_kept_on_purpose(run: Verify) -> None:
-    report = run(fields=UNPROTECTED, left={"ec2 vpcs vpc-1", "ecs task_definitions family:1"})
+def test_a_leftover_fails_the_example_unless_it_is_kept_on_purpose(run: Verify) -> None:
+    report = run(fields=UNPROTECTED, left=[[{"ec2 vpcs vpc-1", "ecs task_definitions family:1"}]])
+    assert "left over" not in report.error
     assert (report.ok, report.leftovers) == (False, ["ec2 vpcs vpc-1"])
     assert report.kept == ["ecs task_definitions family:1"]
+    assert report.attempts == 2, "an emulator that kept a deleted resource by mistake does not do it twice"
 
 
-def test_a_stumble_of_the_emulator_is_answered_by_one_fresh_apply(run: Verify, tmp_path: Path) -> None:
+def test_a_resource_that_is_listed_for_a_while_after_its_deletion_is_no_leftover(run: Verify) -> None:
+    report = run(fields=UNPROTECTED, left=[[{"ec2 vpc_endpoints vpce-1"}, set()]], settles_within_s=60)
+    assert (report.ok, report.leftovers, report.attempts) == (True, [], 1)
+
+
+def test_a_leftover_of_one_emulator_and_not_of_the_next_is_a_flake(run: Verify) -> None:
+    report = run(fields=UNPROTECTED, left=[[{"ec2 vpc_endpoints vpce-1"}], [set()]])
+    assert (report.ok, report.leftovers, report.attempts) == (True, [], 2)
+
+
+def test_a_leftover_in_an_account_fails_at_once(run: Verify) -> None:
+    report = run(kind="real", fields=UNPROTECTED, left=[[{"ec2 vpcs vpc-1"}]])
+    assert (report.leftovers, report.attempts) == (["ec2 vpcs vpc-1"], 1)
+
+
+def test_after_a_flake_of_the_emulator_there_is_one_fresh_apply(run: Verify, tmp_path: Path) -> None:
     flake = ([error("creating log group: ResourceAlreadyExistsException: it exists")], 1)
     report = run(fields=UNPROTECTED, apply=[flake, (APPLIED, 0)])
     assert report.ok, report.verdict
     assert report.attempts == 2
-    assert calls(tmp_path).count("init") == 2, "a fresh apply begins in a new folder with new emulators"
+    assert calls(tmp_path).count("init") == 2, "a fresh apply starts in a new folder with new emulators"
 
 
-def test_a_second_stumble_is_a_failure(run: Verify) -> None:
+def test_a_second_flake_is_a_failure(run: Verify) -> None:
     report = run(fields=UNPROTECTED, apply=[([error("ResourceAlreadyExistsException")], 1)])
     assert "ResourceAlreadyExistsException" in report.error
     assert report.attempts == 2
 
 
-def test_any_other_failure_is_not_tried_again(run: Verify) -> None:
+def test_another_failure_is_not_retried(run: Verify) -> None:
     report = run(fields=UNPROTECTED, apply=[([error("InvalidParameterValue")], 1)])
     assert "InvalidParameterValue" in report.error
     assert report.attempts == 1
 
 
 @pytest.mark.parametrize("step", ["apply", "plan"])
-def test_in_an_account_whatever_fails_everything_is_destroyed(run: Verify, tmp_path: Path, step: str) -> None:
-    told = {step: [([error("AccessDenied")], 1), ([], 0)]}
-    report = run(kind="real", **told)
+def test_in_an_account_everything_is_destroyed_after_a_failure(run: Verify, tmp_path: Path, step: str) -> None:
+    report = run(kind="real", **{step: [([error("AccessDenied")], 1), ([], 0)]})
     assert "AccessDenied" in report.error
     assert calls(tmp_path)[-2:] == ["apply", "destroy"], "first without deletion protection, then destroyed"
 
 
-def test_in_an_account_a_stumble_is_not_applied_again(run: Verify, tmp_path: Path) -> None:
+def test_in_an_account_a_flake_is_not_retried(run: Verify, tmp_path: Path) -> None:
     report = run(kind="real", fields=UNPROTECTED, apply=[([error("connection reset by peer")], 1)])
     assert "connection reset" in report.error
     assert calls(tmp_path) == ["init", "validate", "apply", "destroy"]
 
 
-def test_an_environment_that_is_not_valid_is_an_error_of_its_report(run: Verify) -> None:
+def test_an_invalid_environment_is_an_error_in_its_report(run: Verify) -> None:
     report = run(fields={"max_worker": 3})
     assert "max_worker" in report.error

@@ -1,0 +1,155 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where examples are applied: emulators on this machine, a named endpoint, or an AWS account."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import urllib.request
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, Literal, Protocol
+
+import boto3
+from botocore.config import Config
+
+from openmwaa.config.environment import Environment
+from openmwaa.local.addresses import Addresses
+from openmwaa.local.child_environment import child_environment
+from openmwaa.local.terraform.terraform_override import override
+from tests.support.terraform import terraform_environment
+from tools.verify import emulators
+from tools.verify.leftovers import LISTINGS, tagged
+
+# Terraform's name of a service and boto3's.
+_BOTO: Final = {"applicationautoscaling": "application-autoscaling", "cognitoidp": "cognito-idp"}
+_HEALTH_WITHIN_S: Final = 10
+
+
+class Target(Protocol):
+    """The AWS that one example is applied to."""
+
+    emulated: bool
+
+    def client(self, service: str) -> Any:
+        """Return a boto3 client of a service."""
+        ...
+
+    def override(self, document: Mapping[str, Any], state_file: Path) -> dict[str, Any]:
+        """Return the Terraform override that sends a stack to this target."""
+        ...
+
+    def variables(self, folder: Path) -> dict[str, str]:
+        """Return the environment variables of Terraform."""
+        ...
+
+    def resources(self, environment: str) -> set[str]:
+        """Return the resources that exist in the emulators, or in the account with the environment's tag."""
+        ...
+
+
+@dataclass
+class EmulatedTarget:
+    """Emulators: the services in `others` at their URLs, ECS at its own, all other services at `url`."""
+
+    url: str
+    ecs_url: str
+    others: Mapping[str, str]
+    region: str
+    emulated: bool = True
+    _clients: dict[str, Any] = field(default_factory=dict)
+
+    def client(self, service: str) -> Any:
+        """Return a client of the emulator that has the service."""
+        if service not in self._clients:
+            url = self.others.get(service, self.ecs_url if service == "ecs" else self.url)
+            self._clients[service] = boto3.client(
+                service,  # type: ignore[call-overload]  # services are data here
+                endpoint_url=url,
+                region_name=self.region,
+                aws_access_key_id="test",
+                aws_secret_access_key="test",  # noqa: S106 - emulators accept any credentials
+                config=Config(proxies={}, retries={"total_max_attempts": 2}),
+            )
+        return self._clients[service]
+
+    def override(self, document: Mapping[str, Any], state_file: Path) -> dict[str, Any]:
+        """Return the override of `openmwaa local` with these endpoints; it leaves no resource out."""
+        addresses = Addresses(block=127)
+        overridden = override(document, addresses=addresses, state_file=state_file, leave_out=False)
+        for provider in overridden["provider"]["aws"]:
+            (endpoints,) = provider["endpoints"]
+            for service, url in endpoints.items():
+                default = self.ecs_url if url == addresses.ecs_url else self.url
+                endpoints[service] = self.others.get(_BOTO.get(service, service), default)
+        return overridden
+
+    def variables(self, folder: Path) -> dict[str, str]:
+        """Return variables without the user's account; services without an endpoint go to the first emulator."""
+        known = terraform_environment(folder)
+        environment = {
+            name: value
+            for name, value in child_environment(base=known).items()
+            if not name.startswith(("TF_CLI_ARGS", "TF_WORKSPACE", "TF_DATA_DIR"))
+        }
+        return environment | {
+            "AWS_CONFIG_FILE": os.devnull,
+            "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+            "AWS_ENDPOINT_URL": self.url,
+            "TF_IN_AUTOMATION": "1",
+        }
+
+    def resources(self, environment: str) -> set[str]:
+        """Return everything that the emulators list."""
+        return {name for listing in LISTINGS for name in listing.read(self.client(listing.service))}
+
+
+@dataclass
+class AccountTarget:
+    """The account of the AWS environment variables or profile."""
+
+    region: str
+    emulated: bool = False
+
+    def client(self, service: str) -> Any:
+        """Return a client with the user's own credentials."""
+        return boto3.client(service, region_name=self.region)  # type: ignore[call-overload]
+
+    def override(self, document: Mapping[str, Any], state_file: Path) -> dict[str, Any]:
+        """Return a local state file and nothing else: AWS gets the stack as it is."""
+        return {"terraform": {"backend": {"local": {"path": str(state_file)}}}}
+
+    def variables(self, folder: Path) -> dict[str, str]:
+        """Return the user's own variables."""
+        return {**terraform_environment(folder), "TF_IN_AUTOMATION": "1"}
+
+    def resources(self, environment: str) -> set[str]:
+        """Return the resources with the environment's tag."""
+        return tagged(self.client("resourcegroupstaggingapi"), environment)
+
+
+@contextlib.contextmanager
+def target(kind: Literal["emulators", "real"], environment: Environment, endpoint: str | None) -> Iterator[Target]:
+    """Yield a target for one example; emulators are new, so they hold nothing of another example."""
+    if kind == "real":
+        yield AccountTarget(environment.region)
+        return
+    with emulators.running(environment.region) as urls:
+        others = dict.fromkeys(emulators.MOTO_SERVICES, urls.moto)
+        if endpoint is None:
+            yield EmulatedTarget(urls.ministack, urls.ecs, others, environment.region)
+            return
+        # The named endpoint serves the services that it has; the emulators serve the others.
+        available = services_of(endpoint)
+        rest = {listing.service for listing in LISTINGS} - available - {"ecs"}
+        moto = {service: url for service, url in others.items() if service not in available}
+        yield EmulatedTarget(endpoint, urls.ecs, {**dict.fromkeys(rest, urls.ministack), **moto}, environment.region)
+
+
+def services_of(endpoint: str) -> set[str]:
+    """Return the services of a LocalStack without ECS, because its ECS protects no tasks."""
+    with urllib.request.urlopen(f"{endpoint}/_localstack/health", timeout=_HEALTH_WITHIN_S) as answer:
+        services: Mapping[str, str] = json.load(answer)["services"]
+    return {name for name, state in services.items() if state in {"available", "running"}} - {"ecs"}
