@@ -44,7 +44,8 @@ def complaints(events: list[dict[str, Any]]) -> Iterator[str]:
     for event in events:
         if event.get("@level") == "error":
             diagnostic = event.get("diagnostic", {})
-            yield f"{diagnostic.get('summary', event['@message'])}: {diagnostic.get('detail', '')} {diagnostic.get('address', '')}"
+            summary = diagnostic.get("summary", event["@message"])
+            yield f"{summary}: {diagnostic.get('detail', '')} {diagnostic.get('address', '')}"
 
 
 def planned(events: list[dict[str, Any]]) -> dict[str, Any]:
