@@ -18,7 +18,7 @@ METRICS_NAMESPACE: Final = "openmwaa"
 """CloudWatch namespace of the scaler; only the scaler can write to it."""
 # Namespace of MWAA's RunningTasks and QueuedTasks, which the scaler publishes too.
 MWAA_NAMESPACE: Final = "AmazonMWAA"
-_ACCOUNT_WIDE: Final = "the operation knows no resource"
+_ACCOUNT_WIDE: Final = "the operation does not support resources"
 
 
 @dataclass(frozen=True)

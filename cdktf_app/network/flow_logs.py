@@ -74,7 +74,7 @@ def _delivery_role(roles: Roles, group_arn: str, source: str) -> Role:
                 sid="FindLogGroups",
                 actions=("logs:DescribeLogGroups",),
                 resources=EVERY,
-                every_resource_because="the operation knows no resource",
+                every_resource_because="the operation does not support resources",
             ),
         ],
         service=_SERVICE,

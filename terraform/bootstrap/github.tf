@@ -63,7 +63,7 @@ resource "aws_iam_role_policy" "plan" {
 resource "aws_iam_role" "deploy" {
   count                = local.github
   name                 = "github-deploys-openmwaa"
-  description          = "Creates, changes and destroys environments"
+  description          = "Builds, changes and destroys environments"
   assume_role_policy   = local.trust["deploy"]
   permissions_boundary = var.permissions_boundary_arn
   max_session_duration = 7200 # an apply waits for a new database and a healthy control plane

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 output "state_bucket" {
-  description = "Value of `terraform_state.bucket` of every environment"
+  description = "For `terraform_state.bucket` of every environment"
   value       = aws_s3_bucket.state.bucket
 }
 
@@ -10,7 +10,7 @@ output "state_kms_key" {
 }
 
 output "repositories" {
-  description = "ECR repositories of the images"
+  description = "Where the pipeline pushes the images"
   value       = { for name, repository in aws_ecr_repository.image : name => repository.repository_url }
 }
 
@@ -20,6 +20,6 @@ output "plan_role_arn" {
 }
 
 output "deploy_role_arn" {
-  description = "Value of the pipeline's variable AWS_DEPLOY_ROLE_ARN; the role applies"
+  description = "For the pipeline's variable AWS_DEPLOY_ROLE_ARN: applies"
   value       = one(aws_iam_role.deploy[*].arn)
 }

@@ -108,7 +108,7 @@ locals {
   bounded = { StringEquals = { "iam:PermissionsBoundary" = coalesce(var.permissions_boundary_arn, "none") } }
   never = [
     {
-      # Terraform writes secrets but does not read them.
+      # Terraform writes secrets and never reads one.
       Sid      = "NoSecretIsRead"
       Effect   = "Deny"
       Action   = ["secretsmanager:GetSecretValue", "secretsmanager:BatchGetSecretValue"]

@@ -46,7 +46,7 @@ class Settled:
         self.terraform.settle(environment(base))
 
     def refusals(self, rows: dict[str, May]) -> tuple[PlanRefusal, ...]:
-        wanted = environment(self.base, *(row.says for row in rows.values()))
+        wanted = environment(self.base, *(row.change for row in rows.values()))
         return judge(read(self.terraform.plan(wanted)), wanted).refusals
 
     def culprits(self, rows: dict[str, May]) -> list[str]:
@@ -76,7 +76,7 @@ def test_fields_that_stay_are_refused_by_their_names(settled: Settled) -> None:
     for name, row in rows.items():
         if name in ("name", "region"):  # Terraform looks for another environment: on recorded plans
             continue
-        wanted = environment(settled.base, row.says)
+        wanted = environment(settled.base, row.change)
         if name == "network.vpc_id":  # the VPC would have to exist while it is planned
             continue
         refusals = judge(read(settled.terraform.plan(wanted)), wanted).refusals
@@ -91,6 +91,6 @@ def test_every_field_is_of_some_use(settled: Settled) -> None:
     idle = [
         name
         for name, row in ROWS.items()
-        if isinstance(row, May) and row.base == settled.base and document(environment(row.base, row.says)) == before
+        if isinstance(row, May) and row.base == settled.base and document(environment(row.base, row.change)) == before
     ]
     assert not idle, f"they change nothing: {', '.join(idle)}"

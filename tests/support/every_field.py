@@ -19,9 +19,9 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True)
 class May:
-    """The field can change: `base` is an environment, `says` the changed fields."""
+    """The field can change: `base` is an environment, `change` the changed fields."""
 
-    says: Mapping[str, Any]
+    change: Mapping[str, Any]
     base: Base = "own"
 
 
@@ -29,7 +29,7 @@ class May:
 class Stays:
     """The field cannot change: `openmwaa plan` refuses it."""
 
-    says: Mapping[str, Any]
+    change: Mapping[str, Any]
     base: Base = "own"
 
 
@@ -299,19 +299,19 @@ def _models(annotation: Any) -> Iterator[type[BaseModel]]:
         yield from _models(argument)
 
 
-def merged(base: Mapping[str, Any], says: Mapping[str, Any]) -> Json:
-    """`base` with the changes of `says`, merged by mapping."""
+def merged(base: Mapping[str, Any], change: Mapping[str, Any]) -> Json:
+    """`base` with the changes of `change`, merged by mapping."""
     result = dict(base)
-    for key, value in says.items():
+    for key, value in change.items():
         before = result.get(key)
         result[key] = merged(before, value) if isinstance(before, Mapping) and isinstance(value, Mapping) else value
     return result
 
 
-def environment(base: Base, *says: Mapping[str, Any]) -> Environment:
-    """The environment `base` with all changes of `says`."""
+def environment(base: Base, *changes: Mapping[str, Any]) -> Environment:
+    """The environment `base` with all `changes`."""
     data = BASES[base]
-    for change in says:
+    for change in changes:
         data = merged(data, change)
     return Environment.model_validate(data)
 
@@ -332,10 +332,10 @@ def groups(base: Base) -> list[dict[str, May]]:
 def _fits(base: Base, group: Mapping[str, May], row: May) -> bool:
     """Whether the file stays valid and keeps all changes of the group."""
     try:
-        together = environment(base, *(member.says for member in group.values()), row.says)
+        together = environment(base, *(member.change for member in group.values()), row.change)
     except ValueError:
         return False
     return all(
-        environment(base, *(other.says for other in [*group.values(), row]), member.says) == together
+        environment(base, *(other.change for other in [*group.values(), row]), member.change) == together
         for member in group.values()
     )

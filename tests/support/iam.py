@@ -50,7 +50,7 @@ class ResolvedStack:
         if "master_user_secret" in attribute:
             return self.arn("secretsmanager", f"secret:rds!cluster-{KEY_ID}-{_SUFFIX}")
         if kind not in _ARNS or attribute not in {"arn", "id"}:
-            raise KeyError(f"nobody said what {match[0]} is")
+            raise KeyError(f"no value is known for {match[0]}")
         return _ARNS[kind](self, resource)
 
 
@@ -82,6 +82,6 @@ def statements_of(stack: Stack) -> dict[tuple[str, str], Json]:
     for name, policy in stack.policies.items():
         for statement in policy["Statement"]:
             key = (name, statement["Sid"])
-            assert key not in found, f"{name} says {statement['Sid']} twice"
+            assert key not in found, f"{name} has {statement['Sid']} twice"
             found[key] = statement
     return found

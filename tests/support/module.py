@@ -43,8 +43,9 @@ def complaints(events: list[dict[str, Any]]) -> Iterator[str]:
     """The errors of Terraform."""
     for event in events:
         if event.get("@level") == "error":
-            told = event.get("diagnostic", {})
-            yield f"{told.get('summary', event['@message'])}: {told.get('detail', '')} {told.get('address', '')}"
+            diagnostic = event.get("diagnostic", {})
+            summary = diagnostic.get("summary", event["@message"])
+            yield f"{summary}: {diagnostic.get('detail', '')} {diagnostic.get('address', '')}"
 
 
 def planned(events: list[dict[str, Any]]) -> dict[str, Any]:

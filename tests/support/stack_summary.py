@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A stack in lines that a reviewer reads: an address and what tells about it; who talks to whom; what has a number.
+"""A stack as lines for a review: addresses with details, allowed connections, and counts.
 
 Made of the JSON of the stack. Names and descriptions are left out: a change of them is seen in the JSON itself.
 """
@@ -12,7 +12,7 @@ from typing import Any
 Json = Mapping[str, Any]
 
 # What a change of is worth a second look, by type; dotted names go into blocks.
-TELLING: Mapping[str, tuple[str, ...]] = {
+DETAILS: Mapping[str, tuple[str, ...]] = {
     "aws_appautoscaling_target": ("min_capacity", "max_capacity"),
     "aws_cloudfront_distribution": ("price_class", "enabled"),
     "aws_cloudwatch_log_group": ("retention_in_days",),
@@ -62,7 +62,7 @@ def summary(stack: Json) -> str:
     parts = {
         "resources": sorted(_resources(stack)),
         "services: tasks, size of each, containers": sorted(_services(stack)),
-        "who may talk to whom": sorted(
+        "allowed connections": sorted(
             f"{word:<3} {source} -> {target} {ports}" for word, source, target, ports in talks(stack)
         ),
         "outputs": sorted(stack.get("output", {})),
@@ -76,10 +76,10 @@ def _resources(stack: Json) -> Iterator[str]:
             yield f"{kind}: {len(named)}"
         elif kind not in _OWN:
             for name, resource in named.items():
-                yield " ".join([f"{kind}.{name}", *_told(resource, TELLING.get(kind, ()))])
+                yield " ".join([f"{kind}.{name}", *_details(resource, DETAILS.get(kind, ()))])
 
 
-def _told(resource: Json, names: tuple[str, ...]) -> Iterator[str]:
+def _details(resource: Json, names: tuple[str, ...]) -> Iterator[str]:
     if "count" in resource:
         yield f"count={resource['count']}"
     for name in names:

@@ -82,7 +82,7 @@ def test_an_accepted_plan_is_saved_and_readable_by_its_owner_only(folder: Folder
 def test_a_refused_plan_is_deleted(folder: Folder) -> None:
     result = folder.run("key")
     assert result.exit_code == 4, result.output
-    assert not folder.plan_is_kept, "somebody would apply it"
+    assert not folder.plan_is_kept, "it could be applied"
     assert "apply" not in result.output.split("REFUSED")[0]
 
 

@@ -28,7 +28,7 @@ MODEL: Any = (
     botocore.session.get_session().get_service_model("cloudwatch").operation_model("PutMetricAlarm").input_shape
 )
 
-# What MWAA's own template for an environment says.
+# MWAA's own template.
 OF_MWAA = {
     "scheduler_heartbeat": ("SchedulerHeartbeat", "Sum", "LessThanThreshold", 1, 2, "breaching"),
     "oldest_task_default": ("ApproximateAgeOfOldestMessage", "Maximum", "GreaterThanThreshold", 1800, 3, None),
@@ -61,7 +61,7 @@ def test_every_type_that_mwaa_has_is_listed_above() -> None:
 @pytest.mark.parametrize("name", ALARMS)
 def test_every_alarm_metric_is_published(name: str) -> None:
     metric = ALARMS[name].metric
-    assert who_says(metric), f"nobody publishes {metric.namespace} {metric.name} by {metric.dimensions}"
+    assert who_says(metric), f"no component publishes {metric.namespace} {metric.name} by {metric.dimensions}"
 
 
 def state_of(alarm: Alarm, values: Sequence[float | None]) -> str:
@@ -89,18 +89,18 @@ def state_of(alarm: Alarm, values: Sequence[float | None]) -> str:
         pytest.param("scheduler_heartbeat", [10, 10], "OK", id="schedulers live"),
         pytest.param("scheduler_heartbeat", [10, 0], "OK", id="schedulers silent for one period"),
         pytest.param("scheduler_heartbeat", [0, 0], "ALARM", id="no scheduler for two periods"),
-        pytest.param("scheduler_heartbeat", [None, None], "ALARM", id="nobody could ask"),
+        pytest.param("scheduler_heartbeat", [None, None], "ALARM", id="no data"),
         pytest.param("worker-default-b_cpu", [None] * 6, "OK", id="a generation without workers"),
         pytest.param("worker-default-b_cpu", [99.0] * 6, "ALARM", id="busy workers"),
         pytest.param("worker-default-b_cpu", [*[99.0] * 5, 90.0], "OK", id="workers that were busy"),
-        pytest.param("scheduler_cpu", [None] * 3, "INSUFFICIENT_DATA", id="no schedulers: another alarm says so"),
-        pytest.param("oldest_task_default", [None] * 3, "OK", id="an idle queue, of which SQS says nothing"),
+        pytest.param("scheduler_cpu", [None] * 3, "INSUFFICIENT_DATA", id="no schedulers: another alarm covers it"),
+        pytest.param("oldest_task_default", [None] * 3, "OK", id="an idle queue without metrics"),
         pytest.param("dead_letters", [0.0], "OK", id="no dead letter"),
         pytest.param("dead_letters", [1.0], "ALARM", id="one dead letter"),
         pytest.param("fleet_default_no_decision", [None], "ALARM", id="no scaler"),
         pytest.param("fleet_default_no_decision", [1.0], "ALARM", id="a blind scaler"),
         pytest.param("fleet_default_no_decision", [0.0], "OK", id="a scaler that decided once in five minutes"),
-        pytest.param("fleet_default_source_unknown", [None], "OK", id="no scaler is told once"),
+        pytest.param("fleet_default_source_unknown", [None], "OK", id="no scaler has one alarm"),
         pytest.param("fleet_default_source_unknown", [1.0], "ALARM", id="a source is unknown"),
         pytest.param("fleet_default_drain_too_old", [43201.0], "ALARM", id="a drain of half a day"),
         pytest.param("fleet_default_drain_too_old", [43200.0], "OK", id="a drain of less"),

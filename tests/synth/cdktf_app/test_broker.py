@@ -65,9 +65,9 @@ def test_prepare_broker_runs_first_with_all_variables(redis: Stack) -> None:
     assert "dependsOn" not in first
     assert second["dependsOn"] == [{"containerName": "prepare-broker", "condition": "SUCCESS"}]
     assert third["dependsOn"] == [{"containerName": "prepare-database", "condition": "SUCCESS"}]
-    told = {**environment_of(first), **secrets_of(first)}
-    assert set(REQUIRED["prepare-broker"]) <= set(told)
-    ids = re.findall(r'"(\w+)" = aws_elasticache_user\.broker_user_(\w+)\.user_id', told["OPENMWAA_BROKER_USER_IDS"])
+    values = {**environment_of(first), **secrets_of(first)}
+    assert set(REQUIRED["prepare-broker"]) <= set(values)
+    ids = re.findall(r'"(\w+)" = aws_elasticache_user\.broker_user_(\w+)\.user_id', values["OPENMWAA_BROKER_USER_IDS"])
     assert ids == [(party, party) for party in prepare_broker.PERMISSIONS]
 
 
@@ -125,9 +125,9 @@ def test_the_scaler_counts_the_lists_that_celery_uses(redis: Stack) -> None:
     config["database"]["sslmode"] = "require"
     (fleet,) = scaler_config.parse_settings(json.dumps(config)).fleets
     assert fleet.queues == {"default": "default", "high": "high"}
-    told = environment_of(redis.containers["worker-default/worker"])
-    assert told["OPENMWAA_QUEUES"] == '${jsonencode({"default" = "default", "high" = "high"})}'
-    assert told["OPENMWAA_BROKER_URL"] == "${local.broker_url}"
+    values = environment_of(redis.containers["worker-default/worker"])
+    assert values["OPENMWAA_QUEUES"] == '${jsonencode({"default" = "default", "high" = "high"})}'
+    assert values["OPENMWAA_BROKER_URL"] == "${local.broker_url}"
 
 
 def test_three_components_reach_the_group_of_redis(redis: Stack) -> None:

@@ -117,7 +117,7 @@ def test_ecs_exec_is_for_the_control_plane_only(configured: Stack, byo_resources
         sids = [statement["Sid"] for statement in configured.role_policy(f"roles_{word}")]
         assert "ExecuteCommand" in sids, f"{name} could not open a session"
         before = [statement["Sid"] for statement in byo_resources.role_policy(f"roles_{word}")]
-        assert "ExecuteCommand" not in before, f"{name} may open sessions that nobody allowed"
+        assert "ExecuteCommand" not in before, f"{name} may open sessions that are not enabled"
 
 
 def test_containers_have_a_read_only_root_filesystem(configured: Stack, byo_resources: Stack) -> None:

@@ -57,7 +57,7 @@ def test_retained_resources_are_listed_by_name(quickstart: Stack, keeping: Stack
     said = keeping.document["output"]["retained_resources"]["value"]
     assert KEY not in said, "a key that is given is not ours to speak of"
     assert keeping.one("aws_rds_cluster")["final_snapshot_identifier"] in said
-    assert any("fernet_key" in name for name in said), "nobody could read the connections in the snapshot"
+    assert any("fernet_key" in name for name in said), "the connections in the snapshot would be unreadable"
 
 
 def test_an_existing_server_is_a_retained_resource() -> None:

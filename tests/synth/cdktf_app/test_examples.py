@@ -38,7 +38,7 @@ def test_every_stack_below_terraform_is_of_an_example() -> None:
     assert set(COMMITTED) <= stacks <= set(NAMES), "delete the stacks of deleted examples"
 
 
-def test_a_change_is_noticed(committed: dict[Path, str]) -> None:
+def test_a_change_is_detected(committed: dict[Path, str]) -> None:
     first, *_ = committed
     assert out_of_date({first: committed[first] + "\n"}) == [str(first.relative_to(ROOT))]
 
@@ -50,7 +50,7 @@ def test_a_synthesised_stack_is_not_shortened() -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_no_account_but_the_documentations_is_named(name: str) -> None:
+def test_only_the_documentation_account_appears(name: str) -> None:
     for text in (examples()[name].read_text(encoding="utf-8"), stack_text(name)):
         assert set(re.findall(r"(?<![0-9a-f-])\d{12}(?![0-9a-f])", text)) <= {EXAMPLE_ACCOUNT}
 

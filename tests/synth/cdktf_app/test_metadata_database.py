@@ -158,9 +158,9 @@ def test_clients_check_the_servers_certificate_where_the_file_says_so(rds: Stack
 def test_tasks_get_the_address_of_an_existing_server(existing_database: Stack) -> None:
     stack = existing_database
     assert not [kind for kind in stack.document["resource"] if kind.startswith(("aws_rds", "aws_db"))]
-    told = environment_of(stack.containers["scheduler/scheduler"])
-    assert told["OPENMWAA_DATABASE_HOST"] == "${local.metadata_database_host}"
-    assert told["OPENMWAA_DATABASE_PORT"] == "6432"
+    variables = environment_of(stack.containers["scheduler/scheduler"])
+    assert variables["OPENMWAA_DATABASE_HOST"] == "${local.metadata_database_host}"
+    assert variables["OPENMWAA_DATABASE_PORT"] == "6432"
     known = stack.document["locals"]
     assert known["metadata_database_host"] == "db.example.com"
     assert known["metadata_database_sslmode"] == "verify-full"
@@ -206,7 +206,7 @@ def test_ecs_may_decrypt_an_existing_secret_with_its_own_key(existing_database: 
 
 
 @pytest.mark.parametrize(
-    ("database", "says"),
+    ("database", "message"),
     [
         ({"kind": "AURORA_SERVERLESS_V2", "min_capacity": 8, "max_capacity": 4}, "is greater than"),
         ({"kind": "AURORA_SERVERLESS_V2", "final_snapshot": True}, "needs a `kms_key`"),
@@ -217,6 +217,6 @@ def test_ecs_may_decrypt_an_existing_secret_with_its_own_key(existing_database: 
     ],
     ids=["capacity", "aurora-snapshot", "rds-snapshot", "version", "window", "no-tls"],
 )
-def test_invalid_settings_are_rejected(database: dict[str, Any], says: str) -> None:
-    with pytest.raises(ValueError, match=says):
+def test_invalid_settings_are_rejected(database: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         Environment.model_validate({**LEAST, "metadata_database": database})

@@ -120,7 +120,7 @@ def test_the_plan_checks_an_existing_vpc(existing: Stack) -> None:
             "${length(distinct([data.aws_subnet.network_public_1.availability_zone, self.availability_zone])) >= 2}",
         ],
     }
-    assert "aws_internet_gateway" not in data, "nobody comes from the internet"
+    assert "aws_internet_gateway" not in data, "no access from the internet"
 
 
 def test_load_balancers_and_endpoints_use_one_subnet_per_zone(existing: Stack) -> None:

@@ -42,7 +42,7 @@ def test_every_panel_metric_is_published(watched: MonitoredResources) -> None:
     }
     assert len(metrics) > 30
     strange = [f"{metric.namespace} {metric.name} by {metric.dimensions}" for metric in metrics if not who_says(metric)]
-    assert not strange, f"nobody publishes {strange}"
+    assert not strange, f"no component publishes {strange}"
 
 
 def queries() -> Iterator[Query]:
@@ -87,7 +87,7 @@ def test_the_dashboard_has_all_important_series(about: str) -> None:
     labels = {
         series.label for panel in environment_panels(WATCHED) if isinstance(panel, Graph) for series in panel.series
     }
-    assert any(about in label for label in labels), f"no line says anything about {about}"
+    assert any(about in label for label in labels), f"no series about {about}"
 
 
 def test_each_fleet_has_a_panel_with_both_services() -> None:
@@ -182,7 +182,7 @@ def test_grafana_defines_every_variable() -> None:
     texts = [value for _, value in walk(model) if isinstance(value, str)]
     used = {name for text in texts for name in re.findall(r"\$\{?([a-z_]+)", text)}
     assert used - {"__all"} <= known
-    assert known <= used | {"job"}, "and has none that nobody uses"
+    assert known <= used | {"job"}, "and has no unused one"
 
 
 def test_every_grafana_panel_has_its_own_position_and_id() -> None:

@@ -71,7 +71,7 @@ def test_no_rule_allows_all_addresses(every: dict[str, Stack]) -> None:
             if cidr and cidr != "${each.value}":
                 assert IPv4Network(cidr).prefixlen >= 8, f"{variant}: {name} is open to {cidr}"
             ways = {"cidr_ipv4", "prefix_list_id", "referenced_security_group_id"} & set(rule)
-            assert len(ways) == 1, f"{variant}: {name} is open to {ways or 'nobody'}"
+            assert len(ways) == 1, f"{variant}: {name} is open to {ways or 'none'}"
         for name, group in stack.resources("aws_security_group").items():
             assert not {"ingress", "egress"} & set(group), f"{variant}: {name} has rules of its own beside the rules"
 
@@ -112,7 +112,7 @@ def test_a_public_load_balancer_reaches_the_web_server_only(public_without_a_way
     assert {connection for connection in found if "public_load_balancer" in connection} == {
         ("public_load_balancer", "web_server", 8080)
     }
-    assert ("internal_load_balancer", "web_server", 8080) not in found, "nobody comes by the internal one"
+    assert ("internal_load_balancer", "web_server", 8080) not in found, "no access through the internal one"
     assert _from_ranges(public_without_a_way_out) == {
         ("203.0.113.0/24", "public_load_balancer", 443),
         ("10.192.0.0/16", "internal_load_balancer", 8082),
@@ -213,5 +213,5 @@ def test_a_service_depends_on_its_rules(quickstart: Stack) -> None:
             for rule_name, rule in quickstart.resources(kind).items()
             if rule["security_group_id"] == group
         }
-        assert rules, f"{name} talks to nobody"
+        assert rules, f"{name} has no connection"
         assert rules <= set(service["depends_on"]), f"{name}: a destroy would cut off tasks that are ending"

@@ -61,7 +61,7 @@ def test_ecs_does_not_stop_workers_on_its_own(byo_resources: Stack) -> None:
         service = byo_resources.services[name]
         assert service["availability_zone_rebalancing"] == "DISABLED", name
         percentages = (service["deployment_minimum_healthy_percent"], service["deployment_maximum_percent"])
-        assert percentages == (0, 100), f"{name}: a rollout would start workers that nobody protects"
+        assert percentages == (0, 100), f"{name}: a rollout would start unprotected workers"
         assert service["deployment_circuit_breaker"] == {"enable": False, "rollback": False}, name
     for name in ("worker-default", "worker-graphics"):
         worker = byo_resources.containers[f"{name}/worker"]
@@ -137,8 +137,8 @@ def test_the_runtime_gets_all_required_variables(quickstart: Stack) -> None:
         if name == "scaler/scaler":
             continue
         (word,) = container["command"]
-        told = {*environment_of(container), *secrets_of(container)}
-        assert not set(REQUIRED[word]) - told, f"{name} is not told {set(REQUIRED[word]) - told}"
+        values = {*environment_of(container), *secrets_of(container)}
+        assert not set(REQUIRED[word]) - values, f"{name} lacks {set(REQUIRED[word]) - values}"
 
 
 def test_the_scaler_accepts_its_settings(byo_resources: Stack) -> None:
@@ -165,17 +165,17 @@ def test_the_scaler_accepts_its_settings(byo_resources: Stack) -> None:
 
 
 def test_workers_get_the_settings_of_their_fleet(byo_resources: Stack) -> None:
-    told = environment_of(byo_resources.containers["worker-default/worker"])
-    assert (told["OPENMWAA_WORKER_QUEUES"], told["OPENMWAA_WORKER_SLOTS"]) == ("default,high", "3")
+    values = environment_of(byo_resources.containers["worker-default/worker"])
+    assert (values["OPENMWAA_WORKER_QUEUES"], values["OPENMWAA_WORKER_SLOTS"]) == ("default,high", "3")
     scheduler = environment_of(byo_resources.containers["scheduler/scheduler"])
     assert scheduler["OPENMWAA_TOTAL_SLOTS"] == str(4 * 3 + 7 * 2)
     assert byo_resources.containers["worker-default/worker"]["portMappings"][0]["containerPort"] == 8790
 
 
 def test_containers_get_the_urls_of_queues(byo_resources: Stack) -> None:
-    told = environment_of(byo_resources.containers["scheduler/scheduler"])["OPENMWAA_QUEUES"]
+    values = environment_of(byo_resources.containers["scheduler/scheduler"])["OPENMWAA_QUEUES"]
     for queue in ("default", "high", "heavy"):
-        assert f'"{queue}" = aws_sqs_queue.broker_queue_{queue}.url' in told
+        assert f'"{queue}" = aws_sqs_queue.broker_queue_{queue}.url' in values
 
 
 def test_a_fleet_does_not_depend_on_other_fleets(byo_resources: Stack) -> None:
@@ -191,9 +191,9 @@ def test_a_fleet_does_not_depend_on_other_fleets(byo_resources: Stack) -> None:
 
 def test_the_users_options_override_defaults_and_are_escaped(byo_resources: Stack) -> None:
     for name in (*(f"{component}/{component}" for component in COMPONENTS), "worker-graphics/worker"):
-        told = environment_of(byo_resources.containers[name])
-        assert told["AIRFLOW__CORE__PARALLELISM"] == "7", name
-        assert told["AIRFLOW__SMTP__SMTP_MAIL_FROM"] == "$${injected} %%{if}", "Terraform would read it as a template"
+        values = environment_of(byo_resources.containers[name])
+        assert values["AIRFLOW__CORE__PARALLELISM"] == "7", name
+        assert values["AIRFLOW__SMTP__SMTP_MAIL_FROM"] == "$${injected} %%{if}", "Terraform would read it as a template"
     assert not [
         key for key in environment_of(byo_resources.containers["triggerer/dag-syncer"]) if key.startswith("AIRFLOW__")
     ]
@@ -278,13 +278,13 @@ def test_the_scaler_is_created_after_its_fleets_and_destroyed_before_them(byo_re
     ), "destroy would leave a scaler that raises again what it has set to zero"
 
 
-@pytest.mark.parametrize(("most", "told"), [(1, "100"), (19, "100"), (21, "200"), (90, "500"), (900, "500")])
-def test_a_small_change_of_the_maximum_creates_no_new_revision(most: int, told: str) -> None:
+@pytest.mark.parametrize(("most", "values"), [(1, "100"), (19, "100"), (21, "200"), (90, "500"), (900, "500")])
+def test_a_small_change_of_the_maximum_creates_no_new_revision(most: int, values: str) -> None:
     stack = stack_of(max_workers=most, environment_class="mw1.small")
     worker = environment_of(stack.containers["worker-default/worker"])
     exactly = int(environment_of(stack.containers["scheduler/scheduler"])["OPENMWAA_TOTAL_SLOTS"])
-    assert (worker["OPENMWAA_TOTAL_SLOTS"], exactly) == (told, most * 5)
-    assert heartbeat_interval(int(told)) == heartbeat_interval(exactly), "heartbeats are not what they would be"
+    assert (worker["OPENMWAA_TOTAL_SLOTS"], exactly) == (values, most * 5)
+    assert heartbeat_interval(int(values)) == heartbeat_interval(exactly), "heartbeats are not what they would be"
 
 
 def test_ecs_accepts_every_container_definition(quickstart: Stack, byo_resources: Stack) -> None:

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.xdist_group("examples")
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_stack_is_as_it_was_reviewed(name: str) -> None:
+def test_the_stack_equals_its_snapshot(name: str) -> None:
     file = snapshot_file(name)
     before = file.read_text(encoding="utf-8") if file.exists() else ""
     after = snapshot(name)

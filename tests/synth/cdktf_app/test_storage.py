@@ -8,7 +8,7 @@ import pytest
 from cdktf_app.broker.sqs import VISIBILITY_TIMEOUT_S
 from openmwaa.config.broker import Sqs
 from openmwaa.config.images import Images
-from openmwaa_runtime.settings.connections import VISIBILITY_TIMEOUT_S as TOLD_TO_CELERY
+from openmwaa_runtime.settings.connections import VISIBILITY_TIMEOUT_S as CELERY_VISIBILITY_TIMEOUT_S
 from tests.support.stack import Stack, environment_of
 from tests.synth.cdktf_app.conftest import stack_of
 
@@ -88,7 +88,7 @@ def test_each_worker_queue_has_a_queue_and_all_share_the_dead_letter_queue(byo_r
             "deadLetterTargetArn": "${aws_sqs_queue.broker_dead_letters.arn}",
             "maxReceiveCount": 100,
         }
-        assert queue["visibility_timeout_seconds"] == VISIBILITY_TIMEOUT_S == TOLD_TO_CELERY
+        assert queue["visibility_timeout_seconds"] == VISIBILITY_TIMEOUT_S == CELERY_VISIBILITY_TIMEOUT_S
     allowed = json.loads(queues["broker_dead_letters"]["redrive_allow_policy"])
     assert len(allowed["sourceQueueArns"]) == 3
 
@@ -111,8 +111,8 @@ def test_queues_that_differ_in_a_hyphen_have_different_names() -> None:
 def test_the_database_requires_tls_and_has_backups(quickstart: Stack) -> None:
     assert quickstart.one("aws_rds_cluster_parameter_group")["parameter"] == [{"name": "rds.force_ssl", "value": "1"}]
     assert quickstart.one("aws_rds_cluster")["backup_retention_period"] == 7
-    told = environment_of(quickstart.containers["worker-default/worker"])
-    assert told["OPENMWAA_DATABASE_SSLMODE"] == "${local.metadata_database_sslmode}"
+    variables = environment_of(quickstart.containers["worker-default/worker"])
+    assert variables["OPENMWAA_DATABASE_SSLMODE"] == "${local.metadata_database_sslmode}"
     assert quickstart.document["locals"]["metadata_database_sslmode"] == "require"
 
 

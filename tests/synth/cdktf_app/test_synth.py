@@ -71,7 +71,7 @@ def test_the_output_contains_no_local_path(written: Path, quickstart: Stack) -> 
     words = {str(written.parents[2]), str(ROOT), str(Path.home()), os.uname().nodename, "/tmp/"}
     for word in words - {"/", "localhost"}:  # the home of a user without one, a machine without a name
         assert word not in text, f"{word} is in the JSON"
-    assert "backend" not in quickstart.document["terraform"], "a pipeline says where the state is"
+    assert "backend" not in quickstart.document["terraform"], "a pipeline configures the state"
     assert not [path for path, value in walk(quickstart.document) if path[-1:] == ("//",) and len(path) > 1]
 
 

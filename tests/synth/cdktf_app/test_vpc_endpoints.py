@@ -43,9 +43,9 @@ def test_a_component_calls_what_its_role_allows(fixture: str, component: str, re
     environment, stack = request.getfixturevalue(fixture)
     allowed = _prefixes(stack.role_policy(f"roles_{component.replace('-', '_')}"))
     rows = _rows(environment, component)
-    assert allowed - rows == set(), f"{component} may call {allowed - rows}, and no row of CALLS says by which endpoint"
+    assert allowed - rows == set(), f"{component} may call {allowed - rows}, and AWS_CALLS has no row for them"
     assert rows - allowed == set(), (
-        f"CALLS says that {component} calls {rows - allowed}, and its role does not allow it"
+        f"AWS_CALLS has rows of {component} for {rows - allowed}, but its role does not allow them"
     )
 
 

@@ -196,9 +196,9 @@ def test_urls_are_those_of_the_mode(modes: dict[str, Stack], mode: str, urls: tu
         stack.containers["scheduler/scheduler"],
         worker_of(stack),
     ):
-        told = environment_of(container)
-        assert told["OPENMWAA_WEB_URL"] == "${local.web_url}"
-        assert told["OPENMWAA_EXECUTION_API_URL"] == "${local.execution_api_url}"
+        variables = environment_of(container)
+        assert variables["OPENMWAA_WEB_URL"] == "${local.web_url}"
+        assert variables["OPENMWAA_EXECUTION_API_URL"] == "${local.execution_api_url}"
 
 
 def test_a_private_url_beside_a_public_one_is_an_output(modes: dict[str, Stack]) -> None:

@@ -271,7 +271,7 @@ def test_no_text_causes_a_traceback(text: str) -> None:
     try:
         environment = loads(text, FILE)
     except EnvironmentFileError as error:
-        assert error.problems, "an error without a problem tells nothing"  # noqa: PT017
+        assert error.problems, "an error needs a problem"  # noqa: PT017
     else:
         assert environment.name
 
@@ -342,5 +342,5 @@ def test_options_become_airflows_variables(option: str, variable: str) -> None:
 def test_every_class_is_a_size_that_fargate_has() -> None:
     for environment_class in ENVIRONMENT_CLASSES.values():
         for size in (environment_class.worker, environment_class.scheduler, environment_class.webserver):
-            assert size.memory in fargate_memory(size.cpu), f"{environment_class.name} asks Fargate for {size}"
+            assert size.memory in fargate_memory(size.cpu), f"{environment_class.name} has the invalid size {size}"
     assert all(fargate_memory(cpu) for cpu in fargate_cpus())

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A Region that lacks a service of the environment is refused by name, and the table agrees with botocore."""
+"""A Region without a required service is rejected, and the table matches botocore."""
 
 import json
 from pathlib import Path
@@ -81,7 +81,7 @@ def test_a_region_is_rejected_with_a_reason(case: str) -> None:
     with pytest.raises(ValidationError) as refused:
         Environment.model_validate({**LEAST, **fields})
     for word in words:
-        assert word in str(refused.value), f"{case}: says nothing of {word!r}"
+        assert word in str(refused.value), f"{case}: does not contain {word!r}"
 
 
 def test_validation_needs_no_botocore() -> None:

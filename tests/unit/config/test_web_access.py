@@ -43,7 +43,7 @@ def environment(mode: str, access: dict[str, Any], **more: Any) -> Environment:
     [
         pytest.param("PRIVATE_ONLY", OPEN, id="private-http"),
         pytest.param("PRIVATE_ONLY", DOMAIN, id="private-domain"),
-        pytest.param("PRIVATE_ONLY", {**DOMAIN, "oidc": OIDC}, id="private-that-asks"),
+        pytest.param("PRIVATE_ONLY", {**DOMAIN, "oidc": OIDC}, id="private-with-oidc"),
         pytest.param(
             "PRIVATE_ONLY", {"domain": "a.example.com", "certificate_arn": CERTIFICATE}, id="private-certificate"
         ),
