@@ -33,6 +33,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         item.add_marker(pytest.mark.xdist_group("e2e" if "tests/e2e/" in item.nodeid else item.nodeid.split("::")[0]))
 
 
+_VIRTUAL = ("tests/unit/", "tests/emulated/simulation/")
 FAULTS = Path(__file__).parents[1] / "build" / "faults.json"
 
 
@@ -57,7 +58,7 @@ class FaultReport:
                 continue
             fault, answer = words
             row = self._faults.setdefault(fault, {"answer": answer, "virtual": [], "real": [], "outcome": "passed"})
-            tests = row["virtual" if report.nodeid.startswith("tests/unit/") else "real"]
+            tests = row["virtual" if report.nodeid.startswith(_VIRTUAL) else "real"]
             if report.nodeid not in tests:
                 tests.append(report.nodeid)
             if report.outcome != "passed":

@@ -76,7 +76,7 @@ class LocalPlatform:
         return ecs
 
     def _call(self, work: Coroutine[Any, Any, T]) -> T:
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(timeout=60)
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(timeout=240)
 
     def pass_time(self, seconds: float) -> None:
         self._loop.call_soon_threadsafe(self._clock.move, seconds)
@@ -90,7 +90,7 @@ class LocalPlatform:
             headers={"Content-Type": "application/json"},
         )
         try:
-            with urllib.request.urlopen(request, timeout=10) as answer:
+            with urllib.request.urlopen(request, timeout=60) as answer:
                 return answer.status, json.load(answer)
         except urllib.error.HTTPError as refused:
             with refused:
@@ -134,5 +134,5 @@ class LocalPlatform:
         self._call(self._ecs.stop())
         self._files.close()
         self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(timeout=10)
+        self._thread.join(timeout=120)
         self._loop.close()

@@ -25,7 +25,7 @@ SLOTS = 2
 VISIBILITY_S = 15
 STOP_TIMEOUT_S = 24
 JWT_SECRET = "j" * 64
-PATIENCE_S = 180.0
+PATIENCE_S = 400.0
 ENDED = {"success", "failed"}
 DAGS = '''
 import pathlib, threading, time

@@ -66,7 +66,7 @@ class Shell:
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         program = [sys.executable, "-c", "from openmwaa.cli import main; main()", "explain", *arguments]
         return subprocess.run(
-            program, cwd=self._folder, env=self._environment, capture_output=True, text=True, timeout=120, check=False
+            program, cwd=self._folder, env=self._environment, capture_output=True, text=True, timeout=280, check=False
         )
 
 

@@ -32,7 +32,8 @@ def world(fleet: CeleryFleet) -> Iterator[CeleryFleet]:
     fleet.until_fleet_is(1)
     found = fleet.task_journal()
     assert (found.lost, found.duplicated) == ((), ())
-    assert fleet.queue.counts() == (0, 0)
+    # On a busy machine the worker deletes the last messages some time after their tasks end.
+    fleet.until("the queue is empty", lambda: fleet.queue.counts() == (0, 0))
 
 
 def ended(world: CeleryFleet, arn: str) -> bool:

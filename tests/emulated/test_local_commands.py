@@ -26,7 +26,7 @@ from openmwaa.local.paths import LocalPaths
 
 pytestmark = pytest.mark.emulated
 
-DEADLINE_S = 180.0
+DEADLINE_S = 600.0
 TERRAFORM = """#!/bin/sh
 case "$1" in
   version) echo '{"terraform_version": "1.11.4"}' ;;

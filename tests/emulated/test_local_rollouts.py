@@ -81,7 +81,7 @@ class AppliedFleet:
         return [str(entry.detail["service"]) for entry in self.ecs.journal.entries("UpdateService")[before:]]
 
     async def until(self, condition: Callable[[], bool]) -> None:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(120):
             while not condition():  # the model has no events
                 await asyncio.sleep(0.01)
 

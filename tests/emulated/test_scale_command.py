@@ -61,7 +61,7 @@ class ScaleCommand:
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         program = [sys.executable, "-c", "from openmwaa.cli import main; main()", "scale", *arguments]
         return subprocess.run(
-            program, cwd=self._folder, env=self._environment, capture_output=True, text=True, timeout=60, check=False
+            program, cwd=self._folder, env=self._environment, capture_output=True, text=True, timeout=280, check=False
         )
 
     def json(self, *arguments: str) -> dict[str, Any]:

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.emulated
 
 PASSWORD = "scaler-password"
 DEADLINE_S = 5.0
-SOON_S = 60.0
+SOON_S = 300.0
 
 # The columns that matter here, with the types of Airflow's models; the keys are what changed most.
 COMMON = """

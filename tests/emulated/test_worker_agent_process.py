@@ -198,13 +198,13 @@ def test_messages_that_arrive_after_sigterm_are_returned_at_once_while_a_task_ru
     start: StartWorker, sqs: SqsRecorder, queue: SqsQueue, tmp_path: Path
 ) -> None:
     worker = start(TEST_WAIT_S="5")
-    publish(queue, range(1), 8)
+    publish(queue, range(1), 20)
     wait_for("a running task and a poll in flight", lambda: ledger(tmp_path) and sqs.polls, log=worker.log)
     worker.process.terminate()
     wait_for("phase stopping", lambda: worker.phase() == "stopping", log=worker.log)
     publish(queue, range(1, SLOTS), 0.05)  # for the poll in flight
     wait_for("messages in the poll's answer", lambda: sqs.received > 1, log=worker.log)
-    wait_for("the returned messages", lambda: queue.counts() == (SLOTS - 1, 1), seconds=4, log=worker.log)
+    wait_for("the returned messages", lambda: queue.counts() == (SLOTS - 1, 1), log=worker.log)
     assert ledger(tmp_path) == {("start", 0): 1}, "a task started after SIGTERM, or the running one had ended before"
     wait_for("the end", lambda: worker.process.poll() is not None, log=worker.log)
     assert (worker.process.returncode, finished(tmp_path), queue.counts()) == (0, 1, (SLOTS - 1, 0))

@@ -126,7 +126,7 @@ class Stack:
         for member in members:
             with contextlib.suppress(psutil.NoSuchProcess):
                 member.kill()
-        process.wait(10)
+        process.wait(120)
 
     def _assert_healthy(self, name: str) -> None:
         assert self.processes[name].poll() is None, f"{name} ended:\n{self.log(name).read_text()[-2000:]}"

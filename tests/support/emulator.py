@@ -88,10 +88,10 @@ def _running(command: Sequence[str], port: int, settings: Mapping[str, str], *, 
         finally:
             process.terminate()
             try:
-                process.wait(10)
+                process.wait(120)
             except subprocess.TimeoutExpired:
                 process.kill()
-                process.wait(10)
+                process.wait(120)
 
 
 def _wait_until_up(url: str, process: subprocess.Popen[bytes]) -> None:

@@ -115,7 +115,7 @@ class LocalFleet:
         self.call(self.ecs.stop())
         self._files.close()
         self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(timeout=10)
+        self._thread.join(timeout=120)
         self._loop.close()
         # By the mark and, for programs that write their title over it, by the folder they work in.
         left = find(Trace(marks={ENVIRONMENT_MARK: self._mark}))
@@ -124,7 +124,7 @@ class LocalFleet:
 
     def call(self, work: Coroutine[Any, Any, T]) -> T:
         """Run something in ECS's own thread, the only one that may touch it."""
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(timeout=60)
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(timeout=240)
 
     def register_worker(self, *, cpu: str = "256", **environment: str) -> str:
         """Register a revision of the workers' task definition; returns its ARN."""

@@ -52,10 +52,10 @@ class Server:
             return
         self._process.send_signal(how)
         try:
-            self._process.wait(30)
+            self._process.wait(120)
         except subprocess.TimeoutExpired:
             self._process.kill()
-            self._process.wait(10)
+            self._process.wait(120)
         self._process = None
 
     def standby(self, *, on: bool) -> None:
@@ -82,7 +82,7 @@ def running_postgres(host: str = "127.0.0.1", port: int | None = None) -> Iterat
             shutil.chown(data, NOBODY, NOBODY)
         options = ["-U", "postgres", "-A", "scram-sha-256", f"--pwfile={password}", "--no-sync", "--locale=C.UTF-8"]
         subprocess.run(
-            [programs / "initdb", "-D", data, *options], check=True, capture_output=True, timeout=120, **_as_nobody()
+            [programs / "initdb", "-D", data, *options], check=True, capture_output=True, timeout=280, **_as_nobody()
         )
         server = Server(host, port or _free_port(), folder / "log", data, programs)
         try:

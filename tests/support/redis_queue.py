@@ -15,7 +15,7 @@ class RedisQueue:
     """A queue; `client` reads the server directly."""
 
     def __init__(self, port: int, name: str) -> None:
-        self.client = redis.Redis(port=port, socket_timeout=10)
+        self.client = redis.Redis(port=port, socket_timeout=60)
         self.name = name
         self.broker = f"redis://127.0.0.1:{port}/0"
         """The URL of the broker for Celery."""

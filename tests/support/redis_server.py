@@ -13,7 +13,7 @@ from typing import Self
 
 from tests.support.emulator import free_port
 
-STARTS_WITHIN_S = 30
+STARTS_WITHIN_S = 120
 
 
 def program() -> Path:
@@ -59,7 +59,7 @@ class RedisServer:
         """Kill the server, as a failed host does."""
         if self._process is not None:
             self._process.kill()
-            self._process.wait(10)
+            self._process.wait(120)
             self._process = None
 
     @property

@@ -60,7 +60,7 @@ def request(url: str, *, body: bytes | None = None, headers: Mapping[str, str] |
     call = urllib.request.Request(url, data=body, method=method, headers=dict(headers or {}))
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        with opener.open(call, timeout=10) as response:
+        with opener.open(call, timeout=60) as response:
             return response.status, json.load(response)
     except urllib.error.HTTPError as error:
         with error:
@@ -104,7 +104,7 @@ class Worker:
         for pid in _session(self.process.pid):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        self.process.wait(10)
+        self.process.wait(120)
 
 
 def start_worker(

@@ -12,7 +12,7 @@ from tests.support.environments import LEAST_YAML
 
 def run(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-c", "from openmwaa.cli import main; main()", *arguments]
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=280, check=False)
 
 
 def test_a_valid_file_is_summarised(tmp_path: Path) -> None:

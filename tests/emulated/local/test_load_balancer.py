@@ -56,7 +56,7 @@ async def balancers(tmp_path: Path) -> AsyncIterator[LoadBalancers]:
 
 
 async def request(address: str, port: int, text: str = "hello") -> str:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(120):
         reader, writer = await asyncio.open_connection(address, port)
         writer.write(text.encode())
         writer.write_eof()

@@ -129,7 +129,7 @@ def test_an_emulator_without_answer_is_reported_with_the_status_command(file: Pa
 @pytest.mark.parametrize("command", ["scale", "rollout"])
 def test_a_command_without_credentials_ends_with_one_message_and_exit_code_1(command: str, file: Path) -> None:
     program = [sys.executable, "-c", "from openmwaa.cli import main; main()", command]
-    done = subprocess.run(program, cwd=file.parent, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(program, cwd=file.parent, capture_output=True, text=True, timeout=280, check=False)
     assert done.returncode == 1, done.stdout
     assert "No AWS credentials" in done.stderr
     assert "Traceback" not in done.stderr
@@ -140,7 +140,7 @@ def test_the_command_line_starts_without_boto3(file: Path) -> None:
     program = [sys.executable, "-c", f"{block}from openmwaa.cli import main; main()"]
     ends = {
         command: subprocess.run(
-            [*program, command], cwd=file.parent, capture_output=True, text=True, timeout=60, check=False
+            [*program, command], cwd=file.parent, capture_output=True, text=True, timeout=280, check=False
         )
         for command in ("scale", "validate")
     }

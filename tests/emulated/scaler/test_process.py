@@ -22,7 +22,7 @@ from aiohttp.test_utils import TestServer
 from tests.support.fake_aws import fake_aws
 
 ROOT = Path(__file__).parents[3]
-DEADLINE_S = 60.0
+DEADLINE_S = 240.0
 SERVICE = {
     "serviceName": "worker-default",
     "status": "ACTIVE",

@@ -89,7 +89,7 @@ def through_cloudfront(response: dict[str, Any]) -> dict[str, Any]:
     assert node, "the CDK needs Node too"
     event = {"request": {"headers": {"host": {"value": "d111.cloudfront.net"}}}, "response": response}
     program = f"{FUNCTION.read_text()}\nconsole.log(JSON.stringify(handler({json.dumps(event)})));"
-    done = subprocess.run([node, "-e", program], capture_output=True, text=True, check=True, timeout=30)
+    done = subprocess.run([node, "-e", program], capture_output=True, text=True, check=True, timeout=280)
     changed: dict[str, Any] = json.loads(done.stdout)
     return changed
 

@@ -53,7 +53,7 @@ def test_every_documented_command_is_run_by_a_test(command: str, tmp_path: Path)
     if arguments[0] == "synth":
         arguments += ["--out", str(tmp_path)]
     program = [sys.executable, "-c", "from openmwaa.cli import main; main()"]
-    done = subprocess.run([*program, *arguments], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run([*program, *arguments], cwd=ROOT, capture_output=True, text=True, timeout=280, check=False)
     assert done.returncode == 0, f"`{command}` ends with {done.returncode}: {done.stderr}"
 
 

@@ -48,7 +48,7 @@ def test_it_is_a_workflow_as_github_reads_it(workflow: dict[str, Any]) -> None:
 
 def test_scripts_are_shell(workflow: dict[str, Any]) -> None:
     for script in scripts(workflow):
-        done = subprocess.run(["bash", "-n"], input=script, capture_output=True, text=True, timeout=20, check=False)
+        done = subprocess.run(["bash", "-n"], input=script, capture_output=True, text=True, timeout=280, check=False)
         assert done.returncode == 0, f"{done.stderr}{script}"
 
 
@@ -97,5 +97,5 @@ def test_what_is_applied_is_the_plan_that_was_kept(workflow: dict[str, Any]) -> 
 
 def test_parsing_knows_a_wrong_option() -> None:
     program = [sys.executable, "-c", "from openmwaa.cli import main; main()", "wait", "--for", "nobody"]
-    done = subprocess.run(program, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(program, capture_output=True, text=True, timeout=280, check=False)
     assert done.returncode == 2

@@ -64,7 +64,7 @@ def test_the_programs_of_the_page_run(number: int, tmp_path: Path) -> None:
         env=child_environment(PYTHONPATH=str(ROOT), SCALER_SIGNING_SEED="a seed"),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=280,
         check=False,
     )
     assert done.returncode == 0, done.stderr

@@ -29,7 +29,7 @@ class FakeHandler:
         self.queues[stream].put(line)
 
     def _send(self, lines: "queue.Queue[Any]") -> None:
-        while (line := lines.get(timeout=10)) != self.END:
+        while (line := lines.get(timeout=120)) != self.END:
             self.sent.append(line)
 
 

@@ -71,7 +71,7 @@ class EcsSetup:
 
     async def until(self, condition: Callable[[], bool], what: str) -> None:
         """Run the event loop until a condition holds. The clock does not advance."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(120):
             while not condition():  # the model has no events for conditions
                 await asyncio.sleep(0.001)
         assert condition(), what

@@ -15,7 +15,7 @@ from local_ecs.runtime.log_files import LogFiles
 from local_ecs.runtime.process_tree import ENVIRONMENT_MARK, Trace, find, kill_all
 from local_ecs.runtime.processes import ProcessSettings, ProcessTaskRunner
 
-DEADLINE_S = 20.0
+DEADLINE_S = 120.0
 
 
 class FakeSecrets:
