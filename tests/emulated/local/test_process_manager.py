@@ -13,7 +13,7 @@ import pytest
 from local_ecs.runtime.process import ContainerProcess
 from openmwaa.local.errors import InfrastructureError, LocalError
 from openmwaa.local.services.process_manager import ManagedProcess, ProcessManager
-from tests.unit.local_ecs.runtime.conftest import eventually
+from tests.emulated.local_ecs.runtime.conftest import eventually
 
 
 async def at_once() -> None:

@@ -14,7 +14,7 @@ import pytest
 from local_ecs.runtime.api import TaskHealth, TaskRunning
 from local_ecs.runtime.process_tree import kill_all
 from local_ecs.runtime.sessions import SessionRegister
-from tests.unit.local_ecs.runtime.conftest import Bench, eventually
+from tests.emulated.local_ecs.runtime.conftest import Bench, eventually
 
 FOREVER = "echo up; exec sleep 1000"
 
