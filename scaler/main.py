@@ -13,7 +13,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from scaler.adapters.clock import RealClock
+from scaler.adapters.clock import ScalerClock
 from scaler.config.reload import ConfigFile
 from scaler.config.schedule import Schedules
 from scaler.config.settings import FleetSettings, ScalerConfig, ScalerSecrets, read_settings
@@ -61,7 +61,7 @@ async def run(settings: ScalerConfig, secrets: ScalerSecrets, environment: Mappi
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     _raise_file_limit()
-    clock = RealClock()
+    clock = ScalerClock()
     async with open_resources(settings, secrets, clock) as resources:
         with _process(settings, resources, clock) as process:
             host = await task_address(resources.session, environment.get("ECS_CONTAINER_METADATA_URI_V4"))
@@ -97,7 +97,7 @@ class Process:
     """What one process runs for all fleets."""
 
     def __init__(
-        self, settings: ScalerConfig, resources: Resources, clock: RealClock, recorder: TickRecorder | None
+        self, settings: ScalerConfig, resources: Resources, clock: ScalerClock, recorder: TickRecorder | None
     ) -> None:
         self._resources = resources
         self._settings = settings
@@ -160,7 +160,7 @@ class Process:
 
 
 @contextmanager
-def _process(settings: ScalerConfig, resources: Resources, clock: RealClock) -> Iterator[Process]:
+def _process(settings: ScalerConfig, resources: Resources, clock: ScalerClock) -> Iterator[Process]:
     """Create the process, with the recorder's thread around it if ticks are recorded."""
     with ExitStack() as stack:
         recorder = None

@@ -14,7 +14,7 @@ import aiohttp
 from scaler.adapters.airflow_database import AirflowDatabase
 from scaler.adapters.aws import ApiCalls, clients
 from scaler.adapters.cloudwatch import CloudWatchBroker
-from scaler.adapters.ecs import EcsCluster
+from scaler.adapters.ecs import EcsClusterAdapter
 from scaler.adapters.metrics import CloudWatchMetrics
 from scaler.adapters.override_store import SsmOverrides
 from scaler.adapters.sqs import SqsQueueReader
@@ -78,7 +78,7 @@ async def open_resources(
             stack.push_async_callback(overrides.close)
         ports = Ports(
             clock=clock,
-            cluster=EcsCluster(await client("ecs"), settings.cluster, deadline_s=deadline_s),
+            cluster=EcsClusterAdapter(await client("ecs"), settings.cluster, deadline_s=deadline_s),
             workers=agents,
             broker=await _broker(settings, secret_values, clock, deadline_s, stack, client),
             database=_database(settings, secret_values, clock, deadline_s, stack),

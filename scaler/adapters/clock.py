@@ -7,7 +7,7 @@ import time
 from datetime import UTC, datetime
 
 
-class RealClock:
+class ScalerClock:
     """The port `ClockPort`."""
 
     def monotonic(self) -> float:

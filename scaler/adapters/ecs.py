@@ -55,7 +55,7 @@ class _Listed:
     used: int = 0
 
 
-class EcsCluster:
+class EcsClusterAdapter:
     """The port `ClusterPort`."""
 
     def __init__(self, client: Any, cluster: str, *, deadline_s: float = 2.0, window_s: float = WINDOW_S) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from cdktf_app.monitoring.alarm_definitions import Alarm, environment_alarms
 from cdktf_app.monitoring.metrics import MWAA, SCALER
-from scaler.adapters.clock import RealClock
+from scaler.adapters.clock import ScalerClock
 from scaler.adapters.metrics import CloudWatchMetrics
 from scaler.ports import AirflowHealth
 from scaler.reporting.cloudwatch_publisher import CloudWatchPublisher
@@ -55,7 +55,7 @@ async def test_alarms_match_the_metrics_of_the_scaler(emulator: Emulator, scaler
         name,
         "openmwaa",
         CloudWatchMetrics(await scalers_client("cloudwatch")),
-        RealClock(),
+        ScalerClock(),
         intervals=lambda: {"default": 5.0},
         on_failure=lambda error: pytest.fail(str(error)),
         health=DeadScheduler(),

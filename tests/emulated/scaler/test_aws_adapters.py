@@ -12,7 +12,7 @@ import pytest
 from aiobotocore.session import get_session
 
 from scaler.adapters import aws
-from scaler.adapters.ecs import EcsCluster
+from scaler.adapters.ecs import EcsClusterAdapter
 from scaler.adapters.sqs import SqsQueueReader
 from scaler.core.model import BrokerCount, Service, Task
 from scaler.errors import BadAnswerError, DeadlineError, RejectedError, SourceError, ThrottledError
@@ -52,9 +52,9 @@ class Aws:
     def __init__(self) -> None:
         self.operations: dict[str, Callable[[dict[str, Any]], Any]] = {}
         self.asked: list[tuple[str, dict[str, Any]]] = []
-        self.ecs: EcsCluster
-        self.patient_ecs: EcsCluster
-        self.hasty_ecs: EcsCluster
+        self.ecs: EcsClusterAdapter
+        self.patient_ecs: EcsClusterAdapter
+        self.hasty_ecs: EcsClusterAdapter
         self.sqs: SqsQueueReader
         self.calls = aws.ApiCalls()
 
@@ -78,10 +78,10 @@ async def world(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Aws]:
     async with fake_aws(found.operations) as url:
         monkeypatch.setenv("AWS_ENDPOINT_URL", url)
         async with aws.clients("us-east-1", "ecs", "sqs", calls=found.calls) as (ecs, sqs):
-            found.ecs = EcsCluster(ecs, "openmwaa-test", deadline_s=20.0)
-            found.hasty_ecs = EcsCluster(ecs, "openmwaa-test", deadline_s=0.2)
+            found.ecs = EcsClusterAdapter(ecs, "openmwaa-test", deadline_s=20.0)
+            found.hasty_ecs = EcsClusterAdapter(ecs, "openmwaa-test", deadline_s=0.2)
             # Sixty questions are put within half a second on any machine, and not within 10 ms on a busy one.
-            found.patient_ecs = EcsCluster(ecs, "openmwaa-test", deadline_s=20.0, window_s=0.5)
+            found.patient_ecs = EcsClusterAdapter(ecs, "openmwaa-test", deadline_s=20.0, window_s=0.5)
             found.sqs = SqsQueueReader(sqs, deadline_s=20.0)
             yield found
 
@@ -137,19 +137,19 @@ async def test_no_tasks_need_no_call(world: Aws) -> None:
     assert await world.ecs.protected([]) == frozenset()
 
 
-def service(ecs: EcsCluster) -> Awaitable[object]:
+def service(ecs: EcsClusterAdapter) -> Awaitable[object]:
     return ecs.service("worker-default")
 
 
-def tasks(ecs: EcsCluster) -> Awaitable[object]:
+def tasks(ecs: EcsClusterAdapter) -> Awaitable[object]:
     return ecs.tasks("worker-default")
 
 
-def protected(ecs: EcsCluster) -> Awaitable[object]:
+def protected(ecs: EcsClusterAdapter) -> Awaitable[object]:
     return ecs.protected(["task/1", "task/2"])
 
 
-def write(ecs: EcsCluster) -> Awaitable[object]:
+def write(ecs: EcsClusterAdapter) -> Awaitable[object]:
     return ecs.set_desired("worker-default", 4)
 
 
@@ -224,7 +224,7 @@ ONE = {"taskArn": "task/1", "protectionEnabled": True}
 )
 async def test_invalid_answers_of_ecs(
     world: Aws,
-    call: Callable[[EcsCluster], Awaitable[object]],
+    call: Callable[[EcsClusterAdapter], Awaitable[object]],
     answers: dict[str, Any],
     kind: type[SourceError],
     words: str,
@@ -256,7 +256,7 @@ def services_of(*broken: str) -> Callable[[dict[str, Any]], dict[str, Any]]:
     return answer
 
 
-async def ask_together(ecs: EcsCluster, names: list[str]) -> dict[str, object]:
+async def ask_together(ecs: EcsClusterAdapter, names: list[str]) -> dict[str, object]:
     found = await asyncio.gather(*(ecs.service(name) for name in names), return_exceptions=True)
     return dict(zip(names, found, strict=True))
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from scaler.adapters.ecs import EcsCluster
+from scaler.adapters.ecs import EcsClusterAdapter
 from scaler.errors import DeadlineError
 from simulation.fake_ecs import CLUSTER
 from simulation.fault_injection import FaultRates
@@ -96,7 +96,7 @@ def half(asked: Sequence[str]) -> Sequence[str]:
 def test_partial_failures_in_a_200(operation: str) -> None:
     async def steps(scenario: FaultScenario) -> None:
         client = ModelClient(scenario.fake_ecs)
-        scenario.cluster = EcsCluster(client, CLUSTER)  # type: ignore[assignment]
+        scenario.cluster = EcsClusterAdapter(client, CLUSTER)  # type: ignore[assignment]
         scenario.start_scaler()
         await scenario.works(4, work_s=25.0)
         client.failing[operation] = half
@@ -328,12 +328,12 @@ def test_five_unfinished_deployments() -> None:
     ],
 )
 def test_an_answer_after_the_deadline_is_rejected(
-    read: Callable[[EcsCluster, FaultScenario], Awaitable[object]], deadline_s: float
+    read: Callable[[EcsClusterAdapter, FaultScenario], Awaitable[object]], deadline_s: float
 ) -> None:
     async def steps(scenario: FaultScenario) -> None:
         await scenario.becomes(lambda: bool(scenario.workers()), 60.0, "a worker was to start")
         # The call itself is fast, but it is sent only after 0.6 s.
-        ecs = EcsCluster(ModelClient(scenario.fake_ecs), CLUSTER, deadline_s=deadline_s, window_s=0.6)
+        ecs = EcsClusterAdapter(ModelClient(scenario.fake_ecs), CLUSTER, deadline_s=deadline_s, window_s=0.6)
         if deadline_s < 0.6:
             with pytest.raises(DeadlineError):
                 await read(ecs, scenario)
