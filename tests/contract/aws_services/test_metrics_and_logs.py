@@ -21,6 +21,7 @@ from scaler.config.settings import CloudWatchSettings
 from scaler.core.model import BrokerCount
 from scaler.errors import SourceError
 from scaler.ports import Datum
+from scaler.reporting.explanation import LINE_VERSION
 from tests.contract.aws_services.conftest import Emulator, Open
 from tests.support.environments import LEAST
 
@@ -102,8 +103,8 @@ def test_decisions_are_found_between_other_lines(emulator: Emulator, name: str, 
     lines = [
         "starting",
         json.dumps({"event": "started", "fleets": ["default"]}),
-        json.dumps({"event": "decision", "fleet": "default", "at": at, "time": at, "changed": True}),
-        json.dumps({"event": "decision", "fleet": "another", "at": at, "time": at, "changed": True}),
+        json.dumps({"event": "decision", "version": LINE_VERSION, "fleet": "default", "at": at, "time": at}),
+        json.dumps({"event": "decision", "version": LINE_VERSION, "fleet": "another", "at": at, "time": at}),
     ]
     milliseconds = int(now.timestamp() * 1000)
     events = [{"timestamp": milliseconds + index, "message": line} for index, line in enumerate(lines)]
