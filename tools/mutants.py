@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Changes one place of the code at a time and runs the unit tests: a change that no test notices is a missing test.
+"""Changes one place of the code at a time and runs the package's tests: a change that no test notices is a missing test.
 
 mutmut makes the changes (mutants): `<` to `<=`, `and` to `or`, an argument to None and others. Texts, types, decorators
 and log messages stay as they are. The sample depends on the commit alone and takes the same number from each file. The
@@ -30,10 +30,14 @@ REPORT = ROOT / "build" / "mutants.json"
 LEAST_KILLED = 0.9
 SAMPLE = 320
 TIMEOUT_S = 600
-SCALER, FAST = "tests/unit/scaler", ("safeguards", "window", "decide*", "explanation", "simulation", "properties")
+FAST = ("safeguards", "window", "decide*", "explanation", "properties")
 TESTS = {
-    "scaler/core": [f"{SCALER}/test_{name}.py" for name in FAST],
-    "worker_agent": ["tests/unit/worker_agent"],
+    "scaler/core": [*(f"tests/unit/scaler/test_{name}.py" for name in FAST), "tests/unit/scaler"],
+    "worker_agent": [
+        "tests/unit/worker_agent",
+        "tests/emulated/worker_agent",
+        "tests/emulated/test_worker_agent_process.py",
+    ],
     "local_ecs/model": ["tests/unit/local_ecs/model", "tests/emulated/local_ecs/api"],
 }
 """The tests of each package, the fastest first: a run ends at the first failure."""
