@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Changes one place of the code at a time and runs the package's tests: a change that no test notices is a missing test.
+"""Changes one place of the code at a time and runs the package's tests: a change without a failure needs a test.
 
 mutmut makes the changes (mutants): `<` to `<=`, `and` to `or`, an argument to None and others. Texts, types, decorators
 and log messages stay as they are. The sample depends on the commit alone and takes the same number from each file. The
