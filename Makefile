@@ -66,8 +66,9 @@ synth: bootstrap ## The Terraform of every example, into terraform/NAME; quickst
 bench: bootstrap ## Run the benchmarks; JSON in build/bench
 	@cd $(ROOT) && $(BIN)/python -m benchmarks
 
-docs: bootstrap ## Generate the reference pages
-	@cd $(ROOT) && $(BIN)/python tools/generate_reference.py && $(BIN)/python -m tools.architecture_picture
+docs: bootstrap ## Generate the reference pages and the samples of output
+	@cd $(ROOT) && $(BIN)/python tools/generate_reference.py && $(BIN)/python -m tools.architecture_picture && \
+	  $(BIN)/python -m tests.support.output_samples
 
 lock: bootstrap ## Generate the lock files
 	@cd $(ROOT) && PATH=$(BIN):$$PATH requirements/generate

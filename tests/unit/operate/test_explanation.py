@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -18,39 +17,10 @@ from openmwaa.operate.errors import NotRunningError, PermissionMissingError, Unr
 from openmwaa.operate.explanation import FleetExplanation, explain
 from scaler.ports import rfc3339
 from tests.support.environments import LEAST
+from tests.support.fake_cloudwatch_logs import FakeCloudWatchLogs, NotFoundError
 from tests.support.scaler_page import line
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
-
-
-class NotFoundError(ClientError):
-    pass
-
-
-class Logs:
-    """FilterLogEvents over a list of lines: pages of `page` lines, every second page empty, as in AWS."""
-
-    class exceptions:  # noqa: N801
-        ResourceNotFoundException = NotFoundError
-
-    def __init__(self, lines: list[dict[str, Any]], page: int = 2) -> None:
-        self.lines, self.page = lines, page
-        self.calls: list[dict[str, Any]] = []
-        self.fails: ClientError | None = None
-
-    def filter_log_events(self, **request: Any) -> dict[str, Any]:
-        self.calls.append(request)
-        if self.fails:
-            raise self.fails
-        dated = [(datetime.fromisoformat(line["at"]).timestamp() * 1000 + 500, line) for line in self.lines]
-        within = [line for at, line in dated if request["startTime"] <= at <= request["endTime"]]
-        turn = int(request.get("nextToken", "0"))
-        first, empty = turn // 2 * self.page, turn % 2 == 0
-        rows = [] if empty else within[first : first + self.page]
-        page: dict[str, Any] = {"events": [{"message": json.dumps(row), "timestamp": 0} for row in rows]}
-        if empty or first + self.page < len(within):
-            page["nextToken"] = str(turn + 1)
-        return page
 
 
 def decided(ago_s: float, desired: int = 3, fleet: str = "default", **more: Any) -> dict[str, Any]:
@@ -66,17 +36,17 @@ def history() -> list[dict[str, Any]]:
     return sorted(lines, key=lambda entry: str(entry["at"]))
 
 
-def log(logs: Logs, **more: Any) -> DecisionsLog:
+def log(logs: FakeCloudWatchLogs, **more: Any) -> DecisionsLog:
     environment = Environment.model_validate({**LEAST, "region": "eu-central-1"})
     return DecisionsLog(Connection(environment, Path("example.yaml")), logs, **more)
 
 
-def explained(logs: Logs, ago_s: float, *fleets: str) -> list[FleetExplanation]:
+def explained(logs: FakeCloudWatchLogs, ago_s: float, *fleets: str) -> list[FleetExplanation]:
     return explain(log(logs), fleets or ("default",), NOW - timedelta(seconds=ago_s), NOW)
 
 
 def test_the_decision_in_force_and_the_changes_before_and_after() -> None:
-    (found,) = explained(Logs(history()), 2700)
+    (found,) = explained(FakeCloudWatchLogs(history()), 2700)
     assert found.decision is not None
     assert found.before is not None
     assert found.after is not None
@@ -87,7 +57,7 @@ def test_the_decision_in_force_and_the_changes_before_and_after() -> None:
 
 def test_a_change_long_before_is_found() -> None:
     lines = [decided(20 * 3600, 3, before=1, kind="grow", reason="long ago"), decided(30), decided(5)]
-    (found,) = explained(Logs(lines), 0)
+    (found,) = explained(FakeCloudWatchLogs(lines), 0)
     assert found.before is not None
     assert found.before["reason"] == "long ago"
     assert found.after is None
@@ -95,7 +65,7 @@ def test_a_change_long_before_is_found() -> None:
 
 def test_an_old_decision_is_not_in_force() -> None:
     lines = [decided(3 * 3600, 4), decided(1800, 6)]
-    (found,) = explained(Logs(lines), 3600)
+    (found,) = explained(FakeCloudWatchLogs(lines), 3600)
     assert found.decision is None
     assert found.summary == ()
     assert (found.before or {})["desired"] == 4
@@ -104,34 +74,34 @@ def test_an_old_decision_is_not_in_force() -> None:
 
 def test_failed_ticks_are_listed_and_are_no_decisions() -> None:
     failed = {"event": "tick_failed", "fleet": "default", "error": "ValueError: x", "at": rfc3339(NOW)}
-    (found,) = explained(Logs([decided(30, 4), failed]), 0)
+    (found,) = explained(FakeCloudWatchLogs([decided(30, 4), failed]), 0)
     assert (found.decision or {})["desired"] == 4
     assert [failure["error"] for failure in found.failures] == ["ValueError: x"]
 
 
 def test_other_lines_are_ignored() -> None:
-    logs = Logs([decided(30, 4), decided(20, 9, fleet="another")])
+    logs = FakeCloudWatchLogs([decided(30, 4), decided(20, 9, fleet="another")])
     logs.lines.append({"event": "started", "at": rfc3339(NOW)})
     found = explained(logs, 0)
     assert (found[0].decision or {})["desired"] == 4
 
 
 def test_decisions_of_another_version_are_skipped_and_named() -> None:
-    logs = Logs([decided(30, 4), decided(20, 9, version=99)])
+    logs = FakeCloudWatchLogs([decided(30, 4), decided(20, 9, version=99)])
     (found,) = explained(logs, 0)
     assert (found.decision or {})["desired"] == 4
     assert found.unread == ("Decisions of version 99 in the log were skipped: this program reads version 1.",)
 
 
 def test_all_fleets_take_one_search() -> None:
-    logs = Logs([decided(30, 4, fleet="a"), decided(20, 9, fleet="b")], page=10)
+    logs = FakeCloudWatchLogs([decided(30, 4, fleet="a"), decided(20, 9, fleet="b")], page=10)
     found = explained(logs, 0, "a", "b", "c")
     assert [(fleet.decision or {}).get("desired") for fleet in found] == [4, 9, None]
     assert len(logs.calls) == 2, "one search of two pages"
 
 
 def test_the_request_to_aws() -> None:
-    logs = Logs([decided(30)])
+    logs = FakeCloudWatchLogs([decided(30)])
     explained(logs, 0)
     call = logs.calls[0]
     assert call["logGroupName"] == "airflow-example-Scaler"
@@ -144,11 +114,11 @@ def test_the_request_to_aws() -> None:
 
 def test_a_deadline_skips_the_changes_before_and_after() -> None:
     at = iter(range(100))
-    (found,) = explain(log(Logs(history()), clock=lambda: next(at), deadline_at=6), ["default"], NOW, NOW)
+    (found,) = explain(log(FakeCloudWatchLogs(history()), clock=lambda: next(at), deadline_at=6), ["default"], NOW, NOW)
     assert found.decision is not None
     assert "did not finish" in found.unread[0]
     with pytest.raises(UnreachableError, match="Choose another time"):
-        explain(log(Logs(history()), clock=lambda: 1, deadline_at=1), ["default"], NOW, NOW)
+        explain(log(FakeCloudWatchLogs(history()), clock=lambda: 1, deadline_at=1), ["default"], NOW, NOW)
 
 
 def refusal(code: str, kind: type[ClientError] = ClientError) -> ClientError:
@@ -157,14 +127,14 @@ def refusal(code: str, kind: type[ClientError] = ClientError) -> ClientError:
 
 
 def test_a_missing_log_group_names_the_command() -> None:
-    logs = Logs([])
+    logs = FakeCloudWatchLogs([])
     logs.fails = refusal("ResourceNotFoundException", NotFoundError)
     with pytest.raises(NotRunningError, match=r"no log group airflow-example-Scaler in eu-central-1.*terraform apply"):
         explained(logs, 0)
 
 
 def test_a_missing_permission_is_named() -> None:
-    logs = Logs([])
+    logs = FakeCloudWatchLogs([])
     logs.fails = refusal("AccessDeniedException")
     with pytest.raises(PermissionMissingError, match="logs:FilterLogEvents on the log group airflow-example-Scaler"):
         explained(logs, 0)
