@@ -19,7 +19,7 @@ test: bootstrap ## Run all checks of CI
 
 # Most of the slow tests wait for Terraform or for a worker: one process more than there are cores.
 tests: bootstrap
-	@cd $(ROOT) && $(BIN)/pytest -n $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1) --maxprocesses 5 --dist loadgroup
+	@cd $(ROOT) && $(BIN)/pytest -n $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1) --maxprocesses 5 --dist loadgroup --no-loadscope-reorder
 
 unit: bootstrap ## Run the fast tests: no Node, no server, no process
 	@cd $(ROOT) && $(BIN)/pytest -n auto --maxprocesses 4 tests/unit
