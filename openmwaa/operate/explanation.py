@@ -13,7 +13,7 @@ from openmwaa.operate.errors import UnreachableError
 from scaler.reporting.explanation import LINE_VERSION, is_change, next_steps, summary
 
 IN_FORCE = timedelta(minutes=3)
-"""The scaler writes at least explanation line a minute; an older line is not in force."""
+"""The scaler writes at least one line a minute; an older line is not in force."""
 BACKWARD = tuple(timedelta(hours=hours) for hours in (0.5, 4, 24))
 """The ranges of the search for the change before: most are near, and each hour takes time to read."""
 FORWARD = (timedelta(hours=0.5), timedelta(hours=6))
