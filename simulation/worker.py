@@ -93,7 +93,7 @@ class SimulatedWorker:
         self._changed()
 
     def restart(self, after_s: float) -> None:
-        """Let the agent end, and begin anew some seconds later: meanwhile it is deaf and its gate is shut."""
+        """Stop the agent and start it after `after_s` seconds; until then it takes no order and its gate is closed."""
         self._life += 1
         self.listens = False
         self._order = (0, float("-inf"))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What keeps the tests from failing because a machine is slow, or wants colours in its log."""
+"""Settings that keep slow machines and coloured logs from failing a test."""
 
 import json
 import os
@@ -14,12 +14,12 @@ pytest_plugins = ["tests.support.container_env"]
 # Two busy cores stop a process for longer than Hypothesis' 200 ms an example; pytest-timeout finds what hangs.
 settings.register_profile("openmwaa", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("openmwaa")
-# In somebody else's checkout there is no room for examples, and the warning of that would fail every property.
+# In a read-only checkout Hypothesis cannot store examples; its warning would fail every property.
 if not os.access(next(folder for folder in (Path(".hypothesis"), Path()) if folder.exists()), os.W_OK):
     settings.register_profile("openmwaa, read-only", settings.get_profile("openmwaa"), database=None)
     settings.load_profile("openmwaa, read-only")
 
-# Many CI systems ask for colours; what commands print is compared as text.
+# Many CI systems turn colours on; the tests compare output as plain text.
 for name in ("FORCE_COLOR", "CLICOLOR_FORCE", "PY_COLORS", "TTY_COMPATIBLE", "TTY_INTERACTIVE", "GITHUB_ACTIONS"):
     os.environ.pop(name, None)
 

@@ -65,7 +65,7 @@ def diagram(stack: Json) -> str:
 
 
 def page(text: str, stack: Json) -> str:
-    """Return a page with the diagram between `BEGIN` and `END` written anew."""
+    """Return a page with a new diagram between `BEGIN` and `END`."""
     before, begin, rest = text.partition(BEGIN)
     if not begin:
         raise ValueError(f"{PAGE.name} has no place for the diagram")

@@ -35,7 +35,7 @@ class Stale(Generic[T_co]):
 
 @dataclass(frozen=True, slots=True)
 class Unknown:
-    """No value is known; the reason says why."""
+    """No value is known; the reason states why."""
 
     reason: str
 

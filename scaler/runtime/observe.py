@@ -109,7 +109,7 @@ class Observer:
         self._errors: list[SourceError] = []
 
     def inherit_state(self, before: Observer) -> None:
-        """Take over the overrides that an earlier observer of the same fleet knows; demand is read again."""
+        """Take over the last overrides of an earlier observer of the same fleet; demand is read again."""
         self._last_overrides = before._last_overrides
 
     async def observe(self, seconds: float) -> tuple[Observation, tuple[SourceError, ...]]:

@@ -48,7 +48,7 @@ class _FleetRunner:
 
 
 class FleetSupervisor:
-    """Runs every fleet's loop and knows when each last ticked."""
+    """Runs every fleet's loop and records the time of its last tick."""
 
     def __init__(
         self,

@@ -94,17 +94,17 @@ def test_a_second_plan_changes_nothing(applied: Terraform) -> None:
 
 
 @slow
-def test_it_says_what_the_environments_and_the_pipeline_need(applied: Terraform) -> None:
-    told = {name: one["value"] for name, one in json.loads(applied("output", "-json").stdout).items()}
-    assert told["state_bucket"] == BUCKET
-    assert told["plan_role_arn"].endswith(":role/github-plans-openmwaa")
-    assert told["deploy_role_arn"].endswith(":role/github-deploys-openmwaa")
-    assert set(told["repositories"]) == {"airflow", "scaler"}
+def test_outputs_have_what_the_environments_and_the_pipeline_need(applied: Terraform) -> None:
+    outputs = {name: output["value"] for name, output in json.loads(applied("output", "-json").stdout).items()}
+    assert outputs["state_bucket"] == BUCKET
+    assert outputs["plan_role_arn"].endswith(":role/github-plans-openmwaa")
+    assert outputs["deploy_role_arn"].endswith(":role/github-deploys-openmwaa")
+    assert set(outputs["repositories"]) == {"airflow", "scaler"}
 
 
 @slow
 @pytest.mark.usefixtures("applied")
-def test_the_bucket_is_versioned_private_and_speaks_tls_only(s3: Any) -> None:
+def test_the_bucket_is_versioned_private_and_refuses_plain_http(s3: Any) -> None:
     assert s3.get_bucket_versioning(Bucket=BUCKET)["Status"] == "Enabled"
     (rule,) = s3.get_bucket_encryption(Bucket=BUCKET)["ServerSideEncryptionConfiguration"]["Rules"]
     assert rule["ApplyServerSideEncryptionByDefault"]["SSEAlgorithm"] == "aws:kms"
@@ -148,7 +148,7 @@ def test_a_state_is_kept_in_the_bucket_and_locked_by_an_object_beside_it(
     terraform("apply", "-input=false", "-auto-approve")
     assert json.loads(s3.get_object(Bucket=bucket, Key=key)["Body"].read())["resources"][0]["name"] == "one"
     assert not (tmp_path / "terraform.tfstate").exists()
-    s3.put_object(Bucket=bucket, Key=f"{key}.tflock", Body=b'{"ID": "1", "Who": "somebody else"}')
+    s3.put_object(Bucket=bucket, Key=f"{key}.tflock", Body=b'{"ID": "1", "Who": "another user"}')
     refused = terraform("plan", "-input=false", "-lock-timeout=0s", fine=(1,))
     assert "Error acquiring the state lock" in refused.stderr
-    assert "somebody else" in refused.stderr
+    assert "another user" in refused.stderr

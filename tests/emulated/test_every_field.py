@@ -86,7 +86,7 @@ def test_fields_that_stay_are_refused_by_their_names(settled: Settled) -> None:
 
 
 def test_every_field_is_of_some_use(settled: Settled) -> None:
-    """A field that changes nothing of the stack is a promise that nobody keeps."""
+    """A field that changes nothing in the stack has no effect, and must not be offered."""
     before = document(environment(settled.base))
     idle = [
         name

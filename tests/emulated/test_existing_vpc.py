@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A plan looks at a VPC that exists and says what is wrong with it, before anything is made.
+"""A plan checks an existing VPC and reports what is wrong with it, before anything is created.
 
-Terraform reads, of the synthesised stack, only what it asks of the VPC: seconds a case, and `slow` by their number.
+Terraform reads only the data sources of the VPC from the synthesised stack. A case takes seconds; there are many.
 """
 
 import json
@@ -30,7 +30,7 @@ CLOUDFRONT = {
 
 
 class Vpc:
-    """A VPC as somebody made it, on the emulator."""
+    """A VPC as a user made it, on the emulator."""
 
     def __init__(self, ec2: Any, *, names: bool = True) -> None:
         self._ec2 = ec2
@@ -87,7 +87,7 @@ Plan = Callable[..., subprocess.CompletedProcess[str]]
 
 @pytest.fixture
 def plan(url: str, initialised: tuple[Path, Mapping[str, str]]) -> Plan:
-    """Plan what the stack of an environment asks of its VPC; what it found out are outputs."""
+    """Plan the data sources of an environment's VPC; the values found are outputs."""
     folder, variables = initialised
 
     def run(vpc: Vpc, subnets: list[str], **fields: Any) -> subprocess.CompletedProcess[str]:
@@ -128,7 +128,7 @@ def _terraform(folder: Path, variables: Mapping[str, str], *words: str) -> subpr
 
 @pytest.fixture
 def found(initialised: tuple[Path, Mapping[str, str]]) -> Callable[[], dict[str, Any]]:
-    """What the last plan found out."""
+    """The outputs of the last plan."""
     folder, variables = initialised
 
     def read() -> dict[str, Any]:
@@ -146,10 +146,12 @@ def test_a_vpc_that_fits_is_planned(ec2: Any, plan: Plan, found: Callable[[], di
     own = vpc.route_table(first, beside)
     done = plan(vpc, [first, beside, second])
     assert done.returncode == 0, done.stdout + done.stderr
-    says = found()
-    assert says["network_private_by_zone"] == [first, second], "a load balancer takes no two subnets of one zone"
-    assert says["network_private_route_table_ids"] == [own, vpc.main_route_table()], "a subnet may have the main table"
-    assert says["ranges"] == ["10.0.0.0/16"], "people of the VPC would be locked out"
+    values = found()
+    assert values["network_private_by_zone"] == [first, second], "a load balancer takes no two subnets of one zone"
+    assert values["network_private_route_table_ids"] == [own, vpc.main_route_table()], (
+        "a subnet may have the main table"
+    )
+    assert values["ranges"] == ["10.0.0.0/16"], "clients inside the VPC would be locked out"
 
 
 def test_a_subnet_of_another_vpc_is_refused(ec2: Any, plan: Plan) -> None:

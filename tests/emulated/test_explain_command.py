@@ -145,7 +145,7 @@ def test_many_fleets_are_listed_in_one_table(shell: Shell) -> None:
         pytest.param((), 1, "`terraform apply` creates it", id="no log group"),
         pytest.param(("--at", "noon"), 2, "is not a time such as", id="no time"),
         pytest.param(("--at", "2999-01-01T00:00:00Z"), 2, "is in the future", id="the future"),
-        pytest.param(("--fleet", "nobody"), 2, "no fleet nobody in the file; it has default", id="no fleet"),
+        pytest.param(("--fleet", "missing"), 2, "no fleet missing in the file; it has default", id="no fleet"),
         pytest.param(("--local",), 1, "does not run on this machine", id="not up"),
     ],
 )

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Workers that end when nobody wanted it, for real: plain Celery, late acknowledgement, a short visibility timeout.
+"""Unplanned ends of real workers: plain Celery, late acknowledgement, a short visibility timeout.
 
-One fleet lives through the accidents one after the other; each begins with one idle worker.
+One fleet runs all the accidents in sequence; each starts with one idle worker.
 """
 
 from collections.abc import Iterator

@@ -64,13 +64,13 @@ def test_a_fleet_whose_queue_cannot_be_read_is_not_shrunk(world: BreakableWorld)
     held = world.hold(6)
     world.until_started(held)
     with world.scaler_sqs.down():
-        world.until("the scaler is told that SQS is away", lambda: world.decisions()[-1]["errors"])
-        asked_for = world.desired()  # two; once, on a busy machine, three
-        assert asked_for >= 2
+        world.until("the scaler reports that SQS is away", lambda: world.decisions()[-1]["errors"])
+        desired = world.desired()  # two; once, on a busy machine, three
+        assert desired >= 2
         finish(world, held)  # the workers' own SQS is there
         world.until_ticks(3 * world.settings.scale_in_window_s)
-        assert world.desired() >= asked_for, "a fleet was shrunk on no knowledge"
-        assert set(world.phases().values()) == {"consuming"}, "a worker was drained on no knowledge"
+        assert world.desired() >= desired, "a fleet shrank while the demand was unknown"
+        assert set(world.phases().values()) == {"consuming"}, "a worker was drained while the demand was unknown"
 
 
 @pytest.mark.fault(
@@ -81,7 +81,7 @@ def test_workers_live_through_a_broker_that_is_away(world: BreakableWorld) -> No
     world.until_started(held)
     workers = set(world.addresses())
     with world.workers_sqs.down(), world.scaler_sqs.down():
-        away = "workers and scaler find nobody"
+        away = "workers and scaler cannot reach SQS"
         world.until(away, lambda: world.workers_sqs.refused >= 4 and world.scaler_sqs.refused >= 4)
         more = world.burst(8, 0.2)
     world.until_finished(more)
@@ -103,12 +103,12 @@ def test_a_backlog_is_answered_when_ecs_answers_again(world: BreakableWorld) -> 
 
 
 @pytest.mark.fault("max lowered below what is protected", "No count below the protected workers; idle ones go first.")
-def test_a_lower_maximum_ends_nobody_who_works(world: BreakableWorld) -> None:
+def test_a_lower_maximum_stops_no_busy_worker(world: BreakableWorld) -> None:
     held = world.hold(12)
     world.until_started(held)
     world.configure_scaler(maximum=2)
     try:
-        world.until("the scaler knows", lambda: world.decisions()[-1]["max"] == 2)
+        world.until("the scaler has the lower maximum", lambda: world.decisions()[-1]["max"] == 2)
         world.until_ticks(2 * world.settings.scale_in_window_s)
         assert (world.desired(), len(world.protected())) == (4, 4)
         world.let_go(held[:6])
@@ -120,7 +120,8 @@ def test_a_lower_maximum_ends_nobody_who_works(world: BreakableWorld) -> None:
 
 
 @pytest.mark.fault(
-    "two scalers at once", "Both write the same absolute counts, and agents obey either: nothing is hurt."
+    "two scalers at once",
+    "Both write the same absolute counts, and agents execute the orders of both: no task is lost.",
 )
 def test_two_scalers_at_once_are_harmless(world: BreakableWorld) -> None:
     before = {decision["task"] for decision in world.decisions()}

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What each role may do, asked of IAM's policy simulator: one resource a call, for emulators answer only the first.
+"""What each role may do, by IAM's policy simulator: one resource per call, because emulators answer only the first.
 
-The simulator knows no resource policies; those of key, bucket, queues and topic have tests of their own. It is told no
-context, and what a condition needs and nobody says counts as denied, so the rows below that hang on one are denied
-here and allowed in `WITH_CONTEXT`.
+The simulator reads no resource policies; those of key, bucket, queues and topic have tests of their own. Its calls have
+no context, and a condition on a missing context key denies. Rows that depend on one are denied here and allowed in
+`WITH_CONTEXT`.
 """
 
 import json
@@ -213,9 +213,9 @@ def test_conditions_hold_roles_to_services_clusters_and_namespaces(iam: Any, app
 
 
 def test_every_role_of_a_component_is_in_the_table(roles: dict[str, str]) -> None:
-    asked = {row.role for row in ROWS}
+    tested = {row.role for row in ROWS}
     tasks = {name for name in roles if not name.endswith("_execution")} - NOT_ASKED
-    assert not tasks - asked, f"nobody asked what {tasks - asked} may do"
+    assert not tasks - tested, f"no row states what {tasks - tested} may do"
 
 
 def test_the_execution_api_may_do_nothing_in_aws(applied: ResolvedStack) -> None:

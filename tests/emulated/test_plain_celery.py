@@ -27,13 +27,13 @@ def test_a_burst_grows_the_fleet_and_every_scale_in_is_a_drain(start: StartWorld
     drained = {arn for decision in world.decisions() for arn in decision["drain"]}
     released = {arn for scale_in in audit.scale_ins for arn in scale_in.released}
     assert audit.stopped_by_ecs == released
-    assert released <= drained, "a worker was released that nobody had drained"
+    assert released <= drained, "a worker was released without a drain"
     assert len(released) == 3
 
 
 @pytest.mark.fault(
     "scaler SIGKILLed at every step of a drain",
-    "The next scaler finds the drain in what ECS and the agents say, and goes on with it.",
+    "The next scaler reads the drain from ECS and the agents, and continues it.",
 )
 def test_a_scaler_killed_between_any_two_steps_of_a_drain_loses_nothing(start: StartWorld) -> None:
     world = start()
@@ -67,9 +67,9 @@ def test_a_scaler_killed_between_any_two_steps_of_a_drain_loses_nothing(start: S
 
 @pytest.mark.fault(
     "someone else writes desiredCount",
-    "ECS stops nobody, for all are protected; the scaler raises the count to the protected workers.",
+    "ECS stops no worker, because all are protected; the scaler raises the count to the protected workers.",
 )
-def test_a_count_lowered_behind_the_scalers_back_stops_nobody_and_is_raised_again(start: StartWorld) -> None:
+def test_a_count_lowered_by_another_client_stops_no_worker_and_is_raised_again(start: StartWorld) -> None:
     world = start()
     held = world.hold(6)
     world.until_started(held)
@@ -79,7 +79,7 @@ def test_a_count_lowered_behind_the_scalers_back_stops_nobody_and_is_raised_agai
         assert world.service()["runningCount"] == 2
         assert len(world.protected()) == 2
     world.until("the scaler raises it", lambda: world.desired() == 2)
-    protects = [(each["desired_before"], each["desired"]) for each in world.decisions() if each["kind"] == "protect"]
+    protects = [(line["desired_before"], line["desired"]) for line in world.decisions() if line["kind"] == "protect"]
     assert protects == [(1, 2)], "the scaler raised the count, but not because two workers are protected"
     assert world.audit().stopped_by_ecs == set()
 
@@ -99,7 +99,7 @@ def test_a_worker_that_ecs_refuses_to_protect_takes_nothing_until_the_scaler_mak
     world.until_started(held)
     (old,) = world.addresses()
     revision = world.register_worker()
-    with world.scaler_frozen():  # nobody raises the count for the deployment's new worker
+    with world.scaler_frozen():  # the count is not raised for the deployment's new worker
         world.client.update_service(cluster=CLUSTER, service=A, taskDefinition=revision)
         more = world.burst(3, 0.1)
         (new,) = world.until("ECS refuses a worker twice", lambda: _refused(world, 2))

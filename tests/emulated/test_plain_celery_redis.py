@@ -54,7 +54,7 @@ def test_a_burst_grows_the_fleet_and_every_scale_in_is_a_drain(start: StartWorld
 
 @pytest.mark.fault(
     "broker restarts",
-    "Redis: the fleet keeps its size while nobody knows the demand; workers stay protected, each task runs once.",
+    "Redis: the fleet keeps its size while the demand is unknown; workers stay protected, each task runs once.",
 )
 def test_a_redis_that_dies_and_comes_back_costs_no_task_and_no_worker(start: StartWorld, redis: RedisServer) -> None:
     world = start()
@@ -66,7 +66,7 @@ def test_a_redis_that_dies_and_comes_back_costs_no_task_and_no_worker(start: Sta
     world.until(blind, lambda: any(each["needed"] is None for each in world.decisions()[-1:]))
     world.let_go(held[:3])
     redis.start()
-    known = "the scaler knows the demand again"
+    known = "the scaler reads the demand again"
     world.until(known, lambda: (world.decisions()[-1]["demand"] or {}).get("slots") == 6)
     assert world.audit().scale_ins == [], "the fleet shrank while its broker was away"
     world.let_go(held)

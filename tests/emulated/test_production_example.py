@@ -41,6 +41,6 @@ def test_no_generated_secret_is_in_the_stack_the_plan_or_the_state(report: Examp
     assert report.secrets >= GENERATED, "the search did not know every secret"
 
 
-def test_destroying_production_leaves_only_what_the_stack_says_it_keeps(report: ExampleReport) -> None:
+def test_destroying_production_leaves_only_the_retained_resources(report: ExampleReport) -> None:
     assert report.leftovers == []
     assert report.kept, "the task definitions of workers are kept, for a worker that still runs on one"

@@ -146,14 +146,14 @@ async def job(server: Server, kind: str, state: str, beat_s_ago: float) -> None:
 
 
 @pytest.mark.parametrize("version", SCHEMAS)
-async def test_schedulers_live_while_their_heart_beats(server: Server, version: str) -> None:
+async def test_schedulers_with_a_recent_heartbeat_are_alive(server: Server, version: str) -> None:
     await create(server, version)
     async with airflow(server) as database:
-        assert await database.health(60.0) == AirflowHealth(0, 0.0), "nobody lives, and nothing waits"
+        assert await database.health(60.0) == AirflowHealth(0, 0.0), "no scheduler is alive, and no task waits"
         for kind, state, ago in (
             ("SchedulerJob", "running", 5.0),
             ("SchedulerJob", "running", 30.0),
-            ("SchedulerJob", "running", 3600.0),  # crashed: its row says running for ever
+            ("SchedulerJob", "running", 3600.0),  # crashed: its row stays at running
             ("SchedulerJob", "success", 5.0),
             ("TriggererJob", "running", 5.0),
         ):

@@ -34,4 +34,4 @@ DOCUMENTED: Final[Mapping[tuple[str, str], tuple[set[tuple[str, ...]], str]]] = 
     ("AWS/ApplicationELB", "HealthyHostCount"): ({_TARGETS}, _ELB),
     ("AWS/ApplicationELB", "UnHealthyHostCount"): ({_TARGETS}, _ELB),
 }
-"""By namespace and name: the dimensions, and the page that says so."""
+"""By namespace and name: the dimensions, and the page that documents them."""

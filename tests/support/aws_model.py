@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What AWS's own service models, as botocore ships them, say of an operation's input: names, enums, ranges, patterns.
+"""Checks an operation's input by AWS's service models, as botocore ships them: names, enums, ranges, patterns.
 
-botocore's validator knows names, types, what is required and the least values; enums, patterns and greatest values it
-leaves to AWS. What Terraform will only know while it applies (`${…}`) is left out.
+botocore's validator checks names, types, required members and minimum values. It leaves enums, patterns and maximum
+values to AWS. Values that exist only after an apply (`${…}`) are left out.
 """
 
 import re

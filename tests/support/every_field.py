@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every field of environment.yaml with another value for it: what a user may change once the environment runs.
+"""Every field of environment.yaml with another value for it: what a user may change in a running environment.
 
-`fields()` finds the fields by walking the models, so a new one is missed here and a test says so.
+`fields()` finds the fields by walking the models, so a test fails for a new field without a row here.
 """
 
 from collections.abc import Iterator, Mapping

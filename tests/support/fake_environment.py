@@ -44,7 +44,7 @@ class FakeWorker:
     stop_at: float | None = None
     revision: int = 1
     running: list[float] = field(default_factory=list)
-    asks_at: float = 0.0
+    next_request_at: float = 0.0
 
     @property
     def phase(self) -> Phase:
@@ -230,22 +230,22 @@ class FakeEnvironment:
                 worker.protected, worker.released = False, True
             return
         if not worker.protected:
-            self._ask_protection(worker)
+            self._request_protection(worker)
         while worker.protected and len(worker.running) < worker.slots and self.queue:
             worker.running.append(self.now + self.queue.popleft())
 
-    def _ask_protection(self, worker: FakeWorker) -> None:
-        if self.now < worker.asks_at:
+    def _request_protection(self, worker: FakeWorker) -> None:
+        if self.now < worker.next_request_at:
             return
         if self._protected(worker.service) + 1 > self.services[worker.service].desired:
             worker.refusals += 1
-            worker.asks_at = self.now + 2.0
+            worker.next_request_at = self.now + 2.0
             return
         worker.protected, worker.refusals = True, 0
 
     def resume(self, worker: FakeWorker) -> None:
-        """Ask for protection again first, then consume."""
-        worker.drain_until, worker.released, worker.asks_at = None, False, self.now
+        """Request protection again first, then consume."""
+        worker.drain_until, worker.released, worker.next_request_at = None, False, self.now
 
     def _balance(self) -> None:
         """Do what the service scheduler does; a rolling update starts `desired` new tasks beside the old ones."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whether anybody publishes a metric that an alarm or a panel names."""
+"""The publisher of a metric that an alarm or a panel names."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from cdktf_app.monitoring.metrics import CloudWatchMetric
 from tests.support import aws_metrics, scaler_metrics
 
 
-def who_says(metric: CloudWatchMetric) -> str | None:
-    """The scaler, or the page on which AWS says so; None when nobody publishes it by these dimensions."""
+def publisher_of(metric: CloudWatchMetric) -> str | None:
+    """Return the scaler, or the page of AWS that documents it; None if nothing publishes it with these dimensions."""
     names = tuple("=".join((name, value)) if name == "Function" else name for name, value in metric.dimensions)
     if (metric.namespace, metric.name, names) in scaler_metrics.of_cloudwatch():
         return "scaler/reporting/cloudwatch_metrics.py"

@@ -24,7 +24,7 @@ FETCHED_WITHIN_S = 600
 
 @dataclass(frozen=True)
 class Package:
-    """A package as `npm view NAME@VERSION dist.integrity` knows it."""
+    """A package, with the hash of `npm view NAME@VERSION dist.integrity`."""
 
     name: str
     version: str

@@ -18,7 +18,7 @@ from typing import Any
 from openmwaa.local.services.postgres import _Owner, _programs
 
 SUPERUSER_PASSWORD = "superuser-password"
-NOBODY = 65534
+UNPRIVILEGED_UID = 65534
 READY = b"ready to accept connections"
 
 
@@ -40,7 +40,7 @@ class Server:
         options = [word for each in (*fixed, "unix_socket_directories=", *settings) for word in ("-c", each)]
         with self.log.open("ab") as output:
             self._process = subprocess.Popen(
-                [self.programs / "postgres", "-D", self.data, *options], stdout=output, stderr=output, **_as_nobody()
+                [self.programs / "postgres", "-D", self.data, *options], stdout=output, stderr=output, **_unprivileged()
             )
         _wait("listens", partial(_listens, self.host, self.port), self._process)
         if not (self.data / "standby.signal").exists():
@@ -69,7 +69,7 @@ class Server:
 
 @contextlib.contextmanager
 def running_postgres(host: str = "127.0.0.1", port: int | None = None) -> Iterator[Server]:
-    """The server; run as `nobody` by root, also from a checkout that `nobody` cannot reach."""
+    """The server. Root runs it as user 65534, which may have no access to the checkout."""
     programs = _programs(_Owner.here())
     with tempfile.TemporaryDirectory(prefix="openmwaa-pg-", dir="/var/tmp") as name:
         folder = Path(name)
@@ -79,10 +79,10 @@ def running_postgres(host: str = "127.0.0.1", port: int | None = None) -> Iterat
         password = folder / "password"
         password.write_text(SUPERUSER_PASSWORD)
         if os.getuid() == 0:
-            shutil.chown(data, NOBODY, NOBODY)
+            shutil.chown(data, UNPRIVILEGED_UID, UNPRIVILEGED_UID)
         options = ["-U", "postgres", "-A", "scram-sha-256", f"--pwfile={password}", "--no-sync", "--locale=C.UTF-8"]
         subprocess.run(
-            [programs / "initdb", "-D", data, *options], check=True, capture_output=True, timeout=280, **_as_nobody()
+            [programs / "initdb", "-D", data, *options], check=True, capture_output=True, timeout=280, **_unprivileged()
         )
         server = Server(host, port or _free_port(), folder / "log", data, programs)
         try:
@@ -92,10 +92,10 @@ def running_postgres(host: str = "127.0.0.1", port: int | None = None) -> Iterat
             server.stop()
 
 
-def _as_nobody() -> dict[str, Any]:
+def _unprivileged() -> dict[str, Any]:
     if os.getuid() != 0:
         return {"cwd": "/"}
-    return {"cwd": "/", "user": NOBODY, "group": NOBODY, "extra_groups": []}
+    return {"cwd": "/", "user": UNPRIVILEGED_UID, "group": UNPRIVILEGED_UID, "extra_groups": []}
 
 
 def _free_port() -> int:

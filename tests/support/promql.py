@@ -136,7 +136,7 @@ class Evaluator:
 
 
 def matches(labels: Labels, node: grammar.VectorSelector) -> bool:
-    """Return whether the labels are those that the selector asks for."""
+    """Return whether the labels are those of the selector."""
     values = dict(labels)
     for matcher in node.matchers.matchers:
         value, kind = values.get(matcher.name, ""), str(matcher.op).rsplit(".", 1)[-1]

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A state that an apply would have left, made out of plans: what the real provider would replace, without an apply.
+"""The state after an apply, made from plans: shows what the real provider would replace, without an apply.
 
-An apply waits minutes for things to become ready, and the provider's schema does not say which attributes an existing
-resource cannot take. So the state is written here: what a plan knows, and for what only AWS knows some value of the
-right type. A plan against it with the values that are known now fills what referred to those, until a plan changes
-nothing. From then on, a plan of another environment shows what the provider would change, and what it would replace.
+An apply waits minutes for resources to become ready, and the provider's schema does not show which attributes an
+existing resource cannot take. So the state is written here: the values of a plan, and a value of the right type for
+each attribute that AWS computes. The next plan fills the references to those values; this repeats until a plan changes
+nothing. After that, a plan of another environment shows what the provider would change, and what it would replace.
 """
 
 import json
@@ -92,7 +92,7 @@ class SettledTerraform:
         return planned
 
     def _take(self, one: Json) -> None:
-        """Take what a plan says a resource will be."""
+        """Take the planned values of a resource."""
         address, change = one["address"], one["change"]
         schema = self._schemas[one["type"]]
         before = self.resources.get(address, {}).get("attributes")

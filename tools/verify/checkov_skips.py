@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The findings of checkov that stay, each with the reason why.
 
-checkov reads comments for its inline skips, which JSON has not: `make verify` holds these rows against what checkov
-says of every example. A finding without a row fails, and so does a row that no example needs any more.
+checkov reads its inline skips from comments, and JSON has none. `make verify` compares these rows with the findings of
+every example. A finding without a row fails, and so does a row without a finding.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class Skip:
     resource: str
     """The Terraform address, with `*` for any text."""
     reason: str
-    """Why it is right, or what mending it would cost."""
+    """Why the setting is right, or what another one would cost."""
 
     def covers(self, check: str, address: str) -> bool:
         """Whether a finding is this one."""
@@ -44,7 +44,7 @@ SKIPS: Final = (
     Skip(
         "CKV_AWS_378",
         "aws_lb_target_group.*",
-        "TLS ends at the load balancer; from there to the task it is one hop, and security groups let nobody else in",
+        "TLS ends at the load balancer; the task is one hop away, and security groups admit no other client",
     ),
     Skip("CKV_AWS_150", "aws_lb.*", "a load balancer holds no data, and destroy must be able to remove it"),
     Skip(
@@ -56,8 +56,8 @@ SKIPS: Final = (
     Skip(
         "CKV2_AWS_28",
         "aws_lb.public_load_balancer",
-        "only `allowed_cidrs` reach it, and it asks an identity provider before a request gets to Airflow; a web ACL "
-        "of yours is associated with its ARN, from 5 USD a month",
+        "only `allowed_cidrs` reach it, and users log in at an identity provider before a request gets to Airflow; a "
+        "web ACL of yours is associated with its ARN, from 5 USD a month",
     ),
     # Network
     Skip(

@@ -51,7 +51,7 @@ host  all all 127.0.0.0/8 scram-sha-256
 
 @dataclass(frozen=True)
 class _Owner:
-    """The user of the server: PostgreSQL refuses root, so root becomes `nobody`."""
+    """The user of the server: PostgreSQL refuses root, so the server runs as the unprivileged account."""
 
     user: tuple[int, int] | None
 
@@ -59,8 +59,8 @@ class _Owner:
     def here(cls) -> _Owner:
         if os.getuid() != 0:
             return cls(None)
-        nobody = pwd.getpwnam("nobody")
-        return cls((nobody.pw_uid, nobody.pw_gid))
+        account = pwd.getpwnam("nobody")  # codespell:ignore nobody
+        return cls((account.pw_uid, account.pw_gid))
 
     def reaches(self, path: Path) -> bool:
         """Whether this user can enter a folder (root's home is often private)."""

@@ -112,8 +112,8 @@ def test_a_defect_of_ours_is_not_reported_as_an_error_of_aws(file: Path) -> None
 
 
 def test_a_profile_that_does_not_exist_is_named(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AWS_PROFILE", "nobody")
-    with pytest.raises(CredentialsError, match="nobody"):
+    monkeypatch.setenv("AWS_PROFILE", "missing-profile")
+    with pytest.raises(CredentialsError, match="missing-profile"):
         connect(file, local=False).client("ssm")
 
 

@@ -410,7 +410,7 @@ async def test_calls_and_throttles_are_counted_by_operation(world: Aws) -> None:
     with pytest.raises(ThrottledError):
         await world.ecs.service("worker-default")
     await world.sqs.depth("http://sqs/1/default")
-    # botocore asks twice, and AWS counts both.
+    # botocore sends the request twice, and AWS counts both.
     assert world.calls.sent == {("ecs", "DescribeServices"): 2, ("sqs", "GetQueueAttributes"): 1}
     assert world.calls.throttled == {("ecs", "DescribeServices"): 2}
 

@@ -225,7 +225,7 @@ async def test_applies_overrides_and_schedules_and_records_ticks_for_replay(tmp_
     order = {
         "Name": "/openmwaa/test/scaler/default",
         "Type": "String",
-        "Value": '{"version":1,"max":2,"by":"somebody"}',
+        "Value": '{"version":1,"max":2,"by":"an operator"}',
     }
     service = SERVICE | {"desiredCount": 0}
     writes = list[int]()
@@ -259,9 +259,9 @@ async def test_applies_overrides_and_schedules_and_records_ticks_for_replay(tmp_
     assert process.returncode == 0, errors.decode()
     decisions = [line for line in map(json.loads, out.splitlines()) if line["event"] == "decision"]
     assert set(writes) == {2}, "12 messages need 3 workers, the schedule 4, the override allows 2"
-    # On a busy machine the first ticks may pass before anybody has answered.
+    # On a busy machine the first ticks may pass before any source has answered.
     line = next(line for line in decisions if line.get("update_service", {}).get("sent"))
-    assert line["overrides"]["by"] == "somebody"
+    assert line["overrides"]["by"] == "an operator"
     assert any("minimum 4" in step["text"] for step in line["explanation"]), line["explanation"]
     again = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "scaler.main", "replay", str(tmp_path / "ticks"), "--json"),

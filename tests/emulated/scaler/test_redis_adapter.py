@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a Redis may answer, and that nothing but a count is taken for one; a scripted server speaks the protocol."""
+"""The answers that Redis may give; the adapter takes only a count for a count. A scripted server sends the answers."""
 
 from __future__ import annotations
 

@@ -89,7 +89,7 @@ async def test_two_scalers_at_the_same_time(seed: int) -> None:
 
 @pytest.mark.parametrize("seed", range(10))
 async def test_another_client_writes_desired(seed: int) -> None:
-    """Somebody sets desired to anything every 50 s; protection outlives it and the scaler has the last word."""
+    """Another client sets desired to a random count every 50 s. Protection stays, and the scaler corrects the count."""
     environment = FakeEnvironment(3000 + seed)
     loop = environment.loop(FLEET)
     environment.queue.extend(environment.random.uniform(10, 90) for _ in range(TASKS))
@@ -183,15 +183,15 @@ class TestControls:
     """Each takes one step away and must lose tasks, else the tests above prove nothing."""
 
     async def test_reducing_before_release(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        def anybody(
-            fleet: FleetPolicy, seen: ServiceObservation, roster: ClassifiedWorkers, short_s: float, trail: object
+        def reducible_at_once(
+            fleet: FleetPolicy, seen: ServiceObservation, workers: ClassifiedWorkers, short_s: float, trail: object
         ) -> tuple[str, ...]:
             return ()
 
         def no_floor(*_: object) -> tuple[int, str]:
             return 0, ""
 
-        monkeypatch.setattr(drain, "reducible", anybody)
+        monkeypatch.setattr(drain, "reducible", reducible_at_once)
         monkeypatch.setattr(drain, "protected_minimum", no_floor)
         broken = 0
         for seed in range(5):

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cdktf_app.monitoring.alarm_definitions import PERIOD_S, Alarm, anchor, environment_alarms
-from tests.support.metrics_known import who_says
+from tests.support.metrics_known import publisher_of
 from tests.support.monitored_resources import WATCHED
 from tests.support.stack import Stack
 from tests.synth.cdktf_app.conftest import stack_of
@@ -61,7 +61,7 @@ def test_every_type_that_mwaa_has_is_listed_above() -> None:
 @pytest.mark.parametrize("name", ALARMS)
 def test_every_alarm_metric_is_published(name: str) -> None:
     metric = ALARMS[name].metric
-    assert who_says(metric), f"no component publishes {metric.namespace} {metric.name} by {metric.dimensions}"
+    assert publisher_of(metric), f"no component publishes {metric.namespace} {metric.name} by {metric.dimensions}"
 
 
 def state_of(alarm: Alarm, values: Sequence[float | None]) -> str:
@@ -147,7 +147,7 @@ def test_each_type_has_a_runbook() -> None:
 def test_missing_resources_have_no_alarms(watched: Any, gone: set[str], new: set[str]) -> None:
     found = {alarm.id: alarm for alarm in environment_alarms(watched)}
     assert found.keys() == (ALARMS.keys() - gone) | new
-    assert all(who_says(found[name].metric) for name in new)
+    assert all(publisher_of(found[name].metric) for name in new)
 
 
 # --- in the stack

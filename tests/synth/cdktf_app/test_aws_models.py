@@ -16,7 +16,7 @@ from tests.support.aws_model import as_input, operation, problems
 from tests.support.stack import Stack
 from tools.synthesise_examples import examples, stack_text
 
-# What Terraform has of its own, and tells AWS by other calls or not at all.
+# Terraform's own arguments, and those it sends to AWS in other calls.
 OF_TERRAFORM = {"depends_on", "lifecycle", "count", "for_each", "tags", "apply_immediately", "timeouts"}
 
 

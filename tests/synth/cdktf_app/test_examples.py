@@ -59,4 +59,4 @@ def test_only_the_documentation_account_appears(name: str) -> None:
 def test_every_example_has_an_explanation(name: str) -> None:
     first, second, *_ = examples()[name].read_text(encoding="utf-8").splitlines()
     assert first == "# yaml-language-server: $schema=../../docs/reference/environment.schema.json"
-    assert second.startswith("# "), "the second line says for which use the example is made"
+    assert second.startswith("# "), "the second line states the use of the example"

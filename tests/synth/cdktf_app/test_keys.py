@@ -88,7 +88,7 @@ def test_disks_of_tasks_are_under_the_key(quickstart: Stack) -> None:
     assert storage == {"fargate_ephemeral_storage_kms_key_id": KEY}
 
 
-# Where each kind of resource says its key; kinds that keep nothing at rest are not here.
+# The attribute of the key for each kind of resource; kinds without data at rest are left out.
 ENCRYPTED = {
     "aws_cloudwatch_log_group": ("kms_key_id",),
     "aws_db_instance": ("kms_key_id", "master_user_secret_kms_key_id"),

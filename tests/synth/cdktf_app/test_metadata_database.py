@@ -148,7 +148,7 @@ def test_rds_storage_grows_and_its_standby_is_in_another_zone(rds: Stack) -> Non
     assert instance["multi_az"] is True
 
 
-def test_clients_check_the_servers_certificate_where_the_file_says_so(rds: Stack, quickstart: Stack) -> None:
+def test_clients_check_the_servers_certificate_where_configured(rds: Stack, quickstart: Stack) -> None:
     assert rds.document["locals"]["metadata_database_sslmode"] == "verify-full"
     assert quickstart.document["locals"]["metadata_database_sslmode"] == "require"
     config = rds.local(environment_of(rds.containers["scaler/scaler"])["SCALER_CONFIG"])

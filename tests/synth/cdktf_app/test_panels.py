@@ -17,7 +17,7 @@ from cdktf_app.monitoring.dashboard_panels import Graph, LogTable, Query, enviro
 from cdktf_app.monitoring.metrics import MonitoredResources
 from cdktf_app.monitoring.widgets import widgets
 from scaler.reporting.decision_line import decision_line
-from tests.support.metrics_known import who_says
+from tests.support.metrics_known import publisher_of
 from tests.support.monitored_resources import WATCHED
 from tests.support.promql import selectors_of
 from tests.support.scaler_metrics import of_prometheus
@@ -27,7 +27,7 @@ from tools import grafana
 
 COMMITTED = Path(__file__).parents[3] / "monitoring/grafana/openmwaa.json"
 KNOWN = of_prometheus()
-# What Prometheus adds to everything it scrapes, and what it says of rules.
+# The label that Prometheus adds to every scraped series, and its own series about rules.
 LABELS_OF_PROMETHEUS = {"job"}
 OF_PROMETHEUS = {"ALERTS": {"alertname", "alertstate"}}
 PLACES = pytest.mark.parametrize(
@@ -41,7 +41,9 @@ def test_every_panel_metric_is_published(watched: MonitoredResources) -> None:
         series.metric for panel in environment_panels(watched) if isinstance(panel, Graph) for series in panel.series
     }
     assert len(metrics) > 30
-    strange = [f"{metric.namespace} {metric.name} by {metric.dimensions}" for metric in metrics if not who_says(metric)]
+    strange = [
+        f"{metric.namespace} {metric.name} by {metric.dimensions}" for metric in metrics if not publisher_of(metric)
+    ]
     assert not strange, f"no component publishes {strange}"
 
 

@@ -11,7 +11,7 @@ from cdktf_app.base.policies import REASONS, Statement
 from tests.support.iam import ResolvedStack, characters, statements_of
 from tests.support.stack import Json, Stack
 
-# Resources that a policy may name by `*`, as every variant of a stack says them: policy's end, statement.
+# Statements that may have the resource `*`, in any variant of a stack: end of the policy's name, statement.
 EVERY_RESOURCE = (
     {
         ("keys_policy", "AdministerByIam"),
@@ -45,7 +45,7 @@ EVERY_RESOURCE = (
         for service in ("scheduler", "dag_processor", "triggerer", "execution_api", "web_server", "worker", "scaler")
     }
 )
-# An endpoint's policy grants nothing: it keeps out whoever is of another account.
+# An endpoint's policy grants nothing: it refuses the identities of other accounts.
 EVERY_ACTION = {("endpoints_policy", "IdentitiesOfThisAccount"), ("endpoints_s3_policy", "IdentitiesOfThisAccount")}
 # IAM takes 10 240 characters of inline policies a role.
 LONGEST_INLINE = 10_240

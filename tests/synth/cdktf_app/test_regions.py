@@ -88,4 +88,4 @@ def test_every_resource_is_of_a_service_in_the_table_of_regions(
     for name, (stack, environment) in worlds.items():
         missing = _services(stack) - _stated(environment)
         assert not missing, f"{name}: {missing} are used, and a Region without them is not refused"
-    assert "rds" not in _services(existing), "a database of others asks nothing of RDS"
+    assert "rds" not in _services(existing), "an existing database needs no RDS"

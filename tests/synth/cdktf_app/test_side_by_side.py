@@ -58,7 +58,7 @@ def physical_names(stack: Stack) -> Iterator[tuple[str, str, str]]:
                 if not isinstance(value, str) or kind in WITHIN or (kind, attribute) in VERSIONS:
                     continue
                 value = local.get(value, value)
-                if not value.startswith("${aws_"):  # what another resource is called is told once
+                if not value.startswith("${aws_"):  # the name of another resource is already in the list
                     yield kind, attribute, value.lower() if kind.startswith(_CASELESS) else value
 
 
@@ -100,7 +100,7 @@ def test_names_are_unique_within_one_environment() -> None:
 def test_two_environments_can_share_a_vpc() -> None:
     """Private DNS names of endpoints apply to the whole VPC: a second environment cannot create them too."""
     made = stack("data").resources("aws_vpc_endpoint")
-    assert not made, "in a VPC that exists, endpoints are made where `egress` asks for them alone"
+    assert not made, "in a VPC that exists, endpoints are made only where `egress` requires them"
 
 
 def test_data_sources_use_the_environments_own_name() -> None:

@@ -18,7 +18,7 @@ RUN_ELSEWHERE = {
     r"make demo( KEEP=1)?": "tests/e2e: the command behind it, on real Airflow",
     r"make test": ".ci/run",
     r"make (bench|docs|lint|synth)": "tests/unit/docs: each make target names a command that exists",
-    r"make contract( AWS=real)?": ".ci/run, as tests/contract; AWS=real was not run, and the page says so",
+    r"make contract( AWS=real)?": ".ci/run, as tests/contract; AWS=real was not run, and the page states it",
     r"openmwaa local (up|down|status|logs|demo)\b.*": "tests/e2e",
     r"openmwaa scale\b.*": "tests/emulated/test_scale_command.py: every one of the page",
     r"openmwaa explain\b.*": "tests/emulated/test_explain_command.py: every one of the page",
@@ -27,7 +27,7 @@ RUN_ELSEWHERE = {
     r"openmwaa wait\b.*": "tests/unit/operate/test_waiting.py: every one of the pages",
     r"openmwaa synth .* --module .*": "tests/synth/cdktf_app/test_module.py",
     r"openmwaa-scaler replay .*": "tests/emulated/scaler/test_process.py",
-    r"docker (build|push|login)\b.*": "not run: no Docker in the tests, and the page says so",
+    r"docker (build|push|login)\b.*": "not run: no Docker in the tests, and the page states it",
     r"terraform (init|apply|destroy)\b.*": "tests/e2e, through `openmwaa local up`; tests/emulated/test_bootstrap.py",
     r"git clone .*": "a clone is where CI begins",
     r"cd .*": "a shell's own command",
@@ -59,8 +59,8 @@ def test_every_documented_command_is_run_by_a_test(command: str, tmp_path: Path)
 
 def test_every_make_target_that_is_documented_exists() -> None:
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    told = {match for page in PAGES for match in re.findall(r"`?make ([a-z]+)\b", "\n".join(commands(page)))}
-    assert told <= targets, f"documented, but not in the Makefile: {told - targets}"
+    documented = {match for page in PAGES for match in re.findall(r"`?make ([a-z]+)\b", "\n".join(commands(page)))}
+    assert documented <= targets, f"documented, but not in the Makefile: {documented - targets}"
 
 
 def test_links_lead_to_pages_that_exist() -> None:

@@ -95,7 +95,7 @@ def test_what_is_applied_is_the_plan_that_was_kept(workflow: dict[str, Any]) -> 
     assert applies[0].split()[-1] == PLAN_FILE
 
 
-def test_parsing_knows_a_wrong_option() -> None:
-    program = [sys.executable, "-c", "from openmwaa.cli import main; main()", "wait", "--for", "nobody"]
+def test_parsing_refuses_a_wrong_option() -> None:
+    program = [sys.executable, "-c", "from openmwaa.cli import main; main()", "wait", "--for", "nothing"]
     done = subprocess.run(program, capture_output=True, text=True, timeout=280, check=False)
     assert done.returncode == 2

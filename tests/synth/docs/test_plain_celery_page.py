@@ -32,27 +32,27 @@ def test_the_page_shows_every_broker_once() -> None:
 
 
 @pytest.mark.parametrize("text", CONFIGS, ids=["SQS", "Redis", "CloudWatch"])
-def test_no_setting_of_the_page_is_silently_something_else(text: str) -> None:
-    """What the page says is what the scaler reads: nothing dropped, nothing turned into another type."""
-    said = json.loads(text)
+def test_every_setting_of_the_page_is_read_as_written(text: str) -> None:
+    """The scaler reads the settings of the page: none is dropped, none gets another type."""
+    written = json.loads(text)
     read = json.loads(parse_settings(text).model_dump_json())
-    assert _within(said, read) == []
+    assert _within(written, read) == []
 
 
-def _within(said: object, read: object, place: str = "") -> list[str]:
-    if isinstance(said, dict) and isinstance(read, dict):
-        return [found for key, value in said.items() for found in _within(value, read.get(key), f"{place}.{key}")]
-    if isinstance(said, list) and isinstance(read, list) and len(said) == len(read):
-        pairs = enumerate(zip(said, read, strict=True))
+def _within(written: object, read: object, place: str = "") -> list[str]:
+    if isinstance(written, dict) and isinstance(read, dict):
+        return [found for key, value in written.items() for found in _within(value, read.get(key), f"{place}.{key}")]
+    if isinstance(written, list) and isinstance(read, list) and len(written) == len(read):
+        pairs = enumerate(zip(written, read, strict=True))
         return [found for index, (one, other) in pairs for found in _within(one, other, f"{place}[{index}]")]
-    return [] if said == read else [f"{place}: the page says {said!r}, the scaler reads {read!r}"]
+    return [] if written == read else [f"{place}: the page has {written!r}, the scaler reads {read!r}"]
 
 
 def test_every_celery_setting_of_the_page_exists() -> None:
     known = {pair[0] for pair in flatten(NAMESPACES)}
     used = {name for text in PROGRAMS for name in re.findall(r"^    (\w+)=", text, re.MULTILINE)}
     assert used
-    assert used <= known, f"Celery knows nothing of {used - known}"
+    assert used <= known, f"Celery has no {used - known}"
 
 
 @pytest.mark.parametrize("number", range(len(PROGRAMS)))

@@ -12,5 +12,5 @@ def test_the_page_is_up_to_date() -> None:
     assert PAGE.read_text(encoding="utf-8") == page(), "run `make docs`"
 
 
-def test_a_row_says_option_value_place_and_reason() -> None:
+def test_a_row_has_option_value_place_and_reason() -> None:
     assert "| `celery.task_acks_late` | `False` | scheduler, worker | A message is deleted when" in page()

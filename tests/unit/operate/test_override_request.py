@@ -38,7 +38,7 @@ FLEET = Environment.model_validate(
 
 
 def override(before: OverrideDocument | None = None, **options: Any) -> OverrideDocument:
-    return OverrideRequest(**options).apply(before or OverrideDocument(), FLEET, by="somebody", now=NOW)
+    return OverrideRequest(**options).apply(before or OverrideDocument(), FLEET, by="an operator", now=NOW)
 
 
 def bounds_of(document: OverrideDocument) -> tuple[int | None, int | None, int | None]:
@@ -48,7 +48,7 @@ def bounds_of(document: OverrideDocument) -> tuple[int | None, int | None, int |
 def test_an_override_has_user_time_and_reason() -> None:
     found = override(maximum=Bound(3), reason="a migration", duration=Duration(timedelta(hours=2)))
     assert found == OverrideDocument(
-        max=3, by="somebody", at="2027-03-01T06:30:00+00:00", why="a migration", until=LATER
+        max=3, by="an operator", at="2027-03-01T06:30:00+00:00", why="a migration", until=LATER
     )
 
 

@@ -118,7 +118,7 @@ def _connection() -> Connection:
 
 @pytest.mark.parametrize(("status", "code"), [(DONE, 0), (FAILED, 1), (NOT_YET, 3)], ids=["done", "failed", "late"])
 @pytest.mark.parametrize("words", [(), ("--json",), ("--for", "workers", "--timeout", "forever")], ids=" ".join)
-def test_the_exit_code_tells_which(
+def test_the_exit_code_shows_the_status(
     command: Callable[..., Any], status: WaitStatus, code: int, words: tuple[str, ...]
 ) -> None:
     assert command(status, *words) == code

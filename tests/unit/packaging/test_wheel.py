@@ -57,7 +57,7 @@ def test_what_is_read_at_run_time_is_in_it(wheel: ZipFile, name: str) -> None:
     assert name in wheel.namelist()
 
 
-def test_it_says_its_licence_and_its_commands(wheel: ZipFile) -> None:
+def test_it_has_its_licence_and_its_commands(wheel: ZipFile) -> None:
     (folder,) = {name.split("/")[0] for name in wheel.namelist() if ".dist-info/" in name}
     metadata = message_from_bytes(wheel.read(f"{folder}/METADATA"))
     assert (metadata["License-Expression"], metadata["License-File"]) == ("Apache-2.0", "LICENSE")

@@ -19,7 +19,7 @@ def test_every_field_has_a_row() -> None:
 @pytest.mark.parametrize("name", TRIED)
 def test_each_row_has_another_value(name: str) -> None:
     row = TRIED[name]
-    assert environment(row.base, row.change) != environment(row.base), "the row says what the file says already"
+    assert environment(row.base, row.change) != environment(row.base), "the row has the value of the file"
 
 
 def test_immutable_rows_are_the_refused_fields() -> None:

@@ -50,11 +50,11 @@ def test_metrics_of_a_tick() -> None:
     metrics = PrometheusMetrics()
     seen = observe(["busy", "draining", "refused"], queued=3, running=3, now=100.0)
     metrics.on_tick(report(seen, now=100.0))
-    told = {
+    values = {
         name: sample(metrics, name, fleet="default")
         for name in ("running_tasks", "maximum_workers", "minimum_workers", "protection_refused_workers")
     }
-    assert told == {
+    assert values == {
         "running_tasks": 3, "maximum_workers": FLEET.maximum, "minimum_workers": FLEET.minimum,
         "protection_refused_workers": 1,
     }  # fmt: skip
@@ -89,10 +89,10 @@ def test_worker_states_are_unknown_while_tasks_are_unknown() -> None:
     for state in ("busy", "draining", "stuck", "protected"):
         assert math.isnan(sample(metrics, "workers", fleet="default", state=state) or 0.0)
     assert math.isnan(sample(metrics, "oldest_drain_seconds", fleet="default") or 0.0)
-    told = decision_line(blind, "test")
-    assert set(told["workers"].values()) == {None}  # type: ignore[union-attr]
-    assert told["slots"] == {"total": None, "free": None}
-    assert "Worker states unknown: the tasks cannot be read." in next_steps(told)
+    line = decision_line(blind, "test")
+    assert set(line["workers"].values()) == {None}  # type: ignore[union-attr]
+    assert line["slots"] == {"total": None, "free": None}
+    assert "Worker states unknown: the tasks cannot be read." in next_steps(line)
 
 
 def test_the_last_decision_is_the_last_with_a_count() -> None:
@@ -257,15 +257,15 @@ def test_unknown_is_never_published_as_a_number(silent: set[str], workers: list[
     demand: dict[str, Any] = dict.fromkeys(silent & {"database", "broker"}, SILENT)
     others: dict[str, Any] = dict.fromkeys(silent - demand.keys(), SILENT)
     found = published(report(replace(with_changes(whole, **others), **demand)))
-    told = {key[1] for key in found if len(key) == 4 and key[0] == "openmwaa"}
+    names = {key[1] for key in found if len(key) == 4 and key[0] == "openmwaa"}
     assert all(math.isfinite(value) and value >= 0 for value in found.values())
     if "tasks" in silent:
-        assert not told & {"DrainingWorkers", "StuckWorkers", "OldestDrainSeconds", "ProtectedWorkers"}
+        assert not names & {"DrainingWorkers", "StuckWorkers", "OldestDrainSeconds", "ProtectedWorkers"}
     if "service" in silent:
-        assert "RunningWorkers" not in told
+        assert "RunningWorkers" not in names
     if {"database", "broker"} <= silent:
-        assert not told & {"BacklogSlots", "AtMaximumWithBacklog"}
-    assert {"NoDecision", "UnknownSources", "MaximumWorkers"} <= told, "every finished tick has these"
+        assert not names & {"BacklogSlots", "AtMaximumWithBacklog"}
+    assert {"NoDecision", "UnknownSources", "MaximumWorkers"} <= names, "every finished tick has these"
     assert (found["openmwaa", "UnknownSources", "test", "default"] > 0) == bool(silent)
 
 
@@ -283,14 +283,14 @@ class Heart:
 
 
 @pytest.mark.parametrize(
-    ("answer", "told"),
+    ("answer", "expected"),
     [
         pytest.param(AirflowHealth(2, 30.0), {"SchedulerHeartbeat": 2, "ApproximateAgeOfOldestTask": 30}, id="alive"),
         pytest.param(AirflowHealth(0, 0.0), {"SchedulerHeartbeat": 0, "ApproximateAgeOfOldestTask": 0}, id="dead"),
         pytest.param(SourceError("database", "no right"), {}, id="not known"),
     ],
 )
-def test_airflows_health_is_read_once_a_minute(answer: AirflowHealth | SourceError, told: dict[str, float]) -> None:
+def test_airflows_health_is_read_once_a_minute(answer: AirflowHealth | SourceError, expected: dict[str, float]) -> None:
     async def main() -> tuple[list[Datum], int]:
         sink, failures = Sink(), list[SourceError]()
         publisher = CloudWatchPublisher(
@@ -302,8 +302,8 @@ def test_airflows_health_is_read_once_a_minute(answer: AirflowHealth | SourceErr
 
     data, failures = run(main())
     found = {each.name: each.value for each in data if each.name in OF_AIRFLOW}
-    assert found == told, "an unknown heartbeat is not a missing one"
-    assert failures == (not told), "unknown values are counted"
+    assert found == expected, "an unknown heartbeat is not a missing one"
+    assert failures == (not expected), "unknown values are counted"
     assert {each.name for each in data} > found.keys(), "the other metrics do not depend on the database"
     heartbeat = next((each for each in data if each.name == "SchedulerHeartbeat"), None)
     assert heartbeat is None or heartbeat.dimensions == (("Function", "Scheduler"), ("Environment", "test")), (

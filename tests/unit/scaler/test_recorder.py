@@ -35,7 +35,7 @@ def reports(count: int) -> list[TickResult]:
         observation = observe(
             ["busy", "idle", "draining", "released"][: 1 + number % 4],
             queued=(7 * number) % 23,
-            overrides=Overrides(pause="in", by="somebody", reason="ümlaut\n") if number % 3 == 1 else None,
+            overrides=Overrides(pause="in", by="an operator", reason="ümlaut\n") if number % 3 == 1 else None,
             schedule=Schedule(2, "`0 6 * * *`") if number % 5 == 2 else None,
             database=Unknown("no answer") if number % 7 == 3 else None,
             now=now,

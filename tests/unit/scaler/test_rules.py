@@ -30,7 +30,7 @@ KNOWN = of_prometheus()
 
 
 @pytest.mark.parametrize("alert", RULES)
-def test_a_rule_asks_for_what_the_scaler_has(alert: str) -> None:
+def test_a_rule_uses_metrics_of_the_scaler(alert: str) -> None:
     for node in selectors_of(RULES[alert]["expr"]):
         assert node.name in KNOWN, f"{node.name} is no metric of the scaler"
         for matcher in node.matchers.matchers:
@@ -40,7 +40,7 @@ def test_a_rule_asks_for_what_the_scaler_has(alert: str) -> None:
 
 
 @pytest.mark.parametrize("alert", RULES)
-def test_a_rule_tells_who_how_bad_and_where_to_read_on(alert: str) -> None:
+def test_a_rule_has_severity_summary_and_documentation(alert: str) -> None:
     rule = RULES[alert]
     assert rule["labels"]["severity"] in ("critical", "warning", "info")
     used = set(re.findall(r"\$labels\.(\w+)", rule["annotations"]["summary"]))
@@ -132,7 +132,7 @@ def test_every_rule_has_cases_on_both_sides() -> None:
         for place, (samples, number) in enumerate(cases)
     ],
 )
-def test_a_rule_fires_for_what_it_says(alert: str, samples: Sequence[Series], alerts: int) -> None:
+def test_a_rule_fires_for_its_samples(alert: str, samples: Sequence[Series], alerts: int) -> None:
     for given in samples:
         assert {name for name, _ in given.labels} == KNOWN[given.name], "the samples are those of the scaler"
     assert len(Evaluator(samples, NOW).evaluate(RULES[alert]["expr"])) == alerts

@@ -27,8 +27,8 @@ def fill(samples: list[tuple[float, int]], *, known: bool = True) -> NeedWindow:
         pytest.param([(0, 3), (5, 1)], 3, id="an older, larger sample stays"),
         pytest.param([(0, 3), (5, 4)], 4, id="a newer, larger sample replaces"),
         pytest.param([(0, 9), (30, 4), (60, 1)], 9, id="exactly as old as the window still counts"),
-        pytest.param([(0, 9), (30, 4), (61, 1)], 4, id="older than the window is forgotten"),
-        pytest.param([(100, 9), (30, 4)], 4, id="a clock that went back forgets what lies ahead"),
+        pytest.param([(0, 9), (30, 4), (61, 1)], 4, id="older than the window is dropped"),
+        pytest.param([(100, 9), (30, 4)], 4, id="a clock that went back drops later samples"),
     ],
 )
 def test_maximum(samples: list[tuple[float, int]], maximum: int) -> None:

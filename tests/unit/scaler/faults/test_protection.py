@@ -104,7 +104,7 @@ def test_protection_answered_200_with_a_failure() -> None:
 def test_max_lowered_below_what_is_protected() -> None:
     async def steps(scenario: FaultScenario) -> None:
         numbers = await scenario.works(4, work_s=500.0)
-        scenario.override("default", Overrides(maximum=1, by="somebody"))
+        scenario.override("default", Overrides(maximum=1, by="an operator"))
         await scenario.stays(
             lambda: scenario.total >= 4 and len(scenario.busy) == 4, 300.0, "protected workers were to stay"
         )

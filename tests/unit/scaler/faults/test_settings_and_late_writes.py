@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Settings that change in the middle of a drain, and an UpdateService that lands after everybody gave it up."""
+"""Settings that change in the middle of a drain, and an UpdateService that takes effect after its timeout."""
 
 from __future__ import annotations
 
