@@ -17,9 +17,10 @@ demo: bootstrap ## Run a complete environment on this machine with a burst of ta
 test: bootstrap ## Run all checks of CI
 	@$(MAKE) --no-print-directory -j2 -f $(MAKEFILE) lint tests
 
-# Most of the slow tests wait for Terraform or for a worker: one process more than there are cores.
+# A file's tests share its fixtures, so a process runs the whole file; the slow tiers come first. Most slow tests wait for
+# Terraform or for a worker: one process more than there are cores.
 tests: bootstrap
-	@cd $(ROOT) && $(BIN)/pytest -n $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1) --maxprocesses 5 --dist loadgroup --no-loadscope-reorder
+	@cd $(ROOT) && $(BIN)/pytest -n $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1) --maxprocesses 5 --dist loadfile --no-loadscope-reorder
 
 unit: bootstrap ## Run the fast tests: no Node, no server, no process
 	@cd $(ROOT) && $(BIN)/pytest -n auto --maxprocesses 4 tests/unit
@@ -57,7 +58,7 @@ format: bootstrap ## Fix the style
 	@cd $(ROOT) && $(BIN)/ruff check --fix . ; $(BIN)/ruff format .
 
 coverage: bootstrap ## Run the tests without real Airflow and measure their coverage; build/coverage.xml
-	@cd $(ROOT) && $(BIN)/pytest -n auto --maxprocesses 4 --dist loadgroup --timeout 1200 --ignore tests/e2e \
+	@cd $(ROOT) && $(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile --timeout 1200 --ignore tests/e2e \
 	  --cov --cov-report term --cov-report xml --cov-report markdown:build/coverage.md
 
 synth: bootstrap ## The Terraform of every example, into terraform/NAME; quickstart, production and the module are committed

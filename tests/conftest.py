@@ -27,15 +27,10 @@ INSTALLS_WITHIN_S = 1800
 """The first emulated test of a fresh machine installs the emulator and Airflow: a minute with uv, many with pip."""
 
 
-@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("emulated") and not item.get_closest_marker("timeout"):
             item.add_marker(pytest.mark.timeout(INSTALLS_WITHIN_S))
-        # With several processes, the tests of a file share its fixtures, and those with real Airflow share one Airflow.
-        if not item.get_closest_marker("xdist_group"):
-            group = "e2e" if "tests/e2e/" in item.nodeid else item.nodeid.split("::")[0]
-            item.add_marker(pytest.mark.xdist_group(group))
 
 
 _VIRTUAL = ("tests/unit/", "tests/emulated/simulation/")

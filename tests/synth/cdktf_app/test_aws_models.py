@@ -119,7 +119,6 @@ KINDS = {
     ),
 }
 FILLED_BY_TERRAFORM = {"CreateFlowLogs": {"ResourceIds", "ResourceType"}, "PutScalingPolicy": set()}
-pytestmark = pytest.mark.xdist_group("examples")
 
 
 @pytest.fixture(scope="module", params=examples())

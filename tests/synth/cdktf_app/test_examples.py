@@ -11,7 +11,6 @@ from tools.synthesise_examples import COMMITTED, ROOT, committed_files, examples
 
 NAMES = ("existing-vpc", "many-fleets", "minimal", "private", "production", "quickstart")
 EXAMPLE_ACCOUNT = "123456789012"  # AWS uses it in its documentation
-pytestmark = pytest.mark.xdist_group("examples")
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,6 @@ from tools.synthesise_examples import examples, stack_text
 from tools.write_snapshots import FOLDER, snapshot, snapshot_file
 
 NAMES = list(examples())
-pytestmark = pytest.mark.xdist_group("examples")
 
 
 @pytest.mark.parametrize("name", NAMES)
