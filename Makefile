@@ -48,8 +48,8 @@ mutants: bootstrap ## Change the code in 320 places, one at a time: 90 % must fa
 snapshots: bootstrap ## The stack of every example as lines, for a review
 	@cd $(ROOT) && $(BIN)/python -m tools.write_snapshots
 
-lint: bootstrap ## Check style, types and import contracts
-	@cd $(ROOT) && $(BIN)/ruff check --quiet . && $(BIN)/ruff format --quiet --check . && $(BIN)/mypy && $(BIN)/lint-imports --no-logo
+lint: bootstrap ## Check style, types, import contracts and words
+	@cd $(ROOT) && $(BIN)/ruff check --quiet . && $(BIN)/ruff format --quiet --check . && $(BIN)/mypy && $(BIN)/lint-imports --no-logo && $(BIN)/codespell
 
 words: bootstrap ## Check spelling and plain words (tools/words.txt)
 	@cd $(ROOT) && $(BIN)/codespell

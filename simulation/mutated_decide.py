@@ -33,7 +33,7 @@ def _reduce_before_release(
     target = decision.target
     if target is None or decision.demand is None:
         return decision, state
-    return _with_desired(decision, lambda name, each: target if name == decision.current else 0), state
+    return _with_desired(decision, lambda name, service: target if name == decision.current else 0), state
 
 
 def _ignore_protected_minimum(
@@ -41,16 +41,16 @@ def _ignore_protected_minimum(
 ) -> tuple[Decision, FleetState]:
     decision, state = decide(fleet, seen, state, now)
     maximum = decision.maximum
-    return _with_desired(decision, lambda _, each: min(each.desired or 0, maximum)), state
+    return _with_desired(decision, lambda _, service: min(service.desired or 0, maximum)), state
 
 
 def _with_desired(decision: Decision, desired: Callable[[str, ServiceDecision], int]) -> Decision:
     services = {
-        name: each if each.desired is None else _with(each, desired(name, each))
-        for name, each in decision.services.items()
+        name: service if service.desired is None else _with(service, desired(name, service))
+        for name, service in decision.services.items()
     }
     return replace(decision, services=services)
 
 
-def _with(each: ServiceDecision, desired: int) -> ServiceDecision:
-    return each if desired == each.desired else replace(each, desired=desired, released=(), kind="shrink")
+def _with(service: ServiceDecision, desired: int) -> ServiceDecision:
+    return service if desired == service.desired else replace(service, desired=desired, released=(), kind="shrink")

@@ -145,8 +145,10 @@ class SimulatedCluster:
             raise BadAnswerError("ecs", f"service {name} is absent: {error.code}") from error
         counts = ecs.services.counts(found)
         deployments = tuple(
-            Deployment("ACTIVE" if number else "PRIMARY", each.task_definition_arn, each.rollout_state.value)
-            for number, each in enumerate(found.deployments)
+            Deployment(
+                "ACTIVE" if number else "PRIMARY", deployment.task_definition_arn, deployment.rollout_state.value
+            )
+            for number, deployment in enumerate(found.deployments)
         )
         return Service(found.desired_count, counts.running, counts.pending, deployments)
 
@@ -156,8 +158,8 @@ class SimulatedCluster:
         except EcsError as error:
             raise SourceError("ecs", error.code) from error
         return tuple(
-            Task(each.arn, each.status.value, each.desired_status, "10.0.0.1", each.task_definition_arn)
-            for each in sorted(found, key=lambda task: task.arn)
+            Task(task.arn, task.status.value, task.desired_status, "10.0.0.1", task.task_definition_arn)
+            for task in sorted(found, key=lambda task: task.arn)
         )
 
     def _protected(self, arns: Sequence[str]) -> frozenset[str]:

@@ -142,7 +142,7 @@ class RandomScenario:
         """Return the number of tasks that can still finish."""
         sim = self._sim
         left = sim.ledger.sent - sim.ledger.done
-        gone = {each for each in left & sim.ledger.explained if not self._comes_back(each)}
+        gone = {number for number in left & sim.ledger.explained if not self._comes_back(number)}
         return len(left - gone)
 
     def _comes_back(self, number: int) -> bool:
@@ -167,7 +167,7 @@ class RandomScenario:
         while True:
             await asyncio.sleep(self._rng.expovariate(1 / self._pause_s))
             weights = [weight for weight, _ in self._events]
-            event = self._rng.choices([each for _, each in self._events], weights)[0]
+            event = self._rng.choices([event for _, event in self._events], weights)[0]
             lasts_s = event()
             if event != self._roll_out:  # its duration is checked, unless a fault is near
                 self._sim.fake_ecs.disturbed_until = self._sim.loop.time() + lasts_s + 60.0

@@ -99,7 +99,9 @@ def mutants_of(package: str, root: Path, path: Path) -> list[Mutant]:
         Mutant(package, name, line, wrapper.module, node, changed)
         for node, line in places.found
         # The mutants of a call with a text would drop the text.
-        if not (isinstance(node, cst.Call) and any(isinstance(each.value, cst.BaseString) for each in node.args))
+        if not (
+            isinstance(node, cst.Call) and any(isinstance(argument.value, cst.BaseString) for argument in node.args)
+        )
         for kind, change in mutation_operators
         for changed in (change(node) if isinstance(node, kind) else ())
         # None to "" changes nothing wherever only the truth of the value counts.

@@ -244,8 +244,8 @@ def _service(answer: Mapping[str, Any]) -> Service:
         running=natural(SOURCE, "runningCount", answer["runningCount"]),
         pending=natural(SOURCE, "pendingCount", answer["pendingCount"]),
         deployments=tuple(
-            Deployment(each["status"], each.get("taskDefinition", ""), each.get("rolloutState", ""))
-            for each in answer.get("deployments", [])
+            Deployment(deployment["status"], deployment.get("taskDefinition", ""), deployment.get("rolloutState", ""))
+            for deployment in answer.get("deployments", [])
         ),
     )
 

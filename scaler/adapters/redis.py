@@ -128,7 +128,8 @@ class RedisBroker:
         number = natural(SOURCE, "number of messages in flight", lengths.pop())
         found = iter(lengths)
         return {
-            queue: sum(natural(SOURCE, f"length of {queue}", next(found)) for _ in each) for queue, each in keys.items()
+            queue: sum(natural(SOURCE, f"length of {queue}", next(found)) for _ in names)
+            for queue, names in keys.items()
         }, number
 
     async def _in_flight(self, client: Redis, number: int) -> Counter[Address]:

@@ -56,7 +56,9 @@ def from_json(document: Json) -> Tick:
     try:
         return cast("Tick", _VALIDATOR.validate_json(dump([document], inf_nan_mode="constants"))[0])
     except ValidationError as error:
-        wrong = (f"{'.'.join(map(str, each['loc'][1:]))}: {each['msg']}" for each in error.errors(include_url=False))
+        wrong = (
+            f"{'.'.join(map(str, problem['loc'][1:]))}: {problem['msg']}" for problem in error.errors(include_url=False)
+        )
         raise RecordError("; ".join(wrong)) from error
 
 

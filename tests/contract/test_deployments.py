@@ -56,8 +56,8 @@ def test_five_unfinished_deployments_block_the_sixth(ecs: EcsUnderTest) -> None:
     service = ecs.service(5, deploymentConfiguration={"minimumHealthyPercent": 0, "maximumPercent": 200})
     for number in range(1, 5):
         newest = ecs.shown(service)["deployments"][0]["id"]
-        one = next(t["taskArn"] for t in ecs.describe(ecs.running(service)) if t["startedBy"] == newest)
-        assert refusals(ecs.protect(one)) == []
+        task = next(t["taskArn"] for t in ecs.describe(ecs.running(service)) if t["startedBy"] == newest)
+        assert refusals(ecs.protect(task)) == []
         ecs.update(service, forceNewDeployment=True)
         ecs.until_running(service, 5 + number)
         assert len(ecs.shown(service)["deployments"]) == number + 1

@@ -58,11 +58,11 @@ class Settled:
             return [f"{name}: {refusal}" for name in rows for refusal in refusals]
         items = list(rows.items())
         middle = len(items) // 2
-        return [one for half in (items[:middle], items[middle:]) for one in self.culprits(dict(half))]
+        return [field for half in (items[:middle], items[middle:]) for field in self.culprits(dict(half))]
 
 
 def test_fields_change_in_place(settled: Settled) -> None:
-    services = {one for one in settled.terraform.resources if one.startswith("aws_ecs_service.fleets_")}
+    services = {address for address in settled.terraform.resources if address.startswith("aws_ecs_service.fleets_")}
     assert PROTECTED[settled.base] | services <= set(settled.terraform.resources), "nothing there could be replaced"
     assert len(services) == 2 * len(environment(settled.base).fleets)
     for group in groups(settled.base):

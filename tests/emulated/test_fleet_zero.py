@@ -23,4 +23,4 @@ def test_a_fleet_at_zero_is_woken_by_one_message_and_goes_back_to_zero_twice(sta
     assert_nothing_was_hurt(world)
     audit = world.audit()
     assert audit.scale_outs == [(0, 1), (0, 1)]
-    assert [(each.before, each.after) for each in audit.scale_ins] == [(1, 0), (1, 0)]
+    assert [(scale_in.before, scale_in.after) for scale_in in audit.scale_ins] == [(1, 0), (1, 0)]

@@ -202,7 +202,7 @@ def test_roles_may_do_their_work_and_nothing_else(iam: Any, roles: dict[str, str
 def test_conditions_hold_roles_to_services_clusters_and_namespaces(iam: Any, applied: ResolvedStack) -> None:
     wrong = []
     for row, context in WITH_CONTEXT:
-        policy = [bare(one) for one in applied.policy(f"roles_{row.role}") if holds(one, context)]
+        policy = [bare(statement) for statement in applied.policy(f"roles_{row.role}") if holds(statement, context)]
         answer = iam.simulate_custom_policy(
             PolicyInputList=[written(policy)], ActionNames=[row.action], ResourceArns=[row.resource]
         )

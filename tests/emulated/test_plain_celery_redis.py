@@ -63,7 +63,7 @@ def test_a_redis_that_dies_and_comes_back_costs_no_task_and_no_worker(start: Sta
     world.until_fleet_is(3)
     redis.kill()
     blind = "the scaler decides without knowing the demand"
-    world.until(blind, lambda: any(each["needed"] is None for each in world.decisions()[-1:]))
+    world.until(blind, lambda: any(line["needed"] is None for line in world.decisions()[-1:]))
     world.let_go(held[:3])
     redis.start()
     known = "the scaler reads the demand again"

@@ -177,7 +177,7 @@ async def test_a_restarted_server_is_unknown_and_then_known_on_one_connection(
             # Without persistence the restarted server is empty.
             assert await scaler.depth("default") == BrokerCount(0, 0)
             with closing(redis.Redis(port=server.port)) as admin:
-                others = [each for each in admin.client_list() if each["id"] != str(admin.client_id())]
+                others = [client for client in admin.client_list() if client["id"] != str(admin.client_id())]
             assert len(others) == 1, f"{len(others)} connections of the scaler"
 
 

@@ -85,16 +85,16 @@ class BreakableProxy:
         with contextlib.suppress(OSError):
             while data := source.recv(CHUNK):
                 sink.sendall(data)
-        for each in (source, sink):
+        for connection in (source, sink):
             with contextlib.suppress(OSError):
-                each.shutdown(socket.SHUT_RDWR)
+                connection.shutdown(socket.SHUT_RDWR)
 
     def _reset_all(self) -> None:
         with self._lock:
-            for each in self._open:
+            for connection in self._open:
                 with contextlib.suppress(OSError):
-                    each.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
-                    each.shutdown(socket.SHUT_RDWR)
+                    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+                    connection.shutdown(socket.SHUT_RDWR)
 
 
 def _reset(connection: socket.socket) -> None:

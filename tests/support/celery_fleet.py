@@ -190,15 +190,17 @@ class CeleryFleet(LocalFleet):
 
         def reached() -> bool:
             seen = [self.service(name) for name in self.settings.services]
-            counts = [sum(each[count] for each in seen) for count in ("desiredCount", "runningCount", "pendingCount")]
-            return counts == [number, number, 0] and all(len(each["deployments"]) == 1 for each in seen)
+            counts = [
+                sum(service[count] for service in seen) for count in ("desiredCount", "runningCount", "pendingCount")
+            ]
+            return counts == [number, number, 0] and all(len(service["deployments"]) == 1 for service in seen)
 
         self.until(f"a fleet of {number}", reached)
 
     def until_started(self, tasks: Iterable[str]) -> None:
         """Wait until tasks are under way."""
         expected = set(tasks)
-        self.until("tasks start", lambda: expected <= {each for busy in self.under_way().values() for each in busy})
+        self.until("tasks start", lambda: expected <= {task for busy in self.under_way().values() for task in busy})
 
     def until_finished(self, tasks: Iterable[str]) -> None:
         """Wait until tasks ended."""
@@ -224,7 +226,7 @@ class CeleryFleet(LocalFleet):
         async def services() -> list[Json]:
             return list(self.ecs.status()["services"])
 
-        tasks = [task for each in self.call(services()) if each["name"] == SCALER for task in each["tasks"]]
+        tasks = [task for service in self.call(services()) if service["name"] == SCALER for task in service["tasks"]]
         return [str(task["address"]) for task in tasks if task["status"] == "RUNNING"]
 
     def until_ecs_acted(self) -> None:

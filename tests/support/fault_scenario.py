@@ -114,4 +114,4 @@ def run_scenario(
 
 def fleets(number: int) -> Sequence[FleetPolicy]:
     """Return `number` equal fleets."""
-    return [replace(FLEET, name=f"fleet-{each:03}", queues=(f"fleet-{each:03}",)) for each in range(number)]
+    return [replace(FLEET, name=f"fleet-{index:03}", queues=(f"fleet-{index:03}",)) for index in range(number)]

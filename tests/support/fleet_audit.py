@@ -98,7 +98,7 @@ class Audit:
         match entry.kind:
             case "TaskRunning":
                 task.running = True
-                self.most_running = max(self.most_running, sum(each.running for each in self.tasks.values()))
+                self.most_running = max(self.most_running, sum(worker.running for worker in self.tasks.values()))
             case "Protection" if detail["refused"]:
                 task.refusals.append(entry.at)
             case "Protection":

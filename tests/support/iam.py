@@ -60,14 +60,16 @@ def _secret_name(secret: Json) -> str:
 
 
 _ARNS: Final[Mapping[str, Callable[[ResolvedStack, Json], str]]] = {
-    "aws_cloudwatch_log_group": lambda to, one: to.arn("logs", f"log-group:{one['name']}"),
-    "aws_ecr_repository": lambda to, one: to.arn("ecr", f"repository/{one['name']}"),
-    "aws_ecs_cluster": lambda to, one: to.arn("ecs", f"cluster/{one['name']}"),
+    "aws_cloudwatch_log_group": lambda to, resource: to.arn("logs", f"log-group:{resource['name']}"),
+    "aws_ecr_repository": lambda to, resource: to.arn("ecr", f"repository/{resource['name']}"),
+    "aws_ecs_cluster": lambda to, resource: to.arn("ecs", f"cluster/{resource['name']}"),
     "aws_kms_key": lambda to, _: to.arn("kms", f"key/{KEY_ID}"),
-    "aws_s3_bucket": lambda to, one: f"arn:aws:s3:::{to.resolved(one['bucket'])}",
-    "aws_secretsmanager_secret": lambda to, one: to.arn("secretsmanager", f"secret:{_secret_name(one)}-{_SUFFIX}"),
-    "aws_sns_topic": lambda to, one: to.arn("sns", one["name"]),
-    "aws_sqs_queue": lambda to, one: to.arn("sqs", one["name"]),
+    "aws_s3_bucket": lambda to, resource: f"arn:aws:s3:::{to.resolved(resource['bucket'])}",
+    "aws_secretsmanager_secret": lambda to, resource: to.arn(
+        "secretsmanager", f"secret:{_secret_name(resource)}-{_SUFFIX}"
+    ),
+    "aws_sns_topic": lambda to, resource: to.arn("sns", resource["name"]),
+    "aws_sqs_queue": lambda to, resource: to.arn("sqs", resource["name"]),
 }
 
 

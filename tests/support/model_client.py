@@ -40,29 +40,32 @@ class ModelClient:
         found, missing = self._fake_ecs.ecs.services.describe(
             [s for s in services if s not in bad] or ["-"], cluster=CLUSTER
         )
-        counts = {each.name: self._fake_ecs.ecs.services.counts(each) for each in found}
+        counts = {service.name: self._fake_ecs.ecs.services.counts(service) for service in found}
         answer = {
             "services": [
                 {
-                    "serviceName": each.name,
-                    "status": each.status,
-                    "desiredCount": each.desired_count,
-                    "runningCount": counts[each.name].running,
-                    "pendingCount": counts[each.name].pending,
+                    "serviceName": service.name,
+                    "status": service.status,
+                    "desiredCount": service.desired_count,
+                    "runningCount": counts[service.name].running,
+                    "pendingCount": counts[service.name].pending,
                     "deployments": [
                         {
                             "status": "ACTIVE" if number else "PRIMARY",
                             "taskDefinition": deployment.task_definition_arn,
                             "rolloutState": deployment.rollout_state.value,
                         }
-                        for number, deployment in enumerate(each.deployments)
+                        for number, deployment in enumerate(service.deployments)
                     ],
                 }
-                for each in found
+                for service in found
             ],
             "failures": [
                 {"arn": f"arn:aws:ecs:us-east-1:123456789012:service/{CLUSTER}/{name}", "reason": "MISSING"}
-                for name in (*bad, *(each.arn.rsplit("/", 1)[-1] for each in missing if not each.arn.endswith("/-")))
+                for name in (
+                    *bad,
+                    *(failure.arn.rsplit("/", 1)[-1] for failure in missing if not failure.arn.endswith("/-")),
+                )
             ],
         }
         return await self._answer("describe_services", answer)
@@ -79,17 +82,17 @@ class ModelClient:
         answer = {
             "tasks": [
                 {
-                    "taskArn": each.arn,
-                    "lastStatus": each.status.value,
-                    "desiredStatus": each.desired_status,
-                    "taskDefinitionArn": each.task_definition_arn,
-                    "group": each.group,
+                    "taskArn": task.arn,
+                    "lastStatus": task.status.value,
+                    "desiredStatus": task.desired_status,
+                    "taskDefinitionArn": task.task_definition_arn,
+                    "group": task.group,
                     "attachments": [{"details": [{"name": "privateIPv4Address", "value": "10.0.0.1"}]}],
                 }
-                for each in found
-                if each.arn not in bad
+                for task in found
+                if task.arn not in bad
             ],
-            "failures": [{"arn": arn, "reason": "MISSING"} for arn in (*bad, *(each.arn for each in missing))],
+            "failures": [{"arn": arn, "reason": "MISSING"} for arn in (*bad, *(failure.arn for failure in missing))],
         }
         return await self._answer("describe_tasks", answer)
 
@@ -99,11 +102,13 @@ class ModelClient:
         found, missing = self._fake_ecs.ecs.protection.get(tasks, cluster=CLUSTER)
         answer = {
             "protectedTasks": [
-                {"taskArn": each.arn, "protectionEnabled": each.protected(self._fake_ecs.ecs.now)}
-                for each in found
-                if each.arn not in bad
+                {"taskArn": task.arn, "protectionEnabled": task.protected(self._fake_ecs.ecs.now)}
+                for task in found
+                if task.arn not in bad
             ],
-            "failures": [{"arn": arn, "reason": "TASK_NOT_VALID"} for arn in (*bad, *(each.arn for each in missing))],
+            "failures": [
+                {"arn": arn, "reason": "TASK_NOT_VALID"} for arn in (*bad, *(failure.arn for failure in missing))
+            ],
         }
         return await self._answer("get_task_protection", answer)
 

@@ -37,7 +37,7 @@ class Server:
         """Start it with more `-c` settings, and wait until it accepts connections; in recovery, until it listens."""
         before = self.log.stat().st_size if self.log.exists() else 0
         fixed = ["fsync=off", "log_statement=all", f"listen_addresses={self.host}", f"port={self.port}"]
-        options = [word for each in (*fixed, "unix_socket_directories=", *settings) for word in ("-c", each)]
+        options = [word for setting in (*fixed, "unix_socket_directories=", *settings) for word in ("-c", setting)]
         with self.log.open("ab") as output:
             self._process = subprocess.Popen(
                 [self.programs / "postgres", "-D", self.data, *options], stdout=output, stderr=output, **_unprivileged()

@@ -48,9 +48,9 @@ def selectors_of(expression: str) -> list[grammar.VectorSelector]:
 def _nodes(expression: Any) -> Iterator[Any]:
     yield expression
     inner = [getattr(expression, name, None) for name in ("lhs", "rhs", "expr", "vector_selector")]
-    for each in [*inner, *getattr(expression, "args", [])]:
-        if isinstance(each, grammar.Expr):
-            yield from _nodes(each)
+    for child in [*inner, *getattr(expression, "args", [])]:
+        if isinstance(child, grammar.Expr):
+            yield from _nodes(child)
 
 
 class Evaluator:
@@ -73,7 +73,9 @@ class Evaluator:
             case grammar.ParenExpr():
                 return self._value(node.expr)
             case grammar.VectorSelector():
-                return {each.labels: value for each in self._select(node) if (value := self._now(each)) is not None}
+                return {
+                    series.labels: value for series in self._select(node) if (value := self._now(series)) is not None
+                }
             case grammar.Call():
                 return self._call(node)
             case grammar.AggregateExpr():
@@ -83,10 +85,10 @@ class Evaluator:
         raise NotImplementedError(f"{type(node).__name__}: {node}")
 
     def _select(self, node: grammar.VectorSelector) -> list[Series]:
-        return [each for each in self._known if each.name == node.name and matches(each.labels, node)]
+        return [series for series in self._known if series.name == node.name and matches(series.labels, node)]
 
-    def _now(self, each: Series) -> float | None:
-        fresh = [value for at, value in each.points if self._at - LOOK_BACK_S <= at <= self._at]
+    def _now(self, series: Series) -> float | None:
+        fresh = [value for at, value in series.points if self._at - LOOK_BACK_S <= at <= self._at]
         return fresh[-1] if fresh else None
 
     def _call(self, node: grammar.Call) -> Vector | float:
@@ -102,10 +104,10 @@ class Evaluator:
     def _rate(self, node: grammar.MatrixSelector) -> Vector:
         seconds = node.range.total_seconds()
         found: Vector = {}
-        for each in self._select(node.vector_selector):
-            inside = [(at, value) for at, value in each.points if self._at - seconds <= at <= self._at]
+        for series in self._select(node.vector_selector):
+            inside = [(at, value) for at, value in series.points if self._at - seconds <= at <= self._at]
             if len(inside) > 1:
-                found[each.labels] = (inside[-1][1] - inside[0][1]) / (inside[-1][0] - inside[0][0])
+                found[series.labels] = (inside[-1][1] - inside[0][1]) / (inside[-1][0] - inside[0][0])
         return found
 
     def _sum(self, node: grammar.AggregateExpr) -> Vector:
@@ -127,11 +129,11 @@ class Evaluator:
         if word in SETS:
             return _combined(word, left, right, on)
         found: Vector = {}
-        for labels, one, other in _pairs(left, right, on):
+        for labels, value, other in _pairs(left, right, on):
             if word in CALCULATE:
-                found[labels] = CALCULATE[word](one, other)
-            elif COMPARE[word](one, other):
-                found[labels] = one if isinstance(left, dict) else other
+                found[labels] = CALCULATE[word](value, other)
+            elif COMPARE[word](value, other):
+                found[labels] = value if isinstance(left, dict) else other
         return found
 
 

@@ -22,7 +22,7 @@ def record() -> Iterator[tuple[Path, str]]:
         terraform = SettledTerraform(Path(folder), url)
         terraform.settle(environment("none"))
         nothing = stripped(terraform.plan(environment("none")))
-        unwritten = {one["address"] for one in nothing["resource_changes"]}
+        unwritten = {resource["address"] for resource in nothing["resource_changes"]}
         yield STATE_FILE, as_text(nothing.pop("prior_state")) + "\n"
         for name in CHANGES:
             plan = terraform.plan(environment(name))

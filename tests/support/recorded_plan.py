@@ -70,7 +70,7 @@ def recorded(name: str) -> Json:
 
 def stripped(plan: Json, unwritten: Collection[str] = ()) -> Json:
     """The fields of a plan that openmwaa/plan reads, without updates of the resources `unwritten`."""
-    changes = (_change(one) for one in plan["resource_changes"] if one["mode"] == "managed")
+    changes = (_change(resource) for resource in plan["resource_changes"] if resource["mode"] == "managed")
     return {
         "format_version": plan["format_version"],
         "output_changes": {
@@ -79,10 +79,10 @@ def stripped(plan: Json, unwritten: Collection[str] = ()) -> Json:
             if output["actions"] != ["no-op"]
         },
         "resource_changes": [
-            one
-            for one in changes
-            if one["change"]["actions"] != ["no-op"]
-            and not (one["change"]["actions"] == ["update"] and one["address"] in unwritten)
+            resource
+            for resource in changes
+            if resource["change"]["actions"] != ["no-op"]
+            and not (resource["change"]["actions"] == ["update"] and resource["address"] in unwritten)
         ],
         "prior_state": _state(plan["prior_state"]),
     }
@@ -90,27 +90,27 @@ def stripped(plan: Json, unwritten: Collection[str] = ()) -> Json:
 
 def _state(state: Json) -> Json:
     resources = [
-        _named(one) | {"values": {name: one["values"][name] for name in STATE[one["type"]]}}
-        for one in state["values"]["root_module"]["resources"]
-        if one["mode"] == "managed" and one["type"] in STATE
+        _named(resource) | {"values": {name: resource["values"][name] for name in STATE[resource["type"]]}}
+        for resource in state["values"]["root_module"]["resources"]
+        if resource["mode"] == "managed" and resource["type"] in STATE
     ]
     return {"format_version": state["format_version"], "values": {"root_module": {"resources": resources}}}
 
 
-def _change(one: Json) -> Json:
-    change: Json = {"actions": one["change"]["actions"]}
-    if "replace_paths" in one["change"] and one["type"] != "aws_ecs_task_definition":
-        change["replace_paths"] = one["change"]["replace_paths"]
+def _change(resource: Json) -> Json:
+    change: Json = {"actions": resource["change"]["actions"]}
+    if "replace_paths" in resource["change"] and resource["type"] != "aws_ecs_task_definition":
+        change["replace_paths"] = resource["change"]["replace_paths"]
         read_names = {path[0] for path in change["replace_paths"]}
         for side in ("before", "after", "before_sensitive", "after_sensitive"):
-            values = one["change"].get(side) or {}
+            values = resource["change"].get(side) or {}
             if kept := {name: values[name] for name in sorted(read_names & set(values))}:
                 change[side] = kept
-    return _named(one) | {"change": change}
+    return _named(resource) | {"change": change}
 
 
-def _named(one: Json) -> Json:
-    return {name: one[name] for name in ("address", "mode", "type", "name")}
+def _named(resource: Json) -> Json:
+    return {name: resource[name] for name in ("address", "mode", "type", "name")}
 
 
 def as_text(document: Any, indent: int = 0) -> str:

@@ -41,5 +41,5 @@ class RedisQueue:
         app = Celery("client", broker=self.broker, set_as_current=False)
         app.conf.task_default_queue = self.name
         with app.connection_for_write() as connection:
-            for one in arguments:
-                app.send_task(task, one, connection=connection, ignore_result=True, priority=priority)
+            for values in arguments:
+                app.send_task(task, values, connection=connection, ignore_result=True, priority=priority)

@@ -82,9 +82,9 @@ class RedisRecorder:
         self._listener.close()
         self._thread.join(10)
         with self._lock:
-            for each in self._open:
+            for connection in self._open:
                 with contextlib.suppress(OSError):
-                    each.shutdown(socket.SHUT_RDWR)
+                    connection.shutdown(socket.SHUT_RDWR)
         for thread in self._connections:
             thread.join(10)
 
@@ -116,8 +116,8 @@ class RedisRecorder:
     def _connect(self, client: socket.socket, server: socket.socket) -> None:
         asked: deque[list[bytes]] = deque()
         with client, server:
-            for each in (client, server):
-                each.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            for connection in (client, server):
+                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             with self._lock:
                 self._open |= {client, server}
             back = threading.Thread(target=self._forward, args=(server, client, asked, self._answered), daemon=True)
@@ -143,9 +143,9 @@ class RedisRecorder:
                     value, waiting = waiting[:end], waiting[end:]
                     note(value, asked)
                     sink.sendall(value)
-        for each in (source, sink):
+        for connection in (source, sink):
             with contextlib.suppress(OSError):
-                each.shutdown(socket.SHUT_RDWR)
+                connection.shutdown(socket.SHUT_RDWR)
 
     def _asked(self, value: bytes, asked: deque[list[bytes]]) -> None:
         command = words(value)

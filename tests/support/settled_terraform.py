@@ -62,14 +62,14 @@ class SettledTerraform:
         unsettled: list[str] = []
         for _ in range(ROUNDS):
             planned = self._planned()
-            changes = [one for one in planned["resource_changes"] if one["mode"] == "managed"]
-            unsettled = [one["address"] for one in changes if not _is_settled(one["change"])]
+            changes = [resource for resource in planned["resource_changes"] if resource["mode"] == "managed"]
+            unsettled = [resource["address"] for resource in changes if not _is_settled(resource["change"])]
             if not unsettled:
                 self._outputs = planned["planned_values"]["outputs"]
                 self._write_state()
                 return
-            for one in changes:
-                self._take(one)
+            for resource in changes:
+                self._take(resource)
             self._write_state()
         raise AssertionError(f"after {ROUNDS} rounds a plan still changes {', '.join(unsettled)}")
 
@@ -91,31 +91,31 @@ class SettledTerraform:
         planned: Json = json.loads(self._run("show", "-json", "plan"))
         return planned
 
-    def _take(self, one: Json) -> None:
+    def _take(self, resource: Json) -> None:
         """Take the planned values of a resource."""
-        address, change = one["address"], one["change"]
-        schema = self._schemas[one["type"]]
+        address, change = resource["address"], resource["change"]
+        schema = self._schemas[resource["type"]]
         before = self.resources.get(address, {}).get("attributes")
         made = _block(schema["block"], change["after"] or {}, change["after_unknown"], address, before)
-        made |= {name: value for (kind, name), value in KNOWN.items() if kind == one["type"]}
-        self.resources[address] = {**one, "schema_version": schema["version"], "attributes": made}
+        made |= {name: value for (kind, name), value in KNOWN.items() if kind == resource["type"]}
+        self.resources[address] = {**resource, "schema_version": schema["version"], "attributes": made}
 
     def _write_state(self) -> None:
         written = [
             {
                 "mode": "managed",
-                "type": one["type"],
-                "name": one["name"],
+                "type": resource["type"],
+                "name": resource["name"],
                 "provider": f'provider["{SOURCE}"]',
                 "instances": [
                     {
-                        **({"index_key": one["index"]} if "index" in one else {}),
-                        "schema_version": one["schema_version"],
-                        "attributes": one["attributes"],
+                        **({"index_key": resource["index"]} if "index" in resource else {}),
+                        "schema_version": resource["schema_version"],
+                        "attributes": resource["attributes"],
                     }
                 ],
             }
-            for one in self.resources.values()
+            for resource in self.resources.values()
         ]
         state = {"version": 4, "terraform_version": "1.11.0", "serial": 1, "lineage": "settled"}
         state["outputs"] = self._outputs
@@ -161,8 +161,8 @@ def _block(block: Json, after: Json, unknown: Any, where: str, before: Json | No
             made[name] = was or []
         else:
             made[name] = [
-                _block(nested["block"], one, _of(hidden, index), f"{where}.{name}", _of(was, index) or None)
-                for index, one in enumerate(value or [])
+                _block(nested["block"], item, _of(hidden, index), f"{where}.{name}", _of(was, index) or None)
+                for index, item in enumerate(value or [])
             ]
     return made
 
@@ -184,7 +184,7 @@ def _value(kind: Any, after: Any, unknown: Any, where: str, before: Any) -> Any:
         return _made_up(kind, where) if before is None else before
     of = kind[1] if isinstance(kind, list) else kind
     if isinstance(after, list):
-        return [_value(of, one, _of(unknown, index), where, None) for index, one in enumerate(after)]
+        return [_value(of, item, _of(unknown, index), where, None) for index, item in enumerate(after)]
     return {**after, **{name: _made_up(of, where) for name, hidden in unknown.items() if hidden is True}}
 
 

@@ -70,5 +70,5 @@ class SqsQueue:
                 patch.setenv(name, value)
             for name in set(os.environ) - set(child_environment()):
                 patch.delenv(name)
-            for one in arguments:
-                app.send_task(task, one, connection=connection, ignore_result=True)
+            for values in arguments:
+                app.send_task(task, values, connection=connection, ignore_result=True)

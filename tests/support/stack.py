@@ -62,7 +62,7 @@ class Stack:
         """The local value that `${jsonencode(local.NAME)}` writes; variables of containers are filled in."""
         name = expression.removeprefix("${jsonencode(local.").removesuffix(")}")
         value = self.document["locals"][name]
-        return [self._with_environment(one) for one in value] if name.endswith("_containers") else value
+        return [self._with_environment(container) for container in value] if name.endswith("_containers") else value
 
     def _with_environment(self, container: Json) -> Json:
         expression = container.get("environment")

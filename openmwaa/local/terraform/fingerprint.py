@@ -80,7 +80,8 @@ def worker_hashes(document: Mapping[str, Any]) -> dict[str, str]:
     for name, definition in document["resource"]["aws_ecs_task_definition"].items():
         if name.startswith(_OF_FLEET):
             containers = document["locals"][f"{name}_containers"]
-            variables = [document["locals"].get(f"{name}_{one['name']}_environment") for one in containers]
+            names = [f"{name}_{container['name']}_environment" for container in containers]
+            variables = [document["locals"].get(variable) for variable in names]
             text = json.dumps([definition, containers, variables], sort_keys=True)
             found[name.removeprefix(_OF_FLEET)] = _hash([text.encode()])
     return found

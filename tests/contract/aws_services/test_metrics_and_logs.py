@@ -134,9 +134,9 @@ def bucket(emulator: Emulator, name: str) -> str:
 
 def test_a_folder_of_dags_is_listed_and_fetched(emulator: Emulator, bucket: str, tmp_path: Path) -> None:
     source = S3Bucket(bucket, "dags/", client=emulator.client("s3"))
-    listed = sorted(source.list(), key=lambda one: one.key)
+    listed = sorted(source.list(), key=lambda file: file.key)
     assert [(source.key, source.size) for source in listed] == [(f"dags/team {number}/é.py", 11) for number in range(3)]
-    source.fetch((one, tmp_path / f"{index}.py") for index, one in enumerate(listed))
+    source.fetch((file, tmp_path / f"{index}.py") for index, file in enumerate(listed))
     assert [(tmp_path / f"{index}.py").read_text() for index in range(3)] == [f"number = {n}\n" for n in range(3)]
 
 

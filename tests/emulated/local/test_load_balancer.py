@@ -69,12 +69,12 @@ async def request(address: str, port: int, text: str = "hello") -> str:
 
 
 async def test_it_forwards_in_turn_and_skips_dead_targets(balancers: LoadBalancers, port: int) -> None:
-    one, two = await Echo("one", "127.15.1.1").start(), await Echo("two", "127.15.1.2").start()
+    first, two = await Echo("one", "127.15.1.1").start(), await Echo("two", "127.15.1.2").start()
     await balancers.serve((LoadBalancerListener(NAME, port, ("group",)),))
-    for echo in (one, two):
+    for echo in (first, two):
         balancers.register("group", echo.address, echo.port)
     assert [await request("127.15.0.4", port) for _ in range(4)] == ["one:hello", "two:hello", "one:hello", "two:hello"]
-    await one.stop()
+    await first.stop()
     assert {await request("127.15.0.4", port) for _ in range(3)} == {"two:hello"}
     balancers.deregister("group", two.address, two.port)
     assert await request("127.15.0.4", port) == "", "a deregistered target got a connection"

@@ -265,14 +265,14 @@ async def test_services_are_described_in_tens(world: Aws) -> None:
     names = [f"worker-{number:02d}" for number in range(25)]
     world.answer_with(DescribeServices=services_of())
     found = await ask_together(world.ecs, names)
-    assert all(isinstance(each, Service) for each in found.values()), found
+    assert all(isinstance(service, Service) for service in found.values()), found
     assert sorted(len(request["services"]) for _, request in world.asked) == [5, 10, 10]
 
 
 async def test_a_missing_service_does_not_affect_the_others(world: Aws) -> None:
     world.answer_with(DescribeServices=services_of("worker-b"))
     found = await ask_together(world.ecs, ["worker-a", "worker-b", "worker-c"])
-    assert {name for name, each in found.items() if isinstance(each, Service)} == {"worker-a", "worker-c"}
+    assert {name for name, service in found.items() if isinstance(service, Service)} == {"worker-a", "worker-c"}
     assert "MISSING" in str(found["worker-b"])
     assert len(world.asked) == 1
 
@@ -283,7 +283,7 @@ async def test_a_rejected_name_gets_a_call_of_its_own_afterwards(world: Aws) -> 
     for calls in (7, 2, 2):
         world.asked.clear()
         found = await ask_together(world.ecs, names)
-        assert {name for name, each in found.items() if not isinstance(each, Service)} == {"worker-!"}
+        assert {name for name, service in found.items() if not isinstance(service, Service)} == {"worker-!"}
         assert len(world.asked) == calls, [request["services"] for _, request in world.asked]
     assert isinstance(found["worker-!"], RejectedError)
 
@@ -304,7 +304,7 @@ def cluster_of(fleets: int, others: int = 3) -> dict[str, Any]:
     return {
         # Counts that do not match, so that tasks are listed.
         "DescribeServices": lambda request: {
-            "services": [SERVICE | {"serviceName": each} for each in request["services"]]
+            "services": [SERVICE | {"serviceName": name} for name in request["services"]]
         },
         "ListTasks": listed,
         "DescribeTasks": lambda request: {
@@ -367,7 +367,7 @@ async def test_a_task_that_ended_does_not_count_as_live(world: Aws) -> None:
             "DescribeTasks": lambda request: {
                 "tasks": [described(arn) | {"desiredStatus": status[arn]} for arn in request["tasks"]]
             },
-            "ListTasks": lambda request: {"taskArns": [arn for arn, each in status.items() if each == "RUNNING"]},
+            "ListTasks": lambda request: {"taskArns": [arn for arn, state in status.items() if state == "RUNNING"]},
             "DescribeServices": {"services": [SERVICE | two | {"serviceName": "worker-000"}]},
         }
     )
@@ -393,7 +393,7 @@ async def test_a_missing_task_affects_its_own_fleet_only(world: Aws) -> None:
     describe = answers["DescribeTasks"]
 
     def one_is_gone(request: dict[str, Any]) -> dict[str, Any]:
-        tasks = [each for each in describe(request)["tasks"] if each["taskArn"] != "task/001-1"]
+        tasks = [task for task in describe(request)["tasks"] if task["taskArn"] != "task/001-1"]
         gone = [{"arn": "task/001-1", "reason": "MISSING"}] if "task/001-1" in request["tasks"] else []
         return {"tasks": tasks, "failures": gone}
 

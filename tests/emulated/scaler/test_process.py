@@ -159,17 +159,17 @@ async def test_reads_its_file_again_when_it_changes(tmp_path: Path) -> None:
         ) as process,
     ):
         base = f"http://127.0.0.1:{port}"
-        await until(base, "/v1/fleets", lambda answer: [each["fleet"] for each in answer["fleets"]] == ["default"])
+        await until(base, "/v1/fleets", lambda answer: [fleet["fleet"] for fleet in answer["fleets"]] == ["default"])
         path.write_text(json.dumps(before)[:-20])
         await until(base, "/healthz", lambda answer: answer["ok"] and "Invalid JSON" in (answer["config"] or ""))
         assert "openmwaa_scaler_config_applied 0.0" in (await get(f"{base}/metrics"))[1]
         path.write_text(json.dumps(before | {"fleets": [*before["fleets"], other]}))
         await until(
-            base, "/v1/fleets", lambda answer: {each["fleet"] for each in answer["fleets"]} == {"default", "other"}
+            base, "/v1/fleets", lambda answer: {fleet["fleet"] for fleet in answer["fleets"]} == {"default", "other"}
         )
         await until(base, "/healthz", lambda answer: answer["config"] is None)
         path.write_text(json.dumps(before | {"fleets": [other]}))
-        await until(base, "/v1/fleets", lambda answer: [each["fleet"] for each in answer["fleets"]] == ["other"])
+        await until(base, "/v1/fleets", lambda answer: [fleet["fleet"] for fleet in answer["fleets"]] == ["other"])
         process.send_signal(signal.SIGTERM)
         out, errors = await asyncio.wait_for(process.communicate(), DEADLINE_S)
     assert (process.returncode, errors) == (0, b"")

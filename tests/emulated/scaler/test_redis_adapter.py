@@ -23,7 +23,7 @@ Answers = dict[str, bytes | Callable[[list[bytes]], bytes]]
 
 
 def bulk(*values: bytes) -> bytes:
-    return b"*%d\r\n" % len(values) + b"".join(b"$%d\r\n%s\r\n" % (len(each), each) for each in values)
+    return b"*%d\r\n" % len(values) + b"".join(b"$%d\r\n%s\r\n" % (len(value), value) for value in values)
 
 
 def entry(exchange: str, routing_key: str) -> bytes:
@@ -79,8 +79,8 @@ async def server() -> AsyncIterator[Server]:
         yield found
     finally:
         listening.close()
-        for each in found.serving.copy():
-            each.cancel()
+        for connection in found.serving.copy():
+            connection.cancel()
         await asyncio.gather(*found.serving, return_exceptions=True)
 
 
@@ -281,7 +281,7 @@ async def test_after_forget_one_read_serves_all() -> None:
     source.go.set()
     assert await source.shared.get() == 1
     source.shared.forget()
-    assert [await each for each in [asyncio.create_task(source.shared.get()) for _ in range(3)]] == [2, 2, 2]
+    assert [await reading for reading in [asyncio.create_task(source.shared.get()) for _ in range(3)]] == [2, 2, 2]
 
 
 async def test_close_cancels_a_read_under_way() -> None:

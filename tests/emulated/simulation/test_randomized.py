@@ -22,7 +22,7 @@ def test_nothing_is_lost_interrupted_or_broken() -> None:
     assert summary.counts["events"] > 50, "there were hardly any faults"
 
 
-@pytest.mark.parametrize("removed", NEGATIVE_CONTROLS, ids=lambda each: each.value)
+@pytest.mark.parametrize("removed", NEGATIVE_CONTROLS, ids=lambda safeguard: safeguard.value)
 def test_a_disabled_safeguard_loses_tasks(removed: DisabledSafeguard) -> None:
     summary = run_without(removed, seed=1, runs=25, enough=1)
     assert summary.lost > 0, (

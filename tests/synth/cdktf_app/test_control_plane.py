@@ -94,9 +94,9 @@ def test_web_servers_follow_cpu_and_requests(configured: Stack) -> None:
         name.removeprefix("airflow_web_autoscaling_"): policy["target_tracking_scaling_policy_configuration"]
         for name, policy in configured.resources("aws_appautoscaling_policy").items()
     }
-    assert {name: each["target_value"] for name, each in followed.items()} == {"cpu": 70, "requests": 900}
-    for name, each in followed.items():
-        assert each["scale_in_cooldown"] > each["scale_out_cooldown"], f"{name}: in must be slower than out"
+    assert {name: policy["target_value"] for name, policy in followed.items()} == {"cpu": 70, "requests": 900}
+    for name, policy in followed.items():
+        assert policy["scale_in_cooldown"] > policy["scale_out_cooldown"], f"{name}: in must be slower than out"
     assert configured.services["web-server"]["lifecycle"]["ignore_changes"] == ["desired_count"]
 
 

@@ -94,8 +94,8 @@ def test_with_its_defaults_the_module_plans_what_the_stack_plans(
     tags = {"openmwaa:environment": environment.name, "team": "data"}
     for address, values in expected.items():
         # The stack's provider adds the tags; a module's caller has another provider.
-        for each in (values, found[address]):
-            each.pop("tags_all", None)
+        for attributes in (values, found[address]):
+            attributes.pop("tags_all", None)
         own = values.pop("tags", None) or {}
         if "tags" in found[address]:
             assert found[address].pop("tags") == {**tags, **own}, address

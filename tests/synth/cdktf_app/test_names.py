@@ -22,10 +22,10 @@ def test_load_balancers_accept_host_names(name: str) -> None:
 
 
 @given(NAMES, NAMES)
-def test_different_names_stay_different(one: str, other: str) -> None:
-    assume(one != other)
-    assert host_name(one, limit=32) != host_name(other, limit=32)
-    assert truncate_with_hash(one, limit=20) != truncate_with_hash(other, limit=20)
+def test_different_names_stay_different(name: str, other: str) -> None:
+    assume(name != other)
+    assert host_name(name, limit=32) != host_name(other, limit=32)
+    assert truncate_with_hash(name, limit=20) != truncate_with_hash(other, limit=20)
 
 
 def test_a_name_within_the_limit_is_unchanged() -> None:
@@ -85,8 +85,8 @@ def test_the_longest_name_fits_every_service() -> None:
 
 
 def test_two_environments_share_no_name() -> None:
-    one, other = (_names(stack_of(name=name)) for name in ("Team_a", "team-a"))
-    assert not one & other, f"both are called {sorted(one & other)}"
+    first, other = (_names(stack_of(name=name)) for name in ("Team_a", "team-a"))
+    assert not first & other, f"both are called {sorted(first & other)}"
 
 
 def _names(stack: Stack) -> set[str]:

@@ -162,10 +162,10 @@ def test_a_dashboard_is_within_cloudwatchs_limits(fleets: int) -> None:
 def test_widgets_do_not_overlap() -> None:
     drawn = widgets(environment_panels(WATCHED), ["arn"], "us-east-1", "log")
     assert all(widget["x"] + widget["width"] <= 24 for widget in drawn)
-    for one, other in combinations(drawn, 2):
-        beside = one["x"] + one["width"] <= other["x"] or other["x"] + other["width"] <= one["x"]
-        below = one["y"] + one["height"] <= other["y"] or other["y"] + other["height"] <= one["y"]
-        assert beside or below, f"{one['properties']['title']} and {other['properties']['title']}"
+    for first, other in combinations(drawn, 2):
+        beside = first["x"] + first["width"] <= other["x"] or other["x"] + other["width"] <= first["x"]
+        below = first["y"] + first["height"] <= other["y"] or other["y"] + other["height"] <= first["y"]
+        assert beside or below, f"{first['properties']['title']} and {other['properties']['title']}"
 
 
 # --- Grafana

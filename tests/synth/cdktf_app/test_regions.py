@@ -62,7 +62,7 @@ def _services(stack: Stack) -> set[str]:
         if kind in OF_THE_VPC:
             found.add("ec2")
             continue
-        service = next((each for start, each in SERVICE_OF.items() if kind.startswith(start)), None)
+        service = next((name for start, name in SERVICE_OF.items() if kind.startswith(start)), None)
         assert service, f"{kind} is of a service that openmwaa/config/regions.py does not know; add a row of it"
         found.add(service)
     return found

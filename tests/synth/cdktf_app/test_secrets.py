@@ -87,7 +87,7 @@ def test_the_fernet_key_of_a_final_snapshot_remains_after_destroy() -> None:
     without = stack_of(kms_key=key)
     with_one = stack_of(kms_key=key, metadata_database={"kind": "AURORA_SERVERLESS_V2", "final_snapshot": True})
     secrets = with_one.resources("aws_secretsmanager_secret")
-    assert {name for name, one in secrets.items() if one["recovery_window_in_days"]} == {"secrets_fernet_key"}
+    assert {name for name, secret in secrets.items() if secret["recovery_window_in_days"]} == {"secrets_fernet_key"}
     kept = secrets["secrets_fernet_key"]
     assert kept["recovery_window_in_days"] == 30
     before = without.resources("aws_secretsmanager_secret")["secrets_fernet_key"]
@@ -105,7 +105,7 @@ def test_the_fernet_key_of_a_final_snapshot_remains_after_destroy() -> None:
 def test_database_roles_alternate_between_two_logins(version: int, turn: str) -> None:
     stack = stack_of(rotation={"database_passwords": version})
     versions = stack.resources("aws_secretsmanager_secret_version")
-    raised = {name: one for name, one in versions.items() if one["secret_string_wo_version"] == version}
+    raised = {name: secret for name, secret in versions.items() if secret["secret_string_wo_version"] == version}
     for secret, owner in LOGINS.items():
         assert f'"username" = "{owner}_{turn}"' in raised[secret]["secret_string_wo"], secret
     if version > 1:

@@ -64,15 +64,15 @@ def physical_names(stack: Stack) -> Iterator[tuple[str, str, str]]:
 
 @pytest.mark.parametrize("pair", PAIRS.values(), ids=PAIRS)
 def test_names_of_two_environments_differ(pair: tuple[str, str]) -> None:
-    one, other = (set(physical_names(stack(name))) for name in pair)
-    assert len({kind for kind, _, _ in one}) > 15, "names are looked for, and there are many"
-    assert not one & other
+    first, other = (set(physical_names(stack(name))) for name in pair)
+    assert len({kind for kind, _, _ in first}) > 15, "names are looked for, and there are many"
+    assert not first & other
 
 
 def test_names_of_redis_and_rds_differ() -> None:
-    one, other = (set(physical_names(stack(name, **STORES))) for name in PAIRS["the last of 80 characters"])
-    assert {"aws_db_instance", "aws_elasticache_replication_group"} <= {kind for kind, _, _ in one}
-    assert not one & other
+    first, other = (set(physical_names(stack(name, **STORES))) for name in PAIRS["the last of 80 characters"])
+    assert {"aws_db_instance", "aws_elasticache_replication_group"} <= {kind for kind, _, _ in first}
+    assert not first & other
 
 
 MISTAKABLE = {
@@ -85,11 +85,11 @@ MISTAKABLE = {
 
 @pytest.mark.parametrize("pair", MISTAKABLE.values(), ids=MISTAKABLE)
 def test_user_words_do_not_make_names_equal(pair: tuple[tuple[str, tuple[str, ...]], ...]) -> None:
-    one, other = (
+    first, other = (
         set(physical_names(stack(name, fleets={word: {"queues": [word]} for word in ("default", *words)})))
         for name, words in pair
     )
-    assert not one & other
+    assert not first & other
 
 
 def test_names_are_unique_within_one_environment() -> None:

@@ -217,7 +217,7 @@ def test_a_private_url_beside_a_public_one_is_an_output(modes: dict[str, Stack])
 def test_the_web_server_trusts_proxies_of_the_vpc_only(modes: dict[str, Stack], mode: str) -> None:
     containers = modes[mode].containers
     assert environment_of(containers["web-server/web-server"])["FORWARDED_ALLOW_IPS"] == "10.192.0.0/16"
-    others = [name for name, one in containers.items() if "FORWARDED_ALLOW_IPS" in environment_of(one)]
+    others = [name for name, container in containers.items() if "FORWARDED_ALLOW_IPS" in environment_of(container)]
     assert others == ["web-server/web-server"]
 
 

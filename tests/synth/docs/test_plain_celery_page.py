@@ -44,7 +44,7 @@ def _within(written: object, read: object, place: str = "") -> list[str]:
         return [found for key, value in written.items() for found in _within(value, read.get(key), f"{place}.{key}")]
     if isinstance(written, list) and isinstance(read, list) and len(written) == len(read):
         pairs = enumerate(zip(written, read, strict=True))
-        return [found for index, (one, other) in pairs for found in _within(one, other, f"{place}[{index}]")]
+        return [found for index, (left, right) in pairs for found in _within(left, right, f"{place}[{index}]")]
     return [] if written == read else [f"{place}: the page has {written!r}, the scaler reads {read!r}"]
 
 

@@ -28,8 +28,8 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ZipFile]:
 
 def sources(folder: Path) -> set[str]:
     """The files of a package, as paths in the wheel."""
-    files = (one for one in folder.rglob("*") if one.is_file() and one.parent.name != "__pycache__")
-    return {one.relative_to(folder.parent).as_posix() for one in files}
+    files = (file for file in folder.rglob("*") if file.is_file() and file.parent.name != "__pycache__")
+    return {file.relative_to(folder.parent).as_posix() for file in files}
 
 
 def test_it_holds_every_file_of_the_packages_the_lock_files_and_nothing_else(wheel: ZipFile) -> None:

@@ -48,7 +48,7 @@ def test_stripping_keeps_the_values_that_cannot_change() -> None:
         "configuration": {},
     }
     kept = stripped(plan, {"aws_lb.unwritten"})
-    assert [one["change"] for one in kept["resource_changes"]] == [
+    assert [resource["change"] for resource in kept["resource_changes"]] == [
         {
             **replaced,
             "before": {"name": "a", "code": 1},

@@ -37,8 +37,8 @@ def only(kind: str, name: str, *actions: str, paths: list[list[str | int]] | Non
     """A plan with one change, with the resources of the recordings."""
     base = recorded("none")
     change = {"actions": list(actions), "replace_paths": paths or [], "before": {"name": "a"}, "after": {"name": "b"}}
-    one = {"address": f"{kind}.{name}", "mode": "managed", "type": kind, "name": name, "change": change}
-    return read({**base, "resource_changes": [one]})
+    resource = {"address": f"{kind}.{name}", "mode": "managed", "type": kind, "name": name, "change": change}
+    return read({**base, "resource_changes": [resource]})
 
 
 def test_no_changes_are_unchanged() -> None:
@@ -94,8 +94,8 @@ def test_a_requested_destroy_is_accepted(name: str) -> None:
 
 def test_the_first_plan_is_only_additions() -> None:
     base = recorded("capacity")
-    for one in base["resource_changes"]:
-        one["change"] = {"actions": ["create"]}
+    for resource in base["resource_changes"]:
+        resource["change"] = {"actions": ["create"]}
     verdict = judge(
         read({**base, "prior_state": {}}), environment_with(name="anything", kms_key=CHANGES["key"]["kms_key"])
     )
@@ -208,10 +208,10 @@ def test_sensitive_values_are_not_read() -> None:
         "before_sensitive": {"password": True},
         "after_sensitive": {"password": True},
     }
-    one = {"address": "aws_x.y", "mode": "managed", "type": "aws_x", "name": "y", "change": change}
+    resource = {"address": "aws_x.y", "mode": "managed", "type": "aws_x", "name": "y", "change": change}
     for sensitive in ({"password": True}, True):
-        one["change"] = {**change, "before_sensitive": sensitive, "after_sensitive": sensitive}
-        plan = read({**copy.deepcopy(base), "resource_changes": [one]})
+        resource["change"] = {**change, "before_sensitive": sensitive, "after_sensitive": sensitive}
+        plan = read({**copy.deepcopy(base), "resource_changes": [resource]})
         assert "old" not in repr(plan)
         assert "new" not in repr(plan)
 

@@ -19,11 +19,11 @@ async def served(limit: WriteRateLimit, urgencies: Sequence[Urgency], patience_s
     """Request all tokens at once; return the granted urgencies and their times, in order."""
     order: list[tuple[Urgency, float]] = []
 
-    async def one(urgency: Urgency) -> None:
+    async def acquire(urgency: Urgency) -> None:
         if await limit.take(urgency, patience_s):
             order.append((urgency, asyncio.get_running_loop().time()))
 
-    await asyncio.gather(*(one(urgency) for urgency in urgencies))
+    await asyncio.gather(*(acquire(urgency) for urgency in urgencies))
     return order
 
 

@@ -96,7 +96,7 @@ async def test_the_request_has_complete_periods_only(scene: Scene) -> None:
         datetime(2026, 3, 1, 11, 57, tzinfo=UTC),
         datetime(2026, 3, 1, 11, 59, tzinfo=UTC),
     )
-    assert [each["MetricStat"]["Metric"]["MetricName"] for each in request["MetricDataQueries"]] == [
+    assert [query["MetricStat"]["Metric"]["MetricName"] for query in request["MetricDataQueries"]] == [
         VISIBLE,
         HIDDEN,
         DELAYED,
@@ -112,7 +112,7 @@ async def test_500_metrics_share_a_call_and_an_answer_is_valid_for_a_third_of_a_
         scene.client.holds(name, {2: 3})
     await asyncio.gather(*(scene.depth(name) for name in names))
     calls = len(scene.client.asked)
-    sizes = [len(each["MetricDataQueries"]) for each in scene.client.asked]
+    sizes = [len(request["MetricDataQueries"]) for request in scene.client.asked]
     assert sizes[-3:] == [498, 498, 204]
     scene.later(20.0)
     await asyncio.gather(*(scene.depth(name) for name in names))
@@ -231,7 +231,7 @@ async def test_pages_are_combined_and_the_last_status_of_a_metric_counts(scene: 
 
     scene.client.spoil = spoil
     assert await scene.depth() == BrokerCount(5, 0)
-    assert [each.get("NextToken") for each in scene.client.asked] == [None, "more"]
+    assert [request.get("NextToken") for request in scene.client.asked] == [None, "more"]
 
 
 async def test_an_endless_answer_is_an_error(scene: Scene) -> None:
@@ -355,4 +355,4 @@ async def test_a_failed_call_affects_its_own_queues_only(scene: Scene) -> None:
     scene.client.spoil = spoil
     found = await asyncio.gather(*(scene.depth(name) for name in names), return_exceptions=True)
     assert found[:166] == [BrokerCount(3, 0)] * 166
-    assert all(isinstance(each, SourceError) for each in found[166:])
+    assert all(isinstance(reading, SourceError) for reading in found[166:])

@@ -133,7 +133,7 @@ async def test_ten_names_a_call_and_an_answer_for_every_fleet() -> None:
     ssm = Ssm(**{"fleet-3": '{"version":1,"max":3}'})
     found = await source(ssm).read(fleets)
     assert sorted(len(names) for names in ssm.asked) == [5, 10, 10]
-    assert found == {each: Overrides(maximum=3) if each == "fleet-3" else Overrides() for each in fleets}
+    assert found == {fleet: Overrides(maximum=3) if fleet == "fleet-3" else Overrides() for fleet in fleets}
 
 
 async def test_no_fleets_need_no_call() -> None:
@@ -161,10 +161,10 @@ async def test_a_failed_call_affects_its_ten_fleets_only() -> None:
 async def test_the_deadline_does_not_grow_with_the_number_of_fleets() -> None:
     ssm = Ssm()
     fleets = [str(number) for number in range(1000)]
-    ssm.hangs_for = {f"{PREFIX}{each}" for each in fleets}
+    ssm.hangs_for = {f"{PREFIX}{fleet}" for fleet in fleets}
     async with asyncio.timeout(20):  # a hundred calls of 0.2 s each, four at once, would be 5 s; one deadline is 0.2 s
         found = await source(ssm, deadline_s=0.2).read(fleets)
-    assert {type(each) for each in found.values()} == {DeadlineError}
+    assert {type(reading) for reading in found.values()} == {DeadlineError}
     assert len(ssm.asked) <= 4, "calls went out after the deadline"
 
 

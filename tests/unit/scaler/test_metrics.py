@@ -37,9 +37,9 @@ from tests.support.virtual_clock import LoopClock
 def sample(metrics: PrometheusMetrics, name: str, **labels: str) -> float | None:
     """Return a sample as a scrape would read it; None where there is none."""
     for family in text_string_to_metric_families(metrics.text().decode()):
-        for each in family.samples:
-            if each.name == f"openmwaa_scaler_{name}" and each.labels == labels:
-                return float(each.value)
+        for found in family.samples:
+            if found.name == f"openmwaa_scaler_{name}" and found.labels == labels:
+                return float(found.value)
     return None
 
 
@@ -98,14 +98,14 @@ def test_worker_states_are_unknown_while_tasks_are_unknown() -> None:
 def test_the_last_decision_is_the_last_with_a_count() -> None:
     metrics, decided = PrometheusMetrics(), report()
     decision = decided.tick.decision
-    nothing = {name: replace(each, desired=None) for name, each in decision.services.items()}
+    nothing = {name: replace(service, desired=None) for name, service in decision.services.items()}
     blind = replace(
         decided,
         at=decided.at + timedelta(minutes=1),
         tick=replace(decided.tick, decision=replace(decision, services=nothing)),
     )
-    for each in (decided, blind):
-        metrics.on_tick(each)
+    for tick in (decided, blind):
+        metrics.on_tick(tick)
     assert sample(metrics, "last_decision_timestamp_seconds", fleet="default") == decided.at.timestamp()
 
 
@@ -116,9 +116,9 @@ def test_a_removed_fleet_leaves_no_values() -> None:
         metrics.failed(name, ValueError())
     metrics.removed("other")
     fleets = {
-        each.labels.get("fleet")
+        found.labels.get("fleet")
         for family in text_string_to_metric_families(metrics.text().decode())
-        for each in family.samples
+        for found in family.samples
     }
     assert fleets == {"default", None}
 
@@ -165,12 +165,14 @@ def published(
         publisher = CloudWatchPublisher(
             "test", "openmwaa", Sink(), LoopClock(), intervals=lambda: paces, on_failure=lambda error: None
         )
-        for each in reports:
-            publisher.on_tick(each)
+        for tick in reports:
+            publisher.on_tick(tick)
         await asyncio.sleep(later_s)
         return publisher.data()
 
-    return {(each.namespace, each.name, *(value for _, value in each.dimensions)): each.value for each in run(main())}
+    return {
+        (datum.namespace, datum.name, *(value for _, value in datum.dimensions)): datum.value for datum in run(main())
+    }
 
 
 def test_publishes_mwaas_metrics_and_ours() -> None:
@@ -183,7 +185,7 @@ def test_publishes_mwaas_metrics_and_ours() -> None:
     assert ours["NoDecision"] == 0
     fleet, service = ("test", "default"), ("test", "default", SERVICE)
     ours_by = {
-        tuple(key[2:]): {each[1] for each in found if each[2:] == key[2:]} for key in found if key[0] == "openmwaa"
+        tuple(key[2:]): {other[1] for other in found if other[2:] == key[2:]} for key in found if key[0] == "openmwaa"
     }
     assert ours_by == {fleet: set(OF_FLEETS), service: set(OF_SERVICES)}, "all that is known is published"
 
@@ -301,11 +303,11 @@ def test_airflows_health_is_read_once_a_minute(answer: AirflowHealth | SourceErr
         return sink.put_data[0], len(failures)
 
     data, failures = run(main())
-    found = {each.name: each.value for each in data if each.name in OF_AIRFLOW}
+    found = {datum.name: datum.value for datum in data if datum.name in OF_AIRFLOW}
     assert found == expected, "an unknown heartbeat is not a missing one"
     assert failures == (not expected), "unknown values are counted"
-    assert {each.name for each in data} > found.keys(), "the other metrics do not depend on the database"
-    heartbeat = next((each for each in data if each.name == "SchedulerHeartbeat"), None)
+    assert {datum.name for datum in data} > found.keys(), "the other metrics do not depend on the database"
+    heartbeat = next((datum for datum in data if datum.name == "SchedulerHeartbeat"), None)
     assert heartbeat is None or heartbeat.dimensions == (("Function", "Scheduler"), ("Environment", "test")), (
         "as MWAA has it"
     )
@@ -347,7 +349,7 @@ SESSION = get_session()
 
 
 def data_of(namespace: str, number: int) -> list[Datum]:
-    return [Datum(namespace, f"metric-{each}", (("Environment", "test"),), float(each)) for each in range(number)]
+    return [Datum(namespace, f"metric-{index}", (("Environment", "test"),), float(index)) for index in range(number)]
 
 
 async def test_puts_a_namespace_and_a_thousand_values_a_call() -> None:

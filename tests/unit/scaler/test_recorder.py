@@ -196,7 +196,7 @@ def test_an_invalid_record_is_unreadable(
     file = segments(tmp_path)[0]
     first, second = (json.loads(line) for line in file.read_text(encoding="utf-8").splitlines())
     spoil(second)
-    file.write_text("".join(json.dumps(each) + "\n" for each in (first, second)), encoding="utf-8")
+    file.write_text("".join(json.dumps(line) + "\n" for line in (first, second)), encoding="utf-8")
     assert replay.main([str(file)]) == 2
     output = capsys.readouterr().err
     assert f"{file}:2" in output

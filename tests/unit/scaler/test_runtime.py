@@ -84,7 +84,7 @@ async def test_every_reading_is_known_if_all_sources_answer() -> None:
     ).observe(3.0)
     seen = only_service(observation)
     readings = [seen.service, seen.tasks, seen.protected, *seen.agents.values()]
-    assert all(isinstance(each, Known) for each in [*readings, observation.broker, observation.database])
+    assert all(isinstance(reading, Known) for reading in [*readings, observation.broker, observation.database])
     assert not errors
 
 
@@ -103,7 +103,7 @@ async def test_a_broken_source_is_unknown_and_the_others_are_not(
         "service": isinstance(seen.service, Unknown),
         "tasks": isinstance(seen.tasks, Unknown),
         "protected": isinstance(seen.protected, Unknown),
-        "state": any(isinstance(each, Unknown) for each in seen.agents.values()),
+        "state": any(isinstance(agent, Unknown) for agent in seen.agents.values()),
         "depth": isinstance(observation.broker, Unknown),
         "counts": isinstance(observation.database, Unknown),
     }
@@ -136,7 +136,7 @@ async def test_all_fleets_of_a_tick_share_one_query() -> None:
             return {"default": DatabaseCount(1, 2)}
 
     shared = SharedDatabase(Counting(), environment, max_age_s=2.5)
-    assert [await each for each in [shared.counts() for _ in range(5)]] == [{"default": DatabaseCount(1, 2)}] * 5
+    assert [await counts for counts in [shared.counts() for _ in range(5)]] == [{"default": DatabaseCount(1, 2)}] * 5
     assert len(asked) == 1
     environment.advance(3.0)
     await shared.counts()
@@ -206,8 +206,8 @@ async def test_an_override_stays_in_force_while_ssm_does_not_answer() -> None:
         observation, _ = await observer.observe(3.0)
         seen.append(observation.overrides)
         environment.advance(600.0)
-    assert [type(each) for each in seen] == [Unknown, Known, Stale, Stale]
-    assert all(each.value.maximum == 2 for each in seen[1:] if not isinstance(each, Unknown))
+    assert [type(reading) for reading in seen] == [Unknown, Known, Stale, Stale]
+    assert all(reading.value.maximum == 2 for reading in seen[1:] if not isinstance(reading, Unknown))
 
 
 async def test_a_loop_inherits_the_state_of_an_earlier_loop() -> None:

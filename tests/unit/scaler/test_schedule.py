@@ -63,7 +63,9 @@ def test_the_row_with_the_largest_minimum_is_in_force() -> None:
 def test_the_text_does_not_change_while_a_row_is_in_force() -> None:
     schedules = Schedules([OFFICE])
     start = at("2027-03-01T05:00:00")
-    descriptions = {getattr(schedules.at(start + timedelta(minutes=each)), "description", None) for each in range(720)}
+    descriptions = {
+        getattr(schedules.at(start + timedelta(minutes=minute)), "description", None) for minute in range(720)
+    }
     assert descriptions == {"`0 6 * * 1-5` in Europe/Zurich for 720 min, until 2027-03-01 18:00"}
 
 
@@ -85,7 +87,7 @@ def test_days_when_the_clocks_change(row: Row, started: list[str], why: str) -> 
     day = at(started[0][:10] + "T00:00")
     seen = [minute for minute in every_minute(day - timedelta(hours=3), 27 * 60) if minimum([row], minute)]
     runs = [minute for minute in seen if minute - timedelta(minutes=1) not in seen]
-    expected = [at(each) for each in started]
+    expected = [at(time) for time in started]
     assert [run for run in runs if run >= day] == expected, why
 
 
@@ -105,8 +107,8 @@ def test_a_row_that_can_never_start_is_never_in_force() -> None:
 
 
 def every_minute(start: datetime, count: int) -> Iterator[datetime]:
-    for each in range(count):
-        yield start + timedelta(minutes=each)
+    for minute in range(count):
+        yield start + timedelta(minutes=minute)
 
 
 def _field(text: str, low: int, high: int) -> set[int]:
@@ -135,10 +137,10 @@ def starts(row: Row, first: datetime, last: datetime) -> set[datetime]:
     minutes = int((last - first).total_seconds() // 60) + 1
     minute, hour, *_ = row.cron.split()
     if minute.startswith("*") or hour.startswith("*"):
-        return {each for each in every_minute(first, minutes) if _matches(row.cron, each.astimezone(zone))}
+        return {start for start in every_minute(first, minutes) if _matches(row.cron, start.astimezone(zone))}
     found = set()
     begin = first.astimezone(zone).replace(tzinfo=None) - timedelta(hours=3)
-    for naive in (begin + timedelta(minutes=each) for each in range(minutes + 6 * 60)):
+    for naive in (begin + timedelta(minutes=minute) for minute in range(minutes + 6 * 60)):
         if not _matches(row.cron, naive):
             continue
         moved = naive
@@ -201,8 +203,8 @@ def test_the_result_equals_a_scan_of_every_minute(cron: str, minutes: int, momen
     zone, now = moment
     row = Row(cron, minutes, 3, zone)
     floor = now.replace(second=0, microsecond=0)
-    found = {each for each in starts(row, floor - timedelta(minutes=minutes), floor) if each <= now}
-    expected = any(now < each + timedelta(minutes=minutes) for each in found)
+    found = {start for start in starts(row, floor - timedelta(minutes=minutes), floor) if start <= now}
+    expected = any(now < start + timedelta(minutes=minutes) for start in found)
     assert minimum([row], now) == (3 if expected else None), f"{row} at {now.isoformat()}"
 
 

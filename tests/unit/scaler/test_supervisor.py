@@ -116,8 +116,8 @@ def test_a_failing_fleet_does_not_affect_the_others(poison: Callable[[], Awaitab
     fleets = [Turning(f"fleet-{number:02d}") for number in range(99)]
     poisonous = Turning("poisonous", poison)
     problem, failing = turn([*fleets, poisonous], 600.5)
-    assert {len(each.ticked) for each in fleets} <= {120, 121}, "every other fleet ticks every 5 s"
-    assert not any(each.failures for each in fleets)
+    assert {len(fleet.ticked) for fleet in fleets} <= {120, 121}, "every other fleet ticks every 5 s"
+    assert not any(fleet.failures for fleet in fleets)
     assert problem is None, "no reason for a restart, which would cost every fleet its window"
     assert set(failing) == ({"poisonous"} if poison is not floods else set())
     if poison is does_not_end_when_cancelled:
@@ -149,10 +149,10 @@ def test_fleets_tick_on_a_grid_in_groups_for_any_duration_of_a_tick() -> None:
 
     fleets = [Turning(f"fleet-{number:02d}", takes_long) for number in range(100)]
     turn(fleets, 60.0)
-    offsets = {round(each.ticked[0], 6) for each in fleets}
+    offsets = {round(fleet.ticked[0], 6) for fleet in fleets}
     assert offsets == {0.0, 1.0, 2.0, 3.0, 4.0}, "a hundred fleets are five groups, spread over the interval"
-    for each in fleets:
-        assert [round(at - each.ticked[0], 6) for at in each.ticked] == [5.0 * n for n in range(len(each.ticked))]
+    for fleet in fleets:
+        assert [round(at - fleet.ticked[0], 6) for at in fleet.ticked] == [5.0 * n for n in range(len(fleet.ticked))]
 
 
 @pytest.mark.fault(

@@ -43,8 +43,8 @@ async def test_a_container_that_is_not_essential_may_exit(bench: Bench) -> None:
 
 async def test_a_task_has_its_own_tmp_which_is_removed_at_its_end(bench: Bench) -> None:
     script = 'touch "$TMPDIR/left" && echo "$TMPDIR" && exit 0'
-    one, other = await bench.start(shell("main", script)), await bench.start(shell("main", script), task_id="t2")
-    await bench.stopped(one)
+    first, other = await bench.start(shell("main", script)), await bench.start(shell("main", script), task_id="t2")
+    await bench.stopped(first)
     await bench.stopped(other)
     await eventually(lambda: len(bench.log()) == 2, "the paths of both /tmp folders")
     folders = {Path(line) for line in bench.log()}

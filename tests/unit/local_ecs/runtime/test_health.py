@@ -17,32 +17,32 @@ def test_one_success_is_healthy() -> None:
 
 
 def test_frequent_first_checks_do_not_make_a_container_unhealthy_sooner_than_in_ecs() -> None:
-    one = record()
-    assert [one.record(passed=False, at=at) for at in range(1, 30)] == ["UNKNOWN"] * 29
-    assert one.record(passed=False, at=30) == "UNHEALTHY"
+    health = record()
+    assert [health.record(passed=False, at=at) for at in range(1, 30)] == ["UNKNOWN"] * 29
+    assert health.record(passed=False, at=30) == "UNHEALTHY"
 
 
 def test_failures_in_the_start_period_do_not_count() -> None:
-    one = record(start_period_s=100)
-    assert all(one.record(passed=False, at=at) == "UNKNOWN" for at in range(1, 110, 10))
+    health = record(start_period_s=100)
+    assert all(health.record(passed=False, at=at) == "UNKNOWN" for at in range(1, 110, 10))
 
 
 def test_after_a_success_failures_count_even_in_the_start_period() -> None:
-    one = record(start_period_s=100, retries=2)
-    one.record(passed=True, at=1)
-    assert [one.record(passed=False, at=at) for at in (11, 21)] == ["HEALTHY", "UNHEALTHY"]
+    health = record(start_period_s=100, retries=2)
+    health.record(passed=True, at=1)
+    assert [health.record(passed=False, at=at) for at in (11, 21)] == ["HEALTHY", "UNHEALTHY"]
 
 
 def test_a_success_resets_failures_and_makes_healthy() -> None:
-    one = record(retries=2)
+    health = record(retries=2)
     results = [
-        one.record(passed=passed, at=10 * at) for at, passed in enumerate((True, False, True, False, False, True))
+        health.record(passed=passed, at=10 * at) for at, passed in enumerate((True, False, True, False, False, True))
     ]
     assert results == ["HEALTHY", "HEALTHY", "HEALTHY", "HEALTHY", "UNHEALTHY", "HEALTHY"]
 
 
 @pytest.mark.parametrize(("healthy", "pause"), [(False, 1.0), (True, 10.0)])
 def test_checks_are_frequent_until_healthy(healthy: bool, pause: float) -> None:
-    one = record()
-    one.record(passed=healthy, at=1)
-    assert one.pause_s() == pause
+    health = record()
+    health.record(passed=healthy, at=1)
+    assert health.pause_s() == pause
