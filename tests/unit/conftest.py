@@ -3,6 +3,7 @@
 
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -32,10 +33,21 @@ class Guard:
             )
 
     @pytest.hookimpl(wrapper=True)
-    def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
+    def pytest_runtest_setup(self, item: pytest.Item) -> Iterator[None]:
+        with self._on(item):
+            return (yield)
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_call(self, item: pytest.Item) -> Iterator[None]:
+        with self._on(item):
+            return (yield)
+
+    @contextmanager
+    def _on(self, item: pytest.Item) -> Iterator[None]:
+        # Off at teardown: after the last test, fixtures of other tiers end their processes there.
         self._is_on = item.nodeid.startswith("tests/unit/")
         try:
-            return (yield)
+            yield
         finally:
             self._is_on = False
 
