@@ -24,6 +24,8 @@ Change = Callable[[OverrideDocument], OverrideDocument]
 _BATCH = 10
 """The limit of names per GetParameters call."""
 _PAGE = 50
+_WRITES = 25
+"""Writes of one change. Each further write follows a write of another user at the same moment."""
 
 
 @dataclass(frozen=True)
@@ -102,19 +104,22 @@ class OverrideStore:
         With `fresh`, the stored override is ignored, even if it is not valid.
 
         Raises:
-            OperateError: SSM refuses or does not answer.
+            OperateError: SSM refuses or does not answer, or others write at the same time `_WRITES` times.
             OverrideError: the change is not valid on top of another user's write.
         """
-        document = change(before.base(datetime.now(UTC), fresh=fresh))
-        after = replace(before, version=self._put(before, document), document=document, problem=None)
-        # Version 1: the parameter was deleted in between, so there is nothing to merge with.
-        if after.version in (before.version + 1, 1):
-            return after, []
-        between = self._version(before.fleet, after.version - 1)
-        if change(between.base(datetime.now(UTC), fresh=fresh)) == document:
-            return after, [between]
-        merged, others = self.change(replace(between, version=after.version), change, fresh=fresh)
-        return merged, [between, *others]
+        others: list[Override] = []
+        for _ in range(_WRITES):
+            document = change(before.base(datetime.now(UTC), fresh=fresh))
+            after = replace(before, version=self._put(before, document), document=document, problem=None)
+            # Version 1: the parameter was deleted in between, so there is nothing to merge with.
+            if after.version in (before.version + 1, 1):
+                return after, others
+            between = self._version(before.fleet, after.version - 1)
+            others.append(between)
+            if change(between.base(datetime.now(UTC), fresh=fresh)) == document:
+                return after, others
+            before = replace(between, version=after.version)
+        raise OperateError(f"Other users write {before.parameter} all the time. See --history, and try again.")
 
     def history(self, fleet: str) -> Sequence[OverrideVersion]:
         """Return the last hundred writes, newest first.

@@ -12,7 +12,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from openmwaa.config.environment import Environment
-from openmwaa.operate.errors import OverrideError, PermissionMissingError
+from openmwaa.operate.errors import OperateError, OverrideError, PermissionMissingError
 from openmwaa.operate.override_store import OverrideStore, describe
 from scaler.config.overrides import OverrideDocument, parse
 from tests.support.environments import LEAST
@@ -146,6 +146,14 @@ def test_many_overrides_at_the_same_time_are_all_active() -> None:
     _, others = store(ssm).change(before, paused)
     assert len(others) == 20
     assert latest(ssm) == "at most 48, pause both"
+
+
+def test_a_change_ends_with_an_error_if_others_write_without_end() -> None:
+    ssm = SsmVersions('{"version":1,"max":1}')
+    before = store(ssm).read(["default"])["default"]
+    ssm.between = [lambda: ssm.versions.append(f'{{"version":1,"max":{9 + len(ssm.versions)}}}')] * 50
+    with pytest.raises(OperateError, match="Other users write"):
+        store(ssm).change(before, paused)
 
 
 def test_an_invalid_override_cannot_be_changed_but_cleared() -> None:
