@@ -37,7 +37,12 @@ def synth(environment: Environment, outdir: Path) -> Path:
 
 def text(environment: Environment) -> str:
     """Return the text of the file that `synth` writes."""
-    return json.dumps(document(environment), indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+    return json_text(document(environment))
+
+
+def json_text(document: dict[str, Any]) -> str:
+    """Return a document as the text of a file: one field a line, sorted."""
+    return json.dumps(document, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
 
 
 def document(environment: Environment) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
-pytest_plugins = ["tests.support.container_env"]
+pytest_plugins = ["tests.support.container_env", "tests.support.synthesis"]
 
 # Two busy cores stop a process for longer than Hypothesis' 200 ms an example; pytest-timeout finds what hangs.
 settings.register_profile("openmwaa", deadline=None, suppress_health_check=[HealthCheck.too_slow])

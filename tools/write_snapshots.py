@@ -19,15 +19,15 @@ def snapshot_file(name: str) -> Path:
     return FOLDER / f"{name}.txt"
 
 
-def snapshot(name: str) -> str:
-    """Return the snapshot of the example `name`, made from the stack as it is synthesised now."""
-    return summary(json.loads(stack_text(name)))
+def snapshot(stack_text: str) -> str:
+    """Return the snapshot of a synthesised stack."""
+    return summary(json.loads(stack_text))
 
 
 def main() -> None:
     """Write all snapshots, and remove those of deleted examples."""
     FOLDER.mkdir(exist_ok=True)
-    texts = {snapshot_file(name): snapshot(name) for name in examples()}
+    texts = {snapshot_file(name): snapshot(stack_text(name)) for name in examples()}
     for file in set(FOLDER.glob("*.txt")) - set(texts):
         file.unlink()
     for file, text in texts.items():

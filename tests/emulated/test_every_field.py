@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from cdktf_app.main import document
 from openmwaa.plan.changes import read
 from openmwaa.plan.verdict import PlanRefusal, judge
 from tests.support.emulator import find_emulator, running_emulator
 from tests.support.every_field import BASES, ROWS, Base, May, Stays, environment, groups
 from tests.support.settled_terraform import SettledTerraform
+from tests.support.synthesis import stack_document
 
 # A state takes five plans, each 7 s on an idle machine.
 pytestmark = [pytest.mark.emulated, pytest.mark.slow, pytest.mark.timeout(1800)]
@@ -87,10 +87,12 @@ def test_fields_that_stay_are_refused_by_their_names(settled: Settled) -> None:
 
 def test_every_field_is_of_some_use(settled: Settled) -> None:
     """A field that changes nothing in the stack has no effect, and must not be offered."""
-    before = document(environment(settled.base))
+    before = stack_document(environment(settled.base))
     idle = [
         name
         for name, row in ROWS.items()
-        if isinstance(row, May) and row.base == settled.base and document(environment(row.base, row.change)) == before
+        if isinstance(row, May)
+        and row.base == settled.base
+        and stack_document(environment(row.base, row.change)) == before
     ]
     assert not idle, f"they change nothing: {', '.join(idle)}"

@@ -14,10 +14,10 @@ from typing import Any
 import boto3
 import pytest
 
-from cdktf_app.main import document
 from openmwaa.config.environment import Environment
 from tests.support.emulator import child_environment, find_emulator, running_emulator
 from tests.support.environments import LEAST
+from tests.support.synthesis import stack_document
 from tests.support.terraform import terraform_environment
 
 pytestmark = [pytest.mark.emulated, pytest.mark.slow, pytest.mark.timeout(600)]
@@ -92,7 +92,7 @@ def plan(url: str, initialised: tuple[Path, Mapping[str, str]]) -> Plan:
 
     def run(vpc: Vpc, subnets: list[str], **fields: Any) -> subprocess.CompletedProcess[str]:
         network = {"vpc_id": vpc.id, "private_subnet_ids": subnets, "egress": "ENDPOINTS_ONLY"}
-        whole = document(Environment.model_validate({**LEAST, "network": network, **fields}))
+        whole = stack_document(Environment.model_validate({**LEAST, "network": network, **fields}))
         found = {name: value for name, value in whole["locals"].items() if name.startswith("network_")}
         skipped = ("credentials_validation", "requesting_account_id", "region_validation")
         own = dict.fromkeys((f"skip_{word}" for word in skipped), True) | {"endpoints": [{"ec2": url}]}

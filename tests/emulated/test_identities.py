@@ -13,12 +13,12 @@ from typing import Any, NamedTuple
 import boto3
 import pytest
 
-from cdktf_app.main import document
 from openmwaa.config.environment import Environment
 from tests.support.emulator import find_emulator, running_emulator
 from tests.support.environments import LEAST
 from tests.support.iam import ACCOUNT, KEY_ID, ResolvedStack
 from tests.support.stack import Json, Stack
+from tests.support.synthesis import stack_document
 
 pytestmark = pytest.mark.emulated
 
@@ -154,7 +154,7 @@ WITH_CONTEXT: list[tuple[Row, Mapping[str, str]]] = [
 @pytest.fixture(scope="module")
 def applied() -> ResolvedStack:
     fields = {**LEAST, "fleets": FLEETS}
-    return ResolvedStack(Stack(document(Environment.model_validate(fields))))
+    return ResolvedStack(Stack(stack_document(Environment.model_validate(fields))))
 
 
 @pytest.fixture(scope="module")

@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from cdktf_app.main import document
 from openmwaa.config.environment import Environment
+from tests.support.synthesis import stack_document
 from tests.support.terraform import terraform_environment
 
 KINDS = (
@@ -34,7 +34,7 @@ WITHIN_S = 240
 
 def fleets_of(environment: Environment, ecs_url: str) -> dict[str, Any]:
     """The fleets of an environment's stack, with a local ECS as the endpoint."""
-    whole = document(environment)
+    whole = stack_document(environment)
     resources = {
         kind: {n: v for n, v in whole["resource"].get(kind, {}).items() if _is_fleet(kind, n)} for kind in KINDS
     }

@@ -16,9 +16,9 @@ from typing import Any
 
 import pytest
 
-from cdktf_app.main import document
 from openmwaa.config.environment import Environment
 from tests.support.emulator import child_environment
+from tests.support.synthesis import stack_document
 from tests.support.terraform import terraform_environment
 
 Json = dict[str, Any]
@@ -80,7 +80,7 @@ class SettledTerraform:
         return self._planned()
 
     def _write(self, environment: Environment) -> Path:
-        written = document(environment)
+        written = stack_document(environment)
         written["terraform"].pop("backend", None)  # the state is here
         file = self.folder / "cdk.tf.json"
         file.write_text(json.dumps(written), encoding="utf-8")

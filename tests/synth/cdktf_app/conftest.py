@@ -1,18 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """Stacks of many tests, each synthesised once."""
 
-import json
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from cdktf_app.main import document
 from openmwaa.config.environment import Environment
 from openmwaa.config.environment_file import load
 from tests.support.environments import LEAST
 from tests.support.stack import Stack
+from tests.support.synthesis import stack_document
 
 ROOT = Path(__file__).parents[3]
 VPC = "vpc-0a0a0a0a"
@@ -36,13 +34,7 @@ PUBLIC_WEB: dict[str, Any] = {
 
 def stack_of(**fields: Any) -> Stack:
     """Return the stack of an environment with `fields`; a copy, so that a test may change it."""
-    return Stack(json.loads(_synthesised(json.dumps({**LEAST, **fields}))))
-
-
-@cache
-def _synthesised(fields: str) -> str:
-    """Return a stack's document. A synthesis takes 2 to 3 s, and several tests use the same environment."""
-    return json.dumps(document(Environment.model_validate(json.loads(fields))))
+    return Stack(stack_document(Environment.model_validate({**LEAST, **fields})))
 
 
 @pytest.fixture(scope="session")
@@ -52,7 +44,7 @@ def quickstart_environment() -> Environment:
 
 @pytest.fixture(scope="session")
 def quickstart(quickstart_environment: Environment) -> Stack:
-    return Stack(document(quickstart_environment))
+    return Stack(stack_document(quickstart_environment))
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,8 @@ import pytest
 
 from tests.support.aws_model import as_input, operation, problems
 from tests.support.stack import Stack
-from tools.synthesise_examples import examples, stack_text
+from tests.support.synthesis import example_text
+from tools.synthesise_examples import examples
 
 # Terraform's own arguments, and those it sends to AWS in other calls.
 OF_TERRAFORM = {"depends_on", "lifecycle", "count", "for_each", "tags", "apply_immediately", "timeouts"}
@@ -124,7 +125,7 @@ FILLED_BY_TERRAFORM = {"CreateFlowLogs": {"ResourceIds", "ResourceType"}, "PutSc
 @pytest.fixture(scope="module", params=examples())
 def stack(request: pytest.FixtureRequest) -> Stack:
     """The stack of an example, synthesised once for all tests of the group."""
-    return Stack(json.loads(stack_text(request.param)))
+    return Stack(json.loads(example_text(request.param)))
 
 
 def all_problems(stack: Stack, kind: str) -> Iterator[str]:
@@ -145,7 +146,7 @@ def test_aws_accepts_every_resource(stack: Stack, kind: str) -> None:
 
 
 def test_every_type_is_in_some_example() -> None:
-    used = {kind for name in examples() for kind in json.loads(stack_text(name))["resource"]}
+    used = {kind for name in examples() for kind in json.loads(example_text(name))["resource"]}
     assert set(KINDS) <= used, "a row that nothing uses proves nothing"
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tools.synthesise_examples import COMMITTED, ROOT, committed_files, examples, out_of_date, stack_text
+from tests.support.synthesis import example_text
+from tools.synthesise_examples import COMMITTED, ROOT, committed_files, examples, out_of_date
 
 NAMES = ("existing-vpc", "many-fleets", "minimal", "private", "production", "quickstart")
 EXAMPLE_ACCOUNT = "123456789012"  # AWS uses it in its documentation
@@ -44,13 +45,13 @@ def test_a_change_is_detected(committed: dict[Path, str]) -> None:
 
 def test_a_synthesised_stack_is_not_shortened() -> None:
     """Stacks are written with one field a line: a difference shows what changed."""
-    stack = stack_text("minimal")
+    stack = example_text("minimal")
     assert stack == json.dumps(json.loads(stack), indent=2, ensure_ascii=False) + "\n"
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_only_the_documentation_account_appears(name: str) -> None:
-    for text in (examples()[name].read_text(encoding="utf-8"), stack_text(name)):
+    for text in (examples()[name].read_text(encoding="utf-8"), example_text(name)):
         assert set(re.findall(r"(?<![0-9a-f-])\d{12}(?![0-9a-f])", text)) <= {EXAMPLE_ACCOUNT}
 
 

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from cdktf_app.main import document
 from cdktf_app.module.main import files
 from openmwaa.config.environment import Environment
 from tests.support.environments import LEAST
 from tests.support.module import complaints, mockable, planned, terraform_test
+from tests.support.synthesis import stack_document
 from tests.support.terraform import terraform_environment
 
 ROOT = Path(__file__).parents[3]
@@ -88,7 +88,7 @@ def test_with_its_defaults_the_module_plans_what_the_stack_plans(
     stack, called = tmp_path / "stack", tmp_path / "module"
     stack.mkdir()
     called.mkdir()
-    expected = plan_of({"cdk.tf.json": json.dumps(document(environment))}, stack, variables)
+    expected = plan_of({"cdk.tf.json": json.dumps(stack_document(environment))}, stack, variables)
     found = plan_of({name: text for name, text in module.items() if name.endswith(".json")}, called, variables)
     assert set(found) == set(expected)
     tags = {"openmwaa:environment": environment.name, "team": "data"}

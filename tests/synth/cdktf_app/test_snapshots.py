@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The stack of every example as lines, so that a review sees what a change does to all of them.
 
-`make snapshots` writes them. Each stack is synthesised once, in the process that runs the group `examples`.
+`make snapshots` writes them.
 """
 
 import difflib
@@ -10,7 +10,8 @@ import json
 import pytest
 
 from tests.support.stack_summary import summary
-from tools.synthesise_examples import examples, stack_text
+from tests.support.synthesis import example_text
+from tools.synthesise_examples import examples
 from tools.write_snapshots import FOLDER, snapshot, snapshot_file
 
 NAMES = list(examples())
@@ -20,7 +21,7 @@ NAMES = list(examples())
 def test_the_stack_equals_its_snapshot(name: str) -> None:
     file = snapshot_file(name)
     before = file.read_text(encoding="utf-8") if file.exists() else ""
-    after = snapshot(name)
+    after = snapshot(example_text(name))
     difference = "\n".join(
         difflib.unified_diff(before.splitlines(), after.splitlines(), "reviewed", "now", lineterm="")
     )
@@ -32,7 +33,7 @@ def test_there_is_no_snapshot_of_a_deleted_example() -> None:
 
 
 def test_a_changed_security_group_rule_is_in_the_difference() -> None:
-    stack = json.loads(stack_text("existing-vpc"))
+    stack = json.loads(example_text("existing-vpc"))
     before = summary(stack)
     rules = stack["resource"]["aws_vpc_security_group_ingress_rule"]
     next(iter(rules.values())).pop("referenced_security_group_id", None)

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from cdktf_app.main import document
 from openmwaa.config.environment import Environment
 from openmwaa.local.addresses import AddressBlock
 from openmwaa.local.terraform.terraform_override import override
+from tests.support.synthesis import stack_document
 
 DOMAIN = {"domain": "airflow.example.com", "hosted_zone_id": "Z0123456789", "allowed_cidrs": ["203.0.113.0/24"]}
 OIDC = {
@@ -39,7 +39,7 @@ def stack(request: pytest.FixtureRequest) -> tuple[dict[str, Any], dict[str, Any
     """A stack, its override for this machine, and its name."""
     mode, access = ACCESS[request.param]
     environment = Environment.model_validate({"name": "example", "webserver_access_mode": mode, "web_access": access})
-    original = document(environment)
+    original = stack_document(environment)
     overridden = override(original, addresses=AddressBlock(20), state_file=Path("/state/terraform.tfstate"))
     return original, overridden, request.param
 
