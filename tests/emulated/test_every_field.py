@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""No field that may change replaces a worker service, the database or the broker: asked of the real provider.
+"""No field that may change replaces a worker service, the database or the broker: planned with the real provider.
 
 All fields of a base change in one plan: what would be replaced for one of them is replaced then too. Where something
 is, halves of the group are planned until the field is found.

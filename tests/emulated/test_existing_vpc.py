@@ -181,6 +181,6 @@ def test_cloudfront_without_an_internet_gateway_is_refused(ec2: Any, plan: Plan)
 
 
 def _refused(done: subprocess.CompletedProcess[str], words: str) -> None:
-    said = " ".join((done.stdout + done.stderr).replace("│", " ").split())
-    assert done.returncode == 1, f"planned what must be refused: {said}"
-    assert words in said, said
+    output = " ".join((done.stdout + done.stderr).replace("│", " ").split())
+    assert done.returncode == 1, f"planned what must be refused: {output}"
+    assert words in output, output

@@ -171,7 +171,7 @@ async def test_the_oldest_task_is_the_one_that_is_queued_the_longest(tables: Ser
                 ago,
             )
     await insert(tables, 1, "queued", executor="KubernetesExecutor")
-    await insert(tables, 1, "queued")  # of an Airflow that has not said since when
+    await insert(tables, 1, "queued")  # Airflow has not written the time
     async with airflow(tables) as database:
         assert 700 <= (await database.health(60.0)).oldest_queued_s < 700 + SOON_S
 
@@ -182,7 +182,7 @@ async def test_without_the_right_to_look_nothing_is_said(tables: Server) -> None
     async with airflow(tables) as database:
         with pytest.raises(SourceError, match="permission denied"):
             await database.health(60.0)
-        assert await database.counts() == {}, "and what may be asked still is"
+        assert await database.counts() == {}, "other reads must go on"
 
 
 async def test_a_migration_is_understood_without_a_new_scaler(server: Server) -> None:

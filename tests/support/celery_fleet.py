@@ -209,13 +209,13 @@ class CeleryFleet(LocalFleet):
 
     def until_ticks(self, seconds: float) -> None:
         """Wait until a scaler has ticked for `seconds`; its log leaves out lines without news."""
-        asked = datetime.now(UTC)
+        begin = datetime.now(UTC)
 
         def looked() -> bool:
             for address in self._scalers():
                 with contextlib.suppress(OSError):
                     for fleet in request(f"http://{address}:8082/v1/fleets")[1]["fleets"]:
-                        return datetime.fromisoformat(fleet["at"]) - asked >= timedelta(seconds=seconds)
+                        return datetime.fromisoformat(fleet["at"]) - begin >= timedelta(seconds=seconds)
             return False
 
         self.until(f"the scaler looks for {seconds:g} s", looked)
@@ -230,7 +230,7 @@ class CeleryFleet(LocalFleet):
         return [str(task["address"]) for task in tasks if task["status"] == "RUNNING"]
 
     def until_ecs_acted(self) -> None:
-        """Wait until ECS has seen to all that was asked of it."""
+        """Wait until ECS has carried out all requests."""
 
         async def busy() -> bool:
             return self.ecs.driver.busy

@@ -59,7 +59,7 @@ class FakeWorker:
 
 @dataclass
 class FakeService:
-    """What ECS was asked for."""
+    """The desired counts that ECS received."""
 
     desired: int
     revision: int

@@ -123,6 +123,6 @@ class FleetTerraform:
             timeout=WITHIN_S,
             check=False,
         )
-        said = f"terraform {words[0]} ended with {done.returncode}: {done.stdout}{done.stderr}"
-        assert done.returncode in fine, said
+        output = f"terraform {words[0]} ended with {done.returncode}: {done.stdout}{done.stderr}"
+        assert done.returncode in fine, output
         return done.returncode

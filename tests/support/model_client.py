@@ -31,7 +31,7 @@ class ModelClient:
         self._fake_ecs = fake_ecs
         self.meta = _meta()
         self.failing: dict[str, Callable[[Sequence[str]], Sequence[str]]] = {}
-        """Operation -> which of the things asked about stand in `failures` of an answer with HTTP 200."""
+        """Operation -> the requested names that the response lists in `failures`, with HTTP 200."""
         self.bend: dict[str, Callable[[dict[str, Any]], None]] = {}
         """Operation -> what spoils its answer."""
 
@@ -119,9 +119,9 @@ class ModelClient:
             raise ClientError({"Error": {"Code": error.code, "Message": error.message}}, "UpdateService") from error
         return await self._answer("update_service", {})
 
-    def _bad(self, operation: str, asked: Sequence[str]) -> Sequence[str]:
+    def _bad(self, operation: str, names: Sequence[str]) -> Sequence[str]:
         choose = self.failing.get(operation)
-        return choose(asked) if choose else ()
+        return choose(names) if choose else ()
 
     async def _answer(self, operation: str, answer: dict[str, Any]) -> dict[str, Any]:
         await asyncio.sleep(0.05)

@@ -114,25 +114,25 @@ class RedisRecorder:
             thread.start()
 
     def _connect(self, client: socket.socket, server: socket.socket) -> None:
-        asked: deque[list[bytes]] = deque()
+        pending: deque[list[bytes]] = deque()
         with client, server:
             for connection in (client, server):
                 connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             with self._lock:
                 self._open |= {client, server}
-            back = threading.Thread(target=self._forward, args=(server, client, asked, self._answered), daemon=True)
+            back = threading.Thread(target=self._forward, args=(server, client, pending, self._on_reply), daemon=True)
             back.start()
-            self._forward(client, server, asked, self._asked)
+            self._forward(client, server, pending, self._on_command)
             back.join()
             with self._lock:
                 self._open -= {client, server}
-                self.polls -= sum(command[0] == b"BRPOP" for command in asked)
+                self.polls -= sum(command[0] == b"BRPOP" for command in pending)
 
     def _forward(
         self,
         source: socket.socket,
         sink: socket.socket,
-        asked: deque[list[bytes]],
+        pending: deque[list[bytes]],
         note: Callable[[bytes, deque[list[bytes]]], None],
     ) -> None:
         waiting = b""
@@ -141,17 +141,17 @@ class RedisRecorder:
                 waiting += data
                 while (end := end_of_value(waiting)) is not None:
                     value, waiting = waiting[:end], waiting[end:]
-                    note(value, asked)
+                    note(value, pending)
                     sink.sendall(value)
         for connection in (source, sink):
             with contextlib.suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
 
-    def _asked(self, value: bytes, asked: deque[list[bytes]]) -> None:
+    def _on_command(self, value: bytes, pending: deque[list[bytes]]) -> None:
         command = words(value)
         command[0] = command[0].upper()
         with self._lock:
-            asked.append(command)
+            pending.append(command)
             if command[0] == b"BRPOP":
                 if self.first_poll_at is None:
                     self.first_poll_at = time.monotonic()
@@ -163,13 +163,13 @@ class RedisRecorder:
             elif command[0] == b"HDEL" and command[1] == b"unacked":
                 self._held -= set(command[2:])
 
-    def _answered(self, value: bytes, asked: deque[list[bytes]]) -> None:
+    def _on_reply(self, value: bytes, pending: deque[list[bytes]]) -> None:
         if value[:1] == b">":
             return  # not an answer to a command
         with self._lock:
-            if not asked or asked[0][0] != b"BRPOP":
-                if asked:
-                    asked.popleft()
+            if not pending or pending[0][0] != b"BRPOP":
+                if pending:
+                    pending.popleft()
                 return
             brought = value[:1] == b"*" and not value.startswith(b"*-1")
             if brought:
@@ -180,6 +180,6 @@ class RedisRecorder:
             self.deliver.wait()
         with self._lock:
             self._stuck -= brought
-            if asked:
-                asked.popleft()
+            if pending:
+                pending.popleft()
                 self.polls -= 1

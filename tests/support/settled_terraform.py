@@ -168,7 +168,7 @@ def _block(block: Json, after: Json, unknown: Any, where: str, before: Json | No
 
 
 def _is_choice(name: str, attribute: Json) -> bool:
-    """Whether AWS chooses among some words where nothing is said: none of them is made up, nothing refers to them."""
+    """Whether AWS chooses one of several words by default: nothing refers to it, so no value is invented."""
     words = ("arn", "id", "ids", "name", "prefix", "identifier", "zone", "endpoint", "url")
     return (
         attribute["type"] == "string"

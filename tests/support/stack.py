@@ -21,7 +21,7 @@ class Stack:
         found: dict[str, Json] = self.document["resource"].get(kind, {})
         return found
 
-    def one(self, kind: str) -> Json:
+    def only(self, kind: str) -> Json:
         """The only resource of a type."""
         (resource,) = self.resources(kind).values()
         return resource
@@ -34,7 +34,7 @@ class Stack:
     @property
     def tasks(self) -> dict[str, list[Json]]:
         """The container definitions of every service's task."""
-        prefix = f"{self.one('aws_ecs_cluster')['name']}-"
+        prefix = f"{self.only('aws_ecs_cluster')['name']}-"
         return {
             task["family"].removeprefix(prefix): self.local(task["container_definitions"])
             for task in self.resources("aws_ecs_task_definition").values()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""ECS and SQS through real clients: what is asked, what is understood, and every answer that must not be believed."""
+"""ECS and SQS through real clients: the requests, the responses, and every response that must be rejected."""
 
 from __future__ import annotations
 
@@ -47,11 +47,11 @@ def credentials(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Aws:
-    """A table of answers, and what was asked."""
+    """A table of responses, and the requests that were received."""
 
     def __init__(self) -> None:
         self.operations: dict[str, Callable[[dict[str, Any]], Any]] = {}
-        self.asked: list[tuple[str, dict[str, Any]]] = []
+        self.requests: list[tuple[str, dict[str, Any]]] = []
         self.ecs: EcsClusterAdapter
         self.patient_ecs: EcsClusterAdapter
         self.hasty_ecs: EcsClusterAdapter
@@ -64,7 +64,7 @@ class Aws:
 
     def _note(self, name: str, answer: Any) -> Callable[[dict[str, Any]], Any]:
         def handle(request: dict[str, Any]) -> Any:
-            self.asked.append((name, request))
+            self.requests.append((name, request))
             if isinstance(answer, Failure):
                 raise answer
             return answer(request) if callable(answer) else answer
@@ -103,7 +103,7 @@ async def test_reads_a_service(world: Aws) -> None:
     assert (service.desired, service.running, service.pending, service.rolling) == (3, 2, 1, False)
     assert service.primary is not None
     assert service.primary.task_definition == "worker:7"
-    assert world.asked == [("DescribeServices", {"cluster": "openmwaa-test", "services": ["worker-default"]})]
+    assert world.requests == [("DescribeServices", {"cluster": "openmwaa-test", "services": ["worker-default"]})]
 
 
 async def test_reads_tasks_in_pages_and_batches(world: Aws) -> None:
@@ -121,14 +121,16 @@ async def test_reads_tasks_in_pages_and_batches(world: Aws) -> None:
     assert tasks[0] == Task("task/000", "RUNNING", "RUNNING", "10.0.0.7", "worker:7")
     assert [task.arn for task in tasks] == arns
     assert await world.ecs.protected(arns) == set(arns[:100])
-    batches = [len(request["tasks"]) for name, request in world.asked if name in ("DescribeTasks", "GetTaskProtection")]
+    batches = [
+        len(request["tasks"]) for name, request in world.requests if name in ("DescribeTasks", "GetTaskProtection")
+    ]
     assert batches == [100, 50, 100, 50]
 
 
 async def test_writes_an_absolute_count(world: Aws) -> None:
     world.answer_with(UpdateService={"service": SERVICE})
     await world.ecs.set_desired("worker-default", 4)
-    assert world.asked == [
+    assert world.requests == [
         ("UpdateService", {"cluster": "openmwaa-test", "service": "worker-default", "desiredCount": 4})
     ]
 
@@ -266,7 +268,7 @@ async def test_services_are_described_in_tens(world: Aws) -> None:
     world.answer_with(DescribeServices=services_of())
     found = await ask_together(world.ecs, names)
     assert all(isinstance(service, Service) for service in found.values()), found
-    assert sorted(len(request["services"]) for _, request in world.asked) == [5, 10, 10]
+    assert sorted(len(request["services"]) for _, request in world.requests) == [5, 10, 10]
 
 
 async def test_a_missing_service_does_not_affect_the_others(world: Aws) -> None:
@@ -274,17 +276,17 @@ async def test_a_missing_service_does_not_affect_the_others(world: Aws) -> None:
     found = await ask_together(world.ecs, ["worker-a", "worker-b", "worker-c"])
     assert {name for name, service in found.items() if isinstance(service, Service)} == {"worker-a", "worker-c"}
     assert "MISSING" in str(found["worker-b"])
-    assert len(world.asked) == 1
+    assert len(world.requests) == 1
 
 
 async def test_a_rejected_name_gets_a_call_of_its_own_afterwards(world: Aws) -> None:
     names = [f"worker-{number}" for number in range(7)] + ["worker-!"]
     world.answer_with(DescribeServices=services_of())
     for calls in (7, 2, 2):
-        world.asked.clear()
+        world.requests.clear()
         found = await ask_together(world.ecs, names)
         assert {name for name, service in found.items() if not isinstance(service, Service)} == {"worker-!"}
-        assert len(world.asked) == calls, [request["services"] for _, request in world.asked]
+        assert len(world.requests) == calls, [request["services"] for _, request in world.requests]
     assert isinstance(found["worker-!"], RejectedError)
 
 
@@ -319,12 +321,12 @@ async def test_the_tasks_of_many_fleets_need_one_list_of_the_cluster(world: Aws)
     names = [f"worker-{number:03d}" for number in range(60)]
     again = {"ListTasks": 2, "DescribeTasks": 2, "DescribeServices": 6}
     for calls in ({"ListTasks": 2, "DescribeTasks": 4}, again):
-        world.asked.clear()
+        world.requests.clear()
         found = await asyncio.gather(*(world.patient_ecs.tasks(name) for name in names))
         assert [[task.arn for task in tasks] for tasks in found] == [
             [f"task/{number:03d}-0", f"task/{number:03d}-1"] for number in range(60)
         ]
-        assert Counter(name for name, _ in world.asked) == calls
+        assert Counter(name for name, _ in world.requests) == calls
 
 
 async def test_unchanged_tasks_need_no_list(world: Aws) -> None:
@@ -336,9 +338,9 @@ async def test_unchanged_tasks_need_no_list(world: Aws) -> None:
     )
 
     async def asked_for() -> Counter[str]:
-        world.asked.clear()
+        world.requests.clear()
         await asyncio.gather(world.patient_ecs.service("worker-000"), world.patient_ecs.tasks("worker-000"))
-        return Counter(name for name, _ in world.asked)
+        return Counter(name for name, _ in world.requests)
 
     described = {"DescribeServices": 1, "DescribeTasks": 1}
     assert await asked_for() == described | {"ListTasks": 1}, "nothing is known at first"
@@ -382,10 +384,10 @@ async def test_few_fleets_in_a_large_cluster_need_one_list_each(world: Aws) -> N
     world.answer_with(**cluster_of(2, others=900))
     names = ["worker-000", "worker-001"]
     await asyncio.gather(*(world.patient_ecs.tasks(name) for name in names))
-    world.asked.clear()
+    world.requests.clear()
     await asyncio.gather(*(world.patient_ecs.tasks(name) for name in names))
-    assert [request.get("serviceName") for name, request in world.asked if name == "ListTasks"] == names
-    assert Counter(name for name, _ in world.asked)["DescribeTasks"] == 1, "their tasks share a call"
+    assert [request.get("serviceName") for name, request in world.requests if name == "ListTasks"] == names
+    assert Counter(name for name, _ in world.requests)["DescribeTasks"] == 1, "their tasks share a call"
 
 
 async def test_a_missing_task_affects_its_own_fleet_only(world: Aws) -> None:

@@ -36,7 +36,7 @@ class Server:
     def __init__(self) -> None:
         self.answers: Answers = {}
         self.connections = 0
-        self.asked: list[str] = []
+        self.commands: list[str] = []
         self.port = 0
         self.serving: set[asyncio.Task[None]] = set()
 
@@ -62,7 +62,7 @@ class Server:
 
     async def _answer(self, words: list[bytes]) -> bytes:
         name = words[0].decode().upper()
-        self.asked.append(name)
+        self.commands.append(name)
         defaults: Answers = {"ROLE": MASTER, "LLEN": b":0\r\n", "HLEN": b":0\r\n", "HKEYS": EMPTY, "SMEMBERS": EMPTY}
         answer = (defaults | self.answers).get(name, b"+OK\r\n")
         if answer == b"":
@@ -209,11 +209,11 @@ async def test_a_first_read_that_exceeds_the_deadline_continues_in_the_next(serv
 async def test_all_queues_of_a_tick_share_one_pipeline(server: Server) -> None:
     async with broker(server, max_age_s=1000.0) as scaler:
         await asyncio.gather(*(scaler.depth(f"queue-{number}") for number in range(50)))
-        asked = len(server.asked)
+        before = len(server.commands)
         for number in range(50):
             assert await scaler.depth(f"queue-{number}") == BrokerCount(0, 0)
-    assert server.asked.count("ROLE") <= 2
-    assert len(server.asked) == asked, "an answer of this tick was asked for again"
+    assert server.commands.count("ROLE") <= 2
+    assert len(server.commands) == before, "a request of this tick was repeated"
     assert server.connections == 1
 
 

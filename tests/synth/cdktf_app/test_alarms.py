@@ -206,7 +206,7 @@ def test_alarms_have_the_environments_name_and_a_runbook_link(quickstart: Stack)
 
 
 def test_alarms_use_the_names_of_ecs_and_the_scaler(byo_resources: Stack) -> None:
-    cluster = byo_resources.one("aws_ecs_cluster")["name"]
+    cluster = byo_resources.only("aws_ecs_cluster")["name"]
     watched = {
         alarm["dimensions"]["ServiceName"]: alarm["dimensions"]["ClusterName"]
         for alarm in alarms(byo_resources).values()
@@ -227,7 +227,7 @@ def test_alarms_use_the_names_of_ecs_and_the_scaler(byo_resources: Stack) -> Non
 
 
 def test_the_topic_is_encrypted_and_accepts_alarms_of_the_account_only(quickstart: Stack) -> None:
-    topic = quickstart.one("aws_sns_topic")
+    topic = quickstart.only("aws_sns_topic")
     assert topic["kms_master_key_id"] == "${aws_kms_key.keys.arn}"
     allowed, denied = quickstart.local(topic["policy"])["Statement"]
     assert allowed["Principal"] == {"Service": ["cloudwatch.amazonaws.com"]}
@@ -264,7 +264,7 @@ def test_an_existing_topic_is_used() -> None:
 def test_without_alarms_there_is_no_topic_and_still_a_dashboard(unwatched: Stack) -> None:
     assert not alarms(unwatched)
     assert not unwatched.resources("aws_sns_topic")
-    body = unwatched.local(unwatched.one("aws_cloudwatch_dashboard")["dashboard_body"])
+    body = unwatched.local(unwatched.only("aws_cloudwatch_dashboard")["dashboard_body"])
     assert "alarm" not in {widget["type"] for widget in body["widgets"]}
 
 
@@ -287,14 +287,14 @@ def test_redis_and_rds_have_their_own_metrics(redis_and_rds: Stack) -> None:
 
 
 def test_aurora_alarms_use_the_writer(quickstart: Stack) -> None:
-    cluster = quickstart.one("aws_rds_cluster")["cluster_identifier"]
+    cluster = quickstart.only("aws_rds_cluster")["cluster_identifier"]
     dimensions = {"DBClusterIdentifier": cluster, "Role": "WRITER"}
     assert metrics_of(quickstart)["database_cpu"] == ("AWS/RDS", "CPUUtilization", dimensions)
 
 
 def test_an_existing_database_has_no_alarms(existing: Stack) -> None:
     assert "AWS/RDS" not in {namespace for namespace, _, _ in metrics_of(existing).values()}
-    body = existing.local(existing.one("aws_cloudwatch_dashboard")["dashboard_body"])
+    body = existing.local(existing.only("aws_cloudwatch_dashboard")["dashboard_body"])
     assert not [widget for widget in body["widgets"] if widget["properties"]["title"].startswith("Database")]
 
 
@@ -319,7 +319,7 @@ def test_names_of_alarms_are_within_limits(longest_names: Stack) -> None:
     assert max(len(alarm["alarm_name"]) for alarm in alarms(longest_names).values()) <= 255
     assert max(len(alarm["alarm_description"]) for alarm in alarms(longest_names).values()) <= 1024
     assert max(len(alarm["dimensions"]) for alarm in alarms(longest_names).values()) <= 30
-    name = longest_names.one("aws_cloudwatch_dashboard")["dashboard_name"]
+    name = longest_names.only("aws_cloudwatch_dashboard")["dashboard_name"]
     assert re.fullmatch(r"[A-Za-z0-9_-]{1,255}", name)
 
 

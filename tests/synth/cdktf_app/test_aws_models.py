@@ -247,11 +247,11 @@ def test_an_invalid_value_is_reported() -> None:
     """The checks above detect errors."""
     alarm = {"alarm_name": "x" * 256, "comparison_operator": "Above", "evaluation_periods": 0, "colour": "red"}
     params = as_input(operation("cloudwatch", "PutMetricAlarm"), alarm)
-    said = "\n".join(problems("cloudwatch", "PutMetricAlarm", params))
+    found = "\n".join(problems("cloudwatch", "PutMetricAlarm", params))
     for part in (
         "AlarmName has 256 characters",
         "ComparisonOperator is Above",
         "EvaluationPeriods is 0",
         "colour is unknown",
     ):
-        assert part in said
+        assert part in found

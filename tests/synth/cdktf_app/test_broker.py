@@ -21,7 +21,7 @@ def redis() -> Stack:
 
 
 def test_redis_is_encrypted_and_has_users(redis: Stack) -> None:
-    group = redis.one("aws_elasticache_replication_group")
+    group = redis.only("aws_elasticache_replication_group")
     assert (group["transit_encryption_enabled"], group["transit_encryption_mode"]) == (True, "required")
     assert (group["at_rest_encryption_enabled"], group["kms_key_id"]) == ("true", "${aws_kms_key.keys.arn}")
     assert group["user_group_ids"] == ["${aws_elasticache_user_group.broker.id}"]
@@ -30,13 +30,13 @@ def test_redis_is_encrypted_and_has_users(redis: Stack) -> None:
 
 @pytest.mark.parametrize(("replicas", "takes_over"), [(0, False), (1, True)])
 def test_a_replica_allows_failover_to_another_zone(replicas: int, takes_over: bool) -> None:
-    group = stack_of(broker={"kind": "ELASTICACHE", "replicas": replicas}).one("aws_elasticache_replication_group")
+    group = stack_of(broker={"kind": "ELASTICACHE", "replicas": replicas}).only("aws_elasticache_replication_group")
     assert group["num_cache_clusters"] == replicas + 1
     assert (group["multi_az_enabled"], group["automatic_failover_enabled"]) == (takes_over, takes_over)
 
 
 def test_redis_never_evicts_a_message(redis: Stack) -> None:
-    (parameter,) = redis.one("aws_elasticache_parameter_group")["parameter"]
+    (parameter,) = redis.only("aws_elasticache_parameter_group")["parameter"]
     assert parameter == {"name": "maxmemory-policy", "value": "noeviction"}
 
 
@@ -53,7 +53,7 @@ def test_users_are_created_disabled_and_without_a_password(redis: Stack) -> None
 
 def test_a_group_with_users_without_a_password_has_the_engine_redis(redis: Stack) -> None:
     # ElastiCache refuses them in a group of the engine `valkey`; one of `redis` serves Valkey too, and needs `default`.
-    group = redis.one("aws_elasticache_user_group")
+    group = redis.only("aws_elasticache_user_group")
     assert group["engine"] == "redis"
     assert "${aws_elasticache_user.broker_user_default.user_id}" in group["user_ids"]
     assert len(group["user_ids"]) == 3
@@ -131,7 +131,7 @@ def test_the_scaler_counts_the_lists_that_celery_uses(redis: Stack) -> None:
 
 
 def test_three_components_reach_the_group_of_redis(redis: Stack) -> None:
-    group = redis.one("aws_elasticache_replication_group")
+    group = redis.only("aws_elasticache_replication_group")
     assert group["security_group_ids"] == ["${aws_security_group.security_groups_broker.id}"]
     rules = redis.resources("aws_vpc_security_group_ingress_rule").values()
     into = [rule for rule in rules if rule["security_group_id"] == group["security_group_ids"][0]]

@@ -27,7 +27,7 @@ def cloudfront() -> Stack:
 
 
 def test_cloudfront_uses_https_and_does_not_cache(cloudfront: Stack) -> None:
-    distribution = cloudfront.one("aws_cloudfront_distribution")
+    distribution = cloudfront.only("aws_cloudfront_distribution")
     behavior = distribution["default_cache_behavior"]
     assert behavior["viewer_protocol_policy"] == "https-only"
     assert set(behavior["allowed_methods"]) == {"GET", "HEAD", "OPTIONS", "PUT", "POST", "PATCH", "DELETE"}
@@ -40,22 +40,24 @@ def test_cloudfront_uses_https_and_does_not_cache(cloudfront: Stack) -> None:
 
 
 def test_cloudfront_uses_a_vpc_origin(cloudfront: Stack) -> None:
-    (endpoint,) = cloudfront.one("aws_cloudfront_vpc_origin")["vpc_origin_endpoint_config"]
+    (endpoint,) = cloudfront.only("aws_cloudfront_vpc_origin")["vpc_origin_endpoint_config"]
     assert endpoint["arn"] == f"${{aws_lb.{INTERNAL}.arn}}"
     assert (endpoint["http_port"], endpoint["origin_protocol_policy"]) == (8080, "http-only")
     assert endpoint["http_port"] == cloudfront.resources("aws_lb_listener")[f"{INTERNAL}_web"]["port"]
-    (origin,) = cloudfront.one("aws_cloudfront_distribution")["origin"]
+    (origin,) = cloudfront.only("aws_cloudfront_distribution")["origin"]
     assert origin["vpc_origin_config"]["vpc_origin_id"] == "${aws_cloudfront_vpc_origin.cloudfront.id}"
     assert len(cloudfront.resources("aws_lb")[INTERNAL]["security_groups"]) == 2, "CloudFront has a door of its own"
 
 
 def test_cloudfront_blocks_addresses_outside_the_allowed_ranges(cloudfront: Stack) -> None:
-    acl = cloudfront.one("aws_wafv2_web_acl")
+    acl = cloudfront.only("aws_wafv2_web_acl")
     assert (acl["scope"], acl["default_action"]) == ("CLOUDFRONT", {"block": {}})
     letting_in = {rule["name"]: rule["priority"] for rule in acl["rule"] if rule.get("action") == {"allow": {}}}
-    assert letting_in == {"allowed": max(rule["priority"] for rule in acl["rule"])}, "later rules would never be asked"
-    assert cloudfront.one("aws_wafv2_ip_set")["addresses"] == ["203.0.113.0/24", "198.51.100.7/32"]
-    assert cloudfront.one("aws_cloudfront_distribution")["web_acl_id"] == "${aws_wafv2_web_acl.cloudfront_acl.arn}"
+    assert letting_in == {"allowed": max(rule["priority"] for rule in acl["rule"])}, (
+        "later rules would never be evaluated"
+    )
+    assert cloudfront.only("aws_wafv2_ip_set")["addresses"] == ["203.0.113.0/24", "198.51.100.7/32"]
+    assert cloudfront.only("aws_cloudfront_distribution")["web_acl_id"] == "${aws_wafv2_web_acl.cloudfront_acl.arn}"
 
 
 def test_resources_of_cloudfront_are_in_us_east_1(cloudfront: Stack) -> None:
@@ -80,7 +82,9 @@ def test_resources_of_cloudfront_are_in_us_east_1(cloudfront: Stack) -> None:
 
 
 def test_names_of_cloudfront_resources_differ_between_regions(cloudfront: Stack) -> None:
-    names = {cloudfront.one(kind)["name"] for kind in ("aws_cloudfront_function", "aws_cloudwatch_log_delivery_source")}
+    names = {
+        cloudfront.only(kind)["name"] for kind in ("aws_cloudfront_function", "aws_cloudwatch_log_delivery_source")
+    }
     assert all("us-east-1" in name for name in names), f"{names}: CloudFront is one for all Regions"
 
 

@@ -87,7 +87,7 @@ def test_numbers(configured: Stack) -> None:
 
 
 def test_web_servers_follow_cpu_and_requests(configured: Stack) -> None:
-    target = configured.one("aws_appautoscaling_target")
+    target = configured.only("aws_appautoscaling_target")
     assert (target["min_capacity"], target["max_capacity"]) == (2, 4)
     assert target["resource_id"] == "service/openmwaa-example/${aws_ecs_service.airflow_web_server.name}"
     followed = {

@@ -26,7 +26,7 @@ def test_a_destroy_frees_the_names_of_secrets(quickstart: Stack, keeping: Stack)
 
 
 def test_a_final_snapshot_has_a_new_name_in_each_creation(keeping: Stack) -> None:
-    name = keeping.one("aws_rds_cluster")["final_snapshot_identifier"]
+    name = keeping.only("aws_rds_cluster")["final_snapshot_identifier"]
     assert re.search(r"\$\{lower\(substr\(aws_secretsmanager_secret_version\.\w+\.arn, -6, -1\)\)\}$", name), name
 
 
@@ -48,16 +48,16 @@ def test_a_bucket_is_emptied_only_if_configured(force: bool) -> None:
 
 
 def test_retained_resources_are_listed_by_name(quickstart: Stack, keeping: Stack) -> None:
-    said = quickstart.document["output"]["retained_resources"]["value"]
-    assert said == [
+    retained = quickstart.document["output"]["retained_resources"]["value"]
+    assert retained == [
         "openmwaa-quickstart-worker-default",
         "/openmwaa/quickstart/scaler/default",
         "${aws_kms_key.keys.arn}",
     ]
-    said = keeping.document["output"]["retained_resources"]["value"]
-    assert KEY not in said, "a key that is given is not ours to speak of"
-    assert keeping.one("aws_rds_cluster")["final_snapshot_identifier"] in said
-    assert any("fernet_key" in name for name in said), "the connections in the snapshot would be unreadable"
+    retained = keeping.document["output"]["retained_resources"]["value"]
+    assert KEY not in retained, "an existing key is not part of this stack"
+    assert keeping.only("aws_rds_cluster")["final_snapshot_identifier"] in retained
+    assert any("fernet_key" in name for name in retained), "the connections in the snapshot would be unreadable"
 
 
 def test_an_existing_server_is_a_retained_resource() -> None:
@@ -67,8 +67,8 @@ def test_an_existing_server_is_a_retained_resource() -> None:
         "master_secret_arn": "arn:aws:secretsmanager:us-east-1:123456789012:secret:master-AbCdEf",
         "security_group_id": "sg-12345678",
     }
-    said = stack_of(metadata_database=database).document["output"]["retained_resources"]["value"]
-    assert said[-1] == "${local.metadata_database_host}"
+    retained = stack_of(metadata_database=database).document["output"]["retained_resources"]["value"]
+    assert retained[-1] == "${local.metadata_database_host}"
 
 
 def test_only_revisions_of_workers_remain_after_a_destroy(quickstart: Stack) -> None:

@@ -14,7 +14,7 @@ KEY = "${aws_kms_key.keys.arn}"
 @pytest.fixture(scope="module")
 def key_policy(quickstart: Stack) -> dict[str, Json]:
     applied = ResolvedStack(quickstart)
-    policy = quickstart.local(quickstart.one("aws_kms_key")["policy"])
+    policy = quickstart.local(quickstart.only("aws_kms_key")["policy"])
     return {statement["Sid"]: applied.resolved(statement) for statement in policy["Statement"]}
 
 
@@ -84,7 +84,7 @@ def test_fargates_grants_allow_reading_and_no_more(key_policy: dict[str, Json]) 
 
 
 def test_disks_of_tasks_are_under_the_key(quickstart: Stack) -> None:
-    storage = quickstart.one("aws_ecs_cluster")["configuration"]["managed_storage_configuration"]
+    storage = quickstart.only("aws_ecs_cluster")["configuration"]["managed_storage_configuration"]
     assert storage == {"fargate_ephemeral_storage_kms_key_id": KEY}
 
 
@@ -105,12 +105,12 @@ ENCRYPTED = {
 def test_everything_at_rest_is_under_the_key(variants: dict[str, Stack]) -> None:
     seen = set()
     for variant, stack in variants.items():
-        key = KEY if stack.resources("aws_kms_key") else stack.one("aws_ecs_cluster")["configuration"]
+        key = KEY if stack.resources("aws_kms_key") else stack.only("aws_ecs_cluster")["configuration"]
         for kind, places in ENCRYPTED.items():
             for name, resource in stack.resources(kind).items():
-                said = {".".join(path): value for path, value in walk(resource)}
+                values = {".".join(path): value for path, value in walk(resource)}
                 for place in places:
-                    want = said.get(place)
+                    want = values.get(place)
                     expected = key if isinstance(key, str) else _given(key)
                     assert want == expected, f"{variant}: {kind}.{name} has {place} = {want}"
                 seen.add(kind)
@@ -143,4 +143,4 @@ def test_the_policy_of_an_existing_key_is_an_output(byo_resources: Stack) -> Non
 
 def test_the_environments_own_key_has_no_such_output(quickstart: Stack) -> None:
     assert "kms_key_policy" not in quickstart.document["output"]
-    assert quickstart.one("aws_kms_key")["enable_key_rotation"] is True
+    assert quickstart.only("aws_kms_key")["enable_key_rotation"] is True

@@ -48,7 +48,7 @@ def ours(request: pytest.FixtureRequest) -> tuple[Stack, dict[str, Any]]:
     """A stack, and its database."""
     stack: Stack = request.getfixturevalue(request.param)
     kind = {"aurora": "aws_rds_cluster", "rds": "aws_db_instance"}[request.param]
-    return stack, dict(stack.one(kind))
+    return stack, dict(stack.only(kind))
 
 
 def test_a_managed_database_is_encrypted_private_backed_up_and_protected(ours: tuple[Stack, dict[str, Any]]) -> None:
@@ -89,7 +89,9 @@ def test_a_final_snapshot_has_a_unique_name_in_every_creation(ours: tuple[Stack,
     name = database["final_snapshot_identifier"]
     secret = "aws_secretsmanager_secret_version.secrets_airflow_database_password"
     assert re.fullmatch(rf"openmwaa-example-final-\$\{{lower\(substr\({secret}\.arn, -6, -1\)\)\}}", name), name
-    assert name in stack.document["output"]["retained_resources"]["value"], "what destroy leaves is not said"
+    assert name in stack.document["output"]["retained_resources"]["value"], (
+        "the output does not list what destroy leaves"
+    )
 
 
 def test_enhanced_monitoring_has_a_role_for_rds_only(ours: tuple[Stack, dict[str, Any]]) -> None:
@@ -121,7 +123,7 @@ def test_paid_features_are_optional() -> None:
     stack = stack_of(metadata_database={"kind": "AURORA_SERVERLESS_V2", **wished})
     assert "metadata_database_log" not in stack.resources("aws_cloudwatch_log_group")
     assert "roles_database_monitoring" not in stack.resources("aws_iam_role")
-    assert stack.one("aws_rds_cluster_instance")["performance_insights_enabled"] is False
+    assert stack.only("aws_rds_cluster_instance")["performance_insights_enabled"] is False
 
 
 def test_aurora_readers_have_failover_priority(aurora: Stack) -> None:
@@ -129,7 +131,10 @@ def test_aurora_readers_have_failover_priority(aurora: Stack) -> None:
     assert {instance["identifier"] for instance in instances.values()} == {f"openmwaa-example-{n}" for n in (1, 2, 3)}
     # Above tier 1 a serverless reader does not scale with its writer, and takes over too small.
     assert {instance["promotion_tier"] for instance in instances.values()} == {0, 1}
-    assert aurora.one("aws_rds_cluster")["serverlessv2_scaling_configuration"] == {"min_capacity": 3, "max_capacity": 3}
+    assert aurora.only("aws_rds_cluster")["serverlessv2_scaling_configuration"] == {
+        "min_capacity": 3,
+        "max_capacity": 3,
+    }
 
 
 def test_a_minor_version_in_the_file_is_not_upgraded(aurora: Stack, quickstart: Stack) -> None:
@@ -138,11 +143,11 @@ def test_a_minor_version_in_the_file_is_not_upgraded(aurora: Stack, quickstart: 
         "AWS would move past the file"
     )
     assert {instance["auto_minor_version_upgrade"] for instance in left.values()} == {True}
-    assert quickstart.one("aws_rds_cluster")["engine_version"] == "16"
+    assert quickstart.only("aws_rds_cluster")["engine_version"] == "16"
 
 
 def test_rds_storage_grows_and_its_standby_is_in_another_zone(rds: Stack) -> None:
-    instance = rds.one("aws_db_instance")
+    instance = rds.only("aws_db_instance")
     assert (instance["storage_type"], instance["allocated_storage"]) == ("gp3", 40)
     assert instance["max_allocated_storage"] == 200
     assert instance["multi_az"] is True

@@ -70,13 +70,13 @@ def test_the_longest_name_fits_every_service() -> None:
             assert len(called) <= limit, f"{kind}.{address}: {called} is too long"
             assert re.fullmatch(pattern, called), f"{kind}.{address}: {called}"
     identifiers = [
-        stack.one("aws_rds_cluster")["cluster_identifier"],
-        stack.one("aws_rds_cluster_instance")["identifier"],
+        stack.only("aws_rds_cluster")["cluster_identifier"],
+        stack.only("aws_rds_cluster_instance")["identifier"],
     ]
     assert all(
         re.fullmatch(r"[a-z](-?[a-z0-9])*", identifier) and len(identifier) <= 63 for identifier in identifiers
     ), identifiers
-    bucket = stack.one("aws_s3_bucket")["bucket"].replace(
+    bucket = stack.only("aws_s3_bucket")["bucket"].replace(
         "${data.aws_caller_identity.place_caller.account_id}", "1" * 12
     )
     assert re.fullmatch(r"[a-z0-9]([a-z0-9-]{1,61})[a-z0-9]", bucket), bucket

@@ -74,8 +74,8 @@ def test_services_depend_on_their_egress(quickstart: Stack, no_internet: Stack) 
 
 def test_zones_are_those_of_fargate_and_enough(nat_per_zone: Stack) -> None:
     zones = nat_per_zone.document["data"]["aws_availability_zones"]["network"]
-    asked = {rule["name"]: rule["values"] for rule in zones["filter"]}
-    assert asked == {"opt-in-status": ["opt-in-not-required"], "zone-id": list(FARGATE_ZONES["us-west-1"])}
+    filters = {rule["name"]: rule["values"] for rule in zones["filter"]}
+    assert filters == {"opt-in-status": ["opt-in-not-required"], "zone-id": list(FARGATE_ZONES["us-west-1"])}
     (condition,) = zones["lifecycle"]["postcondition"]
     assert condition["condition"] == "${length(self.names) >= 3}"
     assert "`network.zones`" in condition["error_message"]
@@ -84,7 +84,7 @@ def test_zones_are_those_of_fargate_and_enough(nat_per_zone: Stack) -> None:
 @pytest.mark.parametrize(("stack", "traffic", "every_s"), [("quickstart", "REJECT", 600), ("nat_per_zone", "ALL", 60)])
 def test_the_vpc_has_flow_logs(stack: str, traffic: str, every_s: int, request: pytest.FixtureRequest) -> None:
     made: Stack = request.getfixturevalue(stack)
-    log = made.one("aws_flow_log")
+    log = made.only("aws_flow_log")
     assert (log["traffic_type"], log["max_aggregation_interval"]) == (traffic, every_s)
     group = made.resources("aws_cloudwatch_log_group")["flow_logs"]
     assert group["name"].startswith("airflow-"), "the key lets CloudWatch encrypt for the environment's groups alone"
@@ -126,7 +126,7 @@ def test_the_plan_checks_an_existing_vpc(existing: Stack) -> None:
 def test_load_balancers_and_endpoints_use_one_subnet_per_zone(existing: Stack) -> None:
     by_zone = existing.document["locals"]["network_private_by_zone"]
     assert by_zone.endswith(": subnet.availability_zone => subnet.id... } : ids[0]]}")
-    assert existing.one("aws_lb")["subnets"] == "${local.network_private_by_zone}"
+    assert existing.only("aws_lb")["subnets"] == "${local.network_private_by_zone}"
     for name, endpoint in existing.resources("aws_vpc_endpoint").items():
         if endpoint["vpc_endpoint_type"] == "Interface":
             assert endpoint["subnet_ids"] == "${local.network_private_by_zone}", name
@@ -135,8 +135,8 @@ def test_load_balancers_and_endpoints_use_one_subnet_per_zone(existing: Stack) -
 def test_a_public_load_balancer_needs_the_gateway_of_an_existing_vpc() -> None:
     network = {"vpc_id": VPC, "private_subnet_ids": PRIVATE, "public_subnet_ids": PUBLIC}
     data = stack_of(network=network, **PUBLIC_WEB).document["data"]
-    (asked,) = data["aws_internet_gateway"]["network"]["filter"]
-    assert asked == {"name": "attachment.vpc-id", "values": ["${data.aws_vpc.network.id}"]}
+    (filters,) = data["aws_internet_gateway"]["network"]["filter"]
+    assert filters == {"name": "attachment.vpc-id", "values": ["${data.aws_vpc.network.id}"]}
 
 
 def test_services_run_in_private_subnets_without_public_addresses(quickstart: Stack, existing: Stack) -> None:
@@ -148,11 +148,11 @@ def test_services_run_in_private_subnets_without_public_addresses(quickstart: St
 
 
 def test_load_balancer_and_database_are_private(quickstart: Stack) -> None:
-    balancer = quickstart.one("aws_lb")
+    balancer = quickstart.only("aws_lb")
     assert balancer["internal"] is True
     assert all(".network_private_" in subnet for subnet in balancer["subnets"])
-    assert quickstart.one("aws_rds_cluster_instance")["publicly_accessible"] is False
-    assert all(".network_private_" in subnet for subnet in quickstart.one("aws_db_subnet_group")["subnet_ids"])
+    assert quickstart.only("aws_rds_cluster_instance")["publicly_accessible"] is False
+    assert all(".network_private_" in subnet for subnet in quickstart.only("aws_db_subnet_group")["subnet_ids"])
 
 
 def test_public_subnets_give_no_public_addresses(quickstart: Stack) -> None:
@@ -161,7 +161,7 @@ def test_public_subnets_give_no_public_addresses(quickstart: Stack) -> None:
 
 
 def test_the_default_security_group_has_no_rules(quickstart: Stack) -> None:
-    assert not {"ingress", "egress"} & set(quickstart.one("aws_default_security_group"))
+    assert not {"ingress", "egress"} & set(quickstart.only("aws_default_security_group"))
 
 
 def test_nothing_opens_a_shell_in_a_task(quickstart: Stack) -> None:

@@ -69,8 +69,8 @@ def test_prometheus_has_every_metric_of_grafana(query: Query) -> None:
     known = KNOWN | OF_PROMETHEUS
     for selector in selectors_of(filled(query.expression)):
         assert selector.name in known, f"{selector.name} is no metric of the scaler"
-        asked = {matcher.name for matcher in selector.matchers.matchers}
-        assert asked <= known[selector.name] | LABELS_OF_PROMETHEUS, f"{selector.name} has no such labels: {asked}"
+        labels = {matcher.name for matcher in selector.matchers.matchers}
+        assert labels <= known[selector.name] | LABELS_OF_PROMETHEUS, f"{selector.name} has no such labels: {labels}"
 
 
 @pytest.mark.parametrize("query", QUERIES, ids=lambda query: query.label)
@@ -131,7 +131,7 @@ def test_log_queries_use_fields_that_the_scaler_writes() -> None:
 
 
 def test_the_dashboard_has_all_panels(quickstart: Stack) -> None:
-    dashboard = quickstart.one("aws_cloudwatch_dashboard")
+    dashboard = quickstart.only("aws_cloudwatch_dashboard")
     assert dashboard["dashboard_name"] == "openmwaa-quickstart-us-east-1"
     body = quickstart.local(dashboard["dashboard_body"])
     (alarms,) = (widget for widget in body["widgets"] if widget["type"] == "alarm")

@@ -50,7 +50,7 @@ EVERY_ACTION = {("endpoints_policy", "IdentitiesOfThisAccount"), ("endpoints_s3_
 # IAM takes 10 240 characters of inline policies a role.
 LONGEST_INLINE = 10_240
 LONGEST_KEY_POLICY = 32_768
-# Actions that are no operation of their own, with the operation they are asked for.
+# Actions that are no operation of their own, with the operation that needs them.
 NOT_OPERATIONS = {
     "kms:ReEncryptFrom": "kms:ReEncrypt",
     "kms:ReEncryptTo": "kms:ReEncrypt",
@@ -137,7 +137,7 @@ def test_policies_fit_into_iam_with_twenty_fleets_and_the_longest_names(longest_
     for name in longest_names.resources("aws_iam_role_policy"):
         size = characters(applied.policy(name))
         assert size <= LONGEST_INLINE, f"{name} has {size} characters"
-    key = longest_names.local(longest_names.one("aws_kms_key")["policy"])["Statement"]
+    key = longest_names.local(longest_names.only("aws_kms_key")["policy"])["Statement"]
     assert characters(applied.resolved(key)) <= LONGEST_KEY_POLICY
 
 

@@ -29,8 +29,10 @@ def test_aws_services_act_for_this_account_only(variants: dict[str, Stack]) -> N
         for key, statement in statements_of(stack).items():
             if "Service" not in statement.get("Principal", {}):
                 continue
-            said = {variable for test in statement.get("Condition", {}).values() for variable in test}
-            held = [variable for variable in said if variable in HELD or variable.startswith("kms:EncryptionContext:")]
+            variables = {variable for test in statement.get("Condition", {}).values() for variable in test}
+            held = [
+                variable for variable in variables if variable in HELD or variable.startswith("kms:EncryptionContext:")
+            ]
             assert held, f"{variant}: {key} lets {statement['Principal']['Service']} in for any account"
 
 

@@ -116,13 +116,13 @@ def test_new_passwords_create_new_revisions_of_their_containers(quickstart: Stac
     rotated = stack_of(rotation={"database_passwords": 2})
     for name, container in rotated.containers.items():
         holds = any("DATABASE_PASSWORD" in variable for variable in secrets_of(container))
-        said = environment_of(container).get("OPENMWAA_DATABASE_PASSWORDS")
-        assert not holds or said == "2", f"{name} would run on with the old password until it is started again"
+        generation = environment_of(container).get("OPENMWAA_DATABASE_PASSWORDS")
+        assert not holds or generation == "2", f"{name} would run on with the old password until it is started again"
     assert environment_of(quickstart.containers["scheduler/scheduler"])["OPENMWAA_DATABASE_PASSWORDS"] == "1"
 
 
 def test_rds_manages_the_master_password(quickstart: Stack) -> None:
-    cluster = quickstart.one("aws_rds_cluster")
+    cluster = quickstart.only("aws_rds_cluster")
     assert cluster["manage_master_user_password"] is True
     assert cluster["master_user_secret_kms_key_id"] == "${aws_kms_key.keys.arn}"
 

@@ -18,21 +18,21 @@ KEY = "${aws_kms_key.keys.arn}"
 def test_everything_at_rest_is_encrypted_with_the_environments_key(quickstart: Stack) -> None:
     assert {group["kms_key_id"] for group in quickstart.resources("aws_cloudwatch_log_group").values()} == {KEY}
     assert {queue["kms_master_key_id"] for queue in quickstart.resources("aws_sqs_queue").values()} == {KEY}
-    cluster = quickstart.one("aws_rds_cluster")
+    cluster = quickstart.only("aws_rds_cluster")
     assert (cluster["storage_encrypted"], cluster["kms_key_id"]) == (True, KEY)
-    (rule,) = quickstart.one("aws_s3_bucket_server_side_encryption_configuration")["rule"]
+    (rule,) = quickstart.only("aws_s3_bucket_server_side_encryption_configuration")["rule"]
     assert rule["apply_server_side_encryption_by_default"] == {"sse_algorithm": "aws:kms", "kms_master_key_id": KEY}
     for repository in quickstart.resources("aws_ecr_repository").values():
         assert repository["encryption_configuration"] == [{"encryption_type": "KMS", "kms_key": KEY}]
-    assert quickstart.one("aws_kms_key")["enable_key_rotation"] is True
+    assert quickstart.only("aws_kms_key")["enable_key_rotation"] is True
 
 
 def test_the_bucket_is_private_and_versioned(quickstart: Stack) -> None:
-    block = quickstart.one("aws_s3_bucket_public_access_block")
+    block = quickstart.only("aws_s3_bucket_public_access_block")
     switches = ("block_public_acls", "block_public_policy", "ignore_public_acls", "restrict_public_buckets")
     assert all(block[switch] is True for switch in switches)
-    assert quickstart.one("aws_s3_bucket_versioning")["versioning_configuration"] == {"status": "Enabled"}
-    assert quickstart.one("aws_s3_bucket")["force_destroy"] is False
+    assert quickstart.only("aws_s3_bucket_versioning")["versioning_configuration"] == {"status": "Enabled"}
+    assert quickstart.only("aws_s3_bucket")["force_destroy"] is False
 
 
 def test_old_versions_and_abandoned_uploads_of_the_bucket_expire() -> None:
@@ -62,9 +62,9 @@ def test_repositories_scan_images_and_expire_untagged_ones(quickstart: Stack) ->
     ids=["left out", "given"],
 )
 def test_each_image_has_its_own_tag(images: dict[str, str], airflow: str, scaler: str) -> None:
-    said = stack_of(images=images).document["output"]["images"]["value"]
-    assert said["airflow"] == f"${{aws_ecr_repository.images_airflow.repository_url}}:{airflow}"
-    assert said["scaler"] == f"${{aws_ecr_repository.images_scaler.repository_url}}:{scaler}"
+    urls = stack_of(images=images).document["output"]["images"]["value"]
+    assert urls["airflow"] == f"${{aws_ecr_repository.images_airflow.repository_url}}:{airflow}"
+    assert urls["scaler"] == f"${{aws_ecr_repository.images_scaler.repository_url}}:{scaler}"
 
 
 def test_a_tag_with_an_image_reference_is_rejected() -> None:
@@ -109,8 +109,8 @@ def test_queues_that_differ_in_a_hyphen_have_different_names() -> None:
 
 
 def test_the_database_requires_tls_and_has_backups(quickstart: Stack) -> None:
-    assert quickstart.one("aws_rds_cluster_parameter_group")["parameter"] == [{"name": "rds.force_ssl", "value": "1"}]
-    assert quickstart.one("aws_rds_cluster")["backup_retention_period"] == 7
+    assert quickstart.only("aws_rds_cluster_parameter_group")["parameter"] == [{"name": "rds.force_ssl", "value": "1"}]
+    assert quickstart.only("aws_rds_cluster")["backup_retention_period"] == 7
     variables = environment_of(quickstart.containers["worker-default/worker"])
     assert variables["OPENMWAA_DATABASE_SSLMODE"] == "${local.metadata_database_sslmode}"
     assert quickstart.document["locals"]["metadata_database_sslmode"] == "require"

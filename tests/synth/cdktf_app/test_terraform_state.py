@@ -11,7 +11,7 @@ KEY = "arn:aws:kms:eu-central-1:123456789012:key/11111111-2222-3333-4444-5555555
 
 
 @pytest.mark.parametrize(
-    ("said", "differs"),
+    ("fields", "differs"),
     [
         pytest.param({}, {}, id="defaults"),
         pytest.param(
@@ -21,8 +21,8 @@ KEY = "arn:aws:kms:eu-central-1:123456789012:key/11111111-2222-3333-4444-5555555
         ),
     ],
 )
-def test_the_state_is_locked_and_encrypted(said: dict[str, str], differs: dict[str, Any]) -> None:
-    terraform = stack_of(terraform_state={"bucket": "states", **said}).document["terraform"]
+def test_the_state_is_locked_and_encrypted(fields: dict[str, str], differs: dict[str, Any]) -> None:
+    terraform = stack_of(terraform_state={"bucket": "states", **fields}).document["terraform"]
     expected = {
         "bucket": "states",
         "key": "openmwaa/example.tfstate",

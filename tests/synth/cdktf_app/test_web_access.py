@@ -202,12 +202,12 @@ def test_urls_are_those_of_the_mode(modes: dict[str, Stack], mode: str, urls: tu
 
 
 def test_a_private_url_beside_a_public_one_is_an_output(modes: dict[str, Stack]) -> None:
-    said = {
+    urls = {
         mode: stack.document["output"]["private_web_url"]["value"]
         for mode, stack in modes.items()
         if "private_web_url" in stack.document["output"]
     }
-    assert said == {
+    assert urls == {
         "both": "https://internal.airflow.example.com",
         "cloudfront": f"http://${{aws_lb.{INTERNAL}.dns_name}}:8080",
     }
@@ -252,9 +252,9 @@ def test_public_access_requires_authentication(public: Stack, both: Stack) -> No
         listener = listeners(stack)[f"{PUBLIC_LB}_web"]
         assert actions(listener) == [action, "forward"]
         assert [action["order"] for action in listener["default_action"]] == [1, 2]
-        asked = listener["default_action"][0][action.replace("-", "_")]
-        assert asked["on_unauthenticated_request"] == "authenticate"
-        assert asked["session_timeout"] == 12 * 3600, "ELB's default is a week"
+        action_config = listener["default_action"][0][action.replace("-", "_")]
+        assert action_config["on_unauthenticated_request"] == "authenticate"
+        assert action_config["session_timeout"] == 12 * 3600, "ELB's default is a week"
 
 
 def test_the_internal_load_balancer_authenticates_without_a_public_one(both: Stack, given_certificate: Stack) -> None:
@@ -263,16 +263,16 @@ def test_the_internal_load_balancer_authenticates_without_a_public_one(both: Sta
 
 
 def test_the_client_secret_is_read_by_terraform_and_not_in_the_output(both: Stack) -> None:
-    asked = listeners(both)[f"{PUBLIC_LB}_web"]["default_action"][0]["authenticate_oidc"]
-    assert asked["client_secret"] == "${local.oidc_client_secret}"
+    action_config = listeners(both)[f"{PUBLIC_LB}_web"]["default_action"][0]["authenticate_oidc"]
+    assert action_config["client_secret"] == "${local.oidc_client_secret}"
     assert both.document["locals"]["oidc_client_secret"] == (
         "${data.aws_secretsmanager_secret_version.oidc_client.secret_string}"
     )
-    assert asked["client_id"] == "$${injected}", "what the user wrote is no Terraform"
+    assert action_config["client_id"] == "$${injected}", "what the user wrote is no Terraform"
 
 
 def test_a_certificate_has_both_names_and_is_validated_in_the_zone(private: Stack) -> None:
-    certificate = private.one("aws_acm_certificate")
+    certificate = private.only("aws_acm_certificate")
     names = [certificate["domain_name"], *certificate["subject_alternative_names"]]
     assert names == ["airflow.example.com", "internal.airflow.example.com"]
     assert certificate["validation_method"] == "DNS"
@@ -283,7 +283,7 @@ def test_a_certificate_has_both_names_and_is_validated_in_the_zone(private: Stac
     assert proof["for_each"] == (
         "${{for option in aws_acm_certificate.certificate.domain_validation_options : option.domain_name => option}}"
     )
-    validation = private.one("aws_acm_certificate_validation")
+    validation = private.only("aws_acm_certificate_validation")
     assert validation["validation_record_fqdns"] == (
         "${[for record in aws_route53_record.certificate_proof : record.fqdn]}"
     )
@@ -337,10 +337,10 @@ def test_access_logs_and_protection_are_optional(both: Stack, private: Stack) ->
 
 
 def test_waf_on_the_public_load_balancer_limits_logins_only(both: Stack) -> None:
-    acl = both.one("aws_wafv2_web_acl")
+    acl = both.only("aws_wafv2_web_acl")
     assert (acl["scope"], acl["default_action"]) == ("REGIONAL", {"allow": {}})
     assert [rule["name"] for rule in acl["rule"]] == ["known-bad-inputs", "logins"]
-    association = both.one("aws_wafv2_web_acl_association")
+    association = both.only("aws_wafv2_web_acl_association")
     assert association["resource_arn"] == f"${{aws_lb.{PUBLIC_LB}.arn}}"
     assert "provider" not in acl
     (group,) = [group for group in both.resources("aws_cloudwatch_log_group").values() if "waf" in group["name"]]
@@ -352,8 +352,8 @@ def test_waf_on_the_public_load_balancer_limits_logins_only(both: Stack) -> None
 
 def test_waf_logs_contain_no_cookie_and_no_token(both: Stack, cloudfront: Stack) -> None:
     for stack in (both, cloudfront):
-        log = stack.one("aws_wafv2_web_acl_logging_configuration")
+        log = stack.only("aws_wafv2_web_acl_logging_configuration")
         redacted = {field["single_header"]["name"] for field in log["redacted_fields"]}
         assert redacted == {"authorization", "cookie"}
-        for rule in stack.one("aws_wafv2_web_acl")["rule"]:
+        for rule in stack.only("aws_wafv2_web_acl")["rule"]:
             assert rule["visibility_config"]["sampled_requests_enabled"] is False, "samples show headers"

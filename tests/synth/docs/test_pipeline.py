@@ -64,13 +64,13 @@ def test_every_command_of_openmwaas_is_one_with_its_options(workflow: dict[str, 
 
 
 def test_jobs_may_do_no_more_than_they_need(workflow: dict[str, Any]) -> None:
-    assert workflow["permissions"] == {}, "what is not said is denied"
+    assert workflow["permissions"] == {}, "a permission that is not listed is denied"
     allowed = {"contents": "read", "id-token": "write"}
     for name, job in workflow["jobs"].items():
         more = {"pull-requests": "write"} if name == "plan" else {}
         assert job["permissions"] == allowed | more, name
         assert job["timeout-minutes"] <= 150, name
-    assert workflow["jobs"]["apply"]["environment"] == "production", "reviewers are asked there"
+    assert workflow["jobs"]["apply"]["environment"] == "production", "reviewers approve there"
 
 
 def test_only_the_protected_job_becomes_the_deploy_role(workflow: dict[str, Any]) -> None:

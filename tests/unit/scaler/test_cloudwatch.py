@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""CloudWatch as the broker: what is asked, and every answer that must not be taken for a count."""
+"""CloudWatch as the broker: the requests, and every response that must not be used as a count."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Client:
 
     def __init__(self) -> None:
         self.metrics: dict[tuple[str, str], Points] = {}
-        self.asked: list[dict[str, Any]] = []
+        self.requests: list[dict[str, Any]] = []
         self.spoil: Callable[[dict[str, Any]], Any] = lambda answer: answer
 
     def holds(self, queue: str, visible: Points, hidden: Points | None = None, delayed: Points | None = None) -> None:
@@ -38,7 +38,7 @@ class Client:
             self.metrics[queue, metric] = zeros if points is None else points
 
     async def get_metric_data(self, **request: Any) -> Any:
-        self.asked.append(request)
+        self.requests.append(request)
         results = []
         for query in request["MetricDataQueries"]:
             metric = query["MetricStat"]["Metric"]
@@ -90,7 +90,7 @@ def scene() -> Scene:
 async def test_the_request_has_complete_periods_only(scene: Scene) -> None:
     scene.client.holds("q", {2: 7, 3: 9}, {2: 2, 3: 1}, {2: 1, 3: 0})
     assert await scene.depth() == BrokerCount(visible=7, in_flight=2, delayed=1)
-    (request,) = scene.client.asked
+    (request,) = scene.client.requests
     # It is 12:00:30; what began at 11:58 ended at 11:59, a minute and a half ago.
     assert (request["StartTime"], request["EndTime"]) == (
         datetime(2026, 3, 1, 11, 57, tzinfo=UTC),
@@ -111,15 +111,15 @@ async def test_500_metrics_share_a_call_and_an_answer_is_valid_for_a_third_of_a_
     for name in names:
         scene.client.holds(name, {2: 3})
     await asyncio.gather(*(scene.depth(name) for name in names))
-    calls = len(scene.client.asked)
-    sizes = [len(request["MetricDataQueries"]) for request in scene.client.asked]
+    calls = len(scene.client.requests)
+    sizes = [len(request["MetricDataQueries"]) for request in scene.client.requests]
     assert sizes[-3:] == [498, 498, 204]
     scene.later(20.0)
     await asyncio.gather(*(scene.depth(name) for name in names))
-    assert len(scene.client.asked) == calls
+    assert len(scene.client.requests) == calls
     scene.later(0.1)
     await scene.depth("q0")
-    assert len(scene.client.asked) == calls + 3
+    assert len(scene.client.requests) == calls + 3
 
 
 async def test_other_brokers_metrics_are_read_with_their_dimensions() -> None:
@@ -133,7 +133,7 @@ async def test_other_brokers_metrics_are_read_with_their_dimensions() -> None:
     )
     scene.client.metrics = {("q", "MessageReadyCount"): {2: 4}, ("q", "MessageUnacknowledgedCount"): {2: 2}}
     assert await scene.depth() == BrokerCount(4, 2, 0)
-    assert scene.client.asked[0]["MetricDataQueries"][0]["MetricStat"]["Metric"]["Dimensions"] == [
+    assert scene.client.requests[0]["MetricDataQueries"][0]["MetricStat"]["Metric"]["Dimensions"] == [
         {"Name": "Broker", "Value": "mq"},
         {"Name": "VirtualHost", "Value": "/"},
         {"Name": "Queue", "Value": "q"},
@@ -219,7 +219,7 @@ async def test_pages_are_combined_and_the_last_status_of_a_metric_counts(scene: 
     scene.client.holds("q", {2: 5, 3: 8})
 
     def spoil(answer: dict[str, Any]) -> dict[str, Any]:
-        first = "NextToken" not in scene.client.asked[-1]
+        first = "NextToken" not in scene.client.requests[-1]
         for result in answer["MetricDataResults"]:
             half = slice(0, 1) if first else slice(1, 2)
             result.update(
@@ -231,7 +231,7 @@ async def test_pages_are_combined_and_the_last_status_of_a_metric_counts(scene: 
 
     scene.client.spoil = spoil
     assert await scene.depth() == BrokerCount(5, 0)
-    assert [request.get("NextToken") for request in scene.client.asked] == [None, "more"]
+    assert [request.get("NextToken") for request in scene.client.requests] == [None, "more"]
 
 
 async def test_an_endless_answer_is_an_error(scene: Scene) -> None:

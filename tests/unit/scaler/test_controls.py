@@ -29,14 +29,14 @@ class Ssm:
 
     def __init__(self, **values: str) -> None:
         self.values: dict[str, Any] = {f"{PREFIX}{fleet}": value for fleet, value in values.items()}
-        self.asked: list[list[str]] = []
+        self.requests: list[list[str]] = []
         self.answer: Mapping[str, Any] | None = None
         self.fails_for: set[str] = set()
         self.hangs_for: set[str] = set()
 
     async def get_parameters(self, *, Names: list[str], WithDecryption: bool) -> Mapping[str, Any]:  # noqa: N803
         assert not WithDecryption
-        self.asked.append(Names)
+        self.requests.append(Names)
         if self.hangs_for & set(Names):
             await asyncio.Event().wait()
         if self.fails_for & set(Names):
@@ -132,14 +132,14 @@ async def test_ten_names_a_call_and_an_answer_for_every_fleet() -> None:
     fleets = [f"fleet-{number}" for number in range(25)]
     ssm = Ssm(**{"fleet-3": '{"version":1,"max":3}'})
     found = await source(ssm).read(fleets)
-    assert sorted(len(names) for names in ssm.asked) == [5, 10, 10]
+    assert sorted(len(names) for names in ssm.requests) == [5, 10, 10]
     assert found == {fleet: Overrides(maximum=3) if fleet == "fleet-3" else Overrides() for fleet in fleets}
 
 
 async def test_no_fleets_need_no_call() -> None:
     ssm = Ssm()
     assert await source(ssm).read([]) == {}
-    assert ssm.asked == []
+    assert ssm.requests == []
 
 
 async def test_an_invalid_document_affects_its_fleet_only() -> None:
@@ -165,7 +165,7 @@ async def test_the_deadline_does_not_grow_with_the_number_of_fleets() -> None:
     async with asyncio.timeout(20):  # a hundred calls of 0.2 s each, four at once, would be 5 s; one deadline is 0.2 s
         found = await source(ssm, deadline_s=0.2).read(fleets)
     assert {type(reading) for reading in found.values()} == {DeadlineError}
-    assert len(ssm.asked) <= 4, "calls went out after the deadline"
+    assert len(ssm.requests) <= 4, "calls went out after the deadline"
 
 
 @pytest.mark.parametrize(

@@ -353,29 +353,29 @@ def data_of(namespace: str, number: int) -> list[Datum]:
 
 
 async def test_puts_a_namespace_and_a_thousand_values_a_call() -> None:
-    asked: list[tuple[str, int]] = []
+    calls: list[tuple[str, int]] = []
 
     class Client:
         async def put_metric_data(self, Namespace: str, MetricData: list[Any]) -> None:  # noqa: N803  AWS's names
-            asked.append((Namespace, len(MetricData)))
+            calls.append((Namespace, len(MetricData)))
 
     await CloudWatchMetrics(Client()).put([*data_of("openmwaa", 2300), *data_of(MWAA, 2)])
-    assert asked == [(MWAA, 2), ("openmwaa", 1000), ("openmwaa", 1000), ("openmwaa", 300)]
+    assert calls == [(MWAA, 2), ("openmwaa", 1000), ("openmwaa", 1000), ("openmwaa", 300)]
 
 
 async def test_a_refused_namespace_does_not_block_another() -> None:
-    asked: list[str] = []
+    calls: list[str] = []
 
     class Client:
         async def put_metric_data(self, Namespace: str, MetricData: list[Any]) -> None:  # noqa: N803  AWS's names
             del MetricData
-            asked.append(Namespace)
+            calls.append(Namespace)
             if Namespace == MWAA:
                 raise OSError("refused")
 
     with pytest.raises(SourceError, match="refused"):
         await CloudWatchMetrics(Client()).put([*data_of(MWAA, 2), *data_of("openmwaa", 1)])
-    assert asked == [MWAA, "openmwaa"]
+    assert calls == [MWAA, "openmwaa"]
 
 
 async def test_an_unreachable_cloudwatch_is_a_source_error(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -127,20 +127,20 @@ async def test_demand_is_stale_for_three_ticks_and_then_unknown(monkeypatch: pyt
 
 
 async def test_all_fleets_of_a_tick_share_one_query() -> None:
-    environment, asked = ports(), []
+    environment, calls = ports(), []
 
     class Counting:
         async def counts(self) -> Mapping[str, DatabaseCount]:
-            asked.append(environment.now)
+            calls.append(environment.now)
             await asyncio.sleep(0)
             return {"default": DatabaseCount(1, 2)}
 
     shared = SharedDatabase(Counting(), environment, max_age_s=2.5)
     assert [await counts for counts in [shared.counts() for _ in range(5)]] == [{"default": DatabaseCount(1, 2)}] * 5
-    assert len(asked) == 1
+    assert len(calls) == 1
     environment.advance(3.0)
     await shared.counts()
-    assert len(asked) == 2
+    assert len(calls) == 2
 
 
 async def test_the_demand_is_the_sum_of_all_queues() -> None:
@@ -170,19 +170,19 @@ async def test_the_tasks_of_an_empty_service_are_read_only_after_it_has_some(
 ) -> None:
     environment = FakePorts(1, latency_s=0.05, services=("a", "b"))
     observer = Observer(FLEET, ["a", "b"], {"default": "url"}, environment.environment())
-    asked: list[str] = []
+    calls: list[str] = []
     real = environment.tasks
 
     async def counting(service: str) -> tuple[Task, ...]:
-        asked.append(service)
+        calls.append(service)
         return await real(service)
 
     monkeypatch.setattr(environment, "tasks", counting)
     for _ in range(3):
         observation, _ = await observer.observe(3.0)
         assert observation.services["b"].tasks == Known((), observation.services["b"].tasks.at)  # type: ignore[union-attr]
-    assert asked.count("b") == 1, "the first time it was not known to be empty"
-    assert asked.count("a") == 3
+    assert calls.count("b") == 1, "the first time it was not known to be empty"
+    assert calls.count("a") == 3
     environment.services["b"].desired = 1
     environment.advance(60.0)
     observation, _ = await observer.observe(3.0)

@@ -30,7 +30,7 @@ def test_api_throttled() -> None:
         )
         before = scenario.reports.ticks
         await scenario.ticks(24)
-        assert scenario.reports.ticks - before <= 12, "it asked as often as before"
+        assert scenario.reports.ticks - before <= 12, "it called as often as before"
         assert not scenario.reductions
         scenario.faults.clear("ecs")
         scenario.send([20.0] * 6)
@@ -83,8 +83,8 @@ def test_api_5xx() -> None:
     run_scenario(steps)
 
 
-def half(asked: Sequence[str]) -> Sequence[str]:
-    return asked[::2]
+def half(names: Sequence[str]) -> Sequence[str]:
+    return names[::2]
 
 
 @pytest.mark.parametrize("operation", ["describe_services", "describe_tasks", "get_task_protection"])
@@ -135,7 +135,7 @@ def test_tasks_stuck_pending() -> None:
         await scenario.works(2, work_s=200.0)
         scenario.fake_ecs.ecs.faults.hold_launches(scenario.topology.family)
         numbers = scenario.send([20.0] * 4)
-        await scenario.becomes(lambda: scenario.total == 4, 15.0, "two more were to be asked for")
+        await scenario.becomes(lambda: scenario.total == 4, 15.0, "two more workers are needed")
         await scenario.ticks(int(FLEET.launch_deadline_s / FLEET.interval_s) + 4)
         assert "not consuming after 120 s" in scenario.why
         await scenario.becomes(
@@ -153,10 +153,10 @@ async def nothing_can_be_placed(scenario: FaultScenario, reason: str) -> None:
     await scenario.works(2, work_s=100.0)
     scenario.fake_ecs.ecs.faults.refuse_launches(scenario.service, reason)
     scenario.send([20.0] * 8)
-    await scenario.becomes(lambda: scenario.total == 6, 20.0, "what is needed was to be asked for")
+    await scenario.becomes(lambda: scenario.total == 6, 20.0, "desired must reach what is needed")
     written = len(scenario.cluster.writes)
     await scenario.ticks(20)
-    assert len(scenario.cluster.writes) == written, "it asked again and again, or for more than is needed"
+    assert len(scenario.cluster.writes) == written, "it wrote repeatedly, or more than is needed"
     assert len(scenario.workers()) == 2
     await scenario.becomes(lambda: scenario.total == 1, 600.0, "tasks that do not exist were to block no scale-in")
     scenario.fake_ecs.ecs.faults.refuse_launches(scenario.service, None)
@@ -190,7 +190,7 @@ def test_launches_failing_image() -> None:
         await scenario.works(2, work_s=150.0)
         scenario.fake_ecs.ecs.faults.fail_launches(scenario.topology.family, 1000)
         scenario.send([20.0] * 8)
-        await scenario.becomes(lambda: scenario.total == 6, 20.0, "what is needed was to be asked for")
+        await scenario.becomes(lambda: scenario.total == 6, 20.0, "desired must reach what is needed")
         await scenario.stays(lambda: scenario.total <= 6 and len(scenario.workers()) == 2, 100.0, "no more than that")
         await scenario.becomes(lambda: scenario.total == 1, 900.0, "launches that fail were to block no scale-in")
         scenario.fake_ecs.ecs.faults.fail_launches(scenario.topology.family, 0)

@@ -151,7 +151,7 @@ def test_drain_and_resume_100_times() -> None:
             for _ in range(5):
                 most = max(most, worker.holds)
                 await asyncio.sleep(scenario.rng.uniform(0.0, 0.3))
-        assert polls, "nothing was ever asked for"
+        assert polls, "there was no poll"
         assert max(polls) == 0, "a poll began beside another"
         assert 0 < most <= PROFILE.slots, f"it held {most} of {PROFILE.slots}"
         await scenario.rests()
