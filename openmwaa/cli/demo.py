@@ -53,7 +53,7 @@ def demo(
                 environment,
                 endpoints_of(ready, environment),
                 Burst(tasks, seconds),
-                journal_path=ready.paths.root / "task-journal.jsonl",
+                journal_path=ready.paths.task_journal,
                 show=show,
             )
             outcome = asyncio.run(demonstration.run(up_s=ready.seconds))

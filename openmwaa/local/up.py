@@ -22,7 +22,7 @@ import aiohttp
 
 from openmwaa.config import environment_file
 from openmwaa.config.environment import Environment
-from openmwaa.local import login, rollout
+from openmwaa.local import rollout
 from openmwaa.local.addresses import AddressBlock
 from openmwaa.local.child_environment import child_environment, command_marks, python_path
 from openmwaa.local.daemon import daemon_client, orphans
@@ -171,7 +171,7 @@ class Up:
             before.write(self._paths.applied)  # of the files in the folder, even if they are not applied
         document = json.loads(configuration.read_text())
         override_file = configuration.parent / OVERRIDE_FILE
-        change = override(document, addresses=addresses, state_file=login.state_file(self._paths))
+        change = override(document, addresses=addresses, state_file=self._paths.terraform_state)
         override_file.write_text(json.dumps(change, indent=2) + "\n")
         result = fingerprint.result_hash(configuration, override_file)
         intact = before.result == result and asyncio.run(
@@ -228,7 +228,7 @@ class Up:
         while time.monotonic() - began < HEALTHY_WITHIN_S:
             status = daemon_client.status(self._paths)
             if status is None:
-                raise NotHealthyError(f"The daemon has ended; see {self._paths.logs / 'daemon.log'}.")
+                raise NotHealthyError(f"The daemon has ended; see {self._paths.daemon_log}.")
             unhealthy = list(troubles(status))
             if not unhealthy and (trouble := asyncio.run(_web_trouble(status["web_address"]))):
                 unhealthy = [("web-server", trouble)]
