@@ -87,7 +87,7 @@ async def test_a_process_that_does_not_become_ready_is_stopped(keep: Callable[..
         return False
 
     manager = keep("exec sleep 1000", refuse, 0.3)
-    with pytest.raises(InfrastructureError, match="thing does not answer after 0.3 s"):
+    with pytest.raises(InfrastructureError, match=r"thing does not answer after 0\.3 s"):
         await manager.start()
     assert manager.pid is None
 

@@ -236,7 +236,7 @@ def test_reasons_have_no_final_period() -> None:
     for field in IMMUTABLE_FIELDS:
         assert not field.because.endswith("."), field.name
         assert not field.instead.endswith("."), field.name
-    assert not [protected.lost for protected in PROTECTED if protected.lost.endswith(".")]
+    assert not [lost for lost in PROTECTED.values() if lost.endswith(".")]
 
 
 @pytest.mark.parametrize(
