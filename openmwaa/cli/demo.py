@@ -7,6 +7,7 @@ import asyncio
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -57,7 +58,7 @@ def demo(
                 show=show,
             )
             outcome = asyncio.run(demonstration.run(up_s=ready.seconds))
-        (out / "demo.json").write_text(json.dumps(outcome.summary.as_data(), indent=2) + "\n", encoding="utf-8")
+        (out / "demo.json").write_text(json.dumps(asdict(outcome.summary), indent=2) + "\n", encoding="utf-8")
         _print(outcome, out)
         if keep:
             print_line(f"The environment keeps running: {ready.web_address}, user admin.")

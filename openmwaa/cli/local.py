@@ -161,11 +161,7 @@ def _active_overrides(path: Path) -> dict[str, Override]:
     except OperateError:  # the emulator restarts
         return {}
     now = datetime.now(UTC)
-    return {
-        name: override
-        for name, override in overrides.items()
-        if override.problem or (override.document and override.document.active and not override.document.expired(now))
-    }
+    return {name: override for name, override in overrides.items() if override.state(now) in ("active", "invalid")}
 
 
 def _override_sentence(override: Override) -> str:

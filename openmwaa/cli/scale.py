@@ -24,7 +24,7 @@ from openmwaa.operate.override_request import (
     active_bounds,
     notes,
 )
-from openmwaa.operate.override_store import Override, OverrideStore, OverrideVersion, as_data, describe
+from openmwaa.operate.override_store import Override, OverrideStore, as_data, describe
 from openmwaa.operate.times import rfc3339
 from scaler.config.overrides import OverrideDocument, Pause
 
@@ -47,7 +47,7 @@ def _parser(parse: Callable[[str], T]) -> Callable[[str], T]:
 
 
 _bound = _parser(Bound.parse)
-_duration = _parser(Duration.parse)
+parse_duration = _parser(Duration.parse)
 
 
 def scale(
@@ -76,7 +76,7 @@ def scale(
     duration: Annotated[
         Duration | None,
         typer.Option(
-            help="How long the override is active, such as 2h; or `forever`.", metavar="TIME", parser=_duration
+            help="How long the override is active, such as 2h; or `forever`.", metavar="TIME", parser=parse_duration
         ),
     ] = None,
     reason: Annotated[str | None, typer.Option(help="The reason, shown with the override.", metavar="TEXT")] = None,
@@ -159,7 +159,7 @@ class _Result:
     fleets: Sequence[ResolvedFleet]
     overrides: Mapping[str, Override]
     written: Sequence[_Written]
-    history: Mapping[str, Sequence[OverrideVersion]]
+    history: Mapping[str, Sequence[Override]]
     now: datetime
 
     def print(self) -> None:
@@ -206,7 +206,7 @@ class _Result:
     def _override_text(self, override: Override) -> str:
         if override.problem is not None:
             return "invalid"
-        return describe(override.document) if override.document and _state(override, self.now) == "active" else "none"
+        return describe(override.document) if override.document and override.state(self.now) == "active" else "none"
 
     def _sentence(self, fleet: ResolvedFleet) -> str | None:
         override = self.overrides[fleet.name]
@@ -246,7 +246,7 @@ class _Result:
             "fleet": fleet.name,
             "file": {"min": fleet.min, "max": fleet.max},
             "schedule": {"min": schedule.minimum, "description": schedule.description} if schedule else None,
-            "override_state": _state(override, self.now),
+            "override_state": override.state(self.now),
             "override": as_data(override.document),
             "problem": override.problem,
             "parameter": override.parameter,
@@ -256,7 +256,7 @@ class _Result:
         if fleet.name in self.history:
             data["history"] = [
                 {
-                    "version": version.number,
+                    "version": version.version,
                     "at": version.at,
                     "user": version.user,
                     "override": as_data(version.document),
@@ -267,22 +267,13 @@ class _Result:
         return data
 
 
-def _state(override: Override, now: datetime) -> str:
-    if override.problem is not None:
-        return "invalid"
-    if override.document is None or not override.document.active:
-        return "none"
-    return "expired" if override.document.expired(now) else "active"
-
-
-def _history_table(versions: Sequence[OverrideVersion]) -> Table:
+def _history_table(versions: Sequence[Override]) -> Table:
     table = Table(box=None, pad_edge=False)
     for heading in ("VERSION", "AT", "USER", "OVERRIDE", "UNTIL", "REASON"):
         table.add_column(heading)
     for version in versions:
         document = version.document or OverrideDocument()
         override = describe(document) if version.document else "invalid"
-        table.add_row(
-            str(version.number), rfc3339(version.at), version.user, override, document.until or "", document.why
-        )
+        at = rfc3339(version.at) if version.at else ""
+        table.add_row(str(version.version), at, version.user, override, document.until or "", document.why)
     return table

@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 import typer
 
 from openmwaa.cli.output import DEFAULT_FILE, AsJson, EnvironmentPath, Local, error_console, print_line, write_json
+from openmwaa.cli.scale import parse_duration
 from openmwaa.operate.connection import Connection, connect
 from openmwaa.operate.control_plane import control_plane_status
 from openmwaa.operate.override_request import Duration
@@ -32,13 +33,6 @@ _DONE = {
 }
 
 
-def _timeout(text: str) -> Duration:
-    try:
-        return Duration.parse(text)
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from None
-
-
 def wait(
     path: EnvironmentPath = DEFAULT_FILE,
     *,
@@ -47,7 +41,7 @@ def wait(
         typer.Option("--for", help="The health of the control plane, the rollout of the workers, or both."),
     ] = "all",
     timeout: Annotated[
-        Duration, typer.Option(help="The longest wait; or `forever`.", metavar="TIME", parser=_timeout)
+        Duration, typer.Option(help="The longest wait; or `forever`.", metavar="TIME", parser=parse_duration)
     ] = "6h",  # type: ignore[assignment]  # typer parses a default like a given value
     as_json: AsJson = False,
     local: Local = False,
@@ -62,7 +56,7 @@ def wait(
     limit_s = timeout.time.total_seconds() if timeout.time else float("inf")
     checks = [partial(check, connection) for check in _CHECKS[condition]]
     try:
-        status = wait_for(checks, limit_s=limit_s, progress=_ignore if as_json else print_line)
+        status = wait_for(checks, limit_s=limit_s, progress=(lambda _line: None) if as_json else print_line)
     except KeyboardInterrupt:
         error_console().print("Interrupted; the environment is not affected.", style="yellow")
         raise typer.Exit(130) from None
@@ -96,7 +90,3 @@ def _write(connection: Connection, condition: Condition, status: WaitStatus, sec
             **status.data,
         }
     )
-
-
-def _ignore(_line: str) -> None:
-    return None

@@ -12,14 +12,13 @@ from pydantic import ValidationError
 
 from openmwaa.config.fleet import ResolvedFleet
 from openmwaa.operate.errors import OverrideError
-from openmwaa.operate.times import rfc3339
+from openmwaa.operate.times import duration, rfc3339
 from scaler.config.overrides import OverrideDocument, Pause
 from scaler.config.schedule import Schedules
 from scaler.core import bounds
 from scaler.core.model import FleetPolicy, Known, Overrides, Schedule
 
 MOST_WORKERS = 5000
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _LONGEST = timedelta(days=366)
 
 
@@ -64,7 +63,7 @@ class Duration:
             return cls(None)
         if not re.fullmatch(r"(\d{1,6}[smhd])+", text, re.ASCII):
             raise ValueError(f"{text!r} is neither a duration such as 90m, 2h or 1d12h nor `forever`")
-        time = timedelta(seconds=sum(int(n) * _UNITS[unit] for n, unit in re.findall(r"(\d+)([smhd])", text)))
+        time = duration(text)
         if not timedelta() < time <= _LONGEST:
             raise ValueError(f"{text!r} is not between a second and {_LONGEST.days} days")
         return cls(time)
