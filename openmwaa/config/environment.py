@@ -20,8 +20,7 @@ from openmwaa.config.environment_classes import (
     Architecture,
     EnvironmentClass,
     TaskSize,
-    fargate_cpus,
-    fargate_memory,
+    check_fargate,
 )
 from openmwaa.config.fleet import ClassName, FleetName, FleetSpec, ResolvedFleet
 from openmwaa.config.identity import Identity
@@ -34,10 +33,8 @@ from openmwaa.config.strict_model import StrictModel
 from openmwaa.config.terraform_state import TerraformState
 from openmwaa.config.web_access import WebAccess
 
-AIRFLOW_VERSIONS: Final = ("3.3.2",)
 DEFAULT_QUEUE: Final = "default"
 
-_CLASS_NAMES = tuple(ENVIRONMENT_CLASSES)
 _OPTION_KEY = r"^[a-z]+[a-z0-9_]*\.[a-z0-9._]*[a-z0-9_]$"
 
 AirflowVersion = Literal["3.3.2"]
@@ -83,15 +80,7 @@ class Size(StrictModel):
 
     @model_validator(mode="after")
     def _is_offered(self) -> Self:
-        sizes = fargate_memory(self.cpu)
-        if not sizes:
-            offered = ", ".join(map(str, fargate_cpus()))
-            raise ValueError(f"Fargate does not offer {self.cpu} CPU units; valid: {offered}")
-        if self.memory not in sizes:
-            raise ValueError(
-                f"Fargate does not offer {self.memory} MiB with {self.cpu} CPU units; valid: "
-                f"{sizes[0]} to {sizes[-1]} in steps of {sizes[1] - sizes[0]}"
-            )
+        check_fargate(self.cpu, self.memory)
         return self
 
     @property
