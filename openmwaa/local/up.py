@@ -52,7 +52,6 @@ class Ready:
     paths: LocalPaths
     status: Mapping[str, Any]
     seconds: float
-    terraform_ran: bool
 
     @property
     def web_address(self) -> str:
@@ -84,7 +83,6 @@ class Up:
         self._paths = LocalPaths.of(file, self._environment.name)
         self._progress = progress
         self._started_daemon = False
-        self._terraform_ran = False
         self._changed_fleets: set[str] = set()
         self._install_error: LocalError | None = None
         self._cancelled = threading.Event()
@@ -95,7 +93,7 @@ class Up:
         supported.check(self._environment)
         with _terminate_as_interrupt():
             status = self._run()
-        return Ready(self._paths, status, time.monotonic() - began, self._terraform_ran)
+        return Ready(self._paths, status, time.monotonic() - began)
 
     def _run(self) -> Mapping[str, Any]:
         programs = prerequisites.check()
@@ -128,11 +126,11 @@ class Up:
 
     def _install(self) -> threading.Thread:
         """Install the emulator now, and Airflow in a thread."""
-        self._ensure(venvs.emulator_venv())
+        self._ensure(venvs.venv_of("emulator"))
 
         def install_airflow() -> None:
             try:
-                self._ensure(venvs.airflow_venv(self._environment.airflow_version))
+                self._ensure(venvs.venv_of(f"airflow-{self._environment.airflow_version}"))
             except LocalError as error:
                 self._install_error = error
 
@@ -145,12 +143,12 @@ class Up:
         venvs.ensure(venv, progress=self._progress, environment_id=identity, cancelled=self._cancelled)
 
     def _start_daemon(self) -> None:
-        airflow = venvs.airflow_venv(self._environment.airflow_version)
+        airflow = venvs.venv_of(f"airflow-{self._environment.airflow_version}")
         options = daemon_client.DaemonOptions(
             region=self._environment.region,
             airflow_python=airflow.interpreter,
             airflow_ready=airflow.folder / venvs.COMPLETE,
-            emulator_python=venvs.emulator_venv().interpreter,
+            emulator_python=venvs.venv_of("emulator").interpreter,
         )
         self._started_daemon = not orphans.daemon_is_running(self._paths)  # for Ctrl-C during the start
         self._started_daemon = daemon_client.ensure_running(self._paths, options)
@@ -209,7 +207,6 @@ class Up:
         terraform = LocalTerraform(
             program, folder, environment_id=self._paths.environment_id, endpoint_url=addresses.emulator_url
         )
-        self._terraform_ran = True
         self._progress("Running terraform init")
         terraform.init(progress=self._progress)
         self._progress("Running terraform apply (load balancer and database take about 90 s)")

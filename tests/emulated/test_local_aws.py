@@ -36,7 +36,7 @@ def here(tmp_path: Path) -> AddressBlock:
 @pytest.fixture
 async def emulator(tmp_path: Path, here: AddressBlock) -> AsyncIterator[ProcessManager]:
     files = LogFiles(tmp_path / "logs")
-    python = venvs.ensure(venvs.emulator_venv(), progress=print)
+    python = venvs.ensure(venvs.venv_of("emulator"), progress=print)
     managed = emulator_process(
         python=python,
         folder=tmp_path / "emulator",

@@ -112,8 +112,8 @@ class Demonstration:
         async with (
             aiohttp.ClientSession(trust_env=False) as http,
             aws_client(self._endpoints, "ecs") as ecs,
-            AirflowApi(self._endpoints.web_url, "admin", self._endpoints.admin_password) as airflow,
         ):
+            airflow = AirflowApi(http, self._endpoints.web_url, "admin", self._endpoints.admin_password)
             watcher = Watcher(self._endpoints, ecs, http)
             await upload(self._endpoints, self._burst)
             await self._until(watcher, "waiting for the DAG", lambda: airflow.dag_is_known(dag_id), _DAG_DEADLINE_S)
