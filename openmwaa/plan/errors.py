@@ -1,10 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Errors of `openmwaa plan`; the text of each names the remedy.
-
-PlanError
-├── TerraformMissingError   there is no terraform on PATH
-└── PlanUnreadableError     the version of the plan's JSON is unknown
-"""
+"""Errors of `openmwaa plan`; the text of each names the remedy."""
 
 from __future__ import annotations
 

@@ -27,7 +27,6 @@ from psycopg2.extensions import encrypt_password
 from openmwaa_runtime.credentials import Credentials
 from openmwaa_runtime.database import (
     WAIT_S,
-    DatabaseConnection,
     Login,
     PostgresConnection,
     installed_airflow,
@@ -276,7 +275,7 @@ def _with(statement: str, *parts: sql.Composable) -> sql.Composed:
     return sql.SQL(statement).format(*parts)
 
 
-def _present_columns(metadata: DatabaseConnection, table: str) -> set[str]:
+def _present_columns(metadata: PostgresConnection, table: str) -> set[str]:
     row = metadata.execute(
         "SELECT array_agg(attname::text) FROM pg_attribute"
         " WHERE attrelid = to_regclass('public.' || %s) AND attnum > 0 AND NOT attisdropped",
