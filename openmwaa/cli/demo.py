@@ -38,8 +38,7 @@ def demo(
 
     Exit codes: 0 every task succeeded at its first try, and none was lost, duplicated or interrupted; 1 otherwise.
     """
-    from openmwaa.local.demo.endpoints import endpoints_of  # noqa: PLC0415 - needs the extra `local`
-    from openmwaa.local.demo.run import Burst, Demonstration  # noqa: PLC0415
+    from openmwaa.local.demo.run import Burst, Demonstration, endpoints_of  # noqa: PLC0415 - needs the extra `local`
     from openmwaa.local.down import down  # noqa: PLC0415
     from openmwaa.local.up import up  # noqa: PLC0415
 

@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The fleets in a daemon's status."""
+"""The fleets in a daemon's status, and what `up` reports about the workers that an apply replaces."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from openmwaa.fleet_rollout import FleetRollout, WorkerService, revision
+from openmwaa.local.errors import RolloutUnfinishedError
 
 WORKER_SERVICE = re.compile(r"^worker-(?P<fleet>.+)-[ab]$")
 
@@ -31,6 +33,31 @@ def fleet_trouble(fleet: FleetRollout) -> str | None:
         return None
     count = f"0 of {fleet.current.desired} running"
     return f"{count}; revision {fleet.current.revision} is not in use yet" if fleet.left else count
+
+
+def refuse_second_rollout(status: Mapping[str, Any] | None, changed: Collection[str], *, file: Path) -> None:
+    """Refuse a new revision of the fleets in `changed` while the last one is unfinished: it would replace busy workers.
+
+    Raises:
+        RolloutUnfinishedError: names the fleet with workers of an older revision.
+    """
+    for fleet in fleets(status):
+        if fleet.fleet in changed and fleet.left:
+            raise RolloutUnfinishedError(
+                f"The last rollout of the workers is unfinished. {fleet.sentence}. Nothing was applied. Wait with "
+                f"`openmwaa wait --for workers --local {file}`, then run `up` again."
+            )
+
+
+def rollout_sentences(status: Mapping[str, Any], changed: Collection[str], *, file: Path) -> Iterator[str]:
+    """Yield the rollout of each fleet in `changed`; `up` does not wait for it, since tasks may take hours."""
+    for fleet in fleets(status):
+        if fleet.fleet not in changed:
+            continue
+        if fleet.left:
+            yield f"{fleet.sentence}. Follow it with `openmwaa rollout --local {file}`"
+        else:
+            yield f"{fleet.fleet}: its workers run revision {fleet.current.revision}"
 
 
 def _worker_service(service: Mapping[str, Any]) -> WorkerService:

@@ -22,7 +22,7 @@ import aiohttp
 
 from openmwaa.config import environment_file
 from openmwaa.config.environment import Environment
-from openmwaa.local import rollout
+from openmwaa.local import fleet_status
 from openmwaa.local.addresses import AddressBlock
 from openmwaa.local.child_environment import child_environment, command_marks, python_path
 from openmwaa.local.daemon import daemon_client, orphans
@@ -96,12 +96,12 @@ class Up:
         return Ready(self._paths, status, time.monotonic() - began)
 
     def _run(self) -> Mapping[str, Any]:
-        programs = prerequisites.check()
+        terraform = prerequisites.check()
         self._paths.make()
         with orphans.command_lock(self._paths):
             # Before the lock is taken, the programs of this environment may belong to another `up`.
             try:
-                return self._bring_up(programs.terraform)
+                return self._bring_up(terraform)
             except KeyboardInterrupt:
                 self._interrupted()
                 raise
@@ -120,7 +120,7 @@ class Up:
         if self._install_error:
             raise self._install_error
         status = self._wait_healthy()
-        for sentence in rollout.rollout_sentences(status, self._changed_fleets, file=self._file):
+        for sentence in fleet_status.rollout_sentences(status, self._changed_fleets, file=self._file):
             self._progress(sentence)
         return status
 
@@ -184,7 +184,7 @@ class Up:
             self._changed_fleets = {
                 name for name, digest in workers.items() if before.workers.get(name, digest) != digest
             }
-            rollout.refuse_second_rollout(daemon_client.status(self._paths), self._changed_fleets, file=self._file)
+            fleet_status.refuse_second_rollout(daemon_client.status(self._paths), self._changed_fleets, file=self._file)
             Fingerprint(inputs, workers=before.workers).write(self._paths.applied)
             self._apply(terraform, configuration.parent, addresses)
             asyncio.run(fingerprint.mark_intact(addresses.emulator_url, result, region=region))

@@ -72,11 +72,6 @@ class Connection:
         """The Region, or `local`, for JSON."""
         return "local" if self.local else self.environment.region
 
-    @property
-    def option(self) -> str:
-        """The option to repeat in a suggested command: ` --local` or nothing."""
-        return " --local" if self.local else ""
-
     def client(self, service: str) -> Any:
         """Return a boto3 client with timeouts of seconds, not minutes.
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from openmwaa.plan.errors import PlanUnreadableError, TerraformMissingError
+from openmwaa.errors import PlanUnreadableError, TerraformError
 from openmwaa.terraform import Terraform
 
 PLAN_FILE: Final = "openmwaa.tfplan"
@@ -22,7 +22,7 @@ class PlanRunner:
 
     def __init__(self, folder: Path, *, verbose: bool = False) -> None:
         if (program := shutil.which("terraform")) is None:
-            raise TerraformMissingError("`terraform` is not on PATH; see https://developer.hashicorp.com/terraform")
+            raise TerraformError("`terraform` is not on PATH; see https://developer.hashicorp.com/terraform")
         self._terraform = Terraform(program, folder, os.environ)
         self._verbose = verbose
 

@@ -13,8 +13,7 @@ import pytest
 
 from openmwaa.local import task_journal
 from openmwaa.local.daemon import daemon_client, orphans
-from openmwaa.local.demo.endpoints import endpoints_of
-from openmwaa.local.demo.run import Burst, upload
+from openmwaa.local.demo.run import Burst, endpoints_of, upload
 from openmwaa.local.demo.watch import Watcher, aws_client
 from openmwaa.local.services.airflow_api import AirflowApi
 from openmwaa.local.up import Ready

@@ -22,7 +22,6 @@ class MissingVariableError(UsageError):
     def __init__(self, component: str, names: tuple[str, ...]) -> None:
         plural = "s" if len(names) > 1 else ""
         super().__init__(f"{component} needs the environment variable{plural} {', '.join(names)}")
-        self.names = names
 
 
 class MetadataError(StartupError):

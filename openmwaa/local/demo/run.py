@@ -14,12 +14,14 @@ from typing import Final
 import aiohttp
 
 from openmwaa.config.environment import Environment
-from openmwaa.local import task_journal
+from openmwaa.fleet_rollout import service_names
+from openmwaa.local import login, task_journal
 from openmwaa.local.demo.summary import DemoSummary, summarise
 from openmwaa.local.demo.table import DemoSnapshot, FleetView
 from openmwaa.local.demo.watch import Endpoints, Watcher, WorkersUnknownError, aws_client
 from openmwaa.local.errors import LocalError
 from openmwaa.local.services.airflow_api import AirflowApi, AirflowApiError, TaskInstance
+from openmwaa.local.up import Ready
 
 _DAG_DEADLINE_S: Final = 180.0
 _LOG_DEADLINE_S: Final = 60.0
@@ -67,6 +69,27 @@ def dag_source(burst: Burst) -> str:
         if times != 1:
             raise ValueError(f"burst_dag.py has {times} lines `{constant} = …`, not one")
     return source
+
+
+def endpoints_of(ready: Ready, environment: Environment) -> Endpoints:
+    """Return the endpoints of a running environment.
+
+    Raises:
+        DaemonError: the administrator's password cannot be read.
+    """
+    addresses = ready.status["endpoints"]
+    outputs = login.outputs(ready.paths)
+    return Endpoints(
+        aws_url=addresses["aws"],
+        ecs_url=addresses["ecs"],
+        web_url=ready.web_address,
+        region=environment.region,
+        cluster=outputs["cluster_name"],
+        bucket=outputs["source_bucket"],
+        dag_prefix=environment.dag_s3_path,
+        worker_services=tuple(name for fleet in environment.fleets for name in service_names(fleet)),
+        admin_password=login.admin_password(ready.paths, addresses["aws"], region=environment.region),
+    )
 
 
 async def upload(endpoints: Endpoints, burst: Burst) -> None:

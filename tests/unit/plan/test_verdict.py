@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from openmwaa.config.environment import Environment
+from openmwaa.errors import PlanUnreadableError
 from openmwaa.plan import changes
 from openmwaa.plan.changes import Resource, TerraformPlan, read
-from openmwaa.plan.errors import PlanUnreadableError
 from openmwaa.plan.immutable_fields import IMMUTABLE_FIELDS
 from openmwaa.plan.verdict import EXIT_CODES, PROTECTED, judge, judge_failure
 from tests.support.environments import LEAST
