@@ -12,7 +12,7 @@ from typing import Annotated, Any, TypeVar
 import typer
 from rich.table import Table
 
-from openmwaa.cli.output import DEFAULT_FILE, AsJson, EnvironmentPath, Local, console, error_console, write_json
+from openmwaa.cli.output import DEFAULT_FILE, AsJson, EnvironmentPath, Local, console, error_console, table, write_json
 from openmwaa.config.environment import Environment
 from openmwaa.config.fleet import ResolvedFleet
 from openmwaa.operate.connection import Connection, connect
@@ -188,20 +188,18 @@ class _Result:
                 out.print(f"\n{name} has no history.")
 
     def _table(self) -> Table:
-        table = Table(box=None, pad_edge=False)
-        for heading in ("FLEET", "FILE", "SCHEDULE", "OVERRIDE", "ACTIVE"):
-            table.add_column(heading)
+        rows = table("FLEET", "FILE", "SCHEDULE", "OVERRIDE", "ACTIVE")
         for fleet in self.fleets:
             override = self.overrides[fleet.name]
-            bounds = active_bounds(fleet, override.document, self.now)
-            table.add_row(
+            limits, schedule = active_bounds(fleet, override.document, self.now)
+            rows.add_row(
                 fleet.name,
                 f"{fleet.min} to {fleet.max}",
-                f"at least {bounds.schedule.minimum}" if bounds.schedule else "-",
+                f"at least {schedule.minimum}" if schedule else "-",
                 self._override_text(override),
-                f"{bounds.minimum} to {bounds.maximum}",
+                f"{limits.minimum} to {limits.maximum}",
             )
-        return table
+        return rows
 
     def _override_text(self, override: Override) -> str:
         if override.problem is not None:
@@ -240,8 +238,7 @@ class _Result:
 
     def _fleet_data(self, fleet: ResolvedFleet) -> dict[str, Any]:
         override = self.overrides[fleet.name]
-        bounds = active_bounds(fleet, override.document, self.now)
-        schedule = bounds.schedule
+        limits, schedule = active_bounds(fleet, override.document, self.now)
         data: dict[str, Any] = {
             "fleet": fleet.name,
             "file": {"min": fleet.min, "max": fleet.max},
@@ -251,7 +248,7 @@ class _Result:
             "problem": override.problem,
             "parameter": override.parameter,
             "version": override.version,
-            "active": {"min": bounds.minimum, "max": bounds.maximum},
+            "active": {"min": limits.minimum, "max": limits.maximum},
         }
         if fleet.name in self.history:
             data["history"] = [
@@ -268,12 +265,10 @@ class _Result:
 
 
 def _history_table(versions: Sequence[Override]) -> Table:
-    table = Table(box=None, pad_edge=False)
-    for heading in ("VERSION", "AT", "USER", "OVERRIDE", "UNTIL", "REASON"):
-        table.add_column(heading)
+    rows = table("VERSION", "AT", "USER", "OVERRIDE", "UNTIL", "REASON")
     for version in versions:
         document = version.document or OverrideDocument()
         override = describe(document) if version.document else "invalid"
         at = rfc3339(version.at) if version.at else ""
-        table.add_row(str(version.version), at, version.user, override, document.until or "", document.why)
-    return table
+        rows.add_row(str(version.version), at, version.user, override, document.until or "", document.why)
+    return rows

@@ -29,7 +29,7 @@ class LocalPaths:
         self.task_journal = root / "task-journal.jsonl"  # of the demonstration
         self.logs = root / "logs"  # `SERVICE.log` for each service and part of the infrastructure
         self.packages = root / "packages"  # links to the packages of the images, for PYTHONPATH
-        self.daemon = root / "daemon.json"  # process id and start time
+        self.daemon = root / "daemon.json"  # its process id
         self.daemon_lock = root / "daemon.lock"
         self.daemon_log = self.logs / "daemon.log"
         self.daemon_error = root / "daemon.error"  # why a daemon could not start

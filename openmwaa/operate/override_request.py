@@ -15,7 +15,7 @@ from openmwaa.operate.errors import OverrideError
 from openmwaa.operate.times import duration, rfc3339
 from scaler.config.overrides import OverrideDocument, Pause
 from scaler.config.schedule import Schedules
-from scaler.core import bounds
+from scaler.core.bounds import Limits, in_force
 from scaler.core.model import FleetPolicy, Known, Overrides, Schedule
 
 MOST_WORKERS = 5000
@@ -133,22 +133,15 @@ class OverrideRequest:
         return None if self.duration.time is None else rfc3339(now + self.duration.time)
 
 
-@dataclass(frozen=True)
-class ActiveBounds:
-    """The bounds of a fleet now, and the schedule entry that applies."""
-
-    minimum: int
-    maximum: int
-    schedule: Schedule | None
-
-
-def active_bounds(fleet: ResolvedFleet, document: OverrideDocument | None, now: datetime) -> ActiveBounds:
-    """Return the bounds by the scaler's own code from file, schedule and override."""
+def active_bounds(
+    fleet: ResolvedFleet, document: OverrideDocument | None, now: datetime
+) -> tuple[Limits, Schedule | None]:
+    """Return the bounds by the scaler's own code from file, schedule and override; and the schedule that applies."""
     schedule = Schedules(fleet.schedule).at(now)
     overrides = Overrides() if document is None or document.expired(now) else document.to_core()
     core = FleetPolicy(fleet.name, fleet.queues, fleet.slots, fleet.min, fleet.max)
-    limits, _ = bounds.in_force(core, Known(overrides, 0.0), schedule, None, 0.0)
-    return ActiveBounds(limits.minimum, limits.maximum, schedule)
+    limits, _ = in_force(core, Known(overrides, 0.0), schedule, None, 0.0)
+    return limits, schedule
 
 
 def notes(fleet: ResolvedFleet, document: OverrideDocument) -> list[str]:

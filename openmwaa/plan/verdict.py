@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final, Literal
 
 from openmwaa.config.environment import Environment
@@ -37,7 +37,7 @@ class Verdict:
     outcome: Outcome
     plan: TerraformPlan
     refusals: tuple[PlanRefusal, ...] = ()
-    notes: tuple[str, ...] = field(default=())
+    notes: tuple[str, ...] = ()
 
     @property
     def exit_code(self) -> int:

@@ -15,7 +15,6 @@ import shutil
 import signal
 import sys
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +81,7 @@ class Daemon:
         )
         addressing.check_free(chosen)
         self._block = chosen.block
-        self._write_note()
+        self._paths.daemon.write_text(json.dumps({"pid": os.getpid()}) + "\n")
         self._stack = stack = ServiceStack(self._paths, chosen, self._options)
         starting = asyncio.create_task(stack.start(), name="start")
         stopping = asyncio.create_task(self._stop.wait(), name="stop")
@@ -99,10 +98,6 @@ class Daemon:
                 task.cancel()
             await asyncio.gather(starting, stopping, return_exceptions=True)
             await stack.stop()
-
-    def _write_note(self) -> None:
-        note = {"pid": os.getpid(), "block": self._block, "started": datetime.now(UTC).isoformat(timespec="seconds")}
-        self._paths.daemon.write_text(json.dumps(note) + "\n")
 
     def _ready_stack(self) -> ServiceStack:
         if self._stack is None or self._phase != "ready":

@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -177,16 +177,16 @@ class Demonstration:
         self._show(DemoSnapshot(elapsed, phase, done, self._burst.tasks, self._views, tuple(watcher.history)))
 
     async def _until(
-        self, watcher: Watcher, phase: str, condition: Callable[[], object], deadline_s: float, every_s: float = 1.0
+        self, watcher: Watcher, phase: str, condition: Callable[[], Awaitable[bool]], deadline_s: float
     ) -> None:
         """Poll once a second until the condition holds."""
         try:
             async with asyncio.timeout(deadline_s):
                 while True:
                     await self._poll(watcher, phase)
-                    if await condition():  # type: ignore[misc]
+                    if await condition():
                         return
-                    await asyncio.sleep(every_s)
+                    await asyncio.sleep(1)
         except TimeoutError:
             raise BurstTimeoutError(
                 f"Timeout after {deadline_s:.0f} s: {phase}. `openmwaa local status` shows unhealthy services, "
