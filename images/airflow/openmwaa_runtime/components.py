@@ -39,10 +39,10 @@ def arguments(component: str, environ: Mapping[str, str]) -> tuple[str, ...]:
 def login_for(component: str, environ: Mapping[str, str]) -> Login:
     """The login for the wait. A worker has access to the results database only."""
     if component == "worker":
-        found = Credentials.read(environ["OPENMWAA_CELERY_DATABASE_PASSWORD"], "celery_results")
-        return Login.read(environ, database="celery", role=found.role, password=found.password)
-    found = Credentials.read(environ["OPENMWAA_AIRFLOW_DATABASE_PASSWORD"], "airflow")
-    return Login.read(environ, database="airflow", role=found.role, password=found.password)
+        celery = Credentials.read(environ["OPENMWAA_CELERY_DATABASE_PASSWORD"], "celery_results")
+        return Login.read(environ, database="celery", credentials=celery)
+    airflow = Credentials.read(environ["OPENMWAA_AIRFLOW_DATABASE_PASSWORD"], "airflow")
+    return Login.read(environ, database="airflow", credentials=airflow)
 
 
 def hostname_for(component: str, identity: TaskIdentity) -> str | None:

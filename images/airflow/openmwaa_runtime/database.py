@@ -10,7 +10,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Self
+from urllib.parse import quote
 
+from openmwaa_runtime.credentials import Credentials
 from openmwaa_runtime.errors import DatabaseError, NotPreparedError
 
 CONNECT_TIMEOUT_S = 5
@@ -34,16 +36,23 @@ class Login:
         return f"Login({self.role}@{self.host}:{self.port}/{self.database})"
 
     @classmethod
-    def read(cls, environ: Mapping[str, str], *, database: str, role: str, password: str) -> "Login":
+    def read(cls, environ: Mapping[str, str], *, database: str, credentials: Credentials) -> "Login":
         """Read host, port and sslmode from the container's variables."""
         return cls(
             host=environ["OPENMWAA_DATABASE_HOST"],
             port=int(environ.get("OPENMWAA_DATABASE_PORT") or "5432"),
             sslmode=environ.get("OPENMWAA_DATABASE_SSLMODE") or "require",
             database=database,
-            role=role,
-            password=password,
+            role=credentials.role,
+            password=credentials.password,
         )
+
+    def url(self, driver: str) -> str:
+        """The SQLAlchemy URL of the connection."""
+        # asyncpg's name of the option `sslmode` is `ssl`.
+        option = "ssl" if driver == "asyncpg" else "sslmode"
+        user = f"{quote(self.role, safe='')}:{quote(self.password, safe='')}"
+        return f"postgresql+{driver}://{user}@{self.host}:{self.port}/{self.database}?{option}={self.sslmode}"
 
 
 class PostgresConnection:
