@@ -37,8 +37,7 @@ def wait(
     path: EnvironmentPath = DEFAULT_FILE,
     *,
     condition: Annotated[
-        Condition,
-        typer.Option("--for", help="The health of the control plane, the rollout of the workers, or both."),
+        Condition, typer.Option("--for", help="The health of the control plane, the rollout of the workers, or both.")
     ] = "all",
     timeout: Annotated[
         Duration, typer.Option(help="The longest wait; or `forever`.", metavar="TIME", parser=parse_duration)

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Final, Literal, Self
 from pydantic import BeforeValidator, Field, StringConstraints, ValidationInfo, field_validator, model_validator
 
 from openmwaa.config import regions
-from openmwaa.config.broker import Broker, Sqs
+from openmwaa.config.broker import Broker, ElastiCache, Sqs
 from openmwaa.config.environment_classes import (
     ENVIRONMENT_CLASSES,
     Architecture,
@@ -222,7 +222,7 @@ class Environment(StrictModel):
                 "and the snapshot would be unreadable"
             )
         self.network.check(self.region, self.images.airflow, self.images.scaler)
-        regions.check(self)
+        regions.check(self.region, self.aws_services, self.network)
         return self
 
     @cached_property
@@ -252,6 +252,25 @@ class Environment(StrictModel):
             fallback=spec.fallback,
             desired_count_drift=spec.desired_count_drift,
         )
+
+    @property
+    def aws_services(self) -> frozenset[str]:
+        """The AWS services that the environment uses, by their names in `regions.SERVICES`."""
+        optional = {
+            "api.ecr": not (self.images.airflow and self.images.scaler),
+            "sqs": isinstance(self.broker, Sqs),
+            "elasticache": isinstance(self.broker, ElastiCache),
+            "rds": not isinstance(self.metadata_database, ExistingPostgresql),
+            "application-autoscaling": self.scales_webservers,
+            "sns": self.monitoring.alarms,
+            "acm": self.web_access.domain is not None,
+            "route53": self.web_access.hosted_zone_id is not None,
+            "cognito-idp": self.web_access.cognito is not None,
+            "cloudfront": self.has_cloudfront,
+            "wafv2": self.has_cloudfront or self.has_public_load_balancer,
+        }
+        names = (service.endpoint for service in regions.SERVICES)
+        return frozenset(name for name in names if optional.get(name, True))
 
     @property
     def queues(self) -> tuple[str, ...]:

@@ -29,10 +29,7 @@ PERMISSIONS: Mapping[str, str] = {
     "-@admin -@dangerous",
     "scaler": "on ~* resetchannels -@all +hkeys +hlen +hmget +llen +smembers",
 }
-_PASSWORDS: Mapping[str, str] = {
-    "celery": "OPENMWAA_BROKER_PASSWORD",
-    "scaler": "OPENMWAA_SCALER_BROKER_PASSWORD",
-}
+_PASSWORDS: Mapping[str, str] = {"celery": "OPENMWAA_BROKER_PASSWORD", "scaler": "OPENMWAA_SCALER_BROKER_PASSWORD"}
 # The user or the cluster is being changed: try again later.
 _RETRY_CODES = (
     "InvalidUserState",

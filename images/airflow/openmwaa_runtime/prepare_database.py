@@ -25,13 +25,7 @@ from psycopg2 import sql
 from psycopg2.extensions import encrypt_password
 
 from openmwaa_runtime.credentials import Credentials
-from openmwaa_runtime.database import (
-    WAIT_S,
-    Login,
-    PostgresConnection,
-    installed_airflow,
-    prepared_for,
-)
+from openmwaa_runtime.database import WAIT_S, Login, PostgresConnection, installed_airflow, prepared_for
 from openmwaa_runtime.errors import DatabaseError, PreparationError, UsageError
 from openmwaa_runtime.ownership import check_ownership, ownership_comment
 from openmwaa_runtime.settings import airflow_environment

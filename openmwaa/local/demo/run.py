@@ -110,15 +110,13 @@ class Demonstration:
         *,
         journal_path: Path,
         show: Callable[[DemoSnapshot], None],
-        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._environment = environment
         self._endpoints = endpoints
         self._burst = burst
         self._journal_path = journal_path
         self._show = show
-        self._clock = clock
-        self._began = clock()
+        self._began = time.monotonic()
         self._expected = [f"work[{index}]" for index in range(burst.tasks)]
         self._views: tuple[FleetView, ...] = ()
 
@@ -132,10 +130,7 @@ class Demonstration:
         self._journal_path.parent.mkdir(parents=True, exist_ok=True)
         self._journal_path.unlink(missing_ok=True)
         dag_id = self._burst.dag_id
-        async with (
-            aiohttp.ClientSession(trust_env=False) as http,
-            aws_client(self._endpoints, "ecs") as ecs,
-        ):
+        async with aiohttp.ClientSession(trust_env=False) as http, aws_client(self._endpoints, "ecs") as ecs:
             airflow = AirflowApi(http, self._endpoints.web_url, "admin", self._endpoints.admin_password)
             watcher = Watcher(self._endpoints, ecs, http)
             await upload(self._endpoints, self._burst)
@@ -163,7 +158,7 @@ class Demonstration:
             free_slots=free_slots,
             scale_outs=watcher.scale_outs,
             up_s=up_s,
-            total_s=up_s + self._clock() - self._began,
+            total_s=up_s + time.monotonic() - self._began,
         )
         return DemoResult(summary, log_task, log_line, tuple(watcher.history))
 
@@ -173,7 +168,7 @@ class Demonstration:
     async def _poll(self, watcher: Watcher, phase: str) -> None:
         self._views = await watcher.poll() or self._views
         done = len(self._journal().completions)
-        elapsed = self._clock() - self._began
+        elapsed = time.monotonic() - self._began
         self._show(DemoSnapshot(elapsed, phase, done, self._burst.tasks, self._views, tuple(watcher.history)))
 
     async def _until(
