@@ -28,9 +28,7 @@ from openmwaa.config.images import Images
 from openmwaa.config.metadata_database import AuroraServerless, ExistingPostgresql, MetadataDatabase
 from openmwaa.config.monitoring import Monitoring
 from openmwaa.config.network import Network
-from openmwaa.config.rotation import Rotation
 from openmwaa.config.strict_model import StrictModel
-from openmwaa.config.terraform_state import TerraformState
 from openmwaa.config.web_access import WebAccess
 
 DEFAULT_QUEUE: Final = "default"
@@ -106,6 +104,25 @@ class ScalerTiming(StrictModel):
     """Seconds between two scaling decisions."""
     scale_in_window_seconds: Annotated[float, Field(ge=0, le=3600)] = 60
     """A fleet scales in to the highest need of this many past seconds."""
+
+
+class Rotation(StrictModel):
+    """Versions of secrets; increase one by 1 for new values."""
+
+    database_passwords: Annotated[int, Field(ge=1, le=1_000_000)] = 1
+    """Increase by 1 for new database passwords; running workers use the old ones until the next rotation."""
+
+
+class TerraformState(StrictModel):
+    """The S3 backend; `terraform/bootstrap` creates a bucket, or use your own."""
+
+    bucket: Annotated[str, StringConstraints(pattern=r"^[a-z0-9.-]{3,63}$")]
+    region: Annotated[str, StringConstraints(pattern=r"^[a-z]{2}(-[a-z]+)+-\d$")] | None = None
+    """The bucket's Region; left out, the environment's."""
+    key: Annotated[str, StringConstraints(pattern=r"^[^/\s]\S*$", max_length=1024)] | None = None
+    """The object's key; left out, openmwaa/NAME.tfstate."""
+    kms_key: Annotated[str, StringConstraints(pattern=r"^arn:aws[a-z-]*:kms:.+:key/.+$")] | None = None
+    """The KMS key of the state; left out, the bucket's default."""
 
 
 class Environment(StrictModel):
