@@ -89,8 +89,12 @@ class Connection:
                 "aws_access_key_id": "test",
                 "aws_secret_access_key": "test",
             }
-        retries = {"total_max_attempts": 3, "mode": "standard"}
-        config = Config(connect_timeout=5, read_timeout=15, retries=retries, proxies={} if self.local else None)
+        config = Config(
+            connect_timeout=5,
+            read_timeout=15,
+            retries={"total_max_attempts": 3, "mode": "standard"},
+            proxies={} if self.local else None,
+        )
         try:
             # boto3's default session is shared and not safe for threads.
             return boto3.session.Session(region_name=self.environment.region).client(service, config=config, **more)
