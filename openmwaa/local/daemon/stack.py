@@ -145,7 +145,7 @@ class ServiceStack:
     async def refresh_hosts(self) -> dict[str, Any]:
         """Read the emulator's host names again."""
         await self._host_names.refresh()
-        return {"host_names": dict(self._host_names.names)}
+        return {}
 
     def status(self) -> dict[str, Any]:
         """The stack's part of `openmwaa local status --json`."""

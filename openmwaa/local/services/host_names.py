@@ -38,11 +38,6 @@ class HostNameMap:
         self._names: dict[str, str] = {}
         self._refreshing = asyncio.Lock()
 
-    @property
-    def names(self) -> Mapping[str, str]:
-        """The local address of each name."""
-        return dict(self._names)
-
     async def refresh(self) -> Callable[[str], str]:
         """Read the names from the emulator, and return a function that replaces them in a text.
 
