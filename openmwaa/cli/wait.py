@@ -11,7 +11,7 @@ import typer
 
 from openmwaa.cli.output import DEFAULT_FILE, AsJson, EnvironmentPath, Local, error_console, print_line, write_json
 from openmwaa.cli.scale import parse_duration
-from openmwaa.operate.connection import Connection, connect
+from openmwaa.operate.connection import connect
 from openmwaa.operate.control_plane import control_plane_status
 from openmwaa.operate.override_request import Duration
 from openmwaa.operate.rollouts import rollout_status
@@ -60,7 +60,18 @@ def wait(
         error_console().print("Interrupted; the environment is not affected.", style="yellow")
         raise typer.Exit(130) from None
     if as_json:
-        _write(connection, condition, status, time.monotonic() - began)
+        write_json(
+            {
+                "environment": connection.environment.name,
+                "target": connection.target,
+                "for": condition,
+                "outcome": status.outcome,
+                "seconds": round(time.monotonic() - began),
+                "awaited": status.awaited,
+                "failures": status.failures,
+                **status.data,
+            }
+        )
     else:
         _print_status(condition, status)
     raise typer.Exit(EXIT_CODES[status.outcome])
@@ -74,18 +85,3 @@ def _print_status(condition: Condition, status: WaitStatus) -> None:
         error_console().print(line, style="red" if status.failures else "yellow", markup=False)
     if not status.failures:
         error_console().print("Timeout.", style="yellow")
-
-
-def _write(connection: Connection, condition: Condition, status: WaitStatus, seconds: float) -> None:
-    write_json(
-        {
-            "environment": connection.environment.name,
-            "target": connection.target,
-            "for": condition,
-            "outcome": status.outcome,
-            "seconds": round(seconds),
-            "awaited": list(status.awaited),
-            "failures": list(status.failures),
-            **status.data,
-        }
-    )
