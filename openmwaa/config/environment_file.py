@@ -112,7 +112,7 @@ def _message(details: ErrorDetails, at: Location) -> str:
     kind, context = details["type"], details.get("ctx", {})
     got = details.get("input")
     if kind == "extra_forbidden":
-        known = _known_fields(at)
+        known = sorted(field.alias or name for name, field in model_of(at).model_fields.items())
         near = difflib.get_close_matches(str(at[-1]), known, n=1)
         return "unknown field" + (f"; did you mean `{near[0]}`?" if near else f"; known: {', '.join(known)}")
     if kind == "missing":
@@ -126,10 +126,6 @@ def _message(details: ErrorDetails, at: Location) -> str:
     shown = f" (got {got!r})" if isinstance(got, str | int | float | bool) or got is None else ""
     message = details["msg"]
     return message[:1].lower() + message[1:] + shown
-
-
-def _known_fields(at: Location) -> list[str]:
-    return sorted(field.alias or name for name, field in model_of(at).model_fields.items())
 
 
 def _description(at: Location) -> str | None:

@@ -161,13 +161,12 @@ def _notes(plan: TerraformPlan, environment: Environment) -> Iterator[str]:
             f"New revision of the workers of {', '.join(rolled)}: new workers use it, running workers finish their "
             "tasks first. `openmwaa wait` shows the progress, which can take as long as the longest task."
         )
-    ended = sorted({_fleet_of(c.name) for c in plan.changes if _is_fleet_service(c) and c.action == "destroy"})
-    for fleet in ended:
-        if fleet not in environment.fleets:
-            yield (
-                f"Fleet {fleet} is no longer in the file: its services are deleted, which kills running tasks. "
-                f"Drain it first: `openmwaa scale --fleet {fleet} --fixed 0`, then apply."
-            )
+    ended = {_fleet_of(c.name) for c in plan.changes if c.type == "aws_ecs_service" and c.action == "destroy"}
+    for fleet in sorted(ended - {"", *environment.fleets}):
+        yield (
+            f"Fleet {fleet} is no longer in the file: its services are deleted, which kills running tasks. "
+            f"Drain it first: `openmwaa scale --fleet {fleet} --fixed 0`, then apply."
+        )
     if _EXECUTION_API in plan.outputs_moved:
         yield (
             "The execution API gets another address: running tasks lose it and fail after 10 minutes. Drain all "
@@ -183,10 +182,6 @@ def _notes(plan: TerraformPlan, environment: Environment) -> Iterator[str]:
             "Overrides of `openmwaa scale` stay active: an apply does not change them. "
             "`openmwaa scale` shows them, and `--clear` removes them."
         )
-
-
-def _is_fleet_service(change: Change) -> bool:
-    return change.type == "aws_ecs_service" and change.name.startswith("fleets_")
 
 
 def _fleet_of(name: str) -> str:
