@@ -60,8 +60,7 @@ def status(path: EnvironmentPath = DEFAULT_FILE, *, as_json: AsJson = False) -> 
     """Show the health of the environment. Exit codes: 0 healthy, 1 degraded, 3 not running."""
     paths = _paths(path)
     from openmwaa.local.daemon import daemon_client  # noqa: PLC0415
-    from openmwaa.local.fleet_status import fleets  # noqa: PLC0415
-    from openmwaa.local.health import EXIT_CODES, health  # noqa: PLC0415
+    from openmwaa.local.health import EXIT_CODES, fleets, health  # noqa: PLC0415
 
     known = daemon_client.status(paths)
     state = health(known)

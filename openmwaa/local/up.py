@@ -22,12 +22,11 @@ import aiohttp
 
 from openmwaa.config import environment_file
 from openmwaa.config.environment import Environment
-from openmwaa.local import fleet_status
+from openmwaa.local import health
 from openmwaa.local.addresses import AddressBlock
 from openmwaa.local.child_environment import child_environment, command_marks, python_path
 from openmwaa.local.daemon import daemon_client, orphans
 from openmwaa.local.errors import DaemonError, LocalError, NotHealthyError
-from openmwaa.local.health import troubles
 from openmwaa.local.install import prerequisites, supported, venvs
 from openmwaa.local.logs import tail
 from openmwaa.local.paths import LocalPaths
@@ -120,7 +119,7 @@ class Up:
         if self._install_error:
             raise self._install_error
         status = self._wait_healthy()
-        for sentence in fleet_status.rollout_sentences(status, self._changed_fleets, file=self._file):
+        for sentence in health.rollout_sentences(status, self._changed_fleets, file=self._file):
             self._progress(sentence)
         return status
 
@@ -184,7 +183,7 @@ class Up:
             self._changed_fleets = {
                 name for name, digest in workers.items() if before.workers.get(name, digest) != digest
             }
-            fleet_status.refuse_second_rollout(daemon_client.status(self._paths), self._changed_fleets, file=self._file)
+            health.refuse_second_rollout(daemon_client.status(self._paths), self._changed_fleets, file=self._file)
             Fingerprint(inputs, workers=before.workers).write(self._paths.applied)
             self._apply(terraform, configuration.parent, addresses)
             asyncio.run(fingerprint.mark_intact(addresses.emulator_url, result, region=region))
@@ -226,7 +225,7 @@ class Up:
             status = daemon_client.status(self._paths)
             if status is None:
                 raise NotHealthyError(f"The daemon has ended; see {self._paths.daemon_log}.")
-            unhealthy = list(troubles(status))
+            unhealthy = list(health.troubles(status))
             if not unhealthy and (trouble := asyncio.run(_web_trouble(status["web_address"]))):
                 unhealthy = [("web-server", trouble)]
             if not unhealthy:

@@ -91,7 +91,7 @@ def test_after_a_refused_apply_the_next_up_compares_with_the_synthesised_file(
 
     monkeypatch.setattr(up, "_synth", synth)
     monkeypatch.setattr("openmwaa.local.terraform.fingerprint.is_intact", nothing)
-    monkeypatch.setattr("openmwaa.local.fleet_status.refuse_second_rollout", refuse)
+    monkeypatch.setattr("openmwaa.local.health.refuse_second_rollout", refuse)
     monkeypatch.setattr("openmwaa.local.daemon.daemon_client.status", lambda _: None)
     first = up._environment
     for environment in (first, first.model_copy(update={"environment_class": "mw1.large"}), first):
