@@ -13,8 +13,7 @@ import psutil
 
 from openmwaa.config.environment_file import load
 from openmwaa.local.daemon import orphans
-from openmwaa.local.demo.endpoints import endpoints_of
-from openmwaa.local.demo.run import Burst, Demonstration
+from openmwaa.local.demo.run import Burst, Demonstration, endpoints_of
 from openmwaa.local.demo.summary import percentiles
 from openmwaa.local.demo.table import DemoSnapshot
 from openmwaa.local.down import down

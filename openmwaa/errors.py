@@ -5,7 +5,7 @@ OpenmwaaError
 ├── EnvironmentFileError                     the YAML file is missing, is not YAML, or has wrong fields
 ├── SubprocessError                          a program cannot be started or does not end in time
 ├── TerraformError                           Terraform ended with an error
-├── openmwaa.plan.errors.PlanError           there is no plan to review
+├── PlanUnreadableError                      the JSON of Terraform's plan is of an unknown version
 ├── openmwaa.operate.errors.OperateError     a running environment, in AWS or on this machine
 └── openmwaa.local.errors.LocalError         the environment on this machine
 """
@@ -27,6 +27,10 @@ class SubprocessError(OpenmwaaError):
 
 class TerraformError(OpenmwaaError):
     """Terraform ended with an error; the text has Terraform's own message."""
+
+
+class PlanUnreadableError(OpenmwaaError):
+    """The JSON of Terraform's plan is of an unknown version."""
 
 
 @dataclass(frozen=True)

@@ -89,12 +89,11 @@ class FleetRollout:
             "current": self.current.service,
             "revision": self.current.revision,
             "running": sum(service.running for service in services),
-            "services": {service.service: _without_name(service) for service in services},
+            "services": {
+                service.service: {name: value for name, value in asdict(service).items() if name != "service"}
+                for service in services
+            },
         }
-
-
-def _without_name(service: WorkerService) -> dict[str, Any]:
-    return {name: value for name, value in asdict(service).items() if name != "service"}
 
 
 def _workers(count: int) -> str:

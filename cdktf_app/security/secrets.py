@@ -23,7 +23,7 @@ from cdktn_provider_aws.secretsmanager_secret import SecretsmanagerSecret
 from cdktn_provider_aws.secretsmanager_secret_version import SecretsmanagerSecretVersion
 from constructs import Construct
 
-from openmwaa.config.rotation import Rotation
+from openmwaa.config.environment import Rotation
 
 VALUE_VERSION: Final = 1
 # 64 letters and digits have 380 bits and need no escaping in a URL, a shell or a connection string.

@@ -19,12 +19,7 @@ from openmwaa.errors import OpenmwaaError
 
 __all__ = ["app", "main"]
 
-app = typer.Typer(
-    name="openmwaa",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
+app = typer.Typer(name="openmwaa", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
 
 def _print_version(requested: bool) -> None:

@@ -7,6 +7,7 @@ import asyncio
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -37,8 +38,7 @@ def demo(
 
     Exit codes: 0 every task succeeded at its first try, and none was lost, duplicated or interrupted; 1 otherwise.
     """
-    from openmwaa.local.demo.endpoints import endpoints_of  # noqa: PLC0415 - needs the extra `local`
-    from openmwaa.local.demo.run import Burst, Demonstration  # noqa: PLC0415
+    from openmwaa.local.demo.run import Burst, Demonstration, endpoints_of  # noqa: PLC0415 - needs the extra `local`
     from openmwaa.local.down import down  # noqa: PLC0415
     from openmwaa.local.up import up  # noqa: PLC0415
 
@@ -53,11 +53,11 @@ def demo(
                 environment,
                 endpoints_of(ready, environment),
                 Burst(tasks, seconds),
-                journal_path=ready.paths.root / "task-journal.jsonl",
+                journal_path=ready.paths.task_journal,
                 show=show,
             )
             outcome = asyncio.run(demonstration.run(up_s=ready.seconds))
-        (out / "demo.json").write_text(json.dumps(outcome.summary.as_data(), indent=2) + "\n", encoding="utf-8")
+        (out / "demo.json").write_text(json.dumps(asdict(outcome.summary), indent=2) + "\n", encoding="utf-8")
         _print(outcome, out)
         if keep:
             print_line(f"The environment keeps running: {ready.web_address}, user admin.")

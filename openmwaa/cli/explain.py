@@ -12,7 +12,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from openmwaa.cli.output import DEFAULT_FILE, AsJson, EnvironmentPath, Local, console, write_json
+from openmwaa.cli.output import DEFAULT_FILE, AsJson, EnvironmentPath, Local, console, table, write_json
 from openmwaa.operate import explanation, times
 from openmwaa.operate.connection import Connection, connect
 from openmwaa.operate.decisions import DecisionsLog, LogLine, decided_at
@@ -91,12 +91,12 @@ def _print_fleet(explained: FleetExplanation, now: datetime, is_now: bool, conne
     out.print()
     out.print(f"  {_arithmetic(line)}", markup=False)
     out.print()
-    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
-    table.add_column(no_wrap=True, style="dim")
-    table.add_column(overflow="fold")
+    rows = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
+    rows.add_column(no_wrap=True, style="dim")
+    rows.add_column(overflow="fold")
     for name, text in _rows(explained, now, is_now):
-        table.add_row(Text(name), Text(text))
-    out.print(Padding(table, (0, 0, 0, 2)), markup=False)
+        rows.add_row(Text(name), Text(text))
+    out.print(Padding(rows, (0, 0, 0, 2)), markup=False)
     return None
 
 
@@ -137,25 +137,26 @@ def _print_no_decision(explained: FleetExplanation, now: datetime, connection: C
         out.print(f"  next decision   {_change(explained.after, now)}", markup=False)
     for problem in explained.unread:
         out.print(f"  {problem}", markup=False)
-    status = f"openmwaa local status {connection.file}" if connection.local else f"ECS service {_service(connection)}"
+    status = f"ECS service `scaler` of the cluster {connection.resource_name} in {connection.place}"
+    if connection.local:
+        status = f"openmwaa local status {connection.file}"
     out.print(f"  Check that the scaler runs: {status}", markup=False)
 
 
 def _print_fleets(found: Sequence[FleetExplanation], now: datetime, at: str | None) -> None:
-    table = Table(box=None, pad_edge=False)
-    for heading in ("FLEET", "RUNNING", "DESIRED", "NEEDED", "BOUNDS", "DECIDED", "REASON"):
-        table.add_column(heading, justify="right" if heading in {"RUNNING", "DESIRED", "NEEDED"} else "left")
+    counted = ("RUNNING", "DESIRED", "NEEDED")
+    rows = table("FLEET", *counted, "BOUNDS", "DECIDED", "REASON", right=counted)
     for explained in found:
         line = explained.decision
         if line is None:
-            table.add_row(explained.fleet, "?", "?", "?", "", "", "no decision at that time")
+            rows.add_row(explained.fleet, "?", "?", "?", "", "", "no decision at that time")
             continue
         counts = (_number(line.get(key)) for key in ("running", "desired", "needed"))
         limits = f"{_number(line.get('min'))}-{_number(line.get('max'))}"
         reason = Text(str(line.get("reason", "")))
-        table.add_row(explained.fleet, *counts, limits, _clock(decided_at(line), now), reason)
+        rows.add_row(explained.fleet, *counts, limits, _clock(decided_at(line), now), reason)
     out = console()
-    out.print(table, markup=False)
+    out.print(rows, markup=False)
     when = f' --at "{at}"' if at else ""
     out.print(f"\nDetails of one fleet: --fleet {found[0].fleet}{when}", markup=False)
     for problem in sorted({problem for explained in found for problem in explained.unread}):
@@ -183,10 +184,6 @@ def _change(line: LogLine, now: datetime) -> str:
     before, after = line.get("desired_before"), line.get("desired")
     change = f"{_number(before)} -> {_number(after)}" if before != after else f"at {_number(after)}"
     return f"{_clock(decided_at(line), now)}  {change}  {line.get('kind')}: {line.get('reason')}"
-
-
-def _service(connection: Connection) -> str:
-    return f"`scaler` of the cluster {connection.resource_name} in {connection.place}"
 
 
 def _some(count: int | None) -> str:

@@ -4,13 +4,23 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
 
-from openmwaa.cli.output import DEFAULT_FILE, AsJson, EnvironmentPath, console, error_console, print_line, write_json
+from openmwaa.cli.output import (
+    DEFAULT_FILE,
+    AsJson,
+    EnvironmentPath,
+    console,
+    error_console,
+    print_line,
+    table,
+    write_json,
+)
 from openmwaa.config.environment_file import load
 from openmwaa.local.errors import PrerequisiteError
 
@@ -50,8 +60,7 @@ def status(path: EnvironmentPath = DEFAULT_FILE, *, as_json: AsJson = False) -> 
     """Show the health of the environment. Exit codes: 0 healthy, 1 degraded, 3 not running."""
     paths = _paths(path)
     from openmwaa.local.daemon import daemon_client  # noqa: PLC0415
-    from openmwaa.local.fleet_status import fleets  # noqa: PLC0415
-    from openmwaa.local.health import EXIT_CODES, health  # noqa: PLC0415
+    from openmwaa.local.health import EXIT_CODES, fleets, health  # noqa: PLC0415
 
     known = daemon_client.status(paths)
     state = health(known)
@@ -133,13 +142,9 @@ def _require() -> None:
     Raises:
         PrerequisiteError: a package of the extra `local` is missing.
     """
-    try:
-        import aiobotocore  # noqa: F401, PLC0415
-        import aiohttp  # noqa: F401, PLC0415
-        import asyncpg  # noqa: F401, PLC0415
-        import psutil  # noqa: F401, PLC0415
-    except ImportError as error:
-        raise PrerequisiteError(f"`openmwaa local` needs {error.name}: pip install 'openmwaa[local]'") from None
+    for package in ("aiobotocore", "aiohttp", "asyncpg", "psutil"):
+        if find_spec(package) is None:
+            raise PrerequisiteError(f"`openmwaa local` needs {package}: pip install 'openmwaa[local]'")
 
 
 def _paths(path: Path) -> LocalPaths:
@@ -161,11 +166,7 @@ def _active_overrides(path: Path) -> dict[str, Override]:
     except OperateError:  # the emulator restarts
         return {}
     now = datetime.now(UTC)
-    return {
-        name: override
-        for name, override in overrides.items()
-        if override.problem or (override.document and override.document.active and not override.document.expired(now))
-    }
+    return {name: override for name, override in overrides.items() if override.state(now) in ("active", "invalid")}
 
 
 def _override_sentence(override: Override) -> str:
@@ -196,14 +197,13 @@ def _argument(path: Path) -> str:
 def _table(known: Any) -> Table:
     from openmwaa.local.health import service_trouble  # noqa: PLC0415
 
-    table = Table(box=None, pad_edge=False)
-    for heading in ("", "DESIRED", "RUNNING", "PENDING", "RESTARTS", ""):
-        table.add_column(heading, justify="right" if heading else "left")
+    counted = ("DESIRED", "RUNNING", "PENDING", "RESTARTS")
+    rows = table("", *counted, "", right=counted)
     for service in known.get("services", ()):
         counts = (str(service[name]) for name in ("desired", "running", "pending"))
-        table.add_row(service["name"], *counts, "", service_trouble(service) or "")
+        rows.add_row(service["name"], *counts, "", service_trouble(service) or "")
     for name, process in known.get("infrastructure", {}).items():
         is_running = process["state"] == "running"
         trouble = process["last_end"] or "" if is_running else process["state"]
-        table.add_row(name, "1", "1" if is_running else "0", "0", str(process["restarts"]), trouble)
-    return table
+        rows.add_row(name, "1", "1" if is_running else "0", "0", str(process["restarts"]), trouble)
+    return rows

@@ -4,11 +4,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.table import Table
 
 EnvironmentPath = Annotated[
     Path, typer.Argument(help="The environment's YAML file.", metavar="ENVIRONMENT.YAML", show_default=True)
@@ -27,6 +29,14 @@ def console() -> Console:
 def error_console() -> Console:
     """Return a console on standard error."""
     return Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def table(*headings: str, right: Collection[str] = ()) -> Table:
+    """Return a table without borders; the columns `right` are aligned to the right."""
+    found = Table(box=None, pad_edge=False)
+    for heading in headings:
+        found.add_column(heading, justify="right" if heading in right else "left")
+    return found
 
 
 def print_line(line: str) -> None:

@@ -65,7 +65,7 @@ def _verdict(terraform: PlanRunner, environment: Environment, arguments: list[st
         document = terraform.create(arguments)
     except TerraformError:
         # After a change of the Region the plan fails while it reads the resources, with an unclear error.
-        verdict = judge_failure(changes.read_state(terraform.state()), environment)
+        verdict = judge_failure(changes.read_state(terraform.show()), environment)
         if verdict is None:
             raise
         return verdict

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import typer
 from rich.table import Table
 
-from openmwaa.cli.output import DEFAULT_FILE, AsJson, EnvironmentPath, Local, console, write_json
+from openmwaa.cli.output import DEFAULT_FILE, AsJson, EnvironmentPath, Local, console, table, write_json
 from openmwaa.fleet_rollout import FleetRollout
 from openmwaa.operate.connection import connect
 from openmwaa.operate.rollouts import read_rollouts
@@ -34,12 +34,8 @@ def rollout(path: EnvironmentPath = DEFAULT_FILE, *, as_json: AsJson = False, lo
 
 
 def _table(fleets: Sequence[FleetRollout]) -> Table:
-    table = Table(box=None, pad_edge=False)
-    for heading in ("FLEET", "SERVICE"):
-        table.add_column(heading)
-    for heading in ("REVISION", "DESIRED", "RUNNING", "PENDING"):
-        table.add_column(heading, justify="right")
-    table.add_column("")
+    counted = ("REVISION", "DESIRED", "RUNNING", "PENDING")
+    rows = table("FLEET", "SERVICE", *counted, "", right=counted)
     for fleet in fleets:
         for service in (fleet.current, *fleet.older):
             numbers = [str(number) for number in (service.revision, service.desired, service.running, service.pending)]
@@ -47,5 +43,5 @@ def _table(fleets: Sequence[FleetRollout]) -> Table:
             notes = ["current" if service is fleet.current else "empty" if is_empty else "draining"]
             notes += [f"{service.behind} to be replaced"] if service.behind else []
             notes += [f"its deployment failed: {service.failed}"] if service.failed else []
-            table.add_row(fleet.fleet, service.service, *numbers, "; ".join(notes))
-    return table
+            rows.add_row(fleet.fleet, service.service, *numbers, "; ".join(notes))
+    return rows

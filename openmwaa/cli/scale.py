@@ -12,7 +12,7 @@ from typing import Annotated, Any, TypeVar
 import typer
 from rich.table import Table
 
-from openmwaa.cli.output import DEFAULT_FILE, AsJson, EnvironmentPath, Local, console, error_console, write_json
+from openmwaa.cli.output import DEFAULT_FILE, AsJson, EnvironmentPath, Local, console, error_console, table, write_json
 from openmwaa.config.environment import Environment
 from openmwaa.config.fleet import ResolvedFleet
 from openmwaa.operate.connection import Connection, connect
@@ -24,7 +24,7 @@ from openmwaa.operate.override_request import (
     active_bounds,
     notes,
 )
-from openmwaa.operate.override_store import Override, OverrideStore, OverrideVersion, as_data, describe
+from openmwaa.operate.override_store import Override, OverrideStore, as_data, describe
 from openmwaa.operate.times import rfc3339
 from scaler.config.overrides import OverrideDocument, Pause
 
@@ -47,7 +47,7 @@ def _parser(parse: Callable[[str], T]) -> Callable[[str], T]:
 
 
 _bound = _parser(Bound.parse)
-_duration = _parser(Duration.parse)
+parse_duration = _parser(Duration.parse)
 
 
 def scale(
@@ -76,7 +76,7 @@ def scale(
     duration: Annotated[
         Duration | None,
         typer.Option(
-            help="How long the override is active, such as 2h; or `forever`.", metavar="TIME", parser=_duration
+            help="How long the override is active, such as 2h; or `forever`.", metavar="TIME", parser=parse_duration
         ),
     ] = None,
     reason: Annotated[str | None, typer.Option(help="The reason, shown with the override.", metavar="TEXT")] = None,
@@ -159,7 +159,7 @@ class _Result:
     fleets: Sequence[ResolvedFleet]
     overrides: Mapping[str, Override]
     written: Sequence[_Written]
-    history: Mapping[str, Sequence[OverrideVersion]]
+    history: Mapping[str, Sequence[Override]]
     now: datetime
 
     def print(self) -> None:
@@ -188,25 +188,23 @@ class _Result:
                 out.print(f"\n{name} has no history.")
 
     def _table(self) -> Table:
-        table = Table(box=None, pad_edge=False)
-        for heading in ("FLEET", "FILE", "SCHEDULE", "OVERRIDE", "ACTIVE"):
-            table.add_column(heading)
+        rows = table("FLEET", "FILE", "SCHEDULE", "OVERRIDE", "ACTIVE")
         for fleet in self.fleets:
             override = self.overrides[fleet.name]
-            bounds = active_bounds(fleet, override.document, self.now)
-            table.add_row(
+            limits, schedule = active_bounds(fleet, override.document, self.now)
+            rows.add_row(
                 fleet.name,
                 f"{fleet.min} to {fleet.max}",
-                f"at least {bounds.schedule.minimum}" if bounds.schedule else "-",
+                f"at least {schedule.minimum}" if schedule else "-",
                 self._override_text(override),
-                f"{bounds.minimum} to {bounds.maximum}",
+                f"{limits.minimum} to {limits.maximum}",
             )
-        return table
+        return rows
 
     def _override_text(self, override: Override) -> str:
         if override.problem is not None:
             return "invalid"
-        return describe(override.document) if override.document and _state(override, self.now) == "active" else "none"
+        return describe(override.document) if override.document and override.state(self.now) == "active" else "none"
 
     def _sentence(self, fleet: ResolvedFleet) -> str | None:
         override = self.overrides[fleet.name]
@@ -240,23 +238,22 @@ class _Result:
 
     def _fleet_data(self, fleet: ResolvedFleet) -> dict[str, Any]:
         override = self.overrides[fleet.name]
-        bounds = active_bounds(fleet, override.document, self.now)
-        schedule = bounds.schedule
+        limits, schedule = active_bounds(fleet, override.document, self.now)
         data: dict[str, Any] = {
             "fleet": fleet.name,
             "file": {"min": fleet.min, "max": fleet.max},
             "schedule": {"min": schedule.minimum, "description": schedule.description} if schedule else None,
-            "override_state": _state(override, self.now),
+            "override_state": override.state(self.now),
             "override": as_data(override.document),
             "problem": override.problem,
             "parameter": override.parameter,
             "version": override.version,
-            "active": {"min": bounds.minimum, "max": bounds.maximum},
+            "active": {"min": limits.minimum, "max": limits.maximum},
         }
         if fleet.name in self.history:
             data["history"] = [
                 {
-                    "version": version.number,
+                    "version": version.version,
                     "at": version.at,
                     "user": version.user,
                     "override": as_data(version.document),
@@ -267,22 +264,11 @@ class _Result:
         return data
 
 
-def _state(override: Override, now: datetime) -> str:
-    if override.problem is not None:
-        return "invalid"
-    if override.document is None or not override.document.active:
-        return "none"
-    return "expired" if override.document.expired(now) else "active"
-
-
-def _history_table(versions: Sequence[OverrideVersion]) -> Table:
-    table = Table(box=None, pad_edge=False)
-    for heading in ("VERSION", "AT", "USER", "OVERRIDE", "UNTIL", "REASON"):
-        table.add_column(heading)
+def _history_table(versions: Sequence[Override]) -> Table:
+    rows = table("VERSION", "AT", "USER", "OVERRIDE", "UNTIL", "REASON")
     for version in versions:
         document = version.document or OverrideDocument()
         override = describe(document) if version.document else "invalid"
-        table.add_row(
-            str(version.number), rfc3339(version.at), version.user, override, document.until or "", document.why
-        )
-    return table
+        at = rfc3339(version.at) if version.at else ""
+        rows.add_row(str(version.version), at, version.user, override, document.until or "", document.why)
+    return rows

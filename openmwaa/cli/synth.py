@@ -18,8 +18,7 @@ def synth(
     *,
     out: Annotated[Path, typer.Option(help="The folder for NAME/cdk.tf.json.")] = Path("terraform"),
     module: Annotated[
-        Path | None,
-        typer.Option(help="Write the stack as a Terraform module with variables to this folder instead."),
+        Path | None, typer.Option(help="Write the stack as a Terraform module with variables to this folder instead.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:

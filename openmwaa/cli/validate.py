@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 import typer
 
 from openmwaa.cli.output import DEFAULT_FILE, AsJson, EnvironmentPath, console, write_json
@@ -20,11 +22,7 @@ def validate(path: EnvironmentPath = DEFAULT_FILE, *, as_json: AsJson = False) -
     except EnvironmentFileError as error:
         if not as_json:
             raise
-        problems = [
-            {"file": str(problem.file), "line": problem.line, "field": problem.field, "message": problem.message}
-            for problem in error.problems
-        ]
-        write_json({"valid": False, "problems": problems})
+        write_json({"valid": False, "problems": [asdict(problem) for problem in error.problems]})
         raise typer.Exit(1) from None
     if as_json:
         write_json({"valid": True, "environment": as_data(environment)})

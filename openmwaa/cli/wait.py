@@ -10,7 +10,8 @@ from typing import Annotated, Literal
 import typer
 
 from openmwaa.cli.output import DEFAULT_FILE, AsJson, EnvironmentPath, Local, error_console, print_line, write_json
-from openmwaa.operate.connection import Connection, connect
+from openmwaa.cli.scale import parse_duration
+from openmwaa.operate.connection import connect
 from openmwaa.operate.control_plane import control_plane_status
 from openmwaa.operate.override_request import Duration
 from openmwaa.operate.rollouts import rollout_status
@@ -32,22 +33,14 @@ _DONE = {
 }
 
 
-def _timeout(text: str) -> Duration:
-    try:
-        return Duration.parse(text)
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from None
-
-
 def wait(
     path: EnvironmentPath = DEFAULT_FILE,
     *,
     condition: Annotated[
-        Condition,
-        typer.Option("--for", help="The health of the control plane, the rollout of the workers, or both."),
+        Condition, typer.Option("--for", help="The health of the control plane, the rollout of the workers, or both.")
     ] = "all",
     timeout: Annotated[
-        Duration, typer.Option(help="The longest wait; or `forever`.", metavar="TIME", parser=_timeout)
+        Duration, typer.Option(help="The longest wait; or `forever`.", metavar="TIME", parser=parse_duration)
     ] = "6h",  # type: ignore[assignment]  # typer parses a default like a given value
     as_json: AsJson = False,
     local: Local = False,
@@ -62,12 +55,23 @@ def wait(
     limit_s = timeout.time.total_seconds() if timeout.time else float("inf")
     checks = [partial(check, connection) for check in _CHECKS[condition]]
     try:
-        status = wait_for(checks, limit_s=limit_s, progress=_ignore if as_json else print_line)
+        status = wait_for(checks, limit_s=limit_s, progress=(lambda _line: None) if as_json else print_line)
     except KeyboardInterrupt:
         error_console().print("Interrupted; the environment is not affected.", style="yellow")
         raise typer.Exit(130) from None
     if as_json:
-        _write(connection, condition, status, time.monotonic() - began)
+        write_json(
+            {
+                "environment": connection.environment.name,
+                "target": connection.target,
+                "for": condition,
+                "outcome": status.outcome,
+                "seconds": round(time.monotonic() - began),
+                "awaited": status.awaited,
+                "failures": status.failures,
+                **status.data,
+            }
+        )
     else:
         _print_status(condition, status)
     raise typer.Exit(EXIT_CODES[status.outcome])
@@ -81,22 +85,3 @@ def _print_status(condition: Condition, status: WaitStatus) -> None:
         error_console().print(line, style="red" if status.failures else "yellow", markup=False)
     if not status.failures:
         error_console().print("Timeout.", style="yellow")
-
-
-def _write(connection: Connection, condition: Condition, status: WaitStatus, seconds: float) -> None:
-    write_json(
-        {
-            "environment": connection.environment.name,
-            "target": connection.target,
-            "for": condition,
-            "outcome": status.outcome,
-            "seconds": round(seconds),
-            "awaited": list(status.awaited),
-            "failures": list(status.failures),
-            **status.data,
-        }
-    )
-
-
-def _ignore(_line: str) -> None:
-    return None

@@ -14,14 +14,13 @@ from typing import Annotated, Any, Final, Literal, Self
 from pydantic import BeforeValidator, Field, StringConstraints, ValidationInfo, field_validator, model_validator
 
 from openmwaa.config import regions
-from openmwaa.config.broker import Broker, Sqs
+from openmwaa.config.broker import Broker, ElastiCache, Sqs
 from openmwaa.config.environment_classes import (
     ENVIRONMENT_CLASSES,
     Architecture,
     EnvironmentClass,
     TaskSize,
-    fargate_cpus,
-    fargate_memory,
+    check_fargate,
 )
 from openmwaa.config.fleet import ClassName, FleetName, FleetSpec, ResolvedFleet
 from openmwaa.config.identity import Identity
@@ -29,15 +28,11 @@ from openmwaa.config.images import Images
 from openmwaa.config.metadata_database import AuroraServerless, ExistingPostgresql, MetadataDatabase
 from openmwaa.config.monitoring import Monitoring
 from openmwaa.config.network import Network
-from openmwaa.config.rotation import Rotation
 from openmwaa.config.strict_model import StrictModel
-from openmwaa.config.terraform_state import TerraformState
 from openmwaa.config.web_access import WebAccess
 
-AIRFLOW_VERSIONS: Final = ("3.3.2",)
 DEFAULT_QUEUE: Final = "default"
 
-_CLASS_NAMES = tuple(ENVIRONMENT_CLASSES)
 _OPTION_KEY = r"^[a-z]+[a-z0-9_]*\.[a-z0-9._]*[a-z0-9_]$"
 
 AirflowVersion = Literal["3.3.2"]
@@ -83,15 +78,7 @@ class Size(StrictModel):
 
     @model_validator(mode="after")
     def _is_offered(self) -> Self:
-        sizes = fargate_memory(self.cpu)
-        if not sizes:
-            offered = ", ".join(map(str, fargate_cpus()))
-            raise ValueError(f"Fargate does not offer {self.cpu} CPU units; valid: {offered}")
-        if self.memory not in sizes:
-            raise ValueError(
-                f"Fargate does not offer {self.memory} MiB with {self.cpu} CPU units; valid: "
-                f"{sizes[0]} to {sizes[-1]} in steps of {sizes[1] - sizes[0]}"
-            )
+        check_fargate(self.cpu, self.memory)
         return self
 
     @property
@@ -117,6 +104,25 @@ class ScalerTiming(StrictModel):
     """Seconds between two scaling decisions."""
     scale_in_window_seconds: Annotated[float, Field(ge=0, le=3600)] = 60
     """A fleet scales in to the highest need of this many past seconds."""
+
+
+class Rotation(StrictModel):
+    """Versions of secrets; increase one by 1 for new values."""
+
+    database_passwords: Annotated[int, Field(ge=1, le=1_000_000)] = 1
+    """Increase by 1 for new database passwords; running workers use the old ones until the next rotation."""
+
+
+class TerraformState(StrictModel):
+    """The S3 backend; `terraform/bootstrap` creates a bucket, or use your own."""
+
+    bucket: Annotated[str, StringConstraints(pattern=r"^[a-z0-9.-]{3,63}$")]
+    region: Annotated[str, StringConstraints(pattern=r"^[a-z]{2}(-[a-z]+)+-\d$")] | None = None
+    """The bucket's Region; left out, the environment's."""
+    key: Annotated[str, StringConstraints(pattern=r"^[^/\s]\S*$", max_length=1024)] | None = None
+    """The object's key; left out, openmwaa/NAME.tfstate."""
+    kms_key: Annotated[str, StringConstraints(pattern=r"^arn:aws[a-z-]*:kms:.+:key/.+$")] | None = None
+    """The KMS key of the state; left out, the bucket's default."""
 
 
 class Environment(StrictModel):
@@ -233,7 +239,7 @@ class Environment(StrictModel):
                 "and the snapshot would be unreadable"
             )
         self.network.check(self.region, self.images.airflow, self.images.scaler)
-        regions.check(self)
+        regions.check(self.region, self.aws_services, self.network)
         return self
 
     @cached_property
@@ -263,6 +269,25 @@ class Environment(StrictModel):
             fallback=spec.fallback,
             desired_count_drift=spec.desired_count_drift,
         )
+
+    @property
+    def aws_services(self) -> frozenset[str]:
+        """The AWS services that the environment uses, by their names in `regions.SERVICES`."""
+        optional = {
+            "api.ecr": not (self.images.airflow and self.images.scaler),
+            "sqs": isinstance(self.broker, Sqs),
+            "elasticache": isinstance(self.broker, ElastiCache),
+            "rds": not isinstance(self.metadata_database, ExistingPostgresql),
+            "application-autoscaling": self.scales_webservers,
+            "sns": self.monitoring.alarms,
+            "acm": self.web_access.domain is not None,
+            "route53": self.web_access.hosted_zone_id is not None,
+            "cognito-idp": self.web_access.cognito is not None,
+            "cloudfront": self.has_cloudfront,
+            "wafv2": self.has_cloudfront or self.has_public_load_balancer,
+        }
+        names = (service.endpoint for service in regions.SERVICES)
+        return frozenset(name for name in names if optional.get(name, True))
 
     @property
     def queues(self) -> tuple[str, ...]:

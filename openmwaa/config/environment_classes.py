@@ -7,9 +7,8 @@ Source of the Fargate sizes: Amazon ECS developer guide, "Task CPU and memory" (
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Final, Literal
 
 Architecture = Literal["X86_64", "ARM64"]
@@ -45,43 +44,36 @@ def _class(
     return EnvironmentClass(name, size, slots, size, web, database_capacity)
 
 
-ENVIRONMENT_CLASSES: Final[Mapping[str, EnvironmentClass]] = MappingProxyType(
-    {
-        environment_class.name: environment_class
-        for environment_class in (
-            _class("mw1.micro", 3, (1, 3), (1, 3), 2),
-            _class("mw1.small", 5, (1, 2), (1, 2), 2),
-            _class("mw1.medium", 10, (2, 4), (1, 2), 4),
-            _class("mw1.large", 20, (4, 8), (2, 4), 4),
-            _class("mw1.xlarge", 40, (8, 24), (4, 12), 16),
-            _class("mw1.2xlarge", 80, (16, 48), (8, 24), 32),
-        )
-    }
-)
+ENVIRONMENT_CLASSES: Final[Mapping[str, EnvironmentClass]] = {
+    environment_class.name: environment_class
+    for environment_class in (
+        _class("mw1.micro", 3, (1, 3), (1, 3), 2),
+        _class("mw1.small", 5, (1, 2), (1, 2), 2),
+        _class("mw1.medium", 10, (2, 4), (1, 2), 4),
+        _class("mw1.large", 20, (4, 8), (2, 4), 4),
+        _class("mw1.xlarge", 40, (8, 24), (4, 12), 16),
+        _class("mw1.2xlarge", 80, (16, 48), (8, 24), 32),
+    )
+}
 
-# CPU units -> (min MiB, max MiB, step MiB). 256 CPU units allow 512, 1024 and 2048 MiB only.
-_FARGATE_MEMORY: Final[Mapping[int, tuple[int, int, int]]] = MappingProxyType(
-    {
-        512: (1024, 4096, 1024),
-        1024: (2048, 8192, 1024),
-        2048: (4096, 16384, 1024),
-        4096: (8192, 30720, 1024),
-        8192: (16384, 61440, 4096),
-        16384: (32768, 122880, 8192),
-    }
-)
+FARGATE_MEMORY: Final[Mapping[int, Sequence[int]]] = {
+    256: (512, 1024, 2048),
+    512: range(1024, 4096 + 1, 1024),
+    1024: range(2048, 8192 + 1, 1024),
+    2048: range(4096, 16384 + 1, 1024),
+    4096: range(8192, 30720 + 1, 1024),
+    8192: range(16384, 61440 + 1, 4096),
+    16384: range(32768, 122880 + 1, 8192),
+}
+"""CPU units -> the sizes of memory in MiB that Fargate offers with them."""
 
 
-def fargate_memory(cpu: int) -> tuple[int, ...]:
-    """Return the memory sizes in MiB that Fargate offers with `cpu` CPU units; empty for an unknown `cpu`."""
-    if cpu == 256:  # noqa: PLR2004 - the only row that is not a range
-        return (512, 1024, 2048)
-    if cpu not in _FARGATE_MEMORY:
-        return ()
-    minimum, maximum, step = _FARGATE_MEMORY[cpu]
-    return tuple(range(minimum, maximum + 1, step))
-
-
-def fargate_cpus() -> tuple[int, ...]:
-    """Return the CPU sizes that Fargate offers, in CPU units."""
-    return (256, *_FARGATE_MEMORY)
+def check_fargate(cpu: int, memory: int) -> None:
+    """Raise ValueError if Fargate does not offer `memory` MiB with `cpu` CPU units."""
+    if cpu not in FARGATE_MEMORY:
+        offered = ", ".join(map(str, FARGATE_MEMORY))
+        raise ValueError(f"Fargate does not offer {cpu} CPU units; valid: {offered}")
+    sizes = FARGATE_MEMORY[cpu]
+    if memory not in sizes:
+        offered = ", ".join(map(str, sizes if len(sizes) < 6 else (*sizes[:3], "…", sizes[-1])))  # noqa: PLR2004
+        raise ValueError(f"Fargate does not offer {memory} MiB with {cpu} CPU units; valid: {offered}")

@@ -52,8 +52,13 @@ def loads(text: str, path: Path) -> Environment:
     if not isinstance(data, dict):
         message = "an environment is a mapping of fields to values; the minimum is `name: example`"
         raise EnvironmentFileError([Problem(path, 1, "", message)])
-    lines = dict(_lines(root, ()))
-    problems = [Problem(path, line, key, "is set twice") for key, line in _duplicate_keys(root)]
+    lines: dict[Location, int] = {}
+    twice: list[tuple[Location, int]] = []
+    for at, line in _lines(root, ()):
+        if at in lines and not any(at[:-1] == parent for parent, _ in twice):  # YAML loaders silently use the last one
+            twice.append((at, line))
+        lines[at] = line
+    problems = [Problem(path, line, _field(at), "is set twice") for at, line in twice]
     if not problems:
         try:
             return Environment.model_validate(data)
@@ -93,33 +98,21 @@ def _lines(node: yaml.Node | None, at: Location) -> Iterator[tuple[Location, int
             yield from _lines(value, (*at, index))
 
 
-def _duplicate_keys(node: yaml.Node | None, at: str = "") -> Iterator[tuple[str, int]]:
-    """Yield duplicate keys of mappings; YAML loaders silently use the last one."""
-    if isinstance(node, yaml.MappingNode):
-        seen: set[str] = set()
-        for key, value in node.value:
-            here = f"{at}.{key.value}" if at else str(key.value)
-            if key.value in seen:
-                yield here, key.start_mark.line + 1
-            seen.add(key.value)
-            yield from _duplicate_keys(value, here)
-    elif isinstance(node, yaml.SequenceNode):
-        for index, value in enumerate(node.value):
-            yield from _duplicate_keys(value, f"{at}[{index}]")
-
-
 def _problem(details: ErrorDetails, lines: Mapping[Location, int], path: Path) -> Problem:
     at = without_tags(tuple(part for part in details["loc"] if part != "[key]"))
     line = next((lines[at[:n]] for n in range(len(at), -1, -1) if at[:n] in lines), None)
-    field = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in at).lstrip(".")
-    return Problem(path, line, field, _message(details, at))
+    return Problem(path, line, _field(at), _message(details, at))
+
+
+def _field(at: Location) -> str:
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in at).lstrip(".")
 
 
 def _message(details: ErrorDetails, at: Location) -> str:
     kind, context = details["type"], details.get("ctx", {})
     got = details.get("input")
     if kind == "extra_forbidden":
-        known = _known_fields(at)
+        known = sorted(field.alias or name for name, field in model_of(at).model_fields.items())
         near = difflib.get_close_matches(str(at[-1]), known, n=1)
         return "unknown field" + (f"; did you mean `{near[0]}`?" if near else f"; known: {', '.join(known)}")
     if kind == "missing":
@@ -133,10 +126,6 @@ def _message(details: ErrorDetails, at: Location) -> str:
     shown = f" (got {got!r})" if isinstance(got, str | int | float | bool) or got is None else ""
     message = details["msg"]
     return message[:1].lower() + message[1:] + shown
-
-
-def _known_fields(at: Location) -> list[str]:
-    return sorted(field.alias or name for name, field in model_of(at).model_fields.items())
 
 
 def _description(at: Location) -> str | None:

@@ -32,9 +32,9 @@ def model_of(at: Location) -> type[BaseModel]:
 
 
 def without_tags(at: Location) -> Location:
-    """Return `at` without the discriminator values (`kind`) that pydantic inserts."""
-    tags = {tag for model in _everywhere(Environment, set()) for tag in _kinds(model)}
-    return tuple(part for part in at if part not in tags)
+    """Return `at` without the discriminator value (`kind`) that pydantic inserts after the name of a field."""
+    field = Environment.model_fields.get(str(at[0])) if at else None
+    return (at[0], *at[2:]) if field and field.discriminator else at
 
 
 def _annotation(model: type[BaseModel], key: str) -> Any:
@@ -51,20 +51,3 @@ def _models(annotation: Any) -> Iterator[type[BaseModel]]:
     elif get_origin(annotation) not in (tuple, dict, list):
         for argument in get_args(annotation):
             yield from _models(argument)
-
-
-def _kinds(model: type[BaseModel]) -> tuple[str, ...]:
-    kind = model.model_fields.get("kind")
-    return tuple(get_args(kind.annotation)) if kind is not None else ()
-
-
-def _everywhere(annotation: Any, seen: set[type[BaseModel]]) -> set[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        if annotation not in seen:
-            seen.add(annotation)
-            for field in annotation.model_fields.values():
-                _everywhere(field.annotation, seen)
-    else:
-        for argument in get_args(annotation):
-            _everywhere(argument, seen)
-    return seen

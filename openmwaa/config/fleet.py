@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 from cronsim import CronSim, CronSimError
 from pydantic import Field, StringConstraints, field_validator, model_validator
 
-from openmwaa.config.environment_classes import Architecture, fargate_cpus, fargate_memory
+from openmwaa.config.environment_classes import Architecture, check_fargate
 from openmwaa.config.strict_model import StrictModel
 
 ClassName = Literal["mw1.micro", "mw1.small", "mw1.medium", "mw1.large", "mw1.xlarge", "mw1.2xlarge"]
@@ -121,14 +121,7 @@ class FleetSpec(StrictModel):
             raise ValueError("set a `class`, or `cpu` and `memory`, not both")
         if self.slots is None:
             raise ValueError("`cpu` and `memory` also need `slots`")
-        sizes = fargate_memory(self.cpu)
-        if not sizes:
-            raise ValueError(f"Fargate does not offer {self.cpu} CPU units; valid: {_words(fargate_cpus())}")
-        if self.memory not in sizes:
-            raise ValueError(
-                f"Fargate does not offer {self.memory} MiB with {self.cpu} CPU units; valid: "
-                f"{_words(sizes if len(sizes) < 6 else (*sizes[:3], '…', sizes[-1]))}"  # noqa: PLR2004
-            )
+        check_fargate(self.cpu, self.memory)
         return self
 
 
@@ -170,7 +163,3 @@ class ResolvedFleet:
             raise ValueError(
                 f"fleet {self.name}: the fallback's `count` ({count}) is greater than the maximum ({self.max})"
             )
-
-
-def _words(values: tuple[object, ...]) -> str:
-    return ", ".join(str(value) for value in values)

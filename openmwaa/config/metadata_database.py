@@ -93,7 +93,4 @@ class ExistingPostgresql(StrictModel):
     """The server's security group; the stack adds ingress rules for its tasks."""
 
 
-MetadataDatabase = Annotated[
-    AuroraServerless | RdsPostgresql | ExistingPostgresql,
-    Field(discriminator="kind"),
-]
+MetadataDatabase = Annotated[AuroraServerless | RdsPostgresql | ExistingPostgresql, Field(discriminator="kind")]

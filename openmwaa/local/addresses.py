@@ -62,14 +62,6 @@ class AddressBlock:
             raise AddressInUseError("An environment on this machine has addresses for 250 load balancers.")
         return f"127.{self.block}.0.{4 + index}"
 
-    def listeners(self) -> tuple[tuple[str, int, str], ...]:
-        """Address, port and name of each listener of the infrastructure."""
-        return (
-            (self.emulator, self.emulator_port, "the emulated AWS APIs"),
-            (self.ecs, self.ecs_port, "the local ECS"),
-            (self.database, self.database_port, "PostgreSQL"),
-        )
-
 
 def choose_block(state_root: Path, remembered: Path, *, is_free: Callable[[AddressBlock], bool]) -> AddressBlock:
     """The block of an environment: the remembered one, else the next free one after a hash of its folder.
@@ -98,8 +90,13 @@ def choose_block(state_root: Path, remembered: Path, *, is_free: Callable[[Addre
 
 
 def listeners_in_use(addresses: AddressBlock) -> tuple[tuple[str, int, str], ...]:
-    """The listeners of the infrastructure whose address and port are in use."""
-    return tuple(listener for listener in addresses.listeners() if not can_listen(listener[0], listener[1]))
+    """Address, port and name of each listener of the infrastructure whose address and port are in use."""
+    listeners = (
+        (addresses.emulator, addresses.emulator_port, "The emulated AWS APIs"),
+        (addresses.ecs, addresses.ecs_port, "The local ECS"),
+        (addresses.database, addresses.database_port, "PostgreSQL"),
+    )
+    return tuple(listener for listener in listeners if not _can_listen(*listener[:2]))
 
 
 def check_free(addresses: AddressBlock) -> None:
@@ -110,13 +107,12 @@ def check_free(addresses: AddressBlock) -> None:
     """
     for address, port, name in listeners_in_use(addresses):
         raise AddressInUseError(
-            f"{name[0].upper()}{name[1:]} cannot listen on {address}:{port}: {_listening_process(address, port)} "
+            f"{name} cannot listen on {address}:{port}: {_listening_process(address, port)} "
             "listens there. End it, then run the command again."
         )
 
 
-def can_listen(address: str, port: int) -> bool:
-    """Whether a server could bind to this address and port now."""
+def _can_listen(address: str, port: int) -> bool:
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

@@ -38,7 +38,9 @@ def child_environment(
 ) -> dict[str, str]:
     """This process's environment (or `base`) without `AWS_*`, proxies and certificates, plus `more`."""
     source = os.environ if base is None else base
-    kept = {name: value for name, value in source.items() if not _is_removed(name)}
+    kept = {
+        name: value for name, value in source.items() if name.upper() not in _REMOVED and not name.startswith("AWS_")
+    }
     return {**kept, **LOCAL_AWS, **(more or {})}
 
 
@@ -51,7 +53,3 @@ def python_path() -> str:
 def command_marks(environment_id: str) -> dict[str, str]:
     """Variables by which the next command finds the programs that a killed command left running."""
     return {ENVIRONMENT_MARK: environment_id, CONTAINER_MARK: COMMAND}
-
-
-def _is_removed(name: str) -> bool:
-    return name.upper() in _REMOVED or name.startswith("AWS_")

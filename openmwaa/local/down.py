@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import dataclass
-from pathlib import Path
 
 from openmwaa.local.daemon import daemon_client, orphans
 from openmwaa.local.errors import StateFolderError
@@ -47,11 +46,7 @@ def _down(paths: LocalPaths, *, delete_data: bool, progress: Progress) -> Down:
         shutil.rmtree(paths.root, ignore_errors=True)
         if paths.root.exists():
             raise StateFolderError(f"{paths.root} could not be deleted entirely; delete it as the user who owns it.")
-        _remove_if_bare(paths.root.parent)
+        folder = paths.root.parent  # of all environments
+        if {file.name for file in folder.iterdir()} <= {".gitignore"}:
+            shutil.rmtree(folder, ignore_errors=True)
     return Down(was_running, kept=not delete_data)
-
-
-def _remove_if_bare(folder: Path) -> None:
-    """Remove the folder of all environments if it is empty."""
-    if {file.name for file in folder.iterdir()} <= {".gitignore"}:
-        shutil.rmtree(folder, ignore_errors=True)

@@ -1,18 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Errors of an environment on this machine; the text of each names the remedy.
-
-LocalError
-├── PrerequisiteError        a program is missing or too old
-├── UnsupportedError         the file has a field that is not supported on this machine
-├── RolloutUnfinishedError   workers of an older revision still run
-├── StateFolderError         the state folder cannot be used
-├── AddressInUseError        another process listens on an address of the environment
-├── InstallError             a virtual environment could not be built
-├── InfrastructureError      the emulator or PostgreSQL does not start
-├── DaemonError              the daemon did not start, does not answer or does not end
-├── ProviderError            Terraform's AWS provider was not found
-└── NotHealthyError          a service did not become healthy in time
-"""
+"""Errors of an environment on this machine; the text of each names the remedy."""
 
 from __future__ import annotations
 

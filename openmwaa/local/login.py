@@ -6,7 +6,6 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from local_ecs.runtime.errors import SecretError
@@ -17,18 +16,13 @@ from openmwaa.local.services.secrets import EmulatedSecrets
 USER = "admin"
 
 
-def state_file(paths: LocalPaths) -> Path:
-    """Terraform's state."""
-    return paths.terraform / "terraform.tfstate"
-
-
 def outputs(paths: LocalPaths) -> Mapping[str, Any]:
     """The outputs of the last apply, by name; empty before it.
 
     URLs such as `web_url` contain host names of the emulator; `status` has the local addresses.
     """
     try:
-        state = json.loads(state_file(paths).read_text())
+        state = json.loads(paths.terraform_state.read_text())
         return {name: output["value"] for name, output in state["outputs"].items()}
     except (OSError, ValueError, KeyError):
         return {}

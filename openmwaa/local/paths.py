@@ -6,8 +6,6 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 
 from openmwaa.local.errors import StateFolderError
@@ -15,100 +13,36 @@ from openmwaa.local.errors import StateFolderError
 FOLDER = ".openmwaa"
 
 
-@dataclass(frozen=True)
 class LocalPaths:
-    """The folders and files of one environment."""
+    """The folders and files of one environment; `root` is `<folder of the YAML file>/.openmwaa/<NAME>`, absolute."""
 
-    root: Path
-    """`<folder of the YAML file>/.openmwaa/<NAME>`, absolute."""
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.name = root.name
+        self.terraform = root / "terraform"  # configuration, override and state
+        self.terraform_state = self.terraform / "terraform.tfstate"
+        self.applied = root / "applied.json"  # the fingerprint of the last apply
+        self.emulator = root / "emulator"  # the emulator's state
+        self.postgres = root / "postgres"  # the data; a link if PostgreSQL's user has no access to this folder
+        self.ecs_state = root / "ecs.json"
+        self.tasks = root / "tasks"  # folders of running tasks
+        self.task_journal = root / "task-journal.jsonl"  # of the demonstration
+        self.logs = root / "logs"  # `SERVICE.log` for each service and part of the infrastructure
+        self.packages = root / "packages"  # links to the packages of the images, for PYTHONPATH
+        self.daemon = root / "daemon.json"  # its process id
+        self.daemon_lock = root / "daemon.lock"
+        self.daemon_log = self.logs / "daemon.log"
+        self.daemon_error = root / "daemon.error"  # why a daemon could not start
+        self.block = root / "block"  # the address block
+        digest = hashlib.sha256(str(root).encode()).hexdigest()[:12]
+        self.environment_id = f"{self.name}-{digest}"  # marks all processes of the environment
+        self.runtime = _runtime_folder() / digest  # private, for sockets; see `make_runtime`
+        self.control_socket = self.runtime / "control.sock"
 
     @classmethod
     def of(cls, environment_file: Path, name: str) -> LocalPaths:
         """The paths of the environment `name` that `environment_file` describes."""
         return cls(environment_file.absolute().parent.resolve() / FOLDER / name)
-
-    @property
-    def name(self) -> str:
-        """The environment's name."""
-        return self.root.name
-
-    @cached_property
-    def digest(self) -> str:
-        """A hash of the folder, twelve hexadecimal digits."""
-        return hashlib.sha256(str(self.root).encode()).hexdigest()[:12]
-
-    @property
-    def environment_id(self) -> str:
-        """The value of the marker variable in all processes of the environment."""
-        return f"{self.name}-{self.digest}"
-
-    @property
-    def terraform(self) -> Path:
-        """Terraform's folder: configuration, override and state."""
-        return self.root / "terraform"
-
-    @property
-    def emulator(self) -> Path:
-        """The emulator's state."""
-        return self.root / "emulator"
-
-    @property
-    def postgres(self) -> Path:
-        """PostgreSQL's data; a link if PostgreSQL's user has no access to this folder."""
-        return self.root / "postgres"
-
-    @property
-    def ecs_state(self) -> Path:
-        """The state of the local ECS."""
-        return self.root / "ecs.json"
-
-    @property
-    def tasks(self) -> Path:
-        """Folders of running tasks."""
-        return self.root / "tasks"
-
-    @property
-    def logs(self) -> Path:
-        """`SERVICE.log` for each service and part of the infrastructure."""
-        return self.root / "logs"
-
-    @property
-    def packages(self) -> Path:
-        """Links to the packages of the images, for PYTHONPATH."""
-        return self.root / "packages"
-
-    @property
-    def daemon(self) -> Path:
-        """The daemon's process id and start time."""
-        return self.root / "daemon.json"
-
-    @property
-    def daemon_error(self) -> Path:
-        """The error of a daemon that could not start."""
-        return self.root / "daemon.error"
-
-    @property
-    def block(self) -> Path:
-        """The address block of the environment."""
-        return self.root / "block"
-
-    @property
-    def applied(self) -> Path:
-        """The fingerprint of the last apply."""
-        return self.root / "applied.json"
-
-    @cached_property
-    def runtime(self) -> Path:
-        """A private folder for sockets, short enough for AF_UNIX (108 bytes); see `make_runtime`."""
-        base = os.environ.get("XDG_RUNTIME_DIR")
-        if base and os.getuid() != 0 and Path(base).is_dir() and len(base) < 40:  # noqa: PLR2004 - 108 minus our part
-            return Path(base) / "openmwaa" / self.digest
-        return Path(f"/tmp/openmwaa-{os.getuid()}") / self.digest  # noqa: S108 - checked by make_runtime
-
-    @property
-    def control_socket(self) -> Path:
-        """The daemon's control socket."""
-        return self.runtime / "control.sock"
 
     def make(self) -> None:
         """Create the folders, with a `.gitignore` in `.openmwaa`.
@@ -140,3 +74,11 @@ class LocalPaths:
             if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid():
                 raise StateFolderError(f"{folder} belongs to another user; remove it and run the command again.")
             folder.chmod(mode)
+
+
+def _runtime_folder() -> Path:
+    """A folder short enough for AF_UNIX, whose paths have at most 108 bytes."""
+    base = os.environ.get("XDG_RUNTIME_DIR")
+    if base and os.getuid() != 0 and Path(base).is_dir() and len(base) < 40:  # noqa: PLR2004 - 108 minus our part
+        return Path(base) / "openmwaa"
+    return Path(f"/tmp/openmwaa-{os.getuid()}")  # noqa: S108 - checked by make_runtime

@@ -22,12 +22,11 @@ import aiohttp
 
 from openmwaa.config import environment_file
 from openmwaa.config.environment import Environment
-from openmwaa.local import login, rollout
+from openmwaa.local import health
 from openmwaa.local.addresses import AddressBlock
 from openmwaa.local.child_environment import child_environment, command_marks, python_path
 from openmwaa.local.daemon import daemon_client, orphans
 from openmwaa.local.errors import DaemonError, LocalError, NotHealthyError
-from openmwaa.local.health import troubles
 from openmwaa.local.install import prerequisites, supported, venvs
 from openmwaa.local.logs import tail
 from openmwaa.local.paths import LocalPaths
@@ -52,7 +51,6 @@ class Ready:
     paths: LocalPaths
     status: Mapping[str, Any]
     seconds: float
-    terraform_ran: bool
 
     @property
     def web_address(self) -> str:
@@ -84,7 +82,6 @@ class Up:
         self._paths = LocalPaths.of(file, self._environment.name)
         self._progress = progress
         self._started_daemon = False
-        self._terraform_ran = False
         self._changed_fleets: set[str] = set()
         self._install_error: LocalError | None = None
         self._cancelled = threading.Event()
@@ -95,15 +92,15 @@ class Up:
         supported.check(self._environment)
         with _terminate_as_interrupt():
             status = self._run()
-        return Ready(self._paths, status, time.monotonic() - began, self._terraform_ran)
+        return Ready(self._paths, status, time.monotonic() - began)
 
     def _run(self) -> Mapping[str, Any]:
-        programs = prerequisites.check()
+        terraform = prerequisites.check()
         self._paths.make()
         with orphans.command_lock(self._paths):
             # Before the lock is taken, the programs of this environment may belong to another `up`.
             try:
-                return self._bring_up(programs.terraform)
+                return self._bring_up(terraform)
             except KeyboardInterrupt:
                 self._interrupted()
                 raise
@@ -122,17 +119,17 @@ class Up:
         if self._install_error:
             raise self._install_error
         status = self._wait_healthy()
-        for sentence in rollout.rollout_sentences(status, self._changed_fleets, file=self._file):
+        for sentence in health.rollout_sentences(status, self._changed_fleets, file=self._file):
             self._progress(sentence)
         return status
 
     def _install(self) -> threading.Thread:
         """Install the emulator now, and Airflow in a thread."""
-        self._ensure(venvs.emulator_venv())
+        self._ensure(venvs.venv_of("emulator"))
 
         def install_airflow() -> None:
             try:
-                self._ensure(venvs.airflow_venv(self._environment.airflow_version))
+                self._ensure(venvs.venv_of(f"airflow-{self._environment.airflow_version}"))
             except LocalError as error:
                 self._install_error = error
 
@@ -145,12 +142,12 @@ class Up:
         venvs.ensure(venv, progress=self._progress, environment_id=identity, cancelled=self._cancelled)
 
     def _start_daemon(self) -> None:
-        airflow = venvs.airflow_venv(self._environment.airflow_version)
+        airflow = venvs.venv_of(f"airflow-{self._environment.airflow_version}")
         options = daemon_client.DaemonOptions(
             region=self._environment.region,
             airflow_python=airflow.interpreter,
             airflow_ready=airflow.folder / venvs.COMPLETE,
-            emulator_python=venvs.emulator_venv().interpreter,
+            emulator_python=venvs.venv_of("emulator").interpreter,
         )
         self._started_daemon = not orphans.daemon_is_running(self._paths)  # for Ctrl-C during the start
         self._started_daemon = daemon_client.ensure_running(self._paths, options)
@@ -171,7 +168,7 @@ class Up:
             before.write(self._paths.applied)  # of the files in the folder, even if they are not applied
         document = json.loads(configuration.read_text())
         override_file = configuration.parent / OVERRIDE_FILE
-        change = override(document, addresses=addresses, state_file=login.state_file(self._paths))
+        change = override(document, addresses=addresses, state_file=self._paths.terraform_state)
         override_file.write_text(json.dumps(change, indent=2) + "\n")
         result = fingerprint.result_hash(configuration, override_file)
         intact = before.result == result and asyncio.run(
@@ -186,7 +183,7 @@ class Up:
             self._changed_fleets = {
                 name for name, digest in workers.items() if before.workers.get(name, digest) != digest
             }
-            rollout.refuse_second_rollout(daemon_client.status(self._paths), self._changed_fleets, file=self._file)
+            health.refuse_second_rollout(daemon_client.status(self._paths), self._changed_fleets, file=self._file)
             Fingerprint(inputs, workers=before.workers).write(self._paths.applied)
             self._apply(terraform, configuration.parent, addresses)
             asyncio.run(fingerprint.mark_intact(addresses.emulator_url, result, region=region))
@@ -209,7 +206,6 @@ class Up:
         terraform = LocalTerraform(
             program, folder, environment_id=self._paths.environment_id, endpoint_url=addresses.emulator_url
         )
-        self._terraform_ran = True
         self._progress("Running terraform init")
         terraform.init(progress=self._progress)
         self._progress("Running terraform apply (load balancer and database take about 90 s)")
@@ -228,8 +224,8 @@ class Up:
         while time.monotonic() - began < HEALTHY_WITHIN_S:
             status = daemon_client.status(self._paths)
             if status is None:
-                raise NotHealthyError(f"The daemon has ended; see {self._paths.logs / 'daemon.log'}.")
-            unhealthy = list(troubles(status))
+                raise NotHealthyError(f"The daemon has ended; see {self._paths.daemon_log}.")
+            unhealthy = list(health.troubles(status))
             if not unhealthy and (trouble := asyncio.run(_web_trouble(status["web_address"]))):
                 unhealthy = [("web-server", trouble)]
             if not unhealthy:

@@ -72,18 +72,14 @@ class Connection:
         """The Region, or `local`, for JSON."""
         return "local" if self.local else self.environment.region
 
-    @property
-    def option(self) -> str:
-        """The option to repeat in a suggested command: ` --local` or nothing."""
-        return " --local" if self.local else ""
-
     def client(self, service: str) -> Any:
         """Return a boto3 client with timeouts of seconds, not minutes.
 
         Raises:
             CredentialsError: the profile of AWS_PROFILE does not exist.
         """
-        boto3, config = _boto3()
+        boto3 = _boto3()
+        from botocore.config import Config  # noqa: PLC0415
         from botocore.exceptions import ProfileNotFound  # noqa: PLC0415
 
         more: dict[str, Any] = {}
@@ -93,11 +89,15 @@ class Connection:
                 "aws_access_key_id": "test",
                 "aws_secret_access_key": "test",
             }
+        config = Config(
+            connect_timeout=5,
+            read_timeout=15,
+            retries={"total_max_attempts": 3, "mode": "standard"},
+            proxies={} if self.local else None,
+        )
         try:
             # boto3's default session is shared and not safe for threads.
-            return boto3.session.Session(region_name=self.environment.region).client(
-                service, config=config(proxies={}) if self.local else config(), **more
-            )
+            return boto3.session.Session(region_name=self.environment.region).client(service, config=config, **more)
         except ProfileNotFound as error:
             raise CredentialsError(f"{error}; see AWS_PROFILE.") from error
 
@@ -189,15 +189,9 @@ def _unreachable(error: Exception, connection: Connection) -> OperateError:
     return UnreachableError(f"No answer from {connection.place}: {str(error).rstrip('.')}. {hint}")
 
 
-def _boto3() -> tuple[Any, Any]:
-    """Return boto3, and a function that makes the configuration of a client."""
+def _boto3() -> Any:
     try:
         import boto3  # noqa: PLC0415
-        from botocore.config import Config  # noqa: PLC0415
     except ImportError:
         raise MissingExtraError("This command needs boto3: pip install 'openmwaa[live]'") from None
-
-    def config(**more: Any) -> Any:
-        return Config(connect_timeout=5, read_timeout=15, retries={"total_max_attempts": 3, "mode": "standard"}, **more)
-
-    return boto3, config
+    return boto3

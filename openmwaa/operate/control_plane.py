@@ -8,7 +8,7 @@ compared with the newest one of the family, which the last apply registered.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
 from openmwaa.fleet_rollout import revision
@@ -32,27 +32,18 @@ class Component:
     running: int
     trouble: str | None = None
     failure: str | None = None
-    stop: StoppedTask | None = None
+    stopped: StoppedTask | None = None
     """The last stopped task of this revision, if a task is missing."""
 
     @property
     def sentence(self) -> str:
         """The trouble or failure, in one line."""
-        ended = f"; a task stopped: {self.stop.reason}" if self.stop else ""
+        ended = f"; a task stopped: {self.stopped.reason}" if self.stopped else ""
         return f"{self.service}: {self.failure or self.trouble}{ended}"
 
     def as_data(self) -> dict[str, Any]:
         """Return plain data for `--json`."""
-        return {
-            "service": self.service,
-            "healthy": not (self.trouble or self.failure),
-            "revision": self.revision,
-            "desired": self.desired,
-            "running": self.running,
-            "trouble": self.trouble,
-            "failure": self.failure,
-            "stopped": self.stop.as_data() if self.stop else None,
-        }
+        return {**asdict(self), "healthy": not (self.trouble or self.failure)}
 
 
 def control_plane_status(connection: Connection) -> WaitStatus:
@@ -91,9 +82,7 @@ def _component(connection: Connection, service: Mapping[str, Any]) -> Component:
         if state == "COMPLETED":
             trouble = f"{running} of {desired} tasks run"
     component = Component(service["serviceName"], running_revision, desired, running, trouble, failure)
-    return (
-        component if trouble is None and failure is None else _with_stopped_task(connection, component, family, applied)
-    )
+    return _with_stopped_task(connection, component, family, applied) if trouble or failure else component
 
 
 def _with_stopped_task(connection: Connection, component: Component, family: str, applied: int) -> Component:
@@ -102,7 +91,7 @@ def _with_stopped_task(connection: Connection, component: Component, family: str
     failure = component.failure
     if failure is None and stop is not None and stop.preparation and stop.times >= FAILED_AFTER:
         failure = f"{stop.container} failed {stop.times} times"
-    return replace(component, failure=failure, stop=stop)
+    return replace(component, failure=failure, stopped=stop)
 
 
 def _applied(connection: Connection, family: str) -> int:
@@ -120,8 +109,9 @@ def _applied(connection: Connection, family: str) -> int:
 
 
 def _failure(connection: Connection, component: Component) -> str:
-    stop = component.stop
+    stop = component.stopped
     if stop is None or stop.container is None:
         return component.sentence
     lines = "\n".join(f"  {line}" for line in stop.lines(connection))
-    return f"{component.sentence}. Last log lines of {stop.container}:\n{lines}\nMore: {stop.command(connection)}"
+    more = stop.command(connection, component.service)
+    return f"{component.sentence}. Last log lines of {stop.container}:\n{lines}\nMore: {more}"

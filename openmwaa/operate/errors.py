@@ -1,14 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Errors of commands that call a running environment; the text of each names the remedy.
-
-OperateError
-├── MissingExtraError        boto3 is not installed
-├── NotRunningError          there is no running environment of this name
-├── CredentialsError         AWS does not accept the credentials
-├── PermissionMissingError   AWS accepts the credentials and refuses the call
-├── UnreachableError         no answer, throttling, or an error of AWS: a retry may help
-└── OverrideError            an override cannot be read, or is not valid
-"""
+"""Errors of commands that call a running environment; the text of each names the remedy."""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -32,7 +32,7 @@ class FleetExplanation:
     before: LogLine | None = None
     """The last change up to that time; the last decision if none was in force."""
     after: LogLine | None = None
-    unread: Sequence[str] = field(default=())
+    unread: Sequence[str] = ()
     """What could not be read, and why."""
 
     @property
@@ -113,14 +113,4 @@ def _sorted(lines: Iterable[LogLine]) -> list[LogLine]:
 
 def as_data(explanation: FleetExplanation) -> Mapping[str, Any]:
     """Return an explanation as JSON-able values."""
-    return {
-        "fleet": explanation.fleet,
-        "at": explanation.at,
-        "decision": explanation.decision,
-        "summary": explanation.summary,
-        "next_steps": explanation.next_steps,
-        "before": explanation.before,
-        "after": explanation.after,
-        "failures": explanation.failures,
-        "unread": explanation.unread,
-    }
+    return {**asdict(explanation), "summary": explanation.summary, "next_steps": explanation.next_steps}

@@ -12,14 +12,13 @@ from pydantic import ValidationError
 
 from openmwaa.config.fleet import ResolvedFleet
 from openmwaa.operate.errors import OverrideError
-from openmwaa.operate.times import rfc3339
+from openmwaa.operate.times import duration, rfc3339
 from scaler.config.overrides import OverrideDocument, Pause
 from scaler.config.schedule import Schedules
-from scaler.core import bounds
+from scaler.core.bounds import Limits, in_force
 from scaler.core.model import FleetPolicy, Known, Overrides, Schedule
 
 MOST_WORKERS = 5000
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _LONGEST = timedelta(days=366)
 
 
@@ -64,7 +63,7 @@ class Duration:
             return cls(None)
         if not re.fullmatch(r"(\d{1,6}[smhd])+", text, re.ASCII):
             raise ValueError(f"{text!r} is neither a duration such as 90m, 2h or 1d12h nor `forever`")
-        time = timedelta(seconds=sum(int(n) * _UNITS[unit] for n, unit in re.findall(r"(\d+)([smhd])", text)))
+        time = duration(text)
         if not timedelta() < time <= _LONGEST:
             raise ValueError(f"{text!r} is not between a second and {_LONGEST.days} days")
         return cls(time)
@@ -134,22 +133,15 @@ class OverrideRequest:
         return None if self.duration.time is None else rfc3339(now + self.duration.time)
 
 
-@dataclass(frozen=True)
-class ActiveBounds:
-    """The bounds of a fleet now, and the schedule entry that applies."""
-
-    minimum: int
-    maximum: int
-    schedule: Schedule | None
-
-
-def active_bounds(fleet: ResolvedFleet, document: OverrideDocument | None, now: datetime) -> ActiveBounds:
-    """Return the bounds by the scaler's own code from file, schedule and override."""
+def active_bounds(
+    fleet: ResolvedFleet, document: OverrideDocument | None, now: datetime
+) -> tuple[Limits, Schedule | None]:
+    """Return the bounds by the scaler's own code from file, schedule and override; and the schedule that applies."""
     schedule = Schedules(fleet.schedule).at(now)
     overrides = Overrides() if document is None or document.expired(now) else document.to_core()
     core = FleetPolicy(fleet.name, fleet.queues, fleet.slots, fleet.min, fleet.max)
-    limits, _ = bounds.in_force(core, Known(overrides, 0.0), schedule, None, 0.0)
-    return ActiveBounds(limits.minimum, limits.maximum, schedule)
+    limits, _ = in_force(core, Known(overrides, 0.0), schedule, None, 0.0)
+    return limits, schedule
 
 
 def notes(fleet: ResolvedFleet, document: OverrideDocument) -> list[str]:

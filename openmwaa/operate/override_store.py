@@ -8,18 +8,18 @@ came between; the change is then applied to that write too, so that both are act
 from __future__ import annotations
 
 import getpass
-import json
 import socket
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
 
 from openmwaa.operate.connection import Connection, aws_errors
 from openmwaa.operate.errors import OperateError, OverrideError
 from scaler.config.overrides import SIZE_LIMIT, OverrideDocument, OverrideDocumentError, parse
 
 Change = Callable[[OverrideDocument], OverrideDocument]
+OverrideState = Literal["invalid", "none", "expired", "active"]
 
 _BATCH = 10
 """The limit of names per GetParameters call."""
@@ -40,6 +40,18 @@ class Override:
     """None if the parameter does not exist or is not valid."""
     problem: str | None = None
     """Why the parameter is not valid."""
+    at: datetime | None = None
+    """The time of the write; None outside of the history, as `user`."""
+    user: str = ""
+    """The ARN of the caller, recorded by AWS."""
+
+    def state(self, now: datetime) -> OverrideState:
+        """Whether the override has an effect at `now`."""
+        if self.problem is not None:
+            return "invalid"
+        if self.document is None or not self.document.active:
+            return "none"
+        return "expired" if self.document.expired(now) else "active"
 
     def base(self, now: datetime, *, fresh: bool = False) -> OverrideDocument:
         """Return the document that a change starts from; an empty one if the override has expired, or with `fresh`.
@@ -57,18 +69,6 @@ class Override:
         if self.document is None or self.document.expired(now):
             return OverrideDocument()
         return self.document
-
-
-@dataclass(frozen=True)
-class OverrideVersion:
-    """One entry of a parameter's history."""
-
-    number: int
-    at: datetime
-    user: str
-    """The ARN of the caller, recorded by AWS."""
-    document: OverrideDocument | None
-    problem: str | None
 
 
 class OverrideStore:
@@ -121,13 +121,13 @@ class OverrideStore:
             before = replace(between, version=after.version)
         raise OperateError(f"Other users write {before.parameter} all the time. See --history, and try again.")
 
-    def history(self, fleet: str) -> Sequence[OverrideVersion]:
+    def history(self, fleet: str) -> Sequence[Override]:
         """Return the last hundred writes, newest first.
 
         Raises:
             OperateError: SSM refuses or does not answer.
         """
-        found: list[OverrideVersion] = []
+        found: list[Override] = []
         more: dict[str, str] = {}
         while True:
             try:
@@ -138,9 +138,11 @@ class OverrideStore:
                 if response.get("Error", {}).get("Code") == "ParameterNotFound":
                     return []
                 raise
-            found += [_history_entry(parameter) for parameter in answer["Parameters"]]
+            for parameter in answer["Parameters"]:
+                at, user = parameter["LastModifiedDate"], str(parameter.get("LastModifiedUser", ""))
+                found.append(replace(self._override(fleet, parameter), at=at, user=user))
             if not (token := answer.get("NextToken")):
-                return sorted(found, key=lambda version: version.number, reverse=True)
+                return sorted(found, key=lambda override: override.version, reverse=True)
             more = {"NextToken": token}
 
     def user(self) -> str:
@@ -194,12 +196,7 @@ def describe(document: OverrideDocument) -> str:
 
 def as_data(document: OverrideDocument | None) -> dict[str, Any] | None:
     """Return the document as plain data with all its fields."""
-    return None if document is None else json.loads(document.model_dump_json(exclude={"version"}))
-
-
-def _history_entry(parameter: Mapping[str, Any]) -> OverrideVersion:
-    user = str(parameter.get("LastModifiedUser", ""))
-    return OverrideVersion(int(parameter["Version"]), parameter["LastModifiedDate"], user, *_document(parameter))
+    return None if document is None else document.model_dump(mode="json", exclude={"version"})
 
 
 def _document(parameter: Mapping[str, Any]) -> tuple[OverrideDocument | None, str | None]:

@@ -23,7 +23,6 @@ _PREPARATION: Final = "prepare-"
 class StoppedTask:
     """The last stopped task; `container` is the failed one, None if ECS started none."""
 
-    service: str
     task: str
     reason: str
     times: int
@@ -50,25 +49,14 @@ class StoppedTask:
             return [str(error)]
         return [str(event["message"]).rstrip("\n") for event in answer["events"]] or ["(the log is empty)"]
 
-    def command(self, connection: Connection) -> str:
+    def command(self, connection: Connection, service: str) -> str:
         """Return the command that shows the whole log."""
         if connection.local:
-            return f"openmwaa local logs {self.service} --file {shlex.quote(str(connection.file))}"
+            return f"openmwaa local logs {service} --file {shlex.quote(str(connection.file))}"
         return (
             f"aws logs tail {self.log_group} --log-stream-names {self.log_stream} --since 1h "
             f"--region {connection.environment.region}"
         )
-
-    def as_data(self) -> dict[str, Any]:
-        """Return plain data for `--json`."""
-        return {
-            "task": self.task,
-            "reason": self.reason,
-            "times": self.times,
-            "container": self.container,
-            "log_group": self.log_group,
-            "log_stream": self.log_stream,
-        }
 
 
 def last_stopped_task(connection: Connection, service: str, task_definition: str) -> StoppedTask | None:
@@ -91,7 +79,7 @@ def last_stopped_task(connection: Connection, service: str, task_definition: str
     failed = [_failed(task) for task in ours]
     name = failed[0]
     times = next((index for index, other in enumerate(failed) if other != name), len(failed))
-    return _stopped_task(connection, service, ours[0], name, times)
+    return _stopped_task(connection, ours[0], name, times)
 
 
 def _failed(task: Mapping[str, Any]) -> str | None:
@@ -101,18 +89,16 @@ def _failed(task: Mapping[str, Any]) -> str | None:
     return next((name for name in failed if name.startswith(_PREPARATION)), failed[0] if failed else None)
 
 
-def _stopped_task(
-    connection: Connection, service: str, task: Mapping[str, Any], container: str | None, times: int
-) -> StoppedTask:
+def _stopped_task(connection: Connection, task: Mapping[str, Any], container: str | None, times: int) -> StoppedTask:
     task_id = str(task["taskArn"]).rpartition("/")[2]
     codes = {entry["name"]: entry.get("exitCode") for entry in task.get("containers", ())}
     reason = str(task.get("stoppedReason") or "no reason given").rstrip(".")
     if container is None:
-        return StoppedTask(service, task_id, reason, times)
+        return StoppedTask(task_id, reason, times)
     reason = f"{container} ended with exit code {codes[container]} ({reason})"
     group, prefix = _log(connection, str(task["taskDefinitionArn"]), container)
     stream = f"{prefix}/{container}/{task_id}" if prefix else None
-    return StoppedTask(service, task_id, reason, times, container, group, stream)
+    return StoppedTask(task_id, reason, times, container, group, stream)
 
 
 def _log(connection: Connection, task_definition: str, container: str) -> tuple[str | None, str | None]:

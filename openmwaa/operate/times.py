@@ -23,8 +23,10 @@ def parse(text: str, now: datetime, zone: tzinfo | None = None) -> datetime:
     if words == "now":
         return now.astimezone(UTC)
     if ago := _AGO.fullmatch(words):
-        seconds = sum(int(number) * _UNITS[unit] for number, unit in re.findall(r"(\d+)\s*([smhd])", ago[1]))
-        return _earlier(now, timedelta(seconds=seconds), text)
+        try:
+            return (now - duration(ago[1])).astimezone(UTC)
+        except OverflowError:
+            raise ValueError(f"{text!r} is before the year 1") from None
     try:
         if day := re.fullmatch(r"(yesterday|today) (.+)", words):
             return _on(now, _time(day[2]), zone, days=int(day[1] == "yesterday"))
@@ -34,6 +36,11 @@ def parse(text: str, now: datetime, zone: tzinfo | None = None) -> datetime:
         return _in(zone, datetime.fromisoformat(words.upper())).astimezone(UTC)
     except (ValueError, OverflowError):
         raise ValueError(f"{text!r} is not a time such as {FORMS}") from None
+
+
+def duration(text: str) -> timedelta:
+    """Return the sum of the parts of a duration such as 1d12h."""
+    return timedelta(seconds=sum(int(n) * _UNITS[unit] for n, unit in re.findall(r"(\d+)\s*([smhd])", text)))
 
 
 def rfc3339(at: datetime) -> str:
@@ -55,10 +62,3 @@ def _in(zone: tzinfo | None, at: datetime) -> datetime:
     if at.tzinfo is not None:
         return at
     return at.astimezone() if zone is None else at.replace(tzinfo=zone)
-
-
-def _earlier(now: datetime, by: timedelta, text: str) -> datetime:
-    try:
-        return (now - by).astimezone(UTC)
-    except OverflowError:
-        raise ValueError(f"{text!r} is before the year 1") from None

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from openmwaa.plan.errors import PlanUnreadableError
+from openmwaa.errors import PlanUnreadableError
 
 Action = Literal["add", "change", "replace", "revise", "destroy"]
 """`revise` is a new revision of a task definition: a replacement in Terraform, but no task stops."""

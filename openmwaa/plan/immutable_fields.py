@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any, Final
 
 from openmwaa.config.environment import Environment
 from openmwaa.plan.changes import Resource
 
 State = Sequence[Resource]
+OWN: Final = "its own"
 _PREFIX: Final = "openmwaa-"
 _REGION_OF_ARN: Final = 3
 
@@ -24,11 +26,23 @@ class ImmutableField:
     """A field, the reason why it cannot change, and the alternative."""
 
     name: str
+    noun: str
     because: str
-    instead: str
-    configured: Callable[[Environment], Any]
     applied: Callable[[State], Any]
     """The value in the state; None if unknown, such as before the first apply."""
+    attribute: str = ""
+    """The attribute of `Environment` with its default, if it is not `name`."""
+    alternative: str = ", or create a second environment, move the DAGs to it, then destroy this one"
+
+    @property
+    def instead(self) -> str:
+        """What to do instead of the change."""
+        return f"restore the {self.noun}{self.alternative}"
+
+    def configured(self, environment: Environment) -> Any:
+        """The value in the file; a VPC or key that is left out is the environment's own."""
+        value = attrgetter(self.attribute or self.name)(environment)
+        return OWN if value is None else value
 
 
 @dataclass(frozen=True)
@@ -42,8 +56,8 @@ class ChangedField:
 
 def changed(environment: Environment, state: State) -> tuple[ChangedField, ...]:
     """Return the immutable fields whose values in `environment` differ from `state`."""
-    compared = ((field, field.applied(state), field.configured(environment)) for field in IMMUTABLE_FIELDS)
-    changes = [ChangedField(*values) for values in compared if values[1] is not None and values[1] != values[2]]
+    compared = [ChangedField(field, field.applied(state), field.configured(environment)) for field in IMMUTABLE_FIELDS]
+    changes = [field for field in compared if field.applied is not None and field.applied != field.configured]
     # A change between own and existing VPC also changes range and zones.
     names = {change.field.name for change in changes}
     implied = {"network.vpc_cidr", "network.zones"} if "network.vpc_id" in names else set()
@@ -54,28 +68,14 @@ def _find(state: State, kind: str, name: str | None = None) -> Resource | None:
     return next((item for item in state if item.type == kind and name in (None, item.name)), None)
 
 
-def _name(state: State) -> str | None:
-    cluster = _find(state, "aws_ecs_cluster", "cluster")
-    return str(cluster.values["name"]).removeprefix(_PREFIX) if cluster else None
+def _value(kind: str, name: str, attribute: str, convert: Callable[[str], str] = str) -> Callable[[State], str | None]:
+    """Return a function that reads one attribute of one resource from the state."""
 
+    def applied(state: State) -> str | None:
+        found = _find(state, kind, name)
+        return convert(str(found.values[attribute])) if found else None
 
-def _region(state: State) -> str | None:
-    cluster = _find(state, "aws_ecs_cluster", "cluster")
-    return str(cluster.values["arn"]).split(":")[_REGION_OF_ARN] if cluster else None
-
-
-def _role(state: State) -> Resource | None:
-    return _find(state, "aws_iam_role", "roles_scheduler")
-
-
-def _role_path(state: State) -> str | None:
-    role = _role(state)
-    return str(role.values["path"]) if role else None
-
-
-def _role_name_prefix(state: State) -> str | None:
-    role = _role(state)
-    return str(role.values["name"]).partition(_PREFIX)[0] if role else None
+    return applied
 
 
 def _vpc(state: State) -> str | None:
@@ -83,11 +83,6 @@ def _vpc(state: State) -> str | None:
         return OWN
     group = _find(state, "aws_security_group")
     return str(group.values["vpc_id"]) if group else None
-
-
-def _cidr(state: State) -> str | None:
-    vpc = _find(state, "aws_vpc", "network")
-    return str(vpc.values["cidr_block"]) if vpc else None
 
 
 def _zones(state: State) -> int | None:
@@ -124,78 +119,54 @@ def database_passwords(state: State) -> int | None:
     return None if found is None else int(found)
 
 
-OWN: Final = "its own"
-_NEW_ENVIRONMENT: Final = "create a second environment, move the DAGs to it, then destroy this one"
-
 IMMUTABLE_FIELDS: Final = (
     ImmutableField(
         "name",
+        "name",
         "the names of all resources contain it",
-        f"restore the name, or {_NEW_ENVIRONMENT}",
-        lambda environment: environment.name,
-        _name,
+        _value("aws_ecs_cluster", "cluster", "name", lambda name: name.removeprefix(_PREFIX)),
     ),
     ImmutableField(
         "region",
+        "Region",
         "resources cannot move to another Region",
-        f"restore the Region, or {_NEW_ENVIRONMENT}",
-        lambda environment: environment.region,
-        _region,
+        _value("aws_ecs_cluster", "cluster", "arn", lambda arn: arn.split(":")[_REGION_OF_ARN]),
     ),
-    ImmutableField(
-        "network.vpc_id",
-        "database, load balancer and workers cannot leave their VPC",
-        f"restore the VPC, or {_NEW_ENVIRONMENT}",
-        lambda environment: environment.network.vpc_id or OWN,
-        _vpc,
-    ),
+    ImmutableField("network.vpc_id", "VPC", "database, load balancer and workers cannot leave their VPC", _vpc),
     ImmutableField(
         "network.vpc_cidr",
+        "range",
         "a VPC cannot change its range; all subnets and the resources in them would be replaced",
-        f"restore the range, or {_NEW_ENVIRONMENT}",
-        lambda environment: environment.network.cidr,
-        _cidr,
+        _value("aws_vpc", "network", "cidr_block"),
+        "network.cidr",
     ),
     ImmutableField(
         "network.zones",
+        "number",
         "the subnet ranges depend on it; all subnets and the resources in them would be replaced",
-        f"restore the number, or {_NEW_ENVIRONMENT}",
-        lambda environment: environment.network.zones,
         _zones,
     ),
     ImmutableField(
         "metadata_database.kind",
+        "kind",
         "the new database would be empty, and the old one deleted with all runs and connections",
-        "restore the kind; or create a second environment and move the data with `pg_dump` while both are stopped",
-        lambda environment: environment.metadata_database.kind,
         _database,
+        alternative="; or create a second environment and move the data with `pg_dump` while both are stopped",
     ),
-    ImmutableField(
-        "broker.kind",
-        "messages of queued tasks would be lost with the old broker",
-        f"restore the kind, or {_NEW_ENVIRONMENT}",
-        lambda environment: environment.broker.kind,
-        _broker,
-    ),
+    ImmutableField("broker.kind", "kind", "messages of queued tasks would be lost with the old broker", _broker),
     ImmutableField(
         "identity.path",
+        "path",
         "the roles would be replaced, and running workers would lose theirs",
-        f"restore the path, or {_NEW_ENVIRONMENT}",
-        lambda environment: environment.identity.path,
-        _role_path,
+        _value("aws_iam_role", "roles_scheduler", "path"),
     ),
     ImmutableField(
         "identity.role_name_prefix",
+        "prefix",
         "the roles would be replaced, and running workers would lose theirs",
-        f"restore the prefix, or {_NEW_ENVIRONMENT}",
-        lambda environment: environment.identity.role_name_prefix,
-        _role_name_prefix,
+        _value("aws_iam_role", "roles_scheduler", "name", lambda name: name.partition(_PREFIX)[0]),
     ),
     ImmutableField(
-        "kms_key",
-        "existing data is encrypted with the old key, and the database cannot change its key",
-        f"restore the key, or {_NEW_ENVIRONMENT}",
-        lambda environment: environment.kms_key or OWN,
-        _key,
+        "kms_key", "key", "existing data is encrypted with the old key, and the database cannot change its key", _key
     ),
 )

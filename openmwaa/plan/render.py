@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from typing import Any, Final
 
 from openmwaa.plan.changes import Action, Change
@@ -48,11 +49,7 @@ def text(name: str, verdict: Verdict) -> str:
 
 def markdown(name: str, verdict: Verdict) -> str:
     """Return a comment for a pull request: the verdict, and a folded list of resources."""
-    heading = {
-        "unchanged": "no changes",
-        "changed": "changes",
-        "refused": "refused",
-    }[verdict.outcome]
+    heading = {"unchanged": "no changes", "changed": "changes", "refused": "refused"}[verdict.outcome]
     lines = [f"### Plan of `{name}`: {heading}", "", summary(verdict)]
     if verdict.refusals:
         lines += ["", "**This plan must not be applied.**", ""]
@@ -82,15 +79,7 @@ def document(name: str, verdict: Verdict, *, plan_file: str | None) -> dict[str,
         "summary": summary(verdict),
         "plan_file": plan_file,
         "counts": {action: counts[action] for action in _DONE},
-        "refusals": [
-            {
-                "field": refusal.field,
-                "address": refusal.address,
-                "because": refusal.because,
-                "instead": refusal.instead,
-            }
-            for refusal in verdict.refusals
-        ],
+        "refusals": [asdict(refusal) for refusal in verdict.refusals],
         "notes": list(verdict.notes),
         "outputs_changed": list(verdict.plan.outputs_changed),
         "changes": [
@@ -98,9 +87,7 @@ def document(name: str, verdict: Verdict, *, plan_file: str | None) -> dict[str,
                 "address": change.address,
                 "action": change.action,
                 "part": change.part,
-                "replaced_for": [
-                    {"path": cause.path, "before": cause.before, "after": cause.after} for cause in change.replaced_for
-                ],
+                "replaced_for": [asdict(cause) for cause in change.replaced_for],
             }
             for change in verdict.plan.changes
         ],

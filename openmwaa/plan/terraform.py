@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from openmwaa.plan.errors import PlanUnreadableError, TerraformMissingError
+from openmwaa.errors import PlanUnreadableError, TerraformError
 from openmwaa.terraform import Terraform
 
 PLAN_FILE: Final = "openmwaa.tfplan"
@@ -22,7 +22,7 @@ class PlanRunner:
 
     def __init__(self, folder: Path, *, verbose: bool = False) -> None:
         if (program := shutil.which("terraform")) is None:
-            raise TerraformMissingError("`terraform` is not on PATH; see https://developer.hashicorp.com/terraform")
+            raise TerraformError("`terraform` is not on PATH; see https://developer.hashicorp.com/terraform")
         self._terraform = Terraform(program, folder, os.environ)
         self._verbose = verbose
 
@@ -50,27 +50,24 @@ class PlanRunner:
         options = ("-no-color", "-input=false", "-detailed-exitcode", f"-out={PLAN_FILE}")
         self._run("plan", *options, *arguments, accept=(0, _EXIT_CHANGES))
         self.plan_file.chmod(0o600)  # the plan holds the state, and the state may hold secrets
-        return self._json(PLAN_FILE)
+        return self.show(PLAN_FILE)
 
-    def state(self) -> dict[str, Any]:
-        """Return the state of the last apply; no call of AWS is made.
+    def show(self, *file: str) -> dict[str, Any]:
+        """Return a plan, or without `file` the state of the last apply, as JSON; no call of AWS is made.
 
         Raises:
             TerraformError: with Terraform's own message.
             PlanUnreadableError: Terraform's output is not JSON.
         """
-        return self._json()
-
-    def delete(self) -> None:
-        """Delete the plan, so that it cannot be applied."""
-        self.plan_file.unlink(missing_ok=True)
-
-    def _json(self, *file: str) -> dict[str, Any]:
         try:
             document: dict[str, Any] = json.loads(self._terraform.output("show", "-json", *file))
         except ValueError as error:
             raise PlanUnreadableError(f"The output of `terraform show -json` is not JSON: {error}") from error
         return document
+
+    def delete(self) -> None:
+        """Delete the plan, so that it cannot be applied."""
+        self.plan_file.unlink(missing_ok=True)
 
     def _run(self, *arguments: str, accept: tuple[int, ...] = (0,)) -> None:
         output = self._terraform.output(*arguments, accept=accept)

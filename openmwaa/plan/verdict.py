@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Final, Literal
 
 from openmwaa.config.environment import Environment
@@ -37,7 +37,7 @@ class Verdict:
     outcome: Outcome
     plan: TerraformPlan
     refusals: tuple[PlanRefusal, ...] = ()
-    notes: tuple[str, ...] = field(default=())
+    notes: tuple[str, ...] = ()
 
     @property
     def exit_code(self) -> int:
@@ -45,74 +45,41 @@ class Verdict:
         return EXIT_CODES[self.outcome]
 
 
-@dataclass(frozen=True)
-class Protected:
-    """Resources that a plan must not delete, and the consequence."""
-
-    types: frozenset[str]
-    names: Callable[[str, Environment], bool]
-    lost: str
-    field: str | None = None
-    """The field that causes the deletion, if there is only one."""
-
-
-def _named(*names: str) -> Callable[[str, Environment], bool]:
-    return lambda name, _environment: name in names
-
-
-def _is_worker(name: str, environment: Environment) -> bool:
-    return _fleet_of(name) in environment.fleets
-
-
-def _is_queue(name: str, environment: Environment) -> bool:
-    return name == "broker_dead_letters" or name.removeprefix("broker_queue_") in environment.queues
-
-
 _EXECUTION_API: Final = "execution_api_url"
-_REDIS: Final = frozenset({"aws_elasticache_replication_group"})
-PROTECTED: Final = (
-    Protected(frozenset({"aws_ecs_service"}), _is_worker, "all running tasks of the fleet would be killed"),
-    Protected(
-        frozenset({"aws_rds_cluster", "aws_db_instance"}),
-        _named("metadata_database"),
-        "the metadata database would be deleted with all runs, variables and connections",
-    ),
-    Protected(frozenset({"aws_sqs_queue"}), _is_queue, "messages of queued tasks would be lost"),
-    Protected(_REDIS, _named("broker"), "messages of queued tasks would be lost"),
-    Protected(
-        frozenset({"aws_s3_bucket"}),
-        _named("storage"),
-        "the bucket would be deleted with the DAGs in it",
-        field="source_bucket",
-    ),
-    Protected(
-        frozenset({"aws_iam_role"}),
-        _named("roles_worker"),
-        "running workers would lose the role that they read their queues with",
-        field="execution_role_arn",
-    ),
-    Protected(
-        frozenset({"aws_iam_role"}),
-        _named("roles_worker_execution"),
-        "logs of running workers would be lost",
-    ),
-    Protected(
-        frozenset({"aws_security_group"}),
-        _named("security_groups_workers"),
-        "running workers would lose their network access",
-    ),
-    Protected(frozenset({"aws_kms_key"}), _named("keys"), "all data that it encrypts would be unreadable"),
-    Protected(
-        frozenset({"aws_secretsmanager_secret"}),
-        _named("secrets_fernet_key"),
-        "connections and variables in the database would be unreadable",
-    ),
-    Protected(
-        frozenset({"aws_vpc", "aws_subnet"}),
-        lambda name, _environment: name == "network" or name.startswith("network_private_"),
-        "all resources in it, including database and workers, would be replaced",
-    ),
-)
+_DATABASE_LOST: Final = "the metadata database would be deleted with all runs, variables and connections"
+_MESSAGES_LOST: Final = "messages of queued tasks would be lost"
+_NETWORK_LOST: Final = "all resources in it, including database and workers, would be replaced"
+PROTECTED: Final[Mapping[str, str]] = {
+    "aws_db_instance.metadata_database": _DATABASE_LOST,
+    "aws_elasticache_replication_group.broker": _MESSAGES_LOST,
+    "aws_iam_role.roles_worker": "running workers would lose the role that they read their queues with",
+    "aws_iam_role.roles_worker_execution": "logs of running workers would be lost",
+    "aws_kms_key.keys": "all data that it encrypts would be unreadable",
+    "aws_rds_cluster.metadata_database": _DATABASE_LOST,
+    "aws_s3_bucket.storage": "the bucket would be deleted with the DAGs in it",
+    "aws_secretsmanager_secret.secrets_fernet_key": "connections and variables in the database would be unreadable",
+    "aws_security_group.security_groups_workers": "running workers would lose their network access",
+    "aws_sqs_queue.broker_dead_letters": _MESSAGES_LOST,
+    "aws_vpc.network": _NETWORK_LOST,
+}
+"""Resources that a plan must not delete, and the consequence; `_lost` adds those of fleets, queues and zones."""
+CAUSES: Final[Mapping[str, str]] = {
+    "aws_iam_role.roles_worker": "execution_role_arn",
+    "aws_s3_bucket.storage": "source_bucket",
+}
+"""The field that causes the deletion of a protected resource, if there is only one."""
+
+
+def _lost(change: Change, environment: Environment) -> str | None:
+    """Return the consequence if the deleted resource is protected."""
+    match change.type:
+        case "aws_ecs_service" if _fleet_of(change.name) in environment.fleets:
+            return "all running tasks of the fleet would be killed"
+        case "aws_sqs_queue" if change.name.removeprefix("broker_queue_") in environment.queues:
+            return _MESSAGES_LOST
+        case "aws_subnet" if change.name.startswith("network_private_"):
+            return _NETWORK_LOST
+    return PROTECTED.get(f"{change.type}.{change.name}")
 
 
 def judge(plan: TerraformPlan, environment: Environment, *, destroying: bool = False) -> Verdict:
@@ -148,8 +115,8 @@ def _refusals(plan: TerraformPlan, environment: Environment) -> Iterator[PlanRef
         return
     yield from _rotation(plan, environment)
     for change in plan.changes:
-        if change.deletes:
-            yield from _refusal(change, environment)
+        if change.deletes and (lost := _lost(change, environment)):
+            yield _refusal(change, lost)
 
 
 def _rotation(plan: TerraformPlan, environment: Environment) -> Iterator[PlanRefusal]:
@@ -163,19 +130,16 @@ def _rotation(plan: TerraformPlan, environment: Environment) -> Iterator[PlanRef
         yield PlanRefusal("rotation.database_passwords", because, f"set it to {applied + 1}")
 
 
-def _refusal(change: Change, environment: Environment) -> Iterator[PlanRefusal]:
-    for protected in PROTECTED:
-        if change.type in protected.types and protected.names(change.name, environment):
-            effect = "replaced" if change.action == "replace" else "destroyed"
-            causes = "".join(
-                f"; {cause.path} cannot change in place"
-                + (f" ({cause.before} to {cause.after})" if cause.after else "")
-                for cause in change.replaced_for
-            )
-            field = protected.field if change.action == "destroy" else None
-            where = "" if field is None else f" ({change.address})"
-            because = f"would be {effect}{where}, and {protected.lost}{causes}"
-            yield PlanRefusal(field, because, _instead(change, field), change.address)
+def _refusal(change: Change, lost: str) -> PlanRefusal:
+    effect = "replaced" if change.action == "replace" else "destroyed"
+    causes = "".join(
+        f"; {cause.path} cannot change in place" + (f" ({cause.before} to {cause.after})" if cause.after else "")
+        for cause in change.replaced_for
+    )
+    field = CAUSES.get(f"{change.type}.{change.name}") if change.action == "destroy" else None
+    where = "" if field is None else f" ({change.address})"
+    because = f"would be {effect}{where}, and {lost}{causes}"
+    return PlanRefusal(field, because, _instead(change, field), change.address)
 
 
 def _instead(change: Change, field: str | None) -> str:
@@ -197,13 +161,12 @@ def _notes(plan: TerraformPlan, environment: Environment) -> Iterator[str]:
             f"New revision of the workers of {', '.join(rolled)}: new workers use it, running workers finish their "
             "tasks first. `openmwaa wait` shows the progress, which can take as long as the longest task."
         )
-    ended = sorted({_fleet_of(c.name) for c in plan.changes if _is_fleet_service(c) and c.action == "destroy"})
-    for fleet in ended:
-        if fleet not in environment.fleets:
-            yield (
-                f"Fleet {fleet} is no longer in the file: its services are deleted, which kills running tasks. "
-                f"Drain it first: `openmwaa scale --fleet {fleet} --fixed 0`, then apply."
-            )
+    ended = {_fleet_of(c.name) for c in plan.changes if c.type == "aws_ecs_service" and c.action == "destroy"}
+    for fleet in sorted(ended - {"", *environment.fleets}):
+        yield (
+            f"Fleet {fleet} is no longer in the file: its services are deleted, which kills running tasks. "
+            f"Drain it first: `openmwaa scale --fleet {fleet} --fixed 0`, then apply."
+        )
     if _EXECUTION_API in plan.outputs_moved:
         yield (
             "The execution API gets another address: running tasks lose it and fail after 10 minutes. Drain all "
@@ -219,10 +182,6 @@ def _notes(plan: TerraformPlan, environment: Environment) -> Iterator[str]:
             "Overrides of `openmwaa scale` stay active: an apply does not change them. "
             "`openmwaa scale` shows them, and `--clear` removes them."
         )
-
-
-def _is_fleet_service(change: Change) -> bool:
-    return change.type == "aws_ecs_service" and change.name.startswith("fleets_")
 
 
 def _fleet_of(name: str) -> str:

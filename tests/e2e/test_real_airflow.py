@@ -13,8 +13,7 @@ import pytest
 
 from openmwaa.local import task_journal
 from openmwaa.local.daemon import daemon_client, orphans
-from openmwaa.local.demo.endpoints import endpoints_of
-from openmwaa.local.demo.run import Burst, upload
+from openmwaa.local.demo.run import Burst, endpoints_of, upload
 from openmwaa.local.demo.watch import Watcher, aws_client
 from openmwaa.local.services.airflow_api import AirflowApi
 from openmwaa.local.up import Ready
@@ -57,17 +56,15 @@ FLAWLESS = {
 async def test_tasks_of_a_killed_worker_are_retried_and_finish(e2e: E2E) -> None:
     status = await asyncio.to_thread(daemon_client.status, e2e.paths)
     assert status is not None, "the environment is not running"
-    endpoints = await asyncio.to_thread(
-        endpoints_of, Ready(e2e.paths, status, 0.0, terraform_ran=False), e2e.environment
-    )
+    endpoints = await asyncio.to_thread(endpoints_of, Ready(e2e.paths, status, 0.0), e2e.environment)
     burst = Burst(tasks=3, seconds=25)
     journal = e2e.file.parent / "killed.jsonl"
     expected = [f"work[{index}]" for index in range(burst.tasks)]
     async with (
         aiohttp.ClientSession(trust_env=False) as http,
         aws_client(endpoints, "ecs") as ecs,
-        AirflowApi(endpoints.web_url, "admin", endpoints.admin_password) as airflow,
     ):
+        airflow = AirflowApi(http, endpoints.web_url, "admin", endpoints.admin_password)
         await upload(endpoints, burst)
         await until("Airflow parses the DAG", lambda: airflow.dag_is_known(burst.dag_id), 120)
         await airflow.unpause(burst.dag_id)

@@ -17,7 +17,7 @@ from openmwaa.local.addresses import AddressBlock, choose_block, listeners_in_us
 from openmwaa.local.install import venvs
 from openmwaa.local.services import aws
 from openmwaa.local.services.cloudwatch_logs import CloudWatchLogs
-from openmwaa.local.services.emulator import EmulatorProcess
+from openmwaa.local.services.emulator import emulator as emulator_process
 from openmwaa.local.services.host_names import HostNameMap
 from openmwaa.local.services.load_balancer import LoadBalancers
 from openmwaa.local.services.postgres import Postgres, remove_data
@@ -36,15 +36,15 @@ def here(tmp_path: Path) -> AddressBlock:
 @pytest.fixture
 async def emulator(tmp_path: Path, here: AddressBlock) -> AsyncIterator[ProcessManager]:
     files = LogFiles(tmp_path / "logs")
-    python = venvs.ensure(venvs.emulator_venv(), progress=print)
-    managed = EmulatorProcess(
+    python = venvs.ensure(venvs.venv_of("emulator"), progress=print)
+    managed = emulator_process(
         python=python,
         folder=tmp_path / "emulator",
         addresses=here,
         region="us-east-1",
         environment_id=f"test-{tmp_path.name}",
         log=files.of("emulator"),
-    ).managed_process()
+    )
     manager = ProcessManager(managed)
     await manager.start()
     yield manager

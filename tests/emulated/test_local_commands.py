@@ -84,7 +84,7 @@ class User:
 @pytest.fixture
 def user(tmp_path: Path) -> Iterator[User]:
     venvs.ensure(
-        venvs.emulator_venv(), progress=print
+        venvs.venv_of("emulator"), progress=print
     )  # `up` would install it on a new machine, for longer than this test waits
     user = User(tmp_path)
     yield user

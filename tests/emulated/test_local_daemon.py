@@ -121,7 +121,7 @@ class Trial:
 
 @pytest.fixture(scope="session")
 def emulator() -> Path:
-    return venvs.ensure(venvs.emulator_venv(), progress=print)
+    return venvs.ensure(venvs.venv_of("emulator"), progress=print)
 
 
 @pytest.fixture

@@ -176,7 +176,7 @@ def test_on_this_machine_overrides_are_kept_when_the_environment_stops(scale: Sc
     assert (not_up.returncode, "openmwaa local up" in not_up.stderr) == (1, True), not_up.stderr
     paths = LocalPaths.of(tmp_path / "environment.yaml", scale.name)
     python = Path(sys.executable)
-    options = DaemonOptions("us-east-1", python, python, venvs.ensure(venvs.emulator_venv(), progress=print))
+    options = DaemonOptions("us-east-1", python, python, venvs.ensure(venvs.venv_of("emulator"), progress=print))
     try:
         daemon_client.ensure_running(paths, options)
         scale.json("--local", "--fleet", "default", "--fixed", "3")

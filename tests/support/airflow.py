@@ -13,7 +13,7 @@ def find_airflow() -> Path | None:
     """The environment, None where nothing has installed it yet."""
     if chosen := os.environ.get("OPENMWAA_AIRFLOW"):
         return Path(chosen)
-    own = venvs.airflow_venv(VERSION)
+    own = venvs.venv_of(f"airflow-{VERSION}")
     return own.folder if own.is_complete else None
 
 
@@ -23,4 +23,4 @@ def install_airflow() -> Path:
     Raises:
         InstallError: it could not be installed.
     """
-    return find_airflow() or venvs.ensure(venvs.airflow_venv(VERSION), progress=print).parent.parent
+    return find_airflow() or venvs.ensure(venvs.venv_of(f"airflow-{VERSION}"), progress=print).parent.parent

@@ -24,7 +24,7 @@ def find_emulator() -> Path:
     """
     if chosen := os.environ.get("OPENMWAA_EMULATOR"):
         return Path(chosen)
-    return venvs.ensure(venvs.emulator_venv(), progress=print).parent.parent
+    return venvs.ensure(venvs.venv_of("emulator"), progress=print).parent.parent
 
 
 def child_environment(**extra: str) -> dict[str, str]:
@@ -62,7 +62,7 @@ def running_emulator(environment: Path, *, services: str = "logs,sqs,ssm,sts") -
 @contextlib.contextmanager
 def running_moto() -> Iterator[str]:
     """Run moto's server out of a virtual environment of its own, yield its URL, end it."""
-    environment = venvs.ensure(venvs.checkout_venv("moto"), progress=print).parent.parent
+    environment = venvs.ensure(venvs.venv_of("moto"), progress=print).parent.parent
     port = free_port()
     command = [str(environment / "bin" / "moto_server"), "-H", "127.0.0.1", "-p", str(port)]
     with _running(command, port, {}, health="/moto-api/") as url:

@@ -30,7 +30,7 @@ from openmwaa_runtime.credentials import Credentials
 
 def migrate(self):
     found = Credentials.read(os.environ["OPENMWAA_AIRFLOW_DATABASE_PASSWORD"], "airflow")
-    login = Login.read(os.environ, database="airflow", role=found.role, password=found.password)
+    login = Login.read(os.environ, database="airflow", credentials=found)
     with PostgresConnection(login) as metadata:
         metadata.execute("CREATE TABLE IF NOT EXISTS task_instance (id int, state text, queue text, next_kwargs text)")
         job = "job (job_type text, state text, dag_id text, latest_heartbeat date)"

@@ -126,7 +126,7 @@ def _write_baseline(result: Mapping[str, Any], folder: Path, skips: Sequence[Ski
 def _results(names: Sequence[str]) -> dict[str, Mapping[str, Any]]:
     """Run checkov once for each example; most of its time is its start of 4 s."""
     try:
-        program = venvs.ensure(venvs.checkout_venv("checkov"), progress=print).with_name("checkov")
+        program = venvs.ensure(venvs.venv_of("checkov"), progress=print).with_name("checkov")
     except InstallError as error:
         raise ToolError(str(error)) from error
     return {name: _run(program, FOLDER / name) for name in names}

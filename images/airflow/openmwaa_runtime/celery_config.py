@@ -19,12 +19,7 @@ CELERY_CONFIG: dict[str, Any] = {
 }
 
 
-def is_worker(argv: list[str]) -> bool:
-    """Whether this process is `airflow celery worker …`."""
-    return argv[1:3] == ["celery", "worker"]
-
-
-if is_worker(sys.argv):
+if sys.argv[1:3] == ["celery", "worker"]:
     # Imported by name: the agent is a separate package that plain Celery workers use too.
     importlib.import_module("worker_agent").install(on_sigterm=graceful_stop.install())
     ack_on_start.install()

@@ -9,7 +9,7 @@ from typing import NoReturn
 
 from openmwaa_runtime.admin_password import write_passwords
 from openmwaa_runtime.credentials import Credentials
-from openmwaa_runtime.database import Login, connect, installed_airflow, wait_until_prepared
+from openmwaa_runtime.database import Login, PostgresConnection, installed_airflow, wait_until_prepared
 from openmwaa_runtime.errors import NotPreparedError
 from openmwaa_runtime.settings import airflow_environment
 from openmwaa_runtime.task_metadata import HOSTNAME_VARIABLE, TaskIdentity, read_identity
@@ -39,10 +39,10 @@ def arguments(component: str, environ: Mapping[str, str]) -> tuple[str, ...]:
 def login_for(component: str, environ: Mapping[str, str]) -> Login:
     """The login for the wait. A worker has access to the results database only."""
     if component == "worker":
-        found = Credentials.read(environ["OPENMWAA_CELERY_DATABASE_PASSWORD"], "celery_results")
-        return Login.read(environ, database="celery", role=found.role, password=found.password)
-    found = Credentials.read(environ["OPENMWAA_AIRFLOW_DATABASE_PASSWORD"], "airflow")
-    return Login.read(environ, database="airflow", role=found.role, password=found.password)
+        celery = Credentials.read(environ["OPENMWAA_CELERY_DATABASE_PASSWORD"], "celery_results")
+        return Login.read(environ, database="celery", credentials=celery)
+    airflow = Credentials.read(environ["OPENMWAA_AIRFLOW_DATABASE_PASSWORD"], "airflow")
+    return Login.read(environ, database="airflow", credentials=airflow)
 
 
 def hostname_for(component: str, identity: TaskIdentity) -> str | None:
@@ -90,7 +90,7 @@ def read_public_key(login: Login) -> str:
         NotPreparedError: prepare-database has not written it.
         DatabaseError: the database cannot be read.
     """
-    with connect(login) as connection:
+    with PostgresConnection(login) as connection:
         row = connection.execute("SELECT value FROM openmwaa.public_key WHERE name = 'scaler'")
     if row is None:
         raise NotPreparedError("the scaler's public key is not in the database; run prepare-database again")

@@ -7,7 +7,7 @@ The other role keeps its password until the next rotation.
 """
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
@@ -15,10 +15,7 @@ class Credentials:
     """A login role and its password."""
 
     role: str
-    password: str
-
-    def __repr__(self) -> str:
-        return f"Credentials({self.role})"
+    password: str = field(repr=False)
 
     @classmethod
     def read(cls, secret: str, owner: str) -> "Credentials":

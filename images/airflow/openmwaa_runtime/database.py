@@ -9,9 +9,10 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
-from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, Self
+from urllib.parse import quote
 
+from openmwaa_runtime.credentials import Credentials
 from openmwaa_runtime.errors import DatabaseError, NotPreparedError
 
 CONNECT_TIMEOUT_S = 5
@@ -35,35 +36,31 @@ class Login:
         return f"Login({self.role}@{self.host}:{self.port}/{self.database})"
 
     @classmethod
-    def read(cls, environ: Mapping[str, str], *, database: str, role: str, password: str) -> "Login":
+    def read(cls, environ: Mapping[str, str], *, database: str, credentials: Credentials) -> "Login":
         """Read host, port and sslmode from the container's variables."""
         return cls(
             host=environ["OPENMWAA_DATABASE_HOST"],
             port=int(environ.get("OPENMWAA_DATABASE_PORT") or "5432"),
             sslmode=environ.get("OPENMWAA_DATABASE_SSLMODE") or "require",
             database=database,
-            role=role,
-            password=password,
+            role=credentials.role,
+            password=credentials.password,
         )
 
-
-class DatabaseConnection(Protocol):
-    """A connection to one database; as a context manager it closes itself."""
-
-    def execute(self, query: str, parameters: tuple[Any, ...] = ()) -> tuple[Any, ...] | None:
-        """Execute and commit one statement. Returns the first row of the result."""
-
-    def __enter__(self) -> Self:
-        """Return the connection."""
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Close the connection."""
+    def url(self, driver: str) -> str:
+        """The SQLAlchemy URL of the connection."""
+        # asyncpg's name of the option `sslmode` is `ssl`.
+        option = "ssl" if driver == "asyncpg" else "sslmode"
+        user = f"{quote(self.role, safe='')}:{quote(self.password, safe='')}"
+        return f"postgresql+{driver}://{user}@{self.host}:{self.port}/{self.database}?{option}={self.sslmode}"
 
 
 class PostgresConnection:
-    """A DatabaseConnection over psycopg2. It converts psycopg2's errors to DatabaseError."""
+    """A connection to one database. Every wait on it has a time-out. As a context manager it closes itself.
+
+    Raises:
+        DatabaseError: the server cannot be reached or refused the login.
+    """
 
     def __init__(self, login: Login, *, statement_timeout_ms: int = STATEMENT_TIMEOUT_MS) -> None:
         import psycopg2  # noqa: PLC0415 - installed in the image only
@@ -104,21 +101,10 @@ class PostgresConnection:
             raise DatabaseError(f"{self._login!r}: statement failed: {_first_line(error)}") from error
 
     def __enter__(self) -> Self:
-        """Return the connection."""
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Close the connection."""
         self.raw.close()
-
-
-def connect(login: Login) -> DatabaseConnection:
-    """Open a connection. Every wait on it has a time-out.
-
-    Raises:
-        DatabaseError: the server cannot be reached or refused the login.
-    """
-    return PostgresConnection(login)
 
 
 def installed_airflow() -> str:
@@ -129,7 +115,7 @@ def installed_airflow() -> str:
         return version("apache-airflow")  # Airflow 2 had no separate core
 
 
-def prepared_for(connection: DatabaseConnection) -> str | None:
+def prepared_for(connection: PostgresConnection) -> str | None:
     """The Airflow version that this database is prepared for; None if it is not prepared.
 
     Raises:
@@ -149,7 +135,7 @@ def wait_until_prepared(
     deadline_s: float = WAIT_S,
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
-    open_connection: Callable[[Login], DatabaseConnection] = connect,
+    open_connection: Callable[[Login], PostgresConnection] = PostgresConnection,
     log: Callable[[str], None] = print,
 ) -> None:
     """Return as soon as the database is prepared for Airflow `airflow_version`.
@@ -173,7 +159,7 @@ def wait_until_prepared(
         sleep(POLL_S)
 
 
-def _missing(login: Login, airflow_version: str, open_connection: Callable[[Login], DatabaseConnection]) -> str | None:
+def _missing(login: Login, airflow_version: str, open_connection: Callable[[Login], PostgresConnection]) -> str | None:
     """What is missing; None if the database is prepared."""
     try:
         with open_connection(login) as connection:

@@ -1,15 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The errors before Airflow starts, each with the exit status of the container.
-
-StartupError
- ├─ UsageError             2: the command or a variable is missing or wrong; a restart does not help
- │   └─ MissingVariableError
- ├─ MetadataError          3: the ECS task metadata endpoint does not respond; a restart may help
- ├─ DatabaseError          3: PostgreSQL does not respond or refused a statement; a restart may help
- ├─ BrokerError            3: Redis does not respond or its users cannot be changed; a restart may help
- ├─ NotPreparedError       3: the database was not prepared in time; a restart may help
- └─ PreparationError       4: prepare-database or prepare-broker failed
-"""
+"""The errors before Airflow starts, each with the exit status of the container; after a 3, a restart may help."""
 
 from typing import ClassVar
 
@@ -32,7 +22,6 @@ class MissingVariableError(UsageError):
     def __init__(self, component: str, names: tuple[str, ...]) -> None:
         plural = "s" if len(names) > 1 else ""
         super().__init__(f"{component} needs the environment variable{plural} {', '.join(names)}")
-        self.names = names
 
 
 class MetadataError(StartupError):

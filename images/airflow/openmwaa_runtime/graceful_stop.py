@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final
 
 logger = logging.getLogger(__name__)
 
@@ -36,75 +36,6 @@ class TaskProcess:
 
     pid: int
     started: int
-
-
-class TaskProcesses(Protocol):
-    """The task processes of this worker."""
-
-    def tasks(self) -> set[TaskProcess]:
-        """Return the processes that run an Airflow task."""
-        ...
-
-    def terminate(self, task: TaskProcess) -> None:
-        """Terminate a task, so that Airflow calls its `on_kill`."""
-        ...
-
-    def kill(self, task: TaskProcess) -> None:
-        """Kill a task and its child processes."""
-        ...
-
-
-def end_tasks(processes: TaskProcesses, stop_timeout_s: float, *, sleep: Callable[[float], None]) -> None:
-    """Run the sequence after SIGTERM: wait, terminate, wait, kill."""
-    sleep(stop_timeout_s * TERMINATE_AFTER)
-    tasks = processes.tasks()
-    if tasks:
-        logger.warning(
-            "the container ends in %.0f s: terminating %d tasks", stop_timeout_s * (1 - TERMINATE_AFTER), len(tasks)
-        )
-    for task in sorted(tasks):
-        processes.terminate(task)
-    sleep(stop_timeout_s * (KILL_AFTER - TERMINATE_AFTER))
-    for task in sorted(processes.tasks()):
-        processes.kill(task)
-
-
-class GracefulStop:
-    """Waits for SIGTERM in its own thread. `on_sigterm` is safe inside a signal handler."""
-
-    def __init__(
-        self, processes: TaskProcesses, stop_timeout_s: float, *, sleep: Callable[[float], None] = time.sleep
-    ) -> None:
-        self._processes = processes
-        self._stop_timeout_s = stop_timeout_s
-        self._sleep = sleep
-        self._signals: queue.SimpleQueue[None] = queue.SimpleQueue()
-
-    def start(self) -> None:
-        """Start the thread."""
-        threading.Thread(target=self._wait, name="openmwaa-graceful-stop", daemon=True).start()
-
-    def on_sigterm(self) -> None:
-        """Start the sequence."""
-        self._signals.put(None)
-
-    def _wait(self) -> None:
-        self._signals.get()
-        end_tasks(self._processes, self._stop_timeout_s, sleep=self._sleep)
-
-
-def install() -> Callable[[], None]:
-    """Start the thread in a worker's main process. Returns the function to call on SIGTERM."""
-    stop = GracefulStop(WorkerProcesses(os.getpid()), _stop_timeout_s(os.environ.get(STOP_TIMEOUT_VARIABLE, "")))
-    stop.start()
-    return stop.on_sigterm
-
-
-def _stop_timeout_s(text: str) -> float:
-    with contextlib.suppress(ValueError):
-        if (seconds := float(text)) > 0:
-            return seconds
-    return STOP_TIMEOUT_S
 
 
 class WorkerProcesses:
@@ -152,3 +83,44 @@ def _children(pid: int) -> Iterable[int]:
 def _started(pid: int) -> int:
     # Field 22 of stat, in clock ticks since boot. Field 2 is a name in brackets that may contain any character.
     return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
+
+
+def end_tasks(processes: WorkerProcesses, stop_timeout_s: float, *, sleep: Callable[[float], None]) -> None:
+    """Run the sequence after SIGTERM: wait, terminate, wait, kill."""
+    sleep(stop_timeout_s * TERMINATE_AFTER)
+    tasks = processes.tasks()
+    if tasks:
+        logger.warning(
+            "the container ends in %.0f s: terminating %d tasks", stop_timeout_s * (1 - TERMINATE_AFTER), len(tasks)
+        )
+    for task in sorted(tasks):
+        processes.terminate(task)
+    sleep(stop_timeout_s * (KILL_AFTER - TERMINATE_AFTER))
+    for task in sorted(processes.tasks()):
+        processes.kill(task)
+
+
+def start_waiting(
+    processes: WorkerProcesses, stop_timeout_s: float, *, sleep: Callable[[float], None] = time.sleep
+) -> Callable[[], None]:
+    """Wait for SIGTERM in a thread. Return the function to call on SIGTERM, which is safe inside a signal handler."""
+    signals: queue.SimpleQueue[None] = queue.SimpleQueue()
+
+    def wait() -> None:
+        signals.get()
+        end_tasks(processes, stop_timeout_s, sleep=sleep)
+
+    threading.Thread(target=wait, name="openmwaa-graceful-stop", daemon=True).start()
+    return lambda: signals.put(None)
+
+
+def install() -> Callable[[], None]:
+    """Start the thread in a worker's main process. Return the function to call on SIGTERM."""
+    return start_waiting(WorkerProcesses(os.getpid()), _stop_timeout_s(os.environ.get(STOP_TIMEOUT_VARIABLE, "")))
+
+
+def _stop_timeout_s(text: str) -> float:
+    with contextlib.suppress(ValueError):
+        if (seconds := float(text)) > 0:
+            return seconds
+    return STOP_TIMEOUT_S

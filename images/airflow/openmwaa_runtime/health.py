@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from openmwaa_runtime.components import hostname_for, login_for
-from openmwaa_runtime.database import connect, installed_airflow, prepared_for
+from openmwaa_runtime.database import PostgresConnection, installed_airflow, prepared_for
 from openmwaa_runtime.errors import DatabaseError
 from openmwaa_runtime.settings.connections import EXECUTION_API_PORT, WEB_PORT
 from openmwaa_runtime.settings.container_env import ContainerEnv
@@ -74,7 +74,7 @@ def _heartbeat(job: str, component: str, environ: Mapping[str, str]) -> str | No
         " AND (%s::text IS NULL OR hostname = %s) ORDER BY latest_heartbeat DESC LIMIT 1"
     )
     try:
-        with connect(login_for(component, environ)) as connection:
+        with PostgresConnection(login_for(component, environ)) as connection:
             row = connection.execute(query, (job, host, host))
     except DatabaseError as error:
         # A restart of the component does not repair the database.
@@ -87,7 +87,7 @@ def _heartbeat(job: str, component: str, environ: Mapping[str, str]) -> str | No
 
 def _prepared(environ: Mapping[str, str]) -> str | None:
     try:
-        with connect(login_for("scheduler", environ)) as connection:
+        with PostgresConnection(login_for("scheduler", environ)) as connection:
             found = prepared_for(connection)
     except DatabaseError as error:
         return str(error)

@@ -7,7 +7,7 @@ touch those with another comment or none: a new password or a migration would br
 
 from collections.abc import Callable, Iterable, Mapping
 
-from openmwaa_runtime.database import DatabaseConnection
+from openmwaa_runtime.database import PostgresConnection
 from openmwaa_runtime.errors import PreparationError
 
 DATABASES = ("airflow", "celery")
@@ -19,7 +19,7 @@ def ownership_comment(environ: Mapping[str, str]) -> str:
 
 
 def check_ownership(
-    server: DatabaseConnection, own: str, roles: Iterable[str], is_prepared: Callable[[str], bool]
+    server: PostgresConnection, own: str, roles: Iterable[str], is_prepared: Callable[[str], bool]
 ) -> None:
     """Return if every database and role is this environment's or does not exist yet.
 

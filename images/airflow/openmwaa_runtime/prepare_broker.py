@@ -29,10 +29,7 @@ PERMISSIONS: Mapping[str, str] = {
     "-@admin -@dangerous",
     "scaler": "on ~* resetchannels -@all +hkeys +hlen +hmget +llen +smembers",
 }
-_PASSWORDS: Mapping[str, str] = {
-    "celery": "OPENMWAA_BROKER_PASSWORD",
-    "scaler": "OPENMWAA_SCALER_BROKER_PASSWORD",
-}
+_PASSWORDS: Mapping[str, str] = {"celery": "OPENMWAA_BROKER_PASSWORD", "scaler": "OPENMWAA_SCALER_BROKER_PASSWORD"}
 # The user or the cluster is being changed: try again later.
 _RETRY_CODES = (
     "InvalidUserState",
@@ -115,11 +112,6 @@ def check_login(env: ContainerEnv, user: str) -> LoginFailure | None:
     return None
 
 
-def has_permissions(found: str, required: str) -> bool:
-    """Whether an access string has the required parts; ElastiCache may add others."""
-    return set(required.split()) <= set(found.split())
-
-
 def _prepare(env: ContainerEnv, api: Any, user: str, user_id: str, log: Callable[[str], None]) -> str | None:
     """Make the next change to one user. Returns what is missing; None if the user is prepared."""
     failure = check_login(env, user)
@@ -127,7 +119,8 @@ def _prepare(env: ContainerEnv, api: Any, user: str, user_id: str, log: Callable
         found = api.describe_users(UserId=user_id)["Users"][0]
         if found["Status"] != "active":
             return f"{user_id} is {found['Status']}"
-        if has_permissions(found["AccessString"], PERMISSIONS[user]):
+        # ElastiCache may add parts to the access string.
+        if set(PERMISSIONS[user].split()) <= set(found["AccessString"].split()):
             if failure is None:
                 return None
             if not failure.is_refused:

@@ -18,21 +18,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from psycopg2 import sql
 from psycopg2.extensions import encrypt_password
 
 from openmwaa_runtime.credentials import Credentials
-from openmwaa_runtime.database import (
-    WAIT_S,
-    DatabaseConnection,
-    Login,
-    PostgresConnection,
-    installed_airflow,
-    prepared_for,
-)
+from openmwaa_runtime.database import WAIT_S, Login, PostgresConnection, installed_airflow, prepared_for
 from openmwaa_runtime.errors import DatabaseError, PreparationError, UsageError
 from openmwaa_runtime.ownership import check_ownership, ownership_comment
 from openmwaa_runtime.settings import airflow_environment
@@ -72,13 +65,9 @@ SCALER_JOB_COLUMNS = ("id", "job_type", "state", "hostname", "start_date", "end_
 class DatabaseSecrets:
     """The secrets of prepare-database; `repr` does not show them."""
 
-    master: str
-    master_password: str
+    master: Credentials
     logins: Mapping[str, Credentials]
-    signing_seed: str
-
-    def __repr__(self) -> str:
-        return "DatabaseSecrets(…)"
+    signing_seed: str = field(repr=False)
 
     @classmethod
     def read(cls, environ: Mapping[str, str]) -> "DatabaseSecrets":
@@ -89,7 +78,7 @@ class DatabaseSecrets:
         """
         try:
             master = json.loads(environ["OPENMWAA_DATABASE_MASTER"])
-            name, password = str(master["username"]), str(master["password"])
+            credentials = Credentials(str(master["username"]), str(master["password"]))
         except (ValueError, KeyError, TypeError):
             message = 'OPENMWAA_DATABASE_MASTER must be {"username": …, "password": …}, as RDS writes it'
             raise UsageError(message) from None
@@ -99,7 +88,7 @@ class DatabaseSecrets:
             "scaler": environ["OPENMWAA_SCALER_DATABASE_PASSWORD"],
         }
         found = {owner: Credentials.read(secret, owner) for owner, secret in logins.items()}
-        return cls(name, password, found, environ["OPENMWAA_SCALER_SIGNING_SEED"])
+        return cls(credentials, found, environ["OPENMWAA_SCALER_SIGNING_SEED"])
 
 
 def main(environ: Mapping[str, str], *, log: Callable[[str], None] = print) -> None:
@@ -149,8 +138,7 @@ class Preparation:
 
     def master(self, database: str) -> Login:
         """The login of the master user to one database."""
-        name, password = self._secrets.master, self._secrets.master_password
-        return Login.read(self._environ, database=database, role=name, password=password)
+        return Login.read(self._environ, database=database, credentials=self._secrets.master)
 
     def run(self, server: PostgresConnection) -> None:
         """Run all steps with the advisory lock, which PostgreSQL releases when `server` is closed."""
@@ -259,8 +247,7 @@ class Preparation:
         from celery.backends.database.session import ResultModelBase  # type: ignore[attr-defined] # noqa: PLC0415
         from sqlalchemy import create_engine  # noqa: PLC0415
 
-        found = self._secrets.logins["celery_results"]
-        login = Login.read(self._environ, database="celery", role=found.role, password=found.password)
+        login = Login.read(self._environ, database="celery", credentials=self._secrets.logins["celery_results"])
         engine = create_engine("postgresql+psycopg2://", creator=lambda: _transactional(login))
         ResultModelBase.metadata.create_all(engine)
         engine.dispose()
@@ -276,7 +263,7 @@ def _with(statement: str, *parts: sql.Composable) -> sql.Composed:
     return sql.SQL(statement).format(*parts)
 
 
-def _present_columns(metadata: DatabaseConnection, table: str) -> set[str]:
+def _present_columns(metadata: PostgresConnection, table: str) -> set[str]:
     row = metadata.execute(
         "SELECT array_agg(attname::text) FROM pg_attribute"
         " WHERE attrelid = to_regclass('public.' || %s) AND attnum > 0 AND NOT attisdropped",

@@ -30,12 +30,10 @@ class TaskIdentity:
 
 def identity_of(answer: Mapping[str, Any]) -> TaskIdentity:
     """Return the address and the id in the endpoint's `/task` answer. The first IPv4 address is used."""
-    for container in answer.get("Containers") or ():
-        for network in container.get("Networks") or ():
-            for address in network.get("IPv4Addresses") or ():
-                arn = str(answer.get("TaskARN") or "")
-                return TaskIdentity(str(address), arn.rpartition("/")[2] or None)
-    return TaskIdentity(ANY_ADDRESS, str(answer.get("TaskARN") or "").rpartition("/")[2] or None)
+    task_id = str(answer.get("TaskARN") or "").rpartition("/")[2] or None
+    networks = [network for container in answer.get("Containers") or () for network in container.get("Networks") or ()]
+    addresses = [str(address) for network in networks for address in network.get("IPv4Addresses") or ()]
+    return TaskIdentity(addresses[0] if addresses else ANY_ADDRESS, task_id)
 
 
 def read_identity(environ: Mapping[str, str], *, sleep: Callable[[float], None] = time.sleep) -> TaskIdentity:

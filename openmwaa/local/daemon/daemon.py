@@ -1,12 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """The background process of `openmwaa local up`: parent of the emulator, PostgreSQL and all tasks.
 
-`python -m openmwaa.local.daemon.daemon --root FOLDER …`; commands call it over its control socket.
+`python -m openmwaa.local.daemon.daemon --root FOLDER OPTIONS…`; commands call it over its control socket.
 """
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import contextlib
 import json
@@ -16,16 +15,16 @@ import shutil
 import signal
 import sys
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from local_ecs.runtime.process_tree import kill_all
 from openmwaa.local import addresses as addressing
 from openmwaa.local.daemon.control_socket import ControlServer
+from openmwaa.local.daemon.daemon_client import DaemonOptions
 from openmwaa.local.daemon.orphans import daemon_lock, end_orphans, traces
 from openmwaa.local.daemon.reaper import become_subreaper, reap_adopted
-from openmwaa.local.daemon.stack import ServiceStack, ServiceStackSettings
+from openmwaa.local.daemon.stack import ServiceStack
 from openmwaa.local.errors import LocalError
 from openmwaa.local.paths import LocalPaths
 
@@ -35,7 +34,7 @@ logger = logging.getLogger(__name__)
 class Daemon:
     """Runs one `ServiceStack` from start to stop."""
 
-    def __init__(self, paths: LocalPaths, *, options: argparse.Namespace) -> None:
+    def __init__(self, paths: LocalPaths, options: DaemonOptions) -> None:
         self._paths = paths
         self._options = options
         self._stop = asyncio.Event()
@@ -82,17 +81,8 @@ class Daemon:
         )
         addressing.check_free(chosen)
         self._block = chosen.block
-        self._write_note()
-        self._stack = stack = ServiceStack(
-            ServiceStackSettings(
-                paths=self._paths,
-                addresses=chosen,
-                region=self._options.region,
-                airflow_python=self._options.airflow_python,
-                airflow_ready=self._options.airflow_ready,
-                emulator_python=self._options.emulator_python,
-            )
-        )
+        self._paths.daemon.write_text(json.dumps({"pid": os.getpid()}) + "\n")
+        self._stack = stack = ServiceStack(self._paths, chosen, self._options)
         starting = asyncio.create_task(stack.start(), name="start")
         stopping = asyncio.create_task(self._stop.wait(), name="stop")
         try:
@@ -109,10 +99,6 @@ class Daemon:
             await asyncio.gather(starting, stopping, return_exceptions=True)
             await stack.stop()
 
-    def _write_note(self) -> None:
-        note = {"pid": os.getpid(), "block": self._block, "started": datetime.now(UTC).isoformat(timespec="seconds")}
-        self._paths.daemon.write_text(json.dumps(note) + "\n")
-
     def _ready_stack(self) -> ServiceStack:
         if self._stack is None or self._phase != "ready":
             raise LocalError(f"The environment is {self._phase}.")
@@ -121,7 +107,7 @@ class Daemon:
     async def _status(self) -> Mapping[str, Any]:
         stack = self._stack.status() if self._stack else {}
         # A command compares the options with those that it would start a daemon with.
-        own = {"phase": self._phase, "pid": os.getpid(), "block": self._block, "options": sys.argv[3:]}
+        own = {"phase": self._phase, "pid": os.getpid(), "block": self._block, "options": self._options.arguments}
         return {**own, **stack}
 
     async def _request_stop(self) -> Mapping[str, Any]:
@@ -131,29 +117,20 @@ class Daemon:
 
 def main() -> None:
     """Run the daemon; exit code 1 if it could not start, with the reason in `daemon.error`."""
-    parser = argparse.ArgumentParser(prog="openmwaa.local.daemon.daemon")
-    parser.add_argument("--root", type=Path, required=True)
-    parser.add_argument("--region", required=True)
-    parser.add_argument("--airflow-python", type=Path, required=True)
-    parser.add_argument("--airflow-ready", type=Path, required=True, help="tasks wait until this file exists")
-    parser.add_argument("--emulator-python", type=Path, required=True)
-    options = parser.parse_args()
+    _, root, region, *files = sys.argv[1:]
+    options = DaemonOptions(region, *map(Path, files))
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    paths = LocalPaths(options.root)
+    paths = LocalPaths(Path(root))
     try:
         with daemon_lock(paths):
             paths.make()
             paths.daemon_error.unlink(missing_ok=True)
-            asyncio.run(_run(paths, options))
+            asyncio.run(Daemon(paths, options).run())
     except LocalError as error:
         with contextlib.suppress(OSError):
             paths.daemon_error.write_text(f"{error}\n")
         logger.error("%s", error)  # noqa: TRY400 - the text is for the user
         sys.exit(1)
-
-
-async def _run(paths: LocalPaths, options: argparse.Namespace) -> None:
-    await Daemon(paths, options=options).run()
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,7 @@ _spawned: list[subprocess.Popen[bytes]] = []
 
 @dataclass(frozen=True)
 class DaemonOptions:
-    """The options of a daemon."""
+    """What the daemon of an environment needs."""
 
     region: str
     airflow_python: Path
@@ -43,12 +43,8 @@ class DaemonOptions:
 
     @property
     def arguments(self) -> tuple[str, ...]:
-        """The command line."""
-        return (
-            *("--region", self.region),
-            *("--airflow-python", str(self.airflow_python), "--airflow-ready", str(self.airflow_ready)),
-            *("--emulator-python", str(self.emulator_python)),
-        )
+        """The daemon's arguments after `--root FOLDER`: the fields in their order."""
+        return tuple(map(str, astuple(self)))
 
 
 def status(paths: LocalPaths) -> Mapping[str, Any] | None:
@@ -69,7 +65,7 @@ def block(paths: LocalPaths) -> int:
         DaemonError: it has ended, or does not answer.
     """
     if (known := status(paths)) is None:
-        raise DaemonError(f"The daemon of {paths.name} has ended; see {paths.logs / 'daemon.log'}.")
+        raise DaemonError(f"The daemon of {paths.name} has ended; see {paths.daemon_log}.")
     return int(known["block"])
 
 
@@ -123,7 +119,7 @@ def _spawn(paths: LocalPaths, options: DaemonOptions) -> subprocess.Popen[bytes]
     paths.make()
     paths.daemon_error.unlink(missing_ok=True)
     more = {ENVIRONMENT_MARK: paths.environment_id, "PYTHONPATH": python_path(), "PYTHONUNBUFFERED": "1"}
-    with (paths.logs / "daemon.log").open("ab") as log:
+    with paths.daemon_log.open("ab") as log:
         process = subprocess.Popen(
             (sys.executable, "-m", "openmwaa.local.daemon.daemon", "--root", str(paths.root), *options.arguments),
             cwd=paths.root,
@@ -155,15 +151,13 @@ def _wait_ready(paths: LocalPaths, process: subprocess.Popen[bytes] | None) -> M
         if process is None and not orphans.daemon_is_running(paths):
             break
         time.sleep(_POLL_S)
-    raise DaemonError(
-        f"The daemon of {paths.name} is not ready after {START_WITHIN_S:g} s; see {paths.logs / 'daemon.log'}."
-    )
+    raise DaemonError(f"The daemon of {paths.name} is not ready after {START_WITHIN_S:g} s; see {paths.daemon_log}.")
 
 
 def _reason(paths: LocalPaths, code: int) -> str:
     with contextlib.suppress(OSError):
         return paths.daemon_error.read_text().strip()
-    return f"The daemon of {paths.name} ended with exit code {code} during its start; see {paths.logs / 'daemon.log'}."
+    return f"The daemon of {paths.name} ended with exit code {code} during its start; see {paths.daemon_log}."
 
 
 def _stops(paths: LocalPaths) -> bool:

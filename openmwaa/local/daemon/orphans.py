@@ -30,7 +30,7 @@ def daemon_lock(paths: LocalPaths) -> Iterator[None]:
         DaemonError: a daemon of this environment runs.
     """
     message = f"The environment {paths.name} is running already."
-    with _lock(_daemon_lock(paths), message, wait_s=LOCK_WITHIN_S):
+    with _lock(paths.daemon_lock, message, wait_s=LOCK_WITHIN_S):
         yield
 
 
@@ -75,15 +75,11 @@ def _lock(file: Path, message: str, *, wait_s: float = 0.0) -> Iterator[None]:
         yield
 
 
-def _daemon_lock(paths: LocalPaths) -> Path:
-    return paths.root / "daemon.lock"
-
-
 def daemon_is_running(paths: LocalPaths) -> bool:
     """Whether a process holds the daemon's lock."""
     # A shared lock, for microseconds: several commands can check at once, and a starting daemon waits for it.
     try:
-        with _daemon_lock(paths).open("r") as file:
+        with paths.daemon_lock.open("r") as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True

@@ -7,8 +7,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import asdict
 from typing import Any
 
 from local_ecs.api import BlockAddresses, LocalEcs, LocalEcsSettings, StateFileError
@@ -17,12 +16,13 @@ from local_ecs.runtime.processes import ProcessSettings, ProcessTaskRunner
 from openmwaa.config.ports import SCALER_PORT, WEB_PORT
 from openmwaa.local.addresses import AddressBlock
 from openmwaa.local.child_environment import LOCAL_AWS
+from openmwaa.local.daemon.daemon_client import DaemonOptions
 from openmwaa.local.errors import InfrastructureError
 from openmwaa.local.install.images import local_images
 from openmwaa.local.paths import LocalPaths
 from openmwaa.local.services import aws
 from openmwaa.local.services.cloudwatch_logs import CloudWatchLogs
-from openmwaa.local.services.emulator import EmulatorProcess
+from openmwaa.local.services.emulator import emulator
 from openmwaa.local.services.host_names import HostNameMap
 from openmwaa.local.services.load_balancer import LoadBalancers
 from openmwaa.local.services.postgres import Postgres
@@ -36,19 +36,6 @@ INSTALLED_WITHIN_S = 900.0
 _STOP_ORDER = {"service:scaler": 0, "service:execution-api": 3}
 
 
-@dataclass(frozen=True)
-class ServiceStackSettings:
-    """The settings of one environment."""
-
-    paths: LocalPaths
-    addresses: AddressBlock
-    region: str
-    airflow_python: Path
-    airflow_ready: Path
-    """A file that exists once Airflow is installed, which happens while Terraform is applied."""
-    emulator_python: Path
-
-
 def stop_order(group: str) -> int:
     """The scaler first, then the other control plane, the workers, and the execution API."""
     return _STOP_ORDER.get(group, 2 if group.startswith("service:worker-") else 1)
@@ -57,20 +44,21 @@ def stop_order(group: str) -> int:
 class ServiceStack:
     """The emulator, PostgreSQL, the local ECS with its tasks, and the load balancers."""
 
-    def __init__(self, settings: ServiceStackSettings) -> None:
-        paths, addresses = settings.paths, settings.addresses
-        self._settings = settings
+    def __init__(self, paths: LocalPaths, addresses: AddressBlock, options: DaemonOptions) -> None:
+        self._paths = paths
+        self._addresses = addresses
+        self._options = options
         self._files = LogFiles(paths.logs)
         identity = paths.environment_id
         self._emulator = ProcessManager(
-            EmulatorProcess(
-                python=settings.emulator_python,
+            emulator(
+                python=options.emulator_python,
                 folder=paths.emulator,
                 addresses=addresses,
-                region=settings.region,
+                region=options.region,
                 environment_id=identity,
                 log=self._files.of("emulator"),
-            ).managed_process()
+            )
         )
         postgres = Postgres(
             data=paths.postgres,
@@ -80,13 +68,13 @@ class ServiceStack:
             log=self._files.of("postgresql"),
         )
         self._postgres = ProcessManager(postgres.managed_process())
-        self._logs = CloudWatchLogs(addresses.emulator_url, region=settings.region)
+        self._logs = CloudWatchLogs(addresses.emulator_url, region=options.region)
         self._load_balancers = LoadBalancers(addresses.load_balancer, paths.root / "load-balancers.json")
         self._host_names = HostNameMap(
             addresses.emulator_url,
             database=addresses.database,
             load_balancers=self._load_balancers,
-            region=settings.region,
+            region=options.region,
         )
         self._runner = ProcessTaskRunner(
             ProcessSettings(
@@ -97,8 +85,8 @@ class ServiceStack:
                 host_names=self._before_task,
                 stop_first=stop_order,
             ),
-            images=local_images(settings.airflow_python, paths.packages),
-            secrets=EmulatedSecrets(addresses.emulator_url, region=settings.region, on_master=postgres.ensure_master),
+            images=local_images(options.airflow_python, paths.packages),
+            secrets=EmulatedSecrets(addresses.emulator_url, region=options.region, on_master=postgres.ensure_master),
             logs=self._logs,
             files=self._files,
         )
@@ -106,7 +94,7 @@ class ServiceStack:
             LocalEcsSettings(
                 host=addresses.ecs,
                 port=addresses.ecs_port,
-                region=settings.region,
+                region=options.region,
                 account=aws.ACCOUNT,
                 state_file=paths.ecs_state,
                 event_log=paths.logs / "ecs-events.log",
@@ -157,28 +145,23 @@ class ServiceStack:
     async def refresh_hosts(self) -> dict[str, Any]:
         """Read the emulator's host names again."""
         await self._host_names.refresh()
-        return {"host_names": dict(self._host_names.names)}
+        return {}
 
     def status(self) -> dict[str, Any]:
         """The stack's part of `openmwaa local status --json`."""
         ecs = self._ecs.status()
         infrastructure = {
-            manager.managed.name: {
-                "state": manager.status.state,
-                "restarts": manager.status.restarts,
-                "last_end": manager.status.last_end,
-                "pid": manager.pid,
-            }
+            manager.managed.name: {**asdict(manager.status), "pid": manager.pid}
             for manager in (self._emulator, self._postgres)
         }
         return {
-            "environment": self._settings.paths.name,
+            "environment": self._paths.name,
             "web_address": self._load_balancer_url(WEB_PORT),
             "scaler_address": self._load_balancer_url(SCALER_PORT),
             "endpoints": {
-                "aws": self._settings.addresses.emulator_url,
-                "ecs": self._settings.addresses.ecs_url,
-                "database": f"{self._settings.addresses.database}:{self._settings.addresses.database_port}",
+                "aws": self._addresses.emulator_url,
+                "ecs": self._addresses.ecs_url,
+                "database": f"{self._addresses.database}:{self._addresses.database_port}",
             },
             "infrastructure": infrastructure,
             "ecs_fault": ecs["fault"],
@@ -194,12 +177,12 @@ class ServiceStack:
         """Wait until Airflow is installed, then read the host names; `ProcessSettings.host_names`."""
         with contextlib.suppress(TimeoutError):  # the start of the task then reports the error
             async with asyncio.timeout(INSTALLED_WITHIN_S):
-                while not self._settings.airflow_ready.exists():  # noqa: ASYNC110 - another process installs it
+                while not self._options.airflow_ready.exists():  # noqa: ASYNC110 - another process installs it
                     await asyncio.sleep(0.5)
         return await self._host_names.refresh()
 
     def _task_environment(self) -> dict[str, str]:
-        addresses, region = self._settings.addresses, self._settings.region
+        addresses, region = self._addresses, self._options.region
         return {
             "AWS_ENDPOINT_URL": addresses.emulator_url,
             "AWS_ENDPOINT_URL_ECS": addresses.ecs_url,

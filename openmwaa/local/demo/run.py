@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -14,12 +14,14 @@ from typing import Final
 import aiohttp
 
 from openmwaa.config.environment import Environment
-from openmwaa.local import task_journal
+from openmwaa.fleet_rollout import service_names
+from openmwaa.local import login, task_journal
 from openmwaa.local.demo.summary import DemoSummary, summarise
 from openmwaa.local.demo.table import DemoSnapshot, FleetView
 from openmwaa.local.demo.watch import Endpoints, Watcher, WorkersUnknownError, aws_client
 from openmwaa.local.errors import LocalError
 from openmwaa.local.services.airflow_api import AirflowApi, AirflowApiError, TaskInstance
+from openmwaa.local.up import Ready
 
 _DAG_DEADLINE_S: Final = 180.0
 _LOG_DEADLINE_S: Final = 60.0
@@ -69,6 +71,27 @@ def dag_source(burst: Burst) -> str:
     return source
 
 
+def endpoints_of(ready: Ready, environment: Environment) -> Endpoints:
+    """Return the endpoints of a running environment.
+
+    Raises:
+        DaemonError: the administrator's password cannot be read.
+    """
+    addresses = ready.status["endpoints"]
+    outputs = login.outputs(ready.paths)
+    return Endpoints(
+        aws_url=addresses["aws"],
+        ecs_url=addresses["ecs"],
+        web_url=ready.web_address,
+        region=environment.region,
+        cluster=outputs["cluster_name"],
+        bucket=outputs["source_bucket"],
+        dag_prefix=environment.dag_s3_path,
+        worker_services=tuple(name for fleet in environment.fleets for name in service_names(fleet)),
+        admin_password=login.admin_password(ready.paths, addresses["aws"], region=environment.region),
+    )
+
+
 async def upload(endpoints: Endpoints, burst: Burst) -> None:
     """Put the DAG of a burst into the environment's bucket."""
     key = f"{endpoints.dag_prefix.strip('/')}/{burst.dag_id}.py"
@@ -87,15 +110,13 @@ class Demonstration:
         *,
         journal_path: Path,
         show: Callable[[DemoSnapshot], None],
-        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._environment = environment
         self._endpoints = endpoints
         self._burst = burst
         self._journal_path = journal_path
         self._show = show
-        self._clock = clock
-        self._began = clock()
+        self._began = time.monotonic()
         self._expected = [f"work[{index}]" for index in range(burst.tasks)]
         self._views: tuple[FleetView, ...] = ()
 
@@ -109,11 +130,8 @@ class Demonstration:
         self._journal_path.parent.mkdir(parents=True, exist_ok=True)
         self._journal_path.unlink(missing_ok=True)
         dag_id = self._burst.dag_id
-        async with (
-            aiohttp.ClientSession(trust_env=False) as http,
-            aws_client(self._endpoints, "ecs") as ecs,
-            AirflowApi(self._endpoints.web_url, "admin", self._endpoints.admin_password) as airflow,
-        ):
+        async with aiohttp.ClientSession(trust_env=False) as http, aws_client(self._endpoints, "ecs") as ecs:
+            airflow = AirflowApi(http, self._endpoints.web_url, "admin", self._endpoints.admin_password)
             watcher = Watcher(self._endpoints, ecs, http)
             await upload(self._endpoints, self._burst)
             await self._until(watcher, "waiting for the DAG", lambda: airflow.dag_is_known(dag_id), _DAG_DEADLINE_S)
@@ -140,7 +158,7 @@ class Demonstration:
             free_slots=free_slots,
             scale_outs=watcher.scale_outs,
             up_s=up_s,
-            total_s=up_s + self._clock() - self._began,
+            total_s=up_s + time.monotonic() - self._began,
         )
         return DemoResult(summary, log_task, log_line, tuple(watcher.history))
 
@@ -150,20 +168,20 @@ class Demonstration:
     async def _poll(self, watcher: Watcher, phase: str) -> None:
         self._views = await watcher.poll() or self._views
         done = len(self._journal().completions)
-        elapsed = self._clock() - self._began
+        elapsed = time.monotonic() - self._began
         self._show(DemoSnapshot(elapsed, phase, done, self._burst.tasks, self._views, tuple(watcher.history)))
 
     async def _until(
-        self, watcher: Watcher, phase: str, condition: Callable[[], object], deadline_s: float, every_s: float = 1.0
+        self, watcher: Watcher, phase: str, condition: Callable[[], Awaitable[bool]], deadline_s: float
     ) -> None:
         """Poll once a second until the condition holds."""
         try:
             async with asyncio.timeout(deadline_s):
                 while True:
                     await self._poll(watcher, phase)
-                    if await condition():  # type: ignore[misc]
+                    if await condition():
                         return
-                    await asyncio.sleep(every_s)
+                    await asyncio.sleep(1)
         except TimeoutError:
             raise BurstTimeoutError(
                 f"Timeout after {deadline_s:.0f} s: {phase}. `openmwaa local status` shows unhealthy services, "

@@ -5,9 +5,8 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from openmwaa.local.services.airflow_api import TaskInstance
 from openmwaa.local.task_journal import TaskJournal
@@ -51,10 +50,6 @@ class DemoSummary:
             and not self.tasks_interrupted
             and self.workers_end == self.workers_min
         )
-
-    def as_data(self) -> dict[str, Any]:
-        """Return the summary as plain data for JSON."""
-        return asdict(self)
 
 
 def percentiles(seconds: Sequence[float]) -> Percentiles | None:

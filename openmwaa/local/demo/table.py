@@ -14,8 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 _BARS = " ▁▂▃▄▅▆▇█"
-
-
+_STYLES: Final = {"busy": "green", "idle": "cyan", "starting": "yellow", "draining": "magenta", "unknown": "red"}
 _STATES: Final = ("starting", "busy", "consuming_idle", "draining", "released", "unknown")
 
 
@@ -50,16 +49,7 @@ class FleetWorkers:
 
     def as_text(self) -> Text:
         """Draw one block per worker, coloured by its state."""
-        text = Text()
-        for count, style in (
-            (self.busy, "green"),
-            (self.idle, "cyan"),
-            (self.starting, "yellow"),
-            (self.draining, "magenta"),
-            (self.unknown, "red"),
-        ):
-            text.append("■ " * count, style=style)
-        return text
+        return Text.assemble(*(("■ " * getattr(self, state), style) for state, style in _STYLES.items()))
 
 
 @dataclass(frozen=True)
@@ -140,9 +130,9 @@ def history_line(history: Sequence[int], width: int = 60) -> str:
 def render(view: DemoSnapshot) -> RenderableType:
     """Draw the state as a panel that fits any terminal."""
     table = Table(expand=True, box=None, pad_edge=False)
-    for title, justify in (("fleet", "left"), ("queued", "right"), ("running", "right"), ("free slots", "right")):
-        table.add_column(title, justify=justify)  # type: ignore[arg-type]
-    table.add_column("workers (bounds)", justify="right")
+    table.add_column("fleet")
+    for title in ("queued", "running", "free slots", "workers (bounds)"):
+        table.add_column(title, justify="right")
     table.add_column("", ratio=1)
     for fleet in view.fleets:
         table.add_row(
@@ -153,15 +143,8 @@ def render(view: DemoSnapshot) -> RenderableType:
             f"{_total(fleet.workers)} → {_number(fleet.desired)} ({fleet.minimum} to {fleet.maximum})",
             fleet.workers.as_text() if fleet.workers else Text("unknown"),
         )
-    legend = Text.assemble(
-        ("■", "green"),
-        " busy  ",
-        ("■", "cyan"),
-        " idle  ",
-        ("■", "yellow"),
-        " starting  ",
-        ("■", "magenta"),
-        " draining",
+    legend = Text("  ").join(
+        Text.assemble(("■", _STYLES[state]), f" {state}") for state in _STYLES if state != "unknown"
     )
     bar = ProgressBar(total=max(view.total, 1), completed=view.done, width=40)
     progress = Table.grid(padding=(0, 1))

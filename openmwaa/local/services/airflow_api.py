@@ -6,14 +6,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final
 
 import aiohttp
 
 from openmwaa.local.errors import LocalError
 
-_DEADLINE_S: Final = 20.0
+_TIMEOUT: Final = aiohttp.ClientTimeout(total=20)
 
 
 class AirflowApiError(LocalError):
@@ -30,8 +29,6 @@ class TaskInstance:
     try_number: int
     queued_at: datetime | None
     started_at: datetime | None
-    ended_at: datetime | None
-    hostname: str
 
     @property
     def queue_wait_s(self) -> float | None:
@@ -48,22 +45,11 @@ def _time(text: str | None) -> datetime | None:
 class AirflowApi:
     """A client that logs in as one user, and requests a new token when the old one has expired."""
 
-    def __init__(self, url: str, username: str, password: str) -> None:
+    def __init__(self, session: aiohttp.ClientSession, url: str, username: str, password: str) -> None:
+        self._session = session
         self._url = url.rstrip("/")
         self._login = {"username": username, "password": password}
         self._token: str | None = None
-        self._session: aiohttp.ClientSession | None = None
-
-    async def __aenter__(self) -> Self:
-        # The API is on loopback, so the proxy of the user's shell must not be used.
-        self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=_DEADLINE_S), trust_env=False)
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
-    ) -> None:
-        if self._session is not None:
-            await self._session.close()
 
     async def dag_is_known(self, dag_id: str) -> bool:
         """Return whether Airflow has parsed a DAG with this id."""
@@ -104,8 +90,6 @@ class AirflowApi:
                     try_number=entry["try_number"],
                     queued_at=_time(entry["queued_when"]),
                     started_at=_time(entry["start_date"]),
-                    ended_at=_time(entry["end_date"]),
-                    hostname=entry["hostname"] or "",
                 )
                 for entry in page
             ]
@@ -127,37 +111,28 @@ class AirflowApi:
     async def _send(
         self, method: str, path: str, *, body: Mapping[str, Any] | None = None, expected: tuple[int, ...] = (200,)
     ) -> tuple[int, Any]:
-        if self._session is None:
-            raise RuntimeError("AirflowApi is used outside `async with`")
-        for last_try in (False, True):
-            if self._token is None:
-                self._token = await self._new_token(self._session)
-            headers = {"Authorization": f"Bearer {self._token}"}
-            status, answer = await self._exchange(self._session, method, path, body, headers)
-            if status == 401 and not last_try:  # noqa: PLR2004 - the token has expired
-                self._token = None
-                continue
-            if status not in expected:
-                raise AirflowApiError(f"Airflow answered {method} {path.partition('?')[0]} with {status}: {answer}")
-            return status, answer
-        raise AssertionError("unreachable: the second try returns or raises")
+        status, answer = await self._authorized(method, path, body)
+        if status == 401:  # noqa: PLR2004 - the token has expired
+            self._token = None
+            status, answer = await self._authorized(method, path, body)
+        if status not in expected:
+            raise AirflowApiError(f"Airflow answered {method} {path.partition('?')[0]} with {status}: {answer}")
+        return status, answer
 
-    async def _new_token(self, session: aiohttp.ClientSession) -> str:
-        status, answer = await self._exchange(session, "POST", "/auth/token", self._login, {})
-        if status not in (200, 201):
-            raise AirflowApiError(f"Airflow refused the login of {self._login['username']} with {status}")
-        return str(answer["access_token"])
+    async def _authorized(self, method: str, path: str, body: Mapping[str, Any] | None) -> tuple[int, Any]:
+        if self._token is None:
+            status, answer = await self._exchange("POST", "/auth/token", self._login, {})
+            if status not in (200, 201):
+                raise AirflowApiError(f"Airflow refused the login of {self._login['username']} with {status}")
+            self._token = str(answer["access_token"])
+        return await self._exchange(method, path, body, {"Authorization": f"Bearer {self._token}"})
 
     async def _exchange(
-        self,
-        session: aiohttp.ClientSession,
-        method: str,
-        path: str,
-        body: Mapping[str, Any] | None,
-        headers: Mapping[str, str],
+        self, method: str, path: str, body: Mapping[str, Any] | None, headers: Mapping[str, str]
     ) -> tuple[int, Any]:
+        request = self._session.request(method, self._url + path, json=body, headers=headers, timeout=_TIMEOUT)
         try:
-            async with session.request(method, self._url + path, json=body, headers=headers) as response:
+            async with request as response:
                 is_json = response.content_type == "application/json"
                 return response.status, await (response.json() if is_json else response.text())
         except (TimeoutError, aiohttp.ClientError) as error:

@@ -7,11 +7,15 @@ from contextlib import AbstractAsyncContextManager
 from functools import cache
 from typing import Any
 
+import aiohttp
 from aiobotocore.config import AioConfig
 from aiobotocore.session import AioSession, get_session
+from botocore.exceptions import BotoCoreError, ClientError
 
 ACCOUNT = "123456789012"
 REGION = "us-east-1"
+ERRORS = (BotoCoreError, ClientError, aiohttp.ClientError, OSError)
+"""What a call raises: a refusal, or no answer (a timeout is an OSError)."""
 
 
 @cache

@@ -11,9 +11,6 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import aiohttp
-from botocore.exceptions import BotoCoreError, ClientError
-
 from openmwaa.local.services import aws
 
 logger = logging.getLogger(__name__)
@@ -81,7 +78,7 @@ class CloudWatchLogs:
                 while queue:
                     await self._send(logs, stream, queue)
                 self._waiting.pop(stream)  # a stream ends with its task
-            except (BotoCoreError, ClientError, aiohttp.ClientError, OSError) as error:
+            except aws.ERRORS as error:
                 logger.debug("lines of %s wait: %s", stream, error)
                 return  # the emulator is not reachable; the next round retries
 

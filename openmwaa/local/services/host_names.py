@@ -15,9 +15,6 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import aiohttp
-from botocore.exceptions import BotoCoreError, ClientError
-
 from openmwaa.local.services import aws
 from openmwaa.local.services.load_balancer import LoadBalancerListener, LoadBalancers
 
@@ -41,11 +38,6 @@ class HostNameMap:
         self._names: dict[str, str] = {}
         self._refreshing = asyncio.Lock()
 
-    @property
-    def names(self) -> Mapping[str, str]:
-        """The local address of each name."""
-        return dict(self._names)
-
     async def refresh(self) -> Callable[[str], str]:
         """Read the names from the emulator, and return a function that replaces them in a text.
 
@@ -62,7 +54,7 @@ class HostNameMap:
     async def _refresh_once(self) -> bool:
         try:
             listeners = await self._listeners()
-        except (BotoCoreError, ClientError, aiohttp.ClientError, OSError) as error:
+        except aws.ERRORS as error:
             logger.info("host names: the emulator does not answer: %s", error)
             return False
         names = [listener.load_balancer for listener in listeners]

@@ -27,7 +27,6 @@ from openmwaa.local.errors import InfrastructureError
 from openmwaa.local.services.process_manager import ManagedProcess
 
 NAME = "postgresql"
-READY_WITHIN_S = 60.0
 INITDB_WITHIN_S = 120.0
 SUPERUSER = "postgres"
 # A crash of this machine may lose data (it is a trial environment), a crash of the server may not. Measured: 1500 of
@@ -93,22 +92,7 @@ class Postgres:
 
     def managed_process(self) -> ManagedProcess:
         """The process for `ProcessManager`; SIGINT is PostgreSQL's fast stop."""
-        return ManagedProcess(NAME, self._start, self.ready, stop_signal=signal.SIGINT, stop_timeout_s=15)
-
-    async def ready(self) -> None:
-        """Wait until the server accepts connections.
-
-        Raises:
-            InfrastructureError: no connection within 60 s.
-        """
-        try:
-            async with asyncio.timeout(READY_WITHIN_S):
-                while not await self._answers():  # noqa: ASYNC110 - another process has no events
-                    await asyncio.sleep(0.05)
-        except TimeoutError:
-            raise InfrastructureError(
-                f"PostgreSQL accepts no connections after {READY_WITHIN_S:g} s; see `openmwaa local logs {NAME}`."
-            ) from None
+        return ManagedProcess(NAME, self._start, self._answers, stop_signal=signal.SIGINT)
 
     async def ensure_master(self, username: str, password: str) -> None:
         """Create RDS's master user or set its password; as on RDS, it can create roles and databases."""

@@ -13,7 +13,7 @@ from typing import Literal
 
 from local_ecs.runtime.errors import ContainerError
 from local_ecs.runtime.process import ContainerProcess
-from openmwaa.local.errors import LocalError
+from openmwaa.local.errors import InfrastructureError, LocalError
 
 logger = logging.getLogger(__name__)
 
@@ -30,8 +30,9 @@ class ManagedProcess:
 
     name: str
     start: Callable[[], Awaitable[ContainerProcess]]
-    ready: Callable[[], Awaitable[None]]
-    """Returns when it answers; raises LocalError if it does not in time."""
+    answers: Callable[[], Awaitable[bool]]
+    """Whether it answers; called until it does."""
+    ready_within_s: float = 60.0
     stop_signal: int = signal.SIGTERM
     stop_timeout_s: float = 15.0
 
@@ -126,7 +127,7 @@ class ProcessManager:
         except (ContainerError, OSError) as error:
             raise LocalError(f"{self.managed.name} cannot be started: {error}") from error
         self._watched = asyncio.create_task(self._process.wait(), name=f"wait {self.managed.name}")
-        ready = asyncio.ensure_future(self.managed.ready())
+        ready = asyncio.create_task(self._ready(), name=f"ready {self.managed.name}")
         try:
             await asyncio.wait((ready, self._watched), return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -141,6 +142,17 @@ class ProcessManager:
             await self._stop_once()
             raise
         self.status.state = "running"
+
+    async def _ready(self) -> None:
+        name, within_s = self.managed.name, self.managed.ready_within_s
+        try:
+            async with asyncio.timeout(within_s):
+                while not await self.managed.answers():  # noqa: ASYNC110 - another process has no events
+                    await asyncio.sleep(0.05)
+        except TimeoutError:
+            raise InfrastructureError(
+                f"{name} does not answer after {within_s:g} s; see `openmwaa local logs {name}`."
+            ) from None
 
     async def _stop_once(self) -> None:
         if self._process is None or self._watched is None:

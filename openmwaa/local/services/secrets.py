@@ -11,8 +11,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
 
-import aiohttp
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import ClientError
 
 from local_ecs.runtime.errors import SecretError
 from openmwaa.local.services import aws
@@ -71,7 +70,7 @@ class EmulatedSecrets:
                 return await self._parameter(value_from)
             except ClientError as error:
                 raise SecretError(error.response.get("Error", {}).get("Message", "refused")) from error
-            except (BotoCoreError, aiohttp.ClientError, OSError) as error:
+            except aws.ERRORS as error:
                 logger.info("secret %s: the emulator does not answer (%s)", value_from, type(error).__name__)
             await asyncio.sleep(RETRY_S)
 

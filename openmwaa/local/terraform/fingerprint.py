@@ -12,8 +12,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import aiohttp
-from botocore.exceptions import BotoCoreError, ClientError
 
 from openmwaa.config.environment import Environment
 from openmwaa.local.errors import InfrastructureError
@@ -92,7 +90,7 @@ async def is_intact(endpoint_url: str, result: str, *, region: str) -> bool:
     try:
         async with asyncio.timeout(10), aws.client("ssm", endpoint_url, region=region) as ssm:
             answer = await ssm.get_parameter(Name=PARAMETER)
-    except (BotoCoreError, ClientError, aiohttp.ClientError, OSError):
+    except aws.ERRORS:
         return False
     return bool(answer["Parameter"]["Value"] == result)
 
@@ -106,7 +104,7 @@ async def mark_intact(endpoint_url: str, result: str, *, region: str) -> None:
     try:
         async with asyncio.timeout(10), aws.client("ssm", endpoint_url, region=region) as ssm:
             await ssm.put_parameter(Name=PARAMETER, Value=result, Type="String", Overwrite=True)
-    except (BotoCoreError, ClientError, aiohttp.ClientError, OSError) as error:
+    except aws.ERRORS as error:
         raise InfrastructureError(f"The emulated AWS APIs do not answer: {error}") from error
 
 

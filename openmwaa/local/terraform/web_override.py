@@ -17,7 +17,6 @@ from openmwaa.config.ports import EXECUTION_API_PORT, HTTPS_PORT, SCALER_PORT, W
 _LEFT_OUT: Final = re.compile(
     r"aws_(acm_certificate_validation|route53_record|cloudfront_\w+|wafv2_\w+|cloudwatch_log_delivery\w*)$"
 )
-_LEFT_OUT_DATA: Final = ("aws_secretsmanager_secret_version.oidc_client",)
 _AUTHENTICATES: Final = "authenticate-"
 
 Json = dict[str, Any]
@@ -25,23 +24,14 @@ Json = dict[str, Any]
 
 def web_override(document: Mapping[str, Any]) -> Json:
     """The override of a stack's web access: `locals`, `resource` and `data`, without empty parts."""
-    resources: dict[str, Json] = {}
-    for kind, named in (document.get("resource") or {}).items():
-        if _LEFT_OUT.match(kind):
-            resources[kind] = {name: dict(resource) for name, resource in named.items()}
-    left_out = _left_out(resources)
-    for name, listener in (document.get("resource") or {}).get("aws_lb_listener", {}).items():
+    resources = document.get("resource") or {}
+    left_out = _left_out({kind: named for kind, named in resources.items() if _LEFT_OUT.match(kind)})
+    for name, listener in resources.get("aws_lb_listener", {}).items():
         if listener.get("protocol") == "HTTPS":
             left_out.setdefault("aws_lb_listener", {})[name] = _plain(listener)
-    data = {
-        kind: {name: {"count": 0} for name in named if f"{kind}.{name}" in _LEFT_OUT_DATA}
-        for kind, named in (document.get("data") or {}).items()
-    }
-    parts = {
-        "locals": _locals(document),
-        "resource": left_out,
-        "data": {kind: named for kind, named in data.items() if named},
-    }
+    secrets = (document.get("data") or {}).get("aws_secretsmanager_secret_version", {})
+    data = {"aws_secretsmanager_secret_version": {"oidc_client": {"count": 0}}} if "oidc_client" in secrets else {}
+    parts: Json = {"locals": _locals(document), "resource": left_out, "data": data}
     return {word: part for word, part in parts.items() if part}
 
 

@@ -16,15 +16,15 @@ from openmwaa.local.services.process_manager import ManagedProcess, ProcessManag
 from tests.emulated.local_ecs.runtime.conftest import eventually
 
 
-async def at_once() -> None:
-    return None
+async def at_once() -> bool:
+    return True
 
 
 def running_after(manager: ProcessManager, restarts: int) -> bool:
     return manager.status.restarts == restarts and manager.status.state == "running"
 
 
-def managed(folder: Path, script: str, ready: Callable[[], Awaitable[None]] = at_once) -> ManagedProcess:
+def managed(folder: Path, script: str, answers: Callable[[], Awaitable[bool]], ready_within_s: float) -> ManagedProcess:
     async def start() -> ContainerProcess:
         return await ContainerProcess.start(
             ("/bin/sh", "-c", script),
@@ -34,15 +34,17 @@ def managed(folder: Path, script: str, ready: Callable[[], Awaitable[None]] = at
             on_lines=lambda _lines: None,
         )
 
-    return ManagedProcess(name="thing", start=start, ready=ready, stop_timeout_s=0.3)
+    return ManagedProcess("thing", start, answers, ready_within_s=ready_within_s, stop_timeout_s=0.3)
 
 
 @pytest.fixture
 async def keep(tmp_path: Path) -> AsyncIterator[Callable[..., ProcessManager]]:
     made: list[ProcessManager] = []
 
-    def make(script: str, ready: Callable[[], Awaitable[None]] = at_once) -> ProcessManager:
-        made.append(ProcessManager(managed(tmp_path, script, ready)))
+    def make(
+        script: str, answers: Callable[[], Awaitable[bool]] = at_once, ready_within_s: float = 60.0
+    ) -> ProcessManager:
+        made.append(ProcessManager(managed(tmp_path, script, answers, ready_within_s)))
         return made[-1]
 
     yield make
@@ -73,19 +75,19 @@ async def test_a_requested_restart_is_not_counted(keep: Callable[..., ProcessMan
 
 
 async def test_an_end_during_the_first_start_is_an_error(keep: Callable[..., ProcessManager]) -> None:
-    async def never() -> None:
-        await asyncio.Event().wait()
+    async def never() -> bool:
+        return await asyncio.Event().wait()
 
     with pytest.raises(LocalError, match="thing ended with exit code 3 during its start"):
         await keep("exit 3", never).start()
 
 
 async def test_a_process_that_does_not_become_ready_is_stopped(keep: Callable[..., ProcessManager]) -> None:
-    async def refuse() -> None:
-        raise InfrastructureError("it does not answer")
+    async def refuse() -> bool:
+        return False
 
-    manager = keep("exec sleep 1000", refuse)
-    with pytest.raises(InfrastructureError):
+    manager = keep("exec sleep 1000", refuse, 0.3)
+    with pytest.raises(InfrastructureError, match=r"thing does not answer after 0\.3 s"):
         await manager.start()
     assert manager.pid is None
 

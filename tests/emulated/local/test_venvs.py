@@ -101,4 +101,4 @@ def test_the_lock_files_exist(name: str) -> None:
 
 def test_a_missing_lock_file_is_an_error() -> None:
     with pytest.raises(InstallError, match=r"airflow-1\.0\.txt is missing"):
-        venvs.airflow_venv("1.0")
+        venvs.venv_of("airflow-1.0")

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from openmwaa_runtime.graceful_stop import GracefulStop, TaskProcess, WorkerProcesses, end_tasks
+from openmwaa_runtime.graceful_stop import TaskProcess, WorkerProcesses, end_tasks, start_waiting
 
 POOL_PROCESS = """
 import subprocess, sys
@@ -23,7 +23,7 @@ STOPS = "print(flush=True); import time; time.sleep(60)"
 IGNORES = f"import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); {STOPS}"
 
 
-class FakeProcesses:
+class FakeProcesses(WorkerProcesses):
     """Tasks by pid, and the signals with their times."""
 
     def __init__(self, *pids: int, stopping: frozenset[int] = frozenset()) -> None:
@@ -67,10 +67,9 @@ def test_no_task_ends_before_sigterm() -> None:
         if processes.now == 105.0:
             slept.set()
 
-    stop = GracefulStop(processes, 120.0, sleep=sleep)
-    stop.start()
+    on_sigterm = start_waiting(processes, 120.0, sleep=sleep)
     assert processes.now == 0.0
-    stop.on_sigterm()
+    on_sigterm()
     assert slept.wait(120), "the sequence did not run after the signal"
 
 

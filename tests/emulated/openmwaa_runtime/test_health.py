@@ -65,7 +65,7 @@ def test_a_component_with_a_heartbeat(
     problem: str | None,
 ) -> None:
     connection = FakeConnection(row)
-    monkeypatch.setattr(health, "connect", lambda _login: connection)
+    monkeypatch.setattr(health, "PostgresConnection", lambda _login: connection)
     assert find_problem(component, container) == problem
     assert connection.queries == [(job, "127.0.0.1", "127.0.0.1")], "another task's heartbeat must not count"
 
@@ -76,7 +76,7 @@ def test_a_component_is_healthy_without_a_reachable_database(
     def fail(_login: Login) -> FakeConnection:
         raise DatabaseError("fail-over")
 
-    monkeypatch.setattr(health, "connect", fail)
+    monkeypatch.setattr(health, "PostgresConnection", fail)
     assert check("scheduler", container) == 0
 
 

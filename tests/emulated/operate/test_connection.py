@@ -67,7 +67,7 @@ def test_local_uses_the_emulator_and_the_local_ecs(file: Path, monkeypatch: pyte
     monkeypatch.setattr(daemon_client, "status", lambda _: {"phase": "ready", "endpoints": HERE})
     monkeypatch.setenv("AWS_ENDPOINT_URL", "https://somewhere.example")
     connection = connect(file, local=True)
-    assert (connection.local, connection.place, connection.option) == (True, "this machine", " --local")
+    assert (connection.local, connection.place, connection.target) == (True, "this machine", "local")
     assert connection.client("ssm").meta.endpoint_url == HERE["aws"]
     assert connection.client("ecs").meta.endpoint_url == HERE["ecs"]
 

@@ -3,7 +3,6 @@
 
 from openmwaa.config.environment import Environment
 from openmwaa.config.environment_file import load
-from openmwaa.config.regions import SERVICES
 from tests.support.environments import LEAST
 from tests.support.stack import Stack
 from tests.synth.cdktf_app.conftest import PUBLIC_WEB, ROOT
@@ -69,7 +68,7 @@ def _services(stack: Stack) -> set[str]:
 
 
 def _stated(environment: Environment) -> set[str]:
-    return {service.endpoint for service in SERVICES if service.used(environment)}
+    return set(environment.aws_services)
 
 
 def test_every_resource_is_of_a_service_in_the_table_of_regions(

@@ -13,7 +13,7 @@ from botocore.validate import ParamValidator
 from cdktf_app.base.log_groups import LogGroup
 from cdktf_app.compute.container_definition import ContainerSpec
 from cdktf_app.compute.images import Image
-from openmwaa.config.environment_classes import fargate_memory
+from openmwaa.config.environment_classes import FARGATE_MEMORY
 from openmwaa.config.images import SCALER_VERSION
 from openmwaa_runtime.settings.container_env import REQUIRED
 from openmwaa_runtime.settings.defaults import heartbeat_interval
@@ -240,7 +240,7 @@ def test_containers_have_a_label_with_their_image(quickstart: Stack) -> None:
 def test_tasks_have_sizes_of_fargate(quickstart: Stack, byo_resources: Stack) -> None:
     for stack in (quickstart, byo_resources):
         for task in stack.resources("aws_ecs_task_definition").values():
-            assert int(task["memory"]) in fargate_memory(int(task["cpu"])), task["family"]
+            assert int(task["memory"]) in FARGATE_MEMORY[int(task["cpu"])], task["family"]
     sizes = {
         task["family"]: (task["cpu"], task["memory"])
         for task in byo_resources.resources("aws_ecs_task_definition").values()

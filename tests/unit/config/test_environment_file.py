@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from openmwaa.config.environment import option_variable
-from openmwaa.config.environment_classes import ENVIRONMENT_CLASSES, fargate_cpus, fargate_memory
+from openmwaa.config.environment_classes import ENVIRONMENT_CLASSES, FARGATE_MEMORY
 from openmwaa.config.environment_file import as_data, json_schema, load, loads
 from openmwaa.config.fleet import FleetFallback, ResolvedFleet
 from openmwaa.errors import EnvironmentFileError
@@ -342,5 +342,5 @@ def test_options_become_airflows_variables(option: str, variable: str) -> None:
 def test_every_class_is_a_size_that_fargate_has() -> None:
     for environment_class in ENVIRONMENT_CLASSES.values():
         for size in (environment_class.worker, environment_class.scheduler, environment_class.webserver):
-            assert size.memory in fargate_memory(size.cpu), f"{environment_class.name} has the invalid size {size}"
-    assert all(fargate_memory(cpu) for cpu in fargate_cpus())
+            assert size.memory in FARGATE_MEMORY[size.cpu], f"{environment_class.name} has the invalid size {size}"
+    assert all(FARGATE_MEMORY.values())

@@ -60,7 +60,7 @@ def task(
 ) -> TaskInstance:
     queued = NOON + timedelta(seconds=queued_s)
     started = queued + timedelta(seconds=wait_s)
-    return TaskInstance("work", index, state, try_number, queued, started, started, "host")
+    return TaskInstance("work", index, state, try_number, queued, started)
 
 
 def test_reaction_counts_from_the_first_task_beyond_the_free_slots() -> None:

@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 
 from openmwaa.local.errors import RolloutUnfinishedError
-from openmwaa.local.fleet_status import fleets
-from openmwaa.local.rollout import refuse_second_rollout, rollout_sentences
+from openmwaa.local.health import fleets, refuse_second_rollout, rollout_sentences
 from openmwaa.local.terraform.fingerprint import Fingerprint, worker_hashes
 from tests.unit.local.test_health import service, status, worker_services
 

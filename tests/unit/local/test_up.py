@@ -13,7 +13,6 @@ from openmwaa.local.addresses import AddressBlock
 from openmwaa.local.daemon import orphans
 from openmwaa.local.errors import DaemonError, LocalError, RolloutUnfinishedError
 from openmwaa.local.install import prerequisites
-from openmwaa.local.install.prerequisites import Programs
 from openmwaa.local.paths import LocalPaths
 from openmwaa.local.up import Up
 
@@ -35,7 +34,7 @@ def ended(monkeypatch: pytest.MonkeyPatch) -> list[LocalPaths]:
         found.append(paths)
 
     monkeypatch.setattr(orphans, "end_commands", end)
-    monkeypatch.setattr(prerequisites, "check", lambda: Programs("/bin/terraform", "/bin/node"))
+    monkeypatch.setattr(prerequisites, "check", lambda: "/bin/terraform")
     return found
 
 
@@ -92,7 +91,7 @@ def test_after_a_refused_apply_the_next_up_compares_with_the_synthesised_file(
 
     monkeypatch.setattr(up, "_synth", synth)
     monkeypatch.setattr("openmwaa.local.terraform.fingerprint.is_intact", nothing)
-    monkeypatch.setattr("openmwaa.local.rollout.refuse_second_rollout", refuse)
+    monkeypatch.setattr("openmwaa.local.health.refuse_second_rollout", refuse)
     monkeypatch.setattr("openmwaa.local.daemon.daemon_client.status", lambda _: None)
     first = up._environment
     for environment in (first, first.model_copy(update={"environment_class": "mw1.large"}), first):

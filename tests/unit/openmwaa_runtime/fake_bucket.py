@@ -5,10 +5,11 @@ import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
+from openmwaa_runtime.sync_dags.bucket import S3Bucket
 from openmwaa_runtime.sync_dags.manifest import SourceObject
 
 
-class FakeBucket:
+class FakeBucket(S3Bucket):
     def __init__(self, objects: dict[str, bytes] | None = None) -> None:
         self.objects = dict(objects or {})
         self.fetched: list[str] = []

@@ -6,13 +6,13 @@ from typing import Any, Self
 
 import pytest
 
-from openmwaa_runtime.database import DatabaseConnection, Login, prepared_for, wait_until_prepared
+from openmwaa_runtime.database import Login, PostgresConnection, prepared_for, wait_until_prepared
 from openmwaa_runtime.errors import DatabaseError, NotPreparedError
 
 LOGIN = Login("db", 5432, "require", "airflow", "airflow", "very-secret")
 
 
-class FakeDatabase:
+class FakeDatabase(PostgresConnection):
     """A database with a prepared version. None: no table; "": an empty table."""
 
     def __init__(self, version: str | None) -> None:
@@ -41,7 +41,7 @@ class VirtualServer:
         self._course = course
         self.opened: list[FakeDatabase] = []
 
-    def open(self, login: Login) -> DatabaseConnection:
+    def open(self, login: Login) -> PostgresConnection:
         assert login is LOGIN
         state = [state for since, state in self._course if since <= self.now][-1]
         if isinstance(state, DatabaseError):

@@ -115,10 +115,10 @@ def test_an_invalid_override_is_refused(before: Any, options: Any, message: str)
     ],
 )
 def test_the_active_bounds_are_those_of_the_scaler(document: Any, minimum: int, maximum: int) -> None:
-    bounds = active_bounds(FLEET, OverrideDocument(**document), NOW)
+    bounds, schedule = active_bounds(FLEET, OverrideDocument(**document), NOW)
     assert (bounds.minimum, bounds.maximum) == (minimum, maximum)
-    assert bounds.schedule is not None
-    assert bounds.schedule.minimum == 4
+    assert schedule is not None
+    assert schedule.minimum == 4
 
 
 @pytest.mark.parametrize(

@@ -184,7 +184,7 @@ def test_a_reason_that_is_too_long_for_ssm_is_refused_before_the_write() -> None
 def test_the_whole_history_is_read_newest_first() -> None:
     ssm = SsmVersions(*[f'{{"version":1,"max":{number}}}' for number in range(80)], "invalid")
     found = store(ssm).history("default")
-    assert [version.number for version in found] == list(range(81, 0, -1))
+    assert [version.version for version in found] == list(range(81, 0, -1))
     assert (found[0].problem is not None, found[1].document, found[1].user) == (
         True,
         OverrideDocument(max=79),

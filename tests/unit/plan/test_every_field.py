@@ -4,7 +4,7 @@
 import pytest
 
 from openmwaa.plan.immutable_fields import IMMUTABLE_FIELDS
-from openmwaa.plan.verdict import PROTECTED
+from openmwaa.plan.verdict import CAUSES
 from tests.support.every_field import BASES, ROWS, Base, NotTried, Stays, environment, fields, groups
 
 TRIED = {name: row for name, row in ROWS.items() if not isinstance(row, NotTried)}
@@ -24,9 +24,7 @@ def test_each_row_has_another_value(name: str) -> None:
 
 def test_immutable_rows_are_the_refused_fields() -> None:
     stays = {name for name, row in ROWS.items() if isinstance(row, Stays)}
-    refused = {field.name for field in IMMUTABLE_FIELDS} | {
-        protected.field for protected in PROTECTED if protected.field
-    }
+    refused = {field.name for field in IMMUTABLE_FIELDS} | set(CAUSES.values())
     kinds = {
         "metadata_database.kind": "metadata_database(AURORA_SERVERLESS_V2).kind",
         "broker.kind": "broker(SQS).kind",

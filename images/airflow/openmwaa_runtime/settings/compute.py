@@ -24,14 +24,11 @@ def airflow_environment(component: str, environ: Mapping[str, str], address: str
     env = ContainerEnv.read(component, environ, address)
     additions = {"AIRFLOW_HOME": env.home, "AIRFLOW_CONN_AWS_DEFAULT": "aws://", **_PROCESS}
     for setting in (*CONNECTIONS, *DEFAULTS):
-        if component not in setting.components or _set_by_user(setting.variable, environ):
+        # Airflow prefers the plain variable to the two others, so a default would override the user's value.
+        set_by_user = any(f"{setting.variable}{suffix}" in environ for suffix in ("", "_CMD", "_SECRET"))
+        if component not in setting.components or set_by_user:
             continue
         value = setting.value(env)
         if value is not None:
             additions[setting.variable] = value
     return {name: value for name, value in additions.items() if name not in environ}
-
-
-def _set_by_user(variable: str, environ: Mapping[str, str]) -> bool:
-    # Airflow prefers the plain variable to the two others, so a default would override the user's value.
-    return any(name in environ for name in (variable, f"{variable}_CMD", f"{variable}_SECRET"))

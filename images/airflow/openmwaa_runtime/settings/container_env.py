@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from urllib.parse import quote, urlsplit, urlunsplit
 
 from openmwaa_runtime.credentials import Credentials
+from openmwaa_runtime.database import Login
 from openmwaa_runtime.errors import MissingVariableError, UsageError
 
 _DATABASE = ("OPENMWAA_DATABASE_HOST",)
@@ -116,16 +117,11 @@ class ContainerEnv:
 
     def database_url(self, driver: str, owner: str, database: str, password_variable: str) -> str | None:
         """The SQLAlchemy URL for the owner's login; None without the host or the password."""
-        host, secret = self.get("OPENMWAA_DATABASE_HOST"), self.get(password_variable)
-        if host is None or secret is None:
+        secret = self.get(password_variable)
+        if secret is None or self.get("OPENMWAA_DATABASE_HOST") is None:
             return None
-        login = Credentials.read(secret, owner)
-        port = self.environ.get("OPENMWAA_DATABASE_PORT") or "5432"
-        # asyncpg's name of the option `sslmode` is `ssl`.
-        option = "ssl" if driver == "asyncpg" else "sslmode"
-        mode = self.environ.get("OPENMWAA_DATABASE_SSLMODE") or "require"
-        user = f"{quote(login.role, safe='')}:{quote(login.password, safe='')}"
-        return f"postgresql+{driver}://{user}@{host}:{port}/{database}?{option}={mode}"
+        login = Login.read(self.environ, database=database, credentials=Credentials.read(secret, owner))
+        return login.url(driver)
 
 
 def _queues(environ: Mapping[str, str]) -> Mapping[str, str]:

@@ -5,7 +5,7 @@ import shutil
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from botocore.config import Config
 from botocore.session import Session
@@ -14,16 +14,6 @@ from openmwaa_runtime.sync_dags.manifest import SourceObject
 
 PARALLEL = 4
 _CHUNK = 1 << 20
-
-
-class Bucket(Protocol):
-    """The bucket operations of the syncer."""
-
-    def list(self) -> Iterator[SourceObject]:
-        """List every object under the prefix; raises if the list is incomplete."""
-
-    def fetch(self, objects: Iterable[tuple[SourceObject, Path]]) -> None:
-        """Download objects; raises if one has changed since the listing."""
 
 
 class S3Bucket:
@@ -41,15 +31,11 @@ class S3Bucket:
         self._client: Any = client or Session().create_client("s3", config=config)
 
     def list(self) -> Iterator[SourceObject]:
-        """List the objects, page by page."""
-        token: dict[str, str] = {}
-        while True:
-            page = self._client.list_objects_v2(Bucket=self._name, Prefix=self._prefix, **token)
+        """List every object, page by page; raises if the list is incomplete."""
+        pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self._name, Prefix=self._prefix)
+        for page in pages:
             for entry in page.get("Contents", ()):
                 yield SourceObject(entry["Key"], entry["ETag"], int(entry["Size"]))
-            if not page.get("IsTruncated"):
-                return
-            token = {"ContinuationToken": page["NextContinuationToken"]}
 
     def fetch(self, objects: Iterable[tuple[SourceObject, Path]]) -> None:
         """Download the objects, four at a time, if they have not changed since the listing (If-Match)."""

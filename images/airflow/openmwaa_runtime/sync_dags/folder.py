@@ -109,16 +109,11 @@ class VersionedFolder:
             return Manifest({})  # every file is downloaded again
 
     def _prune(self, *, keep: str, now: float) -> None:
-        replaced = sorted(
-            (
-                (self._replaced_at(version.name), version)
-                for version in self._versions.iterdir()
-                if version.name != keep
-            ),
-            reverse=True,
-        )
-        for index, (at, version) in enumerate(replaced):
-            if index < KEEP_AT_LEAST or (index < KEEP_AT_MOST and now - at < KEEP_S):
+        versions = [version for version in self._versions.iterdir() if version.name != keep]
+        newest_first = sorted(versions, key=lambda version: self._replaced_at(version.name), reverse=True)
+        for index, version in enumerate(newest_first):
+            age_s = now - self._replaced_at(version.name)
+            if index < KEEP_AT_LEAST or (index < KEEP_AT_MOST and age_s < KEEP_S):
                 continue
             shutil.rmtree(version, ignore_errors=True)
             self._manifest_file(version.name).unlink(missing_ok=True)

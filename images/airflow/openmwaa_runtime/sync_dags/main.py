@@ -8,7 +8,7 @@ from pathlib import Path
 
 from openmwaa_runtime.errors import UsageError
 from openmwaa_runtime.settings.container_env import ContainerEnv
-from openmwaa_runtime.sync_dags.bucket import Bucket, S3Bucket
+from openmwaa_runtime.sync_dags.bucket import S3Bucket
 from openmwaa_runtime.sync_dags.folder import VersionedFolder
 from openmwaa_runtime.sync_dags.manifest import read_listing
 
@@ -20,7 +20,7 @@ class Syncer:
     """Copies one bucket to one folder."""
 
     def __init__(
-        self, bucket: Bucket, prefix: str, folder: VersionedFolder, *, log: Callable[[str], None] = print
+        self, bucket: S3Bucket, prefix: str, folder: VersionedFolder, *, log: Callable[[str], None] = print
     ) -> None:
         self._bucket = bucket
         self._prefix = prefix
