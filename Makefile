@@ -3,7 +3,7 @@ MAKEFILE := $(abspath $(lastword $(MAKEFILE_LIST)))
 ROOT := $(dir $(MAKEFILE))
 BIN := $(ROOT).venv/bin
 .DEFAULT_GOAL := help
-# Tests and demonstration start hundreds of Python processes: each would compile openmwaa anew.
+# Tests and demonstration start hundreds of Python processes: each would compile openmwaa again.
 export PYTHONDONTWRITEBYTECODE :=
 .PHONY: help bootstrap demo test tests unit properties contract faults verify images mutants snapshots lint words format bench coverage synth docs lock hooks clean
 
