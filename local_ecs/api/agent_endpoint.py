@@ -12,7 +12,7 @@ from uuid import uuid4
 from aiohttp import web
 
 from local_ecs.api.backend import Backend
-from local_ecs.api.operations_tasks import ProtectionOperations, rfc3339
+from local_ecs.api.operations_tasks import change_protection, rfc3339
 from local_ecs.api.throttle import AGENT, Throttle
 from local_ecs.model import EcsError, EcsFailure, EcsTask
 from local_ecs.runtime.api import ContainerState
@@ -24,9 +24,8 @@ BODY_LIMIT = 4096
 class AgentEndpoint:
     """GET and PUT of `/api/<token>/task-protection/v1/state`, and the task metadata."""
 
-    def __init__(self, backend: Backend, protection: ProtectionOperations, throttle: Throttle) -> None:
+    def __init__(self, backend: Backend, throttle: Throttle) -> None:
         self._backend = backend
-        self._protection = protection
         self._throttle = throttle
         self.outage = False
         """Answer every request with 500, as an agent that cannot reach ECS."""
@@ -64,8 +63,8 @@ class AgentEndpoint:
             done, failures = protection.get([task.arn], cluster=task.cluster_arn)
         else:
             enabled, minutes = _protection_request(body)
-            done, failures = self._protection.change(
-                [task.arn], cluster=task.cluster_arn, enabled=enabled, minutes=minutes, by="agent"
+            done, failures = change_protection(
+                self._backend, [task.arn], cluster=task.cluster_arn, enabled=enabled, minutes=minutes, by="agent"
             )
         if failures:
             return {"failure": _failure(failures[0])}

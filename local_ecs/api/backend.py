@@ -3,17 +3,17 @@
 
 import base64
 import binascii
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 from local_ecs.api import shapes
 from local_ecs.api.driver import Driver
-from local_ecs.api.errors import not_well_formed
 from local_ecs.api.journal import Journal
 from local_ecs.model import EcsModel, EcsTask
+from local_ecs.model.errors import invalid
 
-T = TypeVar("T")
+Json = dict[str, Any]
 PAGE_LIMIT = 100
 
 
@@ -22,30 +22,40 @@ class Backend:
     """The model, the running tasks and the journal."""
 
     driver: Driver
-    journal: Journal
+    client_tokens: dict[str, str] = field(default_factory=dict)
+    """Service ARN -> clientToken of its creation; lost at a restart."""
 
     @property
     def model(self) -> EcsModel:
         """The model."""
         return self.driver.model
 
-    def task(self, task: EcsTask, *, tags: bool = False) -> dict[str, Any]:
+    @property
+    def journal(self) -> Journal:
+        """The journal."""
+        return self.driver.journal
+
+    def task(self, task: EcsTask, *, tags: bool = False) -> Json:
         """Return the shape Task."""
         definition = self.model.task_definitions.get(task.task_definition_arn)
         address, containers = self.driver.address(task.arn), self.driver.containers(task.arn)
         return shapes.task(task, definition, address=address, containers=containers, tags=tags)
 
 
-def page(items: Sequence[T], request: dict[str, Any], *, default: int = PAGE_LIMIT) -> tuple[list[T], dict[str, str]]:
-    """Return the page of `maxResults` and `nextToken`, and the `nextToken` of the answer."""
+Operation = Callable[[Backend, Json, str], Json]
+"""Answers a request of a caller, whose short name goes to the journal."""
+
+
+def page(member: str, items: Sequence[str], request: Json, *, default: int = PAGE_LIMIT) -> Json:
+    """Return an answer with the page of `maxResults` and `nextToken` as `member`, and the `nextToken` after it."""
     size = request.get("maxResults", default)
     if not 1 <= size <= PAGE_LIMIT:
-        raise not_well_formed(f"maxResults must be between 1 and {PAGE_LIMIT}.")
+        raise invalid(f"maxResults must be between 1 and {PAGE_LIMIT}.")
     try:
         start = int(base64.urlsafe_b64decode(request["nextToken"])) if "nextToken" in request else 0
     except (ValueError, binascii.Error) as error:
-        raise not_well_formed("Invalid token") from error
-    rest = {}
+        raise invalid("Invalid token") from error
+    answer: Json = {member: list(items[start : start + size])}
     if start + size < len(items):
-        rest = {"nextToken": base64.urlsafe_b64encode(str(start + size).encode()).decode()}
-    return list(items[start : start + size]), rest
+        answer["nextToken"] = base64.urlsafe_b64encode(str(start + size).encode()).decode()
+    return answer

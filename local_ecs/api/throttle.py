@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from local_ecs.api.errors import throttled
+from local_ecs.model import EcsError
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Throttle:
         """Take a token for a call. Raises ThrottlingException if the bucket is empty."""
         if self._refusals[operation] > 0:
             self._refusals[operation] -= 1
-            raise throttled()
+            raise EcsError("ThrottlingException", "Rate exceeded")
         if self.enabled and operation in GROUPS:
             self.take(*GROUPS[operation])
 
@@ -68,5 +68,5 @@ class Throttle:
         tokens = min(rate.burst, tokens + (now - since) * rate.per_s)
         if tokens < 1:
             self._buckets[group] = (tokens, now)
-            raise throttled()
+            raise EcsError("ThrottlingException", "Rate exceeded")
         self._buckets[group] = (tokens - 1, now)
