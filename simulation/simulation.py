@@ -73,7 +73,7 @@ class ScalerProcess:
     """One process of the scaler."""
 
     supervisor: FleetSupervisor
-    task: asyncio.Task[None] | None = None
+    task: asyncio.Task[None]
 
 
 @dataclass
@@ -154,8 +154,8 @@ class Simulation:
     def start_scaler(self, loops: Sequence[FleetLoop] | None = None) -> ScalerProcess:
         """Start a scaler; others may run at the same time."""
         own = loops or [self.fleet_loop(fleet) for fleet in self.config.fleets]
-        scaler = ScalerProcess(FleetSupervisor(own, self.clock))
-        scaler.task = self.loop.create_task(scaler.supervisor.run())
+        supervisor = FleetSupervisor(own, self.clock)
+        scaler = ScalerProcess(supervisor, self.loop.create_task(supervisor.run()))
         self.scalers.append(scaler)
         return scaler
 
@@ -165,8 +165,7 @@ class Simulation:
             return  # several calls at the same time end one process
         self.kills += 1
         for scaler in self.scalers:
-            if scaler.task is not None:
-                scaler.task.cancel()
+            scaler.task.cancel()
         self.scalers.clear()
         pause_s = self.rng.uniform(1.0, 20.0) if again_after_s is None else again_after_s
         self.loop.call_later(pause_s, self.start_scaler)
@@ -174,9 +173,8 @@ class Simulation:
     async def end(self) -> None:
         """Stop all scalers."""
         for scaler in self.scalers:
-            if scaler.task is not None:
-                scaler.task.cancel()
-                await asyncio.wait({scaler.task})
+            scaler.task.cancel()
+            await asyncio.wait({scaler.task})
 
     # --- what users do
 

@@ -72,7 +72,6 @@ class SimulatedWorker:
         self.running: dict[int, tuple[Message, asyncio.TimerHandle]] = {}
         self.reserved: dict[int, Message] = {}
         self.poll: QueuePoll | None = None
-        self._may_bring = 0
         self.alive = True
         self._explained = False
         self.consumed_at: float | None = None
@@ -177,11 +176,8 @@ class SimulatedWorker:
         self._loop.call_later(0.05, self._on_answer, self._life, answer)
 
     def _on_answer(self, life: int, answer: CallAnswered) -> None:
-        """Handle an answer, unless the agent has restarted since the call."""
-        if life == self._life:
-            self._answered(answer)
-
-    def _answered(self, answer: CallAnswered) -> None:
+        if life != self._life:
+            return  # the agent has restarted since the call
         if answer.result is ProtectionResult.REFUSED:
             self._ledger.counts["refusals"] += 1
             if self._disabled is DisabledSafeguard.FAILURES:

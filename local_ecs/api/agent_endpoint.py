@@ -14,7 +14,7 @@ from aiohttp import web
 from local_ecs.api.backend import Backend
 from local_ecs.api.operations_tasks import change_protection, rfc3339
 from local_ecs.api.throttle import AGENT, Throttle
-from local_ecs.model import EcsError, EcsFailure, EcsTask
+from local_ecs.model import EcsError, EcsTask
 from local_ecs.runtime.api import ContainerState
 
 Json = dict[str, Any]
@@ -67,7 +67,8 @@ class AgentEndpoint:
                 self._backend, [task.arn], cluster=task.cluster_arn, enabled=enabled, minutes=minutes, by="agent"
             )
         if failures:
-            return {"failure": _failure(failures[0])}
+            failure = failures[0]
+            return {"failure": {"Arn": failure.arn, "Reason": failure.reason, "Detail": failure.detail}}
         task = done[0]
         until = {} if task.protected_until is None else {"ExpirationDate": rfc3339(task.protected_until)}
         enabled = task.protected_until is not None
@@ -127,10 +128,6 @@ def _protection_request(body: bytes) -> tuple[bool, int | None]:
     if minutes is not None and (isinstance(minutes, bool) or not isinstance(minutes, int)):
         raise EcsError("InvalidParameterException", "Invalid request: 'ExpiresInMinutes' is not a number")
     return enabled, minutes
-
-
-def _failure(failure: EcsFailure) -> Json:
-    return {"Arn": failure.arn, "Reason": failure.reason, "Detail": failure.detail}
 
 
 def _error(task: EcsTask, refused: EcsError) -> web.Response:

@@ -6,6 +6,7 @@ Terraform compares its request with the answer, so an answer has only fields tha
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
+from uuid import UUID
 
 from local_ecs.model import (
     EcsCluster,
@@ -199,7 +200,6 @@ def task(
         "stoppingAt": record.stopping_at,
         "stoppedAt": record.stopped_at,
     }
-    attachment = _attachment_id(record)
     shape: Json = {
         "taskArn": record.arn,
         "clusterArn": record.cluster_arn,
@@ -211,7 +211,7 @@ def task(
         "healthStatus": str(record.health),
         "availabilityZone": record.availability_zone,
         "connectivity": "CONNECTED" if record.status is TaskStatus.RUNNING else "DISCONNECTED",
-        "attachments": [_interface(record, attachment, address)],
+        "attachments": [_interface(record, address)],
         "containers": [
             _container(record, c, state=next((s for s in containers if s.name == c["name"]), None), address=address)
             for c in definition.details["containerDefinitions"]
@@ -228,11 +228,6 @@ def task(
     return shape
 
 
-def _attachment_id(task: EcsTask) -> str:
-    t = task.id
-    return f"{t[:8]}-{t[8:12]}-{t[12:16]}-{t[16:20]}-{t[20:]}"
-
-
 def _task_launch(template: Mapping[str, Any]) -> Json:
     launch = _launch(template)
     strategy = launch.pop("capacityProviderStrategy", None)
@@ -242,7 +237,7 @@ def _task_launch(template: Mapping[str, Any]) -> Json:
     return launch | {"platformVersion": "1.4.0"}
 
 
-def _interface(task: EcsTask, attachment: str, address: str | None) -> Json:
+def _interface(task: EcsTask, address: str | None) -> Json:
     status = "PRECREATED"
     if address is not None:
         status = "DELETED" if task.status is TaskStatus.STOPPED else "ATTACHED"
@@ -253,13 +248,13 @@ def _interface(task: EcsTask, attachment: str, address: str | None) -> Json:
             {"name": "networkInterfaceId", "value": f"eni-{task.id[:17]}"},
             {"name": "privateIPv4Address", "value": address},
         ]
-    return {"id": attachment, "type": "ElasticNetworkInterface", "status": status, "details": details}
+    return {"id": str(UUID(task.id)), "type": "ElasticNetworkInterface", "status": status, "details": details}
 
 
 def _container(
     task: EcsTask, definition: Mapping[str, Any], *, state: ContainerState | None, address: str | None
 ) -> Json:
-    interface = {"attachmentId": _attachment_id(task)} | ({"privateIpv4Address": address} if address else {})
+    interface = {"attachmentId": str(UUID(task.id))} | ({"privateIpv4Address": address} if address else {})
     shape: Json = {
         "containerArn": f"{task.arn.replace(':task/', ':container/')}/{definition['name']}",
         "taskArn": task.arn,

@@ -4,6 +4,7 @@
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from local_ecs.runtime import health
@@ -55,26 +56,17 @@ class RunningContainer:
             self.stopped.set()
 
 
+@dataclass(frozen=True)
 class TaskContext:
     """The dependencies of a task; `ProcessTaskRunner` creates one for each task."""
 
-    def __init__(
-        self,
-        *,
-        home: Path,
-        marks: Mapping[str, str],
-        prepare: Callable[[], Awaitable[tuple[ContainerPlan, ...]]],
-        environment: Callable[[ContainerPlan], Awaitable[Mapping[str, str]]],
-        on_lines: Callable[[ContainerPlan, Sequence[str]], None],
-        on_started: Callable[[ContainerPlan, int], None],
-    ) -> None:
-        self.home = home
-        self.marks = marks
-        self.prepare = prepare
-        self.environment = environment
-        """The complete environment with secrets; raises ContainerError."""
-        self.on_lines = on_lines
-        self.on_started = on_started
+    home: Path
+    marks: Mapping[str, str]
+    prepare: Callable[[], Awaitable[tuple[ContainerPlan, ...]]]
+    environment: Callable[[ContainerPlan], Awaitable[Mapping[str, str]]]
+    """The complete environment with secrets; raises ContainerError."""
+    on_lines: Callable[[ContainerPlan, Sequence[str]], None]
+    on_started: Callable[[ContainerPlan, int], None]
 
 
 class RunningTask:

@@ -25,11 +25,9 @@ class ConfigListener(Protocol):
 
     def config_applied(self) -> None:
         """Record that the current file is in force."""
-        ...
 
     def config_rejected(self, problems: tuple[str, ...]) -> None:
         """Record that the file changed and was rejected; called once a change."""
-        ...
 
 
 class ConfigFile:

@@ -31,22 +31,18 @@ class ScheduleRow(Protocol):
     @property
     def cron(self) -> str:
         """A valid cron expression with five fields."""
-        ...
 
     @property
     def minutes(self) -> int:
         """The duration of the row."""
-        ...
 
     @property
     def min(self) -> int:
         """The minimum of workers while the row is in force."""
-        ...
 
     @property
     def timezone(self) -> str:
         """A name of the IANA database."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)

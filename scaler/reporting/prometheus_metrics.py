@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from typing import Protocol
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from scaler.adapters.aws import ApiCalls
 from scaler.core.model import Overrides, Reading, Unknown
 from scaler.core.state import WorkerCounts, total
 from scaler.errors import SourceError
@@ -23,20 +23,6 @@ from scaler.runtime.tick_result import TickResult, Write
 PREFIX = "openmwaa_scaler"
 WORKER_STATES = ("starting", "stuck", "consuming_idle", "busy", "draining", "released", "unknown", "protected")
 OVERRIDES = ("min", "max", "fixed", "pause_in", "pause_out", "dry_run")
-
-
-class ApiCallCounts(Protocol):
-    """The numbers of calls of AWS's API."""
-
-    @property
-    def sent(self) -> Mapping[tuple[str, str], int]:
-        """Requests by service and operation."""
-        ...
-
-    @property
-    def throttled(self) -> Mapping[tuple[str, str], int]:
-        """Throttled requests by service and operation."""
-        ...
 
 
 class PrometheusMetrics:
@@ -105,7 +91,7 @@ class PrometheusMetrics:
             f"{PREFIX}_config_rejections", "Changes of the settings' file that were rejected", registry=self._registry
         )
 
-    def watch(self, calls: ApiCallCounts, intervals: Callable[[], Mapping[str, float]]) -> None:
+    def watch(self, calls: ApiCalls, intervals: Callable[[], Mapping[str, float]]) -> None:
         """Also expose the calls of AWS's API and the interval of each fleet; call this once."""
         self._registry.register(_Collector(calls, intervals))
 
@@ -220,7 +206,7 @@ class PrometheusMetrics:
 class _Collector(Collector):
     """Values that other objects count, read at each scrape."""
 
-    def __init__(self, calls: ApiCallCounts, intervals: Callable[[], Mapping[str, float]]) -> None:
+    def __init__(self, calls: ApiCalls, intervals: Callable[[], Mapping[str, float]]) -> None:
         self._calls = calls
         self._intervals = intervals
 

@@ -45,8 +45,6 @@ class TickListener(Protocol):
 
     def on_tick(self, report: TickResult) -> None:
         """Record the tick; must not block and must not raise."""
-        ...
 
     def failed(self, fleet: str, error: BaseException) -> None:
         """Record that a tick was not finished."""
-        ...
