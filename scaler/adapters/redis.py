@@ -76,9 +76,7 @@ class RedisBroker:
         self._addresses: dict[bytes, Address] = {}
         self._client: Redis | None = None
         self._closing: set[asyncio.Task[None]] = set()
-        self._shared: SharedByKey[BrokerCount] = SharedByKey(
-            self._read, monotonic, max_age_s=max_age_s, max_failure_age_s=max_age_s
-        )
+        self._shared: SharedByKey[BrokerCount] = SharedByKey(self._read, monotonic, max_age_s=max_age_s)
 
     async def depth(self, queue_url: str) -> BrokerCount:
         """Return the messages of a queue (its name, without prefix and priority)."""

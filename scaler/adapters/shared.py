@@ -14,7 +14,7 @@ V = TypeVar("V")
 
 
 class Shared(Generic[T]):
-    """Keeps the last answer for `max_age_s`, and the last failure for `max_failure_age_s`."""
+    """Keeps the last answer for `max_age_s`, and the last failure for as long or for `max_failure_age_s`."""
 
     def __init__(
         self,
@@ -22,12 +22,12 @@ class Shared(Generic[T]):
         monotonic: Callable[[], float],
         *,
         max_age_s: float,
-        max_failure_age_s: float,
+        max_failure_age_s: float | None = None,
     ) -> None:
         self._read = read
         self._monotonic = monotonic
         self._max_age_s = max_age_s
-        self._max_failure_age_s = max_failure_age_s
+        self._max_failure_age_s = max_age_s if max_failure_age_s is None else max_failure_age_s
         self._last: tuple[float, T | SourceError] | None = None
         self._under_way: asyncio.Task[T | SourceError] | None = None
 

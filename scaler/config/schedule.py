@@ -28,21 +28,14 @@ to find any start before now: the forward search from there misses none. The lon
 class ScheduleRow(Protocol):
     """One row of a schedule, of the scaler's settings or of `environment.yaml`."""
 
-    @property
-    def cron(self) -> str:
-        """A valid cron expression with five fields."""
-
-    @property
-    def minutes(self) -> int:
-        """The duration of the row."""
-
-    @property
-    def min(self) -> int:
-        """The minimum of workers while the row is in force."""
-
-    @property
-    def timezone(self) -> str:
-        """A name of the IANA database."""
+    cron: str
+    """A valid cron expression with five fields."""
+    minutes: int
+    """The duration of the row."""
+    min: int
+    """The minimum of workers while the row is in force."""
+    timezone: str
+    """A name of the IANA database."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -257,10 +257,8 @@ class ScalerConfig(_Model):
 
     def changes_at_start_only(self, other: ScalerConfig) -> list[str]:
         """Return the settings that differ and need a restart."""
-        return sorted(name for name in type(self).model_fields if name not in LIVE and self._differs(other, name))
-
-    def _differs(self, other: ScalerConfig, name: str) -> bool:
-        return bool(getattr(self, name) != getattr(other, name))
+        fixed = type(self).model_fields.keys() - LIVE
+        return sorted(name for name in fixed if getattr(self, name) != getattr(other, name))
 
 
 class ScalerSecrets(_Model):

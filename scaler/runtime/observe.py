@@ -73,7 +73,7 @@ class SharedDatabase:
     """The port `DatabasePort`: one query serves all fleets of a tick."""
 
     def __init__(self, database: DatabasePort, clock: ClockPort, *, max_age_s: float) -> None:
-        self._shared = Shared(database.counts, clock.monotonic, max_age_s=max_age_s, max_failure_age_s=max_age_s)
+        self._shared = Shared(database.counts, clock.monotonic, max_age_s=max_age_s)
 
     async def counts(self) -> Mapping[str, DatabaseCount]:
         """Return the counts, at most `max_age_s` old; an error is shared for the same time."""

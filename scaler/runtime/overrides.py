@@ -22,9 +22,7 @@ class SharedOverrides:
     def __init__(self, source: OverridesSource, fleets: Sequence[str], clock: ClockPort, *, max_age_s: float) -> None:
         self._source = source
         self._fleets = tuple(fleets)
-        self._shared: SharedByKey[Overrides] = SharedByKey(
-            self._read, clock.monotonic, max_age_s=max_age_s, max_failure_age_s=max_age_s
-        )
+        self._shared: SharedByKey[Overrides] = SharedByKey(self._read, clock.monotonic, max_age_s=max_age_s)
 
     async def of(self, fleet: str) -> Overrides:
         """Return the fleet's overrides, at most `max_age_s` old.

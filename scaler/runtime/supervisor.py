@@ -173,10 +173,12 @@ class FleetSupervisor:
             runner.failures += 1
             if runner.failures > 1:
                 runner.backoff.on_failure()
-            self._report_failure(runner, error)
+            with contextlib.suppress(Exception):  # the failure is counted already
+                runner.loop.failed(error)
         else:
             runner.failures = 0
-            runner.backoff.on_tick(throttled=_throttled(report), urgent=report.tick.decision.kind == "protect")
+            throttled = any(isinstance(error, ThrottledError) for error in report.errors)
+            runner.backoff.on_tick(throttled=throttled, urgent=report.tick.decision.kind == "protect")
 
     async def _tick(self, runner: _FleetRunner) -> TickResult:
         if runner.abandoned is not None:
@@ -197,11 +199,3 @@ class FleetSupervisor:
         if not task.done() or task.cancelled():
             raise TimeoutError(f"the tick was not finished within {deadline_s:g} s")
         return task.result()
-
-    def _report_failure(self, runner: _FleetRunner, error: BaseException) -> None:
-        with contextlib.suppress(Exception):  # the failure is counted already
-            runner.loop.failed(error)
-
-
-def _throttled(report: TickResult) -> bool:
-    return any(isinstance(error, ThrottledError) for error in report.errors)

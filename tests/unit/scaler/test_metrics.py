@@ -383,6 +383,6 @@ async def test_an_unreachable_cloudwatch_is_a_source_error(monkeypatch: pytest.M
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
-    async with aws.clients("us-east-1", "cloudwatch") as (client,):
+    async with aws.open_client("us-east-1", "cloudwatch") as client:
         with pytest.raises(SourceError, match="cloudwatch"):
             await CloudWatchMetrics(client, deadline_s=5.0).put(data_of("openmwaa", 1))
