@@ -136,7 +136,6 @@ async def _broker(
 def _airflow(
     settings: ScalerConfig, secret_values: ScalerSecrets, deadline_s: float, stack: AsyncExitStack
 ) -> AirflowDatabase | None:
-    """Return a connection to Airflow's database; None if there is none."""
     if settings.database is None or secret_values.database_password is None:
         return None
     user = secret_values.database_user or settings.database.user

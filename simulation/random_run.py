@@ -147,7 +147,6 @@ class RandomScenario:
     # --- faults
 
     async def _inject_faults(self) -> None:
-        """Run one event after the other; each returns its duration."""
         while True:
             await asyncio.sleep(self._rng.expovariate(1 / self._pause_s))
             weights = [weight for weight, _ in self._events]

@@ -125,7 +125,6 @@ def _details(request: Json) -> Json:
 
 
 def _percentages(request: Json, before: EcsService | None = None) -> Json:
-    """Convert a deployment configuration to fields of the model."""
     configuration = request.get("deploymentConfiguration", {})
     fields: Json = {}
     if "minimumHealthyPercent" in configuration:

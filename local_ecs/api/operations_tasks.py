@@ -26,7 +26,6 @@ def _run(backend: Backend, request: Json, caller: str) -> Json:
 
 
 def _stop(backend: Backend, request: Json, caller: str) -> Json:
-    """Stop a task, protected or not."""
     task = backend.model.tasks.stop(request["task"], cluster=request.get("cluster"), reason=request.get("reason"))
     backend.journal.add("StopTask", task=task.arn, group=task.group, caller=caller)
     return {"task": backend.task(task)}

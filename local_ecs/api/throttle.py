@@ -20,23 +20,21 @@ class Rate:
     per_s: float
 
 
-CLUSTER_MODIFY, CLUSTER_READ = Rate(20, 1), Rate(50, 20)
-SERVICE_MODIFY, SERVICE_READ = Rate(50, 5), Rate(100, 20)
-DEFINITION_MODIFY, DEFINITION_READ = Rate(20, 1), Rate(50, 20)
-TASK_MODIFY, TASK_READ = Rate(100, 40), Rate(100, 40)
 AGENT = Rate(40, 40)  # the agent endpoint answers X-Rate-Limit-Limit: 40
 
 GROUPS: dict[str, tuple[str, Rate]] = {
-    **dict.fromkeys(
-        ("CreateCluster", "DeleteCluster", "UpdateCluster", "PutClusterCapacityProviders"), ("cluster", CLUSTER_MODIFY)
-    ),
-    **dict.fromkeys(("DescribeClusters", "ListClusters"), ("cluster read", CLUSTER_READ)),
-    **dict.fromkeys(("CreateService", "UpdateService", "DeleteService"), ("service", SERVICE_MODIFY)),
-    **dict.fromkeys(("DescribeServices", "ListServices"), ("service read", SERVICE_READ)),
-    **dict.fromkeys(("RegisterTaskDefinition", "DeregisterTaskDefinition"), ("definition", DEFINITION_MODIFY)),
-    **dict.fromkeys(("DescribeTaskDefinition", "ListTaskDefinitions"), ("definition read", DEFINITION_READ)),
-    **dict.fromkeys(("RunTask", "StopTask", "UpdateTaskProtection"), ("task", TASK_MODIFY)),
-    **dict.fromkeys(("ListTasks", "DescribeTasks", "GetTaskProtection"), ("task read", TASK_READ)),
+    operation: (group, rate)
+    for group, rate, operations in (
+        ("cluster", Rate(20, 1), ("CreateCluster", "DeleteCluster", "UpdateCluster", "PutClusterCapacityProviders")),
+        ("cluster read", Rate(50, 20), ("DescribeClusters", "ListClusters")),
+        ("service", Rate(50, 5), ("CreateService", "UpdateService", "DeleteService")),
+        ("service read", Rate(100, 20), ("DescribeServices", "ListServices")),
+        ("definition", Rate(20, 1), ("RegisterTaskDefinition", "DeregisterTaskDefinition")),
+        ("definition read", Rate(50, 20), ("DescribeTaskDefinition", "ListTaskDefinitions")),
+        ("task", Rate(100, 40), ("RunTask", "StopTask", "UpdateTaskProtection")),
+        ("task read", Rate(100, 40), ("ListTasks", "DescribeTasks", "GetTaskProtection")),
+    )
+    for operation in operations
 }
 
 

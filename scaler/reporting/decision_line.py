@@ -144,11 +144,6 @@ def _write_line(write: Write) -> dict[str, Json]:
     }
 
 
-def fleet_view(result: TickResult) -> dict[str, Json]:
-    """Return the values of a fleet in /v1/fleets beside its last decision."""
-    return {"slots_per_worker": result.tick.fleet.slots, "interval_s": result.tick.fleet.interval_s}
-
-
 def reading_ages(result: TickResult) -> dict[str, float | None]:
     """Return the age in seconds of each source's reading, the oldest of all services; None: a reading is unknown."""
     observation = result.tick.observation

@@ -127,7 +127,6 @@ def _deviation(line: Line) -> Iterator[str]:
 
 
 def _bounded(line: Line, needed: int | None, target: int) -> Iterator[str]:
-    """Yield why the target differs from the workers needed."""
     low, high = line.get("min"), line.get("max")
     if low == high == target:
         yield f"Fixed at {low}."

@@ -242,5 +242,4 @@ def overrides_in_force(reading: Reading[Overrides]) -> dict[str, float]:
 
 
 def _number(value: float | None) -> float:
-    """Return the number, NaN for None."""
     return math.nan if value is None else float(value)

@@ -69,19 +69,15 @@ class LastKnown(Generic[T]):
         return reading
 
 
-class SharedDatabase:
+class SharedDatabase(Shared[Mapping[str, DatabaseCount]]):
     """The port `DatabasePort`: one query serves all fleets of a tick."""
 
     def __init__(self, database: DatabasePort, clock: ClockPort, *, max_age_s: float) -> None:
-        self._shared = Shared(database.counts, clock.monotonic, max_age_s=max_age_s)
+        super().__init__(database.counts, clock.monotonic, max_age_s=max_age_s)
 
     async def counts(self) -> Mapping[str, DatabaseCount]:
         """Return the counts, at most `max_age_s` old; an error is shared for the same time."""
-        return await self._shared.get()
-
-    async def close(self) -> None:
-        """Cancel a query that is under way."""
-        await self._shared.close()
+        return await self.get()
 
 
 class Observer:
