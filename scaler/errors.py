@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Every error that the scaler itself raises."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 REASON_LIMIT = 256

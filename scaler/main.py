@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The scaler as a process: reads its settings, opens its resources, runs until SIGTERM."""
 
-from __future__ import annotations
-
 import asyncio
 import os
 import resource
@@ -76,7 +74,7 @@ async def run(settings: ScalerConfig, secrets: ScalerSecrets, environment: Mappi
                 process.log.event("stopped")
 
 
-async def _until(stop: asyncio.Event, process: Process, file: ConfigFile | None) -> None:
+async def _until(stop: asyncio.Event, process: "Process", file: ConfigFile | None) -> None:
     """Run all permanent tasks until `stop` is set or one of them fails."""
 
     async def end() -> None:

@@ -4,8 +4,6 @@
 Every method raises `SourceError` and nothing else, and keeps its own deadline: no call may hang.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime

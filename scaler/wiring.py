@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Opens the resources that the settings name: clients, connections and the caches in front of them."""
 
-from __future__ import annotations
-
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager

@@ -5,8 +5,6 @@ A received message is in flight until it is deleted or its visibility timeout en
 ended. The counts are some seconds old, as in SQS.
 """
 
-from __future__ import annotations
-
 import asyncio
 import random
 from collections import deque

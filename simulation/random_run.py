@@ -5,8 +5,6 @@ The faults overlap little. Protection is granted for some minutes. If ECS is una
 user lowers the desired count in that time, ECS may stop any worker: no scaler can prevent that.
 """
 
-from __future__ import annotations
-
 import asyncio
 import random
 from collections.abc import Callable

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The sum of many randomized runs, with all safeguards and with one disabled."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field

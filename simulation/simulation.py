@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """One simulated environment: fleets with their services, queue and workers, and the real scaler over them."""
 
-from __future__ import annotations
-
 import asyncio
 import random
 from collections.abc import Sequence

@@ -6,8 +6,6 @@ that is on its way brings its messages also when the gate has been closed meanwh
 life: up to a quarter of a second late.
 """
 
-from __future__ import annotations
-
 import asyncio
 import random
 from collections.abc import Callable, Sequence

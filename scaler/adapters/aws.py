@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """AWS clients with short timeouts, and the translation of their errors."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager

@@ -5,8 +5,6 @@ DescribeServices takes ten services and DescribeTasks a hundred tasks a call, an
 one key affects that key alone. A key for which AWS rejects the whole call gets a call of its own.
 """
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
 from typing import Generic, TypeAlias, TypeVar
@@ -15,7 +13,7 @@ from scaler.errors import BadAnswerError, RejectedError, SourceError
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
-Answers: TypeAlias = Mapping[K, "V | SourceError"]
+Answers: TypeAlias = Mapping[K, V | SourceError]
 
 WINDOW_S = 0.01
 """Fleets that tick at the same time send their requests within 1 or 2 ms of each other; 10 ms do no harm."""

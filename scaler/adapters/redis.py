@@ -16,8 +16,6 @@ message is not in Redis at all: the scale-in window covers that.
 A replica may lag, so it is refused. Redis Cluster is not supported (kombu does not support it either).
 """
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import itertools

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """One read for all callers within a short time: fleets tick at their own offsets, a source answers for all fleets."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Generic, TypeVar

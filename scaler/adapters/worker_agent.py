@@ -5,8 +5,6 @@ A command is JSON bytes and an Ed25519 signature over exactly those bytes. It na
 expires after 30 s. Workers have the public key only, because the users' code runs beside them.
 """
 
-from __future__ import annotations
-
 import base64
 import hashlib
 import json

@@ -5,8 +5,6 @@ Both sides use one strict model. An error in any field makes the whole document 
 applied.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from datetime import datetime

@@ -5,8 +5,6 @@ The old settings stay in force if the file is invalid, incomplete or missing, or
 restart. The problem is reported until the file is correct; no fleet is affected.
 """
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path

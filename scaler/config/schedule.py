@@ -8,8 +8,6 @@ the end of the gap, and a repeated time starts at its first occurrence. The core
 The answer depends only on the time passed in. The cache only saves work, so the clock may jump in either direction.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta

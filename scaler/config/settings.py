@@ -4,8 +4,6 @@
 The file is read again when it changes (`scaler.config.reload`); `LIVE` names the settings that may change at run time.
 """
 
-from __future__ import annotations
-
 import json
 import zoneinfo
 from collections.abc import Iterable, Mapping, Sequence
@@ -255,7 +253,7 @@ class ScalerConfig(_Model):
             desired_count_drift=fleet.desired_count_drift,
         )
 
-    def changes_at_start_only(self, other: ScalerConfig) -> list[str]:
+    def changes_at_start_only(self, other: Self) -> list[str]:
         """Return the settings that differ and need a restart."""
         fixed = type(self).model_fields.keys() - LIVE
         return sorted(name for name in fixed if getattr(self, name) != getattr(other, name))

@@ -5,8 +5,6 @@ An unknown value is not published: a gap in a graph is correct, a zero is not, a
 missing data. The dashboard and the alarms of `cdktf_app` use these names; a test compares them.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal

@@ -4,8 +4,6 @@
 Unknown values are not published (`scaler.reporting.cloudwatch_metrics`). The publisher never delays a tick.
 """
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Callable, Mapping
 

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The log line of one tick of one fleet, and the numbers that the log, the metrics and HTTP share."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import asdict
 

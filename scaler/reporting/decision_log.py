@@ -5,8 +5,6 @@ Log storage costs money: a fleet with a tick every 5 s has 17 280 decisions a da
 last one is written at once; an unchanged one is written once a minute, so that the log has a line near any time.
 """
 
-from __future__ import annotations
-
 import heapq
 import json
 import traceback

@@ -5,8 +5,6 @@ The page and `openmwaa explain` show the same sentences. Only numbers, flags and
 never the text of a sentence.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeAlias
 

@@ -4,8 +4,6 @@
 `rules/openmwaa-scaler.rules.yaml` has the alerts; a test compares its names and labels with this module.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterator, Mapping
 

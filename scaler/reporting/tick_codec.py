@@ -5,8 +5,6 @@
 number that is negative or not finite: no value of a tick can be one.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, cast

@@ -5,10 +5,9 @@ The process may die between any two lines. The state keeps a decision before the
 no harm: counts are absolute, drains are leases, and the next observation shows the result.
 """
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from typing import Self
 
 from scaler.core.decide import decide
 from scaler.core.model import AgentState, FleetPolicy, Known, Observation, Task
@@ -44,7 +43,7 @@ class FleetLoop:
         self._listeners = listeners
         self._state = FleetState()
 
-    def inherit_state(self, before: FleetLoop) -> None:
+    def inherit_state(self, before: Self) -> None:
         """Take over the state of an earlier loop of the same fleet; its settings changed."""
         if before is not self:
             self._state = before._state

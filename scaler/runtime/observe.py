@@ -4,14 +4,12 @@
 All answers of one observation belong to one tick. Demand may come from an earlier tick, as `Stale`.
 """
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from typing import Generic, TypeVar
+from typing import Generic, Self, TypeVar
 
 from scaler.adapters.shared import Shared
 from scaler.core.model import (
@@ -104,7 +102,7 @@ class Observer:
         """Services that had no task in the last tick."""
         self._errors: list[SourceError] = []
 
-    def inherit_state(self, before: Observer) -> None:
+    def inherit_state(self, before: Self) -> None:
         """Take over the last overrides of an earlier observer of the same fleet; demand is read again."""
         self._last_overrides = before._last_overrides
 

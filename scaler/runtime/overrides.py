@@ -5,8 +5,6 @@ An override stays in force while SSM does not answer: to forget a pause would be
 `until` ends it in any case. The overrides are unknown only if the scaler has never read them.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 from scaler.adapters.shared import SharedByKey

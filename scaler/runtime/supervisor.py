@@ -5,8 +5,6 @@ Each fleet has its own task, deadline and backoff. A tick that raises, hangs, or
 and abandoned. Fleets are added, changed and removed while the others tick.
 """
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 from collections.abc import Callable, Sequence
