@@ -6,26 +6,25 @@ The agent answers a refused protection with HTTP 200 and `failure`, an invalid r
 """
 
 import json
-from typing import Any
 from uuid import uuid4
 
 from aiohttp import web
 
-from local_ecs.api.backend import Backend
+from local_ecs.api.driver import Driver
 from local_ecs.api.operations_tasks import change_protection, rfc3339
+from local_ecs.api.shapes import Json
 from local_ecs.api.throttle import AGENT, Throttle
 from local_ecs.model import EcsError, EcsTask
 from local_ecs.runtime.api import ContainerState
 
-Json = dict[str, Any]
 BODY_LIMIT = 4096
 
 
 class AgentEndpoint:
     """GET and PUT of `/api/<token>/task-protection/v1/state`, and the task metadata."""
 
-    def __init__(self, backend: Backend, throttle: Throttle) -> None:
-        self._backend = backend
+    def __init__(self, driver: Driver, throttle: Throttle) -> None:
+        self._driver = driver
         self._throttle = throttle
         self.outage = False
         """Answer every request with 500, as an agent that cannot reach ECS."""
@@ -46,7 +45,7 @@ class AgentEndpoint:
         body = await request.content.read(BODY_LIMIT) if request.method == "PUT" else None
         try:
             self._check_reachable(task)
-            answer = self._backend.driver.act(lambda: self._answer(task, body))
+            answer = self._driver.act(lambda: self._answer(task, body))
         except EcsError as error:
             return _error(task, error)
         return web.json_response(answer)
@@ -58,13 +57,13 @@ class AgentEndpoint:
             self._throttle.take(f"agent {task.id}", AGENT)
 
     def _answer(self, task: EcsTask, body: bytes | None) -> Json:
-        protection = self._backend.model.protection
+        protection = self._driver.model.protection
         if body is None:
             done, failures = protection.get([task.arn], cluster=task.cluster_arn)
         else:
             enabled, minutes = _protection_request(body)
             done, failures = change_protection(
-                self._backend, [task.arn], cluster=task.cluster_arn, enabled=enabled, minutes=minutes, by="agent"
+                self._driver, [task.arn], cluster=task.cluster_arn, enabled=enabled, minutes=minutes, by="agent"
             )
         if failures:
             failure = failures[0]
@@ -77,7 +76,7 @@ class AgentEndpoint:
     async def task_metadata(self, request: web.Request) -> web.Response:
         """Describe the calling task (task metadata endpoint version 4)."""
         task = self._task(request)
-        definition = self._backend.model.task_definitions.get(task.task_definition_arn)
+        definition = self._driver.model.task_definitions.get(task.task_definition_arn)
         started = {} if task.started_at is None else {"PullStoppedAt": rfc3339(task.started_at)}
         return web.json_response(
             {
@@ -100,16 +99,16 @@ class AgentEndpoint:
         return web.json_response(self._containers(self._task(request))[0])
 
     def _containers(self, task: EcsTask) -> list[Json]:
-        definition = self._backend.model.task_definitions.get(task.task_definition_arn)
-        states = {c.name: c for c in self._backend.driver.containers(task.arn)}
-        address = self._backend.driver.address(task.arn)
+        definition = self._driver.model.task_definitions.get(task.task_definition_arn)
+        states = {c.name: c for c in self._driver.containers(task.arn)}
+        address = self._driver.address(task.arn)
         return [
             _container(task, c, states.get(c["name"]), address or "")
             for c in definition.details["containerDefinitions"]
         ]
 
     def _task(self, request: web.Request) -> EcsTask:
-        task = self._backend.driver.task_of_token(request.match_info["token"])
+        task = self._driver.task_of_token(request.match_info["token"])
         if task is None:
             raise web.HTTPNotFound(text="No running task has this token.")
         return task

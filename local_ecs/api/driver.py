@@ -54,6 +54,8 @@ class Driver:
         self._targets = targets
         self._ecs_environment = ecs_environment
         self.save = save
+        self.client_tokens: dict[str, str] = {}
+        """Service ARN -> clientToken of its creation; lost at a restart."""
         self._launched: dict[str, LaunchedTask] = {}
         self._effects: list[Effect] = []
         self._changed = asyncio.Event()
@@ -221,6 +223,16 @@ class Driver:
         launched = self._launched.get(arn)
         return self._runner.containers(arn) or (launched.last_containers if launched else ())
 
+    def task_shape(self, task: EcsTask, *, tags: bool = False) -> shapes.Json:
+        """Return the shape Task."""
+        definition = self.model.task_definitions.get(task.task_definition_arn)
+        address, containers = self.address(task.arn), self.containers(task.arn)
+        return shapes.task(task, definition, address=address, containers=containers, tags=tags)
+
     def _remove_old_tasks(self) -> None:
         for arn in [a for a in self._launched if self.model.task(a) is None]:
             del self._launched[arn]
+
+
+Operation = Callable[[Driver, shapes.Json, str], shapes.Json]
+"""Answers a request of a caller, whose short name goes to the journal."""

@@ -10,7 +10,6 @@ from aiohttp import web
 
 from local_ecs.api import operations_clusters, operations_services, operations_tasks
 from local_ecs.api.agent_endpoint import AgentEndpoint
-from local_ecs.api.backend import Backend
 from local_ecs.api.clock import EcsClock
 from local_ecs.api.driver import Driver
 from local_ecs.api.faults import LocalFaults
@@ -66,10 +65,9 @@ class LocalEcs:
             save=lambda: self._state_file.save(self.model),
         )
         throttle = Throttle(clock.now, enabled=settings.throttling)
-        backend = Backend(self.driver)
-        agent = AgentEndpoint(backend, throttle)
+        agent = AgentEndpoint(self.driver, throttle)
         self.faults = LocalFaults(self.driver, throttle, agent)
-        handlers = {name: partial(operation, backend) for name, operation in OPERATIONS.items()}
+        handlers = {name: partial(operation, self.driver) for name, operation in OPERATIONS.items()}
         self._application = partial(application, self.driver, handlers, throttle, agent.routes())
         self._port = settings.port
         self._web: web.AppRunner | None = None

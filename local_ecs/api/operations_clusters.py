@@ -4,83 +4,84 @@
 from functools import partial
 
 from local_ecs.api import shapes
-from local_ecs.api.backend import Backend, Json, Operation, page
+from local_ecs.api.driver import Driver, Operation
+from local_ecs.api.shapes import Json, page
 from local_ecs.model import EcsCluster
 
 
-def _create_cluster(backend: Backend, request: Json, caller: str) -> Json:
+def _create_cluster(driver: Driver, request: Json, caller: str) -> Json:
     details = {k: v for k, v in request.items() if k not in {"clusterName", "tags"}}
     tags = shapes.tag_map(request.get("tags", ()))
-    created = backend.model.clusters.create(request.get("clusterName", "default"), details=details, tags=tags)
-    return _changed_cluster("CreateCluster", backend, created, caller)
+    created = driver.model.clusters.create(request.get("clusterName", "default"), details=details, tags=tags)
+    return _changed_cluster("CreateCluster", driver, created, caller)
 
 
-def _update_cluster(operation: str, backend: Backend, request: Json, caller: str) -> Json:
+def _update_cluster(operation: str, driver: Driver, request: Json, caller: str) -> Json:
     patch = {k: v for k, v in request.items() if k != "cluster"}
-    return _changed_cluster(operation, backend, backend.model.clusters.update(request["cluster"], patch), caller)
+    return _changed_cluster(operation, driver, driver.model.clusters.update(request["cluster"], patch), caller)
 
 
-def _delete_cluster(backend: Backend, request: Json, caller: str) -> Json:
-    return _changed_cluster("DeleteCluster", backend, backend.model.clusters.delete(request["cluster"]), caller)
+def _delete_cluster(driver: Driver, request: Json, caller: str) -> Json:
+    return _changed_cluster("DeleteCluster", driver, driver.model.clusters.delete(request["cluster"]), caller)
 
 
-def _changed_cluster(operation: str, backend: Backend, cluster: EcsCluster, caller: str) -> Json:
-    backend.journal.add(operation, cluster=cluster.name, caller=caller)
-    return {"cluster": shapes.cluster(backend.model, cluster, tags=True)}
+def _changed_cluster(operation: str, driver: Driver, cluster: EcsCluster, caller: str) -> Json:
+    driver.journal.add(operation, cluster=cluster.name, caller=caller)
+    return {"cluster": shapes.cluster(driver.model, cluster, tags=True)}
 
 
-def _describe_clusters(backend: Backend, request: Json, _caller: str) -> Json:
-    found, failures = backend.model.clusters.describe(request.get("clusters", ()))
+def _describe_clusters(driver: Driver, request: Json, _caller: str) -> Json:
+    found, failures = driver.model.clusters.describe(request.get("clusters", ()))
     tags = "TAGS" in request.get("include", ())
-    return shapes.found("clusters", (shapes.cluster(backend.model, c, tags=tags) for c in found), failures)
+    return shapes.found("clusters", (shapes.cluster(driver.model, c, tags=tags) for c in found), failures)
 
 
-def _list_clusters(backend: Backend, request: Json, _caller: str) -> Json:
-    return page("clusterArns", [c.arn for c in backend.model.clusters.all()], request)
+def _list_clusters(driver: Driver, request: Json, _caller: str) -> Json:
+    return page("clusterArns", [c.arn for c in driver.model.clusters.all()], request)
 
 
-def _register_task_definition(backend: Backend, request: Json, caller: str) -> Json:
+def _register_task_definition(driver: Driver, request: Json, caller: str) -> Json:
     details = {k: v for k, v in request.items() if k not in {"family", "tags"}}
     tags = shapes.tag_map(request.get("tags", ()))
-    created = backend.model.task_definitions.register(request["family"], details, tags=tags)
+    created = driver.model.task_definitions.register(request["family"], details, tags=tags)
     name = f"{created.family}:{created.revision}"
-    backend.journal.add("RegisterTaskDefinition", task_definition=name, caller=caller)
+    driver.journal.add("RegisterTaskDefinition", task_definition=name, caller=caller)
     return {"taskDefinition": shapes.task_definition(created), "tags": shapes.tag_list(created.tags)}
 
 
-def _describe_task_definition(backend: Backend, request: Json, _caller: str) -> Json:
-    found = backend.model.task_definitions.get(request["taskDefinition"])
+def _describe_task_definition(driver: Driver, request: Json, _caller: str) -> Json:
+    found = driver.model.task_definitions.get(request["taskDefinition"])
     answer: Json = {"taskDefinition": shapes.task_definition(found)}
     return answer | ({"tags": shapes.tag_list(found.tags)} if "TAGS" in request.get("include", ()) else {})
 
 
-def _deregister_task_definition(backend: Backend, request: Json, caller: str) -> Json:
-    deleted = backend.model.task_definitions.deregister(request["taskDefinition"])
+def _deregister_task_definition(driver: Driver, request: Json, caller: str) -> Json:
+    deleted = driver.model.task_definitions.deregister(request["taskDefinition"])
     name = f"{deleted.family}:{deleted.revision}"
-    backend.journal.add("DeregisterTaskDefinition", task_definition=name, caller=caller)
+    driver.journal.add("DeregisterTaskDefinition", task_definition=name, caller=caller)
     return {"taskDefinition": shapes.task_definition(deleted)}
 
 
-def _list_task_definitions(backend: Backend, request: Json, _caller: str) -> Json:
-    found = backend.model.task_definitions.all(
+def _list_task_definitions(driver: Driver, request: Json, _caller: str) -> Json:
+    found = driver.model.task_definitions.all(
         family_prefix=request.get("familyPrefix"), status=request.get("status", "ACTIVE")
     )
     found.sort(key=lambda d: (d.family, d.revision), reverse=request.get("sort") == "DESC")
     return page("taskDefinitionArns", [d.arn for d in found], request)
 
 
-def _tag_resource(backend: Backend, request: Json, _caller: str) -> Json:
-    backend.model.tags.change(request["resourceArn"], add=shapes.tag_map(request["tags"]))
+def _tag_resource(driver: Driver, request: Json, _caller: str) -> Json:
+    driver.model.tags.change(request["resourceArn"], add=shapes.tag_map(request["tags"]))
     return {}
 
 
-def _untag_resource(backend: Backend, request: Json, _caller: str) -> Json:
-    backend.model.tags.change(request["resourceArn"], remove=request["tagKeys"])
+def _untag_resource(driver: Driver, request: Json, _caller: str) -> Json:
+    driver.model.tags.change(request["resourceArn"], remove=request["tagKeys"])
     return {}
 
 
-def _list_tags(backend: Backend, request: Json, _caller: str) -> Json:
-    return {"tags": shapes.tag_list(backend.model.tags.get(request["resourceArn"]))}
+def _list_tags(driver: Driver, request: Json, _caller: str) -> Json:
+    return {"tags": shapes.tag_list(driver.model.tags.get(request["resourceArn"]))}
 
 
 OPERATIONS: dict[str, Operation] = {

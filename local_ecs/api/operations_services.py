@@ -5,39 +5,40 @@ from collections.abc import Mapping
 from typing import Any
 
 from local_ecs.api import shapes
-from local_ecs.api.backend import Backend, Json, Operation, page
+from local_ecs.api.driver import Driver, Operation
+from local_ecs.api.shapes import Json, page
 from local_ecs.model import CircuitBreaker, EcsError, EcsService
 from local_ecs.model.errors import invalid
 
 LIST_DEFAULT = 10
 
 
-def _create(backend: Backend, request: Json, caller: str) -> Json:
+def _create(driver: Driver, request: Json, caller: str) -> Json:
     """Create a service. A repeated call with the same clientToken returns the existing service."""
-    existing = _repeated(backend, request)
+    existing = _repeated(driver, request)
     if existing is not None:
-        return {"service": shapes.service(backend.model, existing, tags=True)}
+        return {"service": shapes.service(driver.model, existing, tags=True)}
     if "taskDefinition" not in request:
         raise invalid("TaskDefinition can not be blank.")
     _check_supported(request)
-    created = backend.model.services.create(
+    created = driver.model.services.create(
         request["serviceName"],
         cluster=request.get("cluster"),
         task_definition=request["taskDefinition"],
         desired_count=request.get("desiredCount", 0),
-        template=_template(backend, request),
+        template=_template(driver, request),
         details=_details(request),
         tags=shapes.tag_map(request.get("tags", ())),
         **_percentages(request),
     )
-    backend.client_tokens[created.arn] = request.get("clientToken", "")
-    backend.journal.add("CreateService", service=created.name, desired=created.desired_count, caller=caller)
-    return {"service": shapes.service(backend.model, created, tags=True)}
+    driver.client_tokens[created.arn] = request.get("clientToken", "")
+    driver.journal.add("CreateService", service=created.name, desired=created.desired_count, caller=caller)
+    return {"service": shapes.service(driver.model, created, tags=True)}
 
 
-def _update(backend: Backend, request: Json, caller: str) -> Json:
+def _update(driver: Driver, request: Json, caller: str) -> Json:
     _check_supported(request)
-    services = backend.model.services
+    services = driver.model.services
     before = services.get(request["service"], cluster=request.get("cluster"))
     after = services.update(
         before.name,
@@ -50,7 +51,7 @@ def _update(backend: Backend, request: Json, caller: str) -> Json:
         **_percentages(request, before),
     )
     stored = services.get(after.name, cluster=after.cluster_arn)
-    backend.journal.add(
+    driver.journal.add(
         "UpdateService",
         service=after.name,
         desired_before=before.desired_count,
@@ -59,26 +60,26 @@ def _update(backend: Backend, request: Json, caller: str) -> Json:
         applied=stored.desired_count == after.desired_count,
         caller=caller,
     )
-    return {"service": shapes.service(backend.model, after, tags=True)}
+    return {"service": shapes.service(driver.model, after, tags=True)}
 
 
-def _describe(backend: Backend, request: Json, _caller: str) -> Json:
-    found, failures = backend.model.services.describe(request["services"], cluster=request.get("cluster"))
+def _describe(driver: Driver, request: Json, _caller: str) -> Json:
+    found, failures = driver.model.services.describe(request["services"], cluster=request.get("cluster"))
     tags = "TAGS" in request.get("include", ())
-    return shapes.found("services", (shapes.service(backend.model, s, tags=tags) for s in found), failures)
+    return shapes.found("services", (shapes.service(driver.model, s, tags=tags) for s in found), failures)
 
 
-def _list(backend: Backend, request: Json, _caller: str) -> Json:
-    found = backend.model.services.all(cluster=request.get("cluster"))
+def _list(driver: Driver, request: Json, _caller: str) -> Json:
+    found = driver.model.services.all(cluster=request.get("cluster"))
     return page("serviceArns", [s.arn for s in found], request, default=LIST_DEFAULT)
 
 
-def _delete(backend: Backend, request: Json, caller: str) -> Json:
-    deleted = backend.model.services.delete(
+def _delete(driver: Driver, request: Json, caller: str) -> Json:
+    deleted = driver.model.services.delete(
         request["service"], cluster=request.get("cluster"), force=request.get("force", False)
     )
-    backend.journal.add("DeleteService", service=deleted.name, caller=caller)
-    return {"service": shapes.service(backend.model, deleted, tags=True)}
+    driver.journal.add("DeleteService", service=deleted.name, caller=caller)
+    return {"service": shapes.service(driver.model, deleted, tags=True)}
 
 
 OPERATIONS: dict[str, Operation] = {
@@ -90,22 +91,22 @@ OPERATIONS: dict[str, Operation] = {
 }
 
 
-def _template(backend: Backend, request: Json) -> Json:
+def _template(driver: Driver, request: Json) -> Json:
     """Return the fields of a deployment from a request, with the cluster's default strategy if none is given."""
     template = {k: request[k] for k in shapes.TEMPLATE if request.get(k)}
     if "launchType" not in template and "capacityProviderStrategy" not in template:
-        default = backend.model.clusters.get(request.get("cluster")).details.get("defaultCapacityProviderStrategy")
+        default = driver.model.clusters.get(request.get("cluster")).details.get("defaultCapacityProviderStrategy")
         template |= {"capacityProviderStrategy": default} if default else {}
     return template
 
 
-def _repeated(backend: Backend, request: Json) -> EcsService | None:
+def _repeated(driver: Driver, request: Json) -> EcsService | None:
     try:
-        existing = backend.model.services.get(request["serviceName"], cluster=request.get("cluster"))
+        existing = driver.model.services.get(request["serviceName"], cluster=request.get("cluster"))
     except EcsError:
         return None
     token = request.get("clientToken")
-    return existing if token is not None and backend.client_tokens.get(existing.arn) == token else None
+    return existing if token is not None and driver.client_tokens.get(existing.arn) == token else None
 
 
 def _check_supported(request: Json) -> None:

@@ -4,14 +4,15 @@
 from datetime import UTC, datetime
 
 from local_ecs.api import shapes
-from local_ecs.api.backend import Backend, Json, Operation, page
+from local_ecs.api.driver import Driver, Operation
+from local_ecs.api.shapes import Json, page
 from local_ecs.model import EcsFailure, EcsTask
 
 RUN_DETAILS = ("capacityProviderStrategy", "launchType", "networkConfiguration", "platformVersion")
 
 
-def _run(backend: Backend, request: Json, caller: str) -> Json:
-    tasks = backend.model.tasks.run(
+def _run(driver: Driver, request: Json, caller: str) -> Json:
+    tasks = driver.model.tasks.run(
         request["taskDefinition"],
         cluster=request.get("cluster"),
         count=request.get("count", 1),
@@ -21,18 +22,18 @@ def _run(backend: Backend, request: Json, caller: str) -> Json:
         details={k: request[k] for k in RUN_DETAILS if request.get(k)},
         tags=shapes.tag_map(request.get("tags", ())),
     )
-    backend.journal.add("RunTask", tasks=[t.arn for t in tasks], caller=caller)
-    return {"tasks": [backend.task(t, tags=True) for t in tasks], "failures": []}
+    driver.journal.add("RunTask", tasks=[t.arn for t in tasks], caller=caller)
+    return {"tasks": [driver.task_shape(t, tags=True) for t in tasks], "failures": []}
 
 
-def _stop(backend: Backend, request: Json, caller: str) -> Json:
-    task = backend.model.tasks.stop(request["task"], cluster=request.get("cluster"), reason=request.get("reason"))
-    backend.journal.add("StopTask", task=task.arn, group=task.group, caller=caller)
-    return {"task": backend.task(task)}
+def _stop(driver: Driver, request: Json, caller: str) -> Json:
+    task = driver.model.tasks.stop(request["task"], cluster=request.get("cluster"), reason=request.get("reason"))
+    driver.journal.add("StopTask", task=task.arn, group=task.group, caller=caller)
+    return {"task": driver.task_shape(task)}
 
 
-def _list(backend: Backend, request: Json, _caller: str) -> Json:
-    found = backend.model.tasks.all(
+def _list(driver: Driver, request: Json, _caller: str) -> Json:
+    found = driver.model.tasks.all(
         cluster=request.get("cluster"),
         service=request.get("serviceName"),
         family=request.get("family"),
@@ -42,20 +43,20 @@ def _list(backend: Backend, request: Json, _caller: str) -> Json:
     return page("taskArns", [t.arn for t in found], request)
 
 
-def _describe(backend: Backend, request: Json, _caller: str) -> Json:
-    found, failures = backend.model.tasks.describe(request["tasks"], cluster=request.get("cluster"))
+def _describe(driver: Driver, request: Json, _caller: str) -> Json:
+    found, failures = driver.model.tasks.describe(request["tasks"], cluster=request.get("cluster"))
     tags = "TAGS" in request.get("include", ())
-    return shapes.found("tasks", (backend.task(t, tags=tags) for t in found), failures)
+    return shapes.found("tasks", (driver.task_shape(t, tags=tags) for t in found), failures)
 
 
-def _get_protection(backend: Backend, request: Json, _caller: str) -> Json:
-    found, failures = backend.model.protection.get(request.get("tasks", ()), cluster=request["cluster"])
+def _get_protection(driver: Driver, request: Json, _caller: str) -> Json:
+    found, failures = driver.model.protection.get(request.get("tasks", ()), cluster=request["cluster"])
     return shapes.found("protectedTasks", map(_protected, found), failures)
 
 
-def _update_protection(backend: Backend, request: Json, caller: str) -> Json:
+def _update_protection(driver: Driver, request: Json, caller: str) -> Json:
     done, failures = change_protection(
-        backend,
+        driver,
         request["tasks"],
         cluster=request["cluster"],
         enabled=request["protectionEnabled"],
@@ -76,15 +77,15 @@ OPERATIONS: dict[str, Operation] = {
 
 
 def change_protection(
-    backend: Backend, tasks: list[str], *, cluster: str, enabled: bool, minutes: int | None, by: str
+    driver: Driver, tasks: list[str], *, cluster: str, enabled: bool, minutes: int | None, by: str
 ) -> tuple[list[EcsTask], list[EcsFailure]]:
     """Set, renew or clear the protection of tasks, and add the result of every task to the journal."""
-    done, failures = backend.model.protection.update(tasks, enabled=enabled, minutes=minutes, cluster=cluster)
+    done, failures = driver.model.protection.update(tasks, enabled=enabled, minutes=minutes, cluster=cluster)
     changed = [(task.arn, task.protected_until, None) for task in done]
     for arn, until, refused in (*changed, *((failure.arn, None, failure.reason) for failure in failures)):
-        task = backend.model.task(arn)
+        task = driver.model.task(arn)
         group = task.group if task else ""
-        backend.journal.add("Protection", task=arn, group=group, enabled=enabled, until=until, refused=refused, by=by)
+        driver.journal.add("Protection", task=arn, group=group, enabled=enabled, until=until, refused=refused, by=by)
     return done, failures
 
 

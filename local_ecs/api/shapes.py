@@ -4,6 +4,7 @@
 Terraform compares its request with the answer, so an answer has only fields that were sent or that AWS adds.
 """
 
+import base64
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
@@ -18,9 +19,11 @@ from local_ecs.model import (
     TaskDefinition,
     TaskStatus,
 )
+from local_ecs.model.errors import invalid
 from local_ecs.runtime.api import ContainerState
 
 Json = dict[str, Any]
+PAGE_LIMIT = 100
 
 # A change of one of these fields starts a new deployment. The other fields of a service change in place.
 TEMPLATE = (
@@ -67,6 +70,21 @@ def found(member: str, records: Iterable[Json], failures: Iterable[EcsFailure]) 
             for failure in failures
         ],
     }
+
+
+def page(member: str, items: Sequence[str], request: Json, *, default: int = PAGE_LIMIT) -> Json:
+    """Return an answer with the page of `maxResults` and `nextToken` as `member`, and the `nextToken` after it."""
+    size = request.get("maxResults", default)
+    if not 1 <= size <= PAGE_LIMIT:
+        raise invalid(f"maxResults must be between 1 and {PAGE_LIMIT}.")
+    try:
+        start = int(base64.urlsafe_b64decode(request["nextToken"])) if "nextToken" in request else 0
+    except ValueError as error:
+        raise invalid("Invalid token") from error
+    answer: Json = {member: list(items[start : start + size])}
+    if start + size < len(items):
+        answer["nextToken"] = base64.urlsafe_b64encode(str(start + size).encode()).decode()
+    return answer
 
 
 def cluster(ecs: EcsModel, record: EcsCluster, *, tags: bool) -> Json:
