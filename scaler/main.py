@@ -128,15 +128,14 @@ class Process:
 
     def file(self, path: str) -> ConfigFile | None:
         """Return the settings' file to watch; None without one."""
-        return ConfigFile(path, self._settings, self.apply, (self.metrics, self)) if path else None
+        return ConfigFile(path, self._settings, self.apply, self._config_changed) if path else None
 
-    def config_applied(self) -> None:
-        """Log that the settings' file is in force."""
-        self.log.event("config_applied")
-
-    def config_rejected(self, problems: tuple[str, ...]) -> None:
-        """Log why the settings' file is not in force."""
-        self.log.event("config_rejected", problems=list(problems))
+    def _config_changed(self, problems: tuple[str, ...]) -> None:
+        self.metrics.config_changed(problems)
+        if problems:
+            self.log.event("config_rejected", problems=list(problems))
+        else:
+            self.log.event("config_applied")
 
     def _loop(self, settings: ScalerConfig, fleet: FleetSettings) -> FleetLoop:
         shared = self._resources.ports

@@ -5,7 +5,7 @@
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -152,15 +152,11 @@ class PrometheusMetrics:
         """Count a tick that was not recorded for `replay`."""
         self._unrecorded.inc()
 
-    def config_applied(self) -> None:
-        """Record that the settings' file is in force."""
-        self._config.set(1)
-
-    def config_rejected(self, problems: tuple[str, ...]) -> None:
-        """Record that the settings' file is not in force."""
-        del problems
-        self._config.set(0)
-        self._rejected.inc()
+    def config_changed(self, problems: Sequence[str]) -> None:
+        """Record whether the settings' file is in force."""
+        self._config.set(not problems)
+        if problems:
+            self._rejected.inc()
 
     def text(self) -> bytes:
         """Return everything in Prometheus' text format."""

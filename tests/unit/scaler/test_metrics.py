@@ -133,9 +133,9 @@ def test_calls_intervals_and_settings_have_metrics() -> None:
     assert sample(metrics, "api_throttles_total", **labels) == 2
     assert sample(metrics, "interval_seconds", fleet="default") == 20
     assert sample(metrics, "config_applied") == 1
-    metrics.config_rejected(("broken",))
+    metrics.config_changed(("broken",))
     assert (sample(metrics, "config_applied"), sample(metrics, "config_rejections_total")) == (0, 1)
-    metrics.config_applied()
+    metrics.config_changed(())
     assert sample(metrics, "config_applied") == 1
 
 
