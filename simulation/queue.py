@@ -20,7 +20,6 @@ class Message:
 
     number: int
     work_s: float
-    sent_at: float
 
 
 @dataclass(slots=True, eq=False)

@@ -184,7 +184,7 @@ class Simulation:
             self._numbers += 1
             numbers.append(self._numbers)
             self.ledger.sent.add(self._numbers)
-            self.queues[name].send(Message(self._numbers, seconds, self.loop.time()))
+            self.queues[name].send(Message(self._numbers, seconds))
         return numbers
 
     def override(self, fleet: str, overrides: Overrides) -> None:

@@ -114,7 +114,7 @@ class Driver:
     # --- effects ----------------------------------------------------------------------------------------------
 
     async def _launch(self, task: EcsTask) -> None:
-        self._remove_old_tasks()
+        self._launched = {arn: old for arn, old in self._launched.items() if self.model.task(arn) is not None}
         launched = LaunchedTask(self._addresses.acquire(task.id), f"{task.id}-{task.id[-10:]}")
         self._launched[task.arn] = launched
         self.journal.add("TaskStarted", task=task.arn, group=task.group, address=launched.address)
@@ -228,10 +228,6 @@ class Driver:
         definition = self.model.task_definitions.get(task.task_definition_arn)
         address, containers = self.address(task.arn), self.containers(task.arn)
         return shapes.task(task, definition, address=address, containers=containers, tags=tags)
-
-    def _remove_old_tasks(self) -> None:
-        for arn in [a for a in self._launched if self.model.task(a) is None]:
-            del self._launched[arn]
 
 
 Operation = Callable[[Driver, shapes.Json, str], shapes.Json]

@@ -32,8 +32,6 @@ PAGES = 20
 PERIODS = 2
 COMPLETE, PARTIAL = "Complete", "PartialData"
 
-Values = Mapping[datetime, int]
-
 
 @dataclass(frozen=True, slots=True)
 class MetricWindow:
@@ -216,7 +214,9 @@ class CloudWatchBroker:
         return sample
 
 
-def _values(metric: str, series: _Series | None, messages: Sequence[str], window: MetricWindow) -> Values:
+def _values(
+    metric: str, series: _Series | None, messages: Sequence[str], window: MetricWindow
+) -> Mapping[datetime, int]:
     if series is None:
         raise BadAnswerError(SOURCE, f"{metric} is not in the answer{_suffix(messages)}")
     if series.status != COMPLETE:

@@ -44,8 +44,6 @@ IN_FLIGHT_LIMIT = 20_000
 MESSAGES_A_CALL = 100
 BINDINGS = "_kombu.binding."
 
-Counts = Mapping[str, BrokerCount | SourceError]
-
 
 @dataclass(frozen=True, slots=True)
 class Address:
@@ -87,7 +85,7 @@ class RedisBroker:
         self._forget()
         await asyncio.gather(*self._closing, return_exceptions=True)
 
-    async def _read(self) -> Counts:
+    async def _read(self) -> Mapping[str, BrokerCount | SourceError]:
         queues = list(self._queues)
         async with calling(SOURCE, self._deadline_s, RedisError, OSError):
             try:

@@ -19,7 +19,6 @@ MWAA: Final = "AmazonMWAA"
 """The namespace in which MWAA publishes the metrics of Airflow."""
 
 Unit = Literal["Count", "Seconds"]
-Dimensions = tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True, slots=True)

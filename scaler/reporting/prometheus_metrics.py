@@ -13,7 +13,7 @@ from prometheus_client.registry import Collector
 
 from scaler.adapters.aws import ApiCalls
 from scaler.core.model import Overrides, Reading, Unknown
-from scaler.core.state import WorkerCounts, total
+from scaler.core.state import total
 from scaler.errors import SourceError
 from scaler.reporting.decision_line import ecs_services, oldest_drain_s, reading_ages, refused_workers, tasks_known
 from scaler.runtime.tick_result import TickResult, Write
@@ -105,7 +105,9 @@ class PrometheusMetrics:
         self._minimum.labels(fleet).set(decision.minimum)
         self._maximum.labels(fleet).set(decision.maximum)
         self._protected_minimum.labels(fleet).set(_number(decision.protected_minimum))
-        self._count_workers(fleet, decision.workers if tasks_known(result) else None)
+        workers = decision.workers if tasks_known(result) else None
+        for state in WORKER_STATES:
+            self._workers.labels(fleet, state).set(_number(getattr(workers, state, None)))
         self._count_services(fleet, result)
         services = ecs_services(result).values()
         running = total(service.running if service else None for service in services)
@@ -165,10 +167,6 @@ class PrometheusMetrics:
     def families(self) -> list[Metric]:
         """Return every metric with its samples."""
         return list(self._registry.collect())
-
-    def _count_workers(self, fleet: str, workers: WorkerCounts | None) -> None:
-        for state in WORKER_STATES:
-            self._workers.labels(fleet, state).set(_number(getattr(workers, state, None)))
 
     def _count_services(self, fleet: str, result: TickResult) -> None:
         for name, service in ecs_services(result).items():

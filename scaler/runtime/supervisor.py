@@ -99,7 +99,8 @@ class FleetSupervisor:
         One stuck fleet among others is no reason: each restart would cost the other fleets their windows. `failing`
         names the stuck fleet, and a Prometheus rule raises an alert.
         """
-        silent = {name: self._silent_s(runner) for name, runner in self._runners.items()}
+        now = self._clock.monotonic()
+        silent = {name: now - runner.ticked_at for name, runner in self._runners.items()}
         stuck = [name for name, seconds in silent.items() if seconds > self._limit_s(self._runners[name])]
         if not stuck or len(stuck) < len(silent):
             return None
@@ -114,9 +115,6 @@ class FleetSupervisor:
     def tick_intervals(self) -> dict[str, float]:
         """Return the current seconds between two ticks of each fleet."""
         return {name: runner.backoff.seconds for name, runner in [*self._runners.items()]}
-
-    def _silent_s(self, runner: _FleetRunner) -> float:
-        return self._clock.monotonic() - runner.ticked_at
 
     @staticmethod
     def _limit_s(runner: _FleetRunner) -> float:
