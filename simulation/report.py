@@ -68,13 +68,11 @@ def run_with_all_safeguards(
     return summary
 
 
-def run_without(
-    disabled: DisabledSafeguard, *, seed: int, runs: int, length_s: float = LENGTH_S, enough: int | None = None
-) -> RunSummary:
+def run_without(disabled: DisabledSafeguard, *, seed: int, runs: int, enough: int | None = None) -> RunSummary:
     """Run without one safeguard; with `enough`, only until so many tasks were lost."""
     summary = RunSummary(seed)
     for number in range(seed, seed + runs):
         if enough is not None and summary.lost >= enough:
             break
-        summary.add(run(play(number, length_s=length_s, disabled=disabled)))
+        summary.add(run(play(number, length_s=LENGTH_S, disabled=disabled)))
     return summary

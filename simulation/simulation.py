@@ -12,7 +12,7 @@ from scaler.runtime.fleet_loop import FleetLoop
 from scaler.runtime.observe import Observer, Ports, SharedDatabase
 from scaler.runtime.overrides import SharedOverrides
 from scaler.runtime.supervisor import FleetSupervisor
-from scaler.runtime.tick_result import TickListener, TickResult
+from scaler.runtime.tick_result import TickResult
 from simulation.fake_ecs import FakeEcs, Topology
 from simulation.fault_injection import FaultInjector
 from simulation.ledger import RunLedger
@@ -80,7 +80,6 @@ class Simulation:
 
     config: SimulationConfig
     seed: int
-    listeners: Sequence[TickListener] = ()
     ledger: RunLedger = field(default_factory=RunLedger)
     faults: FaultInjector = field(default_factory=FaultInjector)
 
@@ -146,8 +145,7 @@ class Simulation:
             overrides=overrides,
         )
         observer = Observer(fleet, self.topologies[fleet.name].services, {fleet.name: fleet.name}, ports)
-        listeners = (self.reports, *self.listeners)
-        return FleetLoop(fleet, observer, ports, listeners, decide_with=decide_without(self.config.disabled))
+        return FleetLoop(fleet, observer, ports, [self.reports], decide_with=decide_without(self.config.disabled))
 
     def start_scaler(self, loops: Sequence[FleetLoop] | None = None) -> ScalerProcess:
         """Start a scaler; others may run at the same time."""
@@ -204,9 +202,9 @@ class Simulation:
         found, _ = self.fake_ecs.ecs.services.describe(list(topology.services), cluster="simulated")
         return {service.name: service.desired_count for service in found if service.status == "ACTIVE"}
 
-    def workers(self, fleet: str | None = None) -> list[SimulatedWorker]:
-        """Return the live workers."""
-        return self.fake_ecs.workers_of(self.topologies[fleet] if fleet else self.topology)
+    def workers(self) -> list[SimulatedWorker]:
+        """Return the live workers of the first fleet."""
+        return self.fake_ecs.workers_of(self.topology)
 
     @property
     def scale_ins(self) -> int:

@@ -53,13 +53,9 @@ class ShiftedClock(EcsClock):
 class ManualClock(ShiftedClock):
     """A clock that advances only by `move`."""
 
-    def __init__(self, start: float = 1_760_000_000.0) -> None:
-        super().__init__()
-        self._start = start
-
     def now(self) -> float:
         """Return the current time of this clock."""
-        return self._start + self._ahead
+        return 1_760_000_000.0 + self._ahead
 
     async def wait_until(self, at: float | None, changed: asyncio.Event) -> None:
         """Wait for `changed` or until the clock is advanced. Returns at once if `at` has passed."""

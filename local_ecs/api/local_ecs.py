@@ -37,7 +37,6 @@ class LocalEcs:
         addresses: BlockAddresses | None = None,
         targets: TargetRegistry | None = None,
         clock: EcsClock | None = None,
-        generator: random.Random | None = None,
     ) -> None:
         self.settings = settings
         clock = clock or EcsClock()
@@ -49,7 +48,7 @@ class LocalEcs:
             pending_s=settings.pending_s,
             backoff_first_s=settings.backoff_first_s,
         )
-        self.model = EcsModel(model_settings, now=clock.now(), ids=RandomIds(generator or random.SystemRandom()))
+        self.model = EcsModel(model_settings, now=clock.now(), ids=RandomIds(random.SystemRandom()))
         self.journal = Journal(clock.now, length=settings.journal_length)
         if settings.event_log is not None:
             self.journal.listen(EventLog(settings.event_log))
