@@ -145,7 +145,7 @@ class Process:
         return FleetLoop(core, observer, ports, self._listeners)
 
     def _not_published(self, error: SourceError) -> None:
-        self.metrics.not_published(error)
+        self.metrics.not_published()
         self.log.event("not_published", error=str(error))
 
     def _removed(self, fleet: str) -> None:

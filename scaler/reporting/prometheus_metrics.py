@@ -145,9 +145,8 @@ class PrometheusMetrics:
         """Record the delay of the event loop."""
         self._lag.observe(seconds)
 
-    def not_published(self, error: SourceError) -> None:
+    def not_published(self) -> None:
         """Count a failed publication to CloudWatch."""
-        del error
         self._unpublished.inc()
 
     def not_recorded(self) -> None:
