@@ -58,11 +58,7 @@ class ContainerPlan:
 
 
 def plan_containers(task: TaskToRun, images: LocalImages) -> tuple[ContainerPlan, ...]:
-    """The plans of a task's containers, in the order of the task definition.
-
-    Raises:
-        TaskDefinitionError: an unknown image, or dependencies that cannot be met.
-    """
+    """The plans of a task's containers in order; raises TaskDefinitionError for unknown images or dependencies."""
     overrides = {override.get("name"): override for override in task.overrides.get("containerOverrides") or ()}
     definitions = task.task_definition["containerDefinitions"]
     containers = tuple(

@@ -44,11 +44,7 @@ class Batcher(Generic[K, V]):
         self._rejected_keys: dict[K, None] = {}
 
     async def get(self, key: K) -> V:
-        """Return the answer for `key`, from a call that is sent after this request.
-
-        Raises:
-            SourceError: the call failed, or its answer lacks `key`.
-        """
+        """Return the answer for `key`, from a call that is sent after this request; raise SourceError without one."""
         return (await self.get_all([key]))[0]
 
     async def get_all(self, keys: Sequence[K]) -> list[V]:

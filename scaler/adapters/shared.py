@@ -78,11 +78,7 @@ class SharedByKey(Shared[Mapping[str, V | SourceError]]):
     """One read answers for many keys, each with its own value or error."""
 
     async def get_key(self, key: str) -> V:
-        """Return the value of `key`.
-
-        Raises:
-            SourceError: the read failed, or it failed for this key.
-        """
+        """Return the value of `key`; raise SourceError if the read failed, or failed for this key."""
         answers = await self.get()
         if key not in answers:  # that read started before this key was added
             self.forget()

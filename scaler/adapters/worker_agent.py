@@ -89,11 +89,7 @@ class WorkerAgents:
 
 
 def parse_state(text: bytes, arn: str, now: datetime) -> AgentState:
-    """Parse an agent's answer.
-
-    Raises:
-        BadAnswerError: another task's state, an unknown phase or an absurd number.
-    """
+    """Parse an answer; raise BadAnswerError for another task's state, an unknown phase or an absurd number."""
     try:
         state = json.loads(text)
         if state["task_arn"] != arn:

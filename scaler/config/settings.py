@@ -307,11 +307,7 @@ def _login(secret: str) -> tuple[str | None, str | None]:
 
 
 def parse_settings(text: str | bytes, source: str = "SCALER_CONFIG") -> ScalerConfig:
-    """Read the settings from JSON.
-
-    Raises:
-        ConfigurationError: names every wrong field, as `source`.field.
-    """
+    """Read the settings from JSON; raise ConfigurationError, which names every wrong field as `source`.field."""
     try:
         return ScalerConfig.model_validate_json(text)
     except ValidationError as error:

@@ -23,11 +23,7 @@ class SharedOverrides(SharedByKey[Overrides]):
         super().__init__(self._read_all, clock.monotonic, max_age_s=max_age_s)
 
     async def of(self, fleet: str) -> Overrides:
-        """Return the fleet's overrides, at most `max_age_s` old.
-
-        Raises:
-            SourceError: they cannot be read; the error is shared for the same time.
-        """
+        """Return the fleet's overrides, at most `max_age_s` old; raise SourceError, shared for the same time."""
         if fleet not in self._fleets:
             raise SourceError("overrides", f"fleet {fleet} is not configured")
         return await self.get_key(fleet)
