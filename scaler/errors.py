@@ -1,16 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every error that the scaler itself raises.
-
-ScalerError
-├── ConfigurationError      the settings are wrong; names every wrong field at once
-└── SourceError             one source could not be read or written; becomes `Unknown(reason)`
-    ├── DeadlineError    it did not answer in time
-    ├── ThrottledError           the rate of calls was too high
-    ├── RejectedError            the request is invalid; a repetition is no use
-    └── BadAnswerError           the answer cannot be true
-"""
-
-from __future__ import annotations
+"""Every error that the scaler itself raises."""
 
 from collections.abc import Sequence
 
@@ -30,7 +19,7 @@ class ConfigurationError(ScalerError):
 
 
 class SourceError(ScalerError):
-    """One source failed; `reason` is short enough for a log line."""
+    """One source could not be read or written; `reason` is short enough for a log line."""
 
     def __init__(self, source: str, reason: str) -> None:
         self.source = source
@@ -47,7 +36,7 @@ class ThrottledError(SourceError):
 
 
 class RejectedError(SourceError):
-    """The source refused the request as invalid: an unknown name, a malformed identifier."""
+    """The source refused the request as invalid (an unknown name, a malformed identifier): a repetition is no use."""
 
 
 class BadAnswerError(SourceError):

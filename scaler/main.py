@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The scaler as a process: reads its settings, opens its resources, runs until SIGTERM."""
 
-from __future__ import annotations
-
 import asyncio
 import os
 import resource
@@ -76,7 +74,7 @@ async def run(settings: ScalerConfig, secrets: ScalerSecrets, environment: Mappi
                 process.log.event("stopped")
 
 
-async def _until(stop: asyncio.Event, process: Process, file: ConfigFile | None) -> None:
+async def _until(stop: asyncio.Event, process: "Process", file: ConfigFile | None) -> None:
     """Run all permanent tasks until `stop` is set or one of them fails."""
 
     async def end() -> None:
@@ -130,15 +128,14 @@ class Process:
 
     def file(self, path: str) -> ConfigFile | None:
         """Return the settings' file to watch; None without one."""
-        return ConfigFile(path, self._settings, self.apply, (self.metrics, self)) if path else None
+        return ConfigFile(path, self._settings, self.apply, self._config_changed) if path else None
 
-    def config_applied(self) -> None:
-        """Log that the settings' file is in force."""
-        self.log.event("config_applied")
-
-    def config_rejected(self, problems: tuple[str, ...]) -> None:
-        """Log why the settings' file is not in force."""
-        self.log.event("config_rejected", problems=list(problems))
+    def _config_changed(self, problems: tuple[str, ...]) -> None:
+        self.metrics.config_changed(problems)
+        if problems:
+            self.log.event("config_rejected", problems=list(problems))
+        else:
+            self.log.event("config_applied")
 
     def _loop(self, settings: ScalerConfig, fleet: FleetSettings) -> FleetLoop:
         shared = self._resources.ports
@@ -148,7 +145,7 @@ class Process:
         return FleetLoop(core, observer, ports, self._listeners)
 
     def _not_published(self, error: SourceError) -> None:
-        self.metrics.not_published(error)
+        self.metrics.not_published()
         self.log.event("not_published", error=str(error))
 
     def _removed(self, fleet: str) -> None:

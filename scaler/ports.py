@@ -4,8 +4,6 @@
 Every method raises `SourceError` and nothing else, and keeps its own deadline: no call may hang.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -25,11 +23,9 @@ class ClockPort(Protocol):
 
     def monotonic(self) -> float:
         """Return seconds that never go back; decisions use them."""
-        ...
 
     def wall(self) -> datetime:
         """Return the time of day in UTC; for logs and signatures only."""
-        ...
 
 
 class DatabasePort(Protocol):
@@ -37,7 +33,6 @@ class DatabasePort(Protocol):
 
     async def counts(self) -> Mapping[str, DatabaseCount]:
         """Return the queued and running task instances by queue; a queue without any is absent."""
-        ...
 
 
 class BrokerPort(Protocol):
@@ -45,7 +40,6 @@ class BrokerPort(Protocol):
 
     async def depth(self, queue_url: str) -> BrokerCount:
         """Return the messages of one queue."""
-        ...
 
 
 class OverridesSource(Protocol):
@@ -56,7 +50,6 @@ class OverridesSource(Protocol):
 
         It raises nothing: an error of one fleet does not affect the others.
         """
-        ...
 
 
 class ClusterPort(Protocol):
@@ -64,19 +57,15 @@ class ClusterPort(Protocol):
 
     async def service(self, name: str) -> Service:
         """Return the current state of the service."""
-        ...
 
     async def tasks(self, service: str) -> tuple[Task, ...]:
         """Return the tasks of the service whose desired status is RUNNING."""
-        ...
 
     async def protected(self, arns: Sequence[str]) -> frozenset[str]:
         """Return those of the tasks that are protected; an error if the answer lacks any of them."""
-        ...
 
     async def set_desired(self, service: str, desired: int) -> None:
         """Write the desired count, an absolute number."""
-        ...
 
 
 class WorkersPort(Protocol):
@@ -84,15 +73,12 @@ class WorkersPort(Protocol):
 
     async def state(self, task: Task) -> AgentState:
         """Return the state that the worker reports."""
-        ...
 
     async def drain(self, task: Task, lease_s: float) -> AgentState:
         """Stop the worker from taking messages for `lease_s` seconds; it gives up its protection when it is idle."""
-        ...
 
     async def resume(self, task: Task) -> AgentState:
         """Make the worker protect itself again and consume."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +96,6 @@ class AirflowHealthSource(Protocol):
 
     async def health(self, within_s: float) -> AirflowHealth:
         """Return the schedulers with a heartbeat in the last `within_s` seconds, and the age of the oldest task."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,4 +114,3 @@ class MetricSink(Protocol):
 
     async def put(self, data: Sequence[Datum]) -> None:
         """Store the values with the current time."""
-        ...

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Opens the resources that the settings name: clients, connections and the caches in front of them."""
 
-from __future__ import annotations
-
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -12,7 +10,7 @@ from typing import Any
 import aiohttp
 
 from scaler.adapters.airflow_database import AirflowDatabase
-from scaler.adapters.aws import ApiCalls, clients
+from scaler.adapters.aws import ApiCalls, open_client
 from scaler.adapters.cloudwatch import CloudWatchBroker
 from scaler.adapters.ecs import EcsClusterAdapter
 from scaler.adapters.metrics import CloudWatchMetrics
@@ -52,11 +50,13 @@ async def open_resources(
     """Open everything that the settings name while the body runs."""
     # No single call may use up a tick, and none needs more than two seconds.
     deadline_s = min(2.0, settings.interval_s * 0.4)
+    # Fleets that tick at the same time share an answer.
+    shared_s = min(1.0, settings.interval_s / 10)
     async with AsyncExitStack() as stack:
         calls = ApiCalls()
 
         async def client(name: str) -> Any:
-            return (await stack.enter_async_context(clients(settings.region, name, calls=calls)))[0]
+            return await stack.enter_async_context(open_client(settings.region, name, calls))
 
         connector = aiohttp.TCPConnector(limit=CONNECTIONS)
         session = await stack.enter_async_context(aiohttp.ClientSession(connector=connector))
@@ -76,12 +76,16 @@ async def open_resources(
             names = [fleet.name for fleet in settings.fleets]
             overrides = SharedOverrides(source, names, clock, max_age_s=settings.interval_s / 2)
             stack.push_async_callback(overrides.close)
+        database = None
+        if airflow := _airflow(settings, secret_values, deadline_s, stack):
+            database = SharedDatabase(airflow, clock, max_age_s=shared_s)
+            stack.push_async_callback(database.close)
         ports = Ports(
             clock=clock,
             cluster=EcsClusterAdapter(await client("ecs"), settings.cluster, deadline_s=deadline_s),
             workers=agents,
-            broker=await _broker(settings, secret_values, clock, deadline_s, stack, client),
-            database=_database(settings, secret_values, clock, deadline_s, stack),
+            broker=await _broker(settings, secret_values, clock, shared_s, deadline_s, stack, client),
+            database=database,
             overrides=overrides,
             write_rate_limit=write_rate_limit,
         )
@@ -94,6 +98,7 @@ async def _broker(
     settings: ScalerConfig,
     secret_values: ScalerSecrets,
     clock: ClockPort,
+    shared_s: float,
     deadline_s: float,
     stack: AsyncExitStack,
     client: Any,
@@ -106,7 +111,7 @@ async def _broker(
                 redis,
                 secret_values.redis_password,
                 monotonic=clock.monotonic,
-                max_age_s=_shared_s(settings),
+                max_age_s=shared_s,
                 deadline_s=deadline_s,
             )
             stack.push_async_callback(broker.close)
@@ -117,7 +122,7 @@ async def _broker(
                 metrics,
                 monotonic=clock.monotonic,
                 wall=clock.wall,
-                max_failure_age_s=_shared_s(settings),
+                max_failure_age_s=shared_s,
                 deadline_s=deadline_s,
             )
             stack.push_async_callback(cloudwatch.close)
@@ -126,21 +131,9 @@ async def _broker(
             return SqsQueueReader(await client("sqs"), deadline_s=deadline_s)
 
 
-def _database(
-    settings: ScalerConfig, secret_values: ScalerSecrets, clock: ClockPort, deadline_s: float, stack: AsyncExitStack
-) -> SharedDatabase | None:
-    airflow = _airflow(settings, secret_values, deadline_s, stack)
-    if airflow is None:
-        return None
-    shared = SharedDatabase(airflow, clock, max_age_s=_shared_s(settings))
-    stack.push_async_callback(shared.close)
-    return shared
-
-
 def _airflow(
     settings: ScalerConfig, secret_values: ScalerSecrets, deadline_s: float, stack: AsyncExitStack
 ) -> AirflowDatabase | None:
-    """Return a connection to Airflow's database; None if there is none."""
     if settings.database is None or secret_values.database_password is None:
         return None
     user = secret_values.database_user or settings.database.user
@@ -148,8 +141,3 @@ def _airflow(
     airflow = AirflowDatabase(login, secret_values.database_password, deadline_s=deadline_s)
     stack.push_async_callback(airflow.close)
     return airflow
-
-
-def _shared_s(settings: ScalerConfig) -> float:
-    """Return the maximum age of a shared answer: fleets that tick at the same time share one."""
-    return min(1.0, settings.interval_s / 10)

@@ -5,8 +5,6 @@ The service scheduler is the worst that AWS's documents allow: it stops any unpr
 change of the count, and the new count limits protection at once.
 """
 
-from __future__ import annotations
-
 import asyncio
 import random
 from collections.abc import Callable

@@ -4,8 +4,6 @@
 Each source (`ecs`, `broker`, `database`, `agent`, `protection`) has its own probabilities; 1.0 is an outage.
 """
 
-from __future__ import annotations
-
 import random
 from dataclasses import dataclass, field
 from enum import Enum, auto

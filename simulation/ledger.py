@@ -5,8 +5,6 @@ It reads the simulated environment only, never the reports of agents or scaler. 
 (SIGKILL, a Spot interruption, a deleted service) are counted separately.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field

@@ -5,8 +5,6 @@ All time functions of asyncio (`sleep`, `timeout`, `call_later`) work and take n
 threads and sockets: nothing outside of the loop can wake it.
 """
 
-from __future__ import annotations
-
 import asyncio
 import selectors
 from collections.abc import Coroutine
@@ -22,7 +20,7 @@ class DeadlockError(Exception):
 class _JumpingSelector(selectors.SelectSelector):
     """Moves the loop's clock instead of waiting."""
 
-    loop: VirtualTimeLoop | None = None
+    loop: "VirtualTimeLoop | None" = None
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         if self.loop is not None and (timeout is None or timeout > 0):

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The two negative controls of the decision: the real decision, changed afterwards."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import replace
 

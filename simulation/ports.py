@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The scaler's ports in the simulation; each call has latency, faults and a deadline of its own."""
 
-from __future__ import annotations
-
 import asyncio
 import random
 from collections.abc import Callable, Mapping, Sequence

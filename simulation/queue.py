@@ -5,8 +5,6 @@ A received message is in flight until it is deleted or its visibility timeout en
 ended. The counts are some seconds old, as in SQS.
 """
 
-from __future__ import annotations
-
 import asyncio
 import random
 from collections import deque
@@ -22,8 +20,6 @@ class Message:
 
     number: int
     work_s: float
-    sent_at: float
-    receipts: int = 0
 
 
 @dataclass(slots=True, eq=False)
@@ -118,7 +114,6 @@ class SimulatedQueue:
             poll = self._rng.choice(self._polls)
             some = [self._visible.popleft() for _ in range(min(poll.most, len(self._visible)))]
             for message in some:
-                message.receipts += 1
                 timer = self._loop.call_later(self.visibility_s, self._redeliver, message)
                 self._in_flight[message.number] = (message, timer)
             self._answer(poll, some)

@@ -5,16 +5,12 @@ The faults overlap little. Protection is granted for some minutes. If ECS is una
 user lowers the desired count in that time, ECS may stop any worker: no scaler can prevent that.
 """
 
-from __future__ import annotations
-
 import asyncio
 import random
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 from scaler.core.model import FleetPolicy, Overrides
 from simulation.fault_injection import FaultRates
-from simulation.ledger import RunLedger
 from simulation.negative_controls import DisabledSafeguard
 from simulation.simulation import Simulation, SimulationConfig
 from simulation.worker import WorkerProfile
@@ -23,20 +19,6 @@ CHECK_INTERVAL_S = 5.0
 REPAIR_S = 90.0
 """The scaler's time to correct a count that a user wrote, with outages of its sources included."""
 SETTLE_WITHIN_S = 4000.0
-
-
-@dataclass
-class RunOutcome:
-    """The result of one run."""
-
-    seed: int
-    ledger: RunLedger
-    scale_ins: int
-    rollouts_s: list[float]
-    ticks: int
-    kills: int
-    seconds: float
-    failures: list[str] = field(default_factory=list)
 
 
 def draw(seed: int, disabled: DisabledSafeguard = DisabledSafeguard.NOTHING) -> SimulationConfig:
@@ -163,7 +145,6 @@ class RandomScenario:
     # --- faults
 
     async def _inject_faults(self) -> None:
-        """Run one event after the other; each returns its duration."""
         while True:
             await asyncio.sleep(self._rng.expovariate(1 / self._pause_s))
             weights = [weight for weight, _ in self._events]
@@ -252,10 +233,11 @@ class RandomScenario:
 
     def _kill_scaler(self) -> float:
         self._sim.faults.kill_scaler = self._rng.choice((0.005, 0.02, 0.1))
-        return self._later(40.0, self._stop_killing_scaler)
 
-    def _stop_killing_scaler(self) -> None:
-        self._sim.faults.kill_scaler = 0.0
+        def stop() -> None:
+            self._sim.faults.kill_scaler = 0.0
+
+        return self._later(40.0, stop)
 
     def _second_scaler(self) -> float:
         """Run two scalers at the same time, as in a deployment of the scaler; the old one ends later."""
@@ -267,7 +249,7 @@ class RandomScenario:
 
         def end_first() -> None:
             for scaler in first:
-                if scaler.task is not None and scaler in self._sim.scalers:
+                if scaler in self._sim.scalers:
                     self._sim.scalers.remove(scaler)
                     scaler.task.cancel()
 
@@ -364,17 +346,8 @@ class RandomScenario:
         return self._later(40.0, self._sim.agents.wrong_answers.clear)
 
 
-async def play(seed: int, *, length_s: float, disabled: DisabledSafeguard = DisabledSafeguard.NOTHING) -> RunOutcome:
-    """Play one randomized run; call it in a loop with virtual time."""
+async def play(seed: int, *, length_s: float, disabled: DisabledSafeguard = DisabledSafeguard.NOTHING) -> Simulation:
+    """Play one randomized run in a loop with virtual time, and return the simulation at its end."""
     simulation = Simulation(draw(seed, disabled), seed)
     await RandomScenario(simulation, length_s=length_s).play()
-    return RunOutcome(
-        seed,
-        simulation.ledger,
-        simulation.scale_ins,
-        simulation.fake_ecs.rollouts_s,
-        simulation.reports.ticks,
-        simulation.kills,
-        simulation.loop.time(),
-        simulation.reports.failures,
-    )
+    return simulation

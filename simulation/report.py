@@ -1,16 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """The sum of many randomized runs, with all safeguards and with one disabled."""
 
-from __future__ import annotations
-
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import count
 
 from simulation.loop import run
-from simulation.negative_controls import NEGATIVE_CONTROLS, DisabledSafeguard
-from simulation.random_run import RunOutcome, play
+from simulation.negative_controls import DisabledSafeguard
+from simulation.random_run import play
+from simulation.simulation import Simulation
 
 LENGTH_S = 3000.0
 """How long a run sends tasks; then it settles."""
@@ -36,24 +35,24 @@ class RunSummary:
     failures: list[str] = field(default_factory=list)
     """The seeds with a failure, with its first description."""
 
-    def add(self, outcome: RunOutcome) -> None:
+    def add(self, simulation: Simulation) -> None:
         """Add one run."""
-        ledger = outcome.ledger
+        ledger = simulation.ledger
         self.runs += 1
-        self.scale_ins += outcome.scale_ins
+        self.scale_ins += simulation.scale_ins
         self.rollouts += ledger.counts["rollouts"]
         self.tasks += len(ledger.sent)
         self.lost += len(ledger.lost)
         self.interrupted += len(ledger.interrupted)
         self.broken += ledger.counts["broken"]
-        self.ticks += outcome.ticks
-        self.scaler_kills += outcome.kills
-        self.virtual_s += outcome.seconds
+        self.ticks += simulation.reports.ticks
+        self.scaler_kills += simulation.kills
+        self.virtual_s += simulation.loop.time()
         self.counts += ledger.counts
-        self.rollouts_s += outcome.rollouts_s
+        self.rollouts_s += simulation.fake_ecs.rollouts_s
         if ledger.lost or ledger.interrupted or ledger.broken:
             text = f"{len(ledger.lost)} lost, {len(ledger.interrupted)} interrupted, {ledger.broken[:2]}"
-            self.failures.append(f"seed {outcome.seed}: {text}")
+            self.failures.append(f"seed {simulation.seed}: {text}")
 
 
 def run_with_all_safeguards(
@@ -69,21 +68,11 @@ def run_with_all_safeguards(
     return summary
 
 
-def run_without(
-    disabled: DisabledSafeguard, *, seed: int, runs: int, length_s: float = LENGTH_S, enough: int | None = None
-) -> RunSummary:
+def run_without(disabled: DisabledSafeguard, *, seed: int, runs: int, enough: int | None = None) -> RunSummary:
     """Run without one safeguard; with `enough`, only until so many tasks were lost."""
     summary = RunSummary(seed)
     for number in range(seed, seed + runs):
         if enough is not None and summary.lost >= enough:
             break
-        summary.add(run(play(number, length_s=length_s, disabled=disabled)))
+        summary.add(run(play(number, length_s=LENGTH_S, disabled=disabled)))
     return summary
-
-
-def run_negative_controls(
-    *, seed: int, runs: int, length_s: float = LENGTH_S
-) -> Iterator[tuple[DisabledSafeguard, RunSummary]]:
-    """Run all negative controls."""
-    for disabled in NEGATIVE_CONTROLS:
-        yield disabled, run_without(disabled, seed=seed, runs=runs, length_s=length_s)

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """One simulated environment: fleets with their services, queue and workers, and the real scaler over them."""
 
-from __future__ import annotations
-
 import asyncio
 import random
 from collections.abc import Sequence
@@ -14,7 +12,7 @@ from scaler.runtime.fleet_loop import FleetLoop
 from scaler.runtime.observe import Observer, Ports, SharedDatabase
 from scaler.runtime.overrides import SharedOverrides
 from scaler.runtime.supervisor import FleetSupervisor
-from scaler.runtime.tick_result import TickListener, TickResult
+from scaler.runtime.tick_result import TickResult
 from simulation.fake_ecs import FakeEcs, Topology
 from simulation.fault_injection import FaultInjector
 from simulation.ledger import RunLedger
@@ -73,7 +71,7 @@ class ScalerProcess:
     """One process of the scaler."""
 
     supervisor: FleetSupervisor
-    task: asyncio.Task[None] | None = None
+    task: asyncio.Task[None]
 
 
 @dataclass
@@ -82,7 +80,6 @@ class Simulation:
 
     config: SimulationConfig
     seed: int
-    listeners: Sequence[TickListener] = ()
     ledger: RunLedger = field(default_factory=RunLedger)
     faults: FaultInjector = field(default_factory=FaultInjector)
 
@@ -148,14 +145,13 @@ class Simulation:
             overrides=overrides,
         )
         observer = Observer(fleet, self.topologies[fleet.name].services, {fleet.name: fleet.name}, ports)
-        listeners = (self.reports, *self.listeners)
-        return FleetLoop(fleet, observer, ports, listeners, decide_with=decide_without(self.config.disabled))
+        return FleetLoop(fleet, observer, ports, [self.reports], decide_with=decide_without(self.config.disabled))
 
     def start_scaler(self, loops: Sequence[FleetLoop] | None = None) -> ScalerProcess:
         """Start a scaler; others may run at the same time."""
         own = loops or [self.fleet_loop(fleet) for fleet in self.config.fleets]
-        scaler = ScalerProcess(FleetSupervisor(own, self.clock))
-        scaler.task = self.loop.create_task(scaler.supervisor.run())
+        supervisor = FleetSupervisor(own, self.clock)
+        scaler = ScalerProcess(supervisor, self.loop.create_task(supervisor.run()))
         self.scalers.append(scaler)
         return scaler
 
@@ -165,8 +161,7 @@ class Simulation:
             return  # several calls at the same time end one process
         self.kills += 1
         for scaler in self.scalers:
-            if scaler.task is not None:
-                scaler.task.cancel()
+            scaler.task.cancel()
         self.scalers.clear()
         pause_s = self.rng.uniform(1.0, 20.0) if again_after_s is None else again_after_s
         self.loop.call_later(pause_s, self.start_scaler)
@@ -174,9 +169,8 @@ class Simulation:
     async def end(self) -> None:
         """Stop all scalers."""
         for scaler in self.scalers:
-            if scaler.task is not None:
-                scaler.task.cancel()
-                await asyncio.wait({scaler.task})
+            scaler.task.cancel()
+            await asyncio.wait({scaler.task})
 
     # --- what users do
 
@@ -188,7 +182,7 @@ class Simulation:
             self._numbers += 1
             numbers.append(self._numbers)
             self.ledger.sent.add(self._numbers)
-            self.queues[name].send(Message(self._numbers, seconds, self.loop.time()))
+            self.queues[name].send(Message(self._numbers, seconds))
         return numbers
 
     def override(self, fleet: str, overrides: Overrides) -> None:
@@ -208,9 +202,9 @@ class Simulation:
         found, _ = self.fake_ecs.ecs.services.describe(list(topology.services), cluster="simulated")
         return {service.name: service.desired_count for service in found if service.status == "ACTIVE"}
 
-    def workers(self, fleet: str | None = None) -> list[SimulatedWorker]:
-        """Return the live workers."""
-        return self.fake_ecs.workers_of(self.topologies[fleet] if fleet else self.topology)
+    def workers(self) -> list[SimulatedWorker]:
+        """Return the live workers of the first fleet."""
+        return self.fake_ecs.workers_of(self.topology)
 
     @property
     def scale_ins(self) -> int:

@@ -6,8 +6,6 @@ that is on its way brings its messages also when the gate has been closed meanwh
 life: up to a quarter of a second late.
 """
 
-from __future__ import annotations
-
 import asyncio
 import random
 from collections.abc import Callable, Sequence
@@ -72,7 +70,6 @@ class SimulatedWorker:
         self.running: dict[int, tuple[Message, asyncio.TimerHandle]] = {}
         self.reserved: dict[int, Message] = {}
         self.poll: QueuePoll | None = None
-        self._may_bring = 0
         self.alive = True
         self._explained = False
         self.consumed_at: float | None = None
@@ -177,11 +174,8 @@ class SimulatedWorker:
         self._loop.call_later(0.05, self._on_answer, self._life, answer)
 
     def _on_answer(self, life: int, answer: CallAnswered) -> None:
-        """Handle an answer, unless the agent has restarted since the call."""
-        if life == self._life:
-            self._answered(answer)
-
-    def _answered(self, answer: CallAnswered) -> None:
+        if life != self._life:
+            return  # the agent has restarted since the call
         if answer.result is ProtectionResult.REFUSED:
             self._ledger.counts["refusals"] += 1
             if self._disabled is DisabledSafeguard.FAILURES:

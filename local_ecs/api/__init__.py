@@ -7,14 +7,13 @@ ecs.status()           # services and tasks as JSON data
 await ecs.stop()
 """
 
-from local_ecs.api.clock import EcsClock, ManualClock, RealClock, ShiftedClock
-from local_ecs.api.errors import StateFileError
+from local_ecs.api.clock import EcsClock, ManualClock, ShiftedClock
 from local_ecs.api.journal import Entry, Journal
 from local_ecs.api.local_ecs import LocalEcs
-from local_ecs.api.settings import AddressPool, BlockAddresses, LocalEcsSettings, NoTargets, TargetRegistry
+from local_ecs.api.settings import BlockAddresses, LocalEcsSettings, NoTargets, TargetRegistry
+from local_ecs.api.state_file import StateFileError
 
 __all__ = [
-    "AddressPool",
     "BlockAddresses",
     "EcsClock",
     "Entry",
@@ -23,7 +22,6 @@ __all__ = [
     "LocalEcsSettings",
     "ManualClock",
     "NoTargets",
-    "RealClock",
     "ShiftedClock",
     "StateFileError",
     "TargetRegistry",

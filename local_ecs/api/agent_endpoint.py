@@ -6,27 +6,25 @@ The agent answers a refused protection with HTTP 200 and `failure`, an invalid r
 """
 
 import json
-from typing import Any
 from uuid import uuid4
 
 from aiohttp import web
 
-from local_ecs.api.backend import Backend
-from local_ecs.api.operations_tasks import ProtectionOperations, rfc3339
+from local_ecs.api.driver import Driver
+from local_ecs.api.operations_tasks import change_protection, rfc3339
+from local_ecs.api.shapes import Json
 from local_ecs.api.throttle import AGENT, Throttle
-from local_ecs.model import EcsError, EcsFailure, EcsTask
+from local_ecs.model import EcsError, EcsTask
 from local_ecs.runtime.api import ContainerState
 
-Json = dict[str, Any]
 BODY_LIMIT = 4096
 
 
 class AgentEndpoint:
     """GET and PUT of `/api/<token>/task-protection/v1/state`, and the task metadata."""
 
-    def __init__(self, backend: Backend, protection: ProtectionOperations, throttle: Throttle) -> None:
-        self._backend = backend
-        self._protection = protection
+    def __init__(self, driver: Driver, throttle: Throttle) -> None:
+        self._driver = driver
         self._throttle = throttle
         self.outage = False
         """Answer every request with 500, as an agent that cannot reach ECS."""
@@ -47,7 +45,7 @@ class AgentEndpoint:
         body = await request.content.read(BODY_LIMIT) if request.method == "PUT" else None
         try:
             self._check_reachable(task)
-            answer = self._backend.driver.act(lambda: self._answer(task, body))
+            answer = self._driver.act(lambda: self._answer(task, body))
         except EcsError as error:
             return _error(task, error)
         return web.json_response(answer)
@@ -59,16 +57,17 @@ class AgentEndpoint:
             self._throttle.take(f"agent {task.id}", AGENT)
 
     def _answer(self, task: EcsTask, body: bytes | None) -> Json:
-        protection = self._backend.model.protection
+        protection = self._driver.model.protection
         if body is None:
             done, failures = protection.get([task.arn], cluster=task.cluster_arn)
         else:
             enabled, minutes = _protection_request(body)
-            done, failures = self._protection.change(
-                [task.arn], cluster=task.cluster_arn, enabled=enabled, minutes=minutes, by="agent"
+            done, failures = change_protection(
+                self._driver, [task.arn], cluster=task.cluster_arn, enabled=enabled, minutes=minutes, by="agent"
             )
         if failures:
-            return {"failure": _failure(failures[0])}
+            failure = failures[0]
+            return {"failure": {"Arn": failure.arn, "Reason": failure.reason, "Detail": failure.detail}}
         task = done[0]
         until = {} if task.protected_until is None else {"ExpirationDate": rfc3339(task.protected_until)}
         enabled = task.protected_until is not None
@@ -77,7 +76,7 @@ class AgentEndpoint:
     async def task_metadata(self, request: web.Request) -> web.Response:
         """Describe the calling task (task metadata endpoint version 4)."""
         task = self._task(request)
-        definition = self._backend.model.task_definitions.get(task.task_definition_arn)
+        definition = self._driver.model.task_definitions.get(task.task_definition_arn)
         started = {} if task.started_at is None else {"PullStoppedAt": rfc3339(task.started_at)}
         return web.json_response(
             {
@@ -100,16 +99,16 @@ class AgentEndpoint:
         return web.json_response(self._containers(self._task(request))[0])
 
     def _containers(self, task: EcsTask) -> list[Json]:
-        definition = self._backend.model.task_definitions.get(task.task_definition_arn)
-        states = {c.name: c for c in self._backend.driver.containers(task.arn)}
-        address = self._backend.driver.address(task.arn)
+        definition = self._driver.model.task_definitions.get(task.task_definition_arn)
+        states = {c.name: c for c in self._driver.containers(task.arn)}
+        address = self._driver.address(task.arn)
         return [
             _container(task, c, states.get(c["name"]), address or "")
             for c in definition.details["containerDefinitions"]
         ]
 
     def _task(self, request: web.Request) -> EcsTask:
-        task = self._backend.driver.task_of_token(request.match_info["token"])
+        task = self._driver.task_of_token(request.match_info["token"])
         if task is None:
             raise web.HTTPNotFound(text="No running task has this token.")
         return task
@@ -128,10 +127,6 @@ def _protection_request(body: bytes) -> tuple[bool, int | None]:
     if minutes is not None and (isinstance(minutes, bool) or not isinstance(minutes, int)):
         raise EcsError("InvalidParameterException", "Invalid request: 'ExpiresInMinutes' is not a number")
     return enabled, minutes
-
-
-def _failure(failure: EcsFailure) -> Json:
-    return {"Arn": failure.arn, "Reason": failure.reason, "Detail": failure.detail}
 
 
 def _error(task: EcsTask, refused: EcsError) -> web.Response:

@@ -4,22 +4,9 @@
 import asyncio
 import contextlib
 import time
-from typing import Protocol
 
 
-class EcsClock(Protocol):
-    """Seconds since the epoch, and a sleep that an event ends."""
-
-    def now(self) -> float:
-        """Return seconds since the epoch."""
-        ...
-
-    async def wait_until(self, at: float | None, changed: asyncio.Event) -> None:
-        """Wait for the time `at` (None: for ever) or for `changed`, until the first of them."""
-        ...
-
-
-class RealClock:
+class EcsClock:
     """The system clock."""
 
     def now(self) -> float:
@@ -27,14 +14,14 @@ class RealClock:
         return time.time()
 
     async def wait_until(self, at: float | None, changed: asyncio.Event) -> None:
-        """Wait for the time `at` (None: for ever) or for `changed`."""
+        """Wait for the time `at` (None: for ever) or for `changed`, until the first of them."""
         timeout = None if at is None else max(0.0, at - self.now())
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout):
                 await changed.wait()
 
 
-class ShiftedClock(RealClock):
+class ShiftedClock(EcsClock):
     """The system clock with an offset: time can advance by hours at once, while processes run in real time.
 
     Call `move` in the event loop of the waiting tasks.
@@ -66,13 +53,9 @@ class ShiftedClock(RealClock):
 class ManualClock(ShiftedClock):
     """A clock that advances only by `move`."""
 
-    def __init__(self, start: float = 1_760_000_000.0) -> None:
-        super().__init__()
-        self._start = start
-
     def now(self) -> float:
         """Return the current time of this clock."""
-        return self._start + self._ahead
+        return 1_760_000_000.0 + self._ahead
 
     async def wait_until(self, at: float | None, changed: asyncio.Event) -> None:
         """Wait for `changed` or until the clock is advanced. Returns at once if `at` has passed."""

@@ -7,13 +7,13 @@ All code runs in one event loop, so no lock is needed. Only the runner's calls a
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from local_ecs.api import shapes
 from local_ecs.api.clock import EcsClock
 from local_ecs.api.journal import Journal
-from local_ecs.api.settings import AddressPool, TargetRegistry
+from local_ecs.api.settings import BlockAddresses, TargetRegistry
 from local_ecs.model import EcsModel, EcsTask, Effect, LaunchTask, StopTask
 from local_ecs.runtime.api import ContainerState, TaskEvent, TaskHealth, TaskRunner, TaskRunning, TaskStopped, TaskToRun
 
@@ -28,7 +28,7 @@ class LaunchedTask:
     address: str
     token: str
     last_containers: tuple[ContainerState, ...] = ()
-    targets: tuple[tuple[str, int], ...] = field(default=())  # target group ARN and port, while registered
+    targets: tuple[tuple[str, int], ...] = ()  # target group ARN and port, while registered
 
 
 class Driver:
@@ -40,7 +40,7 @@ class Driver:
         runner: TaskRunner,
         *,
         clock: EcsClock,
-        addresses: AddressPool,
+        addresses: BlockAddresses,
         targets: TargetRegistry,
         journal: Journal,
         ecs_environment: Callable[[str], Mapping[str, str]],
@@ -54,6 +54,8 @@ class Driver:
         self._targets = targets
         self._ecs_environment = ecs_environment
         self.save = save
+        self.client_tokens: dict[str, str] = {}
+        """Service ARN -> clientToken of its creation; lost at a restart."""
         self._launched: dict[str, LaunchedTask] = {}
         self._effects: list[Effect] = []
         self._changed = asyncio.Event()
@@ -112,7 +114,7 @@ class Driver:
     # --- effects ----------------------------------------------------------------------------------------------
 
     async def _launch(self, task: EcsTask) -> None:
-        self._remove_old_tasks()
+        self._launched = {arn: old for arn, old in self._launched.items() if self.model.task(arn) is not None}
         launched = LaunchedTask(self._addresses.acquire(task.id), f"{task.id}-{task.id[-10:]}")
         self._launched[task.arn] = launched
         self.journal.add("TaskStarted", task=task.arn, group=task.group, address=launched.address)
@@ -131,15 +133,10 @@ class Driver:
         )
 
     async def _stop(self, effect: StopTask) -> None:
-        self._leave_targets(effect.task.arn)
-        self.journal.add(
-            "TaskStopping",
-            task=effect.task.arn,
-            group=effect.task.group,
-            code=effect.task.stop_code,
-            reason=effect.reason,
-        )
-        await self._runner.stop(effect.task.arn, reason=effect.reason)
+        task = effect.task
+        self._leave_targets(task.arn)
+        self.journal.add("TaskStopping", task=task.arn, group=task.group, code=task.stop_code, reason=effect.reason)
+        await self._runner.stop(task.arn, reason=effect.reason)
 
     # --- events of the runner --------------------------------------------------------------------------------
 
@@ -208,8 +205,7 @@ class Driver:
         for group, port in launched.targets:
             self._targets.deregister(group, launched.address, port)
 
-    # --- launched tasks
-    # ------------------------------------------------------------------------------------------------
+    # --- launched tasks ---------------------------------------------------------------------------------------
 
     def task_of_token(self, token: str) -> EcsTask | None:
         """Find the running task that has this token in its metadata and agent endpoints."""
@@ -227,6 +223,12 @@ class Driver:
         launched = self._launched.get(arn)
         return self._runner.containers(arn) or (launched.last_containers if launched else ())
 
-    def _remove_old_tasks(self) -> None:
-        for arn in [a for a in self._launched if self.model.task(a) is None]:
-            del self._launched[arn]
+    def task_shape(self, task: EcsTask, *, tags: bool = False) -> shapes.Json:
+        """Return the shape Task."""
+        definition = self.model.task_definitions.get(task.task_definition_arn)
+        address, containers = self.address(task.arn), self.containers(task.arn)
+        return shapes.task(task, definition, address=address, containers=containers, tags=tags)
+
+
+Operation = Callable[[Driver, shapes.Json, str], shapes.Json]
+"""Answers a request of a caller, whose short name goes to the journal."""

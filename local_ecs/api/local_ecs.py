@@ -3,28 +3,27 @@
 
 import asyncio
 import random
+from functools import partial
 from typing import Any
 
 from aiohttp import web
 
+from local_ecs.api import operations_clusters, operations_services, operations_tasks
 from local_ecs.api.agent_endpoint import AgentEndpoint
-from local_ecs.api.backend import Backend
-from local_ecs.api.clock import EcsClock, RealClock
+from local_ecs.api.clock import EcsClock
 from local_ecs.api.driver import Driver
 from local_ecs.api.faults import LocalFaults
 from local_ecs.api.journal import EventLog, Journal
-from local_ecs.api.operations_clusters import ClusterOperations, TagOperations, TaskDefinitionOperations
-from local_ecs.api.operations_services import ServiceOperations
-from local_ecs.api.operations_tasks import ProtectionOperations, TaskOperations, rfc3339
-from local_ecs.api.protocol import Handlers
-from local_ecs.api.server import ApiEndpoint, application
-from local_ecs.api.settings import AddressPool, BlockAddresses, LocalEcsSettings, NoTargets, TargetRegistry
+from local_ecs.api.operations_tasks import rfc3339
+from local_ecs.api.server import application
+from local_ecs.api.settings import BlockAddresses, LocalEcsSettings, NoTargets, TargetRegistry
 from local_ecs.api.state_file import StateFile
 from local_ecs.api.throttle import Throttle
 from local_ecs.model import EcsModel, EcsService, EcsSettings, EcsTask, RandomIds
 from local_ecs.runtime.api import TaskRunner
 
 EVENTS_SHOWN = 5
+OPERATIONS = operations_clusters.OPERATIONS | operations_services.OPERATIONS | operations_tasks.OPERATIONS
 
 
 class LocalEcs:
@@ -35,13 +34,12 @@ class LocalEcs:
         settings: LocalEcsSettings,
         *,
         runner: TaskRunner,
-        addresses: AddressPool | None = None,
+        addresses: BlockAddresses | None = None,
         targets: TargetRegistry | None = None,
         clock: EcsClock | None = None,
-        generator: random.Random | None = None,
     ) -> None:
         self.settings = settings
-        clock = clock or RealClock()
+        clock = clock or EcsClock()
         model_settings = EcsSettings(
             region=settings.region,
             account=settings.account,
@@ -50,7 +48,7 @@ class LocalEcs:
             pending_s=settings.pending_s,
             backoff_first_s=settings.backoff_first_s,
         )
-        self.model = EcsModel(model_settings, now=clock.now(), ids=RandomIds(generator or random.SystemRandom()))
+        self.model = EcsModel(model_settings, now=clock.now(), ids=RandomIds(random.SystemRandom()))
         self.journal = Journal(clock.now, length=settings.journal_length)
         if settings.event_log is not None:
             self.journal.listen(EventLog(settings.event_log))
@@ -65,12 +63,11 @@ class LocalEcs:
             ecs_environment=self._ecs_environment,
             save=lambda: self._state_file.save(self.model),
         )
-        self._throttle = Throttle(clock.now, enabled=settings.throttling)
-        backend = Backend(self.driver, self.journal)
-        self._protection = ProtectionOperations(backend)
-        self._agent = AgentEndpoint(backend, self._protection, self._throttle)
-        self.faults = LocalFaults(self.driver, self._throttle, self._agent)
-        self._api = ApiEndpoint(self.driver, self._handlers(backend), self._throttle)
+        throttle = Throttle(clock.now, enabled=settings.throttling)
+        agent = AgentEndpoint(self.driver, throttle)
+        self.faults = LocalFaults(self.driver, throttle, agent)
+        handlers = {name: partial(operation, self.driver) for name, operation in OPERATIONS.items()}
+        self._application = partial(application, self.driver, handlers, throttle, agent.routes())
         self._port = settings.port
         self._web: web.AppRunner | None = None
         self._drive: asyncio.Task[None] | None = None
@@ -86,7 +83,7 @@ class LocalEcs:
         Raises StateFileError if the state file cannot be read, and OSError if the port is in use.
         """
         self._state_file.restore(self.model)
-        self._web = web.AppRunner(application(self._api, self._agent.routes()), access_log=None)
+        self._web = web.AppRunner(self._application(), access_log=None)
         await self._web.setup()
         try:
             await web.TCPSite(self._web, self.settings.host, self.settings.port).start()
@@ -160,16 +157,6 @@ class LocalEcs:
         return {
             "ECS_AGENT_URI": f"{self.endpoint}/api/{token}",
             "ECS_CONTAINER_METADATA_URI_V4": f"{self.endpoint}/v4/{token}",
-        }
-
-    def _handlers(self, backend: Backend) -> Handlers:
-        return {
-            **ClusterOperations(backend).handlers,
-            **TaskDefinitionOperations(backend).handlers,
-            **TagOperations(backend).handlers,
-            **ServiceOperations(backend).handlers,
-            **TaskOperations(backend).handlers,
-            **self._protection.handlers,
         }
 
 

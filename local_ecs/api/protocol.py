@@ -3,7 +3,6 @@
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -11,31 +10,28 @@ import botocore.session
 from botocore.model import ListShape, MapShape, ServiceModel, Shape, StringShape, StructureShape
 from botocore.validate import ParamValidator
 
-from local_ecs.api.errors import AnswerNotValidError, not_well_formed, unknown_operation
 from local_ecs.model import EcsError
+from local_ecs.model.errors import invalid
 
 CONTENT_TYPE = "application/x-amz-json-1.1"
 TARGET_PREFIX = "AmazonEC2ContainerServiceV20141113."
 
 
-@dataclass(frozen=True)
-class Caller:
-    """The caller, from its User-Agent."""
-
-    user_agent: str = ""
-
-    @property
-    def name(self) -> str:
-        """Return a short name: `terraform`, the application id of an SDK (`app/…`), or its product."""
-        if "terraform" in self.user_agent.lower():
-            return "terraform"
-        words = self.user_agent.split()
-        application = next((w.removeprefix("app/") for w in words if w.startswith("app/")), None)
-        return application or (words[0] if words else "unknown")
+Handlers = Mapping[str, Callable[[dict[str, Any], str], dict[str, Any]]]
+"""Operation -> its answer to a request of a caller."""
 
 
-Handler = Callable[[dict[str, Any], Caller], dict[str, Any]]
-Handlers = Mapping[str, Handler]
+class AnswerNotValidError(Exception):
+    """An answer does not match botocore's output shape: a defect of this package. It is sent as a ServerException."""
+
+
+def caller_name(user_agent: str) -> str:
+    """Return a short name: `terraform`, the application id of an SDK (`app/…`), or its product."""
+    if "terraform" in user_agent.lower():
+        return "terraform"
+    words = user_agent.split()
+    application = next((w.removeprefix("app/") for w in words if w.startswith("app/")), None)
+    return application or (words[0] if words else "unknown")
 
 
 @cache
@@ -44,24 +40,19 @@ def service_model() -> ServiceModel:
     return botocore.session.get_session().get_service_model("ecs")
 
 
-def answer(handlers: Handlers, target: str, body: bytes, caller: Caller) -> dict[str, Any]:
+def answer(handlers: Handlers, target: str, body: bytes, caller: str) -> dict[str, Any]:
     """Answer one request. Raises EcsError if ECS refuses it and AnswerNotValidError for a defect of this package."""
     name = target.removeprefix(TARGET_PREFIX)
     if name == target or name not in handlers:
-        raise unknown_operation(target)
+        raise EcsError("UnknownOperationException", f"The local ECS does not support the operation {target!r}.")
     operation = service_model().operation_model(name)
     request = _without_nulls(_parsed(body))
     if problems := _problems(operation.input_shape, request):
-        raise not_well_formed(problems)
+        raise invalid(problems)
     reply = handlers[name](request, caller)
     if problems := _problems(operation.output_shape, reply):
         raise AnswerNotValidError(f"{name}: {problems}")
     return reply
-
-
-def error_body(error: EcsError) -> dict[str, str]:
-    """Return the body of an error, which is sent with HTTP status 400."""
-    return {"__type": error.code, "message": error.message}
 
 
 def _parsed(body: bytes) -> dict[str, Any]:

@@ -10,8 +10,7 @@ from uuid import uuid4
 from aiohttp import web
 
 from local_ecs.api.driver import Driver
-from local_ecs.api.errors import AnswerNotValidError
-from local_ecs.api.protocol import CONTENT_TYPE, TARGET_PREFIX, Caller, Handlers, answer, error_body
+from local_ecs.api.protocol import CONTENT_TYPE, TARGET_PREFIX, AnswerNotValidError, Handlers, answer, caller_name
 from local_ecs.api.throttle import Throttle
 from local_ecs.model import EcsError
 
@@ -20,38 +19,38 @@ BODY_LIMIT = 1024 * 1024  # a task definition is at most 64 KiB
 READ_PREFIXES = ("Describe", "Get", "List")
 
 
-class ApiEndpoint:
-    """`POST /` with an X-Amz-Target. Signatures are not verified: the server is local."""
+def application(
+    driver: Driver, handlers: Handlers, throttle: Throttle, agent_routes: list[web.RouteDef]
+) -> web.Application:
+    """Return the application with the API and the endpoints of the agent. Signatures are not verified: it is local."""
 
-    def __init__(self, driver: Driver, handlers: Handlers, throttle: Throttle) -> None:
-        self._driver = driver
-        self._handlers = handlers
-        self._throttle = throttle
-
-    async def post(self, request: web.Request) -> web.Response:
-        """Answer one API call."""
+    async def post(request: web.Request) -> web.Response:
         target = request.headers.get("X-Amz-Target", "")
-        caller = Caller(request.headers.get("User-Agent", ""))
+        caller = caller_name(request.headers.get("User-Agent", ""))
         body = await request.read()
         operation = target.removeprefix(TARGET_PREFIX)
         try:
-            self._spend(operation, caller)
-            reply = self._driver.act(lambda: answer(self._handlers, target, body, caller))
+            _spend(operation, caller)
+            reply = driver.act(lambda: answer(handlers, target, body, caller))
         except EcsError as error:
-            return _response(error_body(error), status=400)
+            return _response({"__type": error.code, "message": error.message}, status=400)
         except AnswerNotValidError as error:
             logger.exception("%s", target)
             return _response({"__type": "ServerException", "message": str(error)}, status=500)
         if not operation.startswith(READ_PREFIXES):
-            self._driver.save()  # before the answer
+            driver.save()  # before the answer
         return _response(reply)
 
-    def _spend(self, operation: str, caller: Caller) -> None:
+    def _spend(operation: str, caller: str) -> None:
         try:
-            self._throttle.spend(operation)
+            throttle.spend(operation)
         except EcsError:
-            self._driver.journal.add("Throttled", operation=operation, caller=caller.name)
+            driver.journal.add("Throttled", operation=operation, caller=caller)
             raise
+
+    app = web.Application(client_max_size=BODY_LIMIT)
+    app.add_routes([web.post("/", post), *agent_routes])
+    return app
 
 
 def _response(reply: Mapping[str, Any], *, status: int = 200) -> web.Response:
@@ -60,10 +59,3 @@ def _response(reply: Mapping[str, Any], *, status: int = 200) -> web.Response:
         status=status,
         headers={"Content-Type": CONTENT_TYPE, "x-amzn-RequestId": str(uuid4())},
     )
-
-
-def application(api: ApiEndpoint, agent_routes: list[web.RouteDef]) -> web.Application:
-    """Return the application with both endpoints."""
-    app = web.Application(client_max_size=BODY_LIMIT)
-    app.add_routes([web.post("/", api.post), *agent_routes])
-    return app

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The settings of a local ECS, and its interfaces to addresses and load balancers."""
+"""The settings of a local ECS, its addresses, and its interface to load balancers."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,28 +30,14 @@ class LocalEcsSettings:
     journal_length: int = 2000
 
 
-class AddressPool(Protocol):
-    """Assigns an IPv4 address to each task."""
-
-    def acquire(self, task_id: str) -> str:
-        """Return an unused address."""
-        ...
-
-    def release(self, task_id: str) -> None:
-        """Release a task's address. Unknown tasks are ignored."""
-        ...
-
-
 class TargetRegistry(Protocol):
     """The target groups of load balancers. Both calls return at once."""
 
     def register(self, target_group_arn: str, address: str, port: int) -> None:
         """Add the target of a running task."""
-        ...
 
     def deregister(self, target_group_arn: str, address: str, port: int) -> None:
         """Remove the target of a task that stops or has ended."""
-        ...
 
 
 class NoTargets:
@@ -87,5 +73,5 @@ class BlockAddresses:
         raise RuntimeError(f"no address is free in 127.{self._block}.0.0/16")
 
     def release(self, task_id: str) -> None:
-        """Release a task's address."""
+        """Release a task's address. Unknown tasks are ignored."""
         self._in_use.pop(task_id, None)

@@ -4,8 +4,10 @@
 Terraform compares its request with the answer, so an answer has only fields that were sent or that AWS adds.
 """
 
+import base64
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
+from uuid import UUID
 
 from local_ecs.model import (
     EcsCluster,
@@ -17,9 +19,11 @@ from local_ecs.model import (
     TaskDefinition,
     TaskStatus,
 )
+from local_ecs.model.errors import invalid
 from local_ecs.runtime.api import ContainerState
 
 Json = dict[str, Any]
+PAGE_LIMIT = 100
 
 # A change of one of these fields starts a new deployment. The other fields of a service change in place.
 TEMPLATE = (
@@ -66,6 +70,21 @@ def found(member: str, records: Iterable[Json], failures: Iterable[EcsFailure]) 
             for failure in failures
         ],
     }
+
+
+def page(member: str, items: Sequence[str], request: Json, *, default: int = PAGE_LIMIT) -> Json:
+    """Return an answer with the page of `maxResults` and `nextToken` as `member`, and the `nextToken` after it."""
+    size = request.get("maxResults", default)
+    if not 1 <= size <= PAGE_LIMIT:
+        raise invalid(f"maxResults must be between 1 and {PAGE_LIMIT}.")
+    try:
+        start = int(base64.urlsafe_b64decode(request["nextToken"])) if "nextToken" in request else 0
+    except ValueError as error:
+        raise invalid("Invalid token") from error
+    answer: Json = {member: list(items[start : start + size])}
+    if start + size < len(items):
+        answer["nextToken"] = base64.urlsafe_b64encode(str(start + size).encode()).decode()
+    return answer
 
 
 def cluster(ecs: EcsModel, record: EcsCluster, *, tags: bool) -> Json:
@@ -199,7 +218,6 @@ def task(
         "stoppingAt": record.stopping_at,
         "stoppedAt": record.stopped_at,
     }
-    attachment = _attachment_id(record)
     shape: Json = {
         "taskArn": record.arn,
         "clusterArn": record.cluster_arn,
@@ -211,7 +229,7 @@ def task(
         "healthStatus": str(record.health),
         "availabilityZone": record.availability_zone,
         "connectivity": "CONNECTED" if record.status is TaskStatus.RUNNING else "DISCONNECTED",
-        "attachments": [_interface(record, attachment, address)],
+        "attachments": [_interface(record, address)],
         "containers": [
             _container(record, c, state=next((s for s in containers if s.name == c["name"]), None), address=address)
             for c in definition.details["containerDefinitions"]
@@ -228,11 +246,6 @@ def task(
     return shape
 
 
-def _attachment_id(task: EcsTask) -> str:
-    t = task.id
-    return f"{t[:8]}-{t[8:12]}-{t[12:16]}-{t[16:20]}-{t[20:]}"
-
-
 def _task_launch(template: Mapping[str, Any]) -> Json:
     launch = _launch(template)
     strategy = launch.pop("capacityProviderStrategy", None)
@@ -242,7 +255,7 @@ def _task_launch(template: Mapping[str, Any]) -> Json:
     return launch | {"platformVersion": "1.4.0"}
 
 
-def _interface(task: EcsTask, attachment: str, address: str | None) -> Json:
+def _interface(task: EcsTask, address: str | None) -> Json:
     status = "PRECREATED"
     if address is not None:
         status = "DELETED" if task.status is TaskStatus.STOPPED else "ATTACHED"
@@ -253,13 +266,13 @@ def _interface(task: EcsTask, attachment: str, address: str | None) -> Json:
             {"name": "networkInterfaceId", "value": f"eni-{task.id[:17]}"},
             {"name": "privateIPv4Address", "value": address},
         ]
-    return {"id": attachment, "type": "ElasticNetworkInterface", "status": status, "details": details}
+    return {"id": str(UUID(task.id)), "type": "ElasticNetworkInterface", "status": status, "details": details}
 
 
 def _container(
     task: EcsTask, definition: Mapping[str, Any], *, state: ContainerState | None, address: str | None
 ) -> Json:
-    interface = {"attachmentId": _attachment_id(task)} | ({"privateIpv4Address": address} if address else {})
+    interface = {"attachmentId": str(UUID(task.id))} | ({"privateIpv4Address": address} if address else {})
     shape: Json = {
         "containerArn": f"{task.arn.replace(':task/', ':container/')}/{definition['name']}",
         "taskArn": task.arn,

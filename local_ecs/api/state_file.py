@@ -5,23 +5,14 @@ It is not synced to the disk: it has to survive the end of the process, not of t
 """
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-from local_ecs.api.errors import StateFileError
+from local_ecs.model import EcsModel
 
 
-class Persistent(Protocol):
-    """A model with a persistent part."""
-
-    def snapshot(self) -> Mapping[str, Any]:
-        """Return the persistent part as JSON data."""
-        ...
-
-    def restore(self, data: dict[str, Any]) -> None:
-        """Load the data of `snapshot`. Raises KeyError, TypeError or ValueError for other data."""
-        ...
+class StateFileError(Exception):
+    """The state file cannot be read. The message has its path and the next step."""
 
 
 class StateFile:
@@ -31,7 +22,7 @@ class StateFile:
         self._path = path
         self._written = ""
 
-    def restore(self, model: Persistent) -> bool:
+    def restore(self, model: EcsModel) -> bool:
         """Load the file into a model. Returns whether it exists. Raises StateFileError if it cannot be read."""
         if self._path is None or not self._path.exists():
             return False
@@ -45,7 +36,7 @@ class StateFile:
         self._written = text
         return True
 
-    def save(self, model: Persistent) -> None:
+    def save(self, model: EcsModel) -> None:
         """Write the persistent part of the model if it changed."""
         if self._path is None:
             return

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from local_ecs.api.errors import throttled
+from local_ecs.model import EcsError
 
 
 @dataclass(frozen=True)
@@ -20,23 +20,21 @@ class Rate:
     per_s: float
 
 
-CLUSTER_MODIFY, CLUSTER_READ = Rate(20, 1), Rate(50, 20)
-SERVICE_MODIFY, SERVICE_READ = Rate(50, 5), Rate(100, 20)
-DEFINITION_MODIFY, DEFINITION_READ = Rate(20, 1), Rate(50, 20)
-TASK_MODIFY, TASK_READ = Rate(100, 40), Rate(100, 40)
 AGENT = Rate(40, 40)  # the agent endpoint answers X-Rate-Limit-Limit: 40
 
 GROUPS: dict[str, tuple[str, Rate]] = {
-    **dict.fromkeys(
-        ("CreateCluster", "DeleteCluster", "UpdateCluster", "PutClusterCapacityProviders"), ("cluster", CLUSTER_MODIFY)
-    ),
-    **dict.fromkeys(("DescribeClusters", "ListClusters"), ("cluster read", CLUSTER_READ)),
-    **dict.fromkeys(("CreateService", "UpdateService", "DeleteService"), ("service", SERVICE_MODIFY)),
-    **dict.fromkeys(("DescribeServices", "ListServices"), ("service read", SERVICE_READ)),
-    **dict.fromkeys(("RegisterTaskDefinition", "DeregisterTaskDefinition"), ("definition", DEFINITION_MODIFY)),
-    **dict.fromkeys(("DescribeTaskDefinition", "ListTaskDefinitions"), ("definition read", DEFINITION_READ)),
-    **dict.fromkeys(("RunTask", "StopTask", "UpdateTaskProtection"), ("task", TASK_MODIFY)),
-    **dict.fromkeys(("ListTasks", "DescribeTasks", "GetTaskProtection"), ("task read", TASK_READ)),
+    operation: (group, rate)
+    for group, rate, operations in (
+        ("cluster", Rate(20, 1), ("CreateCluster", "DeleteCluster", "UpdateCluster", "PutClusterCapacityProviders")),
+        ("cluster read", Rate(50, 20), ("DescribeClusters", "ListClusters")),
+        ("service", Rate(50, 5), ("CreateService", "UpdateService", "DeleteService")),
+        ("service read", Rate(100, 20), ("DescribeServices", "ListServices")),
+        ("definition", Rate(20, 1), ("RegisterTaskDefinition", "DeregisterTaskDefinition")),
+        ("definition read", Rate(50, 20), ("DescribeTaskDefinition", "ListTaskDefinitions")),
+        ("task", Rate(100, 40), ("RunTask", "StopTask", "UpdateTaskProtection")),
+        ("task read", Rate(100, 40), ("ListTasks", "DescribeTasks", "GetTaskProtection")),
+    )
+    for operation in operations
 }
 
 
@@ -57,7 +55,7 @@ class Throttle:
         """Take a token for a call. Raises ThrottlingException if the bucket is empty."""
         if self._refusals[operation] > 0:
             self._refusals[operation] -= 1
-            raise throttled()
+            raise EcsError("ThrottlingException", "Rate exceeded")
         if self.enabled and operation in GROUPS:
             self.take(*GROUPS[operation])
 
@@ -68,5 +66,5 @@ class Throttle:
         tokens = min(rate.burst, tokens + (now - since) * rate.per_s)
         if tokens < 1:
             self._buckets[group] = (tokens, now)
-            raise throttled()
+            raise EcsError("ThrottlingException", "Rate exceeded")
         self._buckets[group] = (tokens - 1, now)

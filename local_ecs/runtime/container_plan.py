@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Reads a task definition and its overrides into one plan for each container. Pure."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
+from graphlib import CycleError, TopologicalSorter
 from typing import Any, Literal
 
 from local_ecs.runtime.api import LocalImage, LocalImages, TaskToRun
@@ -57,11 +58,7 @@ class ContainerPlan:
 
 
 def plan_containers(task: TaskToRun, images: LocalImages) -> tuple[ContainerPlan, ...]:
-    """The plans of a task's containers, in the order of the task definition.
-
-    Raises:
-        TaskDefinitionError: an unknown image, or dependencies that cannot be met.
-    """
+    """The plans of a task's containers in order; raises TaskDefinitionError for unknown images or dependencies."""
     overrides = {override.get("name"): override for override in task.overrides.get("containerOverrides") or ()}
     definitions = task.task_definition["containerDefinitions"]
     containers = tuple(
@@ -127,26 +124,13 @@ def _health_check(definition: Mapping[str, Any]) -> HealthCheck | None:
 
 
 def _check_dependencies(containers: tuple[ContainerPlan, ...]) -> None:
-    by_name = {container.name: container for container in containers}
-    for container in containers:
-        for dependency in container.depends_on:
-            if dependency.container not in by_name:
-                raise TaskDefinitionError(
-                    f"container {container.name} depends on {dependency.container}, which is not in the task"
-                )
-            if container.name in _all_dependencies(dependency.container, by_name):
-                raise TaskDefinitionError(
-                    f"container {container.name} depends on itself through {dependency.container}"
-                )
-
-
-def _all_dependencies(name: str, by_name: Mapping[str, ContainerPlan]) -> Iterator[str]:
-    visited: set[str] = set()
-    todo = [name]
-    while todo:
-        current = todo.pop()
-        if current in visited or current not in by_name:
-            continue
-        visited.add(current)
-        yield current
-        todo.extend(dependency.container for dependency in by_name[current].depends_on)
+    graph = {container.name: [dependency.container for dependency in container.depends_on] for container in containers}
+    for name, others in graph.items():
+        for other in others:
+            if other not in graph:
+                raise TaskDefinitionError(f"container {name} depends on {other}, which is not in the task")
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        before, name, *_ = error.args[1]  # each node of the cycle depends on the one before it
+        raise TaskDefinitionError(f"container {name} depends on itself through {before}") from error

@@ -1,12 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The errors of containers.
-
-ContainerError
-├── TaskDefinitionError    the task definition is invalid here
-├── SecretError            a secret could not be resolved
-├── DependencyError        a container that another depends on failed or was too late
-└── StartError             the program could not be started
-"""
+"""The errors of containers."""
 
 
 class ContainerError(Exception):

@@ -41,15 +41,14 @@ class LogFile:
 class LogFiles:
     """One `LogFile` for each service, opened at its first line."""
 
-    def __init__(self, directory: Path, *, limit: int = 10 * 1024 * 1024) -> None:
+    def __init__(self, directory: Path) -> None:
         self._directory = directory
-        self._limit = limit
         self._open: dict[str, LogFile] = {}
 
     def of(self, service: str) -> LogFile:
         """The file of a service."""
         if service not in self._open:
-            self._open[service] = LogFile(self._directory / f"{service}.log", limit=self._limit)
+            self._open[service] = LogFile(self._directory / f"{service}.log")
         return self._open[service]
 
     def close(self) -> None:

@@ -13,7 +13,7 @@ is sufficient:
 import asyncio
 import contextlib
 import os
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -71,14 +71,10 @@ async def kill_all(trace: Trace, *, within_s: float = 5.0) -> list[psutil.Proces
 
     It repeats because a process may fork after it was listed and before it is killed.
     """
-    return await _until_gone(lambda: find(trace), within_s)
-
-
-async def _until_gone(list_processes: Callable[[], list[psutil.Process]], within_s: float) -> list[psutil.Process]:
     loop = asyncio.get_running_loop()
     deadline = loop.time() + within_s
     pause = 0.01
-    while remaining := list_processes():
+    while remaining := find(trace):
         for process in remaining:
             with contextlib.suppress(psutil.Error):
                 process.kill()  # psutil compares the creation time, so a reused pid is safe

@@ -37,9 +37,7 @@ class SessionRegister:
 
     def clear(self) -> None:
         """Remove all entries."""
-        with contextlib.suppress(OSError):
-            for file in self._folder.glob("*.json"):
-                file.unlink(missing_ok=True)
+        self.forget("*")
 
     def trace(self) -> Trace:
         """The criteria of the stored sessions that still exist.

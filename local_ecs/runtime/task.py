@@ -4,6 +4,8 @@
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from local_ecs.runtime import health
@@ -55,26 +57,17 @@ class RunningContainer:
             self.stopped.set()
 
 
+@dataclass(frozen=True)
 class TaskContext:
     """The dependencies of a task; `ProcessTaskRunner` creates one for each task."""
 
-    def __init__(
-        self,
-        *,
-        home: Path,
-        marks: Mapping[str, str],
-        prepare: Callable[[], Awaitable[tuple[ContainerPlan, ...]]],
-        environment: Callable[[ContainerPlan], Awaitable[Mapping[str, str]]],
-        on_lines: Callable[[ContainerPlan, Sequence[str]], None],
-        on_started: Callable[[ContainerPlan, int], None],
-    ) -> None:
-        self.home = home
-        self.marks = marks
-        self.prepare = prepare
-        self.environment = environment
-        """The complete environment with secrets; raises ContainerError."""
-        self.on_lines = on_lines
-        self.on_started = on_started
+    home: Path
+    marks: Mapping[str, str]
+    prepare: Callable[[], Awaitable[tuple[ContainerPlan, ...]]]
+    environment: Callable[[ContainerPlan], Awaitable[Mapping[str, str]]]
+    """The complete environment with secrets; raises ContainerError."""
+    on_lines: Callable[[ContainerPlan, Sequence[str]], None]
+    on_started: Callable[[ContainerPlan, int], None]
 
 
 class RunningTask:
@@ -147,7 +140,7 @@ class RunningTask:
             container.end(reason=str(error))
             self.stop("TaskFailedToStart", str(error))
             return
-        monitor = self._watch(container)
+        monitor = asyncio.create_task(self._watch(container))
         try:
             code = await process.wait()
         finally:
@@ -208,9 +201,9 @@ class RunningTask:
                 f"container {container.plan.name} depends on {other.plan.name} ({dependency.condition}), which {ending}"
             )
 
-    def _watch(self, container: RunningContainer) -> "asyncio.Task[None]":
-        async def probe(check: HealthCheck) -> bool:
-            return await self._probe(container, check)
+    async def _watch(self, container: RunningContainer) -> None:
+        if container.plan.health_check is None:
+            return
 
         def changed(now: Health) -> None:
             container.health = now
@@ -218,11 +211,7 @@ class RunningTask:
                 container.healthy.set()
             self._report_health()
 
-        async def watch() -> None:
-            if container.plan.health_check:
-                await health.watch(container.plan.health_check, probe, changed)
-
-        return asyncio.create_task(watch())
+        await health.watch(container.plan.health_check, partial(self._probe, container), changed)
 
     async def _probe(self, container: RunningContainer, check: HealthCheck) -> bool:
         plan = container.plan
@@ -239,10 +228,9 @@ class RunningTask:
             return False
         code = None
         try:
-            async with asyncio.timeout(check.timeout_s):
-                code = await process.wait()
-        except TimeoutError:
-            pass
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(check.timeout_s):
+                    code = await process.wait()
         finally:
             if code is None:
                 await process.kill()

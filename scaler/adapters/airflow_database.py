@@ -9,8 +9,6 @@ After a failover the connection fails, and the next connection resolves the host
 it may lag, and a former primary would return old data.
 """
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any

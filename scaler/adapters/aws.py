@@ -1,11 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """AWS clients with short timeouts, and the translation of their errors."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from typing import Any
 
 import aiohttp
@@ -67,18 +65,12 @@ def _operation(event_name: str) -> tuple[str, str]:
 
 
 @asynccontextmanager
-async def clients(region: str, *names: str, calls: ApiCalls | None = None) -> AsyncIterator[list[Any]]:
-    """Open the named AWS clients; endpoints and credentials come from the standard variables."""
-    session = get_session()
-    async with AsyncExitStack() as stack:
-        opened = [
-            await stack.enter_async_context(session.create_client(name, region_name=region, config=CONFIG))
-            for name in names
-        ]
+async def open_client(region: str, name: str, calls: ApiCalls | None = None) -> AsyncIterator[Any]:
+    """Open an AWS client; endpoint and credentials come from the standard variables."""
+    async with get_session().create_client(name, region_name=region, config=CONFIG) as client:
         if calls is not None:
-            for client in opened:
-                calls.attach(client)
-        yield opened
+            calls.attach(client)
+        yield client
 
 
 @asynccontextmanager

@@ -5,8 +5,6 @@ DescribeServices takes ten services and DescribeTasks a hundred tasks a call, an
 one key affects that key alone. A key for which AWS rejects the whole call gets a call of its own.
 """
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
 from typing import Generic, TypeAlias, TypeVar
@@ -15,7 +13,7 @@ from scaler.errors import BadAnswerError, RejectedError, SourceError
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
-Answers: TypeAlias = Mapping[K, "V | SourceError"]
+Answers: TypeAlias = Mapping[K, V | SourceError]
 
 WINDOW_S = 0.01
 """Fleets that tick at the same time send their requests within 1 or 2 ms of each other; 10 ms do no harm."""
@@ -46,11 +44,7 @@ class Batcher(Generic[K, V]):
         self._rejected_keys: dict[K, None] = {}
 
     async def get(self, key: K) -> V:
-        """Return the answer for `key`, from a call that is sent after this request.
-
-        Raises:
-            SourceError: the call failed, or its answer lacks `key`.
-        """
+        """Return the answer for `key`, from a call that is sent after this request; raise SourceError without one."""
         return (await self.get_all([key]))[0]
 
     async def get_all(self, keys: Sequence[K]) -> list[V]:

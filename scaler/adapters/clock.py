@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The machine's clocks."""
 
-from __future__ import annotations
-
 import time
 from datetime import UTC, datetime
 

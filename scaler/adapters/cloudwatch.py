@@ -10,15 +10,13 @@ The values are one or two minutes old. They may raise a fleet like any other rea
 reading: to the largest need of a whole window, by draining, so a late value costs time and no task.
 """
 
-from __future__ import annotations
-
 import asyncio
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
-from typing import Any
+from typing import Any, Self
 
 from scaler.adapters.aws import aws_call
 from scaler.adapters.deadline import COUNT_LIMIT
@@ -34,8 +32,6 @@ PAGES = 20
 PERIODS = 2
 COMPLETE, PARTIAL = "Complete", "PartialData"
 
-Values = Mapping[datetime, int]
-
 
 @dataclass(frozen=True, slots=True)
 class MetricWindow:
@@ -45,7 +41,7 @@ class MetricWindow:
     end: datetime
 
     @classmethod
-    def at(cls, now: datetime, period_s: int, delay_s: int) -> MetricWindow:
+    def at(cls, now: datetime, period_s: int, delay_s: int) -> Self:
         """Return the newest window that should be complete."""
         end = (now.timestamp() - delay_s) // period_s * period_s
         return cls(*(datetime.fromtimestamp(at, UTC) for at in (end - PERIODS * period_s, end)))
@@ -218,7 +214,9 @@ class CloudWatchBroker:
         return sample
 
 
-def _values(metric: str, series: _Series | None, messages: Sequence[str], window: MetricWindow) -> Values:
+def _values(
+    metric: str, series: _Series | None, messages: Sequence[str], window: MetricWindow
+) -> Mapping[datetime, int]:
     if series is None:
         raise BadAnswerError(SOURCE, f"{metric} is not in the answer{_suffix(messages)}")
     if series.status != COMPLETE:

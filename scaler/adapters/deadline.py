@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """One deadline and one translation of errors for every call of an adapter."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager

@@ -7,8 +7,6 @@ DescribeTasks share a quota of 20 calls a second in an account and region (burst
 quota of the same size.
 """
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass

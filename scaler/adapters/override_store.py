@@ -6,8 +6,6 @@ Terraform. An absent parameter is a fleet without overrides. A parameter that ca
 fleet unknown, and of no other fleet.
 """
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any

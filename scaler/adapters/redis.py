@@ -16,8 +16,6 @@ message is not in Redis at all: the scale-in window covers that.
 A replica may lag, so it is refused. Redis Cluster is not supported (kombu does not support it either).
 """
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import itertools
@@ -45,8 +43,6 @@ IN_FLIGHT_LIMIT = 20_000
 """Entries of `unacked`: their tags are 0.7 MiB a read, which takes Redis and the scaler about 20 ms."""
 MESSAGES_A_CALL = 100
 BINDINGS = "_kombu.binding."
-
-Counts = Mapping[str, BrokerCount | SourceError]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,9 +72,7 @@ class RedisBroker:
         self._addresses: dict[bytes, Address] = {}
         self._client: Redis | None = None
         self._closing: set[asyncio.Task[None]] = set()
-        self._shared: SharedByKey[BrokerCount] = SharedByKey(
-            self._read, monotonic, max_age_s=max_age_s, max_failure_age_s=max_age_s
-        )
+        self._shared: SharedByKey[BrokerCount] = SharedByKey(self._read, monotonic, max_age_s=max_age_s)
 
     async def depth(self, queue_url: str) -> BrokerCount:
         """Return the messages of a queue (its name, without prefix and priority)."""
@@ -91,7 +85,7 @@ class RedisBroker:
         self._forget()
         await asyncio.gather(*self._closing, return_exceptions=True)
 
-    async def _read(self) -> Counts:
+    async def _read(self) -> Mapping[str, BrokerCount | SourceError]:
         queues = list(self._queues)
         async with calling(SOURCE, self._deadline_s, RedisError, OSError):
             try:

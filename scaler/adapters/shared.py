@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """One read for all callers within a short time: fleets tick at their own offsets, a source answers for all fleets."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Generic, TypeVar
@@ -14,7 +12,7 @@ V = TypeVar("V")
 
 
 class Shared(Generic[T]):
-    """Keeps the last answer for `max_age_s`, and the last failure for `max_failure_age_s`."""
+    """Keeps the last answer for `max_age_s`, and the last failure for as long or for `max_failure_age_s`."""
 
     def __init__(
         self,
@@ -22,12 +20,12 @@ class Shared(Generic[T]):
         monotonic: Callable[[], float],
         *,
         max_age_s: float,
-        max_failure_age_s: float,
+        max_failure_age_s: float | None = None,
     ) -> None:
         self._read = read
         self._monotonic = monotonic
         self._max_age_s = max_age_s
-        self._max_failure_age_s = max_failure_age_s
+        self._max_failure_age_s = max_age_s if max_failure_age_s is None else max_failure_age_s
         self._last: tuple[float, T | SourceError] | None = None
         self._under_way: asyncio.Task[T | SourceError] | None = None
 
@@ -80,11 +78,7 @@ class SharedByKey(Shared[Mapping[str, V | SourceError]]):
     """One read answers for many keys, each with its own value or error."""
 
     async def get_key(self, key: str) -> V:
-        """Return the value of `key`.
-
-        Raises:
-            SourceError: the read failed, or it failed for this key.
-        """
+        """Return the value of `key`; raise SourceError if the read failed, or failed for this key."""
         answers = await self.get()
         if key not in answers:  # that read started before this key was added
             self.forget()

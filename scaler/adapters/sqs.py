@@ -4,8 +4,6 @@
 kombu is not used: its `size` creates a missing queue and leaves out the messages in flight.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 from scaler.adapters.aws import aws_call

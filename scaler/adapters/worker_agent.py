@@ -5,13 +5,12 @@ A command is JSON bytes and an Ed25519 signature over exactly those bytes. It na
 expires after 30 s. Workers have the public key only, because the users' code runs beside them.
 """
 
-from __future__ import annotations
-
 import base64
 import hashlib
 import json
 import math
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, get_args
 
@@ -36,25 +35,16 @@ def signing_key(seed: str) -> Ed25519PrivateKey:
     return Ed25519PrivateKey.from_private_bytes(hashlib.sha256(seed.encode()).digest())
 
 
+@dataclass(frozen=True)
 class WorkerAgents:
     """The port `WorkersPort`."""
 
-    def __init__(
-        self,
-        session: aiohttp.ClientSession,
-        key: Ed25519PrivateKey,
-        *,
-        port: int,
-        wall: Callable[[], datetime],
-        nonce: Callable[[], str],
-        deadline_s: float = 2.0,
-    ) -> None:
-        self._session = session
-        self._key = key
-        self._port = port
-        self._wall = wall
-        self._nonce = nonce
-        self._deadline_s = deadline_s
+    session: aiohttp.ClientSession
+    key: Ed25519PrivateKey = field(repr=False)
+    port: int
+    wall: Callable[[], datetime]
+    nonce: Callable[[], str]
+    deadline_s: float = 2.0
 
     async def state(self, task: Task) -> AgentState:
         """Return the state that the agent of `task` reports."""
@@ -72,38 +62,34 @@ class WorkerAgents:
         if task.address is None:
             raise SourceError(SOURCE, "the task has no address yet")
         body, headers = (None, {}) if command is None else self._signed(name, task, command)
-        url = f"http://{task.address}:{self._port}/v1/{name}"
+        url = f"http://{task.address}:{self.port}/v1/{name}"
         async with (
-            calling(SOURCE, self._deadline_s, aiohttp.ClientError, OSError),
-            self._session.request(method, url, data=body, headers=headers, allow_redirects=False) as answer,
+            calling(SOURCE, self.deadline_s, aiohttp.ClientError, OSError),
+            self.session.request(method, url, data=body, headers=headers, allow_redirects=False) as answer,
         ):
             text = await answer.content.read(ANSWER_LIMIT)
             if answer.status != OK:
                 raise SourceError(SOURCE, f"{name} answered {answer.status}: {text[:200].decode(errors='replace')}")
-            return parse_state(text, task.arn, self._wall())
+            return parse_state(text, task.arn, self.wall())
 
     def _signed(self, name: str, task: Task, command: dict[str, Any]) -> tuple[bytes, dict[str, str]]:
-        now = self._wall()
+        now = self.wall()
         document = {
             "version": 1,
             "command": name,
             "task_arn": task.arn,
-            "nonce": self._nonce(),
+            "nonce": self.nonce(),
             "issued_at": rfc3339(now),
             "expires_at": rfc3339(now + COMMAND_LIFE),
             **command,
         }
         body = json.dumps(document, separators=(",", ":")).encode()
-        signature = base64.b64encode(self._key.sign(body)).decode()
+        signature = base64.b64encode(self.key.sign(body)).decode()
         return body, {"Content-Type": "application/json", "X-Openmwaa-Signature": signature}
 
 
 def parse_state(text: bytes, arn: str, now: datetime) -> AgentState:
-    """Parse an agent's answer.
-
-    Raises:
-        BadAnswerError: another task's state, an unknown phase or an absurd number.
-    """
+    """Parse an answer; raise BadAnswerError for another task's state, an unknown phase or an absurd number."""
     try:
         state = json.loads(text)
         if state["task_arn"] != arn:

@@ -5,8 +5,6 @@ Both sides use one strict model. An error in any field makes the whole document 
 applied.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from datetime import datetime
@@ -90,11 +88,7 @@ class OverrideDocument(BaseModel):
 
 
 def parse(text: str) -> OverrideDocument:
-    """Return the document in `text`.
-
-    Raises:
-        OverrideDocumentError: the text is not a valid document.
-    """
+    """Return the document in `text`; raise OverrideDocumentError if it is not valid."""
     if len(text) > SIZE_LIMIT:
         raise OverrideDocumentError(f"has {len(text)} characters; the limit is {SIZE_LIMIT}")
     try:
@@ -119,11 +113,7 @@ def in_force(overrides: Overrides, now: datetime) -> Overrides:
 
 
 def parse_time(text: str) -> datetime:
-    """Return a time with its offset from UTC.
-
-    Raises:
-        ValueError: it is not a time, or has no offset.
-    """
+    """Return a time with its offset from UTC; raise ValueError if it is not a time or has no offset."""
     try:
         found = datetime.fromisoformat(text)
     except ValueError:

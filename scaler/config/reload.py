@@ -5,12 +5,9 @@ The old settings stay in force if the file is invalid, incomplete or missing, or
 restart. The problem is reported until the file is correct; no fleet is affected.
 """
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Protocol
 
 from scaler.config.settings import ScalerConfig, parse_settings
 from scaler.errors import ConfigurationError
@@ -20,34 +17,25 @@ DEADLINE_S = 10.0
 """The file may be on a network file system."""
 
 
-class ConfigListener(Protocol):
-    """An observer of the settings' file."""
-
-    def config_applied(self) -> None:
-        """Record that the current file is in force."""
-        ...
-
-    def config_rejected(self, problems: tuple[str, ...]) -> None:
-        """Record that the file changed and was rejected; called once a change."""
-        ...
-
-
 class ConfigFile:
-    """Watches one file and applies its settings."""
+    """Watches one file and applies its settings.
+
+    `on_change` gets the problems of each new content; without any the content is in force.
+    """
 
     def __init__(
         self,
         path: str,
         settings: ScalerConfig,
         apply: Callable[[ScalerConfig], None],
-        listeners: tuple[ConfigListener, ...],
+        on_change: Callable[[tuple[str, ...]], None],
         *,
         read: Callable[[], Awaitable[bytes]] | None = None,
     ) -> None:
         self._path = path
         self._settings = settings
         self._apply = apply
-        self._listeners = listeners
+        self._on_change = on_change
         self._read = read or (lambda: asyncio.to_thread(Path(path).read_bytes))
         self._last_content: bytes | str | None = None
         self._problems: tuple[str, ...] = ()
@@ -83,14 +71,10 @@ class ConfigFile:
         self._last_content = found
         try:
             self._apply_content(found)
+            self._problems = ()
         except ConfigurationError as error:
             self._problems = error.problems
-            for listener in self._listeners:
-                listener.config_rejected(error.problems)
-        else:
-            self._problems = ()
-            for listener in self._listeners:
-                listener.config_applied()
+        self._on_change(self._problems)
 
     def _apply_content(self, found: bytes | str) -> None:
         if isinstance(found, str):

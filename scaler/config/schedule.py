@@ -8,8 +8,6 @@ the end of the gap, and a repeated time starts at its first occurrence. The core
 The answer depends only on the time passed in. The cache only saves work, so the clock may jump in either direction.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -28,25 +26,14 @@ to find any start before now: the forward search from there misses none. The lon
 class ScheduleRow(Protocol):
     """One row of a schedule, of the scaler's settings or of `environment.yaml`."""
 
-    @property
-    def cron(self) -> str:
-        """A valid cron expression with five fields."""
-        ...
-
-    @property
-    def minutes(self) -> int:
-        """The duration of the row."""
-        ...
-
-    @property
-    def min(self) -> int:
-        """The minimum of workers while the row is in force."""
-        ...
-
-    @property
-    def timezone(self) -> str:
-        """A name of the IANA database."""
-        ...
+    cron: str
+    """A valid cron expression with five fields."""
+    minutes: int
+    """The duration of the row."""
+    min: int
+    """The minimum of workers while the row is in force."""
+    timezone: str
+    """A name of the IANA database."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,8 +4,6 @@
 The file is read again when it changes (`scaler.config.reload`); `LIVE` names the settings that may change at run time.
 """
 
-from __future__ import annotations
-
 import json
 import zoneinfo
 from collections.abc import Iterable, Mapping, Sequence
@@ -255,12 +253,10 @@ class ScalerConfig(_Model):
             desired_count_drift=fleet.desired_count_drift,
         )
 
-    def changes_at_start_only(self, other: ScalerConfig) -> list[str]:
+    def changes_at_start_only(self, other: Self) -> list[str]:
         """Return the settings that differ and need a restart."""
-        return sorted(name for name in type(self).model_fields if name not in LIVE and self._differs(other, name))
-
-    def _differs(self, other: ScalerConfig, name: str) -> bool:
-        return bool(getattr(self, name) != getattr(other, name))
+        fixed = type(self).model_fields.keys() - LIVE
+        return sorted(name for name in fixed if getattr(self, name) != getattr(other, name))
 
 
 class ScalerSecrets(_Model):
@@ -311,11 +307,7 @@ def _login(secret: str) -> tuple[str | None, str | None]:
 
 
 def parse_settings(text: str | bytes, source: str = "SCALER_CONFIG") -> ScalerConfig:
-    """Read the settings from JSON.
-
-    Raises:
-        ConfigurationError: names every wrong field, as `source`.field.
-    """
+    """Read the settings from JSON; raise ConfigurationError, which names every wrong field as `source`.field."""
     try:
         return ScalerConfig.model_validate_json(text)
     except ValidationError as error:

@@ -5,8 +5,6 @@ An unknown value is not published: a gap in a graph is correct, a zero is not, a
 missing data. The dashboard and the alarms of `cdktf_app` use these names; a test compares them.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -21,7 +19,6 @@ MWAA: Final = "AmazonMWAA"
 """The namespace in which MWAA publishes the metrics of Airflow."""
 
 Unit = Literal["Count", "Seconds"]
-Dimensions = tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,10 +4,9 @@
 Unknown values are not published (`scaler.reporting.cloudwatch_metrics`). The publisher never delays a tick.
 """
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 from scaler.errors import SourceError
 from scaler.ports import AirflowHealthSource, ClockPort, Datum, MetricSink
@@ -20,32 +19,22 @@ MISSED_TICKS = 3
 """A result older than this number of intervals is not published."""
 
 
+@dataclass
 class CloudWatchPublisher:
     """A listener that keeps the last result of each fleet."""
 
-    def __init__(
-        self,
-        environment: str,
-        namespace: str,
-        sink: MetricSink,
-        clock: ClockPort,
-        *,
-        intervals: Callable[[], Mapping[str, float]],
-        on_failure: Callable[[SourceError], None],
-        health: AirflowHealthSource | None = None,
-    ) -> None:
-        self._environment = environment
-        self._namespace = namespace
-        self._sink = sink
-        self._clock = clock
-        self._intervals = intervals
-        self._on_failure = on_failure
-        self._health = health
-        self._latest: dict[str, tuple[float, TickResult]] = {}
+    environment: str
+    namespace: str
+    sink: MetricSink
+    clock: ClockPort
+    intervals: Callable[[], Mapping[str, float]]
+    on_failure: Callable[[SourceError], None]
+    health: AirflowHealthSource | None = None
+    _latest: dict[str, tuple[float, TickResult]] = field(default_factory=dict, init=False)
 
     def on_tick(self, result: TickResult) -> None:
         """Keep the result."""
-        self._latest[result.tick.fleet.name] = (self._clock.monotonic(), result)
+        self._latest[result.tick.fleet.name] = (self.clock.monotonic(), result)
 
     def failed(self, fleet: str, error: BaseException) -> None:
         """Keep the last result after an unfinished tick; its age grows."""
@@ -65,15 +54,15 @@ class CloudWatchPublisher:
         try:
             async with asyncio.timeout(DEADLINE_S):
                 airflow = await self._airflow()
-                await self._sink.put(self.data() + airflow)
+                await self.sink.put(self.data() + airflow)
         except SourceError as error:
-            self._on_failure(error)
+            self.on_failure(error)
         except Exception as error:  # noqa: BLE001  metrics must never stop the scaler
-            self._on_failure(SourceError("cloudwatch", f"{type(error).__name__}: {error}"))
+            self.on_failure(SourceError("cloudwatch", f"{type(error).__name__}: {error}"))
 
     def data(self) -> list[Datum]:
         """Return the known metrics of all fleets."""
-        now, intervals = self._clock.monotonic(), self._intervals()
+        now, intervals = self.clock.monotonic(), self.intervals()
         fresh = {
             fleet: result
             for fleet, (at, result) in self._latest.items()
@@ -82,16 +71,16 @@ class CloudWatchPublisher:
         data = [
             datum
             for fleet in sorted(intervals)
-            for datum in of_fleet(self._namespace, self._environment, fleet, fresh.get(fleet))
+            for datum in of_fleet(self.namespace, self.environment, fleet, fresh.get(fleet))
         ]
-        return [*data, *of_tasks(self._environment, [fresh.get(fleet) for fleet in intervals])]
+        return [*data, *of_tasks(self.environment, [fresh.get(fleet) for fleet in intervals])]
 
     async def _airflow(self) -> list[Datum]:
         """Return the metrics of Airflow's health; none while it is unknown."""
-        if self._health is None:
+        if self.health is None:
             return []
         try:
-            return [*of_airflow(self._environment, await self._health.health(PERIOD_S))]
+            return [*of_airflow(self.environment, await self.health.health(PERIOD_S))]
         except SourceError as error:
-            self._on_failure(error)
+            self.on_failure(error)
             return []

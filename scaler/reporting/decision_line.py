@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The log line of one tick of one fleet, and the numbers that the log, the metrics and HTTP share."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
+from dataclasses import asdict
 
 from scaler.core.model import Known, Overrides, Reading, Schedule, Service, Stale, Unknown
 from scaler.core.state import Demand, total
@@ -116,13 +115,7 @@ def _service_line(result: TickResult, name: str, service: Service | None) -> dic
 def _demand_line(demand: Demand | None) -> Json:
     if demand is None:
         return None
-    return {
-        "queued": demand.queued,
-        "running": demand.running,
-        "slots": demand.slots,
-        "source": demand.source,
-        "stale": demand.stale,
-    }
+    return {name: value for name, value in asdict(demand).items() if name != "may_shrink"}
 
 
 def _schedule_line(schedule: Schedule | None) -> Json:
@@ -133,18 +126,8 @@ def _overrides_line(reading: Reading[Overrides]) -> Json:
     """Return the overrides in force; None if there are none or they are unknown."""
     if isinstance(reading, Unknown) or reading.value == Overrides():
         return None
-    overrides = reading.value
-    return {
-        "min": overrides.minimum,
-        "max": overrides.maximum,
-        "fixed": overrides.fixed,
-        "pause": overrides.pause,
-        "dry_run": overrides.dry_run,
-        "by": overrides.by,
-        "at": overrides.at,
-        "reason": overrides.reason,
-        "until": overrides.until,
-    }
+    short = {"minimum": "min", "maximum": "max"}
+    return {short.get(name, name): value for name, value in asdict(reading.value).items()}
 
 
 def _write_line(write: Write) -> dict[str, Json]:
@@ -157,11 +140,6 @@ def _write_line(write: Write) -> dict[str, Json]:
         "answered_at": rfc3339(write.answered_at),
         "duration_s": round(write.duration_s, 3),
     }
-
-
-def fleet_view(result: TickResult) -> dict[str, Json]:
-    """Return the values of a fleet in /v1/fleets beside its last decision."""
-    return {"slots_per_worker": result.tick.fleet.slots, "interval_s": result.tick.fleet.interval_s}
 
 
 def reading_ages(result: TickResult) -> dict[str, float | None]:

@@ -5,8 +5,6 @@ Log storage costs money: a fleet with a tick every 5 s has 17 280 decisions a da
 last one is written at once; an unchanged one is written once a minute, so that the log has a line near any time.
 """
 
-from __future__ import annotations
-
 import heapq
 import json
 import traceback
@@ -17,7 +15,7 @@ from itertools import islice
 from typing import TextIO
 
 from scaler.ports import rfc3339
-from scaler.reporting.decision_line import decision_line, fleet_view
+from scaler.reporting.decision_line import decision_line
 from scaler.reporting.explanation import next_steps, summary
 from scaler.reporting.history import Decisions, Timeline, change_key
 from scaler.reporting.tick_codec import Json
@@ -57,7 +55,9 @@ class DecisionLog:
 
     def on_tick(self, result: TickResult) -> None:
         """Keep the decision; write it if it has changed or the last line is a minute old."""
-        self.decided(result.at, decision_line(result, self.environment), fleet_view(result))
+        fleet = result.tick.fleet
+        view: dict[str, Json] = {"slots_per_worker": fleet.slots, "interval_s": fleet.interval_s}
+        self.decided(result.at, decision_line(result, self.environment), view)
 
     def decided(self, at: datetime, line: dict[str, Json], view: dict[str, Json]) -> None:
         """Keep and write a decision line; `view` has the further values of /v1/fleets."""

@@ -5,10 +5,10 @@ The page and `openmwaa explain` show the same sentences. Only numbers, flags and
 never the text of a sentence.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeAlias
+
+from scaler.core.explain import count as plural
 
 Line: TypeAlias = Mapping[str, Any]
 
@@ -45,13 +45,13 @@ def next_steps(line: Line) -> tuple[str, ...]:
         (_number(workers, "released"), "Released: {}, stopped next."),
     ):
         if number > 0:
-            found.append(words.format(_plural(number, "worker")))
+            found.append(words.format(plural(number, "worker")))
     found += _rollout(line)
     found += [f"{step['text']}." for step in steps(line, "dry run")]
     found += [f"{step['text']}." for step in steps(line, "reduce") if step["values"].get("blocked")]
     needed, target, low = line.get("needed"), line.get("target"), line.get("min")
     if needed is not None and target is not None and low is not None and max(needed, low) < target:
-        goal = _plural(max(needed, low), "worker")
+        goal = plural(max(needed, low), "worker")
         found.append(f"Scale-in to {goal} after one scale-in window with no higher need and all sources known.")
     if until := _mapping(line, "overrides").get("until"):
         found.append(f"The override ends at {until}.")
@@ -92,7 +92,7 @@ def _count(line: Line) -> Iterator[str]:
         yield f"Worker count unknown. {line.get('reason', '')}".strip()
         return
     moving = f", {desired - running} starting" if running < desired else f", {running - desired} stopping"
-    yield f"{_plural(desired, 'worker')} desired, {running} running{moving if running != desired else ''}."
+    yield f"{plural(desired, 'worker')} desired, {running} running{moving if running != desired else ''}."
 
 
 def _demand(line: Line) -> Iterator[str]:
@@ -105,10 +105,10 @@ def _demand(line: Line) -> Iterator[str]:
         yield f"No slots needed ({source})."
         return
     slots = (
-        f"{_plural(demand['slots'], 'slot')} needed ({demand['queued']} queued + {demand['running']} running, {source})"
+        f"{plural(demand['slots'], 'slot')} needed ({demand['queued']} queued + {demand['running']} running, {source})"
     )
     yield slots + (
-        f" / {line['slots_per_worker']} per worker = {_plural(needed, 'worker')}." if needed is not None else "."
+        f" / {line['slots_per_worker']} per worker = {plural(needed, 'worker')}." if needed is not None else "."
     )
 
 
@@ -120,21 +120,20 @@ def _deviation(line: Line) -> Iterator[str]:
     if target is None or desired is None or target == desired:
         return
     if desired > target:
-        yield f"Target {target}. {_plural(desired - target, 'more worker')} until their last tasks end ({_held(line)})."
+        yield f"Target {target}. {plural(desired - target, 'more worker')} until their last tasks end ({_held(line)})."
     else:
         why = [f"{step['text']}." for step in steps(line, *_WHY_DESIRED_IS_LESS)]
         yield " ".join([f"Target {target}.", *(why or [str(line.get("reason", ""))])])
 
 
 def _bounded(line: Line, needed: int | None, target: int) -> Iterator[str]:
-    """Yield why the target differs from the workers needed."""
     low, high = line.get("min"), line.get("max")
     if low == high == target:
         yield f"Fixed at {low}."
     elif needed is not None and needed < target == low:
         yield f"Raised to minimum {low}."
     elif needed is not None and needed > target == high:
-        yield f"Limited by maximum {high}: {_plural(needed - high, 'worker')} short."
+        yield f"Limited by maximum {high}: {plural(needed - high, 'worker')} short."
     else:
         yield from (f"{step['text']}." for step in steps(line, *_WHY_TARGET_DIFFERS))
 
@@ -143,7 +142,7 @@ def _rollout(line: Line) -> Iterator[str]:
     """Yield the workers that leave because a newer revision serves."""
     for name, service in _mapping(line, "services").items():
         if line.get("current") not in {None, name} and _number(service, "running"):
-            yield f"Rollout: {_plural(service['running'], 'worker')} of {name} stop after their last tasks."
+            yield f"Rollout: {plural(service['running'], 'worker')} of {name} stop after their last tasks."
 
 
 def _held(line: Line) -> str:
@@ -161,7 +160,3 @@ def _mapping(line: Line, name: str) -> Line:
 def _number(values: Line, name: str) -> int:
     value = values.get(name)
     return value if isinstance(value, int) else 0
-
-
-def _plural(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -6,8 +6,6 @@ them, the first time, and the count. So the history of a quiet fleet covers days
 the fleets do not displace each other. Entries are compressed JSON (about 0.8 KB instead of 3 KB).
 """
 
-from __future__ import annotations
-
 import json
 import zlib
 from array import array

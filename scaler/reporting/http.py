@@ -5,8 +5,6 @@ There is no authentication: any client of the port can read names of fleets and 
 port behind the environment's internal load balancer and in its security group, as the stack does.
 """
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager

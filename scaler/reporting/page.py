@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The page at `/`: one document with its style and script, and a Content-Security-Policy that allows only these two."""
 
-from __future__ import annotations
-
 import base64
 import hashlib
 from dataclasses import dataclass

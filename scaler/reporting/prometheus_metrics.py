@@ -4,18 +4,16 @@
 `rules/openmwaa-scaler.rules.yaml` has the alerts; a test compares its names and labels with this module.
 """
 
-from __future__ import annotations
-
 import math
-from collections.abc import Callable, Iterator, Mapping
-from typing import Protocol
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from scaler.adapters.aws import ApiCalls
 from scaler.core.model import Overrides, Reading, Unknown
-from scaler.core.state import WorkerCounts, total
+from scaler.core.state import total
 from scaler.errors import SourceError
 from scaler.reporting.decision_line import ecs_services, oldest_drain_s, reading_ages, refused_workers, tasks_known
 from scaler.runtime.tick_result import TickResult, Write
@@ -23,20 +21,6 @@ from scaler.runtime.tick_result import TickResult, Write
 PREFIX = "openmwaa_scaler"
 WORKER_STATES = ("starting", "stuck", "consuming_idle", "busy", "draining", "released", "unknown", "protected")
 OVERRIDES = ("min", "max", "fixed", "pause_in", "pause_out", "dry_run")
-
-
-class ApiCallCounts(Protocol):
-    """The numbers of calls of AWS's API."""
-
-    @property
-    def sent(self) -> Mapping[tuple[str, str], int]:
-        """Requests by service and operation."""
-        ...
-
-    @property
-    def throttled(self) -> Mapping[tuple[str, str], int]:
-        """Throttled requests by service and operation."""
-        ...
 
 
 class PrometheusMetrics:
@@ -105,7 +89,7 @@ class PrometheusMetrics:
             f"{PREFIX}_config_rejections", "Changes of the settings' file that were rejected", registry=self._registry
         )
 
-    def watch(self, calls: ApiCallCounts, intervals: Callable[[], Mapping[str, float]]) -> None:
+    def watch(self, calls: ApiCalls, intervals: Callable[[], Mapping[str, float]]) -> None:
         """Also expose the calls of AWS's API and the interval of each fleet; call this once."""
         self._registry.register(_Collector(calls, intervals))
 
@@ -121,7 +105,9 @@ class PrometheusMetrics:
         self._minimum.labels(fleet).set(decision.minimum)
         self._maximum.labels(fleet).set(decision.maximum)
         self._protected_minimum.labels(fleet).set(_number(decision.protected_minimum))
-        self._count_workers(fleet, decision.workers if tasks_known(result) else None)
+        workers = decision.workers if tasks_known(result) else None
+        for state in WORKER_STATES:
+            self._workers.labels(fleet, state).set(_number(getattr(workers, state, None)))
         self._count_services(fleet, result)
         services = ecs_services(result).values()
         running = total(service.running if service else None for service in services)
@@ -159,24 +145,19 @@ class PrometheusMetrics:
         """Record the delay of the event loop."""
         self._lag.observe(seconds)
 
-    def not_published(self, error: SourceError) -> None:
+    def not_published(self) -> None:
         """Count a failed publication to CloudWatch."""
-        del error
         self._unpublished.inc()
 
     def not_recorded(self) -> None:
         """Count a tick that was not recorded for `replay`."""
         self._unrecorded.inc()
 
-    def config_applied(self) -> None:
-        """Record that the settings' file is in force."""
-        self._config.set(1)
-
-    def config_rejected(self, problems: tuple[str, ...]) -> None:
-        """Record that the settings' file is not in force."""
-        del problems
-        self._config.set(0)
-        self._rejected.inc()
+    def config_changed(self, problems: Sequence[str]) -> None:
+        """Record whether the settings' file is in force."""
+        self._config.set(not problems)
+        if problems:
+            self._rejected.inc()
 
     def text(self) -> bytes:
         """Return everything in Prometheus' text format."""
@@ -185,10 +166,6 @@ class PrometheusMetrics:
     def families(self) -> list[Metric]:
         """Return every metric with its samples."""
         return list(self._registry.collect())
-
-    def _count_workers(self, fleet: str, workers: WorkerCounts | None) -> None:
-        for state in WORKER_STATES:
-            self._workers.labels(fleet, state).set(_number(getattr(workers, state, None)))
 
     def _count_services(self, fleet: str, result: TickResult) -> None:
         for name, service in ecs_services(result).items():
@@ -220,7 +197,7 @@ class PrometheusMetrics:
 class _Collector(Collector):
     """Values that other objects count, read at each scrape."""
 
-    def __init__(self, calls: ApiCallCounts, intervals: Callable[[], Mapping[str, float]]) -> None:
+    def __init__(self, calls: ApiCalls, intervals: Callable[[], Mapping[str, float]]) -> None:
         self._calls = calls
         self._intervals = intervals
 
@@ -256,5 +233,4 @@ def overrides_in_force(reading: Reading[Overrides]) -> dict[str, float]:
 
 
 def _number(value: float | None) -> float:
-    """Return the number, NaN for None."""
     return math.nan if value is None else float(value)

@@ -5,8 +5,6 @@ Exit codes: 0: no difference, 1: some ticks differ, 2: the file cannot be read o
 line of a file can be incomplete; replay reports and skips it.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import sys

@@ -5,8 +5,6 @@
 number that is negative or not finite: no value of a tick can be one.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, cast
@@ -48,11 +46,7 @@ def to_json(tick: Tick) -> Json:
 
 
 def from_json(document: Json) -> Tick:
-    """Return the tick that `to_json` was given.
-
-    Raises:
-        RecordError: the document is not a tick.
-    """
+    """Return the tick that `to_json` was given; raise RecordError for any other document."""
     try:
         return cast("Tick", _VALIDATOR.validate_json(dump([document], inf_nan_mode="constants"))[0])
     except ValidationError as error:

@@ -6,8 +6,6 @@ counted and dropped. Each line is one write. Each process, and each failed write
 full disk leaves at most one incomplete line, at the end of a file.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import queue

@@ -5,8 +5,6 @@ Without a limit, a thousand workers that do not answer would hold every connecti
 of other fleets would look silent.
 """
 
-from __future__ import annotations
-
 import asyncio
 
 from scaler.core.model import AgentState, Task

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """When a fleet ticks: on a grid of its interval, with an offset of its own, and less often while AWS throttles."""
 
-from __future__ import annotations
-
 import math
 import zlib
 

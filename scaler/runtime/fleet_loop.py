@@ -5,10 +5,9 @@ The process may die between any two lines. The state keeps a decision before the
 no harm: counts are absolute, drains are leases, and the next observation shows the result.
 """
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from typing import Self
 
 from scaler.core.decide import decide
 from scaler.core.model import AgentState, FleetPolicy, Known, Observation, Task
@@ -44,7 +43,7 @@ class FleetLoop:
         self._listeners = listeners
         self._state = FleetState()
 
-    def inherit_state(self, before: FleetLoop) -> None:
+    def inherit_state(self, before: Self) -> None:
         """Take over the state of an earlier loop of the same fleet; its settings changed."""
         if before is not self:
             self._state = before._state
@@ -65,34 +64,21 @@ class FleetLoop:
         return report
 
     def failed(self, error: BaseException) -> None:
-        """TickResult to the listeners that a tick was not finished."""
+        """Report to the listeners that a tick was not finished."""
         for listener in self._listeners:
             listener.failed(self.fleet.name, error)
 
     async def _act(self, decision: Decision, tasks: dict[str, Task]) -> tuple[dict[str, Write], list[SourceError]]:
         # Growth and protection do not wait for workers that do not answer.
-        writes = await self._write_each(decision, self._raise, reduces=False)
+        due = {name: service for name, service in decision.services.items() if service.writes}
+        raised = await self._write_each({name: order for name, order in due.items() if not order.reduces}, {})
         answers, errors = await self._command(decision, tasks)
+        reduced = await self._write_each({name: order for name, order in due.items() if order.reduces}, answers)
+        return raised | reduced, errors
 
-        async def reduce(service: str, order: ServiceDecision) -> Write:
-            # The token first: nothing may delay the write after the last check.
-            reason = await self._await_token(order) or await self._recheck(service, order, answers)
-            return Write(_count(order), left_out=reason) if reason else await self._write(service, order)
-
-        return writes | await self._write_each(decision, reduce, reduces=True), errors
-
-    async def _write_each(
-        self, decision: Decision, write: Callable[[str, ServiceDecision], Awaitable[Write]], *, reduces: bool
-    ) -> dict[str, Write]:
-        """Write all services whose count rises, or all whose count falls, at the same time."""
-        due = {
-            name: service
-            for name, service in decision.services.items()
-            if service.writes and service.reduces is reduces
-        }
-        return dict(
-            zip(due, await asyncio.gather(*(write(name, service) for name, service in due.items())), strict=True)
-        )
+    async def _write_each(self, orders: dict[str, ServiceDecision], answers: dict[str, AgentState]) -> dict[str, Write]:
+        writes = await asyncio.gather(*(self._write(name, order, answers) for name, order in orders.items()))
+        return dict(zip(orders, writes, strict=True))
 
     async def _recheck(self, name: str, order: ServiceDecision, answers: dict[str, AgentState]) -> str | None:
         """Read once more before the only step that can stop a worker; return why the write is left out, or None."""
@@ -117,12 +103,15 @@ class FleetLoop:
             return None
         return f"too many writes at once: no token within {patience_s:g} s; the next tick decides again"
 
-    async def _raise(self, service: str, order: ServiceDecision) -> Write:
+    async def _write(self, service: str, order: ServiceDecision, answers: dict[str, AgentState]) -> Write:
+        clock, desired = self._ports.clock, order.desired
+        assert desired is not None  # noqa: S101  the decision writes
+        # The token first: nothing may delay the write after the last check.
         reason = await self._await_token(order)
-        return Write(_count(order), left_out=reason) if reason else await self._write(service, order)
-
-    async def _write(self, service: str, order: ServiceDecision) -> Write:
-        clock, desired = self._ports.clock, _count(order)
+        if reason is None and order.reduces:
+            reason = await self._recheck(service, order, answers)
+        if reason is not None:
+            return Write(desired, left_out=reason)
         started_at = clock.monotonic()
         try:
             await self._ports.cluster.set_desired(service, desired)
@@ -158,8 +147,3 @@ class FleetLoop:
 def _tasks(observation: Observation) -> dict[str, Task]:
     readings = [service.tasks for service in observation.services.values()]
     return {task.arn: task for tasks in readings if isinstance(tasks, Known) for task in tasks.value}
-
-
-def _count(order: ServiceDecision) -> int:
-    assert order.desired is not None  # noqa: S101  the decision writes
-    return order.desired

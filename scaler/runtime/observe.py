@@ -4,14 +4,12 @@
 All answers of one observation belong to one tick. Demand may come from an earlier tick, as `Stale`.
 """
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from typing import Generic, TypeVar
+from typing import Generic, Self, TypeVar
 
 from scaler.adapters.shared import Shared
 from scaler.core.model import (
@@ -69,19 +67,15 @@ class LastKnown(Generic[T]):
         return reading
 
 
-class SharedDatabase:
+class SharedDatabase(Shared[Mapping[str, DatabaseCount]]):
     """The port `DatabasePort`: one query serves all fleets of a tick."""
 
     def __init__(self, database: DatabasePort, clock: ClockPort, *, max_age_s: float) -> None:
-        self._shared = Shared(database.counts, clock.monotonic, max_age_s=max_age_s, max_failure_age_s=max_age_s)
+        super().__init__(database.counts, clock.monotonic, max_age_s=max_age_s)
 
     async def counts(self) -> Mapping[str, DatabaseCount]:
         """Return the counts, at most `max_age_s` old; an error is shared for the same time."""
-        return await self._shared.get()
-
-    async def close(self) -> None:
-        """Cancel a query that is under way."""
-        await self._shared.close()
+        return await self.get()
 
 
 class Observer:
@@ -108,7 +102,7 @@ class Observer:
         """Services that had no task in the last tick."""
         self._errors: list[SourceError] = []
 
-    def inherit_state(self, before: Observer) -> None:
+    def inherit_state(self, before: Self) -> None:
         """Take over the last overrides of an earlier observer of the same fleet; demand is read again."""
         self._last_overrides = before._last_overrides
 

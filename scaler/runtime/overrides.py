@@ -5,8 +5,6 @@ An override stays in force while SSM does not answer: to forget a pause would be
 `until` ends it in any case. The overrides are unknown only if the scaler has never read them.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 from scaler.adapters.shared import SharedByKey
@@ -16,36 +14,26 @@ from scaler.errors import SourceError
 from scaler.ports import ClockPort, OverridesSource
 
 
-class SharedOverrides:
+class SharedOverrides(SharedByKey[Overrides]):
     """One read serves all fleets of a tick."""
 
     def __init__(self, source: OverridesSource, fleets: Sequence[str], clock: ClockPort, *, max_age_s: float) -> None:
         self._source = source
         self._fleets = tuple(fleets)
-        self._shared: SharedByKey[Overrides] = SharedByKey(
-            self._read, clock.monotonic, max_age_s=max_age_s, max_failure_age_s=max_age_s
-        )
+        super().__init__(self._read_all, clock.monotonic, max_age_s=max_age_s)
 
     async def of(self, fleet: str) -> Overrides:
-        """Return the fleet's overrides, at most `max_age_s` old.
-
-        Raises:
-            SourceError: they cannot be read; the error is shared for the same time.
-        """
+        """Return the fleet's overrides, at most `max_age_s` old; raise SourceError, shared for the same time."""
         if fleet not in self._fleets:
             raise SourceError("overrides", f"fleet {fleet} is not configured")
-        return await self._shared.get_key(fleet)
+        return await self.get_key(fleet)
 
     def watch(self, fleets: Sequence[str]) -> None:
         """Read these fleets from now on; the settings changed."""
         self._fleets = tuple(fleets)
-        self._shared.forget()
+        self.forget()
 
-    async def close(self) -> None:
-        """Cancel a read that is under way."""
-        await self._shared.close()
-
-    async def _read(self) -> Mapping[str, Overrides | SourceError]:
+    async def _read_all(self) -> Mapping[str, Overrides | SourceError]:
         return await self._source.read(self._fleets)
 
 

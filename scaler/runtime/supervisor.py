@@ -5,8 +5,6 @@ Each fleet has its own task, deadline and backoff. A tick that raises, hangs, or
 and abandoned. Fleets are added, changed and removed while the others tick.
 """
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 from collections.abc import Callable, Sequence
@@ -101,7 +99,8 @@ class FleetSupervisor:
         One stuck fleet among others is no reason: each restart would cost the other fleets their windows. `failing`
         names the stuck fleet, and a Prometheus rule raises an alert.
         """
-        silent = {name: self._silent_s(runner) for name, runner in self._runners.items()}
+        now = self._clock.monotonic()
+        silent = {name: now - runner.ticked_at for name, runner in self._runners.items()}
         stuck = [name for name, seconds in silent.items() if seconds > self._limit_s(self._runners[name])]
         if not stuck or len(stuck) < len(silent):
             return None
@@ -116,9 +115,6 @@ class FleetSupervisor:
     def tick_intervals(self) -> dict[str, float]:
         """Return the current seconds between two ticks of each fleet."""
         return {name: runner.backoff.seconds for name, runner in [*self._runners.items()]}
-
-    def _silent_s(self, runner: _FleetRunner) -> float:
-        return self._clock.monotonic() - runner.ticked_at
 
     @staticmethod
     def _limit_s(runner: _FleetRunner) -> float:
@@ -173,10 +169,12 @@ class FleetSupervisor:
             runner.failures += 1
             if runner.failures > 1:
                 runner.backoff.on_failure()
-            self._report_failure(runner, error)
+            with contextlib.suppress(Exception):  # the failure is counted already
+                runner.loop.failed(error)
         else:
             runner.failures = 0
-            runner.backoff.on_tick(throttled=_throttled(report), urgent=report.tick.decision.kind == "protect")
+            throttled = any(isinstance(error, ThrottledError) for error in report.errors)
+            runner.backoff.on_tick(throttled=throttled, urgent=report.tick.decision.kind == "protect")
 
     async def _tick(self, runner: _FleetRunner) -> TickResult:
         if runner.abandoned is not None:
@@ -197,11 +195,3 @@ class FleetSupervisor:
         if not task.done() or task.cancelled():
             raise TimeoutError(f"the tick was not finished within {deadline_s:g} s")
         return task.result()
-
-    def _report_failure(self, runner: _FleetRunner, error: BaseException) -> None:
-        with contextlib.suppress(Exception):  # the failure is counted already
-            runner.loop.failed(error)
-
-
-def _throttled(report: TickResult) -> bool:
-    return any(isinstance(error, ThrottledError) for error in report.errors)

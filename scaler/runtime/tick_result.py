@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The result of one tick of one fleet."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -45,8 +43,6 @@ class TickListener(Protocol):
 
     def on_tick(self, report: TickResult) -> None:
         """Record the tick; must not block and must not raise."""
-        ...
 
     def failed(self, fleet: str, error: BaseException) -> None:
         """Record that a tick was not finished."""
-        ...

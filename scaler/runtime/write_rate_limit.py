@@ -6,8 +6,6 @@ smaller, and its rate halves when AWS throttles. A write that would wait too lon
 and decides again, so the scaler never writes a count that is a minute old.
 """
 
-from __future__ import annotations
-
 import asyncio
 import heapq
 from enum import IntEnum

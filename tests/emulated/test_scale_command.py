@@ -22,7 +22,7 @@ from openmwaa.local.daemon.daemon_client import DaemonOptions
 from openmwaa.local.down import down
 from openmwaa.local.install import venvs
 from openmwaa.local.paths import LocalPaths
-from scaler.adapters.aws import clients
+from scaler.adapters.aws import open_client
 from scaler.adapters.override_store import SsmOverrides
 from scaler.core.model import Overrides
 from scaler.errors import BadAnswerError
@@ -84,7 +84,7 @@ async def scaler_reads(
         monkeypatch.setenv(name, value)
     for name in [name for name in os.environ if name.lower().endswith("_proxy") or name == "AWS_PROFILE"]:
         monkeypatch.delenv(name)
-    async with clients("us-east-1", "ssm") as (client,):
+    async with open_client("us-east-1", "ssm") as client:
         source = SsmOverrides(client, scale.prefix, deadline_s=20.0)
         yield lambda: source.read(["default", "spare"])
 

@@ -77,7 +77,10 @@ async def world(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Aws]:
     found = Aws()
     async with fake_aws(found.operations) as url:
         monkeypatch.setenv("AWS_ENDPOINT_URL", url)
-        async with aws.clients("us-east-1", "ecs", "sqs", calls=found.calls) as (ecs, sqs):
+        async with (
+            aws.open_client("us-east-1", "ecs", found.calls) as ecs,
+            aws.open_client("us-east-1", "sqs", found.calls) as sqs,
+        ):
             found.ecs = EcsClusterAdapter(ecs, "openmwaa-test", deadline_s=20.0)
             found.hasty_ecs = EcsClusterAdapter(ecs, "openmwaa-test", deadline_s=0.2)
             # Sixty questions are put within half a second on any machine, and not within 10 ms on a busy one.
@@ -445,6 +448,6 @@ async def test_invalid_answers_of_sqs(world: Aws, attributes: dict[str, str]) ->
 
 async def test_a_refused_connection_is_an_error_of_the_source(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
-    async with aws.clients("us-east-1", "sqs") as (client,):
+    async with aws.open_client("us-east-1", "sqs") as client:
         with pytest.raises(SourceError, match="sqs"):
             await SqsQueueReader(client, deadline_s=5.0).depth("http://127.0.0.1:9/1/default")

@@ -32,10 +32,10 @@ def test_a_disabled_safeguard_loses_tasks(removed: DisabledSafeguard) -> None:
 
 def test_a_seed_gives_the_same_run_again() -> None:
     first, again = (run(play(FIRST_SEED, length_s=400.0)) for _ in range(2))
-    assert (first.scale_ins, first.ticks, first.seconds, first.ledger) == (
+    assert (first.scale_ins, first.reports.ticks, first.loop.time(), first.ledger) == (
         again.scale_ins,
-        again.ticks,
-        again.seconds,
+        again.reports.ticks,
+        again.loop.time(),
         again.ledger,
     )
     assert draw(1) != draw(2)

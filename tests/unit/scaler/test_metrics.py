@@ -133,9 +133,9 @@ def test_calls_intervals_and_settings_have_metrics() -> None:
     assert sample(metrics, "api_throttles_total", **labels) == 2
     assert sample(metrics, "interval_seconds", fleet="default") == 20
     assert sample(metrics, "config_applied") == 1
-    metrics.config_rejected(("broken",))
+    metrics.config_changed(("broken",))
     assert (sample(metrics, "config_applied"), sample(metrics, "config_rejections_total")) == (0, 1)
-    metrics.config_applied()
+    metrics.config_changed(())
     assert sample(metrics, "config_applied") == 1
 
 
@@ -383,6 +383,6 @@ async def test_an_unreachable_cloudwatch_is_a_source_error(monkeypatch: pytest.M
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
-    async with aws.clients("us-east-1", "cloudwatch") as (client,):
+    async with aws.open_client("us-east-1", "cloudwatch") as client:
         with pytest.raises(SourceError, match="cloudwatch"):
             await CloudWatchMetrics(client, deadline_s=5.0).put(data_of("openmwaa", 1))

@@ -24,7 +24,7 @@ class Watched:
         self.applied: list[ScalerConfig] = []
         self.calls: list[str] = []
         self.broken = False
-        self.file = ConfigFile(PATH, parse_settings(json.dumps(GOOD)), self.apply, (self,), read=self.read)
+        self.file = ConfigFile(PATH, parse_settings(json.dumps(GOOD)), self.apply, self.changed, read=self.read)
 
     @staticmethod
     def written(document: dict[str, Any]) -> bytes:
@@ -40,11 +40,8 @@ class Watched:
             raise ZeroDivisionError("a defect")
         self.applied.append(settings)
 
-    def config_applied(self) -> None:
-        self.calls.append("applied")
-
-    def config_rejected(self, problems: tuple[str, ...]) -> None:
-        self.calls.append(problems[0])
+    def changed(self, problems: tuple[str, ...]) -> None:
+        self.calls.append(problems[0] if problems else "applied")
 
     def look(self, times: int = 1) -> None:
         for _ in range(times):

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from scaler.config.schedule import Schedules
 
 
-@dataclass(frozen=True)
+@dataclass
 class Row:
     cron: str
     minutes: int

@@ -9,8 +9,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from local_ecs.api import protocol
-from local_ecs.api.errors import AnswerNotValidError
-from local_ecs.api.protocol import Caller
+from local_ecs.api.protocol import AnswerNotValidError, caller_name
 from tests.emulated.local_ecs.api.conftest import EcsSetup
 
 PREFIX = "AmazonEC2ContainerServiceV20141113."
@@ -70,13 +69,13 @@ async def test_clients_raise_the_codes_as_exceptions(setup: EcsSetup) -> None:
 def test_an_answer_outside_its_shape_is_a_defect(answer: dict[str, Any]) -> None:
     handlers = {"CreateCluster": lambda _request, _caller: answer}
     with pytest.raises(AnswerNotValidError, match="CreateCluster"):
-        protocol.answer(handlers, PREFIX + "CreateCluster", b"{}", Caller())
+        protocol.answer(handlers, PREFIX + "CreateCluster", b"{}", "")
 
 
 def test_an_answer_outside_an_enum_is_a_defect() -> None:
     handlers = {"DescribeTasks": lambda _request, _caller: {"tasks": [{"healthStatus": "FINE"}]}}
     with pytest.raises(AnswerNotValidError, match=r"tasks\[0\]\.healthStatus: 'FINE'"):
-        protocol.answer(handlers, PREFIX + "DescribeTasks", b'{"tasks":["t"]}', Caller())
+        protocol.answer(handlers, PREFIX + "DescribeTasks", b'{"tasks":["t"]}', "")
 
 
 @pytest.mark.parametrize(
@@ -89,7 +88,7 @@ def test_an_answer_outside_an_enum_is_a_defect() -> None:
     ],
 )
 def test_the_name_of_the_caller(user_agent: str, name: str) -> None:
-    assert Caller(user_agent).name == name
+    assert caller_name(user_agent) == name
 
 
 async def test_a_defect_in_an_answer_is_a_500(setup: EcsSetup, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -96,7 +96,9 @@ class File:
         self.scenario = scenario
         self.content = json.dumps(GOOD).encode()
         self.rejected: list[str] = []
-        self.watched = ConfigFile("scaler.json", parse_settings(json.dumps(GOOD)), self.apply, (self,), read=self.read)
+        self.watched = ConfigFile(
+            "scaler.json", parse_settings(json.dumps(GOOD)), self.apply, self.changed, read=self.read
+        )
         self.task = scenario.loop.create_task(self.watched.watch())
 
     async def read(self) -> bytes:
@@ -113,11 +115,8 @@ class File:
     def problem(self) -> str | None:
         return self.watched.problem
 
-    def config_applied(self) -> None:
-        self.rejected.clear()
-
-    def config_rejected(self, problems: tuple[str, ...]) -> None:
-        self.rejected.extend(problems)
+    def changed(self, problems: tuple[str, ...]) -> None:
+        self.rejected = [*self.rejected, *problems] if problems else []
 
 
 @pytest.mark.parametrize(
