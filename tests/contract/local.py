@@ -3,6 +3,7 @@
 
 import asyncio
 import json
+import re
 import signal
 import threading
 import time
@@ -98,8 +99,12 @@ class LocalPlatform:
 
     async def _agent_uri(self, task_arn: str) -> str:
         task_id = task_arn.rpartition("/")[2]
-        environment = Path(f"/proc/{await self._pid(task_arn)}/environ").read_bytes().split(b"\0")  # noqa: ASYNC240
-        uri = next(e.partition(b"=")[2].decode() for e in environment if e.startswith(b"ECS_AGENT_URI="))
+        file = Path(f"/proc/{await self._pid(task_arn)}/environ")
+        async with asyncio.timeout(self.timeout_s):
+            # Until exec, the process has no environment of its own.
+            while not (found := re.search(rb"\0ECS_AGENT_URI=([^\0]+)", b"\0" + file.read_bytes())):  # noqa: ASYNC240
+                await asyncio.sleep(0.01)
+        uri = found[1].decode()
         assert task_id in uri, "each task has an agent endpoint of its own"
         return uri
 
