@@ -43,9 +43,8 @@ class AirflowServices(Construct):
         self,
         scope: Construct,
         construct_id: str,
-        *,
-        environment: Environment,
         service_props: ServiceProps,
+        *,
         containers: AirflowContainers,
         roles: Roles,
         statements: Mapping[str, Sequence[Statement]],
@@ -53,6 +52,7 @@ class AirflowServices(Construct):
         groups: SecurityGroups,
     ) -> None:
         super().__init__(scope, construct_id)
+        environment = service_props.context.environment
         targets = {"web-server": access.web, "execution-api": [access.internal.execution_api]}
         self.healthy: list[ITerraformDependable] = []
         sessions = [_SESSIONS] if environment.enable_execute_command else []
@@ -81,22 +81,14 @@ class AirflowServices(Construct):
             )
             self.healthy.append(service.healthy)
             if replicas.scaled:
-                self._scale(service.name, environment, service_props, access)
-
-    def _scale(
-        self, service: str, environment: Environment, service_props: ServiceProps, access: WebEntrypoints
-    ) -> None:
-        WebAutoscaling(
-            self,
-            "web_autoscaling",
-            name=service_props.name,
-            cluster=service_props.cluster.name,
-            service=service,
-            min_tasks=environment.min_webservers,
-            max_tasks=environment.max_webservers,
-            internal=access.internal.web,
-            public=access.public.web if access.public else None,
-        )
+                WebAutoscaling(
+                    self,
+                    "web_autoscaling",
+                    service_props,
+                    service=service.name,
+                    internal=access.internal.web,
+                    public=access.public.web if access.public else None,
+                )
 
 
 def _replicas(environment: Environment) -> Mapping[str, Replicas]:

@@ -22,6 +22,7 @@ from cdktn_provider_aws.ecs_task_definition import (
 )
 from constructs import Construct
 
+from cdktf_app.base.stack_context import StackContext
 from cdktf_app.compute.cluster import ON_DEMAND, FargateCluster
 from cdktf_app.compute.container_definition import ContainerSpec
 from cdktf_app.web.target_groups import TargetGroup
@@ -34,7 +35,7 @@ _GRACE_S: Final = 300
 class ServiceProps:
     """Arguments of all services of an environment."""
 
-    name: str
+    context: StackContext
     cluster: FargateCluster
     subnet_ids: Sequence[str]
     ready: Sequence[ITerraformDependable]
@@ -88,7 +89,7 @@ class FargateService(Construct):
     ) -> None:
         super().__init__(scope, construct_id)
         listeners = [target.listener_rule for target in targets]
-        definition = task_definition(self, f"{service_props.name}-{service}", task)
+        definition = task_definition(self, f"{service_props.context.name}-{service}", task)
         service_resource = EcsService(
             self,
             "service",

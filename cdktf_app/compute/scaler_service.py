@@ -41,9 +41,8 @@ class ScalerService(Construct):
         self,
         scope: Construct,
         construct_id: str,
-        *,
-        environment: Environment,
         service_props: ServiceProps,
+        *,
         image: Image,
         secrets: EnvironmentSecrets,
         logs: LogGroups,
@@ -56,10 +55,27 @@ class ScalerService(Construct):
         fleets: Sequence[ITerraformDependable],
     ) -> None:
         super().__init__(scope, construct_id)
-        settings = scaler_config(environment, service_props.cluster.name, _login(database), broker)
-        container = self._container(environment, settings, image, _secrets(secrets, broker), logs)
+        environment = service_props.context.environment
+        settings = TerraformLocal(
+            self, "config", scaler_config(environment, service_props.cluster.name, database, broker)
+        )
+        container = ContainerSpec(
+            name="scaler",
+            image=image,
+            log_group=logs.group("scaler"),
+            region=environment.region,
+            environment={
+                "AWS_DEFAULT_REGION": environment.region,
+                "OPENMWAA_DATABASE_PASSWORDS": str(environment.rotation.database_passwords),
+                "SCALER_CONFIG": f"${{jsonencode({settings.fqn})}}",
+            },
+            secrets=_secrets(secrets, broker),
+            port=SCALER_PORT,
+            user=SCALER_USER,
+        )
         execution = execution_role(roles, "scaler", [container])
-        task_role = roles.role("scaler", task_policies.scaler(_services(environment), overrides_prefix(environment)))
+        services = [service for fleet in environment.fleets for service in service_names(fleet)]
+        task_role = roles.role("scaler", task_policies.scaler(services, overrides_prefix(environment)))
         self.healthy = FargateService(
             self,
             "scaler",
@@ -81,30 +97,6 @@ class ScalerService(Construct):
             ready=[execution.ready, task_role.ready, *fleets],
         ).healthy
 
-    def _container(
-        self,
-        environment: Environment,
-        settings: dict[str, Any],
-        image: Image,
-        secrets: Mapping[str, str],
-        logs: LogGroups,
-    ) -> ContainerSpec:
-        config = TerraformLocal(self, "config", settings)
-        return ContainerSpec(
-            name="scaler",
-            image=image,
-            log_group=logs.group("scaler"),
-            region=environment.region,
-            environment={
-                "AWS_DEFAULT_REGION": environment.region,
-                "OPENMWAA_DATABASE_PASSWORDS": str(environment.rotation.database_passwords),
-                "SCALER_CONFIG": f"${{jsonencode({config.fqn})}}",
-            },
-            secrets=secrets,
-            port=SCALER_PORT,
-            user=SCALER_USER,
-        )
-
 
 def _secrets(secrets: EnvironmentSecrets, broker: CeleryBroker) -> dict[str, str]:
     known = {
@@ -116,18 +108,8 @@ def _secrets(secrets: EnvironmentSecrets, broker: CeleryBroker) -> dict[str, str
     return {variable: secrets.arn(secret) for variable, secret in known.items()}
 
 
-def _login(database: MetadataDatabase) -> dict[str, Any]:
-    return {
-        "host": database.host,
-        "port": database.port,
-        "name": "airflow",
-        "user": "scaler",
-        "sslmode": database.sslmode,
-    }
-
-
 def scaler_config(
-    environment: Environment, cluster: str, database: Mapping[str, Any], broker: CeleryBroker
+    environment: Environment, cluster: str, database: MetadataDatabase, broker: CeleryBroker
 ) -> dict[str, Any]:
     """Return the content of SCALER_CONFIG."""
     return {
@@ -140,7 +122,13 @@ def scaler_config(
         "launch_deadline_s": _LAUNCH_DEADLINE_S,
         "agent_port": AGENT_PORT,
         "http_port": SCALER_PORT,
-        "database": dict(database),
+        "database": {
+            "host": database.host,
+            "port": database.port,
+            "name": "airflow",
+            "user": "scaler",
+            "sslmode": database.sslmode,
+        },
         "broker": dict(broker.for_scaler),
         "overrides_prefix": overrides_prefix(environment),
         "metrics_namespace": METRICS_NAMESPACE,
@@ -169,7 +157,3 @@ def _fleet_config(fleet: ResolvedFleet, queue_urls: Mapping[str, str]) -> dict[s
         },
         "desired_count_drift": fleet.desired_count_drift,
     }
-
-
-def _services(environment: Environment) -> list[str]:
-    return [service for fleet in environment.fleets for service in service_names(fleet)]

@@ -10,7 +10,7 @@ from cdktn import ITerraformDependable
 from cdktn_provider_aws.cloudwatch_metric_alarm import CloudwatchMetricAlarm
 from constructs import Construct
 
-from cdktf_app.base.aws_scope import AwsScope
+from cdktf_app.base.stack_context import StackContext
 from cdktf_app.monitoring.alarm_definitions import PERIOD_S, Alarm, anchor
 
 _RUNBOOK: Final = "What to do: docs/how-to/alarms.md"
@@ -27,19 +27,18 @@ class Alarms(Construct):
         self,
         scope: Construct,
         construct_id: str,
+        context: StackContext,
         *,
-        name: str,
-        aws_scope: AwsScope,
         topic_arn: str,
         alarms: Sequence[Alarm],
-        depends_on: Sequence[ITerraformDependable] = (),
+        depends_on: Sequence[ITerraformDependable],
     ) -> None:
         super().__init__(scope, construct_id)
         self._depends_on = list(depends_on)
         for alarm in alarms:
-            self._alarm(f"{name}/{alarm.id}", alarm, topic_arn)
+            self._alarm(f"{context.name}/{alarm.id}", alarm, topic_arn)
         # Built from the names, because emulators without alarms cannot return ARNs.
-        self.arns = [aws_scope.arn("cloudwatch", f"alarm:{name}/{alarm.id}") for alarm in alarms]
+        self.arns = [context.aws_scope.arn("cloudwatch", f"alarm:{context.name}/{alarm.id}") for alarm in alarms]
 
     def _alarm(self, name: str, alarm: Alarm, topic_arn: str) -> None:
         alarm_type, metric = alarm.type, alarm.metric

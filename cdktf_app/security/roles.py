@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from cdktn import ITerraformDependable, TerraformOutput
@@ -14,26 +14,22 @@ from cdktn_provider_aws.iam_role_policy import IamRolePolicy
 from cdktn_provider_aws.iam_role_policy_attachment import IamRolePolicyAttachment
 from constructs import Construct
 
-from cdktf_app.base.aws_scope import AwsScope
-from cdktf_app.base.policies import Condition, Statement, policy_json
+from cdktf_app.base.policies import Condition, PrincipalKind, Statement, policy_json
 from cdktf_app.base.resource_names import escape_template, iam_name
+from cdktf_app.base.stack_context import StackContext
 from openmwaa.config.identity import Identity
 
 _NAME_LIMIT: Final = 64
 
 
 class Roles(Construct):
-    """Creates roles with the path, name prefix and boundary of `identity`; by default ECS tasks assume them."""
+    """Creates roles with the configured path, name prefix and boundary; by default ECS tasks assume them."""
 
-    def __init__(
-        self, scope: Construct, construct_id: str, *, name: str, aws_scope: AwsScope, key_arn: str, identity: Identity
-    ) -> None:
+    def __init__(self, scope: Construct, construct_id: str, context: StackContext) -> None:
         super().__init__(scope, construct_id)
-        self._name = name
-        self.aws_scope = aws_scope
-        self.key_arn = key_arn
-        self._identity = identity
-        self._trust = policy_json(self, "trust", [_trust(aws_scope)])
+        self.context = context
+        source = context.aws_scope.arn("ecs", "*")
+        self._trust = self._trust_policy("trust", "TasksOfThisAccount", "ecs-tasks.amazonaws.com", source)
 
     def role(
         self, word: str, statements: Sequence[Statement], attached: Sequence[str] = (), *, trust: str | None = None
@@ -42,9 +38,9 @@ class Roles(Construct):
 
         ECS tasks of the account can assume it, unless `trust` is another trust policy.
         """
-        identity = self._identity
+        identity = self.context.environment.identity
         # IAM is global: the Region in the name allows the same environment in two Regions.
-        name = f"{identity.role_name_prefix}{self._name}-{self.aws_scope.region}-{word}"
+        name = f"{identity.role_name_prefix}{self.context.name}-{self.context.aws_scope.region}-{word}"
         return Role(
             self,
             word.replace("-", "_"),
@@ -57,8 +53,7 @@ class Roles(Construct):
 
     def service_role(self, word: str, statements: Sequence[Statement], *, service: str, source: str) -> Role:
         """Return a new role that the AWS `service` can assume for resources of the ARN pattern `source`."""
-        trusted = _trust_in("ServiceOfThisAccount", service, self.aws_scope, source)
-        trust = policy_json(self, f"{word.replace('-', '_')}_trust", [trusted])
+        trust = self._trust_policy(f"{word.replace('-', '_')}_trust", "ServiceOfThisAccount", service, source)
         return self.role(word, statements, trust=trust)
 
     def output_required_policy(self, output: str, statements: Sequence[Statement]) -> None:
@@ -69,6 +64,15 @@ class Roles(Construct):
             description="Trust policy and policy that the existing role must have; `terraform plan` shows them",
             value={"trust": self._trust, "policy": policy_json(self, f"{output}_policy", statements)},
         ).override_logical_id(output)
+
+    def _trust_policy(self, construct_id: str, sid: str, service: str, source: str) -> str:
+        conditions = (
+            Condition("StringEquals", "aws:SourceAccount", (self.context.aws_scope.account,)),
+            Condition("ArnLike", "aws:SourceArn", (source,)),
+        )
+        principals: Mapping[PrincipalKind, tuple[str, ...]] = {"Service": (service,)}
+        trusted = Statement(sid, ("sts:AssumeRole",), (), principals=principals, conditions=conditions)
+        return policy_json(self, construct_id, [trusted])
 
 
 class Role(Construct):
@@ -113,20 +117,3 @@ def _address(policy_arn: str) -> str:
     """Return an address that does not depend on the order of the list; the digest separates equal names."""
     name = re.sub(r"\W", "_", policy_arn.rpartition("/")[2])
     return f"{name}_{hashlib.sha256(policy_arn.encode()).hexdigest()[:6]}"
-
-
-def _trust(aws_scope: AwsScope) -> Statement:
-    return _trust_in("TasksOfThisAccount", "ecs-tasks.amazonaws.com", aws_scope, aws_scope.arn("ecs", "*"))
-
-
-def _trust_in(sid: str, service: str, aws_scope: AwsScope, source: str) -> Statement:
-    return Statement(
-        sid=sid,
-        actions=("sts:AssumeRole",),
-        resources=(),
-        principals={"Service": (service,)},
-        conditions=(
-            Condition("StringEquals", "aws:SourceAccount", (aws_scope.account,)),
-            Condition("ArnLike", "aws:SourceArn", (source,)),
-        ),
-    )
