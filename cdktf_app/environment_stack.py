@@ -140,7 +140,6 @@ class EnvironmentStack(TerraformStack):
             "airflow",
             service_props,
             containers=containers,
-            roles=self._roles,
             statements=task_policies.control_plane(),
             access=self._access,
             groups=self._groups,
@@ -150,7 +149,6 @@ class EnvironmentStack(TerraformStack):
             "fleets",
             service_props.with_dependencies(self._groups.rules_of("workers")),
             containers=containers,
-            roles=self._roles,
             task_policies=task_policies,
             security_group_id=self._groups.id_of("workers"),
         )
@@ -161,7 +159,6 @@ class EnvironmentStack(TerraformStack):
             image=self._images.scaler,
             secrets=self._secrets,
             logs=self._logs,
-            roles=self._roles,
             task_policies=task_policies,
             database=self._database,
             broker=self._broker,
@@ -175,6 +172,7 @@ class EnvironmentStack(TerraformStack):
         return ServiceProps(
             context=self._context,
             cluster=self._cluster,
+            roles=self._roles,
             subnet_ids=self._network.private_subnet_ids,
             ready=[
                 *self._network.egress,

@@ -60,7 +60,7 @@ def endpoints_page() -> str:
 
 def _call(call: AwsCall) -> tuple[str, ...]:
     endpoints = ", ".join(f"`{endpoint}`" for endpoint in call.endpoints) or "none"
-    return call.component, f"`{call.prefix}`", endpoints, call.why, call.condition or "always"
+    return call.component, f"`{call.prefix}`", endpoints, call.why, call.when.words
 
 
 def _endpoint_rows() -> Iterator[tuple[str, ...]]:

@@ -11,11 +11,9 @@ from constructs import Construct
 
 from cdktf_app.base.policies import EVERY, Statement
 from cdktf_app.compute.airflow_containers import AirflowContainers
-from cdktf_app.compute.execution_role import execution_role
-from cdktf_app.compute.fargate_service import FargateService, Replicas, ServiceProps, TaskSpec
+from cdktf_app.compute.fargate_service import FargateService, Replicas, ServiceProps
 from cdktf_app.compute.web_autoscaling import WebAutoscaling
 from cdktf_app.network.security_groups import SecurityGroups
-from cdktf_app.security.roles import Roles
 from cdktf_app.web.web_access import WebEntrypoints
 from openmwaa.config.environment import Environment
 from openmwaa.config.environment_classes import TaskSize
@@ -46,7 +44,6 @@ class AirflowServices(Construct):
         service_props: ServiceProps,
         *,
         containers: AirflowContainers,
-        roles: Roles,
         statements: Mapping[str, Sequence[Statement]],
         access: WebEntrypoints,
         groups: SecurityGroups,
@@ -57,26 +54,18 @@ class AirflowServices(Construct):
         self.healthy: list[ITerraformDependable] = []
         sessions = [_SESSIONS] if environment.enable_execute_command else []
         for component, replicas in _replicas(environment).items():
-            task_containers = containers.control_plane(component)
-            execution = execution_role(roles, component, task_containers)
-            task_role = roles.role(component, [*statements[component], *sessions])
             extra_groups = environment.network.security_group_ids if component in _RUNS_DAG_CODE else ()
             service = FargateService(
                 self,
                 component.replace("-", "_"),
+                service_props.with_dependencies(groups.rules_of(component)),
                 service=component,
-                service_props=service_props.with_dependencies(groups.rules_of(component)),
-                task=TaskSpec(
-                    size=_size(environment, component),
-                    containers=task_containers,
-                    execution_role_arn=execution.arn,
-                    task_role_arn=task_role.arn,
-                    security_group_ids=(groups.of_components[component], *extra_groups),
-                    architecture=environment.architecture,
-                ),
+                size=_size(environment, component),
+                containers=containers.control_plane(component),
+                statements=[*statements[component], *sessions],
+                security_group_ids=(groups.of_components[component], *extra_groups),
                 replicas=replicas,
                 targets=targets.get(component, ()),
-                ready=[execution.ready, task_role.ready],
                 execute_command=environment.enable_execute_command,
             )
             self.healthy.append(service.healthy)

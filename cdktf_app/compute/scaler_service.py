@@ -13,13 +13,11 @@ from cdktf_app.base.log_groups import LogGroups
 from cdktf_app.base.resource_names import PREFIX
 from cdktf_app.broker.base import CeleryBroker
 from cdktf_app.compute.container_definition import SCALER_USER, ContainerSpec
-from cdktf_app.compute.execution_role import execution_role
-from cdktf_app.compute.fargate_service import FargateService, Replicas, ServiceProps, TaskSpec
+from cdktf_app.compute.fargate_service import FargateService, Replicas, ServiceProps
 from cdktf_app.compute.images import Image
 from cdktf_app.compute.task_policies import METRICS_NAMESPACE, TaskPolicies
 from cdktf_app.compute.worker_fleets import service_names
 from cdktf_app.database.base import MetadataDatabase
-from cdktf_app.security.roles import Roles
 from cdktf_app.security.secrets import EnvironmentSecrets, GeneratedSecret
 from cdktf_app.web.target_groups import TargetGroup
 from openmwaa.config.environment import Environment
@@ -46,7 +44,6 @@ class ScalerService(Construct):
         image: Image,
         secrets: EnvironmentSecrets,
         logs: LogGroups,
-        roles: Roles,
         task_policies: TaskPolicies,
         database: MetadataDatabase,
         broker: CeleryBroker,
@@ -73,28 +70,22 @@ class ScalerService(Construct):
             port=SCALER_PORT,
             user=SCALER_USER,
         )
-        execution = execution_role(roles, "scaler", [container])
         services = [service for fleet in environment.fleets for service in service_names(fleet)]
-        task_role = roles.role("scaler", task_policies.scaler(services, overrides_prefix(environment)))
         self.healthy = FargateService(
             self,
             "scaler",
+            service_props,
             service="scaler",
-            service_props=service_props,
-            task=TaskSpec(
-                size=_SIZE,
-                containers=[container],
-                execution_role_arn=execution.arn,
-                task_role_arn=task_role.arn,
-                security_group_ids=(security_group_id,),
-                architecture=environment.architecture,
-            ),
+            size=_SIZE,
+            containers=[container],
+            statements=task_policies.scaler(services, overrides_prefix(environment)),
+            security_group_ids=(security_group_id,),
             # The old task stops before the new one starts: two scalers would overwrite each other's decisions.
             replicas=Replicas(1, min_percent=0, max_percent=100),
             targets=[target],
             # Created after the fleets and destroyed before them: otherwise it would raise the desired counts that a
             # destroy sets to zero.
-            ready=[execution.ready, task_role.ready, *fleets],
+            ready=fleets,
         ).healthy
 
 

@@ -30,7 +30,6 @@ from cdktf_app.compute.container_definition import ContainerSpec
 from cdktf_app.compute.execution_role import execution_role
 from cdktf_app.compute.fargate_service import ServiceProps, TaskSpec, private_network, task_definition
 from cdktf_app.compute.task_policies import TaskPolicies
-from cdktf_app.security.roles import Roles
 from openmwaa.config.environment_classes import TaskSize
 from openmwaa.config.fleet import ResolvedFleet
 
@@ -49,12 +48,11 @@ class WorkerFleets(Construct):
         service_props: ServiceProps,
         *,
         containers: AirflowContainers,
-        roles: Roles,
         task_policies: TaskPolicies,
         security_group_id: str,
     ) -> None:
         super().__init__(scope, construct_id)
-        environment = service_props.context.environment
+        environment, roles = service_props.context.environment, service_props.roles
         fleets = list(environment.fleets.values())
         # Workers of all fleets have the same image, log group and secrets.
         execution = execution_role(roles, "worker", containers.worker(fleets[0]))
