@@ -27,8 +27,9 @@ from cdktf_app.storage.access_logs import AccessLogs
 from cdktf_app.web.certificate import Certificate
 from cdktf_app.web.cloudfront import CloudFront
 from cdktf_app.web.dns_records import DnsRecords
-from cdktf_app.web.internal_load_balancer import InternalLoadBalancer, LoadBalancerProps
+from cdktf_app.web.internal_load_balancer import InternalLoadBalancer
 from cdktf_app.web.listeners import ListenerAuth
+from cdktf_app.web.load_balancer import LoadBalancerProps
 from cdktf_app.web.public_load_balancer import PublicLoadBalancer
 from cdktf_app.web.target_groups import TargetGroup
 from cdktf_app.web.web_acl import WebAcl

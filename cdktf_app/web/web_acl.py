@@ -81,48 +81,35 @@ class WebAcl(Construct):
         self._log(retention_days, key_arn)
 
     def _rules(self, allowed_cidrs: Sequence[str]) -> list[Wafv2WebAclRule]:
-        block = Wafv2WebAclRuleAction(block=Wafv2WebAclRuleActionBlock())
+        known_attacks = {"vendor_name": "AWS", "name": "AWSManagedRulesKnownBadInputsRuleSet"}
         rules = [
-            Wafv2WebAclRule(
-                name="known-bad-inputs",
-                priority=0,
+            _rule(
+                "known-bad-inputs",
+                0,
+                {"managed_rule_group_statement": known_attacks},
                 override_action=Wafv2WebAclRuleOverrideAction(none=Wafv2WebAclRuleOverrideActionNone()),
-                statement={
-                    "managed_rule_group_statement": {
-                        "vendor_name": "AWS",
-                        "name": "AWSManagedRulesKnownBadInputsRuleSet",
-                    }
-                },
-                visibility_config=Wafv2WebAclRuleVisibilityConfig(**_visibility("known-bad-inputs")),
             ),
-            Wafv2WebAclRule(
-                name="logins",
-                priority=1,
-                action=block,
-                statement={"rate_based_statement": _login_rate()},
-                visibility_config=Wafv2WebAclRuleVisibilityConfig(**_visibility("logins")),
+            _rule(
+                "logins",
+                1,
+                {"rate_based_statement": _login_rate()},
+                action=Wafv2WebAclRuleAction(block=Wafv2WebAclRuleActionBlock()),
             ),
         ]
-        return [*rules, self._allow(allowed_cidrs)] if allowed_cidrs else rules
-
-    def _allow(self, cidrs: Sequence[str]) -> Wafv2WebAclRule:
-        ip_set = Wafv2IpSet(
-            self,
-            "allowed",
-            name=f"{self._name}-allowed",
-            description="Allowed ranges of users",
-            scope=self._acl_scope,
-            ip_address_version="IPV4",
-            addresses=list(cidrs),
-            provider=self._provider,
-        )
-        return Wafv2WebAclRule(
-            name="allowed",
-            priority=2,
-            action=Wafv2WebAclRuleAction(allow=Wafv2WebAclRuleActionAllow()),
-            statement={"ip_set_reference_statement": {"arn": ip_set.arn}},
-            visibility_config=Wafv2WebAclRuleVisibilityConfig(**_visibility("allowed")),
-        )
+        if allowed_cidrs:
+            ip_set = Wafv2IpSet(
+                self,
+                "allowed",
+                name=f"{self._name}-allowed",
+                description="Allowed ranges of users",
+                scope=self._acl_scope,
+                ip_address_version="IPV4",
+                addresses=list(allowed_cidrs),
+                provider=self._provider,
+            )
+            allow = Wafv2WebAclRuleAction(allow=Wafv2WebAclRuleActionAllow())
+            rules.append(_rule("allowed", 2, {"ip_set_reference_statement": {"arn": ip_set.arn}}, action=allow))
+        return rules
 
     def _log(self, retention_days: int, key_arn: str | None) -> None:
         """Log blocked requests without credentials."""
@@ -148,6 +135,24 @@ class WebAcl(Construct):
             redacted_fields=[_Redacted(single_header=_Header(name=name)) for name in _SECRET_HEADERS],
             provider=self._provider,
         )
+
+
+def _rule(
+    name: str,
+    priority: int,
+    statement: Mapping[str, Any],
+    *,
+    action: Wafv2WebAclRuleAction | None = None,
+    override_action: Wafv2WebAclRuleOverrideAction | None = None,
+) -> Wafv2WebAclRule:
+    return Wafv2WebAclRule(
+        name=name,
+        priority=priority,
+        statement=statement,
+        action=action,
+        override_action=override_action,
+        visibility_config=Wafv2WebAclRuleVisibilityConfig(**_visibility(name)),
+    )
 
 
 def _login_rate() -> Mapping[str, Any]:
