@@ -56,9 +56,9 @@ class AlarmTopic(Construct):
 def _statements(arn: str, aws_scope: AwsScope) -> list[Statement]:
     return [
         Statement(
-            sid="AlarmsOfThisAccount",
-            actions=("sns:Publish",),
-            resources=(arn,),
+            "AlarmsOfThisAccount",
+            ("sns:Publish",),
+            (arn,),
             principals={"Service": ("cloudwatch.amazonaws.com",)},
             conditions=(
                 Condition("StringEquals", "aws:SourceAccount", (aws_scope.account,)),

@@ -34,30 +34,26 @@ class Alarms(Construct):
         depends_on: Sequence[ITerraformDependable],
     ) -> None:
         super().__init__(scope, construct_id)
-        self._depends_on = list(depends_on)
         for alarm in alarms:
-            self._alarm(f"{context.name}/{alarm.id}", alarm, topic_arn)
+            alarm_type, metric = alarm.type, alarm.metric
+            CloudwatchMetricAlarm(
+                self,
+                alarm.id,
+                alarm_name=f"{context.name}/{alarm.id}",
+                alarm_description=f"{alarm.text} {_RUNBOOK}#{anchor(alarm_type.name)}",
+                namespace=metric.namespace,
+                metric_name=metric.name,
+                dimensions=dict(metric.dimensions),
+                statistic=metric.statistic,
+                period=PERIOD_S,
+                evaluation_periods=alarm_type.periods,
+                datapoints_to_alarm=alarm_type.periods,
+                comparison_operator=alarm_type.comparison,
+                threshold=alarm_type.threshold,
+                treat_missing_data=alarm_type.missing,
+                alarm_actions=[topic_arn],
+                ok_actions=[topic_arn],
+                depends_on=list(depends_on) if alarm_type.missing == "breaching" else None,
+            )
         # Built from the names, because emulators without alarms cannot return ARNs.
         self.arns = [context.aws_scope.arn("cloudwatch", f"alarm:{context.name}/{alarm.id}") for alarm in alarms]
-
-    def _alarm(self, name: str, alarm: Alarm, topic_arn: str) -> None:
-        alarm_type, metric = alarm.type, alarm.metric
-        CloudwatchMetricAlarm(
-            self,
-            alarm.id,
-            alarm_name=name,
-            alarm_description=f"{alarm.text} {_RUNBOOK}#{anchor(alarm_type.name)}",
-            namespace=metric.namespace,
-            metric_name=metric.name,
-            dimensions=dict(metric.dimensions),
-            statistic=metric.statistic,
-            period=PERIOD_S,
-            evaluation_periods=alarm_type.periods,
-            datapoints_to_alarm=alarm_type.periods,
-            comparison_operator=alarm_type.comparison,
-            threshold=alarm_type.threshold,
-            treat_missing_data=alarm_type.missing,
-            alarm_actions=[topic_arn],
-            ok_actions=[topic_arn],
-            depends_on=self._depends_on if alarm_type.missing == "breaching" and self._depends_on else None,
-        )

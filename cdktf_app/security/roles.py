@@ -6,6 +6,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from cdktn import ITerraformDependable, TerraformOutput
@@ -17,9 +18,16 @@ from constructs import Construct
 from cdktf_app.base.policies import Condition, PrincipalKind, Statement, policy_json
 from cdktf_app.base.resource_names import escape_template, iam_name
 from cdktf_app.base.stack_context import StackContext
-from openmwaa.config.identity import Identity
 
 _NAME_LIMIT: Final = 64
+
+
+@dataclass(frozen=True)
+class Role:
+    """A role with at most one inline policy and with managed policies; depend on `ready` for all permissions."""
+
+    arn: str
+    ready: ITerraformDependable
 
 
 class Roles(Construct):
@@ -40,15 +48,29 @@ class Roles(Construct):
         """
         identity = self.context.environment.identity
         # IAM is global: the Region in the name allows the same environment in two Regions.
-        name = f"{identity.role_name_prefix}{self.context.name}-{self.context.aws_scope.region}-{word}"
+        full_name = f"{identity.role_name_prefix}{self.context.name}-{self.context.aws_scope.region}-{word}"
+        name = iam_name(full_name, limit=_NAME_LIMIT)
+        scope = Construct(self, word.replace("-", "_"))
+        boundary = identity.permissions_boundary_arn
+        role = IamRole(
+            scope,
+            "role",
+            name=name,
+            path=escape_template(identity.path),
+            assume_role_policy=trust or self._trust,
+            permissions_boundary=escape_template(boundary) if boundary else None,
+        )
+        attachments = [
+            IamRolePolicyAttachment(scope, _address(arn), role=role.name, policy_arn=escape_template(arn))
+            for arn in attached
+        ]
+        if not statements:
+            return Role(role.arn, role)
+        policy = policy_json(scope, "policy", statements)
+        # Created last, so that `ready` covers the attachments too.
         return Role(
-            self,
-            word.replace("-", "_"),
-            name=iam_name(name, limit=_NAME_LIMIT),
-            identity=identity,
-            trust=trust or self._trust,
-            statements=statements,
-            attached=attached,
+            role.arn,
+            IamRolePolicy(scope, "role_policy", name=name, role=role.id, policy=policy, depends_on=attachments or None),
         )
 
     def service_role(self, word: str, statements: Sequence[Statement], *, service: str, source: str) -> Role:
@@ -73,44 +95,6 @@ class Roles(Construct):
         principals: Mapping[PrincipalKind, tuple[str, ...]] = {"Service": (service,)}
         trusted = Statement(sid, ("sts:AssumeRole",), (), principals=principals, conditions=conditions)
         return policy_json(self, construct_id, [trusted])
-
-
-class Role(Construct):
-    """A role with at most one inline policy and with managed policies; depend on `ready` for all permissions."""
-
-    def __init__(
-        self,
-        scope: Construct,
-        construct_id: str,
-        *,
-        name: str,
-        identity: Identity,
-        trust: str,
-        statements: Sequence[Statement],
-        attached: Sequence[str],
-    ) -> None:
-        super().__init__(scope, construct_id)
-        boundary = identity.permissions_boundary_arn
-        role = IamRole(
-            self,
-            "role",
-            name=name,
-            path=escape_template(identity.path),
-            assume_role_policy=trust,
-            permissions_boundary=escape_template(boundary) if boundary else None,
-        )
-        self.arn: str = role.arn
-        self.ready: ITerraformDependable = role
-        attachments = [
-            IamRolePolicyAttachment(self, _address(arn), role=role.name, policy_arn=escape_template(arn))
-            for arn in attached
-        ]
-        if statements:
-            policy = policy_json(self, "policy", statements)
-            # Created last, so that `ready` covers the attachments too.
-            self.ready = IamRolePolicy(
-                self, "role_policy", name=name, role=role.id, policy=policy, depends_on=attachments or None
-            )
 
 
 def _address(policy_arn: str) -> str:

@@ -82,19 +82,11 @@ class WebAcl(Construct):
 
     def _rules(self, allowed_cidrs: Sequence[str]) -> list[Wafv2WebAclRule]:
         known_attacks = {"vendor_name": "AWS", "name": "AWSManagedRulesKnownBadInputsRuleSet"}
+        no_override = Wafv2WebAclRuleOverrideAction(none=Wafv2WebAclRuleOverrideActionNone())
+        block = Wafv2WebAclRuleAction(block=Wafv2WebAclRuleActionBlock())
         rules = [
-            _rule(
-                "known-bad-inputs",
-                0,
-                {"managed_rule_group_statement": known_attacks},
-                override_action=Wafv2WebAclRuleOverrideAction(none=Wafv2WebAclRuleOverrideActionNone()),
-            ),
-            _rule(
-                "logins",
-                1,
-                {"rate_based_statement": _login_rate()},
-                action=Wafv2WebAclRuleAction(block=Wafv2WebAclRuleActionBlock()),
-            ),
+            _rule("known-bad-inputs", 0, {"managed_rule_group_statement": known_attacks}, override_action=no_override),
+            _rule("logins", 1, {"rate_based_statement": _login_rate()}, action=block),
         ]
         if allowed_cidrs:
             ip_set = Wafv2IpSet(
@@ -137,22 +129,9 @@ class WebAcl(Construct):
         )
 
 
-def _rule(
-    name: str,
-    priority: int,
-    statement: Mapping[str, Any],
-    *,
-    action: Wafv2WebAclRuleAction | None = None,
-    override_action: Wafv2WebAclRuleOverrideAction | None = None,
-) -> Wafv2WebAclRule:
-    return Wafv2WebAclRule(
-        name=name,
-        priority=priority,
-        statement=statement,
-        action=action,
-        override_action=override_action,
-        visibility_config=Wafv2WebAclRuleVisibilityConfig(**_visibility(name)),
-    )
+def _rule(name: str, priority: int, statement: Mapping[str, Any], **action: Any) -> Wafv2WebAclRule:
+    visibility = Wafv2WebAclRuleVisibilityConfig(**_visibility(name))
+    return Wafv2WebAclRule(name=name, priority=priority, statement=statement, visibility_config=visibility, **action)
 
 
 def _login_rate() -> Mapping[str, Any]:
