@@ -102,9 +102,7 @@ _REACH: Final[Mapping[str, str]] = {
 }
 
 
-def _by_variant(
-    rows_of: Callable[[Environment], Iterable[tuple[object, ...]]],
-) -> Iterator[tuple[object, ...]]:
+def _by_variant(rows_of: Callable[[Environment], Iterable[tuple[object, ...]]]) -> Iterator[tuple[object, ...]]:
     """Yield every row once, with the name of the first variant of the environment that has it."""
     variants = {
         "always": _environment(),

@@ -11,10 +11,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from cdktn import Fn, TerraformResourceLifecycle
-from cdktn_provider_aws.elasticache_parameter_group import (
-    ElasticacheParameterGroup,
-    ElasticacheParameterGroupParameter,
-)
+from cdktn_provider_aws.elasticache_parameter_group import ElasticacheParameterGroup, ElasticacheParameterGroupParameter
 from cdktn_provider_aws.elasticache_replication_group import ElasticacheReplicationGroup
 from cdktn_provider_aws.elasticache_subnet_group import ElasticacheSubnetGroup
 from cdktn_provider_aws.elasticache_user import ElasticacheUser, ElasticacheUserAuthenticationMode
@@ -71,13 +68,10 @@ class ElastiCacheBroker(CeleryBroker):
         self.variables = {
             "OPENMWAA_BROKER_URL": overridable_local(self, "url", f"rediss://celery@{host}:{REDIS_PORT}/0")
         }
-        self.secrets = {
-            "celery": GeneratedSecret.BROKER_PASSWORD,
-            "scaler": GeneratedSecret.SCALER_BROKER_PASSWORD,
-        }
+        self.secrets = {"celery": GeneratedSecret.BROKER_PASSWORD, "scaler": GeneratedSecret.SCALER_BROKER_PASSWORD}
         self.user_arns = [user.arn for user in users.values()]
         self.users = {
-            "OPENMWAA_BROKER_USER_IDS": Fn.jsonencode({client: user.user_id for client, user in users.items()}),
+            "OPENMWAA_BROKER_USER_IDS": Fn.jsonencode({client: user.user_id for client, user in users.items()})
         }
         scaler_url = overridable_local(self, "scaler_url", f"rediss://scaler@{host}:{REDIS_PORT}/0")
         self.for_scaler = {"kind": "redis", "url": scaler_url}

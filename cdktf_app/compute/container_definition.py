@@ -84,9 +84,7 @@ class ContainerSpec:
             "essential": self.essential,
             "command": list(self.command),
             "secrets": [{"name": key, "valueFrom": arn} for key, arn in sorted(self.secrets.items())],
-            "portMappings": [{"containerPort": self.port, "hostPort": self.port, "protocol": "tcp"}]
-            if self.port
-            else [],
+            "portMappings": ports,
             "dependsOn": [
                 {"containerName": name, "condition": value} for name, value in sorted(self.depends_on.items())
             ],

@@ -72,9 +72,7 @@ class ContainerImages(Construct):
     def _image(self, kind: ImageKind, reference: str | None, tag: str) -> Image:
         if reference is not None:
             return Image(
-                kind,
-                escape_template(reference),
-                _repository_arn(synth_value(reference), self._aws_scope.partition),
+                kind, escape_template(reference), _repository_arn(synth_value(reference), self._aws_scope.partition)
             )
         repository = EcrRepository(
             self,

@@ -8,10 +8,7 @@ from typing import Final
 from cdktn import TerraformResourceLifecycle
 from cdktn_provider_aws.rds_cluster import RdsCluster, RdsClusterServerlessv2ScalingConfiguration
 from cdktn_provider_aws.rds_cluster_instance import RdsClusterInstance
-from cdktn_provider_aws.rds_cluster_parameter_group import (
-    RdsClusterParameterGroup,
-    RdsClusterParameterGroupParameter,
-)
+from cdktn_provider_aws.rds_cluster_parameter_group import RdsClusterParameterGroup, RdsClusterParameterGroupParameter
 from constructs import Construct
 
 from cdktf_app.base.expressions import max_expr

@@ -36,10 +36,7 @@ class FlowLogs(Construct):
             kms_key_id=context.key_arn,
         )
         role = roles.service_role(
-            "flow-logs",
-            _statements(group.arn),
-            service=_SERVICE,
-            source=context.aws_scope.arn("ec2", "vpc-flow-log/*"),
+            "flow-logs", _statements(group.arn), service=_SERVICE, source=context.aws_scope.arn("ec2", "vpc-flow-log/*")
         )
         FlowLog(
             self,

@@ -26,12 +26,7 @@ class VpcEndpoints(Construct):
     """The endpoints of an environment; tasks depend on `ready`."""
 
     def __init__(
-        self,
-        scope: Construct,
-        construct_id: str,
-        context: StackContext,
-        network: VpcNetwork,
-        groups: SecurityGroups,
+        self, scope: Construct, construct_id: str, context: StackContext, network: VpcNetwork, groups: SecurityGroups
     ) -> None:
         super().__init__(scope, construct_id)
         environment, aws_scope = context.environment, context.aws_scope

@@ -16,9 +16,7 @@ from enum import StrEnum, auto
 from typing import Final
 
 from cdktn import Fn, ITerraformDependable
-from cdktn_provider_aws.ephemeral_aws_secretsmanager_random_password import (
-    EphemeralAwsSecretsmanagerRandomPassword,
-)
+from cdktn_provider_aws.ephemeral_aws_secretsmanager_random_password import EphemeralAwsSecretsmanagerRandomPassword
 from cdktn_provider_aws.secretsmanager_secret import SecretsmanagerSecret
 from cdktn_provider_aws.secretsmanager_secret_version import SecretsmanagerSecretVersion
 from constructs import Construct

@@ -114,9 +114,7 @@ class WebAcl(Construct):
             provider=self._provider,
         )
         blocked = _Filter(
-            behavior="KEEP",
-            requirement="MEETS_ANY",
-            condition=[_Condition(action_condition=_Action(action="BLOCK"))],
+            behavior="KEEP", requirement="MEETS_ANY", condition=[_Condition(action_condition=_Action(action="BLOCK"))]
         )
         Wafv2WebAclLoggingConfiguration(
             self,
