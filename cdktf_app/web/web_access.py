@@ -16,6 +16,7 @@ from typing import Final
 
 from cdktn_provider_aws.data_aws_secretsmanager_secret_version import DataAwsSecretsmanagerSecretVersion
 from cdktn_provider_aws.lb import Lb
+from cdktn_provider_aws.route53_record import Route53Record, Route53RecordAlias
 from constructs import Construct
 
 from cdktf_app.base.local_values import overridable_local
@@ -26,7 +27,6 @@ from cdktf_app.network.vpc import VpcNetwork
 from cdktf_app.storage.access_logs import AccessLogs
 from cdktf_app.web.certificate import Certificate
 from cdktf_app.web.cloudfront import CloudFront
-from cdktf_app.web.dns_records import DnsRecords
 from cdktf_app.web.internal_load_balancer import InternalLoadBalancer
 from cdktf_app.web.listeners import ListenerAuth
 from cdktf_app.web.load_balancer import LoadBalancerProps
@@ -188,8 +188,13 @@ class WebEntrypoints:
 
     def _add_dns_records(self) -> None:
         access = self._access
-        if access.domain is not None and access.hosted_zone_id is not None:
-            DnsRecords(self._scope, "names", zone_id=access.hosted_zone_id, aliases=self._aliases(access.domain))
+        if access.domain is None or access.hosted_zone_id is None:
+            return
+        scope = Construct(self._scope, "names")
+        for word, (name, balancer) in zip(("web", "internal"), self._aliases(access.domain).items(), strict=True):
+            # An alias follows the load balancer's addresses, and queries are free.
+            alias = Route53RecordAlias(name=balancer.dns_name, zone_id=balancer.zone_id, evaluate_target_health=False)
+            Route53Record(scope, word, zone_id=access.hosted_zone_id, name=name, type="A", alias=alias)
 
     def _aliases(self, domain: str) -> dict[str, Lb]:
         return {
