@@ -52,8 +52,8 @@ _DAG_SYNC_INTERVAL_S: Final = 30
 class EnvironmentStack(TerraformStack):
     """All resources of one environment."""
 
-    def __init__(self, scope: Construct, environment: Environment, *, stack_id: str | None = None) -> None:
-        super().__init__(scope, stack_id or environment.name)
+    def __init__(self, scope: Construct, environment: Environment, *, stack_id: str) -> None:
+        super().__init__(scope, stack_id)
         self._addresses: dict[str, str] = {}
         self.add_override("terraform.required_version", TERRAFORM_VERSION)
         self.add_override("terraform.required_providers.aws.version", PROVIDER_VERSION)
