@@ -6,6 +6,7 @@ import random
 import tempfile
 import time
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,6 @@ from openmwaa.config.environment_file import load
 from openmwaa.local.daemon import orphans
 from openmwaa.local.demo.run import Burst, Demonstration, endpoints_of
 from openmwaa.local.demo.summary import percentiles
-from openmwaa.local.demo.table import DemoSnapshot
 from openmwaa.local.down import down
 from openmwaa.local.paths import LocalPaths
 from openmwaa.local.up import Ready, up
@@ -25,6 +25,7 @@ BURSTS = 12
 SEED = 20261122
 SETTLE_S = 60.0
 MIB = 1 << 20
+_print = partial(print, flush=True)
 
 
 def measure() -> dict[str, Any]:
@@ -73,7 +74,7 @@ async def react(file: Path, ready: Ready) -> dict[str, Any]:
         # Bursts right after a tick of the scaler would all have the same reaction.
         burst = Burst(tasks=12, seconds=2, pause_s=phase.uniform(0, environment.scaler.interval_seconds))
         demonstration = Demonstration(
-            environment, endpoints, burst, journal_path=file.parent / "task-journal.jsonl", show=_quiet
+            environment, endpoints, burst, journal_path=file.parent / "task-journal.jsonl", show=lambda _: None
         )
         summary = (await demonstration.run(up_s=0)).summary
         damaged = summary.tasks_lost + summary.tasks_duplicated + summary.tasks_interrupted + summary.tasks_retried
@@ -106,11 +107,3 @@ def _kind(process: psutil.Process) -> str:
         "scheduler": "scheduler",
     }
     return next((name for part, name in kinds.items() if part in line), "other")
-
-
-def _print(line: str) -> None:
-    print(line, flush=True)
-
-
-def _quiet(_view: DemoSnapshot) -> None:
-    return

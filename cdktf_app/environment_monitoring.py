@@ -4,85 +4,74 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
-from cdktn import Fn, ITerraformDependable
+from cdktn import Fn, ITerraformDependable, TerraformLocal
+from cdktn_provider_aws.cloudwatch_dashboard import CloudwatchDashboard
 from constructs import Construct
 
-from cdktf_app.base.aws_scope import AwsScope
 from cdktf_app.base.log_groups import LogGroups
+from cdktf_app.base.stack_context import StackContext
 from cdktf_app.broker.base import CeleryBroker
 from cdktf_app.compute.worker_fleets import service_names
 from cdktf_app.database.base import MetadataDatabase
 from cdktf_app.monitoring.alarm_definitions import environment_alarms
 from cdktf_app.monitoring.alarm_topic import AlarmTopic
 from cdktf_app.monitoring.alarms import Alarms
-from cdktf_app.monitoring.dashboard import Dashboard
 from cdktf_app.monitoring.dashboard_panels import environment_panels
 from cdktf_app.monitoring.metrics import Dimensions, MonitoredResources, TargetMetrics
-from cdktf_app.web.target_groups import TargetGroup
+from cdktf_app.monitoring.widgets import widgets
 from cdktf_app.web.web_access import WebEntrypoints
-from openmwaa.config.environment import Environment
-
-
-@dataclass(frozen=True)
-class MonitoringProps:
-    """The parts of the stack that monitoring reads."""
-
-    logs: LogGroups
-    broker: CeleryBroker
-    database: MetadataDatabase
-    access: WebEntrypoints
-    healthy: Sequence[ITerraformDependable] = ()
-    """Services that must be healthy before the first alarm exists."""
 
 
 def monitor(
-    scope: Construct, *, environment: Environment, name: str, aws_scope: AwsScope, key_arn: str, props: MonitoringProps
+    scope: Construct,
+    context: StackContext,
+    *,
+    logs: LogGroups,
+    broker: CeleryBroker,
+    database: MetadataDatabase,
+    access: WebEntrypoints,
+    healthy: Sequence[ITerraformDependable],
 ) -> None:
-    """Add alarms, topic and dashboard to `scope` as `environment.monitoring` configures them."""
-    monitoring = environment.monitoring
-    monitored = monitored_resources(environment, name, props)
+    """Add alarms, topic and dashboard as `environment.monitoring` configures them.
+
+    The services in `healthy` are healthy before the first alarm exists.
+    """
+    monitoring, region = context.environment.monitoring, context.aws_scope.region
+    monitored = monitored_resources(context, broker, database, access)
     arns: Sequence[str] = ()
     if monitoring.alarms:
-        topic = AlarmTopic(scope, "alarm_topic", name=name, aws_scope=aws_scope, key_arn=key_arn, monitoring=monitoring)
+        topic_arn = AlarmTopic(scope, "alarm_topic", context).arn
         alarms = environment_alarms(monitored)
-        arns = Alarms(
-            scope,
-            "alarms",
-            name=name,
-            aws_scope=aws_scope,
-            topic_arn=topic.arn,
-            alarms=alarms,
-            depends_on=props.healthy,
-        ).arns
+        arns = Alarms(scope, "alarms", context, topic_arn=topic_arn, alarms=alarms, depends_on=healthy).arns
     if monitoring.dashboard:
-        Dashboard(
-            scope,
+        dashboard = Construct(scope, "dashboard")
+        content = widgets(environment_panels(monitored), arns, region, logs.group("scaler").name)
+        body = TerraformLocal(dashboard, "body", {"widgets": content})
+        CloudwatchDashboard(
+            dashboard,
             "dashboard",
             # The console lists the dashboards of all Regions together.
-            name=f"{name}-{aws_scope.region}",
-            region=aws_scope.region,
-            scaler_log=props.logs.group("scaler").name,
-            panels=environment_panels(monitored),
-            alarm_arns=arns,
+            dashboard_name=f"{context.name}-{region}",
+            dashboard_body=f"${{jsonencode({body.fqn})}}",
         )
 
 
-def monitored_resources(environment: Environment, name: str, props: MonitoringProps) -> MonitoredResources:
+def monitored_resources(
+    context: StackContext, broker: CeleryBroker, database: MetadataDatabase, access: WebEntrypoints
+) -> MonitoredResources:
     """Return the resources that alarms and dashboard panels use."""
-    broker = props.broker
     # Redis has no SQS queues; its URLs are keys of lists.
     urls = broker.urls if broker.arns else {}
     return MonitoredResources(
-        environment=environment.name,
-        cluster=name,
-        fleets={fleet: service_names(fleet) for fleet in environment.fleets},
+        environment=context.environment.name,
+        cluster=context.name,
+        fleets={fleet: service_names(fleet) for fleet in context.environment.fleets},
         queues={queue: Fn.basename(url) for queue, url in urls.items()},
         dead_letters=None if broker.dead_letter_queue_url is None else Fn.basename(broker.dead_letter_queue_url),
-        database=_writer(props.database.dimensions),
-        serverless="DBClusterIdentifier" in props.database.dimensions,
-        targets=list(_target_metrics(props.access)),
+        database=_writer(database.dimensions),
+        serverless="DBClusterIdentifier" in database.dimensions,
+        targets=list(_target_metrics(access)),
     )
 
 
@@ -93,7 +82,7 @@ def _writer(database: Mapping[str, str]) -> Dimensions:
 
 
 def _target_metrics(access: WebEntrypoints) -> Iterator[TargetMetrics]:
-    targets: tuple[tuple[str, str, TargetGroup | None], ...] = (
+    targets = (
         ("execution API", "execution-api", access.internal.execution_api),
         ("web server", "web-server", access.internal.web),
         ("public web server", "web-server", access.public.web if access.public else None),

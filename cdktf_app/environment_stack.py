@@ -13,9 +13,9 @@ from cdktf_app.base.aws_scope import AwsScope
 from cdktf_app.base.local_values import overridable_local
 from cdktf_app.base.log_groups import GROUPS, LogGroups, group_pattern
 from cdktf_app.base.resource_names import PREFIX, escape_template
-from cdktf_app.broker.base import BrokerProps
+from cdktf_app.base.stack_context import StackContext
 from cdktf_app.broker.factory import broker
-from cdktf_app.compute.airflow_containers import AirflowContainers, ContainerProps
+from cdktf_app.compute.airflow_containers import AirflowContainers
 from cdktf_app.compute.airflow_services import AirflowServices
 from cdktf_app.compute.cluster import FargateCluster
 from cdktf_app.compute.fargate_service import ServiceProps
@@ -26,11 +26,13 @@ from cdktf_app.compute.worker_fleets import WorkerFleets
 from cdktf_app.database.base import DatabaseProps
 from cdktf_app.database.common import log_group_pattern
 from cdktf_app.database.factory import metadata_database
-from cdktf_app.environment_monitoring import MonitoringProps, monitor
+from cdktf_app.environment_monitoring import monitor
 from cdktf_app.errors import DuplicateAddressError
+from cdktf_app.network.existing_vpc import ExistingNetwork
 from cdktf_app.network.flow_logs import FlowLogs
+from cdktf_app.network.own_vpc import OwnNetwork
 from cdktf_app.network.security_groups import SecurityGroups
-from cdktf_app.network.vpc import network_of
+from cdktf_app.network.vpc import VpcNetwork
 from cdktf_app.network.vpc_endpoints import VpcEndpoints
 from cdktf_app.retained_resources import DESCRIPTION as RETAINED
 from cdktf_app.retained_resources import retained_resources
@@ -50,128 +52,94 @@ _DAG_SYNC_INTERVAL_S: Final = 30
 class EnvironmentStack(TerraformStack):
     """All resources of one environment."""
 
-    def __init__(self, scope: Construct, environment: Environment, *, stack_id: str | None = None) -> None:
-        super().__init__(scope, stack_id or environment.name)
+    def __init__(self, scope: Construct, environment: Environment, *, stack_id: str) -> None:
+        super().__init__(scope, stack_id)
         self._addresses: dict[str, str] = {}
         self.add_override("terraform.required_version", TERRAFORM_VERSION)
         self.add_override("terraform.required_providers.aws.version", PROVIDER_VERSION)
         add_state_backend(self, environment)
         self._environment = environment
-        self._redis = environment.broker.kind == "ELASTICACHE"
-        self._name = f"{PREFIX}-{environment.name}"
-        self._aws_scope = AwsScope(self, "place", environment=environment)
+        self._context = self._add_context()
         self._add_foundation()
         self._add_data_stores()
         self._add_services()
         monitor(
             self,
-            environment=environment,
-            name=self._name,
-            aws_scope=self._aws_scope,
-            key_arn=self._key,
-            props=MonitoringProps(self._logs, self._broker, self._database, self._access, self._healthy),
+            self._context,
+            logs=self._logs,
+            broker=self._broker,
+            database=self._database,
+            access=self._access,
+            healthy=self._healthy,
         )
         self._add_outputs()
 
-    def _add_foundation(self) -> None:
-        """Add what all other resources use: key, network, log groups, secrets, images, cluster, roles."""
-        environment, name, aws_scope = self._environment, self._name, self._aws_scope
+    def _add_context(self) -> StackContext:
+        """Add the provider and the key of all data."""
+        environment, name = self._environment, f"{PREFIX}-{self._environment.name}"
+        aws_scope = AwsScope(self, "place", environment=environment)
         log_groups = (group_pattern(environment.name, aws_scope), log_group_pattern(name, aws_scope))
         keys = Keys(
             self, "keys", name=name, log_groups=log_groups, aws_scope=aws_scope, existing_arn=environment.kms_key
         )
-        key = self._key = keys.arn
-        network = self._network = network_of(
-            self, "network", environment=environment, name=name, region=aws_scope.region
+        return StackContext(environment, name, aws_scope, keys.arn)
+
+    def _add_foundation(self) -> None:
+        """Add what all other resources use: network, log groups, secrets, images, cluster, roles."""
+        context, network = self._context, self._environment.network
+        self._network: VpcNetwork = (
+            OwnNetwork(self, "network", context)
+            if network.vpc_id is None
+            else ExistingNetwork(self, "network", self._environment)
         )
-        groups = self._groups = SecurityGroups(
-            self, "security_groups", name=name, environment=environment, network=network
-        )
-        self._endpoints = VpcEndpoints(
-            self, "endpoints", name=name, environment=environment, network=network, groups=groups, aws_scope=aws_scope
-        )
-        self._logs = LogGroups(self, "logs", environment=environment, key_arn=key)
-        self._secrets = EnvironmentSecrets(
-            self,
-            "secrets",
-            name=name,
-            key_arn=key,
-            redis=self._redis,
-            rotation=environment.rotation,
-            retain_fernet_key=environment.leaves_snapshot,
-        )
-        self._images = ContainerImages(
-            self, "images", environment=environment, name=name, aws_scope=aws_scope, key_arn=key
-        )
-        insights = environment.monitoring.container_insights
-        self._cluster = FargateCluster(self, "cluster", name=name, aws_scope=aws_scope, key_arn=key, insights=insights)
-        self._roles = Roles(self, "roles", name=name, aws_scope=aws_scope, key_arn=key, identity=environment.identity)
-        if environment.network.vpc_id is None and environment.network.flow_logs != "NONE":
-            FlowLogs(
-                self,
-                "flow_logs",
-                name=name,
-                environment=environment,
-                vpc_id=network.vpc_id,
-                aws_scope=aws_scope,
-                roles=self._roles,
-                key_arn=key,
-            )
+        self._groups = SecurityGroups(self, "security_groups", context, self._network)
+        self._endpoints = VpcEndpoints(self, "endpoints", context, self._network, self._groups)
+        self._logs = LogGroups(self, "logs", context)
+        self._secrets = EnvironmentSecrets(self, "secrets", context)
+        self._images = ContainerImages(self, "images", context)
+        self._cluster = FargateCluster(self, "cluster", context)
+        self._roles = Roles(self, "roles", context)
+        if network.vpc_id is None and network.flow_logs != "NONE":
+            FlowLogs(self, "flow_logs", context, vpc_id=self._network.vpc_id, roles=self._roles)
 
     def _add_data_stores(self) -> None:
         """Add the DAG bucket, the broker, the metadata database and the load balancers."""
-        environment, name, aws_scope = self._environment, self._name, self._aws_scope
-        self._storage = DagBucket(
-            self, "storage", environment=environment, name=name, aws_scope=aws_scope, key_arn=self._key
-        )
-        self._broker = broker(
-            self,
-            "broker",
-            BrokerProps(
-                environment=environment,
-                name=name,
-                aws_scope=aws_scope,
-                subnet_ids=self._network.private_subnet_ids,
-                security_group_id=self._groups.id_of("broker") if self._redis else None,
-                key_arn=self._key,
-            ),
-        )
+        context = self._context
+        self._storage = DagBucket(self, "storage", context)
+        self._broker = broker(self, "broker", context, self._network, self._groups)
         self._database = metadata_database(
             self,
             "metadata_database",
             DatabaseProps(
-                environment=environment,
-                name=name,
-                aws_scope=aws_scope,
+                context=context,
                 roles=self._roles,
                 subnet_ids=self._network.private_subnet_ids,
                 security_group_id=self._groups.id_of("database"),
-                key_arn=self._key,
                 unique_arn=self._secrets.arn(GeneratedSecret.AIRFLOW_DATABASE_PASSWORD),
             ),
         )
-        self._access = WebEntrypoints(
-            self,
-            environment=environment,
-            name=name,
-            aws_scope=aws_scope,
-            network=self._network,
-            groups=self._groups,
-            key_arn=self._key,
-        )
+        self._access = WebEntrypoints(self, context, self._network, self._groups)
 
     def _add_services(self) -> None:
         """Add the services: Airflow's control plane, the worker fleets, the scaler."""
-        task_policies = TaskPolicies(self._aws_scope, self._key, self._storage, self._broker, self._logs, self._cluster)
-        containers = self._airflow_containers()
+        task_policies = TaskPolicies(self._context, self._storage, self._broker, self._logs, self._cluster)
+        containers = AirflowContainers(
+            context=self._context,
+            image=self._images.airflow,
+            secrets=self._secrets,
+            database=self._database,
+            broker=self._broker,
+            access=self._access,
+            bucket_name=self._storage.bucket_name,
+            dag_sync_interval_s=overridable_local(self, "dag_sync_interval_s", str(_DAG_SYNC_INTERVAL_S)),
+            logs=self._logs,
+        )
         service_props = self._service_props()
         airflow = AirflowServices(
             self,
             "airflow",
-            environment=self._environment,
-            service_props=service_props,
+            service_props,
             containers=containers,
-            roles=self._roles,
             statements=task_policies.control_plane(),
             access=self._access,
             groups=self._groups,
@@ -179,22 +147,18 @@ class EnvironmentStack(TerraformStack):
         fleets = WorkerFleets(
             self,
             "fleets",
-            environment=self._environment,
-            service_props=service_props.with_dependencies(self._groups.rules_of("workers")),
+            service_props.with_dependencies(self._groups.rules_of("workers")),
             containers=containers,
-            roles=self._roles,
             task_policies=task_policies,
             security_group_id=self._groups.id_of("workers"),
         )
         scaler = ScalerService(
             self,
             "scaler",
-            environment=self._environment,
-            service_props=service_props.with_dependencies(self._groups.rules_of("scaler")),
+            service_props.with_dependencies(self._groups.rules_of("scaler")),
             image=self._images.scaler,
             secrets=self._secrets,
             logs=self._logs,
-            roles=self._roles,
             task_policies=task_policies,
             database=self._database,
             broker=self._broker,
@@ -206,8 +170,9 @@ class EnvironmentStack(TerraformStack):
 
     def _service_props(self) -> ServiceProps:
         return ServiceProps(
-            name=self._name,
+            context=self._context,
             cluster=self._cluster,
+            roles=self._roles,
             subnet_ids=self._network.private_subnet_ids,
             ready=[
                 *self._network.egress,
@@ -216,21 +181,6 @@ class EnvironmentStack(TerraformStack):
                 *self._broker.ready,
                 *self._secrets.values,
             ],
-        )
-
-    def _airflow_containers(self) -> AirflowContainers:
-        return AirflowContainers(
-            ContainerProps(
-                environment=self._environment,
-                image=self._images.airflow,
-                secrets=self._secrets,
-                database=self._database,
-                broker=self._broker,
-                access=self._access,
-                bucket_name=self._storage.bucket_name,
-                dag_sync_interval_s=overridable_local(self, "dag_sync_interval_s", str(_DAG_SYNC_INTERVAL_S)),
-                logs=self._logs,
-            )
         )
 
     def _add_outputs(self) -> None:
@@ -261,7 +211,7 @@ class EnvironmentStack(TerraformStack):
                 "SSM parameters of the overrides that `openmwaa scale` sets; an apply does not change them",
                 {fleet: f"{overrides_prefix(self._environment)}{fleet}" for fleet in self._environment.fleets},
             ),
-            "retained_resources": (RETAINED, self._retained()),
+            "retained_resources": (RETAINED, retained_resources(self._context, self._database, self._secrets)),
             "queue_urls": ("URLs of the SQS queues, by Airflow queue", broker.urls),
             "dead_letter_queue_url": ("URL of the dead-letter queue", broker.dead_letter_queue_url),
             "log_groups": ("Log groups, by module", {module: self._logs.group(module).name for module in GROUPS}),
@@ -274,11 +224,6 @@ class EnvironmentStack(TerraformStack):
             if value is None:
                 continue
             TerraformOutput(self, f"output_{name}", description=description, value=value).override_logical_id(name)
-
-    def _retained(self) -> list[str]:
-        return retained_resources(
-            self._environment, self._name, key_arn=self._key, database=self._database, secrets=self._secrets
-        )
 
     @property
     def taggable(self) -> frozenset[str]:

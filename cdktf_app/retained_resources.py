@@ -3,11 +3,11 @@
 
 from __future__ import annotations
 
+from cdktf_app.base.stack_context import StackContext
 from cdktf_app.compute.scaler_service import overrides_prefix
 from cdktf_app.compute.worker_fleets import family
 from cdktf_app.database.base import MetadataDatabase
 from cdktf_app.security.secrets import EnvironmentSecrets, GeneratedSecret
-from openmwaa.config.environment import Environment
 from openmwaa.config.metadata_database import ExistingPostgresql
 
 DESCRIPTION = (
@@ -16,17 +16,16 @@ DESCRIPTION = (
 )
 
 
-def retained_resources(
-    environment: Environment, name: str, *, key_arn: str, database: MetadataDatabase, secrets: EnvironmentSecrets
-) -> list[str]:
+def retained_resources(context: StackContext, database: MetadataDatabase, secrets: EnvironmentSecrets) -> list[str]:
     """Return the names of the resources that remain after a destroy, and the host of an existing database server.
 
     Not listed: inactive task definitions of the other services, and RDS's log group, which the whole account shares.
     """
-    kept = [family(name, fleet) for fleet in environment.fleets]
+    environment = context.environment
+    kept = [family(context.name, fleet) for fleet in environment.fleets]
     kept += [f"{overrides_prefix(environment)}{fleet}" for fleet in environment.fleets]
     if environment.kms_key is None:
-        kept.append(key_arn)
+        kept.append(context.key_arn)
     if database.final_snapshot is not None:
         # The Fernet key decrypts the connections in the snapshot.
         kept += [database.final_snapshot, secrets.arn(GeneratedSecret.FERNET_KEY)]

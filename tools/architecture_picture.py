@@ -13,12 +13,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from tests.support.stack_summary import talks
+from tools.page_blocks import filled
 
 ROOT: Final = Path(__file__).parents[1]
 STACK: Final = ROOT / "terraform/production/cdk.tf.json"
 PAGE: Final = ROOT / "docs/explanation/architecture.md"
-BEGIN: Final = "<!-- Written by `make docs` from terraform/production. -->\n```mermaid\n"
-END: Final = "```\n"
 
 Json = Mapping[str, Any]
 _TITLES: Final = {
@@ -65,11 +64,8 @@ def diagram(stack: Json) -> str:
 
 
 def page(text: str, stack: Json) -> str:
-    """Return a page with a new diagram between `BEGIN` and `END`."""
-    before, begin, rest = text.partition(BEGIN)
-    if not begin:
-        raise ValueError(f"{PAGE.name} has no place for the diagram")
-    return before + BEGIN + diagram(stack) + END + rest.partition(END)[2]
+    """Return a page with a new diagram."""
+    return filled(text, diagram=f"```mermaid\n{diagram(stack)}```")
 
 
 def _edges(stack: Json) -> dict[tuple[str, str], str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from string import ascii_uppercase
 from typing import Any, Final
 
 from cdktf_app.monitoring.dashboard_panels import (
@@ -148,13 +149,13 @@ def _layout(panels: list[Panel]) -> Iterator[dict[str, Any]]:
 
 def _panel(panel: Panel) -> dict[str, Any]:
     if panel.queries:
-        targets = [_of_prometheus(letter, query) for letter, query in zip(_letters(), panel.queries, strict=False)]
+        targets = list(map(_of_prometheus, ascii_uppercase, panel.queries))
         bars = isinstance(panel, LogTable)
         unit = "short" if isinstance(panel, LogTable) else _UNITS[panel.unit]
         return {"type": "timeseries", "datasource": _PROMETHEUS, "targets": targets, **_field(unit, bars=bars)}
     if isinstance(panel, LogTable):
         return {"type": "table", "datasource": _CLOUDWATCH, "targets": [_of_logs(panel)]}
-    targets = [_of_cloudwatch(letter, series) for letter, series in zip(_letters(), panel.series, strict=False)]
+    targets = list(map(_of_cloudwatch, ascii_uppercase, panel.series))
     return {
         "type": "timeseries",
         "datasource": _CLOUDWATCH,
@@ -203,7 +204,3 @@ def _of_logs(table: LogTable) -> Mapping[str, Any]:
         "logGroupNames": [_SCALER_LOG],
         "expression": table.query,
     }
-
-
-def _letters() -> Iterator[str]:
-    return (chr(ord("A") + number) for number in range(26))

@@ -22,10 +22,8 @@ class AwsScope(Construct):
     def __init__(self, scope: Construct, construct_id: str, *, environment: Environment) -> None:
         super().__init__(scope, construct_id)
         tags = {escape_template(key): escape_template(value) for key, value in environment.tags.items()}
-        self._tags = {**tags, "openmwaa:environment": environment.name}
-        AwsProvider(
-            self, "aws", region=environment.region, default_tags=[AwsProviderDefaultTags(tags=dict(self._tags))]
-        )
+        self._default_tags = [AwsProviderDefaultTags(tags={**tags, "openmwaa:environment": environment.name})]
+        AwsProvider(self, "aws", region=environment.region, default_tags=self._default_tags)
         self.region = environment.region
         self.account: str = DataAwsCallerIdentity(self, "caller").account_id
         partition = DataAwsPartition(self, "partition")
@@ -34,13 +32,7 @@ class AwsScope(Construct):
 
     def global_provider(self) -> AwsProvider:
         """Return a new provider of us-east-1, where CloudFront's WAF and log deliveries must be."""
-        return AwsProvider(
-            self,
-            "global",
-            alias="global",
-            region=GLOBAL_REGION,
-            default_tags=[AwsProviderDefaultTags(tags=dict(self._tags))],
-        )
+        return AwsProvider(self, "global", alias="global", region=GLOBAL_REGION, default_tags=self._default_tags)
 
     def arn(self, service: str, resource: str) -> str:
         """Return the ARN of `resource` of `service` in this account and Region."""

@@ -11,7 +11,8 @@ from cdktn_provider_aws.cloudwatch_log_group import CloudwatchLogGroup
 from constructs import Construct
 
 from cdktf_app.base.aws_scope import AwsScope
-from openmwaa.config.environment import Environment, LoggingConfiguration, ModuleLogging
+from cdktf_app.base.stack_context import StackContext
+from openmwaa.config.environment import LoggingConfiguration, ModuleLogging
 
 # Module -> suffix of the group. The triggerer writes to Scheduler, as in MWAA.
 GROUPS: Final[Mapping[str, str]] = {
@@ -35,10 +36,19 @@ class LogGroup:
 class LogGroups(Construct):
     """The log groups of an environment."""
 
-    def __init__(self, scope: Construct, construct_id: str, *, environment: Environment, key_arn: str) -> None:
+    def __init__(self, scope: Construct, construct_id: str, context: StackContext) -> None:
         super().__init__(scope, construct_id)
+        environment = context.environment
+        # The default class STANDARD is required: the web server reads task logs with GetLogEvents, which
+        # INFREQUENT_ACCESS does not support.
         self._groups = {
-            module: self._group(module, f"airflow-{environment.name}-{word}", environment, key_arn)
+            module: CloudwatchLogGroup(
+                self,
+                module,
+                name=f"airflow-{environment.name}-{word}",
+                retention_in_days=environment.logging_configuration.retention_days,
+                kms_key_id=context.key_arn,
+            )
             for module, word in GROUPS.items()
         }
 
@@ -46,12 +56,6 @@ class LogGroups(Construct):
         """Return the log group of a module of `GROUPS`."""
         group = self._groups[module]
         return LogGroup(group.name, group.arn)
-
-    def _group(self, module: str, name: str, environment: Environment, key_arn: str) -> CloudwatchLogGroup:
-        # The default class STANDARD is required: the web server reads task logs with GetLogEvents, which
-        # INFREQUENT_ACCESS does not support.
-        days = environment.logging_configuration.retention_days
-        return CloudwatchLogGroup(self, module, name=name, retention_in_days=days, kms_key_id=key_arn)
 
 
 def group_pattern(environment_name: str, aws_scope: AwsScope) -> str:

@@ -7,14 +7,11 @@ runs before each scheduler, sets passwords and permissions; Terraform ignores bo
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import Final
 
-from cdktn import Fn, ITerraformDependable, TerraformResourceLifecycle
-from cdktn_provider_aws.elasticache_parameter_group import (
-    ElasticacheParameterGroup,
-    ElasticacheParameterGroupParameter,
-)
+from cdktn import Fn, TerraformResourceLifecycle
+from cdktn_provider_aws.elasticache_parameter_group import ElasticacheParameterGroup, ElasticacheParameterGroupParameter
 from cdktn_provider_aws.elasticache_replication_group import ElasticacheReplicationGroup
 from cdktn_provider_aws.elasticache_subnet_group import ElasticacheSubnetGroup
 from cdktn_provider_aws.elasticache_user import ElasticacheUser, ElasticacheUserAuthenticationMode
@@ -23,7 +20,8 @@ from constructs import Construct
 
 from cdktf_app.base.local_values import overridable_local
 from cdktf_app.base.resource_names import host_name
-from cdktf_app.broker.base import BrokerClient, BrokerProps
+from cdktf_app.base.stack_context import StackContext
+from cdktf_app.broker.base import BrokerClient, CeleryBroker
 from cdktf_app.security.secrets import GeneratedSecret
 from openmwaa.config.broker import ElastiCache
 from openmwaa.config.ports import REDIS_PORT
@@ -38,14 +36,22 @@ _NAME_LIMIT: Final = 40  # of a replication group; names of users and their grou
 _CLIENTS: Final[tuple[BrokerClient, ...]] = ("celery", "scaler")
 
 
-class ElastiCacheBroker(Construct):
+class ElastiCacheBroker(CeleryBroker):
     """A replication group in the private subnets, with its users, parameters and subnet group."""
 
-    def __init__(self, scope: Construct, construct_id: str, props: BrokerProps, config: ElastiCache) -> None:
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        context: StackContext,
+        config: ElastiCache,
+        *,
+        subnet_ids: Sequence[str],
+        security_group_id: str,
+    ) -> None:
         super().__init__(scope, construct_id)
-        self._name = host_name(props.name, limit=_NAME_LIMIT)
-        self._props = props
-        self._config = config
+        self._context, self._config = context, config
+        self._name = host_name(context.name, limit=_NAME_LIMIT)
         users = {client: self._user(client, client) for client in _CLIENTS}
         # ElastiCache's own `default` user has all permissions without a password; ours stays disabled.
         default_user = self._user("default", "default")
@@ -56,25 +62,20 @@ class ElastiCacheBroker(Construct):
             engine=_USER_ENGINE,
             user_ids=[default_user.user_id, *(user.user_id for user in users.values())],
         )
-        redis = self._replication_group(group)
+        redis = self._replication_group(group, subnet_ids, security_group_id)
         host = redis.primary_endpoint_address
-        self.urls = {queue: queue for queue in props.environment.queues}
-        self.arns: Mapping[str, str] = {}
-        self.dead_letter_queue_url: str | None = None
+        self.urls = {queue: queue for queue in context.environment.queues}
         self.variables = {
             "OPENMWAA_BROKER_URL": overridable_local(self, "url", f"rediss://celery@{host}:{REDIS_PORT}/0")
         }
-        self.secrets: Mapping[BrokerClient, GeneratedSecret] = {
-            "celery": GeneratedSecret.BROKER_PASSWORD,
-            "scaler": GeneratedSecret.SCALER_BROKER_PASSWORD,
-        }
-        self.user_arns: Sequence[str] = [user.arn for user in users.values()]
+        self.secrets = {"celery": GeneratedSecret.BROKER_PASSWORD, "scaler": GeneratedSecret.SCALER_BROKER_PASSWORD}
+        self.user_arns = [user.arn for user in users.values()]
         self.users = {
-            "OPENMWAA_BROKER_USER_IDS": Fn.jsonencode({client: user.user_id for client, user in users.items()}),
+            "OPENMWAA_BROKER_USER_IDS": Fn.jsonencode({client: user.user_id for client, user in users.items()})
         }
         scaler_url = overridable_local(self, "scaler_url", f"rediss://scaler@{host}:{REDIS_PORT}/0")
-        self.for_scaler: Mapping[str, Any] = {"kind": "redis", "url": scaler_url}
-        self.ready: Sequence[ITerraformDependable] = [redis]
+        self.for_scaler = {"kind": "redis", "url": scaler_url}
+        self.ready = [redis]
 
     def _user(self, word: str, user_name: str) -> ElasticacheUser:
         return ElasticacheUser(
@@ -90,9 +91,11 @@ class ElastiCacheBroker(Construct):
             ),
         )
 
-    def _replication_group(self, users: ElasticacheUserGroup) -> ElasticacheReplicationGroup:
-        props, config = self._props, self._config
-        subnets = ElasticacheSubnetGroup(self, "subnet_group", name=self._name, subnet_ids=list(props.subnet_ids))
+    def _replication_group(
+        self, users: ElasticacheUserGroup, subnet_ids: Sequence[str], security_group_id: str
+    ) -> ElasticacheReplicationGroup:
+        context, config = self._context, self._config
+        subnets = ElasticacheSubnetGroup(self, "subnet_group", name=self._name, subnet_ids=list(subnet_ids))
         # A full broker must reject messages; with eviction it would lose them silently.
         parameters = ElasticacheParameterGroup(
             self,
@@ -108,7 +111,7 @@ class ElastiCacheBroker(Construct):
             self,
             "replication_group",
             replication_group_id=self._name,
-            description=f"{props.name}: Celery's broker",
+            description=f"{context.name}: Celery's broker",
             engine=ENGINE,
             engine_version=ENGINE_VERSION,
             node_type=config.node_type,
@@ -118,11 +121,11 @@ class ElastiCacheBroker(Construct):
             port=REDIS_PORT,
             parameter_group_name=parameters.name,
             subnet_group_name=subnets.name,
-            security_group_ids=[props.security_group_id] if props.security_group_id else None,
+            security_group_ids=[security_group_id],
             transit_encryption_enabled=True,
             transit_encryption_mode="required",
             at_rest_encryption_enabled="true",
-            kms_key_id=props.key_arn,
+            kms_key_id=context.key_arn,
             user_group_ids=[users.id],
             # No snapshots: old messages are worse than none, because Airflow queues lost tasks again.
             snapshot_retention_limit=0,

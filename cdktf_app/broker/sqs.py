@@ -4,18 +4,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Mapping
+from typing import Final
 
-from cdktn import ITerraformDependable
 from cdktn_provider_aws.sqs_queue import SqsQueue
 from constructs import Construct
 
-from cdktf_app.base.aws_scope import AwsScope
 from cdktf_app.base.policies import policy_json, tls_only
 from cdktf_app.base.resource_names import collision_free, truncate_with_hash
-from cdktf_app.broker.base import BrokerClient, BrokerProps
-from cdktf_app.security.secrets import GeneratedSecret
+from cdktf_app.base.stack_context import StackContext
+from cdktf_app.broker.base import CeleryBroker
 from openmwaa.config.broker import Sqs
 
 # Workers acknowledge a message before its task starts, so it is in flight for seconds, for any length of task. Five
@@ -27,19 +25,18 @@ _NAME_LIMIT: Final = 80
 _NAMED_SOURCES: Final = 10
 
 
-class SqsBroker(Construct):
+class SqsBroker(CeleryBroker):
     """The queues of an environment."""
 
-    def __init__(self, scope: Construct, construct_id: str, props: BrokerProps, config: Sqs) -> None:
+    def __init__(self, scope: Construct, construct_id: str, context: StackContext, config: Sqs) -> None:
         super().__init__(scope, construct_id)
-        self._aws_scope: AwsScope = props.aws_scope
-        self._key_arn = props.key_arn
-        environment = props.environment
+        self._context = context
+        environment = context.environment
         prefix = f"airflow-celery-{environment.name}"
         # Queue `letters` of environment `x-dead` would have the name of the dead-letter queue of `x`.
         words = {queue: collision_free(queue, reserved={"letters"}) for queue in environment.queues}
         names = {queue: truncate_with_hash(f"{prefix}-{word}", limit=_NAME_LIMIT) for queue, word in words.items()}
-        sources = [self._aws_scope.arn("sqs", name) for name in names.values()]
+        sources = [self._context.aws_scope.arn("sqs", name) for name in names.values()]
         allowed = (
             {"redrivePermission": "byQueue", "sourceQueueArns": sources}
             if len(sources) <= _NAMED_SOURCES
@@ -54,35 +51,22 @@ class SqsBroker(Construct):
         queues = {queue: self._queue(f"queue_{queue}", name, redrive_policy=redrive) for queue, name in names.items()}
         self.urls = {queue: sqs.url for queue, sqs in queues.items()}
         self.arns = {queue: sqs.arn for queue, sqs in queues.items()}
-        self.dead_letter_queue_url: str | None = dead_letters.url
-        self.variables: Mapping[str, str] = {}
-        self.secrets: Mapping[BrokerClient, GeneratedSecret] = {}
-        self.user_arns: Sequence[str] = ()
-        self.users: Mapping[str, str] = {}
-        self.for_scaler: Mapping[str, Any] = {"kind": "sqs"}
-        self.ready: Sequence[ITerraformDependable] = ()
+        self.dead_letter_queue_url = dead_letters.url
+        self.for_scaler = {"kind": "sqs"}
 
-    def _queue(
-        self,
-        construct_id: str,
-        name: str,
-        *,
-        redrive_policy: str | None = None,
-        redrive_allow_policy: str | None = None,
-    ) -> SqsQueue:
+    def _queue(self, construct_id: str, name: str, **redrive: str) -> SqsQueue:
+        tls = tls_only((self._context.aws_scope.arn("sqs", name),), "sqs:*")
         # Policies as attributes: for separate policy resources the provider waits 25 s each.
         return SqsQueue(
             self,
             construct_id,
             name=name,
-            kms_master_key_id=self._key_arn,
+            kms_master_key_id=self._context.key_arn,
             visibility_timeout_seconds=VISIBILITY_TIMEOUT_S,
             message_retention_seconds=_RETENTION_S,
-            redrive_policy=redrive_policy,
-            redrive_allow_policy=redrive_allow_policy,
-            policy=policy_json(
-                self, f"{construct_id}_tls_only", [tls_only((self._aws_scope.arn("sqs", name),), "sqs:*")]
-            ),
+            redrive_policy=redrive.get("redrive_policy"),
+            redrive_allow_policy=redrive.get("redrive_allow_policy"),
+            policy=policy_json(self, f"{construct_id}_tls_only", [tls]),
         )
 
 

@@ -7,7 +7,7 @@ Airflow's database through the execution API.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -16,6 +16,7 @@ from cdktn import Fn
 from cdktf_app.base.expressions import ceiling_step, expression_of, min_expr
 from cdktf_app.base.log_groups import LogGroups, level
 from cdktf_app.base.resource_names import escape_template
+from cdktf_app.base.stack_context import StackContext
 from cdktf_app.broker.base import CeleryBroker
 from cdktf_app.compute.container_definition import (
     LONGEST_STOP_TIMEOUT_S,
@@ -36,19 +37,6 @@ DAG_FOLDER: Final = "/opt/openmwaa/dags"
 _DAG_VOLUME: Final = "dags"
 _SYNCER: Final = "dag-syncer"
 _MASTER: Final = "OPENMWAA_DATABASE_MASTER"
-
-_SECRET_VARIABLES: Final[Mapping[GeneratedSecret, str]] = {
-    GeneratedSecret.AIRFLOW_DATABASE_PASSWORD: "OPENMWAA_AIRFLOW_DATABASE_PASSWORD",
-    GeneratedSecret.CELERY_DATABASE_PASSWORD: "OPENMWAA_CELERY_DATABASE_PASSWORD",
-    GeneratedSecret.SCALER_DATABASE_PASSWORD: "OPENMWAA_SCALER_DATABASE_PASSWORD",
-    GeneratedSecret.FERNET_KEY: "OPENMWAA_FERNET_KEY",
-    GeneratedSecret.API_SECRET_KEY: "OPENMWAA_API_SECRET_KEY",
-    GeneratedSecret.JWT_SECRET: "OPENMWAA_JWT_SECRET",
-    GeneratedSecret.ADMIN_PASSWORD: "OPENMWAA_ADMIN_PASSWORD",
-    GeneratedSecret.SCALER_SIGNING_SEED: "OPENMWAA_SCALER_SIGNING_SEED",
-    GeneratedSecret.BROKER_PASSWORD: "OPENMWAA_BROKER_PASSWORD",
-    GeneratedSecret.SCALER_BROKER_PASSWORD: "OPENMWAA_SCALER_BROKER_PASSWORD",
-}
 
 # Secrets of each component.
 SECRETS: Final[Mapping[str, tuple[GeneratedSecret, ...]]] = {
@@ -139,10 +127,10 @@ _SLOT_CAP: Final = 500
 
 
 @dataclass(frozen=True)
-class ContainerProps:
-    """Arguments of all Airflow containers of an environment."""
+class AirflowContainers:
+    """Builds the containers of Airflow's components."""
 
-    environment: Environment
+    context: StackContext
     image: Image
     secrets: EnvironmentSecrets
     database: MetadataDatabase
@@ -152,30 +140,26 @@ class ContainerProps:
     dag_sync_interval_s: str
     logs: LogGroups
 
-
-class AirflowContainers:
-    """Builds the containers of Airflow's components."""
-
-    def __init__(self, props: ContainerProps) -> None:
-        self._props = props
-        self._environment = props.environment
+    @property
+    def _environment(self) -> Environment:
+        return self.context.environment
 
     def prepare_database(self) -> ContainerSpec:
         """Return the init container that creates databases, roles and tables."""
         container = self._component("prepare-database")
-        secrets = {**container.secrets, _MASTER: self._props.database.master_secret_arn}
-        keys = (self._props.database.master_key_arn,)
+        secrets = {**container.secrets, _MASTER: self.database.master_secret_arn}
+        keys = (self.database.master_key_arn,)
         return replace(container, secrets=secrets, secret_keys=keys, essential=False)
 
     def prepare_broker(self) -> ContainerSpec:
         """Return the init container that sets passwords and permissions of the broker's users."""
-        broker, scheduler = self._props.broker, self._component("scheduler")
+        broker, scheduler = self.broker, self._component("scheduler")
         return replace(
             scheduler,
             name="prepare-broker",
             command=("prepare-broker",),
             environment={**self._base_variables(), **broker.variables, **broker.users},
-            secrets={_SECRET_VARIABLES[secret]: self._props.secrets.arn(secret) for secret in broker.secrets.values()},
+            secrets=self._secret_variables(broker.secrets.values()),
             health=None,
             mounts=(),
             essential=False,
@@ -185,7 +169,7 @@ class AirflowContainers:
         """Return the containers of a component's task."""
         if component == "scheduler":
             # All other components wait for the database, so the broker is prepared first.
-            init = [self.prepare_broker()] if self._props.broker.users else []
+            init = [self.prepare_broker()] if self.broker.users else []
             database = replace(self.prepare_database(), depends_on={container.name: "SUCCESS" for container in init})
             scheduler = replace(self._component("scheduler"), depends_on={database.name: "SUCCESS"})
             return [*init, database, scheduler]
@@ -195,7 +179,7 @@ class AirflowContainers:
         """Return the containers of a worker task of `fleet`."""
         # Workers never allow ECS Exec, so the root filesystem is always read-only.
         container = replace(self._component("worker"), readonly=True)
-        urls = self._props.broker.urls
+        urls = self.broker.urls
         worker_variables = {
             "OPENMWAA_WORKER_QUEUES": ",".join(fleet.queues),
             "OPENMWAA_WORKER_SLOTS": str(fleet.slots),
@@ -217,21 +201,21 @@ class AirflowContainers:
             # A new password must create a new revision: ECS reads secrets only when a container starts.
             "OPENMWAA_DATABASE_PASSWORDS": str(self._environment.rotation.database_passwords),
             **self._slot_variables(component),
-            **(self._proxy_variables() if component == "web-server" else {}),
+            # Variable of uvicorn: trust the X-Forwarded headers of the load balancers, which terminate TLS. No other
+            # client can reach the port.
+            **({"FORWARDED_ALLOW_IPS": self.access.proxies} if component == "web-server" else {}),
             "AIRFLOW__LOGGING__LOGGING_LEVEL": level(self._environment.logging_configuration, module),
             **self._option_variables(),
         }
         return ContainerSpec(
             name=component,
-            image=self._props.image,
-            log_group=self._props.logs.group(module),
+            image=self.image,
+            log_group=self.logs.group(module),
             region=self._environment.region,
             command=(component,),
             environment=environment,
             more_environment=expression_of(self._environment.airflow_configuration_options),
-            secrets={
-                _SECRET_VARIABLES[secret]: self._props.secrets.arn(secret) for secret in self._secrets_of(component)
-            },
+            secrets=self._secret_variables(self._secrets_of(component)),
             port=_PORT.get(component),
             health=_health_check(component) if component in _HEALTH_CHECKED else None,
             mounts=tuple(Mount(f"{component}-{word}", path, read_only=False) for word, path in _WRITABLE.items()),
@@ -244,7 +228,7 @@ class AirflowContainers:
             return [container]
         syncer = ContainerSpec(
             name=_SYNCER,
-            image=self._props.image,
+            image=self.image,
             log_group=container.log_group,
             region=self._environment.region,
             command=("sync-dags",),
@@ -258,8 +242,11 @@ class AirflowContainers:
         reader = replace(container, depends_on={_SYNCER: "HEALTHY"}, mounts=(*container.mounts, dags))
         return [syncer, reader]
 
+    def _secret_variables(self, secrets: Iterable[GeneratedSecret]) -> dict[str, str]:
+        return {f"OPENMWAA_{secret.name}": self.secrets.arn(secret) for secret in secrets}
+
     def _secrets_of(self, component: str) -> list[GeneratedSecret]:
-        broker = self._props.broker.secrets if component in _CELERY_CLIENTS else {}
+        broker = self.broker.secrets if component in _CELERY_CLIENTS else {}
         return [*SECRETS[component], *(secret for client, secret in broker.items() if client == "celery")]
 
     def _base_variables(self) -> dict[str, str]:
@@ -267,29 +254,24 @@ class AirflowContainers:
 
     def _dag_variables(self) -> dict[str, str]:
         return {
-            "OPENMWAA_DAG_BUCKET": self._props.bucket_name,
+            "OPENMWAA_DAG_BUCKET": self.bucket_name,
             "OPENMWAA_DAG_PREFIX": escape_template(self._environment.dag_s3_path),
             "OPENMWAA_DAG_FOLDER": DAG_FOLDER,
-            "OPENMWAA_DAG_SYNC_INTERVAL_S": self._props.dag_sync_interval_s,
+            "OPENMWAA_DAG_SYNC_INTERVAL_S": self.dag_sync_interval_s,
         }
 
     def _connection_variables(self) -> dict[str, str]:
         return {
             **self._dag_variables(),
-            "OPENMWAA_DATABASE_HOST": self._props.database.host,
-            "OPENMWAA_DATABASE_PORT": str(self._props.database.port),
-            "OPENMWAA_DATABASE_SSLMODE": self._props.database.sslmode,
-            "OPENMWAA_QUEUES": Fn.jsonencode(self._props.broker.urls),
-            **self._props.broker.variables,
-            "OPENMWAA_EXECUTION_API_URL": self._props.access.execution_api_url,
-            "OPENMWAA_WEB_URL": self._props.access.web_url,
-            "OPENMWAA_TASK_LOG_GROUP_ARN": self._props.logs.group("task").arn,
+            "OPENMWAA_DATABASE_HOST": self.database.host,
+            "OPENMWAA_DATABASE_PORT": str(self.database.port),
+            "OPENMWAA_DATABASE_SSLMODE": self.database.sslmode,
+            "OPENMWAA_QUEUES": Fn.jsonencode(self.broker.urls),
+            **self.broker.variables,
+            "OPENMWAA_EXECUTION_API_URL": self.access.execution_api_url,
+            "OPENMWAA_WEB_URL": self.access.web_url,
+            "OPENMWAA_TASK_LOG_GROUP_ARN": self.logs.group("task").arn,
         }
-
-    def _proxy_variables(self) -> dict[str, str]:
-        # Variable of uvicorn: trust the X-Forwarded headers of the load balancers, which terminate TLS. No other client
-        # can reach the port.
-        return {"FORWARDED_ALLOW_IPS": self._props.access.proxies}
 
     def _slot_variables(self, component: str) -> dict[str, str]:
         slots: float = self._environment.total_slots

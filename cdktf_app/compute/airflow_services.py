@@ -11,11 +11,9 @@ from constructs import Construct
 
 from cdktf_app.base.policies import EVERY, Statement
 from cdktf_app.compute.airflow_containers import AirflowContainers
-from cdktf_app.compute.execution_role import execution_role
-from cdktf_app.compute.fargate_service import FargateService, Replicas, ServiceProps, TaskSpec
+from cdktf_app.compute.fargate_service import FargateService, Replicas, ServiceProps
 from cdktf_app.compute.web_autoscaling import WebAutoscaling
 from cdktf_app.network.security_groups import SecurityGroups
-from cdktf_app.security.roles import Roles
 from cdktf_app.web.web_access import WebEntrypoints
 from openmwaa.config.environment import Environment
 from openmwaa.config.environment_classes import TaskSize
@@ -43,60 +41,43 @@ class AirflowServices(Construct):
         self,
         scope: Construct,
         construct_id: str,
-        *,
-        environment: Environment,
         service_props: ServiceProps,
+        *,
         containers: AirflowContainers,
-        roles: Roles,
         statements: Mapping[str, Sequence[Statement]],
         access: WebEntrypoints,
         groups: SecurityGroups,
     ) -> None:
         super().__init__(scope, construct_id)
+        environment = service_props.context.environment
         targets = {"web-server": access.web, "execution-api": [access.internal.execution_api]}
         self.healthy: list[ITerraformDependable] = []
         sessions = [_SESSIONS] if environment.enable_execute_command else []
         for component, replicas in _replicas(environment).items():
-            task_containers = containers.control_plane(component)
-            execution = execution_role(roles, component, task_containers)
-            task_role = roles.role(component, [*statements[component], *sessions])
             extra_groups = environment.network.security_group_ids if component in _RUNS_DAG_CODE else ()
             service = FargateService(
                 self,
                 component.replace("-", "_"),
+                service_props.with_dependencies(groups.rules_of(component)),
                 service=component,
-                service_props=service_props.with_dependencies(groups.rules_of(component)),
-                task=TaskSpec(
-                    size=_size(environment, component),
-                    containers=task_containers,
-                    execution_role_arn=execution.arn,
-                    task_role_arn=task_role.arn,
-                    security_group_ids=(groups.of_components[component], *extra_groups),
-                    architecture=environment.architecture,
-                ),
+                size=_size(environment, component),
+                containers=containers.control_plane(component),
+                statements=[*statements[component], *sessions],
+                security_group_ids=(groups.of_components[component], *extra_groups),
                 replicas=replicas,
                 targets=targets.get(component, ()),
-                ready=[execution.ready, task_role.ready],
                 execute_command=environment.enable_execute_command,
             )
             self.healthy.append(service.healthy)
             if replicas.scaled:
-                self._scale(service.name, environment, service_props, access)
-
-    def _scale(
-        self, service: str, environment: Environment, service_props: ServiceProps, access: WebEntrypoints
-    ) -> None:
-        WebAutoscaling(
-            self,
-            "web_autoscaling",
-            name=service_props.name,
-            cluster=service_props.cluster.name,
-            service=service,
-            min_tasks=environment.min_webservers,
-            max_tasks=environment.max_webservers,
-            internal=access.internal.web,
-            public=access.public.web if access.public else None,
-        )
+                WebAutoscaling(
+                    self,
+                    "web_autoscaling",
+                    service_props,
+                    service=service.name,
+                    internal=access.internal.web,
+                    public=access.public.web if access.public else None,
+                )
 
 
 def _replicas(environment: Environment) -> Mapping[str, Replicas]:

@@ -18,30 +18,31 @@ from cdktn_provider_aws.ecs_cluster_capacity_providers import (
 )
 from constructs import Construct
 
-from cdktf_app.base.aws_scope import AwsScope
+from cdktf_app.base.stack_context import StackContext
 
 ON_DEMAND: Final = "FARGATE"
 SPOT: Final = "FARGATE_SPOT"
 
 
 class FargateCluster(Construct):
-    """The cluster of an environment; `key_arn` encrypts the disks of its tasks.
+    """The cluster of an environment; the environment's key encrypts the disks of its tasks.
 
     Container Insights is optional, because it costs more than a small environment.
     """
 
-    def __init__(
-        self, scope: Construct, construct_id: str, *, name: str, aws_scope: AwsScope, key_arn: str, insights: bool
-    ) -> None:
+    def __init__(self, scope: Construct, construct_id: str, context: StackContext) -> None:
         super().__init__(scope, construct_id)
-        self.name = name
-        self._aws_scope = aws_scope
-        storage = EcsClusterConfigurationManagedStorageConfiguration(fargate_ephemeral_storage_kms_key_id=key_arn)
+        self.name = context.name
+        self._aws_scope = context.aws_scope
+        insights = "enabled" if context.environment.monitoring.container_insights else "disabled"
+        storage = EcsClusterConfigurationManagedStorageConfiguration(
+            fargate_ephemeral_storage_kms_key_id=context.key_arn
+        )
         cluster = EcsCluster(
             self,
             "cluster",
-            name=name,
-            setting=[EcsClusterSetting(name="containerInsights", value="enabled" if insights else "disabled")],
+            name=self.name,
+            setting=[EcsClusterSetting(name="containerInsights", value=insights)],
             configuration=EcsClusterConfiguration(managed_storage_configuration=storage),
         )
         self.arn: str = cluster.arn

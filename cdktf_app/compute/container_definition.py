@@ -77,13 +77,14 @@ class ContainerSpec:
         both = sorted(set(self.environment) & set(self.secrets))
         if both:
             raise ValueError(f"container {self.name}: {', '.join(both)} is set in `environment` and in `secrets`")
+        ports = [{"containerPort": self.port, "hostPort": self.port, "protocol": "tcp"}] if self.port else []
         written = {
             "name": self.name,
             "image": self.image.reference,
             "essential": self.essential,
             "command": list(self.command),
             "secrets": [{"name": key, "valueFrom": arn} for key, arn in sorted(self.secrets.items())],
-            "portMappings": self._port_mappings(),
+            "portMappings": ports,
             "dependsOn": [
                 {"containerName": name, "condition": value} for name, value in sorted(self.depends_on.items())
             ],
@@ -101,11 +102,6 @@ class ContainerSpec:
             "logConfiguration": self._log_configuration(),
         }
         return {key: value for key, value in written.items() if value not in ([], {}, None)}
-
-    def _port_mappings(self) -> list[dict[str, Any]]:
-        if self.port is None:
-            return []
-        return [{"containerPort": self.port, "hostPort": self.port, "protocol": "tcp"}]
 
     def _linux(self) -> dict[str, Any]:
         # The init process reaps orphans of DAG code and forwards SIGTERM.

@@ -22,8 +22,12 @@ from cdktn_provider_aws.ecs_task_definition import (
 )
 from constructs import Construct
 
+from cdktf_app.base.policies import Statement
+from cdktf_app.base.stack_context import StackContext
 from cdktf_app.compute.cluster import ON_DEMAND, FargateCluster
 from cdktf_app.compute.container_definition import ContainerSpec
+from cdktf_app.compute.execution_role import execution_role
+from cdktf_app.security.roles import Roles
 from cdktf_app.web.target_groups import TargetGroup
 from openmwaa.config.environment_classes import Architecture, TaskSize
 
@@ -34,8 +38,9 @@ _GRACE_S: Final = 300
 class ServiceProps:
     """Arguments of all services of an environment."""
 
-    name: str
+    context: StackContext
     cluster: FargateCluster
+    roles: Roles
     subnet_ids: Sequence[str]
     ready: Sequence[ITerraformDependable]
     """Resources that must exist before the first task starts, in addition to referenced ones."""
@@ -54,7 +59,7 @@ class TaskSpec:
     execution_role_arn: str
     task_role_arn: str
     security_group_ids: Sequence[str]
-    architecture: Architecture = "X86_64"
+    architecture: Architecture
 
 
 @dataclass(frozen=True)
@@ -71,16 +76,19 @@ class Replicas:
 
 
 class FargateService(Construct):
-    """A service with its task definition."""
+    """A service with its task definition, and roles with its name; the task role has the policy `statements`."""
 
     def __init__(
         self,
         scope: Construct,
         construct_id: str,
+        service_props: ServiceProps,
         *,
         service: str,
-        service_props: ServiceProps,
-        task: TaskSpec,
+        size: TaskSize,
+        containers: Sequence[ContainerSpec],
+        statements: Sequence[Statement],
+        security_group_ids: Sequence[str],
         replicas: Replicas,
         targets: Sequence[TargetGroup] = (),
         ready: Sequence[ITerraformDependable] = (),
@@ -88,7 +96,17 @@ class FargateService(Construct):
     ) -> None:
         super().__init__(scope, construct_id)
         listeners = [target.listener_rule for target in targets]
-        definition = task_definition(self, f"{service_props.name}-{service}", task)
+        execution = execution_role(service_props.roles, service, containers)
+        task_role = service_props.roles.role(service, statements)
+        task = TaskSpec(
+            size=size,
+            containers=containers,
+            execution_role_arn=execution.arn,
+            task_role_arn=task_role.arn,
+            security_group_ids=security_group_ids,
+            architecture=service_props.context.environment.architecture,
+        )
+        definition = task_definition(self, f"{service_props.context.name}-{service}", task)
         service_resource = EcsService(
             self,
             "service",
@@ -114,7 +132,14 @@ class FargateService(Construct):
                 ignore_changes=["desired_count"] if replicas.scaled else None,
                 postcondition=[_runs(definition, service)],
             ),
-            depends_on=[service_props.cluster.capacity, *service_props.ready, *listeners, *ready],
+            depends_on=[
+                service_props.cluster.capacity,
+                *service_props.ready,
+                *listeners,
+                execution.ready,
+                task_role.ready,
+                *ready,
+            ],
         )
         self.name: str = service_resource.name
         """A reference to the service: resources that use it are created after and destroyed before it."""

@@ -16,10 +16,9 @@ from cdktn_provider_aws.ecr_repository import (
 )
 from constructs import Construct
 
-from cdktf_app.base.aws_scope import AwsScope
 from cdktf_app.base.expressions import synth_value
 from cdktf_app.base.resource_names import escape_template, host_name
-from openmwaa.config.environment import Environment
+from cdktf_app.base.stack_context import StackContext
 from openmwaa.config.images import SCALER_VERSION
 
 ImageKind = Literal["airflow", "scaler"]
@@ -62,22 +61,12 @@ class Image:
 class ContainerImages(Construct):
     """The images of the tasks."""
 
-    def __init__(
-        self,
-        scope: Construct,
-        construct_id: str,
-        *,
-        environment: Environment,
-        name: str,
-        aws_scope: AwsScope,
-        key_arn: str,
-    ) -> None:
+    def __init__(self, scope: Construct, construct_id: str, context: StackContext) -> None:
         super().__init__(scope, construct_id)
-        self._aws_scope = aws_scope
-        self._repository_prefix = host_name(name, limit=_NAME_LIMIT)
-        self._key_arn = key_arn
-        images = environment.images
-        self.airflow = self._image("airflow", images.airflow, images.airflow_tag or environment.airflow_version)
+        self._aws_scope, self._key_arn = context.aws_scope, context.key_arn
+        self._repository_prefix = host_name(context.name, limit=_NAME_LIMIT)
+        images = context.environment.images
+        self.airflow = self._image("airflow", images.airflow, images.airflow_tag or context.environment.airflow_version)
         self.scaler = self._image("scaler", images.scaler, images.scaler_tag or SCALER_VERSION)
 
     def _image(self, kind: ImageKind, reference: str | None, tag: str) -> Image:

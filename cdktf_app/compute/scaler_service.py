@@ -13,13 +13,11 @@ from cdktf_app.base.log_groups import LogGroups
 from cdktf_app.base.resource_names import PREFIX
 from cdktf_app.broker.base import CeleryBroker
 from cdktf_app.compute.container_definition import SCALER_USER, ContainerSpec
-from cdktf_app.compute.execution_role import execution_role
-from cdktf_app.compute.fargate_service import FargateService, Replicas, ServiceProps, TaskSpec
+from cdktf_app.compute.fargate_service import FargateService, Replicas, ServiceProps
 from cdktf_app.compute.images import Image
 from cdktf_app.compute.task_policies import METRICS_NAMESPACE, TaskPolicies
 from cdktf_app.compute.worker_fleets import service_names
 from cdktf_app.database.base import MetadataDatabase
-from cdktf_app.security.roles import Roles
 from cdktf_app.security.secrets import EnvironmentSecrets, GeneratedSecret
 from cdktf_app.web.target_groups import TargetGroup
 from openmwaa.config.environment import Environment
@@ -41,13 +39,11 @@ class ScalerService(Construct):
         self,
         scope: Construct,
         construct_id: str,
-        *,
-        environment: Environment,
         service_props: ServiceProps,
+        *,
         image: Image,
         secrets: EnvironmentSecrets,
         logs: LogGroups,
-        roles: Roles,
         task_policies: TaskPolicies,
         database: MetadataDatabase,
         broker: CeleryBroker,
@@ -56,41 +52,11 @@ class ScalerService(Construct):
         fleets: Sequence[ITerraformDependable],
     ) -> None:
         super().__init__(scope, construct_id)
-        settings = scaler_config(environment, service_props.cluster.name, _login(database), broker)
-        container = self._container(environment, settings, image, _secrets(secrets, broker), logs)
-        execution = execution_role(roles, "scaler", [container])
-        task_role = roles.role("scaler", task_policies.scaler(_services(environment), overrides_prefix(environment)))
-        self.healthy = FargateService(
-            self,
-            "scaler",
-            service="scaler",
-            service_props=service_props,
-            task=TaskSpec(
-                size=_SIZE,
-                containers=[container],
-                execution_role_arn=execution.arn,
-                task_role_arn=task_role.arn,
-                security_group_ids=(security_group_id,),
-                architecture=environment.architecture,
-            ),
-            # The old task stops before the new one starts: two scalers would overwrite each other's decisions.
-            replicas=Replicas(1, min_percent=0, max_percent=100),
-            targets=[target],
-            # Created after the fleets and destroyed before them: otherwise it would raise the desired counts that a
-            # destroy sets to zero.
-            ready=[execution.ready, task_role.ready, *fleets],
-        ).healthy
-
-    def _container(
-        self,
-        environment: Environment,
-        settings: dict[str, Any],
-        image: Image,
-        secrets: Mapping[str, str],
-        logs: LogGroups,
-    ) -> ContainerSpec:
-        config = TerraformLocal(self, "config", settings)
-        return ContainerSpec(
+        environment = service_props.context.environment
+        settings = TerraformLocal(
+            self, "config", scaler_config(environment, service_props.cluster.name, database, broker)
+        )
+        container = ContainerSpec(
             name="scaler",
             image=image,
             log_group=logs.group("scaler"),
@@ -98,12 +64,29 @@ class ScalerService(Construct):
             environment={
                 "AWS_DEFAULT_REGION": environment.region,
                 "OPENMWAA_DATABASE_PASSWORDS": str(environment.rotation.database_passwords),
-                "SCALER_CONFIG": f"${{jsonencode({config.fqn})}}",
+                "SCALER_CONFIG": f"${{jsonencode({settings.fqn})}}",
             },
-            secrets=secrets,
+            secrets=_secrets(secrets, broker),
             port=SCALER_PORT,
             user=SCALER_USER,
         )
+        services = [service for fleet in environment.fleets for service in service_names(fleet)]
+        self.healthy = FargateService(
+            self,
+            "scaler",
+            service_props,
+            service="scaler",
+            size=_SIZE,
+            containers=[container],
+            statements=task_policies.scaler(services, overrides_prefix(environment)),
+            security_group_ids=(security_group_id,),
+            # The old task stops before the new one starts: two scalers would overwrite each other's decisions.
+            replicas=Replicas(1, min_percent=0, max_percent=100),
+            targets=[target],
+            # Created after the fleets and destroyed before them: otherwise it would raise the desired counts that a
+            # destroy sets to zero.
+            ready=fleets,
+        ).healthy
 
 
 def _secrets(secrets: EnvironmentSecrets, broker: CeleryBroker) -> dict[str, str]:
@@ -116,18 +99,8 @@ def _secrets(secrets: EnvironmentSecrets, broker: CeleryBroker) -> dict[str, str
     return {variable: secrets.arn(secret) for variable, secret in known.items()}
 
 
-def _login(database: MetadataDatabase) -> dict[str, Any]:
-    return {
-        "host": database.host,
-        "port": database.port,
-        "name": "airflow",
-        "user": "scaler",
-        "sslmode": database.sslmode,
-    }
-
-
 def scaler_config(
-    environment: Environment, cluster: str, database: Mapping[str, Any], broker: CeleryBroker
+    environment: Environment, cluster: str, database: MetadataDatabase, broker: CeleryBroker
 ) -> dict[str, Any]:
     """Return the content of SCALER_CONFIG."""
     return {
@@ -140,7 +113,13 @@ def scaler_config(
         "launch_deadline_s": _LAUNCH_DEADLINE_S,
         "agent_port": AGENT_PORT,
         "http_port": SCALER_PORT,
-        "database": dict(database),
+        "database": {
+            "host": database.host,
+            "port": database.port,
+            "name": "airflow",
+            "user": "scaler",
+            "sslmode": database.sslmode,
+        },
         "broker": dict(broker.for_scaler),
         "overrides_prefix": overrides_prefix(environment),
         "metrics_namespace": METRICS_NAMESPACE,
@@ -169,7 +148,3 @@ def _fleet_config(fleet: ResolvedFleet, queue_urls: Mapping[str, str]) -> dict[s
         },
         "desired_count_drift": fleet.desired_count_drift,
     }
-
-
-def _services(environment: Environment) -> list[str]:
-    return [service for fleet in environment.fleets for service in service_names(fleet)]

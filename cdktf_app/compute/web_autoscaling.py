@@ -26,6 +26,7 @@ from cdktn_provider_aws.appautoscaling_policy import (
 from cdktn_provider_aws.appautoscaling_target import AppautoscalingTarget
 from constructs import Construct
 
+from cdktf_app.compute.fargate_service import ServiceProps
 from cdktf_app.web.target_groups import TargetGroup
 
 _Tracking = AppautoscalingPolicyTargetTrackingScalingPolicyConfiguration
@@ -47,31 +48,29 @@ _IN_COOLDOWN_S: Final = 900
 
 
 class WebAutoscaling(Construct):
-    """Scales `service` of `cluster` between `min_tasks` and `max_tasks`."""
+    """Scales the service of the web servers between the configured numbers."""
 
     def __init__(
         self,
         scope: Construct,
         construct_id: str,
+        service_props: ServiceProps,
         *,
-        name: str,
-        cluster: str,
         service: str,
-        min_tasks: int,
-        max_tasks: int,
         internal: TargetGroup | None,
         public: TargetGroup | None,
     ) -> None:
         super().__init__(scope, construct_id)
-        self._name = name
+        environment = service_props.context.environment
+        self._name = service_props.context.name
         self._target = AppautoscalingTarget(
             self,
             "target",
             service_namespace="ecs",
             scalable_dimension="ecs:service:DesiredCount",
-            resource_id=f"service/{cluster}/{service}",
-            min_capacity=min_tasks,
-            max_capacity=max_tasks,
+            resource_id=f"service/{service_props.cluster.name}/{service}",
+            min_capacity=environment.min_webservers,
+            max_capacity=environment.max_webservers,
         )
         self._follow(
             "cpu", CPU_PERCENT, predefined=_Predefined(predefined_metric_type="ECSServiceAverageCPUUtilization")

@@ -30,8 +30,6 @@ from cdktf_app.compute.container_definition import ContainerSpec
 from cdktf_app.compute.execution_role import execution_role
 from cdktf_app.compute.fargate_service import ServiceProps, TaskSpec, private_network, task_definition
 from cdktf_app.compute.task_policies import TaskPolicies
-from cdktf_app.security.roles import Roles
-from openmwaa.config.environment import Environment
 from openmwaa.config.environment_classes import TaskSize
 from openmwaa.config.fleet import ResolvedFleet
 
@@ -47,15 +45,14 @@ class WorkerFleets(Construct):
         self,
         scope: Construct,
         construct_id: str,
-        *,
-        environment: Environment,
         service_props: ServiceProps,
+        *,
         containers: AirflowContainers,
-        roles: Roles,
         task_policies: TaskPolicies,
         security_group_id: str,
     ) -> None:
         super().__init__(scope, construct_id)
+        environment, roles = service_props.context.environment, service_props.roles
         fleets = list(environment.fleets.values())
         # Workers of all fleets have the same image, log group and secrets.
         execution = execution_role(roles, "worker", containers.worker(fleets[0]))
@@ -90,7 +87,7 @@ class FleetServices(Construct):
         super().__init__(scope, construct_id)
         self._fleet, self._task, self._service_props = fleet, task, service_props
         # Retained: the older revision must stay active for the draining service and for a rollback.
-        self._newest = task_definition(self, family(service_props.name, fleet.name), task, retain=True)
+        self._newest = task_definition(self, family(service_props.context.name, fleet.name), task, retain=True)
         self._number = TerraformLocal(self, "newest", f"${{{self._newest.fqn}.revision}}").fqn
         self.services = [self._service(suffix) for suffix in SERVICE_SUFFIXES]
 

@@ -5,20 +5,17 @@ from __future__ import annotations
 
 from typing import Final
 
-from cdktn import ITerraformDependable, TerraformResourceLifecycle
+from cdktn import TerraformResourceLifecycle
 from cdktn_provider_aws.rds_cluster import RdsCluster, RdsClusterServerlessv2ScalingConfiguration
 from cdktn_provider_aws.rds_cluster_instance import RdsClusterInstance
-from cdktn_provider_aws.rds_cluster_parameter_group import (
-    RdsClusterParameterGroup,
-    RdsClusterParameterGroupParameter,
-)
+from cdktn_provider_aws.rds_cluster_parameter_group import RdsClusterParameterGroup, RdsClusterParameterGroupParameter
 from constructs import Construct
 
 from cdktf_app.base.expressions import max_expr
 from cdktf_app.base.local_values import overridable_local
 from cdktf_app.base.resource_names import PREFIX
 from cdktf_app.database.base import DatabaseProps
-from cdktf_app.database.common import ManagedServer, identifier, log_group
+from cdktf_app.database.common import ManagedServer
 from openmwaa.config.metadata_database import AuroraServerless
 
 ENGINE: Final = "aurora-postgresql"
@@ -30,15 +27,13 @@ class Aurora(ManagedServer[AuroraServerless]):
     def __init__(self, scope: Construct, construct_id: str, props: DatabaseProps, database: AuroraServerless) -> None:
         super().__init__(scope, construct_id, props, database)
         self._cluster = self._create()
-        self.endpoint_ready: list[ITerraformDependable] = [
-            self._instance(number) for number in range(1, database.instances + 1)
-        ]
+        self.endpoint_ready = [self._instance(number) for number in range(1, database.instances + 1)]
         self.host = overridable_local(self, "host", self._cluster.endpoint)
-        self.master_secret_arn: str = self._cluster.master_user_secret.get(0).secret_arn
-        self.dimensions = {"DBClusterIdentifier": identifier(props)}
+        self.master_secret_arn = self._cluster.master_user_secret.get(0).secret_arn
+        self.dimensions = {"DBClusterIdentifier": self._identifier}
 
     def _create(self) -> RdsCluster:
-        props, database = self._props, self._database
+        database = self._database
         parameters = RdsClusterParameterGroup(
             self,
             "parameters",
@@ -49,7 +44,7 @@ class Aurora(ManagedServer[AuroraServerless]):
         return RdsCluster(
             self,
             "cluster",
-            cluster_identifier=identifier(props),
+            cluster_identifier=self._identifier,
             engine=ENGINE,
             engine_mode="provisioned",  # AWS's value for serverless v2
             serverlessv2_scaling_configuration=RdsClusterServerlessv2ScalingConfiguration(
@@ -59,19 +54,19 @@ class Aurora(ManagedServer[AuroraServerless]):
             master_username=PREFIX,
             preferred_backup_window=database.backup_window,
             preferred_maintenance_window=database.maintenance_window,
-            depends_on=log_group(self, props, database, "cluster"),
+            depends_on=self._log_group("cluster"),
             **self._server_arguments(),
         )
 
     def _max_capacity(self) -> float:
-        class_capacity = self._props.environment.size.database_capacity
+        class_capacity = self._context.environment.size.database_capacity
         return max_expr(self._database.max_capacity or class_capacity, self._database.min_capacity)
 
     def _instance(self, number: int) -> RdsClusterInstance:
         return RdsClusterInstance(
             self,
             f"instance_{number}",
-            identifier=f"{identifier(self._props)}-{number}",
+            identifier=f"{self._identifier}-{number}",
             cluster_identifier=self._cluster.id,
             engine=ENGINE,
             engine_version=self._cluster.engine_version,

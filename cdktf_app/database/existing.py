@@ -3,16 +3,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
-from cdktn import ITerraformDependable
 from constructs import Construct
 
 from cdktf_app.base.local_values import overridable_local
+from cdktf_app.database.base import MetadataDatabase
 from openmwaa.config.metadata_database import ExistingPostgresql
 
 
-class ExistingDatabase(Construct):
+class ExistingDatabase(MetadataDatabase):
     """The configured server; no resource is created."""
 
     def __init__(self, scope: Construct, construct_id: str, database: ExistingPostgresql, *, key_arn: str) -> None:
@@ -22,6 +20,3 @@ class ExistingDatabase(Construct):
         self.sslmode = overridable_local(self, "sslmode", database.sslmode)
         self.master_secret_arn = database.master_secret_arn
         self.master_key_arn = database.master_secret_kms_key or key_arn
-        self.endpoint_ready: list[ITerraformDependable] = []
-        self.dimensions: Mapping[str, str] = {}
-        self.final_snapshot: str | None = None

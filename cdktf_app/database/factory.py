@@ -12,7 +12,7 @@ from openmwaa.config.metadata_database import AuroraServerless, RdsPostgresql
 def metadata_database(scope: Construct, construct_id: str, props: DatabaseProps) -> MetadataDatabase:
     """Return the metadata database as `environment.metadata_database` configures it."""
     # Imported here, because each one loads provider bindings that the others do not need.
-    database = props.environment.metadata_database
+    database = props.context.environment.metadata_database
     if isinstance(database, AuroraServerless):
         from cdktf_app.database.aurora import Aurora  # noqa: PLC0415
 
@@ -23,4 +23,4 @@ def metadata_database(scope: Construct, construct_id: str, props: DatabaseProps)
         return Rds(scope, construct_id, props, database)
     from cdktf_app.database.existing import ExistingDatabase  # noqa: PLC0415
 
-    return ExistingDatabase(scope, construct_id, database, key_arn=props.key_arn)
+    return ExistingDatabase(scope, construct_id, database, key_arn=props.context.key_arn)

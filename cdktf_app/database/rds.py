@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from cdktn import ITerraformDependable, TerraformResourceLifecycle
+from cdktn import TerraformResourceLifecycle
 from cdktn_provider_aws.db_instance import DbInstance
 from cdktn_provider_aws.db_parameter_group import DbParameterGroup, DbParameterGroupParameter
 from constructs import Construct
@@ -13,7 +13,7 @@ from constructs import Construct
 from cdktf_app.base.local_values import overridable_local
 from cdktf_app.base.resource_names import PREFIX
 from cdktf_app.database.base import DatabaseProps
-from cdktf_app.database.common import ManagedServer, identifier, log_group
+from cdktf_app.database.common import ManagedServer
 from openmwaa.config.metadata_database import RdsPostgresql
 
 ENGINE: Final = "postgres"
@@ -25,15 +25,15 @@ class Rds(ManagedServer[RdsPostgresql]):
     def __init__(self, scope: Construct, construct_id: str, props: DatabaseProps, database: RdsPostgresql) -> None:
         super().__init__(scope, construct_id, props, database)
         instance = self._create()
-        self.endpoint_ready: list[ITerraformDependable] = [instance]
+        self.endpoint_ready = [instance]
         self.host = overridable_local(self, "host", instance.address)
         secret: str = instance.master_user_secret.get(0).secret_arn
         # Overridable, because emulators create no master secret of an instance.
         self.master_secret_arn = overridable_local(self, "master_secret_arn", secret)
-        self.dimensions = {"DBInstanceIdentifier": identifier(props)}
+        self.dimensions = {"DBInstanceIdentifier": self._identifier}
 
     def _create(self) -> DbInstance:
-        props, database = self._props, self._database
+        database = self._database
         parameters = DbParameterGroup(
             self,
             "parameters",
@@ -44,7 +44,7 @@ class Rds(ManagedServer[RdsPostgresql]):
         return DbInstance(
             self,
             "instance",
-            identifier=identifier(props),
+            identifier=self._identifier,
             engine=ENGINE,
             instance_class=database.instance_class,
             multi_az=database.multi_az,
@@ -56,7 +56,7 @@ class Rds(ManagedServer[RdsPostgresql]):
             backup_window=database.backup_window,
             maintenance_window=database.maintenance_window,
             delete_automated_backups=True,
-            depends_on=[*self._monitoring.ready, *log_group(self, props, database, "instance")] or None,
+            depends_on=[*self._monitoring.ready, *self._log_group("instance")] or None,
             **self._server_arguments(),
             **self._instance_arguments(),
         )

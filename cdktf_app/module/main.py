@@ -76,11 +76,7 @@ def _module(document: dict[str, Any], environment: Environment, taggable: Collec
 def _locals(environment: Environment) -> dict[str, Any]:
     classes = {name: asdict(sizes) for name, sizes in ENVIRONMENT_CLASSES.items()}
     options = f"${{{{ for option, value in var.airflow_configuration_options : {_OPTION_VARIABLE} => value }}}}"
-    return {
-        CLASSES: classes,
-        OPTIONS: options,
-        TAGS: '${merge(var.tags, { "openmwaa:environment" = var.name })}',
-    }
+    return {CLASSES: classes, OPTIONS: options, TAGS: '${merge(var.tags, { "openmwaa:environment" = var.name })}'}
 
 
 def _tag(document: dict[str, Any], taggable: Collection[str]) -> None:

@@ -73,19 +73,17 @@ def variables(environment: Environment) -> dict[str, Variable]:
 
 
 def _always(environment: Environment) -> Iterator[Variable]:
-    yield Variable(
+    yield _string(
+        environment,
         "name",
-        "string",
-        environment.name,
         "Name of the environment, part of the names of its resources; at most 80 characters.",
-        (_pattern("name", "a letter, then letters, digits, - and _; at most 80"),),
+        _pattern("name", "a letter, then letters, digits, - and _; at most 80"),
     )
-    yield Variable(
+    yield _string(
+        environment,
         "environment_class",
-        "string",
-        environment.environment_class,
         "Size of schedulers and web servers, and of workers of fleets without their own size.",
-        (_one_of("environment_class", tuple(ENVIRONMENT_CLASSES)),),
+        _one_of("environment_class", tuple(ENVIRONMENT_CLASSES)),
     )
     yield _number(environment, "schedulers", "Number of schedulers.")
     yield Variable(
@@ -104,20 +102,15 @@ def _always(environment: Environment) -> Iterator[Variable]:
             ),
         ),
     )
-    yield Variable(
+    yield _string(
+        environment,
         "dag_s3_path",
-        "string",
-        environment.dag_s3_path,
         "Folder of the DAGs in the bucket, without a slash at either end.",
-        (_pattern("dag_s3_path", "a folder without a slash at either end, such as dags"),),
+        _pattern("dag_s3_path", "a folder without a slash at either end, such as dags"),
     )
-    yield Variable(
-        "tags",
-        "map(string)",
-        dict(environment.tags),
-        "Tags of all resources, in addition to those of the caller's provider.",
-        (Validation("length(var.tags) <= 50", "AWS allows at most 50 tags."),),
-    )
+    at_most_50 = Validation("length(var.tags) <= 50", "AWS allows at most 50 tags.")
+    description = "Tags of all resources, in addition to those of the caller's provider."
+    yield Variable("tags", "map(string)", dict(environment.tags), description, (at_most_50,))
 
 
 def _workers(environment: Environment) -> Iterator[Variable]:
@@ -187,10 +180,9 @@ def _existing_resources(environment: Environment) -> Iterator[Variable]:
         ("source_bucket", "Name of the S3 bucket with the DAGs."),
         ("execution_role_arn", "ARN of the role of the tasks of DAGs."),
     ):
-        value = getattr(environment, field)
-        if value is not None:
+        if getattr(environment, field) is not None:
             expected = "a bucket's name" if field == "source_bucket" else "an ARN of that kind"
-            yield Variable(field, "string", value, description, (_pattern(field, expected),))
+            yield _string(environment, field, description, _pattern(field, expected))
     for kind in ("airflow", "scaler"):
         reference = getattr(environment.images, kind)
         if reference is None:
@@ -212,6 +204,10 @@ def _tag(name: str) -> Validation:
     return Validation(_matches(f"var.{name}", r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$"), message)
 
 
+def _string(environment: Environment, name: str, description: str, *validations: Validation) -> Variable:
+    return Variable(name, "string", getattr(environment, name), description, validations)
+
+
 def _number(environment: Environment, name: str, description: str, *more: Validation) -> Variable:
     bounds = Environment.model_fields[name].metadata
     low = next(bound.ge for bound in bounds if isinstance(bound, Ge))
@@ -227,14 +223,9 @@ def _bound(name: str, sign: str, numbers: Sequence[int], chosen: Any) -> tuple[V
     """Return the validation that schedules and fallbacks of the file require for a number of workers."""
     if not numbers:
         return ()
-    number = chosen(numbers)
-    comparison = "less than" if sign == "<" else "at least"
-    return (
-        Validation(
-            f"var.{name} {sign} {number}",
-            f"{name} must be {comparison} {number}: a fleet's schedule or fallback requires it.",
-        ),
-    )
+    number, comparison = chosen(numbers), "less than" if sign == "<" else "at least"
+    message = f"{name} must be {comparison} {number}: a fleet's schedule or fallback requires it."
+    return (Validation(f"var.{name} {sign} {number}", message),)
 
 
 def _no_less(name: str, than: str, reason: str) -> Validation:

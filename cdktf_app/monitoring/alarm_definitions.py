@@ -9,7 +9,7 @@ without workers it is not.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final, Literal
 
 from cdktf_app.monitoring.metrics import CloudWatchMetric, MonitoredResources, Statistic, TargetMetrics, sqs
@@ -34,11 +34,11 @@ class AlarmType:
     """Also the heading of its runbook."""
     text: str
     """Text of the notification; `{}` is the fleet, queue or target."""
-    comparison: Comparison
-    threshold: float
-    periods: int
+    threshold: float = 0
+    periods: int = 1
     """Number of periods of `PERIOD_S`; the condition must hold in all of them."""
-    missing: Missing
+    missing: Missing = "notBreaching"
+    comparison: Comparison = "GreaterThanThreshold"
     of_mwaa: bool = False
     """Whether MWAA recommends this alarm."""
 
@@ -58,127 +58,58 @@ class Alarm:
         return self.type.text.format(self.subject)
 
 
+_BELOW: Final = "LessThanThreshold"
 HEARTBEAT: Final = AlarmType(
-    "No scheduler", "No scheduler heartbeat for 10 minutes.", "LessThanThreshold", 1, 2, "breaching", of_mwaa=True
+    "No scheduler", "No scheduler heartbeat for 10 minutes.", 1, 2, "breaching", _BELOW, of_mwaa=True
 )
+# SQS publishes no metrics for a queue that was idle for six hours.
 OLDEST_TASK: Final = AlarmType(
-    "Oldest task",
-    "A task{} has been queued for more than 30 minutes.",
-    "GreaterThanThreshold",
-    _OLDEST_TASK_S,
-    3,
-    "notBreaching",  # SQS publishes no metrics for a queue that was idle for six hours
-    of_mwaa=True,
+    "Oldest task", "A task{} has been queued for more than 30 minutes.", _OLDEST_TASK_S, 3, of_mwaa=True
 )
-SCHEDULER_CPU: Final = AlarmType(
-    "Scheduler CPU",
-    "CPU of the schedulers is above 95 %.",
-    "GreaterThanThreshold",
-    _BUSY_PERCENT,
-    3,
-    "missing",
-    of_mwaa=True,
-)
-SCHEDULER_MEMORY: Final = replace(
-    SCHEDULER_CPU, name="Scheduler memory", text="Memory of the schedulers is above 95 %."
-)
-# One of the two services of a fleet usually has no workers; missing data is no alarm.
-WORKER_CPU: Final = AlarmType(
-    "Worker CPU",
-    "CPU of the service {} is above 95 %.",
-    "GreaterThanThreshold",
-    _BUSY_PERCENT,
-    6,
-    "notBreaching",
-    of_mwaa=True,
-)
-WORKER_MEMORY: Final = replace(WORKER_CPU, name="Worker memory", text="Memory of the service {} is above 95 %.")
-WEB_CPU: Final = AlarmType(
-    "Web server CPU",
-    "CPU of the web servers is above 95 %.",
-    "GreaterThanThreshold",
-    _BUSY_PERCENT,
-    3,
-    "missing",
-    of_mwaa=True,
-)
-WEB_MEMORY: Final = replace(WEB_CPU, name="Web server memory", text="Memory of the web servers is above 95 %.")
-DATABASE_CPU: Final = AlarmType(
-    "Database CPU",
-    "CPU of the metadata database's writer is above 95 %.",
-    "GreaterThanThreshold",
-    _BUSY_PERCENT,
-    3,
-    "missing",
-    of_mwaa=True,
-)
+DEAD_LETTERS: Final = AlarmType("Dead letters", "Messages were received too often and moved to the dead-letter queue.")
+TARGETS_DOWN: Final = AlarmType("No healthy targets", "No healthy target of the {}.", 1, 1, "breaching", _BELOW)
+TARGETS_UNHEALTHY: Final = AlarmType("Unhealthy targets", "A task of the {} fails its health check.", periods=3)
 DATABASE_MEMORY: Final = AlarmType(
     "Database memory",
     "The metadata database's writer has less than 512 MiB of free memory.",
-    "LessThanThreshold",
     _FREEABLE_BYTES,
     3,
     "missing",
+    _BELOW,
     of_mwaa=True,
 )
-DEAD_LETTERS: Final = AlarmType(
-    "Dead letters",
-    "Messages were received too often and moved to the dead-letter queue.",
-    "GreaterThanThreshold",
-    0,
-    1,
-    "notBreaching",
-)
-TARGETS_DOWN: Final = AlarmType(
-    "No healthy targets", "No healthy target of the {}.", "LessThanThreshold", 1, 1, "breaching"
-)
-TARGETS_UNHEALTHY: Final = AlarmType(
-    "Unhealthy targets", "A task of the {} fails its health check.", "GreaterThanThreshold", 0, 3, "notBreaching"
-)
+
+
+def _busy(name: str, utilization: str, *, periods: int = 3, missing: Missing = "missing") -> AlarmType:
+    return AlarmType(name, f"{utilization} is above 95 %.", _BUSY_PERCENT, periods, missing, of_mwaa=True)
+
+
+SCHEDULER_CPU: Final = _busy("Scheduler CPU", "CPU of the schedulers")
+SCHEDULER_MEMORY: Final = _busy("Scheduler memory", "Memory of the schedulers")
+WEB_CPU: Final = _busy("Web server CPU", "CPU of the web servers")
+WEB_MEMORY: Final = _busy("Web server memory", "Memory of the web servers")
+DATABASE_CPU: Final = _busy("Database CPU", "CPU of the metadata database's writer")
+# One of the two services of a fleet usually has no workers; missing data is no alarm.
+WORKER_CPU: Final = _busy("Worker CPU", "CPU of the service {}", periods=6, missing="notBreaching")
+WORKER_MEMORY: Final = _busy("Worker memory", "Memory of the service {}", periods=6, missing="notBreaching")
+
 # The scaler publishes every minute, so missing data means that it does not run.
 NO_DECISION: Final = AlarmType(
-    "No decision",
-    "The scaler makes no decisions for the fleet {}, or does not run.",
-    "GreaterThanThreshold",
-    0,
-    1,
-    "breaching",
+    "No decision", "The scaler makes no decisions for the fleet {}, or does not run.", missing="breaching"
 )
 SOURCE_UNKNOWN: Final = AlarmType(
-    "Source unknown",
-    "The scaler cannot read all sources of the fleet {}; the fleet does not scale in until it can.",
-    "GreaterThanThreshold",
-    0,
-    1,
-    "notBreaching",
+    "Source unknown", "The scaler cannot read all sources of the fleet {}; the fleet does not scale in until it can."
 )
 DRAIN_TOO_OLD: Final = AlarmType(
-    "Drain too old",
-    "A worker of the fleet {} has been draining for more than 12 hours.",
-    "GreaterThanThreshold",
-    _DRAIN_S,
-    1,
-    "notBreaching",
+    "Drain too old", "A worker of the fleet {} has been draining for more than 12 hours.", _DRAIN_S
 )
 PROTECTION_REFUSED: Final = AlarmType(
-    "Protection refused",
-    "ECS refuses task protection for workers of the fleet {}; they accept no tasks.",
-    "GreaterThanThreshold",
-    0,
-    1,
-    "notBreaching",
+    "Protection refused", "ECS refuses task protection for workers of the fleet {}; they accept no tasks."
 )
 AT_MAXIMUM: Final = AlarmType(
-    "At maximum",
-    "The fleet {} has been at its maximum for 10 minutes while tasks wait.",
-    "GreaterThanThreshold",
-    0,
-    2,
-    "notBreaching",
+    "At maximum", "The fleet {} has been at its maximum for 10 minutes while tasks wait.", periods=2
 )
-LAUNCHES_STUCK: Final = AlarmType(
-    "Launches stuck", "Workers of the fleet {} do not start.", "GreaterThanThreshold", 0, 1, "notBreaching"
-)
+LAUNCHES_STUCK: Final = AlarmType("Launches stuck", "Workers of the fleet {} do not start.")
 
 # Metrics of the scaler per fleet: id, type, metric, statistic. Minimum: true for the whole period.
 _OF_FLEETS: Final[tuple[tuple[str, AlarmType, str, Statistic], ...]] = (

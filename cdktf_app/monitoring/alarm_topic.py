@@ -14,7 +14,7 @@ from constructs import Construct
 from cdktf_app.base.aws_scope import AwsScope
 from cdktf_app.base.policies import Condition, Statement, policy_json, tls_only
 from cdktf_app.base.resource_names import escape_template, truncate_with_hash
-from openmwaa.config.monitoring import Monitoring
+from cdktf_app.base.stack_context import StackContext
 
 _NAME_LIMIT: Final = 256
 
@@ -25,26 +25,18 @@ class AlarmTopic(Construct):
     The owner of an existing topic must allow CloudWatch in the policies of the topic and of its key.
     """
 
-    def __init__(
-        self,
-        scope: Construct,
-        construct_id: str,
-        *,
-        name: str,
-        aws_scope: AwsScope,
-        key_arn: str,
-        monitoring: Monitoring,
-    ) -> None:
+    def __init__(self, scope: Construct, construct_id: str, context: StackContext) -> None:
         super().__init__(scope, construct_id)
+        monitoring, aws_scope = context.environment.monitoring, context.aws_scope
         if monitoring.alarm_topic_arn is not None:
             self.arn = monitoring.alarm_topic_arn
             return
-        topic_name = truncate_with_hash(f"{name}-alarms", limit=_NAME_LIMIT)
+        topic_name = truncate_with_hash(f"{context.name}-alarms", limit=_NAME_LIMIT)
         topic = SnsTopic(
             self,
             "topic",
             name=topic_name,
-            kms_master_key_id=key_arn,
+            kms_master_key_id=context.key_arn,
             signature_version=2,  # SHA-256; 1 is SHA-1
             policy=policy_json(self, "policy", _statements(aws_scope.arn("sns", topic_name), aws_scope)),
         )
@@ -64,9 +56,9 @@ class AlarmTopic(Construct):
 def _statements(arn: str, aws_scope: AwsScope) -> list[Statement]:
     return [
         Statement(
-            sid="AlarmsOfThisAccount",
-            actions=("sns:Publish",),
-            resources=(arn,),
+            "AlarmsOfThisAccount",
+            ("sns:Publish",),
+            (arn,),
             principals={"Service": ("cloudwatch.amazonaws.com",)},
             conditions=(
                 Condition("StringEquals", "aws:SourceAccount", (aws_scope.account,)),

@@ -10,7 +10,7 @@ from cdktn import ITerraformDependable
 from cdktn_provider_aws.cloudwatch_metric_alarm import CloudwatchMetricAlarm
 from constructs import Construct
 
-from cdktf_app.base.aws_scope import AwsScope
+from cdktf_app.base.stack_context import StackContext
 from cdktf_app.monitoring.alarm_definitions import PERIOD_S, Alarm, anchor
 
 _RUNBOOK: Final = "What to do: docs/how-to/alarms.md"
@@ -27,38 +27,33 @@ class Alarms(Construct):
         self,
         scope: Construct,
         construct_id: str,
+        context: StackContext,
         *,
-        name: str,
-        aws_scope: AwsScope,
         topic_arn: str,
         alarms: Sequence[Alarm],
-        depends_on: Sequence[ITerraformDependable] = (),
+        depends_on: Sequence[ITerraformDependable],
     ) -> None:
         super().__init__(scope, construct_id)
-        self._depends_on = list(depends_on)
         for alarm in alarms:
-            self._alarm(f"{name}/{alarm.id}", alarm, topic_arn)
+            alarm_type, metric = alarm.type, alarm.metric
+            CloudwatchMetricAlarm(
+                self,
+                alarm.id,
+                alarm_name=f"{context.name}/{alarm.id}",
+                alarm_description=f"{alarm.text} {_RUNBOOK}#{anchor(alarm_type.name)}",
+                namespace=metric.namespace,
+                metric_name=metric.name,
+                dimensions=dict(metric.dimensions),
+                statistic=metric.statistic,
+                period=PERIOD_S,
+                evaluation_periods=alarm_type.periods,
+                datapoints_to_alarm=alarm_type.periods,
+                comparison_operator=alarm_type.comparison,
+                threshold=alarm_type.threshold,
+                treat_missing_data=alarm_type.missing,
+                alarm_actions=[topic_arn],
+                ok_actions=[topic_arn],
+                depends_on=list(depends_on) if alarm_type.missing == "breaching" else None,
+            )
         # Built from the names, because emulators without alarms cannot return ARNs.
-        self.arns = [aws_scope.arn("cloudwatch", f"alarm:{name}/{alarm.id}") for alarm in alarms]
-
-    def _alarm(self, name: str, alarm: Alarm, topic_arn: str) -> None:
-        alarm_type, metric = alarm.type, alarm.metric
-        CloudwatchMetricAlarm(
-            self,
-            alarm.id,
-            alarm_name=name,
-            alarm_description=f"{alarm.text} {_RUNBOOK}#{anchor(alarm_type.name)}",
-            namespace=metric.namespace,
-            metric_name=metric.name,
-            dimensions=dict(metric.dimensions),
-            statistic=metric.statistic,
-            period=PERIOD_S,
-            evaluation_periods=alarm_type.periods,
-            datapoints_to_alarm=alarm_type.periods,
-            comparison_operator=alarm_type.comparison,
-            threshold=alarm_type.threshold,
-            treat_missing_data=alarm_type.missing,
-            alarm_actions=[topic_arn],
-            ok_actions=[topic_arn],
-            depends_on=self._depends_on if alarm_type.missing == "breaching" and self._depends_on else None,
-        )
+        self.arns = [context.aws_scope.arn("cloudwatch", f"alarm:{context.name}/{alarm.id}") for alarm in alarms]

@@ -23,24 +23,22 @@ START: Final = "start of a task"
 """Calls of Fargate with a component's execution role, through the task's network interface."""
 
 
-def _always(_: Environment) -> bool:
-    return True
+@dataclass(frozen=True)
+class When:
+    """The environments in which a component makes a call."""
+
+    words: str
+    holds: Callable[[Environment], bool]
 
 
-def _by_sqs(environment: Environment) -> bool:
-    return isinstance(environment.broker, Sqs)
-
-
-def _by_elasticache(environment: Environment) -> bool:
-    return isinstance(environment.broker, ElastiCache)
-
-
-def _by_exec(environment: Environment) -> bool:
-    return environment.enable_execute_command
-
-
-def _with_agent(environment: Environment) -> bool:
-    return environment.region in ECS_WITH_AGENT
+_ALWAYS: Final = When("always", lambda _: True)
+_SQS: Final = When("broker SQS", lambda environment: isinstance(environment.broker, Sqs))
+_ELASTICACHE: Final = When("broker ELASTICACHE", lambda environment: isinstance(environment.broker, ElastiCache))
+_EXEC: Final = When("`enable_execute_command`", lambda environment: environment.enable_execute_command)
+_WITH_AGENT: Final = When(
+    f"in {', '.join(sorted(ECS_WITH_AGENT))}", lambda environment: environment.region in ECS_WITH_AGENT
+)
+_NO_PACKET: Final[tuple[str, ...]] = ()
 
 
 @dataclass(frozen=True)
@@ -51,17 +49,10 @@ class AwsCall:
     prefix: str
     endpoints: tuple[str, ...]
     why: str
-    when: Callable[[Environment], bool] = _always
-    condition: str = ""
-    """The condition in words; empty for always."""
+    when: When = _ALWAYS
     by_policy: bool = True
     """Whether the component's role must allow the call; calls of Fargate and ECS themselves need no permission."""
 
-
-_NO_PACKET: Final[tuple[str, ...]] = ()
-_SQS: Final = "broker SQS"
-_ELASTICACHE: Final = "broker ELASTICACHE"
-_EXEC: Final = "`enable_execute_command`"
 
 AWS_CALLS: Final = (
     AwsCall(START, "ecr", ("ecr.api", "ecr.dkr"), "Logs in to the registry and pulls the image"),
@@ -69,14 +60,13 @@ AWS_CALLS: Final = (
     AwsCall(START, "logs", ("logs",), "Writes the output of containers"),
     AwsCall(START, "secretsmanager", ("secretsmanager",), "Reads secrets for environment variables"),
     AwsCall(START, "kms", _NO_PACKET, "Decrypts secrets: Secrets Manager calls KMS for the role"),
-    AwsCall("scheduler", "sqs", ("sqs",), "Sends tasks", _by_sqs, _SQS),
-    AwsCall("scheduler", "kms", _NO_PACKET, "Decrypts messages: SQS calls KMS for the role", _by_sqs, _SQS),
+    AwsCall("scheduler", "sqs", ("sqs",), "Sends tasks", _SQS),
+    AwsCall("scheduler", "kms", _NO_PACKET, "Decrypts messages: SQS calls KMS for the role", _SQS),
     AwsCall(
         "scheduler",
         "elasticache",
         ("elasticache",),
         "Sets the passwords of the broker's users before the scheduler starts",
-        _by_elasticache,
         _ELASTICACHE,
     ),
     AwsCall("dag-processor", "s3", (S3,), "Reads DAGs"),
@@ -87,33 +77,16 @@ AWS_CALLS: Final = (
     AwsCall("web-server", "logs", ("logs",), "Shows the logs of tasks"),
     AwsCall("worker", "s3", (S3,), "Reads DAGs; DAG code reads the bucket"),
     AwsCall("worker", "logs", ("logs",), "Writes the logs of tasks"),
-    AwsCall(
-        "worker",
-        "cloudwatch",
-        ("monitoring",),
-        "DAG code may publish metrics, as in MWAA",
-    ),
-    AwsCall(
-        "worker",
-        "sqs",
-        ("sqs",),
-        "Receives tasks and returns them",
-        _by_sqs,
-        _SQS,
-    ),
+    AwsCall("worker", "cloudwatch", ("monitoring",), "DAG code may publish metrics, as in MWAA"),
+    AwsCall("worker", "sqs", ("sqs",), "Receives tasks and returns them", _SQS),
     AwsCall("worker", "kms", _NO_PACKET, "Decrypts messages and DAGs: SQS and S3 call KMS for the role"),
-    AwsCall(
-        "worker",
-        "ecs",
-        _NO_PACKET,
-        "Sets task protection through the ECS agent's local address",
-    ),
+    AwsCall("worker", "ecs", _NO_PACKET, "Sets task protection through the ECS agent's local address"),
     AwsCall("scaler", "ecs", ("ecs",), "Lists tasks, sets desired counts"),
-    AwsCall("scaler", "sqs", ("sqs",), "Counts waiting messages", _by_sqs, _SQS),
+    AwsCall("scaler", "sqs", ("sqs",), "Counts waiting messages", _SQS),
     AwsCall("scaler", "ssm", ("ssm",), "Reads manual overrides"),
     AwsCall("scaler", "cloudwatch", ("monitoring",), "Publishes its metrics and MWAA's"),
     *(
-        AwsCall(component, "ssmmessages", ("ssmmessages",), "Opens ECS Exec sessions", _by_exec, _EXEC)
+        AwsCall(component, "ssmmessages", ("ssmmessages",), "Opens ECS Exec sessions", _EXEC)
         for component in ("scheduler", "dag-processor", "triggerer", "execution-api", "web-server")
     ),
     AwsCall(
@@ -121,8 +94,7 @@ AWS_CALLS: Final = (
         "ecs",
         ("ecs-agent", "ecs-telemetry"),
         "Needed beside the ECS endpoint; without them the agent needs internet access",
-        _with_agent,
-        f"in {', '.join(sorted(ECS_WITH_AGENT))}",
+        _WITH_AGENT,
         by_policy=False,
     ),
 )
@@ -134,7 +106,7 @@ def endpoints_of(environment: Environment) -> Mapping[str, tuple[AwsCall, ...]]:
     """Return the endpoints that `environment` needs without internet access, each with the calls that use it."""
     needed: dict[str, tuple[AwsCall, ...]] = {}
     for call in AWS_CALLS:
-        if call.when(environment):
+        if call.when.holds(environment):
             for endpoint in call.endpoints:
                 needed[endpoint] = (*needed.get(endpoint, ()), call)
     return dict(sorted(needed.items()))

@@ -5,55 +5,40 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from cdktn import ITerraformDependable, Postcondition, TerraformLocal, TerraformResourceLifecycle, Token
+from cdktn import Postcondition, TerraformLocal, TerraformResourceLifecycle, Token
 from cdktn_provider_aws.data_aws_internet_gateway import DataAwsInternetGateway, DataAwsInternetGatewayFilter
 from cdktn_provider_aws.data_aws_route_tables import DataAwsRouteTables, DataAwsRouteTablesFilter
 from cdktn_provider_aws.data_aws_subnet import DataAwsSubnet
 from cdktn_provider_aws.data_aws_vpc import DataAwsVpc
 from constructs import Construct
 
-from cdktf_app.network.vpc_cidrs import VpcCidrs
+from cdktf_app.network.vpc import VpcCidrs, VpcNetwork
 from openmwaa.config.environment import Environment
 
 
-class ExistingNetwork(Construct):
-    """The VPC `network.vpc_id` with the configured subnets."""
+class ExistingNetwork(VpcNetwork):
+    """The VPC `network.vpc_id` with the configured subnets; its owner has created the routes."""
 
-    def __init__(self, scope: Construct, construct_id: str, *, environment: Environment) -> None:
+    def __init__(self, scope: Construct, construct_id: str, environment: Environment) -> None:
         super().__init__(scope, construct_id)
         network = environment.network
         assert network.vpc_id is not None  # noqa: S101 - checked by the caller
         self._given = network.vpc_id
         vpc = self._vpc()
-        self.vpc_id: str = vpc.id
+        self.vpc_id = vpc.id
         self.vpc_cidrs = VpcCidrs(expression=f"{vpc.fqn}.cidr_block_associations[*].cidr_block")
         self._private = self._subnets("private", network.private_subnet_ids)
-        self._public = self._subnets("public", network.public_subnet_ids)
-        self._private_by_zone = self._one_a_zone("private", self._private)
-        self._public_by_zone = self._one_a_zone("public", self._public) if self._public else []
+        public = self._subnets("public", network.public_subnet_ids)
+        self.private_subnet_ids = [subnet.id for subnet in self._private]
+        self.private_subnet_ids_by_zone = self._one_a_zone("private", self._private)
+        self.public_subnet_ids_by_zone = self._one_a_zone("public", public) if public else []
         if environment.has_public_load_balancer or environment.has_cloudfront:
-            self._gateway()
-        # The owner has created the routes.
-        self.egress: Sequence[ITerraformDependable] = []
-        self.internet: Sequence[ITerraformDependable] = []
-
-    @property
-    def private_subnet_ids(self) -> list[str]:
-        """Subnets of the tasks and of the database."""
-        return [subnet.id for subnet in self._private]
-
-    @property
-    def private_subnet_ids_by_zone(self) -> list[str]:
-        """One private subnet of each zone, selected by Terraform."""
-        return self._private_by_zone
-
-    @property
-    def public_subnet_ids_by_zone(self) -> list[str]:
-        """One public subnet of each zone, if public subnets are configured."""
-        return self._public_by_zone
+            # The plan fails without a gateway: a public load balancer and CloudFront need one.
+            of_vpc = DataAwsInternetGatewayFilter(name="attachment.vpc-id", values=[self.vpc_id])
+            DataAwsInternetGateway(self, "internet_gateway", filter=[of_vpc])
 
     def private_route_table_ids(self) -> list[str]:
-        """Return the route tables of the private subnets; a subnet without its own table uses the main one."""
+        """Return the tables of the private subnets; a subnet without its own table uses the main one."""
         main = self._tables("main_routes", "association.main", "true")
         own = [
             self._tables(f"private_{index}_routes", "association.subnet-id", subnet.id)
@@ -76,22 +61,13 @@ class ExistingNetwork(Construct):
     def _subnets(self, kind: str, ids: Sequence[str]) -> list[DataAwsSubnet]:
         found: list[DataAwsSubnet] = []
         for index, subnet in enumerate(ids, start=1):
-            conditions = [
-                Postcondition(
-                    condition=f'${{self.vpc_id == "{self._given}"}}',
-                    error_message=f"`network.{kind}_subnet_ids`: {subnet} is not a subnet of {self._given}.",
-                )
-            ]
+            condition = f'${{self.vpc_id == "{self._given}"}}'
+            message = f"`network.{kind}_subnet_ids`: {subnet} is not a subnet of {self._given}."
+            conditions = [Postcondition(condition=condition, error_message=message)]
             if index == len(ids):
                 conditions.append(_two_zones(kind, found))
-            found.append(
-                DataAwsSubnet(
-                    self,
-                    f"{kind}_{index}",
-                    id=subnet,
-                    lifecycle=TerraformResourceLifecycle(postcondition=conditions),
-                )
-            )
+            lifecycle = TerraformResourceLifecycle(postcondition=conditions)
+            found.append(DataAwsSubnet(self, f"{kind}_{index}", id=subnet, lifecycle=lifecycle))
         return found
 
     def _one_a_zone(self, kind: str, subnets: Sequence[DataAwsSubnet]) -> list[str]:
@@ -100,20 +76,8 @@ class ExistingNetwork(Construct):
         return _list(TerraformLocal(self, f"{kind}_by_zone", f"${{[for zone, ids in {by_zone} : ids[0]]}}"))
 
     def _tables(self, word: str, filter_name: str, value: str) -> DataAwsRouteTables:
-        return DataAwsRouteTables(
-            self,
-            word,
-            vpc_id=self.vpc_id,
-            filter=[DataAwsRouteTablesFilter(name=filter_name, values=[value])],
-        )
-
-    def _gateway(self) -> DataAwsInternetGateway:
-        # The plan fails without a gateway: a public load balancer and CloudFront need one.
-        return DataAwsInternetGateway(
-            self,
-            "internet_gateway",
-            filter=[DataAwsInternetGatewayFilter(name="attachment.vpc-id", values=[self.vpc_id])],
-        )
+        filters = [DataAwsRouteTablesFilter(name=filter_name, values=[value])]
+        return DataAwsRouteTables(self, word, vpc_id=self.vpc_id, filter=filters)
 
 
 def _two_zones(kind: str, others: Sequence[DataAwsSubnet]) -> Postcondition:

@@ -10,10 +10,9 @@ from cdktn_provider_aws.cloudwatch_log_group import CloudwatchLogGroup
 from cdktn_provider_aws.flow_log import FlowLog
 from constructs import Construct
 
-from cdktf_app.base.aws_scope import AwsScope
 from cdktf_app.base.policies import EVERY, Statement
-from cdktf_app.security.roles import Role, Roles
-from openmwaa.config.environment import Environment
+from cdktf_app.base.stack_context import StackContext
+from cdktf_app.security.roles import Roles
 
 _SERVICE = "vpc-flow-logs.amazonaws.com"
 _LONGEST_S = 600
@@ -24,27 +23,21 @@ class FlowLogs(Construct):
     """The log group `airflow-NAME-VpcFlowLogs`, its flow log and role."""
 
     def __init__(
-        self,
-        scope: Construct,
-        construct_id: str,
-        *,
-        name: str,
-        environment: Environment,
-        vpc_id: str,
-        aws_scope: AwsScope,
-        roles: Roles,
-        key_arn: str,
+        self, scope: Construct, construct_id: str, context: StackContext, *, vpc_id: str, roles: Roles
     ) -> None:
         super().__init__(scope, construct_id)
+        environment = context.environment
         # The name matches the log group pattern of the key's policy.
         group = CloudwatchLogGroup(
             self,
             "group",
             name=f"airflow-{environment.name}-VpcFlowLogs",
             retention_in_days=environment.logging_configuration.retention_days,
-            kms_key_id=key_arn,
+            kms_key_id=context.key_arn,
         )
-        role = _delivery_role(roles, group.arn, aws_scope.arn("ec2", "vpc-flow-log/*"))
+        role = roles.service_role(
+            "flow-logs", _statements(group.arn), service=_SERVICE, source=context.aws_scope.arn("ec2", "vpc-flow-log/*")
+        )
         FlowLog(
             self,
             "log",
@@ -55,28 +48,20 @@ class FlowLogs(Construct):
             iam_role_arn=role.arn,
             # 10 minutes gives a tenth of the records of 1 minute; ALL uses 1 minute for exact times.
             max_aggregation_interval=_SHORTEST_S if environment.network.flow_logs == "ALL" else _LONGEST_S,
-            tags={"Name": name},
+            tags={"Name": context.name},
             depends_on=[role.ready],
         )
 
 
-def _delivery_role(roles: Roles, group_arn: str, source: str) -> Role:
+def _statements(group_arn: str) -> list[Statement]:
     # No CreateLogGroup: a late delivery must not create the group again after a destroy.
-    return roles.service_role(
-        "flow-logs",
-        [
-            Statement(
-                sid="WriteFlowLogs",
-                actions=("logs:CreateLogStream", "logs:DescribeLogStreams", "logs:PutLogEvents"),
-                resources=(f"{group_arn}:*",),
-            ),
-            Statement(
-                sid="FindLogGroups",
-                actions=("logs:DescribeLogGroups",),
-                resources=EVERY,
-                every_resource_because="the operation does not support resources",
-            ),
-        ],
-        service=_SERVICE,
-        source=source,
-    )
+    write = ("logs:CreateLogStream", "logs:DescribeLogStreams", "logs:PutLogEvents")
+    return [
+        Statement("WriteFlowLogs", write, (f"{group_arn}:*",)),
+        Statement(
+            "FindLogGroups",
+            ("logs:DescribeLogGroups",),
+            EVERY,
+            every_resource_because="the operation does not support resources",
+        ),
+    ]

@@ -8,15 +8,11 @@ neither.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from ipaddress import IPv4Network
 from typing import Final
 
-from cdktn import Fn, ITerraformDependable, Postcondition, TerraformResourceLifecycle
-from cdktn_provider_aws.data_aws_availability_zones import (
-    DataAwsAvailabilityZones,
-    DataAwsAvailabilityZonesFilter,
-)
+from cdktn import Fn, Postcondition, TerraformResourceLifecycle
+from cdktn_provider_aws.data_aws_availability_zones import DataAwsAvailabilityZones, DataAwsAvailabilityZonesFilter
 from cdktn_provider_aws.default_security_group import DefaultSecurityGroup
 from cdktn_provider_aws.eip import Eip
 from cdktn_provider_aws.internet_gateway import InternetGateway
@@ -28,68 +24,47 @@ from cdktn_provider_aws.subnet import Subnet
 from cdktn_provider_aws.vpc import Vpc
 from constructs import Construct
 
-from cdktf_app.network.vpc_cidrs import ANYWHERE, VpcCidrs
+from cdktf_app.base.stack_context import StackContext
+from cdktf_app.network.vpc import ANYWHERE, VpcCidrs, VpcNetwork
 from cdktf_app.network.zones import FARGATE_ZONES
-from openmwaa.config.environment import Environment
 
 _NAT: Final = ("NAT_GATEWAY", "NAT_GATEWAY_PER_ZONE")
 
 
-class OwnNetwork(Construct):
+class OwnNetwork(VpcNetwork):
     """The VPC of an environment with its subnets and routes."""
 
-    def __init__(
-        self, scope: Construct, construct_id: str, *, environment: Environment, name: str, region: str
-    ) -> None:
+    def __init__(self, scope: Construct, construct_id: str, context: StackContext) -> None:
         super().__init__(scope, construct_id)
-        network = environment.network
-        self._name, self._region, self._count = name, region, network.zones
+        environment, network = context.environment, context.environment.network
+        self._name, self._region, self._count = context.name, environment.region, network.zones
         # Private DNS of interface endpoints needs DNS host names.
-        vpc = Vpc(self, "vpc", cidr_block=network.cidr, enable_dns_hostnames=True, tags={"Name": name})
-        self.vpc_id: str = vpc.id
+        vpc = Vpc(self, "vpc", cidr_block=network.cidr, enable_dns_hostnames=True, tags={"Name": self._name})
+        self.vpc_id = vpc.id
         self.vpc_cidrs = VpcCidrs(known=(network.cidr,))
         # AWS's default group allows traffic between its members. Remove its rules; it has no members.
-        DefaultSecurityGroup(self, "default_security_group", vpc_id=vpc.id, tags={"Name": f"{name}-unused"})
+        DefaultSecurityGroup(self, "default_security_group", vpc_id=vpc.id, tags={"Name": f"{self._name}-unused"})
         self._zones = self._available_zones()
         public, private = subnet_ranges(network.cidr, network.zones)
-        gateways = network.egress_mode in _NAT
+        has_nat = network.egress_mode in _NAT
+        self.public_subnet_ids_by_zone = []
         # CloudFront needs an attached gateway.
-        needs_gateway = gateways or environment.has_public_load_balancer or environment.has_cloudfront
-        self._gateway = self._internet_gateway() if needs_gateway else None
-        self._public: list[Subnet] = []
-        self._public_out: Route | None = None
-        if self._gateway and (gateways or environment.has_public_load_balancer):
-            self._public_out = self._public_subnets(public, self._gateway)
-        self._private = [self._subnet("private", private, index) for index in range(self._count)]
+        if has_nat or environment.has_public_load_balancer or environment.has_cloudfront:
+            gateway = InternetGateway(self, "internet_gateway", vpc_id=self.vpc_id, tags={"Name": self._name})
+            self.internet = [gateway]
+            if has_nat or environment.has_public_load_balancer:
+                self.internet = [gateway, self._public_subnets(public, gateway)]
+        subnets = [self._subnet("private", cidr, number) for number, cidr in enumerate(private, 1)]
+        # There is one in each zone.
+        self.private_subnet_ids = self.private_subnet_ids_by_zone = [subnet.id for subnet in subnets]
         # One table per zone, even if all are equal: a change of `egress` then changes routes but no association.
-        self._tables = [self._table(f"private_{index}", [subnet]) for index, subnet in enumerate(self._private, 1)]
-        self.egress: Sequence[ITerraformDependable] = []
-        if gateways:
+        self._tables = [self._table(f"private_{number}", [subnet]) for number, subnet in enumerate(subnets, 1)]
+        if has_nat:
             self.egress = self._nat(1 if network.egress_mode == "NAT_GATEWAY" else self._count)
 
-    @property
-    def private_subnet_ids(self) -> list[str]:
-        """Subnets of the tasks and of the database."""
-        return [subnet.id for subnet in self._private]
-
-    @property
-    def private_subnet_ids_by_zone(self) -> list[str]:
-        """The same subnets: there is one in each zone."""
-        return self.private_subnet_ids
-
     def private_route_table_ids(self) -> list[str]:
-        """Return the route tables of the private subnets."""
+        """Return the tables of the private subnets, one of each zone."""
         return [table.id for table in self._tables]
-
-    @property
-    def public_subnet_ids_by_zone(self) -> list[str]:
-        """The public subnets, one in each zone; may be empty."""
-        return [subnet.id for subnet in self._public]
-
-    @property
-    def internet(self) -> Sequence[ITerraformDependable]:
-        """The internet gateway and the route to it."""
-        return [resource for resource in (self._gateway, self._public_out) if resource is not None]
 
     def _available_zones(self) -> DataAwsAvailabilityZones:
         # Local and Wavelength zones have no Fargate.
@@ -109,14 +84,14 @@ class OwnNetwork(Construct):
             lifecycle=TerraformResourceLifecycle(postcondition=[enough]),
         )
 
-    def _subnet(self, kind: str, ranges: list[str], index: int) -> Subnet:
+    def _subnet(self, kind: str, cidr: str, number: int) -> Subnet:
         return Subnet(
             self,
-            f"{kind}_{index + 1}",
+            f"{kind}_{number}",
             vpc_id=self.vpc_id,
-            cidr_block=ranges[index],
-            availability_zone=Fn.element(self._zones.names, index),
-            tags={"Name": f"{self._name}-{kind}-{index + 1}"},
+            cidr_block=cidr,
+            availability_zone=Fn.element(self._zones.names, number - 1),
+            tags={"Name": f"{self._name}-{kind}-{number}"},
             # A new zone of AWS may become the first in the list; it must not replace a subnet.
             lifecycle=TerraformResourceLifecycle(ignore_changes=["availability_zone"]),
         )
@@ -129,12 +104,10 @@ class OwnNetwork(Construct):
             RouteTableAssociation(self, f"{of}_routes_of_subnet", subnet_id=subnet.id, route_table_id=table.id)
         return table
 
-    def _internet_gateway(self) -> InternetGateway:
-        return InternetGateway(self, "internet_gateway", vpc_id=self.vpc_id, tags={"Name": self._name})
-
     def _public_subnets(self, ranges: list[str], gateway: InternetGateway) -> Route:
-        self._public = [self._subnet("public", ranges, index) for index in range(self._count)]
-        table = self._table("public", self._public)
+        subnets = [self._subnet("public", cidr, number) for number, cidr in enumerate(ranges, 1)]
+        self.public_subnet_ids_by_zone = [subnet.id for subnet in subnets]
+        table = self._table("public", subnets)
         return Route(
             self, "public_out", route_table_id=table.id, destination_cidr_block=ANYWHERE, gateway_id=gateway.id
         )
@@ -163,7 +136,7 @@ class OwnNetwork(Construct):
             self,
             f"nat_{index + 1}",
             allocation_id=address.id,
-            subnet_id=self._public[index].id,
+            subnet_id=self.public_subnet_ids_by_zone[index],
             tags={"Name": name},
             depends_on=self.internet,
         )

@@ -8,6 +8,7 @@ is HTTPS to the VPC's endpoints and S3.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
 
 from cdktn import ITerraformDependable
 from cdktn_provider_aws.data_aws_ec2_managed_prefix_list import DataAwsEc2ManagedPrefixList
@@ -17,6 +18,7 @@ from cdktn_provider_aws.vpc_security_group_ingress_rule import VpcSecurityGroupI
 from constructs import Construct
 
 from cdktf_app.base.local_values import overridable_local
+from cdktf_app.base.stack_context import StackContext
 from cdktf_app.network.traffic_rules import (
     CLOUDFRONT,
     DATABASE,
@@ -29,26 +31,27 @@ from cdktf_app.network.traffic_rules import (
     ingress_rules,
     security_group_rules,
 )
-from cdktf_app.network.vpc import VpcNetwork
-from cdktf_app.network.vpc_cidrs import ANYWHERE
-from openmwaa.config.environment import Environment
+from cdktf_app.network.vpc import ANYWHERE, VpcNetwork
 from openmwaa.config.metadata_database import ExistingPostgresql
 from openmwaa.config.ports import HTTPS_PORT
 
+_Egress = VpcSecurityGroupEgressRule
+_Ingress = VpcSecurityGroupIngressRule
+_Rule = TypeVar("_Rule", VpcSecurityGroupEgressRule, VpcSecurityGroupIngressRule)
 _CLOUDFRONT_LIST = "com.amazonaws.global.cloudfront.origin-facing"
 
 
 class SecurityGroups(Construct):
     """The security groups of an environment and their rules."""
 
-    def __init__(
-        self, scope: Construct, construct_id: str, *, name: str, environment: Environment, network: VpcNetwork
-    ) -> None:
+    def __init__(self, scope: Construct, construct_id: str, context: StackContext, network: VpcNetwork) -> None:
         super().__init__(scope, construct_id)
-        self._environment = environment
+        environment = self._environment = context.environment
         self._network = network
         self._rules: dict[str, list[ITerraformDependable]] = {}
-        self._ids = {group: self._group(group, f"{name}-", words) for group, words in groups(environment).items()}
+        self._ids = {
+            group: self._group(group, f"{context.name}-", words) for group, words in groups(environment).items()
+        }
         if isinstance(environment.metadata_database, ExistingPostgresql):
             self._ids[DATABASE] = environment.metadata_database.security_group_id
         for rule in security_group_rules(environment):
@@ -78,28 +81,22 @@ class SecurityGroups(Construct):
     def allow_prefix_list(self, word: str, what: str, prefix_list_id: str) -> None:
         """Allow HTTPS from every task to a prefix list."""
         for task in TASKS:
-            self._out(task, f"{task}_to_{word}", f"HTTPS to {what}", prefix_list_id=prefix_list_id)
+            self._rule(_Egress, task, f"{task}_to_{word}", f"HTTPS to {what}", prefix_list_id=prefix_list_id)
 
     def _group(self, group: str, prefix: str, description: str) -> str:
         name = prefix + group.replace("_", "-")
-        security_group = SecurityGroup(
-            self,
-            group,
-            name=name,
-            description=description,
-            vpc_id=self._network.vpc_id,
-            tags={"Name": name},
-        )
-        return security_group.id
+        vpc_id = self._network.vpc_id
+        return SecurityGroup(self, group, name=name, description=description, vpc_id=vpc_id, tags={"Name": name}).id
 
     def _allow_https_egress(self) -> None:
         for task in TASKS:
             if self._environment.network.egress_mode != "ENDPOINTS_ONLY":
-                self._out(task, f"{task}_https_out", "HTTPS outward", cidr_ipv4=ANYWHERE)
+                self._rule(_Egress, task, f"{task}_https_out", "HTTPS outward", cidr_ipv4=ANYWHERE)
             elif self._environment.network.vpc_id is None:
                 self._allow(task, ENDPOINTS, HTTPS_PORT, "APIs of AWS")
             else:
-                self._out(
+                self._rule(
+                    _Egress,
                     task,
                     f"{task}_to_{ENDPOINTS}_{HTTPS_PORT}",
                     "To endpoints: APIs of AWS",
@@ -109,17 +106,25 @@ class SecurityGroups(Construct):
             # Private DNS applies to the whole VPC: all other clients in it now use these endpoints too.
             self._allow_clients(IngressRule(ENDPOINTS, HTTPS_PORT, "VPC", "APIs of AWS"))
         if load_balancer := authenticating_load_balancer(self._environment):
-            self._out(load_balancer, f"{load_balancer}_https_out", "HTTPS to the identity provider", cidr_ipv4=ANYWHERE)
+            self._rule(
+                _Egress,
+                load_balancer,
+                f"{load_balancer}_https_out",
+                "HTTPS to the identity provider",
+                cidr_ipv4=ANYWHERE,
+            )
 
     def _allow(self, caller: str, listener: str, port: int, why: str) -> None:
-        self._out(
+        self._rule(
+            _Egress,
             caller,
             f"{caller}_to_{listener}_{port}",
             f"To {_words(listener)}: {why}",
             port=port,
             referenced_security_group_id=self._ids[listener],
         )
-        self._in(
+        self._rule(
+            _Ingress,
             listener,
             f"{listener}_from_{caller}_{port}",
             f"From {_words(caller)}: {why}",
@@ -132,74 +137,40 @@ class SecurityGroups(Construct):
         if rule.source == "ALLOWED":
             for cidr in self._environment.web_access.allowed_cidrs:
                 word = f"{listener}_from_{cidr.replace('.', '_').replace('/', '_')}_{port}"
-                self._in(listener, word, f"{rule.why} from an allowed range", port=port, cidr_ipv4=cidr)
+                self._rule(_Ingress, listener, word, f"{rule.why} from an allowed range", port=port, cidr_ipv4=cidr)
             return
         if rule.source == "CLOUDFRONT":
             prefix_list = DataAwsEc2ManagedPrefixList(self, "cloudfront_addresses", name=_CLOUDFRONT_LIST)
             # Overridable, because emulators have no prefix lists of AWS.
             list_id = overridable_local(self, "cloudfront_prefix_list", prefix_list.id)
             word = f"{listener}_from_cloudfront_{port}"
-            self._in(listener, word, f"{rule.why} by CloudFront", port=port, prefix_list_id=list_id)
+            self._rule(_Ingress, listener, word, f"{rule.why} by CloudFront", port=port, prefix_list_id=list_id)
             return
         word, words = f"{listener}_from_vpc_{port}", f"{rule.why} from within the VPC"
         cidrs = self._network.vpc_cidrs
         if cidrs.known:
             (cidr,) = cidrs.known
-            self._in(listener, word, words, port=port, cidr_ipv4=cidr)
+            self._rule(_Ingress, listener, word, words, port=port, cidr_ipv4=cidr)
         else:
-            ingress = self._in(listener, word, words, port=port, cidr_ipv4="${each.value}")
+            ingress = self._rule(_Ingress, listener, word, words, port=port, cidr_ipv4="${each.value}")
             ingress.add_override("for_each", f"${{toset({cidrs.expression})}}")
 
-    def _in(
-        self,
-        group: str,
-        word: str,
-        description: str,
-        *,
-        port: int,
-        cidr_ipv4: str | None = None,
-        prefix_list_id: str | None = None,
-        referenced_security_group_id: str | None = None,
-    ) -> VpcSecurityGroupIngressRule:
-        rule = VpcSecurityGroupIngressRule(
+    def _rule(
+        self, rule_type: type[_Rule], group: str, word: str, description: str, *, port: int = HTTPS_PORT, **peer: Any
+    ) -> _Rule:
+        """Add a rule to `group`; `peer` is the provider's argument for the other end."""
+        rule = rule_type(
             self,
             word,
             security_group_id=self._ids[group],
             description=description,
-            cidr_ipv4=cidr_ipv4,
-            prefix_list_id=prefix_list_id,
-            referenced_security_group_id=referenced_security_group_id,
             ip_protocol="tcp",
             from_port=port,
             to_port=port,
+            **peer,
         )
         self._rules.setdefault(group, []).append(rule)
         return rule
-
-    def _out(
-        self,
-        group: str,
-        word: str,
-        description: str,
-        *,
-        port: int = HTTPS_PORT,
-        cidr_ipv4: str | None = None,
-        prefix_list_id: str | None = None,
-        referenced_security_group_id: str | None = None,
-    ) -> None:
-        rule = VpcSecurityGroupEgressRule(
-            self,
-            word,
-            security_group_id=self._ids[group],
-            description=description,
-            cidr_ipv4=cidr_ipv4,
-            prefix_list_id=prefix_list_id,
-            referenced_security_group_id=referenced_security_group_id,
-            ip_protocol="tcp",
-            from_port=port,
-            to_port=port,
-        )
-        self._rules.setdefault(group, []).append(rule)
 
 
 def _words(group: str) -> str:

@@ -82,11 +82,7 @@ _DATABASE_CALLERS: Final = {
     "workers": "Store Celery results, with a role for nothing else",
     "scaler": "Reads queued and running tasks",
 }
-_BROKER_CALLERS: Final = {
-    "scheduler": "Sends tasks",
-    "workers": "Receive tasks",
-    "scaler": "Counts waiting messages",
-}
+_BROKER_CALLERS: Final = {"scheduler": "Sends tasks", "workers": "Receive tasks", "scaler": "Counts waiting messages"}
 
 
 def groups(environment: Environment) -> dict[str, str]:

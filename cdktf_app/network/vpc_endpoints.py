@@ -15,29 +15,22 @@ from constructs import Construct
 
 from cdktf_app.base.aws_scope import AwsScope
 from cdktf_app.base.policies import EVERY, Condition, Statement, policy_json
+from cdktf_app.base.stack_context import StackContext
 from cdktf_app.network.endpoint_table import S3, WITHOUT_POLICY, endpoints_of
 from cdktf_app.network.security_groups import SecurityGroups
 from cdktf_app.network.traffic_rules import ENDPOINTS
 from cdktf_app.network.vpc import VpcNetwork
-from openmwaa.config.environment import Environment
 
 
 class VpcEndpoints(Construct):
     """The endpoints of an environment; tasks depend on `ready`."""
 
     def __init__(
-        self,
-        scope: Construct,
-        construct_id: str,
-        *,
-        name: str,
-        environment: Environment,
-        network: VpcNetwork,
-        groups: SecurityGroups,
-        aws_scope: AwsScope,
+        self, scope: Construct, construct_id: str, context: StackContext, network: VpcNetwork, groups: SecurityGroups
     ) -> None:
         super().__init__(scope, construct_id)
-        self._name, self._network, self._groups, self._aws_scope = name, network, groups, aws_scope
+        environment, aws_scope = context.environment, context.aws_scope
+        self._name, self._network, self._groups, self._aws_scope = context.name, network, groups, aws_scope
         self.ready: Sequence[ITerraformDependable] = []
         if environment.network.egress_mode == "ENDPOINTS_ONLY":
             accountwide = policy_json(self, "policy", [_of_this_account(aws_scope)])

@@ -84,29 +84,22 @@ class Keys(Construct):
         ]
         if existing_arn is not None:
             self.arn = existing_arn
-            self._output_required_policy(users)
+            TerraformOutput(
+                self,
+                "kms_key_policy",
+                description="Statements that the policy of the existing key must contain; `terraform plan` shows them",
+                value=policy_json(self, "policy", users),
+            ).override_logical_id("kms_key_policy")
             return
         key = KmsKey(
             self,
             "key",
             description=f"{name}: everything the environment stores",
             enable_key_rotation=True,
-            policy=policy_json(self, "policy", [_administration(aws_scope), *users]),
+            policy=policy_json(self, "policy", [_statement("AdministerByIam", _ADMINISTER, _root(aws_scope)), *users]),
         )
         KmsAlias(self, "alias", name=f"alias/{name}", target_key_id=key.key_id)
         self.arn = key.arn
-
-    def _output_required_policy(self, users: list[Statement]) -> None:
-        TerraformOutput(
-            self,
-            "kms_key_policy",
-            description="Statements that the policy of the existing key must contain; `terraform plan` shows them",
-            value=policy_json(self, "policy", users),
-        ).override_logical_id("kms_key_policy")
-
-
-def _administration(aws_scope: AwsScope) -> Statement:
-    return _statement("AdministerByIam", _ADMINISTER, _root(aws_scope))
 
 
 def _account(aws_scope: AwsScope) -> list[Statement]:
@@ -159,10 +152,5 @@ def _statement(
     sid: str, actions: tuple[str, ...], principals: Mapping[PrincipalKind, tuple[str, ...]], *conditions: Condition
 ) -> Statement:
     return Statement(
-        sid=sid,
-        actions=actions,
-        resources=EVERY,
-        every_resource_because=_THIS_KEY,
-        principals=principals,
-        conditions=conditions,
+        sid, actions, EVERY, principals=principals, conditions=conditions, every_resource_because=_THIS_KEY
     )

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from cdktn import ITerraformDependable, TerraformOutput
@@ -14,26 +15,29 @@ from cdktn_provider_aws.iam_role_policy import IamRolePolicy
 from cdktn_provider_aws.iam_role_policy_attachment import IamRolePolicyAttachment
 from constructs import Construct
 
-from cdktf_app.base.aws_scope import AwsScope
-from cdktf_app.base.policies import Condition, Statement, policy_json
+from cdktf_app.base.policies import Condition, PrincipalKind, Statement, policy_json
 from cdktf_app.base.resource_names import escape_template, iam_name
-from openmwaa.config.identity import Identity
+from cdktf_app.base.stack_context import StackContext
 
 _NAME_LIMIT: Final = 64
 
 
-class Roles(Construct):
-    """Creates roles with the path, name prefix and boundary of `identity`; by default ECS tasks assume them."""
+@dataclass(frozen=True)
+class Role:
+    """A role with at most one inline policy and with managed policies; depend on `ready` for all permissions."""
 
-    def __init__(
-        self, scope: Construct, construct_id: str, *, name: str, aws_scope: AwsScope, key_arn: str, identity: Identity
-    ) -> None:
+    arn: str
+    ready: ITerraformDependable
+
+
+class Roles(Construct):
+    """Creates roles with the configured path, name prefix and boundary; by default ECS tasks assume them."""
+
+    def __init__(self, scope: Construct, construct_id: str, context: StackContext) -> None:
         super().__init__(scope, construct_id)
-        self._name = name
-        self.aws_scope = aws_scope
-        self.key_arn = key_arn
-        self._identity = identity
-        self._trust = policy_json(self, "trust", [_trust(aws_scope)])
+        self.context = context
+        source = context.aws_scope.arn("ecs", "*")
+        self._trust = self._trust_policy("trust", "TasksOfThisAccount", "ecs-tasks.amazonaws.com", source)
 
     def role(
         self, word: str, statements: Sequence[Statement], attached: Sequence[str] = (), *, trust: str | None = None
@@ -42,23 +46,36 @@ class Roles(Construct):
 
         ECS tasks of the account can assume it, unless `trust` is another trust policy.
         """
-        identity = self._identity
+        identity = self.context.environment.identity
         # IAM is global: the Region in the name allows the same environment in two Regions.
-        name = f"{identity.role_name_prefix}{self._name}-{self.aws_scope.region}-{word}"
+        full_name = f"{identity.role_name_prefix}{self.context.name}-{self.context.aws_scope.region}-{word}"
+        name = iam_name(full_name, limit=_NAME_LIMIT)
+        scope = Construct(self, word.replace("-", "_"))
+        boundary = identity.permissions_boundary_arn
+        role = IamRole(
+            scope,
+            "role",
+            name=name,
+            path=escape_template(identity.path),
+            assume_role_policy=trust or self._trust,
+            permissions_boundary=escape_template(boundary) if boundary else None,
+        )
+        attachments = [
+            IamRolePolicyAttachment(scope, _address(arn), role=role.name, policy_arn=escape_template(arn))
+            for arn in attached
+        ]
+        if not statements:
+            return Role(role.arn, role)
+        policy = policy_json(scope, "policy", statements)
+        # Created last, so that `ready` covers the attachments too.
         return Role(
-            self,
-            word.replace("-", "_"),
-            name=iam_name(name, limit=_NAME_LIMIT),
-            identity=identity,
-            trust=trust or self._trust,
-            statements=statements,
-            attached=attached,
+            role.arn,
+            IamRolePolicy(scope, "role_policy", name=name, role=role.id, policy=policy, depends_on=attachments or None),
         )
 
     def service_role(self, word: str, statements: Sequence[Statement], *, service: str, source: str) -> Role:
         """Return a new role that the AWS `service` can assume for resources of the ARN pattern `source`."""
-        trusted = _trust_in("ServiceOfThisAccount", service, self.aws_scope, source)
-        trust = policy_json(self, f"{word.replace('-', '_')}_trust", [trusted])
+        trust = self._trust_policy(f"{word.replace('-', '_')}_trust", "ServiceOfThisAccount", service, source)
         return self.role(word, statements, trust=trust)
 
     def output_required_policy(self, output: str, statements: Sequence[Statement]) -> None:
@@ -70,63 +87,17 @@ class Roles(Construct):
             value={"trust": self._trust, "policy": policy_json(self, f"{output}_policy", statements)},
         ).override_logical_id(output)
 
-
-class Role(Construct):
-    """A role with at most one inline policy and with managed policies; depend on `ready` for all permissions."""
-
-    def __init__(
-        self,
-        scope: Construct,
-        construct_id: str,
-        *,
-        name: str,
-        identity: Identity,
-        trust: str,
-        statements: Sequence[Statement],
-        attached: Sequence[str],
-    ) -> None:
-        super().__init__(scope, construct_id)
-        boundary = identity.permissions_boundary_arn
-        role = IamRole(
-            self,
-            "role",
-            name=name,
-            path=escape_template(identity.path),
-            assume_role_policy=trust,
-            permissions_boundary=escape_template(boundary) if boundary else None,
+    def _trust_policy(self, construct_id: str, sid: str, service: str, source: str) -> str:
+        conditions = (
+            Condition("StringEquals", "aws:SourceAccount", (self.context.aws_scope.account,)),
+            Condition("ArnLike", "aws:SourceArn", (source,)),
         )
-        self.arn: str = role.arn
-        self.ready: ITerraformDependable = role
-        attachments = [
-            IamRolePolicyAttachment(self, _address(arn), role=role.name, policy_arn=escape_template(arn))
-            for arn in attached
-        ]
-        if statements:
-            policy = policy_json(self, "policy", statements)
-            # Created last, so that `ready` covers the attachments too.
-            self.ready = IamRolePolicy(
-                self, "role_policy", name=name, role=role.id, policy=policy, depends_on=attachments or None
-            )
+        principals: Mapping[PrincipalKind, tuple[str, ...]] = {"Service": (service,)}
+        trusted = Statement(sid, ("sts:AssumeRole",), (), principals=principals, conditions=conditions)
+        return policy_json(self, construct_id, [trusted])
 
 
 def _address(policy_arn: str) -> str:
     """Return an address that does not depend on the order of the list; the digest separates equal names."""
     name = re.sub(r"\W", "_", policy_arn.rpartition("/")[2])
     return f"{name}_{hashlib.sha256(policy_arn.encode()).hexdigest()[:6]}"
-
-
-def _trust(aws_scope: AwsScope) -> Statement:
-    return _trust_in("TasksOfThisAccount", "ecs-tasks.amazonaws.com", aws_scope, aws_scope.arn("ecs", "*"))
-
-
-def _trust_in(sid: str, service: str, aws_scope: AwsScope, source: str) -> Statement:
-    return Statement(
-        sid=sid,
-        actions=("sts:AssumeRole",),
-        resources=(),
-        principals={"Service": (service,)},
-        conditions=(
-            Condition("StringEquals", "aws:SourceAccount", (aws_scope.account,)),
-            Condition("ArnLike", "aws:SourceArn", (source,)),
-        ),
-    )

@@ -16,14 +16,13 @@ from enum import StrEnum, auto
 from typing import Final
 
 from cdktn import Fn, ITerraformDependable
-from cdktn_provider_aws.ephemeral_aws_secretsmanager_random_password import (
-    EphemeralAwsSecretsmanagerRandomPassword,
-)
+from cdktn_provider_aws.ephemeral_aws_secretsmanager_random_password import EphemeralAwsSecretsmanagerRandomPassword
 from cdktn_provider_aws.secretsmanager_secret import SecretsmanagerSecret
 from cdktn_provider_aws.secretsmanager_secret_version import SecretsmanagerSecretVersion
 from constructs import Construct
 
-from openmwaa.config.environment import Rotation
+from cdktf_app.base.stack_context import StackContext
+from openmwaa.config.broker import ElastiCache
 
 VALUE_VERSION: Final = 1
 # 64 letters and digits have 380 bits and need no escaping in a URL, a shell or a connection string.
@@ -58,24 +57,13 @@ REDIS_SECRETS: Final = frozenset({GeneratedSecret.BROKER_PASSWORD, GeneratedSecr
 
 
 class EnvironmentSecrets(Construct):
-    """The generated secrets of an environment in Secrets Manager; `redis` adds those of the Redis broker."""
+    """The generated secrets of an environment in Secrets Manager; those of the Redis broker exist only with it."""
 
-    def __init__(
-        self,
-        scope: Construct,
-        construct_id: str,
-        *,
-        name: str,
-        key_arn: str,
-        redis: bool = False,
-        rotation: Rotation,
-        retain_fernet_key: bool = False,
-    ) -> None:
+    def __init__(self, scope: Construct, construct_id: str, context: StackContext) -> None:
         super().__init__(scope, construct_id)
-        self._name = name
-        self._key_arn = key_arn
-        self._database_passwords = rotation.database_passwords
-        self._retain_fernet_key = retain_fernet_key
+        self._context = context
+        self._database_passwords = context.environment.rotation.database_passwords
+        redis = isinstance(context.environment.broker, ElastiCache)
         self._versions = {
             secret: self._create(secret) for secret in GeneratedSecret if redis or secret not in REDIS_SECRETS
         }
@@ -107,15 +95,17 @@ class EnvironmentSecrets(Construct):
         )
 
     def _stored(self, scope: Construct, secret: GeneratedSecret) -> SecretsmanagerSecret:
-        name = f"{self._name}/{secret.value.replace('_', '-')}"
+        name = f"{self._context.name}/{secret.value.replace('_', '-')}"
         if secret is not GeneratedSecret.FERNET_KEY:
             # No recovery window: until it ends, a new secret of the same name cannot be created.
-            return SecretsmanagerSecret(scope, "secret", name=name, kms_key_id=self._key_arn, recovery_window_in_days=0)
+            return SecretsmanagerSecret(
+                scope, "secret", name=name, kms_key_id=self._context.key_arn, recovery_window_in_days=0
+            )
         # The Fernet key decrypts the connections in a final snapshot, so it has a recovery window. Its name always has
         # a random suffix: a name that depended on `final_snapshot` would replace the key of a running environment.
-        window = _FERNET_KEY_RECOVERY_DAYS if self._retain_fernet_key else 0
+        window = _FERNET_KEY_RECOVERY_DAYS if self._context.environment.leaves_snapshot else 0
         return SecretsmanagerSecret(
-            scope, "secret", name_prefix=f"{name}-", kms_key_id=self._key_arn, recovery_window_in_days=window
+            scope, "secret", name_prefix=f"{name}-", kms_key_id=self._context.key_arn, recovery_window_in_days=window
         )
 
     def _value(self, secret: GeneratedSecret, password: str) -> str:

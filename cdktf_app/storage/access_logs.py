@@ -49,24 +49,20 @@ class AccessLogs(Construct):
 
 
 def _load_balancers(bucket_arn: str, aws_scope: AwsScope) -> Statement:
-    return Statement(
-        sid="LoadBalancers",
-        actions=("s3:PutObject",),
-        resources=(f"{bucket_arn}/AWSLogs/{aws_scope.account}/*",),
-        principals={"Service": ("logdelivery.elasticloadbalancing.amazonaws.com",)},
-        conditions=(Condition("ArnLike", "aws:SourceArn", (aws_scope.arn("elasticloadbalancing", "loadbalancer/*"),)),),
-    )
+    sources = Condition("ArnLike", "aws:SourceArn", (aws_scope.arn("elasticloadbalancing", "loadbalancer/*"),))
+    service = "logdelivery.elasticloadbalancing.amazonaws.com"
+    return _writer("LoadBalancers", service, bucket_arn, aws_scope, sources)
 
 
 def _cloudfront(bucket_arn: str, aws_scope: AwsScope) -> Statement:
-    sources = f"arn:{aws_scope.partition}:logs:{GLOBAL_REGION}:{aws_scope.account}:delivery-source:*"
-    return Statement(
-        sid="CloudFront",
-        actions=("s3:PutObject",),
-        resources=(f"{bucket_arn}/AWSLogs/{aws_scope.account}/*",),
-        principals={"Service": ("delivery.logs.amazonaws.com",)},
-        conditions=(
-            Condition("ArnLike", "aws:SourceArn", (sources,)),
-            Condition("StringEquals", "aws:SourceAccount", (aws_scope.account,)),
-        ),
+    source = f"arn:{aws_scope.partition}:logs:{GLOBAL_REGION}:{aws_scope.account}:delivery-source:*"
+    conditions = (
+        Condition("ArnLike", "aws:SourceArn", (source,)),
+        Condition("StringEquals", "aws:SourceAccount", (aws_scope.account,)),
     )
+    return _writer("CloudFront", "delivery.logs.amazonaws.com", bucket_arn, aws_scope, *conditions)
+
+
+def _writer(sid: str, service: str, bucket_arn: str, aws_scope: AwsScope, *conditions: Condition) -> Statement:
+    objects = (f"{bucket_arn}/AWSLogs/{aws_scope.account}/*",)
+    return Statement(sid, ("s3:PutObject",), objects, principals={"Service": (service,)}, conditions=conditions)

@@ -6,25 +6,16 @@ from __future__ import annotations
 from cdktn_provider_aws.s3_bucket_lifecycle_configuration import S3BucketLifecycleConfigurationRuleExpiration
 from constructs import Construct
 
-from cdktf_app.base.aws_scope import AwsScope
+from cdktf_app.base.stack_context import StackContext
 from cdktf_app.storage.private_bucket import lifecycle_rule, private_bucket
-from openmwaa.config.environment import Environment
 
 
 class DagBucket(Construct):
     """The source bucket of an environment; the stack's own bucket is private and versioned."""
 
-    def __init__(
-        self,
-        scope: Construct,
-        construct_id: str,
-        *,
-        environment: Environment,
-        name: str,
-        aws_scope: AwsScope,
-        key_arn: str,
-    ) -> None:
+    def __init__(self, scope: Construct, construct_id: str, context: StackContext) -> None:
         super().__init__(scope, construct_id)
+        environment, aws_scope = context.environment, context.aws_scope
         if environment.source_bucket is not None:
             self.bucket_name = environment.source_bucket
             self.bucket_arn = f"arn:{aws_scope.partition}:s3:::{environment.source_bucket}"
@@ -32,9 +23,9 @@ class DagBucket(Construct):
         bucket = private_bucket(
             self,
             aws_scope,
-            name=name,
+            name=context.name,
             force_destroy=environment.source_bucket_force_destroy,
-            key_arn=key_arn,
+            key_arn=context.key_arn,
             policy_id="tls_only",
             rules=[
                 lifecycle_rule("abandoned-uploads", abort_uploads_days=7),

@@ -43,10 +43,7 @@ class Certificate(Construct):
             f"${{{{for option in {certificate.fqn}.domain_validation_options : option.domain_name => option}}}}",
         )
         validation = AcmCertificateValidation(
-            self,
-            "validation",
-            certificate_arn=certificate.arn,
-            validation_record_fqdns=[],
+            self, "validation", certificate_arn=certificate.arn, validation_record_fqdns=[]
         )
         validation.add_override("validation_record_fqdns", f"${{[for record in {records.fqn} : record.fqdn]}}")
         self.arn = overridable_local(self, "arn", validation.certificate_arn)

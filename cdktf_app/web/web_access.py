@@ -16,23 +16,23 @@ from typing import Final
 
 from cdktn_provider_aws.data_aws_secretsmanager_secret_version import DataAwsSecretsmanagerSecretVersion
 from cdktn_provider_aws.lb import Lb
+from cdktn_provider_aws.route53_record import Route53Record, Route53RecordAlias
 from constructs import Construct
 
-from cdktf_app.base.aws_scope import AwsScope
 from cdktf_app.base.local_values import overridable_local
+from cdktf_app.base.stack_context import StackContext
 from cdktf_app.network.security_groups import SecurityGroups
 from cdktf_app.network.traffic_rules import INTERNAL, PUBLIC, authenticating_load_balancer, internal_web_port
 from cdktf_app.network.vpc import VpcNetwork
 from cdktf_app.storage.access_logs import AccessLogs
 from cdktf_app.web.certificate import Certificate
 from cdktf_app.web.cloudfront import CloudFront
-from cdktf_app.web.dns_records import DnsRecords
-from cdktf_app.web.internal_load_balancer import InternalLoadBalancer, LoadBalancerProps
+from cdktf_app.web.internal_load_balancer import InternalLoadBalancer
 from cdktf_app.web.listeners import ListenerAuth
+from cdktf_app.web.load_balancer import LoadBalancerProps
 from cdktf_app.web.public_load_balancer import PublicLoadBalancer
 from cdktf_app.web.target_groups import TargetGroup
 from cdktf_app.web.web_acl import WebAcl
-from openmwaa.config.environment import Environment
 from openmwaa.config.ports import EXECUTION_API_PORT, HTTPS_PORT, SCALER_PORT
 
 _RETENTION_DAYS: Final = 90
@@ -42,25 +42,10 @@ _RETENTION_DAYS: Final = 90
 class WebEntrypoints:
     """Adds the load balancers, CloudFront, DNS records and certificate to `scope`, a stack."""
 
-    def __init__(
-        self,
-        scope: Construct,
-        *,
-        environment: Environment,
-        name: str,
-        aws_scope: AwsScope,
-        network: VpcNetwork,
-        groups: SecurityGroups,
-        key_arn: str,
-    ) -> None:
-        self._scope = scope
-        self._environment = environment
+    def __init__(self, scope: Construct, context: StackContext, network: VpcNetwork, groups: SecurityGroups) -> None:
+        self._scope, self._context, self._network, self._groups = scope, context, network, groups
+        environment = self._environment = context.environment
         self._access = environment.web_access
-        self._name = name
-        self._aws_scope = aws_scope
-        self._network = network
-        self._groups = groups
-        self._key_arn = key_arn
         self._logs = self._access_logs()
         self._certificate = self._certificate_arn()
         self._auth = self._listener_auth()
@@ -119,10 +104,10 @@ class WebEntrypoints:
             acl = WebAcl(
                 self._scope,
                 "web_acl",
-                name=f"{self._name}-web",
+                name=f"{self._context.name}-web",
                 acl_scope="REGIONAL",
                 retention_days=_RETENTION_DAYS,
-                key_arn=self._key_arn,
+                key_arn=self._context.key_arn,
             )
         return PublicLoadBalancer(
             self._scope,
@@ -140,7 +125,7 @@ class WebEntrypoints:
         self, group: str, subnet_ids: Sequence[str], security_group_ids: Sequence[str]
     ) -> LoadBalancerProps:
         return LoadBalancerProps(
-            name=self._name,
+            name=self._context.name,
             vpc_id=self._network.vpc_id,
             subnet_ids=subnet_ids,
             security_group_ids=security_group_ids,
@@ -155,11 +140,11 @@ class WebEntrypoints:
             self._scope,
             "cloudfront",
             # Names of CloudFront resources are global, so they include the Region.
-            name=f"{self._name}-{self._aws_scope.region}",
+            name=f"{self._context.name}-{self._context.aws_scope.region}",
             balancer=self.internal.lb,
             ready=self._network.internet,
             allowed_cidrs=self._access.allowed_cidrs,
-            provider=self._aws_scope.global_provider(),
+            provider=self._context.aws_scope.global_provider(),
             retention_days=_RETENTION_DAYS,
             access_logs=self._logs,
         )
@@ -170,8 +155,8 @@ class WebEntrypoints:
         return AccessLogs(
             self._scope,
             "access_logs",
-            name=self._name,
-            aws_scope=self._aws_scope,
+            name=self._context.name,
+            aws_scope=self._context.aws_scope,
             days=self._access.access_logs_days,
             cloudfront=self._environment.has_cloudfront,
         )
@@ -203,8 +188,13 @@ class WebEntrypoints:
 
     def _add_dns_records(self) -> None:
         access = self._access
-        if access.domain is not None and access.hosted_zone_id is not None:
-            DnsRecords(self._scope, "names", zone_id=access.hosted_zone_id, aliases=self._aliases(access.domain))
+        if access.domain is None or access.hosted_zone_id is None:
+            return
+        scope = Construct(self._scope, "names")
+        for word, (name, balancer) in zip(("web", "internal"), self._aliases(access.domain).items(), strict=True):
+            # An alias follows the load balancer's addresses, and queries are free.
+            alias = Route53RecordAlias(name=balancer.dns_name, zone_id=balancer.zone_id, evaluate_target_health=False)
+            Route53Record(scope, word, zone_id=access.hosted_zone_id, name=name, type="A", alias=alias)
 
     def _aliases(self, domain: str) -> dict[str, Lb]:
         return {

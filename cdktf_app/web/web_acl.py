@@ -81,48 +81,27 @@ class WebAcl(Construct):
         self._log(retention_days, key_arn)
 
     def _rules(self, allowed_cidrs: Sequence[str]) -> list[Wafv2WebAclRule]:
+        known_attacks = {"vendor_name": "AWS", "name": "AWSManagedRulesKnownBadInputsRuleSet"}
+        no_override = Wafv2WebAclRuleOverrideAction(none=Wafv2WebAclRuleOverrideActionNone())
         block = Wafv2WebAclRuleAction(block=Wafv2WebAclRuleActionBlock())
         rules = [
-            Wafv2WebAclRule(
-                name="known-bad-inputs",
-                priority=0,
-                override_action=Wafv2WebAclRuleOverrideAction(none=Wafv2WebAclRuleOverrideActionNone()),
-                statement={
-                    "managed_rule_group_statement": {
-                        "vendor_name": "AWS",
-                        "name": "AWSManagedRulesKnownBadInputsRuleSet",
-                    }
-                },
-                visibility_config=Wafv2WebAclRuleVisibilityConfig(**_visibility("known-bad-inputs")),
-            ),
-            Wafv2WebAclRule(
-                name="logins",
-                priority=1,
-                action=block,
-                statement={"rate_based_statement": _login_rate()},
-                visibility_config=Wafv2WebAclRuleVisibilityConfig(**_visibility("logins")),
-            ),
+            _rule("known-bad-inputs", 0, {"managed_rule_group_statement": known_attacks}, override_action=no_override),
+            _rule("logins", 1, {"rate_based_statement": _login_rate()}, action=block),
         ]
-        return [*rules, self._allow(allowed_cidrs)] if allowed_cidrs else rules
-
-    def _allow(self, cidrs: Sequence[str]) -> Wafv2WebAclRule:
-        ip_set = Wafv2IpSet(
-            self,
-            "allowed",
-            name=f"{self._name}-allowed",
-            description="Allowed ranges of users",
-            scope=self._acl_scope,
-            ip_address_version="IPV4",
-            addresses=list(cidrs),
-            provider=self._provider,
-        )
-        return Wafv2WebAclRule(
-            name="allowed",
-            priority=2,
-            action=Wafv2WebAclRuleAction(allow=Wafv2WebAclRuleActionAllow()),
-            statement={"ip_set_reference_statement": {"arn": ip_set.arn}},
-            visibility_config=Wafv2WebAclRuleVisibilityConfig(**_visibility("allowed")),
-        )
+        if allowed_cidrs:
+            ip_set = Wafv2IpSet(
+                self,
+                "allowed",
+                name=f"{self._name}-allowed",
+                description="Allowed ranges of users",
+                scope=self._acl_scope,
+                ip_address_version="IPV4",
+                addresses=list(allowed_cidrs),
+                provider=self._provider,
+            )
+            allow = Wafv2WebAclRuleAction(allow=Wafv2WebAclRuleActionAllow())
+            rules.append(_rule("allowed", 2, {"ip_set_reference_statement": {"arn": ip_set.arn}}, action=allow))
+        return rules
 
     def _log(self, retention_days: int, key_arn: str | None) -> None:
         """Log blocked requests without credentials."""
@@ -135,9 +114,7 @@ class WebAcl(Construct):
             provider=self._provider,
         )
         blocked = _Filter(
-            behavior="KEEP",
-            requirement="MEETS_ANY",
-            condition=[_Condition(action_condition=_Action(action="BLOCK"))],
+            behavior="KEEP", requirement="MEETS_ANY", condition=[_Condition(action_condition=_Action(action="BLOCK"))]
         )
         Wafv2WebAclLoggingConfiguration(
             self,
@@ -148,6 +125,11 @@ class WebAcl(Construct):
             redacted_fields=[_Redacted(single_header=_Header(name=name)) for name in _SECRET_HEADERS],
             provider=self._provider,
         )
+
+
+def _rule(name: str, priority: int, statement: Mapping[str, Any], **action: Any) -> Wafv2WebAclRule:
+    visibility = Wafv2WebAclRuleVisibilityConfig(**_visibility(name))
+    return Wafv2WebAclRule(name=name, priority=priority, statement=statement, visibility_config=visibility, **action)
 
 
 def _login_rate() -> Mapping[str, Any]:

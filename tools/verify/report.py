@@ -10,38 +10,14 @@ from typing import Final
 
 from pydantic import BaseModel, computed_field
 
+from tools.page_blocks import REFERENCE, reference, table
+
 ROOT: Final = Path(__file__).parents[2]
 FILE: Final = ROOT / "build" / "verify.json"
-PAGE: Final = ROOT / "docs" / "reference" / "verified.md"
+PAGE: Final = REFERENCE / "verified.md"
 PHASES: Final = ("synth", "init", "validate", "apply", "plan", "secrets", "unprotect", "destroy")
 ACTIONS: Final = ("create", "update", "delete")
 _LONG_WAIT_S: Final = 10
-_COLUMNS: Final = (
-    *("example", "resources", *PHASES),
-    *("changes in second plan", "left over", "checkov: passed/failed/skipped"),
-)
-_HEAD: Final = f"""\
-# What was verified
-
-Written by `make verify PAGE=1` from what it saw on one machine of two cores; [how](../how-to/verify.md).
-Every example: synthesised, validated, applied to emulators by the real Terraform and AWS provider, planned
-again, destroyed, and searched for leftovers. Most seconds are the provider's own waits, listed below.
-
-| {" | ".join(_COLUMNS)} |
-|{"---|" * len(_COLUMNS)}
-"""
-_WAITS_HEAD: Final = f"""
-`unprotect` is the apply that a protected database needs before it can be destroyed.
-
-## The provider's own waits
-
-The longest seconds that one resource of a type took, from {_LONG_WAIT_S} seconds on. Emulators answer in
-milliseconds: these are pauses built into the AWS provider. In AWS, database, cache and CloudFront take
-minutes more.
-
-| type | {" | ".join(ACTIONS)} |
-|---|---|---|---|
-"""
 
 
 class Checkov(BaseModel):
@@ -109,29 +85,31 @@ def write(reports: Sequence[ExampleReport], place: str, file: Path = FILE) -> No
 
 def page(reports: Sequence[ExampleReport]) -> str:
     """Return docs/reference/verified.md: the seconds of every example, and the provider's longest waits."""
-    rows = "".join(f"{_row(report)}\n" for report in reports)
-    return _HEAD + rows + _WAITS_HEAD + "".join(f"{row}\n" for row in _wait_rows(reports))
+    results = ("changes in second plan", "left over", "checkov: passed/failed/skipped")
+    return reference(
+        "verified.md",
+        examples=table("example", "resources", *PHASES, *results, rows=map(_row, reports)),
+        waits=table("type", *ACTIONS, rows=_wait_rows(reports)),
+    )
 
 
-def _row(report: ExampleReport) -> str:
+def _row(report: ExampleReport) -> tuple[object, ...]:
     checkov = report.checkov or Checkov()
-    cells = [
-        *(report.name, str(report.resources)),
+    return (
+        *(report.name, report.resources),
         *(f"{report.seconds[phase]:.0f} s" if phase in report.seconds else "" for phase in PHASES),
-        *(str(len(report.changes)), str(len(report.leftovers))),
+        *(len(report.changes), len(report.leftovers)),
         f"{checkov.passed} / {checkov.failed} / {checkov.skipped}",
-    ]
-    return f"| {' | '.join(cells)} |"
+    )
 
 
-def _wait_rows(reports: Iterable[ExampleReport]) -> Iterator[str]:
+def _wait_rows(reports: Iterable[ExampleReport]) -> Iterator[tuple[str, ...]]:
     longest: dict[str, dict[str, float]] = {}
     for report in reports:
         merge_waits(longest, report.waits)
     for kind, waits in sorted(longest.items(), key=lambda item: (-max(item[1].values()), item[0])):
         if max(waits.values()) >= _LONG_WAIT_S:
-            cells = (f"{waits[action]:.0f} s" if action in waits else "" for action in ACTIONS)
-            yield f"| `{kind}` | {' | '.join(cells)} |"
+            yield f"`{kind}`", *(f"{waits[action]:.0f} s" if action in waits else "" for action in ACTIONS)
 
 
 def merge_waits(into: dict[str, dict[str, float]], waits: dict[str, dict[str, float]]) -> None:

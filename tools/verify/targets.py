@@ -35,19 +35,15 @@ class Target(Protocol):
 
     def client(self, service: str) -> Any:
         """Return a boto3 client of a service."""
-        ...
 
     def override(self, document: Mapping[str, Any], state_file: Path) -> dict[str, Any]:
         """Return the Terraform override that sends a stack to this target."""
-        ...
 
     def variables(self, folder: Path) -> dict[str, str]:
         """Return the environment variables of Terraform."""
-        ...
 
     def resources(self, environment: str) -> set[str]:
         """Return the resources that exist in the emulators, or in the account with the environment's tag."""
-        ...
 
 
 @dataclass

@@ -33,7 +33,9 @@ def _prefixes(statements: list[Json]) -> set[str]:
 
 def _rows(environment: Environment, component: str) -> set[str]:
     return {
-        call.prefix for call in AWS_CALLS if call.component == component and call.by_policy and call.when(environment)
+        call.prefix
+        for call in AWS_CALLS
+        if call.component == component and call.by_policy and call.when.holds(environment)
     }
 
 
