@@ -6,8 +6,6 @@ broken invariant, or a negative control without a lost task. Figures of other su
 reaction, fleets) are merged in; missing figures are null.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import sys

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Monitoring of an environment: alarms, their SNS topic, and a dashboard."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 
 from cdktn import Fn, ITerraformDependable, TerraformLocal

@@ -8,8 +8,6 @@ OpenmwaaError
     └── DuplicateAddressError   two resources would have one Terraform address
 """
 
-from __future__ import annotations
-
 from openmwaa.errors import OpenmwaaError
 
 

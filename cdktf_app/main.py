@@ -5,8 +5,6 @@ The same environment gives the same bytes on every machine. The CDK's own manife
 removed: the JSON is committed, reviewed and applied with Terraform only.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import tempfile

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Starts the CDK's Node.js process: the first import of the CDK starts it."""
 
-from __future__ import annotations
-
 import importlib.util
 import os
 import shutil

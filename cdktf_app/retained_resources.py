@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Resources that `terraform destroy` does not delete, by name."""
 
-from __future__ import annotations
-
 from cdktf_app.base.stack_context import StackContext
 from cdktf_app.compute.scaler_service import overrides_prefix
 from cdktf_app.compute.worker_fleets import family

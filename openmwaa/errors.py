@@ -10,8 +10,6 @@ OpenmwaaError
 └── openmwaa.local.errors.LocalError         the environment on this machine
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Runs a program to its end and passes on its output line by line; on Ctrl-C it ends the program and its children."""
 
-from __future__ import annotations
-
 import contextlib
 import math
 import os

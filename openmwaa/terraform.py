@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Runs Terraform in one folder."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Writes the page of the alarms from the table of their definitions."""
 
-from __future__ import annotations
-
 from typing import Final
 
 from cdktf_app.monitoring.alarm_definitions import Alarm, anchor, environment_alarms

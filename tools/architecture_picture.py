@@ -5,8 +5,6 @@ A node is a security group with the ECS service or resource behind it. An arrow 
 `make docs` calls it; a test fails when the diagram is out of date.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path

@@ -6,8 +6,6 @@ of the tests, so no test runs for it. The names of the faults and their order ar
 error.
 """
 
-from __future__ import annotations
-
 import ast
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass

@@ -4,8 +4,6 @@
 `make docs` calls it; a test fails when a page is out of date.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path

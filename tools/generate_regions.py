@@ -4,8 +4,6 @@
 Run it by hand when AWS opens Regions: `python -m tools.generate_regions`. Isolated partitions are left out.
 """
 
-from __future__ import annotations
-
 import datetime
 import json
 import re

@@ -4,8 +4,6 @@
 The scaler's metrics come from Prometheus, all other metrics from CloudWatch; the import has a choice of data sources.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator, Mapping
 from string import ascii_uppercase

@@ -7,8 +7,6 @@ tests run in copies of the commit, first without a mutant. The survivors are in 
 Exit codes: 0 success, 1 fewer than 90 % killed, or the tests fail without a mutant.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import random

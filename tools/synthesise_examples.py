@@ -6,8 +6,6 @@ a test that needs one synthesises it by `stack_text`. With `--check` nothing is 
 when a committed file is out of date.
 """
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Mapping
 from functools import cache

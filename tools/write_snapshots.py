@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Writes tests/synth/cdktf_app/snapshots: every example's stack as lines for a review. `make snapshots` calls it."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Final

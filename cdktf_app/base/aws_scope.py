@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The AWS account, Region and partition of an environment, and its provider."""
 
-from __future__ import annotations
-
 from typing import Final
 
 from cdktn_provider_aws.data_aws_caller_identity import DataAwsCallerIdentity

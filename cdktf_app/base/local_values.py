@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Local values that an emulator or a test can override with a Terraform override file."""
 
-from __future__ import annotations
-
 from cdktn import TerraformLocal
 from constructs import Construct
 

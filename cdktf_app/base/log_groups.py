@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The log groups: five with MWAA's names, and one of the scaler."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final

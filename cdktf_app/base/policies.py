@@ -6,8 +6,6 @@ Documents are local values, so that a review reads structured JSON. Terraform's 
 policy as unknown in the plan whenever a resource that it names changes.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal

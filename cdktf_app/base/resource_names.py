@@ -6,8 +6,6 @@ As in MWAA, an environment's name may have 80 characters, capitals and underscor
 environments never share a resource.
 """
 
-from __future__ import annotations
-
 import hashlib
 import re
 from collections.abc import Container, Iterator, Mapping

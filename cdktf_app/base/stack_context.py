@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What almost every construct of an environment needs."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from cdktf_app.base.aws_scope import AwsScope

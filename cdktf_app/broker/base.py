@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Celery's broker as other constructs use it: SQS, or Redis on ElastiCache."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 

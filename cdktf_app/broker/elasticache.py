@@ -5,8 +5,6 @@ Terraform creates the users disabled and without a password, so that its state c
 runs before each scheduler, sets passwords and permissions; Terraform ignores both afterwards.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Final
 

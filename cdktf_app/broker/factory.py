@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Creates the broker of the environment."""
 
-from __future__ import annotations
-
 from constructs import Construct
 
 from cdktf_app.base.stack_context import StackContext

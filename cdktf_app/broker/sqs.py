@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """SQS as the broker: one queue per worker queue, and a dead-letter queue."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from typing import Final

@@ -5,8 +5,6 @@ DAG code runs in workers, so a worker gets only the password of Celery's results
 Airflow's database through the execution API.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Final

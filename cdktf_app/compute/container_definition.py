@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Containers of a task definition as values; only `definition` uses ECS's names."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The execution role: ECS starts the containers of a task with it."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from cdktf_app.base.policies import EVERY, Statement, kms_via_service

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The two container images: from the stack's own repositories, or existing ones."""
 
-from __future__ import annotations
-
 import json
 import re
 from dataclasses import dataclass

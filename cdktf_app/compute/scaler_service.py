@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The scaler as an ECS service: one task, never two at the same time."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 

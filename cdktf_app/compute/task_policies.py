@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The policy statements of the task roles: exactly the AWS calls of each component."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final

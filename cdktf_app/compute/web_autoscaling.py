@@ -9,8 +9,6 @@ Most connections of the internal one belong to running tasks, so requests to the
 an open page sends about one request per second, so 15 requests per second stand for MWAA's 15 connections.
 """
 
-from __future__ import annotations
-
 from typing import Final
 
 from cdktn_provider_aws.appautoscaling_policy import (

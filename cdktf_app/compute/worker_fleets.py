@@ -9,8 +9,6 @@ ECS must not stop a worker on its own: no zone rebalancing, no health check that
 sidecar, and the longest stop timeout of Fargate.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Aurora PostgreSQL, serverless v2: a cluster with one to three instances in different zones."""
 
-from __future__ import annotations
-
 from typing import Final
 
 from cdktn import TerraformResourceLifecycle

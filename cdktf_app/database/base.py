@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Airflow's metadata database as other constructs use it; it also stores Celery's results."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 

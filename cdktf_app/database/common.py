@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Common parts of Aurora and RDS: names, arguments, parameter values, log group and monitoring role."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any, Final, Generic, TypeVar
 

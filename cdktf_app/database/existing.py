@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """An existing PostgreSQL server: `prepare-database` creates databases and roles on it."""
 
-from __future__ import annotations
-
 from constructs import Construct
 
 from cdktf_app.base.local_values import overridable_local

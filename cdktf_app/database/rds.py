@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """RDS for PostgreSQL: one instance; `multi_az` adds a standby in another zone."""
 
-from __future__ import annotations
-
 from typing import Final
 
 from cdktn import TerraformResourceLifecycle

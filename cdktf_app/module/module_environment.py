@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The environment of a module: some values are expressions of Terraform variables."""
 
-from __future__ import annotations
-
 from functools import cached_property
 from typing import Any, Final
 

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The module's README: usage, inputs, outputs, and fields that are not inputs."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Final

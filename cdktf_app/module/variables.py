@@ -5,8 +5,6 @@ A value is a variable if it does not change the set of resources. The file fixes
 and optional fields whose presence changes the set of resources.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass

@@ -6,8 +6,6 @@ runbook of each type. Each type defines the meaning of missing data: for a heart
 without workers it is not.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, Literal

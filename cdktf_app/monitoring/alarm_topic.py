@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The SNS topic of the alarms: encrypted; only alarms of this account can publish."""
 
-from __future__ import annotations
-
 import hashlib
 from typing import Final
 

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The alarms of an environment as CloudWatch resources."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Final
 

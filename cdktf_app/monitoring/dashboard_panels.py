@@ -5,8 +5,6 @@ A panel has CloudWatch metrics. If the scaler exposes the same values to Prometh
 has Prometheus queries, which Grafana uses.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice

@@ -4,8 +4,6 @@
 A name may be a Terraform expression, or a variable of the Grafana dashboard; so the same definitions serve all of them.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal

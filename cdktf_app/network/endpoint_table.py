@@ -5,8 +5,6 @@ A test compares the rows with the components' policies in both directions: each 
 is allowed.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final

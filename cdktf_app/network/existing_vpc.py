@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """An existing VPC: it is not changed, and the plan checks it before any resource is created."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from cdktn import Postcondition, TerraformLocal, TerraformResourceLifecycle, Token

@@ -4,8 +4,6 @@
 CloudWatch charges about 0.50 USD per GB. Rejected connections are few, and show which rule is missing.
 """
 
-from __future__ import annotations
-
 from cdktn_provider_aws.cloudwatch_log_group import CloudwatchLogGroup
 from cdktn_provider_aws.flow_log import FlowLog
 from constructs import Construct

@@ -6,8 +6,6 @@ public subnets; these and CloudFront need an internet gateway. With ENDPOINTS_ON
 neither.
 """
 
-from __future__ import annotations
-
 from ipaddress import IPv4Network
 from typing import Final
 

@@ -5,8 +5,6 @@ Ingress from outside the VPC is limited to `web_access`. Egress of tasks is HTTP
 is HTTPS to the VPC's endpoints and S3.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 

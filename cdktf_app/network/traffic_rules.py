@@ -4,8 +4,6 @@
 DNS, the ECS agent and the task credentials need no row: security groups do not filter their addresses.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Final, Literal
 

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The network as other constructs use it: an own or an existing VPC."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final

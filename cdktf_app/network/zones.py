@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Zones with Fargate, in Regions where AWS documents it for some zones only."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Final
 

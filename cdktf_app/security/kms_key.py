@@ -7,8 +7,6 @@ that act without a caller are allowed by name, each for its own data.
 The owner of an existing key maintains its policy: the output `kms_key_policy` contains the required statements.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Final
 

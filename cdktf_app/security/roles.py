@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """IAM roles of an environment: execution roles, task roles and service roles."""
 
-from __future__ import annotations
-
 import hashlib
 import re
 from collections.abc import Mapping, Sequence

@@ -9,8 +9,6 @@ A database secret is {"username", "password"}. Its role alternates between the l
 running container can use the old password: see `openmwaa_runtime.credentials`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from enum import StrEnum, auto
 from typing import Final

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The bucket of the access logs of load balancers and CloudFront; objects expire after a number of days."""
 
-from __future__ import annotations
-
 from cdktn_provider_aws.lb import LbAccessLogs
 from cdktn_provider_aws.s3_bucket_lifecycle_configuration import S3BucketLifecycleConfigurationRuleExpiration
 from constructs import Construct

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A private, versioned S3 bucket: encrypted, without ACLs and public access, with lifecycle rules."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The S3 backend of Terraform's state, with a lock file."""
 
-from __future__ import annotations
-
 from cdktn import S3Backend, TerraformStack
 
 from cdktf_app.base.resource_names import PREFIX

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The ACM certificate of a domain and its internal name; DNS validation allows automatic renewal."""
 
-from __future__ import annotations
-
 from cdktn import TerraformResourceLifecycle
 from cdktn_provider_aws.acm_certificate import AcmCertificate
 from cdktn_provider_aws.acm_certificate_validation import AcmCertificateValidation

@@ -4,8 +4,6 @@
 CloudFront reaches the load balancer through a VPC origin, so the load balancer stays private.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The load balancer inside the VPC: execution API, scaler page, private web access."""
 
-from __future__ import annotations
-
 from constructs import Construct
 
 from cdktf_app.web.load_balancer import LoadBalancer, LoadBalancerProps

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Listeners of load balancers: TLS if there is a certificate, and optional authentication of users."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Final
 

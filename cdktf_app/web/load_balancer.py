@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """An application load balancer with its listeners and target groups."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

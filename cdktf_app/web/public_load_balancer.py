@@ -5,8 +5,6 @@ There is no listener on port 80, not even for a redirect: the first request, per
 the internet unencrypted.
 """
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 from cdktn_provider_aws.wafv2_web_acl_association import Wafv2WebAclAssociation

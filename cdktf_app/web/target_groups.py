@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Target groups: ECS services register their tasks there; load balancers check their health."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Final
 

@@ -8,8 +8,6 @@
 The internal load balancer always exists: running tasks use the execution API through it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """AWS WAF in front of the web server: allowed ranges, login rate limit, known attacks."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal
 

@@ -5,8 +5,6 @@ An error that the user can correct is an `OpenmwaaError`: the command prints its
 exit code 1.
 """
 
-from __future__ import annotations
-
 import sys
 from importlib.metadata import version
 from typing import Annotated

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Output of the commands: tables and sentences for people, `--json` for programs."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Collection
 from pathlib import Path

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """`openmwaa plan`: shows the changes of an apply, and refuses destructive ones."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated
 

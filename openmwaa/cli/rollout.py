@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """`openmwaa rollout`: how many workers run the newest revision, and how many an older one."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import typer

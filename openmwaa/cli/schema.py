@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """`openmwaa schema`: the JSON Schema of environment.yaml, for editors."""
 
-from __future__ import annotations
-
 import typer
 
 from openmwaa.config.environment_file import json_schema

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """`openmwaa synth`: the environment as Terraform."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated
 

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """`openmwaa validate`: checks an environment file."""
 
-from __future__ import annotations
-
 from dataclasses import asdict
 
 import typer

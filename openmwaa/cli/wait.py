@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """`openmwaa wait`: after an apply, waits until the environment runs what was applied; for pipelines."""
 
-from __future__ import annotations
-
 import time
 from functools import partial
 from typing import Annotated, Literal

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Celery's broker: SQS, or Redis on ElastiCache."""
 
-from __future__ import annotations
-
 from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints

@@ -5,8 +5,6 @@ Fields of MWAA keep MWAA's name, default and limits (CreateEnvironment in botoco
 `environment_file` reads the file and reports the line of each invalid field.
 """
 
-from __future__ import annotations
-
 import re
 from functools import cached_property
 from typing import Annotated, Any, Final, Literal, Self

@@ -5,8 +5,6 @@ Source of the classes: Amazon MWAA user guide, "Amazon MWAA environment class" (
 Source of the Fargate sizes: Amazon ECS developer guide, "Task CPU and memory" (fargate-tasks-services.md).
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Reads an environment from its YAML file and reports file, line and field of every error."""
 
-from __future__ import annotations
-
 import difflib
 import json
 from collections.abc import Iterator, Mapping

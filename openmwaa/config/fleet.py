@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A worker fleet: as in the file (`FleetSpec`), and with all defaults resolved (`ResolvedFleet`)."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Final, Literal, Self

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The container images: tags in the stack's own repositories, or references of other images."""
 
-from __future__ import annotations
-
 from typing import Annotated, Final, Self
 
 from pydantic import StringConstraints, model_validator

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Airflow's metadata database: Aurora PostgreSQL serverless v2, RDS for PostgreSQL, or an existing server."""
 
-from __future__ import annotations
-
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, StringConstraints, model_validator

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The network of an environment: its own VPC, or an existing one; and its egress."""
 
-from __future__ import annotations
-
 import re
 from ipaddress import IPv4Network
 from typing import Annotated, Final, Literal, Self

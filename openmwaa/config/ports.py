@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """TCP ports of the components: used by the Terraform and by the local environment."""
 
-from __future__ import annotations
-
 from typing import Final
 
 WEB_PORT: Final = 8080

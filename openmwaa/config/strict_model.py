@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The base of all models of the file."""
 
-from __future__ import annotations
-
 from pydantic import BaseModel, ConfigDict
 
 

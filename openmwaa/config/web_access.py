@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Access to the web server: domain, certificate, allowed ranges, authentication."""
 
-from __future__ import annotations
-
 from ipaddress import IPv4Network
 from typing import Annotated, Final, Literal, Self
 

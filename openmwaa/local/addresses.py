@@ -5,8 +5,6 @@ Two environments can run at the same time with the same ports, and each task has
 accepts all of 127.0.0.0/8 without configuration; other systems do not.
 """
 
-from __future__ import annotations
-
 import contextlib
 import hashlib
 import socket

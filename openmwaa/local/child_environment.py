@@ -4,8 +4,6 @@
 PYTHONPATH is removed too: the emulator has its own packages, and PYTHONPATH would put ours before them.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Mapping
 from pathlib import Path

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """`openmwaa local down`: stops an environment and all its processes, and keeps or deletes its data."""
 
-from __future__ import annotations
-
 import shutil
 from dataclasses import dataclass
 

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The login to a running environment: Terraform's outputs and the administrator's password."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 from collections.abc import Mapping

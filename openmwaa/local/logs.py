@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Reads the log files of services."""
 
-from __future__ import annotations
-
 import os
 import time
 from collections import deque

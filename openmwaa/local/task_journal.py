@@ -8,8 +8,6 @@ appended with O_APPEND and are shorter than a page, so lines of different proces
     {"event": "end",   "task": "work[3]", "try": 1, "at": 1766000010.1, "worker": "127.40.1.7"}
 """
 
-from __future__ import annotations
-
 import json
 from collections import Counter
 from collections.abc import Iterable

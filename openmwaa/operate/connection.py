@@ -5,8 +5,6 @@ Every call runs within `aws_errors`, which turns a botocore exception into one s
 the command that helps.
 """
 
-from __future__ import annotations
-
 import contextlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field

@@ -5,8 +5,6 @@ After a rollback by ECS a service looks healthy: its deployment of an older revi
 compared with the newest one of the family, which the last apply registered.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Final

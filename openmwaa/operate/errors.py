@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Errors of commands that call a running environment; the text of each names the remedy."""
 
-from __future__ import annotations
-
 from openmwaa.errors import OpenmwaaError
 
 

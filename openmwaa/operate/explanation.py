@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The explanation of a fleet at a time: the decision in force, the change before it and the change after it."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta

@@ -5,8 +5,6 @@ SSM cannot write on condition of a version, but it numbers every write. A gap in
 came between; the change is then applied to that write too, so that both are active.
 """
 
-from __future__ import annotations
-
 import getpass
 import socket
 from collections.abc import Callable, Mapping, Sequence

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Reads from ECS how far the rollout of each fleet is. Only the scaler acts on a rollout."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

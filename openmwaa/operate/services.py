@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """ECS services of a running environment, by DescribeServices."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

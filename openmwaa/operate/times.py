@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Reads a time of the command line, such as `14:30`, `2h ago`, `2026-01-31T14:30:00Z`; writes RFC 3339."""
 
-from __future__ import annotations
-
 import re
 from datetime import UTC, datetime, time, timedelta, tzinfo
 

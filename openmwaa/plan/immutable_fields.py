@@ -5,8 +5,6 @@ A plan with a changed field is refused with the name of the field, not with the 
 `docs/how-to/plan.md` has this table.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from operator import attrgetter

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Formats a verdict as text, JSON, or Markdown for pull requests."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Makes a Terraform plan in a folder that `openmwaa synth` wrote, and reads it."""
 
-from __future__ import annotations
-
 import json
 import os
 import shutil

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Reviews a plan: refuses one that deletes protected resources, and names the field that causes it."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal

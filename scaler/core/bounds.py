@@ -4,8 +4,6 @@
 Manual overrides take precedence. If the minimum is above the maximum, the maximum applies, because it limits the cost.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from scaler.core.explain import Explanation, count

@@ -6,8 +6,6 @@ the explanation: demand, slots, up or window, fallback, zero, bounds, services, 
 protection and reduce, and last the pause.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 

@@ -7,8 +7,6 @@ it as done. The broker is the only source for plain Celery. While the database i
 the fleet.
 """
 
-from __future__ import annotations
-
 from scaler.core.explain import Explanation
 from scaler.core.model import BrokerCount, DatabaseCount, FleetPolicy, Known, Observation, Reading, Stale, Unknown
 from scaler.core.state import Demand, FleetState

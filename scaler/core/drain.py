@@ -6,8 +6,6 @@ exactly the workers that report a release; until then a draining worker only tak
 the scaler's last: a draining worker that receives no further command consumes again when its lease ends.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from scaler.core.explain import Explanation, count, names

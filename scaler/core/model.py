@@ -6,8 +6,6 @@ cannot shrink a fleet. A reading is `Known`, `Stale` or `Unknown`, and **unknown
 default value.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Generic, Literal, TypeAlias, TypeVar

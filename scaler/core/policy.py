@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Steps 2 to 5: from the demand to the target number of workers. Each function adds its step to the explanation."""
 
-from __future__ import annotations
-
 from scaler.core.explain import Explanation, count
 from scaler.core.model import FallbackPolicy, FleetPolicy, Known, Observation
 from scaler.core.state import Demand

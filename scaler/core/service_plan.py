@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The plan of one service: from its share of the target to drains, resumes and an absolute desired count."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 
 from scaler.core import drain

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The target number of workers of the whole fleet: demand, slots, window, fallback, adopted drift, zero, bounds."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 

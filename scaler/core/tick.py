@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """One tick as data: the input of `decide`, and its decision."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from scaler.core.model import FleetPolicy, Observation

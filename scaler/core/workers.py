@@ -6,8 +6,6 @@ worker with an unreadable agent may be busy, and an unprotected task is about to
 reports that it has released its protection.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """`openmwaa explain` as a process against emulated CloudWatch Logs that hold what a scaler wrote."""
 
-from __future__ import annotations
-
 import json
 import os
 import shlex

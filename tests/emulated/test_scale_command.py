@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """`openmwaa scale` as a process with an emulated SSM; the scaler's own adapter reads the result."""
 
-from __future__ import annotations
-
 import json
 import os
 import re

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The scaler's page in a real browser: it answers the question, on any screen, and nothing it shows can run."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The metrics of AWS's own services that alarms and dashboards name, by the dimensions that AWS documents."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Final
 

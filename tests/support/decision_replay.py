@@ -5,8 +5,6 @@ A worker needs one tick to start, one to consume and one to release; ECS stops r
 `scaler_world` has the failures.
 """
 
-from __future__ import annotations
-
 import random
 
 from scaler.core.decide import decide

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """An HTTP server that answers AWS's JSON protocol from a table of operations, for adapters with real clients."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Mapping

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A fake of boto3's client of CloudWatch Logs that holds decision lines."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from datetime import datetime

@@ -6,8 +6,6 @@ call of a port takes some time, so the environment changes between the scaler's 
 and the scaler may be killed before or after it.
 """
 
-from __future__ import annotations
-
 import asyncio
 import random
 from collections import deque

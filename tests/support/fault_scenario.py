@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Fault scenarios: one simulated environment, a few busy workers, and a check at the end that nothing was lost."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The publisher of a metric that an alarm or a panel names."""
 
-from __future__ import annotations
-
 from cdktf_app.monitoring.metrics import CloudWatchMetric
 from tests.support import aws_metrics, scaler_metrics
 

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A fake of boto's ECS client for the simulated cluster, with answers in the shapes of the API."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Callable, Sequence
 from functools import cache

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Resources for the tests of alarms and panels."""
 
-from __future__ import annotations
-
 from typing import Final
 
 from cdktf_app.monitoring.metrics import MonitoredResources, TargetMetrics

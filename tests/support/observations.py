@@ -5,8 +5,6 @@ Ten thousand examples per property are fast because `random` builds a case from 
 number and the few dimensions worth shrinking (the number of workers, services and past observations).
 """
 
-from __future__ import annotations
-
 import random
 from dataclasses import dataclass, replace
 from typing import Any

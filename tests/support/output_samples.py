@@ -5,8 +5,6 @@ A sample is the fenced block after `<!-- Output of `COMMAND`, written by `make d
 module; a test fails when a sample differs from the output.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping

@@ -4,8 +4,6 @@
 Parsed by `promql_parser`, which is Prometheus' own grammar. What is not here raises, so no rule passes by accident.
 """
 
-from __future__ import annotations
-
 import operator
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Builders of observations and states, for the tests of the scaler's core."""
 
-from __future__ import annotations
-
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Properties of every decision, each stated from the observation and never from the scaler's own classification."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Iterator
 

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Every metric of the scaler, from its own code: for Prometheus and for CloudWatch."""
 
-from __future__ import annotations
-
 from typing import Final
 
 from scaler.adapters.aws import ApiCalls

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A scaler without decisions of its own: given decision lines, served by the real application."""
 
-from __future__ import annotations
-
 import io
 import math
 from collections.abc import AsyncIterator, Mapping

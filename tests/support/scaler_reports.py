@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Results of ticks, for the tests of listeners."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime

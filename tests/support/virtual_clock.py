@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The port `ClockPort` on the time of the running loop, which is virtual in tests."""
 
-from __future__ import annotations
-
 import asyncio
 from datetime import UTC, datetime, timedelta
 

@@ -4,8 +4,6 @@
 checkov pins boto3 and has 250 MB, so it has a virtual environment of its own, installed from its lock when needed.
 """
 
-from __future__ import annotations
-
 import json
 import re
 import shutil

@@ -5,8 +5,6 @@ checkov reads its inline skips from comments, and JSON has none. `make verify` c
 every example. A finding without a row fails, and so does a row without a finding.
 """
 
-from __future__ import annotations
-
 import fnmatch
 from dataclasses import dataclass
 from typing import Final

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The options of `make verify`, the confirmation of its costs, and its report."""
 
-from __future__ import annotations
-
 import os
 import re
 import signal

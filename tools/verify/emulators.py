@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """AWS on this machine for one example: ministack, moto, and the local ECS with fake tasks."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import threading

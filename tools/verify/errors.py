@@ -8,8 +8,6 @@ VerifyError
 └── RefusedError   the costs were not confirmed
 """
 
-from __future__ import annotations
-
 
 class VerifyError(Exception):
     """An example cannot be verified; the text is the reason."""

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """One example: synthesised, validated, applied, planned again, destroyed, and searched for leftovers."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import shutil

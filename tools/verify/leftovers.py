@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Lists resources through the APIs of AWS. A resource that is new after a destroy is left over."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Creates in an emulator what an example expects to exist already. The emulator chooses the ids."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator
 from typing import Any

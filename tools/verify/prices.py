@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The approximate cost of an environment by the hour, and its confirmation before anything is applied."""
 
-from __future__ import annotations
-
 import json
 import sys
 from collections.abc import Mapping, Sequence

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The result of verifying: build/verify.json, and docs/reference/verified.md made from it."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path

@@ -5,8 +5,6 @@ The values are read from Secrets Manager: the secrets of the stack, and the mast
 hold the ARN of each secret of the stack. Without its ARN a secret is not read, and the search would prove nothing.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Iterator, Mapping

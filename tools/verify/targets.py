@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Where examples are applied: emulators on this machine, a named endpoint, or an AWS account."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import os

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Runs Terraform in one folder, step by step, and reads its JSON events."""
 
-from __future__ import annotations
-
 import json
 import time
 from collections.abc import Callable, Mapping

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The connection of commands to the daemon: HTTP over a unix socket that only its user can open."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path

@@ -4,8 +4,6 @@
 `python -m openmwaa.local.daemon.daemon --root FOLDER OPTIONS…`; commands call it over its control socket.
 """
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import json

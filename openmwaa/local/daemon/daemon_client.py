@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Starts, calls and stops the daemon, from a command."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import json

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Checks for a running daemon, and ends the processes that a dead one left."""
 
-from __future__ import annotations
-
 import asyncio
 import fcntl
 import time

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Adopts orphans: a descendant without a parent becomes this process's child, and is reaped at its end."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import ctypes

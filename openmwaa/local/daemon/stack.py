@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The stack of one environment on this machine: emulator, PostgreSQL, local ECS, load balancers."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import logging

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A burst of tasks. Each try writes its start and its end to the journal of the run's configuration."""
 
-from __future__ import annotations
-
 import json
 import os
 import time

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The steps of the demonstration: upload a DAG, run a burst, wait for the scale-in, count."""
 
-from __future__ import annotations
-
 import asyncio
 import re
 import time

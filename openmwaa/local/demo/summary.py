@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The result of the demonstration: counts from the journal, waits from Airflow, reaction from the local ECS."""
 
-from __future__ import annotations
-
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass

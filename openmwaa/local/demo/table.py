@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The live table: backlog, slots, workers by state, and the scaler's last decision with its reason."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Self

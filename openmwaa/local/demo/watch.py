@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Observes a running environment: workers from ECS, decisions from the scaler."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager

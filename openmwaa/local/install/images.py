@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The two container images on this machine: the same code, run by a Python of this machine."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Sequence
 from importlib.util import find_spec

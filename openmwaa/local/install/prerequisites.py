@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Checks for Linux, Terraform, Node.js and the extra `local`; one message names all that is missing."""
 
-from __future__ import annotations
-
 import os
 import platform
 import re

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Refuses fields that are not supported on this machine, before anything is started."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 from openmwaa.config.broker import ElastiCache

@@ -5,8 +5,6 @@ They are in the user's cache folder. The folder name has the hash of lock file a
 one version share one.
 """
 
-from __future__ import annotations
-
 import fcntl
 import hashlib
 import os

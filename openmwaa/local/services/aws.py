@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Clients of the emulated APIs, with timeouts and without the user's account, proxies and certificates."""
 
-from __future__ import annotations
-
 from contextlib import AbstractAsyncContextManager
 from functools import cache
 from typing import Any

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The `awslogs` driver: sends lines to CloudWatch Logs in the background, so that no task waits for it."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import logging

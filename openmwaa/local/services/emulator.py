@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The emulated AWS APIs: one ministack process, which saves its state on a clean stop."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import aiohttp

@@ -7,8 +7,6 @@ describe calls. Databases are recognised by the form of their names: ministack n
 returns its own address instead (where PostgreSQL listens, too).
 """
 
-from __future__ import annotations
-
 import asyncio
 import logging
 import re

@@ -4,8 +4,6 @@
 Not supported: HTTP routing, health checks of targets (a target is healthy if it accepts a connection), TLS.
 """
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import json

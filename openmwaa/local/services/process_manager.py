@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Keeps one process of the infrastructure running: starts it, and restarts it with growing pauses."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import logging

@@ -6,8 +6,6 @@ that `OPENMWAA_PROVIDER_MIRROR` names, else Terraform's plugin cache, else the f
 below the home folder or the root of the disk (0.2 s for 5,000 folders).
 """
 
-from __future__ import annotations
-
 import os
 import platform
 import re

@@ -4,8 +4,6 @@
 Terraform merges a file of this name over the configuration, so all other attributes are the same as in AWS.
 """
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Mapping
 from pathlib import Path

@@ -5,8 +5,6 @@ Certificate validation, Route 53 records, CloudFront and WAF are left out: nothi
 without end. URLs are those of the load balancers; `host_names` maps their host names to addresses.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Iterator, Mapping

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The endpoints of a command; every failure is one sentence with the remedy."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """ECS and SQS through real clients: the requests, the responses, and every response that must be rejected."""
 
-from __future__ import annotations
-
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The scaler as a process: starts, decides, answers over HTTP, ends cleanly on SIGTERM, and reports errors."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 import os

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The answers that Redis may give; the adapter takes only a count for a count. A scripted server sends the answers."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import json

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The client of the worker agents: signed commands, and states that must not be believed."""
 
-from __future__ import annotations
-
 import base64
 import hashlib
 import json

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Some hundred randomized scale-ins with faults, and the eight negative controls; `make bench` has 10 000."""
 
-from __future__ import annotations
-
 import pytest
 
 from simulation.loop import run

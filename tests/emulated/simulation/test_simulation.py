@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The whole loop in virtual time: it grows, shrinks, is killed anywhere, and nothing is lost or interrupted."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import pytest

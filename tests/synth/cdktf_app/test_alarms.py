@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Alarms: MWAA's numbers, published metrics, notifications."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from dataclasses import replace

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Dashboards: metrics exist, important series are included, CloudWatch and Grafana match."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Iterator

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The health of the control plane: awaited, failed, and the messages for both."""
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta

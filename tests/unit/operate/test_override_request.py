@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The override that one call of `openmwaa scale` makes of the existing one."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime, timedelta
 from typing import Any
 

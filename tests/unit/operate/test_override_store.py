@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Two users write at the same time: SSM cannot refuse the second write, so both overrides must become active."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path

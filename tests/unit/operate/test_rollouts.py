@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The end of a rollout of workers."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 from typing import Any

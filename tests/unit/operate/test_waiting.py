@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """`wait` in virtual time: success, failure and timeout."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable
 from pathlib import Path

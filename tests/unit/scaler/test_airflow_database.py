@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Airflow's database: what the rows mean, and that a failed connection is never used again."""
 
-from __future__ import annotations
-
 import asyncio
 from typing import Any
 

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The rate limit of writes, in virtual time: the rate, the priorities, and the maximum wait."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Sequence
 

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """CloudWatch as the broker: the requests, and every response that must not be used as a count."""
 
-from __future__ import annotations
-
 import asyncio
 import math
 from collections.abc import Callable, Mapping

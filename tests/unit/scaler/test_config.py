@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Settings: what is read, and that every mistake names its field."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What people order: strict documents, ten fleets a call, each failing alone, remembered, and over when it is over."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import json

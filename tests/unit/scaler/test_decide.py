@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Each step of a decision, as tables: demand, slots, window, bounds, protection, launches, zero."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import pytest

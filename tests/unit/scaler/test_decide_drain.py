@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The steps drain and reduce of a decision, as tables."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import pytest

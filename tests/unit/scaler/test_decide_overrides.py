@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a person or a schedule ordered, and what is done while the demand stays unknown."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from typing import Any
 

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A fleet of two services: the growth of the newest, the drain of the other, and unknown readings."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The sentences that explain the number of workers, one case per reason, and that no code reads them back."""
 
-from __future__ import annotations
-
 import ast
 import re
 from pathlib import Path

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Written lines, kept decisions and their limits."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta

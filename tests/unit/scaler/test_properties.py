@@ -5,8 +5,6 @@
 result. `make properties` draws 10 000 new ones; PROPERTY_EXAMPLES sets another number.
 """
 
-from __future__ import annotations
-
 import os
 from dataclasses import replace
 

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Ticks on disk: a bounded ring that never stops a tick, and `replay`, which decides them again."""
 
-from __future__ import annotations
-
 import json
 import os
 import threading

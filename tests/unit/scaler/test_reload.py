@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The settings' file: what changes is taken, what is wrong is reported, and the old settings stay in force."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The alert rules: their names and labels exist in the scaler, and each fires exactly for its condition."""
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Sequence

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The loop around the core: readings, the last doubt before a reduction, reports, and one fleet's failure."""
 
-from __future__ import annotations
-
 import asyncio
 import io
 import json

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Single conditions that protect workers or capacity; without one of them, every other test would still pass."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Mapping
 from dataclasses import replace

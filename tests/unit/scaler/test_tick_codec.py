@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A recorded tick: it is read back equal, and an invalid tick is refused."""
 
-from __future__ import annotations
-
 import json
 import math
 from collections.abc import Callable

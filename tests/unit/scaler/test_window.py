@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The window: a fleet shrinks to the largest need of the last seconds, seen without a gap."""
 
-from __future__ import annotations
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st

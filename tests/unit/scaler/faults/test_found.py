@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the simulation found, each as the smallest decision that showed it."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 from scaler.core.decide import decide

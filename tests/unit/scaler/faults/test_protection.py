@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Faults of protection: refused, expired, answered with a failure, and a maximum that was lowered below it."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import pytest

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Faults of the scaler itself: its end, a second one, its clock, its settings, and one fleet among a hundred."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 from dataclasses import replace

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Faults of the sources of demand: the metadata database and the broker."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from typing import Any

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The table of faults in the docs equals the marks of the tests, and every fault has a test."""
 
-from __future__ import annotations
-
 import pytest
 
 from tools.fault_reference import FAULTS, REAL, ROOT, collected, marks, page

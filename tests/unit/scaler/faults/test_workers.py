@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Faults of workers, their agents, and the messages they hold."""
 
-from __future__ import annotations
-
 import asyncio
 from dataclasses import replace
 
