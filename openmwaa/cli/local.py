@@ -179,7 +179,7 @@ def _override_sentence(override: Override) -> str:
             "it with `openmwaa scale --local --clear`."
         )
     until = f" until {document.until}" if document.until else ""
-    reason = f" ({document.why})" if document.why else ""
+    reason = f" ({document.reason})" if document.reason else ""
     return f"override by {document.by or 'an unknown user'}: {describe(document)}{until}{reason}. `up` keeps it."
 
 

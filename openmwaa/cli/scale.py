@@ -217,7 +217,7 @@ class _Result:
         if document.expired(self.now):
             return f"{fleet.name}: the override ({describe(document)}) expired at {document.until}."
         until = f"until {document.until}" if document.until else "without end"
-        reason = f": {document.why}" if document.why else ""
+        reason = f": {document.reason}" if document.reason else ""
         return (
             f"{fleet.name}: set by {document.by or 'an unknown user'} at {document.at or 'an unknown time'}, "
             f"{until}{reason}"
@@ -268,5 +268,5 @@ def _history_table(versions: Sequence[Override]) -> Table:
         document = version.document or OverrideDocument()
         override = describe(document) if version.document else "invalid"
         at = rfc3339(version.at) if version.at else ""
-        rows.add_row(str(version.version), at, version.user, override, document.until or "", document.why)
+        rows.add_row(str(version.version), at, version.user, override, document.until or "", document.reason)
     return rows

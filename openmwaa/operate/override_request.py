@@ -114,7 +114,7 @@ class OverrideRequest:
                 values |= {"min": None, "max": None} if name == "fixed" else {"fixed": None}
         values["pause"] = self.pause or base.pause
         values["dry_run"] = base.dry_run if self.dry_run is None else self.dry_run
-        values |= {"by": by, "at": rfc3339(now), "why": self.reason or "", "until": self._until(base, now)}
+        values |= {"by": by, "at": rfc3339(now), "reason": self.reason or "", "until": self._until(base, now)}
         try:
             document = OverrideDocument.model_validate(values)
         except ValidationError as error:

@@ -41,7 +41,7 @@ class OverrideDocument(BaseModel):
     dry_run: bool = False
     by: Words = ""
     at: Words = ""
-    why: Words = ""
+    reason: Words = ""
     until: str | None = None
 
     @field_validator("until")
@@ -82,7 +82,7 @@ class OverrideDocument(BaseModel):
             dry_run=self.dry_run,
             by=self.by,
             at=self.at,
-            reason=self.why,
+            reason=self.reason,
             until=self.until,
         )
 

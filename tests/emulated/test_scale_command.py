@@ -118,7 +118,7 @@ def test_the_history_has_users_and_overrides_newest_first_even_after_a_clear(sca
     for words in (("--max", "6", "--reason", "one"), ("--max", "7", "--reason", "two"), ("--clear",)):
         scale.json("--fleet", "default", *words)
     shown = scale.json("--fleet", "default", "--history")["default"]["history"]
-    assert [(entry["version"], entry["override"]["max"], entry["override"]["why"]) for entry in shown] == [
+    assert [(entry["version"], entry["override"]["max"], entry["override"]["reason"]) for entry in shown] == [
         (3, None, ""),
         (2, 7, "two"),
         (1, 6, "one"),

@@ -26,7 +26,7 @@ def store(emulator: Emulator, name: str) -> OverrideStore:
 
 
 def at_most(number: int) -> OverrideDocument:
-    return OverrideDocument(max=number, by="a user", at=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"), why="a test")
+    return OverrideDocument(max=number, by="a user", at=f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}", reason="a test")
 
 
 async def test_the_scaler_reads_an_override_and_no_override_for_other_fleets(

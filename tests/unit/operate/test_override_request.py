@@ -46,7 +46,7 @@ def bounds_of(document: OverrideDocument) -> tuple[int | None, int | None, int |
 def test_an_override_has_user_time_and_reason() -> None:
     found = override(maximum=Bound(3), reason="a migration", duration=Duration(timedelta(hours=2)))
     assert found == OverrideDocument(
-        max=3, by="an operator", at="2027-03-01T06:30:00+00:00", why="a migration", until=LATER
+        max=3, by="an operator", at="2027-03-01T06:30:00+00:00", reason="a migration", until=LATER
     )
 
 

@@ -172,8 +172,8 @@ def test_an_expired_override_is_replaced() -> None:
 
 def test_a_reason_that_is_too_long_for_ssm_is_refused_before_the_write() -> None:
     ssm = SsmVersions()
-    why = "\N{SNOWMAN}" * 512
-    huge = OverrideDocument(max=1, why=why, by=why, at=why)
+    reason = "\N{SNOWMAN}" * 512
+    huge = OverrideDocument(max=1, reason=reason, by=reason, at=reason)
     with pytest.raises(OverrideError, match="Shorten --reason"):
         store(ssm).change(store(ssm).read(["default"])["default"], lambda _: huge)
     assert ssm.versions == []

@@ -54,7 +54,7 @@ def source(ssm: Ssm, *, deadline_s: float = 20.0) -> SsmOverrides:
 
 def test_a_document_has_every_override() -> None:
     text = (
-        '{"version":1,"min":2,"max":3,"pause":"in","dry_run":true,"by":"arn","at":"now","why":"a reason",'
+        '{"version":1,"min":2,"max":3,"pause":"in","dry_run":true,"by":"arn","at":"now","reason":"a reason",'
         '"until":"2027-03-01T18:00:00+00:00"}'
     )
     expected = Overrides(2, 3, None, "in", True, "arn", "now", "a reason", "2027-03-01T18:00:00+00:00")
@@ -89,7 +89,7 @@ def test_a_document_has_every_override() -> None:
         pytest.param('{"version":1,"until":"2027-03-01T18:00:00"}', "offset", id="a time without offset"),
         pytest.param('{"version":1,"until":5}', "until", id="a number for a time"),
         pytest.param("[" * 4000, "not JSON", id="deep"),
-        pytest.param('{"version":1,"why":"' + "x" * 5000 + '"}', "characters", id="long"),
+        pytest.param('{"version":1,"reason":"' + "x" * 5000 + '"}', "characters", id="long"),
     ],
 )
 def test_an_error_in_a_field_makes_the_document_invalid(text: str, words: str) -> None:
@@ -112,7 +112,7 @@ def test_a_written_document_is_read_back(
 ) -> None:
     if low is not None and high is not None and low > high:
         low, high = high, low
-    document = OverrideDocument(min=low, max=high, pause=pause, dry_run=dry_run, why=why)
+    document = OverrideDocument(min=low, max=high, pause=pause, dry_run=dry_run, reason=why)
     assert parse(document.to_text()) == document
 
 
