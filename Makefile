@@ -44,8 +44,8 @@ verify: bootstrap ## Every example applied, planned again, destroyed, checked; E
 images: bootstrap ## Check both Dockerfiles and build them with buildah (BASE_IMAGE=name); Linux and root
 	@$(ROOT)tools/build_images
 
-mutants: bootstrap ## Change the code in 320 places, one at a time: 90 % must fail a test (SAMPLE=number)
-	@cd $(ROOT) && $(BIN)/python -m tools.mutants $(SAMPLE)
+mutants: bootstrap ## Change the code in 320 places, one at a time: 90 % must fail a test (SAMPLE=number, SEED=text)
+	@cd $(ROOT) && $(BIN)/python -m tools.mutants $(or $(SAMPLE),320) $(SEED)
 
 snapshots: bootstrap ## The stack of every example as lines, for a review
 	@cd $(ROOT) && $(BIN)/python -m tools.write_snapshots

@@ -19,7 +19,7 @@ from typing import Final, Protocol
 from celery.utils.log import get_logger
 
 from worker_agent.commands import CommandVerifier
-from worker_agent.ecs import UNKNOWN_TASK, TaskMetadata, read_task_metadata
+from worker_agent.ecs import UNKNOWN_TASK, read_task_metadata
 from worker_agent.errors import CommandRefusedError
 from worker_agent.gate import Gate, GateState
 from worker_agent.server import AgentServer
@@ -83,7 +83,7 @@ class Agent:
         self._wall = wall
         self._posts: queue.SimpleQueue[_Post] = queue.SimpleQueue()
         self._calls: queue.SimpleQueue[Call] = queue.SimpleQueue()
-        self._task = TaskMetadata(task_arn="", address="") if settings.metadata_uri else UNKNOWN_TASK
+        self._task = UNKNOWN_TASK
         self._state = WorkerState(next_call_at=clock())
 
     def start(self, first: Snapshot) -> None:

@@ -57,7 +57,7 @@ def _protect(worker: Any, on_sigterm: Callable[[], None]) -> None:
     settings = AgentSettings.from_environment(os.environ)
     if settings is None:
         # Celery configures its logging after this signal, so the message waits until the worker is ready.
-        signals.worker_ready.connect(_log_unprotected, weak=False, dispatch_uid=_UID)
+        signals.worker_ready.connect(_log_unprotected)
         return
     if settings.public_key is None:
         logger.warning("worker agent: WORKER_AGENT_PUBLIC_KEY is not set: this worker cannot drain")

@@ -8,7 +8,6 @@ after 5 s. At most 16 connections are served at the same time.
 import contextlib
 import json
 import os
-import socket
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Final, Protocol
@@ -135,7 +134,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self, status: int, fields: dict[str, Any], *, allow: str | None = None) -> None:
         body = json.dumps(fields).encode()
-        with contextlib.suppress(OSError, socket.timeout):
+        with contextlib.suppress(OSError):
             self.send_response(status)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(body)))

@@ -39,7 +39,7 @@ class AgentReport:
     def log_line(self, previous: Phase) -> str:
         """Return the log line of a change of phase."""
         wire = self.to_wire()
-        return json.dumps({"event": "worker_agent.phase", "previous": previous.value, **wire}, sort_keys=False)
+        return json.dumps({"event": "worker_agent.phase", "previous": previous.value, **wire})
 
     def _timestamp(self, monotonic: float | None) -> str | None:
         if monotonic is None:

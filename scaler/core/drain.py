@@ -30,7 +30,7 @@ class ServiceShare:
     """The reason for the limit of `launch_room`."""
     may_drain: bool
     """Whether workers may be drained, and the count lowered."""
-    resume_all: bool = False
+    resume_all: bool
     """Whether all draining workers are resumed."""
 
 

@@ -41,7 +41,7 @@ def count(number: int, noun: str) -> str:
 
 def names(arns: Collection[str]) -> str:
     """Return the short ids of tasks, at most five of them."""
-    short = sorted(arn.rsplit("/", 1)[-1][:12] for arn in arns)
+    short = sorted(arn.rpartition("/")[2][:12] for arn in arns)
     return ", ".join(short[:5]) + (f" and {len(short) - 5} more" if len(short) > len(short[:5]) else "")
 
 

@@ -9,11 +9,12 @@ import pytest
 from celery import Celery
 from celery.worker import state
 
-from worker_agent import installation
-from worker_agent.bootstep import ProtectionStep
-from worker_agent.consumer_state import read_consumer_state
-from worker_agent.gate import Gate, GateState
-from worker_agent.state_machine import Snapshot
+from worker_agent import bootstep, installation
+from worker_agent.bootstep import GATES, TICK_S, ProtectionStep, gate_for
+from worker_agent.consumer_state import concurrency, read_consumer_state
+from worker_agent.errors import UnsupportedTransportError
+from worker_agent.gate import Gate, GateState, Slots
+from worker_agent.state_machine import Phase, Snapshot
 
 
 class CountedRequest:
@@ -29,7 +30,15 @@ class FakeAgent:
 
     def __init__(self) -> None:
         self.started: list[Snapshot] = []
+        self.posted: list[Snapshot] = []
         self.terminated = 0
+        self.phases: list[Phase] = []
+
+    def post_snapshot(self, snapshot: Snapshot) -> None:
+        self.posted.append(snapshot)
+
+    def report(self) -> Any:
+        return SimpleNamespace(state=SimpleNamespace(phase=self.phases.pop(0)))
 
     def start(self, first: Snapshot) -> None:
         self.started.append(first)
@@ -147,3 +156,212 @@ def test_a_worker_that_cannot_be_protected_does_not_start(monkeypatch: pytest.Mo
     monkeypatch.delenv("WORKER_AGENT_PORT")
     with pytest.raises(SystemExit):
         installation._on_worker_init(_no_callback, None)
+
+
+class FakeTimer:
+    """Records the repeated calls and their ends."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[float, Any, tuple[Any, ...]]] = []
+        self.cancelled = 0
+
+    def call_repeatedly(self, seconds: float, call: Any, arguments: tuple[Any, ...]) -> Any:
+        self.calls.append((seconds, call, arguments))
+        return self
+
+    def cancel(self) -> None:
+        self.cancelled += 1
+
+
+class FakeGate:
+    """The gate of a channel: three polls in flight, two unacknowledged messages."""
+
+    def __init__(self, channel: Any, *, gate: Gate, slots: Slots) -> None:
+        self.channel, self.gate, self.slots = channel, gate, slots
+
+    def polls_in_flight(self) -> int:
+        return 3
+
+    def unacked(self) -> int:
+        return 2
+
+    def detach(self) -> float:
+        return 130.0
+
+
+class FakeSigterm:
+    """Records how the step uses the handler of SIGTERM."""
+
+    def __init__(self, **callbacks: Any) -> None:
+        self.callbacks = callbacks
+        self.calls: list[Any] = []
+        self.consuming = False
+
+    def install(self) -> None:
+        self.calls.append("install")
+
+    def on_loop_end(self) -> None:
+        self.calls.append("loop end")
+
+    def on_tick(self, polls: int, cancel: Any) -> None:
+        self.calls.append((polls, cancel))
+
+
+def connected(*jobs: SimpleNamespace) -> Any:
+    consumer = consumer_with(*jobs)
+    consumer.timer = FakeTimer()
+    consumer.task_consumer = SimpleNamespace(channel=object(), cancel=lambda: None)
+    return consumer
+
+
+@pytest.fixture
+def attached(step: ProtectionStep, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A step whose gate, handler of SIGTERM and clock are fakes; the time is 100 s."""
+    monkeypatch.setitem(GATES, "sqs", FakeGate)
+    monkeypatch.setattr(bootstep, "SigtermHandler", FakeSigterm)
+    monkeypatch.setattr("worker_agent.bootstep.time.monotonic", lambda: 100.0)
+    step.on_sigterm = lambda: None
+    return step
+
+
+def test_a_connection_gets_a_gate_with_the_free_slots_of_its_consumer(attached: Any) -> None:
+    consumer = connected(job("a", accepted=True))
+    attached.start(consumer)
+    gate = attached._channel_gate
+    assert (gate.channel, gate.gate) == (consumer.task_consumer.channel, attached.gate)
+    assert (gate.slots.concurrency(), gate.slots.unfinished(), gate.slots.free()) == (4, 1, 3)
+
+
+def test_the_first_connection_starts_the_agent_and_every_one_starts_the_snapshots(attached: Any) -> None:
+    first, second = connected(), connected()
+    attached.start(first)
+    attached.stop(first)
+    attached.start(second)
+    assert len(attached.agent.started) == 1
+    assert attached.agent.started[0].drainable
+    assert [consumer.timer.calls for consumer in (first, second)] == [
+        [(0.25, attached._tick, (consumer,))] for consumer in (first, second)
+    ]
+    assert (first.timer.cancelled, second.timer.cancelled) == (1, 0)
+
+
+def test_the_handler_of_sigterm_is_installed_once_and_follows_the_connections(attached: Any) -> None:
+    consumer = connected()
+    attached.start(consumer)
+    handler = attached._sigterm
+    assert handler.callbacks == {"close_gate": attached.agent.terminate, "on_sigterm": attached.on_sigterm}
+    assert handler.consuming
+    attached.stop(consumer)
+    attached.start(connected())
+    assert attached._sigterm is handler
+    assert handler.calls == ["install", "loop end"]
+
+
+def test_each_tick_posts_a_snapshot_and_continues_a_shutdown(attached: Any) -> None:
+    consumer = connected()
+    attached.start(consumer)
+    attached._tick(consumer)
+    assert [snapshot.polls_in_flight for snapshot in attached.agent.posted] == [3]
+    assert attached._sigterm.calls[1:] == [(3, consumer.task_consumer.cancel)]
+
+
+def test_a_tick_without_a_gate_posts_a_snapshot(step: ProtectionStep) -> None:
+    step._tick(connected())
+    assert len(step.agent.posted) == 1  # type: ignore[attr-defined]
+
+
+def test_a_snapshot_has_every_number(attached: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("worker_agent.consumer_state.time.time", lambda: 1000.0)
+    attached.gate.set(GateState(7, 100.1))
+    consumer = connected(job("a", accepted=True), job("b", accepted=False))
+    request = CountedRequest("a", started=990.0)
+    state.active_requests.add(request)
+    attached.start(consumer)
+    expected = Snapshot(7, True, 3, 2, 1, 2, 4, longest_running_s=10.0, drainable=True)
+    assert attached.take_snapshot(consumer) == expected
+    attached.stop(consumer)
+    after = attached.take_snapshot(consumer)
+    assert (after.polls_in_flight, after.unacked, after.drainable) == (3, 0, False), "abandoned polls still count"
+
+
+def test_without_a_gate_no_poll_and_no_message_is_counted(step: ProtectionStep) -> None:
+    snapshot = step.take_snapshot(connected())
+    assert (snapshot.polls_in_flight, snapshot.unacked) == (0, 0)
+
+
+def test_a_transport_without_a_gate_waits_until_the_worker_is_protected(
+    step: ProtectionStep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slept: list[float] = []
+    shutdowns: list[bool] = []
+    monkeypatch.setattr("worker_agent.bootstep.time.sleep", slept.append)
+    monkeypatch.setattr(state, "maybe_shutdown", lambda: shutdowns.append(True))
+    step.agent.phases = [Phase.STARTING, Phase.REFUSED, Phase.CONSUMING]  # type: ignore[attr-defined]
+    step.start(consumer_with(kind="amqp"))
+    assert (slept, len(shutdowns)) == ([TICK_S, TICK_S], 2)
+
+
+@pytest.mark.parametrize(
+    ("kind", "hub", "words"),
+    [
+        pytest.param("amqp", object(), "'amqp' is not supported", id="another broker"),
+        pytest.param("sqs", None, "'sqs' needs Celery's event loop", id="no event loop"),
+    ],
+)
+def test_a_channel_that_cannot_have_a_gate_is_an_error(kind: str, hub: object, words: str) -> None:
+    consumer = consumer_with(kind=kind)
+    consumer.hub = hub
+    with pytest.raises(UnsupportedTransportError, match=words):
+        gate_for(consumer, Gate(), Slots(lambda: 1, lambda: 0))
+
+
+@pytest.mark.parametrize("name", ["should_stop", "should_terminate"])
+@pytest.mark.parametrize(("value", "terminated"), [(None, 0), (False, 0), (0, 1), (True, 1)])
+def test_only_the_end_of_the_worker_closes_the_gate_for_good(
+    step: ProtectionStep, monkeypatch: pytest.MonkeyPatch, name: str, value: Any, terminated: int
+) -> None:
+    monkeypatch.setattr(state, name, value)
+    step.stop(None)
+    assert step.agent.terminated == terminated  # type: ignore[attr-defined]
+
+
+def test_the_step_runs_after_the_channel_exists_and_passes_its_arguments_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[Any] = []
+    monkeypatch.setattr(
+        "worker_agent.bootstep.bootsteps.StartStopStep.__init__", lambda _self, *args, **kw: made.append((args, kw))
+    )
+    ProtectionStep("consumer", option=1)
+    assert made == [(("consumer",), {"option": 1})]
+    assert ProtectionStep.requires == ("celery.worker.consumer.tasks:Tasks",)
+    ProtectionStep.on_sigterm()
+
+
+def test_the_oldest_running_task_gives_the_longest_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("worker_agent.consumer_state.time.time", lambda: 1000.0)
+    assert read_consumer_state(consumer_with()).longest_running_s is None
+    requests = [CountedRequest("a", 990.0), CountedRequest("b", 995.0), CountedRequest("c")]
+    state.active_requests |= set(requests)
+    assert read_consumer_state(consumer_with()).longest_running_s == 10.0
+
+
+def test_a_start_in_the_future_is_zero_seconds_ago(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("worker_agent.consumer_state.time.time", lambda: 1000.0)
+    request = CountedRequest("a", 1500.0)
+    state.active_requests.add(request)
+    assert read_consumer_state(consumer_with()).longest_running_s == 0.0
+
+
+def test_jobs_without_an_id_count_one_by_one() -> None:
+    jobs = [SimpleNamespace(correlation_id=None, _accepted=False) for _ in range(2)]
+    assert len(read_consumer_state(consumer_with(*jobs)).unfinished) == 2
+
+
+def test_a_pool_without_a_cache_of_jobs_has_none() -> None:
+    for pool in (SimpleNamespace(num_processes=1), SimpleNamespace(num_processes=1, _pool=SimpleNamespace(_cache=[1]))):
+        assert read_consumer_state(SimpleNamespace(pool=pool)).unfinished == set()
+
+
+@pytest.mark.parametrize(("processes", "expected"), [(4, 4), (None, 7), (0, 7)])
+def test_the_concurrency_is_that_of_the_pool_or_the_configured_one(processes: int | None, expected: int) -> None:
+    pool = SimpleNamespace(num_processes=processes)
+    assert concurrency(SimpleNamespace(pool=pool, controller=SimpleNamespace(concurrency=7))) == expected

@@ -411,3 +411,16 @@ def test_a_message_received_after_the_gate_is_sealed_has_no_callback() -> None:
     assert "default" in scenario.channel.handlers["BRPOP"]()
     scenario.gate.seal()
     assert set(scenario.channel._brpop_read()) == {"another channel's"}
+
+
+def test_a_new_gate_is_closed_and_a_sealed_one_keeps_its_generation() -> None:
+    gate = Gate()
+    assert (gate.state, gate.sealed) == (GateState(0, None), False)
+    gate.set(GateState(3, 100.0))
+    gate.seal()
+    assert (gate.state, gate.sealed) == (GateState(3, None), True)
+
+
+@pytest.mark.parametrize(("unfinished", "free"), [(0, 4), (3, 1), (4, 0), (9, 0)])
+def test_free_slots_are_never_negative(unfinished: int, free: int) -> None:
+    assert Slots(lambda: 4, lambda: unfinished).free() == free

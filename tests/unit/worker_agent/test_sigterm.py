@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from worker_agent.sigterm import LONGEST_WAIT_S, SigtermHandler
+from worker_agent.sigterm import SigtermHandler
 
 
 class SigtermCalls:
@@ -15,6 +15,7 @@ class SigtermCalls:
     def __init__(self) -> None:
         self.now = 100.0
         self.names: list[str] = []
+        self.celery_arguments: list[object] = []
 
     def close_gate(self) -> None:
         self.names.append("close gate")
@@ -22,7 +23,11 @@ class SigtermCalls:
     def cancel(self) -> None:
         self.names.append("cancel")
 
-    def celery(self, *_: object) -> None:
+    def on_sigterm(self) -> None:
+        self.names.append("on_sigterm")
+
+    def celery(self, *arguments: object) -> None:
+        self.celery_arguments = list(arguments)
         self.names.append("celery")
 
 
@@ -62,7 +67,7 @@ def test_the_gate_closes_in_the_handler_and_celery_stops_when_no_poll_is_in_flig
 
 def test_the_wait_for_a_poll_is_limited(handler: SigtermHandler, calls: SigtermCalls) -> None:
     signal.raise_signal(signal.SIGTERM)
-    calls.now += LONGEST_WAIT_S - 0.1
+    calls.now += 24.9
     handler.on_tick(1, calls.cancel)
     assert "celery" not in calls.names
     calls.now += 0.1
@@ -88,3 +93,52 @@ def test_a_second_signal_calls_celery_once(handler: SigtermHandler, calls: Sigte
     signal.raise_signal(signal.SIGTERM)
     handler.on_tick(0, calls.cancel)
     assert calls.names.count("celery") == 1
+
+
+def test_celerys_handler_gets_the_arguments_of_a_signal_handler(handler: SigtermHandler, calls: SigtermCalls) -> None:
+    signal.raise_signal(signal.SIGTERM)
+    handler.on_tick(0, calls.cancel)
+    assert calls.celery_arguments == [signal.SIGTERM, None]
+
+
+def test_before_the_first_event_loop_celery_stops_at_once(calls: SigtermCalls) -> None:
+    handler = SigtermHandler(close_gate=calls.close_gate, on_sigterm=calls.on_sigterm)
+    handler._celery_handler = calls.celery
+    handler.handle(signal.SIGTERM, None)
+    assert calls.names == ["close gate", "on_sigterm", "celery"]
+
+
+def test_after_the_event_loop_has_ended_celery_stops_at_once(handler: SigtermHandler, calls: SigtermCalls) -> None:
+    handler.on_loop_end()
+    signal.raise_signal(signal.SIGTERM)
+    assert calls.names == ["close gate", "celery"]
+
+
+def test_the_callback_is_called_at_the_first_signal_only(calls: SigtermCalls) -> None:
+    handler = SigtermHandler(close_gate=calls.close_gate, on_sigterm=calls.on_sigterm)
+    handler.consuming = True
+    for _ in range(2):
+        handler.handle(signal.SIGTERM, None)
+    assert calls.names == ["close gate", "on_sigterm", "close gate"]
+
+
+def test_without_a_handler_before_this_one_the_process_exits_with_143() -> None:
+    handler = SigtermHandler(close_gate=lambda: None)
+    with pytest.raises(SystemExit) as ended:
+        handler.handle(signal.SIGTERM, None)
+    assert ended.value.code == 143
+
+
+@pytest.mark.parametrize(("polls", "seconds", "warnings"), [(2, 25.0, 1), (0, 25.0, 0), (0, 1.0, 0), (2, 1.0, 0)])
+def test_polls_that_did_not_end_in_time_are_logged(
+    handler: SigtermHandler,
+    calls: SigtermCalls,
+    caplog: pytest.LogCaptureFixture,
+    polls: int,
+    seconds: float,
+    warnings: int,
+) -> None:
+    signal.raise_signal(signal.SIGTERM)
+    calls.now += seconds
+    handler.on_tick(polls, calls.cancel)
+    assert len(caplog.records) == warnings

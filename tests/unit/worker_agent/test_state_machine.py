@@ -274,3 +274,9 @@ def test_protections_that_end_in_the_past_are_not_renewed_without_a_pause() -> N
     assert driver.state.call is None, "a second request without a pause"
     assert next_deadline(driver.state) == 101.0
     assert driver.state.gate_until is None
+
+
+def test_while_a_renewal_is_unanswered_the_next_deadline_is_shortly_before_the_expiry(consuming: StateDriver) -> None:
+    consuming.wait(LIFE_S / 2)
+    assert consuming.requested() is ProtectionRequest.PROTECT
+    assert next_deadline(consuming.state) == LIFE_S - 5.0

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Properties of the state machine under generated events of ECS, a lossy network, a consumer, a scaler and time."""
 
+import os
 from dataclasses import dataclass
 
 from hypothesis import settings
@@ -219,5 +220,7 @@ class StateMachineProperties(RuleBasedStateMachine):
         assert self.state.phase in expected, f"final phase {self.state.phase}: {self.state}"
 
 
-StateMachineProperties.TestCase.settings = settings(max_examples=300, stateful_step_count=60, deadline=None)
+StateMachineProperties.TestCase.settings = settings(
+    max_examples=int(os.environ.get("PROPERTY_EXAMPLES", "300")), stateful_step_count=60, deadline=None
+)
 TestStateMachineProperties = StateMachineProperties.TestCase

@@ -2,6 +2,7 @@
 """Invariants of a service under any sequence of operations."""
 
 import math
+import os
 import random
 
 from hypothesis import settings
@@ -194,5 +195,7 @@ class ServiceMachine(RuleBasedStateMachine):
             assert self.service.primary.rollout_state == "COMPLETED"
 
 
-ServiceMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+ServiceMachine.TestCase.settings = settings(
+    max_examples=int(os.environ.get("PROPERTY_EXAMPLES", "60")), stateful_step_count=30, deadline=None
+)
 TestService = ServiceMachine.TestCase

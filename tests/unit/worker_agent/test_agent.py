@@ -1,0 +1,296 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The agent's threads, one step at a time: events, calls to ECS, commands, the report, the start of the server."""
+
+import json
+import logging
+import queue
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from worker_agent import agent as agent_module
+from worker_agent.agent import Agent
+from worker_agent.ecs import TaskMetadata
+from worker_agent.errors import CommandRefusedError
+from worker_agent.gate import Gate
+from worker_agent.settings import AgentSettings
+from worker_agent.state_machine import (
+    Call,
+    CallAnswered,
+    Drain,
+    Phase,
+    ProtectionRequest,
+    ProtectionResult,
+    Resume,
+    Snapshot,
+    Terminate,
+)
+
+ARN = "arn:aws:ecs:us-east-1:123456789012:task/openmwaa-test/abc"
+METADATA_URI = "http://169.254.170.2/v4/abc"
+SNAPSHOT = Snapshot(0, False, 1, 2, 3, 4, 5)
+PROTECT = Call(1, ProtectionRequest.PROTECT)
+
+
+class EndOfTestError(Exception):
+    """Ends an endless loop of the agent."""
+
+
+class AgentScenario:
+    """An agent without threads, with a clock; `answers` are ECS's answers to its calls."""
+
+    def __init__(self, *, metadata_uri: str | None = METADATA_URI) -> None:
+        self.now, self.wall = 100.0, 0.0
+        self.gate = Gate()
+        self.answers: list[CallAnswered] = []
+        self.performed: list[tuple[Call, str]] = []
+        settings = AgentSettings("http://169.254.170.2/api", metadata_uri, 8790, b"k" * 32, 60)
+        self.agent = Agent(
+            settings, gate=self.gate, protection=self, clock=lambda: self.now, wall=lambda: self.wall + self.now
+        )
+
+    def perform(self, call: Call, *, task_arn: str) -> CallAnswered:
+        if not self.answers:
+            raise EndOfTestError
+        self.performed.append((call, task_arn))
+        return self.answers.pop(0)
+
+    def process(self, events: int = 1) -> None:
+        for _ in range(events):
+            self.agent._process_next_event()
+
+    def call_ecs(self, *answers: CallAnswered) -> None:
+        """Let the protection thread make one call for each answer; it needs one call more, which ends it."""
+        self.answers.extend(answers)
+        self.agent._calls.put(PROTECT)
+        with pytest.raises(EndOfTestError):
+            self.agent._protect()
+
+    def open_gate(self) -> None:
+        """Process a first snapshot and the granted protection."""
+        self.agent.post_snapshot(SNAPSHOT)
+        self.process()
+        self.call_ecs(CallAnswered(1, ProtectionResult.PROTECTED, until=self.now + 3600))
+        self.process()
+
+
+@pytest.fixture
+def scenario() -> AgentScenario:
+    return AgentScenario()
+
+
+def test_the_threads_are_daemons_with_names_and_the_first_snapshot_is_posted(
+    scenario: AgentScenario, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[dict[str, Any]] = []
+
+    def thread(**options: Any) -> Any:
+        return SimpleNamespace(start=lambda: started.append(options))
+
+    monkeypatch.setattr("worker_agent.agent.threading.Thread", thread)
+    scenario.agent.start(SNAPSHOT)
+    assert started == [
+        {"target": scenario.agent._loop, "name": "worker-agent-loop", "daemon": True},
+        {"target": scenario.agent._protect, "name": "worker-agent-protection", "daemon": True},
+        {"target": scenario.agent._serve, "name": "worker-agent-http", "daemon": True},
+    ]
+    scenario.process()
+    assert scenario.agent.report().state.snapshot == SNAPSHOT
+
+
+def test_the_first_event_requests_protection_and_the_grant_opens_the_gate(scenario: AgentScenario) -> None:
+    scenario.agent.post_snapshot(SNAPSHOT)
+    scenario.process()
+    assert scenario.agent._calls.get_nowait() == PROTECT
+    assert not scenario.gate.state.is_open(scenario.now)
+    scenario.agent._calls.put(PROTECT)
+    scenario.call_ecs(CallAnswered(1, ProtectionResult.PROTECTED, until=3700.0))
+    assert scenario.performed == [(PROTECT, "")], "the ARN is unknown before the metadata is read"
+    scenario.process()
+    assert (scenario.gate.state.generation, scenario.gate.state.open_until) == (1, 3695.0)
+
+
+def test_an_answer_with_a_reason_is_logged_as_a_warning(
+    scenario: AgentScenario, caplog: pytest.LogCaptureFixture
+) -> None:
+    scenario.agent.post_snapshot(SNAPSHOT)
+    scenario.process()
+    scenario.call_ecs(CallAnswered(1, ProtectionResult.REFUSED, reason="DEPLOYMENT_BLOCKED"))
+    assert [record.getMessage() for record in caplog.records] == ["worker agent: protect: DEPLOYMENT_BLOCKED"]
+    scenario.process()
+    assert scenario.agent.report().state.refusal == "DEPLOYMENT_BLOCKED"
+
+
+def test_a_drain_closes_the_gate_and_the_report_is_made_after_it(
+    scenario: AgentScenario, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scenario.open_gate()
+    posts = scenario.agent._posts
+
+    def put_and_process(post: Any) -> None:
+        posts.put(post)
+        scenario.process()
+
+    monkeypatch.setattr(scenario.agent, "_posts", SimpleNamespace(put=put_and_process, get=posts.get))
+    report = scenario.agent.execute(Drain(60.0))
+    assert (report.state.phase, report.state.lease_until) == (Phase.DRAINING, 160.0)
+    assert (scenario.gate.state.generation, scenario.gate.state.open_until) == (2, None)
+    assert scenario.agent.execute(Resume()).state.phase is Phase.CONSUMING
+
+
+def test_a_command_without_a_response_is_refused_with_503(
+    scenario: AgentScenario, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waited: list[float] = []
+
+    def wait(_event: object, timeout: float) -> bool:
+        waited.append(timeout)
+        return False
+
+    monkeypatch.setattr("worker_agent.agent.threading.Event.wait", wait)
+    with pytest.raises(CommandRefusedError, match="no response within 2 s") as refused:
+        scenario.agent.execute(Resume())
+    assert (refused.value.status, waited) == (503, [2.0])
+
+
+def test_termination_closes_the_gate_before_the_loop_processes_it(scenario: AgentScenario) -> None:
+    scenario.open_gate()
+    scenario.agent.terminate()
+    assert not scenario.gate.state.is_open(scenario.now)
+    assert scenario.gate.sealed
+    scenario.process()
+    assert scenario.agent.report().state.phase is Phase.STOPPING
+
+
+def test_the_report_has_both_clocks(scenario: AgentScenario) -> None:
+    scenario.wall = 1000.0
+    report = scenario.agent.report()
+    assert (report.task_arn, report.now, report.wall) == ("", 100.0, 1100.0)
+    assert report.state.next_call_at == 100.0
+
+
+def test_each_change_of_phase_is_one_log_line(scenario: AgentScenario, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, logger="worker_agent.agent")
+    scenario.open_gate()
+    scenario.agent.post_snapshot(SNAPSHOT)
+    scenario.process()
+    lines = [json.loads(record.getMessage()) for record in caplog.records]
+    assert [(line["event"], line["previous"], line["phase"]) for line in lines] == [
+        ("worker_agent.phase", "starting", "consuming")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("seconds_to_deadline", "timeout"),
+    [
+        pytest.param(0.5, 0.5, id="until the deadline"),
+        pytest.param(30.0, 1.0, id="at most one second"),
+        pytest.param(0.0, 0.05, id="never less than 50 ms"),
+        pytest.param(-5.0, 0.05, id="the deadline has passed"),
+    ],
+)
+def test_the_loop_waits_for_the_next_deadline(
+    scenario: AgentScenario, monkeypatch: pytest.MonkeyPatch, seconds_to_deadline: float, timeout: float
+) -> None:
+    waited: list[float] = []
+
+    def get(*, timeout: float) -> Any:
+        waited.append(timeout)
+        raise queue.Empty
+
+    monkeypatch.setattr(scenario.agent, "_posts", SimpleNamespace(get=get))
+    monkeypatch.setattr(agent_module, "next_deadline", lambda _state: scenario.now + seconds_to_deadline)
+    scenario.process()
+    assert waited == [pytest.approx(timeout)]
+    assert scenario.agent._calls.get_nowait() == PROTECT, "time has passed: the first call is due"
+
+
+def test_an_error_in_the_loop_closes_the_gate_for_good(
+    scenario: AgentScenario, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail() -> None:
+        raise EndOfTestError
+
+    monkeypatch.setattr(scenario.agent, "_process_next_event", fail)
+    with pytest.raises(EndOfTestError):
+        scenario.agent._loop()
+    assert scenario.gate.sealed
+    assert [(record.levelname, bool(record.exc_info)) for record in caplog.records] == [("CRITICAL", True)]
+
+
+class FakeServer:
+    """The HTTP server; the first `failures` cannot listen."""
+
+    failures = 0
+    made: list["FakeServer"]
+
+    def __init__(self, address: str, port: int, *, agent: Agent, verifier: Any) -> None:
+        self.address, self.port, self.agent, self.verifier = address, port, agent, verifier
+        self.server_address = (address, port, "more")
+        if FakeServer.failures:
+            FakeServer.failures -= 1
+            raise OSError("address in use")
+        self.served = 0
+        FakeServer.made.append(self)
+
+    def serve_forever(self) -> None:
+        self.served += 1
+
+
+@pytest.fixture
+def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    slept: list[float] = []
+    FakeServer.made = []
+    monkeypatch.setattr(agent_module, "AgentServer", FakeServer)
+    monkeypatch.setattr("worker_agent.agent.time.sleep", slept.append)
+    return slept
+
+
+def test_the_metadata_is_read_until_it_answers_and_then_the_server_listens_on_its_address(
+    scenario: AgentScenario, slept: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers: list[Exception | TaskMetadata] = [OSError("down"), ValueError("cut"), TaskMetadata(ARN, "10.0.0.7")]
+
+    def read(uri: str) -> TaskMetadata:
+        assert uri == METADATA_URI
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    monkeypatch.setattr(agent_module, "read_task_metadata", read)
+    FakeServer.failures = 2
+    scenario.wall = 50.0
+    scenario.agent._serve()
+    (server,) = FakeServer.made
+    assert (server.address, server.port, server.agent, server.served) == ("10.0.0.7", 8790, scenario.agent, 1)
+    assert server.verifier._wall() == 150.0
+    assert server.verifier._key is not None
+    assert slept == [2.0] * 4, "two failed reads, two failed servers"
+    assert scenario.agent.report().task_arn == ARN
+
+
+def test_without_a_metadata_endpoint_the_server_listens_on_every_address(slept: list[float]) -> None:
+    scenario = AgentScenario(metadata_uri=None)
+    scenario.agent._serve()
+    assert (FakeServer.made[0].address, slept, scenario.agent.report().task_arn) == ("0.0.0.0", [], "")
+
+
+def test_the_call_to_ecs_has_the_arn_of_the_task(
+    scenario: AgentScenario, slept: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(agent_module, "read_task_metadata", lambda _uri: TaskMetadata(ARN, "10.0.0.7"))
+    scenario.agent._serve()
+    assert slept == []
+    scenario.agent._calls.put(PROTECT)
+    scenario.call_ecs(CallAnswered(1, ProtectionResult.PROTECTED, until=3700.0))
+    assert scenario.performed == [(PROTECT, ARN)]
+
+
+def test_a_termination_is_posted_once(scenario: AgentScenario) -> None:
+    scenario.agent.terminate()
+    post = scenario.agent._posts.get_nowait()
+    assert post.event == Terminate()
+    assert not post.done.is_set()
+    assert scenario.agent._posts.empty()
