@@ -209,13 +209,8 @@ class Services:
 
 
 def _propagated(service: EcsService, of_definition: Mapping[str, str]) -> dict[str, str]:
-    match service.details.get("propagateTags"):
-        case "SERVICE":
-            return dict(service.tags)
-        case "TASK_DEFINITION":
-            return dict(of_definition)
-        case _:
-            return {}
+    sources = {"SERVICE": service.tags, "TASK_DEFINITION": of_definition}
+    return dict(sources.get(service.details.get("propagateTags", ""), {}))
 
 
 def _count(desired: int) -> int:

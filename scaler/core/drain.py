@@ -141,7 +141,7 @@ def _answers_without_consuming(worker: ClassifiedWorker) -> bool:
 
 def _first_to_drain(worker: ClassifiedWorker) -> tuple[bool, int, float, str]:
     """Order: old revisions, then the fewest tasks, then the longest idle, then by name."""
-    return (not worker.old_revision, worker.load, worker.since, worker.arn)
+    return (not worker.old_revision, worker.load, worker.idle_since, worker.arn)
 
 
 def _first_to_resume(worker: ClassifiedWorker) -> tuple[bool, bool, int, str]:

@@ -235,7 +235,7 @@ def _next_state(view: ServiceView, service: Service | None, decision: ServiceDec
         drains={arn: state.drains.get(arn, now) for arn in decision.drains},
         resumes={arn: state.resumes.get(arn, now) for arn in decision.resumes},
         launching={worker.arn: state.launching.get(worker.arn, now) for worker in launching},
-        idle={worker.arn: worker.since for worker in workers.of("consuming") if not worker.load},
+        idle={worker.arn: worker.idle_since for worker in workers.of("consuming") if not worker.load},
         expected=expected,
         attempt=attempt,
     )

@@ -40,10 +40,10 @@ class ClassifiedWorker:
     protected: bool | None
     """ECS's task protection; None when it is unknown."""
     agent: AgentState | None
-    since: float
-    """Since when it is launching, resuming, draining or idle; now for any other role."""
-    old_revision: bool = False
-    resumed: bool = False
+    idle_since: float
+    """Since when it consumes and runs nothing; now for any other worker."""
+    old_revision: bool
+    resumed: bool
     """A resume was posted, and its agent does not consume yet."""
 
     @property
@@ -141,17 +141,14 @@ def _classify(
     protected = task.arn in protection.value if isinstance(protection, Known) else None
     pending = task.last_status in PENDING
     role = _role(task, agent, protected=protected, state=state)
-    since = now
+    idle_since = now
     if role == "launching":
         started, deadline = _launch_clock(fleet, task.arn, agent, state)
-        since = started.get(task.arn, now)
-        role = "stuck" if now - since > deadline else "launching"
-    elif role in ("draining", "released"):
-        since = state.drains.get(task.arn, now)
+        role = "stuck" if now - started.get(task.arn, now) > deadline else "launching"
     elif role == "consuming" and agent is not None and not (agent.running or agent.reserved):
-        since = state.idle.get(task.arn, now)
+        idle_since = state.idle.get(task.arn, now)
     resumed = task.arn in state.resumes and not pending and (agent is None or agent.phase in DRAIN_PHASES)
-    return ClassifiedWorker(task.arn, role, pending, protected, agent, since, old_revision, resumed=resumed)
+    return ClassifiedWorker(task.arn, role, pending, protected, agent, idle_since, old_revision, resumed)
 
 
 def _launch_clock(

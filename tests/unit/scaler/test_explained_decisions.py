@@ -17,6 +17,7 @@ from scaler.core.decide import decide
 from scaler.core.model import (
     BrokerCount,
     DatabaseCount,
+    Deployment,
     FallbackPolicy,
     FleetPolicy,
     Known,
@@ -72,6 +73,12 @@ def overridden(workers: Sequence[str], **changes: Any) -> Observation:
 
 def unknown_since(observation: Observation, fallback: FallbackPolicy, seconds: float) -> Case:
     return first(observation, replace(FLEET, fallback=fallback), unknown_since=NOW - seconds)
+
+
+def resumed_once(observation: Observation) -> Case:
+    """Return a tick in which one worker of each service drains."""
+    state = with_state(state_after_window(observation), NEW, drains={arn(1, NEW): 5.0})
+    return FLEET, observation, with_state(state, OLD, drains={arn(0, OLD): 5.0})
 
 
 SILENT_DATABASE = observe(["one", "idle", "idle"], database=DOWN, broker=Known(BrokerCount(2, 0, 0), NOW))
@@ -134,6 +141,13 @@ CASES: Mapping[str, Callable[[], Case]] = {
     ),
     "a worker of the new revision is resumed for new demand": lambda: later(
         observe(["full", "draining"], running=6, old=(0,)), drains={arn(1): 5.0}
+    ),
+    "an old worker after its deployment": lambda: later(
+        with_changes(
+            observe(["full", "draining"], running=5, old=(0,)),
+            service=Known(Service(2, 2, 0, (Deployment("PRIMARY", "worker:2", "COMPLETED"),)), NOW),
+        ),
+        drains={arn(1): 5.0},
     ),
     "a worker of the new revision replaces an old one": lambda: later(
         observe(["full", "emptied", "draining"], running=6, queued=0, broker=Known(BrokerCount(0, 5), NOW), old=(0, 2)),
@@ -232,6 +246,9 @@ CASES: Mapping[str, Callable[[], Case]] = {
     ),
     "two services: the newer one grows": lambda: first(two(["one"], ["full", "one"], queued=8, running=7)),
     "two services: the older one drains": lambda: later(two(["one", "one"], ["idle", "one"], running=3), of=OLD),
+    "two services: a worker is resumed on the newer one only": lambda: resumed_once(
+        two(["full", "draining"], ["draining"], queued=3, running=7)
+    ),
     "two services: the older one keeps its part": lambda: later(two(["starting"], ["full", "full"], running=10)),
     "two services: the newer one starts the minimum": lambda: first(
         two(["one"], ["one", "one"], running=3), replace(FLEET, minimum=3)

@@ -39,13 +39,14 @@ def test_maximum(samples: list[tuple[float, int]], maximum: int) -> None:
         pytest.param([0], False, id="just started"),
         pytest.param([5 * i for i in range(12)], False, id="one tick short"),
         pytest.param([5 * i for i in range(13)], True, id="a whole window"),
+        pytest.param([0.5 * i for i in range(121)], True, id="two samples a second"),
         pytest.param([*range(0, 40, 5), *range(50, 90, 5)], True, id="a gap of two ticks is bridged"),
         pytest.param([*range(0, 40, 5), *range(60, 100, 5)], False, id="a longer gap starts again"),
         pytest.param([*range(0, 65, 5), 10], False, id="a clock that went back starts again"),
     ],
 )
-def test_full(times: list[int], full: bool) -> None:
-    window = fill([(float(at), 1) for at in times])
+def test_full(times: list[float], full: bool) -> None:
+    window = fill([(at, 1) for at in times])
     assert window.full(times[-1], LENGTH) is full
 
 

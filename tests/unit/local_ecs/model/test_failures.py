@@ -45,7 +45,7 @@ def test_a_failed_deployment_names_its_reason(*, rollback: bool) -> None:
         assert runtime.shown.template == {"x": 1}
         assert any(f"rolling back to deployment {first.id}." in m for m in runtime.messages)
         assert list(found) == [first.id]
-        assert runtime.shown.primary.updated_at == failed_at
+        assert (runtime.shown.primary.updated_at, runtime.shown.primary.failed_tasks) == (failed_at, 0)
     else:
         reason = "ECS deployment circuit breaker: tasks failed to start."
         assert (found[failed.id].rollout_state, found[failed.id].rollout_state_reason) == (RolloutState.FAILED, reason)
