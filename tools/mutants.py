@@ -4,8 +4,9 @@
 mutmut makes the changes (mutants): `<` to `<=`, `and` to `or`, an argument to None and others. Texts, types, decorators
 and log messages stay as they are. The sample depends on the commit alone and takes the same number from each file.
 Each run of the tests is a fork of this process, which has imported the libraries. It works in a copy of the commit and
-compiles the changed file from memory. The first run has no mutant; its CPU time sets the limit of the others. The
-survivors are in build/mutants.json.
+compiles the changed file from memory. Before its mutants, each file has a run with the same limits and the unchanged
+file, which must pass and sets the limit of CPU time; so has the last file at the end. The survivors, and what killed
+the others, are in build/mutants.json.
 Exit codes: 0 success, 1 fewer than 90 % killed, or the tests fail without a mutant.
 """
 
@@ -21,11 +22,13 @@ import signal
 import subprocess
 import sys
 import tempfile
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, replace
 from importlib.machinery import SourceFileLoader
 from importlib.metadata import entry_points
 from itertools import groupby, zip_longest
 from pathlib import Path
+from types import CodeType
 from typing import Any
 
 import libcst as cst
@@ -58,16 +61,20 @@ EXAMPLES = 25
 CPU_FACTOR, IDLE_S = 3, 30
 """The limit of CPU time, as a multiple of the time without a mutant. A run that uses no CPU so long waits for ever."""
 MEMORY_BYTES = 4 * 2**30
-FAILED = (pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.INTERRUPTED, -signal.SIGXCPU, -signal.SIGKILL)
-"""Exit codes of a failed test, of a module that cannot be imported, and of a run above its limits."""
+FAILED_TEST, FAILED_IMPORT, PASSED = 101, 102, 100
+"""Exit codes of a run; an error of this program has others."""
+CAUSES = {FAILED_TEST: "test", FAILED_IMPORT: "import", -signal.SIGXCPU: "cpu", -signal.SIGKILL: "idle"}
+CODES = {
+    pytest.ExitCode.OK: PASSED,
+    pytest.ExitCode.TESTS_FAILED: FAILED_TEST,
+    pytest.ExitCode.INTERRUPTED: FAILED_IMPORT,
+}
 FORK = multiprocessing.get_context("fork")
 UNCHANGED = (cst.BaseString, cst.Annotation, cst.Decorator, cst.Import, cst.ImportFrom, cst.Assert, cst.Raise)
 NO_BEHAVIOUR = re.compile(
-    r"(\w+ = )?(logger\.|get_logger|TypeVar|(Literal|Callable|Mapping|dict|tuple)\[|\w+ \| )|__all__"
+    r"(\w+ = )?(logger\.|get_logger|TypeVar|(Literal|Callable|Mapping|dict|tuple)\[|[A-Z]\w+ \| )|__all__"
 )
 """Log messages, types and lists of exported names."""
-FALSE = re.compile(r'\bFalse\b|(?<== )""$|(?<=lambda: )0$')
-"""What mutmut makes of None, and False: a change from one to the other has no effect if only its truth counts."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +91,7 @@ class Mutant:
     @property
     def module_name(self) -> str:
         """The name that tests import."""
-        return self.path.removesuffix(".py").replace("/", ".")
+        return self.path.removesuffix(".py").replace("/", ".").removesuffix(".__init__")
 
     @property
     def source(self) -> str:
@@ -134,7 +141,8 @@ def mutants_of(package: str, root: Path, path: Path) -> list[Mutant]:
         )
         for kind, change in mutation_operators
         for changed in (change(node) if isinstance(node, kind) else ())
-        if FALSE.sub("None", code_of(changed)) != FALSE.sub("None", code_of(node))
+        # None to "" changes nothing wherever only the truth of the value counts.
+        if not code_of(changed).endswith('= ""')
     ]
 
 
@@ -148,56 +156,67 @@ def sample(root: Path, seed: str, size: int) -> list[Mutant]:
 
 
 class PackageTests:
-    """The tests of one package, run in forks: first without a mutant, then once with each."""
+    """The tests of one package, run in forks with one mutant or none."""
 
     def __init__(self, package: str, root: Path) -> None:
         self._files = [path for pattern in TESTS[package] for path in sorted(root.glob(pattern))]
         self._limit_s = resource.RLIM_INFINITY
 
-    def pass_without_mutant(self) -> bool:
-        """Return whether the tests pass, and set the limits of the other runs."""
-        before = os.times()
-        code, after = self._exit_code(None), os.times()
+    def check(self, unchanged: Mutant) -> None:
+        """Run the tests of an unchanged file as those of its mutants, and set the limit of their CPU time.
+
+        Raises:
+            SystemExit: the tests fail.
+        """
+        self._limit_s, before = resource.RLIM_INFINITY, os.times()
+        if cause := self.killed_by(unchanged):
+            sys.exit(f"The tests of {unchanged.path} fail without a mutant ({cause}).")
+        after = os.times()
         used_s = after.children_user + after.children_system - before.children_user - before.children_system
         self._limit_s = CPU_FACTOR * math.ceil(used_s)
-        return code == pytest.ExitCode.OK
 
-    def kill(self, mutant: Mutant) -> bool:
-        """Return whether a test fails, or the tests do not end."""
-        return self._exit_code(mutant) in FAILED
-
-    def _exit_code(self, mutant: Mutant | None) -> int | None:
-        process = FORK.Process(target=self._run, args=(mutant,))
+    def killed_by(self, mutant: Mutant) -> str | None:
+        """Return what ended the tests: a failed test, an import, a limit; None if they pass."""
+        process = FORK.Process(target=self._run, args=(mutant, compile(mutant.source, mutant.path, "exec")))
         process.start()
         used_s, before_s = 0.0, -1.0
         while process.is_alive() and used_s > before_s:
             process.join(IDLE_S)
             used_s, before_s = sum(psutil.Process(process.pid).cpu_times()[:2]) if process.is_alive() else 0.0, used_s
+        was_idle = process.is_alive()
         process.kill()
         process.join()
-        return process.exitcode
+        code = process.exitcode
+        if code == PASSED:
+            return None
+        if code not in CAUSES or (code == -signal.SIGKILL and not was_idle):
+            sys.exit(f"The tests of {mutant} ended with {code}: an error of the run, not of a test.")
+        return CAUSES[code]
 
-    def _run(self, mutant: Mutant | None) -> None:
+    def _run(self, mutant: Mutant, code: CodeType) -> None:
         def step(file: Path) -> int:
-            return 0 if mutant and mutant.module_name in file.read_text() else 1 + ("emulated" in file.parts)
+            return 0 if mutant.module_name in file.read_text() else 1 + ("emulated" in file.parts)
 
-        if mutant:
+        exit_code = 1
+        try:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             resource.setrlimit(resource.RLIMIT_CPU, (self._limit_s, resource.RLIM_INFINITY))
             resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
-            load_changed(mutant)
-        steps = [list(files) for _, files in groupby(sorted(self._files, key=step), key=step)]
-        codes = (pytest.main([*OPTIONS, *map(str, files)]) for files in steps)
-        # Without os._exit this fork would wait for threads that a failed test has left.
-        os._exit(next((code for code in codes if code), 0))
+            load_changed(mutant.module_name, code)
+            steps = [list(files) for _, files in groupby(sorted(self._files, key=step), key=step)]
+            results = (pytest.main([*OPTIONS, *map(str, files)]) for files in steps)
+            result = next((result for result in results if result), pytest.ExitCode.OK)
+            exit_code = CODES.get(pytest.ExitCode(result), exit_code)
+        finally:
+            os._exit(exit_code)  # this fork does not wait for threads that a failed test has left
 
 
-def load_changed(mutant: Mutant) -> None:
-    """Let every later import of the file use the mutant."""
-    source, unchanged = mutant.source, SourceFileLoader.get_code
+def load_changed(module: str, code: CodeType) -> None:
+    """Let every later import of the module use the changed code."""
+    unchanged = SourceFileLoader.get_code
 
-    def get_code(loader: SourceFileLoader, name: str) -> Any:
-        return compile(source, loader.path, "exec") if name == mutant.module_name else unchanged(loader, name)
+    def get_code(loader: SourceFileLoader, name: str) -> CodeType | None:
+        return code if name == module else unchanged(loader, name)
 
     SourceFileLoader.get_code = get_code  # type: ignore[method-assign,assignment]
 
@@ -227,21 +246,25 @@ def main() -> int:
         subprocess.run(["tar", "-x", "-C", root], input=archive, check=True)
         os.chdir(root)
         tests = {package: PackageTests(package, root) for package in TESTS}
-        if not all(package_tests.pass_without_mutant() for package_tests in tests.values()):
-            sys.exit("The tests fail without a mutant.")
-        mutants = sample(root, seed, size)
-        survivors = []
-        for number, mutant in enumerate(mutants, 1):
-            killed = tests[mutant.package].kill(mutant)
-            print(f"{number} of {len(mutants)}", "killed" if killed else "survived", mutant, flush=True)
-            if not killed:
-                survivors.append(str(mutant))
-    killed_count = len(mutants) - len(survivors)
-    report = {"commit": commit, "seed": seed, "mutants": len(mutants), "killed": killed_count, "survivors": survivors}
+        mutants, causes, survivors = sample(root, seed, size), Counter[str](), list[str]()
+        number = 0
+        for _, of_file in groupby(sorted(mutants, key=lambda mutant: mutant.path), key=lambda mutant: mutant.path):
+            first, *others = of_file
+            package_tests, unchanged = tests[first.package], replace(first, changed=first.node)
+            package_tests.check(unchanged)
+            for mutant in (first, *others):
+                number, cause = number + 1, package_tests.killed_by(mutant)
+                causes[cause or "survived"] += 1
+                print(f"{number} of {len(mutants)}", f"killed ({cause})" if cause else "survived", mutant, flush=True)
+                if cause is None:
+                    survivors.append(str(mutant))
+        package_tests.check(unchanged)
+    report = {"commit": commit, "seed": seed, "mutants": len(mutants), "causes": causes, "survivors": survivors}
     REPORT.parent.mkdir(exist_ok=True)
     REPORT.write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n")
-    print(f"{killed_count} of {len(mutants)} mutants killed")
-    return 0 if killed_count >= LEAST_KILLED * len(mutants) else 1
+    killed = len(mutants) - len(survivors)
+    print(f"{killed} of {len(mutants)} mutants killed: {dict(causes)}")
+    return 0 if killed >= LEAST_KILLED * len(mutants) else 1
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from importlib.util import find_spec
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -143,8 +143,10 @@ def _require() -> None:
         PrerequisiteError: a package of the extra `local` is missing.
     """
     for package in ("aiobotocore", "aiohttp", "asyncpg", "psutil"):
-        if find_spec(package) is None:
-            raise PrerequisiteError(f"`openmwaa local` needs {package}: pip install 'openmwaa[local]'")
+        try:
+            import_module(package)
+        except ImportError as error:
+            raise PrerequisiteError(f"`openmwaa local` needs {error.name}: pip install 'openmwaa[local]'") from None
 
 
 def _paths(path: Path) -> LocalPaths:

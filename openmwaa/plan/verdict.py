@@ -45,6 +45,7 @@ class Verdict:
 
 _EXECUTION_API: Final = "execution_api_url"
 _DATABASE_LOST: Final = "the metadata database would be deleted with all runs, variables and connections"
+_TASKS_LOST: Final = "all running tasks of the fleet would be killed"
 _MESSAGES_LOST: Final = "messages of queued tasks would be lost"
 _NETWORK_LOST: Final = "all resources in it, including database and workers, would be replaced"
 PROTECTED: Final[Mapping[str, str]] = {
@@ -72,7 +73,7 @@ def _lost(change: Change, environment: Environment) -> str | None:
     """Return the consequence if the deleted resource is protected."""
     match change.type:
         case "aws_ecs_service" if _fleet_of(change.name) in environment.fleets:
-            return "all running tasks of the fleet would be killed"
+            return _TASKS_LOST
         case "aws_sqs_queue" if change.name.removeprefix("broker_queue_") in environment.queues:
             return _MESSAGES_LOST
         case "aws_subnet" if change.name.startswith("network_private_"):

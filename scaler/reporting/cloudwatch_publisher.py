@@ -19,7 +19,7 @@ MISSED_TICKS = 3
 """A result older than this number of intervals is not published."""
 
 
-@dataclass
+@dataclass(eq=False)
 class CloudWatchPublisher:
     """A listener that keeps the last result of each fleet."""
 

@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from cdktf_app.main import document, json_text
 from openmwaa.config.environment import Environment
 from openmwaa.config.environment_file import load
-from tools.synthesise_examples import examples
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
 class Stacks:
@@ -35,12 +35,17 @@ def stacks_of_this_run(tmp_path_factory: pytest.TempPathFactory) -> None:
 
 def stack_text(environment: Environment) -> str:
     """Return the text of cdk.tf.json for `environment`."""
+    from cdktf_app.main import document, json_text
+
+    # The fields that are set identify an environment, because no model has private or secret fields.
     fields = environment.model_dump_json(exclude_unset=True)
     file = Stacks.folder / f"{hashlib.sha256(fields.encode()).hexdigest()}.json"
     with file.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not file.exists():
-            file.write_text(json_text(document(environment)), encoding="utf-8")
+            partial = file.with_suffix(".partial")
+            partial.write_text(json_text(document(environment)), encoding="utf-8")
+            partial.replace(file)
         return file.read_text(encoding="utf-8")
 
 
@@ -52,4 +57,4 @@ def stack_document(environment: Environment) -> dict[str, Any]:
 
 def example_text(name: str) -> str:
     """Return the text of cdk.tf.json for the example `name`."""
-    return stack_text(load(examples()[name]))
+    return stack_text(load(EXAMPLES / name / "environment.yaml"))

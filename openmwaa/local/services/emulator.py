@@ -61,4 +61,6 @@ def emulator(
         except (aiohttp.ClientError, OSError):
             return False
 
-    return ManagedProcess(NAME, start, answers, ready_within_s=30, stop_timeout_s=20)
+    return ManagedProcess(
+        NAME, start, answers, what=f"The emulator at {addresses.emulator_url}", ready_within_s=30, stop_timeout_s=20
+    )

@@ -92,7 +92,7 @@ class Postgres:
 
     def managed_process(self) -> ManagedProcess:
         """The process for `ProcessManager`; SIGINT is PostgreSQL's fast stop."""
-        return ManagedProcess(NAME, self._start, self._answers, stop_signal=signal.SIGINT)
+        return ManagedProcess(NAME, self._start, self._answers, what="PostgreSQL", stop_signal=signal.SIGINT)
 
     async def ensure_master(self, username: str, password: str) -> None:
         """Create RDS's master user or set its password; as on RDS, it can create roles and databases."""

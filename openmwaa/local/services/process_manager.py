@@ -30,6 +30,8 @@ class ManagedProcess:
     start: Callable[[], Awaitable[ContainerProcess]]
     answers: Callable[[], Awaitable[bool]]
     """Whether it answers; called until it does."""
+    what: str
+    """What answers, and where: the subject of an error message."""
     ready_within_s: float = 60.0
     stop_signal: int = signal.SIGTERM
     stop_timeout_s: float = 15.0
@@ -142,14 +144,14 @@ class ProcessManager:
         self.status.state = "running"
 
     async def _ready(self) -> None:
-        name, within_s = self.managed.name, self.managed.ready_within_s
+        what, name, within_s = self.managed.what, self.managed.name, self.managed.ready_within_s
         try:
             async with asyncio.timeout(within_s):
                 while not await self.managed.answers():  # noqa: ASYNC110 - another process has no events
                     await asyncio.sleep(0.05)
         except TimeoutError:
             raise InfrastructureError(
-                f"{name} does not answer after {within_s:g} s; see `openmwaa local logs {name}`."
+                f"{what} does not answer after {within_s:g} s; see `openmwaa local logs {name}`."
             ) from None
 
     async def _stop_once(self) -> None:

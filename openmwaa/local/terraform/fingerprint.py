@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Keeps a fingerprint of what Terraform applied last, so that `up` skips it for an unchanged environment (saves 16 to 20 s)."""
+"""Keeps a fingerprint of what Terraform applied last: `up` skips it for an unchanged environment (saves 16 to 20 s)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
-
 
 from openmwaa.config.environment import Environment
 from openmwaa.local.errors import InfrastructureError

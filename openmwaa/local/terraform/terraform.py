@@ -26,7 +26,6 @@ _LAST_LINES = 12
 _FLAKES = ("ResourceAlreadyExistsException", "connection reset", "EOF", "timeout awaiting response", "RequestError")
 
 
-
 @dataclass
 class ApplyEvents:
     """Reads the events of `terraform apply -json`."""

@@ -128,7 +128,11 @@ def _lifecycles(document: Mapping[str, Any]) -> dict[str, Any]:
                 continue
             if kind.endswith("gress_rule") and "prefix_list_id" not in resource:
                 continue
-            if not (not_returned := [attribute for attribute in attributes if attribute in resource or attribute in _COMPUTED]):
+            if not (
+                not_returned := [
+                    attribute for attribute in attributes if attribute in resource or attribute in _COMPUTED
+                ]
+            ):
                 continue
             ignored = [*lifecycle.get("ignore_changes", ()), *not_returned]
             found.setdefault(kind, {})[name] = {"lifecycle": {"ignore_changes": list(dict.fromkeys(ignored))}}
@@ -143,7 +147,9 @@ def _logins(document: Mapping[str, Any]) -> dict[str, Any]:
     """Listeners without their Cognito action, which ministack 1.5.33 does not keep; it keeps OIDC actions."""
     listeners = (document.get("resource") or {}).get("aws_lb_listener", {})
     plain = {
-        name: {"default_action": [action for action in listener["default_action"] if "authenticate_cognito" not in action]}
+        name: {
+            "default_action": [action for action in listener["default_action"] if "authenticate_cognito" not in action]
+        }
         for name, listener in listeners.items()
         if any("authenticate_cognito" in action for action in listener.get("default_action", ()))
     }

@@ -34,7 +34,7 @@ def managed(folder: Path, script: str, answers: Callable[[], Awaitable[bool]], r
             on_lines=lambda _lines: None,
         )
 
-    return ManagedProcess("thing", start, answers, ready_within_s=ready_within_s, stop_timeout_s=0.3)
+    return ManagedProcess("thing", start, answers, what="The thing", ready_within_s=ready_within_s, stop_timeout_s=0.3)
 
 
 @pytest.fixture
@@ -87,7 +87,17 @@ async def test_a_process_that_does_not_become_ready_is_stopped(keep: Callable[..
         return False
 
     manager = keep("exec sleep 1000", refuse, 0.3)
-    with pytest.raises(InfrastructureError, match=r"thing does not answer after 0\.3 s"):
+    with pytest.raises(InfrastructureError, match=r"The thing does not answer after 0\.3 s"):
+        await manager.start()
+    assert manager.pid is None
+
+
+async def test_a_process_whose_readiness_raises_is_stopped(keep: Callable[..., ProcessManager]) -> None:
+    async def fail() -> bool:
+        raise OSError("no such file")
+
+    manager = keep("exec sleep 1000", fail)
+    with pytest.raises(OSError, match="no such file"):
         await manager.start()
     assert manager.pid is None
 

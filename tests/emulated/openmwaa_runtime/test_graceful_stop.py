@@ -46,6 +46,9 @@ class FakeProcesses(WorkerProcesses):
     def kill(self, task: TaskProcess) -> None:
         self.signals.append((self.now, "kill", task.pid))
 
+    def _send(self, *_: object) -> None:
+        raise AssertionError("a test must not send signals to other processes")
+
 
 def test_tasks_are_terminated_after_90_s_of_120_and_killed_after_105_s() -> None:
     processes = FakeProcesses(1, 2, stopping=frozenset({1}))

@@ -39,6 +39,14 @@ def test_every_page_is_listed(client: tuple[Any, Stubber]) -> None:
     assert found == [SourceObject("dags/a.py", '"1"', 3), SourceObject("dags/b.py", '"2"', 0)]
 
 
+@pytest.mark.parametrize("token", [{}, {"NextContinuationToken": ""}], ids=["no token", "empty token"])
+def test_a_listing_without_its_next_page_is_an_error(client: tuple[Any, Stubber], token: dict[str, str]) -> None:
+    page = {"Contents": [{"Key": "dags/a.py", "ETag": '"1"', "Size": 3}], "IsTruncated": True, **token}
+    client[1].add_response("list_objects_v2", page, {"Bucket": "b", "Prefix": ""})
+    with pytest.raises(OSError, match="incomplete"):
+        list(S3Bucket("b", "", client=client[0]).list())
+
+
 def test_an_empty_bucket_has_no_contents(client: tuple[Any, Stubber]) -> None:
     client[1].add_response("list_objects_v2", {"IsTruncated": False}, {"Bucket": "b", "Prefix": ""})
     assert list(S3Bucket("b", "", client=client[0]).list()) == []

@@ -8,7 +8,6 @@ import pytest
 
 from scaler.core import explain
 from scaler.core.decide import decide
-from scaler.core.drain import ServiceShare
 from scaler.core.model import (
     BrokerCount,
     Deployment,
@@ -20,7 +19,6 @@ from scaler.core.model import (
 )
 from scaler.core.state import (
     STRONGEST,
-    Attempt,
     Demand,
     FleetState,
     Kind,
@@ -144,8 +142,6 @@ def test_the_documented_defaults() -> None:
     assert NeedWindow() == NeedWindow((), None, None)
     assert FleetState() == FleetState(NeedWindow(), None, 0, None, None, None, None, {})
     assert FleetState().of("unknown").drains == {}
-    assert Attempt(3, 1, 2).count == 2
-    assert ServiceShare(1, 1, 1, 1, 0, "", may_drain=False, resume_all=False).launch_limit == ""
 
 
 @pytest.mark.parametrize(("number", "text"), [(0, "0 workers"), (1, "1 worker"), (2, "2 workers")])

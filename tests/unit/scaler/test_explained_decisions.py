@@ -330,6 +330,7 @@ def recorded() -> dict[str, list[str]]:
 
 if os.environ.get("WRITE_DECISIONS"):
     FILE.write_text("\n\n".join("\n".join([f"# {case}", *decided(case)]) for case in CASES) + "\n", encoding="utf-8")
+    pytest.skip("the decisions were written, so nothing was compared", allow_module_level=True)
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -36,6 +36,9 @@ class S3Bucket:
         for page in pages:
             for entry in page.get("Contents", ()):
                 yield SourceObject(entry["Key"], entry["ETag"], int(entry["Size"]))
+            # botocore's paginator ends here without an error; the rest of the DAGs would be deleted.
+            if page.get("IsTruncated") and not page.get("NextContinuationToken"):
+                raise OSError("the listing of the bucket is incomplete: S3 sent no token for its next page")
 
     def fetch(self, objects: Iterable[tuple[SourceObject, Path]]) -> None:
         """Download the objects, four at a time, if they have not changed since the listing (If-Match)."""
