@@ -3,17 +3,17 @@
 
 import difflib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
 from pydantic.json_schema import GenerateJsonSchema
 from pydantic_core import ErrorDetails
 
 from openmwaa.config.environment import Environment
-from openmwaa.config.field_lookup import Location, model_of, without_tags
+from openmwaa.config.field_lookup import model_of, without_tags
+from openmwaa.config.yaml_reader import Location, field_name, read_text, read_yaml
 from openmwaa.errors import EnvironmentFileError, Problem
 
 
@@ -23,13 +23,7 @@ def load(path: Path) -> Environment:
     Raises:
         EnvironmentFileError: with all errors, each with file, line and field.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise EnvironmentFileError([Problem(path, None, "", "the file does not exist")]) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise EnvironmentFileError([Problem(path, None, "", f"cannot be read: {error}")]) from error
-    return loads(text, path)
+    return loads(read_text(path), path)
 
 
 def loads(text: str, path: Path) -> Environment:
@@ -38,30 +32,14 @@ def loads(text: str, path: Path) -> Environment:
     Raises:
         EnvironmentFileError: with all errors, each with file, line and field.
     """
-    try:
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
-        data = yaml.safe_load(text)
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else None
-        message = f"invalid YAML: {error.problem or error.context}"
-        raise EnvironmentFileError([Problem(path, line, "", message)]) from None
-    except yaml.YAMLError as error:
-        raise EnvironmentFileError([Problem(path, None, "", f"invalid YAML: {error}")]) from None
+    data, lines = read_yaml(text, path)
     if not isinstance(data, dict):
         message = "an environment is a mapping of fields to values; the minimum is `name: example`"
         raise EnvironmentFileError([Problem(path, 1, "", message)])
-    lines: dict[Location, int] = {}
-    twice: list[tuple[Location, int]] = []
-    for at, line in _lines(root, ()):
-        if at in lines and not any(at[:-1] == parent for parent, _ in twice):  # YAML loaders silently use the last one
-            twice.append((at, line))
-        lines[at] = line
-    problems = [Problem(path, line, _field(at), "is set twice") for at, line in twice]
-    if not problems:
-        try:
-            return Environment.model_validate(data)
-        except ValidationError as error:
-            problems = [_problem(details, lines, path) for details in error.errors(include_url=False)]
+    try:
+        return Environment.model_validate(data, strict=True)
+    except ValidationError as error:
+        problems = [_problem(details, lines, path) for details in error.errors(include_url=False)]
     raise EnvironmentFileError(sorted(problems, key=lambda problem: problem.line or 0))
 
 
@@ -79,31 +57,10 @@ def json_schema() -> str:
     return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
 
 
-def _lines(node: yaml.Node | None, at: Location) -> Iterator[tuple[Location, int]]:
-    """Yield the line number of every field."""
-    if node is None:
-        return
-    if at == ():
-        yield at, node.start_mark.line + 1
-    if isinstance(node, yaml.MappingNode):
-        for key, value in node.value:
-            here = (*at, str(key.value))
-            yield here, key.start_mark.line + 1
-            yield from _lines(value, here)
-    elif isinstance(node, yaml.SequenceNode):
-        for index, value in enumerate(node.value):
-            yield (*at, index), value.start_mark.line + 1
-            yield from _lines(value, (*at, index))
-
-
 def _problem(details: ErrorDetails, lines: Mapping[Location, int], path: Path) -> Problem:
     at = without_tags(tuple(part for part in details["loc"] if part != "[key]"))
     line = next((lines[at[:n]] for n in range(len(at), -1, -1) if at[:n] in lines), None)
-    return Problem(path, line, _field(at), _message(details, at))
-
-
-def _field(at: Location) -> str:
-    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in at).lstrip(".")
+    return Problem(path, line, field_name(at), _message(details, at))
 
 
 def _message(details: ErrorDetails, at: Location) -> str:
@@ -121,6 +78,8 @@ def _message(details: ErrorDetails, at: Location) -> str:
         return f"is {got!r}; it must be {_description(at) or 'like ' + context['pattern']}"
     if kind == "value_error":
         return str(context["error"])
+    if kind == "string_type" and isinstance(got, int | float):
+        return f'is {got!r}, which is no text; quote it: "{got}"'
     shown = f" (got {got!r})" if isinstance(got, str | int | float | bool) or got is None else ""
     message = details["msg"]
     return message[:1].lower() + message[1:] + shown

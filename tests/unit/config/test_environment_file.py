@@ -259,23 +259,6 @@ def test_all_errors_are_reported_in_the_order_of_the_file() -> None:
     assert [problem.field for problem in caught.value.problems] == ["name", "region", "schedulers", "x"]
 
 
-def test_a_missing_file_and_a_folder_are_errors(tmp_path: Path) -> None:
-    with pytest.raises(EnvironmentFileError, match="does not exist"):
-        load(tmp_path / "none.yaml")
-    with pytest.raises(EnvironmentFileError, match="cannot be read"):
-        load(tmp_path)
-
-
-@given(st.text(max_size=200))
-def test_no_text_causes_a_traceback(text: str) -> None:
-    try:
-        environment = loads(text, FILE)
-    except EnvironmentFileError as error:
-        assert error.problems, "an error needs a problem"  # noqa: PT017
-    else:
-        assert environment.name
-
-
 @given(
     st.fixed_dictionaries(
         {
