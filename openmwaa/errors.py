@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+
 class OpenmwaaError(Exception):
     """An error whose text names the remedy; the command line prints it without a traceback."""
 

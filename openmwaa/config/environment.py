@@ -26,7 +26,7 @@ from openmwaa.config.images import Images
 from openmwaa.config.metadata_database import AuroraServerless, ExistingPostgresql, MetadataDatabase
 from openmwaa.config.monitoring import Monitoring
 from openmwaa.config.network import Network
-from openmwaa.config.strict_model import StrictModel
+from openmwaa.config.strict_model import FieldError, StrictModel
 from openmwaa.config.web_access import WebAccess
 
 DEFAULT_QUEUE: Final = "default"
@@ -203,18 +203,21 @@ class Environment(StrictModel):
     def _fleets_are_consistent(self) -> Self:
         served: dict[str, str] = {}
         for fleet in self.fleets.values():
-            fleet.check_bounds(max_field="max" if self.fleet_specs else "max_workers")
-            for queue in fleet.queues:
+            self._check_bounds(fleet)
+            for index, queue in enumerate(fleet.queues):
                 if queue in served:
-                    raise ValueError(
-                        f"queue {queue} is served by the fleets {served[queue]} and {fleet.name}; "
-                        "a queue can have only one fleet"
+                    first = served[queue]
+                    places = f"twice by the fleet {first}" if first == fleet.name else f"by {first} and {fleet.name}"
+                    raise FieldError(
+                        f"queue {queue} is served {places}; remove it from one place",
+                        *("fleets", fleet.name, "queues", index),
                     )
                 served[queue] = fleet.name
         if DEFAULT_QUEUE not in served:
-            raise ValueError(
+            raise FieldError(
                 f"no fleet serves the queue `{DEFAULT_QUEUE}`, which Airflow uses for tasks without a queue; "
-                "add it to a fleet's `queues`"
+                "add it to a fleet's `queues`",
+                "fleets",
             )
         return self
 
@@ -222,23 +225,50 @@ class Environment(StrictModel):
     def _fields_are_consistent(self) -> Self:
         self.web_access.check(self.webserver_access_mode, region=self.region, network=self.network)
         if self.min_webservers > self.max_webservers:
-            raise ValueError(
+            raise FieldError(
                 f"`min_webservers` ({self.min_webservers}) is greater than `max_webservers` ({self.max_webservers}); "
-                "raise `max_webservers`"
+                "raise `max_webservers`",
+                "min_webservers" if "min_webservers" in self.model_fields_set else "max_webservers",
             )
         if self.execution_role_arn and self.identity.worker_policy_arns:
-            raise ValueError(
+            raise FieldError(
                 "`identity.worker_policy_arns` apply to the stack's own role; attach them to the role of "
-                "`execution_role_arn` yourself, or leave that field out"
+                "`execution_role_arn` yourself, or leave that field out",
+                *("identity", "worker_policy_arns"),
             )
         if self.leaves_snapshot and self.kms_key is None:
-            raise ValueError(
+            raise FieldError(
                 "`metadata_database.final_snapshot` needs a `kms_key`: a destroy deletes the environment's own key, "
-                "and the snapshot would be unreadable"
+                "and the snapshot would be unreadable",
+                *("metadata_database", "final_snapshot"),
             )
         self.network.check(self.region, self.images.airflow, self.images.scaler)
         regions.check(self.region, self.aws_services, self.network)
         return self
+
+    def _check_bounds(self, fleet: ResolvedFleet) -> None:
+        """Raise FieldError if numbers of workers are inconsistent, at the field of the file that sets one of them."""
+        spec = self.fleet_specs.get(fleet.name)
+        at = ("fleets", fleet.name) if spec else ()
+        if fleet.min > fleet.max:
+            own = [field for field in ("min", "max") if spec and getattr(spec, field) is not None]
+            raise FieldError(
+                f"fleet {fleet.name}: the minimum ({fleet.min} workers) is greater than the maximum ({fleet.max}); "
+                f"raise `{'max' if spec else 'max_workers'}`",
+                *((*at, own[0]) if own else ("min_workers",)),
+            )
+        for index, minimum in enumerate(fleet.schedule):
+            if not fleet.min < minimum.min <= fleet.max:
+                raise FieldError(
+                    f"fleet {fleet.name}: `min` of the schedule {minimum.cron!r} is {minimum.min}; it must be greater "
+                    f"than the minimum ({fleet.min}) and at most the maximum ({fleet.max})",
+                    *(*at, "schedule", index, "min"),
+                )
+        if (count := fleet.fallback.count) is not None and count > fleet.max:
+            raise FieldError(
+                f"fleet {fleet.name}: the fallback's `count` ({count}) is greater than the maximum ({fleet.max})",
+                *(*at, "fallback", "count"),
+            )
 
     @cached_property
     def size(self) -> EnvironmentClass:

@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from openmwaa.config.strict_model import FieldError
+
 Architecture = Literal["X86_64", "ARM64"]
 
 
@@ -70,8 +72,8 @@ def check_fargate(cpu: int, memory: int) -> None:
     """Raise ValueError if Fargate does not offer `memory` MiB with `cpu` CPU units."""
     if cpu not in FARGATE_MEMORY:
         offered = ", ".join(map(str, FARGATE_MEMORY))
-        raise ValueError(f"Fargate does not offer {cpu} CPU units; valid: {offered}")
+        raise FieldError(f"Fargate does not offer {cpu} CPU units; valid: {offered}", "cpu")
     sizes = FARGATE_MEMORY[cpu]
     if memory not in sizes:
         offered = ", ".join(map(str, sizes if len(sizes) < 6 else (*sizes[:3], "…", sizes[-1])))  # noqa: PLR2004
-        raise ValueError(f"Fargate does not offer {memory} MiB with {cpu} CPU units; valid: {offered}")
+        raise FieldError(f"Fargate does not offer {memory} MiB with {cpu} CPU units; valid: {offered}", "memory")

@@ -5,7 +5,7 @@ import difflib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from pydantic import ValidationError
 from pydantic.json_schema import GenerateJsonSchema
@@ -15,6 +15,9 @@ from openmwaa.config.environment import Environment
 from openmwaa.config.field_lookup import model_of, without_tags
 from openmwaa.config.yaml_reader import Location, field_name, read_text, read_yaml
 from openmwaa.errors import EnvironmentFileError, Problem
+
+MINIMUM: Final = "{name: example, web_access: {allow_http: true}}"
+"""The smallest valid file; `web_access` is needed because there is no domain with a certificate."""
 
 
 def load(path: Path) -> Environment:
@@ -34,8 +37,8 @@ def loads(text: str, path: Path) -> Environment:
     """
     data, lines = read_yaml(text, path)
     if not isinstance(data, dict):
-        message = "an environment is a mapping of fields to values; the minimum is `name: example`"
-        raise EnvironmentFileError([Problem(path, 1, "", message)])
+        found = "the file is empty" if data is None else "the file is not a mapping of fields to values"
+        raise EnvironmentFileError([Problem(path, 1, "", f"{found}; the minimum is `{MINIMUM}`")])
     try:
         return Environment.model_validate(data, strict=True)
     except ValidationError as error:
@@ -58,7 +61,8 @@ def json_schema() -> str:
 
 
 def _problem(details: ErrorDetails, lines: Mapping[Location, int], path: Path) -> Problem:
-    at = without_tags(tuple(part for part in details["loc"] if part != "[key]"))
+    within = getattr(details.get("ctx", {}).get("error"), "at", ())
+    at = (*without_tags(tuple(part for part in details["loc"] if part != "[key]")), *within)
     line = next((lines[at[:n]] for n in range(len(at), -1, -1) if at[:n] in lines), None)
     return Problem(path, line, field_name(at), _message(details, at))
 

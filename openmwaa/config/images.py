@@ -5,7 +5,7 @@ from typing import Annotated, Final, Self
 
 from pydantic import StringConstraints, model_validator
 
-from openmwaa.config.strict_model import StrictModel
+from openmwaa.config.strict_model import FieldError, StrictModel
 
 ImageTag = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$")]
 SCALER_VERSION: Final = "0.1.0"
@@ -26,5 +26,7 @@ class Images(StrictModel):
     def _tags_are_of_the_own_repositories(self) -> Self:
         for image in ("airflow", "scaler"):
             if getattr(self, image) is not None and getattr(self, f"{image}_tag") is not None:
-                raise ValueError(f"`{image}_tag` is for the stack's own repository; put the tag into `{image}`")
+                raise FieldError(
+                    f"`{image}_tag` is for the stack's own repository; put the tag into `{image}`", f"{image}_tag"
+                )
         return self

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, StringConstraints, model_validator
 
 from openmwaa.config.ports import DATABASE_PORT
-from openmwaa.config.strict_model import StrictModel
+from openmwaa.config.strict_model import FieldError, StrictModel
 
 Days = Annotated[int, Field(ge=1, le=35)]
 SslMode = Literal["require", "verify-full"]
@@ -54,8 +54,9 @@ class AuroraServerless(_ManagedPostgresql):
     @model_validator(mode="after")
     def _capacity_bounds_are_ordered(self) -> Self:
         if self.max_capacity is not None and self.min_capacity > self.max_capacity:
-            raise ValueError(
-                f"`min_capacity` ({self.min_capacity}) is greater than `max_capacity` ({self.max_capacity})"
+            raise FieldError(
+                f"`min_capacity` ({self.min_capacity}) is greater than `max_capacity` ({self.max_capacity})",
+                "min_capacity",
             )
         return self
 

@@ -5,7 +5,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
-from openmwaa.config.strict_model import StrictModel
+from openmwaa.config.strict_model import FieldError, StrictModel
 
 Email = Annotated[str, StringConstraints(pattern=r"^\S+@\S+\.\S+$")]
 
@@ -27,7 +27,8 @@ class Monitoring(StrictModel):
     @model_validator(mode="after")
     def _emails_are_of_the_own_topic(self) -> Self:
         if self.alarm_emails and self.alarm_topic_arn:
-            raise ValueError(
-                "`alarm_emails` are for the stack's own topic; subscribe them to `alarm_topic_arn` yourself"
+            raise FieldError(
+                "`alarm_emails` are for the stack's own topic; subscribe them to `alarm_topic_arn` yourself",
+                "alarm_emails",
             )
         return self

@@ -7,7 +7,7 @@ from typing import Annotated, Final, Literal, Self
 from pydantic import Field, StringConstraints, field_validator, model_validator
 
 from openmwaa.config.network import Network
-from openmwaa.config.strict_model import StrictModel
+from openmwaa.config.strict_model import FieldError, StrictModel
 
 AccessMode = Literal["PRIVATE_ONLY", "PUBLIC_ONLY", "PUBLIC_AND_PRIVATE"]
 
@@ -91,16 +91,17 @@ class WebAccess(StrictModel):
     @model_validator(mode="after")
     def _is_consistent(self) -> Self:
         if self.oidc and self.cognito:
-            raise ValueError("set `oidc` or `cognito`, not both")
+            raise FieldError("set `oidc` or `cognito`, not both", "cognito")
         if self.domain is None:
             for field in ("hosted_zone_id", "certificate_arn", "oidc", "cognito"):
                 if getattr(self, field) is not None:
-                    raise ValueError(f"`{field}` needs a `domain`")
+                    raise FieldError(f"`{field}` needs a `domain`", field)
             return self
         if self.hosted_zone_id is None and self.certificate_arn is None:
-            raise ValueError("a `domain` needs a certificate: set `hosted_zone_id` to create one, or `certificate_arn`")
+            message = "a `domain` needs a certificate: set `hosted_zone_id` to create one, or `certificate_arn`"
+            raise FieldError(message, "domain")
         if self.allow_http:
-            raise ValueError("with a `domain` the web server uses HTTPS; leave `allow_http` out")
+            raise FieldError("with a `domain` the web server uses HTTPS; leave `allow_http` out", "allow_http")
         return self
 
     @property
@@ -128,64 +129,77 @@ class WebAccess(StrictModel):
         for field, arn in (("certificate_arn", self.certificate_arn), ("oidc.client_secret_arn", secret)):
             arn_region = arn.split(":")[3] if arn else region
             if arn_region != region:
-                raise ValueError(f"`web_access.{field}` is in {arn_region}; the load balancer needs one in {region}")
+                message = f"`web_access.{field}` is in {arn_region}; the load balancer needs one in {region}"
+                raise FieldError(message, "web_access", *field.split("."))
 
     def _check_private(self, network: Network) -> None:
         if self.domain is None and not self.allow_http:
-            raise ValueError(
+            raise FieldError(
                 "HTTPS needs a certificate, which needs a domain: set `web_access.domain`; or set "
-                "`web_access.allow_http: true`, and passwords cross your VPC unencrypted"
+                "`web_access.allow_http: true`, and passwords cross your VPC unencrypted",
+                "web_access",
             )
         if self.waf:
-            raise ValueError("`web_access.waf` needs a public load balancer; PRIVATE_ONLY has none")
+            raise FieldError(
+                "`web_access.waf` needs a public load balancer; PRIVATE_ONLY has none", "web_access", "waf"
+            )
         if self.authenticates and network.egress_mode == "ENDPOINTS_ONLY":
-            raise ValueError(
-                f"`web_access.{'oidc' if self.oidc else 'cognito'}`: the internal load balancer needs internet "
-                "access for it, which `network.egress: ENDPOINTS_ONLY` does not have; use a NAT gateway or leave it out"
+            field = "oidc" if self.oidc else "cognito"
+            raise FieldError(
+                f"`web_access.{field}`: the internal load balancer needs internet access for it, "
+                "which `network.egress: ENDPOINTS_ONLY` does not have; use a NAT gateway or leave it out",
+                *("web_access", field),
             )
 
     def _check_public(self, access_mode: AccessMode, network: Network) -> None:
         if not self.authenticates:
-            raise ValueError(
+            raise FieldError(
                 f"{access_mode} needs authentication at the load balancer: a password login must not face the "
                 "internet, and IAM login does not exist yet; set `web_access.oidc` or `web_access.cognito`, or use "
-                "PRIVATE_ONLY"
+                "PRIVATE_ONLY",
+                "webserver_access_mode",
             )
         if not self.allowed_cidrs:
-            raise ValueError(f"{access_mode} needs `web_access.allowed_cidrs`: the ranges of your users")
+            message = f"{access_mode} needs `web_access.allowed_cidrs`: the ranges of your users"
+            raise FieldError(message, "web_access")
         self._refuse_private_ranges(access_mode)
         if network.vpc_id is not None and len(network.public_subnet_ids) < 2:  # noqa: PLR2004 - a load balancer's minimum
-            raise ValueError(
+            raise FieldError(
                 f"{access_mode} in an existing VPC needs `network.public_subnet_ids`: two or more, in two zones, "
-                "for the public load balancer"
+                "for the public load balancer",
+                "network",
             )
 
     def _check_cloudfront(self, access_mode: AccessMode) -> None:
         # Load balancers authenticate on HTTPS listeners only, which need a certificate of a domain.
         if access_mode == "PUBLIC_ONLY":
-            raise ValueError(
+            raise FieldError(
                 "PUBLIC_ONLY needs a `web_access.domain`: a password login must not face the internet, IAM login does "
                 "not exist yet, and load balancers can authenticate with a domain only; set one "
-                "with `oidc` or `cognito`, or use PRIVATE_ONLY"
+                "with `oidc` or `cognito`, or use PRIVATE_ONLY",
+                "webserver_access_mode",
             )
         wide = [cidr for cidr in self.allowed_cidrs if IPv4Network(cidr).prefixlen < _MIN_PREFIX_WITHOUT_AUTH]
         if not self.allowed_cidrs or wide:
-            raise ValueError(
+            raise FieldError(
                 f"{access_mode} with CloudFront's domain has password login only, so access must be limited to your "
                 f"users: set `web_access.allowed_cidrs`, none wider than a /{_MIN_PREFIX_WITHOUT_AUTH}"
-                + (f" ({wide[0]} is)" if wide else "")
+                + (f" ({wide[0]} is)" if wide else ""),
+                *(("web_access", "allowed_cidrs") if wide else ("webserver_access_mode",)),
             )
         self._refuse_private_ranges(access_mode)
         if not self.allow_http:
-            raise ValueError(
+            raise FieldError(
                 f"{access_mode} without a `web_access.domain` has no certificate: HTTPS ends at CloudFront, and the "
-                "load balancer uses HTTP; set a domain, or `web_access.allow_http: true`"
+                "load balancer uses HTTP; set a domain, or `web_access.allow_http: true`",
+                "web_access",
             )
 
     def _refuse_private_ranges(self, access_mode: AccessMode) -> None:
         for cidr in self.allowed_cidrs:
             if any(IPv4Network(cidr).subnet_of(private) for private in _RFC_1918):
-                raise ValueError(
+                raise FieldError(
                     f"`web_access.allowed_cidrs`: {cidr} is private, no client on the internet has it; for "
-                    f"{access_mode} name the public addresses of your users"
+                    f"{access_mode} name the public addresses of your users",
+                    *("web_access", "allowed_cidrs"),
                 )

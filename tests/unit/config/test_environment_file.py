@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A valid file gives an environment; an invalid one an error with file, line, field and fix."""
 
+import ast
 import json
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 from openmwaa.config.environment import option_variable
 from openmwaa.config.environment_classes import ENVIRONMENT_CLASSES, FARGATE_MEMORY
-from openmwaa.config.environment_file import as_data, json_schema, load, loads
+from openmwaa.config.environment_file import MINIMUM, as_data, json_schema, load, loads
 from openmwaa.config.fleet import FleetFallback, ResolvedFleet
 from openmwaa.errors import EnvironmentFileError
 from tests.support.environments import LEAST_YAML
@@ -155,14 +156,14 @@ WRONG = {
     ),
     "a schedule of more than the most": (
         _scheduled("cron: '0 6 * * *', minutes: 60, min: 30"),
-        1,
-        "",
+        5,
+        "fleets.x.schedule[0].min",
         "is 30; it must be greater than the minimum (1) and at most the maximum (10)",
     ),
     "a schedule that changes nothing": (
         _scheduled("cron: '0 6 * * *', minutes: 60, min: 1"),
-        1,
-        "",
+        5,
+        "fleets.x.schedule[0].min",
         "greater than the minimum",
     ),
     "a week and a minute": (
@@ -171,12 +172,17 @@ WRONG = {
         "fleets.x.schedule[0].minutes",
         "less than or equal to 10080",
     ),
-    "a fallback without a count": (_falling_back("mode: fixed"), 4, "fleets.x.fallback", "`fixed` needs a `count`"),
-    "a count that is not used": (_falling_back("count: 3"), 4, "fleets.x.fallback", "has no `count`"),
+    "a fallback without a count": (
+        _falling_back("mode: fixed"),
+        4,
+        "fleets.x.fallback.mode",
+        "`fixed` needs a `count`",
+    ),
+    "a count that is not used": (_falling_back("count: 3"), 4, "fleets.x.fallback.count", "has no `count`"),
     "a fallback above the most": (
         _falling_back("mode: hold-if-higher, count: 11"),
-        1,
-        "",
+        4,
+        "fleets.x.fallback.count",
         "the fallback's `count` (11) is greater than the maximum (10)",
     ),
     "unknown field of a fallback": (
@@ -186,44 +192,74 @@ WRONG = {
         "did you mean `after_seconds`?",
     ),
     "text for a number": ("name: a\nmax_workers: many", 2, "max_workers", "valid integer"),
-    "more than the most": ("name: a\nmin_workers: 4\nmax_workers: 2", 1, "", "raise `max_workers`"),
-    "public web server": ("name: a\nwebserver_access_mode: PUBLIC_ONLY", 1, "", "IAM login does"),
-    "plain HTTP not allowed": ("name: a", 1, "", "allow_http: true"),
+    "more than the most": ("name: a\nmin_workers: 4\nmax_workers: 2", 2, "min_workers", "raise `max_workers`"),
+    "public web server": ("name: a\nwebserver_access_mode: PUBLIC_ONLY", 2, "webserver_access_mode", "IAM login does"),
+    "plain HTTP not allowed": ("name: a", 1, "web_access", "allow_http: true"),
     "CPU without memory": (
         "name: a\nfleets:\n  x:\n    queues: [default]\n    cpu: 1024",
-        3,
-        "fleets.x",
+        5,
+        "fleets.x.cpu",
         "`cpu` and `memory` must be set together",
     ),
     "impossible memory": (
         "name: a\nfleets:\n  x: {queues: [default], cpu: 1024, memory: 100, slots: 1}",
         3,
-        "fleets.x",
+        "fleets.x.memory",
         "2048, 3072, 4096",
     ),
     "impossible CPU": (
         "name: a\nfleets:\n  x: {queues: [default], cpu: 1000, memory: 2048, slots: 1}",
         3,
-        "fleets.x",
+        "fleets.x.cpu",
         "256, 512, 1024",
     ),
     "size and class": (
         "name: a\nfleets:\n  x: {queues: [default], class: mw1.small, cpu: 1024, memory: 2048, slots: 1}",
         3,
-        "fleets.x",
+        "fleets.x.class",
         "not both",
     ),
-    "no slots": ("name: a\nfleets:\n  x: {queues: [default], cpu: 1024, memory: 2048}", 3, "fleets.x", "`slots`"),
+    "no slots": ("name: a\nfleets:\n  x: {queues: [default], cpu: 1024, memory: 2048}", 3, "fleets.x.cpu", "`slots`"),
     "a queue in two fleets": (
         "name: a\nfleets:\n  x: {queues: [default]}\n  y: {queues: [default]}",
-        1,
-        "",
-        "served by the fleets x and y",
+        4,
+        "fleets.y.queues[0]",
+        "served by x and y; remove it",
+    ),
+    "a queue twice in a fleet": (
+        "name: a\nfleets:\n  x:\n    queues:\n      - default\n      - default",
+        6,
+        "fleets.x.queues[1]",
+        "served twice by the fleet x",
+    ),
+    "a fleet with more than the most": (
+        "name: a\nfleets:\n  x:\n    queues: [default]\n    min: 4\n    max: 2",
+        5,
+        "fleets.x.min",
+        "raise `max`",
+    ),
+    "a fleet with less than the environment's minimum": (
+        "name: a\nmin_workers: 4\nfleets:\n  x:\n    queues: [default]\n    max: 2",
+        6,
+        "fleets.x.max",
+        "raise `max`",
+    ),
+    "fewer web servers than the minimum": (
+        "name: a\nweb_access: {allow_http: true}\nmax_webservers: 1",
+        3,
+        "max_webservers",
+        "raise `max_webservers`",
+    ),
+    "a version with one number": (
+        "name: a\nairflow_version: 2.10",
+        2,
+        "airflow_version",
+        'is `2.10`, which YAML reads as another value; quote it: "2.10"',
     ),
     "no fleet serves default": (
         "name: a\nfleets:\n  x: {queues: [other]}",
-        1,
-        "",
+        2,
+        "fleets",
         "no fleet serves the queue `default`",
     ),
     "public VPC range": ("name: a\nnetwork:\n  vpc_cidr: 8.8.0.0/16", 3, "network.vpc_cidr", "RFC 1918"),
@@ -239,7 +275,7 @@ WRONG = {
     "the same key twice": ("name: a\nmax_workers: 3\nmax_workers: 4", 3, "max_workers", "set twice"),
     "not YAML": ("name: a\n  b: c: d", 2, "", "invalid YAML"),
     "a list": ("- name: a", 1, "", "mapping of fields"),
-    "nothing": ("", 1, "", "mapping of fields"),
+    "nothing": ("", 1, "", "the file is empty; the minimum is"),
 }
 
 
@@ -251,6 +287,21 @@ def test_an_invalid_file_has_an_error_with_line_and_fix(text: str, line: int, fi
     assert (problem.line, problem.field) == (line, field), f"the place is wrong: {problem}"
     assert message in problem.message, f"the message does not say what would be right: {problem}"
     assert str(problem).startswith(f"{FILE}:{line}: "), "editors jump to FILE:LINE"
+
+
+def test_the_minimum_of_the_message_is_valid() -> None:
+    loads(MINIMUM, FILE)
+
+
+def test_only_validators_of_a_field_raise_an_error_without_a_field() -> None:
+    for path in sorted((ROOT / "openmwaa/config").glob("*.py")):
+        functions = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.FunctionDef)]
+        raising = [function for function in functions if "raise ValueError(" in ast.unparse(function)]
+        assert not [
+            function.name
+            for function in raising
+            if "field_validator" not in "".join(map(ast.unparse, function.decorator_list))
+        ], f"{path.name}: raise FieldError, so that the error has the line of the field"
 
 
 def test_all_errors_are_reported_in_the_order_of_the_file() -> None:
