@@ -13,9 +13,11 @@ from typing import Any, Final, Literal, get_args
 from annotated_types import Ge, Le
 from pydantic import StringConstraints
 
-from openmwaa.config.environment import Environment, LoggingConfiguration, LogLevel
+from openmwaa.config.aws_limits import MAX_TAGS
+from openmwaa.config.environment import Environment
 from openmwaa.config.environment_classes import ENVIRONMENT_CLASSES
 from openmwaa.config.images import SCALER_VERSION
+from openmwaa.config.logging_configuration import LoggingConfiguration, LogLevel
 
 Type = Literal["string", "number", "map(string)"]
 _VERSIONS: Final[Mapping[str, Callable[[Environment], str]]] = {
@@ -104,11 +106,13 @@ def _always(environment: Environment) -> Iterator[Variable]:
         environment,
         "dag_s3_path",
         "Folder of the DAGs in the bucket, without a slash at either end.",
-        _pattern("dag_s3_path", "a folder without a slash at either end, such as dags"),
+        _pattern("dag_s3_path", "a folder without s3:// and without a slash at either end, such as dags"),
     )
-    at_most_50 = Validation("length(var.tags) <= 50", "AWS allows at most 50 tags.")
+    bound = Validation(
+        f"length(var.tags) <= {MAX_TAGS}", f"At most {MAX_TAGS} tags: AWS allows 50, the stack adds two."
+    )
     description = "Tags of all resources, in addition to those of the caller's provider."
-    yield Variable("tags", "map(string)", dict(environment.tags), description, (at_most_50,))
+    yield Variable("tags", "map(string)", dict(environment.tags), description, (bound,))
 
 
 def _workers(environment: Environment) -> Iterator[Variable]:

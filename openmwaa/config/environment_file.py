@@ -8,11 +8,14 @@ from pathlib import Path
 from typing import Any, Final
 
 from pydantic import ValidationError
-from pydantic.json_schema import GenerateJsonSchema
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import ErrorDetails
+from pydantic_core.core_schema import DictSchema
 
+from openmwaa.config.aws_limits import OWN_TAGS
 from openmwaa.config.environment import Environment
 from openmwaa.config.field_lookup import model_of, without_tags
+from openmwaa.config.text_rules import RULES
 from openmwaa.config.yaml_reader import Location, field_name, read_text, read_yaml
 from openmwaa.errors import EnvironmentFileError, Problem
 
@@ -52,6 +55,11 @@ class _WithoutFieldTitles(GenerateJsonSchema):
     def field_title_should_be_set(self, schema: object) -> bool:
         return False
 
+    def dict_schema(self, schema: DictSchema) -> JsonSchemaValue:
+        """Refuse keys without the pattern, as the models do."""
+        found = super().dict_schema(schema)
+        return {**found, "additionalProperties": False} if "patternProperties" in found else found
+
 
 def json_schema() -> str:
     """Return the JSON Schema of the file, for editors: two-space JSON with a final newline."""
@@ -77,29 +85,25 @@ def _message(details: ErrorDetails, at: Location) -> str:
     if kind == "missing":
         return "is missing"
     if kind == "literal_error":
-        return f"is {got!r}; it must be {context['expected']}"
+        return f"is {_shown(got)}; it must be {context['expected']}"
     if kind == "string_pattern_mismatch":
-        return f"is {got!r}; it must be {_description(at) or 'like ' + context['pattern']}"
+        rule = RULES[context["pattern"]]
+        return f"is {_shown(got)}; it must be {rule.words} (rule: {rule.source})"
+    if kind == "too_long" and at == ("tags",) and isinstance(got, dict):
+        own = " and ".join(f"`{tag}`" for tag in OWN_TAGS)
+        return f"has {len(got)} tags; AWS allows 50 for a resource, and the stack adds {own}"
     if kind == "value_error":
         return str(context["error"])
     if kind == "string_type" and isinstance(got, int | float):
         return f'is {got!r}, which is no text; quote it: "{got}"'
-    shown = f" (got {got!r})" if isinstance(got, str | int | float | bool) or got is None else ""
+    shown = f" (got {_shown(got)})" if isinstance(got, str | int | float | bool) or got is None else ""
     message = details["msg"]
     return message[:1].lower() + message[1:] + shown
 
 
-def _description(at: Location) -> str | None:
-    """Return the description of a field, as the end of a sentence that starts with "it must be"."""
-    if at[:1] == ("airflow_configuration_options",):
-        return "`section.key` in lower case, with a value of printable ASCII"
-    if at[:1] == ("fleets",) and len(at) == 2:  # noqa: PLR2004 - the name of a fleet
-        return "a lower-case letter, then letters, digits and `-`; at most 20 characters"
-    for name, field in model_of(at).model_fields.items():
-        if (field.alias or name) in at and field.description:
-            text = field.description.split("; left out")[0].rstrip(".")
-            return text[:1].lower() + text[1:]
-    return None
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 100 else f"{text[:100]}…"  # noqa: PLR2004 - fits in a line
 
 
 def as_data(environment: Environment) -> dict[str, Any]:

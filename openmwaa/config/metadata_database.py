@@ -3,21 +3,26 @@
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import Field, model_validator
 
 from openmwaa.config.ports import DATABASE_PORT
 from openmwaa.config.strict_model import FieldError, StrictModel
+from openmwaa.config.text_rules import KMS_KEY, SECRET, SECURITY_GROUP, text
+from openmwaa.config.windows import DailyWindow, WeeklyWindow, check_windows
 
 Days = Annotated[int, Field(ge=1, le=35)]
 SslMode = Literal["require", "verify-full"]
-_TIME = r"([01]\d|2[0-3]):[0-5]\d"
-_DAY = r"(mon|tue|wed|thu|fri|sat|sun)"
-DailyWindow = Annotated[str, StringConstraints(pattern=rf"^{_TIME}-{_TIME}$")]
-WeeklyWindow = Annotated[str, StringConstraints(pattern=rf"^{_DAY}:{_TIME}-{_DAY}:{_TIME}$")]
 
 
 class _ManagedPostgresql(StrictModel):
-    engine_version: Annotated[str, StringConstraints(pattern=r"^1[5-7](\.\d{1,2})?$")] = "16"
+    engine_version: Annotated[
+        str,
+        text(
+            r"^1[5-7](\.\d{1,2})?$",
+            "PostgreSQL 15, 16 or 17, or a minor version of it in quotes",
+            "rds DescribeDBEngineVersions",
+        ),
+    ] = "16"
     """A PostgreSQL version: major, such as 16, with automatic minor upgrades; or minor, such as 16.8, without."""
     sslmode: SslMode = "require"
     """Certificate check of clients: `require` does none; `verify-full` needs RDS's CA bundle in your images."""
@@ -38,6 +43,11 @@ class _ManagedPostgresql(StrictModel):
     hundred MiB per month."""
     log_exports: bool = True
     """Whether the server's log (errors, slow locks) is exported to CloudWatch, which charges per GiB."""
+
+    @model_validator(mode="after")
+    def _windows_are_accepted(self) -> Self:
+        check_windows(self.backup_window, self.maintenance_window)
+        return self
 
 
 class AuroraServerless(_ManagedPostgresql):
@@ -65,7 +75,10 @@ class RdsPostgresql(_ManagedPostgresql):
     """RDS for PostgreSQL: one instance, or with `multi_az` a standby in another zone."""
 
     kind: Literal["RDS_POSTGRESQL"]
-    instance_class: Annotated[str, StringConstraints(pattern=r"^db\.[a-z0-9]+\.[a-z0-9]+$")] = "db.t4g.medium"
+    instance_class: Annotated[
+        str,
+        text(r"^db\.[a-z0-9]+\.[a-z0-9]+$", "an instance class of RDS, such as db.t4g.medium", "rds DBInstanceClass"),
+    ] = "db.t4g.medium"
     multi_az: bool = False
     allocated_storage: Annotated[int, Field(ge=20, le=65_536)] = 20
     """Initial GiB; the storage grows automatically, at most to five times as many."""
@@ -80,15 +93,15 @@ class ExistingPostgresql(StrictModel):
     """An existing PostgreSQL server; `prepare-database` creates databases and roles on it."""
 
     kind: Literal["EXISTING"]
-    host: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9.-]{1,255}$")]
+    host: Annotated[str, text(r"^[A-Za-z0-9.-]{1,255}$", "a host name without port", "RFC 1123")]
     port: Annotated[int, Field(ge=1, le=65_535)] = DATABASE_PORT
     sslmode: SslMode = "require"
     """Certificate check of clients: `require` does none; `verify-full` uses the CAs that the image trusts."""
-    master_secret_arn: Annotated[str, StringConstraints(pattern=r"^arn:aws[a-z-]*:secretsmanager:.+:secret:.+$")]
+    master_secret_arn: Annotated[str, SECRET]
     """Secret {"username", "password"} of a role that can create roles and databases, for `prepare-database`."""
-    master_secret_kms_key: Annotated[str, StringConstraints(pattern=r"^arn:aws[a-z-]*:kms:.+:key/.+$")] | None = None
+    master_secret_kms_key: Annotated[str, KMS_KEY] | None = None
     """The KMS key of that secret, if it is not the environment's."""
-    security_group_id: Annotated[str, StringConstraints(pattern=r"^sg-[0-9a-f]{8,17}$")]
+    security_group_id: Annotated[str, SECURITY_GROUP]
     """The server's security group; the stack adds ingress rules for its tasks."""
 
 

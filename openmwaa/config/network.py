@@ -5,15 +5,19 @@ import re
 from ipaddress import IPv4Network
 from typing import Annotated, Final, Literal, Self
 
-from pydantic import Field, StringConstraints, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from openmwaa.config.strict_model import FieldError, StrictModel
+from openmwaa.config.text_rules import SECURITY_GROUP, text
 
 Egress = Literal["NAT_GATEWAY", "NAT_GATEWAY_PER_ZONE", "ENDPOINTS_ONLY"]
-VpcId = Annotated[str, StringConstraints(pattern=r"^vpc-[0-9a-f]{8,17}$")]
-SubnetId = Annotated[str, StringConstraints(pattern=r"^subnet-[0-9a-f]{8,17}$")]
-SecurityGroupId = Annotated[str, StringConstraints(pattern=r"^sg-[0-9a-f]{8,17}$")]
+VpcId = Annotated[str, text(r"^vpc-[0-9a-f]{8,17}$", "the id of a VPC, such as vpc-0a1b2c3d", "ec2 resource ids")]
+SubnetId = Annotated[
+    str, text(r"^subnet-[0-9a-f]{8,17}$", "the id of a subnet, such as subnet-0a1b2c3d", "ec2 resource ids")
+]
+SecurityGroupId = Annotated[str, SECURITY_GROUP]
 
+RFC_1918: Final = tuple(map(IPv4Network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")))
 _OWN_CIDR: Final = "10.192.0.0/16"
 _MIN_ZONES: Final = 2
 
@@ -55,7 +59,7 @@ class Network(StrictModel):
             raise ValueError(f"not an IPv4 range ({error}); example: {_OWN_CIDR}") from error
         if not 16 <= network.prefixlen <= 20:  # noqa: PLR2004 - the documented bounds
             raise ValueError(f"a /{network.prefixlen}; the VPC must be a /16 to /20; example: {_OWN_CIDR}")
-        if not network.is_private:
+        if not any(network.subnet_of(private) for private in RFC_1918):
             raise ValueError(f"not a private range (RFC 1918); example: {_OWN_CIDR}")
         return str(network)
 

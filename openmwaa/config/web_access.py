@@ -6,19 +6,29 @@ from typing import Annotated, Final, Literal, Self
 
 from pydantic import Field, StringConstraints, field_validator, model_validator
 
-from openmwaa.config.network import Network
+from openmwaa.config.network import RFC_1918, Network
 from openmwaa.config.strict_model import FieldError, StrictModel
+from openmwaa.config.text_rules import SECRET, arn, text
 
 AccessMode = Literal["PRIVATE_ONLY", "PUBLIC_ONLY", "PUBLIC_AND_PRIVATE"]
 
 _DOMAIN: Final = r"^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,63}$"
 # ACM limits the first name of a certificate to 64 characters.
-Domain = Annotated[str, StringConstraints(pattern=_DOMAIN, max_length=64)]
-HttpsUrl = Annotated[str, StringConstraints(pattern=r"^https://[^\s/]+(/\S*)?$")]
+Domain = Annotated[
+    str,
+    text(
+        _DOMAIN,
+        "a domain name in lower case, such as airflow.example.com",
+        "acm RequestCertificate DomainName",
+        max_length=64,
+    ),
+]
+HttpsUrl = Annotated[
+    str, text(r"^https://[^\s/]+(/\S*)?$", "an address that starts with https://", "elbv2 AuthenticateOidcActionConfig")
+]
 
 _MIN_PREFIX: Final = 8
 _MIN_PREFIX_WITHOUT_AUTH: Final = 24
-_RFC_1918: Final = tuple(map(IPv4Network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")))
 
 
 class Oidc(StrictModel):
@@ -29,17 +39,31 @@ class Oidc(StrictModel):
     token_endpoint: HttpsUrl
     user_info_endpoint: HttpsUrl
     client_id: Annotated[str, StringConstraints(min_length=1)]
-    client_secret_arn: Annotated[str, StringConstraints(pattern=r"^arn:aws[a-z-]*:secretsmanager:.+:secret:.+$")]
+    client_secret_arn: Annotated[str, SECRET]
     """A secret whose whole value is the client secret. ELB needs it from Terraform, so it is in the state."""
 
 
 class Cognito(StrictModel):
     """A Cognito user pool, with which the load balancer authenticates users; the client secret stays in AWS."""
 
-    user_pool_arn: Annotated[str, StringConstraints(pattern=r"^arn:aws[a-z-]*:cognito-idp:.+:userpool/.+$")]
-    user_pool_client_id: Annotated[str, StringConstraints(min_length=1)]
+    user_pool_arn: Annotated[
+        str,
+        arn(
+            "cognito-idp", r"userpool/[\w-]+", "the ARN of a Cognito user pool", "elbv2 AuthenticateCognitoActionConfig"
+        ),
+    ]
+    user_pool_client_id: Annotated[
+        str, text(r"^[\w+]{1,128}$", "the id of a client of the pool", "cognito-idp DescribeUserPoolClient ClientId")
+    ]
     """A client with a secret, for the authorization code grant."""
-    user_pool_domain: Annotated[str, StringConstraints(min_length=1)]
+    user_pool_domain: Annotated[
+        str,
+        text(
+            r"^[a-z0-9]([a-z0-9.-]{0,253}[a-z0-9])?$",
+            "the prefix of the pool's domain, or a domain name; without https://",
+            "cognito-idp DescribeUserPoolDomain Domain",
+        ),
+    ]
     """The prefix of the pool's domain, or your full custom domain."""
 
 
@@ -48,9 +72,25 @@ class WebAccess(StrictModel):
 
     domain: Domain | None = None
     """The domain name, such as airflow.example.com; `internal.DOMAIN` is the name inside the VPC."""
-    hosted_zone_id: Annotated[str, StringConstraints(pattern=r"^Z[A-Z0-9]{4,31}$")] | None = None
+    hosted_zone_id: (
+        Annotated[
+            str, text(r"^Z[A-Z0-9]{4,31}$", "the id of a hosted zone, such as Z0123456789ABC", "route53 ResourceId")
+        ]
+        | None
+    ) = None
     """The Route 53 zone of `domain`, for both DNS records and the validation of a certificate."""
-    certificate_arn: Annotated[str, StringConstraints(pattern=r"^arn:aws[a-z-]*:acm:.+:certificate/.+$")] | None = None
+    certificate_arn: (
+        Annotated[
+            str,
+            arn(
+                "acm",
+                "certificate/[A-Za-z0-9-]+",
+                "the ARN of an ACM certificate",
+                "acm DescribeCertificate CertificateArn",
+            ),
+        ]
+        | None
+    ) = None
     """An ACM certificate of `domain` and `internal.DOMAIN` in the environment's Region; left out, one is created.
 
     Without `hosted_zone_id` you must create the records of the output `required_dns_records`.
@@ -114,23 +154,14 @@ class WebAccess(StrictModel):
         """The domain name inside the VPC; empty without a domain."""
         return f"internal.{self.domain}" if self.domain else ""
 
-    def check(self, access_mode: AccessMode, *, region: str, network: Network) -> None:
-        """Raise ValueError if the settings do not fit `access_mode`, `region` or `network`."""
-        self._check_regions(region)
+    def check(self, access_mode: AccessMode, *, network: Network) -> None:
+        """Raise ValueError if the settings do not fit `access_mode` or `network`."""
         if access_mode == "PRIVATE_ONLY":
             self._check_private(network)
         elif self.domain is not None:
             self._check_public(access_mode, network)
         else:
             self._check_cloudfront(access_mode)
-
-    def _check_regions(self, region: str) -> None:
-        secret = self.oidc.client_secret_arn if self.oidc else None
-        for field, arn in (("certificate_arn", self.certificate_arn), ("oidc.client_secret_arn", secret)):
-            arn_region = arn.split(":")[3] if arn else region
-            if arn_region != region:
-                message = f"`web_access.{field}` is in {arn_region}; the load balancer needs one in {region}"
-                raise FieldError(message, "web_access", *field.split("."))
 
     def _check_private(self, network: Network) -> None:
         if self.domain is None and not self.allow_http:
@@ -197,7 +228,7 @@ class WebAccess(StrictModel):
 
     def _refuse_private_ranges(self, access_mode: AccessMode) -> None:
         for cidr in self.allowed_cidrs:
-            if any(IPv4Network(cidr).subnet_of(private) for private in _RFC_1918):
+            if any(IPv4Network(cidr).subnet_of(private) for private in RFC_1918):
                 raise FieldError(
                     f"`web_access.allowed_cidrs`: {cidr} is private, no client on the internet has it; for "
                     f"{access_mode} name the public addresses of your users",

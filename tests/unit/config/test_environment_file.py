@@ -10,11 +10,13 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
-from openmwaa.config.environment import option_variable
+from openmwaa.config.environment import Environment, option_variable
 from openmwaa.config.environment_classes import ENVIRONMENT_CLASSES, FARGATE_MEMORY
 from openmwaa.config.environment_file import MINIMUM, as_data, json_schema, load, loads
 from openmwaa.config.fleet import FleetFallback, ResolvedFleet
+from openmwaa.config.yaml_reader import read_yaml
 from openmwaa.errors import EnvironmentFileError
 from tests.support.environments import LEAST_YAML
 
@@ -271,7 +273,82 @@ WRONG = {
         "airflow_configuration_options.Parallelism",
         "section.key",
     ),
-    "bad role": ("name: a\nexecution_role_arn: me", 2, "execution_role_arn", "ARN of the role"),
+    "bad role": ("name: a\nexecution_role_arn: me", 2, "execution_role_arn", "ARN of an IAM role"),
+    "a tag with symbols": (
+        "name: a\ntags:\n  Team: 'R&D (#1)'",
+        3,
+        "tags.Team",
+        "'R&D (#1)'; it must be at most 256 letters",
+    ),
+    "a tag's key with symbols": ("name: a\ntags:\n  'a#b': c", 3, "tags.a#b", "1 to 128 letters"),
+    "a tag with an emoji": ("name: a\ntags:\n  Team: 🚀", 3, "tags.Team", "contains '🚀'; a tag has letters"),
+    "an empty tag key": ("name: a\ntags:\n  '': c", 3, "tags", "a key must be text that is not empty"),
+    "a tag of AWS": ("name: a\ntags:\n  AWS:Team: c", 3, "tags.AWS:Team", "reserved for AWS"),
+    "a tag's value of AWS": ("name: a\ntags:\n  Team: aws:c", 3, "tags.Team", "reserved for AWS"),
+    "a tag of the stack": ("name: a\ntags:\n  openmwaa:x: c", 3, "tags.openmwaa:x", "is a tag of the stack"),
+    "keys that IAM takes for one": ("name: a\ntags:\n  Team: a\n  team: b", 4, "tags.team", "one key for IAM"),
+    "more tags than AWS allows with ours": (
+        "name: a\ntags:\n" + "".join(f"  t{n}: x\n" for n in range(49)),
+        2,
+        "tags",
+        "has 49 tags; AWS allows 50 for a resource, and the stack adds `Name` and `openmwaa:environment`",
+    ),
+    "a folder as a URL": ("name: a\ndag_s3_path: s3://bucket/dags", 2, "dag_s3_path", "without s3://"),
+    "a folder with an empty part": ("name: a\ndag_s3_path: a//b", 2, "dag_s3_path", "without `//`"),
+    "a folder above another": ("name: a\ndag_s3_path: x/../y", 2, "dag_s3_path", "`.` and `..`"),
+    "a folder with a dot": ("name: a\ndag_s3_path: ./dags", 2, "dag_s3_path", "`.` and `..`"),
+    "a bucket as a URL": ("name: a\nsource_bucket: s3://bucket", 2, "source_bucket", "without s3://"),
+    "a bucket that ends in a dot": ("name: a\nsource_bucket: bucket.", 2, "source_bucket", "name or ARN"),
+    "an image as a URL": ("name: a\nimages:\n  airflow: https://x/y", 3, "images.airflow", "without scheme"),
+    "a FIFO queue": (
+        "name: a\nfleets:\n  x:\n    queues:\n      - default\n      - orders.fifo",
+        6,
+        "fleets.x.queues[1]",
+        "is 'orders.fifo'; it must be a queue of letters, digits, `_` and `-`",
+    ),
+    "a key of another Region": (
+        "name: a\nweb_access: {allow_http: true}\nkms_key: arn:aws:kms:eu-west-1:123456789012:key/1",
+        3,
+        "kms_key",
+        "is in eu-west-1; the service needs one in us-east-1",
+    ),
+    "a role of another partition": (
+        "name: a\nweb_access: {allow_http: true}\nexecution_role_arn: arn:aws-cn:iam::123456789012:role/x",
+        3,
+        "execution_role_arn",
+        "is in the partition aws-cn",
+    ),
+    "an alias of a key": (
+        "name: a\nkms_key: arn:aws:kms:us-east-1:123456789012:alias/x",
+        2,
+        "kms_key",
+        "the ARN of a KMS key (not of an alias)",
+    ),
+    "windows that overlap": (
+        "name: a\nmetadata_database:\n  backup_window: 23:30-00:30\n  maintenance_window: mon:00:00-mon:01:00",
+        4,
+        "metadata_database.maintenance_window",
+        "overlaps `backup_window` 23:30-00:30",
+    ),
+    "a window over the end of the week": (
+        "name: a\nmetadata_database:\n  backup_window: 00:00-01:00\n  maintenance_window: sun:23:45-mon:00:15",
+        4,
+        "metadata_database.maintenance_window",
+        "overlaps",
+    ),
+    "a short window": (
+        "name: a\nmetadata_database:\n  backup_window: 02:00-02:29",
+        3,
+        "metadata_database.backup_window",
+        "has 29 minutes; the minimum is 30",
+    ),
+    "a short window of ElastiCache": (
+        "name: a\nbroker:\n  kind: ELASTICACHE\n  maintenance_window: sun:05:00-sun:05:59",
+        4,
+        "broker.maintenance_window",
+        "has 59 minutes; the minimum is 60",
+    ),
+    "a link-local VPC range": ("name: a\nnetwork:\n  vpc_cidr: 169.254.0.0/16", 3, "network.vpc_cidr", "RFC 1918"),
     "the same key twice": ("name: a\nmax_workers: 3\nmax_workers: 4", 3, "max_workers", "set twice"),
     "not YAML": ("name: a\n  b: c: d", 2, "", "invalid YAML"),
     "a list": ("- name: a", 1, "", "mapping of fields"),
@@ -287,6 +364,38 @@ def test_an_invalid_file_has_an_error_with_line_and_fix(text: str, line: int, fi
     assert (problem.line, problem.field) == (line, field), f"the place is wrong: {problem}"
     assert message in problem.message, f"the message does not say what would be right: {problem}"
     assert str(problem).startswith(f"{FILE}:{line}: "), "editors jump to FILE:LINE"
+
+
+def _schema_accepts(data: object) -> bool:
+    plain = json.loads(json.dumps(data))  # tuples become lists
+    return jsonschema.Draft202012Validator(json.loads(json_schema())).is_valid(plain)
+
+
+@pytest.mark.parametrize("text", [case[0] for case in WRONG.values()], ids=WRONG.keys())
+def test_the_schema_refuses_what_a_single_field_refuses(text: str) -> None:
+    try:
+        data, _ = read_yaml(text, FILE)
+        Environment.model_validate(data, strict=True)
+    except EnvironmentFileError:
+        return  # not YAML
+    except ValidationError as error:
+        kinds = {details["type"] for details in error.errors()}
+        assert _schema_accepts(data) == (kinds == {"value_error"}), kinds
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "airflow_configuration_options: {core.parallelism: 64, core.load_examples: true, core.x: 0.5, core.y: a}",
+        "tags: {Équipe: Été 1, 'a b': ''}",
+        "metadata_database: {instances: 2}",
+        "broker: {kind: ELASTICACHE}",
+        "dag_s3_path: team/.hidden/..dags/a b",
+    ],
+)
+def test_validate_and_schema_accept(text: str) -> None:
+    loads(LEAST_YAML + text, FILE)
+    assert _schema_accepts(read_yaml(LEAST_YAML + text, FILE)[0])
 
 
 def test_the_minimum_of_the_message_is_valid() -> None:

@@ -107,7 +107,7 @@ REFUSED = [
         "PRIVATE_ONLY",
         {"domain": "airflow.example.com", "certificate_arn": CERTIFICATE},
         {"region": "eu-central-1"},
-        r"web_access.certificate_arn` is in us-east-1; the load balancer needs one in eu-central-1",
+        r"web_access.certificate_arn` is in us-east-1; the service needs one in eu-central-1",
     ),
     (
         "PRIVATE_ONLY",
