@@ -15,6 +15,7 @@ from pydantic_core.core_schema import DictSchema
 from openmwaa.config.aws_limits import OWN_TAGS
 from openmwaa.config.environment import Environment
 from openmwaa.config.field_lookup import model_of, without_tags
+from openmwaa.config.mwaa_fields import COUNTERPARTS, snake_case
 from openmwaa.config.text_rules import RULES
 from openmwaa.config.yaml_reader import Location, field_name, read_text, read_yaml
 from openmwaa.errors import EnvironmentFileError, Problem
@@ -80,7 +81,10 @@ def _message(details: ErrorDetails, at: Location) -> str:
     got = details.get("input")
     if kind == "extra_forbidden":
         known = sorted(field.alias or name for name, field in model_of(at).model_fields.items())
-        near = difflib.get_close_matches(str(at[-1]), known, n=1)
+        name = snake_case(str(at[-1]))
+        if name in COUNTERPARTS:
+            return f"is a field of MWAA; {COUNTERPARTS[name]}"
+        near = difflib.get_close_matches(name, known, n=1)
         return "unknown field" + (f"; did you mean `{near[0]}`?" if near else f"; known: {', '.join(known)}")
     if kind == "missing":
         return "is missing"
