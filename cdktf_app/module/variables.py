@@ -13,6 +13,7 @@ from typing import Any, Final, Literal, get_args
 from annotated_types import Ge, Le
 from pydantic import StringConstraints
 
+from openmwaa.config.airflow_options import REFUSED
 from openmwaa.config.aws_limits import MAX_TAGS
 from openmwaa.config.environment import Environment
 from openmwaa.config.environment_classes import ENVIRONMENT_CLASSES
@@ -99,6 +100,10 @@ def _always(environment: Environment) -> Iterator[Variable]:
             Validation(
                 'alltrue([for value in values(var.airflow_configuration_options) : can(regex("^[ -~]*$", value))])',
                 "Values of Airflow's options are printable ASCII.",
+            ),
+            Validation(
+                f"length(setintersection(keys(var.airflow_configuration_options), {json.dumps(sorted(REFUSED))})) == 0",
+                "openmwaa sets one of these options; docs/reference/airflow-defaults.md names the field for it.",
             ),
         ),
     )

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Final, Literal, Self
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
 from openmwaa.config import regions
+from openmwaa.config.airflow_options import check_options
 from openmwaa.config.aws_limits import MAX_TAGS, TAG_KEY, TAG_VALUE, check_arn, check_tags
 from openmwaa.config.broker import Broker, ElastiCache, Sqs
 from openmwaa.config.environment_classes import (
@@ -104,7 +105,7 @@ class Environment(StrictModel):
     """Maximum workers of a fleet without `max`."""
     webserver_access_mode: Literal["PRIVATE_ONLY", "PUBLIC_ONLY", "PUBLIC_AND_PRIVATE"] = "PRIVATE_ONLY"
     airflow_configuration_options: dict[OptionName, OptionValue] = Field(default_factory=dict)
-    """Airflow configuration options, `section.key: value`; they override all defaults of openmwaa."""
+    """Airflow configuration options, `section.key: value`; they override the defaults of openmwaa."""
     logging_configuration: LoggingConfiguration = LoggingConfiguration()
     source_bucket: (
         Annotated[
@@ -230,6 +231,7 @@ class Environment(StrictModel):
         self.network.check(self.region, self.images.airflow, self.images.scaler)
         regions.check(self.region, self.aws_services, self.network)
         self._check_arns()
+        check_options(self.airflow_configuration_options, queues=self.queues, has_sqs=isinstance(self.broker, Sqs))
         return self
 
     def _check_arns(self) -> None:
