@@ -10,7 +10,7 @@ from constructs import Construct
 
 from cdktf_app.base.aws_scope import AwsScope
 from cdktf_app.base.stack_context import StackContext
-from openmwaa.config.logging_configuration import LoggingConfiguration, ModuleLogging
+from openmwaa.config.environment import LoggingConfiguration, ModuleLogging
 
 # Module -> suffix of the group. The triggerer writes to Scheduler, as in MWAA.
 GROUPS: Final[Mapping[str, str]] = {

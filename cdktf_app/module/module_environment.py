@@ -6,10 +6,9 @@ from typing import Any, Final
 
 from cdktf_app.base.expressions import MapExpression, NumberExpression, TextExpression
 from cdktf_app.module.variables import Variable
-from openmwaa.config.environment import Environment
+from openmwaa.config.environment import Environment, LoggingConfiguration
 from openmwaa.config.environment_classes import EnvironmentClass, TaskSize
 from openmwaa.config.images import Images
-from openmwaa.config.logging_configuration import LoggingConfiguration
 
 CLASSES: Final = "environment_classes"
 OPTIONS: Final = "airflow_configuration"

@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator
 
 from openmwaa.config.strict_model import StrictModel
-from openmwaa.config.text_rules import text
-from openmwaa.config.windows import WeeklyWindow, check_length
+from openmwaa.config.text_rules import NodeType, WeeklyWindow
+from openmwaa.config.windows import check_length
 
 
 class Sqs(StrictModel):
@@ -22,14 +22,7 @@ class ElastiCache(StrictModel):
     """Valkey on ElastiCache, with TLS and its own users."""
 
     kind: Literal["ELASTICACHE"]
-    node_type: Annotated[
-        str,
-        text(
-            r"^cache\.[a-z0-9]+\.[a-z0-9]+$",
-            "a node type of ElastiCache, such as cache.t4g.small",
-            "elasticache CacheNodeType",
-        ),
-    ] = "cache.t4g.small"
+    node_type: NodeType = "cache.t4g.small"
     replicas: Annotated[int, Field(ge=0, le=5)] = 1
     """Replicas in other zones, for failover; with 0 a failure of the node loses the messages in it."""
     maintenance_window: WeeklyWindow = "sun:05:00-sun:06:00"

@@ -13,7 +13,7 @@ from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, mo
 
 from openmwaa.config import regions
 from openmwaa.config.airflow_options import check_options
-from openmwaa.config.aws_limits import MAX_TAGS, TAG_KEY, TAG_VALUE, check_arn, check_tags
+from openmwaa.config.aws_limits import MAX_TAGS, check_arns, check_tags
 from openmwaa.config.broker import Broker, ElastiCache, Sqs
 from openmwaa.config.environment_classes import (
     ENVIRONMENT_CLASSES,
@@ -21,24 +21,35 @@ from openmwaa.config.environment_classes import (
     EnvironmentClass,
     Sizes,
 )
-from openmwaa.config.fleet import ClassName, FleetName, FleetSpec, ResolvedFleet
+from openmwaa.config.fleet import ClassName, FleetSpec, ResolvedFleet
 from openmwaa.config.identity import Identity
 from openmwaa.config.images import Images
-from openmwaa.config.logging_configuration import LoggingConfiguration
 from openmwaa.config.metadata_database import AuroraServerless, ExistingPostgresql, MetadataDatabase
 from openmwaa.config.monitoring import Monitoring
 from openmwaa.config.network import Network
 from openmwaa.config.strict_model import FieldError, StrictModel
-from openmwaa.config.terraform_state import TerraformState
-from openmwaa.config.text_rules import BUCKET_NAME, KMS_KEY, REGION, text
+from openmwaa.config.text_rules import (
+    OPTION_VALUE,
+    AnyBucket,
+    BucketName,
+    EnvironmentName,
+    FleetName,
+    FolderName,
+    KmsKey,
+    ObjectKey,
+    OptionKey,
+    Region,
+    RoleArn,
+    TagKey,
+    TagValue,
+)
 from openmwaa.config.web_access import WebAccess
 
 DEFAULT_QUEUE: Final = "default"
 
-# S3 takes any text as a key; the syncer writes it as a path, in which `//`, `.` and `..` have a meaning.
-_FOLDER: Final = r"([^/.\x00-\x1f\x7f][^/\x00-\x1f\x7f]*|\.[^/.\x00-\x1f\x7f][^/\x00-\x1f\x7f]*|\.\.[^/\x00-\x1f\x7f]+)"
 
 AirflowVersion = Literal["3.3.2"]
+LogLevel = Literal["CRITICAL", "ERROR", "WARNING", "INFO", "DEBUG"]
 
 
 def _option_text(value: object) -> object:
@@ -46,15 +57,30 @@ def _option_text(value: object) -> object:
     return str(value) if isinstance(value, bool | int | float) else value
 
 
-OptionName = Annotated[
-    str,
-    text(r"^[a-z]+[a-z0-9_]*\.[a-z0-9._]*[a-z0-9_]$", "`section.key` in lower case", "mwaa ConfigKey"),
-]
 OptionValue = Annotated[
-    str,
-    BeforeValidator(_option_text, json_schema_input_type=str | bool | int | float),
-    text(r"^[ -~]*$", "printable ASCII in one line", "mwaa ConfigValue", max_length=65_536),
+    str, BeforeValidator(_option_text, json_schema_input_type=str | bool | int | float), OPTION_VALUE
 ]
+
+
+class ModuleLogging(StrictModel):
+    """One of MWAA's log modules."""
+
+    enabled: bool = True
+    """If false, only WARNING and above are written."""
+    log_level: LogLevel = "INFO"
+    """Minimum level that is written."""
+
+
+class LoggingConfiguration(StrictModel):
+    """MWAA's five log modules; each has a CloudWatch log group `airflow-NAME-MODULE`."""
+
+    dag_processing_logs: ModuleLogging = ModuleLogging()
+    scheduler_logs: ModuleLogging = ModuleLogging()
+    task_logs: ModuleLogging = ModuleLogging()
+    webserver_logs: ModuleLogging = ModuleLogging()
+    worker_logs: ModuleLogging = ModuleLogging()
+    retention_days: Literal[1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1827, 3653] = 30
+    """Retention of the log groups in days; the values are CloudWatch's."""
 
 
 class ScalerTiming(StrictModel):
@@ -73,22 +99,27 @@ class Rotation(StrictModel):
     """Increase by 1 for new database passwords; running workers use the old ones until the next rotation."""
 
 
+class TerraformState(StrictModel):
+    """The S3 backend; `terraform/bootstrap` creates a bucket, or use your own."""
+
+    bucket: BucketName
+    region: Region | None = None
+    """The bucket's Region; left out, the environment's."""
+    key: ObjectKey | None = None
+    """The object's key; left out, openmwaa/NAME.tfstate."""
+    kms_key: KmsKey | None = None
+    """The KMS key of the state; left out, the bucket's default."""
+
+
 class Environment(StrictModel):
     """One Airflow environment."""
 
-    name: Annotated[
-        str,
-        text(
-            r"^[a-zA-Z][0-9a-zA-Z_-]{0,79}$",
-            "a letter, then letters, digits, `-` and `_`; at most 80 characters",
-            "mwaa EnvironmentName",
-        ),
-    ]
+    name: EnvironmentName
     """A letter, then letters, digits, `-` and `_`; at most 80 characters, as in MWAA."""
     airflow_version: AirflowVersion = "3.3.2"
     environment_class: ClassName = "mw1.small"
     """Size of scheduler, web server and workers; a fleet may set its own."""
-    region: Annotated[str, REGION] = "us-east-1"
+    region: Region = "us-east-1"
     """An AWS Region, such as eu-central-1."""
     architecture: Architecture = "X86_64"
     """X86_64, or ARM64 (Graviton, about 20 % cheaper); the images must match."""
@@ -104,46 +135,20 @@ class Environment(StrictModel):
     max_workers: Annotated[int, Field(ge=1, le=5000)] = 10
     """Maximum workers of a fleet without `max`."""
     webserver_access_mode: Literal["PRIVATE_ONLY", "PUBLIC_ONLY", "PUBLIC_AND_PRIVATE"] = "PRIVATE_ONLY"
-    airflow_configuration_options: dict[OptionName, OptionValue] = Field(default_factory=dict)
+    airflow_configuration_options: dict[OptionKey, OptionValue] = Field(default_factory=dict)
     """Airflow configuration options, `section.key: value`; they override the defaults of openmwaa."""
     logging_configuration: LoggingConfiguration = LoggingConfiguration()
-    source_bucket: (
-        Annotated[
-            str,
-            text(
-                rf"^(arn:aws[a-z-]*:s3:::)?{BUCKET_NAME}$",
-                "the name or ARN of a bucket, without s3:// and without a path",
-                "S3 user guide, bucketnamingrules",
-            ),
-        ]
-        | None
-    ) = None
+    source_bucket: AnyBucket | None = None
     """The name or ARN of an existing S3 bucket; left out, the stack creates one."""
     source_bucket_force_destroy: bool = False
     """Whether a destroy deletes the objects in the stack's own bucket; otherwise it fails if there are any."""
     noncurrent_version_expiration_days: Annotated[int, Field(ge=1, le=3650)] = 90
     """Days after which the stack's own bucket deletes replaced and deleted versions."""
-    dag_s3_path: Annotated[
-        str,
-        text(
-            rf"^{_FOLDER}(/{_FOLDER})*$",
-            "a folder of the bucket without s3://, without a slash at either end, and without `//`, `.` and `..`",
-            "mwaa DagS3Path; S3 user guide, object-keys",
-            max_length=1024,
-        ),
-    ] = "dags"
+    dag_s3_path: FolderName = "dags"
     """A folder of the bucket without a slash at either end, such as dags."""
-    execution_role_arn: (
-        Annotated[
-            str,
-            text(
-                r"^arn:aws[a-z-]*:iam::\d{12}:role/[A-Za-z0-9_+=,.@/-]+$", "the ARN of an IAM role", "mwaa IamRoleArn"
-            ),
-        ]
-        | None
-    ) = None
+    execution_role_arn: RoleArn | None = None
     """The ARN of the role of Airflow tasks; left out, the stack creates one with MWAA's permissions."""
-    kms_key: Annotated[str, KMS_KEY] | None = None
+    kms_key: KmsKey | None = None
     """The ARN of a customer-managed KMS key; left out, the stack creates one."""
     network: Network = Network()
     web_access: WebAccess = WebAccess()
@@ -154,7 +159,7 @@ class Environment(StrictModel):
     monitoring: Monitoring = Monitoring()
     terraform_state: TerraformState | None = None
     """The S3 backend of Terraform's state; left out, the state is a local file."""
-    tags: dict[Annotated[str, TAG_KEY], Annotated[str, TAG_VALUE]] = Field(default_factory=dict, max_length=MAX_TAGS)
+    tags: dict[TagKey, TagValue] = Field(default_factory=dict, max_length=MAX_TAGS)
     """Tags of all resources: letters, digits, spaces and `_.:/=+-@`; at most 48, because the stack adds two."""
     fleet_specs: dict[FleetName, FleetSpec] = Field(default_factory=dict, alias="fleets")
     """Worker fleets by name; left out, one fleet `default` serves the queue `default`."""
@@ -230,32 +235,11 @@ class Environment(StrictModel):
             )
         self.network.check(self.region, self.images.airflow, self.images.scaler)
         regions.check(self.region, self.aws_services, self.network)
-        self._check_arns()
+        check_arns(self.model_dump(exclude={"airflow_configuration_options", "tags", "terraform_state"}), self.region)
+        if self.terraform_state:
+            check_arns(self.terraform_state.model_dump(), self.terraform_state.region or self.region, "terraform_state")
         check_options(self.airflow_configuration_options, queues=self.queues, has_sqs=isinstance(self.broker, Sqs))
         return self
-
-    def _check_arns(self) -> None:
-        """Raise FieldError for an ARN of another partition or Region."""
-        partition = regions.region_table().partitions[self.region]
-        access, database, state = self.web_access, self.metadata_database, self.terraform_state
-        arns: dict[str, str | None] = {
-            "execution_role_arn": self.execution_role_arn,
-            "kms_key": self.kms_key,
-            "identity.permissions_boundary_arn": self.identity.permissions_boundary_arn,
-            "monitoring.alarm_topic_arn": self.monitoring.alarm_topic_arn,
-            "web_access.certificate_arn": access.certificate_arn,
-            "web_access.oidc.client_secret_arn": access.oidc.client_secret_arn if access.oidc else None,
-            "web_access.cognito.user_pool_arn": access.cognito.user_pool_arn if access.cognito else None,
-            "metadata_database.master_secret_arn": getattr(database, "master_secret_arn", None),
-            "metadata_database.master_secret_kms_key": getattr(database, "master_secret_kms_key", None),
-        }
-        for field, arn in arns.items():
-            if arn is not None:
-                check_arn(field, arn, partition=partition, region=self.region)
-        for arn in self.identity.worker_policy_arns:
-            check_arn("identity.worker_policy_arns", arn, partition=partition, region=self.region)
-        if state and state.kms_key:
-            check_arn("terraform_state.kms_key", state.kms_key, partition=partition, region=state.region or self.region)
 
     def _check_bounds(self, fleet: ResolvedFleet) -> None:
         """Raise FieldError if numbers of workers are inconsistent, at the field of the file that sets one of them."""

@@ -11,25 +11,9 @@ from pydantic import Field, field_validator, model_validator
 
 from openmwaa.config.environment_classes import Architecture, check_fargate
 from openmwaa.config.strict_model import FieldError, StrictModel
-from openmwaa.config.text_rules import text
+from openmwaa.config.text_rules import QueueName
 
 ClassName = Literal["mw1.micro", "mw1.small", "mw1.medium", "mw1.large", "mw1.xlarge", "mw1.2xlarge"]
-QueueName = Annotated[
-    str,
-    text(
-        r"^[A-Za-z0-9_-]{1,40}$",
-        "a queue of letters, digits, `_` and `-`, at most 40; no `.fifo`: fleets use standard queues",
-        "sqs CreateQueue QueueName",
-    ),
-]
-FleetName = Annotated[
-    str,
-    text(
-        r"^[a-z][a-z0-9-]{0,19}$",
-        "a lower-case letter, then letters, digits and `-`; at most 20 characters",
-        "openmwaa",
-    ),
-]
 Capacity = Literal["FARGATE", "FARGATE_SPOT"]
 HandMadeDesired = Literal["adopt", "correct"]
 

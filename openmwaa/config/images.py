@@ -1,30 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """The container images: tags in the stack's own repositories, or references of other images."""
 
-from typing import Annotated, Final, Self
+from typing import Final, Self
 
 from pydantic import model_validator
 
 from openmwaa.config.strict_model import FieldError, StrictModel
-from openmwaa.config.text_rules import text
+from openmwaa.config.text_rules import ImageReference, ImageTag
 
-ImageTag = Annotated[
-    str,
-    text(
-        r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$",
-        "a tag: letters, digits, `_`, `.` and `-`, at most 128",
-        "OCI distribution specification, tag",
-    ),
-]
-ImageReference = Annotated[
-    str,
-    text(
-        r"^[A-Za-z0-9][A-Za-z0-9._-]*([/:@][A-Za-z0-9._-]+)*$",
-        "an image's reference without scheme, such as registry.example.com/airflow:1",
-        "ecs ContainerDefinition image",
-        max_length=255,
-    ),
-]
 SCALER_VERSION: Final = "0.1.0"
 
 

@@ -7,22 +7,24 @@ from pydantic import Field, model_validator
 
 from openmwaa.config.ports import DATABASE_PORT
 from openmwaa.config.strict_model import FieldError, StrictModel
-from openmwaa.config.text_rules import KMS_KEY, SECRET, SECURITY_GROUP, text
-from openmwaa.config.windows import DailyWindow, WeeklyWindow, check_windows
+from openmwaa.config.text_rules import (
+    DailyWindow,
+    HostName,
+    InstanceClass,
+    KmsKey,
+    PostgresVersion,
+    SecretArn,
+    SecurityGroupId,
+    WeeklyWindow,
+)
+from openmwaa.config.windows import check_windows
 
 Days = Annotated[int, Field(ge=1, le=35)]
 SslMode = Literal["require", "verify-full"]
 
 
 class _ManagedPostgresql(StrictModel):
-    engine_version: Annotated[
-        str,
-        text(
-            r"^1[5-7](\.\d{1,2})?$",
-            "PostgreSQL 15, 16 or 17, or a minor version of it in quotes",
-            "rds DescribeDBEngineVersions",
-        ),
-    ] = "16"
+    engine_version: PostgresVersion = "16"
     """A PostgreSQL version: major, such as 16, with automatic minor upgrades; or minor, such as 16.8, without."""
     sslmode: SslMode = "require"
     """Certificate check of clients: `require` does none; `verify-full` needs RDS's CA bundle in your images."""
@@ -75,10 +77,7 @@ class RdsPostgresql(_ManagedPostgresql):
     """RDS for PostgreSQL: one instance, or with `multi_az` a standby in another zone."""
 
     kind: Literal["RDS_POSTGRESQL"]
-    instance_class: Annotated[
-        str,
-        text(r"^db\.[a-z0-9]+\.[a-z0-9]+$", "an instance class of RDS, such as db.t4g.medium", "rds DBInstanceClass"),
-    ] = "db.t4g.medium"
+    instance_class: InstanceClass = "db.t4g.medium"
     multi_az: bool = False
     allocated_storage: Annotated[int, Field(ge=20, le=65_536)] = 20
     """Initial GiB; the storage grows automatically, at most to five times as many."""
@@ -93,15 +92,15 @@ class ExistingPostgresql(StrictModel):
     """An existing PostgreSQL server; `prepare-database` creates databases and roles on it."""
 
     kind: Literal["EXISTING"]
-    host: Annotated[str, text(r"^[A-Za-z0-9.-]{1,255}$", "a host name without port", "RFC 1123")]
+    host: HostName
     port: Annotated[int, Field(ge=1, le=65_535)] = DATABASE_PORT
     sslmode: SslMode = "require"
     """Certificate check of clients: `require` does none; `verify-full` uses the CAs that the image trusts."""
-    master_secret_arn: Annotated[str, SECRET]
+    master_secret_arn: SecretArn
     """Secret {"username", "password"} of a role that can create roles and databases, for `prepare-database`."""
-    master_secret_kms_key: Annotated[str, KMS_KEY] | None = None
+    master_secret_kms_key: KmsKey | None = None
     """The KMS key of that secret, if it is not the environment's."""
-    security_group_id: Annotated[str, SECURITY_GROUP]
+    security_group_id: SecurityGroupId
     """The server's security group; the stack adds ingress rules for its tasks."""
 
 

@@ -6,9 +6,7 @@ from typing import Annotated, Self
 from pydantic import Field, model_validator
 
 from openmwaa.config.strict_model import FieldError, StrictModel
-from openmwaa.config.text_rules import arn, text
-
-Email = Annotated[str, text(r"^\S+@\S+\.\S+$", "an email address", "sns Subscribe Endpoint")]
+from openmwaa.config.text_rules import Email, TopicArn
 
 
 class Monitoring(StrictModel):
@@ -16,18 +14,7 @@ class Monitoring(StrictModel):
 
     alarms: bool = True
     """MWAA's recommended alarms, and those of scaler and dead letters; 0.10 USD per month each."""
-    alarm_topic_arn: (
-        Annotated[
-            str,
-            arn(
-                "sns",
-                r"[A-Za-z0-9_-]{1,256}",
-                "the ARN of an SNS topic (not FIFO, which alarms do not support)",
-                "cloudwatch PutMetricAlarm AlarmActions",
-            ),
-        ]
-        | None
-    ) = None
+    alarm_topic_arn: TopicArn | None = None
     """An existing SNS topic; left out, the stack creates one."""
     alarm_emails: Annotated[tuple[Email, ...], Field(max_length=20)] = ()
     """Email subscribers of the stack's own topic; each must confirm once."""

@@ -8,14 +8,9 @@ from typing import Annotated, Final, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from openmwaa.config.strict_model import FieldError, StrictModel
-from openmwaa.config.text_rules import SECURITY_GROUP, text
+from openmwaa.config.text_rules import SecurityGroupId, SubnetId, VpcId
 
 Egress = Literal["NAT_GATEWAY", "NAT_GATEWAY_PER_ZONE", "ENDPOINTS_ONLY"]
-VpcId = Annotated[str, text(r"^vpc-[0-9a-f]{8,17}$", "the id of a VPC, such as vpc-0a1b2c3d", "ec2 resource ids")]
-SubnetId = Annotated[
-    str, text(r"^subnet-[0-9a-f]{8,17}$", "the id of a subnet, such as subnet-0a1b2c3d", "ec2 resource ids")
-]
-SecurityGroupId = Annotated[str, SECURITY_GROUP]
 
 RFC_1918: Final = tuple(map(IPv4Network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")))
 _OWN_CIDR: Final = "10.192.0.0/16"

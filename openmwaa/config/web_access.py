@@ -8,24 +8,19 @@ from pydantic import Field, StringConstraints, field_validator, model_validator
 
 from openmwaa.config.network import RFC_1918, Network
 from openmwaa.config.strict_model import FieldError, StrictModel
-from openmwaa.config.text_rules import SECRET, arn, text
+from openmwaa.config.text_rules import (
+    CertificateArn,
+    Domain,
+    HostedZone,
+    HttpsUrl,
+    PoolArn,
+    PoolClient,
+    PoolDomain,
+    SecretArn,
+)
 
 AccessMode = Literal["PRIVATE_ONLY", "PUBLIC_ONLY", "PUBLIC_AND_PRIVATE"]
 
-_DOMAIN: Final = r"^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,63}$"
-# ACM limits the first name of a certificate to 64 characters.
-Domain = Annotated[
-    str,
-    text(
-        _DOMAIN,
-        "a domain name in lower case, such as airflow.example.com",
-        "acm RequestCertificate DomainName",
-        max_length=64,
-    ),
-]
-HttpsUrl = Annotated[
-    str, text(r"^https://[^\s/]+(/\S*)?$", "an address that starts with https://", "elbv2 AuthenticateOidcActionConfig")
-]
 
 _MIN_PREFIX: Final = 8
 _MIN_PREFIX_WITHOUT_AUTH: Final = 24
@@ -39,31 +34,17 @@ class Oidc(StrictModel):
     token_endpoint: HttpsUrl
     user_info_endpoint: HttpsUrl
     client_id: Annotated[str, StringConstraints(min_length=1)]
-    client_secret_arn: Annotated[str, SECRET]
+    client_secret_arn: SecretArn
     """A secret whose whole value is the client secret. ELB needs it from Terraform, so it is in the state."""
 
 
 class Cognito(StrictModel):
     """A Cognito user pool, with which the load balancer authenticates users; the client secret stays in AWS."""
 
-    user_pool_arn: Annotated[
-        str,
-        arn(
-            "cognito-idp", r"userpool/[\w-]+", "the ARN of a Cognito user pool", "elbv2 AuthenticateCognitoActionConfig"
-        ),
-    ]
-    user_pool_client_id: Annotated[
-        str, text(r"^[\w+]{1,128}$", "the id of a client of the pool", "cognito-idp DescribeUserPoolClient ClientId")
-    ]
+    user_pool_arn: PoolArn
+    user_pool_client_id: PoolClient
     """A client with a secret, for the authorization code grant."""
-    user_pool_domain: Annotated[
-        str,
-        text(
-            r"^[a-z0-9]([a-z0-9.-]{0,253}[a-z0-9])?$",
-            "the prefix of the pool's domain, or a domain name; without https://",
-            "cognito-idp DescribeUserPoolDomain Domain",
-        ),
-    ]
+    user_pool_domain: PoolDomain
     """The prefix of the pool's domain, or your full custom domain."""
 
 
@@ -72,25 +53,9 @@ class WebAccess(StrictModel):
 
     domain: Domain | None = None
     """The domain name, such as airflow.example.com; `internal.DOMAIN` is the name inside the VPC."""
-    hosted_zone_id: (
-        Annotated[
-            str, text(r"^Z[A-Z0-9]{4,31}$", "the id of a hosted zone, such as Z0123456789ABC", "route53 ResourceId")
-        ]
-        | None
-    ) = None
+    hosted_zone_id: HostedZone | None = None
     """The Route 53 zone of `domain`, for both DNS records and the validation of a certificate."""
-    certificate_arn: (
-        Annotated[
-            str,
-            arn(
-                "acm",
-                "certificate/[A-Za-z0-9-]+",
-                "the ARN of an ACM certificate",
-                "acm DescribeCertificate CertificateArn",
-            ),
-        ]
-        | None
-    ) = None
+    certificate_arn: CertificateArn | None = None
     """An ACM certificate of `domain` and `internal.DOMAIN` in the environment's Region; left out, one is created.
 
     Without `hosted_zone_id` you must create the records of the output `required_dns_records`.

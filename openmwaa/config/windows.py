@@ -1,28 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Backup and maintenance windows of RDS and ElastiCache, in UTC."""
 
-from typing import Annotated, Final
+from typing import Final
 
 from openmwaa.config.strict_model import FieldError
-from openmwaa.config.text_rules import text
+from openmwaa.config.text_rules import DAYS
 
-_DAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
-_TIME: Final = r"([01]\d|2[0-3]):[0-5]\d"
-_DAY: Final = f"({'|'.join(_DAYS)})"
 _DAY_MINUTES: Final = 24 * 60
 _WEEK_MINUTES: Final = 7 * _DAY_MINUTES
-
-DailyWindow = Annotated[
-    str, text(rf"^{_TIME}-{_TIME}$", "hh:mm-hh:mm in UTC, such as 02:00-03:00", "rds PreferredBackupWindow")
-]
-WeeklyWindow = Annotated[
-    str,
-    text(
-        rf"^{_DAY}:{_TIME}-{_DAY}:{_TIME}$",
-        "ddd:hh:mm-ddd:hh:mm in UTC, such as sun:04:00-sun:05:00",
-        "rds PreferredMaintenanceWindow",
-    ),
-]
 
 
 def check_length(window: str, least: int, source: str, *at: str) -> None:
@@ -55,4 +40,4 @@ def _start_and_length(window: str) -> tuple[int, int]:
 
 def _minutes(moment: str) -> int:
     *day, hour, minute = moment.split(":")
-    return (_DAYS.index(day[0]) * _DAY_MINUTES if day else 0) + int(hour) * 60 + int(minute)
+    return (DAYS.index(day[0]) * _DAY_MINUTES if day else 0) + int(hour) * 60 + int(minute)

@@ -294,7 +294,7 @@ WRONG = {
         "has 49 tags; AWS allows 50 for a resource, and the stack adds `Name` and `openmwaa:environment`",
     ),
     "a folder as a URL": ("name: a\ndag_s3_path: s3://bucket/dags", 2, "dag_s3_path", "without s3://"),
-    "a folder with an empty part": ("name: a\ndag_s3_path: a//b", 2, "dag_s3_path", "without `//`"),
+    "a folder with an empty part": ("name: a\ndag_s3_path: a//b", 2, "dag_s3_path", "`//`, `.` and `..`"),
     "a folder above another": ("name: a\ndag_s3_path: x/../y", 2, "dag_s3_path", "`.` and `..`"),
     "a folder with a dot": ("name: a\ndag_s3_path: ./dags", 2, "dag_s3_path", "`.` and `..`"),
     "a bucket as a URL": ("name: a\nsource_bucket: s3://bucket", 2, "source_bucket", "without s3://"),
@@ -304,7 +304,7 @@ WRONG = {
         "name: a\nfleets:\n  x:\n    queues:\n      - default\n      - orders.fifo",
         6,
         "fleets.x.queues[1]",
-        "is 'orders.fifo'; it must be a queue of letters, digits, `_` and `-`",
+        "is 'orders.fifo'; it must be letters, digits, `_`, `-`, at most 40, not a FIFO queue (rule: sqs)",
     ),
     "a key of another Region": (
         "name: a\nweb_access: {allow_http: true}\nkms_key: arn:aws:kms:eu-west-1:123456789012:key/1",
