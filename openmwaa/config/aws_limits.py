@@ -21,7 +21,7 @@ def check_tags(tags: Mapping[str, str]) -> None:
     for key, value in tags.items():
         _check_tag_text(key, key)
         _check_tag_text(value, key)
-        if key in OWN_TAGS or key.lower().startswith("openmwaa:"):
+        if key.lower().startswith("openmwaa:"):
             raise FieldError(f"`{key}` is a tag of the stack; use another key", key)
         if other := keys.get(key.lower()):
             raise FieldError(f"`{other}` and `{key}` are one key for IAM (rule: iam TagRole); remove one", key)

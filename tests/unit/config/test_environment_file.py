@@ -387,7 +387,7 @@ def test_the_schema_refuses_what_a_single_field_refuses(text: str) -> None:
     "text",
     [
         "airflow_configuration_options: {core.parallelism: 64, core.load_examples: true, core.x: 0.5, core.y: a}",
-        "tags: {Équipe: Été 1, 'a b': ''}",
+        "tags: {Équipe: Été 1, 'a b': '', Name: x}",
         "metadata_database: {instances: 2}",
         "broker: {kind: ELASTICACHE}",
         "dag_s3_path: team/.hidden/..dags/a b",
