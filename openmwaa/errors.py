@@ -42,7 +42,13 @@ class Problem:
 
     def __str__(self) -> str:
         place = f"{self.file}:{self.line}" if self.line else str(self.file)
-        return f"{place}: {self.field}: {self.message}" if self.field else f"{place}: {self.message}"
+        parts = (place, _shorten(self.field, 200), _shorten(self.message, 1000))
+        line = ": ".join(part for part in parts if part)
+        return "".join(character if character.isprintable() else repr(character)[1:-1] for character in line)
+
+
+def _shorten(text: str, limit: int) -> str:
+    return text if len(text) <= limit else text[:limit] + "…"
 
 
 class EnvironmentFileError(OpenmwaaError):

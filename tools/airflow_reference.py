@@ -3,6 +3,7 @@
 
 from collections.abc import Iterable
 
+from openmwaa.config.airflow_options import OWNED_OPTIONS
 from openmwaa_runtime.settings.connections import CONNECTIONS
 from openmwaa_runtime.settings.container_env import AIRFLOW_COMPONENTS
 from openmwaa_runtime.settings.defaults import DEFAULTS
@@ -12,7 +13,14 @@ from tools.page_blocks import reference, table
 
 def page() -> str:
     """Return the page as Markdown."""
-    return reference("airflow-defaults.md", defaults=_options(DEFAULTS), connections=_options(CONNECTIONS))
+    return reference(
+        "airflow-defaults.md",
+        defaults=_options(DEFAULTS),
+        connections=_options(CONNECTIONS),
+        verdicts=table(
+            "option", "verdict", "", rows=((f"`{row.option}`", row.verdict, row.advice) for row in OWNED_OPTIONS)
+        ),
+    )
 
 
 def _options(settings: Iterable[AirflowSetting]) -> str:

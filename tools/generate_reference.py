@@ -15,6 +15,7 @@ import typer.main
 
 from openmwaa.cli import app
 from openmwaa.config.environment_file import json_schema
+from openmwaa.config.yaml_reader import MAX_BYTES, MAX_DEPTH, MAX_VALUES
 from tools.airflow_reference import page as airflow_defaults_page
 from tools.alarm_reference import page as alarms_page
 from tools.fault_reference import page as faults_page
@@ -32,6 +33,9 @@ def environment_page() -> str:
         "",
         "Written by `make docs` from the models. For completion in an editor, write `# yaml-language-server: $schema=`",
         "and the path of [the JSON Schema](environment.schema.json) on the first line.",
+        "",
+        f"A file is UTF-8 with at most {MAX_BYTES // 1024} KiB, {MAX_DEPTH} levels, and {MAX_VALUES} values with all",
+        "aliases expanded. A plain value that YAML changes (`22:30`, `010`, `1.10`, `no`) is refused: quote it.",
         "",
     ]
     lines += _fields("An environment", schema, schema["$defs"])

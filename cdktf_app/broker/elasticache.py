@@ -30,7 +30,8 @@ _FAMILY: Final = "valkey8"
 # User groups of this engine also serve Valkey, and only they allow users without a password.
 _USER_ENGINE: Final = "redis"
 _OFF: Final = "off -@all"
-_NAME_LIMIT: Final = 40  # of a replication group; names of users and their group add a suffix
+# ElastiCache allows 40 characters for ids of replication groups, users and user groups.
+_NAME_LIMIT: Final = 40 - len("-default")
 _CLIENTS: Final[tuple[BrokerClient, ...]] = ("celery", "scaler")
 
 

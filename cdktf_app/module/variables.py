@@ -13,6 +13,8 @@ from typing import Any, Final, Literal, get_args
 from annotated_types import Ge, Le
 from pydantic import StringConstraints
 
+from openmwaa.config.airflow_options import REFUSED
+from openmwaa.config.aws_limits import MAX_TAGS
 from openmwaa.config.environment import Environment, LoggingConfiguration, LogLevel
 from openmwaa.config.environment_classes import ENVIRONMENT_CLASSES
 from openmwaa.config.images import SCALER_VERSION
@@ -98,17 +100,23 @@ def _always(environment: Environment) -> Iterator[Variable]:
                 'alltrue([for value in values(var.airflow_configuration_options) : can(regex("^[ -~]*$", value))])',
                 "Values of Airflow's options are printable ASCII.",
             ),
+            Validation(
+                f"length(setintersection(keys(var.airflow_configuration_options), {json.dumps(sorted(REFUSED))})) == 0",
+                "openmwaa sets one of these options; docs/reference/airflow-defaults.md names the field for it.",
+            ),
         ),
     )
     yield _string(
         environment,
         "dag_s3_path",
         "Folder of the DAGs in the bucket, without a slash at either end.",
-        _pattern("dag_s3_path", "a folder without a slash at either end, such as dags"),
+        _pattern("dag_s3_path", "a folder without s3:// and without a slash at either end, such as dags"),
     )
-    at_most_50 = Validation("length(var.tags) <= 50", "AWS allows at most 50 tags.")
+    bound = Validation(
+        f"length(var.tags) <= {MAX_TAGS}", f"At most {MAX_TAGS} tags: AWS allows 50, the stack adds two."
+    )
     description = "Tags of all resources, in addition to those of the caller's provider."
-    yield Variable("tags", "map(string)", dict(environment.tags), description, (at_most_50,))
+    yield Variable("tags", "map(string)", dict(environment.tags), description, (bound,))
 
 
 def _workers(environment: Environment) -> Iterator[Variable]:

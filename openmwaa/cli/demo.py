@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shlex
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -61,7 +62,8 @@ def demo(
         _print(outcome, out)
         if keep:
             print_line(f"The environment keeps running: {ready.web_address}, user admin.")
-            print_line(f"Password: openmwaa local password {path}. Stop: openmwaa local down {path}")
+            quoted = shlex.quote(str(path))
+            print_line(f"Password: openmwaa local password {quoted}. Stop: openmwaa local down {quoted}")
     finally:
         if not keep:
             down(ready.paths, delete_data=False, progress=print_line)

@@ -137,7 +137,7 @@ def _print_no_decision(explained: FleetExplanation, now: datetime, connection: C
         out.print(f"  {problem}", markup=False)
     status = f"ECS service `scaler` of the cluster {connection.resource_name} in {connection.place}"
     if connection.local:
-        status = f"openmwaa local status {connection.file}"
+        status = f"openmwaa local status {connection.quoted_file}"
     out.print(f"  Check that the scaler runs: {status}", markup=False)
 
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import shlex
 from datetime import UTC, datetime
 from importlib import import_module
 from pathlib import Path
@@ -193,7 +194,7 @@ def _override_data(override: Override | None) -> Any:
 
 def _argument(path: Path) -> str:
     """The file as an argument of a suggested command; empty for the default."""
-    return "" if path == DEFAULT_FILE else f" {path}"
+    return "" if path == DEFAULT_FILE else f" {shlex.quote(str(path))}"
 
 
 def _table(known: Any) -> Table:

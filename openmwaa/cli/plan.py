@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """`openmwaa plan`: shows the changes of an apply, and refuses destructive ones."""
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -53,7 +54,8 @@ def plan(
     else:
         console().print(render.text(environment.name, verdict), markup=False)
         if kept:
-            console().print(f"\nTo apply it: terraform -chdir={folder} apply {terraform.plan_file.name}", markup=False)
+            command = shlex.join(["terraform", f"-chdir={folder}", "apply", terraform.plan_file.name])
+            console().print(f"\nTo apply it: {command}", markup=False)
     raise typer.Exit(verdict.exit_code)
 
 

@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """`openmwaa synth`: the environment as Terraform."""
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from openmwaa.cli.output import DEFAULT_FILE, AsJson, EnvironmentPath, console, write_json
+from openmwaa.cli.output import DEFAULT_FILE, AsJson, EnvironmentPath, console, print_line, write_json
 from openmwaa.config.environment import Environment
 from openmwaa.config.environment_file import load
 
@@ -32,7 +33,8 @@ def synth(
     if as_json:
         write_json({"environment": environment.name, "terraform": str(written)})
     else:
-        console().print(f"Wrote {written}. Next: cd {written.parent} && terraform init && terraform apply")
+        quoted = shlex.quote(str(written.parent))
+        print_line(f"Wrote {written}. Next: cd {quoted} && terraform init && terraform apply")
 
 
 def _write_module(environment: Environment, folder: Path, *, as_json: bool) -> None:

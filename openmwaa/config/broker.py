@@ -3,10 +3,11 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, StringConstraints
+from pydantic import Field, field_validator
 
-from openmwaa.config.metadata_database import WeeklyWindow
 from openmwaa.config.strict_model import StrictModel
+from openmwaa.config.text_rules import NodeType, WeeklyWindow
+from openmwaa.config.windows import check_length
 
 
 class Sqs(StrictModel):
@@ -21,11 +22,17 @@ class ElastiCache(StrictModel):
     """Valkey on ElastiCache, with TLS and its own users."""
 
     kind: Literal["ELASTICACHE"]
-    node_type: Annotated[str, StringConstraints(pattern=r"^cache\.[a-z0-9]+\.[a-z0-9]+$")] = "cache.t4g.small"
+    node_type: NodeType = "cache.t4g.small"
     replicas: Annotated[int, Field(ge=0, le=5)] = 1
     """Replicas in other zones, for failover; with 0 a failure of the node loses the messages in it."""
     maintenance_window: WeeklyWindow = "sun:05:00-sun:06:00"
     """Window for AWS's patches, in UTC, at least an hour."""
+
+    @field_validator("maintenance_window")
+    @classmethod
+    def _window_is_accepted(cls, value: str) -> str:
+        check_length(value, 60, "elasticache PreferredMaintenanceWindow")
+        return value
 
 
 Broker = Annotated[Sqs | ElastiCache, Field(discriminator="kind")]

@@ -9,29 +9,44 @@ import re
 from functools import cached_property
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import BeforeValidator, Field, StringConstraints, ValidationInfo, field_validator, model_validator
+from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
 from openmwaa.config import regions
+from openmwaa.config.airflow_options import check_options
+from openmwaa.config.aws_limits import MAX_TAGS, check_arns, check_tags
 from openmwaa.config.broker import Broker, ElastiCache, Sqs
 from openmwaa.config.environment_classes import (
     ENVIRONMENT_CLASSES,
     Architecture,
     EnvironmentClass,
-    TaskSize,
-    check_fargate,
+    Sizes,
 )
-from openmwaa.config.fleet import ClassName, FleetName, FleetSpec, ResolvedFleet
+from openmwaa.config.fleet import ClassName, FleetSpec, ResolvedFleet
 from openmwaa.config.identity import Identity
 from openmwaa.config.images import Images
 from openmwaa.config.metadata_database import AuroraServerless, ExistingPostgresql, MetadataDatabase
 from openmwaa.config.monitoring import Monitoring
 from openmwaa.config.network import Network
-from openmwaa.config.strict_model import StrictModel
+from openmwaa.config.strict_model import FieldError, StrictModel
+from openmwaa.config.text_rules import (
+    OPTION_VALUE,
+    AnyBucket,
+    BucketName,
+    EnvironmentName,
+    FleetName,
+    FolderName,
+    KmsKey,
+    ObjectKey,
+    OptionKey,
+    Region,
+    RoleArn,
+    TagKey,
+    TagValue,
+)
 from openmwaa.config.web_access import WebAccess
 
 DEFAULT_QUEUE: Final = "default"
 
-_OPTION_KEY = r"^[a-z]+[a-z0-9_]*\.[a-z0-9._]*[a-z0-9_]$"
 
 AirflowVersion = Literal["3.3.2"]
 LogLevel = Literal["CRITICAL", "ERROR", "WARNING", "INFO", "DEBUG"]
@@ -42,7 +57,9 @@ def _option_text(value: object) -> object:
     return str(value) if isinstance(value, bool | int | float) else value
 
 
-OptionValue = Annotated[str, BeforeValidator(_option_text), StringConstraints(pattern=r"^[ -~]*$", max_length=65_536)]
+OptionValue = Annotated[
+    str, BeforeValidator(_option_text, json_schema_input_type=str | bool | int | float), OPTION_VALUE
+]
 
 
 class ModuleLogging(StrictModel):
@@ -66,35 +83,6 @@ class LoggingConfiguration(StrictModel):
     """Retention of the log groups in days; the values are CloudWatch's."""
 
 
-class Size(StrictModel):
-    """CPU and memory of a Fargate task."""
-
-    cpu: int
-    """CPU units, 1024 = 1 vCPU."""
-    memory: int
-    """MiB."""
-
-    @model_validator(mode="after")
-    def _is_offered(self) -> Self:
-        check_fargate(self.cpu, self.memory)
-        return self
-
-    @property
-    def task_size(self) -> TaskSize:
-        """The size as the stack uses it."""
-        return TaskSize(self.cpu, self.memory)
-
-
-class Sizes(StrictModel):
-    """Sizes of control plane components, instead of those of the environment class."""
-
-    scheduler: Size | None = None
-    dag_processor: Size | None = None
-    triggerer: Size | None = None
-    webserver: Size | None = None
-    execution_api: Size | None = None
-
-
 class ScalerTiming(StrictModel):
     """Timing of the scaler."""
 
@@ -114,24 +102,24 @@ class Rotation(StrictModel):
 class TerraformState(StrictModel):
     """The S3 backend; `terraform/bootstrap` creates a bucket, or use your own."""
 
-    bucket: Annotated[str, StringConstraints(pattern=r"^[a-z0-9.-]{3,63}$")]
-    region: Annotated[str, StringConstraints(pattern=r"^[a-z]{2}(-[a-z]+)+-\d$")] | None = None
+    bucket: BucketName
+    region: Region | None = None
     """The bucket's Region; left out, the environment's."""
-    key: Annotated[str, StringConstraints(pattern=r"^[^/\s]\S*$", max_length=1024)] | None = None
+    key: ObjectKey | None = None
     """The object's key; left out, openmwaa/NAME.tfstate."""
-    kms_key: Annotated[str, StringConstraints(pattern=r"^arn:aws[a-z-]*:kms:.+:key/.+$")] | None = None
+    kms_key: KmsKey | None = None
     """The KMS key of the state; left out, the bucket's default."""
 
 
 class Environment(StrictModel):
     """One Airflow environment."""
 
-    name: Annotated[str, StringConstraints(pattern=r"^[a-zA-Z][0-9a-zA-Z_-]{0,79}$")]
+    name: EnvironmentName
     """A letter, then letters, digits, `-` and `_`; at most 80 characters, as in MWAA."""
     airflow_version: AirflowVersion = "3.3.2"
     environment_class: ClassName = "mw1.small"
     """Size of scheduler, web server and workers; a fleet may set its own."""
-    region: Annotated[str, StringConstraints(pattern=r"^[a-z]{2}(-[a-z]+)+-\d$")] = "us-east-1"
+    region: Region = "us-east-1"
     """An AWS Region, such as eu-central-1."""
     architecture: Architecture = "X86_64"
     """X86_64, or ARM64 (Graviton, about 20 % cheaper); the images must match."""
@@ -147,22 +135,20 @@ class Environment(StrictModel):
     max_workers: Annotated[int, Field(ge=1, le=5000)] = 10
     """Maximum workers of a fleet without `max`."""
     webserver_access_mode: Literal["PRIVATE_ONLY", "PUBLIC_ONLY", "PUBLIC_AND_PRIVATE"] = "PRIVATE_ONLY"
-    airflow_configuration_options: dict[Annotated[str, StringConstraints(pattern=_OPTION_KEY)], OptionValue] = Field(
-        default_factory=dict
-    )
-    """Airflow configuration options, `section.key: value`; they override all defaults of openmwaa."""
+    airflow_configuration_options: dict[OptionKey, OptionValue] = Field(default_factory=dict)
+    """Airflow configuration options, `section.key: value`; they override the defaults of openmwaa."""
     logging_configuration: LoggingConfiguration = LoggingConfiguration()
-    source_bucket: Annotated[str, StringConstraints(pattern=r"^(arn:aws[a-z-]*:s3:::)?[a-z0-9.-]{3,63}$")] | None = None
+    source_bucket: AnyBucket | None = None
     """The name or ARN of an existing S3 bucket; left out, the stack creates one."""
     source_bucket_force_destroy: bool = False
     """Whether a destroy deletes the objects in the stack's own bucket; otherwise it fails if there are any."""
     noncurrent_version_expiration_days: Annotated[int, Field(ge=1, le=3650)] = 90
     """Days after which the stack's own bucket deletes replaced and deleted versions."""
-    dag_s3_path: Annotated[str, StringConstraints(pattern=r"^[^/].*[^/]$|^[^/]$", max_length=1024)] = "dags"
+    dag_s3_path: FolderName = "dags"
     """A folder of the bucket without a slash at either end, such as dags."""
-    execution_role_arn: Annotated[str, StringConstraints(pattern=r"^arn:aws[a-z-]*:iam::\d{12}:role/.+$")] | None = None
+    execution_role_arn: RoleArn | None = None
     """The ARN of the role of Airflow tasks; left out, the stack creates one with MWAA's permissions."""
-    kms_key: Annotated[str, StringConstraints(pattern=r"^arn:aws[a-z-]*:kms:[a-z0-9-]+:\d{12}:key/.+$")] | None = None
+    kms_key: KmsKey | None = None
     """The ARN of a customer-managed KMS key; left out, the stack creates one."""
     network: Network = Network()
     web_access: WebAccess = WebAccess()
@@ -173,9 +159,8 @@ class Environment(StrictModel):
     monitoring: Monitoring = Monitoring()
     terraform_state: TerraformState | None = None
     """The S3 backend of Terraform's state; left out, the state is a local file."""
-    tags: dict[Annotated[str, StringConstraints(max_length=128)], Annotated[str, StringConstraints(max_length=256)]] = (
-        Field(default_factory=dict, max_length=50)
-    )
+    tags: dict[TagKey, TagValue] = Field(default_factory=dict, max_length=MAX_TAGS)
+    """Tags of all resources: letters, digits, spaces and `_.:/=+-@`; at most 48, because the stack adds two."""
     fleet_specs: dict[FleetName, FleetSpec] = Field(default_factory=dict, alias="fleets")
     """Worker fleets by name; left out, one fleet `default` serves the queue `default`."""
     images: Images = Images()
@@ -199,46 +184,86 @@ class Environment(StrictModel):
     def _bucket_name(cls, value: str | None) -> str | None:
         return value.rpartition(":")[2] if value else value
 
+    @field_validator("tags")
+    @classmethod
+    def _tags_are_accepted(cls, value: dict[str, str]) -> dict[str, str]:
+        check_tags(value)
+        return value
+
     @model_validator(mode="after")
     def _fleets_are_consistent(self) -> Self:
         served: dict[str, str] = {}
         for fleet in self.fleets.values():
-            fleet.check_bounds(max_field="max" if self.fleet_specs else "max_workers")
-            for queue in fleet.queues:
+            self._check_bounds(fleet)
+            for index, queue in enumerate(fleet.queues):
                 if queue in served:
-                    raise ValueError(
-                        f"queue {queue} is served by the fleets {served[queue]} and {fleet.name}; "
-                        "a queue can have only one fleet"
+                    first = served[queue]
+                    places = f"twice by the fleet {first}" if first == fleet.name else f"by {first} and {fleet.name}"
+                    raise FieldError(
+                        f"queue {queue} is served {places}; remove it from one place",
+                        *("fleets", fleet.name, "queues", index),
                     )
                 served[queue] = fleet.name
         if DEFAULT_QUEUE not in served:
-            raise ValueError(
+            raise FieldError(
                 f"no fleet serves the queue `{DEFAULT_QUEUE}`, which Airflow uses for tasks without a queue; "
-                "add it to a fleet's `queues`"
+                "add it to a fleet's `queues`",
+                "fleets",
             )
         return self
 
     @model_validator(mode="after")
     def _fields_are_consistent(self) -> Self:
-        self.web_access.check(self.webserver_access_mode, region=self.region, network=self.network)
+        self.web_access.check(self.webserver_access_mode, network=self.network)
         if self.min_webservers > self.max_webservers:
-            raise ValueError(
+            raise FieldError(
                 f"`min_webservers` ({self.min_webservers}) is greater than `max_webservers` ({self.max_webservers}); "
-                "raise `max_webservers`"
+                "raise `max_webservers`",
+                "min_webservers" if "min_webservers" in self.model_fields_set else "max_webservers",
             )
         if self.execution_role_arn and self.identity.worker_policy_arns:
-            raise ValueError(
+            raise FieldError(
                 "`identity.worker_policy_arns` apply to the stack's own role; attach them to the role of "
-                "`execution_role_arn` yourself, or leave that field out"
+                "`execution_role_arn` yourself, or leave that field out",
+                *("identity", "worker_policy_arns"),
             )
         if self.leaves_snapshot and self.kms_key is None:
-            raise ValueError(
+            raise FieldError(
                 "`metadata_database.final_snapshot` needs a `kms_key`: a destroy deletes the environment's own key, "
-                "and the snapshot would be unreadable"
+                "and the snapshot would be unreadable",
+                *("metadata_database", "final_snapshot"),
             )
         self.network.check(self.region, self.images.airflow, self.images.scaler)
         regions.check(self.region, self.aws_services, self.network)
+        check_arns(self.model_dump(exclude={"airflow_configuration_options", "tags", "terraform_state"}), self.region)
+        if self.terraform_state:
+            check_arns(self.terraform_state.model_dump(), self.terraform_state.region or self.region, "terraform_state")
+        check_options(self.airflow_configuration_options, queues=self.queues, has_sqs=isinstance(self.broker, Sqs))
         return self
+
+    def _check_bounds(self, fleet: ResolvedFleet) -> None:
+        """Raise FieldError if numbers of workers are inconsistent, at the field of the file that sets one of them."""
+        spec = self.fleet_specs.get(fleet.name)
+        at = ("fleets", fleet.name) if spec else ()
+        if fleet.min > fleet.max:
+            own = [field for field in ("min", "max") if spec and getattr(spec, field) is not None]
+            raise FieldError(
+                f"fleet {fleet.name}: the minimum ({fleet.min} workers) is greater than the maximum ({fleet.max}); "
+                f"raise `{'max' if spec else 'max_workers'}`",
+                *((*at, own[0]) if own else ("min_workers",)),
+            )
+        for index, minimum in enumerate(fleet.schedule):
+            if not fleet.min < minimum.min <= fleet.max:
+                raise FieldError(
+                    f"fleet {fleet.name}: `min` of the schedule {minimum.cron!r} is {minimum.min}; it must be greater "
+                    f"than the minimum ({fleet.min}) and at most the maximum ({fleet.max})",
+                    *(*at, "schedule", index, "min"),
+                )
+        if (count := fleet.fallback.count) is not None and count > fleet.max:
+            raise FieldError(
+                f"fleet {fleet.name}: the fallback's `count` ({count}) is greater than the maximum ({fleet.max})",
+                *(*at, "fallback", "count"),
+            )
 
     @cached_property
     def size(self) -> EnvironmentClass:

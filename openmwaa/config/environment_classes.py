@@ -7,7 +7,11 @@ Source of the Fargate sizes: Amazon ECS developer guide, "Task CPU and memory" (
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, Literal, Self
+
+from pydantic import model_validator
+
+from openmwaa.config.strict_model import FieldError, StrictModel
 
 Architecture = Literal["X86_64", "ARM64"]
 
@@ -70,8 +74,37 @@ def check_fargate(cpu: int, memory: int) -> None:
     """Raise ValueError if Fargate does not offer `memory` MiB with `cpu` CPU units."""
     if cpu not in FARGATE_MEMORY:
         offered = ", ".join(map(str, FARGATE_MEMORY))
-        raise ValueError(f"Fargate does not offer {cpu} CPU units; valid: {offered}")
+        raise FieldError(f"Fargate does not offer {cpu} CPU units; valid: {offered}", "cpu")
     sizes = FARGATE_MEMORY[cpu]
     if memory not in sizes:
         offered = ", ".join(map(str, sizes if len(sizes) < 6 else (*sizes[:3], "…", sizes[-1])))  # noqa: PLR2004
-        raise ValueError(f"Fargate does not offer {memory} MiB with {cpu} CPU units; valid: {offered}")
+        raise FieldError(f"Fargate does not offer {memory} MiB with {cpu} CPU units; valid: {offered}", "memory")
+
+
+class Size(StrictModel):
+    """CPU and memory of a Fargate task."""
+
+    cpu: int
+    """CPU units, 1024 = 1 vCPU."""
+    memory: int
+    """MiB."""
+
+    @model_validator(mode="after")
+    def _is_offered(self) -> Self:
+        check_fargate(self.cpu, self.memory)
+        return self
+
+    @property
+    def task_size(self) -> TaskSize:
+        """The size as the stack uses it."""
+        return TaskSize(self.cpu, self.memory)
+
+
+class Sizes(StrictModel):
+    """Sizes of control plane components, instead of those of the environment class."""
+
+    scheduler: Size | None = None
+    dag_processor: Size | None = None
+    triggerer: Size | None = None
+    webserver: Size | None = None
+    execution_api: Size | None = None

@@ -3,18 +3,25 @@
 
 import difflib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-import yaml
 from pydantic import ValidationError
-from pydantic.json_schema import GenerateJsonSchema
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import ErrorDetails
+from pydantic_core.core_schema import DictSchema
 
+from openmwaa.config.aws_limits import OWN_TAGS
 from openmwaa.config.environment import Environment
-from openmwaa.config.field_lookup import Location, model_of, without_tags
+from openmwaa.config.field_lookup import model_of, without_tags
+from openmwaa.config.mwaa_fields import COUNTERPARTS, snake_case
+from openmwaa.config.text_rules import RULES
+from openmwaa.config.yaml_reader import Location, field_name, read_text, read_yaml
 from openmwaa.errors import EnvironmentFileError, Problem
+
+MINIMUM: Final = "{name: example, web_access: {allow_http: true}}"
+"""The smallest valid file; `web_access` is needed because there is no domain with a certificate."""
 
 
 def load(path: Path) -> Environment:
@@ -23,13 +30,7 @@ def load(path: Path) -> Environment:
     Raises:
         EnvironmentFileError: with all errors, each with file, line and field.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise EnvironmentFileError([Problem(path, None, "", "the file does not exist")]) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise EnvironmentFileError([Problem(path, None, "", f"cannot be read: {error}")]) from error
-    return loads(text, path)
+    return loads(read_text(path), path)
 
 
 def loads(text: str, path: Path) -> Environment:
@@ -38,30 +39,14 @@ def loads(text: str, path: Path) -> Environment:
     Raises:
         EnvironmentFileError: with all errors, each with file, line and field.
     """
-    try:
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
-        data = yaml.safe_load(text)
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else None
-        message = f"invalid YAML: {error.problem or error.context}"
-        raise EnvironmentFileError([Problem(path, line, "", message)]) from None
-    except yaml.YAMLError as error:
-        raise EnvironmentFileError([Problem(path, None, "", f"invalid YAML: {error}")]) from None
+    data, lines = read_yaml(text, path)
     if not isinstance(data, dict):
-        message = "an environment is a mapping of fields to values; the minimum is `name: example`"
-        raise EnvironmentFileError([Problem(path, 1, "", message)])
-    lines: dict[Location, int] = {}
-    twice: list[tuple[Location, int]] = []
-    for at, line in _lines(root, ()):
-        if at in lines and not any(at[:-1] == parent for parent, _ in twice):  # YAML loaders silently use the last one
-            twice.append((at, line))
-        lines[at] = line
-    problems = [Problem(path, line, _field(at), "is set twice") for at, line in twice]
-    if not problems:
-        try:
-            return Environment.model_validate(data)
-        except ValidationError as error:
-            problems = [_problem(details, lines, path) for details in error.errors(include_url=False)]
+        found = "the file is empty" if data is None else "the file is not a mapping of fields to values"
+        raise EnvironmentFileError([Problem(path, 1, "", f"{found}; the minimum is `{MINIMUM}`")])
+    try:
+        return Environment.model_validate(data, strict=True)
+    except ValidationError as error:
+        problems = [_problem(details, lines, path) for details in error.errors(include_url=False)]
     raise EnvironmentFileError(sorted(problems, key=lambda problem: problem.line or 0))
 
 
@@ -71,6 +56,11 @@ class _WithoutFieldTitles(GenerateJsonSchema):
     def field_title_should_be_set(self, schema: object) -> bool:
         return False
 
+    def dict_schema(self, schema: DictSchema) -> JsonSchemaValue:
+        """Refuse keys without the pattern, as the models do."""
+        found = super().dict_schema(schema)
+        return {**found, "additionalProperties": False} if "patternProperties" in found else found
+
 
 def json_schema() -> str:
     """Return the JSON Schema of the file, for editors: two-space JSON with a final newline."""
@@ -79,31 +69,11 @@ def json_schema() -> str:
     return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
 
 
-def _lines(node: yaml.Node | None, at: Location) -> Iterator[tuple[Location, int]]:
-    """Yield the line number of every field."""
-    if node is None:
-        return
-    if at == ():
-        yield at, node.start_mark.line + 1
-    if isinstance(node, yaml.MappingNode):
-        for key, value in node.value:
-            here = (*at, str(key.value))
-            yield here, key.start_mark.line + 1
-            yield from _lines(value, here)
-    elif isinstance(node, yaml.SequenceNode):
-        for index, value in enumerate(node.value):
-            yield (*at, index), value.start_mark.line + 1
-            yield from _lines(value, (*at, index))
-
-
 def _problem(details: ErrorDetails, lines: Mapping[Location, int], path: Path) -> Problem:
-    at = without_tags(tuple(part for part in details["loc"] if part != "[key]"))
+    within = getattr(details.get("ctx", {}).get("error"), "at", ())
+    at = (*without_tags(tuple(part for part in details["loc"] if part != "[key]")), *within)
     line = next((lines[at[:n]] for n in range(len(at), -1, -1) if at[:n] in lines), None)
-    return Problem(path, line, _field(at), _message(details, at))
-
-
-def _field(at: Location) -> str:
-    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in at).lstrip(".")
+    return Problem(path, line, field_name(at), _message(details, at))
 
 
 def _message(details: ErrorDetails, at: Location) -> str:
@@ -111,32 +81,33 @@ def _message(details: ErrorDetails, at: Location) -> str:
     got = details.get("input")
     if kind == "extra_forbidden":
         known = sorted(field.alias or name for name, field in model_of(at).model_fields.items())
-        near = difflib.get_close_matches(str(at[-1]), known, n=1)
+        name = snake_case(str(at[-1]))
+        if name in COUNTERPARTS:
+            return f"is a field of MWAA; {COUNTERPARTS[name]}"
+        near = difflib.get_close_matches(name, known, n=1)
         return "unknown field" + (f"; did you mean `{near[0]}`?" if near else f"; known: {', '.join(known)}")
     if kind == "missing":
         return "is missing"
     if kind == "literal_error":
-        return f"is {got!r}; it must be {context['expected']}"
+        return f"is {_shown(got)}; it must be {context['expected']}"
     if kind == "string_pattern_mismatch":
-        return f"is {got!r}; it must be {_description(at) or 'like ' + context['pattern']}"
+        rule = RULES[context["pattern"]]
+        return f"is {_shown(got)}; it must be {rule.words} (rule: {rule.source})"
+    if kind == "too_long" and at == ("tags",) and isinstance(got, dict):
+        own = " and ".join(f"`{tag}`" for tag in OWN_TAGS)
+        return f"has {len(got)} tags; AWS allows 50 for a resource, and the stack adds {own}"
     if kind == "value_error":
         return str(context["error"])
-    shown = f" (got {got!r})" if isinstance(got, str | int | float | bool) or got is None else ""
+    if kind == "string_type" and isinstance(got, int | float):
+        return f'is {got!r}, which is no text; quote it: "{got}"'
+    shown = f" (got {_shown(got)})" if isinstance(got, str | int | float | bool) or got is None else ""
     message = details["msg"]
     return message[:1].lower() + message[1:] + shown
 
 
-def _description(at: Location) -> str | None:
-    """Return the description of a field, as the end of a sentence that starts with "it must be"."""
-    if at[:1] == ("airflow_configuration_options",):
-        return "`section.key` in lower case, with a value of printable ASCII"
-    if at[:1] == ("fleets",) and len(at) == 2:  # noqa: PLR2004 - the name of a fleet
-        return "a lower-case letter, then letters, digits and `-`; at most 20 characters"
-    for name, field in model_of(at).model_fields.items():
-        if (field.alias or name) in at and field.description:
-            text = field.description.split("; left out")[0].rstrip(".")
-            return text[:1].lower() + text[1:]
-    return None
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 100 else f"{text[:100]}…"  # noqa: PLR2004 - fits in a line
 
 
 def as_data(environment: Environment) -> dict[str, Any]:

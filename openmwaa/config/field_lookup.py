@@ -7,9 +7,7 @@ from typing import Any, get_args, get_origin
 from pydantic import BaseModel
 
 from openmwaa.config.environment import Environment
-
-Location = tuple[int | str, ...]
-"""Path of a field: keys of mappings, and indices of lists."""
+from openmwaa.config.yaml_reader import Location
 
 
 def model_of(at: Location) -> type[BaseModel]:

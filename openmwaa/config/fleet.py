@@ -7,14 +7,13 @@ from typing import Annotated, Final, Literal, Self
 from zoneinfo import ZoneInfo
 
 from cronsim import CronSim, CronSimError
-from pydantic import Field, StringConstraints, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from openmwaa.config.environment_classes import Architecture, check_fargate
-from openmwaa.config.strict_model import StrictModel
+from openmwaa.config.strict_model import FieldError, StrictModel
+from openmwaa.config.text_rules import QueueName
 
 ClassName = Literal["mw1.micro", "mw1.small", "mw1.medium", "mw1.large", "mw1.xlarge", "mw1.2xlarge"]
-QueueName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,40}$")]
-FleetName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,19}$")]
 Capacity = Literal["FARGATE", "FARGATE_SPOT"]
 HandMadeDesired = Literal["adopt", "correct"]
 
@@ -44,7 +43,7 @@ class ScheduledMinimum(StrictModel):
             )
         try:
             CronSim(value, _ANY_TIME)  # also rejects dates that do not exist, such as 31 April
-        except CronSimError as error:
+        except (CronSimError, ValueError) as error:
             raise ValueError(
                 f"is {value!r}, which is not a cron expression ({error}); example: `0 6 * * 1-5`"
             ) from None
@@ -73,9 +72,9 @@ class FleetFallback(StrictModel):
     @model_validator(mode="after")
     def _count_belongs_to_mode(self) -> Self:
         if self.mode == "hold" and self.count is not None:
-            raise ValueError("`hold` has no `count`; use `fixed` or `hold-if-higher`")
+            raise FieldError("`hold` has no `count`; use `fixed` or `hold-if-higher`", "count")
         if self.mode != "hold" and self.count is None:
-            raise ValueError(f"`{self.mode}` needs a `count` of workers")
+            raise FieldError(f"`{self.mode}` needs a `count` of workers", "mode")
         return self
 
 
@@ -112,13 +111,14 @@ class FleetSpec(StrictModel):
     @model_validator(mode="after")
     def _size_is_complete(self) -> Self:
         if (self.cpu is None) != (self.memory is None):
-            raise ValueError("`cpu` and `memory` must be set together; set both, or a `class`")
+            message = "`cpu` and `memory` must be set together; set both, or a `class`"
+            raise FieldError(message, "memory" if self.cpu is None else "cpu")
         if self.cpu is None or self.memory is None:
             return self
         if self.environment_class is not None:
-            raise ValueError("set a `class`, or `cpu` and `memory`, not both")
+            raise FieldError("set a `class`, or `cpu` and `memory`, not both", "class")
         if self.slots is None:
-            raise ValueError("`cpu` and `memory` also need `slots`")
+            raise FieldError("`cpu` and `memory` also need `slots`", "cpu")
         check_fargate(self.cpu, self.memory)
         return self
 
@@ -139,25 +139,3 @@ class ResolvedFleet:
     schedule: tuple[ScheduledMinimum, ...] = ()
     fallback: FleetFallback = _HOLD
     desired_count_drift: HandMadeDesired = "correct"
-
-    def check_bounds(self, *, max_field: str) -> None:
-        """Raise ValueError if numbers of workers are inconsistent.
-
-        Args:
-            max_field: the name of the field of the maximum, for the message.
-        """
-        if self.min > self.max:
-            raise ValueError(
-                f"fleet {self.name}: the minimum ({self.min} workers) is greater than the maximum ({self.max}); "
-                f"raise `{max_field}`"
-            )
-        for minimum in self.schedule:
-            if not self.min < minimum.min <= self.max:
-                raise ValueError(
-                    f"fleet {self.name}: `min` of the schedule {minimum.cron!r} is {minimum.min}; it must be greater "
-                    f"than the minimum ({self.min}) and at most the maximum ({self.max})"
-                )
-        if (count := self.fallback.count) is not None and count > self.max:
-            raise ValueError(
-                f"fleet {self.name}: the fallback's `count` ({count}) is greater than the maximum ({self.max})"
-            )

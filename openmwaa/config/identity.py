@@ -3,19 +3,18 @@
 
 from typing import Annotated
 
-from pydantic import Field, StringConstraints
+from pydantic import Field
 
 from openmwaa.config.strict_model import StrictModel
-
-PolicyArn = Annotated[str, StringConstraints(pattern=r"^arn:aws[a-z-]*:iam::(\d{12}|aws):policy/.+$")]
+from openmwaa.config.text_rules import PolicyArn, RolePath, RolePrefix
 
 
 class Identity(StrictModel):
     """Settings of all roles that the stack creates."""
 
-    path: Annotated[str, StringConstraints(pattern=r"^/([!-~]+/)?$", max_length=512)] = "/"
+    path: RolePath = "/"
     """The path of the roles, such as /data-platform/."""
-    role_name_prefix: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_+=,.@-]{0,20}$")] = ""
+    role_name_prefix: RolePrefix = ""
     """The prefix of the role names."""
     permissions_boundary_arn: PolicyArn | None = None
     """The permissions boundary of every role."""

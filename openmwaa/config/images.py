@@ -1,21 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
 """The container images: tags in the stack's own repositories, or references of other images."""
 
-from typing import Annotated, Final, Self
+from typing import Final, Self
 
-from pydantic import StringConstraints, model_validator
+from pydantic import model_validator
 
-from openmwaa.config.strict_model import StrictModel
+from openmwaa.config.strict_model import FieldError, StrictModel
+from openmwaa.config.text_rules import ImageReference, ImageTag
 
-ImageTag = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$")]
 SCALER_VERSION: Final = "0.1.0"
 
 
 class Images(StrictModel):
     """Your own images, with digest or immutable tag; left out, the stack's ECR repositories are used."""
 
-    airflow: str | None = None
-    scaler: str | None = None
+    airflow: ImageReference | None = None
+    scaler: ImageReference | None = None
     airflow_tag: ImageTag | None = None
     """The tag in the stack's own repository; left out, Airflow's version. Tags are immutable: a changed image needs a
     new tag."""
@@ -26,5 +26,7 @@ class Images(StrictModel):
     def _tags_are_of_the_own_repositories(self) -> Self:
         for image in ("airflow", "scaler"):
             if getattr(self, image) is not None and getattr(self, f"{image}_tag") is not None:
-                raise ValueError(f"`{image}_tag` is for the stack's own repository; put the tag into `{image}`")
+                raise FieldError(
+                    f"`{image}_tag` is for the stack's own repository; put the tag into `{image}`", f"{image}_tag"
+                )
         return self

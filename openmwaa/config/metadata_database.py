@@ -3,21 +3,28 @@
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import Field, model_validator
 
 from openmwaa.config.ports import DATABASE_PORT
-from openmwaa.config.strict_model import StrictModel
+from openmwaa.config.strict_model import FieldError, StrictModel
+from openmwaa.config.text_rules import (
+    DailyWindow,
+    HostName,
+    InstanceClass,
+    KmsKey,
+    PostgresVersion,
+    SecretArn,
+    SecurityGroupId,
+    WeeklyWindow,
+)
+from openmwaa.config.windows import check_windows
 
 Days = Annotated[int, Field(ge=1, le=35)]
 SslMode = Literal["require", "verify-full"]
-_TIME = r"([01]\d|2[0-3]):[0-5]\d"
-_DAY = r"(mon|tue|wed|thu|fri|sat|sun)"
-DailyWindow = Annotated[str, StringConstraints(pattern=rf"^{_TIME}-{_TIME}$")]
-WeeklyWindow = Annotated[str, StringConstraints(pattern=rf"^{_DAY}:{_TIME}-{_DAY}:{_TIME}$")]
 
 
 class _ManagedPostgresql(StrictModel):
-    engine_version: Annotated[str, StringConstraints(pattern=r"^1[5-7](\.\d{1,2})?$")] = "16"
+    engine_version: PostgresVersion = "16"
     """A PostgreSQL version: major, such as 16, with automatic minor upgrades; or minor, such as 16.8, without."""
     sslmode: SslMode = "require"
     """Certificate check of clients: `require` does none; `verify-full` needs RDS's CA bundle in your images."""
@@ -39,6 +46,11 @@ class _ManagedPostgresql(StrictModel):
     log_exports: bool = True
     """Whether the server's log (errors, slow locks) is exported to CloudWatch, which charges per GiB."""
 
+    @model_validator(mode="after")
+    def _windows_are_accepted(self) -> Self:
+        check_windows(self.backup_window, self.maintenance_window)
+        return self
+
 
 class AuroraServerless(_ManagedPostgresql):
     """Aurora PostgreSQL, serverless v2."""
@@ -54,8 +66,9 @@ class AuroraServerless(_ManagedPostgresql):
     @model_validator(mode="after")
     def _capacity_bounds_are_ordered(self) -> Self:
         if self.max_capacity is not None and self.min_capacity > self.max_capacity:
-            raise ValueError(
-                f"`min_capacity` ({self.min_capacity}) is greater than `max_capacity` ({self.max_capacity})"
+            raise FieldError(
+                f"`min_capacity` ({self.min_capacity}) is greater than `max_capacity` ({self.max_capacity})",
+                "min_capacity",
             )
         return self
 
@@ -64,7 +77,7 @@ class RdsPostgresql(_ManagedPostgresql):
     """RDS for PostgreSQL: one instance, or with `multi_az` a standby in another zone."""
 
     kind: Literal["RDS_POSTGRESQL"]
-    instance_class: Annotated[str, StringConstraints(pattern=r"^db\.[a-z0-9]+\.[a-z0-9]+$")] = "db.t4g.medium"
+    instance_class: InstanceClass = "db.t4g.medium"
     multi_az: bool = False
     allocated_storage: Annotated[int, Field(ge=20, le=65_536)] = 20
     """Initial GiB; the storage grows automatically, at most to five times as many."""
@@ -79,15 +92,15 @@ class ExistingPostgresql(StrictModel):
     """An existing PostgreSQL server; `prepare-database` creates databases and roles on it."""
 
     kind: Literal["EXISTING"]
-    host: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9.-]{1,255}$")]
+    host: HostName
     port: Annotated[int, Field(ge=1, le=65_535)] = DATABASE_PORT
     sslmode: SslMode = "require"
     """Certificate check of clients: `require` does none; `verify-full` uses the CAs that the image trusts."""
-    master_secret_arn: Annotated[str, StringConstraints(pattern=r"^arn:aws[a-z-]*:secretsmanager:.+:secret:.+$")]
+    master_secret_arn: SecretArn
     """Secret {"username", "password"} of a role that can create roles and databases, for `prepare-database`."""
-    master_secret_kms_key: Annotated[str, StringConstraints(pattern=r"^arn:aws[a-z-]*:kms:.+:key/.+$")] | None = None
+    master_secret_kms_key: KmsKey | None = None
     """The KMS key of that secret, if it is not the environment's."""
-    security_group_id: Annotated[str, StringConstraints(pattern=r"^sg-[0-9a-f]{8,17}$")]
+    security_group_id: SecurityGroupId
     """The server's security group; the stack adds ingress rules for its tasks."""
 
 

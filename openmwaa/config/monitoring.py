@@ -3,11 +3,10 @@
 
 from typing import Annotated, Self
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import Field, model_validator
 
-from openmwaa.config.strict_model import StrictModel
-
-Email = Annotated[str, StringConstraints(pattern=r"^\S+@\S+\.\S+$")]
+from openmwaa.config.strict_model import FieldError, StrictModel
+from openmwaa.config.text_rules import Email, TopicArn
 
 
 class Monitoring(StrictModel):
@@ -15,7 +14,7 @@ class Monitoring(StrictModel):
 
     alarms: bool = True
     """MWAA's recommended alarms, and those of scaler and dead letters; 0.10 USD per month each."""
-    alarm_topic_arn: Annotated[str, StringConstraints(pattern=r"^arn:aws[a-z-]*:sns:.+$")] | None = None
+    alarm_topic_arn: TopicArn | None = None
     """An existing SNS topic; left out, the stack creates one."""
     alarm_emails: Annotated[tuple[Email, ...], Field(max_length=20)] = ()
     """Email subscribers of the stack's own topic; each must confirm once."""
@@ -27,7 +26,8 @@ class Monitoring(StrictModel):
     @model_validator(mode="after")
     def _emails_are_of_the_own_topic(self) -> Self:
         if self.alarm_emails and self.alarm_topic_arn:
-            raise ValueError(
-                "`alarm_emails` are for the stack's own topic; subscribe them to `alarm_topic_arn` yourself"
+            raise FieldError(
+                "`alarm_emails` are for the stack's own topic; subscribe them to `alarm_topic_arn` yourself",
+                "alarm_emails",
             )
         return self

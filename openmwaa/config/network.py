@@ -5,15 +5,14 @@ import re
 from ipaddress import IPv4Network
 from typing import Annotated, Final, Literal, Self
 
-from pydantic import Field, StringConstraints, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from openmwaa.config.strict_model import StrictModel
+from openmwaa.config.strict_model import FieldError, StrictModel
+from openmwaa.config.text_rules import SecurityGroupId, SubnetId, VpcId
 
 Egress = Literal["NAT_GATEWAY", "NAT_GATEWAY_PER_ZONE", "ENDPOINTS_ONLY"]
-VpcId = Annotated[str, StringConstraints(pattern=r"^vpc-[0-9a-f]{8,17}$")]
-SubnetId = Annotated[str, StringConstraints(pattern=r"^subnet-[0-9a-f]{8,17}$")]
-SecurityGroupId = Annotated[str, StringConstraints(pattern=r"^sg-[0-9a-f]{8,17}$")]
 
+RFC_1918: Final = tuple(map(IPv4Network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")))
 _OWN_CIDR: Final = "10.192.0.0/16"
 _MIN_ZONES: Final = 2
 
@@ -55,7 +54,7 @@ class Network(StrictModel):
             raise ValueError(f"not an IPv4 range ({error}); example: {_OWN_CIDR}") from error
         if not 16 <= network.prefixlen <= 20:  # noqa: PLR2004 - the documented bounds
             raise ValueError(f"a /{network.prefixlen}; the VPC must be a /16 to /20; example: {_OWN_CIDR}")
-        if not network.is_private:
+        if not any(network.subnet_of(private) for private in RFC_1918):
             raise ValueError(f"not a private range (RFC 1918); example: {_OWN_CIDR}")
         return str(network)
 
@@ -72,26 +71,29 @@ class Network(StrictModel):
             field for field in ("private_subnet_ids", "public_subnet_ids", "security_group_ids") if getattr(self, field)
         ]
         if existing_fields:
-            raise ValueError(f"`{existing_fields[0]}` is for an existing VPC; set its `vpc_id` too")
+            raise FieldError(f"`{existing_fields[0]}` is for an existing VPC; set its `vpc_id` too", existing_fields[0])
 
     def _check_existing(self) -> None:
         for field in ("vpc_cidr", "zones", "flow_logs"):
             if field in self.model_fields_set:
-                raise ValueError(f"`{field}` is for the environment's own VPC, not for an existing one")
+                raise FieldError(f"`{field}` is for the environment's own VPC, not for an existing one", field)
         if self.egress not in (None, "ENDPOINTS_ONLY"):
-            raise ValueError(
+            raise FieldError(
                 f"{self.egress} creates routes, which the owner of an existing VPC manages; leave `egress` out, "
-                "or use ENDPOINTS_ONLY to create the endpoints in it"
+                "or use ENDPOINTS_ONLY to create the endpoints in it",
+                "egress",
             )
         for field in ("private_subnet_ids", "public_subnet_ids", "security_group_ids"):
             ids = getattr(self, field)
             if duplicate := next((item for index, item in enumerate(ids) if item in ids[:index]), None):
-                raise ValueError(f"`{field}` contains {duplicate} twice")
+                raise FieldError(f"`{field}` contains {duplicate} twice", field)
         if len(self.private_subnet_ids) < _MIN_ZONES:
-            raise ValueError("an existing VPC needs `private_subnet_ids`: two or more, in two zones")
+            raise FieldError(
+                "an existing VPC needs `private_subnet_ids`: two or more, in two zones", "private_subnet_ids"
+            )
         both = sorted(set(self.private_subnet_ids) & set(self.public_subnet_ids))
         if both:
-            raise ValueError(f"{both[0]} is in `private_subnet_ids` and in `public_subnet_ids`")
+            raise FieldError(f"{both[0]} is in `private_subnet_ids` and in `public_subnet_ids`", "public_subnet_ids")
 
     @property
     def cidr(self) -> str:
@@ -110,7 +112,8 @@ class Network(StrictModel):
         registry = re.compile(rf"^\d{{12}}\.dkr\.ecr\.{re.escape(region)}\.amazonaws\.com(\.cn)?/")
         for image in images if self.egress_mode == "ENDPOINTS_ONLY" else ():
             if image is not None and not registry.match(image):
-                raise ValueError(
+                raise FieldError(
                     f"`network.egress`: with ENDPOINTS_ONLY tasks can pull from ECR in {region} only, but `images` "
-                    f"contains {image}; push it there, or use NAT_GATEWAY"
+                    f"contains {image}; push it there, or use NAT_GATEWAY",
+                    *("network", "egress"),
                 )

@@ -13,6 +13,7 @@ from importlib import resources
 from typing import Final
 
 from openmwaa.config.network import Network
+from openmwaa.config.strict_model import FieldError
 
 DATA: Final = "regions.json"
 # In other partitions the names of endpoints differ between services.
@@ -99,21 +100,24 @@ def check(region: str, services: Collection[str], network: Network) -> None:
     table = region_table()
     partition = table.partitions.get(region)
     if partition is None:
-        raise ValueError(
+        raise FieldError(
             f"`region`: {region} is not in the table of Regions (created on {table.created_on} from {table.source}); "
-            "docs/reference/regions.md lists the known Regions"
+            "docs/reference/regions.md lists the known Regions",
+            "region",
         )
     for service in table.lacks(region):
         if service.endpoint in services:
             condition = f" ({service.condition})" if service.condition else ""
-            raise ValueError(f"`region`: {region} has no {service.name}, which {service.why}{condition}")
+            raise FieldError(f"`region`: {region} has no {service.name}, which {service.why}{condition}", "region")
     if "cloudfront" in services and partition != "aws":
-        raise ValueError(
+        raise FieldError(
             f"`region`: {region} is in the partition {partition}, but CloudFront's WAF is in us-east-1, in the "
-            "partition aws; set a `web_access.domain`"
+            "partition aws; set a `web_access.domain`",
+            "region",
         )
     if network.egress_mode == "ENDPOINTS_ONLY" and partition not in _ENDPOINTS_KNOWN:
-        raise ValueError(
+        raise FieldError(
             f"`network.egress`: ENDPOINTS_ONLY does not support the partition {partition} of {region}, where names of "
-            "VPC endpoints differ between services; use NAT_GATEWAY"
+            "VPC endpoints differ between services; use NAT_GATEWAY",
+            *("network", "egress"),
         )

@@ -4,6 +4,14 @@
 from pydantic import BaseModel, ConfigDict
 
 
+class FieldError(ValueError):
+    """An error of a field inside the model whose validator raises it: the line in the file is that of the field."""
+
+    def __init__(self, message: str, *at: int | str) -> None:
+        super().__init__(message)
+        self.at = at
+
+
 class StrictModel(BaseModel):
     """An immutable model that rejects unknown fields; docstrings of fields are the reference documentation."""
 

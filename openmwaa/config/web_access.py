@@ -6,19 +6,24 @@ from typing import Annotated, Final, Literal, Self
 
 from pydantic import Field, StringConstraints, field_validator, model_validator
 
-from openmwaa.config.network import Network
-from openmwaa.config.strict_model import StrictModel
+from openmwaa.config.network import RFC_1918, Network
+from openmwaa.config.strict_model import FieldError, StrictModel
+from openmwaa.config.text_rules import (
+    CertificateArn,
+    Domain,
+    HostedZone,
+    HttpsUrl,
+    PoolArn,
+    PoolClient,
+    PoolDomain,
+    SecretArn,
+)
 
 AccessMode = Literal["PRIVATE_ONLY", "PUBLIC_ONLY", "PUBLIC_AND_PRIVATE"]
 
-_DOMAIN: Final = r"^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,63}$"
-# ACM limits the first name of a certificate to 64 characters.
-Domain = Annotated[str, StringConstraints(pattern=_DOMAIN, max_length=64)]
-HttpsUrl = Annotated[str, StringConstraints(pattern=r"^https://[^\s/]+(/\S*)?$")]
 
 _MIN_PREFIX: Final = 8
 _MIN_PREFIX_WITHOUT_AUTH: Final = 24
-_RFC_1918: Final = tuple(map(IPv4Network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")))
 
 
 class Oidc(StrictModel):
@@ -29,17 +34,17 @@ class Oidc(StrictModel):
     token_endpoint: HttpsUrl
     user_info_endpoint: HttpsUrl
     client_id: Annotated[str, StringConstraints(min_length=1)]
-    client_secret_arn: Annotated[str, StringConstraints(pattern=r"^arn:aws[a-z-]*:secretsmanager:.+:secret:.+$")]
+    client_secret_arn: SecretArn
     """A secret whose whole value is the client secret. ELB needs it from Terraform, so it is in the state."""
 
 
 class Cognito(StrictModel):
     """A Cognito user pool, with which the load balancer authenticates users; the client secret stays in AWS."""
 
-    user_pool_arn: Annotated[str, StringConstraints(pattern=r"^arn:aws[a-z-]*:cognito-idp:.+:userpool/.+$")]
-    user_pool_client_id: Annotated[str, StringConstraints(min_length=1)]
+    user_pool_arn: PoolArn
+    user_pool_client_id: PoolClient
     """A client with a secret, for the authorization code grant."""
-    user_pool_domain: Annotated[str, StringConstraints(min_length=1)]
+    user_pool_domain: PoolDomain
     """The prefix of the pool's domain, or your full custom domain."""
 
 
@@ -48,9 +53,9 @@ class WebAccess(StrictModel):
 
     domain: Domain | None = None
     """The domain name, such as airflow.example.com; `internal.DOMAIN` is the name inside the VPC."""
-    hosted_zone_id: Annotated[str, StringConstraints(pattern=r"^Z[A-Z0-9]{4,31}$")] | None = None
+    hosted_zone_id: HostedZone | None = None
     """The Route 53 zone of `domain`, for both DNS records and the validation of a certificate."""
-    certificate_arn: Annotated[str, StringConstraints(pattern=r"^arn:aws[a-z-]*:acm:.+:certificate/.+$")] | None = None
+    certificate_arn: CertificateArn | None = None
     """An ACM certificate of `domain` and `internal.DOMAIN` in the environment's Region; left out, one is created.
 
     Without `hosted_zone_id` you must create the records of the output `required_dns_records`.
@@ -91,16 +96,17 @@ class WebAccess(StrictModel):
     @model_validator(mode="after")
     def _is_consistent(self) -> Self:
         if self.oidc and self.cognito:
-            raise ValueError("set `oidc` or `cognito`, not both")
+            raise FieldError("set `oidc` or `cognito`, not both", "cognito")
         if self.domain is None:
             for field in ("hosted_zone_id", "certificate_arn", "oidc", "cognito"):
                 if getattr(self, field) is not None:
-                    raise ValueError(f"`{field}` needs a `domain`")
+                    raise FieldError(f"`{field}` needs a `domain`", field)
             return self
         if self.hosted_zone_id is None and self.certificate_arn is None:
-            raise ValueError("a `domain` needs a certificate: set `hosted_zone_id` to create one, or `certificate_arn`")
+            message = "a `domain` needs a certificate: set `hosted_zone_id` to create one, or `certificate_arn`"
+            raise FieldError(message, "domain")
         if self.allow_http:
-            raise ValueError("with a `domain` the web server uses HTTPS; leave `allow_http` out")
+            raise FieldError("with a `domain` the web server uses HTTPS; leave `allow_http` out", "allow_http")
         return self
 
     @property
@@ -113,9 +119,8 @@ class WebAccess(StrictModel):
         """The domain name inside the VPC; empty without a domain."""
         return f"internal.{self.domain}" if self.domain else ""
 
-    def check(self, access_mode: AccessMode, *, region: str, network: Network) -> None:
-        """Raise ValueError if the settings do not fit `access_mode`, `region` or `network`."""
-        self._check_regions(region)
+    def check(self, access_mode: AccessMode, *, network: Network) -> None:
+        """Raise ValueError if the settings do not fit `access_mode` or `network`."""
         if access_mode == "PRIVATE_ONLY":
             self._check_private(network)
         elif self.domain is not None:
@@ -123,69 +128,74 @@ class WebAccess(StrictModel):
         else:
             self._check_cloudfront(access_mode)
 
-    def _check_regions(self, region: str) -> None:
-        secret = self.oidc.client_secret_arn if self.oidc else None
-        for field, arn in (("certificate_arn", self.certificate_arn), ("oidc.client_secret_arn", secret)):
-            arn_region = arn.split(":")[3] if arn else region
-            if arn_region != region:
-                raise ValueError(f"`web_access.{field}` is in {arn_region}; the load balancer needs one in {region}")
-
     def _check_private(self, network: Network) -> None:
         if self.domain is None and not self.allow_http:
-            raise ValueError(
+            raise FieldError(
                 "HTTPS needs a certificate, which needs a domain: set `web_access.domain`; or set "
-                "`web_access.allow_http: true`, and passwords cross your VPC unencrypted"
+                "`web_access.allow_http: true`, and passwords cross your VPC unencrypted",
+                "web_access",
             )
         if self.waf:
-            raise ValueError("`web_access.waf` needs a public load balancer; PRIVATE_ONLY has none")
+            raise FieldError(
+                "`web_access.waf` needs a public load balancer; PRIVATE_ONLY has none", "web_access", "waf"
+            )
         if self.authenticates and network.egress_mode == "ENDPOINTS_ONLY":
-            raise ValueError(
-                f"`web_access.{'oidc' if self.oidc else 'cognito'}`: the internal load balancer needs internet "
-                "access for it, which `network.egress: ENDPOINTS_ONLY` does not have; use a NAT gateway or leave it out"
+            field = "oidc" if self.oidc else "cognito"
+            raise FieldError(
+                f"`web_access.{field}`: the internal load balancer needs internet access for it, "
+                "which `network.egress: ENDPOINTS_ONLY` does not have; use a NAT gateway or leave it out",
+                *("web_access", field),
             )
 
     def _check_public(self, access_mode: AccessMode, network: Network) -> None:
         if not self.authenticates:
-            raise ValueError(
+            raise FieldError(
                 f"{access_mode} needs authentication at the load balancer: a password login must not face the "
                 "internet, and IAM login does not exist yet; set `web_access.oidc` or `web_access.cognito`, or use "
-                "PRIVATE_ONLY"
+                "PRIVATE_ONLY",
+                "webserver_access_mode",
             )
         if not self.allowed_cidrs:
-            raise ValueError(f"{access_mode} needs `web_access.allowed_cidrs`: the ranges of your users")
+            message = f"{access_mode} needs `web_access.allowed_cidrs`: the ranges of your users"
+            raise FieldError(message, "web_access")
         self._refuse_private_ranges(access_mode)
         if network.vpc_id is not None and len(network.public_subnet_ids) < 2:  # noqa: PLR2004 - a load balancer's minimum
-            raise ValueError(
+            raise FieldError(
                 f"{access_mode} in an existing VPC needs `network.public_subnet_ids`: two or more, in two zones, "
-                "for the public load balancer"
+                "for the public load balancer",
+                "network",
             )
 
     def _check_cloudfront(self, access_mode: AccessMode) -> None:
         # Load balancers authenticate on HTTPS listeners only, which need a certificate of a domain.
         if access_mode == "PUBLIC_ONLY":
-            raise ValueError(
+            raise FieldError(
                 "PUBLIC_ONLY needs a `web_access.domain`: a password login must not face the internet, IAM login does "
                 "not exist yet, and load balancers can authenticate with a domain only; set one "
-                "with `oidc` or `cognito`, or use PRIVATE_ONLY"
+                "with `oidc` or `cognito`, or use PRIVATE_ONLY",
+                "webserver_access_mode",
             )
         wide = [cidr for cidr in self.allowed_cidrs if IPv4Network(cidr).prefixlen < _MIN_PREFIX_WITHOUT_AUTH]
         if not self.allowed_cidrs or wide:
-            raise ValueError(
+            raise FieldError(
                 f"{access_mode} with CloudFront's domain has password login only, so access must be limited to your "
                 f"users: set `web_access.allowed_cidrs`, none wider than a /{_MIN_PREFIX_WITHOUT_AUTH}"
-                + (f" ({wide[0]} is)" if wide else "")
+                + (f" ({wide[0]} is)" if wide else ""),
+                *(("web_access", "allowed_cidrs") if wide else ("webserver_access_mode",)),
             )
         self._refuse_private_ranges(access_mode)
         if not self.allow_http:
-            raise ValueError(
+            raise FieldError(
                 f"{access_mode} without a `web_access.domain` has no certificate: HTTPS ends at CloudFront, and the "
-                "load balancer uses HTTP; set a domain, or `web_access.allow_http: true`"
+                "load balancer uses HTTP; set a domain, or `web_access.allow_http: true`",
+                "web_access",
             )
 
     def _refuse_private_ranges(self, access_mode: AccessMode) -> None:
         for cidr in self.allowed_cidrs:
-            if any(IPv4Network(cidr).subnet_of(private) for private in _RFC_1918):
-                raise ValueError(
+            if any(IPv4Network(cidr).subnet_of(private) for private in RFC_1918):
+                raise FieldError(
                     f"`web_access.allowed_cidrs`: {cidr} is private, no client on the internet has it; for "
-                    f"{access_mode} name the public addresses of your users"
+                    f"{access_mode} name the public addresses of your users",
+                    *("web_access", "allowed_cidrs"),
                 )

@@ -2,6 +2,7 @@
 """Reads the daemon's status: the fleets and their rollouts, and which services are not healthy yet."""
 
 import re
+import shlex
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -82,7 +83,7 @@ def refuse_second_rollout(status: Mapping[str, Any] | None, changed: Collection[
         if fleet.fleet in changed and fleet.left:
             raise RolloutUnfinishedError(
                 f"The last rollout of the workers is unfinished. {fleet.sentence}. Nothing was applied. Wait with "
-                f"`openmwaa wait --for workers --local {file}`, then run `up` again."
+                f"`openmwaa wait --for workers --local {shlex.quote(str(file))}`, then run `up` again."
             )
 
 
@@ -92,7 +93,7 @@ def rollout_sentences(status: Mapping[str, Any], changed: Collection[str], *, fi
         if fleet.fleet not in changed:
             continue
         if fleet.left:
-            yield f"{fleet.sentence}. Follow it with `openmwaa rollout --local {file}`"
+            yield f"{fleet.sentence}. Follow it with `openmwaa rollout --local {shlex.quote(str(file))}`"
         else:
             yield f"{fleet.fleet}: its workers run revision {fleet.current.revision}"
 

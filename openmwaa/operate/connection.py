@@ -6,6 +6,7 @@ the command that helps.
 """
 
 import contextlib
+import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -66,6 +67,11 @@ class Connection:
         return "this machine" if self.local else self.environment.region
 
     @property
+    def quoted_file(self) -> str:
+        """The file as an argument of a command for a shell."""
+        return shlex.quote(str(self.file))
+
+    @property
     def target(self) -> str:
         """The Region, or `local`, for JSON."""
         return "local" if self.local else self.environment.region
@@ -120,8 +126,8 @@ def connect(file: Path, *, local: bool) -> Connection:
     known = daemon_client.status(LocalPaths.of(file, environment.name))
     if known is None or "endpoints" not in known:
         raise NotRunningError(
-            f"{environment.name} does not run on this machine. Start it with `openmwaa local up {file}`, or leave out "
-            "--local to use AWS."
+            f"{environment.name} does not run on this machine. Start it with "
+            f"`openmwaa local up {shlex.quote(str(file))}`, or leave out --local to use AWS."
         )
     return Connection(environment, file, {name: known["endpoints"][name] for name in ("aws", "ecs")})
 
@@ -183,7 +189,7 @@ def _unreachable(error: Exception, connection: Connection) -> OperateError:
             f"No AWS credentials: {str(error).rstrip('.')}. Set AWS_PROFILE or log in, for example `aws sso login`; "
             "use --local for the environment on this machine."
         )
-    hint = f"Check it with `openmwaa local status {connection.file}`." if connection.local else "Try again."
+    hint = f"Check it with `openmwaa local status {connection.quoted_file}`." if connection.local else "Try again."
     return UnreachableError(f"No answer from {connection.place}: {str(error).rstrip('.')}. {hint}")
 
 

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Finds the last stopped task of a service: the failed container, the reason and the last log lines."""
 
-import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -50,7 +49,7 @@ class StoppedTask:
     def command(self, connection: Connection, service: str) -> str:
         """Return the command that shows the whole log."""
         if connection.local:
-            return f"openmwaa local logs {service} --file {shlex.quote(str(connection.file))}"
+            return f"openmwaa local logs {service} --file {connection.quoted_file}"
         return (
             f"aws logs tail {self.log_group} --log-stream-names {self.log_stream} --since 1h "
             f"--region {connection.environment.region}"

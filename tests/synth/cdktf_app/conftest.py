@@ -75,7 +75,7 @@ def byo_resources() -> Stack:
         },
         airflow_configuration_options={"core.parallelism": 7, "smtp.smtp_mail_from": "${injected} %{if}"},
         logging_configuration={"worker_logs": {"enabled": False}, "task_logs": {"log_level": "DEBUG"}},
-        tags={"team": "${data}", "cost": "a"},
+        tags={"team": "data", "cost": "a"},
     )
 
 

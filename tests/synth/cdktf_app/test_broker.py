@@ -150,3 +150,12 @@ def test_the_receive_count_comes_from_the_file() -> None:
     stack = stack_of(broker={"kind": "SQS", "max_receive_count": 250})
     redrive = json.loads(stack.resources("aws_sqs_queue")["broker_queue_default"]["redrive_policy"])
     assert redrive["maxReceiveCount"] == 250
+
+
+@pytest.mark.parametrize("length", [24, 25, 27, 32, 33, 80])
+def test_ids_of_elasticache_have_at_most_40_characters(length: int) -> None:
+    stack = stack_of(name="n" * length, broker={"kind": "ELASTICACHE"})
+    ids = [user["user_id"] for user in stack.resources("aws_elasticache_user").values()]
+    ids += [stack.only("aws_elasticache_user_group")["user_group_id"]]
+    ids += [stack.only("aws_elasticache_replication_group")["replication_group_id"]]
+    assert max(map(len, ids)) <= 40, ids

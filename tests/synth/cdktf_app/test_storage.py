@@ -139,4 +139,4 @@ def test_an_existing_image_is_pulled_from_its_repository_only(byo_resources: Sta
 
 def test_all_resources_have_the_users_tags(byo_resources: Stack) -> None:
     (provider,) = byo_resources.document["provider"]["aws"]
-    assert provider["default_tags"] == [{"tags": {"cost": "a", "openmwaa:environment": "example", "team": "$${data}"}}]
+    assert provider["default_tags"] == [{"tags": {"cost": "a", "openmwaa:environment": "example", "team": "data"}}]

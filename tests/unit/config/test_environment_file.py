@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A valid file gives an environment; an invalid one an error with file, line, field and fix."""
 
+import ast
 import json
 from pathlib import Path
 
@@ -9,11 +10,13 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
-from openmwaa.config.environment import option_variable
+from openmwaa.config.environment import Environment, option_variable
 from openmwaa.config.environment_classes import ENVIRONMENT_CLASSES, FARGATE_MEMORY
-from openmwaa.config.environment_file import as_data, json_schema, load, loads
+from openmwaa.config.environment_file import MINIMUM, as_data, json_schema, load, loads
 from openmwaa.config.fleet import FleetFallback, ResolvedFleet
+from openmwaa.config.yaml_reader import read_yaml
 from openmwaa.errors import EnvironmentFileError
 from tests.support.environments import LEAST_YAML
 
@@ -155,14 +158,14 @@ WRONG = {
     ),
     "a schedule of more than the most": (
         _scheduled("cron: '0 6 * * *', minutes: 60, min: 30"),
-        1,
-        "",
+        5,
+        "fleets.x.schedule[0].min",
         "is 30; it must be greater than the minimum (1) and at most the maximum (10)",
     ),
     "a schedule that changes nothing": (
         _scheduled("cron: '0 6 * * *', minutes: 60, min: 1"),
-        1,
-        "",
+        5,
+        "fleets.x.schedule[0].min",
         "greater than the minimum",
     ),
     "a week and a minute": (
@@ -171,12 +174,17 @@ WRONG = {
         "fleets.x.schedule[0].minutes",
         "less than or equal to 10080",
     ),
-    "a fallback without a count": (_falling_back("mode: fixed"), 4, "fleets.x.fallback", "`fixed` needs a `count`"),
-    "a count that is not used": (_falling_back("count: 3"), 4, "fleets.x.fallback", "has no `count`"),
+    "a fallback without a count": (
+        _falling_back("mode: fixed"),
+        4,
+        "fleets.x.fallback.mode",
+        "`fixed` needs a `count`",
+    ),
+    "a count that is not used": (_falling_back("count: 3"), 4, "fleets.x.fallback.count", "has no `count`"),
     "a fallback above the most": (
         _falling_back("mode: hold-if-higher, count: 11"),
-        1,
-        "",
+        4,
+        "fleets.x.fallback.count",
         "the fallback's `count` (11) is greater than the maximum (10)",
     ),
     "unknown field of a fallback": (
@@ -186,44 +194,74 @@ WRONG = {
         "did you mean `after_seconds`?",
     ),
     "text for a number": ("name: a\nmax_workers: many", 2, "max_workers", "valid integer"),
-    "more than the most": ("name: a\nmin_workers: 4\nmax_workers: 2", 1, "", "raise `max_workers`"),
-    "public web server": ("name: a\nwebserver_access_mode: PUBLIC_ONLY", 1, "", "IAM login does"),
-    "plain HTTP not allowed": ("name: a", 1, "", "allow_http: true"),
+    "more than the most": ("name: a\nmin_workers: 4\nmax_workers: 2", 2, "min_workers", "raise `max_workers`"),
+    "public web server": ("name: a\nwebserver_access_mode: PUBLIC_ONLY", 2, "webserver_access_mode", "IAM login does"),
+    "plain HTTP not allowed": ("name: a", 1, "web_access", "allow_http: true"),
     "CPU without memory": (
         "name: a\nfleets:\n  x:\n    queues: [default]\n    cpu: 1024",
-        3,
-        "fleets.x",
+        5,
+        "fleets.x.cpu",
         "`cpu` and `memory` must be set together",
     ),
     "impossible memory": (
         "name: a\nfleets:\n  x: {queues: [default], cpu: 1024, memory: 100, slots: 1}",
         3,
-        "fleets.x",
+        "fleets.x.memory",
         "2048, 3072, 4096",
     ),
     "impossible CPU": (
         "name: a\nfleets:\n  x: {queues: [default], cpu: 1000, memory: 2048, slots: 1}",
         3,
-        "fleets.x",
+        "fleets.x.cpu",
         "256, 512, 1024",
     ),
     "size and class": (
         "name: a\nfleets:\n  x: {queues: [default], class: mw1.small, cpu: 1024, memory: 2048, slots: 1}",
         3,
-        "fleets.x",
+        "fleets.x.class",
         "not both",
     ),
-    "no slots": ("name: a\nfleets:\n  x: {queues: [default], cpu: 1024, memory: 2048}", 3, "fleets.x", "`slots`"),
+    "no slots": ("name: a\nfleets:\n  x: {queues: [default], cpu: 1024, memory: 2048}", 3, "fleets.x.cpu", "`slots`"),
     "a queue in two fleets": (
         "name: a\nfleets:\n  x: {queues: [default]}\n  y: {queues: [default]}",
-        1,
-        "",
-        "served by the fleets x and y",
+        4,
+        "fleets.y.queues[0]",
+        "served by x and y; remove it",
+    ),
+    "a queue twice in a fleet": (
+        "name: a\nfleets:\n  x:\n    queues:\n      - default\n      - default",
+        6,
+        "fleets.x.queues[1]",
+        "served twice by the fleet x",
+    ),
+    "a fleet with more than the most": (
+        "name: a\nfleets:\n  x:\n    queues: [default]\n    min: 4\n    max: 2",
+        5,
+        "fleets.x.min",
+        "raise `max`",
+    ),
+    "a fleet with less than the environment's minimum": (
+        "name: a\nmin_workers: 4\nfleets:\n  x:\n    queues: [default]\n    max: 2",
+        6,
+        "fleets.x.max",
+        "raise `max`",
+    ),
+    "fewer web servers than the minimum": (
+        "name: a\nweb_access: {allow_http: true}\nmax_webservers: 1",
+        3,
+        "max_webservers",
+        "raise `max_webservers`",
+    ),
+    "a version with one number": (
+        "name: a\nairflow_version: 2.10",
+        2,
+        "airflow_version",
+        'is `2.10`, which YAML reads as another value; quote it: "2.10"',
     ),
     "no fleet serves default": (
         "name: a\nfleets:\n  x: {queues: [other]}",
-        1,
-        "",
+        2,
+        "fleets",
         "no fleet serves the queue `default`",
     ),
     "public VPC range": ("name: a\nnetwork:\n  vpc_cidr: 8.8.0.0/16", 3, "network.vpc_cidr", "RFC 1918"),
@@ -235,11 +273,86 @@ WRONG = {
         "airflow_configuration_options.Parallelism",
         "section.key",
     ),
-    "bad role": ("name: a\nexecution_role_arn: me", 2, "execution_role_arn", "ARN of the role"),
+    "bad role": ("name: a\nexecution_role_arn: me", 2, "execution_role_arn", "ARN of an IAM role"),
+    "a tag with symbols": (
+        "name: a\ntags:\n  Team: 'R&D (#1)'",
+        3,
+        "tags.Team",
+        "'R&D (#1)'; it must be at most 256 letters",
+    ),
+    "a tag's key with symbols": ("name: a\ntags:\n  'a#b': c", 3, "tags.a#b", "1 to 128 letters"),
+    "a tag with an emoji": ("name: a\ntags:\n  Team: 🚀", 3, "tags.Team", "contains '🚀'; a tag has letters"),
+    "an empty tag key": ("name: a\ntags:\n  '': c", 3, "tags", "a key must be text that is not empty"),
+    "a tag of AWS": ("name: a\ntags:\n  AWS:Team: c", 3, "tags.AWS:Team", "reserved for AWS"),
+    "a tag's value of AWS": ("name: a\ntags:\n  Team: aws:c", 3, "tags.Team", "reserved for AWS"),
+    "a tag of the stack": ("name: a\ntags:\n  openmwaa:x: c", 3, "tags.openmwaa:x", "is a tag of the stack"),
+    "keys that IAM takes for one": ("name: a\ntags:\n  Team: a\n  team: b", 4, "tags.team", "one key for IAM"),
+    "more tags than AWS allows with ours": (
+        "name: a\ntags:\n" + "".join(f"  t{n}: x\n" for n in range(49)),
+        2,
+        "tags",
+        "has 49 tags; AWS allows 50 for a resource, and the stack adds `Name` and `openmwaa:environment`",
+    ),
+    "a folder as a URL": ("name: a\ndag_s3_path: s3://bucket/dags", 2, "dag_s3_path", "without s3://"),
+    "a folder with an empty part": ("name: a\ndag_s3_path: a//b", 2, "dag_s3_path", "`//`, `.` and `..`"),
+    "a folder above another": ("name: a\ndag_s3_path: x/../y", 2, "dag_s3_path", "`.` and `..`"),
+    "a folder with a dot": ("name: a\ndag_s3_path: ./dags", 2, "dag_s3_path", "`.` and `..`"),
+    "a bucket as a URL": ("name: a\nsource_bucket: s3://bucket", 2, "source_bucket", "without s3://"),
+    "a bucket that ends in a dot": ("name: a\nsource_bucket: bucket.", 2, "source_bucket", "name or ARN"),
+    "an image as a URL": ("name: a\nimages:\n  airflow: https://x/y", 3, "images.airflow", "without scheme"),
+    "a FIFO queue": (
+        "name: a\nfleets:\n  x:\n    queues:\n      - default\n      - orders.fifo",
+        6,
+        "fleets.x.queues[1]",
+        "is 'orders.fifo'; it must be letters, digits, `_`, `-`, at most 40, not a FIFO queue (rule: sqs)",
+    ),
+    "a key of another Region": (
+        "name: a\nweb_access: {allow_http: true}\nkms_key: arn:aws:kms:eu-west-1:123456789012:key/1",
+        3,
+        "kms_key",
+        "is in eu-west-1; the service needs one in us-east-1",
+    ),
+    "a role of another partition": (
+        "name: a\nweb_access: {allow_http: true}\nexecution_role_arn: arn:aws-cn:iam::123456789012:role/x",
+        3,
+        "execution_role_arn",
+        "is in the partition aws-cn",
+    ),
+    "an alias of a key": (
+        "name: a\nkms_key: arn:aws:kms:us-east-1:123456789012:alias/x",
+        2,
+        "kms_key",
+        "the ARN of a KMS key (not of an alias)",
+    ),
+    "windows that overlap": (
+        "name: a\nmetadata_database:\n  backup_window: 23:30-00:30\n  maintenance_window: mon:00:00-mon:01:00",
+        4,
+        "metadata_database.maintenance_window",
+        "overlaps `backup_window` 23:30-00:30",
+    ),
+    "a window over the end of the week": (
+        "name: a\nmetadata_database:\n  backup_window: 00:00-01:00\n  maintenance_window: sun:23:45-mon:00:15",
+        4,
+        "metadata_database.maintenance_window",
+        "overlaps",
+    ),
+    "a short window": (
+        "name: a\nmetadata_database:\n  backup_window: 02:00-02:29",
+        3,
+        "metadata_database.backup_window",
+        "has 29 minutes; the minimum is 30",
+    ),
+    "a short window of ElastiCache": (
+        "name: a\nbroker:\n  kind: ELASTICACHE\n  maintenance_window: sun:05:00-sun:05:59",
+        4,
+        "broker.maintenance_window",
+        "has 59 minutes; the minimum is 60",
+    ),
+    "a link-local VPC range": ("name: a\nnetwork:\n  vpc_cidr: 169.254.0.0/16", 3, "network.vpc_cidr", "RFC 1918"),
     "the same key twice": ("name: a\nmax_workers: 3\nmax_workers: 4", 3, "max_workers", "set twice"),
     "not YAML": ("name: a\n  b: c: d", 2, "", "invalid YAML"),
     "a list": ("- name: a", 1, "", "mapping of fields"),
-    "nothing": ("", 1, "", "mapping of fields"),
+    "nothing": ("", 1, "", "the file is empty; the minimum is"),
 }
 
 
@@ -253,27 +366,57 @@ def test_an_invalid_file_has_an_error_with_line_and_fix(text: str, line: int, fi
     assert str(problem).startswith(f"{FILE}:{line}: "), "editors jump to FILE:LINE"
 
 
+def _schema_accepts(data: object) -> bool:
+    plain = json.loads(json.dumps(data))  # tuples become lists
+    return jsonschema.Draft202012Validator(json.loads(json_schema())).is_valid(plain)
+
+
+@pytest.mark.parametrize("text", [case[0] for case in WRONG.values()], ids=WRONG.keys())
+def test_the_schema_refuses_what_a_single_field_refuses(text: str) -> None:
+    try:
+        data, _ = read_yaml(text, FILE)
+        Environment.model_validate(data, strict=True)
+    except EnvironmentFileError:
+        return  # not YAML
+    except ValidationError as error:
+        kinds = {details["type"] for details in error.errors()}
+        assert _schema_accepts(data) == (kinds == {"value_error"}), kinds
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "airflow_configuration_options: {core.parallelism: 64, core.load_examples: true, core.x: 0.5, core.y: a}",
+        "tags: {Équipe: Été 1, 'a b': '', Name: x}",
+        "metadata_database: {instances: 2}",
+        "broker: {kind: ELASTICACHE}",
+        "dag_s3_path: team/.hidden/..dags/a b",
+    ],
+)
+def test_validate_and_schema_accept(text: str) -> None:
+    loads(LEAST_YAML + text, FILE)
+    assert _schema_accepts(read_yaml(LEAST_YAML + text, FILE)[0])
+
+
+def test_the_minimum_of_the_message_is_valid() -> None:
+    loads(MINIMUM, FILE)
+
+
+def test_only_validators_of_a_field_raise_an_error_without_a_field() -> None:
+    for path in sorted((ROOT / "openmwaa/config").glob("*.py")):
+        functions = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.FunctionDef)]
+        raising = [function for function in functions if "raise ValueError(" in ast.unparse(function)]
+        assert not [
+            function.name
+            for function in raising
+            if "field_validator" not in "".join(map(ast.unparse, function.decorator_list))
+        ], f"{path.name}: raise FieldError, so that the error has the line of the field"
+
+
 def test_all_errors_are_reported_in_the_order_of_the_file() -> None:
     with pytest.raises(EnvironmentFileError) as caught:
         loads("name: 5x\nregion: mars\nschedulers: 9\nx: 1", FILE)
     assert [problem.field for problem in caught.value.problems] == ["name", "region", "schedulers", "x"]
-
-
-def test_a_missing_file_and_a_folder_are_errors(tmp_path: Path) -> None:
-    with pytest.raises(EnvironmentFileError, match="does not exist"):
-        load(tmp_path / "none.yaml")
-    with pytest.raises(EnvironmentFileError, match="cannot be read"):
-        load(tmp_path)
-
-
-@given(st.text(max_size=200))
-def test_no_text_causes_a_traceback(text: str) -> None:
-    try:
-        environment = loads(text, FILE)
-    except EnvironmentFileError as error:
-        assert error.problems, "an error needs a problem"  # noqa: PT017
-    else:
-        assert environment.name
 
 
 @given(

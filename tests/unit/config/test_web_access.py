@@ -107,13 +107,13 @@ REFUSED = [
         "PRIVATE_ONLY",
         {"domain": "airflow.example.com", "certificate_arn": CERTIFICATE},
         {"region": "eu-central-1"},
-        r"web_access.certificate_arn` is in us-east-1; the load balancer needs one in eu-central-1",
+        r"certificate/.* is in us-east-1; the service needs one in eu-central-1",
     ),
     (
         "PRIVATE_ONLY",
         {**DOMAIN, "oidc": OIDC},
         {"region": "eu-central-1"},
-        r"web_access.oidc.client_secret_arn` is in us-east-1",
+        r"secret:oidc-AbCdEf is in us-east-1",
     ),
     ("PRIVATE_ONLY", {**DOMAIN, "oidc": {**OIDC, "issuer": "http://idp.example.com"}}, {}, r"oidc.issuer.*pattern"),
     # ... and requirements of Region and network.
