@@ -57,6 +57,8 @@ class FaultyLink:
         self.calls[source] = self.calls.get(source, 0) + 1
         rates = self.faults.of(source)
         outcome = rates.draw(self.rng)
+        if outcome is CallOutcome.FAILS and rates.throttled:
+            outcome = rates.draw(self.rng)  # botocore's second attempt
         latency_s = self.rng.uniform(*rates.latency_s) if self.rng.random() < rates.slow else 0.0
         await self._maybe_kill()
         if outcome is CallOutcome.FAILS:

@@ -115,15 +115,17 @@ def scale_to_zero(
     target: int,
     *,
     empty: bool,
+    unread: bool,
     agreed_ticks: int,
     explanation: Explanation,
 ) -> tuple[int, int]:
     """Allow zero workers only if two sources agree in two ticks in a row; return (target, ticks in agreement).
 
-    `empty`: the fleet has no worker and its desired count is 0 already.
+    `empty`: the fleet has no worker and its desired count is 0 already. `unread`: this tick shows no work, but not
+    every source answered; it neither adds to the ticks in agreement nor ends them.
     """
     if target > 0 or empty:
-        return target, 0
+        return target, agreed_ticks if unread and not empty else 0
     database, broker = observation.database, observation.broker
     idle = [
         isinstance(database, Known) and database.value.queued + database.value.running == 0,

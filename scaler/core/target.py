@@ -75,6 +75,7 @@ def assess(inputs: DecisionInput, state: FleetState) -> tuple[FleetTarget, Fleet
             [view.workers for view in inputs.services],
             target,
             empty=_empty(inputs),
+            unread=demand is None or (not known and not demand.slots),
             agreed_ticks=state.zero_ticks,
             explanation=explanation,
         )

@@ -210,7 +210,7 @@ class _Collector(Collector):
             for key, number in sorted([*counted.items()]):
                 counter.add_metric(key, number)
             yield counter
-        words = "Seconds between two ticks; longer than the setting while AWS throttles"
+        words = "Seconds between two ticks; twice the setting while ECS throttles"
         gauge = GaugeMetricFamily(f"{PREFIX}_interval_seconds", words, labels=["fleet"])
         for fleet, seconds in sorted(self._intervals().items()):
             gauge.add_metric([fleet], seconds)

@@ -7,6 +7,7 @@ no harm: counts are absolute, drains are leases, and the next observation shows 
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from typing import Self
 
 from scaler.core.decide import decide
@@ -49,15 +50,16 @@ class FleetLoop:
             self._state = before._state
             self._observer.inherit_state(before._observer)
 
-    async def tick(self) -> TickResult:
-        """Observe, decide, act; the caller sets the deadline."""
+    async def tick(self, intervals: int = 1) -> TickResult:
+        """Observe, decide, act; the caller sets the deadline, and ticks every so many `intervals`."""
+        fleet = replace(self.fleet, intervals=intervals * self._observer.intervals)
         clock = self._ports.clock
         started_at = clock.monotonic()
-        observation, errors = await self._observer.observe(self.fleet.interval_s * OBSERVE_SHARE)
+        observation, errors = await self._observer.observe(fleet.interval_s * OBSERVE_SHARE, fleet.knowledge_gap_s)
         now, before = clock.monotonic(), self._state
-        decision, self._state = self._decide(self.fleet, observation, before, now)
-        tick = Tick(self.fleet, observation, before, now, decision)
-        writes, failed = await self._act(decision, _tasks(observation))
+        decision, self._state = self._decide(fleet, observation, before, now)
+        tick = Tick(fleet, observation, before, now, decision)
+        writes, failed = await self._act(decision, _tasks(observation), fleet.drain_lease_s)
         report = TickResult(clock.wall(), tick, writes, (*errors, *failed), clock.monotonic() - started_at)
         for listener in self._listeners:
             listener.on_tick(report)
@@ -68,11 +70,13 @@ class FleetLoop:
         for listener in self._listeners:
             listener.failed(self.fleet.name, error)
 
-    async def _act(self, decision: Decision, tasks: dict[str, Task]) -> tuple[dict[str, Write], list[SourceError]]:
+    async def _act(
+        self, decision: Decision, tasks: dict[str, Task], lease_s: float
+    ) -> tuple[dict[str, Write], list[SourceError]]:
         # Growth and protection do not wait for workers that do not answer.
         due = {name: service for name, service in decision.services.items() if service.writes}
         raised = await self._write_each({name: order for name, order in due.items() if not order.reduces}, {})
-        answers, errors = await self._command(decision, tasks)
+        answers, errors = await self._command(decision, tasks, lease_s)
         reduced = await self._write_each({name: order for name, order in due.items() if order.reduces}, answers)
         return raised | reduced, errors
 
@@ -122,7 +126,7 @@ class FleetLoop:
         return Write(desired, answered_at=clock.wall(), duration_s=clock.monotonic() - started_at)
 
     async def _command(
-        self, decision: Decision, tasks: dict[str, Task]
+        self, decision: Decision, tasks: dict[str, Task], lease_s: float
     ) -> tuple[dict[str, AgentState], list[SourceError]]:
         answers: dict[str, AgentState] = {}
         errors: list[SourceError] = []
@@ -133,7 +137,6 @@ class FleetLoop:
             except SourceError as error:
                 errors.append(error)
 
-        lease_s = self.fleet.drain_lease_s
         async with asyncio.TaskGroup() as group:
             for arn in decision.drains:
                 if arn in tasks:

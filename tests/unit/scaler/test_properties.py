@@ -12,7 +12,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from scaler.core.model import Known
+from scaler.core.model import Known, Unknown
 from scaler.core.state import FleetState
 from tests.support.decision_replay import DecisionReplay
 from tests.support.observations import DecisionCase, Dimensions, decision_case, dimensions
@@ -99,6 +99,22 @@ def test_a_noisy_demand_changes_a_fleet_rarely_and_a_constant_demand_settles_it(
     assert fleet.count == fleet.bounded(base)
     assert fleet.old == 0, "the old service was not drained"
     assert fleet.direction_changes <= 2 + 2 * len(noise) * fleet.interval_s / fleet.window_s
+
+
+@EXAMPLES
+@given(dimensions, st.sampled_from((1, 2, 4)), st.lists(st.integers(0, 2), min_size=1, max_size=5))
+def test_a_fleet_settles_while_a_source_throttles(drawn: Dimensions, intervals: int, unknown: list[int]) -> None:
+    """At every pace, and with up to two ticks in a row without the broker, a fleet reaches its need."""
+    fleet = DecisionReplay(drawn, intervals=intervals)
+    for turn in range(fleet.max_ticks):
+        fleet.tick(0)
+        if fleet.settled:
+            break
+        for _ in range(unknown[turn % len(unknown)]):
+            fleet.tick(0, broker=Unknown("throttled"))
+    assert fleet.settled, f"not settled: {fleet}"
+    assert fleet.count == fleet.bounded(0)
+    assert fleet.old == 0, "the old service was not drained"
 
 
 def test_an_empty_fleet_has_a_decision() -> None:
