@@ -195,20 +195,28 @@ class SimulatedAgents:
         self._fake_ecs = fake_ecs
         self._link = link
         self.unreachable: set[str] = set()
+        self.silent: set[str] = set()
+        """Workers whose requests have no answer before their deadline."""
         self.wrong_answers: dict[str, dict[str, object]] = {}
         """Task ARN -> wrong fields of its answer."""
 
     async def state(self, task: Task) -> AgentState:
         """Return the state that the worker reports."""
-        return await self._link.call("agent", lambda: self._reach(task)[1])
+        return await self._call(task, lambda: self._reach(task)[1])
 
     async def drain(self, task: Task, lease_s: float) -> AgentState:
         """Post a drain."""
-        return await self._link.call("agent", lambda: self._send(task, Drain(lease_s)))
+        return await self._call(task, lambda: self._send(task, Drain(lease_s)))
 
     async def resume(self, task: Task) -> AgentState:
         """Post a resume."""
-        return await self._link.call("agent", lambda: self._send(task, Resume()))
+        return await self._call(task, lambda: self._send(task, Resume()))
+
+    async def _call(self, task: Task, perform: Callable[[], AgentState]) -> AgentState:
+        if task.arn in self.silent:
+            await asyncio.sleep(DEADLINE_S)
+            raise DeadlineError("agent", f"no answer within {DEADLINE_S:g} s")
+        return await self._link.call("agent", perform)
 
     def _send(self, task: Task, command: Drain | Resume) -> AgentState:
         worker, _ = self._reach(task)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from scaler.adapters.clock import ScalerClock
 from scaler.adapters.override_store import SsmOverrides
 from scaler.core.decide import decide
 from scaler.core.model import AgentState, BrokerCount, Known, Observation, Service, Task
@@ -106,7 +107,7 @@ async def run_until_blocked() -> None:
 
 async def test_a_fleet_has_32_requests_to_its_workers_at_the_same_time() -> None:
     workers = BlockedWorkers()
-    limited = LimitedWorkers(workers)
+    limited = LimitedWorkers(workers, ScalerClock(), 5.0)
     requests = [
         asyncio.ensure_future(limited.state(Task(f"task/{number}", "RUNNING", "RUNNING"))) for number in range(40)
     ]

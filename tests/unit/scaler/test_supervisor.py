@@ -138,7 +138,7 @@ def test_many_workers_without_an_answer_leave_connections_for_other_fleets() -> 
 
     async def main() -> int:
         silent = Silent()
-        bounded = LimitedWorkers(silent, 32)  # type: ignore[arg-type]
+        bounded = LimitedWorkers(silent, LoopClock(), 5.0)  # type: ignore[arg-type]
         await asyncio.gather(*(bounded.state(Task(f"task/{number}", "RUNNING")) for number in range(500)))
         return silent.most
 

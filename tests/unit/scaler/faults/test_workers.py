@@ -7,11 +7,14 @@ from dataclasses import replace
 import pytest
 
 from simulation.worker import SimulatedWorker
-from tests.support.fault_scenario import CONFIG, PROFILE, FaultScenario, run_scenario
+from tests.support.fault_scenario import CONFIG, FLEET, PROFILE, FaultScenario, run_scenario
 from worker_agent.state_machine import Drain, Resume
 
 LATE = replace(CONFIG, profile=replace(PROFILE, early_ack=False), visibility_s=120.0)
 """Messages are deleted when their task ends, and come back after two minutes."""
+
+
+MANY = replace(FLEET, maximum=120)
 
 
 async def drained(scenario: FaultScenario) -> SimulatedWorker:
@@ -75,6 +78,30 @@ def test_unprotected_agent_unreachable() -> None:
         await scenario.rests()
 
     run_scenario(steps, config=replace(CONFIG, scheduler_delay_s=0.0))
+
+
+@pytest.mark.fault(
+    "agent unreachable",
+    "Many workers without an answer cancel no tick: one deadline limits all commands, resumes are sent before drains, "
+    "and a silent worker gets a request every fourth tick at most. The other workers are released, and the fleet grows",
+)
+def test_many_agents_without_an_answer() -> None:
+    async def steps(scenario: FaultScenario) -> None:
+        await scenario.works(70, work_s=25.0)
+        scenario.agents.silent.update(worker.arn for worker in scenario.busy[:66])
+        await scenario.becomes(lambda: not scenario.busy, 60.0, "the work was to end")
+        before, began = scenario.reports.ticks, scenario.loop.time()
+        await scenario.becomes(lambda: scenario.total == 67, MANY.scale_in_window_s + 180.0, "the others were to go")
+        scenario.send([20.0] * 160)
+        await scenario.becomes(lambda: scenario.total >= 80, 60.0, "the fleet was to grow")
+        assert not scenario.reports.failures, "a tick was cancelled"
+        seconds = scenario.loop.time() - began
+        assert scenario.reports.ticks - before >= seconds / MANY.interval_s - 1
+        scenario.clean()
+        scenario.agents.silent.clear()
+        await scenario.rests()
+
+    run_scenario(steps, fleets=(MANY,))
 
 
 @pytest.mark.parametrize(
