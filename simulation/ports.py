@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from local_ecs.model import EcsError, TaskStatus
 from scaler.core.model import AgentState, BrokerCount, DatabaseCount, Deployment, Overrides, Service, Task
-from scaler.errors import BadAnswerError, DeadlineError, SourceError, ThrottledError
+from scaler.errors import AbsentError, BadAnswerError, DeadlineError, SourceError, ThrottledError
 from simulation.fake_ecs import CLUSTER, FakeEcs
 from simulation.fault_injection import CallOutcome, FaultInjector
 from simulation.negative_controls import DisabledSafeguard
@@ -142,7 +142,7 @@ class SimulatedCluster:
         try:
             found = ecs.services.get(name, cluster=CLUSTER)
         except EcsError as error:
-            raise BadAnswerError("ecs", f"service {name} is absent: {error.code}") from error
+            raise AbsentError("ecs", f"service {name} is absent: {error.code}") from error
         counts = ecs.services.counts(found)
         deployments = tuple(
             Deployment(

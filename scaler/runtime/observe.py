@@ -21,13 +21,14 @@ from scaler.core.model import (
     Overrides,
     Reading,
     Schedule,
+    Service,
     ServiceObservation,
     Stale,
     Task,
     Unknown,
 )
 from scaler.core.workers import PENDING
-from scaler.errors import DeadlineError, SourceError, ThrottledError
+from scaler.errors import AbsentError, DeadlineError, SourceError, ThrottledError
 from scaler.ports import BrokerPort, ClockPort, ClusterPort, DatabasePort, WorkersPort
 from scaler.runtime.backoff import SLOWED
 from scaler.runtime.overrides import LastOverrides, SharedOverrides
@@ -101,6 +102,8 @@ class Observer:
         self._last_overrides = LastOverrides()
         self._empty: set[str] = set()
         """Services that had no task in the last tick."""
+        self._absent: set[str] = set()
+        """Services that do not exist: a deleted one must not keep the fleet's other service from growing."""
         self._errors: list[SourceError] = []
         self._throttled: dict[str, bool] = {}
         """Sources that throttled their last read; whether the present tick reads them again."""
@@ -128,8 +131,10 @@ class Observer:
             overrides = group.create_task(self._read_overrides(end))
             services = {name: group.create_task(self._observe_service(name, begins, end)) for name in self._services}
         now = self._ports.clock.monotonic()
+        # A fleet without any service has one that is unknown, so nothing is decided on it.
+        existing = services.keys() - self._absent or services.keys()
         observation = Observation(
-            services={name: await service for name, service in services.items()},
+            services={name: await services[name] for name in self._services if name in existing},
             broker=self._last_broker.of(await broker, now, stale_s),
             overrides=self._last_overrides.of(await overrides, self._ports.clock),
             database=await database,
@@ -142,7 +147,7 @@ class Observer:
         # The list of tasks must leave time for the reads of protection and agents that follow it.
         tasks_end = begins + (end - begins) * 0.6
         async with asyncio.TaskGroup() as group:
-            reading = group.create_task(self._read(lambda: self._ports.cluster.service(name), "ecs", end))
+            reading = group.create_task(self._read(partial(self._describe, name), "ecs", end))
             tasks: Known[tuple[Task, ...]] | Unknown
             if name in self._empty:
                 service = await reading
@@ -165,6 +170,14 @@ class Observer:
         if isinstance(service, Known) and service.value.empty:
             self._empty.add(name)
         return ServiceObservation(service, tasks, protected, {arn: await agent for arn, agent in agents.items()})
+
+    async def _describe(self, name: str) -> Service:
+        self._absent.discard(name)
+        try:
+            return await self._ports.cluster.service(name)
+        except AbsentError:
+            self._absent.add(name)
+            raise
 
     async def _read_overrides(self, end: float) -> Known[Overrides] | Unknown:
         if self._ports.overrides is None:
