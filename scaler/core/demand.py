@@ -13,18 +13,21 @@ from scaler.core.state import Demand, FleetState
 
 
 def assess(
-    fleet: FleetPolicy, observation: Observation, state: FleetState, now: float, explanation: Explanation
+    fleet: FleetPolicy, observation: Observation, state: FleetState, now: float, taken: int, explanation: Explanation
 ) -> tuple[Demand | None, float | None]:
-    """Return the demand (None: unknown), and since when the broker has counted more than the database."""
+    """Return the demand (None: unknown), and since when the broker has counted more than the database.
+
+    `taken`: slots of workers that do not answer. Without the database they count as running tasks.
+    """
     agents = [agent for service in observation.services.values() for agent in service.agents.values()]
     running = sum(reading.value.running for reading in agents if isinstance(reading, Known))
     database = observation.database
     if database is None:
-        return _broker_only(observation.broker, running, explanation, may_shrink=True), None
+        return _broker_only(observation.broker, running, taken, explanation, may_shrink=True), None
     if isinstance(database, Unknown):
         text = f"Database unknown ({database.reason}): the broker can raise the fleet, not lower it"
         explanation.add("demand", text, source="database", known=False)
-        return _broker_only(observation.broker, running, explanation, may_shrink=False), state.broker_above_since
+        return _broker_only(observation.broker, running, taken, explanation, may_shrink=False), state.broker_above_since
     if isinstance(database, Stale):
         return _stale(database, observation.broker, running, explanation), state.broker_above_since
     return _both(fleet, database.value, observation.broker, running, state, now, explanation)
@@ -89,15 +92,16 @@ def _stale(
 
 
 def _broker_only(
-    broker: Reading[BrokerCount], running: int, explanation: Explanation, *, may_shrink: bool
+    broker: Reading[BrokerCount], running: int, taken: int, explanation: Explanation, *, may_shrink: bool
 ) -> Demand | None:
     if isinstance(broker, Unknown):
         explanation.add("demand", f"Broker unknown ({broker.reason}): demand unknown", source="broker", known=False)
         return None
     count = broker.value
-    slots = messages(count, running)
-    in_flight = max(count.in_flight, running)
-    counted = f"{count.visible} visible + {in_flight} in flight = {slots} slots"
+    slots = messages(count, running + taken)
+    in_flight = max(count.in_flight, running + taken)
+    unread = f" ({taken} of workers without an answer)" if taken else ""
+    counted = f"{count.visible} visible + {in_flight} in flight{unread} = {slots} slots"
     if isinstance(broker, Stale):
         text = f"Broker {broker.age_s:.0f} s ago: {counted}: no scale-in"
         explanation.add("demand", text, source="broker", slots=slots, age_s=broker.age_s)

@@ -12,24 +12,24 @@ ZERO_TICKS = 2
 """SQS counts are approximate, and the database can report idle too early: one tick is not enough to stop all."""
 
 
-def slots_to_workers(
-    fleet: FleetPolicy,
-    demand: Demand,
-    current: ClassifiedWorkers | None,
-    others: list[ClassifiedWorkers],
-    explanation: Explanation,
-) -> tuple[int, int]:
-    """Return ceil(demand / slots per worker), and the slots per worker.
+def slots_per_worker(
+    fleet: FleetPolicy, current: ClassifiedWorkers | None, others: list[ClassifiedWorkers]
+) -> tuple[int, str]:
+    """Return the slots per worker, and their source."""
+    # If workers differ, the smallest number is used: a surplus worker costs little, a missing worker delays tasks.
+    reported = min(_concurrency(current), default=None)
+    if reported is not None:
+        return reported, "reported by the agents"
+    if old := [number for workers in others for number in _concurrency(workers)]:
+        return min(fleet.slots, *old), "the smaller of configured and reported"
+    return fleet.slots, "configured; no agent reports yet"
+
+
+def slots_to_workers(demand: Demand, slots: int, source: str, explanation: Explanation) -> int:
+    """Return ceil(demand / slots per worker).
 
     There is no dead band: at 20 workers, a need of 21 is one worker short.
     """
-    # If workers differ, the smallest number is used: a surplus worker costs little, a missing worker delays tasks.
-    reported = min(_concurrency(current), default=None)
-    slots, source = fleet.slots, "configured; no agent reports yet"
-    if reported is not None:
-        slots, source = reported, "reported by the agents"
-    elif old := [number for workers in others for number in _concurrency(workers)]:
-        slots, source = min(fleet.slots, *old), "the smaller of configured and reported"
     needed = -(-demand.slots // slots)
     explanation.add(
         "slots",
@@ -38,7 +38,7 @@ def slots_to_workers(
         slots_per_worker=slots,
         needed=needed,
     )
-    return needed, slots
+    return needed
 
 
 def _concurrency(workers: ClassifiedWorkers | None) -> list[int]:

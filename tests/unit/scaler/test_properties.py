@@ -12,11 +12,12 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from scaler.core.model import Known, Unknown
+from scaler.core.decide import decide
+from scaler.core.model import BrokerCount, Known, Unknown
 from scaler.core.state import FleetState
 from tests.support.decision_replay import DecisionReplay
 from tests.support.observations import DecisionCase, Dimensions, decision_case, dimensions
-from tests.support.scaler_builders import with_changes
+from tests.support.scaler_builders import FLEET, observe, with_changes
 from tests.support.scaler_invariants import INVARIANTS, service_in
 
 EXAMPLES = settings(
@@ -115,6 +116,17 @@ def test_a_fleet_settles_while_a_source_throttles(drawn: Dimensions, intervals: 
     assert fleet.settled, f"not settled: {fleet}"
     assert fleet.count == fleet.bounded(0)
     assert fleet.old == 0, "the old service was not drained"
+
+
+@EXAMPLES
+@given(st.integers(0, 6), st.integers(0, 6), st.integers(1, 40), st.integers(0, 60))
+def test_waiting_tasks_find_a_worker_that_is_known_to_be_free(silent: int, idle: int, waiting: int, held: int) -> None:
+    """Without a database, a worker that does not answer is no capacity for the tasks that wait."""
+    broker = Known(BrokerCount(waiting, held), 0.0)
+    observation = replace(observe(["silent"] * silent + ["idle"] * idle, broker=broker), database=None)
+    decision = decide(FLEET, observation, FleetState(), 0.0)[0]
+    assert decision.desired is not None
+    assert decision.desired >= min(FLEET.maximum, silent + -(-waiting // FLEET.slots))
 
 
 def test_an_empty_fleet_has_a_decision() -> None:

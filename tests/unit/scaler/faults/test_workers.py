@@ -104,6 +104,27 @@ def test_many_agents_without_an_answer() -> None:
     run_scenario(steps, fleets=(MANY,))
 
 
+@pytest.mark.fault(
+    "agent unreachable",
+    "Without a database, the slots of protected workers that do not answer count as taken: the fleet grows for tasks "
+    "that wait",
+)
+@pytest.mark.parametrize("early", [True, False], ids=["acknowledged at start", "acknowledged at end"])
+def test_busy_agents_unreachable_without_a_database(early: bool) -> None:
+    async def steps(scenario: FaultScenario) -> None:
+        await scenario.works(4, work_s=500.0)
+        scenario.agents.unreachable.update(worker.arn for worker in scenario.busy)
+        numbers = scenario.send([20.0] * 4)
+        await scenario.becomes(lambda: scenario.total == 6, 60.0, "the fleet was to grow")
+        await scenario.becomes(lambda: set(numbers) <= scenario.ledger.done, 120.0, "the tasks were to run")
+        await scenario.stays(lambda: scenario.total >= 4, 120.0, "a busy worker may not go")
+        scenario.clean()
+        scenario.agents.unreachable.clear()
+        await scenario.rests()
+
+    run_scenario(steps, airflow=False, profile=replace(PROFILE, early_ack=early))
+
+
 @pytest.mark.parametrize(
     "lie",
     [
