@@ -60,21 +60,24 @@ def _both(
         why = broker.reason if isinstance(broker, Unknown) else f"{broker.age_s:.0f} s old"
         explanation.add("demand", f"Broker unknown ({why}): no scale-in", source="broker", known=False)
         return Demand(database.queued, database.running, slots, "database", may_shrink=False), state.broker_above_since
-    counted = messages(broker.value, running)
+    counted, may_shrink = messages(broker.value, running), broker.value.incomplete is None
+    if not may_shrink:
+        text = f"Broker: some messages are not counted ({broker.value.incomplete}): no scale-in"
+        explanation.add("demand", text, source="broker", known=False)
     if counted <= slots:
         if counted < slots:
             text = f"Broker: {counted} slots, less than the database: not used"
             explanation.add("demand", text, source="broker", slots=counted)
-        return Demand(database.queued, database.running, slots, "database", may_shrink=True), None
+        return Demand(database.queued, database.running, slots, "database", may_shrink=may_shrink), None
     since = now if state.broker_above_since is None else min(state.broker_above_since, now)
     if now - since >= fleet.disagreement_limit_s:
         above = f"{now - since:.0f} s (limit {fleet.disagreement_limit_s:.0f} s)"
         text = f"Broker: {counted} slots, more than the database for {above}: no longer used"
         explanation.add("demand", text, source="broker", slots=counted, above_s=now - since)
-        return Demand(database.queued, database.running, slots, "database", may_shrink=True), since
+        return Demand(database.queued, database.running, slots, "database", may_shrink=may_shrink), since
     text = f"Broker: {counted} slots, more than the database: used for at most {fleet.disagreement_limit_s:.0f} s"
     explanation.add("demand", text, source="broker", slots=counted)
-    return Demand(database.queued, database.running, counted, "database+broker", may_shrink=True), since
+    return Demand(database.queued, database.running, counted, "database+broker", may_shrink=may_shrink), since
 
 
 def _stale(
@@ -106,5 +109,7 @@ def _broker_only(
         text = f"Broker {broker.age_s:.0f} s ago: {counted}: no scale-in"
         explanation.add("demand", text, source="broker", slots=slots, age_s=broker.age_s)
         return Demand(count.visible, in_flight, slots, "broker", may_shrink=False, stale=True)
+    if count.incomplete is not None:
+        counted, may_shrink = f"at least {counted} ({count.incomplete}): no scale-in", False
     explanation.add("demand", f"Broker: {counted}", source="broker", slots=slots)
     return Demand(count.visible, in_flight, slots, "broker", may_shrink=may_shrink)

@@ -108,6 +108,8 @@ class BrokerCount:
     visible: int
     in_flight: int
     delayed: int = 0
+    incomplete: str | None = None
+    """Why there may be more messages; None: all are counted. An incomplete count can raise a fleet, never lower it."""
 
 
 @dataclass(frozen=True, slots=True)

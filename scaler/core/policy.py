@@ -2,7 +2,7 @@
 """Steps 2 to 5: from the demand to the target number of workers. Each function adds its step to the explanation."""
 
 from scaler.core.explain import Explanation, count
-from scaler.core.model import FallbackPolicy, FleetPolicy, Known, Observation
+from scaler.core.model import BrokerCount, FallbackPolicy, FleetPolicy, Known, Observation
 from scaler.core.state import Demand
 from scaler.core.window import NeedWindow
 from scaler.core.workers import ClassifiedWorkers
@@ -129,7 +129,7 @@ def scale_to_zero(
     database, broker = observation.database, observation.broker
     idle = [
         isinstance(database, Known) and database.value.queued + database.value.running == 0,
-        isinstance(broker, Known) and broker.value.visible + broker.value.in_flight + broker.value.delayed == 0,
+        isinstance(broker, Known) and broker.value == BrokerCount(0, 0),
         all(
             workers is not None and all(worker.agent is not None and worker.load == 0 for worker in workers.running)
             for workers in services

@@ -221,6 +221,7 @@ class Observer:
             visible=sum(count.visible for count in counts),
             in_flight=sum(count.in_flight for count in counts),
             delayed=sum(count.delayed for count in counts),
+            incomplete=next((count.incomplete for count in counts if count.incomplete is not None), None),
         )
 
     @staticmethod

@@ -55,6 +55,18 @@ def test_running_tasks_count_as_demand_although_their_messages_are_acknowledged(
     assert decision.desired == 2
 
 
+@pytest.mark.parametrize("airflow", [True, False], ids=["with a database", "plain Celery"])
+def test_an_incomplete_count_raises_a_fleet_and_never_lowers_it(airflow: bool) -> None:
+    def seen(visible: int) -> Observation:
+        broker = Known(BrokerCount(visible, 0, incomplete="20001 messages are in flight"), 0.0)
+        observation = observe(["full"] * 2 if visible else ["idle"] * 3, broker=broker)
+        return observation if airflow else replace(observation, database=None)
+
+    assert decide(FLEET, seen(500), FleetState(), 0.0)[0].desired == FLEET.maximum
+    for decision in decide_often(seen(0)):
+        assert (decision.desired, decision.drains) == (3, ())
+
+
 def test_a_task_that_only_the_service_counts_as_pending_delays_a_reduction() -> None:
     observation = observe(["one", "released"], running=1)
     decision, _ = decide(FLEET, observation, state_after_window(observation), 60.0)

@@ -129,6 +129,20 @@ def test_source_empty() -> None:
     run_scenario(steps)
 
 
+def test_a_broker_that_counts_only_a_part_raises_the_fleet_and_does_not_lower_it() -> None:
+    async def steps(scenario: FaultScenario) -> None:
+        await scenario.works(3, work_s=25.0)
+        scenario.broker.answer = lambda true: BrokerCount(true.visible, 0, incomplete="too many messages in flight")
+        numbers = scenario.send([20.0] * 20)
+        await scenario.becomes(lambda: scenario.total == 6, 60.0, "the fleet was to grow")
+        await scenario.becomes(lambda: set(numbers) <= scenario.ledger.done, 200.0, "the tasks were to run")
+        await scenario.stays(lambda: scenario.total == 6 and not scenario.reductions, 90.0, "nothing may shrink")
+        scenario.broker.answer = lambda true: true
+        await scenario.rests(300.0)
+
+    run_scenario(steps, airflow=False)
+
+
 class SqsClient:
     """Answers like SQS, with the attributes given."""
 
