@@ -169,6 +169,19 @@ async def test_the_gap_and_the_lease_follow_the_pace(intervals: int, monkeypatch
     assert set(leases) == {max(30.0, intervals * 15.0)}
 
 
+async def test_a_demand_from_the_future_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
+    environment = ports()
+    observer = Observer(FLEET, ["worker-default"], {"default": "url"}, environment.environment())
+    environment.now = 1000.0
+    await observer.observe(3.0, 15.0)
+    for source in ("counts", "depth"):
+        monkeypatch.setattr(environment, source, fail)
+    environment.now = 990.0
+    observation, _ = await observer.observe(3.0, 15.0)
+    assert isinstance(observation.database, Unknown)
+    assert isinstance(observation.broker, Unknown)
+
+
 async def test_all_fleets_of_a_tick_share_one_query() -> None:
     environment, calls = ports(), []
 
@@ -327,7 +340,7 @@ def test_commands_to_silent_workers_have_one_deadline_and_resumes_are_first(sile
             SimpleNamespace(observe=observe, intervals=1),  # type: ignore[arg-type]
             SimpleNamespace(clock=clock, workers=limited),  # type: ignore[arg-type]
             (),
-            decide_with=lambda *_: (decision, FleetState()),  # type: ignore[arg-type, return-value]
+            decide_with=lambda *_: (decision, FleetState()),  # type: ignore[arg-type]
         )
         report = await loop.tick()
         assert workers.sent[:2] == ["resume", "resume"]
@@ -347,7 +360,7 @@ async def test_a_silent_worker_gets_a_request_every_fourth_interval_until_it_ans
             raise DeadlineError("agent", "no answer")
         return AgentState("consuming", 0, 0, 5, protected=True)
 
-    limited = LimitedWorkers(SimpleNamespace(state=state), environment, 5.0)  # type: ignore[arg-type]
+    limited = LimitedWorkers(SimpleNamespace(state=state), environment, 5.0)
     began = environment.now
     for tick in range(30):
         silent = tick < 20
