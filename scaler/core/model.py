@@ -173,6 +173,8 @@ class AgentState:
     concurrency: int
     protected: bool
     refusal: str | None = None
+    scheduled: int = 0
+    """Of the reserved messages those that are not due (ETA, countdown)."""
 
 
 @dataclass(frozen=True, slots=True)

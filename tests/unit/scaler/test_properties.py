@@ -129,6 +129,29 @@ def test_waiting_tasks_find_a_worker_that_is_known_to_be_free(silent: int, idle:
     assert decision.desired >= min(FLEET.maximum, silent + -(-waiting // FLEET.slots))
 
 
+@EXAMPLES
+@given(dimensions, st.integers(0, 60), st.integers(0, 60))
+def test_messages_that_are_not_due_change_no_need(drawn: Dimensions, delayed: int, scheduled: int) -> None:
+    case = decision_case(drawn)
+    broker = case.observation.broker
+    holders = [
+        (name, task, agent.value)
+        for name, service in case.observation.services.items()
+        for task, agent in service.agents.items()
+        if isinstance(agent, Known)
+    ]
+    if not isinstance(broker, Known) or not holders:
+        return
+    name, task, agent = holders[0]
+    held = {**case.observation.services[name].agents, task: Known(replace(agent, scheduled=scheduled), 0.0)}
+    count = replace(broker.value, in_flight=broker.value.in_flight + scheduled, delayed=delayed)
+    later = replace(with_changes(case.observation, name, agents=held), broker=Known(count, 0.0))
+    before, after = case.decide(), case.decide(later)
+    assert after.needed == before.needed
+    if before.minimum:  # a fleet that may go to zero keeps one worker for them
+        assert after.services == before.services
+
+
 def test_an_empty_fleet_has_a_decision() -> None:
     empty = decision_case((0, (0, 1, 0)))
     assert replace(empty, state=FleetState()).decide().reason.endswith(".")

@@ -31,7 +31,7 @@ def decide_often(observation: Observation) -> list[Decision]:
 
 def test_one_source_alone_does_not_bring_a_fleet_to_zero() -> None:
     # Plain Celery has no database, and one agent does not answer: only the broker reports zero.
-    observation = replace(observe(["idle", "silent"], broker=Known(BrokerCount(0, 0), 0.0)), database=None)
+    observation = replace(observe(["idle", "booting"], broker=Known(BrokerCount(0, 0), 0.0)), database=None)
     assert [decision.drains for decision in decide_often(observation)] == [()] * 4
 
 
