@@ -117,17 +117,17 @@ async def run_until_blocked() -> None:
         await asyncio.sleep(0)
 
 
-async def test_a_fleet_has_32_requests_to_its_workers_at_the_same_time() -> None:
+async def test_a_fleet_has_100_requests_to_its_workers_at_the_same_time() -> None:
     workers = BlockedWorkers()
     limited = LimitedWorkers(workers, ScalerClock(), 5.0)
     requests = [
-        asyncio.ensure_future(limited.state(Task(f"task/{number}", "RUNNING", "RUNNING"))) for number in range(40)
+        asyncio.ensure_future(limited.state(Task(f"task/{number}", "RUNNING", "RUNNING"))) for number in range(120)
     ]
     await run_until_blocked()
-    assert workers.requests == 32
+    assert workers.requests == 100
     workers.answer.set()
     await asyncio.gather(*requests)
-    assert workers.requests == 40
+    assert workers.requests == 120
 
 
 class BlockedSsm:

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from simulation.fault_injection import FaultRates
 from simulation.worker import SimulatedWorker
 from tests.support.fault_scenario import CONFIG, FLEET, PROFILE, FaultScenario, run_scenario
 from worker_agent.state_machine import Drain, Resume
@@ -87,13 +88,13 @@ def test_unprotected_agent_unreachable() -> None:
 )
 def test_many_agents_without_an_answer() -> None:
     async def steps(scenario: FaultScenario) -> None:
-        await scenario.works(70, work_s=25.0)
-        scenario.agents.silent.update(worker.arn for worker in scenario.busy[:66])
-        await scenario.becomes(lambda: not scenario.busy, 60.0, "the work was to end")
+        await scenario.works(110, work_s=60.0)
+        scenario.agents.silent.update(worker.arn for worker in scenario.busy[:106])
+        await scenario.becomes(lambda: not scenario.busy, 120.0, "the work was to end")
         before, began = scenario.reports.ticks, scenario.loop.time()
-        await scenario.becomes(lambda: scenario.total == 67, MANY.scale_in_window_s + 180.0, "the others were to go")
-        scenario.send([20.0] * 160)
-        await scenario.becomes(lambda: scenario.total >= 80, 60.0, "the fleet was to grow")
+        await scenario.becomes(lambda: scenario.total == 107, MANY.scale_in_window_s + 180.0, "the others were to go")
+        scenario.send([20.0] * 230)
+        await scenario.becomes(lambda: scenario.total >= 112, 60.0, "the fleet was to grow")
         assert not scenario.reports.failures, "a tick was cancelled"
         seconds = scenario.loop.time() - began
         assert scenario.reports.ticks - before >= seconds / MANY.interval_s - 1
@@ -123,6 +124,21 @@ def test_busy_agents_unreachable_without_a_database(early: bool) -> None:
         await scenario.rests()
 
     run_scenario(steps, airflow=False, profile=replace(PROFILE, early_ack=early))
+
+
+@pytest.mark.fault("agent unreachable", "A hundred agents that need 0.9 s for an answer delay no reduction")
+def test_many_slow_agents() -> None:
+    async def steps(scenario: FaultScenario) -> None:
+        await scenario.works(100, work_s=25.0)
+        scenario.faults.rates["agent"] = FaultRates(slow=1.0, latency_s=(0.5, 0.9))
+        await scenario.becomes(lambda: not scenario.busy, 60.0, "the work was to end")
+        await scenario.becomes(lambda: scenario.total == 1, MANY.scale_in_window_s + 180.0, "it was to shrink")
+        scenario.send([20.0] * 40)
+        await scenario.becomes(lambda: scenario.total >= 20, 60.0, "the fleet was to grow")
+        assert not scenario.reports.failures, "a tick was cancelled"
+        await scenario.rests()
+
+    run_scenario(steps, fleets=(MANY,))
 
 
 @pytest.mark.parametrize(
