@@ -15,8 +15,8 @@ from scaler.ports import ClockPort, WorkersPort
 
 SOURCE = "agent"
 CONCURRENCY = 100
-"""Requests of one fleet at the same time; all fleets share 500 connections. A hundred agents that need 1.8 s each can be
-read and commanded in one tick of 5 s, which a reduction needs."""
+"""Requests of one fleet at the same time; all fleets share 500 connections. A reduction needs the answers of all
+released workers in one tick: at 1.8 s an answer that is a hundred workers."""
 SILENT_CONCURRENCY = 8
 """Beside them, requests to workers that did not answer the last one."""
 LONGEST_SILENCE = 4

@@ -350,6 +350,36 @@ def test_commands_to_silent_workers_have_one_deadline_and_resumes_are_first(sile
     run(main())
 
 
+@pytest.mark.parametrize("silent", [0, 250])
+def test_silent_workers_do_not_delay_the_others(silent: int) -> None:
+    async def state(task: Task) -> AgentState:
+        if task.arn.startswith("silent"):
+            await asyncio.sleep(2.0)
+            raise DeadlineError("agent", "no answer")
+        return AgentState("consuming", 0, 0, 5, protected=True)
+
+    async def main() -> None:
+        limited = LimitedWorkers(SimpleNamespace(state=state), LoopClock(), 5.0)
+        clock = asyncio.get_running_loop().time
+        answers: list[float] = []
+
+        async def read(name: str, end: float) -> None:
+            with contextlib.suppress(DeadlineError, TimeoutError):
+                async with asyncio.timeout_at(end):
+                    await limited.state(Task(name, "RUNNING"))
+                    answers.append(clock())
+
+        names = [f"silent/{number}" for number in range(silent)] + [f"task/{number}" for number in range(10)]
+        for tick in range(8):
+            began = 5.0 * tick
+            await asyncio.sleep(began - clock())
+            answers.clear()
+            await asyncio.gather(*(read(name, began + 3.0) for name in names))
+            assert tick < 4 or answers == [began] * 10
+
+    run(main())
+
+
 async def test_a_silent_worker_gets_a_request_every_fourth_interval_until_it_answers() -> None:
     environment, asked = ports(), []
     silent = True
