@@ -39,35 +39,6 @@ def test_api_throttled() -> None:
 
 
 @pytest.mark.parametrize(
-    "shares",
-    [{"ecs": 0.3}, {"broker": 0.3}, {"overrides": 0.9}, {"ecs": 0.3, "broker": 0.3, "overrides": 0.3}],
-    ids=["ECS", "the broker", "overrides", "all of them"],
-)
-@pytest.mark.fault(
-    "API throttled",
-    "While AWS throttles 30 % of the calls without an end, a fleet grows within a minute and reaches its minimum "
-    "after its window; only the throttled source is read less often",
-)
-def test_a_throttled_fleet_grows_and_shrinks(shares: dict[str, float]) -> None:
-    async def steps(scenario: FaultScenario) -> None:
-        await scenario.ticks(3)
-        for source, share in shares.items():
-            scenario.faults.rates[source] = FaultRates(fails=share, throttled=True)
-        before = scenario.reports.ticks
-        scenario.send([25.0] * 8)
-        await scenario.becomes(lambda: scenario.total >= 4, 60.0, "a throttled fleet was to grow")
-        await scenario.becomes(lambda: scenario.ledger.sent == scenario.ledger.done, 200.0, "all was to be done")
-        await scenario.becomes(lambda: scenario.total == 1, FLEET.scale_in_window_s + 180.0, "it was to shrink")
-        if "ecs" not in shares:
-            seconds = scenario.loop.time() - 3 * FLEET.interval_s
-            assert scenario.reports.ticks - before >= seconds / FLEET.interval_s - 1, "every source slowed"
-        scenario.clean()
-        await scenario.rests()
-
-    run_scenario(steps)
-
-
-@pytest.mark.parametrize(
     "rates",
     [FaultRates(silent=1.0), FaultRates(late=1.0), FaultRates(answer_lost=1.0)],
     ids=["silent", "done late", "answer lost"],
