@@ -139,8 +139,7 @@ class Process:
 
     def _loop(self, settings: ScalerConfig, fleet: FleetSettings) -> FleetLoop:
         shared = self._resources.ports
-        workers = LimitedWorkers(shared.workers, shared.clock, settings.interval_s)
-        ports = replace(shared, workers=workers)
+        ports = replace(shared, workers=LimitedWorkers(shared.workers))
         core, schedule = settings.core_fleet(fleet), Schedules(fleet.schedule)
         observer = Observer(core, fleet.services, fleet.queues, ports, schedule=schedule.at)
         return FleetLoop(core, observer, ports, self._listeners)

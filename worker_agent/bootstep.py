@@ -106,7 +106,6 @@ class ProtectionStep(bootsteps.StartStopStep):
             concurrency=concurrency(consumer),
             longest_running_s=work.longest_running_s,
             drainable=channel_gate is not None,
-            scheduled=len(work.scheduled),
         )
 
     def _tick(self, consumer: Any) -> None:
