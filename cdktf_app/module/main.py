@@ -19,8 +19,8 @@ PROVIDER_VERSION: Final = ">= 5.100, < 7"
 _STACK: Final = "module"
 # `core.default_task_retries` is AIRFLOW__CORE__DEFAULT_TASK_RETRIES, as `option_variable` writes it.
 _OPTION_VARIABLE: Final = (
-    'format("AIRFLOW__%s__%s", replace(upper(split(".", option)[0]), "/[^A-Z0-9]/", "_"), '
-    'upper(join(".", slice(split(".", option), 1, length(split(".", option))))))'
+    'format("AIRFLOW__%s__%s", replace(upper(replace(option, "/[.][^.]*$/", "")), "/[^A-Z0-9]/", "_"), '
+    'upper(replace(option, "/^.*[.]/", "")))'
 )
 
 

@@ -106,7 +106,7 @@ def check_options(options: Mapping[str, str], *, queues: Collection[str], has_sq
             raise FieldError(
                 f"openmwaa sets this option: {_BY_NAME[name].advice}", "airflow_configuration_options", option
             )
-    values = {option: options[option].strip() for option, row in _BY_NAME.items() if option in options}
+    values = {option: options[option] for option, row in _BY_NAME.items() if option in options}
     accepted: dict[str, Callable[[str], bool]] = {
         "operators.default_queue": lambda value: value in queues,
         "celery.extra_celery_config": _is_accepted_celery_config,

@@ -27,7 +27,7 @@ from openmwaa.config.images import Images
 from openmwaa.config.metadata_database import AuroraServerless, ExistingPostgresql, MetadataDatabase
 from openmwaa.config.monitoring import Monitoring
 from openmwaa.config.network import Network
-from openmwaa.config.strict_model import FieldError, StrictModel
+from openmwaa.config.strict_model import WHOLE_NUMBER, FieldError, StrictModel
 from openmwaa.config.text_rules import (
     OPTION_VALUE,
     AnyBucket,
@@ -79,7 +79,9 @@ class LoggingConfiguration(StrictModel):
     task_logs: ModuleLogging = ModuleLogging()
     webserver_logs: ModuleLogging = ModuleLogging()
     worker_logs: ModuleLogging = ModuleLogging()
-    retention_days: Literal[1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1827, 3653] = 30
+    retention_days: Annotated[
+        Literal[1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1827, 3653], WHOLE_NUMBER
+    ] = 30
     """Retention of the log groups in days; the values are CloudWatch's."""
 
 
@@ -355,6 +357,6 @@ class Environment(StrictModel):
 
 
 def option_variable(option: str) -> str:
-    """Return the environment variable of an Airflow option: `core.parallelism` is AIRFLOW__CORE__PARALLELISM."""
-    section, _, key = option.partition(".")
+    """Return the environment variable of an Airflow option: `common.io.a` is AIRFLOW__COMMON_IO__A."""
+    section, _, key = option.rpartition(".")
     return f"AIRFLOW__{re.sub(r'[^A-Z0-9]', '_', section.upper())}__{key.upper()}"

@@ -76,18 +76,31 @@ def _problem(details: ErrorDetails, lines: Mapping[Location, int], path: Path) -
     return Problem(path, line, field_name(at), _message(details, at))
 
 
+_MESSAGES: Final = {
+    "missing": "is missing",
+    "tuple_type": "must be a list, such as [a, b]",
+    **dict.fromkeys(("dict_type", "model_type", "model_attributes_type"), "must be a mapping of `key: value` lines"),
+}
+
+
+def _unknown_field(at: Location) -> str:
+    known = sorted(field.alias or name for name, field in model_of(at).model_fields.items())
+    name = snake_case(str(at[-1]))
+    if name in COUNTERPARTS:
+        return f"is a field of MWAA; {COUNTERPARTS[name]}"
+    near = difflib.get_close_matches(name, known, n=1)
+    return "unknown field" + (f"; did you mean `{near[0]}`?" if near else f"; known: {', '.join(known)}")
+
+
 def _message(details: ErrorDetails, at: Location) -> str:
     kind, context = details["type"], details.get("ctx", {})
     got = details.get("input")
     if kind == "extra_forbidden":
-        known = sorted(field.alias or name for name, field in model_of(at).model_fields.items())
-        name = snake_case(str(at[-1]))
-        if name in COUNTERPARTS:
-            return f"is a field of MWAA; {COUNTERPARTS[name]}"
-        near = difflib.get_close_matches(name, known, n=1)
-        return "unknown field" + (f"; did you mean `{near[0]}`?" if near else f"; known: {', '.join(known)}")
-    if kind == "missing":
-        return "is missing"
+        return _unknown_field(at)
+    if got is None:
+        return "is empty; write a value, or remove the line"
+    if kind in _MESSAGES:
+        return _MESSAGES[kind]
     if kind == "literal_error":
         return f"is {_shown(got)}; it must be {context['expected']}"
     if kind == "string_pattern_mismatch":
@@ -100,13 +113,13 @@ def _message(details: ErrorDetails, at: Location) -> str:
         return str(context["error"])
     if kind == "string_type" and isinstance(got, int | float):
         return f'is {got!r}, which is no text; quote it: "{got}"'
-    shown = f" (got {_shown(got)})" if isinstance(got, str | int | float | bool) or got is None else ""
+    shown = f" (got {_shown(got)})" if isinstance(got, str | int | float | bool) else ""
     message = details["msg"]
     return message[:1].lower() + message[1:] + shown
 
 
 def _shown(value: object) -> str:
-    text = repr(value)
+    text = repr(value[:101] if isinstance(value, str) else value)
     return text if len(text) <= 100 else f"{text[:100]}…"  # noqa: PLR2004 - fits in a line
 
 

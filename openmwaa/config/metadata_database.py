@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from openmwaa.config.ports import DATABASE_PORT
-from openmwaa.config.strict_model import FieldError, StrictModel
+from openmwaa.config.strict_model import WHOLE_NUMBER, FieldError, StrictModel
 from openmwaa.config.text_rules import (
     DailyWindow,
     HostName,
@@ -40,7 +40,7 @@ class _ManagedPostgresql(StrictModel):
     """Whether a destroy creates a final snapshot; this needs a `kms_key`, because the own key is deleted."""
     performance_insights: bool = True
     """Performance Insights with seven days of history, at no cost."""
-    enhanced_monitoring_seconds: Literal[0, 1, 5, 10, 15, 30, 60] = 60
+    enhanced_monitoring_seconds: Annotated[Literal[0, 1, 5, 10, 15, 30, 60], WHOLE_NUMBER] = 60
     """Interval of enhanced monitoring, 0 for none; it is charged as CloudWatch logs. With 60, an instance writes a few
     hundred MiB per month."""
     log_exports: bool = True

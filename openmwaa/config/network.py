@@ -7,7 +7,7 @@ from typing import Annotated, Final, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from openmwaa.config.strict_model import FieldError, StrictModel
+from openmwaa.config.strict_model import WHOLE_NUMBER, FieldError, StrictModel
 from openmwaa.config.text_rules import SecurityGroupId, SubnetId, VpcId
 
 Egress = Literal["NAT_GATEWAY", "NAT_GATEWAY_PER_ZONE", "ENDPOINTS_ONLY"]
@@ -22,7 +22,7 @@ class Network(StrictModel):
 
     vpc_cidr: str | None = None
     """IPv4 range of its own VPC, /16 to /20; left out, 10.192.0.0/16."""
-    zones: Literal[2, 3] = 2
+    zones: Annotated[Literal[2, 3], WHOLE_NUMBER] = 2
     """Availability zones of its own VPC: each has a private subnet, and a public one if needed."""
     egress: Egress | None = None
     """Egress: one NAT gateway (the default of an own VPC), one per zone, or VPC endpoints without internet access.

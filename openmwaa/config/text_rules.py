@@ -87,7 +87,7 @@ ObjectKey = Annotated[
     str, text(r"^[^/\s]\S*$", "an object key without blanks and without a slash first", "s3 Key", 1024)
 ]
 KmsKey = Annotated[str, _arn("kms", "key/[A-Za-z0-9-]+", "a KMS key (not of an alias)", "kms DescribeKey KeyId")]
-SecretArn = Annotated[str, _arn("secretsmanager", "secret:[A-Za-z0-9/_+=.@-]+", "a secret", "secretsmanager SecretId")]
+SecretArn = Annotated[str, _arn("secretsmanager", "secret:[A-Za-z0-9/_+=.@!-]+", "a secret", "secretsmanager SecretId")]
 TopicArn = Annotated[str, _arn("sns", "[A-Za-z0-9_-]{1,256}", "an SNS topic, not FIFO", "cloudwatch AlarmActions")]
 CertificateArn = Annotated[str, _arn("acm", "certificate/[A-Za-z0-9-]+", "an ACM certificate", "acm CertificateArn")]
 PoolArn = Annotated[str, _arn("cognito-idp", r"userpool/[\w-]+", "a Cognito user pool", "elbv2 AuthenticateCognito")]

@@ -21,6 +21,8 @@ Location = tuple[int | str, ...]
 
 MAX_BYTES: Final = 262_144
 MAX_DEPTH: Final = 16
+MAX_KEY: Final = 256
+"""Every error has the whole path of its field."""
 MAX_VALUES: Final = 10_000
 """With all aliases expanded; an environment with 100 fleets has about 1 000."""
 
@@ -33,6 +35,8 @@ _NUMBER: Final = re.compile(r"-?[0-9]{1,17}(\.[0-9]{1,17})?")
 _NUMBER_OF_YAML_1_2: Final = re.compile(r"0o[0-7]+|[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 _YAML_1_1: Final = Resolver()
 _TEXT: Final = "tag:yaml.org,2002:str"
+_BOOL: Final = "tag:yaml.org,2002:bool"
+_NUMBERS: Final = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
 # YAML 1.1 ends a line at U+0085, U+2028 and U+2029, YAML 1.2 does not.
 _REFUSED_CHARACTER: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufffe\uffff]")
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
@@ -121,6 +125,10 @@ def _syntax_problem(error: yaml.MarkedYAMLError, text: str, path: Path) -> Probl
         message = "a tab cannot indent a line or start a value in YAML; use spaces"
     elif rest.startswith(("@", "`", "%")):
         message = f"a value cannot start with `{rest[0]}`; quote it"
+    elif mark and line[: mark.column].endswith(("*", "&")):
+        message = f"a value cannot start with `{line[mark.column - 1]}`; quote it"
+    elif error.problem == "mapping values are not allowed here":
+        message = "invalid YAML: a second `: ` in one line; quote a value that contains `: `, and check the indentation"
     elif rest.startswith("---"):
         message = "a second document starts here; an environment file has one, so remove `---`"
     return Problem(path, mark.line + 1 if mark else None, "", message)
@@ -200,6 +208,8 @@ class _Document:
     def _key(self, node: yaml.Node, at: Location) -> str:
         if not isinstance(node, yaml.ScalarNode) or not node.value:
             raise _RefusedError(node.start_mark.line + 1, "a key must be text that is not empty", at)
+        if len(node.value) > MAX_KEY:
+            raise _RefusedError(node.start_mark.line + 1, f"a key has more than {MAX_KEY} characters", at)
         # The text of a key is its name, also if it is a number.
         self._scalar(node, (*at, str(node.value)))
         return str(node.value)
@@ -220,6 +230,10 @@ class _Document:
         tag = _YAML_1_1.resolve(yaml.ScalarNode, text, (True, False))  # type: ignore[no-untyped-call] # as above
         if text != "<<" and (tag != _TEXT or _NUMBER_OF_YAML_1_2.fullmatch(text)):
             example = text if len(text) < 40 else f"{text[:40]}…"  # noqa: PLR2004 - fits in a line
-            message = f'is `{example}`, which YAML reads as another value; quote it: "{example}"'
+            message = f'is `{example}`, which YAML readers may change; quote it for text: "{example}"'
+            if tag == _BOOL:
+                message = f'is `{example}`; write true or false, or quote it for text: "{example}"'
+            elif tag in _NUMBERS:
+                message = f'is `{example}`; write a plain number such as 10, or quote it for text: "{example}"'
             self.refused.append(_RefusedError(line, message, at))
         return text

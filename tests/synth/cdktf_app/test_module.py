@@ -44,7 +44,7 @@ ENVIRONMENT = {
     "name": "Data_Platform--" + "x" * 65,
     "min_webservers": 1,
     "max_webservers": 3,
-    "airflow_configuration_options": {"core.parallelism": "7", "logging.logging_level": "ERROR"},
+    "airflow_configuration_options": {"core.parallelism": "7", "common.io.xcom_objectstorage_path": "s3://x"},
     "tags": {"team": "data"},
     "fleets": {
         "default": {"queues": ["default"]},

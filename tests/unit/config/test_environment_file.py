@@ -256,7 +256,7 @@ WRONG = {
         "name: a\nairflow_version: 2.10",
         2,
         "airflow_version",
-        'is `2.10`, which YAML reads as another value; quote it: "2.10"',
+        'is `2.10`; write a plain number such as 10, or quote it for text: "2.10"',
     ),
     "no fleet serves default": (
         "name: a\nfleets:\n  x: {queues: [other]}",
@@ -472,6 +472,7 @@ def test_a_fleet_has_scaling_settings() -> None:
     ("option", "variable"),
     [
         ("core.parallelism", "AIRFLOW__CORE__PARALLELISM"),
+        ("common.io.xcom_objectstorage_path", "AIRFLOW__COMMON_IO__XCOM_OBJECTSTORAGE_PATH"),
         (
             "celery_broker_transport_options.visibility_timeout",
             "AIRFLOW__CELERY_BROKER_TRANSPORT_OPTIONS__VISIBILITY_TIMEOUT",

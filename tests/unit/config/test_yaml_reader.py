@@ -28,7 +28,7 @@ def _error(text: str) -> str:
         *("22:30", "010", "0x1F", "1.10", "0042", "1_000", "0b11", "0o17", "1e3", ".5", "5.", "+5", "-0", "1:1"),
         *("yes", "no", "On", "OFF", "2026-11-29", "2026-13-45", "2026-11-29 10:00:00", ".inf", ".nan", "="),
         "9" * 30,
-        "9" * 900,
+        "9" * 200,
     ],
     ids=lambda text: text[:30],
 )
@@ -39,6 +39,42 @@ def test_text_that_yaml_changes_is_refused_unless_quoted(text: str, place: str) 
     assert "quote it" in _error(LEAST_YAML + place.format(text))
     if place.startswith("tags"):
         loads(LEAST_YAML + place.format(f'"{text[:99]}"'), FILE)
+
+
+def test_a_key_is_bounded() -> None:
+    """Each error has the path of its field: keys without a bound made gigabytes of errors of a small file."""
+    key = "k" * 257
+    assert "a key has more than 256 characters" in _error(f"{LEAST_YAML}tags: {{? {key} : a}}")
+    assert loads(f"{LEAST_YAML}tags: {{{key[:128]}: a}}", FILE).tags == {"k" * 128: "a"}
+
+
+@pytest.mark.parametrize("number", ["true", "3.0"])
+@pytest.mark.parametrize(
+    "field",
+    [
+        "network: {zones: %s}",
+        "metadata_database: {enhanced_monitoring_seconds: %s}",
+        "logging_configuration: {retention_days: %s}",
+    ],
+)
+def test_only_a_whole_number_is_a_choice_of_numbers(field: str, number: str) -> None:
+    assert "must be a whole number" in _error(LEAST_YAML + field % number)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("final: yes", "write true or false, or quote it for text"),
+        ("max_workers: 010", "write a plain number such as 10, or quote it for text"),
+        ("network:", "is empty; write a value, or remove the line"),
+        ("network: all", "must be a mapping of `key: value` lines"),
+        ("fleets: {default: {queues: default}}", "must be a list, such as [a, b]"),
+        ("tags: {cron: */5 * * * *}", "a value cannot start with `*`; quote it"),
+        ("tags:\n  a: b: c", "quote a value that contains `: `"),
+    ],
+)
+def test_a_frequent_mistake_has_its_remedy(text: str, message: str) -> None:
+    assert message in _error(LEAST_YAML + text)
 
 
 @pytest.mark.parametrize(
