@@ -162,7 +162,7 @@ def test_a_subnet_of_another_vpc_is_refused(ec2: Any, plan: Plan) -> None:
 
 def test_one_zone_is_refused(ec2: Any, plan: Plan) -> None:
     vpc = Vpc(ec2)
-    _refused(plan(vpc, [vpc.subnet("a"), vpc.subnet("a")]), "give subnets in two or more")
+    _refused(plan(vpc, [vpc.subnet("a"), vpc.subnet("a")]), "name subnets in two or more")
 
 
 def test_a_vpc_without_names_is_refused(ec2: Any, plan: Plan) -> None:
