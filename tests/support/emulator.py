@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from openmwaa.local.install import venvs
+from openmwaa.local.services.emulator import MINISTACK
 
 CA_VARIABLES = ("AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 
@@ -55,7 +56,9 @@ def running_emulator(environment: Path, *, services: str = "logs,sqs,ssm,sts") -
         "DOCKER_HOST": "unix:///nonexistent",
         **({"SERVICES": services} if services else {}),
     }
-    with _running([str(environment / "bin" / "ministack")], port, settings, health="/_ministack/health") as url:
+    with _running(
+        [str(environment / "bin" / "python"), "-c", MINISTACK], port, settings, health="/_ministack/health"
+    ) as url:
         yield url
 
 

@@ -16,6 +16,16 @@ from openmwaa.local.services.process_manager import ManagedProcess
 NAME = "emulator"
 
 
+MINISTACK = """
+from hypercorn.config import Config
+Config.keep_alive_timeout = property(lambda config: 600.0, lambda config, value: None)
+from ministack.app import main
+main()
+"""
+"""ministack closes a connection that is idle for 75 s. Terraform keeps one for 90 s, and after the database (75 s on an
+idle machine) it sent requests into the close: they were carried out, sent again, and refused as existing."""
+
+
 def emulator(
     *, python: Path, folder: Path, addresses: AddressBlock, region: str, environment_id: str, log: LogFile
 ) -> ManagedProcess:
@@ -43,7 +53,7 @@ def emulator(
         for needed in (state, objects, temporary):
             needed.mkdir(parents=True, exist_ok=True)
         return await ContainerProcess.start(
-            (str(python), "-m", "ministack"),
+            (str(python), "-c", MINISTACK),
             environment=child_environment(variables),
             home=folder,
             marks={ENVIRONMENT_MARK: environment_id, CONTAINER_MARK: NAME},
