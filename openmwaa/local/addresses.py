@@ -54,6 +54,11 @@ class AddressBlock:
         """The endpoint of ECS."""
         return f"http://{self.ecs}:{self.ecs_port}"
 
+    @property
+    def endpoint_variables(self) -> dict[str, str]:
+        """The environment variables that send the AWS SDKs, Terraform and the CLI to these endpoints."""
+        return {"AWS_ENDPOINT_URL": self.emulator_url, "AWS_ENDPOINT_URL_ECS": self.ecs_url}
+
     def load_balancer(self, index: int) -> str:
         """The address of the load balancer number `index`, from 0; 250 fit."""
         if not 0 <= index < 250:  # noqa: PLR2004

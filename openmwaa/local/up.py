@@ -204,7 +204,7 @@ class Up:
 
     def _apply(self, program: str, folder: Path, addresses: AddressBlock) -> None:
         terraform = LocalTerraform(
-            program, folder, environment_id=self._paths.environment_id, endpoint_url=addresses.emulator_url
+            program, folder, environment_id=self._paths.environment_id, endpoints=addresses.endpoint_variables
         )
         self._progress("Running terraform init")
         terraform.init(progress=self._progress)

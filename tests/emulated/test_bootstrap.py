@@ -23,7 +23,6 @@ slow = pytest.mark.slow
 BOOTSTRAP = Path(__file__).parents[2] / "terraform" / "bootstrap"
 REGION = "eu-central-1"
 BUCKET = f"openmwaa-state-123456789012-{REGION}"
-SERVICES = ("ecr", "iam", "kms", "s3", "sts")
 GIVEN = ("-var", f"region={REGION}", "-var", "github_repository=example/data-platform")
 
 
@@ -59,12 +58,12 @@ def url() -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def variables(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    return child_environment() | terraform_environment(tmp_path_factory.mktemp("provider"))
+def variables(url: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    return child_environment(AWS_ENDPOINT_URL=url) | terraform_environment(tmp_path_factory.mktemp("provider"))
 
 
 @pytest.fixture(scope="module")
-def applied(url: str, variables: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Terraform:
+def applied(variables: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Terraform:
     folder = tmp_path_factory.mktemp("bootstrap")
     for file in BOOTSTRAP.glob("*.tf"):
         shutil.copy(file, folder)
@@ -73,7 +72,6 @@ def applied(url: str, variables: dict[str, str], tmp_path_factory: pytest.TempPa
         "secret_key": "test",
         "skip_credentials_validation": True,
         "s3_use_path_style": True,
-        "endpoints": [dict.fromkeys(SERVICES, url)],
     }
     (folder / "local_override.tf.json").write_text(json.dumps({"provider": {"aws": [provider]}}))
     terraform = Terraform(folder, variables)

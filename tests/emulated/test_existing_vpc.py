@@ -75,18 +75,18 @@ def ec2(url: str) -> Any:
 
 
 @pytest.fixture(scope="module")
-def initialised(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Mapping[str, str]]:
+def initialised(url: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Mapping[str, str]]:
     folder = Path(tmp_path_factory.mktemp("existing-vpc"))
     terraform = terraform_environment(folder)
     own = {name: terraform[name] for name in ("CHECKPOINT_DISABLE", "TF_CLI_CONFIG_FILE") if name in terraform}
-    return folder, child_environment(**own)
+    return folder, child_environment(**own, AWS_ENDPOINT_URL=url)
 
 
 Plan = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture
-def plan(url: str, initialised: tuple[Path, Mapping[str, str]]) -> Plan:
+def plan(initialised: tuple[Path, Mapping[str, str]]) -> Plan:
     """Plan the data sources of an environment's VPC; the values found are outputs."""
     folder, variables = initialised
 
@@ -95,7 +95,7 @@ def plan(url: str, initialised: tuple[Path, Mapping[str, str]]) -> Plan:
         whole = stack_document(Environment.model_validate({**LEAST, "network": network, **fields}))
         found = {name: value for name, value in whole["locals"].items() if name.startswith("network_")}
         skipped = ("credentials_validation", "requesting_account_id", "region_validation")
-        own = dict.fromkeys((f"skip_{word}" for word in skipped), True) | {"endpoints": [{"ec2": url}]}
+        own = dict.fromkeys((f"skip_{word}" for word in skipped), True)
         part = {
             "terraform": {"required_providers": whole["terraform"]["required_providers"]},
             "provider": {"aws": [{"region": "us-east-1", "skip_metadata_api_check": "true", **own}]},

@@ -32,8 +32,8 @@ SOME_ROLE = "arn:aws:iam::123456789012:role/some"
 WITHIN_S = 240
 
 
-def fleets_of(environment: Environment, ecs_url: str) -> dict[str, Any]:
-    """The fleets of an environment's stack, with a local ECS as the endpoint."""
+def fleets_of(environment: Environment) -> dict[str, Any]:
+    """The fleets of an environment's stack."""
     whole = stack_document(environment)
     resources = {
         kind: {n: v for n, v in whole["resource"].get(kind, {}).items() if _is_fleet(kind, n)} for kind in KINDS
@@ -53,7 +53,6 @@ def fleets_of(environment: Environment, ecs_url: str) -> dict[str, Any]:
     own = {
         "access_key": "test",
         "secret_key": "test",
-        "endpoints": [{"ecs": ecs_url}],
     }
     return {
         "terraform": whole["terraform"],
@@ -90,13 +89,12 @@ class FleetTerraform:
             pytest.skip("there is no terraform on PATH")
         self._program = program
         self._folder = folder
-        self._ecs_url = ecs_url
-        self._environment = terraform_environment(folder)
+        self._environment = terraform_environment(folder) | {"AWS_ENDPOINT_URL_ECS": ecs_url}
         self._ready = False
 
     async def say(self, environment: Environment) -> None:
         """Write the fleets of an environment as the configuration."""
-        written = await asyncio.to_thread(fleets_of, environment, self._ecs_url)
+        written = await asyncio.to_thread(fleets_of, environment)
         (self._folder / "cdk.tf.json").write_text(json.dumps(written, indent=1))
         if not self._ready:
             await self._run("init", "-input=false")

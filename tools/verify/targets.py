@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final, Literal, Protocol
 
 import boto3
+import botocore.session
 from botocore.config import Config
 
 from openmwaa.config.environment import Environment
@@ -21,8 +22,6 @@ from tests.support.terraform import terraform_environment
 from tools.verify import emulators
 from tools.verify.leftovers import LISTINGS, tagged
 
-# Terraform's name of a service and boto3's.
-_BOTO: Final = {"cognitoidp": "cognito-idp"}
 _HEALTH_WITHIN_S: Final = 10
 
 
@@ -70,18 +69,11 @@ class EmulatedTarget:
         return self._clients[service]
 
     def override(self, document: Mapping[str, Any], state_file: Path) -> dict[str, Any]:
-        """Return the override of `openmwaa local` with these endpoints; it leaves no resource out."""
-        addresses = AddressBlock(block=127)
-        overridden = override(document, addresses=addresses, state_file=state_file, leave_out=False)
-        for provider in overridden["provider"]["aws"]:
-            (endpoints,) = provider["endpoints"]
-            for service, url in endpoints.items():
-                default = self.ecs_url if url == addresses.ecs_url else self.url
-                endpoints[service] = self.others.get(_BOTO.get(service, service), default)
-        return overridden
+        """Return the override of `openmwaa local`; it leaves no resource out."""
+        return override(document, addresses=AddressBlock(block=127), state_file=state_file, leave_out=False)
 
     def variables(self, folder: Path) -> dict[str, str]:
-        """Return variables without the user's account; services without an endpoint go to the first emulator."""
+        """Return variables without the user's account; services without a URL of their own go to the first emulator."""
         known = terraform_environment(folder)
         environment = {
             name: value
@@ -92,6 +84,7 @@ class EmulatedTarget:
             "AWS_CONFIG_FILE": os.devnull,
             "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
             "AWS_ENDPOINT_URL": self.url,
+            **{endpoint_variable(service): url for service, url in {**self.others, "ecs": self.ecs_url}.items()},
             "TF_IN_AUTOMATION": "1",
         }
 
@@ -140,6 +133,12 @@ def target(kind: Literal["emulators", "real"], environment: Environment, endpoin
         rest = {listing.service for listing in LISTINGS} - available - {"ecs"}
         moto = {service: url for service, url in others.items() if service not in available}
         yield EmulatedTarget(endpoint, urls.ecs, {**dict.fromkeys(rest, urls.ministack), **moto}, environment.region)
+
+
+def endpoint_variable(service: str) -> str:
+    """Return the environment variable of a service's endpoint (SDK reference guide, service-specific endpoints)."""
+    known = botocore.session.get_session().get_service_model(service).service_id
+    return f"AWS_ENDPOINT_URL_{known.replace(' ', '_').upper()}"
 
 
 def services_of(endpoint: str) -> set[str]:

@@ -182,8 +182,7 @@ class ServiceStack:
     def _task_environment(self) -> dict[str, str]:
         addresses, region = self._addresses, self._options.region
         return {
-            "AWS_ENDPOINT_URL": addresses.emulator_url,
-            "AWS_ENDPOINT_URL_ECS": addresses.ecs_url,
+            **addresses.endpoint_variables,
             "AWS_DEFAULT_REGION": region,
             "AWS_REGION": region,
             **LOCAL_AWS,

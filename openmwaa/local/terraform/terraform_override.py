@@ -15,12 +15,6 @@ from openmwaa.local.terraform.web_override import web_override
 
 FILE = "local_override.tf.json"
 
-# The services of a stack; AWS_ENDPOINT_URL covers all others.
-_SERVICES = (
-    *("acm", "autoscaling", "cloudfront", "cloudwatch", "cognitoidp", "dynamodb", "ec2", "ecr"),
-    *("efs", "elasticache", "elbv2", "events", "iam", "kms", "lambda", "logs", "rds", "resourcegroupstaggingapi"),
-    *("route53", "s3", "s3control", "secretsmanager", "servicediscovery", "sns", "sqs", "ssm", "sts", "wafv2"),
-)
 _DATABASE = "metadata_database"
 DAG_SYNC_INTERVAL_S = "5"
 # Attributes that ministack 1.5.33 does not return, so that every further plan would change them.
@@ -44,14 +38,13 @@ _LEFT_OUT = ("aws_cloudwatch_metric_alarm", "aws_cloudwatch_dashboard")
 def override(
     document: Mapping[str, Any], *, addresses: AddressBlock, state_file: Path, leave_out: bool = True
 ) -> dict[str, Any]:
-    """The override of a synthesised `cdk.tf.json`: endpoints, dummy keys, a local backend.
+    """The override of a synthesised `cdk.tf.json`: dummy keys, a local backend. The endpoints are variables.
 
     With `leave_out`, resources without a local counterpart are left out: TLS, DNS names, CloudFront, alarms.
     """
-    endpoints = dict.fromkeys(_SERVICES, addresses.emulator_url) | {"ecs": addresses.ecs_url}
     result: dict[str, Any] = {
         "terraform": {"backend": {"local": {"path": str(state_file)}}},
-        "provider": {"aws": [_provider(provider, endpoints) for provider in _providers(document)]},
+        "provider": {"aws": [_provider(provider) for provider in _providers(document)]},
     }
     # The emulator changes the database's host name, and the embedded server has no TLS.
     known = document.get("locals") or {}
@@ -80,12 +73,11 @@ def _providers(document: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return found
 
 
-def _provider(provider: Mapping[str, Any], endpoints: Mapping[str, str]) -> dict[str, Any]:
+def _provider(provider: Mapping[str, Any]) -> dict[str, Any]:
     return {
         **({"alias": provider["alias"]} if "alias" in provider else {}),
         "access_key": "test",
         "secret_key": "test",
-        "endpoints": [dict(endpoints)],
         "max_retries": 5,
         "s3_use_path_style": True,
         "skip_credentials_validation": True,

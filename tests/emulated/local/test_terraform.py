@@ -24,7 +24,7 @@ def event(**fields: object) -> str:
     return json.dumps(fields)
 
 
-def test_the_override_sends_every_endpoint_to_this_machine_and_ecs_to_the_local_ecs() -> None:
+def test_the_override_uses_the_local_database_and_ignores_what_the_emulator_does_not_return() -> None:
     document = {
         "locals": {"metadata_database_host": "x", "other": "y"},
         "resource": {
@@ -39,11 +39,6 @@ def test_the_override_sends_every_endpoint_to_this_machine_and_ecs_to_the_local_
         },
     }
     result = override(document, addresses=AddressBlock(20), state_file=Path("/state/terraform.tfstate"))
-    (provider,) = result["provider"]["aws"]
-    (endpoints,) = provider["endpoints"]
-    assert endpoints.pop("ecs") == "http://127.20.0.2:4670"
-    assert set(endpoints.values()) == {"http://127.20.0.1:4566"}
-    assert {"s3", "sqs", "rds", "iam", "sts", "kms", "ec2", "elbv2", "logs", "secretsmanager"} <= set(endpoints)
     assert result["terraform"]["backend"]["local"]["path"] == "/state/terraform.tfstate"
     assert result["locals"] == {"metadata_database_host": "127.20.0.3"}, (
         "Terraform refuses a local value that the stack does not have"
@@ -104,7 +99,7 @@ def fake(folder: Path, script: str) -> LocalTerraform:
     program = folder / "terraform"
     program.write_text(f"#!/bin/sh\n{script}\n")
     program.chmod(0o755)
-    return LocalTerraform(str(program), folder, environment_id="", endpoint_url="http://127.20.0.1:4566")
+    return LocalTerraform(str(program), folder, environment_id="", endpoints=AddressBlock(20).endpoint_variables)
 
 
 def test_a_transient_error_of_the_emulator_is_retried_once(tmp_path: Path) -> None:
@@ -172,7 +167,7 @@ def test_without_a_provider_the_error_names_the_remedy(tmp_path: Path, monkeypat
 
 
 @pytest.mark.usefixtures("_bare")
-def test_apply_gets_no_proxy_and_no_variable_of_the_users_account(
+def test_apply_gets_the_local_endpoints_no_proxy_and_no_variable_of_the_users_account(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_PROFILE", "production")
@@ -181,3 +176,6 @@ def test_apply_gets_no_proxy_and_no_variable_of_the_users_account(
     seen = dict(line.split("=", 1) for line in (tmp_path / "seen").read_text().splitlines() if "=" in line)
     assert not {"HTTPS_PROXY", "AWS_PROFILE", "TF_CLI_ARGS_apply", "TF_CLI_CONFIG_FILE"} & set(seen)
     assert seen["AWS_SHARED_CREDENTIALS_FILE"] == os.devnull
+    assert seen["AWS_ENDPOINT_URL_ECS"] == "http://127.20.0.2:4670"
+    assert seen["AWS_ENDPOINT_URL"] == "http://127.20.0.1:4566"
+    assert [name for name in seen if name.startswith("AWS_ENDPOINT_URL")] == list(AddressBlock(20).endpoint_variables)
