@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`openmwaa explain` as a process against emulated CloudWatch Logs that hold what a scaler wrote."""
+"""`openmwaa explain` against emulated CloudWatch Logs that hold what a scaler wrote."""
 
 import json
 import os
 import shlex
 import subprocess
-import sys
 import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -15,6 +14,7 @@ from typing import Any
 import boto3
 import pytest
 
+from tests.support.command_line import openmwaa
 from tests.support.emulator import child_environment
 from tests.support.scaler_page import FakeScaler, decide_for_hours, fake_scaler, line
 
@@ -62,10 +62,7 @@ class Shell:
             )
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        program = [sys.executable, "-c", "from openmwaa.cli import main; main()", "explain", *arguments]
-        return subprocess.run(
-            program, cwd=self._folder, env=self._environment, capture_output=True, text=True, timeout=280, check=False
-        )
+        return openmwaa("explain", *arguments, folder=self._folder, environment=self._environment)
 
 
 @pytest.fixture

@@ -18,15 +18,19 @@ from pathlib import Path
 import psutil
 import pytest
 
+from openmwaa.config.environment_file import load
 from openmwaa.local.addresses import choose_block, listeners_in_use
 from openmwaa.local.daemon import daemon_client, orphans
 from openmwaa.local.down import down
 from openmwaa.local.install import venvs
 from openmwaa.local.paths import LocalPaths
+from openmwaa.local.terraform.fingerprint import Fingerprint, inputs_hash
+from tests.support.synthesis import stack_text
 
 pytestmark = pytest.mark.emulated
 
 DEADLINE_S = 600.0
+SYNTHESIS = "Writing the Terraform configuration"
 TERRAFORM = """#!/bin/sh
 case "$1" in
   version) echo '{"terraform_version": "1.11.4"}' ;;
@@ -51,6 +55,15 @@ class User:
         (folder / "bin/terraform").chmod(0o755)
         self.paths = LocalPaths.of(folder / "environment.yaml", "impatient")
         self.environment = {**os.environ, "PATH": f"{folder / 'bin'}:{os.environ['PATH']}", "COLUMNS": "200"}
+
+    def synthesise(self) -> None:
+        """Leave what an earlier `up` left: the configuration is written, so the next `up` does not start Node."""
+        environment = load(self.folder / "environment.yaml")
+        self.paths.make()
+        configuration = self.paths.terraform / environment.name / "cdk.tf.json"
+        configuration.parent.mkdir()
+        configuration.write_text(stack_text(environment))
+        Fingerprint(inputs_hash(environment)).write(self.paths.applied)
 
     def start(self, *words: str, **more: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
@@ -134,7 +147,7 @@ def test_status_logs_and_down_of_an_environment_that_never_ran(user: User) -> No
 
 
 def test_a_port_in_use_is_one_message_and_the_next_up_works(user: User) -> None:
-    user.paths.root.mkdir(parents=True)
+    user.synthesise()
     block = choose_block(user.paths.root, user.paths.block, is_free=lambda block: not listeners_in_use(block))
     with socket.socket() as other:
         other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -154,7 +167,7 @@ def test_a_port_in_use_is_one_message_and_the_next_up_works(user: User) -> None:
 @pytest.mark.parametrize(
     ("at", "more", "number"),
     [
-        ("Writing the Terraform configuration", {}, signal.SIGINT),
+        (SYNTHESIS, {}, signal.SIGINT),
         ("Running terraform init", {"FAKE_INIT_HANGS": "1"}, signal.SIGINT),
         ("Running terraform apply", {}, signal.SIGINT),
         ("Running terraform apply", {}, signal.SIGTERM),
@@ -164,6 +177,8 @@ def test_a_port_in_use_is_one_message_and_the_next_up_works(user: User) -> None:
 def test_ctrl_c_ends_everything_with_one_line(
     user: User, at: str, more: dict[str, str], number: signal.Signals
 ) -> None:
+    if at != SYNTHESIS:
+        user.synthesise()
     with user.start("up", **more) as process:
         user.until(process, at)
         process.send_signal(number)
@@ -182,6 +197,7 @@ def test_ctrl_c_ends_everything_with_one_line(
 
 
 def test_after_a_killed_up_the_next_one_ends_its_terraform(user: User) -> None:
+    user.synthesise()
     with user.start("up") as process:
         user.until(process, "Running terraform apply")
         deadline = time.monotonic() + DEADLINE_S

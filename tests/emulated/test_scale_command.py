@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`openmwaa scale` as a process with an emulated SSM; the scaler's own adapter reads the result."""
+"""`openmwaa scale` with an emulated SSM; the scaler's own adapter reads the result."""
 
 import json
 import os
@@ -24,6 +24,7 @@ from scaler.adapters.aws import open_client
 from scaler.adapters.override_store import SsmOverrides
 from scaler.core.model import Overrides
 from scaler.errors import BadAnswerError
+from tests.support.command_line import openmwaa
 from tests.support.emulator import child_environment
 
 pytestmark = pytest.mark.emulated
@@ -57,10 +58,7 @@ class ScaleCommand:
         )
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        program = [sys.executable, "-c", "from openmwaa.cli import main; main()", "scale", *arguments]
-        return subprocess.run(
-            program, cwd=self._folder, env=self._environment, capture_output=True, text=True, timeout=280, check=False
-        )
+        return openmwaa("scale", *arguments, folder=self._folder, environment=self._environment)
 
     def json(self, *arguments: str) -> dict[str, Any]:
         done = self.run(*arguments, "--json")
