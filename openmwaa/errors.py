@@ -13,6 +13,7 @@ OpenmwaaError
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 
 class OpenmwaaError(Exception):
@@ -51,9 +52,16 @@ def _shorten(text: str, limit: int) -> str:
     return text if len(text) <= limit else text[:limit] + "…"
 
 
+MAX_SHOWN: Final = 50
+"""Problems in the text of an error."""
+
+
 class EnvironmentFileError(OpenmwaaError):
     """All problems of an environment file together."""
 
     def __init__(self, problems: Sequence[Problem]) -> None:
-        super().__init__("\n".join(str(problem) for problem in problems))
+        lines = [str(problem) for problem in problems[:MAX_SHOWN]]
+        if more := len(problems) - len(lines):
+            lines.append(f"and {more} more")
+        super().__init__("\n".join(lines))
         self.problems = tuple(problems)

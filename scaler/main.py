@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from scaler.adapters.clock import ScalerClock
@@ -141,7 +142,9 @@ class Process:
         shared = self._resources.ports
         ports = replace(shared, workers=LimitedWorkers(shared.workers))
         core, schedule = settings.core_fleet(fleet), Schedules(fleet.schedule)
-        observer = Observer(core, fleet.services, fleet.queues, ports, schedule=schedule.at)
+        demand = self._resources.demand_metrics
+        metric = partial(demand.value, fleet.demand_metric) if fleet.demand_metric else None
+        observer = Observer(core, fleet.services, fleet.queues, ports, schedule=schedule.at, metric=metric)
         return FleetLoop(core, observer, ports, self._listeners)
 
     def _not_published(self, error: SourceError) -> None:

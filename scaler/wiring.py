@@ -11,7 +11,7 @@ import aiohttp
 
 from scaler.adapters.airflow_database import AirflowDatabase
 from scaler.adapters.aws import ApiCalls, open_client
-from scaler.adapters.cloudwatch import CloudWatchBroker
+from scaler.adapters.cloudwatch import CloudWatchBroker, CloudWatchDemand, Timing
 from scaler.adapters.ecs import EcsClusterAdapter
 from scaler.adapters.metrics import CloudWatchMetrics
 from scaler.adapters.override_store import SsmOverrides
@@ -41,6 +41,7 @@ class Resources:
     """The destination of metrics; None: no metrics are published."""
     airflow_health: AirflowHealthSource | None
     """None: no metrics are published, or there is no database."""
+    demand_metrics: CloudWatchDemand
 
 
 @asynccontextmanager
@@ -52,6 +53,7 @@ async def open_resources(
     deadline_s = min(2.0, settings.interval_s * 0.4)
     # Fleets that tick at the same time share an answer.
     shared_s = min(1.0, settings.interval_s / 10)
+    timing = Timing(clock.monotonic, clock.wall, max_failure_age_s=shared_s, deadline_s=deadline_s)
     async with AsyncExitStack() as stack:
         calls = ApiCalls()
 
@@ -80,26 +82,27 @@ async def open_resources(
         if airflow := _airflow(settings, secret_values, deadline_s, stack):
             database = SharedDatabase(airflow, clock, max_age_s=shared_s)
             stack.push_async_callback(database.close)
+        cloudwatch = await client("cloudwatch")
+        demand_metrics = CloudWatchDemand(cloudwatch, timing)
+        stack.push_async_callback(demand_metrics.close)
         ports = Ports(
             clock=clock,
             cluster=EcsClusterAdapter(await client("ecs"), settings.cluster, deadline_s=deadline_s),
             workers=agents,
-            broker=await _broker(settings, secret_values, clock, shared_s, deadline_s, stack, client),
+            broker=await _broker(settings, secret_values, timing, stack, client),
             database=database,
             overrides=overrides,
             write_rate_limit=write_rate_limit,
         )
-        sink = None if settings.metrics_namespace is None else CloudWatchMetrics(await client("cloudwatch"))
+        sink = None if settings.metrics_namespace is None else CloudWatchMetrics(cloudwatch)
         health = None if sink is None else _airflow(settings, secret_values, HEALTH_DEADLINE_S, stack)
-        yield Resources(ports, write_rate_limit, session, calls, sink, health)
+        yield Resources(ports, write_rate_limit, session, calls, sink, health, demand_metrics)
 
 
 async def _broker(
     settings: ScalerConfig,
     secret_values: ScalerSecrets,
-    clock: ClockPort,
-    shared_s: float,
-    deadline_s: float,
+    timing: Timing,
     stack: AsyncExitStack,
     client: Any,
 ) -> BrokerPort:
@@ -110,25 +113,18 @@ async def _broker(
             broker = RedisBroker(
                 redis,
                 secret_values.redis_password,
-                monotonic=clock.monotonic,
-                max_age_s=shared_s,
-                deadline_s=deadline_s,
+                monotonic=timing.monotonic,
+                max_age_s=timing.max_failure_age_s,
+                deadline_s=timing.deadline_s,
             )
             stack.push_async_callback(broker.close)
             return broker
         case CloudWatchSettings() as metrics:
-            cloudwatch = CloudWatchBroker(
-                await client("cloudwatch"),
-                metrics,
-                monotonic=clock.monotonic,
-                wall=clock.wall,
-                max_failure_age_s=shared_s,
-                deadline_s=deadline_s,
-            )
+            cloudwatch = CloudWatchBroker(await client("cloudwatch"), metrics, timing)
             stack.push_async_callback(cloudwatch.close)
             return cloudwatch
         case _:
-            return SqsQueueReader(await client("sqs"), deadline_s=deadline_s)
+            return SqsQueueReader(await client("sqs"), deadline_s=timing.deadline_s)
 
 
 def _airflow(

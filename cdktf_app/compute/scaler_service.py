@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The scaler as an ECS service: one task, never two at the same time."""
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -8,7 +9,7 @@ from cdktn import ITerraformDependable, TerraformLocal
 from constructs import Construct
 
 from cdktf_app.base.log_groups import LogGroups
-from cdktf_app.base.resource_names import PREFIX
+from cdktf_app.base.resource_names import PREFIX, escape_template
 from cdktf_app.broker.base import CeleryBroker
 from cdktf_app.compute.container_definition import SCALER_USER, ContainerSpec
 from cdktf_app.compute.fargate_service import FargateService, Replicas, ServiceProps
@@ -20,7 +21,7 @@ from cdktf_app.security.secrets import EnvironmentSecrets, GeneratedSecret
 from cdktf_app.web.target_groups import TargetGroup
 from openmwaa.config.environment import Environment
 from openmwaa.config.environment_classes import TaskSize
-from openmwaa.config.fleet import ResolvedFleet
+from openmwaa.config.fleet import DemandMetric, ResolvedFleet
 from openmwaa.config.ports import AGENT_PORT, SCALER_PORT
 
 # Measured memory: 70 MiB. 0.25 vCPU is the minimum of Fargate.
@@ -145,4 +146,10 @@ def _fleet_config(fleet: ResolvedFleet, queue_urls: Mapping[str, str]) -> dict[s
             "after_s": fleet.fallback.after_seconds,
         },
         "desired_count_drift": fleet.desired_count_drift,
+        **(_metric_config(fleet.demand_metric) if fleet.demand_metric else {}),
     }
+
+
+def _metric_config(metric: DemandMetric) -> dict[str, Any]:
+    written = json.loads(escape_template(metric.model_dump_json(exclude={"period_seconds"})))
+    return {"demand_metric": {**written, "period_s": metric.period_seconds}}

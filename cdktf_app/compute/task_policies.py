@@ -23,6 +23,7 @@ def _account_wide(sid: str, action: str, *conditions: Condition) -> Statement:
     return Statement(sid, (action,), EVERY, conditions=conditions, every_resource_because=reason)
 
 
+_READ_METRICS: Final = _account_wide("ReadDemandMetrics", "cloudwatch:GetMetricData")
 _FIND_LOG_GROUPS: Final = _account_wide("FindLogGroups", "logs:DescribeLogGroups")
 
 
@@ -93,6 +94,7 @@ class TaskPolicies:
             *([backlog] if self._queues else []),
             Statement("ReadControls", ("ssm:GetParameters",), overrides),
             _account_wide("PublishScalerMetrics", "cloudwatch:PutMetricData", own_namespaces),
+            *([_READ_METRICS] if self.context.environment.has_demand_metrics else []),
         ]
 
     @property

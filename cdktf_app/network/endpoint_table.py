@@ -32,6 +32,7 @@ class When:
 _ALWAYS: Final = When("always", lambda _: True)
 _SQS: Final = When("broker SQS", lambda environment: isinstance(environment.broker, Sqs))
 _ELASTICACHE: Final = When("broker ELASTICACHE", lambda environment: isinstance(environment.broker, ElastiCache))
+_DEMAND_METRIC: Final = When("`demand_metric` of a fleet", lambda environment: environment.has_demand_metrics)
 _EXEC: Final = When("`enable_execute_command`", lambda environment: environment.enable_execute_command)
 _WITH_AGENT: Final = When(
     f"in {', '.join(sorted(ECS_WITH_AGENT))}", lambda environment: environment.region in ECS_WITH_AGENT
@@ -83,6 +84,7 @@ AWS_CALLS: Final = (
     AwsCall("scaler", "sqs", ("sqs",), "Counts waiting messages", _SQS),
     AwsCall("scaler", "ssm", ("ssm",), "Reads manual overrides"),
     AwsCall("scaler", "cloudwatch", ("monitoring",), "Publishes its metrics and MWAA's"),
+    AwsCall("scaler", "cloudwatch", ("monitoring",), "Reads the metrics that are demand of fleets", _DEMAND_METRIC),
     *(
         AwsCall(component, "ssmmessages", ("ssmmessages",), "Opens ECS Exec sessions", _EXEC)
         for component in ("scheduler", "dag-processor", "triggerer", "execution-api", "web-server")

@@ -1,10 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rules of AWS that no pattern expresses: of tags, and of ARNs in another Region or partition."""
+"""Rules of AWS that no pattern expresses: of tags, of ARNs in another Region or partition, of task definitions."""
 
+import json
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from dataclasses import asdict
 from typing import Final
 
+from pydantic_core import to_jsonable_python
+
+from openmwaa.config.fleet import ResolvedFleet
 from openmwaa.config.regions import region_table
 from openmwaa.config.strict_model import FieldError
 from openmwaa.config.text_rules import TAG_SYMBOLS, TAG_WORDS
@@ -13,6 +18,35 @@ OWN_TAGS: Final = ("Name", "openmwaa:environment")
 """Tags that the stack adds to each resource, at most."""
 MAX_TAGS: Final = 50 - len(OWN_TAGS)
 """AWS's limit of a resource (Tagging AWS Resources user guide, "Tag naming limits") without the stack's own tags."""
+MAX_TASK_DEFINITION: Final = 65_536
+"""Bytes of a task definition as JSON (ECS developer guide, "Service quotas"); AWS does not raise it."""
+TASK_DEFINITION_ROOM: Final = MAX_TASK_DEFINITION - 16_384
+"""Without what the file does not lengthen; a test measures that with the longest names."""
+
+
+def check_task_definitions(options: Mapping[str, str], fleets: Collection[ResolvedFleet]) -> None:
+    """Raise FieldError if the options or the fleets do not fit into the task definition that contains them."""
+    urls = sum(170 + len(queue) for fleet in fleets for queue in fleet.queues)
+    # SCALER_CONFIG is JSON in a text; beside these fields a fleet has the names of its services there.
+    written = (json.dumps(to_jsonable_python(asdict(fleet))) for fleet in fleets)
+    settings = urls + sum(60 + 2 * len(fleet.name) for fleet in fleets) + sum(map(_json_bytes, written))
+    # `prepare-database` and the scheduler are containers of one task, with the same variables.
+    values = sum(len('{"name":"AIRFLOW____","value":},') + len(key) + _json_bytes(options[key]) for key in options)
+    for what, size, task, field in (
+        ("the fleets", settings, "scaler", "fleets"),
+        ("the options and all queues", 2 * (urls + values), "scheduler", "airflow_configuration_options"),
+    ):
+        if size > TASK_DEFINITION_ROOM:
+            raise FieldError(
+                f"{what} take {size} bytes in the {task}'s task definition, and at most {TASK_DEFINITION_ROOM} fit "
+                f"(rule: ecs RegisterTaskDefinition, {MAX_TASK_DEFINITION} bytes)",
+                field if options else "fleets",
+            )
+
+
+def _json_bytes(text: str) -> int:
+    # Terraform's jsonencode writes `<`, `>` and `&` as six characters.
+    return len(json.dumps(text)) + 5 * sum(map(text.count, "<>&"))
 
 
 def check_tags(tags: Mapping[str, str]) -> None:

@@ -13,7 +13,7 @@ from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, mo
 
 from openmwaa.config import regions
 from openmwaa.config.airflow_options import check_options
-from openmwaa.config.aws_limits import MAX_TAGS, check_arns, check_tags
+from openmwaa.config.aws_limits import MAX_TAGS, check_arns, check_tags, check_task_definitions
 from openmwaa.config.broker import Broker, ElastiCache, Sqs
 from openmwaa.config.environment_classes import (
     ENVIRONMENT_CLASSES,
@@ -58,7 +58,9 @@ def _option_text(value: object) -> object:
 
 
 OptionValue = Annotated[
-    str, BeforeValidator(_option_text, json_schema_input_type=str | bool | int | float), OPTION_VALUE
+    str,
+    BeforeValidator(_option_text, json_schema_input_type=Annotated[str, OPTION_VALUE] | bool | int | float),
+    OPTION_VALUE,
 ]
 
 
@@ -183,7 +185,9 @@ class Environment(StrictModel):
 
     @field_validator("source_bucket")
     @classmethod
-    def _bucket_name(cls, value: str | None) -> str | None:
+    def _bucket_name(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if "region" in info.data:
+            check_arns(value, info.data["region"])  # here, because the name that is kept has no partition
         return value.rpartition(":")[2] if value else value
 
     @field_validator("tags")
@@ -241,6 +245,7 @@ class Environment(StrictModel):
         if self.terraform_state:
             check_arns(self.terraform_state.model_dump(), self.terraform_state.region or self.region, "terraform_state")
         check_options(self.airflow_configuration_options, queues=self.queues, has_sqs=isinstance(self.broker, Sqs))
+        check_task_definitions(self.airflow_configuration_options, self.fleets.values())
         return self
 
     def _check_bounds(self, fleet: ResolvedFleet) -> None:
@@ -293,6 +298,7 @@ class Environment(StrictModel):
             schedule=spec.schedule,
             fallback=spec.fallback,
             desired_count_drift=spec.desired_count_drift,
+            demand_metric=spec.demand_metric,
         )
 
     @property
@@ -318,6 +324,11 @@ class Environment(StrictModel):
     def queues(self) -> tuple[str, ...]:
         """All worker queues, in the order of the fleets."""
         return tuple(queue for fleet in self.fleets.values() for queue in fleet.queues)
+
+    @property
+    def has_demand_metrics(self) -> bool:
+        """Whether a fleet has a CloudWatch metric as demand."""
+        return any(fleet.demand_metric for fleet in self.fleets.values())
 
     @property
     def leaves_snapshot(self) -> bool:

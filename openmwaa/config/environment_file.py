@@ -59,7 +59,10 @@ class _WithoutFieldTitles(GenerateJsonSchema):
     def dict_schema(self, schema: DictSchema) -> JsonSchemaValue:
         """Refuse keys without the pattern, as the models do."""
         found = super().dict_schema(schema)
-        return {**found, "additionalProperties": False} if "patternProperties" in found else found
+        if "patternProperties" not in found:
+            return found
+        (pattern,) = found["patternProperties"]
+        return {**found, "propertyNames": {"pattern": pattern}, "additionalProperties": False}
 
 
 def json_schema() -> str:
@@ -71,6 +74,8 @@ def json_schema() -> str:
 
 def _problem(details: ErrorDetails, lines: Mapping[Location, int], path: Path) -> Problem:
     within = getattr(details.get("ctx", {}).get("error"), "at", ())
+    if details["type"].startswith("union_tag"):
+        within = ("kind",)
     at = (*without_tags(tuple(part for part in details["loc"] if part != "[key]")), *within)
     line = next((lines[at[:n]] for n in range(len(at), -1, -1) if at[:n] in lines), None)
     return Problem(path, line, field_name(at), _message(details, at))
@@ -94,15 +99,17 @@ def _unknown_field(at: Location) -> str:
 
 def _message(details: ErrorDetails, at: Location) -> str:
     kind, context = details["type"], details.get("ctx", {})
-    got = details.get("input")
+    got: Any = details.get("input")
     if kind == "extra_forbidden":
         return _unknown_field(at)
+    if kind == "union_tag_invalid":
+        got = got["kind"]
     if got is None:
         return "is empty; write a value, or remove the line"
     if kind in _MESSAGES:
         return _MESSAGES[kind]
-    if kind == "literal_error":
-        return f"is {_shown(got)}; it must be {context['expected']}"
+    if expected := context.get("expected", context.get("expected_tags")):
+        return f"is {_shown(got)}; it must be {expected}"
     if kind == "string_pattern_mismatch":
         rule = RULES[context["pattern"]]
         return f"is {_shown(got)}; it must be {rule.words} (rule: {rule.source})"

@@ -3,15 +3,15 @@
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from importlib import resources
 from typing import Annotated, Final, Literal, Self
-from zoneinfo import ZoneInfo
 
 from cronsim import CronSim, CronSimError
 from pydantic import Field, field_validator, model_validator
 
 from openmwaa.config.environment_classes import Architecture, check_fargate
 from openmwaa.config.strict_model import FieldError, StrictModel
-from openmwaa.config.text_rules import QueueName
+from openmwaa.config.text_rules import DimensionName, DimensionValue, MetricName, MetricNamespace, QueueName
 
 ClassName = Literal["mw1.micro", "mw1.small", "mw1.medium", "mw1.large", "mw1.xlarge", "mw1.2xlarge"]
 Capacity = Literal["FARGATE", "FARGATE_SPOT"]
@@ -19,6 +19,10 @@ HandMadeDesired = Literal["adopt", "correct"]
 
 _CRON_FIELDS: Final = 5
 _ANY_TIME: Final = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+# zoneinfo also takes files of the host, such as localtime.
+_TIME_ZONES: Final = frozenset(resources.files("tzdata").joinpath("zones").read_text().split()) - {"Factory"}
 
 
 class ScheduledMinimum(StrictModel):
@@ -52,10 +56,8 @@ class ScheduledMinimum(StrictModel):
     @field_validator("timezone")
     @classmethod
     def _is_known(cls, value: str) -> str:
-        try:
-            ZoneInfo(value)
-        except (KeyError, ValueError, OSError):  # unknown name; invalid name, such as ../x; folder, such as Europe
-            raise ValueError(f"is {value!r}, which is not in the IANA database; example: Europe/Zurich") from None
+        if value not in _TIME_ZONES:
+            raise ValueError(f"is {value!r}, which is not in the IANA database; example: Europe/Zurich")
         return value
 
 
@@ -76,6 +78,23 @@ class FleetFallback(StrictModel):
         if self.mode != "hold" and self.count is None:
             raise FieldError(f"`{self.mode}` needs a `count` of workers", "mode")
         return self
+
+
+class DemandMetric(StrictModel):
+    """A CloudWatch metric that shows more demand than the fleet's tasks: the larger of both counts.
+
+    While it has no data, the fleet grows with its tasks and does not shrink: publish zeros too.
+    """
+
+    namespace: MetricNamespace
+    metric_name: MetricName
+    dimensions: Annotated[dict[DimensionName, DimensionValue], Field(max_length=30)] = Field(default_factory=dict)
+    """All dimensions of the metric: CloudWatch returns no data for a part of them."""
+    statistic: Literal["Average", "Maximum", "Minimum", "SampleCount", "Sum"] = "Maximum"
+    slots_per_unit: Annotated[float, Field(gt=0, le=10_000)] = 1
+    """Slots for each unit of the metric; the product is rounded up."""
+    period_seconds: Annotated[int, Field(ge=60, le=3600, multiple_of=60)] = 60
+    """The period of the metric; data older than two periods and a minute is not used."""
 
 
 _HOLD: Final = FleetFallback()
@@ -105,6 +124,8 @@ class FleetSpec(StrictModel):
     schedule: tuple[ScheduledMinimum, ...] = ()
     """Times with a higher minimum."""
     fallback: FleetFallback = FleetFallback()
+    demand_metric: DemandMetric | None = None
+    """A CloudWatch metric as further demand; left out, the demand is that of the fleet's tasks."""
     desired_count_drift: HandMadeDesired = "correct"
     """If desiredCount is changed outside of the scaler: `correct` it, or `adopt` it as a fixed override."""
 
@@ -139,3 +160,4 @@ class ResolvedFleet:
     schedule: tuple[ScheduledMinimum, ...] = ()
     fallback: FleetFallback = _HOLD
     desired_count_drift: HandMadeDesired = "correct"
+    demand_metric: DemandMetric | None = None

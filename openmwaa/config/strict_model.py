@@ -27,4 +27,4 @@ WHOLE_NUMBER: Final = BeforeValidator(_whole_number)
 class StrictModel(BaseModel):
     """An immutable model that rejects unknown fields; docstrings of fields are the reference documentation."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)

@@ -117,6 +117,13 @@ PoolDomain = Annotated[
     text(r"^[a-z0-9]([a-z0-9.-]{0,253}[a-z0-9])?$", "a domain or its prefix, without https://", "cognito-idp Domain"),
 ]
 Email = Annotated[str, text(r"^\S+@\S+\.\S+$", "an email address", "sns Subscribe Endpoint")]
+_METRIC_WORDS: Final = "printable ASCII, at most 255, without `:` or a blank at its start"
+MetricNamespace = Annotated[str, text(r"^[!-9;-~][ -~]{0,254}$", _METRIC_WORDS, "cloudwatch Namespace, DimensionName")]
+DimensionName = MetricNamespace
+MetricName = Annotated[str, text(r"^[!-~][ -~]{0,254}$", "printable ASCII, at most 255", "cloudwatch MetricName")]
+DimensionValue = Annotated[
+    str, text(r"^[!-~][ -~]{0,1023}$", "printable ASCII, at most 1024", "cloudwatch DimensionValue")
+]
 PostgresVersion = Annotated[
     str, text(r"^1[5-7](\.\d{1,2})?$", "PostgreSQL 15, 16 or 17, or a minor version", "rds EngineVersion")
 ]

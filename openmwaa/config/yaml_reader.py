@@ -183,11 +183,13 @@ class _Document:
 
     def _mapping(self, node: yaml.MappingNode, at: Location, depth: int) -> dict[str, Any]:
         merged: dict[str, Any] = {}
+        merged_lines: dict[Location, int] = {}
         own: dict[str, Any] = {}
         for key_node, value_node in node.value:
             key = self._key(key_node, at)
             if key == "<<" and key_node.style is None:
-                for mapping in self._merged_mappings(value_node, at, depth):
+                for mapping, lines in self._merged_mappings(value_node, at, depth, key_node.start_mark.line + 1):
+                    merged_lines |= {place: lines[place] for place in lines if place[len(at)] not in merged}
                     merged = {**mapping, **merged}
                 continue
             here = (*at, key)
@@ -197,13 +199,21 @@ class _Document:
             else:
                 self.lines[here] = line
                 own[key] = self.value_of(value_node, here, depth + 1)
+        self.lines.update((place, line) for place, line in merged_lines.items() if place[len(at)] not in own)
         return {**merged, **own}
 
-    def _merged_mappings(self, node: yaml.Node, at: Location, depth: int) -> Iterator[dict[str, Any]]:
+    def _merged_mappings(
+        self, node: yaml.Node, at: Location, depth: int, line: int
+    ) -> Iterator[tuple[dict[str, Any], dict[Location, int]]]:
+        """Yield the mappings of a merge key in `line`, each with the lines of the fields in it."""
         for item in node.value if isinstance(node, yaml.SequenceNode) else [node]:
             if not isinstance(item, yaml.MappingNode):
-                raise _RefusedError(item.start_mark.line + 1, "`<<` takes an alias of a mapping, or a list of them", at)
-            yield self.value_of(item, at, depth + 1)
+                raise _RefusedError(line, "`<<` takes an alias of a mapping, or a list of them", at)
+            # Apart, so that the lines of the anchor do not replace those of the fields beside the merge key.
+            before, self.lines = self.lines, {}
+            mapping = self.value_of(item, at, depth + 1)
+            lines, self.lines = self.lines, before
+            yield mapping, {place: lines[place] for place in lines if len(place) > len(at)}
 
     def _key(self, node: yaml.Node, at: Location) -> str:
         if not isinstance(node, yaml.ScalarNode) or not node.value:

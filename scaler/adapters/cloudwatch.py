@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""CloudWatch's metrics of queues as the broker, for brokers that the scaler cannot read directly.
+"""CloudWatch's metrics: of queues as the broker, which the scaler cannot read directly, and as demand of single fleets.
 
-One GetMetricData call reads 500 metrics, so all queues of all fleets share calls, and an answer is valid for a third of
-a period. The window ends on a period's end (`EndTime` is exclusive), `delay_s` ago because of late data, and is two
-periods long: older values are ignored. No data means unknown, never zero: SQS stops sending metrics of an idle queue,
-and CloudWatch drops late data.
+One GetMetricData call reads 500 metrics, so all fleets share calls, and an answer is valid for a third of a period.
+The window ends on a period's end (`EndTime` is exclusive), `delay_s` ago because of late data, and is two periods
+long: older values are ignored. No data means unknown, never zero: SQS stops sending metrics of an idle queue, and
+CloudWatch drops late data.
 
 The values are one or two minutes old. They may raise a fleet like any other reading. They shrink it like any known
 reading: to the largest need of a whole window, by draining, so a late value costs time and no task.
@@ -21,7 +21,7 @@ from typing import Any, Self
 from scaler.adapters.aws import aws_call
 from scaler.adapters.deadline import COUNT_LIMIT
 from scaler.adapters.shared import SharedByKey
-from scaler.config.settings import CloudWatchSettings
+from scaler.config.settings import CloudWatchSettings, DemandMetricSettings
 from scaler.core.model import BrokerCount
 from scaler.errors import BadAnswerError, SourceError
 
@@ -52,11 +52,25 @@ class MetricWindow:
 
 
 @dataclass(frozen=True, slots=True)
-class QueueSample:
-    """The messages of a queue in the period that begins at `at`."""
+class MetricSample:
+    """The values of some metrics, by name, in the period that begins at `at`."""
 
     at: datetime
-    count: BrokerCount
+    values: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """The clocks and limits of a reader."""
+
+    monotonic: Callable[[], float]
+    wall: Callable[[], datetime]
+    max_failure_age_s: float
+    deadline_s: float
+
+
+_Stat = Mapping[str, Any]
+"""A `MetricStat` of GetMetricData."""
 
 
 @dataclass(slots=True)
@@ -71,73 +85,109 @@ class _Series:
 class CloudWatchBroker:
     """The port `BrokerPort`."""
 
-    def __init__(
-        self,
-        client: Any,
-        settings: CloudWatchSettings,
-        *,
-        monotonic: Callable[[], float],
-        wall: Callable[[], datetime],
-        max_failure_age_s: float,
-        deadline_s: float = 2.0,
-    ) -> None:
-        self._client = client
+    def __init__(self, client: Any, settings: CloudWatchSettings, timing: Timing) -> None:
         self._settings = settings
-        self._wall = wall
-        self._deadline_s = deadline_s
-        self._metrics = [name for name in (settings.visible, settings.in_flight, settings.delayed) if name]
-        self._queues: dict[str, None] = {}
-        self._last: dict[str, QueueSample] = {}
-        self._shared: SharedByKey[QueueSample] = SharedByKey(
-            self._read, monotonic, max_age_s=settings.period_s / 3, max_failure_age_s=max_failure_age_s
-        )
+        self._reader = MetricReader(client, timing, settings.period_s, settings.delay_s)
 
     async def depth(self, queue_url: str) -> BrokerCount:
         """Return the newest count of a queue, which is the value of `dimension`."""
-        self._queues[queue_url] = None
-        return (await self._shared.get_key(queue_url)).count
+        names = self._settings
+        dimensions = names.dimensions | {names.dimension: queue_url}
+        metrics = [name for name in (names.visible, names.in_flight, names.delayed) if name]
+        stats = {metric: _stat(names.namespace, metric, dimensions, names.period_s, "Maximum") for metric in metrics}
+        values = await self._reader.newest(queue_url, stats)
+        visible, in_flight, delayed = (
+            math.ceil(values[name]) if name else 0 for name in (names.visible, names.in_flight, names.delayed)
+        )
+        return BrokerCount(visible, in_flight, delayed)
+
+    async def close(self) -> None:
+        """Cancel a call that is under way."""
+        await self._reader.close()
+
+
+class CloudWatchDemand:
+    """The metrics that are demand of fleets; those of the same period share calls."""
+
+    def __init__(self, client: Any, timing: Timing) -> None:
+        self._client, self._timing = client, timing
+        self._readers: dict[tuple[int, int], MetricReader] = {}
+
+    async def value(self, metric: DemandMetricSettings) -> float:
+        """Return the newest value."""
+        times = metric.period_s, metric.delay_s
+        if times not in self._readers:
+            self._readers[times] = MetricReader(self._client, self._timing, *times)
+        name = metric.metric_name
+        stat = _stat(metric.namespace, name, metric.dimensions, metric.period_s, metric.statistic)
+        return (await self._readers[times].newest(repr(stat), {name: stat}))[name]
+
+    async def close(self) -> None:
+        """Cancel all calls that are under way."""
+        await asyncio.gather(*(reader.close() for reader in self._readers.values()))
+
+
+class MetricReader:
+    """Reads the newest period of metrics; the metrics of one key are read together."""
+
+    def __init__(self, client: Any, timing: Timing, period_s: int, delay_s: int) -> None:
+        self._client, self._timing = client, timing
+        self._period_s, self._delay_s = period_s, delay_s
+        self._stats: dict[str, Mapping[str, _Stat]] = {}
+        self._last: dict[str, MetricSample] = {}
+        self._shared: SharedByKey[MetricSample] = SharedByKey(
+            self._read, timing.monotonic, max_age_s=period_s / 3, max_failure_age_s=timing.max_failure_age_s
+        )
+
+    async def newest(self, key: str, stats: Mapping[str, _Stat]) -> Mapping[str, float]:
+        """Return the values of the newest period in which all metrics of `key` have data, by name."""
+        self._stats[key] = stats
+        return (await self._shared.get_key(key)).values
 
     async def close(self) -> None:
         """Cancel a call that is under way."""
         await self._shared.close()
 
-    async def _read(self) -> Mapping[str, QueueSample | SourceError]:
-        queues = list(self._queues)
-        window = MetricWindow.at(self._wall(), self._settings.period_s, self._settings.delay_s)
-        size = QUERIES_A_CALL // len(self._metrics)
-        parts = [queues[first : first + size] for first in range(0, len(queues), size)]
+    async def _read(self) -> Mapping[str, MetricSample | SourceError]:
+        keys = list(self._stats)
+        window = MetricWindow.at(self._timing.wall(), self._period_s, self._delay_s)
+        size = QUERIES_A_CALL // max(map(len, self._stats.values()))
+        parts = [keys[first : first + size] for first in range(0, len(keys), size)]
         answers = await asyncio.gather(*(self._part(part, window) for part in parts))
         failures = [answer for answer in answers if isinstance(answer, SourceError)]
         if failures and len(failures) == len(answers):
             raise failures[0]  # so the next tick reads again, not the next third of a period
-        found: dict[str, QueueSample | SourceError] = {}
+        found: dict[str, MetricSample | SourceError] = {}
         for part, answer in zip(parts, answers, strict=True):
             found.update(dict.fromkeys(part, answer) if isinstance(answer, SourceError) else answer)
         return found
 
     async def _part(
-        self, queues: Sequence[str], window: MetricWindow
-    ) -> Mapping[str, QueueSample | SourceError] | SourceError:
-        queries = {f"m{number}": query for number, query in enumerate((q, m) for q in queues for m in self._metrics)}
+        self, keys: Sequence[str], window: MetricWindow
+    ) -> Mapping[str, MetricSample | SourceError] | SourceError:
+        metrics = ((key, metric) for key in keys for metric in self._stats[key])
+        queries = {f"m{number}": query for number, query in enumerate(metrics)}
         try:
-            async with aws_call(SOURCE, self._deadline_s):
+            async with aws_call(SOURCE, self._timing.deadline_s):
                 series, messages = await self._pages(queries, window)
         except SourceError as error:
             return error
-        found: dict[str, QueueSample | SourceError] = {}
-        for queue in queues:
-            mine = {metric: series.get(key) for key, (owner, metric) in queries.items() if owner == queue}
+        found: dict[str, MetricSample | SourceError] = {}
+        for key in keys:
+            mine = {metric: series.get(number) for number, (owner, metric) in queries.items() if owner == key}
             try:
-                found[queue] = self._newest(queue, self._sample(mine, messages, window), window)
+                found[key] = self._newest(key, _sample(mine, messages, window), window)
             except SourceError as error:
-                found[queue] = error
+                found[key] = error
         return found
 
     async def _pages(
         self, queries: Mapping[str, tuple[str, str]], window: MetricWindow
     ) -> tuple[dict[str, _Series], Sequence[str]]:
         request: dict[str, Any] = {
-            "MetricDataQueries": [self._query(key, queue, metric) for key, (queue, metric) in queries.items()],
+            "MetricDataQueries": [
+                {"Id": number, "MetricStat": self._stats[key][metric]} for number, (key, metric) in queries.items()
+            ],
             "StartTime": window.start,
             "EndTime": window.end,
             "ScanBy": "TimestampDescending",
@@ -161,62 +211,51 @@ class CloudWatchBroker:
             request["NextToken"] = answer["NextToken"]
         raise BadAnswerError(SOURCE, f"the answer has more than {PAGES} pages")
 
-    def _query(self, key: str, queue: str, metric: str) -> dict[str, Any]:
-        dimensions = self._settings.dimensions | {self._settings.dimension: queue}
-        return {
-            "Id": key,
-            "MetricStat": {
-                "Metric": {
-                    "Namespace": self._settings.namespace,
-                    "MetricName": metric,
-                    "Dimensions": [{"Name": name, "Value": value} for name, value in dimensions.items()],
-                },
-                "Period": self._settings.period_s,
-                "Stat": "Maximum",
-            },
-        }
-
     def _same_time(self, answer: Mapping[str, Any]) -> None:
         """Reject the answer if this machine's clock is wrong: a window in the past returns old values as new ones."""
         text = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date")
         if text is None:
             return
         try:
-            ahead = self._wall() - parsedate_to_datetime(text)
+            ahead = self._timing.wall() - parsedate_to_datetime(text)
         except (ValueError, TypeError):
             return
-        if abs(ahead) > timedelta(seconds=self._settings.period_s):
+        if abs(ahead) > timedelta(seconds=self._period_s):
             raise BadAnswerError(SOURCE, f"this machine's clock is {ahead.total_seconds():+.0f} s from AWS's")
 
-    def _sample(
-        self, series: Mapping[str, _Series | None], messages: Sequence[str], window: MetricWindow
-    ) -> QueueSample:
-        values = {metric: _values(metric, points, messages, window) for metric, points in series.items()}
-        common = set.intersection(*(set(by_period) for by_period in values.values()))
-        if not common:
-            raise SourceError(
-                SOURCE, f"no data of {' and '.join(values)} in the same period since {window.start:%H:%M}"
-            )
-        at = max(common)
-
-        def value(metric: str | None) -> int:
-            return values[metric][at] if metric else 0
-
-        names = self._settings
-        return QueueSample(at, BrokerCount(value(names.visible), value(names.in_flight), value(names.delayed)))
-
-    def _newest(self, queue: str, sample: QueueSample, window: MetricWindow) -> QueueSample:
+    def _newest(self, key: str, sample: MetricSample, window: MetricWindow) -> MetricSample:
         """Return the newer sample: answers may arrive out of order."""
-        last = self._last.get(queue)
+        last = self._last.get(key)
         if last is not None and window.holds(last.at) and last.at > sample.at:
             return last
-        self._last[queue] = sample
+        self._last[key] = sample
         return sample
+
+
+def _stat(namespace: str, metric: str, dimensions: Mapping[str, str], period_s: int, statistic: str) -> _Stat:
+    return {
+        "Metric": {
+            "Namespace": namespace,
+            "MetricName": metric,
+            "Dimensions": [{"Name": name, "Value": value} for name, value in dimensions.items()],
+        },
+        "Period": period_s,
+        "Stat": statistic,
+    }
+
+
+def _sample(series: Mapping[str, _Series | None], messages: Sequence[str], window: MetricWindow) -> MetricSample:
+    values = {metric: _values(metric, points, messages, window) for metric, points in series.items()}
+    common = set.intersection(*(set(by_period) for by_period in values.values()))
+    if not common:
+        raise SourceError(SOURCE, f"no data of {' and '.join(values)} in the same period since {window.start:%H:%M}")
+    at = max(common)
+    return MetricSample(at, {metric: by_period[at] for metric, by_period in values.items()})
 
 
 def _values(
     metric: str, series: _Series | None, messages: Sequence[str], window: MetricWindow
-) -> Mapping[datetime, int]:
+) -> Mapping[datetime, float]:
     if series is None:
         raise BadAnswerError(SOURCE, f"{metric} is not in the answer{_suffix(messages)}")
     if series.status != COMPLETE:
@@ -233,10 +272,10 @@ def _values(
     return found
 
 
-def _count(metric: str, value: object) -> int:
+def _count(metric: str, value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= COUNT_LIMIT:
         raise BadAnswerError(SOURCE, f"{metric} is {value!r}, which is not a count")
-    return math.ceil(value)
+    return value
 
 
 def _messages(part: Mapping[str, Any]) -> list[str]:

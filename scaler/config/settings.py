@@ -5,17 +5,17 @@ The file is read again when it changes (`scaler.config.reload`); `LIVE` names th
 """
 
 import json
-import zoneinfo
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
 from cronsim import CronSim, CronSimError
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from scaler.core.model import FallbackPolicy, FleetPolicy
+from scaler.core.model import FallbackPolicy, FleetPolicy, MetricPolicy
 from scaler.errors import ConfigurationError
 
 Port = Annotated[int, Field(ge=1, le=65535)]
@@ -26,6 +26,8 @@ Seconds = Annotated[float, Field(gt=0, le=WEEK_S, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=0, le=5000)]
 """ECS runs at most 5 000 tasks a service."""
 
+TIME_ZONES = frozenset(resources.files("tzdata").joinpath("zones").read_text(encoding="utf-8").split()) - {"Factory"}
+"""IANA's names; zoneinfo also takes files of the host, such as localtime."""
 LIVE = frozenset({"fleets", "interval_s", "scale_in_window_s", "launch_deadline_s", "calls"})
 """Settings that change with the file; the other settings need a restart."""
 
@@ -89,6 +91,17 @@ class RedisSettings(_Model):
         return self
 
 
+def _is_a_period(period_s: int) -> int:
+    if period_s not in (1, 5, 10, 20, 30) and period_s % 60:
+        raise ValueError("must be 1, 5, 10, 20, 30 or a multiple of 60: CloudWatch has no other periods")
+    return period_s
+
+
+PeriodS = Annotated[int, Field(ge=1, le=3600), AfterValidator(_is_a_period)]
+DelayS = Annotated[int, Field(ge=0, le=3600)]
+"""The maximum delay of a period's last value."""
+
+
 class CloudWatchSettings(_Model):
     """The broker is read from CloudWatch's metrics; a fleet's `queues` map to values of `dimension`.
 
@@ -104,16 +117,8 @@ class CloudWatchSettings(_Model):
     in_flight: Name | None = "ApproximateNumberOfMessagesNotVisible"
     delayed: Name | None = "ApproximateNumberOfMessagesDelayed"
     """The names of the metrics; None: the broker has no such metric."""
-    period_s: Annotated[int, Field(ge=1, le=3600)] = 60
-    delay_s: Annotated[int, Field(ge=0, le=3600)] = 60
-    """The maximum delay of a period's last value."""
-
-    @field_validator("period_s")
-    @classmethod
-    def _is_a_period(cls, period_s: int) -> int:
-        if period_s not in (1, 5, 10, 20, 30) and period_s % 60:
-            raise ValueError("must be 1, 5, 10, 20, 30 or a multiple of 60: CloudWatch has no other periods")
-        return period_s
+    period_s: PeriodS = 60
+    delay_s: DelayS = 60
 
     @model_validator(mode="after")
     def _metrics_differ(self) -> Self:
@@ -146,10 +151,8 @@ class ScheduleSettings(_Model):
     @field_validator("timezone")
     @classmethod
     def _is_zone(cls, timezone: str) -> str:
-        try:
-            zoneinfo.ZoneInfo(timezone)
-        except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError) as error:
-            raise ValueError(f"{timezone!r} is not a time zone of the IANA database") from error
+        if timezone not in TIME_ZONES:
+            raise ValueError(f"{timezone!r} is not a time zone of the IANA database")
         return timezone
 
 
@@ -158,6 +161,23 @@ class CallSettings(_Model):
 
     writes_per_s: Annotated[float, Field(gt=0, le=100, allow_inf_nan=False)] = 5.0
     burst: Annotated[int, Field(ge=1, le=1000)] = 20
+
+
+class DemandMetricSettings(_Model):
+    """A CloudWatch metric that raises the demand of a fleet above that of its tasks."""
+
+    namespace: Name
+    metric_name: Name
+    dimensions: Annotated[dict[Name, Text], Field(max_length=30)] = {}
+    statistic: Literal["Average", "Maximum", "Minimum", "SampleCount", "Sum"] = "Maximum"
+    slots_per_unit: Annotated[float, Field(gt=0, le=10_000, allow_inf_nan=False)] = 1.0
+    period_s: PeriodS = 60
+    delay_s: DelayS = 60
+
+    @property
+    def core_metric(self) -> MetricPolicy:
+        """The metric as the core uses it."""
+        return MetricPolicy(f"{self.namespace} {self.metric_name}", self.slots_per_unit)
 
 
 class FleetSettings(_Model):
@@ -176,6 +196,7 @@ class FleetSettings(_Model):
     desired_count_drift: Literal["adopt", "correct"] = "correct"
     launch_budget: Annotated[int, Field(ge=1, le=5000)] = 50
     """The limit of launched tasks that are not yet running: Fargate launches 20 a second."""
+    demand_metric: DemandMetricSettings | None = None
 
     @model_validator(mode="after")
     def _within_max(self) -> Self:
@@ -251,6 +272,7 @@ class ScalerConfig(_Model):
             launch_budget=fleet.launch_budget,
             fallback=fleet.fallback,
             desired_count_drift=fleet.desired_count_drift,
+            demand_metric=fleet.demand_metric.core_metric if fleet.demand_metric else None,
         )
 
     def changes_at_start_only(self, other: Self) -> list[str]:

@@ -55,6 +55,14 @@ class FallbackPolicy:
 
 
 @dataclass(frozen=True, slots=True)
+class MetricPolicy:
+    """A CloudWatch metric as demand: `slots_per_unit` slots for each unit of its newest value."""
+
+    name: str
+    slots_per_unit: float
+
+
+@dataclass(frozen=True, slots=True)
 class FleetPolicy:
     """One worker fleet and its scaling settings."""
 
@@ -79,6 +87,7 @@ class FleetPolicy:
     """For a desired count that this scaler did not write. `correct`: the need applies, upward at once, downward by the
     ordinary drain. `adopt`: a count above the scaler's own is also kept for one scale-in window. A count below the
     need is corrected at once in both, because tasks would wait."""
+    demand_metric: MetricPolicy | None = None
 
     @property
     def drain_lease_s(self) -> float:
@@ -217,3 +226,5 @@ class Observation:
     """`Unknown` only before the first successful read; after it the last known overrides are `Stale`."""
     database: Reading[DatabaseCount] | None = None
     schedule: Schedule | None = None
+    demand_metric: Reading[float] | None = None
+    """The newest value of the fleet's CloudWatch metric; None for fleets without one."""

@@ -87,7 +87,7 @@ class Demand:
     queued: int
     running: int
     slots: int
-    source: Literal["database", "database+broker", "broker"]
+    source: Literal["database", "database+broker", "broker", "metric"]
     may_shrink: bool
     stale: bool = False
     """The source did not answer in this tick: this is its last reading."""

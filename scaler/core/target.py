@@ -4,7 +4,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from scaler.core import bounds, policy
+from scaler.core import bounds, demand_metric, policy
 from scaler.core import demand as demands
 from scaler.core.bounds import Limits
 from scaler.core.explain import Explanation, count
@@ -93,6 +93,7 @@ def _need(inputs: DecisionInput, state: FleetState) -> tuple[Demand | None, int 
     fleet, now = inputs.fleet, inputs.now
     demand, broker_above = demands.assess(fleet, inputs.observation, state, now, inputs.explanation)
     needed = slots_per_worker = unknown_since = None
+    demand = demand_metric.combine(fleet, demand, inputs.observation, inputs.explanation)
     if demand is None:
         unknown_since = now if state.unknown_since is None else min(state.unknown_since, now)
     else:

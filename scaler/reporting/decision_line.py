@@ -155,6 +155,8 @@ def reading_ages(result: TickResult) -> dict[str, float | None]:
     }
     if observation.database is not None:
         sources["database"] = [observation.database]
+    if observation.demand_metric is not None:
+        sources["metric"] = [observation.demand_metric]
     now = result.tick.now
     return {name: _oldest(_age(reading, now) for reading in readings) for name, readings in sources.items()}
 

@@ -100,7 +100,7 @@ def _demand(line: Line) -> Iterator[str]:
     if not demand:
         yield "Demand unknown: no scale-in."
         return
-    source = _SOURCES.get(demand["source"], demand["source"]) + (", last reading" if demand["stale"] else "")
+    source = _source(line, demand["source"]) + (", last reading" if demand["stale"] else "")
     if demand["slots"] == 0:
         yield f"No slots needed ({source})."
         return
@@ -110,6 +110,14 @@ def _demand(line: Line) -> Iterator[str]:
     yield slots + (
         f" / {line['slots_per_worker']} per worker = {plural(needed, 'worker')}." if needed is not None else "."
     )
+
+
+def _source(line: Line, source: str) -> str:
+    """Return the source in words, with the name of a CloudWatch metric."""
+    if source != "metric":
+        return _SOURCES.get(source, source)
+    names = [step["values"]["metric"] for step in steps(line, "demand") if "metric" in step["values"]]
+    return " ".join(["from the CloudWatch metric", *names[:1]])
 
 
 def _deviation(line: Line) -> Iterator[str]:

@@ -89,15 +89,18 @@ class Observer:
         ports: Ports,
         *,
         schedule: Callable[[datetime], Schedule | None] = lambda _: None,
+        metric: Callable[[], Awaitable[float]] | None = None,
     ) -> None:
         self._fleet = fleet
         self._services = sorted(services)
         self._queues = queues
         self._ports = ports
         self._schedule = schedule
+        self._metric = metric
         self._last_database: LastKnown[DatabaseCount] = LastKnown(fleet.knowledge_gap_s)
         self._last_broker: LastKnown[BrokerCount] = LastKnown(fleet.knowledge_gap_s)
         self._last_overrides = LastOverrides()
+        self._last_metric: LastKnown[float] = LastKnown(fleet.knowledge_gap_s)
         self._empty: set[str] = set()
         """Services that had no task in the last tick."""
         self._errors: list[SourceError] = []
@@ -115,6 +118,7 @@ class Observer:
             database = group.create_task(self._read_database(end))
             broker = group.create_task(self._read(self._depths, "sqs", end))
             overrides = group.create_task(self._read_overrides(end))
+            metric = group.create_task(self._read_metric(end))
             services = {name: group.create_task(self._observe_service(name, begins, end)) for name in self._services}
         now = self._ports.clock.monotonic()
         observation = Observation(
@@ -123,6 +127,7 @@ class Observer:
             overrides=self._last_overrides.of(await overrides, self._ports.clock),
             database=await database,
             schedule=self._schedule(self._ports.clock.wall()),
+            demand_metric=await metric,
         )
         return observation, tuple(self._errors)
 
@@ -180,6 +185,12 @@ class Observer:
             total = DatabaseCount(sum(count.queued for count in counts), sum(count.running for count in counts))
             return self._last_database.of(Known(total, reading.at), reading.at)
         return self._last_database.of(reading, self._ports.clock.monotonic())
+
+    async def _read_metric(self, end: float) -> Reading[float] | None:
+        if self._metric is None:
+            return None
+        reading = await self._read(self._metric, "cloudwatch", end)
+        return self._last_metric.of(reading, self._ports.clock.monotonic())
 
     async def _depths(self) -> BrokerCount:
         counts = await asyncio.gather(*(self._ports.broker.depth(url) for url in self._queues.values()))

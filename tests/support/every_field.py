@@ -47,6 +47,14 @@ KEY = ARN.format("kms", "key/11111111-2222-3333-4444-555555555555")
 OTHER_KEY = ARN.format("kms", "key/99999999-2222-3333-4444-555555555555")
 POOL = ARN.format("cognito-idp", "userpool/us-east-1_{}")
 SCHEDULE = {"cron": "0 6 * * 1-5", "minutes": 60, "min": 3, "timezone": "Europe/Zurich"}
+METRIC = {
+    "namespace": "Acme/Video",
+    "metric_name": "FramesWaiting",
+    "dimensions": {"Stage": "prod"},
+    "statistic": "Sum",
+    "slots_per_unit": 0.5,
+    "period_seconds": 300,
+}
 
 BASES: Mapping[Base, Json] = {
     "own": {
@@ -264,6 +272,7 @@ ROWS: Mapping[str, Row] = {
     "fleets[].fallback.mode": May(_etl(fallback={"mode": "fixed"})),
     "fleets[].fallback.count": May(_etl(fallback={"count": 3})),
     "fleets[].fallback.after_seconds": May(_etl(fallback={"after_seconds": 600})),
+    **{f"fleets[].demand_metric.{field}": May(_etl(demand_metric=METRIC)) for field in METRIC},
     "fleets[].desired_count_drift": May(_default(desired_count_drift="adopt")),
     "images.airflow_tag": May({"images": {"airflow_tag": "other"}}, "byo"),
     "images.scaler_tag": May({"images": {"scaler_tag": "other"}}, "byo"),

@@ -62,6 +62,9 @@ class LocalFleetSettings:
     """The broker is the Redis on this port of 127.0.0.1, and there is no SQS."""
     redis_passwords: Mapping[str, str] = field(default_factory=dict)
     """Of the users `celery` and `scaler`, where workers and scaler log in to Redis as these."""
+    demand_metric: Mapping[str, Any] | None = None
+    scaler_cloudwatch: str = ""
+    """A CloudWatch metric of the fleet as the scaler's settings name it, and the URL of CloudWatch."""
     services: tuple[str, ...] = GENERATIONS
     """The fleet's ECS services; a fleet that is not openmwaa's own may have one."""
 
@@ -157,6 +160,7 @@ class LocalFleet:
             "slots": settings.slots,
             "min": settings.minimum,
             "max": settings.maximum,
+            "demand_metric": settings.demand_metric,
         }
         config = {
             "version": 2,
@@ -187,6 +191,7 @@ class LocalFleet:
             stopTimeout=5,
             environment={
                 "AWS_ENDPOINT_URL_SQS": self.settings.scaler_sqs or self._emulator,
+                "AWS_ENDPOINT_URL_CLOUDWATCH": self.settings.scaler_cloudwatch or self._emulator,
                 "SCALER_CONFIG_FILE": str(self._scaler_file),
                 "SCALER_DATABASE_PASSWORD": self.settings.database_password,
                 "SCALER_REDIS_PASSWORD": self.settings.redis_passwords.get("scaler", ""),

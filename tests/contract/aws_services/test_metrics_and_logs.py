@@ -15,9 +15,9 @@ from openmwaa.operate.decisions import DecisionsLog
 from openmwaa.operate.errors import NotRunningError
 from openmwaa_runtime.sync_dags.bucket import S3Bucket
 from openmwaa_runtime.sync_dags.manifest import SourceObject
-from scaler.adapters.cloudwatch import CloudWatchBroker
+from scaler.adapters.cloudwatch import CloudWatchBroker, CloudWatchDemand, Timing
 from scaler.adapters.metrics import CloudWatchMetrics
-from scaler.config.settings import CloudWatchSettings
+from scaler.config.settings import CloudWatchSettings, DemandMetricSettings
 from scaler.core.model import BrokerCount
 from scaler.errors import SourceError
 from scaler.ports import Datum
@@ -56,9 +56,7 @@ def now() -> datetime:
 
 async def depth(client: Any, queue: str, now: datetime) -> BrokerCount:
     settings = CloudWatchSettings(kind="cloudwatch", namespace="Broker", delay_s=60)
-    broker = CloudWatchBroker(
-        client, settings, monotonic=monotonic, wall=lambda: now, max_failure_age_s=1, deadline_s=10
-    )
+    broker = CloudWatchBroker(client, settings, Timing(monotonic, lambda: now, max_failure_age_s=1, deadline_s=10))
     try:
         return await broker.depth(queue)
     finally:
@@ -86,6 +84,31 @@ async def test_a_brokers_metrics_are_read_as_counts(
 async def test_a_queue_without_data_is_unknown_and_not_empty(scalers_client: Open, name: str, now: datetime) -> None:
     with pytest.raises(SourceError):
         await depth(await scalers_client("cloudwatch"), name, now)
+
+
+@pytest.mark.parametrize(
+    ("statistic", "value"), [("Maximum", 5.5), ("Minimum", 1.0), ("Sum", 6.5), ("Average", 3.25), ("SampleCount", 2.0)]
+)
+async def test_a_demand_metric_is_read_with_its_statistic(
+    emulator: Emulator, scalers_client: Open, name: str, now: datetime, statistic: Any, value: float
+) -> None:
+    at = now.replace(second=0, microsecond=0) - timedelta(minutes=2)
+    dimensions = [{"Name": "Stage", "Value": name}]
+    data = [
+        {"MetricName": "FramesWaiting", "Dimensions": dimensions, "Timestamp": at, "Value": waiting}
+        for waiting in (1.0, 5.5)
+    ]
+    emulator.client("cloudwatch").put_metric_data(Namespace="Acme/Video", MetricData=data)
+    demand = CloudWatchDemand(
+        await scalers_client("cloudwatch"), Timing(monotonic, lambda: now, max_failure_age_s=1, deadline_s=10)
+    )
+    metric = DemandMetricSettings(
+        namespace="Acme/Video", metric_name="FramesWaiting", dimensions={"Stage": name}, statistic=statistic
+    )
+    try:
+        assert await demand.value(metric) == value
+    finally:
+        await demand.close()
 
 
 def connection(emulator: Emulator, name: str) -> Connection:

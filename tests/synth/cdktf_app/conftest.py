@@ -112,8 +112,10 @@ def redis_and_rds() -> Stack:
 
 @pytest.fixture(scope="session")
 def no_internet() -> Stack:
-    """An environment in a VPC of three zones, with endpoints and without internet access."""
-    return stack_of(network={"egress": "ENDPOINTS_ONLY", "zones": 3})
+    """An environment in a VPC of three zones, with endpoints and without internet access, and a demand metric."""
+    metric = {"namespace": "Acme/${video}", "metric_name": "Frames", "dimensions": {"%{a}": "b"}, "slots_per_unit": 0.5}
+    fleet = {"queues": ["default"], "demand_metric": metric}
+    return stack_of(network={"egress": "ENDPOINTS_ONLY", "zones": 3}, fleets={"default": fleet})
 
 
 @pytest.fixture(scope="session")

@@ -30,6 +30,7 @@ EVERY_RESOURCE = (
         ("roles_flow_logs_policy", "FindLogGroups"),
         ("roles_scaler_policy", "ListTasks"),
         ("roles_scaler_policy", "PublishScalerMetrics"),
+        ("roles_scaler_policy", "ReadDemandMetrics"),
         ("roles_triggerer_policy", "FindLogGroups"),
         ("roles_worker_policy", "AccountPublicAccessBlock"),
         ("roles_worker_policy", "FindLogGroups"),

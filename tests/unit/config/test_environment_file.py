@@ -3,14 +3,18 @@
 
 import ast
 import json
+import re
+from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
+from typing import get_args
 
 import jsonschema
 import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from openmwaa.config.environment import Environment, option_variable
 from openmwaa.config.environment_classes import ENVIRONMENT_CLASSES, FARGATE_MEMORY
@@ -92,6 +96,11 @@ def _scheduled(words: str) -> str:
 
 def _falling_back(words: str) -> str:
     return f"name: a\nfleets:\n  x: {{queues: [default],\n    fallback: {{{words}}}}}"
+
+
+def _measured(words: str) -> str:
+    metric = f"    demand_metric:\n      namespace: a\n      metric_name: b\n      {words}"
+    return f"name: a\nfleets:\n  x:\n    queues: [default]\n{metric}"
 
 
 WRONG = {
@@ -318,6 +327,69 @@ WRONG = {
         "execution_role_arn",
         "is in the partition aws-cn",
     ),
+    "a bucket of another partition": (
+        "name: a\nweb_access: {allow_http: true}\nsource_bucket: arn:aws-cn:s3:::bucket",
+        3,
+        "source_bucket",
+        "is in the partition aws-cn; us-east-1 is in aws",
+    ),
+    "an unknown kind of broker": (
+        "name: a\nbroker:\n  kind: KAFKA",
+        3,
+        "broker.kind",
+        "is 'KAFKA'; it must be 'SQS', 'ELASTICACHE'",
+    ),
+    "an unknown kind of database": (
+        "name: a\nmetadata_database: {\n  kind: MYSQL}",
+        3,
+        "metadata_database.kind",
+        "it must be 'AURORA_SERVERLESS_V2', 'RDS_POSTGRESQL', 'EXISTING'",
+    ),
+    "an empty kind": ("name: a\nbroker:\n  kind:", 3, "broker.kind", "is empty; write a value"),
+    "a metric with a colon": (
+        "name: a\nfleets:\n  x:\n    queues: [default]\n    demand_metric: {namespace: ':a', metric_name: b}",
+        5,
+        "fleets.x.demand_metric.namespace",
+        "it must be printable ASCII, at most 255, without `:` or a blank at its start (rule: cloudwatch",
+    ),
+    "a metric with an emoji": (
+        "name: a\nfleets:\n  x:\n    queues: [default]\n    demand_metric: {namespace: a, metric_name: 🚀}",
+        5,
+        "fleets.x.demand_metric.metric_name",
+        "it must be printable ASCII",
+    ),
+    "a metric without slots": (
+        _measured("slots_per_unit: 0"),
+        8,
+        "fleets.x.demand_metric.slots_per_unit",
+        "greater than 0",
+    ),
+    "a period that CloudWatch lacks": (
+        _measured("period_seconds: 90"),
+        8,
+        "fleets.x.demand_metric.period_seconds",
+        "multiple of 60",
+    ),
+    "more dimensions than CloudWatch has": (
+        _measured("dimensions: {" + ", ".join(f"d{number}: x" for number in range(31)) + "}"),
+        8,
+        "fleets.x.demand_metric.dimensions",
+        "at most 30 items",
+    ),
+    "options that do not fit into a task definition": (
+        "name: a\nweb_access: {allow_http: true}\nairflow_configuration_options:\n"
+        + "".join(f"  smtp.a{number}: {'x' * 1000}\n" for number in range(25)),
+        3,
+        "airflow_configuration_options",
+        "the options and all queues take 52434 bytes in the scheduler's task definition, and at most 49152 fit",
+    ),
+    "fleets that do not fit into a task definition": (
+        "name: a\nweb_access: {allow_http: true}\nfleets:\n  x: {queues: [default]}\n"
+        + "".join(f"  f{number}: {{queues: [q{number}]}}\n" for number in range(150)),
+        3,
+        "fleets",
+        "the fleets take ",
+    ),
     "an alias of a key": (
         "name: a\nkms_key: arn:aws:kms:us-east-1:123456789012:alias/x",
         2,
@@ -366,9 +438,13 @@ def test_an_invalid_file_has_an_error_with_line_and_fix(text: str, line: int, fi
     assert str(problem).startswith(f"{FILE}:{line}: "), "editors jump to FILE:LINE"
 
 
+@cache
+def _schema_validator() -> jsonschema.Draft202012Validator:
+    return jsonschema.Draft202012Validator(json.loads(json_schema()))
+
+
 def _schema_accepts(data: object) -> bool:
-    plain = json.loads(json.dumps(data))  # tuples become lists
-    return jsonschema.Draft202012Validator(json.loads(json_schema())).is_valid(plain)
+    return _schema_validator().is_valid(json.loads(json.dumps(data)))  # tuples become lists
 
 
 @pytest.mark.parametrize("text", [case[0] for case in WRONG.values()], ids=WRONG.keys())
@@ -391,11 +467,100 @@ def test_the_schema_refuses_what_a_single_field_refuses(text: str) -> None:
         "metadata_database: {instances: 2}",
         "broker: {kind: ELASTICACHE}",
         "dag_s3_path: team/.hidden/..dags/a b",
+        "source_bucket: arn:aws:s3:::bucket",
+        "fleets: {x: {queues: [default], demand_metric: {namespace: Acme/Video, metric_name: Frames waiting}}}",
     ],
 )
 def test_validate_and_schema_accept(text: str) -> None:
     loads(LEAST_YAML + text, FILE)
     assert _schema_accepts(read_yaml(LEAST_YAML + text, FILE)[0])
+
+
+@pytest.mark.parametrize("zone", ["localtime", "posixrules", "Factory", "right/UTC", "posix/UTC", "tzdata.zi"])
+def test_a_time_zone_of_the_host_is_no_time_zone(zone: str) -> None:
+    text = f"{LEAST_YAML}fleets:\n  x:\n    queues: [default]\n    schedule:\n"
+    row = f"      - {{cron: '0 6 * * *', minutes: 60, min: 2, timezone: {zone}}}"
+    with pytest.raises(EnvironmentFileError, match=r"timezone: is '.*', which is not in the IANA database"):
+        loads(text + row, FILE)
+
+
+def _models(model: type[BaseModel]) -> Iterator[type[BaseModel]]:
+    yield model
+    for field in model.model_fields.values():
+        yield from (found for part in _parts(field.annotation) for found in _models(part))
+
+
+def _parts(annotation: object) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for argument in get_args(annotation):
+        yield from _parts(argument)
+
+
+RENAMED = [
+    (model, name)
+    for model in _models(Environment)
+    for name, field in model.model_fields.items()
+    if field.alias not in (None, name)
+]
+
+
+@pytest.mark.parametrize(("model", "name"), RENAMED, ids=[name for _, name in RENAMED])
+def test_the_name_of_an_attribute_in_python_is_no_field(model: type[BaseModel], name: str) -> None:
+    with pytest.raises(ValidationError) as caught:
+        model.model_validate({name: None})
+    assert ("extra_forbidden", (name,)) in [(details["type"], details["loc"]) for details in caught.value.errors()]
+
+
+def test_the_number_of_errors_in_the_text_is_bounded() -> None:
+    with pytest.raises(EnvironmentFileError) as caught:
+        loads(LEAST_YAML + "".join(f"unknown_{number}: 1\n" for number in range(4000)), FILE)
+    lines = str(caught.value).splitlines()
+    assert len(caught.value.problems) == 4000
+    assert len(lines) == 51
+    assert lines[-1] == "and 3950 more"
+
+
+def test_a_message_begins_in_lower_case_or_with_a_name() -> None:
+    names = re.compile(r"PUBLIC_ONLY |HTTPS |Fargate |`|[0-9]|[a-z]|'|\"|/")
+    for text, _, _, _ in WRONG.values():
+        with pytest.raises(EnvironmentFileError) as caught:
+            loads(text, FILE)
+        assert not [problem.message for problem in caught.value.problems if not names.match(problem.message)]
+
+
+_TEXTS = st.text(st.sampled_from("aZ09-_./: \n\té🚀\x7f"), max_size=12)
+
+
+@given(
+    st.fixed_dictionaries(
+        {},
+        optional={
+            "name": _TEXTS,
+            "airflow_configuration_options": st.dictionaries(
+                _TEXTS | st.just("smtp.x"), _TEXTS | st.booleans() | st.integers(0, 9) | st.none()
+            ),
+            "tags": st.dictionaries(_TEXTS, _TEXTS | st.integers(0, 9)),
+            "fleets": st.dictionaries(
+                _TEXTS,
+                st.fixed_dictionaries(
+                    {"queues": st.lists(_TEXTS, max_size=2)}, optional={"slots": st.integers(-1, 600)}
+                ),
+            ),
+            "broker": st.fixed_dictionaries({}, optional={"kind": _TEXTS | st.sampled_from(["SQS", "ELASTICACHE"])}),
+            "dag_s3_path": _TEXTS,
+        },
+    )
+)
+def test_validate_and_schema_agree_on_single_fields(changes: dict[str, object]) -> None:
+    # A regular expression of Python takes `$` before a last line break; those of editors and of pydantic do not.
+    text = json.dumps({"name": "example", "web_access": {"allow_http": True}, **changes}).replace("\\n", " ")
+    kinds: set[str] = set()
+    try:
+        Environment.model_validate_json(text, strict=True)
+    except ValidationError as error:
+        kinds = {details["type"] for details in error.errors()}
+    assert _schema_accepts(json.loads(text)) == (kinds <= {"value_error"}), (text, kinds)
 
 
 def test_the_minimum_of_the_message_is_valid() -> None:

@@ -166,7 +166,7 @@ def test_cloudfront_in_an_existing_vpc_needs_no_public_subnets() -> None:
 
 @pytest.mark.parametrize(("heading", "text"), SHOWN, ids=[heading for heading, _ in SHOWN])
 def test_the_samples_of_the_page_have_the_mode_of_their_section(heading: str, text: str) -> None:
-    fields = {"name": "example", "region": "eu-central-1", **yaml.safe_load(text)}
+    fields = {"name": "example", **yaml.safe_load(text)}
     found = Environment.model_validate(fields)
     assert found.webserver_access_mode == heading.split(maxsplit=1)[0]
     assert found.has_cloudfront == ("CloudFront" in heading)

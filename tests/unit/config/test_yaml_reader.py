@@ -121,6 +121,36 @@ def test_anchors_and_merge_keys_may_repeat_a_fleet() -> None:
     assert [(fleet.queues, fleet.max) for fleet in environment.fleets.values()] == [(("default",), 3), (("other",), 3)]
 
 
+ANCHOR = """\
+x: &x
+  queues: [default, "other", third]
+  fallback: {mode: hold,
+    count: 3}
+"""
+
+
+@pytest.mark.parametrize(
+    ("fields", "lines"),
+    [
+        ("  <<: *x\n  queues: [a,\n    b]", {("y", "queues"): 7, ("y", "queues", 0): 7, ("y", "queues", 1): 8}),
+        ("  queues: [a,\n    b]\n  <<: *x", {("y", "queues"): 6, ("y", "queues", 0): 6, ("y", "queues", 1): 7}),
+        ("  queues: [a]\n  <<: [*x]", {("y", "queues"): 6, ("y", "queues", 0): 6}),
+        ("  <<: *x\n  fallback: {}", {("y", "fallback"): 7, ("y", "fallback", "count"): None}),
+        ("  queues: [a]\n  <<: *x", {("y",): 5, ("y", "fallback", "count"): 4, ("y", "queues", 2): None}),
+    ],
+    ids=["merge first", "merge last", "list of merges", "a field of the anchor alone", "a merged field"],
+)
+def test_a_field_beside_a_merge_key_has_its_own_line(
+    fields: str, lines: dict[tuple[str | int, ...], int | None]
+) -> None:
+    _, found = read_yaml(f"{ANCHOR}y:\n{fields}\n", FILE)
+    assert {place: found.get(place) for place in lines} == lines
+
+
+def test_an_invalid_merge_key_has_its_own_line() -> None:
+    assert "environment.yaml:3: y: `<<` takes an alias" in _error("x: &x [1, 2]\ny:\n  <<: *x\n")
+
+
 BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"{chr(n)}: &{chr(n)} [{', '.join([f'*{chr(n - 1)}'] * 9)}]\n" for n in range(ord("b"), ord("l"))
 )

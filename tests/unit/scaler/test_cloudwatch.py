@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from scaler.adapters.cloudwatch import CloudWatchBroker
+from scaler.adapters.cloudwatch import CloudWatchBroker, Timing
 from scaler.config.settings import CloudWatchSettings
 from scaler.core.model import BrokerCount
 from scaler.errors import BadAnswerError, DeadlineError, SourceError, ThrottledError
@@ -66,10 +66,7 @@ class Scene:
         self.broker = CloudWatchBroker(
             self.client,
             CloudWatchSettings(kind="cloudwatch", **settings),
-            monotonic=lambda: self.now,
-            wall=lambda: self.wall,
-            max_failure_age_s=0.5,
-            deadline_s=0.2,
+            Timing(lambda: self.now, lambda: self.wall, max_failure_age_s=0.5, deadline_s=0.2),
         )
 
     async def depth(self, queue: str = "q") -> BrokerCount:
