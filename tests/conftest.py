@@ -27,7 +27,12 @@ INSTALLS_WITHIN_S = 1800
 """The first emulated test of a fresh machine installs the emulator and Airflow: a minute with uv, many with pip."""
 
 
+# These wait for Terraform, Airflow or workers for minutes: they run first, beside tests that compute.
+WAITING = ("tests/e2e/test_real_airflow.py", "tests/emulated/test_production_example.py")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: not item.nodeid.startswith(WAITING))
     for item in items:
         if item.get_closest_marker("emulated") and not item.get_closest_marker("timeout"):
             item.add_marker(pytest.mark.timeout(INSTALLS_WITHIN_S))
