@@ -83,6 +83,7 @@ class FakeFleets:
             "gate": "open",
             "polls_in_flight": 1,
             "reserved": 2,
+            "scheduled": 0,
             "running": 2,
             "concurrency": 5,
             "longest_running_s": 12.5,

@@ -41,3 +41,7 @@ class RejectedError(SourceError):
 
 class BadAnswerError(SourceError):
     """The answer cannot be true: a negative count, another task's state, half a list."""
+
+
+class AbsentError(SourceError):
+    """The source answered that it has no such object."""

@@ -140,7 +140,8 @@ class Process:
 
     def _loop(self, settings: ScalerConfig, fleet: FleetSettings) -> FleetLoop:
         shared = self._resources.ports
-        ports = replace(shared, workers=LimitedWorkers(shared.workers))
+        workers = LimitedWorkers(shared.workers, shared.clock, settings.interval_s)
+        ports = replace(shared, workers=workers)
         core, schedule = settings.core_fleet(fleet), Schedules(fleet.schedule)
         demand = self._resources.demand_metrics
         metric = partial(demand.value, fleet.demand_metric) if fleet.demand_metric else None

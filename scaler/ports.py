@@ -56,7 +56,7 @@ class ClusterPort(Protocol):
     """The ECS cluster that runs the fleets."""
 
     async def service(self, name: str) -> Service:
-        """Return the current state of the service."""
+        """Return the current state of the service; AbsentError: it does not exist."""
 
     async def tasks(self, service: str) -> tuple[Task, ...]:
         """Return the tasks of the service whose desired status is RUNNING."""

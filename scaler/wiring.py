@@ -24,7 +24,7 @@ from scaler.runtime.overrides import SharedOverrides
 from scaler.runtime.write_rate_limit import WriteRateLimit
 
 CONNECTIONS = 500
-"""Connections to agents at the same time; a fleet uses at most 32 of them."""
+"""Connections to agents at the same time; a fleet uses at most 108 of them."""
 HEALTH_DEADLINE_S = 8.0
 """Only the metrics, once a minute, wait for this query."""
 

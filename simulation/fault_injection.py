@@ -39,7 +39,7 @@ class FaultRates:
     late_s: tuple[float, float] = (2.0, 4.0)
     reason: str = "fails on demand"
     throttled: bool = False
-    """Whether a failed call reports throttling."""
+    """Whether a failed call reports throttling; the client sends a throttled call once more."""
 
     def draw(self, rng: random.Random) -> CallOutcome:
         """Draw the outcome of one call."""

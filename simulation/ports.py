@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from local_ecs.model import EcsError, TaskStatus
 from scaler.core.model import AgentState, BrokerCount, DatabaseCount, Deployment, Overrides, Service, Task
-from scaler.errors import BadAnswerError, DeadlineError, SourceError, ThrottledError
+from scaler.errors import AbsentError, BadAnswerError, DeadlineError, SourceError, ThrottledError
 from simulation.fake_ecs import CLUSTER, FakeEcs
 from simulation.fault_injection import CallOutcome, FaultInjector
 from simulation.negative_controls import DisabledSafeguard
@@ -57,6 +57,8 @@ class FaultyLink:
         self.calls[source] = self.calls.get(source, 0) + 1
         rates = self.faults.of(source)
         outcome = rates.draw(self.rng)
+        if outcome is CallOutcome.FAILS and rates.throttled:
+            outcome = rates.draw(self.rng)  # botocore's second attempt
         latency_s = self.rng.uniform(*rates.latency_s) if self.rng.random() < rates.slow else 0.0
         await self._maybe_kill()
         if outcome is CallOutcome.FAILS:
@@ -140,7 +142,7 @@ class SimulatedCluster:
         try:
             found = ecs.services.get(name, cluster=CLUSTER)
         except EcsError as error:
-            raise BadAnswerError("ecs", f"service {name} is absent: {error.code}") from error
+            raise AbsentError("ecs", f"service {name} is absent: {error.code}") from error
         counts = ecs.services.counts(found)
         deployments = tuple(
             Deployment(
@@ -193,20 +195,28 @@ class SimulatedAgents:
         self._fake_ecs = fake_ecs
         self._link = link
         self.unreachable: set[str] = set()
+        self.silent: set[str] = set()
+        """Workers whose requests have no answer before their deadline."""
         self.wrong_answers: dict[str, dict[str, object]] = {}
         """Task ARN -> wrong fields of its answer."""
 
     async def state(self, task: Task) -> AgentState:
         """Return the state that the worker reports."""
-        return await self._link.call("agent", lambda: self._reach(task)[1])
+        return await self._call(task, lambda: self._reach(task)[1])
 
     async def drain(self, task: Task, lease_s: float) -> AgentState:
         """Post a drain."""
-        return await self._link.call("agent", lambda: self._send(task, Drain(lease_s)))
+        return await self._call(task, lambda: self._send(task, Drain(lease_s)))
 
     async def resume(self, task: Task) -> AgentState:
         """Post a resume."""
-        return await self._link.call("agent", lambda: self._send(task, Resume()))
+        return await self._call(task, lambda: self._send(task, Resume()))
+
+    async def _call(self, task: Task, perform: Callable[[], AgentState]) -> AgentState:
+        if task.arn in self.silent:
+            await asyncio.sleep(DEADLINE_S)
+            raise DeadlineError("agent", f"no answer within {DEADLINE_S:g} s")
+        return await self._link.call("agent", perform)
 
     def _send(self, task: Task, command: Drain | Resume) -> AgentState:
         worker, _ = self._reach(task)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from local_ecs.model import EcsSettings
 from scaler.core.model import FleetPolicy, Overrides
+from scaler.runtime.agent_concurrency import LimitedWorkers
 from scaler.runtime.fleet_loop import FleetLoop
 from scaler.runtime.observe import Observer, Ports, SharedDatabase
 from scaler.runtime.overrides import SharedOverrides
@@ -139,7 +140,7 @@ class Simulation:
         ports = Ports(
             clock=self.clock,
             cluster=self.cluster,
-            workers=self.agents,
+            workers=LimitedWorkers(self.agents, self.clock, fleet.interval_s),
             broker=self.broker,
             database=database,
             overrides=overrides,

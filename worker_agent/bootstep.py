@@ -106,6 +106,7 @@ class ProtectionStep(bootsteps.StartStopStep):
             concurrency=concurrency(consumer),
             longest_running_s=work.longest_running_s,
             drainable=channel_gate is not None,
+            scheduled=len(work.scheduled),
         )
 
     def _tick(self, consumer: Any) -> None:

@@ -10,15 +10,20 @@ from dataclasses import dataclass
 from typing import Any
 
 from celery.worker import state
+from celery.worker.request import Request
 
 
 @dataclass(frozen=True)
 class ConsumerState:
-    """Ids of the unfinished tasks and of the running ones, and for how long (seconds) the oldest task runs."""
+    """Ids of the unfinished tasks and of the running ones, and for how long (seconds) the oldest task runs.
+
+    `scheduled` are the tasks that Celery holds until their ETA or countdown; they are in no other set.
+    """
 
     unfinished: frozenset[str]
     running: frozenset[str]
     longest_running_s: float | None
+    scheduled: frozenset[str] = frozenset()
 
 
 def read_consumer_state(consumer: Any) -> ConsumerState:
@@ -29,13 +34,23 @@ def read_consumer_state(consumer: Any) -> ConsumerState:
     unfinished = running | {request.id for request in state.reserved_requests} | {job_id for job_id, _ in jobs}
     started = [request.time_start for request in active if request.time_start]
     longest = max(time.time() - min(started), 0.0) if started else None
-    return ConsumerState(frozenset(unfinished), frozenset(running), longest)
+    return ConsumerState(frozenset(unfinished), frozenset(running), longest, _scheduled(consumer) - unfinished)
 
 
 def concurrency(consumer: Any) -> int:
     """Return how many tasks `consumer` can run at the same time."""
     number = getattr(consumer.pool, "num_processes", None) or consumer.controller.concurrency
     return int(number)
+
+
+def _scheduled(consumer: Any) -> frozenset[str]:
+    # As `celery inspect scheduled` does: the timer's first argument is the request. A due one is unfinished soon.
+    entries = [waiting.entry for waiting in consumer.timer.schedule.queue]
+    return frozenset(
+        entry.args[0].id
+        for entry in entries
+        if not entry.canceled and entry.args and isinstance(entry.args[0], Request)
+    )
 
 
 def _pool_jobs(consumer: Any) -> list[tuple[str, bool]]:

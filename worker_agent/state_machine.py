@@ -88,6 +88,8 @@ class Snapshot:
     concurrency: int
     longest_running_s: float | None = None
     drainable: bool = True
+    scheduled: int = 0
+    """Unacknowledged messages that are not due: their tasks have an ETA or a countdown."""
 
     @property
     def busy(self) -> bool:

@@ -28,6 +28,7 @@ class AgentReport:
             "gate": "closed" if self.state.gate_until is None else "open",
             "polls_in_flight": snapshot.polls_in_flight,
             "reserved": max(snapshot.reserved, snapshot.unacked),
+            "scheduled": snapshot.scheduled,
             "running": snapshot.running,
             "concurrency": snapshot.concurrency,
             "longest_running_s": snapshot.longest_running_s,

@@ -16,7 +16,7 @@ from scaler.adapters.aws import aws_call
 from scaler.adapters.batching import WINDOW_S, Answers, Batcher
 from scaler.adapters.deadline import calling, natural
 from scaler.core.model import Deployment, Service, Task
-from scaler.errors import BadAnswerError, SourceError
+from scaler.errors import AbsentError, BadAnswerError, SourceError
 
 T = TypeVar("T")
 
@@ -210,7 +210,8 @@ def _failures(answer: Mapping[str, Any], keys: Sequence[str]) -> dict[str, Sourc
         arn = str(failure.get("arn") or "")
         # The request has the name of a service, the failure its ARN.
         concerned = [key for key in keys if arn in (key, key.rsplit("/", 1)[-1]) or arn.rsplit("/", 1)[-1] == key]
-        failed |= dict.fromkeys(concerned or keys, SourceError(SOURCE, f"failure in the answer: {reason}"))
+        kind = AbsentError if concerned and failure.get("reason") == "MISSING" else SourceError
+        failed |= dict.fromkeys(concerned or keys, kind(SOURCE, f"failure in the answer: {reason}"))
     return failed
 
 
@@ -231,8 +232,11 @@ def _checked(read: Callable[[Mapping[str, Any]], T], answer: Mapping[str, Any]) 
 
 
 def _named(name: str, answer: Mapping[str, Any] | None) -> Service | SourceError:
-    if answer is None or answer.get("status") != "ACTIVE":
-        return BadAnswerError(SOURCE, f"service {name} is {answer.get('status') if answer else 'absent'}")
+    if answer is None:
+        return BadAnswerError(SOURCE, f"service {name} is not in the answer")
+    if (status := answer.get("status")) != "ACTIVE":
+        kind = AbsentError if status == "INACTIVE" else BadAnswerError
+        return kind(SOURCE, f"service {name} is {status}")
     return _checked(_service, answer)
 
 

@@ -5,9 +5,9 @@ r"""Redis as the broker: kombu's messages, counted for each queue.
   empty, because Redis deletes empty lists.
 - **In flight**: kombu keeps every delivered and unacknowledged message of *all* queues in one hash, `unacked`. Only the
   text of a message (exchange and routing key) and the exchange's bindings show its queue, as kombu routes it. So each
-  new entry is read once and remembered by its tag, and it counts for its own queue only. An entry that may belong to
-  several queues makes these queues unknown. An entry without a binding belongs to no queue. More than 20 000 entries
-  are not read: then every queue is unknown.
+  new entry is read once and remembered by its tag, and it counts for its own queue only. An entry without a binding
+  belongs to no queue. An entry that may belong to several queues is not counted, and neither are more than 20 000
+  entries: then the count of these queues is incomplete, which may raise a fleet and not lower it.
 
 One pipeline counts all queues of all fleets. It counts the lists before the hash, so a message that moves from a list
 to the hash counts twice, never zero times. In the milliseconds between a worker's BRPOP and its entry in `unacked`, a
@@ -91,21 +91,19 @@ class RedisBroker:
             try:
                 client = self._connected()
                 waiting, number = await self._lists(client, queues)
-                in_flight = await self._in_flight(client, number)
-                tables = await self._bindings(client, in_flight.keys())
+                try:
+                    in_flight = await self._in_flight(client, number)
+                    owned, uncounted = _attribute(in_flight, await self._bindings(client, in_flight.keys()))
+                except (BadAnswerError, ResponseError) as error:
+                    # What waits is known, and it is enough to grow.
+                    owned, uncounted = Counter(), dict.fromkeys(queues, str(error))
             except BaseException as error:
                 # After a deadline or an error the connection may be in the middle of an answer: never reuse it.
                 self._forget()
                 if isinstance(error, RedisTimeoutError):
                     raise DeadlineError(SOURCE, str(error)) from error
                 raise
-        owned, disputed = _attribute(in_flight, tables)
-        return {
-            queue: BadAnswerError(SOURCE, f"messages in flight may belong to {queue} or to {disputed[queue]}")
-            if queue in disputed
-            else BrokerCount(visible=waiting[queue], in_flight=owned[queue])
-            for queue in queues
-        }
+        return {queue: BrokerCount(waiting[queue], owned[queue], incomplete=uncounted.get(queue)) for queue in queues}
 
     async def _lists(self, client: Redis, queues: Sequence[str]) -> tuple[dict[str, int], int]:
         keys = {queue: self._list_keys(queue) for queue in queues}
@@ -128,7 +126,7 @@ class RedisBroker:
 
     async def _in_flight(self, client: Redis, number: int) -> Counter[Address]:
         if number > IN_FLIGHT_LIMIT:
-            raise SourceError(SOURCE, f"{number} messages are in flight; more than {IN_FLIGHT_LIMIT} are not read")
+            raise BadAnswerError(SOURCE, f"{number} messages are in flight; more than {IN_FLIGHT_LIMIT} are not read")
         tags = await _answer(client.hkeys(self._unacked)) if number else []
         # The memory survives failures: a first read that takes longer than one deadline continues in the next read.
         for gone in self._addresses.keys() - set(tags):
@@ -219,7 +217,7 @@ def _address(text: bytes) -> Address:
 def _attribute(
     in_flight: Counter[Address], tables: Mapping[str, list[list[str]]]
 ) -> tuple[Counter[str], dict[str, str]]:
-    """Return the messages in flight by queue, and the queues that share messages with others."""
+    """Return the messages in flight by queue, and why the queues that share messages with others are incomplete."""
     owned: Counter[str] = Counter()
     disputed: dict[str, str] = {}
     for address, number in in_flight.items():
@@ -227,7 +225,8 @@ def _attribute(
         if len(queues) == 1:
             owned[queues.pop()] += number
         for queue in queues if len(queues) > 1 else ():
-            disputed[queue] = ", ".join(sorted(queues - {queue}))
+            others = ", ".join(sorted(queues - {queue}))
+            disputed[queue] = f"messages in flight may belong to {queue} or to {others}"
     return owned, disputed
 
 

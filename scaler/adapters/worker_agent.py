@@ -108,6 +108,7 @@ def parse_state(text: bytes, arn: str, now: datetime) -> AgentState:
             concurrency=concurrency,
             protected=until is not None and datetime.fromisoformat(until) > now,
             refusal=state["protection_refusal"],
+            scheduled=natural(SOURCE, "scheduled", state["scheduled"]),
         )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise BadAnswerError(SOURCE, f"unreadable state: {type(error).__name__} {error}") from error

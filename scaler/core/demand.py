@@ -7,32 +7,67 @@ it as done. The broker is the only source for plain Celery. While the database i
 the fleet.
 """
 
-from scaler.core.explain import Explanation
+from dataclasses import replace
+
+from scaler.core.explain import Explanation, count
 from scaler.core.model import BrokerCount, DatabaseCount, FleetPolicy, Known, Observation, Reading, Stale, Unknown
 from scaler.core.state import Demand, FleetState
 
 
 def assess(
-    fleet: FleetPolicy, observation: Observation, state: FleetState, now: float, explanation: Explanation
+    fleet: FleetPolicy, observation: Observation, state: FleetState, now: float, taken: int, explanation: Explanation
 ) -> tuple[Demand | None, float | None]:
-    """Return the demand (None: unknown), and since when the broker has counted more than the database."""
-    agents = [agent for service in observation.services.values() for agent in service.agents.values()]
-    running = sum(reading.value.running for reading in agents if isinstance(reading, Known))
+    """Return the demand (None: unknown), and since when the broker has counted more than the database.
+
+    `taken`: slots of workers that do not answer. Without the database they count as running tasks.
+    """
+    readings = [agent for service in observation.services.values() for agent in service.agents.values()]
+    agents = [reading.value for reading in readings if isinstance(reading, Known)]
+    running, scheduled = sum(agent.running for agent in agents), sum(agent.scheduled for agent in agents)
+    broker, not_due = _due(observation.broker, scheduled)
+    if not_due:
+        text = f"{count(not_due, 'message')} not due (delay, ETA or countdown): no demand yet"
+        explanation.add("demand", text, source="broker", not_due=not_due)
+    demand, broker_above = _of_sources(
+        fleet, replace(observation, broker=broker), running, state, now, taken, explanation
+    )
+    return demand and replace(demand, not_due=not_due), broker_above
+
+
+def _due(broker: Reading[BrokerCount], scheduled: int) -> tuple[Reading[BrokerCount], int]:
+    """Return the count without the messages that workers hold until their time, and how many are not due."""
+    if isinstance(broker, Unknown):
+        return broker, 0
+    held = min(scheduled, broker.value.in_flight)
+    return replace(broker, value=replace(broker.value, in_flight=broker.value.in_flight - held)), (
+        broker.value.delayed + held
+    )
+
+
+def _of_sources(
+    fleet: FleetPolicy,
+    observation: Observation,
+    running: int,
+    state: FleetState,
+    now: float,
+    taken: int,
+    explanation: Explanation,
+) -> tuple[Demand | None, float | None]:
     database = observation.database
     if database is None:
-        return _broker_only(observation.broker, running, explanation, may_shrink=True), None
+        return _broker_only(observation.broker, running, taken, explanation, may_shrink=True), None
     if isinstance(database, Unknown):
         text = f"Database unknown ({database.reason}): the broker can raise the fleet, not lower it"
         explanation.add("demand", text, source="database", known=False)
-        return _broker_only(observation.broker, running, explanation, may_shrink=False), state.broker_above_since
+        return _broker_only(observation.broker, running, taken, explanation, may_shrink=False), state.broker_above_since
     if isinstance(database, Stale):
         return _stale(database, observation.broker, running, explanation), state.broker_above_since
     return _both(fleet, database.value, observation.broker, running, state, now, explanation)
 
 
-def messages(count: BrokerCount, running: int) -> int:
+def messages(broker: BrokerCount, running: int) -> int:
     """Return the broker's demand; the message of a running task is in flight too, unless it was acknowledged early."""
-    return count.visible + max(count.in_flight, running)
+    return broker.visible + max(broker.in_flight, running)
 
 
 def _both(
@@ -57,50 +92,56 @@ def _both(
         why = broker.reason if isinstance(broker, Unknown) else f"{broker.age_s:.0f} s old"
         explanation.add("demand", f"Broker unknown ({why}): no scale-in", source="broker", known=False)
         return Demand(database.queued, database.running, slots, "database", may_shrink=False), state.broker_above_since
-    counted = messages(broker.value, running)
+    counted, may_shrink = messages(broker.value, running), broker.value.incomplete is None
+    if not may_shrink:
+        text = f"Broker: some messages are not counted ({broker.value.incomplete}): no scale-in"
+        explanation.add("demand", text, source="broker", known=False)
     if counted <= slots:
         if counted < slots:
             text = f"Broker: {counted} slots, less than the database: not used"
             explanation.add("demand", text, source="broker", slots=counted)
-        return Demand(database.queued, database.running, slots, "database", may_shrink=True), None
+        return Demand(database.queued, database.running, slots, "database", may_shrink=may_shrink), None
     since = now if state.broker_above_since is None else min(state.broker_above_since, now)
     if now - since >= fleet.disagreement_limit_s:
         above = f"{now - since:.0f} s (limit {fleet.disagreement_limit_s:.0f} s)"
         text = f"Broker: {counted} slots, more than the database for {above}: no longer used"
         explanation.add("demand", text, source="broker", slots=counted, above_s=now - since)
-        return Demand(database.queued, database.running, slots, "database", may_shrink=True), since
+        return Demand(database.queued, database.running, slots, "database", may_shrink=may_shrink), since
     text = f"Broker: {counted} slots, more than the database: used for at most {fleet.disagreement_limit_s:.0f} s"
     explanation.add("demand", text, source="broker", slots=counted)
-    return Demand(database.queued, database.running, counted, "database+broker", may_shrink=True), since
+    return Demand(database.queued, database.running, counted, "database+broker", may_shrink=may_shrink), since
 
 
 def _stale(
     database: Stale[DatabaseCount], broker: Reading[BrokerCount], running: int, explanation: Explanation
 ) -> Demand:
-    count = database.value
-    slots = count.queued + count.running
-    counted = f"{count.queued} queued + {count.running} running = {slots} slots"
+    found = database.value
+    slots = found.queued + found.running
+    counted = f"{found.queued} queued + {found.running} running = {slots} slots"
     text = f"Database {database.age_s:.0f} s ago: {counted}: no scale-in"
     explanation.add("demand", text, source="database", slots=slots, age_s=database.age_s)
     if not isinstance(broker, Unknown) and messages(broker.value, running) > slots:
         slots = messages(broker.value, running)
         explanation.add("demand", f"Broker: {slots} slots, more than the database", source="broker", slots=slots)
-    return Demand(count.queued, count.running, slots, "database", may_shrink=False, stale=True)
+    return Demand(found.queued, found.running, slots, "database", may_shrink=False, stale=True)
 
 
 def _broker_only(
-    broker: Reading[BrokerCount], running: int, explanation: Explanation, *, may_shrink: bool
+    broker: Reading[BrokerCount], running: int, taken: int, explanation: Explanation, *, may_shrink: bool
 ) -> Demand | None:
     if isinstance(broker, Unknown):
         explanation.add("demand", f"Broker unknown ({broker.reason}): demand unknown", source="broker", known=False)
         return None
-    count = broker.value
-    slots = messages(count, running)
-    in_flight = max(count.in_flight, running)
-    counted = f"{count.visible} visible + {in_flight} in flight = {slots} slots"
+    found = broker.value
+    slots = messages(found, running + taken)
+    in_flight = max(found.in_flight, running + taken)
+    unread = f" ({taken} of workers without an answer)" if taken else ""
+    counted = f"{found.visible} visible + {in_flight} in flight{unread} = {slots} slots"
     if isinstance(broker, Stale):
         text = f"Broker {broker.age_s:.0f} s ago: {counted}: no scale-in"
         explanation.add("demand", text, source="broker", slots=slots, age_s=broker.age_s)
-        return Demand(count.visible, in_flight, slots, "broker", may_shrink=False, stale=True)
+        return Demand(found.visible, in_flight, slots, "broker", may_shrink=False, stale=True)
+    if found.incomplete is not None:
+        counted, may_shrink = f"at least {counted} ({found.incomplete}): no scale-in", False
     explanation.add("demand", f"Broker: {counted}", source="broker", slots=slots)
-    return Demand(count.visible, in_flight, slots, "broker", may_shrink=may_shrink)
+    return Demand(found.visible, in_flight, slots, "broker", may_shrink=may_shrink)

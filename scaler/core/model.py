@@ -88,16 +88,18 @@ class FleetPolicy:
     ordinary drain. `adopt`: a count above the scaler's own is also kept for one scale-in window. A count below the
     need is corrected at once in both, because tasks would wait."""
     demand_metric: MetricPolicy | None = None
+    intervals: int = 1
+    """Intervals between two readings of the demand now; more than 1 while AWS throttles."""
 
     @property
     def drain_lease_s(self) -> float:
         """Seconds that a drain holds without a new command: three missed ticks, and at least 30 s."""
-        return max(30.0, 3 * self.interval_s)
+        return max(30.0, self.knowledge_gap_s)
 
     @property
     def knowledge_gap_s(self) -> float:
         """The longest pause between two known readings without a gap in the window."""
-        return 3 * self.interval_s
+        return 3 * self.intervals * self.interval_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +117,8 @@ class BrokerCount:
     visible: int
     in_flight: int
     delayed: int = 0
+    incomplete: str | None = None
+    """Why there may be more messages; None: all are counted. An incomplete count can raise a fleet, never lower it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +182,8 @@ class AgentState:
     concurrency: int
     protected: bool
     refusal: str | None = None
+    scheduled: int = 0
+    """Of the reserved messages those that are not due (ETA, countdown)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 """Steps 2 to 5: from the demand to the target number of workers. Each function adds its step to the explanation."""
 
 from scaler.core.explain import Explanation, count
-from scaler.core.model import FallbackPolicy, FleetPolicy, Known, Observation
+from scaler.core.model import BrokerCount, FallbackPolicy, FleetPolicy, Known, Observation
 from scaler.core.state import Demand
 from scaler.core.window import NeedWindow
 from scaler.core.workers import ClassifiedWorkers
@@ -12,24 +12,24 @@ ZERO_TICKS = 2
 """SQS counts are approximate, and the database can report idle too early: one tick is not enough to stop all."""
 
 
-def slots_to_workers(
-    fleet: FleetPolicy,
-    demand: Demand,
-    current: ClassifiedWorkers | None,
-    others: list[ClassifiedWorkers],
-    explanation: Explanation,
-) -> tuple[int, int]:
-    """Return ceil(demand / slots per worker), and the slots per worker.
+def slots_per_worker(
+    fleet: FleetPolicy, current: ClassifiedWorkers | None, others: list[ClassifiedWorkers]
+) -> tuple[int, str]:
+    """Return the slots per worker, and their source."""
+    # If workers differ, the smallest number is used: a surplus worker costs little, a missing worker delays tasks.
+    reported = min(_concurrency(current), default=None)
+    if reported is not None:
+        return reported, "reported by the agents"
+    if old := [number for workers in others for number in _concurrency(workers)]:
+        return min(fleet.slots, *old), "the smaller of configured and reported"
+    return fleet.slots, "configured; no agent reports yet"
+
+
+def slots_to_workers(demand: Demand, slots: int, source: str, explanation: Explanation) -> int:
+    """Return ceil(demand / slots per worker).
 
     There is no dead band: at 20 workers, a need of 21 is one worker short.
     """
-    # If workers differ, the smallest number is used: a surplus worker costs little, a missing worker delays tasks.
-    reported = min(_concurrency(current), default=None)
-    slots, source = fleet.slots, "configured; no agent reports yet"
-    if reported is not None:
-        slots, source = reported, "reported by the agents"
-    elif old := [number for workers in others for number in _concurrency(workers)]:
-        slots, source = min(fleet.slots, *old), "the smaller of configured and reported"
     needed = -(-demand.slots // slots)
     explanation.add(
         "slots",
@@ -38,7 +38,7 @@ def slots_to_workers(
         slots_per_worker=slots,
         needed=needed,
     )
-    return needed, slots
+    return needed
 
 
 def _concurrency(workers: ClassifiedWorkers | None) -> list[int]:
@@ -115,19 +115,21 @@ def scale_to_zero(
     target: int,
     *,
     empty: bool,
+    unread: bool,
     agreed_ticks: int,
     explanation: Explanation,
 ) -> tuple[int, int]:
     """Allow zero workers only if two sources agree in two ticks in a row; return (target, ticks in agreement).
 
-    `empty`: the fleet has no worker and its desired count is 0 already.
+    `empty`: the fleet has no worker and its desired count is 0 already. `unread`: this tick shows no work, but not
+    every source answered; it neither adds to the ticks in agreement nor ends them.
     """
     if target > 0 or empty:
-        return target, 0
+        return target, agreed_ticks if unread and not empty else 0
     database, broker = observation.database, observation.broker
     idle = [
         isinstance(database, Known) and database.value.queued + database.value.running == 0,
-        isinstance(broker, Known) and broker.value.visible + broker.value.in_flight + broker.value.delayed == 0,
+        isinstance(broker, Known) and broker.value == BrokerCount(0, 0),
         all(
             workers is not None and all(worker.agent is not None and worker.load == 0 for worker in workers.running)
             for workers in services

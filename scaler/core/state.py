@@ -91,6 +91,8 @@ class Demand:
     may_shrink: bool
     stale: bool = False
     """The source did not answer in this tick: this is its last reading."""
+    not_due: int = 0
+    """Messages that are no demand yet: delayed in the queue, or held by a worker until their ETA or countdown."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -75,6 +75,7 @@ def assess(inputs: DecisionInput, state: FleetState) -> tuple[FleetTarget, Fleet
             [view.workers for view in inputs.services],
             target,
             empty=_empty(inputs),
+            unread=demand is None or (not known and not demand.slots),
             agreed_ticks=state.zero_ticks,
             explanation=explanation,
         )
@@ -91,15 +92,19 @@ def assess(inputs: DecisionInput, state: FleetState) -> tuple[FleetTarget, Fleet
 def _need(inputs: DecisionInput, state: FleetState) -> tuple[Demand | None, int | None, int | None, FleetState]:
     """Return the demand, the workers it needs, the slots per worker, and the next state."""
     fleet, now = inputs.fleet, inputs.now
-    demand, broker_above = demands.assess(fleet, inputs.observation, state, now, inputs.explanation)
+    current = inputs.current.workers if inputs.current else None
+    others = [view.workers for view in inputs.older if view.workers is not None]
+    slots, source = policy.slots_per_worker(fleet, current, others)
+    # A worker that does not answer may be busy, and its tasks may be acknowledged: no source shows them.
+    taken = slots * sum(len(view.workers.of("unknown")) for view in inputs.services if view.workers)
+    demand, broker_above = demands.assess(fleet, inputs.observation, state, now, taken, inputs.explanation)
     needed = slots_per_worker = unknown_since = None
     demand = demand_metric.combine(fleet, demand, inputs.observation, inputs.explanation)
     if demand is None:
         unknown_since = now if state.unknown_since is None else min(state.unknown_since, now)
     else:
-        others = [view.workers for view in inputs.older if view.workers is not None]
-        current = inputs.current.workers if inputs.current else None
-        needed, slots_per_worker = policy.slots_to_workers(fleet, demand, current, others, inputs.explanation)
+        slots_per_worker = slots
+        needed = policy.slots_to_workers(demand, slots, source, inputs.explanation)
     known = demand is not None and demand.may_shrink
     window = policy.remember(fleet, state.window, needed, now, known=known)
     state = replace(state, window=window, broker_above_since=broker_above, unknown_since=unknown_since)

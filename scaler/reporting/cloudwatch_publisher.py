@@ -66,7 +66,7 @@ class CloudWatchPublisher:
         fresh = {
             fleet: result
             for fleet, (at, result) in self._latest.items()
-            if fleet in intervals and now - at <= MISSED_TICKS * intervals[fleet] + PERIOD_S / 2
+            if fleet in intervals and 0 <= now - at <= MISSED_TICKS * intervals[fleet] + PERIOD_S / 2
         }
         data = [
             datum

@@ -114,7 +114,7 @@ class PrometheusMetrics:
         pending = total(service.pending if service else None for service in services)
         self._running.labels(fleet).set(_number(running))
         self._pending.labels(fleet).set(_number(pending))
-        for state in ("queued", "running", "slots"):
+        for state in ("queued", "running", "slots", "not_due"):
             self._demand.labels(fleet, state).set(_number(getattr(decision.demand, state, None)))
         for source, age in reading_ages(result).items():
             self._age.labels(fleet, source).set(_number(age))
@@ -210,7 +210,7 @@ class _Collector(Collector):
             for key, number in sorted([*counted.items()]):
                 counter.add_metric(key, number)
             yield counter
-        words = "Seconds between two ticks; longer than the setting while AWS throttles"
+        words = "Seconds between two ticks; twice the setting while ECS throttles"
         gauge = GaugeMetricFamily(f"{PREFIX}_interval_seconds", words, labels=["fleet"])
         for fleet, seconds in sorted(self._intervals().items()):
             gauge.add_metric([fleet], seconds)

@@ -7,19 +7,22 @@ no harm: counts are absolute, drains are leases, and the next observation shows 
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from typing import Self
 
 from scaler.core.decide import decide
 from scaler.core.model import AgentState, FleetPolicy, Known, Observation, Task
 from scaler.core.state import Decision, FleetState, ServiceDecision
 from scaler.core.tick import Tick
-from scaler.errors import SourceError, ThrottledError
+from scaler.errors import DeadlineError, SourceError, ThrottledError
 from scaler.runtime.observe import Observer, Ports
 from scaler.runtime.tick_result import TickListener, TickResult, Write
 from scaler.runtime.write_rate_limit import Urgency
 
 OBSERVE_SHARE = 0.6
 """Share of the interval for reads; the rest is for the commands and the writes."""
+COMMAND_SHARE = 0.75
+"""Share of the interval after which commands without an answer are given up; the rest is for the reductions."""
 PATIENCE_SHARE = 0.15
 """Share of the interval that a write waits for a token of the rate limit."""
 
@@ -49,15 +52,17 @@ class FleetLoop:
             self._state = before._state
             self._observer.inherit_state(before._observer)
 
-    async def tick(self) -> TickResult:
-        """Observe, decide, act; the caller sets the deadline."""
+    async def tick(self, intervals: int = 1) -> TickResult:
+        """Observe, decide, act; the caller sets the deadline, and ticks every so many `intervals`."""
+        fleet = replace(self.fleet, intervals=intervals * self._observer.intervals)
         clock = self._ports.clock
         started_at = clock.monotonic()
-        observation, errors = await self._observer.observe(self.fleet.interval_s * OBSERVE_SHARE)
+        commands_end = asyncio.get_running_loop().time() + fleet.interval_s * COMMAND_SHARE
+        observation, errors = await self._observer.observe(fleet.interval_s * OBSERVE_SHARE, fleet.knowledge_gap_s)
         now, before = clock.monotonic(), self._state
-        decision, self._state = self._decide(self.fleet, observation, before, now)
-        tick = Tick(self.fleet, observation, before, now, decision)
-        writes, failed = await self._act(decision, _tasks(observation))
+        decision, self._state = self._decide(fleet, observation, before, now)
+        tick = Tick(fleet, observation, before, now, decision)
+        writes, failed = await self._act(decision, _tasks(observation), fleet.drain_lease_s, commands_end)
         report = TickResult(clock.wall(), tick, writes, (*errors, *failed), clock.monotonic() - started_at)
         for listener in self._listeners:
             listener.on_tick(report)
@@ -68,11 +73,13 @@ class FleetLoop:
         for listener in self._listeners:
             listener.failed(self.fleet.name, error)
 
-    async def _act(self, decision: Decision, tasks: dict[str, Task]) -> tuple[dict[str, Write], list[SourceError]]:
+    async def _act(
+        self, decision: Decision, tasks: dict[str, Task], lease_s: float, commands_end: float
+    ) -> tuple[dict[str, Write], list[SourceError]]:
         # Growth and protection do not wait for workers that do not answer.
         due = {name: service for name, service in decision.services.items() if service.writes}
         raised = await self._write_each({name: order for name, order in due.items() if not order.reduces}, {})
-        answers, errors = await self._command(decision, tasks)
+        answers, errors = await self._command(decision, tasks, lease_s, commands_end)
         reduced = await self._write_each({name: order for name, order in due.items() if order.reduces}, answers)
         return raised | reduced, errors
 
@@ -122,25 +129,27 @@ class FleetLoop:
         return Write(desired, answered_at=clock.wall(), duration_s=clock.monotonic() - started_at)
 
     async def _command(
-        self, decision: Decision, tasks: dict[str, Task]
+        self, decision: Decision, tasks: dict[str, Task], lease_s: float, end: float
     ) -> tuple[dict[str, AgentState], list[SourceError]]:
         answers: dict[str, AgentState] = {}
         errors: list[SourceError] = []
 
         async def post(arn: str, send: Callable[[Task], Awaitable[AgentState]]) -> None:
             try:
-                answers[arn] = await send(tasks[arn])
+                async with asyncio.timeout_at(end):
+                    answers[arn] = await send(tasks[arn])
+            except TimeoutError:
+                errors.append(DeadlineError("agent", "no answer before the deadline of the tick's commands"))
             except SourceError as error:
                 errors.append(error)
 
-        lease_s = self.fleet.drain_lease_s
+        # Resumes first: a task waits for a resumed worker, and nothing waits for a drained one.
+        sends = dict.fromkeys(decision.resumes, self._ports.workers.resume)
+        sends |= dict.fromkeys(decision.drains, lambda task: self._ports.workers.drain(task, lease_s))
         async with asyncio.TaskGroup() as group:
-            for arn in decision.drains:
+            for arn, send in sends.items():
                 if arn in tasks:
-                    group.create_task(post(arn, lambda task: self._ports.workers.drain(task, lease_s)))
-            for arn in decision.resumes:
-                if arn in tasks:
-                    group.create_task(post(arn, self._ports.workers.resume))
+                    group.create_task(post(arn, send))
         return answers, errors
 
 

@@ -21,18 +21,21 @@ from scaler.core.model import (
     Overrides,
     Reading,
     Schedule,
+    Service,
     ServiceObservation,
     Stale,
     Task,
     Unknown,
 )
 from scaler.core.workers import PENDING
-from scaler.errors import DeadlineError, SourceError
+from scaler.errors import AbsentError, DeadlineError, SourceError, ThrottledError
 from scaler.ports import BrokerPort, ClockPort, ClusterPort, DatabasePort, WorkersPort
+from scaler.runtime.backoff import SLOWED
 from scaler.runtime.overrides import LastOverrides, SharedOverrides
 from scaler.runtime.write_rate_limit import WriteRateLimit
 
 T = TypeVar("T")
+BROKER, METRIC = "sqs", "cloudwatch"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,16 +56,15 @@ class Ports:
 class LastKnown(Generic[T]):
     """The last known value of one source, which serves as a `Stale` reading for a few ticks."""
 
-    def __init__(self, limit_s: float) -> None:
-        self._limit_s = limit_s
+    def __init__(self) -> None:
         self._last: Known[T] | None = None
 
-    def of(self, reading: Known[T] | Unknown, now: float) -> Reading[T]:
-        """Return the reading; if it is unknown, return the last known value while that is young enough."""
+    def of(self, reading: Known[T] | Unknown, now: float, limit_s: float) -> Reading[T]:
+        """Return the reading; if it is unknown, return the last known value if it is at most `limit_s` old."""
         if isinstance(reading, Known):
             self._last = reading
             return reading
-        if self._last is not None and 0 <= now - self._last.at <= self._limit_s:
+        if self._last is not None and 0 <= now - self._last.at <= limit_s:
             return Stale(self._last.value, now - self._last.at)
         return reading
 
@@ -97,33 +99,47 @@ class Observer:
         self._ports = ports
         self._schedule = schedule
         self._metric = metric
-        self._last_database: LastKnown[DatabaseCount] = LastKnown(fleet.knowledge_gap_s)
-        self._last_broker: LastKnown[BrokerCount] = LastKnown(fleet.knowledge_gap_s)
+        self._last_database: LastKnown[DatabaseCount] = LastKnown()
+        self._last_broker: LastKnown[BrokerCount] = LastKnown()
         self._last_overrides = LastOverrides()
-        self._last_metric: LastKnown[float] = LastKnown(fleet.knowledge_gap_s)
+        self._last_metric: LastKnown[float] = LastKnown()
         self._empty: set[str] = set()
         """Services that had no task in the last tick."""
+        self._absent: set[str] = set()
+        """Services that do not exist: a deleted one must not keep the fleet's other service from growing."""
         self._errors: list[SourceError] = []
+        self._throttled: dict[str, bool] = {}
+        """Sources that throttled their last read; whether the present tick reads them again."""
+
+    @property
+    def intervals(self) -> int:
+        """Intervals between two reads of the demand's sources."""
+        return SLOWED if self._throttled.keys() & {BROKER, METRIC} else 1
 
     def inherit_state(self, before: Self) -> None:
         """Take over the last overrides of an earlier observer of the same fleet; demand is read again."""
         self._last_overrides = before._last_overrides
 
-    async def observe(self, seconds: float) -> tuple[Observation, tuple[SourceError, ...]]:
-        """Return one observation within `seconds`, and the errors of the sources that failed."""
+    async def observe(self, seconds: float, stale_s: float) -> tuple[Observation, tuple[SourceError, ...]]:
+        """Return one observation within `seconds`, and the errors of the sources that failed.
+
+        A demand that cannot be read now is `Stale` for `stale_s` seconds.
+        """
         self._errors = []
         begins = asyncio.get_running_loop().time()
         end = begins + seconds
         async with asyncio.TaskGroup() as group:
-            database = group.create_task(self._read_database(end))
-            broker = group.create_task(self._read(self._depths, "sqs", end))
+            database = group.create_task(self._read_database(end, stale_s))
+            broker = group.create_task(self._read_slowly(self._depths, BROKER, end))
             overrides = group.create_task(self._read_overrides(end))
-            metric = group.create_task(self._read_metric(end))
+            metric = group.create_task(self._read_metric(end, stale_s))
             services = {name: group.create_task(self._observe_service(name, begins, end)) for name in self._services}
         now = self._ports.clock.monotonic()
+        # A fleet without any service has one that is unknown, so nothing is decided on it.
+        existing = services.keys() - self._absent or services.keys()
         observation = Observation(
-            services={name: await service for name, service in services.items()},
-            broker=self._last_broker.of(await broker, now),
+            services={name: await services[name] for name in self._services if name in existing},
+            broker=self._last_broker.of(await broker, now, stale_s),
             overrides=self._last_overrides.of(await overrides, self._ports.clock),
             database=await database,
             schedule=self._schedule(self._ports.clock.wall()),
@@ -136,7 +152,7 @@ class Observer:
         # The list of tasks must leave time for the reads of protection and agents that follow it.
         tasks_end = begins + (end - begins) * 0.6
         async with asyncio.TaskGroup() as group:
-            reading = group.create_task(self._read(lambda: self._ports.cluster.service(name), "ecs", end))
+            reading = group.create_task(self._read(partial(self._describe, name), "ecs", end))
             tasks: Known[tuple[Task, ...]] | Unknown
             if name in self._empty:
                 service = await reading
@@ -160,10 +176,26 @@ class Observer:
             self._empty.add(name)
         return ServiceObservation(service, tasks, protected, {arn: await agent for arn, agent in agents.items()})
 
+    async def _describe(self, name: str) -> Service:
+        self._absent.discard(name)
+        try:
+            return await self._ports.cluster.service(name)
+        except AbsentError:
+            self._absent.add(name)
+            raise
+
     async def _read_overrides(self, end: float) -> Known[Overrides] | Unknown:
         if self._ports.overrides is None:
             return Known(Overrides(), self._ports.clock.monotonic())
-        return await self._read(partial(self._ports.overrides.of, self._fleet.name), "overrides", end)
+        return await self._read_slowly(partial(self._ports.overrides.of, self._fleet.name), "overrides", end)
+
+    async def _read_slowly(self, read: Callable[[], Awaitable[T]], source: str, end: float) -> Known[T] | Unknown:
+        """Read a source, but leave out one tick after a read that it throttled."""
+        again = self._throttled.pop(source, True)
+        if not again:
+            self._throttled[source] = True
+            return Unknown("throttled in the last tick: it is read again in the next one")
+        return await self._read(read, source, end)
 
     async def _read(self, read: Callable[[], Awaitable[T]], source: str, end: float) -> Known[T] | Unknown:
         try:
@@ -173,24 +205,26 @@ class Observer:
             error: SourceError = DeadlineError(source, "no answer before the tick's deadline")
         except SourceError as failure:
             error = failure
+        if isinstance(error, ThrottledError):
+            self._throttled[source] = False
         self._errors.append(error)
         return Unknown(error.reason)
 
-    async def _read_database(self, end: float) -> Reading[DatabaseCount] | None:
+    async def _read_database(self, end: float, stale_s: float) -> Reading[DatabaseCount] | None:
         if self._ports.database is None:
             return None
         reading = await self._read(self._ports.database.counts, "database", end)
         if isinstance(reading, Known):
             counts = [reading.value.get(queue, DatabaseCount(0, 0)) for queue in self._fleet.queues]
             total = DatabaseCount(sum(count.queued for count in counts), sum(count.running for count in counts))
-            return self._last_database.of(Known(total, reading.at), reading.at)
-        return self._last_database.of(reading, self._ports.clock.monotonic())
+            return self._last_database.of(Known(total, reading.at), reading.at, stale_s)
+        return self._last_database.of(reading, self._ports.clock.monotonic(), stale_s)
 
-    async def _read_metric(self, end: float) -> Reading[float] | None:
+    async def _read_metric(self, end: float, stale_s: float) -> Reading[float] | None:
         if self._metric is None:
             return None
-        reading = await self._read(self._metric, "cloudwatch", end)
-        return self._last_metric.of(reading, self._ports.clock.monotonic())
+        reading = await self._read_slowly(self._metric, METRIC, end)
+        return self._last_metric.of(reading, self._ports.clock.monotonic(), stale_s)
 
     async def _depths(self) -> BrokerCount:
         counts = await asyncio.gather(*(self._ports.broker.depth(url) for url in self._queues.values()))
@@ -198,6 +232,7 @@ class Observer:
             visible=sum(count.visible for count in counts),
             in_flight=sum(count.in_flight for count in counts),
             delayed=sum(count.delayed for count in counts),
+            incomplete=next((count.incomplete for count in counts if count.incomplete is not None), None),
         )
 
     @staticmethod

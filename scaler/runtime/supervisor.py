@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Runs the loops of all fleets at the same time; a failure of one fleet does not affect the others.
 
-Each fleet has its own task, deadline and backoff. A tick that raises, hangs, or ignores its cancellation is reported
+Each fleet has its own task, deadline and pace. A tick that raises, hangs, or ignores its cancellation is reported
 and abandoned. Fleets are added, changed and removed while the others tick.
 """
 
@@ -10,9 +10,10 @@ import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from scaler.adapters.ecs import SOURCE as ECS
 from scaler.errors import ThrottledError
 from scaler.ports import ClockPort
-from scaler.runtime.backoff import SLOWEST_S, Backoff, offset_s
+from scaler.runtime.backoff import SLOWED, offset_s
 from scaler.runtime.fleet_loop import FleetLoop
 from scaler.runtime.tick_result import TickResult
 
@@ -20,7 +21,7 @@ TICK_SHARE = 0.95
 """Share of the interval after which a tick is cancelled; the next tick observes again."""
 GRACE_S = 1.0
 """Time for a cancelled tick to end; a tick that takes longer is abandoned."""
-SILENCE_LIMIT_S = 30.0
+SILENCE_LIMIT_S = 90.0
 PROBE_S = 1.0
 """How often the event loop's lag is measured."""
 
@@ -34,8 +35,9 @@ class _FleetRunner:
     """One fleet's loop and the state of its ticks."""
 
     loop: FleetLoop
-    backoff: Backoff
     offset_s: float
+    intervals: int = 1
+    """Intervals between two ticks: more than one while ECS throttles, or while ticks fail."""
     next_loop: FleetLoop | None = None
     removed: bool = False
     wake: asyncio.Event = field(default_factory=asyncio.Event)
@@ -43,6 +45,11 @@ class _FleetRunner:
     failures: int = 0
     """Ticks in a row that were not finished."""
     abandoned: asyncio.Task[TickResult] | None = None
+
+    @property
+    def pace_s(self) -> float:
+        """Seconds between two ticks."""
+        return self.intervals * self.loop.fleet.interval_s
 
 
 class FleetSupervisor:
@@ -79,8 +86,7 @@ class FleetSupervisor:
                 self._runners[name].next_loop = loop
                 self._runners[name].wake.set()
                 continue
-            interval_s = loop.fleet.interval_s
-            runner = _FleetRunner(loop, Backoff(interval_s), offset_s(name, interval_s, len(loops)))
+            runner = _FleetRunner(loop, offset_s(name, loop.fleet.interval_s, len(loops)))
             runner.ticked_at = self._clock.monotonic()
             self._runners[name] = runner
             if self._group is not None:
@@ -114,11 +120,11 @@ class FleetSupervisor:
 
     def tick_intervals(self) -> dict[str, float]:
         """Return the current seconds between two ticks of each fleet."""
-        return {name: runner.backoff.seconds for name, runner in [*self._runners.items()]}
+        return {name: runner.pace_s for name, runner in [*self._runners.items()]}
 
     @staticmethod
     def _limit_s(runner: _FleetRunner) -> float:
-        return max(SILENCE_LIMIT_S + SLOWEST_S, 3 * runner.loop.fleet.interval_s)
+        return max(SILENCE_LIMIT_S, 3 * SLOWED * runner.loop.fleet.interval_s)
 
     async def _probe(self) -> None:
         loop = asyncio.get_running_loop()
@@ -135,11 +141,11 @@ class FleetSupervisor:
             await self._tick_once(runner)
             runner.ticked_at = self._clock.monotonic()
             # On the grid, however long the tick took: fleets that tick at the same time share calls.
-            interval_s = runner.backoff.interval_s
-            due += runner.backoff.seconds
+            interval_s = runner.loop.fleet.interval_s
+            due += runner.pace_s
             if due < runner.ticked_at:
                 due += interval_s * -(-(runner.ticked_at - due) // interval_s)
-            due = min(due, runner.ticked_at + runner.backoff.seconds)  # also if the clock went back
+            due = min(due, runner.ticked_at + runner.pace_s)  # also if the clock went back
             await self._sleep_until(runner, due)
         self._on_removed(runner.loop.fleet.name)
 
@@ -148,8 +154,6 @@ class FleetSupervisor:
         if loop is None:
             return
         loop.inherit_state(runner.loop)
-        if loop.fleet.interval_s != runner.backoff.interval_s:
-            runner.backoff = Backoff(loop.fleet.interval_s)
         runner.loop = loop
 
     async def _sleep_until(self, runner: _FleetRunner, due: float) -> None:
@@ -168,13 +172,15 @@ class FleetSupervisor:
         except BaseException as error:  # noqa: BLE001  one fleet's defect must not stop the others; it is logged and counted
             runner.failures += 1
             if runner.failures > 1:
-                runner.backoff.on_failure()
+                runner.intervals = SLOWED
             with contextlib.suppress(Exception):  # the failure is counted already
                 runner.loop.failed(error)
         else:
             runner.failures = 0
-            throttled = any(isinstance(error, ThrottledError) for error in report.errors)
-            runner.backoff.on_tick(throttled=throttled, urgent=report.tick.decision.kind == "protect")
+            # A fleet that protects workers never slows down: a worker without protection takes no tasks.
+            urgent = report.tick.decision.kind == "protect"
+            throttled = any(isinstance(error, ThrottledError) and error.source == ECS for error in report.errors)
+            runner.intervals = SLOWED if throttled and not urgent else 1
 
     async def _tick(self, runner: _FleetRunner) -> TickResult:
         if runner.abandoned is not None:
@@ -182,7 +188,7 @@ class FleetSupervisor:
                 raise StuckTickError("the last tick was cancelled and has not ended")
             runner.abandoned = None
         deadline_s = runner.loop.fleet.interval_s * TICK_SHARE
-        task = asyncio.create_task(runner.loop.tick(), name=f"tick {runner.loop.fleet.name}")
+        task = asyncio.create_task(runner.loop.tick(runner.intervals), name=f"tick {runner.loop.fleet.name}")
         try:
             await asyncio.wait({task}, timeout=deadline_s)
             if not task.done():

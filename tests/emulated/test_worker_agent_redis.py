@@ -103,6 +103,27 @@ def test_the_worker_starts_no_brpop_before_its_task_is_protected(
     assert granted <= recorder.first_poll_at, "the first BRPOP began before the protection was requested"
 
 
+@pytest.mark.parametrize("late", ["1", "0"], ids=["late acknowledgement", "early acknowledgement"])
+def test_tasks_that_are_not_due_are_reported_apart_and_run_when_due(
+    start: StartWorker, queue: RedisQueue, tmp_path: Path, late: str
+) -> None:
+    task = "tests.support.celery_app.work"
+    worker = start(TEST_ACKS_LATE=late)
+    worker.wait_for_phase("consuming")
+    queue.publish(task, ((number, 0.05) for number in range(6)), countdown=3600.0)
+
+    def scheduled() -> tuple[int, int]:
+        state = worker.state()
+        return (state["scheduled"], state["reserved"]) if state else (-1, -1)
+
+    wait_for("six held messages", lambda: scheduled() == (6, 6), log=worker.log)
+    assert queue.counts() == (0, 6), "the broker counts them as in flight"
+    queue.publish(task, [(6, 0.05)], countdown=1.0)
+    wait_for("the task that is due", lambda: finished(tmp_path) == 1, log=worker.log)
+    wait_for("six held messages", lambda: scheduled() == (6, 6), log=worker.log)
+    assert ledger(tmp_path)["end", 6] == 1
+
+
 def test_a_drain_releases_after_the_last_task_and_a_kill_then_loses_no_message(
     start: StartWorker, ecs: FakeEcsAgent, queue: RedisQueue, tmp_path: Path
 ) -> None:

@@ -8,7 +8,7 @@ A worker needs one tick to start, one to consume and one to release; ECS stops r
 import random
 
 from scaler.core.decide import decide
-from scaler.core.model import FleetPolicy
+from scaler.core.model import FleetPolicy, Unknown
 from scaler.core.state import FleetState
 from tests.support.observations import SERVICES, Dimensions
 from tests.support.scaler_builders import arn, observe_services, service_observation
@@ -23,12 +23,14 @@ class DecisionReplay:
     window_s = WINDOW_S
     max_ticks = 20
 
-    def __init__(self, drawn: Dimensions) -> None:
+    def __init__(self, drawn: Dimensions, *, intervals: int = 1) -> None:
         seed, (workers, services, _) = drawn
         rng = random.Random(seed)
         minimum = rng.randint(0, 2)
         maximum = max(1, minimum + rng.randint(0, 5))
-        self.fleet = FleetPolicy("default", ("default",), 5, minimum, maximum, scale_in_window_s=WINDOW_S)
+        self.fleet = FleetPolicy(
+            "default", ("default",), 5, minimum, maximum, scale_in_window_s=WINDOW_S, intervals=intervals
+        )
         self.interval_s = self.fleet.interval_s
         self.slots_base = rng.randint(0, 20)
         self.noise = [rng.randint(0, 9) for _ in range(rng.randint(3, 5))]
@@ -65,7 +67,7 @@ class DecisionReplay:
         needed = -(-(self.slots_base + more) // 5)
         return max(self.fleet.minimum, min(self.fleet.maximum, needed))
 
-    def tick(self, more: int) -> None:
+    def tick(self, more: int, *, broker: Unknown | None = None) -> None:
         """Run one tick with `more` slots above the base, and apply its decision."""
         needed = self.bounded(more)
         self.needs = [need for need in self.needs if need[0] >= self.now - WINDOW_S] + [(self.now, needed)]
@@ -81,6 +83,7 @@ class DecisionReplay:
                 for name, workers in self.services.items()
             },
             queued=self.slots_base + more,
+            broker=broker,
         )
         before = self.count
         decision, self.state = decide(self.fleet, seen, self.state, self.now)
@@ -106,8 +109,9 @@ class DecisionReplay:
         if self.count < before:
             most = max(need for _, need in self.needs)
             assert self.count >= most, f"lowered to {self.count}, but {most} were needed within the window"
-        self.quiet_ticks = self.quiet_ticks + 1 if idle else 0
-        self.now += self.interval_s
+        # A tick without the broker changes nothing, and shows nothing.
+        self.quiet_ticks = self.quiet_ticks + (broker is None) if idle else 0
+        self.now += self.interval_s * self.fleet.intervals
 
     def _start(self, name: str, number: int, rng: random.Random | None = None) -> None:
         for _ in range(number):

@@ -59,7 +59,10 @@ class ModelClient:
                 for service in found
             ],
             "failures": [
-                {"arn": f"arn:aws:ecs:us-east-1:123456789012:service/{CLUSTER}/{name}", "reason": "MISSING"}
+                {
+                    "arn": f"arn:aws:ecs:us-east-1:123456789012:service/{CLUSTER}/{name}",
+                    "reason": "UNAVAILABLE" if name in bad else "MISSING",
+                }
                 for name in (
                     *bad,
                     *(failure.arn.rsplit("/", 1)[-1] for failure in missing if not failure.arn.endswith("/-")),

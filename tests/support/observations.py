@@ -143,7 +143,8 @@ class _Draw:
         messages = BrokerCount(rng.randint(0, 60), rng.randint(0, 40))
         brokers: list[Reading[BrokerCount]] = [
             *(seen.broker, seen.broker, seen.broker, seen.broker),
-            *(Known(messages, 0.0), Stale(messages, 5.0), Unknown("down")),
+            *(Known(messages, 0.0), Known(replace(messages, incomplete="too many"), 0.0)),
+            *(Stale(messages, 5.0), Unknown("down")),
         ]
         count = DatabaseCount(queued, running)
         databases: list[Reading[DatabaseCount] | None] = [

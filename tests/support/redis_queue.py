@@ -36,10 +36,14 @@ class RedisQueue:
             *waiting, in_flight = pipeline.execute()
         return sum(waiting), in_flight
 
-    def publish(self, task: str, arguments: Iterable[tuple[Any, ...]], *, priority: int = 0) -> None:
+    def publish(
+        self, task: str, arguments: Iterable[tuple[Any, ...]], *, priority: int = 0, countdown: float | None = None
+    ) -> None:
         """Send a Celery message for each tuple of arguments."""
         app = Celery("client", broker=self.broker, set_as_current=False)
         app.conf.task_default_queue = self.name
         with app.connection_for_write() as connection:
             for values in arguments:
-                app.send_task(task, values, connection=connection, ignore_result=True, priority=priority)
+                app.send_task(
+                    task, values, connection=connection, ignore_result=True, priority=priority, countdown=countdown
+                )

@@ -47,7 +47,8 @@ def services_of(case: DecisionCase, decision: Decision) -> Iterator[tuple[str, S
 def unknown_never_lowers(case: DecisionCase, decision: Decision, after: FleetState) -> None:
     seen = case.observation
     services = all(service_in(service) is not None for service in seen.services.values())
-    demand = isinstance(seen.broker, Known) and (seen.database is None or isinstance(seen.database, Known))
+    complete = isinstance(seen.broker, Known) and seen.broker.value.incomplete is None
+    demand = complete and (seen.database is None or isinstance(seen.database, Known))
     size_known = not isinstance(seen.overrides, Unknown) and (
         overrides_of(case).fixed is not None or (decision.demand is None and case.fleet.fallback.mode == "fixed")
     )

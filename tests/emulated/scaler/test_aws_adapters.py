@@ -13,7 +13,7 @@ from scaler.adapters import aws
 from scaler.adapters.ecs import EcsClusterAdapter
 from scaler.adapters.sqs import SqsQueueReader
 from scaler.core.model import BrokerCount, Service, Task
-from scaler.errors import BadAnswerError, DeadlineError, RejectedError, SourceError, ThrottledError
+from scaler.errors import AbsentError, BadAnswerError, DeadlineError, RejectedError, SourceError, ThrottledError
 from tests.support.fake_aws import Failure, black_hole, fake_aws
 
 SERVICE = {
@@ -170,11 +170,25 @@ ONE = {"taskArn": "task/1", "protectionEnabled": True}
         pytest.param(
             service, {"DescribeServices": {"services": [], "failures": FAILURES}}, SourceError, "MISSING", id="failures"
         ),
-        pytest.param(service, {"DescribeServices": {"services": []}}, BadAnswerError, "absent", id="no service"),
+        pytest.param(service, {"DescribeServices": {"services": []}}, BadAnswerError, "not in", id="no answer"),
+        pytest.param(
+            service,
+            {"DescribeServices": {"services": [], "failures": [{"arn": "worker-default", "reason": "MISSING"}]}},
+            AbsentError,
+            "MISSING",
+            id="no service",
+        ),
+        pytest.param(
+            service,
+            {"DescribeServices": {"services": [SERVICE | {"status": "DRAINING"}]}},
+            BadAnswerError,
+            "DRAINING",
+            id="service being deleted",
+        ),
         pytest.param(
             service,
             {"DescribeServices": {"services": [SERVICE | {"status": "INACTIVE"}]}},
-            BadAnswerError,
+            AbsentError,
             "INACTIVE",
             id="deleted service",
         ),

@@ -13,10 +13,11 @@ from scaler.adapters.redis import IN_FLIGHT_LIMIT, RedisBroker
 from scaler.adapters.shared import Shared
 from scaler.config.settings import RedisSettings
 from scaler.core.model import BrokerCount
-from scaler.errors import BadAnswerError, DeadlineError, SourceError
+from scaler.errors import DeadlineError, SourceError
 
 MASTER = b"*3\r\n$6\r\nmaster\r\n:0\r\n*0\r\n"
 EMPTY = b"*0\r\n"
+STEPS = len(RedisSettings(kind="redis", url="redis://redis").priority_steps)
 Answers = dict[str, bytes | Callable[[list[bytes]], bytes]]
 
 
@@ -110,7 +111,6 @@ async def broker(server: Server, *, max_age_s: float = 0.0, deadline_s: float = 
         pytest.param("LLEN", b"$-1\r\n", "not a count", id="nothing"),
         pytest.param("LLEN", b"?what\r\n", "Protocol", id="another protocol"),
         pytest.param("HLEN", b"-ERR no\r\n", "no", id="in flight unknown"),
-        pytest.param("HLEN", b":%d\r\n" % (IN_FLIGHT_LIMIT + 1), "are not read", id="too many in flight"),
         pytest.param("ROLE", b"*2\r\n$5\r\nslave\r\n$1\r\nx\r\n", "replica", id="replica"),
         pytest.param("ROLE", b"-LOADING no\r\n", "no", id="role unknown while loading"),
     ],
@@ -156,11 +156,43 @@ async def test_a_server_without_the_command_role_is_accepted(server: Server, ans
         pytest.param(b"7", id="a number"),
     ],
 )
-async def test_an_entry_that_is_not_from_kombu_is_an_error(server: Server, text: bytes) -> None:
-    server.answers |= {"HLEN": b":1\r\n", "HKEYS": bulk(b"tag"), "HMGET": bulk(text)}
+async def test_an_entry_that_is_not_from_kombu_makes_the_count_incomplete(server: Server, text: bytes) -> None:
+    server.answers |= {"LLEN": b":3\r\n", "HLEN": b":1\r\n", "HKEYS": bulk(b"tag"), "HMGET": bulk(text)}
     async with broker(server) as scaler:
-        with pytest.raises(BadAnswerError, match="unacked"):
-            await scaler.depth("default")
+        count = await scaler.depth("default")
+    assert "unacked" in (count.incomplete or "")
+    assert count == BrokerCount(STEPS * 3, 0, incomplete=count.incomplete)
+
+
+@pytest.mark.parametrize(
+    ("answers", "reason"),
+    [
+        pytest.param({"HLEN": b":%d\r\n" % (IN_FLIGHT_LIMIT + 1)}, "are not read", id="too many in flight"),
+        pytest.param({"HLEN": b":1\r\n", "HKEYS": b"-NOPERM no permissions\r\n"}, "permissions", id="not allowed"),
+    ],
+)
+async def test_messages_that_wait_are_known_without_those_in_flight(
+    server: Server, answers: Answers, reason: str
+) -> None:
+    server.answers |= {"LLEN": b":125\r\n"} | answers
+    async with broker(server) as scaler:
+        count = await scaler.depth("default")
+    assert count == BrokerCount(STEPS * 125, 0, incomplete=count.incomplete)
+    assert reason in (count.incomplete or "")
+
+
+async def test_a_message_that_is_bound_to_two_queues_makes_both_incomplete(server: Server) -> None:
+    server.answers |= {
+        "LLEN": b":125\r\n",
+        "HLEN": b":3\r\n",
+        "HKEYS": bulk(b"1", b"2", b"3"),
+        "HMGET": bulk(entry("two", "key"), entry("", "default"), entry("", "third")),
+        "SMEMBERS": bulk(*(b"\x06\x16".join((b"key", b"", queue)) for queue in (b"default", b"other"))),
+    }
+    async with broker(server) as scaler:
+        found = [await scaler.depth(queue) for queue in ("default", "other", "third")]
+    assert [(count.in_flight, count.incomplete is None) for count in found] == [(1, False), (0, False), (1, True)]
+    assert all(count.visible == STEPS * 125 for count in found)
 
 
 async def test_removed_entries_and_entries_without_a_binding_do_not_count(server: Server) -> None:
@@ -173,7 +205,7 @@ async def test_removed_entries_and_entries_without_a_binding_do_not_count(server
         assert await scaler.depth("default") == BrokerCount(0, 1)
 
 
-async def test_an_invalid_pattern_of_a_binding_is_an_error(server: Server) -> None:
+async def test_an_invalid_pattern_of_a_binding_makes_the_count_incomplete(server: Server) -> None:
     binding = b"\x06\x16".join((b"key", b"(", b"default"))
     server.answers |= {
         "HLEN": b":1\r\n",
@@ -182,8 +214,7 @@ async def test_an_invalid_pattern_of_a_binding_is_an_error(server: Server) -> No
         "SMEMBERS": bulk(binding),
     }
     async with broker(server) as scaler:
-        with pytest.raises(BadAnswerError, match="not a valid pattern"):
-            await scaler.depth("default")
+        assert "not a valid pattern" in ((await scaler.depth("default")).incomplete or "")
 
 
 async def test_a_first_read_that_exceeds_the_deadline_continues_in_the_next(server: Server) -> None:
@@ -198,8 +229,7 @@ async def test_a_first_read_that_exceeds_the_deadline_continues_in_the_next(serv
     server.answers |= {"HLEN": b":300\r\n", "HKEYS": bulk(*tags), "HMGET": messages}
     async with broker(server) as scaler:
         for _ in range(2):
-            with pytest.raises(SourceError, match="busy"):
-                await scaler.depth("default")
+            assert (await scaler.depth("default")).incomplete == "busy"
         assert await scaler.depth("default") == BrokerCount(0, 300)
     assert calls == 5, "messages that were read before were read again"
 

@@ -31,6 +31,7 @@ STATE: dict[str, Any] = {
     "gate": "open",
     "polls_in_flight": 1,
     "reserved": 2,
+    "scheduled": 1,
     "running": 2,
     "concurrency": 5,
     "longest_running_s": 3.5,
@@ -85,7 +86,7 @@ def test_the_key_is_made_from_the_seed() -> None:
 async def test_reads_a_state() -> None:
     on_the_wire("state", STATE)
     async with talking() as (agent, client, task):
-        assert await client.state(task) == AgentState("consuming", 2, 2, 5, protected=True)
+        assert await client.state(task) == AgentState("consuming", 2, 2, 5, protected=True, scheduled=1)
         assert agent.requests == [("/v1/state", b"", "")]
 
 

@@ -222,8 +222,18 @@ CASES: Mapping[str, Callable[[], Case]] = {
     "a scheduled minimum": lambda: first(observe(["one"], schedule=Schedule(3, "every morning"))),
     "a scheduled minimum below the fleet's": lambda: first(observe(["one"], schedule=Schedule(1, "every morning"))),
     "zero: one source": lambda: later(
-        replace(observe(["idle", "silent"], broker=Known(BrokerCount(0, 0), NOW)), database=None), FROM_ZERO
+        replace(observe(["idle", "booting"], broker=Known(BrokerCount(0, 0), NOW)), database=None), FROM_ZERO
     ),
+    "demand: a worker without an answer": lambda: later(
+        replace(observe(["full", "silent"], broker=Known(BrokerCount(8, 0), NOW)), database=None)
+    ),
+    "demand: incomplete": lambda: later(
+        replace(observe(["idle"] * 2, broker=Known(BrokerCount(4, 0, incomplete="too many"), NOW)), database=None)
+    ),
+    "demand: incomplete beside the database": lambda: later(
+        observe(["idle"] * 2, broker=Known(BrokerCount(4, 0, incomplete="too many"), NOW))
+    ),
+    "demand: not due": lambda: later(observe(["idle"] * 2, broker=Known(BrokerCount(0, 0, delayed=3), NOW))),
     "zero: the first tick": lambda: (FROM_ZERO, observe(["idle"]), state_after_window(observe(["idle"], queued=0))),
     "zero: the second tick": lambda: (
         FROM_ZERO,

@@ -27,6 +27,7 @@ from scaler.reporting.decision_line import decision_line
 from scaler.reporting.explanation import next_steps
 from scaler.reporting.prometheus_metrics import PrometheusMetrics
 from simulation.loop import run
+from tests.support.fake_environment import FakeEnvironment
 from tests.support.scaler_builders import FLEET, SERVICE, SILENT, WORKERS, arn, observe, with_changes
 from tests.support.scaler_reports import report
 from tests.support.virtual_clock import LoopClock
@@ -224,6 +225,19 @@ def test_mwaas_metrics_need_every_fleet() -> None:
 def test_a_fleet_without_ticks_publishes_no_decision_only() -> None:
     found = published(report(), later_s=120.0)
     assert {key[1]: value for key, value in found.items()} == {"NoDecision": 1.0}
+
+
+def test_a_result_from_the_future_is_not_published() -> None:
+    """A monotonic clock that went back leaves the age of a result unknown."""
+    clock = FakeEnvironment(1)
+    clock.now = 1000.0
+    publisher = CloudWatchPublisher(
+        "test", "openmwaa", Sink(), clock, intervals=lambda: {"default": 5.0}, on_failure=lambda error: None
+    )
+    publisher.on_tick(report())
+    assert len(publisher.data()) > 1
+    clock.now = 10.0
+    assert [(datum.name, datum.value) for datum in publisher.data()] == [("NoDecision", 1.0)]
 
 
 @pytest.mark.parametrize(

@@ -12,11 +12,12 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from scaler.core.model import Known
+from scaler.core.decide import decide
+from scaler.core.model import BrokerCount, Known, Unknown
 from scaler.core.state import FleetState
 from tests.support.decision_replay import DecisionReplay
 from tests.support.observations import DecisionCase, Dimensions, decision_case, dimensions
-from tests.support.scaler_builders import with_changes
+from tests.support.scaler_builders import FLEET, observe, with_changes
 from tests.support.scaler_invariants import INVARIANTS, service_in
 
 EXAMPLES = settings(
@@ -99,6 +100,56 @@ def test_a_noisy_demand_changes_a_fleet_rarely_and_a_constant_demand_settles_it(
     assert fleet.count == fleet.bounded(base)
     assert fleet.old == 0, "the old service was not drained"
     assert fleet.direction_changes <= 2 + 2 * len(noise) * fleet.interval_s / fleet.window_s
+
+
+@EXAMPLES
+@given(dimensions, st.sampled_from((1, 2, 4)), st.lists(st.integers(0, 2), min_size=1, max_size=5))
+def test_a_fleet_settles_while_a_source_throttles(drawn: Dimensions, intervals: int, unknown: list[int]) -> None:
+    """At every pace, and with up to two ticks in a row without the broker, a fleet reaches its need."""
+    fleet = DecisionReplay(drawn, intervals=intervals)
+    for turn in range(fleet.max_ticks):
+        fleet.tick(0)
+        if fleet.settled:
+            break
+        for _ in range(unknown[turn % len(unknown)]):
+            fleet.tick(0, broker=Unknown("throttled"))
+    assert fleet.settled, f"not settled: {fleet}"
+    assert fleet.count == fleet.bounded(0)
+    assert fleet.old == 0, "the old service was not drained"
+
+
+@EXAMPLES
+@given(st.integers(0, 6), st.integers(0, 6), st.integers(1, 40), st.integers(0, 60))
+def test_waiting_tasks_find_a_worker_that_is_known_to_be_free(silent: int, idle: int, waiting: int, held: int) -> None:
+    """Without a database, a worker that does not answer is no capacity for the tasks that wait."""
+    broker = Known(BrokerCount(waiting, held), 0.0)
+    observation = replace(observe(["silent"] * silent + ["idle"] * idle, broker=broker), database=None)
+    decision = decide(FLEET, observation, FleetState(), 0.0)[0]
+    assert decision.desired is not None
+    assert decision.desired >= min(FLEET.maximum, silent + -(-waiting // FLEET.slots))
+
+
+@EXAMPLES
+@given(dimensions, st.integers(0, 60), st.integers(0, 60))
+def test_messages_that_are_not_due_change_no_need(drawn: Dimensions, delayed: int, scheduled: int) -> None:
+    case = decision_case(drawn)
+    broker = case.observation.broker
+    holders = [
+        (name, task, agent.value)
+        for name, service in case.observation.services.items()
+        for task, agent in service.agents.items()
+        if isinstance(agent, Known)
+    ]
+    if not isinstance(broker, Known) or not holders:
+        return
+    name, task, agent = holders[0]
+    held = {**case.observation.services[name].agents, task: Known(replace(agent, scheduled=scheduled), 0.0)}
+    count = replace(broker.value, in_flight=broker.value.in_flight + scheduled, delayed=delayed)
+    later = replace(with_changes(case.observation, name, agents=held), broker=Known(count, 0.0))
+    before, after = case.decide(), case.decide(later)
+    assert after.needed == before.needed
+    if before.minimum:  # a fleet that may go to zero keeps one worker for them
+        assert after.services == before.services
 
 
 def test_an_empty_fleet_has_a_decision() -> None:

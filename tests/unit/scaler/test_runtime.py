@@ -23,7 +23,7 @@ from scaler.core.model import (
     Task,
     Unknown,
 )
-from scaler.errors import SourceError
+from scaler.errors import SourceError, ThrottledError
 from scaler.reporting.decision_log import DecisionLog
 from scaler.reporting.prometheus_metrics import PrometheusMetrics
 from scaler.runtime.fleet_loop import FleetLoop
@@ -79,7 +79,7 @@ async def test_every_reading_is_known_if_all_sources_answer() -> None:
     environment = ports()
     observation, errors = await Observer(
         FLEET, ["worker-default"], {"default": "url"}, environment.environment()
-    ).observe(3.0)
+    ).observe(3.0, 15.0)
     seen = only_service(observation)
     readings = [seen.service, seen.tasks, seen.protected, *seen.agents.values()]
     assert all(isinstance(reading, Known) for reading in [*readings, observation.broker, observation.database])
@@ -95,7 +95,7 @@ async def test_a_broken_source_is_unknown_and_the_others_are_not(
     monkeypatch.setattr(environment.agents if source == "state" else environment, source, broken)
     observation, errors = await Observer(
         FLEET, ["worker-default"], {"default": "url"}, environment.environment()
-    ).observe(0.2)
+    ).observe(0.2, 15.0)
     seen = only_service(observation)
     unknown = {
         "service": isinstance(seen.service, Unknown),
@@ -114,14 +114,67 @@ async def test_a_broken_source_is_unknown_and_the_others_are_not(
 async def test_demand_is_stale_for_three_ticks_and_then_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
     environment = ports()
     observer = Observer(FLEET, ["worker-default"], {"default": "url"}, environment.environment())
-    await observer.observe(3.0)
+    await observer.observe(3.0, 15.0)
     monkeypatch.setattr(environment, "counts", fail)
     kinds = []
     for _ in range(4):
         environment.advance(5.0)
-        observation, _ = await observer.observe(3.0)
+        observation, _ = await observer.observe(3.0, 15.0)
         kinds.append(type(observation.database))
     assert kinds == [Stale, Stale, Unknown, Unknown]
+
+
+@pytest.mark.parametrize("source", ["broker", "overrides"])
+async def test_a_throttled_source_is_left_out_for_one_tick(source: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    environment, reads = ports(), []
+
+    async def throttles(*_: Any) -> Any:
+        reads.append(environment.now)
+        raise ThrottledError(source, "Rate exceeded")
+
+    overrides = SimpleNamespace(of=throttles) if source == "overrides" else None
+    if source == "broker":
+        monkeypatch.setattr(environment, "depth", throttles)
+    observer = Observer(FLEET, ["worker-default"], {"default": "url"}, environment.environment(overrides=overrides))
+    paces, errors = [], []
+    for _ in range(4):
+        paces.append(observer.intervals)
+        _, failed = await observer.observe(3.0, 15.0)
+        errors.append(len(failed))
+        environment.advance(5.0)
+    assert len(reads) == 2
+    assert errors == [1, 0, 1, 0]
+    assert paces == ([1, 2, 2, 2] if source == "broker" else [1, 1, 1, 1])
+
+
+@pytest.mark.parametrize("intervals", [1, 4])
+async def test_the_gap_and_the_lease_follow_the_pace(intervals: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    environment = ports()
+    leases: list[float] = []
+    drains = environment.agents.drain
+
+    async def drain(task: Task, lease_s: float) -> AgentState:
+        leases.append(lease_s)
+        return await drains(task, lease_s)
+
+    loop = await shrinking(environment)
+    monkeypatch.setattr(environment.agents, "drain", drain)
+    report = await loop.tick(intervals)
+    assert report.tick.fleet.knowledge_gap_s == intervals * 15.0
+    assert set(leases) == {max(30.0, intervals * 15.0)}
+
+
+async def test_a_demand_from_the_future_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
+    environment = ports()
+    observer = Observer(FLEET, ["worker-default"], {"default": "url"}, environment.environment())
+    environment.now = 1000.0
+    await observer.observe(3.0, 15.0)
+    for source in ("counts", "depth"):
+        monkeypatch.setattr(environment, source, fail)
+    environment.now = 990.0
+    observation, _ = await observer.observe(3.0, 15.0)
+    assert isinstance(observation.database, Unknown)
+    assert isinstance(observation.broker, Unknown)
 
 
 async def test_all_fleets_of_a_tick_share_one_query() -> None:
@@ -156,7 +209,7 @@ async def test_the_demand_is_the_sum_of_all_queues() -> None:
     observer = Observer(
         fleet, ["worker-default"], {"a": "a", "b": "b"}, environment.environment(broker=queues, database=queues)
     )
-    observation, _ = await observer.observe(3.0)
+    observation, _ = await observer.observe(3.0, 15.0)
     assert isinstance(observation.broker, Known)
     assert isinstance(observation.database, Known)
     assert observation.broker.value == BrokerCount(11, 22, 5)
@@ -177,13 +230,13 @@ async def test_the_tasks_of_an_empty_service_are_read_only_after_it_has_some(
 
     monkeypatch.setattr(environment, "tasks", counting)
     for _ in range(3):
-        observation, _ = await observer.observe(3.0)
+        observation, _ = await observer.observe(3.0, 15.0)
         assert observation.services["b"].tasks == Known((), observation.services["b"].tasks.at)  # type: ignore[union-attr]
     assert calls.count("b") == 1, "the first time it was not known to be empty"
     assert calls.count("a") == 3
     environment.services["b"].desired = 1
     environment.advance(60.0)
-    observation, _ = await observer.observe(3.0)
+    observation, _ = await observer.observe(3.0, 15.0)
     tasks = observation.services["b"].tasks
     assert isinstance(tasks, Known)
     assert len(tasks.value) == 1
@@ -201,7 +254,7 @@ async def test_an_override_stays_in_force_while_ssm_does_not_answer() -> None:
     observer = Observer(FLEET, ["worker-default"], {"default": "url"}, environment.environment(overrides=shared))
     seen = []
     for _ in range(4):
-        observation, _ = await observer.observe(3.0)
+        observation, _ = await observer.observe(3.0, 15.0)
         seen.append(observation.overrides)
         environment.advance(600.0)
     assert [type(reading) for reading in seen] == [Unknown, Known, Stale, Stale]
@@ -418,7 +471,7 @@ class Turning:
         self.body, self.ticks, self.failures = body, 0, []  # type: ignore[var-annotated]
         self.ticked = asyncio.Event()
 
-    async def tick(self) -> Any:
+    async def tick(self, intervals: int) -> Any:
         self.ticks += 1
         if self.ticks >= 3:
             self.ticked.set()

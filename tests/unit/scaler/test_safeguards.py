@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from scaler.adapters.clock import ScalerClock
 from scaler.adapters.override_store import SsmOverrides
 from scaler.core.decide import decide
 from scaler.core.model import AgentState, BrokerCount, Known, Observation, Service, Task
@@ -30,7 +31,7 @@ def decide_often(observation: Observation) -> list[Decision]:
 
 def test_one_source_alone_does_not_bring_a_fleet_to_zero() -> None:
     # Plain Celery has no database, and one agent does not answer: only the broker reports zero.
-    observation = replace(observe(["idle", "silent"], broker=Known(BrokerCount(0, 0), 0.0)), database=None)
+    observation = replace(observe(["idle", "booting"], broker=Known(BrokerCount(0, 0), 0.0)), database=None)
     assert [decision.drains for decision in decide_often(observation)] == [()] * 4
 
 
@@ -52,6 +53,18 @@ def test_running_tasks_count_as_demand_although_their_messages_are_acknowledged(
     assert decision.demand is not None
     assert (decision.demand.running, decision.demand.slots) == (5, 8)
     assert decision.desired == 2
+
+
+@pytest.mark.parametrize("airflow", [True, False], ids=["with a database", "plain Celery"])
+def test_an_incomplete_count_raises_a_fleet_and_never_lowers_it(airflow: bool) -> None:
+    def seen(visible: int) -> Observation:
+        broker = Known(BrokerCount(visible, 0, incomplete="20001 messages are in flight"), 0.0)
+        observation = observe(["full"] * 2 if visible else ["idle"] * 3, broker=broker)
+        return observation if airflow else replace(observation, database=None)
+
+    assert decide(FLEET, seen(500), FleetState(), 0.0)[0].desired == FLEET.maximum
+    for decision in decide_often(seen(0)):
+        assert (decision.desired, decision.drains) == (3, ())
 
 
 def test_a_task_that_only_the_service_counts_as_pending_delays_a_reduction() -> None:
@@ -104,17 +117,17 @@ async def run_until_blocked() -> None:
         await asyncio.sleep(0)
 
 
-async def test_a_fleet_has_32_requests_to_its_workers_at_the_same_time() -> None:
+async def test_a_fleet_has_100_requests_to_its_workers_at_the_same_time() -> None:
     workers = BlockedWorkers()
-    limited = LimitedWorkers(workers)
+    limited = LimitedWorkers(workers, ScalerClock(), 5.0)
     requests = [
-        asyncio.ensure_future(limited.state(Task(f"task/{number}", "RUNNING", "RUNNING"))) for number in range(40)
+        asyncio.ensure_future(limited.state(Task(f"task/{number}", "RUNNING", "RUNNING"))) for number in range(120)
     ]
     await run_until_blocked()
-    assert workers.requests == 32
+    assert workers.requests == 100
     workers.answer.set()
     await asyncio.gather(*requests)
-    assert workers.requests == 40
+    assert workers.requests == 120
 
 
 class BlockedSsm:

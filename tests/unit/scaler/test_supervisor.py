@@ -40,9 +40,11 @@ class Turning:
         self.body, self.errors, self.kind = body, errors, kind
         self.ticked: list[float] = []
         self.failures: list[BaseException] = []
+        self.intervals: list[int] = []
         self.memory = "fresh"
 
-    async def tick(self) -> Any:
+    async def tick(self, intervals: int) -> Any:
+        self.intervals.append(intervals)
         self.ticked.append(asyncio.get_running_loop().time())
         await self.body()
         return SimpleNamespace(errors=self.errors, tick=SimpleNamespace(decision=SimpleNamespace(kind=self.kind)))
@@ -136,11 +138,11 @@ def test_many_workers_without_an_answer_leave_connections_for_other_fleets() -> 
 
     async def main() -> int:
         silent = Silent()
-        bounded = LimitedWorkers(silent, 32)  # type: ignore[arg-type]
+        bounded = LimitedWorkers(silent, LoopClock(), 5.0)  # type: ignore[arg-type]
         await asyncio.gather(*(bounded.state(Task(f"task/{number}", "RUNNING")) for number in range(500)))
         return silent.most
 
-    assert run(main()) == 32
+    assert run(main()) == 100
 
 
 def test_fleets_tick_on_a_grid_in_groups_for_any_duration_of_a_tick() -> None:
@@ -156,7 +158,7 @@ def test_fleets_tick_on_a_grid_in_groups_for_any_duration_of_a_tick() -> None:
 
 
 @pytest.mark.fault(
-    "API throttled", "a throttled fleet looks half as often, up to a minute, and comes back step by step"
+    "API throttled", "a throttled fleet ticks in every second interval, and in each one again after the first answer"
 )
 def test_throttled_fleets_tick_less_often_and_recover() -> None:
     loop = Turning("default", errors=(THROTTLED,))
@@ -168,8 +170,8 @@ def test_throttled_fleets_tick_less_often_and_recover() -> None:
 
     turn([loop, other], 300, ends)
     gaps = [round(after - before) for before, after in zip(loop.ticked, loop.ticked[1:], strict=False)]
-    assert gaps[:5] == [10, 20, 40, 60, 60], "twice as slow, at most a minute"
-    assert gaps[-2:] == [gaps[-3] - 5, gaps[-3] - 10], "and back, an interval a tick"
+    assert gaps == [10] * 20 + [5] * (len(gaps) - 20)
+    assert loop.intervals == [1, *[2] * 20, *[1] * (len(gaps) - 20)], "each tick needs the pace that led to it"
     assert len(other.ticked) >= 100, "a fleet without throttling is not slower"
 
 
@@ -179,11 +181,18 @@ def test_a_throttled_fleet_that_protects_workers_does_not_slow_down() -> None:
     assert len(loop.ticked) == 21
 
 
+@pytest.mark.parametrize("source", ["sqs", "overrides", "cloudwatch"])
+def test_a_throttled_source_does_not_slow_the_others(source: str) -> None:
+    loop = Turning("default", errors=(ThrottledError(source, "Rate exceeded"),))
+    turn([loop], 100)
+    assert len(loop.ticked) == 21
+
+
 def test_failing_fleets_slow_down_after_the_second_failure() -> None:
     loop = Turning("default", raises)
     turn([loop], 300)
     gaps = [round(after - before) for before, after in zip(loop.ticked, loop.ticked[1:], strict=False)]
-    assert gaps[:6] == [5, 10, 20, 40, 60, 60]
+    assert gaps[:4] == [5, 10, 10, 10]
 
 
 def test_settings_change_between_two_ticks_and_the_state_stays() -> None:

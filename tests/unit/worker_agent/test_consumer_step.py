@@ -2,19 +2,23 @@
 """The numbers in a snapshot of Celery's consumer, also after a lost connection with running tasks."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from celery import Celery
 from celery.worker import state
+from celery.worker.request import Request
+from kombu.asynchronous.timer import Timer
 
 from worker_agent import bootstep, installation
 from worker_agent.bootstep import GATES, TICK_S, ProtectionStep, gate_for
 from worker_agent.consumer_state import concurrency, read_consumer_state
 from worker_agent.errors import UnsupportedTransportError
 from worker_agent.gate import Gate, GateState, Slots
-from worker_agent.state_machine import Phase, Snapshot
+from worker_agent.state_machine import Phase, Snapshot, WorkerState
+from worker_agent.wire import AgentReport
 
 
 class CountedRequest:
@@ -63,6 +67,16 @@ class OneChannel:
         return self.ends_at
 
 
+def held_request(name: str) -> Request:
+    """Return a request of a task with an ETA."""
+    message = SimpleNamespace(
+        headers={"id": name, "task": "t"}, body=b"", content_type="application/json", content_encoding="utf-8",
+        delivery_info={}, properties={},
+    )  # fmt: skip
+    app = Celery(set_as_current=False)
+    return Request(message, app=app, task=app.task(name="t")(_no_callback), body=((), {}, {}), decoded=True)
+
+
 def job(name: str, *, accepted: bool) -> SimpleNamespace:
     return SimpleNamespace(correlation_id=name, _accepted=accepted)
 
@@ -70,7 +84,7 @@ def job(name: str, *, accepted: bool) -> SimpleNamespace:
 def consumer_with(*jobs: SimpleNamespace, kind: str = "sqs") -> Any:
     pool = SimpleNamespace(num_processes=4, _pool=SimpleNamespace(_cache=dict(enumerate(jobs))))
     connection = SimpleNamespace(transport=SimpleNamespace(driver_type=kind))
-    return SimpleNamespace(pool=pool, connection=connection, hub=object())
+    return SimpleNamespace(pool=pool, connection=connection, hub=object(), timer=Timer())
 
 
 @pytest.fixture(autouse=True)
@@ -94,6 +108,27 @@ def test_reserved_active_and_pool_jobs_are_one_set_of_tasks() -> None:
     work = read_consumer_state(consumer_with(job("b", accepted=True), job("c", accepted=False)))
     assert (set(work.unfinished), set(work.running)) == ({"a", "b", "c"}, {"b"})
     assert work.longest_running_s is not None
+
+
+def test_tasks_with_an_eta_are_scheduled_until_they_are_due() -> None:
+    consumer = consumer_with()
+    held = [held_request(name) for name in ("a", "b", "c")]
+    entries = [consumer.timer.call_after(3600.0, print, (request,)) for request in held]
+    consumer.timer.call_after(3600.0, print)
+    assert read_consumer_state(consumer).scheduled == {"a", "b", "c"}
+    entries[0].cancel()
+    state.reserved_requests |= {held[1]}  # due: Celery reserves it before it runs
+    work = read_consumer_state(consumer)
+    assert (set(work.scheduled), set(work.unfinished)) == ({"c"}, {"b"})
+
+
+def test_a_snapshot_counts_scheduled_tasks(step: ProtectionStep) -> None:
+    consumer = consumer_with()
+    consumer.timer.call_after(3600.0, print, (held_request("a"),))
+    snapshot = step.take_snapshot(consumer)
+    assert (snapshot.scheduled, snapshot.reserved) == (1, 0)
+    report = AgentReport("task/1", WorkerState(snapshot=replace(snapshot, unacked=1)), now=0.0, wall=0.0)
+    assert [report.to_wire()[name] for name in ("scheduled", "reserved", "running")] == [1, 1, 0]
 
 
 def test_running_tasks_count_after_celery_cleared_them_with_a_lost_connection() -> None:
@@ -164,6 +199,7 @@ class FakeTimer:
     def __init__(self) -> None:
         self.calls: list[tuple[float, Any, tuple[Any, ...]]] = []
         self.cancelled = 0
+        self.schedule = Timer()
 
     def call_repeatedly(self, seconds: float, call: Any, arguments: tuple[Any, ...]) -> Any:
         self.calls.append((seconds, call, arguments))
@@ -358,7 +394,7 @@ def test_jobs_without_an_id_count_one_by_one() -> None:
 
 def test_a_pool_without_a_cache_of_jobs_has_none() -> None:
     for pool in (SimpleNamespace(num_processes=1), SimpleNamespace(num_processes=1, _pool=SimpleNamespace(_cache=[1]))):
-        assert read_consumer_state(SimpleNamespace(pool=pool)).unfinished == set()
+        assert read_consumer_state(SimpleNamespace(pool=pool, timer=Timer())).unfinished == set()
 
 
 @pytest.mark.parametrize(("processes", "expected"), [(4, 4), (None, 7), (0, 7)])

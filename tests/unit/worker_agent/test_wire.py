@@ -15,7 +15,7 @@ DRAINING = WorkerState(
     protected_until=3700.0,
     lease_until=160.0625,
     refusal="DEPLOYMENT_BLOCKED",
-    snapshot=Snapshot(1, True, 6, 5, 3, 4, 8, longest_running_s=1.5),
+    snapshot=Snapshot(1, True, 6, 5, 3, 4, 8, longest_running_s=1.5, scheduled=2),
 )
 
 
@@ -27,6 +27,7 @@ def test_a_draining_worker() -> None:
         "gate": "closed",
         "polls_in_flight": 6,
         "reserved": 5,
+        "scheduled": 2,
         "running": 3,
         "concurrency": 8,
         "longest_running_s": 1.5,
@@ -44,6 +45,7 @@ def test_a_worker_before_its_first_snapshot_has_no_task_and_no_slot() -> None:
         "gate": "closed",
         "polls_in_flight": 0,
         "reserved": 0,
+        "scheduled": 0,
         "running": 0,
         "concurrency": 0,
         "longest_running_s": None,

@@ -243,7 +243,7 @@ def failing_loop(scenario: FaultScenario, fleet: FleetPolicy, failure: str) -> F
     loop._decide = decide
     if failure == "hangs":
 
-        async def hang() -> Any:
+        async def hang(intervals: int = 1) -> Any:
             await asyncio.Event().wait()
 
         loop.tick = hang  # type: ignore[method-assign]

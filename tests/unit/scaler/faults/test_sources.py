@@ -11,7 +11,7 @@ from scaler.adapters.deadline import natural
 from scaler.adapters.sqs import IN_FLIGHT, VISIBLE, SqsQueueReader
 from scaler.core.model import BrokerCount, DatabaseCount
 from simulation.fault_injection import FaultRates
-from tests.support.fault_scenario import FaultScenario, run_scenario
+from tests.support.fault_scenario import FLEET, FaultScenario, run_scenario
 
 BOTH = pytest.mark.parametrize("source", ["database", "broker"])
 
@@ -127,6 +127,45 @@ def test_source_empty() -> None:
         await scenario.rests()
 
     run_scenario(steps)
+
+
+@pytest.mark.parametrize("airflow", [True, False], ids=["with a database", "plain Celery"])
+def test_tasks_that_are_not_due_are_no_demand_until_they_are(airflow: bool) -> None:
+    """A worker holds 60 messages for an hour: an ETA is 30 workers too early, and demand when it is due."""
+
+    async def steps(scenario: FaultScenario) -> None:
+        await scenario.becomes(lambda: bool(scenario.workers()), 60.0, "a worker was to run")
+        holder = scenario.workers()[0]
+        scenario.agents.wrong_answers[holder.arn] = {"reserved": 60, "scheduled": 60}
+        scenario.broker.answer = lambda true: BrokerCount(true.visible, true.in_flight + 60, delayed=5)
+        await scenario.stays(lambda: scenario.total == 1, 300.0, "what is not due needs no worker")
+        assert scenario.decision.demand is not None
+        assert (scenario.decision.demand.not_due, scenario.decision.demand.slots) == (65, 0)
+        numbers = scenario.send([20.0] * 12)
+        await scenario.becomes(lambda: scenario.total == 6, 60.0, "due tasks beside them were to raise the fleet")
+        await scenario.becomes(lambda: set(numbers) <= scenario.ledger.done, 120.0, "they were to run")
+        await scenario.becomes(lambda: scenario.total == 1, FLEET.scale_in_window_s + 180.0, "it was to shrink")
+        scenario.agents.wrong_answers[holder.arn] = {"reserved": 60, "scheduled": 0}
+        await scenario.becomes(lambda: scenario.total == 6, 60.0, "due messages are demand")
+        scenario.agents.wrong_answers.clear()
+        scenario.broker.answer = lambda true: true
+        await scenario.rests()
+
+    run_scenario(steps, airflow=airflow)
+
+
+def test_a_broker_that_counts_only_a_part_raises_the_fleet_and_does_not_lower_it() -> None:
+    async def steps(scenario: FaultScenario) -> None:
+        await scenario.works(3, work_s=25.0)
+        scenario.broker.answer = lambda true: BrokerCount(true.visible, 0, incomplete="too many messages in flight")
+        numbers = scenario.send([20.0] * 20)
+        await scenario.becomes(lambda: scenario.total == 6, 60.0, "the fleet was to grow")
+        await scenario.becomes(lambda: set(numbers) <= scenario.ledger.done, 200.0, "the tasks were to run")
+        await scenario.stays(lambda: scenario.total == 6 and not scenario.reductions, 90.0, "nothing may shrink")
+        scenario.broker.answer = lambda true: true
+        await scenario.rests(300.0)
+
+    run_scenario(steps, airflow=False)
 
 
 class SqsClient:

@@ -6,12 +6,16 @@ from dataclasses import replace
 
 import pytest
 
+from simulation.fault_injection import FaultRates
 from simulation.worker import SimulatedWorker
-from tests.support.fault_scenario import CONFIG, PROFILE, FaultScenario, run_scenario
+from tests.support.fault_scenario import CONFIG, FLEET, PROFILE, FaultScenario, run_scenario
 from worker_agent.state_machine import Drain, Resume
 
 LATE = replace(CONFIG, profile=replace(PROFILE, early_ack=False), visibility_s=120.0)
 """Messages are deleted when their task ends, and come back after two minutes."""
+
+
+MANY = replace(FLEET, maximum=120)
 
 
 async def drained(scenario: FaultScenario) -> SimulatedWorker:
@@ -75,6 +79,66 @@ def test_unprotected_agent_unreachable() -> None:
         await scenario.rests()
 
     run_scenario(steps, config=replace(CONFIG, scheduler_delay_s=0.0))
+
+
+@pytest.mark.fault(
+    "agent unreachable",
+    "Many workers without an answer cancel no tick: one deadline limits all commands, resumes are sent before drains, "
+    "and a silent worker gets a request every fourth tick at most. The other workers are released, and the fleet grows",
+)
+def test_many_agents_without_an_answer() -> None:
+    async def steps(scenario: FaultScenario) -> None:
+        await scenario.works(110, work_s=60.0)
+        scenario.agents.silent.update(worker.arn for worker in scenario.busy[:106])
+        await scenario.becomes(lambda: not scenario.busy, 120.0, "the work was to end")
+        before, began = scenario.reports.ticks, scenario.loop.time()
+        await scenario.becomes(lambda: scenario.total == 107, MANY.scale_in_window_s + 180.0, "the others were to go")
+        scenario.send([20.0] * 230)
+        await scenario.becomes(lambda: scenario.total >= 112, 60.0, "the fleet was to grow")
+        assert not scenario.reports.failures, "a tick was cancelled"
+        seconds = scenario.loop.time() - began
+        assert scenario.reports.ticks - before >= seconds / MANY.interval_s - 1
+        scenario.clean()
+        scenario.agents.silent.clear()
+        await scenario.rests()
+
+    run_scenario(steps, fleets=(MANY,))
+
+
+@pytest.mark.fault(
+    "agent unreachable",
+    "Without a database, the slots of protected workers that do not answer count as taken: the fleet grows for tasks "
+    "that wait",
+)
+@pytest.mark.parametrize("early", [True, False], ids=["acknowledged at start", "acknowledged at end"])
+def test_busy_agents_unreachable_without_a_database(early: bool) -> None:
+    async def steps(scenario: FaultScenario) -> None:
+        await scenario.works(4, work_s=500.0)
+        scenario.agents.unreachable.update(worker.arn for worker in scenario.busy)
+        numbers = scenario.send([20.0] * 4)
+        await scenario.becomes(lambda: scenario.total == 6, 60.0, "the fleet was to grow")
+        await scenario.becomes(lambda: set(numbers) <= scenario.ledger.done, 120.0, "the tasks were to run")
+        await scenario.stays(lambda: scenario.total >= 4, 120.0, "a busy worker may not go")
+        scenario.clean()
+        scenario.agents.unreachable.clear()
+        await scenario.rests()
+
+    run_scenario(steps, airflow=False, profile=replace(PROFILE, early_ack=early))
+
+
+@pytest.mark.fault("agent unreachable", "A hundred agents that need 0.9 s for an answer delay no reduction")
+def test_many_slow_agents() -> None:
+    async def steps(scenario: FaultScenario) -> None:
+        await scenario.works(100, work_s=25.0)
+        scenario.faults.rates["agent"] = FaultRates(slow=1.0, latency_s=(0.5, 0.9))
+        await scenario.becomes(lambda: not scenario.busy, 60.0, "the work was to end")
+        await scenario.becomes(lambda: scenario.total == 1, MANY.scale_in_window_s + 180.0, "it was to shrink")
+        scenario.send([20.0] * 40)
+        await scenario.becomes(lambda: scenario.total >= 20, 60.0, "the fleet was to grow")
+        assert not scenario.reports.failures, "a tick was cancelled"
+        await scenario.rests()
+
+    run_scenario(steps, fleets=(MANY,))
 
 
 @pytest.mark.parametrize(
