@@ -7,6 +7,7 @@ it as done. The broker is the only source for plain Celery. While the database i
 the fleet.
 """
 
+from collections.abc import Collection
 from dataclasses import replace
 
 from scaler.core.explain import Explanation, count
@@ -16,31 +17,55 @@ from scaler.core.state import Demand, FleetState
 
 def assess(
     fleet: FleetPolicy, observation: Observation, state: FleetState, now: float, taken: int, explanation: Explanation
-) -> tuple[Demand | None, float | None]:
-    """Return the demand (None: unknown), and since when the broker has counted more than the database.
+) -> tuple[Demand | None, FleetState]:
+    """Return the demand (None: unknown), and the next state.
 
     `taken`: slots of workers that do not answer. Without the database they count as running tasks.
     """
-    readings = [agent for service in observation.services.values() for agent in service.agents.values()]
-    agents = [reading.value for reading in readings if isinstance(reading, Known)]
-    running, scheduled = sum(agent.running for agent in agents), sum(agent.scheduled for agent in agents)
-    broker, not_due = _due(observation.broker, scheduled)
+    readings = {arn: agent for service in observation.services.values() for arn, agent in service.agents.items()}
+    agents = {arn: reading.value for arn, reading in readings.items() if isinstance(reading, Known)}
+    running = sum(agent.running for agent in agents.values())
+    scheduled = sum(agent.scheduled for agent in agents.values())
+    remembered = _remembered(fleet, observation, agents.keys(), state, now)
+    broker, not_due = _due(observation.broker, scheduled, sum(number for number, _ in remembered.values()))
     if not_due:
         text = f"{count(not_due, 'message')} not due (delay, ETA or countdown): no demand yet"
         explanation.add("demand", text, source="broker", not_due=not_due)
     demand, broker_above = _of_sources(
         fleet, replace(observation, broker=broker), running, state, now, taken, explanation
     )
-    return demand and replace(demand, not_due=not_due), broker_above
+    held = remembered | {arn: (agent.scheduled, now) for arn, agent in agents.items() if agent.scheduled}
+    return demand and replace(demand, not_due=not_due), replace(state, broker_above_since=broker_above, scheduled=held)
 
 
-def _due(broker: Reading[BrokerCount], scheduled: int) -> tuple[Reading[BrokerCount], int]:
-    """Return the count without the messages that workers hold until their time, and how many are not due."""
+def _remembered(
+    fleet: FleetPolicy, observation: Observation, answered: Collection[str], state: FleetState, now: float
+) -> dict[str, tuple[int, float]]:
+    """Return the last report of each worker that held messages, does not answer now, and may still live."""
+    lists = [service.tasks for service in observation.services.values()]
+    listed = {task.arn for tasks in lists if isinstance(tasks, Known) for task in tasks.value}
+    complete = all(isinstance(tasks, Known) for tasks in lists)
+    return {
+        arn: (number, at)
+        for arn, (number, at) in state.scheduled.items()
+        if arn not in answered and 0 <= now - at <= fleet.knowledge_gap_s and (arn in listed or not complete)
+    }
+
+
+def _due(broker: Reading[BrokerCount], scheduled: int, remembered: int) -> tuple[Reading[BrokerCount], int]:
+    """Return the count without the messages that workers hold until their time, and how many are not due.
+
+    A remembered number holds back growth only: with it, the count is incomplete.
+    """
     if isinstance(broker, Unknown):
         return broker, 0
-    held = min(scheduled, broker.value.in_flight)
-    return replace(broker, value=replace(broker.value, in_flight=broker.value.in_flight - held)), (
-        broker.value.delayed + held
+    found = broker.value
+    held = min(scheduled + remembered, found.in_flight)
+    incomplete = found.incomplete
+    if incomplete is None and held > scheduled:
+        incomplete = "a worker without an answer held messages that were not due"
+    return replace(broker, value=replace(found, in_flight=found.in_flight - held, incomplete=incomplete)), (
+        found.delayed + held
     )
 
 

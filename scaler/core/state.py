@@ -64,6 +64,8 @@ class FleetState:
     """A drifted desired count that is kept for one window, and since when."""
     current: str | None = None
     """The service that starts new workers."""
+    scheduled: Mapping[str, tuple[int, float]] = field(default_factory=dict)
+    """Messages that are not due, by the ARN of the worker that holds them: how many, and when it reported them."""
     services: Mapping[str, ServiceState] = field(default_factory=dict)
 
     def of(self, service: str) -> ServiceState:

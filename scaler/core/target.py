@@ -97,7 +97,7 @@ def _need(inputs: DecisionInput, state: FleetState) -> tuple[Demand | None, int 
     slots, source = policy.slots_per_worker(fleet, current, others)
     # A worker that does not answer may be busy, and its tasks may be acknowledged: no source shows them.
     taken = slots * sum(len(view.workers.of("unknown")) for view in inputs.services if view.workers)
-    demand, broker_above = demands.assess(fleet, inputs.observation, state, now, taken, inputs.explanation)
+    demand, state = demands.assess(fleet, inputs.observation, state, now, taken, inputs.explanation)
     needed = slots_per_worker = unknown_since = None
     demand = demand_metric.combine(fleet, demand, inputs.observation, inputs.explanation)
     if demand is None:
@@ -107,7 +107,7 @@ def _need(inputs: DecisionInput, state: FleetState) -> tuple[Demand | None, int 
         needed = policy.slots_to_workers(demand, slots, source, inputs.explanation)
     known = demand is not None and demand.may_shrink
     window = policy.remember(fleet, state.window, needed, now, known=known)
-    state = replace(state, window=window, broker_above_since=broker_above, unknown_since=unknown_since)
+    state = replace(state, window=window, unknown_since=unknown_since)
     return demand, needed, slots_per_worker, state
 
 

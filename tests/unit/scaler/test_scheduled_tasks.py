@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Messages that workers hold until an ETA or a countdown, while readings fail: no demand too early, no scale-in."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from scaler.core.decide import decide
+from scaler.core.model import AgentState, BrokerCount, Known, Observation, Reading
+from scaler.core.state import Decision, FleetState
+from tests.support.scaler_builders import FLEET, SILENT, arn, observe, state_after_window, with_changes
+
+HOLDS = AgentState("consuming", 0, 50, 5, protected=True, scheduled=50)
+MANY = replace(FLEET, maximum=50)
+UNREAD: Mapping[str, Mapping[str, Any]] = {
+    "the worker": {"agents": {arn(0): SILENT}},
+    "the list of tasks": {"tasks": SILENT, "protected": SILENT, "agents": {}},
+    "the service and its tasks": {"service": SILENT, "tasks": SILENT, "protected": SILENT, "agents": {}},
+}
+
+BOTH_MODES = pytest.mark.parametrize("airflow", [True, False], ids=["with a database", "plain Celery"])
+
+
+def holding(workers: Sequence[str] = ("idle",), *, airflow: bool = False) -> Observation:
+    """Return a fleet whose first worker holds 50 messages that are not due."""
+    seen = observe(workers, broker=Known(BrokerCount(0, 50), 0.0))
+    agents = {task: Known(HOLDS, 0.0) if task == arn(0) else agent for task, agent in _agents(seen).items()}
+    return with_changes(seen if airflow else replace(seen, database=None), agents=agents)
+
+
+def _agents(seen: Observation) -> Mapping[str, Reading[AgentState]]:
+    (service,) = seen.services.values()
+    return service.agents
+
+
+def decisions(*ticks: tuple[float, Observation]) -> list[Decision]:
+    state, found = FleetState(), []
+    for now, seen in ticks:
+        decision, state = decide(MANY, seen, state, now)
+        found.append(decision)
+    return found
+
+
+@BOTH_MODES
+@pytest.mark.parametrize("unread", UNREAD)
+@pytest.mark.fault("agent unreachable", "Tasks with an ETA that it holds do not become demand at once")
+def test_one_tick_without_an_answer_makes_no_demand_of_tasks_that_are_not_due(unread: str, *, airflow: bool) -> None:
+    seen = holding(airflow=airflow)
+    silent = with_changes(seen, **UNREAD[unread])
+    found = decisions((0.0, seen), (5.0, silent), (10.0, silent), (15.0, seen), (20.0, silent))
+    assert all(decision.needed in (0, 1) for decision in found), "one worker for its own slots, not ten"
+    assert {decision.demand.not_due for decision in found if decision.demand} == {50}
+    assert [decision.demand.may_shrink for decision in found if decision.demand] == [True, False, False, True, False]
+
+
+@BOTH_MODES
+def test_after_the_knowledge_gap_messages_of_a_silent_worker_are_demand(*, airflow: bool) -> None:
+    seen = holding(airflow=airflow)
+    silent = with_changes(seen, **UNREAD["the worker"])
+    found = decisions((0.0, seen), (MANY.knowledge_gap_s, silent), (MANY.knowledge_gap_s + 1.0, silent))
+    assert [(decision.needed or 0) > 1 for decision in found] == [False, False, True]
+
+
+def test_messages_of_a_worker_that_has_ended_are_demand() -> None:
+    seen = holding()
+    gone = with_changes(seen, tasks=Known((), 5.0), agents={})
+    assert [decision.needed for decision in decisions((0.0, seen), (5.0, gone))] == [0, 10]
+
+
+@BOTH_MODES
+def test_a_remembered_number_never_drains_a_worker(*, airflow: bool) -> None:
+    seen = holding(["idle", "idle", "idle"], airflow=airflow)
+    state = state_after_window(seen, MANY)
+    silent = with_changes(seen, agents={**_agents(seen), arn(0): SILENT})
+    assert decide(MANY, seen, state, 60.0)[0].drains, "a known number allows the scale-in"
+    for now in (60.0, 65.0, 70.0):
+        decision, state = decide(MANY, silent, state, now)
+        assert (decision.drains, decision.desired) == ((), 3)
