@@ -60,7 +60,7 @@ def decide(fleet: FleetPolicy, observation: Observation, state: FleetState, now:
         state,
         current=current.name if current else state.current,
         overrides_unknown_since=overrides_unknown_since,
-        services={step.name: step.state for step in steps},
+        services={**state.services, **{step.name: step.state for step in steps}},
     )
 
 
@@ -133,6 +133,9 @@ def _explanation(inputs: DecisionInput, view: ServiceView) -> Explanation:
 
 
 def _explain_services(inputs: DecisionInput) -> None:
+    for name in inputs.observation.absent:
+        text = f"Service {name} does not exist: the fleet continues without it"
+        inputs.explanation.add("services", text, absent=name)
     for view in inputs.services:
         drift, text = detect_drift(view)
         if text:

@@ -234,3 +234,5 @@ class Observation:
     schedule: Schedule | None = None
     demand_metric: Reading[float] | None = None
     """The newest value of the fleet's CloudWatch metric; None for fleets without one."""
+    absent: tuple[str, ...] = ()
+    """Services of the fleet that do not exist."""

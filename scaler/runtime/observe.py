@@ -36,6 +36,8 @@ from scaler.runtime.write_rate_limit import WriteRateLimit
 
 T = TypeVar("T")
 BROKER, METRIC = "sqs", "cloudwatch"
+ABSENT_AFTER = 6
+"""A service that has been seen is absent only after so many answers in a row that it does not exist."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,8 +107,10 @@ class Observer:
         self._last_metric: LastKnown[float] = LastKnown()
         self._empty: set[str] = set()
         """Services that had no task in the last tick."""
-        self._absent: set[str] = set()
-        """Services that do not exist: a deleted one must not keep the fleet's other service from growing."""
+        self._seen: set[str] = set()
+        """Services that have existed."""
+        self._missing: dict[str, int] = {}
+        """Services that do not exist, according to so many answers in a row."""
         self._errors: list[SourceError] = []
         self._throttled: dict[str, bool] = {}
         """Sources that throttled their last read; whether the present tick reads them again."""
@@ -117,8 +121,9 @@ class Observer:
         return SLOWED if self._throttled.keys() & {BROKER, METRIC} else 1
 
     def inherit_state(self, before: Self) -> None:
-        """Take over the last overrides of an earlier observer of the same fleet; demand is read again."""
+        """Take over what an earlier observer of the same fleet has learned; demand is read again."""
         self._last_overrides = before._last_overrides
+        self._seen, self._missing = before._seen, before._missing
 
     async def observe(self, seconds: float, stale_s: float) -> tuple[Observation, tuple[SourceError, ...]]:
         """Return one observation within `seconds`, and the errors of the sources that failed.
@@ -135,15 +140,18 @@ class Observer:
             metric = group.create_task(self._read_metric(end, stale_s))
             services = {name: group.create_task(self._observe_service(name, begins, end)) for name in self._services}
         now = self._ports.clock.monotonic()
-        # A fleet without any service has one that is unknown, so nothing is decided on it.
-        existing = services.keys() - self._absent or services.keys()
+        seen = {name: await services[name] for name in self._services}
+        absent = tuple(name for name in self._services if self._is_absent(name, seen[name]))
+        if len(absent) == len(seen):
+            absent = ()  # a fleet without any service has one that is unknown, so nothing is decided on it
         observation = Observation(
-            services={name: await services[name] for name in self._services if name in existing},
+            services={name: service for name, service in seen.items() if name not in absent},
             broker=self._last_broker.of(await broker, now, stale_s),
             overrides=self._last_overrides.of(await overrides, self._ports.clock),
             database=await database,
             schedule=self._schedule(self._ports.clock.wall()),
             demand_metric=await metric,
+            absent=absent,
         )
         return observation, tuple(self._errors)
 
@@ -177,12 +185,23 @@ class Observer:
         return ServiceObservation(service, tasks, protected, {arn: await agent for arn, agent in agents.items()})
 
     async def _describe(self, name: str) -> Service:
-        self._absent.discard(name)
         try:
-            return await self._ports.cluster.service(name)
+            service = await self._ports.cluster.service(name)
         except AbsentError:
-            self._absent.add(name)
+            self._missing[name] = self._missing.get(name, 0) + 1
             raise
+        self._seen.add(name)
+        self._missing.pop(name, None)
+        return service
+
+    def _is_absent(self, name: str, seen: ServiceObservation) -> bool:
+        """Whether a service does not exist: a deleted one must not keep the fleet's other service from growing.
+
+        One wrong answer must not hide a service with workers: it would be started a second time on the other one.
+        """
+        if isinstance(seen.service, Known) or (isinstance(seen.tasks, Known) and seen.tasks.value):
+            return False
+        return self._missing.get(name, 0) >= (ABSENT_AFTER if name in self._seen else 1)
 
     async def _read_overrides(self, end: float) -> Known[Overrides] | Unknown:
         if self._ports.overrides is None:

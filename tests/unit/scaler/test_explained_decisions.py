@@ -28,7 +28,7 @@ from scaler.core.model import (
     Stale,
     Unknown,
 )
-from scaler.core.state import Attempt, Decision, FleetState
+from scaler.core.state import Attempt, Decision, FleetState, ServiceState
 from tests.support.scaler_builders import (
     FLEET,
     SERVICE,
@@ -269,6 +269,9 @@ CASES: Mapping[str, Callable[[], Case]] = {
     ),
     "two services: the newest was not known before": lambda: first(
         with_changes(two(["one"], ["one"], queued=20), OLD, service=DOWN)
+    ),
+    "two services: one does not exist": lambda: first(
+        replace(observe(["one"], queued=20), absent=(OLD,)), current=OLD, services={OLD: ServiceState(expected=3)}
     ),
     "two services: the launch budget is common": lambda: first(
         two(["pending"], ["full", "pending"], queued=40, running=5, new_revision=3), replace(FLEET, launch_budget=4)
