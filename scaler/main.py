@@ -23,7 +23,7 @@ from scaler.reporting.decision_log import DecisionLog
 from scaler.reporting.http import application, serving, task_address
 from scaler.reporting.prometheus_metrics import PrometheusMetrics
 from scaler.reporting.tick_recorder import TickRecorder
-from scaler.runtime.agent_concurrency import LimitedWorkers
+from scaler.runtime.agent_concurrency import AgentPlaces, LimitedWorkers
 from scaler.runtime.fleet_loop import FleetLoop
 from scaler.runtime.observe import Observer
 from scaler.runtime.supervisor import FleetSupervisor
@@ -100,6 +100,7 @@ class Process:
     ) -> None:
         self._resources = resources
         self._settings = settings
+        self._agent_places = AgentPlaces()
         self.log = DecisionLog(settings.environment, sys.stdout, clock.wall)
         self.metrics = PrometheusMetrics()
         self.supervisor = FleetSupervisor((), clock, on_lag=self.metrics.lagged, on_removed=self._removed)
@@ -140,7 +141,7 @@ class Process:
 
     def _loop(self, settings: ScalerConfig, fleet: FleetSettings) -> FleetLoop:
         shared = self._resources.ports
-        workers = LimitedWorkers(shared.workers, shared.clock, settings.interval_s)
+        workers = LimitedWorkers(shared.workers, shared.clock, settings.interval_s, self._agent_places)
         ports = replace(shared, workers=workers)
         core, schedule = settings.core_fleet(fleet), Schedules(fleet.schedule)
         demand = self._resources.demand_metrics

@@ -19,12 +19,11 @@ from scaler.adapters.sqs import SqsQueueReader
 from scaler.adapters.worker_agent import WorkerAgents, signing_key
 from scaler.config.settings import CloudWatchSettings, RedisSettings, ScalerConfig, ScalerSecrets
 from scaler.ports import AirflowHealthSource, BrokerPort, ClockPort, MetricSink
+from scaler.runtime.agent_concurrency import CONNECTIONS
 from scaler.runtime.observe import Ports, SharedDatabase
 from scaler.runtime.overrides import SharedOverrides
 from scaler.runtime.write_rate_limit import WriteRateLimit
 
-CONNECTIONS = 500
-"""Connections to agents at the same time; a fleet uses at most 108 of them."""
 HEALTH_DEADLINE_S = 8.0
 """Only the metrics, once a minute, wait for this query."""
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from local_ecs.model import EcsSettings
 from scaler.core.model import FleetPolicy, Overrides
-from scaler.runtime.agent_concurrency import LimitedWorkers
+from scaler.runtime.agent_concurrency import AgentPlaces, LimitedWorkers
 from scaler.runtime.fleet_loop import FleetLoop
 from scaler.runtime.observe import Observer, Ports, SharedDatabase
 from scaler.runtime.overrides import SharedOverrides
@@ -103,6 +103,7 @@ class Simulation:
         self.topologies = {fleet.name: self._create_topology(fleet) for fleet in config.fleets}
         self.cluster = SimulatedCluster(self.fake_ecs, self.link, disabled=config.disabled)
         self.agents = SimulatedAgents(self.fake_ecs, self.link)
+        self.agent_places = AgentPlaces()
         self.broker = SimulatedBroker(self.queues, self.link)
         self.database = SimulatedDatabase(self.queues, self.link)
         self.overrides = SimulatedOverrides(self.link)
@@ -140,7 +141,7 @@ class Simulation:
         ports = Ports(
             clock=self.clock,
             cluster=self.cluster,
-            workers=LimitedWorkers(self.agents, self.clock, fleet.interval_s),
+            workers=LimitedWorkers(self.agents, self.clock, fleet.interval_s, self.agent_places),
             broker=self.broker,
             database=database,
             overrides=overrides,

@@ -13,7 +13,7 @@ from scaler.adapters.override_store import SsmOverrides
 from scaler.core.decide import decide
 from scaler.core.model import AgentState, BrokerCount, Known, Observation, Service, Task
 from scaler.core.state import Decision, FleetState
-from scaler.runtime.agent_concurrency import LimitedWorkers
+from scaler.runtime.agent_concurrency import AgentPlaces, LimitedWorkers
 from tests.support.scaler_builders import FLEET, observe, state_after_window, with_changes
 
 FROM_ZERO = replace(FLEET, minimum=0)
@@ -119,7 +119,7 @@ async def run_until_blocked() -> None:
 
 async def test_a_fleet_has_100_requests_to_its_workers_at_the_same_time() -> None:
     workers = BlockedWorkers()
-    limited = LimitedWorkers(workers, ScalerClock(), 5.0)
+    limited = LimitedWorkers(workers, ScalerClock(), 5.0, AgentPlaces())
     requests = [
         asyncio.ensure_future(limited.state(Task(f"task/{number}", "RUNNING", "RUNNING"))) for number in range(120)
     ]

@@ -11,7 +11,7 @@ import pytest
 from scaler.core.model import AgentState, FleetPolicy, Known, Task
 from scaler.core.state import FleetState
 from scaler.errors import DeadlineError
-from scaler.runtime.agent_concurrency import LimitedWorkers
+from scaler.runtime.agent_concurrency import AgentPlaces, LimitedWorkers
 from scaler.runtime.fleet_loop import COMMAND_SHARE, FleetLoop
 from simulation.loop import run
 from tests.support.fake_environment import FakeEnvironment
@@ -47,7 +47,7 @@ def test_commands_to_silent_workers_have_one_deadline_and_resumes_are_first(sile
             await asyncio.sleep(seconds)
             return seen, ()
 
-        limited = LimitedWorkers(workers, clock, FLEET.interval_s)  # type: ignore[arg-type]
+        limited = LimitedWorkers(workers, clock, FLEET.interval_s, AgentPlaces())  # type: ignore[arg-type]
         loop = FleetLoop(
             FLEET,
             SimpleNamespace(observe=observe, intervals=1),  # type: ignore[arg-type]
@@ -72,7 +72,7 @@ def test_silent_workers_do_not_delay_the_others(silent: int) -> None:
         return AgentState("consuming", 0, 0, 5, protected=True)
 
     async def main() -> None:
-        limited = LimitedWorkers(SimpleNamespace(state=state), LoopClock(), 5.0)
+        limited = LimitedWorkers(SimpleNamespace(state=state), LoopClock(), 5.0, AgentPlaces())
         clock = asyncio.get_running_loop().time
         answers: list[float] = []
 
@@ -93,22 +93,90 @@ def test_silent_workers_do_not_delay_the_others(silent: int) -> None:
     run(main())
 
 
-async def test_a_silent_worker_gets_a_request_every_fourth_interval_until_it_answers() -> None:
-    environment, asked = FakeEnvironment(1), []
-    silent = True
+@pytest.mark.parametrize("silent", [1, 8, 41, 60, 100])
+def test_a_worker_that_answers_again_is_read_after_a_tick_for_every_eight_silent_ones(silent: int) -> None:
+    back: set[str] = set()
 
     async def state(task: Task) -> AgentState:
-        asked.append(environment.now)
-        if silent:
+        if task.arn not in back:
+            await asyncio.sleep(2.0)
             raise DeadlineError("agent", "no answer")
         return AgentState("consuming", 0, 0, 5, protected=True)
 
-    limited = LimitedWorkers(SimpleNamespace(state=state), environment, 5.0)
-    began = environment.now
-    for tick in range(30):
-        silent = tick < 20
-        with contextlib.suppress(DeadlineError):
-            await limited.state(Task("task/1", "RUNNING"))
-        environment.advance(5.0)
-    ticks = [round((at - began) / 5.0) for at in asked]
-    assert ticks == [0, 1, 3, 7, 11, 15, 19, 23, 24, 25, 26, 27, 28, 29]
+    async def main() -> None:
+        limited = LimitedWorkers(SimpleNamespace(state=state), LoopClock(), 5.0, AgentPlaces())  # type: ignore[arg-type]
+        clock = asyncio.get_running_loop().time
+        read: set[str] = set()
+
+        async def one(name: str, end: float) -> None:
+            with contextlib.suppress(DeadlineError, TimeoutError):
+                async with asyncio.timeout_at(end):
+                    await limited.state(Task(name, "RUNNING"))
+                    read.add(name)
+
+        names = [f"task/{number:03}" for number in range(silent)]
+        # Whichever it is, whenever it comes back.
+        for tick in range(4 * (silent // 8 + 3) + 1):
+            await asyncio.sleep(5.0 * tick - clock())
+            if tick % (silent // 8 + 3) == 0:
+                assert back <= read, f"it was not read within {silent // 8 + 3} ticks"
+                back.clear()
+                back.add(names[(-1, silent // 2, 0, -2)[tick // (silent // 8 + 3) % 4] % silent])
+                read.clear()
+            await asyncio.gather(*(one(name, 5.0 * tick + 3.0) for name in names))
+
+    run(main())
+
+
+def test_fleets_that_share_connections_do_not_make_workers_look_silent() -> None:
+    """Eight fleets with a hundred workers each, which need 1.2 s for an answer: a connection is free in time."""
+
+    async def main() -> None:
+        connections = asyncio.Semaphore(500)
+
+        async def state(task: Task) -> AgentState:
+            try:
+                async with asyncio.timeout(2.0), connections:  # the client's own deadline includes its pool
+                    await asyncio.sleep(1.2)
+            except TimeoutError as error:
+                raise DeadlineError("agent", "no answer") from error
+            return AgentState("consuming", 0, 0, 5, protected=True)
+
+        places = AgentPlaces()
+        fleets = [LimitedWorkers(SimpleNamespace(state=state), LoopClock(), 5.0, places) for _ in range(8)]  # type: ignore[arg-type]
+        for _ in range(3):
+            async with asyncio.timeout(3.0):
+                reads = [
+                    fleet.state(Task(f"{id(fleet)}/{number}", "RUNNING")) for fleet in fleets for number in range(100)
+                ]
+                await asyncio.gather(*reads)
+
+    run(main())
+
+
+async def test_a_worker_that_gives_up_waiting_gives_its_turn_to_the_next() -> None:
+    asked: list[str] = []
+    answer = asyncio.Event()
+
+    async def state(task: Task) -> AgentState:
+        asked.append(task.arn)
+        if len(asked) <= 20:
+            raise DeadlineError("agent", "no answer")
+        await answer.wait()
+        return AgentState("consuming", 0, 0, 5, protected=True)
+
+    environment = FakeEnvironment(1)
+    limited = LimitedWorkers(SimpleNamespace(state=state), environment, 5.0, AgentPlaces())  # type: ignore[arg-type]
+    tasks = [Task(f"task/{number:02}", "RUNNING") for number in range(20)]
+    await asyncio.gather(*(limited.state(task) for task in tasks), return_exceptions=True)
+    environment.advance(5.0)
+    reads = [asyncio.ensure_future(limited.state(task)) for task in tasks]
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert len(asked) == 28
+    for read in (*reads[:3], *reads[10:13]):  # some with a request, some that wait
+        read.cancel()
+    answer.set()
+    await asyncio.gather(*reads, return_exceptions=True)
+    assert len(asked) == 20 + 17
+    assert sum(1 for read in reads if not read.cancelled()) == 14

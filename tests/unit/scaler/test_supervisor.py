@@ -12,7 +12,7 @@ import pytest
 
 from scaler.core.model import FleetPolicy, Task
 from scaler.errors import SourceError, ThrottledError
-from scaler.runtime.agent_concurrency import LimitedWorkers
+from scaler.runtime.agent_concurrency import AgentPlaces, LimitedWorkers
 from scaler.runtime.supervisor import FleetSupervisor
 from simulation.loop import run
 from tests.support.virtual_clock import LoopClock
@@ -138,7 +138,7 @@ def test_many_workers_without_an_answer_leave_connections_for_other_fleets() -> 
 
     async def main() -> int:
         silent = Silent()
-        bounded = LimitedWorkers(silent, LoopClock(), 5.0)  # type: ignore[arg-type]
+        bounded = LimitedWorkers(silent, LoopClock(), 5.0, AgentPlaces())  # type: ignore[arg-type]
         await asyncio.gather(*(bounded.state(Task(f"task/{number}", "RUNNING")) for number in range(500)))
         return silent.most
 

@@ -84,7 +84,7 @@ def test_unprotected_agent_unreachable() -> None:
 @pytest.mark.fault(
     "agent unreachable",
     "Many workers without an answer cancel no tick: one deadline limits all commands, resumes are sent before drains, "
-    "and a silent worker gets a request every fourth tick at most. The other workers are released, and the fleet grows",
+    "and silent workers get eight requests a tick. The other workers are released, and the fleet grows",
 )
 def test_many_agents_without_an_answer() -> None:
     async def steps(scenario: FaultScenario) -> None:
