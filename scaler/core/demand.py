@@ -159,14 +159,15 @@ def _broker_only(
         return None
     found = broker.value
     slots = messages(found, running + taken)
+    more = slots - messages(found, running)
     in_flight = max(found.in_flight, running + taken)
     unread = f" ({taken} of workers without an answer)" if taken else ""
     counted = f"{found.visible} visible + {in_flight} in flight{unread} = {slots} slots"
     if isinstance(broker, Stale):
         text = f"Broker {broker.age_s:.0f} s ago: {counted}: no scale-in"
         explanation.add("demand", text, source="broker", slots=slots, age_s=broker.age_s)
-        return Demand(found.visible, in_flight, slots, "broker", may_shrink=False, stale=True)
+        return Demand(found.visible, in_flight, slots, "broker", may_shrink=False, stale=True, unread=more)
     if found.incomplete is not None:
         counted, may_shrink = f"at least {counted} ({found.incomplete}): no scale-in", False
     explanation.add("demand", f"Broker: {counted}", source="broker", slots=slots)
-    return Demand(found.visible, in_flight, slots, "broker", may_shrink=may_shrink)
+    return Demand(found.visible, in_flight, slots, "broker", may_shrink=may_shrink, unread=more)

@@ -37,4 +37,6 @@ def combine(
         running = min(slots, sum(agent.value.running for agent in readings if isinstance(agent, Known)))
         return Demand(slots - running, running, slots, "metric", may_shrink=False, stale=stale)
     demand = replace(demand, may_shrink=demand.may_shrink and not stale)
+    # The metric keeps a fleet, also where workers that do not answer only raise it.
+    demand = replace(demand, unread=min(demand.unread, max(0, demand.slots - slots)))
     return replace(demand, slots=slots, source="metric") if slots > demand.slots else demand

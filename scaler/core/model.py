@@ -92,14 +92,24 @@ class FleetPolicy:
     """Intervals between two readings of the demand now; more than 1 while AWS throttles."""
 
     @property
+    def pace_s(self) -> float:
+        """Seconds between two readings of the demand."""
+        return self.intervals * self.interval_s
+
+    @property
     def drain_lease_s(self) -> float:
-        """Seconds that a drain holds without a new command: three missed ticks, and at least 30 s."""
-        return max(30.0, self.knowledge_gap_s)
+        """Seconds that a drain holds without a new command: three missed readings, and at least 30 s."""
+        return max(30.0, 3 * self.pace_s)
 
     @property
     def knowledge_gap_s(self) -> float:
-        """The longest pause between two known readings without a gap in the window."""
-        return 3 * self.intervals * self.interval_s
+        """The longest pause between two known readings without a gap in the window: half a window, or one reading."""
+        return max(2.5 * self.pace_s, min(3 * self.pace_s, self.scale_in_window_s / 2))
+
+    @property
+    def window_s(self) -> float:
+        """The scale-in window; at a slower pace at least three readings, because two show too little."""
+        return self.scale_in_window_s if self.intervals == 1 else max(self.scale_in_window_s, 3 * self.pace_s)
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,7 +51,7 @@ def remember(fleet: FleetPolicy, window: NeedWindow, needed: int | None, now: fl
     """Return the window with the need of this tick."""
     if needed is None:
         return window
-    return window.note(now, needed, known=known, length_s=fleet.scale_in_window_s, gap_s=fleet.knowledge_gap_s)
+    return window.note(now, needed, known=known, length_s=fleet.window_s, gap_s=fleet.knowledge_gap_s)
 
 
 def stabilize(
@@ -80,7 +80,7 @@ def stabilize(
     if not may_shrink:
         explanation.add("window", f"{fewer}, not every source known: keep {serving}", kept=serving)
         return serving
-    length = fleet.scale_in_window_s
+    length = fleet.window_s
     if not window.full(now, length):
         known_s = window.known_s(now)
         text = f"{fewer}, all sources known for {known_s:.0f} of {length:.0f} s: keep {serving}"

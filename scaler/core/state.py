@@ -93,6 +93,8 @@ class Demand:
     may_shrink: bool
     stale: bool = False
     """The source did not answer in this tick: this is its last reading."""
+    unread: int = 0
+    """Of the slots those of workers that do not answer: they raise a fleet, and do not keep it for a window."""
     not_due: int = 0
     """Messages that are no demand yet: delayed in the queue, or held by a worker until their ETA or countdown."""
 

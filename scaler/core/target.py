@@ -60,7 +60,7 @@ def assess(inputs: DecisionInput, state: FleetState) -> tuple[FleetTarget, Fleet
         return fixed, replace(state, zero_ticks=0, adopted=adopted)
     capacity, serving = _serving(inputs)
     known = demand is not None and demand.may_shrink
-    may_shrink = known and state.window.full(now, fleet.scale_in_window_s)
+    may_shrink = known and state.window.full(now, fleet.window_s)
     target = policy.stabilize(fleet, needed, serving, state.window, now, may_shrink=known, explanation=explanation)
     if demand is None:
         target, may_shrink = policy.fall_back(fleet.fallback, target, state.unknown_since, now, explanation)
@@ -75,7 +75,7 @@ def assess(inputs: DecisionInput, state: FleetState) -> tuple[FleetTarget, Fleet
             [view.workers for view in inputs.services],
             target,
             empty=_empty(inputs),
-            unread=demand is None or (not known and not demand.slots),
+            unread=(demand is None or (not known and not demand.slots)) and not _loaded(inputs),
             agreed_ticks=state.zero_ticks,
             explanation=explanation,
         )
@@ -95,20 +95,27 @@ def _need(inputs: DecisionInput, state: FleetState) -> tuple[Demand | None, int 
     current = inputs.current.workers if inputs.current else None
     others = [view.workers for view in inputs.older if view.workers is not None]
     slots, source = policy.slots_per_worker(fleet, current, others)
-    # A worker that does not answer may be busy, and its tasks may be acknowledged: no source shows them.
-    taken = slots * sum(len(view.workers.of("unknown")) for view in inputs.services if view.workers)
+    taken = slots * sum(_unread(view) for view in inputs.services)
     demand, state = demands.assess(fleet, inputs.observation, state, now, taken, inputs.explanation)
-    needed = slots_per_worker = unknown_since = None
+    needed = counted = slots_per_worker = unknown_since = None
     demand = demand_metric.combine(fleet, demand, inputs.observation, inputs.explanation)
     if demand is None:
         unknown_since = now if state.unknown_since is None else min(state.unknown_since, now)
     else:
         slots_per_worker = slots
         needed = policy.slots_to_workers(demand, slots, source, inputs.explanation)
+        counted = -(-(demand.slots - demand.unread) // slots)
     known = demand is not None and demand.may_shrink
-    window = policy.remember(fleet, state.window, needed, now, known=known)
+    window = policy.remember(fleet, state.window, counted, now, known=known)
     state = replace(state, window=window, unknown_since=unknown_since)
     return demand, needed, slots_per_worker, state
+
+
+def _unread(view: ServiceView) -> int:
+    """Return the workers of a service that may be busy although no source shows it: their tasks may be acknowledged."""
+    if view.workers is not None:
+        return len(view.workers.of("unknown"))
+    return view.service.running if view.service else view.state.expected or 0
 
 
 def _adopt(inputs: DecisionInput, state: FleetState) -> tuple[int, float] | None:
@@ -129,6 +136,11 @@ def _serving(inputs: DecisionInput) -> tuple[int, int]:
     old = sum(view.capacity for view in inputs.older)
     capacity, consuming = (inputs.current.capacity, inputs.current.consuming) if inputs.current else (0, 0)
     return capacity, max(capacity, consuming + old)
+
+
+def _loaded(inputs: DecisionInput) -> bool:
+    """Whether an agent reports a task."""
+    return any(worker.load for view in inputs.services if view.workers for worker in view.workers.running)
 
 
 def _empty(inputs: DecisionInput) -> bool:

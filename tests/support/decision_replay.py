@@ -49,7 +49,7 @@ class DecisionReplay:
     @property
     def settled(self) -> bool:
         """Whether nothing has changed for longer than the window."""
-        return self.quiet_ticks * self.interval_s > WINDOW_S + self.interval_s
+        return self.quiet_ticks * self.fleet.pace_s > self.fleet.window_s + self.fleet.pace_s
 
     @property
     def count(self) -> int:

@@ -123,13 +123,31 @@ def test_a_service_is_empty_without_tasks_and_desired_count(numbers: tuple[int, 
 
 
 @pytest.mark.parametrize(
-    ("interval_s", "lease_s", "gap_s"), [(5.0, 30.0, 15.0), (10.0, 30.0, 30.0), (20.0, 60.0, 60.0)]
+    ("interval_s", "lease_s", "gap_s"), [(5.0, 30.0, 15.0), (10.0, 30.0, 30.0), (20.0, 60.0, 50.0)]
 )
-def test_lease_and_gap_are_three_ticks_and_a_lease_is_at_least_30_s(
+def test_a_lease_is_three_ticks_and_a_gap_at_most_half_a_window_or_one_missed_tick(
     interval_s: float, lease_s: float, gap_s: float
 ) -> None:
     fleet = replace(FLEET, interval_s=interval_s)
     assert (fleet.drain_lease_s, fleet.knowledge_gap_s) == (lease_s, gap_s)
+
+
+@pytest.mark.parametrize("window_s", [0.0, 5.0, 20.0, 30.0, 60.0, 300.0])
+@pytest.mark.parametrize("intervals", [2, 4])
+def test_at_a_slower_pace_two_readings_fill_no_window_and_one_missed_reading_breaks_none(
+    intervals: int, window_s: float
+) -> None:
+    fleet = replace(FLEET, intervals=intervals, scale_in_window_s=window_s)
+
+    def full(*times: float) -> bool:
+        window = NeedWindow()
+        for at in times:
+            window = window.note(at, 0, known=True, length_s=fleet.window_s, gap_s=fleet.knowledge_gap_s)
+        return window.full(times[-1], fleet.window_s)
+
+    assert not full(0.0, fleet.knowledge_gap_s)
+    jitter_s = 0.2
+    assert full(*(n * fleet.pace_s + jitter_s * (n % 2) for n in range(0, 200, 2)))
 
 
 def test_the_documented_defaults() -> None:

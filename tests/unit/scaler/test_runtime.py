@@ -147,8 +147,10 @@ async def test_a_throttled_source_is_left_out_for_one_tick(source: str, monkeypa
     assert paces == ([1, 2, 2, 2] if source == "broker" else [1, 1, 1, 1])
 
 
-@pytest.mark.parametrize("intervals", [1, 4])
-async def test_the_gap_and_the_lease_follow_the_pace(intervals: int, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("intervals", "gap_s", "lease_s"), [(1, 15.0, 30.0), (4, 50.0, 60.0)])
+async def test_the_gap_and_the_lease_follow_the_pace(
+    intervals: int, gap_s: float, lease_s: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
     environment = ports()
     leases: list[float] = []
     drains = environment.agents.drain
@@ -160,8 +162,8 @@ async def test_the_gap_and_the_lease_follow_the_pace(intervals: int, monkeypatch
     loop = await shrinking(environment)
     monkeypatch.setattr(environment.agents, "drain", drain)
     report = await loop.tick(intervals)
-    assert report.tick.fleet.knowledge_gap_s == intervals * 15.0
-    assert set(leases) == {max(30.0, intervals * 15.0)}
+    assert report.tick.fleet.knowledge_gap_s == gap_s
+    assert set(leases) == {lease_s}
 
 
 async def test_a_demand_from_the_future_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,10 +11,18 @@ import pytest
 from scaler.adapters.clock import ScalerClock
 from scaler.adapters.override_store import SsmOverrides
 from scaler.core.decide import decide
-from scaler.core.model import AgentState, BrokerCount, Known, Observation, Service, Task
+from scaler.core.model import AgentState, BrokerCount, Known, MetricPolicy, Observation, Service, Task
 from scaler.core.state import Decision, FleetState
 from scaler.runtime.agent_concurrency import AgentPlaces, LimitedWorkers
-from tests.support.scaler_builders import FLEET, observe, state_after_window, with_changes
+from tests.support.scaler_builders import (
+    FLEET,
+    SILENT,
+    observe,
+    observe_services,
+    service_observation,
+    state_after_window,
+    with_changes,
+)
 
 FROM_ZERO = replace(FLEET, minimum=0)
 
@@ -65,6 +73,39 @@ def test_an_incomplete_count_raises_a_fleet_and_never_lowers_it(airflow: bool) -
     assert decide(FLEET, seen(500), FleetState(), 0.0)[0].desired == FLEET.maximum
     for decision in decide_often(seen(0)):
         assert (decision.desired, decision.drains) == (3, ())
+
+
+@pytest.mark.parametrize("hidden", ["tasks", "service and tasks"])
+def test_workers_in_an_unread_list_may_be_busy(hidden: str) -> None:
+    """Tasks that are acknowledged at their start are in no count: three waiting ones find no free worker."""
+    broker = Known(BrokerCount(3, 0), 0.0)
+    services = {
+        "new": service_observation(["full"] * 2, service="new", revision=3),
+        "old": service_observation(["full"] * 4, service="old", revision=2),
+    }
+    seen = replace(observe_services(services, broker=broker), database=None)
+    _, state = decide(FLEET, seen, FleetState(), 0.0)
+    unread = {"tasks": SILENT, "protected": SILENT, "agents": {}} | (
+        {"service": SILENT} if hidden == "service and tasks" else {}
+    )
+    decision, state = decide(FLEET, with_changes(seen, "old", **unread), state, 5.0)
+    assert decision.needed == 7
+    assert state.window.samples[-1] == (5.0, 3), "what is only assumed does not keep a fleet"
+
+
+@pytest.mark.parametrize(("value", "kept"), [(0.0, 1), (7.0, 2), (40.0, 8)])
+def test_a_metric_keeps_a_fleet_beside_workers_that_do_not_answer(value: float, kept: int) -> None:
+    fleet = replace(FLEET, demand_metric=MetricPolicy("Backlog", 1.0))
+    seen = replace(observe(["one", "silent", "silent"], broker=Known(BrokerCount(0, 1), 0.0)), database=None)
+    _, state = decide(fleet, replace(seen, demand_metric=Known(value, 0.0)), FleetState(), 0.0)
+    assert state.window.samples[-1] == (0.0, kept)
+
+
+def test_an_agreement_on_zero_ends_with_a_task_while_a_source_is_unknown() -> None:
+    state = replace(state_after_window(observe(["idle"]), FROM_ZERO), zero_ticks=1)
+    for word, ticks in (("idle", 1), ("one", 0)):
+        seen = replace(observe([word], database=SILENT), broker=SILENT)
+        assert decide(FROM_ZERO, seen, state, 60.0)[1].zero_ticks == ticks
 
 
 def test_a_task_that_only_the_service_counts_as_pending_delays_a_reduction() -> None:
