@@ -15,7 +15,7 @@ from celery.utils.log import get_logger
 from celery.worker import state as worker_state
 
 from worker_agent.agent import Agent
-from worker_agent.consumer_state import concurrency, read_consumer_state
+from worker_agent.consumer_state import concurrency, read_consumer_state, scheduled
 from worker_agent.errors import UnsupportedTransportError
 from worker_agent.gate import ChannelGate, Gate, Slots
 from worker_agent.redis import RedisGate
@@ -106,7 +106,7 @@ class ProtectionStep(bootsteps.StartStopStep):
             concurrency=concurrency(consumer),
             longest_running_s=work.longest_running_s,
             drainable=channel_gate is not None,
-            scheduled=len(work.scheduled),
+            scheduled=len(scheduled(consumer) - work.unfinished),  # a due one is unfinished
         )
 
     def _tick(self, consumer: Any) -> None:

@@ -15,15 +15,11 @@ from celery.worker.request import Request
 
 @dataclass(frozen=True)
 class ConsumerState:
-    """Ids of the unfinished tasks and of the running ones, and for how long (seconds) the oldest task runs.
-
-    `scheduled` are the tasks that Celery holds until their ETA or countdown; they are in no other set.
-    """
+    """Ids of the unfinished tasks and of the running ones, and for how long (seconds) the oldest task runs."""
 
     unfinished: frozenset[str]
     running: frozenset[str]
     longest_running_s: float | None
-    scheduled: frozenset[str] = frozenset()
 
 
 def read_consumer_state(consumer: Any) -> ConsumerState:
@@ -34,7 +30,7 @@ def read_consumer_state(consumer: Any) -> ConsumerState:
     unfinished = running | {request.id for request in state.reserved_requests} | {job_id for job_id, _ in jobs}
     started = [request.time_start for request in active if request.time_start]
     longest = max(time.time() - min(started), 0.0) if started else None
-    return ConsumerState(frozenset(unfinished), frozenset(running), longest, _scheduled(consumer) - unfinished)
+    return ConsumerState(frozenset(unfinished), frozenset(running), longest)
 
 
 def concurrency(consumer: Any) -> int:
@@ -43,8 +39,9 @@ def concurrency(consumer: Any) -> int:
     return int(number)
 
 
-def _scheduled(consumer: Any) -> frozenset[str]:
-    # As `celery inspect scheduled` does: the timer's first argument is the request. A due one is unfinished soon.
+def scheduled(consumer: Any) -> frozenset[str]:
+    """Return the ids of the tasks that Celery holds until their ETA or countdown; ten thousand take 30 ms."""
+    # As `celery inspect scheduled` does: the timer's first argument is the request.
     entries = [waiting.entry for waiting in consumer.timer.schedule.queue]
     return frozenset(
         entry.args[0].id

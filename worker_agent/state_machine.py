@@ -93,8 +93,8 @@ class Snapshot:
 
     @property
     def busy(self) -> bool:
-        """True while a poll is in flight or a message is reserved, running or unacknowledged."""
-        return bool(self.polls_in_flight or self.reserved or self.running or self.unacked)
+        """True while a poll is in flight or a message is reserved, running, unacknowledged or held until its time."""
+        return bool(self.polls_in_flight or self.reserved or self.running or self.unacked or self.scheduled)
 
 
 @dataclass(frozen=True)

@@ -48,8 +48,9 @@ class ClassifiedWorker:
 
     @property
     def load(self) -> int:
-        """Tasks that it runs or has reserved."""
-        return 0 if self.agent is None else max(self.agent.running, self.agent.reserved)
+        """Tasks that it runs, has reserved, or holds until their time."""
+        agent = self.agent
+        return 0 if agent is None else max(agent.running, agent.reserved, agent.scheduled)
 
     @property
     def stoppable(self) -> bool:
@@ -145,7 +146,7 @@ def _classify(
     if role == "launching":
         started, deadline = _launch_clock(fleet, task.arn, agent, state)
         role = "stuck" if now - started.get(task.arn, now) > deadline else "launching"
-    elif role == "consuming" and agent is not None and not (agent.running or agent.reserved):
+    elif role == "consuming" and agent is not None and not (agent.running or agent.reserved or agent.scheduled):
         idle_since = state.idle.get(task.arn, now)
     resumed = task.arn in state.resumes and not pending and (agent is None or agent.phase in DRAIN_PHASES)
     return ClassifiedWorker(task.arn, role, pending, protected, agent, idle_since, old_revision, resumed)

@@ -76,12 +76,14 @@ class FleetLoop:
     async def _act(
         self, decision: Decision, tasks: dict[str, Task], lease_s: float, commands_end: float
     ) -> tuple[dict[str, Write], list[SourceError]]:
-        # Growth and protection do not wait for workers that do not answer.
         due = {name: service for name, service in decision.services.items() if service.writes}
-        raised = await self._write_each({name: order for name, order in due.items() if not order.reduces}, {})
-        answers, errors = await self._command(decision, tasks, lease_s, commands_end)
-        reduced = await self._write_each({name: order for name, order in due.items() if order.reduces}, answers)
-        return raised | reduced, errors
+        # Growth does not wait for workers that do not answer, nor a lease for a slow write.
+        async with asyncio.TaskGroup() as group:
+            raises = {name: order for name, order in due.items() if not order.reduces}
+            raised = group.create_task(self._write_each(raises, {}))
+            answers, errors = await self._command(decision, tasks, lease_s, commands_end)
+            reduced = await self._write_each({name: order for name, order in due.items() if order.reduces}, answers)
+        return await raised | reduced, errors
 
     async def _write_each(self, orders: dict[str, ServiceDecision], answers: dict[str, AgentState]) -> dict[str, Write]:
         writes = await asyncio.gather(*(self._write(name, order, answers) for name, order in orders.items()))
@@ -91,7 +93,7 @@ class FleetLoop:
         """Read once more before the only step that can stop a worker; return why the write is left out, or None."""
         for arn in order.released:
             answer = answers.get(arn)
-            if answer is None or answer.phase != "released":
+            if answer is None or answer.phase != "released" or answer.running or answer.reserved:
                 return f"{arn} did not confirm that it is released"
         try:
             service = await self._ports.cluster.service(name)

@@ -18,6 +18,7 @@ from scaler.core.model import (
     FleetPolicy,
     Known,
     Overrides,
+    Phase,
     Service,
     Stale,
     Task,
@@ -333,10 +334,13 @@ async def test_does_not_reduce_when_a_released_worker_does_not_confirm(monkeypat
     environment = ports()
     loop = await shrinking(environment)
 
-    async def consumes(task: Task, lease_s: float) -> AgentState:
-        return AgentState("consuming", 0, 0, 5, protected=True)
+    def answers(phase: Phase, running: int, reserved: int) -> Callable[..., Awaitable[AgentState]]:
+        async def drain(task: Task, lease_s: float) -> AgentState:
+            return AgentState(phase, running, reserved, 5, protected=phase == "consuming")
 
-    for answer in (fail, consumes):
+        return drain
+
+    for answer in (fail, answers("consuming", 0, 0), answers("released", 1, 1), answers("released", 0, 1)):
         monkeypatch.setattr(environment.agents, "drain", answer)
         report = await loop.tick()
         assert report.tick.decision.reduces

@@ -17,8 +17,10 @@ from scaler.runtime.agent_concurrency import AgentPlaces, LimitedWorkers
 from tests.support.scaler_builders import (
     FLEET,
     SILENT,
+    arn,
     observe,
     observe_services,
+    only_service,
     service_observation,
     state_after_window,
     with_changes,
@@ -73,6 +75,17 @@ def test_an_incomplete_count_raises_a_fleet_and_never_lowers_it(airflow: bool) -
     assert decide(FLEET, seen(500), FleetState(), 0.0)[0].desired == FLEET.maximum
     for decision in decide_often(seen(0)):
         assert (decision.desired, decision.drains) == (3, ())
+
+
+def test_a_worker_that_holds_tasks_until_their_time_is_busy() -> None:
+    """It is drained last, although its messages are acknowledged."""
+    holds = Known(AgentState("consuming", 0, 0, 5, protected=True, scheduled=2), 0.0)
+    seen = observe(["idle", "idle", "idle"])
+    agents = {**only_service(seen).agents, arn(0): holds}
+    seen = with_changes(seen, agents=agents)
+    decision, _ = decide(FLEET, seen, state_after_window(seen), 60.0)
+    assert set(decision.drains) == {arn(1), arn(2)}
+    assert (decision.workers.busy, decision.workers.consuming_idle) == (1, 2)
 
 
 @pytest.mark.parametrize("hidden", ["tasks", "service and tasks"])

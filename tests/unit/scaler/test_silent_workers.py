@@ -63,6 +63,47 @@ def test_commands_to_silent_workers_have_one_deadline_and_resumes_are_first(sile
     run(main())
 
 
+def test_a_slow_growth_write_delays_no_command() -> None:
+    """The write takes three seconds; the drain must reach its worker before the deadline of the commands."""
+    sent: list[float] = []
+
+    async def drain(task: Task, lease_s: float) -> AgentState:
+        sent.append(asyncio.get_running_loop().time())
+        return AgentState("draining", 1, 1, 5, protected=True)
+
+    async def set_desired(service: str, desired: int) -> None:
+        await asyncio.sleep(1.5)
+
+    async def main() -> None:
+        clock, task = LoopClock(), Task("task/1", "RUNNING")
+        service = SimpleNamespace(writes=True, reduces=False, desired=9, kind="grow")
+        decision = SimpleNamespace(services={"a": service}, drains=("task/1",), resumes=())
+        seen = SimpleNamespace(services={"a": SimpleNamespace(tasks=Known((task,), 0.0))})
+
+        async def observe(seconds: float, stale_s: float) -> Any:
+            await asyncio.sleep(seconds)
+            return seen, ()
+
+        ports = SimpleNamespace(
+            clock=clock,
+            workers=SimpleNamespace(drain=drain, resume=drain),
+            cluster=SimpleNamespace(set_desired=set_desired),
+            write_rate_limit=None,
+        )
+        loop = FleetLoop(
+            FLEET,
+            SimpleNamespace(observe=observe, intervals=1),  # type: ignore[arg-type]
+            ports,  # type: ignore[arg-type]
+            (),
+            decide_with=lambda *_: (decision, FleetState()),  # type: ignore[arg-type]
+        )
+        report = await loop.tick()
+        assert (sent, report.errors) == ([3.0], ())
+        assert report.writes["a"].answered_at is not None
+
+    run(main())
+
+
 @pytest.mark.parametrize("silent", [0, 250])
 def test_silent_workers_do_not_delay_the_others(silent: int) -> None:
     async def state(task: Task) -> AgentState:

@@ -14,7 +14,7 @@ from kombu.asynchronous.timer import Timer
 
 from worker_agent import bootstep, installation
 from worker_agent.bootstep import GATES, TICK_S, ProtectionStep, gate_for
-from worker_agent.consumer_state import concurrency, read_consumer_state
+from worker_agent.consumer_state import concurrency, read_consumer_state, scheduled
 from worker_agent.errors import UnsupportedTransportError
 from worker_agent.gate import Gate, GateState, Slots
 from worker_agent.state_machine import Phase, Snapshot, WorkerState
@@ -110,23 +110,30 @@ def test_reserved_active_and_pool_jobs_are_one_set_of_tasks() -> None:
     assert work.longest_running_s is not None
 
 
-def test_tasks_with_an_eta_are_scheduled_until_they_are_due() -> None:
+def test_tasks_with_an_eta_are_scheduled_until_they_are_due(step: ProtectionStep) -> None:
     consumer = consumer_with()
     held = [held_request(name) for name in ("a", "b", "c")]
     entries = [consumer.timer.call_after(3600.0, print, (request,)) for request in held]
     consumer.timer.call_after(3600.0, print)
-    assert read_consumer_state(consumer).scheduled == {"a", "b", "c"}
+    assert scheduled(consumer) == {"a", "b", "c"}
     entries[0].cancel()
     state.reserved_requests |= {held[1]}  # due: Celery reserves it before it runs
-    work = read_consumer_state(consumer)
-    assert (set(work.scheduled), set(work.unfinished)) == ({"c"}, {"b"})
+    snapshot = step.take_snapshot(consumer)
+    assert (snapshot.scheduled, snapshot.reserved) == (1, 1)
+
+
+def test_a_poll_does_not_read_the_tasks_that_are_held() -> None:
+    """The slots are read before every poll, in the consumer's thread: ten thousand held tasks would delay it."""
+    consumer = consumer_with(job("a", accepted=True))
+    consumer.timer = None
+    assert read_consumer_state(consumer).unfinished == {"a"}
 
 
 def test_a_snapshot_counts_scheduled_tasks(step: ProtectionStep) -> None:
     consumer = consumer_with()
     consumer.timer.call_after(3600.0, print, (held_request("a"),))
     snapshot = step.take_snapshot(consumer)
-    assert (snapshot.scheduled, snapshot.reserved) == (1, 0)
+    assert (snapshot.scheduled, snapshot.reserved, snapshot.busy) == (1, 0, True)
     report = AgentReport("task/1", WorkerState(snapshot=replace(snapshot, unacked=1)), now=0.0, wall=0.0)
     assert [report.to_wire()[name] for name in ("scheduled", "reserved", "running")] == [1, 1, 0]
 
@@ -394,7 +401,7 @@ def test_jobs_without_an_id_count_one_by_one() -> None:
 
 def test_a_pool_without_a_cache_of_jobs_has_none() -> None:
     for pool in (SimpleNamespace(num_processes=1), SimpleNamespace(num_processes=1, _pool=SimpleNamespace(_cache=[1]))):
-        assert read_consumer_state(SimpleNamespace(pool=pool, timer=Timer())).unfinished == set()
+        assert read_consumer_state(SimpleNamespace(pool=pool)).unfinished == set()
 
 
 @pytest.mark.parametrize(("processes", "expected"), [(4, 4), (None, 7), (0, 7)])
