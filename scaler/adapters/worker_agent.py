@@ -108,7 +108,8 @@ def parse_state(text: bytes, arn: str, now: datetime) -> AgentState:
             concurrency=concurrency,
             protected=until is not None and datetime.fromisoformat(until) > now,
             refusal=state["protection_refusal"],
-            scheduled=natural(SOURCE, "scheduled", state["scheduled"]),
+            # Agents of an earlier release do not report it: their held messages are demand.
+            scheduled=natural(SOURCE, "scheduled", state.get("scheduled", 0)),
         )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise BadAnswerError(SOURCE, f"unreadable state: {type(error).__name__} {error}") from error

@@ -125,7 +125,9 @@ def _both(
         if counted < slots:
             text = f"Broker: {counted} slots, less than the database: not used"
             explanation.add("demand", text, source="broker", slots=counted)
-        return Demand(database.queued, database.running, slots, "database", may_shrink=may_shrink), None
+        # An incomplete count does not show that the broker agrees.
+        since = None if may_shrink else state.broker_above_since
+        return Demand(database.queued, database.running, slots, "database", may_shrink=may_shrink), since
     since = now if state.broker_above_since is None else min(state.broker_above_since, now)
     if now - since >= fleet.disagreement_limit_s:
         above = f"{now - since:.0f} s (limit {fleet.disagreement_limit_s:.0f} s)"

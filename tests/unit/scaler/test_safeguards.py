@@ -121,6 +121,17 @@ def test_an_agreement_on_zero_ends_with_a_task_while_a_source_is_unknown() -> No
         assert decide(FROM_ZERO, seen, state, 60.0)[1].zero_ticks == ticks
 
 
+def test_an_incomplete_count_does_not_restart_the_time_of_a_disagreement() -> None:
+    """In-flight messages of a killed worker may not hold a fleet longer because some counts are incomplete."""
+    state = FleetState()
+    above, below = BrokerCount(9, 0), BrokerCount(0, 0)
+    for now, count in enumerate([above, replace(below, incomplete="too many"), above, below]):
+        decision, state = decide(FLEET, observe(["idle"], broker=Known(count, 0.0)), state, 40.0 * now)
+        assert decision.demand is not None
+        assert decision.demand.slots == (9 if now == 0 else 0)
+        assert state.broker_above_since == (None if now == 3 else 0.0)
+
+
 def test_a_task_that_only_the_service_counts_as_pending_delays_a_reduction() -> None:
     observation = observe(["one", "released"], running=1)
     decision, _ = decide(FLEET, observation, state_after_window(observation), 60.0)

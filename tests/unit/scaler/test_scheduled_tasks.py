@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Messages that workers hold until an ETA or a countdown, while readings fail: no demand too early, no scale-in."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
+from scaler.adapters.worker_agent import parse_state
 from scaler.core.decide import decide
 from scaler.core.model import AgentState, BrokerCount, Known, Observation, Reading
 from scaler.core.state import Decision, FleetState
@@ -78,3 +81,14 @@ def test_a_remembered_number_never_drains_a_worker(*, airflow: bool) -> None:
     for now in (60.0, 65.0, 70.0):
         decision, state = decide(MANY, silent, state, now)
         assert (decision.drains, decision.desired) == ((), 3)
+
+
+@pytest.mark.parametrize(("reported", "scheduled"), [({}, 0), ({"scheduled": 3}, 3)], ids=["an old agent", "a new one"])
+def test_an_agent_of_an_earlier_release_reports_no_held_tasks(reported: dict[str, int], scheduled: int) -> None:
+    """A new scaler beside old workers must not read them as unknown: no rollout would end."""
+    answer: dict[str, Any] = {
+        "version": 1, "task_arn": "task/1", "phase": "consuming", "running": 1, "reserved": 4, "concurrency": 5,
+        "protected_until": None, "protection_refusal": None, **reported,
+    }  # fmt: skip
+    state = parse_state(json.dumps(answer).encode(), "task/1", datetime(2026, 1, 1, tzinfo=UTC))
+    assert state == AgentState("consuming", 1, 4, 5, protected=False, scheduled=scheduled)
