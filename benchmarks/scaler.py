@@ -2,8 +2,8 @@
 """10 000 randomized scale-ins with faults in virtual time, and the lost tasks without each step of the protocol.
 
 `python -m benchmarks scaler`, about six minutes of one core. It exits with an error after a lost or interrupted task, a
-broken invariant, or a negative control without a lost task. Figures of other subjects in build/bench (real scale-ins,
-reaction, fleets) are merged in; missing figures are null.
+broken invariant, a negative control without a lost task, or a fleet that sticks under a continuous fault. Figures of
+other subjects in build/bench (real scale-ins, reaction, fleets) are merged in; missing figures are null.
 """
 
 import json
@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from openmwaa.local.demo.summary import percentiles
+from simulation.liveness_run import CONTINUOUS_FAULTS, play
+from simulation.loop import run
 from simulation.negative_controls import NEGATIVE_CONTROLS
 from simulation.report import RunSummary, run_with_all_safeguards, run_without
 
@@ -22,6 +24,7 @@ OUT = Path(__file__).resolve().parents[1] / "build" / "bench"
 SCALE_INS = int(os.environ.get("BENCH_SCALE_INS", "10000"))
 SEED = int(os.environ.get("BENCH_SEED", "1"))
 CONTROL_RUNS = int(os.environ.get("BENCH_CONTROL_RUNS", "25"))
+LIVENESS_RUNS = int(os.environ.get("BENCH_LIVENESS_RUNS", "50"))
 
 
 def measure() -> dict[str, Any]:
@@ -45,6 +48,7 @@ def measure() -> dict[str, Any]:
             f"without a safeguard, {disabled.value}: {result.lost} lost in {result.scale_ins} scale-ins",
             file=sys.stderr,
         )
+    liveness = {name: _liveness(name) for name in CONTINUOUS_FAULTS}
     figures = {
         "scale_ins": summary.scale_ins,
         "seed": SEED,
@@ -52,6 +56,7 @@ def measure() -> dict[str, Any]:
         "tasks_interrupted": summary.interrupted,
         "invariants_broken": summary.broken,
         "controls": lost,
+        "liveness": liveness,
         **_other_subjects(),
         "simulation": {
             "runs": summary.runs,
@@ -72,17 +77,33 @@ def measure() -> dict[str, Any]:
         },
     }
     OUT.mkdir(parents=True, exist_ok=True)
-    if problems := wrong(summary, lost):
+    if problems := wrong(summary, lost, liveness):
         (OUT / "scaler.json").write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
         sys.exit("the figures are wrong:\n" + "\n".join(problems))
     return figures
 
 
-def wrong(summary: RunSummary, lost: dict[str, int]) -> list[str]:
+def _liveness(name: str) -> dict[str, float | int | None]:
+    """Return the times of some runs under one continuous fault, and how many of them stuck."""
+    runs = [run(play(name, seed)) for seed in range(SEED, SEED + LIVENESS_RUNS)]
+    for found in runs:
+        if found.stuck:
+            print(f"stuck, {name}: {found}", file=sys.stderr)
+    grow = percentiles([found.grow_s for found in runs if found.grow_s is not None])
+    shrink = percentiles([found.shrink_s for found in runs if found.shrink_s is not None])
+    return {
+        "grow_s_p95": grow.p95 if grow else None,
+        "shrink_s_p95": shrink.p95 if shrink else None,
+        "stuck": sum(1 for found in runs if found.stuck),
+    }
+
+
+def wrong(summary: RunSummary, lost: dict[str, int], liveness: dict[str, dict[str, float | int | None]]) -> list[str]:
     """Return the errors in the figures."""
     found = [
         f"{step}: no task was lost without it, so the simulation does not test it" for step, n in lost.items() if not n
     ]
+    found += [f"{name}: {times['stuck']} runs stuck" for name, times in liveness.items() if times["stuck"]]
     for what, number in (
         ("tasks lost", summary.lost),
         ("tasks interrupted", summary.interrupted),

@@ -14,6 +14,7 @@ from scaler.runtime.observe import Observer, Ports, SharedDatabase
 from scaler.runtime.overrides import SharedOverrides
 from scaler.runtime.supervisor import FleetSupervisor
 from scaler.runtime.tick_result import TickResult
+from scaler.runtime.write_rate_limit import WriteRateLimit
 from simulation.fake_ecs import FakeEcs, Topology
 from simulation.fault_injection import FaultInjector
 from simulation.ledger import RunLedger
@@ -104,6 +105,7 @@ class Simulation:
         self.cluster = SimulatedCluster(self.fake_ecs, self.link, disabled=config.disabled)
         self.agents = SimulatedAgents(self.fake_ecs, self.link)
         self.agent_places = AgentPlaces()
+        self.write_rate_limit = WriteRateLimit(self.clock, per_s=5.0, burst=20)
         self.broker = SimulatedBroker(self.queues, self.link)
         self.database = SimulatedDatabase(self.queues, self.link)
         self.overrides = SimulatedOverrides(self.link)
@@ -145,6 +147,7 @@ class Simulation:
             broker=self.broker,
             database=database,
             overrides=overrides,
+            write_rate_limit=self.write_rate_limit,
         )
         observer = Observer(fleet, self.topologies[fleet.name].services, {fleet.name: fleet.name}, ports)
         return FleetLoop(fleet, observer, ports, [self.reports], decide_with=decide_without(self.config.disabled))

@@ -5,7 +5,7 @@ import json
 from collections.abc import Callable, Iterator
 
 from scaler.core.decide import decide
-from scaler.core.model import Known, Overrides, Service, ServiceObservation, Task, Unknown
+from scaler.core.model import Known, Overrides, Service, ServiceObservation, Stale, Task, Unknown
 from scaler.core.state import Decision, FleetState, ServiceDecision
 from scaler.core.tick import Tick
 from scaler.core.workers import PENDING
@@ -78,6 +78,23 @@ def within_bounds(case: DecisionCase, decision: Decision, after: FleetState) -> 
         if name == decision.current and free:
             assert plan.desired >= decision.minimum
     assert 0 <= decision.minimum <= decision.maximum
+
+
+def waiting_tasks_raise_the_count(case: DecisionCase, decision: Decision, after: FleetState) -> None:
+    """Liveness: while more tasks are known than workers are requested, and there is room, the newest service grows."""
+    seen, overrides = case.observation, overrides_of(case)
+    blocked = overrides.pause in ("out", "both") or overrides.dry_run or case.fleet.launch_budget < 50
+    unknown = any(service_in(service) is None for service in seen.services.values())
+    if blocked or unknown or overrides.fixed is not None or decision.current is None:
+        return
+    slots = seen.database.value.queued + seen.database.value.running if isinstance(seen.database, Known | Stale) else 0
+    if not isinstance(seen.database, Known | Stale) and isinstance(seen.broker, Known | Stale):
+        slots = seen.broker.value.visible + seen.broker.value.in_flight
+    agents = [agent for service in seen.services.values() for agent in service.agents.values()]
+    most = max([case.fleet.slots, *(agent.value.concurrency for agent in agents if isinstance(agent, Known))])
+    desired = decision.services[decision.current].desired
+    assert desired is not None
+    assert desired >= min(decision.maximum, -(-slots // most)), "tasks wait, and no worker was requested"
 
 
 def never_below_protection(case: DecisionCase, decision: Decision, after: FleetState) -> None:
@@ -184,6 +201,7 @@ def replay_equals_live(case: DecisionCase, decision: Decision, after: FleetState
 INVARIANTS: tuple[Callable[[DecisionCase, Decision, FleetState], None], ...] = (
     unknown_never_lowers,
     within_bounds,
+    waiting_tasks_raise_the_count,
     never_below_protection,
     scale_in_only_by_released_workers,
     commands_never_contradict,

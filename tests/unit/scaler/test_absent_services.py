@@ -63,7 +63,7 @@ async def absent_after(watched: Observer, cluster: Cluster, answers: Sequence[st
         pytest.param(
             [EXISTS, *[MISSING] * (ABSENT_AFTER - 1), DOWN, MISSING, DOWN],
             [False] * (ABSENT_AFTER + 1) + [True] * 2,
-            id="a failed call between says nothing",
+            id="a failed call between changes nothing",
         ),
         pytest.param([EXISTS, *[MISSING, EXISTS] * 9], [False] * 19, id="answers that alternate"),
         pytest.param([MISSING, EXISTS, MISSING], [True, False, False], id="created later"),

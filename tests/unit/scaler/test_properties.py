@@ -32,7 +32,7 @@ pytestmark = pytest.mark.timeout(900)
 @EXAMPLES
 @given(dimensions)
 def test_every_invariant_of_a_single_decision(drawn: Dimensions) -> None:
-    """Bounds, unknown never lowers, protection, scale-in, commands, overrides, services, explanation, replay."""
+    """Bounds, unknown never lowers, liveness, protection, scale-in, commands, overrides, services, explanation."""
     seen = decision_case(drawn)
     decision, after = seen.step()
     for invariant in INVARIANTS:
