@@ -57,6 +57,7 @@ def remember(fleet: FleetPolicy, window: NeedWindow, needed: int | None, now: fl
 def stabilize(
     fleet: FleetPolicy,
     needed: int | None,
+    counted: int | None,
     serving: int,
     window: NeedWindow,
     now: float,
@@ -66,9 +67,10 @@ def stabilize(
 ) -> int:
     """Return the target before bounds: up at once, down only to the window's maximum on known readings.
 
-    `serving` is the planned number of workers, draining workers not counted.
+    `counted` is the need without the slots of workers that do not answer. `serving` is the planned number of workers,
+    draining workers not counted.
     """
-    if needed is None:
+    if needed is None or counted is None:
         explanation.add("window", f"Demand unknown: keep {count(serving, 'worker')}", kept=serving)
         return serving
     if needed >= serving:
@@ -76,7 +78,7 @@ def stabilize(
             text = f"{count(needed, 'worker')} needed, {serving} in service: scale out now"
             explanation.add("up", text, needed=needed, serving=serving)
         return needed
-    fewer = f"{needed} of {count(serving, 'worker')} needed"
+    fewer = f"{counted} of {count(serving, 'worker')} needed"
     if not may_shrink:
         explanation.add("window", f"{fewer}, not every source known: keep {serving}", kept=serving)
         return serving
@@ -86,7 +88,7 @@ def stabilize(
         text = f"{fewer}, all sources known for {known_s:.0f} of {length:.0f} s: keep {serving}"
         explanation.add("window", text, kept=serving, known_s=known_s)
         return serving
-    target = max(needed, min(window.maximum, serving))
+    target = max(counted, min(window.maximum, serving))
     text = f"{fewer}, at most {window.maximum} needed in the last {length:.0f} s: keep {target}"
     explanation.add("window", text, kept=target, window_maximum=window.maximum)
     return target

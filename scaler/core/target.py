@@ -61,7 +61,11 @@ def assess(inputs: DecisionInput, state: FleetState) -> tuple[FleetTarget, Fleet
     capacity, serving = _serving(inputs)
     known = demand is not None and demand.may_shrink
     may_shrink = known and state.window.full(now, fleet.window_s)
-    target = policy.stabilize(fleet, needed, serving, state.window, now, may_shrink=known, explanation=explanation)
+    # Workers that do not answer raise a fleet, but no other worker is kept in their place.
+    counted = _workers(demand, slots_per_worker)
+    target = policy.stabilize(
+        fleet, needed, counted, serving, state.window, now, may_shrink=known, explanation=explanation
+    )
     if demand is None:
         target, may_shrink = policy.fall_back(fleet.fallback, target, state.unknown_since, now, explanation)
     if adopted is not None and adopted[0] > target:
@@ -97,18 +101,22 @@ def _need(inputs: DecisionInput, state: FleetState) -> tuple[Demand | None, int 
     slots, source = policy.slots_per_worker(fleet, current, others)
     taken = slots * sum(_unread(view) for view in inputs.services)
     demand, state = demands.assess(fleet, inputs.observation, state, now, taken, inputs.explanation)
-    needed = counted = slots_per_worker = unknown_since = None
+    needed = slots_per_worker = unknown_since = None
     demand = demand_metric.combine(fleet, demand, inputs.observation, inputs.explanation)
     if demand is None:
         unknown_since = now if state.unknown_since is None else min(state.unknown_since, now)
     else:
         slots_per_worker = slots
         needed = policy.slots_to_workers(demand, slots, source, inputs.explanation)
-        counted = -(-(demand.slots - demand.unread) // slots)
     known = demand is not None and demand.may_shrink
-    window = policy.remember(fleet, state.window, counted, now, known=known)
+    window = policy.remember(fleet, state.window, _workers(demand, slots_per_worker), now, known=known)
     state = replace(state, window=window, unknown_since=unknown_since)
     return demand, needed, slots_per_worker, state
+
+
+def _workers(demand: Demand | None, slots: int | None) -> int | None:
+    """Return the workers for the counted tasks, without the slots of workers that do not answer."""
+    return None if demand is None or slots is None else -(-(demand.slots - demand.unread) // slots)
 
 
 def _unread(view: ServiceView) -> int:

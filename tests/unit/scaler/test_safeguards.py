@@ -114,6 +114,15 @@ def test_a_metric_keeps_a_fleet_beside_workers_that_do_not_answer(value: float, 
     assert state.window.samples[-1] == (0.0, kept)
 
 
+def test_idle_workers_are_not_kept_in_the_place_of_workers_that_do_not_answer() -> None:
+    """Plain Celery: three silent workers may be busy, but three idle ones beside them serve nothing."""
+    seen = replace(observe(["silent"] * 3 + ["idle"] * 3, broker=Known(BrokerCount(0, 0), 0.0)), database=None)
+    decision, _ = decide(FLEET, seen, state_after_window(seen), 60.0)
+    assert (len(decision.drains), decision.desired) == (2, 6)
+    waiting = replace(seen, broker=Known(BrokerCount(20, 0), 0.0))
+    assert decide(FLEET, waiting, state_after_window(seen), 60.0)[0].desired == 7
+
+
 def test_an_agreement_on_zero_ends_with_a_task_while_a_source_is_unknown() -> None:
     state = replace(state_after_window(observe(["idle"]), FROM_ZERO), zero_ticks=1)
     for word, ticks in (("idle", 1), ("one", 0)):
