@@ -111,7 +111,7 @@ def draw(seed: int, fault: ContinuousFault) -> SimulationConfig:
         ("default",),
         slots=rng.choice((1, 2, 4)),
         minimum=rng.choice((0, 1, 2)),
-        maximum=fault.workers + rng.choice((4, 8)),
+        maximum=2 * fault.workers + rng.choice((4, 8)),
         interval_s=interval_s,
         scale_in_window_s=interval_s * rng.choice((3, 4, 12)),
         launch_deadline_s=120.0,
@@ -141,6 +141,8 @@ async def play(name: str, seed: int) -> LivenessRun:
     fault.begin(sim)
     await asyncio.sleep(sim.rng.uniform(0.0, 2 * fleet.interval_s))
 
+    if sum(sim.desired().values()) >= fleet.maximum:
+        problems.append("there was no room")
     began = sim.loop.time()
     sim.send([sim.rng.uniform(20.0, 40.0) for _ in range(fleet.maximum * fleet.slots + 1)])
 

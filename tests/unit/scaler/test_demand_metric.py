@@ -148,11 +148,11 @@ async def test_a_metric_is_stale_for_three_ticks_and_then_unknown() -> None:
     environment = ports()
     answers: list[float | SourceError] = [7.0]
     observing = observer(environment.environment(), answers)
-    kinds = [type((await observing.observe(3.0))[0].demand_metric)]
+    kinds = [type((await observing.observe(3.0, 15.0))[0].demand_metric)]
     answers.append(SourceError("cloudwatch", "no data"))
     for _ in range(4):
         environment.advance(5.0)
-        observation, errors = await observing.observe(3.0)
+        observation, errors = await observing.observe(3.0, 15.0)
         kinds.append(type(observation.demand_metric))
         assert [str(error) for error in errors] == ["cloudwatch: no data"]
     assert kinds == [Known, Stale, Stale, Unknown, Unknown]

@@ -145,7 +145,7 @@ def test_a_worker_that_answers_again_is_read_after_a_tick_for_every_eight_silent
         return AgentState("consuming", 0, 0, 5, protected=True)
 
     async def main() -> None:
-        limited = LimitedWorkers(SimpleNamespace(state=state), LoopClock(), 5.0, AgentPlaces())  # type: ignore[arg-type]
+        limited = LimitedWorkers(SimpleNamespace(state=state), LoopClock(), 5.0, AgentPlaces())
         clock = asyncio.get_running_loop().time
         read: set[str] = set()
 
@@ -184,7 +184,7 @@ def test_fleets_that_share_connections_do_not_make_workers_look_silent() -> None
             return AgentState("consuming", 0, 0, 5, protected=True)
 
         places = AgentPlaces()
-        fleets = [LimitedWorkers(SimpleNamespace(state=state), LoopClock(), 5.0, places) for _ in range(8)]  # type: ignore[arg-type]
+        fleets = [LimitedWorkers(SimpleNamespace(state=state), LoopClock(), 5.0, places) for _ in range(8)]
         for _ in range(3):
             async with asyncio.timeout(3.0):
                 reads = [
@@ -207,7 +207,7 @@ async def test_a_worker_that_gives_up_waiting_gives_its_turn_to_the_next() -> No
         return AgentState("consuming", 0, 0, 5, protected=True)
 
     environment = FakeEnvironment(1)
-    limited = LimitedWorkers(SimpleNamespace(state=state), environment, 5.0, AgentPlaces())  # type: ignore[arg-type]
+    limited = LimitedWorkers(SimpleNamespace(state=state), environment, 5.0, AgentPlaces())
     tasks = [Task(f"task/{number:02}", "RUNNING") for number in range(20)]
     await asyncio.gather(*(limited.state(task) for task in tasks), return_exceptions=True)
     environment.advance(5.0)

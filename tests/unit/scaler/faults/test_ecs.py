@@ -304,7 +304,8 @@ def test_a_working_service_is_reported_missing_with_its_tasks(ticks: int) -> Non
                 raise SourceError("ecs", "ServiceNotFoundException")
             return real[1](name)
 
-        scenario.cluster._service, scenario.cluster._tasks = service, tasks  # type: ignore[method-assign]
+        scenario.cluster._service = service  # type: ignore[method-assign]
+        scenario.cluster._tasks = tasks  # type: ignore[method-assign, assignment]
         await scenario.stays(lambda: scenario.total == 4, ticks * TICK_S, "no worker may start beside them")
         scenario.cluster._service, scenario.cluster._tasks = real  # type: ignore[method-assign]
         await scenario.stays(lambda: len(scenario.busy) == 4 == scenario.total, 60.0, "all were to work on")
