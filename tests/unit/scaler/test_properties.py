@@ -149,7 +149,10 @@ def test_messages_that_are_not_due_change_no_need(drawn: Dimensions, delayed: in
     before, after = case.decide(), case.decide(later)
     assert after.needed == before.needed
     if before.minimum:  # a fleet that may go to zero keeps one worker for them
-        assert after.services == before.services
+        # Their holder is busy, so another worker may be drained.
+        assert [(len(service.drains), service.desired) for service in after.services.values()] == [
+            (len(service.drains), service.desired) for service in before.services.values()
+        ]
 
 
 def test_an_empty_fleet_has_a_decision() -> None:
