@@ -8,11 +8,10 @@ from typing import Any
 import pytest
 
 from scaler.adapters.ecs import EcsClusterAdapter
-from scaler.core.model import Service, Task
-from scaler.errors import AbsentError, DeadlineError, SourceError
+from scaler.errors import DeadlineError
 from simulation.fake_ecs import CLUSTER
 from simulation.fault_injection import FaultRates
-from tests.support.fault_scenario import CONFIG, FLEET, TICK_S, FaultScenario, run_scenario
+from tests.support.fault_scenario import CONFIG, FLEET, FaultScenario, run_scenario
 from tests.support.model_client import ModelClient
 
 ONE = replace(CONFIG, generations=1)
@@ -282,36 +281,6 @@ def test_a_working_service_is_reported_missing_for_a_minute() -> None:
         await scenario.rests()
 
     run_scenario(steps, begin=False)
-
-
-@pytest.mark.parametrize("ticks", [1, 5])
-@pytest.mark.fault(
-    "service deleted", "One wrong answer starts no worker a second time: a known service is absent after six answers"
-)
-def test_a_working_service_is_reported_missing_with_its_tasks(ticks: int) -> None:
-    async def steps(scenario: FaultScenario) -> None:
-        await scenario.works(4, work_s=120.0)
-        real = scenario.cluster._service, scenario.cluster._tasks
-        hidden = scenario.service
-
-        def service(name: str) -> Service:
-            if name == hidden:
-                raise AbsentError("ecs", "MISSING")
-            return real[0](name)
-
-        def tasks(name: str) -> tuple[Task, ...]:
-            if name == hidden:
-                raise SourceError("ecs", "ServiceNotFoundException")
-            return real[1](name)
-
-        scenario.cluster._service = service  # type: ignore[method-assign]
-        scenario.cluster._tasks = tasks  # type: ignore[method-assign, assignment]
-        await scenario.stays(lambda: scenario.total == 4, ticks * TICK_S, "no worker may start beside them")
-        scenario.cluster._service, scenario.cluster._tasks = real  # type: ignore[method-assign]
-        await scenario.stays(lambda: len(scenario.busy) == 4 == scenario.total, 60.0, "all were to work on")
-        await scenario.rests()
-
-    run_scenario(steps)
 
 
 @pytest.mark.fault(
