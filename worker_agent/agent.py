@@ -1,29 +1,35 @@
 # SPDX-License-Identifier: Apache-2.0
 """The agent of one worker: threads that drive `state_machine.py` and never touch the consumer.
 
+- the *HTTP* threads read the published state and post commands. The first of them takes the lock of the ECS task and
+  binds the port. Only then it starts the other threads, so the gate of a worker that the scaler cannot reach stays
+  closed;
 - the *loop* thread owns the state: it takes events from one queue, steps the state machine and sets the gate;
-- the *protection* thread makes one call to the ECS agent at a time;
-- the *HTTP* threads read the published state and post commands.
+- the *protection* thread makes one call to the ECS agent at a time.
 
 The consumer's own thread only posts snapshots and reads the gate's state. The threads are connected by a `SimpleQueue`,
 because its `put` is safe in signal handlers.
 """
 
+import os
 import queue
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Final, Protocol
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Final, Protocol, TypeVar
 
 from celery.utils.log import get_logger
+from celery.worker import state as worker_state
 
 from worker_agent.commands import CommandVerifier
 from worker_agent.ecs import UNKNOWN_TASK, read_task_metadata
-from worker_agent.errors import CommandRefusedError
+from worker_agent.errors import CommandRefusedError, TaskLockedError
 from worker_agent.gate import Gate, GateState
 from worker_agent.server import AgentServer
 from worker_agent.settings import AgentSettings
+from worker_agent.sigterm import LONGEST_WAIT_S
 from worker_agent.state_machine import (
     Action,
     Call,
@@ -31,6 +37,7 @@ from worker_agent.state_machine import (
     CloseGate,
     Drain,
     Event,
+    Mode,
     OpenGate,
     Resume,
     Snapshot,
@@ -41,8 +48,10 @@ from worker_agent.state_machine import (
     next_deadline,
     step,
 )
+from worker_agent.task_lock import TaskLock
 from worker_agent.wire import AgentReport
 
+T = TypeVar("T")
 logger = get_logger(__name__)
 
 EXECUTE_TIMEOUT_S: Final = 2.0
@@ -84,17 +93,19 @@ class Agent:
         self._posts: queue.SimpleQueue[_Post] = queue.SimpleQueue()
         self._calls: queue.SimpleQueue[Call] = queue.SimpleQueue()
         self._task = UNKNOWN_TASK
+        self._lock: TaskLock | None = None
+        self._running = False
         self._state = WorkerState(next_call_at=clock())
 
     def start(self, first: Snapshot) -> None:
-        """Start the threads, which request protection and serve HTTP. Returns at once."""
-        self.post_snapshot(first)
-        for name, target in (("loop", self._loop), ("protection", self._protect), ("http", self._serve)):
-            threading.Thread(target=target, name=f"worker-agent-{name}", daemon=True).start()
+        """Start the agent, which serves HTTP and requests protection. Returns at once."""
+        self._posts.put(_Post(SnapshotTaken(first)))
+        self._start_thread("http", self._serve)
 
     def post_snapshot(self, snapshot: Snapshot) -> None:
-        """Pass a snapshot of the consumer to the loop."""
-        self._posts.put(_Post(SnapshotTaken(snapshot)))
+        """Pass a snapshot of the consumer to the loop, if the loop runs."""
+        if self._running:
+            self._posts.put(_Post(SnapshotTaken(snapshot)))
 
     def terminate(self) -> None:
         """Close the gate for good. This is safe inside a signal handler."""
@@ -103,7 +114,10 @@ class Agent:
 
     def report(self) -> AgentReport:
         """Return the current state."""
-        return AgentReport(task_arn=self._task.task_arn, state=self._state, now=self._clock(), wall=self._wall())
+        state = self._state
+        if self._gate.sealed:  # perhaps by a loop that has died
+            state = replace(state, mode=Mode.STOP, gate_until=None, lease_until=None)
+        return AgentReport(task_arn=self._task.task_arn, state=state, now=self._clock(), wall=self._wall())
 
     def execute(self, command: Drain | Resume) -> AgentReport:
         """Apply a command and return the new state. Raises CommandRefusedError (503) after a time-out."""
@@ -115,15 +129,27 @@ class Agent:
             )
         return self.report()
 
+    def _start_thread(self, name: str, target: Callable[[], None]) -> None:
+        threading.Thread(target=self._run, args=(target,), name=f"worker-agent-{name}", daemon=True).start()
+
+    def _run(self, target: Callable[[], None]) -> None:
+        try:
+            target()
+        except BaseException:
+            # Without this thread the agent cannot keep its worker protected or drain it. The worker takes no more
+            # messages, waits for its polls as after SIGTERM, finishes its tasks and ends, and ECS replaces it.
+            logger.critical("worker agent: internal error: this worker ends after its tasks", exc_info=True)
+            self.terminate()
+            time.sleep(LONGEST_WAIT_S)
+            worker_state.should_stop = os.EX_SOFTWARE  # type: ignore[assignment]
+            raise
+
     def _loop(self) -> None:
         try:
             while True:
                 self._process_next_event()
-        except BaseException:
-            # Without its loop the agent cannot renew protection. Keep the gate closed and let the tasks finish.
-            self._gate.seal()
-            logger.critical("worker agent: internal error: this worker takes no more messages", exc_info=True)
-            raise
+        finally:
+            self._running = False
 
     def _process_next_event(self) -> None:
         pause = min(max(next_deadline(self._state) - self._clock(), 0.0), LONGEST_SLEEP_S)
@@ -160,20 +186,31 @@ class Agent:
             self._posts.put(_Post(answer))
 
     def _serve(self) -> None:
-        while self._settings.metadata_uri and not self._task.task_arn:
-            try:
-                self._task = read_task_metadata(self._settings.metadata_uri)
-            except (OSError, ValueError) as error:
-                logger.warning("worker agent: cannot read the task metadata, trying again: %s", error)
-                time.sleep(RETRY_S)
+        if uri := self._settings.metadata_uri:
+            read = partial(read_task_metadata, uri)
+            self._task = _until_done("cannot read the task metadata", read, OSError, ValueError)
+        # ECS protects the task, not one of its containers or processes, whatever the ports of their agents are.
+        lock = partial(TaskLock, self._task.task_arn)
+        self._lock = _until_done("cannot lock the ECS task", lock, OSError, TaskLockedError)
         verifier = CommandVerifier(self._settings.public_key, wall=self._wall)
-        while True:
-            try:
-                server = AgentServer(self._task.address, self._settings.port, agent=self, verifier=verifier)
-            except OSError as error:
-                logger.error("worker agent: cannot listen on port %d, trying again: %s", self._settings.port, error)  # noqa: TRY400
-                time.sleep(RETRY_S)
-            else:
-                break
+        make = partial(AgentServer, self._task.address, self._settings.port, agent=self, verifier=verifier)
+        server = _until_done(f"cannot listen on port {self._settings.port}", make, OSError)
         logger.info("worker agent: listening on %s:%d", *server.server_address[:2])
+        self._running = True
+        self._start_thread("loop", self._loop)
+        self._start_thread("protection", self._protect)
         server.serve_forever()
+
+
+def _until_done(problem: str, attempt: Callable[[], T], *errors: type[Exception]) -> T:
+    """Return the result of `attempt`, repeated until it succeeds. A problem is logged when it begins or changes."""
+    logged = ""
+    while True:
+        try:
+            return attempt()
+        except errors as error:
+            text = f"{problem}, so this worker takes no message; trying again: {error}"
+            if text != logged:
+                logger.error("worker agent: %s", text)  # noqa: TRY400
+            logged = text
+            time.sleep(RETRY_S)

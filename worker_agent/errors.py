@@ -3,6 +3,7 @@
 
 WorkerAgentError
 ├── SettingsError              an environment variable has an invalid value: the worker must not start
+├── TaskLockedError            another worker of this ECS task is protected and drained for the whole task
 ├── UnsupportedTransportError  no gate for this broker: the worker is always protected and cannot drain
 └── CommandRefusedError        a drain or resume command was refused; carries the HTTP status
 """
@@ -14,6 +15,10 @@ class WorkerAgentError(Exception):
 
 class SettingsError(WorkerAgentError):
     """An environment variable has an invalid value."""
+
+
+class TaskLockedError(WorkerAgentError):
+    """Another worker of this ECS task is protected and drained for the whole task."""
 
 
 class UnsupportedTransportError(WorkerAgentError):

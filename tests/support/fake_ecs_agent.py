@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Literal, Self
+from uuid import uuid4
 
-TASK_ARN = "arn:aws:ecs:us-east-1:123456789012:task/openmwaa-test/0123456789abcdef0123456789abcdef"
+CLUSTER_ARN = "arn:aws:ecs:us-east-1:123456789012:task/openmwaa-test"
 AnswerMode = Literal["grant", "refuse", "error", "nonsense", "cut"]
 
 
@@ -28,7 +29,8 @@ class FakeEcsAgent:
 
     mode: AnswerMode = "grant"
     address: str = "127.0.0.1"
-    task_arn: str = TASK_ARN
+    task_arn: str = field(default_factory=lambda: f"{CLUSTER_ARN}/{uuid4().hex}")
+    """Of its own: one worker of a task at a time consumes, and tests run in parallel."""
     calls: list[ProtectionCall] = field(default_factory=list)
     protected: bool = False
 

@@ -10,18 +10,19 @@ from collections.abc import Iterator
 import pytest
 
 import worker_agent
-from tests.support.fake_ecs_agent import TASK_ARN, AnswerMode, FakeEcsAgent
+from tests.support.fake_ecs_agent import AnswerMode, FakeEcsAgent
 from worker_agent.ecs import ProtectionEndpoint, TaskMetadata, read_task_metadata
 from worker_agent.errors import SettingsError
 from worker_agent.settings import AgentSettings
 from worker_agent.state_machine import Call, ProtectionRequest, ProtectionResult
 
+TASK_ARN = "arn:aws:ecs:us-east-1:123456789012:task/openmwaa-test/0123456789abcdef0123456789abcdef"
 PROTECT, RELEASE = Call(1, ProtectionRequest.PROTECT), Call(2, ProtectionRequest.RELEASE)
 
 
 @pytest.fixture
 def ecs() -> Iterator[FakeEcsAgent]:
-    with FakeEcsAgent() as fake:
+    with FakeEcsAgent(task_arn=TASK_ARN) as fake:
         yield fake
 
 

@@ -3,16 +3,18 @@
 
 import json
 import logging
+import os
 import queue
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from celery.worker import state as worker_state
 
 from worker_agent import agent as agent_module
 from worker_agent.agent import Agent
 from worker_agent.ecs import TaskMetadata
-from worker_agent.errors import CommandRefusedError
+from worker_agent.errors import CommandRefusedError, TaskLockedError
 from worker_agent.gate import Gate
 from worker_agent.settings import AgentSettings
 from worker_agent.state_machine import (
@@ -49,6 +51,7 @@ class AgentScenario:
         self.agent = Agent(
             settings, gate=self.gate, protection=self, clock=lambda: self.now, wall=lambda: self.wall + self.now
         )
+        self.agent._running = True
 
     def perform(self, call: Call, *, task_arn: str) -> CallAnswered:
         if not self.answers:
@@ -80,23 +83,36 @@ def scenario() -> AgentScenario:
     return AgentScenario()
 
 
-def test_the_threads_are_daemons_with_names_and_the_first_snapshot_is_posted(
-    scenario: AgentScenario, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """The threads that the agent starts; none of them runs."""
     started: list[dict[str, Any]] = []
 
     def thread(**options: Any) -> Any:
         return SimpleNamespace(start=lambda: started.append(options))
 
     monkeypatch.setattr("worker_agent.agent.threading.Thread", thread)
+    return started
+
+
+def test_the_agent_starts_with_its_http_thread_and_keeps_the_first_snapshot_only(
+    scenario: AgentScenario, started: list[dict[str, Any]]
+) -> None:
+    scenario.agent._running = False
     scenario.agent.start(SNAPSHOT)
+    for _ in range(100):
+        scenario.agent.post_snapshot(SNAPSHOT)
     assert started == [
-        {"target": scenario.agent._loop, "name": "worker-agent-loop", "daemon": True},
-        {"target": scenario.agent._protect, "name": "worker-agent-protection", "daemon": True},
-        {"target": scenario.agent._serve, "name": "worker-agent-http", "daemon": True},
+        {
+            "target": scenario.agent._run,
+            "args": (scenario.agent._serve,),
+            "name": "worker-agent-http",
+            "daemon": True,
+        }
     ]
     scenario.process()
     assert scenario.agent.report().state.snapshot == SNAPSHOT
+    assert scenario.agent._posts.empty(), "no loop reads the snapshots of a worker that waits for another one"
 
 
 def test_the_first_event_requests_protection_and_the_grant_opens_the_gate(scenario: AgentScenario) -> None:
@@ -206,17 +222,32 @@ def test_the_loop_waits_for_the_next_deadline(
     assert scenario.agent._calls.get_nowait() == PROTECT, "time has passed: the first call is due"
 
 
-def test_an_error_in_the_loop_closes_the_gate_for_good(
-    scenario: AgentScenario, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("thread", ["_loop", "_protect", "_serve"])
+def test_an_error_in_a_thread_ends_the_worker_after_its_polls_and_tasks(
+    scenario: AgentScenario, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, thread: str
 ) -> None:
-    def fail() -> None:
+    def fail(*_: object, **__: object) -> None:
         raise EndOfTestError
 
+    scenario.open_gate()
+    assert scenario.agent.report().to_wire()["phase"] == "consuming"
     monkeypatch.setattr(scenario.agent, "_process_next_event", fail)
+    monkeypatch.setattr(scenario, "perform", fail)
+    monkeypatch.setattr(agent_module, "read_task_metadata", fail)
+    monkeypatch.setattr(worker_state, "should_stop", None)
+    waited: list[tuple[float, Any]] = []
+    monkeypatch.setattr(
+        "worker_agent.agent.time.sleep", lambda seconds: waited.append((seconds, worker_state.should_stop))
+    )
+    scenario.agent._calls.put(PROTECT)
     with pytest.raises(EndOfTestError):
-        scenario.agent._loop()
-    assert scenario.gate.sealed
+        scenario.agent._run(getattr(scenario.agent, thread))
+    state = scenario.agent.report().to_wire()
+    assert (state["phase"], state["gate"], state["drain_lease_until"]) == ("stopping", "closed", None)
+    exit_code: Any = worker_state.should_stop
+    assert (waited, exit_code) == ([(25.0, None)], os.EX_SOFTWARE)
     assert [(record.levelname, bool(record.exc_info)) for record in caplog.records] == [("CRITICAL", True)]
+    assert scenario.agent._running is (thread != "_loop"), "no loop reads further snapshots"
 
 
 class FakeServer:
@@ -238,11 +269,25 @@ class FakeServer:
         self.served += 1
 
 
+class FakeLock:
+    """The lock of the task; another worker holds it for the first `failures` attempts."""
+
+    failures = 0
+    taken: list[str]
+
+    def __init__(self, task_arn: str) -> None:
+        if FakeLock.failures:
+            FakeLock.failures -= 1
+            raise TaskLockedError("another worker")
+        FakeLock.taken.append(task_arn)
+
+
 @pytest.fixture
-def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+def slept(monkeypatch: pytest.MonkeyPatch, started: list[dict[str, Any]]) -> list[float]:
     slept: list[float] = []
-    FakeServer.made = []
+    FakeServer.made, FakeLock.taken = [], []
     monkeypatch.setattr(agent_module, "AgentServer", FakeServer)
+    monkeypatch.setattr(agent_module, "TaskLock", FakeLock)
     monkeypatch.setattr("worker_agent.agent.time.sleep", slept.append)
     return slept
 
@@ -269,6 +314,31 @@ def test_the_metadata_is_read_until_it_answers_and_then_the_server_listens_on_it
     assert server.verifier._key is not None
     assert slept == [2.0] * 4, "two failed reads, two failed servers"
     assert scenario.agent.report().task_arn == ARN
+
+
+@pytest.mark.parametrize("obstacle", [FakeLock, FakeServer], ids=["another worker has the task", "the port is in use"])
+def test_no_thread_that_protects_or_consumes_starts_before_the_lock_and_the_port(
+    slept: list[float],
+    started: list[dict[str, Any]],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    obstacle: Any,
+) -> None:
+    scenario = AgentScenario(metadata_uri=None)
+    scenario.agent._running = False
+    obstacle.failures = 3
+    before: list[tuple[int, bool]] = []
+    monkeypatch.setattr(
+        "worker_agent.agent.time.sleep", lambda _: before.append((len(started), scenario.agent._running))
+    )
+    scenario.agent._serve()
+    assert before == [(0, False)] * 3
+    assert [thread["name"] for thread in started] == ["worker-agent-loop", "worker-agent-protection"]
+    assert scenario.agent._running
+    assert FakeLock.taken == [""]
+    errors = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+    assert len(errors) == 1, "one line while the problem is the same"
+    assert "takes no message" in errors[0]
 
 
 def test_without_a_metadata_endpoint_the_server_listens_on_every_address(slept: list[float]) -> None:
