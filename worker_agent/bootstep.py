@@ -8,9 +8,11 @@ of them can change in between.
 
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final
 
-from celery import bootsteps
+from celery import bootsteps, signals
+from celery.concurrency.solo import TaskPool as SoloPool
 from celery.utils.log import get_logger
 from celery.worker import state as worker_state
 
@@ -35,8 +37,21 @@ def gate_for(consumer: Any, gate: Gate, slots: Slots) -> ChannelGate:
     if kind not in GATES:
         raise UnsupportedTransportError(f"the broker transport {kind!r} is not supported")
     if consumer.hub is None:
-        raise UnsupportedTransportError(f"the broker transport {kind!r} needs Celery's event loop (the prefork pool)")
+        raise UnsupportedTransportError(
+            f"{kind!r} needs Celery's event loop, as with the pools prefork, threads and solo"
+        )
     return GATES[kind](consumer.task_consumer.channel, gate=gate, slots=slots)
+
+
+def allow_prefetch_of_autoscaler(consumer: Any) -> None:
+    """Let an autoscaled pool grow after a lost connection.
+
+    Celery then limits the unacknowledged messages to the present number of processes. So few messages never let its
+    autoscaler add a process.
+    """
+    missing = concurrency(consumer) * consumer.prefetch_multiplier - consumer.qos.value
+    if consumer.controller.autoscaler is not None and consumer.qos.value and missing > 0:
+        consumer.qos.increment_eventually(missing)
 
 
 class ProtectionStep(bootsteps.StartStopStep):
@@ -69,10 +84,15 @@ class ProtectionStep(bootsteps.StartStopStep):
         if self._channel_gate is None:
             self._wait_for_protection()
         else:
+            allow_prefetch_of_autoscaler(consumer)
             self._timer = consumer.timer.call_repeatedly(TICK_S, self._tick, (consumer,))
             if self._sigterm is None:
                 self._sigterm = SigtermHandler(close_gate=self.agent.terminate, on_sigterm=self.on_sigterm)
                 self._sigterm.install()
+                if isinstance(consumer.pool, SoloPool):
+                    # A task runs in the event loop, so there is no `_tick` until it ends.
+                    on_prerun = partial(self._on_prerun, consumer)
+                    signals.task_prerun.connect(on_prerun, weak=False, dispatch_uid="openmwaa.worker_agent")
             self._sigterm.consuming = True
 
     def stop(self, consumer: Any) -> None:
@@ -114,6 +134,9 @@ class ProtectionStep(bootsteps.StartStopStep):
         self.agent.post_snapshot(snapshot)
         if self._sigterm is not None:
             self._sigterm.on_tick(snapshot.polls_in_flight, consumer.task_consumer.cancel)
+
+    def _on_prerun(self, consumer: Any, **_: Any) -> None:
+        self.agent.post_snapshot(self.take_snapshot(consumer))
 
     def _wait_for_protection(self) -> None:
         while self.agent.report().state.phase is not Phase.CONSUMING:

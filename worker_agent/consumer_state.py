@@ -5,7 +5,9 @@
 the tasks continue. So three sources are combined: reserved requests, active requests, and pool jobs without a result.
 """
 
+import contextlib
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,19 +26,28 @@ class ConsumerState:
 
 def read_consumer_state(consumer: Any) -> ConsumerState:
     """Return the tasks of `consumer`. Call it in the consumer's thread."""
-    active = list(state.active_requests)
+    active = _copy(state.active_requests)
     jobs = _pool_jobs(consumer)
     running = {request.id for request in active} | {job_id for job_id, accepted in jobs if accepted}
-    unfinished = running | {request.id for request in state.reserved_requests} | {job_id for job_id, _ in jobs}
+    unfinished = running | {request.id for request in _copy(state.reserved_requests)} | {job_id for job_id, _ in jobs}
     started = [request.time_start for request in active if request.time_start]
     longest = max(time.time() - min(started), 0.0) if started else None
     return ConsumerState(frozenset(unfinished), frozenset(running), longest)
 
 
 def concurrency(consumer: Any) -> int:
-    """Return how many tasks `consumer` can run at the same time."""
+    """Return how many tasks `consumer` can run at the same time: with --autoscale its maximum."""
+    if (autoscaler := consumer.controller.autoscaler) is not None:
+        return int(autoscaler.max_concurrency)
     number = getattr(consumer.pool, "num_processes", None) or consumer.controller.concurrency
     return int(number)
+
+
+def _copy(requests: Iterable[Any]) -> list[Any]:
+    while True:
+        # The threads of --pool=threads change Celery's sets in the meantime.
+        with contextlib.suppress(RuntimeError):
+            return list(requests)
 
 
 def scheduled(consumer: Any) -> frozenset[str]:

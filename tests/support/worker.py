@@ -13,7 +13,7 @@ import time
 import urllib.error
 import urllib.request
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -108,9 +108,16 @@ class Worker:
 
 
 def start_worker(
-    *, folder: Path, sqs_url: str, queues: Mapping[str, str], concurrency: int, task_arn: str, **environment: str
+    *,
+    folder: Path,
+    sqs_url: str,
+    queues: Mapping[str, str],
+    concurrency: int,
+    task_arn: str,
+    options: Sequence[str] = (),
+    **environment: str,
 ) -> Worker:
-    """Start a worker in its own session. Call `kill()` at the end."""
+    """Start a worker in its own session, with `options` of the command. Call `kill()` at the end."""
     key = Ed25519PrivateKey.generate()
     public = base64.b64encode(key.public_key().public_bytes_raw()).decode()
     port = environment["WORKER_AGENT_PORT"]
@@ -119,7 +126,7 @@ def start_worker(
     command = [sys.executable, "-m", "celery", "-A", "tests.support.celery_app", "worker", "-Q", names]
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [*command, "-c", str(concurrency), "-l", "INFO", "--without-gossip", "--without-mingle"],
+            [*command, "-c", str(concurrency), "-l", "INFO", "--without-gossip", "--without-mingle", *options],
             cwd=REPOSITORY,
             stdout=output,
             stderr=output,

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The numbers in a snapshot of Celery's consumer, also after a lost connection with running tasks."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
@@ -10,45 +9,15 @@ import pytest
 from celery import Celery
 from celery.worker import state
 from celery.worker.request import Request
-from kombu.asynchronous.timer import Timer
 
-from worker_agent import bootstep, installation
-from worker_agent.bootstep import GATES, TICK_S, ProtectionStep, gate_for
+from tests.support.fake_consumer import CountedRequest, connected, consumer_with, job
+from worker_agent import installation
+from worker_agent.bootstep import TICK_S, ProtectionStep, gate_for
 from worker_agent.consumer_state import concurrency, read_consumer_state, scheduled
 from worker_agent.errors import UnsupportedTransportError
 from worker_agent.gate import Gate, GateState, Slots
 from worker_agent.state_machine import Phase, Snapshot, WorkerState
 from worker_agent.wire import AgentReport
-
-
-class CountedRequest:
-    """The counted part of a Celery request."""
-
-    def __init__(self, name: str, started: float | None = None) -> None:
-        self.id = name
-        self.time_start = started
-
-
-class FakeAgent:
-    """Records its calls."""
-
-    def __init__(self) -> None:
-        self.started: list[Snapshot] = []
-        self.posted: list[Snapshot] = []
-        self.terminated = 0
-        self.phases: list[Phase] = []
-
-    def post_snapshot(self, snapshot: Snapshot) -> None:
-        self.posted.append(snapshot)
-
-    def report(self) -> Any:
-        return SimpleNamespace(state=SimpleNamespace(phase=self.phases.pop(0)))
-
-    def start(self, first: Snapshot) -> None:
-        self.started.append(first)
-
-    def terminate(self) -> None:
-        self.terminated += 1
 
 
 class OneChannel:
@@ -77,28 +46,7 @@ def held_request(name: str) -> Request:
     return Request(message, app=app, task=app.task(name="t")(_no_callback), body=((), {}, {}), decoded=True)
 
 
-def job(name: str, *, accepted: bool) -> SimpleNamespace:
-    return SimpleNamespace(correlation_id=name, _accepted=accepted)
-
-
-def consumer_with(*jobs: SimpleNamespace, kind: str = "sqs") -> Any:
-    pool = SimpleNamespace(num_processes=4, _pool=SimpleNamespace(_cache=dict(enumerate(jobs))))
-    connection = SimpleNamespace(transport=SimpleNamespace(driver_type=kind))
-    return SimpleNamespace(pool=pool, connection=connection, hub=object(), timer=Timer())
-
-
-@pytest.fixture(autouse=True)
-def clean_celery_state() -> Iterator[None]:
-    state.reset_state()
-    yield
-    state.reset_state()
-
-
-@pytest.fixture
-def step() -> ProtectionStep:
-    step = ProtectionStep(None)
-    step.agent, step.gate = FakeAgent(), Gate()  # type: ignore[assignment]
-    return step
+pytestmark = pytest.mark.usefixtures("clean_celery_state")
 
 
 def test_reserved_active_and_pool_jobs_are_one_set_of_tasks() -> None:
@@ -198,73 +146,6 @@ def test_a_worker_that_cannot_be_protected_does_not_start(monkeypatch: pytest.Mo
     monkeypatch.delenv("WORKER_AGENT_PORT")
     with pytest.raises(SystemExit):
         installation._on_worker_init(_no_callback, None)
-
-
-class FakeTimer:
-    """Records the repeated calls and their ends."""
-
-    def __init__(self) -> None:
-        self.calls: list[tuple[float, Any, tuple[Any, ...]]] = []
-        self.cancelled = 0
-        self.schedule = Timer()
-
-    def call_repeatedly(self, seconds: float, call: Any, arguments: tuple[Any, ...]) -> Any:
-        self.calls.append((seconds, call, arguments))
-        return self
-
-    def cancel(self) -> None:
-        self.cancelled += 1
-
-
-class FakeGate:
-    """The gate of a channel: three polls in flight, two unacknowledged messages."""
-
-    def __init__(self, channel: Any, *, gate: Gate, slots: Slots) -> None:
-        self.channel, self.gate, self.slots = channel, gate, slots
-
-    def polls_in_flight(self) -> int:
-        return 3
-
-    def unacked(self) -> int:
-        return 2
-
-    def detach(self) -> float:
-        return 130.0
-
-
-class FakeSigterm:
-    """Records how the step uses the handler of SIGTERM."""
-
-    def __init__(self, **callbacks: Any) -> None:
-        self.callbacks = callbacks
-        self.calls: list[Any] = []
-        self.consuming = False
-
-    def install(self) -> None:
-        self.calls.append("install")
-
-    def on_loop_end(self) -> None:
-        self.calls.append("loop end")
-
-    def on_tick(self, polls: int, cancel: Any) -> None:
-        self.calls.append((polls, cancel))
-
-
-def connected(*jobs: SimpleNamespace) -> Any:
-    consumer = consumer_with(*jobs)
-    consumer.timer = FakeTimer()
-    consumer.task_consumer = SimpleNamespace(channel=object(), cancel=lambda: None)
-    return consumer
-
-
-@pytest.fixture
-def attached(step: ProtectionStep, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """A step whose gate, handler of SIGTERM and clock are fakes; the time is 100 s."""
-    monkeypatch.setitem(GATES, "sqs", FakeGate)
-    monkeypatch.setattr(bootstep, "SigtermHandler", FakeSigterm)
-    monkeypatch.setattr("worker_agent.bootstep.time.monotonic", lambda: 100.0)
-    step.on_sigterm = lambda: None
-    return step
 
 
 def test_a_connection_gets_a_gate_with_the_free_slots_of_its_consumer(attached: Any) -> None:
@@ -407,4 +288,5 @@ def test_a_pool_without_a_cache_of_jobs_has_none() -> None:
 @pytest.mark.parametrize(("processes", "expected"), [(4, 4), (None, 7), (0, 7)])
 def test_the_concurrency_is_that_of_the_pool_or_the_configured_one(processes: int | None, expected: int) -> None:
     pool = SimpleNamespace(num_processes=processes)
-    assert concurrency(SimpleNamespace(pool=pool, controller=SimpleNamespace(concurrency=7))) == expected
+    controller = SimpleNamespace(concurrency=7, autoscaler=None)
+    assert concurrency(SimpleNamespace(pool=pool, controller=controller)) == expected
