@@ -10,11 +10,20 @@ from datetime import UTC, datetime
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
-from urllib.parse import urlsplit
 
 from cronsim import CronSim, CronSimError
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
+from scaler.config.broker_urls import queue_problem, redis_url
 from scaler.core.model import FallbackPolicy, FleetPolicy, MetricPolicy
 from scaler.errors import ConfigurationError
 
@@ -62,7 +71,10 @@ class SqsSettings(_Model):
 
 
 class RedisSettings(_Model):
-    """The broker is Redis; a fleet's `queues` map to the keys of lists. The password is in SCALER_REDIS_PASSWORD."""
+    """The broker is Redis; a fleet's `queues` map to the names of its queues.
+
+    `url` is Celery's broker URL without the password, which is in SCALER_REDIS_PASSWORD.
+    """
 
     kind: Literal["redis"]
     url: Text
@@ -76,18 +88,15 @@ class RedisSettings(_Model):
 
     @field_validator("url")
     @classmethod
-    def _without_password(cls, url: str) -> str:
-        parts = urlsplit(url)
-        if parts.scheme not in ("redis", "rediss") or not parts.hostname or parts.port == 0:
-            raise ValueError("must look like redis://HOST:PORT/NUMBER or rediss://…")
-        if parts.password:
-            raise ValueError("must not contain a password; set SCALER_REDIS_PASSWORD")
-        return url
+    def _can_be_read(cls, url: str) -> str:
+        return redis_url(url)
 
     @model_validator(mode="after")
     def _certificates_for_tls(self) -> Self:
         if self.ca_file is not None and not self.url.startswith("rediss:"):
             raise ValueError("ca_file is for rediss:// only; this connection is not encrypted")
+        if self.ca_file is not None and "ssl_ca_certs=" in self.url:
+            raise ValueError("ca_file and ssl_ca_certs of the URL are the same setting; set one of them")
         return self
 
 
@@ -256,6 +265,22 @@ class ScalerConfig(_Model):
                 problems.append(f"{what} {', '.join(twice)} is used twice")
         if problems:
             raise ValueError(f"{'; '.join(problems)}; the demand of each could not be counted")
+        return fleets
+
+    @field_validator("fleets")
+    @classmethod
+    def _queues_are_of_the_broker(
+        cls, fleets: tuple[FleetSettings, ...], info: ValidationInfo
+    ) -> tuple[FleetSettings, ...]:
+        broker = info.data.get("broker")  # absent if it is wrong itself
+        problems = [
+            f"queue {queue} of {fleet.name} {problem}"
+            for fleet in fleets
+            for queue, address in fleet.queues.items()
+            if broker is not None and (problem := queue_problem(broker.kind, address))
+        ]
+        if problems:
+            raise ValueError("; ".join(problems))
         return fleets
 
     def core_fleet(self, fleet: FleetSettings) -> FleetPolicy:

@@ -13,12 +13,19 @@ from scaler.errors import ConfigurationError
 FLEET: dict[str, Any] = {
     "name": "default",
     "services": ["worker-default-a", "worker-default-b"],
-    "queues": {"default": "url"},
+    "queues": {"default": "https://sqs.us-east-1.amazonaws.com/123456789012/default"},
     "slots": 5,
     "min": 1,
     "max": 5,
 }
-OTHER = {"name": "high", "services": ["worker-high-a"], "queues": {"high": "url"}, "slots": 5, "min": 0, "max": 5}
+OTHER = {
+    "name": "high",
+    "services": ["worker-high-a"],
+    "queues": {"high": "http://sqs/1/high"},
+    "slots": 5,
+    "min": 0,
+    "max": 5,
+}
 GOOD: dict[str, Any] = {
     "version": 2,
     "environment": "quickstart",
@@ -62,6 +69,7 @@ def test_reads_every_field() -> None:
         "calls": {"writes_per_s": 2, "burst": 4},
         **fleet(
             min=0,
+            queues={"default": "default"},
             schedule=[MORNING],
             fallback={"mode": "fixed", "count": 3, "after_s": 60},
             desired_count_drift="adopt",
@@ -126,7 +134,9 @@ def test_a_fleet_without_database_needs_no_password() -> None:
         pytest.param(fleet(fallback={"mode": "fixed", "count": -1}), r"count \(-1\) must be", id="fallback below 0"),
         pytest.param(fleet(fallback={"after_s": 0}), r"after_s \(0.*\) must be above 0", id="fallback without delay"),
         pytest.param(fleet(fallback={"colour": 1}), "fallback.colour", id="unknown field of the fallback"),
-        pytest.param({"fleets": [FLEET, OTHER | {"queues": {"default": "x"}}]}, "queue default is used", id="queue"),
+        pytest.param(
+            {"fleets": [FLEET, OTHER | {"queues": {"default": "http://sqs/1/x"}}]}, "queue default is used", id="queue"
+        ),
         pytest.param({"fleets": [FLEET, OTHER | {"services": ["worker-default-b"]}]}, "service worker", id="service"),
         pytest.param({"database": {"host": "db", "port": 0}}, "SCALER_CONFIG.database.port", id="port"),
         pytest.param({"broker": {"kind": "kafka"}}, "SCALER_CONFIG.broker", id="unknown broker"),
