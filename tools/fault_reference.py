@@ -60,6 +60,7 @@ FAULTS: Sequence[Fault] = (
     Fault("launches failing: quota", mwaa="25 workers an environment, adjustable"),
     Fault("launches failing: capacity"),
     Fault("launches failing: image"),
+    Fault("launches failing: crash at start"),
     Fault("someone else writes desiredCount", True),
     Fault("service deleted"),
     Fault("deployment in progress", mwaa=_MWAA_ROLLOUT),

@@ -17,6 +17,7 @@ from scaler.core.model import FleetPolicy, Observation
 from scaler.core.service_plan import ServiceStep, ServiceView, detect_drift, plan_service, view_service
 from scaler.core.state import Decision, FleetState, Kind, WorkerCounts, strongest
 from scaler.core.target import DecisionInput, FleetTarget, assess
+from scaler.core.workers import starts_fail
 
 
 def decide(fleet: FleetPolicy, observation: Observation, state: FleetState, now: float) -> tuple[Decision, FleetState]:
@@ -103,14 +104,17 @@ def _plan_services(inputs: DecisionInput, target: FleetTarget) -> list[ServiceSt
     left, missing = max(0, target.target - consuming), max(0, target.launch_target - serving_soon)
     for view in inputs.older:
         desired = view.service.desired if view.service else 0
-        keep, required = min(left, desired), min(missing, desired)
+        room, launch_limit = 0, ""
+        if view is _substitute(inputs):
+            room, launch_limit = _launch_room(inputs)
+        keep, required = min(left, desired + room), min(missing, desired + room)
         left, missing = left - keep, missing - required
         if current is not None and desired > keep:
             consume = f"{consuming} of {count(target.target, 'target worker')} consume on {current.name}"
             text = f"{consume}: {view.name} keeps {keep} of {desired}"
             inputs.explanation.add("services", text, consuming=consuming, kept=keep)
         rest = max(0, rolling - consuming)
-        share = ServiceShare(keep, required, limits.maximum, rest, 0, "", may_drain, limits.resume_all)
+        share = ServiceShare(keep, required, limits.maximum, rest, room, launch_limit, may_drain, limits.resume_all)
         steps.append(plan_service(inputs.fleet, view, share, _explanation(inputs, view), inputs.now))
     return sorted(steps, key=lambda step: step.name)
 
@@ -118,13 +122,25 @@ def _plan_services(inputs: DecisionInput, target: FleetTarget) -> list[ServiceSt
 def _current_share(
     inputs: DecisionInput, current: ServiceView, target: FleetTarget, rolling: int, *, may_drain: bool
 ) -> ServiceShare:
-    limits = inputs.limits
-    requested = sum(max(0, view.requested) for view in inputs.older) + current.requested
-    room, limit = max(0, inputs.fleet.launch_budget - requested), f"{requested} tasks requested and not running yet"
-    if limits.pause_out:
-        room, limit = 0, limits.pause.text if limits.pause else ""
-    launch = target.launch_target
+    limits, launch = inputs.limits, target.launch_target
+    room, limit = _launch_room(inputs)
     return ServiceShare(launch, launch, limits.maximum, rolling, room, limit, may_drain, limits.resume_all)
+
+
+def _launch_room(inputs: DecisionInput) -> tuple[int, str]:
+    """Return how many more tasks may be requested, and the reason for the limit."""
+    if inputs.limits.pause_out:
+        return 0, inputs.limits.pause.text if inputs.limits.pause else ""
+    requested = sum(max(0, view.requested) for view in inputs.older)
+    requested += inputs.current.requested if inputs.current else 0
+    return max(0, inputs.fleet.launch_budget - requested), f"{requested} tasks requested and not running yet"
+
+
+def _substitute(inputs: DecisionInput) -> ServiceView | None:
+    """Return the service that grows while no start of the current one succeeds: the newest older one with workers."""
+    if inputs.current is None or not starts_fail(inputs.fleet, inputs.current.state, inputs.now):
+        return None
+    return next((view for view in inputs.older if view.consuming), None)
 
 
 def _explanation(inputs: DecisionInput, view: ServiceView) -> Explanation:
@@ -147,6 +163,8 @@ def _explain_services(inputs: DecisionInput) -> None:
     else:
         name, revision = inputs.current.name, inputs.current.service.revision
         text = f"New workers start on {name} (revision {revision})"
+        if substitute := _substitute(inputs):
+            text += f", but no start has succeeded for {inputs.fleet.launch_deadline_s:.0f} s: {substitute.name} grows"
         inputs.explanation.add("services", text, current=name, revision=revision)
 
 

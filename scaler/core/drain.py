@@ -9,7 +9,7 @@ the scaler's last: a draining worker that receives no further command consumes a
 from dataclasses import dataclass
 
 from scaler.core.explain import Explanation, count, names
-from scaler.core.model import FleetPolicy, Known, Service, ServiceObservation
+from scaler.core.model import Known, Service, ServiceObservation
 from scaler.core.workers import ClassifiedWorker, ClassifiedWorkers
 
 
@@ -64,8 +64,7 @@ def plan_drains(
     """Choose workers to drain; resume draining workers if fewer than required serve."""
     draining = workers.of("draining", "released")
     resuming = tuple(worker.arn for worker in workers.of("launching", "stuck") if worker.resumed)
-    serving = workers.of("launching", "consuming", "unknown")
-    missing = len(draining) if share.resume_all else share.required - len(serving)
+    missing = len(draining) if share.resume_all else share.required - len(workers.serving_soon)
     if missing > 0 and draining:
         # Released workers are last, so those that ECS stops next are cut off.
         candidates = sorted(draining, key=_first_to_resume)
@@ -178,13 +177,16 @@ def protected_minimum(
 
 
 def reducible(
-    fleet: FleetPolicy,
     observation: ServiceObservation,
     workers: ClassifiedWorkers,
-    short_s: float,
+    *,
+    failing: bool,
     explanation: Explanation,
 ) -> tuple[str, ...] | None:
-    """Return the released workers that allow a lower count; None when the count must not be lowered now."""
+    """Return the released workers that allow a lower count; None when the count must not be lowered now.
+
+    `failing`: ECS has tried to start the absent tasks for the launch deadline.
+    """
     service, protection = observation.service, observation.protected
     if not isinstance(service, Known) or not isinstance(protection, Known):
         return None
@@ -194,7 +196,7 @@ def reducible(
     if obstacle is None and unprotected != released:
         obstacle = f"unprotected and released workers differ ({names(unprotected ^ released)})"
     absent = service.value.desired - len(workers.all)
-    if obstacle is None and absent > 0 and short_s < fleet.launch_deadline_s:
+    if obstacle is None and absent > 0 and not failing:
         obstacle = f"ECS has still to start {count(absent, 'task')}"
     if obstacle is not None:
         if released:

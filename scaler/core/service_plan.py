@@ -8,7 +8,7 @@ from scaler.core.drain import DrainPlan, ServiceShare
 from scaler.core.explain import Explanation, count, names
 from scaler.core.model import FleetPolicy, Known, Service, ServiceObservation, Unknown
 from scaler.core.state import Attempt, Kind, ServiceDecision, ServiceState, WorkerCounts
-from scaler.core.workers import ClassifiedWorkers, classify_workers
+from scaler.core.workers import ClassifiedWorkers, classify_workers, starts_fail
 
 FAILED_ATTEMPTS = 3
 
@@ -67,9 +67,8 @@ def view_service(
     """Combine the readings of a service."""
     service = observation.service.value if isinstance(observation.service, Known) else None
     workers = classify_workers(fleet, observation, state, now)
-    short_since = _short_since(service, workers, state, now) if service else state.short_since
-    if short_since != state.short_since:
-        state = replace(state, short_since=short_since)
+    if service is not None and workers is not None:
+        state = replace(state, failing_since=_failing_since(service, workers, state, now))
     capacity = service.desired if service else 0
     if service is not None and workers is not None:
         capacity = max(0, capacity - drain.places_lost(workers, service.desired))
@@ -151,8 +150,8 @@ def _propose(
     hold = _Proposal(desired, "resume" if plan.resumed_now else "drain" if plan.chosen else "hold", minimum)
     if not share.may_drain or plan.resumes:
         return hold
-    short_s = 0.0 if view.state.short_since is None else now - view.state.short_since
-    released = drain.reducible(fleet, view.observation, workers, short_s, explanation)
+    failing = starts_fail(fleet, view.state, now)
+    released = drain.reducible(view.observation, workers, failing=failing, explanation=explanation)
     # A draining worker keeps its place; else the count would fall below the target when launches fail.
     lowest = max(minimum, share.target, min(share.maximum, share.target + len(workers.of("draining"))))
     if released is None or lowest >= desired:
@@ -211,11 +210,12 @@ def _serving_soon(
     more = 0 if attempt is not None and attempt.count >= FAILED_ATTEMPTS else max(0, decided - service.desired)
     if workers is None:
         return service.desired + more
-    if workers.of("stuck"):
+    absent = max(0, service.desired - len(workers.all))
+    if failing := starts_fail(fleet, view.state, now):
+        absent = 0
+    if failing or workers.of("stuck"):
         more = 0  # replacements of workers that never started do not count
-    short_s = 0.0 if view.state.short_since is None else now - view.state.short_since
-    absent = service.desired - len(workers.all) if short_s < fleet.launch_deadline_s else 0
-    return len(workers.of("launching", "consuming", "unknown")) + resumed + max(0, absent) + more
+    return len(workers.serving_soon) + resumed + absent + more
 
 
 def _next_state(view: ServiceView, service: Service | None, decision: ServiceDecision, now: float) -> ServiceState:
@@ -241,10 +241,14 @@ def _next_state(view: ServiceView, service: Service | None, decision: ServiceDec
     )
 
 
-def _short_since(service: Service, workers: ClassifiedWorkers | None, state: ServiceState, now: float) -> float | None:
-    """Return since when ECS has fewer tasks than desired and none that starts."""
-    if workers is None:
-        return state.short_since
-    if len(workers.all) >= service.desired or any(not worker.never_started for worker in workers.pending):
+def _failing_since(service: Service, workers: ClassifiedWorkers, state: ServiceState, now: float) -> float | None:
+    """Return since when ECS has workers to start and none of them has begun to consume.
+
+    A start that ECS tries again is a new task each time, so its own time is always short.
+    """
+    starting = sum(1 for worker in workers.of("launching", "stuck") if not worker.resumed)
+    if len(workers.all) - starting >= service.desired:
         return None
-    return now if state.short_since is None else state.short_since
+    serving = workers.of("consuming")
+    succeeded = any(worker.arn in state.launching and worker.arn not in state.resumes for worker in serving)
+    return now if succeeded or state.failing_since is None else state.failing_since

@@ -41,8 +41,8 @@ class ServiceState:
     """Tasks that do not consume yet: when they were first seen."""
     idle: Mapping[str, float] = field(default_factory=dict)
     """Workers without a task: since when."""
-    short_since: float | None = None
-    """Since when ECS has fewer tasks than desired and none that starts."""
+    failing_since: float | None = None
+    """Since when it has fewer started workers than desired, and no new worker has begun to consume."""
     expected: int | None = None
     """The desired count of the service unless something else wrote it."""
     attempt: Attempt | None = None

@@ -45,6 +45,8 @@ class ClassifiedWorker:
     old_revision: bool
     resumed: bool
     """A resume was posted, and its agent does not consume yet."""
+    failing: bool = False
+    """It starts, and no start of its service has succeeded for the launch deadline, however often ECS tried again."""
 
     @property
     def load(self) -> int:
@@ -59,8 +61,8 @@ class ClassifiedWorker:
 
     @property
     def never_started(self) -> bool:
-        """Whether ECS has not started it within the launch deadline: it is not about to be protected."""
-        return self.pending and self.role == "stuck"
+        """Whether ECS starts no worker within the launch deadline: it is not about to be protected."""
+        return self.pending and (self.role == "stuck" or self.failing)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +74,11 @@ class ClassifiedWorkers:
     def of(self, *roles: Role) -> tuple[ClassifiedWorker, ...]:
         """Return the workers in these roles."""
         return tuple(worker for worker in self.all if worker.role in roles)
+
+    @property
+    def serving_soon(self) -> tuple[ClassifiedWorker, ...]:
+        """The workers that serve, or start and will probably serve."""
+        return tuple(worker for worker in self.of("launching", "consuming", "unknown") if not worker.failing)
 
     @property
     def pending(self) -> tuple[ClassifiedWorker, ...]:
@@ -98,7 +105,7 @@ class ClassifiedWorkers:
         protection = [worker.protected for worker in self.all if not worker.pending]
         return WorkerCounts(
             starting=roles["launching"] + roles["stuck"],
-            stuck=roles["stuck"],
+            stuck=roles["stuck"] + sum(1 for worker in self.all if worker.failing),
             consuming_idle=len(consuming) - busy,
             busy=busy,
             draining=roles["draining"],
@@ -108,6 +115,11 @@ class ClassifiedWorkers:
             slots_total=total,
             slots_free=max(0, total - running),
         )
+
+
+def starts_fail(fleet: FleetPolicy, state: ServiceState, now: float) -> bool:
+    """Return whether no start of the service has succeeded for the launch deadline."""
+    return state.failing_since is not None and now - state.failing_since >= fleet.launch_deadline_s
 
 
 def classify_workers(
@@ -149,7 +161,8 @@ def _classify(
     elif role == "consuming" and agent is not None and not (agent.running or agent.reserved or agent.scheduled):
         idle_since = state.idle.get(task.arn, now)
     resumed = task.arn in state.resumes and not pending and (agent is None or agent.phase in DRAIN_PHASES)
-    return ClassifiedWorker(task.arn, role, pending, protected, agent, idle_since, old_revision, resumed)
+    failing = role == "launching" and not resumed and starts_fail(fleet, state, now)
+    return ClassifiedWorker(task.arn, role, pending, protected, agent, idle_since, old_revision, resumed, failing)
 
 
 def _launch_clock(

@@ -182,7 +182,7 @@ class TestControls:
 
     async def test_reducing_before_release(self, monkeypatch: pytest.MonkeyPatch) -> None:
         def reducible_at_once(
-            fleet: FleetPolicy, seen: ServiceObservation, workers: ClassifiedWorkers, short_s: float, trail: object
+            seen: ServiceObservation, workers: ClassifiedWorkers, *, failing: bool, explanation: object
         ) -> tuple[str, ...]:
             return ()
 

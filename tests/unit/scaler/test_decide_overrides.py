@@ -257,9 +257,9 @@ def test_an_unreadable_and_unprotected_worker_blocks_scale_in() -> None:
 def test_a_task_that_ecs_never_starts_does_not_block_scale_in() -> None:
     seen = observe(["full", "released", "pending"], running=5)
     state = FleetState()
-    for tick in range(62):
+    for tick in range(61):
         decision, state = decide(FLEET, seen, with_state(state, drains={arn(1): 0.0}), tick * 5.0)
-        assert decision.reduces == (tick > 60), tick * 5.0
+        assert decision.reduces == (tick >= 60), tick * 5.0
     assert (decision.desired, decision.protected_minimum) == (1, 1)
 
 

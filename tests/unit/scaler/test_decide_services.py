@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from scaler.core.decide import decide
-from scaler.core.model import FleetPolicy, Observation, Unknown
+from scaler.core.model import FleetPolicy, Known, Observation, ServiceObservation, Unknown
 from scaler.core.state import Decision, FleetState
 from tests.support.scaler_builders import (
     FLEET,
@@ -218,3 +218,63 @@ def test_explanations_name_the_service_and_its_share() -> None:
     drain = next(step for step in decision.explanation if step.name == "drain")
     assert drain.values["service"] == A
     assert f"{A}: 2 workers consuming, target 1: drain" in drain.text
+
+
+# --- a newest service whose starts fail
+
+
+def failing(
+    a: Sequence[str], b: Sequence[str], *, desired: tuple[int, int], queued: int, seconds: float
+) -> tuple[Decision, FleetState]:
+    """Decide every 5 s for so long; each start of `b` is a new task every time."""
+    state, now = FleetState(), 0.0
+    while True:
+        tick = int(now / 5)
+        observation = both(a, b if tick % 2 else [], desired=desired, queued=queued)
+        seen = observation.services[B].tasks
+        assert isinstance(seen, Known)
+        again = tuple(replace(task, arn=f"{task.arn}-{tick}") for task in seen.value)
+        observation = with_changes(observation, B, tasks=replace(seen, value=again))
+        decision, state = decide(FLEET, observation, state, now)
+        if now >= seconds:
+            return decision, state
+        now += 5.0
+
+
+@pytest.mark.parametrize("start", ["pending", "booting"])
+@pytest.mark.parametrize("seconds", [FLEET.launch_deadline_s - 20.0, FLEET.launch_deadline_s + 20.0])
+def test_the_old_service_grows_while_no_start_of_the_newest_succeeds(start: str, seconds: float) -> None:
+    decision, _ = failing(["full", "full"], [start] * 4, desired=(2, 4), queued=20, seconds=seconds)
+    late = seconds > FLEET.launch_deadline_s
+    assert counts(decision) == ((4, 4) if late else (2, 4))
+    assert any("no start has succeeded" in step.text for step in decision.explanation) is late
+
+
+def test_drained_old_workers_resume_while_no_start_of_the_newest_succeeds() -> None:
+    seconds = FLEET.launch_deadline_s + 20.0
+    decision, _ = failing(["full", "draining", "released"], ["pending"] * 3, desired=(3, 3), queued=15, seconds=seconds)
+    assert set(decision.services[A].resumes) == {arn(1, A), arn(2, A)}
+
+
+@pytest.mark.parametrize("starts", [["pending"] * 4, ["pending"]], ids=["all are tried again", "one is"])
+def test_starts_that_fail_again_and_again_block_no_scale_in(starts: Sequence[str]) -> None:
+    for seconds in (FLEET.launch_deadline_s + 20.0, FLEET.launch_deadline_s + 25.0):  # with and without a task
+        decision, _ = failing(["full"], starts, desired=(1, 4), queued=0, seconds=seconds)
+        assert counts(decision) == (1, 1)
+
+
+def test_a_start_that_succeeds_ends_the_failure() -> None:
+    _, state = failing(["full", "full"], ["pending"] * 4, desired=(2, 4), queued=10, seconds=400.0)
+    assert state.services[B].failing_since == 0.0
+    launching = service_observation(["pending"] * 2, service=B, revision=8, desired=4)
+    _, state = decide(FLEET, with_service(launching), state, 405.0)
+    started = service_observation(["full", "pending"], service=B, revision=8, desired=4)
+    decision, state = decide(FLEET, with_service(started), state, 410.0)
+    assert state.services[B].failing_since == 410.0
+    decision, state = decide(FLEET, with_service(started), state, 415.0)
+    assert counts(decision)[0] == 2, "the old service keeps its size, and its workers leave as new ones consume"
+
+
+def with_service(b: ServiceObservation) -> Observation:
+    a = service_observation(["full", "full"], service=A, revision=7, desired=2)
+    return observe_services({A: a, B: b}, queued=10, running=0)

@@ -117,7 +117,7 @@ CASES: Mapping[str, Callable[[], Case]] = {
         observe(["full", "released", "booting"], running=5), drains={arn(1): 5.0, arn(2): 5.0}
     ),
     "ECS has still to start tasks": lambda: later(
-        observe(["full", "released"], desired=4, running=5), drains={arn(1): 5.0}, short_since=NOW - 10
+        observe(["full", "released"], desired=4, running=5), drains={arn(1): 5.0}, failing_since=NOW - 10
     ),
     "new demand resumes draining workers": lambda: later(
         observe(["full", "draining", "emptied"], queued=9, running=6), drains={arn(1): 5.0, arn(2): 5.0}

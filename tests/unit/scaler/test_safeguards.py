@@ -150,14 +150,16 @@ def test_a_task_that_only_the_service_counts_as_pending_delays_a_reduction() -> 
     assert (decision.reduces, decision.desired) == (False, 2)
 
 
-def test_a_task_on_its_way_restarts_the_launch_deadline() -> None:
-    short, launching = observe(["full"], desired=6, running=5), observe(["full", "pending"], desired=6, running=5)
-    state, counts = FleetState(), []
-    for tick in range(92):
-        decision, state = decide(FLEET, launching if tick == 30 else short, state, tick * FLEET.interval_s)
-        counts.append(decision.desired)
-    # The deadline is 300 s, 60 ticks. It starts again after tick 30.
-    assert counts == [6] * 91 + [1]
+@pytest.mark.parametrize(("end", "lowered_at"), [("full", 95), (None, 60)], ids=["succeeds", "fails"])
+def test_a_start_that_succeeds_restarts_the_launch_deadline(end: str | None, lowered_at: int) -> None:
+    """The deadline is 300 s, 60 ticks. A task starts at tick 30; at tick 35 it consumes, or is gone."""
+    state, lowered = FleetState(), []
+    for tick in range(98):
+        second = ["pending"] if 30 <= tick < 35 else [end] if end and tick >= 35 else []
+        seen = observe(["full", *second], desired=6, running=5 * (2 if end and tick >= 35 else 1))
+        decision, state = decide(FLEET, seen, state, tick * FLEET.interval_s)
+        lowered += [tick] if decision.reduces else []
+    assert lowered[0] == lowered_at
 
 
 def _service(observation: Observation) -> Service:
