@@ -27,7 +27,7 @@ def assess(
     running = sum(agent.running for agent in agents.values())
     scheduled = sum(agent.scheduled for agent in agents.values())
     remembered = _remembered(fleet, observation, agents.keys(), state, now)
-    broker, not_due = _due(observation.broker, scheduled, sum(number for number, _ in remembered.values()))
+    broker, not_due = _due(observation.broker, scheduled + sum(number for number, _ in remembered.values()))
     if not_due:
         text = f"{count(not_due, 'message')} not due (delay, ETA or countdown): no demand yet"
         explanation.add("demand", text, source="broker", not_due=not_due)
@@ -41,7 +41,11 @@ def assess(
 def _remembered(
     fleet: FleetPolicy, observation: Observation, answered: Collection[str], state: FleetState, now: float
 ) -> dict[str, tuple[int, float]]:
-    """Return the last report of each worker that held messages, does not answer now, and may still live."""
+    """Return the last report of each worker that held messages, does not answer now, and may still live.
+
+    It counts like an answer: no other worker can run these messages, and the window has a gap of the same length.
+    Otherwise many workers of which a few never answer in the same tick would keep a fleet from shrinking.
+    """
     lists = [service.tasks for service in observation.services.values()]
     listed = {task.arn for tasks in lists if isinstance(tasks, Known) for task in tasks.value}
     complete = all(isinstance(tasks, Known) for tasks in lists)
@@ -52,21 +56,13 @@ def _remembered(
     }
 
 
-def _due(broker: Reading[BrokerCount], scheduled: int, remembered: int) -> tuple[Reading[BrokerCount], int]:
-    """Return the count without the messages that workers hold until their time, and how many are not due.
-
-    A remembered number holds back growth only: with it, the count is incomplete.
-    """
+def _due(broker: Reading[BrokerCount], held: int) -> tuple[Reading[BrokerCount], int]:
+    """Return the count without the messages that workers hold until their time, and how many are not due."""
     if isinstance(broker, Unknown):
         return broker, 0
     found = broker.value
-    held = min(scheduled + remembered, found.in_flight)
-    incomplete = found.incomplete
-    if incomplete is None and held > scheduled:
-        incomplete = "a worker without an answer held messages that were not due"
-    return replace(broker, value=replace(found, in_flight=found.in_flight - held, incomplete=incomplete)), (
-        found.delayed + held
-    )
+    held = min(held, found.in_flight)
+    return replace(broker, value=replace(found, in_flight=found.in_flight - held)), found.delayed + held
 
 
 def _of_sources(
