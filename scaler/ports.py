@@ -34,6 +34,9 @@ class DatabasePort(Protocol):
     async def counts(self) -> Mapping[str, DatabaseCount]:
         """Return the queued and running task instances by queue; a queue without any is absent."""
 
+    async def running_on(self, host: str) -> int:
+        """Return the running task instances of one host name, read now; of a worker it is the id of its ECS task."""
+
 
 class BrokerPort(Protocol):
     """The message broker."""
@@ -66,6 +69,9 @@ class ClusterPort(Protocol):
 
     async def set_desired(self, service: str, desired: int) -> None:
         """Write the desired count, an absolute number."""
+
+    async def stop(self, arn: str, reason: str) -> None:
+        """Stop one task, protected or not."""
 
 
 class WorkersPort(Protocol):

@@ -132,6 +132,15 @@ class FakeEcs:
         self._ledger.counts["hand_writes"] += 1
         self.set_desired(service, desired)
 
+    def stop_task(self, arn: str, reason: str) -> None:
+        """Stop a task as StopTask does; the scaler must not stop one that is protected, runs a task or holds one."""
+        worker = self.workers.get(arn)
+        if self.protected(arn) or (worker is not None and (worker.rows_running or worker.reserved)):
+            self._ledger.breaks(self._loop.time(), f"the scaler stopped {arn}, which works or is protected")
+        self._ledger.counts["tasks_stopped"] += 1
+        self.ecs.tasks.stop(arn, cluster=CLUSTER, reason=reason)
+        self.advance()
+
     # --- workers
 
     def kill(self, worker: SimulatedWorker) -> None:

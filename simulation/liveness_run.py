@@ -35,6 +35,8 @@ class ContinuousFault:
     """Workers that run before the fault begins."""
     kept: int = 0
     """Workers that stay, because they do not answer and ECS protects them."""
+    lapses_after_minutes: int = 0
+    """The time of the workers' protection, if they must not stay; longer than the scaler waits for an answer."""
     away: str = ""
     """The source that is away until all tasks are done."""
 
@@ -96,6 +98,7 @@ CONTINUOUS_FAULTS: Mapping[str, ContinuousFault] = {
     "database away": _away("database", airflow=True),
     "overrides away": _away("overrides", airflow=None),
     "dead agent, protected": ContinuousFault(_end_agent, kept=1),
+    "dead agent, not protected": ContinuousFault(_end_agent, airflow=True, lapses_after_minutes=12),
     "missing service": ContinuousFault(_delete_service, services=2),
     "60 silent workers": ContinuousFault(_silence, workers=62, kept=60),
     "slow agents": ContinuousFault(_slow_agents),
@@ -120,7 +123,13 @@ def draw(seed: int, fault: ContinuousFault) -> SimulationConfig:
     return SimulationConfig(
         fleets=(fleet,),
         generations=fault.services or rng.choice((1, 2)),
-        profile=WorkerProfile(fleet.slots, 10.0, early_ack=rng.random() < 0.5, upload_s=1.0, protection_minutes=60),
+        profile=WorkerProfile(
+            fleet.slots,
+            10.0,
+            early_ack=rng.random() < 0.5,
+            upload_s=1.0,
+            protection_minutes=fault.lapses_after_minutes or 60,
+        ),
         lag_s=rng.choice((0.0, 3.0)),
         launch_s=(4.0, 10.0),
         airflow=airflow,
@@ -154,6 +163,8 @@ async def play(name: str, seed: int) -> LivenessRun:
         problems.append(f"{len(sim.ledger.sent - sim.ledger.done)} tasks are left")
     if fault.away:
         sim.faults.clear(fault.away)
+    # The fleet cannot shrink before a dead worker has lost its protection.
+    await asyncio.sleep(60.0 * fault.lapses_after_minutes)
     gone = sim.loop.time()
     # One source alone never stops the last worker, and silent agents are none.
     least = fault.kept + max(fleet.minimum, 1) if fault.kept else fleet.minimum

@@ -136,6 +136,10 @@ class SimulatedCluster:
         """Write the desired count."""
         await self._link.call("ecs", lambda: self._set_desired(service, desired))
 
+    async def stop(self, arn: str, reason: str) -> None:
+        """Stop one task."""
+        await self._link.call("ecs", lambda: self._fake_ecs.stop_task(arn, reason))
+
     def _service(self, name: str) -> Service:
         self._fake_ecs.advance()
         ecs = self._fake_ecs.ecs
@@ -263,14 +267,24 @@ class SimulatedOverrides:
 class SimulatedDatabase:
     """The port `DatabasePort`: every fleet's queue has its fleet's name."""
 
-    def __init__(self, queues: Mapping[str, SimulatedQueue], link: FaultyLink) -> None:
+    def __init__(
+        self, queues: Mapping[str, SimulatedQueue], link: FaultyLink, workers: Mapping[str, SimulatedWorker]
+    ) -> None:
         self._queues = queues
         self._link = link
+        self._workers = workers
         self.answer: Callable[[Mapping[str, DatabaseCount]], Mapping[str, DatabaseCount]] = lambda true: true
 
     async def counts(self) -> Mapping[str, DatabaseCount]:
         """Return the task instances by queue."""
         return await self._link.call("database", self._counts)
+
+    async def running_on(self, host: str) -> int:
+        """Return the task instances that run on a worker; its host name is the end of its task's ARN."""
+        return await self._link.call("database", lambda: self._rows_on(host))
+
+    def _rows_on(self, host: str) -> int:
+        return sum(worker.rows_running for arn, worker in self._workers.items() if arn.endswith(f"/{host}"))
 
     def _counts(self) -> Mapping[str, DatabaseCount]:
         return self.answer({name: queue.rows.count() for name, queue in self._queues.items()})

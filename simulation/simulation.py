@@ -107,7 +107,7 @@ class Simulation:
         self.agent_places = AgentPlaces()
         self.write_rate_limit = WriteRateLimit(self.clock, per_s=5.0, burst=20)
         self.broker = SimulatedBroker(self.queues, self.link)
-        self.database = SimulatedDatabase(self.queues, self.link)
+        self.database = SimulatedDatabase(self.queues, self.link, self.fake_ecs.workers)
         self.overrides = SimulatedOverrides(self.link)
         self.scalers: list[ScalerProcess] = []
         self.kills = 0

@@ -198,6 +198,11 @@ class SimulatedWorker:
         return len(self.running) + len(self.reserved)
 
     @property
+    def rows_running(self) -> int:
+        """The number of its tasks that run in the database; a task that uploads its log has ended there."""
+        return len(self.running.keys() & self._queue.rows.running)
+
+    @property
     def consuming(self) -> bool:
         """Whether the gate is open."""
         if self._disabled is DisabledSafeguard.PROTECT_FIRST:

@@ -83,6 +83,8 @@ class TaskPolicies:
         return [
             Statement("SizeFleets", ("ecs:DescribeServices", "ecs:UpdateService"), fleets),
             Statement("SeeTasks", ("ecs:DescribeTasks", "ecs:GetTaskProtection"), tasks, conditions=(of_cluster,)),
+            # One worker that does not answer, is not protected and runs no task: it would block every scale-in.
+            Statement("StopSilentWorkers", ("ecs:StopTask",), tasks, conditions=(of_cluster,)),
             Statement(
                 "ListTasks",
                 ("ecs:ListTasks",),

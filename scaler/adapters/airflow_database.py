@@ -41,6 +41,11 @@ select
     (select greatest(0, coalesce(extract(epoch from now() - min(queued_dttm)), 0))::float8 from task_instance
         where state = 'queued' and {ours})
 """
+# On any executor: the first parameter is not used.
+RUNNING_ON = """
+select count(*) from task_instance
+where state in ('running', 'restarting') and hostname = $2 and $1::text[] is not null
+"""
 OURS, ALL = "(executor is null or executor = any($1::text[]))", "$1::text[] is not null"
 AGE_LIMIT_S = 10 * 365 * 86400
 # asyncpg raises its own errors, OSError while it connects, and InterfaceError on a closed connection.
@@ -65,6 +70,11 @@ class AirflowDatabase:
         """Return queued and running task instances by queue."""
         rows = await self._rows(QUERY)
         return _by_queue([(row[0], row[1], row[2]) for row in rows])
+
+    async def running_on(self, host: str) -> int:
+        """Return the task instances that run on a host name, on any executor."""
+        ((found,),) = await self._rows(RUNNING_ON, host)
+        return natural(SOURCE, f"tasks on {host}", found)
 
     async def health(self, within_s: float) -> AirflowHealth:
         """Return the schedulers with a heartbeat in the last `within_s` seconds, and the age of the oldest task."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""ECS: services, tasks, protection, and the scaler's only write.
+"""ECS: services, tasks, protection, and the scaler's two writes.
 
 Fleets that tick at the same time share calls: DescribeServices in tens, DescribeTasks and GetTaskProtection in
 hundreds, and one list of the whole cluster's tasks if that takes fewer pages than one list a service. ListTasks and
@@ -127,6 +127,11 @@ class EcsClusterAdapter:
         """Write the desired count; ECS does not start a deployment for it."""
         async with aws_call(SOURCE, self._deadline_s):
             await self._client.update_service(cluster=self._cluster, service=service, desiredCount=desired)
+
+    async def stop(self, arn: str, reason: str) -> None:
+        """Stop one task; ECS sends SIGTERM, and its service starts another one."""
+        async with aws_call(SOURCE, self._deadline_s):
+            await self._client.stop_task(cluster=self._cluster, task=arn, reason=reason)
 
     async def _describe_services(self, names: Sequence[str]) -> Answers[str, Service]:
         async with aws_call(SOURCE, self._deadline_s):

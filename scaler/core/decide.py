@@ -9,7 +9,7 @@ protection and reduce, and last the pause.
 from collections.abc import Sequence
 from dataclasses import replace
 
-from scaler.core import bounds
+from scaler.core import bounds, silent
 from scaler.core.bounds import Limits
 from scaler.core.drain import ServiceShare
 from scaler.core.explain import Explanation, count, names, need, sentence
@@ -38,6 +38,10 @@ def decide(fleet: FleetPolicy, observation: Observation, state: FleetState, now:
     reason = _reason(steps, target, limits)
     if limits.dry_run:
         reason, steps = f"Dry run, no change: {reason}", _explain_dry_run(steps, inputs.explanation)
+    stop = None
+    if not (limits.pause_in or limits.dry_run):
+        known = [(view.workers, step.state.silent) for view, step in zip(services, steps, strict=True) if view.workers]
+        stop = silent.stoppable(observation, known, now, inputs.explanation)
     decisions = {step.name: step.decision for step in steps}
     workers = WorkerCounts(protected=0)
     for service in decisions.values():
@@ -56,6 +60,7 @@ def decide(fleet: FleetPolicy, observation: Observation, state: FleetState, now:
         maximum=limits.maximum,
         overrides=observation.overrides,
         workers=workers,
+        stop=stop,
     )
     return decision, replace(
         state,

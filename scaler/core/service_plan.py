@@ -3,7 +3,7 @@
 
 from dataclasses import dataclass, replace
 
-from scaler.core import drain
+from scaler.core import drain, silent
 from scaler.core.drain import DrainPlan, ServiceShare
 from scaler.core.explain import Explanation, count, names
 from scaler.core.model import FleetPolicy, Known, Service, ServiceObservation, Unknown
@@ -232,6 +232,7 @@ def _next_state(view: ServiceView, service: Service | None, decision: ServiceDec
     launching = workers.of("launching", "stuck")
     return replace(
         state,
+        silent=silent.silent_since(workers, state.silent, now),
         drains={arn: state.drains.get(arn, now) for arn in decision.drains},
         resumes={arn: state.resumes.get(arn, now) for arn in decision.resumes},
         launching={worker.arn: state.launching.get(worker.arn, now) for worker in launching},

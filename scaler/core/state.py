@@ -46,6 +46,8 @@ class ServiceState:
     expected: int | None = None
     """The desired count of the service unless something else wrote it."""
     attempt: Attempt | None = None
+    silent: Mapping[str, float] = field(default_factory=dict)
+    """Workers that do not answer: since when."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +184,8 @@ class Decision:
     """The bounds in force, with schedule and overrides."""
     overrides: Reading[Overrides]
     workers: WorkerCounts
+    stop: str | None = None
+    """A silent worker that StopTask ends, if a last check shows that nothing runs there."""
 
     @property
     def desired(self) -> int | None:

@@ -23,6 +23,8 @@ OBSERVE_SHARE = 0.6
 """Share of the interval for reads; the rest is for the commands and the writes."""
 COMMAND_SHARE = 0.75
 """Share of the interval after which commands without an answer are given up; the rest is for the reductions."""
+STOP_REASON = "openmwaa: no answer, no protection and no running task"
+"""ECS shows it with the stopped task."""
 PATIENCE_SHARE = 0.15
 """Share of the interval that a write waits for a token of the rate limit."""
 
@@ -81,9 +83,10 @@ class FleetLoop:
         async with asyncio.TaskGroup() as group:
             raises = {name: order for name, order in due.items() if not order.reduces}
             raised = group.create_task(self._write_each(raises, {}))
+            stopped = group.create_task(self._stop_silent(decision.stop, tasks, commands_end))
             answers, errors = await self._command(decision, tasks, lease_s, commands_end)
             reduced = await self._write_each({name: order for name, order in due.items() if order.reduces}, answers)
-        return await raised | reduced, errors
+        return await raised | reduced, [*errors, *await stopped]
 
     async def _write_each(self, orders: dict[str, ServiceDecision], answers: dict[str, AgentState]) -> dict[str, Write]:
         writes = await asyncio.gather(*(self._write(name, order, answers) for name, order in orders.items()))
@@ -102,6 +105,26 @@ class FleetLoop:
         if service.desired != order.observed:
             return f"desired changed to {service.desired}; the decision used {order.observed}"
         return "a deployment started" if service.rolling else None
+
+    async def _stop_silent(self, arn: str | None, tasks: dict[str, Task], end: float) -> list[SourceError]:
+        """Stop a worker that does not answer, if new readings show that it is not protected and runs no task."""
+        ports = self._ports
+        if arn is None or arn not in tasks or ports.database is None:
+            return []
+        try:
+            async with asyncio.timeout_at(end):
+                running, protected = await asyncio.gather(
+                    ports.database.running_on(arn.rpartition("/")[2]), ports.cluster.protected([arn])
+                )
+                if running and not protected:
+                    return [SourceError("agent", f"{arn} does not answer and runs {running} tasks: it is not stopped")]
+                if not protected:
+                    await ports.cluster.stop(arn, STOP_REASON)
+        except TimeoutError:
+            return [DeadlineError("agent", f"{arn} could not be checked before it is stopped")]
+        except SourceError as error:
+            return [error]
+        return []
 
     async def _await_token(self, order: ServiceDecision) -> str | None:
         """Wait for a token of the account's rate limit; return why the write is left out, or None."""

@@ -76,10 +76,15 @@ class SharedDatabase(Shared[Mapping[str, DatabaseCount]]):
 
     def __init__(self, database: DatabasePort, clock: ClockPort, *, max_age_s: float) -> None:
         super().__init__(database.counts, clock.monotonic, max_age_s=max_age_s)
+        self._database = database
 
     async def counts(self) -> Mapping[str, DatabaseCount]:
         """Return the counts, at most `max_age_s` old; an error is shared for the same time."""
         return await self.get()
+
+    async def running_on(self, host: str) -> int:
+        """Return the running task instances of a host name, never from an earlier query."""
+        return await self._database.running_on(host)
 
 
 class Observer:

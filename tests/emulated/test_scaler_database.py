@@ -80,7 +80,7 @@ async def create(server: Server, version: str) -> None:
         await connection.execute("create index ti_state on task_instance (state)")
         if not await connection.fetchval("select 1 from pg_roles where rolname = 'scaler'"):
             await connection.execute(f"create role scaler login password '{PASSWORD}'")
-        columns = "state, queue, queued_dttm" if version == "2.9" else "state, queue, queued_dttm, executor"
+        columns = "state, queue, queued_dttm, hostname" + ("" if version == "2.9" else ", executor")
         await connection.execute(f"grant select ({columns}) on task_instance to scaler")
         await connection.execute("grant select (job_type, state, latest_heartbeat) on job to scaler")
 
@@ -133,6 +133,19 @@ async def test_tasks_of_other_executors_do_not_count(server: Server, version: st
         assert await database.counts() == {"default": DatabaseCount(2, 4)}
     async with airflow(server, executors=("our_alias",)) as database:
         assert await database.counts() == {"default": DatabaseCount(2, 40)}
+
+
+async def test_running_tasks_of_one_host_are_counted_on_every_executor(server: Server) -> None:
+    await create(server, "3.x")
+    await insert(server, 2, "running", executor="KubernetesExecutor")
+    await insert(server, 1, "restarting")
+    await insert(server, 1, "queued")
+    async with superuser(server) as connection:
+        await connection.execute("update task_instance set hostname = 'this'")
+    await insert(server, 4, "running")
+    async with airflow(server) as database:
+        assert await database.running_on("this") == 3
+        assert await database.running_on("another") == 0
 
 
 async def job(server: Server, kind: str, state: str, beat_s_ago: float) -> None:

@@ -181,6 +181,16 @@ class FakeEnvironment:
         await self._call()
         return {"default": DatabaseCount(len(self.queue), self._at_work())}
 
+    async def running_on(self, host: str) -> int:
+        await self._call()
+        return sum(len(worker.running) for arn, worker in self.workers.items() if arn.endswith(host))
+
+    async def stop(self, arn: str, reason: str) -> None:
+        await self._call(before=True)
+        if self.workers[arn].running or self.workers[arn].protected:
+            self.broken.append(f"the scaler stopped {arn}, which works or is protected")
+        self.workers[arn].stop_at = self.now
+
     # --- time
 
     def advance(self, seconds: float) -> None:

@@ -189,6 +189,10 @@ async def test_all_fleets_of_a_tick_share_one_query() -> None:
             await asyncio.sleep(0)
             return {"default": DatabaseCount(1, 2)}
 
+        async def running_on(self, host: str) -> int:
+            calls.append(environment.now)
+            return 3
+
     shared = SharedDatabase(Counting(), environment, max_age_s=2.5)
     assert [await counts for counts in [shared.counts() for _ in range(5)]] == [{"default": DatabaseCount(1, 2)}] * 5
     assert len(calls) == 1

@@ -39,7 +39,7 @@ def test_commands_to_silent_workers_have_one_deadline_and_resumes_are_first(sile
         clock, workers = LoopClock(), Workers()
         tasks = {name: Task(name, "RUNNING") for name in [f"d{n}" for n in range(silent)] + ["r0", "r1"]}
         decision = SimpleNamespace(
-            services={}, drains=tuple(name for name in tasks if name[0] == "d"), resumes=("r0", "r1")
+            services={}, stop=None, drains=tuple(name for name in tasks if name[0] == "d"), resumes=("r0", "r1")
         )
         seen = SimpleNamespace(services={"a": SimpleNamespace(tasks=Known(tuple(tasks.values()), 0.0))})
 
@@ -77,7 +77,7 @@ def test_a_slow_growth_write_delays_no_command() -> None:
     async def main() -> None:
         clock, task = LoopClock(), Task("task/1", "RUNNING")
         service = SimpleNamespace(writes=True, reduces=False, desired=9, kind="grow")
-        decision = SimpleNamespace(services={"a": service}, drains=("task/1",), resumes=())
+        decision = SimpleNamespace(services={"a": service}, stop=None, drains=("task/1",), resumes=())
         seen = SimpleNamespace(services={"a": SimpleNamespace(tasks=Known((task,), 0.0))})
 
         async def observe(seconds: float, stale_s: float) -> Any:
