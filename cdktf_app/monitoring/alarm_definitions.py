@@ -107,6 +107,9 @@ PROTECTION_REFUSED: Final = AlarmType(
 AT_MAXIMUM: Final = AlarmType(
     "At maximum", "The fleet {} has been at its maximum for 10 minutes while tasks wait.", periods=2
 )
+TASKS_WITHOUT_MESSAGE: Final = AlarmType(
+    "Tasks without message", "The broker has no message of tasks that are queued for the fleet {}.", periods=2
+)
 LAUNCHES_STUCK: Final = AlarmType("Launches stuck", "Workers of the fleet {} do not start.")
 
 # Metrics of the scaler per fleet: id, type, metric, statistic. Minimum: true for the whole period.
@@ -116,6 +119,7 @@ _OF_FLEETS: Final[tuple[tuple[str, AlarmType, str, Statistic], ...]] = (
     ("drain_too_old", DRAIN_TOO_OLD, "OldestDrainSeconds", "Maximum"),
     ("protection_refused", PROTECTION_REFUSED, "ProtectionRefusedWorkers", "Minimum"),
     ("at_maximum", AT_MAXIMUM, "AtMaximumWithBacklog", "Minimum"),
+    ("tasks_without_message", TASKS_WITHOUT_MESSAGE, "TasksWithoutMessage", "Minimum"),
     ("launches_stuck", LAUNCHES_STUCK, "StuckWorkers", "Minimum"),
 )
 

@@ -191,6 +191,7 @@ def _health(monitored: MonitoredResources) -> Graph:
                 ("protection refused", "ProtectionRefusedWorkers"),
                 ("do not start", "StuckWorkers"),
                 ("at maximum", "AtMaximumWithBacklog"),
+                ("without message", "TasksWithoutMessage"),
             )
         ],
         (

@@ -10,6 +10,7 @@ the fleet.
 from collections.abc import Collection
 from dataclasses import replace
 
+from scaler.core import lost_messages
 from scaler.core.explain import Explanation, count
 from scaler.core.model import BrokerCount, DatabaseCount, FleetPolicy, Known, Observation, Reading, Stale, Unknown
 from scaler.core.state import Demand, FleetState
@@ -31,11 +32,18 @@ def assess(
     if not_due:
         text = f"{count(not_due, 'message')} not due (delay, ETA or countdown): no demand yet"
         explanation.add("demand", text, source="broker", not_due=not_due)
+    missing = lost_messages.compare(observation, list(readings.values()), state.missing_messages, now)
+    lost = lost_messages.lost(missing, observation, now, explanation)
+    database = observation.database
+    if lost and isinstance(database, Known):
+        database = replace(database, value=replace(database.value, queued=database.value.queued - lost))
     demand, broker_above = _of_sources(
-        fleet, replace(observation, broker=broker), running, state, now, taken, explanation
+        fleet, replace(observation, broker=broker, database=database), running, state, now, taken, explanation
     )
     held = remembered | {arn: (agent.scheduled, now) for arn, agent in agents.items() if agent.scheduled}
-    return demand and replace(demand, not_due=not_due), replace(state, broker_above_since=broker_above, scheduled=held)
+    return demand and replace(demand, not_due=not_due, without_message=lost), replace(
+        state, broker_above_since=broker_above, scheduled=held, missing_messages=missing
+    )
 
 
 def _remembered(

@@ -51,6 +51,14 @@ class ServiceState:
 
 
 @dataclass(frozen=True, slots=True)
+class MissingMessages:
+    """Queued tasks without a message: the smallest number of them since a time."""
+
+    tasks: int
+    since: float
+
+
+@dataclass(frozen=True, slots=True)
 class FleetState:
     """The state of one fleet."""
 
@@ -68,6 +76,7 @@ class FleetState:
     """The service that starts new workers."""
     scheduled: Mapping[str, tuple[int, float]] = field(default_factory=dict)
     """Messages that are not due, by the ARN of the worker that holds them: how many, and when it reported them."""
+    missing_messages: MissingMessages | None = None
     services: Mapping[str, ServiceState] = field(default_factory=dict)
 
     def of(self, service: str) -> ServiceState:
@@ -97,6 +106,8 @@ class Demand:
     """The source did not answer in this tick: this is its last reading."""
     unread: int = 0
     """Of the slots those of workers that do not answer: they raise a fleet, and do not keep it for a window."""
+    without_message: int = 0
+    """Queued tasks that are no demand, because the broker has lost their messages."""
     not_due: int = 0
     """Messages that are no demand yet: delayed in the queue, or held by a worker until their ETA or countdown."""
 

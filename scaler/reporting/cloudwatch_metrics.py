@@ -47,6 +47,11 @@ def _backlog(result: TickResult) -> float | None:
     return demand.queued if demand and not demand.stale else None
 
 
+def _without_message(result: TickResult) -> float | None:
+    demand = result.tick.decision.demand
+    return demand.without_message if demand and not demand.stale else None
+
+
 OF_FLEETS: Final[Mapping[str, Metric]] = {
     "NoDecision": Metric(
         "1 while the scaler cannot decide a desired count, 0 otherwise",
@@ -68,6 +73,7 @@ OF_FLEETS: Final[Mapping[str, Metric]] = {
     "AtMaximumWithBacklog": Metric(
         "1 while tasks are queued and the fleet is at its maximum", _at_maximum_with_backlog
     ),
+    "TasksWithoutMessage": Metric("queued tasks whose message the broker has lost", _without_message),
     "UnknownSources": Metric(
         "sources that cannot be read: above 0 the fleet does not shrink",
         lambda result: sum(1 for age in reading_ages(result).values() if age is None),

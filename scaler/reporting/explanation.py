@@ -101,6 +101,8 @@ def _demand(line: Line) -> Iterator[str]:
         yield "Demand unknown: no scale-in."
         return
     source = _source(line, demand["source"]) + (", last reading" if demand["stale"] else "")
+    if lost := demand.get("without_message"):
+        yield f"{plural(lost, 'queued task')} without a message in the broker: no worker can run them."
     if not_due := demand.get("not_due"):
         yield f"{plural(not_due, 'message')} not due yet."
     if demand["slots"] == 0:

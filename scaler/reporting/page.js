@@ -203,7 +203,7 @@ function renderWorkers(fleet) {
 }
 function renderFacts(fleet) {
   const facts = [], slots = fleet.slots || {}, override = fleet.overrides || {}, demand = fleet.demand;
-  facts.push(["Backlog", demand ? `${demand.queued} queued, ${demand.running} running${demand.not_due ? `, ${demand.not_due} not due` : ""}` : "unknown"]);
+  facts.push(["Backlog", demand ? `${demand.queued} queued, ${demand.running} running${demand.not_due ? `, ${demand.not_due} not due` : ""}${demand.without_message ? `, ${demand.without_message} without a message in the broker` : ""}` : "unknown"]);
   if (slots.total !== undefined && slots.total !== null) facts.push(["Task slots", `${slots.total} in workers, ${number(slots.free)} free`]);
   const from = [];
   const set = override.fixed ?? override.min ?? override.max ?? null;

@@ -114,7 +114,7 @@ class PrometheusMetrics:
         pending = total(service.pending if service else None for service in services)
         self._running.labels(fleet).set(_number(running))
         self._pending.labels(fleet).set(_number(pending))
-        for state in ("queued", "running", "slots", "not_due"):
+        for state in ("queued", "running", "slots", "not_due", "without_message"):
             self._demand.labels(fleet, state).set(_number(getattr(decision.demand, state, None)))
         for source, age in reading_ages(result).items():
             self._age.labels(fleet, source).set(_number(age))

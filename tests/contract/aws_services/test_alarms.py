@@ -71,5 +71,6 @@ async def test_alarms_match_the_metrics_of_the_scaler(emulator: Emulator, scaler
         "fleet_default_drain_too_old": [0.0],
         "fleet_default_protection_refused": [1.0],
         "fleet_default_at_maximum": [1.0],
+        "fleet_default_tasks_without_message": [0.0],
         "fleet_default_launches_stuck": [0.0],
     }

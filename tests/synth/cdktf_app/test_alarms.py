@@ -104,6 +104,8 @@ def state_of(alarm: Alarm, values: Sequence[float | None]) -> str:
         pytest.param("fleet_default_drain_too_old", [43200.0], "OK", id="a drain of less"),
         pytest.param("fleet_default_at_maximum", [0.0, 1.0], "OK", id="at the maximum for five minutes"),
         pytest.param("fleet_default_at_maximum", [1.0, 1.0], "ALARM", id="at the maximum for ten"),
+        pytest.param("fleet_default_tasks_without_message", [0.0, 3.0], "OK", id="messages missing for five minutes"),
+        pytest.param("fleet_default_tasks_without_message", [3.0, 3.0], "ALARM", id="messages missing for ten"),
         pytest.param("fleet_default_protection_refused", [1.0], "ALARM", id="protection refused"),
         pytest.param("fleet_default_launches_stuck", [2.0], "ALARM", id="launches stuck"),
         pytest.param("execution_api_down", [None], "ALARM", id="no execution API registered"),

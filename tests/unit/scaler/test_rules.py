@@ -96,6 +96,10 @@ CASES: dict[str, list[Case]] = {
         ([now("desired_workers", 5), now("maximum_workers", 5), now("demand_slots", 3, state="running")], 0),
         ([now("desired_workers", math.nan), now("maximum_workers", 5), now("demand_slots", 3, state="queued")], 0),
     ],
+    "OpenmwaaScalerTasksWithoutMessage": [
+        ([now("demand_slots", 3, state="without_message")], 1),
+        ([now("demand_slots", 0, state="without_message"), now("demand_slots", 3, state="queued")], 0),
+    ],
     "OpenmwaaScalerLaunchesStuck": [
         ([now("workers", 2, state="stuck")], 1),
         ([now("workers", 0, state="stuck"), now("workers", 2, state="starting")], 0),
