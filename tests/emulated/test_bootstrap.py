@@ -14,8 +14,8 @@ from typing import Any
 import boto3
 import pytest
 
-from tests.support.emulator import child_environment, find_emulator, running_emulator
-from tests.support.terraform import terraform_environment
+from tests.support.emulator import find_emulator, running_emulator
+from tests.support.terraform import emulator_environment
 
 pytestmark = [pytest.mark.emulated, pytest.mark.timeout(600)]
 slow = pytest.mark.slow
@@ -59,7 +59,7 @@ def url() -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def variables(url: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    return child_environment(AWS_ENDPOINT_URL=url) | terraform_environment(tmp_path_factory.mktemp("provider"))
+    return emulator_environment(tmp_path_factory.mktemp("provider"), {"AWS_ENDPOINT_URL": url})
 
 
 @pytest.fixture(scope="module")

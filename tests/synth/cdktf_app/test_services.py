@@ -164,6 +164,18 @@ def test_the_scaler_accepts_its_settings(byo_resources: Stack) -> None:
     assert "command" not in container
 
 
+def test_the_scaler_gets_the_demand_metric_of_a_fleet(no_internet: Stack) -> None:
+    config = copy.deepcopy(no_internet.local(environment_of(no_internet.containers["scaler/scaler"])["SCALER_CONFIG"]))
+    config["database"]["sslmode"] = "require"
+    (fleet,) = parse_settings(json.dumps(config)).fleets
+    assert fleet.demand_metric is not None
+    found = fleet.demand_metric.model_dump()
+    # Terraform reads `$${` and `%%{` as the text `${` and `%{`.
+    assert (found["namespace"], found["metric_name"]) == ("Acme/$${video}", "Frames")
+    assert found["dimensions"] == {"%%{a}": "b"}
+    assert (found["statistic"], found["slots_per_unit"], found["period_s"]) == ("Maximum", 0.5, 60)
+
+
 def test_workers_get_the_settings_of_their_fleet(byo_resources: Stack) -> None:
     values = environment_of(byo_resources.containers["worker-default/worker"])
     assert (values["OPENMWAA_WORKER_QUEUES"], values["OPENMWAA_WORKER_SLOTS"]) == ("default,high", "3")
