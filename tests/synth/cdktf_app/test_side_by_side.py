@@ -117,9 +117,11 @@ def arns_of(found: Stack) -> set[str]:
         "aws_secretsmanager_secret": ("secretsmanager", "secret:{}", ("-AbCdEf",)),
         "aws_rds_cluster_instance": ("rds", "db:{}", ("",)),
         "aws_db_instance": ("rds", "db:{}", ("",)),
+        "aws_elasticache_user": ("elasticache", "user:{}", ("",)),
     }
+    names = ("name", "name_prefix", "identifier", "user_id")
     arns = {
-        at.arn(service, form.format(resource.get("name") or resource.get("identifier")) + more)
+        at.arn(service, form.format(next(resource[name] for name in names if name in resource)) + more)
         for kind, (service, form, inside) in named.items()
         for resource in found.resources(kind).values()
         for more in inside
