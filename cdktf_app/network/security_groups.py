@@ -6,7 +6,7 @@ is HTTPS to the VPC's endpoints and S3. Tasks with DAG code also reach the ports
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, Final, Literal, TypeVar
 
 from cdktn import ITerraformDependable
 from cdktn_provider_aws.data_aws_ec2_managed_prefix_list import DataAwsEc2ManagedPrefixList
@@ -37,6 +37,9 @@ from openmwaa.config.ports import HTTPS_PORT
 _Egress = VpcSecurityGroupEgressRule
 _Ingress = VpcSecurityGroupIngressRule
 _Rule = TypeVar("_Rule", VpcSecurityGroupEgressRule, VpcSecurityGroupIngressRule)
+# A TCP port, or a protocol with all its ports.
+_Ports = int | Literal["tcp", "udp"]
+_LAST_PORT: Final = 65_535
 _CLOUDFRONT_LIST = "com.amazonaws.global.cloudfront.origin-facing"
 
 
@@ -116,19 +119,18 @@ class SecurityGroups(Construct):
             )
 
     def _allow_dag_code_egress(self, task: str) -> None:
-        """Allow what MWAA allows: every connection, or those to `network.egress_ports`."""
+        """Allow every TCP and UDP port, or the TCP ports of `network.egress_ports`."""
         network = self._environment.network
         inside = network.egress_mode == "ENDPOINTS_ONLY"
-        for port in (None,) if network.egress_ports is None else network.egress_ports:
+        ports: Sequence[_Ports] = ("tcp", "udp") if network.egress_ports is None else network.egress_ports
+        for port in ports:
             if port == HTTPS_PORT and not inside:
                 continue  # every task has this rule
-            word, words = ("all", "all ports") if port is None else (str(port), f"port {port}")
+            words = f"DAG code: {f'port {port}' if isinstance(port, int) else f'all ports, {port}'}"
             if inside:
-                self._rule_for_vpc(_Egress, task, f"{task}_to_vpc_{word}", f"DAG code: {words} in the VPC", port)
+                self._rule_for_vpc(_Egress, task, f"{task}_to_vpc_{port}", f"{words} in the VPC", port)
             else:
-                self._rule(
-                    _Egress, task, f"{task}_out_{word}", f"DAG code: {words} outward", port=port, cidr_ipv4=ANYWHERE
-                )
+                self._rule(_Egress, task, f"{task}_out_{port}", f"{words} outward", port=port, cidr_ipv4=ANYWHERE)
 
     def _allow(self, caller: str, listener: str, port: int, why: str) -> None:
         self._rule(
@@ -165,7 +167,7 @@ class SecurityGroups(Construct):
         words = f"{rule.why} from within the VPC"
         self._rule_for_vpc(_Ingress, listener, f"{listener}_from_vpc_{port}", words, port)
 
-    def _rule_for_vpc(self, rule_type: type[_Rule], group: str, word: str, description: str, port: int | None) -> None:
+    def _rule_for_vpc(self, rule_type: type[_Rule], group: str, word: str, description: str, port: _Ports) -> None:
         cidrs = self._network.vpc_cidrs
         if cidrs.known:
             (cidr,) = cidrs.known
@@ -181,18 +183,19 @@ class SecurityGroups(Construct):
         word: str,
         description: str,
         *,
-        port: int | None = HTTPS_PORT,
+        port: _Ports = HTTPS_PORT,
         **peer: Any,
     ) -> _Rule:
-        """Add a rule to `group` for TCP to `port`, None for all ports and protocols; `peer` is the other end."""
+        """Add a rule to `group`; `peer` is the provider's argument for the other end."""
+        first, last = (port, port) if isinstance(port, int) else (0, _LAST_PORT)
         rule = rule_type(
             self,
             word,
             security_group_id=self._ids[group],
             description=description,
-            ip_protocol="-1" if port is None else "tcp",
-            from_port=port,
-            to_port=port,
+            ip_protocol="tcp" if isinstance(port, int) else port,
+            from_port=first,
+            to_port=last,
             **peer,
         )
         self._rules.setdefault(group, []).append(rule)

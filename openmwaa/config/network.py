@@ -39,7 +39,7 @@ class Network(StrictModel):
     security_group_ids: Annotated[tuple[SecurityGroupId, ...], Field(max_length=4)] = ()
     """Further security groups of components with DAG code: workers, DAG processor and triggerer."""
     egress_ports: Annotated[tuple[Port, ...], Field(min_length=1, max_length=30)] | None = None
-    """TCP ports to which DAG code can connect, beside 443; left out, all ports and protocols, as in MWAA."""
+    """TCP ports to which DAG code can connect, beside 443; left out, all TCP and UDP ports."""
     flow_logs: Literal["ALL", "REJECT", "NONE"] = "REJECT"
     """Flow logs of its own VPC: all connections, or rejected ones.
 

@@ -21,8 +21,7 @@ DAG_SYNC_INTERVAL_S = "5"
 _NOT_RETURNED = {
     "aws_flow_log": ("deliver_cross_account_role", "iam_role_arn", "max_aggregation_interval", "tags", "tags_all"),
     "aws_vpc_endpoint": ("policy", "private_dns_enabled", "security_group_ids"),
-    # Of rules with a prefix list, or for all protocols.
-    "aws_vpc_security_group_egress_rule": ("description", "prefix_list_id", "tags_all"),
+    "aws_vpc_security_group_egress_rule": ("description", "prefix_list_id"),  # of rules with a prefix list
     "aws_vpc_security_group_ingress_rule": ("prefix_list_id",),
     "aws_rds_cluster": ("enabled_cloudwatch_logs_exports",),
     "aws_rds_cluster_instance": ("performance_insights_kms_key_id",),
@@ -119,7 +118,7 @@ def _lifecycles(document: Mapping[str, Any]) -> dict[str, Any]:
             lifecycle = dict(resource.get("lifecycle") or {})
             if lifecycle.get("ignore_changes") == "all":
                 continue
-            if kind.endswith("gress_rule") and "prefix_list_id" not in resource and resource.get("ip_protocol") != "-1":
+            if kind.endswith("gress_rule") and "prefix_list_id" not in resource:
                 continue
             if not (
                 not_returned := [

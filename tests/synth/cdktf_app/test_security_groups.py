@@ -41,7 +41,7 @@ def _connections(stack: Stack, kind: str) -> set[tuple[str, str, int]]:
     """(caller, listener, port) as the rules of one direction say it."""
     found = set()
     for rule in _rules(stack, kind):
-        if rule["ip_protocol"] != "-1":
+        if "referenced_security_group_id" in rule:
             assert rule["from_port"] == rule["to_port"], f"{rule['description']}: one port a rule, no range"
         if "referenced_security_group_id" in rule:
             own, other = _group(rule["security_group_id"]), _group(rule["referenced_security_group_id"])
@@ -138,19 +138,24 @@ def test_users_connect_from_the_vpc_and_from_allowed_ranges(quickstart: Stack, e
 
 
 def _egress(stack: Stack) -> set[tuple[str, str, str | int]]:
-    """(caller, range, port) of what tasks reach by address; a port of all protocols is `all`."""
-    return {
-        (_group(rule["security_group_id"]), rule["cidr_ipv4"], rule.get("from_port", "all"))
-        for rule in _rules(stack, EGRESS)
-        if "cidr_ipv4" in rule
-    }
+    """(caller, range, port) of what tasks reach by address; all ports are the name of their protocol."""
+    found: set[tuple[str, str, str | int]] = set()
+    for rule in _rules(stack, EGRESS):
+        if "cidr_ipv4" in rule:
+            ports, protocol = (rule["from_port"], rule["to_port"]), rule["ip_protocol"]
+            assert ports == (0, 65535) or (protocol == "tcp" and ports[0] == ports[1])
+            port = protocol if ports == (0, 65535) else ports[0]
+            found.add((_group(rule["security_group_id"]), rule["cidr_ipv4"], port))
+    return found
+
+
+def _every_port(cidr: str) -> set[tuple[str, str, str | int]]:
+    return {(task, cidr, protocol) for task in DAG_CODE for protocol in ("tcp", "udp")}
 
 
 def test_dag_code_has_the_egress_of_mwaa_and_others_https(quickstart: Stack) -> None:
     https = {(task, ANYWHERE, 443) for task in TASKS}
-    assert _egress(quickstart) == https | {(task, ANYWHERE, "all") for task in DAG_CODE}
-    for rule in _rules(quickstart, EGRESS):
-        assert (rule["ip_protocol"] == "-1") == ("from_port" not in rule), "EC2 refuses ports of all protocols"
+    assert _egress(quickstart) == https | _every_port(ANYWHERE)
 
 
 def test_ports_of_dag_code_can_be_limited() -> None:
@@ -169,7 +174,7 @@ def test_ports_of_dag_code_can_be_limited() -> None:
 )
 def test_with_endpoints_only_dag_code_stays_in_the_vpc(network: Json, vpc: str) -> None:
     network = {"egress": "ENDPOINTS_ONLY", **network}
-    assert _egress(stack_of(network=network)) == {(task, vpc, "all") for task in DAG_CODE}
+    assert _egress(stack_of(network=network)) == _every_port(vpc)
     limited = stack_of(network={**network, "egress_ports": [443]})
     assert _egress(limited) == {(task, vpc, 443) for task in DAG_CODE}
 
