@@ -60,6 +60,9 @@ _BELOW: Final = "LessThanThreshold"
 HEARTBEAT: Final = AlarmType(
     "No scheduler", "No scheduler heartbeat for 10 minutes.", 1, 2, "breaching", _BELOW, of_mwaa=True
 )
+# ECS publishes a sample a minute of each running task. DAG code can write embedded metrics to its log group, and so the
+# scheduler's heartbeat, but no metric in a namespace of AWS.
+NO_TASK: Final = AlarmType("No running task", "No task of the service {} runs.", 1, 2, "breaching", _BELOW)
 # SQS publishes no metrics for a queue that was idle for six hours.
 OLDEST_TASK: Final = AlarmType(
     "Oldest task", "A task{} has been queued for more than 30 minutes.", _OLDEST_TASK_S, 3, of_mwaa=True
@@ -120,6 +123,10 @@ _OF_FLEETS: Final[tuple[tuple[str, AlarmType, str, Statistic], ...]] = (
 )
 
 
+# Services without an alarm on their healthy targets.
+_WITHOUT_TARGETS: Final = ("scheduler", "dag-processor", "triggerer", "scaler")
+
+
 def environment_alarms(monitored: MonitoredResources) -> list[Alarm]:
     """Return the alarms of an environment."""
     return [
@@ -132,6 +139,9 @@ def environment_alarms(monitored: MonitoredResources) -> list[Alarm]:
 
 def _of_airflow(monitored: MonitoredResources) -> Iterator[Alarm]:
     yield Alarm("scheduler_heartbeat", HEARTBEAT, monitored.airflow("SchedulerHeartbeat", "Scheduler", "Sum"))
+    for service in _WITHOUT_TARGETS:
+        metric = monitored.service(service, "CPUUtilization", "SampleCount")
+        yield Alarm(f"{service.replace('-', '_')}_not_running", NO_TASK, metric, service)
     for queue, name in monitored.queues.items():
         metric = sqs(name, "ApproximateAgeOfOldestMessage")
         yield Alarm(f"oldest_task_{queue}", OLDEST_TASK, metric, f" of the queue {queue}")

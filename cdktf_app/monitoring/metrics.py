@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 Dimensions = tuple[tuple[str, str], ...]
-Statistic = Literal["Average", "Maximum", "Minimum", "Sum", "p99"]
+Statistic = Literal["Average", "Maximum", "Minimum", "SampleCount", "Sum", "p99"]
 
 # Namespaces of the scaler's metrics.
 SCALER: Final = "openmwaa"

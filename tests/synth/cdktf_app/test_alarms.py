@@ -111,10 +111,24 @@ def state_of(alarm: Alarm, values: Sequence[float | None]) -> str:
         pytest.param("execution_api_unhealthy", [1.0, 1.0, 0.0], "OK", id="a task that was replaced"),
         pytest.param("execution_api_unhealthy", [1.0, 1.0, 1.0], "ALARM", id="tasks that cannot be replaced"),
         pytest.param("database_memory", [511.0 * MIB] * 3, "ALARM", id="little memory"),
+        pytest.param("scheduler_not_running", [None, None], "ALARM", id="no scheduler's task"),
+        pytest.param("scheduler_not_running", [5.0, None], "OK", id="a scheduler that is replaced"),
+        pytest.param("scaler_not_running", [None, None], "ALARM", id="no scaler's task"),
     ],
 )
 def test_the_state_of_an_alarm(name: str, values: list[float | None], state: str) -> None:
     assert state_of(ALARMS[name], values) == state
+
+
+@pytest.mark.parametrize(
+    "service", ["scheduler", "dag-processor", "triggerer", "execution-api", "web-server", "scaler"]
+)
+def test_dag_code_can_forge_no_metric_that_hides_an_outage(service: str) -> None:
+    """DAG code can write embedded metrics to its log group, in every namespace but AWS's own."""
+    word = service.replace("-", "_")
+    alarm = ALARMS.get(f"{word}_not_running") or ALARMS[f"{word}_down"]
+    assert alarm.metric.namespace in {"AWS/ECS", "AWS/ApplicationELB"}
+    assert (alarm.type.missing, alarm.type.comparison, alarm.type.threshold) == ("breaching", "LessThanThreshold", 1)
 
 
 def test_each_type_has_a_runbook() -> None:
@@ -328,8 +342,10 @@ def test_no_alarms_during_create_and_destroy(quickstart: Stack) -> None:
         "alarms_execution_api_down",
         "alarms_web_server_down",
         "alarms_fleet_default_no_decision",
+        *(f"alarms_{name}_not_running" for name in ("scheduler", "dag_processor", "triggerer", "scaler")),
     }
-    speak = {f"aws_ecs_service.{name}" for name in ("airflow_scheduler", "airflow_execution_api", "airflow_web_server")}
+    components = ("scheduler", "dag_processor", "triggerer", "execution_api", "web_server")
+    speak = {f"aws_ecs_service.airflow_{name}" for name in components}
     for name, alarm in silent.items():
         assert speak | {"aws_ecs_service.scaler"} <= set(alarm["depends_on"]), name
 

@@ -52,6 +52,22 @@ def test_a_first_sync_downloads_every_file(synced: SyncedFolder) -> None:
     assert synced.files() == {"one.py": b"1", "sub/two.py": b"22", ".airflowignore": b"sub\n"}
 
 
+def test_each_complete_sync_is_recorded(synced: SyncedFolder) -> None:
+    record = synced.root / "synced"
+    synced.bucket.list_fails = OSError("no answer")
+    with pytest.raises(OSError, match="no answer"):
+        synced.sync()
+    assert not record.exists()
+    synced.bucket.list_fails = None
+    for _ in range(2):  # the second one changes nothing
+        synced.sync()
+        assert record.stat().st_mtime == synced.now
+    synced.bucket.list_fails = OSError("no answer")
+    with pytest.raises(OSError, match="no answer"):
+        synced.sync()
+    assert record.stat().st_mtime == synced.now - 10
+
+
 def test_without_changes_there_is_one_list_and_no_download(synced: SyncedFolder) -> None:
     synced.sync()
     synced.bucket.fetched.clear()

@@ -6,6 +6,7 @@ current -> versions/3f…        replaced by one rename
 versions/3f…/                  files; an unchanged file is a hard link to the previous version
 manifests/3f….json             the files of the version; its mtime is the time of the replacement
 building-…/                    an incomplete version
+synced                         empty; its mtime is the time of the last sync, which the container's health check reads
 ```
 """
 
@@ -35,6 +36,7 @@ class VersionedFolder:
         self._versions = root / "versions"
         self._manifests = root / "manifests"
         self._link = root / "current"
+        self._synced = root / "synced"
 
     def current(self) -> str | None:
         """The name of the current version; None before the first one is complete."""
@@ -43,6 +45,11 @@ class VersionedFolder:
         except OSError:
             return None
         return name if (self._versions / name).is_dir() else None
+
+    def mark_synced(self, now: float) -> None:
+        """Record a sync at `now`, the wall clock in seconds."""
+        self._synced.touch()
+        os.utime(self._synced, (now, now))
 
     def recover(self) -> None:
         """Remove incomplete versions of a killed syncer. Call it once, before the first install."""

@@ -40,6 +40,7 @@ class Syncer:
                 self._log(f"ignored {key!r}: {reason}")
             self._refused = listing.refused
         changed = self._folder.install(listing.manifest, self._bucket.fetch, now=now)
+        self._folder.mark_synced(now)
         if changed:
             self._log(f"version {listing.manifest.name}: {len(listing.manifest.files)} files")
         return changed
