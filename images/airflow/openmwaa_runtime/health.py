@@ -6,6 +6,7 @@ run the worker's check: a check that can fail under load must not end a worker t
 """
 
 import sys
+import time
 import urllib.request
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -20,6 +21,8 @@ from openmwaa_runtime.task_metadata import ANY_ADDRESS, TaskIdentity, read_ident
 
 HEARTBEAT_OLD_S = 60
 """Twice Airflow's own threshold, so that a database fail-over (30 s) does not restart every component."""
+SYNC_OLD_S = 600.0
+"""Beside the interval: nine failed syncs in a row, or the download of a large folder."""
 HTTP_TIMEOUT_S = 10.0
 AGENT_PORT = 8790
 _JOBS: Mapping[str, str] = {
@@ -51,8 +54,7 @@ def find_problem(component: str, environ: Mapping[str, str]) -> str | None:
     """
     ContainerEnv.read(component, environ, "")
     if component == "sync-dags":
-        folder = VersionedFolder(Path(environ["OPENMWAA_DAG_FOLDER"]))
-        return None if folder.current() is not None else "the first sync is not complete"
+        return _synced(VersionedFolder(Path(environ["OPENMWAA_DAG_FOLDER"])), environ)
     if component == "prepare-broker":
         from openmwaa_runtime.prepare_broker import find_problem as find_broker_problem  # noqa: PLC0415 - loaded only with the Redis broker
 
@@ -64,6 +66,15 @@ def find_problem(component: str, environ: Mapping[str, str]) -> str | None:
         address = read_identity(environ).address
         return _http(f"http://{'127.0.0.1' if address == ANY_ADDRESS else address}:{port}{path}")
     return _prepared(environ)
+
+
+def _synced(folder: VersionedFolder, environ: Mapping[str, str]) -> str | None:
+    """Return the problem of the syncer. Objects that it leaves out are none: their alarm is of its own."""
+    if folder.current() is None or not folder.status_file.exists():
+        return "the first sync is not complete"
+    age_s = time.time() - folder.status_file.stat().st_mtime
+    limit_s = SYNC_OLD_S + float(environ.get("OPENMWAA_DAG_SYNC_INTERVAL_S") or 0)
+    return None if age_s <= limit_s else f"the last complete sync is {age_s:.0f} s old"
 
 
 def _heartbeat(job: str, component: str, environ: Mapping[str, str]) -> str | None:

@@ -2,6 +2,7 @@
 """The health checks of the containers."""
 
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -12,9 +13,9 @@ import pytest
 from openmwaa_runtime import health
 from openmwaa_runtime.database import Login
 from openmwaa_runtime.errors import DatabaseError, MissingVariableError
-from openmwaa_runtime.health import HEARTBEAT_OLD_S, check, find_problem
+from openmwaa_runtime.health import HEARTBEAT_OLD_S, SYNC_OLD_S, check, find_problem
 from openmwaa_runtime.sync_dags.folder import VersionedFolder
-from openmwaa_runtime.sync_dags.manifest import Manifest
+from openmwaa_runtime.sync_dags.manifest import LeftOut, Manifest
 from openmwaa_runtime.task_metadata import TaskIdentity
 
 
@@ -87,8 +88,17 @@ def test_the_syncer_is_healthy_after_its_first_sync(container: dict[str, str], t
     assert logged == ["sync-dags is unhealthy: the first sync is not complete"]
     folder = VersionedFolder(tmp_path)
     folder.recover()
-    folder.install(Manifest({}), lambda _wanted: None, now=0.0)
+    folder.install(Manifest({}), lambda _wanted: {}, now=0.0)
+    now = time.time()
+    folder.record({}, now=now)
     assert check("sync-dags", container) == 0
+    folder.record({"dags/a.py": LeftOut("AccessDenied")}, now=now - SYNC_OLD_S)
+    container["OPENMWAA_DAG_SYNC_INTERVAL_S"] = "60"
+    assert check("sync-dags", container) == 0, "a left out object has an alarm of its own"
+    folder.record({}, now=now - SYNC_OLD_S - 61)
+    logged.clear()
+    assert check("sync-dags", container, log=logged.append) == 1
+    assert "the last complete sync is" in logged[0]
 
 
 @pytest.fixture
