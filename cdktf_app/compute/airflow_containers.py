@@ -95,10 +95,10 @@ _HEALTH_CHECKED: Final = frozenset({"scheduler", "dag-processor", "triggerer", "
 # Writable folders, as volumes of the task: Airflow's configuration, logs and process files, home and temporary files.
 # A volume starts with the content of the image's folder.
 _WRITABLE: Final[Mapping[str, str]] = {"airflow": "/opt/airflow", "home": "/home/airflow", "tmp": "/tmp"}  # noqa: S108
-# Healthy while the last sync is at most 5 minutes old; the syncer touches the file. So a reader never starts without
-# DAGs. A shell takes a few ms of CPU for this, Python 200 ms.
+# Healthy while the last sync, whose time the file has, is at most 5 minutes old. So a reader never starts without DAGs.
+# A shell takes a few ms of CPU for this, Python 200 ms.
 _RECENT_SYNC: Final = ContainerHealthCheck(
-    command=("CMD-SHELL", 'test -n "$(find "$OPENMWAA_DAG_FOLDER/synced" -mmin -5)"'),
+    command=("CMD-SHELL", 'test -n "$(find "$OPENMWAA_DAG_FOLDER/status.json" -mmin -5)"'),
     interval_s=5,
     timeout_s=5,
     retries=10,

@@ -79,6 +79,12 @@ DATABASE_MEMORY: Final = AlarmType(
     _BELOW,
     of_mwaa=True,
 )
+# The syncers publish both metrics only while there is something to report. Two periods: an object that is deleted
+# during a sync is left out for a moment.
+DAGS_LEFT_OUT: Final = AlarmType(
+    "DAGs left out", "Objects in the DAG folder cannot be read or are no files.", periods=2
+)
+DAG_SYNC_FAILING: Final = AlarmType("DAG sync failing", "A DAG folder could not be synced five times in a row.", 4)
 
 
 def _busy(name: str, utilization: str, *, periods: int = 3, missing: Missing = "missing") -> AlarmType:
@@ -152,6 +158,8 @@ def _of_airflow(monitored: MonitoredResources) -> Iterator[Alarm]:
     yield Alarm("scheduler_memory", SCHEDULER_MEMORY, monitored.service("scheduler", "MemoryUtilization"))
     yield Alarm("web_server_cpu", WEB_CPU, monitored.service("web-server", "CPUUtilization"))
     yield Alarm("web_server_memory", WEB_MEMORY, monitored.service("web-server", "MemoryUtilization"))
+    yield Alarm("dags_left_out", DAGS_LEFT_OUT, monitored.dag_sync("DagObjectsLeftOut"))
+    yield Alarm("dag_sync_failing", DAG_SYNC_FAILING, monitored.dag_sync("DagSyncFailures"))
     if monitored.dead_letters is not None:
         yield Alarm("dead_letters", DEAD_LETTERS, sqs(monitored.dead_letters, "ApproximateNumberOfMessagesVisible"))
 

@@ -159,7 +159,7 @@ def test_a_syncer_is_healthy_after_a_recent_sync(
     folder = VersionedFolder(tmp_path / "with blanks")
     folder.recover()
     if age_s is not None:
-        folder.mark_synced(time.time() - age_s)
+        folder.record({}, now=time.time() - age_s)
     kind, command = quickstart.containers["worker-default/dag-syncer"]["healthCheck"]["command"]
     assert (kind, "python" in command) == ("CMD-SHELL", False), "a Python every 5 s takes 4 % of a vCPU"
     environment = {"PATH": os.environ["PATH"], "OPENMWAA_DAG_FOLDER": str(folder.root)}

@@ -52,10 +52,12 @@ DEFAULTS: tuple[AirflowSetting, ...] = (
         "when the database is created; later the user can change the pool.",
     ),
     fixed(
-        "core.default_task_retries",
-        "1",
-        "A worker can be lost (Fargate retirement, Spot, a failed host), and Airflow repeats a task only if it has a "
-        "retry left. Set `retries=0` for a task that must not run twice.",
+        "openmwaa.lost_worker_retries",
+        "2",
+        "A worker can be lost (Fargate retirement, Spot, a failed host). Its tasks get another try although they have "
+        "no retries left, at most this many times in a row. A task that fails gets none. For a task that must not "
+        'start twice, set `executor_config={"lost_worker_retries": 0}` and `retries=0`.',
+        _SCHEDULER,
     ),
     fixed("core.load_examples", "False", "An environment has its own DAGs only."),
     # --- an outage of the execution API for ten minutes
