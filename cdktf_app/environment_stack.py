@@ -45,7 +45,7 @@ from cdktf_app.web.web_access import WebEntrypoints
 from openmwaa.config.environment import Environment
 
 TERRAFORM_VERSION: Final = ">= 1.11"  # ephemeral values and write-only arguments
-PROVIDER_VERSION: Final = "~> 5.100"  # what was applied
+PROVIDER_VERSION: Final = ">= 5.100, < 7"  # 5.100 was applied; 6.26 and newer read no secret
 _DAG_SYNC_INTERVAL_S: Final = 30
 
 
