@@ -95,6 +95,45 @@ async def test_tasks_of_a_killed_worker_are_retried_and_finish(e2e: E2E) -> None
     assert after - before, "ECS did not start a worker in place of the killed one"
 
 
+async def test_queued_tasks_keep_their_try_when_the_daemon_is_killed(e2e: E2E) -> None:
+    status = await asyncio.to_thread(daemon_client.status, e2e.paths)
+    assert status is not None, "the environment is not running"
+    endpoints = await asyncio.to_thread(endpoints_of, Ready(e2e.paths, status, 0.0), e2e.environment)
+    burst = Burst(tasks=14, seconds=40)
+    journal = e2e.file.parent / "queued.jsonl"
+    expected = [f"work[{index}]" for index in range(burst.tasks)]
+    async with aiohttp.ClientSession(trust_env=False) as http:
+        airflow = AirflowApi(http, endpoints.web_url, "admin", endpoints.admin_password)
+        await upload(endpoints, burst)
+        await until("Airflow parses the DAG", lambda: airflow.dag_is_known(burst.dag_id), 240)
+        await airflow.unpause(burst.dag_id)
+        run_id = await airflow.trigger(burst.dag_id, {"journal": str(journal)})
+
+        async def started() -> bool:
+            return bool(task_journal.read(journal, expected).lines)
+
+        await until("a task starts", started, 240)
+        running = {task.map_index for task in await airflow.task_instances(burst.dag_id, run_id) if task.started_at}
+        os.kill(status["pid"], signal.SIGKILL)
+
+        async def ended() -> bool:
+            return not orphans.remaining(e2e.paths)
+
+        await until("every process ends without a command", ended, 60)
+        assert not list(e2e.paths.tasks.iterdir()), "the folders of tasks remain"
+        done = await asyncio.to_thread(e2e.openmwaa, "local", "up", "environment.yaml")
+        assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+
+        async def finished() -> bool:
+            return await airflow.run_state(burst.dag_id, run_id) in {"success", "failed"}
+
+        await until("the run ends", finished, 600)
+        tasks = await airflow.task_instances(burst.dag_id, run_id)
+    assert {task.state for task in tasks} == {"success"}
+    tries = {task.map_index: task.try_number for task in tasks if task.map_index not in running}
+    assert set(tries.values()) == {1}, f"queued tasks lost a try: {tries}; running: {running}"
+
+
 def test_down_leaves_no_process(e2e: E2E) -> None:
     done = e2e.openmwaa("local", "down", "environment.yaml")
     assert done.returncode == 0, done.stderr

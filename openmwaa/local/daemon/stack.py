@@ -67,7 +67,7 @@ class ServiceStack:
         )
         self._postgres = ProcessManager(postgres.managed_process())
         self._logs = CloudWatchLogs(addresses.emulator_url, region=options.region)
-        self._load_balancers = LoadBalancers(addresses.load_balancer, paths.root / "load-balancers.json")
+        self._load_balancers = LoadBalancers(addresses.load_balancer, paths.load_balancers)
         self._host_names = HostNameMap(
             addresses.emulator_url,
             database=addresses.database,
