@@ -208,7 +208,6 @@ class Up:
             self._apply(terraform, configuration.parent, addresses)
             asyncio.run(fingerprint.mark_intact(addresses.emulator_url, result, region=region))
             Fingerprint(inputs, result, workers).write(self._paths.applied)
-            daemon_client.post(self._paths, "save_state")
         daemon_client.post(self._paths, "refresh_hosts")
 
     def _synth(self, folder: Path) -> None:

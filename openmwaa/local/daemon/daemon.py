@@ -58,7 +58,6 @@ class Daemon:
             {
                 ("GET", "/status"): self._status,
                 ("POST", "/stop"): self._request_stop,
-                ("POST", "/save_state"): lambda: self._ready_stack().save_state(),
                 ("POST", "/refresh_hosts"): lambda: self._ready_stack().refresh_hosts(),
             },
         )

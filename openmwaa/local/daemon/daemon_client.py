@@ -68,7 +68,7 @@ def block(paths: LocalPaths) -> int:
 
 
 def post(paths: LocalPaths, action: str, *, within_s: float = 60.0) -> Mapping[str, Any]:
-    """Call the daemon's action `save_state`, `refresh_hosts` or `stop`."""
+    """Call the daemon's action `refresh_hosts` or `stop`."""
     return asyncio.run(call(paths.control_socket, "POST", f"/{action}", within_s=within_s))
 
 

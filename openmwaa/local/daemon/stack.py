@@ -135,11 +135,6 @@ class ServiceStack:
                 logger.exception("%s could not be stopped cleanly", name)
         self._files.close()
 
-    async def save_state(self) -> dict[str, Any]:
-        """Make the emulator save its state, by a restart of about a second."""
-        await self._emulator.restart()
-        return {}
-
     async def refresh_hosts(self) -> dict[str, Any]:
         """Read the emulator's host names again."""
         await self._host_names.refresh()
