@@ -5,12 +5,13 @@ The scheduler imports this module too, because it sends messages. It does not lo
 """
 
 import importlib
+import os
 import sys
 from typing import Any
 
 from airflow.providers.celery.executors.default_celery import DEFAULT_CELERY_CONFIG
 
-from openmwaa_runtime import ack_on_start, graceful_stop, task_logs
+from openmwaa_runtime import ack_on_start, graceful_stop, lost_messages, task_logs
 
 CELERY_CONFIG: dict[str, Any] = {
     **DEFAULT_CELERY_CONFIG,
@@ -24,3 +25,5 @@ if sys.argv[1:3] == ["celery", "worker"]:
     importlib.import_module("worker_agent").install(on_sigterm=graceful_stop.install())
     ack_on_start.install()
     task_logs.install()
+elif sys.argv[1:2] == ["scheduler"]:
+    lost_messages.install(os.environ)
