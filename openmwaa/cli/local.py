@@ -60,7 +60,7 @@ def up(path: EnvironmentPath = DEFAULT_FILE) -> None:
 def status(path: EnvironmentPath = DEFAULT_FILE, *, as_json: AsJson = False) -> None:
     """Show the health of the environment. Exit codes: 0 healthy, 1 degraded, 3 not running."""
     paths = _paths(path)
-    from openmwaa.local.daemon import daemon_client  # noqa: PLC0415
+    from openmwaa.local.daemon import daemon_client, orphans  # noqa: PLC0415
     from openmwaa.local.health import EXIT_CODES, dags_left_out, fleets, health  # noqa: PLC0415
 
     known = daemon_client.status(paths)
@@ -74,6 +74,8 @@ def status(path: EnvironmentPath = DEFAULT_FILE, *, as_json: AsJson = False) -> 
         write_json({"state": state, **known_data, "fleets": fleet_data, "dags_left_out": left_out})
     elif known is None:
         print_line(f"{paths.name} is not running. Start it with `openmwaa local up{_argument(path)}`.")
+        if left := len(orphans.remaining(paths)):
+            print_line(f"{left} processes of its last run are not ended yet. `up` and `down` end them.")
     else:
         print_line(f"{paths.name} is {state}. Web: {known.get('web_address') or 'no address yet'}")
         console().print(_table(known))
