@@ -114,7 +114,9 @@ def _queue_again(runner: Any, queues: EmptyQueues, urls: Mapping[str, str]) -> N
         empty_for = queues.empty_for(sorted(waiting & urls.keys()))
         if not empty_for:
             return  # a backlog can be long: its tasks are not read
-        queued = session.scalars(select(TaskInstance).where(*mine, TaskInstance.queue.in_(list(empty_for))))
+        found = select(TaskInstance).where(*mine, TaskInstance.queue.in_(list(empty_for)))
+        # Locked, so that the execution API cannot start a task between this reading and its new state.
+        queued = session.scalars(found.with_for_update(of=TaskInstance, skip_locked=True))
         by_executor = runner._executor_to_workloads(lost(queued, empty_for, datetime.now(UTC)), session)  # noqa: SLF001
         for executor, tasks in by_executor.items():
             for task in tasks:

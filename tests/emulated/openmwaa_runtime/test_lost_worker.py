@@ -4,17 +4,11 @@
 The programs run with the Python of the Airflow environment, without any service.
 """
 
-import json
-import os
-import subprocess
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.support.airflow import install_airflow
-
-REPOSITORY = Path(__file__).resolve().parents[3]
+from tests.support.airflow import run_airflow_program
 
 WAYS = """
 import json
@@ -177,27 +171,9 @@ print(json.dumps(found))
 """
 
 
-def run(program: str, folder: Path, **options: str) -> Any:
-    environment = {
-        "PATH": os.environ["PATH"],
-        "HOME": str(folder),
-        "AIRFLOW_HOME": str(folder),
-        "PYTHONPATH": f"{REPOSITORY / 'images' / 'airflow'}:{REPOSITORY}",
-        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
-        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{folder}/airflow.db",
-        **options,
-    }
-    command = [str(install_airflow() / "bin" / "python"), "-c", program]
-    done = subprocess.run(
-        command, env=environment, cwd=folder, capture_output=True, text=True, timeout=300, check=False
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    return json.loads(done.stdout.splitlines()[-1])
-
-
 @pytest.mark.parametrize("default", ["0", "3"])
 def test_the_scheduler_reads_what_the_author_wrote(tmp_path: Path, default: str) -> None:
-    found = run(WAYS, tmp_path, AIRFLOW__CORE__DEFAULT_TASK_RETRIES=default)
+    found = run_airflow_program(WAYS, tmp_path, AIRFLOW__CORE__DEFAULT_TASK_RETRIES=default)
     expected = {"zero": 0, "two": 2, "unsaid": int(default)}
     assert len(found) == 22
     wrong = {name: retries for name, retries in found.items() if retries != expected[name.split(".")[-1].split("_")[0]]}
@@ -206,7 +182,7 @@ def test_the_scheduler_reads_what_the_author_wrote(tmp_path: Path, default: str)
 
 def test_a_task_without_retries_gets_another_try_only_if_its_worker_was_lost(tmp_path: Path) -> None:
     again, ended = [True, "up_for_retry"], [False, "failed"]
-    assert run(SCHEDULER, tmp_path) == {
+    assert run_airflow_program(SCHEDULER, tmp_path) == {
         "zero": [again, again, ended],
         "zero_tries": [3, 2],
         "one": [again, again, again, ended],
@@ -220,7 +196,7 @@ def test_a_task_without_retries_gets_another_try_only_if_its_worker_was_lost(tmp
 
 def test_a_stopped_worker_leaves_the_decision_to_the_scheduler(tmp_path: Path) -> None:
     kept = ["success", "failed", "SERVER_TERMINATED", "up_for_retry"]
-    assert run(WORKER, tmp_path) == {
+    assert run_airflow_program(WORKER, tmp_path) == {
         "False": ["failed", "failed", *kept, "failed", "up_for_retry"],
         "True": ["up_for_retry", "up_for_retry", *kept, "exit 1", "up_for_retry"],
         "not_sent": True,
