@@ -11,7 +11,7 @@ from constructs import Construct, Node
 
 from cdktf_app.base.aws_scope import AwsScope
 from cdktf_app.base.local_values import overridable_local
-from cdktf_app.base.log_groups import GROUPS, LogGroups, group_pattern
+from cdktf_app.base.log_groups import GROUPS, LogGroups, group_arns
 from cdktf_app.base.resource_names import PREFIX, escape_template
 from cdktf_app.base.stack_context import StackContext
 from cdktf_app.broker.factory import broker
@@ -45,7 +45,7 @@ from cdktf_app.web.web_access import WebEntrypoints
 from openmwaa.config.environment import Environment
 
 TERRAFORM_VERSION: Final = ">= 1.11"  # ephemeral values and write-only arguments
-PROVIDER_VERSION: Final = "~> 5.100"  # what was applied
+PROVIDER_VERSION: Final = ">= 5.100, < 7"  # 5.100 was applied; 6.26 and newer read no secret
 _DAG_SYNC_INTERVAL_S: Final = 30
 
 
@@ -78,7 +78,7 @@ class EnvironmentStack(TerraformStack):
         """Add the provider and the key of all data."""
         environment, name = self._environment, f"{PREFIX}-{self._environment.name}"
         aws_scope = AwsScope(self, "place", environment=environment)
-        log_groups = (group_pattern(environment.name, aws_scope), log_group_pattern(name, aws_scope))
+        log_groups = (*group_arns(environment.name, aws_scope), log_group_pattern(name, aws_scope))
         keys = Keys(
             self, "keys", name=name, log_groups=log_groups, aws_scope=aws_scope, existing_arn=environment.kms_key
         )

@@ -12,6 +12,7 @@ from cdktf_app.base.aws_scope import AwsScope
 from cdktf_app.base.stack_context import StackContext
 from openmwaa.config.environment import LoggingConfiguration, ModuleLogging
 
+_VPC_FLOW_LOGS: Final = "VpcFlowLogs"
 # Module -> suffix of the group. The triggerer writes to Scheduler, as in MWAA.
 GROUPS: Final[Mapping[str, str]] = {
     "scheduler": "Scheduler",
@@ -43,7 +44,7 @@ class LogGroups(Construct):
             module: CloudwatchLogGroup(
                 self,
                 module,
-                name=f"airflow-{environment.name}-{word}",
+                name=_name(environment.name, word),
                 retention_in_days=environment.logging_configuration.retention_days,
                 kms_key_id=context.key_arn,
             )
@@ -56,9 +57,19 @@ class LogGroups(Construct):
         return LogGroup(group.name, group.arn)
 
 
-def group_pattern(environment_name: str, aws_scope: AwsScope) -> str:
-    """Return the ARN pattern of the environment's log groups, as in MWAA's execution role."""
-    return aws_scope.arn("logs", f"log-group:airflow-{environment_name}-*")
+def flow_log_group_name(environment_name: str) -> str:
+    """Return the name of the log group of the VPC's flow logs."""
+    return _name(environment_name, _VPC_FLOW_LOGS)
+
+
+def group_arns(environment_name: str, aws_scope: AwsScope) -> list[str]:
+    """Return the ARNs of the log groups; `airflow-NAME-*` would include those of an environment NAME-2."""
+    words = (*GROUPS.values(), _VPC_FLOW_LOGS)
+    return [aws_scope.arn("logs", f"log-group:{_name(environment_name, word)}") for word in words]
+
+
+def _name(environment_name: str, word: str) -> str:
+    return f"airflow-{environment_name}-{word}"
 
 
 def level(logging: LoggingConfiguration, module: str) -> str:

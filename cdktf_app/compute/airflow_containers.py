@@ -95,9 +95,10 @@ _HEALTH_CHECKED: Final = frozenset({"scheduler", "dag-processor", "triggerer", "
 # Writable folders, as volumes of the task: Airflow's configuration, logs and process files, home and temporary files.
 # A volume starts with the content of the image's folder.
 _WRITABLE: Final[Mapping[str, str]] = {"airflow": "/opt/airflow", "home": "/home/airflow", "tmp": "/tmp"}  # noqa: S108
-# Healthy after the first sync: a container that depends on it never starts without DAGs.
-_FIRST_SYNC: Final = ContainerHealthCheck(
-    command=("python", "-m", "openmwaa_runtime", "health", "sync-dags"),
+# Healthy while the last sync, whose time the file has, is at most 5 minutes old. So a reader never starts without DAGs.
+# A shell takes a few ms of CPU for this, Python 200 ms.
+_RECENT_SYNC: Final = ContainerHealthCheck(
+    command=("CMD-SHELL", 'test -n "$(find "$OPENMWAA_DAG_FOLDER/status.json" -mmin -5)"'),
     interval_s=5,
     timeout_s=5,
     retries=10,
@@ -112,7 +113,7 @@ def _health_check(component: str) -> ContainerHealthCheck:
     minutes) roll the deployment back; an apply waits 20 minutes.
     """
     return ContainerHealthCheck(
-        command=("python", "-m", "openmwaa_runtime", "health", component),
+        command=("CMD", "python", "-m", "openmwaa_runtime", "health", component),
         interval_s=30,
         timeout_s=20,
         retries=3,
@@ -232,7 +233,9 @@ class AirflowContainers:
             command=("sync-dags",),
             environment={**self._base_variables(), **self._dag_variables()},
             essential=False,
-            health=_FIRST_SYNC,
+            # Otherwise one exit, such as for lack of memory, leaves the task with old DAGs until its end.
+            restarted=True,
+            health=_RECENT_SYNC,
             mounts=(Mount(_DAG_VOLUME, DAG_FOLDER, read_only=False),),
             readonly=container.readonly,
         )

@@ -11,11 +11,13 @@ from cdktf_app.compute.images import Image
 DependencyCondition = Literal["START", "COMPLETE", "SUCCESS", "HEALTHY"]
 STOP_TIMEOUT_S: Final = 30
 LONGEST_STOP_TIMEOUT_S: Final = 120  # the maximum of Fargate
+# ECS's minimum: a container that exits sooner after its start is not restarted.
+_RESTART_AFTER_S: Final = 60
 
 
 @dataclass(frozen=True)
 class ContainerHealthCheck:
-    """A health check: `command` runs every `interval_s`; `retries` failures in a row make it unhealthy."""
+    """A health check: `command`, with its kind first, every `interval_s`; unhealthy after `retries` failures."""
 
     command: tuple[str, ...]
     interval_s: int
@@ -53,6 +55,8 @@ class ContainerSpec:
     secret_keys: tuple[str, ...] = ()
     """KMS keys of secrets that the environment's key does not encrypt."""
     essential: bool = True
+    restarted: bool = False
+    """Whether ECS restarts the container in its task after it exits."""
     port: int | None = None
     depends_on: Mapping[str, DependencyCondition] = field(default_factory=dict)
     health: ContainerHealthCheck | None = None
@@ -80,6 +84,7 @@ class ContainerSpec:
             "name": self.name,
             "image": self.image.reference,
             "essential": self.essential,
+            "restartPolicy": ({"enabled": True, "restartAttemptPeriod": _RESTART_AFTER_S} if self.restarted else None),
             "command": list(self.command),
             "secrets": [{"name": key, "valueFrom": arn} for key, arn in sorted(self.secrets.items())],
             "portMappings": ports,
@@ -110,7 +115,7 @@ class ContainerSpec:
         if self.health is None:
             return None
         return {
-            "command": ["CMD", *self.health.command],
+            "command": list(self.health.command),
             "interval": self.health.interval_s,
             "timeout": self.health.timeout_s,
             "retries": self.health.retries,

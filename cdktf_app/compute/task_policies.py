@@ -40,11 +40,10 @@ class TaskPolicies:
     def control_plane(self) -> Mapping[str, Sequence[Statement]]:
         """Return the statements of each control plane component."""
         task_log = (f"{self.logs.group('task').arn}:*",)
-        write_task_logs = Statement("WriteTaskLogs", ("logs:CreateLogStream", "logs:PutLogEvents"), task_log)
         return {
             "scheduler": self._send_messages() if self._queues else self._prepare_broker(),
             "dag-processor": self._read_dags(),
-            "triggerer": [*self._read_dags(), write_task_logs, _FIND_LOG_GROUPS],
+            "triggerer": [*self._read_dags(), self._write_task_logs(), _FIND_LOG_GROUPS],
             "execution-api": [],
             "web-server": [Statement("ReadTaskLogs", ("logs:GetLogEvents",), task_log)],
         }
@@ -52,7 +51,8 @@ class TaskPolicies:
     def worker(self) -> list[Statement]:
         """Return the statements of MWAA's execution role without wildcards, and of task protection.
 
-        Not included: MWAA's own action `airflow:PublishMetrics`, and log groups of other environments.
+        Not included: MWAA's own action `airflow:PublishMetrics`, log groups of other environments, and writing to other
+        groups than that of tasks: ECS writes the components' logs.
         """
         use_key = ("Decrypt", "DescribeKey", "Encrypt", "GenerateDataKey", "GenerateDataKeyWithoutPlaintext")
         # As in MWAA's role, without the scaler's namespaces: DAG code must not write metrics that alarms use.
@@ -60,7 +60,8 @@ class TaskPolicies:
         protect = ("ecs:GetTaskProtection", "ecs:UpdateTaskProtection")
         return [
             *self._read_source_bucket(),
-            self._own_log_groups(),
+            self._read_logs(),
+            self._write_task_logs(),
             _FIND_LOG_GROUPS,
             _account_wide("PublishMetrics", "cloudwatch:PutMetricData", other_namespaces),
             *self._consume_queues(),
@@ -160,17 +161,18 @@ class TaskPolicies:
             replace(_account_wide("NoOtherBuckets", "s3:ListAllMyBuckets"), effect="Deny"),
         ]
 
-    def _own_log_groups(self) -> Statement:
+    def _write_task_logs(self) -> Statement:
+        streams = (f"{self.logs.group('task').arn}:*",)
+        return Statement("WriteTaskLogs", ("logs:CreateLogStream", "logs:PutLogEvents"), streams)
+
+    def _read_logs(self) -> Statement:
         # MWAA's role allows `airflow-NAME-*`, which includes the groups of an environment NAME-2.
         groups = [self.logs.group(module).arn for module in GROUPS if module != "scaler"]
         actions = (
-            "logs:CreateLogGroup",
-            "logs:CreateLogStream",
             "logs:GetLogEvents",
             "logs:GetLogGroupFields",
             "logs:GetLogRecord",
             "logs:GetQueryResults",
-            "logs:PutLogEvents",
         )
         return Statement("OwnLogGroups", actions, (*groups, *(f"{group}:*" for group in groups)))
 

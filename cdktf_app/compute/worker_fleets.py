@@ -18,6 +18,7 @@ from cdktn_provider_aws.ecs_service import (
     EcsService,
     EcsServiceCapacityProviderStrategy,
     EcsServiceDeploymentCircuitBreaker,
+    EcsServiceTimeouts,
 )
 from constructs import Construct
 
@@ -34,6 +35,10 @@ from openmwaa.config.fleet import ResolvedFleet
 SERVICE_SUFFIXES: Final = ("a", "b")
 CAPACITY_LABEL: Final = "openmwaa.capacity"
 _REVISION_PARITY: Final = {"a": 1, "b": 0}
+# A deletion sets the desired count to 0, which stops no protected worker. ECS then refuses to renew its protection,
+# which ends after at most 60 minutes; the worker ends 2 minutes later. No `force_delete`: AWS does not document what it
+# does to protected tasks.
+_DELETE_TIMEOUT: Final = "80m"
 
 
 class WorkerFleets(Construct):
@@ -119,6 +124,7 @@ class FleetServices(Construct):
             enable_execute_command=False,
             enable_ecs_managed_tags=True,
             propagate_tags="SERVICE",
+            timeouts=EcsServiceTimeouts(delete=_DELETE_TIMEOUT),
             lifecycle=TerraformResourceLifecycle(ignore_changes=["desired_count"]),
             depends_on=[service_props.cluster.capacity, *service_props.ready],
         )

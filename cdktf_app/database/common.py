@@ -19,7 +19,7 @@ from openmwaa.config.ports import DATABASE_PORT
 
 Database = TypeVar("Database", AuroraServerless, RdsPostgresql)
 _INSIGHTS_DAYS: Final = 7  # 7 days are free
-_NAME_LIMIT: Final = 50
+_NAME_LIMIT: Final = 45  # RDS allows 63; an instance of a cluster has 18 more
 _CREATION_DIGITS: Final = 6
 
 
@@ -50,6 +50,10 @@ class ManagedServer(MetadataDatabase, Generic[Database]):
         self.sslmode = overridable_local(self, "sslmode", database.sslmode)
         self.master_key_arn = self._context.key_arn
 
+    def _instance_identifiers(self) -> list[str]:
+        """Return the identifiers of the instances."""
+        raise NotImplementedError
+
     def _parameter_group_arguments(self, engine: str) -> dict[str, Any]:
         # The family of a major version: aurora-postgresql16, postgres16.
         family = f"{engine}{self._database.engine_version.partition('.')[0]}"
@@ -64,7 +68,6 @@ class ManagedServer(MetadataDatabase, Generic[Database]):
         """Return the arguments that a cluster and an instance have in common."""
         database = self._database
         return {
-            "engine_version": database.engine_version,
             "allow_major_version_upgrade": True,
             "db_subnet_group_name": self._subnets.name,
             "vpc_security_group_ids": [self._props.security_group_id],
@@ -125,7 +128,7 @@ class ManagedServer(MetadataDatabase, Generic[Database]):
         role = self._props.roles.service_role(
             "database-monitoring",
             service="monitoring.rds.amazonaws.com",
-            source=aws_scope.arn("rds", f"db:{self._identifier}*"),
+            sources=[aws_scope.arn("rds", f"db:{identifier}") for identifier in self._instance_identifiers()],
             statements=[
                 Statement("MakeItsLogGroup", ("logs:CreateLogGroup", "logs:PutRetentionPolicy"), (group,)),
                 Statement("WriteToIt", write, (f"{group}:log-stream:*",)),

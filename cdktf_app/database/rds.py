@@ -30,6 +30,9 @@ class Rds(ManagedServer[RdsPostgresql]):
         self.master_secret_arn = overridable_local(self, "master_secret_arn", secret)
         self.dimensions = {"DBInstanceIdentifier": self._identifier}
 
+    def _instance_identifiers(self) -> list[str]:
+        return [self._identifier]
+
     def _create(self) -> DbInstance:
         database = self._database
         parameters = DbParameterGroup(
@@ -44,6 +47,7 @@ class Rds(ManagedServer[RdsPostgresql]):
             "instance",
             identifier=self._identifier,
             engine=ENGINE,
+            engine_version=database.engine_version,
             instance_class=database.instance_class,
             multi_az=database.multi_az,
             storage_type="gp3",

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from cdktf_app.base.resource_names import deferred_names
+from cdktf_app.environment_stack import PROVIDER_VERSION
 from cdktf_app.main import synthesised
 from cdktf_app.module.module_environment import CLASSES, OPTIONS, TAGS, module_environment
 from cdktf_app.module.readme import readme
@@ -15,7 +16,6 @@ from cdktf_app.module.variables import variables
 from openmwaa.config.environment import Environment
 from openmwaa.config.environment_classes import ENVIRONMENT_CLASSES
 
-PROVIDER_VERSION: Final = ">= 5.100, < 7"
 _STACK: Final = "module"
 # `core.default_task_retries` is AIRFLOW__CORE__DEFAULT_TASK_RETRIES, as `option_variable` writes it.
 _OPTION_VARIABLE: Final = (
@@ -57,10 +57,10 @@ def files(environment: Environment) -> dict[str, str]:
 def _module(document: dict[str, Any], environment: Environment, taggable: Collection[str]) -> dict[str, Any]:
     """Return the stack's document as a module, without provider, backend and default tags."""
     aliases = [provider["alias"] for provider in document.pop("provider")["aws"] if "alias" in provider]
-    terraform = document["terraform"]
-    terraform["required_providers"]["aws"]["version"] = PROVIDER_VERSION
     if aliases:
-        terraform["required_providers"]["aws"]["configuration_aliases"] = [f"aws.{alias}" for alias in aliases]
+        document["terraform"]["required_providers"]["aws"]["configuration_aliases"] = [
+            f"aws.{alias}" for alias in aliases
+        ]
     document["//"] = (
         f"Written by `openmwaa synth --module` from the environment {environment.name}: "
         "edit its YAML file, not this file."

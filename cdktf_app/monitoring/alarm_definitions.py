@@ -60,6 +60,9 @@ _BELOW: Final = "LessThanThreshold"
 HEARTBEAT: Final = AlarmType(
     "No scheduler", "No scheduler heartbeat for 10 minutes.", 1, 2, "breaching", _BELOW, of_mwaa=True
 )
+# ECS publishes a sample a minute of each running task. DAG code can write embedded metrics to its log group, and so the
+# scheduler's heartbeat, but no metric in a namespace of AWS.
+NO_TASK: Final = AlarmType("No running task", "No task of the service {} runs.", 1, 2, "breaching", _BELOW)
 # SQS publishes no metrics for a queue that was idle for six hours.
 OLDEST_TASK: Final = AlarmType(
     "Oldest task", "A task{} has been queued for more than 30 minutes.", _OLDEST_TASK_S, 3, of_mwaa=True
@@ -76,6 +79,12 @@ DATABASE_MEMORY: Final = AlarmType(
     _BELOW,
     of_mwaa=True,
 )
+# The syncers publish both metrics only while there is something to report. Two periods: an object that is deleted
+# during a sync is left out for a moment.
+DAGS_LEFT_OUT: Final = AlarmType(
+    "DAGs left out", "Objects in the DAG folder cannot be read or are no files.", periods=2
+)
+DAG_SYNC_FAILING: Final = AlarmType("DAG sync failing", "A DAG folder could not be synced five times in a row.", 4)
 
 
 def _busy(name: str, utilization: str, *, periods: int = 3, missing: Missing = "missing") -> AlarmType:
@@ -124,6 +133,10 @@ _OF_FLEETS: Final[tuple[tuple[str, AlarmType, str, Statistic], ...]] = (
 )
 
 
+# Services without an alarm on their healthy targets.
+_WITHOUT_TARGETS: Final = ("scheduler", "dag-processor", "triggerer", "scaler")
+
+
 def environment_alarms(monitored: MonitoredResources) -> list[Alarm]:
     """Return the alarms of an environment."""
     return [
@@ -136,6 +149,9 @@ def environment_alarms(monitored: MonitoredResources) -> list[Alarm]:
 
 def _of_airflow(monitored: MonitoredResources) -> Iterator[Alarm]:
     yield Alarm("scheduler_heartbeat", HEARTBEAT, monitored.airflow("SchedulerHeartbeat", "Scheduler", "Sum"))
+    for service in _WITHOUT_TARGETS:
+        metric = monitored.service(service, "CPUUtilization", "SampleCount")
+        yield Alarm(f"{service.replace('-', '_')}_not_running", NO_TASK, metric, service)
     for queue, name in monitored.queues.items():
         metric = sqs(name, "ApproximateAgeOfOldestMessage")
         yield Alarm(f"oldest_task_{queue}", OLDEST_TASK, metric, f" of the queue {queue}")
@@ -146,6 +162,8 @@ def _of_airflow(monitored: MonitoredResources) -> Iterator[Alarm]:
     yield Alarm("scheduler_memory", SCHEDULER_MEMORY, monitored.service("scheduler", "MemoryUtilization"))
     yield Alarm("web_server_cpu", WEB_CPU, monitored.service("web-server", "CPUUtilization"))
     yield Alarm("web_server_memory", WEB_MEMORY, monitored.service("web-server", "MemoryUtilization"))
+    yield Alarm("dags_left_out", DAGS_LEFT_OUT, monitored.dag_sync("DagObjectsLeftOut"))
+    yield Alarm("dag_sync_failing", DAG_SYNC_FAILING, monitored.dag_sync("DagSyncFailures"))
     if monitored.dead_letters is not None:
         yield Alarm("dead_letters", DEAD_LETTERS, sqs(monitored.dead_letters, "ApproximateNumberOfMessagesVisible"))
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 Dimensions = tuple[tuple[str, str], ...]
-Statistic = Literal["Average", "Maximum", "Minimum", "Sum", "p99"]
+Statistic = Literal["Average", "Maximum", "Minimum", "SampleCount", "Sum", "p99"]
 
-# Namespaces of the scaler's metrics.
+# Namespaces of the metrics of the scaler and of the DAG syncers.
 SCALER: Final = "openmwaa"
 MWAA: Final = "AmazonMWAA"
 
@@ -66,6 +66,10 @@ class MonitoredResources:
     def fleet(self, name: str, metric: str, statistic: Statistic) -> CloudWatchMetric:
         """Return a metric that the scaler publishes for a fleet."""
         return CloudWatchMetric(SCALER, metric, (("Environment", self.environment), ("Fleet", name)), statistic)
+
+    def dag_sync(self, metric: str) -> CloudWatchMetric:
+        """Return a metric that the DAG syncers publish; of several containers the highest value."""
+        return CloudWatchMetric(SCALER, metric, (("Environment", self.environment),), "Maximum")
 
     def fleet_service(self, fleet: str, service: str, metric: str) -> CloudWatchMetric:
         """Return a metric that the scaler publishes for one of the two services of a fleet."""

@@ -11,6 +11,7 @@ from cdktn_provider_aws.data_aws_vpc import DataAwsVpc
 from constructs import Construct
 
 from cdktf_app.network.vpc import VpcCidrs, VpcNetwork
+from cdktf_app.network.zones import WITHOUT_VPC_ORIGINS
 from openmwaa.config.environment import Environment
 
 
@@ -22,6 +23,7 @@ class ExistingNetwork(VpcNetwork):
         network = environment.network
         assert network.vpc_id is not None  # noqa: S101 - checked by the caller
         self._given = network.vpc_id
+        self._avoided = WITHOUT_VPC_ORIGINS.get(environment.region) if environment.has_cloudfront else None
         vpc = self._vpc()
         self.vpc_id = vpc.id
         self.vpc_cidrs = VpcCidrs(expression=f"{vpc.fqn}.cidr_block_associations[*].cidr_block")
@@ -62,6 +64,14 @@ class ExistingNetwork(VpcNetwork):
             condition = f'${{self.vpc_id == "{self._given}"}}'
             message = f"`network.{kind}_subnet_ids`: {subnet} is not a subnet of {self._given}."
             conditions = [Postcondition(condition=condition, error_message=message)]
+            if self._avoided is not None and kind == "private":
+                conditions.append(
+                    Postcondition(
+                        condition=f'${{self.availability_zone_id != "{self._avoided}"}}',
+                        error_message=f"`network.private_subnet_ids`: {subnet} is in the zone {self._avoided}, where "
+                        "CloudFront has no VPC origins; name a subnet in another zone.",
+                    )
+                )
             if index == len(ids):
                 conditions.append(_two_zones(kind, found))
             lifecycle = TerraformResourceLifecycle(postcondition=conditions)

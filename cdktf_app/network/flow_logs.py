@@ -8,6 +8,7 @@ from cdktn_provider_aws.cloudwatch_log_group import CloudwatchLogGroup
 from cdktn_provider_aws.flow_log import FlowLog
 from constructs import Construct
 
+from cdktf_app.base.log_groups import flow_log_group_name
 from cdktf_app.base.policies import EVERY, Statement
 from cdktf_app.base.stack_context import StackContext
 from cdktf_app.security.roles import Roles
@@ -25,16 +26,18 @@ class FlowLogs(Construct):
     ) -> None:
         super().__init__(scope, construct_id)
         environment = context.environment
-        # The name matches the log group pattern of the key's policy.
         group = CloudwatchLogGroup(
             self,
             "group",
-            name=f"airflow-{environment.name}-VpcFlowLogs",
+            name=flow_log_group_name(environment.name),
             retention_in_days=environment.logging_configuration.retention_days,
             kms_key_id=context.key_arn,
         )
         role = roles.service_role(
-            "flow-logs", _statements(group.arn), service=_SERVICE, source=context.aws_scope.arn("ec2", "vpc-flow-log/*")
+            "flow-logs",
+            _statements(group.arn),
+            service=_SERVICE,
+            sources=[context.aws_scope.arn("ec2", "vpc-flow-log/*")],
         )
         FlowLog(
             self,

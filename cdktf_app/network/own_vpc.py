@@ -9,7 +9,7 @@ neither.
 from ipaddress import IPv4Network
 from typing import Final
 
-from cdktn import Fn, Postcondition, TerraformResourceLifecycle
+from cdktn import Postcondition, TerraformLocal, TerraformResourceLifecycle
 from cdktn_provider_aws.data_aws_availability_zones import DataAwsAvailabilityZones, DataAwsAvailabilityZonesFilter
 from cdktn_provider_aws.default_security_group import DefaultSecurityGroup
 from cdktn_provider_aws.eip import Eip
@@ -24,7 +24,7 @@ from constructs import Construct
 
 from cdktf_app.base.stack_context import StackContext
 from cdktf_app.network.vpc import ANYWHERE, VpcCidrs, VpcNetwork
-from cdktf_app.network.zones import FARGATE_ZONES
+from cdktf_app.network.zones import FARGATE_ZONES, WITHOUT_VPC_ORIGINS
 
 _NAT: Final = ("NAT_GATEWAY", "NAT_GATEWAY_PER_ZONE")
 
@@ -42,7 +42,7 @@ class OwnNetwork(VpcNetwork):
         self.vpc_cidrs = VpcCidrs(known=(network.cidr,))
         # AWS's default group allows traffic between its members. Remove its rules; it has no members.
         DefaultSecurityGroup(self, "default_security_group", vpc_id=vpc.id, tags={"Name": f"{self._name}-unused"})
-        self._zones = self._available_zones()
+        self._zones = self._zone_names(self._available_zones())
         public, private = subnet_ranges(network.cidr, network.zones)
         has_nat = network.egress_mode in _NAT
         self.public_subnet_ids_by_zone = []
@@ -82,13 +82,26 @@ class OwnNetwork(VpcNetwork):
             lifecycle=TerraformResourceLifecycle(postcondition=[enough]),
         )
 
+    def _zone_names(self, zones: DataAwsAvailabilityZones) -> str:
+        """Return an expression for the names of the zones, in the order of use."""
+        # CloudFront may be added later, and subnets stay where they are: a zone without VPC origins is the last choice.
+        avoided = WITHOUT_VPC_ORIGINS.get(self._region)
+        if avoided is None or self._region in FARGATE_ZONES:  # those leave it out
+            return f"{zones.fqn}.names"
+        names = [
+            f'[for index, id in {zones.fqn}.zone_ids : {zones.fqn}.names[index] if id {test} "{avoided}"]'
+            for test in ("!=", "==")
+        ]
+        fqn: str = TerraformLocal(self, "zones", f"${{concat({', '.join(names)})}}").fqn
+        return fqn
+
     def _subnet(self, kind: str, cidr: str, number: int) -> Subnet:
         return Subnet(
             self,
             f"{kind}_{number}",
             vpc_id=self.vpc_id,
             cidr_block=cidr,
-            availability_zone=Fn.element(self._zones.names, number - 1),
+            availability_zone=f"${{element({self._zones}, {number - 1})}}",
             tags={"Name": f"{self._name}-{kind}-{number}"},
             # A new zone of AWS may become the first in the list; it must not replace a subnet.
             lifecycle=TerraformResourceLifecycle(ignore_changes=["availability_zone"]),

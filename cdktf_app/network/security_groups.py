@@ -2,11 +2,11 @@
 """A security group per component, with an ingress and an egress rule for each row of `traffic_rules`.
 
 Ingress from outside the VPC is limited to `web_access`. Egress of tasks is HTTPS to any address; with ENDPOINTS_ONLY it
-is HTTPS to the VPC's endpoints and S3.
+is HTTPS to the VPC's endpoints and S3. Tasks with DAG code also reach the ports of `network.egress_ports`.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, Final, Literal, TypeVar
 
 from cdktn import ITerraformDependable
 from cdktn_provider_aws.data_aws_ec2_managed_prefix_list import DataAwsEc2ManagedPrefixList
@@ -19,6 +19,7 @@ from cdktf_app.base.local_values import overridable_local
 from cdktf_app.base.stack_context import StackContext
 from cdktf_app.network.traffic_rules import (
     CLOUDFRONT,
+    DAG_CODE,
     DATABASE,
     ENDPOINTS,
     INTERNAL,
@@ -36,6 +37,9 @@ from openmwaa.config.ports import HTTPS_PORT
 _Egress = VpcSecurityGroupEgressRule
 _Ingress = VpcSecurityGroupIngressRule
 _Rule = TypeVar("_Rule", VpcSecurityGroupEgressRule, VpcSecurityGroupIngressRule)
+# A TCP port, or a protocol with all its ports.
+_Ports = int | Literal["tcp", "udp"]
+_LAST_PORT: Final = 65_535
 _CLOUDFRONT_LIST = "com.amazonaws.global.cloudfront.origin-facing"
 
 
@@ -57,6 +61,8 @@ class SecurityGroups(Construct):
         for ingress in ingress_rules(environment):
             self._allow_clients(ingress)
         self._allow_https_egress()
+        for task in DAG_CODE:
+            self._allow_dag_code_egress(task)
 
     def id_of(self, group: str) -> str:
         """Return the id of `group`, a name of `traffic_rules.groups`."""
@@ -112,6 +118,20 @@ class SecurityGroups(Construct):
                 cidr_ipv4=ANYWHERE,
             )
 
+    def _allow_dag_code_egress(self, task: str) -> None:
+        """Allow every TCP and UDP port, or the TCP ports of `network.egress_ports`."""
+        network = self._environment.network
+        inside = network.egress_mode == "ENDPOINTS_ONLY"
+        ports: Sequence[_Ports] = ("tcp", "udp") if network.egress_ports is None else network.egress_ports
+        for port in ports:
+            if port == HTTPS_PORT and not inside:
+                continue  # every task has this rule
+            words = f"DAG code: {f'port {port}' if isinstance(port, int) else f'all ports, {port}'}"
+            if inside:
+                self._rule_for_vpc(_Egress, task, f"{task}_to_vpc_{port}", f"{words} in the VPC", port)
+            else:
+                self._rule(_Egress, task, f"{task}_out_{port}", f"{words} outward", port=port, cidr_ipv4=ANYWHERE)
+
     def _allow(self, caller: str, listener: str, port: int, why: str) -> None:
         self._rule(
             _Egress,
@@ -144,27 +164,38 @@ class SecurityGroups(Construct):
             word = f"{listener}_from_cloudfront_{port}"
             self._rule(_Ingress, listener, word, f"{rule.why} by CloudFront", port=port, prefix_list_id=list_id)
             return
-        word, words = f"{listener}_from_vpc_{port}", f"{rule.why} from within the VPC"
+        words = f"{rule.why} from within the VPC"
+        self._rule_for_vpc(_Ingress, listener, f"{listener}_from_vpc_{port}", words, port)
+
+    def _rule_for_vpc(self, rule_type: type[_Rule], group: str, word: str, description: str, port: _Ports) -> None:
         cidrs = self._network.vpc_cidrs
         if cidrs.known:
             (cidr,) = cidrs.known
-            self._rule(_Ingress, listener, word, words, port=port, cidr_ipv4=cidr)
+            self._rule(rule_type, group, word, description, port=port, cidr_ipv4=cidr)
         else:
-            ingress = self._rule(_Ingress, listener, word, words, port=port, cidr_ipv4="${each.value}")
-            ingress.add_override("for_each", f"${{toset({cidrs.expression})}}")
+            rule = self._rule(rule_type, group, word, description, port=port, cidr_ipv4="${each.value}")
+            rule.add_override("for_each", f"${{toset({cidrs.expression})}}")
 
     def _rule(
-        self, rule_type: type[_Rule], group: str, word: str, description: str, *, port: int = HTTPS_PORT, **peer: Any
+        self,
+        rule_type: type[_Rule],
+        group: str,
+        word: str,
+        description: str,
+        *,
+        port: _Ports = HTTPS_PORT,
+        **peer: Any,
     ) -> _Rule:
         """Add a rule to `group`; `peer` is the provider's argument for the other end."""
+        first, last = (port, port) if isinstance(port, int) else (0, _LAST_PORT)
         rule = rule_type(
             self,
             word,
             security_group_id=self._ids[group],
             description=description,
-            ip_protocol="tcp",
-            from_port=port,
-            to_port=port,
+            ip_protocol="tcp" if isinstance(port, int) else port,
+            from_port=first,
+            to_port=last,
             **peer,
         )
         self._rules.setdefault(group, []).append(rule)

@@ -37,6 +37,7 @@ TASKS: Final = {
     "workers": "Celery workers, where DAG code runs",
     "scaler": "Scaler",
 }
+DAG_CODE: Final = ("dag_processor", "triggerer", "workers")
 IngressSource = Literal["VPC", "ALLOWED", "CLOUDFRONT"]
 
 

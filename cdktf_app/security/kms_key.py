@@ -73,7 +73,7 @@ class Keys(Construct):
     ) -> None:
         super().__init__(scope, construct_id)
         # WAF requires this prefix.
-        waf = aws_scope.arn("logs", f"log-group:aws-waf-logs-{name}-*")
+        waf = aws_scope.arn("logs", f"log-group:aws-waf-logs-{name}-web")
         users = [
             *_account(aws_scope),
             _log_groups((*log_groups, waf), aws_scope),

@@ -35,7 +35,7 @@ class Roles(Construct):
         super().__init__(scope, construct_id)
         self.context = context
         source = context.aws_scope.arn("ecs", "*")
-        self._trust = self._trust_policy("trust", "TasksOfThisAccount", "ecs-tasks.amazonaws.com", source)
+        self._trust = self._trust_policy("trust", "TasksOfThisAccount", "ecs-tasks.amazonaws.com", [source])
 
     def role(
         self, word: str, statements: Sequence[Statement], attached: Sequence[str] = (), *, trust: str | None = None
@@ -71,9 +71,9 @@ class Roles(Construct):
             IamRolePolicy(scope, "role_policy", name=name, role=role.id, policy=policy, depends_on=attachments or None),
         )
 
-    def service_role(self, word: str, statements: Sequence[Statement], *, service: str, source: str) -> Role:
-        """Return a new role that the AWS `service` can assume for resources of the ARN pattern `source`."""
-        trust = self._trust_policy(f"{word.replace('-', '_')}_trust", "ServiceOfThisAccount", service, source)
+    def service_role(self, word: str, statements: Sequence[Statement], *, service: str, sources: Sequence[str]) -> Role:
+        """Return a new role that the AWS `service` can assume for resources of the ARN patterns `sources`."""
+        trust = self._trust_policy(f"{word.replace('-', '_')}_trust", "ServiceOfThisAccount", service, sources)
         return self.role(word, statements, trust=trust)
 
     def output_required_policy(self, output: str, statements: Sequence[Statement]) -> None:
@@ -85,10 +85,10 @@ class Roles(Construct):
             value={"trust": self._trust, "policy": policy_json(self, f"{output}_policy", statements)},
         ).override_logical_id(output)
 
-    def _trust_policy(self, construct_id: str, sid: str, service: str, source: str) -> str:
+    def _trust_policy(self, construct_id: str, sid: str, service: str, sources: Sequence[str]) -> str:
         conditions = (
             Condition("StringEquals", "aws:SourceAccount", (self.context.aws_scope.account,)),
-            Condition("ArnLike", "aws:SourceArn", (source,)),
+            Condition("ArnLike", "aws:SourceArn", tuple(sources)),
         )
         principals: Mapping[PrincipalKind, tuple[str, ...]] = {"Service": (service,)}
         trusted = Statement(sid, ("sts:AssumeRole",), (), principals=principals, conditions=conditions)

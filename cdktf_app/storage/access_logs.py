@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The bucket of the access logs of load balancers and CloudFront; objects expire after a number of days."""
+"""The bucket of the access logs of load balancers and CloudFront; objects expire after a number of days.
+
+Everything is below AWSLogs/ACCOUNT. CloudWatch Logs puts that before CloudFront's path only when it creates a delivery,
+not when it updates one, unless the destination has a prefix of its own; so it has this one.
+"""
 
 from cdktn_provider_aws.lb import LbAccessLogs
 from cdktn_provider_aws.s3_bucket_lifecycle_configuration import S3BucketLifecycleConfigurationRuleExpiration
@@ -41,7 +45,8 @@ class AccessLogs(Construct):
                 )
             ],
         )
-        self.bucket_arn: str = bucket.arn
+        self.cloudfront_arn = f"{_root(bucket.arn, aws_scope)}/CloudFront"
+        """The destination of CloudFront's logs: the bucket with a prefix."""
         # A reference to the policy: a load balancer tests its write access when it is created.
         self.of_load_balancers = LbAccessLogs(bucket=self.policy.bucket, enabled=True)
 
@@ -53,14 +58,23 @@ def _load_balancers(bucket_arn: str, aws_scope: AwsScope) -> Statement:
 
 
 def _cloudfront(bucket_arn: str, aws_scope: AwsScope) -> Statement:
+    """Return the statement in AWS's own words ("Logs sent to Amazon S3" in the CloudWatch Logs user guide).
+
+    AWS appends its statement to a policy that does not contain it, and Terraform would remove it again.
+    """
     source = f"arn:{aws_scope.partition}:logs:{GLOBAL_REGION}:{aws_scope.account}:delivery-source:*"
     conditions = (
-        Condition("ArnLike", "aws:SourceArn", (source,)),
+        Condition("StringEquals", "s3:x-amz-acl", ("bucket-owner-full-control",)),
         Condition("StringEquals", "aws:SourceAccount", (aws_scope.account,)),
+        Condition("ArnLike", "aws:SourceArn", (source,)),
     )
-    return _writer("CloudFront", "delivery.logs.amazonaws.com", bucket_arn, aws_scope, *conditions)
+    return _writer("AWSLogDeliveryWrite", "delivery.logs.amazonaws.com", bucket_arn, aws_scope, *conditions)
 
 
 def _writer(sid: str, service: str, bucket_arn: str, aws_scope: AwsScope, *conditions: Condition) -> Statement:
-    objects = (f"{bucket_arn}/AWSLogs/{aws_scope.account}/*",)
+    objects = (f"{_root(bucket_arn, aws_scope)}/*",)
     return Statement(sid, ("s3:PutObject",), objects, principals={"Service": (service,)}, conditions=conditions)
+
+
+def _root(bucket_arn: str, aws_scope: AwsScope) -> str:
+    return f"{bucket_arn}/AWSLogs/{aws_scope.account}"

@@ -12,10 +12,12 @@ def add_state_backend(stack: TerraformStack, environment: Environment) -> None:
     state = environment.terraform_state
     if state is None:
         return
+    # The listener keeps the OIDC client's secret, and so does the state: pull requests may not read this folder.
+    folder = PREFIX if environment.web_access.oidc is None else f"{PREFIX}-secret"
     S3Backend(
         stack,
         bucket=state.bucket,
-        key=state.key or f"{PREFIX}/{environment.name}.tfstate",
+        key=state.key or f"{folder}/{environment.name}.tfstate",
         region=state.region or environment.region,
         encrypt=True,
         kms_key_id=state.kms_key,

@@ -184,7 +184,7 @@ class CloudFront(Construct):
             output_format="json",
             delivery_destination_configuration=[
                 CloudwatchLogDeliveryDestinationDeliveryDestinationConfiguration(
-                    destination_resource_arn=access_logs.bucket_arn
+                    destination_resource_arn=access_logs.cloudfront_arn
                 )
             ],
             provider=provider,

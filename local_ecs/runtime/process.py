@@ -63,6 +63,8 @@ class ContainerProcess:
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=write_end,
                 stderr=write_end,
+                # Without a reader, a write fails. A worker whose daemon was killed would fail every task that it logs.
+                pass_fds=(read_end,),
                 cwd=home,
                 env={**environment, **marks},
                 start_new_session=True,

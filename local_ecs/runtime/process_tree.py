@@ -33,8 +33,8 @@ class Trace:
     sessions: Collection[int] = ()
     roots: Collection[int] = ()
     """Processes that match, with all their descendants."""
-    spared: Mapping[str, str] = field(default_factory=dict)
-    """Processes with these variables never match. Empty: no exception."""
+    spared: Collection[str] = ()
+    """Values of `CONTAINER_MARK` of processes that never match."""
     home: Path | None = None
     """Adopted orphans of this process match if their working directory is below this folder."""
 
@@ -61,8 +61,8 @@ def find(trace: Trace) -> list[psutil.Process]:
                 matched.add(child)
                 todo.append(child)
     matched.discard(os.getpid())
-    if spared := _as_environment(trace.spared):
-        matched = {pid for pid in matched if not spared <= _initial_environment(pid)}
+    if spared := {f"{CONTAINER_MARK}={value}".encode() for value in trace.spared}:
+        matched = {pid for pid in matched if not spared & _initial_environment(pid)}
     return [running[pid].process for pid in sorted(matched)]
 
 

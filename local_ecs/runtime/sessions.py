@@ -35,10 +35,6 @@ class SessionRegister:
             for file in self._folder.glob(f"{task_id}.*.json"):
                 file.unlink(missing_ok=True)
 
-    def clear(self) -> None:
-        """Remove all entries."""
-        self.forget("*")
-
     def trace(self) -> Trace:
         """The criteria of the stored sessions that still exist.
 

@@ -112,24 +112,35 @@ def _rows(explained: FleetExplanation, now: datetime, is_now: bool) -> Iterator[
         yield "error", error["text"]
     for failure in explained.failures[-3:]:
         yield "failed", f"{_clock(decided_at(failure), now)}  {failure.get('error')}"
-    yield "before", _change(explained.before, now) if explained.before else "no change in the day before"
+    yield "before", _change(explained.before, now) if explained.before else _no_change_before(explained, now)
     if not is_now:
-        yield "after", _change(explained.after, now) if explained.after else "no change in the six hours after"
+        yield "after", _change(explained.after, now) if explained.after else _no_change_after(explained, now)
     yield "next", " ".join(explained.next_steps)
     for problem in explained.unread:
         yield "unread", problem
 
 
+def _no_change_before(explained: FleetExplanation, now: datetime) -> str:
+    since = explained.no_change_since
+    if since is None:
+        return "not known"
+    if since == explained.at - explanation.BACKWARD[-1]:
+        return "no change in the day before"
+    return f"no change since {_clock(since, now)}; before that time the log has no decisions"
+
+
+def _no_change_after(explained: FleetExplanation, now: datetime) -> str:
+    until = explained.no_change_until
+    return "not known" if until is None else f"no change until {_clock(until, now)}"
+
+
 def _print_no_decision(explained: FleetExplanation, now: datetime, connection: Connection) -> None:
     out = console()
     span, time = _span(explanation.IN_FORCE), _clock(explained.at, now)
-    out.print(
-        f"{explained.fleet}: no decision in the log within {span} before {time}, so the desired count did not change.",
-        markup=False,
-    )
+    out.print(f"{explained.fleet}: no decision in the log within {span} before {time}.", markup=False)
     for failure in explained.failures[-3:]:
         out.print(f"  Failed at {_clock(decided_at(failure), now)}: {failure.get('error')}", markup=False)
-    last = _change(explained.before, now) if explained.before else "none in the day before"
+    last = _change(explained.before, now) if explained.before else "none in the log of the day before"
     out.print(f"  last decision   {last}", markup=False)
     if explained.after:
         out.print(f"  next decision   {_change(explained.after, now)}", markup=False)

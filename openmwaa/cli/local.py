@@ -60,18 +60,22 @@ def up(path: EnvironmentPath = DEFAULT_FILE) -> None:
 def status(path: EnvironmentPath = DEFAULT_FILE, *, as_json: AsJson = False) -> None:
     """Show the health of the environment. Exit codes: 0 healthy, 1 degraded, 3 not running."""
     paths = _paths(path)
-    from openmwaa.local.daemon import daemon_client  # noqa: PLC0415
-    from openmwaa.local.health import EXIT_CODES, fleets, health  # noqa: PLC0415
+    from openmwaa.local.daemon import daemon_client, orphans  # noqa: PLC0415
+    from openmwaa.local.health import EXIT_CODES, dags_left_out, fleets, health  # noqa: PLC0415
 
     known = daemon_client.status(paths)
+    left_out = dags_left_out(paths.tasks) if known else {}
     state = health(known)
     found = fleets(known)
     overrides = _active_overrides(path) if found else {}
     if as_json:
         fleet_data = [{**fleet.as_data(), "override": _override_data(overrides.get(fleet.fleet))} for fleet in found]
-        write_json({"state": state, **(known or {"environment": paths.name, "services": []}), "fleets": fleet_data})
+        known_data = known or {"environment": paths.name, "services": []}
+        write_json({"state": state, **known_data, "fleets": fleet_data, "dags_left_out": left_out})
     elif known is None:
         print_line(f"{paths.name} is not running. Start it with `openmwaa local up{_argument(path)}`.")
+        if left := len(orphans.remaining(paths)):
+            print_line(f"{left} processes of its last run are not ended yet. `up` and `down` end them.")
     else:
         print_line(f"{paths.name} is {state}. Web: {known.get('web_address') or 'no address yet'}")
         console().print(_table(known))
@@ -80,6 +84,8 @@ def status(path: EnvironmentPath = DEFAULT_FILE, *, as_json: AsJson = False) -> 
                 print_line(f"{fleet.sentence}.")
         for name, override in overrides.items():
             print_line(f"{name}: {_override_sentence(override)}")
+        for key, reason in left_out.items():
+            print_line(f"DAGs without {key!r}: {reason}")
         if scaler := known.get("scaler_address"):
             print_line(f"How many workers, and why: {scaler}")
     raise typer.Exit(EXIT_CODES[state])

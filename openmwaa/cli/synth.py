@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """`openmwaa synth`: the environment as Terraform."""
 
+import json
 import shlex
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -33,8 +35,24 @@ def synth(
     if as_json:
         write_json({"environment": environment.name, "terraform": str(written)})
     else:
-        quoted = shlex.quote(str(written.parent))
-        print_line(f"Wrote {written}. Next: cd {quoted} && terraform init && terraform apply")
+        print_line(f"Wrote {written}. Next:")
+        for command in _next_commands(written):
+            print_line(f"  {command}")
+
+
+def _next_commands(written: Path) -> Iterator[str]:
+    """Yield the commands of a first apply: services start only with images, so the stack's repositories come first."""
+    stack = json.loads(written.read_text(encoding="utf-8"))
+    repositories = stack["resource"].get("aws_ecr_repository", {})
+    yield f"cd {shlex.quote(str(written.parent))}"
+    yield "terraform init"
+    if repositories:
+        yield " ".join(("terraform apply", *(f"-target=aws_ecr_repository.{name}" for name in repositories)))
+        for image in stack["output"]["images"]["value"].values():
+            for name, repository in repositories.items():
+                if (url := f"${{aws_ecr_repository.{name}.repository_url}}") in image:
+                    yield f"# build and push {image.replace(url, repository['name'])}: docs/how-to/build-images.md"
+    yield "terraform apply"
 
 
 def _write_module(environment: Environment, folder: Path, *, as_json: bool) -> None:

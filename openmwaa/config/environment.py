@@ -110,7 +110,7 @@ class TerraformState(StrictModel):
     region: Region | None = None
     """The bucket's Region; left out, the environment's."""
     key: ObjectKey | None = None
-    """The object's key; left out, openmwaa/NAME.tfstate."""
+    """The object's key; left out, openmwaa/NAME.tfstate, or with `web_access.oidc` openmwaa-secret/NAME.tfstate."""
     kms_key: KmsKey | None = None
     """The KMS key of the state; left out, the bucket's default."""
 
@@ -244,6 +244,12 @@ class Environment(StrictModel):
         check_arns(self.model_dump(exclude={"airflow_configuration_options", "tags", "terraform_state"}), self.region)
         if self.terraform_state:
             check_arns(self.terraform_state.model_dump(), self.terraform_state.region or self.region, "terraform_state")
+            if self.web_access.oidc and (self.terraform_state.key or "").startswith("openmwaa/"):
+                raise FieldError(
+                    "pull requests may read the states in openmwaa/, and with `web_access.oidc` the state has the "
+                    "client's secret; leave `key` out, or begin it with openmwaa-secret/",
+                    *("terraform_state", "key"),
+                )
         check_options(self.airflow_configuration_options, queues=self.queues, has_sqs=isinstance(self.broker, Sqs))
         check_task_definitions(self.airflow_configuration_options, self.fleets.values())
         return self

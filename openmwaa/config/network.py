@@ -10,6 +10,7 @@ from pydantic import Field, field_validator, model_validator
 from openmwaa.config.strict_model import WHOLE_NUMBER, FieldError, StrictModel
 from openmwaa.config.text_rules import SecurityGroupId, SubnetId, VpcId
 
+Port = Annotated[int, Field(ge=1, le=65_535)]
 Egress = Literal["NAT_GATEWAY", "NAT_GATEWAY_PER_ZONE", "ENDPOINTS_ONLY"]
 
 RFC_1918: Final = tuple(map(IPv4Network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")))
@@ -37,6 +38,8 @@ class Network(StrictModel):
     """Its subnets with a route to an internet gateway, for a public load balancer."""
     security_group_ids: Annotated[tuple[SecurityGroupId, ...], Field(max_length=4)] = ()
     """Further security groups of components with DAG code: workers, DAG processor and triggerer."""
+    egress_ports: Annotated[tuple[Port, ...], Field(min_length=1, max_length=30)] | None = None
+    """TCP ports to which DAG code can connect, beside 443; left out, all TCP and UDP ports."""
     flow_logs: Literal["ALL", "REJECT", "NONE"] = "REJECT"
     """Flow logs of its own VPC: all connections, or rejected ones.
 
@@ -60,6 +63,10 @@ class Network(StrictModel):
 
     @model_validator(mode="after")
     def _is_own_or_existing(self) -> Self:
+        for field in ("private_subnet_ids", "public_subnet_ids", "security_group_ids", "egress_ports"):
+            items = getattr(self, field) or ()
+            if duplicate := next((item for index, item in enumerate(items) if item in items[:index]), None):
+                raise FieldError(f"`{field}` contains {duplicate} twice", field)
         if self.vpc_id is None:
             self._check_own()
         else:
@@ -67,9 +74,7 @@ class Network(StrictModel):
         return self
 
     def _check_own(self) -> None:
-        existing_fields = [
-            field for field in ("private_subnet_ids", "public_subnet_ids", "security_group_ids") if getattr(self, field)
-        ]
+        existing_fields = [field for field in ("private_subnet_ids", "public_subnet_ids") if getattr(self, field)]
         if existing_fields:
             raise FieldError(f"`{existing_fields[0]}` is for an existing VPC; set its `vpc_id` too", existing_fields[0])
 
@@ -83,10 +88,6 @@ class Network(StrictModel):
                 "or use ENDPOINTS_ONLY to create the endpoints in it",
                 "egress",
             )
-        for field in ("private_subnet_ids", "public_subnet_ids", "security_group_ids"):
-            ids = getattr(self, field)
-            if duplicate := next((item for index, item in enumerate(ids) if item in ids[:index]), None):
-                raise FieldError(f"`{field}` contains {duplicate} twice", field)
         if len(self.private_subnet_ids) < _MIN_ZONES:
             raise FieldError(
                 "an existing VPC needs `private_subnet_ids`: two or more, in two zones", "private_subnet_ids"

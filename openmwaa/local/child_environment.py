@@ -10,7 +10,8 @@ from pathlib import Path
 
 from local_ecs.runtime.process_tree import CONTAINER_MARK, ENVIRONMENT_MARK
 
-COMMAND = "command"
+COMMAND, DAEMON, WATCHDOG, EMULATOR, POSTGRESQL = "command", "daemon", "watchdog", "emulator", "postgresql"
+"""Values of `CONTAINER_MARK` for processes that are no container."""
 _REMOVED = {
     "AWS_CA_BUNDLE",
     "CURL_CA_BUNDLE",

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Errors of an environment on this machine; the text of each names the remedy."""
 
-from openmwaa.errors import OpenmwaaError
+from openmwaa.errors import OpenmwaaError, TerraformError
 
 
 class LocalError(OpenmwaaError):
@@ -38,6 +38,10 @@ class InfrastructureError(LocalError):
 
 class DaemonError(LocalError):
     """The daemon did not start, does not answer or does not end."""
+
+
+class ResourceExistsError(TerraformError):
+    """The emulator has a resource that is not in Terraform's state, so every further apply fails too."""
 
 
 class ProviderError(LocalError):

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Reads the daemon's status: the fleets and their rollouts, and which services are not healthy yet."""
 
+import contextlib
+import json
 import re
 import shlex
 from collections.abc import Collection, Iterator, Mapping
@@ -50,6 +52,15 @@ def service_trouble(service: Mapping[str, Any]) -> str | None:
     tasks = [task for task in service.get("tasks", ()) if task["status"] == "RUNNING"]
     unhealthy = sum(task["health"] == "UNHEALTHY" for task in tasks)
     return f"{unhealthy} unhealthy" if unhealthy else None
+
+
+def dags_left_out(tasks: Path) -> dict[str, str]:
+    """Return the objects that the DAG syncers of running tasks left out, with the reasons."""
+    found: dict[str, str] = {}
+    for file in sorted(tasks.glob("*/volumes/dags/status.json")):
+        with contextlib.suppress(OSError):  # the task ended
+            found |= {key: left["reason"] for key, left in json.loads(file.read_text())["left_out"].items()}
+    return found
 
 
 def fleets(status: Mapping[str, Any] | None) -> tuple[FleetRollout, ...]:

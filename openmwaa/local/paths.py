@@ -25,6 +25,7 @@ class LocalPaths:
         self.emulator = root / "emulator"  # the emulator's state
         self.postgres = root / "postgres"  # the data; a link if PostgreSQL's user has no access to this folder
         self.ecs_state = root / "ecs.json"
+        self.load_balancers = root / "load-balancers.json"
         self.tasks = root / "tasks"  # folders of running tasks
         self.task_journal = root / "task-journal.jsonl"  # of the demonstration
         self.logs = root / "logs"  # `SERVICE.log` for each service and part of the infrastructure

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 import signal
 import sys
 import threading
@@ -24,9 +25,9 @@ from openmwaa.config import environment_file
 from openmwaa.config.environment import Environment
 from openmwaa.local import health
 from openmwaa.local.addresses import AddressBlock
-from openmwaa.local.child_environment import child_environment, command_marks, python_path
+from openmwaa.local.child_environment import COMMAND, child_environment, command_marks, python_path
 from openmwaa.local.daemon import daemon_client, orphans
-from openmwaa.local.errors import DaemonError, LocalError, NotHealthyError
+from openmwaa.local.errors import DaemonError, LocalError, NotHealthyError, ResourceExistsError
 from openmwaa.local.install import prerequisites, supported, venvs
 from openmwaa.local.logs import tail
 from openmwaa.local.paths import LocalPaths
@@ -111,9 +112,17 @@ class Up:
 
     def _bring_up(self, terraform: str) -> Mapping[str, Any]:
         installing = self._install()
-        self._start_daemon()
-        addresses = AddressBlock(daemon_client.block(self._paths))
-        self._build(terraform, addresses)
+        is_new = not self._paths.terraform_state.exists() and not any(self._paths.emulator.iterdir())
+        try:
+            self._start_and_build(terraform)
+        except ResourceExistsError:
+            if not is_new:
+                raise
+            self._progress(
+                "A request reached the emulator twice. The environment is new, so all of it is created again"
+            )
+            self._discard_resources()
+            self._start_and_build(terraform)
         while installing.is_alive():
             installing.join(0.5)  # a join without a timeout would delay Ctrl-C
         if self._install_error:
@@ -122,6 +131,17 @@ class Up:
         for sentence in health.rollout_sentences(status, self._changed_fleets, file=self._file):
             self._progress(sentence)
         return status
+
+    def _start_and_build(self, terraform: str) -> None:
+        self._start_daemon()
+        self._build(terraform, AddressBlock(daemon_client.block(self._paths)))
+
+    def _discard_resources(self) -> None:
+        """Stop, and delete the emulated resources and Terraform's state."""
+        daemon_client.stop(self._paths, spare=(COMMAND,))
+        shutil.rmtree(self._paths.emulator)
+        for file in (self._paths.terraform_state, self._paths.ecs_state, self._paths.load_balancers):
+            file.unlink(missing_ok=True)
 
     def _install(self) -> threading.Thread:
         """Install the emulator now, and Airflow in a thread."""
@@ -188,7 +208,6 @@ class Up:
             self._apply(terraform, configuration.parent, addresses)
             asyncio.run(fingerprint.mark_intact(addresses.emulator_url, result, region=region))
             Fingerprint(inputs, result, workers).write(self._paths.applied)
-            daemon_client.post(self._paths, "save_state")
         daemon_client.post(self._paths, "refresh_hosts")
 
     def _synth(self, folder: Path) -> None:

@@ -30,6 +30,10 @@ class FleetExplanation:
     before: LogLine | None = None
     """The last change up to that time; the last decision if none was in force."""
     after: LogLine | None = None
+    no_change_since: datetime | None = None
+    """Without a change before: from when on the log has decisions without a gap."""
+    no_change_until: datetime | None = None
+    """Without a change after: until when the log has decisions without a gap."""
     unread: Sequence[str] = ()
     """What could not be read, and why."""
 
@@ -71,7 +75,8 @@ def _with_changes(log: DecisionsLog, explanation: FleetExplanation, now: datetim
     """Add the changes before and after, as far as the deadline allows."""
     try:
         explanation = replace(explanation, before=_before(log, explanation))
-        return replace(explanation, after=_after(log, explanation, now))
+        explanation = replace(explanation, after=_after(log, explanation, now))
+        return _with_gaps(log, explanation, now) if explanation.decision else explanation
     except UnreachableError as error:
         return replace(explanation, unread=(str(error),))
 
@@ -98,6 +103,31 @@ def _after(log: DecisionsLog, explanation: FleetExplanation, now: datetime) -> L
                 return line
         start = end
     return None
+
+
+def _with_gaps(log: DecisionsLog, explanation: FleetExplanation, now: datetime) -> FleetExplanation:
+    """Add for which time the log shows that there is no change, where none was found."""
+    if explanation.before is None:
+        since = _without_gap(log, explanation, explanation.at - BACKWARD[-1])
+        explanation = replace(explanation, no_change_since=since)
+    if explanation.after is None:
+        until = _without_gap(log, explanation, min(now, explanation.at + FORWARD[-1]))
+        explanation = replace(explanation, no_change_until=until)
+    return explanation
+
+
+def _without_gap(log: DecisionsLog, explanation: FleetExplanation, end: datetime) -> datetime:
+    """Return the time nearest to `end` up to which the log has a line at least every three minutes.
+
+    A log may begin later, or lines may be lost: then it does not show that nothing changed.
+    """
+    known = explanation.at
+    lines = _sorted(log.read(min(known, end), max(known, end), [explanation.fleet]))
+    for line in lines if end > known else reversed(lines):
+        if abs(decided_at(line) - known) > IN_FORCE:
+            return known
+        known = decided_at(line)
+    return end if abs(end - known) <= IN_FORCE else known
 
 
 def _decisions(lines: Iterable[LogLine]) -> Iterator[LogLine]:

@@ -108,9 +108,10 @@ def _demand(line: Line) -> Iterator[str]:
     if demand["slots"] == 0:
         yield f"No slots needed ({source})."
         return
-    slots = (
-        f"{plural(demand['slots'], 'slot')} needed ({demand['queued']} queued + {demand['running']} running, {source})"
-    )
+    tasks = f"{demand['queued']} queued + {demand['running']} running"
+    # The slots of a metric are not the sum of the tasks.
+    parts = f"{source}; {tasks}" if demand["source"] == "metric" else f"{tasks}, {source}"
+    slots = f"{plural(demand['slots'], 'slot')} needed ({parts})"
     yield slots + (
         f" / {line['slots_per_worker']} per worker = {plural(needed, 'worker')}." if needed is not None else "."
     )

@@ -5,12 +5,11 @@ locals {
   provider = coalesce(var.github_oidc_provider_arn, one(aws_iam_openid_connect_provider.github[*].arn), "none")
   issuer   = "token.actions.githubusercontent.com"
 
-  # A job of a pull request or of main may assume the plan role; only a job of the protected environment may apply.
+  # A pull request can change the workflow, so its role reads only what each author of one may see. Images and secrets
+  # are for jobs of main, and only a job of the protected environment may apply.
   subjects = {
-    plan = [
-      "repo:${coalesce(var.github_repository, "none")}:pull_request",
-      "repo:${coalesce(var.github_repository, "none")}:ref:refs/heads/main",
-    ]
+    plan   = ["repo:${coalesce(var.github_repository, "none")}:pull_request"]
+    main   = ["repo:${coalesce(var.github_repository, "none")}:ref:refs/heads/main"]
     deploy = ["repo:${coalesce(var.github_repository, "none")}:environment:${var.github_environment}"]
   }
   trust = {
@@ -41,7 +40,7 @@ resource "aws_iam_openid_connect_provider" "github" {
 resource "aws_iam_role" "plan" {
   count                = local.github
   name                 = "github-plans-openmwaa"
-  description          = "Reads resources and the Terraform state"
+  description          = "Reads resources and the Terraform states without secrets"
   assume_role_policy   = local.trust["plan"]
   permissions_boundary = var.permissions_boundary_arn
 }
@@ -57,7 +56,29 @@ resource "aws_iam_role_policy" "plan" {
   count  = local.github
   name   = "plan"
   role   = aws_iam_role.plan[0].id
-  policy = jsonencode({ Version = "2012-10-17", Statement = concat(local.read_state, local.read_more, local.push_images) })
+  policy = jsonencode({ Version = "2012-10-17", Statement = concat(local.read["plan"], local.read_more) })
+}
+
+resource "aws_iam_role" "main" {
+  count                = local.github
+  name                 = "github-builds-openmwaa"
+  description          = "Pushes images, reads resources and the Terraform states"
+  assume_role_policy   = local.trust["main"]
+  permissions_boundary = var.permissions_boundary_arn
+  max_session_duration = 7200
+}
+
+resource "aws_iam_role_policy_attachment" "main" {
+  count      = local.github
+  role       = aws_iam_role.main[0].name
+  policy_arn = "arn:${local.partition}:iam::aws:policy/SecurityAudit"
+}
+
+resource "aws_iam_role_policy" "main" {
+  count  = local.github
+  name   = "main"
+  role   = aws_iam_role.main[0].id
+  policy = jsonencode({ Version = "2012-10-17", Statement = concat(local.read["main"], local.read_more, local.push_images) })
 }
 
 resource "aws_iam_role" "deploy" {
@@ -67,13 +88,6 @@ resource "aws_iam_role" "deploy" {
   assume_role_policy   = local.trust["deploy"]
   permissions_boundary = var.permissions_boundary_arn
   max_session_duration = 7200 # an apply waits for a new database and a healthy control plane
-}
-
-resource "aws_iam_role_policy" "deploy_state" {
-  count  = local.github
-  name   = "state"
-  role   = aws_iam_role.deploy[0].id
-  policy = jsonencode({ Version = "2012-10-17", Statement = concat(local.read_state, local.write_state, local.push_images) })
 }
 
 resource "aws_iam_role_policy" "deploy" {

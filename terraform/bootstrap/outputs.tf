@@ -15,8 +15,13 @@ output "repositories" {
 }
 
 output "plan_role_arn" {
-  description = "For the pipeline's variable AWS_PLAN_ROLE_ARN: reads, and changes only the lock of the state"
+  description = "For the pipeline's variable AWS_PLAN_ROLE_ARN: jobs of pull requests; reads, and changes only the lock of the state"
   value       = one(aws_iam_role.plan[*].arn)
+}
+
+output "main_role_arn" {
+  description = "For the pipeline's variable AWS_MAIN_ROLE_ARN: jobs of main; reads as the plan role, and pushes images"
+  value       = one(aws_iam_role.main[*].arn)
 }
 
 output "deploy_role_arn" {

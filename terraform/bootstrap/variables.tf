@@ -38,3 +38,26 @@ variable "permissions_boundary_arn" {
   default     = null
   description = "The boundary of the roles created here. If set, every role that the pipeline creates must have it too."
 }
+
+variable "aws_provider" {
+  type        = number
+  default     = 6
+  description = "Major version of the AWS provider of your environments. 6 means 6.26 or newer, which reads no secret; 5 reads every secret that it wrote."
+
+  validation {
+    condition     = contains([5, 6], var.aws_provider)
+    error_message = "The AWS provider has the major version 5 or 6."
+  }
+}
+
+variable "oidc_client_secret_arns" {
+  type        = list(string)
+  default     = []
+  description = "Each `web_access.oidc.client_secret_arn` of your environments: Terraform passes its value to the load balancer. Jobs of pull requests do not get it."
+}
+
+variable "more_roles_to_pass" {
+  type        = list(string)
+  default     = []
+  description = "ARNs of your own roles that an apply gives to tasks, such as `execution_role_arn`."
+}

@@ -143,6 +143,21 @@ def test_deleting_the_service_stops_a_protected_task(ecs: EcsUnderTest) -> None:
     ecs.until_stopped(task)
 
 
+def test_deleting_the_service_without_force_ends_with_the_protection(ecs: EcsUnderTest) -> None:
+    """Terraform's deletion of a service: a desired count of 0, which stops no protected task, and no force."""
+    service = ecs.service(1)
+    (task,) = ecs.running(service)
+    ecs.protect(task)
+    ecs.update(service, desiredCount=0)
+    assert ecs.protected(task) == [task]
+    assert ecs.task(task)["desiredStatus"] == "RUNNING"
+    assert refusals(ecs.protect(task)) == ["DEPLOYMENT_BLOCKED"], "a renewal would keep the service for ever"
+    ecs.client.delete_service(cluster=ecs.cluster, service=service)
+    ecs.client.update_task_protection(cluster=ecs.cluster, tasks=[task], protectionEnabled=False)
+    ecs.until_stopped(task)
+    ecs.until(lambda: ecs.shown(service)["status"] == "INACTIVE", "INACTIVE")
+
+
 def test_a_standalone_task_cannot_be_protected(ecs: EcsUnderTest) -> None:
     answer = ecs.client.run_task(cluster=ecs.cluster, taskDefinition=ecs.register(), **ecs.platform.service_options)
     task = answer["tasks"][0]["taskArn"]

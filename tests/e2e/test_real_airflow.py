@@ -22,6 +22,8 @@ from tests.e2e.conftest import E2E
 # The first test also waits for the environment, which a new machine must install.
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(2400)]
 AGENT_PORT = 8790
+SLOTS = 12
+"""Of all workers of the fleet: 4 with 3 slots."""
 
 
 def test_a_burst_scales_the_fleet_to_4_and_back_to_1_and_no_task_is_lost(e2e: E2E) -> None:
@@ -93,6 +95,48 @@ async def test_tasks_of_a_killed_worker_are_retried_and_finish(e2e: E2E) -> None
     assert not counted.lost, f"never finished: {counted.lost}"
     assert not counted.duplicated, f"finished twice: {counted.duplicated}"
     assert after - before, "ECS did not start a worker in place of the killed one"
+
+
+async def test_queued_tasks_keep_their_try_when_the_daemon_is_killed(e2e: E2E) -> None:
+    status = await asyncio.to_thread(daemon_client.status, e2e.paths)
+    assert status is not None, "the environment is not running"
+    endpoints = await asyncio.to_thread(endpoints_of, Ready(e2e.paths, status, 0.0), e2e.environment)
+    burst = Burst(tasks=18, seconds=90)  # 12 slots: no further task starts before the first has ended
+    journal = e2e.file.parent / "queued.jsonl"
+    async with aiohttp.ClientSession(trust_env=False) as http:
+        airflow = AirflowApi(http, endpoints.web_url, "admin", endpoints.admin_password)
+        await upload(endpoints, burst)
+        await until("Airflow parses the DAG", lambda: airflow.dag_is_known(burst.dag_id), 240)
+        await airflow.unpause(burst.dag_id)
+        run_id = await airflow.trigger(burst.dag_id, {"journal": str(journal)})
+
+        async def running() -> set[int]:
+            tasks = await airflow.task_instances(burst.dag_id, run_id)
+            return {task.map_index for task in tasks if task.started_at}
+
+        async def full() -> bool:
+            return len(await running()) == SLOTS
+
+        await until("every slot has a task", full, 400)
+        interrupted = await running()
+        os.kill(status["pid"], signal.SIGKILL)
+
+        async def ended() -> bool:
+            return not orphans.remaining(e2e.paths)
+
+        await until("every process ends without a command", ended, 60)
+        assert not list(e2e.paths.tasks.iterdir()), "the folders of tasks remain"
+        done = await asyncio.to_thread(e2e.openmwaa, "local", "up", "environment.yaml")
+        assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+
+        async def finished() -> bool:
+            return await airflow.run_state(burst.dag_id, run_id) in {"success", "failed"}
+
+        await until("the run ends", finished, 600)
+        tasks = await airflow.task_instances(burst.dag_id, run_id)
+    assert {task.state for task in tasks} == {"success"}
+    tries = {task.map_index: task.try_number for task in tasks if task.map_index not in interrupted}
+    assert set(tries.values()) == {1}, f"queued tasks lost a try: {tries}"
 
 
 def test_down_leaves_no_process(e2e: E2E) -> None:

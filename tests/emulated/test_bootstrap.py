@@ -14,8 +14,10 @@ from typing import Any
 import boto3
 import pytest
 
-from tests.support.emulator import child_environment, find_emulator, running_emulator
-from tests.support.terraform import terraform_environment
+from tests.support.aws_actions import requests_of, state_requests
+from tests.support.emulator import find_emulator, running_emulator
+from tests.support.terraform import emulator_environment
+from tools.verify.aws_calls import read_calls
 
 pytestmark = [pytest.mark.emulated, pytest.mark.timeout(600)]
 slow = pytest.mark.slow
@@ -59,7 +61,7 @@ def url() -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def variables(url: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    return child_environment(AWS_ENDPOINT_URL=url) | terraform_environment(tmp_path_factory.mktemp("provider"))
+    return emulator_environment(tmp_path_factory.mktemp("provider"), {"AWS_ENDPOINT_URL": url})
 
 
 @pytest.fixture(scope="module")
@@ -97,6 +99,7 @@ def test_outputs_have_what_the_environments_and_the_pipeline_need(applied: Terra
     assert outputs["state_bucket"] == BUCKET
     assert outputs["plan_role_arn"].endswith(":role/github-plans-openmwaa")
     assert outputs["deploy_role_arn"].endswith(":role/github-deploys-openmwaa")
+    assert outputs["main_role_arn"].endswith(":role/github-builds-openmwaa")
     assert set(outputs["repositories"]) == {"airflow", "scaler"}
 
 
@@ -141,9 +144,14 @@ def test_a_state_is_kept_in_the_bucket_and_locked_by_an_object_beside_it(
         "resource": {"terraform_data": {"one": {"input": "1"}}},
     }
     (tmp_path / "main.tf.json").write_text(json.dumps(document))
-    terraform = Terraform(tmp_path, variables)
+    log = tmp_path / "terraform.log"
+    logging = {"TF_LOG": "JSON", "TF_LOG_CORE": "DEBUG", "TF_LOG_PROVIDER": "OFF", "TF_LOG_PATH": str(log)}
+    terraform = Terraform(tmp_path, variables | logging)
     terraform("init", "-input=false")
     terraform("apply", "-input=false", "-auto-approve")
+    made = {request.action for request in state_requests("openmwaa", write=True)}
+    called = {request.action for request in requests_of(read_calls(log))}
+    assert called == {action for action in made if action.startswith("s3:")}, "the roles need the backend's calls"
     assert json.loads(s3.get_object(Bucket=bucket, Key=key)["Body"].read())["resources"][0]["name"] == "one"
     assert not (tmp_path / "terraform.tfstate").exists()
     s3.put_object(Bucket=bucket, Key=f"{key}.tflock", Body=b'{"ID": "1", "Who": "another user"}')

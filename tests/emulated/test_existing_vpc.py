@@ -15,10 +15,10 @@ import boto3
 import pytest
 
 from openmwaa.config.environment import Environment
-from tests.support.emulator import child_environment, find_emulator, running_emulator
+from tests.support.emulator import find_emulator, running_emulator
 from tests.support.environments import LEAST
 from tests.support.synthesis import stack_document
-from tests.support.terraform import terraform_environment
+from tests.support.terraform import emulator_environment
 
 pytestmark = [pytest.mark.emulated, pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -77,9 +77,7 @@ def ec2(url: str) -> Any:
 @pytest.fixture(scope="module")
 def initialised(url: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Mapping[str, str]]:
     folder = Path(tmp_path_factory.mktemp("existing-vpc"))
-    terraform = terraform_environment(folder)
-    own = {name: terraform[name] for name in ("CHECKPOINT_DISABLE", "TF_CLI_CONFIG_FILE") if name in terraform}
-    return folder, child_environment(**own, AWS_ENDPOINT_URL=url)
+    return folder, emulator_environment(folder, {"AWS_ENDPOINT_URL": url})
 
 
 Plan = Callable[..., subprocess.CompletedProcess[str]]

@@ -17,6 +17,7 @@ from openmwaa.config.environment import Environment
 from tests.support.emulator import find_emulator, running_emulator
 from tests.support.environments import LEAST
 from tests.support.iam import ACCOUNT, KEY_ID, ResolvedStack
+from tests.support.iam_evaluation import holds
 from tests.support.stack import Json, Stack
 from tests.support.synthesis import stack_document
 
@@ -224,15 +225,3 @@ def test_the_execution_api_may_do_nothing_in_aws(applied: ResolvedStack) -> None
 
 def bare(statement: Json) -> Json:
     return {key: value for key, value in statement.items() if key != "Condition"}
-
-
-def holds(statement: Json, context: Mapping[str, str]) -> bool:
-    """Whether every condition of a statement holds; what the context does not say is not equal to anything."""
-    for test, variables in statement.get("Condition", {}).items():
-        for variable, values in variables.items():
-            equal = context.get(variable) in values
-            if test not in {"StringEquals", "ArnEquals", "StringNotEquals"}:
-                raise ValueError(f"this test does not know {test}")
-            if equal == (test == "StringNotEquals"):
-                return False
-    return True

@@ -108,7 +108,8 @@ async def test_overrides_and_their_history_are_kept_across_a_restart(url: str, e
             await ssm.put_parameter(Name=name, Value=text, Type="String", Overwrite=True)
         with pytest.raises(ClientError, match="ParameterAlreadyExists"):
             await ssm.put_parameter(Name=name, Value="{}", Type="String")
-    await emulator.restart()
+    await emulator.stop()
+    await emulator.start()
     async with aws.client("ssm", url) as ssm:
         answer = await ssm.get_parameters(Names=[name, "/openmwaa/x/scaler/other"])
         assert [(entry["Value"], entry["Version"]) for entry in answer["Parameters"]] == [

@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import asyncpg
+import psutil
 import pytest
 
-from local_ecs.runtime.process_tree import CONTAINER_MARK, ENVIRONMENT_MARK
+from local_ecs.runtime.process_tree import CONTAINER_MARK, ENVIRONMENT_MARK, Trace, find
 from openmwaa.local.addresses import AddressBlock
-from openmwaa.local.child_environment import COMMAND
+from openmwaa.local.child_environment import COMMAND, WATCHDOG
 from openmwaa.local.daemon import daemon_client, orphans
 from openmwaa.local.daemon.daemon_client import DaemonOptions
 from openmwaa.local.down import down
@@ -30,6 +31,10 @@ from openmwaa.local.services import aws
 pytestmark = pytest.mark.emulated
 
 DEADLINE_S = 300.0
+
+
+def read(file: Path) -> str:
+    return file.read_text() if file.exists() else ""
 
 
 def eventually(condition: Callable[[], Any], what: str) -> Any:
@@ -100,6 +105,31 @@ class Trial:
 
         asyncio.run(run())
 
+    def watchdogs(self) -> list[psutil.Process]:
+        return find(Trace(marks={ENVIRONMENT_MARK: self.paths.environment_id, CONTAINER_MARK: WATCHDOG}))
+
+    def send(self, body: str) -> str:
+        """Send a message to a new queue; return the queue's URL."""
+        url = self.addresses.emulator_url
+
+        async def run() -> str:
+            async with aws.client("sqs", url) as sqs:
+                queue: str = (await sqs.create_queue(QueueName="trial"))["QueueUrl"]
+                await sqs.send_message(QueueUrl=queue, MessageBody=body)
+                return queue
+
+        return asyncio.run(run())
+
+    def receive(self, queue: str) -> str | None:
+        url = self.addresses.emulator_url
+
+        async def run() -> str | None:
+            async with aws.client("sqs", url) as sqs:
+                messages = (await sqs.receive_message(QueueUrl=queue, WaitTimeSeconds=5)).get("Messages", [])
+                return messages[0]["Body"] if messages else None
+
+        return asyncio.run(run())
+
     def put(self, name: str) -> None:
         url = self.addresses.emulator_url
 
@@ -138,16 +168,6 @@ def test_the_emulator_writes_its_pid_file_to_the_environments_folder(trial: Tria
     assert pid_files, "the pid file is in a folder that all environments share"
 
 
-def test_a_killed_emulator_is_restarted_with_its_last_saved_state(trial: Trial) -> None:
-    trial.start()
-    trial.put("/kept")
-    daemon_client.post(trial.paths, "save_state")
-    assert trial.process("emulator")["restarts"] == 0, "a requested restart is not counted"
-    trial.kill("emulator")
-    assert trial.has("/kept")
-    assert "137" in trial.process("emulator")["last_end"]
-
-
 def test_a_killed_postgresql_is_restarted_with_its_data(trial: Trial) -> None:
     trial.start()
     trial.make_master()
@@ -171,17 +191,75 @@ def test_a_clean_stop_keeps_all_data_and_leaves_no_process(trial: Trial) -> None
     assert trial.sql("SELECT count(*) FROM t") == 0
 
 
-def test_after_a_killed_daemon_the_next_start_ends_the_orphans(trial: Trial) -> None:
+def test_a_killed_emulator_keeps_the_messages_and_logs_of_a_few_seconds_ago(trial: Trial) -> None:
+    trial.start()
+    trial.put("/kept")
+    queue = trial.send("queued")
+    state = trial.paths.emulator / "state"
+    eventually(lambda: "queued" in read(state / "sqs.json"), "the emulator to save the queues")
+    eventually(lambda: "/kept" in read(state / "ssm.json"), "the emulator to save its parameters")
+    trial.kill("emulator")
+    assert "137" in trial.process("emulator")["last_end"]
+    assert trial.has("/kept")
+    assert trial.receive(queue) == "queued"
+
+
+def test_a_killed_daemon_leaves_nothing_running_and_loses_no_message(trial: Trial) -> None:
+    trial.start()
+    folder = trial.paths.tasks / "b7e1" / "worker"
+    folder.mkdir(parents=True)
+    (trial.paths.runtime / "tmp" / "b7e1").mkdir(parents=True)
+    queue = trial.send("queued")
+    os.kill(trial.status()["pid"], signal.SIGKILL)
+    eventually(lambda: not orphans.remaining(trial.paths), "every process to end without a command")
+    assert not folder.parent.exists(), "the folder of a task that ended with the daemon remains"
+    assert not (trial.paths.runtime / "tmp" / "b7e1").exists()
+    assert "The watchdog ended" in trial.paths.daemon_log.read_text()
+    trial.start()
+    assert trial.receive(queue) == "queued"
+
+
+def test_a_start_directly_after_a_killed_daemon_waits_for_the_watchdog(trial: Trial) -> None:
+    trial.start()
+    queue = trial.send("queued")
+    os.kill(trial.status()["pid"], signal.SIGKILL)
+    trial.start()
+    assert trial.receive(queue) == "queued"
+
+
+def test_a_down_directly_after_a_killed_daemon_loses_no_message(trial: Trial) -> None:
+    trial.start()
+    queue = trial.send("queued")
+    os.kill(trial.status()["pid"], signal.SIGKILL)
+    down(trial.paths, delete_data=False, progress=print)
+    assert not orphans.remaining(trial.paths)
+    trial.start()
+    assert trial.receive(queue) == "queued"
+
+
+def test_a_killed_watchdog_is_replaced(trial: Trial) -> None:
+    trial.start()
+    (before,) = trial.watchdogs()
+    before.kill()
+    eventually(lambda: [dog for dog in trial.watchdogs() if dog != before], "a new watchdog")
+
+
+def test_after_a_killed_daemon_and_watchdog_the_next_start_ends_the_orphans(trial: Trial) -> None:
     trial.start()
     status = trial.status()
+    queue = trial.send("queued")
     left = {process["pid"] for process in status["infrastructure"].values()}
+    (dog,) = trial.watchdogs()
+    dog.suspend()  # the daemon would replace a killed one
     os.kill(status["pid"], signal.SIGKILL)
+    dog.kill()
     eventually(lambda: not orphans.daemon_is_running(trial.paths), "the daemon's lock to be free")
     assert left <= {process.pid for process in orphans.remaining(trial.paths)}, "this test needs orphans"
     trial.start()
     now = {process["pid"] for process in trial.status()["infrastructure"].values()}
     assert not left & {process.pid for process in orphans.remaining(trial.paths)}
     assert len(now) == 2
+    assert trial.receive(queue) == "queued"
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

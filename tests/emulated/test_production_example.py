@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.recorded_calls import RECORDING
 from tools.verify.example import Settings, verify
 from tools.verify.report import ROOT, ExampleReport
 
@@ -39,6 +40,12 @@ def test_a_second_plan_of_production_changes_nothing(report: ExampleReport) -> N
 def test_no_generated_secret_is_in_the_stack_the_plan_or_the_state(report: ExampleReport) -> None:
     assert report.exposed == []
     assert report.secrets >= GENERATED, "the search did not know every secret"
+
+
+def test_the_recording_of_calls_is_complete(report: ExampleReport) -> None:
+    """`tests/synth/bootstrap` evaluates the pipeline's roles with the recording."""
+    new = {phase: sorted(set(calls) - set(RECORDING[phase])) for phase, calls in report.calls.items()}
+    assert new == {"apply": [], "plan": [], "update": [], "destroy": []}, "run `make verify PAGE=1`"
 
 
 def test_destroying_production_leaves_only_the_retained_resources(report: ExampleReport) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from openmwaa.local.install import venvs
-from openmwaa.local.services.emulator import MINISTACK
+from openmwaa.local.services.emulator import SERVER
 
 CA_VARIABLES = ("AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 
@@ -57,7 +57,7 @@ def running_emulator(environment: Path, *, services: str = "logs,sqs,ssm,sts") -
         **({"SERVICES": services} if services else {}),
     }
     with _running(
-        [str(environment / "bin" / "python"), "-c", MINISTACK], port, settings, health="/_ministack/health"
+        [str(environment / "bin" / "python"), "-P", str(SERVER)], port, settings, health="/_ministack/health"
     ) as url:
         yield url
 

@@ -17,7 +17,7 @@ import pytest
 
 from openmwaa.config.environment import Environment
 from tests.support.synthesis import stack_document
-from tests.support.terraform import terraform_environment
+from tests.support.terraform import emulator_environment
 
 KINDS = (
     "aws_ecs_cluster",
@@ -89,7 +89,7 @@ class FleetTerraform:
             pytest.skip("there is no terraform on PATH")
         self._program = program
         self._folder = folder
-        self._environment = terraform_environment(folder) | {"AWS_ENDPOINT_URL_ECS": ecs_url}
+        self._environment = emulator_environment(folder, {"AWS_ENDPOINT_URL_ECS": ecs_url})
         self._ready = False
 
     async def say(self, environment: Environment) -> None:

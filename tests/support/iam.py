@@ -63,6 +63,7 @@ _ARNS: Final[Mapping[str, Callable[[ResolvedStack, Json], str]]] = {
     "aws_cloudwatch_log_group": lambda to, resource: to.arn("logs", f"log-group:{resource['name']}"),
     "aws_ecr_repository": lambda to, resource: to.arn("ecr", f"repository/{resource['name']}"),
     "aws_ecs_cluster": lambda to, resource: to.arn("ecs", f"cluster/{resource['name']}"),
+    "aws_elasticache_user": lambda to, resource: to.arn("elasticache", f"user:{resource['user_id']}"),
     "aws_kms_key": lambda to, _: to.arn("kms", f"key/{KEY_ID}"),
     "aws_s3_bucket": lambda to, resource: f"arn:aws:s3:::{to.resolved(resource['bucket'])}",
     "aws_secretsmanager_secret": lambda to, resource: to.arn(

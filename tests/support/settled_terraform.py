@@ -17,9 +17,8 @@ from typing import Any
 import pytest
 
 from openmwaa.config.environment import Environment
-from tests.support.emulator import child_environment
 from tests.support.synthesis import stack_document
-from tests.support.terraform import terraform_environment
+from tests.support.terraform import emulator_environment
 
 Json = dict[str, Any]
 WITHIN_S = 600
@@ -42,9 +41,7 @@ class SettledTerraform:
         self._program = program
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
-        config = terraform_environment(folder).get("TF_CLI_CONFIG_FILE")
-        extra = {"AWS_ENDPOINT_URL": aws_url, "CHECKPOINT_DISABLE": "1", "AWS_EC2_METADATA_DISABLED": "true"}
-        self.environ = child_environment(**extra, **({"TF_CLI_CONFIG_FILE": config} if config else {}))
+        self.environ = emulator_environment(folder, {"AWS_ENDPOINT_URL": aws_url})
         self._schemas: Json = {}
         self.resources: dict[str, Json] = {}
         """The state's resources by address: type, name, key of the instance, schema version, attributes."""

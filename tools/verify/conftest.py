@@ -11,11 +11,13 @@ from typing import NoReturn
 import pytest
 
 from openmwaa.local.terraform import provider_mirror
-from tests.support.terraform import terraform_mirror
+from tests.support.pipeline_roles import bootstrap_plans
+from tests.support.stack import Json
+from tests.support.terraform import terraform_environment, terraform_mirror
 from tools.verify import prices
 from tools.verify.errors import VerifyError
 from tools.verify.example import Settings, example_files
-from tools.verify.report import FILE, PAGE, ROOT, Checkov, ExampleReport, page, write
+from tools.verify.report import FILE, PAGE, ROOT, Checkov, ExampleReport, page, write, write_calls
 
 FOLDER = ROOT / "build" / "verify"
 
@@ -62,7 +64,14 @@ def settings(pytestconfig: pytest.Config) -> Iterator[Settings]:
         if mirror := terraform_mirror():
             patch.setenv(provider_mirror.VARIABLE, str(mirror))
         kind = "real" if pytestconfig.option.aws == "real" else "emulators"
-        yield Settings(folder=FOLDER, kind=kind, endpoint=pytestconfig.option.endpoint)  # type: ignore[arg-type]
+        yield Settings(FOLDER, kind, pytestconfig.option.endpoint, update=True)  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="session")
+def plans(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Json]]:
+    """The bootstrap stack with the roles of the pipeline."""
+    folder = tmp_path_factory.mktemp("bootstrap")
+    return bootstrap_plans(folder, terraform_environment(folder))
 
 
 class ReportWriter:
@@ -93,6 +102,8 @@ class ReportWriter:
         write(reports, self._options.endpoint or ("real" if self._options.aws == "real" else "emulators"))
         if self._options.page:
             PAGE.write_text(page(reports), encoding="utf-8")
+            if not self._options.example:
+                write_calls(reports)
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         for _, found in sorted(self._reports.items()):

@@ -55,6 +55,8 @@ class Settings:
     endpoint: str | None = None
     parallelism: int = 30
     terraform: str = "terraform"
+    update: bool = False
+    """Whether a changed tag of every resource is applied before the destroy, to record the calls of an update."""
 
 
 class Run:
@@ -90,29 +92,40 @@ class Run:
         kept: list[str] = []
         try:
             with self._phase("apply"):
-                events = workspace.apply()
-            self._report.resources = events.added
-            merge_waits(self._report.waits, events.waits)
+                self._report.resources = self._kept("apply", workspace.apply()).added
             with self._phase("plan"):
-                self._report.changes = workspace.plan()
+                self._report.changes = workspace.changes(self._kept("plan", workspace.plan()))
             self._search_secrets(target, workspace)
             kept = _strings(workspace.outputs().get("retained_resources", []))
-            if unprotected := without_protection(environment):
-                with self._phase("unprotect"):
-                    self._write(unprotected, target)
-                    merge_waits(self._report.waits, workspace.apply().waits)
+            if changed := self._changed(environment):
+                with self._phase("update"):
+                    self._write(changed, target)
+                    self._kept("update", workspace.apply())
         except BaseException:
             # Emulators end with their resources; an account keeps what is not destroyed.
             if not target.emulated:
                 self._tear_down(environment, target, workspace)
             raise
         with self._phase("destroy"):
-            merge_waits(self._report.waits, self._destroy(workspace).waits)
+            self._kept("destroy", self._destroy(workspace))
         left = self._settled_leftovers(environment, target, before, kept)
         self._report.leftovers, self._report.kept = split_kept(left, kept)
         if self._report.leftovers and target.emulated and self._report.attempts < _ATTEMPTS:
             # A busy emulator kept a VPC endpoint whose deletion it had confirmed. A defect of the stack shows again.
             raise FlakeError(f"left over after destroy: {', '.join(self._report.leftovers)}")
+
+    def _kept(self, phase: str, events: Events) -> Events:
+        """Add waits and calls of a step to the report."""
+        merge_waits(self._report.waits, events.waits)
+        self._report.calls[phase] = sorted(events.calls)
+        return events
+
+    def _changed(self, environment: Environment) -> Environment | None:
+        """Return what is applied before the destroy: without protection, and with a changed tag of every resource."""
+        unprotected = without_protection(environment)
+        if not self._settings.update:
+            return unprotected
+        return (unprotected or environment).model_copy(update={"tags": {**environment.tags, "verified": "1"}})
 
     def _settled_leftovers(
         self, environment: Environment, target: Target, before: set[str], kept: Sequence[str]

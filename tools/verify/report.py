@@ -8,12 +8,13 @@ from typing import Final
 
 from pydantic import BaseModel, computed_field
 
+from tests.support.recorded_calls import FILE as RECORDED_CALLS
 from tools.page_blocks import REFERENCE, reference, table
 
 ROOT: Final = Path(__file__).parents[2]
 FILE: Final = ROOT / "build" / "verify.json"
 PAGE: Final = REFERENCE / "verified.md"
-PHASES: Final = ("synth", "init", "validate", "apply", "plan", "secrets", "unprotect", "destroy")
+PHASES: Final = ("synth", "init", "validate", "apply", "plan", "secrets", "update", "destroy")
 ACTIONS: Final = ("create", "update", "delete")
 _LONG_WAIT_S: Final = 10
 
@@ -48,6 +49,10 @@ class ExampleReport(BaseModel):
     """Where one was found."""
     waits: dict[str, dict[str, float]] = {}
     """Longest seconds of a resource type by action: create, update, delete."""
+    calls: dict[str, list[str]] = {}
+    """AWS calls by phase: apply, plan, update, destroy."""
+    denied: dict[str, list[str]] = {}
+    """Calls that the policies of the pipeline's roles deny, by role."""
     checkov: Checkov | None = None
     error: str = ""
 
@@ -55,7 +60,7 @@ class ExampleReport(BaseModel):
     @property
     def ok(self) -> bool:
         """Whether there is no error, change, leftover, exposed secret or finding."""
-        bad = self.error or self.changes or self.leftovers or self.exposed
+        bad = self.error or self.changes or self.leftovers or self.exposed or any(self.denied.values())
         return not (bad or (self.checkov and self.checkov.failed))
 
     @property
@@ -69,6 +74,7 @@ class ExampleReport(BaseModel):
         parts += [f"destroy leaves {', '.join(self.leftovers)}"] if self.leftovers else []
         parts += [f"{self.secrets} secret values not exposed"] if self.secrets and not self.exposed else []
         parts += [f"SECRETS EXPOSED: {', '.join(self.exposed)}"] if self.exposed else []
+        parts += [f"denied to {role}: {', '.join(calls)}" for role, calls in self.denied.items() if calls]
         if self.checkov:
             parts.append(f"checkov {self.checkov.passed}/{self.checkov.failed}/{self.checkov.skipped}")
         return ", ".join(parts)
@@ -77,8 +83,23 @@ class ExampleReport(BaseModel):
 def write(reports: Sequence[ExampleReport], place: str, file: Path = FILE) -> None:
     """Write build/verify.json."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    data = {"place": place, "examples": [report.model_dump() for report in reports]}
+    denied = {
+        role: sum(len(report.denied.get(role, ())) for report in reports)
+        for role in dict.fromkeys(role for report in reports for role in report.denied)
+    }
+    data = {"place": place, "calls_denied": denied, "examples": [report.model_dump() for report in reports]}
     file.write_text(json.dumps(data, indent=2) + "\n", encoding="utf-8")
+
+
+def write_calls(reports: Sequence[ExampleReport], file: Path = RECORDED_CALLS) -> None:
+    """Write the calls of all examples by phase: `make test` evaluates the pipeline's roles with them."""
+    phases = {"apply", "plan", "update", "destroy"}
+    calls = {
+        phase: sorted({call for report in reports for call in report.calls.get(phase, ())})
+        for phase in PHASES
+        if phase in phases
+    }
+    file.write_text(json.dumps(calls, indent=1) + "\n", encoding="utf-8")
 
 
 def page(reports: Sequence[ExampleReport]) -> str:

@@ -3,7 +3,6 @@
 
 import contextlib
 import json
-import os
 import urllib.request
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -16,9 +15,8 @@ from botocore.config import Config
 
 from openmwaa.config.environment import Environment
 from openmwaa.local.addresses import AddressBlock
-from openmwaa.local.child_environment import child_environment
 from openmwaa.local.terraform.terraform_override import override
-from tests.support.terraform import terraform_environment
+from tests.support.terraform import emulator_environment, terraform_environment
 from tools.verify import emulators
 from tools.verify.leftovers import LISTINGS, tagged
 
@@ -74,19 +72,9 @@ class EmulatedTarget:
 
     def variables(self, folder: Path) -> dict[str, str]:
         """Return variables without the user's account; services without a URL of their own go to the first emulator."""
-        known = terraform_environment(folder)
-        environment = {
-            name: value
-            for name, value in child_environment(base=known).items()
-            if not name.startswith(("TF_CLI_ARGS", "TF_WORKSPACE", "TF_DATA_DIR"))
-        }
-        return environment | {
-            "AWS_CONFIG_FILE": os.devnull,
-            "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
-            "AWS_ENDPOINT_URL": self.url,
-            **{endpoint_variable(service): url for service, url in {**self.others, "ecs": self.ecs_url}.items()},
-            "TF_IN_AUTOMATION": "1",
-        }
+        urls = {**self.others, "ecs": self.ecs_url}
+        endpoints = {"AWS_ENDPOINT_URL": self.url} | {endpoint_variable(service): url for service, url in urls.items()}
+        return {**emulator_environment(folder, endpoints), "TF_IN_AUTOMATION": "1"}
 
     def resources(self, environment: str) -> set[str]:
         """Return everything that the emulators list."""

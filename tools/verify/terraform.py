@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from openmwaa.errors import SubprocessError
 from openmwaa.subprocesses import Program, run
+from tools.verify.aws_calls import recorded
 from tools.verify.errors import FlakeError, StepError, ToolError
 
 WITHIN_S: Final = 1800.0
@@ -45,6 +46,7 @@ class Events:
     errors: list[str] = field(default_factory=list)
     waits: dict[str, dict[str, float]] = field(default_factory=dict)
     unread: list[str] = field(default_factory=list)
+    calls: set[str] = field(default_factory=set)
     code: int = 0
 
     def read(self, line: str) -> None:
@@ -102,14 +104,17 @@ class Workspace:
         """Destroy everything."""
         return self._with_progress("destroy", "-auto-approve", f"-parallelism={self.parallelism}")
 
-    def plan(self) -> list[str]:
-        """Return the changes of a new plan by action, address and attributes."""
+    def plan(self) -> Events:
+        """Make a new plan."""
         words = ("-detailed-exitcode", f"-out={_PLAN}", f"-parallelism={self.parallelism}")
-        events = self._with_progress("plan", *words, success=(0, _EXIT_CHANGES))
-        if events.code != _EXIT_CHANGES:
+        return self._with_progress("plan", *words, success=(0, _EXIT_CHANGES))
+
+    def changes(self, planned: Events) -> list[str]:
+        """Return the changes of the last plan by action, address and attributes."""
+        if planned.code != _EXIT_CHANGES:
             return []
-        planned = json.loads(self.shown_plan())["resource_changes"]
-        return sorted(filter(None, map(changed, planned))) or ["outputs"]
+        changes = json.loads(self.shown_plan())["resource_changes"]
+        return sorted(filter(None, map(changed, changes))) or ["outputs"]
 
     def shown_plan(self) -> str:
         """Return the last plan as JSON, with the state before it."""
@@ -140,7 +145,8 @@ class Workspace:
                 of = f" of {events.planned}" if events.planned is not None else ""
                 self.say(f"{step}: {events.done}{of}, {now - started:.0f} s")
 
-        code = events.code = self._run((step, "-json", "-input=false", *words), line)
+        with recorded(self.variables, events.calls) as variables:
+            code = events.code = self._run((step, "-json", "-input=false", *words), line, variables)
         if code not in success:
             errors = events.errors or ["\n".join(events.unread)]
             text = f"terraform {step} ended with {code}:\n" + "\n".join(f"- {error}" for error in errors)
@@ -148,8 +154,11 @@ class Workspace:
             raise (FlakeError if flaked else StepError)(text)
         return events
 
-    def _run(self, words: tuple[str, ...], on_line: Callable[[str], None]) -> int:
+    def _run(
+        self, words: tuple[str, ...], on_line: Callable[[str], None], variables: Mapping[str, str] | None = None
+    ) -> int:
         try:
-            return run(Program((self.program, *words), self.folder, self.variables), within_s=WITHIN_S, on_line=on_line)
+            program = Program((self.program, *words), self.folder, variables or self.variables)
+            return run(program, within_s=WITHIN_S, on_line=on_line)
         except SubprocessError as error:
             raise ToolError(str(error)) from error

@@ -21,7 +21,7 @@ def run(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
         StartupError: the command failed.
     """
     match list(arguments):
-        case ["health", component] if component in COMPONENTS:
+        case ["health", component] if component in COMPONENTS and component != "sync-dags":
             from openmwaa_runtime.health import check  # noqa: PLC0415 - each command loads only its own modules
 
             return check(component, environ)

@@ -1,16 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """Celery's configuration (`[celery] celery_config_options`): the provider's defaults, and the worker agent in workers.
 
-The scheduler imports this module too, because it sends messages. It does not load the agent.
+The scheduler imports this module too, because it sends messages. It does not load the agent; it gets `lost_worker` and
+`lost_messages`.
 """
 
 import importlib
+import os
 import sys
 from typing import Any
 
 from airflow.providers.celery.executors.default_celery import DEFAULT_CELERY_CONFIG
 
-from openmwaa_runtime import ack_on_start, graceful_stop, task_logs
+from openmwaa_runtime import ack_on_start, graceful_stop, lost_messages, lost_worker, task_logs
 
 CELERY_CONFIG: dict[str, Any] = {
     **DEFAULT_CELERY_CONFIG,
@@ -18,9 +20,11 @@ CELERY_CONFIG: dict[str, Any] = {
     "worker_proc_alive_timeout": 60.0,
 }
 
-
 if sys.argv[1:3] == ["celery", "worker"]:
     # Imported by name: the agent is a separate package that plain Celery workers use too.
     importlib.import_module("worker_agent").install(on_sigterm=graceful_stop.install())
     ack_on_start.install()
     task_logs.install()
+elif sys.argv[1:2] == ["scheduler"]:
+    lost_worker.install_in_scheduler()
+    lost_messages.install(os.environ)

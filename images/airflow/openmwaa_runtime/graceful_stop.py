@@ -4,13 +4,14 @@
 ECS sends SIGKILL after the stopTimeout, which is at most two minutes (as on Spot). If a task is killed with its worker,
 Airflow detects it after twelve minutes without heartbeats, the operator's `on_kill` never runs, and the log is
 incomplete. So tasks continue after SIGTERM for three quarters of the stopTimeout. Then each task's process gets
-SIGTERM. Airflow calls `on_kill`, an operator that stops its work fails, and the task is retried if it has retries left.
+SIGTERM. Airflow calls `on_kill`, an operator that stops its work fails, and the task gets another try (`lost_worker`).
 A task that ignores SIGTERM (a Python function does: Airflow 3.3 continues after `on_kill`) is killed at seven eighths,
 with its process group only. Its supervisor then reports the end and uploads the log before the worker ends.
 """
 
 import contextlib
 import logging
+import mmap
 import os
 import queue
 import signal
@@ -19,7 +20,9 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
+
+from openmwaa_runtime import lost_worker
 
 logger = logging.getLogger(__name__)
 
@@ -28,6 +31,7 @@ STOP_TIMEOUT_S: Final = 120.0
 """As in the task definition; Fargate's maximum."""
 TERMINATE_AFTER: Final = 0.75
 KILL_AFTER: Final = 0.875
+_UID: Final = "openmwaa-graceful-stop"
 
 
 @dataclass(frozen=True, order=True)
@@ -85,9 +89,16 @@ def _started(pid: int) -> int:
     return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
 
 
-def end_tasks(processes: WorkerProcesses, stop_timeout_s: float, *, sleep: Callable[[float], None]) -> None:
+def end_tasks(
+    processes: WorkerProcesses,
+    stop_timeout_s: float,
+    *,
+    sleep: Callable[[float], None],
+    before_terminate: Callable[[], object] = lambda: None,
+) -> None:
     """Run the sequence after SIGTERM: wait, terminate, wait, kill."""
     sleep(stop_timeout_s * TERMINATE_AFTER)
+    before_terminate()
     tasks = processes.tasks()
     if tasks:
         logger.warning(
@@ -101,14 +112,18 @@ def end_tasks(processes: WorkerProcesses, stop_timeout_s: float, *, sleep: Calla
 
 
 def start_waiting(
-    processes: WorkerProcesses, stop_timeout_s: float, *, sleep: Callable[[float], None] = time.sleep
+    processes: WorkerProcesses,
+    stop_timeout_s: float,
+    *,
+    sleep: Callable[[float], None] = time.sleep,
+    before_terminate: Callable[[], object] = lambda: None,
 ) -> Callable[[], None]:
     """Wait for SIGTERM in a thread. Return the function to call on SIGTERM, which is safe inside a signal handler."""
     signals: queue.SimpleQueue[None] = queue.SimpleQueue()
 
     def wait() -> None:
         signals.get()
-        end_tasks(processes, stop_timeout_s, sleep=sleep)
+        end_tasks(processes, stop_timeout_s, sleep=sleep, before_terminate=before_terminate)
 
     threading.Thread(target=wait, name="openmwaa-graceful-stop", daemon=True).start()
     return lambda: signals.put(None)
@@ -116,7 +131,19 @@ def start_waiting(
 
 def install() -> Callable[[], None]:
     """Start the thread in a worker's main process. Return the function to call on SIGTERM."""
-    return start_waiting(WorkerProcesses(os.getpid()), _stop_timeout_s(os.environ.get(STOP_TIMEOUT_VARIABLE, "")))
+    from celery.signals import worker_init  # noqa: PLC0415 - only workers need Celery here
+
+    flag = mmap.mmap(-1, 1)  # shared with pool processes and tasks, which are forks
+
+    def on_worker_init(**_: Any) -> None:
+        lost_worker.install_in_worker(lambda: flag[0] != 0)
+
+    def before_terminate() -> None:
+        flag[0] = 1
+
+    worker_init.connect(on_worker_init, weak=False, dispatch_uid=_UID)
+    stop_timeout_s = _stop_timeout_s(os.environ.get(STOP_TIMEOUT_VARIABLE, ""))
+    return start_waiting(WorkerProcesses(os.getpid()), stop_timeout_s, before_terminate=before_terminate)
 
 
 def _stop_timeout_s(text: str) -> float:

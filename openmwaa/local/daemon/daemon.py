@@ -18,13 +18,16 @@ from typing import Any
 
 from local_ecs.runtime.process_tree import kill_all
 from openmwaa.local import addresses as addressing
+from openmwaa.local.child_environment import COMMAND
 from openmwaa.local.daemon.control_socket import ControlServer
 from openmwaa.local.daemon.daemon_client import DaemonOptions
 from openmwaa.local.daemon.orphans import daemon_lock, end_orphans, traces
 from openmwaa.local.daemon.reaper import become_subreaper, reap_adopted
 from openmwaa.local.daemon.stack import ServiceStack
+from openmwaa.local.daemon.watchdog import watchdog
 from openmwaa.local.errors import LocalError
 from openmwaa.local.paths import LocalPaths
+from openmwaa.local.services.process_manager import ProcessManager
 
 logger = logging.getLogger(__name__)
 
@@ -55,21 +58,23 @@ class Daemon:
             {
                 ("GET", "/status"): self._status,
                 ("POST", "/stop"): self._request_stop,
-                ("POST", "/save_state"): lambda: self._ready_stack().save_state(),
                 ("POST", "/refresh_hosts"): lambda: self._ready_stack().refresh_hosts(),
             },
         )
+        guard = ProcessManager(watchdog(self._paths))
         reaping = asyncio.create_task(reap_adopted(), name="reaper")
         try:
-            if ended := await end_orphans(self._paths, spare_commands=True):
+            if ended := await end_orphans(self._paths, spare=(COMMAND,)):
                 logger.warning("ended %d processes of an earlier run", ended)
             await control.start()
+            await guard.start()
             await self._serve()
         finally:
+            await guard.stop()
             await control.stop()
             reaping.cancel()
             await asyncio.gather(reaping, return_exceptions=True)
-            await kill_all(traces(self._paths, spare_commands=True))
+            await kill_all(traces(self._paths, spare=(COMMAND,)))
             self._paths.daemon.unlink(missing_ok=True)
             shutil.rmtree(self._paths.runtime, ignore_errors=True)
 

@@ -8,15 +8,15 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
 
 import psutil
 
-from local_ecs.runtime.process_tree import ENVIRONMENT_MARK
-from openmwaa.local.child_environment import child_environment, python_path
+from local_ecs.runtime.process_tree import CONTAINER_MARK, ENVIRONMENT_MARK
+from openmwaa.local.child_environment import COMMAND, DAEMON, child_environment, python_path
 from openmwaa.local.daemon import orphans
 from openmwaa.local.daemon.control_socket import call
 from openmwaa.local.errors import DaemonError
@@ -68,7 +68,7 @@ def block(paths: LocalPaths) -> int:
 
 
 def post(paths: LocalPaths, action: str, *, within_s: float = 60.0) -> Mapping[str, Any]:
-    """Call the daemon's action `save_state`, `refresh_hosts` or `stop`."""
+    """Call the daemon's action `refresh_hosts` or `stop`."""
     return asyncio.run(call(paths.control_socket, "POST", f"/{action}", within_s=within_s))
 
 
@@ -85,16 +85,16 @@ def ensure_running(paths: LocalPaths, options: DaemonOptions) -> bool:
             known = _wait_ready(paths, None)
             if known.get("options") == list(options.arguments):
                 return False
-        stop(paths, spare_commands=True)
+        stop(paths, spare=(COMMAND,))
     process = _spawn(paths, options)
     _wait_ready(paths, process)
     return True
 
 
-def stop(paths: LocalPaths, *, spare_commands: bool = False) -> None:
+def stop(paths: LocalPaths, *, spare: Collection[str] = ()) -> None:
     """Stop the daemon; kill it if it does not end, and end the processes that it leaves.
 
-    With `spare_commands`, the programs that a command started keep running.
+    Processes whose `CONTAINER_MARK` is in `spare` keep running.
 
     Raises:
         DaemonError: processes remain.
@@ -107,8 +107,8 @@ def stop(paths: LocalPaths, *, spare_commands: bool = False) -> None:
     _kill(paths)
     _reap()
     if paths.root.is_dir():
-        asyncio.run(orphans.end_orphans(paths, spare_commands=spare_commands))
-    if left := orphans.remaining(paths, spare_commands=spare_commands):
+        asyncio.run(orphans.end_orphans(paths, spare=spare))
+    if left := orphans.remaining(paths, spare=spare):
         pids = ", ".join(str(process.pid) for process in left)
         raise DaemonError(f"Processes remain: {pids}. End them with kill -9.")
 
@@ -116,7 +116,8 @@ def stop(paths: LocalPaths, *, spare_commands: bool = False) -> None:
 def _spawn(paths: LocalPaths, options: DaemonOptions) -> subprocess.Popen[bytes]:
     paths.make()
     paths.daemon_error.unlink(missing_ok=True)
-    more = {ENVIRONMENT_MARK: paths.environment_id, "PYTHONPATH": python_path(), "PYTHONUNBUFFERED": "1"}
+    marks = {ENVIRONMENT_MARK: paths.environment_id, CONTAINER_MARK: DAEMON}
+    more = {**marks, "PYTHONPATH": python_path(), "PYTHONUNBUFFERED": "1"}
     with paths.daemon_log.open("ab") as log:
         process = subprocess.Popen(
             (sys.executable, "-m", "openmwaa.local.daemon.daemon", "--root", str(paths.root), *options.arguments),

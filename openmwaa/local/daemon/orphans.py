@@ -2,9 +2,11 @@
 """Checks for a running daemon, and ends the processes that a dead one left."""
 
 import asyncio
+import contextlib
 import fcntl
+import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -12,12 +14,15 @@ import psutil
 
 from local_ecs.runtime.process_tree import CONTAINER_MARK, ENVIRONMENT_MARK, Trace, find, kill_all
 from local_ecs.runtime.sessions import SessionRegister
-from openmwaa.local.child_environment import COMMAND, command_marks
+from openmwaa.local.child_environment import EMULATOR, POSTGRESQL, command_marks
 from openmwaa.local.errors import DaemonError
 from openmwaa.local.paths import LocalPaths
 
 LOCK_WITHIN_S = 2.0
 """A command that checks for a daemon holds its lock for microseconds, on a busy machine for longer."""
+WATCHDOG_WITHIN_S = 60.0
+"""A watchdog that ends the processes of a killed daemon holds a shared lock."""
+EMULATOR_WITHIN_S = 20.0
 
 
 @contextmanager
@@ -28,7 +33,16 @@ def daemon_lock(paths: LocalPaths) -> Iterator[None]:
         DaemonError: a daemon of this environment runs.
     """
     message = f"The environment {paths.name} is running already."
-    with _lock(paths.daemon_lock, message, wait_s=LOCK_WITHIN_S):
+    wait_s = LOCK_WITHIN_S if daemon_is_running(paths) else WATCHDOG_WITHIN_S
+    with _lock(paths.daemon_lock, message, wait_s=wait_s):
+        yield
+
+
+@contextmanager
+def wait_for_end_of_daemon(paths: LocalPaths) -> Iterator[None]:
+    """Wait until the daemon has ended, however it ends; until the exit, no other daemon starts."""
+    with paths.daemon_lock.open("r") as file:
+        fcntl.flock(file, fcntl.LOCK_SH)
         yield
 
 
@@ -86,34 +100,54 @@ def daemon_is_running(paths: LocalPaths) -> bool:
     return False
 
 
-def traces(paths: LocalPaths, *, spare_commands: bool = False) -> Trace:
-    """The marks of the environment's processes; `spare_commands` leaves out the programs of commands."""
+def traces(paths: LocalPaths, *, spare: Collection[str] = ()) -> Trace:
+    """The marks of the environment's processes, without those whose `CONTAINER_MARK` is in `spare`."""
     return Trace(
         marks={ENVIRONMENT_MARK: paths.environment_id},
         sessions=SessionRegister(paths.tasks).trace().sessions,
-        spared={CONTAINER_MARK: COMMAND} if spare_commands else {},
+        spared=spare,
     )
 
 
-def remaining(paths: LocalPaths, *, spare_commands: bool = False) -> list[psutil.Process]:
-    """The environment's processes except this one; `spare_commands` leaves out the programs of commands."""
-    return find(traces(paths, spare_commands=spare_commands))
+def remaining(paths: LocalPaths, *, spare: Collection[str] = ()) -> list[psutil.Process]:
+    """The environment's processes except this one, without those in `spare`; see `traces`."""
+    return find(traces(paths, spare=spare))
 
 
-async def end_orphans(paths: LocalPaths, *, spare_commands: bool = False) -> int:
-    """End the processes that a dead daemon left, and return their number.
+async def end_orphans(paths: LocalPaths, *, spare: Collection[str] = ()) -> int:
+    """End the processes that a dead daemon left, remove their folders, and return the number of processes.
 
-    The daemon spares the programs of commands: `up` installs Airflow while the daemon starts.
+    All stop before the first is killed, so that none reports the end of another to Airflow as a failed task. The
+    emulator ends last and by itself: it saves the messages of the queued tasks.
 
     Raises:
         DaemonError: some do not end.
     """
-    trace = traces(paths, spare_commands=spare_commands)
-    found = find(trace)
+    trace = traces(paths, spare=spare)
+    emulators = _with_mark(paths, EMULATOR)
+    kept = emulators | _with_mark(paths, POSTGRESQL)
+    stopped: set[psutil.Process] = set()
+    while fresh := set(find(trace)) - stopped - kept:  # again: one may have forked before it stopped
+        for process in fresh:
+            with contextlib.suppress(psutil.Error):
+                process.suspend()
+        stopped |= fresh
+    for process in stopped:
+        with contextlib.suppress(psutil.Error):
+            process.kill()
+    for process in emulators:
+        with contextlib.suppress(psutil.Error):
+            process.terminate()
+    await asyncio.to_thread(psutil.wait_procs, emulators, timeout=EMULATOR_WITHIN_S)
     if left := await kill_all(trace, within_s=10):
         pids = ", ".join(str(process.pid) for process in left)
         raise DaemonError(
             f"Processes of an earlier run do not end: {pids}. End them with kill -9, then run the command again."
         )
-    SessionRegister(paths.tasks).clear()
-    return len(found)
+    for folder in (*paths.tasks.glob("*"), paths.runtime / "tmp"):
+        shutil.rmtree(folder, ignore_errors=True)
+    return len(stopped | kept)
+
+
+def _with_mark(paths: LocalPaths, container: str) -> set[psutil.Process]:
+    return set(find(Trace(marks={ENVIRONMENT_MARK: paths.environment_id, CONTAINER_MARK: container})))

@@ -67,7 +67,7 @@ class ServiceStack:
         )
         self._postgres = ProcessManager(postgres.managed_process())
         self._logs = CloudWatchLogs(addresses.emulator_url, region=options.region)
-        self._load_balancers = LoadBalancers(addresses.load_balancer, paths.root / "load-balancers.json")
+        self._load_balancers = LoadBalancers(addresses.load_balancer, paths.load_balancers)
         self._host_names = HostNameMap(
             addresses.emulator_url,
             database=addresses.database,
@@ -134,11 +134,6 @@ class ServiceStack:
             except Exception:  # the others must be stopped too
                 logger.exception("%s could not be stopped cleanly", name)
         self._files.close()
-
-    async def save_state(self) -> dict[str, Any]:
-        """Make the emulator save its state, by a restart of about a second."""
-        await self._emulator.restart()
-        return {}
 
     async def refresh_hosts(self) -> dict[str, Any]:
         """Read the emulator's host names again."""

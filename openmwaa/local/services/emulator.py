@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The emulated AWS APIs: one ministack process, which saves its state on a clean stop."""
+"""The emulated AWS APIs: one ministack process, which saves its state."""
 
 from pathlib import Path
 
@@ -9,21 +9,14 @@ from local_ecs.runtime.log_files import LogFile
 from local_ecs.runtime.process import ContainerProcess
 from local_ecs.runtime.process_tree import CONTAINER_MARK, ENVIRONMENT_MARK
 from openmwaa.local.addresses import AddressBlock
-from openmwaa.local.child_environment import child_environment
+from openmwaa.local.child_environment import EMULATOR, child_environment
 from openmwaa.local.services import aws
 from openmwaa.local.services.process_manager import ManagedProcess
 
-NAME = "emulator"
+NAME = EMULATOR
 
 
-MINISTACK = """
-from hypercorn.config import Config
-Config.keep_alive_timeout = property(lambda config: 600.0, lambda config, value: None)
-from ministack.app import main
-main()
-"""
-"""ministack closes a connection that is idle for 75 s. Terraform keeps one for 90 s, and after the database (75 s on an
-idle machine) it sent requests into the close: they were carried out, sent again, and refused as existing."""
+SERVER = Path(__file__).with_name("emulator_server.py")
 
 
 def emulator(
@@ -53,7 +46,7 @@ def emulator(
         for needed in (state, objects, temporary):
             needed.mkdir(parents=True, exist_ok=True)
         return await ContainerProcess.start(
-            (str(python), "-c", MINISTACK),
+            (str(python), "-P", str(SERVER)),  # -P: this folder has modules with names of the standard library
             environment=child_environment(variables),
             home=folder,
             marks={ENVIRONMENT_MARK: environment_id, CONTAINER_MARK: NAME},

@@ -23,10 +23,11 @@ from local_ecs.runtime.log_files import LogFile
 from local_ecs.runtime.process import ContainerProcess
 from local_ecs.runtime.process_tree import CONTAINER_MARK, ENVIRONMENT_MARK
 from openmwaa.local.addresses import AddressBlock
+from openmwaa.local.child_environment import POSTGRESQL
 from openmwaa.local.errors import InfrastructureError
 from openmwaa.local.services.process_manager import ManagedProcess
 
-NAME = "postgresql"
+NAME = POSTGRESQL
 INITDB_WITHIN_S = 120.0
 SUPERUSER = "postgres"
 # A crash of this machine may lose data (it is a trial environment), a crash of the server may not. Measured: 1500 of

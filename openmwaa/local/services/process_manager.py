@@ -55,7 +55,6 @@ class ProcessManager:
         self.status = ManagedProcessStatus()
         self._process: ContainerProcess | None = None
         self._loop: asyncio.Task[None] | None = None
-        self._busy = asyncio.Lock()
         self._watched: asyncio.Task[int] | None = None
 
     @property
@@ -78,16 +77,8 @@ class ProcessManager:
         if self._loop:
             self._loop.cancel()
             await asyncio.gather(self._loop, return_exceptions=True)
-        async with self._busy:
-            await self._stop_once()
+        await self._stop_once()
         self.status.state = "stopped"
-
-    async def restart(self) -> None:
-        """Stop and start on request; `status.restarts` does not count it."""
-        async with self._busy:
-            await self._stop_once()
-            self.status.state = "starting"
-            await self._start_once()
 
     async def _keep(self) -> None:
         loop = asyncio.get_running_loop()
@@ -102,24 +93,20 @@ class ProcessManager:
             pause = min(pause * 2, LONGEST_PAUSE_S)
             self.status.restarts += 1
             started = loop.time()
-            async with self._busy:
-                try:
-                    await self._start_once()
-                except LocalError as error:
-                    self.status.last_end = str(error)
-                    logger.warning("%s does not start: %s", self.managed.name, error)
-                    await self._stop_once()
+            try:
+                await self._start_once()
+            except LocalError as error:
+                self.status.last_end = str(error)
+                logger.warning("%s does not start: %s", self.managed.name, error)
+                await self._stop_once()
 
     async def _end(self) -> int | str:
         """Wait for an end that was not requested."""
-        while True:
-            if (watched := self._watched) is None:
-                return "no process"
-            code = await asyncio.shield(watched)
-            async with self._busy:  # a requested restart holds this until the new process runs
-                if self._watched is watched:
-                    self._process = self._watched = None
-                    return code
+        if self._watched is None:
+            return "no process"
+        code = await asyncio.shield(self._watched)
+        self._process = self._watched = None
+        return code
 
     async def _start_once(self) -> None:
         try:

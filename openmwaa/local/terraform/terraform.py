@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,7 +14,7 @@ from typing import Any
 
 from openmwaa.errors import TerraformError
 from openmwaa.local.child_environment import child_environment, command_marks
-from openmwaa.local.errors import ProviderError
+from openmwaa.local.errors import ProviderError, ResourceExistsError
 from openmwaa.local.progress import Progress
 from openmwaa.local.terraform import provider_mirror
 from openmwaa.terraform import Terraform
@@ -23,7 +24,9 @@ APPLY_WITHIN_S = 1200.0
 PROGRESS_EVERY_S = 10.0
 _SHOWN_ERRORS = 5
 _LAST_LINES = 12
-_FLAKES = ("ResourceAlreadyExistsException", "connection reset", "EOF", "timeout awaiting response", "RequestError")
+_FLAKES = ("connection reset", "EOF", "timeout awaiting response", "RequestError")
+_EXISTS = re.compile(r"\b\w*(?:AlreadyExists|AlreadyOwned|Duplicate|ResourceExists)\w*\b")
+"""AWS's error codes for a request that was carried out and sent again."""
 
 
 @dataclass
@@ -96,6 +99,7 @@ class LocalTerraform:
         """Apply and return the number of changed resources; one retry after a transient error of the emulator.
 
         Raises:
+            ResourceExistsError: the emulator has a resource that Terraform's state does not have.
             TerraformError: with Terraform's own errors.
         """
         events = self._apply(progress)
@@ -104,7 +108,8 @@ class LocalTerraform:
             events = self._apply(progress)
         if events.errors:
             shown = "\n".join(f"- {error}" for error in events.errors[:_SHOWN_ERRORS])
-            raise TerraformError(
+            exists = any(_EXISTS.search(error) for error in events.errors)
+            raise (ResourceExistsError if exists else TerraformError)(
                 f"Terraform could not apply the environment:\n{shown}\n"
                 "Run `openmwaa local up` again. If the error persists, reset the environment with "
                 "`openmwaa local down --delete-data`."

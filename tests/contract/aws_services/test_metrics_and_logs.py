@@ -163,9 +163,20 @@ def test_a_folder_of_dags_is_listed_and_fetched(emulator: Emulator, bucket: str,
     assert [(tmp_path / f"{index}.py").read_text() for index in range(3)] == [f"number = {n}\n" for n in range(3)]
 
 
-def test_an_object_that_changed_after_the_listing_is_refused(emulator: Emulator, bucket: str, tmp_path: Path) -> None:
+def test_an_object_that_changed_after_the_listing_is_fetched_as_it_is(
+    emulator: Emulator, bucket: str, tmp_path: Path
+) -> None:
     client = emulator.client("s3")
     old: SourceObject = next(iter(S3Bucket(bucket, "dags/", client=client).list()))
     client.put_object(Bucket=bucket, Key=old.key, Body=b"another version\n")
-    with pytest.raises(client.exceptions.ClientError, match=r"PreconditionFailed|412"):
-        S3Bucket(bucket, "dags/", client=client).fetch([(old, tmp_path / "old.py")])
+    found = S3Bucket(bucket, "dags/", client=client).fetch([(old, tmp_path / "new.py")])
+    assert (tmp_path / "new.py").read_bytes() == b"another version\n"
+    assert found[old] in [*S3Bucket(bucket, "dags/", client=client).list()]
+
+
+def test_a_missing_object_is_an_answer_and_the_others_are_fetched(
+    emulator: Emulator, bucket: str, tmp_path: Path
+) -> None:
+    source = S3Bucket(bucket, "dags/", client=emulator.client("s3"))
+    first, missing = next(iter(source.list())), SourceObject("dags/missing.py", '"1"', 1)
+    assert source.fetch([(missing, tmp_path / "a"), (first, tmp_path / "b")]) == {missing: "NoSuchKey", first: first}

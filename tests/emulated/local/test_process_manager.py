@@ -62,18 +62,6 @@ async def test_a_killed_process_is_restarted(keep: Callable[..., ProcessManager]
     assert manager.status.last_end == "ended with exit code 137"
 
 
-async def test_a_requested_restart_is_not_counted(keep: Callable[..., ProcessManager]) -> None:
-    manager = keep("exec sleep 1000")
-    await manager.start()
-    before = manager.pid
-    await manager.restart()
-    assert manager.pid != before
-    assert (manager.status.state, manager.status.restarts) == ("running", 0)
-    assert manager.pid
-    os.kill(manager.pid, signal.SIGKILL)
-    await eventually(lambda: manager.status.restarts == 1, "a restart after the requested one")
-
-
 async def test_an_end_during_the_first_start_is_an_error(keep: Callable[..., ProcessManager]) -> None:
     async def never() -> bool:
         return await asyncio.Event().wait()

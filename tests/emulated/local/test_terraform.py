@@ -9,7 +9,7 @@ import pytest
 
 from openmwaa.errors import TerraformError
 from openmwaa.local.addresses import AddressBlock
-from openmwaa.local.errors import ProviderError
+from openmwaa.local.errors import ProviderError, ResourceExistsError
 from openmwaa.local.terraform import provider_mirror
 from openmwaa.local.terraform.terraform import ApplyEvents, LocalTerraform
 from openmwaa.local.terraform.terraform_override import override
@@ -103,7 +103,7 @@ def fake(folder: Path, script: str) -> LocalTerraform:
 
 
 def test_a_transient_error_of_the_emulator_is_retried_once(tmp_path: Path) -> None:
-    flake = json.dumps(ERROR | {"diagnostic": {"severity": "error", "summary": "ResourceAlreadyExistsException"}})
+    flake = json.dumps(ERROR | {"diagnostic": {"severity": "error", "summary": "connection reset"}})
     script = f"[ -f again ] || {{ touch again; echo '{flake}'; exit 1; }}\necho '{event(type='apply_complete')}'"
     lines: list[str] = []
     assert fake(tmp_path, script).apply(progress=lines.append) == 1
@@ -116,6 +116,27 @@ def test_an_error_has_terraforms_message_and_the_remedy(tmp_path: Path) -> None:
     assert "- No (x.y). a b\n" in str(caught.value)
     assert "openmwaa local up" in str(caught.value)
     assert (tmp_path / "runs").read_text() == "x\n", "only a flake is retried"
+
+
+@pytest.mark.parametrize(
+    ("code", "expected"),
+    [
+        ("EntityAlreadyExists: Role with name r already exists.", ResourceExistsError),
+        ("ResourceAlreadyExistsException: The log group exists", ResourceExistsError),
+        ("BucketAlreadyOwnedByYou: ", ResourceExistsError),
+        ("InvalidPermission.Duplicate: the rule exists", ResourceExistsError),
+        ("ResourceExistsException: the secret exists", ResourceExistsError),
+        ("AccessDenied: no", TerraformError),
+    ],
+)
+def test_a_request_that_was_carried_out_twice_is_an_error_of_its_own(
+    tmp_path: Path, code: str, expected: type[TerraformError]
+) -> None:
+    detail = f"operation error X: Create, https response error StatusCode: 409, RequestID: 1, {code}"
+    error = ERROR | {"diagnostic": {"severity": "error", "summary": "creating X", "detail": detail}}
+    with pytest.raises(TerraformError) as caught:
+        fake(tmp_path, f"echo '{json.dumps(error)}'; exit 1").apply(progress=print)
+    assert type(caught.value) is expected
 
 
 def test_a_crash_of_terraform_shows_its_last_lines(tmp_path: Path) -> None:

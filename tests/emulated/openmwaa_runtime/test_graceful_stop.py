@@ -56,6 +56,13 @@ def test_tasks_are_terminated_after_90_s_of_120_and_killed_after_105_s() -> None
     assert processes.signals == [(90.0, "terminate", 1), (90.0, "terminate", 2), (105.0, "kill", 2)]
 
 
+def test_tasks_and_supervisors_know_of_the_stop_before_the_first_signal() -> None:
+    processes = FakeProcesses(1)
+    known: list[float] = []
+    end_tasks(processes, 120.0, sleep=processes.sleep, before_terminate=lambda: known.append(len(processes.signals)))
+    assert known == [0]
+
+
 def test_a_worker_without_tasks_sends_no_signal() -> None:
     processes = FakeProcesses()
     end_tasks(processes, 120.0, sleep=processes.sleep)

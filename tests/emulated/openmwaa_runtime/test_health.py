@@ -4,7 +4,6 @@
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import Any, Self
 
 import pytest
@@ -13,8 +12,6 @@ from openmwaa_runtime import health
 from openmwaa_runtime.database import Login
 from openmwaa_runtime.errors import DatabaseError, MissingVariableError
 from openmwaa_runtime.health import HEARTBEAT_OLD_S, check, find_problem
-from openmwaa_runtime.sync_dags.folder import VersionedFolder
-from openmwaa_runtime.sync_dags.manifest import Manifest
 from openmwaa_runtime.task_metadata import TaskIdentity
 
 
@@ -80,17 +77,6 @@ def test_a_component_is_healthy_without_a_reachable_database(
     assert check("scheduler", container) == 0
 
 
-def test_the_syncer_is_healthy_after_its_first_sync(container: dict[str, str], tmp_path: Path) -> None:
-    container["OPENMWAA_DAG_FOLDER"] = str(tmp_path)
-    logged: list[str] = []
-    assert check("sync-dags", container, log=logged.append) == 1
-    assert logged == ["sync-dags is unhealthy: the first sync is not complete"]
-    folder = VersionedFolder(tmp_path)
-    folder.recover()
-    folder.install(Manifest({}), lambda _wanted: None, now=0.0)
-    assert check("sync-dags", container) == 0
-
-
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
     """An API server that answers with the status in the list."""
@@ -131,4 +117,4 @@ def test_a_server_that_does_not_respond(container: dict[str, str], monkeypatch: 
 def test_a_check_in_an_incomplete_container_names_the_variable(container: dict[str, str]) -> None:
     del container["OPENMWAA_DAG_FOLDER"]
     with pytest.raises(MissingVariableError, match="OPENMWAA_DAG_FOLDER"):
-        check("sync-dags", container)
+        check("dag-processor", container)

@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
+from openmwaa.config.environment import Environment
 from tests.support.environments import LEAST
 from tools.verify import example, targets
-from tools.verify.example import Settings, verify
+from tools.verify.example import Run, Settings, verify
 from tools.verify.report import ExampleReport
 
 STACK: dict[str, Any] = {"resource": {}, "terraform": {}, "locals": {}}
@@ -72,6 +73,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Verify:
         left: Sequence[Sequence[set[str]]] = ((set(),),),
         fields: Mapping[str, Any] | None = None,
         settles_within_s: float = 0.0,
+        update: bool = False,
         **steps: Any,
     ) -> ExampleReport:
         folder = tmp_path / "examples" / "some"
@@ -88,7 +90,8 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Verify:
         monkeypatch.setattr("time.sleep", lambda _: None)
         monkeypatch.setattr(targets, "target", target)
         monkeypatch.setattr(example, "document", lambda _: STACK)
-        settings = Settings(tmp_path / "work", kind=kind, terraform=str(script(tmp_path, steps)))  # type: ignore[arg-type]
+        program = str(script(tmp_path, steps))
+        settings = Settings(tmp_path / "work", kind=kind, terraform=program, update=update)  # type: ignore[arg-type]
         return verify(folder / "environment.yaml", settings, say=lambda _: None)
 
     return verified
@@ -135,7 +138,33 @@ def test_a_protected_database_is_applied_without_protection_before_the_destroy(r
     report = run()
     assert report.ok, report.verdict
     assert calls(tmp_path) == ["init", "validate", "apply", "plan", "output", "apply", "destroy"]
-    assert "unprotect" in report.seconds
+    assert "update" in report.seconds
+
+
+@pytest.fixture
+def applied(monkeypatch: pytest.MonkeyPatch) -> list[Environment]:
+    """The environments whose stack was written."""
+    found: list[Environment] = []
+    write = Run._write
+
+    def written(run: Run, environment: Environment, target: targets.Target) -> None:
+        found.append(environment)
+        write(run, environment, target)
+
+    monkeypatch.setattr(Run, "_write", written)
+    return found
+
+
+def test_an_update_changes_a_tag_before_the_destroy(run: Verify, tmp_path: Path, applied: list[Environment]) -> None:
+    run(fields={**UNPROTECTED, "tags": {"team": "data"}}, update=True)
+    assert calls(tmp_path) == ["init", "validate", "apply", "plan", "output", "apply", "destroy"]
+    assert [environment.tags for environment in applied] == [{"team": "data"}, {"team": "data", "verified": "1"}]
+
+
+def test_an_update_with_a_tag_still_removes_the_protection(run: Verify, applied: list[Environment]) -> None:
+    run(update=True)
+    protected = [getattr(environment.metadata_database, "deletion_protection", None) for environment in applied]
+    assert protected == [True, False]
 
 
 def test_a_change_in_the_second_plan_fails_the_example(run: Verify) -> None:

@@ -95,6 +95,11 @@ def state_of(alarm: Alarm, values: Sequence[float | None]) -> str:
         pytest.param("oldest_task_default", [None] * 3, "OK", id="an idle queue without metrics"),
         pytest.param("dead_letters", [0.0], "OK", id="no dead letter"),
         pytest.param("dead_letters", [1.0], "ALARM", id="one dead letter"),
+        pytest.param("dags_left_out", [None, None], "OK", id="every object is in the folder"),
+        pytest.param("dags_left_out", [None, 1.0], "OK", id="an object that was deleted during a sync"),
+        pytest.param("dags_left_out", [1.0, 1.0], "ALARM", id="one object is left out"),
+        pytest.param("dag_sync_failing", [4.0], "OK", id="four failed syncs in a row"),
+        pytest.param("dag_sync_failing", [5.0], "ALARM", id="five failed syncs in a row"),
         pytest.param("fleet_default_no_decision", [None], "ALARM", id="no scaler"),
         pytest.param("fleet_default_no_decision", [1.0], "ALARM", id="a blind scaler"),
         pytest.param("fleet_default_no_decision", [0.0], "OK", id="a scaler that decided once in five minutes"),
@@ -113,10 +118,24 @@ def state_of(alarm: Alarm, values: Sequence[float | None]) -> str:
         pytest.param("execution_api_unhealthy", [1.0, 1.0, 0.0], "OK", id="a task that was replaced"),
         pytest.param("execution_api_unhealthy", [1.0, 1.0, 1.0], "ALARM", id="tasks that cannot be replaced"),
         pytest.param("database_memory", [511.0 * MIB] * 3, "ALARM", id="little memory"),
+        pytest.param("scheduler_not_running", [None, None], "ALARM", id="no scheduler's task"),
+        pytest.param("scheduler_not_running", [5.0, None], "OK", id="a scheduler that is replaced"),
+        pytest.param("scaler_not_running", [None, None], "ALARM", id="no scaler's task"),
     ],
 )
 def test_the_state_of_an_alarm(name: str, values: list[float | None], state: str) -> None:
     assert state_of(ALARMS[name], values) == state
+
+
+@pytest.mark.parametrize(
+    "service", ["scheduler", "dag-processor", "triggerer", "execution-api", "web-server", "scaler"]
+)
+def test_dag_code_can_forge_no_metric_that_hides_an_outage(service: str) -> None:
+    """DAG code can write embedded metrics to its log group, in every namespace but AWS's own."""
+    word = service.replace("-", "_")
+    alarm = ALARMS.get(f"{word}_not_running") or ALARMS[f"{word}_down"]
+    assert alarm.metric.namespace in {"AWS/ECS", "AWS/ApplicationELB"}
+    assert (alarm.type.missing, alarm.type.comparison, alarm.type.threshold) == ("breaching", "LessThanThreshold", 1)
 
 
 def test_each_type_has_a_runbook() -> None:
@@ -330,8 +349,10 @@ def test_no_alarms_during_create_and_destroy(quickstart: Stack) -> None:
         "alarms_execution_api_down",
         "alarms_web_server_down",
         "alarms_fleet_default_no_decision",
+        *(f"alarms_{name}_not_running" for name in ("scheduler", "dag_processor", "triggerer", "scaler")),
     }
-    speak = {f"aws_ecs_service.{name}" for name in ("airflow_scheduler", "airflow_execution_api", "airflow_web_server")}
+    components = ("scheduler", "dag_processor", "triggerer", "execution_api", "web_server")
+    speak = {f"aws_ecs_service.airflow_{name}" for name in components}
     for name, alarm in silent.items():
         assert speak | {"aws_ecs_service.scaler"} <= set(alarm["depends_on"]), name
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.stack import Stack
+from tests.support.stack import Json, Stack
 from tests.synth.cdktf_app.conftest import stack_of
 
 INTERNAL = "internal_load_balancer"
@@ -131,3 +131,37 @@ def test_cloudfront_adds_secure_to_cookies() -> None:
 def test_cloudfront_changes_redirects_to_https(sent: str, arrives: str) -> None:
     response = {"headers": {"location": {"value": sent}}, "cookies": {}}
     assert through_cloudfront(response)["headers"]["location"]["value"] == arrives
+
+
+def test_access_logs_have_one_path_whatever_aws_puts_before_it(cloudfront: Stack) -> None:
+    """CloudWatch Logs puts a path before that of a bucket without a prefix when it creates a delivery, not later."""
+    root = "${aws_s3_bucket.access_logs.arn}/AWSLogs/${data.aws_caller_identity.place_caller.account_id}"
+    (destination,) = cloudfront.only("aws_cloudwatch_log_delivery_destination")["delivery_destination_configuration"]
+    assert destination["destination_resource_arn"] == f"{root}/CloudFront"
+    (delivery,) = cloudfront.only("aws_cloudwatch_log_delivery")["s3_delivery_configuration"]
+    assert delivery["suffix_path"].startswith("/{DistributionId}")
+    statement = _log_statement(cloudfront)
+    assert statement["Resource"] == [f"{root}/*"]
+
+
+def test_the_policy_of_access_logs_is_in_the_words_of_aws(cloudfront: Stack) -> None:
+    """AWS appends its own statement to a policy without it: a difference in every plan."""
+    statement = _log_statement(cloudfront)
+    assert (statement["Effect"], statement["Principal"], statement["Action"]) == (
+        "Allow",
+        {"Service": ["delivery.logs.amazonaws.com"]},
+        ["s3:PutObject"],
+    )
+    account = "${data.aws_caller_identity.place_caller.account_id}"
+    source = f"arn:${{data.aws_partition.place.partition}}:logs:us-east-1:{account}:delivery-source:*"
+    assert statement["Condition"] == {
+        "StringEquals": {"s3:x-amz-acl": ["bucket-owner-full-control"], "aws:SourceAccount": [account]},
+        "ArnLike": {"aws:SourceArn": [source]},
+    }
+
+
+def _log_statement(stack: Stack) -> Json:
+    policy = stack.local(stack.resources("aws_s3_bucket_policy")["access_logs"]["policy"])
+    (statement,) = [entry for entry in policy["Statement"] if entry["Sid"] == "AWSLogDeliveryWrite"]
+    found: Json = statement
+    return found

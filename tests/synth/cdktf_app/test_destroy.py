@@ -7,6 +7,7 @@ import pytest
 
 from tests.support.stack import Stack
 from tests.synth.cdktf_app.conftest import stack_of
+from worker_agent.settings import DEFAULT_PROTECTION_MINUTES
 
 KEY = "arn:aws:kms:us-east-1:123456789012:key/11111111-2222-3333-4444-555555555555"
 
@@ -69,6 +70,17 @@ def test_an_existing_server_is_a_retained_resource() -> None:
     }
     retained = stack_of(metadata_database=database).document["output"]["retained_resources"]["value"]
     assert retained[-1] == "${local.metadata_database_host}"
+
+
+def test_a_destroy_waits_for_the_end_of_protection(quickstart: Stack) -> None:
+    """A desired count of 0 stops no protected worker; ECS refuses renewals then, so that the protection ends."""
+    for name, service in quickstart.services.items():
+        if not name.startswith("worker-"):
+            continue
+        assert "force_delete" not in service, "it would skip the desired count of 0"
+        minutes = int(service["timeouts"]["delete"].removesuffix("m"))
+        stop_minutes = quickstart.containers["worker-default/worker"]["stopTimeout"] / 60
+        assert minutes > DEFAULT_PROTECTION_MINUTES + stop_minutes
 
 
 def test_only_revisions_of_workers_remain_after_a_destroy(quickstart: Stack) -> None:

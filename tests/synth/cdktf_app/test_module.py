@@ -29,8 +29,14 @@ mock_provider "aws" {
   mock_data "aws_partition" {
     defaults = { partition = "aws", dns_suffix = "amazonaws.com" }
   }
+  mock_data "aws_rds_engine_version" {
+    defaults = { version_actual = "16.11" }
+  }
   mock_data "aws_availability_zones" {
-    defaults = { names = ["us-east-1a", "us-east-1b", "us-east-1c"] }
+    defaults = {
+      names    = ["us-east-1a", "us-east-1b", "us-east-1c"]
+      zone_ids = ["use1-az4", "use1-az3", "use1-az1"]
+    }
   }
   PROVIDERS
 }

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cdktf_app.network.own_vpc import subnet_ranges
-from cdktf_app.network.zones import FARGATE_ZONES
+from cdktf_app.network.zones import FARGATE_ZONES, WITHOUT_VPC_ORIGINS
 from tests.support.stack import Stack, walk
 from tests.synth.cdktf_app.conftest import PRIVATE, PUBLIC, PUBLIC_WEB, VPC, stack_of
 
@@ -178,3 +178,32 @@ def test_subnets_are_disjoint_parts_of_the_vpc(prefix: int, second: int, zones: 
         assert part.subnet_of(vpc)
         assert part.num_addresses >= 16, f"{part} is smaller than AWS's smallest subnet"
         assert not any(part.overlaps(other) for other in ranges[index + 1 :])
+
+
+def test_a_zone_without_vpc_origins_is_the_last_choice(quickstart: Stack) -> None:
+    zones = "data.aws_availability_zones.network"
+    names = [
+        f'[for index, id in {zones}.zone_ids : {zones}.names[index] if id {test} "use1-az3"]' for test in ("!=", "==")
+    ]
+    assert quickstart.document["locals"]["network_zones"] == f"${{concat({', '.join(names)})}}"
+    assert quickstart.resources("aws_subnet")["network_private_1"]["availability_zone"] == (
+        "${element(local.network_zones, 0)}"
+    )
+
+
+@pytest.mark.parametrize("region", sorted(set(WITHOUT_VPC_ORIGINS) & set(FARGATE_ZONES)))
+def test_zones_of_fargate_have_vpc_origins(region: str) -> None:
+    assert WITHOUT_VPC_ORIGINS[region] not in FARGATE_ZONES[region]
+
+
+@pytest.mark.parametrize(("region", "is_checked"), [("us-east-1", True), ("eu-central-1", False)])
+def test_subnets_for_a_vpc_origin_are_in_a_zone_with_it(region: str, is_checked: bool) -> None:
+    stack = stack_of(
+        region=region,
+        network={"vpc_id": VPC, "private_subnet_ids": PRIVATE},
+        webserver_access_mode="PUBLIC_AND_PRIVATE",
+        web_access={"allow_http": True, "allowed_cidrs": ["203.0.113.0/24"]},
+    )
+    for subnet in stack.document["data"]["aws_subnet"].values():
+        conditions = [condition["condition"] for condition in subnet["lifecycle"]["postcondition"]]
+        assert ('${self.availability_zone_id != "use1-az3"}' in conditions) == is_checked

@@ -198,7 +198,6 @@ def test_worker_has_what_mwaas_execution_role_has(quickstart: Stack) -> None:
         "kms:DescribeKey",
         "kms:Encrypt",
         "kms:GenerateDataKey",
-        "logs:CreateLogGroup",
         "logs:CreateLogStream",
         "logs:DescribeLogGroups",
         "logs:GetLogEvents",

@@ -7,12 +7,14 @@ from ipaddress import IPv4Network
 import pytest
 
 from tests.support.stack import Json, Stack
-from tests.synth.cdktf_app.conftest import GROUP
+from tests.synth.cdktf_app.conftest import GROUP, PRIVATE, VPC, stack_of
 
 INGRESS = "aws_vpc_security_group_ingress_rule"
 EGRESS = "aws_vpc_security_group_egress_rule"
 # What EC2 takes as a description.
 DESCRIPTION = re.compile(r"^[A-Za-z0-9 ._\-:/()#,@\[\]+=&;{}!$*]{0,255}$")
+ANYWHERE = "0.0.0.0/0"
+DAG_CODE = ("dag_processor", "triggerer", "workers")
 TASKS = ("scheduler", "dag_processor", "triggerer", "execution_api", "web_server", "workers", "scaler")
 # Without a domain, on SQS, with a database of ours.
 MINIMAL_CONNECTIONS = {
@@ -39,7 +41,8 @@ def _connections(stack: Stack, kind: str) -> set[tuple[str, str, int]]:
     """(caller, listener, port) as the rules of one direction say it."""
     found = set()
     for rule in _rules(stack, kind):
-        assert rule["from_port"] == rule["to_port"], f"{rule['description']}: one port a rule, no range"
+        if "referenced_security_group_id" in rule:
+            assert rule["from_port"] == rule["to_port"], f"{rule['description']}: one port a rule, no range"
         if "referenced_security_group_id" in rule:
             own, other = _group(rule["security_group_id"]), _group(rule["referenced_security_group_id"])
             found.add((own, other, rule["from_port"]) if kind == EGRESS else (other, own, rule["from_port"]))
@@ -134,23 +137,58 @@ def test_users_connect_from_the_vpc_and_from_allowed_ranges(quickstart: Stack, e
             assert rule["for_each"] == "${toset(data.aws_vpc.network.cidr_block_associations[*].cidr_block)}"
 
 
-def test_dag_code_cannot_reach_web_pages(quickstart: Stack) -> None:
+def _egress(stack: Stack) -> set[tuple[str, str, str | int]]:
+    """(caller, range, port) of what tasks reach by address; all ports are the name of their protocol."""
+    found: set[tuple[str, str, str | int]] = set()
+    for rule in _rules(stack, EGRESS):
+        if "cidr_ipv4" in rule:
+            ports, protocol = (rule["from_port"], rule["to_port"]), rule["ip_protocol"]
+            assert ports == (0, 65535) or (protocol == "tcp" and ports[0] == ports[1])
+            port = protocol if ports == (0, 65535) else ports[0]
+            found.add((_group(rule["security_group_id"]), rule["cidr_ipv4"], port))
+    return found
+
+
+def _every_port(cidr: str) -> set[tuple[str, str, str | int]]:
+    return {(task, cidr, protocol) for task in DAG_CODE for protocol in ("tcp", "udp")}
+
+
+def test_dag_code_has_the_egress_of_mwaa_and_others_https(quickstart: Stack) -> None:
+    https = {(task, ANYWHERE, 443) for task in TASKS}
+    assert _egress(quickstart) == https | _every_port(ANYWHERE)
+
+
+def test_ports_of_dag_code_can_be_limited() -> None:
+    stack = stack_of(network={"egress_ports": [443, 22, 5432]})
+    https = {(task, ANYWHERE, 443) for task in TASKS}
+    assert _egress(stack) == https | {(task, ANYWHERE, port) for task in DAG_CODE for port in (22, 5432)}
     pages = {("internal_load_balancer", port) for port in (8080, 8082)}
-    callers = {caller for caller, listener, port in _connections(quickstart, EGRESS) if (listener, port) in pages}
+    callers = {caller for caller, listener, port in _connections(stack, EGRESS) if (listener, port) in pages}
     assert not callers, f"{callers} could look at, and overload, what people look at"
 
 
-def test_internet_egress_is_https_only(quickstart: Stack) -> None:
-    outward = {
-        (_group(rule["security_group_id"]), rule["from_port"])
-        for rule in _rules(quickstart, EGRESS)
-        if "cidr_ipv4" in rule
+@pytest.mark.parametrize(
+    ("network", "vpc"),
+    [({}, "10.192.0.0/16"), ({"vpc_id": VPC, "private_subnet_ids": PRIVATE}, "${each.value}")],
+    ids=["own VPC", "existing VPC"],
+)
+def test_with_endpoints_only_dag_code_stays_in_the_vpc(network: Json, vpc: str) -> None:
+    network = {"egress": "ENDPOINTS_ONLY", **network}
+    assert _egress(stack_of(network=network)) == _every_port(vpc)
+    limited = stack_of(network={**network, "egress_ports": [443]})
+    assert _egress(limited) == {(task, vpc, 443) for task in DAG_CODE}
+
+
+def test_groups_of_the_user_are_attached_in_the_own_vpc_too() -> None:
+    services = stack_of(network={"security_group_ids": [GROUP]}).services
+    attached = {
+        name for name, service in services.items() if GROUP in service["network_configuration"]["security_groups"]
     }
-    assert outward == {(task, 443) for task in TASKS}
+    assert attached == {"dag-processor", "triggerer", "worker-default-a", "worker-default-b"}
 
 
 def test_with_endpoints_only_https_goes_to_endpoints_and_s3(no_internet: Stack) -> None:
-    assert not [rule for rule in _rules(no_internet, EGRESS) if "cidr_ipv4" in rule], "something leads to the internet"
+    assert {cidr for _, cidr, _ in _egress(no_internet)} == {"10.192.0.0/16"}, "something leads to the internet"
     to_endpoints = {(task, "endpoints", 443) for task in TASKS}
     assert _connections(no_internet, EGRESS) == MINIMAL_CONNECTIONS | to_endpoints
     to_s3 = {
@@ -164,8 +202,7 @@ def test_with_endpoints_only_https_goes_to_endpoints_and_s3(no_internet: Stack) 
 def test_only_an_authenticating_load_balancer_has_internet_egress(
     public_without_a_way_out: Stack,
 ) -> None:
-    outward = {_group(r["security_group_id"]) for r in _rules(public_without_a_way_out, EGRESS) if "cidr_ipv4" in r}
-    assert outward == {"public_load_balancer"}
+    assert {task for task, cidr, _ in _egress(public_without_a_way_out) if cidr == ANYWHERE} == {"public_load_balancer"}
 
 
 def test_an_existing_database_accepts_the_tasks_on_its_port(existing: Stack) -> None:

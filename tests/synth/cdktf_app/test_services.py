@@ -3,7 +3,11 @@
 
 import copy
 import json
+import os
 import re
+import subprocess
+import time
+from pathlib import Path
 from typing import Any
 
 import botocore.session
@@ -17,6 +21,7 @@ from openmwaa.config.environment_classes import FARGATE_MEMORY
 from openmwaa.config.images import SCALER_VERSION
 from openmwaa_runtime.settings.container_env import REQUIRED
 from openmwaa_runtime.settings.defaults import heartbeat_interval
+from openmwaa_runtime.sync_dags.folder import VersionedFolder
 from scaler.config.settings import parse_settings
 from tests.support.stack import Stack, environment_of, secrets_of
 from tests.synth.cdktf_app.conftest import stack_of
@@ -121,7 +126,6 @@ def test_the_database_is_prepared_before_the_scheduler(quickstart: Stack) -> Non
 def test_containers_with_dags_wait_for_the_first_sync(quickstart: Stack, service: str) -> None:
     syncer, reader = quickstart.tasks[service]
     assert (syncer["name"], syncer["command"], syncer["essential"]) == ("dag-syncer", ["sync-dags"], False)
-    assert syncer["healthCheck"]["command"] == ["CMD", "python", "-m", "openmwaa_runtime", "health", "sync-dags"]
     assert reader["dependsOn"] == [{"containerName": "dag-syncer", "condition": "HEALTHY"}]
     mounts = [
         (mount["sourceVolume"], mount["containerPath"], mount["readOnly"])
@@ -130,6 +134,37 @@ def test_containers_with_dags_wait_for_the_first_sync(quickstart: Stack, service
         if mount["sourceVolume"] == "dags"
     ]
     assert mounts == [("dags", "/opt/openmwaa/dags", False), ("dags", "/opt/openmwaa/dags", True)]
+
+
+@pytest.mark.parametrize("service", ["dag-processor", "triggerer", "worker-default"])
+def test_a_syncer_that_exits_is_restarted(quickstart: Stack, service: str) -> None:
+    """ECS never restarts another container that is not essential, and its task would keep old DAGs."""
+    syncer, reader = quickstart.tasks[service]
+    assert syncer["restartPolicy"] == {"enabled": True, "restartAttemptPeriod": 60}
+    assert "restartPolicy" not in reader, "the exit of an essential container ends its task"
+
+
+@pytest.mark.parametrize(
+    ("age_s", "is_healthy"),
+    [
+        pytest.param(None, False, id="no sync yet"),
+        pytest.param(0, True, id="a sync just now"),
+        pytest.param(200, True, id="a sync three minutes ago"),
+        pytest.param(400, False, id="no sync for six minutes"),
+    ],
+)
+def test_a_syncer_is_healthy_after_a_recent_sync(
+    quickstart: Stack, tmp_path: Path, age_s: float | None, is_healthy: bool
+) -> None:
+    folder = VersionedFolder(tmp_path / "with blanks")
+    folder.recover()
+    if age_s is not None:
+        folder.record({}, now=time.time() - age_s)
+    kind, command = quickstart.containers["worker-default/dag-syncer"]["healthCheck"]["command"]
+    assert (kind, "python" in command) == ("CMD-SHELL", False), "a Python every 5 s takes 4 % of a vCPU"
+    environment = {"PATH": os.environ["PATH"], "OPENMWAA_DAG_FOLDER": str(folder.root)}
+    done = subprocess.run(["/bin/sh", "-c", command], env=environment, check=False, capture_output=True, timeout=60)
+    assert (done.returncode == 0) == is_healthy
 
 
 def test_the_runtime_gets_all_required_variables(quickstart: Stack) -> None:
@@ -162,6 +197,18 @@ def test_the_scaler_accepts_its_settings(byo_resources: Stack) -> None:
     assert heavy.desired_count_drift == "adopt"
     assert container["portMappings"][0]["containerPort"] == 8082
     assert "command" not in container
+
+
+def test_the_scaler_gets_the_demand_metric_of_a_fleet(no_internet: Stack) -> None:
+    config = copy.deepcopy(no_internet.local(environment_of(no_internet.containers["scaler/scaler"])["SCALER_CONFIG"]))
+    config["database"]["sslmode"] = "require"
+    (fleet,) = parse_settings(json.dumps(config)).fleets
+    assert fleet.demand_metric is not None
+    found = fleet.demand_metric.model_dump()
+    # Terraform reads `$${` and `%%{` as the text `${` and `%{`.
+    assert (found["namespace"], found["metric_name"]) == ("Acme/$${video}", "Frames")
+    assert found["dimensions"] == {"%%{a}": "b"}
+    assert (found["statistic"], found["slots_per_unit"], found["period_s"]) == ("Maximum", 0.5, 60)
 
 
 def test_workers_get_the_settings_of_their_fleet(byo_resources: Stack) -> None:

@@ -3,10 +3,12 @@
 
 from collections import Counter
 from collections.abc import Iterator
+from fnmatch import fnmatchcase
 from typing import Any
 
 import pytest
 
+from tests.support.iam import ResolvedStack
 from tests.support.stack import Stack, walk
 from tests.synth.cdktf_app.conftest import stack_of
 
@@ -73,6 +75,79 @@ def test_names_of_redis_and_rds_differ() -> None:
     first, other = (set(physical_names(stack(name, **STORES))) for name in PAIRS["the last of 80 characters"])
     assert {"aws_db_instance", "aws_elasticache_replication_group"} <= {kind for kind, _, _ in first}
     assert not first & other
+
+
+@pytest.mark.parametrize("other", ["data-1", "data-2", "data-3", "data-instance-1"])
+def test_an_instance_of_aurora_is_no_rds_instance_of_another_environment(other: str) -> None:
+    """Identifiers of instances are unique in an account and Region, whatever the engine."""
+    aurora = stack("data", metadata_database={"kind": "AURORA_SERVERLESS_V2", "instances": 3})
+    instances = aurora.resources("aws_rds_cluster_instance").values()
+    rds = stack(other, metadata_database={"kind": "RDS_POSTGRESQL"}).only("aws_db_instance")
+    assert rds["identifier"] not in {instance["identifier"] for instance in instances}
+
+
+# Patterns without a name, for an AWS service that acts on resources of this account.
+OF_ACCOUNT = {"ecs:us-east-1:123456789012:*", "elasticloadbalancing:us-east-1:123456789012:loadbalancer/*"}
+
+
+def patterns_of(found: Stack) -> set[str]:
+    """Every ARN and name that a policy allows, resolved; with `*` and `?` a pattern."""
+    resolved = ResolvedStack(found)
+    values = (
+        (path, value)
+        for policy in found.policies.values()
+        for path, value in walk([resolved.resolved(statement) for statement in policy["Statement"]])
+    )
+    return {
+        value for path, value in values if isinstance(value, str) and {"Resource", "aws:SourceArn", CONTEXT} & {*path}
+    }
+
+
+CONTEXT = "kms:EncryptionContext:aws:logs:arn"
+
+
+def arns_of(found: Stack) -> set[str]:
+    """The ARNs of an environment, each with something in it."""
+    at = ResolvedStack(found)
+    named = {
+        "aws_cloudwatch_log_group": ("logs", "log-group:{}", ("", ":log-stream:x")),
+        "aws_sqs_queue": ("sqs", "{}", ("",)),
+        "aws_ecs_cluster": ("ecs", "cluster/{}", ("",)),
+        "aws_ecr_repository": ("ecr", "repository/{}", ("",)),
+        "aws_secretsmanager_secret": ("secretsmanager", "secret:{}", ("-AbCdEf",)),
+        "aws_rds_cluster_instance": ("rds", "db:{}", ("",)),
+        "aws_db_instance": ("rds", "db:{}", ("",)),
+        "aws_elasticache_user": ("elasticache", "user:{}", ("",)),
+    }
+    names = ("name", "name_prefix", "identifier", "user_id")
+    arns = {
+        at.arn(service, form.format(next(resource[name] for name in names if name in resource)) + more)
+        for kind, (service, form, inside) in named.items()
+        for resource in found.resources(kind).values()
+        for more in inside
+    }
+    cluster = found.only("aws_ecs_cluster")["name"]
+    arns |= {at.arn("ecs", f"{kind}/{cluster}/x") for kind in ("task", "service")}
+    arns |= {at.arn("ecs", f"service/{cluster}/{name}") for name in found.services}
+    arns |= {
+        at.arn("ssm", f"parameter{name}")
+        for name in found.document["output"]["scaling_override_parameters"]["value"].values()
+    }
+    buckets = [at.resolved(bucket["bucket"]) for bucket in found.resources("aws_s3_bucket").values()]
+    return arns | {f"arn:aws:s3:::{bucket}{key}" for bucket in buckets for key in ("", "/dags/x")}
+
+
+@pytest.mark.parametrize("stores", [{}, STORES], ids=["Aurora and SQS", "RDS and Redis"])
+@pytest.mark.parametrize("pair", [("data", "data-2"), ("data", "data-1"), ("data-", "data--"), ("Data", "data")])
+def test_no_policy_of_an_environment_matches_anything_of_another(pair: tuple[str, str], stores: dict[str, Any]) -> None:
+    first, other = (stack_of(name=name, **stores) for name in pair)
+    theirs = arns_of(other)
+    own = patterns_of(first)
+    assert len(theirs) > 30, "there is much to match"
+    assert any(fnmatchcase(arn, pattern) for arn in arns_of(first) for pattern in own), "and patterns match their own"
+    for pattern in own - {"*"}:
+        if not any(pattern.endswith(account_wide) for account_wide in OF_ACCOUNT):
+            assert not [arn for arn in theirs if fnmatchcase(arn, pattern)], pattern
 
 
 MISTAKABLE = {

@@ -77,7 +77,7 @@ def test_the_output_contains_no_local_path(written: Path, quickstart: Stack) -> 
 
 def test_versions_are_ranges_of_what_was_applied(quickstart: Stack) -> None:
     assert quickstart.document["terraform"] == {
-        "required_providers": {"aws": {"source": "hashicorp/aws", "version": "~> 5.100"}},
+        "required_providers": {"aws": {"source": "hashicorp/aws", "version": ">= 5.100, < 7"}},
         "required_version": ">= 1.11",
     }
 

@@ -31,3 +31,19 @@ def test_the_state_is_locked_and_encrypted(fields: dict[str, str], differs: dict
         "use_lockfile": True,
     }
     assert terraform["backend"] == {"s3": expected | differs}
+
+
+OIDC = {
+    "issuer": "https://login.example.com",
+    "authorization_endpoint": "https://login.example.com/authorize",
+    "token_endpoint": "https://login.example.com/token",
+    "user_info_endpoint": "https://login.example.com/userinfo",
+    "client_id": "airflow",
+    "client_secret_arn": "arn:aws:secretsmanager:us-east-1:123456789012:secret:oidc-client-AbCdEf",
+}
+
+
+def test_a_state_with_a_secret_is_in_a_folder_that_pull_requests_may_not_read() -> None:
+    web = {"domain": "airflow.example.com", "hosted_zone_id": "Z0123456789ABCDEFGHIJ", "oidc": OIDC}
+    terraform = stack_of(terraform_state={"bucket": "states"}, web_access=web).document["terraform"]
+    assert terraform["backend"]["s3"]["key"] == "openmwaa-secret/example.tfstate"

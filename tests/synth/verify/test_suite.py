@@ -15,7 +15,7 @@ from tests.support.environments import LEAST
 from tools.verify import conftest, prices
 from tools.verify.errors import VerifyError
 from tools.verify.example import example_files
-from tools.verify.report import Checkov, ExampleReport, page, write
+from tools.verify.report import Checkov, ExampleReport, page, write, write_calls
 
 REPORT = ExampleReport(
     name="some",
@@ -23,6 +23,7 @@ REPORT = ExampleReport(
     seconds={"apply": 80.2, "plan": 9.0},
     attempts=1,
     waits={"aws_lb": {"create": 61.0}, "aws_vpc": {"create": 2.0}},
+    denied={"plan": [], "deploy": []},
     checkov=Checkov(passed=300, failed=0, skipped=4),
 )
 
@@ -117,7 +118,32 @@ def test_the_properties_of_all_tests_are_one_report(file: Path) -> None:
         ended("test_checkov", [("checkov", {"name": "some", **REPORT.checkov.model_dump()})])
     )
     writer.pytest_sessionfinish()
-    assert json.loads(file.read_text()) == {"place": "emulators", "examples": [REPORT.model_dump()]}
+    denied = {"plan": 0, "deploy": 0}
+    assert json.loads(file.read_text()) == {
+        "place": "emulators",
+        "calls_denied": denied,
+        "examples": [REPORT.model_dump()],
+    }
+
+
+def test_a_denied_call_fails_an_example_and_is_counted(tmp_path: Path) -> None:
+    report = REPORT.model_copy(update={"denied": {"plan": ["wafv2:GetIPSet (provider 6)"], "deploy": []}})
+    assert not report.ok
+    assert "denied to plan: wafv2:GetIPSet (provider 6)" in report.verdict
+    write([report, REPORT], "emulators", tmp_path / "verify.json")
+    assert json.loads((tmp_path / "verify.json").read_text())["calls_denied"] == {"plan": 1, "deploy": 0}
+
+
+def test_the_calls_of_all_examples_are_one_recording(tmp_path: Path) -> None:
+    first = REPORT.model_copy(update={"calls": {"apply": ["S3:CreateBucket"], "plan": ["S3:HeadBucket"]}})
+    second = REPORT.model_copy(update={"calls": {"apply": ["EC2:CreateVpc", "S3:CreateBucket"]}})
+    write_calls([first, second], tmp_path / "calls.json")
+    assert json.loads((tmp_path / "calls.json").read_text()) == {
+        "apply": ["EC2:CreateVpc", "S3:CreateBucket"],
+        "plan": ["S3:HeadBucket"],
+        "update": [],
+        "destroy": [],
+    }
 
 
 def test_a_test_that_ends_without_a_report_is_an_error_in_it(file: Path) -> None:

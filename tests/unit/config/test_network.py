@@ -29,7 +29,9 @@ def test_the_way_out(network: dict[str, Any], egress_mode: str | None) -> None:
 
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "subnets without their VPC": ({"private_subnet_ids": ["subnet-11111111"]}, "set its `vpc_id` too"),
-    "groups without their VPC": ({"security_group_ids": ["sg-11111111"]}, "set its `vpc_id` too"),
+    "a port twice": ({"egress_ports": [22, 22]}, "contains 22 twice"),
+    "a port that does not exist": ({"egress_ports": [65_536]}, "less than or equal to 65535"),
+    "no port": ({"egress_ports": []}, "at least 1 item"),
     "one subnet": ({**VPC, "private_subnet_ids": ["subnet-11111111"]}, "two or more, in two zones"),
     "a subnet twice": ({**VPC, "private_subnet_ids": ["subnet-11111111"] * 2}, "contains subnet-11111111 twice"),
     "a group twice": ({**VPC, "security_group_ids": ["sg-11111111"] * 2}, "contains sg-11111111 twice"),

@@ -116,6 +116,13 @@ REFUSED = [
         r"secret:oidc-AbCdEf is in us-east-1",
     ),
     ("PRIVATE_ONLY", {**DOMAIN, "oidc": {**OIDC, "issuer": "http://idp.example.com"}}, {}, r"oidc.issuer.*pattern"),
+    # ... the state with the client's secret ...
+    (
+        "PRIVATE_ONLY",
+        {**DOMAIN, "oidc": OIDC},
+        {"terraform_state": {"bucket": "states", "key": "openmwaa/example.tfstate"}},
+        r"pull requests may read the states in openmwaa/.*begin it with openmwaa-secret/",
+    ),
     # ... and requirements of Region and network.
     ("PRIVATE_ONLY", {**DOMAIN, "waf": True}, {}, r"`web_access.waf` needs a public load balancer"),
     (

@@ -1,7 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """The environment variables of programs that call the emulators."""
 
+from pathlib import Path
+
+import pytest
+
 from openmwaa.local.child_environment import child_environment
+from tests.support.terraform import emulator_environment
 
 
 def test_certificates_proxies_python_packages_and_the_users_account_are_removed() -> None:
@@ -30,3 +35,15 @@ def test_certificates_proxies_python_packages_and_the_users_account_are_removed(
         "NO_PROXY": "127.0.0.0/8,localhost",
         "no_proxy": "127.0.0.0/8,localhost",
     }
+
+
+def test_terraform_for_emulators_has_their_endpoints_and_no_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("AWS_PROFILE", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS"):
+        monkeypatch.setenv(name, "the user's")
+    monkeypatch.setenv("TF_CLI_ARGS_apply", "-destroy")
+    found = emulator_environment(tmp_path, {"AWS_ENDPOINT_URL": "http://127.0.0.1:1"})
+    assert "the user's" not in found.values()
+    assert found["AWS_ENDPOINT_URL"] == "http://127.0.0.1:1"
+    assert "TF_CLI_ARGS_apply" not in found

@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """The health of an environment, from the daemon's status."""
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from openmwaa.local.health import EXIT_CODES, health, troubles
+from openmwaa.local.health import EXIT_CODES, dags_left_out, health, troubles
 
 
 def service(
@@ -66,3 +68,12 @@ def test_troubles_have_the_name_of_the_process_or_service() -> None:
 def test_a_new_revision_without_running_workers_is_a_trouble() -> None:
     found = list(troubles(status(*worker_services(a=(1, 4, 4), b=(2, 1, 0)))))
     assert found == [("worker-default-b", "0 of 1 running; revision 2 is not in use yet")]
+
+
+def test_objects_that_syncers_left_out_have_their_reasons(tmp_path: Path) -> None:
+    for task, left_out in {"worker": ["dags/a.py"], "processor": ["dags/a.py", "dags/b.py"], "scheduler": []}.items():
+        folder = tmp_path / task / "volumes" / "dags"
+        folder.mkdir(parents=True)
+        data = {key: {"reason": "AccessDenied", "has_old_content": True} for key in left_out}
+        (folder / "status.json").write_text(json.dumps({"left_out": data}))
+    assert dags_left_out(tmp_path) == {"dags/a.py": "AccessDenied", "dags/b.py": "AccessDenied"}

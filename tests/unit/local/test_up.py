@@ -3,6 +3,7 @@
 
 import fcntl
 import shutil
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn
@@ -11,7 +12,7 @@ import pytest
 
 from openmwaa.local.addresses import AddressBlock
 from openmwaa.local.daemon import orphans
-from openmwaa.local.errors import DaemonError, LocalError, RolloutUnfinishedError
+from openmwaa.local.errors import DaemonError, LocalError, ResourceExistsError, RolloutUnfinishedError
 from openmwaa.local.install import prerequisites
 from openmwaa.local.paths import LocalPaths
 from openmwaa.local.up import Up
@@ -69,6 +70,46 @@ def test_a_failed_up_ends_its_own_programs(up: Up, ended: list[LocalPaths], monk
     with pytest.raises(LocalError, match="could not apply"):
         up.run()
     assert ended == [up._paths], "the installation of Airflow continues without its command"
+
+
+@pytest.fixture
+def applies(up: Up, monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """What was in the folder of the emulator at each apply; the first apply fails."""
+    found: list[list[str]] = []
+    paths = up._paths
+    paths.make()
+
+    def apply(_terraform: str) -> None:
+        paths.make()
+        found.append([file.name for file in paths.emulator.iterdir()])
+        if len(found) == 1:
+            (paths.emulator / "state").mkdir(exist_ok=True)
+            paths.terraform_state.write_text("{}")
+            raise ResourceExistsError("EntityAlreadyExists")
+        assert not paths.terraform_state.exists()
+
+    monkeypatch.setattr(up, "_start_and_build", apply)
+    monkeypatch.setattr(up, "_install", threading.Thread)
+    monkeypatch.setattr(up, "_wait_healthy", dict)
+    monkeypatch.setattr("openmwaa.local.daemon.daemon_client.stop", lambda *_, **__: None)
+    return found
+
+
+def test_a_new_environment_is_created_again_after_a_request_that_was_carried_out_twice(
+    up: Up, applies: list[list[str]]
+) -> None:
+    up._bring_up("terraform")
+    assert applies == [[], []]
+
+
+@pytest.mark.parametrize("kept", ["terraform_state", "emulator"])
+def test_the_data_of_an_existing_environment_is_never_discarded(up: Up, applies: list[list[str]], kept: str) -> None:
+    file = up._paths.terraform_state if kept == "terraform_state" else up._paths.emulator / "bucket"
+    file.touch()
+    with pytest.raises(ResourceExistsError):
+        up._bring_up("terraform")
+    assert len(applies) == 1
+    assert file.exists()
 
 
 def test_after_a_refused_apply_the_next_up_compares_with_the_synthesised_file(

@@ -109,7 +109,9 @@ def test_a_worker_has_the_slots_of_its_fleet(container: dict[str, str]) -> None:
     assert "--celery-hostname" not in arguments("worker", container)
 
 
-@pytest.mark.parametrize("arguments", [[], ["webserver"], ["health"], ["health", "all"], ["scheduler", "now"]])
+@pytest.mark.parametrize(
+    "arguments", [[], ["webserver"], ["health"], ["health", "all"], ["health", "sync-dags"], ["scheduler", "now"]]
+)
 def test_an_unknown_command_is_an_error_with_the_known_ones(arguments: list[str]) -> None:
     with pytest.raises(UsageError, match="prepare-database, prepare-broker, scheduler, dag-processor"):
         entry.run(arguments, {})

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from openmwaa_runtime.lost_worker import OPTION
 from openmwaa_runtime.settings.connections import CONNECTIONS
 from openmwaa_runtime.settings.defaults import DEFAULTS
 from tests.support.airflow import find_airflow
@@ -38,5 +39,6 @@ def test_every_option_exists_in_the_installed_airflow() -> None:
         pytest.skip("Airflow is not installed here")
     (airflow,) = environment.glob("lib/python3.*/site-packages/airflow")
     known = _options_of_core(airflow) | _options_of_celery(airflow) | {TRANSPORT + option for option in KOMBU}
+    known |= {f"openmwaa.{OPTION}"}
     unknown = {setting.name for setting in (*CONNECTIONS, *DEFAULTS)} - known
     assert not unknown, f"Airflow would ignore {sorted(unknown)}"

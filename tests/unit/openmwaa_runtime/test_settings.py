@@ -149,7 +149,7 @@ def test_without_a_queue_named_default_the_first_queue_is_the_default(container:
     [
         ("worker", "openmwaa_runtime.dag_bundle.WholeVersionDagBundle"),
         ("triggerer", "openmwaa_runtime.dag_bundle.WholeVersionDagBundle"),
-        ("dag-processor", "airflow.dag_processing.bundles.local.LocalDagBundle"),
+        ("dag-processor", "openmwaa_runtime.dag_bundle.NewestVersionDagBundle"),
     ],
 )
 def test_tasks_read_one_version_and_the_dag_processor_reads_the_link(

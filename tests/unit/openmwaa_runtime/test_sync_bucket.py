@@ -52,12 +52,38 @@ def test_an_empty_bucket_has_no_contents(client: tuple[Any, Stubber]) -> None:
     assert list(S3Bucket("b", "", client=client[0]).list()) == []
 
 
-def test_an_object_is_downloaded_only_if_it_has_not_changed(client: tuple[Any, Stubber], tmp_path: Path) -> None:
-    expected = {"Bucket": "b", "Key": "dags/a.py", "IfMatch": '"1"'}
-    client[1].add_response("get_object", {"Body": StreamingBody(io.BytesIO(b"abc"), 3)}, expected)
-    bucket = S3Bucket("b", "dags", client=client[0])
-    bucket.fetch([(SourceObject("dags/a.py", '"1"', 3), tmp_path / "a.py")])
-    assert (tmp_path / "a.py").read_bytes() == b"abc"
-    client[1].add_client_error("get_object", "PreconditionFailed", http_status_code=412, expected_params=expected)
-    with pytest.raises(ClientError, match="PreconditionFailed"):
-        bucket.fetch([(SourceObject("dags/a.py", '"1"', 3), tmp_path / "a.py")])
+GET = {"Bucket": "b", "Key": "dags/a.py"}
+SOURCE = SourceObject("dags/a.py", '"1"', 3)
+
+
+def test_an_object_is_returned_as_it_was_at_the_download(client: tuple[Any, Stubber], tmp_path: Path) -> None:
+    answer = {"Body": StreamingBody(io.BytesIO(b"abcd"), 4), "ETag": '"2"', "ContentLength": 4}
+    client[1].add_response("get_object", answer, GET)
+    found = S3Bucket("b", "dags", client=client[0]).fetch([(SOURCE, tmp_path / "a.py")])
+    assert found == {SOURCE: SourceObject("dags/a.py", '"2"', 4)}
+    assert (tmp_path / "a.py").read_bytes() == b"abcd"
+
+
+@pytest.mark.parametrize(
+    ("code", "status"),
+    [
+        pytest.param("InvalidObjectState", 403, id="archived in Glacier"),
+        pytest.param("AccessDenied", 403, id="access or KMS denied"),
+        pytest.param("KMS.DisabledException", 400, id="key disabled"),
+        pytest.param("NoSuchKey", 404, id="deleted after the listing"),
+    ],
+)
+def test_a_refusal_of_one_object_is_an_answer(
+    client: tuple[Any, Stubber], tmp_path: Path, code: str, status: int
+) -> None:
+    client[1].add_client_error("get_object", code, http_status_code=status, expected_params=GET)
+    assert S3Bucket("b", "dags", client=client[0]).fetch([(SOURCE, tmp_path / "a.py")]) == {SOURCE: code}
+
+
+@pytest.mark.parametrize(("code", "status"), [("InternalError", 500), ("SlowDown", 503), ("ExpiredToken", 400)])
+def test_a_refusal_of_every_object_is_an_error(
+    client: tuple[Any, Stubber], tmp_path: Path, code: str, status: int
+) -> None:
+    client[1].add_client_error("get_object", code, http_status_code=status, expected_params=GET)
+    with pytest.raises(ClientError, match=code):
+        S3Bucket("b", "dags", client=client[0]).fetch([(SOURCE, tmp_path / "a.py")])

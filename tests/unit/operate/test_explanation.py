@@ -61,6 +61,32 @@ def test_a_change_long_before_is_found() -> None:
     assert found.after is None
 
 
+def every_minute(first_ago_s: float, last_ago_s: float = 0) -> list[dict[str, Any]]:
+    return [decided(ago) for ago in range(int(first_ago_s), int(last_ago_s), -60)]
+
+
+@pytest.mark.parametrize(
+    ("lines", "known_s"),
+    [
+        (every_minute(86400), 86400),
+        (every_minute(7200), 7200),
+        ([*every_minute(7200, 3600), *every_minute(1800)], 1800),
+        ([decided(20)], 20),
+    ],
+    ids=["whole-day", "log-begins", "gap", "one-line"],
+)
+def test_no_change_is_stated_for_the_time_that_the_log_shows(lines: list[dict[str, Any]], known_s: float) -> None:
+    (found,) = explained(FakeCloudWatchLogs(lines, page=2000), 0)
+    assert found.before is None
+    assert found.no_change_since == NOW - timedelta(seconds=known_s)
+
+
+def test_no_change_after_is_stated_until_the_log_ends() -> None:
+    (found,) = explained(FakeCloudWatchLogs(every_minute(7200, 3000), page=2000), 3600)
+    assert found.after is None
+    assert found.no_change_until == NOW - timedelta(seconds=3060)
+
+
 def test_an_old_decision_is_not_in_force() -> None:
     lines = [decided(3 * 3600, 4), decided(1800, 6)]
     (found,) = explained(FakeCloudWatchLogs(lines), 3600)
@@ -105,7 +131,7 @@ def test_the_request_to_aws() -> None:
     assert call["logGroupName"] == "airflow-example-Scaler"
     assert call["startTime"] == (NOW - timedelta(minutes=3)).timestamp() * 1000
     assert call["filterPattern"] == '{ ($.event = "decision" || $.event = "tick_failed") && (($.fleet = "default")) }'
-    assert '($.kind != "hold")' in logs.calls[-1]["filterPattern"]
+    assert any('($.kind != "hold")' in call["filterPattern"] for call in logs.calls)
     explain(log(logs), [f"fleet-{number}" for number in range(200)], NOW, NOW)
     assert len(logs.calls[-1]["filterPattern"]) < 1024, "CloudWatch takes no longer pattern"
 

@@ -164,7 +164,8 @@ async def test_log_page_and_record_name_the_metric() -> None:
     line = decision_line(result, "example")
     assert line["desired"] == 4
     sentences = summary(json.loads(json.dumps(line)))
-    assert any("from the CloudWatch metric Acme/Video FramesWaiting) / 5 per worker" in text for text in sentences)
+    shown = "20 slots needed (from the CloudWatch metric Acme/Video FramesWaiting; 0 queued + 0 running) / 5 per worker"
+    assert any(text.startswith(shown) for text in sentences), sentences
     assert reading_ages(result)["metric"] is not None
     assert from_json(json.loads(json.dumps(to_json(result.tick)))) == result.tick
 

@@ -53,12 +53,12 @@ def _default_queue(env: ContainerEnv) -> str | None:
 
 
 def _bundles(env: ContainerEnv) -> str:
-    is_task = env.component in {"worker", "triggerer"}
-    classpath = (
-        "openmwaa_runtime.dag_bundle.WholeVersionDagBundle"
-        if is_task
-        else "airflow.dag_processing.bundles.local.LocalDagBundle"
-    )
+    whole = "openmwaa_runtime.dag_bundle.WholeVersionDagBundle"
+    classpath = {
+        "worker": whole,
+        "triggerer": whole,
+        "dag-processor": "openmwaa_runtime.dag_bundle.NewestVersionDagBundle",
+    }.get(env.component, "airflow.dag_processing.bundles.local.LocalDagBundle")
     return json.dumps([{"name": "dags", "classpath": classpath, "kwargs": {"path": env.dag_folder}}])
 
 

@@ -52,10 +52,12 @@ DEFAULTS: tuple[AirflowSetting, ...] = (
         "when the database is created; later the user can change the pool.",
     ),
     fixed(
-        "core.default_task_retries",
-        "1",
-        "A worker can be lost (Fargate retirement, Spot, a failed host), and Airflow repeats a task only if it has a "
-        "retry left. Set `retries=0` for a task that must not run twice.",
+        "openmwaa.lost_worker_retries",
+        "2",
+        "A worker can be lost (Fargate retirement, Spot, a failed host). Its tasks get another try although they have "
+        "no retries left, at most this many times in a row. A task that fails gets none. For a task that must not "
+        'start twice, set `executor_config={"lost_worker_retries": 0}` and `retries=0`.',
+        _SCHEDULER,
     ),
     fixed("core.load_examples", "False", "An environment has its own DAGs only."),
     # --- an outage of the execution API for ten minutes
@@ -159,8 +161,15 @@ DEFAULTS: tuple[AirflowSetting, ...] = (
         "scheduler.task_queued_timeout",
         "3600",
         "Maximum time of a task in a queue, and lifetime of the token in its message. It must be longer than a cold "
-        "start with a full backlog, but not much: a lost message without redelivery also blocks its task for this "
-        "time. Airflow: 600, MWAA: 1800.",
+        "start with a full backlog, but not much: with Redis, a lost message blocks its task for this time. Airflow: "
+        "600, MWAA: 1800.",
+        frozenset({"scheduler"}),
+    ),
+    fixed(
+        "scheduler.task_queued_timeout_check_interval",
+        "30",
+        "At this check the scheduler also looks for tasks whose message was lost: with SQS it queues them again two "
+        "minutes after their queue is empty. Airflow: 120.",
         frozenset({"scheduler"}),
     ),
     fixed(

@@ -6,32 +6,55 @@ current -> versions/3f…        replaced by one rename
 versions/3f…/                  files; an unchanged file is a hard link to the previous version
 manifests/3f….json             the files of the version; its mtime is the time of the replacement
 building-…/                    an incomplete version
+status.json                    the objects that are left out; its mtime is the time of the last complete sync, which the
+                               container's health check reads
 ```
 """
 
+import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from openmwaa_runtime.sync_dags.manifest import Manifest, SourceObject
+from openmwaa_runtime.sync_dags.manifest import LeftOut, Manifest, SourceObject
 
-Fetch = Callable[[Iterable[tuple[SourceObject, Path]]], None]
-"""Downloads objects to paths in existing folders; raises if one fails."""
+Fetch = Callable[[Iterable[tuple[SourceObject, Path]]], Mapping[SourceObject, SourceObject | str]]
+"""Downloads objects to paths in existing folders. Returns what each one is now, or why it cannot be read."""
 
 KEEP_AT_LEAST = 3
 KEEP_AT_MOST = 50
 KEEP_S = 24 * 3600.0
 """A running task may import from its version long after the replacement. Hard links keep the disk usage low."""
+RESERVE_BYTES = 64 << 20
+"""Or a twentieth of a small disk: for folders, links and the other containers of the task."""
+_BLOCK = 4096
 _BUILDING = "building-"
+
+
+def free_bytes(root: Path) -> int:
+    """Return the bytes that downloads may use."""
+    disk = shutil.disk_usage(root)
+    return disk.free - min(RESERVE_BYTES, disk.total // 20)
+
+
+@dataclass(frozen=True)
+class Installed:
+    """The current version after a sync."""
+
+    manifest: Manifest
+    changed: bool
+    left_out: Mapping[SourceObject, LeftOut]
 
 
 class VersionedFolder:
     """A folder with one writer (the syncer) and any number of readers."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, free: Callable[[Path], int] = free_bytes) -> None:
         self.root = root
+        self._free = free
         self._versions = root / "versions"
         self._manifests = root / "manifests"
         self._link = root / "current"
@@ -51,48 +74,120 @@ class VersionedFolder:
         for entry in self.root.glob(f"{_BUILDING}*"):
             shutil.rmtree(entry, ignore_errors=True) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
 
-    def install(self, manifest: Manifest, fetch: Fetch, *, now: float) -> bool:
-        """Make `manifest` the current version; False if it is the current one already.
+    def install(
+        self, wanted: Manifest, fetch: Fetch, *, now: float, skip: Mapping[SourceObject, str] | None = None
+    ) -> Installed:
+        """Make `wanted` the current version, without the content of the objects that cannot be read.
 
-        After an error the current version stays.
+        Such a file keeps its content of the current version, if it has one. Objects in `skip`, with their reasons, are
+        not downloaded. After an error the current version stays.
 
         Raises:
-            OSError: the disk is full or broken. Errors of `fetch` are passed on.
+            OSError: the disk is broken, or no object can be read. Errors of `fetch` are passed on.
         """
         before = self.current()
-        if before == manifest.name:
-            return False
+        if before == wanted.name:
+            return Installed(wanted, changed=False, left_out={})
+        old = self._read(before)
+        reasons = {path: skip[source] for path, source in wanted.files.items() if source in skip} if skip else {}
+        manifest = wanted.keep(reasons, old)
+        _check_any(wanted, manifest, reasons)
         if not (self._versions / manifest.name).is_dir():
-            self._build(manifest, self._read(before), before, fetch)
-        self._swap(manifest.name)
-        if before is not None:
-            os.utime(self._manifest_file(before), (now, now))
-        self._prune(keep=manifest.name, now=now)
-        return True
+            self._make_room(manifest, old, before, now=now)
+            manifest, failed = self._build(manifest, old, before, fetch)
+            reasons |= failed
+        if manifest.name != before:
+            self._swap(manifest.name)
+            if before is not None:
+                os.utime(self._manifest_file(before), (now, now))
+        left_out = {wanted.files[path]: LeftOut(reason, path in manifest.files) for path, reason in reasons.items()}
+        return Installed(manifest, manifest.name != before, left_out)
 
-    def _build(self, manifest: Manifest, old: Manifest, before: str | None, fetch: Fetch) -> None:
+    def record(self, left_out: Mapping[str, LeftOut], *, now: float) -> None:
+        """Write what the sync at `now` left out, by key."""
+        text = json.dumps({"left_out": {key: asdict(found) for key, found in left_out.items()}})
+        if not (self.status_file.exists() and self.status_file.read_text(encoding="utf-8") == text):
+            draft = self.root / f"{_BUILDING}status"
+            draft.write_text(text, encoding="utf-8")
+            draft.replace(self.status_file)
+        os.utime(self.status_file, (now, now))
+
+    @property
+    def status_file(self) -> Path:
+        """What the last complete sync left out, as JSON."""
+        return self.root / "status.json"
+
+    def _build(
+        self, wanted: Manifest, old: Manifest, before: str | None, fetch: Fetch
+    ) -> tuple[Manifest, dict[str, str]]:
+        """Create the version. Return what it has, and why the other content cannot be had, by path."""
         building = Path(tempfile.mkdtemp(prefix=_BUILDING, dir=self.root))
         try:
             building.chmod(0o755)
-            missing: list[tuple[SourceObject, Path]] = []
-            for path, source in manifest.files.items():
-                target = building / path
-                target.parent.mkdir(parents=True, exist_ok=True)
-                if (
-                    before is None
-                    or not manifest.unchanged(path, old)
-                    or not _link(self._versions / before / path, target)
-                ):
-                    missing.append((source, target))
-            fetch(missing)
-            for source, target in missing:
-                _check_size(source, target)
-                target.chmod(0o444)  # later versions may link to it
-            self._manifest_file(manifest.name).write_text(manifest.to_json(), encoding="utf-8")
-            building.rename(self._versions / manifest.name)
+            missing = []
+            for path in wanted.files:
+                (building / path).parent.mkdir(parents=True, exist_ok=True)
+                if not (wanted.unchanged(path, old) and self._link_old(before, path, building)):
+                    missing.append(path)
+            failed = self._without_room({path: wanted.files[path].size for path in missing})
+            found = fetch([(wanted.files[path], building / path) for path in missing if path not in failed])
+            files = dict(wanted.files)
+            for path in missing:
+                source = failed.get(path) or found[wanted.files[path]]
+                if isinstance(source, SourceObject):
+                    _check_size(source, building / path)
+                    (building / path).chmod(0o444)  # later versions may link to it
+                    files[path] = source
+                    continue
+                failed[path] = source
+                del files[path]
+                if path in old.files and self._link_old(before, path, building):
+                    files[path] = old.files[path]
+            manifest = Manifest(files)
+            _check_any(wanted, manifest, failed)
+            if (self._versions / manifest.name).is_dir():
+                shutil.rmtree(building)  # without the content that cannot be read, it is a stored version
+            else:
+                self._manifest_file(manifest.name).write_text(manifest.to_json(), encoding="utf-8")
+                building.rename(self._versions / manifest.name)
         except BaseException:  # also on SIGTERM: no incomplete version may stay
             shutil.rmtree(building, ignore_errors=True)
             raise
+        return manifest, failed
+
+    def _link_old(self, before: str | None, path: str, building: Path) -> bool:
+        if before is None:
+            return False
+        try:
+            os.link(self._versions / before / path, building / path)
+        except OSError:
+            return False  # the source is gone or the file system has no hard links: download it
+        return True
+
+    def _without_room(self, sizes: Mapping[str, int]) -> dict[str, str]:
+        """Return the files that the disk has no space for. The smallest ones come first, so that most are taken."""
+        free = self._free(self.root)
+        refused = {}
+        for path, size in sorted(sizes.items(), key=lambda item: item[1]):
+            free -= _on_disk(size)
+            if free < 0:
+                refused[path] = f"the disk has no space for {size} bytes"
+        return refused
+
+    def _make_room(self, wanted: Manifest, old: Manifest, before: str | None, *, now: float) -> None:
+        """Remove expired versions, and older ones as long as there is no space for the new content."""
+        needed = sum(_on_disk(source.size) for path, source in wanted.files.items() if not wanted.unchanged(path, old))
+        versions = [version for version in self._versions.iterdir() if version.name != before]
+        newest_first = sorted(versions, key=lambda version: self._replaced_at(version.name), reverse=True)
+        free = self._free(self.root)
+        for index, version in reversed([*enumerate(newest_first, start=1)]):  # the current version is the newest
+            age_s = now - self._replaced_at(version.name)
+            is_kept = index < KEEP_AT_LEAST or (index < KEEP_AT_MOST and age_s < KEEP_S)
+            if is_kept and free >= needed:
+                continue
+            shutil.rmtree(version, ignore_errors=True)
+            self._manifest_file(version.name).unlink(missing_ok=True)
+            free = self._free(self.root)
 
     def _swap(self, name: str) -> None:
         link = self.root / f"{_BUILDING}link"
@@ -107,16 +202,6 @@ class VersionedFolder:
             return Manifest.from_json(self._manifest_file(name).read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return Manifest({})  # every file is downloaded again
-
-    def _prune(self, *, keep: str, now: float) -> None:
-        versions = [version for version in self._versions.iterdir() if version.name != keep]
-        newest_first = sorted(versions, key=lambda version: self._replaced_at(version.name), reverse=True)
-        for index, version in enumerate(newest_first):
-            age_s = now - self._replaced_at(version.name)
-            if index < KEEP_AT_LEAST or (index < KEEP_AT_MOST and age_s < KEEP_S):
-                continue
-            shutil.rmtree(version, ignore_errors=True)
-            self._manifest_file(version.name).unlink(missing_ok=True)
 
     def _replaced_at(self, name: str) -> float:
         try:
@@ -134,9 +219,10 @@ def _check_size(source: SourceObject, target: Path) -> None:
         raise OSError(f"{source.key} has {found} bytes instead of {source.size}")
 
 
-def _link(source: Path, target: Path) -> bool:
-    try:
-        os.link(source, target)
-    except OSError:
-        return False  # the source is gone or the file system has no hard links: download it
-    return True
+def _check_any(wanted: Manifest, found: Manifest, reasons: Mapping[str, str]) -> None:
+    if wanted.files and not found.files:
+        raise OSError(f"none of {len(wanted.files)} objects can be read: {next(iter(reasons.values()))}")
+
+
+def _on_disk(size: int) -> int:
+    return -(-size // _BLOCK) * _BLOCK

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The syncer's loop: list, build, replace, sleep. After an error the current version stays and the wait gets longer."""
+"""The syncer's loop: list, build, replace, sleep. After an error the current version stays and the wait gets longer.
+
+One object that cannot be read does not stop the others: it is left out and reported, and tried again every minute.
+"""
 
 import random
 import time
@@ -10,23 +13,35 @@ from openmwaa_runtime.errors import UsageError
 from openmwaa_runtime.settings.container_env import ContainerEnv
 from openmwaa_runtime.sync_dags.bucket import S3Bucket
 from openmwaa_runtime.sync_dags.folder import VersionedFolder
-from openmwaa_runtime.sync_dags.manifest import read_listing
+from openmwaa_runtime.sync_dags.manifest import LeftOut, SourceObject, read_listing
+from openmwaa_runtime.sync_dags.report import failures_line, left_out_line
 
 DEFAULT_INTERVAL_S = 10.0
 LONGEST_WAIT_S = 60.0
+RETRY_S = 60.0
+"""Until an object that could not be read is tried again, and the metric is published again."""
 
 
 class Syncer:
     """Copies one bucket to one folder."""
 
     def __init__(
-        self, bucket: S3Bucket, prefix: str, folder: VersionedFolder, *, log: Callable[[str], None] = print
+        self,
+        bucket: S3Bucket,
+        prefix: str,
+        folder: VersionedFolder,
+        *,
+        environment: str = "",
+        log: Callable[[str], None] = print,
     ) -> None:
         self._bucket = bucket
         self._prefix = prefix
         self._folder = folder
+        self._environment = environment
         self._log = log
-        self._refused: Mapping[str, str] = {}
+        self._unreadable: dict[SourceObject, tuple[str, float]] = {}
+        self._left_out: Mapping[str, LeftOut] = {}
+        self._published_at = float("-inf")
 
     def sync(self, now: float) -> bool:
         """Update the folder. Returns whether it changed. `now` is the wall clock in seconds.
@@ -35,14 +50,28 @@ class Syncer:
             Exception: an error of the bucket or the disk; the folder has not changed.
         """
         listing = read_listing(self._bucket.list(), self._prefix)
-        if listing.refused != self._refused:
-            for key, reason in listing.refused.items():
-                self._log(f"ignored {key!r}: {reason}")
-            self._refused = listing.refused
-        changed = self._folder.install(listing.manifest, self._bucket.fetch, now=now)
-        if changed:
-            self._log(f"version {listing.manifest.name}: {len(listing.manifest.files)} files")
-        return changed
+        skip = {source: reason for source, (reason, until) in self._unreadable.items() if now < until}
+        installed = self._folder.install(listing.manifest, self._bucket.fetch, now=now, skip=skip)
+        self._unreadable = {
+            source: self._unreadable[source] if source in skip else (found.reason, now + RETRY_S)
+            for source, found in installed.left_out.items()
+        }
+        if installed.changed:
+            self._log(f"version {installed.manifest.name}: {len(installed.manifest.files)} files")
+        refused = {key: LeftOut(reason) for key, reason in listing.refused.items()}
+        self._report({**refused, **{source.key: found for source, found in installed.left_out.items()}}, now)
+        return installed.changed
+
+    def _report(self, left_out: Mapping[str, LeftOut], now: float) -> None:
+        is_new = left_out != self._left_out
+        for key, found in left_out.items() if is_new else ():
+            content = "the previous content stays" if found.has_old_content else "the file is missing"
+            self._log(f"left out {key!r}: {found.reason}; {content}")
+        if is_new or (left_out and now - self._published_at >= RETRY_S):
+            self._log(left_out_line(self._environment, left_out, now))
+            self._published_at = now
+        self._left_out = left_out
+        self._folder.record(left_out, now=now)
 
 
 def next_wait(interval_s: float, failures: int, chance: float) -> float:
@@ -63,7 +92,8 @@ def main(environ: Mapping[str, str]) -> None:
     folder = VersionedFolder(Path(environ["OPENMWAA_DAG_FOLDER"]))
     folder.recover()
     name = env.environ["OPENMWAA_DAG_BUCKET"]
-    syncer = Syncer(S3Bucket(name, prefix), prefix, folder)
+    environment = environ.get("OPENMWAA_ENVIRONMENT", "")
+    syncer = Syncer(S3Bucket(name, prefix), prefix, folder, environment=environment)
     print(f"syncing s3://{name}/{prefix} every {interval_s:g} s")
     failures = 0
     while True:
@@ -72,7 +102,7 @@ def main(environ: Mapping[str, str]) -> None:
             failures = 0
         except Exception as error:  # noqa: BLE001 - errors of network, S3 or disk are temporary; the DAGs stay
             failures += 1
-            print(f"sync failed ({failures} in a row): {type(error).__name__}: {error}")
+            print(failures_line(environment, failures, error, time.time()))
         time.sleep(next_wait(interval_s, failures, random.random()))  # noqa: S311 - jitter
 
 

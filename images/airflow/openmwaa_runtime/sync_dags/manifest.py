@@ -3,7 +3,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -30,12 +30,17 @@ class Manifest:
     def name(self) -> str:
         """The version's name: 16 hex digits of a hash over paths, ETags and sizes."""
         lines = (f"{path}\0{source.etag}\0{source.size}\n" for path, source in sorted(self.files.items()))
-        return hashlib.sha256("".join(lines).encode("utf-8", "surrogateescape")).hexdigest()[:16]
+        return hashlib.sha256("".join(lines).encode()).hexdigest()[:16]
 
     def unchanged(self, path: str, before: "Manifest") -> bool:
         """Whether `before` has the same content at `path`."""
         mine, old = self.files[path], before.files.get(path)
         return old is not None and (old.etag, old.size) == (mine.etag, mine.size)
+
+    def keep(self, paths: Collection[str], before: "Manifest") -> "Manifest":
+        """Return this manifest with the content of `before` at `paths`; what `before` does not have is left out."""
+        files = {path: before.files.get(path) if path in paths else source for path, source in self.files.items()}
+        return Manifest({path: source for path, source in files.items() if source is not None})
 
     def to_json(self) -> str:
         """Return the manifest as JSON, which `from_json` reads."""
@@ -53,6 +58,16 @@ class Manifest:
         except (AttributeError, TypeError) as error:
             raise ValueError("not a manifest") from error
         return cls(found)
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """Why the content of an object is not in the folder."""
+
+    reason: str
+    """S3's error code, or a sentence."""
+    has_old_content: bool = False
+    """Whether the folder keeps the file's previous content."""
 
 
 @dataclass(frozen=True)
@@ -93,9 +108,11 @@ def refusal_reason(path: str) -> str | None:
     parts = path.split("/")
     if any(part in {"", ".", ".."} for part in parts):
         return "a path that leaves the folder or has an empty part"
-    if any(len(part.encode("utf-8", "surrogateescape")) > NAME_LIMIT for part in parts):
-        return f"a name longer than {NAME_LIMIT} bytes"
-    return None
+    try:
+        is_long = any(len(part.encode()) > NAME_LIMIT for part in parts)
+    except UnicodeEncodeError:
+        return "a name that is not valid Unicode"
+    return f"a name longer than {NAME_LIMIT} bytes" if is_long else None
 
 
 def _parents(path: str) -> Iterable[str]:

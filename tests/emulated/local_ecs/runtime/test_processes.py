@@ -5,6 +5,7 @@ import asyncio
 import os
 import signal
 import sys
+from asyncio.subprocess import PIPE
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from local_ecs.runtime.process_tree import kill_all
 from local_ecs.runtime.sessions import SessionRegister
 from tests.emulated.local_ecs.runtime.conftest import Bench, eventually
 
+ROOT = Path(__file__).resolve().parents[4]
 FOREVER = "echo up; exec sleep 1000"
 
 
@@ -231,6 +233,39 @@ async def test_a_killed_process_is_detected(bench: Bench) -> None:
     assert pid is not None
     os.kill(pid, signal.SIGKILL)
     assert (await bench.stopped(arn)).containers[0].exit_code == 137
+
+
+def alive(process: psutil.Process) -> bool:
+    return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+
+
+DAEMON = """
+import asyncio, os, signal, sys
+from pathlib import Path
+from local_ecs.runtime.process import ContainerProcess
+
+async def main():
+    script = "while [ ! -e go ]; do sleep 0.05; done; echo line; touch printed; exec sleep 1000"
+    process = await ContainerProcess.start(
+        ("/bin/sh", "-c", script), environment={"PATH": os.defpath}, home=Path(sys.argv[1]), marks={"M": sys.argv[1]},
+        on_lines=print,
+    )
+    print(process.pid, flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+asyncio.run(main())
+"""
+
+
+async def test_a_container_can_write_after_its_daemon_was_killed(tmp_path: Path) -> None:
+    daemon = await asyncio.create_subprocess_exec(sys.executable, "-c", DAEMON, tmp_path, cwd=ROOT, stdout=PIPE)
+    container = psutil.Process(int((await daemon.communicate())[0]))
+    try:
+        (tmp_path / "go").touch()
+        await eventually(lambda: not alive(container) or (tmp_path / "printed").exists(), "the line to be written")
+        assert (tmp_path / "printed").exists(), "the write failed"
+    finally:
+        container.kill()
 
 
 async def test_close_stops_the_scaler_first_and_leaves_no_process(bench: Bench) -> None:
