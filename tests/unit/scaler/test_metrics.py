@@ -192,10 +192,14 @@ def test_publishes_mwaas_metrics_and_ours() -> None:
 @pytest.mark.parametrize(
     ("seen", "absent"),
     [
-        pytest.param(observe(["busy"], database=SILENT), {"RunningTasks", "QueuedTasks"}, id="database silent"),
+        pytest.param(
+            observe(["busy"], database=SILENT),
+            {"RunningTasks", "QueuedTasks", "TasksWithoutMessage"},
+            id="database silent",
+        ),
         pytest.param(
             observe(["busy"], database=SILENT, broker=SILENT),
-            {"RunningTasks", "QueuedTasks", "BacklogSlots", "AtMaximumWithBacklog"},
+            {"RunningTasks", "QueuedTasks", "BacklogSlots", "AtMaximumWithBacklog", "TasksWithoutMessage"},
             id="the demand is unknown",
         ),
         pytest.param(observe(["busy"], protected=Unknown("silent")), {"ProtectedWorkers"}, id="protection silent"),

@@ -33,7 +33,7 @@ def test_a_rule_uses_metrics_of_the_scaler(alert: str) -> None:
         assert node.name in KNOWN, f"{node.name} is no metric of the scaler"
         for matcher in node.matchers.matchers:
             assert matcher.name in KNOWN[node.name], f"{node.name} has no label {matcher.name}"
-            values = {"state": {*WORKER_STATES, "queued"}, "override": set(OVERRIDES)}[matcher.name]
+            values = {"state": {*WORKER_STATES, "queued", "without_message"}, "override": set(OVERRIDES)}[matcher.name]
             assert set(matcher.value.split("|")) <= values, f"{matcher.name} is never {matcher.value}"
 
 
