@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Queues a task again whose message the broker has lost. Runs in the scheduler, with SQS.
+"""Queues a task again whose message the broker has lost. Runs in the scheduler.
 
 Airflow does so after `task_queued_timeout`, which is an hour here, since it is also the lifetime of the token in the
 message. Until then workers are idle and the task waits. A queue that has been empty for two minutes has no message of a
 task that was queued before, so the task is set back to `scheduled` and keeps its try.
 
 A second message does no harm if a worker still starts the task from the first one: the execution API accepts a task
-once, and the worker ignores the refusal.
+once, and the worker ignores the refusal. With Redis, messages in flight are those of all queues together.
 """
 
 import json
@@ -23,9 +23,11 @@ EMPTY_FOR_S: Final = 120.0
 """SQS's counts are exact about a minute after the last message. The scheduler checks every 30 s."""
 KNOWN_GAP_S: Final = 90.0
 """A longer pause between two readings starts the time again."""
+TIMEOUT_S: Final = 2
 MOST_TIMES: Final = 3
 """For each try; then Airflow's own timeout applies."""
 EVENT: Final = "openmwaa: message lost"
+_SEPARATOR: Final = "\x06\x16"
 _COUNTS: Final = (
     "ApproximateNumberOfMessages",
     "ApproximateNumberOfMessagesNotVisible",
@@ -61,12 +63,25 @@ class EmptyQueues:
         return found
 
 
-def messages_of(sqs: Any, urls: Mapping[str, str]) -> Callable[[str], int]:
+def messages_in_sqs(sqs: Any, urls: Mapping[str, str]) -> Callable[[str], int]:
     """Return the function that reads the number of messages of a queue."""
 
     def read(queue: str) -> int:
         answer = sqs.get_queue_attributes(QueueUrl=urls[queue], AttributeNames=list(_COUNTS))
         return sum(int(answer["Attributes"][name]) for name in _COUNTS)
+
+    return read
+
+
+def messages_in_redis(redis: Any) -> Callable[[str], int]:
+    """Return the function that reads the number of messages of a queue; those in flight are of all queues.
+
+    kombu has a list for each priority step, and one hash for what workers have received and not acknowledged.
+    """
+
+    def read(queue: str) -> int:
+        waiting = sum(int(redis.llen(name)) for name in (queue, *(f"{queue}{_SEPARATOR}{step}" for step in (3, 6, 9))))
+        return waiting + int(redis.hlen("unacked"))
 
     return read
 
@@ -82,20 +97,14 @@ def lost(queued: Iterable[Any], empty_for: Mapping[str, float], now: datetime) -
 
 def install(environ: Mapping[str, str]) -> None:
     """Check for lost messages whenever the scheduler checks for tasks that are queued too long."""
-    urls = json.loads(environ.get("OPENMWAA_QUEUES") or "{}")
-    if not urls:
-        return  # with Redis
-    import boto3  # noqa: PLC0415 - loaded in the scheduler only
-    from airflow.jobs.scheduler_job_runner import SchedulerJobRunner  # noqa: PLC0415
-    from botocore.config import Config  # noqa: PLC0415
+    from airflow.jobs.scheduler_job_runner import SchedulerJobRunner  # noqa: PLC0415 - only the scheduler needs it
 
-    bounded = Config(connect_timeout=2, read_timeout=2, retries={"total_max_attempts": 1})
-    queues = EmptyQueues(messages_of(boto3.client("sqs", config=bounded), urls))
+    queues = EmptyQueues(_broker(json.loads(environ.get("OPENMWAA_QUEUES") or "{}")))
     check = SchedulerJobRunner._handle_tasks_stuck_in_queued  # noqa: SLF001
 
     def check_and_queue_again(self: Any, **arguments: Any) -> None:
         try:
-            _queue_again(self, queues, urls)
+            _queue_again(self, queues)
         except Exception:  # the scheduler continues without it
             logger.exception("lost messages could not be looked for")
         check(self, **arguments)
@@ -103,7 +112,21 @@ def install(environ: Mapping[str, str]) -> None:
     SchedulerJobRunner._handle_tasks_stuck_in_queued = check_and_queue_again  # noqa: SLF001
 
 
-def _queue_again(runner: Any, queues: EmptyQueues, urls: Mapping[str, str]) -> None:
+def _broker(urls: Mapping[str, str]) -> Callable[[str], int]:
+    if not urls:
+        from airflow.configuration import conf  # noqa: PLC0415
+        from redis import Redis  # noqa: PLC0415
+
+        url = conf.get("celery", "broker_url")
+        return messages_in_redis(Redis.from_url(url, socket_timeout=TIMEOUT_S, socket_connect_timeout=TIMEOUT_S))
+    import boto3  # noqa: PLC0415
+    from botocore.config import Config  # noqa: PLC0415
+
+    bounded = Config(connect_timeout=TIMEOUT_S, read_timeout=TIMEOUT_S, retries={"total_max_attempts": 1})
+    return messages_in_sqs(boto3.client("sqs", config=bounded), urls)
+
+
+def _queue_again(runner: Any, queues: EmptyQueues) -> None:
     from airflow.models.taskinstance import TaskInstance  # noqa: PLC0415
     from airflow.utils.session import create_session  # noqa: PLC0415
     from sqlalchemy import select  # noqa: PLC0415
@@ -111,7 +134,7 @@ def _queue_again(runner: Any, queues: EmptyQueues, urls: Mapping[str, str]) -> N
     mine = (TaskInstance.state == "queued", TaskInstance.queued_by_job_id == runner.job.id)
     with create_session() as session:
         waiting = set(session.scalars(select(TaskInstance.queue).where(*mine).distinct()))
-        empty_for = queues.empty_for(sorted(waiting & urls.keys()))
+        empty_for = queues.empty_for(sorted(waiting))
         if not empty_for:
             return  # a backlog can be long: its tasks are not read
         found = select(TaskInstance).where(*mine, TaskInstance.queue.in_(list(empty_for)))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A task whose message SQS has lost is queued again, in real Airflow on a SQLite file.
+"""A task whose message the broker has lost is queued again, in real Airflow on a SQLite file.
 
 The program runs with the Python of the Airflow environment, without any service.
 """
@@ -19,6 +19,7 @@ from datetime import timedelta
 from types import SimpleNamespace
 from unittest.mock import Mock
 import boto3
+import redis
 from sqlalchemy import create_engine, select
 from airflow.configuration import conf
 from airflow.models.base import Base
@@ -31,7 +32,17 @@ class Queues:
             raise TimeoutError("no answer")
         return {"Attributes": {name: str(count if index == 0 else 0) for index, name in enumerate(AttributeNames)}}
 
+class Lists:
+    def llen(self, name):
+        if messages.get(name, 0) is None:
+            raise TimeoutError("no answer")
+        return messages.get(name, 0)
+
+    def hlen(self, name):
+        return 0
+
 boto3.client = lambda *_, **__: Queues()
+redis.Redis.from_url = lambda url, **_: Lists()
 sys.argv = ["airflow", "scheduler"]
 clock, monotonic = 0.0, time.monotonic
 time.monotonic = lambda: clock
@@ -101,9 +112,10 @@ print(json.dumps(found))
 """
 
 
-def test_a_task_is_queued_again_if_its_queue_has_been_empty(tmp_path: Path) -> None:
+@pytest.mark.parametrize("broker", ["SQS", "Redis"])
+def test_a_task_is_queued_again_if_its_queue_has_been_empty(tmp_path: Path, broker: str) -> None:
     queues = {name: f"https://sqs.example/1/{name}" for name in ("lost", "full", "unknown")}
-    found = run_airflow_program(PROGRAM, tmp_path, OPENMWAA_QUEUES=json.dumps(queues))
+    found = run_airflow_program(PROGRAM, tmp_path, OPENMWAA_QUEUES=json.dumps(queues if broker == "SQS" else {}))
     assert found["before"] == ["queued", 1]
     assert found["after"] == {
         "lost": ["scheduled", 1],

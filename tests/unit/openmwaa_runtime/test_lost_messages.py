@@ -7,7 +7,14 @@ from typing import Any
 
 import pytest
 
-from openmwaa_runtime.lost_messages import EMPTY_FOR_S, KNOWN_GAP_S, EmptyQueues, lost, messages_of
+from openmwaa_runtime.lost_messages import (
+    EMPTY_FOR_S,
+    KNOWN_GAP_S,
+    EmptyQueues,
+    lost,
+    messages_in_redis,
+    messages_in_sqs,
+)
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 EVERY_S = 30.0
@@ -82,14 +89,14 @@ def test_messages_in_every_state_count() -> None:
         asked.append(request)
         return {"Attributes": {f"ApproximateNumberOfMessages{name}": "1" for name in names}}
 
-    assert messages_of(SimpleNamespace(get_queue_attributes=answer), {"default": "url"})("default") == 3
+    assert messages_in_sqs(SimpleNamespace(get_queue_attributes=answer), {"default": "url"})("default") == 3
     assert asked[0]["QueueUrl"] == "url"
 
 
 def test_an_incomplete_answer_is_unknown() -> None:
     sqs = SimpleNamespace(get_queue_attributes=lambda **_: {"Attributes": {"ApproximateNumberOfMessages": "0"}})
     with pytest.raises(KeyError):
-        messages_of(sqs, {"default": "url"})("default")
+        messages_in_sqs(sqs, {"default": "url"})("default")
 
 
 def test_only_a_task_that_was_queued_before_its_queue_was_empty_is_lost() -> None:
@@ -98,3 +105,19 @@ def test_only_a_task_that_was_queued_before_its_queue_was_empty_is_lost() -> Non
 
     old, new, other = task("default", 121), task("default", 119), task("other", 9999)
     assert lost([old, new, other], {"default": 120.0}, NOW) == [old]
+
+
+@pytest.mark.parametrize(
+    ("lists", "unacked", "messages"),
+    [
+        pytest.param({}, 0, 0, id="none"),
+        pytest.param({"default": 2}, 0, 2, id="waiting"),
+        pytest.param({"default\x06\x163": 1, "default\x06\x169": 1}, 0, 2, id="waiting with a priority"),
+        pytest.param({"other": 5}, 0, 0, id="in another queue"),
+        pytest.param({}, 3, 3, id="in flight, of any queue"),
+    ],
+)
+def test_messages_in_redis(lists: dict[str, int], unacked: int, messages: int) -> None:
+    hashes = {"unacked": unacked}
+    redis = SimpleNamespace(llen=lambda name: lists.get(name, 0), hlen=hashes.__getitem__)
+    assert messages_in_redis(redis)("default") == messages

@@ -161,15 +161,14 @@ DEFAULTS: tuple[AirflowSetting, ...] = (
         "scheduler.task_queued_timeout",
         "3600",
         "Maximum time of a task in a queue, and lifetime of the token in its message. It must be longer than a cold "
-        "start with a full backlog, but not much: with Redis, a lost message blocks its task for this time. Airflow: "
-        "600, MWAA: 1800.",
+        "start with a full backlog, but not much. Airflow: 600, MWAA: 1800.",
         frozenset({"scheduler"}),
     ),
     fixed(
         "scheduler.task_queued_timeout_check_interval",
         "30",
-        "At this check the scheduler also looks for tasks whose message was lost: with SQS it queues them again two "
-        "minutes after their queue is empty. Airflow: 120.",
+        "At this check the scheduler also looks for tasks whose message was lost: it queues them again two minutes "
+        "after their queue is empty. Airflow: 120.",
         frozenset({"scheduler"}),
     ),
     fixed(
