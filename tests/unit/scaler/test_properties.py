@@ -119,11 +119,14 @@ def test_a_fleet_settles_while_a_source_throttles(drawn: Dimensions, intervals: 
 
 
 @EXAMPLES
-@given(st.integers(0, 6), st.integers(0, 6), st.integers(1, 40), st.integers(0, 60))
-def test_waiting_tasks_find_a_worker_that_is_known_to_be_free(silent: int, idle: int, waiting: int, held: int) -> None:
-    """Without a database, a worker that does not answer is no capacity for the tasks that wait."""
+@given(st.integers(0, 6), st.integers(0, 6), st.integers(1, 40), st.integers(0, 60), st.booleans())
+def test_waiting_tasks_find_a_worker_that_is_known_to_be_free(
+    silent: int, idle: int, waiting: int, held: int, airflow: bool
+) -> None:
+    """A worker that does not answer is no capacity for the tasks that wait."""
     broker = Known(BrokerCount(waiting, held), 0.0)
-    observation = replace(observe(["silent"] * silent + ["idle"] * idle, broker=broker), database=None)
+    observation = observe(["silent"] * silent + ["idle"] * idle, queued=waiting, running=held, broker=broker)
+    observation = observation if airflow else replace(observation, database=None)
     decision = decide(FLEET, observation, FleetState(), 0.0)[0]
     assert decision.desired is not None
     assert decision.desired >= min(FLEET.maximum, silent + -(-waiting // FLEET.slots))
