@@ -8,7 +8,7 @@ the fleet.
 """
 
 from collections.abc import Collection
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from scaler.core import lost_messages
 from scaler.core.explain import Explanation, count
@@ -16,13 +16,20 @@ from scaler.core.model import BrokerCount, DatabaseCount, FleetPolicy, Known, Ob
 from scaler.core.state import Demand, FleetState
 
 
-def assess(
-    fleet: FleetPolicy, observation: Observation, state: FleetState, now: float, taken: int, explanation: Explanation
-) -> tuple[Demand | None, FleetState]:
-    """Return the demand (None: unknown), and the next state.
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """Slots that may be busy, or dead. They count as running tasks while tasks wait."""
 
-    `taken`: slots of workers that do not answer. Without the database they count as running tasks.
-    """
+    silent: int
+    """Slots of workers that do not answer."""
+    unlisted: int
+    """Slots of workers whose tasks ECS does not list; the database shows what they run."""
+
+
+def assess(
+    fleet: FleetPolicy, observation: Observation, state: FleetState, now: float, taken: Taken, explanation: Explanation
+) -> tuple[Demand | None, FleetState]:
+    """Return the demand (None: unknown), and the next state."""
     readings = {arn: agent for service in observation.services.values() for arn, agent in service.agents.items()}
     agents = {arn: reading.value for arn, reading in readings.items() if isinstance(reading, Known)}
     running = sum(agent.running for agent in agents.values())
@@ -79,19 +86,34 @@ def _of_sources(
     running: int,
     state: FleetState,
     now: float,
-    taken: int,
+    taken: Taken,
     explanation: Explanation,
 ) -> tuple[Demand | None, float | None]:
-    database = observation.database
+    database, all_taken = observation.database, taken.silent + taken.unlisted
     if database is None:
-        return _broker_only(observation.broker, running, taken, explanation, may_shrink=True), None
+        return _broker_only(observation.broker, running, all_taken, explanation, may_shrink=True), None
     if isinstance(database, Unknown):
         text = f"Database unknown ({database.reason}): the broker can raise the fleet, not lower it"
         explanation.add("demand", text, source="database", known=False)
-        return _broker_only(observation.broker, running, taken, explanation, may_shrink=False), state.broker_above_since
+        demand = _broker_only(observation.broker, running, all_taken, explanation, may_shrink=False)
+        return demand, state.broker_above_since
     if isinstance(database, Stale):
         return _stale(database, observation.broker, running, explanation), state.broker_above_since
-    return _both(fleet, database.value, observation.broker, running, state, now, explanation)
+    known, since = _both(fleet, database.value, observation.broker, running, state, now, explanation)
+    if taken.silent:
+        known = _with_silent(known, database.value, running + taken.silent, explanation)
+    return known, since
+
+
+def _with_silent(demand: Demand, database: DatabaseCount, busy: int, explanation: Explanation) -> Demand:
+    """Return the demand with the slots of workers that do not answer, if tasks wait: a dead one takes none of them."""
+    slots = database.queued + max(database.running, busy)
+    if not database.queued or slots <= demand.slots:
+        return demand
+    more = slots - demand.slots
+    text = f"{count(more, 'slot')} more, of workers without an answer: they may take no task"
+    explanation.add("demand", text, source="agents", slots=slots, unread=more)
+    return replace(demand, slots=slots, unread=more)
 
 
 def messages(broker: BrokerCount, running: int) -> int:
@@ -107,7 +129,7 @@ def _both(
     state: FleetState,
     now: float,
     explanation: Explanation,
-) -> tuple[Demand | None, float | None]:
+) -> tuple[Demand, float | None]:
     slots = database.queued + database.running
     explanation.add(
         "demand",

@@ -237,6 +237,11 @@ def _next_state(view: ServiceView, service: Service | None, decision: ServiceDec
         resumes={arn: state.resumes.get(arn, now) for arn in decision.resumes},
         launching={worker.arn: state.launching.get(worker.arn, now) for worker in launching},
         idle={worker.arn: worker.idle_since for worker in workers.of("consuming") if not worker.load},
+        served={
+            worker.arn: state.served.get(worker.arn, now)
+            for worker in workers.all
+            if worker.served or worker.role == "consuming"
+        },
         expected=expected,
         attempt=attempt,
     )
@@ -247,9 +252,9 @@ def _failing_since(service: Service, workers: ClassifiedWorkers, state: ServiceS
 
     A start that ECS tries again is a new task each time, so its own time is always short.
     """
-    starting = sum(1 for worker in workers.of("launching", "stuck") if not worker.resumed)
+    starting = sum(1 for worker in workers.of("launching", "stuck") if not (worker.resumed or worker.served))
     if len(workers.all) - starting >= service.desired:
         return None
-    serving = workers.of("consuming")
-    succeeded = any(worker.arn in state.launching and worker.arn not in state.resumes for worker in serving)
+    # It may begin to consume between two ticks, or before ECS lists it.
+    succeeded = any(not worker.served for worker in workers.of("consuming"))
     return now if succeeded or state.failing_since is None else state.failing_since

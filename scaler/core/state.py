@@ -41,6 +41,8 @@ class ServiceState:
     """Tasks that do not consume yet: when they were first seen."""
     idle: Mapping[str, float] = field(default_factory=dict)
     """Workers without a task: since when."""
+    served: Mapping[str, float] = field(default_factory=dict)
+    """Workers that have consumed: since when. One without an answer and protection may be dead, and does not start."""
     failing_since: float | None = None
     """Since when it has fewer started workers than desired, and no new worker has begun to consume."""
     expected: int | None = None

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from scaler.core import bounds, demand_metric, policy
 from scaler.core import demand as demands
 from scaler.core.bounds import Limits
+from scaler.core.demand import Taken
 from scaler.core.explain import Explanation, count
 from scaler.core.model import FleetPolicy, Observation
 from scaler.core.service_plan import ServiceView, detect_drift
@@ -99,7 +100,10 @@ def _need(inputs: DecisionInput, state: FleetState) -> tuple[Demand | None, int 
     current = inputs.current.workers if inputs.current else None
     others = [view.workers for view in inputs.older if view.workers is not None]
     slots, source = policy.slots_per_worker(fleet, current, others)
-    taken = slots * sum(_unread(view) for view in inputs.services)
+    taken = Taken(
+        slots * sum(_unread(view) for view in inputs.services),
+        slots * sum(_unlisted(view) for view in inputs.services),
+    )
     demand, state = demands.assess(fleet, inputs.observation, state, now, taken, inputs.explanation)
     needed = slots_per_worker = unknown_since = None
     demand = demand_metric.combine(fleet, demand, inputs.observation, inputs.explanation)
@@ -120,9 +124,14 @@ def _workers(demand: Demand | None, slots: int | None) -> int | None:
 
 
 def _unread(view: ServiceView) -> int:
-    """Return the workers of a service that may be busy although no source shows it: their tasks may be acknowledged."""
+    """Return the workers of a service that count as capacity and do not answer: they may be busy or dead."""
+    return sum(1 for worker in view.workers.all if worker.unread) if view.workers else 0
+
+
+def _unlisted(view: ServiceView) -> int:
+    """Return the workers of a service whose tasks ECS does not list: they may be busy."""
     if view.workers is not None:
-        return len(view.workers.of("unknown"))
+        return 0
     return view.service.running if view.service else view.state.expected or 0
 
 

@@ -45,6 +45,8 @@ class ClassifiedWorker:
     old_revision: bool
     resumed: bool
     """A resume was posted, and its agent does not consume yet."""
+    served: bool = False
+    """It has consumed: it is not a worker that starts."""
     failing: bool = False
     """It starts, and no start of its service has succeeded for the launch deadline, however often ECS tried again."""
 
@@ -53,6 +55,12 @@ class ClassifiedWorker:
         """Tasks that it runs, has reserved, or holds until their time."""
         agent = self.agent
         return 0 if agent is None else max(agent.running, agent.reserved, agent.scheduled)
+
+    @property
+    def unread(self) -> bool:
+        """Whether it counts as capacity, may be busy or dead, and does not answer."""
+        counted = self.role in ("unknown", "launching") and self.agent is None and not self.pending
+        return counted and (self.protected is True or self.served)
 
     @property
     def stoppable(self) -> bool:
@@ -161,8 +169,11 @@ def _classify(
     elif role == "consuming" and agent is not None and not (agent.running or agent.reserved or agent.scheduled):
         idle_since = state.idle.get(task.arn, now)
     resumed = task.arn in state.resumes and not pending and (agent is None or agent.phase in DRAIN_PHASES)
-    failing = role == "launching" and not resumed and starts_fail(fleet, state, now)
-    return ClassifiedWorker(task.arn, role, pending, protected, agent, idle_since, old_revision, resumed, failing)
+    served = task.arn in state.served
+    failing = role == "launching" and not (resumed or served) and starts_fail(fleet, state, now)
+    return ClassifiedWorker(
+        task.arn, role, pending, protected, agent, idle_since, old_revision, resumed, served, failing
+    )
 
 
 def _launch_clock(

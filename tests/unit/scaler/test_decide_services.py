@@ -256,6 +256,31 @@ def test_drained_old_workers_resume_while_no_start_of_the_newest_succeeds() -> N
     assert set(decision.services[A].resumes) == {arn(1, A), arn(2, A)}
 
 
+def test_a_dead_worker_is_no_start_that_fails() -> None:
+    """Its protection has lapsed long ago. New workers that start later are healthy, and the old service stays."""
+    state, now = FleetState(), 0.0
+    for b in [["full"] * 2] + [["booting", "full"]] * 100:
+        decision, state = decide(FLEET, both(["full"], b, desired=(1, 2), queued=10), state, now)
+        now += 5.0
+    starting = both(["full"], ["booting", "full", "pending", "pending"], desired=(1, 4), queued=25)
+    decision, _ = decide(FLEET, starting, state, now)
+    assert decision.workers.stuck == 1, "only the dead worker is late"
+    assert counts(decision)[0] == 1
+    assert not any("no start has succeeded" in step.text for step in decision.explanation)
+
+
+def test_a_start_that_is_seen_late_succeeds_too() -> None:
+    """ECS lists a task only after it consumes: a start has succeeded although no tick saw it start."""
+    state, now = FleetState(), 0.0
+    for number in range(1, 9):
+        for _ in range(12):
+            seen = both(["full"], ["full"] * number, desired=(1, number + 3), queued=50)
+            decision, state = decide(FLEET, seen, state, now)
+            now += 5.0
+    assert now > FLEET.launch_deadline_s
+    assert not any("no start has succeeded" in step.text for step in decision.explanation)
+
+
 @pytest.mark.parametrize("starts", [["pending"] * 4, ["pending"]], ids=["all are tried again", "one is"])
 def test_starts_that_fail_again_and_again_block_no_scale_in(starts: Sequence[str]) -> None:
     for seconds in (FLEET.launch_deadline_s + 20.0, FLEET.launch_deadline_s + 25.0):  # with and without a task

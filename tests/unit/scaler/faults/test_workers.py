@@ -126,6 +126,30 @@ def test_busy_agents_unreachable_without_a_database(early: bool) -> None:
     run_scenario(steps, airflow=False, profile=replace(PROFILE, early_ack=early))
 
 
+@pytest.mark.fault(
+    "agent unreachable",
+    "A dead worker takes no task, whether ECS still protects it or not: the fleet grows within a minute for a task "
+    "that waits, and grows no further",
+)
+@pytest.mark.parametrize("airflow", [True, False], ids=["with a database", "plain Celery"])
+@pytest.mark.parametrize("wait_s", [30.0, 630.0], ids=["protected", "protection has lapsed"])
+def test_the_only_worker_is_dead(wait_s: float, airflow: bool) -> None:
+    async def steps(scenario: FaultScenario) -> None:
+        await scenario.becomes(lambda: any(worker.consuming for worker in scenario.workers()), 60.0, "one was to serve")
+        await scenario.ticks(2)
+        (dead,) = scenario.workers()
+        dead.restart(1e9)
+        await asyncio.sleep(wait_s)
+        numbers = scenario.send([20.0])
+        await scenario.becomes(lambda: scenario.total == 2, 60.0, "another worker was to start")
+        await scenario.becomes(lambda: set(numbers) <= scenario.ledger.done, 60.0, "the task was to run")
+        assert scenario.total == 2
+        scenario.fake_ecs.kill(dead)
+        await scenario.rests()
+
+    run_scenario(steps, airflow=airflow)
+
+
 @pytest.mark.fault("agent unreachable", "A hundred agents that need 0.9 s for an answer delay no reduction")
 def test_many_slow_agents() -> None:
     async def steps(scenario: FaultScenario) -> None:
