@@ -140,11 +140,15 @@ def test_the_only_worker_is_dead(wait_s: float, airflow: bool) -> None:
         (dead,) = scenario.workers()
         dead.restart(1e9)
         await asyncio.sleep(wait_s)
+        # Without protection, and with a database that shows no task on it, StopTask has ended it before.
+        workers = 1 if dead not in scenario.workers() else 2
+        assert workers == (1 if airflow and wait_s > 600 else 2)
         numbers = scenario.send([20.0])
-        await scenario.becomes(lambda: scenario.total == 2, 60.0, "another worker was to start")
+        await scenario.becomes(lambda: scenario.total == workers, 60.0, "another worker was to start")
         await scenario.becomes(lambda: set(numbers) <= scenario.ledger.done, 60.0, "the task was to run")
-        assert scenario.total == 2
-        scenario.fake_ecs.kill(dead)
+        assert scenario.total == workers
+        if dead in scenario.workers():
+            scenario.fake_ecs.kill(dead)
         await scenario.rests()
 
     run_scenario(steps, airflow=airflow)
