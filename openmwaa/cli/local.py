@@ -62,16 +62,19 @@ def status(path: EnvironmentPath = DEFAULT_FILE, *, as_json: AsJson = False) -> 
     paths = _paths(path)
     from openmwaa.local.daemon import daemon_client, orphans  # noqa: PLC0415
     from openmwaa.local.health import EXIT_CODES, dags_left_out, fleets, health  # noqa: PLC0415
+    from openmwaa.local.lost_messages import tasks_without_message  # noqa: PLC0415
 
     known = daemon_client.status(paths)
     left_out = dags_left_out(paths.tasks) if known else {}
-    state = health(known)
+    without_message = tasks_without_message(known.get("scaler_address")) if known else {}
+    state = health(known, without_message)
     found = fleets(known)
     overrides = _active_overrides(path) if found else {}
     if as_json:
         fleet_data = [{**fleet.as_data(), "override": _override_data(overrides.get(fleet.fleet))} for fleet in found]
         known_data = known or {"environment": paths.name, "services": []}
-        write_json({"state": state, **known_data, "fleets": fleet_data, "dags_left_out": left_out})
+        more = {"fleets": fleet_data, "dags_left_out": left_out, "tasks_without_message": without_message}
+        write_json({"state": state, **known_data, **more})
     elif known is None:
         print_line(f"{paths.name} is not running. Start it with `openmwaa local up{_argument(path)}`.")
         if left := len(orphans.remaining(paths)):
@@ -84,6 +87,8 @@ def status(path: EnvironmentPath = DEFAULT_FILE, *, as_json: AsJson = False) -> 
                 print_line(f"{fleet.sentence}.")
         for name, override in overrides.items():
             print_line(f"{name}: {_override_sentence(override)}")
+        for name, tasks in without_message.items():
+            print_line(f"{name}: the broker has no message of {tasks} queued tasks; the scheduler queues them again")
         for key, reason in left_out.items():
             print_line(f"DAGs without {key!r}: {reason}")
         if scaler := known.get("scaler_address"):

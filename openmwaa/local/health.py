@@ -17,11 +17,11 @@ EXIT_CODES: Mapping[EnvironmentHealth, int] = {"healthy": 0, "degraded": 1, "sto
 WORKER_SERVICE = re.compile(r"^worker-(?P<fleet>.+)-[ab]$")
 
 
-def health(status: Mapping[str, Any] | None) -> EnvironmentHealth:
-    """The environment in one word."""
+def health(status: Mapping[str, Any] | None, without_message: Mapping[str, int] | None = None) -> EnvironmentHealth:
+    """The environment in one word. `without_message`: queued tasks without a message in the broker, by fleet."""
     if status is None:
         return "stopped"
-    return "degraded" if list(troubles(status)) else "healthy"
+    return "degraded" if without_message or list(troubles(status)) else "healthy"
 
 
 def troubles(status: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -56,6 +56,12 @@ def test_the_health_of_an_environment(daemon_status: dict[str, Any] | None, expe
     assert health(daemon_status) == expected
 
 
+def test_an_environment_with_lost_messages_is_degraded() -> None:
+    running = status(service(), *worker_services(a=(1, 5, 1)))
+    assert health(running, {"default": 35}) == "degraded"
+    assert health(running, {}) == "healthy"
+
+
 def test_exit_codes_are_as_documented() -> None:
     assert EXIT_CODES == {"healthy": 0, "degraded": 1, "stopped": 3}
 

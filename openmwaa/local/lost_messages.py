@@ -1,0 +1,33 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Reads from the scaler which queued tasks have no message in the broker: no worker can run them."""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+import aiohttp
+
+DEADLINE_S = 3.0
+
+
+def tasks_without_message(scaler_address: str | None) -> Mapping[str, int]:
+    """Return the number of such tasks by fleet, of fleets that have any; none while the scaler does not answer.
+
+    The health of the scaler is that of its service, so it is no part of this answer.
+    """
+    if scaler_address is None:
+        return {}
+    try:
+        answer = asyncio.run(_get(f"{scaler_address}/v1/fleets"))
+    except (aiohttp.ClientError, OSError, ValueError):  # TimeoutError is an OSError
+        return {}
+    found = {fleet["fleet"]: (fleet.get("demand") or {}).get("without_message", 0) for fleet in answer["fleets"]}
+    return {fleet: tasks for fleet, tasks in found.items() if tasks}
+
+
+async def _get(url: str) -> Mapping[str, Any]:
+    timeout = aiohttp.ClientTimeout(total=DEADLINE_S)
+    async with aiohttp.ClientSession(timeout=timeout) as session, session.get(url) as answer:
+        answer.raise_for_status()
+        found: Mapping[str, Any] = await answer.json()
+        return found
