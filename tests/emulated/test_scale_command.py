@@ -115,7 +115,6 @@ async def test_overrides_are_combined_until_they_are_cleared(
     assert (override.fixed, override.pause) == (None, "none")
 
 
-@on_localstack_too(pytest.mark.slow)
 def test_the_history_has_users_and_overrides_newest_first_even_after_a_clear(scale: ScaleCommand) -> None:
     for words in (("--max", "6", "--reason", "one"), ("--max", "7", "--reason", "two"), ("--clear",)):
         scale.json("--fleet", "default", *words)

@@ -116,6 +116,14 @@ def _presigned_identity(client: Client, name: str) -> str:
     return "the account's root" if ":root" in answer else answer
 
 
+def _user_of_a_write(client: Client, name: str) -> str:
+    ssm = client("ssm")
+    ssm.put_parameter(Name=f"/{name}", Value="1", Type="String")
+    (written,) = ssm.get_parameter_history(Name=f"/{name}")["Parameters"]
+    user: str = written["LastModifiedUser"]
+    return "the caller's ARN" if user.startswith("arn:aws:") else f"`{user}`"
+
+
 DIFFERENCES = (
     Difference("ECS", "ECS, all calls: they need a licence", "status `ACTIVE`", "error 501", _ecs),
     Difference(
@@ -141,5 +149,12 @@ DIFFERENCES = (
         "the role's session",
         "the account's root",
         _presigned_identity,
+    ),
+    Difference(
+        "user of a write",
+        "SSM `GetParameterHistory`, the user of a write",
+        "the caller's ARN",
+        "`N/A`",
+        _user_of_a_write,
     ),
 )
