@@ -3,6 +3,7 @@
 
 import contextlib
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -113,7 +114,7 @@ def _running(
         own = dict.fromkeys(("HOME", "TMPDIR", "XDG_CACHE_HOME"), folder)
         with (Path(folder) / "log").open("wb") as log:
             process = subprocess.Popen(
-                command,
+                [*_end_with_parent(), *command],
                 env=child_environment(**settings, **own),
                 cwd=folder,
                 stdout=log,
@@ -130,6 +131,11 @@ def _running(
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait(120)
+
+
+def _end_with_parent() -> tuple[str, ...]:
+    """The start of a command that Linux ends when the tests' process is killed."""
+    return (found, "--pdeathsig", "KILL") if (found := shutil.which("setpriv")) else ()
 
 
 def _wait_until_up(url: str, process: subprocess.Popen[bytes]) -> None:
