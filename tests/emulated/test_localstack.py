@@ -2,6 +2,9 @@
 """LocalStack starts in a folder of its own and ends completely; its report; where it is not started."""
 
 import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -10,8 +13,10 @@ import boto3
 import psutil
 import pytest
 
+from tests.support import emulator
 from tests.support import localstack as support
 from tests.support.localstack import FilesAndLocalStack, LocalStackReport, localstack_url
+from tests.support.worker import wait_for
 
 pytestmark = [pytest.mark.emulated]
 
@@ -70,6 +75,20 @@ def test_it_writes_into_its_own_folder_and_ends_with_all_of_it() -> None:
     assert not [process for process in started if process.is_running()]
     assert not folder.exists()
     assert written() == before
+
+
+START = "import subprocess, sys; print(subprocess.Popen(sys.argv[1:], start_new_session=True).pid, flush=True); input()"
+
+
+@pytest.mark.skipif(shutil.which("setpriv") is None, reason="only Linux ends a process with its parent")
+def test_an_emulator_ends_when_the_tests_are_killed() -> None:
+    command = [sys.executable, "-c", START, *emulator._end_with_parent(), "sleep", "600"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as tests:
+        assert tests.stdout
+        started = psutil.Process(int(tests.stdout.readline()))
+        wait_for("the command runs", lambda: started.name() == "sleep")
+        tests.kill()
+    wait_for("it ends", lambda: not started.is_running() or started.status() == psutil.STATUS_ZOMBIE)
 
 
 def report(nodeid: str, when: str, outcome: str, **properties: Any) -> Any:
