@@ -5,7 +5,7 @@ BIN := $(ROOT).venv/bin
 .DEFAULT_GOAL := help
 # Tests and demonstration start hundreds of Python processes: each would compile openmwaa again.
 export PYTHONDONTWRITEBYTECODE :=
-.PHONY: help bootstrap demo test tests unit properties contract faults verify images mutants snapshots lint words format bench coverage synth docs lock hooks clean
+.PHONY: help bootstrap demo test tests unit properties contract localstack faults verify images mutants snapshots lint words format bench coverage synth docs lock hooks clean
 
 help: ## List the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -33,8 +33,11 @@ properties: bootstrap ## Run the scaler's property tests with 10 000 new example
 contract: bootstrap ## Test the behaviour of ECS; AWS=real runs the tests in your account for cents
 	@cd $(ROOT) && AWS=$(AWS) $(BIN)/pytest tests/contract
 
+localstack: bootstrap ## Test AWS calls, plain Celery, overrides and the syncer on LocalStack (ENDPOINT=url); build/localstack.json
+	@cd $(ROOT) && ENDPOINT=$(ENDPOINT) $(BIN)/pytest -m localstack
+
 faults: bootstrap ## Test every fault, for real and in virtual time; results in build/faults.json
-	@cd $(ROOT) && $(BIN)/pytest -m "fault or slow"
+	@cd $(ROOT) && $(BIN)/pytest -m "(fault or slow) and not localstack"
 
 verify: bootstrap ## Every example applied, planned again, destroyed, checked; EXAMPLE=name, ENDPOINT=url, AWS=real, PAGE=1, JSON=1
 	@cd $(ROOT) && $(BIN)/pytest tools/verify -s -n $(if $(filter real,$(AWS)),0,2) --dist worksteal \

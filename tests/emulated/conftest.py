@@ -13,10 +13,16 @@ from tests.support.local_fleet import LocalFleetSettings
 
 
 @pytest.fixture(scope="session")
-def emulator() -> Iterator[str]:
-    """The emulator's URL."""
+def ministack() -> Iterator[str]:
     with running_emulator(find_emulator()) as url:
         yield url
+
+
+@pytest.fixture(scope="session")
+def emulator(request: pytest.FixtureRequest) -> str:
+    """The emulator's URL: ministack's, and also LocalStack's for tests marked with `on_localstack_too`."""
+    url: str = request.getfixturevalue(getattr(request, "param", "ministack"))
+    return url
 
 
 @pytest.fixture

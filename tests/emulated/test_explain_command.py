@@ -16,6 +16,7 @@ import pytest
 
 from tests.support.command_line import openmwaa
 from tests.support.emulator import child_environment
+from tests.support.localstack import on_localstack_too
 from tests.support.scaler_page import FakeScaler, decide_for_hours, fake_scaler, line
 
 pytestmark = pytest.mark.emulated
@@ -70,6 +71,7 @@ def shell(emulator: str, tmp_path: Path) -> Shell:
     return Shell(emulator, tmp_path)
 
 
+@on_localstack_too(pytest.mark.slow)
 def test_explains_seven_workers(shell: Shell) -> None:
     scaler = fake_scaler()
     decide_for_hours(scaler, hours=1)
@@ -88,6 +90,7 @@ def test_explains_seven_workers(shell: Shell) -> None:
         assert words in done.stdout, done.stdout
 
 
+@on_localstack_too(pytest.mark.slow)
 def test_explains_a_past_time_as_json(shell: Shell) -> None:
     scaler = fake_scaler()
     for ago, desired, before, kind in (

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The services for tasks on the emulated APIs: secrets, logs, host names of load balancers."""
+"""The services for tasks on the emulated APIs: overrides, the master secret, host names of load balancers."""
 
 import asyncio
 import shutil
@@ -11,7 +11,6 @@ import asyncpg
 import pytest
 from botocore.exceptions import ClientError
 
-from local_ecs.runtime.errors import SecretError
 from local_ecs.runtime.log_files import LogFiles
 from openmwaa.local.addresses import AddressBlock, choose_block, listeners_in_use
 from openmwaa.local.install import venvs
@@ -58,23 +57,6 @@ def url(emulator: ProcessManager, here: AddressBlock) -> str:
     return here.emulator_url
 
 
-async def test_lines_reach_the_log_group_in_order(url: str) -> None:
-    sink = CloudWatchLogs(url, interval_s=0.05)
-    async with aws.client("logs", url) as logs:
-        await logs.create_log_group(logGroupName="airflow-x-Worker")
-        sink.start()
-        options = {"awslogs-group": "airflow-x-Worker"}
-        lines = [f"line {number}" for number in range(12_000)]
-        sink.write(options, "worker/worker/1", [*lines[:6000], "", *lines[6000:]])
-        sink.write({"awslogs-group": "there-is-none"}, "s", ["lost"])
-        await sink.close()
-        answer = await logs.filter_log_events(
-            logGroupName="airflow-x-Worker", logStreamNames=["worker/worker/1"], limit=10_000
-        )
-        assert [event["message"] for event in answer["events"][:3]] == lines[:3]
-        assert len(answer["events"]) == 10_000, "the limit of one answer"
-
-
 async def test_write_does_not_wait_for_an_unreachable_emulator() -> None:
     sink = CloudWatchLogs("http://127.14.0.9:4566", interval_s=0.01)
     sink.start()
@@ -82,22 +64,6 @@ async def test_write_does_not_wait_for_an_unreachable_emulator() -> None:
     async with asyncio.timeout(120) as deadline:
         await sink.close()
     assert not deadline.expired(), "close waits for an unreachable emulator"
-
-
-async def test_secrets_and_parameters(url: str) -> None:
-    secrets = EmulatedSecrets(url)
-    async with aws.client("secretsmanager", url) as manager, aws.client("ssm", url) as ssm:
-        arn = (await manager.create_secret(Name="a/b", SecretString='{"k": "v", "n": 5}'))["ARN"]
-        await ssm.put_parameter(Name="/p/q", Value="w", Type="SecureString")
-    assert await secrets.resolve(arn) == '{"k": "v", "n": 5}'
-    assert await secrets.resolve(f"{arn}:k::") == "v"
-    assert await secrets.resolve(f"{arn}:n:AWSCURRENT:") == "5"
-    assert await secrets.resolve("arn:aws:ssm:us-east-1:123456789012:parameter/p/q") == "w"
-    assert await secrets.resolve("/p/q") == "w"
-    for wrong in (f"{arn}:other::", arn.replace("a/b", "nope"), "/nope"):
-        with pytest.raises(SecretError) as caught:
-            await secrets.resolve(wrong)
-        assert '"v"' not in str(caught.value)
 
 
 async def test_overrides_and_their_history_are_kept_across_a_restart(url: str, emulator: ProcessManager) -> None:

@@ -8,10 +8,12 @@ import pytest
 
 from tests.support.celery_fleet import CeleryFleet, StartWorld, assert_nothing_was_hurt
 from tests.support.local_fleet import CLUSTER, A
+from tests.support.localstack import on_localstack_too
 
 pytestmark = [pytest.mark.emulated, pytest.mark.filterwarnings("default::DeprecationWarning")]
 
 
+@on_localstack_too()
 def test_a_burst_grows_the_fleet_and_every_scale_in_is_a_drain(start: StartWorld) -> None:
     world = start()
     with world.scaler_frozen():  # else it may look when half of them are sent
@@ -31,6 +33,7 @@ def test_a_burst_grows_the_fleet_and_every_scale_in_is_a_drain(start: StartWorld
     assert len(released) == 3
 
 
+@on_localstack_too(pytest.mark.slow)
 @pytest.mark.fault(
     "scaler SIGKILLed at every step of a drain",
     "The next scaler reads the drain from ECS and the agents, and continues it.",
@@ -65,6 +68,7 @@ def test_a_scaler_killed_between_any_two_steps_of_a_drain_loses_nothing(start: S
     assert_nothing_was_hurt(world)
 
 
+@on_localstack_too(pytest.mark.slow)
 @pytest.mark.fault(
     "someone else writes desiredCount",
     "ECS stops no worker, because all are protected; the scaler raises the count to the protected workers.",
@@ -89,6 +93,7 @@ def test_a_count_lowered_by_another_client_stops_no_worker_and_is_raised_again(s
     assert_nothing_was_hurt(world)
 
 
+@on_localstack_too(pytest.mark.slow)
 @pytest.mark.fault(
     "protection refused",
     "The worker takes no message until the scaler has raised the count for it.",
@@ -118,6 +123,7 @@ def test_a_worker_that_ecs_refuses_to_protect_takes_nothing_until_the_scaler_mak
     assert old in world.audit().stopped_by_ecs
 
 
+@on_localstack_too(pytest.mark.slow)
 @pytest.mark.fault(
     "worker SIGKILLed",
     "ECS replaces the worker; its messages come back after the visibility timeout and run again.",

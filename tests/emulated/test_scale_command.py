@@ -26,6 +26,7 @@ from scaler.core.model import Overrides
 from scaler.errors import BadAnswerError
 from tests.support.command_line import openmwaa
 from tests.support.emulator import child_environment
+from tests.support.localstack import on_localstack_too
 
 pytestmark = pytest.mark.emulated
 
@@ -85,6 +86,7 @@ async def scaler_reads(
         yield lambda: source.read(["default", "spare"])
 
 
+@on_localstack_too(pytest.mark.slow)
 async def test_the_scaler_reads_the_override(scale: ScaleCommand, scaler_reads: Callable[[], Any]) -> None:
     assert await scaler_reads() == {"default": Overrides(), "spare": Overrides()}
     shown = scale.json("--fleet", "spare", "--max", "3", "--pause", "in", "--duration", "2h", "--reason", "a migration")
@@ -97,6 +99,7 @@ async def test_the_scaler_reads_the_override(scale: ScaleCommand, scaler_reads: 
     assert found["default"] == Overrides(), "the override of another fleet"
 
 
+@on_localstack_too(pytest.mark.slow)
 async def test_overrides_are_combined_until_they_are_cleared(
     scale: ScaleCommand, scaler_reads: Callable[[], Any]
 ) -> None:
@@ -147,6 +150,7 @@ def test_without_an_override_the_file_and_the_next_apply_are_shown(scale: ScaleC
         pytest.param('{"version":1,"max":3,"max":4}', "twice", id="a field twice"),
     ],
 )
+@on_localstack_too(pytest.mark.slow)
 async def test_an_invalid_override_written_by_hand(
     scale: ScaleCommand, scaler_reads: Callable[[], Any], text: str, words: str
 ) -> None:

@@ -11,11 +11,16 @@ import pytest
 
 from tests.support.emulator import free_port
 from tests.support.fake_ecs_agent import FakeEcsAgent
+from tests.support.localstack import on_localstack_too
 from tests.support.sqs_queue import SqsQueue
 from tests.support.sqs_recorder import SqsRecorder
 from tests.support.worker import Worker, finished, ledger, start_worker, wait_for
 
-pytestmark = [pytest.mark.emulated, pytest.mark.filterwarnings("default::DeprecationWarning")]
+pytestmark = [
+    pytest.mark.emulated,
+    pytest.mark.filterwarnings("default::DeprecationWarning"),
+    on_localstack_too(pytest.mark.slow),
+]
 
 SLOTS = 4
 StartWorker = Callable[..., Worker]

@@ -37,13 +37,14 @@ class Venv:
     python: Path
     """The interpreter that creates it."""
     cache: Path
+    version: str = f"{sys.version_info.major}.{sys.version_info.minor}"
+    """Of the interpreter."""
 
     @property
     def folder(self) -> Path:
         """Its folder."""
-        version = f"{sys.version_info.major}.{sys.version_info.minor}"
-        key = hashlib.sha256(self.lock.read_bytes() + f"{version} {self.python}".encode()).hexdigest()[:12]
-        return self.cache / f"{self.name}-py{version}-{key}"
+        key = hashlib.sha256(self.lock.read_bytes() + f"{self.version} {self.python}".encode()).hexdigest()[:12]
+        return self.cache / f"{self.name}-py{self.version}-{key}"
 
     @property
     def interpreter(self) -> Path:

@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Contract tests of AWS's services except ECS's protection, on two external emulators; `ENDPOINT` adds a third.
+"""Contract tests of AWS's services except ECS's protection, on three external emulators.
 
-Their differences are in docs/reference/emulators.md.
+LocalStack may be the one at `ENDPOINT`. Their differences are in docs/reference/emulators.md.
 """
 
-import os
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -18,11 +17,12 @@ from botocore.config import Config
 
 from scaler.adapters.aws import CONFIG
 from tests.support.emulator import find_emulator, running_emulator, running_moto
+from tests.support.localstack import LOCALSTACK
 
 REGION = "us-east-1"
 CREDENTIALS = {"aws_access_key_id": "test", "aws_secret_access_key": "test"}
-EMULATORS = ("ministack", "moto", *(("endpoint",) if os.environ.get("ENDPOINT") else ()))
-SERVICES = "cloudwatch,ecs,logs,s3,sqs,ssm,sts"
+EMULATORS = ("ministack", "moto", LOCALSTACK)
+SERVICES = "cloudwatch,ecs,iam,kms,logs,s3,secretsmanager,sqs,ssm,sts"
 
 
 @dataclass(frozen=True)
@@ -32,27 +32,32 @@ class Emulator:
     name: str
     url: str
 
-    def client(self, service: str) -> Any:
+    def client(self, service: str, **config: Any) -> Any:
         """A client for the checks of a test."""
         return boto3.client(
             service,  # type: ignore[call-overload]  # services are data here
             endpoint_url=self.url,
             region_name=REGION,
-            config=Config(proxies={}, s3={"addressing_style": "path"}),
+            config=Config(proxies={}, s3={"addressing_style": "path"}, **config),
             **CREDENTIALS,
         )
 
 
+@pytest.fixture(scope="session")
+def ministack() -> Iterator[str]:
+    with running_emulator(find_emulator(), services=SERVICES) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def moto() -> Iterator[str]:
+    with running_moto() as url:
+        yield url
+
+
 @pytest.fixture(scope="session", params=EMULATORS)
-def emulator(request: pytest.FixtureRequest) -> Iterator[Emulator]:
-    if request.param == "endpoint":
-        yield Emulator("endpoint", os.environ["ENDPOINT"])
-    elif request.param == "moto":
-        with running_moto() as url:
-            yield Emulator("moto", url)
-    else:
-        with running_emulator(find_emulator(), services=SERVICES) as url:
-            yield Emulator("ministack", url)
+def emulator(request: pytest.FixtureRequest) -> Emulator:
+    return Emulator(request.param, request.getfixturevalue(request.param))
 
 
 @pytest.fixture

@@ -7,7 +7,8 @@ from scaler.adapters.ecs import EcsClusterAdapter
 from scaler.errors import SourceError
 from tests.contract.aws_services.conftest import Emulator, Open
 
-pytestmark = [pytest.mark.emulated]
+# LocalStack's ECS needs a licence, and protects no tasks.
+pytestmark = [pytest.mark.emulated, pytest.mark.parametrize("emulator", ["ministack", "moto"], indirect=True)]
 SERVICE = "worker-default-a"
 
 
