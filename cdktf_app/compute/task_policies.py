@@ -17,6 +17,9 @@ METRICS_NAMESPACE: Final = "openmwaa"
 # Namespace of MWAA's RunningTasks and QueuedTasks, which the scaler publishes too.
 MWAA_NAMESPACE: Final = "AmazonMWAA"
 
+WORKER_TAG: Final = {"openmwaa:component": "worker"}
+"""Tag of the services of workers, which ECS gives to their tasks; the scaler may stop only these."""
+
 
 def _account_wide(sid: str, action: str, *conditions: Condition) -> Statement:
     reason = "the operation does not support resources"
@@ -24,6 +27,7 @@ def _account_wide(sid: str, action: str, *conditions: Condition) -> Statement:
 
 
 _READ_METRICS: Final = _account_wide("ReadDemandMetrics", "cloudwatch:GetMetricData")
+_OF_WORKERS: Final = Condition("StringEquals", "aws:ResourceTag/openmwaa:component", ("worker",))
 _FIND_LOG_GROUPS: Final = _account_wide("FindLogGroups", "logs:DescribeLogGroups")
 
 
@@ -85,7 +89,7 @@ class TaskPolicies:
             Statement("SizeFleets", ("ecs:DescribeServices", "ecs:UpdateService"), fleets),
             Statement("SeeTasks", ("ecs:DescribeTasks", "ecs:GetTaskProtection"), tasks, conditions=(of_cluster,)),
             # One worker that does not answer, is not protected and runs no task: it would block every scale-in.
-            Statement("StopSilentWorkers", ("ecs:StopTask",), tasks, conditions=(of_cluster,)),
+            Statement("StopSilentWorkers", ("ecs:StopTask",), tasks, conditions=(of_cluster, _OF_WORKERS)),
             Statement(
                 "ListTasks",
                 ("ecs:ListTasks",),

@@ -28,7 +28,7 @@ from cdktf_app.compute.airflow_containers import AirflowContainers
 from cdktf_app.compute.container_definition import ContainerSpec
 from cdktf_app.compute.execution_role import execution_role
 from cdktf_app.compute.fargate_service import ServiceProps, TaskSpec, private_network, task_definition
-from cdktf_app.compute.task_policies import TaskPolicies
+from cdktf_app.compute.task_policies import WORKER_TAG, TaskPolicies
 from openmwaa.config.environment_classes import TaskSize
 from openmwaa.config.fleet import ResolvedFleet
 
@@ -124,6 +124,7 @@ class FleetServices(Construct):
             enable_execute_command=False,
             enable_ecs_managed_tags=True,
             propagate_tags="SERVICE",
+            tags=WORKER_TAG,
             timeouts=EcsServiceTimeouts(delete=_DELETE_TIMEOUT),
             lifecycle=TerraformResourceLifecycle(ignore_changes=["desired_count"]),
             depends_on=[service_props.cluster.capacity, *service_props.ready],

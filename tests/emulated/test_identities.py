@@ -133,6 +133,8 @@ ROWS = [
 NOT_ASKED = {"execution_api", "flow_logs", "database_monitoring"}
 
 VIA = "kms:ViaService"
+COMPONENT = "aws:ResourceTag/openmwaa:component"
+OWN_CLUSTER = {"ecs:cluster": f"{ECS}:cluster/openmwaa-example"}
 WITH_CONTEXT: list[tuple[Row, Mapping[str, str]]] = [
     (Row("worker", "kms:Decrypt", KEY, True), {VIA: "sqs.us-east-1.amazonaws.com"}),
     (Row("worker", "kms:Decrypt", KEY, True), {VIA: "s3.us-east-1.amazonaws.com"}),
@@ -145,6 +147,10 @@ WITH_CONTEXT: list[tuple[Row, Mapping[str, str]]] = [
     (Row("scaler", "cloudwatch:PutMetricData", "*", False), {"cloudwatch:namespace": "AWS/ECS"}),
     (Row("scaler", "ecs:ListTasks", "*", True), {"ecs:cluster": f"{ECS}:cluster/openmwaa-example"}),
     (Row("scaler", "ecs:ListTasks", "*", False), {"ecs:cluster": f"{ECS}:cluster/openmwaa-example-two"}),
+    (Row("scaler", "ecs:StopTask", TASK, True), OWN_CLUSTER | {COMPONENT: "worker"}),
+    (Row("scaler", "ecs:StopTask", TASK, False), OWN_CLUSTER),
+    (Row("scaler", "ecs:StopTask", TASK, False), OWN_CLUSTER | {COMPONENT: "scheduler"}),
+    (Row("scaler", "ecs:StopTask", OTHER_ENVIRONMENT["task"], False), OWN_CLUSTER | {COMPONENT: "worker"}),
     (Row("scheduler", "kms:GenerateDataKey", KEY, True), {VIA: "sqs.us-east-1.amazonaws.com"}),
     (Row("scheduler", "kms:GenerateDataKey", KEY, False), {VIA: "s3.us-east-1.amazonaws.com"}),
     (Row("worker_execution", "kms:Decrypt", KEY, True), {VIA: "secretsmanager.us-east-1.amazonaws.com"}),

@@ -63,7 +63,7 @@ COMPONENTS = {
             "ecs:DescribeTasks": Request("ecs:DescribeTasks", TASK, CLUSTER),
             "ecs:GetTaskProtection": Request("ecs:GetTaskProtection", TASK, CLUSTER),
             "ecs:ListTasks": Request("ecs:ListTasks", "*", CLUSTER),
-            "ecs:StopTask": Request("ecs:StopTask", TASK, CLUSTER),
+            "ecs:StopTask": Request("ecs:StopTask", TASK, CLUSTER | {"aws:ResourceTag/openmwaa:component": "worker"}),
             "ecs:UpdateService": Request("ecs:UpdateService", SERVICE),
             "sqs:GetQueueAttributes": Request("sqs:GetQueueAttributes", QUEUE),
             "ssm:GetParameters": Request("ssm:GetParameters", OVERRIDE),

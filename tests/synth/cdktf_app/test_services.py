@@ -176,12 +176,19 @@ def test_the_runtime_gets_all_required_variables(quickstart: Stack) -> None:
         assert not set(REQUIRED[word]) - values, f"{name} lacks {set(REQUIRED[word]) - values}"
 
 
-def test_the_scaler_accepts_its_settings(byo_resources: Stack) -> None:
-    container = byo_resources.containers["scaler/scaler"]
-    config = copy.deepcopy(byo_resources.local(environment_of(container)["SCALER_CONFIG"]))
+def scaler_config(stack: Stack) -> Any:
+    """The scaler's settings, with the values that only an apply knows: the URLs of queues and the mode of TLS."""
+    config = copy.deepcopy(stack.local(environment_of(stack.containers["scaler/scaler"])["SCALER_CONFIG"]))
     assert config["database"]["sslmode"] == "${local.metadata_database_sslmode}"
-    config["database"]["sslmode"] = byo_resources.document["locals"]["metadata_database_sslmode"]
-    settings = parse_settings(json.dumps(config))
+    config["database"]["sslmode"] = "require"
+    for fleet in config["fleets"]:
+        assert all(url.startswith("${aws_sqs_queue.") for url in fleet["queues"].values())
+        fleet["queues"] = {queue: f"https://sqs.us-east-1.amazonaws.com/1/{queue}" for queue in fleet["queues"]}
+    return config
+
+
+def test_the_scaler_accepts_its_settings(byo_resources: Stack) -> None:
+    settings = parse_settings(json.dumps(scaler_config(byo_resources)))
     assert (settings.cluster, settings.agent_port, settings.http_port) == ("openmwaa-example", 8790, 8082)
     fleets = {fleet.services: (fleet.slots, fleet.min, fleet.max, tuple(fleet.queues)) for fleet in settings.fleets}
     assert fleets == {
@@ -195,14 +202,12 @@ def test_the_scaler_accepts_its_settings(byo_resources: Stack) -> None:
     assert (mornings.cron, mornings.minutes, mornings.min, mornings.timezone) == ("0 6 * * 1-5", 90, 3, "Europe/Zurich")
     assert (heavy.fallback.mode, heavy.fallback.count, heavy.fallback.after_s) == ("hold-if-higher", 2, 300)
     assert heavy.desired_count_drift == "adopt"
-    assert container["portMappings"][0]["containerPort"] == 8082
+    assert byo_resources.containers["scaler/scaler"]["portMappings"][0]["containerPort"] == 8082
     assert "command" not in container
 
 
 def test_the_scaler_gets_the_demand_metric_of_a_fleet(no_internet: Stack) -> None:
-    config = copy.deepcopy(no_internet.local(environment_of(no_internet.containers["scaler/scaler"])["SCALER_CONFIG"]))
-    config["database"]["sslmode"] = "require"
-    (fleet,) = parse_settings(json.dumps(config)).fleets
+    (fleet,) = parse_settings(json.dumps(scaler_config(no_internet))).fleets
     assert fleet.demand_metric is not None
     found = fleet.demand_metric.model_dump()
     # Terraform reads `$${` and `%%{` as the text `${` and `%{`.
