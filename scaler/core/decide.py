@@ -107,6 +107,7 @@ def _plan_services(inputs: DecisionInput, target: FleetTarget) -> list[ServiceSt
         room, launch_limit = 0, ""
         if view is _substitute(inputs):
             room, launch_limit = _launch_room(inputs)
+            room = min(room, max(0, limits.maximum - desired))  # the target may be a kept count above the maximum
         keep, required = min(left, desired + room), min(missing, desired + room)
         left, missing = left - keep, missing - required
         if current is not None and desired > keep:

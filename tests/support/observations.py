@@ -41,7 +41,7 @@ FALLBACKS = (
     FallbackPolicy("fixed", 2, 30.0),
 )
 PAUSES: tuple[Any, ...] = ("none", "none", "in", "out", "both")
-START_S = 100.0
+START_S = 600.0
 
 
 Dimensions = tuple[int, tuple[int, int, int]]
@@ -89,6 +89,9 @@ def decision_case(drawn: Dimensions, *, overridden: bool = True, known: bool = F
         now += 5.0
     if quiet or rng.random() < 0.5:
         state = replace(state, window=_full_window(rng, now, 2 if quiet else 9), zero_ticks=rng.randint(0, 2))
+    if rng.random() < 0.15:  # no start has succeeded for the launch deadline
+        services = {name: replace(state.of(name), failing_since=now - 500.0) for name in seen.services}
+        state = replace(state, services={**state.services, **services})
     return DecisionCase(fleet, state, now, seen)
 
 

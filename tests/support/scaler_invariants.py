@@ -44,6 +44,12 @@ def services_of(case: DecisionCase, decision: Decision) -> Iterator[tuple[str, S
         yield name, seen, decision.services[name]
 
 
+def starts_fail(case: DecisionCase, name: str | None) -> bool:
+    """Return whether no start of the service had succeeded for the launch deadline: an older one may grow instead."""
+    since = None if name is None else case.state.of(name).failing_since
+    return since is not None and case.now - since >= case.fleet.launch_deadline_s
+
+
 def unknown_never_lowers(case: DecisionCase, decision: Decision, after: FleetState) -> None:
     seen = case.observation
     services = all(service_in(service) is not None for service in seen.services.values())
@@ -72,7 +78,8 @@ def within_bounds(case: DecisionCase, decision: Decision, after: FleetState) -> 
             continue
         assert plan.desired is not None
         top = max(service.desired, plan.protected_minimum or 0)
-        if name == decision.current and overrides.pause not in ("out", "both"):
+        grows = name == decision.current or starts_fail(case, decision.current)
+        if grows and overrides.pause not in ("out", "both"):
             top = max(top, decision.maximum)
         assert plan.desired <= top, f"{name} is above the maximum, without protection or drift"
         if name == decision.current and free:
@@ -114,7 +121,9 @@ def never_below_protection(case: DecisionCase, decision: Decision, after: FleetS
             for task in tasks
             if task.arn not in protected
             and phase_of(observed, task.arn) not in ("released", "stopping")
-            and not (task.last_status in PENDING and first_seen.get(task.arn, case.now) < late)
+            and not (
+                task.last_status in PENDING and (first_seen.get(task.arn, case.now) < late or starts_fail(case, name))
+            )
         ]
         assert plan.desired >= len(protected) + len(about), (
             f"{name}: ECS would refuse protection to a worker about to be protected"
@@ -141,7 +150,8 @@ def scale_in_only_by_released_workers(case: DecisionCase, decision: Decision, af
                 assert phase_of(observed, arn) != "released"
         first_seen, late = case.state.of(name).launching, case.now - case.fleet.launch_deadline_s
         pending = [task.arn for task in tasks if task.last_status in PENDING]
-        assert all(first_seen.get(arn, case.now) < late for arn in pending), f"{name}: a task is starting"
+        starting = [arn for arn in pending if first_seen.get(arn, case.now) >= late]
+        assert not starting or starts_fail(case, name), f"{name}: a task is starting"
         assert len(service.deployments) == 1
         assert not plan.resumes
 
@@ -181,7 +191,10 @@ def only_the_newest_grows(case: DecisionCase, decision: Decision, after: FleetSt
     for name, observed, plan in services_of(case, decision):
         service = service_in(observed)
         if service is not None and plan.desired is not None and name != decision.current:
-            assert plan.desired <= max(service.desired, plan.protected_minimum or 0), f"{name} is old, but it grew"
+            most = decision.maximum if starts_fail(case, decision.current) else 0
+            assert plan.desired <= max(service.desired, plan.protected_minimum or 0, most), (
+                f"{name} is old, but it grew"
+            )
 
 
 def explains_itself(case: DecisionCase, decision: Decision, after: FleetState) -> None:
