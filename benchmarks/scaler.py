@@ -1,15 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """10 000 randomized scale-ins with faults in virtual time, and the lost tasks without each step of the protocol.
 
-`python -m benchmarks scaler`, about six minutes of one core. It exits with an error after a lost or interrupted task, a
-broken invariant, a negative control without a lost task, or a fleet that sticks under a continuous fault. Figures of
-other subjects in build/bench (real scale-ins, reaction, fleets) are merged in; missing figures are null.
+`python -m benchmarks scaler`, about seven minutes of one core. It exits with an error after a lost or interrupted task,
+a broken invariant, a negative control without a lost or stuck task, or a fleet that sticks under a continuous fault or
+in a race. Figures of other subjects in build/bench (real scale-ins, reaction, fleets) are merged in; missing figures
+are null.
 """
 
 import json
 import os
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ from openmwaa.local.demo.summary import percentiles
 from simulation.liveness_run import CONTINUOUS_FAULTS, play
 from simulation.loop import run
 from simulation.negative_controls import NEGATIVE_CONTROLS
+from simulation.race_run import RACES, RaceSummary, play_race
 from simulation.report import RunSummary, run_with_all_safeguards, run_without
 
 OUT = Path(__file__).resolve().parents[1] / "build" / "bench"
@@ -25,6 +28,7 @@ SCALE_INS = int(os.environ.get("BENCH_SCALE_INS", "10000"))
 SEED = int(os.environ.get("BENCH_SEED", "1"))
 CONTROL_RUNS = int(os.environ.get("BENCH_CONTROL_RUNS", "25"))
 LIVENESS_RUNS = int(os.environ.get("BENCH_LIVENESS_RUNS", "50"))
+RACE_RUNS = int(os.environ.get("BENCH_RACE_RUNS", "25"))
 
 
 def measure() -> dict[str, Any]:
@@ -48,6 +52,11 @@ def measure() -> dict[str, Any]:
             f"without a safeguard, {disabled.value}: {result.lost} lost in {result.scale_ins} scale-ins",
             file=sys.stderr,
         )
+    races = {step: play_race(step, seed=SEED, runs=RACE_RUNS, disabled=False) for step in RACES}
+    for step in RACES:
+        weakened = play_race(step, seed=SEED, runs=RACE_RUNS, disabled=True)
+        lost[step.value], detail[step.value] = weakened.lost + weakened.stuck, weakened.figures()
+        print(f"without a safeguard, {step.value}: {weakened.lost} lost, {weakened.stuck} stuck", file=sys.stderr)
     liveness = {name: _liveness(name) for name in CONTINUOUS_FAULTS}
     figures = {
         "scale_ins": summary.scale_ins,
@@ -57,6 +66,7 @@ def measure() -> dict[str, Any]:
         "invariants_broken": summary.broken,
         "controls": lost,
         "liveness": liveness,
+        "races": {step.value: race.figures() for step, race in races.items()},
         **_other_subjects(),
         "simulation": {
             "runs": summary.runs,
@@ -77,7 +87,7 @@ def measure() -> dict[str, Any]:
         },
     }
     OUT.mkdir(parents=True, exist_ok=True)
-    if problems := wrong(summary, lost, liveness):
+    if problems := wrong(summary, lost, liveness, list(races.values())):
         (OUT / "scaler.json").write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
         sys.exit("the figures are wrong:\n" + "\n".join(problems))
     return figures
@@ -98,11 +108,19 @@ def _liveness(name: str) -> dict[str, float | int | None]:
     }
 
 
-def wrong(summary: RunSummary, lost: dict[str, int], liveness: dict[str, dict[str, float | int | None]]) -> list[str]:
+def wrong(
+    summary: RunSummary,
+    lost: dict[str, int],
+    liveness: dict[str, dict[str, float | int | None]],
+    races: Sequence[RaceSummary],
+) -> list[str]:
     """Return the errors in the figures."""
     found = [
-        f"{step}: no task was lost without it, so the simulation does not test it" for step, n in lost.items() if not n
+        f"{step}: no task was lost or stuck without it, so the simulation does not test it"
+        for step, n in lost.items()
+        if not n
     ]
+    found += [problem for race in races for problem in race.problems]
     found += [f"{name}: {times['stuck']} runs stuck" for name, times in liveness.items() if times["stuck"]]
     for what, number in (
         ("tasks lost", summary.lost),

@@ -5,5 +5,5 @@ ECS is `local_ecs.model.Ecs` with a picker that stops any unprotected task. Ever
 the worker agent around a simple Celery consumer. The broker gives messages to polls that may outlive their worker. The
 scaler is the real `FleetSupervisor`, with ports that fail. A `RunLedger` records lost tasks, interrupted tasks and
 broken invariants. `negative_controls.DisabledSafeguard` names the steps of the protocol that can be disabled: each must
-lose tasks.
+lose tasks, or leave them waiting. `race_run` has a race for each step that random faults meet too rarely.
 """

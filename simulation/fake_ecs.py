@@ -77,6 +77,8 @@ class FakeEcs:
         self.excused_until: dict[str, float] = {}
         """Services whose desired count an injected fault changed: protection may exceed it until this time."""
         self.deleted: set[str] = set()
+        self.no_protection_for: set[str] = set()
+        """Tasks whose calls for protection fail."""
         self.disturbed_until = -1.0
         """The time until which an injected fault may delay a new revision."""
         self.rollouts_s: list[float] = []
@@ -141,6 +143,10 @@ class FakeEcs:
         self.ecs.tasks.stop(arn, cluster=CLUSTER, reason=reason)
         self.advance()
 
+    def raise_by_hand(self, service: str, more: int) -> None:
+        """Raise the desired count as another client does."""
+        self.set_desired(service, self.ecs.services.get(service, cluster=CLUSTER).desired_count + more)
+
     # --- workers
 
     def kill(self, worker: SimulatedWorker) -> None:
@@ -179,7 +185,7 @@ class FakeEcs:
         outcome = rates.draw(self._rng)
         way_s = self._rng.uniform(*rates.latency_s)
         lost = CallAnswered(call.number, ProtectionResult.FAILED, reason="no answer from the ECS agent")
-        if outcome is CallOutcome.FAILS:
+        if outcome is CallOutcome.FAILS or arn in self.no_protection_for:
             self._loop.call_later(way_s, answer, lost)
             return
         if outcome is not CallOutcome.FINE:

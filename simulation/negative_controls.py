@@ -23,6 +23,15 @@ class DisabledSafeguard(StrEnum):
     FLOOR_ABOVE_MAXIMUM = "max below protected"
     """A lower maximum is written even if more workers are protected."""
     PROTECT_AGAIN = "resume after release without protection"
+    REREAD = "no second read of desired"
+    DEPLOYMENT = "no second look for a deployment"
+    CONFIRMATION = "no confirmation of the release"
+    SETTLING = "protect at once after a lost release"
+    TWO_WITNESSES = "zero with one witness"
+    EQUALITY = "more unprotected than released"
+    """The count is lowered although a worker is unprotected that has not released its protection."""
 
 
-NEGATIVE_CONTROLS = tuple(safeguard for safeguard in DisabledSafeguard if safeguard is not DisabledSafeguard.NOTHING)
+_OF_RACES = ("REREAD", "DEPLOYMENT", "CONFIRMATION", "SETTLING", "TWO_WITNESSES", "EQUALITY")
+NEGATIVE_CONTROLS = tuple(safeguard for safeguard in DisabledSafeguard if safeguard.name not in ("NOTHING", *_OF_RACES))
+"""The safeguards without which random runs lose tasks; `race_run.RACES` has the others, each with its race."""

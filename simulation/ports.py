@@ -16,7 +16,7 @@ from simulation.fault_injection import CallOutcome, FaultInjector
 from simulation.negative_controls import DisabledSafeguard
 from simulation.queue import SimulatedQueue
 from simulation.worker import SimulatedWorker
-from worker_agent.state_machine import Drain, Resume
+from worker_agent.state_machine import Drain, Phase, Resume
 
 T = TypeVar("T")
 DEADLINE_S = 2.0
@@ -203,6 +203,8 @@ class SimulatedAgents:
         """Workers whose requests have no answer before their deadline."""
         self.wrong_answers: dict[str, dict[str, object]] = {}
         """Task ARN -> wrong fields of its answer."""
+        self.before_drain_of_released: Callable[[SimulatedWorker], None] | None = None
+        """Happens once, before the next drain that is posted to a released worker."""
 
     async def state(self, task: Task) -> AgentState:
         """Return the state that the worker reports."""
@@ -210,6 +212,10 @@ class SimulatedAgents:
 
     async def drain(self, task: Task, lease_s: float) -> AgentState:
         """Post a drain."""
+        worker = self._fake_ecs.workers.get(task.arn)
+        if (race := self.before_drain_of_released) and worker and worker.state.phase is Phase.RELEASED:
+            self.before_drain_of_released = None
+            race(worker)
         return await self._call(task, lambda: self._send(task, Drain(lease_s)))
 
     async def resume(self, task: Task) -> AgentState:

@@ -9,7 +9,8 @@ import asyncio
 import random
 from collections.abc import Callable
 
-from scaler.core.model import FleetPolicy, Overrides
+from scaler.core.model import DatabaseCount, FleetPolicy, Overrides
+from simulation.fake_ecs import AGENT_TIMEOUT_S
 from simulation.fault_injection import FaultRates
 from simulation.negative_controls import DisabledSafeguard
 from simulation.simulation import Simulation, SimulationConfig
@@ -56,6 +57,8 @@ def draw(seed: int, disabled: DisabledSafeguard = DisabledSafeguard.NOTHING) -> 
         stop_timeout_s=rng.choice((10.0, 30.0)),
         airflow=airflow,
         disabled=disabled,
+        agents_at_once=rng.choice((3, 6, 500)),
+        writes=rng.choice(((0.5, 1), (5.0, 20))),
     )
 
 
@@ -87,6 +90,8 @@ class RandomScenario:
             (0.5, self._broker_restarts),
             (0.5, self._clock_jumps),
             (0.7, self._wrong_answer),
+            (0.7, self._change_before_reduction),
+            (0.7, self._database_without_rows),
         ]
 
     async def play(self) -> None:
@@ -163,6 +168,8 @@ class RandomScenario:
         sim.cluster.partial_failures = 0.0
         sim.agents.wrong_answers.clear()
         sim.agents.unreachable.clear()
+        sim.write_rate_limit.before_reduction = None
+        sim.database.answer = lambda true: true
         sim.overrides.by_fleet.clear()
         sim.fake_ecs.ecs.faults.hold_launches(sim.topology.family, held=False)
         sim.fake_ecs.ecs.faults.fail_launches(sim.topology.family, 0)
@@ -285,7 +292,13 @@ class RandomScenario:
     def _no_protection_calls(self) -> float:
         share = self._rng.choice((0.3, 1.0))
         self._sim.faults.rates["protection"] = self._rng.choice(
-            (FaultRates(fails=share), FaultRates(silent=share), FaultRates(answer_lost=share), FaultRates(late=share))
+            (
+                FaultRates(fails=share),
+                FaultRates(silent=share),
+                FaultRates(answer_lost=share),
+                FaultRates(late=share),
+                FaultRates(late=share, late_s=(AGENT_TIMEOUT_S, 2 * AGENT_TIMEOUT_S)),
+            )
         )
         return self._later(self._rng.uniform(5.0, 40.0), lambda: self._sim.faults.clear("protection"))
 
@@ -344,6 +357,37 @@ class RandomScenario:
             )
             self._sim.agents.wrong_answers[self._rng.choice(workers).arn] = dict(answer)
         return self._later(40.0, self._sim.agents.wrong_answers.clear)
+
+    def _change_before_reduction(self) -> float:
+        """Raise the count, or deploy, between the decision and its reduction; then the scaler is away for long."""
+        sim = self._sim
+        away_s = 60.0 * sim.config.profile.protection_minutes + 60.0
+        deploys = self._rng.random() < 0.5
+
+        def happen() -> None:
+            sim.ledger.counts["changes_before_reductions"] += 1
+            if deploys:
+                sim.fake_ecs.roll_out(sim.topology, same_service=True)
+            else:
+                sim.fake_ecs.raise_by_hand(self._rng.choice(sim.topology.services), self._rng.randint(1, 3))
+            sim.send([self._rng.uniform(60.0, 900.0) for _ in range(self._fleet.slots)])
+            self._later(sim.rng.uniform(1.0, 4.0), lambda: sim.kill_scaler(again_after_s=away_s))
+
+        def over() -> None:
+            sim.write_rate_limit.before_reduction = None
+
+        sim.write_rate_limit.before_reduction = happen
+        return self._later(90.0, over) + away_s + 30.0
+
+    def _database_without_rows(self) -> float:
+        """The database shows no task for longer than the broker can raise the demand above it."""
+        sim = self._sim
+        sim.database.answer = lambda true: dict.fromkeys(true, DatabaseCount(0, 0))
+
+        def over() -> None:
+            sim.database.answer = lambda true: true
+
+        return self._later(self._rng.uniform(60.0, 300.0), over)
 
 
 async def play(seed: int, *, length_s: float, disabled: DisabledSafeguard = DisabledSafeguard.NOTHING) -> Simulation:

@@ -3,22 +3,23 @@
 
 import asyncio
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from local_ecs.model import EcsSettings
 from scaler.core.model import FleetPolicy, Overrides
-from scaler.runtime.agent_concurrency import AgentPlaces, LimitedWorkers
+from scaler.runtime.agent_concurrency import CONNECTIONS, AgentPlaces, LimitedWorkers
 from scaler.runtime.fleet_loop import FleetLoop
 from scaler.runtime.observe import Observer, Ports, SharedDatabase
 from scaler.runtime.overrides import SharedOverrides
 from scaler.runtime.supervisor import FleetSupervisor
 from scaler.runtime.tick_result import TickResult
-from scaler.runtime.write_rate_limit import WriteRateLimit
+from scaler.runtime.write_rate_limit import Urgency, WriteRateLimit
 from simulation.fake_ecs import FakeEcs, Topology
 from simulation.fault_injection import FaultInjector
 from simulation.ledger import RunLedger
 from simulation.mutated_decide import decide_without
+from simulation.mutated_loop import LOOPS, loop_ports
 from simulation.negative_controls import DisabledSafeguard
 from simulation.ports import (
     FaultyLink,
@@ -48,6 +49,10 @@ class SimulationConfig:
     airflow: bool = True
     """Whether there is a metadata database; without it the broker is the only source."""
     disabled: DisabledSafeguard = DisabledSafeguard.NOTHING
+    agents_at_once: int = CONNECTIONS
+    """Requests to agents at the same time; other fleets of the process use the rest of the places."""
+    writes: tuple[float, int] = (5.0, 20)
+    """UpdateService: calls a second and at once; other fleets use the rest of the account's rate."""
 
 
 class LastReports:
@@ -66,6 +71,20 @@ class LastReports:
     def failed(self, fleet: str, error: BaseException) -> None:
         """Keep the error."""
         self.failures.append(f"{fleet}: {type(error).__name__}: {error}")
+
+
+class SharedWriteRateLimit(WriteRateLimit):
+    """The rate limit of UpdateService, with what happens while a reduction waits for its token."""
+
+    before_reduction: Callable[[], None] | None = None
+    """Happens once, before the next reduction."""
+
+    async def take(self, urgency: Urgency, patience_s: float) -> bool:
+        """Wait for a token."""
+        if urgency is Urgency.SHRINK and (race := self.before_reduction):
+            self.before_reduction = None
+            race()
+        return await super().take(urgency, patience_s)
 
 
 @dataclass
@@ -105,7 +124,10 @@ class Simulation:
         self.cluster = SimulatedCluster(self.fake_ecs, self.link, disabled=config.disabled)
         self.agents = SimulatedAgents(self.fake_ecs, self.link)
         self.agent_places = AgentPlaces()
-        self.write_rate_limit = WriteRateLimit(self.clock, per_s=5.0, burst=20)
+        if config.agents_at_once < CONNECTIONS:
+            self.agent_places.answering = asyncio.Semaphore(config.agents_at_once)
+            self.agent_places.silent = asyncio.Semaphore(1)
+        self.write_rate_limit = SharedWriteRateLimit(self.clock, per_s=config.writes[0], burst=config.writes[1])
         self.broker = SimulatedBroker(self.queues, self.link)
         self.database = SimulatedDatabase(self.queues, self.link, self.fake_ecs.workers)
         self.overrides = SimulatedOverrides(self.link)
@@ -150,7 +172,9 @@ class Simulation:
             write_rate_limit=self.write_rate_limit,
         )
         observer = Observer(fleet, self.topologies[fleet.name].services, {fleet.name: fleet.name}, ports)
-        return FleetLoop(fleet, observer, ports, [self.reports], decide_with=decide_without(self.config.disabled))
+        disabled = self.config.disabled
+        loop, ports = LOOPS.get(disabled, FleetLoop), loop_ports(disabled, ports)
+        return loop(fleet, observer, ports, [self.reports], decide_with=decide_without(disabled))
 
     def start_scaler(self, loops: Sequence[FleetLoop] | None = None) -> ScalerProcess:
         """Start a scaler; others may run at the same time."""

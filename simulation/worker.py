@@ -85,7 +85,10 @@ class SimulatedWorker:
         self.listens = True
         self._order = (0, float("-inf"))
         self._released = False
-        self.state = state_machine.WorkerState(next_call_at=self._loop.time())
+        policy = state_machine.Policy()
+        if self._disabled is DisabledSafeguard.SETTLING:
+            policy = replace(policy, settle_s=0.0)
+        self.state = state_machine.WorkerState(policy, next_call_at=self._loop.time())
         self.step(state_machine.SnapshotTaken(self._snapshot()))
         self._changed()
 

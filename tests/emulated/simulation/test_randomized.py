@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Some hundred randomized scale-ins with faults, and the eight negative controls; `make bench` has 10 000."""
+"""Some hundred randomized scale-ins with faults, and the negative controls; `make bench` has 10 000."""
 
 import pytest
 

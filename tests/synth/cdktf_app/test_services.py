@@ -202,7 +202,8 @@ def test_the_scaler_accepts_its_settings(byo_resources: Stack) -> None:
     assert (mornings.cron, mornings.minutes, mornings.min, mornings.timezone) == ("0 6 * * 1-5", 90, 3, "Europe/Zurich")
     assert (heavy.fallback.mode, heavy.fallback.count, heavy.fallback.after_s) == ("hold-if-higher", 2, 300)
     assert heavy.desired_count_drift == "adopt"
-    assert byo_resources.containers["scaler/scaler"]["portMappings"][0]["containerPort"] == 8082
+    container = byo_resources.containers["scaler/scaler"]
+    assert container["portMappings"][0]["containerPort"] == 8082
     assert "command" not in container
 
 
