@@ -28,7 +28,8 @@ class _PrimaryOnly:
 
     def __init__(self, cluster: ClusterPort) -> None:
         self._cluster = cluster
-        self.tasks, self.protected, self.set_desired = cluster.tasks, cluster.protected, cluster.set_desired
+        self.tasks, self.protected = cluster.tasks, cluster.protected
+        self.set_desired, self.stop = cluster.set_desired, cluster.stop
 
     async def service(self, name: str) -> Service:
         found = await self._cluster.service(name)

@@ -177,7 +177,7 @@ def test_the_runtime_gets_all_required_variables(quickstart: Stack) -> None:
 
 
 def scaler_config(stack: Stack) -> Any:
-    """The scaler's settings, with the values that only an apply knows: the URLs of queues and the mode of TLS."""
+    """The scaler's settings, with values that exist only after an apply: the URLs of queues and the mode of TLS."""
     config = copy.deepcopy(stack.local(environment_of(stack.containers["scaler/scaler"])["SCALER_CONFIG"]))
     assert config["database"]["sslmode"] == "${local.metadata_database_sslmode}"
     config["database"]["sslmode"] = "require"
