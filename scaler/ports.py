@@ -64,8 +64,8 @@ class ClusterPort(Protocol):
     async def tasks(self, service: str) -> tuple[Task, ...]:
         """Return the tasks of the service whose desired status is RUNNING."""
 
-    async def protected(self, arns: Sequence[str]) -> frozenset[str]:
-        """Return those of the tasks that are protected; an error if the answer lacks any of them."""
+    async def protected(self, arns: Sequence[str], *, for_s: float = 0.0) -> frozenset[str]:
+        """Return those of the tasks that are protected for `for_s` more seconds; an error if one is missing."""
 
     async def set_desired(self, service: str, desired: int) -> None:
         """Write the desired count, an absolute number."""

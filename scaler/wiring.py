@@ -86,7 +86,7 @@ async def open_resources(
         stack.push_async_callback(demand_metrics.close)
         ports = Ports(
             clock=clock,
-            cluster=EcsClusterAdapter(await client("ecs"), settings.cluster, deadline_s=deadline_s),
+            cluster=EcsClusterAdapter(await client("ecs"), settings.cluster, deadline_s=deadline_s, wall=clock.wall),
             workers=agents,
             broker=await _broker(settings, secret_values, timing, stack, client),
             database=database,

@@ -126,11 +126,11 @@ class SimulatedCluster:
         """Return the tasks whose desired status is RUNNING."""
         return await self._link.call("ecs", lambda: self._tasks(service))
 
-    async def protected(self, arns: Sequence[str]) -> frozenset[str]:
-        """Return those of the tasks that are protected."""
+    async def protected(self, arns: Sequence[str], *, for_s: float = 0.0) -> frozenset[str]:
+        """Return those of the tasks that are protected for at least `for_s` seconds."""
         if not arns:
             return frozenset()
-        return await self._link.call("ecs", lambda: self._protected(arns))
+        return await self._link.call("ecs", lambda: self._protected(arns, for_s))
 
     async def set_desired(self, service: str, desired: int) -> None:
         """Write the desired count."""
@@ -166,9 +166,9 @@ class SimulatedCluster:
             for task in sorted(found, key=lambda task: task.arn)
         )
 
-    def _protected(self, arns: Sequence[str]) -> frozenset[str]:
+    def _protected(self, arns: Sequence[str], for_s: float) -> frozenset[str]:
         self._fake_ecs.advance()
-        now = self._fake_ecs.ecs.now
+        now = self._fake_ecs.ecs.now + for_s
         if self._disabled is DisabledSafeguard.PROTECTION:
             return frozenset(arn for arn in arns if self._reports_protection(arn))
         found = {arn: self._fake_ecs.ecs.task(arn) for arn in arns}

@@ -10,6 +10,7 @@ quota of the same size.
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 from scaler.adapters.aws import aws_call
@@ -56,8 +57,17 @@ class _Listed:
 class EcsClusterAdapter:
     """The port `ClusterPort`."""
 
-    def __init__(self, client: Any, cluster: str, *, deadline_s: float = 2.0, window_s: float = WINDOW_S) -> None:
+    def __init__(
+        self,
+        client: Any,
+        cluster: str,
+        *,
+        deadline_s: float = 2.0,
+        window_s: float = WINDOW_S,
+        wall: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
         _skip_unread(client)
+        self._wall = wall
         self._client = client
         self._cluster = cluster
         self._deadline_s = deadline_s
@@ -65,7 +75,9 @@ class EcsClusterAdapter:
             SOURCE, self._describe_services, size=SERVICES, window_s=window_s
         )
         self._tasks: Batcher[str, Task] = Batcher(SOURCE, self._describe_tasks, size=TASKS, window_s=window_s)
-        self._protection: Batcher[str, bool] = Batcher(SOURCE, self._get_protection, size=TASKS, window_s=window_s)
+        self._protection: Batcher[str, datetime | None] = Batcher(
+            SOURCE, self._get_protection, size=TASKS, window_s=window_s
+        )
         self._lists: Batcher[str, tuple[str, ...] | None] = Batcher(
             SOURCE, self._list_cluster, size=PAGES * TASKS, window_s=window_s
         )
@@ -117,11 +129,15 @@ class EcsClusterAdapter:
         last.used += 1
         return found
 
-    async def protected(self, arns: Sequence[str]) -> frozenset[str]:
-        """Return those of the tasks that are protected; the answer must contain every task."""
+    async def protected(self, arns: Sequence[str], *, for_s: float = 0.0) -> frozenset[str]:
+        """Return those of the tasks that ECS protects, and whose protection ends in `for_s` seconds or later."""
         async with calling(SOURCE, self._deadline_s):
             found = await self._protection.get_all(arns)
-        return frozenset(arn for arn, protected in zip(arns, found, strict=True) if protected)
+        ends = self._wall() + timedelta(seconds=for_s)
+        # Without `for_s` only ECS's own answer counts: the clocks may differ.
+        return frozenset(
+            arn for arn, until in zip(arns, found, strict=True) if until is not None and (not for_s or until >= ends)
+        )
 
     async def set_desired(self, service: str, desired: int) -> None:
         """Write the desired count; ECS does not start a deployment for it."""
@@ -149,10 +165,10 @@ class EcsClusterAdapter:
                 found[task["taskArn"]] = _checked(_task, task)
             return _complete(found, arns, "not described")
 
-    async def _get_protection(self, arns: Sequence[str]) -> Answers[str, bool]:
+    async def _get_protection(self, arns: Sequence[str]) -> Answers[str, datetime | None]:
         async with aws_call(SOURCE, self._deadline_s):
             answer = await self._client.get_task_protection(cluster=self._cluster, tasks=list(arns))
-            protected = {task["taskArn"]: task["protectionEnabled"] is True for task in answer["protectedTasks"]}
+            protected = {task["taskArn"]: _protected_until(task) for task in answer["protectedTasks"]}
             return _complete(
                 {**protected, **_failures(answer, arns)}, arns, "missing in the answer of GetTaskProtection"
             )
@@ -234,6 +250,14 @@ def _checked(read: Callable[[Mapping[str, Any]], T], answer: Mapping[str, Any]) 
         return error
     except (KeyError, TypeError) as error:
         return BadAnswerError(SOURCE, f"unexpected answer: {type(error).__name__} {error}")
+
+
+def _protected_until(answer: Mapping[str, Any]) -> datetime | None:
+    """Return the end of a task's protection; None: it has none."""
+    if answer["protectionEnabled"] is not True:
+        return None
+    end: datetime = answer.get("expirationDate") or datetime.max.replace(tzinfo=UTC)
+    return end
 
 
 def _named(name: str, answer: Mapping[str, Any] | None) -> Service | SourceError:

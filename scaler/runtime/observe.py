@@ -36,6 +36,8 @@ from scaler.runtime.write_rate_limit import WriteRateLimit
 
 T = TypeVar("T")
 BROKER, METRIC = "sqs", "cloudwatch"
+ECS_STOPS_WITHIN_S = 10.0
+"""ECS stops tasks some seconds after the write of a lower count. A protection that ends before that is none."""
 ABSENT_AFTER = 6
 """A service that has been seen is absent only after so many answers in a row that it does not exist."""
 
@@ -182,7 +184,8 @@ class Observer:
                 for task in running
             }
             if arns:
-                protected = await self._read(lambda: self._ports.cluster.protected(arns), "ecs", end)
+                for_s = self._fleet.interval_s + ECS_STOPS_WITHIN_S
+                protected = await self._read(lambda: self._ports.cluster.protected(arns, for_s=for_s), "ecs", end)
         service = await reading
         self._empty.discard(name)
         if isinstance(service, Known) and service.value.empty:

@@ -158,7 +158,7 @@ class FakeEnvironment:
             for worker in self._alive(service)
         )
 
-    async def protected(self, arns: Sequence[str]) -> frozenset[str]:
+    async def protected(self, arns: Sequence[str], *, for_s: float = 0.0) -> frozenset[str]:
         await self._call()
         if any(arn not in self.workers for arn in arns):
             raise SourceError("ecs", "MISSING")

@@ -31,7 +31,7 @@ class Cluster:
             raise SourceError("ecs", "no list")
         return (Task(f"task/{service}", "RUNNING"),)
 
-    async def protected(self, arns: Sequence[str]) -> frozenset[str]:
+    async def protected(self, arns: Sequence[str], *, for_s: float = 0.0) -> frozenset[str]:
         return frozenset(arns)
 
 

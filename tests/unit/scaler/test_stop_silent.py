@@ -96,7 +96,7 @@ class DeadWorker(FakeEnvironment):
     async def running_on(self, host: str) -> int:
         return await self.on_host(host)
 
-    async def protected(self, arns: Any) -> frozenset[str]:
+    async def protected(self, arns: Any, *, for_s: float = 0.0) -> frozenset[str]:
         return self.still
 
     async def stop(self, arn: str, reason: str) -> None:
