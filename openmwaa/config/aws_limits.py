@@ -23,6 +23,28 @@ MAX_TASK_DEFINITION: Final = 65_536
 TASK_DEFINITION_ROOM: Final = MAX_TASK_DEFINITION - 16_384
 """Without what the file does not lengthen; a test measures that with the longest names."""
 
+MAX_ROLE_POLICY: Final = 10_240
+"""Characters of a role's inline policies (IAM user guide, "IAM and AWS STS quotas"); AWS does not raise it."""
+POLICY_ROOM: Final = {"worker": MAX_ROLE_POLICY - 4_608, "scaler": MAX_ROLE_POLICY - 1_792}
+"""Without the statements that name no queue and no fleet; a test measures them with the longest names."""
+_LONGEST_QUEUE_NAME: Final = 80
+
+
+def check_policies(name: str, region: str, fleets: Collection[ResolvedFleet], has_sqs: bool) -> None:
+    """Raise FieldError if the policies that name every queue and every fleet do not fit into their roles."""
+    arn = len(f'"arn:{region_table().partitions.get(region, "aws")}:sqs:{region}::",') + 12
+    words = [len(f"airflow-celery-{name}--") + 8 + len(queue) for fleet in fleets for queue in fleet.queues]
+    queues = sum(arn + min(_LONGEST_QUEUE_NAME, length) for length in words) * has_sqs
+    services = sum(arn + len(f"service/openmwaa-{name}/worker--?") + len(fleet.name) for fleet in fleets)
+    for role, size in (("worker", queues), ("scaler", queues + services)):
+        if size > POLICY_ROOM[role]:
+            raise FieldError(
+                f"the names of all queues and fleets take {size} characters in the policy of the {role}'s role, and at "
+                f"most {POLICY_ROOM[role]} fit; use fewer or shorter ones, or broker ELASTICACHE, whose queues are in "
+                f"no policy (rule: iam PutRolePolicy, {MAX_ROLE_POLICY} characters)",
+                "fleets",
+            )
+
 
 def check_task_definitions(options: Mapping[str, str], fleets: Collection[ResolvedFleet]) -> None:
     """Raise FieldError if the options or the fleets do not fit into the task definition that contains them."""

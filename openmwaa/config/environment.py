@@ -13,7 +13,7 @@ from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, mo
 
 from openmwaa.config import regions
 from openmwaa.config.airflow_options import check_options
-from openmwaa.config.aws_limits import MAX_TAGS, check_arns, check_tags, check_task_definitions
+from openmwaa.config.aws_limits import MAX_TAGS, check_arns, check_policies, check_tags, check_task_definitions
 from openmwaa.config.broker import Broker, ElastiCache, Sqs
 from openmwaa.config.environment_classes import (
     ENVIRONMENT_CLASSES,
@@ -251,6 +251,7 @@ class Environment(StrictModel):
                     *("terraform_state", "key"),
                 )
         check_options(self.airflow_configuration_options, queues=self.queues, has_sqs=isinstance(self.broker, Sqs))
+        check_policies(self.name, self.region, self.fleets.values(), isinstance(self.broker, Sqs))
         check_task_definitions(self.airflow_configuration_options, self.fleets.values())
         return self
 

@@ -48,6 +48,11 @@ def test_the_recording_of_calls_is_complete(report: ExampleReport) -> None:
     assert new == {"apply": [], "plan": [], "update": [], "destroy": []}, "run `make verify PAGE=1`"
 
 
+def test_every_value_that_production_sends_follows_the_rule_of_its_service(report: ExampleReport) -> None:
+    assert report.checked > report.resources, "the requests were not recorded"
+    assert report.rule_violations == []
+
+
 def test_destroying_production_leaves_only_the_retained_resources(report: ExampleReport) -> None:
     assert report.leftovers == []
     assert report.kept, "the task definitions of workers are kept, for a worker that still runs on one"

@@ -10,11 +10,12 @@ from typing import Any, Final
 
 _LOGGING: Final = {"TF_LOG": "JSON", "TF_LOG_PROVIDER": "DEBUG"}
 _REQUEST: Final = "HTTP Request Sent"
+_ID: Final = "http.request.header.amz_sdk_invocation_id"
 
 
 @contextlib.contextmanager
-def recorded(variables: Mapping[str, str], calls: set[str]) -> Iterator[dict[str, str]]:
-    """Yield the variables of a Terraform step that writes a log; add its calls to `calls` at the end.
+def recorded(variables: Mapping[str, str], calls: dict[str, str]) -> Iterator[dict[str, str]]:
+    """Yield the variables of a Terraform step that writes a log; add its calls to `calls` by invocation at the end.
 
     The log has the bodies of requests, so it is in a private folder and is deleted.
     """
@@ -24,12 +25,12 @@ def recorded(variables: Mapping[str, str], calls: set[str]) -> Iterator[dict[str
             yield {**variables, **_LOGGING, "TF_LOG_PATH": str(log)}
         finally:
             if log.exists():
-                calls |= read_calls(log)
+                calls.update(read_calls(log))
 
 
-def read_calls(log: Path) -> set[str]:
-    """Return the calls in a log of Terraform."""
-    found: set[str] = set()
+def read_calls(log: Path) -> dict[str, str]:
+    """Return the calls in a log of Terraform by the id of their invocation, which is a header of the request."""
+    found: dict[str, str] = {}
     with log.open(encoding="utf-8") as lines:
         for line in lines:
             if _REQUEST not in line:
@@ -37,5 +38,5 @@ def read_calls(log: Path) -> set[str]:
             with contextlib.suppress(ValueError):
                 record: dict[str, Any] = json.loads(line)
                 if record.get("@message") == _REQUEST:
-                    found.add(f"{record['rpc.service']}:{record['rpc.method']}")
+                    found[record[_ID]] = f"{record['rpc.service']}:{record['rpc.method']}"
     return found

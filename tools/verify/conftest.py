@@ -11,6 +11,7 @@ from typing import NoReturn
 import pytest
 
 from openmwaa.local.terraform import provider_mirror
+from tests.support import limits
 from tests.support.pipeline_roles import bootstrap_plans
 from tests.support.stack import Json
 from tests.support.terraform import terraform_environment, terraform_mirror
@@ -44,7 +45,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
         return
     FILE.unlink(missing_ok=True)
     try:
-        files = example_files(config.option.example)
+        files = _files(config)
         if config.option.aws == "real":
             _check_real(config, files)
     except VerifyError as error:
@@ -53,7 +54,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "file" in metafunc.fixturenames:
-        files = example_files(metafunc.config.option.example)
+        files = _files(metafunc.config)
         metafunc.parametrize("file", files, ids=[file.parent.name for file in files])
 
 
@@ -110,6 +111,15 @@ class ReportWriter:
             terminalreporter.write_line(f"{'ok  ' if found.ok else 'FAIL'} {found.name}: {found.verdict}")
         if self._reports:
             terminalreporter.write_line(f"written: {os.path.relpath(FILE)}")
+
+
+def _files(config: pytest.Config) -> list[Path]:
+    """Return the examples, and at the emulators the environment at the bounds."""
+    names: list[str] = config.option.example
+    wanted = config.option.aws != "real" and (not names or limits.NAME in names)
+    others = [name for name in names if name != limits.NAME] if wanted else names
+    files = [] if names and not others else example_files(others)
+    return [*files, limits.written(ROOT / "build")] if wanted else files
 
 
 def _check_real(config: pytest.Config, files: list[Path]) -> None:

@@ -16,7 +16,7 @@ from openmwaa.config.environment import Environment
 from openmwaa.config.environment_file import load
 from openmwaa.errors import OpenmwaaError
 from openmwaa.local.terraform.terraform_override import FILE as OVERRIDE_FILE
-from tools.verify import prerequisites, secret_scan, targets
+from tools.verify import prerequisites, recorder, rules, secret_scan, targets
 from tools.verify.errors import FlakeError, StepError, ToolError, VerifyError
 from tools.verify.leftovers import split_kept
 from tools.verify.report import ROOT, ExampleReport, merge_waits
@@ -68,6 +68,7 @@ class Run:
         self._report = report
         self._say = say
         self._folder = settings.folder / report.name
+        self._calls: dict[str, str] = {}
 
     def __call__(self) -> None:
         """Do all steps and destroy what was applied.
@@ -108,6 +109,7 @@ class Run:
             raise
         with self._phase("destroy"):
             self._kept("destroy", self._destroy(workspace))
+        self._check_rules(target)
         left = self._settled_leftovers(environment, target, before, kept)
         self._report.leftovers, self._report.kept = split_kept(left, kept)
         if self._report.leftovers and target.emulated and self._report.attempts < _ATTEMPTS:
@@ -117,8 +119,16 @@ class Run:
     def _kept(self, phase: str, events: Events) -> Events:
         """Add waits and calls of a step to the report."""
         merge_waits(self._report.waits, events.waits)
-        self._report.calls[phase] = sorted(events.calls)
+        self._report.calls[phase] = sorted(set(events.calls.values()))
+        self._calls |= events.calls
         return events
+
+    def _check_rules(self, target: Target) -> None:
+        """Check the values of every recorded request."""
+        known = [(call, target.requests[key]) for key, call in self._calls.items() if key in target.requests]
+        if known:
+            self._report.checked = len(known)
+            self._report.rule_violations = rules.violations(recorder.parsed(known))
 
     def _changed(self, environment: Environment) -> Environment | None:
         """Return what is applied before the destroy: without protection, and with a changed tag of every resource."""

@@ -53,6 +53,10 @@ class ExampleReport(BaseModel):
     """AWS calls by phase: apply, plan, update, destroy."""
     denied: dict[str, list[str]] = {}
     """Calls that the policies of the pipeline's roles deny, by role."""
+    checked: int = 0
+    """Requests of which every value was checked."""
+    rule_violations: list[str] = []
+    """Values that break a rule of their service: call, parameter, value, rule."""
     checkov: Checkov | None = None
     error: str = ""
 
@@ -60,8 +64,8 @@ class ExampleReport(BaseModel):
     @property
     def ok(self) -> bool:
         """Whether there is no error, change, leftover, exposed secret or finding."""
-        bad = self.error or self.changes or self.leftovers or self.exposed or any(self.denied.values())
-        return not (bad or (self.checkov and self.checkov.failed))
+        lists = (self.changes, self.leftovers, self.exposed, self.rule_violations, *self.denied.values())
+        return not (self.error or any(lists) or (self.checkov and self.checkov.failed))
 
     @property
     def verdict(self) -> str:
@@ -75,6 +79,10 @@ class ExampleReport(BaseModel):
         parts += [f"{self.secrets} secret values not exposed"] if self.secrets and not self.exposed else []
         parts += [f"SECRETS EXPOSED: {', '.join(self.exposed)}"] if self.exposed else []
         parts += [f"denied to {role}: {', '.join(calls)}" for role, calls in self.denied.items() if calls]
+        parts += [f"{len(self.rule_violations)} RULES BROKEN: {'; '.join(self.rule_violations)}"] * bool(
+            self.rule_violations
+        )
+        parts += [f"{self.checked} requests within the rules"] if self.checked and not self.rule_violations else []
         if self.checkov:
             parts.append(f"checkov {self.checkov.passed}/{self.checkov.failed}/{self.checkov.skipped}")
         return ", ".join(parts)
@@ -87,7 +95,13 @@ def write(reports: Sequence[ExampleReport], place: str, file: Path = FILE) -> No
         role: sum(len(report.denied.get(role, ())) for report in reports)
         for role in dict.fromkeys(role for report in reports for role in report.denied)
     }
-    data = {"place": place, "calls_denied": denied, "examples": [report.model_dump() for report in reports]}
+    broken = sum(len(report.rule_violations) for report in reports)
+    data = {
+        "place": place,
+        "calls_denied": denied,
+        "rule_violations": broken,
+        "examples": [each.model_dump() for each in reports],
+    }
     file.write_text(json.dumps(data, indent=2) + "\n", encoding="utf-8")
 
 

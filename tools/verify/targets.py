@@ -19,6 +19,7 @@ from openmwaa.local.terraform.terraform_override import override
 from tests.support.terraform import emulator_environment, terraform_environment
 from tools.verify import emulators
 from tools.verify.leftovers import LISTINGS, tagged
+from tools.verify.recorder import Recorder, Request, running
 
 _HEALTH_WITHIN_S: Final = 10
 
@@ -27,6 +28,10 @@ class Target(Protocol):
     """The AWS that one example is applied to."""
 
     emulated: bool
+
+    @property
+    def requests(self) -> Mapping[str, Request]:
+        """The requests of Terraform by the id of their invocation; an account's are not recorded."""
 
     def client(self, service: str) -> Any:
         """Return a boto3 client of a service."""
@@ -49,8 +54,14 @@ class EmulatedTarget:
     ecs_url: str
     others: Mapping[str, str]
     region: str
+    recorder: Recorder
     emulated: bool = True
     _clients: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def requests(self) -> Mapping[str, Request]:
+        """The requests of Terraform by the id of their invocation."""
+        return self.recorder.requests
 
     def client(self, service: str) -> Any:
         """Return a client of the emulator that has the service."""
@@ -72,8 +83,10 @@ class EmulatedTarget:
 
     def variables(self, folder: Path) -> dict[str, str]:
         """Return variables without the user's account; services without a URL of their own go to the first emulator."""
-        urls = {**self.others, "ecs": self.ecs_url}
-        endpoints = {"AWS_ENDPOINT_URL": self.url} | {endpoint_variable(service): url for service, url in urls.items()}
+        urls = {name: self.recorder.url(url) for name, url in {**self.others, "ecs": self.ecs_url}.items()}
+        endpoints = {"AWS_ENDPOINT_URL": self.recorder.url(self.url)} | {
+            endpoint_variable(service): url for service, url in urls.items()
+        }
         return {**emulator_environment(folder, endpoints), "TF_IN_AUTOMATION": "1"}
 
     def resources(self, environment: str) -> set[str]:
@@ -87,6 +100,7 @@ class AccountTarget:
 
     region: str
     emulated: bool = False
+    requests: Mapping[str, Request] = field(default_factory=dict)
 
     def client(self, service: str) -> Any:
         """Return a client with the user's own credentials."""
@@ -111,16 +125,17 @@ def target(kind: Literal["emulators", "real"], environment: Environment, endpoin
     if kind == "real":
         yield AccountTarget(environment.region)
         return
-    with emulators.running(environment.region) as urls:
+    with emulators.running(environment.region) as urls, running() as between:
         others = dict.fromkeys(emulators.MOTO_SERVICES, urls.moto)
         if endpoint is None:
-            yield EmulatedTarget(urls.ministack, urls.ecs, others, environment.region)
+            yield EmulatedTarget(urls.ministack, urls.ecs, others, environment.region, between)
             return
         # The named endpoint serves the services that it has; the emulators serve the others.
         available = services_of(endpoint)
         rest = {listing.service for listing in LISTINGS} - available - {"ecs"}
         moto = {service: url for service, url in others.items() if service not in available}
-        yield EmulatedTarget(endpoint, urls.ecs, {**dict.fromkeys(rest, urls.ministack), **moto}, environment.region)
+        known = {**dict.fromkeys(rest, urls.ministack), **moto}
+        yield EmulatedTarget(endpoint, urls.ecs, known, environment.region, between)
 
 
 def endpoint_variable(service: str) -> str:

@@ -46,7 +46,8 @@ class Events:
     errors: list[str] = field(default_factory=list)
     waits: dict[str, dict[str, float]] = field(default_factory=dict)
     unread: list[str] = field(default_factory=list)
-    calls: set[str] = field(default_factory=set)
+    calls: dict[str, str] = field(default_factory=dict)
+    """Calls by the id of their invocation."""
     code: int = 0
 
     def read(self, line: str) -> None:

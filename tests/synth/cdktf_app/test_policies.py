@@ -10,6 +10,7 @@ import pytest
 from cdktf_app.base.policies import REASONS, Statement
 from tests.support.iam import ResolvedStack, characters, statements_of
 from tests.support.stack import Json, Stack
+from tests.synth.cdktf_app.conftest import stack_of
 
 # Statements that may have the resource `*`, in any variant of a stack: end of the policy's name, statement.
 EVERY_RESOURCE = (
@@ -140,6 +141,32 @@ def test_policies_fit_into_iam_with_twenty_fleets_and_the_longest_names(longest_
         assert size <= LONGEST_INLINE, f"{name} has {size} characters"
     key = longest_names.local(longest_names.only("aws_kms_key")["policy"])["Statement"]
     assert characters(applied.resolved(key)) <= LONGEST_KEY_POLICY
+
+
+@pytest.mark.parametrize("region", ["us-east-1", "ap-southeast-2"])
+def test_the_most_queues_that_validation_accepts_fit_into_iam(region: str) -> None:
+    most = (LONGEST_INLINE - 4_608) // (len(f'"arn:aws:sqs:{region}::",') + 12 + 80)
+    queues = ["default", *(f"q{number:02}" + "q" * 37 for number in range(most - 1))]
+    stack = stack_of(name="e" * 80, region=region, fleets={"x" * 20: {"queues": queues}})
+    applied = ResolvedStack(stack)
+    for name in stack.resources("aws_iam_role_policy"):
+        assert characters(applied.policy(name)) <= LONGEST_INLINE, name
+
+
+def test_the_most_fleets_that_validation_accepts_fit_into_iam() -> None:
+    fleets = {
+        f"f{number:02}".translate(str.maketrans("0123456789", "abcdefghij")).ljust(20, "x"): number
+        for number in range(28)
+    }
+    metric = {"namespace": "Acme/Video", "metric_name": "FramesWaiting", "dimensions": {"Stage": "prod"}}
+    stack = stack_of(
+        name="e" * 80,
+        fleets={
+            name: {"queues": [f"q{number:02}" + "q" * 37 if number else "default"], "demand_metric": metric}
+            for name, number in fleets.items()
+        },
+    )
+    assert LONGEST_INLINE - 1000 < characters(ResolvedStack(stack).policy("roles_scaler")) <= LONGEST_INLINE
 
 
 def test_each_component_has_its_own_role(quickstart: Stack) -> None:

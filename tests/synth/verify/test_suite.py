@@ -122,6 +122,7 @@ def test_the_properties_of_all_tests_are_one_report(file: Path) -> None:
     assert json.loads(file.read_text()) == {
         "place": "emulators",
         "calls_denied": denied,
+        "rule_violations": 0,
         "examples": [REPORT.model_dump()],
     }
 

@@ -383,10 +383,25 @@ WRONG = {
         "airflow_configuration_options",
         "the options and all queues take 52434 bytes in the scheduler's task definition, and at most 49152 fit",
     ),
-    "fleets that do not fit into a task definition": (
-        "name: a\nweb_access: {allow_http: true}\nfleets:\n  x: {queues: [default]}\n"
-        + "".join(f"  f{number}: {{queues: [q{number}]}}\n" for number in range(150)),
+    "queues that do not fit into a policy": (
+        f"name: {'e' * 80}\nweb_access: {{allow_http: true}}\nfleets:\n  x:\n    queues:\n    - default\n"
+        + "".join(f"    - q{number}\n" for number in range(47)),
         3,
+        "fleets",
+        "take 5664 characters in the policy of the worker's role, and at most 5632 fit",
+    ),
+    "fleets that do not fit into a policy": (
+        f"name: {'e' * 80}\nweb_access: {{allow_http: true}}\nfleets:\n  x: {{queues: [default]}}\n"
+        + "".join(f"  {f'f{number:02}'.ljust(20, 'x')}: {{queues: [q{number}]}}\n" for number in range(30)),
+        3,
+        "fleets",
+        "in the policy of the scaler's role, and at most 8448 fit",
+    ),
+    "fleets that do not fit into a task definition": (
+        "name: a\nbroker: {kind: ELASTICACHE}\nweb_access: {allow_http: true}\n"
+        "fleets:\n  x:\n    queues:\n    - default\n"
+        + "".join(f"    - {f'q{number}'.ljust(40, 'q')}\n" for number in range(250)),
+        4,
         "fleets",
         "the fleets take ",
     ),

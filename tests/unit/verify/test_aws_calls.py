@@ -8,11 +8,12 @@ import pytest
 
 from tools.verify.aws_calls import read_calls, recorded
 
+ID = "http.request.header.amz_sdk_invocation_id"
 LOG = "\n".join(
     [
-        json.dumps({"@message": "HTTP Request Sent", "rpc.service": "S3", "rpc.method": "HeadBucket"}),
+        json.dumps({"@message": "HTTP Request Sent", "rpc.service": "S3", "rpc.method": "HeadBucket", ID: "a"}),
         json.dumps({"@message": "HTTP Response Received", "rpc.service": "S3", "rpc.method": "HeadBucket"}),
-        json.dumps({"@message": "HTTP Request Sent", "rpc.service": "Secrets Manager", "rpc.method": "GetSecretValue"}),
+        json.dumps({"@message": "HTTP Request Sent", "rpc.service": "SSM", "rpc.method": "PutParameter", ID: "b"}),
         "2026-01-01T00:00:00Z [WARN] not JSON: HTTP Request Sent",
     ]
 )
@@ -21,18 +22,18 @@ LOG = "\n".join(
 def test_every_request_is_a_call(tmp_path: Path) -> None:
     log = tmp_path / "terraform.log"
     log.write_text(LOG)
-    assert read_calls(log) == {"S3:HeadBucket", "Secrets Manager:GetSecretValue"}
+    assert read_calls(log) == {"a": "S3:HeadBucket", "b": "SSM:PutParameter"}
 
 
 def test_a_step_without_a_request_has_no_calls() -> None:
-    calls: set[str] = set()
+    calls: dict[str, str] = {}
     with recorded({"HOME": "/root"}, calls) as variables:
         assert variables["HOME"] == "/root"
-    assert calls == set()
+    assert calls == {}
 
 
 def test_the_log_is_private_and_deleted_also_after_a_failure() -> None:
-    calls: set[str] = set()
+    calls: dict[str, str] = {}
 
     def fail() -> None:
         with recorded({}, calls) as variables:
@@ -46,4 +47,4 @@ def test_the_log_is_private_and_deleted_also_after_a_failure() -> None:
     with pytest.raises(RuntimeError, match="terraform failed"):
         fail()
     assert not logs[0].parent.exists()
-    assert "S3:HeadBucket" in calls
+    assert "S3:HeadBucket" in calls.values()
