@@ -124,11 +124,15 @@ class Run:
         return events
 
     def _check_rules(self, target: Target) -> None:
-        """Check the values of every recorded request."""
+        """Check the values of every request; one that was not recorded cannot be checked, so it is a violation too."""
+        if not target.emulated:
+            return
+        missing = {call for key, call in self._calls.items() if key not in target.requests}
+        self._report.rule_violations = [f"{call}: its request was not recorded" for call in sorted(missing)]
         known = [(call, target.requests[key]) for key, call in self._calls.items() if key in target.requests]
         if known:
             self._report.checked = len(known)
-            self._report.rule_violations = rules.violations(recorder.parsed(known))
+            self._report.rule_violations += rules.violations(recorder.parsed(known))
 
     def _changed(self, environment: Environment) -> Environment | None:
         """Return what is applied before the destroy: without protection, and with a changed tag of every resource."""
