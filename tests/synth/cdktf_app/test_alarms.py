@@ -372,4 +372,4 @@ def test_names_of_alarms_are_unique(fleets: list[str], queues: list[str]) -> Non
     assert len(set(ids)) == len(ids)
     assert all(re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]*", name) for name in ids), "they are Terraform's addresses too"
     of_environment = {name for name in ids if not name.startswith(("worker-", "fleet_", "oldest_task"))}
-    assert len(ids) == len(of_environment) + 10 * len(fleets) + max(1, len(queues))
+    assert len(ids) == len(of_environment) + 11 * len(fleets) + max(1, len(queues))

@@ -185,6 +185,7 @@ def test_scaler_can_change_its_fleets_only(byo_resources: Stack) -> None:
         "ecs:DescribeTasks",
         "ecs:GetTaskProtection",
         "ecs:ListTasks",
+        "ecs:StopTask",
         "ecs:UpdateService",
         "sqs:GetQueueAttributes",
         "ssm:GetParameters",
@@ -194,6 +195,15 @@ def test_scaler_can_change_its_fleets_only(byo_resources: Stack) -> None:
         "service/openmwaa-example/worker-default-?",
         "service/openmwaa-example/worker-graphics-?",
     ]
+    assert statements["StopSilentWorkers"]["Condition"]["StringEquals"] == {
+        "aws:ResourceTag/openmwaa:component": ["worker"]
+    }
+    tagged = {
+        name
+        for name, service in byo_resources.resources("aws_ecs_service").items()
+        if "openmwaa:component" in service.get("tags", {})
+    }
+    assert tagged == {name for name in byo_resources.resources("aws_ecs_service") if name.startswith("fleets_")}
     (controls,) = statements["ReadControls"]["Resource"]
     assert controls.endswith(":parameter/openmwaa/example/scaler/*"), "another environment's orders could be read"
     assert statements["PublishScalerMetrics"]["Condition"] == {
