@@ -59,7 +59,7 @@ async def open_resources(
         async def client(name: str) -> Any:
             return await stack.enter_async_context(open_client(settings.region, name, calls))
 
-        connector = aiohttp.TCPConnector(limit=CONNECTIONS)
+        connector = aiohttp.TCPConnector(limit=2 * CONNECTIONS)
         session = await stack.enter_async_context(aiohttp.ClientSession(connector=connector))
         agents = WorkerAgents(
             session,

@@ -89,6 +89,10 @@ def _slow_agents(sim: Simulation) -> None:
     sim.faults.rates["agent"] = FaultRates(slow=1.0, latency_s=(0.5, 1.9))
 
 
+def _lose_answers(sim: Simulation) -> None:
+    sim.faults.rates["agent"] = FaultRates(silent=0.1, answer_lost=0.1)
+
+
 CONTINUOUS_FAULTS: Mapping[str, ContinuousFault] = {
     "ECS throttled 30 %": ContinuousFault(_throttle("ecs")),
     "broker throttled 30 %": ContinuousFault(_throttle("broker")),
@@ -102,6 +106,7 @@ CONTINUOUS_FAULTS: Mapping[str, ContinuousFault] = {
     "missing service": ContinuousFault(_delete_service, services=2),
     "60 silent workers": ContinuousFault(_silence, workers=62, kept=60),
     "slow agents": ContinuousFault(_slow_agents),
+    "20 % of agent answers lost": ContinuousFault(_lose_answers, workers=8),
 }
 
 

@@ -59,11 +59,11 @@ class FakePorts(FakeEnvironment):
         return FleetLoop(FLEET, observer, environment, listeners)
 
 
-async def hang(*_: Any) -> Any:
+async def hang(*_: Any, **__: Any) -> Any:
     await asyncio.Event().wait()
 
 
-async def fail(*_: Any) -> Any:
+async def fail(*_: Any, **__: Any) -> Any:
     raise SourceError("fake", "is down")
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from scaler.core.model import AgentState, FleetPolicy, Known, Task
 from scaler.core.state import FleetState
-from scaler.errors import DeadlineError
+from scaler.errors import DeadlineError, SourceError
 from scaler.runtime.agent_concurrency import AgentPlaces, LimitedWorkers
 from scaler.runtime.fleet_loop import COMMAND_SHARE, FleetLoop
 from simulation.loop import run
@@ -197,11 +197,11 @@ def test_fleets_that_share_connections_do_not_make_workers_look_silent() -> None
 
 async def test_a_worker_that_gives_up_waiting_gives_its_turn_to_the_next() -> None:
     asked: list[str] = []
-    answer = asyncio.Event()
+    answer, down = asyncio.Event(), True
 
     async def state(task: Task) -> AgentState:
         asked.append(task.arn)
-        if len(asked) <= 20:
+        if down:
             raise DeadlineError("agent", "no answer")
         await answer.wait()
         return AgentState("consuming", 0, 0, 5, protected=True)
@@ -211,13 +211,64 @@ async def test_a_worker_that_gives_up_waiting_gives_its_turn_to_the_next() -> No
     tasks = [Task(f"task/{number:02}", "RUNNING") for number in range(20)]
     await asyncio.gather(*(limited.state(task) for task in tasks), return_exceptions=True)
     environment.advance(5.0)
+    down = False
+    asked.clear()
     reads = [asyncio.ensure_future(limited.state(task)) for task in tasks]
     for _ in range(20):
         await asyncio.sleep(0)
-    assert len(asked) == 28
+    assert len(asked) == 8
     for read in (*reads[:3], *reads[10:13]):  # some with a request, some that wait
         read.cancel()
     answer.set()
     await asyncio.gather(*reads, return_exceptions=True)
-    assert len(asked) == 20 + 17
+    assert len(asked) == 17
     assert sum(1 for read in reads if not read.cancelled()) == 14
+
+
+LOST, REFUSED = DeadlineError("agent", "no answer"), SourceError("agent", "connection refused")
+
+
+@pytest.mark.parametrize(
+    ("answers", "expected", "took_s", "requests"),
+    [
+        pytest.param([(0.1, None)], None, 0.1, 1, id="an answer at once"),
+        pytest.param([(2.0, LOST), (0.1, None)], None, 0.6, 2, id="the first answer is lost"),
+        pytest.param([(0.1, REFUSED), (0.1, None)], None, 0.2, 2, id="the first request is refused"),
+        pytest.param([(1.9, None), (2.0, LOST)], None, 1.9, 2, id="a slow answer, and the second one is lost"),
+        pytest.param([(1.9, None), (1.9, None)], None, 1.9, 2, id="a slow agent"),
+        pytest.param([(2.0, LOST), (2.0, LOST)], LOST, 2.5, 2, id="both are lost"),
+        pytest.param([(2.0, LOST), (0.1, REFUSED)], LOST, 2.0, 2, id="lost and refused"),
+        pytest.param([(0.1, REFUSED), (0.1, REFUSED)], REFUSED, 0.2, 2, id="both are refused"),
+        pytest.param([(0.1, ValueError("x"))], ValueError, 0.1, 1, id="an error of the scaler itself"),
+    ],
+)
+def test_a_second_request_replaces_a_lost_answer(
+    answers: list[tuple[float, Exception | None]], expected: Any, took_s: float, requests: int
+) -> None:
+    state = AgentState("released", 0, 0, 5, protected=False)
+    sent: list[str] = []
+
+    async def drain(task: Task, lease_s: float) -> AgentState:
+        delay_s, error = answers[len(sent)]
+        sent.append(task.arn)
+        await asyncio.sleep(delay_s)
+        if error is not None:
+            raise error
+        return state
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        limited = LimitedWorkers(SimpleNamespace(drain=drain), LoopClock(), 5.0, AgentPlaces())
+        found: Any
+        try:
+            found = await limited.drain(Task("one", "RUNNING"), 30.0)
+        except Exception as error:  # noqa: BLE001 - compared below
+            found = error
+        if expected is ValueError:
+            assert isinstance(found, ValueError)
+        else:
+            assert found is (state if expected is None else expected)
+        assert (round(loop.time(), 3), len(sent)) == (took_s, requests)
+        assert len(asyncio.all_tasks()) == 1, "a request goes on"
+
+    run(main())
