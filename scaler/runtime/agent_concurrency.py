@@ -19,10 +19,10 @@ from scaler.ports import ClockPort, WorkersPort
 
 SOURCE = "agent"
 CONNECTIONS = 500
-"""Requests of all fleets at the same time."""
+"""Workers of all fleets that are read at the same time, with at most two requests each."""
 CONCURRENCY = 100
-"""Requests of one fleet at the same time. A reduction needs the answers of all released workers in one tick: at 1.8 s
-an answer that is a hundred workers."""
+"""The same for one fleet. A reduction needs the answers of all released workers in one tick: at 1.8 s an answer that
+is a hundred workers."""
 SILENT_CONNECTIONS = 100
 """Of all requests those to workers that did not answer the last one."""
 SILENT_CONCURRENCY = 8
