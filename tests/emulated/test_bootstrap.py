@@ -150,7 +150,7 @@ def test_a_state_is_kept_in_the_bucket_and_locked_by_an_object_beside_it(
     terraform("init", "-input=false")
     terraform("apply", "-input=false", "-auto-approve")
     made = {request.action for request in state_requests("openmwaa", write=True)}
-    called = {request.action for request in requests_of(read_calls(log))}
+    called = {request.action for request in requests_of(read_calls(log).values())}
     assert called == {action for action in made if action.startswith("s3:")}, "the roles need the backend's calls"
     assert json.loads(s3.get_object(Bucket=bucket, Key=key)["Body"].read())["resources"][0]["name"] == "one"
     assert not (tmp_path / "terraform.tfstate").exists()

@@ -26,7 +26,7 @@ def parameters(request: dict[str, Any]) -> Any:
     pairs = parse_qsl(url.query, keep_blank_values=True)
     if protocol in ("query", "ec2"):
         pairs += parse_qsl(body.decode(), keep_blank_values=True)
-    template = re.escape(operation.http_trait.path)
+    template = re.escape(operation.http_trait.path.rstrip("/"))  # SDKs leave out the slash of Route 53's
     template = re.sub(
         r"\\\{(\w+)(\\\+)?\\\}", lambda found: rf"(?P<{found[1]}>{'.+' if found[2] else '[^/]+'})", template
     )
