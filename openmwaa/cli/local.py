@@ -66,7 +66,7 @@ def status(path: EnvironmentPath = DEFAULT_FILE, *, as_json: AsJson = False) -> 
 
     known = daemon_client.status(paths)
     left_out = dags_left_out(paths.tasks) if known else {}
-    without_message = tasks_without_message(known.get("scaler_address")) if known else {}
+    without_message = tasks_without_message(known.get("scaler_address")) if known else None
     state = health(known, without_message)
     found = fleets(known)
     overrides = _active_overrides(path) if found else {}
@@ -87,7 +87,7 @@ def status(path: EnvironmentPath = DEFAULT_FILE, *, as_json: AsJson = False) -> 
                 print_line(f"{fleet.sentence}.")
         for name, override in overrides.items():
             print_line(f"{name}: {_override_sentence(override)}")
-        for name, tasks in without_message.items():
+        for name, tasks in (without_message or {}).items():
             print_line(f"{name}: the broker has no message of {tasks} queued tasks; the scheduler queues them again")
         for key, reason in left_out.items():
             print_line(f"DAGs without {key!r}: {reason}")

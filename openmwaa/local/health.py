@@ -18,7 +18,7 @@ WORKER_SERVICE = re.compile(r"^worker-(?P<fleet>.+)-[ab]$")
 
 
 def health(status: Mapping[str, Any] | None, without_message: Mapping[str, int] | None = None) -> EnvironmentHealth:
-    """The environment in one word. `without_message`: queued tasks without a message in the broker, by fleet."""
+    """The environment in one word. `without_message`: queued tasks without a message, by fleet; None: unknown."""
     if status is None:
         return "stopped"
     return "degraded" if without_message or list(troubles(status)) else "healthy"

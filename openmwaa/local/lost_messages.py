@@ -10,17 +10,17 @@ import aiohttp
 DEADLINE_S = 3.0
 
 
-def tasks_without_message(scaler_address: str | None) -> Mapping[str, int]:
-    """Return the number of such tasks by fleet, of fleets that have any; none while the scaler does not answer.
+def tasks_without_message(scaler_address: str | None) -> Mapping[str, int] | None:
+    """Return the number of such tasks by fleet, of fleets that have any; None while the scaler does not answer.
 
     The health of the scaler is that of its service, so it is no part of this answer.
     """
     if scaler_address is None:
-        return {}
+        return None
     try:
         answer = asyncio.run(_get(f"{scaler_address}/v1/fleets"))
     except (aiohttp.ClientError, OSError, ValueError):  # TimeoutError is an OSError
-        return {}
+        return None
     found = {fleet["fleet"]: (fleet.get("demand") or {}).get("without_message", 0) for fleet in answer["fleets"]}
     return {fleet: tasks for fleet, tasks in found.items() if tasks}
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Records the requests of Terraform on their way to the emulators; the log of the provider cuts bodies off at 1 KiB."""
+"""Records the requests of Terraform on their way to the emulators: the log of the provider may cut off long bodies."""
 
 import asyncio
 import base64
