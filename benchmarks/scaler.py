@@ -36,27 +36,9 @@ def measure() -> dict[str, Any]:
     started = time.process_time()
     summary = run_with_all_safeguards(scale_ins=SCALE_INS, seed=SEED, progress=_print_progress)
     protocol_cpu_s = time.process_time() - started
-    lost: dict[str, int] = {}
-    detail: dict[str, dict[str, int]] = {}
-    for disabled in NEGATIVE_CONTROLS:
-        result = run_without(disabled, seed=SEED, runs=CONTROL_RUNS)
-        lost[disabled.value] = result.lost
-        detail[disabled.value] = {
-            "runs": result.runs,
-            "scale_ins": result.scale_ins,
-            "tasks": result.tasks,
-            "lost": result.lost,
-            "interrupted": result.interrupted,
-        }
-        print(
-            f"without a safeguard, {disabled.value}: {result.lost} lost in {result.scale_ins} scale-ins",
-            file=sys.stderr,
-        )
+    detail = {**_controls(), **_weakened_races()}
+    controls = {step: numbers["lost"] + numbers.get("stuck", 0) for step, numbers in detail.items()}
     races = {step: play_race(step, seed=SEED, runs=RACE_RUNS, disabled=False) for step in RACES}
-    for step in RACES:
-        weakened = play_race(step, seed=SEED, runs=RACE_RUNS, disabled=True)
-        lost[step.value], detail[step.value] = weakened.lost + weakened.stuck, weakened.figures()
-        print(f"without a safeguard, {step.value}: {weakened.lost} lost, {weakened.stuck} stuck", file=sys.stderr)
     liveness = {name: _liveness(name) for name in CONTINUOUS_FAULTS}
     figures = {
         "scale_ins": summary.scale_ins,
@@ -64,33 +46,66 @@ def measure() -> dict[str, Any]:
         "tasks_lost": summary.lost,
         "tasks_interrupted": summary.interrupted,
         "invariants_broken": summary.broken,
-        "controls": lost,
+        "controls": controls,
         "liveness": liveness,
         "races": {step.value: race.figures() for step, race in races.items()},
         **_other_subjects(),
         "simulation": {
-            "runs": summary.runs,
-            "last_seed": summary.first_seed + summary.runs - 1,
-            "rollouts": summary.rollouts,
-            "tasks": summary.tasks,
-            "decisions": summary.ticks,
-            "scaler_kills": summary.scaler_kills,
-            "virtual_hours": round(summary.virtual_s / 3600, 1),
+            **_simulation(summary),
             "cpu_s": round(protocol_cpu_s, 1),
             "controls_cpu_s": round(time.process_time() - started - protocol_cpu_s, 1),
-            "new_revision_consumes_after_s": {
-                **(asdict(rollouts) if (rollouts := percentiles(summary.rollouts_s)) else {}),
-                "max": max(summary.rollouts_s, default=None),
-            },
-            "faults": dict(sorted(summary.counts.items())),
             "controls": detail,
         },
     }
     OUT.mkdir(parents=True, exist_ok=True)
-    if problems := wrong(summary, lost, liveness, list(races.values())):
+    if problems := wrong(summary, controls, liveness, list(races.values())):
         (OUT / "scaler.json").write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
         sys.exit("the figures are wrong:\n" + "\n".join(problems))
     return figures
+
+
+def _simulation(summary: RunSummary) -> dict[str, Any]:
+    rollouts = percentiles(summary.rollouts_s)
+    return {
+        "runs": summary.runs,
+        "last_seed": summary.first_seed + summary.runs - 1,
+        "rollouts": summary.rollouts,
+        "tasks": summary.tasks,
+        "decisions": summary.ticks,
+        "scaler_kills": summary.scaler_kills,
+        "virtual_hours": round(summary.virtual_s / 3600, 1),
+        "new_revision_consumes_after_s": {
+            **(asdict(rollouts) if rollouts else {}),
+            "max": max(summary.rollouts_s, default=None),
+        },
+        "faults": dict(sorted(summary.counts.items())),
+    }
+
+
+def _controls() -> dict[str, dict[str, int]]:
+    """Return what is lost in the random runs without each safeguard."""
+    found = {}
+    for disabled in NEGATIVE_CONTROLS:
+        result = run_without(disabled, seed=SEED, runs=CONTROL_RUNS)
+        found[disabled.value] = {
+            "runs": result.runs,
+            "scale_ins": result.scale_ins,
+            "tasks": result.tasks,
+            "lost": result.lost,
+            "interrupted": result.interrupted,
+        }
+        print(f"without {disabled.value}: {result.lost} lost in {result.scale_ins} scale-ins", file=sys.stderr)
+    return found
+
+
+def _weakened_races() -> dict[str, dict[str, int]]:
+    """Return what is lost or sticks in the race of each step, without the step."""
+    found = {}
+    for step in RACES:
+        result = play_race(step, seed=SEED, runs=RACE_RUNS, disabled=True)
+        found[step.value] = result.figures()
+        print(f"without {step.value}: {result.lost} lost, {result.stuck} stuck", file=sys.stderr)
+    return found
 
 
 def _liveness(name: str) -> dict[str, float | int | None]:
