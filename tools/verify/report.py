@@ -127,12 +127,12 @@ def page(reports: Sequence[ExampleReport]) -> str:
 
 
 def _row(report: ExampleReport) -> tuple[object, ...]:
-    checkov = report.checkov or Checkov()
+    checkov = report.checkov
     return (
         *(report.name, report.resources),
         *(f"{report.seconds[phase]:.0f} s" if phase in report.seconds else "" for phase in PHASES),
         *(len(report.changes), len(report.leftovers)),
-        f"{checkov.passed} / {checkov.failed} / {checkov.skipped}",
+        f"{checkov.passed} / {checkov.failed} / {checkov.skipped}" if checkov else "—",
     )
 
 
