@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The result of verifying: build/verify.json, and docs/reference/verified.md made from it."""
 
+import itertools
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -106,14 +107,14 @@ def write(reports: Sequence[ExampleReport], place: str, file: Path = FILE) -> No
 
 
 def write_calls(reports: Sequence[ExampleReport], file: Path = RECORDED_CALLS) -> None:
-    """Write the calls of all examples by phase: `make test` evaluates the pipeline's roles with them."""
-    phases = {"apply", "plan", "update", "destroy"}
-    calls = {
-        phase: sorted({call for report in reports for call in report.calls.get(phase, ())})
-        for phase in PHASES
-        if phase in phases
-    }
-    file.write_text(json.dumps(calls, indent=1) + "\n", encoding="utf-8")
+    """Write the calls of all examples by phase, a line per service: `make test` evaluates the pipeline's roles."""
+    texts = []
+    for phase in ("apply", "plan", "update", "destroy"):
+        calls = sorted({call for report in reports for call in report.calls.get(phase, ())})
+        services = itertools.groupby((call.split(":") for call in calls), key=lambda call: call[0])
+        rows = ",".join(f'\n  "{service}": {json.dumps([name for _, name in group])}' for service, group in services)
+        texts.append(f' "{phase}": {{{rows}}}')
+    file.write_text("{\n" + ",\n".join(texts) + "\n}\n", encoding="utf-8")
 
 
 def page(reports: Sequence[ExampleReport]) -> str:

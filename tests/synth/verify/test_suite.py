@@ -12,6 +12,7 @@ import pytest
 
 from openmwaa.config.environment import Environment
 from tests.support.environments import LEAST
+from tests.support.recorded_calls import FILE, RECORDING, loaded
 from tools.verify import conftest, prices
 from tools.verify.errors import VerifyError
 from tools.verify.example import example_files
@@ -139,12 +140,17 @@ def test_the_calls_of_all_examples_are_one_recording(tmp_path: Path) -> None:
     first = REPORT.model_copy(update={"calls": {"apply": ["S3:CreateBucket"], "plan": ["S3:HeadBucket"]}})
     second = REPORT.model_copy(update={"calls": {"apply": ["EC2:CreateVpc", "S3:CreateBucket"]}})
     write_calls([first, second], tmp_path / "calls.json")
-    assert json.loads((tmp_path / "calls.json").read_text()) == {
+    assert loaded(tmp_path / "calls.json") == {
         "apply": ["EC2:CreateVpc", "S3:CreateBucket"],
         "plan": ["S3:HeadBucket"],
         "update": [],
         "destroy": [],
     }
+
+
+def test_the_recording_in_the_repository_is_as_it_is_written(tmp_path: Path) -> None:
+    write_calls([REPORT.model_copy(update={"calls": RECORDING})], tmp_path / "calls.json")
+    assert (tmp_path / "calls.json").read_text() == FILE.read_text()
 
 
 def test_a_test_that_ends_without_a_report_is_an_error_in_it(file: Path) -> None:
