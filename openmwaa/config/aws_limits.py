@@ -25,18 +25,23 @@ TASK_DEFINITION_ROOM: Final = MAX_TASK_DEFINITION - 16_384
 
 MAX_ROLE_POLICY: Final = 10_240
 """Characters of a role's inline policies (IAM user guide, "IAM and AWS STS quotas"); AWS does not raise it."""
-POLICY_ROOM: Final = {"worker": MAX_ROLE_POLICY - 4_608, "scaler": MAX_ROLE_POLICY - 1_792}
-"""Without the statements that name no queue and no fleet; a test measures them with the longest names."""
+POLICY_ROOM: Final = {"worker": MAX_ROLE_POLICY - 4_608, "scaler": MAX_ROLE_POLICY - 1_984}
+"""Without the statements that name no queue and no fleet; a test measures them with the longest names and Regions."""
 _LONGEST_QUEUE_NAME: Final = 80
 
 
-def check_policies(name: str, region: str, fleets: Collection[ResolvedFleet], has_sqs: bool) -> None:
-    """Raise FieldError if the policies that name every queue and every fleet do not fit into their roles."""
+def policy_sizes(name: str, region: str, fleets: Collection[ResolvedFleet], has_sqs: bool) -> dict[str, int]:
+    """Return the characters, at most, of all queues and fleets in the policy of each role that names them."""
     arn = len(f'"arn:{region_table().partitions.get(region, "aws")}:sqs:{region}::",') + 12
     words = [len(f"airflow-celery-{name}--") + 8 + len(queue) for fleet in fleets for queue in fleet.queues]
     queues = sum(arn + min(_LONGEST_QUEUE_NAME, length) for length in words) * has_sqs
     services = sum(arn + len(f"service/openmwaa-{name}/worker--?") + len(fleet.name) for fleet in fleets)
-    for role, size in (("worker", queues), ("scaler", queues + services)):
+    return {"worker": queues, "scaler": queues + services}
+
+
+def check_policies(name: str, region: str, fleets: Collection[ResolvedFleet], has_sqs: bool) -> None:
+    """Raise FieldError if the policies that name every queue and every fleet do not fit into their roles."""
+    for role, size in policy_sizes(name, region, fleets, has_sqs).items():
         if size > POLICY_ROOM[role]:
             raise FieldError(
                 f"the names of all queues and fleets take {size} characters in the policy of the {role}'s role, and at "
@@ -46,19 +51,25 @@ def check_policies(name: str, region: str, fleets: Collection[ResolvedFleet], ha
             )
 
 
-def check_task_definitions(options: Mapping[str, str], fleets: Collection[ResolvedFleet]) -> None:
-    """Raise FieldError if the options or the fleets do not fit into the task definition that contains them."""
+def task_definition_sizes(options: Mapping[str, str], fleets: Collection[ResolvedFleet]) -> dict[str, int]:
+    """Return the bytes, at most, of the fleets and of the options in the task definition that contains them."""
     urls = sum(170 + len(queue) for fleet in fleets for queue in fleet.queues)
     # SCALER_CONFIG is JSON in a text; beside these fields a fleet has the names of its services there.
     written = (json.dumps(to_jsonable_python(asdict(fleet))) for fleet in fleets)
     settings = urls + sum(60 + 2 * len(fleet.name) for fleet in fleets) + sum(map(_json_bytes, written))
     # `prepare-database` and the scheduler are containers of one task, with the same variables.
     values = sum(len('{"name":"AIRFLOW____","value":},') + len(key) + _json_bytes(options[key]) for key in options)
-    for what, size, task, field in (
-        ("the fleets", settings, "scaler", "fleets"),
-        ("the options and all queues", 2 * (urls + values), "scheduler", "airflow_configuration_options"),
+    return {"scaler": settings, "scheduler": 2 * (urls + values)}
+
+
+def check_task_definitions(options: Mapping[str, str], fleets: Collection[ResolvedFleet]) -> None:
+    """Raise FieldError if the options or the fleets do not fit into the task definition that contains them."""
+    sizes = task_definition_sizes(options, fleets)
+    for what, task, field in (
+        ("the fleets", "scaler", "fleets"),
+        ("the options and all queues", "scheduler", "airflow_configuration_options"),
     ):
-        if size > TASK_DEFINITION_ROOM:
+        if (size := sizes[task]) > TASK_DEFINITION_ROOM:
             raise FieldError(
                 f"{what} take {size} bytes in the {task}'s task definition, and at most {TASK_DEFINITION_ROOM} fit "
                 f"(rule: ecs RegisterTaskDefinition, {MAX_TASK_DEFINITION} bytes)",

@@ -6,12 +6,12 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from openmwaa.config.regions import region_table
 from tests.support.stack import Json, Stack
 
 ACCOUNT = "123456789012"
 KEY_ID = "aaaaaaaa-bbbb-cccc-dddd-eeeeeeeeeeee"
 _REFERENCE = re.compile(r"\$\{(data\.\w+|\w+)\.([\w-]+)\.([\w.\[\]]+)\}")
-_PLACE = {"partition": "aws", "account_id": ACCOUNT, "dns_suffix": "amazonaws.com"}
 # What Secrets Manager adds to a secret's name.
 _SUFFIX = "AbCdEf"
 
@@ -23,6 +23,7 @@ class ResolvedStack:
         self.stack = stack
         (provider,) = stack.document["provider"]["aws"]
         self.region: str = provider["region"]
+        self.partition = region_table().partitions[self.region]
 
     def policy(self, role: str) -> list[Json]:
         """The statements of a role's own policy, resolved."""
@@ -38,12 +39,13 @@ class ResolvedStack:
 
     def arn(self, service: str, resource: str) -> str:
         """An ARN of this account and Region."""
-        return f"arn:aws:{service}:{self.region}:{ACCOUNT}:{resource}"
+        return f"arn:{self.partition}:{service}:{self.region}:{ACCOUNT}:{resource}"
 
     def _referred(self, match: re.Match[str]) -> str:
         kind, name, attribute = match.groups()
         if kind.startswith("data."):
-            return _PLACE[attribute]
+            suffix = "amazonaws.com.cn" if self.partition == "aws-cn" else "amazonaws.com"
+            return {"partition": self.partition, "account_id": ACCOUNT, "dns_suffix": suffix}[attribute]
         resource = self.stack.resources(kind)[name]
         if kind == "aws_secretsmanager_secret_version":
             return str(self.resolved(resource["secret_id"]))
@@ -65,7 +67,7 @@ _ARNS: Final[Mapping[str, Callable[[ResolvedStack, Json], str]]] = {
     "aws_ecs_cluster": lambda to, resource: to.arn("ecs", f"cluster/{resource['name']}"),
     "aws_elasticache_user": lambda to, resource: to.arn("elasticache", f"user:{resource['user_id']}"),
     "aws_kms_key": lambda to, _: to.arn("kms", f"key/{KEY_ID}"),
-    "aws_s3_bucket": lambda to, resource: f"arn:aws:s3:::{to.resolved(resource['bucket'])}",
+    "aws_s3_bucket": lambda to, resource: f"arn:{to.partition}:s3:::{to.resolved(resource['bucket'])}",
     "aws_secretsmanager_secret": lambda to, resource: to.arn(
         "secretsmanager", f"secret:{_secret_name(resource)}-{_SUFFIX}"
     ),

@@ -81,7 +81,7 @@ def byo_resources() -> Stack:
 
 @pytest.fixture(scope="session")
 def longest_names() -> Stack:
-    """An environment with the longest names, twenty fleets of two queues, and all role settings."""
+    """An environment with the longest names, twenty fleets with 39 queues, and all role settings."""
     return stack_of(
         name="e" * 80,
         region="ap-northeast-1",
@@ -97,7 +97,7 @@ def longest_names() -> Stack:
         },
         fleets={
             f"{number:02}".translate(str.maketrans("0123456789", "abcdefghij")).ljust(20, "x"): {
-                "queues": ["default" if number == 0 else f"q{number:02}" + "q" * 37, f"r{number:02}" + "r" * 37],
+                "queues": [f"q{number:02}" + "q" * 37, f"r{number:02}" + "r" * 37] if number else ["default"],
             }
             for number in range(20)
         },

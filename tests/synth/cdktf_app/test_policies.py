@@ -8,6 +8,9 @@ import botocore.session
 import pytest
 
 from cdktf_app.base.policies import REASONS, Statement
+from openmwaa.config.aws_limits import MAX_ROLE_POLICY, POLICY_ROOM, policy_sizes
+from openmwaa.config.environment import Environment
+from tests.support.environments import LEAST
 from tests.support.iam import ResolvedStack, characters, statements_of
 from tests.support.stack import Json, Stack
 from tests.synth.cdktf_app.conftest import stack_of
@@ -49,8 +52,6 @@ EVERY_RESOURCE = (
 )
 # An endpoint's policy grants nothing: it refuses the identities of other accounts.
 EVERY_ACTION = {("endpoints_policy", "IdentitiesOfThisAccount"), ("endpoints_s3_policy", "IdentitiesOfThisAccount")}
-# IAM takes 10 240 characters of inline policies a role.
-LONGEST_INLINE = 10_240
 LONGEST_KEY_POLICY = 32_768
 # Actions that are no operation of their own, with the operation that needs them.
 NOT_OPERATIONS = {
@@ -138,35 +139,29 @@ def test_policies_fit_into_iam_with_twenty_fleets_and_the_longest_names(longest_
     applied = ResolvedStack(longest_names)
     for name in longest_names.resources("aws_iam_role_policy"):
         size = characters(applied.policy(name))
-        assert size <= LONGEST_INLINE, f"{name} has {size} characters"
+        assert size <= MAX_ROLE_POLICY, f"{name} has {size} characters"
     key = longest_names.local(longest_names.only("aws_kms_key")["policy"])["Statement"]
     assert characters(applied.resolved(key)) <= LONGEST_KEY_POLICY
 
 
-@pytest.mark.parametrize("region", ["us-east-1", "ap-southeast-2"])
-def test_the_most_queues_that_validation_accepts_fit_into_iam(region: str) -> None:
-    most = (LONGEST_INLINE - 4_608) // (len(f'"arn:aws:sqs:{region}::",') + 12 + 80)
-    queues = ["default", *(f"q{number:02}" + "q" * 37 for number in range(most - 1))]
-    stack = stack_of(name="e" * 80, region=region, fleets={"x" * 20: {"queues": queues}})
-    applied = ResolvedStack(stack)
-    for name in stack.resources("aws_iam_role_policy"):
-        assert characters(applied.policy(name)) <= LONGEST_INLINE, name
-
-
-def test_the_most_fleets_that_validation_accepts_fit_into_iam() -> None:
-    fleets = {
-        f"f{number:02}".translate(str.maketrans("0123456789", "abcdefghij")).ljust(20, "x"): number
-        for number in range(28)
-    }
+@pytest.mark.parametrize(
+    ("name", "region"),
+    [("e" * 80, "ap-southeast-2"), ("e" * 80, "us-gov-east-1"), ("e" * 80, "cn-northwest-1"), ("e", "us-gov-east-1")],
+)
+def test_policies_are_not_larger_than_validation_counts(name: str, region: str) -> None:
+    """The Regions are the longest of each partition."""
     metric = {"namespace": "Acme/Video", "metric_name": "FramesWaiting", "dimensions": {"Stage": "prod"}}
-    stack = stack_of(
-        name="e" * 80,
-        fleets={
-            name: {"queues": [f"q{number:02}" + "q" * 37 if number else "default"], "demand_metric": metric}
-            for name, number in fleets.items()
-        },
-    )
-    assert LONGEST_INLINE - 1000 < characters(ResolvedStack(stack).policy("roles_scaler")) <= LONGEST_INLINE
+    fleets: dict[str, Any] = {
+        chr(ord("a") + number) * 20: {"queues": [f"q{number:02}" + "q" * 37 if number else "default"]}
+        for number in range(26)
+    }
+    fleets["a" * 20]["demand_metric"] = metric
+    fields: dict[str, Any] = {"name": name, "region": region, "enable_execute_command": True, "fleets": fleets}
+    applied = ResolvedStack(stack_of(**fields))
+    resolved = Environment.model_validate({**LEAST, **fields}).fleets.values()
+    for role, counted in policy_sizes(name, region, resolved, has_sqs=True).items():
+        others = characters(applied.policy(f"roles_{role}")) - counted
+        assert others <= MAX_ROLE_POLICY - POLICY_ROOM[role], f"{role}: {others} characters beside queues and fleets"
 
 
 def test_each_component_has_its_own_role(quickstart: Stack) -> None:

@@ -4,10 +4,12 @@
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from openmwaa.config.aws_limits import MAX_TASK_DEFINITION, TASK_DEFINITION_ROOM
+from openmwaa.config.aws_limits import MAX_TASK_DEFINITION, TASK_DEFINITION_ROOM, task_definition_sizes
+from openmwaa.config.environment import Environment
 from openmwaa.config.environment_file import loads
 from openmwaa.errors import EnvironmentFileError
 from tests.support.environments import LEAST
@@ -42,23 +44,24 @@ def test_all_that_the_file_does_not_lengthen_fits_beside_the_room(longest_names:
     assert characters(stack_of(name="e" * 80), "scaler") < own
 
 
-@pytest.mark.parametrize("fleets", [40, 60])
-def test_the_scalers_settings_are_not_larger_than_counted(fleets: int) -> None:
-    schedule = [{"cron": "0 6 * * 1-5", "minutes": 60, "min": 3, "timezone": "Europe/Zurich"}]
+def with_schedules(fleets: int, schedules: int) -> dict[str, Any]:
+    schedule = [{"cron": "0 6 * * 1-5", "minutes": 60, "min": 3, "timezone": "Europe/Zurich"}] * schedules
     metric = {"namespace": "Acme/Video", "metric_name": "FramesWaiting", "dimensions": {"Stage": "prod"}}
     spec = {"schedule": schedule, "demand_metric": metric, "fallback": {"mode": "fixed", "count": 2}}
-    data = {f"f{number}" + "x" * 17: {"queues": [f"q{number}" + "q" * 37], **spec} for number in range(fleets)}
-    data["f0" + "x" * 17]["queues"] = ["default"]
-    text = json.dumps({**LEAST, "fleets": data})
-    try:
-        loads(text, Path("environment.yaml"))
-    except EnvironmentFileError:
-        accepted = False
-    else:
-        accepted = True
-    assert accepted == (fleets == 40)
-    if accepted:
-        assert characters(stack_of(fleets=data), "scaler") < MAX_TASK_DEFINITION
+    names = ["default", *(f"q{number}".ljust(40, "q") for number in range(1, fleets))]
+    return {f"f{number}".ljust(20, "x"): {"queues": [names[number]], **spec} for number in range(fleets)}
+
+
+def beside_the_fleets(fleets: dict[str, Any]) -> int:
+    resolved = Environment.model_validate({**LEAST, "fleets": fleets}).fleets.values()
+    return characters(stack_of(fleets=fleets), "scaler") - task_definition_sizes({}, resolved)["scaler"]
+
+
+def test_the_scalers_settings_are_not_larger_than_counted() -> None:
+    """The file is the largest that is accepted: with one more schedule the fleets do not fit."""
+    with pytest.raises(EnvironmentFileError, match=r"in the scaler's task definition.*ecs RegisterTaskDefinition"):
+        loads(json.dumps({**LEAST, "fleets": with_schedules(30, 9)}), Path("environment.yaml"))
+    assert beside_the_fleets(with_schedules(30, 8)) <= beside_the_fleets(with_schedules(1, 0))
 
 
 def test_options_that_are_accepted_fit_into_the_schedulers_task() -> None:
