@@ -62,7 +62,7 @@ OptionKey = Annotated[
 ]
 OPTION_VALUE: Final = text(r"^[ -~]*$", "printable ASCII in one line", "mwaa ConfigValue", 65_536)
 FolderName = Annotated[str, text(rf"^{_FOLDER}(/{_FOLDER})*$", _FOLDER_WORDS, "mwaa DagS3Path", 1024)]
-TagKey = Annotated[str, text(rf"^{_TAG}{{1,128}}$", f"1 to 128 {TAG_WORDS}", "iam TagKeyType")]
+TagKey = Annotated[str, text(rf"^{_TAG}{{1,127}}$", f"1 to 127 {TAG_WORDS}", "ec2 Tag Key")]
 TagValue = Annotated[str, text(rf"^{_TAG}{{0,256}}$", f"at most 256 {TAG_WORDS}", "iam TagValueType")]
 FleetName = Annotated[
     str, text(r"^[a-z][a-z0-9-]{0,19}$", "a lower-case letter, then letters, digits, `-`; at most 20", "ecs")

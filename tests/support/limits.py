@@ -28,7 +28,7 @@ def limits() -> dict[str, Any]:
         "identity": {"path": _long("/", 63, "odd_+=,.@-~") + "/", "role_name_prefix": _long("_", 20, "+=,.@-Zz9")},
         "monitoring": {"alarm_emails": ["a.b+c@example.com"]},
         "metadata_database": {"kind": "AURORA_SERVERLESS_V2", "deletion_protection": False},
-        "tags": {_long(f"{number:02}", 128, _TAG): _long("v", 256, _TAG) for number in range(48)},
+        "tags": {_long(f"{number:02}", 127, _TAG): _long("v", 256, _TAG) for number in range(48)},
         "fleets": {
             _long(f"f{number}", 20, "-x9"): {"queues": names[number::_FLEETS], "min": 0} for number in range(_FLEETS)
         },

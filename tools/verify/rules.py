@@ -15,6 +15,7 @@ from botocore.model import ListShape, MapShape, ServiceModel, Shape, StructureSh
 from openmwaa.config.aws_limits import MAX_ROLE_POLICY, MAX_TASK_DEFINITION
 
 _SERVICES: Final = {
+    "Application Auto Scaling": "application-autoscaling",
     "CloudWatch Logs": "logs",
     "Cognito Identity Provider": "cognito-idp",
     "Elastic Load Balancing v2": "elbv2",
@@ -34,83 +35,108 @@ _TRANSLATED: Final = (
 
 
 @dataclass(frozen=True)
-class WrongShape:
-    """A rule of botocore that AWS does not apply."""
-
-    call: str
-    member: str
-    reason: str
-
-
-WRONG_SHAPES: Final[tuple[WrongShape, ...]] = ()
-
-
-@dataclass(frozen=True)
 class Limit:
-    """A documented rule that no shape has; `members` are the ends of paths, `most` counts characters or items."""
+    """A documented rule that no shape has; `members` are ends of paths, `most` counts bytes.
+
+    Without `source`, the text of the member in the API reference has the rule, as botocore's documentation does.
+    """
 
     service: str
-    members: tuple[str, ...]
-    source: str
+    members: str
     pattern: str = ""
+    source: str = ""
     most: int | None = None
     numbers: tuple[int, int] | None = None
     without_blanks: bool = False
 
-    def broken(self, value: Any) -> str:
+    def broken(self, value: Any, path: str) -> str:
         """Return the rule if the value breaks it, or an empty text."""
-        sized = re.sub(r"\s", "", value) if self.without_blanks else value
-        if self.most is not None and len(sized) > self.most:
-            return f"at most {self.most}, is {len(sized)} ({self.source})"
-        if self.pattern and not re.fullmatch(self.pattern, value):
-            return f"pattern {self.pattern} ({self.source})"
-        if self.numbers and not self.numbers[0] <= int(value) <= self.numbers[1]:
-            return f"{self.numbers[0]} to {self.numbers[1]} ({self.source})"
+        source = self.source or f"{self.service} API, {path}"
+        if self.most is not None:
+            size = len((re.sub(r"\s", "", value) if self.without_blanks else value).encode())
+            if size > self.most:
+                return f"at most {self.most}, is {size} ({source})"
+        if self.pattern and not re.fullmatch(self.pattern, str(value), re.ASCII):
+            return f"pattern {self.pattern} ({source})"
+        if self.numbers and not self.numbers[0] <= float(value) <= self.numbers[1]:
+            return f"{self.numbers[0]} to {self.numbers[1]} ({source})"
         return ""
 
 
-_LB: Final = r"(?!internal-)[A-Za-z0-9]([A-Za-z0-9-]{0,30}[A-Za-z0-9])?"
-_RDS: Final = r"[A-Za-z](?!.*--)[A-Za-z0-9-]{0,62}(?<!-)"
-_GROUP: Final = r"[A-Za-z0-9 ._:/()#,@\[\]+=&;{}!$*-]{1,255}"
-_BUCKET: Final = r"(?!xn--|sthree-|amzn-s3-demo-)(?!.*\.\.)[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](?<!-s3alias)(?<!--ol-s3)"
-_ECS: Final = r"[A-Za-z0-9_-]{1,255}"
+_ELB: Final = "Elastic Load Balancing v2"
+_SCALING: Final = "Application Auto Scaling"
+_WORD: Final = r"[\w-]{1,%d}"
+_NAME: Final = r"[A-Za-z](?!.*--)[A-Za-z0-9-]{0,%d}(?<!-)"
+_GROUP: Final = r"[A-Za-z0-9 ._:/()#,@\[\]+=&;{}!$*-]"
+_TARGET_GROUP: Final = r"[A-Za-z0-9]([A-Za-z0-9-]{0,30}[A-Za-z0-9])?"
+_BUCKET: Final = (
+    r"(?!xn--|sthree-|amzn-s3-demo-|(\d+\.){3}\d+$)(?!.*\.\.)[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]"
+    r"(?<!-s3alias)(?<!--ol-s3)(?<!\.mrap)(?<!--x-s3)(?<!--table-s3)"
+)
+_DOMAIN: Final = r"(?=.{1,255}$)([^.]{1,63}\.)*[^.]{1,63}\.?"
+_RETENTION: Final = "1|3|5|7|14|30|60|90|120|150|180|365|400|545|731|1096|1827|2192|2557|2922|3288|3653"
+_PARAMETER: Final = r"(?!/?(?i:aws|ssm))([\w.-]+|(/[\w.-]+){1,15})"
+_PARAMETER_ARN: Final = "arn:aws-us-gov:ssm:us-gov-east-1:111122223333:parameter/"
 LIMITS: Final = (
-    Limit("IAM", ("AssumeRolePolicyDocument",), "IAM user guide, quotas", most=2048, without_blanks=True),
-    Limit("KMS", ("CreateKey.Policy",), "KMS developer guide, limits", most=32_768),
-    Limit("Elastic Load Balancing v2", ("CreateLoadBalancer.Name",), "elbv2 API, CreateLoadBalancer", _LB),
-    Limit("Elastic Load Balancing v2", ("CreateTargetGroup.Name",), "elbv2 API, CreateTargetGroup", _LB),
-    Limit("EC2", ("GroupName",), "EC2 API, CreateSecurityGroup", rf"(?!sg-){_GROUP}"),
-    Limit("EC2", ("CreateSecurityGroup.Description",), "EC2 API, CreateSecurityGroup", _GROUP),
-    Limit("EC2", ("IpRanges[].Description",), "EC2 API, IpRange", _GROUP.replace("{1,", "{0,")),
-    Limit("EC2", ("UserIdGroupPairs[].Description",), "EC2 API, UserIdGroupPair", _GROUP.replace("{1,", "{0,")),
-    Limit("EC2", ("PrefixListIds[].Description",), "EC2 API, PrefixListId", _GROUP.replace("{1,", "{0,")),
-    Limit("EC2", ("PolicyDocument",), "PrivateLink guide, endpoint policies", most=20_480),
-    Limit("EC2", ("Tags[].Key",), "EC2 user guide, tag restrictions", r"(?!(?i:aws:)).{1,128}"),
-    Limit("EC2", ("Tags[].Value",), "EC2 user guide, tag restrictions", r"(?s:.{0,256})"),
-    Limit("RDS", ("DBClusterIdentifier", "DBInstanceIdentifier"), "RDS API, CreateDBInstance", _RDS),
-    Limit("RDS", ("DBSubnetGroupName",), "RDS API, CreateDBSubnetGroup", r"[A-Za-z0-9 ._-]{1,255}"),
-    Limit(
-        "RDS",
-        ("DBParameterGroupName", "DBClusterParameterGroupName"),
-        "RDS API, CreateDBParameterGroup",
-        _RDS.replace("62", "254"),
-    ),
-    Limit("ElastiCache", ("ReplicationGroupId",), "ElastiCache API", r"[a-z](?!.*--)[a-z0-9-]{0,39}(?<!-)"),
-    Limit("ElastiCache", ("UserId", "UserGroupId"), "ElastiCache API", r"[A-Za-z](?!.*--)[A-Za-z0-9-]{0,39}(?<!-)"),
-    Limit("ElastiCache", ("CacheSubnetGroupName",), "ElastiCache API", r"[a-z0-9-]{1,255}"),
-    Limit("ElastiCache", ("CacheParameterGroupName",), "ElastiCache API", r"[A-Za-z](?!.*--)[A-Za-z0-9-]{0,254}(?<!-)"),
-    Limit("SQS", ("QueueName",), "SQS API, CreateQueue", r"[A-Za-z0-9_-]{1,80}"),
-    Limit("SQS", ("Attributes.VisibilityTimeout",), "SQS API, CreateQueue", numbers=(0, 43_200)),
-    Limit("SQS", ("Attributes.MessageRetentionPeriod",), "SQS API, CreateQueue", numbers=(60, 1_209_600)),
-    Limit("SQS", ("Attributes.ReceiveMessageWaitTimeSeconds",), "SQS API, CreateQueue", numbers=(0, 20)),
-    Limit("SQS", ("Attributes.KmsDataKeyReusePeriodSeconds",), "SQS API, CreateQueue", numbers=(60, 86_400)),
-    Limit("SNS", ("CreateTopic.Name",), "SNS API, CreateTopic", r"[A-Za-z0-9_-]{1,256}"),
-    Limit("S3", ("CreateBucket.Bucket",), "S3 user guide, bucketnamingrules", _BUCKET),
-    Limit("ECS", ("family", "containerDefinitions[].name"), "ECS API, RegisterTaskDefinition", _ECS),
-    Limit("ECS", ("serviceName", "clusterName"), "ECS API, CreateService, CreateCluster", _ECS),
-    Limit("ECS", ("containerDefinitions[].image",), "ECS API, ContainerDefinition", r"[A-Za-z0-9._/:@-]{1,255}"),
-    Limit("CloudWatch", ("DashboardName",), "CloudWatch API, PutDashboard", r"[A-Za-z0-9_-]{1,255}"),
-    Limit("Secrets Manager", ("CreateSecret.Name",), "Secrets Manager API", r"[A-Za-z0-9/_+=.@-]{1,512}"),
+    Limit("ACM", "RequestCertificate.DomainName", most=64),
+    Limit(_SCALING, "RegisterScalableTarget.ResourceId PutScalingPolicy.ResourceId", r"service/[\w-]+/[\w-]+"),
+    Limit(_SCALING, "RegisterScalableTarget.MinCapacity RegisterScalableTarget.MaxCapacity", r"\d+"),
+    Limit("CloudFront", "DistributionConfig.Comment", most=128),
+    Limit("CloudWatch", "PutDashboard.DashboardName", _WORD % 255),
+    Limit("CloudWatch Logs", "PutRetentionPolicy.retentionInDays", _RETENTION),
+    Limit("EC2", "CreateSecurityGroup.GroupName", rf"(?!sg-){_GROUP}{{1,255}}"),
+    Limit("EC2", "CreateSecurityGroup.Description", rf"{_GROUP}{{1,255}}"),
+    Limit("EC2", "IpRanges[].Description", rf"{_GROUP}{{0,255}}"),
+    Limit("EC2", "UserIdGroupPairs[].Description PrefixListIds[].Description", rf"(?!.*&){_GROUP}{{0,255}}"),
+    Limit("EC2", "PolicyDocument", source="PrivateLink guide, vpc-endpoints-access", most=20_480),
+    Limit("EC2", "Tags[].Key", r"(?!(?i:aws:)).{1,127}"),
+    Limit("EC2", "Tags[].Value", r"(?s:.{0,256})"),
+    Limit("EC2", "CreateFlowLogs.MaxAggregationInterval", "60|600"),
+    Limit("ECR", "CreateRepository.repositoryName", "[a-z].*"),
+    Limit("ECS", "family containerDefinitions[].name volumes[].name serviceName clusterName", _WORD % 255),
+    Limit("ECS", "containerDefinitions[].image", r"[\w./:#-]{1,255}(@sha256:[A-Fa-f0-9]{64})?"),
+    Limit("ECS", "containerDefinitions[].healthCheck.interval", numbers=(5, 300)),
+    Limit("ECS", "containerDefinitions[].healthCheck.timeout", numbers=(2, 60)),
+    Limit("ECS", "containerDefinitions[].healthCheck.retries", numbers=(1, 10)),
+    Limit("ECS", "containerDefinitions[].healthCheck.startPeriod", numbers=(0, 300)),
+    Limit("ECS", "containerDefinitions[].stopTimeout", numbers=(0, 120)),
+    Limit("ElastiCache", "ReplicationGroupId", _NAME % 39),
+    Limit("ElastiCache", "UserId UserGroupId", _NAME % 39, "aws-cdk, pull request 36459: 40 characters"),
+    Limit("ElastiCache", "CacheSubnetGroupName", r"[A-Za-z0-9-]{1,255}"),
+    Limit("ElastiCache", "CacheParameterGroupName", _NAME % 254, "ElastiCache guide, ParameterGroups.Creating"),
+    Limit(_ELB, "CreateLoadBalancer.Name", rf"(?!internal-){_TARGET_GROUP}"),
+    Limit(_ELB, "CreateTargetGroup.Name", _TARGET_GROUP),
+    Limit("IAM", "AssumeRolePolicyDocument", "", "IAM guide, reference_iam-quotas", 2048, without_blanks=True),
+    Limit("KMS", "CreateAlias.AliasName", r"alias/(?!aws/).+"),
+    Limit("KMS", "CreateKey.Policy PutKeyPolicy.Policy", "", "KMS developer guide, resource-limits", 32_768),
+    Limit("KMS", "PendingWindowInDays", numbers=(7, 30)),
+    Limit("RDS", "DBClusterIdentifier DBInstanceIdentifier", _NAME % 62),
+    Limit("RDS", "DBSubnetGroupName", r"(?!(?i:default)$)[A-Za-z][\w .-]{0,254}"),
+    Limit("RDS", "DBParameterGroupName", _NAME % 254),
+    Limit("RDS", "DBClusterParameterGroupName", _NAME % 254, "RDS API, RestoreDBClusterFromSnapshot"),
+    Limit("RDS", "CreateDBInstance.MasterUsername", r"[A-Za-z]\w{0,15}"),
+    Limit("RDS", "CreateDBCluster.MasterUsername", r"[A-Za-z][A-Za-z0-9]{0,15}"),
+    Limit("RDS", "CreateDBCluster.BackupRetentionPeriod", numbers=(1, 35)),
+    Limit("RDS", "CreateDBInstance.BackupRetentionPeriod", numbers=(0, 35)),
+    Limit("RDS", "CreateDBInstance.AllocatedStorage", numbers=(20, 65_536)),
+    Limit("RDS", "CreateDBInstance.MonitoringInterval", "0|1|5|10|15|30|60"),
+    Limit("RDS", "ServerlessV2ScalingConfiguration.MinCapacity", numbers=(0, 256)),
+    Limit("RDS", "ServerlessV2ScalingConfiguration.MaxCapacity", numbers=(0, 256)),
+    Limit("Route 53", "ResourceRecordSet.Name", _DOMAIN, "Route 53 developer guide, DomainNameFormat"),
+    Limit("S3", "CreateBucket.Bucket", _BUCKET, "S3 user guide, bucketnamingrules"),
+    Limit("S3", "LifecycleConfiguration.Rules[].ID", most=255),
+    Limit("SNS", "CreateTopic.Name", _WORD % 256),
+    Limit("SQS", "CreateQueue.QueueName", _WORD % 80),
+    Limit("SQS", "Attributes.DelaySeconds", numbers=(0, 900)),
+    Limit("SQS", "Attributes.MaximumMessageSize", numbers=(1024, 1_048_576)),
+    Limit("SQS", "Attributes.VisibilityTimeout", numbers=(0, 43_200)),
+    Limit("SQS", "Attributes.MessageRetentionPeriod", numbers=(60, 1_209_600)),
+    Limit("SQS", "Attributes.ReceiveMessageWaitTimeSeconds", numbers=(0, 20)),
+    Limit("SQS", "Attributes.KmsDataKeyReusePeriodSeconds", numbers=(60, 86_400)),
+    Limit("SSM", "PutParameter.Name", _PARAMETER, most=1_011 - len(_PARAMETER_ARN)),
+    Limit("SSM", "PutParameter.Value", most=4_096),
+    Limit("Secrets Manager", "CreateSecret.Name", r"[\w/+=.@-]{1,512}"),
+    Limit("Secrets Manager", "RecoveryWindowInDays", numbers=(7, 30)),
 )
 MAX_TAGS: Final = 50
 _SHOWN: Final = 80
@@ -140,7 +166,7 @@ def violations(requests: Iterable[tuple[str, Any]]) -> list[str]:
 def _of_shape(call: str, shape: Shape | None, value: Any, path: str) -> Iterator[str]:
     if shape is None or value is None:
         return
-    for rule in filter(None, (*_of_botocore(call, shape, value, path), *_documented(call, value, path))):
+    for rule in filter(None, (*_of_botocore(shape, value), *_documented(call, value, path))):
         shown = "(secret)" if shape.metadata.get("sensitive") or "Secret" in path else repr(value)[:_SHOWN]
         yield f"{path} {shown} {rule}"
     yield from _of_members(call, shape, value, path)
@@ -162,9 +188,7 @@ def _of_members(call: str, shape: Shape, value: Any, path: str) -> Iterator[str]
             yield from _of_shape(call, shape.value, item, f"{path}.{key}")
 
 
-def _of_botocore(call: str, shape: Shape, value: Any, path: str) -> Iterator[str]:
-    if any((row.call, row.member) == (call, path) for row in WRONG_SHAPES):
-        return
+def _of_botocore(shape: Shape, value: Any) -> Iterator[str]:
     own: Mapping[str, Any] = shape.metadata
     size = len(value) if isinstance(value, str | list | dict) else value
     if "min" in own and size < own["min"]:
@@ -179,10 +203,10 @@ def _of_botocore(call: str, shape: Shape, value: Any, path: str) -> Iterator[str
 
 def _documented(call: str, value: Any, path: str) -> Iterator[str]:
     service, _, operation = call.partition(":")
-    full = f".{operation}.{path}"
+    full = f"{operation}.{path}"
     for limit in LIMITS:
-        if limit.service == service and any(full.endswith(f".{member}") for member in limit.members):
-            yield limit.broken(value)
+        if limit.service == service and any(f".{full}".endswith(f".{member}") for member in limit.members.split()):
+            yield limit.broken(value, full)
     if path.lower().rpartition(".")[2] in ("tags", "taglist", "tagset") and isinstance(value, list | dict):
         keys = (
             [next((tag[name] for name in ("Key", "key", "TagKey") if name in tag), "") for tag in value if tag]
@@ -205,7 +229,7 @@ def pattern(smithy: str) -> re.Pattern[str]:
 
 def service_name(service: str) -> str:
     """Return botocore's name of a service that the AWS SDK names so."""
-    return _SERVICES.get(service, service.lower().replace(" ", "-" if service.startswith("Application") else ""))
+    return _SERVICES.get(service, service.lower().replace(" ", ""))
 
 
 @functools.cache

@@ -11,19 +11,16 @@ import pytest
 
 from tests.support.stack import Json, Stack
 from tests.synth.cdktf_app.conftest import stack_of
+from tools.verify.rules import violations
 
 INTERNAL = "internal_load_balancer"
+ACCESS = {"allowed_cidrs": ["203.0.113.0/24", "198.51.100.7"], "allow_http": True, "access_logs_days": 7}
 FUNCTION = Path(__file__).parents[3] / "cdktf_app/web/viewer_response.js"
 
 
 @pytest.fixture(scope="module")
 def cloudfront() -> Stack:
-    access = {
-        "allowed_cidrs": ["203.0.113.0/24", "198.51.100.7"],
-        "allow_http": True,
-        "access_logs_days": 7,
-    }
-    return stack_of(webserver_access_mode="PUBLIC_AND_PRIVATE", web_access=access)
+    return stack_of(webserver_access_mode="PUBLIC_AND_PRIVATE", web_access=ACCESS)
 
 
 def test_cloudfront_uses_https_and_does_not_cache(cloudfront: Stack) -> None:
@@ -86,6 +83,19 @@ def test_names_of_cloudfront_resources_differ_between_regions(cloudfront: Stack)
         cloudfront.only(kind)["name"] for kind in ("aws_cloudfront_function", "aws_cloudwatch_log_delivery_source")
     }
     assert all("us-east-1" in name for name in names), f"{names}: CloudFront is one for all Regions"
+
+
+def test_cloudfront_accepts_the_longest_name() -> None:
+    stack = stack_of(name="e" * 80, webserver_access_mode="PUBLIC_AND_PRIVATE", web_access=ACCESS)
+    config = {"Comment": stack.only("aws_cloudfront_distribution")["comment"]}
+    function = stack.only("aws_cloudfront_function")
+    found = violations(
+        [
+            ("CloudFront:CreateDistributionWithTags", {"DistributionConfigWithTags": {"DistributionConfig": config}}),
+            ("CloudFront:CreateFunction", {"Name": function["name"]}),
+        ]
+    )
+    assert [row for row in found if not row.endswith("is required")] == []
 
 
 def through_cloudfront(response: dict[str, Any]) -> dict[str, Any]:

@@ -289,7 +289,7 @@ WRONG = {
         "tags.Team",
         "'R&D (#1)'; it must be at most 256 letters",
     ),
-    "a tag's key with symbols": ("name: a\ntags:\n  'a#b': c", 3, "tags.a#b", "1 to 128 letters"),
+    "a tag's key with symbols": ("name: a\ntags:\n  'a#b': c", 3, "tags.a#b", "1 to 127 letters"),
     "a tag with an emoji": ("name: a\ntags:\n  Team: 🚀", 3, "tags.Team", "contains '🚀'; a tag has letters"),
     "an empty tag key": ("name: a\ntags:\n  '': c", 3, "tags", "a key must be text that is not empty"),
     "a tag of AWS": ("name: a\ntags:\n  AWS:Team: c", 3, "tags.AWS:Team", "reserved for AWS"),

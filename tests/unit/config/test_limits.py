@@ -27,9 +27,9 @@ STEPS: dict[str, tuple[Change, str, str]] = {
     "one more queue": (lambda data: _fleet(data)["queues"].append("q" * 40), "fleets", "iam PutRolePolicy"),
     "one more tag": (lambda data: data["tags"].update(more="x"), "tags", "AWS allows 50"),
     "a longer key": (
-        lambda data: data["tags"].update({"k" * 129: data["tags"].popitem()[1]}),
+        lambda data: data["tags"].update({"k" * 128: data["tags"].popitem()[1]}),
         "tags.",
-        "iam TagKeyType",
+        "ec2 Tag Key",
     ),
     "a longer value": (
         lambda data: data["tags"].update({next(iter(data["tags"])): "v" * 257}),

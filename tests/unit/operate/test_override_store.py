@@ -12,9 +12,10 @@ from botocore.exceptions import ClientError
 from openmwaa.config.environment import Environment
 from openmwaa.operate.errors import OperateError, OverrideError, PermissionMissingError
 from openmwaa.operate.override_store import OverrideStore, describe
-from scaler.config.overrides import OverrideDocument, parse
+from scaler.config.overrides import SIZE_LIMIT, OverrideDocument, parse
 from tests.support.environments import LEAST
 from tests.support.fake_connection import FakeConnection
+from tools.verify.rules import violations
 
 NAME = "/openmwaa/example/scaler/default"
 NOW = datetime(2027, 3, 1, tzinfo=UTC)
@@ -72,6 +73,16 @@ def store(ssm: SsmVersions) -> OverrideStore:
     return OverrideStore(
         FakeConnection(Environment.model_validate(LEAST), Path("environment.yaml"), fake=ssm, services=("ssm",))
     )
+
+
+def test_the_longest_override_is_within_the_rules_of_ssm() -> None:
+    longest = OverrideStore(
+        FakeConnection(
+            Environment.model_validate({**LEAST, "name": "e" * 80}), Path("environment.yaml"), services=("ssm",)
+        )
+    )
+    request = {"Name": longest.parameter("f" * 20), "Value": "v" * SIZE_LIMIT, "Type": "String"}
+    assert violations([("SSM:PutParameter", request)]) == []
 
 
 def at_most(number: int) -> Callable[[OverrideDocument], OverrideDocument]:

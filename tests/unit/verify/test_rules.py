@@ -1,13 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """A value that breaks a rule of its service is found, by every kind of rule; and values at the bounds are none."""
 
-import re
-from collections.abc import Iterator
-from typing import Any
+from typing import Any, Final
 
 import pytest
-from botocore.model import ListShape, Shape, StructureShape
 
+from tests.support.aws_actions import calls_of
 from tests.support.recorded_calls import RECORDING
 from tools.verify.rules import LIMITS, input_shape, pattern, violations
 
@@ -47,11 +45,11 @@ BROKEN: dict[str, tuple[str, dict[str, Any], str]] = {
         "tags(key) 'a#b' pattern",
     ),
     "a missing value": ("IAM:CreateRole", {"RoleName": "a"}, "AssumeRolePolicyDocument is required"),
-    "a documented pattern": ("SQS:CreateQueue", {"QueueName": "q" * 81}, "(SQS API, CreateQueue)"),
+    "a documented pattern": ("SQS:CreateQueue", {"QueueName": "q" * 81}, "(SQS API, CreateQueue.QueueName)"),
     "a documented length": (
         "KMS:CreateKey",
         {"Policy": "p" * 32_769},
-        "at most 32768, is 32769 (KMS developer guide",
+        "at most 32768, is 32769 (KMS developer guide, resource-limits)",
     ),
     "a documented number": (
         "SQS:CreateQueue",
@@ -105,29 +103,120 @@ def test_a_secret_is_not_in_the_result() -> None:
     assert "SecretString (secret) at most 65536, is 65537" in found
 
 
-def _paths(shape: Shape, path: str, depth: int) -> Iterator[str]:
-    yield path
-    if not depth:
-        return
-    if isinstance(shape, StructureShape):
-        for name, member in shape.members.items():
-            yield from _paths(member, f"{path}.{name}", depth - 1)
-    elif isinstance(shape, ListShape):
-        yield from _paths(shape.member, f"{path}[]", depth)
+_LONG_DOMAIN = ".".join("d" * 63 for _ in range(4))
+# An operation, a member, a value at the bound of its documented rule, and one beyond it.
+DOCUMENTED: Final[tuple[tuple[str, str, Any, Any], ...]] = (
+    ("ACM:RequestCertificate", "DomainName", "a" * 60 + ".com", "a" * 61 + ".com"),
+    ("Application Auto Scaling:RegisterScalableTarget", "ResourceId", "service/a-b_1/c", "service/a"),
+    ("Application Auto Scaling:PutScalingPolicy", "ResourceId", "service/a/b", "service/a/b/c"),
+    ("Application Auto Scaling:RegisterScalableTarget", "MinCapacity", 0, -1),
+    ("Application Auto Scaling:RegisterScalableTarget", "MaxCapacity", 0, -1),
+    ("CloudFront:CreateDistributionWithTags", "DistributionConfigWithTags.DistributionConfig.Comment", 128, 129),
+    ("CloudWatch:PutDashboard", "DashboardName", 255, 256),
+    ("CloudWatch Logs:PutRetentionPolicy", "retentionInDays", 3653, 10),
+    ("EC2:CreateSecurityGroup", "GroupName", "&" * 255, "sg-a"),
+    ("EC2:CreateSecurityGroup", "Description", "&" * 255, ""),
+    ("EC2:AuthorizeSecurityGroupIngress", "IpPermissions[].IpRanges[].Description", "&" * 255, "a" * 256),
+    ("EC2:AuthorizeSecurityGroupIngress", "IpPermissions[].UserIdGroupPairs[].Description", "a" * 255, "a & b"),
+    ("EC2:AuthorizeSecurityGroupIngress", "IpPermissions[].PrefixListIds[].Description", "a" * 255, "a & b"),
+    ("EC2:CreateVpcEndpoint", "PolicyDocument", 20_480, 20_481),
+    ("EC2:CreateTags", "Tags[].Key", "\u00e9" * 127, "a" * 128),
+    ("EC2:CreateTags", "Tags[].Value", "\u00e9" * 256, "a" * 257),
+    ("EC2:CreateFlowLogs", "MaxAggregationInterval", 600, 300),
+    ("ECR:CreateRepository", "repositoryName", "a1", "1a"),
+    ("ECS:RegisterTaskDefinition", "family", 255, 256),
+    ("ECS:RegisterTaskDefinition", "containerDefinitions[].name", 255, "a.b"),
+    ("ECS:RegisterTaskDefinition", "volumes[].name", 255, "\u00e9"),
+    ("ECS:CreateService", "serviceName", 255, 256),
+    ("ECS:CreateCluster", "clusterName", 255, 256),
+    ("ECS:RegisterTaskDefinition", "containerDefinitions[].image", "a" * 255 + "@sha256:" + "0" * 64, "a@sha256:0"),
+    ("ECS:RegisterTaskDefinition", "containerDefinitions[].healthCheck.interval", 300, 301),
+    ("ECS:RegisterTaskDefinition", "containerDefinitions[].healthCheck.timeout", 2, 1),
+    ("ECS:RegisterTaskDefinition", "containerDefinitions[].healthCheck.retries", 10, 11),
+    ("ECS:RegisterTaskDefinition", "containerDefinitions[].healthCheck.startPeriod", 300, 301),
+    ("ECS:RegisterTaskDefinition", "containerDefinitions[].stopTimeout", 120, 121),
+    ("ElastiCache:CreateReplicationGroup", "ReplicationGroupId", 40, 41),
+    ("ElastiCache:CreateUser", "UserId", 40, 41),
+    ("ElastiCache:CreateUserGroup", "UserGroupId", 40, "a--b"),
+    ("ElastiCache:CreateCacheSubnetGroup", "CacheSubnetGroupName", 255, "a_b"),
+    ("ElastiCache:CreateCacheParameterGroup", "CacheParameterGroupName", 255, "a-"),
+    ("Elastic Load Balancing v2:CreateLoadBalancer", "Name", 32, "internal-a"),
+    ("Elastic Load Balancing v2:CreateTargetGroup", "Name", "internal-" + "a" * 23, 33),
+    ("IAM:CreateRole", "AssumeRolePolicyDocument", " " + "a" * 2048, 2049),
+    ("KMS:CreateAlias", "AliasName", "alias/a", "alias/aws/a"),
+    ("KMS:CreateKey", "Policy", 32_768, 32_769),
+    ("KMS:PutKeyPolicy", "Policy", 32_768, 32_769),
+    ("KMS:ScheduleKeyDeletion", "PendingWindowInDays", 7, 6),
+    ("RDS:CreateDBCluster", "DBClusterIdentifier", 63, "1a"),
+    ("RDS:CreateDBInstance", "DBInstanceIdentifier", 63, 64),
+    ("RDS:CreateDBSubnetGroup", "DBSubnetGroupName", 255, "Default"),
+    ("RDS:CreateDBParameterGroup", "DBParameterGroupName", 255, 256),
+    ("RDS:CreateDBClusterParameterGroup", "DBClusterParameterGroupName", 255, 256),
+    ("RDS:CreateDBInstance", "MasterUsername", "a_" * 8, "a" * 17),
+    ("RDS:CreateDBCluster", "MasterUsername", "a" * 16, "a_b"),
+    ("RDS:CreateDBCluster", "BackupRetentionPeriod", 1, 0),
+    ("RDS:CreateDBInstance", "BackupRetentionPeriod", 0, 36),
+    ("RDS:CreateDBInstance", "AllocatedStorage", 20, 19),
+    ("RDS:CreateDBInstance", "MonitoringInterval", 60, 2),
+    ("RDS:CreateDBCluster", "ServerlessV2ScalingConfiguration.MinCapacity", 0.5, -0.5),
+    ("RDS:CreateDBCluster", "ServerlessV2ScalingConfiguration.MaxCapacity", 256.0, 256.5),
+    ("Route 53:ChangeResourceRecordSets", "ChangeBatch.Changes[].ResourceRecordSet.Name", _LONG_DOMAIN, "d" * 64),
+    ("S3:CreateBucket", "Bucket", 63, "192.168.5.4"),
+    ("S3:CreateBucket", "Bucket", "a.b", "a--table-s3"),
+    ("S3:PutBucketLifecycleConfiguration", "LifecycleConfiguration.Rules[].ID", 255, 256),
+    ("SNS:CreateTopic", "Name", 256, 257),
+    ("SQS:CreateQueue", "QueueName", 80, 81),
+    ("SQS:CreateQueue", "Attributes.DelaySeconds", "900", "901"),
+    ("SQS:CreateQueue", "Attributes.MaximumMessageSize", "1048576", "1048577"),
+    ("SQS:CreateQueue", "Attributes.VisibilityTimeout", "43200", "43201"),
+    ("SQS:CreateQueue", "Attributes.MessageRetentionPeriod", "60", "59"),
+    ("SQS:CreateQueue", "Attributes.ReceiveMessageWaitTimeSeconds", "20", "21"),
+    ("SQS:CreateQueue", "Attributes.KmsDataKeyReusePeriodSeconds", "60", "59"),
+    ("SSM:PutParameter", "Name", "/a" * 15, "/a" * 16),
+    ("SSM:PutParameter", "Name", "a" * 955, "a" * 956),
+    ("SSM:PutParameter", "Name", "/openmwaa/ssm", "/SSM/a"),
+    ("SSM:PutParameter", "Value", 4096, "\u00e9" * 2049),
+    ("Secrets Manager:CreateSecret", "Name", "/_+=.@-", "a#"),
+    ("Secrets Manager:DeleteSecret", "RecoveryWindowInDays", 30, 31),
+)
 
 
-def test_every_documented_limit_is_of_a_member_that_exists() -> None:
-    """A row whose member has another name in botocore would check nothing."""
-    known: dict[str, set[str]] = {}
-    for call in {call for calls in RECORDING.values() for call in calls}:
-        service, _, operation = call.partition(":")
-        if shape := input_shape(service, operation):
-            known.setdefault(service, set()).update(_paths(shape, f".{operation}", 5))
+def _request(path: str, value: Any) -> Any:
+    """Parameters with one value; a number is that many letters where the rule counts letters."""
+    first, _, rest = path.partition(".")
+    inner = _request(rest, value) if rest else value
+    return {first.removesuffix("[]"): [inner]} if first.endswith("[]") else {first: inner}
+
+
+def _broken_at(call: str, path: str, value: Any) -> list[str]:
+    shape: Any = input_shape(*call.split(":"))
+    for member in path.replace("[]", "").split("."):
+        shape = shape.member if shape.type_name == "list" else shape
+        shape = shape.members[member] if shape.type_name == "structure" else shape.value
+    text = "a" * value if shape.type_name == "string" and isinstance(value, int) else value
+    rows = violations([(call, _request(path, text))])
+    return [
+        row for row in rows if row.startswith(f"{call} {path} ") and not row.endswith(("(botocore)", "is required"))
+    ]
+
+
+@pytest.mark.parametrize(("call", "path", "bound", "beyond"), DOCUMENTED)
+def test_a_documented_rule_ends_at_its_bound(call: str, path: str, bound: Any, beyond: Any) -> None:
+    assert _broken_at(call, path, bound) == []
+    assert len(_broken_at(call, path, beyond)) == 1
+
+
+def test_every_documented_limit_has_a_value_at_its_bound() -> None:
+    """So that a row whose member has another name in botocore, and would check nothing, is found."""
+    tested = {(call.partition(":")[0], f".{call.partition(':')[2]}.{path}") for call, path, _, _ in DOCUMENTED}
     assert [
         (limit.service, member)
         for limit in LIMITS
-        for member in limit.members
-        if not any(
-            path.endswith("." + re.sub(r"(?<=Attributes)[.].*", "", member)) for path in known.get(limit.service, ())
-        )
+        for member in limit.members.split()
+        if not any(service == limit.service and path.endswith(f".{member}") for service, path in tested)
     ] == []
+
+
+def test_every_service_with_a_documented_limit_is_called() -> None:
+    calls = {call for phase in calls_of(RECORDING, 5).values() for call in phase}
+    assert {limit.service for limit in LIMITS} - {call.partition(":")[0] for call in calls} == {"SSM"}  # of the CLI
