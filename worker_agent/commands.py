@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Checks drain and resume commands: the scaler's Ed25519 signature, this task's ARN, an unused nonce, the times.
 
-DAG code runs beside the agent and can reach its port, so unsigned commands are refused.
+DAG code runs beside the agent and can reach its port, so unsigned commands are refused. A nonce is kept for as long as
+the times allow its command, so no command works twice. A restarted agent has no nonces: a command that is then sent
+again drains for one lease or resumes, and neither loses a task.
 """
 
 import base64
@@ -21,7 +23,8 @@ from worker_agent.state_machine import Drain, Resume
 
 SIGNATURE_HEADER: Final = "X-Openmwaa-Signature"
 BODY_LIMIT: Final = 4096
-CLOCK_SKEW_S: Final = 30.0
+CLOCK_SKEW_S: Final = 300.0
+"""Amazon Time Sync keeps the clocks of Fargate. A worker whose clock differs by more works on and cannot drain."""
 LONGEST_LIFE_S: Final = 900.0
 LONGEST_LEASE_S: Final = 3600
 NONCES_KEPT: Final = 4096
@@ -34,7 +37,7 @@ class CommandVerifier:
     def __init__(self, public_key: bytes | None, *, wall: Callable[[], float] = time.time) -> None:
         self._key = Ed25519PublicKey.from_public_bytes(public_key) if public_key else None
         self._wall = wall
-        self._nonces: dict[str, float] = {}  # nonce -> when it expires (epoch seconds)
+        self._nonces: dict[str, float] = {}  # nonce -> until when its command is valid (epoch seconds)
         self._lock = threading.Lock()
 
     def verify(self, command: str, body: bytes, signature: str | None, *, task_arn: str) -> Drain | Resume:
@@ -48,11 +51,12 @@ class CommandVerifier:
         if not task_arn or fields.get("task_arn") != task_arn:
             raise CommandRefusedError(403, "the command is for another task")
         now = self._wall()
-        if issued_at > now + CLOCK_SKEW_S or expires_at <= now:
-            raise CommandRefusedError(403, "the command has expired or is not valid yet")
+        if issued_at > now + CLOCK_SKEW_S or expires_at + CLOCK_SKEW_S <= now:
+            times = f"issued {issued_at - now:+.0f} s from this worker's time"
+            raise CommandRefusedError(403, f"the command has expired or is not valid yet: {times}")
         if expires_at - issued_at > LONGEST_LIFE_S:
             raise CommandRefusedError(403, f"the command is valid for more than {LONGEST_LIFE_S:.0f} s")
-        self._record_nonce(nonce, expires_at, now)
+        self._record_nonce(nonce, expires_at + CLOCK_SKEW_S, now)
         return Resume() if lease_s is None else Drain(lease_s=float(lease_s))
 
     def _check_signature(self, body: bytes, signature: str | None) -> None:
@@ -63,7 +67,7 @@ class CommandVerifier:
         except (InvalidSignature, binascii.Error, ValueError) as error:
             raise CommandRefusedError(401, "the signature is missing or invalid") from error
 
-    def _record_nonce(self, nonce: str, expires_at: float, now: float) -> None:
+    def _record_nonce(self, nonce: str, keep_until: float, now: float) -> None:
         with self._lock:
             if nonce in self._nonces:
                 raise CommandRefusedError(403, "the nonce was used before")
@@ -71,7 +75,7 @@ class CommandVerifier:
                 self._nonces = {old: until for old, until in self._nonces.items() if until > now}
             if len(self._nonces) >= NONCES_KEPT:
                 raise CommandRefusedError(403, "too many commands")
-            self._nonces[nonce] = expires_at
+            self._nonces[nonce] = keep_until
 
 
 def _parse(body: bytes) -> Mapping[str, Any]:
