@@ -11,6 +11,7 @@ The consumer's own thread only posts snapshots and reads the gate's state. The t
 because its `put` is safe in signal handlers.
 """
 
+import math
 import os
 import queue
 import threading
@@ -57,6 +58,8 @@ logger = get_logger(__name__)
 EXECUTE_TIMEOUT_S: Final = 2.0
 LONGEST_SLEEP_S: Final = 1.0
 RETRY_S: Final = 2.0
+SNAPSHOT_LIMIT_S: Final = 120.0
+"""A consumer posts four snapshots a second. A call of boto3 or a lost connection may block it for a minute."""
 
 
 class ProtectionClient(Protocol):
@@ -96,14 +99,18 @@ class Agent:
         self._lock: TaskLock | None = None
         self._running = False
         self._state = WorkerState(next_call_at=clock())
+        self._snapshot_due = math.inf
 
     def start(self, first: Snapshot) -> None:
         """Start the agent, which serves HTTP and requests protection. Returns at once."""
+        if first.drainable:  # else no snapshot follows
+            self._snapshot_due = self._clock() + SNAPSHOT_LIMIT_S
         self._posts.put(_Post(SnapshotTaken(first)))
         self._start_thread("http", self._serve)
 
-    def post_snapshot(self, snapshot: Snapshot) -> None:
-        """Pass a snapshot of the consumer to the loop, if the loop runs."""
+    def post_snapshot(self, snapshot: Snapshot, *, follows: bool = True) -> None:
+        """Pass a snapshot of the consumer to the loop, if the loop runs; `follows`: the next one comes soon."""
+        self._snapshot_due = self._clock() + SNAPSHOT_LIMIT_S if follows else math.inf
         if self._running:
             self._posts.put(_Post(SnapshotTaken(snapshot)))
 
@@ -117,7 +124,7 @@ class Agent:
         state = self._state
         if self._gate.sealed:  # perhaps by a loop that has died
             state = replace(state, mode=Mode.STOP, gate_until=None, lease_until=None)
-        return AgentReport(task_arn=self._task.task_arn, state=state, now=self._clock(), wall=self._wall())
+        return AgentReport(self._task.task_arn, state, self._clock(), self._wall(), self._snapshot_due)
 
     def execute(self, command: Drain | Resume) -> AgentReport:
         """Apply a command and return the new state. Raises CommandRefusedError (503) after a time-out."""

@@ -136,7 +136,7 @@ class ProtectionStep(bootsteps.StartStopStep):
             self._sigterm.on_tick(snapshot.polls_in_flight, consumer.task_consumer.cancel)
 
     def _on_prerun(self, consumer: Any, **_: Any) -> None:
-        self.agent.post_snapshot(self.take_snapshot(consumer))
+        self.agent.post_snapshot(self.take_snapshot(consumer), follows=False)
 
     def _wait_for_protection(self) -> None:
         while self.agent.report().state.phase is not Phase.CONSUMING:

@@ -86,8 +86,13 @@ class _Handler(BaseHTTPRequestHandler):
     sys_version = ""
 
     def do_GET(self) -> None:
-        if self._allowed("GET"):
-            self._answer(200, self.server.agent.report().to_wire())
+        if not self._allowed("GET"):
+            return
+        report = self.server.agent.report()
+        if report.stale:
+            self._answer(503, {"error": "the worker's main loop does not report: it may hang, or have no broker"})
+        else:
+            self._answer(200, report.to_wire())
 
     def do_POST(self) -> None:
         if not self._allowed("POST"):

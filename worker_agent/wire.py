@@ -2,11 +2,14 @@
 """The state as the scaler reads it. `wire.schema.json` defines it; the tests of both sides check against it."""
 
 import json
+import math
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 from worker_agent.state_machine import Phase, Snapshot, WorkerState
+
+CONSUMER_PHASES: Final = frozenset({Phase.CONSUMING, Phase.DRAINING, Phase.RELEASING})
 
 
 @dataclass(frozen=True)
@@ -17,6 +20,13 @@ class AgentReport:
     state: WorkerState
     now: float
     wall: float
+    snapshot_due: float = math.inf
+    """When (monotonic seconds) the consumer's next snapshot is overdue."""
+
+    @property
+    def stale(self) -> bool:
+        """Whether the phase depends on a consumer that has ended its snapshots: its numbers are unknown."""
+        return self.now > self.snapshot_due and self.state.phase in CONSUMER_PHASES
 
     def to_wire(self) -> dict[str, Any]:
         """Return the answer of `GET /v1/state`."""

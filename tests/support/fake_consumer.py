@@ -25,11 +25,13 @@ class FakeAgent:
     def __init__(self) -> None:
         self.started: list[Snapshot] = []
         self.posted: list[Snapshot] = []
+        self.follows: list[bool] = []
         self.terminated = 0
         self.phases: list[Phase] = []
 
-    def post_snapshot(self, snapshot: Snapshot) -> None:
+    def post_snapshot(self, snapshot: Snapshot, *, follows: bool = True) -> None:
         self.posted.append(snapshot)
+        self.follows.append(follows)
 
     def report(self) -> Any:
         return SimpleNamespace(state=SimpleNamespace(phase=self.phases.pop(0)))

@@ -5,6 +5,7 @@ import json
 import logging
 import os
 import queue
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 from celery.worker import state as worker_state
 
 from worker_agent import agent as agent_module
-from worker_agent.agent import Agent
+from worker_agent.agent import SNAPSHOT_LIMIT_S, Agent
 from worker_agent.ecs import TaskMetadata
 from worker_agent.errors import CommandRefusedError, TaskLockedError
 from worker_agent.gate import Gate
@@ -28,6 +29,7 @@ from worker_agent.state_machine import (
     Snapshot,
     Terminate,
 )
+from worker_agent.wire import AgentReport
 
 ARN = "arn:aws:ecs:us-east-1:123456789012:task/openmwaa-test/abc"
 METADATA_URI = "http://169.254.170.2/v4/abc"
@@ -177,6 +179,40 @@ def test_termination_closes_the_gate_before_the_loop_processes_it(scenario: Agen
     assert scenario.gate.sealed
     scenario.process()
     assert scenario.agent.report().state.phase is Phase.STOPPING
+
+
+def test_a_consumer_that_ends_its_snapshots_is_unknown(scenario: AgentScenario) -> None:
+    scenario.open_gate()
+    scenario.now += SNAPSHOT_LIMIT_S
+    assert not scenario.agent.report().stale
+    scenario.now += 1.0
+    assert scenario.agent.report().stale, "its main loop hangs: it takes no message"
+    scenario.agent.post_snapshot(SNAPSHOT)
+    assert not scenario.agent.report().stale
+    scenario.agent.post_snapshot(SNAPSHOT, follows=False)
+    scenario.now += 100_000.0
+    assert not scenario.agent.report().stale, "a task of --pool=solo runs in the main loop"
+
+
+@pytest.mark.parametrize("drainable", [True, False])
+def test_a_consumer_that_hangs_before_its_second_snapshot_is_unknown(
+    scenario: AgentScenario, started: list[dict[str, Any]], drainable: bool
+) -> None:
+    scenario.agent.start(replace(SNAPSHOT, drainable=drainable))
+    scenario.process()
+    scenario.call_ecs(CallAnswered(1, ProtectionResult.PROTECTED, until=scenario.now + 3600))
+    scenario.process()
+    scenario.now += SNAPSHOT_LIMIT_S + 1.0
+    assert scenario.agent.report().state.phase is Phase.CONSUMING
+    assert scenario.agent.report().stale is drainable, "a transport without a gate has one snapshot only"
+
+
+@pytest.mark.parametrize("phase", Phase)
+def test_only_what_depends_on_the_consumer_is_unknown(phase: Phase) -> None:
+    """A released worker takes nothing, and a worker that stops has no main loop any more."""
+    state: Any = SimpleNamespace(phase=phase)
+    stale = AgentReport(ARN, state, now=2.0, wall=0.0, snapshot_due=1.0).stale
+    assert stale is (phase in (Phase.CONSUMING, Phase.DRAINING, Phase.RELEASING))
 
 
 def test_the_report_has_both_clocks(scenario: AgentScenario) -> None:

@@ -89,3 +89,4 @@ def test_a_task_in_the_event_loop_is_reported_at_its_start(
     state.active_requests.add(request)
     prerun.send(sender=None, task_id="a")
     assert [snapshot.running for snapshot in attached.agent.posted] == [1] * posted
+    assert attached.agent.follows == [False] * posted, "the next snapshot comes when the task has ended"

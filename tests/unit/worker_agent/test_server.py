@@ -14,7 +14,7 @@ import pytest
 from worker_agent.commands import CommandVerifier
 from worker_agent.errors import CommandRefusedError
 from worker_agent.server import CONNECTIONS, AgentServer, _Handler
-from worker_agent.state_machine import Drain, Resume, WorkerState
+from worker_agent.state_machine import Drain, Resume, Snapshot, WorkerState
 from worker_agent.wire import AgentReport
 
 ARN = "arn:aws:ecs:us-east-1:123456789012:task/openmwaa-test/abc"
@@ -90,6 +90,16 @@ def test_get_state_returns_the_report_as_json(scenario: HttpScenario) -> None:
     assert answer.getheader("Content-Length") == str(len(body))
     assert answer.getheader("Allow") is None
     assert answer.getheader("Server") == "openmwaa-worker-agent ", "without the version of Python"
+
+
+def test_the_state_of_a_worker_whose_main_loop_hangs_is_an_error(scenario: HttpScenario) -> None:
+    state = WorkerState(gate_until=1000.0, snapshot=Snapshot(0, True, 0, 0, 0, 0, 5))
+    scenario.agent.current = AgentReport(ARN, state, now=500.0, wall=0.0, snapshot_due=499.0)
+    answer = scenario.send("GET", "/v1/state")
+    assert (answer.status, json.loads(answer.read())) == (
+        503,
+        {"error": "the worker's main loop does not report: it may hang, or have no broker"},
+    )
 
 
 @pytest.mark.parametrize("command", ["drain", "resume"])
