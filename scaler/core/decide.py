@@ -111,7 +111,7 @@ def _plan_services(inputs: DecisionInput, target: FleetTarget) -> list[ServiceSt
         desired = view.service.desired if view.service else 0
         room, launch_limit = 0, ""
         if view is _substitute(inputs):
-            room, launch_limit = _launch_room(inputs)
+            room, launch_limit = _launch_room(inputs, None)  # starts that fail must not use its room
             room = min(room, max(0, limits.maximum - desired))  # the target may be a kept count above the maximum
         keep, required = min(left, desired + room), min(missing, desired + room)
         left, missing = left - keep, missing - required
@@ -128,17 +128,22 @@ def _plan_services(inputs: DecisionInput, target: FleetTarget) -> list[ServiceSt
 def _current_share(
     inputs: DecisionInput, current: ServiceView, target: FleetTarget, rolling: int, *, may_drain: bool
 ) -> ServiceShare:
-    limits, launch = inputs.limits, target.launch_target
-    room, limit = _launch_room(inputs)
-    return ServiceShare(launch, launch, limits.maximum, rolling, room, limit, may_drain, limits.resume_all)
+    limits, launch, maximum = inputs.limits, target.launch_target, inputs.limits.maximum
+    room, limit = _launch_room(inputs, current)
+    if _substitute(inputs) is not None:
+        # One start shows whether starts succeed again. With all of them the fleet would have twice its maximum.
+        workers = current.workers
+        started = current.capacity if workers is None else len(workers.all) - len(workers.starting) + 1
+        launch = maximum = min(launch, started)
+    return ServiceShare(launch, launch, maximum, rolling, room, limit, may_drain, limits.resume_all)
 
 
-def _launch_room(inputs: DecisionInput) -> tuple[int, str]:
+def _launch_room(inputs: DecisionInput, current: ServiceView | None) -> tuple[int, str]:
     """Return how many more tasks may be requested, and the reason for the limit."""
     if inputs.limits.pause_out:
         return 0, inputs.limits.pause.text if inputs.limits.pause else ""
     requested = sum(max(0, view.requested) for view in inputs.older)
-    requested += inputs.current.requested if inputs.current else 0
+    requested += current.requested if current else 0
     return max(0, inputs.fleet.launch_budget - requested), f"{requested} tasks requested and not running yet"
 
 
@@ -170,7 +175,8 @@ def _explain_services(inputs: DecisionInput) -> None:
         name, revision = inputs.current.name, inputs.current.service.revision
         text = f"New workers start on {name} (revision {revision})"
         if substitute := _substitute(inputs):
-            text += f", but no start has succeeded for {inputs.fleet.launch_deadline_s:.0f} s: {substitute.name} grows"
+            text += f", but no start has succeeded for {inputs.fleet.launch_deadline_s:.0f} s: "
+            text += f"{substitute.name} grows, and {name} tries one start"
         inputs.explanation.add("services", text, current=name, revision=revision)
 
 

@@ -252,8 +252,7 @@ def _failing_since(service: Service, workers: ClassifiedWorkers, state: ServiceS
 
     A start that ECS tries again is a new task each time, so its own time is always short.
     """
-    starting = sum(1 for worker in workers.of("launching", "stuck") if not (worker.resumed or worker.served))
-    if len(workers.all) - starting >= service.desired:
+    if len(workers.all) - len(workers.starting) >= service.desired:
         return None
     # It may begin to consume between two ticks, or before ECS lists it.
     succeeded = any(not worker.served for worker in workers.of("consuming"))

@@ -89,6 +89,11 @@ class ClassifiedWorkers:
         return tuple(worker for worker in self.of("launching", "consuming", "unknown") if not worker.failing)
 
     @property
+    def starting(self) -> tuple[ClassifiedWorker, ...]:
+        """The workers that start and have never consumed."""
+        return tuple(w for w in self.of("launching", "stuck") if not (w.resumed or w.served))
+
+    @property
     def pending(self) -> tuple[ClassifiedWorker, ...]:
         """The workers that ECS has not started yet."""
         return tuple(worker for worker in self.all if worker.pending)

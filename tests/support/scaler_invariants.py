@@ -50,6 +50,18 @@ def starts_fail(case: DecisionCase, name: str | None) -> bool:
     return since is not None and case.now - since >= case.fleet.launch_deadline_s
 
 
+def substitute_of(case: DecisionCase, decision: Decision, after: FleetState) -> bool:
+    """Return whether an older service has a worker that consumes, and no start of the newest one succeeds."""
+    consuming = [
+        phase_of(seen, task.arn) == "consuming" and task.arn not in case.state.of(name).drains
+        for name, seen in case.observation.services.items()
+        for task in tasks_in(seen) or ()
+        if name != decision.current
+    ]
+    since = None if decision.current is None else after.of(decision.current).failing_since
+    return any(consuming) and since is not None and case.now - since >= case.fleet.launch_deadline_s
+
+
 def unknown_never_lowers(case: DecisionCase, decision: Decision, after: FleetState) -> None:
     seen = case.observation
     services = all(service_in(service) is not None for service in seen.services.values())
@@ -82,8 +94,13 @@ def within_bounds(case: DecisionCase, decision: Decision, after: FleetState) -> 
         if grows and overrides.pause not in ("out", "both"):
             top = max(top, decision.maximum)
         assert plan.desired <= top, f"{name} is above the maximum, without protection or drift"
-        if name == decision.current and free:
+        if name == decision.current and free and not starts_fail(case, name):
             assert plan.desired >= decision.minimum
+        started = [arn for arn in observed.agents if phase_of(observed, arn) not in ("starting", "refused")]
+        if name == decision.current and substitute_of(case, decision, after):
+            one_more = len(started) + 1 if tasks_in(observed) is not None else 0
+            most = max(service.desired, plan.protected_minimum or 0, one_more)
+            assert plan.desired <= most, f"{name} starts more than one worker, and no start succeeds"
     assert 0 <= decision.minimum <= decision.maximum
 
 
@@ -100,6 +117,8 @@ def waiting_tasks_raise_the_count(case: DecisionCase, decision: Decision, after:
     agents = [agent for service in seen.services.values() for agent in service.agents.values()]
     most = max([case.fleet.slots, *(agent.value.concurrency for agent in agents if isinstance(agent, Known))])
     desired = decision.services[decision.current].desired
+    if starts_fail(case, decision.current):  # the older service grows, and the newest one tries one start
+        desired = decision.desired
     assert desired is not None
     assert desired >= min(decision.maximum, -(-slots // most)), "tasks wait, and no worker was requested"
 

@@ -205,7 +205,8 @@ def test_the_launch_budget_covers_all_services_and_failed_launches() -> None:
     assert any("not running yet" in step.text for step in decision.explanation)
     for tick in range(1, 100):
         decision, state = decide(fleet, both(["full"], ["full"], desired=(3, 9), queued=400), state, tick * 5.0)
-        assert not decision.writes, "requested more although no requested task started"
+        late = tick * 5.0 > fleet.launch_deadline_s
+        assert counts(decision) == ((1 + 10, 2) if late else (3, 9)), "requested more although no task started"
     decision, _ = decide(fleet, both(["full"], ["full"] * 6, desired=(3, 9), queued=400), state, 500.0)
     assert decision.services[B].desired == 6 + 8
 
@@ -246,8 +247,26 @@ def failing(
 def test_the_old_service_grows_while_no_start_of_the_newest_succeeds(start: str, seconds: float) -> None:
     decision, _ = failing(["full", "full"], [start] * 4, desired=(2, 4), queued=20, seconds=seconds)
     late = seconds > FLEET.launch_deadline_s
-    assert counts(decision) == ((4, 4) if late else (2, 4))
+    assert counts(decision) == ((4, 1) if late else (2, 4))
     assert any("no start has succeeded" in step.text for step in decision.explanation) is late
+
+
+@pytest.mark.parametrize("maximum", [10, 100], ids=["within the launch budget", "above the launch budget"])
+def test_the_old_service_reaches_the_maximum_and_the_newest_tries_one_start_at_a_time(maximum: int) -> None:
+    """Without the limit both have the maximum, or the starts that fail use the launch budget for ever."""
+    fleet, state, found = replace(FLEET, maximum=maximum), FleetState(), [(2, 0)]
+    for tick in range(100):
+        old, new = found[-1]
+        observation = both(["full"] * old, [], desired=(old, new), queued=1000)
+        decision, state = decide(fleet, observation, state, tick * 5.0)
+        found.append((decision.services[A].desired or 0, decision.services[B].desired or 0))
+    assert found[-1] == (maximum, 1)
+    late = [counts for counts in found if counts[0] > 2]
+    assert max(sum(counts) for counts in late) == maximum + 1
+    unlisted = with_changes(both(["full"] * maximum, [], desired=(maximum, 1), queued=1000), B, tasks=SILENT)
+    assert counts(decide(fleet, unlisted, state, 500.0)[0]) == (maximum, 1)
+    started, state = decide(fleet, both(["full"] * maximum, ["idle"], queued=1000), state, 505.0)
+    assert counts(started) == (maximum, min(maximum, 1 + fleet.launch_budget)), "the deployment continues"
 
 
 def test_drained_old_workers_resume_while_no_start_of_the_newest_succeeds() -> None:
