@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The negative controls of the loop: the real loop without one of its checks before a reduction."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from scaler.core.model import AgentState, Service
@@ -23,13 +23,22 @@ class _WithoutConfirmation(FleetLoop):
         return await super()._recheck(name, replace(order, released=()), answers)
 
 
-class _PrimaryOnly:
-    """The port `ClusterPort` without the deployments beside the primary one."""
+class _WithoutProtection:
+    """The port `ClusterPort` on which no worker is protected."""
 
     def __init__(self, cluster: ClusterPort) -> None:
         self._cluster = cluster
-        self.tasks, self.protected = cluster.tasks, cluster.protected
-        self.set_desired, self.stop = cluster.set_desired, cluster.stop
+        self.tasks, self.set_desired, self.stop = cluster.tasks, cluster.set_desired, cluster.stop
+
+    async def service(self, name: str) -> Service:
+        return await self._cluster.service(name)
+
+    async def protected(self, arns: Sequence[str], *, for_s: float = 0.0) -> frozenset[str]:
+        return frozenset()
+
+
+class _PrimaryOnly(_WithoutProtection):
+    """Also without the deployments beside the primary one: a deployment stops the worker whose protection is read."""
 
     async def service(self, name: str) -> Service:
         found = await self._cluster.service(name)
@@ -46,4 +55,6 @@ def loop_ports(disabled: DisabledSafeguard, ports: Ports) -> Ports:
     """Return the ports of the loop; those of its observer are not changed."""
     if disabled is DisabledSafeguard.DEPLOYMENT:
         return replace(ports, cluster=_PrimaryOnly(ports.cluster))
+    if disabled is DisabledSafeguard.PROTECTED_AGAIN:
+        return replace(ports, cluster=_WithoutProtection(ports.cluster))
     return ports

@@ -24,6 +24,7 @@ class DisabledSafeguard(StrEnum):
     """A lower maximum is written even if more workers are protected."""
     PROTECT_AGAIN = "resume after release without protection"
     REREAD = "no second read of desired"
+    PROTECTED_AGAIN = "no second read of protection"
     DEPLOYMENT = "no second look for a deployment"
     CONFIRMATION = "no confirmation of the release"
     SETTLING = "protect at once after a lost release"
@@ -32,6 +33,6 @@ class DisabledSafeguard(StrEnum):
     """The count is lowered although a worker is unprotected that has not released its protection."""
 
 
-_OF_RACES = ("REREAD", "DEPLOYMENT", "CONFIRMATION", "SETTLING", "TWO_WITNESSES", "EQUALITY")
+_OF_RACES = ("REREAD", "PROTECTED_AGAIN", "DEPLOYMENT", "CONFIRMATION", "SETTLING", "TWO_WITNESSES", "EQUALITY")
 NEGATIVE_CONTROLS = tuple(safeguard for safeguard in DisabledSafeguard if safeguard.name not in ("NOTHING", *_OF_RACES))
 """The safeguards without which random runs lose tasks; `race_run.RACES` has the others, each with its race."""

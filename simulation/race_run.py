@@ -2,7 +2,7 @@
 """Runs with one race each: something happens at the worst moment of one step that prevents a loss.
 
 With all safeguards nothing is lost and nothing waits; without the step of the race a task is lost, or waits for ever.
-In three of the races the scaler ends afterwards: its last write must be safe for as long as it is away.
+In four of the races the scaler ends afterwards: its last write must be safe for as long as it is away.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ from simulation.loop import run
 from simulation.negative_controls import DisabledSafeguard
 from simulation.simulation import Simulation, SimulationConfig
 from simulation.worker import SimulatedWorker, WorkerProfile
-from worker_agent.state_machine import Release, TimePassed
+from worker_agent.state_machine import Phase, Release, Resume, TimePassed
 
 LONG_S, SHORT_S = 900.0, 30.0
 """A long task outlives the protection that its worker has when the scaler ends."""
@@ -90,6 +90,13 @@ def _raise_by_another_client(sim: Simulation) -> None:
     sim.fake_ecs.raise_by_hand(service, 3)
 
 
+def _resume_by_another_scaler(sim: Simulation) -> None:
+    """The count stays the same, and the worker consumes again."""
+    for worker in sim.workers():
+        if worker.state.phase is Phase.RELEASED:
+            worker.step(Resume())
+
+
 def _deploy(sim: Simulation) -> None:
     sim.fake_ecs.roll_out(sim.topology, same_service=True)
 
@@ -138,6 +145,7 @@ async def _database_without_rows(sim: Simulation) -> bool:
 _QUICK = replace(FLEET, interval_s=5.0, scale_in_window_s=15.0)
 RACES: Mapping[DisabledSafeguard, Race] = {
     DisabledSafeguard.REREAD: Race(_reduction(_raise_by_another_client)),
+    DisabledSafeguard.PROTECTED_AGAIN: Race(_reduction(_resume_by_another_scaler)),
     DisabledSafeguard.DEPLOYMENT: Race(_reduction(_deploy)),
     DisabledSafeguard.CONFIRMATION: Race(_lease_ends),
     DisabledSafeguard.SETTLING: Race(_late_release, _QUICK),

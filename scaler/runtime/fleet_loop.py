@@ -98,10 +98,13 @@ class FleetLoop:
             answer = answers.get(arn)
             if answer is None or answer.phase != "released" or answer.running or answer.reserved:
                 return f"{arn} did not confirm that it is released"
+        cluster = self._ports.cluster
         try:
-            service = await self._ports.cluster.service(name)
+            service, protected = await asyncio.gather(cluster.service(name), cluster.protected(order.released))
         except SourceError as error:
             return f"the service could not be read again: {error}"
+        if protected:  # another scaler has resumed it: it consumes
+            return f"{min(protected)} is protected again"
         if service.desired != order.observed:
             return f"desired changed to {service.desired}; the decision used {order.observed}"
         return "a deployment started" if service.rolling else None

@@ -383,6 +383,32 @@ async def test_does_not_reduce_when_the_service_changed(
     assert environment.desired == 2
 
 
+@pytest.mark.parametrize("failure", [None, SourceError("ecs", "MISSING")], ids=["protected", "unreadable"])
+async def test_does_not_reduce_when_another_scaler_has_resumed_the_released_worker(
+    failure: SourceError | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The count is the same as before, and the worker confirmed its release in this tick."""
+    environment = ports()
+    loop = await shrinking(environment)
+    real, looks = environment.protected, []
+
+    async def second_look(arns: Sequence[str], *, for_s: float = 0.0) -> frozenset[str]:
+        looks.append(arns)
+        if len(looks) == 1:
+            return await real(arns, for_s=for_s)
+        if failure:
+            raise failure
+        return frozenset(arns)
+
+    monkeypatch.setattr(environment, "protected", second_look)
+    report = await loop.tick()
+    (released,) = report.tick.decision.released
+    assert looks[1] == (released,)
+    assert report.write is not None
+    assert ("could not be read again" if failure else f"{released} is protected again") in (report.write.left_out or "")
+    assert environment.desired == 2
+
+
 async def test_growth_does_not_wait_for_workers_without_an_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     environment = ports()
     environment.queue.extend([10.0] * 12)
