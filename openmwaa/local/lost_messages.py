@@ -11,7 +11,7 @@ DEADLINE_S = 3.0
 
 
 def tasks_without_message(scaler_address: str | None) -> Mapping[str, int] | None:
-    """Return the number of such tasks by fleet, of fleets that have any; None while the scaler does not answer.
+    """Return the number of such tasks by fleet, of fleets that have any; None: unknown.
 
     The health of the scaler is that of its service, so it is no part of this answer.
     """
@@ -21,8 +21,9 @@ def tasks_without_message(scaler_address: str | None) -> Mapping[str, int] | Non
         answer = asyncio.run(_get(f"{scaler_address}/v1/fleets"))
     except (aiohttp.ClientError, OSError, ValueError):  # TimeoutError is an OSError
         return None
-    found = {fleet["fleet"]: (fleet.get("demand") or {}).get("without_message", 0) for fleet in answer["fleets"]}
-    return {fleet: tasks for fleet, tasks in found.items() if tasks}
+    found = {fleet["fleet"]: (fleet.get("demand") or {}).get("without_message") for fleet in answer["fleets"]}
+    lost = {fleet: tasks for fleet, tasks in found.items() if tasks}
+    return lost or (None if None in found.values() else lost)
 
 
 async def _get(url: str) -> Mapping[str, Any]:

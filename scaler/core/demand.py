@@ -59,7 +59,8 @@ def _remembered(
     """Return the last report of each worker that held messages, does not answer now, and may still live.
 
     It counts like an answer: no other worker can run these messages, and the window has a gap of the same length.
-    Otherwise many workers of which a few never answer in the same tick would keep a fleet from shrinking.
+    Otherwise many workers of which a few never answer in the same tick would keep a fleet from shrinking. It changes a
+    number only. An unknown broker stays unknown, so the window has its gap. Zero workers need the broker's own count.
     """
     lists = [service.tasks for service in observation.services.values()]
     listed = {task.arn for tasks in lists if isinstance(tasks, Known) for task in tasks.value}
@@ -71,10 +72,10 @@ def _remembered(
     }
 
 
-def _due(broker: Reading[BrokerCount], held: int) -> tuple[Reading[BrokerCount], int]:
+def _due(broker: Reading[BrokerCount], held: int) -> tuple[Reading[BrokerCount], int | None]:
     """Return the count without the messages that workers hold until their time, and how many are not due."""
     if isinstance(broker, Unknown):
-        return broker, 0
+        return broker, None
     found = broker.value
     held = min(held, found.in_flight)
     return replace(broker, value=replace(found, in_flight=found.in_flight - held)), found.delayed + held

@@ -38,11 +38,11 @@ def compare(
     )
 
 
-def lost(missing: MissingMessages | None, observation: Observation, now: float, explanation: Explanation) -> int:
-    """Return the queued tasks that do not count, and explain them."""
-    if missing is None or now - missing.since < LOST_AFTER_S:
-        return 0
+def lost(missing: MissingMessages | None, observation: Observation, now: float, explanation: Explanation) -> int | None:
+    """Return the queued tasks that do not count, and explain them; None while database or broker is unknown."""
     if not isinstance(observation.database, Known) or not isinstance(observation.broker, Known):
+        return None
+    if missing is None or now - missing.since < LOST_AFTER_S:
         return 0
     tasks, age_s = min(missing.tasks, observation.database.value.queued), now - missing.since
     text = f"{count(tasks, 'queued task')} without a message in the broker for {age_s:.0f} s: no demand"

@@ -108,9 +108,9 @@ class Demand:
     """The source did not answer in this tick: this is its last reading."""
     unread: int = 0
     """Of the slots those of workers that do not answer: they raise a fleet, and do not keep it for a window."""
-    without_message: int = 0
-    """Queued tasks that are no demand, because the broker has lost their messages."""
-    not_due: int = 0
+    without_message: int | None = None
+    """Queued tasks that are no demand, because the broker has lost their messages; None: database or broker unknown."""
+    not_due: int | None = None
     """Messages that are no demand yet: delayed in the queue, or held by a worker until their ETA or countdown."""
 
 

@@ -48,9 +48,8 @@ def _backlog(result: TickResult) -> float | None:
 
 
 def _without_message(result: TickResult) -> float | None:
-    demand, observation = result.tick.decision.demand, result.tick.observation
-    known = isinstance(observation.database, Known) and isinstance(observation.broker, Known)
-    return demand.without_message if demand and known else None
+    demand = result.tick.decision.demand
+    return demand.without_message if demand else None
 
 
 OF_FLEETS: Final[Mapping[str, Metric]] = {

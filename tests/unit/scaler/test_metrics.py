@@ -17,7 +17,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from scaler.adapters import aws
 from scaler.adapters.aws import ApiCalls
 from scaler.adapters.metrics import CloudWatchMetrics
-from scaler.core.model import Unknown
+from scaler.core.decide import decide
+from scaler.core.model import Known, MetricPolicy, Unknown
 from scaler.core.state import FleetState, ServiceState
 from scaler.errors import SourceError
 from scaler.ports import AirflowHealth, Datum
@@ -77,6 +78,36 @@ def test_unknown_is_nan_and_never_zero() -> None:
         assert math.isnan(sample(metrics, "demand_slots", fleet="default", state=state) or 0.0)
     assert sample(metrics, "reading_known", fleet="default", source="database") == 0
     assert math.isnan(sample(metrics, "reading_age_seconds", fleet="default", source="database") or 0.0)
+
+
+@pytest.mark.parametrize(
+    ("unknown", "states"),
+    [
+        ({}, set()),
+        ({"database": SILENT}, {"without_message"}),
+        ({"broker": SILENT}, {"without_message", "not_due"}),
+    ],
+    ids=["all known", "database unknown", "broker unknown"],
+)
+def test_demand_that_needs_an_unknown_source_is_unknown_everywhere(unknown: dict[str, Any], states: set[str]) -> None:
+    metrics, tick = PrometheusMetrics(), report(observe(["busy"], running=2, **unknown))
+    metrics.on_tick(tick)
+    demand: Any = decision_line(tick, "test")["demand"]
+    for state in ("without_message", "not_due"):
+        value = sample(metrics, "demand_slots", fleet="default", state=state)
+        assert value is not None
+        assert math.isnan(value) is (state in states)
+        assert demand[state] == (None if state in states else 0)
+    lost = OF_FLEETS["TasksWithoutMessage"].of(tick)
+    assert lost == (None if "without_message" in states else 0)
+
+
+def test_the_metric_of_a_fleet_alone_shows_no_lost_and_no_held_message() -> None:
+    fleet = replace(FLEET, demand_metric=MetricPolicy("Backlog", 1.0))
+    observation = replace(observe([], broker=SILENT, database=SILENT), demand_metric=Known(5.0, 0.0))
+    decision, _ = decide(fleet, observation, FleetState(), 0.0)
+    assert decision.demand is not None
+    assert (decision.demand.source, decision.demand.without_message, decision.demand.not_due) == ("metric", None, None)
 
 
 def test_worker_states_are_unknown_while_tasks_are_unknown() -> None:

@@ -74,6 +74,22 @@ def test_messages_of_a_worker_that_has_ended_are_demand() -> None:
 
 
 @BOTH_MODES
+def test_a_last_report_neither_makes_a_reading_known_nor_counts_for_zero_workers(*, airflow: bool) -> None:
+    """It changes a number. Whether the window has a gap depends on database and broker only."""
+    seen, fleet = holding(airflow=airflow), replace(MANY, minimum=0)
+    silent = with_changes(seen, **UNREAD["the worker"])
+    unread = replace(silent, broker=SILENT)
+    _, state = decide(fleet, seen, FleetState(), 0.0)
+    for now in (5.0, 10.0, 15.0, 20.0):
+        decision, state = decide(fleet, unread, state, now)
+        assert decision.demand is None or not decision.demand.may_shrink
+    _, state = decide(fleet, silent, state, 25.0)
+    assert state.window.since == 25.0, "the window begins again"
+    decision, _ = decide(fleet, silent, replace(state, scheduled={arn(0): (50, 20.0)}, zero_ticks=5), 30.0)
+    assert decision.target != 0, "the broker has messages in flight, and an agent is unknown"
+
+
+@BOTH_MODES
 @pytest.mark.parametrize("held", [1, 125])
 @pytest.mark.fault("agent unreachable", "Lost answers of workers that hold tasks with an ETA do not keep a fleet large")
 def test_lost_answers_of_many_holders_do_not_keep_the_idle_workers(held: int, *, airflow: bool) -> None:
