@@ -317,7 +317,7 @@ class FakeEcs:
         worker.on_idle = idle
         if worker.empty:
             end.cancel()
-            self._loop.call_later(0.5, self._end, worker, explained)
+            self._loop.call_later(worker.profile.exit_s, self._end, worker, explained)
 
     def _end(self, worker: SimulatedWorker, explained: bool) -> None:
         worker.kill(explained=explained)

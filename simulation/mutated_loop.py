@@ -23,8 +23,8 @@ class _WithoutConfirmation(FleetLoop):
         return await super()._recheck(name, replace(order, released=()), answers)
 
 
-class _WithoutProtection:
-    """The port `ClusterPort` on which no worker is protected."""
+class _Cluster:
+    """The port `ClusterPort` as it is."""
 
     def __init__(self, cluster: ClusterPort) -> None:
         self._cluster = cluster
@@ -34,14 +34,21 @@ class _WithoutProtection:
         return await self._cluster.service(name)
 
     async def protected(self, arns: Sequence[str], *, for_s: float = 0.0) -> frozenset[str]:
+        return await self._cluster.protected(arns, for_s=for_s)
+
+
+class _WithoutProtection(_Cluster):
+    """No worker is protected."""
+
+    async def protected(self, arns: Sequence[str], *, for_s: float = 0.0) -> frozenset[str]:
         return frozenset()
 
 
-class _PrimaryOnly(_WithoutProtection):
-    """Also without the deployments beside the primary one: a deployment stops the worker whose protection is read."""
+class _PrimaryOnly(_Cluster):
+    """No deployment is beside the primary one."""
 
     async def service(self, name: str) -> Service:
-        found = await self._cluster.service(name)
+        found = await super().service(name)
         return replace(found, deployments=found.deployments[:1])
 
 

@@ -26,7 +26,7 @@ WRITES_PER_S = 0.25
 END_AFTER_S = 13.0
 """The scaler has written, or has left out the write."""
 FLEET = FleetPolicy("default", ("default",), slots=1, minimum=1, maximum=10, interval_s=60.0, scale_in_window_s=120.0)
-PROFILE = WorkerProfile(slots=1, wait_s=5.0, upload_s=1.0, protection_minutes=4)
+PROFILE = WorkerProfile(slots=1, wait_s=5.0, upload_s=1.0, protection_minutes=4, exit_s=15.0)
 
 
 @dataclass(frozen=True)

@@ -36,6 +36,8 @@ class WorkerProfile:
     upload_s: float = 2.0
     """A task uploads its log after its row in the database is done."""
     protection_minutes: int = 10
+    exit_s: float = 0.5
+    """From SIGTERM to the end of a worker without tasks."""
 
 
 Protect = Callable[[str, Call, Callable[[CallAnswered], None]], None]
