@@ -67,8 +67,8 @@ def stabilize(
 ) -> int:
     """Return the target before bounds: up at once, down only to the window's maximum on known readings.
 
-    `counted` is the need without the slots of workers that do not answer. `serving` is the planned number of workers,
-    draining workers not counted.
+    `counted` is the need of this tick; unless tasks wait, without the slots of workers that do not answer. `serving` is
+    the planned number of workers, draining workers not counted.
     """
     if needed is None or counted is None:
         explanation.add("window", f"Demand unknown: keep {count(serving, 'worker')}", kept=serving)

@@ -62,8 +62,9 @@ def assess(inputs: DecisionInput, state: FleetState) -> tuple[FleetTarget, Fleet
     capacity, serving = _serving(inputs)
     known = demand is not None and demand.may_shrink
     may_shrink = known and state.window.full(now, fleet.window_s)
-    # Workers that do not answer raise a fleet, but no other worker is kept in their place.
-    counted = _workers(demand, slots_per_worker)
+    # Workers that do not answer raise a fleet, but no other worker is kept in their place; while tasks wait, a fleet
+    # below the need would grow again in the next tick.
+    counted = needed if demand is not None and demand.queued else _workers(demand, slots_per_worker)
     target = policy.stabilize(
         fleet, needed, counted, serving, state.window, now, may_shrink=known, explanation=explanation
     )

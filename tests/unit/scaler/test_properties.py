@@ -64,6 +64,7 @@ def test_monotone_in_demand(drawn: Dimensions, more: int) -> None:
 
 @EXAMPLES
 @given(dimensions)
+@example((3056, (7, 2, 0)))  # a task waits, and two workers do not answer: fewer workers, and one more in the next tick
 def test_a_decision_is_a_fixed_point(drawn: Dimensions) -> None:
     first = decision_case(drawn)
     decision, after = first.step()
