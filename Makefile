@@ -1,6 +1,7 @@
 # Two commands on a new machine: `make demo` and `make test`. They install their own requirements.
-MAKEFILE := $(abspath $(lastword $(MAKEFILE_LIST)))
-ROOT := $(dir $(MAKEFILE))
+# Quoted for a shell: the path may have blanks, at which every function of make would split it.
+ROOT := "$(shell cd "$$(dirname "$$(echo "$(MAKEFILE_LIST)" | sed 's/^ *//')")" && pwd)/"
+MAKEFILE := $(ROOT)Makefile
 BIN := $(ROOT).venv/bin
 .DEFAULT_GOAL := help
 # Tests and demonstration start hundreds of Python processes: each would compile openmwaa again.
@@ -8,7 +9,7 @@ export PYTHONDONTWRITEBYTECODE :=
 .PHONY: help bootstrap demo test tests unit properties contract localstack faults verify images mutants snapshots lint words format bench coverage synth docs lock hooks clean
 
 help: ## List the targets
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE) | sed 's/:.*##/\t/' | expand -t 12
 
 bootstrap:
 	@$(ROOT)tools/bootstrap
