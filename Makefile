@@ -6,7 +6,7 @@ BIN := $(ROOT).venv/bin
 .DEFAULT_GOAL := help
 # Tests and demonstration start hundreds of Python processes: each would compile openmwaa again.
 export PYTHONDONTWRITEBYTECODE :=
-.PHONY: help bootstrap demo test tests unit properties contract localstack faults verify images mutants snapshots lint words format bench coverage synth docs lock hooks clean
+.PHONY: help bootstrap demo test tests unit properties contract localstack faults verify images mutants snapshots lint words format bench coverage synth docs site lock hooks clean
 
 help: ## List the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE) | sed 's/:.*##/\t/' | expand -t 12
@@ -76,6 +76,9 @@ bench: bootstrap ## Run the benchmarks; JSON in build/bench
 docs: bootstrap ## Generate the reference pages and the samples of output
 	@cd $(ROOT) && $(BIN)/python tools/generate_reference.py && $(BIN)/python -m tools.architecture_picture && \
 	  $(BIN)/python -m tests.support.output_samples
+
+site: bootstrap ## Build the documentation as a site, in build/site (SERVE=1 serves it)
+	@cd $(ROOT) && $(BIN)/python -m tools.site $(if $(SERVE),serve,build --strict)
 
 lock: bootstrap ## Generate the lock files
 	@cd $(ROOT) && PATH=$(BIN):$$PATH requirements/generate
