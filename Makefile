@@ -6,7 +6,7 @@ BIN := $(ROOT).venv/bin
 .DEFAULT_GOAL := help
 # Tests and demonstration start hundreds of Python processes: each would compile openmwaa again.
 export PYTHONDONTWRITEBYTECODE :=
-.PHONY: help bootstrap demo test tests unit properties contract localstack faults verify images mutants snapshots lint words format bench coverage synth docs site lock hooks clean
+.PHONY: help bootstrap demo test tests unit properties contract localstack faults verify images mutants snapshots lint words format bench coverage synth docs site dist lock hooks clean
 
 help: ## List the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE) | sed 's/:.*##/\t/' | expand -t 12
@@ -79,6 +79,9 @@ docs: bootstrap ## Generate the reference pages and the samples of output
 
 site: bootstrap ## Build the documentation as a site, in build/site (SERVE=1 serves it)
 	@cd $(ROOT) && $(BIN)/python -m tools.site $(if $(SERVE),serve,build --strict)
+
+dist: bootstrap ## Build the wheel, the source archive and the notes of a release, in build
+	@cd $(ROOT) && $(BIN)/python -m tools.release_notes && rm -rf build/dist && $(BIN)/python -m hatchling build -d build/dist
 
 lock: bootstrap ## Generate the lock files
 	@cd $(ROOT) && PATH=$(BIN):$$PATH requirements/generate
