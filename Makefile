@@ -6,7 +6,7 @@ BIN := $(ROOT).venv/bin
 .DEFAULT_GOAL := help
 # Tests and demonstration start hundreds of Python processes: each would compile openmwaa again.
 export PYTHONDONTWRITEBYTECODE :=
-.PHONY: help bootstrap demo test tests unit properties contract localstack faults verify images mutants snapshots lint words format bench coverage synth docs site dist lock hooks clean
+.PHONY: help bootstrap demo test tests unit properties contract localstack faults verify images mutants snapshots lint words format bench coverage synth docs site dist install lock hooks clean
 
 help: ## List the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE) | sed 's/:.*##/\t/' | expand -t 12
@@ -82,6 +82,11 @@ site: bootstrap ## Build the documentation as a site, in build/site (SERVE=1 ser
 
 dist: bootstrap ## Build the wheel, the source archive and the notes of a release, in build
 	@cd $(ROOT) && $(BIN)/python -m tools.release_notes && rm -rf build/dist && $(BIN)/python -m hatchling build -d build/dist
+
+install: bootstrap ## Put openmwaa on PATH for all folders, as a tool of uv
+	@cd $(ROOT) && UV_PYTHON_DOWNLOADS=never $(BIN)/uv tool install --quiet --force --python $(BIN)/python \
+	  --constraints requirements/local.txt '.[local]'
+	@command -v openmwaa >/dev/null || $(BIN)/uv tool dir --bin | sed 's/.*/Add it to PATH: export PATH="&:$$PATH"/'
 
 lock: bootstrap ## Generate the lock files
 	@cd $(ROOT) && PATH=$(BIN):$$PATH requirements/generate
