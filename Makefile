@@ -1,14 +1,15 @@
 # Two commands on a new machine: `make demo` and `make test`. They install their own requirements.
-MAKEFILE := $(abspath $(lastword $(MAKEFILE_LIST)))
-ROOT := $(dir $(MAKEFILE))
+# Quoted for a shell: the path may have blanks, at which every function of make would split it.
+ROOT := "$(shell cd "$$(dirname "$$(echo "$(MAKEFILE_LIST)" | sed 's/^ *//')")" && pwd)/"
+MAKEFILE := $(ROOT)Makefile
 BIN := $(ROOT).venv/bin
 .DEFAULT_GOAL := help
 # Tests and demonstration start hundreds of Python processes: each would compile openmwaa again.
 export PYTHONDONTWRITEBYTECODE :=
-.PHONY: help bootstrap demo test tests unit properties contract localstack faults verify images mutants snapshots lint words format bench coverage synth docs lock hooks clean
+.PHONY: help bootstrap demo test tests unit properties contract localstack faults verify images mutants snapshots lint words format bench coverage synth docs site dist install lock hooks clean
 
 help: ## List the targets
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE) | sed 's/:.*##/\t/' | expand -t 12
 
 bootstrap:
 	@$(ROOT)tools/bootstrap
@@ -75,6 +76,17 @@ bench: bootstrap ## Run the benchmarks; JSON in build/bench
 docs: bootstrap ## Generate the reference pages and the samples of output
 	@cd $(ROOT) && $(BIN)/python tools/generate_reference.py && $(BIN)/python -m tools.architecture_picture && \
 	  $(BIN)/python -m tests.support.output_samples
+
+site: bootstrap ## Build the documentation as a site, in build/site (SERVE=1 serves it)
+	@cd $(ROOT) && $(BIN)/python -m tools.site $(if $(SERVE),serve,build --strict)
+
+dist: bootstrap ## Build the wheel, the source archive and the notes of a release, in build
+	@cd $(ROOT) && $(BIN)/python -m tools.release_notes && rm -rf build/dist && $(BIN)/python -m hatchling build -d build/dist
+
+install: bootstrap ## Put openmwaa on PATH for all folders, as a tool of uv
+	@cd $(ROOT) && UV_PYTHON_DOWNLOADS=never $(BIN)/uv tool install --quiet --force --python $(BIN)/python \
+	  --constraints requirements/local.txt '.[local]'
+	@command -v openmwaa >/dev/null || $(BIN)/uv tool dir --bin | sed 's/.*/Add it to PATH: export PATH="&:$$PATH"/'
 
 lock: bootstrap ## Generate the lock files
 	@cd $(ROOT) && PATH=$(BIN):$$PATH requirements/generate

@@ -19,7 +19,7 @@ class CdkMissingError(SynthError):
     """The CDK, an extra of the distribution, is not installed."""
 
     def __init__(self, package: str) -> None:
-        super().__init__(f"The Python package {package} is missing; install it with: pip install 'openmwaa[infra]'")
+        super().__init__(f"The Python package {package} is missing; install openmwaa with its extra `infra`")
 
 
 class NodeMissingError(SynthError):

@@ -3,6 +3,7 @@
 
 OpenmwaaError
 ├── EnvironmentFileError                     the YAML file is missing, is not YAML, or has wrong fields
+├── EnvironmentNotFoundError                 a command names no environment, or several
 ├── SubprocessError                          a program cannot be started or does not end in time
 ├── TerraformError                           Terraform ended with an error
 ├── PlanUnreadableError                      the JSON of Terraform's plan is of an unknown version
@@ -65,3 +66,7 @@ class EnvironmentFileError(OpenmwaaError):
             lines.append(f"and {more} more")
         super().__init__("\n".join(lines))
         self.problems = tuple(problems)
+
+
+class EnvironmentNotFoundError(OpenmwaaError):
+    """The command names no environment, or several; the text lists the candidates."""

@@ -54,7 +54,8 @@ def _fields(title: str, model: Mapping[str, Any], models: Mapping[str, Any]) -> 
     required = model.get("required", [])
     for name, field in model.get("properties", {}).items():
         default = "**required**" if name in required else f"`{_default(field)}`"
-        yield f"| `{name}` | {_takes(field)} | {default} | {field.get('description', '')} |"
+        description = field.get("description", "").replace("\n", " ")
+        yield f"| `{name}` | {_takes(field)} | {default} | {description} |"
     yield ""
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import shlex
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -17,7 +16,9 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from openmwaa.cli.output import DEFAULT_FILE, EnvironmentPath, console, print_line
+from openmwaa.cli.environment import DEFAULT_FILE, EnvironmentOption, EnvironmentPath
+from openmwaa.cli.output import console, print_line
+from openmwaa.commands import command
 from openmwaa.config.environment_file import load
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ _LINE_EVERY_S = 5.0
 def demo(
     path: EnvironmentPath = DEFAULT_FILE,
     *,
+    _environment: EnvironmentOption = None,
     tasks: Annotated[int, typer.Option(help="The number of tasks.", min=1, max=1000)] = 60,
     seconds: Annotated[float, typer.Option(help="The duration of each task, in seconds.", min=0)] = 10.0,
     keep: Annotated[bool, typer.Option("--keep", help="Keep the environment running.")] = False,
@@ -62,8 +64,8 @@ def demo(
         _print(outcome, out)
         if keep:
             print_line(f"The environment keeps running: {ready.web_address}, user admin.")
-            quoted = shlex.quote(str(path))
-            print_line(f"Password: openmwaa local password {quoted}. Stop: openmwaa local down {quoted}")
+            print_line(f"Show the password: {command('local', 'password', file=path)}")
+            print_line(f"Stop it: {command('local', 'down', file=path)}")
     finally:
         if not keep:
             down(ready.paths, delete_data=False, progress=print_line)

@@ -10,11 +10,13 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from openmwaa.cli.output import DEFAULT_FILE, AsJson, EnvironmentPath, Local, console, table, write_json
+from openmwaa.cli.environment import DEFAULT_FILE, EnvironmentOption, EnvironmentPath, Local, connect
+from openmwaa.cli.output import AsJson, console, print_progress, table, write_json
 from openmwaa.operate import explanation, times
-from openmwaa.operate.connection import Connection, connect
+from openmwaa.operate.connection import Connection
 from openmwaa.operate.decisions import DecisionsLog, LogLine, decided_at
 from openmwaa.operate.explanation import FleetExplanation
+from openmwaa.progress import reported
 from scaler.reporting.explanation import overrides
 
 EXIT_NO_DECISION = 3
@@ -32,12 +34,13 @@ _STATES = {
 def explain(
     path: EnvironmentPath = DEFAULT_FILE,
     *,
+    _environment: EnvironmentOption = None,
     at: Annotated[
         str | None, typer.Option("--at", help=f"The time, such as {times.FORMS}. Default: now.", metavar="TIME")
     ] = None,
     fleet: Annotated[str | None, typer.Option(help="The fleet. Default: all fleets.", metavar="NAME")] = None,
     as_json: AsJson = False,
-    local: Local = False,
+    local: Local = None,
 ) -> None:
     """Explain the number of workers, now or at a time, from the scaler's logged decisions.
 
@@ -50,7 +53,8 @@ def explain(
     if fleet is not None and fleet not in known:
         raise typer.BadParameter(f"no fleet {fleet} in the file; it has {', '.join(known)}", param_hint="--fleet")
     chosen = [fleet] if fleet is not None else list(known)
-    found = explanation.explain(DecisionsLog.of(connection), chosen, time, now)
+    with reported("Reading the scaler's log", print_progress):
+        found = explanation.explain(DecisionsLog.of(connection), chosen, time, now)
     if as_json:
         fleets = [explanation.as_data(explained) for explained in found]
         write_json({"environment": connection.environment.name, "at": time.isoformat(), "fleets": fleets})
@@ -148,7 +152,7 @@ def _print_no_decision(explained: FleetExplanation, now: datetime, connection: C
         out.print(f"  {problem}", markup=False)
     status = f"ECS service `scaler` of the cluster {connection.resource_name} in {connection.place}"
     if connection.local:
-        status = f"openmwaa local status {connection.quoted_file}"
+        status = connection.command("local", "status")
     out.print(f"  Check that the scaler runs: {status}", markup=False)
 
 

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import shlex
 from datetime import UTC, datetime
 from importlib import import_module
 from pathlib import Path
@@ -12,16 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
-from openmwaa.cli.output import (
-    DEFAULT_FILE,
-    AsJson,
-    EnvironmentPath,
-    console,
-    error_console,
-    print_line,
-    table,
-    write_json,
-)
+from openmwaa.cli.environment import DEFAULT_FILE, INFERRED, EnvironmentOption, EnvironmentPath
+from openmwaa.cli.output import AsJson, console, print_line, print_progress, table, write_json
+from openmwaa.commands import command
 from openmwaa.config.environment_file import load
 from openmwaa.local.errors import PrerequisiteError
 
@@ -31,13 +23,9 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="An environment on this machine: no AWS account, no Docker.", no_args_is_help=True)
 
-EnvironmentOption = Annotated[
-    Path, typer.Option("--file", help="The environment's YAML file.", metavar="ENVIRONMENT.YAML")
-]
-
 
 @app.command()
-def up(path: EnvironmentPath = DEFAULT_FILE) -> None:
+def up(path: EnvironmentPath = DEFAULT_FILE, *, _environment: EnvironmentOption = None) -> None:
     """Start the environment, or repair a running one."""
     _require()
     from openmwaa.local.login import USER  # noqa: PLC0415 - needs the extra `local`
@@ -46,18 +34,20 @@ def up(path: EnvironmentPath = DEFAULT_FILE) -> None:
     try:
         ready = bring_up(path, progress=print_line)
     except KeyboardInterrupt:
-        error_console().print("Interrupted. Run `openmwaa local up` again to continue.", style="yellow")
+        print_progress(f"Interrupted. To continue: {command('local', 'up', file=path)}")
         raise typer.Exit(130) from None
     out = console()
     out.print(f"\n{ready.paths.name} is up after {ready.seconds:.0f} s.")
     out.print(f"  Web      {ready.web_address}")
     out.print(f"  Workers  {ready.scaler_address}  (how many, and why)")
     out.print(f"  User     {USER}")
-    out.print(f"  Password openmwaa local password{_argument(path)}")
+    out.print(f"Show the password: {command('local', 'password', file=path)}", markup=False)
 
 
 @app.command()
-def status(path: EnvironmentPath = DEFAULT_FILE, *, as_json: AsJson = False) -> None:
+def status(
+    path: EnvironmentPath = DEFAULT_FILE, *, _environment: EnvironmentOption = None, as_json: AsJson = False
+) -> None:
     """Show the health of the environment. Exit codes: 0 healthy, 1 degraded, 3 not running."""
     paths = _paths(path)
     from openmwaa.local.daemon import daemon_client, orphans  # noqa: PLC0415
@@ -76,7 +66,7 @@ def status(path: EnvironmentPath = DEFAULT_FILE, *, as_json: AsJson = False) -> 
         more = {"fleets": fleet_data, "dags_left_out": left_out, "tasks_without_message": without_message}
         write_json({"state": state, **known_data, **more})
     elif known is None:
-        print_line(f"{paths.name} is not running. Start it with `openmwaa local up{_argument(path)}`.")
+        print_line(f"{paths.name} is not running. Start it with `{command('local', 'up', file=path)}`.")
         if left := len(orphans.remaining(paths)):
             print_line(f"{left} processes of its last run are not ended yet. `up` and `down` end them.")
     else:
@@ -99,8 +89,9 @@ def status(path: EnvironmentPath = DEFAULT_FILE, *, as_json: AsJson = False) -> 
 @app.command()
 def logs(
     service: Annotated[str, typer.Argument(help="A service, or emulator, postgresql, daemon.", metavar="SERVICE")],
-    path: EnvironmentOption = DEFAULT_FILE,
+    path: EnvironmentPath = DEFAULT_FILE,
     *,
+    _environment: EnvironmentOption = None,
     follow: Annotated[bool, typer.Option("-f", "--follow", help="Print new lines until Ctrl-C.")] = False,
     lines: Annotated[int, typer.Option("--tail", "-n", help="The number of last lines.", min=0)] = 100,
 ) -> None:
@@ -118,13 +109,17 @@ def logs(
 
 @app.command()
 def down(
+    context: typer.Context,
     path: EnvironmentPath = DEFAULT_FILE,
     *,
+    _environment: EnvironmentOption = None,
     delete_data: Annotated[
         bool, typer.Option("--delete-data/--keep-data", help="Delete or keep database, bucket, queues and secrets.")
     ] = False,
 ) -> None:
-    """Stop the environment; its data is kept without --delete-data."""
+    """Stop the environment; its data is kept without --delete-data, which needs the name of the environment."""
+    if delete_data and INFERRED in context.meta:
+        raise typer.BadParameter("name the environment of which all data is deleted")
     paths = _paths(path)
     from openmwaa.local.down import down as take_down  # noqa: PLC0415
 
@@ -135,7 +130,7 @@ def down(
 
 
 @app.command()
-def password(path: EnvironmentPath = DEFAULT_FILE) -> None:
+def password(path: EnvironmentPath = DEFAULT_FILE, *, _environment: EnvironmentOption = None) -> None:
     """Print the password of the user `admin`."""
     paths = _paths(path)
     from openmwaa.local import login  # noqa: PLC0415
@@ -144,7 +139,7 @@ def password(path: EnvironmentPath = DEFAULT_FILE) -> None:
 
     known = daemon_client.status(paths)
     if known is None or "endpoints" not in known:
-        raise DaemonError(f"{paths.name} is not running. Start it with `openmwaa local up{_argument(path)}`.")
+        raise DaemonError(f"{paths.name} is not running. Start it with `{command('local', 'up', file=path)}`.")
     typer.echo(login.admin_password(paths, known["endpoints"]["aws"], region=load(path).region))
 
 
@@ -158,7 +153,7 @@ def _require() -> None:
         try:
             import_module(package)
         except ImportError as error:
-            raise PrerequisiteError(f"`openmwaa local` needs {error.name}: pip install 'openmwaa[local]'") from None
+            raise PrerequisiteError(f"`openmwaa local` needs {error.name}: install the extra `local`") from None
 
 
 def _paths(path: Path) -> LocalPaths:
@@ -190,7 +185,7 @@ def _override_sentence(override: Override) -> str:
     if document is None:
         return (
             f"invalid override in {override.parameter} ({override.problem}). The last valid one stays active. Replace "
-            "it with `openmwaa scale --local --clear`."
+            "it with `openmwaa scale --clear`."
         )
     until = f" until {document.until}" if document.until else ""
     reason = f" ({document.reason})" if document.reason else ""
@@ -201,11 +196,6 @@ def _override_data(override: Override | None) -> Any:
     if override is None:
         return None
     return override.document.model_dump() if override.document else {"problem": override.problem}
-
-
-def _argument(path: Path) -> str:
-    """The file as an argument of a suggested command; empty for the default."""
-    return "" if path == DEFAULT_FILE else f" {shlex.quote(str(path))}"
 
 
 def _table(known: Any) -> Table:

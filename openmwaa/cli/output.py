@@ -3,20 +3,13 @@
 
 import json
 from collections.abc import Collection
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
-EnvironmentPath = Annotated[
-    Path, typer.Argument(help="The environment's YAML file.", metavar="ENVIRONMENT.YAML", show_default=True)
-]
-Local = Annotated[bool, typer.Option("--local", help="Use the environment on this machine, not AWS.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Write one JSON document instead of text.")]
-
-DEFAULT_FILE = Path("environment.yaml")
 
 
 def console() -> Console:
@@ -27,6 +20,11 @@ def console() -> Console:
 def error_console() -> Console:
     """Return a console on standard error."""
     return Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def print_progress(line: str) -> None:
+    """Print one line to standard error, because the output may be JSON."""
+    error_console().print(line, markup=False)
 
 
 def table(*headings: str, right: Collection[str] = ()) -> Table:

@@ -7,21 +7,25 @@ from typing import Annotated
 
 import typer
 
-from openmwaa.cli.output import DEFAULT_FILE, AsJson, EnvironmentPath, console, write_json
+from openmwaa.cli.environment import EnvironmentOption, choose
+from openmwaa.cli.output import AsJson, console, print_progress, write_json
 from openmwaa.config.environment import Environment
 from openmwaa.config.environment_file import load
 from openmwaa.errors import TerraformError
 from openmwaa.plan import changes, render
 from openmwaa.plan.terraform import PlanRunner
 from openmwaa.plan.verdict import Verdict, judge, judge_failure
+from openmwaa.progress import reported
 
 
 def plan(
-    path: EnvironmentPath = DEFAULT_FILE,
-    arguments: Annotated[
-        list[str] | None, typer.Argument(help="Further arguments of `terraform plan`, after `--`.", metavar="[-- ARGS]")
+    context: typer.Context,
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(help="The environment; after `--`, arguments for Terraform.", metavar="ENVIRONMENT [-- ARGS]"),
     ] = None,
     *,
+    _environment: EnvironmentOption = None,
     terraform_dir: Annotated[
         Path, typer.Option(help="The folder with NAME/cdk.tf.json, as for `openmwaa synth --out`.")
     ] = Path("terraform"),
@@ -37,13 +41,16 @@ def plan(
     """
     if as_json and as_markdown:
         raise typer.BadParameter("--json and --markdown cannot be combined")
-    environment = load(path)
-    # The CDK takes seconds to import, so only the commands that need it import it.
-    from cdktf_app.main import synth as synthesise  # noqa: PLC0415
+    arguments = words or []
+    named = bool(arguments) and not arguments[0].startswith("-")
+    environment = load(choose(context, arguments.pop(0) if named else None))
+    with reported("Writing the Terraform configuration", print_progress):
+        # The CDK takes seconds to import, so only the commands that need it import it.
+        from cdktf_app.main import synth as synthesise  # noqa: PLC0415
 
-    folder = synthesise(environment, terraform_dir).parent
-    terraform = PlanRunner(folder, verbose=full)
-    verdict = _verdict(terraform, environment, arguments or [])
+        folder = synthesise(environment, terraform_dir).parent
+    terraform = PlanRunner(folder, progress=print_progress, verbose=full)
+    verdict = _verdict(terraform, environment, arguments)
     if verdict.outcome == "refused":
         terraform.delete()
     kept = str(terraform.plan_file) if verdict.outcome == "changed" else None
@@ -54,7 +61,7 @@ def plan(
     else:
         console().print(render.text(environment.name, verdict), markup=False)
         if kept:
-            command = shlex.join(["terraform", f"-chdir={folder}", "apply", terraform.plan_file.name])
+            command = shlex.join(["terraform", f"-chdir={folder.absolute()}", "apply", terraform.plan_file.name])
             console().print(f"\nTo apply it: {command}", markup=False)
     raise typer.Exit(verdict.exit_code)
 

@@ -6,21 +6,29 @@ from collections.abc import Sequence
 import typer
 from rich.table import Table
 
-from openmwaa.cli.output import DEFAULT_FILE, AsJson, EnvironmentPath, Local, console, table, write_json
+from openmwaa.cli.environment import DEFAULT_FILE, EnvironmentOption, EnvironmentPath, Local, connect
+from openmwaa.cli.output import AsJson, console, print_progress, table, write_json
 from openmwaa.fleet_rollout import FleetRollout
-from openmwaa.operate.connection import connect
 from openmwaa.operate.rollouts import read_rollouts
+from openmwaa.progress import reported
 
 EXIT_UNFINISHED = 3
 
 
-def rollout(path: EnvironmentPath = DEFAULT_FILE, *, as_json: AsJson = False, local: Local = False) -> None:
+def rollout(
+    path: EnvironmentPath = DEFAULT_FILE,
+    *,
+    _environment: EnvironmentOption = None,
+    as_json: AsJson = False,
+    local: Local = None,
+) -> None:
     """Show the workers of older revisions. The command changes nothing; the scaler does the rollout.
 
     Exit codes: 0 finished, 1 error, 3 unfinished. `openmwaa wait` waits for the end of a rollout.
     """
     connection = connect(path, local=local)
-    fleets = read_rollouts(connection)
+    with reported("Reading the services", print_progress):
+        fleets = read_rollouts(connection)
     finished = all(fleet.finished for fleet in fleets)
     if as_json:
         head = {"environment": connection.environment.name, "target": connection.target, "finished": finished}

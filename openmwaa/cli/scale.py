@@ -10,10 +10,11 @@ from typing import Annotated, Any, TypeVar
 import typer
 from rich.table import Table
 
-from openmwaa.cli.output import DEFAULT_FILE, AsJson, EnvironmentPath, Local, console, error_console, table, write_json
+from openmwaa.cli.environment import DEFAULT_FILE, EnvironmentOption, EnvironmentPath, Local, connect
+from openmwaa.cli.output import AsJson, console, error_console, print_progress, table, write_json
 from openmwaa.config.environment import Environment
 from openmwaa.config.fleet import ResolvedFleet
-from openmwaa.operate.connection import Connection, connect
+from openmwaa.operate.connection import Connection
 from openmwaa.operate.override_request import (
     Bound,
     Duration,
@@ -24,6 +25,7 @@ from openmwaa.operate.override_request import (
 )
 from openmwaa.operate.override_store import Override, OverrideStore, as_data, describe
 from openmwaa.operate.times import rfc3339
+from openmwaa.progress import reported
 from scaler.config.overrides import OverrideDocument, Pause
 
 T = TypeVar("T")
@@ -51,6 +53,7 @@ parse_duration = _parser(Duration.parse)
 def scale(
     path: EnvironmentPath = DEFAULT_FILE,
     *,
+    _environment: EnvironmentOption = None,
     fleet: Annotated[
         list[str] | None, typer.Option(help="A fleet; can be given more than once.", metavar="NAME")
     ] = None,
@@ -80,7 +83,7 @@ def scale(
     reason: Annotated[str | None, typer.Option(help="The reason, shown with the override.", metavar="TEXT")] = None,
     history: Annotated[bool, typer.Option("--history", help="Show the last 100 overrides, newest first.")] = False,
     as_json: AsJson = False,
-    local: Local = False,
+    local: Local = None,
 ) -> None:
     """Show or set manual scaling overrides: bounds, fixed size, pause, dry run. They take effect within seconds.
 
@@ -98,8 +101,10 @@ def scale(
         error_console().print(str(error), style="red", markup=False)
         raise typer.Exit(EXIT_REFUSED) from None
     names = [fleet.name for fleet in fleets]
-    versions = {name: store.history(name) for name in names} if history else {}
-    result = _Result(connection, fleets, store.read(names), written, versions, datetime.now(UTC))
+    with reported("Reading the overrides", print_progress):
+        versions = {name: store.history(name) for name in names} if history else {}
+        overrides = store.read(names)
+    result = _Result(connection, fleets, overrides, written, versions, datetime.now(UTC))
     if as_json:
         write_json(result.as_data())
     else:
@@ -133,6 +138,7 @@ class _Written:
         return self.after.document or OverrideDocument()
 
 
+@reported("Writing the overrides", print_progress)
 def _write(store: OverrideStore, fleets: Sequence[ResolvedFleet], request: OverrideRequest) -> list[_Written]:
     """Write the override of every fleet, or of none if it is not valid for one of them."""
     now, by = datetime.now(UTC), store.user()

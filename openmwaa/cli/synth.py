@@ -9,14 +9,17 @@ from typing import Annotated
 
 import typer
 
-from openmwaa.cli.output import DEFAULT_FILE, AsJson, EnvironmentPath, console, print_line, write_json
+from openmwaa.cli.environment import DEFAULT_FILE, EnvironmentOption, EnvironmentPath
+from openmwaa.cli.output import AsJson, console, print_line, print_progress, write_json
 from openmwaa.config.environment import Environment
 from openmwaa.config.environment_file import load
+from openmwaa.progress import reported
 
 
 def synth(
     path: EnvironmentPath = DEFAULT_FILE,
     *,
+    _environment: EnvironmentOption = None,
     out: Annotated[Path, typer.Option(help="The folder for NAME/cdk.tf.json.")] = Path("terraform"),
     module: Annotated[
         Path | None, typer.Option(help="Write the stack as a Terraform module with variables to this folder instead.")
@@ -28,10 +31,11 @@ def synth(
     if module is not None:
         _write_module(environment, module, as_json=as_json)
         return
-    # The CDK takes seconds to import, so only the commands that need it import it.
-    from cdktf_app.main import synth as synthesise  # noqa: PLC0415
+    with reported("Writing the Terraform configuration", print_progress):
+        # The CDK takes seconds to import, so only the commands that need it import it.
+        from cdktf_app.main import synth as synthesise  # noqa: PLC0415
 
-    written = synthesise(environment, out)
+        written = synthesise(environment, out)
     if as_json:
         write_json({"environment": environment.name, "terraform": str(written)})
     else:
@@ -44,7 +48,7 @@ def _next_commands(written: Path) -> Iterator[str]:
     """Yield the commands of a first apply: services start only with images, so the stack's repositories come first."""
     stack = json.loads(written.read_text(encoding="utf-8"))
     repositories = stack["resource"].get("aws_ecr_repository", {})
-    yield f"cd {shlex.quote(str(written.parent))}"
+    yield f"cd {shlex.quote(str(written.parent.absolute()))}"
     yield "terraform init"
     if repositories:
         yield " ".join(("terraform apply", *(f"-target=aws_ecr_repository.{name}" for name in repositories)))
@@ -56,9 +60,10 @@ def _next_commands(written: Path) -> Iterator[str]:
 
 
 def _write_module(environment: Environment, folder: Path, *, as_json: bool) -> None:
-    from cdktf_app.module.main import synth_module  # noqa: PLC0415 - as above
+    with reported("Writing the module", print_progress):
+        from cdktf_app.module.main import synth_module  # noqa: PLC0415 - as above
 
-    written = synth_module(environment, folder)
+        written = synth_module(environment, folder)
     if as_json:
         write_json({"environment": environment.name, "module": [str(path) for path in written]})
     else:

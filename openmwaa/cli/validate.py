@@ -5,12 +5,15 @@ from dataclasses import asdict
 
 import typer
 
-from openmwaa.cli.output import DEFAULT_FILE, AsJson, EnvironmentPath, console, write_json
+from openmwaa.cli.environment import DEFAULT_FILE, EnvironmentOption, EnvironmentPath
+from openmwaa.cli.output import AsJson, console, write_json
 from openmwaa.config.environment_file import as_data, load
 from openmwaa.errors import EnvironmentFileError
 
 
-def validate(path: EnvironmentPath = DEFAULT_FILE, *, as_json: AsJson = False) -> None:
+def validate(
+    path: EnvironmentPath = DEFAULT_FILE, *, _environment: EnvironmentOption = None, as_json: AsJson = False
+) -> None:
     """Check an environment file, and show file, line and field of every problem.
 
     Exit codes: 0 valid, 1 invalid.

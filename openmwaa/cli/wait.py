@@ -7,14 +7,15 @@ from typing import Annotated, Literal
 
 import typer
 
-from openmwaa.cli.output import DEFAULT_FILE, AsJson, EnvironmentPath, Local, error_console, print_line, write_json
+from openmwaa.cli.environment import DEFAULT_FILE, EnvironmentOption, EnvironmentPath, Local, connect
+from openmwaa.cli.output import AsJson, error_console, print_line, print_progress, write_json
 from openmwaa.cli.scale import parse_duration
-from openmwaa.operate.connection import connect
 from openmwaa.operate.control_plane import control_plane_status
 from openmwaa.operate.override_request import Duration
 from openmwaa.operate.rollouts import rollout_status
 from openmwaa.operate.waiting import WaitOutcome, WaitStatus
 from openmwaa.operate.waiting import wait as wait_for
+from openmwaa.progress import reported
 
 Condition = Literal["control-plane", "workers", "all"]
 
@@ -34,6 +35,7 @@ _DONE = {
 def wait(
     path: EnvironmentPath = DEFAULT_FILE,
     *,
+    _environment: EnvironmentOption = None,
     condition: Annotated[
         Condition, typer.Option("--for", help="The health of the control plane, the rollout of the workers, or both.")
     ] = "all",
@@ -41,7 +43,7 @@ def wait(
         Duration, typer.Option(help="The longest wait; or `forever`.", metavar="TIME", parser=parse_duration)
     ] = "6h",  # type: ignore[assignment]  # typer parses a default like a given value
     as_json: AsJson = False,
-    local: Local = False,
+    local: Local = None,
 ) -> None:
     """Wait until the control plane is healthy and all workers run the newest revision. The command changes nothing.
 
@@ -53,7 +55,8 @@ def wait(
     limit_s = timeout.time.total_seconds() if timeout.time else float("inf")
     checks = [partial(check, connection) for check in _CHECKS[condition]]
     try:
-        status = wait_for(checks, limit_s=limit_s, progress=(lambda _line: None) if as_json else print_line)
+        with reported("Waiting", print_progress, every_s=60):
+            status = wait_for(checks, limit_s=limit_s, progress=(lambda _line: None) if as_json else print_line)
     except KeyboardInterrupt:
         error_console().print("Interrupted; the environment is not affected.", style="yellow")
         raise typer.Exit(130) from None

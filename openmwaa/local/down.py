@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from openmwaa.local.daemon import daemon_client, orphans
 from openmwaa.local.errors import StateFolderError
 from openmwaa.local.paths import LocalPaths
-from openmwaa.local.progress import Progress
 from openmwaa.local.services import postgres
+from openmwaa.progress import Progress, reported
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,8 @@ def _down(paths: LocalPaths, *, delete_data: bool, progress: Progress) -> Down:
     was_running = orphans.daemon_is_running(paths) or bool(orphans.remaining(paths))
     if was_running:
         progress(f"Stopping {paths.name}: tasks, PostgreSQL, the emulated AWS APIs")
-        daemon_client.stop(paths)
+        with reported(f"Stopping {paths.name}", progress):
+            daemon_client.stop(paths)
     shutil.rmtree(paths.runtime, ignore_errors=True)  # sockets and temporary files of tasks
     if delete_data:
         postgres.remove_data(paths.postgres)

@@ -4,11 +4,11 @@
 import contextlib
 import json
 import re
-import shlex
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+from openmwaa.commands import command
 from openmwaa.fleet_rollout import FleetRollout, WorkerService, revision
 from openmwaa.local.errors import RolloutUnfinishedError
 
@@ -94,7 +94,7 @@ def refuse_second_rollout(status: Mapping[str, Any] | None, changed: Collection[
         if fleet.fleet in changed and fleet.left:
             raise RolloutUnfinishedError(
                 f"The last rollout of the workers is unfinished. {fleet.sentence}. Nothing was applied. Wait with "
-                f"`openmwaa wait --for workers --local {shlex.quote(str(file))}`, then run `up` again."
+                f"`{command('wait', '--for', 'workers', file=file)}`, then run `up` again."
             )
 
 
@@ -104,7 +104,7 @@ def rollout_sentences(status: Mapping[str, Any], changed: Collection[str], *, fi
         if fleet.fleet not in changed:
             continue
         if fleet.left:
-            yield f"{fleet.sentence}. Follow it with `openmwaa rollout --local {shlex.quote(str(file))}`"
+            yield f"{fleet.sentence}. Follow it with `{command('rollout', file=file)}`"
         else:
             yield f"{fleet.fleet}: its workers run revision {fleet.current.revision}"
 

@@ -37,7 +37,7 @@ class LocalPaths:
         self.block = root / "block"  # the address block
         digest = hashlib.sha256(str(root).encode()).hexdigest()[:12]
         self.environment_id = f"{self.name}-{digest}"  # marks all processes of the environment
-        self.runtime = _runtime_folder() / digest  # private, for sockets; see `make_runtime`
+        self.runtime = runtime_folder() / digest  # private, for sockets; see `make_runtime`
         self.control_socket = self.runtime / "control.sock"
 
     @classmethod
@@ -64,6 +64,12 @@ class LocalPaths:
             ) from error
         self.make_runtime()
 
+    def record_file(self, environment_file: Path) -> None:
+        """Record the environment's file, so that commands in every folder find it by its name."""
+        link = self.runtime / f"{self.name}.yaml"
+        link.unlink(missing_ok=True)
+        link.symlink_to(environment_file.parent.resolve() / environment_file.name)
+
     def make_runtime(self) -> None:
         """Create the folder for sockets; other users (PostgreSQL's) can enter it, but cannot list or write it."""
         for folder, mode in ((self.runtime.parent, 0o711), (self.runtime, 0o711)):
@@ -77,8 +83,8 @@ class LocalPaths:
             folder.chmod(mode)
 
 
-def _runtime_folder() -> Path:
-    """A folder short enough for AF_UNIX, whose paths have at most 108 bytes."""
+def runtime_folder() -> Path:
+    """A folder of all environments of this user, short enough for AF_UNIX, whose paths have at most 108 bytes."""
     base = os.environ.get("XDG_RUNTIME_DIR")
     if base and os.getuid() != 0 and Path(base).is_dir() and len(base) < 40:  # noqa: PLR2004 - 108 minus our part
         return Path(base) / "openmwaa"

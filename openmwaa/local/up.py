@@ -31,17 +31,17 @@ from openmwaa.local.errors import DaemonError, LocalError, NotHealthyError, Reso
 from openmwaa.local.install import prerequisites, supported, venvs
 from openmwaa.local.logs import tail
 from openmwaa.local.paths import LocalPaths
-from openmwaa.local.progress import Progress
 from openmwaa.local.terraform import fingerprint
 from openmwaa.local.terraform.fingerprint import Fingerprint
 from openmwaa.local.terraform.terraform import LocalTerraform
 from openmwaa.local.terraform.terraform_override import FILE as OVERRIDE_FILE
 from openmwaa.local.terraform.terraform_override import override
+from openmwaa.progress import Progress, reported
 from openmwaa.subprocesses import Program, run
 
 SYNTH_WITHIN_S = 180.0
 HEALTHY_WITHIN_S = 600.0
-PROGRESS_EVERY_S = 15.0
+PROGRESS_EVERY_S = 5.0
 WEB_HEALTH = "/api/v2/monitor/health"
 
 
@@ -170,7 +170,9 @@ class Up:
             emulator_python=venvs.venv_of("emulator").interpreter,
         )
         self._started_daemon = not orphans.daemon_is_running(self._paths)  # for Ctrl-C during the start
-        self._started_daemon = daemon_client.ensure_running(self._paths, options)
+        with reported("Starting the emulated AWS APIs and PostgreSQL", self._progress):
+            self._started_daemon = daemon_client.ensure_running(self._paths, options)
+        self._paths.record_file(self._file)
         self._progress(
             f"The emulated AWS APIs and PostgreSQL {'have started' if self._started_daemon else 'are running already'}"
         )
@@ -218,7 +220,9 @@ class Up:
         marks = command_marks(self._paths.environment_id)
         environment = child_environment({"PYTHONPATH": python_path(), **marks})
         program = Program((sys.executable, *arguments), self._paths.root, environment, grace_s=1)
-        if run(program, within_s=SYNTH_WITHIN_S, on_line=lines.append):
+        with reported("Writing the Terraform configuration", self._progress):
+            failed = run(program, within_s=SYNTH_WITHIN_S, on_line=lines.append)
+        if failed:
             raise LocalError("The Terraform configuration could not be written:\n" + "\n".join(lines[-20:]))
 
     def _apply(self, program: str, folder: Path, addresses: AddressBlock) -> None:
@@ -226,7 +230,8 @@ class Up:
             program, folder, environment_id=self._paths.environment_id, endpoints=addresses.endpoint_variables
         )
         self._progress("Running terraform init")
-        terraform.init(progress=self._progress)
+        with reported("terraform init", self._progress):
+            terraform.init(progress=self._progress)
         self._progress("Running terraform apply (load balancer and database take about 90 s)")
         began = time.monotonic()
         changed = terraform.apply(progress=self._progress)
@@ -238,7 +243,7 @@ class Up:
         Raises:
             NotHealthyError: names an unhealthy service, with the last lines of its log.
         """
-        began = reported = time.monotonic()
+        began = printed = time.monotonic()
         unhealthy = [("daemon", "starting")]
         while time.monotonic() - began < HEALTHY_WITHIN_S:
             status = daemon_client.status(self._paths)
@@ -249,10 +254,10 @@ class Up:
                 unhealthy = [("web-server", trouble)]
             if not unhealthy:
                 return status
-            if time.monotonic() - reported > PROGRESS_EVERY_S:
-                reported = time.monotonic()
+            if time.monotonic() - printed > PROGRESS_EVERY_S:
+                printed = time.monotonic()
                 names = ", ".join(f"{name} ({trouble})" for name, trouble in unhealthy)
-                self._progress(f"Waiting for {names}; {reported - began:.0f} s")
+                self._progress(f"Waiting for {names}; {printed - began:.0f} s")
             time.sleep(1)
         name, trouble = unhealthy[0]
         last = "\n".join(f"  {line}" for line in tail(self._paths.logs / f"{name}.log", 15))
@@ -268,7 +273,8 @@ class Up:
             self._end_programs()
             if self._started_daemon:
                 self._progress("Interrupted: stopping the environment")
-                daemon_client.stop(self._paths)
+                with reported(f"Stopping {self._paths.name}", self._progress):
+                    daemon_client.stop(self._paths)
         finally:
             signal.signal(signal.SIGINT, ignored)
 

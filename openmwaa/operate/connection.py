@@ -6,12 +6,12 @@ the command that helps.
 """
 
 import contextlib
-import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from openmwaa.commands import command
 from openmwaa.config.environment import Environment
 from openmwaa.config.environment_file import load
 from openmwaa.operate.errors import (
@@ -66,10 +66,9 @@ class Connection:
         """The Region, or this machine, for a sentence."""
         return "this machine" if self.local else self.environment.region
 
-    @property
-    def quoted_file(self) -> str:
-        """The file as an argument of a command for a shell."""
-        return shlex.quote(str(self.file))
+    def command(self, *words: str) -> str:
+        """Return the command `openmwaa WORDS` for this environment."""
+        return command(*words, file=self.file)
 
     @property
     def target(self) -> str:
@@ -106,28 +105,33 @@ class Connection:
             raise CredentialsError(f"{error}; see AWS_PROFILE.") from error
 
 
-def connect(file: Path, *, local: bool) -> Connection:
-    """Return the connection to the environment that `file` describes.
+def connect(file: Path, *, local: bool | None) -> Connection:
+    """Return the connection to the environment that `file` describes; for None, to the one on this machine if it runs.
 
     Raises:
         EnvironmentFileError: the file is not valid.
-        NotRunningError: with `local`, the environment does not run on this machine.
-        MissingExtraError: boto3 is not installed.
+        NotRunningError: the environment on this machine does not run, or it is starting.
+        MissingExtraError: a package is not installed.
     """
     environment = load(file)
     _boto3()
-    if not local:
+    if local is False:
         return Connection(environment, file)
     try:
         from openmwaa.local.daemon import daemon_client  # noqa: PLC0415 - needs the extra `local`
         from openmwaa.local.paths import LocalPaths  # noqa: PLC0415
     except ImportError as error:
-        raise MissingExtraError(f"`--local` needs {error.name}: pip install 'openmwaa[local]'") from None
+        if local is None:
+            return Connection(environment, file)
+        raise MissingExtraError(f"`--local` needs {error.name}: install openmwaa with its extra `local`") from None
     known = daemon_client.status(LocalPaths.of(file, environment.name))
+    if known is None and local is None:
+        return Connection(environment, file)
     if known is None or "endpoints" not in known:
+        state = "does not run" if known is None else "is starting"
         raise NotRunningError(
-            f"{environment.name} does not run on this machine. Start it with "
-            f"`openmwaa local up {shlex.quote(str(file))}`, or leave out --local to use AWS."
+            f"{environment.name} {state} on this machine. Start it with `{command('local', 'up', file=file)}`, or use "
+            "--aws for the environment in AWS."
         )
     return Connection(environment, file, {name: known["endpoints"][name] for name in ("aws", "ecs")})
 
@@ -187,9 +191,9 @@ def _unreachable(error: Exception, connection: Connection) -> OperateError:
     if isinstance(error, bad_credentials):
         return CredentialsError(
             f"No AWS credentials: {str(error).rstrip('.')}. Set AWS_PROFILE or log in, for example `aws sso login`; "
-            "use --local for the environment on this machine."
+            f"`{connection.command('local', 'up')}` starts the environment on this machine."
         )
-    hint = f"Check it with `openmwaa local status {connection.quoted_file}`." if connection.local else "Try again."
+    hint = f"Check it with `{connection.command('local', 'status')}`." if connection.local else "Try again."
     return UnreachableError(f"No answer from {connection.place}: {str(error).rstrip('.')}. {hint}")
 
 
@@ -197,5 +201,5 @@ def _boto3() -> Any:
     try:
         import boto3  # noqa: PLC0415
     except ImportError:
-        raise MissingExtraError("This command needs boto3: pip install 'openmwaa[live]'") from None
+        raise MissingExtraError("This command needs boto3: install openmwaa with its extra `live`") from None
     return boto3

@@ -100,7 +100,7 @@ def decided_at(line: LogLine) -> datetime:
 
 def _no_group(connection: Connection, group: str) -> str:
     if connection.local:
-        return f"There is no log group {group} here. `openmwaa local up {connection.quoted_file}` creates it."
+        return f"There is no log group {group} here. `{connection.command('local', 'up')}` creates it."
     return (
         f"There is no log group {group} in {connection.place}. `terraform apply` creates it. "
         "Check the Region and the account."

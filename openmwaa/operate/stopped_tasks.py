@@ -49,7 +49,7 @@ class StoppedTask:
     def command(self, connection: Connection, service: str) -> str:
         """Return the command that shows the whole log."""
         if connection.local:
-            return f"openmwaa local logs {service} --file {connection.quoted_file}"
+            return connection.command("local", "logs", service)
         return (
             f"aws logs tail {self.log_group} --log-stream-names {self.log_stream} --since 1h "
             f"--region {connection.environment.region}"

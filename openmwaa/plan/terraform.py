@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from openmwaa.errors import PlanUnreadableError, TerraformError
+from openmwaa.progress import Progress, reported
 from openmwaa.terraform import Terraform
 
 PLAN_FILE: Final = "openmwaa.tfplan"
@@ -18,10 +19,11 @@ _EXIT_CHANGES: Final = 2
 class PlanRunner:
     """The plan of one folder; with `verbose`, Terraform's output goes to standard error too."""
 
-    def __init__(self, folder: Path, *, verbose: bool = False) -> None:
+    def __init__(self, folder: Path, *, progress: Progress, verbose: bool = False) -> None:
         if (program := shutil.which("terraform")) is None:
             raise TerraformError("`terraform` is not on PATH; see https://developer.hashicorp.com/terraform")
         self._terraform = Terraform(program, folder, os.environ)
+        self._progress = progress
         self._verbose = verbose
 
     @property
@@ -68,6 +70,7 @@ class PlanRunner:
         self.plan_file.unlink(missing_ok=True)
 
     def _run(self, *arguments: str, accept: tuple[int, ...] = (0,)) -> None:
-        output = self._terraform.output(*arguments, accept=accept)
+        with reported(f"terraform {arguments[0]}", self._progress):
+            output = self._terraform.output(*arguments, accept=accept)
         if self._verbose:
             os.write(2, output.encode())

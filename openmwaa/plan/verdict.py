@@ -164,7 +164,7 @@ def _notes(plan: TerraformPlan, environment: Environment) -> Iterator[str]:
     for fleet in sorted(ended - {"", *environment.fleets}):
         yield (
             f"Fleet {fleet} is no longer in the file: its services are deleted, which kills running tasks. "
-            f"Drain it first: `openmwaa scale --fleet {fleet} --fixed 0`, then apply."
+            f"Drain it first, with the earlier file: `openmwaa scale --fleet {fleet} --fixed 0`, then apply."
         )
     if _EXECUTION_API in plan.outputs_moved:
         yield (

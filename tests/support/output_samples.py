@@ -57,6 +57,7 @@ def explain_output(command: str) -> str:
     environment = Environment.model_validate(LEAST)
     connection = FakeConnection(environment, Path("environment.yaml"), fake=logs, services=("logs",))
     with (
+        patch("openmwaa.cli.environment.choose", lambda *_: Path("environment.yaml")),
         patch("openmwaa.cli.explain.connect", lambda _path, *, local: connection),
         patch("openmwaa.cli.explain._now", lambda: NOW),
     ):
@@ -95,7 +96,7 @@ def plan_output(command: str) -> str:
     ):
         fields = {**LEAST, "fleets": FLEETS, **CHANGES["capacity"]}
         Path("environment.yaml").write_text(json.dumps(fields), encoding="utf-8")
-        return _run(command, exit_code=2)
+        return _run(command, exit_code=2).replace(str(Path.cwd()), "/home/user")
 
 
 def _run(command: str, exit_code: int) -> str:

@@ -4,6 +4,7 @@
 import asyncio
 import contextlib
 import fcntl
+import os
 import shutil
 import time
 from collections.abc import Collection, Iterator
@@ -16,7 +17,7 @@ from local_ecs.runtime.process_tree import CONTAINER_MARK, ENVIRONMENT_MARK, Tra
 from local_ecs.runtime.sessions import SessionRegister
 from openmwaa.local.child_environment import EMULATOR, POSTGRESQL, command_marks
 from openmwaa.local.errors import DaemonError
-from openmwaa.local.paths import LocalPaths
+from openmwaa.local.paths import LocalPaths, runtime_folder
 
 LOCK_WITHIN_S = 2.0
 """A command that checks for a daemon holds its lock for microseconds, on a busy machine for longer."""
@@ -98,6 +99,19 @@ def daemon_is_running(paths: LocalPaths) -> bool:
     except FileNotFoundError:
         return False
     return False
+
+
+def running_environments() -> list[tuple[str, Path]]:
+    """The environments of this user that run, each with its name and its file."""
+    folder = runtime_folder()
+    if not folder.is_dir() or folder.stat().st_uid != os.getuid():
+        return []
+    found = []
+    for link in folder.glob("*/*.yaml"):
+        with contextlib.suppress(OSError):  # `down` removes it
+            if daemon_is_running(LocalPaths.of(file := link.readlink(), link.stem)):
+                found.append((link.stem, file))
+    return sorted(found)
 
 
 def traces(paths: LocalPaths, *, spare: Collection[str] = ()) -> Trace:

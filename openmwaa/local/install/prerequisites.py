@@ -68,7 +68,7 @@ def check(
     if (system or platform.system()) != "Linux":
         problems.append("- Linux: the environment needs Linux's loopback network. Use a Linux machine or container.")
     if missing := [name for name in _PACKAGES if not has_package(name)]:
-        problems.append(f"- Python packages ({', '.join(missing)}): pip install 'openmwaa[local]'")
+        problems.append(f"- Python packages ({', '.join(missing)}): install openmwaa with its extra `local`")
     terraform = which("terraform")
     for program, path in ((_TERRAFORM, terraform), (_NODE, which("node"))):
         if problem := program.problem(path, run or _output):

@@ -20,7 +20,7 @@ from pathlib import Path
 from openmwaa.errors import SubprocessError
 from openmwaa.local.child_environment import command_marks
 from openmwaa.local.errors import InstallError
-from openmwaa.local.progress import Progress
+from openmwaa.progress import Progress, reported
 from openmwaa.subprocesses import Program, run
 
 COMPLETE = ".complete"
@@ -118,7 +118,9 @@ def _build(venv: Venv, *, progress: Progress, environment_id: str, cancelled: th
     for command in _commands(venv):
         if cancelled and cancelled.is_set():
             raise InstallError(f"Installing {venv.name} was interrupted.")
-        if failure := _run(command, environment_id):
+        with reported(f"Installing {venv.name}", progress):
+            failure = _run(command, environment_id)
+        if failure:
             shutil.rmtree(venv.folder, ignore_errors=True)
             if cancelled and cancelled.is_set():
                 raise InstallError(f"Installing {venv.name} was interrupted.")
@@ -135,7 +137,7 @@ def _commands(venv: Venv) -> tuple[tuple[str, ...], ...]:
     beside = Path(sys.executable).parent / "uv"
     uv = str(beside) if beside.exists() else shutil.which("uv")
     if uv is None:
-        raise InstallError("uv is missing from this installation: pip install 'openmwaa[local]'")
+        raise InstallError("uv is missing from this installation: install openmwaa with its extra `local`")
     return (
         (uv, "venv", "--quiet", "--no-project", "--python", str(venv.python), str(venv.folder)),
         (
@@ -170,6 +172,6 @@ def _lock(path: Path, *, progress: Progress, name: str) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            progress(f"Waiting for another command that installs {name}")
-            fcntl.flock(file, fcntl.LOCK_EX)
+            with reported(f"Waiting for another command that installs {name}", progress, first_s=0):
+                fcntl.flock(file, fcntl.LOCK_EX)
         yield

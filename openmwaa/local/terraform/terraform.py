@@ -15,8 +15,8 @@ from typing import Any
 from openmwaa.errors import TerraformError
 from openmwaa.local.child_environment import child_environment, command_marks
 from openmwaa.local.errors import ProviderError, ResourceExistsError
-from openmwaa.local.progress import Progress
 from openmwaa.local.terraform import provider_mirror
+from openmwaa.progress import Progress
 from openmwaa.terraform import Terraform
 
 INIT_WITHIN_S = 300.0

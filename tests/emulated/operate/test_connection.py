@@ -11,12 +11,15 @@ import pytest
 from botocore import exceptions as botocore_errors
 from botocore.exceptions import ClientError
 
+from openmwaa.cli import environment
 from openmwaa.config.environment import Environment
 from openmwaa.errors import OpenmwaaError
 from openmwaa.local.daemon import daemon_client
+from openmwaa.local.errors import DaemonError
 from openmwaa.operate.connection import Connection, aws_errors, connect
 from openmwaa.operate.errors import (
     CredentialsError,
+    MissingExtraError,
     NotRunningError,
     OperateError,
     PermissionMissingError,
@@ -78,6 +81,55 @@ def test_local_needs_a_running_environment(file: Path, monkeypatch: pytest.Monke
 
 
 @pytest.mark.parametrize(
+    ("known", "local"),
+    [
+        pytest.param({"phase": "ready", "endpoints": HERE}, True, id="runs"),
+        pytest.param(None, False, id="does not run"),
+    ],
+)
+def test_the_environment_on_this_machine_is_used_if_it_runs(
+    file: Path, monkeypatch: pytest.MonkeyPatch, known: Any, local: bool
+) -> None:
+    monkeypatch.setattr(daemon_client, "status", lambda _: known)
+    assert connect(file, local=None).local is local
+    assert connect(file, local=False).local is False
+
+
+def test_an_environment_that_is_starting_is_not_looked_for_in_aws(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(daemon_client, "status", lambda _: {"phase": "starting"})
+    with pytest.raises(NotRunningError, match=r"is starting on this machine\..*--aws"):
+        connect(file, local=None)
+
+
+def test_an_environment_that_does_not_answer_is_not_looked_for_in_aws(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_answer(_: object) -> None:
+        raise DaemonError("no answer")
+
+    monkeypatch.setattr(daemon_client, "status", no_answer)
+    with pytest.raises(DaemonError, match="no answer"):
+        connect(file, local=None)
+
+
+def test_without_the_extra_local_the_environment_is_in_aws(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "openmwaa.local.daemon", None)
+    assert connect(file, local=None).local is False
+    with pytest.raises(MissingExtraError, match="its extra `local`"):
+        connect(file, local=True)
+
+
+def test_the_choice_of_the_environment_on_this_machine_is_reported(
+    file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(daemon_client, "status", lambda _: {"phase": "ready", "endpoints": HERE})
+    environment.connect(file, local=True)
+    assert capsys.readouterr() == ("", "")
+    environment.connect(file, local=None)
+    assert capsys.readouterr() == ("", "This is the environment on this machine; --aws selects the one in AWS.\n")
+
+
+@pytest.mark.parametrize(
     ("raised", "kind", "message"),
     [
         pytest.param(error("AccessDeniedException"), PermissionMissingError, "ssm:GetParameters on it", id="refused"),
@@ -87,7 +139,7 @@ def test_local_needs_a_running_environment(file: Path, monkeypatch: pytest.Monke
         pytest.param(error("ThrottlingException"), UnreachableError, "Try again", id="throttled"),
         pytest.param(error("InternalServerError", 500), UnreachableError, "Try again", id="5xx"),
         pytest.param(error("ValidationException"), OperateError, "ValidationException: on demand", id="anything else"),
-        pytest.param(botocore_errors.NoCredentialsError(), CredentialsError, "--local", id="no credentials"),
+        pytest.param(botocore_errors.NoCredentialsError(), CredentialsError, "openmwaa local up", id="no credentials"),
         pytest.param(
             botocore_errors.EndpointConnectionError(endpoint_url="https://x"),
             UnreachableError,
@@ -143,7 +195,7 @@ def test_the_command_line_starts_without_boto3(file: Path) -> None:
         for command in ("scale", "validate")
     }
     assert ends["scale"].returncode == 1
-    assert "pip install 'openmwaa[live]'" in ends["scale"].stderr
+    assert "its extra `live`" in ends["scale"].stderr
     assert ends["validate"].returncode == 0, ends["validate"].stderr
 
 

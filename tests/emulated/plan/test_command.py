@@ -71,7 +71,7 @@ def test_terraform_prepares_plans_and_shows(folder: Folder) -> None:
         f"plan -no-color -input=false -detailed-exitcode -out={PLAN_FILE} -lock=false",
         f"show -json {PLAN_FILE}",
     ]
-    assert f"terraform -chdir=terraform/example apply {PLAN_FILE}" in result.output
+    assert f"terraform -chdir={folder.terraform} apply {PLAN_FILE}" in result.stdout
 
 
 def test_an_accepted_plan_is_saved_and_readable_by_its_owner_only(folder: Folder) -> None:
@@ -91,9 +91,9 @@ def test_no_changes_have_exit_code_0(folder: Folder) -> None:
 
 
 def test_standard_output_has_only_json_or_markdown(folder: Folder) -> None:
-    document = json.loads(folder.run("capacity", "--json").output)
+    document = json.loads(folder.run("capacity", "--json").stdout)
     assert (document["verdict"], document["plan_file"]) == ("changed", f"terraform/example/{PLAN_FILE}")
-    assert folder.run("capacity", "--markdown").output.startswith("### Plan of `example`: changes")
+    assert folder.run("capacity", "--markdown").stdout.startswith("### Plan of `example`: changes")
     assert folder.run("capacity", "--markdown", "--json").exit_code == 2
 
 
@@ -107,7 +107,7 @@ def test_a_failed_plan_shows_the_field_or_terraforms_error(folder: Folder) -> No
     (folder.terraform / "fail").touch()
     result = folder.run("key", "--json")
     assert result.exit_code == 4, result.output
-    assert [refusal["field"] for refusal in json.loads(result.output)["refusals"]] == ["kms_key"]
+    assert [refusal["field"] for refusal in json.loads(result.stdout)["refusals"]] == ["kms_key"]
     result = folder.run("capacity")
     assert isinstance(result.exception, OpenmwaaError)
     assert "no such Region" in str(result.exception)

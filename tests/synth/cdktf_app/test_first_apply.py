@@ -33,7 +33,7 @@ def printed(folder: Path, **fields: Any) -> list[str]:
     words = ["synth", str(folder / "environment.yaml"), "--out", str(folder / "terraform")]
     result = CliRunner().invoke(app, words)
     assert result.exit_code == 0, result.output
-    return [line.strip() for line in result.output.splitlines()[1:]]
+    return [line.strip() for line in result.stdout.splitlines()[1:]]
 
 
 def test_repositories_of_the_stack_are_created_before_its_services(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ _GENERATED = {"cli.md"}
 RUN_ELSEWHERE = {
     r"make demo( KEEP=1)?": "tests/e2e: the command behind it, on real Airflow",
     r"make test": ".ci/run",
-    r"make (bench|docs|lint|synth)": "tests/synth/docs: each make target names a command that exists",
+    r"make (bench|docs|install|lint|synth)": "tests/synth/docs: each make target names a command that exists",
     r"make contract( AWS=real)?": ".ci/run, as tests/contract; AWS=real was not run, and the page states it",
     r"openmwaa local (up|down|status|logs|demo)\b.*": "tests/e2e",
     r"openmwaa scale\b.*": "tests/emulated/test_scale_command.py: every one of the page",

@@ -31,11 +31,23 @@ def validate(document: object, schema: str) -> None:
 
 
 def steps(path: Path) -> list[dict[str, Any]]:
-    return [step for job in load(path)["jobs"].values() for step in job["steps"]]
+    return [step for job in load(path)["jobs"].values() for step in job.get("steps", ())]
 
 
-def test_the_folder_has_the_two_workflows_and_two_forms() -> None:
-    assert [path.name for path in WORKFLOWS] == ["test.yml", "verify.yml"]
+READ = {"contents": "read"}
+SIGN = {"attestations": "write", "id-token": "write"}
+PERMISSIONS = {
+    ("release", "dist"): READ | SIGN,
+    ("release", "images"): READ | SIGN | {"packages": "write"},
+    ("release", "pypi"): {"id-token": "write"},
+    ("release", "notes"): {"contents": "write"},
+    ("site", "deploy"): {"id-token": "write", "pages": "write"},
+}
+"""The jobs that need more or less than `READ`."""
+
+
+def test_the_folder_has_four_workflows_and_two_forms() -> None:
+    assert [path.name for path in WORKFLOWS] == ["release.yml", "site.yml", "test.yml", "verify.yml"]
     assert [path.name for path in FORMS] == ["bug.yml", "feature.yml"]
 
 
@@ -45,18 +57,48 @@ def test_a_workflow_matches_githubs_schema(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
-def test_a_workflow_runs_make_targets_with_minimal_permissions_and_pinned_actions(path: Path) -> None:
+def test_a_workflow_runs_make_targets_with_minimal_permissions(path: Path) -> None:
     workflow = load(path)
     assert workflow["permissions"] == {}
-    assert all(job["permissions"] == {"contents": "read"} for job in workflow["jobs"].values())
-    assert all(job["timeout-minutes"] <= 120 for job in workflow["jobs"].values())
-    used = {step["uses"] for step in steps(path) if "uses" in step}
-    assert not [action for action in used if not re.fullmatch(r"[\w-]+/[\w-]+@(v\d+|[0-9a-f]{40})", action)]
+    jobs = workflow["jobs"]
+    assert {name: job["permissions"] for name, job in jobs.items()} == {
+        name: PERMISSIONS.get((path.stem, name), READ) for name in jobs
+    }
+    assert all(job["timeout-minutes"] <= 120 for job in jobs.values() if "uses" not in job)
+    assert {job["uses"] for job in jobs.values() if "uses" in job} <= {"./.github/workflows/test.yml"}
+    assert "pull_request_target" not in workflow["on"], "its jobs have secrets and run code of a fork"
+    checkouts = [step for step in steps(path) if str(step.get("uses")).startswith("actions/checkout@")]
+    assert all(step["with"]["persist-credentials"] is False for step in checkouts)
     scripts = [step["run"] for step in steps(path) if "run" in step]
     assert not [script for script in scripts if "${{" in script]
     called = {target for script in scripts for target in re.findall(r"\bmake (\w+)", script)}
     assert called
     assert called <= set(re.findall(r"^([a-z]+):", MAKEFILE, re.MULTILINE))
+
+
+def test_an_action_has_one_version_pinned_by_its_commit() -> None:
+    """The comment is the tag of the commit, which Renovate reads and updates."""
+    versions: dict[str, set[str]] = {}
+    for path in WORKFLOWS:
+        for line in re.findall(r"uses: ([^.\s].*)", path.read_text(encoding="utf-8")):
+            pin = re.fullmatch(r"([\w-]+/[\w-]+)@([0-9a-f]{40} # v\d+\.\d+\.\d+)(?:; .*)?", line)
+            assert pin, f"{path.name}: {line}"
+            versions.setdefault(pin[1], set()).add(pin[2])
+    assert versions
+    assert not {action for action, pins in versions.items() if len(pins) > 1}
+
+
+def test_a_release_is_tested_has_one_version_and_publishes_last() -> None:
+    release = load(GITHUB / "workflows" / "release.yml")
+    assert release["on"] == {"push": {"tags": ["v*"]}}
+    assert "workflow_call" in load(GITHUB / "workflows" / "test.yml")["on"]
+    order = ["test", "dist", "images", "pypi", "notes"]
+    assert {name: job.get("needs") for name, job in release["jobs"].items()} == dict(
+        zip(order, [None, *order[:-1]], strict=True)
+    )
+    assert "make dist" in [step.get("run") for step in release["jobs"]["dist"]["steps"]], "it checks tag and version"
+    (build,) = (step["with"] for step in release["jobs"]["images"]["steps"] if step.get("id") == "push")
+    assert build["tags"].endswith(":${{ needs.dist.outputs.version }}")
 
 
 def test_ci_runs_the_complete_test_on_pull_requests_and_verify_every_night() -> None:

@@ -55,7 +55,7 @@ def test_all_that_is_missing_is_in_one_message() -> None:
 
 
 def test_a_missing_extra_is_named() -> None:
-    with pytest.raises(PrerequisiteError, match=r"aiobotocore.*pip install 'openmwaa\[local\]'"):
+    with pytest.raises(PrerequisiteError, match=r"aiobotocore.*its extra `local`"):
         check(
             which=lambda n: f"/bin/{n}", run=lambda _: '22 {"terraform_version": "1.12"}', has_package=lambda _: False
         )

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from openmwaa.commands import command
 from openmwaa.local.errors import RolloutUnfinishedError
 from openmwaa.local.health import fleets, refuse_second_rollout, rollout_sentences
 from openmwaa.local.terraform.fingerprint import Fingerprint, worker_hashes
@@ -37,7 +38,7 @@ def test_fleets_with_similar_names_are_not_mixed() -> None:
 def test_a_second_rollout_is_refused_during_the_first() -> None:
     unfinished = status(*worker_services(a=(1, 2, 2), b=(2, 2, 2)))
     with pytest.raises(
-        RolloutUnfinishedError, match=r"2 workers of older revisions .*openmwaa wait --for workers --local"
+        RolloutUnfinishedError, match=r"2 workers of older revisions .*openmwaa wait --for workers /e/environment.yaml"
     ):
         refuse_second_rollout(unfinished, {"default"}, file=FILE)
     refuse_second_rollout(unfinished, {"other"}, file=FILE)
@@ -50,7 +51,7 @@ def test_up_reports_the_rollout_of_changed_fleets() -> None:
     (sentence,) = rollout_sentences(unfinished, {"default"}, file=FILE)
     assert sentence == (
         "default: 2 workers of older revisions left, 1 worker of revision 2 running. "
-        "Follow it with `openmwaa rollout --local /e/environment.yaml`"
+        f"Follow it with `{command('rollout', file=FILE)}`"
     )
     finished = status(*worker_services(a=(1, 0, 0), b=(2, 2, 2)))
     assert list(rollout_sentences(finished, {"default"}, file=FILE)) == ["default: its workers run revision 2"]

@@ -59,6 +59,7 @@ def connection(ecs: DescribedServices, **more: Any) -> FakeConnection:
     )
 
 
+EXAMPLE = Path(__file__).parents[3] / "examples" / "quickstart"
 ROLLING = [service("default-a", 3, desired=4), service("default-b", 4, desired=2)]
 FINISHED = [service("default-a", 3), service("default-b", 4, desired=4)]
 
@@ -136,6 +137,7 @@ def test_the_commands_exit_code(
 ) -> None:
     from openmwaa.cli import app, rollout
 
+    monkeypatch.chdir(EXAMPLE)
     monkeypatch.setattr(rollout, "connect", lambda path, *, local: connection(DescribedServices(services)))
     for words in (["rollout"], ["rollout", "--json"]):
         with pytest.raises(SystemExit) as ended:

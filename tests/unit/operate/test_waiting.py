@@ -14,6 +14,7 @@ from openmwaa.operate.errors import PermissionMissingError, UnreachableError
 from openmwaa.operate.waiting import WaitStatus, wait
 from tests.support.environments import LEAST
 
+EXAMPLE = Path(__file__).parents[3] / "examples" / "quickstart"
 NOT_YET = WaitStatus(awaited=("two are missing",))
 FURTHER = WaitStatus(awaited=("one is missing",))
 DONE = WaitStatus()
@@ -101,6 +102,7 @@ def command(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
                 raise status
             return status
 
+        monkeypatch.chdir(EXAMPLE)
         monkeypatch.setattr(module, "connect", lambda path, *, local: _connection())
         monkeypatch.setattr(module, "wait_for", found)
         with pytest.raises(SystemExit) as ended:

@@ -1,0 +1,14 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Commands of openmwaa that a message shows: they work when pasted into a shell, in every folder."""
+
+import shlex
+import shutil
+import sys
+from pathlib import Path
+
+
+def command(*words: str, file: Path) -> str:
+    """Return the command `openmwaa WORDS FILE`, with the program's path if `openmwaa` is not this one on PATH."""
+    script = Path(sys.executable).with_name("openmwaa")
+    known = not script.exists() or ((found := shutil.which("openmwaa")) and Path(found).samefile(script))
+    return shlex.join(["openmwaa" if known else str(script), *words, str(file.parent.resolve() / file.name)])
