@@ -22,7 +22,7 @@ from worker_agent.state_machine import Call, CallAnswered, ProtectionRequest, Pr
 SNAPSHOT_INTERVAL_S = 0.25
 """The interval of the worker agent's snapshots."""
 STUCK_ROWS_S = 200.0
-"""How long the database counts the tasks of a lost worker, until Airflow's scheduler misses its heartbeat."""
+"""How long the database counts the tasks of a lost worker, until Airflow's scheduler fails or queues them again."""
 
 
 @dataclass(frozen=True)
@@ -340,6 +340,8 @@ class SimulatedWorker:
         for message, timer in self.running.values():
             timer.cancel()
             self._loop.call_later(STUCK_ROWS_S, self._queue.rows.running.discard, message.number)
+        for number in self.reserved:
+            self._loop.call_later(STUCK_ROWS_S, self._queue.rows.queued.discard, number)
         self._ledger.ended(self.running, self.reserved, explained=explained)
         self.running.clear()
         self.reserved.clear()
