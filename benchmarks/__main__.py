@@ -14,11 +14,12 @@ from typing import Any
 
 import psutil
 
-from benchmarks import environment, fleets, real_scale_ins, scaler, synth
+from benchmarks import cost, environment, fleets, real_scale_ins, scaler, synth
 
 OUT = Path(__file__).resolve().parents[1] / "build" / "bench"
 SUBJECTS: Mapping[str, Callable[[], dict[str, Any]]] = {
     "synth": synth.measure,
+    "cost": cost.measure,
     "environment": environment.measure,
     "real": real_scale_ins.measure,
     "fleets": fleets.measure,

@@ -7,6 +7,7 @@ OpenmwaaError
 ├── SubprocessError                          a program cannot be started or does not end in time
 ├── TerraformError                           Terraform ended with an error
 ├── PlanUnreadableError                      the JSON of Terraform's plan is of an unknown version
+├── CostError                                a quantity or a price is unknown
 ├── openmwaa.operate.errors.OperateError     a running environment, in AWS or on this machine
 └── openmwaa.local.errors.LocalError         the environment on this machine
 """
@@ -31,6 +32,10 @@ class TerraformError(OpenmwaaError):
 
 class PlanUnreadableError(OpenmwaaError):
     """The JSON of Terraform's plan is of an unknown version."""
+
+
+class CostError(OpenmwaaError):
+    """A quantity or a price is unknown, so the cost is too."""
 
 
 @dataclass(frozen=True)

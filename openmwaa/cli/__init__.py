@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from openmwaa.cli import demo, explain, local, plan, rollout, scale, schema, synth, validate, wait
+from openmwaa.cli import cost, demo, explain, local, plan, rollout, scale, schema, synth, validate, wait
 from openmwaa.cli.output import error_console
 from openmwaa.errors import OpenmwaaError
 
@@ -39,6 +39,7 @@ def _options(
 app.command()(validate.validate)
 app.command()(synth.synth)
 app.command()(plan.plan)
+app.command()(cost.cost)
 app.command()(schema.schema)
 app.command()(explain.explain)
 app.command()(scale.scale)

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """`openmwaa plan`: shows the changes of an apply, and refuses destructive ones."""
 
+import json
 import shlex
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -11,6 +13,7 @@ from openmwaa.cli.environment import EnvironmentOption, choose
 from openmwaa.cli.output import AsJson, console, print_progress, write_json
 from openmwaa.config.environment import Environment
 from openmwaa.config.environment_file import load
+from openmwaa.cost.change import cost_change
 from openmwaa.errors import TerraformError
 from openmwaa.plan import changes, render
 from openmwaa.plan.terraform import PlanRunner
@@ -48,14 +51,20 @@ def plan(
         # The CDK takes seconds to import, so only the commands that need it import it.
         from cdktf_app.main import synth as synthesise  # noqa: PLC0415
 
-        folder = synthesise(environment, terraform_dir).parent
+        stack = synthesise(environment, terraform_dir)
+    folder = stack.parent
     terraform = PlanRunner(folder, progress=print_progress, verbose=full)
     verdict = _verdict(terraform, environment, arguments)
     if verdict.outcome == "refused":
         terraform.delete()
     kept = str(terraform.plan_file) if verdict.outcome == "changed" else None
+    cost = None
+    if kept and "-destroy" not in arguments:
+        document = json.loads(stack.read_text(encoding="utf-8"))
+        cost = cost_change(verdict.plan.before, document, environment.region)
+        verdict = replace(verdict, notes=(*verdict.notes, str(cost)))
     if as_json:
-        write_json(render.document(environment.name, verdict, plan_file=kept))
+        write_json({**render.document(environment.name, verdict, plan_file=kept), "cost": cost and vars(cost)})
     elif as_markdown:
         typer.echo(render.markdown(environment.name, verdict))
     else:

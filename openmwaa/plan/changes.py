@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
+from openmwaa.cost.stack import Resource
 from openmwaa.errors import PlanUnreadableError
 
 Action = Literal["add", "change", "replace", "revise", "destroy"]
@@ -96,15 +97,6 @@ class TerraformPlan:
     """The existing resources, as in the state before the refresh."""
     outputs_moved: tuple[str, ...] = ()
     """Outputs that had another value before."""
-
-
-@dataclass(frozen=True)
-class Resource:
-    """A resource in the state."""
-
-    type: str
-    name: str
-    values: Mapping[str, Any]
 
 
 def read(document: Mapping[str, Any]) -> TerraformPlan:

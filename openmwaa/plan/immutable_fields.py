@@ -11,7 +11,7 @@ from operator import attrgetter
 from typing import Any, Final
 
 from openmwaa.config.environment import Environment
-from openmwaa.plan.changes import Resource
+from openmwaa.cost.stack import Resource
 
 State = Sequence[Resource]
 OWN: Final = "its own"

@@ -17,8 +17,13 @@ from unittest.mock import patch
 
 from typer.testing import CliRunner
 
+from cdktf_app.main import document
 from openmwaa.cli import app
 from openmwaa.config.environment import Environment
+from openmwaa.config.environment_file import load
+from openmwaa.cost.estimate import estimate
+from openmwaa.cost.price_list import list_prices
+from openmwaa.cost.stack import from_document
 from openmwaa.plan.terraform import PLAN_FILE
 from openmwaa.terraform import Terraform
 from scaler.core.decide import decide
@@ -27,11 +32,15 @@ from scaler.core.state import FleetState
 from scaler.core.tick import Tick
 from scaler.reporting.decision_line import decision_line
 from scaler.runtime.tick_result import TickResult
+from tests.support.cost_stack import with_charged_state
 from tests.support.environments import LEAST
 from tests.support.fake_cloudwatch_logs import FakeCloudWatchLogs
 from tests.support.fake_connection import FakeConnection
 from tests.support.recorded_plan import CHANGES, FLEETS, recorded
+from tests.support.recorded_plan import environment as recorded_environment
 from tests.support.scaler_builders import observe
+from tools.page_blocks import filled, table
+from tools.synthesise_examples import examples
 
 ROOT: Final = Path(__file__).parents[2]
 PAGES: Final = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
@@ -75,7 +84,7 @@ def _decision_lines() -> Iterator[dict[str, Any]]:
 
 def plan_output(command: str) -> str:
     """Run `openmwaa plan` over a plan that Terraform made: Fargate Spot for one fleet, larger workers for another."""
-    plan = recorded("capacity")
+    plan = with_charged_state(recorded("capacity"), document(recorded_environment("none")))
 
     def terraform_output(terraform: Terraform, *arguments: str, accept: tuple[int, ...] = (0,)) -> str:
         if arguments[0] == "plan":
@@ -85,6 +94,7 @@ def plan_output(command: str) -> str:
     def synthesise(environment: Environment, out: Path) -> Path:
         file = out / environment.name / "cdk.tf.json"
         file.parent.mkdir(parents=True)
+        file.write_text(json.dumps(document(environment)), encoding="utf-8")
         return file
 
     with (
@@ -99,6 +109,12 @@ def plan_output(command: str) -> str:
         return _run(command, exit_code=2).replace(str(Path.cwd()), "/home/user")
 
 
+def cost_output(command: str) -> str:
+    """Run `openmwaa cost` with an example's file."""
+    with chdir(ROOT):
+        return _run(command, exit_code=0)
+
+
 def _run(command: str, exit_code: int) -> str:
     env = {"COLUMNS": "120", "FORCE_COLOR": None, "TTY_COMPATIBLE": None}
     result = CliRunner().invoke(app, command.split()[1:], env=env)
@@ -110,12 +126,31 @@ def _run(command: str, exit_code: int) -> str:
 COMMANDS: Final[dict[str, Callable[[str], str]]] = {
     "openmwaa explain --fleet default": explain_output,
     "openmwaa plan environment.yaml": plan_output,
+    "openmwaa cost examples/quickstart/environment.yaml": cost_output,
+    "openmwaa cost examples/minimal/environment.yaml": cost_output,
+    "openmwaa cost examples/production/environment.yaml --region us-east-1": cost_output,
 }
 
 
 def with_samples(text: str) -> str:
-    """Return a page with the real output in each of its samples."""
-    return SAMPLE.sub(lambda sample: sample["before"] + COMMANDS[sample["command"]](sample["command"]), text)
+    """Return a page with the real output in each of its samples, and the table of costs if it has a place for it."""
+    text = SAMPLE.sub(lambda sample: sample["before"] + COMMANDS[sample["command"]](sample["command"]), text)
+    return filled(text, cost=cost_table()) if "<!-- begin cost -->" in text else text
+
+
+def cost_table() -> str:
+    """Return the cost of every example at us-east-1 prices, beside MWAA's."""
+    return table("example", "class", "openmwaa", "MWAA", "share", rows=map(_cost_row, examples().values()))
+
+
+def _cost_row(file: Path) -> Iterator[str]:
+    environment = load(file)
+    found = estimate(environment, from_document(document(environment)), list_prices("us-east-1"))
+    yield f"[{environment.name}](../examples/{environment.name}/environment.yaml)"
+    yield found["mwaa"]["class"]
+    month, share = found["mwaa"]["usd_month"], found["share_of_mwaa"]
+    yield f"{found['usd_month']:.0f}"
+    yield from ("unknown", "unknown") if month is None else (f"{month:.0f}", f"{share:.2f}")
 
 
 def stale_pages() -> list[str]:

@@ -11,6 +11,7 @@ from typer.testing import CliRunner, Result
 from openmwaa.cli import app
 from openmwaa.errors import OpenmwaaError
 from openmwaa.plan.terraform import PLAN_FILE
+from tests.support.cost_stack import document
 from tests.support.environments import LEAST
 from tests.support.recorded_plan import CHANGES, FLEETS, recorded
 
@@ -59,6 +60,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Folder:
     program.chmod(0o755)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PATH", str(program.parent), prepend=":")
+    (made.terraform / "cdk.tf.json").write_text(json.dumps(document()))
     monkeypatch.setattr("cdktf_app.main.synth", lambda environment, out: out / environment.name / "cdk.tf.json")
     return made
 
@@ -91,10 +93,19 @@ def test_no_changes_have_exit_code_0(folder: Folder) -> None:
 
 
 def test_standard_output_has_only_json_or_markdown(folder: Folder) -> None:
-    document = json.loads(folder.run("capacity", "--json").stdout)
-    assert (document["verdict"], document["plan_file"]) == ("changed", f"terraform/example/{PLAN_FILE}")
+    written = json.loads(folder.run("capacity", "--json").stdout)
+    assert (written["verdict"], written["plan_file"]) == ("changed", f"terraform/example/{PLAN_FILE}")
     assert folder.run("capacity", "--markdown").stdout.startswith("### Plan of `example`: changes")
     assert folder.run("capacity", "--markdown", "--json").exit_code == 2
+
+
+def test_the_cost_is_a_note_and_a_part_of_the_json(folder: Folder) -> None:
+    cost = json.loads(folder.run("capacity", "--json").stdout)["cost"]
+    assert cost["after"]["Workers"] == 36.04
+    assert cost["before"] is None, "the recorded state has no values that are charged"
+    for words in ([], ["--markdown"]):
+        assert "An idle month costs unknown USD now and 114.42 USD after" in folder.run("capacity", *words).output
+    assert "An idle month" not in folder.run("capacity", "--", "-destroy").output
 
 
 def test_a_destroy_is_not_refused(folder: Folder) -> None:

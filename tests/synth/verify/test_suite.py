@@ -94,7 +94,7 @@ def test_examples_are_not_applied_to_an_account_in_parallel() -> None:
 
 
 def test_the_price_warning_counts_what_stands(quickstart_price: float) -> None:
-    assert 0.3 < quickstart_price < 1.0, "six tasks, an Aurora instance, a load balancer and a NAT gateway"
+    assert 0.2 < quickstart_price < 1.0, "its tasks, an Aurora instance, a load balancer and a NAT gateway"
 
 
 @pytest.fixture(scope="module")

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from openmwaa.config.environment import Environment
+from openmwaa.cost.stack import Resource
 from openmwaa.errors import PlanUnreadableError
 from openmwaa.plan import changes, verdict
-from openmwaa.plan.changes import Resource, TerraformPlan, read
+from openmwaa.plan.changes import TerraformPlan, read
 from openmwaa.plan.immutable_fields import IMMUTABLE_FIELDS
 from openmwaa.plan.verdict import EXIT_CODES, PROTECTED, judge, judge_failure
 from tests.support.environments import LEAST
