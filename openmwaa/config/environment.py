@@ -239,6 +239,9 @@ class Environment(StrictModel):
                 "and the snapshot would be unreadable",
                 *("metadata_database", "final_snapshot"),
             )
+        self.network.check_development(
+            self.metadata_database, protects_load_balancers=self.web_access.deletion_protection
+        )
         self.network.check(self.region, self.images.airflow, self.images.scaler)
         regions.check(self.region, self.aws_services, self.network)
         check_arns(self.model_dump(exclude={"airflow_configuration_options", "tags", "terraform_state"}), self.region)

@@ -182,7 +182,7 @@ ROWS: Mapping[str, Row] = {
     "kms_key": Stays({"kms_key": OTHER_KEY}, "byo"),
     "network.vpc_cidr": Stays({"network": {"vpc_cidr": "10.200.0.0/16"}}),
     "network.zones": Stays({"network": {"zones": 3}}),
-    "network.egress": May({"network": {"egress": "NAT_GATEWAY_PER_ZONE"}}),
+    "network.egress": May({"network": {"egress": "PUBLIC_IP"}}),
     "network.vpc_id": Stays(
         {"network": {"vpc_id": "vpc-01234567", "private_subnet_ids": ["subnet-01234567", "subnet-89abcdef"]}}
     ),
