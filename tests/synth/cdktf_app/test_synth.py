@@ -86,7 +86,7 @@ def test_addresses_are_readable(quickstart: Stack) -> None:
     expected = {
         "aws_vpc": "network",
         "aws_lb": "internal_load_balancer",
-        "aws_rds_cluster": "metadata_database",
+        "aws_db_instance": "metadata_database",
         "aws_ecs_service": "airflow_scheduler",
         "aws_sqs_queue": "broker_queue_default",
         "aws_secretsmanager_secret": "secrets_fernet_key",
