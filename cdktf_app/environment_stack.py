@@ -173,7 +173,8 @@ class EnvironmentStack(TerraformStack):
             context=self._context,
             cluster=self._cluster,
             roles=self._roles,
-            subnet_ids=self._network.private_subnet_ids,
+            subnet_ids=self._network.task_subnet_ids,
+            assign_public_ip=self._network.public_tasks,
             ready=[
                 *self._network.egress,
                 *self._endpoints.ready,

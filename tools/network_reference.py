@@ -15,6 +15,7 @@ _MINIMAL: Final[Mapping[str, Any]] = {"name": "example", "web_access": {"allow_h
 _HOURS: Final = 730
 _ENDPOINT_USD_HOUR: Final = 0.01
 _NAT_USD_HOUR: Final = 0.045
+_ADDRESS_USD_HOUR: Final = 0.005
 _PUBLIC: Final[Mapping[str, Any]] = {
     "webserver_access_mode": "PUBLIC_AND_PRIVATE",
     "web_access": {
@@ -44,8 +45,13 @@ def endpoints_page() -> str:
     month = interfaces * 2 * _ENDPOINT_USD_HOUR * _HOURS
     egress = (
         ("left out", "same as NAT_GATEWAY", "nothing: your own routes must reach the services below"),
-        ("NAT_GATEWAY", f"one gateway, about {_NAT_USD_HOUR * _HOURS:.0f} USD a month and 0.045 a GB", "rejected"),
+        (
+            "NAT_GATEWAY",
+            f"one gateway, {(_NAT_USD_HOUR + _ADDRESS_USD_HOUR) * _HOURS:.2f} USD a month with its address, 0.045 a GB",
+            "rejected",
+        ),
         ("NAT_GATEWAY_PER_ZONE", "one per zone: an outage of a zone does not affect the others", "rejected"),
+        ("PUBLIC_IP", f"none: {_ADDRESS_USD_HOUR * _HOURS:.2f} USD a month for the address of each task", "rejected"),
         ("ENDPOINTS_ONLY", f"{interfaces} interface endpoints in 2 zones, {month:.0f} USD a month", "the same"),
     )
     return reference(

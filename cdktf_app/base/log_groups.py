@@ -40,7 +40,7 @@ class LogGroups(Construct):
         environment = context.environment
         # The default class STANDARD is required: the web server reads task logs with GetLogEvents, which
         # INFREQUENT_ACCESS does not support.
-        self._groups = {
+        groups = {
             module: CloudwatchLogGroup(
                 self,
                 module,
@@ -50,11 +50,11 @@ class LogGroups(Construct):
             )
             for module, word in GROUPS.items()
         }
+        self._groups = {module: LogGroup(group.name, group.arn) for module, group in groups.items()}
 
     def group(self, module: str) -> LogGroup:
         """Return the log group of a module of `GROUPS`."""
-        group = self._groups[module]
-        return LogGroup(group.name, group.arn)
+        return self._groups[module]
 
 
 def flow_log_group_name(environment_name: str) -> str:

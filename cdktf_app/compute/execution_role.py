@@ -10,11 +10,12 @@ from cdktf_app.security.roles import Role, Roles
 
 def execution_role(roles: Roles, word: str, containers: Sequence[ContainerSpec]) -> Role:
     """Return a new execution role for the images, log groups and secrets of `containers`."""
-    groups = sorted({container.log_group.arn for container in containers})
+    # Not sorted: these are tokens, whose order depends on what the process synthesised before.
+    groups = dict.fromkeys(container.log_group.arn for container in containers)
     statements = [
         Statement("WriteLogs", ("logs:CreateLogStream", "logs:PutLogEvents"), tuple(f"{group}:*" for group in groups))
     ]
-    repositories = sorted({c.image.repository_arn for c in containers if c.image.repository_arn})
+    repositories = dict.fromkeys(c.image.repository_arn for c in containers if c.image.repository_arn)
     if repositories:
         pull = ("ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer")
         statements += [
@@ -26,13 +27,13 @@ def execution_role(roles: Roles, word: str, containers: Sequence[ContainerSpec])
             ),
             Statement("PullImages", pull, tuple(repositories)),
         ]
-    secrets = sorted({arn for container in containers for arn in container.secrets.values()})
+    secrets = dict.fromkeys(arn for container in containers for _, arn in sorted(container.secrets.items()))
     if secrets:
         own_key = roles.context.key_arn
-        other_keys = sorted({key for container in containers for key in container.secret_keys} - {own_key})
+        keys = dict.fromkeys((own_key, *(key for container in containers for key in container.secret_keys)))
         through = kms_via_service(roles.context.aws_scope, "secretsmanager")
         statements += [
             Statement("ReadSecrets", ("secretsmanager:GetSecretValue",), tuple(secrets)),
-            Statement("DecryptSecrets", ("kms:Decrypt",), (own_key, *other_keys), conditions=(through,)),
+            Statement("DecryptSecrets", ("kms:Decrypt",), tuple(keys), conditions=(through,)),
         ]
     return roles.role(f"{word}-execution", statements)

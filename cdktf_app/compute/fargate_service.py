@@ -42,6 +42,7 @@ class ServiceProps:
     cluster: FargateCluster
     roles: Roles
     subnet_ids: Sequence[str]
+    assign_public_ip: bool
     ready: Sequence[ITerraformDependable]
     """Resources that must exist before the first task starts, in addition to referenced ones."""
 
@@ -115,7 +116,7 @@ class FargateService(Construct):
             task_definition=definition.arn,
             desired_count=replicas.count,
             capacity_provider_strategy=[EcsServiceCapacityProviderStrategy(capacity_provider=ON_DEMAND, weight=1)],
-            network_configuration=private_network(service_props, task),
+            network_configuration=task_network(service_props, task),
             deployment_minimum_healthy_percent=replicas.min_percent,
             deployment_maximum_percent=replicas.max_percent,
             deployment_circuit_breaker=EcsServiceDeploymentCircuitBreaker(enable=True, rollback=True),
@@ -193,10 +194,12 @@ def _runs(definition: EcsTaskDefinition, service: str) -> Postcondition:
     )
 
 
-def private_network(service_props: ServiceProps, task: TaskSpec) -> EcsServiceNetworkConfiguration:
-    """Return the network configuration: private subnets, the task's security groups, no public address."""
+def task_network(service_props: ServiceProps, task: TaskSpec) -> EcsServiceNetworkConfiguration:
+    """Return the network configuration: subnets, the task's security groups, whether it has a public address."""
     return EcsServiceNetworkConfiguration(
-        subnets=list(service_props.subnet_ids), security_groups=list(task.security_group_ids), assign_public_ip=False
+        subnets=list(service_props.subnet_ids),
+        security_groups=list(task.security_group_ids),
+        assign_public_ip=service_props.assign_public_ip,
     )
 
 

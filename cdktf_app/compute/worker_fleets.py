@@ -27,7 +27,7 @@ from cdktf_app.base.resource_names import collision_free
 from cdktf_app.compute.airflow_containers import AirflowContainers
 from cdktf_app.compute.container_definition import ContainerSpec
 from cdktf_app.compute.execution_role import execution_role
-from cdktf_app.compute.fargate_service import ServiceProps, TaskSpec, private_network, task_definition
+from cdktf_app.compute.fargate_service import ServiceProps, TaskSpec, task_definition, task_network
 from cdktf_app.compute.task_policies import WORKER_TAG, TaskPolicies
 from openmwaa.config.environment_classes import TaskSize
 from openmwaa.config.fleet import ResolvedFleet
@@ -112,7 +112,7 @@ class FleetServices(Construct):
             # Without this, a change of capacity would replace both services and stop every worker. With it, a change of
             # capacity or network is a rolling update of the active service too; the percentages below make it harmless.
             force_new_deployment=True,
-            network_configuration=private_network(service_props, self._task),
+            network_configuration=task_network(service_props, self._task),
             # A rolling update waits for protected workers, which fill desiredCount: at 100 % ECS starts no more. At
             # 200 % it would start as many workers again, which would not be protected.
             deployment_minimum_healthy_percent=0,

@@ -37,7 +37,7 @@ class ExistingNetwork(VpcNetwork):
             of_vpc = DataAwsInternetGatewayFilter(name="attachment.vpc-id", values=[self.vpc_id])
             DataAwsInternetGateway(self, "internet_gateway", filter=[of_vpc])
 
-    def private_route_table_ids(self) -> list[str]:
+    def task_route_table_ids(self) -> list[str]:
         """Return the tables of the private subnets; a subnet without its own table uses the main one."""
         main = self._tables("main_routes", "association.main", "true")
         own = [

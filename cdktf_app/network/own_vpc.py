@@ -3,7 +3,7 @@
 
 Tasks, database and internal load balancer are in the private subnets. NAT gateways and a public load balancer need
 public subnets; these and CloudFront need an internet gateway. With ENDPOINTS_ONLY and a private web server the VPC has
-neither.
+neither. With PUBLIC_IP the tasks are in the public subnets, and the private ones have no route out of the VPC.
 """
 
 from ipaddress import IPv4Network
@@ -44,25 +44,29 @@ class OwnNetwork(VpcNetwork):
         DefaultSecurityGroup(self, "default_security_group", vpc_id=vpc.id, tags={"Name": f"{self._name}-unused"})
         self._zones = self._zone_names(self._available_zones())
         public, private = subnet_ranges(network.cidr, network.zones)
+        self.public_tasks = network.egress_mode == "PUBLIC_IP"
         has_nat = network.egress_mode in _NAT
+        has_public_subnets = has_nat or self.public_tasks or environment.has_public_load_balancer
         self.public_subnet_ids_by_zone = []
+        self._associations: list[RouteTableAssociation] = []
         # CloudFront needs an attached gateway.
-        if has_nat or environment.has_public_load_balancer or environment.has_cloudfront:
+        if has_public_subnets or environment.has_cloudfront:
             gateway = InternetGateway(self, "internet_gateway", vpc_id=self.vpc_id, tags={"Name": self._name})
             self.internet = [gateway]
-            if has_nat or environment.has_public_load_balancer:
-                self.internet = [gateway, self._public_subnets(public, gateway)]
+            if has_public_subnets:
+                self.internet = [gateway, self._public_subnets(public, gateway), *self._associations]
         subnets = [self._subnet("private", cidr, number) for number, cidr in enumerate(private, 1)]
         # There is one in each zone.
         self.private_subnet_ids = self.private_subnet_ids_by_zone = [subnet.id for subnet in subnets]
         # One table per zone, even if all are equal: a change of `egress` then changes routes but no association.
         self._tables = [self._table(f"private_{number}", [subnet]) for number, subnet in enumerate(subnets, 1)]
-        if has_nat:
-            self.egress = self._nat(1 if network.egress_mode == "NAT_GATEWAY" else self._count)
+        routes = self._nat(1 if network.egress_mode == "NAT_GATEWAY" else self._count) if has_nat else ()
+        # With the associations: a destroy would remove them first, and workers would drain without a network.
+        self.egress = self.internet if self.public_tasks else [*routes, *self._associations]
 
-    def private_route_table_ids(self) -> list[str]:
-        """Return the tables of the private subnets, one of each zone."""
-        return [table.id for table in self._tables]
+    def task_route_table_ids(self) -> list[str]:
+        """Return the tables of the private subnets, one of each zone; with PUBLIC_IP that of the public ones."""
+        return [self._public_table.id] if self.public_tasks else [table.id for table in self._tables]
 
     def _available_zones(self) -> DataAwsAvailabilityZones:
         # Local and Wavelength zones have no Fargate.
@@ -112,13 +116,16 @@ class OwnNetwork(VpcNetwork):
         table = RouteTable(self, f"{word}_routes", vpc_id=self.vpc_id, tags={"Name": name})
         for index, subnet in enumerate(subnets, start=1):
             of = word if len(subnets) == 1 else f"{word}_{index}"
-            RouteTableAssociation(self, f"{of}_routes_of_subnet", subnet_id=subnet.id, route_table_id=table.id)
+            association = RouteTableAssociation(
+                self, f"{of}_routes_of_subnet", subnet_id=subnet.id, route_table_id=table.id
+            )
+            self._associations.append(association)
         return table
 
     def _public_subnets(self, ranges: list[str], gateway: InternetGateway) -> Route:
         subnets = [self._subnet("public", cidr, number) for number, cidr in enumerate(ranges, 1)]
         self.public_subnet_ids_by_zone = [subnet.id for subnet in subnets]
-        table = self._table("public", subnets)
+        table = self._public_table = self._table("public", subnets)
         return Route(
             self, "public_out", route_table_id=table.id, destination_cidr_block=ANYWHERE, gateway_id=gateway.id
         )

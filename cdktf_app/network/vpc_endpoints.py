@@ -51,7 +51,7 @@ class VpcEndpoints(Construct):
             vpc_id=self._network.vpc_id,
             service_name=self._service(S3),
             vpc_endpoint_type="Gateway",
-            route_table_ids=self._network.private_route_table_ids(),
+            route_table_ids=self._network.task_route_table_ids(),
             policy=policy,
             tags={"Name": f"{self._name}-s3"},
         )

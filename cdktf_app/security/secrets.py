@@ -65,6 +65,8 @@ class EnvironmentSecrets(Construct):
         self._versions = {
             secret: self._create(secret) for secret in GeneratedSecret if redis or secret not in REDIS_SECRETS
         }
+        # Each access of `arn` makes another token for the same ARN.
+        self._arns = {secret: version.arn for secret, version in self._versions.items()}
 
     @property
     def values(self) -> list[ITerraformDependable]:
@@ -73,7 +75,7 @@ class EnvironmentSecrets(Construct):
 
     def arn(self, secret: GeneratedSecret) -> str:
         """Return the ARN of `secret`."""
-        return self._versions[secret].arn
+        return self._arns[secret]
 
     def _create(self, secret: GeneratedSecret) -> SecretsmanagerSecretVersion:
         scope = Construct(self, secret.value)

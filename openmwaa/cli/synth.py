@@ -52,10 +52,13 @@ def _next_commands(written: Path) -> Iterator[str]:
     yield "terraform init"
     if repositories:
         yield " ".join(("terraform apply", *(f"-target=aws_ecr_repository.{name}" for name in repositories)))
+        tasks = stack["resource"]["aws_ecs_task_definition"].values()
+        processors = " and ".join(sorted({task["runtime_platform"]["cpu_architecture"] for task in tasks}))
         for image in stack["output"]["images"]["value"].values():
             for name, repository in repositories.items():
                 if (url := f"${{aws_ecr_repository.{name}.repository_url}}") in image:
-                    yield f"# build and push {image.replace(url, repository['name'])}: docs/how-to/build-images.md"
+                    pushed = image.replace(url, repository["name"])
+                    yield f"# build for {processors} and push {pushed}: docs/how-to/build-images.md"
     yield "terraform apply"
 
 

@@ -125,8 +125,8 @@ class Environment(StrictModel):
     """Size of scheduler, web server and workers; a fleet may set its own."""
     region: Region = "us-east-1"
     """An AWS Region, such as eu-central-1."""
-    architecture: Architecture = "X86_64"
-    """X86_64, or ARM64 (Graviton, about 20 % cheaper); the images must match."""
+    architecture: Architecture = "ARM64"
+    """ARM64 (Graviton), or X86_64, which costs a quarter more; the images must match."""
     sizes: Sizes = Sizes()
     schedulers: Annotated[int, Field(ge=1, le=5)] = 2
     min_webservers: Annotated[int, Field(ge=1, le=5)] = 2
@@ -239,6 +239,9 @@ class Environment(StrictModel):
                 "and the snapshot would be unreadable",
                 *("metadata_database", "final_snapshot"),
             )
+        self.network.check_development(
+            self.metadata_database, protects_load_balancers=self.web_access.deletion_protection
+        )
         self.network.check(self.region, self.images.airflow, self.images.scaler)
         regions.check(self.region, self.aws_services, self.network)
         check_arns(self.model_dump(exclude={"airflow_configuration_options", "tags", "terraform_state"}), self.region)

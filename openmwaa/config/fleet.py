@@ -120,7 +120,7 @@ class FleetSpec(StrictModel):
     capacity: Capacity = "FARGATE"
     """FARGATE, or FARGATE_SPOT: cheaper, but AWS may stop a worker with two minutes' notice."""
     architecture: Architecture | None = None
-    """X86_64, or ARM64 (Graviton); left out, the environment's `architecture`."""
+    """ARM64 (Graviton) or X86_64; left out, the environment's `architecture`."""
     schedule: tuple[ScheduledMinimum, ...] = ()
     """Times with a higher minimum."""
     fallback: FleetFallback = FleetFallback()
@@ -156,7 +156,7 @@ class ResolvedFleet:
     min: int
     max: int
     capacity: Capacity = "FARGATE"
-    architecture: Architecture = "X86_64"
+    architecture: Architecture = "ARM64"
     schedule: tuple[ScheduledMinimum, ...] = ()
     fallback: FleetFallback = _HOLD
     desired_count_drift: HandMadeDesired = "correct"

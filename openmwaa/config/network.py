@@ -7,11 +7,12 @@ from typing import Annotated, Final, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from openmwaa.config.metadata_database import MetadataDatabase
 from openmwaa.config.strict_model import WHOLE_NUMBER, FieldError, StrictModel
 from openmwaa.config.text_rules import SecurityGroupId, SubnetId, VpcId
 
 Port = Annotated[int, Field(ge=1, le=65_535)]
-Egress = Literal["NAT_GATEWAY", "NAT_GATEWAY_PER_ZONE", "ENDPOINTS_ONLY"]
+Egress = Literal["NAT_GATEWAY", "NAT_GATEWAY_PER_ZONE", "PUBLIC_IP", "ENDPOINTS_ONLY"]
 
 RFC_1918: Final = tuple(map(IPv4Network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")))
 _OWN_CIDR: Final = "10.192.0.0/16"
@@ -28,6 +29,7 @@ class Network(StrictModel):
     egress: Egress | None = None
     """Egress: one NAT gateway (the default of an own VPC), one per zone, or VPC endpoints without internet access.
 
+    PUBLIC_IP is for development: no NAT gateway, a public address for each task, no ingress from outside the VPC.
     The owner of an existing VPC manages its routes: left out, nothing is created; ENDPOINTS_ONLY creates the endpoints.
     """
     vpc_id: VpcId | None = None
@@ -107,6 +109,22 @@ class Network(StrictModel):
         if self.egress is None and self.vpc_id is None:
             return "NAT_GATEWAY"
         return self.egress
+
+    def check_development(self, database: MetadataDatabase, *, protects_load_balancers: bool) -> None:
+        """Raise ValueError if the environment has public addresses and a field of a production environment."""
+        signs: dict[tuple[str, ...], bool] = {
+            ("network", "zones"): self.zones > _MIN_ZONES,
+            ("metadata_database", "instances"): getattr(database, "instances", 1) > 1,
+            ("metadata_database", "multi_az"): getattr(database, "multi_az", False),
+            ("web_access", "deletion_protection"): protects_load_balancers,
+        }
+        for field, is_production in signs.items():
+            if is_production and self.egress_mode == "PUBLIC_IP":
+                raise FieldError(
+                    f"`{'.'.join(field)}` is for production, and `network.egress: PUBLIC_IP` for development only: its "
+                    "tasks have public addresses; leave the field out, or use NAT_GATEWAY",
+                    *field,
+                )
 
     def check(self, region: str, *images: str | None) -> None:
         """Raise ValueError if tasks in `region` cannot reach the registry of one of `images`."""

@@ -139,11 +139,12 @@ class WebAccess(StrictModel):
             raise FieldError(
                 "`web_access.waf` needs a public load balancer; PRIVATE_ONLY has none", "web_access", "waf"
             )
-        if self.authenticates and network.egress_mode == "ENDPOINTS_ONLY":
+        if self.authenticates and network.egress_mode in ("ENDPOINTS_ONLY", "PUBLIC_IP"):
             field = "oidc" if self.oidc else "cognito"
             raise FieldError(
                 f"`web_access.{field}`: the internal load balancer needs internet access for it, "
-                "which `network.egress: ENDPOINTS_ONLY` does not have; use a NAT gateway or leave it out",
+                f"which it does not have with `network.egress: {network.egress_mode}`; use a NAT gateway or leave it "
+                "out",
                 *("web_access", field),
             )
 

@@ -44,6 +44,9 @@ class Verdict:
 
 
 _EXECUTION_API: Final = "execution_api_url"
+_DRAIN: Final = (
+    "Drain all workers first: `openmwaa scale --all --fixed 0`, apply when no worker is left, then `--clear`."
+)
 _DATABASE_LOST: Final = "the metadata database would be deleted with all runs, variables and connections"
 _TASKS_LOST: Final = "all running tasks of the fleet would be killed"
 _MESSAGES_LOST: Final = "messages of queued tasks would be lost"
@@ -167,10 +170,9 @@ def _notes(plan: TerraformPlan, environment: Environment) -> Iterator[str]:
             f"Drain it first, with the earlier file: `openmwaa scale --fleet {fleet} --fixed 0`, then apply."
         )
     if _EXECUTION_API in plan.outputs_moved:
-        yield (
-            "The execution API gets another address: running tasks lose it and fail after 10 minutes. Drain all "
-            "workers first: `openmwaa scale --all --fixed 0`, apply when no worker is left, then `--clear`."
-        )
+        yield f"The execution API gets another address: running tasks lose it and fail after 10 minutes. {_DRAIN}"
+    if any(change.type == "aws_route" and change.deletes for change in plan.changes):
+        yield f"A route to the internet is removed: running tasks that use it lose their connections. {_DRAIN}"
     for change in plan.changes:
         if change.type == "aws_sqs_queue" and change.action == "destroy":
             yield f"{change.address} is destroyed with its messages: make sure that no task is queued there."

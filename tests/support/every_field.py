@@ -154,7 +154,7 @@ ROWS: Mapping[str, Row] = {
     "airflow_version": NotTried("there is one"),
     "environment_class": May({"environment_class": "mw1.medium"}),
     "region": Stays({"region": "eu-central-1"}),
-    "architecture": May({"architecture": "ARM64"}),
+    "architecture": May({"architecture": "X86_64"}),
     **_size("scheduler"),
     **_size("dag_processor"),
     **_size("triggerer"),
@@ -182,7 +182,7 @@ ROWS: Mapping[str, Row] = {
     "kms_key": Stays({"kms_key": OTHER_KEY}, "byo"),
     "network.vpc_cidr": Stays({"network": {"vpc_cidr": "10.200.0.0/16"}}),
     "network.zones": Stays({"network": {"zones": 3}}),
-    "network.egress": May({"network": {"egress": "NAT_GATEWAY_PER_ZONE"}}),
+    "network.egress": May({"network": {"egress": "PUBLIC_IP"}}),
     "network.vpc_id": Stays(
         {"network": {"vpc_id": "vpc-01234567", "private_subnet_ids": ["subnet-01234567", "subnet-89abcdef"]}}
     ),
@@ -268,7 +268,7 @@ ROWS: Mapping[str, Row] = {
     "fleets[].min": May(_etl(min=2)),
     "fleets[].max": May(_etl(max=30)),
     "fleets[].capacity": May(_default(capacity="FARGATE_SPOT")),
-    "fleets[].architecture": May(_etl(architecture="ARM64")),
+    "fleets[].architecture": May(_etl(architecture="X86_64")),
     **{f"fleets[].schedule[].{field}": _RESCHEDULED for field in SCHEDULE},
     "fleets[].fallback.mode": May(_etl(fallback={"mode": "fixed"})),
     "fleets[].fallback.count": May(_etl(fallback={"count": 3})),

@@ -30,6 +30,7 @@ _HTTP_INSIDE_VPC: Final = (
     "an environment without a domain has no certificate; its file has to say `allow_http: true`, and nothing "
     "listens outside the VPC"
 )
+_FOR_TRYING_OUT: Final = "on by default; the examples that are for trying out say `deletion_protection: false`"
 _NO_IAM_LOGIN: Final = (
     "Airflow holds connections longer than the 15 minutes of an IAM token; passwords are in Secrets Manager"
 )
@@ -63,6 +64,11 @@ SKIPS: Final = (
         "data.aws_availability_zones.*",
         "the stack takes the first zones by name; a new zone comes after them, and `lifecycle` keeps subnets in theirs",
     ),
+    Skip(
+        "CKV_AWS_333",
+        "aws_ecs_service.*",
+        "`egress: PUBLIC_IP` of the micro example, for development; each ingress rule of a task names a group",
+    ),
     # Database
     Skip(
         "CKV2_AWS_27",
@@ -70,11 +76,9 @@ SKIPS: Final = (
         "statements hold what people put into variables and connections; slow ones are found by Performance Insights",
     ),
     Skip("CKV2_AWS_8", "aws_rds_cluster.*", "RDS's own backups go back to any second of `backup_retention_days`"),
-    Skip(
-        "CKV_AWS_139",
-        "aws_rds_cluster.*",
-        "on by default; the examples that are for trying out say `deletion_protection: false`",
-    ),
+    Skip("CKV_AWS_139", "aws_rds_cluster.*", _FOR_TRYING_OUT),
+    Skip("CKV_AWS_293", "aws_db_instance.*", _FOR_TRYING_OUT),
+    Skip("CKV_AWS_157", "aws_db_instance.*", "`multi_az` of the file; a standby doubles the price of a trial"),
     Skip("CKV_AWS_161", "aws_db_instance.*", _NO_IAM_LOGIN),
     Skip("CKV_AWS_162", "aws_rds_cluster.*", _NO_IAM_LOGIN),
     # Secrets

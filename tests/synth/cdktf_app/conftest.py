@@ -124,6 +124,12 @@ def nat_per_zone() -> Stack:
 
 
 @pytest.fixture(scope="session")
+def public_ip() -> Stack:
+    """A development environment whose tasks have public addresses."""
+    return stack_of(network={"egress": "PUBLIC_IP"}, broker={"kind": "ELASTICACHE"})
+
+
+@pytest.fixture(scope="session")
 def existing() -> Stack:
     """An existing VPC, an existing database, and further groups for DAG code."""
     return stack_of(

@@ -305,10 +305,10 @@ def test_redis_and_rds_have_their_own_metrics(redis_and_rds: Stack) -> None:
     assert found["database_memory"] == ("AWS/RDS", "FreeableMemory", database)
 
 
-def test_aurora_alarms_use_the_writer(quickstart: Stack) -> None:
-    cluster = quickstart.only("aws_rds_cluster")["cluster_identifier"]
+def test_aurora_alarms_use_the_writer(no_internet: Stack) -> None:
+    cluster = no_internet.only("aws_rds_cluster")["cluster_identifier"]
     dimensions = {"DBClusterIdentifier": cluster, "Role": "WRITER"}
-    assert metrics_of(quickstart)["database_cpu"] == ("AWS/RDS", "CPUUtilization", dimensions)
+    assert metrics_of(no_internet)["database_cpu"] == ("AWS/RDS", "CPUUtilization", dimensions)
 
 
 def test_an_existing_database_has_no_alarms(existing: Stack) -> None:

@@ -26,7 +26,7 @@ SIZES = {
 def configured() -> Stack:
     """An environment with all control plane settings."""
     return stack_of(
-        architecture="ARM64",
+        architecture="X86_64",
         schedulers=3,
         min_webservers=2,
         max_webservers=4,
@@ -40,7 +40,7 @@ def configured() -> Stack:
         },
         fleets={
             "default": {"queues": ["default"], "capacity": "FARGATE_SPOT"},
-            "graphics": {"queues": ["heavy"], "architecture": "X86_64"},
+            "graphics": {"queues": ["heavy"], "architecture": "ARM64"},
         },
     )
 
@@ -53,11 +53,11 @@ def platforms(stack: Stack) -> dict[str, str]:
 
 
 def test_the_processor_is_the_environments_and_a_fleets_own(configured: Stack, byo_resources: Stack) -> None:
-    assert set(platforms(byo_resources).values()) == {"X86_64"}
-    assert platforms(configured).pop("graphics") == "X86_64"
-    assert {name for name, kind in platforms(configured).items() if kind == "ARM64"} == {
+    assert set(platforms(byo_resources).values()) == {"ARM64"}, "Spot too: Fargate has it on Graviton since 2024"
+    assert platforms(configured).pop("graphics") == "ARM64"
+    assert {name for name, kind in platforms(configured).items() if kind == "X86_64"} == {
         *(component.replace("-", "_") for component in COMPONENTS),
-        "default",  # Spot: Fargate has it on Graviton since 2024
+        "default",
         "scaler",
     }
 

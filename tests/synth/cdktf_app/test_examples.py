@@ -10,7 +10,7 @@ import pytest
 from tests.support.synthesis import example_text
 from tools.synthesise_examples import COMMITTED, ROOT, committed_files, examples, out_of_date
 
-NAMES = ("existing-vpc", "many-fleets", "minimal", "private", "production", "quickstart")
+NAMES = ("existing-vpc", "many-fleets", "micro", "minimal", "private", "production", "quickstart")
 EXAMPLE_ACCOUNT = "123456789012"  # AWS uses it in its documentation
 
 

@@ -15,6 +15,7 @@ from tests.support.environments import LEAST
 from tests.support.synthesis import stack_text
 
 DIGEST = f"@sha256:{'0' * 64}"
+FLEETS = {"fleets": {"default": {"queues": ["default"]}, "intel": {"queues": ["x86"], "architecture": "X86_64"}}}
 
 
 @pytest.fixture(autouse=True)
@@ -42,8 +43,8 @@ def test_repositories_of_the_stack_are_created_before_its_services(tmp_path: Pat
         f"cd {tmp_path / 'terraform' / 'example'}",
         "terraform init",
         f"terraform apply {targets}",
-        "# build and push openmwaa-example/airflow:3.3.2: docs/how-to/build-images.md",
-        "# build and push openmwaa-example/scaler:0.1.0: docs/how-to/build-images.md",
+        "# build for ARM64 and push openmwaa-example/airflow:3.3.2: docs/how-to/build-images.md",
+        "# build for ARM64 and push openmwaa-example/scaler:0.1.0: docs/how-to/build-images.md",
         "terraform apply",
     ]
     stack = json.loads((tmp_path / "terraform" / "example" / "cdk.tf.json").read_text())
@@ -51,10 +52,10 @@ def test_repositories_of_the_stack_are_created_before_its_services(tmp_path: Pat
 
 
 def test_only_the_missing_repository_is_created_first(tmp_path: Path) -> None:
-    commands = printed(tmp_path, images={"scaler": f"example.com/scaler{DIGEST}", "airflow_tag": "3.3.2-7"})
+    commands = printed(tmp_path, images={"scaler": f"example.com/scaler{DIGEST}", "airflow_tag": "3.3.2-7"}, **FLEETS)
     assert commands[2:] == [
         "terraform apply -target=aws_ecr_repository.images_airflow",
-        "# build and push openmwaa-example/airflow:3.3.2-7: docs/how-to/build-images.md",
+        "# build for ARM64 and X86_64 and push openmwaa-example/airflow:3.3.2-7: docs/how-to/build-images.md",
         "terraform apply",
     ]
 

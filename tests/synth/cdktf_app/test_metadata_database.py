@@ -77,17 +77,17 @@ def test_a_new_parameter_group_is_created_before_the_old_one_is_deleted(ours: tu
     assert database["allow_major_version_upgrade"] is True
 
 
-def test_a_major_version_of_aurora_is_resolved_and_kept(quickstart: Stack) -> None:
+def test_a_major_version_of_aurora_is_resolved_and_kept(no_internet: Stack) -> None:
     """The version of the running cluster, which AWS upgrades, before AWS's default for a new one."""
     prefix = "metadata_database_"
-    data = quickstart.document["data"]
+    data = no_internet.document["data"]
     assert data["aws_rds_engine_version"]["metadata_database"] == {
         "default_only": True,
         "engine": "aurora-postgresql",
         "version": "16",
     }
     (by_name,) = data["aws_rds_clusters"][f"{prefix}running"]["filter"]
-    cluster = quickstart.only("aws_rds_cluster")
+    cluster = no_internet.only("aws_rds_cluster")
     assert by_name == {"name": "db-cluster-id", "values": [cluster["cluster_identifier"]]}
     assert data["aws_rds_cluster"][f"{prefix}running_cluster"] == {
         "for_each": f"${{toset(data.aws_rds_clusters.{prefix}running.cluster_identifiers)}}",
@@ -173,8 +173,8 @@ def test_aurora_readers_have_failover_priority(aurora: Stack) -> None:
     }
 
 
-def test_a_minor_version_in_the_file_is_not_upgraded(aurora: Stack, quickstart: Stack) -> None:
-    named, left = aurora.resources("aws_rds_cluster_instance"), quickstart.resources("aws_rds_cluster_instance")
+def test_a_minor_version_in_the_file_is_not_upgraded(aurora: Stack, no_internet: Stack) -> None:
+    named, left = aurora.resources("aws_rds_cluster_instance"), no_internet.resources("aws_rds_cluster_instance")
     assert {instance["auto_minor_version_upgrade"] for instance in named.values()} == {False}, (
         "AWS would move past the file"
     )

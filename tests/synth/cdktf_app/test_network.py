@@ -2,6 +2,7 @@
 """The VPC has what its egress needs and no more; the plan checks an existing VPC."""
 
 from ipaddress import IPv4Network
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -65,11 +66,58 @@ def test_cloudfront_needs_a_gateway_and_no_public_subnet() -> None:
     assert all(name.startswith("network_private") for name in stack.resources("aws_subnet"))
 
 
-def test_services_depend_on_their_egress(quickstart: Stack, no_internet: Stack) -> None:
-    for stack, kind in ((quickstart, "aws_route"), (no_internet, "aws_vpc_endpoint")):
-        ways = {f"{kind}.{name}" for name in stack.resources(kind) if name != "network_public_out"}
-        for name, service in stack.services.items():
-            assert ways <= set(service["depends_on"]), f"{name} starts before it reaches a registry"
+@pytest.mark.parametrize("egress", ["NAT_GATEWAY", "PUBLIC_IP", "ENDPOINTS_ONLY"])
+def test_services_start_after_their_egress_and_end_before_it(egress: str) -> None:
+    stack = stack_of(network={"egress": egress})
+    tasks = "public" if egress == "PUBLIC_IP" else "private"
+    ways = {
+        f"{kind}.{name}"
+        for kind in ("aws_route", "aws_route_table_association")
+        for name in stack.resources(kind)
+        if name.startswith(f"network_{tasks}_")
+    }
+    assert len(ways) == {"NAT_GATEWAY": 4, "PUBLIC_IP": 3, "ENDPOINTS_ONLY": 2}[egress]
+    if egress == "ENDPOINTS_ONLY":
+        ways |= {f"aws_vpc_endpoint.{name}" for name in stack.resources("aws_vpc_endpoint")}
+    for name, service in stack.services.items():
+        assert ways <= set(service["depends_on"]), f"{name} has tasks before or after it reaches a registry"
+
+
+def test_public_addresses_of_tasks_replace_the_nat_gateway(public_ip: Stack) -> None:
+    assert not {**public_ip.resources("aws_nat_gateway"), **public_ip.resources("aws_eip")}
+    assert _routes_out(public_ip) == {"public": "network"}, "the private subnets have no route out of the VPC"
+    for name, service in public_ip.services.items():
+        network = service["network_configuration"]
+        assert network["assign_public_ip"] is True, f"{name} reaches no registry"
+        assert network["subnets"] == [f"${{aws_subnet.network_public_{number}.id}}" for number in (1, 2)], name
+    (s3,) = public_ip.resources("aws_vpc_endpoint").values()
+    assert s3["route_table_ids"] == ["${aws_route_table.network_public_routes.id}"], "DAGs leave the VPC"
+
+
+def test_with_public_addresses_of_tasks_the_data_stores_and_the_load_balancer_stay_private(public_ip: Stack) -> None:
+    balancer = public_ip.only("aws_lb")
+    assert balancer["internal"] is True
+    assert public_ip.only("aws_rds_cluster_instance")["publicly_accessible"] is False
+    for subnets in (
+        balancer["subnets"],
+        public_ip.only("aws_db_subnet_group")["subnet_ids"],
+        public_ip.only("aws_elasticache_subnet_group")["subnet_ids"],
+    ):
+        assert subnets == [f"${{aws_subnet.network_private_{number}.id}}" for number in (1, 2)]
+
+
+@pytest.mark.parametrize("fields", [{}, PUBLIC_WEB], ids=["private web server", "public web server"])
+def test_nothing_outside_the_vpc_reaches_a_task_with_a_public_address(fields: dict[str, Any]) -> None:
+    stack = stack_of(network={"egress": "PUBLIC_IP"}, **fields)
+    rules = stack.resources("aws_vpc_security_group_ingress_rule")
+    ranges = {name: rule["cidr_ipv4"] for name, rule in rules.items() if "cidr_ipv4" in rule}
+    assert ranges.keys() <= {name for name in rules if "_load_balancer_from_" in name}
+    assert set(ranges.values()) <= {"10.192.0.0/16", "203.0.113.0/24"}
+    of_tasks = [rule for name, rule in rules.items() if "_load_balancer_from_" not in name]
+    assert of_tasks
+    assert all("referenced_security_group_id" in rule for rule in of_tasks), "a task admits members of groups only"
+    assert not [kind for kind in ("aws_security_group_rule", "aws_network_acl") if stack.resources(kind)]
+    assert not [name for name, group in stack.resources("aws_security_group").items() if "ingress" in group]
 
 
 def test_zones_are_those_of_fargate_and_enough(nat_per_zone: Stack) -> None:
@@ -151,7 +199,7 @@ def test_load_balancer_and_database_are_private(quickstart: Stack) -> None:
     balancer = quickstart.only("aws_lb")
     assert balancer["internal"] is True
     assert all(".network_private_" in subnet for subnet in balancer["subnets"])
-    assert quickstart.only("aws_rds_cluster_instance")["publicly_accessible"] is False
+    assert quickstart.only("aws_db_instance")["publicly_accessible"] is False
     assert all(".network_private_" in subnet for subnet in quickstart.only("aws_db_subnet_group")["subnet_ids"])
 
 

@@ -164,6 +164,14 @@ def test_policies_are_not_larger_than_validation_counts(name: str, region: str) 
         assert others <= MAX_ROLE_POLICY - POLICY_ROOM[role], f"{role}: {others} characters beside queues and fleets"
 
 
+def test_no_statement_names_a_resource_twice(variants: dict[str, Stack]) -> None:
+    for variant, stack in variants.items():
+        for name in stack.resources("aws_iam_role_policy"):
+            for statement in stack.role_policy(name):
+                resources = statement["Resource"]
+                assert len(resources) == len(set(resources)), f"{variant}: {name} {statement['Sid']}"
+
+
 def test_each_component_has_its_own_role(quickstart: Stack) -> None:
     roles = [
         (task["task_role_arn"], task["execution_role_arn"])

@@ -94,7 +94,7 @@ def test_services_depend_on_all_required_resources(quickstart: Stack) -> None:
         needed = " ".join(service["depends_on"])
         for kind in (
             "aws_ecs_cluster_capacity_providers",
-            "aws_rds_cluster_instance",
+            "aws_db_instance.metadata_database",
             "aws_route.network_private_2_out",
         ):
             assert kind in needed, f"{name} could start before {kind}"

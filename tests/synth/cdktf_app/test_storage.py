@@ -18,8 +18,8 @@ KEY = "${aws_kms_key.keys.arn}"
 def test_everything_at_rest_is_encrypted_with_the_environments_key(quickstart: Stack) -> None:
     assert {group["kms_key_id"] for group in quickstart.resources("aws_cloudwatch_log_group").values()} == {KEY}
     assert {queue["kms_master_key_id"] for queue in quickstart.resources("aws_sqs_queue").values()} == {KEY}
-    cluster = quickstart.only("aws_rds_cluster")
-    assert (cluster["storage_encrypted"], cluster["kms_key_id"]) == (True, KEY)
+    database = quickstart.only("aws_db_instance")
+    assert (database["storage_encrypted"], database["kms_key_id"]) == (True, KEY)
     (rule,) = quickstart.only("aws_s3_bucket_server_side_encryption_configuration")["rule"]
     assert rule["apply_server_side_encryption_by_default"] == {"sse_algorithm": "aws:kms", "kms_master_key_id": KEY}
     for repository in quickstart.resources("aws_ecr_repository").values():
@@ -109,8 +109,8 @@ def test_queues_that_differ_in_a_hyphen_have_different_names() -> None:
 
 
 def test_the_database_requires_tls_and_has_backups(quickstart: Stack) -> None:
-    assert quickstart.only("aws_rds_cluster_parameter_group")["parameter"] == [{"name": "rds.force_ssl", "value": "1"}]
-    assert quickstart.only("aws_rds_cluster")["backup_retention_period"] == 7
+    assert quickstart.only("aws_db_parameter_group")["parameter"] == [{"name": "rds.force_ssl", "value": "1"}]
+    assert quickstart.only("aws_db_instance")["backup_retention_period"] == 7
     variables = environment_of(quickstart.containers["worker-default/worker"])
     assert variables["OPENMWAA_DATABASE_SSLMODE"] == "${local.metadata_database_sslmode}"
     assert quickstart.document["locals"]["metadata_database_sslmode"] == "require"

@@ -86,7 +86,7 @@ def test_addresses_are_readable(quickstart: Stack) -> None:
     expected = {
         "aws_vpc": "network",
         "aws_lb": "internal_load_balancer",
-        "aws_rds_cluster": "metadata_database",
+        "aws_db_instance": "metadata_database",
         "aws_ecs_service": "airflow_scheduler",
         "aws_sqs_queue": "broker_queue_default",
         "aws_secretsmanager_secret": "secrets_fernet_key",
@@ -111,7 +111,7 @@ def test_a_missing_node_has_a_clear_error(monkeypatch: pytest.MonkeyPatch, tmp_p
 
 def test_a_missing_cdk_has_a_clear_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
-    with pytest.raises(CdkMissingError, match=r"openmwaa\[infra\]"):
+    with pytest.raises(CdkMissingError, match="extra `infra`"):
         main.synth(Environment.model_validate(LEAST), tmp_path)
 
 

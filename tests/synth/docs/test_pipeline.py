@@ -20,6 +20,7 @@ import typer.main
 import yaml
 
 from openmwaa.cli import app
+from openmwaa.config.environment import Environment
 from openmwaa.plan.terraform import PLAN_FILE
 
 ROOT = Path(__file__).parents[3]
@@ -186,6 +187,14 @@ def test_images_are_pushed_from_main_only(workflow: dict[str, Any], tmp_path: Pa
     assert len([line for line in lines if line.startswith("docker build")]) == 2
     assert len([line for line in lines if line.startswith("docker push")]) == pushes
     assert (summary.read_text().count("@sha256:1") if summary.exists() else 0) == pushes
+
+
+def test_images_are_built_on_a_machine_of_the_default_architecture(workflow: dict[str, Any]) -> None:
+    runner = workflow["jobs"]["images"]["runs-on"]
+    assert runner == "${{ vars.IMAGE_RUNNER || 'ubuntu-24.04-arm' }}"
+    assert Environment.model_fields["architecture"].default == "ARM64"
+    # Tags are immutable: another processor needs another tag.
+    assert 'sources="$(uname -m) ' in script_of(workflow, "images", "Build missing images")
 
 
 WEB = {"web_access": {"allow_http": True}}

@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from openmwaa.config.environment import Environment
 from openmwaa.config.network import Network
+from openmwaa.config.strict_model import FieldError
 from tests.support.environments import LEAST
 
 VPC = {"vpc_id": "vpc-12345678", "private_subnet_ids": ["subnet-11111111", "subnet-22222222"]}
@@ -18,6 +19,7 @@ VPC = {"vpc_id": "vpc-12345678", "private_subnet_ids": ["subnet-11111111", "subn
     [
         ({}, "NAT_GATEWAY"),
         ({"egress": "NAT_GATEWAY_PER_ZONE"}, "NAT_GATEWAY_PER_ZONE"),
+        ({"egress": "PUBLIC_IP"}, "PUBLIC_IP"),
         ({"egress": "ENDPOINTS_ONLY"}, "ENDPOINTS_ONLY"),
         (VPC, None),
         ({**VPC, "egress": "ENDPOINTS_ONLY"}, "ENDPOINTS_ONLY"),
@@ -40,6 +42,11 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         "subnet-22222222 is in `private_subnet_ids` and in `public_subnet_ids`",
     ),
     "NAT in an existing VPC": ({**VPC, "egress": "NAT_GATEWAY"}, "which the owner of an existing VPC manages"),
+    "public addresses in an existing VPC": (
+        {**VPC, "egress": "PUBLIC_IP"},
+        "PUBLIC_IP creates routes, which the owner of an existing VPC manages",
+    ),
+    "two kinds of egress": ({"egress": ["PUBLIC_IP", "ENDPOINTS_ONLY"]}, "Input should be 'NAT_GATEWAY'"),
     "a range for a VPC that has one": (
         {**VPC, "vpc_cidr": "10.0.0.0/16"},
         "`vpc_cidr` is for the environment's own VPC",
@@ -70,3 +77,48 @@ def test_with_endpoints_only_images_must_be_in_ecr_of_the_region(image: str) -> 
         Environment.model_validate({**LEAST, "network": {"egress": "ENDPOINTS_ONLY"}, "images": {"airflow": image}})
     Environment.model_validate({**LEAST, "images": {"airflow": image}})
     Environment.model_validate({**LEAST, "network": {"egress": "ENDPOINTS_ONLY"}, "images": {"airflow": ECR}})
+
+
+COGNITO: dict[str, Any] = {
+    "domain": "airflow.example.com",
+    "hosted_zone_id": "Z0123456789",
+    "cognito": {
+        "user_pool_arn": "arn:aws:cognito-idp:us-east-1:123456789012:userpool/us-east-1_a",
+        "user_pool_client_id": "a",
+        "user_pool_domain": "a",
+    },
+}
+PRODUCTION: dict[str, dict[str, Any]] = {
+    "network.zones": {"network": {"egress": "PUBLIC_IP", "zones": 3}},
+    "metadata_database.instances": {"metadata_database": {"instances": 2}},
+    "metadata_database.multi_az": {"metadata_database": {"kind": "RDS_POSTGRESQL", "multi_az": True}},
+    "web_access.deletion_protection": {"web_access": {"allow_http": True, "deletion_protection": True}},
+}
+
+
+def refusal(fields: dict[str, Any]) -> FieldError:
+    with pytest.raises(ValidationError) as refused:
+        Environment.model_validate({**LEAST, **fields})
+    (error,) = refused.value.errors()
+    found: FieldError = error["ctx"]["error"]
+    return found
+
+
+@pytest.mark.parametrize("field", PRODUCTION)
+def test_public_addresses_are_refused_beside_a_field_of_a_production_environment(field: str) -> None:
+    found = refusal({"network": {"egress": "PUBLIC_IP"}, **PRODUCTION[field]})
+    assert str(found).startswith(f"`{field}` is for production, and `network.egress: PUBLIC_IP` for development only")
+    assert ".".join(map(str, found.at)) == field
+    fields = {**LEAST, **PRODUCTION[field]}
+    network = {name: value for name, value in fields.get("network", {}).items() if name != "egress"}
+    Environment.model_validate({**fields, "network": network})
+
+
+def test_a_login_at_the_internal_load_balancer_needs_more_than_public_addresses_of_tasks() -> None:
+    found = refusal({"network": {"egress": "PUBLIC_IP"}, "web_access": COGNITO})
+    assert str(found).startswith("`web_access.cognito`: the internal load balancer needs internet access for it")
+    assert ".".join(map(str, found.at)) == "web_access.cognito"
+    public = {**COGNITO, "allowed_cidrs": ["203.0.113.0/24"]}
+    Environment.model_validate(
+        {**LEAST, "network": {"egress": "PUBLIC_IP"}, "web_access": public, "webserver_access_mode": "PUBLIC_ONLY"}
+    )

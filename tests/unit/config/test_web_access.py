@@ -129,13 +129,13 @@ REFUSED = [
         "PRIVATE_ONLY",
         {**DOMAIN, "oidc": OIDC},
         {"network": {"egress": "ENDPOINTS_ONLY"}},
-        r"`web_access.oidc`.*`network.egress: ENDPOINTS_ONLY` does not have",
+        r"`web_access.oidc`.*does not have with `network.egress: ENDPOINTS_ONLY`",
     ),
     (
         "PRIVATE_ONLY",
         {**DOMAIN, "cognito": COGNITO},
         {"network": {"egress": "ENDPOINTS_ONLY"}},
-        r"`web_access.cognito`.*`network.egress: ENDPOINTS_ONLY` does not have",
+        r"`web_access.cognito`.*does not have with `network.egress: ENDPOINTS_ONLY`",
     ),
     (
         "PUBLIC_ONLY",

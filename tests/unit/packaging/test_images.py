@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Each image holds the modules, data files and packages that its programs import, and no others."""
 
+import json
 import re
 import sys
 import tomllib
@@ -11,6 +12,11 @@ from pathlib import Path
 
 import grimp
 import pytest
+from packaging.requirements import Requirement
+from packaging.tags import compatible_tags, cpython_tags
+from packaging.utils import canonicalize_name, parse_wheel_filename
+
+from tools.aarch64_wheels import GLIBC, LOCKS, PYTHON, TABLE
 
 ROOT = Path(__file__).parents[3]
 DISTRIBUTIONS = {"airflow": "apache-airflow", "psycopg2": "psycopg2-binary"}
@@ -116,3 +122,39 @@ def test_every_package_of_the_scalers_image_is_imported_or_required_by_one_that_
     extra = {re.split("[<>=]", name)[0] for name in pyproject["project"]["optional-dependencies"]["scaler"]}
     assert extra - third_party(scaler) == {"tzdata"}  # time zones as data: `zoneinfo` reads them
     assert {name for name, is_root in locked(scaler).items() if is_root} <= extra <= locked(scaler).keys()
+
+
+ARM64 = {
+    "os_name": "posix",
+    "platform_machine": "aarch64",
+    "platform_system": "Linux",
+    "python_full_version": "3.12.0",
+    "python_version": "3.12",
+    "sys_platform": "linux",
+}
+_PLATFORMS = [f"manylinux_{GLIBC[0]}_{minor}_aarch64" for minor in range(GLIBC[1], 16, -1)] + ["manylinux2014_aarch64"]
+INSTALLABLE = {*cpython_tags(PYTHON, platforms=_PLATFORMS), *compatible_tags(PYTHON, "cp312", _PLATFORMS)}
+
+
+def pins(lock: str) -> dict[str, set[str]]:
+    """The pins of a lock file that Linux on ARM64 installs, each with the hashes of its files."""
+    entries = re.findall(r"(?m)^([a-z0-9].*?) \\\n((?:    --hash=.*\n)+)", (ROOT / lock).read_text(encoding="utf-8"))
+    assert entries, lock
+    found = [(Requirement(line), set(re.findall("sha256:[0-9a-f]{64}", hashes))) for line, hashes in entries]
+    return {
+        f"{canonicalize_name(requirement.name)}{requirement.specifier}": hashes
+        for requirement, hashes in found
+        if requirement.marker is None or requirement.marker.evaluate({**ARM64, "extra": ""})
+    }
+
+
+@pytest.mark.parametrize("lock", LOCKS)
+def test_every_package_of_the_images_has_a_wheel_for_arm64(lock: str) -> None:
+    locked_pins = pins(lock)
+    wheels = json.loads(TABLE.read_text(encoding="utf-8"))[lock]
+    assert wheels.keys() == locked_pins.keys(), "run `make lock`: images/aarch64-wheels.json is out of date"
+    for pin, (wheel, digest) in wheels.items():
+        name, version, _, tags = parse_wheel_filename(wheel)
+        assert f"{name}=={version}" == pin
+        assert digest in locked_pins[pin], f"pip refuses {wheel}: the lock file does not have its hash"
+        assert tags & INSTALLABLE, f"{wheel} is not for Linux on ARM64"

@@ -87,6 +87,15 @@ def test_a_changed_immutable_field_is_refused(name: str, field: str) -> None:
     assert verdict.notes == (), "what an apply would do is of no interest"
 
 
+@pytest.mark.parametrize(("action", "is_removed"), [("delete", True), ("update", False), ("create", False)])
+def test_a_plan_that_removes_the_egress_of_running_tasks_has_a_note(action: str, *, is_removed: bool) -> None:
+    verdict = judge(only("aws_route", "network_private_1_out", action), environment_with())
+    assert verdict.outcome == "changed"
+    notes = [note for note in verdict.notes if note.startswith("A route to the internet is removed")]
+    assert bool(notes) == is_removed
+    assert all("openmwaa scale --all --fixed 0" in note for note in notes)
+
+
 @pytest.mark.parametrize("name", CHANGES)
 def test_a_requested_destroy_is_accepted(name: str) -> None:
     verdict = judge(plan_of(name), environment(name), destroying=True)

@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Writes images/aarch64-wheels.json: the wheel that each package of the images has for ARM64, as uv finds it.
+
+`make lock` calls it after the lock files are written, and stops at a package without such a wheel. A test compares the
+file with the lock files; it needs no registry.
+"""
+
+import json
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import Final
+
+ROOT: Final = Path(__file__).parents[1]
+TABLE: Final = ROOT / "images/aarch64-wheels.json"
+_FILES: Final = (*ROOT.glob("images/airflow/requirements/*.txt"), ROOT / "images/scaler/requirements.txt")
+LOCKS: Final = tuple(str(file.relative_to(ROOT)) for file in sorted(_FILES))
+PYTHON: Final = (3, 12)
+GLIBC: Final = (2, 28)  # python:3.12-slim has a newer one
+_UV: Final = ("pip", "compile", "--quiet", "--no-header", "--no-deps", "--generate-hashes", "--only-binary", ":all:")
+
+
+def wheels(lock: str) -> dict[str, list[str]]:
+    """Return the pins of a lock file for Linux on ARM64, each with the name and the hash of its wheel."""
+    major, minor = PYTHON
+    platform = f"aarch64-manylinux_{GLIBC[0]}_{GLIBC[1]}"
+    target = ("--python-version", f"{major}.{minor}", "--python-platform", platform, "--format", "pylock.toml")
+    uv = Path(sys.executable).with_name("uv")
+    found = subprocess.run([uv, *_UV, *target, lock], cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True)
+    pins = {}
+    for package in tomllib.loads(found.stdout)["packages"]:
+        name, digest = min((wheel["url"].rpartition("/")[2], wheel["hashes"]["sha256"]) for wheel in package["wheels"])
+        pins[f"{package['name']}=={package['version']}"] = [name, f"sha256:{digest}"]
+    return pins
+
+
+def _line(pin: str, wheel: list[str]) -> str:
+    return f"  {json.dumps(pin)}: {json.dumps(wheel)}"
+
+
+if __name__ == "__main__":
+    tables = {lock: ",\n".join(_line(*item) for item in wheels(lock).items()) for lock in LOCKS}
+    text = ",\n".join(f" {json.dumps(lock)}: {{\n{lines}\n }}" for lock, lines in tables.items())
+    TABLE.write_text(f"{{\n{text}\n}}\n", encoding="utf-8")
