@@ -85,7 +85,8 @@ class ContainerImages(Construct):
             force_delete=True,
         )
         EcrLifecyclePolicy(self, f"{kind}_lifecycle", repository=repository.name, policy=_EXPIRE_UNTAGGED)
-        return Image(kind, f"{repository.repository_url}:{tag}", repository.arn)
+        separator = "@" if tag.startswith("sha256:") else ":"  # a digest, in place of the tag
+        return Image(kind, f"{repository.repository_url}{separator}{tag}", repository.arn)
 
 
 def _repository_arn(reference: str, partition: str) -> str | None:

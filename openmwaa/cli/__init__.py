@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from openmwaa.cli import cost, demo, explain, local, plan, rollout, scale, schema, synth, validate, wait
+from openmwaa.cli import cost, demo, deploy, explain, local, plan, rollout, scale, schema, synth, validate, wait
 from openmwaa.cli.output import error_console
 from openmwaa.errors import OpenmwaaError
 
@@ -40,6 +40,8 @@ app.command()(validate.validate)
 app.command()(synth.synth)
 app.command()(plan.plan)
 app.command()(cost.cost)
+app.command()(deploy.deploy)
+app.command()(deploy.destroy)
 app.command()(schema.schema)
 app.command()(explain.explain)
 app.command()(scale.scale)

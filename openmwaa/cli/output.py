@@ -13,13 +13,13 @@ AsJson = Annotated[bool, typer.Option("--json", help="Write one JSON document in
 
 
 def console() -> Console:
-    """Return a console on standard output."""
-    return Console(highlight=False, soft_wrap=True)
+    """Return a console on standard output; with emoji, `:secret:` in an ARN would be one."""
+    return Console(highlight=False, soft_wrap=True, emoji=False)
 
 
 def error_console() -> Console:
     """Return a console on standard error."""
-    return Console(stderr=True, highlight=False, soft_wrap=True)
+    return Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
 
 
 def print_progress(line: str) -> None:

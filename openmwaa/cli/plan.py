@@ -3,7 +3,6 @@
 
 import json
 import shlex
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -11,13 +10,11 @@ import typer
 
 from openmwaa.cli.environment import EnvironmentOption, choose
 from openmwaa.cli.output import AsJson, console, print_progress, write_json
-from openmwaa.config.environment import Environment
 from openmwaa.config.environment_file import load
-from openmwaa.cost.change import cost_change
-from openmwaa.errors import TerraformError
-from openmwaa.plan import changes, render
+from openmwaa.deploy.pushed_images import with_pushed_images
+from openmwaa.plan import render
+from openmwaa.plan.review import review, with_cost
 from openmwaa.plan.terraform import PlanRunner
-from openmwaa.plan.verdict import Verdict, judge, judge_failure
 from openmwaa.progress import reported
 
 
@@ -47,6 +44,7 @@ def plan(
     arguments = words or []
     named = bool(arguments) and not arguments[0].startswith("-")
     environment = load(choose(context, arguments.pop(0) if named else None))
+    environment = with_pushed_images(environment, terraform_dir)
     with reported("Writing the Terraform configuration", print_progress):
         # The CDK takes seconds to import, so only the commands that need it import it.
         from cdktf_app.main import synth as synthesise  # noqa: PLC0415
@@ -54,15 +52,11 @@ def plan(
         stack = synthesise(environment, terraform_dir)
     folder = stack.parent
     terraform = PlanRunner(folder, progress=print_progress, verbose=full)
-    verdict = _verdict(terraform, environment, arguments)
-    if verdict.outcome == "refused":
-        terraform.delete()
+    verdict = review(terraform, environment, arguments)
     kept = str(terraform.plan_file) if verdict.outcome == "changed" else None
     cost = None
-    if kept and "-destroy" not in arguments:
-        document = json.loads(stack.read_text(encoding="utf-8"))
-        cost = cost_change(verdict.plan.before, document, environment.region)
-        verdict = replace(verdict, notes=(*verdict.notes, str(cost)))
+    if "-destroy" not in arguments:
+        verdict, cost = with_cost(verdict, json.loads(stack.read_text(encoding="utf-8")), environment.region)
     if as_json:
         write_json({**render.document(environment.name, verdict, plan_file=kept), "cost": cost and vars(cost)})
     elif as_markdown:
@@ -73,16 +67,3 @@ def plan(
             command = shlex.join(["terraform", f"-chdir={folder.absolute()}", "apply", terraform.plan_file.name])
             console().print(f"\nTo apply it: {command}", markup=False)
     raise typer.Exit(verdict.exit_code)
-
-
-def _verdict(terraform: PlanRunner, environment: Environment, arguments: list[str]) -> Verdict:
-    terraform.init()
-    try:
-        document = terraform.create(arguments)
-    except TerraformError:
-        # After a change of the Region the plan fails while it reads the resources, with an unclear error.
-        verdict = judge_failure(changes.read_state(terraform.show()), environment)
-        if verdict is None:
-            raise
-        return verdict
-    return judge(changes.read(document), environment, destroying="-destroy" in arguments)

@@ -13,6 +13,7 @@ from openmwaa.cli.environment import DEFAULT_FILE, EnvironmentOption, Environmen
 from openmwaa.cli.output import AsJson, console, print_line, print_progress, write_json
 from openmwaa.config.environment import Environment
 from openmwaa.config.environment_file import load
+from openmwaa.deploy.pushed_images import own_repositories, targets, with_pushed_images
 from openmwaa.progress import reported
 
 
@@ -31,6 +32,7 @@ def synth(
     if module is not None:
         _write_module(environment, module, as_json=as_json)
         return
+    environment = with_pushed_images(environment, out)
     with reported("Writing the Terraform configuration", print_progress):
         # The CDK takes seconds to import, so only the commands that need it import it.
         from cdktf_app.main import synth as synthesise  # noqa: PLC0415
@@ -51,13 +53,13 @@ def _next_commands(written: Path) -> Iterator[str]:
     yield f"cd {shlex.quote(str(written.parent.absolute()))}"
     yield "terraform init"
     if repositories:
-        yield " ".join(("terraform apply", *(f"-target=aws_ecr_repository.{name}" for name in repositories)))
+        yield " ".join(("terraform apply", *targets(own_repositories(stack).values())))
         tasks = stack["resource"]["aws_ecs_task_definition"].values()
         processors = " and ".join(sorted({task["runtime_platform"]["cpu_architecture"] for task in tasks}))
         for image in stack["output"]["images"]["value"].values():
             for name, repository in repositories.items():
-                if (url := f"${{aws_ecr_repository.{name}.repository_url}}") in image:
-                    pushed = image.replace(url, repository["name"])
+                if (url := f"${{aws_ecr_repository.{name}.repository_url}}:") in image:
+                    pushed = f"{repository['name']}:{image.removeprefix(url)}"
                     yield f"# build for {processors} and push {pushed}: docs/how-to/build-images.md"
     yield "terraform apply"
 

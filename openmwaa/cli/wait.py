@@ -2,6 +2,7 @@
 """`openmwaa wait`: after an apply, waits until the environment runs what was applied; for pipelines."""
 
 import time
+from collections.abc import Callable
 from functools import partial
 from typing import Annotated, Literal
 
@@ -10,6 +11,7 @@ import typer
 from openmwaa.cli.environment import DEFAULT_FILE, EnvironmentOption, EnvironmentPath, Local, connect
 from openmwaa.cli.output import AsJson, error_console, print_line, print_progress, write_json
 from openmwaa.cli.scale import parse_duration
+from openmwaa.operate.connection import Connection
 from openmwaa.operate.control_plane import control_plane_status
 from openmwaa.operate.override_request import Duration
 from openmwaa.operate.rollouts import rollout_status
@@ -52,11 +54,8 @@ def wait(
     """
     connection = connect(path, local=local)
     began = time.monotonic()
-    limit_s = timeout.time.total_seconds() if timeout.time else float("inf")
-    checks = [partial(check, connection) for check in _CHECKS[condition]]
     try:
-        with reported("Waiting", print_progress, every_s=60):
-            status = wait_for(checks, limit_s=limit_s, progress=(lambda _line: None) if as_json else print_line)
+        status = wait_until(connection, condition, timeout, (lambda _line: None) if as_json else print_line)
     except KeyboardInterrupt:
         error_console().print("Interrupted; the environment is not affected.", style="yellow")
         raise typer.Exit(130) from None
@@ -76,6 +75,16 @@ def wait(
     else:
         _print_status(condition, status)
     raise typer.Exit(EXIT_CODES[status.outcome])
+
+
+def wait_until(
+    connection: Connection, condition: Condition, timeout: Duration, progress: Callable[[str], None]
+) -> WaitStatus:
+    """Wait for a condition and return the last status."""
+    limit_s = timeout.time.total_seconds() if timeout.time else float("inf")
+    checks = [partial(check, connection) for check in _CHECKS[condition]]
+    with reported("Waiting", print_progress, every_s=60):
+        return wait_for(checks, limit_s=limit_s, progress=progress)
 
 
 def _print_status(condition: Condition, status: WaitStatus) -> None:

@@ -13,8 +13,8 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -37,7 +37,7 @@ from openmwaa.local.terraform.terraform import LocalTerraform
 from openmwaa.local.terraform.terraform_override import FILE as OVERRIDE_FILE
 from openmwaa.local.terraform.terraform_override import override
 from openmwaa.progress import Progress, reported
-from openmwaa.subprocesses import Program, run
+from openmwaa.subprocesses import Program, run, termination_as_interrupt
 
 SYNTH_WITHIN_S = 180.0
 HEALTHY_WITHIN_S = 600.0
@@ -91,7 +91,7 @@ class Up:
         """Run all steps."""
         began = time.monotonic()
         supported.check(self._environment)
-        with _terminate_as_interrupt():
+        with termination_as_interrupt():
             status = self._run()
         return Ready(self._paths, status, time.monotonic() - began)
 
@@ -295,20 +295,3 @@ async def _web_trouble(address: str | None) -> str | None:
             return None if response.status < 500 else f"HTTP status {response.status}"  # noqa: PLR2004
     except (aiohttp.ClientError, OSError):
         return "no answer yet"
-
-
-@contextmanager
-def _terminate_as_interrupt() -> Iterator[None]:
-    """Treat SIGTERM like Ctrl-C."""
-
-    def interrupt(_number: int, _frame: Any) -> None:
-        raise KeyboardInterrupt
-
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

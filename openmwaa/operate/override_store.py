@@ -119,6 +119,17 @@ class OverrideStore:
             before = replace(between, version=after.version)
         raise OperateError(f"Other users write {before.parameter} all the time. See --history, and try again.")
 
+    def delete(self, fleets: Sequence[str]) -> None:
+        """Delete the parameters of fleets that no longer exist.
+
+        Raises:
+            OperateError: SSM refuses or does not answer.
+        """
+        for start in range(0, len(fleets), _BATCH):
+            with self._errors("ssm:DeleteParameters", "*"):
+                names = [self.parameter(fleet) for fleet in fleets[start : start + _BATCH]]
+                self._ssm.delete_parameters(Names=names)
+
     def history(self, fleet: str) -> Sequence[Override]:
         """Return the last hundred writes, newest first.
 

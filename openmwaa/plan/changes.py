@@ -74,6 +74,8 @@ class Change:
     name: str
     action: Action
     replaced_for: tuple[Replacement, ...] = ()
+    tainted: bool = False
+    """Whether it would be replaced because its creation was interrupted or failed."""
 
     @property
     def part(self) -> str:
@@ -97,6 +99,11 @@ class TerraformPlan:
     """The existing resources, as in the state before the refresh."""
     outputs_moved: tuple[str, ...] = ()
     """Outputs that had another value before."""
+
+    @property
+    def steps(self) -> int:
+        """The steps of an apply: a replacement has two."""
+        return sum(2 if change.action in ("replace", "revise") else 1 for change in self.changes)
 
 
 def read(document: Mapping[str, Any]) -> TerraformPlan:
@@ -132,7 +139,8 @@ def _change(resource: Mapping[str, Any]) -> Change | None:
     if action == "replace" and resource["type"] == _TASK_DEFINITION:
         action = "revise"
     replaced_for = tuple(_replacements(resource["change"])) if action == "replace" else ()
-    return Change(resource["address"], resource["type"], resource["name"], action, replaced_for)
+    tainted = resource.get("action_reason") == "replace_because_tainted"
+    return Change(resource["address"], resource["type"], resource["name"], action, replaced_for, tainted)
 
 
 def _replacements(change: Mapping[str, Any]) -> Iterator[Replacement]:

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Makes a Terraform plan in a folder that `openmwaa synth` wrote, and reads it."""
+"""Makes a Terraform plan in a folder that `openmwaa synth` wrote, reads it, and applies exactly this plan."""
 
 import json
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,6 +14,8 @@ from openmwaa.terraform import Terraform
 
 PLAN_FILE: Final = "openmwaa.tfplan"
 _EXIT_CHANGES: Final = 2
+_GRACE_S: Final = 600.0
+"""After Ctrl-C Terraform ends its running calls, saves the state and releases the lock."""
 
 
 class PlanRunner:
@@ -22,7 +24,7 @@ class PlanRunner:
     def __init__(self, folder: Path, *, progress: Progress, verbose: bool = False) -> None:
         if (program := shutil.which("terraform")) is None:
             raise TerraformError("`terraform` is not on PATH; see https://developer.hashicorp.com/terraform")
-        self._terraform = Terraform(program, folder, os.environ)
+        self._terraform = Terraform(program, folder, os.environ, _GRACE_S, self._interrupted)
         self._progress = progress
         self._verbose = verbose
 
@@ -65,6 +67,38 @@ class PlanRunner:
             raise PlanUnreadableError(f"The output of `terraform show -json` is not JSON: {error}") from error
         return document
 
+    def apply(self, total: int) -> int:
+        """Apply the kept plan of `total` steps, delete it, and return the number of completed steps.
+
+        Raises:
+            TerraformError: with Terraform's own errors.
+        """
+        try:
+            events = self._terraform.apply("-input=false", PLAN_FILE, total=total, progress=self._progress)
+        finally:
+            self.delete()  # the state has changed, so no other apply takes it
+        if events.errors:
+            errors = "\n".join(f"- {error}" for error in events.errors)
+            raise TerraformError(f"Terraform could not apply the plan in {self._terraform.folder}:\n{errors}")
+        return events.done
+
+    def untaint(self, address: str) -> None:
+        """Keep a resource whose creation was interrupted.
+
+        Raises:
+            TerraformError: with Terraform's own message.
+        """
+        self._run("untaint", "-no-color", address)
+
+    def outputs(self) -> Mapping[str, Any]:
+        """Return the outputs of the last apply by name.
+
+        Raises:
+            TerraformError: with Terraform's own message.
+        """
+        outputs = json.loads(self._terraform.output("output", "-json", "-no-color"))
+        return {name: output["value"] for name, output in outputs.items()}
+
     def delete(self) -> None:
         """Delete the plan, so that it cannot be applied."""
         self.plan_file.unlink(missing_ok=True)
@@ -74,3 +108,7 @@ class PlanRunner:
             output = self._terraform.output(*arguments, accept=accept)
         if self._verbose:
             os.write(2, output.encode())
+
+    def _interrupted(self) -> None:
+        self._progress("Interrupted: Terraform ends its running calls, saves its state and releases the lock.")
+        self._progress("A second Ctrl-C ends it at once, and resources can be missing from the state.")

@@ -42,6 +42,12 @@ class Verdict:
         """The exit code of `openmwaa plan`."""
         return EXIT_CODES[self.outcome]
 
+    @property
+    def to_untaint(self) -> list[str]:
+        """The refused resources whose creation was interrupted: they exist, and the next apply completes them."""
+        refused = {refusal.address for refusal in self.refusals}
+        return [change.address for change in self.plan.changes if change.tainted and change.address in refused]
+
 
 _EXECUTION_API: Final = "execution_api_url"
 _DRAIN: Final = (
@@ -75,7 +81,7 @@ CAUSES: Final[Mapping[str, str]] = {
 def _lost(change: Change, environment: Environment) -> str | None:
     """Return the consequence if the deleted resource is protected."""
     match change.type:
-        case "aws_ecs_service" if _fleet_of(change.name) in environment.fleets:
+        case "aws_ecs_service" if fleet_of(change.name) in environment.fleets:
             return _TASKS_LOST
         case "aws_sqs_queue" if change.name.removeprefix("broker_queue_") in environment.queues:
             return _MESSAGES_LOST
@@ -150,6 +156,8 @@ def _instead(change: Change, field: str | None) -> str:
             f"restore `{field}`; or remove {change.address} and its dependent resources with `terraform state rm`, "
             "and delete them yourself later"
         )
+    if change.tainted:
+        return f"its creation was interrupted; `openmwaa deploy` keeps it, as `terraform untaint {change.address}` does"
     if change.replaced_for:
         return "find the field in the diff of the file, and restore it"
     return "revert the change that removes it"
@@ -163,7 +171,7 @@ def _notes(plan: TerraformPlan, environment: Environment) -> Iterator[str]:
             f"New revision of the workers of {', '.join(rolled)}: new workers use it, running workers finish their "
             "tasks first. `openmwaa wait` shows the progress, which can take as long as the longest task."
         )
-    ended = {_fleet_of(c.name) for c in plan.changes if c.type == "aws_ecs_service" and c.action == "destroy"}
+    ended = {fleet_of(c.name) for c in plan.changes if c.type == "aws_ecs_service" and c.action == "destroy"}
     for fleet in sorted(ended - {"", *environment.fleets}):
         yield (
             f"Fleet {fleet} is no longer in the file: its services are deleted, which kills running tasks. "
@@ -185,6 +193,6 @@ def _notes(plan: TerraformPlan, environment: Environment) -> Iterator[str]:
         )
 
 
-def _fleet_of(name: str) -> str:
+def fleet_of(name: str) -> str:
     """Return the fleet of a worker service: `etl` for the resource `fleets_etl_a`."""
     return name.removeprefix("fleets_").rpartition("_")[0] if name.startswith("fleets_") else ""

@@ -79,7 +79,8 @@ locals {
     Action = [
       "acm:*", "application-autoscaling:*", "cloudfront:*", "cloudwatch:*", "cognito-idp:DescribeUserPool*",
       "cognito-idp:UpdateUserPoolClient", "ec2:*", "ecr:*", "ecs:*", "elasticache:*", "elasticloadbalancing:*",
-      "kms:*", "logs:*", "rds:*", "route53:*", "s3:*", "secretsmanager:*", "sns:*", "sqs:*", "wafv2:*",
+      "kms:*", "logs:*", "rds:*", "route53:*", "s3:*", "secretsmanager:*", "servicequotas:Get*", "sns:*", "sqs:*",
+      "wafv2:*",
     ]
     Resource  = ["*"]
     Condition = { StringEquals = { "aws:RequestedRegion" = [var.region, "us-east-1"] } } # CloudFront, Route 53, WAF

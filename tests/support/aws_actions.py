@@ -45,6 +45,7 @@ PREFIXES: Final = {
     "SQS": "sqs",
     "SSM": "ssm",
     "Secrets Manager": "secretsmanager",
+    "Service Quotas": "servicequotas",
     "WAFV2": "wafv2",
 }
 # Services with one endpoint, in us-east-1.
@@ -277,7 +278,7 @@ def requests_of_role(role: str, provider: int, recording: Recording) -> list[Req
     made = calls_of(recording, provider)
     here = {"aws:RequestedRegion": REGION}
     if role == "deploy":
-        calls = set[str]().union(*made.values(), _WAIT, {"CloudWatch Logs:GetLogEvents"})
+        calls = set[str]().union(*made.values(), _WAIT, _QUOTAS, {"CloudWatch Logs:GetLogEvents"})
         return [
             *requests_of(calls),
             *state_requests("openmwaa", write=True),
@@ -291,6 +292,15 @@ def requests_of_role(role: str, provider: int, recording: Recording) -> list[Req
     return requests
 
 
+# The check of `openmwaa deploy --plan-only`; a denied call is a warning.
+_QUOTAS: Final = {
+    "CloudWatch:GetMetricStatistics",
+    "EC2:DescribeAddresses",
+    "EC2:DescribeVpcs",
+    "IAM:GetRole",
+    "Service Quotas:GetAWSDefaultServiceQuota",
+    "Service Quotas:GetServiceQuota",
+}
 # `openmwaa wait`.
 _WAIT: Final = {"ECS:DescribeServices", "ECS:DescribeTaskDefinition", "ECS:DescribeTasks", "ECS:ListTasks"}
 # https://docs.aws.amazon.com/AmazonECR/latest/userguide/image-push-iam.html

@@ -10,9 +10,11 @@ from local_ecs.runtime.api import ContainerState, TaskEvent, TaskHealth, TaskRun
 class FakeTaskRunner:
     """Reports RUNNING on start and STOPPED on stop. With `slow_start` and `slow_stop` the test does so."""
 
-    def __init__(self, *, slow_start: bool = False, slow_stop: bool = False) -> None:
+    def __init__(self, *, slow_start: bool = False, slow_stop: bool = False, healthy: bool = False) -> None:
+        """With `healthy`, every health check of a container succeeds at once."""
         self.slow_start = slow_start
         self.slow_stop = slow_stop
+        self.healthy = healthy
         self.started: list[TaskToRun] = []
         self.stops: list[tuple[str, str]] = []
         self.closed = False
@@ -25,6 +27,8 @@ class FakeTaskRunner:
         self._put(task, "PENDING")
         if not self.slow_start:
             self.runs(task.task_arn)
+        if self.healthy:
+            self.health(task.task_arn, "HEALTHY")
 
     async def stop(self, task_arn: str, *, reason: str) -> None:
         self.stops.append((task_arn, reason))

@@ -49,7 +49,8 @@ def _running_ecs(region: str) -> Iterator[str]:
     thread = threading.Thread(target=loop.run_forever, name="local ECS", daemon=True)
     thread.start()
     ecs = LocalEcs(
-        LocalEcsSettings(port=0, region=region, provisioning_s=0.05, pending_s=0.05), runner=FakeTaskRunner()
+        LocalEcsSettings(port=0, region=region, provisioning_s=0.05, pending_s=0.05),
+        runner=FakeTaskRunner(healthy=True),
     )
     try:
         asyncio.run_coroutine_threadsafe(ecs.start(), loop).result(timeout=60)

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from openmwaa.errors import SubprocessError
 from openmwaa.subprocesses import Program, run
+from openmwaa.terraform import ApplyEvents
 from tools.verify.aws_calls import recorded
 from tools.verify.errors import FlakeError, StepError, ToolError
 
@@ -37,46 +38,25 @@ def changed(planned: Mapping[str, Any]) -> str:
 
 
 @dataclass
-class Events:
-    """The events of one step of `terraform -json`."""
+class Events(ApplyEvents):
+    """The events of one step of `terraform -json`, with the waits and calls of its resources."""
 
-    planned: int | None = None
-    done: int = 0
     added: int = 0
-    errors: list[str] = field(default_factory=list)
     waits: dict[str, dict[str, float]] = field(default_factory=dict)
-    unread: list[str] = field(default_factory=list)
     calls: dict[str, str] = field(default_factory=dict)
     """Calls by the id of their invocation."""
     code: int = 0
 
-    def read(self, line: str) -> None:
-        """Read one line."""
-        try:
-            event: Event = json.loads(line)
-            kind = event["type"]
-        except (ValueError, KeyError, TypeError):
-            self.unread = [*self.unread, line][-_LAST_LINES:]
-            return
-        if kind == "change_summary" and event["changes"].get("operation") == "plan":
-            self.planned = sum(event["changes"].get(word, 0) for word in ("add", "change", "remove"))
-        elif kind == "change_summary":
+    def take(self, event: Event) -> None:
+        """Take one event."""
+        super().take(event)
+        if event["type"] == "change_summary" and event["changes"].get("operation") != "plan":
             self.added = event["changes"].get("add", 0)
-        elif kind == "apply_complete":
-            self._complete(event["hook"])
-        elif kind == "diagnostic" and event["diagnostic"].get("severity") == "error":
-            self._error(event["diagnostic"])
-
-    def _complete(self, hook: Event) -> None:
-        self.done += 1
-        of_type = self.waits.setdefault(hook["resource"]["resource_type"], {})
-        seconds = float(hook.get("elapsed_seconds", 0))
-        of_type[hook["action"]] = max(seconds, of_type.get(hook["action"], 0.0))
-
-    def _error(self, diagnostic: Event) -> None:
-        where = f" ({diagnostic['address']})" if diagnostic.get("address") else ""
-        detail = " ".join((diagnostic.get("detail") or "").split())
-        self.errors.append(f"{diagnostic.get('summary', 'error')}{where}. {detail}".strip())
+        elif event["type"] == "apply_complete":
+            hook = event["hook"]
+            of_type = self.waits.setdefault(hook["resource"]["resource_type"], {})
+            seconds = float(hook.get("elapsed_seconds", 0))
+            of_type[hook["action"]] = max(seconds, of_type.get(hook["action"], 0.0))
 
 
 @dataclass(frozen=True)
@@ -143,13 +123,13 @@ class Workspace:
             now = time.monotonic()
             if now - reported >= PROGRESS_EVERY_S:
                 reported = now
-                of = f" of {events.planned}" if events.planned is not None else ""
+                of = f" of {events.total}" if events.total is not None else ""
                 self.say(f"{step}: {events.done}{of}, {now - started:.0f} s")
 
         with recorded(self.variables, events.calls) as variables:
             code = events.code = self._run((step, "-json", "-input=false", *words), line, variables)
         if code not in success:
-            errors = events.errors or ["\n".join(events.unread)]
+            errors = events.errors or ["\n".join(events.other_lines)]
             text = f"terraform {step} ended with {code}:\n" + "\n".join(f"- {error}" for error in errors)
             flaked = any(word in error for word in _FLAKES for error in errors)
             raise (FlakeError if flaked else StepError)(text)

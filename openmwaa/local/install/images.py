@@ -3,18 +3,17 @@
 
 import sys
 from collections.abc import Sequence
-from importlib.util import find_spec
 from pathlib import Path
 
 from local_ecs.runtime.api import LocalImage, LocalImages
-from openmwaa.local.errors import InstallError
+from openmwaa.packages import package_folder
 
 
 def local_images(airflow_python: Path, packages: Path) -> LocalImages:
     """The images `airflow` and `scaler`; `packages` gets links to exactly the packages of each image.
 
     Raises:
-        InstallError: a package is missing from this installation.
+        OpenmwaaError: a package is missing from this installation.
     """
     airflow = _links(packages / "airflow", ("openmwaa_runtime", "worker_agent"))
     scaler = _links(packages / "scaler", ("scaler",))
@@ -35,16 +34,5 @@ def _links(folder: Path, packages: Sequence[str]) -> Path:
     for name in packages:
         link = folder / name
         link.unlink(missing_ok=True)
-        link.symlink_to(_package(name))
+        link.symlink_to(package_folder(name))
     return folder
-
-
-def _package(name: str) -> Path:
-    spec = find_spec(name)
-    if spec and spec.submodule_search_locations:
-        return Path(next(iter(spec.submodule_search_locations))).resolve()
-    checkout = Path(__file__).resolve().parents[3]
-    for folder in (checkout / name, checkout / "images" / "airflow" / name):
-        if folder.is_dir():
-            return folder
-    raise InstallError(f"The package {name} is missing from this installation of openmwaa; install it again.")

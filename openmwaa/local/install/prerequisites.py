@@ -64,18 +64,22 @@ def check(
     Raises:
         PrerequisiteError: names all that is missing or too old, and its source.
     """
-    problems = []
+    found = []
     if (system or platform.system()) != "Linux":
-        problems.append("- Linux: the environment needs Linux's loopback network. Use a Linux machine or container.")
+        found.append("- Linux: the environment needs Linux's loopback network. Use a Linux machine or container.")
     if missing := [name for name in _PACKAGES if not has_package(name)]:
-        problems.append(f"- Python packages ({', '.join(missing)}): install openmwaa with its extra `local`")
+        found.append(f"- Python packages ({', '.join(missing)}): install openmwaa with its extra `local`")
+    found += problems(which=which, run=run)
     terraform = which("terraform")
-    for program, path in ((_TERRAFORM, terraform), (_NODE, which("node"))):
-        if problem := program.problem(path, run or _output):
-            problems.append(problem)
-    if problems or terraform is None:
-        raise PrerequisiteError("`openmwaa local` needs the following on this machine:\n" + "\n".join(problems))
+    if found or terraform is None:
+        raise PrerequisiteError("`openmwaa local` needs the following on this machine:\n" + "\n".join(found))
     return terraform
+
+
+def problems(*, which: Which = shutil.which, run: Run | None = None) -> list[str]:
+    """Return why Terraform and Node.js cannot be used; nothing if both can."""
+    programs = ((program, which(program.command[0])) for program in (_TERRAFORM, _NODE))
+    return [problem for program, path in programs if (problem := program.problem(path, run or _output))]
 
 
 def _output(command: Sequence[str]) -> str | None:

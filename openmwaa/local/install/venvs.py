@@ -79,9 +79,10 @@ def lock_file(name: str) -> Path:
     Raises:
         InstallError: there is no lock file of this name.
     """
-    here = Path(__file__).resolve()
-    checkout = here.parents[3]
-    folders = (here.parents[1] / "requirements", checkout / "images/airflow/requirements", checkout / "requirements")
+    package = Path(__file__).resolve().parents[2]
+    installed, checkout = package / "images", package.parent
+    airflow = "images/airflow/requirements"
+    folders = (installed, package / airflow, checkout / airflow, checkout / "requirements")
     for folder in folders:
         if (folder / name).is_file():
             return folder / name

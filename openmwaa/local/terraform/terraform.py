@@ -3,59 +3,24 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
-import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from openmwaa.errors import TerraformError
 from openmwaa.local.child_environment import child_environment, command_marks
 from openmwaa.local.errors import ProviderError, ResourceExistsError
 from openmwaa.local.terraform import provider_mirror
 from openmwaa.progress import Progress
-from openmwaa.terraform import Terraform
+from openmwaa.terraform import ApplyEvents, Terraform
 
 INIT_WITHIN_S = 300.0
 APPLY_WITHIN_S = 1200.0
-PROGRESS_EVERY_S = 10.0
 _SHOWN_ERRORS = 5
-_LAST_LINES = 12
 _FLAKES = ("connection reset", "EOF", "timeout awaiting response", "RequestError")
 _EXISTS = re.compile(r"\b\w*(?:AlreadyExists|AlreadyOwned|Duplicate|ResourceExists)\w*\b")
 """AWS's error codes for a request that was carried out and sent again."""
-
-
-@dataclass
-class ApplyEvents:
-    """Reads the events of `terraform apply -json`."""
-
-    total: int | None = None
-    done: int = 0
-    errors: list[str] = field(default_factory=list)
-    other_lines: list[str] = field(default_factory=list)
-    """The last lines that are no events; shown if Terraform fails without a diagnostic."""
-
-    def read(self, line: str) -> None:
-        """Read one line."""
-        try:
-            event: Mapping[str, Any] = json.loads(line)
-            kind = event["type"]
-        except (ValueError, KeyError, TypeError):
-            self.other_lines = [*self.other_lines, line][-_LAST_LINES:]
-            return
-        if kind == "change_summary" and event["changes"].get("operation") == "plan":
-            self.total = sum(event["changes"].get(action, 0) for action in ("add", "change", "remove"))
-        elif kind == "apply_complete":
-            self.done += 1
-        elif kind == "diagnostic" and event["diagnostic"].get("severity") == "error":
-            diagnostic = event["diagnostic"]
-            address = f" ({diagnostic['address']})" if diagnostic.get("address") else ""
-            detail = " ".join((diagnostic.get("detail") or "").split())
-            self.errors.append(f"{diagnostic.get('summary', 'error')}{address}. {detail}".strip())
 
 
 class LocalTerraform:
@@ -117,23 +82,8 @@ class LocalTerraform:
         return events.done
 
     def _apply(self, progress: Progress) -> ApplyEvents:
-        events = ApplyEvents()
-        started = reported = time.monotonic()
-
-        def on_line(line: str) -> None:
-            nonlocal reported
-            events.read(line)
-            now = time.monotonic()
-            if now - reported >= PROGRESS_EVERY_S:
-                reported = now
-                of = f" of {events.total}" if events.total is not None else ""
-                progress(f"Terraform: {events.done}{of} resources, {now - started:.0f} s")
-
-        arguments = ("apply", "-json", "-auto-approve", "-lock-timeout=10s")
-        code = self._terraform().run(*arguments, on_line=on_line, within_s=APPLY_WITHIN_S)
-        if code and not events.errors:
-            events.errors.append("\n".join(events.other_lines) or f"terraform apply ended with exit code {code}")
-        return events
+        arguments = ("-auto-approve", "-lock-timeout=10s")
+        return self._terraform().apply(*arguments, progress=progress, within_s=APPLY_WITHIN_S)
 
     def _init_from(self, mirror: Path) -> None:
         config = provider_mirror.write_cli_config(self._cli_config, mirror)

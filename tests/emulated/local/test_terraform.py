@@ -11,8 +11,9 @@ from openmwaa.errors import TerraformError
 from openmwaa.local.addresses import AddressBlock
 from openmwaa.local.errors import ProviderError, ResourceExistsError
 from openmwaa.local.terraform import provider_mirror
-from openmwaa.local.terraform.terraform import ApplyEvents, LocalTerraform
+from openmwaa.local.terraform.terraform import LocalTerraform
 from openmwaa.local.terraform.terraform_override import override
+from openmwaa.terraform import ApplyEvents
 
 ERROR = {
     "type": "diagnostic",

@@ -24,6 +24,7 @@ RUN_ELSEWHERE = {
     r"openmwaa explain\b.*": "tests/emulated/test_explain_command.py: every one of the page",
     r"openmwaa rollout\b.*": "tests/unit/operate/test_rollouts.py: every one of the page",
     r"openmwaa plan\b.*": "tests/emulated/plan/test_command.py",
+    r"openmwaa (deploy|destroy)\b.*": "tools/verify/test_deploy.py; tests/unit/deploy: every one of the pages",
     r"openmwaa wait\b.*": "tests/unit/operate/test_waiting.py: every one of the pages",
     r"openmwaa synth .* --module .*": "tests/synth/cdktf_app/test_module.py",
     r"openmwaa-scaler replay .*": "tests/emulated/scaler/test_process.py",

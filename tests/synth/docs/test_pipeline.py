@@ -21,7 +21,6 @@ import yaml
 
 from openmwaa.cli import app
 from openmwaa.config.environment import Environment
-from openmwaa.plan.terraform import PLAN_FILE
 
 ROOT = Path(__file__).parents[3]
 WORKFLOW = ROOT / "examples/pipeline/.github/workflows/deploy.yml"
@@ -57,7 +56,7 @@ def test_scripts_are_shell(workflow: dict[str, Any]) -> None:
 
 def test_every_command_of_openmwaas_is_one_with_its_options(workflow: dict[str, Any]) -> None:
     found = {match.strip() for script in scripts(workflow) for match in PROGRAM.findall(script)}
-    assert {line.split()[1] for line in found} == {"validate", "synth", "plan", "wait"}
+    assert {line.split()[1] for line in found} == {"validate", "synth", "plan", "deploy", "wait"}
     group = typer.main.get_command(app)
     for line in found:
         name, *arguments = shlex.split(line.replace("||", ""))[1:]
@@ -119,10 +118,9 @@ CALLS_OF_STEPS = {
     ("plan", "Plan"): "plan and its state",
     ("plan", "Show the plan in the pull request"): "none",
     ("plan", "Keep the reviewed plan"): "none",
-    ("apply", "Plan again, and compare with the approved plan"): "plan and its state",
+    ("apply", "Plan again, and compare with the approved plan"): "quotas; plan and its state",
     ("apply", "Wait for the workers of the last change"): "wait, and the state",
-    ("apply", "Apply the plan"): "apply, update, destroy and their state",
-    ("apply", "Show the reason if the control plane is not healthy"): "wait, with log lines",
+    ("apply", "Apply the approved plan"): "apply, update, destroy and their state; wait, with log lines",
     ("workers", "Watch the rollout of workers"): "wait",
 }
 
@@ -240,10 +238,10 @@ def test_actions_are_pinned_and_nothing_of_a_pull_request_is_shell(workflow: dic
     assert not [script for script in scripts(workflow) if "${{" in script], "values come by variables"
 
 
-def test_what_is_applied_is_the_plan_that_was_kept(workflow: dict[str, Any]) -> None:
-    applies = [script for script in scripts(workflow) if re.search(r"^terraform .* apply\b", script, re.MULTILINE)]
-    assert len(applies) == 1
-    assert applies[0].split()[-1] == PLAN_FILE
+def test_only_the_approved_plan_is_applied(workflow: dict[str, Any]) -> None:
+    assert not [script for script in scripts(workflow) if re.search(r"^terraform .* apply\b", script, re.MULTILINE)]
+    (apply,) = [script for script in scripts(workflow) if "openmwaa deploy" in script and "--plan-only" not in script]
+    assert "--approved approved/plan.md" in apply, "the text that the reviewers read, of the job `plan`"
 
 
 def test_parsing_refuses_a_wrong_option() -> None:

@@ -181,7 +181,7 @@ def test_plan_passes_the_words_after_the_dashes_to_terraform(
 
     monkeypatch.setattr("cdktf_app.main.synth", lambda *_: Path("out/cdk.tf.json"))
     monkeypatch.setattr(plan, "PlanRunner", lambda *_, **__: None)
-    monkeypatch.setattr(plan, "_verdict", verdict)
+    monkeypatch.setattr(plan, "review", verdict)
     assert isinstance(openmwaa(f"plan {words}").exception, Seen)
     assert seen == [environment, arguments]
 

@@ -10,7 +10,7 @@ import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 PACKAGES = {"cdktf_app", "local_ecs", "simulation", "openmwaa", "openmwaa_runtime", "scaler", "worker_agent"}
-LOCKS = "openmwaa/local/requirements/"
+IMAGES = "openmwaa/images/"
 
 
 @pytest.fixture(scope="module")
@@ -32,14 +32,15 @@ def sources(folder: Path) -> set[str]:
     return {file.relative_to(folder.parent).as_posix() for file in files}
 
 
-def test_it_holds_every_file_of_the_packages_the_lock_files_and_nothing_else(wheel: ZipFile) -> None:
+def test_it_holds_every_file_of_the_packages_and_of_the_images_and_nothing_else(wheel: ZipFile) -> None:
     folders = [REPOSITORY / name for name in PACKAGES - {"openmwaa_runtime"}]
     folders.append(REPOSITORY / "images/airflow/openmwaa_runtime")
-    airflow_locks = (REPOSITORY / "images/airflow/requirements").glob("airflow-*.txt")  # one a version
+    airflow_locks = (REPOSITORY / "images/airflow/requirements").glob("*.txt")
     held = {name for name in wheel.namelist() if ".dist-info/" not in name}
-    locks = {name for name in held if name.startswith(LOCKS)}
-    assert held - locks == set().union(*map(sources, folders))
-    assert locks == {LOCKS + "emulator.txt"} | {LOCKS + file.name for file in airflow_locks}
+    images = {name for name in held if name.startswith(IMAGES)}
+    assert held - images == set().union(*map(sources, folders))
+    others = {"emulator.txt", "airflow/Dockerfile", "scaler/Dockerfile", "scaler/requirements.txt"}
+    assert images == {IMAGES + name for name in {*others, *(f"airflow/requirements/{f.name}" for f in airflow_locks)}}
 
 
 @pytest.mark.parametrize(
@@ -47,7 +48,7 @@ def test_it_holds_every_file_of_the_packages_the_lock_files_and_nothing_else(whe
     [
         "cdktf_app/lazy_provider.cjs",
         "openmwaa/local/demo/burst_dag.py",
-        "openmwaa/local/requirements/airflow-3.3.2.txt",
+        "openmwaa/images/airflow/requirements/airflow-3.3.2.txt",
         "openmwaa_runtime/__main__.py",
         "worker_agent/wire.schema.json",
         *(f"{package}/py.typed" for package in sorted(PACKAGES)),
