@@ -79,7 +79,10 @@ class SecurityGroups(Construct):
         return [self._ids[group] for group in (INTERNAL, CLOUDFRONT) if group in self._ids]
 
     def rules_of(self, *names: str) -> list[ITerraformDependable]:
-        """Return the rules of groups, for `depends_on`: they exist before the first member and after the last."""
+        """Return the rules from and to groups, for `depends_on`: they exist before the first member and after the last.
+
+        The other ends' rules are included: a group that leaves the stack has all its connections until its last member.
+        """
         return [rule for name in names for rule in self._rules.get(name.replace("-", "_"), ())]
 
     def allow_prefix_list(self, word: str, what: str, prefix_list_id: str) -> None:
@@ -133,7 +136,7 @@ class SecurityGroups(Construct):
                 self._rule(_Egress, task, f"{task}_out_{port}", f"{words} outward", port=port, cidr_ipv4=ANYWHERE)
 
     def _allow(self, caller: str, listener: str, port: int, why: str) -> None:
-        self._rule(
+        egress = self._rule(
             _Egress,
             caller,
             f"{caller}_to_{listener}_{port}",
@@ -141,7 +144,7 @@ class SecurityGroups(Construct):
             port=port,
             referenced_security_group_id=self._ids[listener],
         )
-        self._rule(
+        ingress = self._rule(
             _Ingress,
             listener,
             f"{listener}_from_{caller}_{port}",
@@ -149,6 +152,8 @@ class SecurityGroups(Construct):
             port=port,
             referenced_security_group_id=self._ids[caller],
         )
+        self._rules[listener].append(egress)
+        self._rules[caller].append(ingress)
 
     def _allow_clients(self, rule: IngressRule) -> None:
         listener, port = rule.listener, rule.port
