@@ -61,7 +61,7 @@ class AirflowServices(Construct):
                 service_props.with_dependencies(groups.rules_of(component)),
                 service=component,
                 size=_size(environment, component),
-                containers=containers.control_plane(component),
+                containers=containers.control_plane([component]),
                 statements=[*statements[component], *sessions],
                 security_group_ids=(groups.of_components[component], *extra_groups),
                 replicas=replicas,
