@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """`make bench`: measures each subject and writes build/bench/SUBJECT.json.
 
-`python -m benchmarks [SUBJECT …]`; without a subject it measures all of them, in about 15 minutes.
+`python -m benchmarks [SUBJECT …]`; without a subject it measures all of them, in about 50 minutes.
 """
 
 import json
@@ -14,13 +14,14 @@ from typing import Any
 
 import psutil
 
-from benchmarks import cost, environment, fleets, real_scale_ins, scaler, synth
+from benchmarks import compact, cost, environment, fleets, real_scale_ins, scaler, synth
 
 OUT = Path(__file__).resolve().parents[1] / "build" / "bench"
 SUBJECTS: Mapping[str, Callable[[], dict[str, Any]]] = {
     "synth": synth.measure,
     "cost": cost.measure,
     "environment": environment.measure,
+    "compact": compact.measure,
     "real": real_scale_ins.measure,
     "fleets": fleets.measure,
     "scaler": scaler.measure,  # last: it reads the figures of the others

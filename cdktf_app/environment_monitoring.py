@@ -64,12 +64,13 @@ def monitored_resources(
     return MonitoredResources(
         environment=context.environment.name,
         cluster=context.name,
+        service_of=context.environment.service_of,
         fleets={fleet: service_names(fleet) for fleet in context.environment.fleets},
         queues={queue: Fn.basename(url) for queue, url in urls.items()},
         dead_letters=None if broker.dead_letter_queue_url is None else Fn.basename(broker.dead_letter_queue_url),
         database=_writer(database.dimensions),
         serverless="DBClusterIdentifier" in database.dimensions,
-        targets=list(_target_metrics(access)),
+        targets=list(_target_metrics(access, context.environment.service_of)),
     )
 
 
@@ -79,12 +80,12 @@ def _writer(database: Mapping[str, str]) -> Dimensions:
     return tuple({**database, **writer}.items())
 
 
-def _target_metrics(access: WebEntrypoints) -> Iterator[TargetMetrics]:
+def _target_metrics(access: WebEntrypoints, service_of: Mapping[str, str]) -> Iterator[TargetMetrics]:
     targets = (
         ("execution API", "execution-api", access.internal.execution_api),
         ("web server", "web-server", access.internal.web),
         ("public web server", "web-server", access.public.web if access.public else None),
     )
-    for word, service, target in targets:
+    for word, component, target in targets:
         if target is not None:
-            yield TargetMetrics(word, service, target.balancer, target.group)
+            yield TargetMetrics(word, service_of[component], target.balancer, target.group)

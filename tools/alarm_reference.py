@@ -5,12 +5,14 @@ from typing import Final
 
 from cdktf_app.monitoring.alarm_definitions import Alarm, anchor, environment_alarms
 from cdktf_app.monitoring.metrics import MonitoredResources, TargetMetrics
+from openmwaa.config.control_plane import COMPONENTS
 from tools.page_blocks import reference, table
 
 _QUEUE: Final = "airflow-celery-NAME-QUEUE"
 _WATCHED: Final = MonitoredResources(
     environment="NAME",
     cluster="openmwaa-NAME",
+    service_of={component: component for component in COMPONENTS},
     fleets={"FLEET": ("worker-FLEET-a", "worker-FLEET-b")},
     queues={"QUEUE": _QUEUE},
     dead_letters="airflow-celery-NAME-dead-letters",

@@ -21,6 +21,7 @@ from cdktf_app.monitoring.dashboard_panels import (
     environment_panels,
 )
 from cdktf_app.monitoring.metrics import MonitoredResources, TargetMetrics
+from openmwaa.config.control_plane import COMPACT_SERVICE, COMPONENTS
 
 _SCHEMA: Final = 39
 _HEIGHT: Final = 8
@@ -33,6 +34,8 @@ _SCALER_LOG: Final = "airflow-$environment-Scaler"
 WATCHED: Final = MonitoredResources(
     environment="$environment",
     cluster="openmwaa-$environment",
+    # Of both forms of the control plane: CloudWatch has metrics of the existing services only.
+    service_of={service: service for service in (COMPACT_SERVICE, *COMPONENTS)},
     fleets={"$fleet": ("worker-$fleet-a", "worker-$fleet-b")},
     queues={"$queue": "$queue"},
     dead_letters="airflow-celery-$environment-dead-letters",

@@ -11,7 +11,12 @@ from openmwaa.config.environment import Environment
 from openmwaa.config.regions import SERVICES, region_table
 from tools.page_blocks import reference, table
 
-_MINIMAL: Final[Mapping[str, Any]] = {"name": "example", "web_access": {"allow_http": True}}
+_MINIMAL: Final[Mapping[str, Any]] = {
+    "name": "example",
+    "control_plane": "SEPARATE",
+    "web_access": {"allow_http": True},
+}
+_COMPACT: Final[Mapping[str, Any]] = {"control_plane": "COMPACT"}
 _HOURS: Final = 730
 _ENDPOINT_USD_HOUR: Final = 0.01
 _NAT_USD_HOUR: Final = 0.045
@@ -114,11 +119,16 @@ def _by_variant(rows_of: Callable[[Environment], Iterable[tuple[object, ...]]]) 
         "public, with a domain": _environment(**_PUBLIC),
         "public, without a domain": _environment(**_CLOUDFRONT),
         "`egress: ENDPOINTS_ONLY`": _environment(network={"egress": "ENDPOINTS_ONLY"}),
+        "`COMPACT`": _environment(**_COMPACT),
+        "`COMPACT`, `broker.kind: ELASTICACHE`": _environment(**_COMPACT, broker={"kind": "ELASTICACHE"}),
+        "`COMPACT`, public, with a domain": _environment(**_COMPACT, **_PUBLIC),
+        "`COMPACT`, `egress: ENDPOINTS_ONLY`": _environment(**_COMPACT, network={"egress": "ENDPOINTS_ONLY"}),
     }
+    of_both = set(rows_of(_environment(**_COMPACT)))
     first: dict[tuple[object, ...], str] = {}
     for when, environment in variants.items():
         for row in rows_of(environment):
-            first.setdefault(row, when)
+            first.setdefault(row, "`SEPARATE`" if when == "always" and row not in of_both else when)
     return ((*row, when) for row, when in first.items())
 
 

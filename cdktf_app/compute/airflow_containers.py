@@ -5,7 +5,7 @@ DAG code runs in workers, so a worker gets only the password of Celery's results
 Airflow's database through the execution API.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -21,6 +21,7 @@ from cdktf_app.compute.container_definition import (
     STOP_TIMEOUT_S,
     ContainerHealthCheck,
     ContainerSpec,
+    DependencyCondition,
     Mount,
 )
 from cdktf_app.compute.images import Image
@@ -83,6 +84,7 @@ _LOG_MODULES: Final[Mapping[str, str]] = {
 }
 _PORT: Final[Mapping[str, int]] = {"execution-api": EXECUTION_API_PORT, "web-server": WEB_PORT, "worker": AGENT_PORT}
 _READS_DAGS: Final = frozenset({"dag-processor", "triggerer", "worker"})
+_SERVERS: Final = frozenset({"execution-api", "web-server"})
 _STOP_TIMEOUT_S: Final[Mapping[str, int]] = {
     "scheduler": 60,
     "triggerer": 60,
@@ -164,15 +166,22 @@ class AirflowContainers:
             essential=False,
         )
 
-    def control_plane(self, component: str) -> list[ContainerSpec]:
-        """Return the containers of a component's task."""
-        if component == "scheduler":
-            # All other components wait for the database, so the broker is prepared first.
-            init = [self.prepare_broker()] if self.broker.users else []
-            database = replace(self.prepare_database(), depends_on={container.name: "SUCCESS" for container in init})
-            scheduler = replace(self._component("scheduler"), depends_on={database.name: "SUCCESS"})
-            return [*init, database, scheduler]
-        return self._with_dags(self._component(component))
+    def control_plane(self, components: Sequence[str]) -> list[ContainerSpec]:
+        """Return the containers of a task that runs `components`."""
+        preparation = self._preparation() if "scheduler" in components else []
+        prepared: dict[str, DependencyCondition] = {container.name: "SUCCESS" for container in preparation[-1:]}
+        # The containers of a task share its address: servers have their ports before DAG code runs.
+        serving: dict[str, DependencyCondition] = {name: "HEALTHY" for name in components if name in _SERVERS}
+        containers = [
+            replace(self._component(name), depends_on={**prepared, **(serving if name in _READS_DAGS else {})})
+            for name in components
+        ]
+        return [*preparation, *self._with_dags(*containers)]
+
+    def _preparation(self) -> list[ContainerSpec]:
+        # All components wait for the database, so the broker is prepared first.
+        init = [self.prepare_broker()] if self.broker.users else []
+        return [*init, replace(self.prepare_database(), depends_on={container.name: "SUCCESS" for container in init})]
 
     def worker(self, fleet: ResolvedFleet) -> list[ContainerSpec]:
         """Return the containers of a worker task of `fleet`."""
@@ -222,13 +231,15 @@ class AirflowContainers:
             stop_timeout_s=_STOP_TIMEOUT_S.get(component, STOP_TIMEOUT_S),
         )
 
-    def _with_dags(self, container: ContainerSpec) -> list[ContainerSpec]:
-        if container.name not in _READS_DAGS:
-            return [container]
+    def _with_dags(self, *containers: ContainerSpec) -> list[ContainerSpec]:
+        """Return the containers of a task, with one syncer if any of them reads DAGs."""
+        readers = [container for container in containers if container.name in _READS_DAGS]
+        if not readers:
+            return [*containers]
         syncer = ContainerSpec(
             name=_SYNCER,
             image=self.image,
-            log_group=container.log_group,
+            log_group=readers[0].log_group,
             region=self._environment.region,
             command=("sync-dags",),
             environment={**self._base_variables(), **self._dag_variables()},
@@ -237,11 +248,16 @@ class AirflowContainers:
             restarted=True,
             health=_RECENT_SYNC,
             mounts=(Mount(_DAG_VOLUME, DAG_FOLDER, read_only=False),),
-            readonly=container.readonly,
+            readonly=readers[0].readonly,
         )
         dags = Mount(_DAG_VOLUME, DAG_FOLDER, read_only=True)
-        reader = replace(container, depends_on={_SYNCER: "HEALTHY"}, mounts=(*container.mounts, dags))
-        return [syncer, reader]
+        synced = {
+            reader.name: replace(
+                reader, depends_on={**reader.depends_on, _SYNCER: "HEALTHY"}, mounts=(*reader.mounts, dags)
+            )
+            for reader in readers
+        }
+        return [syncer, *(synced.get(container.name, container) for container in containers)]
 
     def _secret_variables(self, secrets: Iterable[GeneratedSecret]) -> dict[str, str]:
         return {f"OPENMWAA_{secret.name}": self.secrets.arn(secret) for secret in secrets}

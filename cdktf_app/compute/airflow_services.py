@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Airflow's control plane: one ECS service per component."""
+"""Airflow's control plane: one ECS service for all components, or one for each."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from cdktn import ITerraformDependable
+from cdktn import ITerraformDependable, TerraformResource
 from constructs import Construct
 
 from cdktf_app.base.policies import EVERY, Statement
@@ -15,6 +15,7 @@ from cdktf_app.compute.fargate_service import FargateService, Replicas, ServiceP
 from cdktf_app.compute.web_autoscaling import WebAutoscaling
 from cdktf_app.network.security_groups import SecurityGroups
 from cdktf_app.web.web_access import WebEntrypoints
+from openmwaa.config.control_plane import COMPACT_SERVICE
 from openmwaa.config.environment import Environment
 from openmwaa.config.environment_classes import TaskSize
 
@@ -53,20 +54,24 @@ class AirflowServices(Construct):
         targets = {"web-server": access.web, "execution-api": [access.internal.execution_api]}
         self.healthy: list[ITerraformDependable] = []
         sessions = [_SESSIONS] if environment.enable_execute_command else []
-        for component, replicas in _replicas(environment).items():
-            extra_groups = environment.network.security_group_ids if component in _RUNS_DAG_CODE else ()
+        for name, components in environment.services.items():
+            replicas = _replicas(environment, name)
+            extra_groups = environment.network.security_group_ids if _RUNS_DAG_CODE.intersection(components) else ()
+            # Components may need the same statement.
+            calls = {statement.sid: statement for component in components for statement in statements[component]}
             service = FargateService(
                 self,
-                component.replace("-", "_"),
-                service_props.with_dependencies(groups.rules_of(component)),
-                service=component,
-                size=_size(environment, component),
-                containers=containers.control_plane(component),
-                statements=[*statements[component], *sessions],
-                security_group_ids=(groups.of_components[component], *extra_groups),
+                name.replace("-", "_"),
+                service_props.with_dependencies(groups.rules_of(name)),
+                service=name,
+                size=_size(environment, name),
+                containers=containers.control_plane(components),
+                statements=[*calls.values(), *sessions],
+                security_group_ids=(groups.of_components[name], *extra_groups),
                 replicas=replicas,
-                targets=targets.get(component, ()),
+                targets=[target for component in components for target in targets.get(component, ())],
                 execute_command=environment.enable_execute_command,
+                create_before_destroy=True,
             )
             self.healthy.append(service.healthy)
             if replicas.scaled:
@@ -78,10 +83,16 @@ class AirflowServices(Construct):
                     internal=access.internal.web,
                     public=access.public.web if access.public else None,
                 )
+        # If `control_plane` changes, Terraform updates this resource when the new services are healthy. It destroys the
+        # old services after that, because of `create_before_destroy`: running tasks always have an execution API.
+        TerraformResource(
+            self, "services", terraform_resource_type="terraform_data", depends_on=self.healthy
+        ).add_override("input", list(environment.services))
 
 
-def _replicas(environment: Environment) -> Mapping[str, Replicas]:
+def _replicas(environment: Environment, service: str) -> Replicas:
     return {
+        COMPACT_SERVICE: Replicas(environment.schedulers, az_rebalancing=True),
         "scheduler": Replicas(environment.schedulers),
         "dag-processor": Replicas(1),
         "triggerer": Replicas(1),
@@ -91,17 +102,18 @@ def _replicas(environment: Environment) -> Mapping[str, Replicas]:
             az_rebalancing=environment.has_many_webservers,
             scaled=environment.scales_webservers,
         ),
-    }
+    }[service]
 
 
-def _size(environment: Environment, component: str) -> TaskSize:
-    """Return the configured size of `component`, else the size of the environment class."""
+def _size(environment: Environment, service: str) -> TaskSize:
+    """Return the configured size of `service`, else the size of the environment class."""
     class_size, sizes = environment.size, environment.sizes
     configured, default = {
+        COMPACT_SERVICE: (sizes.control_plane, class_size.control_plane),
         "scheduler": (sizes.scheduler, class_size.scheduler),
         "dag-processor": (sizes.dag_processor, class_size.scheduler),
         "triggerer": (sizes.triggerer, class_size.scheduler),
         "execution-api": (sizes.execution_api, class_size.webserver),
         "web-server": (sizes.webserver, class_size.webserver),
-    }[component]
+    }[service]
     return configured.task_size if configured else default

@@ -94,6 +94,7 @@ class FargateService(Construct):
         targets: Sequence[TargetGroup] = (),
         ready: Sequence[ITerraformDependable] = (),
         execute_command: bool = False,
+        create_before_destroy: bool = False,
     ) -> None:
         super().__init__(scope, construct_id)
         listeners = [target.listener_rule for target in targets]
@@ -130,6 +131,7 @@ class FargateService(Construct):
             # too; provider 5.x accepts that, so the postcondition checks the revision.
             wait_for_steady_state=True,
             lifecycle=TerraformResourceLifecycle(
+                create_before_destroy=create_before_destroy or None,
                 ignore_changes=["desired_count"] if replicas.scaled else None,
                 postcondition=[_runs(definition, service)],
             ),

@@ -48,6 +48,7 @@ class ModuleEnvironment(Environment):
             slots=number("slots"),
             scheduler=size("scheduler"),
             webserver=size("webserver"),
+            control_plane=size("control_plane"),
             database_capacity=number("database_capacity"),
         )
 

@@ -16,6 +16,7 @@ _NOT_INPUTS: Final[Mapping[str, str]] = {
     "webserver_access_mode, web_access": "they decide whether a second load balancer or CloudFront exists",
     "metadata_database, broker": "they decide which AWS service is used",
     "identity, monitoring": "they decide which policies, alarms and subscriptions exist",
+    "control_plane": "it decides which services exist; left out, it follows the class in the file, not the input",
     "sizes, scaler": "from the file; the environment class is an input",
     "terraform_state": "the caller configures the state",
 }

@@ -85,7 +85,8 @@ def _always(environment: Environment) -> Iterator[Variable]:
         "Size of schedulers and web servers, and of workers of fleets without their own size.",
         _one_of("environment_class", tuple(ENVIRONMENT_CLASSES)),
     )
-    yield _number(environment, "schedulers", "Number of schedulers.")
+    of = "schedulers" if environment.control_plane == "SEPARATE" else "tasks of the control plane"
+    yield _number(environment, "schedulers", f"Number of {of}.")
     yield Variable(
         "airflow_configuration_options",
         "map(string)",
@@ -142,6 +143,8 @@ def _workers(environment: Environment) -> Iterator[Variable]:
 
 
 def _web_servers(environment: Environment) -> Iterator[Variable]:
+    if environment.control_plane == "COMPACT":
+        return
     if not environment.scales_webservers:
         yield _number(
             environment, "min_webservers", "Number of web servers; the file does not enable their autoscaling."

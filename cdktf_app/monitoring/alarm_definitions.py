@@ -91,10 +91,10 @@ def _busy(name: str, utilization: str, *, periods: int = 3, missing: Missing = "
     return AlarmType(name, f"{utilization} is above 95 %.", _BUSY_PERCENT, periods, missing, of_mwaa=True)
 
 
-SCHEDULER_CPU: Final = _busy("Scheduler CPU", "CPU of the schedulers")
-SCHEDULER_MEMORY: Final = _busy("Scheduler memory", "Memory of the schedulers")
-WEB_CPU: Final = _busy("Web server CPU", "CPU of the web servers")
-WEB_MEMORY: Final = _busy("Web server memory", "Memory of the web servers")
+SCHEDULER_CPU: Final = _busy("Scheduler CPU", "CPU of the service {}")
+SCHEDULER_MEMORY: Final = _busy("Scheduler memory", "Memory of the service {}")
+WEB_CPU: Final = _busy("Web server CPU", "CPU of the service {}")
+WEB_MEMORY: Final = _busy("Web server memory", "Memory of the service {}")
 DATABASE_CPU: Final = _busy("Database CPU", "CPU of the metadata database's writer")
 # One of the two services of a fleet usually has no workers; missing data is no alarm.
 WORKER_CPU: Final = _busy("Worker CPU", "CPU of the service {}", periods=6, missing="notBreaching")
@@ -133,10 +133,6 @@ _OF_FLEETS: Final[tuple[tuple[str, AlarmType, str, Statistic], ...]] = (
 )
 
 
-# Services without an alarm on their healthy targets.
-_WITHOUT_TARGETS: Final = ("scheduler", "dag-processor", "triggerer", "scaler")
-
-
 def environment_alarms(monitored: MonitoredResources) -> list[Alarm]:
     """Return the alarms of an environment."""
     return [
@@ -149,7 +145,9 @@ def environment_alarms(monitored: MonitoredResources) -> list[Alarm]:
 
 def _of_airflow(monitored: MonitoredResources) -> Iterator[Alarm]:
     yield Alarm("scheduler_heartbeat", HEARTBEAT, monitored.airflow("SchedulerHeartbeat", "Scheduler", "Sum"))
-    for service in _WITHOUT_TARGETS:
+    scheduler, web_server = monitored.service_of["scheduler"], monitored.service_of["web-server"]
+    # The others have an alarm on their healthy targets.
+    for service in [name for name in monitored.control_plane if name not in {t.service for t in monitored.targets}]:
         metric = monitored.service(service, "CPUUtilization", "SampleCount")
         yield Alarm(f"{service.replace('-', '_')}_not_running", NO_TASK, metric, service)
     for queue, name in monitored.queues.items():
@@ -158,10 +156,11 @@ def _of_airflow(monitored: MonitoredResources) -> Iterator[Alarm]:
     if not monitored.queues:
         # Redis stores no times; the scaler reads the age of the oldest queued task from Airflow's database.
         yield Alarm("oldest_task", OLDEST_TASK, monitored.airflow("ApproximateAgeOfOldestTask", "Executor", "Maximum"))
-    yield Alarm("scheduler_cpu", SCHEDULER_CPU, monitored.service("scheduler", "CPUUtilization"))
-    yield Alarm("scheduler_memory", SCHEDULER_MEMORY, monitored.service("scheduler", "MemoryUtilization"))
-    yield Alarm("web_server_cpu", WEB_CPU, monitored.service("web-server", "CPUUtilization"))
-    yield Alarm("web_server_memory", WEB_MEMORY, monitored.service("web-server", "MemoryUtilization"))
+    yield Alarm("scheduler_cpu", SCHEDULER_CPU, monitored.service(scheduler, "CPUUtilization"), scheduler)
+    yield Alarm("scheduler_memory", SCHEDULER_MEMORY, monitored.service(scheduler, "MemoryUtilization"), scheduler)
+    if web_server != scheduler:
+        yield Alarm("web_server_cpu", WEB_CPU, monitored.service(web_server, "CPUUtilization"), web_server)
+        yield Alarm("web_server_memory", WEB_MEMORY, monitored.service(web_server, "MemoryUtilization"), web_server)
     yield Alarm("dags_left_out", DAGS_LEFT_OUT, monitored.dag_sync("DagObjectsLeftOut"))
     yield Alarm("dag_sync_failing", DAG_SYNC_FAILING, monitored.dag_sync("DagSyncFailures"))
     if monitored.dead_letters is not None:

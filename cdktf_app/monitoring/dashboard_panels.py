@@ -207,9 +207,9 @@ def _health(monitored: MonitoredResources) -> Graph:
 def _schedulers(monitored: MonitoredResources) -> Iterator[Graph]:
     heartbeat = monitored.airflow("SchedulerHeartbeat", "Scheduler", "Maximum")
     yield Graph("Schedulers with a heartbeat", "count", (GraphSeries("schedulers", heartbeat),))
-    services = ("scheduler", "dag-processor", "triggerer", "web-server", "execution-api", "scaler")
     for word, metric in (("CPU", "CPUUtilization"), ("Memory", "MemoryUtilization")):
-        yield Graph(word, "percent", [GraphSeries(service, monitored.service(service, metric)) for service in services])
+        series = [GraphSeries(service, monitored.service(service, metric)) for service in monitored.control_plane]
+        yield Graph(word, "percent", series)
 
 
 def _database(monitored: MonitoredResources) -> Iterator[Graph]:

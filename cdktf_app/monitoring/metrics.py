@@ -47,6 +47,8 @@ class MonitoredResources:
 
     environment: str
     cluster: str
+    service_of: Mapping[str, str]
+    """ECS services by component of the control plane."""
     fleets: Mapping[str, Sequence[str]]
     """ECS services by fleet."""
     queues: Mapping[str, str]
@@ -58,6 +60,11 @@ class MonitoredResources:
     serverless: bool
     """Whether the database scales in Aurora capacity units."""
     targets: Sequence[TargetMetrics]
+
+    @property
+    def control_plane(self) -> list[str]:
+        """The ECS services of the control plane, and the scaler's."""
+        return list(dict.fromkeys((*self.service_of.values(), "scaler")))
 
     def service(self, name: str, metric: str, statistic: Statistic = "Average") -> CloudWatchMetric:
         """Return a metric of an ECS service."""

@@ -19,16 +19,16 @@ from cdktf_app.base.local_values import overridable_local
 from cdktf_app.base.stack_context import StackContext
 from cdktf_app.network.traffic_rules import (
     CLOUDFRONT,
-    DAG_CODE,
     DATABASE,
     ENDPOINTS,
     INTERNAL,
-    TASKS,
     IngressRule,
     authenticating_load_balancer,
     groups,
     ingress_rules,
     security_group_rules,
+    tasks,
+    tasks_with_dag_code,
 )
 from cdktf_app.network.vpc import ANYWHERE, VpcNetwork
 from openmwaa.config.metadata_database import ExistingPostgresql
@@ -61,7 +61,7 @@ class SecurityGroups(Construct):
         for ingress in ingress_rules(environment):
             self._allow_clients(ingress)
         self._allow_https_egress()
-        for task in DAG_CODE:
+        for task in tasks_with_dag_code(environment):
             self._allow_dag_code_egress(task)
 
     def id_of(self, group: str) -> str:
@@ -71,7 +71,7 @@ class SecurityGroups(Construct):
     @property
     def of_components(self) -> Mapping[str, str]:
         """The ids of the tasks' groups, by ECS service."""
-        return {task.replace("_", "-"): self._ids[task] for task in TASKS}
+        return {task.replace("_", "-"): self._ids[task] for task in tasks(self._environment)}
 
     @property
     def of_internal_load_balancer(self) -> Sequence[str]:
@@ -79,12 +79,15 @@ class SecurityGroups(Construct):
         return [self._ids[group] for group in (INTERNAL, CLOUDFRONT) if group in self._ids]
 
     def rules_of(self, *names: str) -> list[ITerraformDependable]:
-        """Return the rules of groups, for `depends_on`: they exist before the first member and after the last."""
+        """Return the rules from and to groups, for `depends_on`: they exist before the first member and after the last.
+
+        The other ends' rules are included: a group that leaves the stack has all its connections until its last member.
+        """
         return [rule for name in names for rule in self._rules.get(name.replace("-", "_"), ())]
 
     def allow_prefix_list(self, word: str, what: str, prefix_list_id: str) -> None:
         """Allow HTTPS from every task to a prefix list."""
-        for task in TASKS:
+        for task in tasks(self._environment):
             self._rule(_Egress, task, f"{task}_to_{word}", f"HTTPS to {what}", prefix_list_id=prefix_list_id)
 
     def _group(self, group: str, prefix: str, description: str) -> str:
@@ -93,7 +96,7 @@ class SecurityGroups(Construct):
         return SecurityGroup(self, group, name=name, description=description, vpc_id=vpc_id, tags={"Name": name}).id
 
     def _allow_https_egress(self) -> None:
-        for task in TASKS:
+        for task in tasks(self._environment):
             if self._environment.network.egress_mode != "ENDPOINTS_ONLY":
                 self._rule(_Egress, task, f"{task}_https_out", "HTTPS outward", cidr_ipv4=ANYWHERE)
             elif self._environment.network.vpc_id is None:
@@ -133,7 +136,7 @@ class SecurityGroups(Construct):
                 self._rule(_Egress, task, f"{task}_out_{port}", f"{words} outward", port=port, cidr_ipv4=ANYWHERE)
 
     def _allow(self, caller: str, listener: str, port: int, why: str) -> None:
-        self._rule(
+        egress = self._rule(
             _Egress,
             caller,
             f"{caller}_to_{listener}_{port}",
@@ -141,7 +144,7 @@ class SecurityGroups(Construct):
             port=port,
             referenced_security_group_id=self._ids[listener],
         )
-        self._rule(
+        ingress = self._rule(
             _Ingress,
             listener,
             f"{listener}_from_{caller}_{port}",
@@ -149,6 +152,8 @@ class SecurityGroups(Construct):
             port=port,
             referenced_security_group_id=self._ids[caller],
         )
+        self._rules[listener].append(egress)
+        self._rules[caller].append(ingress)
 
     def _allow_clients(self, rule: IngressRule) -> None:
         listener, port = rule.listener, rule.port

@@ -27,8 +27,9 @@ BROKER: Final = "broker"
 ENDPOINTS: Final = "endpoints"
 CLOUDFRONT: Final = "cloudfront"
 """A second group of the internal load balancer: CloudFront's prefix list counts as 55 of a group's 60 rules."""
-# ECS tasks; each has its own group.
+# ECS tasks; each service of the control plane has its own group, and so have all workers and the scaler.
 TASKS: Final = {
+    "control_plane": "All components of Airflow in one task, where DAG code runs",
     "scheduler": "Scheduler",
     "dag_processor": "DAG processor, where DAG code runs",
     "triggerer": "Triggerer, where DAG code runs",
@@ -37,7 +38,7 @@ TASKS: Final = {
     "workers": "Celery workers, where DAG code runs",
     "scaler": "Scaler",
 }
-DAG_CODE: Final = ("dag_processor", "triggerer", "workers")
+_DAG_CODE: Final = ("dag_processor", "triggerer", "workers")
 IngressSource = Literal["VPC", "ALLOWED", "CLOUDFRONT"]
 
 
@@ -91,12 +92,27 @@ def groups(environment: Environment) -> dict[str, str]:
         (INTERNAL, "Internal load balancer", True),
         (PUBLIC, "Load balancer that faces the internet", environment.has_public_load_balancer),
         (CLOUDFRONT, "Internal load balancer, for CloudFront", environment.has_cloudfront),
-        *((name, words, True) for name, words in TASKS.items()),
+        *((name, TASKS[name], True) for name in tasks(environment)),
         (DATABASE, "Metadata database", not isinstance(environment.metadata_database, ExistingPostgresql)),
         (BROKER, "Broker of Celery", isinstance(environment.broker, ElastiCache)),
         (ENDPOINTS, "VPC endpoints of AWS services", environment.network.egress_mode == "ENDPOINTS_ONLY"),
     )
     return {name: words for name, words, is_used in rows if is_used}
+
+
+def tasks(environment: Environment) -> list[str]:
+    """Return the groups of ECS tasks."""
+    return [*(service.replace("-", "_") for service in environment.services), "workers", "scaler"]
+
+
+def tasks_with_dag_code(environment: Environment) -> list[str]:
+    """Return the groups of ECS tasks in which DAG code runs."""
+    return list(dict.fromkeys(_group(environment, component) for component in _DAG_CODE))
+
+
+def _group(environment: Environment, component: str) -> str:
+    """Return the group of a component, which is that of its ECS service; others have their own."""
+    return environment.service_of.get(component.replace("_", "-"), component).replace("-", "_")
 
 
 def security_group_rules(environment: Environment) -> list[SecurityGroupRule]:
@@ -111,7 +127,12 @@ def security_group_rules(environment: Environment) -> list[SecurityGroupRule]:
         rows.append(SecurityGroupRule(PUBLIC, "web_server", WEB_PORT, "Forwards requests of users"))
     if isinstance(environment.broker, ElastiCache):
         rows += [SecurityGroupRule(caller, BROKER, REDIS_PORT, why) for caller, why in _BROKER_CALLERS.items()]
-    return rows
+    # Components in one task share its rules.
+    reasons: dict[tuple[str, str, int], dict[str, None]] = {}
+    for row in rows:
+        ends = _group(environment, row.caller), _group(environment, row.listener), row.port
+        reasons.setdefault(ends, {})[row.why] = None
+    return [SecurityGroupRule(*ends, "; ".join(whys)) for ends, whys in reasons.items()]
 
 
 def ingress_rules(environment: Environment) -> list[IngressRule]:

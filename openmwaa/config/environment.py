@@ -6,15 +6,17 @@ Fields of MWAA keep MWAA's name, default and limits (CreateEnvironment in botoco
 """
 
 import re
+from collections.abc import Mapping
 from functools import cached_property
 from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
-from openmwaa.config import regions
+from openmwaa.config import control_plane, regions
 from openmwaa.config.airflow_options import check_options
 from openmwaa.config.aws_limits import MAX_TAGS, check_arns, check_policies, check_tags, check_task_definitions
 from openmwaa.config.broker import Broker, ElastiCache, Sqs
+from openmwaa.config.control_plane import ControlPlane
 from openmwaa.config.environment_classes import (
     ENVIRONMENT_CLASSES,
     Architecture,
@@ -127,11 +129,15 @@ class Environment(StrictModel):
     """An AWS Region, such as eu-central-1."""
     architecture: Architecture = "ARM64"
     """ARM64 (Graviton), or X86_64, which costs a quarter more; the images must match."""
+    control_plane: ControlPlane = "COMPACT"
+    """COMPACT: one ECS service for all components; SEPARATE: one for each, the default above mw1.small."""
     sizes: Sizes = Sizes()
     schedulers: Annotated[int, Field(ge=1, le=5)] = 2
+    """Number of schedulers; of a COMPACT control plane, the number of its tasks."""
     min_webservers: Annotated[int, Field(ge=1, le=5)] = 2
     """Minimum number of web servers; more start above 70 % CPU or above 15 connections per server."""
     max_webservers: Annotated[int, Field(ge=1, le=5)] = 2
+    """Maximum number of web servers; both only with `control_plane: SEPARATE`."""
     enable_execute_command: bool = False
     """ECS Exec into control plane tasks; not into workers, where it would bypass the limits of their role."""
     min_workers: Annotated[int, Field(ge=0, le=5000)] = 1
@@ -172,10 +178,8 @@ class Environment(StrictModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _micro_has_one_of_each(cls, data: Any) -> Any:
-        if isinstance(data, dict) and data.get("environment_class") == "mw1.micro":
-            return {"schedulers": 1, "min_webservers": 1, "max_webservers": 1, **data}
-        return data
+    def _class_has_defaults(cls, data: Any) -> Any:
+        return control_plane.with_class_defaults(data) if isinstance(data, dict) else data
 
     @field_validator("metadata_database", "broker", mode="before")
     @classmethod
@@ -221,6 +225,7 @@ class Environment(StrictModel):
     @model_validator(mode="after")
     def _fields_are_consistent(self) -> Self:
         self.web_access.check(self.webserver_access_mode, network=self.network)
+        control_plane.check(self.control_plane, self.model_fields_set, self.sizes)
         if self.min_webservers > self.max_webservers:
             raise FieldError(
                 f"`min_webservers` ({self.min_webservers}) is greater than `max_webservers` ({self.max_webservers}); "
@@ -255,7 +260,7 @@ class Environment(StrictModel):
                 )
         check_options(self.airflow_configuration_options, queues=self.queues, has_sqs=isinstance(self.broker, Sqs))
         check_policies(self.name, self.region, self.fleets.values(), isinstance(self.broker, Sqs))
-        check_task_definitions(self.airflow_configuration_options, self.fleets.values())
+        check_task_definitions(self.airflow_configuration_options, self.fleets.values(), self.service_of)
         return self
 
     def _check_bounds(self, fleet: ResolvedFleet) -> None:
@@ -329,6 +334,16 @@ class Environment(StrictModel):
         }
         names = (service.endpoint for service in regions.SERVICES)
         return frozenset(name for name in names if optional.get(name, True))
+
+    @property
+    def services(self) -> Mapping[str, tuple[str, ...]]:
+        """The ECS services of the control plane, each with the components in its task."""
+        return control_plane.services(self.control_plane)
+
+    @property
+    def service_of(self) -> dict[str, str]:
+        """The ECS service of each component of the control plane."""
+        return {component: service for service, components in self.services.items() for component in components}
 
     @property
     def queues(self) -> tuple[str, ...]:

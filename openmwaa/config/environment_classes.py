@@ -33,6 +33,8 @@ class EnvironmentClass:
     slots: int
     scheduler: TaskSize
     webserver: TaskSize
+    control_plane: TaskSize
+    """Of a COMPACT control plane: the vCPU of a scheduler, and 3 GB for each."""
     database_capacity: int
     """Maximum Aurora capacity units of about 2 GiB: the memory of MWAA's database in this class."""
 
@@ -43,7 +45,8 @@ def _class(
     # Schedulers have the size of workers in every class; in mw1.micro MWAA runs both in one task.
     size = TaskSize(worker[0] * 1024, worker[1] * 1024)
     web = TaskSize(webserver[0] * 1024, webserver[1] * 1024)
-    return EnvironmentClass(name, size, slots, size, web, database_capacity)
+    compact = TaskSize(size.cpu, worker[0] * 3072)
+    return EnvironmentClass(name, size, slots, size, web, compact, database_capacity)
 
 
 ENVIRONMENT_CLASSES: Final[Mapping[str, EnvironmentClass]] = {
@@ -108,3 +111,5 @@ class Sizes(StrictModel):
     triggerer: Size | None = None
     webserver: Size | None = None
     execution_api: Size | None = None
+    control_plane: Size | None = None
+    """Of a COMPACT control plane, instead of the others."""

@@ -13,6 +13,7 @@ from pydantic_core import ErrorDetails
 from pydantic_core.core_schema import DictSchema
 
 from openmwaa.config.aws_limits import OWN_TAGS
+from openmwaa.config.control_plane import WEB_SERVERS
 from openmwaa.config.environment import Environment
 from openmwaa.config.field_lookup import model_of, without_tags
 from openmwaa.config.mwaa_fields import COUNTERPARTS, snake_case
@@ -131,5 +132,6 @@ def _shown(value: object) -> str:
 
 
 def as_data(environment: Environment) -> dict[str, Any]:
-    """Return the environment as plain data with all defaults."""
-    return environment.model_dump(mode="json", by_alias=True)
+    """Return the environment as plain data with all defaults that apply."""
+    without = set(WEB_SERVERS) if environment.control_plane == "COMPACT" else None
+    return environment.model_dump(mode="json", by_alias=True, exclude=without)

@@ -49,7 +49,9 @@ def estimate(environment: Environment, stack: Stack, prices: PriceList) -> dict[
 def mwaa_cost(environment: Environment, prices: PriceList, environment_class: str) -> dict[str, Any]:
     """Return MWAA's price of a class, with the schedulers, web servers and minimum workers of `environment`."""
     included = 1 if environment_class == "mw1.micro" else 2  # of schedulers and web servers; MWAA allows no fewer
-    schedulers, web_servers = (max(count, included) for count in (environment.schedulers, environment.min_webservers))
+    # A COMPACT control plane has no number of web servers.
+    servers = environment.min_webservers if environment.control_plane == "SEPARATE" else included
+    schedulers, web_servers = max(environment.schedulers, included), max(servers, included)
     workers = max(1, sum(fleet.min for fleet in environment.fleets.values()))
     more = {"scheduler": schedulers - included, "web server": web_servers - included, "worker": workers - 1}
     found = {"class": environment_class, "schedulers": schedulers, "web_servers": web_servers, "workers": workers}

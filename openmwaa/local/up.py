@@ -251,7 +251,7 @@ class Up:
                 raise NotHealthyError(f"The daemon has ended; see {self._paths.daemon_log}.")
             unhealthy = list(health.troubles(status))
             if not unhealthy and (trouble := asyncio.run(_web_trouble(status["web_address"]))):
-                unhealthy = [("web-server", trouble)]
+                unhealthy = [(self._environment.service_of["web-server"], trouble)]
             if not unhealthy:
                 return status
             if time.monotonic() - printed > PROGRESS_EVERY_S:

@@ -15,7 +15,6 @@ from openmwaa.operate.connection import Connection, aws_errors
 from openmwaa.operate.stopped_tasks import StoppedTask, last_stopped_task
 from openmwaa.operate.waiting import WaitStatus
 
-SERVICES: Final = ("scheduler", "dag-processor", "triggerer", "execution-api", "web-server", "scaler")
 FAILED_AFTER: Final = 3
 """Tasks in a row with a failed preparation; the lowest threshold of ECS's own circuit breaker."""
 
@@ -51,8 +50,8 @@ def control_plane_status(connection: Connection) -> WaitStatus:
         OperateError: ECS refuses or does not answer.
         NotRunningError: a service of the control plane does not exist.
     """
-    found = services.describe(connection, SERVICES)
-    components = [_component(connection, found[name]) for name in SERVICES]
+    found = services.describe(connection, [*connection.environment.services, "scaler"])
+    components = [_component(connection, service) for service in found.values()]
     return WaitStatus(
         awaited=tuple(component.sentence for component in components if component.trouble and not component.failure),
         failures=tuple(_failure(connection, component) for component in components if component.failure),

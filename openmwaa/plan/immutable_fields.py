@@ -94,7 +94,7 @@ def _database(state: State) -> str | None:
     if _find(state, "aws_db_instance", "metadata_database"):
         return "RDS_POSTGRESQL"
     # An existing server has no resource in the state; only services use it.
-    return "EXISTING" if _find(state, "aws_ecs_service", "airflow_scheduler") else None
+    return "EXISTING" if _find(state, "aws_ecs_service", "scaler") else None
 
 
 def _broker(state: State) -> str | None:
@@ -156,13 +156,13 @@ IMMUTABLE_FIELDS: Final = (
         "identity.path",
         "path",
         "the roles would be replaced, and running workers would lose theirs",
-        _value("aws_iam_role", "roles_scheduler", "path"),
+        _value("aws_iam_role", "roles_scaler", "path"),
     ),
     ImmutableField(
         "identity.role_name_prefix",
         "prefix",
         "the roles would be replaced, and running workers would lose theirs",
-        _value("aws_iam_role", "roles_scheduler", "name", lambda name: name.partition(_PREFIX)[0]),
+        _value("aws_iam_role", "roles_scaler", "name", lambda name: name.partition(_PREFIX)[0]),
     ),
     ImmutableField(
         "kms_key", "key", "existing data is encrypted with the old key, and the database cannot change its key", _key

@@ -171,12 +171,15 @@ def _notes(plan: TerraformPlan, environment: Environment) -> Iterator[str]:
             f"New revision of the workers of {', '.join(rolled)}: new workers use it, running workers finish their "
             "tasks first. `openmwaa wait` shows the progress, which can take as long as the longest task."
         )
-    ended = {fleet_of(c.name) for c in plan.changes if c.type == "aws_ecs_service" and c.action == "destroy"}
+    deleted = [change for change in plan.changes if change.type == "aws_ecs_service" and change.action == "destroy"]
+    ended = {fleet_of(change.name) for change in deleted}
     for fleet in sorted(ended - {"", *environment.fleets}):
         yield (
             f"Fleet {fleet} is no longer in the file: its services are deleted, which kills running tasks. "
             f"Drain it first, with the earlier file: `openmwaa scale --fleet {fleet} --fixed 0`, then apply."
         )
+    if any(change.name.startswith("airflow_") for change in deleted):
+        yield _new_form(plan, environment)
     if _EXECUTION_API in plan.outputs_moved:
         yield f"The execution API gets another address: running tasks lose it and fail after 10 minutes. {_DRAIN}"
     if any(change.type == "aws_route" and change.deletes for change in plan.changes):
@@ -191,6 +194,21 @@ def _notes(plan: TerraformPlan, environment: Environment) -> Iterator[str]:
             "Overrides of `openmwaa scale` stay active: an apply does not change them. "
             "`openmwaa scale` shows them, and `--clear` removes them."
         )
+
+
+def _new_form(plan: TerraformPlan, environment: Environment) -> str:
+    """Return the note about a change of `control_plane`, for which the state must have the order of the services."""
+    form, old = environment.control_plane, {"COMPACT": "SEPARATE", "SEPARATE": "COMPACT"}[environment.control_plane]
+    if any(resource.type == "terraform_data" and resource.name == "airflow_services" for resource in plan.before):
+        return (
+            f"The control plane becomes {form}: the old services are deleted when the new ones are healthy. Until then "
+            "both run, and running tasks continue."
+        )
+    return (
+        f"The control plane becomes {form}, and an older version wrote the state: Terraform deletes the old services "
+        "at once. Running tasks lose the execution API until the new services are healthy, and fail after 10 minutes. "
+        f"To avoid that, apply with `control_plane: {old}` first: it writes the order of the services to the state."
+    )
 
 
 def fleet_of(name: str) -> str:

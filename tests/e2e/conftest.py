@@ -18,8 +18,6 @@ from openmwaa.local.paths import LocalPaths
 YAML = """
 name: e2e
 schedulers: 1
-min_webservers: 1
-max_webservers: 1
 web_access: {allow_http: true}
 metadata_database: {kind: AURORA_SERVERLESS_V2, deletion_protection: false}
 airflow_configuration_options:

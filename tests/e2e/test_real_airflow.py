@@ -2,22 +2,26 @@
 """Real Airflow: a burst with scale-out and scale-in, a killed worker, and a clean stop."""
 
 import asyncio
+import contextlib
+import http.client
 import json
 import os
 import signal
 from collections.abc import Awaitable, Callable
+from urllib.parse import urlsplit
 
 import aiohttp
 import psutil
 import pytest
 
+from openmwaa.config.ports import EXECUTION_API_PORT, WEB_PORT
 from openmwaa.local import task_journal
 from openmwaa.local.daemon import daemon_client, orphans
 from openmwaa.local.demo.run import Burst, endpoints_of, upload
 from openmwaa.local.demo.watch import Watcher, aws_client
 from openmwaa.local.services.airflow_api import AirflowApi
 from openmwaa.local.up import Ready
-from tests.e2e.conftest import E2E
+from tests.e2e.conftest import E2E, YAML
 
 # The first test also waits for the environment, which a new machine must install.
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(2400)]
@@ -50,6 +54,32 @@ FLAWLESS = {
     "workers_peak": 4,
     "workers_end": 1,
 }
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/execution/%s", "/%%65xecution/%s", "//execution/%s", "/x/../execution/%s", "/x/%%2e%%2e/execution/%s"],
+    ids=["plain", "percent-encoded", "double slash", "dots", "percent-encoded dots"],
+)
+def test_no_path_through_the_listener_of_users_reaches_the_execution_api(e2e: E2E, path: str) -> None:
+    status = daemon_client.status(e2e.paths)
+    assert status is not None, "the environment is not running"
+    users = urlsplit(status["web_address"])
+
+    def answer(port: int, method: str, word: str, template: str = path) -> tuple[int, bytes]:
+        connection = http.client.HTTPConnection(str(users.hostname), port, timeout=60)  # sends the path as it is
+        with contextlib.closing(connection):
+            connection.request(method, template % word, body=b"{}", headers={"Content-Type": "application/json"})
+            response = connection.getresponse()
+            return response.status, response.read()
+
+    run = "task-instances/00000000-0000-0000-0000-000000000000/run"
+    plain = "/execution/%s"
+    assert answer(EXECUTION_API_PORT, "GET", "health", plain) == (200, b'{"status":"healthy"}')
+    assert answer(EXECUTION_API_PORT, "PATCH", run, plain)[0] == 401, "the execution API needs the token of a task"
+    page = answer(WEB_PORT, "GET", "health")
+    assert page[1].startswith(b"<!doctype html>"), f"not the page of Airflow: {page}"
+    assert answer(WEB_PORT, "PATCH", run)[0] in {404, 405}, "a route of the execution API answers"
 
 
 @pytest.mark.fault(
@@ -137,6 +167,46 @@ async def test_queued_tasks_keep_their_try_when_the_daemon_is_killed(e2e: E2E) -
     assert {task.state for task in tasks} == {"success"}
     tries = {task.map_index: task.try_number for task in tasks if task.map_index not in interrupted}
     assert set(tries.values()) == {1}, f"queued tasks lost a try: {tries}"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("form", ["SEPARATE", "COMPACT"])
+async def test_a_change_of_the_control_plane_loses_no_task(e2e: E2E, form: str) -> None:
+    """Here Terraform does not wait until the new services are healthy: for a while there is no execution API."""
+    status = await asyncio.to_thread(daemon_client.status, e2e.paths)
+    assert status is not None, "the environment is not running"
+    endpoints = await asyncio.to_thread(endpoints_of, Ready(e2e.paths, status, 0.0), e2e.environment)
+    burst = Burst(tasks=18, seconds=200)  # 12 slots: some tasks run during the whole change, others start after it
+    journal = e2e.file.parent / f"{form}.jsonl"
+    expected = [f"work[{index}]" for index in range(burst.tasks)]
+
+    async def started() -> bool:
+        return bool(task_journal.read(journal, expected).lines)
+
+    async with aiohttp.ClientSession(trust_env=False) as client:
+        airflow = AirflowApi(client, endpoints.web_url, "admin", endpoints.admin_password)
+        await upload(endpoints, burst)
+        await until("Airflow parses the DAG", lambda: airflow.dag_is_known(burst.dag_id), 240)
+        await airflow.unpause(burst.dag_id)
+        run_id = await airflow.trigger(burst.dag_id, {"journal": str(journal)})
+        await until("a task starts", started, 240)
+        e2e.file.write_text(f"{YAML}control_plane: {form}\n")
+        done = await asyncio.to_thread(e2e.openmwaa, "local", "up", "environment.yaml")
+        assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+        status = await asyncio.to_thread(daemon_client.status, e2e.paths)
+
+        async def ended() -> bool:
+            return await airflow.run_state(burst.dag_id, run_id) in {"success", "failed"}
+
+        await until("the run ends", ended, 900)
+        tasks = await airflow.task_instances(burst.dag_id, run_id)
+    services = {service["name"] for service in (status or {})["services"]} - {"scaler"}
+    assert len([name for name in services if not name.startswith("worker-")]) == (1 if form == "COMPACT" else 5)
+    counted = task_journal.read(journal, expected)
+    assert not counted.lost, f"never finished: {counted.lost}"
+    assert not counted.duplicated, f"finished twice: {counted.duplicated}"
+    assert not counted.interrupted, f"interrupted: {counted.interrupted}"
+    assert {(task.state, task.try_number) for task in tasks} == {("success", 1)}
 
 
 def test_down_leaves_no_process(e2e: E2E) -> None:

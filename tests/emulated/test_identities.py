@@ -160,7 +160,7 @@ WITH_CONTEXT: list[tuple[Row, Mapping[str, str]]] = [
 
 @pytest.fixture(scope="module")
 def applied() -> ResolvedStack:
-    fields = {**LEAST, "fleets": FLEETS}
+    fields = {**LEAST, "control_plane": "SEPARATE", "fleets": FLEETS}
     return ResolvedStack(Stack(stack_document(Environment.model_validate(fields))))
 
 

@@ -59,6 +59,7 @@ METRIC = {
 BASES: Mapping[Base, Json] = {
     "own": {
         **LEAST,
+        "control_plane": "SEPARATE",
         "metadata_database": {"kind": "AURORA_SERVERLESS_V2"},
         "broker": {"kind": "SQS"},
         "fleets": {
@@ -80,6 +81,7 @@ BASES: Mapping[Base, Json] = {
     },
     "byo": {
         "name": "example",
+        "control_plane": "SEPARATE",
         "kms_key": KEY,
         "webserver_access_mode": "PUBLIC_AND_PRIVATE",
         "web_access": {
@@ -147,6 +149,7 @@ _CHOICE = NotTried("it chooses among kinds; the change of kind is the row of the
 _EXISTING = NotTried("tasks get it as a variable: there is no database of the stack's to replace")
 _OIDC = NotTried("a part of a listener's action, as `cognito`; its secret is read while it is planned")
 _STATE = NotTried("where Terraform keeps its state is of no resource")
+_COMPACT = NotTried("it needs `control_plane: COMPACT`; the size of a task, as `sizes.scheduler`")
 _VPC = NotTried("it needs a VPC that exists while it is planned")
 
 ROWS: Mapping[str, Row] = {
@@ -160,6 +163,9 @@ ROWS: Mapping[str, Row] = {
     **_size("triggerer"),
     **_size("webserver"),
     **_size("execution_api"),
+    "sizes.control_plane.cpu": _COMPACT,
+    "sizes.control_plane.memory": _COMPACT,
+    "control_plane": May({"control_plane": "COMPACT"}, "byo"),
     "schedulers": May({"schedulers": 3}),
     "min_webservers": May({"min_webservers": 1}),
     "max_webservers": May({"max_webservers": 4}),

@@ -22,6 +22,7 @@ def limits() -> dict[str, Any]:
     names = ["default", *(_long(f"-_{number:02}", 40, "_-Zz9") for number in range(QUEUES - 1))]
     return {
         "name": _long("Z", 80, "-_z9"),
+        "control_plane": "SEPARATE",  # so many queues do not fit into the task of all components
         "web_access": {"allow_http": True},
         "dag_s3_path": "d\u00e4gs & (odd)=+!'/~;@$,",
         "airflow_configuration_options": {"smtp.smtp_user": "${odd} %{x} <&> \"'\\ ~!#*`|"},

@@ -4,10 +4,12 @@
 from typing import Final
 
 from cdktf_app.monitoring.metrics import MonitoredResources, TargetMetrics
+from openmwaa.config.control_plane import COMPONENTS
 
 WATCHED: Final = MonitoredResources(
     environment="demo",
     cluster="openmwaa-demo",
+    service_of={component: component for component in COMPONENTS},
     fleets={
         "default": ("worker-default-a", "worker-default-b"),
         "heavy": ("worker-heavy-a", "worker-heavy-b"),

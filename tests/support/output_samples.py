@@ -104,7 +104,7 @@ def plan_output(command: str) -> str:
         patch("openmwaa.plan.terraform.shutil.which", lambda program: program),
         patch.object(Terraform, "output", terraform_output),
     ):
-        fields = {**LEAST, "fleets": FLEETS, **CHANGES["capacity"]}
+        fields = {**LEAST, "control_plane": "SEPARATE", "fleets": FLEETS, **CHANGES["capacity"]}
         Path("environment.yaml").write_text(json.dumps(fields), encoding="utf-8")
         return _run(command, exit_code=2).replace(str(Path.cwd()), "/home/user")
 

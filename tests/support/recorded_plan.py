@@ -59,7 +59,7 @@ STATE: Final[Mapping[str, Collection[str]]] = {
 
 def environment(name: str) -> Environment:
     """The environment that the recording `name` is a plan of."""
-    return Environment.model_validate({**LEAST, "fleets": FLEETS, **CHANGES[name]})
+    return Environment.model_validate({**LEAST, "control_plane": "SEPARATE", "fleets": FLEETS, **CHANGES[name]})
 
 
 def recorded(name: str) -> Json:

@@ -79,6 +79,7 @@ class SettledTerraform:
     def _write(self, environment: Environment) -> Path:
         written = stack_document(environment)
         written["terraform"].pop("backend", None)  # the state is here
+        written["resource"].pop("terraform_data")  # of Terraform itself: nothing of AWS depends on it
         file = self.folder / "cdk.tf.json"
         file.write_text(json.dumps(written), encoding="utf-8")
         return file

@@ -11,6 +11,7 @@ from typing import Any
 from local_ecs.api import BlockAddresses, LocalEcs, LocalEcsSettings, StateFileError
 from local_ecs.runtime.log_files import LogFiles
 from local_ecs.runtime.processes import ProcessSettings, ProcessTaskRunner
+from openmwaa.config.control_plane import COMPACT_SERVICE
 from openmwaa.config.ports import SCALER_PORT, WEB_PORT
 from openmwaa.local.addresses import AddressBlock
 from openmwaa.local.child_environment import LOCAL_AWS
@@ -31,11 +32,11 @@ logger = logging.getLogger(__name__)
 
 INSTALLED_WITHIN_S = 900.0
 # The scaler stops first, so that it starts no tasks; the execution API last, so that running tasks can still report.
-_STOP_ORDER = {"service:scaler": 0, "service:execution-api": 3}
+_STOP_ORDER = {"service:scaler": 0, "service:execution-api": 3, f"service:{COMPACT_SERVICE}": 3}
 
 
 def stop_order(group: str) -> int:
-    """The scaler first, then the other control plane, the workers, and the execution API."""
+    """The scaler first, then the other control plane, the workers, and the task of the execution API."""
     return _STOP_ORDER.get(group, 2 if group.startswith("service:worker-") else 1)
 
 

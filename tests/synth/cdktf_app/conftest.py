@@ -33,18 +33,34 @@ PUBLIC_WEB: dict[str, Any] = {
 
 
 def stack_of(**fields: Any) -> Stack:
-    """Return the stack of an environment with `fields`; a copy, so that a test may change it."""
-    return Stack(stack_document(Environment.model_validate({**LEAST, **fields})))
+    """Return the stack of an environment with `fields`, by default SEPARATE; a copy, so that a test may change it."""
+    return Stack(stack_document(Environment.model_validate({**LEAST, "control_plane": "SEPARATE", **fields})))
 
 
 @pytest.fixture(scope="session")
 def quickstart_environment() -> Environment:
-    return load(ROOT / "examples/quickstart/environment.yaml")
+    """The quickstart example with a SEPARATE control plane."""
+    fields = load(ROOT / "examples/quickstart/environment.yaml").model_dump(by_alias=True, exclude_unset=True)
+    return Environment.model_validate({**fields, "control_plane": "SEPARATE"})
 
 
 @pytest.fixture(scope="session")
 def quickstart(quickstart_environment: Environment) -> Stack:
     return Stack(stack_document(quickstart_environment))
+
+
+@pytest.fixture(scope="session")
+def compact() -> Stack:
+    """The quickstart example."""
+    return Stack(stack_document(load(ROOT / "examples/quickstart/environment.yaml")))
+
+
+@pytest.fixture(scope="session")
+def compact_public() -> Stack:
+    """A COMPACT control plane with a public load balancer, ElastiCache and ECS Exec, without internet access."""
+    more: dict[str, Any] = {"network": {"egress": "ENDPOINTS_ONLY"}, "broker": {"kind": "ELASTICACHE"}}
+    public = {**PUBLIC_WEB, "webserver_access_mode": "PUBLIC_AND_PRIVATE"}
+    return stack_of(control_plane="COMPACT", enable_execute_command=True, **public, **more)
 
 
 @pytest.fixture(scope="session")
@@ -165,6 +181,8 @@ def variants(
     redis_and_rds: Stack,
     no_internet: Stack,
     public_without_a_way_out: Stack,
+    compact: Stack,
+    compact_public: Stack,
 ) -> dict[str, Stack]:
     """Stacks that together have all roles, policies and encrypted resources."""
     return {
@@ -174,4 +192,6 @@ def variants(
         "redis and rds": redis_and_rds,
         "no internet": no_internet,
         "public": public_without_a_way_out,
+        "compact": compact,
+        "compact public": compact_public,
     }

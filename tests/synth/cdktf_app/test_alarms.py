@@ -158,7 +158,7 @@ def test_each_type_has_a_runbook() -> None:
         pytest.param(
             replace(WATCHED, targets=WATCHED.targets[:1]),
             {"execution_api_down", "execution_api_unhealthy"},
-            set(),
+            {"execution_api_not_running"},
             id="no execution API",
         ),
     ],

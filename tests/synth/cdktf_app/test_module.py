@@ -47,6 +47,7 @@ run "plan" {
 # A name that every service has to shorten or change in its own way, and options that have to win.
 ENVIRONMENT = {
     **LEAST,
+    "control_plane": "SEPARATE",
     "name": "Data_Platform--" + "x" * 65,
     "min_webservers": 1,
     "max_webservers": 3,
@@ -169,7 +170,7 @@ def test_every_variable_is_used_and_explained(module: dict[str, str]) -> None:
 
 def test_a_value_that_every_fleet_sets_is_not_a_variable() -> None:
     fleets = {"default": {"queues": ["default"], "min": 1, "max": 2}}
-    made = files(Environment.model_validate({**LEAST, "fleets": fleets}))
+    made = files(Environment.model_validate({**LEAST, "control_plane": "SEPARATE", "fleets": fleets}))
     known = json.loads(made["variables.tf.json"])["variable"]
     assert not {"min_workers", "max_workers", "max_webservers", "kms_key", "airflow_image"} & set(known)
     assert {"min_webservers", "airflow_tag", "scaler_tag", "environment_class"} <= set(known)

@@ -16,6 +16,7 @@ from tests.support.stack import Json, Stack
 from tests.synth.cdktf_app.conftest import stack_of
 
 # Statements that may have the resource `*`, in any variant of a stack: end of the policy's name, statement.
+CONTROL_PLANE = ("control_plane", "scheduler", "dag_processor", "triggerer", "execution_api", "web_server")
 EVERY_RESOURCE = (
     {
         ("keys_policy", "AdministerByIam"),
@@ -32,6 +33,7 @@ EVERY_RESOURCE = (
         ("roles_execution_role_policy", "NoOtherBuckets"),
         ("roles_execution_role_policy", "PublishMetrics"),
         ("roles_flow_logs_policy", "FindLogGroups"),
+        ("roles_control_plane_policy", "FindLogGroups"),
         ("roles_scaler_policy", "ListTasks"),
         ("roles_scaler_policy", "PublishScalerMetrics"),
         ("roles_scaler_policy", "ReadDemandMetrics"),
@@ -41,14 +43,8 @@ EVERY_RESOURCE = (
         ("roles_worker_policy", "NoOtherBuckets"),
         ("roles_worker_policy", "PublishMetrics"),
     }
-    | {
-        (f"roles_{component}_policy", "ExecuteCommand")
-        for component in ("scheduler", "dag_processor", "triggerer", "execution_api", "web_server")
-    }
-    | {
-        (f"roles_{service}_execution_policy", "LogInToRegistry")
-        for service in ("scheduler", "dag_processor", "triggerer", "execution_api", "web_server", "worker", "scaler")
-    }
+    | {(f"roles_{component}_policy", "ExecuteCommand") for component in CONTROL_PLANE}
+    | {(f"roles_{service}_execution_policy", "LogInToRegistry") for service in (*CONTROL_PLANE, "worker", "scaler")}
 )
 # An endpoint's policy grants nothing: it refuses the identities of other accounts.
 EVERY_ACTION = {("endpoints_policy", "IdentitiesOfThisAccount"), ("endpoints_s3_policy", "IdentitiesOfThisAccount")}

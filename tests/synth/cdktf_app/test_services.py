@@ -41,7 +41,7 @@ def test_counts(quickstart: Stack, byo_resources: Stack) -> None:
         "dag-processor": 1,
         "triggerer": 1,
         "execution-api": 2,
-        "web-server": 1,
+        "web-server": 2,
         "worker-default-a": "${local.fleets_default_newest % 2 == 1 ? 1 : 0}",
         "worker-default-b": "${local.fleets_default_newest % 2 == 0 ? 1 : 0}",
         "scaler": 1,

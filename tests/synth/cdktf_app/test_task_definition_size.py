@@ -8,7 +8,12 @@ from typing import Any
 
 import pytest
 
-from openmwaa.config.aws_limits import MAX_TASK_DEFINITION, TASK_DEFINITION_ROOM, task_definition_sizes
+from openmwaa.config.aws_limits import (
+    CONTAINER_ROOM,
+    MAX_TASK_DEFINITION,
+    TASK_DEFINITION_ROOM,
+    task_definition_sizes,
+)
 from openmwaa.config.environment import Environment
 from openmwaa.config.environment_file import loads
 from openmwaa.errors import EnvironmentFileError
@@ -19,6 +24,7 @@ from tests.synth.cdktf_app.conftest import stack_of
 REFERENCE = re.compile(r"\$\{[^{}]*\}")
 # An ARN with a name of 80 characters; a URL of a queue.
 LONGEST_REFERENCE = "r" * 170
+SEPARATE = {"control_plane": "SEPARATE"}
 
 
 def characters(stack: Stack, task: str) -> int:
@@ -44,6 +50,12 @@ def test_all_that_the_file_does_not_lengthen_fits_beside_the_room(longest_names:
     assert characters(stack_of(name="e" * 80), "scaler") < own
 
 
+def test_a_task_of_all_components_fits_beside_its_room() -> None:
+    own = MAX_TASK_DEFINITION - TASK_DEFINITION_ROOM + 4 * CONTAINER_ROOM
+    stack = stack_of(name="e" * 80, control_plane="COMPACT", broker={"kind": "ELASTICACHE"})
+    assert characters(stack, "control-plane") < own
+
+
 def with_schedules(fleets: int, schedules: int) -> dict[str, Any]:
     schedule = [{"cron": "0 6 * * 1-5", "minutes": 60, "min": 3, "timezone": "Europe/Zurich"}] * schedules
     metric = {"namespace": "Acme/Video", "metric_name": "FramesWaiting", "dimensions": {"Stage": "prod"}}
@@ -53,17 +65,22 @@ def with_schedules(fleets: int, schedules: int) -> dict[str, Any]:
 
 
 def beside_the_fleets(fleets: dict[str, Any]) -> int:
-    resolved = Environment.model_validate({**LEAST, "fleets": fleets}).fleets.values()
+    resolved = Environment.model_validate({**LEAST, **SEPARATE, "fleets": fleets}).fleets.values()
     return characters(stack_of(fleets=fleets), "scaler") - task_definition_sizes({}, resolved)["scaler"]
 
 
 def test_the_scalers_settings_are_not_larger_than_counted() -> None:
     """The file is the largest that is accepted: with one more schedule the fleets do not fit."""
     with pytest.raises(EnvironmentFileError, match=r"in the scaler's task definition.*ecs RegisterTaskDefinition"):
-        loads(json.dumps({**LEAST, "fleets": with_schedules(30, 9)}), Path("environment.yaml"))
+        loads(json.dumps({**LEAST, **SEPARATE, "fleets": with_schedules(30, 9)}), Path("environment.yaml"))
     assert beside_the_fleets(with_schedules(30, 8)) <= beside_the_fleets(with_schedules(1, 0))
 
 
-def test_options_that_are_accepted_fit_into_the_schedulers_task() -> None:
-    options = {f"smtp.a{number}": 'x<&>"' * 100 for number in range(11)}
-    assert characters(stack_of(airflow_configuration_options=options), "scheduler") < MAX_TASK_DEFINITION
+@pytest.mark.parametrize(("form", "task", "number"), [("SEPARATE", "scheduler", 11), ("COMPACT", "control-plane", 2)])
+def test_options_that_are_accepted_fit_into_the_schedulers_task(form: str, task: str, number: int) -> None:
+    options = {f"smtp.a{index}": 'x<&>"' * 100 for index in range(number)}
+    stack = stack_of(control_plane=form, airflow_configuration_options=options)
+    assert characters(stack, task) < MAX_TASK_DEFINITION
+    more = {f"smtp.a{index}": 'x<&>"' * 100 for index in range(number + 1)}
+    with pytest.raises(ValueError, match=f"the {task}'s task definition"):
+        stack_of(control_plane=form, airflow_configuration_options=more)

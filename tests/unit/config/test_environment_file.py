@@ -256,8 +256,8 @@ WRONG = {
         "raise `max`",
     ),
     "fewer web servers than the minimum": (
-        "name: a\nweb_access: {allow_http: true}\nmax_webservers: 1",
-        3,
+        "name: a\nweb_access: {allow_http: true}\ncontrol_plane: SEPARATE\nmax_webservers: 1",
+        4,
         "max_webservers",
         "raise `max_webservers`",
     ),
@@ -377,9 +377,9 @@ WRONG = {
         "at most 30 items",
     ),
     "options that do not fit into a task definition": (
-        "name: a\nweb_access: {allow_http: true}\nairflow_configuration_options:\n"
+        "name: a\nweb_access: {allow_http: true}\ncontrol_plane: SEPARATE\nairflow_configuration_options:\n"
         + "".join(f"  smtp.a{number}: {'x' * 1000}\n" for number in range(25)),
-        3,
+        4,
         "airflow_configuration_options",
         "the options and all queues take 52434 bytes in the scheduler's task definition, and at most 49152 fit",
     ),

@@ -10,13 +10,15 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from openmwaa.config.control_plane import COMPONENTS
 from openmwaa.config.environment import Environment
-from openmwaa.operate.control_plane import SERVICES, control_plane_status
+from openmwaa.operate.control_plane import control_plane_status
 from openmwaa.operate.errors import NotRunningError
 from openmwaa.operate.waiting import WaitStatus
 from tests.support.environments import LEAST
 from tests.support.fake_connection import FakeConnection
 
+SERVICES = (*COMPONENTS, "scaler")
 ARN = "arn:aws:ecs:us-east-1:123456789012"
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -33,7 +35,7 @@ class FakeEcsAndLogs:
         self.services = {name: service(name) for name in SERVICES}
 
     def status(self, **more: Any) -> WaitStatus:
-        environment = Environment.model_validate({**LEAST, **more})
+        environment = Environment.model_validate({**LEAST, "control_plane": "SEPARATE", **more})
         return control_plane_status(
             FakeConnection(environment, Path("environment.yaml"), fake=self, services=("ecs", "logs"))
         )

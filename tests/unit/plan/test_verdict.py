@@ -66,6 +66,24 @@ def test_a_fleet_removed_from_the_file_can_be_deleted() -> None:
     assert [note for note in verdict.notes if "aws_sqs_queue.broker_queue_etl" in note]
 
 
+@pytest.mark.parametrize(
+    ("state", "expected"),
+    [
+        pytest.param(
+            (Resource("terraform_data", "airflow_services", {}),), "are deleted when the new", id="order known"
+        ),
+        pytest.param((), "apply with `control_plane: SEPARATE` first", id="state of an older version"),
+    ],
+)
+def test_a_new_form_of_the_control_plane_is_accepted_with_a_note(state: tuple[Resource, ...], expected: str) -> None:
+    plan = only("aws_ecs_service", "airflow_scheduler", "delete")
+    verdict = judge(dataclasses.replace(plan, before=(*plan.before, *state)), environment_with(control_plane="COMPACT"))
+    assert verdict.outcome == "changed"
+    (note,) = verdict.notes
+    assert note.startswith("The control plane becomes COMPACT")
+    assert expected in note
+
+
 def test_a_fleet_in_the_file_cannot_be_deleted() -> None:
     verdict = judge(plan_of("removed"), environment("none"))
     assert verdict.outcome == "refused"
@@ -178,9 +196,7 @@ def test_other_role_names_are_refused(identity: dict[str, str], field: str) -> N
     base = recorded("capacity")
     role = {"name": "openmwaa-example-us-east-1-scheduler", "path": "/"}
     existing = base["prior_state"]["values"]["root_module"]["resources"]
-    existing.append(
-        {"mode": "managed", "type": "aws_iam_role", "name": "roles_scheduler", "address": "r", "values": role}
-    )
+    existing.append({"mode": "managed", "type": "aws_iam_role", "name": "roles_scaler", "address": "r", "values": role})
     assert judge(read(base), environment_with()).outcome == "changed"
     assert [refusal.field for refusal in judge(read(base), environment_with(identity=identity)).refusals] == [field]
 
