@@ -20,8 +20,8 @@ FILE: Final = ROOT / "build" / "cost.json"
 PRICES: Final = list_prices("us-east-1")
 SMALL: Final = "mw1.small"
 BOUNDS: Final[tuple[tuple[str, dict[str, Any], float], ...]] = (
-    ("quickstart", {}, 0.60),
-    ("quickstart", {"min_workers": 0, "architecture": "ARM64"}, 0.45),
+    ("quickstart", {"schedulers": 2}, 0.60),  # MWAA's counts
+    ("quickstart", {"schedulers": 2, "min_workers": 0}, 0.45),
     ("micro", {}, 0.35),
 )
 """Example, changed fields, and the largest share of MWAA's small class with the same NAT gateway."""
