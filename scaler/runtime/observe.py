@@ -5,6 +5,7 @@ All answers of one observation belong to one tick. Demand may come from an earli
 """
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -40,6 +41,8 @@ ECS_STOPS_WITHIN_S = 10.0
 """ECS stops tasks some seconds after the write of a lower count. A protection that ends before that is none."""
 ABSENT_AFTER = 6
 """A service that has been seen is absent only after so many answers in a row that it does not exist."""
+LEFT_OUT = 1.5
+"""Intervals without a read after one that the source throttled: one tick, unless ticks are stretched already."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,8 +122,8 @@ class Observer:
         self._missing: dict[str, int] = {}
         """Services that do not exist, according to so many answers in a row."""
         self._errors: list[SourceError] = []
-        self._throttled: dict[str, bool] = {}
-        """Sources that throttled their last read; whether the present tick reads them again."""
+        self._throttled: dict[str, float] = {}
+        """Sources that throttled their last read, and when."""
 
     @property
     def intervals(self) -> int:
@@ -217,11 +220,14 @@ class Observer:
         return await self._read_slowly(partial(self._ports.overrides.of, self._fleet.name), "overrides", end)
 
     async def _read_slowly(self, read: Callable[[], Awaitable[T]], source: str, end: float) -> Known[T] | Unknown:
-        """Read a source, but leave out one tick after a read that it throttled."""
-        again = self._throttled.pop(source, True)
-        if not again:
-            self._throttled[source] = True
+        """Read a source, but leave out the next interval after a read that it throttled.
+
+        The next tick may be two intervals later already: leaving out that one would be a gap in the scale-in window.
+        """
+        since_s = self._ports.clock.monotonic() - self._throttled.get(source, -math.inf)
+        if 0 <= since_s < LEFT_OUT * self._fleet.interval_s:
             return Unknown("throttled in the last tick: it is read again in the next one")
+        self._throttled.pop(source, None)
         return await self._read(read, source, end)
 
     async def _read(self, read: Callable[[], Awaitable[T]], source: str, end: float) -> Known[T] | Unknown:
@@ -233,7 +239,7 @@ class Observer:
         except SourceError as failure:
             error = failure
         if isinstance(error, ThrottledError):
-            self._throttled[source] = False
+            self._throttled[source] = self._ports.clock.monotonic()
         self._errors.append(error)
         return Unknown(error.reason)
 

@@ -33,6 +33,9 @@ case "$1" in
 esac
 """
 PROGRAM = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)  # the tests may run in a shell that ignores signals
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 import cdktf_app.main
 cdktf_app.main.synth = lambda environment, out: out / environment.name / "cdk.tf.json"
 from openmwaa.cli import main
