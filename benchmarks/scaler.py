@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """10 000 randomized scale-ins with faults in virtual time, and the lost tasks without each step of the protocol.
 
-`python -m benchmarks scaler`, about seven minutes of one core. It exits with an error after a lost or interrupted task,
+`python -m benchmarks scaler`, about 14 minutes of one core. It exits with an error after a lost or interrupted task,
 a broken invariant, a negative control without a lost or stuck task, or a fleet that sticks under a continuous fault or
 in a race. Figures of other subjects in build/bench (real scale-ins, reaction, fleets) are merged in; missing figures
 are null.
