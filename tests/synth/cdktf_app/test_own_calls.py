@@ -182,6 +182,7 @@ PAGES = {
     "ecs:ListTasks": "pipeline.md",
     "logs:FilterLogEvents": "explain.md",
     "logs:GetLogEvents": "pipeline.md",
+    "ssm:DeleteParameters": "destroy.md",
     "ssm:GetParameter": "scale-by-hand.md",
     "ssm:GetParameterHistory": "scale-by-hand.md",
     "ssm:GetParameters": "scale-by-hand.md",
