@@ -26,6 +26,7 @@ from scaler.reporting.tick_recorder import TickRecorder
 from scaler.runtime.agent_concurrency import AgentPlaces, LimitedWorkers
 from scaler.runtime.fleet_loop import FleetLoop
 from scaler.runtime.observe import Observer
+from scaler.runtime.sleep_loop import SleepLoop, SleepStatus
 from scaler.runtime.supervisor import FleetSupervisor
 from scaler.runtime.tick_result import TickListener
 from scaler.wiring import Resources, open_resources
@@ -89,6 +90,8 @@ async def _until(stop: asyncio.Event, process: "Process", file: ConfigFile | Non
             running.append(group.create_task(file.watch()))
         if process.publisher is not None:
             running.append(group.create_task(process.publisher.run()))
+        if process.sleep is not None:
+            running.append(group.create_task(process.sleep.run()))
         group.create_task(end())
 
 
@@ -101,6 +104,7 @@ class Process:
         self._resources = resources
         self._settings = settings
         self._agent_places = AgentPlaces()
+        self._sleep_status = SleepStatus() if settings.sleep else None
         self.log = DecisionLog(settings.environment, sys.stdout, clock.wall)
         self.metrics = PrometheusMetrics()
         self.supervisor = FleetSupervisor((), clock, on_lag=self.metrics.lagged, on_removed=self._removed)
@@ -116,12 +120,16 @@ class Process:
                 on_failure=self._not_published,
                 health=resources.airflow_health,
             )
+        self.sleep = self._sleep_loop(settings, resources, clock)
+        if self.sleep is not None and self.publisher is not None:
+            self.publisher.waking_s = self.sleep.waking_s
         listeners: Sequence[TickListener | None] = (self.log, self.metrics, self.publisher, recorder)
         self._listeners = [listener for listener in listeners if listener is not None]
         self.apply(settings)
 
     def apply(self, settings: ScalerConfig) -> None:
         """Use these settings from the next tick of each fleet on."""
+        self._settings = settings
         loops = [self._loop(settings, fleet) for fleet in settings.fleets]
         if self._resources.ports.overrides is not None:
             self._resources.ports.overrides.watch([fleet.name for fleet in settings.fleets])
@@ -143,11 +151,38 @@ class Process:
         shared = self._resources.ports
         workers = LimitedWorkers(shared.workers, shared.clock, settings.interval_s, self._agent_places)
         ports = replace(shared, workers=workers)
+        if self._sleep_status is not None:
+            database = shared.database if self._sleep_status.reads_database else None
+            ports = replace(ports, held=self._sleep_status.overrides, database=database)
         core, schedule = settings.core_fleet(fleet), Schedules(fleet.schedule)
         demand = self._resources.demand_metrics
         metric = partial(demand.value, fleet.demand_metric) if fleet.demand_metric else None
         observer = Observer(core, fleet.services, fleet.queues, ports, schedule=schedule.at, metric=metric)
         return FleetLoop(core, observer, ports, self._listeners)
+
+    def _sleep_loop(self, settings: ScalerConfig, resources: Resources, clock: ScalerClock) -> SleepLoop | None:
+        if settings.sleep is None or resources.sleep is None:
+            return None
+        return SleepLoop(
+            settings.sleep,
+            resources.sleep,
+            resources.ports.cluster,
+            resources.ports.broker,
+            clock,
+            self.log.event,
+            self._sleep_changed,
+            workers=lambda: [service for fleet in self._settings.fleets for service in fleet.services],
+            queues=lambda: [address for fleet in self._settings.fleets for address in fleet.queues.values()],
+            hold_s=3 * settings.interval_s,
+        )
+
+    def _sleep_changed(self, status: SleepStatus) -> None:
+        self._sleep_status = status
+        for database in self._resources.databases:
+            database.rest(resting=not status.reads_database)
+        if self.publisher is not None:
+            self.publisher.quiet = not status.reads_database
+        self.apply(self._settings)
 
     def _not_published(self, error: SourceError) -> None:
         self.metrics.not_published()

@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Literal, Protocol
 
 from scaler.core.model import AgentState, BrokerCount, DatabaseCount, Overrides, Service, Task
+from scaler.core.sleep import SleepRecord
 from scaler.errors import SourceError
 
 
@@ -120,3 +121,25 @@ class MetricSink(Protocol):
 
     async def put(self, data: Sequence[Datum]) -> None:
         """Store the values with the current time."""
+
+
+class SleepPort(Protocol):
+    """What only sleep needs, beside the cluster and the broker."""
+
+    async def record(self) -> SleepRecord | None:
+        """Return the record; None: it does not exist."""
+
+    async def write(self, record: SleepRecord) -> None:
+        """Replace the record that was read last, unless a user has replaced it since."""
+
+    async def healthy(self, service: str) -> int:
+        """Return the number of a service's tasks whose health checks succeed."""
+
+    async def database(self) -> str:
+        """Return the status of the RDS instance."""
+
+    async def set_database(self, step: Literal["stop", "start"]) -> None:
+        """Stop or start the RDS instance."""
+
+    async def set_alarms(self, *, enabled: bool) -> None:
+        """Enable or disable the notifications of the environment's alarms."""

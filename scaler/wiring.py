@@ -2,7 +2,7 @@
 """Opens the resources that the settings name: clients, connections and the caches in front of them."""
 
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -15,10 +15,11 @@ from scaler.adapters.cloudwatch import CloudWatchBroker, CloudWatchDemand, Timin
 from scaler.adapters.ecs import EcsClusterAdapter
 from scaler.adapters.metrics import CloudWatchMetrics
 from scaler.adapters.override_store import SsmOverrides
+from scaler.adapters.sleep import AwsSleep
 from scaler.adapters.sqs import SqsQueueReader
 from scaler.adapters.worker_agent import WorkerAgents, signing_key
 from scaler.config.settings import CloudWatchSettings, RedisSettings, ScalerConfig, ScalerSecrets
-from scaler.ports import AirflowHealthSource, BrokerPort, ClockPort, MetricSink
+from scaler.ports import AirflowHealthSource, BrokerPort, ClockPort, MetricSink, SleepPort
 from scaler.runtime.agent_concurrency import CONNECTIONS
 from scaler.runtime.observe import Ports, SharedDatabase
 from scaler.runtime.overrides import SharedOverrides
@@ -26,6 +27,8 @@ from scaler.runtime.write_rate_limit import WriteRateLimit
 
 HEALTH_DEADLINE_S = 8.0
 """Only the metrics, once a minute, wait for this query."""
+SLEEP_DEADLINE_S = 8.0
+"""No decision waits for the calls of sleep."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +44,10 @@ class Resources:
     airflow_health: AirflowHealthSource | None
     """None: no metrics are published, or there is no database."""
     demand_metrics: CloudWatchDemand
+    sleep: SleepPort | None
+    """None: the environment cannot sleep."""
+    databases: Sequence[AirflowDatabase]
+    """All connections to Airflow's database."""
 
 
 @asynccontextmanager
@@ -77,16 +84,18 @@ async def open_resources(
             names = [fleet.name for fleet in settings.fleets]
             overrides = SharedOverrides(source, names, clock, max_age_s=settings.interval_s / 2)
             stack.push_async_callback(overrides.close)
-        database = None
+        database, databases = None, []
         if airflow := _airflow(settings, secret_values, deadline_s, stack):
             database = SharedDatabase(airflow, clock, max_age_s=shared_s)
             stack.push_async_callback(database.close)
+            databases.append(airflow)
         cloudwatch = await client("cloudwatch")
         demand_metrics = CloudWatchDemand(cloudwatch, timing)
         stack.push_async_callback(demand_metrics.close)
+        ecs = await client("ecs")
         ports = Ports(
             clock=clock,
-            cluster=EcsClusterAdapter(await client("ecs"), settings.cluster, deadline_s=deadline_s, wall=clock.wall),
+            cluster=EcsClusterAdapter(ecs, settings.cluster, deadline_s=deadline_s, wall=clock.wall),
             workers=agents,
             broker=await _broker(settings, secret_values, timing, stack, client),
             database=database,
@@ -95,7 +104,20 @@ async def open_resources(
         )
         sink = None if settings.metrics_namespace is None else CloudWatchMetrics(cloudwatch)
         health = None if sink is None else _airflow(settings, secret_values, HEALTH_DEADLINE_S, stack)
-        yield Resources(ports, write_rate_limit, session, calls, sink, health, demand_metrics)
+        if health is not None:
+            databases.append(health)
+        sleep = None
+        if settings.sleep is not None:
+            sleep = AwsSleep(
+                settings.sleep,
+                settings.cluster,
+                ssm=await client("ssm"),
+                ecs=ecs,
+                rds=await client("rds"),
+                cloudwatch=cloudwatch,
+                deadline_s=SLEEP_DEADLINE_S,
+            )
+        yield Resources(ports, write_rate_limit, session, calls, sink, health, demand_metrics, sleep, databases)
 
 
 async def _broker(

@@ -19,7 +19,7 @@ from asyncpg.connect_utils import SessionAttribute
 from scaler.adapters.deadline import calling, natural
 from scaler.config.settings import DatabaseSettings
 from scaler.core.model import DatabaseCount
-from scaler.errors import BadAnswerError
+from scaler.errors import BadAnswerError, SourceError
 from scaler.ports import AirflowHealth
 
 SOURCE = "database"
@@ -65,6 +65,7 @@ class AirflowDatabase:
         self._connection: asyncpg.Connection | None = None
         self._ours = ""
         self._lock = asyncio.Lock()
+        self._resting = False
 
     async def counts(self) -> Mapping[str, DatabaseCount]:
         """Return queued and running task instances by queue."""
@@ -83,8 +84,16 @@ class AirflowDatabase:
             raise BadAnswerError(SOURCE, f"the age of the oldest queued task is {oldest_s!r} s")
         return AirflowHealth(natural(SOURCE, "schedulers", schedulers), oldest_s)
 
+    def rest(self, *, resting: bool) -> None:
+        """Close the connection and refuse to open one, or allow it again: Aurora pauses only without connections."""
+        self._resting = resting
+        if resting:
+            self._forget()
+
     async def _rows(self, query: str, *parameters: object) -> Sequence[Any]:
         """Return the rows of `query`, whose first parameter is the list of executors."""
+        if self._resting:
+            raise SourceError(SOURCE, "the environment is asleep")
         async with calling(SOURCE, self._deadline_s, *ERRORS), self._lock:
             try:
                 connection = await self._connected()

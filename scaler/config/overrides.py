@@ -8,11 +8,13 @@ applied.
 import json
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from scaler.core.model import Overrides
+
+D = TypeVar("D", bound=BaseModel)
 
 VERSION: Literal[1] = 1
 SIZE_LIMIT = 4096
@@ -88,6 +90,11 @@ class OverrideDocument(BaseModel):
 
 
 def parse(text: str) -> OverrideDocument:
+    """Return the override in `text`; raise OverrideDocumentError if it is not valid."""
+    return parse_as(OverrideDocument, text)
+
+
+def parse_as(model: type[D], text: str) -> D:
     """Return the document in `text`; raise OverrideDocumentError if it is not valid."""
     if len(text) > SIZE_LIMIT:
         raise OverrideDocumentError(f"has {len(text)} characters; the limit is {SIZE_LIMIT}")
@@ -100,7 +107,7 @@ def parse(text: str) -> OverrideDocument:
     if not isinstance(found, dict) or "version" not in found:
         raise OverrideDocumentError("is not a JSON object with a version")
     try:
-        return OverrideDocument.model_validate(found)
+        return model.model_validate(found)
     except ValidationError as error:
         raise OverrideDocumentError(
             "; ".join(_problem(details) for details in error.errors(include_url=False))

@@ -69,26 +69,30 @@ class _Starts(CronSim):
             self.dt = self.dt.astimezone(UTC).astimezone(self.dt.tzinfo)
 
 
-class _Cron:
-    """The starts of one row."""
+class Cron:
+    """The times that a cron expression names in a time zone."""
 
-    def __init__(self, row: ScheduleRow) -> None:
-        self.row = row
-        self.zone = ZoneInfo(row.timezone)
+    def __init__(self, expression: str, timezone: str) -> None:
+        self.expression = expression
+        self.zone = ZoneInfo(timezone)
         self._span: _Span | None = None
 
-    def end(self, now: datetime) -> datetime | None:
-        """Return the end of the row if it is in force, else None."""
+    def last(self, now: datetime) -> datetime | None:
+        """Return the last of these times at or before `now`; None: there is none within 50 years."""
+        return self._at(now).last
+
+    def following(self, now: datetime) -> datetime | None:
+        """Return the first of these times after `now`; None: there is none within 50 years."""
+        return self._at(now).following
+
+    def _at(self, now: datetime) -> _Span:
         if self._span is None or not self._span.covers(now):
             self._span = self._find(now)
-        if self._span.last is None:
-            return None
-        end = self._span.last + timedelta(minutes=self.row.minutes)
-        return end if now < end else None
+        return self._span
 
     def _find(self, now: datetime) -> _Span:
         last = self._any_start_before(now)
-        for start in _Starts(self.row.cron, (last or now - timedelta(seconds=1)).astimezone(self.zone)):
+        for start in _Starts(self.expression, (last or now - timedelta(seconds=1)).astimezone(self.zone)):
             found = start.astimezone(UTC)
             if found > now:
                 return _Span(last, found)
@@ -96,7 +100,7 @@ class _Cron:
         return _Span(last, None)
 
     def _any_start_before(self, now: datetime) -> datetime | None:
-        for start in CronSim(self.row.cron, (now + SEARCH_AHEAD).astimezone(self.zone), reverse=True):
+        for start in CronSim(self.expression, (now + SEARCH_AHEAD).astimezone(self.zone), reverse=True):
             found = start.astimezone(UTC)
             is_real = found.astimezone(self.zone).replace(tzinfo=None) == start.replace(tzinfo=None)
             if is_real and found <= now:
@@ -108,17 +112,18 @@ class Schedules:
     """The rows of one fleet."""
 
     def __init__(self, rows: Sequence[ScheduleRow]) -> None:
-        self._crons = [_Cron(row) for row in rows]
+        self._rows = [(row, Cron(row.cron, row.timezone)) for row in rows]
 
     def at(self, now: datetime) -> Schedule | None:
         """Return the largest minimum in force at `now`, with a text that does not change while it is in force."""
-        found: tuple[int, _Cron, datetime] | None = None
-        for cron in self._crons:
-            end = cron.end(now)
-            if end is not None and (found is None or cron.row.min > found[0]):
-                found = (cron.row.min, cron, end)
+        found: tuple[ScheduleRow, Cron, datetime] | None = None
+        for row, cron in self._rows:
+            start = cron.last(now)
+            end = start and start + timedelta(minutes=row.minutes)
+            if end and now < end and (found is None or row.min > found[0].min):
+                found = (row, cron, end)
         if found is None:
             return None
-        minimum, cron, end = found
+        row, cron, end = found
         until = end.astimezone(cron.zone).strftime("%Y-%m-%d %H:%M")
-        return Schedule(minimum, f"`{cron.row.cron}` in {cron.row.timezone} for {cron.row.minutes} min, until {until}")
+        return Schedule(row.min, f"`{row.cron}` in {row.timezone} for {row.minutes} min, until {until}")

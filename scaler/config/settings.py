@@ -24,6 +24,7 @@ from pydantic import (
 )
 
 from scaler.config.broker_urls import queue_problem, redis_url
+from scaler.config.sleep import SleepSettings
 from scaler.core.model import FallbackPolicy, FleetPolicy, MetricPolicy
 from scaler.errors import ConfigurationError
 
@@ -242,6 +243,8 @@ class ScalerConfig(_Model):
     record_dir: Text | None = None
     """The folder for recorded ticks, for `replay`; None: ticks are not recorded."""
     calls: CallSettings = CallSettings()
+    sleep: SleepSettings | None = None
+    """None: the environment cannot sleep."""
     fleets: Annotated[tuple[FleetSettings, ...], Field(min_length=1)]
 
     @field_validator("metrics_namespace")

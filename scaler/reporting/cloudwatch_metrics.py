@@ -52,8 +52,9 @@ def _without_message(result: TickResult) -> float | None:
     return demand.without_message if demand else None
 
 
+NO_DECISION: Final = "NoDecision"
 OF_FLEETS: Final[Mapping[str, Metric]] = {
-    "NoDecision": Metric(
+    NO_DECISION: Metric(
         "1 while the scaler cannot decide a desired count, 0 otherwise",
         lambda result: float(result.tick.decision.desired is None),
     ),
@@ -90,6 +91,9 @@ OF_FLEETS: Final[Mapping[str, Metric]] = {
 OF_SERVICES: Final = ("DesiredWorkers", "RunningWorkers")
 """By (Environment, Fleet, Service): the same values of each ECS service."""
 
+OF_SLEEP: Final = "WakingSeconds"
+"""By (Environment): how long an environment that may sleep has been waking; 0 while it is awake or asleep."""
+
 OF_AIRFLOW: Final[Mapping[str, tuple[str, str]]] = {
     "RunningTasks": ("Function", "Executor"),
     "QueuedTasks": ("Function", "Executor"),
@@ -103,7 +107,7 @@ def of_fleet(namespace: str, environment: str, fleet: str, result: TickResult | 
     """Yield the known metrics of a fleet; without a recent tick only `NoDecision`."""
     dimensions = (("Environment", environment), ("Fleet", fleet))
     if result is None:
-        yield Datum(namespace, "NoDecision", dimensions, 1.0)
+        yield Datum(namespace, NO_DECISION, dimensions, 1.0)
         return
     for name, metric in OF_FLEETS.items():
         value = metric.of(result)
@@ -114,6 +118,11 @@ def of_fleet(namespace: str, environment: str, fleet: str, result: TickResult | 
         for metric_name, number in zip(OF_SERVICES, (desired, service.running if service else None), strict=True):
             if number is not None:
                 yield Datum(namespace, metric_name, (*dimensions, ("Service", name)), number)
+
+
+def of_sleep(namespace: str, environment: str, seconds: float) -> Datum:
+    """Return the time that the environment has been waking."""
+    return Datum(namespace, OF_SLEEP, (("Environment", environment),), seconds, "Seconds")
 
 
 def of_tasks(environment: str, results: list[TickResult | None]) -> Iterator[Datum]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from scaler.errors import SourceError
 from scaler.ports import AirflowHealthSource, ClockPort, Datum, MetricSink
-from scaler.reporting.cloudwatch_metrics import of_airflow, of_fleet, of_tasks
+from scaler.reporting.cloudwatch_metrics import NO_DECISION, of_airflow, of_fleet, of_sleep, of_tasks
 from scaler.runtime.tick_result import TickResult
 
 PERIOD_S = 60.0
@@ -30,6 +30,10 @@ class CloudWatchPublisher:
     intervals: Callable[[], Mapping[str, float]]
     on_failure: Callable[[SourceError], None]
     health: AirflowHealthSource | None = None
+    waking_s: Callable[[], float] | None = None
+    """Seconds that the environment has been waking; None: it cannot sleep."""
+    quiet: bool = False
+    """Whether only the metrics of alarms that notify during sleep are published: AWS charges metrics by the hour."""
     _latest: dict[str, tuple[float, TickResult]] = field(default_factory=dict, init=False)
 
     def on_tick(self, result: TickResult) -> None:
@@ -72,12 +76,15 @@ class CloudWatchPublisher:
             datum
             for fleet in sorted(intervals)
             for datum in of_fleet(self.namespace, self.environment, fleet, fresh.get(fleet))
+            if not self.quiet or datum.name == NO_DECISION
         ]
+        if self.waking_s is not None:
+            data.append(of_sleep(self.namespace, self.environment, self.waking_s()))
         return [*data, *of_tasks(self.environment, [fresh.get(fleet) for fleet in intervals])]
 
     async def _airflow(self) -> list[Datum]:
         """Return the metrics of Airflow's health; none while it is unknown."""
-        if self.health is None:
+        if self.health is None or self.quiet:
             return []
         try:
             return [*of_airflow(self.environment, await self.health.health(PERIOD_S))]

@@ -7,7 +7,7 @@ All answers of one observation belong to one tick. Demand may come from an earli
 import asyncio
 import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 from typing import Generic, Self, TypeVar
@@ -58,6 +58,8 @@ class Ports:
     """The manual overrides; None: overrides are not configured."""
     write_rate_limit: WriteRateLimit | None = None
     """Limits the rate of UpdateService; None: no limit."""
+    held: Overrides | None = None
+    """Overrides of the whole environment, which replace those of each fleet; None: it is awake."""
 
 
 class LastKnown(Generic[T]):
@@ -157,13 +159,20 @@ class Observer:
         observation = Observation(
             services={name: service for name, service in seen.items() if name not in absent},
             broker=self._last_broker.of(await broker, now, stale_s),
-            overrides=self._last_overrides.of(await overrides, self._ports.clock),
+            overrides=self._held(self._last_overrides.of(await overrides, self._ports.clock)),
             database=await database,
             schedule=self._schedule(self._ports.clock.wall()),
             demand_metric=await metric,
             absent=absent,
         )
         return observation, tuple(self._errors)
+
+    def _held(self, own: Reading[Overrides]) -> Reading[Overrides]:
+        """Return the overrides of the environment, if there are any; a dry run of the fleet stays one."""
+        if self._ports.held is None:
+            return own
+        dry_run = not isinstance(own, Unknown) and own.value.dry_run
+        return Known(replace(self._ports.held, dry_run=dry_run), self._ports.clock.monotonic())
 
     async def _observe_service(self, name: str, begins: float, end: float) -> ServiceObservation:
         """Read a service and its workers; a service that is known to be empty needs no list of tasks."""

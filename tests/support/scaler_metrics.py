@@ -5,7 +5,7 @@ from typing import Final
 
 from scaler.adapters.aws import ApiCalls
 from scaler.errors import SourceError
-from scaler.reporting.cloudwatch_metrics import MWAA, OF_AIRFLOW, OF_FLEETS, OF_SERVICES
+from scaler.reporting.cloudwatch_metrics import MWAA, OF_AIRFLOW, OF_FLEETS, OF_SERVICES, OF_SLEEP
 from scaler.reporting.prometheus_metrics import PrometheusMetrics
 from tests.support.scaler_reports import report
 
@@ -29,5 +29,6 @@ def of_cloudwatch() -> set[tuple[str, str, tuple[str, ...]]]:
     return {
         *((NAMESPACE, name, fleet) for name in OF_FLEETS),
         *((NAMESPACE, name, (*fleet, "Service")) for name in OF_SERVICES),
+        (NAMESPACE, OF_SLEEP, ("Environment",)),
         *((MWAA, name, ("=".join(function), "Environment")) for name, function in OF_AIRFLOW.items()),
     }
