@@ -25,12 +25,18 @@ BOUNDS: Final[tuple[tuple[str, dict[str, Any], float], ...]] = (
     ("micro", {}, 0.35),
 )
 """Example, changed fields, and the largest share of MWAA's small class with the same NAT gateway."""
+ASLEEP: Final = (
+    ("quickstart", ("NAT gateways",), 35.0),
+    ("quickstart", ("NAT gateways", "Load balancers, endpoints"), 20.0),  # no file takes the load balancer away
+)
+"""Example, the parts that are left out, and the largest USD a month asleep."""
 
 
 def measure() -> dict[str, Any]:
     environments = {file.parent.name: load(file) for file in sorted((ROOT / "examples").glob("*/environment.yaml"))}
     found = {
         "examples": {name: _estimate(environment) for name, environment in environments.items()},
+        "asleep": [_asleep(environments[name], name, parts, bound) for name, parts, bound in ASLEEP],
         "bounds": [_bound(environments.get(name), name, fields, bound) for name, fields, bound in BOUNDS],
     }
     FILE.parent.mkdir(exist_ok=True)
@@ -40,6 +46,12 @@ def measure() -> dict[str, Any]:
 
 def _estimate(environment: Environment) -> dict[str, Any]:
     return estimate(environment, from_document(document(environment)), PRICES)
+
+
+def _asleep(environment: Environment, name: str, without: tuple[str, ...], bound: float) -> dict[str, Any]:
+    parts = _estimate(environment)["parts_asleep"]
+    usd = round(sum(usd for part, usd in parts.items() if part not in without), 2)
+    return {"example": name, "without": without, "usd_month": usd, "at_most": bound}
 
 
 def _bound(environment: Environment | None, name: str, fields: dict[str, Any], bound: float) -> dict[str, Any]:

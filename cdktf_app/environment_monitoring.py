@@ -70,6 +70,7 @@ def monitored_resources(
         dead_letters=None if broker.dead_letter_queue_url is None else Fn.basename(broker.dead_letter_queue_url),
         database=_writer(database.dimensions),
         serverless="DBClusterIdentifier" in database.dimensions,
+        may_sleep=context.environment.sleep is not None,
         targets=list(_target_metrics(access, context.environment.service_of)),
     )
 

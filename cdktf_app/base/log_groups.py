@@ -10,7 +10,7 @@ from constructs import Construct
 
 from cdktf_app.base.aws_scope import AwsScope
 from cdktf_app.base.stack_context import StackContext
-from openmwaa.config.environment import LoggingConfiguration, ModuleLogging
+from openmwaa.config.log_modules import LoggingConfiguration, ModuleLogging
 
 _VPC_FLOW_LOGS: Final = "VpcFlowLogs"
 # Module -> suffix of the group. The triggerer writes to Scheduler, as in MWAA.

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Final
 
 from cdktn import ITerraformDependable, TerraformResource
@@ -55,7 +56,7 @@ class AirflowServices(Construct):
         self.healthy: list[ITerraformDependable] = []
         sessions = [_SESSIONS] if environment.enable_execute_command else []
         for name, components in environment.services.items():
-            replicas = _replicas(environment, name)
+            replicas = replicas_of(environment, name)
             extra_groups = environment.network.security_group_ids if _RUNS_DAG_CODE.intersection(components) else ()
             # Components may need the same statement.
             calls = {statement.sid: statement for component in components for statement in statements[component]}
@@ -74,7 +75,7 @@ class AirflowServices(Construct):
                 create_before_destroy=True,
             )
             self.healthy.append(service.healthy)
-            if replicas.scaled:
+            if name == "web-server" and environment.scales_webservers:
                 WebAutoscaling(
                     self,
                     "web_autoscaling",
@@ -90,8 +91,9 @@ class AirflowServices(Construct):
         ).add_override("input", list(environment.services))
 
 
-def _replicas(environment: Environment, service: str) -> Replicas:
-    return {
+def replicas_of(environment: Environment, service: str) -> Replicas:
+    """Return the number of tasks of a service of the control plane; the scaler owns it if the environment may sleep."""
+    found = {
         COMPACT_SERVICE: Replicas(environment.schedulers, az_rebalancing=True),
         "scheduler": Replicas(environment.schedulers),
         "dag-processor": Replicas(1),
@@ -100,9 +102,10 @@ def _replicas(environment: Environment, service: str) -> Replicas:
         "web-server": Replicas(
             environment.min_webservers,
             az_rebalancing=environment.has_many_webservers,
-            scaled=environment.scales_webservers,
+            initial=environment.scales_webservers,
         ),
     }[service]
+    return replace(found, initial=True) if environment.sleep else found
 
 
 def _size(environment: Environment, service: str) -> TaskSize:

@@ -72,8 +72,8 @@ class Replicas:
     max_percent: int = 200
     az_rebalancing: bool = False
     """Whether ECS may stop a task to balance the zones."""
-    scaled: bool = False
-    """Whether `count` is only the initial number, and Application Auto Scaling changes it afterwards."""
+    initial: bool = False
+    """Whether `count` is only the initial number: Application Auto Scaling or the scaler changes it afterwards."""
 
 
 class FargateService(Construct):
@@ -132,7 +132,7 @@ class FargateService(Construct):
             wait_for_steady_state=True,
             lifecycle=TerraformResourceLifecycle(
                 create_before_destroy=create_before_destroy or None,
-                ignore_changes=["desired_count"] if replicas.scaled else None,
+                ignore_changes=["desired_count"] if replicas.initial else None,
                 postcondition=[_runs(definition, service)],
             ),
             depends_on=[

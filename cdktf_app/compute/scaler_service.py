@@ -10,7 +10,9 @@ from constructs import Construct
 
 from cdktf_app.base.log_groups import LogGroups
 from cdktf_app.base.resource_names import PREFIX, escape_template
+from cdktf_app.base.stack_context import StackContext
 from cdktf_app.broker.base import CeleryBroker
+from cdktf_app.compute.airflow_services import replicas_of
 from cdktf_app.compute.container_definition import SCALER_USER, ContainerSpec
 from cdktf_app.compute.fargate_service import FargateService, Replicas, ServiceProps
 from cdktf_app.compute.images import Image
@@ -53,7 +55,12 @@ class ScalerService(Construct):
         super().__init__(scope, construct_id)
         environment = service_props.context.environment
         settings = TerraformLocal(
-            self, "config", scaler_config(environment, service_props.cluster.name, database, broker)
+            self,
+            "config",
+            {
+                **scaler_config(environment, service_props.cluster.name, database, broker),
+                **sleep_config(service_props.context, database),
+            },
         )
         container = ContainerSpec(
             name="scaler",
@@ -77,7 +84,10 @@ class ScalerService(Construct):
             service="scaler",
             size=_SIZE,
             containers=[container],
-            statements=task_policies.scaler(services, overrides_prefix(environment)),
+            statements=[
+                *task_policies.scaler(services, overrides_prefix(environment)),
+                *(task_policies.sleep(sleep_parameter(environment), database) if environment.sleep else ()),
+            ],
             security_group_ids=(security_group_id,),
             # The old task stops before the new one starts: two scalers would overwrite each other's decisions.
             replicas=Replicas(1, min_percent=0, max_percent=100),
@@ -129,6 +139,27 @@ def scaler_config(
 def overrides_prefix(environment: Environment) -> str:
     """Return the prefix of the SSM parameters with manual overrides; the fleet's name is appended."""
     return f"/{PREFIX}/{environment.name}/scaler/"
+
+
+def sleep_parameter(environment: Environment) -> str:
+    """Return the SSM parameter with the record of sleep."""
+    return f"/{PREFIX}/{environment.name}/sleep"
+
+
+def sleep_config(context: StackContext, database: MetadataDatabase) -> dict[str, Any]:
+    """Return the part of SCALER_CONFIG for an environment that may sleep."""
+    environment = context.environment
+    if environment.sleep is None:
+        return {}
+    settings = {
+        "parameter": sleep_parameter(environment),
+        "services": {name: replicas_of(environment, name).count for name in environment.services},
+        "scaled": ["web-server"] if environment.scales_webservers else [],
+        "database": database.dimensions.get("DBInstanceIdentifier"),
+        "alarm_prefix": f"{context.name}/" if environment.monitoring.alarms else None,
+        **environment.sleep.model_dump(),
+    }
+    return {"sleep": {name: value for name, value in settings.items() if value is not None}}
 
 
 def _fleet_config(fleet: ResolvedFleet, queue_urls: Mapping[str, str]) -> dict[str, Any]:

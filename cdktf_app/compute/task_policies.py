@@ -10,6 +10,7 @@ from cdktf_app.base.policies import EVERY, Condition, Statement, kms_via_service
 from cdktf_app.base.stack_context import StackContext
 from cdktf_app.broker.base import CeleryBroker
 from cdktf_app.compute.cluster import FargateCluster
+from cdktf_app.database.base import MetadataDatabase
 from cdktf_app.storage.dag_bucket import DagBucket
 
 METRICS_NAMESPACE: Final = "openmwaa"
@@ -102,6 +103,33 @@ class TaskPolicies:
             Statement("ReadControls", ("ssm:GetParameters",), overrides),
             _account_wide("PublishScalerMetrics", "cloudwatch:PutMetricData", own_namespaces),
             *([_READ_METRICS] if self.context.environment.has_demand_metrics else []),
+        ]
+
+    def sleep(self, parameter: str, database: MetadataDatabase) -> list[Statement]:
+        """Return the scaler's further statements in an environment that may sleep."""
+        scope = self.context.aws_scope
+        services = tuple(self.cluster.service_arn(service) for service in self.context.environment.services)
+        alarms = (scope.arn("cloudwatch", f"alarm:{self.context.name}/*"),)
+        instance = database.dimensions.get("DBInstanceIdentifier")
+        of_database = ("rds:DescribeDBInstances", "rds:StartDBInstance", "rds:StopDBInstance")
+        return [
+            Statement("SizeControlPlane", ("ecs:DescribeServices", "ecs:UpdateService"), services),
+            Statement(
+                "RecordSleep",
+                ("ssm:GetParameter", "ssm:GetParameters", "ssm:PutParameter"),
+                (scope.arn("ssm", f"parameter{parameter}"),),
+            ),
+            *([Statement("StopDatabase", of_database, (scope.arn("rds", f"db:{instance}"),))] if instance else []),
+            *(
+                [
+                    _account_wide("FindAlarms", "cloudwatch:DescribeAlarms"),
+                    Statement(
+                        "SilenceAlarms", ("cloudwatch:DisableAlarmActions", "cloudwatch:EnableAlarmActions"), alarms
+                    ),
+                ]
+                if self.context.environment.monitoring.alarms
+                else []
+            ),
         ]
 
     @property

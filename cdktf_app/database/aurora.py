@@ -20,6 +20,7 @@ from cdktf_app.database.common import ManagedServer
 from openmwaa.config.metadata_database import AuroraServerless
 
 ENGINE: Final = "aurora-postgresql"
+_PAUSE_AFTER_S: Final = 300  # the minimum
 
 
 class Aurora(ManagedServer[AuroraServerless]):
@@ -50,7 +51,10 @@ class Aurora(ManagedServer[AuroraServerless]):
             engine_version=self._engine_version(),
             engine_mode="provisioned",  # AWS's value for serverless v2
             serverlessv2_scaling_configuration=RdsClusterServerlessv2ScalingConfiguration(
-                min_capacity=database.min_capacity, max_capacity=self._max_capacity()
+                min_capacity=database.min_capacity,
+                max_capacity=self._max_capacity(),
+                # With connections, an instance never pauses.
+                seconds_until_auto_pause=None if database.min_capacity else _PAUSE_AFTER_S,
             ),
             db_cluster_parameter_group_name=parameters.name,
             master_username=PREFIX,

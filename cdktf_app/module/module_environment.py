@@ -6,9 +6,10 @@ from typing import Any, Final
 
 from cdktf_app.base.expressions import MapExpression, NumberExpression, TextExpression
 from cdktf_app.module.variables import Variable
-from openmwaa.config.environment import Environment, LoggingConfiguration
+from openmwaa.config.environment import Environment
 from openmwaa.config.environment_classes import EnvironmentClass, TaskSize
 from openmwaa.config.images import Images
+from openmwaa.config.log_modules import LoggingConfiguration
 
 CLASSES: Final = "environment_classes"
 OPTIONS: Final = "airflow_configuration"

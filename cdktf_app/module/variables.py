@@ -15,9 +15,10 @@ from pydantic import StringConstraints
 
 from openmwaa.config.airflow_options import REFUSED
 from openmwaa.config.aws_limits import MAX_TAGS
-from openmwaa.config.environment import Environment, LoggingConfiguration, LogLevel
+from openmwaa.config.environment import Environment
 from openmwaa.config.environment_classes import ENVIRONMENT_CLASSES
 from openmwaa.config.images import SCALER_VERSION
+from openmwaa.config.log_modules import LoggingConfiguration, LogLevel
 
 Type = Literal["string", "number", "map(string)"]
 _VERSIONS: Final[Mapping[str, Callable[[Environment], str]]] = {

@@ -119,6 +119,8 @@ AT_MAXIMUM: Final = AlarmType(
 TASKS_WITHOUT_MESSAGE: Final = AlarmType(
     "Tasks without message", "The broker has no message of tasks that are queued for the fleet {}.", periods=2
 )
+# AWS documents that a stopped RDS instance can take from minutes to hours to start.
+WAKE_OVERDUE: Final = AlarmType("Wake overdue", "The environment has been waking for more than an hour.", 3600)
 LAUNCHES_STUCK: Final = AlarmType("Launches stuck", "Workers of the fleet {} do not start.")
 
 # Metrics of the scaler per fleet: id, type, metric, statistic. Minimum: true for the whole period.
@@ -163,6 +165,8 @@ def _of_airflow(monitored: MonitoredResources) -> Iterator[Alarm]:
         yield Alarm("web_server_memory", WEB_MEMORY, monitored.service(web_server, "MemoryUtilization"), web_server)
     yield Alarm("dags_left_out", DAGS_LEFT_OUT, monitored.dag_sync("DagObjectsLeftOut"))
     yield Alarm("dag_sync_failing", DAG_SYNC_FAILING, monitored.dag_sync("DagSyncFailures"))
+    if monitored.may_sleep:
+        yield Alarm("wake_overdue", WAKE_OVERDUE, monitored.waking())
     if monitored.dead_letters is not None:
         yield Alarm("dead_letters", DEAD_LETTERS, sqs(monitored.dead_letters, "ApproximateNumberOfMessagesVisible"))
 

@@ -4,7 +4,7 @@
 from collections.abc import Sequence
 from typing import Final
 
-from cdktn import ITerraformDependable
+from cdktn import ITerraformDependable, TerraformResourceLifecycle
 from cdktn_provider_aws.cloudwatch_metric_alarm import CloudwatchMetricAlarm
 from constructs import Construct
 
@@ -32,6 +32,7 @@ class Alarms(Construct):
         depends_on: Sequence[ITerraformDependable],
     ) -> None:
         super().__init__(scope, construct_id)
+        sleeps = context.environment.sleep is not None
         for alarm in alarms:
             alarm_type, metric = alarm.type, alarm.metric
             CloudwatchMetricAlarm(
@@ -51,6 +52,8 @@ class Alarms(Construct):
                 treat_missing_data=alarm_type.missing,
                 alarm_actions=[topic_arn],
                 ok_actions=[topic_arn],
+                # The scaler disables the actions during sleep.
+                lifecycle=TerraformResourceLifecycle(ignore_changes=["actions_enabled"]) if sleeps else None,
                 depends_on=list(depends_on) if alarm_type.missing == "breaching" else None,
             )
         # Built from the names, because emulators without alarms cannot return ARNs.

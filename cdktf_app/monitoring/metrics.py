@@ -60,6 +60,7 @@ class MonitoredResources:
     serverless: bool
     """Whether the database scales in Aurora capacity units."""
     targets: Sequence[TargetMetrics]
+    may_sleep: bool = False
 
     @property
     def control_plane(self) -> list[str]:
@@ -77,6 +78,10 @@ class MonitoredResources:
     def dag_sync(self, metric: str) -> CloudWatchMetric:
         """Return a metric that the DAG syncers publish; of several containers the highest value."""
         return CloudWatchMetric(SCALER, metric, (("Environment", self.environment),), "Maximum")
+
+    def waking(self) -> CloudWatchMetric:
+        """Return how long the environment has been waking."""
+        return CloudWatchMetric(SCALER, "WakingSeconds", (("Environment", self.environment),), "Maximum")
 
     def fleet_service(self, fleet: str, service: str, metric: str) -> CloudWatchMetric:
         """Return a metric that the scaler publishes for one of the two services of a fleet."""

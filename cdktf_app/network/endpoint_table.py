@@ -11,6 +11,7 @@ from typing import Final
 
 from openmwaa.config.broker import ElastiCache, Sqs
 from openmwaa.config.environment import Environment
+from openmwaa.config.metadata_database import RdsPostgresql
 
 S3: Final = "s3"
 # Regions opened since December 2023: there the ECS endpoint also needs the two endpoints of the ECS agent.
@@ -33,6 +34,14 @@ _ALWAYS: Final = When("always", lambda _: True)
 _SQS: Final = When("broker SQS", lambda environment: isinstance(environment.broker, Sqs))
 _ELASTICACHE: Final = When("broker ELASTICACHE", lambda environment: isinstance(environment.broker, ElastiCache))
 _DEMAND_METRIC: Final = When("`demand_metric` of a fleet", lambda environment: environment.has_demand_metrics)
+_SLEEP: Final = When("`sleep`", lambda environment: environment.sleep is not None)
+_SLEEP_RDS: Final = When(
+    "`sleep` and RDS_POSTGRESQL",
+    lambda environment: environment.sleep is not None and isinstance(environment.metadata_database, RdsPostgresql),
+)
+_SLEEP_ALARMS: Final = When(
+    "`sleep` and alarms", lambda environment: environment.sleep is not None and environment.monitoring.alarms
+)
 _EXEC: Final = When("`enable_execute_command`", lambda environment: environment.enable_execute_command)
 _WITH_AGENT: Final = When(
     f"in {', '.join(sorted(ECS_WITH_AGENT))}", lambda environment: environment.region in ECS_WITH_AGENT
@@ -85,6 +94,9 @@ AWS_CALLS: Final = (
     AwsCall("scaler", "ssm", ("ssm",), "Reads manual overrides"),
     AwsCall("scaler", "cloudwatch", ("monitoring",), "Publishes its metrics and MWAA's"),
     AwsCall("scaler", "cloudwatch", ("monitoring",), "Reads the metrics that are demand of fleets", _DEMAND_METRIC),
+    AwsCall("scaler", "ssm", ("ssm",), "Reads and writes the record of sleep", _SLEEP),
+    AwsCall("scaler", "rds", ("rds",), "Stops and starts the database", _SLEEP_RDS),
+    AwsCall("scaler", "cloudwatch", ("monitoring",), "Disables notifications of alarms during sleep", _SLEEP_ALARMS),
     *(
         AwsCall(component, "ssmmessages", ("ssmmessages",), "Opens ECS Exec sessions", _EXEC)
         for component in ("scheduler", "dag-processor", "triggerer", "execution-api", "web-server")

@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from openmwaa.cli import cost, demo, deploy, explain, local, plan, rollout, scale, schema, synth, validate, wait
+from openmwaa.cli import cost, demo, deploy, explain, local, plan, rollout, scale, schema, sleep, synth, validate, wait
 from openmwaa.cli.output import error_console
 from openmwaa.errors import OpenmwaaError
 
@@ -45,6 +45,8 @@ app.command()(deploy.destroy)
 app.command()(schema.schema)
 app.command()(explain.explain)
 app.command()(scale.scale)
+app.command()(sleep.sleep)
+app.command()(sleep.wake)
 app.command()(rollout.rollout)
 app.command()(wait.wait)
 local.app.command()(demo.demo)

@@ -83,6 +83,9 @@ def _totals(found: dict[str, Any], mwaa: dict[str, Any]) -> Table:
     )
     for title, costs, of in (("openmwaa", found, ""), (f"MWAA {mwaa['class']}", mwaa, counts)):
         totals.add_row(title, *(_number(costs[f"usd_month{nat}"]) for nat in _NAT), of)
+    if found["usd_month_asleep"] is not None:
+        asleep = (_number(found[f"usd_month_asleep{nat}"]) for nat in _NAT)
+        totals.add_row("openmwaa, asleep", *asleep, "a whole month of sleep")
     totals.add_row("openmwaa / MWAA", *(_number(found[f"share_of_mwaa{nat}"]) for nat in _NAT))
     return totals
 

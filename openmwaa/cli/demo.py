@@ -8,6 +8,7 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -44,9 +45,10 @@ def demo(
     from openmwaa.local.demo.run import Burst, Demonstration, endpoints_of  # noqa: PLC0415 - needs the extra `local`
     from openmwaa.local.down import down  # noqa: PLC0415
     from openmwaa.local.up import up  # noqa: PLC0415
+    from openmwaa.operate.sleep import wake_here  # noqa: PLC0415
 
     environment = load(path)
-    ready = up(path, progress=print_line)
+    ready = up(path, progress=print_line, wake=partial(wake_here, path, print_line))
     try:
         print_line(f"{environment.name} is up after {ready.seconds:.0f} s: {ready.web_address}")
         print_line(f"How many workers, and why: {ready.scaler_address}\n")

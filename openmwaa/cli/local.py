@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -30,9 +31,10 @@ def up(path: EnvironmentPath = DEFAULT_FILE, *, _environment: EnvironmentOption 
     _require()
     from openmwaa.local.login import USER  # noqa: PLC0415 - needs the extra `local`
     from openmwaa.local.up import up as bring_up  # noqa: PLC0415
+    from openmwaa.operate.sleep import wake_here  # noqa: PLC0415
 
     try:
-        ready = bring_up(path, progress=print_line)
+        ready = bring_up(path, progress=print_line, wake=partial(wake_here, path, print_line))
     except KeyboardInterrupt:
         print_progress(f"Interrupted. To continue: {command('local', 'up', file=path)}")
         raise typer.Exit(130) from None

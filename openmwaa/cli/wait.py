@@ -15,6 +15,7 @@ from openmwaa.operate.connection import Connection
 from openmwaa.operate.control_plane import control_plane_status
 from openmwaa.operate.override_request import Duration
 from openmwaa.operate.rollouts import rollout_status
+from openmwaa.operate.sleep import check_awake
 from openmwaa.operate.waiting import WaitOutcome, WaitStatus
 from openmwaa.operate.waiting import wait as wait_for
 from openmwaa.progress import reported
@@ -53,6 +54,7 @@ def wait(
     back, or the preparation of the database fails; the last log lines are shown.
     """
     connection = connect(path, local=local)
+    check_awake(connection)
     began = time.monotonic()
     try:
         status = wait_until(connection, condition, timeout, (lambda _line: None) if as_json else print_line)

@@ -29,21 +29,25 @@ MAX_ROLE_POLICY: Final = 10_240
 """Characters of a role's inline policies (IAM user guide, "IAM and AWS STS quotas"); AWS does not raise it."""
 POLICY_ROOM: Final = {"worker": MAX_ROLE_POLICY - 4_608, "scaler": MAX_ROLE_POLICY - 1_984}
 """Without the statements that name no queue and no fleet; a test measures them with the longest names and Regions."""
+SLEEP_STATEMENTS: Final = 1_792
+"""Characters, at most, of the scaler's statements for sleep; the same test measures them."""
 _LONGEST_QUEUE_NAME: Final = 80
 
 
-def policy_sizes(name: str, region: str, fleets: Collection[ResolvedFleet], has_sqs: bool) -> dict[str, int]:
+def policy_sizes(
+    name: str, region: str, fleets: Collection[ResolvedFleet], *, has_sqs: bool, sleeps: bool
+) -> dict[str, int]:
     """Return the characters, at most, of all queues and fleets in the policy of each role that names them."""
     arn = len(f'"arn:{region_table().partitions.get(region, "aws")}:sqs:{region}::",') + 12
     words = [len(f"airflow-celery-{name}--") + 8 + len(queue) for fleet in fleets for queue in fleet.queues]
     queues = sum(arn + min(_LONGEST_QUEUE_NAME, length) for length in words) * has_sqs
     services = sum(arn + len(f"service/openmwaa-{name}/worker--?") + len(fleet.name) for fleet in fleets)
-    return {"worker": queues, "scaler": queues + services}
+    return {"worker": queues, "scaler": queues + services + SLEEP_STATEMENTS * sleeps}
 
 
-def check_policies(name: str, region: str, fleets: Collection[ResolvedFleet], has_sqs: bool) -> None:
+def check_policies(name: str, region: str, fleets: Collection[ResolvedFleet], *, has_sqs: bool, sleeps: bool) -> None:
     """Raise FieldError if the policies that name every queue and every fleet do not fit into their roles."""
-    for role, size in policy_sizes(name, region, fleets, has_sqs).items():
+    for role, size in policy_sizes(name, region, fleets, has_sqs=has_sqs, sleeps=sleeps).items():
         if size > POLICY_ROOM[role]:
             raise FieldError(
                 f"the names of all queues and fleets take {size} characters in the policy of the {role}'s role, and at "

@@ -26,10 +26,12 @@ from openmwaa.config.environment_classes import (
 from openmwaa.config.fleet import ClassName, FleetSpec, ResolvedFleet
 from openmwaa.config.identity import Identity
 from openmwaa.config.images import Images
+from openmwaa.config.log_modules import LoggingConfiguration
 from openmwaa.config.metadata_database import AuroraServerless, ExistingPostgresql, MetadataDatabase
 from openmwaa.config.monitoring import Monitoring
 from openmwaa.config.network import Network
-from openmwaa.config.strict_model import WHOLE_NUMBER, FieldError, StrictModel
+from openmwaa.config.sleep import Sleep
+from openmwaa.config.strict_model import FieldError, StrictModel
 from openmwaa.config.text_rules import (
     OPTION_VALUE,
     AnyBucket,
@@ -51,7 +53,6 @@ DEFAULT_QUEUE: Final = "default"
 
 
 AirflowVersion = Literal["3.3.2"]
-LogLevel = Literal["CRITICAL", "ERROR", "WARNING", "INFO", "DEBUG"]
 
 
 def _option_text(value: object) -> object:
@@ -64,29 +65,6 @@ OptionValue = Annotated[
     BeforeValidator(_option_text, json_schema_input_type=Annotated[str, OPTION_VALUE] | bool | int | float),
     OPTION_VALUE,
 ]
-
-
-class ModuleLogging(StrictModel):
-    """One of MWAA's log modules."""
-
-    enabled: bool = True
-    """If false, only WARNING and above are written."""
-    log_level: LogLevel = "INFO"
-    """Minimum level that is written."""
-
-
-class LoggingConfiguration(StrictModel):
-    """MWAA's five log modules; each has a CloudWatch log group `airflow-NAME-MODULE`."""
-
-    dag_processing_logs: ModuleLogging = ModuleLogging()
-    scheduler_logs: ModuleLogging = ModuleLogging()
-    task_logs: ModuleLogging = ModuleLogging()
-    webserver_logs: ModuleLogging = ModuleLogging()
-    worker_logs: ModuleLogging = ModuleLogging()
-    retention_days: Annotated[
-        Literal[1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1827, 3653], WHOLE_NUMBER
-    ] = 30
-    """Retention of the log groups in days; the values are CloudWatch's."""
 
 
 class ScalerTiming(StrictModel):
@@ -175,6 +153,8 @@ class Environment(StrictModel):
     """Worker fleets by name; left out, one fleet `default` serves the queue `default`."""
     images: Images = Images()
     scaler: ScalerTiming = ScalerTiming()
+    sleep: Sleep | None = None
+    """Lets the environment sleep, by `openmwaa sleep` or by the clock; `{}` for only by command."""
 
     @model_validator(mode="before")
     @classmethod
@@ -258,8 +238,16 @@ class Environment(StrictModel):
                     "client's secret; leave `key` out, or begin it with openmwaa-secret/",
                     *("terraform_state", "key"),
                 )
+        if self.sleep:
+            self.sleep.check(self.metadata_database)
         check_options(self.airflow_configuration_options, queues=self.queues, has_sqs=isinstance(self.broker, Sqs))
-        check_policies(self.name, self.region, self.fleets.values(), isinstance(self.broker, Sqs))
+        check_policies(
+            self.name,
+            self.region,
+            self.fleets.values(),
+            has_sqs=isinstance(self.broker, Sqs),
+            sleeps=self.sleep is not None,
+        )
         check_task_definitions(self.airflow_configuration_options, self.fleets.values(), self.service_of)
         return self
 

@@ -2,63 +2,31 @@
 """A worker fleet: as in the file (`FleetSpec`), and with all defaults resolved (`ResolvedFleet`)."""
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from importlib import resources
 from typing import Annotated, Final, Literal, Self
 
-from cronsim import CronSim, CronSimError
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from openmwaa.config.environment_classes import Architecture, check_fargate
 from openmwaa.config.strict_model import FieldError, StrictModel
 from openmwaa.config.text_rules import DimensionName, DimensionValue, MetricName, MetricNamespace, QueueName
+from openmwaa.config.time_rules import CronExpression, TimeZone
 
 ClassName = Literal["mw1.micro", "mw1.small", "mw1.medium", "mw1.large", "mw1.xlarge", "mw1.2xlarge"]
 Capacity = Literal["FARGATE", "FARGATE_SPOT"]
 HandMadeDesired = Literal["adopt", "correct"]
 
-_CRON_FIELDS: Final = 5
-_ANY_TIME: Final = datetime(2026, 1, 1, tzinfo=UTC)
-
-
-# zoneinfo also takes files of the host, such as localtime.
-_TIME_ZONES: Final = frozenset(resources.files("tzdata").joinpath("zones").read_text().split()) - {"Factory"}
-
 
 class ScheduledMinimum(StrictModel):
     """A time with at least `min` workers, for any backlog."""
 
-    cron: str
+    cron: CronExpression
     """Start: minute, hour, day of month, month, day of week; such as `0 6 * * 1-5`."""
     minutes: Annotated[int, Field(ge=1, le=10_080)]
     """Duration, at most a week."""
     min: Annotated[int, Field(ge=1, le=5000)]
     """Minimum workers during this time; if several apply, the highest is used."""
-    timezone: str = "UTC"
+    timezone: TimeZone = "UTC"
     """A name of the IANA time zone database, such as Europe/Zurich."""
-
-    @field_validator("cron")
-    @classmethod
-    def _is_a_cron_expression(cls, value: str) -> str:
-        fields = len(value.split())
-        if fields != _CRON_FIELDS:
-            raise ValueError(
-                f"is {value!r}, which has {fields} fields; cron has 5: minute, hour, day of month, month, day of week"
-            )
-        try:
-            CronSim(value, _ANY_TIME)  # also rejects dates that do not exist, such as 31 April
-        except (CronSimError, ValueError) as error:
-            raise ValueError(
-                f"is {value!r}, which is not a cron expression ({error}); example: `0 6 * * 1-5`"
-            ) from None
-        return " ".join(value.split())
-
-    @field_validator("timezone")
-    @classmethod
-    def _is_known(cls, value: str) -> str:
-        if value not in _TIME_ZONES:
-            raise ValueError(f"is {value!r}, which is not in the IANA database; example: Europe/Zurich")
-        return value
 
 
 class FleetFallback(StrictModel):

@@ -56,8 +56,8 @@ class AuroraServerless(_ManagedPostgresql):
     """Aurora PostgreSQL, serverless v2."""
 
     kind: Literal["AURORA_SERVERLESS_V2"] = "AURORA_SERVERLESS_V2"
-    min_capacity: Annotated[float, Field(ge=0.5, le=256, multiple_of=0.5)] = 0.5
-    """Minimum Aurora capacity units of about 2 GiB memory."""
+    min_capacity: Annotated[float, Field(ge=0, le=256, multiple_of=0.5)] = 0.5
+    """Minimum Aurora capacity units (2 GiB of memory); with 0, Aurora pauses after 5 minutes without connections."""
     max_capacity: Annotated[float, Field(ge=1, le=256, multiple_of=0.5)] | None = None
     """Maximum; left out, as much memory as MWAA's database of the environment class."""
     instances: Annotated[int, Field(ge=1, le=3)] = 1

@@ -2,6 +2,7 @@
 """The cost of an environment by part, beside MWAA's for the same class."""
 
 import contextlib
+from dataclasses import replace
 from typing import Any, Final
 
 from openmwaa.config.environment import Environment
@@ -22,6 +23,8 @@ def estimate(environment: Environment, stack: Stack, prices: PriceList) -> dict[
     found = charges(stack, prices)
     parts = month_by_part(found)
     month, nat = sum(parts.values()), parts.get(NAT, 0)
+    asleep = month_by_part(charges(replace(stack, asleep=True), prices)) if stack.awake else None
+    month_asleep = asleep and round(sum(asleep.values()), 2)
     mwaa = mwaa_cost(environment, prices, environment.environment_class)
     alone = mwaa["usd_month_without_nat"]
     mwaa["usd_month"] = alone and round(alone + nat, 2)
@@ -37,6 +40,9 @@ def estimate(environment: Environment, stack: Stack, prices: PriceList) -> dict[
             part: {"usd_month": usd, "units": [charge.as_data() for charge in found if charge.part == part]}
             for part, usd in parts.items()
         },
+        "usd_month_asleep": month_asleep,
+        "usd_month_asleep_without_nat": month_asleep and round(month_asleep - nat, 2),
+        "parts_asleep": asleep,
         "worker_hours": _worker_hours(stack, prices),
         "mwaa": mwaa,
         "share_of_mwaa": alone and round(month / (alone + nat), 3),

@@ -67,9 +67,11 @@ def _units(stack: Stack) -> Iterator[Unit]:
         if {"count", "for_each"} & set(resource.values):
             raise CostError(f"{resource.address}: the number of resources is unknown, so the cost is too.")
         yield from rule(resource, stack)
+    # AWS charges a metric for the hours in which it is published.
     for fleet in stack.fleets:
-        yield MONITORING, "custom metric", len(OF_FLEETS) + len(OF_SERVICES) * len(fleet["services"])
-    yield MONITORING, "custom metric", len(OF_AIRFLOW)
+        count = 1 if stack.asleep else len(OF_FLEETS) + len(OF_SERVICES) * len(fleet["services"])
+        yield MONITORING, "custom metric", count
+    yield MONITORING, "custom metric", bool(stack.awake) + (0 if stack.asleep else len(OF_AIRFLOW))
 
 
 def _service(service: Resource, stack: Stack) -> Iterator[Unit]:
@@ -82,7 +84,9 @@ def _aurora_instance(instance: Resource, stack: Stack) -> Iterator[Unit]:
     if (kind := instance.values["instance_class"]) != "db.serverless":
         raise CostError(f"{instance.address}: there is no price for an instance of Aurora of the class {kind}.")
     (cluster,) = stack.of("aws_rds_cluster")
-    yield DATABASE, "Aurora capacity unit", cluster.block("serverlessv2_scaling_configuration").number("min_capacity")
+    minimum = cluster.block("serverlessv2_scaling_configuration").number("min_capacity")
+    # With connections an instance does not pause, and uses half a unit.
+    yield DATABASE, "Aurora capacity unit", 0 if stack.asleep and not minimum else max(0.5, minimum)
 
 
 def _aurora_cluster(cluster: Resource, _: Stack) -> Iterator[Unit]:
@@ -90,9 +94,9 @@ def _aurora_cluster(cluster: Resource, _: Stack) -> Iterator[Unit]:
     yield SECRETS, "secret", int(cluster.values.get("manage_master_user_password") is True)
 
 
-def _rds(instance: Resource, _: Stack) -> Iterator[Unit]:
+def _rds(instance: Resource, stack: Stack) -> Iterator[Unit]:
     zones = "Multi-AZ" if instance.values.get("multi_az") else "Single-AZ"
-    yield DATABASE, f"{instance.values['instance_class']} {zones}", 1
+    yield DATABASE, f"{instance.values['instance_class']} {zones}", 0 if stack.asleep else 1
     yield DATABASE, f"GB {instance.values['storage_type']} {zones}", instance.number("allocated_storage")
     yield SECRETS, "secret", int(instance.values.get("manage_master_user_password") is True)
 

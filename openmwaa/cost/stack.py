@@ -8,7 +8,7 @@ a CostError with the resource's address, never zero.
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from openmwaa.errors import CostError
@@ -57,6 +57,10 @@ class Stack:
 
     resources: Sequence[Resource]
     fleets: Sequence[Values]
+    awake: Mapping[str, int] = field(default_factory=dict)
+    """The tasks of the control plane's services while awake, of an environment that may sleep."""
+    asleep: bool = False
+    """Whether the quantities are those of sleep: the scaler, and what is charged without running."""
 
     def of(self, kind: str) -> list[Resource]:
         """Return the resources of a type."""
@@ -69,6 +73,10 @@ class Stack:
     def tasks(self, service: Resource) -> float:
         """Return the minimum number of a service's tasks. A fleet's minimum is in one of its two services."""
         name = service.values["name"]
+        if self.asleep and name != "scaler":
+            return 0.0
+        if name in self.awake:
+            return float(self.awake[name])
         if fleet := self.fleet_of(service):
             return float(fleet["min"]) if name == fleet["services"][0] else 0.0
         for target in self.of("aws_appautoscaling_target"):
@@ -103,7 +111,11 @@ def from_document(document: Mapping[str, Any]) -> Stack:
     """Return the stack of a cdk.tf.json."""
     kinds = document["resource"].items()
     resources = tuple(Resource(kind, name, values) for kind, named in kinds for name, values in named.items())
-    return Stack(resources, document["locals"]["scaler_config"]["fleets"])
+    return _stack(resources, document["locals"]["scaler_config"])
+
+
+def _stack(resources: Sequence[Resource], settings: Values) -> Stack:
+    return Stack(resources, settings["fleets"], (settings.get("sleep") or {}).get("services", {}))
 
 
 def from_state(resources: Sequence[Resource]) -> Stack:
@@ -112,5 +124,5 @@ def from_state(resources: Sequence[Resource]) -> Stack:
         if definition.address == "aws_ecs_task_definition.scaler":
             (scaler,) = json.loads(definition.values["container_definitions"])
             variables = {variable["name"]: variable["value"] for variable in scaler["environment"]}
-            return Stack(resources, json.loads(variables["SCALER_CONFIG"])["fleets"])
+            return _stack(resources, json.loads(variables["SCALER_CONFIG"]))
     raise CostError("The state has no scaler, so the minimum of its fleets is unknown.")

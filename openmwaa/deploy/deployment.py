@@ -52,6 +52,8 @@ def deploy(run: StepRunner, options: DeployOptions, wait: Callable[[], WaitStatu
         environment = pushed_images.with_pushed_images(run.environment, run.terraform_dir)
         document = run.synth(environment)
         state = run.open_state()
+        if not options.plan_only:
+            run.wake(state, "deploy")
         _check_quotas(run, options, document, state, details)
     images = pushed_images.own_repositories(document)
     with run.step("repositories"):

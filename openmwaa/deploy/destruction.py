@@ -18,6 +18,7 @@ from openmwaa.operate.decisions import DecisionsLog
 from openmwaa.operate.errors import NotRunningError, OperateError
 from openmwaa.operate.explanation import IN_FORCE
 from openmwaa.operate.override_store import OverrideStore
+from openmwaa.operate.sleep import AppliedSleep
 from openmwaa.operate.times import rfc3339
 from openmwaa.operate.waiting import WaitStatus
 from openmwaa.operate.waiting import wait as wait_for
@@ -63,7 +64,7 @@ def destroy(run: StepRunner, options: DestroyOptions) -> None:
             return
         workers = _worker_services(state)
         kept = run.terraform.outputs().get("retained_resources", [])
-        overrides = f"/openmwaa/{environment.name}/scaler/"  # this command deletes them
+        overrides = f"/openmwaa/{environment.name}/"  # this command deletes the overrides and the record of sleep
         retained = [name for name in kept if not name.startswith(overrides)]
         details |= {"busy_workers": _busy(run, workers), "retained": retained}
         _refuse(run, document, state)
@@ -73,6 +74,7 @@ def destroy(run: StepRunner, options: DestroyOptions) -> None:
         run.report.outcome = "declined"
         return
     with run.step("drain") as details:
+        run.wake(state, "destroy")
         status = _drain(run, options, workers)
         details["left"] = status.awaited
         if status.awaited:
@@ -194,3 +196,5 @@ def _forget(run: StepRunner, workers: Mapping[str, list[str]]) -> None:
     (run.folder / pushed_images.FILE).unlink(missing_ok=True)
     if workers:
         OverrideStore(run.connection).delete(list(workers))
+    if run.environment.sleep:
+        AppliedSleep(run.connection, f"/openmwaa/{run.environment.name}/sleep", None).delete()

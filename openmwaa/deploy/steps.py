@@ -15,6 +15,7 @@ from openmwaa.errors import OpenmwaaError
 from openmwaa.local.install.prerequisites import problems
 from openmwaa.operate.connection import Connection, aws_errors
 from openmwaa.operate.errors import CredentialsError
+from openmwaa.operate.sleep import AppliedSleep, wake
 from openmwaa.plan.changes import TerraformPlan, read_state
 from openmwaa.plan.review import review
 from openmwaa.plan.terraform import PlanRunner
@@ -156,6 +157,13 @@ class StepRunner:
             self.note(f"{address} exists already, its creation was interrupted")
             self.terraform.untaint(address)
         return review(self.terraform, environment, arguments) if verdict.to_untaint else verdict
+
+    def wake(self, state: TerraformPlan, reason: str) -> None:
+        """Wake the applied environment if it sleeps: AWS changes no stopped database."""
+        for definition in find(state, "aws_ecs_task_definition", "scaler"):
+            containers = json.loads(definition.values["container_definitions"])
+            if sleep := AppliedSleep.of_containers(self.connection, containers):
+                wake(sleep, reason, self.note)
 
     def apply(self, verdict: Verdict) -> None:
         """Apply the kept plan."""

@@ -13,7 +13,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -64,24 +64,25 @@ class Ready:
         return str(self.status["scaler_address"])
 
 
-def up(file: Path, *, progress: Progress) -> Ready:
-    """Start an environment, or repair a running one.
+def up(file: Path, *, progress: Progress, wake: Callable[[], None] = lambda: None) -> Ready:
+    """Start an environment, or repair a running one; `wake` wakes one that may sleep, once its services exist.
 
     Raises:
         OpenmwaaError: the text names the remedy.
         KeyboardInterrupt: after all processes of this call have ended.
     """
-    return Up(file, progress=progress).run()
+    return Up(file, progress=progress, wake=wake).run()
 
 
 class Up:
     """The steps of one `up`."""
 
-    def __init__(self, file: Path, *, progress: Progress) -> None:
+    def __init__(self, file: Path, *, progress: Progress, wake: Callable[[], None] = lambda: None) -> None:
         self._environment: Environment = environment_file.load(file)
         self._file = file.absolute()
         self._paths = LocalPaths.of(file, self._environment.name)
         self._progress = progress
+        self._wake = wake
         self._started_daemon = False
         self._changed_fleets: set[str] = set()
         self._install_error: LocalError | None = None
@@ -127,6 +128,8 @@ class Up:
             installing.join(0.5)  # a join without a timeout would delay Ctrl-C
         if self._install_error:
             raise self._install_error
+        if self._environment.sleep:
+            self._wake()
         status = self._wait_healthy()
         for sentence in health.rollout_sentences(status, self._changed_fleets, file=self._file):
             self._progress(sentence)

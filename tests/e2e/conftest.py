@@ -19,7 +19,8 @@ YAML = """
 name: e2e
 schedulers: 1
 web_access: {allow_http: true}
-metadata_database: {kind: AURORA_SERVERLESS_V2, deletion_protection: false}
+metadata_database: {kind: RDS_POSTGRESQL, deletion_protection: false}
+sleep: {}
 airflow_configuration_options:
   core.default_task_retry_delay: 5
   scheduler.task_instance_heartbeat_timeout: 40

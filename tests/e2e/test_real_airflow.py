@@ -209,6 +209,48 @@ async def test_a_change_of_the_control_plane_loses_no_task(e2e: E2E, form: str) 
     assert {(task.state, task.try_number) for task in tasks} == {("success", 1)}
 
 
+async def test_an_environment_falls_asleep_and_wakes_with_its_tasks(e2e: E2E) -> None:
+    status = await asyncio.to_thread(daemon_client.status, e2e.paths)
+    assert status is not None, "the environment is not running"
+    endpoints = await asyncio.to_thread(endpoints_of, Ready(e2e.paths, status, 0.0), e2e.environment)
+    burst = Burst(tasks=18, seconds=20)  # 12 slots: 6 tasks or more are queued when it falls asleep
+    journal = e2e.file.parent / "asleep.jsonl"
+    expected = [f"work[{index}]" for index in range(burst.tasks)]
+
+    async def started() -> bool:
+        return bool(task_journal.read(journal, expected).lines)
+
+    async with aiohttp.ClientSession(trust_env=False) as client:
+        airflow = AirflowApi(client, endpoints.web_url, "admin", endpoints.admin_password)
+        await upload(endpoints, burst)
+        await until("Airflow parses the DAG", lambda: airflow.dag_is_known(burst.dag_id), 240)
+        await airflow.unpause(burst.dag_id)
+        run_id = await airflow.trigger(burst.dag_id, {"journal": str(journal)})
+        await until("a task starts", started, 240)
+        asleep = await asyncio.to_thread(e2e.openmwaa, "sleep", "environment.yaml", "--reason", "night", "--json")
+        assert asleep.returncode == 0, f"{asleep.stdout}\n{asleep.stderr}"
+        before = task_journal.read(journal, expected)
+        services = await asyncio.to_thread(lambda: (daemon_client.status(e2e.paths) or {})["services"])
+        assert {service["name"]: service["running"] for service in services if service["running"]} == {"scaler": 1}
+        assert not before.interrupted, f"interrupted: {before.interrupted}"
+        assert before.lost, "all tasks ran before it fell asleep: nothing was queued"
+        waiting = await asyncio.to_thread(e2e.openmwaa, "wait", "environment.yaml")
+        assert (waiting.returncode, "is asleep" in waiting.stderr) == (1, True), waiting.stderr
+        awake = await asyncio.to_thread(e2e.openmwaa, "wake", "environment.yaml", "--json")
+        assert awake.returncode == 0, f"{awake.stdout}\n{awake.stderr}"
+
+        async def ended() -> bool:
+            return await airflow.run_state(burst.dag_id, run_id) in {"success", "failed"}
+
+        await until("the run ends", ended, 600)
+        tasks = await airflow.task_instances(burst.dag_id, run_id)
+    counted = task_journal.read(journal, expected)
+    flaws = {"lost": counted.lost, "duplicated": counted.duplicated, "interrupted": counted.interrupted}
+    assert not any(flaws.values()), flaws
+    assert {(task.state, task.try_number) for task in tasks} == {("success", 1)}
+    print({name: json.loads(done.stdout)["seconds"] for name, done in (("asleep", asleep), ("awake", awake))})
+
+
 def test_down_leaves_no_process(e2e: E2E) -> None:
     done = e2e.openmwaa("local", "down", "environment.yaml")
     assert done.returncode == 0, done.stderr

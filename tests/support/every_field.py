@@ -290,6 +290,15 @@ ROWS: Mapping[str, Row] = {
         {"images": {"scaler": "123456789012.dkr.ecr.us-east-1.amazonaws.com/scaler@sha256:" + "b" * 64}}
     ),
     "scaler.interval_seconds": May({"scaler": {"interval_seconds": 10}}),
+    **{
+        f"sleep.{field}": May({"sleep": {field: value}}, "byo")
+        for field, value in (
+            ("sleep_at", "0 20 * * *"),
+            ("wake_at", "0 7 * * *"),
+            ("timezone", "Europe/Zurich"),
+            ("wake_on_message", True),
+        )
+    },
     "scaler.scale_in_window_seconds": May({"scaler": {"scale_in_window_seconds": 120}}),
 }
 

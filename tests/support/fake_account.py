@@ -50,6 +50,8 @@ class FakeAccount:
     """Desired counts of a service, one an answer; the last one stays."""
     busy: dict[str, int | None] = field(default_factory=dict)
     overrides: dict[str, dict[str, Any]] = field(default_factory=dict)
+    database: list[str] = field(default_factory=lambda: ["available"])
+    """Statuses of the RDS instance, one an answer; the last one stays."""
     faults: dict[str, Exception] = field(default_factory=dict)
     calls: list[str] = field(default_factory=list)
     exceptions = Exceptions
@@ -127,11 +129,15 @@ class FakeAccount:
 
     def get_parameters(self, **request: Sequence[str]) -> Any:
         found = [
-            {"Name": name, "Type": "String", "Version": 1, "Value": "{}"}
+            {"Name": name, "Type": "String", "Version": 1, "Value": json.dumps(self.overrides[name])}
             for name in request["Names"]
             if name in self.overrides
         ]
         return {"Parameters": found}
+
+    def describe_db_instances(self, **_: str) -> Any:
+        status = self.database.pop(0) if len(self.database) > 1 else self.database[0]
+        return {"DBInstances": [{"DBInstanceStatus": status}]}
 
     def put_parameter(self, **request: Any) -> Any:
         self.overrides[request["Name"]] = json.loads(request["Value"])
@@ -234,7 +240,8 @@ class FakeTerraform:
 
     def _wanted(self) -> dict[str, dict[str, Any]]:
         document = json.loads((self.folder / "cdk.tf.json").read_text())
-        config = json.dumps({"fleets": document["locals"]["scaler_config"]["fleets"]})
+        settings = document["locals"]["scaler_config"]
+        config = json.dumps({"fleets": settings["fleets"], "sleep": settings.get("sleep")})
         scaler = json.dumps([{"environment": [{"name": "SCALER_CONFIG", "value": config}]}])
         computed: dict[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
             "aws_ecr_repository": lambda values: {"repository_url": f"{REGISTRY}/{values['name']}"},

@@ -18,6 +18,7 @@ WATCHED: Final = MonitoredResources(
     dead_letters="airflow-celery-demo-dead-letters",
     database=(("DBClusterIdentifier", "openmwaa-demo"), ("Role", "WRITER")),
     serverless=True,
+    may_sleep=True,
     targets=(
         TargetMetrics("web server", "web-server", "app/openmwaa-demo/1", "targetgroup/openmwaa-demo-web/1"),
         TargetMetrics("execution API", "execution-api", "app/openmwaa-demo/1", "targetgroup/openmwaa-demo-execution/1"),

@@ -41,7 +41,7 @@ def stack_of(**fields: Any) -> Stack:
 def quickstart_environment() -> Environment:
     """The quickstart example with a SEPARATE control plane."""
     fields = load(ROOT / "examples/quickstart/environment.yaml").model_dump(by_alias=True, exclude_unset=True)
-    return Environment.model_validate({**fields, "control_plane": "SEPARATE"})
+    return Environment.model_validate({**fields, "control_plane": "SEPARATE", "monitoring": {}})
 
 
 @pytest.fixture(scope="session")
@@ -51,8 +51,9 @@ def quickstart(quickstart_environment: Environment) -> Stack:
 
 @pytest.fixture(scope="session")
 def compact() -> Stack:
-    """The quickstart example."""
-    return Stack(stack_document(load(ROOT / "examples/quickstart/environment.yaml")))
+    """The quickstart example with a dashboard."""
+    fields = load(ROOT / "examples/quickstart/environment.yaml").model_dump(by_alias=True, exclude_unset=True)
+    return Stack(stack_document(Environment.model_validate({**fields, "monitoring": {}})))
 
 
 @pytest.fixture(scope="session")

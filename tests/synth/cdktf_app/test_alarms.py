@@ -186,12 +186,16 @@ def alarms(stack: Stack) -> dict[str, Any]:
     return stack.resources("aws_cloudwatch_metric_alarm")
 
 
+META = {"depends_on", "lifecycle"}
+"""Arguments of Terraform itself."""
+
+
 @pytest.mark.parametrize("where", ["quickstart", "byo_resources"])
 def test_aws_accepts_every_alarm(where: str, request: pytest.FixtureRequest) -> None:
     stack = request.getfixturevalue(where)
     assert len(alarms(stack)) > 20
     for address, alarm in alarms(stack).items():
-        parameters = {_parameter(name): value for name, value in alarm.items() if name != "depends_on"}
+        parameters = {_parameter(name): value for name, value in alarm.items() if name not in META}
         parameters["Dimensions"] = [{"Name": name, "Value": value} for name, value in alarm["dimensions"].items()]
         parameters["Threshold"] = float(alarm["threshold"])
         report = ParamValidator().validate(parameters, MODEL)

@@ -53,6 +53,7 @@ def test_retained_resources_are_listed_by_name(quickstart: Stack, keeping: Stack
     assert retained == [
         "openmwaa-quickstart-worker-default",
         "/openmwaa/quickstart/scaler/default",
+        "/openmwaa/quickstart/sleep",
         "${aws_kms_key.keys.arn}",
     ]
     retained = keeping.document["output"]["retained_resources"]["value"]

@@ -37,6 +37,12 @@ def via(service: str) -> dict[str, str]:
     return {"kms:ViaService": f"{service}.us-east-1.amazonaws.com"}
 
 
+RECORD = f"arn:aws:ssm:us-east-1:{ACCOUNT}:parameter/openmwaa/example/sleep"
+ALARM = f"arn:aws:cloudwatch:us-east-1:{ACCOUNT}:alarm:openmwaa-example/scheduler_heartbeat"
+DATABASE = f"arn:aws:rds:us-east-1:{ACCOUNT}:db:openmwaa-example"
+_ON_OFF = ("Enable", "Disable")
+
+
 class Component(NamedTuple):
     """The source of a component, its role, and what it may call."""
 
@@ -54,7 +60,7 @@ SYNCER = {
 COMPONENTS = {
     "scaler": Component(
         ("scaler/adapters", "scaler/runtime"),
-        ("cloudwatch", "ecs", "sqs", "ssm"),
+        ("cloudwatch", "ecs", "rds", "sqs", "ssm"),
         ("scaler",),
         {
             "cloudwatch:GetMetricData": Request("cloudwatch:GetMetricData"),
@@ -67,6 +73,12 @@ COMPONENTS = {
             "ecs:UpdateService": Request("ecs:UpdateService", SERVICE),
             "sqs:GetQueueAttributes": Request("sqs:GetQueueAttributes", QUEUE),
             "ssm:GetParameters": Request("ssm:GetParameters", OVERRIDE),
+            "ssm:GetParameter": Request("ssm:GetParameter", RECORD),
+            "ssm:PutParameter": Request("ssm:PutParameter", RECORD),
+            "cloudwatch:DescribeAlarms": Request("cloudwatch:DescribeAlarms"),
+            **{f"cloudwatch:{word}AlarmActions": Request(f"cloudwatch:{word}AlarmActions", ALARM) for word in _ON_OFF},
+            **{f"rds:{word}DBInstance": Request(f"rds:{word}DBInstance", DATABASE) for word in ("Start", "Stop")},
+            "rds:DescribeDBInstances": Request("rds:DescribeDBInstances", DATABASE),
         },
     ),
     "worker agent": Component(
@@ -133,7 +145,8 @@ def _called(folder: Path) -> Iterator[str]:
 @pytest.fixture(scope="module")
 def stacks() -> dict[str, ResolvedStack]:
     brokers: dict[str, dict[str, Any]] = {"SQS": {}, "ELASTICACHE": {"broker": {"kind": "ELASTICACHE"}}}
-    return {kind: ResolvedStack(stack_of(fleets=FLEETS, **fields)) for kind, fields in brokers.items()}
+    more: dict[str, Any] = {"fleets": FLEETS, "sleep": {}, "metadata_database": {"kind": "RDS_POSTGRESQL"}}
+    return {kind: ResolvedStack(stack_of(**more, **fields)) for kind, fields in brokers.items()}
 
 
 @pytest.mark.parametrize("name", COMPONENTS)
@@ -182,6 +195,7 @@ PAGES = {
     "ecs:ListTasks": "pipeline.md",
     "logs:FilterLogEvents": "explain.md",
     "logs:GetLogEvents": "pipeline.md",
+    "rds:DescribeDBInstances": "sleep.md",
     "ssm:DeleteParameters": "destroy.md",
     "ssm:GetParameter": "scale-by-hand.md",
     "ssm:GetParameterHistory": "scale-by-hand.md",
@@ -191,7 +205,9 @@ PAGES = {
 
 
 def test_the_documentation_has_every_call_of_the_commands() -> None:
-    found = operations(("openmwaa/operate", "openmwaa/cli", "openmwaa/plan"), ("ecs", "logs", "s3", "sqs", "ssm"))
+    found = operations(
+        ("openmwaa/operate", "openmwaa/cli", "openmwaa/plan"), ("ecs", "logs", "rds", "s3", "sqs", "ssm")
+    )
     assert found == set(PAGES)
     for action, page in PAGES.items():
         text = (ROOT / "docs" / "how-to" / page).read_text(encoding="utf-8")

@@ -34,6 +34,7 @@ EVERY_RESOURCE = (
         ("roles_execution_role_policy", "PublishMetrics"),
         ("roles_flow_logs_policy", "FindLogGroups"),
         ("roles_control_plane_policy", "FindLogGroups"),
+        ("roles_scaler_policy", "FindAlarms"),
         ("roles_scaler_policy", "ListTasks"),
         ("roles_scaler_policy", "PublishScalerMetrics"),
         ("roles_scaler_policy", "ReadDemandMetrics"),
@@ -144,18 +145,21 @@ def test_policies_fit_into_iam_with_twenty_fleets_and_the_longest_names(longest_
     ("name", "region"),
     [("e" * 80, "ap-southeast-2"), ("e" * 80, "us-gov-east-1"), ("e" * 80, "cn-northwest-1"), ("e", "us-gov-east-1")],
 )
-def test_policies_are_not_larger_than_validation_counts(name: str, region: str) -> None:
+@pytest.mark.parametrize("sleeps", [True, False], ids=["sleep", "no sleep"])
+def test_policies_are_not_larger_than_validation_counts(name: str, region: str, *, sleeps: bool) -> None:
     """The Regions are the longest of each partition."""
     metric = {"namespace": "Acme/Video", "metric_name": "FramesWaiting", "dimensions": {"Stage": "prod"}}
     fleets: dict[str, Any] = {
         chr(ord("a") + number) * 20: {"queues": [f"q{number:02}" + "q" * 37 if number else "default"]}
-        for number in range(26)
+        for number in range(20)
     }
     fleets["a" * 20]["demand_metric"] = metric
     fields: dict[str, Any] = {"name": name, "region": region, "enable_execute_command": True, "fleets": fleets}
+    if sleeps:
+        fields |= {"sleep": {}, "metadata_database": {"kind": "RDS_POSTGRESQL"}}
     applied = ResolvedStack(stack_of(**fields))
     resolved = Environment.model_validate({**LEAST, **fields}).fleets.values()
-    for role, counted in policy_sizes(name, region, resolved, has_sqs=True).items():
+    for role, counted in policy_sizes(name, region, resolved, has_sqs=True, sleeps=sleeps).items():
         others = characters(applied.policy(f"roles_{role}")) - counted
         assert others <= MAX_ROLE_POLICY - POLICY_ROOM[role], f"{role}: {others} characters beside queues and fleets"
 
@@ -271,10 +275,22 @@ def test_control_plane_roles_allow_only_the_calls_of_their_code(quickstart: Stac
 
 def test_no_role_of_the_environment_can_write_overrides(quickstart: Stack) -> None:
     for name, policy in quickstart.policies.items():
-        granted = _actions(policy["Statement"])
-        assert not {action for action in granted if action.startswith("ssm:Put")}, f"{name} could write controls"
-        reads = {action for action in granted if action.startswith("ssm:")}
-        assert reads == ({"ssm:GetParameters"} if name == "roles_scaler_policy" else set()), name
+        # The scaler also writes the record of sleep, which is no override.
+        others = [entry for entry in policy["Statement"] if entry["Sid"] != "RecordSleep"]
+        granted = {action for action in _actions(others) if action.startswith("ssm:")}
+        assert granted == ({"ssm:GetParameters"} if name == "roles_scaler_policy" else set()), name
+
+
+def test_only_the_scaler_writes_the_record_of_sleep(quickstart: Stack) -> None:
+    writers = {
+        name: entry["Resource"]
+        for name, policy in quickstart.policies.items()
+        for entry in policy["Statement"]
+        if "ssm:PutParameter" in _actions([entry])
+    }
+    assert [*writers] == ["roles_scaler_policy"]
+    (resource,) = writers["roles_scaler_policy"]
+    assert resource.endswith(":parameter/openmwaa/quickstart/sleep")
 
 
 def test_dag_code_cannot_write_the_scalers_metrics(quickstart: Stack) -> None:

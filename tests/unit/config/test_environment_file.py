@@ -590,6 +590,7 @@ def test_only_validators_of_a_field_raise_an_error_without_a_field() -> None:
             function.name
             for function in raising
             if "field_validator" not in "".join(map(ast.unparse, function.decorator_list))
+            and f"AfterValidator({function.name})" not in path.read_text()
         ], f"{path.name}: raise FieldError, so that the error has the line of the field"
 
 

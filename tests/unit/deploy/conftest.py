@@ -19,7 +19,7 @@ from tests.support.fake_account import FakeAccount, FakeTerraform
 from tests.support.fake_connection import FakeConnection
 
 ROOT = Path(__file__).parents[3]
-SERVICES = ("cloudwatch", "ec2", "ecr", "ecs", "iam", "logs", "s3", "service-quotas", "ssm", "sts")
+SERVICES = ("cloudwatch", "ec2", "ecr", "ecs", "iam", "logs", "rds", "s3", "service-quotas", "ssm", "sts")
 TYPES = ("db", "default", "ecr", "ecs", "eip", "kms", "lb", "rds", "s3", "sqs", "vpc")
 """The beginnings of the resource types that decide something here; the others only take time."""
 
@@ -51,6 +51,8 @@ class World:
     builder_faults: dict[str, BaseException | int] = field(default_factory=dict)
     """By the program's first argument: an exception, or an exit code."""
     fields: dict[str, Any] = field(default_factory=dict)
+    sleep: dict[str, str] | None = None
+    """The scaler's settings of sleep."""
 
     def run(self) -> StepRunner:
         """A new call of a command."""
@@ -88,6 +90,7 @@ class World:
         resources["aws_s3_bucket"]["storage"]["force_destroy"] = environment.source_bucket_force_destroy
         database = resources["aws_db_instance"]["metadata_database"]
         database["deletion_protection"] = environment.metadata_database.deletion_protection  # type: ignore[union-attr]
+        document["locals"]["scaler_config"]["sleep"] = self.sleep
         for kind in ("airflow", "scaler"):
             if getattr(environment.images, kind) is not None:
                 del resources["aws_ecr_repository"][f"images_{kind}"]

@@ -150,3 +150,58 @@ def test_a_destroy_continues_after_terraform_has_ended(applied: World, operation
     assert applied.terraform.state
     assert destroyed(applied).report.outcome == "done"
     assert applied.terraform.state == {}
+
+
+SLEEP = {"parameter": "/openmwaa/quickstart/sleep", "database": "openmwaa-quickstart"}
+ASLEEP = {"version": 1, "state": "asleep", "at": "2026-06-01T20:00:00Z", "by": "schedule", "schedule": "0 20 * * *"}
+
+
+@pytest.fixture
+def asleep(world: World, request: pytest.FixtureRequest) -> World:
+    """An environment that sleeps; its scaler starts the database after the record has changed."""
+    world.sleep = SLEEP
+    applied: World = request.getfixturevalue("applied")
+    applied.fields = {**UNPROTECTED, "sleep": {}}
+    applied.account.overrides[SLEEP["parameter"]] = dict(ASLEEP)
+    applied.account.database = ["stopped", "starting", "starting", "available"]
+    applied.lines.clear()
+    applied.terraform.calls.clear()
+    applied.account.calls.clear()
+    return applied
+
+
+def test_a_destroy_wakes_what_sleeps_and_deletes_its_record(asleep: World) -> None:
+    run = destroyed(asleep)
+    assert (run.report.outcome, asleep.terraform.state) == ("done", {})
+    assert "the database is starting" in asleep.text
+    calls = asleep.account.calls
+    assert calls.index("put_parameter") < calls.index("describe_db_instances"), "it is woken, then awaited"
+    assert SLEEP["parameter"] not in asleep.account.overrides
+
+
+def test_a_deploy_wakes_what_sleeps_and_keeps_its_schedule(asleep: World) -> None:
+    asleep.fields = {**asleep.fields, "max_workers": 3}
+    run = asleep.run()
+    deploy(run, DeployOptions(), WaitStatus)
+    record = asleep.account.overrides[SLEEP["parameter"]]
+    assert (record["state"], record["schedule"], record["reason"]) == ("awake", "0 20 * * *", "deploy")
+    assert "waking it" in asleep.text
+
+
+def test_a_plan_wakes_nothing(asleep: World) -> None:
+    deploy(asleep.run(), DeployOptions(plan_only=True), WaitStatus)
+    assert asleep.account.overrides[SLEEP["parameter"]] == ASLEEP
+    assert "put_parameter" not in asleep.account.calls
+
+
+def test_a_database_that_does_not_start_stops_the_destroy_before_it_changes_anything(asleep: World) -> None:
+    asleep.account.database = ["stopped"]
+    with pytest.raises(OpenmwaaError, match="aws rds start-db-instance --db-instance-identifier openmwaa-quickstart"):
+        destroyed(asleep)
+    assert asleep.terraform.calls == []
+
+
+def test_a_record_that_is_not_valid_is_an_error_with_the_command_that_replaces_it(asleep: World) -> None:
+    asleep.account.overrides[SLEEP["parameter"]] = {"state": "tired"}
+    with pytest.raises(OpenmwaaError, match="openmwaa wake"):
+        destroyed(asleep)

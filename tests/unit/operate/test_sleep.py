@@ -1,0 +1,177 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`openmwaa sleep` and `wake`: the record, what they wait for, and their exit codes."""
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from openmwaa.cli import app
+from openmwaa.cli import sleep as command
+from openmwaa.config.environment import Environment
+from openmwaa.operate import services, waiting
+from openmwaa.operate.errors import OperateError
+from openmwaa.operate.sleep import check_awake
+from openmwaa.operate.waiting import WaitStatus
+from tests.support.environments import LEAST
+from tests.support.fake_connection import FakeConnection
+
+PARAMETER = "/openmwaa/example/sleep"
+SLEEPS = {**LEAST, "sleep": {}, "metadata_database": {"kind": "RDS_POSTGRESQL"}}
+
+
+@dataclass
+class Account:
+    """ECS, RDS, SSM and STS of an environment whose scaler follows after some polls."""
+
+    settings: dict[str, Any] | None = field(default_factory=lambda: {"parameter": PARAMETER, "database": "example"})
+    parameter: str | None = None
+    polls: int = 0
+    follows_after: int = 3
+
+    @property
+    def asleep(self) -> bool:
+        state = json.loads(self.parameter or "{}").get("state", "awake")
+        return bool((state == "asleep") == (self.polls >= self.follows_after))
+
+    def describe_services(self, *, cluster: str, services: list[str]) -> Any:
+        self.polls += len(services) > 1
+        count = 0 if self.asleep else 1
+        return {
+            "services": [
+                {
+                    "serviceName": name,
+                    "status": "ACTIVE",
+                    "taskDefinition": "scaler:3",
+                    "pendingCount": 0,
+                    "desiredCount": count,
+                    "runningCount": count,
+                }
+                for name in services
+            ]
+        }
+
+    def describe_task_definition(self, **_: str) -> Any:
+        value = json.dumps({"sleep": self.settings} if self.settings else {})
+        return {
+            "taskDefinition": {"containerDefinitions": [{"environment": [{"name": "SCALER_CONFIG", "value": value}]}]}
+        }
+
+    def describe_db_instances(self, **request: str) -> Any:
+        assert request == {"DBInstanceIdentifier": "example"}
+        return {"DBInstances": [{"DBInstanceStatus": "stopped" if self.asleep else "available"}]}
+
+    def get_parameters(self, **_: Any) -> Any:
+        return {"Parameters": [{"Value": self.parameter}] if self.parameter else []}
+
+    def put_parameter(self, **request: Any) -> Any:
+        assert (request["Name"], request["Type"], request["Overwrite"]) == (PARAMETER, "String", True)
+        self.parameter, self.polls = request["Value"], 0
+        return {"Version": 2}
+
+    def get_caller_identity(self) -> Any:
+        return {"Arn": "arn:aws:iam::123456789012:user/one"}
+
+    @property
+    def record(self) -> Any:
+        return json.loads(self.parameter or "{}")
+
+
+@pytest.fixture
+def account(monkeypatch: pytest.MonkeyPatch) -> Account:
+    made = Account()
+    time = [0.0]
+    monkeypatch.setattr(command, "connect", lambda *_, **__: connection(made))
+    monkeypatch.setattr(
+        waiting.wait, "__kwdefaults__", {"clock": lambda: time[0], "sleep": lambda s: time.append(time.pop() + s)}
+    )
+    monkeypatch.setattr("openmwaa.operate.sleep.control_plane_status", awaited)
+    return made
+
+
+def connection(account: Account) -> FakeConnection:
+    names = ("ecs", "rds", "ssm", "sts")
+    return FakeConnection(Environment.model_validate(SLEEPS), Path("environment.yaml"), fake=account, services=names)
+
+
+def awaited(connected: FakeConnection) -> WaitStatus:
+    """The control plane's status, without its revisions."""
+    found = services.describe(connected, ["control-plane", "scaler"])
+    return WaitStatus(() if found["control-plane"]["runningCount"] else ("control-plane: 0 of 1 tasks run",))
+
+
+def call(*words: str) -> Result:
+    return CliRunner().invoke(app, [*words, "environment.yaml"])
+
+
+@pytest.mark.parametrize(("word", "state"), [("sleep", "asleep"), ("wake", "awake")])
+def test_the_command_writes_the_record_and_waits(account: Account, word: str, state: str) -> None:
+    result = call(word, "--reason", "cost")
+    assert result.exit_code == 0, result.output
+    assert account.record["state"] == state
+    assert (account.record["by"], account.record["reason"]) == ("arn:aws:iam::123456789012:user/one", "cost")
+    assert f"example is {state}" in result.output
+    assert account.polls >= account.follows_after, "it was to wait"
+
+
+def test_the_result_is_json(account: Account) -> None:
+    result = call("sleep", "--json")
+    document = json.loads(result.stdout)
+    assert document["outcome"] == "done"
+    assert document["record"]["state"] == "asleep"
+    assert document["database"] == "stopped"
+    assert set(document["tasks"].values()) == {0}
+
+
+def test_what_is_awaited_is_shown(account: Account) -> None:
+    output = call("sleep").output
+    assert "worker-default-a: 1 left" in output
+    assert "control-plane: 1 left" in output
+    assert "the database is available" in output
+
+
+def test_a_timeout_has_its_exit_code(account: Account) -> None:
+    account.follows_after = 1_000_000
+    result = call("sleep", "--timeout", "10m")
+    assert result.exit_code == 3
+    assert "not asleep yet. The scaler goes on." in " ".join(result.output.split())
+
+
+def test_without_a_wait_only_the_record_changes(account: Account) -> None:
+    result = call("sleep", "--no-wait")
+    assert (result.exit_code, account.polls) == (0, 0)
+    assert account.record["state"] == "asleep"
+
+
+@pytest.mark.parametrize("word", ["sleep", "wake"])
+def test_an_environment_that_was_applied_without_sleep_is_refused(account: Account, word: str) -> None:
+    account.settings = None
+    result = call(word)
+    assert result.exit_code == 2
+    assert "Add `sleep: {}`" in result.output
+    assert account.parameter is None
+
+
+def test_the_schedule_of_the_record_is_kept(account: Account) -> None:
+    account.parameter = json.dumps(
+        {"version": 1, "state": "awake", "at": "2026-06-01T12:00:00Z", "schedule": "x", "messages": 4}
+    )
+    call("sleep", "--no-wait")
+    assert account.record["schedule"] == "x"
+    assert "messages" not in account.record, "they belong to the last sleep"
+
+
+def test_a_wrong_record_is_replaced(account: Account) -> None:
+    account.parameter = "{}"
+    assert call("wake").exit_code == 0
+    assert account.record["state"] == "awake"
+
+
+def test_waiting_for_an_environment_that_sleeps_is_an_error(account: Account) -> None:
+    check_awake(connection(account))
+    call("sleep")
+    with pytest.raises(OperateError, match="openmwaa wake"):
+        check_awake(connection(account))
