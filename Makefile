@@ -6,7 +6,7 @@ BIN := $(ROOT).venv/bin
 .DEFAULT_GOAL := help
 # Tests and demonstration start hundreds of Python processes: each would compile openmwaa again.
 export PYTHONDONTWRITEBYTECODE :=
-.PHONY: help bootstrap demo test tests unit properties contract localstack faults verify images mutants snapshots lint words format bench coverage synth docs site dist install lock hooks clean
+.PHONY: help bootstrap demo test tests unit properties contract localstack faults verify page images mutants snapshots lint words format bench coverage synth docs site dist install lock hooks clean
 
 help: ## List the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE) | sed 's/:.*##/\t/' | expand -t 12
@@ -44,6 +44,9 @@ verify: bootstrap ## Every example applied, planned again, destroyed, checked; E
 	@cd $(ROOT) && $(BIN)/pytest tools/verify -s -n $(if $(filter real,$(AWS)),0,2) --dist worksteal \
 	  $(addprefix --example=,$(EXAMPLE)) $(addprefix --endpoint=,$(ENDPOINT)) $(addprefix --aws=,$(AWS)) $(if $(PAGE),--page) \
 	  $(if $(JSON),>&2; code=$$?; cat build/verify.json; exit $$code)
+
+page: bootstrap ## The scaler's page in 30 pictures, in build/page
+	@cd $(ROOT) && $(BIN)/pytest tests/page/test_pictures.py
 
 images: bootstrap ## Check both Dockerfiles and build them with buildah (BASE_IMAGE=name); Linux and root
 	@$(ROOT)tools/build_images

@@ -164,6 +164,7 @@ class EnvironmentStack(TerraformStack):
             broker=self._broker,
             security_group_id=self._groups.id_of("scaler"),
             target=self._access.internal.scaler,
+            web_url=self._access.web_url,
             fleets=fleets.services,
         )
         self._healthy = [*airflow.healthy, scaler.healthy]

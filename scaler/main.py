@@ -22,6 +22,7 @@ from scaler.reporting.cloudwatch_publisher import CloudWatchPublisher
 from scaler.reporting.decision_log import DecisionLog
 from scaler.reporting.http import application, serving, task_address
 from scaler.reporting.prometheus_metrics import PrometheusMetrics
+from scaler.reporting.restored_history import RestoredHistory
 from scaler.reporting.tick_recorder import TickRecorder
 from scaler.runtime.agent_concurrency import AgentPlaces, LimitedWorkers
 from scaler.runtime.fleet_loop import FleetLoop
@@ -92,6 +93,8 @@ async def _until(stop: asyncio.Event, process: "Process", file: ConfigFile | Non
             running.append(group.create_task(process.publisher.run()))
         if process.sleep is not None:
             running.append(group.create_task(process.sleep.run()))
+        if process.history is not None:
+            running.append(group.create_task(process.history.run()))
         group.create_task(end())
 
 
@@ -123,6 +126,9 @@ class Process:
         self.sleep = self._sleep_loop(settings, resources, clock)
         if self.sleep is not None and self.publisher is not None:
             self.publisher.waking_s = self.sleep.waking_s
+        self.history = None
+        if resources.own_log is not None:
+            self.history = RestoredHistory(self.log, resources.own_log, clock, self.supervisor.tick_intervals)
         listeners: Sequence[TickListener | None] = (self.log, self.metrics, self.publisher, recorder)
         self._listeners = [listener for listener in listeners if listener is not None]
         self.apply(settings)
@@ -134,6 +140,8 @@ class Process:
         if self._resources.ports.overrides is not None:
             self._resources.ports.overrides.watch([fleet.name for fleet in settings.fleets])
         self._resources.write_rate_limit.resize(per_s=settings.calls.writes_per_s, burst=settings.calls.burst)
+        self.log.links = {"airflow": settings.web_url, "log": settings.log_url}
+        self.log.prices = {fleet.name: fleet.worker_hour_usd for fleet in settings.fleets}
         self.supervisor.apply(loops)
 
     def file(self, path: str) -> ConfigFile | None:

@@ -4,7 +4,7 @@
 Every method raises `SourceError` and nothing else, and keeps its own deadline: no call may hang.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, Protocol
@@ -143,3 +143,10 @@ class SleepPort(Protocol):
 
     async def set_alarms(self, *, enabled: bool) -> None:
         """Enable or disable the notifications of the environment's alarms."""
+
+
+class LogSource(Protocol):
+    """The log of this scaler, which outlives its process."""
+
+    def decisions(self, start: datetime, end: datetime) -> AsyncIterator[Sequence[str]]:
+        """Yield pages of the decision lines from `start` to `end`, oldest first."""

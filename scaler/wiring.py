@@ -15,11 +15,12 @@ from scaler.adapters.cloudwatch import CloudWatchBroker, CloudWatchDemand, Timin
 from scaler.adapters.ecs import EcsClusterAdapter
 from scaler.adapters.metrics import CloudWatchMetrics
 from scaler.adapters.override_store import SsmOverrides
+from scaler.adapters.own_log import READ_TIMEOUT_S, OwnLog
 from scaler.adapters.sleep import AwsSleep
 from scaler.adapters.sqs import SqsQueueReader
 from scaler.adapters.worker_agent import WorkerAgents, signing_key
 from scaler.config.settings import CloudWatchSettings, RedisSettings, ScalerConfig, ScalerSecrets
-from scaler.ports import AirflowHealthSource, BrokerPort, ClockPort, MetricSink, SleepPort
+from scaler.ports import AirflowHealthSource, BrokerPort, ClockPort, LogSource, MetricSink, SleepPort
 from scaler.runtime.agent_concurrency import CONNECTIONS
 from scaler.runtime.observe import Ports, SharedDatabase
 from scaler.runtime.overrides import SharedOverrides
@@ -48,6 +49,8 @@ class Resources:
     """None: the environment cannot sleep."""
     databases: Sequence[AirflowDatabase]
     """All connections to Airflow's database."""
+    own_log: LogSource | None
+    """None: the history begins with the process."""
 
 
 @asynccontextmanager
@@ -63,8 +66,9 @@ async def open_resources(
     async with AsyncExitStack() as stack:
         calls = ApiCalls()
 
-        async def client(name: str) -> Any:
-            return await stack.enter_async_context(open_client(settings.region, name, calls))
+        async def client(name: str, read_timeout_s: float = 2) -> Any:
+            opened = open_client(settings.region, name, calls, read_timeout_s=read_timeout_s)
+            return await stack.enter_async_context(opened)
 
         connector = aiohttp.TCPConnector(limit=2 * CONNECTIONS)
         session = await stack.enter_async_context(aiohttp.ClientSession(connector=connector))
@@ -117,7 +121,10 @@ async def open_resources(
                 cloudwatch=cloudwatch,
                 deadline_s=SLEEP_DEADLINE_S,
             )
-        yield Resources(ports, write_rate_limit, session, calls, sink, health, demand_metrics, sleep, databases)
+        own_log = OwnLog(await client("logs", READ_TIMEOUT_S), settings.log_group) if settings.log_group else None
+        yield Resources(
+            ports, write_rate_limit, session, calls, sink, health, demand_metrics, sleep, databases, own_log
+        )
 
 
 async def _broker(

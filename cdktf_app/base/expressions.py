@@ -85,6 +85,11 @@ class MapExpression(dict[str, str]):
         self.expression = expression
 
 
+def is_expression(value: float) -> bool:
+    """Return whether Terraform computes the number."""
+    return isinstance(value, NumberExpression)
+
+
 def hcl(value: float) -> str:
     """Return a number as HCL: `var.max_workers`, or 5."""
     return value.expression if isinstance(value, NumberExpression) else str(value)

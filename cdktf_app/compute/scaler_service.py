@@ -8,6 +8,8 @@ from typing import Any, Final
 from cdktn import ITerraformDependable, TerraformLocal
 from constructs import Construct
 
+from cdktf_app.base.expressions import is_expression
+from cdktf_app.base.local_values import overridable_local
 from cdktf_app.base.log_groups import LogGroups
 from cdktf_app.base.resource_names import PREFIX, escape_template
 from cdktf_app.base.stack_context import StackContext
@@ -25,6 +27,9 @@ from openmwaa.config.environment import Environment
 from openmwaa.config.environment_classes import TaskSize
 from openmwaa.config.fleet import DemandMetric, ResolvedFleet
 from openmwaa.config.ports import AGENT_PORT, SCALER_PORT
+from openmwaa.config.regions import region_table
+from openmwaa.cost.price_list import list_prices, task_units, worker_hour
+from openmwaa.errors import CostError
 
 # Measured memory: 70 MiB. 0.25 vCPU is the minimum of Fargate.
 _SIZE: Final = TaskSize(256, 512)
@@ -50,22 +55,29 @@ class ScalerService(Construct):
         broker: CeleryBroker,
         security_group_id: str,
         target: TargetGroup,
+        web_url: str,
         fleets: Sequence[ITerraformDependable],
     ) -> None:
         super().__init__(scope, construct_id)
         environment = service_props.context.environment
+        group = logs.group("scaler")
+        # Overridable, because emulators have no console.
+        log_url = overridable_local(self, "log_url", _console_url(environment.region, group.name))
         settings = TerraformLocal(
             self,
             "config",
             {
-                **scaler_config(environment, service_props.cluster.name, database, broker),
+                **scaler_config(service_props, database, broker),
                 **sleep_config(service_props.context, database),
+                "log_group": group.name,
+                "web_url": web_url,
+                "log_url": log_url,
             },
         )
         container = ContainerSpec(
             name="scaler",
             image=image,
-            log_group=logs.group("scaler"),
+            log_group=group,
             region=environment.region,
             environment={
                 "AWS_DEFAULT_REGION": environment.region,
@@ -108,15 +120,14 @@ def _secrets(secrets: EnvironmentSecrets, broker: CeleryBroker) -> dict[str, str
     return {variable: secrets.arn(secret) for variable, secret in known.items()}
 
 
-def scaler_config(
-    environment: Environment, cluster: str, database: MetadataDatabase, broker: CeleryBroker
-) -> dict[str, Any]:
-    """Return the content of SCALER_CONFIG."""
+def scaler_config(service_props: ServiceProps, database: MetadataDatabase, broker: CeleryBroker) -> dict[str, Any]:
+    """Return the content of SCALER_CONFIG without links and log."""
+    environment = service_props.context.environment
     return {
         "version": _CONFIG_VERSION,
         "environment": environment.name,
         "region": environment.region,
-        "cluster": cluster,
+        "cluster": service_props.cluster.name,
         "interval_s": environment.scaler.interval_seconds,
         "scale_in_window_s": environment.scaler.scale_in_window_seconds,
         "launch_deadline_s": _LAUNCH_DEADLINE_S,
@@ -132,7 +143,10 @@ def scaler_config(
         "broker": dict(broker.for_scaler),
         "overrides_prefix": overrides_prefix(environment),
         "metrics_namespace": METRICS_NAMESPACE,
-        "fleets": [_fleet_config(fleet, broker.urls) for fleet in environment.fleets.values()],
+        "fleets": [
+            _fleet_config(fleet, broker.urls) | _price(fleet, environment.region, service_props.assign_public_ip)
+            for fleet in environment.fleets.values()
+        ],
     }
 
 
@@ -179,6 +193,24 @@ def _fleet_config(fleet: ResolvedFleet, queue_urls: Mapping[str, str]) -> dict[s
         "desired_count_drift": fleet.desired_count_drift,
         **(_metric_config(fleet.demand_metric) if fleet.demand_metric else {}),
     }
+
+
+def _price(fleet: ResolvedFleet, region: str, public_ip: bool) -> dict[str, float]:
+    """Return the list price of a worker-hour; nothing for a Region without prices, or if Terraform has the size."""
+    if is_expression(fleet.cpu):
+        return {}
+    spot = fleet.capacity == "FARGATE_SPOT"
+    units = task_units(fleet.cpu, fleet.memory, fleet.architecture, spot=spot, public_ip=public_ip)
+    try:
+        return {"worker_hour_usd": worker_hour(list_prices(region), units)}
+    except CostError:
+        return {}
+
+
+def _console_url(region: str, group: str) -> str:
+    domains = {"aws-cn": "amazonaws.cn", "aws-us-gov": "amazonaws-us-gov.com"}
+    domain = domains.get(region_table().partitions.get(region, ""), "aws.amazon.com")
+    return f"https://{region}.console.{domain}/cloudwatch/home?region={region}#logsV2:log-groups/log-group/{group}"
 
 
 def _metric_config(metric: DemandMetric) -> dict[str, Any]:

@@ -78,12 +78,13 @@ class TaskPolicies:
     def scaler(self, services: Sequence[str], overrides_prefix: str) -> list[Statement]:
         """Return the statements of the scaler, which can change the desired counts of `services` only.
 
-        It can read the manual overrides under `overrides_prefix`, but not write them.
+        It can read the manual overrides under `overrides_prefix`, but not write them, and its own log.
         """
         of_cluster = Condition("ArnEquals", "ecs:cluster", (self.cluster.arn,))
         fleets = tuple(self.cluster.service_arn(service) for service in _any_suffix(services))
         tasks = (self.cluster.every_task,)
         overrides = (self.context.aws_scope.arn("ssm", f"parameter{overrides_prefix}*"),)
+        own_log = f"{self.logs.group('scaler').arn}:*"
         own_namespaces = Condition("StringEquals", "cloudwatch:namespace", (METRICS_NAMESPACE, MWAA_NAMESPACE))
         backlog = Statement("SeeBacklog", ("sqs:GetQueueAttributes",), self._queues)
         return [
@@ -100,8 +101,9 @@ class TaskPolicies:
                 conditions=(of_cluster,),
             ),
             *([backlog] if self._queues else []),
-            Statement("ReadControls", ("ssm:GetParameters",), overrides),
-            _account_wide("PublishScalerMetrics", "cloudwatch:PutMetricData", own_namespaces),
+            # One statement, because 20 fleets with the longest names leave no room for two.
+            Statement("ReadState", ("logs:FilterLogEvents", "ssm:GetParameters"), (own_log, *overrides)),
+            _account_wide("PublishMetrics", "cloudwatch:PutMetricData", own_namespaces),
             *([_READ_METRICS] if self.context.environment.has_demand_metrics else []),
         ]
 

@@ -27,11 +27,13 @@ CONTAINER_ROOM: Final = 4_096
 
 MAX_ROLE_POLICY: Final = 10_240
 """Characters of a role's inline policies (IAM user guide, "IAM and AWS STS quotas"); AWS does not raise it."""
-POLICY_ROOM: Final = {"worker": MAX_ROLE_POLICY - 4_608, "scaler": MAX_ROLE_POLICY - 1_984}
-"""Without the statements that name no queue and no fleet; a test measures them with the longest names and Regions."""
+POLICY_ROOM: Final = {"worker": MAX_ROLE_POLICY - 4_608, "scaler": MAX_ROLE_POLICY - 2_024}
+"""Without the statements that every environment has; a test measures them with the longest names and Regions."""
 SLEEP_STATEMENTS: Final = 1_792
 """Characters, at most, of the scaler's statements for sleep; the same test measures them."""
 _LONGEST_QUEUE_NAME: Final = 80
+_READ_METRICS: Final = 102
+"""The scaler's statement for the demand metrics of fleets."""
 
 
 def policy_sizes(
@@ -42,7 +44,8 @@ def policy_sizes(
     words = [len(f"airflow-celery-{name}--") + 8 + len(queue) for fleet in fleets for queue in fleet.queues]
     queues = sum(arn + min(_LONGEST_QUEUE_NAME, length) for length in words) * has_sqs
     services = sum(arn + len(f"service/openmwaa-{name}/worker--?") + len(fleet.name) for fleet in fleets)
-    return {"worker": queues, "scaler": queues + services + SLEEP_STATEMENTS * sleeps}
+    metrics = _READ_METRICS * any(fleet.demand_metric for fleet in fleets)
+    return {"worker": queues, "scaler": queues + services + metrics + SLEEP_STATEMENTS * sleeps}
 
 
 def check_policies(name: str, region: str, fleets: Collection[ResolvedFleet], *, has_sqs: bool, sleeps: bool) -> None:

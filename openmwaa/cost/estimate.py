@@ -8,7 +8,7 @@ from typing import Any, Final
 from openmwaa.config.environment import Environment
 from openmwaa.config.environment_classes import ENVIRONMENT_CLASSES
 from openmwaa.cost.floor import DATABASE_GB, NAT, charges, month_by_part
-from openmwaa.cost.price_list import HOURS, PriceList
+from openmwaa.cost.price_list import HOURS, PriceList, worker_hour
 from openmwaa.cost.stack import Stack
 from openmwaa.errors import CostError
 
@@ -78,9 +78,9 @@ def _worker_hours(stack: Stack, prices: PriceList) -> list[dict[str, Any]]:
     hours = []
     for fleet in stack.fleets:
         units = {name: number for name, number in stack.units(services[fleet["services"][0]]).items() if number}
-        usd = sum(prices.price(name).usd * quantity for name, quantity in units.items())
+        usd = worker_hour(prices, units)
         mwaa = _mwaa_worker([*units.values()][:2], prices)
-        hours.append({"fleet": fleet["name"], "usd": round(usd, 6), "usd_mwaa": mwaa, "units": units})
+        hours.append({"fleet": fleet["name"], "usd": usd, "usd_mwaa": mwaa, "units": units})
     return hours
 
 

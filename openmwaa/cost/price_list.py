@@ -71,6 +71,21 @@ def list_prices(region: str) -> PriceList:
     return PriceList(region, f"the list prices of {table()['date']}", lambda name: listed(name, region))
 
 
+def worker_hour(prices: PriceList, task: Mapping[str, float]) -> float:
+    """Return USD for an hour of a task with these quantities by the name of their price, or raise CostError."""
+    return round(sum(prices.price(name).usd * quantity for name, quantity in task.items() if quantity), 6)
+
+
+def task_units(cpu: float, memory: float, platform: str, *, spot: bool, public_ip: bool) -> dict[str, float]:
+    """Return the quantities of a task on Fargate by the name of their price; `cpu` and `memory` are ECS's."""
+    platform += _SPOT if spot else ""
+    return {
+        f"vCPU {platform}": cpu / 1024,
+        f"GB memory {platform}": memory / 1024,
+        "public IPv4 address": float(public_ip),
+    }
+
+
 @cache
 def zero_types() -> frozenset[str]:
     """Return the types of resources without a charge of their own; prices.json has the source of each."""

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from openmwaa.cost.price_list import task_units
 from openmwaa.errors import CostError
 
 Values = Mapping[str, Any]
@@ -91,12 +92,11 @@ class Stack:
         if providers not in ({"FARGATE"}, {"FARGATE_SPOT"}):
             raise CostError(f"{service.address}: there is no price for tasks on {sorted(providers)}.")
         platform = definition.block("runtime_platform").values.get("cpu_architecture") or "X86_64"
-        platform += " on Spot" if "FARGATE_SPOT" in providers else ""
-        return {
-            f"vCPU {platform}": definition.number("cpu") / 1024,
-            f"GB memory {platform}": definition.number("memory") / 1024,
-            "public IPv4 address": float(service.block("network_configuration").values.get("assign_public_ip") is True),
-        }
+        public_ip = service.block("network_configuration").values.get("assign_public_ip") is True
+        spot = "FARGATE_SPOT" in providers
+        return task_units(
+            definition.number("cpu"), definition.number("memory"), platform, spot=spot, public_ip=public_ip
+        )
 
     def _definition(self, service: Resource) -> Resource:
         reference = str(service.values.get("task_definition"))

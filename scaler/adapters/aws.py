@@ -65,9 +65,12 @@ def _operation(event_name: str) -> tuple[str, str]:
 
 
 @asynccontextmanager
-async def open_client(region: str, name: str, calls: ApiCalls | None = None) -> AsyncIterator[Any]:
+async def open_client(
+    region: str, name: str, calls: ApiCalls | None = None, *, read_timeout_s: float = 2
+) -> AsyncIterator[Any]:
     """Open an AWS client; endpoint and credentials come from the standard variables."""
-    async with get_session().create_client(name, region_name=region, config=CONFIG) as client:
+    config = CONFIG.merge(AioConfig(read_timeout=read_timeout_s))
+    async with get_session().create_client(name, region_name=region, config=config) as client:
         if calls is not None:
             calls.attach(client)
         yield client

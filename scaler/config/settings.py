@@ -32,6 +32,7 @@ Port = Annotated[int, Field(ge=1, le=65535)]
 Name = Annotated[str, Field(min_length=1, max_length=255)]
 Text = Annotated[str, Field(min_length=1, max_length=2048)]
 WEEK_S = 7 * 86400
+Link = Annotated[str, Field(pattern=r"^(https?://\S+)?$", max_length=2048)]
 Seconds = Annotated[float, Field(gt=0, le=WEEK_S, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=0, le=5000)]
 """ECS runs at most 5 000 tasks a service."""
@@ -207,6 +208,8 @@ class FleetSettings(_Model):
     launch_budget: Annotated[int, Field(ge=1, le=5000)] = 50
     """The limit of launched tasks that are not yet running: Fargate launches 20 a second."""
     demand_metric: DemandMetricSettings | None = None
+    worker_hour_usd: Annotated[float, Field(gt=0, le=1000, allow_inf_nan=False)] | None = None
+    """The price of one worker an hour, for the page; None: it is unknown."""
 
     @model_validator(mode="after")
     def _within_max(self) -> Self:
@@ -240,6 +243,12 @@ class ScalerConfig(_Model):
     """The SSM parameter of this prefix and a fleet's name has the fleet's overrides; None: no overrides."""
     metrics_namespace: Annotated[str, Field(pattern=r"^[^:].{0,254}$")] | None = None
     """CloudWatch namespace of the scaler's own metrics; None: nothing is published to CloudWatch."""
+    log_group: Name | None = None
+    """The log group with this program's output, for the history from before its start; None: it is not read."""
+    web_url: Link = ""
+    """Airflow's address, for a link on the page."""
+    log_url: Link = ""
+    """The address of the log in a browser, for a link on the page."""
     record_dir: Text | None = None
     """The folder for recorded ticks, for `replay`; None: ticks are not recorded."""
     calls: CallSettings = CallSettings()

@@ -144,7 +144,8 @@ def _propose(
         above = f", above the maximum of {share.maximum}" if minimum > share.maximum else ""
         explanation.add("protection", f"{why}: desired raised to {minimum}{above}", protected_minimum=minimum)
         return _Proposal(minimum, "protect", minimum)
-    explanation.add("protection", f"{why}: desired at least {minimum}", protected_minimum=minimum)
+    if minimum:
+        explanation.add("protection", f"{why}: desired at least {minimum}", protected_minimum=minimum)
     if proposal > desired:
         return _Proposal(proposal, "grow", minimum)
     hold = _Proposal(desired, "resume" if plan.resumed_now else "drain" if plan.chosen else "hold", minimum)

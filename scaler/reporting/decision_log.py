@@ -8,7 +8,7 @@ last one is written at once; an unchanged one is written once a minute, so that 
 import heapq
 import json
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import islice
@@ -17,7 +17,7 @@ from typing import TextIO
 from scaler.ports import rfc3339
 from scaler.reporting.decision_line import decision_line
 from scaler.reporting.explanation import next_steps, summary
-from scaler.reporting.history import Decisions, Timeline, change_key
+from scaler.reporting.history import History, change_key
 from scaler.reporting.tick_codec import Json
 from scaler.runtime.tick_result import TickResult
 
@@ -35,9 +35,7 @@ _BRIEF = frozenset(
 
 
 @dataclass(slots=True)
-class _Fleet:
-    decisions: Decisions = field(default_factory=Decisions)
-    timeline: Timeline = field(default_factory=Timeline)
+class _Fleet(History):
     view: dict[str, Json] = field(default_factory=dict)
     written_at: datetime | None = None
     failed: dict[str, Json] | None = None
@@ -52,6 +50,12 @@ class DecisionLog:
         self._wall = wall
         self._kept = kept
         self._fleets: dict[str, _Fleet] = {}
+        self.prices: Mapping[str, float | None] = {}
+        """USD of a worker-hour by fleet; None or absent: unknown."""
+        self.links: Mapping[str, str] = {}
+        """The addresses of `airflow` and `log`, for the page."""
+        self.history: dict[str, Json] = {}
+        self.history_known(wall(), "none")
 
     def on_tick(self, result: TickResult) -> None:
         """Keep the decision; write it if it has changed or the last line is a minute old."""
@@ -64,6 +68,7 @@ class DecisionLog:
         fleet = self._fleets.setdefault(str(line["fleet"]), _Fleet())
         fleet.view, fleet.failed = view, None
         fleet.timeline.add(at, line)
+        fleet.day.add(at, line)
         new = fleet.decisions.add(line, change_key(line), limit=self._limit())
         # A clock that went back must not stop the log of a fleet.
         age_s = abs((at - fleet.written_at).total_seconds()) if fleet.written_at else WRITE_EVERY_S
@@ -79,6 +84,19 @@ class DecisionLog:
             self._fleets[fleet].failed = {"at": rfc3339(self._wall()), "error": text}
         self.event("tick_failed", fleet=fleet, error=text, where=[str(at) for at in where])
 
+    def older(self, fleet: str) -> History:
+        """Return an empty history for older decisions of the fleet, with the fleet's day."""
+        return History(day=self._fleets.setdefault(fleet, _Fleet()).day)
+
+    def restored(self, older: Mapping[str, History]) -> None:
+        """Put older decisions before those of each fleet."""
+        for name in older.keys() & self._fleets.keys():
+            self._fleets[name].prepend(older[name], limit=self._limit())
+
+    def history_known(self, since: datetime, state: str, problem: str | None = None) -> None:
+        """Note since when the history is known, and how far the log is read: `none`, `reading`, `read`, `failed`."""
+        self.history = {"since": rfc3339(since), "state": state, "problem": problem}
+
     def removed(self, fleet: str) -> None:
         """Remove a fleet that is no longer configured; the log keeps its decisions."""
         self._fleets.pop(fleet, None)
@@ -93,7 +111,7 @@ class DecisionLog:
 
     def names(self) -> list[str]:
         """Return the fleets with at least one decision."""
-        return sorted(self._fleets)
+        return sorted(name for name, fleet in self._fleets.items() if fleet.view)  # others have only an older history
 
     def decisions(
         self, limit: int, *, fleet: str | None = None, since: str = "", before: str = "", changes: bool = False
@@ -126,7 +144,9 @@ class DecisionLog:
         texts: dict[str, Json] = {"summary": [*summary(latest)], "next_steps": [*next_steps(latest)]}
         if latest.get("slots_per_worker") is not None:
             texts["slots_per_worker"] = latest["slots_per_worker"]
-        return whole | fleet.view | texts | {"failed": fleet.failed}
+        interval_s, usd = fleet.view.get("interval_s"), self.prices.get(str(latest["fleet"]))
+        today = fleet.day.use(self._wall(), interval_s if isinstance(interval_s, float) else 0.0, usd)
+        return whole | fleet.view | texts | {"failed": fleet.failed, "today": today}
 
     def _limit(self) -> int:
         return min(self._kept, max(KEPT_AT_LEAST, KEPT_IN_ALL // max(1, len(self._fleets))))

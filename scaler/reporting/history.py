@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The history of one fleet: its last decisions, and a compact series for a plot. Both are bounded.
+"""The history of one fleet: its last decisions, a compact series for a plot, and the present day. All are bounded.
 
 An unchanged fleet has the same decision 17 280 times a day. Consecutive equal decisions are one entry: the last of
 them, the first time, and the count. So the history of a quiet fleet covers days and that of a busy one hours, and
@@ -7,12 +7,13 @@ the fleets do not displace each other. Entries are compressed JSON (about 0.8 KB
 """
 
 import json
+import math
 import zlib
 from array import array
 from collections import deque
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, field
+from datetime import date, datetime
 from typing import Any
 
 from scaler.core.state import total
@@ -22,12 +23,14 @@ from scaler.reporting.tick_codec import Json
 Line = Mapping[str, Any]
 
 BUCKET_S = 20
-POINTS = 1080
-"""Six hours with a point every 20 s: 35 KB per fleet."""
+HOURS = 6
+POINTS = HOURS * 3600 // BUCKET_S
+"""Six hours with a point every 20 s: 70 KB per fleet."""
 SERIES = ("at", "queued", "slots", "needed", "desired", "running", "protected", "draining")
 _LARGEST = frozenset({"queued", "slots", "needed", "protected", "draining"})
 """A bucket has the largest of these values, so that a short peak is visible; of the other series it has the last."""
 _ABSENT = -1
+_MINUTES = 24 * 60
 
 
 def change_key(line: Line) -> str:
@@ -92,13 +95,20 @@ class Decisions:
         new = key != self._key
         if new:
             if self._ticks:
-                self._kept.append(_Kept(self._since, str(self._line["at"]), is_change(self._line), self._packed()))
+                self._kept.append(self._keep())
             self._since, self._ticks, self._key = str(line["at"]), 0, key
         self._line = line
         self._ticks += 1
         while len(self._kept) >= max(1, limit):
             self._kept.popleft()
         return new
+
+    def prepend(self, older: "Decisions", *, limit: int) -> None:
+        """Put older decisions before these, as far as `limit` allows."""
+        last = [older._keep()] if older._ticks else []  # noqa: SLF001  of the same class
+        for kept in reversed([*older._kept, *last]):  # noqa: SLF001
+            if len(self._kept) + 1 < limit:
+                self._kept.appendleft(kept)
 
     @property
     def latest(self) -> dict[str, Json]:
@@ -121,8 +131,9 @@ class Decisions:
         for kept in reversed(self._kept):
             yield kept.at, kept.since, kept.change, kept.packed
 
-    def _packed(self) -> bytes:
-        return zlib.compress(json.dumps(self.latest, separators=(",", ":")).encode(), level=1)
+    def _keep(self) -> _Kept:
+        packed = zlib.compress(json.dumps(self.latest, separators=(",", ":")).encode(), level=1)
+        return _Kept(self._since, str(self._line["at"]), is_change(self._line), packed)
 
 
 class Timeline:
@@ -154,9 +165,85 @@ class Timeline:
         if len(self._values) > 2 * self._points * width:
             del self._values[: -self._points * width]
 
+    def prepend(self, older: "Timeline") -> None:
+        """Put older points before these."""
+        width = len(SERIES)
+        first = self._values[0] if self._values else None
+        before = older._values  # noqa: SLF001  of the same class
+        while before and first is not None and before[-width] >= first:
+            del before[-width:]
+        self._values = (before + self._values)[-2 * self._points * width :]
+
     def points(self, since: int = 0) -> list[Json]:
         """Return the points from `since` (seconds of the epoch) on, oldest first; None for an unknown value."""
         width = len(SERIES)
         start = max(0, len(self._values) - self._points * width)
         rows = (self._values[index : index + width] for index in range(start, len(self._values), width))
         return [[None if value == _ABSENT else value for value in row] for row in rows if row[0] >= since]
+
+
+class Day:
+    """The running workers of each minute since 00:00 UTC, and the configured maximum: 12 KB per fleet."""
+
+    def __init__(self) -> None:
+        self._date: date | None = None
+        self._running = array("i")
+        self._maximum = array("i")
+
+    def add(self, at: datetime, line: Line) -> None:
+        """Add a decision, in any order; a decision of an older day is left out."""
+        if self._date is None or at.date() > self._date:
+            self._date = at.date()
+            self._running = array("i", [_ABSENT]) * _MINUTES
+            self._maximum = array("i", [_ABSENT]) * _MINUTES
+        running, maximum = line.get("running"), (line.get("bounds") or {}).get("max")
+        if at.date() == self._date and running is not None and maximum is not None:
+            minute = at.hour * 60 + at.minute
+            self._running[minute], self._maximum[minute] = running, maximum
+
+    def use(self, now: datetime, interval_s: float, usd: float | None) -> dict[str, Json]:
+        """Return the worker-hours and their price, beside those of a fleet at its maximum, of the known minutes.
+
+        The log has a line a minute, or one a tick if ticks are rarer, so a value is good until the next line is due.
+        """
+        ended = now.hour * 60 + now.minute
+        good_for = 1 + math.ceil(2 * interval_s / 60)
+        known = actual = full = 0
+        last = -good_for - 1
+        for minute in range(ended if self._date == now.date() else 0):
+            if self._running[minute] != _ABSENT:
+                last = minute
+            if minute - last <= good_for:
+                known, actual, full = known + 1, actual + self._running[last], full + self._maximum[last]
+        hours: tuple[float | None, float | None] = (actual / 60, full / 60) if known else (None, None)
+        prices = [None if number is None or usd is None else round(number * usd, 4) for number in hours]
+        return {
+            "known_minutes": known,
+            "minutes": ended,
+            "worker_hours": hours[0],
+            "worker_hours_at_maximum": hours[1],
+            "usd": prices[0],
+            "usd_at_maximum": prices[1],
+            "worker_hour_usd": usd,
+        }
+
+
+@dataclass(slots=True)
+class History:
+    """All parts of a fleet's history."""
+
+    decisions: Decisions = field(default_factory=Decisions)
+    timeline: Timeline = field(default_factory=Timeline)
+    day: Day = field(default_factory=Day)
+
+    def restore(self, at: datetime, line: dict[str, Json]) -> None:
+        """Add a line of the log; unchanged decisions have a line a minute there, so their ticks cannot be counted."""
+        self.timeline.add(at, line)
+        self.day.add(at, line)
+        if is_change(line):
+            self.decisions.add(line, change_key(line), limit=POINTS)
+
+    def prepend(self, older: "History", *, limit: int) -> None:
+        """Put an older history, which has the same day, before this one."""
+        self.timeline.prepend(older.timeline)
+        self.decisions.prepend(older.decisions, limit=limit)

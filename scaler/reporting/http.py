@@ -65,7 +65,7 @@ def application(
 
     async def fleets(request: web.Request) -> web.Response:
         found = log.fleets(_fleet(request, log), brief="brief" in request.query)
-        return _response(log, fleets=found, problem=supervisor.problem())
+        return _response(log, fleets=found, problem=supervisor.problem(), links={**log.links})
 
     async def decisions(request: web.Request) -> web.Response:
         found = log.decisions(
@@ -82,7 +82,7 @@ def application(
         if fleet is None:
             raise web.HTTPBadRequest(text="fleet= is missing")
         points = log.timeline(fleet, _whole(request, "since", 0))
-        return _response(log, fleet=fleet, seconds=BUCKET_S, series=list(SERIES), points=points)
+        return _response(log, fleet=fleet, seconds=BUCKET_S, series=list(SERIES), points=points, history=log.history)
 
     app = web.Application(middlewares=[_with_headers])
     app.add_routes(

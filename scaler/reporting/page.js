@@ -8,7 +8,7 @@ const KINDS = {grow: "grow", shrink: "shrink", drain: "drain", resume: "resume",
 const $ = id => document.getElementById(id);
 const drawn = new Map();
 const here = {fleets: [], now: 0, answered: 0, awake: Date.now(), skew: 0, problem: null, name: null, fleet: null, points: [], decisions: [],
-  history: 0, minutes: 60, cursor: null, open: new Set(), failure: ""};
+  known: null, history: 0, minutes: 60, cursor: null, open: new Set(), failure: ""};
 
 // ---- making elements: strings become text, never markup
 function h(tag, attributes, ...children) {
@@ -57,6 +57,7 @@ async function refresh() {
     here.skew = Date.parse(seen.now) - Date.now();
     Object.assign(here, {fleets: seen.fleets, problem: seen.problem});
     $("environment").textContent = seen.environment;
+    draw("links", seen.links, () => [["airflow", "Airflow"], ["log", "Log"]].map(([key, word]) => seen.links[key] ? h("a", {href: seen.links[key]}, word) : null));
     choose();
     if (here.name !== null) await loadFleet(here.name);
     here.answered = Date.now();
@@ -71,12 +72,14 @@ async function loadFleet(name) {
   const [fleet] = (await get(`v1/fleets?${query}`)).fleets;
   const changed = !here.fleet || here.fleet.fleet !== name || here.fleet.since !== fleet.since;
   if (changed || Date.now() - here.history >= HISTORY_MS) {
-    const known = here.fleet && here.fleet.fleet === name ? here.points : [];
+    // While the log is read, older points arrive too.
+    const known = here.fleet && here.fleet.fleet === name && here.known.state !== "reading" ? here.points : [];
     const since = known.length ? known[known.length - 1].at : 0;
     const [line, past] = await Promise.all([get(`v1/timeline?${query}&since=${since}`), get(`v1/decisions?${query}&changes&limit=12`)]);
     if (name !== here.name) return;
     const fresh = line.points.map(values => Object.fromEntries(line.series.map((key, index) => [key, values[index]])));
     here.points = [...known.filter(point => point.at < since), ...fresh];
+    here.known = line.history;
     here.decisions = past.decisions.reverse();
     here.history = Date.now();
   }
@@ -103,10 +106,13 @@ function attention(fleet) {
   const found = [], workers = fleet.workers || {}, override = fleet.overrides;
   const silent = serverNow() - Date.parse(fleet.at);
   if (silent > Math.max(15000, 4000 * (fleet.interval_s || 5))) found.push(["bad", `no decision for ${span(silent)}`]);
-  if (fleet.failed) found.push(["bad", "last tick failed"]);
+  if (fleet.failed) found.push(["bad", "last tick failed", fleet.failed.error]);
   if (fleet.desired === null) found.push(["bad", "workers unknown"]);
   if (!fleet.demand) found.push(["warn", "demand unknown"]);
-  if (fleet.needed > fleet.max) found.push(["warn", `at maximum, ${fleet.needed - fleet.max} short`]);
+  const lost = (fleet.demand || {}).without_message;
+  if (lost) found.push(["warn", `${plural(lost, "task")} without a message`]);
+  // Workers that are all idle are not short of workers.
+  if (fleet.needed > fleet.max && !(workers.consuming_idle && !workers.busy)) found.push(["warn", `at maximum, ${fleet.needed - fleet.max} short`]);
   if (workers.stuck) found.push(["warn", `${workers.stuck} late`]);
   if ((fleet.errors || []).length) found.push(["errors", plural(fleet.errors.length, "error")]);
   if (override && override.dry_run) found.push(["info", "dry run"]);
@@ -134,12 +140,12 @@ function render() {
   $("link-text").textContent = stale ? `no answer for ${span(late)}${shown}` : here.answered ? `live, ${span(late)} ago` : "connecting";
   renderList();
   const fleet = here.fleet;
-  for (const id of ["hero", "details", "timeline", "past"]) $(id).hidden = !fleet;
+  for (const id of ["hero", "details", "timeline", "today", "past"]) $(id).hidden = !fleet;
   $("waiting").hidden = Boolean(fleet) || here.name !== null;
   $("waiting").textContent = here.answered && !here.fleets.length ? "The scaler answers. No fleet has a decision yet." : "Waiting for the first answer…";
   if (!fleet) { draw("notes", null, () => []); document.title = "openmwaa scaler"; return; }
   document.title = `${fleet.fleet}: ${number(fleet.running)} workers`;
-  renderSummary(fleet); renderNotes(fleet); renderWorkers(fleet); renderFacts(fleet); renderPlot(); renderDecisions();
+  renderSummary(fleet); renderNotes(fleet); renderWorkers(fleet); renderFacts(fleet); renderPlot(); renderToday(fleet.today); renderDecisions();
   draw("steps", fleet.explanation, () => fleet.explanation.map(step => h("li", null, h("b", null, step.name), h("span", null, arrows(step.text)))));
 }
 function renderList() {
@@ -167,9 +173,11 @@ function renderSummary(fleet) {
   draw("next-steps", fleet.next_steps, () => [h("b", null, "Next: "), fleet.next_steps.join(" ")]);
   draw("chain", [fleet.demand, fleet.needed, fleet.target, desired, running, fleet.min, fleet.max, fleet.slots_per_worker, fleet.workers], () => chain(fleet));
 }
+function tile(value, label, kind, turn) {
+  return h("li", {class: kind || null}, h("div", {class: turn ? "turn" : null}, h("strong", null, number(value)), h("span", null, label)));
+}
 function chain(fleet) {
   const {demand, needed, target, desired, running} = fleet, workers = fleet.workers || {}, perWorker = fleet.slots_per_worker;
-  const tile = (value, label, kind, turn) => h("li", {class: kind || null}, h("div", {class: turn ? "turn" : null}, h("strong", null, number(value)), h("span", null, label)));
   const tiles = [tile(demand ? demand.slots ?? demand.queued + demand.running : null, "slots needed")];
   if (perWorker) tiles.push(tile(perWorker, "slots per worker", "by"));
   tiles.push(tile(needed, "workers needed", perWorker ? "is" : null));
@@ -182,8 +190,7 @@ function chain(fleet) {
   return tiles;
 }
 function renderNotes(fleet) {
-  const notes = attention(fleet).filter(([level]) => level === "bad" || level === "warn").map(([level, text]) => [level, text, ""]);
-  if (fleet.failed) notes.push(["bad", "Last failure", fleet.failed.error]);
+  const notes = attention(fleet).filter(([level]) => level === "bad" || level === "warn").map(([level, text, why]) => [level, text, why || ""]);
   for (const error of fleet.errors || []) notes.push(["warn", "Error", error.text]);
   const override = fleet.overrides || {};
   if (override.dry_run) notes.push(["info", "Dry run", "decisions are not applied"]);
@@ -219,8 +226,19 @@ function renderFacts(fleet) {
   facts.push(["Unchanged since", `${clock(fleet.since)} (${plural(fleet.ticks, "tick")})`]);
   draw("facts", facts, () => facts.flatMap(([name, text]) => [h("dt", null, name), h("dd", null, text)]));
 }
+function renderToday(today) {
+  const {known_minutes: known, minutes, worker_hours: used, worker_hours_at_maximum: full, usd, usd_at_maximum: most, worker_hour_usd: price} = today;
+  draw("use", [known, used, full, usd, most], () => !known ? [] : [
+    ...(usd === null ? [] : [tile(dollars(usd), "for running workers"), tile(dollars(most), "always at the maximum")]),
+    tile(used.toFixed(1), "worker-hours"), tile(full.toFixed(1), "worker-hours at the maximum")]);
+  const part = !known ? "No minute is known yet. " : known < minutes ? `Only ${duration(known)} of ${duration(minutes)} are known and counted. ` : "";
+  $("use-note").textContent = `Since 00:00 UTC. ${part}` + (price === null ? "The price of a worker-hour is unknown." : `A worker-hour is ${price.toFixed(4)} USD at list price.`);
+}
+function dollars(usd) { return `${usd < 1000 ? usd.toFixed(2) : Math.round(usd)} USD`; }
+function duration(minutes) { return minutes < 60 ? `${minutes} min` : `${Math.floor(minutes / 60)} h ${minutes % 60} min`; }
 function renderDecisions() {
-  draw("decisions", here.decisions.map(decision => [decision.since, decision.ticks]), () => !here.decisions.length ? h("li", null, "None since the scaler started.") : here.decisions.map(decision => {
+  const from = here.known && clock(here.known.since);
+  draw("decisions", [from, here.decisions.map(decision => [decision.since, decision.ticks])], () => !here.decisions.length ? h("li", null, `None since ${from}.`) : here.decisions.map(decision => {
     const moved = decision.desired !== decision.desired_before, sent = decision.update_service;
     const extra = sent && !sent.sent ? [`Not written: ${sent.reason}`] : [];
     const details = h("details", null,
@@ -235,17 +253,26 @@ function renderDecisions() {
 
 // ---- the plot
 const PAD = {left: 34, right: 12, top: 10, bottom: 24};
-function visible() {
-  const end = Math.floor(serverNow() / 1000), start = end - here.minutes * 60;
-  return {start, end, points: here.points.filter(point => point.at >= start - 20)};
+const TICKS = [10, 30, 60, 120, 300, 600, 900, 1800, 3600, 5400, 7200];
+function visible() {  // not more time than there is
+  const end = Math.floor(serverNow() / 1000), wanted = end - here.minutes * 60, points = here.points.filter(point => point.at >= wanted - 20);
+  return {start: here.points.length ? Math.max(wanted, Math.min(here.points[0].at, end - 60)) : wanted, end, points};
+}
+function begins() {
+  const [first] = here.points, {since, state, problem} = here.known, from = clock(first === undefined ? since : Math.max(Date.parse(since), first.at * 1000));
+  if (first !== undefined && first.at * 1000 < serverNow() - here.minutes * 60000 + 90000) return "";
+  return {reading: "Earlier decisions are being read from the log.", failed: `The history begins at ${from}: the log could not be read (${problem}).`,
+    none: `The history begins at ${from}: the settings of the scaler name no log group.`, read: `The log has no decisions from before ${from}.`}[state];
 }
 function renderPlot() {
   const {start, end, points} = visible(), width = $("plot").clientWidth, height = width < 500 ? 190 : 240;
   if (!width) return;
   const fleet = here.fleet, largest = Math.max(1, ...points.flatMap(point => LINES.map(([key]) => point[key] ?? 0)));
-  const bounded = fleet.max <= largest * 1.6, top = niceTop(Math.max(largest, bounded ? fleet.max : 0));
-  const frame = {start, end, points, width, height, top, x: at => PAD.left + (at - start) / (end - start) * (width - PAD.left - PAD.right),
+  const bounded = fleet.max <= largest * 1.6, right = bounded ? 8 * `max ${fleet.max}`.length : PAD.right, top = niceTop(Math.max(largest, bounded ? fleet.max : 0));
+  const frame = {start, end, points, width, height, top, right, x: at => PAD.left + (at - start) / (end - start) * (width - PAD.left - right),
     y: value => height - PAD.bottom - Math.min(value, top.value) / top.value * (height - PAD.top - PAD.bottom)};
+  here.right = right;
+  $("begins").textContent = begins();
   draw("plot", [start, width, points, here.cursor, fleet.max], () => picture(frame, bounded ? fleet.max : null));
   const index = here.cursor === null ? points.length - 1 : Math.min(here.cursor, points.length - 1);
   const point = here.cursor === null ? present(fleet) : points[index];
@@ -264,18 +291,18 @@ function niceTop(value) {
   const step = Math.max(1, [1, 2, 5, 10].map(factor => factor * scale).find(step => step >= rough));
   return {step, value: Math.ceil(value / step) * step};
 }
-function picture({start, end, points, width, height, top, x, y}, bound) {
+function picture({start, end, points, width, height, top, right, x, y}, bound) {
   const parts = [];
-  for (let value = 0; value <= top.value; value += top.step) parts.push(s("line", {class: "grid", x1: PAD.left, x2: width - PAD.right, y1: y(value), y2: y(value)}),
+  for (let value = 0; value <= top.value; value += top.step) parts.push(s("line", {class: "grid", x1: PAD.left, x2: width - right, y1: y(value), y2: y(value)}),
     s("text", {x: PAD.left - 7, y: y(value) + 4, "text-anchor": "end"}, String(value)));
-  const every = {15: 180, 60: 900, 360: 5400}[here.minutes] * (width < 500 && here.minutes !== 60 ? 2 : 1), shift = new Date().getTimezoneOffset() * 60;
+  const most = width < 500 ? 4 : 8, every = TICKS.find(step => (end - start) / step <= most), shift = new Date().getTimezoneOffset() * 60;
   for (let at = Math.ceil((start - shift) / every) * every + shift; at <= end; at += every)
-    if (x(at) < width - 24) parts.push(s("text", {x: x(at), y: height - 6, "text-anchor": x(at) < PAD.left + 18 ? "start" : "middle"}, clock(at * 1000, false)));
-  if (bound !== null) parts.push(s("line", {class: "bound", x1: PAD.left, x2: width - PAD.right, y1: y(bound), y2: y(bound)}),
-    s("text", {x: width - PAD.right, y: y(bound) - 4, "text-anchor": "end"}, `max ${bound}`));
-  const area = pieces(points, "needed").map(piece => `M${x(piece[0].at)},${y(0)}${path(piece, "needed", x, y, end).replace(/^M/, "L")}V${y(0)}Z`).join("");
+    if (x(at) < width - right - 12) parts.push(s("text", {x: x(at), y: height - 6, "text-anchor": x(at) < PAD.left + 18 ? "start" : "middle"}, clock(at * 1000, every < 60)));
+  if (bound !== null) parts.push(s("line", {class: "bound", x1: PAD.left, x2: width - right, y1: y(bound), y2: y(bound)}),
+    s("text", {x: width - right + 4, y: y(bound) + 4}, `max ${bound}`));
+  const area = pieces(points, "needed").map(piece => `M${Math.max(PAD.left, x(piece[0].at))},${y(0)}${path(piece, "needed", x, y, end).replace(/^M/, "L")}V${y(0)}Z`).join("");
   parts.push(s("path", {class: "a-needed", d: area}));
-  for (const [key] of LINES) parts.push(s("path", {class: `s-${key}`, d: pieces(points, key).map(piece => path(piece, key, x, y, end)).join("")}));
+  for (const key of ["desired", "needed", "running", "draining"]) parts.push(s("path", {class: `s-${key}`, d: pieces(points, key).map(piece => path(piece, key, x, y, end)).join("")}));
   const point = here.cursor === null ? null : points[Math.min(here.cursor, points.length - 1)];
   if (point) parts.push(s("line", {class: "cursor", x1: x(point.at), x2: x(point.at), y1: PAD.top, y2: height - PAD.bottom}));
   return s("svg", {viewBox: `0 0 ${width} ${height}`, width, height, "aria-hidden": "true"}, ...parts);
@@ -283,8 +310,9 @@ function picture({start, end, points, width, height, top, x, y}, bound) {
 function pieces(points, key) {  // an unknown value is a gap in the line
   const found = [];
   let piece = [];
+  const longest = Math.max(90, 60 + 2 * here.fleet.interval_s);  // the log has a line a minute
   for (const point of points) {
-    const gap = piece.length && point.at - piece[piece.length - 1].at > 90;
+    const gap = piece.length && point.at - piece[piece.length - 1].at > longest;
     if ((point[key] === null || gap) && piece.length) { found.push(piece); piece = []; }
     if (point[key] !== null) piece.push(point);
   }
@@ -304,7 +332,7 @@ function readout(point, live) {
 function pointAt(event) {
   const {start, end, points} = visible(), box = $("plot").getBoundingClientRect();
   if (!points.length) return null;
-  const at = start + (event.clientX - box.left - PAD.left) / (box.width - PAD.left - PAD.right) * (end - start);
+  const at = start + (event.clientX - box.left - PAD.left) / (box.width - PAD.left - here.right) * (end - start);
   return points.reduce((best, point, index) => Math.abs(point.at - at) < Math.abs(points[best].at - at) ? index : best, 0);
 }
 function move(cursor) { here.cursor = cursor; if (here.fleet) renderPlot(); }

@@ -2,17 +2,18 @@
 """The scaler's page in a real browser: it answers the question, on any screen, and nothing it shows can run."""
 
 import re
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pytest
-from playwright.async_api import Page, expect
+from playwright.async_api import expect
 
 from scaler.reporting import page as scaler_page
 from tests.support.chromium import axe, browser
+from tests.support.opened_page import DESKTOP, PHONE, Scheme, fits, opened
 from tests.support.scaler_page import (
+    LINKS,
     FakeScaler,
     decide_for_hours,
     fake_scaler,
@@ -27,44 +28,12 @@ pytestmark = [
     pytest.mark.timeout(1800),  # the first test of a fresh machine fetches a browser of 67 MB
 ]
 PICTURES = Path(__file__).resolve().parents[2] / "build"
-PHONE, DESKTOP = (360, 740), (1280, 900)
-WAIT_MS = 15_000
-expect.set_options(timeout=WAIT_MS)
 
 
-@asynccontextmanager
-async def opened(
-    scaler: FakeScaler, size: tuple[int, int] = DESKTOP, scheme: Literal["light", "dark"] = "light", fleet: str = ""
-) -> AsyncIterator[Page]:
-    """The page of a fake_scaler in a browser; afterwards nothing may have gone wrong or elsewhere."""
-    faults: list[str] = []
-    async with served(scaler), browser() as chromium:
-        context = await chromium.new_context(
-            viewport={"width": size[0], "height": size[1]}, color_scheme=scheme, device_scale_factor=1
-        )
-        page = await context.new_page()
-        page.set_default_timeout(WAIT_MS)
-        page.on(
-            "console", lambda message: faults.append(message.text) if message.type in {"error", "warning"} else None
-        )
-        page.on("pageerror", lambda error: faults.append(str(error)))
-        page.on(
-            "request",
-            lambda request: faults.append(request.url) if not request.url.startswith((scaler.url, "data:")) else None,
-        )
-        await page.goto(scaler.url + (f"#{fleet}" if fleet else ""))
-        yield page
-        await context.close()
-    assert faults == [], "an error in the console, or a request to another server"
-
-
-async def fits(page: Page) -> bool:
-    return bool(await page.evaluate("document.documentElement.scrollWidth <= innerWidth"))
-
-
-def seven() -> FakeScaler:
+def seven(hours: float = 2) -> FakeScaler:
     scaler = fake_scaler()
-    decide_for_hours(scaler, hours=2)
+    scaler.log.prices = {"default": 0.04937}
+    decide_for_hours(scaler, hours=hours)
     return scaler
 
 
@@ -89,10 +58,9 @@ async def test_explains_seven_workers() -> None:
 
 @pytest.mark.parametrize(("name", "size"), [("page", DESKTOP), ("page-phone", PHONE)], ids=["desktop", "phone"])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-async def test_fits_the_screen_and_is_accessible(
-    name: str, size: tuple[int, int], scheme: Literal["light", "dark"]
-) -> None:
-    async with opened(seven(), size, scheme) as page:
+async def test_fits_the_screen_and_is_accessible(name: str, size: tuple[int, int], scheme: Scheme) -> None:
+    now = datetime.now(UTC)
+    async with opened(seven(max(2, now.hour + now.minute / 60)), size, scheme) as page:  # the whole day
         await expect(page.locator("#decisions > li")).to_have_count(12)
         assert await fits(page), f"{size[0]} px: something is wider than the screen"
         source = axe()
@@ -104,6 +72,121 @@ async def test_fits_the_screen_and_is_accessible(
         PICTURES.mkdir(exist_ok=True)
         suffix = "" if scheme == "light" else "-dark"
         await page.screenshot(path=PICTURES / f"{name}{suffix}.png", full_page=True)
+
+
+NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
+
+
+async def test_shows_the_cost_of_the_day_beside_that_of_a_full_fleet() -> None:
+    scaler = fake_scaler(now=NOON)
+    scaler.log.prices = {"default": 0.05}
+    for minute in range(180):
+        scaler.decide(line(running_workers=4), ago_s=60 * (180 - minute))
+    scaler.decide(line(running_workers=4))
+    async with opened(scaler) as page:
+        assert await page.locator("#use strong").all_text_contents() == ["0.60 USD", "3.00 USD", "12.0", "60.0"]
+        known = "Since 00:00 UTC. Only 3 h 0 min of 12 h 0 min are known and counted."
+        price = "A worker-hour is 0.0500 USD at list price."
+        await expect(page.locator("#use-note")).to_have_text(f"{known} {price}")
+        scaler.log.prices = {}
+        await expect(page.locator("#use-note")).to_contain_text("The price of a worker-hour is unknown.")
+        assert await page.locator("#use strong").all_text_contents() == ["12.0", "60.0"]
+
+
+async def test_an_unknown_day_costs_nothing_that_is_shown() -> None:
+    scaler = fake_scaler(now=NOON)
+    scaler.decide(line())
+    async with opened(scaler) as page:
+        await expect(page.locator("#use-note")).to_contain_text("No minute is known yet.")
+        assert await page.locator("#use strong").count() == 0
+
+
+async def test_links_to_airflow_and_the_log() -> None:
+    async with opened(seven()) as page:
+        await expect(page.locator("#links a")).to_have_text(["Airflow", "Log"])
+        links = await page.locator("#links a").evaluate_all("links => links.map(link => link.href)")
+        assert [link.rstrip("/") for link in links] == [*LINKS.values()]
+
+
+@pytest.mark.parametrize(
+    ("state", "problem", "words"),
+    [
+        ("none", None, "The history begins at {}: the settings of the scaler name no log group."),
+        ("reading", None, "Earlier decisions are being read from the log."),
+        ("failed", "logs: AccessDenied", "The history begins at {}: the log could not be read (logs: AccessDenied)."),
+        ("read", None, "The log has no decisions from before {}."),
+    ],
+    ids=["none", "reading", "failed", "read"],
+)
+async def test_the_plot_shows_the_time_that_is_known_and_why_not_more(
+    state: str, problem: str | None, words: str
+) -> None:
+    scaler = fake_scaler(now=NOON)
+    for ago in range(120, -1, -20):
+        scaler.decide(line(), ago_s=ago)
+    scaler.log.history_known(NOON - timedelta(minutes=2), state, problem)
+    async with opened(scaler) as page:
+        begins = page.locator("#begins")
+        await expect(begins).to_have_text(re.compile(re.escape(words).replace(r"\{\}", r"(\w+ \d+ )?\d\d:\d\d:\d\d")))
+        width = "element => element.getBBox().width / element.ownerSVGElement.getBBox().width"
+        assert await page.locator("#plot path.s-desired").evaluate(width) > 0.8, "two minutes fill the plot"
+        times = await page.locator("#plot text").all_text_contents()
+        assert len(times) == len(set(times)), "two labels are equal"
+
+
+async def test_a_gap_in_the_history_stays_a_gap() -> None:
+    scaler = fake_scaler(now=NOON)
+    for ago in (*range(3000, 2000, -20), *range(120, -1, -20)):
+        scaler.decide(line(), ago_s=ago)
+    async with opened(scaler) as page:
+        path = page.locator("#plot path.s-desired")
+        await expect(path).to_have_attribute("d", re.compile(r"^M[^M]+M[^M]+$"))
+        await page.get_by_role("button", name="15 min").click()
+        await expect(path).to_have_attribute("d", re.compile(r"^M[^M]+$"))
+        width = "element => element.getBBox().width / element.ownerSVGElement.getBBox().width"
+        assert await path.evaluate(width) < 0.3, "13 of the 15 minutes are unknown"
+        await expect(page.locator("#begins")).to_have_text("")
+
+
+async def test_older_points_appear_while_the_log_is_read() -> None:
+    scaler = fake_scaler(now=NOON)
+    scaler.log.history_known(NOON, "reading")
+    scaler.decide(line())
+    async with opened(scaler) as page:
+        await expect(page.locator("#plot")).to_have_attribute("aria-valuemax", "0")
+        older = scaler.log.older("default")
+        for minute in range(30, 0, -1):
+            at = NOON - timedelta(minutes=minute)
+            older.restore(at, line(at=at))
+        scaler.log.restored({"default": older})
+        scaler.log.history_known(NOON - timedelta(hours=12), "read")
+        await expect(page.locator("#plot")).to_have_attribute("aria-valuemax", "30")
+
+
+@pytest.mark.parametrize(
+    ("states", "demand", "shown", "hidden"),
+    [
+        pytest.param({"busy": 5}, {}, "at maximum, 2 short", "without a message", id="busy"),
+        pytest.param({"consuming_idle": 5}, {}, "", "at maximum", id="all idle"),
+        pytest.param(
+            {"consuming_idle": 5},
+            {"without_message": 35},
+            "35 tasks without a message",
+            "at maximum",
+            id="lost messages",
+        ),
+    ],
+)
+async def test_idle_workers_are_not_short_of_workers(
+    states: dict[str, int], demand: dict[str, int], shown: str, hidden: str
+) -> None:
+    scaler = fake_scaler()
+    decided = line(queued=35, running=0, target=5, workers=workers(**states))
+    scaler.decide(decided | {"max": 5, "demand": decided["demand"] | demand})
+    async with opened(scaler) as page:
+        await expect(page.locator("#legend")).to_contain_text("5 ")
+        await expect(page.locator("#notes")).to_contain_text(shown)
+        await expect(page.locator("#notes")).not_to_contain_text(hidden)
 
 
 async def test_the_plot_shows_numbers_for_pointer_and_keyboard() -> None:

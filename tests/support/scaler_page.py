@@ -96,10 +96,15 @@ class FakeScaler:
         self.log.decided(at, {**decided, "at": rfc3339(at)}, {"slots_per_worker": 5, "interval_s": 5.0})
 
 
-def fake_scaler() -> FakeScaler:
-    """A log without a server."""
+LINKS = {"airflow": "https://airflow.example.com", "log": "https://console.example.com/log-groups"}
+
+
+def fake_scaler(environment: str = "analytics", now: datetime | None = None) -> FakeScaler:
+    """A log without a server; its clock stands at `now`."""
     out = io.StringIO()
-    return FakeScaler(DecisionLog("analytics", out, lambda: datetime.now(UTC)), out)
+    log = DecisionLog(environment, out, lambda: now or datetime.now(UTC))
+    log.links = LINKS
+    return FakeScaler(log, out, now=now or datetime.now(UTC))
 
 
 @asynccontextmanager

@@ -21,7 +21,7 @@ PARAMETER = "/openmwaa/local/applied"
 _OF_FLEET = "fleets_"
 _ROOT = Path(__file__).resolve().parents[3]
 # A test compares this with the modules that a synthesis has imported.
-_SYNTHESIS = ("cdktf_app", "openmwaa/config", "openmwaa/__init__.py", "openmwaa/errors.py")
+_SYNTHESIS = ("cdktf_app", "openmwaa/config", "openmwaa/cost", "openmwaa/__init__.py", "openmwaa/errors.py")
 _LIBRARIES = ("cdktn", "cdktn-provider-aws")
 
 

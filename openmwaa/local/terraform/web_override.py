@@ -3,6 +3,7 @@
 
 Certificate validation, Route 53 records, CloudFront and WAF are left out: nothing here uses them, and some of them wait
 without end. URLs are those of the load balancers; `host_names` maps their host names to addresses.
+There is no AWS console.
 """
 
 import json
@@ -75,7 +76,7 @@ def _plain(listener: Mapping[str, Any]) -> Json:
 def _locals(document: Mapping[str, Any]) -> Json:
     known = document.get("locals") or {}
     urls = dict(_urls(document))
-    others = {"certificate_arn": "", "oidc_client_secret": ""}
+    others = {"certificate_arn": "", "oidc_client_secret": "", "scaler_log_url": ""}
     return {name: value for name, value in {**urls, **others}.items() if name in known}
 
 

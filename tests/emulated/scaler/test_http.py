@@ -13,7 +13,7 @@ from scaler.core.model import BrokerCount, Known
 from scaler.core.state import FleetState, MissingMessages
 from scaler.reporting.decision_line import decision_line
 from tests.support.scaler_builders import observe
-from tests.support.scaler_page import FakeScaler, decide_for_hours, fake_scaler, line, served
+from tests.support.scaler_page import LINKS, FakeScaler, decide_for_hours, fake_scaler, line, served
 from tests.support.scaler_reports import report
 
 
@@ -52,12 +52,14 @@ async def test_fleets_in_full_in_brief_and_one_only(site: Site) -> None:
     assert (default["fleet"], spare["fleet"]) == ("default", "spare")
     assert default["summary"][0] == "7 workers desired, 5 running, 2 starting."
     assert default["slots_per_worker"] == 5
+    assert default["today"]["usd"] is None, "the settings have no price"
+    assert document["links"] == LINKS
     assert "event" not in default
     (alone,) = (await site.get("v1/fleets?fleet=spare"))["fleets"]
     assert alone["fleet"] == "spare"
     brief = (await site.get("v1/fleets?brief"))["fleets"][0]
     assert brief["desired"] == 7
-    assert {"explanation", "services", "summary", "drain"}.isdisjoint(brief)
+    assert {"explanation", "services", "summary", "drain", "today"}.isdisjoint(brief)
 
 
 async def test_the_status_of_a_local_environment_reads_tasks_without_a_message() -> None:
@@ -90,6 +92,7 @@ async def test_decisions_by_fleet_time_and_limit(site: Site) -> None:
 
 async def test_the_timeline_and_its_new_points(site: Site) -> None:
     document = await site.get("v1/timeline?fleet=default")
+    assert (document["history"]["state"], document["history"]["problem"]) == ("none", None)
     assert document["series"][0] == "at"
     assert len(document["points"]) >= 175, "an hour, a point in 20 s"
     last = document["points"][-1]

@@ -9,6 +9,7 @@ import socket
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from tests.support.fake_aws import fake_aws
+from tests.support.scaler_page import line
 
 ROOT = Path(__file__).parents[3]
 DEADLINE_S = 240.0
@@ -217,6 +219,59 @@ async def test_decides_serves_http_and_ends_cleanly() -> None:
     assert lines[0]["address"] == "127.0.0.1"
     assert lines[-1]["event"] == "stopped"
     assert any(line["event"] == "decision" and line.get("update_service", {}).get("sent") for line in lines)
+
+
+async def test_a_restarted_scaler_reads_its_history_from_its_log() -> None:
+    began = datetime.now(UTC) - timedelta(minutes=70)
+    old = [
+        line(at=began + timedelta(minutes=minute), desired=1 + minute // 30, desired_before=1, running_workers=1)
+        for minute in range(60)
+    ]
+    requests = list[dict[str, Any]]()
+
+    def events(request: dict[str, Any]) -> dict[str, Any]:
+        requests.append(request)
+        found = [entry for entry in old if request["startTime"] <= _ms(entry["at"]) <= request["endTime"]]
+        first = int(request.get("nextToken", 0))  # every second page is empty, as in CloudWatch Logs
+        rows = found[first // 2 : first // 2 + 10] if first % 2 else []
+        following = first + (19 if first % 2 else 1)
+        page = {"events": [{"message": json.dumps(entry), "timestamp": _ms(entry["at"])} for entry in rows]}
+        return page | ({"nextToken": str(following)} if following // 2 < len(found) else {})
+
+    operations = {
+        "DescribeServices": lambda _: {"services": [SERVICE]},
+        "ListTasks": lambda _: {"taskArns": []},
+        "UpdateService": lambda _: {"service": SERVICE},
+        "GetQueueAttributes": lambda _: {"Attributes": ATTRIBUTES},
+        "FilterLogEvents": events,
+    }
+    port = free_port()
+    links = {"web_url": "https://airflow.example.com", "log_url": "https://console.example.com/#log"}
+    config = settings(port, log_group="airflow-test-Scaler", **links)
+    config["fleets"][0]["worker_hour_usd"] = 0.05
+    async with (
+        fake_aws(operations) as url,
+        task_metadata() as uri,
+        scaler(config, AWS_ENDPOINT_URL=url, SCALER_SIGNING_SEED="seed", ECS_CONTAINER_METADATA_URI_V4=uri),
+    ):
+        base = f"http://127.0.0.1:{port}"
+        await fleets_seen(base)
+        await until(base, "/v1/timeline?fleet=default", lambda answer: answer["history"]["state"] == "read")
+        points = json.loads((await get(f"{base}/v1/timeline?fleet=default"))[1])["points"]
+        changes = json.loads((await get(f"{base}/v1/decisions?changes&limit=1000&before={old[-1]['at']}"))[1])
+        document = json.loads((await get(f"{base}/v1/fleets"))[1])
+    assert {request["logGroupName"] for request in requests} == {"airflow-test-Scaler"}
+    assert points[0][0] == int(began.timestamp()) // 20 * 20
+    assert len([point for point in points if point[0] < began.timestamp() + 3600]) == 60
+    assert [entry["desired"] for entry in changes["decisions"]][-1] == 2
+    assert document["links"] == {"airflow": links["web_url"], "log": links["log_url"]}
+    today = document["fleets"][0]["today"]
+    assert today["worker_hour_usd"] == 0.05
+    assert today["known_minutes"] <= today["minutes"]
+
+
+def _ms(at: str) -> int:
+    return int(datetime.fromisoformat(at).timestamp() * 1000)
 
 
 async def test_applies_overrides_and_schedules_and_records_ticks_for_replay(tmp_path: Path) -> None:

@@ -123,6 +123,7 @@ def test_the_scaler_counts_the_lists_that_celery_uses(redis: Stack) -> None:
     assert urls["broker_url"].startswith("rediss://celery@")
     config["broker"]["url"] = "rediss://scaler@redis.example.com:6379/0"
     config["database"]["sslmode"] = "require"
+    config |= {"web_url": "", "log_url": ""}
     (fleet,) = scaler_config.parse_settings(json.dumps(config)).fleets
     assert fleet.queues == {"default": "default", "high": "high"}
     values = environment_of(redis.containers["worker-default/worker"])

@@ -36,7 +36,7 @@ EVERY_RESOURCE = (
         ("roles_control_plane_policy", "FindLogGroups"),
         ("roles_scaler_policy", "FindAlarms"),
         ("roles_scaler_policy", "ListTasks"),
-        ("roles_scaler_policy", "PublishScalerMetrics"),
+        ("roles_scaler_policy", "PublishMetrics"),
         ("roles_scaler_policy", "ReadDemandMetrics"),
         ("roles_triggerer_policy", "FindLogGroups"),
         ("roles_worker_policy", "AccountPublicAccessBlock"),
@@ -193,6 +193,7 @@ def test_scaler_can_change_its_fleets_only(byo_resources: Stack) -> None:
         "sqs:GetQueueAttributes",
         "ssm:GetParameters",
         "cloudwatch:PutMetricData",
+        "logs:FilterLogEvents",
     }
     assert [arn.rpartition(":")[2] for arn in statements["SizeFleets"]["Resource"]] == [
         "service/openmwaa-example/worker-default-?",
@@ -207,9 +208,10 @@ def test_scaler_can_change_its_fleets_only(byo_resources: Stack) -> None:
         if "openmwaa:component" in service.get("tags", {})
     }
     assert tagged == {name for name in byo_resources.resources("aws_ecs_service") if name.startswith("fleets_")}
-    (controls,) = statements["ReadControls"]["Resource"]
+    log, controls = statements["ReadState"]["Resource"]
+    assert log == "${aws_cloudwatch_log_group.logs_scaler.arn}:*"
     assert controls.endswith(":parameter/openmwaa/example/scaler/*"), "another environment's orders could be read"
-    assert statements["PublishScalerMetrics"]["Condition"] == {
+    assert statements["PublishMetrics"]["Condition"] == {
         "StringEquals": {"cloudwatch:namespace": ["openmwaa", "AmazonMWAA"]}
     }
     assert statements["SeeBacklog"]["Resource"] == [

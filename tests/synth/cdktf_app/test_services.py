@@ -181,6 +181,8 @@ def scaler_config(stack: Stack) -> Any:
     config = copy.deepcopy(stack.local(environment_of(stack.containers["scaler/scaler"])["SCALER_CONFIG"]))
     assert config["database"]["sslmode"] == "${local.metadata_database_sslmode}"
     config["database"]["sslmode"] = "require"
+    assert (config["web_url"], config["log_url"]) == ("${local.web_url}", "${local.scaler_log_url}")
+    config |= {"web_url": "https://airflow.example.com", "log_url": stack.document["locals"]["scaler_log_url"]}
     for fleet in config["fleets"]:
         assert all(url.startswith("${aws_sqs_queue.") for url in fleet["queues"].values())
         fleet["queues"] = {queue: f"https://sqs.us-east-1.amazonaws.com/1/{queue}" for queue in fleet["queues"]}

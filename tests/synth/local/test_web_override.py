@@ -75,6 +75,7 @@ def test_urls_are_those_of_the_load_balancers(stack: tuple[dict[str, Any], dict[
     assert own["web_url"] == f"http://${{aws_lb.{web}.dns_name}}:8080"
     assert own["execution_api_url"] == f"http://${{aws_lb.{internal}.dns_name}}:8081/execution/"
     assert own["scaler_url"] == f"http://${{aws_lb.{internal}.dns_name}}:8082/"
+    assert own["scaler_log_url"] == "", "there is no console here"
 
 
 def test_no_reference_to_a_left_out_resource_remains(stack: tuple[dict[str, Any], dict[str, Any], str]) -> None:
