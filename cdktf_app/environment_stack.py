@@ -165,7 +165,9 @@ class EnvironmentStack(TerraformStack):
             security_group_id=self._groups.id_of("scaler"),
             target=self._access.internal.scaler,
             web_url=self._access.web_url,
-            fleets=fleets.services,
+            # The scaler changes the control plane of an environment that may sleep: it is created after and destroyed
+            # before it.
+            ready=[*fleets.services, *(airflow.healthy if self._environment.sleep else ())],
         )
         self._healthy = [*airflow.healthy, scaler.healthy]
 

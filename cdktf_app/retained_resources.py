@@ -2,7 +2,7 @@
 """Resources that `terraform destroy` does not delete, by name."""
 
 from cdktf_app.base.stack_context import StackContext
-from cdktf_app.compute.scaler_service import overrides_prefix, sleep_parameter
+from cdktf_app.compute.scaler_service import overrides_prefix, sleep_parameters
 from cdktf_app.compute.worker_fleets import family
 from cdktf_app.database.base import MetadataDatabase
 from cdktf_app.security.secrets import EnvironmentSecrets, GeneratedSecret
@@ -23,7 +23,7 @@ def retained_resources(context: StackContext, database: MetadataDatabase, secret
     kept = [family(context.name, fleet) for fleet in environment.fleets]
     kept += [f"{overrides_prefix(environment)}{fleet}" for fleet in environment.fleets]
     if environment.sleep:
-        kept.append(sleep_parameter(environment))
+        kept += sleep_parameters(environment).values()
     if environment.kms_key is None:
         kept.append(context.key_arn)
     if database.final_snapshot is not None:

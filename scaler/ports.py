@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Literal, Protocol
 
 from scaler.core.model import AgentState, BrokerCount, DatabaseCount, Overrides, Service, Task
-from scaler.core.sleep import SleepRecord
+from scaler.core.sleep import SleepCommand, SleepMemory
 from scaler.errors import SourceError
 
 
@@ -126,11 +126,11 @@ class MetricSink(Protocol):
 class SleepPort(Protocol):
     """What only sleep needs, beside the cluster and the broker."""
 
-    async def record(self) -> SleepRecord | None:
-        """Return the record; None: it does not exist."""
+    async def read(self) -> tuple[SleepCommand | None, SleepMemory | None]:
+        """Return the last command and the scaler's record; None: it does not exist."""
 
-    async def write(self, record: SleepRecord) -> None:
-        """Replace the record that was read last, unless a user has replaced it since."""
+    async def write(self, memory: SleepMemory) -> None:
+        """Replace the scaler's record."""
 
     async def healthy(self, service: str) -> int:
         """Return the number of a service's tasks whose health checks succeed."""
@@ -141,8 +141,11 @@ class SleepPort(Protocol):
     async def set_database(self, step: Literal["stop", "start"]) -> None:
         """Stop or start the RDS instance."""
 
-    async def set_alarms(self, *, enabled: bool) -> None:
-        """Enable or disable the notifications of the environment's alarms."""
+    async def set_alarms(self, *, enabled: bool, late: bool = False) -> None:
+        """Enable or disable the notifications of the environment's alarms.
+
+        An alarm in the state ALARM is enabled only if it is `late`, and then evaluated anew, so that it notifies.
+        """
 
 
 class LogSource(Protocol):

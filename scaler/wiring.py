@@ -120,6 +120,7 @@ async def open_resources(
                 rds=await client("rds"),
                 cloudwatch=cloudwatch,
                 deadline_s=SLEEP_DEADLINE_S,
+                wall=clock.wall,
             )
         own_log = OwnLog(await client("logs", READ_TIMEOUT_S), settings.log_group) if settings.log_group else None
         yield Resources(

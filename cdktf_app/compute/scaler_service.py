@@ -5,7 +5,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from cdktn import ITerraformDependable, TerraformLocal
+from cdktn import ITerraformDependable, TerraformLocal, TerraformResource
 from constructs import Construct
 
 from cdktf_app.base.expressions import is_expression
@@ -56,7 +56,7 @@ class ScalerService(Construct):
         security_group_id: str,
         target: TargetGroup,
         web_url: str,
-        fleets: Sequence[ITerraformDependable],
+        ready: Sequence[ITerraformDependable],
     ) -> None:
         super().__init__(scope, construct_id)
         environment = service_props.context.environment
@@ -68,7 +68,7 @@ class ScalerService(Construct):
             "config",
             {
                 **scaler_config(service_props, database, broker),
-                **sleep_config(service_props.context, database),
+                **self._sleep_config(service_props.context, database),
                 "log_group": group.name,
                 "web_url": web_url,
                 "log_url": log_url,
@@ -98,7 +98,7 @@ class ScalerService(Construct):
             containers=[container],
             statements=[
                 *task_policies.scaler(services, overrides_prefix(environment)),
-                *(task_policies.sleep(sleep_parameter(environment), database) if environment.sleep else ()),
+                *(task_policies.sleep(sleep_parameters(environment), database) if environment.sleep else ()),
             ],
             security_group_ids=(security_group_id,),
             # The old task stops before the new one starts: two scalers would overwrite each other's decisions.
@@ -106,8 +106,25 @@ class ScalerService(Construct):
             targets=[target],
             # Created after the fleets and destroyed before them: otherwise it would raise the desired counts that a
             # destroy sets to zero.
-            ready=fleets,
+            ready=ready,
         ).healthy
+
+    def _sleep_config(self, context: StackContext, database: MetadataDatabase) -> dict[str, Any]:
+        """Return the part of SCALER_CONFIG for an environment that may sleep."""
+        environment = context.environment
+        if environment.sleep is None:
+            return {}
+        settings = {
+            # New for each creation: what was recorded before has no effect.
+            "id": f"${{{TerraformResource(self, 'sleep', terraform_resource_type='terraform_data').fqn}.id}}",
+            **sleep_parameters(environment),
+            "services": {name: replicas_of(environment, name).count for name in environment.services},
+            "scaled": ["web-server"] if environment.scales_webservers else [],
+            "database": database.dimensions.get("DBInstanceIdentifier"),
+            "alarm_prefix": f"{context.name}/" if environment.monitoring.alarms else None,
+            **environment.sleep.model_dump(),
+        }
+        return {"sleep": {name: value for name, value in settings.items() if value is not None}}
 
 
 def _secrets(secrets: EnvironmentSecrets, broker: CeleryBroker) -> dict[str, str]:
@@ -155,25 +172,10 @@ def overrides_prefix(environment: Environment) -> str:
     return f"/{PREFIX}/{environment.name}/scaler/"
 
 
-def sleep_parameter(environment: Environment) -> str:
-    """Return the SSM parameter with the record of sleep."""
-    return f"/{PREFIX}/{environment.name}/sleep"
-
-
-def sleep_config(context: StackContext, database: MetadataDatabase) -> dict[str, Any]:
-    """Return the part of SCALER_CONFIG for an environment that may sleep."""
-    environment = context.environment
-    if environment.sleep is None:
-        return {}
-    settings = {
-        "parameter": sleep_parameter(environment),
-        "services": {name: replicas_of(environment, name).count for name in environment.services},
-        "scaled": ["web-server"] if environment.scales_webservers else [],
-        "database": database.dimensions.get("DBInstanceIdentifier"),
-        "alarm_prefix": f"{context.name}/" if environment.monitoring.alarms else None,
-        **environment.sleep.model_dump(),
-    }
-    return {"sleep": {name: value for name, value in settings.items() if value is not None}}
+def sleep_parameters(environment: Environment) -> dict[str, str]:
+    """Return the SSM parameters of sleep: the command of a user, and what the scaler records."""
+    prefix = f"/{PREFIX}/{environment.name}/sleep"
+    return {"command": prefix, "memory": f"{prefix}-memory"}
 
 
 def _fleet_config(fleet: ResolvedFleet, queue_urls: Mapping[str, str]) -> dict[str, Any]:

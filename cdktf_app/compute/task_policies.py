@@ -107,27 +107,26 @@ class TaskPolicies:
             *([_READ_METRICS] if self.context.environment.has_demand_metrics else []),
         ]
 
-    def sleep(self, parameter: str, database: MetadataDatabase) -> list[Statement]:
+    def sleep(self, parameters: Mapping[str, str], database: MetadataDatabase) -> list[Statement]:
         """Return the scaler's further statements in an environment that may sleep."""
         scope = self.context.aws_scope
         services = tuple(self.cluster.service_arn(service) for service in self.context.environment.services)
+        every = parameters.values()
         alarms = (scope.arn("cloudwatch", f"alarm:{self.context.name}/*"),)
         instance = database.dimensions.get("DBInstanceIdentifier")
+        of_alarms = ("DisableAlarmActions", "EnableAlarmActions", "SetAlarmState")
         of_database = ("rds:DescribeDBInstances", "rds:StartDBInstance", "rds:StopDBInstance")
         return [
             Statement("SizeControlPlane", ("ecs:DescribeServices", "ecs:UpdateService"), services),
             Statement(
-                "RecordSleep",
-                ("ssm:GetParameter", "ssm:GetParameters", "ssm:PutParameter"),
-                (scope.arn("ssm", f"parameter{parameter}"),),
+                "ReadSleep", ("ssm:GetParameters",), tuple(scope.arn("ssm", f"parameter{name}") for name in every)
             ),
+            Statement("RecordSleep", ("ssm:PutParameter",), (scope.arn("ssm", f"parameter{parameters['memory']}"),)),
             *([Statement("StopDatabase", of_database, (scope.arn("rds", f"db:{instance}"),))] if instance else []),
             *(
                 [
                     _account_wide("FindAlarms", "cloudwatch:DescribeAlarms"),
-                    Statement(
-                        "SilenceAlarms", ("cloudwatch:DisableAlarmActions", "cloudwatch:EnableAlarmActions"), alarms
-                    ),
+                    Statement("SilenceAlarms", tuple(f"cloudwatch:{action}" for action in of_alarms), alarms),
                 ]
                 if self.context.environment.monitoring.alarms
                 else []

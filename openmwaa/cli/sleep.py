@@ -15,10 +15,20 @@ from openmwaa.operate.sleep import NoSleepError, required
 from openmwaa.operate.waiting import WaitStatus
 from openmwaa.operate.waiting import wait as wait_for
 from openmwaa.progress import reported
+from scaler.config.overrides import LONGEST
 from scaler.core.sleep import SleepState
 
 EXIT_REFUSED = 2
-Reason = Annotated[str, typer.Option(help="The reason, shown with the fleets.", metavar="TEXT")]
+
+
+def parse_reason(text: str) -> str:
+    """Return the reason, if it is not too long for SSM."""
+    if len(text) > LONGEST:
+        raise typer.BadParameter(f"has {len(text)} characters; at most {LONGEST} are stored")
+    return text
+
+
+Reason = Annotated[str, typer.Option(help="The reason, shown with the fleets.", metavar="TEXT", parser=parse_reason)]
 NoWait = Annotated[bool, typer.Option("--no-wait", help="Do not wait for the end.")]
 Timeout = Annotated[
     Duration, typer.Option(help="The longest wait; or `forever`.", metavar="TIME", parser=parse_duration)
@@ -78,7 +88,7 @@ def _change(
     except NoSleepError as error:
         error_console().print(str(error), style="red", markup=False)
         raise typer.Exit(EXIT_REFUSED) from None
-    record = found.write(state, reason)
+    document = found.write(state, reason)
     say = print_progress if as_json else print_line
     limit_s = 0.0 if no_wait else timeout.time.total_seconds() if timeout.time else float("inf")
     status = WaitStatus()
@@ -94,7 +104,7 @@ def _change(
             {
                 "environment": name,
                 "target": connection.target,
-                "record": record.model_dump(mode="json", exclude={"version"}),
+                "command": document.model_dump(mode="json", exclude={"version"}),
                 "outcome": "written" if no_wait else status.outcome,
                 "seconds": round(time.monotonic() - began),
                 "awaited": status.awaited,
@@ -103,7 +113,7 @@ def _change(
             }
         )
     elif no_wait:
-        print_line(f"{name}: the record has the state {state}; the scaler reads it every 15 s.")
+        print_line(f"{name}: the scaler reads the command every 15 s.")
     elif status.outcome == "done":
         print_line(f"{name} is {state}, after {time.monotonic() - began:.0f} s.")
     else:

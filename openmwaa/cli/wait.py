@@ -15,7 +15,7 @@ from openmwaa.operate.connection import Connection
 from openmwaa.operate.control_plane import control_plane_status
 from openmwaa.operate.override_request import Duration
 from openmwaa.operate.rollouts import rollout_status
-from openmwaa.operate.sleep import check_awake
+from openmwaa.operate.sleep import awake_status
 from openmwaa.operate.waiting import WaitOutcome, WaitStatus
 from openmwaa.operate.waiting import wait as wait_for
 from openmwaa.progress import reported
@@ -54,7 +54,6 @@ def wait(
     back, or the preparation of the database fails; the last log lines are shown.
     """
     connection = connect(path, local=local)
-    check_awake(connection)
     began = time.monotonic()
     try:
         status = wait_until(connection, condition, timeout, (lambda _line: None) if as_json else print_line)
@@ -84,7 +83,7 @@ def wait_until(
 ) -> WaitStatus:
     """Wait for a condition and return the last status."""
     limit_s = timeout.time.total_seconds() if timeout.time else float("inf")
-    checks = [partial(check, connection) for check in _CHECKS[condition]]
+    checks = [partial(check, connection) for check in (awake_status, *_CHECKS[condition])]
     with reported("Waiting", print_progress, every_s=60):
         return wait_for(checks, limit_s=limit_s, progress=progress)
 

@@ -52,8 +52,6 @@ def deploy(run: StepRunner, options: DeployOptions, wait: Callable[[], WaitStatu
         environment = pushed_images.with_pushed_images(run.environment, run.terraform_dir)
         document = run.synth(environment)
         state = run.open_state()
-        if not options.plan_only:
-            run.wake(state, "deploy")
         _check_quotas(run, options, document, state, details)
     images = pushed_images.own_repositories(document)
     with run.step("repositories"):
@@ -72,6 +70,7 @@ def deploy(run: StepRunner, options: DeployOptions, wait: Callable[[], WaitStatu
             run.terraform.delete()
             return verdict
     with run.step("apply"):
+        run.hold_awake(state, "deploy")
         if verdict.outcome == "changed":
             run.apply(verdict)
     with run.step("wait") as details:
@@ -80,6 +79,7 @@ def deploy(run: StepRunner, options: DeployOptions, wait: Callable[[], WaitStatu
             run.note(line)
         details |= {"wait": {"awaited": status.awaited, "failures": status.failures, **status.data}, **_access(run)}
         run.report.outcome = status.outcome
+        run.release("deploy")
     return verdict
 
 

@@ -74,7 +74,7 @@ def destroy(run: StepRunner, options: DestroyOptions) -> None:
         run.report.outcome = "declined"
         return
     with run.step("drain") as details:
-        run.wake(state, "destroy")
+        run.hold_awake(state, "destroy")
         status = _drain(run, options, workers)
         details["left"] = status.awaited
         if status.awaited:
@@ -197,4 +197,5 @@ def _forget(run: StepRunner, workers: Mapping[str, list[str]]) -> None:
     if workers:
         OverrideStore(run.connection).delete(list(workers))
     if run.environment.sleep:
-        AppliedSleep(run.connection, f"/openmwaa/{run.environment.name}/sleep", None).delete()
+        prefix = f"/openmwaa/{run.environment.name}/sleep"
+        AppliedSleep(run.connection, prefix, f"{prefix}-memory").delete()

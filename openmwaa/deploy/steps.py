@@ -15,7 +15,7 @@ from openmwaa.errors import OpenmwaaError
 from openmwaa.local.install.prerequisites import problems
 from openmwaa.operate.connection import Connection, aws_errors
 from openmwaa.operate.errors import CredentialsError
-from openmwaa.operate.sleep import AppliedSleep, wake
+from openmwaa.operate.sleep import AppliedSleep, hold_awake
 from openmwaa.plan.changes import TerraformPlan, read_state
 from openmwaa.plan.review import review
 from openmwaa.plan.terraform import PlanRunner
@@ -74,6 +74,7 @@ class StepRunner:
     confirm: Confirm
     say: Progress
     report: Report = field(init=False)
+    _held: AppliedSleep | None = None
 
     def __post_init__(self) -> None:
         self.report = Report(self.environment.name, self.environment.region)
@@ -158,12 +159,18 @@ class StepRunner:
             self.terraform.untaint(address)
         return review(self.terraform, environment, arguments) if verdict.to_untaint else verdict
 
-    def wake(self, state: TerraformPlan, reason: str) -> None:
-        """Wake the applied environment if it sleeps: AWS changes no stopped database."""
+    def hold_awake(self, state: TerraformPlan, reason: str) -> None:
+        """Keep the applied environment awake, whatever its schedule: AWS changes no stopped database."""
         for definition in find(state, "aws_ecs_task_definition", "scaler"):
             containers = json.loads(definition.values["container_definitions"])
             if sleep := AppliedSleep.of_containers(self.connection, containers):
-                wake(sleep, reason, self.note)
+                self._held = sleep
+                hold_awake(sleep, reason, self.note)
+
+    def release(self, reason: str) -> None:
+        """Put the schedule in force again."""
+        if self._held is not None:
+            self._held.write("awake", reason)
 
     def apply(self, verdict: Verdict) -> None:
         """Apply the kept plan."""

@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reads and writes the record of sleep, and reads how far an environment has fallen asleep or woken.
+"""Writes commands of sleep, and reads how far an environment has fallen asleep or woken.
 
-The scaler does all steps (`scaler.runtime.sleep_loop`); a command only changes the record. The settings are those that
+The scaler does all steps (`scaler.runtime.sleep_loop`); a command only changes a parameter. The settings are those that
 were applied, as the scaler's task definition has them.
 """
 
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Self
 
@@ -21,12 +21,13 @@ from openmwaa.operate.override_store import OverrideStore
 from openmwaa.operate.times import rfc3339
 from openmwaa.operate.waiting import WaitStatus
 from openmwaa.operate.waiting import wait as wait_for
-from scaler.config.overrides import OverrideDocumentError
-from scaler.config.sleep import SleepDocument, parse
-from scaler.core.sleep import NOT_SERVING, SleepState
+from scaler.config.sleep import SleepDocument, parse_memory
+from scaler.core.sleep import NOT_SERVING, SleepMemory, SleepState
 
 WAKE_S = 3600.0
 """How long deploy and destroy wait; AWS documents minutes to hours for the start of a stopped RDS instance."""
+HOLD = timedelta(hours=8)
+"""How long the schedule has no effect after a command that was interrupted."""
 
 
 class NoSleepError(OperateError):
@@ -38,8 +39,11 @@ class AppliedSleep:
     """Sleep of one environment, as applied."""
 
     connection: Connection
-    parameter: str
-    database: str | None
+    command: str
+    """The SSM parameter of the command."""
+    memory: str
+    """The SSM parameter of what the scaler records."""
+    database: str | None = None
     """The RDS instance; None: Aurora or an existing server."""
 
     @classmethod
@@ -61,52 +65,42 @@ class AppliedSleep:
         (container,) = containers
         variables = {variable["name"]: variable["value"] for variable in container["environment"]}
         settings: Mapping[str, Any] | None = json.loads(variables["SCALER_CONFIG"]).get("sleep")
-        return None if settings is None else cls(connection, settings["parameter"], settings.get("database"))
+        if settings is None:
+            return None
+        return cls(connection, settings["command"], settings["memory"], settings.get("database"))
 
-    def read(self) -> SleepDocument | None:
-        """Return the record; None: there is none yet.
-
-        Raises:
-            OperateError: SSM refuses or does not answer, or the record is not valid.
-        """
-        with self._errors("ssm:GetParameters"):
-            found = self.connection.client("ssm").get_parameters(Names=[self.parameter])["Parameters"]
-        try:
-            return parse(found[0]["Value"]) if found else None
-        except OverrideDocumentError as error:
-            raise OperateError(
-                f"The record {self.parameter} {error}. Write a new one with `{self.connection.command('wake')}`."
-            ) from error
-
-    def write(self, state: SleepState, reason: str) -> SleepDocument:
-        """Write the record and return it; the schedule in it is kept.
+    def write(self, state: SleepState, reason: str, *, hold: datetime | None = None) -> SleepDocument:
+        """Write the command and return it; until `hold` the schedule has no effect.
 
         Raises:
             OperateError: SSM refuses or does not answer.
         """
-        try:
-            before = self.read()
-        except OperateError as error:
-            if not isinstance(error.__cause__, OverrideDocumentError):
-                raise
-            before = None
         by, at = OverrideStore(self.connection).user(), rfc3339(datetime.now(UTC))
-        kept = {} if before is None else before.model_dump(include={"schedule", "schedule_since"})
-        record = SleepDocument(state=state, at=at, by=by, reason=reason, **kept)
-        with self._errors("ssm:PutParameter"):
+        document = SleepDocument(state=state, at=at, by=by, reason=reason, hold=rfc3339(hold) if hold else None)
+        with aws_errors(self.connection, "ssm:PutParameter", f"parameter{self.command}"):
             self.connection.client("ssm").put_parameter(
-                Name=self.parameter, Value=record.to_text(), Type="String", Overwrite=True
+                Name=self.command, Value=document.to_text(), Type="String", Overwrite=True
             )
-        return record
+        return document
 
     def delete(self) -> None:
-        """Delete the record of an environment that does not exist any more.
+        """Delete command and record of an environment that does not exist any more.
 
         Raises:
             OperateError: SSM refuses or does not answer.
         """
-        with self._errors("ssm:DeleteParameters"):
-            self.connection.client("ssm").delete_parameters(Names=[self.parameter])
+        with aws_errors(self.connection, "ssm:DeleteParameters", f"parameter{self.command}*"):
+            self.connection.client("ssm").delete_parameters(Names=[self.command, self.memory])
+
+    def recorded(self) -> SleepMemory | None:
+        """Return what the scaler has recorded; None: nothing, or nothing valid.
+
+        Raises:
+            OperateError: SSM refuses or does not answer.
+        """
+        with aws_errors(self.connection, "ssm:GetParameters", f"parameter{self.memory}"):
+            found = self.connection.client("ssm").get_parameters(Names=[self.memory])["Parameters"]
+        return parse_memory(found[0]["Value"]) if found else None
 
     def status(self, state: SleepState) -> WaitStatus:
         """Return what is still awaited until the environment is in `state`.
@@ -115,7 +109,10 @@ class AppliedSleep:
             OperateError: AWS refuses or does not answer.
         """
         if state == "awake":
-            return self.database_status() + control_plane_status(self.connection)
+            memory = self.recorded()
+            held = memory is None or memory.down or memory.wish.state == "asleep"
+            own = WaitStatus(("the scaler holds the fleets at zero",) if held else ())
+            return self.database_status() + control_plane_status(self.connection) + own
         environment = self.connection.environment
         workers = [name for fleet in environment.fleets for name in service_names(fleet)]
         found = services.describe(self.connection, [*workers, *environment.services])
@@ -145,9 +142,6 @@ class AppliedSleep:
             answer = self.connection.client("rds").describe_db_instances(DBInstanceIdentifier=self.database)
         return str(answer["DBInstances"][0]["DBInstanceStatus"])
 
-    def _errors(self, permission: str) -> Any:
-        return aws_errors(self.connection, permission, f"parameter{self.parameter}")
-
 
 def required(connection: Connection) -> AppliedSleep:
     """Return sleep as applied.
@@ -161,34 +155,44 @@ def required(connection: Connection) -> AppliedSleep:
     return sleep
 
 
+def awake_status(connection: Connection) -> WaitStatus:
+    """Return a failure if the environment sleeps: waiting for it would not end.
+
+    Raises:
+        OperateError: AWS refuses or does not answer.
+    """
+    if connection.environment.sleep is None or (sleep := AppliedSleep.of(connection)) is None:
+        return WaitStatus()
+    if (memory := sleep.recorded()) is None or memory.wish.state == "awake":
+        return WaitStatus()
+    name, by, at = connection.environment.name, memory.wish.by or "an unknown user", rfc3339(memory.wish.at)
+    return WaitStatus(failures=(f"{name} is asleep, by {by}, since {at}. Wake it: {connection.command('wake')}",))
+
+
 def wake_here(file: Path, note: Callable[[str], None]) -> None:
     """Wake the environment on this machine if it sleeps.
 
     Raises:
         OperateError: an emulated API refuses or does not answer.
     """
-    if sleep := AppliedSleep.of(connect(file, local=True)):
-        wake(sleep, "local up", note)
+    sleep = AppliedSleep.of(connect(file, local=True))
+    if sleep and (memory := sleep.recorded()) and (memory.down or memory.wish.state == "asleep"):
+        note("The environment is asleep: waking it")
+        sleep.write("awake", "local up")
+        wait_for([lambda: sleep.status("awake")], limit_s=WAKE_S, progress=note)
 
 
-def check_awake(connection: Connection) -> None:
-    """Raise OperateError if the environment sleeps: waiting for it would not end."""
-    if connection.environment.sleep is None or (sleep := AppliedSleep.of(connection)) is None:
-        return
-    if (record := sleep.read()) is not None and record.state == "asleep":
-        name, by = connection.environment.name, record.by or "an unknown user"
-        raise OperateError(f"{name} is asleep, by {by}, since {record.at}. Wake it: {connection.command('wake')}")
+def hold_awake(sleep: AppliedSleep, reason: str, note: Callable[[str], None]) -> None:
+    """Keep an environment awake whatever its schedule, and wait for its database.
 
-
-def wake(sleep: AppliedSleep, reason: str, note: Callable[[str], None]) -> None:
-    """Wake an environment that sleeps, and wait for its database: the control plane may be what an apply fixes.
+    The control plane is not awaited: it may be what an apply fixes.
 
     Raises:
         OperateError: AWS refuses, or the database does not start in time.
     """
-    if (record := sleep.read()) is not None and record.state == "asleep":
+    if (memory := sleep.recorded()) is not None and memory.wish.state == "asleep":
         note("the environment is asleep: waking it")
-        sleep.write("awake", reason)
+    sleep.write("awake", reason, hold=datetime.now(UTC) + HOLD)
     if wait_for([sleep.database_status], limit_s=WAKE_S, progress=note).awaited:
         raise OperateError(
             f"The database {sleep.database} has not started. See the log of the scaler, which starts it; without it: "

@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Sleep in AWS: the record in SSM, the health of tasks, the RDS instance, and the notifications of alarms."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Mapping
+from datetime import datetime
 from typing import Any, Literal
 
 from scaler.adapters.aws import aws_call
 from scaler.config.overrides import OverrideDocumentError
-from scaler.config.sleep import SleepSettings, document, parse
-from scaler.core.sleep import SleepRecord
+from scaler.config.sleep import SleepSettings, memory_text, parse, parse_memory
+from scaler.core.sleep import SleepCommand, SleepMemory, Wish
 from scaler.errors import BadAnswerError
 
 SOURCE = "sleep"
@@ -21,32 +22,50 @@ class AwsSleep:
     """The port `SleepPort`."""
 
     def __init__(
-        self, settings: SleepSettings, cluster: str, *, ssm: Any, ecs: Any, rds: Any, cloudwatch: Any, deadline_s: float
+        self,
+        settings: SleepSettings,
+        cluster: str,
+        *,
+        ssm: Any,
+        ecs: Any,
+        rds: Any,
+        cloudwatch: Any,
+        deadline_s: float,
+        wall: Callable[[], datetime],
     ) -> None:
         self._settings = settings
         self._cluster = cluster
         self._ssm, self._ecs, self._rds, self._cloudwatch = ssm, ecs, rds, cloudwatch
         self._deadline_s = deadline_s
-        self._version = 0
+        self._wall = wall
 
-    async def record(self) -> SleepRecord | None:
-        """Return the record; None: it does not exist."""
+    async def read(self) -> tuple[SleepCommand | None, SleepMemory | None]:
+        """Return the last command and the scaler's record; None: it does not exist.
+
+        A record of the scaler that is not valid counts as one of a control plane that is down: the next wake checks it.
+        """
+        names = [self._settings.command, self._settings.memory]
         async with aws_call(SOURCE, self._deadline_s):
-            answer = await self._ssm.get_parameters(Names=[self._settings.parameter])
-            found = answer["Parameters"]
-            if not found and answer.get("InvalidParameters") != [self._settings.parameter]:
-                raise BadAnswerError(SOURCE, f"{self._settings.parameter} is missing in the answer")
-            self._version = int(found[0]["Version"]) if found else 0
-            return self._parsed(found[0]["Value"]) if found else None
+            answer = await self._ssm.get_parameters(Names=names)
+            found = {parameter["Name"]: parameter for parameter in answer["Parameters"]}
+            absent = set(answer.get("InvalidParameters", ()))
+            if missing := [name for name in names if name not in found and name not in absent]:
+                raise BadAnswerError(SOURCE, f"{missing[0]} is missing in the answer")
+            command, memory = (found.get(name) for name in names)
+            return command and _command(command), memory and self._memory(memory["Value"])
 
-    async def write(self, record: SleepRecord) -> None:
-        """Replace the record; a record that a user wrote since the last read is written again."""
-        version = await self._put(record)
-        if version > self._version + 1 and self._version:
-            async with aws_call(SOURCE, self._deadline_s):
-                answer = await self._ssm.get_parameter(Name=f"{self._settings.parameter}:{version - 1}")
-            version = await self._put(self._parsed(answer["Parameter"]["Value"]))
-        self._version = version
+    async def write(self, memory: SleepMemory) -> None:
+        """Replace the scaler's record."""
+        async with aws_call(SOURCE, self._deadline_s):
+            await self._ssm.put_parameter(
+                Name=self._settings.memory, Value=memory_text(memory), Type="String", Overwrite=True
+            )
+
+    def _memory(self, text: str) -> SleepMemory:
+        if (memory := parse_memory(text)) is not None:
+            return memory
+        now = self._wall()
+        return SleepMemory(self._settings.id, now, Wish("awake", now, "scaler", "its record was not valid"), down=True)
 
     async def healthy(self, service: str) -> int:
         """Return the number of a service's running tasks whose health checks succeed."""
@@ -72,39 +91,40 @@ class AwsSleep:
             else:
                 await self._rds.start_db_instance(DBInstanceIdentifier=self._settings.database)
 
-    async def set_alarms(self, *, enabled: bool) -> None:
-        """Enable or disable the notifications of all alarms but those of the scaler itself."""
+    async def set_alarms(self, *, enabled: bool, late: bool = False) -> None:
+        """Enable or disable the notifications of all alarms but those of the scaler itself.
+
+        CloudWatch notifies only when the state changes. So an alarm that is in the state ALARM because of the sleep is
+        enabled when it has left it; a `late` one is enabled and evaluated anew.
+        """
         async with aws_call(SOURCE, self._deadline_s):
-            names = [name async for name in self._alarms()]
+            alarms = [alarm async for alarm in self._alarms() if alarm["ActionsEnabled"] != enabled]
+            in_alarm = {alarm["AlarmName"] for alarm in alarms if enabled and alarm["StateValue"] == "ALARM"}
+            names = [alarm["AlarmName"] for alarm in alarms if late or alarm["AlarmName"] not in in_alarm]
             for start in range(0, len(names), BATCH):
                 batch = names[start : start + BATCH]
                 if enabled:
                     await self._cloudwatch.enable_alarm_actions(AlarmNames=batch)
                 else:
                     await self._cloudwatch.disable_alarm_actions(AlarmNames=batch)
+            for name in in_alarm.intersection(names):
+                reason = "openmwaa: evaluated anew after sleep"
+                await self._cloudwatch.set_alarm_state(
+                    AlarmName=name, StateValue="INSUFFICIENT_DATA", StateReason=reason
+                )
 
-    async def _alarms(self) -> AsyncIterator[str]:
+    async def _alarms(self) -> AsyncIterator[Mapping[str, Any]]:
         if self._settings.alarm_prefix is None:
             return
         pages = self._cloudwatch.get_paginator("describe_alarms")
         async for page in pages.paginate(AlarmNamePrefix=self._settings.alarm_prefix):
             for alarm in page.get("MetricAlarms", ()):
                 if not alarm["AlarmName"].endswith(KEPT_ALARMS):
-                    yield alarm["AlarmName"]
+                    yield alarm
 
-    async def _put(self, record: SleepRecord) -> int:
-        async with aws_call(SOURCE, self._deadline_s):
-            answer = await self._ssm.put_parameter(
-                Name=self._settings.parameter,
-                Value=document(record).to_text(),
-                Type="String",
-                Overwrite=True,
-            )
-            return int(answer["Version"])
 
-    @staticmethod
-    def _parsed(text: str) -> SleepRecord:
-        try:
-            return parse(text).to_core()
-        except OverrideDocumentError as error:
-            raise BadAnswerError(SOURCE, f"the record {error}") from error
+def _command(parameter: Mapping[str, Any]) -> SleepCommand:
+    try:
+        return parse(parameter["Value"]).to_core(parameter["LastModifiedDate"])
+    except OverrideDocumentError as error:
+        raise BadAnswerError(SOURCE, f"the command {error}") from error

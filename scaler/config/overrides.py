@@ -22,7 +22,8 @@ SIZE_LIMIT = 4096
 
 Count = Annotated[int, Field(ge=0, le=5000)]
 """ECS runs at most 5 000 tasks a service."""
-Words = Annotated[str, Field(max_length=512)]
+LONGEST = 512
+Words = Annotated[str, Field(max_length=LONGEST)]
 Pause = Literal["none", "in", "out", "both"]
 
 

@@ -1,17 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Sleep: the settings, and the record in SSM that `openmwaa sleep`, `openmwaa wake` and the scaler write."""
+"""Sleep: the settings, the command of `openmwaa sleep` and `openmwaa wake`, and what the scaler records."""
 
 import json
-from dataclasses import fields
+from datetime import datetime
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator
 
 from scaler.config.overrides import Words, parse_as, parse_time
 from scaler.config.schedule import Cron
-from scaler.core.sleep import SleepPolicy, SleepRecord, SleepState
+from scaler.core.sleep import SleepCommand, SleepMemory, SleepPolicy, SleepState, Wish
 
 Name = Annotated[str, Field(min_length=1, max_length=255)]
+ParameterName = Annotated[str, Field(pattern=r"^/[\w./-]+$", max_length=1011)]
+_MEMORY = TypeAdapter(SleepMemory)
 
 
 class _Model(BaseModel):
@@ -21,8 +23,12 @@ class _Model(BaseModel):
 class SleepSettings(_Model):
     """The settings of an environment that may sleep."""
 
-    parameter: Annotated[str, Field(pattern=r"^/[\w./-]+$", max_length=1011)]
-    """The SSM parameter of the record."""
+    id: Name
+    """The id of sleep in the stack; it changes when the field is taken out of the file and added again."""
+    command: ParameterName
+    """The SSM parameter of the last command of a user."""
+    memory: ParameterName
+    """The SSM parameter that only the scaler writes."""
     services: Annotated[dict[Name, Annotated[int, Field(ge=1, le=5000)]], Field(min_length=1)]
     """The services of the control plane, with their desired count while awake."""
     scaled: tuple[Name, ...] = ()
@@ -43,59 +49,53 @@ class SleepSettings(_Model):
         """The settings as the core uses them."""
         return SleepPolicy(self.services, frozenset(self.scaled), self.database is not None)
 
-    @property
-    def schedule(self) -> str:
-        """The schedule as text; the record has the one that was in force."""
-        return f"{self.sleep_at or '-'} / {self.wake_at or '-'} / {self.timezone}"
-
     def crons(self) -> dict[SleepState, Cron]:
         """Return the times of each state."""
-        found: dict[SleepState, Cron] = {}
-        if self.sleep_at:
-            found["asleep"] = Cron(self.sleep_at, self.timezone)
-        if self.wake_at:
-            found["awake"] = Cron(self.wake_at, self.timezone)
-        return found
+        expressions: dict[SleepState, str | None] = {"asleep": self.sleep_at, "awake": self.wake_at}
+        return {state: Cron(text, self.timezone) for state, text in expressions.items() if text}
 
 
 class SleepDocument(_Model):
-    """The record as JSON; `SleepRecord` explains the fields."""
+    """The command: the wanted state, with time, author and reason."""
 
     version: Literal[1] = 1
     state: SleepState
     at: str
     by: Words = ""
     reason: Words = ""
-    schedule: str = ""
-    schedule_since: str | None = None
-    messages: Annotated[int, Field(ge=0)] | None = None
+    hold: str | None = None
+    """Until this time the schedule has no effect."""
 
-    @field_validator("at", "schedule_since")
+    @field_validator("at", "hold")
     @classmethod
     def _is_a_time(cls, value: str | None) -> str | None:
         if value is not None:
             parse_time(value)
         return value
 
+    def to_core(self, modified: datetime) -> SleepCommand:
+        """Return the command with AWS's time of the write; clocks of users may be wrong."""
+        hold = None if self.hold is None else parse_time(self.hold)
+        return SleepCommand(Wish(self.state, modified, self.by, self.reason), hold)
+
     def to_text(self) -> str:
-        """Return the record as stored in SSM, without the fields that have their defaults."""
+        """Return the command as stored in SSM, without the fields that have their defaults."""
         return json.dumps({"version": self.version, **self.model_dump(exclude_defaults=True)}, ensure_ascii=False)
-
-    def to_core(self) -> SleepRecord:
-        """Return the record as the core uses it."""
-        since = self.schedule_since and parse_time(self.schedule_since)
-        return SleepRecord(
-            self.state, parse_time(self.at), self.by, self.reason, self.schedule, since or None, self.messages
-        )
-
-
-def document(record: SleepRecord) -> SleepDocument:
-    """Return the document of a record."""
-    since = record.schedule_since and record.schedule_since.isoformat()
-    values = {field.name: getattr(record, field.name) for field in fields(record)}
-    return SleepDocument(**values | {"at": record.at.isoformat(), "schedule_since": since})
 
 
 def parse(text: str) -> SleepDocument:
-    """Return the record in `text`; raise OverrideDocumentError if it is not valid."""
+    """Return the command in `text`; raise OverrideDocumentError if it is not valid."""
     return parse_as(SleepDocument, text)
+
+
+def memory_text(memory: SleepMemory) -> str:
+    """Return the scaler's record as stored in SSM."""
+    return _MEMORY.dump_json(memory, exclude_none=True).decode()
+
+
+def parse_memory(text: str) -> SleepMemory | None:
+    """Return the scaler's record; None if it is not valid."""
+    try:
+        return _MEMORY.validate_json(text)
+    except ValidationError:
+        return None

@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """The next step of an environment that falls asleep, sleeps or wakes.
 
-A record has the wanted state; it is never inferred from services that have no task. The order of the steps keeps
-tasks safe: the control plane stops after the last worker, the database after the control plane; workers start after
-both. An unknown reading allows no step.
+A command, the clock or a message sets the wanted state; the later one is in force. Whether the control plane is down
+is recorded before it stops, and never inferred from services without tasks. The order of the steps keeps tasks safe:
+the control plane stops after the last worker, the database after the control plane; workers start after both. An
+unknown reading allows no step.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, Literal
 
@@ -16,35 +17,57 @@ from scaler.core.model import Service
 SleepState = Literal["awake", "asleep"]
 Phase = Literal["unknown", "awake", "draining", "stopping", "asleep", "starting"]
 
-_AWAKE: Final[SleepState] = "awake"
-_ASLEEP: Final[SleepState] = "asleep"
 NOT_SERVING: Final = frozenset({"stopped", "stopping", "starting"})
 """States of an RDS instance without connections; in the others, such as `backing-up`, it serves."""
+PATIENCE_S: Final = 900.0
+"""After so long with a database, a control plane that is not healthy holds no fleet back, as without sleep."""
 
 
 @dataclass(frozen=True, slots=True)
-class SleepRecord:
-    """The wanted state, with its time, author and reason."""
+class Wish:
+    """A state that was wanted at a time, with author and reason."""
 
     state: SleepState
     at: datetime
     by: str = ""
     reason: str = ""
-    schedule: str = ""
-    """The schedule that is in force since `schedule_since`; a new one has no effect on the time before."""
-    schedule_since: datetime | None = None
-    messages: int | None = None
-    """The messages in the queues when the environment had fallen asleep; read to wake it by a further one."""
 
-    def after_clock(self, sleep_at: datetime | None, wake_at: datetime | None) -> "SleepRecord":
-        """Return the record after the last times that the schedule names; at the same time, waking wins."""
-        events = [(at, state) for at, state in ((sleep_at, _ASLEEP), (wake_at, _AWAKE)) if at is not None]
-        if not events:
-            return self
-        at, state = max(events, key=lambda event: (event[0], event[1] == _AWAKE))
-        if at <= max(self.at, self.schedule_since or self.at) or state == self.state:
-            return self
-        return replace(self, state=state, at=at, by="schedule", reason="", messages=None)
+
+def wanted(now: datetime, wishes: Iterable[Wish], *, hold: Wish | None = None) -> Wish | None:
+    """Return the wish in force: `hold`, or the last one before `now`; at the same time, waking wins."""
+    if hold is not None:
+        return hold
+    past = [wish for wish in wishes if wish.at <= now]
+    return max(past, key=lambda wish: (wish.at, wish.state == "awake"), default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class SleepCommand:
+    """The command of a user; it is in force until the clock names a later time, and until `hold` in any case."""
+
+    wish: Wish
+    hold: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SleepMemory:
+    """What the scaler records for its next process."""
+
+    id: str
+    """The id of sleep in the stack: after its removal and return, everything before `created` has no effect."""
+    created: datetime
+    wish: Wish
+    """The wish in force."""
+    down: bool = False
+    """Whether the control plane is stopped, or may be."""
+    muted: bool = False
+    """Whether notifications of alarms are disabled, or may be."""
+    schedule: Mapping[SleepState, tuple[str, datetime]] = field(default_factory=dict)
+    """The cron expression of each state, and since when it is known: it has no effect on the time before."""
+    messages: int | None = None
+    """The fewest messages in the queues since the environment fell asleep."""
+    message_at: datetime | None = None
+    """When a further message has woken the environment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,34 +110,31 @@ class SleepDecision:
         return self.phase in ("unknown", "awake", "draining")
 
 
-def decide_sleep(policy: SleepPolicy, wanted: SleepState, before: Phase, seen: SleepObservation) -> SleepDecision:
-    """Return the next step towards the wanted state."""
+def decide_sleep(
+    policy: SleepPolicy, state: SleepState, *, down: bool, seen: SleepObservation, waited_s: float = 0.0
+) -> SleepDecision:
+    """Return the next step towards the wanted state.
+
+    `down`: the control plane has been stopped, or may be. `waited_s`: since when an environment that wakes has a
+    database.
+    """
     services = {name: service for name in policy.services if (service := seen.services.get(name)) is not None}
     unknown = sorted(policy.services.keys() - services.keys())
-    if wanted == "asleep":
-        return _fall_asleep(policy, before, seen, services, unknown)
-    if before == "unknown" and unknown:
-        return SleepDecision("unknown", waits_for=f"{unknown[0]} is unknown")
-    # A scaler that starts while the control plane runs must not drain its workers.
-    if before == "awake" or (before == "unknown" and all(service.desired for service in services.values())):
+    if state == "asleep":
+        return _fall_asleep(policy, down, seen, services, unknown)
+    if not down:
         # A desired count of 0 is the beginning of a destroy.
         changes = {name: count for name, count in _to_set(policy, services).items() if services[name].desired}
         return SleepDecision("awake", changes)
-    return _wake(policy, seen, services, unknown)
+    return _wake(policy, seen, services, unknown, waited_s)
 
 
 def _fall_asleep(
-    policy: SleepPolicy,
-    before: Phase,
-    seen: SleepObservation,
-    services: Mapping[str, Service],
-    unknown: list[str],
+    policy: SleepPolicy, down: bool, seen: SleepObservation, services: Mapping[str, Service], unknown: list[str]
 ) -> SleepDecision:
-    if seen.workers is None:
-        phase: Phase = "draining" if before in ("awake", "draining", "starting") else "stopping"
-        return SleepDecision(phase, waits_for="the number of workers is unknown")
-    if seen.workers:
-        return SleepDecision("draining", waits_for=f"{seen.workers} workers")
+    if seen.workers != 0:
+        waits_for = "the number of workers is unknown" if seen.workers is None else f"{seen.workers} workers"
+        return SleepDecision("stopping" if down else "draining", waits_for=waits_for)
     desired = {name: 0 for name, service in services.items() if service.desired}
     left = sum(service.running + service.pending for service in services.values())
     if unknown or desired or left:
@@ -127,22 +147,20 @@ def _fall_asleep(
 
 
 def _wake(
-    policy: SleepPolicy, seen: SleepObservation, services: Mapping[str, Service], unknown: list[str]
+    policy: SleepPolicy,
+    seen: SleepObservation,
+    services: Mapping[str, Service],
+    unknown: list[str],
+    waited_s: float,
 ) -> SleepDecision:
     if policy.has_database and (seen.database is None or seen.database in NOT_SERVING):
         start = seen.database == "stopped"
         return SleepDecision("starting", database="start" if start else None, waits_for=_database(seen.database))
     desired = _to_set(policy, services)
-    waits_for = next(
-        (
-            f"{name}: {seen.healthy.get(name) or 0} of {count} tasks are healthy"
-            for name, count in policy.services.items()
-            if (seen.healthy.get(name) or 0) < count
-        ),
-        "",
-    )
-    if unknown or desired or waits_for:
-        return SleepDecision("starting", desired, waits_for=f"{unknown[0]} is unknown" if unknown else waits_for)
+    unhealthy = [name for name in policy.services if not seen.healthy.get(name)]
+    if desired or (unhealthy and waited_s < PATIENCE_S):
+        waits_for = f"{unknown[0]} is unknown" if unknown else f"{[*desired, *unhealthy][0]} has no healthy task"
+        return SleepDecision("starting", desired, waits_for=waits_for)
     return SleepDecision("awake")
 
 

@@ -169,10 +169,9 @@ class Observer:
 
     def _held(self, own: Reading[Overrides]) -> Reading[Overrides]:
         """Return the overrides of the environment, if there are any; a dry run of the fleet stays one."""
-        if self._ports.held is None:
+        if self._ports.held is None or isinstance(own, Unknown):
             return own
-        dry_run = not isinstance(own, Unknown) and own.value.dry_run
-        return Known(replace(self._ports.held, dry_run=dry_run), self._ports.clock.monotonic())
+        return Known(replace(self._ports.held, dry_run=own.value.dry_run), self._ports.clock.monotonic())
 
     async def _observe_service(self, name: str, begins: float, end: float) -> ServiceObservation:
         """Read a service and its workers; a service that is known to be empty needs no list of tasks."""

@@ -7,6 +7,9 @@ task that was queued before, so the task is set back to `scheduled` and keeps it
 
 A second message does no harm if a worker still starts the task from the first one: the execution API accepts a task
 once, and the worker ignores the refusal. With Redis, messages in flight are those of all queues together.
+
+Airflow counts how often a task has been queued for too long, and fails it at the third time. While an environment sleeps,
+no worker can start a task: one that was queued before this scheduler started is queued again without counting.
 """
 
 import json
@@ -101,9 +104,11 @@ def install(environ: Mapping[str, str]) -> None:
 
     queues = EmptyQueues(_broker(json.loads(environ.get("OPENMWAA_QUEUES") or "{}")))
     check = SchedulerJobRunner._handle_tasks_stuck_in_queued  # noqa: SLF001
+    started = datetime.now(UTC)
 
     def check_and_queue_again(self: Any, **arguments: Any) -> None:
         try:
+            _queue_older_again(self, started)
             _queue_again(self, queues)
         except Exception:  # the scheduler continues without it
             logger.exception("lost messages could not be looked for")
@@ -124,6 +129,19 @@ def _broker(urls: Mapping[str, str]) -> Callable[[str], int]:
 
     bounded = Config(connect_timeout=TIMEOUT_S, read_timeout=TIMEOUT_S, retries={"total_max_attempts": 1})
     return messages_in_sqs(boto3.client("sqs", config=bounded), urls)
+
+
+def _queue_older_again(runner: Any, started: datetime) -> None:
+    """Queue the tasks again that are queued for too long, and since before this scheduler started."""
+    from airflow.utils.session import create_session  # noqa: PLC0415
+
+    with create_session() as session:
+        found = [task for task in runner._get_tis_stuck_in_queued(session) if task.queued_dttm < started]  # noqa: SLF001
+        for executor, tasks in runner._executor_to_workloads(found, session).items():  # noqa: SLF001
+            for task in tasks:
+                logger.warning("%s was queued before this scheduler started: it is queued again", task)
+                executor.revoke_task(ti=task)
+                runner._reschedule_stuck_task(task, session=session)  # noqa: SLF001
 
 
 def _queue_again(runner: Any, queues: EmptyQueues) -> None:

@@ -54,6 +54,7 @@ def test_retained_resources_are_listed_by_name(quickstart: Stack, keeping: Stack
         "openmwaa-quickstart-worker-default",
         "/openmwaa/quickstart/scaler/default",
         "/openmwaa/quickstart/sleep",
+        "/openmwaa/quickstart/sleep-memory",
         "${aws_kms_key.keys.arn}",
     ]
     retained = keeping.document["output"]["retained_resources"]["value"]

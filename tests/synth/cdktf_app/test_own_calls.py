@@ -37,7 +37,7 @@ def via(service: str) -> dict[str, str]:
     return {"kms:ViaService": f"{service}.us-east-1.amazonaws.com"}
 
 
-RECORD = f"arn:aws:ssm:us-east-1:{ACCOUNT}:parameter/openmwaa/example/sleep"
+RECORD = f"arn:aws:ssm:us-east-1:{ACCOUNT}:parameter/openmwaa/example/sleep-memory"
 ALARM = f"arn:aws:cloudwatch:us-east-1:{ACCOUNT}:alarm:openmwaa-example/scheduler_heartbeat"
 DATABASE = f"arn:aws:rds:us-east-1:{ACCOUNT}:db:openmwaa-example"
 _ON_OFF = ("Enable", "Disable")
@@ -73,10 +73,10 @@ COMPONENTS = {
             "ecs:UpdateService": Request("ecs:UpdateService", SERVICE),
             "sqs:GetQueueAttributes": Request("sqs:GetQueueAttributes", QUEUE),
             "ssm:GetParameters": Request("ssm:GetParameters", OVERRIDE),
-            "ssm:GetParameter": Request("ssm:GetParameter", RECORD),
             "ssm:PutParameter": Request("ssm:PutParameter", RECORD),
             "cloudwatch:DescribeAlarms": Request("cloudwatch:DescribeAlarms"),
             **{f"cloudwatch:{word}AlarmActions": Request(f"cloudwatch:{word}AlarmActions", ALARM) for word in _ON_OFF},
+            "cloudwatch:SetAlarmState": Request("cloudwatch:SetAlarmState", ALARM),
             **{f"rds:{word}DBInstance": Request(f"rds:{word}DBInstance", DATABASE) for word in ("Start", "Stop")},
             "rds:DescribeDBInstances": Request("rds:DescribeDBInstances", DATABASE),
         },

@@ -277,13 +277,13 @@ def test_control_plane_roles_allow_only_the_calls_of_their_code(quickstart: Stac
 
 def test_no_role_of_the_environment_can_write_overrides(quickstart: Stack) -> None:
     for name, policy in quickstart.policies.items():
-        # The scaler also writes the record of sleep, which is no override.
+        # The scaler also writes its record of sleep, which is no override.
         others = [entry for entry in policy["Statement"] if entry["Sid"] != "RecordSleep"]
         granted = {action for action in _actions(others) if action.startswith("ssm:")}
         assert granted == ({"ssm:GetParameters"} if name == "roles_scaler_policy" else set()), name
 
 
-def test_only_the_scaler_writes_the_record_of_sleep(quickstart: Stack) -> None:
+def test_only_the_scaler_writes_its_record_of_sleep(quickstart: Stack) -> None:
     writers = {
         name: entry["Resource"]
         for name, policy in quickstart.policies.items()
@@ -292,7 +292,7 @@ def test_only_the_scaler_writes_the_record_of_sleep(quickstart: Stack) -> None:
     }
     assert [*writers] == ["roles_scaler_policy"]
     (resource,) = writers["roles_scaler_policy"]
-    assert resource.endswith(":parameter/openmwaa/quickstart/sleep")
+    assert resource.endswith(":parameter/openmwaa/quickstart/sleep-memory"), "commands are written by users only"
 
 
 def test_dag_code_cannot_write_the_scalers_metrics(quickstart: Stack) -> None:

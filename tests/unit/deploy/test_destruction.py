@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The steps of a destroy: all checks come first, tasks finish, nothing of the environment limits the next one."""
 
-from datetime import timedelta
+import json
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -13,6 +14,8 @@ from openmwaa.deploy.steps import DeployError, StepRunner
 from openmwaa.errors import OpenmwaaError
 from openmwaa.operate import waiting
 from openmwaa.operate.waiting import WaitStatus
+from scaler.config.sleep import memory_text
+from scaler.core.sleep import SleepMemory, Wish
 from tests.support.fake_account import refusal, terraform_fault
 from tests.unit.deploy.conftest import World
 
@@ -152,17 +155,22 @@ def test_a_destroy_continues_after_terraform_has_ended(applied: World, operation
     assert applied.terraform.state == {}
 
 
-SLEEP = {"parameter": "/openmwaa/quickstart/sleep", "database": "openmwaa-quickstart"}
-ASLEEP = {"version": 1, "state": "asleep", "at": "2026-06-01T20:00:00Z", "by": "schedule", "schedule": "0 20 * * *"}
+SLEEP = {
+    "command": "/openmwaa/quickstart/sleep",
+    "memory": "/openmwaa/quickstart/sleep-memory",
+    "database": "openmwaa-quickstart",
+}
+AT = datetime(2026, 6, 1, 20, tzinfo=UTC)
+ASLEEP = json.loads(memory_text(SleepMemory("first", AT, Wish("asleep", AT, "schedule"), down=True)))
 
 
 @pytest.fixture
 def asleep(world: World, request: pytest.FixtureRequest) -> World:
-    """An environment that sleeps; its scaler starts the database after the record has changed."""
+    """An environment that sleeps; its scaler starts the database after the command."""
     world.sleep = SLEEP
     applied: World = request.getfixturevalue("applied")
     applied.fields = {**UNPROTECTED, "sleep": {}}
-    applied.account.overrides[SLEEP["parameter"]] = dict(ASLEEP)
+    applied.account.overrides = {SLEEP["memory"]: ASLEEP}
     applied.account.database = ["stopped", "starting", "starting", "available"]
     applied.lines.clear()
     applied.terraform.calls.clear()
@@ -170,28 +178,38 @@ def asleep(world: World, request: pytest.FixtureRequest) -> World:
     return applied
 
 
-def test_a_destroy_wakes_what_sleeps_and_deletes_its_record(asleep: World) -> None:
+def test_a_destroy_wakes_what_sleeps_and_deletes_what_is_recorded(asleep: World) -> None:
     run = destroyed(asleep)
     assert (run.report.outcome, asleep.terraform.state) == ("done", {})
     assert "the database is starting" in asleep.text
     calls = asleep.account.calls
     assert calls.index("put_parameter") < calls.index("describe_db_instances"), "it is woken, then awaited"
-    assert SLEEP["parameter"] not in asleep.account.overrides
+    assert not [name for name in asleep.account.overrides if "sleep" in name]
 
 
-def test_a_deploy_wakes_what_sleeps_and_keeps_its_schedule(asleep: World) -> None:
+def test_the_schedule_does_not_end_a_deploy_and_is_in_force_after_it(asleep: World) -> None:
     asleep.fields = {**asleep.fields, "max_workers": 3}
-    run = asleep.run()
-    deploy(run, DeployOptions(), WaitStatus)
-    record = asleep.account.overrides[SLEEP["parameter"]]
-    assert (record["state"], record["schedule"], record["reason"]) == ("awake", "0 20 * * *", "deploy")
+    held = []
+
+    def wait() -> WaitStatus:
+        held.append(asleep.account.overrides[SLEEP["command"]])
+        return WaitStatus()
+
+    deploy(asleep.run(), DeployOptions(), wait)
+    (command,) = held
+    assert (command["state"], command["reason"]) == ("awake", "deploy")
+    hold_s = (datetime.fromisoformat(command["hold"]) - datetime.now(UTC)).total_seconds()
+    assert hold_s > 7 * 3600, "longer than the longest wait"
+    assert "hold" not in asleep.account.overrides[SLEEP["command"]]
     assert "waking it" in asleep.text
 
 
-def test_a_plan_wakes_nothing(asleep: World) -> None:
-    deploy(asleep.run(), DeployOptions(plan_only=True), WaitStatus)
-    assert asleep.account.overrides[SLEEP["parameter"]] == ASLEEP
-    assert "put_parameter" not in asleep.account.calls
+@pytest.mark.parametrize("options", [DeployOptions(plan_only=True), DeployOptions()], ids=["plan only", "declined"])
+def test_what_is_not_applied_wakes_nothing(asleep: World, options: DeployOptions) -> None:
+    asleep.fields = {**asleep.fields, "images": {"airflow_tag": "3"}}
+    asleep.answer = False
+    deploy(asleep.run(), options, WaitStatus)
+    assert SLEEP["command"] not in asleep.account.overrides
 
 
 def test_a_database_that_does_not_start_stops_the_destroy_before_it_changes_anything(asleep: World) -> None:
@@ -199,9 +217,3 @@ def test_a_database_that_does_not_start_stops_the_destroy_before_it_changes_anyt
     with pytest.raises(OpenmwaaError, match="aws rds start-db-instance --db-instance-identifier openmwaa-quickstart"):
         destroyed(asleep)
     assert asleep.terraform.calls == []
-
-
-def test_a_record_that_is_not_valid_is_an_error_with_the_command_that_replaces_it(asleep: World) -> None:
-    asleep.account.overrides[SLEEP["parameter"]] = {"state": "tired"}
-    with pytest.raises(OpenmwaaError, match="openmwaa wake"):
-        destroyed(asleep)

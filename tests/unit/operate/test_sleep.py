@@ -3,6 +3,7 @@
 
 import json
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,16 @@ from openmwaa.cli import app
 from openmwaa.cli import sleep as command
 from openmwaa.config.environment import Environment
 from openmwaa.operate import services, waiting
-from openmwaa.operate.errors import OperateError
-from openmwaa.operate.sleep import check_awake
+from openmwaa.operate.sleep import awake_status
 from openmwaa.operate.waiting import WaitStatus
+from scaler.config.sleep import memory_text
+from scaler.core.sleep import SleepMemory, SleepState, Wish
 from tests.support.environments import LEAST
 from tests.support.fake_connection import FakeConnection
 
 PARAMETER = "/openmwaa/example/sleep"
+SETTINGS = {"command": PARAMETER, "memory": f"{PARAMETER}-memory", "database": "example"}
+NOON = datetime(2026, 6, 1, 12, tzinfo=UTC)
 SLEEPS = {**LEAST, "sleep": {}, "metadata_database": {"kind": "RDS_POSTGRESQL"}}
 
 
@@ -27,7 +31,7 @@ SLEEPS = {**LEAST, "sleep": {}, "metadata_database": {"kind": "RDS_POSTGRESQL"}}
 class Account:
     """ECS, RDS, SSM and STS of an environment whose scaler follows after some polls."""
 
-    settings: dict[str, Any] | None = field(default_factory=lambda: {"parameter": PARAMETER, "database": "example"})
+    settings: dict[str, str] | None = field(default_factory=SETTINGS.copy)
     parameter: str | None = None
     polls: int = 0
     follows_after: int = 3
@@ -64,8 +68,11 @@ class Account:
         assert request == {"DBInstanceIdentifier": "example"}
         return {"DBInstances": [{"DBInstanceStatus": "stopped" if self.asleep else "available"}]}
 
-    def get_parameters(self, **_: Any) -> Any:
-        return {"Parameters": [{"Value": self.parameter}] if self.parameter else []}
+    def get_parameters(self, **request: Any) -> Any:
+        assert request == {"Names": [SETTINGS["memory"]]}, "only the scaler reads the command"
+        state: SleepState = "asleep" if self.asleep else "awake"
+        memory = SleepMemory("first", NOON, Wish(state, NOON, "schedule"), down=self.asleep)
+        return {"Parameters": [{"Value": memory_text(memory)}]}
 
     def put_parameter(self, **request: Any) -> Any:
         assert (request["Name"], request["Type"], request["Overwrite"]) == (PARAMETER, "String", True)
@@ -121,7 +128,7 @@ def test_the_result_is_json(account: Account) -> None:
     result = call("sleep", "--json")
     document = json.loads(result.stdout)
     assert document["outcome"] == "done"
-    assert document["record"]["state"] == "asleep"
+    assert document["command"]["state"] == "asleep"
     assert document["database"] == "stopped"
     assert set(document["tasks"].values()) == {0}
 
@@ -155,23 +162,16 @@ def test_an_environment_that_was_applied_without_sleep_is_refused(account: Accou
     assert account.parameter is None
 
 
-def test_the_schedule_of_the_record_is_kept(account: Account) -> None:
-    account.parameter = json.dumps(
-        {"version": 1, "state": "awake", "at": "2026-06-01T12:00:00Z", "schedule": "x", "messages": 4}
-    )
-    call("sleep", "--no-wait")
-    assert account.record["schedule"] == "x"
-    assert "messages" not in account.record, "they belong to the last sleep"
-
-
-def test_a_wrong_record_is_replaced(account: Account) -> None:
-    account.parameter = "{}"
-    assert call("wake").exit_code == 0
-    assert account.record["state"] == "awake"
-
-
-def test_waiting_for_an_environment_that_sleeps_is_an_error(account: Account) -> None:
-    check_awake(connection(account))
+def test_waiting_for_an_environment_that_sleeps_is_a_failure(account: Account) -> None:
+    assert awake_status(connection(account)).outcome == "done"
     call("sleep")
-    with pytest.raises(OperateError, match="openmwaa wake"):
-        check_awake(connection(account))
+    (failure,) = awake_status(connection(account)).failures
+    assert "example is asleep, by schedule" in failure
+    assert "openmwaa wake" in failure
+
+
+def test_a_reason_that_ssm_does_not_store_is_refused(account: Account) -> None:
+    result = call("sleep", "--reason", "x" * 513)
+    assert result.exit_code == 2
+    assert "513 characters" in result.output
+    assert account.parameter is None

@@ -11,17 +11,23 @@ from typing import Any, Literal, TypeVar
 import pytest
 
 from scaler.config.overrides import OverrideDocumentError
-from scaler.config.sleep import SleepDocument, SleepSettings, document, parse
+from scaler.config.sleep import SleepDocument, SleepSettings, memory_text, parse, parse_memory
 from scaler.core.model import BrokerCount, Service
-from scaler.core.sleep import SleepRecord
-from scaler.errors import SourceError
-from scaler.runtime.sleep_loop import PERIOD_S, SleepLoop, SleepStatus
+from scaler.core.sleep import SleepCommand, SleepMemory, SleepState, Wish
+from scaler.errors import AbsentError, SourceError
+from scaler.runtime.sleep_loop import LATE_S, PERIOD_S, REPAIR_S, SleepLoop, SleepStatus
 from simulation.loop import run
 
 T = TypeVar("T")
 MONDAY = datetime(2026, 6, 1, 12, tzinfo=UTC)
 HOUR, DAY = 3600.0, 86_400.0
-PLAIN = SleepSettings(parameter="/openmwaa/x/sleep", services={"control-plane": 2}, database="openmwaa-x")
+PLAIN = SleepSettings(
+    id="first",
+    command="/openmwaa/x/sleep",
+    memory="/openmwaa/x/sleep-memory",
+    services={"control-plane": 2},
+    database="openmwaa-x",
+)
 NIGHTS = PLAIN.model_copy(update={"sleep_at": "0 20 * * 1-5", "wake_at": "0 7 * * 1-5"})
 STOPS_S, STARTS_S, HEALTHY_S = 300.0, 240.0, 90.0
 AWS_STARTS_AFTER_S = 7 * DAY
@@ -33,7 +39,8 @@ class World:
 
     settings: SleepSettings = PLAIN
     period_s: float = PERIOD_S
-    saved: SleepRecord | None = None
+    saved: SleepCommand | None = None
+    memory: str | None = None
     workers: int = 3
     busy_until_s: float = 0.0
     """When the last task of a worker ends."""
@@ -42,7 +49,12 @@ class World:
     database_status: str = "available"
     changes_at: float = 0.0
     messages: int = 0
+    healthy_tasks: int | None = None
+    """If set, so many tasks of the control plane are healthy at most."""
+    gone: bool = False
+    """Whether the service of the workers does not exist."""
     alarms: bool = True
+    late: bool = False
     broken: set[str] = field(default_factory=set)
     """Operations that fail."""
     rng: random.Random | None = None
@@ -50,22 +62,25 @@ class World:
     started: int = 0
     """Starts of the database by AWS itself."""
     stopped: list[float] = field(default_factory=list)
-    awake_log: list[tuple[float, str]] = field(default_factory=list)
+    log: list[str] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
     loop: SleepLoop = field(init=False)
     process: asyncio.Task[None] | None = None
 
-    def restart(self) -> None:
-        """Kill the process, and start a new one, without any state."""
+    def kill(self) -> None:
         if self.process is not None:
             self.process.cancel()
+
+    def restart(self) -> None:
+        """Kill the process, and start a new one, without any state."""
+        self.kill()
         self.loop = SleepLoop(
             self.settings,
             self,
             self,  # type: ignore[arg-type]  # of the cluster only two methods
             self,
             self,
-            lambda *_, **values: self.awake_log.append((self.monotonic(), values.get("phase", "failed"))),
+            lambda event, **values: self.log.append(f"{event} {values}"),
             self._on_change,
             workers=lambda: ["worker-default-a"],
             queues=lambda: ["default"],
@@ -114,17 +129,18 @@ class World:
 
     # --- the ports
 
-    async def record(self) -> SleepRecord | None:
+    async def read(self) -> tuple[SleepCommand | None, SleepMemory | None]:
         await self._call("ssm")
-        return self.saved
+        return self.saved, self.memory and parse_memory(self.memory)  # type: ignore[return-value]  # no empty text
 
-    async def write(self, record: SleepRecord) -> None:
+    async def write(self, memory: SleepMemory) -> None:
         await self._call("put")
-        self.saved = parse(document(record).to_text()).to_core()
+        self.memory = memory_text(memory)
 
     async def healthy(self, _: str) -> int:
         await self._call("health")
-        return self.control_plane if self.monotonic() - self.desired_at >= HEALTHY_S else 0
+        healthy = self.control_plane if self.monotonic() - self.desired_at >= HEALTHY_S else 0
+        return healthy if self.healthy_tasks is None else min(healthy, self.healthy_tasks)
 
     async def database(self) -> str:
         await self._call("rds")
@@ -139,12 +155,14 @@ class World:
         self.database_status = {"stop": "stopping", "start": "starting"}[step]
         self.changes_at = self.monotonic() + (STOPS_S if step == "stop" else STARTS_S)
 
-    async def set_alarms(self, *, enabled: bool) -> None:
+    async def set_alarms(self, *, enabled: bool, late: bool = False) -> None:
         await self._call("alarms")
-        self.alarms = enabled
+        self.alarms, self.late = enabled, late
 
     async def service(self, name: str) -> Service:
         await self._call("ecs")
+        if self.gone and name != "control-plane":
+            raise AbsentError("ecs", "MISSING")
         count = self.control_plane if name == "control-plane" else self.workers
         return Service(count, count, 0, ())
 
@@ -159,9 +177,20 @@ class World:
 
     # --- a user
 
-    def command(self, state: Literal["awake", "asleep"]) -> None:
-        before = self.saved or SleepRecord("awake", self.wall())
-        self.saved = replace(before, state=state, at=self.wall(), by="a user", messages=None)
+    def command(self, state: SleepState, *, hold_s: float | None = None) -> None:
+        hold = None if hold_s is None else self.wall() + timedelta(seconds=hold_s)
+        self.saved = SleepCommand(Wish(state, self.wall(), by="a user"), hold)
+
+    @property
+    def recorded(self) -> SleepMemory:
+        found = parse_memory(self.memory or "")
+        assert found is not None
+        return found
+
+    async def falls_asleep(self) -> None:
+        await self.becomes("awake", 60)
+        self.command("asleep")
+        await self.becomes("asleep", HOUR)
 
     @property
     def phase(self) -> str:
@@ -198,9 +227,10 @@ def test_a_command_puts_it_to_sleep_and_another_wakes_it() -> None:
         world.command("asleep")
         await world.becomes("draining", 60)
         await asyncio.sleep(HOUR)
-        assert (world.workers, world.control_plane, world.alarms) == (3, 2, False), "a task was running"
+        assert (world.workers, world.control_plane, world.alarms) == (3, 2, True), "a task was running"
         await world.becomes("asleep", 2 * HOUR)
         assert (world.workers, world.control_plane, world.database_status) == (0, 0, "stopped")
+        assert not world.alarms
         assert not world.loop.status.reads_database
         world.command("awake")
         await world.becomes("awake", STARTS_S + HEALTHY_S + 120)
@@ -240,6 +270,7 @@ def test_a_database_that_aws_starts_after_seven_days_is_stopped_within_an_hour()
 @pytest.mark.parametrize("after_s", [20, 60, 200, 330, 400, 700, 760, 800, 1000])
 def test_a_restart_of_the_scaler_at_any_moment_changes_nothing(after_s: float) -> None:
     async def steps(world: World) -> None:
+        await world.becomes("awake", 60)
         world.command("asleep")
         asyncio.get_running_loop().call_later(700, world.command, "awake")
         await asyncio.sleep(after_s)
@@ -255,6 +286,7 @@ def test_a_restart_of_the_scaler_at_any_moment_changes_nothing(after_s: float) -
 @pytest.mark.parametrize("seed", range(8))
 def test_with_failing_calls_it_falls_asleep_and_wakes(seed: int) -> None:
     async def steps(world: World) -> None:
+        await world.becomes("awake", HOUR)
         for _ in range(3):
             world.command("asleep")
             await world.becomes("asleep", 2 * HOUR)
@@ -267,8 +299,7 @@ def test_with_failing_calls_it_falls_asleep_and_wakes(seed: int) -> None:
 @pytest.mark.parametrize("operation", ["ssm", "put", "ecs", "rds", "health"])
 def test_an_outage_while_asleep_wakes_nothing(operation: str) -> None:
     async def steps(world: World) -> None:
-        world.command("asleep")
-        await world.becomes("asleep", HOUR)
+        await world.falls_asleep()
         world.broken.add(operation)
         await asyncio.sleep(DAY)
         assert (world.control_plane, world.workers, world.database_status) == (0, 0, "stopped")
@@ -300,6 +331,7 @@ def test_before_the_record_is_read_no_fleet_changes() -> None:
         held = world.loop.status.overrides
         assert held is not None
         assert (held.pause, held.fixed) == ("both", None)
+        assert any("sleep_failed" in line for line in world.log)
         world.broken.clear()
         await world.becomes("awake", 60)
 
@@ -308,10 +340,11 @@ def test_before_the_record_is_read_no_fleet_changes() -> None:
 
 def test_a_start_that_aws_refuses_is_repeated_and_counted() -> None:
     async def steps(world: World) -> None:
-        world.command("asleep")
-        await world.becomes("asleep", HOUR)
+        await world.falls_asleep()
         world.broken.add("rds")
         world.command("awake")
+        await asyncio.sleep(2 * HOUR)
+        assert world.loop.waking_s() == 0, "the first question begins the count"
         await asyncio.sleep(2 * HOUR)
         assert world.loop.waking_s() == pytest.approx(2 * HOUR, abs=PERIOD_S)
         world.broken.clear()
@@ -323,13 +356,150 @@ def test_a_start_that_aws_refuses_is_repeated_and_counted() -> None:
 
 def test_a_new_schedule_has_no_effect_on_the_time_before() -> None:
     async def steps(world: World) -> None:
-        world.saved = SleepRecord("awake", MONDAY - timedelta(days=3), schedule="- / - / UTC")
         await asyncio.sleep(HOUR)
         assert world.phase == "awake", "it is noon, and the last `sleep_at` was this morning"
         await asyncio.sleep(DAY - HOUR)
         assert world.phase == "asleep"
 
     live(steps, settings=PLAIN.model_copy(update={"sleep_at": "0 10 * * *"}))
+
+
+def test_a_change_of_one_time_does_not_lose_the_other() -> None:
+    async def steps(world: World) -> None:
+        await asyncio.sleep(18 * HOUR + 0.9 * HOUR)  # 06:54
+        assert world.phase == "asleep"
+        world.kill()
+        await asyncio.sleep(0.2 * HOUR)  # 07:06
+        world.settings = NIGHTS.model_copy(update={"sleep_at": "0 21 * * 1-5"})
+        world.restart()
+        await world.becomes("awake", HOUR)
+
+    live(steps, settings=NIGHTS)
+
+
+@pytest.mark.parametrize("created_again", [True, False], ids=["created again", "the same"])
+def test_what_was_recorded_for_an_earlier_environment_has_no_effect(created_again: bool) -> None:
+    async def steps(world: World) -> None:
+        await world.falls_asleep()
+        world.kill()
+        world.control_plane, world.database_status = 2, "available"  # as created by Terraform
+        if created_again:
+            world.settings = PLAIN.model_copy(update={"id": "second"})
+        world.restart()
+        await asyncio.sleep(HOUR)
+        assert (world.phase == "awake") == created_again
+
+    live(steps)
+
+
+def test_the_clock_wakes_it_while_the_parameters_cannot_be_read_or_written() -> None:
+    async def steps(world: World) -> None:
+        await asyncio.sleep(12 * HOUR)
+        assert world.phase == "asleep"
+        world.broken |= {"ssm", "put"}
+        await asyncio.sleep(8 * HOUR)  # 08:00
+        assert world.phase == "awake"
+        assert any("sleep_failed" in line for line in world.log)
+
+    live(steps, settings=NIGHTS)
+
+
+def test_without_a_record_that_it_is_down_nothing_stops() -> None:
+    async def steps(world: World) -> None:
+        await world.becomes("awake", 60)
+        world.broken.add("put")
+        world.command("asleep")
+        await asyncio.sleep(HOUR)
+        assert (world.control_plane, world.database_status) == (2, "available"), "a new process could not wake it"
+        world.broken.clear()
+        await world.becomes("asleep", HOUR)
+        assert world.recorded.down
+
+    live(steps)
+
+
+def test_during_a_hold_the_schedule_has_no_effect() -> None:
+    async def steps(world: World) -> None:
+        await world.becomes("awake", 60)
+        world.command("awake", hold_s=9 * HOUR)  # until 21:00
+        await asyncio.sleep(8.9 * HOUR)
+        assert world.phase == "awake"
+        await asyncio.sleep(HOUR)
+        assert world.phase == "asleep"
+
+    live(steps, settings=NIGHTS)
+
+
+def test_one_service_without_tasks_does_not_stop_the_fleets_of_a_scaler_that_starts() -> None:
+    async def steps(world: World) -> None:
+        await world.becomes("awake", 60)
+        world.control_plane = 0  # by hand
+        world.restart()
+        await asyncio.sleep(HOUR)
+        assert (world.phase, world.workers, world.control_plane) == ("awake", 3, 0)
+
+    live(steps)
+
+
+@pytest.mark.parametrize("healthy", [0, 1])
+def test_a_control_plane_that_is_not_healthy_does_not_hold_the_fleets_for_ever(healthy: int) -> None:
+    async def steps(world: World) -> None:
+        await world.falls_asleep()
+        world.healthy_tasks = healthy
+        world.command("awake")
+        took = await world.becomes("awake", HOUR)
+        assert (took > 900) == (healthy == 0), "one healthy task is enough"
+
+    live(steps)
+
+
+def test_notifications_that_an_apply_disables_after_the_wake_are_enabled_again() -> None:
+    async def steps(world: World) -> None:
+        await world.falls_asleep()
+        world.command("awake")
+        await world.becomes("awake", HOUR)
+        await asyncio.sleep(PERIOD_S + 1)
+        assert (world.alarms, world.late) == (True, False)
+        await asyncio.sleep(LATE_S)
+        assert world.late, "alarms that are still in alarm"
+        world.alarms = False  # by an apply with a plan from the sleep
+        await asyncio.sleep(PERIOD_S + 1)
+        assert world.alarms
+        await asyncio.sleep(REPAIR_S)
+        world.alarms = False  # by a person
+        world.restart()
+        await asyncio.sleep(HOUR)
+        assert not world.alarms
+
+    live(steps)
+
+
+def test_a_fleet_whose_service_does_not_exist_has_no_workers() -> None:
+    async def steps(world: World) -> None:
+        await world.becomes("awake", 60)
+        world.gone = True
+        world.command("asleep")
+        await world.becomes("asleep", HOUR)
+
+    live(steps, workers=0)
+
+
+def test_a_defect_of_an_answer_does_not_end_the_scaler() -> None:
+    async def steps(world: World) -> None:
+        await world.becomes("awake", 60)
+        healthy = world.read
+
+        async def broken() -> Any:
+            raise ZeroDivisionError("a parser's own error")
+
+        world.read = broken  # type: ignore[method-assign]
+        await asyncio.sleep(HOUR)
+        world.read = healthy  # type: ignore[method-assign]
+        world.command("asleep")
+        await world.becomes("asleep", HOUR)
+        assert any("ZeroDivisionError" in line for line in world.log)
+
+    live(steps)
 
 
 def test_a_command_is_effective_until_the_next_time_of_the_schedule() -> None:
@@ -341,8 +511,7 @@ def test_a_command_is_effective_until_the_next_time_of_the_schedule() -> None:
         assert world.phase == "awake"
         await asyncio.sleep(3 * HOUR)
         assert world.phase == "asleep"
-        assert world.saved is not None
-        assert world.saved.by == "schedule"
+        assert world.recorded.wish.by == "schedule"
 
     live(steps, settings=NIGHTS)
 
@@ -351,13 +520,15 @@ def test_a_command_is_effective_until_the_next_time_of_the_schedule() -> None:
 def test_a_message_wakes_it_if_the_file_allows_it(wakes: bool) -> None:
     async def steps(world: World) -> None:
         world.messages = 7
-        world.command("asleep")
-        await world.becomes("asleep", HOUR)
+        await world.falls_asleep()
         await asyncio.sleep(HOUR)
         assert world.phase == "asleep", "7 tasks were queued before"
         world.restart()
         await world.becomes("asleep", HOUR)
-        world.messages = 8
+        await asyncio.sleep(HOUR)
+        world.messages = 5  # two expire
+        await asyncio.sleep(HOUR)
+        world.messages = 6
         await asyncio.sleep(HOUR)
         assert (world.phase == "awake") == wakes
 
@@ -387,7 +558,21 @@ def test_a_record_is_valid_as_a_whole(text: str) -> None:
         parse(text)
 
 
-def test_a_record_is_the_same_after_it_was_stored() -> None:
-    record = SleepRecord("asleep", MONDAY, "arn:aws:iam::1:user/x", "Nacht", NIGHTS.schedule, MONDAY, 3)
-    assert parse(document(record).to_text()).to_core() == record
-    assert isinstance(document(record), SleepDocument)
+def test_a_command_has_the_time_of_its_write() -> None:
+    document = SleepDocument(state="asleep", at="2030-01-01T00:00:00Z", by="arn:aws:iam::1:user/x", reason="Nacht")
+    assert parse(document.to_text()).to_core(MONDAY) == SleepCommand(
+        Wish("asleep", MONDAY, "arn:aws:iam::1:user/x", "Nacht")
+    ), "the clock of a user may be wrong"
+
+
+def test_the_record_is_the_same_after_it_was_stored() -> None:
+    memory = SleepMemory(
+        "first", MONDAY, Wish("asleep", MONDAY, "schedule"), True, True, {"asleep": ("x", MONDAY)}, 3, MONDAY
+    )
+    assert parse_memory(memory_text(memory)) == memory
+    assert parse_memory(memory_text(replace(memory, messages=None, message_at=None))) is not None
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"id": "first"}'])
+def test_a_record_that_is_not_valid_is_none(text: str) -> None:
+    assert parse_memory(text) is None

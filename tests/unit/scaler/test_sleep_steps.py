@@ -2,7 +2,6 @@
 """The steps of sleep: their order protects tasks, an unknown reading allows none, and every state leads to the end."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -13,17 +12,18 @@ from hypothesis import strategies as st
 from scaler.core.model import Deployment, Service
 from scaler.core.sleep import (
     NOT_SERVING,
-    Phase,
+    PATIENCE_S,
     SleepDecision,
     SleepObservation,
     SleepPolicy,
-    SleepRecord,
+    SleepState,
+    Wish,
     decide_sleep,
+    wanted,
 )
 
 NOON = datetime(2026, 6, 1, 12, tzinfo=UTC)
 POLICY = SleepPolicy({"scheduler": 2, "web-server": 1}, frozenset({"web-server"}), has_database=True)
-PHASES: tuple[Phase, ...] = ("unknown", "awake", "draining", "stopping", "asleep", "starting")
 
 
 def service(desired: int, running: int = 0, pending: int = 0) -> Service:
@@ -47,40 +47,32 @@ EMPTY: Mapping[str, Any] = {"scheduler": service(0), "web": service(0)}
 
 
 @pytest.mark.parametrize(
-    ("before", "observation", "expected"),
+    ("down", "observation", "expected"),
     [
-        ("awake", seen(workers=None, **UP), SleepDecision("draining", waits_for="the number of workers is unknown")),
-        ("draining", seen(workers=3, **UP), SleepDecision("draining", waits_for="3 workers")),
+        (False, seen(workers=None, **UP), SleepDecision("draining", waits_for="the number of workers is unknown")),
+        (False, seen(workers=3, **UP), SleepDecision("draining", waits_for="3 workers")),
         (
-            "draining",
+            False,
             seen(workers=0, **UP),
             SleepDecision("stopping", {"scheduler": 0, "web-server": 0}, waits_for="5 tasks of the control plane"),
         ),
         (
-            "stopping",
+            True,
             seen(scheduler=service(0, 1), web=service(0)),
             SleepDecision("stopping", waits_for="1 tasks of the control plane"),
         ),
+        (True, seen(scheduler=None, web=service(0)), SleepDecision("stopping", waits_for="scheduler is unknown")),
+        (True, seen(**EMPTY), SleepDecision("stopping", database="stop", waits_for="the database is available")),
         (
-            "stopping",
-            seen(scheduler=None, web=service(0)),
-            SleepDecision("stopping", waits_for="scheduler is unknown"),
-        ),
-        ("stopping", seen(**EMPTY), SleepDecision("stopping", database="stop", waits_for="the database is available")),
-        (
-            "stopping",
+            True,
             seen(**EMPTY, database="backing-up"),
             SleepDecision("stopping", waits_for="the database is backing-up"),
         ),
-        ("stopping", seen(**EMPTY, database=None), SleepDecision("stopping", waits_for="the database is unknown")),
-        ("stopping", seen(**EMPTY, database="stopped"), SleepDecision("asleep")),
+        (True, seen(**EMPTY, database=None), SleepDecision("stopping", waits_for="the database is unknown")),
+        (True, seen(**EMPTY, database="stopped"), SleepDecision("asleep")),
+        (True, seen(**EMPTY, database="starting"), SleepDecision("stopping", waits_for="the database is starting")),
         (
-            "asleep",
-            seen(**EMPTY, database="starting"),
-            SleepDecision("stopping", waits_for="the database is starting"),
-        ),
-        (
-            "asleep",
+            True,
             seen(workers=None, **EMPTY),
             SleepDecision("stopping", waits_for="the number of workers is unknown"),
         ),
@@ -90,63 +82,58 @@ EMPTY: Mapping[str, Any] = {"scheduler": service(0), "web": service(0)}
         *("unknown database", "end", "started by AWS", "unknown workers"),
     ],
 )
-def test_falling_asleep(before: Phase, observation: SleepObservation, expected: SleepDecision) -> None:
-    assert decide_sleep(POLICY, "asleep", before, observation) == expected
+def test_falling_asleep(down: bool, observation: SleepObservation, expected: SleepDecision) -> None:
+    assert decide_sleep(POLICY, "asleep", down=down, seen=observation) == expected
 
 
 @pytest.mark.parametrize(
-    ("before", "observation", "expected"),
+    ("waited_s", "observation", "expected"),
     [
         (
-            "asleep",
+            0,
             seen(**EMPTY, database="stopped"),
             SleepDecision("starting", database="start", waits_for="the database is stopped"),
         ),
+        (0, seen(**EMPTY, database="stopping"), SleepDecision("starting", waits_for="the database is stopping")),
+        (0, seen(**EMPTY, database=None), SleepDecision("starting", waits_for="the database is unknown")),
         (
-            "starting",
-            seen(**EMPTY, database="stopping"),
-            SleepDecision("starting", waits_for="the database is stopping"),
-        ),
-        ("starting", seen(**EMPTY, database=None), SleepDecision("starting", waits_for="the database is unknown")),
-        (
-            "starting",
+            0,
             seen(**EMPTY),
-            SleepDecision(
-                "starting", {"scheduler": 2, "web-server": 1}, waits_for="scheduler: 0 of 2 tasks are healthy"
-            ),
+            SleepDecision("starting", {"scheduler": 2, "web-server": 1}, waits_for="scheduler has no healthy task"),
         ),
+        (0, seen(**UP), SleepDecision("starting", waits_for="scheduler has no healthy task")),
+        (0, seen(**UP, healthy=1), SleepDecision("awake")),
+        (PATIENCE_S, seen(**UP, healthy=0), SleepDecision("awake")),
+        (PATIENCE_S, seen(scheduler=None, web=service(1)), SleepDecision("awake")),
         (
-            "starting",
-            seen(**UP, healthy=1),
-            SleepDecision("starting", waits_for="scheduler: 1 of 2 tasks are healthy"),
+            PATIENCE_S,
+            seen(**EMPTY),
+            SleepDecision("starting", {"scheduler": 2, "web-server": 1}, waits_for="scheduler has no healthy task"),
         ),
-        ("starting", seen(**UP, healthy=2), SleepDecision("awake")),
-        ("awake", seen(**UP), SleepDecision("awake")),
-        ("awake", seen(scheduler=service(1, 1), web=service(3, 3)), SleepDecision("awake", {"scheduler": 2})),
-        ("awake", seen(scheduler=service(0, 1), web=None), SleepDecision("awake")),
-        ("unknown", seen(scheduler=service(2, 0), web=service(1, 0), database=None), SleepDecision("awake")),
-        ("unknown", seen(scheduler=None, web=service(1)), SleepDecision("unknown", waits_for="scheduler is unknown")),
-        (
-            "unknown",
-            seen(**EMPTY, database="stopped"),
-            SleepDecision("starting", database="start", waits_for="the database is stopped"),
-        ),
+        (PATIENCE_S, seen(**UP, database=None), SleepDecision("starting", waits_for="the database is unknown")),
     ],
     ids=[
-        *(
-            "database",
-            "the stop ends first",
-            "unknown database",
-            "control plane",
-            "not healthy yet",
-            "end",
-            "stays awake",
-        ),
-        *("drift", "a destroy", "scaler's start during a deployment", "unknown start", "scaler's start in a wake"),
+        *("database", "the stop ends first", "unknown database", "control plane", "not healthy yet", "end"),
+        *("never healthy", "a service does not exist", "a count cannot be set", "the database is unknown for long"),
     ],
 )
-def test_waking(before: Phase, observation: SleepObservation, expected: SleepDecision) -> None:
-    assert decide_sleep(POLICY, "awake", before, observation) == expected
+def test_waking(waited_s: float, observation: SleepObservation, expected: SleepDecision) -> None:
+    assert decide_sleep(POLICY, "awake", down=True, seen=observation, waited_s=waited_s) == expected
+
+
+@pytest.mark.parametrize(
+    ("observation", "expected"),
+    [
+        (seen(**UP), SleepDecision("awake")),
+        (seen(scheduler=service(1, 1), web=service(3, 3)), SleepDecision("awake", {"scheduler": 2})),
+        (seen(scheduler=service(0, 1), web=None), SleepDecision("awake")),
+        (seen(scheduler=service(2, 0), web=service(1, 0), database=None), SleepDecision("awake")),
+        (seen(scheduler=None, web=None, database=None), SleepDecision("awake")),
+    ],
+    ids=["up", "drift", "a destroy", "a deployment", "nothing is known"],
+)
+def test_an_environment_that_was_not_down_is_awake(observation: SleepObservation, expected: SleepDecision) -> None:
+    assert decide_sleep(POLICY, "awake", down=False, seen=observation) == expected
 
 
 COUNTS = st.none() | st.builds(service, st.integers(0, 3), st.integers(0, 3), st.integers(0, 2))
@@ -162,60 +149,48 @@ OBSERVATIONS = st.builds(
 )
 
 
-@given(st.sampled_from(PHASES), OBSERVATIONS)
-def test_nothing_stops_before_what_needs_it_has_stopped(before: Phase, observation: SleepObservation) -> None:
-    decision = decide_sleep(POLICY, "asleep", before, observation)
+@given(st.booleans(), OBSERVATIONS)
+def test_nothing_stops_before_what_needs_it_has_stopped(down: bool, observation: SleepObservation) -> None:
+    decision = decide_sleep(POLICY, "asleep", down=down, seen=observation)
     services = observation.services.values()
     if decision.desired or decision.database or decision.phase == "asleep":
         assert observation.workers == 0
     if decision.database or decision.phase == "asleep":
         assert all(found and not found.desired and not found.running and not found.pending for found in services)
-    assert decision.phase not in ("awake", "unknown"), "a fleet would start workers"
+    assert decision.phase in ("draining", "stopping", "asleep"), "a fleet would start workers"
     assert decision.database != "start"
 
 
-@given(st.sampled_from(PHASES), OBSERVATIONS)
-def test_an_awake_control_plane_is_never_stopped(before: Phase, observation: SleepObservation) -> None:
-    decision = decide_sleep(POLICY, "awake", before, observation)
+@given(st.booleans(), OBSERVATIONS, st.sampled_from([0.0, PATIENCE_S]))
+def test_an_awake_control_plane_is_never_stopped(down: bool, observation: SleepObservation, waited_s: float) -> None:
+    decision = decide_sleep(POLICY, "awake", down=down, seen=observation, waited_s=waited_s)
     assert decision.database != "stop"
     assert all(count > 0 for count in decision.desired.values())
-    if decision.phase == "awake" and before not in ("awake", "unknown"):
-        healthy = observation.healthy
-        assert all((healthy[name] or 0) >= count for name, count in POLICY.services.items()), "tasks would find no API"
+    if decision.phase == "awake" and down:
         assert observation.database not in {None, *NOT_SERVING}
+        assert waited_s or all(observation.healthy.values()), "tasks would find no execution API"
 
 
-@pytest.mark.parametrize("known", [True, False], ids=["running", "being deployed"])
-def test_a_scaler_that_starts_drains_no_awake_environment(known: bool) -> None:
-    observation = seen(scheduler=service(2, 2 * known), web=service(1, known))
-    assert decide_sleep(POLICY, "awake", "unknown", observation).phase == "awake"
-
-
-RECORD = SleepRecord("awake", NOON, by="a user")
 HOUR = timedelta(hours=1)
 
 
 @pytest.mark.parametrize(
-    ("record", "sleep_at", "wake_at", "state"),
+    ("wishes", "state"),
     [
-        (RECORD, NOON + HOUR, NOON - HOUR, "asleep"),
-        (RECORD, NOON - HOUR, None, "awake"),
-        (RECORD, NOON, None, "awake"),
-        (RECORD, NOON + HOUR, NOON + 2 * HOUR, "awake"),
-        (RECORD, NOON + HOUR, NOON + HOUR, "awake"),
-        (replace(RECORD, state="asleep"), NOON - HOUR, NOON + HOUR, "awake"),
-        (replace(RECORD, state="asleep"), NOON + 2 * HOUR, NOON + HOUR, "asleep"),
-        (replace(RECORD, schedule_since=NOON + 2 * HOUR), NOON + HOUR, None, "awake"),
-        (RECORD, None, None, "awake"),
+        ([("awake", 0), ("asleep", 1)], "asleep"),
+        ([("asleep", 1), ("awake", 0)], "asleep"),
+        ([("asleep", 1), ("awake", 2)], "awake"),
+        ([("asleep", 1), ("awake", 1)], "awake"),
+        ([("asleep", 1), ("awake", 9)], "asleep"),
+        ([], None),
     ],
-    ids=[
-        *("after the command", "before the command", "at the command", "missed both", "at the same time", "wakes"),
-        *("missed the wake", "a new schedule", "no schedule"),
-    ],
+    ids=["in order", "in any order", "wakes", "at the same time", "in the future", "none"],
 )
-def test_the_later_of_command_and_clock_is_in_force(
-    record: SleepRecord, sleep_at: datetime | None, wake_at: datetime | None, state: str
-) -> None:
-    after = record.after_clock(sleep_at, wake_at)
-    assert after.state == state
-    assert (after.by == "schedule") == (after.state != record.state)
+def test_the_last_wish_is_in_force(wishes: list[tuple[SleepState, int]], state: str | None) -> None:
+    found = wanted(NOON + 5 * HOUR, [Wish(state, NOON + hours * HOUR) for state, hours in wishes])
+    assert (found and found.state) == state
+
+
+def test_a_hold_is_in_force_whatever_the_clock() -> None:
+    hold = Wish("awake", NOON, "deploy")
+    assert wanted(NOON + 5 * HOUR, [Wish("asleep", NOON + HOUR)], hold=hold) == hold
