@@ -13,9 +13,10 @@ from functools import partial
 from pathlib import Path
 
 from scaler.adapters.clock import ScalerClock
+from scaler.config.environment import ScalerSecrets, read_settings
 from scaler.config.reload import ConfigFile
 from scaler.config.schedule import Schedules
-from scaler.config.settings import FleetSettings, ScalerConfig, ScalerSecrets, read_settings
+from scaler.config.settings import FleetSettings, ScalerConfig
 from scaler.errors import ConfigurationError, ScalerError, SourceError
 from scaler.reporting import replay
 from scaler.reporting.cloudwatch_publisher import CloudWatchPublisher

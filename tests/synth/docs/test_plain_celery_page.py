@@ -12,7 +12,8 @@ import pytest
 from celery.app.defaults import NAMESPACES, flatten
 
 from scaler.adapters.worker_agent import signing_key
-from scaler.config.settings import CloudWatchSettings, RedisSettings, SqsSettings, parse_settings, read_settings
+from scaler.config.environment import read_settings
+from scaler.config.settings import CloudWatchSettings, RedisSettings, SqsSettings, parse_settings
 from tests.support.emulator import child_environment
 
 ROOT = Path(__file__).parents[3]
