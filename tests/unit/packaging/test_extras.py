@@ -29,3 +29,10 @@ def test_the_range_admits_the_locked_version_and_the_tested_ones(name: str) -> N
     tested = dict.fromkeys(re.findall(rf"\| {name} (\d\S+) ", RECORD))
     assert len(tested) >= (2 if name == "celery" else 1)
     assert all(version in requirement.specifier for version in (*locked, *tested))
+
+
+def test_every_documented_extra_exists() -> None:
+    pages = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
+    text = "\n".join(page.read_text(encoding="utf-8") for page in pages)
+    named = {name for group in re.findall(r"(?:\.|openmwaa)\[([a-z,]+)\]", text) for name in group.split(",")}
+    assert {"local", "worker"} <= named <= set(PROJECT["optional-dependencies"])
