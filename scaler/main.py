@@ -64,13 +64,10 @@ def main() -> int:
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser("openmwaa-scaler", description=__doc__.splitlines()[0])
-    parser.add_argument(
-        "command",
-        nargs="?",
-        choices=("replay", "public-key"),
-        help="replay: decide recorded ticks again; public-key: print the workers' key for SCALER_SIGNING_SEED",
-    )
+    more = "`openmwaa-scaler replay FILE` decides recorded ticks again."
+    parser = argparse.ArgumentParser("openmwaa-scaler", description=__doc__.splitlines()[0], epilog=more)
+    key = "print the workers' key for SCALER_SIGNING_SEED"
+    parser.add_argument("command", nargs="?", choices=("public-key",), help=key)
     parser.add_argument("--dry-run", action="store_true", help="read everything, log each decision, change nothing")
     return parser.parse_args()
 
