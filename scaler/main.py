@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The scaler as a process: reads its settings, opens its resources, runs until SIGTERM."""
 
+import argparse
 import asyncio
 import os
 import resource
@@ -13,9 +14,11 @@ from functools import partial
 from pathlib import Path
 
 from scaler.adapters.clock import ScalerClock
+from scaler.adapters.worker_agent import public_key
+from scaler.config.environment import ScalerSecrets, read_settings, signing_seed
 from scaler.config.reload import ConfigFile
 from scaler.config.schedule import Schedules
-from scaler.config.settings import FleetSettings, ScalerConfig, ScalerSecrets, read_settings
+from scaler.config.settings import FleetSettings, ScalerConfig
 from scaler.errors import ConfigurationError, ScalerError, SourceError
 from scaler.reporting import replay
 from scaler.reporting.cloudwatch_publisher import CloudWatchPublisher
@@ -39,13 +42,17 @@ EXIT_FAILED = 1
 def main() -> int:
     """Run the scaler. Exit codes: 0 success (SIGTERM or SIGINT), 1 failure, 2 wrong settings.
 
-    `openmwaa-scaler replay FILE` decides recorded ticks again instead.
+    `replay FILE` decides recorded ticks again instead. `public-key` prints the workers' key.
     """
     if sys.argv[1:2] == ["replay"]:
         return replay.main(sys.argv[2:])
+    options = _arguments()
     try:
+        if options.command == "public-key":
+            print(public_key(signing_seed(os.environ)))
+            return 0
         settings, secrets = read_settings(os.environ)
-        asyncio.run(run(settings, secrets, os.environ))
+        asyncio.run(run(settings, secrets, os.environ, dry_run=options.dry_run))
     except ConfigurationError as error:
         for problem in error.problems:
             print(f"openmwaa-scaler: {problem}", file=sys.stderr)
@@ -56,7 +63,18 @@ def main() -> int:
     return 0
 
 
-async def run(settings: ScalerConfig, secrets: ScalerSecrets, environment: Mapping[str, str]) -> None:
+def _arguments() -> argparse.Namespace:
+    more = "`openmwaa-scaler replay FILE` decides recorded ticks again."
+    parser = argparse.ArgumentParser("openmwaa-scaler", description=__doc__.splitlines()[0], epilog=more)
+    key = "print the workers' key for SCALER_SIGNING_SEED"
+    parser.add_argument("command", nargs="?", choices=("public-key",), help=key)
+    parser.add_argument("--dry-run", action="store_true", help="read everything, log each decision, change nothing")
+    return parser.parse_args()
+
+
+async def run(
+    settings: ScalerConfig, secrets: ScalerSecrets, environment: Mapping[str, str], *, dry_run: bool = False
+) -> None:
     """Run until SIGTERM or SIGINT. The end needs no cleanup: drains are leases, counts are absolute."""
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -64,7 +82,7 @@ async def run(settings: ScalerConfig, secrets: ScalerSecrets, environment: Mappi
     _raise_file_limit()
     clock = ScalerClock()
     async with open_resources(settings, secrets, clock) as resources:
-        with _process(settings, resources, clock) as process:
+        with _process(settings, resources, clock, dry_run=dry_run) as process:
             host = await task_address(resources.session, environment.get("ECS_CONTAINER_METADATA_URI_V4"))
             file = process.file(environment.get("SCALER_CONFIG_FILE", ""))
             app = application(
@@ -72,7 +90,7 @@ async def run(settings: ScalerConfig, secrets: ScalerSecrets, environment: Mappi
             )
             async with serving(app, host, settings.http_port):
                 names = [fleet.name for fleet in settings.fleets]
-                process.log.event("started", fleets=list(names), address=host, port=settings.http_port)
+                process.log.event("started", fleets=list(names), address=host, port=settings.http_port, dry_run=dry_run)
                 await _until(stop, process, file)
                 process.log.event("stopped")
 
@@ -102,18 +120,25 @@ class Process:
     """What one process runs for all fleets."""
 
     def __init__(
-        self, settings: ScalerConfig, resources: Resources, clock: ScalerClock, recorder: TickRecorder | None
+        self,
+        settings: ScalerConfig,
+        resources: Resources,
+        clock: ScalerClock,
+        recorder: TickRecorder | None,
+        *,
+        dry_run: bool = False,
     ) -> None:
+        self._dry_run = dry_run
         self._resources = resources
         self._settings = settings
         self._agent_places = AgentPlaces()
-        self._sleep_status = SleepStatus() if settings.sleep else None
+        self._sleep_status = SleepStatus() if settings.sleep and not dry_run else None
         self.log = DecisionLog(settings.environment, sys.stdout, clock.wall)
         self.metrics = PrometheusMetrics()
         self.supervisor = FleetSupervisor((), clock, on_lag=self.metrics.lagged, on_removed=self._removed)
         self.metrics.watch(resources.calls, self.supervisor.tick_intervals)
         self.publisher = None
-        if resources.sink is not None and settings.metrics_namespace is not None:
+        if resources.sink is not None and settings.metrics_namespace is not None and not dry_run:
             self.publisher = CloudWatchPublisher(
                 settings.environment,
                 settings.metrics_namespace,
@@ -162,14 +187,14 @@ class Process:
         if self._sleep_status is not None:
             database = shared.database if self._sleep_status.reads_database else None
             ports = replace(ports, held=self._sleep_status.overrides, database=database)
-        core, schedule = settings.core_fleet(fleet), Schedules(fleet.schedule)
+        core, schedule = replace(settings.core_fleet(fleet), dry_run=self._dry_run), Schedules(fleet.schedule)
         demand = self._resources.demand_metrics
         metric = partial(demand.value, fleet.demand_metric) if fleet.demand_metric else None
         observer = Observer(core, fleet.services, fleet.queues, ports, schedule=schedule.at, metric=metric)
         return FleetLoop(core, observer, ports, self._listeners)
 
     def _sleep_loop(self, settings: ScalerConfig, resources: Resources, clock: ScalerClock) -> SleepLoop | None:
-        if settings.sleep is None or resources.sleep is None:
+        if self._sleep_status is None or settings.sleep is None or resources.sleep is None:
             return None
         return SleepLoop(
             settings.sleep,
@@ -205,13 +230,13 @@ class Process:
 
 
 @contextmanager
-def _process(settings: ScalerConfig, resources: Resources, clock: ScalerClock) -> Iterator[Process]:
+def _process(settings: ScalerConfig, resources: Resources, clock: ScalerClock, *, dry_run: bool) -> Iterator[Process]:
     """Create the process, with the recorder's thread around it if ticks are recorded."""
     with ExitStack() as stack:
         recorder = None
         if settings.record_dir is not None:
             recorder = TickRecorder(Path(settings.record_dir))
-        process = Process(settings, resources, clock, recorder)
+        process = Process(settings, resources, clock, recorder, dry_run=dry_run)
         if recorder is not None:
             recorder.start(on_dropped=process.metrics.not_recorded)
             stack.callback(recorder.close)

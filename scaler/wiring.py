@@ -19,7 +19,8 @@ from scaler.adapters.own_log import READ_TIMEOUT_S, OwnLog
 from scaler.adapters.sleep import AwsSleep
 from scaler.adapters.sqs import SqsQueueReader
 from scaler.adapters.worker_agent import WorkerAgents, signing_key
-from scaler.config.settings import CloudWatchSettings, RedisSettings, ScalerConfig, ScalerSecrets
+from scaler.config.environment import ScalerSecrets
+from scaler.config.settings import CloudWatchSettings, RedisSettings, ScalerConfig
 from scaler.ports import AirflowHealthSource, BrokerPort, ClockPort, LogSource, MetricSink, SleepPort
 from scaler.runtime.agent_concurrency import CONNECTIONS
 from scaler.runtime.observe import Ports, SharedDatabase
@@ -135,7 +136,7 @@ async def _broker(
     stack: AsyncExitStack,
     client: Any,
 ) -> BrokerPort:
-    match settings.broker:
+    match secret_values.redis or settings.broker:
         case RedisSettings() as redis:
             from scaler.adapters.redis import RedisBroker  # noqa: PLC0415  some megabytes that SQS does not need
 

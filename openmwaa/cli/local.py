@@ -145,6 +145,18 @@ def password(path: EnvironmentPath = DEFAULT_FILE, *, _environment: EnvironmentO
     typer.echo(login.admin_password(paths, known["endpoints"]["aws"], region=load(path).region))
 
 
+@app.command()
+def celery(
+    settings: Annotated[Path, typer.Argument(help="The scaler's settings, as for ECS.", metavar="SETTINGS")],
+    worker: Annotated[list[str], typer.Argument(help="The command of one worker, after --.", metavar="-- COMMAND")],
+) -> None:
+    """Scale the workers of a Celery app until Ctrl-C: no Airflow."""
+    _require()
+    from openmwaa.local.celery_fleet import run  # noqa: PLC0415
+
+    run(settings, worker, progress=print_line)
+
+
 def _require() -> None:
     """Report a missing extra before the slow imports.
 

@@ -162,6 +162,7 @@ class RedisBroker:
 
     def _connected(self) -> Redis:
         if self._client is None:
+            assert self._settings.url is not None  # noqa: S101  `read_settings` checks it
             options: dict[str, Any] = {"password": self._password} if self._password else {}
             if self._settings.ca_file:
                 options["ssl_ca_certs"] = self._settings.ca_file

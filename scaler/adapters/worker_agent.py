@@ -35,6 +35,11 @@ def signing_key(seed: str) -> Ed25519PrivateKey:
     return Ed25519PrivateKey.from_private_bytes(hashlib.sha256(seed.encode()).digest())
 
 
+def public_key(seed: str) -> str:
+    """Return the value of the workers' WORKER_AGENT_PUBLIC_KEY."""
+    return base64.b64encode(signing_key(seed).public_key().public_bytes_raw()).decode()
+
+
 @dataclass(frozen=True)
 class WorkerAgents:
     """The port `WorkersPort`."""

@@ -1,14 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The scaler's settings: one JSON document in SCALER_CONFIG or in the file SCALER_CONFIG_FILE, and separate secrets.
+"""The scaler's settings: one JSON document in SCALER_CONFIG or in the file SCALER_CONFIG_FILE.
 
 The file is read again when it changes (`scaler.config.reload`); `LIVE` names the settings that may change at run time.
 """
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib import resources
-from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from cronsim import CronSim, CronSimError
@@ -75,11 +73,11 @@ class SqsSettings(_Model):
 class RedisSettings(_Model):
     """The broker is Redis; a fleet's `queues` map to the names of its queues.
 
-    `url` is Celery's broker URL without the password, which is in SCALER_REDIS_PASSWORD.
+    `url` is Celery's broker URL without a password. None: it is in SCALER_BROKER_URL, where it may have a password.
     """
 
     kind: Literal["redis"]
-    url: Text
+    url: Text | None = None
     ca_file: Text | None = None
     """The CA certificates for a rediss:// server; None: those of the system."""
     global_keyprefix: Annotated[str, Field(max_length=255)] = ""
@@ -90,14 +88,15 @@ class RedisSettings(_Model):
 
     @field_validator("url")
     @classmethod
-    def _can_be_read(cls, url: str) -> str:
-        return redis_url(url)
+    def _can_be_read(cls, url: str | None) -> str | None:
+        return url and redis_url(url)
 
     @model_validator(mode="after")
     def _certificates_for_tls(self) -> Self:
-        if self.ca_file is not None and not self.url.startswith("rediss:"):
+        url = self.url or "rediss:"
+        if self.ca_file is not None and not url.startswith("rediss:"):
             raise ValueError("ca_file is for rediss:// only; this connection is not encrypted")
-        if self.ca_file is not None and "ssl_ca_certs=" in self.url:
+        if self.ca_file is not None and "ssl_ca_certs=" in url:
             raise ValueError("ca_file and ssl_ca_certs of the URL are the same setting; set one of them")
         return self
 
@@ -318,76 +317,16 @@ class ScalerConfig(_Model):
         return sorted(name for name in fixed if getattr(self, name) != getattr(other, name))
 
 
-class ScalerSecrets(_Model):
-    """The secrets, which are never logged."""
-
-    database_user: str | None = None
-    """The user of the database secret, which replaces the settings' user."""
-    database_password: str | None = Field(default=None, repr=False)
-    redis_password: str | None = Field(default=None, repr=False)
-    signing_seed: str = Field(min_length=1, repr=False)
-
-
-def read_settings(environment: Mapping[str, str]) -> tuple[ScalerConfig, ScalerSecrets]:
-    """Read the settings from environment variables, and from the file that SCALER_CONFIG_FILE names.
-
-    Raises:
-        ConfigurationError: names every problem at once, and never shows a secret's value.
-    """
-    problems: list[str] = []
-    settings: ScalerConfig | None = None
-    try:
-        settings = _settings(environment)
-    except ConfigurationError as error:
-        problems += error.problems
-    user, password = _login(environment.get("SCALER_DATABASE_PASSWORD", ""))
-    seed = environment.get("SCALER_SIGNING_SEED", "")
-    if settings is not None and settings.database is not None and not password:
-        problems.append("SCALER_DATABASE_PASSWORD is not set, but the settings have a database")
-    if not seed:
-        problems.append("SCALER_SIGNING_SEED is not set; workers accept signed commands only")
-    if settings is None or problems:
-        raise ConfigurationError(problems)
-    return settings, ScalerSecrets(
-        database_user=user,
-        database_password=password,
-        redis_password=environment.get("SCALER_REDIS_PASSWORD") or None,
-        signing_seed=seed,
-    )
-
-
-def _login(secret: str) -> tuple[str | None, str | None]:
-    """Return user and password of Secrets Manager's database secret; a plain password has no user."""
-    try:
-        found = json.loads(secret)
-        return str(found["username"]), str(found["password"])
-    except (ValueError, KeyError, TypeError):
-        return None, secret or None
-
-
 def parse_settings(text: str | bytes, source: str = "SCALER_CONFIG") -> ScalerConfig:
     """Read the settings from JSON; raise ConfigurationError, which names every wrong field as `source`.field."""
     try:
         return ScalerConfig.model_validate_json(text)
     except ValidationError as error:
-        raise ConfigurationError(list(_problems(error.errors(include_url=False), source))) from error
+        raise ConfigurationError(list(describe(error.errors(include_url=False), source))) from error
 
 
-def _settings(environment: Mapping[str, str]) -> ScalerConfig:
-    path, text = environment.get("SCALER_CONFIG_FILE", ""), environment.get("SCALER_CONFIG", "")
-    if path and text:
-        raise ConfigurationError(["SCALER_CONFIG and SCALER_CONFIG_FILE are both set; one of them would be ignored"])
-    if path:
-        try:
-            return parse_settings(Path(path).read_bytes(), path)
-        except OSError as error:
-            raise ConfigurationError([f"SCALER_CONFIG_FILE cannot be read: {error}"]) from error
-    if not text:
-        raise ConfigurationError(["SCALER_CONFIG is not set; it must contain the scaler's settings as JSON"])
-    return parse_settings(text)
-
-
-def _problems(errors: Sequence[Mapping[str, Any]], source: str) -> Iterable[str]:
+def describe(errors: Sequence[Mapping[str, Any]], source: str) -> Iterable[str]:
+    """Return pydantic's errors as lines with the place in `source`."""
     in_fleets = any(error["loc"][:1] == ("fleets",) and len(error["loc"]) > 1 for error in errors)
     for error in errors:
         if in_fleets and error["loc"] == ("fleets",) and error["type"] == "too_short":

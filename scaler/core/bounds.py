@@ -4,7 +4,7 @@
 Manual overrides take precedence. If the minimum is above the maximum, the maximum applies, because it limits the cost.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from scaler.core.explain import Explanation, count
 from scaler.core.model import FleetPolicy, Overrides, Reading, Schedule, Unknown
@@ -51,8 +51,7 @@ def in_force(
         f"Overrides unreadable ({overrides.reason}): {allowed}",
         {"scale_in": False, "scale_out": not early, "reason": overrides.reason},
     )
-    limits = Limits(limits.minimum, limits.maximum, pause_in=True, pause_out=early, steps=limits.steps, pause=pause)
-    return limits, since
+    return replace(limits, pause_in=True, pause_out=early, pause=pause), since
 
 
 def bound(limits: Limits, target: int, serving: int, *, may_shrink: bool, explanation: Explanation) -> int:
@@ -112,7 +111,7 @@ def _limits(fleet: FleetPolicy, overrides: Overrides, schedule: Schedule | None)
         pause_in=pause_in,
         pause_out=pause_out,
         resume_all=pause_in,
-        dry_run=overrides.dry_run,
+        dry_run=fleet.dry_run or overrides.dry_run,
         steps=tuple(steps),
         pause=pause,
     )

@@ -88,6 +88,8 @@ class FleetPolicy:
     ordinary drain. `adopt`: a count above the scaler's own is also kept for one scale-in window. A count below the
     need is corrected at once in both, because tasks would wait."""
     demand_metric: MetricPolicy | None = None
+    dry_run: bool = False
+    """Every change is explained and none is made, whatever the overrides are."""
     intervals: int = 1
     """Intervals between two readings of the demand now; more than 1 while AWS throttles."""
 

@@ -2,6 +2,7 @@
 """Celery workers with the agent on Redis: two workers in one ECS task, an autoscaled pool, other pools than prefork."""
 
 import contextlib
+import subprocess
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 from tests.support.emulator import free_port
 from tests.support.fake_ecs_agent import FakeEcsAgent
 from tests.support.redis_queue import RedisQueue
-from tests.support.redis_server import RedisServer
+from tests.support.redis_server import RedisServer, program
 from tests.support.worker import Worker, finished, ledger, start_worker, wait_for
 
 pytestmark = [pytest.mark.emulated, pytest.mark.filterwarnings("default::DeprecationWarning")]
@@ -51,8 +52,9 @@ def start(ecs: FakeEcsAgent, queue: RedisQueue, tmp_path: Path) -> Iterator[Star
                 concurrency=SLOTS,
                 task_arn=ecs.task_arn,
                 options=options,
-                TEST_BROKER=queue.broker,
-                **({"WORKER_AGENT_PORT": str(free_port())} | ecs.environment | environment),
+                **(
+                    {"WORKER_AGENT_PORT": str(free_port()), "TEST_BROKER": queue.broker} | ecs.environment | environment
+                ),
             )
             workers.callback(worker.kill)
             return worker
@@ -169,4 +171,52 @@ def test_a_worker_with_another_pool_reports_its_tasks_and_drains_after_the_last_
     worker.process.terminate()
     wait_for("the end", lambda: worker.process.poll() is not None, log=worker.log)
     assert (worker.process.returncode, queue.counts()) == (0, (0, 0))
+    assert_each_ran_once(tmp_path)
+
+
+@pytest.mark.parametrize("pool", ["gevent", "eventlet"])
+def test_a_worker_without_an_event_loop_consumes_stays_protected_and_refuses_to_drain(
+    start: StartWorker, ecs: FakeEcsAgent, queue: RedisQueue, tmp_path: Path, pool: str
+) -> None:
+    pytest.importorskip(pool, reason="an app that uses this pool installs it")
+    worker = start("--pool", pool)
+    worker.wait_for_phase("consuming")
+    publish(queue, range(4), 1.0)
+    wait_for("a task", lambda: finished(tmp_path) > 0, log=worker.log)
+    worker.command("drain")
+    wait_for("all 4 tasks", partial(all_finished, tmp_path, 4), log=worker.log)
+    wait_for("no task", lambda: queue.counts() == (0, 0), log=worker.log)
+    assert worker.phase() == "draining", "a worker whose polls are not known was released"
+    assert ecs.protected
+    assert b"this worker stays protected and cannot drain" in worker.log.read_bytes()
+    assert_each_ran_once(tmp_path)
+
+
+@pytest.fixture
+def sentinel(server: RedisServer, tmp_path: Path) -> Iterator[str]:
+    """Run a Sentinel of the server; yield Celery's broker URL."""
+    port, config = free_port(), tmp_path / "sentinel.conf"
+    config.write_text(f"port {port}\nbind 127.0.0.1\nsentinel monitor main 127.0.0.1 {server.port} 1\n")
+    with (tmp_path / "sentinel.log").open("wb") as log:
+        process = subprocess.Popen([program(), config, "--sentinel"], cwd=tmp_path, stdout=log, stderr=log)
+    yield f"sentinel://127.0.0.1:{port}/0"
+    process.kill()
+    process.wait(120)
+
+
+def test_a_worker_on_sentinel_drains_after_its_last_task(
+    start: StartWorker, ecs: FakeEcsAgent, queue: RedisQueue, tmp_path: Path, sentinel: str
+) -> None:
+    """The scaler refuses the URL of Sentinel, and reads the primary by its own address."""
+    worker = start(TEST_BROKER=sentinel)
+    worker.wait_for_phase("consuming")
+    publish(queue, range(12), 0.5)
+    wait_for("two tasks", lambda: finished(tmp_path) >= SLOTS, log=worker.log)
+    worker.command("drain")
+    worker.wait_for_phase("released")
+    assert not ecs.protected
+    ends = finished(tmp_path)
+    assert queue.counts() == (12 - ends, 0)
+    worker.command("resume")
+    wait_for("the others", partial(all_finished, tmp_path, 12), log=worker.log)
     assert_each_ran_once(tmp_path)

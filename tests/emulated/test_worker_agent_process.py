@@ -244,3 +244,23 @@ def test_outside_ecs_the_worker_runs_without_the_agent(start: StartWorker, queue
     wait_for("the tasks", lambda: finished(tmp_path) == 4, log=worker.log)
     assert worker.log.read_text().count("ECS_AGENT_URI is not set") == 1
     assert worker.state() is None
+
+
+def test_a_fifo_queue_runs_each_task_once_and_drains(
+    start: StartWorker, ecs: FakeEcsAgent, emulator: str, tmp_path: Path
+) -> None:
+    """SQS counts the messages of a group that may not be received yet as visible: the scaler sees them as demand."""
+    fifo = SqsQueue(emulator, f"worker-agent-{ecs.task_arn[-8:]}.fifo", visibility_s=600)
+    with contextlib.closing(fifo.client):
+        publish(fifo, range(20), 0.2)
+        assert fifo.counts() == (20, 0)
+        worker = start(QUEUES=json.dumps({fifo.name: fifo.url}))
+        wait_for("several finished tasks", lambda: finished(tmp_path) >= 4, log=worker.log)
+        assert sum(fifo.counts()) > SLOTS, "messages of the group that waits are not counted"
+        worker.command("drain")
+        worker.wait_for_phase("released")
+        visible, hidden = fifo.counts()
+        assert (visible + finished(tmp_path), hidden) == (20, 0)
+        worker.command("resume")
+        wait_for("the others", partial(all_finished, tmp_path, 20), log=worker.log)
+        assert all(count == 1 for count in ledger(tmp_path).values()), "a task ran twice"

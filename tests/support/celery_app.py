@@ -27,6 +27,7 @@ if not BROKER.startswith("sqs:"):
     # Redis: search for messages of dead workers every second instead of every 100 s.
     visibility_s = float(os.environ.get("TEST_VISIBILITY_S", "600"))
     OPTIONS = {"visibility_timeout": visibility_s, "unacked_restore_interval": 1, "unacked_restore_throttle": 1}
+    OPTIONS |= {"master_name": "main"} if BROKER.startswith("sentinel:") else {}
 
 app = Celery("tests.support.celery_app", broker=BROKER)
 app.conf.update(

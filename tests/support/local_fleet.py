@@ -17,7 +17,7 @@ import psutil
 from botocore.config import Config
 
 from local_ecs.api import BlockAddresses, LocalEcs, LocalEcsSettings
-from local_ecs.runtime.api import LocalImage, LocalImages
+from local_ecs.runtime.api import LocalImage, LocalImages, SecretResolver
 from local_ecs.runtime.log_files import LogFiles
 from local_ecs.runtime.process_tree import ENVIRONMENT_MARK, Trace, find, works_below
 from local_ecs.runtime.processes import ProcessSettings, ProcessTaskRunner
@@ -65,6 +65,8 @@ class LocalFleetSettings:
     demand_metric: Mapping[str, Any] | None = None
     scaler_cloudwatch: str = ""
     """A CloudWatch metric of the fleet as the scaler's settings name it, and the URL of CloudWatch."""
+    secrets: SecretResolver | None = None
+    """Where ECS reads the secrets of tasks; None: the scaler's seed alone."""
     services: tuple[str, ...] = GENERATIONS
     """The fleet's ECS services; a fleet that is not openmwaa's own may have one."""
 
@@ -264,7 +266,7 @@ class LocalFleet:
                 longest_stop_on_close_s=8,
             ),
             images=_images(),
-            secrets=_Seed(),
+            secrets=self.settings.secrets or _Seed(),
             logs=_NoCloudWatch(),
             files=self._files,
         )
@@ -290,9 +292,8 @@ def _images() -> LocalImages:
     """The two container images: this Python with this repository."""
     environment = {"PYTHONPATH": str(REPOSITORY), "PYTHONUNBUFFERED": "1"}
     celery = (sys.executable, "-m", "celery", "-A", "tests.support.fleet_app")
+    scaler = LocalImage("scaler", (sys.executable, "-m", "scaler.main"), environment)
     return LocalImages(
-        by_label={
-            "celery-worker": LocalImage("celery-worker", celery, environment),
-            "scaler": LocalImage("scaler", (sys.executable, "-m", "scaler.main"), environment),
-        }
+        by_label={"celery-worker": LocalImage("celery-worker", celery, environment), "scaler": scaler},
+        by_reference={"scaler": scaler},
     )

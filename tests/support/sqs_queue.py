@@ -34,7 +34,8 @@ class SqsQueue:
             dead = self.client.create_queue(QueueName=f"{name}-dead")["QueueUrl"]
             arn = self.client.get_queue_attributes(QueueUrl=dead, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
             redrive["RedrivePolicy"] = json.dumps({"deadLetterTargetArn": arn, "maxReceiveCount": max_receives})
-        attributes: Any = {"VisibilityTimeout": str(visibility_s), **redrive}
+        fifo = {"FifoQueue": "true"} if name.endswith(".fifo") else {}
+        attributes: Any = {"VisibilityTimeout": str(visibility_s), **redrive, **fifo}
         self.url = self.client.create_queue(QueueName=name, Attributes=attributes)["QueueUrl"]
 
     @classmethod

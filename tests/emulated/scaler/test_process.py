@@ -18,8 +18,10 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
+from scaler.adapters.worker_agent import signing_key
 from tests.support.fake_aws import fake_aws
 from tests.support.scaler_page import line
+from worker_agent.settings import AgentSettings
 
 ROOT = Path(__file__).parents[3]
 DEADLINE_S = 240.0
@@ -60,11 +62,14 @@ def settings(port: int, **changes: Any) -> dict[str, Any]:
 
 
 @asynccontextmanager
-async def scaler(config: dict[str, Any] | None, **environment: str) -> AsyncIterator[asyncio.subprocess.Process]:
+async def scaler(
+    config: dict[str, Any] | None, *options: str, **environment: str
+) -> AsyncIterator[asyncio.subprocess.Process]:
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
         "scaler.main",
+        *options,
         cwd=ROOT,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
@@ -272,6 +277,76 @@ async def test_a_restarted_scaler_reads_its_history_from_its_log() -> None:
 
 def _ms(at: str) -> int:
     return int(datetime.fromisoformat(at).timestamp() * 1000)
+
+
+async def test_a_dry_run_reads_and_explains_and_sends_only_reads(tmp_path: Path) -> None:
+    path, port = tmp_path / "scaler.json", free_port()
+    night = {"parameter": "/test/sleep", "services": {"web": 1}, "sleep_at": "* * * * *"}
+    before = settings(port, metrics_namespace="Test", overrides_prefix="/test/", sleep=night)
+    path.write_text(json.dumps(before))
+    reads: dict[str, Any] = {
+        "DescribeServices": {"services": [SERVICE | {"desiredCount": 1}]},
+        "ListTasks": {"taskArns": []},
+        "GetQueueAttributes": {"Attributes": ATTRIBUTES},
+        "GetParameters": {"Parameters": []},
+    }
+    calls = list[str]()
+
+    def answer(name: str) -> Callable[[dict[str, Any]], Any]:
+        def called(request: dict[str, Any]) -> Any:
+            calls.append(name)
+            absent = {"InvalidParameters": request["Names"]} if name == "GetParameters" else {}
+            return {**reads.get(name, {}), **absent}
+
+        return called
+
+    others = ("UpdateService", "StopTask", "UpdateTaskProtection", "PutMetricData", "PutParameter")
+    async with (
+        fake_aws({name: answer(name) for name in (*reads, *others)}) as url,
+        task_metadata() as uri,
+        scaler(
+            None,
+            "--dry-run",
+            AWS_ENDPOINT_URL=url,
+            SCALER_SIGNING_SEED="seed",
+            SCALER_CONFIG_FILE=str(path),
+            ECS_CONTAINER_METADATA_URI_V4=uri,
+        ) as process,
+    ):
+        base = f"http://127.0.0.1:{port}"
+
+        def reason(words: str) -> Callable[[Any], bool]:
+            return lambda answer: any(words in fleet["reason"] for fleet in answer["fleets"])
+
+        await until(base, "/v1/fleets", reason("Dry run, no change: "))
+        before["fleets"][0]["max"] = 2
+        path.write_text(json.dumps(before))
+        await until(base, "/v1/fleets", lambda answer: answer["fleets"][0]["max"] == 2)
+        await until(base, "/v1/fleets", reason("Dry run, no change: "))
+        process.send_signal(signal.SIGTERM)
+        out, errors = await asyncio.wait_for(process.communicate(), DEADLINE_S)
+    assert (process.returncode, errors) == (0, b"")
+    lines = [json.loads(line) for line in out.splitlines()]
+    assert lines[0]["dry_run"] is True
+    steps = [step["text"] for line in lines if line["event"] == "decision" for step in line["explanation"]]
+    assert "Would set desired of worker-default: 1 -> 3" in steps
+    assert "Would set desired of worker-default: 1 -> 2" in steps, "the dry run ended with a change of the settings"
+    assert set(calls) == set(reads)
+
+
+async def test_prints_the_workers_public_key() -> None:
+    async with scaler(None, "public-key", SCALER_SIGNING_SEED="a seed") as process:
+        out, errors = await asyncio.wait_for(process.communicate(), DEADLINE_S)
+    assert (process.returncode, errors) == (0, b"")
+    agent = AgentSettings.from_environment(
+        {"ECS_AGENT_URI": "http://agent", "WORKER_AGENT_PUBLIC_KEY": out.decode().strip()}
+    )
+    assert agent is not None
+    assert agent.public_key == signing_key("a seed").public_key().public_bytes_raw()
+    async with scaler(None, "public-key") as process:
+        out, errors = await asyncio.wait_for(process.communicate(), DEADLINE_S)
+    assert (process.returncode, out) == (2, b"")
+    assert b"SCALER_SIGNING_SEED is not set" in errors
 
 
 async def test_applies_overrides_and_schedules_and_records_ticks_for_replay(tmp_path: Path) -> None:

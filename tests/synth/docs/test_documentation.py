@@ -28,11 +28,13 @@ RUN_ELSEWHERE = {
     r"openmwaa (deploy|destroy)\b.*": "tools/verify/test_deploy.py; tests/unit/deploy: every one of the pages",
     r"openmwaa wait\b.*": "tests/unit/operate/test_waiting.py: every one of the pages",
     r"openmwaa synth .* --module .*": "tests/synth/cdktf_app/test_module.py",
-    r"openmwaa-scaler replay .*": "tests/emulated/scaler/test_process.py",
+    r"openmwaa local celery .*|python send\.py": "tests/emulated/test_plain_celery_page.py",
+    r"openmwaa-scaler (replay .*|public-key|--dry-run)": "tests/emulated/scaler/test_process.py",
+    r"pip install '\.\[local,worker\]' 'celery\[redis,sqs\]'": "tests/unit/packaging/test_extras.py: the extras exist",
     r"docker (build|push|login)\b.*": "not run: no Docker in the tests, and the page states it",
     r"terraform (init|apply|destroy)\b.*": "tests/e2e, through `openmwaa local up`; tests/emulated/test_bootstrap.py",
     r"git clone .*": "a clone is where CI begins",
-    r"cd .*": "a shell's own command",
+    r"(cd|export) .*": "a shell's own command",
 }
 
 

@@ -11,6 +11,7 @@ from kombu.utils.url import parse_url
 from redis.asyncio import Redis
 
 from scaler.config.broker_urls import queue_problem
+from scaler.config.environment import read_settings
 from scaler.config.settings import RedisSettings, parse_settings
 from scaler.errors import ConfigurationError
 
@@ -44,10 +45,13 @@ def problems(broker: dict[str, Any], queue: str) -> tuple[str, ...]:
         pytest.param("redis://h:port/0", "must look like", id="no number of a port"),
         pytest.param("redis://h:70000/0", "must look like", id="port above 65535"),
         pytest.param("redis://a:6379/0;redis://b:6379/0", "one host", id="two hosts"),
-        pytest.param("redis+socket:///tmp/redis.sock", "no socket", id="socket"),
-        pytest.param("sentinel://h:26379/0", "Sentinel", id="Sentinel"),
-        pytest.param("redis://:secret@h/0", "set SCALER_REDIS_PASSWORD", id="password"),
-        pytest.param("redis://[::1/0", "Invalid IPv6 URL", id="half an address"),
+        pytest.param("redis+socket:///tmp/redis.sock", "a socket exists on one host only", id="socket"),
+        pytest.param("sentinel://h:26379;sentinel://i:26379", "a name that leads to the primary", id="Sentinel"),
+        pytest.param("sqs://", "set broker.kind to sqs", id="SQS"),
+        pytest.param("amqp://h//", "must look like redis://HOST:PORT/NUMBER", id="RabbitMQ"),
+        pytest.param("redis://:secret@h/0", "set SCALER_BROKER_URL", id="password"),
+        pytest.param("redis://[::1/0", "must be a URL", id="half an address"),
+        pytest.param("redis://user:1?secret@h/0", "the option …", id="a password with a question mark"),
     ],
 )
 def test_a_redis_url_that_no_tick_could_use_is_refused_with_its_field(url: str, words: str) -> None:
@@ -55,6 +59,69 @@ def test_a_redis_url_that_no_tick_could_use_is_refused_with_its_field(url: str, 
     assert problem.startswith("SCALER_CONFIG.broker.redis.url: ")
     assert words in problem
     assert "secret" not in problem
+
+
+def from_environment(address: str, password: str = "", **broker: Any) -> tuple[RedisSettings | None, str | None]:
+    """Read SCALER_BROKER_URL and SCALER_REDIS_PASSWORD beside a broker of the settings."""
+    queue = "jobs" if broker.get("kind") == "redis" else SQS
+    fleet = {"name": "jobs", "services": ["jobs"], "queues": {"jobs": queue}, "slots": 4, "min": 0, "max": 9}
+    document = {"version": 2, "environment": "e", "region": "r", "cluster": "c", "fleets": [fleet], "broker": broker}
+    variables = {"SCALER_BROKER_URL": address, "SCALER_REDIS_PASSWORD": password, "SCALER_SIGNING_SEED": "s"}
+    _, found = read_settings(variables | {"SCALER_CONFIG": json.dumps(document)})
+    assert password == "" or "secret" not in repr(found)
+    return found.redis, found.redis_password
+
+
+@pytest.mark.parametrize(
+    ("url", "expected", "password"),
+    [
+        ("redis://user:secret@h:6379/1", "redis://user@h:6379/1", "secret"),
+        ("redis://:s%40cret%2F@h:6379/0", "redis://h:6379/0", "s@cret/"),
+        ("rediss://:secret@h?ssl_cert_reqs=CERT_NONE", "rediss://h?ssl_cert_reqs=none", "secret"),
+        ("redis://h/0", "redis://h/0", None),
+    ],
+)
+def test_celerys_broker_url_with_its_password_comes_from_the_environment(
+    url: str, expected: str, password: str | None
+) -> None:
+    redis, found = from_environment(url, kind="redis", global_keyprefix="app")
+    assert redis == RedisSettings(kind="redis", url=expected, global_keyprefix="app")
+    assert found == password
+    assert parse_url(url)["password"] == password, "Celery reads another password"
+
+
+def test_the_password_may_come_alone() -> None:
+    assert from_environment("redis://h/0", "secret", kind="redis")[1] == "secret"
+    assert from_environment("", "secret", kind="redis", url="redis://h/0")[1] == "secret"
+
+
+def test_sqs_needs_nothing_of_celerys_broker_url() -> None:
+    assert from_environment("sqs://", kind="sqs") == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("url", "password", "broker", "words"),
+    [
+        pytest.param("redis+socket:///secret", "", {}, "BROKER_URL.url: redis.socket://: a socket", id="socket"),
+        pytest.param("sentinel://:secret@h:26379", "", {}, "BROKER_URL.url: sentinel://: the scaler", id="Sentinel"),
+        pytest.param("redis://:secret@[::1", "", {}, "BROKER_URL must be a URL", id="no URL"),
+        pytest.param("redis://:secret@℀/0", "", {}, "BROKER_URL must be a URL", id="no name of a host"),
+        pytest.param("redis://h/0?secret=1", "", {}, "transport options", id="option"),
+        pytest.param("redis://:secret@h", "", {"ca_file": "/a"}, "ca_file is for rediss", id="no TLS"),
+        pytest.param("redis://:secret@h", "", {"url": "redis://h"}, "either SCALER_BROKER_URL or", id="both URLs"),
+        pytest.param("redis://:secret@h", "pass", {}, "SCALER_REDIS_PASSWORD is set, and", id="both passwords"),
+        pytest.param("", "", {}, "either SCALER_BROKER_URL or broker.url", id="no URL at all"),
+        pytest.param("redis://:secret@h", "", {"kind": "sqs"}, "broker.kind is not redis", id="another kind"),
+    ],
+)
+def test_a_wrong_broker_url_of_the_environment_is_refused_without_its_password(
+    url: str, password: str, broker: dict[str, str], words: str
+) -> None:
+    with pytest.raises(ConfigurationError, match=words) as caught:
+        from_environment(url, password, **({"kind": "redis"} | broker))
+    assert len(caught.value.problems) == 1
+    if "option" not in words:
+        assert "secret" not in str(caught.value)
 
 
 def test_two_files_of_certificates_are_refused() -> None:
@@ -79,7 +146,7 @@ async def test_celerys_broker_url_makes_a_connection_of_redis_py(
     options: str, verify: ssl.VerifyMode, path: str
 ) -> None:
     url = f"rediss://scaler@redis.internal:6380{path}{options}"
-    client = Redis.from_url(RedisSettings(kind="redis", url=url).url)
+    client = Redis.from_url(str(RedisSettings(kind="redis", url=url).url))
     pool: Any = client.connection_pool
     connection = pool.make_connection()
     assert (connection.host, connection.port, connection.username) == ("redis.internal", 6380, "scaler")
@@ -98,7 +165,7 @@ def test_a_redis_url_without_options_does_not_change(url: str) -> None:
 def test_the_files_of_a_redis_url_are_those_of_the_connection() -> None:
     files = {"ssl_ca_certs": "/etc/ca.pem", "ssl_certfile": "/etc/my cert.pem", "ssl_keyfile": "/etc/key.pem"}
     found = RedisSettings(kind="redis", url=f"rediss://h?{urlencode(files)}").url
-    assert Redis.from_url(found).connection_pool.connection_kwargs.items() >= files.items()
+    assert Redis.from_url(str(found)).connection_pool.connection_kwargs.items() >= files.items()
 
 
 @pytest.mark.parametrize(

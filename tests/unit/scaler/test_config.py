@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from scaler.config.settings import parse_settings, read_settings
+from scaler.config.environment import read_settings
+from scaler.config.settings import parse_settings
 from scaler.errors import ConfigurationError
 
 FLEET: dict[str, Any] = {
@@ -140,7 +141,7 @@ def test_a_fleet_without_database_needs_no_password() -> None:
         pytest.param({"fleets": [FLEET, OTHER | {"services": ["worker-default-b"]}]}, "service worker", id="service"),
         pytest.param({"database": {"host": "db", "port": 0}}, "SCALER_CONFIG.database.port", id="port"),
         pytest.param({"broker": {"kind": "kafka"}}, "SCALER_CONFIG.broker", id="unknown broker"),
-        pytest.param({"broker": REDIS}, "set SCALER_REDIS_PASSWORD", id="password in a URL"),
+        pytest.param({"broker": REDIS}, "set SCALER_BROKER_URL", id="password in a URL"),
         pytest.param({"broker": {"kind": "redis", "url": "broker:6379"}}, "must look like redis://", id="no URL"),
         pytest.param({"metrics_namespace": "AWS/ECS"}, "SCALER_CONFIG.metrics_namespace", id="Amazon's namespace"),
         pytest.param({"overrides_prefix": "openmwaa"}, "SCALER_CONFIG.overrides_prefix", id="prefix"),

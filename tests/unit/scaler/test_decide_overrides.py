@@ -123,6 +123,7 @@ def test_pause_both_changes_nothing() -> None:
 # --- dry run
 
 
+@pytest.mark.parametrize("by_override", [True, False], ids=["by an override", "of the process"])
 @pytest.mark.parametrize(
     ("workers", "queued", "words"),
     [
@@ -132,15 +133,27 @@ def test_pause_both_changes_nothing() -> None:
         pytest.param(["full", "draining"], 20, "Would resume 1 draining worker", id="calling back"),
     ],
 )
-def test_a_dry_run_explains_and_changes_nothing(workers: list[str], queued: int, words: str) -> None:
-    ordered = Overrides(dry_run=True)
+def test_a_dry_run_explains_and_changes_nothing(workers: list[str], queued: int, words: str, by_override: bool) -> None:
+    ordered = Overrides(dry_run=by_override)
     seen = observe(workers, queued=queued, running=0 if workers[0] == "idle" else 5, overrides=ordered)
-    decision, after = decide_after_window(seen, draining=(1,) if len(workers) == 2 else ())
+    fleet = replace(FLEET, dry_run=not by_override)
+    decision, after = decide_after_window(seen, fleet, draining=(1,) if len(workers) == 2 else ())
     assert (decision.writes, decision.drains, decision.resumes, decision.released) == (False, (), (), ())
     assert decision.reason.startswith("Dry run")
     assert explained(decision.explanation, words), decision.explanation
     assert not state_of(after).drains, "a dry run drains no worker"
     assert state_of(after).expected == len(workers)
+
+
+def test_a_dry_run_of_the_process_needs_no_overrides() -> None:
+    """Overrides that were never read forbid writes for a minute only; an override must not end the dry run."""
+    fleet = replace(FLEET, dry_run=True)
+    for overrides in (Unknown("denied"), Known(Overrides(dry_run=False, minimum=4), 0.0)):
+        seen, state = replace(observe(["full"], queued=20, running=5), overrides=overrides), FleetState()
+        for tick in range(30):
+            decision, state = decide(fleet, seen, state, tick * 5.0)
+            assert not decision.writes
+        assert explained(decision.explanation, "Would set desired of worker-default")
 
 
 # --- overrides that cannot be read

@@ -5,6 +5,7 @@ import asyncio
 import io
 import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -307,6 +308,40 @@ async def test_both_services_are_written_and_growth_does_not_wait_for_the_drain(
         environment.advance(max(0.1, 5.0 - report.duration_s))
     assert (environment.services["a"].desired, environment.services["b"].desired) == (0, 1)
     assert order.index("b=1") < order.index("a=0")
+
+
+async def test_a_dry_run_sends_nothing_to_ecs_and_to_the_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fleet that would grow, drain, resume and reduce: each is decided, and no port gets a write."""
+    environment, sent, texts = ports(), list[str](), set[str]()
+
+    def forbidden(name: str) -> Callable[..., Awaitable[Any]]:
+        async def call(*_: Any, **__: Any) -> Any:
+            sent.append(name)
+
+        return call
+
+    (worker,) = environment.workers.values()
+    for port, name in ((environment, "set_desired"), (environment, "stop")):
+        monkeypatch.setattr(port, name, forbidden(name))
+    for name in ("drain", "resume"):
+        monkeypatch.setattr(environment.agents, name, forbidden(name))
+    fleet = replace(FLEET, dry_run=True)
+    observer = Observer(fleet, ["worker-default"], {"default": "url"}, environment.environment())
+    loop = FleetLoop(fleet, observer, environment.environment(), ())
+    for tick in range(120):
+        if tick == 10:
+            environment.queue.extend([1.0] * 60)
+        if tick == 30:
+            environment.desired = 3
+        if tick == 60:  # as a scaler that is no dry run would
+            worker.drain_until, worker.released = environment.now + 60.0, True
+            environment.queue.extend([60.0] * 15)
+        report = await loop.tick()
+        texts |= {step.text for step in report.tick.decision.explanation}
+        environment.advance(max(0.1, 5.0 - report.duration_s))
+    for words in ("Would set desired", "Would drain", "Would resume 1 draining worker"):
+        assert any(text.startswith(words) for text in texts), words
+    assert sent == []
 
 
 # --- the last doubt before a reduction
