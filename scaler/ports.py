@@ -144,7 +144,7 @@ class SleepPort(Protocol):
     async def set_alarms(self, *, enabled: bool, late: bool = False) -> None:
         """Enable or disable the notifications of the environment's alarms.
 
-        An alarm in the state ALARM is enabled only if it is `late`, and then evaluated anew, so that it notifies.
+        An alarm in the state ALARM is enabled only if it is `late`, and then evaluated again, so that it notifies.
         """
 
 

@@ -110,7 +110,7 @@ class AppliedSleep:
         """
         if state == "awake":
             memory = self.recorded()
-            held = memory is None or memory.down or memory.wish.state == "asleep"
+            held = memory is None or memory.down or memory.request.state == "asleep"
             own = WaitStatus(("the scaler holds the fleets at zero",) if held else ())
             return self.database_status() + control_plane_status(self.connection) + own
         environment = self.connection.environment
@@ -163,9 +163,9 @@ def awake_status(connection: Connection) -> WaitStatus:
     """
     if connection.environment.sleep is None or (sleep := AppliedSleep.of(connection)) is None:
         return WaitStatus()
-    if (memory := sleep.recorded()) is None or memory.wish.state == "awake":
+    if (memory := sleep.recorded()) is None or memory.request.state == "awake":
         return WaitStatus()
-    name, by, at = connection.environment.name, memory.wish.by or "an unknown user", rfc3339(memory.wish.at)
+    name, by, at = connection.environment.name, memory.request.by or "an unknown user", rfc3339(memory.request.at)
     return WaitStatus(failures=(f"{name} is asleep, by {by}, since {at}. Wake it: {connection.command('wake')}",))
 
 
@@ -176,7 +176,7 @@ def wake_here(file: Path, note: Callable[[str], None]) -> None:
         OperateError: an emulated API refuses or does not answer.
     """
     sleep = AppliedSleep.of(connect(file, local=True))
-    if sleep and (memory := sleep.recorded()) and (memory.down or memory.wish.state == "asleep"):
+    if sleep and (memory := sleep.recorded()) and (memory.down or memory.request.state == "asleep"):
         note("The environment is asleep: waking it")
         sleep.write("awake", "local up")
         wait_for([lambda: sleep.status("awake")], limit_s=WAKE_S, progress=note)
@@ -190,7 +190,7 @@ def hold_awake(sleep: AppliedSleep, reason: str, note: Callable[[str], None]) ->
     Raises:
         OperateError: AWS refuses, or the database does not start in time.
     """
-    if (memory := sleep.recorded()) is not None and memory.wish.state == "asleep":
+    if (memory := sleep.recorded()) is not None and memory.request.state == "asleep":
         note("the environment is asleep: waking it")
     sleep.write("awake", reason, hold=datetime.now(UTC) + HOLD)
     if wait_for([sleep.database_status], limit_s=WAKE_S, progress=note).awaited:

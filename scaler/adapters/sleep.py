@@ -8,7 +8,7 @@ from typing import Any, Literal
 from scaler.adapters.aws import aws_call
 from scaler.config.overrides import OverrideDocumentError
 from scaler.config.sleep import SleepSettings, memory_text, parse, parse_memory
-from scaler.core.sleep import SleepCommand, SleepMemory, Wish
+from scaler.core.sleep import SleepCommand, SleepMemory, SleepRequest
 from scaler.errors import BadAnswerError
 
 SOURCE = "sleep"
@@ -65,7 +65,9 @@ class AwsSleep:
         if (memory := parse_memory(text)) is not None:
             return memory
         now = self._wall()
-        return SleepMemory(self._settings.id, now, Wish("awake", now, "scaler", "its record was not valid"), down=True)
+        return SleepMemory(
+            self._settings.id, now, SleepRequest("awake", now, "scaler", "its record was not valid"), down=True
+        )
 
     async def healthy(self, service: str) -> int:
         """Return the number of a service's running tasks whose health checks succeed."""
@@ -95,7 +97,7 @@ class AwsSleep:
         """Enable or disable the notifications of all alarms but those of the scaler itself.
 
         CloudWatch notifies only when the state changes. So an alarm that is in the state ALARM because of the sleep is
-        enabled when it has left it; a `late` one is enabled and evaluated anew.
+        enabled when it has left it; a `late` one is enabled and evaluated again.
         """
         async with aws_call(SOURCE, self._deadline_s):
             alarms = [alarm async for alarm in self._alarms() if alarm["ActionsEnabled"] != enabled]
@@ -108,7 +110,7 @@ class AwsSleep:
                 else:
                     await self._cloudwatch.disable_alarm_actions(AlarmNames=batch)
             for name in in_alarm.intersection(names):
-                reason = "openmwaa: evaluated anew after sleep"
+                reason = "openmwaa: evaluated again after sleep"
                 await self._cloudwatch.set_alarm_state(
                     AlarmName=name, StateValue="INSUFFICIENT_DATA", StateReason=reason
                 )

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError,
 
 from scaler.config.overrides import Words, parse_as, parse_time
 from scaler.config.schedule import Cron
-from scaler.core.sleep import SleepCommand, SleepMemory, SleepPolicy, SleepState, Wish
+from scaler.core.sleep import SleepCommand, SleepMemory, SleepPolicy, SleepRequest, SleepState
 
 Name = Annotated[str, Field(min_length=1, max_length=255)]
 ParameterName = Annotated[str, Field(pattern=r"^/[\w./-]+$", max_length=1011)]
@@ -76,7 +76,7 @@ class SleepDocument(_Model):
     def to_core(self, modified: datetime) -> SleepCommand:
         """Return the command with AWS's time of the write; clocks of users may be wrong."""
         hold = None if self.hold is None else parse_time(self.hold)
-        return SleepCommand(Wish(self.state, modified, self.by, self.reason), hold)
+        return SleepCommand(SleepRequest(self.state, modified, self.by, self.reason), hold)
 
     def to_text(self) -> str:
         """Return the command as stored in SSM, without the fields that have their defaults."""

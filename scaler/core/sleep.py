@@ -24,7 +24,7 @@ PATIENCE_S: Final = 900.0
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class SleepRequest:
     """A state that was wanted at a time, with author and reason."""
 
     state: SleepState
@@ -33,19 +33,19 @@ class Wish:
     reason: str = ""
 
 
-def wanted(now: datetime, wishes: Iterable[Wish], *, hold: Wish | None = None) -> Wish | None:
-    """Return the wish in force: `hold`, or the last one before `now`; at the same time, waking wins."""
+def wanted(now: datetime, requests: Iterable[SleepRequest], *, hold: SleepRequest | None = None) -> SleepRequest | None:
+    """Return the request in force: `hold`, or the last one before `now`; at the same time, waking wins."""
     if hold is not None:
         return hold
-    past = [wish for wish in wishes if wish.at <= now]
-    return max(past, key=lambda wish: (wish.at, wish.state == "awake"), default=None)
+    past = [request for request in requests if request.at <= now]
+    return max(past, key=lambda request: (request.at, request.state == "awake"), default=None)
 
 
 @dataclass(frozen=True, slots=True)
 class SleepCommand:
     """The command of a user; it is in force until the clock names a later time, and until `hold` in any case."""
 
-    wish: Wish
+    request: SleepRequest
     hold: datetime | None = None
 
 
@@ -56,8 +56,8 @@ class SleepMemory:
     id: str
     """The id of sleep in the stack: after its removal and return, everything before `created` has no effect."""
     created: datetime
-    wish: Wish
-    """The wish in force."""
+    request: SleepRequest
+    """The request in force."""
     down: bool = False
     """Whether the control plane is stopped, or may be."""
     muted: bool = False

@@ -20,7 +20,7 @@ from scaler.core.sleep import (
     SleepDecision,
     SleepMemory,
     SleepObservation,
-    Wish,
+    SleepRequest,
     decide_sleep,
     wanted,
 )
@@ -42,10 +42,10 @@ apply disables again are enabled: its plan is from the sleep."""
 
 @dataclass(frozen=True, slots=True)
 class SleepStatus:
-    """The phase, the wish in force, and what the phase waits for."""
+    """The phase, the request in force, and what the phase waits for."""
 
     phase: Phase = "unknown"
-    wish: Wish | None = None
+    request: SleepRequest | None = None
     waits_for: str = ""
     reads_database: bool = True
 
@@ -54,11 +54,11 @@ class SleepStatus:
         """The overrides that replace those of each fleet; None while the environment is awake."""
         if self.phase == "awake":
             return None
-        if self.phase == "unknown" or self.wish is None:
+        if self.phase == "unknown" or self.request is None:
             return Overrides(pause="both", by="scaler", reason="the state of sleep is unknown")
-        reason = "asleep" if self.wish.state == "asleep" else "waking"
-        more = f": {self.wish.reason}" if self.wish.reason else ""
-        return Overrides(fixed=0, by=self.wish.by, at=rfc3339(self.wish.at), reason=f"{reason}{more}")
+        reason = "asleep" if self.request.state == "asleep" else "waking"
+        more = f": {self.request.reason}" if self.request.reason else ""
+        return Overrides(fixed=0, by=self.request.by, at=rfc3339(self.request.at), reason=f"{reason}{more}")
 
 
 @dataclass(eq=False)
@@ -124,14 +124,14 @@ class SleepLoop:
         failed: list[BaseException] = []
         await self._attempt(self._read(), failed)
         if self._memory is not None:
-            memory = await self._with_wish(self._memory)
+            memory = await self._with_request(self._memory)
             seen = await self._observe(memory)
             serves = not self.settings.policy.has_database or seen.database not in {None, *NOT_SERVING}
-            waited_s = self._for_s("serves", holds=memory.down and memory.wish.state == "awake" and serves)
+            waited_s = self._for_s("serves", holds=memory.down and memory.request.state == "awake" and serves)
             decision = decide_sleep(
-                self.settings.policy, memory.wish.state, down=memory.down, seen=seen, waited_s=waited_s
+                self.settings.policy, memory.request.state, down=memory.down, seen=seen, waited_s=waited_s
             )
-            self._set(SleepStatus(decision.phase, memory.wish, decision.waits_for, decision.reads_database))
+            self._set(SleepStatus(decision.phase, memory.request, decision.waits_for, decision.reads_database))
             await self._attempt(self._act(decision, memory), failed)
             await self._attempt(self._watch_messages(), failed)
             await self._attempt(self._store(), failed)
@@ -146,10 +146,10 @@ class SleepLoop:
             self._stored = stored
             now = self.clock.wall()
             known = stored is not None and stored.id == self.settings.id
-            self._memory = stored if known else SleepMemory(self.settings.id, now, Wish("awake", now, "scaler"))
+            self._memory = stored if known else SleepMemory(self.settings.id, now, SleepRequest("awake", now, "scaler"))
 
-    async def _with_wish(self, memory: SleepMemory) -> SleepMemory:
-        """Return the record with the schedule of the settings and the wish in force now."""
+    async def _with_request(self, memory: SleepMemory) -> SleepMemory:
+        """Return the record with the schedule of the settings and the request in force now."""
         now, crons = self.clock.wall(), self._crons
         known = {state: memory.schedule.get(state, ("", now)) for state in crons}
         schedule = {
@@ -158,28 +158,28 @@ class SleepLoop:
             else (self._text(cron.expression), now)
             for state, cron in crons.items()
         }
-        wishes = [
-            Wish(state, last, "schedule")
+        requests = [
+            SleepRequest(state, last, "schedule")
             for state, cron in crons.items()
             if (last := cron.last(now)) is not None and last > schedule[state][1]
         ]
         hold = None
-        if (command := self._command) is not None and command.wish.at > memory.created:
-            wishes.append(replace(command.wish, at=min(command.wish.at, now)))
-            hold = command.wish if command.hold is not None and now < command.hold else None
+        if (command := self._command) is not None and command.request.at > memory.created:
+            requests.append(replace(command.request, at=min(command.request.at, now)))
+            hold = command.request if command.hold is not None and now < command.hold else None
         if memory.message_at is not None:
-            wishes.append(Wish("awake", memory.message_at, "message"))
-        wish = wanted(now, wishes, hold=hold) or Wish("awake", memory.created, "scaler")
-        if wish.state != memory.wish.state:
+            requests.append(SleepRequest("awake", memory.message_at, "message"))
+        request = wanted(now, requests, hold=hold) or SleepRequest("awake", memory.created, "scaler")
+        if request.state != memory.request.state:
             memory = replace(memory, messages=None)
-        self._memory = replace(memory, schedule=schedule, wish=wish)
+        self._memory = replace(memory, schedule=schedule, request=request)
         return self._memory
 
     def _text(self, expression: str) -> str:
         return f"{expression} {self.settings.timezone}"
 
     async def _observe(self, memory: SleepMemory) -> SleepObservation:
-        policy, sleeps = self.settings.policy, memory.wish.state == "asleep"
+        policy, sleeps = self.settings.policy, memory.request.state == "asleep"
         services = await asyncio.gather(*(self._known(partial(self.cluster.service, name)) for name in policy.services))
         wakes = memory.down and not sleeps
         healthy = (
@@ -266,9 +266,9 @@ class SleepLoop:
         self._for_s("held", holds=status.overrides is not None and status.overrides.fixed == 0)
         if (before.overrides, before.reads_database) != (status.overrides, status.reads_database):
             self.on_change(status)
-        if (before.phase, before.waits_for) != (status.phase, status.waits_for) and status.wish is not None:
-            wish = status.wish
-            self.on_event("sleep", phase=status.phase, waits_for=status.waits_for, state=wish.state, by=wish.by)
+        if (before.phase, before.waits_for) != (status.phase, status.waits_for) and status.request is not None:
+            request = status.request
+            self.on_event("sleep", phase=status.phase, waits_for=status.waits_for, state=request.state, by=request.by)
 
     def _for_s(self, what: str, *, holds: bool) -> float:
         """Return for how many seconds something holds; 0 if it does not."""

@@ -8,8 +8,8 @@ task that was queued before, so the task is set back to `scheduled` and keeps it
 A second message does no harm if a worker still starts the task from the first one: the execution API accepts a task
 once, and the worker ignores the refusal. With Redis, messages in flight are those of all queues together.
 
-Airflow counts how often a task has been queued for too long, and fails it at the third time. While an environment sleeps,
-no worker can start a task: one that was queued before this scheduler started is queued again without counting.
+Airflow counts how often a task has been queued for too long, and fails it at the third time. While an environment
+sleeps, no worker can start a task: one that was queued before this scheduler started is queued again without counting.
 """
 
 import json

@@ -14,13 +14,13 @@ import pytest
 from scaler.adapters.aws import open_client
 from scaler.adapters.sleep import AwsSleep
 from scaler.config.sleep import SleepDocument, SleepSettings
-from scaler.core.sleep import SleepMemory, Wish
+from scaler.core.sleep import SleepMemory, SleepRequest
 from scaler.errors import BadAnswerError, SourceError
 
 pytestmark = pytest.mark.emulated
 NOON = datetime(2026, 6, 1, 12, tzinfo=UTC)
 MEMORY = SleepMemory(
-    "first", NOON, Wish("asleep", NOON, "schedule"), True, True, {"asleep": ("0 20 * * * UTC", NOON)}, 3, NOON
+    "first", NOON, SleepRequest("asleep", NOON, "schedule"), True, True, {"asleep": ("0 20 * * * UTC", NOON)}, 3, NOON
 )
 
 
@@ -129,8 +129,8 @@ async def test_a_command_has_the_time_that_aws_gave_it(world: World) -> None:
     world.put(world.settings.command, document.to_text())
     command, _memory = await world.port.read()
     assert command is not None
-    assert (command.wish.state, command.wish.by, command.wish.reason) == ("asleep", "a user", "Nacht für uns")
-    assert abs(command.wish.at - before) < timedelta(minutes=5), "the clock of the user is wrong"
+    assert (command.request.state, command.request.by, command.request.reason) == ("asleep", "a user", "Nacht für uns")
+    assert abs(command.request.at - before) < timedelta(minutes=5), "the clock of the user is wrong"
 
 
 @pytest.mark.parametrize("text", ["asleep", '{"version": 1, "state": "tired", "at": "2026-06-01T12:00:00Z"}'])
@@ -143,7 +143,9 @@ async def test_a_wrong_command_is_an_error_and_not_awake(world: World, text: str
 async def test_a_wrong_record_means_that_the_control_plane_may_be_down(world: World) -> None:
     world.put(world.settings.memory, "{}")
     _command, memory = await world.port.read()
-    assert memory == SleepMemory("first", NOON, Wish("awake", NOON, "scaler", "its record was not valid"), down=True)
+    assert memory == SleepMemory(
+        "first", NOON, SleepRequest("awake", NOON, "scaler", "its record was not valid"), down=True
+    )
 
 
 async def test_the_database_is_stopped_and_started(world: World) -> None:
@@ -186,7 +188,7 @@ async def test_alarms_of_the_scaler_itself_are_kept(world: World, enabled: bool)
     assert len(alarms.calls) == 3, "what is set already is not set again"
 
 
-async def test_an_alarm_of_the_sleep_is_enabled_late_and_evaluated_anew(world: World) -> None:
+async def test_an_alarm_of_the_sleep_is_enabled_late_and_evaluated_again(world: World) -> None:
     gone, stays = (f"{world.settings.alarm_prefix}{word}" for word in ("worker_cpu", "scheduler_heartbeat"))
     alarms = FakeCloudWatch({gone: False, stays: False}, frozenset({stays}))
     world.port._cloudwatch = alarms

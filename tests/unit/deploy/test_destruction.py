@@ -15,7 +15,7 @@ from openmwaa.errors import OpenmwaaError
 from openmwaa.operate import waiting
 from openmwaa.operate.waiting import WaitStatus
 from scaler.config.sleep import memory_text
-from scaler.core.sleep import SleepMemory, Wish
+from scaler.core.sleep import SleepMemory, SleepRequest
 from tests.support.fake_account import refusal, terraform_fault
 from tests.unit.deploy.conftest import World
 
@@ -161,7 +161,7 @@ SLEEP = {
     "database": "openmwaa-quickstart",
 }
 AT = datetime(2026, 6, 1, 20, tzinfo=UTC)
-ASLEEP = json.loads(memory_text(SleepMemory("first", AT, Wish("asleep", AT, "schedule"), down=True)))
+ASLEEP = json.loads(memory_text(SleepMemory("first", AT, SleepRequest("asleep", AT, "schedule"), down=True)))
 
 
 @pytest.fixture
@@ -206,7 +206,7 @@ def test_the_schedule_does_not_end_a_deploy_and_is_in_force_after_it(asleep: Wor
 
 @pytest.mark.parametrize("options", [DeployOptions(plan_only=True), DeployOptions()], ids=["plan only", "declined"])
 def test_what_is_not_applied_wakes_nothing(asleep: World, options: DeployOptions) -> None:
-    asleep.fields = {**asleep.fields, "images": {"airflow_tag": "3"}}
+    asleep.fields = {**asleep.fields, "source_bucket_force_destroy": True}
     asleep.answer = False
     deploy(asleep.run(), options, WaitStatus)
     assert SLEEP["command"] not in asleep.account.overrides

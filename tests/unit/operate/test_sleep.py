@@ -17,7 +17,7 @@ from openmwaa.operate import services, waiting
 from openmwaa.operate.sleep import awake_status
 from openmwaa.operate.waiting import WaitStatus
 from scaler.config.sleep import memory_text
-from scaler.core.sleep import SleepMemory, SleepState, Wish
+from scaler.core.sleep import SleepMemory, SleepRequest, SleepState
 from tests.support.environments import LEAST
 from tests.support.fake_connection import FakeConnection
 
@@ -71,7 +71,7 @@ class Account:
     def get_parameters(self, **request: Any) -> Any:
         assert request == {"Names": [SETTINGS["memory"]]}, "only the scaler reads the command"
         state: SleepState = "asleep" if self.asleep else "awake"
-        memory = SleepMemory("first", NOON, Wish(state, NOON, "schedule"), down=self.asleep)
+        memory = SleepMemory("first", NOON, SleepRequest(state, NOON, "schedule"), down=self.asleep)
         return {"Parameters": [{"Value": memory_text(memory)}]}
 
     def put_parameter(self, **request: Any) -> Any:
@@ -163,6 +163,7 @@ def test_an_environment_that_was_applied_without_sleep_is_refused(account: Accou
 
 
 def test_waiting_for_an_environment_that_sleeps_is_a_failure(account: Account) -> None:
+    call("wake")
     assert awake_status(connection(account)).outcome == "done"
     call("sleep")
     (failure,) = awake_status(connection(account)).failures

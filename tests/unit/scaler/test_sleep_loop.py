@@ -13,7 +13,7 @@ import pytest
 from scaler.config.overrides import OverrideDocumentError
 from scaler.config.sleep import SleepDocument, SleepSettings, memory_text, parse, parse_memory
 from scaler.core.model import BrokerCount, Service
-from scaler.core.sleep import SleepCommand, SleepMemory, SleepState, Wish
+from scaler.core.sleep import SleepCommand, SleepMemory, SleepRequest, SleepState
 from scaler.errors import AbsentError, SourceError
 from scaler.runtime.sleep_loop import LATE_S, PERIOD_S, REPAIR_S, SleepLoop, SleepStatus
 from simulation.loop import run
@@ -179,7 +179,7 @@ class World:
 
     def command(self, state: SleepState, *, hold_s: float | None = None) -> None:
         hold = None if hold_s is None else self.wall() + timedelta(seconds=hold_s)
-        self.saved = SleepCommand(Wish(state, self.wall(), by="a user"), hold)
+        self.saved = SleepCommand(SleepRequest(state, self.wall(), by="a user"), hold)
 
     @property
     def recorded(self) -> SleepMemory:
@@ -511,7 +511,7 @@ def test_a_command_is_effective_until_the_next_time_of_the_schedule() -> None:
         assert world.phase == "awake"
         await asyncio.sleep(3 * HOUR)
         assert world.phase == "asleep"
-        assert world.recorded.wish.by == "schedule"
+        assert world.recorded.request.by == "schedule"
 
     live(steps, settings=NIGHTS)
 
@@ -561,13 +561,13 @@ def test_a_record_is_valid_as_a_whole(text: str) -> None:
 def test_a_command_has_the_time_of_its_write() -> None:
     document = SleepDocument(state="asleep", at="2030-01-01T00:00:00Z", by="arn:aws:iam::1:user/x", reason="Nacht")
     assert parse(document.to_text()).to_core(MONDAY) == SleepCommand(
-        Wish("asleep", MONDAY, "arn:aws:iam::1:user/x", "Nacht")
+        SleepRequest("asleep", MONDAY, "arn:aws:iam::1:user/x", "Nacht")
     ), "the clock of a user may be wrong"
 
 
 def test_the_record_is_the_same_after_it_was_stored() -> None:
     memory = SleepMemory(
-        "first", MONDAY, Wish("asleep", MONDAY, "schedule"), True, True, {"asleep": ("x", MONDAY)}, 3, MONDAY
+        "first", MONDAY, SleepRequest("asleep", MONDAY, "schedule"), True, True, {"asleep": ("x", MONDAY)}, 3, MONDAY
     )
     assert parse_memory(memory_text(memory)) == memory
     assert parse_memory(memory_text(replace(memory, messages=None, message_at=None))) is not None

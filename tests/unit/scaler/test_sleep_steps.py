@@ -16,8 +16,8 @@ from scaler.core.sleep import (
     SleepDecision,
     SleepObservation,
     SleepPolicy,
+    SleepRequest,
     SleepState,
-    Wish,
     decide_sleep,
     wanted,
 )
@@ -175,7 +175,7 @@ HOUR = timedelta(hours=1)
 
 
 @pytest.mark.parametrize(
-    ("wishes", "state"),
+    ("requests", "state"),
     [
         ([("awake", 0), ("asleep", 1)], "asleep"),
         ([("asleep", 1), ("awake", 0)], "asleep"),
@@ -186,11 +186,11 @@ HOUR = timedelta(hours=1)
     ],
     ids=["in order", "in any order", "wakes", "at the same time", "in the future", "none"],
 )
-def test_the_last_wish_is_in_force(wishes: list[tuple[SleepState, int]], state: str | None) -> None:
-    found = wanted(NOON + 5 * HOUR, [Wish(state, NOON + hours * HOUR) for state, hours in wishes])
+def test_the_last_request_is_in_force(requests: list[tuple[SleepState, int]], state: str | None) -> None:
+    found = wanted(NOON + 5 * HOUR, [SleepRequest(state, NOON + hours * HOUR) for state, hours in requests])
     assert (found and found.state) == state
 
 
 def test_a_hold_is_in_force_whatever_the_clock() -> None:
-    hold = Wish("awake", NOON, "deploy")
-    assert wanted(NOON + 5 * HOUR, [Wish("asleep", NOON + HOUR)], hold=hold) == hold
+    hold = SleepRequest("awake", NOON, "deploy")
+    assert wanted(NOON + 5 * HOUR, [SleepRequest("asleep", NOON + HOUR)], hold=hold) == hold
