@@ -62,6 +62,7 @@ async def test_alarms_match_the_metrics_of_the_scaler(emulator: Emulator, scaler
         intervals=lambda: {"default": 5.0},
         on_failure=lambda error: pytest.fail(str(error)),
         health=DeadScheduler(),
+        waking_s=lambda: 7200.0,
     )
     publisher.on_tick(report(observe(["full"] * 9 + ["refused"], queued=50, running=45)))
     await publisher.publish()
@@ -76,4 +77,5 @@ async def test_alarms_match_the_metrics_of_the_scaler(emulator: Emulator, scaler
         "fleet_default_at_maximum": [1.0],
         "fleet_default_tasks_without_message": [0.0],
         "fleet_default_launches_stuck": [0.0],
+        "wake_overdue": [7200.0],
     }
