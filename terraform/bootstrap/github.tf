@@ -78,7 +78,7 @@ resource "aws_iam_role_policy" "main" {
   count  = local.github
   name   = "main"
   role   = aws_iam_role.main[0].id
-  policy = jsonencode({ Version = "2012-10-17", Statement = concat(local.read["main"], local.read_more, local.push_images) })
+  policy = jsonencode({ Version = "2012-10-17", Statement = concat(local.read["main"], local.read_more, local.read_sleep, local.push_images) })
 }
 
 resource "aws_iam_role" "deploy" {
@@ -94,5 +94,5 @@ resource "aws_iam_role_policy" "deploy" {
   count  = local.github
   name   = "deploy"
   role   = aws_iam_role.deploy[0].id
-  policy = jsonencode({ Version = "2012-10-17", Statement = concat(local.build, local.name_roles, local.never) })
+  policy = jsonencode({ Version = "2012-10-17", Statement = concat(local.build, local.read_sleep, local.keep_awake, local.name_roles, local.never) })
 }
