@@ -281,7 +281,8 @@ def _ms(at: str) -> int:
 
 async def test_a_dry_run_reads_and_explains_and_sends_only_reads(tmp_path: Path) -> None:
     path, port = tmp_path / "scaler.json", free_port()
-    night = {"parameter": "/test/sleep", "services": {"web": 1}, "sleep_at": "* * * * *"}
+    sleep = {"id": "one", "command": "/test/sleep", "memory": "/test/sleep-memory"}
+    night = {**sleep, "services": {"web": 1}, "sleep_at": "* * * * *"}
     before = settings(port, metrics_namespace="Test", overrides_prefix="/test/", sleep=night)
     path.write_text(json.dumps(before))
     reads: dict[str, Any] = {
