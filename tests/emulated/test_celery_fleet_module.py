@@ -21,7 +21,12 @@ from tests.support.local_fleet import CLUSTER, A, LocalFleetSettings
 from tests.support.terraform import emulator_environment
 from tests.support.worker import REPOSITORY
 
-pytestmark = [pytest.mark.emulated, pytest.mark.timeout(600), pytest.mark.filterwarnings("default::DeprecationWarning")]
+pytestmark = [
+    pytest.mark.emulated,
+    pytest.mark.slow,
+    pytest.mark.timeout(600),
+    pytest.mark.filterwarnings("default::DeprecationWarning"),
+]
 
 ACCOUNT: Any = {"region_name": "us-east-1", "aws_access_key_id": "test", "aws_secret_access_key": "test"}
 RULES = {"aws_vpc_security_group_egress_rule", "aws_vpc_security_group_ingress_rule"}
