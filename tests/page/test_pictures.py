@@ -14,7 +14,10 @@ from playwright.async_api import expect
 from tests.support.opened_page import Scheme, fits, opened
 from tests.support.scaler_page import FakeScaler, decide_for_hours, fake_scaler, line, step, workers
 
-pytestmark = pytest.mark.timeout(1800)  # the first test of a fresh machine fetches a browser of 67 MB
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(1800),
+]  # the first test of a fresh machine fetches a browser of 67 MB
 PICTURES = Path(__file__).resolve().parents[2] / "build" / "page"
 SIZES = ((390, 844), (768, 1024), (1440, 900))
 SCHEMES: tuple[Scheme, ...] = ("light", "dark")
