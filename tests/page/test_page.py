@@ -44,10 +44,9 @@ async def test_explains_seven_workers() -> None:
         await expect(summary).to_contain_text("7 workers desired, 5 running, 2 starting.")
         await expect(summary).to_contain_text("33 slots needed (13 queued + 20 running, from Airflow's database)")
         await expect(summary).to_contain_text("/ 5 per worker = 7 workers.")
-        numbers = await page.locator("#chain strong").all_text_contents()
-        assert numbers == ["33", "5", "7", "7", "7", "5"]
+        await expect(page.locator("#chain strong")).to_have_text(["33", "5", "7", "7", "7", "5"])
         await expect(page.locator("#strip")).to_have_attribute("aria-label", "4 busy, 1 idle, 2 starting")
-        assert await page.locator("#strip .sq").count() == 7
+        await expect(page.locator("#strip .sq")).to_have_count(7)
         await expect(page.locator("#facts")).to_contain_text("1 to 20 workers (environment file)")
         await expect(page.locator("#steps li").first).to_contain_text("Database: 13 queued + 20 running = 33 slots")
         first = page.locator("#decisions li").first
@@ -84,13 +83,13 @@ async def test_shows_the_cost_of_the_day_beside_that_of_a_full_fleet() -> None:
         scaler.decide(line(running_workers=4), ago_s=60 * (180 - minute))
     scaler.decide(line(running_workers=4))
     async with opened(scaler) as page:
-        assert await page.locator("#use strong").all_text_contents() == ["0.60 USD", "3.00 USD", "12.0", "60.0"]
+        await expect(page.locator("#use strong")).to_have_text(["0.60 USD", "3.00 USD", "12.0", "60.0"])
         known = "Since 00:00 UTC. Only 3 h 0 min of 12 h 0 min are known and counted."
         price = "A worker-hour is 0.0500 USD at list price."
         await expect(page.locator("#use-note")).to_have_text(f"{known} {price}")
         scaler.log.prices = {}
         await expect(page.locator("#use-note")).to_contain_text("The price of a worker-hour is unknown.")
-        assert await page.locator("#use strong").all_text_contents() == ["12.0", "60.0"]
+        await expect(page.locator("#use strong")).to_have_text(["12.0", "60.0"])
 
 
 async def test_an_unknown_day_costs_nothing_that_is_shown() -> None:
@@ -98,7 +97,7 @@ async def test_an_unknown_day_costs_nothing_that_is_shown() -> None:
     scaler.decide(line())
     async with opened(scaler) as page:
         await expect(page.locator("#use-note")).to_contain_text("No minute is known yet.")
-        assert await page.locator("#use strong").count() == 0
+        await expect(page.locator("#use strong")).to_have_count(0)
 
 
 async def test_links_to_airflow_and_the_log() -> None:
