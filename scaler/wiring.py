@@ -111,22 +111,28 @@ async def open_resources(
         health = None if sink is None else _airflow(settings, secret_values, HEALTH_DEADLINE_S, stack)
         if health is not None:
             databases.append(health)
-        sleep = None
-        if settings.sleep is not None:
-            sleep = AwsSleep(
-                settings.sleep,
-                settings.cluster,
-                ssm=await client("ssm"),
-                ecs=ecs,
-                rds=await client("rds"),
-                cloudwatch=cloudwatch,
-                deadline_s=SLEEP_DEADLINE_S,
-                wall=clock.wall,
-            )
+        sleep = await _sleep(settings, clock, client, ecs=ecs, cloudwatch=cloudwatch)
         own_log = OwnLog(await client("logs", READ_TIMEOUT_S), settings.log_group) if settings.log_group else None
         yield Resources(
             ports, write_rate_limit, session, calls, sink, health, demand_metrics, sleep, databases, own_log
         )
+
+
+async def _sleep(
+    settings: ScalerConfig, clock: ClockPort, client: Any, *, ecs: Any, cloudwatch: Any
+) -> AwsSleep | None:
+    if settings.sleep is None:
+        return None
+    return AwsSleep(
+        settings.sleep,
+        settings.cluster,
+        ssm=await client("ssm"),
+        ecs=ecs,
+        rds=await client("rds", SLEEP_DEADLINE_S),
+        cloudwatch=cloudwatch,
+        deadline_s=SLEEP_DEADLINE_S,
+        wall=clock.wall,
+    )
 
 
 async def _broker(

@@ -168,7 +168,7 @@ class StepRunner:
                 hold_awake(sleep, reason, self.note)
 
     def release(self, reason: str) -> None:
-        """Put the schedule in force again."""
+        """Put the next times of the schedule in force again."""
         if self._held is not None:
             self._held.write("awake", reason)
 

@@ -21,7 +21,8 @@ from openmwaa.operate.override_store import OverrideStore
 from openmwaa.operate.times import rfc3339
 from openmwaa.operate.waiting import WaitStatus
 from openmwaa.operate.waiting import wait as wait_for
-from scaler.config.sleep import SleepDocument, parse_memory
+from scaler.config.overrides import OverrideDocumentError
+from scaler.config.sleep import SleepDocument, parse, parse_memory
 from scaler.core.sleep import NOT_SERVING, SleepMemory, SleepState
 
 WAKE_S = 3600.0
@@ -102,6 +103,23 @@ class AppliedSleep:
             found = self.connection.client("ssm").get_parameters(Names=[self.memory])["Parameters"]
         return parse_memory(found[0]["Value"]) if found else None
 
+    def asleep(self) -> SleepMemory | None:
+        """Return what the scaler has recorded if it sleeps; None also after a command to wake that it has yet to read.
+
+        Raises:
+            OperateError: SSM refuses or does not answer.
+        """
+        if (memory := self.recorded()) is None or memory.request.state == "awake":
+            return None
+        with aws_errors(self.connection, "ssm:GetParameters", f"parameter{self.command}"):
+            found = self.connection.client("ssm").get_parameters(Names=[self.command])["Parameters"]
+        if not found or found[0]["LastModifiedDate"] <= memory.request.at:
+            return memory
+        try:
+            return memory if parse(found[0]["Value"]).state == "asleep" else None
+        except OverrideDocumentError:
+            return memory  # the scaler refuses the command too
+
     def status(self, state: SleepState) -> WaitStatus:
         """Return what is still awaited until the environment is in `state`.
 
@@ -163,7 +181,7 @@ def awake_status(connection: Connection) -> WaitStatus:
     """
     if connection.environment.sleep is None or (sleep := AppliedSleep.of(connection)) is None:
         return WaitStatus()
-    if (memory := sleep.recorded()) is None or memory.request.state == "awake":
+    if (memory := sleep.asleep()) is None:
         return WaitStatus()
     name, by, at = connection.environment.name, memory.request.by or "an unknown user", rfc3339(memory.request.at)
     return WaitStatus(failures=(f"{name} is asleep, by {by}, since {at}. Wake it: {connection.command('wake')}",))

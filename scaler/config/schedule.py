@@ -79,16 +79,9 @@ class Cron:
 
     def last(self, now: datetime) -> datetime | None:
         """Return the last of these times at or before `now`; None: there is none within 50 years."""
-        return self._at(now).last
-
-    def following(self, now: datetime) -> datetime | None:
-        """Return the first of these times after `now`; None: there is none within 50 years."""
-        return self._at(now).following
-
-    def _at(self, now: datetime) -> _Span:
         if self._span is None or not self._span.covers(now):
             self._span = self._find(now)
-        return self._span
+        return self._span.last
 
     def _find(self, now: datetime) -> _Span:
         last = self._any_start_before(now)

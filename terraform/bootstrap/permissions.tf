@@ -75,7 +75,7 @@ locals {
   # `openmwaa wait` reads whether an environment sleeps; `openmwaa deploy` keeps it awake.
   sleep_parameters = "arn:${local.partition}:ssm:${var.region}:${local.account}:parameter/openmwaa/*/sleep"
   read_sleep = [
-    { Sid = "ReadSleep", Effect = "Allow", Action = ["ssm:GetParameters"], Resource = ["${local.sleep_parameters}-memory"] },
+    { Sid = "ReadSleep", Effect = "Allow", Action = ["ssm:GetParameters"], Resource = [local.sleep_parameters, "${local.sleep_parameters}-memory"] },
   ]
   keep_awake = [
     { Sid = "KeepAwake", Effect = "Allow", Action = ["ssm:PutParameter"], Resource = [local.sleep_parameters] },

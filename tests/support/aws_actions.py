@@ -281,14 +281,14 @@ def requests_of_role(role: str, provider: int, recording: Recording) -> list[Req
         calls = set[str]().union(*made.values(), _WAIT, _QUOTAS, {"CloudWatch Logs:GetLogEvents"})
         return [
             *requests_of(calls),
-            _READ_SLEEP,
+            *_READ_SLEEP,
             Request("ssm:PutParameter", SLEEP, here),
             *state_requests("openmwaa", write=True),
             *state_requests("openmwaa-secret", write=True),
         ]
     requests = [*requests_of(made["plan"] | {"ECR:ListImages"}), *state_requests("openmwaa", write=False)]
     if role == "main":
-        requests += [*requests_of(_WAIT), _READ_SLEEP, *state_requests("openmwaa-secret", write=False)]
+        requests += [*requests_of(_WAIT), *_READ_SLEEP, *state_requests("openmwaa-secret", write=False)]
         requests.append(Request("ecr:GetAuthorizationToken", "*", here))
         requests += [Request(f"ecr:{operation}", REPOSITORY, here) for operation in _PUSH]
     return requests
@@ -306,7 +306,9 @@ _QUOTAS: Final = {
 # `openmwaa wait`.
 _WAIT: Final = {"ECS:DescribeServices", "ECS:DescribeTaskDefinition", "ECS:DescribeTasks", "ECS:ListTasks"}
 SLEEP: Final = f"arn:aws:ssm:{REGION}:{ACCOUNT}:parameter/openmwaa/example/sleep"
-_READ_SLEEP: Final = Request("ssm:GetParameters", f"{SLEEP}-memory", {"aws:RequestedRegion": REGION})
+_READ_SLEEP: Final = tuple(
+    Request("ssm:GetParameters", f"{SLEEP}{end}", {"aws:RequestedRegion": REGION}) for end in ("", "-memory")
+)
 # https://docs.aws.amazon.com/AmazonECR/latest/userguide/image-push-iam.html
 _PUSH: Final = (
     *("BatchCheckLayerAvailability", "BatchGetImage", "CompleteLayerUpload", "InitiateLayerUpload", "PutImage"),

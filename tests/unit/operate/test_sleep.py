@@ -69,7 +69,9 @@ class Account:
         return {"DBInstances": [{"DBInstanceStatus": "stopped" if self.asleep else "available"}]}
 
     def get_parameters(self, **request: Any) -> Any:
-        assert request == {"Names": [SETTINGS["memory"]]}, "only the scaler reads the command"
+        if request == {"Names": [PARAMETER]}:
+            return {"Parameters": [{"Value": self.parameter, "LastModifiedDate": datetime.now(UTC)}]}
+        assert request == {"Names": [SETTINGS["memory"]]}
         state: SleepState = "asleep" if self.asleep else "awake"
         memory = SleepMemory("first", NOON, SleepRequest(state, NOON, "schedule"), down=self.asleep)
         return {"Parameters": [{"Value": memory_text(memory)}]}
@@ -169,6 +171,15 @@ def test_waiting_for_an_environment_that_sleeps_is_a_failure(account: Account) -
     (failure,) = awake_status(connection(account)).failures
     assert "example is asleep, by schedule" in failure
     assert "openmwaa wake" in failure
+
+
+@pytest.mark.parametrize(("state", "outcome"), [("awake", "done"), ("asleep", "failed")])
+def test_a_command_that_the_scaler_has_yet_to_read_counts(account: Account, state: str, outcome: str) -> None:
+    """So `wait` after `wake --no-wait`, or in a deploy, does not end at once."""
+    account.parameter = json.dumps({"version": 1, "state": state, "at": "2026-06-01T13:00:00Z"})
+    account.polls = 0 if state == "awake" else account.follows_after
+    assert account.asleep
+    assert awake_status(connection(account)).outcome == outcome
 
 
 def test_a_reason_that_ssm_does_not_store_is_refused(account: Account) -> None:
