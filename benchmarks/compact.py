@@ -33,17 +33,21 @@ with DAG("peak_{0}", schedule=timedelta(minutes=1), start_date=datetime(2026, 1,
 
 
 def measure(minutes: float = 30) -> dict[str, Any]:
-    """Return the idle memory, and median and 95th percentile of heartbeat ages and response times in seconds."""
+    """Return memory, counts of runs, and median and 95th percentile of heartbeat ages and response times in seconds."""
     with tempfile.TemporaryDirectory(prefix="openmwaa-compact-") as folder:
         (file := Path(folder) / "environment.yaml").write_text(YAML)
         try:
             ready = up(file, progress=print)
             time.sleep(60)
             idle = sum(process.memory_full_info().pss for process in _processes(ready)) >> 20
-            samples = asyncio.run(_peak(endpoints_of(ready, load(file)), ready, time.monotonic() + minutes * 60))
+            samples, counts = asyncio.run(
+                _peak(endpoints_of(ready, load(file)), ready, time.monotonic() + minutes * 60)
+            )
+            peak = sum(process.memory_full_info().pss for process in _processes(ready)) >> 20
         finally:
             down(LocalPaths.of(file, load(file).name), delete_data=True, progress=print)
-    return {"idle_pss_mib": idle, **{name: vars(percentiles(ages)) for name, ages in samples.items()}}
+    memory = {"idle_pss_mib": idle, "pss_mib_after_the_peak": peak}
+    return {"minutes": minutes, **memory, **counts, **{name: vars(percentiles(of)) for name, of in samples.items()}}
 
 
 def _processes(ready: Ready) -> Iterator[psutil.Process]:
@@ -55,26 +59,45 @@ def _processes(ready: Ready) -> Iterator[psutil.Process]:
                 yield process
 
 
-async def _peak(endpoints: Endpoints, ready: Ready, end: float) -> dict[str, list[float]]:
+async def _peak(endpoints: Endpoints, ready: Ready, end: float) -> tuple[dict[str, list[float]], dict[str, int]]:
+    """Return samples in seconds by name, and counts: requests without a good answer, and runs by state."""
     samples: dict[str, list[float]] = {}
+    unanswered = 0
     async with aws_client(endpoints, "s3") as s3:
         for number in range(50):
             key, body = f"{endpoints.dag_prefix}/peak_{number}.py", DAG.format(number).encode()
             await s3.put_object(Bucket=endpoints.bucket, Key=key, Body=body)
     web = endpoints.web_url
-    urls = [f"{web}/api/v2/monitor/health", f"{web.replace(str(WEB_PORT), str(EXECUTION_API_PORT))}/execution/health"]
-    async with aiohttp.ClientSession() as client:
+    execution = web.replace(str(WEB_PORT), str(EXECUTION_API_PORT))
+    urls = {
+        "web": f"{web}/api/v2/monitor/health",
+        "list_of_50_dags": f"{web}/api/v2/dags?limit=50",
+        "execution": f"{execution}/execution/health",
+    }
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=60), raise_for_status=True) as client:
+        login = {"username": "admin", "password": endpoints.admin_password}
+        async with client.post(f"{web}/auth/token", json=login) as response:
+            user = {"Authorization": f"Bearer {(await response.json())['access_token']}"}
         while time.monotonic() < end:
             for process in _processes(ready):
                 with contextlib.suppress(psutil.Error):
                     process.cpu_affinity([0])
-            for name, url in zip(("web", "execution"), urls, strict=True):
+            for name, url in urls.items():
                 began = time.monotonic()
-                async with client.get(url) as response:
-                    health = await response.json()
+                try:
+                    async with client.get(url, headers=user if name != "execution" else {}) as response:
+                        answer = await response.json()
+                except (TimeoutError, aiohttp.ClientError) as error:
+                    unanswered += 1
+                    print(f"{name}: {error!r}")
+                    continue
                 samples.setdefault(name, []).append(time.monotonic() - began)
-                for job in {"scheduler", "dag_processor", "triggerer"} & set(health):
-                    at = datetime.fromisoformat(health[job][f"latest_{job}_heartbeat"])
+                for job in {"scheduler", "dag_processor", "triggerer"} & set(answer):
+                    at = datetime.fromisoformat(answer[job][f"latest_{job}_heartbeat"])
                     samples.setdefault(job, []).append((datetime.now(UTC) - at).total_seconds())
             await asyncio.sleep(2)
-    return samples
+        counts = {"requests_without_a_good_answer": unanswered}
+        for state in ("success", "failed"):
+            async with client.get(f"{web}/api/v2/dags/~/dagRuns?limit=1&state={state}", headers=user) as response:
+                counts[f"runs_{state}"] = (await response.json())["total_entries"]
+    return samples, counts
