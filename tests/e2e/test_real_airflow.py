@@ -7,8 +7,11 @@ import http.client
 import json
 import os
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
 from urllib.parse import urlsplit
+from uuid import uuid4
 
 import aiohttp
 import psutil
@@ -17,9 +20,10 @@ import pytest
 from openmwaa.config.ports import EXECUTION_API_PORT, WEB_PORT
 from openmwaa.local import task_journal
 from openmwaa.local.daemon import daemon_client, orphans
-from openmwaa.local.demo.run import Burst, endpoints_of, upload
-from openmwaa.local.demo.watch import Watcher, aws_client
-from openmwaa.local.services.airflow_api import AirflowApi
+from openmwaa.local.demo.run import Burst, dag_source, endpoints_of
+from openmwaa.local.demo.watch import Endpoints, Watcher, aws_client
+from openmwaa.local.services.airflow_api import AirflowApi, TaskInstance
+from openmwaa.local.task_journal import TaskJournal
 from openmwaa.local.up import Ready
 from tests.e2e.conftest import E2E, YAML
 
@@ -86,69 +90,37 @@ def test_no_path_through_the_listener_of_users_reaches_the_execution_api(e2e: E2
     "worker SIGKILLed", "ECS replaces the worker; Airflow misses the heartbeats of its tasks and retries them."
 )
 async def test_tasks_of_a_killed_worker_are_retried_and_finish(e2e: E2E) -> None:
-    status = await asyncio.to_thread(daemon_client.status, e2e.paths)
-    assert status is not None, "the environment is not running"
-    endpoints = await asyncio.to_thread(endpoints_of, Ready(e2e.paths, status, 0.0), e2e.environment)
-    burst = Burst(tasks=3, seconds=25)
-    journal = e2e.file.parent / "killed.jsonl"
-    expected = [f"work[{index}]" for index in range(burst.tasks)]
-    async with (
-        aiohttp.ClientSession(trust_env=False) as http,
-        aws_client(endpoints, "ecs") as ecs,
-    ):
-        airflow = AirflowApi(http, endpoints.web_url, "admin", endpoints.admin_password)
-        await upload(endpoints, burst)
-        await until("Airflow parses the DAG", lambda: airflow.dag_is_known(burst.dag_id), 120)
-        await airflow.unpause(burst.dag_id)
-        watcher = Watcher(endpoints, ecs, http)
+    async with a_burst(e2e, Burst(tasks=3, seconds=25)) as burst, aws_client(burst.endpoints, "ecs") as ecs:
+        await until("a task starts", burst.has_started, 120)
+        watcher = Watcher(burst.endpoints, ecs, burst.http)
         before = {worker.arn for worker in await watcher.workers()}
-        run_id = await airflow.trigger(burst.dag_id, {"journal": str(journal)})
-
-        async def started() -> bool:
-            return bool(task_journal.read(journal, expected).lines)
-
-        await until("a task starts", started, 120)
-        victim = task_journal.read(journal, expected).lines[0].worker
+        victim = burst.journal.lines[0].worker
         killed = kill_session_of(victim)
         assert killed, f"no process listens on {victim}:{AGENT_PORT}, so no worker was killed"
-
-        async def ended() -> bool:
-            return await airflow.run_state(burst.dag_id, run_id) in {"success", "failed"}
-
-        await until("the run ends", ended, 400)
-        assert await airflow.run_state(burst.dag_id, run_id) == "success", (
-            "Airflow did not retry the killed worker's task"
-        )
+        await until("the run ends", burst.has_ended, 400)
         after = {worker.arn for worker in await watcher.workers()}
-    counted = task_journal.read(journal, expected)
-    assert counted.interrupted, "no task was interrupted, so the kill had no effect"
-    assert not counted.lost, f"never finished: {counted.lost}"
-    assert not counted.duplicated, f"finished twice: {counted.duplicated}"
+        states = {task.state for task in await burst.tasks()}
+    assert states == {"success"}, "Airflow did not retry the killed worker's task"
+    assert burst.journal.interrupted, "no task was interrupted, so the kill had no effect"
+    assert not burst.journal.lost, f"never finished: {burst.journal.lost}"
+    assert not burst.journal.duplicated, f"finished twice: {burst.journal.duplicated}"
     assert after - before, "ECS did not start a worker in place of the killed one"
 
 
 async def test_queued_tasks_keep_their_try_when_the_daemon_is_killed(e2e: E2E) -> None:
-    status = await asyncio.to_thread(daemon_client.status, e2e.paths)
-    assert status is not None, "the environment is not running"
-    endpoints = await asyncio.to_thread(endpoints_of, Ready(e2e.paths, status, 0.0), e2e.environment)
-    burst = Burst(tasks=18, seconds=90)  # 12 slots: no further task starts before the first has ended
-    journal = e2e.file.parent / "queued.jsonl"
-    async with aiohttp.ClientSession(trust_env=False) as http:
-        airflow = AirflowApi(http, endpoints.web_url, "admin", endpoints.admin_password)
-        await upload(endpoints, burst)
-        await until("Airflow parses the DAG", lambda: airflow.dag_is_known(burst.dag_id), 240)
-        await airflow.unpause(burst.dag_id)
-        run_id = await airflow.trigger(burst.dag_id, {"journal": str(journal)})
+    # 12 slots: no further task starts before one of the first has ended, and none ends before `finish`.
+    async with a_burst(e2e, Burst(tasks=18, seconds=600), until_told=True) as burst:
 
         async def running() -> set[int]:
-            tasks = await airflow.task_instances(burst.dag_id, run_id)
-            return {task.map_index for task in tasks if task.started_at}
+            return {task.map_index for task in await burst.tasks() if task.started_at}
 
         async def full() -> bool:
             return len(await running()) == SLOTS
 
         await until("every slot has a task", full, 400)
         interrupted = await running()
+        status = await asyncio.to_thread(daemon_client.status, e2e.paths)
+        assert status is not None, "the environment is not running"
         os.kill(status["pid"], signal.SIGKILL)
 
         async def ended() -> bool:
@@ -156,80 +128,52 @@ async def test_queued_tasks_keep_their_try_when_the_daemon_is_killed(e2e: E2E) -
 
         await until("every process ends without a command", ended, 60)
         assert not list(e2e.paths.tasks.iterdir()), "the folders of tasks remain"
+        burst.finish()
         done = await asyncio.to_thread(e2e.openmwaa, "local", "up", "environment.yaml")
         assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
-
-        async def finished() -> bool:
-            return await airflow.run_state(burst.dag_id, run_id) in {"success", "failed"}
-
-        await until("the run ends", finished, 600)
-        tasks = await airflow.task_instances(burst.dag_id, run_id)
+        await until("the run ends", burst.has_ended, 600)
+        tasks = await burst.tasks()
     assert {task.state for task in tasks} == {"success"}
     tries = {task.map_index: task.try_number for task in tasks if task.map_index not in interrupted}
     assert set(tries.values()) == {1}, f"queued tasks lost a try: {tries}"
 
 
+CHANGES = {
+    "COMPACT to SEPARATE": YAML + "control_plane: SEPARATE\n",
+    "SEPARATE to COMPACT": YAML,
+    "new revision of COMPACT": YAML.replace("default_task_retry_delay: 5", "default_task_retry_delay: 6"),
+}
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("form", ["SEPARATE", "COMPACT"])
-async def test_a_change_of_the_control_plane_loses_no_task(e2e: E2E, form: str) -> None:
+@pytest.mark.parametrize("change", CHANGES)
+async def test_a_change_of_the_control_plane_loses_no_task(e2e: E2E, change: str) -> None:
     """Here Terraform does not wait until the new services are healthy: for a while there is no execution API."""
-    status = await asyncio.to_thread(daemon_client.status, e2e.paths)
-    assert status is not None, "the environment is not running"
-    endpoints = await asyncio.to_thread(endpoints_of, Ready(e2e.paths, status, 0.0), e2e.environment)
-    burst = Burst(tasks=18, seconds=200)  # 12 slots: some tasks run during the whole change, others start after it
-    journal = e2e.file.parent / f"{form}.jsonl"
-    expected = [f"work[{index}]" for index in range(burst.tasks)]
-
-    async def started() -> bool:
-        return bool(task_journal.read(journal, expected).lines)
-
-    async with aiohttp.ClientSession(trust_env=False) as client:
-        airflow = AirflowApi(client, endpoints.web_url, "admin", endpoints.admin_password)
-        await upload(endpoints, burst)
-        await until("Airflow parses the DAG", lambda: airflow.dag_is_known(burst.dag_id), 240)
-        await airflow.unpause(burst.dag_id)
-        run_id = await airflow.trigger(burst.dag_id, {"journal": str(journal)})
-        await until("a task starts", started, 240)
-        e2e.file.write_text(f"{YAML}control_plane: {form}\n")
+    # 12 slots: some tasks run during the whole change, others start after it.
+    async with a_burst(e2e, Burst(tasks=18, seconds=900), until_told=True) as burst:
+        await until("a task starts", burst.has_started, 240)
+        e2e.file.write_text(CHANGES[change])
         done = await asyncio.to_thread(e2e.openmwaa, "local", "up", "environment.yaml")
         assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+        assert not burst.journal.completions, "tasks ended during the change: it was not made under running tasks"
+        burst.finish()
         status = await asyncio.to_thread(daemon_client.status, e2e.paths)
-
-        async def ended() -> bool:
-            return await airflow.run_state(burst.dag_id, run_id) in {"success", "failed"}
-
-        await until("the run ends", ended, 900)
-        tasks = await airflow.task_instances(burst.dag_id, run_id)
+        await until("the run ends", burst.has_ended, 900)
+        tasks = await burst.tasks()
     services = {service["name"] for service in (status or {})["services"]} - {"scaler"}
-    assert len([name for name in services if not name.startswith("worker-")]) == (1 if form == "COMPACT" else 5)
-    counted = task_journal.read(journal, expected)
-    assert not counted.lost, f"never finished: {counted.lost}"
-    assert not counted.duplicated, f"finished twice: {counted.duplicated}"
-    assert not counted.interrupted, f"interrupted: {counted.interrupted}"
+    components = [name for name in services if not name.startswith("worker-")]
+    assert len(components) == (5 if change.endswith("SEPARATE") else 1), components
+    assert not (flaws := flaws_of(burst.journal)), flaws
     assert {(task.state, task.try_number) for task in tasks} == {("success", 1)}
 
 
 async def test_an_environment_falls_asleep_and_wakes_with_its_tasks(e2e: E2E) -> None:
-    status = await asyncio.to_thread(daemon_client.status, e2e.paths)
-    assert status is not None, "the environment is not running"
-    endpoints = await asyncio.to_thread(endpoints_of, Ready(e2e.paths, status, 0.0), e2e.environment)
-    burst = Burst(tasks=18, seconds=20)  # 12 slots: 6 tasks or more are queued when it falls asleep
-    journal = e2e.file.parent / "asleep.jsonl"
-    expected = [f"work[{index}]" for index in range(burst.tasks)]
-
-    async def started() -> bool:
-        return bool(task_journal.read(journal, expected).lines)
-
-    async with aiohttp.ClientSession(trust_env=False) as client:
-        airflow = AirflowApi(client, endpoints.web_url, "admin", endpoints.admin_password)
-        await upload(endpoints, burst)
-        await until("Airflow parses the DAG", lambda: airflow.dag_is_known(burst.dag_id), 240)
-        await airflow.unpause(burst.dag_id)
-        run_id = await airflow.trigger(burst.dag_id, {"journal": str(journal)})
-        await until("a task starts", started, 240)
+    # 12 slots: 6 tasks or more are queued when it falls asleep.
+    async with a_burst(e2e, Burst(tasks=18, seconds=20)) as burst:
+        await until("a task starts", burst.has_started, 240)
         asleep = await asyncio.to_thread(e2e.openmwaa, "sleep", "environment.yaml", "--reason", "night", "--json")
         assert asleep.returncode == 0, f"{asleep.stdout}\n{asleep.stderr}"
-        before = task_journal.read(journal, expected)
+        before = burst.journal
         services = await asyncio.to_thread(lambda: (daemon_client.status(e2e.paths) or {})["services"])
         assert {service["name"]: service["running"] for service in services if service["running"]} == {"scaler": 1}
         assert not before.interrupted, f"interrupted: {before.interrupted}"
@@ -238,15 +182,9 @@ async def test_an_environment_falls_asleep_and_wakes_with_its_tasks(e2e: E2E) ->
         assert (waiting.returncode, "is asleep" in waiting.stderr) == (1, True), waiting.stderr
         awake = await asyncio.to_thread(e2e.openmwaa, "wake", "environment.yaml", "--json")
         assert awake.returncode == 0, f"{awake.stdout}\n{awake.stderr}"
-
-        async def ended() -> bool:
-            return await airflow.run_state(burst.dag_id, run_id) in {"success", "failed"}
-
-        await until("the run ends", ended, 600)
-        tasks = await airflow.task_instances(burst.dag_id, run_id)
-    counted = task_journal.read(journal, expected)
-    flaws = {"lost": counted.lost, "duplicated": counted.duplicated, "interrupted": counted.interrupted}
-    assert not any(flaws.values()), flaws
+        await until("the run ends", burst.has_ended, 600)
+        tasks = await burst.tasks()
+    assert not (flaws := flaws_of(burst.journal)), flaws
     assert {(task.state, task.try_number) for task in tasks} == {("success", 1)}
     print({name: json.loads(done.stdout)["seconds"] for name, done in (("asleep", asleep), ("awake", awake))})
 
@@ -257,6 +195,62 @@ def test_down_leaves_no_process(e2e: E2E) -> None:
     left = orphans.remaining(e2e.paths)
     assert not left, f"remaining processes: {[(process.pid, process.name()) for process in left]}"
     assert e2e.openmwaa("local", "status", "environment.yaml").returncode == 3
+
+
+@dataclass(frozen=True)
+class RunningBurst:
+    """A run of a burst, its endpoints, and the journal of its tasks."""
+
+    spec: Burst
+    endpoints: Endpoints
+    http: aiohttp.ClientSession
+    airflow: AirflowApi
+    run_id: str
+    file: Path
+
+    @property
+    def journal(self) -> TaskJournal:
+        return task_journal.read(self.file, [f"work[{index}]" for index in range(self.spec.tasks)])
+
+    async def tasks(self) -> tuple[TaskInstance, ...]:
+        return await self.airflow.task_instances(self.spec.dag_id, self.run_id)
+
+    async def has_started(self) -> bool:
+        return bool(self.journal.lines)
+
+    async def has_ended(self) -> bool:
+        return await self.airflow.run_state(self.spec.dag_id, self.run_id) in {"success", "failed"}
+
+    def finish(self) -> None:
+        """End the tasks of a burst that waits for it."""
+        self.file.with_suffix(".end").touch()
+
+
+@contextlib.asynccontextmanager
+async def a_burst(e2e: E2E, spec: Burst, *, until_told: bool = False) -> AsyncIterator[RunningBurst]:
+    """Upload a burst and trigger it; its tasks take their seconds, or less `until_told`."""
+    status = await asyncio.to_thread(daemon_client.status, e2e.paths)
+    assert status is not None, "the environment is not running"
+    endpoints = await asyncio.to_thread(endpoints_of, Ready(e2e.paths, status, 0.0), e2e.environment)
+    source = dag_source(spec)
+    if until_told:
+        wait = "while time.time() < began + SECONDS and not os.path.exists(journal[:-6] + '.end'): time.sleep(0.2)"
+        source = source.replace("time.sleep(SECONDS)", f"began = time.time()\n        {wait}")
+        assert wait in source, "the burst's DAG has another form"
+    async with aiohttp.ClientSession(trust_env=False) as http, aws_client(endpoints, "s3") as s3:
+        airflow = AirflowApi(http, endpoints.web_url, "admin", endpoints.admin_password)
+        key = f"{endpoints.dag_prefix}/{spec.dag_id}.py"
+        await s3.put_object(Bucket=endpoints.bucket, Key=key, Body=source.encode())
+        await until("Airflow parses the DAG", lambda: airflow.dag_is_known(spec.dag_id), 240)
+        await airflow.unpause(spec.dag_id)
+        journal = e2e.file.parent / f"{uuid4()}.jsonl"
+        run_id = await airflow.trigger(spec.dag_id, {"journal": str(journal)})
+        yield RunningBurst(spec, endpoints, http, airflow, run_id, journal)
+
+
+def flaws_of(journal: TaskJournal) -> dict[str, tuple[str, ...]]:
+    flaws = {"lost": journal.lost, "duplicated": journal.duplicated, "interrupted": journal.interrupted}
+    return {name: tasks for name, tasks in flaws.items() if tasks}
 
 
 async def until(what: str, condition: Callable[[], Awaitable[bool]], within_s: float) -> None:
