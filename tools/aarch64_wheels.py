@@ -12,11 +12,13 @@ import tomllib
 from pathlib import Path
 from typing import Final
 
+from openmwaa.config.airflow_versions import IMAGE_PYTHON
+
 ROOT: Final = Path(__file__).parents[1]
 TABLE: Final = ROOT / "images/aarch64-wheels.json"
 _FILES: Final = (*ROOT.glob("images/airflow/requirements/*.txt"), ROOT / "images/scaler/requirements.txt")
 LOCKS: Final = tuple(str(file.relative_to(ROOT)) for file in sorted(_FILES))
-PYTHON: Final = (3, 12)
+PYTHON: Final = tuple(int(part) for part in IMAGE_PYTHON.split("."))
 GLIBC: Final = (2, 28)  # python:3.12-slim has a newer one
 _UV: Final = ("pip", "compile", "--quiet", "--no-header", "--no-deps", "--generate-hashes", "--only-binary", ":all:")
 

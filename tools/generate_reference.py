@@ -17,6 +17,7 @@ from openmwaa.cli import app
 from openmwaa.config.environment_file import json_schema
 from openmwaa.config.yaml_reader import MAX_BYTES, MAX_DEPTH, MAX_VALUES
 from tools.airflow_reference import page as airflow_defaults_page
+from tools.airflow_reference import versions_page
 from tools.alarm_reference import page as alarms_page
 from tools.fault_reference import page as faults_page
 from tools.grafana import page as grafana_page
@@ -99,6 +100,7 @@ PAGES: Mapping[str, Callable[[], str]] = {
     "environment.md": environment_page,
     "cli.md": command_line_page,
     "airflow-defaults.md": airflow_defaults_page,
+    "airflow-versions.md": versions_page,
     "faults.md": faults_page,
     "endpoints.md": endpoints_page,
     "security-groups.md": security_groups_page,

@@ -8,12 +8,13 @@ Fields of MWAA keep MWAA's name, default and limits (CreateEnvironment in botoco
 import re
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Annotated, Any, Final, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self
 
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
 from openmwaa.config import control_plane, regions
 from openmwaa.config.airflow_options import check_options
+from openmwaa.config.airflow_versions import AIRFLOW_VERSIONS, DEFAULT_VERSION
 from openmwaa.config.aws_limits import MAX_TAGS, check_arns, check_policies, check_tags, check_task_definitions
 from openmwaa.config.broker import Broker, ElastiCache, Sqs
 from openmwaa.config.control_plane import ControlPlane
@@ -51,8 +52,10 @@ from openmwaa.config.web_access import WebAccess
 
 DEFAULT_QUEUE: Final = "default"
 
-
-AirflowVersion = Literal["3.3.2"]
+if TYPE_CHECKING:
+    SupportedVersion = str
+else:
+    SupportedVersion = Literal[tuple(AIRFLOW_VERSIONS)]
 
 
 def _option_text(value: object) -> object:
@@ -100,7 +103,8 @@ class Environment(StrictModel):
 
     name: EnvironmentName
     """A letter, then letters, digits, `-` and `_`; at most 80 characters, as in MWAA."""
-    airflow_version: AirflowVersion = "3.3.2"
+    airflow_version: SupportedVersion = DEFAULT_VERSION
+    """The table of docs/reference/airflow-versions.md has what differs; a running environment keeps its version."""
     environment_class: ClassName = "mw1.small"
     """Size of scheduler, web server and workers; a fleet may set its own."""
     region: Region = "us-east-1"

@@ -7,9 +7,10 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+from openmwaa.config.airflow_versions import DEFAULT_VERSION
 from openmwaa.local.install import venvs
 
-VERSION = "3.3.2"
+VERSION = DEFAULT_VERSION
 
 _REPOSITORY = Path(__file__).resolve().parents[2]
 

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Refuses fields that are not supported on this machine, before anything is started."""
 
+import sys
 from collections.abc import Iterator
 
+from openmwaa.config.airflow_versions import AIRFLOW_VERSIONS
 from openmwaa.config.broker import ElastiCache
 from openmwaa.config.environment import Environment
 from openmwaa.config.metadata_database import ExistingPostgresql
@@ -25,6 +27,12 @@ def check(environment: Environment) -> None:
 
 
 def _problems(environment: Environment) -> Iterator[str]:
+    pythons, python = AIRFLOW_VERSIONS[environment.airflow_version].pythons, "{}.{}".format(*sys.version_info)
+    if python not in pythons:
+        yield (
+            f"`airflow_version: {environment.airflow_version}`: it runs with Python {', '.join(pythons)}, and this is "
+            f"Python {python}. Install openmwaa with one of them."
+        )
     if isinstance(environment.broker, ElastiCache):
         yield (
             "`broker.kind: ELASTICACHE`: the emulated ElastiCache has no Redis server and no users. Use `SQS` here; "

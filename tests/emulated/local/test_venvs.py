@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from openmwaa.config.airflow_versions import AIRFLOW_VERSIONS
 from openmwaa.local.errors import InstallError
 from openmwaa.local.install import venvs
 from openmwaa.local.install.venvs import Venv
@@ -94,7 +95,7 @@ def test_another_lock_is_another_environment(venv: Venv) -> None:
     assert venv.folder != before
 
 
-@pytest.mark.parametrize("name", ["airflow-3.3.2.txt", "emulator.txt"])
+@pytest.mark.parametrize("name", [*(f"{row.lock}.txt" for row in AIRFLOW_VERSIONS.values()), "emulator.txt"])
 def test_the_lock_files_exist(name: str) -> None:
     assert "--hash=sha256:" in venvs.lock_file(name).read_text()
 

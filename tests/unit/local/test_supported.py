@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """A field that is not supported on this machine is refused, with the alternative."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from openmwaa.config.airflow_versions import AIRFLOW_VERSIONS, DEFAULT_VERSION
 from openmwaa.config.environment import Environment
 from openmwaa.local.errors import UnsupportedError
 from openmwaa.local.install import supported
@@ -41,6 +43,15 @@ def test_a_supported_environment_is_accepted(fields: dict[str, Any]) -> None:
 def test_an_unsupported_field_is_named_with_its_alternative(fields: dict[str, Any], message: str) -> None:
     with pytest.raises(UnsupportedError, match=message):
         supported.check(environment(**fields))
+
+
+def test_a_python_that_airflow_does_not_run_with_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    row = replace(AIRFLOW_VERSIONS[DEFAULT_VERSION], pythons=("3.8", "3.9"))
+    monkeypatch.setattr(supported, "AIRFLOW_VERSIONS", {DEFAULT_VERSION: row})
+    with pytest.raises(
+        UnsupportedError, match=r"`airflow_version: .*it runs with Python 3\.8, 3\.9, and this is Python 3"
+    ):
+        supported.check(environment())
 
 
 def test_all_unsupported_fields_are_named_at_once() -> None:

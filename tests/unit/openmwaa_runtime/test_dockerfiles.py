@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from openmwaa.config.airflow_versions import AIRFLOW_VERSIONS
+
 ROOT = Path(__file__).parents[3]
 IMAGES = {"airflow": ["python", "-m", "openmwaa_runtime"], "scaler": ["python", "-m", "scaler.main"]}
 
@@ -35,7 +37,7 @@ def test_copied_sources_exist_and_are_in_the_context(image: str) -> None:
     copies = [rest.split() for word, rest in instructions(image) if word == "COPY" and "--from" not in rest]
     sources = [part for copy in copies for part in copy[:-1] if not part.startswith("--")]
     assert sources
-    for source in (name.replace("${AIRFLOW_VERSION}", "3.3.2") for name in sources):
+    for source in (name.replace("${AIRFLOW_VERSION}", version) for name in sources for version in AIRFLOW_VERSIONS):
         assert (ROOT / source).exists(), f"{source} is not in the repository"
         assert any(source == entry or source.startswith(f"{entry}/") for entry in admitted), f"{source} is ignored"
 

@@ -16,6 +16,7 @@ from packaging.requirements import Requirement
 from packaging.tags import compatible_tags, cpython_tags
 from packaging.utils import canonicalize_name, parse_wheel_filename
 
+from openmwaa.config.airflow_versions import AIRFLOW_VERSIONS
 from tools.aarch64_wheels import GLIBC, LOCKS, PYTHON, TABLE
 
 ROOT = Path(__file__).parents[3]
@@ -33,17 +34,21 @@ class Image:
     entry_points: tuple[str, ...]
 
 
+# Airflow loads the two middle ones by the names in its settings; `celery_config` loads the last one by name.
+PROGRAMS = (*(f"openmwaa_runtime.{name}" for name in ("__main__", "celery_config", "dag_bundle")), "worker_agent")
 IMAGES = [
     Image("scaler", "images/scaler/requirements.txt", ("scaler",), ("scaler.main",)),
-    Image(
-        "airflow",
-        "images/airflow/requirements/airflow-3.3.2.txt",
-        ("openmwaa_runtime", "worker_agent"),
-        # Airflow loads the two middle ones by the names in its settings; `celery_config` loads the last one by name.
-        ("openmwaa_runtime.__main__", "openmwaa_runtime.celery_config", "openmwaa_runtime.dag_bundle", "worker_agent"),
+    *(
+        Image(
+            "airflow",
+            f"images/airflow/requirements/{row.lock}.txt",
+            ("openmwaa_runtime", "worker_agent"),
+            PROGRAMS,
+        )
+        for row in AIRFLOW_VERSIONS.values()
     ),
 ]
-each_image = pytest.mark.parametrize("image", IMAGES, ids=lambda image: image.name)
+each_image = pytest.mark.parametrize("image", IMAGES, ids=lambda image: image.lock.rpartition("/")[2])
 
 
 @cache

@@ -8,6 +8,8 @@ from zipfile import ZipFile
 
 import pytest
 
+from openmwaa.config.airflow_versions import AIRFLOW_VERSIONS
+
 REPOSITORY = Path(__file__).resolve().parents[3]
 PACKAGES = {"cdktf_app", "local_ecs", "simulation", "openmwaa", "openmwaa_runtime", "scaler", "worker_agent"}
 IMAGES = "openmwaa/images/"
@@ -48,7 +50,7 @@ def test_it_holds_every_file_of_the_packages_and_of_the_images_and_nothing_else(
     [
         "cdktf_app/lazy_provider.cjs",
         "openmwaa/local/demo/burst_dag.py",
-        "openmwaa/images/airflow/requirements/airflow-3.3.2.txt",
+        *(f"openmwaa/images/airflow/requirements/{row.lock}.txt" for row in AIRFLOW_VERSIONS.values()),
         "openmwaa_runtime/__main__.py",
         "worker_agent/wire.schema.json",
         *(f"{package}/py.typed" for package in sorted(PACKAGES)),
