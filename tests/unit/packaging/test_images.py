@@ -35,7 +35,12 @@ class Image:
 
 
 # Airflow loads the two middle ones by the names in its settings; `celery_config` loads the last one by name.
-PROGRAMS = (*(f"openmwaa_runtime.{name}" for name in ("__main__", "celery_config", "dag_bundle")), "worker_agent")
+PROGRAMS = (
+    *(f"openmwaa_runtime.{name}" for name in ("__main__", "celery_config", "dag_bundle")),
+    "worker_agent",
+    # The command line imports these.
+    *("openmwaa_runtime.artefacts.resolver", "openmwaa_runtime.artefacts.plugins"),
+)
 IMAGES = [
     Image("scaler", "images/scaler/requirements.txt", ("scaler",), ("scaler.main",)),
     *(
