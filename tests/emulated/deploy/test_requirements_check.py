@@ -9,7 +9,6 @@ from zipfile import ZipFile
 
 import pytest
 
-from openmwaa.deploy import requirements
 from openmwaa.deploy.requirements import CheckResult, RequirementsCheckError, check
 from openmwaa.local.install import venvs
 from tests.support.command_line import openmwaa
